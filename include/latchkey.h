@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * latchkey - is this session valid, and whose is it? Answered from the process's own memory.
+ *
+ *     validate --> L1 (this process) --hit--> entry, in tens of nanoseconds
+ *                   | miss
+ *                   v
+ *                  L2 (Redis, the source of truth): one pipelined round trip --> fill L1
+ *
+ *     revoke ----> L2: delete, count, log, publish, in one script --> every instance purges its L1
+ *
+ * GUARANTEES
+ *   A  Fail closed.      Only LATCHKEY_OK (0) admits a request. Losing Redis gives LATCHKEY_UNAVAILABLE,
+ *                        never LATCHKEY_OK and never LATCHKEY_NOT_FOUND.
+ *   B  Revoked here.     Once latchkey_revoke returned OK or PENDING on a handle, no validate on that handle
+ *                        that starts later admits the session.
+ *   C  Revoked there.    L1 answers only while a lease holds that is renewed by a message which came back
+ *                        through the subscription itself, with the number of the last revocation compared. So
+ *                        an instance that is cut off, paused, or lost a message stops answering from L1 within
+ *                        `staleness_ms` and asks Redis. (One Redis server; what a failover to a replica may
+ *                        lose is stated in README.md, "Guarantees".)
+ *   D  No resurrection.  A read of L2 that began before a purge never fills L1 after it. Touch and set_fields
+ *                        never bring a deleted session back, and never leave a key without an expiry.
+ *   E  Exact identity.   A hit means that the whole token matched, its secret part compared in constant time.
+ *                        A hash places an entry; it never decides who somebody is.
+ *   F  No token at rest. Nothing in Redis, in logs, metrics or error texts can be presented as a token.
+ *   G  Bounded.          Every call returns within its deadline (`deadline_ms`; each call says how it counts).
+ *                        L1's memory is taken at open and never grows. Every queue has a limit.
+ *   H  Expiry.           Nothing is admitted past its idle or its absolute expiry. Redis' clock decides; only
+ *                        durations, on the monotonic clock, are carried over to this machine.
+ *   I  Answered by what was asked. A connection whose reply did not come in time is closed, so a late reply
+ *                        never answers another request; a record names the session that it belongs to.
+ *   J  Nothing leaks across fork. In a child every call on a parent's handle answers LATCHKEY_FORKED, L1 reads
+ *                        as zeros, and the parent's connections are not written to.
+ *
+ * STATUS      0 admits; above 0 is an answer, "no"; below 0 no answer could be had.
+ * THREADS     Every function may be called from any thread at any time, except latchkey_close, which must be
+ *             the last call on its handle. One handle per process is enough.
+ * OUTPUTS     On any status but LATCHKEY_OK the outputs are zeroed and there is nothing to free, unless the
+ *             function says otherwise.
+ * TEXT        Tokens are 43 characters; they need not be NUL-terminated where a length is passed.
+ */
+#ifndef LATCHKEY_H
+#define LATCHKEY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define LATCHKEY_API __attribute__((visibility("default")))
+#else
+#define LATCHKEY_API
+#endif
+
+#define LATCHKEY_VERSION_MAJOR 0
+#define LATCHKEY_VERSION_MINOR 1
+#define LATCHKEY_VERSION_PATCH 0
+
+/* ------------------------------------------------------------------------------------------ status -- */
+
+#define LATCHKEY_OK 0
+#define LATCHKEY_NOT_FOUND 1     /* there is no such session: revoked, idle for too long, or never made */
+#define LATCHKEY_EXPIRED 2       /* the session is known and its absolute expiry has passed */
+#define LATCHKEY_MALFORMED 3     /* not a token that this deployment could have made; Redis was not asked */
+#define LATCHKEY_LIMIT 4         /* create: the user has max_sessions sessions and limit=deny */
+#define LATCHKEY_REFUSED 5       /* create: the user's generation has moved since the draft read it */
+#define LATCHKEY_BAD_ARGUMENT -1 /* a NULL or a value that the function's text excludes: a bug in the caller */
+#define LATCHKEY_NO_MEMORY -2
+#define LATCHKEY_UNAVAILABLE -3 /* Redis did not answer in time, or answered that it cannot serve now */
+#define LATCHKEY_CORRUPT -4     /* what Redis holds under this name is not a record of this session */
+#define LATCHKEY_PENDING -5     /* revoke: denied on this handle; Redis did not confirm, and is being retried */
+#define LATCHKEY_CONFIG -6      /* the configuration, or the server that it names, cannot be used as it is */
+#define LATCHKEY_FORKED -7      /* the handle was opened by a parent process: open one in this process */
+#define LATCHKEY_AGAIN -8       /* try_validate: L1 cannot answer; call latchkey_validate */
+
+/* The status' name and meaning in one line, for example "NOT_FOUND: there is no such session". Static text, never
+ * NULL, also for a number that is no status. Does not block. */
+LATCHKEY_API const char *latchkey_status_text(int status);
+
+/* ------------------------------------------------------------------------------------------- types -- */
+
+#define LATCHKEY_TOKEN_LENGTH 43    /* characters of a token, without the NUL */
+#define LATCHKEY_TOKEN_SIZE 44      /* the same with the NUL: the size of the arrays that receive one */
+#define LATCHKEY_SELECTOR_LENGTH 20 /* token[0..20) names the session in Redis and in logs; it is no secret */
+#define LATCHKEY_ENTRY_SIZE 120     /* sizeof(latchkey_entry) */
+
+/* High half of latchkey_entry.flags: set by the library. The low half is yours. */
+#define LATCHKEY_FLAGS_YOURS 0x0000ffffu
+
+/* The constants as functions, for bindings that cannot read a header. */
+LATCHKEY_API const char *latchkey_version(void); /* "0.1.0" */
+LATCHKEY_API size_t latchkey_token_size(void);
+LATCHKEY_API size_t latchkey_entry_size(void);
+LATCHKEY_API size_t latchkey_stats_size(void);
+LATCHKEY_API size_t latchkey_draft_size(void);
+
+typedef struct latchkey latchkey; /* one per process, shared by its threads */
+typedef struct latchkey_record latchkey_record;
+
+/* What a validation answers. 120 bytes, frozen; all times are Unix times in milliseconds by the clock of Redis. */
+typedef struct latchkey_entry {
+    uint64_t user_id;
+    char role[16];                /* NUL-padded; 16 bytes used means no NUL */
+    int64_t expires_at_ms;        /* the absolute expiry; the idle expiry lies with Redis */
+    uint8_t permissions_hash[32]; /* yours */
+    uint8_t pq_key_hash[32];      /* see latchkey_key_hash; zero where the session has no key material */
+    int64_t created_at_ms;
+    int64_t auth_at_ms; /* when the user last proved who they are: at create */
+    uint32_t device;    /* yours: a class of device */
+    uint32_t flags;     /* low 16 bits yours, high 16 bits the library's */
+} latchkey_entry;
+
+/* A named value kept with the session in Redis and never in L1: key material (names that start with "pq.", for
+ * example "pq.mlkem768", "pq.mldsa44", "pq.slhdsa", "pq.attestation") and whatever else the application keeps.
+ * A name is 2 to 64 characters of [A-Za-z0-9._:-]; a value is at most 1 MiB; a session has at most 256 fields. */
+typedef struct latchkey_field {
+    const char *name;
+    const void *data;
+    size_t size;
+} latchkey_field;
+
+/* What a login knows. Zero it, set `size`, fill in the rest. */
+typedef struct latchkey_draft {
+    size_t size; /* sizeof(latchkey_draft) */
+    uint64_t user_id;
+    const char *role; /* at most 16 bytes; NULL is "" */
+    uint8_t permissions_hash[32];
+    uint32_t device;
+    uint32_t flags;       /* only LATCHKEY_FLAGS_YOURS */
+    int64_t idle_ms;      /* 0: the handle's idle_ms */
+    int64_t lifetime_ms;  /* 0: the handle's lifetime_ms */
+    uint64_t generation;  /* 0: not checked; else the user's generation in Redis plus one must equal it */
+    const latchkey_field *fields;
+    size_t field_count;
+} latchkey_draft;
+
+/* ------------------------------------------------------------------------------------ open and close -- */
+
+/* Opens a handle: takes L1's memory, starts the link (the one background thread) and, unless `lazy=1`, waits until
+ * the link has subscribed and holds a lease.
+ *
+ * config   redis://[user:password@]host[:port][/database][?option=value&...]
+ *          redis://:password@host...            (the password alone, for `requirepass`)
+ *          unix://[user:password@]/path/to.sock[?db=0&option=value&...]
+ *          %XX stands for a byte in user, password, path and values.
+ * options  l1_capacity   100000    entries that L1 holds, 0 to 100,000,000; 0 switches L1 off
+ *          l1_ttl_ms     30000     the longest an entry stays in L1 before Redis is asked again
+ *          staleness_ms  2000      guarantee C: 100 to 60,000
+ *          deadline_ms   250       the longest a call waits: 1 to 60,000
+ *          idle_ms       1800000   a session not used for this long ends (used: see latchkey_touch)
+ *          lifetime_ms   43200000  a session ends this long after its creation, used or not
+ *          connections   8         for misses and writes, beside the link's two: 1 to 64
+ *          prefix        lk        of every key and channel: 1 to 32 of [A-Za-z0-9._-]
+ *          partitions    64        1 to 4096; recorded in Redis on first use, must be equal in every instance
+ *          max_sessions  0         per user; 0: no limit
+ *          limit         evict     at max_sessions: `evict` the session nearest its idle expiry, or `deny`
+ *          check_key_file          a key, 32 hexadecimal digits, on each line; the first makes tokens, all are
+ *                                  accepted. Every instance needs the same file.
+ *          password_file           the password, instead of in the URL; a final newline is not part of it
+ *          lazy          0         1: open succeeds while Redis is away; calls answer UNAVAILABLE until it is there
+ *
+ * Returns  OK; BAD_ARGUMENT; CONFIG (unknown option, value out of range, file that cannot be read, server too old,
+ *          not Redis, wrong password, a replica, another number of partitions); UNAVAILABLE (no answer within
+ *          deadline_ms); NO_MEMORY. On failure `error`, if given, names what was wrong and what to do, never a
+ *          password, and *out is NULL. `error` and `error_size` may be NULL and 0.
+ * Blocks   for at most deadline_ms, and while a host name is looked up. */
+LATCHKEY_API int latchkey_open(const char *config, latchkey **out, char *error, size_t error_size);
+
+/* Stops the link, closes every connection, wipes and frees everything. No other call may be running on the handle.
+ * NULL is allowed. In a forked child it frees the child's copy and leaves the parent's connections unharmed (J). */
+LATCHKEY_API void latchkey_close(latchkey *lk);
+
+/* --------------------------------------------------------------------------------- the life of a session -- */
+
+/* Makes a session and its token. The token is random, made here, and handed out only after Redis holds the session.
+ * draft->fields are copied to Redis; those whose names start with "pq." are bound to the entry by pq_key_hash.
+ * Returns  OK; LIMIT; REFUSED; BAD_ARGUMENT; UNAVAILABLE; CORRUPT; NO_MEMORY; FORKED. When it is not OK no token was
+ *          given out; after UNAVAILABLE Redis may hold a session that nobody can use, until it idles out.
+ * Blocks   for at most deadline_ms. Guarantees F, G. */
+LATCHKEY_API int latchkey_create(latchkey *lk, const latchkey_draft *draft, char token[LATCHKEY_TOKEN_SIZE]);
+
+/* Is this session valid, and whose is it? From L1, and on a miss from Redis, driven by the calling thread; equal
+ * misses in flight share one read. Using a session keeps it alive (see latchkey_touch).
+ * Returns  OK, and the entry; NOT_FOUND; EXPIRED; MALFORMED; UNAVAILABLE; CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED.
+ * Blocks   not at all on a hit; on a miss for at most deadline_ms. Guarantees A to J. */
+LATCHKEY_API int latchkey_validate(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry);
+
+/* The same from L1 alone: OK; MALFORMED; EXPIRED; or AGAIN, meaning that only latchkey_validate can tell. Never
+ * waits, never makes a system call: it may run on an event loop. Guarantees A to E, H. */
+LATCHKEY_API int latchkey_try_validate(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry);
+
+/* Says that the session was used now, moving its idle expiry (never past the absolute one). Validate does this by
+ * itself, off the caller's path; call touch for use that validate does not see. Coalesced in Redis: a session is
+ * written at most once per tenth of its idle_ms, over all instances, so that a session ends between nine tenths of
+ * idle_ms and idle_ms after its last use.
+ * Returns  OK; NOT_FOUND; EXPIRED; MALFORMED; UNAVAILABLE; CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED.
+ * Blocks   for at most deadline_ms. Guarantees D, G. */
+LATCHKEY_API int latchkey_touch(latchkey *lk, const char *token, size_t token_len);
+
+/* Ends the session: deletes it in Redis, counts, logs and publishes the revocation in one script, and purges it from
+ * this handle's L1 first and last. The whole token must match.
+ * Returns  OK; NOT_FOUND (there was nothing to end); PENDING (Redis did not confirm: the session is denied on this
+ *          handle at once, and the revocation is retried in the background until Redis has it or until the session's
+ *          longest possible life is over); UNAVAILABLE (as PENDING, but 4,096 revocations wait already and nothing
+ *          was promised); MALFORMED; CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED.
+ * Blocks   for at most deadline_ms. Guarantees B, C, G. */
+LATCHKEY_API int latchkey_revoke(latchkey *lk, const char *token, size_t token_len);
+
+/* ------------------------------------------------------------------------------------ the whole record -- */
+
+/* Reads the whole record from Redis, key material and all, and checks it: it names this session, the verifier's hash
+ * matches, and pq_key_hash is that of the "pq." fields. Never from L1, never into L1.
+ * Returns  as latchkey_validate. *out is the caller's, to be freed with latchkey_record_free.
+ * Blocks   for at most deadline_ms. Guarantees A, E, I. */
+LATCHKEY_API int latchkey_load(latchkey *lk, const char *token, size_t token_len, latchkey_record **out);
+
+/* The entry inside the record; lives as long as the record. NULL for NULL. */
+LATCHKEY_API const latchkey_entry *latchkey_record_entry(const latchkey_record *record);
+
+/* A field's bytes inside the record and their number; live as long as the record. NULL, and *size 0, where there is
+ * no such field. `size` may be NULL. */
+LATCHKEY_API const void *latchkey_record_field(const latchkey_record *record, const char *name, size_t *size);
+
+/* Wipes and frees. NULL is allowed. */
+LATCHKEY_API void latchkey_record_free(latchkey_record *record);
+
+/* Sets (or, where data is NULL, deletes) single fields, all of them or none. Changing a "pq." field changes the
+ * entry's pq_key_hash and purges the session from every L1, as a revocation does.
+ * Returns  OK; NOT_FOUND; EXPIRED; MALFORMED; UNAVAILABLE (also when others kept changing the key material for the
+ *          whole deadline); CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED.
+ * Blocks   for at most deadline_ms. Guarantees B (for the old entry), C, D. */
+LATCHKEY_API int latchkey_set_fields(latchkey *lk, const char *token, size_t token_len, const latchkey_field *fields,
+                                     size_t field_count);
+
+/* The hash that binds key material to an entry: BLAKE2b-256 over every field whose name starts with "pq.", sorted by
+ * name (bytewise), each as: name length (8 bytes, little-endian), name, size (8 bytes, little-endian), data. Zero
+ * where there is none. Other fields are passed over. Returns OK or BAD_ARGUMENT (also for a name that stands twice).
+ * Does not block; needs no handle. */
+LATCHKEY_API int latchkey_key_hash(const latchkey_field *fields, size_t field_count, uint8_t hash[32]);
+
+/* Does this key material belong to this entry? OK, or CORRUPT, or BAD_ARGUMENT. Constant time in the comparison. For
+ * material that came from elsewhere than latchkey_load: a file, another cache, another process. */
+LATCHKEY_API int latchkey_check_keys(const latchkey_entry *entry, const latchkey_field *fields, size_t field_count);
+
+/* -------------------------------------------------------------------------------------------- cold start -- */
+
+/* Fills L1 with the `count` most recently active sessions, most recent first. Reads Redis in pipelined batches.
+ * *loaded (may be NULL) is how many are in L1 now because of it, also when the status is not OK.
+ * Returns  OK; UNAVAILABLE (what was loaded stays); BAD_ARGUMENT; NO_MEMORY; FORKED.
+ * Blocks   while it runs, for at most deadline_ms for each batch of 512. Guarantees D, E, G, H. */
+LATCHKEY_API int latchkey_prewarm(latchkey *lk, size_t count, size_t *loaded);
+
+/* ----------------------------------------------------------------------------------------- observation -- */
+
+/* Counters since open, and gauges of now. Fields are only ever added at the end. */
+typedef struct latchkey_stats {
+    uint64_t validates;        /* calls of validate, and of try_validate that did not answer AGAIN */
+    uint64_t l1_hits;          /* answered from L1 */
+    uint64_t l1_misses;        /* validates of well-formed tokens that L1 did not answer */
+    uint64_t malformed;        /* refused before anything was asked */
+    uint64_t l2_reads;         /* records asked for in Redis: misses, loads, prewarming */
+    uint64_t l2_writes;        /* scripts run in Redis: create, touch, set_fields, revoke */
+    uint64_t l2_errors;        /* round trips that brought no answer, or an error */
+    uint64_t joined;           /* misses that shared another's read */
+    uint64_t fills;            /* entries put into L1 */
+    uint64_t fills_refused;    /* answers not put into L1 because of a purge in between (guarantee D) */
+    uint64_t evictions;        /* live entries that made room */
+    uint64_t purges;           /* revocations applied to L1, present there or not */
+    uint64_t empties;          /* times that L1 was emptied: reconnects, gaps */
+    uint64_t missed;           /* revocations whose message did not come, found by number */
+    uint64_t reconnects;       /* of the link, after the first connection */
+    uint64_t touches;          /* asked for by validate */
+    uint64_t touches_dropped;  /* of those, shed because the queue was full; the next use asks again */
+    uint64_t beats;            /* leases confirmed */
+    uint64_t lapses;           /* validates that found the lease lapsed and asked Redis */
+    uint64_t corrupt;          /* records refused as CORRUPT */
+    uint64_t pending;          /* gauge: revocations waiting for Redis */
+    uint64_t l1_entries;       /* gauge: entries held, expired ones not yet replaced included */
+    uint64_t l1_capacity;      /* gauge: entries asked for */
+    uint64_t l1_bytes;         /* gauge: L1's memory, all of it */
+    uint64_t connected;        /* gauge: 1 while the link is subscribed */
+    int64_t lease_age_ms;      /* gauge: since the beat that confirmed the lease was sent; -1: there is no lease */
+    double hit_rate;           /* l1_hits / (l1_hits + l1_misses), 0 before the first */
+    double l2_read_amplification;      /* l2_reads / validates, 0 before the first */
+    uint64_t revocations_heard;        /* messages that carried a time: the histogram's count */
+    double revocation_p50_ms;          /* publish in Redis to purge here; clocks compared at each beat, so */
+    double revocation_p99_ms;          /*   good to about half a round trip */
+    uint64_t session_size_p50_bytes;   /* compact record plus fields, of sessions created or loaded here */
+    uint64_t session_size_p99_bytes;
+    double l2_read_p50_ms; /* round trip of a miss, as its caller saw it */
+    double l2_read_p99_ms;
+    char last_error[160]; /* the newest trouble with Redis in words, "" if none; never a secret */
+} latchkey_stats;
+
+/* Copies the first stats_size bytes of the statistics. Pass sizeof(latchkey_stats). Returns OK, BAD_ARGUMENT or FORKED.
+ * Does not block. Quantiles are of buckets 6% wide (the bucket's upper edge). */
+LATCHKEY_API int latchkey_stats_read(latchkey *lk, latchkey_stats *stats, size_t stats_size);
+
+/* The same, and the histograms, as Prometheus text (exposition format 0.0.4), NUL-terminated. *needed is the size that
+ * holds it all, NUL included. Returns OK; NO_MEMORY where text_size is smaller than that (text may then be NULL if
+ * text_size is 0); BAD_ARGUMENT; FORKED. Does not block. */
+LATCHKEY_API int latchkey_metrics(latchkey *lk, char *text, size_t text_size, size_t *needed);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
