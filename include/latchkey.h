@@ -116,7 +116,8 @@ typedef struct latchkey_entry {
 
 /* A named value kept with the session in Redis and never in L1: key material (names that start with "pq.", for
  * example "pq.mlkem768", "pq.mldsa44", "pq.slhdsa", "pq.attestation") and whatever else the application keeps.
- * A name is 2 to 64 characters of [A-Za-z0-9._:-]; a value is at most 1 MiB; a session has at most 256 fields. */
+ * A name is 2 to 64 characters of [A-Za-z0-9._:-]; a value is at most 64 KiB; a session has at most 256 fields,
+ * 64 of them key material. */
 typedef struct latchkey_field {
     const char *name;
     const void *data;
@@ -204,8 +205,7 @@ LATCHKEY_API int latchkey_touch(latchkey *lk, const char *token, size_t token_le
 /* Ends the session: deletes it in Redis, counts, logs and publishes the revocation in one script, and purges it from
  * this handle's L1 first and last. The whole token must match.
  * Returns  OK; NOT_FOUND (there was nothing to end); PENDING (Redis did not confirm: the session is denied on this
- *          handle at once, and the revocation is retried in the background until Redis has it or until the session's
- *          longest possible life is over); UNAVAILABLE (as PENDING, but 4,096 revocations wait already and nothing
+ *          handle at once, and the revocation is retried in the background until Redis has it or the handle is closed); UNAVAILABLE (as PENDING, but 4,096 revocations wait already and nothing
  *          was promised); MALFORMED; CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED.
  * Blocks   for at most deadline_ms. Guarantees B, C, G. */
 LATCHKEY_API int latchkey_revoke(latchkey *lk, const char *token, size_t token_len);
@@ -238,7 +238,8 @@ LATCHKEY_API int latchkey_set_fields(latchkey *lk, const char *token, size_t tok
 
 /* The hash that binds key material to an entry: BLAKE2b-256 over every field whose name starts with "pq.", sorted by
  * name (bytewise), each as: name length (8 bytes, little-endian), name, size (8 bytes, little-endian), data. Zero
- * where there is none. Other fields are passed over. Returns OK or BAD_ARGUMENT (also for a name that stands twice).
+ * where there is none. Other fields are passed over. Returns OK or BAD_ARGUMENT (also for a name that stands
+ * twice, and for more than 64).
  * Does not block; needs no handle. */
 LATCHKEY_API int latchkey_key_hash(const latchkey_field *fields, size_t field_count, uint8_t hash[32]);
 

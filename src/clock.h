@@ -1,0 +1,24 @@
+/* Clocks. Durations and deadlines are on the monotonic clock, in milliseconds; the wall clock of this machine is
+ * never consulted (guarantee H): absolute times come from Redis and from the record. */
+#ifndef LK_CLOCK_H
+#define LK_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+/* The coarse clock lags the fine one by up to a tick: 4 ms at the kernel's usual HZ=250, 10 ms at HZ=100. What is
+ * stored to be compared with the coarse clock is made this much earlier. */
+#define LK_CLOCK_TICK_MS 10
+
+static inline int64_t lk_clock_read(clockid_t clock, int64_t unit_ns)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (int64_t)t.tv_sec * (1000000000 / unit_ns) + t.tv_nsec / unit_ns;
+}
+
+static inline int64_t lk_now_ms(void) { return lk_clock_read(CLOCK_MONOTONIC, 1000000); }
+static inline int64_t lk_now_us(void) { return lk_clock_read(CLOCK_MONOTONIC, 1000); }
+static inline int64_t lk_coarse_ms(void) { return lk_clock_read(CLOCK_MONOTONIC_COARSE, 1000000); }
+
+#endif

@@ -1,0 +1,300 @@
+/* See config.h.
+ *
+ *   scheme://[user:password@]host[:port][/database]?option=value&option=value
+ *
+ * The text is cut into pieces on a private copy, which is wiped; each piece is %-decoded after the cutting, so an
+ * escaped separator separates nothing. */
+#include "config.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct parse {
+    lk_config *config;
+    char *error;
+    size_t error_size;
+} parse;
+
+#define FAIL(p, ...) (snprintf((p)->error, (p)->error_size, __VA_ARGS__), LATCHKEY_CONFIG)
+
+static int decode_text(parse *p, const char *what, const char *from, char *to, size_t size)
+{
+    size_t used = 0;
+    for (; *from; from++) {
+        unsigned byte = (unsigned char)*from;
+        if (*from == '%') {
+            uint8_t raw;
+            if (!from[1] || !from[2] || !lk_hex_decode(from + 1, 2, &raw, 1) || !raw)
+                return FAIL(p, "%s: '%%' must be followed by two hexadecimal digits, not 00 (a plain %% is %%25)", what);
+            byte = raw;
+            from += 2;
+        }
+        if (used + 1 >= size) return FAIL(p, "%s: longer than %zu bytes", what, size - 1);
+        to[used++] = (char)byte;
+    }
+    to[used] = 0;
+    return LATCHKEY_OK;
+}
+
+static int parse_number(parse *p, const char *what, const char *text, int64_t least, int64_t most, int64_t *out)
+{
+    char *end = NULL;
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    bool digits = *text && strspn(text, "0123456789") == strlen(text);
+    /* The text is not shown: in a misspelt URL, what stands in a number's place may be a password. */
+    if (!digits || errno || value < least || value > most)
+        return FAIL(p, "%s: a whole number from %lld to %lld is expected", what, (long long)least, (long long)most);
+    *out = value;
+    return LATCHKEY_OK;
+}
+
+/* Reads a small text file whole. The path is no secret, the content is. */
+static int read_file(parse *p, const char *what, const char *path, char *text, size_t size)
+{
+    FILE *file = fopen(path, "re");
+    if (!file) return FAIL(p, "%s: cannot open '%.100s': %s", what, path, strerror(errno));
+    setvbuf(file, NULL, _IONBF, 0); /* no second copy of a secret in a buffer of stdio's */
+    errno = 0;
+    size_t used = fread(text, 1, size, file);
+    int failed = ferror(file) ? errno : 0;
+    fclose(file);
+    if (failed) return FAIL(p, "%s: cannot read '%.100s': %s", what, path, strerror(failed));
+    if (used == size) return FAIL(p, "%s: '%.100s' is larger than %zu bytes", what, path, size - 1);
+    text[used] = 0;
+    if (strlen(text) != used) return FAIL(p, "%s: '%.100s' holds a NUL byte: a text file is expected", what, path);
+    return LATCHKEY_OK;
+}
+
+static int take_password_file(parse *p, const char *path)
+{
+    char text[sizeof p->config->password];
+    int status = read_file(p, "password_file", path, text, sizeof text);
+    if (!status) {
+        text[strcspn(text, "\r\n")] = 0;
+        if (p->config->has_password) status = FAIL(p, "password_file: the URL holds a password already: give one");
+        else if (!*text) status = FAIL(p, "password_file: '%.100s' is empty", path);
+        else {
+            strcpy(p->config->password, text);
+            p->config->has_password = true;
+        }
+    }
+    lk_wipe(text, sizeof text);
+    return status;
+}
+
+static int take_check_keys(parse *p, const char *path)
+{
+    char text[4096];
+    lk_check_keys *keys = &p->config->check_keys;
+    int status = read_file(p, "check_key_file", path, text, sizeof text);
+    memset(keys, 0, sizeof *keys);
+    unsigned number = 0;
+    char *rest = NULL;
+    for (char *line = text; !status && line; line = rest) {
+        rest = strchr(line, '\n');
+        if (rest) *rest++ = 0;
+        number++;
+        line[strcspn(line, "\r")] = 0;
+        if (!*line || *line == '#') continue;
+        if (keys->count == LK_CHECK_KEYS_MAX)
+            status = FAIL(p, "check_key_file: more than %d keys in '%.100s'", LK_CHECK_KEYS_MAX, path);
+        else if (!lk_hex_decode(line, strlen(line), keys->key[keys->count], LK_CHECK_KEY_SIZE))
+            status = FAIL(p, "check_key_file: line %u of '%.100s' is not 32 hexadecimal digits", number, path);
+        else keys->count++;
+    }
+    if (!status && !keys->count) status = FAIL(p, "check_key_file: no key in '%.100s'", path);
+    lk_wipe(text, sizeof text);
+    return status;
+}
+
+static int take_prefix(parse *p, const char *value)
+{
+    size_t length = strlen(value);
+    if (!length || length >= sizeof p->config->prefix ||
+        strspn(value, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") != length)
+        return FAIL(p, "prefix: 1 to 32 characters of [A-Za-z0-9._-] are expected");
+    strcpy(p->config->prefix, value);
+    return LATCHKEY_OK;
+}
+
+static int take_limit(parse *p, const char *value)
+{
+    if (strcmp(value, "evict") && strcmp(value, "deny")) return FAIL(p, "limit: 'evict' or 'deny' is expected");
+    p->config->limit_deny = *value == 'd';
+    return LATCHKEY_OK;
+}
+
+typedef struct option {
+    const char *name;
+    int (*take)(parse *, const char *); /* or a number: */
+    size_t at;
+    int64_t usual, least, most;
+} option;
+
+#define NUMBER(field, usual, least, most) {#field, NULL, offsetof(lk_config, field), usual, least, most}
+#define DAY_MS INT64_C(86400000)
+
+static const option options[] = {
+    NUMBER(l1_capacity, 100000, 0, 100000000),
+    NUMBER(l1_ttl_ms, 30000, 1, DAY_MS),
+    NUMBER(staleness_ms, 2000, 100, 60000),
+    NUMBER(deadline_ms, 250, 1, 60000),
+    NUMBER(idle_ms, 1800000, 100, 3650 * DAY_MS),
+    NUMBER(lifetime_ms, 43200000, 100, 3650 * DAY_MS),
+    NUMBER(connections, 8, 1, 64),
+    NUMBER(partitions, 64, 1, 4096),
+    NUMBER(max_sessions, 0, 0, 1000000),
+    NUMBER(lazy, 0, 0, 1),
+    {"limit", take_limit, 0, 0, 0, 0},
+    {"prefix", take_prefix, 0, 0, 0, 0},
+    {"check_key_file", take_check_keys, 0, 0, 0, 0},
+    {"password_file", take_password_file, 0, 0, 0, 0},
+};
+enum { OPTION_COUNT = sizeof options / sizeof *options };
+
+/* Named in the design, not in this version: saying so beats "unknown". */
+static const char *const later[] = {"durability", "grace_ms", "seal_key_file", "ca_file",
+                                    "cert_file", "key_file", "server_name"};
+
+static int64_t *number_at(lk_config *config, const option *o)
+{
+    return (int64_t *)(void *)((char *)config + o->at);
+}
+
+static int take_option(parse *p, char *pair, uint32_t *seen)
+{
+    char *equals = strchr(pair, '=');
+    if (!equals) return FAIL(p, "option '%.40s' has no value: name=value is expected", pair);
+    *equals = 0;
+    char value[600];
+    int status = decode_text(p, pair, equals + 1, value, sizeof value);
+    if (status) return status;
+    if (strcmp(pair, "db") == 0) {
+        if (!p->config->path[0]) return FAIL(p, "db: is for unix sockets; write /%.10s behind the port", value);
+        return parse_number(p, "db", value, 0, 1000000, &p->config->database);
+    }
+    for (unsigned i = 0; i < OPTION_COUNT; i++) {
+        const option *o = &options[i];
+        if (strcmp(pair, o->name)) continue;
+        if (*seen & 1u << i) return FAIL(p, "option '%s' is given twice", pair);
+        *seen |= 1u << i;
+        if (o->take) return o->take(p, value);
+        return parse_number(p, o->name, value, o->least, o->most, number_at(p->config, o));
+    }
+    for (size_t i = 0; i < sizeof later / sizeof *later; i++)
+        if (strcmp(pair, later[i]) == 0)
+            return FAIL(p, "option '%s' is not supported by this version of latchkey: leave it out", pair);
+    return FAIL(p, "unknown option '%.40s'", pair);
+}
+
+static int take_options(parse *p, char *text)
+{
+    uint32_t seen = 0;
+    int status = LATCHKEY_OK;
+    for (char *next = text; !status && next && *next;) {
+        char *pair = next;
+        next = strchr(pair, '&');
+        if (next) *next++ = 0;
+        status = take_option(p, pair, &seen);
+    }
+    return status;
+}
+
+static int take_credentials(parse *p, char *text)
+{
+    char *colon = strchr(text, ':'); /* none: the user alone, and the password in password_file */
+    if (colon) *colon++ = 0;
+    int status = decode_text(p, "user", text, p->config->user, sizeof p->config->user);
+    if (!status && colon) status = decode_text(p, "password", colon, p->config->password, sizeof p->config->password);
+    p->config->has_password = p->config->password[0] != 0;
+    return status;
+}
+
+static int take_host(parse *p, char *text)
+{
+    char *slash = strchr(text, '/');
+    if (slash) *slash++ = 0;
+    int status = LATCHKEY_OK;
+    if (slash && *slash) status = parse_number(p, "database", slash, 0, 1000000, &p->config->database);
+    if (status) return status;
+    char *port = NULL;
+    if (*text == '[') { /* an IPv6 address */
+        char *bracket = strchr(text++, ']');
+        if (!bracket) return FAIL(p, "host: ']' is missing behind the IPv6 address");
+        *bracket = 0;
+        if (bracket[1] == ':') port = bracket + 2;
+        else if (bracket[1]) return FAIL(p, "host: ':port' is expected behind ']'");
+    } else if ((port = strchr(text, ':'))) {
+        *port++ = 0;
+        if (strchr(port, ':')) return FAIL(p, "host: write an IPv6 address in brackets: [::1]:6379");
+    }
+    int64_t number = 6379;
+    if (port) status = parse_number(p, "port", port, 1, 65535, &number);
+    if (status) return status;
+    snprintf(p->config->port, sizeof p->config->port, "%d", (int)number);
+    status = decode_text(p, "host", text, p->config->host, sizeof p->config->host);
+    if (!status && !p->config->host[0]) status = FAIL(p, "host: is missing: redis://HOST[:PORT]");
+    return status;
+}
+
+static int take_path(parse *p, char *text)
+{
+    int status = decode_text(p, "socket path", text, p->config->path, sizeof p->config->path);
+    if (!status && p->config->path[0] != '/')
+        status = FAIL(p, "socket path: must be absolute: unix:///path/to.sock (three slashes)");
+    return status;
+}
+
+static bool starts_with(const char *text, const char *start) { return strncmp(text, start, strlen(start)) == 0; }
+
+static int take_url(parse *p, char *text)
+{
+    bool tcp = starts_with(text, "redis://"), local = starts_with(text, "unix://");
+    if (starts_with(text, "rediss://") || starts_with(text, "redis+sentinel://") ||
+        starts_with(text, "redis+cluster://"))
+        return FAIL(p, "scheme '%.*s' is not supported by this version of latchkey: use redis:// or unix://",
+                    (int)strcspn(text, ":"), text);
+    /* The text is not shown: what is misspelt may hold a password. */
+    if (!tcp && !local) return FAIL(p, "the configuration must start with redis:// or unix://");
+    char *query = strchr(text, '?');
+    if (query) *query++ = 0;
+    if (query && strchr(query, '@'))
+        return FAIL(p, "'@' behind '?': write ? in a password as %%3F, and @ in an option's value as %%40");
+    char *where = strstr(text, "://") + 3;
+    char *at = strrchr(where, '@');
+    int status = LATCHKEY_OK;
+    if (at) {
+        *at = 0;
+        status = take_credentials(p, where);
+        where = at + 1;
+    }
+    if (!status) status = tcp ? take_host(p, where) : take_path(p, where);
+    if (!status && query) status = take_options(p, query);
+    return status;
+}
+
+int lk_config_parse(const char *text, lk_config *config, char *error, size_t error_size)
+{
+    parse p = {config, error, error_size};
+    memset(config, 0, sizeof *config);
+    for (unsigned i = 0; i < OPTION_COUNT; i++)
+        if (!options[i].take) *number_at(config, &options[i]) = options[i].usual;
+    strcpy(config->prefix, "lk");
+    lk_check_keys_public(&config->check_keys);
+
+    size_t size = strlen(text) + 1;
+    if (size > 8192) return FAIL(&p, "the configuration is longer than 8,191 bytes");
+    char *copy = malloc(size);
+    if (!copy) return LATCHKEY_NO_MEMORY;
+    memcpy(copy, text, size);
+    int status = take_url(&p, copy);
+    if (!status && config->user[0] && !config->has_password)
+        status = FAIL(&p, "user '%.40s' is given without a password: write user:password@ or use password_file",
+                      config->user);
+    lk_wipe(copy, size);
+    free(copy);
+    return status;
+}

@@ -1,0 +1,30 @@
+/* The configuration string: one text that nginx, a shell and any FFI can hold. Parsing reads files (keys, password)
+ * but opens no connection. Every error text names the option and never shows a secret. */
+#ifndef LK_CONFIG_H
+#define LK_CONFIG_H
+
+#include "token.h"
+
+#include <stdbool.h>
+
+typedef struct lk_config {
+    /* where */
+    char host[256]; /* empty for a unix socket */
+    char port[8];
+    char path[108]; /* of the unix socket; empty for TCP */
+    char user[128]; /* empty: the default user */
+    char password[512];
+    bool has_password;
+    int64_t database;
+    /* options, see latchkey_open */
+    int64_t l1_capacity, l1_ttl_ms, staleness_ms, deadline_ms, idle_ms, lifetime_ms, connections, partitions;
+    int64_t max_sessions, lazy;
+    bool limit_deny;
+    char prefix[33];
+    lk_check_keys check_keys;
+} lk_config;
+
+/* OK or CONFIG; on CONFIG `error` says what was wrong. The caller wipes `config` when done (it holds a password). */
+int lk_config_parse(const char *text, lk_config *config, char *error, size_t error_size);
+
+#endif

@@ -1,0 +1,40 @@
+/* A connection to Redis, without I/O: commands are appended to `out`, bytes that came are fed in, and replies come out
+ * in the order of the commands, each with the tag it was asked under (guarantee I: the order is the only thing that
+ * ties a reply to a request, so a connection on which anything went wrong is closed and never used again). */
+#ifndef LK_CONN_H
+#define LK_CONN_H
+
+#include "resp.h"
+
+#include <stdint.h>
+
+enum { LK_CONN_WAITING_MAX = 2048 };
+
+typedef struct lk_conn {
+    lk_resp *resp;
+    char *out; /* out[sent..used) is to be written */
+    size_t sent, used, size;
+    uint32_t *tag; /* of replies awaited: a ring */
+    unsigned first, waiting;
+    bool pushes; /* a subscription: replies come unasked, and have tag 0 */
+} lk_conn;
+
+bool lk_conn_open(lk_conn *conn); /* false: no memory */
+void lk_conn_close(lk_conn *conn); /* also after a failed or no open, if zeroed */
+
+/* False: no memory, or LK_CONN_WAITING_MAX replies are awaited. Nothing was appended then. */
+bool lk_conn_send(lk_conn *conn, uint32_t tag, const lk_span *words, size_t count);
+
+static inline size_t lk_conn_unsent(const lk_conn *conn, const char **bytes)
+{
+    *bytes = conn->out + conn->sent;
+    return conn->used - conn->sent;
+}
+void lk_conn_wrote(lk_conn *conn, size_t size);
+
+bool lk_conn_feed(lk_conn *conn, const char *bytes, size_t size);
+
+/* 1: a reply with its tag, the caller's; 0: none yet; -1: the peer broke the protocol, or answered more than was asked. */
+int lk_conn_next(lk_conn *conn, lk_reply **reply);
+
+#endif

@@ -1,0 +1,63 @@
+/* See counters.h. */
+#include "counters.h"
+
+_Thread_local unsigned lk_thread_stripe;
+
+unsigned lk_thread_stripe_take(void)
+{
+    static _Atomic unsigned next = 1; /* 0 means "not taken yet" */
+    lk_thread_stripe = atomic_fetch_add_explicit(&next, 1, memory_order_relaxed) % LK_COUNTER_STRIPES + LK_COUNTER_STRIPES;
+    return lk_thread_stripe;
+}
+
+uint64_t lk_counted(const lk_counters *c, enum lk_counter which)
+{
+    uint64_t sum = 0;
+    for (int i = 0; i < LK_COUNTER_STRIPES; i++)
+        sum += atomic_load_explicit(&c->stripe[i].n[which], memory_order_relaxed);
+    return sum;
+}
+
+/* Values 0 to 15 have a bucket each; above, an octave [2^k, 2^(k+1)) has 16. */
+static unsigned bucket_of(uint64_t value)
+{
+    if (value < 16) return (unsigned)value;
+    unsigned octave = 63u - (unsigned)__builtin_clzll(value);
+    unsigned bucket = (octave - 3) * 16 + (unsigned)(value >> (octave - 4) & 15);
+    return bucket < LK_HISTOGRAM_BUCKETS ? bucket : LK_HISTOGRAM_BUCKETS - 1;
+}
+
+static uint64_t upper_edge(unsigned bucket)
+{
+    if (bucket < 16) return bucket;
+    unsigned octave = bucket / 16 + 3;
+    return ((uint64_t)(16 + bucket % 16 + 1) << (octave - 4)) - 1;
+}
+
+void lk_histogram_add(lk_histogram *h, uint64_t value)
+{
+    atomic_fetch_add_explicit(&h->bucket[bucket_of(value)], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&h->sum, value, memory_order_relaxed);
+}
+
+static uint64_t count_up_to(const lk_histogram *h, unsigned last)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i <= last; i++) sum += atomic_load_explicit(&h->bucket[i], memory_order_relaxed);
+    return sum;
+}
+
+uint64_t lk_histogram_count(const lk_histogram *h) { return count_up_to(h, LK_HISTOGRAM_BUCKETS - 1); }
+uint64_t lk_histogram_below(const lk_histogram *h, uint64_t value) { return count_up_to(h, bucket_of(value)); }
+
+uint64_t lk_histogram_quantile(const lk_histogram *h, double q)
+{
+    uint64_t total = lk_histogram_count(h), sum = 0;
+    if (!total) return 0;
+    uint64_t rank = (uint64_t)(q * (double)total);
+    for (unsigned i = 0; i < LK_HISTOGRAM_BUCKETS; i++) {
+        sum += atomic_load_explicit(&h->bucket[i], memory_order_relaxed);
+        if (sum > rank) return upper_edge(i);
+    }
+    return upper_edge(LK_HISTOGRAM_BUCKETS - 1);
+}

@@ -1,0 +1,99 @@
+/* latchkey_create: draft --> token, record, script --> a session in Redis --> the token is handed out.
+ * Randomness, times and place are decided here and by Redis; nothing of them comes from a client. */
+#include "hash.h"
+#include "session.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { ATTEMPTS = 4, FIXED_WORDS = 9, WORDS_MAX = FIXED_WORDS + 2 * LK_FIELDS_MAX };
+
+/* A user's sessions lie in one partition, in every version and on every machine. */
+static unsigned partition_of(const latchkey *lk, uint64_t user_id)
+{
+    uint8_t bytes[8];
+    for (int i = 0; i < 8; i++) bytes[i] = (uint8_t)(user_id >> (8 * i));
+    return (unsigned)(lk_hash(bytes, sizeof bytes, 0) % (uint64_t)lk->config.partitions);
+}
+
+static int check(const latchkey *lk, const latchkey_draft *d, lk_record *record)
+{
+    size_t role = d->role ? strnlen(d->role, 17) : 0;
+    if (role > 16 || d->flags & ~LATCHKEY_FLAGS_YOURS || d->idle_ms < 0 || d->lifetime_ms < 0 ||
+        d->idle_ms > INT64_C(315360000000) || d->lifetime_ms > INT64_C(315360000000) ||
+        !lk_fields_good(d->fields, d->field_count, false))
+        return LATCHKEY_BAD_ARGUMENT;
+    memset(record, 0, sizeof *record);
+    latchkey_entry *e = &record->entry;
+    e->user_id = d->user_id;
+    if (role) memcpy(e->role, d->role, role);
+    memcpy(e->permissions_hash, d->permissions_hash, sizeof e->permissions_hash);
+    e->device = d->device;
+    e->flags = d->flags;
+    record->idle_ms = d->idle_ms ? d->idle_ms : lk->config.idle_ms;
+    return latchkey_key_hash(d->fields, d->field_count, e->pq_key_hash);
+}
+
+/* One attempt with a new token: OK, or what the script says, or EXISTS as AGAIN. */
+static int attempt(latchkey *lk, const latchkey_draft *d, lk_record *record, lk_token *token, int64_t deadline_ms)
+{
+    uint8_t v[LK_RECORD_SIZE];
+    char user[24], idle[24], lifetime[24], generation[24], most[24];
+    lk_span words[WORDS_MAX];
+    size_t count = 0;
+    lk_token_make(&lk->config.check_keys, partition_of(lk, d->user_id), token);
+    memcpy(record->selector, token->raw, LK_SELECTOR_RAW);
+    lk_token_verifier_hash(token, record->verifier_hash);
+    lk_record_encode(record, v);
+#define DECIMAL(text, format, value) \
+    words[count++] = (lk_span){text, (size_t)snprintf(text, sizeof text, format, value)}
+    DECIMAL(user, "%llu", (unsigned long long)d->user_id);
+    DECIMAL(idle, "%lld", (long long)record->idle_ms);
+    DECIMAL(lifetime, "%lld", (long long)(d->lifetime_ms ? d->lifetime_ms : lk->config.lifetime_ms));
+    DECIMAL(generation, "%llu", (unsigned long long)d->generation);
+    DECIMAL(most, "%lld", (long long)lk->config.max_sessions);
+    words[count++] = lk->config.limit_deny ? (lk_span){"deny", 4} : (lk_span){"evict", 5};
+    /* The record around its times, which the script fills in by Redis' clock. */
+    words[count++] = (lk_span){v, LK_RECORD_EXPIRES};
+    words[count++] = (lk_span){v + LK_RECORD_PERMISSIONS, LK_RECORD_CREATED - LK_RECORD_PERMISSIONS};
+    words[count++] = (lk_span){v + LK_RECORD_DEVICE, LK_RECORD_SIZE - LK_RECORD_DEVICE};
+    for (size_t i = 0; i < d->field_count; i++) {
+        words[count++] = (lk_span){d->fields[i].name, strlen(d->fields[i].name)};
+        words[count++] = (lk_span){d->fields[i].data, d->fields[i].size};
+    }
+    lk_reply *reply;
+    int status = lk_l2_script(&lk->l2, LK_SCRIPT_CREATE, token->partition, token->text, words, count, deadline_ms, &reply);
+    if (status) return status;
+    status = reply->type == LK_REPLY_ARRAY     ? LATCHKEY_OK
+             : lk_reply_is(reply, "EXISTS")    ? LATCHKEY_AGAIN
+             : lk_reply_is(reply, "REFUSED")   ? LATCHKEY_REFUSED
+             : lk_reply_is(reply, "LIMIT")     ? LATCHKEY_LIMIT
+                                               : LATCHKEY_UNAVAILABLE;
+    lk_reply_free(reply);
+    return status;
+}
+
+int latchkey_create(latchkey *lk, const latchkey_draft *draft, char token[LATCHKEY_TOKEN_SIZE])
+{
+    if (token) memset(token, 0, LATCHKEY_TOKEN_SIZE);
+    if (!lk || !draft || !token || draft->size != sizeof *draft) return LATCHKEY_BAD_ARGUMENT;
+    if (lk_forked(lk)) return LATCHKEY_FORKED;
+    lk_record record;
+    lk_token made;
+    int status = check(lk, draft, &record);
+    if (status) return status;
+    int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
+    for (int i = 0; i < ATTEMPTS; i++) {
+        status = attempt(lk, draft, &record, &made, deadline_ms);
+        if (status != LATCHKEY_AGAIN) break;
+    }
+    if (status == LATCHKEY_AGAIN) status = LATCHKEY_UNAVAILABLE; /* four times 64 random bits that were taken */
+    if (!status) {
+        size_t bytes = LK_RECORD_SIZE;
+        for (size_t i = 0; i < draft->field_count; i++) bytes += strlen(draft->fields[i].name) + draft->fields[i].size;
+        lk_histogram_add(&lk->counters.session_bytes, bytes);
+        memcpy(token, made.text, LATCHKEY_TOKEN_SIZE);
+    }
+    lk_wipe(&made, sizeof made);
+    return status;
+}

@@ -1,0 +1,53 @@
+/* See crypto.h. The only file that includes libsodium. */
+#include "crypto.h"
+
+#include <sodium.h>
+
+_Static_assert(LK_HASH_SIZE == crypto_generichash_BYTES, "BLAKE2b-256");
+_Static_assert(LK_CHECK_KEY_SIZE == crypto_shorthash_KEYBYTES, "SipHash's key");
+
+bool lk_crypto_init(void) { return sodium_init() >= 0; }
+void lk_random(void *out, size_t size) { randombytes_buf(out, size); }
+void lk_wipe(void *data, size_t size) { sodium_memzero(data, size); }
+bool lk_equal(const void *a, const void *b, size_t size) { return sodium_memcmp(a, b, size) == 0; }
+
+void lk_blake2b(const lk_span *spans, size_t count, uint8_t out[LK_HASH_SIZE])
+{
+    crypto_generichash_state state;
+    crypto_generichash_init(&state, NULL, 0, LK_HASH_SIZE);
+    for (size_t i = 0; i < count; i++)
+        if (spans[i].size) crypto_generichash_update(&state, spans[i].data, spans[i].size);
+    crypto_generichash_final(&state, out, LK_HASH_SIZE);
+    sodium_memzero(&state, sizeof state);
+}
+
+uint64_t lk_siphash(const void *data, size_t size, const uint8_t key[LK_CHECK_KEY_SIZE])
+{
+    uint8_t out[crypto_shorthash_BYTES];
+    crypto_shorthash(out, data, size, key);
+    uint64_t value = 0;
+    for (size_t i = 0; i < sizeof out; i++) value |= (uint64_t)out[i] << (8 * i);
+    return value;
+}
+
+bool lk_base64_decode(const char *text, size_t length, uint8_t *raw, size_t raw_size)
+{
+    size_t decoded = 0;
+    const char *end = NULL;
+    return sodium_base642bin(raw, raw_size, text, length, NULL, &decoded, &end,
+                             sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0 &&
+           decoded == raw_size && end == text + length;
+}
+
+void lk_base64_encode(const uint8_t *raw, size_t raw_size, char *text, size_t text_size)
+{
+    sodium_bin2base64(text, text_size, raw, raw_size, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+}
+
+bool lk_hex_decode(const char *text, size_t length, uint8_t *raw, size_t raw_size)
+{
+    size_t decoded = 0;
+    const char *end = NULL;
+    return sodium_hex2bin(raw, raw_size, text, length, NULL, &decoded, &end) == 0 && decoded == raw_size &&
+           end == text + length;
+}

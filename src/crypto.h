@@ -1,0 +1,35 @@
+/* The one face of libsodium: randomness, hashes, constant-time work, base64url. */
+#ifndef LK_CRYPTO_H
+#define LK_CRYPTO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define LK_HASH_SIZE 32
+#define LK_CHECK_KEY_SIZE 16
+
+typedef struct lk_span {
+    const void *data;
+    size_t size;
+} lk_span;
+
+bool lk_crypto_init(void); /* once per process is enough; may be called again; false: no randomness to be had */
+void lk_random(void *out, size_t size);
+void lk_wipe(void *data, size_t size);
+bool lk_equal(const void *a, const void *b, size_t size); /* constant time */
+
+/* BLAKE2b-256 over the spans, one after the other. */
+void lk_blake2b(const lk_span *spans, size_t count, uint8_t out[LK_HASH_SIZE]);
+
+/* SipHash-2-4, 64 bits. */
+uint64_t lk_siphash(const void *data, size_t size, const uint8_t key[LK_CHECK_KEY_SIZE]);
+
+/* Unpadded base64url, constant time. Decoding accepts the canonical spelling of exactly raw_size bytes and nothing
+ * else; the text need not be NUL-terminated. Encoding writes a NUL. */
+bool lk_base64_decode(const char *text, size_t length, uint8_t *raw, size_t raw_size);
+void lk_base64_encode(const uint8_t *raw, size_t raw_size, char *text, size_t text_size);
+
+bool lk_hex_decode(const char *text, size_t length, uint8_t *raw, size_t raw_size);
+
+#endif

@@ -1,0 +1,32 @@
+/* Equal misses in flight share one read of L2. The first to miss leads and reads; those who miss on the same whole token
+ * meanwhile wait for its answer.
+ *
+ * Joining needs the same ticket (l1.h) as the leader's: a read that began before a purge must not answer a validate
+ * that began after it (guarantees B and D). */
+#ifndef LK_FLIGHT_H
+#define LK_FLIGHT_H
+
+#include "latchkey.h"
+
+#include <stdbool.h>
+
+typedef struct lk_flights lk_flights;
+typedef struct lk_flight lk_flight;
+
+lk_flights *lk_flights_open(void); /* NULL: no memory */
+void lk_flights_close(lk_flights *flights);
+
+enum lk_flight_role {
+    LK_FLIGHT_LEAD, /* read L2, then call lk_flight_land. *flight is NULL where all places are taken: nobody joins */
+    LK_FLIGHT_DONE, /* *status and *entry are the leader's answer */
+    LK_FLIGHT_LATE, /* deadline_ms passed before it came */
+};
+
+/* Blocks, where another leads, until it landed or until deadline_ms (monotonic). A flight older than oldest_ms is not
+ * joined: its answer would be older than the caller may serve. */
+enum lk_flight_role lk_flight_board(lk_flights *flights, const char *token, uint64_t ticket, int64_t oldest_ms,
+                                    int64_t deadline_ms, lk_flight **flight, int *status, latchkey_entry *entry);
+
+void lk_flight_land(lk_flights *flights, lk_flight *flight, int status, const latchkey_entry *entry);
+
+#endif

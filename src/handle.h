@@ -1,0 +1,34 @@
+/* The handle: what a latchkey is made of. Verb files include this; the layers below do not. */
+#ifndef LK_HANDLE_H
+#define LK_HANDLE_H
+
+#include "clock.h"
+#include "flight.h"
+#include "l1.h"
+#include "l2.h"
+
+struct latchkey {
+    lk_lease *lease; /* of the one node; first, because validate reads it first */
+    lk_l1 *l1;
+    lk_counters counters;
+    lk_flights *flights;
+    lk_l2 l2;
+    lk_pending *pending;
+    lk_config config;
+};
+
+/* In a child of the process that opened the handle the lease's page reads as zeros (guarantee J). */
+static inline bool lk_forked(const latchkey *lk)
+{
+    return !atomic_load_explicit(&lk->lease->alive, memory_order_relaxed);
+}
+
+static inline bool lk_parse(const latchkey *lk, const char *token, size_t token_len, lk_token *parsed)
+{
+    return lk_token_parse(&lk->config.check_keys, (unsigned)lk->config.partitions, token, token_len, parsed);
+}
+
+/* The beginning of every verb on a token: OK; BAD_ARGUMENT, FORKED or MALFORMED. */
+int lk_begin(latchkey *lk, const char *token, size_t token_len, lk_token *parsed);
+
+#endif

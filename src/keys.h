@@ -1,0 +1,30 @@
+/* Names in Redis. All of a partition's keys share the hash tag {p}, so what one operation touches lies in one slot. */
+#ifndef LK_KEYS_H
+#define LK_KEYS_H
+
+#include "latchkey.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+enum { LK_BASE_SIZE = 48, LK_KEY_SIZE = LK_BASE_SIZE + LATCHKEY_SELECTOR_LENGTH + 4 };
+
+/* "lk:{17}:" */
+static inline void lk_key_base(char out[LK_BASE_SIZE], const char *prefix, unsigned partition)
+{
+    snprintf(out, LK_BASE_SIZE, "%.32s:{%u}:", prefix, partition);
+}
+
+/* "lk:{17}:s:<selector>": the session's hash. `selector` is 20 characters, not NUL-terminated. */
+static inline void lk_key_session(char out[LK_KEY_SIZE], const char *prefix, unsigned partition, const char *selector)
+{
+    snprintf(out, LK_KEY_SIZE, "%.32s:{%u}:s:%.20s", prefix, partition, selector);
+}
+
+/* "lk:{17}:q" and the like: one of the partition's own keys. */
+static inline void lk_key_partition(char out[LK_KEY_SIZE], const char *prefix, unsigned partition, const char *which)
+{
+    snprintf(out, LK_KEY_SIZE, "%.32s:{%u}:%.3s", prefix, partition, which);
+}
+
+#endif

@@ -1,0 +1,98 @@
+/* See l2.h. */
+#include "l2.h"
+
+#include "keys.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static lk_span word(const char *text) { return (lk_span){text, strlen(text)}; }
+
+static int unavailable(const lk_l2 *l2, lk_node *node, int status, const char *text)
+{
+    lk_count(l2->counters, LK_L2_ERRORS, 1);
+    lk_node_trouble(node, status, text);
+    return status == LATCHKEY_NO_MEMORY ? status : LATCHKEY_UNAVAILABLE; /* no answer is no answer, whyever */
+}
+
+int lk_l2_refused(const lk_l2 *l2, lk_node *node, const lk_reply *reply)
+{
+    char text[160];
+    int status = lk_error_status(reply, text, sizeof text);
+    if (status == LATCHKEY_CORRUPT) return lk_l2_corrupt(l2, node, text);
+    return unavailable(l2, node, status, text);
+}
+
+int lk_l2_corrupt(const lk_l2 *l2, lk_node *node, const char *text)
+{
+    lk_count(l2->counters, LK_CORRUPT_RECORDS, 1);
+    lk_node_trouble(node, LATCHKEY_CORRUPT, text);
+    return LATCHKEY_CORRUPT;
+}
+
+/* A reply after which this line is of no use: the server is not what it was. */
+static bool says_goodbye(const lk_reply *reply)
+{
+    return reply->type == LK_REPLY_ERROR &&
+           (strncmp(reply->text, "READONLY", 8) == 0 || strncmp(reply->text, "NOAUTH", 6) == 0);
+}
+
+static bool queue(lk_line *line, const lk_call *calls, size_t count)
+{
+    bool queued = true;
+    for (size_t i = 0; i < count && queued; i++) queued = lk_conn_send(&line->conn, 0, calls[i].words, calls[i].count);
+    return queued;
+}
+
+int lk_l2_pipeline(const lk_l2 *l2, lk_node *node, const lk_call *calls, size_t count, int64_t deadline_ms, bool again,
+                   lk_reply **replies, uint64_t *incarnation)
+{
+    char error[160] = "no memory";
+    for (;;) {
+        lk_line *line = NULL;
+        int status = lk_pool_take(lk_node_pool(node), deadline_ms, &line, error, sizeof error);
+        if (status) return unavailable(l2, node, status, error);
+        bool fresh = line->fresh, queued = queue(line, calls, count);
+        bool good = queued && lk_line_exchange(line, replies, count, deadline_ms, error, sizeof error);
+        if (good && incarnation) *incarnation = line->incarnation;
+        lk_pool_give(lk_node_pool(node), line, good && !says_goodbye(replies[0]));
+        if (good) return LATCHKEY_OK;
+        if (!queued) return unavailable(l2, node, LATCHKEY_NO_MEMORY, "no memory for a command");
+        if (fresh || !again) return unavailable(l2, node, LATCHKEY_UNAVAILABLE, error);
+        again = false;
+    }
+}
+
+enum { SCRIPT_WORDS_MAX = 2 * 256 + 32 };
+
+int lk_l2_script(const lk_l2 *l2, enum lk_script_id id, unsigned partition, const char *selector, const lk_span *words,
+                 size_t count, int64_t deadline_ms, lk_reply **reply)
+{
+    const lk_script *script = &lk_scripts[id];
+    lk_node *node = lk_l2_owner(l2, partition);
+    char base[LK_BASE_SIZE], key[LK_KEY_SIZE];
+    lk_span all[SCRIPT_WORDS_MAX + 6];
+    if (count > SCRIPT_WORDS_MAX) return LATCHKEY_BAD_ARGUMENT;
+    lk_key_base(base, l2->config->prefix, partition);
+    lk_key_session(key, l2->config->prefix, partition, selector);
+    all[0] = word("EVALSHA");
+    all[1] = word(script->sha);
+    all[2] = word("1");
+    all[3] = word(key);
+    all[4] = word(base);
+    all[5] = (lk_span){selector, LATCHKEY_SELECTOR_LENGTH};
+    memcpy(all + 6, words, count * sizeof *words);
+    lk_call call = {all, 6 + count};
+    lk_count(l2->counters, LK_L2_WRITES, 1);
+    int status = lk_l2_pipeline(l2, node, &call, 1, deadline_ms, false, reply, NULL);
+    if (!status && (*reply)->type == LK_REPLY_ERROR && strncmp((*reply)->text, "NOSCRIPT", 8) == 0) {
+        lk_reply_free(*reply);
+        all[0] = word("EVAL"); /* the server has it from then on */
+        all[1] = (lk_span){script->text, script->size};
+        status = lk_l2_pipeline(l2, node, &call, 1, deadline_ms, false, reply, NULL);
+    }
+    if (status || (*reply)->type != LK_REPLY_ERROR) return status;
+    status = lk_l2_refused(l2, node, *reply);
+    lk_reply_free(*reply);
+    return status;
+}

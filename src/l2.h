@@ -1,0 +1,41 @@
+/* L2: what the verbs ask of Redis. A read is one pipelined round trip of plain commands; a write is one script. Driven by
+ * the calling thread, within its deadline. Nothing here knows of L1. */
+#ifndef LK_L2_H
+#define LK_L2_H
+
+#include "node.h"
+#include "script.h"
+
+typedef struct lk_l2 {
+    const lk_config *config;
+    lk_counters *counters;
+    lk_node *node;
+} lk_l2;
+
+/* The one place that knows which server a partition's keys live on. */
+static inline lk_node *lk_l2_owner(const lk_l2 *l2, unsigned partition)
+{
+    (void)partition;
+    return l2->node;
+}
+
+typedef struct lk_call {
+    const lk_span *words;
+    size_t count;
+} lk_call;
+
+/* Pipelined calls on one line. OK: every reply is there and is the caller's, errors of Redis among them, and
+ * *incarnation (may be NULL) names the server that answered. Else UNAVAILABLE or NO_MEMORY, and no reply. Safe calls
+ * (`again`) are repeated once where a line that had been idle turns out to be broken. */
+int lk_l2_pipeline(const lk_l2 *l2, lk_node *node, const lk_call *calls, size_t count, int64_t deadline_ms, bool again,
+                   lk_reply **replies, uint64_t *incarnation);
+
+/* Runs a script on a session: KEYS[1] is its key, ARGV its base, its selector, then `words`. */
+int lk_l2_script(const lk_l2 *l2, enum lk_script_id script, unsigned partition, const char *selector,
+                 const lk_span *words, size_t count, int64_t deadline_ms, lk_reply **reply);
+
+/* What an error reply at run time means: UNAVAILABLE or CORRUPT; remembered as the newest trouble. */
+int lk_l2_refused(const lk_l2 *l2, lk_node *node, const lk_reply *reply);
+int lk_l2_corrupt(const lk_l2 *l2, lk_node *node, const char *text); /* CORRUPT, counted and remembered */
+
+#endif

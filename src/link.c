@@ -1,0 +1,469 @@
+/* See link.h. Owned by one thread (the link's, or a simulation's); it locks nothing itself. */
+#include "link.h"
+
+#include "hash.h"
+#include "keys.h"
+#include "script.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum tag {
+    TAG_RECORD_PARTITIONS = 1,
+    TAG_READ_PARTITIONS,
+    TAG_NUMBERS,
+    TAG_TIME,
+    TAG_PUBLISHED,
+    TAG_JOB, /* + the job's place */
+};
+
+enum { BACKOFF_LEAST_MS = 20, BACKOFF_MOST_MS = 1000, BEAT_TIMEOUT_LEAST_MS = 250, HANDSHAKE_LEAST_MS = 500 };
+
+static lk_span word(const char *text) { return (lk_span){text, strlen(text)}; }
+
+static uint64_t random_next(lk_link *link) { return link->random = lk_hash(&link->random, sizeof link->random, 1); }
+
+static void enter(lk_link *link, enum lk_link_state state, int64_t now_ms)
+{
+    link->state = state;
+    link->since_ms = now_ms;
+}
+
+bool lk_link_open(lk_link *link, const lk_config *config, const lk_link_host *host, lk_counters *counters,
+                  uint64_t seed, int64_t now_ms)
+{
+    memset(link, 0, sizeof *link);
+    link->config = config;
+    link->host = *host;
+    link->counters = counters;
+    link->random = seed;
+    link->retry_at_ms = now_ms;
+    snprintf(link->heartbeat, sizeof link->heartbeat, "%.32s:beat:%016llx", config->prefix,
+             (unsigned long long)random_next(link));
+    link->applied = calloc((size_t)config->partitions, sizeof *link->applied);
+    link->counted = calloc((size_t)config->partitions, sizeof *link->counted);
+    if (link->applied && link->counted) return true;
+    lk_link_close(link);
+    return false;
+}
+
+void lk_link_close(lk_link *link)
+{
+    for (int i = 0; i < LK_LINK_CONNECTIONS; i++) lk_conn_close(&link->conn[i]);
+    free(link->applied);
+    free(link->counted);
+    link->applied = link->counted = NULL;
+}
+
+void lk_link_lost(lk_link *link, int64_t now_ms, int status, const char *text)
+{
+    if (link->state == LK_LINK_DOWN) return;
+    for (int i = 0; i < LK_LINK_CONNECTIONS; i++) lk_conn_close(&link->conn[i]);
+    enter(link, LK_LINK_DOWN, now_ms);
+    /* Doubling, then a random half of it: instances that lost a server together do not come back together. */
+    int64_t wait = BACKOFF_LEAST_MS << (link->failures < 6 ? link->failures : 6);
+    if (wait > BACKOFF_MOST_MS) wait = BACKOFF_MOST_MS;
+    link->retry_at_ms = now_ms + wait / 2 + (int64_t)(random_next(link) % (uint64_t)(wait / 2 + 1));
+    link->failures++;
+    memset(&link->beat, 0, sizeof link->beat);
+    for (int i = 0; i < LK_LINK_JOBS; i++) {
+        if (!link->job[i].kind) continue;
+        link->host.job_done(link->host.context, &link->job[i], LATCHKEY_UNAVAILABLE);
+        link->job[i].kind = LK_JOB_NONE;
+    }
+    link->host.trouble(link->host.context, status, text);
+}
+
+static void no_memory(lk_link *link, int64_t now_ms)
+{
+    lk_link_lost(link, now_ms, LATCHKEY_UNAVAILABLE, "no memory for the link's commands");
+}
+
+/* --------------------------------------------------------------------------------------- towards being up -- */
+
+void lk_link_connected(lk_link *link, int64_t now_ms)
+{
+    enter(link, LK_LINK_HELLO, now_ms);
+    link->hellos = LK_LINK_CONNECTIONS;
+    bool sent = true;
+    for (int i = 0; i < LK_LINK_CONNECTIONS; i++)
+        sent = sent && lk_conn_open(&link->conn[i]) && lk_hello_send(&link->hello[i], link->config, &link->conn[i]);
+    if (!sent) no_memory(link, now_ms);
+}
+
+/* The number of partitions is part of every key's name: recorded by the first instance, equal in all. */
+static void send_setup(lk_link *link, int64_t now_ms)
+{
+    char key[LK_KEY_SIZE], number[24];
+    lk_key_partition(key, link->config->prefix, 0, "m");
+    snprintf(number, sizeof number, "%lld", (long long)link->config->partitions);
+    lk_span record[4] = {word("HSETNX"), word(key), word("partitions"), word(number)};
+    lk_span read[3] = {word("HGET"), word(key), word("partitions")};
+    lk_conn *conn = &link->conn[LK_LINK_COMMANDS];
+    enter(link, LK_LINK_SETUP, now_ms);
+    if (!lk_conn_send(conn, TAG_RECORD_PARTITIONS, record, 4) || !lk_conn_send(conn, TAG_READ_PARTITIONS, read, 3))
+        no_memory(link, now_ms);
+}
+
+static void take_hello(lk_link *link, int which, const lk_reply *reply, int64_t now_ms)
+{
+    lk_hello *hello = &link->hello[which];
+    if (!lk_hello_take(hello, reply)) return;
+    if (hello->status) {
+        lk_link_lost(link, now_ms, hello->status, hello->error);
+        return;
+    }
+    if (--link->hellos) return;
+    if (link->hello[0].incarnation != link->hello[1].incarnation)
+        lk_link_lost(link, now_ms, LATCHKEY_UNAVAILABLE, "two connections reached two servers: trying again");
+    else send_setup(link, now_ms);
+}
+
+static void send_subscribe(lk_link *link, int64_t now_ms)
+{
+    size_t channels = (size_t)link->config->partitions + 1, i;
+    lk_span *words = calloc(channels + 1, sizeof *words);
+    char(*names)[LK_KEY_SIZE] = calloc(channels, sizeof *names);
+    bool sent = words && names;
+    if (sent) {
+        words[0] = word("SUBSCRIBE");
+        for (i = 0; i + 1 < channels; i++) {
+            lk_key_partition(names[i], link->config->prefix, (unsigned)i, "rev");
+            words[1 + i] = word(names[i]);
+        }
+        words[channels] = word(link->heartbeat);
+        link->conn[LK_LINK_SUBSCRIPTION].pushes = true;
+        sent = lk_conn_send(&link->conn[LK_LINK_SUBSCRIPTION], 0, words, channels + 1);
+    }
+    free(words);
+    free(names);
+    link->subscriptions = (unsigned)channels;
+    enter(link, LK_LINK_SUBSCRIBING, now_ms);
+    if (!sent) no_memory(link, now_ms);
+}
+
+static void take_partitions(lk_link *link, const lk_reply *reply, int64_t now_ms)
+{
+    char text[160];
+    if (reply->type == LK_REPLY_ERROR) {
+        int status = lk_error_status(reply, text, sizeof text);
+        lk_link_lost(link, now_ms, status == LATCHKEY_CORRUPT ? LATCHKEY_CONFIG : status, text);
+    } else if (reply->type != LK_REPLY_STRING) {
+        lk_link_lost(link, now_ms, LATCHKEY_UNAVAILABLE, "the number of partitions could not be recorded in Redis");
+    } else if (atoll(reply->text) != link->config->partitions) {
+        snprintf(text, sizeof text, "partitions=%lld, but Redis holds sessions in %.20s partitions: use that number",
+                 (long long)link->config->partitions, reply->text);
+        lk_link_lost(link, now_ms, LATCHKEY_CONFIG, text);
+    } else send_subscribe(link, now_ms);
+}
+
+/* From here on every revocation reaches us, and none from before may be served: so L1 is emptied now, which also voids
+ * the tickets of reads that are under way. */
+static void subscribed(lk_link *link, int64_t now_ms)
+{
+    link->host.empty(link->host.context);
+    lk_count(link->counters, LK_EMPTIES, 1);
+    if (link->was_up) lk_count(link->counters, LK_RECONNECTS, 1);
+    link->was_up = true;
+    memset(link->applied, 0, (size_t)link->config->partitions * sizeof *link->applied);
+    memset(link->counted, 0, (size_t)link->config->partitions * sizeof *link->counted);
+    link->baseline = true;
+    link->next_beat_ms = now_ms;
+    enter(link, LK_LINK_UP, now_ms);
+}
+
+/* ------------------------------------------------------------------------------------------------- beats -- */
+
+static bool send_numbers(lk_link *link)
+{
+    size_t count = (size_t)link->config->partitions, i;
+    lk_span *words = calloc(count + 1, sizeof *words);
+    char(*keys)[LK_KEY_SIZE] = calloc(count, sizeof *keys);
+    bool sent = words && keys;
+    if (sent) {
+        words[0] = word("MGET");
+        for (i = 0; i < count; i++) {
+            lk_key_partition(keys[i], link->config->prefix, (unsigned)i, "q");
+            words[1 + i] = word(keys[i]);
+        }
+        sent = lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_NUMBERS, words, count + 1);
+    }
+    free(words);
+    free(keys);
+    return sent;
+}
+
+static void send_beat(lk_link *link, int64_t now_ms, int64_t now_us)
+{
+    lk_conn *conn = &link->conn[LK_LINK_COMMANDS];
+    link->beat = (lk_beat){.out = true, .sent_ms = now_ms, .sent_us = now_us, .nonce = random_next(link)};
+    link->next_beat_ms = now_ms + link->config->staleness_ms / 4;
+    char nonce[24];
+    snprintf(nonce, sizeof nonce, "%016llx", (unsigned long long)link->beat.nonce);
+    lk_span time[1] = {word("TIME")}, publish[3] = {word("PUBLISH"), word(link->heartbeat), word(nonce)};
+    /* The order matters: the numbers are read before the nonce is published. */
+    if (!send_numbers(link) || !lk_conn_send(conn, TAG_TIME, time, 1) || !lk_conn_send(conn, TAG_PUBLISHED, publish, 3))
+        no_memory(link, now_ms);
+}
+
+static void empty(lk_link *link)
+{
+    link->host.empty(link->host.context);
+    lk_count(link->counters, LK_EMPTIES, 1);
+}
+
+/* Every number that the beat read must have been applied by now; else a message was lost. */
+static void complete_beat(lk_link *link)
+{
+    if (!link->beat.numbered || !link->beat.heard) return;
+    bool whole = true;
+    for (int64_t p = 0; p < link->config->partitions; p++) {
+        if (link->counted[p] > link->applied[p]) {
+            if (!link->baseline) {
+                lk_count(link->counters, LK_MISSED, link->counted[p] - link->applied[p]);
+                whole = false;
+            }
+            link->applied[p] = link->counted[p];
+        }
+    }
+    link->baseline = false;
+    link->failures = 0;
+    if (!whole) empty(link);
+    lk_count(link->counters, LK_BEATS, 1);
+    int64_t sent_ms = link->beat.sent_ms;
+    link->beat.out = false;
+    /* Last: whoever reads this lease sees an L1 to which everything was applied. */
+    link->host.lease(link->host.context, sent_ms, link->hello[0].incarnation, link->server_ahead_us);
+}
+
+static void take_numbers(lk_link *link, const lk_reply *reply, int64_t now_ms)
+{
+    if (reply->type != LK_REPLY_ARRAY || reply->size != (size_t)link->config->partitions) {
+        char text[160] = "Redis does not answer MGET as expected";
+        if (reply->type == LK_REPLY_ERROR) lk_error_status(reply, text, sizeof text);
+        lk_link_lost(link, now_ms, LATCHKEY_UNAVAILABLE, text);
+        return;
+    }
+    bool backwards = false;
+    for (size_t p = 0; p < reply->size; p++) {
+        const lk_reply *item = reply->item[p];
+        uint64_t number = item->type == LK_REPLY_STRING ? strtoull(item->text, NULL, 10) : 0;
+        backwards |= number < link->counted[p];
+        if (number < link->counted[p]) link->applied[p] = number;
+        link->counted[p] = number;
+    }
+    if (backwards) empty(link); /* the server forgot: what it forgot is not known, so nothing from before counts */
+    link->beat.numbered = true;
+    complete_beat(link);
+}
+
+static void take_time(lk_link *link, const lk_reply *reply, int64_t now_us)
+{
+    if (reply->type != LK_REPLY_ARRAY || reply->size != 2 || reply->item[0]->type != LK_REPLY_STRING ||
+        reply->item[1]->type != LK_REPLY_STRING)
+        return;
+    int64_t server_us = atoll(reply->item[0]->text) * 1000000 + atoll(reply->item[1]->text);
+    link->server_ahead_us = server_us - (link->beat.sent_us + (now_us - link->beat.sent_us) / 2);
+}
+
+static void take_published(lk_link *link, const lk_reply *reply, int64_t now_ms)
+{
+    char text[160] = "Redis does not know our subscription any more";
+    if (reply->type == LK_REPLY_INTEGER && reply->integer > 0) return;
+    int status = reply->type == LK_REPLY_ERROR ? lk_error_status(reply, text, sizeof text) : LATCHKEY_UNAVAILABLE;
+    lk_link_lost(link, now_ms, status, text);
+}
+
+/* -------------------------------------------------------------------------------------------------- jobs -- */
+
+static bool send_job(lk_link *link, unsigned place, bool whole_script)
+{
+    const lk_job *job = &link->job[place];
+    const lk_script *script = &lk_scripts[job->kind == LK_JOB_TOUCH ? LK_SCRIPT_TOUCH : LK_SCRIPT_REVOKE];
+    char base[LK_BASE_SIZE], key[LK_KEY_SIZE];
+    lk_key_base(base, link->config->prefix, job->of.partition);
+    lk_key_session(key, link->config->prefix, job->of.partition, job->of.selector);
+    bool revoke = job->kind == LK_JOB_REVOKE;
+    lk_span words[] = {word(whole_script ? "EVAL" : "EVALSHA"),
+                       whole_script ? (lk_span){script->text, script->size} : word(script->sha),
+                       word("1"),
+                       word(key),
+                       word(base),
+                       {job->of.selector, LATCHKEY_SELECTOR_LENGTH},
+                       {job->of.verifier_hash, revoke ? LK_HASH_SIZE : 0},
+                       word(job->of.held ? "1" : "0")};
+    lk_count(link->counters, LK_L2_WRITES, 1);
+    return lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_JOB + place, words, revoke ? 8 : 7);
+}
+
+static void start_jobs(lk_link *link, int64_t now_ms)
+{
+    for (unsigned i = 0; i < LK_LINK_JOBS && link->state == LK_LINK_UP; i++) {
+        if (link->job[i].kind) continue;
+        if (!link->host.next_job(link->host.context, now_ms, &link->job[i])) return;
+        if (!send_job(link, i, false)) no_memory(link, now_ms);
+    }
+}
+
+static void take_job(lk_link *link, unsigned place, const lk_reply *reply, int64_t now_ms)
+{
+    lk_job *job = &link->job[place];
+    int status = LATCHKEY_OK;
+    if (reply->type == LK_REPLY_ERROR && strncmp(reply->text, "NOSCRIPT", 8) == 0) {
+        if (!send_job(link, place, true)) no_memory(link, now_ms);
+        return;
+    }
+    if (reply->type == LK_REPLY_ERROR) {
+        char text[160];
+        lk_count(link->counters, LK_L2_ERRORS, 1);
+        status = lk_error_status(reply, text, sizeof text);
+        link->host.trouble(link->host.context, status, text);
+    }
+    link->host.job_done(link->host.context, job, status);
+    job->kind = LK_JOB_NONE;
+}
+
+/* ------------------------------------------------------------------------------------------ subscription -- */
+
+/* "lk:{17}:rev" names a partition of ours, or -1. */
+static int64_t partition_of(const lk_link *link, const lk_reply *channel)
+{
+    char name[LK_KEY_SIZE];
+    const char *brace = strchr(channel->text, '{');
+    if (!brace) return -1;
+    long long p = atoll(brace + 1);
+    if (p < 0 || p >= link->config->partitions) return -1;
+    lk_key_partition(name, link->config->prefix, (unsigned)p, "rev");
+    return strcmp(name, channel->text) ? -1 : p;
+}
+
+static bool selector_good(const char *text, size_t length)
+{
+    return length == LATCHKEY_SELECTOR_LENGTH &&
+           strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") >= length;
+}
+
+/* "number selector... [@time in us]" */
+static void take_revocation(lk_link *link, int64_t p, const char *text, int64_t now_us)
+{
+    char *at;
+    uint64_t number = strtoull(text, &at, 10);
+    if (at == text || *at != ' ' || !number) {
+        link->host.trouble(link->host.context, LATCHKEY_CORRUPT, "a foreign message on a revocation channel");
+        return;
+    }
+    uint64_t applied = link->applied[p];
+    /* Before the first beat nothing is compared; afterwards the next number is due, and any other shows a loss. */
+    bool in_order = link->baseline || number == applied + 1;
+    if (!in_order) {
+        if (number > applied) lk_count(link->counters, LK_MISSED, number - applied - 1);
+        empty(link);
+    }
+    link->applied[p] = number;
+    while (*at == ' ') {
+        const char *start = ++at;
+        size_t length = strcspn(start, " ");
+        at += length;
+        if (*start == '@' && link->server_ahead_us) {
+            int64_t late = now_us + link->server_ahead_us - atoll(start + 1);
+            lk_histogram_add(&link->counters->revocation_us, late > 0 ? (uint64_t)late : 0);
+        } else if (selector_good(start, length)) {
+            link->host.purge(link->host.context, start);
+            lk_count(link->counters, LK_PURGES, 1);
+        }
+    }
+}
+
+static void take_message(lk_link *link, const lk_reply *channel, const lk_reply *payload, int64_t now_us)
+{
+    if (strcmp(channel->text, link->heartbeat) == 0) {
+        uint64_t nonce = strtoull(payload->text, NULL, 16);
+        if (!link->beat.out || nonce != link->beat.nonce) return; /* of an older beat */
+        link->beat.heard = true;
+        complete_beat(link);
+        return;
+    }
+    int64_t p = partition_of(link, channel);
+    if (p >= 0) take_revocation(link, p, payload->text, now_us);
+}
+
+static void take_push(lk_link *link, const lk_reply *reply, int64_t now_ms, int64_t now_us)
+{
+    if (reply->type == LK_REPLY_ERROR) {
+        char text[160];
+        int status = lk_error_status(reply, text, sizeof text);
+        lk_link_lost(link, now_ms, status, text);
+        return;
+    }
+    bool three = reply->type == LK_REPLY_ARRAY && reply->size == 3 && reply->item[1]->type == LK_REPLY_STRING;
+    if (three && lk_reply_is(reply->item[0], "subscribe") && link->state == LK_LINK_SUBSCRIBING) {
+        if (link->subscriptions && !--link->subscriptions) subscribed(link, now_ms);
+    } else if (three && lk_reply_is(reply->item[0], "message") && reply->item[2]->type == LK_REPLY_STRING) {
+        /* A message of a channel that was confirmed may come before the last confirmation; L1 is emptied after it. */
+        if (link->state == LK_LINK_UP) take_message(link, reply->item[1], reply->item[2], now_us);
+    } else lk_link_lost(link, now_ms, LATCHKEY_UNAVAILABLE, "the subscription was ended or answered unasked");
+}
+
+/* ------------------------------------------------------------------------------------------------- events -- */
+
+static void take(lk_link *link, int which, const lk_reply *reply, int64_t now_ms, int64_t now_us)
+{
+    uint32_t tag = reply->tag;
+    if (tag >= LK_HELLO_TAG) take_hello(link, which, reply, now_ms);
+    else if (which == LK_LINK_SUBSCRIPTION) take_push(link, reply, now_ms, now_us);
+    else if (tag == TAG_READ_PARTITIONS) take_partitions(link, reply, now_ms);
+    else if (tag == TAG_NUMBERS) take_numbers(link, reply, now_ms);
+    else if (tag == TAG_TIME) take_time(link, reply, now_us);
+    else if (tag >= TAG_JOB) take_job(link, tag - TAG_JOB, reply, now_ms);
+    else if (tag == TAG_PUBLISHED) take_published(link, reply, now_ms);
+}
+
+void lk_link_fed(lk_link *link, int which, int64_t now_us)
+{
+    int64_t now_ms = now_us / 1000;
+    lk_reply *reply;
+    int got = 0;
+    while (link->state > LK_LINK_CONNECTING && (got = lk_conn_next(&link->conn[which], &reply)) > 0) {
+        take(link, which, reply, now_ms, now_us);
+        lk_reply_free(reply);
+    }
+    if (got >= 0 || link->state <= LK_LINK_CONNECTING) return;
+    char text[160];
+    snprintf(text, sizeof text, "the server is not usable: %s", lk_resp_error(link->conn[which].resp));
+    /* What never spoke RESP is not Redis; what stops to, is broken. */
+    lk_link_lost(link, now_ms, link->state == LK_LINK_HELLO ? LATCHKEY_CONFIG : LATCHKEY_UNAVAILABLE, text);
+}
+
+static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+static int64_t handshake_end(const lk_link *link)
+{
+    return link->since_ms + most(link->config->deadline_ms, HANDSHAKE_LEAST_MS);
+}
+static int64_t beat_end(const lk_link *link)
+{
+    return link->beat.sent_ms + most(link->config->staleness_ms / 2, BEAT_TIMEOUT_LEAST_MS);
+}
+
+void lk_link_tick(lk_link *link, int64_t now_us)
+{
+    int64_t now_ms = now_us / 1000;
+    if (link->state == LK_LINK_DOWN && now_ms >= link->retry_at_ms) enter(link, LK_LINK_CONNECTING, now_ms);
+    else if (link->state > LK_LINK_CONNECTING && link->state < LK_LINK_UP && now_ms >= handshake_end(link))
+        lk_link_lost(link, now_ms, LATCHKEY_UNAVAILABLE, "Redis takes the connection but does not answer");
+    if (link->state != LK_LINK_UP) return;
+    if (link->beat.out && now_ms >= beat_end(link)) {
+        lk_link_lost(link, now_ms, LATCHKEY_UNAVAILABLE, "a beat did not come back through the subscription in time");
+        return;
+    }
+    if (!link->beat.out && now_ms >= link->next_beat_ms) send_beat(link, now_ms, now_us);
+    if (link->state == LK_LINK_UP) start_jobs(link, now_ms);
+}
+
+int64_t lk_link_wake_ms(const lk_link *link)
+{
+    if (link->state == LK_LINK_DOWN) return link->retry_at_ms;
+    if (link->state == LK_LINK_CONNECTING) return link->since_ms;
+    if (link->state != LK_LINK_UP) return handshake_end(link);
+    return link->beat.out ? beat_end(link) : link->next_beat_ms;
+}

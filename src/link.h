@@ -1,0 +1,88 @@
+/* The link, without I/O: bytes, ticks and events in; bytes, purges, leases and wake-ups out. node.c is the thin shell of
+ * sockets and a thread round it.
+ *
+ *   DOWN --retry_at--> CONNECTING --both sockets--> HELLO --> SETUP --> SUBSCRIBING --> UP
+ *    ^                     |                          |         |           |           |
+ *    +---------------------+------- anything wrong ---+---------+-----------+-----------+
+ *
+ * Two connections to one and the same incarnation of the server: one for commands, one for the subscription.
+ * Subscribed: L1 is emptied, so nothing from before is served; then the first beat.
+ *
+ * A beat, every staleness_ms / 4: read every partition's number of the last revocation, and publish a nonce to a channel
+ * of this instance alone. When the nonce comes back through the subscription, every revocation published before it came
+ * too, because Redis keeps the order. The numbers are compared; where one was missed, L1 is emptied. Then, last of all,
+ * the lease is confirmed, as of the time at which the beat was sent. */
+#ifndef LK_LINK_H
+#define LK_LINK_H
+
+#include "conn.h"
+#include "counters.h"
+#include "hello.h"
+#include "pending.h"
+
+enum lk_link_state { LK_LINK_DOWN, LK_LINK_CONNECTING, LK_LINK_HELLO, LK_LINK_SETUP, LK_LINK_SUBSCRIBING, LK_LINK_UP };
+enum { LK_LINK_COMMANDS, LK_LINK_SUBSCRIPTION, LK_LINK_CONNECTIONS };
+enum { LK_LINK_JOBS = 64 };
+
+/* What the link does for others in the background. */
+typedef struct lk_job {
+    enum { LK_JOB_NONE, LK_JOB_TOUCH, LK_JOB_REVOKE } kind;
+    lk_pending_item of; /* of a touch: partition and selector alone */
+} lk_job;
+
+/* The other side: called from the link's functions, in the thread that calls those. */
+typedef struct lk_link_host {
+    void *context;
+    void (*purge)(void *context, const char *selector);
+    void (*empty)(void *context);
+    /* Confirmed as of sent_ms, on the monotonic clock, by that incarnation of the server. */
+    void (*lease)(void *context, int64_t sent_ms, uint64_t incarnation, int64_t server_ahead_us);
+    void (*trouble)(void *context, int status, const char *text);
+    bool (*next_job)(void *context, int64_t now_ms, lk_job *job);
+    void (*job_done)(void *context, const lk_job *job, int status); /* OK: Redis has it; else why not */
+} lk_link_host;
+
+typedef struct lk_beat {
+    bool out, numbered, heard; /* sent; the numbers came; the nonce came */
+    int64_t sent_ms, sent_us;
+    uint64_t nonce;
+} lk_beat;
+
+typedef struct lk_link {
+    const lk_config *config;
+    lk_link_host host;
+    lk_counters *counters;
+    enum lk_link_state state;
+    lk_conn conn[LK_LINK_CONNECTIONS];
+    lk_hello hello[LK_LINK_CONNECTIONS];
+    unsigned hellos, subscriptions; /* still to come */
+    int64_t since_ms;               /* of the state */
+    int64_t retry_at_ms, next_beat_ms;
+    unsigned failures; /* in a row */
+    bool was_up;
+    uint64_t random; /* for jitter and nonces */
+    char heartbeat[64]; /* this instance's channel */
+    uint64_t *applied;  /* by partition: the number of the last revocation applied to L1 */
+    uint64_t *counted;  /* by partition: the number in the last beat */
+    bool baseline;      /* the first beat since subscribing sets `applied` */
+    lk_beat beat;
+    int64_t server_ahead_us; /* Redis' TIME less our monotonic clock */
+    lk_job job[LK_LINK_JOBS];
+} lk_link;
+
+bool lk_link_open(lk_link *link, const lk_config *config, const lk_link_host *host, lk_counters *counters,
+                  uint64_t seed, int64_t now_ms); /* false: no memory */
+void lk_link_close(lk_link *link);
+
+void lk_link_tick(lk_link *link, int64_t now_us); /* monotonic, microseconds */
+int64_t lk_link_wake_ms(const lk_link *link); /* call tick no later than this */
+
+/* In CONNECTING: both sockets are there. */
+void lk_link_connected(lk_link *link, int64_t now_ms);
+/* Anywhere: a socket broke, or none could be had. Also what the link calls itself when the peer misbehaves: then the
+ * state is DOWN, and the shell closes both sockets. */
+void lk_link_lost(lk_link *link, int64_t now_ms, int status, const char *text);
+/* After bytes were fed to conn[which]. */
+void lk_link_fed(lk_link *link, int which, int64_t now_us);
+
+#endif

@@ -1,0 +1,148 @@
+/* latchkey_load and what can be asked of a record: the whole session, key material and all, from Redis. And the hash that
+ * binds key material to an entry. */
+#include "load.h"
+
+#include "keys.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The "pq." fields of a hash's reply ([name, value, ...]), as the hash wants them. */
+static size_t key_fields(const lk_reply *fields, lk_named out[LK_KEY_FIELDS_MAX + 1])
+{
+    size_t count = 0;
+    for (size_t i = 0; i + 1 < fields->size && count <= LK_KEY_FIELDS_MAX; i += 2) {
+        const lk_reply *name = fields->item[i], *value = fields->item[i + 1];
+        if (lk_field_is_key(name->text, name->size))
+            out[count++] = (lk_named){name->text, name->size, value->text, value->size};
+    }
+    return count;
+}
+
+static bool all_strings(const lk_reply *fields)
+{
+    bool good = fields->type == LK_REPLY_ARRAY && fields->size % 2 == 0;
+    for (size_t i = 0; good && i < fields->size; i++) good = fields->item[i]->type == LK_REPLY_STRING;
+    return good;
+}
+
+const lk_reply *lk_find_field(const lk_reply *fields, const char *name)
+{
+    for (size_t i = 0; i + 1 < fields->size; i += 2)
+        if (lk_reply_is(fields->item[i], name)) return fields->item[i + 1];
+    return NULL;
+}
+
+static int judge(latchkey *lk, lk_node *node, const lk_token *token, const lk_reply *fields, const lk_reply *pttl,
+                 int64_t asked_us, lk_judged *judged)
+{
+    if (fields->type == LK_REPLY_ERROR) return lk_l2_refused(&lk->l2, node, fields);
+    if (!all_strings(fields)) return lk_l2_corrupt(&lk->l2, node, "Redis answers HGETALL with no fields");
+    if (!fields->size) return LATCHKEY_NOT_FOUND;
+    const lk_reply *v = lk_find_field(fields, "v");
+    if (!v) return lk_l2_corrupt(&lk->l2, node, "a session in Redis has no record");
+    int status = lk_session_judge(lk, node, token->text, token, v, pttl, asked_us, judged);
+    if (status) return status;
+    lk_named keys[LK_KEY_FIELDS_MAX + 1];
+    uint8_t hash[LK_HASH_SIZE];
+    size_t count = key_fields(fields, keys);
+    if (!lk_key_hash(keys, count, hash) || !lk_equal(hash, judged->record.entry.pq_key_hash, sizeof hash))
+        return lk_l2_corrupt(&lk->l2, node, "a session's key material is not what its record was made with");
+    return LATCHKEY_OK;
+}
+
+int lk_load(latchkey *lk, const lk_token *token, int64_t deadline_ms, lk_judged *judged, lk_reply **fields)
+{
+    char key[LK_KEY_SIZE];
+    lk_key_session(key, lk->config.prefix, token->partition, token->text);
+    lk_span name = {key, strlen(key)};
+    lk_call calls[2] = {{(lk_span[]){{"HGETALL", 7}, name}, 2}, {(lk_span[]){{"PTTL", 4}, name}, 2}};
+    lk_reply *reply[2];
+    lk_node *node = lk_l2_owner(&lk->l2, token->partition);
+    int64_t asked_us = lk_now_us();
+    *fields = NULL;
+    if (lk_pending_has(lk->pending, token)) return LATCHKEY_NOT_FOUND;
+    lk_count(&lk->counters, LK_L2_READS, 1);
+    int status = lk_l2_pipeline(&lk->l2, node, calls, 2, deadline_ms, true, reply, NULL);
+    if (status) return status;
+    status = judge(lk, node, token, reply[0], reply[1], asked_us, judged);
+    lk_reply_free(reply[1]);
+    if (status) lk_reply_free(reply[0]);
+    else *fields = reply[0];
+    return status;
+}
+
+/* -------------------------------------------------------------------------------------------- the public -- */
+
+struct latchkey_record {
+    latchkey_entry entry;
+    lk_reply *fields;
+};
+
+int latchkey_load(latchkey *lk, const char *token, size_t token_len, latchkey_record **out)
+{
+    if (out) *out = NULL;
+    else return LATCHKEY_BAD_ARGUMENT;
+    lk_token parsed;
+    lk_judged judged;
+    int status = lk_begin(lk, token, token_len, &parsed);
+    if (status) return status;
+    latchkey_record *record = calloc(1, sizeof *record);
+    status = record ? lk_load(lk, &parsed, lk_now_ms() + lk->config.deadline_ms, &judged, &record->fields)
+                    : LATCHKEY_NO_MEMORY;
+    if (!status) {
+        uint64_t bytes = 0;
+        for (size_t i = 0; i < record->fields->size; i++) bytes += record->fields->item[i]->size;
+        lk_histogram_add(&lk->counters.session_bytes, bytes);
+        if (judged.touch_due)
+            lk_node_touch(lk_l2_owner(&lk->l2, parsed.partition), parsed.partition, parsed.text);
+        record->entry = judged.record.entry;
+        *out = record;
+    } else free(record);
+    lk_wipe(&parsed, sizeof parsed);
+    return status;
+}
+
+const latchkey_entry *latchkey_record_entry(const latchkey_record *record) { return record ? &record->entry : NULL; }
+
+const void *latchkey_record_field(const latchkey_record *record, const char *name, size_t *size)
+{
+    if (size) *size = 0;
+    if (!record || !name || !lk_field_name_good(name, strlen(name))) return NULL;
+    const lk_reply *value = lk_find_field(record->fields, name);
+    if (value && size) *size = value->size;
+    return value ? value->text : NULL;
+}
+
+void latchkey_record_free(latchkey_record *record)
+{
+    if (!record) return;
+    lk_reply_free(record->fields);
+    lk_wipe(record, sizeof *record);
+    free(record);
+}
+
+int latchkey_key_hash(const latchkey_field *fields, size_t field_count, uint8_t hash[32])
+{
+    if (hash) memset(hash, 0, LK_HASH_SIZE);
+    if (!hash || (field_count && !fields)) return LATCHKEY_BAD_ARGUMENT;
+    lk_named keys[LK_KEY_FIELDS_MAX];
+    size_t count = 0;
+    for (size_t i = 0; i < field_count; i++) {
+        if (!fields[i].name || (fields[i].size && !fields[i].data)) return LATCHKEY_BAD_ARGUMENT;
+        size_t length = strlen(fields[i].name);
+        if (!lk_field_is_key(fields[i].name, length)) continue;
+        if (count == LK_KEY_FIELDS_MAX) return LATCHKEY_BAD_ARGUMENT;
+        keys[count++] = (lk_named){fields[i].name, length, fields[i].data, fields[i].size};
+    }
+    return lk_key_hash(keys, count, hash) ? LATCHKEY_OK : LATCHKEY_BAD_ARGUMENT;
+}
+
+int latchkey_check_keys(const latchkey_entry *entry, const latchkey_field *fields, size_t field_count)
+{
+    uint8_t hash[LK_HASH_SIZE];
+    if (!entry) return LATCHKEY_BAD_ARGUMENT;
+    int status = latchkey_key_hash(fields, field_count, hash);
+    if (status) return status;
+    return lk_equal(hash, entry->pq_key_hash, sizeof hash) ? LATCHKEY_OK : LATCHKEY_CORRUPT;
+}

@@ -1,0 +1,132 @@
+/* See net.h. */
+#include "net.h"
+
+#include "clock.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static bool add_unix(const lk_config *config, lk_addresses *out)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    _Static_assert(sizeof un.sun_path >= sizeof config->path, "a path that was parsed fits");
+    strcpy(un.sun_path, config->path);
+    memcpy(&out->address[0].at, &un, sizeof un);
+    out->address[0].size = sizeof un;
+    out->count = 1;
+    return true;
+}
+
+bool lk_net_resolve(const lk_config *config, lk_addresses *out, char *error, size_t error_size)
+{
+    memset(out, 0, sizeof *out);
+    if (config->path[0]) return add_unix(config, out);
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV}, *list = NULL;
+    int failed = getaddrinfo(config->host, config->port, &hints, &list);
+    if (failed) {
+        snprintf(error, error_size, "host '%.100s' is not known: %s", config->host, gai_strerror(failed));
+        return false;
+    }
+    for (struct addrinfo *a = list; a && out->count < LK_NET_ADDRESSES_MAX; a = a->ai_next) {
+        memcpy(&out->address[out->count].at, a->ai_addr, a->ai_addrlen);
+        out->address[out->count++].size = a->ai_addrlen;
+    }
+    freeaddrinfo(list);
+    return true;
+}
+
+void lk_net_close(int fd)
+{
+    if (fd >= 0) close(fd);
+}
+
+bool lk_net_wait(int fd, short events, int64_t deadline_ms)
+{
+    struct pollfd p = {.fd = fd, .events = events};
+    for (;;) {
+        int64_t left = deadline_ms - lk_now_ms();
+        int ready = poll(&p, 1, left > 0 ? (int)left : 0);
+        if (ready > 0) return true;
+        if (ready == 0 && left <= 0) return false;
+        if (ready < 0 && errno != EINTR && errno != EAGAIN) return false;
+    }
+}
+
+static int connect_one(const struct sockaddr *at, socklen_t size, int64_t deadline_ms)
+{
+    int fd = socket(at->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -1;
+    int on = 1, failed = 0;
+    socklen_t failed_size = sizeof failed;
+    if (at->sa_family != AF_UNIX) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (connect(fd, at, size) == 0) return fd;
+    failed = errno;
+    if (failed == EINPROGRESS || failed == EINTR) {
+        failed = ETIMEDOUT;
+        if (lk_net_wait(fd, POLLOUT, deadline_ms)) getsockopt(fd, SOL_SOCKET, SO_ERROR, &failed, &failed_size);
+        if (!failed) return fd;
+    }
+    /* A unix socket whose backlog is full says EAGAIN: an outage like any other. */
+    close(fd);
+    errno = failed;
+    return -1;
+}
+
+int lk_net_connect(const lk_addresses *addresses, int64_t deadline_ms, char *error, size_t error_size)
+{
+    int failed = EADDRNOTAVAIL;
+    for (unsigned i = 0; i < addresses->count; i++) {
+        const void *at = &addresses->address[i].at;
+        int fd = connect_one(at, addresses->address[i].size, deadline_ms);
+        if (fd >= 0) return fd;
+        failed = errno;
+    }
+    snprintf(error, error_size, "cannot connect to Redis: %s", strerror(failed));
+    return -1;
+}
+
+enum lk_net_io lk_net_flush(int fd, lk_conn *conn, char *error, size_t error_size)
+{
+    const char *bytes;
+    size_t size;
+    while ((size = lk_conn_unsent(conn, &bytes))) {
+        ssize_t wrote = send(fd, bytes, size, MSG_NOSIGNAL);
+        if (wrote > 0) lk_conn_wrote(conn, (size_t)wrote);
+        else if (wrote < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return LK_NET_LATER;
+        else if (errno != EINTR) {
+            snprintf(error, error_size, "the connection to Redis broke: %s", strerror(errno));
+            return LK_NET_LOST;
+        }
+    }
+    return LK_NET_DONE;
+}
+
+enum lk_net_io lk_net_fill(int fd, lk_conn *conn, char *error, size_t error_size)
+{
+    char bytes[16384];
+    ssize_t got;
+    do got = recv(fd, bytes, sizeof bytes, 0);
+    while (got < 0 && errno == EINTR);
+    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return LK_NET_LATER;
+    if (got <= 0) {
+        snprintf(error, error_size, "the connection to Redis broke: %s", got ? strerror(errno) : "closed by the server");
+        return LK_NET_LOST;
+    }
+    if (lk_conn_feed(conn, bytes, (size_t)got)) return LK_NET_DONE;
+    snprintf(error, error_size, "the server is not usable: %s", lk_resp_error(conn->resp));
+    return LK_NET_LOST;
+}
+
+bool lk_net_idle_good(int fd)
+{
+    char byte;
+    ssize_t got = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+}

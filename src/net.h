@@ -1,0 +1,41 @@
+/* Sockets: the thin shell round the connections. Non-blocking, closed on exec, no signals. A socket has one owner at a
+ * time: the thread that took its connection from the pool, or the link. */
+#ifndef LK_NET_H
+#define LK_NET_H
+
+#include "config.h"
+#include "conn.h"
+
+#include <sys/socket.h>
+
+enum { LK_NET_ADDRESSES_MAX = 8 };
+
+typedef struct lk_addresses {
+    unsigned count;
+    struct {
+        struct sockaddr_storage at;
+        socklen_t size;
+    } address[LK_NET_ADDRESSES_MAX];
+} lk_addresses;
+
+/* Looks the host up; may block as long as the system's resolver does (not for numbers and unix sockets). */
+bool lk_net_resolve(const lk_config *config, lk_addresses *out, char *error, size_t error_size);
+
+/* A connected socket, or -1. Tries each address until deadline_ms. */
+int lk_net_connect(const lk_addresses *addresses, int64_t deadline_ms, char *error, size_t error_size);
+void lk_net_close(int fd);
+
+bool lk_net_wait(int fd, short events, int64_t deadline_ms); /* poll's events; false: the deadline passed */
+
+enum lk_net_io { LK_NET_DONE, LK_NET_LATER, LK_NET_LOST };
+
+/* Writes what the connection has to send, as far as the socket takes it: DONE, LATER, or LOST with the reason. */
+enum lk_net_io lk_net_flush(int fd, lk_conn *conn, char *error, size_t error_size);
+
+/* Reads what is there, as much as one buffer, and feeds it: DONE, LATER (nothing is there), or LOST. */
+enum lk_net_io lk_net_fill(int fd, lk_conn *conn, char *error, size_t error_size);
+
+/* Is an idle socket still open, with nothing unasked to read? */
+bool lk_net_idle_good(int fd);
+
+#endif

@@ -1,0 +1,338 @@
+/* See node.h. The shell round the link: one thread, two sockets, an eventfd to wake it. Lock: node.lock alone. */
+#include "node.h"
+
+#include "clock.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { TOUCHES_MAX = 4096, PENDING_RETRY_MS = 200, CONNECT_MOST_MS = 1000, PAGE = 4096 };
+
+typedef struct touch {
+    unsigned partition;
+    char selector[LATCHKEY_SELECTOR_LENGTH];
+} touch;
+
+struct lk_node {
+    const lk_config *config;
+    lk_counters *counters;
+    lk_node_host host;
+    lk_lease *lease; /* a page of its own */
+    lk_pool *pool;
+    lk_pending *pending;
+    pthread_t thread;
+    bool started;
+    int wake_fd;
+    _Atomic bool stop, connected;
+
+    /* the link's thread alone: */
+    lk_link link;
+    int fd[LK_LINK_CONNECTIONS];
+    size_t pending_cursor;
+    int64_t pending_retry_ms;
+
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* `leased` or `status` */
+    /* guarded by lock: */
+    touch touches[TOUCHES_MAX]; /* a ring */
+    size_t first_touch, touch_count;
+    bool leased; /* once */
+    int status;  /* of the newest trouble before the first lease */
+    char trouble[160];
+};
+
+/* ----------------------------------------------------------------------------- the link's other side -- */
+
+static void on_purge(void *context, const char *selector)
+{
+    lk_node *node = context;
+    node->host.purge(node->host.context, selector);
+}
+
+static void on_empty(void *context)
+{
+    lk_node *node = context;
+    node->host.empty(node->host.context);
+}
+
+static void on_lease(void *context, int64_t sent_ms, uint64_t incarnation, int64_t server_ahead_us)
+{
+    lk_node *node = context;
+    bool back = !atomic_exchange(&node->connected, true);
+    atomic_store_explicit(&node->lease->server_ahead_us, server_ahead_us, memory_order_relaxed);
+    if (atomic_load_explicit(&node->lease->incarnation, memory_order_relaxed) != incarnation || back)
+        lk_pool_renew(node->pool);
+    atomic_store_explicit(&node->lease->incarnation, incarnation, memory_order_relaxed);
+    /* Release, with validate's acquire: who sees this lease sees every purge that was applied before it. */
+    atomic_store_explicit(&node->lease->until_ms, sent_ms + node->config->staleness_ms, memory_order_release);
+    if (!back) return;
+    pthread_mutex_lock(&node->lock);
+    node->leased = true;
+    pthread_cond_broadcast(&node->changed);
+    pthread_mutex_unlock(&node->lock);
+}
+
+static void on_trouble(void *context, int status, const char *text)
+{
+    lk_node *node = context;
+    lk_node_trouble(node, status, text);
+}
+
+static bool pop_touch(lk_node *node, lk_job *job)
+{
+    pthread_mutex_lock(&node->lock);
+    bool found = node->touch_count > 0;
+    if (found) {
+        const touch *t = &node->touches[node->first_touch];
+        *job = (lk_job){.kind = LK_JOB_TOUCH, .of = {.partition = t->partition}};
+        memcpy(job->of.selector, t->selector, sizeof t->selector);
+        node->first_touch = (node->first_touch + 1) % TOUCHES_MAX;
+        node->touch_count--;
+    }
+    pthread_mutex_unlock(&node->lock);
+    return found;
+}
+
+/* Revocations first. They are gone through in rounds, a while apart. */
+static bool on_next_job(void *context, int64_t now_ms, lk_job *job)
+{
+    lk_node *node = context;
+    if (lk_pending_count(node->pending) && now_ms >= node->pending_retry_ms) {
+        memset(job, 0, sizeof *job);
+        if (lk_pending_next(node->pending, &node->pending_cursor, &job->of)) {
+            job->kind = LK_JOB_REVOKE;
+            return true;
+        }
+        node->pending_cursor = 0;
+        node->pending_retry_ms = now_ms + PENDING_RETRY_MS;
+    }
+    return pop_touch(node, job);
+}
+
+static void on_job_done(void *context, const lk_job *job, int status)
+{
+    lk_node *node = context;
+    /* CORRUPT: what lies there is no session, so there is nothing to end, now or later. */
+    if (job->kind == LK_JOB_REVOKE && (status == LATCHKEY_OK || status == LATCHKEY_CORRUPT))
+        lk_pending_remove(node->pending, &job->of);
+    /* A touch that failed is asked for again by the next use that finds it due. */
+    if (job->kind == LK_JOB_TOUCH && status) lk_count(node->counters, LK_TOUCHES_DROPPED, 1);
+}
+
+/* ------------------------------------------------------------------------------------------------ thread -- */
+
+static void close_sockets(lk_node *node)
+{
+    for (int i = 0; i < LK_LINK_CONNECTIONS; i++) {
+        lk_net_close(node->fd[i]);
+        node->fd[i] = -1;
+    }
+    atomic_store(&node->connected, false);
+}
+
+static void connect_sockets(lk_node *node)
+{
+    char error[160] = "";
+    lk_addresses addresses;
+    int64_t most = node->config->deadline_ms < CONNECT_MOST_MS ? CONNECT_MOST_MS : node->config->deadline_ms;
+    bool good = lk_net_resolve(node->config, &addresses, error, sizeof error);
+    if (good) lk_pool_addresses(node->pool, &addresses);
+    for (int i = 0; i < LK_LINK_CONNECTIONS && good && !node->stop; i++) {
+        node->fd[i] = lk_net_connect(&addresses, lk_now_ms() + most, error, sizeof error);
+        good = node->fd[i] >= 0;
+    }
+    if (good) lk_link_connected(&node->link, lk_now_ms());
+    else lk_link_lost(&node->link, lk_now_ms(), LATCHKEY_UNAVAILABLE, error);
+}
+
+/* Writes what the link has to say; then waits for something to happen. */
+static void wait_for_events(lk_node *node, struct pollfd poll_fd[LK_LINK_CONNECTIONS + 1])
+{
+    char error[160];
+    for (int i = 0; i < LK_LINK_CONNECTIONS; i++) {
+        poll_fd[i] = (struct pollfd){.fd = node->fd[i], .events = POLLIN};
+        if (node->fd[i] < 0) continue;
+        enum lk_net_io sent = lk_net_flush(node->fd[i], &node->link.conn[i], error, sizeof error);
+        if (sent == LK_NET_LATER) poll_fd[i].events |= POLLOUT;
+        if (sent != LK_NET_LOST) continue;
+        lk_link_lost(&node->link, lk_now_ms(), LATCHKEY_UNAVAILABLE, error);
+        return;
+    }
+    poll_fd[LK_LINK_CONNECTIONS] = (struct pollfd){.fd = node->wake_fd, .events = POLLIN};
+    int64_t wait = lk_link_wake_ms(&node->link) - lk_now_ms();
+    if (wait > PENDING_RETRY_MS && lk_pending_count(node->pending)) wait = PENDING_RETRY_MS;
+    if (poll(poll_fd, LK_LINK_CONNECTIONS + 1, wait > 0 ? (int)wait : 0) < 0) memset(poll_fd, 0, sizeof *poll_fd * 3);
+    uint64_t times;
+    if (poll_fd[LK_LINK_CONNECTIONS].revents && read(node->wake_fd, &times, sizeof times) < 0 && errno != EAGAIN)
+        lk_node_trouble(node, LATCHKEY_UNAVAILABLE, "the link's eventfd failed");
+}
+
+static void read_sockets(lk_node *node, const struct pollfd poll_fd[LK_LINK_CONNECTIONS + 1])
+{
+    char error[160];
+    for (int i = 0; i < LK_LINK_CONNECTIONS; i++) {
+        if (node->fd[i] < 0 || !poll_fd[i].revents || node->link.state == LK_LINK_DOWN) continue;
+        enum lk_net_io got = lk_net_fill(node->fd[i], &node->link.conn[i], error, sizeof error);
+        if (got == LK_NET_LOST) lk_link_lost(&node->link, lk_now_ms(), LATCHKEY_UNAVAILABLE, error);
+        else if (got == LK_NET_DONE) lk_link_fed(&node->link, i, lk_now_us());
+    }
+}
+
+static void *run(void *context)
+{
+    lk_node *node = context;
+    struct pollfd poll_fd[LK_LINK_CONNECTIONS + 1];
+    while (!atomic_load(&node->stop)) {
+        lk_link_tick(&node->link, lk_now_us());
+        if (node->link.state == LK_LINK_DOWN) close_sockets(node);
+        if (node->link.state == LK_LINK_CONNECTING) connect_sockets(node);
+        memset(poll_fd, 0, sizeof poll_fd);
+        wait_for_events(node, poll_fd);
+        read_sockets(node, poll_fd);
+    }
+    return NULL;
+}
+
+/* The application's signals are its own: none is ever delivered to this thread. */
+static bool start(lk_node *node)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    node->started = pthread_create(&node->thread, NULL, run, node) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (node->started) pthread_setname_np(node->thread, "latchkey");
+    return node->started;
+}
+
+/* ---------------------------------------------------------------------------------------- open and close -- */
+
+static lk_lease *lease_page(void)
+{
+    lk_lease *lease = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (lease == MAP_FAILED) return NULL;
+    if (madvise(lease, PAGE, MADV_WIPEONFORK)) {
+        munmap(lease, PAGE);
+        return NULL;
+    }
+    atomic_store(&lease->alive, 1);
+    return lease;
+}
+
+lk_node *lk_node_open(const lk_config *config, lk_counters *counters, const lk_node_host *host)
+{
+    lk_node *node = calloc(1, sizeof *node);
+    if (!node) return NULL;
+    node->config = config;
+    node->counters = counters;
+    node->host = *host;
+    node->fd[0] = node->fd[1] = -1;
+    pthread_mutex_init(&node->lock, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&node->changed, &attr);
+    pthread_condattr_destroy(&attr);
+    lk_link_host link_host = {node, on_purge, on_empty, on_lease, on_trouble, on_next_job, on_job_done};
+    uint64_t seed;
+    lk_random(&seed, sizeof seed);
+    node->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    node->lease = lease_page();
+    node->pool = lk_pool_open(config);
+    node->pending = lk_pending_open();
+    bool good = node->wake_fd >= 0 && node->lease && node->pool && node->pending &&
+                lk_link_open(&node->link, config, &link_host, counters, seed, lk_now_ms()) && start(node);
+    if (good) return node;
+    lk_node_close(node);
+    return NULL;
+}
+
+void lk_node_close(lk_node *node)
+{
+    if (!node) return;
+    bool forked = node->lease && !atomic_load(&node->lease->alive);
+    if (node->started && !forked) {
+        atomic_store(&node->stop, true);
+        lk_node_wake(node);
+        pthread_join(node->thread, NULL);
+    }
+    /* Closing a copy of a descriptor does nothing to the connection that the parent holds. */
+    close_sockets(node);
+    lk_net_close(node->wake_fd);
+    lk_link_close(&node->link);
+    lk_pool_close(node->pool, forked);
+    lk_pending_close(node->pending);
+    if (node->lease) munmap(node->lease, PAGE);
+    if (!forked) {
+        pthread_cond_destroy(&node->changed);
+        pthread_mutex_destroy(&node->lock);
+    }
+    free(node);
+}
+
+int lk_node_wait(lk_node *node, int64_t deadline_ms, char *error, size_t error_size)
+{
+    struct timespec until = {.tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000};
+    pthread_mutex_lock(&node->lock);
+    int late = 0;
+    while (!node->leased && node->status != LATCHKEY_CONFIG && !late)
+        late = pthread_cond_timedwait(&node->changed, &node->lock, &until);
+    int status = node->leased ? LATCHKEY_OK : node->status ? node->status : LATCHKEY_UNAVAILABLE;
+    if (status)
+        snprintf(error, error_size, "%s", node->trouble[0] ? node->trouble : "Redis did not answer within deadline_ms");
+    pthread_mutex_unlock(&node->lock);
+    return status;
+}
+
+/* ------------------------------------------------------------------------------------- from other threads -- */
+
+lk_lease *lk_node_lease(lk_node *node) { return node->lease; }
+lk_pool *lk_node_pool(lk_node *node) { return node->pool; }
+lk_pending *lk_node_pending(lk_node *node) { return node->pending; }
+bool lk_node_connected(const lk_node *node) { return atomic_load(&node->connected); }
+
+void lk_node_wake(lk_node *node)
+{
+    uint64_t one = 1;
+    /* EAGAIN: the counter is full, so the thread is being woken already. */
+    if (write(node->wake_fd, &one, sizeof one) < 0 && errno != EAGAIN)
+        lk_node_trouble(node, LATCHKEY_UNAVAILABLE, "the link's eventfd failed");
+}
+
+void lk_node_touch(lk_node *node, unsigned partition, const char *selector)
+{
+    pthread_mutex_lock(&node->lock);
+    bool room = node->touch_count < TOUCHES_MAX;
+    if (room) {
+        touch *t = &node->touches[(node->first_touch + node->touch_count++) % TOUCHES_MAX];
+        t->partition = partition;
+        memcpy(t->selector, selector, sizeof t->selector);
+    }
+    pthread_mutex_unlock(&node->lock);
+    lk_count(node->counters, room ? LK_TOUCHES : LK_TOUCHES_DROPPED, 1);
+    if (room) lk_node_wake(node);
+}
+
+void lk_node_trouble(lk_node *node, int status, const char *text)
+{
+    pthread_mutex_lock(&node->lock);
+    node->status = status;
+    snprintf(node->trouble, sizeof node->trouble, "%s", text);
+    pthread_cond_broadcast(&node->changed);
+    pthread_mutex_unlock(&node->lock);
+}
+
+void lk_node_last_trouble(lk_node *node, char *text, size_t size)
+{
+    pthread_mutex_lock(&node->lock);
+    snprintf(text, size, "%s", node->trouble);
+    pthread_mutex_unlock(&node->lock);
+}

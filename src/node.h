@@ -1,0 +1,50 @@
+/* A node: one Redis server that owns partitions, with its lease, its link (and the thread that drives it) and its pool.
+ * Today a handle has one; which node owns a partition is asked in one place, lk_l2_owner.
+ *
+ * Threads: the link's thread owns the link's sockets and state machine. Callers' threads own the lines they take from
+ * the pool. Between them: the lease (atomics), the queue of touches (node.lock), the pending revocations, the pool. */
+#ifndef LK_NODE_H
+#define LK_NODE_H
+
+#include "link.h"
+#include "pool.h"
+
+#include <stdatomic.h>
+
+/* In a page of its own that reads as zeros in a forked child: there `alive` is 0 and no lease ever holds (J). */
+typedef struct lk_lease {
+    _Atomic int64_t until_ms;        /* L1 may answer until then: sent time of the last good beat plus staleness_ms.
+                                        Release by the link, last of all that a beat does; acquire by validate, first */
+    _Atomic uint64_t incarnation;    /* of the server that confirmed it. Relaxed: a stale one costs one fill */
+    _Atomic int64_t server_ahead_us; /* Redis' clock less ours, 0: not known yet. Relaxed, as above */
+    _Atomic uint32_t alive;
+} lk_lease;
+
+/* What happens in L1 when the link says so; called in the link's thread. */
+typedef struct lk_node_host {
+    void *context;
+    void (*purge)(void *context, const char *selector);
+    void (*empty)(void *context);
+} lk_node_host;
+
+typedef struct lk_node lk_node;
+
+/* Starts the link's thread. `config` and `counters` must outlive the node. NULL: no memory, no thread. */
+lk_node *lk_node_open(const lk_config *config, lk_counters *counters, const lk_node_host *host);
+void lk_node_close(lk_node *node); /* in a forked child: frees, leaves the parent's connections unharmed */
+
+/* Waits for the first lease, at most until deadline_ms. OK; or what stands in the way, and its text. A refusal that
+ * waiting cannot mend (CONFIG) is answered at once. */
+int lk_node_wait(lk_node *node, int64_t deadline_ms, char *error, size_t error_size);
+
+lk_lease *lk_node_lease(lk_node *node);
+lk_pool *lk_node_pool(lk_node *node);
+lk_pending *lk_node_pending(lk_node *node);
+
+void lk_node_touch(lk_node *node, unsigned partition, const char *selector); /* queued; shed when the queue is full */
+void lk_node_wake(lk_node *node);                                            /* there is something pending */
+void lk_node_trouble(lk_node *node, int status, const char *text);           /* remembered as the newest trouble */
+void lk_node_last_trouble(lk_node *node, char *text, size_t size);
+bool lk_node_connected(const lk_node *node);
+
+#endif

@@ -1,0 +1,78 @@
+/* latchkey_open and latchkey_close: from a configuration to a handle whose link holds a lease. And lk_begin, with which
+ * every verb on a token begins. */
+#include "handle.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void on_purge(void *context, const char *selector) { lk_l1_purge(((latchkey *)context)->l1, selector); }
+static void on_empty(void *context) { lk_l1_empty(((latchkey *)context)->l1); }
+
+static int build(latchkey *lk)
+{
+    uint64_t seed;
+    lk_random(&seed, sizeof seed);
+    lk->l1 = lk_l1_open((size_t)lk->config.l1_capacity, seed);
+    lk->flights = lk_flights_open();
+    lk_node_host host = {lk, on_purge, on_empty};
+    if (lk->l1 && lk->flights) lk->l2.node = lk_node_open(&lk->config, &lk->counters, &host);
+    if (!lk->l2.node) return LATCHKEY_NO_MEMORY;
+    lk->l2.config = &lk->config;
+    lk->l2.counters = &lk->counters;
+    lk->lease = lk_node_lease(lk->l2.node);
+    lk->pending = lk_node_pending(lk->l2.node);
+    return LATCHKEY_OK;
+}
+
+int latchkey_open(const char *config, latchkey **out, char *error, size_t error_size)
+{
+    char unheard[160] = "";
+    if (!error || !error_size) {
+        error = unheard;
+        error_size = sizeof unheard;
+    }
+    *error = 0;
+    if (!out) return LATCHKEY_BAD_ARGUMENT;
+    *out = NULL;
+    if (!config) {
+        snprintf(error, error_size, "no configuration was given");
+        return LATCHKEY_BAD_ARGUMENT;
+    }
+    if (!lk_crypto_init()) {
+        snprintf(error, error_size, "libsodium finds no source of randomness");
+        return LATCHKEY_CONFIG;
+    }
+    latchkey *lk = aligned_alloc(64, (sizeof *lk + 63) / 64 * 64);
+    if (lk) memset(lk, 0, sizeof *lk);
+    snprintf(error, error_size, "no memory");
+    int status = lk ? lk_config_parse(config, &lk->config, error, error_size) : LATCHKEY_NO_MEMORY;
+    int64_t deadline_ms = status ? 0 : lk_now_ms() + lk->config.deadline_ms;
+    if (!status) status = build(lk);
+    if (!status && !lk->config.lazy) status = lk_node_wait(lk->l2.node, deadline_ms, error, error_size);
+    if (status) latchkey_close(lk);
+    else {
+        *error = 0;
+        *out = lk;
+    }
+    return status;
+}
+
+void latchkey_close(latchkey *lk)
+{
+    if (!lk) return;
+    lk_node_close(lk->l2.node); /* first: its thread uses the others */
+    lk_flights_close(lk->flights);
+    lk_l1_close(lk->l1);
+    lk_wipe(lk, sizeof *lk);
+    free(lk);
+}
+
+int lk_begin(latchkey *lk, const char *token, size_t token_len, lk_token *parsed)
+{
+    if (!lk || !token) return LATCHKEY_BAD_ARGUMENT;
+    if (lk_forked(lk)) return LATCHKEY_FORKED;
+    if (lk_parse(lk, token, token_len, parsed)) return LATCHKEY_OK;
+    lk_count(&lk->counters, LK_MALFORMED, 1);
+    return LATCHKEY_MALFORMED;
+}

@@ -1,0 +1,84 @@
+/* See pending.h. A flat array, searched from end to end: it is empty but for outages. */
+#include "pending.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct lk_pending {
+    pthread_mutex_t lock;
+    _Atomic size_t count; /* written under lock; read without it by lk_pending_has (acquire with add's release) */
+    lk_pending_item item[LK_PENDING_MAX]; /* guarded by lock; [0..count) */
+};
+
+lk_pending *lk_pending_open(void)
+{
+    lk_pending *p = calloc(1, sizeof *p);
+    if (p) pthread_mutex_init(&p->lock, NULL);
+    return p;
+}
+
+void lk_pending_close(lk_pending *p)
+{
+    if (!p) return;
+    pthread_mutex_destroy(&p->lock);
+    free(p);
+}
+
+/* By selector and verifier: a forged token with somebody's selector must not deny that somebody. */
+static size_t find_locked(lk_pending *p, const char *selector, const uint8_t *hash)
+{
+    size_t i = 0;
+    while (i < p->count && (memcmp(p->item[i].selector, selector, LATCHKEY_SELECTOR_LENGTH) ||
+                            !lk_equal(p->item[i].verifier_hash, hash, LK_HASH_SIZE)))
+        i++;
+    return i;
+}
+
+bool lk_pending_add(lk_pending *p, const lk_pending_item *item)
+{
+    pthread_mutex_lock(&p->lock);
+    size_t i = find_locked(p, item->selector, item->verifier_hash);
+    bool room = i < LK_PENDING_MAX;
+    if (room && i < p->count) p->item[i].held |= item->held;
+    else if (room) {
+        p->item[i] = *item;
+        atomic_store_explicit(&p->count, i + 1, memory_order_release);
+    }
+    pthread_mutex_unlock(&p->lock);
+    return room;
+}
+
+size_t lk_pending_count(lk_pending *p) { return atomic_load_explicit(&p->count, memory_order_acquire); }
+
+bool lk_pending_has(lk_pending *p, const lk_token *token)
+{
+    if (!lk_pending_count(p)) return false;
+    uint8_t hash[LK_HASH_SIZE];
+    lk_token_verifier_hash(token, hash);
+    pthread_mutex_lock(&p->lock);
+    bool has = find_locked(p, token->text, hash) < p->count;
+    pthread_mutex_unlock(&p->lock);
+    return has;
+}
+
+void lk_pending_remove(lk_pending *p, const lk_pending_item *item)
+{
+    pthread_mutex_lock(&p->lock);
+    size_t i = find_locked(p, item->selector, item->verifier_hash), count = p->count;
+    if (i < count) {
+        p->item[i] = p->item[count - 1];
+        atomic_store_explicit(&p->count, count - 1, memory_order_release);
+    }
+    pthread_mutex_unlock(&p->lock);
+}
+
+bool lk_pending_next(lk_pending *p, size_t *cursor, lk_pending_item *item)
+{
+    pthread_mutex_lock(&p->lock);
+    bool found = *cursor < p->count;
+    if (found) *item = p->item[(*cursor)++];
+    pthread_mutex_unlock(&p->lock);
+    return found;
+}

@@ -1,0 +1,33 @@
+/* Revocations that Redis has not confirmed. A session in here is denied on this handle whatever L2 says; the link takes
+ * them from here and tries again until Redis has them. Bounded; a lock of its own, called under no other. */
+#ifndef LK_PENDING_H
+#define LK_PENDING_H
+
+#include "token.h"
+
+enum { LK_PENDING_MAX = 4096 };
+
+typedef struct lk_pending_item {
+    unsigned partition;
+    char selector[LATCHKEY_SELECTOR_LENGTH];
+    uint8_t verifier_hash[LK_HASH_SIZE];
+    bool held; /* L1 held it: see revoke.lua */
+} lk_pending_item;
+
+typedef struct lk_pending lk_pending;
+
+lk_pending *lk_pending_open(void); /* NULL: no memory */
+void lk_pending_close(lk_pending *pending);
+
+bool lk_pending_add(lk_pending *pending, const lk_pending_item *item); /* false: full */
+void lk_pending_remove(lk_pending *pending, const lk_pending_item *item);
+
+/* Is this very token (selector and verifier) denied? One load while there are none. */
+bool lk_pending_has(lk_pending *pending, const lk_token *token);
+
+size_t lk_pending_count(lk_pending *pending);
+
+/* The item at or behind *cursor, which moves past it; false: none is left. */
+bool lk_pending_next(lk_pending *pending, size_t *cursor, lk_pending_item *item);
+
+#endif

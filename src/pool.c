@@ -1,0 +1,225 @@
+/* See pool.h. Lock: pool.lock alone; nothing blocks under it, and no socket is used under it. */
+#include "pool.h"
+
+#include "clock.h"
+#include "hash.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LINES_MAX = 64, BACKOFF_LEAST_MS = 5, BACKOFF_MOST_MS = 250 };
+
+struct lk_pool {
+    const lk_config *config;
+    pthread_mutex_t lock;
+    pthread_cond_t returned;
+    /* all guarded by lock: */
+    lk_addresses addresses;
+    lk_line *idle[LINES_MAX]; /* a stack: the line used last is the warmest */
+    unsigned idles, lines;    /* idle ones; all there are, those being opened included */
+    unsigned generation;
+    unsigned failures;   /* to connect, in a row */
+    int64_t retry_at_ms; /* before it, connecting is not tried again */
+    char failure[160];
+};
+
+lk_pool *lk_pool_open(const lk_config *config)
+{
+    lk_pool *pool = calloc(1, sizeof *pool);
+    if (!pool) return NULL;
+    pool->config = config;
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&pool->returned, &attr);
+    pthread_condattr_destroy(&attr);
+    return pool;
+}
+
+static void line_close(lk_line *line)
+{
+    lk_net_close(line->fd);
+    lk_conn_close(&line->conn);
+    free(line);
+}
+
+void lk_pool_close(lk_pool *pool, bool forked)
+{
+    if (!pool) return;
+    while (pool->idles) line_close(pool->idle[--pool->idles]);
+    if (!forked) {
+        pthread_cond_destroy(&pool->returned);
+        pthread_mutex_destroy(&pool->lock);
+    }
+    free(pool);
+}
+
+void lk_pool_addresses(lk_pool *pool, const lk_addresses *addresses)
+{
+    pthread_mutex_lock(&pool->lock);
+    pool->addresses = *addresses;
+    pthread_mutex_unlock(&pool->lock);
+}
+
+void lk_pool_renew(lk_pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    pool->generation++;
+    pool->failures = 0;
+    pool->retry_at_ms = 0;
+    pthread_mutex_unlock(&pool->lock);
+}
+
+/* ---------------------------------------------------------------------------------------------- exchange -- */
+
+static bool collect(lk_line *line, lk_reply **reply, size_t count, size_t *got, char *error, size_t error_size)
+{
+    int more = 0;
+    while (*got < count && (more = lk_conn_next(&line->conn, &reply[*got])) > 0) ++*got;
+    if (more >= 0) return true;
+    snprintf(error, error_size, "the server is not usable: %s", lk_resp_error(line->conn.resp));
+    return false;
+}
+
+/* Writes and reads as the socket allows: a large batch must not stop because both sides wait to be read. */
+static bool drive(lk_line *line, lk_reply **reply, size_t count, size_t *got, int64_t deadline_ms, char *error,
+                  size_t error_size)
+{
+    while (*got < count) {
+        enum lk_net_io sent = lk_net_flush(line->fd, &line->conn, error, error_size);
+        if (sent == LK_NET_LOST) return false;
+        if (!lk_net_wait(line->fd, POLLIN | (sent == LK_NET_LATER ? POLLOUT : 0), deadline_ms)) {
+            snprintf(error, error_size, "Redis did not answer within deadline_ms");
+            return false;
+        }
+        if (lk_net_fill(line->fd, &line->conn, error, error_size) == LK_NET_LOST) return false;
+        if (!collect(line, reply, count, got, error, error_size)) return false;
+    }
+    return true;
+}
+
+bool lk_line_exchange(lk_line *line, lk_reply **reply, size_t count, int64_t deadline_ms, char *error,
+                      size_t error_size)
+{
+    size_t got = 0;
+    if (drive(line, reply, count, &got, deadline_ms, error, error_size)) return true;
+    while (got) lk_reply_free(reply[--got]);
+    return false;
+}
+
+/* ----------------------------------------------------------------------------------------- take and give -- */
+
+static int greet(const lk_config *config, lk_line *line, int64_t deadline_ms, char *error, size_t error_size)
+{
+    lk_hello hello;
+    if (!lk_conn_open(&line->conn) || !lk_hello_send(&hello, config, &line->conn)) return LATCHKEY_NO_MEMORY;
+    lk_reply *reply[4];
+    size_t count = hello.answers;
+    if (!lk_line_exchange(line, reply, count, deadline_ms, error, error_size)) return LATCHKEY_UNAVAILABLE;
+    for (size_t i = 0; i < count; i++) {
+        lk_hello_take(&hello, reply[i]);
+        lk_reply_free(reply[i]);
+    }
+    if (hello.status) snprintf(error, error_size, "%s", hello.error);
+    line->incarnation = hello.incarnation;
+    return hello.status;
+}
+
+static int line_open(const lk_config *config, const lk_addresses *addresses, int64_t deadline_ms, lk_line **out,
+                     char *error, size_t error_size)
+{
+    lk_line *line = calloc(1, sizeof *line);
+    if (!line) return LATCHKEY_NO_MEMORY;
+    line->fresh = true;
+    line->fd = lk_net_connect(addresses, deadline_ms, error, error_size);
+    int status = line->fd < 0 ? LATCHKEY_UNAVAILABLE : greet(config, line, deadline_ms, error, error_size);
+    if (status) line_close(line);
+    else *out = line;
+    return status;
+}
+
+static void opened_locked(lk_pool *pool, int status, const char *error)
+{
+    if (status == LATCHKEY_OK) {
+        pool->failures = 0;
+        return;
+    }
+    pool->lines--;
+    pthread_cond_signal(&pool->returned); /* somebody waiting may try for himself, or learn the same */
+    int64_t now_ms = lk_now_ms(), wait = BACKOFF_LEAST_MS << (pool->failures < 6 ? pool->failures : 6);
+    if (wait > BACKOFF_MOST_MS) wait = BACKOFF_MOST_MS;
+    wait = wait / 2 + (int64_t)(lk_hash(&now_ms, sizeof now_ms, (uintptr_t)pool) % (uint64_t)(wait / 2 + 1));
+    pool->failures++;
+    pool->retry_at_ms = now_ms + wait;
+    snprintf(pool->failure, sizeof pool->failure, "%s", error);
+}
+
+/* OK with a line, or without one: then a place for a new one was taken. */
+static int wait_for_place_locked(lk_pool *pool, int64_t deadline_ms, lk_line **line, char *error, size_t error_size)
+{
+    struct timespec until = {.tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000};
+    for (;;) {
+        *line = pool->idles ? pool->idle[--pool->idles] : NULL;
+        if (*line) return LATCHKEY_OK;
+        if (lk_now_ms() < pool->retry_at_ms) {
+            snprintf(error, error_size, "%s", pool->failure);
+            return LATCHKEY_UNAVAILABLE;
+        }
+        if (pool->lines < (unsigned)pool->config->connections) {
+            pool->lines++;
+            return LATCHKEY_OK;
+        }
+        if (pthread_cond_timedwait(&pool->returned, &pool->lock, &until)) {
+            snprintf(error, error_size, "all %u connections were busy until deadline_ms", pool->lines);
+            return LATCHKEY_UNAVAILABLE;
+        }
+    }
+}
+
+static int open_place(lk_pool *pool, int64_t deadline_ms, lk_line **line, char *error, size_t error_size)
+{
+    pthread_mutex_lock(&pool->lock);
+    lk_addresses addresses = pool->addresses;
+    unsigned generation = pool->generation;
+    pthread_mutex_unlock(&pool->lock);
+    snprintf(error, error_size, "no memory for a connection");
+    int status = line_open(pool->config, &addresses, deadline_ms, line, error, error_size);
+    if (!status) (*line)->generation = generation;
+    pthread_mutex_lock(&pool->lock);
+    opened_locked(pool, status, error);
+    pthread_mutex_unlock(&pool->lock);
+    return status;
+}
+
+int lk_pool_take(lk_pool *pool, int64_t deadline_ms, lk_line **line, char *error, size_t error_size)
+{
+    for (;;) {
+        pthread_mutex_lock(&pool->lock);
+        int status = wait_for_place_locked(pool, deadline_ms, line, error, error_size);
+        bool current = *line && (*line)->generation == pool->generation;
+        pthread_mutex_unlock(&pool->lock);
+        if (status) return status;
+        if (!*line) return open_place(pool, deadline_ms, line, error, error_size);
+        (*line)->fresh = false;
+        if (current && lk_net_idle_good((*line)->fd)) return LATCHKEY_OK;
+        lk_pool_give(pool, *line, false); /* of yesterday, or closed by the server meanwhile */
+    }
+}
+
+void lk_pool_give(lk_pool *pool, lk_line *line, bool good)
+{
+    good = good && line->conn.waiting == 0;
+    pthread_mutex_lock(&pool->lock);
+    if (good && line->generation == pool->generation) pool->idle[pool->idles++] = line;
+    else {
+        good = false;
+        pool->lines--;
+    }
+    pthread_cond_signal(&pool->returned);
+    pthread_mutex_unlock(&pool->lock);
+    if (!good) line_close(line);
+}

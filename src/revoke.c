@@ -1,0 +1,45 @@
+/* latchkey_revoke: deny here --> purge here --> script in Redis (delete, count, log, publish) --> every other instance.
+ *
+ * Denying comes first and ends last, so that there is no time at which this handle could read the session anew from a
+ * Redis that does not know of the revocation yet (guarantee B): see from_l2 in validate.c. Where Redis did not confirm,
+ * the denial stays, and the link goes on trying. */
+#include "handle.h"
+
+#include <string.h>
+
+static int run_script(latchkey *lk, const lk_pending_item *item)
+{
+    lk_span words[2] = {{item->verifier_hash, LK_HASH_SIZE}, {item->held ? "1" : "0", 1}};
+    lk_reply *reply;
+    int status = lk_l2_script(&lk->l2, LK_SCRIPT_REVOKE, item->partition, item->selector, words, 2,
+                              lk_now_ms() + lk->config.deadline_ms, &reply);
+    if (status) return status;
+    status = reply->type != LK_REPLY_INTEGER ? LATCHKEY_UNAVAILABLE
+             : reply->integer                ? LATCHKEY_OK
+                                             : LATCHKEY_NOT_FOUND;
+    lk_reply_free(reply);
+    return status;
+}
+
+int latchkey_revoke(latchkey *lk, const char *token, size_t token_len)
+{
+    lk_token parsed;
+    int status = lk_begin(lk, token, token_len, &parsed);
+    if (status) return status;
+    lk_pending_item item = {.partition = parsed.partition, .held = lk_l1_holds(lk->l1, parsed.text)};
+    memcpy(item.selector, parsed.text, sizeof item.selector);
+    lk_token_verifier_hash(&parsed, item.verifier_hash);
+    lk_wipe(&parsed, sizeof parsed);
+
+    bool denied = lk_pending_add(lk->pending, &item);
+    lk_l1_purge(lk->l1, item.selector);
+    status = run_script(lk, &item);
+    if (status >= 0 || status == LATCHKEY_CORRUPT) {
+        if (!denied) lk_l1_purge(lk->l1, item.selector); /* whoever read in between */
+        lk_pending_remove(lk->pending, &item);
+        return status;
+    }
+    if (!denied) return LATCHKEY_UNAVAILABLE;
+    lk_node_wake(lk_l2_owner(&lk->l2, item.partition));
+    return LATCHKEY_PENDING;
+}

@@ -1,0 +1,80 @@
+/* See session.h. */
+#include "session.h"
+
+#include "hash.h"
+
+#include <string.h>
+
+void lk_session_ask(lk_session_read *read, const char *key, lk_call calls[2])
+{
+    lk_span name = {key, strlen(key)};
+    *read = (lk_session_read){.hget = {{"HGET", 4}, name, {"v", 1}}, .pttl = {{"PTTL", 4}, name}};
+    calls[0] = (lk_call){read->hget, 3};
+    calls[1] = (lk_call){read->pttl, 2};
+}
+
+int64_t lk_server_now_ms(const latchkey *lk, int64_t now_us)
+{
+    int64_t ahead_us = atomic_load_explicit(&lk->lease->server_ahead_us, memory_order_relaxed);
+    return ahead_us ? (now_us + ahead_us) / 1000 : 0;
+}
+
+static int judge_record(latchkey *lk, lk_node *node, const char *selector, const lk_token *token, const lk_reply *value,
+                        lk_record *record)
+{
+    if (value->type == LK_REPLY_ERROR) return lk_l2_refused(&lk->l2, node, value);
+    if (value->type == LK_REPLY_NIL) return LATCHKEY_NOT_FOUND;
+    if (value->type != LK_REPLY_STRING) return lk_l2_corrupt(&lk->l2, node, "Redis answers HGET with no string");
+    switch (lk_record_decode(value->text, value->size, record)) {
+    case LK_RECORD_BAD: return lk_l2_corrupt(&lk->l2, node, "a session's record in Redis is damaged or foreign");
+    case LK_RECORD_FUTURE:
+        return lk_l2_corrupt(&lk->l2, node, "a session's record in Redis was written by a newer latchkey: upgrade");
+    case LK_RECORD_GOOD: break;
+    }
+    uint8_t raw[LK_SELECTOR_RAW], hash[LK_HASH_SIZE];
+    if (!lk_base64_decode(selector, LATCHKEY_SELECTOR_LENGTH, raw, sizeof raw) ||
+        memcmp(raw, record->selector, sizeof raw))
+        return lk_l2_corrupt(&lk->l2, node, "a session's record in Redis names another session"); /* guarantee I */
+    if (!token) return LATCHKEY_OK;
+    lk_token_verifier_hash(token, hash);
+    return lk_equal(hash, record->verifier_hash, sizeof hash) ? LATCHKEY_OK : LATCHKEY_NOT_FOUND; /* guarantee E */
+}
+
+/* Between nine tenths and all of l1_ttl_ms, so that what was filled together is not asked for together again. */
+static int64_t jittered_ttl(const latchkey *lk, const char *selector, int64_t asked_us)
+{
+    int64_t ttl = lk->config.l1_ttl_ms;
+    uint64_t random = lk_hash(selector, LATCHKEY_SELECTOR_LENGTH, (uint64_t)asked_us);
+    return ttl - (int64_t)(random % (uint64_t)(ttl / 10 + 1));
+}
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+int lk_session_judge(latchkey *lk, lk_node *node, const char *selector, const lk_token *token, const lk_reply *value,
+                     const lk_reply *pttl, int64_t asked_us, lk_judged *judged)
+{
+    memset(judged, 0, sizeof *judged);
+    int status = judge_record(lk, node, selector, token, value, &judged->record);
+    if (status) return status;
+    if (pttl->type == LK_REPLY_ERROR) return lk_l2_refused(&lk->l2, node, pttl);
+    if (pttl->type != LK_REPLY_INTEGER || pttl->integer == -1)
+        return lk_l2_corrupt(&lk->l2, node, "a session's key in Redis has no expiry");
+    if (pttl->integer < 0) return LATCHKEY_NOT_FOUND; /* it ended between the two commands */
+
+    /* Durations as Redis counts them, from the time before it was asked: never too long. Its expiry of the key covers
+     * the absolute expiry as well; the record's own time is looked at in case somebody stretched the key's. */
+    int64_t left = pttl->integer, idle = judged->record.idle_ms, server_now = lk_server_now_ms(lk, asked_us);
+    int64_t absolute = server_now ? judged->record.entry.expires_at_ms - server_now : INT64_MAX;
+    if (absolute <= 0) return LATCHKEY_EXPIRED;
+    judged->left_ms = left = least(left, absolute);
+
+    /* A touch is due once a tenth of idle_ms has gone, unless the absolute expiry is what ends the session. L1 keeps the
+     * entry until the next touch will be due at the latest: so a miss is what notices, and hits need not count. */
+    int64_t tenth = idle / 10, until_due = left - (idle - tenth);
+    bool final = absolute - left <= 1;
+    judged->touch_due = !final && until_due <= 0;
+    int64_t life = least(jittered_ttl(lk, selector, asked_us), left);
+    if (!final) life = least(life, until_due > 0 ? until_due : tenth);
+    judged->l1_until_ms = asked_us / 1000 + life - LK_CLOCK_TICK_MS;
+    return LATCHKEY_OK;
+}

@@ -1,0 +1,31 @@
+/* What L2 answered about a session, judged: is this the record of the session asked for, and how long is it good for?
+ * Shared by the verbs that read. */
+#ifndef LK_SESSION_H
+#define LK_SESSION_H
+
+#include "handle.h"
+#include "record.h"
+
+typedef struct lk_judged {
+    lk_record record;
+    int64_t left_ms;     /* until the session ends if nobody uses it, counted from when Redis was asked */
+    bool touch_due;      /* a tenth of idle_ms has passed since Redis last heard of its use */
+    int64_t l1_until_ms; /* how long L1 may keep it, on the coarse monotonic clock */
+} lk_judged;
+
+/* The two calls that read a session's compact record; `key` must live as long as they do. */
+typedef struct lk_session_read {
+    lk_span hget[3], pttl[2];
+} lk_session_read;
+void lk_session_ask(lk_session_read *read, const char *key, lk_call calls[2]);
+
+/* `value` and `pttl` are the replies to HGET v (or what stood in v) and PTTL, asked for at asked_us. `token` may be NULL:
+ * then the selector decides alone, and the caller must not admit anybody on the answer. OK; NOT_FOUND; EXPIRED; CORRUPT;
+ * UNAVAILABLE. */
+int lk_session_judge(latchkey *lk, lk_node *node, const char *selector, const lk_token *token, const lk_reply *value,
+                     const lk_reply *pttl, int64_t asked_us, lk_judged *judged);
+
+/* Redis' clock, Unix milliseconds; 0 where it was never heard. */
+int64_t lk_server_now_ms(const latchkey *lk, int64_t now_us);
+
+#endif

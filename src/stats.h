@@ -1,0 +1,8 @@
+#ifndef LK_STATS_H
+#define LK_STATS_H
+
+#include "handle.h"
+
+void lk_stats_gather(latchkey *lk, latchkey_stats *stats);
+
+#endif

@@ -1,0 +1,36 @@
+/* Statuses in words, and the header's constants as functions, for bindings. */
+#include "latchkey.h"
+
+#define TEXT_OF(x) #x
+#define TEXT(x) TEXT_OF(x)
+
+const char *latchkey_status_text(int status)
+{
+    switch (status) {
+    case LATCHKEY_OK: return "OK: the session is valid";
+    case LATCHKEY_NOT_FOUND: return "NOT_FOUND: there is no such session";
+    case LATCHKEY_EXPIRED: return "EXPIRED: the session's absolute expiry has passed";
+    case LATCHKEY_MALFORMED: return "MALFORMED: not a token that this deployment could have made";
+    case LATCHKEY_LIMIT: return "LIMIT: the user has as many sessions as are allowed";
+    case LATCHKEY_REFUSED: return "REFUSED: the user's generation has moved since the login began";
+    case LATCHKEY_BAD_ARGUMENT: return "BAD_ARGUMENT: a NULL or a value that the function excludes";
+    case LATCHKEY_NO_MEMORY: return "NO_MEMORY: an allocation failed, or the buffer is too small";
+    case LATCHKEY_UNAVAILABLE: return "UNAVAILABLE: Redis gave no answer in time";
+    case LATCHKEY_CORRUPT: return "CORRUPT: what Redis holds is not a record of this session";
+    case LATCHKEY_PENDING: return "PENDING: denied here; Redis has not confirmed it and is being retried";
+    case LATCHKEY_CONFIG: return "CONFIG: the configuration, or the server that it names, cannot be used";
+    case LATCHKEY_FORKED: return "FORKED: the handle belongs to the parent process; open one here";
+    case LATCHKEY_AGAIN: return "AGAIN: memory alone cannot tell; call latchkey_validate";
+    default: return "not a status of latchkey";
+    }
+}
+
+const char *latchkey_version(void)
+{
+    return TEXT(LATCHKEY_VERSION_MAJOR) "." TEXT(LATCHKEY_VERSION_MINOR) "." TEXT(LATCHKEY_VERSION_PATCH);
+}
+
+size_t latchkey_token_size(void) { return LATCHKEY_TOKEN_SIZE; }
+size_t latchkey_entry_size(void) { return sizeof(latchkey_entry); }
+size_t latchkey_stats_size(void) { return sizeof(latchkey_stats); }
+size_t latchkey_draft_size(void) { return sizeof(latchkey_draft); }

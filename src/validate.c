@@ -1,0 +1,145 @@
+/* latchkey_validate: the way of every request.
+ *
+ *   lease, slot, clock  --hit-->  OK                                        (from_l1: no lock, no system call)
+ *      | miss
+ *   is it a token that we could have made?  --no-->  MALFORMED              (Redis is not asked)
+ *      |
+ *   ticket, denied?, board a flight  --another is reading-->  its answer
+ *      | lead
+ *   HGET v, PTTL in one round trip on a pooled line --> judge --> fill L1 if the ticket is still good --> land
+ *
+ * The order in from_l1 is what guarantee C rests on. The lease is read first: every purge that it vouches for was applied
+ * before it was stored. The clock is read last: a process that was paused in between finds the lease lapsed.
+ *
+ * The order in from_l2 is what B and D rest on. Revoke denies (pending), then purges (which voids tickets). Who saw no
+ * denial took his ticket before the purge, so what he reads is not filled after it. */
+#include "keys.h"
+#include "session.h"
+
+#include <string.h>
+
+static inline int from_l1(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry)
+{
+    lk_l1_found found;
+    if (token_len != LATCHKEY_TOKEN_LENGTH) return LATCHKEY_AGAIN;
+    int64_t lease_until = atomic_load_explicit(&lk->lease->until_ms, memory_order_acquire);
+    if (!lk_l1_get(lk->l1, token, &found)) return LATCHKEY_AGAIN;
+    int64_t now = lk_coarse_ms();
+    if (__builtin_expect(now >= found.deadline_ms, 0)) {
+        /* Its absolute expiry never moves, so that much can be said without asking. */
+        int64_t server_now = lk_server_now_ms(lk, now * 1000);
+        if (!server_now || found.entry.expires_at_ms > server_now) return LATCHKEY_AGAIN;
+        lk_count(&lk->counters, LK_L1_HITS, 1);
+        return LATCHKEY_EXPIRED;
+    }
+    if (__builtin_expect(now >= lease_until, 0)) {
+        lk_count(&lk->counters, LK_LAPSES, 1);
+        return LATCHKEY_AGAIN;
+    }
+    if (__builtin_expect(found.first_use, 0)) {
+        lk_token parsed;
+        if (lk_parse(lk, token, token_len, &parsed))
+            lk_node_touch(lk_l2_owner(&lk->l2, parsed.partition), parsed.partition, token);
+    }
+    *entry = found.entry;
+    lk_count(&lk->counters, LK_L1_HITS, 1);
+    return LATCHKEY_OK;
+}
+
+static int read_l2(latchkey *lk, const lk_token *token, int64_t deadline_ms, int64_t asked_us, lk_judged *judged,
+                   uint64_t *incarnation)
+{
+    char key[LK_KEY_SIZE];
+    lk_session_read read;
+    lk_call calls[2];
+    lk_reply *reply[2];
+    lk_node *node = lk_l2_owner(&lk->l2, token->partition);
+    lk_key_session(key, lk->config.prefix, token->partition, token->text);
+    lk_session_ask(&read, key, calls);
+    lk_count(&lk->counters, LK_L2_READS, 1);
+    int status = lk_l2_pipeline(&lk->l2, node, calls, 2, deadline_ms, true, reply, incarnation);
+    if (status) return status;
+    status = lk_session_judge(lk, node, token->text, token, reply[0], reply[1], asked_us, judged);
+    lk_reply_free(reply[0]);
+    lk_reply_free(reply[1]);
+    return status;
+}
+
+static void fill(latchkey *lk, const lk_token *token, uint64_t ticket, const lk_judged *judged, uint64_t incarnation)
+{
+    int64_t now = lk_coarse_ms();
+    /* A line to another incarnation of the server than the lease's proves nothing about revocations. */
+    if (incarnation != atomic_load_explicit(&lk->lease->incarnation, memory_order_relaxed)) return;
+    if (judged->l1_until_ms <= now) return;
+    bool filled = lk_l1_put(lk->l1, ticket, token->text, token->text + LATCHKEY_SELECTOR_LENGTH, false,
+                            judged->l1_until_ms, now, &judged->record.entry);
+    lk_count(&lk->counters, filled ? LK_FILLS : LK_FILLS_REFUSED, 1);
+}
+
+static int lead(latchkey *lk, const lk_token *token, uint64_t ticket, int64_t deadline_ms, latchkey_entry *entry)
+{
+    lk_judged judged;
+    uint64_t incarnation = 0;
+    int64_t asked_us = lk_now_us();
+    int status = read_l2(lk, token, deadline_ms, asked_us, &judged, &incarnation);
+    lk_histogram_add(&lk->counters.l2_read_us, (uint64_t)(lk_now_us() - asked_us));
+    if (status) return status;
+    if (judged.touch_due) lk_node_touch(lk_l2_owner(&lk->l2, token->partition), token->partition, token->text);
+    fill(lk, token, ticket, &judged, incarnation);
+    *entry = judged.record.entry;
+    return LATCHKEY_OK;
+}
+
+static int from_l2(latchkey *lk, const lk_token *token, latchkey_entry *entry)
+{
+    int status = LATCHKEY_UNAVAILABLE;
+    lk_flight *flight;
+    int64_t now_ms = lk_now_ms(), deadline_ms = now_ms + lk->config.deadline_ms;
+    uint64_t ticket = lk_l1_ticket(lk->l1, token->text);
+    if (lk_pending_has(lk->pending, token)) return LATCHKEY_NOT_FOUND;
+    switch (lk_flight_board(lk->flights, token->text, ticket, now_ms - lk->config.staleness_ms, deadline_ms, &flight,
+                            &status, entry)) {
+    case LK_FLIGHT_DONE: lk_count(&lk->counters, LK_JOINED, 1); return status;
+    case LK_FLIGHT_LATE: return LATCHKEY_UNAVAILABLE;
+    case LK_FLIGHT_LEAD: break;
+    }
+    status = lead(lk, token, ticket, deadline_ms, entry);
+    lk_flight_land(lk->flights, flight, status, entry);
+    return status;
+}
+
+static int refuse(latchkey_entry *entry, int status)
+{
+    memset(entry, 0, sizeof *entry);
+    return status;
+}
+
+int latchkey_validate(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry)
+{
+    if (!entry) return LATCHKEY_BAD_ARGUMENT;
+    if (!lk || !token) return refuse(entry, LATCHKEY_BAD_ARGUMENT);
+    int status = from_l1(lk, token, token_len, entry);
+    if (__builtin_expect(status == LATCHKEY_OK, 1)) return LATCHKEY_OK;
+    memset(entry, 0, sizeof *entry);
+    if (status != LATCHKEY_AGAIN) return status;
+    lk_token parsed;
+    status = lk_begin(lk, token, token_len, &parsed);
+    if (status) return status;
+    lk_count(&lk->counters, LK_L1_MISSES, 1);
+    status = from_l2(lk, &parsed, entry);
+    lk_wipe(&parsed, sizeof parsed);
+    return status ? refuse(entry, status) : LATCHKEY_OK;
+}
+
+int latchkey_try_validate(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry)
+{
+    if (!entry) return LATCHKEY_BAD_ARGUMENT;
+    if (!lk || !token) return refuse(entry, LATCHKEY_BAD_ARGUMENT);
+    int status = from_l1(lk, token, token_len, entry);
+    if (__builtin_expect(status == LATCHKEY_OK, 1)) return LATCHKEY_OK;
+    if (status != LATCHKEY_AGAIN) return refuse(entry, status);
+    lk_token parsed;
+    status = lk_begin(lk, token, token_len, &parsed);
+    lk_wipe(&parsed, sizeof parsed);
+    return refuse(entry, status ? status : LATCHKEY_AGAIN);
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A wire between a handle and its Redis that can be cut, held and tampered with, while the test's own connection to
+ * Redis stays as it is. One thread, loopback TCP on both sides.
+ */
+#ifndef LATCHKEY_TESTS_PROXY_H
+#define LATCHKEY_TESTS_PROXY_H
+
+#include <stddef.h>
+
+typedef enum proxy_mode {
+    PROXY_RELAY,     /* a wire */
+    PROXY_HOLD,      /* nothing passes, nothing is lost: PROXY_RELAY later delivers it, late */
+    PROXY_HOLD_DOWN, /* requests pass, replies and messages do not: half open */
+    PROXY_HOLD_ONE,  /* the first connection whose request contains the given bytes: as HOLD_DOWN; the rest: RELAY */
+    PROXY_BLACKHOLE, /* all that comes is taken and thrown away, the connections stay open */
+    PROXY_CUT,       /* open connections are closed and new ones are closed as they come */
+    PROXY_REPLACE,   /* instead of each piece of reply the given bytes are delivered */
+    PROXY_TRUNCATE   /* of each piece of reply the first `size` bytes are delivered, then the connection is closed */
+} proxy_mode;
+
+typedef struct proxy proxy;
+
+proxy *proxy_start(int redis_port);
+int proxy_port(const proxy *p);
+
+/* When it returns, the new mode holds for all that has not passed yet. `bytes` is for PROXY_REPLACE and PROXY_HOLD_ONE,
+ * `size` for those and PROXY_TRUNCATE; the bytes must live as long as the mode. */
+void proxy_set(proxy *p, proxy_mode mode, const char *bytes, size_t size);
+
+/* Has PROXY_HOLD_ONE found its connection, and passed the request on? */
+int proxy_holds_one(proxy *p);
+
+/* Closes the open connections; new ones are relayed as the mode says. */
+void proxy_drop_connections(proxy *p);
+
+void proxy_end(proxy *p);
+
+#endif

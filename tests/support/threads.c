@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+#include "threads.h"
+#include "check.h"
+
+#include <stdio.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct crew {
+    size_t count;
+    void (*work)(crew_member *);
+    atomic_int stopped;
+    pthread_barrier_t barrier;
+    pthread_t *threads;
+    crew_member *members;
+};
+
+static void *run(void *argument)
+{
+    crew_member *member = argument;
+    pthread_barrier_wait(&member->crew->barrier);
+    member->crew->work(member);
+    return NULL;
+}
+
+crew *crew_start(size_t count, void (*work)(crew_member *), void *shared)
+{
+    crew *c = calloc(1, sizeof *c);
+    assert_non_null(c);
+    c->count = count;
+    c->work = work;
+    c->threads = calloc(count, sizeof *c->threads);
+    c->members = calloc(count, sizeof *c->members);
+    assert_true(c->threads && c->members);
+    pthread_barrier_init(&c->barrier, NULL, (unsigned)count + 1);
+    for (size_t i = 0; i < count; i++) {
+        c->members[i] = (crew_member){c, i, shared};
+        if (pthread_create(&c->threads[i], NULL, run, &c->members[i])) abort();
+    }
+    pthread_barrier_wait(&c->barrier);
+    return c;
+}
+
+void crew_join(crew *c)
+{
+    for (size_t i = 0; i < c->count; i++) pthread_join(c->threads[i], NULL);
+    pthread_barrier_destroy(&c->barrier);
+    free(c->threads);
+    free(c->members);
+    free(c);
+}
+
+void crew_run(size_t count, void (*work)(crew_member *), void *shared) { crew_join(crew_start(count, work, shared)); }
+
+int crew_stopped(const crew_member *member) { return atomic_load(&member->crew->stopped); }
+
+void crew_stop(crew *c) { atomic_store(&c->stopped, 1); }
+
+struct peer {
+    pid_t pid;
+    FILE *to, *from;
+    char line[4096];
+};
+
+/* The program lies beside the tests; LATCHKEY_PEER is set by CMake. */
+static _Noreturn void become_peer(const char *config, int in, int out, pid_t parent)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) _exit(1);
+    dup2(in, 0), dup2(out, 1);
+    execl(LATCHKEY_PEER, LATCHKEY_PEER, config, (char *)NULL);
+    _exit(127);
+}
+
+static const char *read_line(peer *p)
+{
+    if (!fgets(p->line, sizeof p->line, p->from)) fail_msg("the second process ended");
+    p->line[strcspn(p->line, "\n")] = 0;
+    return p->line;
+}
+
+peer *peer_start(const char *config)
+{
+    int down[2], up[2];
+    pid_t parent = getpid();
+    peer *p = calloc(1, sizeof *p);
+    assert_non_null(p);
+    /* Close-on-exec, so that one child does not hold another's pipe open. */
+    if (pipe2(down, O_CLOEXEC) || pipe2(up, O_CLOEXEC)) fail_msg("pipe");
+    p->pid = fork();
+    if (p->pid < 0) fail_msg("fork");
+    if (p->pid == 0) become_peer(config, down[0], up[1], parent);
+    close(down[0]);
+    close(up[1]);
+    p->to = fdopen(down[1], "w");
+    p->from = fdopen(up[0], "r");
+    if (strcmp(read_line(p), "open 0") != 0) fail_msg("the second process: %s", p->line);
+    return p;
+}
+
+void peer_end(peer *p)
+{
+    if (!p) return;
+    fclose(p->to); /* the end of its input is what it ends on */
+    fclose(p->from);
+    kill(p->pid, SIGCONT); /* a test may have paused it */
+    waitpid(p->pid, NULL, 0);
+    free(p);
+}
+
+pid_t peer_pid(const peer *p) { return p->pid; }
+
+__attribute__((format(printf, 2, 0))) static const char *ask(peer *p, const char *format, va_list arguments)
+{
+    vfprintf(p->to, format, arguments);
+    fputc('\n', p->to);
+    fflush(p->to);
+    return read_line(p);
+}
+
+const char *peer_ask(peer *p, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    const char *answer = ask(p, format, arguments);
+    va_end(arguments);
+    return answer;
+}
+
+long long peer_number(peer *p, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    long long number = atoll(ask(p, format, arguments));
+    va_end(arguments);
+    return number;
+}

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Passwords, files with passwords, and an ACL user that may do exactly what the library needs.
+ */
+#include "handle.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Characters that mean something in a URL, and something in RESP. */
+#define PASSWORD "p@ss:w/rd?&=%#$5"
+#define PASSWORD_ESCAPED "p%40ss%3Aw%2Frd%3F%26%3D%25%23%245"
+
+static void live(const char *config)
+{
+    char token[LATCHKEY_TOKEN_SIZE], error[512];
+    latchkey *lk, *other;
+    size_t loaded;
+    int status = latchkey_open(config, &lk, error, sizeof error);
+    if (status) fail_msg("open: %s: %s", latchkey_status_text(status), error);
+    if (latchkey_open(config, &other, NULL, 0)) fail_msg("open, without an error text");
+    make_session(lk, 1, token);
+    assert_status(other, LATCHKEY_OK, validate(other, token));
+    assert_status(lk, LATCHKEY_OK, touch(lk, token));
+    assert_status(lk, LATCHKEY_OK, set_field(lk, token, "note", "x"));
+    assert_status(lk, LATCHKEY_OK, set_field(lk, token, "pq.k", "x"));
+    assert_status(lk, LATCHKEY_OK, load(lk, token));
+    assert_status(other, LATCHKEY_OK, latchkey_prewarm(other, 10, &loaded));
+    assert_int_equal(loaded, 1);
+    assert_status(lk, LATCHKEY_OK, end_session(lk, token));
+    wait_for(validate(other, token) == LATCHKEY_NOT_FOUND);
+    /* The link is whole too: leases are confirmed, messages come, and nothing was found missing by number. */
+    wait_for(stats_of(other).beats >= 2);
+    wait_for(stats_of(other).revocations_heard >= 1);
+    latchkey_stats stats = stats_of(other);
+    assert_int_equal(stats.connected, 1);
+    assert_int_equal(stats.reconnects, 0);
+    assert_int_equal(stats.missed, 0);
+    assert_int_equal(stats.l2_errors, 0);
+    assert_string_equal(stats.last_error, "");
+    latchkey_close(lk);
+    latchkey_close(other);
+}
+
+static void test_password_in_the_url(void **state)
+{
+    (void)state;
+    char config[512];
+    redis *guarded = redis_start("--requirepass", PASSWORD);
+    snprintf(config, sizeof config, "redis://:%s@127.0.0.1:%d?deadline_ms=10000&staleness_ms=4000", PASSWORD_ESCAPED,
+             guarded->port);
+    live(config);
+    snprintf(config, sizeof config, "redis://default:%s@127.0.0.1:%d?deadline_ms=10000&staleness_ms=4000",
+             PASSWORD_ESCAPED, guarded->port);
+    live(config);
+    snprintf(config, sizeof config, "unix://:%s@%s?deadline_ms=10000&staleness_ms=4000", PASSWORD_ESCAPED,
+             guarded->socket);
+    live(config);
+    redis_end(guarded);
+}
+
+static void test_password_in_a_file(void **state)
+{
+    (void)state;
+    char config[512], path[160];
+    redis *guarded = redis_start("--requirepass", PASSWORD);
+    check_temp_path("password", path, sizeof path);
+    check_write_file(path, PASSWORD "\n", strlen(PASSWORD) + 1);
+    snprintf(config, sizeof config, "redis://127.0.0.1:%d?deadline_ms=10000&staleness_ms=4000&password_file=%s",
+             guarded->port, path);
+    live(config);
+    check_write_file(path, PASSWORD, strlen(PASSWORD));
+    live(config);
+    redis_end(guarded);
+}
+
+static void refused(const char *config, const char *named)
+{
+    char error[512] = "";
+    latchkey *lk = (latchkey *)(uintptr_t)1;
+    assert_status(NULL, LATCHKEY_CONFIG, latchkey_open(config, &lk, error, sizeof error));
+    assert_null(lk);
+    assert_contains(error, named);
+    assert_lacks(error, "wrong-secret");
+    assert_lacks(error, PASSWORD);
+    assert_lacks(error, PASSWORD_ESCAPED);
+}
+
+static void test_wrong_and_missing_passwords_are_config(void **state)
+{
+    (void)state;
+    char config[512], path[160];
+    redis *guarded = redis_start("--requirepass", PASSWORD);
+    snprintf(config, sizeof config, "redis://127.0.0.1:%d?deadline_ms=10000", guarded->port);
+    refused(config, "password");
+    snprintf(config, sizeof config, "redis://:wrong-secret@127.0.0.1:%d?deadline_ms=10000", guarded->port);
+    refused(config, "password");
+    snprintf(config, sizeof config, "redis://nobody:wrong-secret@127.0.0.1:%d?deadline_ms=10000", guarded->port);
+    refused(config, "password");
+    /* lazy is for a Redis that is away, not for one that refuses: this one is there. Either answer may be given. */
+    check_temp_path("wrong", path, sizeof path);
+    check_write_file(path, "wrong-secret\n", 13);
+    snprintf(config, sizeof config, "redis://127.0.0.1:%d?deadline_ms=10000&password_file=%s", guarded->port, path);
+    refused(config, "password");
+    redis_end(guarded);
+}
+
+static void test_password_where_none_is_set_is_config(void **state)
+{
+    (void)state;
+    char config[512];
+    snprintf(config, sizeof config, "redis://:wrong-secret@127.0.0.1:%d?deadline_ms=10000", server->port);
+    refused(config, "password");
+}
+
+/* The rights that README.md lists. Every command here is needed, see the test after the next. */
+static const char *const rights[] = {
+    "select", "info", "subscribe", "publish", "get", "mget", "hsetnx", "hget", "hmget", "hgetall", "pttl", "evalsha",
+    "eval", "exists", "time", "hset", "hdel", "hlen", "hexists", "pexpireat", "zadd", "zrem", "zcard", "zcount", "zrange",
+    "zrangebyscore", "zrevrange", "zremrangebyscore", "del", "incr", "xadd",
+};
+enum { RIGHT_COUNT = sizeof rights / sizeof *rights };
+
+/* An ACL user with all of them but one (or all, where `without` is none of them). */
+static void allow(redis *on, size_t without)
+{
+    char line[2048] = "ACL SETUSER app reset on >wrong-secret resetchannels -@all ~lk:{*}:* &lk:*";
+    for (size_t i = 0; i < RIGHT_COUNT; i++) {
+        if (i == without) continue;
+        strcat(line, " +");
+        strcat(line, rights[i]);
+    }
+    redis_do(on, line);
+}
+
+static void test_acl_user_with_exactly_these_commands(void **state)
+{
+    (void)state;
+    char config[512];
+    allow(server, RIGHT_COUNT);
+    snprintf(config, sizeof config, "redis://app:wrong-secret@127.0.0.1:%d?deadline_ms=10000&staleness_ms=4000",
+             server->port);
+    live(config);
+
+    /* Trouble needs no further right: scripts that Redis has forgotten, a link that is broken. */
+    char token[LATCHKEY_TOKEN_SIZE], error[512];
+    latchkey *lk;
+    assert_status(NULL, LATCHKEY_OK, latchkey_open(config, &lk, error, sizeof error));
+    redis_do(server, "SCRIPT FLUSH");
+    make_session(lk, 1, token);
+    redis_do(server, "CLIENT KILL USER app");
+    wait_for(validate(lk, token) == LATCHKEY_OK);
+    wait_for(stats_of(lk).connected == 1);
+    assert_status(lk, LATCHKEY_OK, end_session(lk, token));
+    latchkey_close(lk);
+
+    /* And what the user may not do: foreign keys, KEYS, MONITOR, CONFIG, FLUSHALL. */
+    const char *forbidden[] = {"GET other", "KEYS *", "MONITOR", "CONFIG GET *", "FLUSHALL", "SCAN 0",
+                               "DEBUG SLEEP 0", "PUBLISH other x", "ACL LIST", "SCRIPT FLUSH"};
+    const struct timeval patience = {.tv_sec = CHECK_PATIENCE_MS / 1000};
+    redisContext *app = redisConnectUnixWithTimeout(server->socket, patience);
+    freeReplyObject(redisCommand(app, "AUTH app wrong-secret"));
+    for (size_t i = 0; i < sizeof forbidden / sizeof *forbidden; i++) {
+        redisReply *reply = redisCommand(app, forbidden[i]);
+        assert_non_null(reply);
+        if (reply->type != REDIS_REPLY_ERROR) fail_msg("%s is allowed", forbidden[i]);
+        freeReplyObject(reply);
+    }
+    redisFree(app);
+    redis_do(server, "ACL DELUSER app");
+}
+
+/* Everything that a session's life needs, as one status; the first that is not as wished. */
+static int whole_life(const char *config)
+{
+    char token[LATCHKEY_TOKEN_SIZE];
+    latchkey *lk;
+    int status = latchkey_open(config, &lk, NULL, 0);
+    if (status) return status;
+    latchkey_draft draft = {.size = sizeof draft, .user_id = 1, .generation = 1, .idle_ms = 1000000};
+    const latchkey_field gone = {"note", NULL, 0};
+    status = latchkey_create(lk, &draft, token);
+    if (!status) status = latchkey_create(lk, &draft, token);
+    if (!status) status = validate(lk, token);
+    if (!status) status = set_field(lk, token, "note", "x");
+    if (!status) status = latchkey_set_fields(lk, token, LATCHKEY_TOKEN_LENGTH, &gone, 1);
+    if (!status) status = set_field(lk, token, "pq.k", "x");
+    if (!status) status = load(lk, token);
+    if (!status) status = latchkey_prewarm(lk, 10, NULL);
+    if (!status) {
+        /* As if it had not been used for a while, so that touch writes; and trimmable entries in both indexes. */
+        char key[128];
+        redis_do(server, "PEXPIRE %s 500000", session_key(server, token, key));
+        redis_do(server, "ZADD lk:{0}:a 1 %s", "AAAAAAAAAAAAAAAAAAAA");
+        status = touch(lk, token);
+    }
+    if (!status) status = end_session(lk, token);
+    latchkey_stats stats = stats_of(lk);
+    if (!status && stats.l2_errors) status = LATCHKEY_UNAVAILABLE;
+    latchkey_close(lk);
+    return status;
+}
+
+static void test_acl_none_of_the_commands_is_superfluous(void **state)
+{
+    (void)state;
+    char config[512];
+    snprintf(config, sizeof config,
+             "redis://app:wrong-secret@127.0.0.1:%d?deadline_ms=10000&max_sessions=1&partitions=1", server->port);
+    allow(server, RIGHT_COUNT);
+    assert_status(NULL, LATCHKEY_OK, whole_life(config));
+    int superfluous = 0;
+    for (size_t i = 0; i < RIGHT_COUNT; i++) {
+        redis_do(server, "FLUSHALL");
+        redis_do(server, "SCRIPT FLUSH");
+        allow(server, i);
+        int status = whole_life(config);
+        if (status == LATCHKEY_OK) {
+            print_error("+%s is not needed\n", rights[i]);
+            superfluous++;
+        }
+    }
+    redis_do(server, "ACL DELUSER app");
+    assert_int_equal(superfluous, 0);
+}
+
+static void test_user_without_rights_gets_a_clear_word(void **state)
+{
+    (void)state;
+    char config[512], error[512];
+    latchkey *lk;
+    redis_do(server, "ACL SETUSER app reset on >wrong-secret -@all ~lk:{*}:* &lk:* +get +ping");
+    snprintf(config, sizeof config, "redis://app:wrong-secret@127.0.0.1:%d?deadline_ms=10000", server->port);
+    assert_status(NULL, LATCHKEY_CONFIG, latchkey_open(config, &lk, error, sizeof error));
+    assert_contains(error, "NOPERM");
+    assert_lacks(error, "wrong-secret");
+    /* All commands, and no right to the channels: the subscription is refused, and no lease is to be had. */
+    redis_do(server, "ACL SETUSER app reset on >wrong-secret resetchannels +@all ~*");
+    assert_status(NULL, LATCHKEY_CONFIG, latchkey_open(config, &lk, error, sizeof error));
+    assert_contains(error, "NOPERM");
+    redis_do(server, "ACL DELUSER app");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_password_in_the_url),
+        TEST(test_password_in_a_file),
+        TEST(test_wrong_and_missing_passwords_are_config),
+        TEST(test_password_where_none_is_set_is_config),
+        TEST(test_acl_user_with_exactly_these_commands),
+        TEST(test_acl_none_of_the_commands_is_superfluous),
+        TEST(test_user_without_rights_gets_a_clear_word),
+    };
+    return cmocka_run_group_tests(tests, server_start, server_end);
+}

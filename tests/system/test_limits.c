@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * How many sessions a user may have, a user's generation, and prewarming.
+ */
+#include "handle.h"
+#include "threads.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static int create_for(latchkey *lk, uint64_t user, uint64_t generation, char token[LATCHKEY_TOKEN_SIZE])
+{
+    latchkey_draft draft = {.size = sizeof draft, .user_id = user, .generation = generation};
+    return latchkey_create(lk, &draft, token);
+}
+
+static void test_max_sessions_denies(void **state)
+{
+    (void)state;
+    latchkey *lk = handle_open(server, "max_sessions=2&limit=deny");
+    char tokens[3][LATCHKEY_TOKEN_SIZE];
+    make_session(lk, 1, tokens[0]);
+    make_session(lk, 1, tokens[1]);
+    memset(tokens[2], 'x', sizeof tokens[2]);
+    assert_status(lk, LATCHKEY_LIMIT, create_for(lk, 1, 0, tokens[2]));
+    assert_int_equal(tokens[2][0], 0);
+    assert_status(lk, LATCHKEY_OK, create_for(lk, 2, 0, tokens[2])); /* another user */
+    assert_status(lk, LATCHKEY_OK, validate(lk, tokens[0]));
+    assert_status(lk, LATCHKEY_OK, validate(lk, tokens[1]));
+    assert_status(lk, LATCHKEY_OK, end_session(lk, tokens[0]));
+    assert_status(lk, LATCHKEY_OK, create_for(lk, 1, 0, tokens[0]));
+}
+
+static void test_max_sessions_evicts_the_one_nearest_its_end(void **state)
+{
+    (void)state;
+    latchkey *lk = handle_open(server, "max_sessions=3&limit=evict"), *other = handle_open(server, "");
+    char tokens[4][LATCHKEY_TOKEN_SIZE];
+    const int64_t idle[3] = {600000, 60000, 900000};
+    for (int i = 0; i < 3; i++) {
+        make_session_with(lk, 1, idle[i], 0, NULL, 0, tokens[i]);
+        assert_status(other, LATCHKEY_OK, validate(other, tokens[i]));
+        assert_status(lk, LATCHKEY_OK, validate(lk, tokens[i]));
+    }
+    make_session(lk, 1, tokens[3]);
+    /* Both handles hold the evicted one in L1; it leaves them as a revoked one does. */
+    wait_for(validate(lk, tokens[1]) == LATCHKEY_NOT_FOUND);
+    wait_for(validate(other, tokens[1]) == LATCHKEY_NOT_FOUND);
+    for (int i = 0; i < 4; i++)
+        if (i != 1) assert_status(lk, LATCHKEY_OK, validate(lk, tokens[i]));
+}
+
+static void test_dead_sessions_do_not_count(void **state)
+{
+    (void)state;
+    latchkey *lk = handle_open(server, "max_sessions=2&limit=deny&idle_ms=600");
+    char tokens[2][LATCHKEY_TOKEN_SIZE], more[LATCHKEY_TOKEN_SIZE];
+    make_session_with(lk, 1, 600000, 0, NULL, 0, tokens[0]);
+    make_session(lk, 1, tokens[1]);
+    wait_for(create_for(lk, 1, 0, more) == LATCHKEY_OK);
+    assert_status(lk, LATCHKEY_NOT_FOUND, validate(lk, tokens[1]));
+    assert_status(lk, LATCHKEY_OK, validate(lk, tokens[0]));
+}
+
+typedef struct rush {
+    latchkey *handles[4];
+    atomic_int made, limited, other;
+} rush;
+
+static void log_in(crew_member *member)
+{
+    rush *r = member->shared;
+    for (int i = 0; i < 10; i++) {
+        char token[LATCHKEY_TOKEN_SIZE];
+        int status = create_for(r->handles[member->index], 1, 0, token);
+        atomic_fetch_add(status == LATCHKEY_OK ? &r->made : status == LATCHKEY_LIMIT ? &r->limited : &r->other, 1);
+    }
+}
+
+static void test_logins_at_once_do_not_slip_past_the_limit(void **state)
+{
+    (void)state;
+    rush r = {.made = 0};
+    for (int i = 0; i < 4; i++) r.handles[i] = handle_open(server, "max_sessions=5&limit=deny");
+    crew_run(4, log_in, &r);
+    assert_int_equal(atomic_load(&r.other), 0);
+    assert_int_equal(atomic_load(&r.made), 5);
+    assert_int_equal(atomic_load(&r.limited), 35);
+}
+
+static void test_generation_that_moved_refuses(void **state)
+{
+    (void)state;
+    latchkey *lk = handle_open(server, "");
+    char token[LATCHKEY_TOKEN_SIZE];
+    make_session(lk, 6, token);
+    unsigned p = token_partition(token);
+    /* Never moved: 0 in Redis, 1 in the draft. */
+    assert_status(lk, LATCHKEY_OK, create_for(lk, 6, 1, token));
+    assert_status(lk, LATCHKEY_REFUSED, create_for(lk, 6, 2, token));
+    assert_int_equal(token[0], 0);
+    redis_do(server, "SET lk:{%d}:g:6 4", (int)p);
+    assert_status(lk, LATCHKEY_OK, create_for(lk, 6, 5, token));
+    assert_status(lk, LATCHKEY_REFUSED, create_for(lk, 6, 4, token));
+    assert_status(lk, LATCHKEY_REFUSED, create_for(lk, 6, 1, token));
+    assert_status(lk, LATCHKEY_OK, create_for(lk, 6, 0, token));
+    assert_status(lk, LATCHKEY_OK, create_for(lk, 7, 1, token)); /* another user */
+}
+
+/* ------------------------------------------------------------------------------------------- prewarming -- */
+
+/* Waits until Redis' clock has moved on a millisecond, so that no two sessions are equally recent. */
+static void next_millisecond(void)
+{
+    long long start = -1, now;
+    do {
+        redisReply *time = redis_command(server, "TIME");
+        now = atoll(time->element[0]->str) * 1000 + atoll(time->element[1]->str) / 1000;
+        freeReplyObject(time);
+        if (start < 0) start = now;
+    } while (now <= start + 1);
+}
+
+static void test_prewarm_takes_the_most_recent_first(void **state)
+{
+    (void)state;
+    enum { SESSIONS = 30, WANTED = 10 };
+    latchkey *maker = handle_open(server, "partitions=8&prefix=p8"), *lk = handle_open(server, "partitions=8&prefix=p8");
+    char tokens[SESSIONS][LATCHKEY_TOKEN_SIZE];
+    for (int i = 0; i < SESSIONS; i++) {
+        make_session(maker, 1 + (uint64_t)i, tokens[i]);
+        next_millisecond();
+    }
+    size_t loaded = 0;
+    assert_status(lk, LATCHKEY_OK, latchkey_prewarm(lk, WANTED, &loaded));
+    assert_int_equal(loaded, WANTED);
+    for (int i = 0; i < SESSIONS; i++) {
+        latchkey_entry entry;
+        int status = latchkey_try_validate(lk, tokens[i], LATCHKEY_TOKEN_LENGTH, &entry);
+        assert_status(lk, i < SESSIONS - WANTED ? LATCHKEY_AGAIN : LATCHKEY_OK, status);
+        if (status == LATCHKEY_OK) assert_int_equal(entry.user_id, 1 + i);
+    }
+}
+
+static void test_prewarm_loads_thousands_in_batches(void **state)
+{
+    (void)state;
+    enum { SESSIONS = 1700 };
+    static char tokens[SESSIONS][LATCHKEY_TOKEN_SIZE];
+    latchkey *maker = handle_open(server, ""), *lk = handle_open(server, "");
+    for (int i = 0; i < SESSIONS; i++) make_session(maker, 1 + (uint64_t)i, tokens[i]);
+    size_t loaded = 0;
+    assert_status(lk, LATCHKEY_OK, latchkey_prewarm(lk, 100000, &loaded));
+    assert_int_equal(loaded, SESSIONS);
+    assert_int_equal(stats_of(lk).l1_entries, SESSIONS);
+    for (int i = 0; i < SESSIONS; i++) assert_status(lk, LATCHKEY_OK, try_validate(lk, tokens[i]));
+    /* What was prewarmed is as whole as what was validated: a wrong secret is no hit. */
+    latchkey_stats stats = stats_of(lk);
+    assert_int_equal(stats.l1_hits, SESSIONS);
+}
+
+static void test_prewarm_of_nothing(void **state)
+{
+    (void)state;
+    latchkey *lk = handle_open(server, "");
+    size_t loaded = 9;
+    assert_status(lk, LATCHKEY_OK, latchkey_prewarm(lk, 1000, &loaded));
+    assert_int_equal(loaded, 0);
+    loaded = 9;
+    assert_status(lk, LATCHKEY_OK, latchkey_prewarm(lk, 0, &loaded));
+    assert_int_equal(loaded, 0);
+    assert_status(lk, LATCHKEY_OK, latchkey_prewarm(lk, 10, NULL));
+    latchkey *without = handle_open(server, "l1_capacity=0");
+    char token[LATCHKEY_TOKEN_SIZE];
+    make_session(lk, 1, token);
+    assert_status(without, LATCHKEY_OK, latchkey_prewarm(without, 10, &loaded));
+    assert_int_equal(loaded, 0);
+}
+
+static void test_prewarm_passes_over_what_is_no_session(void **state)
+{
+    (void)state;
+    latchkey *maker = handle_open(server, "partitions=1&prefix=p1"), *lk = handle_open(server, "partitions=1&prefix=p1");
+    char tokens[6][LATCHKEY_TOKEN_SIZE], key[128], v[256];
+    for (int i = 0; i < 6; i++) make_session(maker, 1 + (uint64_t)i, tokens[i]);
+    assert_status(maker, LATCHKEY_OK, end_session(maker, tokens[0]));
+    redis_do(server, "DEL %s", session_key(server, tokens[1], key));
+    redis_do(server, "HSET %s v short", session_key(server, tokens[2], key));
+    redis_do(server, "PERSIST %s", session_key(server, tokens[3], key));
+    size_t size = redis_text(server, v, sizeof v, "HGET %s v", session_key(server, tokens[5], key));
+    redis_do(server, "HSET %s v %b", session_key(server, tokens[4], key), v, size);
+    redis_do(server, "ZADD p1:{0}:a 9999999999999 no-selector-at-all 9999999999998 %s", "AAAAAAAAAAAAAAAAAAAA");
+    size_t loaded;
+    assert_status(lk, LATCHKEY_OK, latchkey_prewarm(lk, 100, &loaded));
+    assert_int_equal(loaded, 1);
+    for (int i = 0; i < 5; i++) assert_int_not_equal(try_validate(lk, tokens[i]), LATCHKEY_OK);
+    assert_status(lk, LATCHKEY_OK, try_validate(lk, tokens[5]));
+}
+
+/* E: what prewarming put there is compared whole. */
+static void test_E_prewarmed_entry_needs_the_whole_token(void **state)
+{
+    (void)state;
+    latchkey *maker = handle_open(server, ""), *lk = handle_open(server, "");
+    char token[LATCHKEY_TOKEN_SIZE], forged[LATCHKEY_TOKEN_SIZE];
+    make_session(maker, 1, token);
+    assert_status(lk, LATCHKEY_OK, latchkey_prewarm(lk, 10, NULL));
+    memcpy(forged, token, sizeof forged);
+    forged[25] = token[25] == 'A' ? 'B' : 'A';
+    assert_int_not_equal(validate(lk, forged), LATCHKEY_OK);
+    assert_status(lk, LATCHKEY_OK, try_validate(lk, token));
+    assert_int_not_equal(try_validate(lk, forged), LATCHKEY_OK);
+    assert_int_not_equal(validate(lk, forged), LATCHKEY_OK);
+    assert_status(lk, LATCHKEY_OK, try_validate(lk, token));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_max_sessions_denies),
+        TEST(test_max_sessions_evicts_the_one_nearest_its_end),
+        TEST(test_dead_sessions_do_not_count),
+        TEST(test_logins_at_once_do_not_slip_past_the_limit),
+        TEST(test_generation_that_moved_refuses),
+        TEST(test_prewarm_takes_the_most_recent_first),
+        TEST(test_prewarm_loads_thousands_in_batches),
+        TEST(test_prewarm_of_nothing),
+        TEST(test_prewarm_passes_over_what_is_no_session),
+        TEST(test_E_prewarmed_entry_needs_the_whole_token),
+    };
+    return cmocka_run_group_tests(tests, server_start, server_end);
+}
