@@ -2,10 +2,12 @@
  *
  * The pieces of the read/write benchmark.
  *
- *     article.c           options, the order of the phases, the JSON
+ *     article.c           the order of the phases
+ *     article_options.c   the command line
  *     article_store.c     one session store behind four calls: plain Redis strings, or latchkey
  *     article_world.c     the sessions that exist at a moment, shared by the client threads
  *     article_clients.c   threads that read and write sessions, closed loop or paced, and what they measured
+ *     article_result.c    that, as JSON
  *     article_probes.c    yardsticks, memory, prewarming, revocation
  *
  * Words. A *slot* is a place for one session; its number is its Zipf rank, so slot 0 is the busiest. A session comes
@@ -34,6 +36,9 @@ typedef struct article_options {
     double l1_ttl_ms, idle_ms;
     bool tcp, article_record, short_run;
 } article_options;
+
+void options_read(int count, char **arguments, article_options *o); /* ends the process where they are wrong */
+void options_json(bench_json *json, const article_options *o);
 
 /* ------------------------------------------------------------------------------------------------ store -- */
 

@@ -190,8 +190,8 @@ LATCHKEY_API int latchkey_create(latchkey *lk, const latchkey_draft *draft, char
  * Blocks   not at all on a hit; on a miss for at most deadline_ms. Guarantees A to J. */
 LATCHKEY_API int latchkey_validate(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry);
 
-/* The same from L1 alone: OK; MALFORMED; EXPIRED; or AGAIN, meaning that only latchkey_validate can tell. Never
- * waits, never makes a system call: it may run on an event loop. Guarantees A to E, H. */
+/* The same from L1 alone: OK; MALFORMED; EXPIRED; BAD_ARGUMENT; FORKED; or AGAIN, meaning that only latchkey_validate can
+ * tell. Never waits for Redis: it may run on an event loop. Guarantees A to E, H. */
 LATCHKEY_API int latchkey_try_validate(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry);
 
 /* Says that the session was used now, moving its idle expiry (never past the absolute one). Validate does this by
