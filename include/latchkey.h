@@ -131,10 +131,10 @@ typedef struct latchkey_draft {
     const char *role; /* at most 16 bytes; NULL is "" */
     uint8_t permissions_hash[32];
     uint32_t device;
-    uint32_t flags;       /* only LATCHKEY_FLAGS_YOURS */
-    int64_t idle_ms;      /* 0: the handle's idle_ms */
-    int64_t lifetime_ms;  /* 0: the handle's lifetime_ms */
-    uint64_t generation;  /* 0: not checked; else the user's generation in Redis plus one must equal it */
+    uint32_t flags;      /* only LATCHKEY_FLAGS_YOURS */
+    int64_t idle_ms;     /* 0: the handle's idle_ms */
+    int64_t lifetime_ms; /* 0: the handle's lifetime_ms */
+    uint64_t generation; /* 0: not checked; else the user's generation in Redis plus one must equal it */
     const latchkey_field *fields;
     size_t field_count;
 } latchkey_draft;
@@ -259,38 +259,38 @@ LATCHKEY_API int latchkey_prewarm(latchkey *lk, size_t count, size_t *loaded);
 
 /* Counters since open, and gauges of now. Fields are only ever added at the end. */
 typedef struct latchkey_stats {
-    uint64_t validates;        /* calls of validate, and of try_validate that did not answer AGAIN */
-    uint64_t l1_hits;          /* answered from L1 */
-    uint64_t l1_misses;        /* validates of well-formed tokens that L1 did not answer */
-    uint64_t malformed;        /* refused before anything was asked */
-    uint64_t l2_reads;         /* records asked for in Redis: misses, loads, prewarming */
-    uint64_t l2_writes;        /* scripts run in Redis: create, touch, set_fields, revoke */
-    uint64_t l2_errors;        /* round trips that brought no answer, or an error */
-    uint64_t joined;           /* misses that shared another's read */
-    uint64_t fills;            /* entries put into L1 */
-    uint64_t fills_refused;    /* answers not put into L1 because of a purge in between (guarantee D) */
-    uint64_t evictions;        /* live entries that made room */
-    uint64_t purges;           /* revocations applied to L1, present there or not */
-    uint64_t empties;          /* times that L1 was emptied: reconnects, gaps */
-    uint64_t missed;           /* revocations whose message did not come, found by number */
-    uint64_t reconnects;       /* of the link, after the first connection */
-    uint64_t touches;          /* asked for by validate */
-    uint64_t touches_dropped;  /* of those, shed because the queue was full; the next use asks again */
-    uint64_t beats;            /* leases confirmed */
-    uint64_t lapses;           /* validates that found the lease lapsed and asked Redis */
-    uint64_t corrupt;          /* records refused as CORRUPT */
-    uint64_t pending;          /* gauge: revocations waiting for Redis */
-    uint64_t l1_entries;       /* gauge: entries held, expired ones not yet replaced included */
-    uint64_t l1_capacity;      /* gauge: entries asked for */
-    uint64_t l1_bytes;         /* gauge: L1's memory, all of it */
-    uint64_t connected;        /* gauge: 1 while the link is subscribed */
-    int64_t lease_age_ms;      /* gauge: since the beat that confirmed the lease was sent; -1: there is no lease */
-    double hit_rate;           /* l1_hits / (l1_hits + l1_misses), 0 before the first */
-    double l2_read_amplification;      /* l2_reads / validates, 0 before the first */
-    uint64_t revocations_heard;        /* messages that carried a time: the histogram's count */
-    double revocation_p50_ms;          /* publish in Redis to purge here; clocks compared at each beat, so */
-    double revocation_p99_ms;          /*   good to about half a round trip */
-    uint64_t session_size_p50_bytes;   /* compact record plus fields, of sessions created or loaded here */
+    uint64_t validates;           /* calls of validate, and of try_validate that did not answer AGAIN */
+    uint64_t l1_hits;             /* answered from L1 */
+    uint64_t l1_misses;           /* validates of well-formed tokens that L1 did not answer */
+    uint64_t malformed;           /* refused before anything was asked */
+    uint64_t l2_reads;            /* records asked for in Redis: misses, loads, prewarming */
+    uint64_t l2_writes;           /* scripts run in Redis: create, touch, set_fields, revoke */
+    uint64_t l2_errors;           /* round trips that brought no answer, or an error */
+    uint64_t joined;              /* misses that shared another's read */
+    uint64_t fills;               /* entries put into L1 */
+    uint64_t fills_refused;       /* answers not put into L1 because of a purge in between (guarantee D) */
+    uint64_t evictions;           /* live entries that made room */
+    uint64_t purges;              /* revocations applied to L1, present there or not */
+    uint64_t empties;             /* times that L1 was emptied: reconnects, gaps */
+    uint64_t missed;              /* revocations whose message did not come, found by number */
+    uint64_t reconnects;          /* of the link, after the first connection */
+    uint64_t touches;             /* asked for by validate */
+    uint64_t touches_dropped;     /* of those, shed because the queue was full; the next use asks again */
+    uint64_t beats;               /* leases confirmed */
+    uint64_t lapses;              /* validates that found the lease lapsed and asked Redis */
+    uint64_t corrupt;             /* records refused as CORRUPT */
+    uint64_t pending;             /* gauge: revocations waiting for Redis */
+    uint64_t l1_entries;          /* gauge: entries held, expired ones not yet replaced included */
+    uint64_t l1_capacity;         /* gauge: entries asked for */
+    uint64_t l1_bytes;            /* gauge: L1's memory, all of it */
+    uint64_t connected;           /* gauge: 1 while the link is subscribed */
+    int64_t lease_age_ms;         /* gauge: since the beat that confirmed the lease was sent; -1: there is no lease */
+    double hit_rate;              /* l1_hits / (l1_hits + l1_misses), 0 before the first */
+    double l2_read_amplification; /* l2_reads / validates, 0 before the first */
+    uint64_t revocations_heard;   /* messages that carried a time: the histogram's count */
+    double revocation_p50_ms;     /* publish in Redis to purge here; clocks compared at each beat, so */
+    double revocation_p99_ms;     /*   good to about half a round trip */
+    uint64_t session_size_p50_bytes; /* compact record plus fields, of sessions created or loaded here */
     uint64_t session_size_p99_bytes;
     double l2_read_p50_ms; /* round trip of a miss, as its caller saw it */
     double l2_read_p99_ms;

@@ -27,7 +27,8 @@ static int decode_text(parse *p, const char *what, const char *from, char *to, s
         if (*from == '%') {
             uint8_t raw;
             if (!from[1] || !from[2] || !lk_hex_decode(from + 1, 2, &raw, 1) || !raw)
-                return FAIL(p, "%s: '%%' must be followed by two hexadecimal digits, not 00 (a plain %% is %%25)", what);
+                return FAIL(p, "%s: '%%' must be followed by two hexadecimal digits, not 00 (a plain %% is %%25)",
+                            what);
             byte = raw;
             from += 2;
         }
@@ -134,7 +135,9 @@ typedef struct option {
     int64_t usual, least, most;
 } option;
 
+/* clang-format off */
 #define NUMBER(field, usual, least, most) {#field, NULL, offsetof(lk_config, field), usual, least, most}
+/* clang-format on */
 #define DAY_MS INT64_C(86400000)
 
 static const option options[] = {
@@ -157,12 +160,9 @@ enum { OPTION_COUNT = sizeof options / sizeof *options };
 
 /* Named in the design, not in this version: saying so beats "unknown". */
 static const char *const later[] = {"durability", "grace_ms", "seal_key_file", "ca_file",
-                                    "cert_file", "key_file", "server_name"};
+                                    "cert_file",  "key_file", "server_name"};
 
-static int64_t *number_at(lk_config *config, const option *o)
-{
-    return (int64_t *)(void *)((char *)config + o->at);
-}
+static int64_t *number_at(lk_config *config, const option *o) { return (int64_t *)(void *)((char *)config + o->at); }
 
 static int take_option(parse *p, char *pair, uint32_t *seen)
 {

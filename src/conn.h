@@ -19,7 +19,7 @@ typedef struct lk_conn {
     bool pushes; /* a subscription: replies come unasked, and have tag 0 */
 } lk_conn;
 
-bool lk_conn_open(lk_conn *conn); /* false: no memory */
+bool lk_conn_open(lk_conn *conn);  /* false: no memory */
 void lk_conn_close(lk_conn *conn); /* also after a failed or no open, if zeroed */
 
 /* False: no memory, or LK_CONN_WAITING_MAX replies are awaited. Nothing was appended then. */

@@ -6,7 +6,8 @@ _Thread_local unsigned lk_thread_stripe;
 unsigned lk_thread_stripe_take(void)
 {
     static _Atomic unsigned next = 1; /* 0 means "not taken yet" */
-    lk_thread_stripe = atomic_fetch_add_explicit(&next, 1, memory_order_relaxed) % LK_COUNTER_STRIPES + LK_COUNTER_STRIPES;
+    lk_thread_stripe =
+        atomic_fetch_add_explicit(&next, 1, memory_order_relaxed) % LK_COUNTER_STRIPES + LK_COUNTER_STRIPES;
     return lk_thread_stripe;
 }
 

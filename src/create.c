@@ -45,7 +45,7 @@ static int attempt(latchkey *lk, const latchkey_draft *d, lk_record *record, lk_
     memcpy(record->selector, token->raw, LK_SELECTOR_RAW);
     lk_token_verifier_hash(token, record->verifier_hash);
     lk_record_encode(record, v);
-#define DECIMAL(text, format, value) \
+#define DECIMAL(text, format, value)                                                                                   \
     words[count++] = (lk_span){text, (size_t)snprintf(text, sizeof text, format, value)}
     DECIMAL(user, "%llu", (unsigned long long)d->user_id);
     DECIMAL(idle, "%lld", (long long)record->idle_ms);
@@ -62,13 +62,14 @@ static int attempt(latchkey *lk, const latchkey_draft *d, lk_record *record, lk_
         words[count++] = (lk_span){d->fields[i].data, d->fields[i].size};
     }
     lk_reply *reply;
-    int status = lk_l2_script(&lk->l2, LK_SCRIPT_CREATE, token->partition, token->text, words, count, deadline_ms, &reply);
+    int status =
+        lk_l2_script(&lk->l2, LK_SCRIPT_CREATE, token->partition, token->text, words, count, deadline_ms, &reply);
     if (status) return status;
-    status = reply->type == LK_REPLY_ARRAY     ? LATCHKEY_OK
-             : lk_reply_is(reply, "EXISTS")    ? LATCHKEY_AGAIN
-             : lk_reply_is(reply, "REFUSED")   ? LATCHKEY_REFUSED
-             : lk_reply_is(reply, "LIMIT")     ? LATCHKEY_LIMIT
-                                               : LATCHKEY_UNAVAILABLE;
+    status = reply->type == LK_REPLY_ARRAY   ? LATCHKEY_OK
+             : lk_reply_is(reply, "EXISTS")  ? LATCHKEY_AGAIN
+             : lk_reply_is(reply, "REFUSED") ? LATCHKEY_REFUSED
+             : lk_reply_is(reply, "LIMIT")   ? LATCHKEY_LIMIT
+                                             : LATCHKEY_UNAVAILABLE;
     lk_reply_free(reply);
     return status;
 }

@@ -75,7 +75,7 @@ typedef struct stripe {
 struct lk_l1 {
     uint64_t seed;
     size_t capacity, bytes, heads_at, slots_at;
-    uint32_t sets, stripes; /* sets is a multiple of stripes, which is a power of two */
+    uint32_t sets, stripes;                /* sets is a multiple of stripes, which is a power of two */
     _Alignas(64) _Atomic uint64_t entries; /* relaxed; never above capacity */
 };
 
@@ -275,7 +275,10 @@ static void wipe_slot_locked(slot *to)
     for (int i = 0; i < SLOT_WORDS; i++) atomic_store_explicit(&to->word[i], 0, memory_order_release);
 }
 
-static uint64_t slot_word_locked(const slot *s, int i) { return atomic_load_explicit(&s->word[i], memory_order_relaxed); }
+static uint64_t slot_word_locked(const slot *s, int i)
+{
+    return atomic_load_explicit(&s->word[i], memory_order_relaxed);
+}
 
 /* The way that holds the selector, or -1. */
 static int way_of_locked(const lk_l1 *l1, uint32_t set, uint16_t tag, const token_words *asked)

@@ -60,7 +60,7 @@ typedef struct lk_link {
     int64_t retry_at_ms, next_beat_ms;
     unsigned failures; /* in a row */
     bool was_up;
-    uint64_t random; /* for jitter and nonces */
+    uint64_t random;    /* for jitter and nonces */
     char heartbeat[64]; /* this instance's channel */
     uint64_t *applied;  /* by partition: the number of the last revocation applied to L1 */
     uint64_t *counted;  /* by partition: the number in the last beat */
@@ -75,7 +75,7 @@ bool lk_link_open(lk_link *link, const lk_config *config, const lk_link_host *ho
 void lk_link_close(lk_link *link);
 
 void lk_link_tick(lk_link *link, int64_t now_us); /* monotonic, microseconds */
-int64_t lk_link_wake_ms(const lk_link *link); /* call tick no later than this */
+int64_t lk_link_wake_ms(const lk_link *link);     /* call tick no later than this */
 
 /* In CONNECTING: both sockets are there. */
 void lk_link_connected(lk_link *link, int64_t now_ms);

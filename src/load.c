@@ -94,8 +94,7 @@ int latchkey_load(latchkey *lk, const char *token, size_t token_len, latchkey_re
         uint64_t bytes = 0;
         for (size_t i = 0; i < record->fields->size; i++) bytes += record->fields->item[i]->size;
         lk_histogram_add(&lk->counters.session_bytes, bytes);
-        if (judged.touch_due)
-            lk_node_touch(lk_l2_owner(&lk->l2, parsed.partition), parsed.partition, parsed.text);
+        if (judged.touch_due) lk_node_touch(lk_l2_owner(&lk->l2, parsed.partition), parsed.partition, parsed.text);
         record->entry = judged.record.entry;
         *out = record;
     } else free(record);

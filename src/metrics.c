@@ -44,8 +44,7 @@ static void histogram(text *t, const char *name, const char *help, const lk_hist
             (unsigned long long)(below < total ? below : total));
     }
     say(t, "latchkey_%s_bucket{le=\"+Inf\"} %llu\n", name, (unsigned long long)total);
-    say(t, "latchkey_%s_sum %.15g\n", name,
-        (double)atomic_load_explicit(&h->sum, memory_order_relaxed) / unit);
+    say(t, "latchkey_%s_sum %.15g\n", name, (double)atomic_load_explicit(&h->sum, memory_order_relaxed) / unit);
     say(t, "latchkey_%s_count %llu\n", name, (unsigned long long)total);
 }
 

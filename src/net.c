@@ -116,7 +116,8 @@ enum lk_net_io lk_net_fill(int fd, lk_conn *conn, char *error, size_t error_size
     while (got < 0 && errno == EINTR);
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return LK_NET_LATER;
     if (got <= 0) {
-        snprintf(error, error_size, "the connection to Redis broke: %s", got ? strerror(errno) : "closed by the server");
+        snprintf(error, error_size, "the connection to Redis broke: %s",
+                 got ? strerror(errno) : "closed by the server");
         return LK_NET_LOST;
     }
     if (lk_conn_feed(conn, bytes, (size_t)got)) return LK_NET_DONE;

@@ -41,7 +41,7 @@ enum lk_record_check lk_record_decode(const void *bytes, size_t size, lk_record 
 
 bool lk_field_name_good(const char *name, size_t length);
 bool lk_fields_good(const latchkey_field *fields, size_t count, bool may_delete); /* names, sizes, none twice */
-bool lk_field_is_key(const char *name, size_t length); /* starts with "pq." */
+bool lk_field_is_key(const char *name, size_t length);                            /* starts with "pq." */
 
 #define LK_FIELDS_MAX 256
 #define LK_KEY_FIELDS_MAX 64

@@ -103,8 +103,8 @@ void lk_reply_free(lk_reply *reply)
 
 bool lk_reply_is(const lk_reply *reply, const char *text)
 {
-    return reply && (reply->type == LK_REPLY_STATUS || reply->type == LK_REPLY_STRING) &&
-           reply->size == strlen(text) && memcmp(reply->text, text, reply->size) == 0;
+    return reply && (reply->type == LK_REPLY_STATUS || reply->type == LK_REPLY_STRING) && reply->size == strlen(text) &&
+           memcmp(reply->text, text, reply->size) == 0;
 }
 
 lk_resp *lk_resp_open(void)

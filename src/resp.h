@@ -20,12 +20,12 @@ typedef struct lk_reply {
     struct lk_reply **item; /* of an ARRAY: `size` of them, none NULL once it was handed out */
 } lk_reply;
 
-void lk_reply_free(lk_reply *reply); /* wipes; NULL is allowed */
+void lk_reply_free(lk_reply *reply);                       /* wipes; NULL is allowed */
 bool lk_reply_is(const lk_reply *reply, const char *text); /* a string or status that says exactly this */
 
 enum {
-    LK_RESP_ELEMENTS_MAX = 8192,            /* of one array */
-    LK_RESP_BYTES_MAX = 24 * 1024 * 1024,   /* of one reply: 256 fields of 64 KiB, and change */
+    LK_RESP_ELEMENTS_MAX = 8192,          /* of one array */
+    LK_RESP_BYTES_MAX = 24 * 1024 * 1024, /* of one reply: 256 fields of 64 KiB, and change */
 };
 
 typedef struct lk_resp lk_resp;

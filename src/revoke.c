@@ -14,9 +14,7 @@ static int run_script(latchkey *lk, const lk_pending_item *item)
     int status = lk_l2_script(&lk->l2, LK_SCRIPT_REVOKE, item->partition, item->selector, words, 2,
                               lk_now_ms() + lk->config.deadline_ms, &reply);
     if (status) return status;
-    status = reply->type != LK_REPLY_INTEGER ? LATCHKEY_UNAVAILABLE
-             : reply->integer                ? LATCHKEY_OK
-                                             : LATCHKEY_NOT_FOUND;
+    status = reply->type != LK_REPLY_INTEGER ? LATCHKEY_UNAVAILABLE : reply->integer ? LATCHKEY_OK : LATCHKEY_NOT_FOUND;
     lk_reply_free(reply);
     return status;
 }
