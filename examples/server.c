@@ -171,8 +171,7 @@ static void whoami(const server *s, struct MHD_Connection *connection, reply *r)
         json(r, MHD_HTTP_OK,
              "{\"user\":%" PRIu64 ",\"role\":\"%.16s\",\"created_at_ms\":%" PRId64 ",\"expires_at_ms\":%" PRId64 "}\n",
              entry.user_id, entry.role, entry.created_at_ms, entry.expires_at_ms);
-    else
-        refuse(r, status);
+    else refuse(r, status);
 }
 
 /* POST /logout. A session that has ended already is as good as one that ends now. PENDING is a promise: this instance
@@ -185,10 +184,8 @@ static void logout(const server *s, struct MHD_Connection *connection, reply *r)
     if (!token) return;
 
     int status = latchkey_revoke(s->lk, token, length);
-    if (status == LATCHKEY_OK || status == LATCHKEY_NOT_FOUND)
-        json(r, MHD_HTTP_OK, "{\"ended\":true}\n");
-    else if (status == LATCHKEY_PENDING)
-        json(r, MHD_HTTP_ACCEPTED, "{\"ended\":\"here, and soon everywhere\"}\n");
+    if (status == LATCHKEY_OK || status == LATCHKEY_NOT_FOUND) json(r, MHD_HTTP_OK, "{\"ended\":true}\n");
+    else if (status == LATCHKEY_PENDING) json(r, MHD_HTTP_ACCEPTED, "{\"ended\":\"here, and soon everywhere\"}\n");
     else {
         refuse(r, status);
         return;
@@ -202,10 +199,8 @@ static void metrics(const server *s, struct MHD_Connection *connection, reply *r
     (void)connection;
     size_t needed;
     int status = latchkey_metrics(s->lk, r->body, sizeof r->body, &needed);
-    if (status == LATCHKEY_OK)
-        r->type = "text/plain; version=0.0.4";
-    else
-        refuse(r, status);
+    if (status == LATCHKEY_OK) r->type = "text/plain; version=0.0.4";
+    else refuse(r, status);
 }
 
 /* GET /healthz. Whether this instance should be sent requests: not while it has no Redis. */
@@ -214,12 +209,9 @@ static void healthz(const server *s, struct MHD_Connection *connection, reply *r
     (void)connection;
     latchkey_stats stats;
     int status = latchkey_stats_read(s->lk, &stats, sizeof stats);
-    if (status != LATCHKEY_OK)
-        refuse(r, status);
-    else if (!stats.connected)
-        json(r, MHD_HTTP_SERVICE_UNAVAILABLE, "{\"error\":\"not connected to Redis\"}\n");
-    else
-        json(r, MHD_HTTP_OK, "{\"ok\":true,\"sessions_in_memory\":%" PRIu64 "}\n", stats.l1_entries);
+    if (status != LATCHKEY_OK) refuse(r, status);
+    else if (!stats.connected) json(r, MHD_HTTP_SERVICE_UNAVAILABLE, "{\"error\":\"not connected to Redis\"}\n");
+    else json(r, MHD_HTTP_OK, "{\"ok\":true,\"sessions_in_memory\":%" PRIu64 "}\n", stats.l1_entries);
 }
 
 /* -------------------------------------------------------------------------------------------- dispatch -- */
@@ -305,14 +297,10 @@ static server read_options(int argc, char **argv)
     };
     server s = {.threads = 4, .config = "redis://127.0.0.1:6379"};
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1 || optind < argc;) {
-        if (o == 'p')
-            s.port = number("port", optarg, 0, 65535);
-        else if (o == 't')
-            s.threads = number("threads", optarg, 1, 256);
-        else if (o == 'r')
-            s.config = optarg;
-        else if (o == 'i')
-            s.insecure_cookie = true;
+        if (o == 'p') s.port = number("port", optarg, 0, 65535);
+        else if (o == 't') s.threads = number("threads", optarg, 1, 256);
+        else if (o == 'r') s.config = optarg;
+        else if (o == 'i') s.insecure_cookie = true;
         else {
             fputs(usage, o == 'h' ? stdout : stderr);
             exit(o == 'h' ? 0 : 2);

@@ -190,8 +190,8 @@ LATCHKEY_API int latchkey_create(latchkey *lk, const latchkey_draft *draft, char
  * Blocks   not at all on a hit; on a miss for at most deadline_ms. Guarantees A to J. */
 LATCHKEY_API int latchkey_validate(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry);
 
-/* The same from L1 alone: OK; MALFORMED; EXPIRED; BAD_ARGUMENT; FORKED; or AGAIN, meaning that only latchkey_validate can
- * tell. Never waits for Redis: it may run on an event loop. Guarantees A to E, H. */
+/* The same from L1 alone: OK; MALFORMED; EXPIRED; BAD_ARGUMENT; FORKED; or AGAIN, meaning that only latchkey_validate
+ * can tell. Never waits for Redis: it may run on an event loop. Guarantees A to E, H. */
 LATCHKEY_API int latchkey_try_validate(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry);
 
 /* Says that the session was used now, moving its idle expiry (never past the absolute one). Validate does this by
@@ -205,8 +205,9 @@ LATCHKEY_API int latchkey_touch(latchkey *lk, const char *token, size_t token_le
 /* Ends the session: deletes it in Redis, counts, logs and publishes the revocation in one script, and purges it from
  * this handle's L1 first and last. The whole token must match.
  * Returns  OK; NOT_FOUND (there was nothing to end); PENDING (Redis did not confirm: the session is denied on this
- *          handle at once, and the revocation is retried in the background until Redis has it or the handle is closed); UNAVAILABLE (as PENDING, but 4,096 revocations wait already and nothing
- *          was promised); MALFORMED; CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED.
+ *          handle at once, and the revocation is retried in the background until Redis has it or the handle is
+ *          closed); UNAVAILABLE (as PENDING, but 4,096 revocations wait already and nothing was promised); MALFORMED;
+ *          CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED.
  * Blocks   for at most deadline_ms. Guarantees B, C, G. */
 LATCHKEY_API int latchkey_revoke(latchkey *lk, const char *token, size_t token_len);
 

@@ -169,6 +169,7 @@ static void subscribed(lk_link *link, int64_t now_ms)
     memset(link->applied, 0, (size_t)link->config->partitions * sizeof *link->applied);
     memset(link->counted, 0, (size_t)link->config->partitions * sizeof *link->counted);
     link->baseline = true;
+    link->server_ahead_us = 0; /* it may be another server */
     link->next_beat_ms = now_ms;
     enter(link, LK_LINK_UP, now_ms);
 }
@@ -264,7 +265,13 @@ static void take_time(lk_link *link, const lk_reply *reply, int64_t now_us)
         reply->item[1]->type != LK_REPLY_STRING)
         return;
     int64_t server_us = atoll(reply->item[0]->text) * 1000000 + atoll(reply->item[1]->text);
-    link->server_ahead_us = server_us - (link->beat.sent_us + (now_us - link->beat.sent_us) / 2);
+    int64_t round_us = now_us - link->beat.sent_us;
+    /* Good to half a round trip, so the shortest of the recent ones is believed (Cristian 1989); what it is worth fades,
+     * since clocks drift. */
+    link->best_round_us += link->best_round_us / 8 + 1;
+    if (link->server_ahead_us && round_us > link->best_round_us) return;
+    link->best_round_us = round_us;
+    link->server_ahead_us = server_us - (link->beat.sent_us + round_us / 2);
 }
 
 static void take_published(lk_link *link, const lk_reply *reply, int64_t now_ms)

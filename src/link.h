@@ -66,7 +66,8 @@ typedef struct lk_link {
     uint64_t *counted;  /* by partition: the number in the last beat */
     bool baseline;      /* the first beat since subscribing sets `applied` */
     lk_beat beat;
-    int64_t server_ahead_us; /* Redis' TIME less our monotonic clock */
+    int64_t server_ahead_us; /* Redis' TIME less our monotonic clock, */
+    int64_t best_round_us;   /* as the shortest of the recent beats found it */
     lk_job job[LK_LINK_JOBS];
 } lk_link;
 

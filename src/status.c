@@ -15,7 +15,8 @@ const char *latchkey_status_text(int status)
     case LATCHKEY_REFUSED: return "REFUSED: the user's generation has moved since the login began";
     case LATCHKEY_BAD_ARGUMENT: return "BAD_ARGUMENT: a NULL or a value that the function excludes";
     case LATCHKEY_NO_MEMORY: return "NO_MEMORY: an allocation failed, or the buffer is too small";
-    case LATCHKEY_UNAVAILABLE: return "UNAVAILABLE: Redis gave no answer in time";
+    case LATCHKEY_UNAVAILABLE:
+        return "UNAVAILABLE: Redis cannot be reached, cannot serve now, or did not answer in time";
     case LATCHKEY_CORRUPT: return "CORRUPT: what Redis holds is not a record of this session";
     case LATCHKEY_PENDING: return "PENDING: denied here; Redis has not confirmed it and is being retried";
     case LATCHKEY_CONFIG: return "CONFIG: the configuration, or the server that it names, cannot be used";
