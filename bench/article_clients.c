@@ -95,10 +95,8 @@ static void refused(client *c, const request *r, int status)
     }
     /* Another thread may have found it idled a moment ago, and be about to drop it. */
     bench_sleep_until_ns(bench_now_ns() + 20000000u);
-    if (world_holds(c->load->world, r->index, &r->it))
-        complain(c, "a live session was refused", status);
-    else
-        c->counted.raced++;
+    if (world_holds(c->load->world, r->index, &r->it)) complain(c, "a live session was refused", status);
+    else c->counted.raced++;
 }
 
 static void prepare(client *c, request *r)
@@ -133,29 +131,20 @@ static void conclude(client *c, const request *r, int status, bool right)
     latchkey_entry entry;
     switch (r->what) {
     case READ:
-        if (status != LATCHKEY_OK)
-            refused(c, r, status);
-        else if (!right)
-            complain(c, "another user's answer", status);
+        if (status != LATCHKEY_OK) refused(c, r, status);
+        else if (!right) complain(c, "another user's answer", status);
         break;
     case LOGIN:
-        if (status == LATCHKEY_OK)
-            world_put(w, r->index, &r->it);
-        else
-            world_leave(w, r->index);
-        if (status == LATCHKEY_UNAVAILABLE)
-            c->counted.unavailable++;
-        else if (status != LATCHKEY_OK)
-            complain(c, "login", status);
+        if (status == LATCHKEY_OK) world_put(w, r->index, &r->it);
+        else world_leave(w, r->index);
+        if (status == LATCHKEY_UNAVAILABLE) c->counted.unavailable++;
+        else if (status != LATCHKEY_OK) complain(c, "login", status);
         break;
     case LOGOUT:
         world_leave(w, r->index);
-        if (status == LATCHKEY_UNAVAILABLE || status == LATCHKEY_PENDING)
-            c->counted.unavailable++;
-        else if (status == LATCHKEY_NOT_FOUND && may_have_idled(c, &r->it))
-            c->counted.idled++;
-        else if (status != LATCHKEY_OK)
-            complain(c, "logout", status);
+        if (status == LATCHKEY_UNAVAILABLE || status == LATCHKEY_PENDING) c->counted.unavailable++;
+        else if (status == LATCHKEY_NOT_FOUND && may_have_idled(c, &r->it)) c->counted.idled++;
+        else if (status != LATCHKEY_OK) complain(c, "logout", status);
         /* Guarantee B, at once, and without a command that the figures would count. */
         if (status != LATCHKEY_UNAVAILABLE && c->store.lk &&
             latchkey_try_validate(c->store.lk, r->it.token, LATCHKEY_TOKEN_LENGTH, &entry) == LATCHKEY_OK)

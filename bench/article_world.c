@@ -180,10 +180,8 @@ world *world_make(const article_options *options, latchkey *lk, const bench_serv
     bench_random_shuffle(&random, order, w->count);
 
     uint64_t began = bench_now_ns();
-    if (lk)
-        load_latchkey(w, lk, options, order);
-    else
-        load_plain(w, server, options, order);
+    if (lk) load_latchkey(w, lk, options, order);
+    else load_plain(w, server, options, order);
     w->load_s = (double)(bench_now_ns() - began) / 1e9;
     free(order);
     return w;

@@ -79,10 +79,8 @@ static void quote(FILE *file, const char *text)
     fputc('"', file);
     for (const char *at = text; *at; at++) {
         if (*at == '"' || *at == '\\') fputc('\\', file);
-        if ((unsigned char)*at < 0x20)
-            fprintf(file, "\\u%04x", (unsigned)*at);
-        else
-            fputc(*at, file);
+        if ((unsigned char)*at < 0x20) fprintf(file, "\\u%04x", (unsigned)*at);
+        else fputc(*at, file);
     }
     fputc('"', file);
 }
@@ -90,10 +88,8 @@ static void quote(FILE *file, const char *text)
 static void before_value(bench_json *json, const char *key)
 {
     if (!json->first && json->depth > 0) fputc(',', json->file);
-    if (json->depth > 0 && !json->flat)
-        fprintf(json->file, "\n%*s", json->depth * 2, "");
-    else if (!json->first)
-        fputc(' ', json->file);
+    if (json->depth > 0 && !json->flat) fprintf(json->file, "\n%*s", json->depth * 2, "");
+    else if (!json->first) fputc(' ', json->file);
     json->first = false;
     if (key == NULL) return;
     quote(json->file, key);
@@ -130,12 +126,9 @@ void bench_json_end(bench_json *json, char bracket)
 void bench_json_number(bench_json *json, const char *key, double value)
 {
     before_value(json, key);
-    if (!isfinite(value))
-        fputs("null", json->file);
-    else if (value == floor(value) && fabs(value) < 1e15)
-        fprintf(json->file, "%.0f", value);
-    else
-        fprintf(json->file, "%.6g", value);
+    if (!isfinite(value)) fputs("null", json->file);
+    else if (value == floor(value) && fabs(value) < 1e15) fprintf(json->file, "%.0f", value);
+    else fprintf(json->file, "%.6g", value);
 }
 
 void bench_json_text(bench_json *json, const char *key, const char *value)

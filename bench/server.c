@@ -131,10 +131,8 @@ bench_server *bench_server_start(bool tcp)
     snprintf(server->socket, sizeof server->socket, "%s/redis.sock", server->directory);
     snprintf(server->log, sizeof server->log, "%s/redis.log", server->directory);
     server->port = tcp ? free_port() : 0;
-    if (tcp)
-        snprintf(server->url, sizeof server->url, "redis://127.0.0.1:%d", server->port);
-    else
-        snprintf(server->url, sizeof server->url, "unix://%s", server->socket);
+    if (tcp) snprintf(server->url, sizeof server->url, "redis://127.0.0.1:%d", server->port);
+    else snprintf(server->url, sizeof server->url, "unix://%s", server->socket);
 
     pid_t parent = getpid(), pid = fork();
     if (pid < 0) bench_die("fork: %s", strerror(errno));

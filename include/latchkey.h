@@ -35,7 +35,7 @@
  *
  * STATUS      0 admits; above 0 is an answer, "no"; below 0 no answer could be had.
  * THREADS     Every function may be called from any thread at any time, except latchkey_close, which must be
- *             the last call on its handle. One handle per process is enough.
+ *             the last call on its handle. One handle per process is enough. 64 KiB of stack are enough.
  * OUTPUTS     On any status but LATCHKEY_OK the outputs are zeroed and there is nothing to free, unless the
  *             function says otherwise.
  * TEXT        Tokens are 43 characters; they need not be NUL-terminated where a length is passed.
@@ -171,8 +171,10 @@ typedef struct latchkey_draft {
  * Blocks   for at most deadline_ms, and while a host name is looked up. */
 LATCHKEY_API int latchkey_open(const char *config, latchkey **out, char *error, size_t error_size);
 
-/* Stops the link, closes every connection, wipes and frees everything. No other call may be running on the handle.
- * NULL is allowed. In a forked child it frees the child's copy and leaves the parent's connections unharmed (J). */
+/* Stops the link, closes every connection, frees everything. No other call may be running on the handle. NULL is
+ * allowed. In a forked child it closes the child's copies of the descriptors, which leaves the parent's connections
+ * unharmed (J), and frees nothing: another thread of the parent may have been in the middle of anything.
+ * Blocks   while the link's thread ends: at once, unless it is looking a host name up. */
 LATCHKEY_API void latchkey_close(latchkey *lk);
 
 /* --------------------------------------------------------------------------------- the life of a session -- */
@@ -263,7 +265,7 @@ typedef struct latchkey_stats {
     uint64_t validates;           /* calls of validate, and of try_validate that did not answer AGAIN */
     uint64_t l1_hits;             /* answered from L1 */
     uint64_t l1_misses;           /* validates of well-formed tokens that L1 did not answer */
-    uint64_t malformed;           /* refused before anything was asked */
+    uint64_t malformed;           /* validates refused before anything was asked */
     uint64_t l2_reads;            /* records asked for in Redis: misses, loads, prewarming */
     uint64_t l2_writes;           /* scripts run in Redis: create, touch, set_fields, revoke */
     uint64_t l2_errors;           /* round trips that brought no answer, or an error */
@@ -275,8 +277,8 @@ typedef struct latchkey_stats {
     uint64_t empties;             /* times that L1 was emptied: reconnects, gaps */
     uint64_t missed;              /* revocations whose message did not come, found by number */
     uint64_t reconnects;          /* of the link, after the first connection */
-    uint64_t touches;             /* asked for by validate */
-    uint64_t touches_dropped;     /* of those, shed because the queue was full; the next use asks again */
+    uint64_t touches;             /* asked for by validate and load */
+    uint64_t touches_dropped;     /* shed because the queue was full, or not done by Redis; the next use asks again */
     uint64_t beats;               /* leases confirmed */
     uint64_t lapses;              /* validates that found the lease lapsed and asked Redis */
     uint64_t corrupt;             /* records refused as CORRUPT */
@@ -291,7 +293,7 @@ typedef struct latchkey_stats {
     uint64_t revocations_heard;   /* messages that carried a time: the histogram's count */
     double revocation_p50_ms;     /* publish in Redis to purge here; clocks compared at each beat, so */
     double revocation_p99_ms;     /*   good to about half a round trip */
-    uint64_t session_size_p50_bytes; /* compact record plus fields, of sessions created or loaded here */
+    uint64_t session_size_p50_bytes; /* compact record, fields' names and values, of sessions created or loaded */
     uint64_t session_size_p99_bytes;
     double l2_read_p50_ms; /* round trip of a miss, as its caller saw it */
     double l2_read_p99_ms;

@@ -167,8 +167,11 @@ static int64_t *number_at(lk_config *config, const option *o) { return (int64_t 
 static int take_option(parse *p, char *pair, uint32_t *seen)
 {
     char *equals = strchr(pair, '=');
-    if (!equals) return FAIL(p, "option '%.40s' has no value: name=value is expected", pair);
+    /* What is not clearly a name is not shown: it may be a piece of a password. */
+    if (!equals) return FAIL(p, "an option has no value: name=value is expected");
     *equals = 0;
+    if (strspn(pair, "abcdefghijklmnopqrstuvwxyz0123456789_") != strlen(pair))
+        return FAIL(p, "an option's name is not one: lower-case letters, digits and '_' are expected before '='");
     char value[600];
     int status = decode_text(p, pair, equals + 1, value, sizeof value);
     if (status) return status;
@@ -292,8 +295,8 @@ int lk_config_parse(const char *text, lk_config *config, char *error, size_t err
     memcpy(copy, text, size);
     int status = take_url(&p, copy);
     if (!status && config->user[0] && !config->has_password)
-        status = FAIL(&p, "user '%.40s' is given without a password: write user:password@ or use password_file",
-                      config->user);
+        status =
+            FAIL(&p, "a user is given without a password: write user:password@ (or :password@), or use password_file");
     lk_wipe(copy, size);
     free(copy);
     return status;

@@ -34,6 +34,9 @@ void lk_conn_wrote(lk_conn *conn, size_t size);
 
 bool lk_conn_feed(lk_conn *conn, const char *bytes, size_t size);
 
+/* Nothing is awaited, and nothing came that was not asked for: the connection may serve somebody else. */
+static inline bool lk_conn_quiet(const lk_conn *conn) { return !conn->waiting && lk_resp_empty(conn->resp); }
+
 /* 1: a reply with its tag, the caller's; 0: none yet; -1: the peer broke the protocol, or answered more than was asked. */
 int lk_conn_next(lk_conn *conn, lk_reply **reply);
 

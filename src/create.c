@@ -65,7 +65,7 @@ static int attempt(latchkey *lk, const latchkey_draft *d, lk_record *record, lk_
     int status =
         lk_l2_script(&lk->l2, LK_SCRIPT_CREATE, token->partition, token->text, words, count, deadline_ms, &reply);
     if (status) return status;
-    status = reply->type == LK_REPLY_ARRAY   ? LATCHKEY_OK
+    status = lk_reply_is(reply, "OK")        ? LATCHKEY_OK
              : lk_reply_is(reply, "EXISTS")  ? LATCHKEY_AGAIN
              : lk_reply_is(reply, "REFUSED") ? LATCHKEY_REFUSED
              : lk_reply_is(reply, "LIMIT")   ? LATCHKEY_LIMIT

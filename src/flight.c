@@ -6,11 +6,11 @@
 #include "flight.h"
 
 #include "clock.h"
-#include "hash.h"
 #include "crypto.h"
+#include "hash.h"
+#include "memory.h"
 
 #include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { BUCKETS = 64, PLACES = 8 };
@@ -19,7 +19,7 @@ struct lk_flight {
     enum { FREE, FLYING, LANDED } state; /* all guarded by bucket.lock */
     unsigned waiting;
     int status;
-    int64_t began_ms;
+    int64_t began_ms, until_us;
     uint64_t ticket;
     char token[LATCHKEY_TOKEN_LENGTH];
     latchkey_entry entry;
@@ -37,7 +37,7 @@ struct lk_flights {
 
 lk_flights *lk_flights_open(void)
 {
-    lk_flights *f = calloc(1, sizeof *f);
+    lk_flights *f = lk_map(sizeof *f, true); /* it holds live tokens */
     if (!f) return NULL;
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
@@ -57,8 +57,7 @@ void lk_flights_close(lk_flights *f)
         pthread_mutex_destroy(&f->bucket[i].lock);
         pthread_cond_destroy(&f->bucket[i].landed);
     }
-    lk_wipe(f, sizeof *f);
-    free(f);
+    lk_unmap(f, sizeof *f);
 }
 
 static bucket *bucket_of(lk_flights *f, const char *token)
@@ -72,7 +71,8 @@ static void leave_locked(lk_flight *f)
     lk_wipe(f, sizeof *f);
 }
 
-static enum lk_flight_role wait_locked(bucket *b, lk_flight *f, int64_t deadline_ms, int *status, latchkey_entry *entry)
+static enum lk_flight_role wait_locked(bucket *b, lk_flight *f, int64_t deadline_ms, int *status, latchkey_entry *entry,
+                                       int64_t *until_us)
 {
     struct timespec until = {.tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000};
     int late = 0;
@@ -83,13 +83,15 @@ static enum lk_flight_role wait_locked(bucket *b, lk_flight *f, int64_t deadline
     if (role == LK_FLIGHT_DONE) {
         *status = f->status;
         *entry = f->entry;
+        *until_us = f->until_us;
     }
     leave_locked(f);
     return role;
 }
 
 enum lk_flight_role lk_flight_board(lk_flights *flights, const char *token, uint64_t ticket, int64_t oldest_ms,
-                                    int64_t deadline_ms, lk_flight **flight, int *status, latchkey_entry *entry)
+                                    int64_t deadline_ms, lk_flight **flight, int *status, latchkey_entry *entry,
+                                    int64_t *until_us)
 {
     bucket *b = bucket_of(flights, token);
     enum lk_flight_role role = LK_FLIGHT_LEAD;
@@ -103,7 +105,7 @@ enum lk_flight_role lk_flight_board(lk_flights *flights, const char *token, uint
             equal = f;
     }
     *flight = NULL;
-    if (equal) role = wait_locked(b, equal, deadline_ms, status, entry);
+    if (equal) role = wait_locked(b, equal, deadline_ms, status, entry, until_us);
     else if (vacant) {
         *vacant = (lk_flight){.state = FLYING, .ticket = ticket, .began_ms = lk_now_ms()};
         memcpy(vacant->token, token, sizeof vacant->token);
@@ -113,7 +115,7 @@ enum lk_flight_role lk_flight_board(lk_flights *flights, const char *token, uint
     return role;
 }
 
-void lk_flight_land(lk_flights *flights, lk_flight *flight, int status, const latchkey_entry *entry)
+void lk_flight_land(lk_flights *flights, lk_flight *flight, int status, const latchkey_entry *entry, int64_t until_us)
 {
     if (!flight) return;
     bucket *b = bucket_of(flights, flight->token);
@@ -121,6 +123,7 @@ void lk_flight_land(lk_flights *flights, lk_flight *flight, int status, const la
     flight->state = LANDED;
     flight->status = status;
     flight->entry = *entry;
+    flight->until_us = until_us;
     if (flight->waiting) pthread_cond_broadcast(&b->landed);
     leave_locked(flight);
     pthread_mutex_unlock(&b->lock);

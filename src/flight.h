@@ -13,20 +13,22 @@
 typedef struct lk_flights lk_flights;
 typedef struct lk_flight lk_flight;
 
-lk_flights *lk_flights_open(void); /* NULL: no memory */
+lk_flights *lk_flights_open(void); /* NULL: no memory; a forked child sees it empty */
 void lk_flights_close(lk_flights *flights);
 
 enum lk_flight_role {
     LK_FLIGHT_LEAD, /* read L2, then call lk_flight_land. *flight is NULL where all places are taken: nobody joins */
-    LK_FLIGHT_DONE, /* *status and *entry are the leader's answer */
+    LK_FLIGHT_DONE, /* *status, *entry and *until_us are the leader's answer */
     LK_FLIGHT_LATE, /* deadline_ms passed before it came */
 };
 
 /* Blocks, where another leads, until it landed or until deadline_ms (monotonic). A flight older than oldest_ms is not
  * joined: its answer would be older than the caller may serve. */
 enum lk_flight_role lk_flight_board(lk_flights *flights, const char *token, uint64_t ticket, int64_t oldest_ms,
-                                    int64_t deadline_ms, lk_flight **flight, int *status, latchkey_entry *entry);
+                                    int64_t deadline_ms, lk_flight **flight, int *status, latchkey_entry *entry,
+                                    int64_t *until_us);
 
-void lk_flight_land(lk_flights *flights, lk_flight *flight, int status, const latchkey_entry *entry);
+/* until_us is the leader's to say and the passengers' to read: how long the answer is good for. */
+void lk_flight_land(lk_flights *flights, lk_flight *flight, int status, const latchkey_entry *entry, int64_t until_us);
 
 #endif

@@ -9,16 +9,15 @@
 
 enum { AUTH, SELECT, SERVER, REPLICATION };
 
-static lk_span word(const char *text) { return (lk_span){text, strlen(text)}; }
-
 bool lk_hello_send(lk_hello *hello, const lk_config *config, lk_conn *conn)
 {
     memset(hello, 0, sizeof *hello);
     char number[24];
     snprintf(number, sizeof number, "%lld", (long long)config->database);
-    lk_span auth[3] = {word("AUTH"), word(config->user), word(config->password)};
-    lk_span select[2] = {word("SELECT"), word(number)};
-    lk_span server[2] = {word("INFO"), word("server")}, replication[2] = {word("INFO"), word("replication")};
+    lk_span auth[3] = {lk_word("AUTH"), lk_word(config->user), lk_word(config->password)};
+    lk_span select[2] = {lk_word("SELECT"), lk_word(number)};
+    lk_span server[2] = {lk_word("INFO"), lk_word("server")},
+            replication[2] = {lk_word("INFO"), lk_word("replication")};
     bool sent = true;
     if (config->has_password && !config->user[0]) {
         auth[1] = auth[2];

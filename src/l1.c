@@ -22,17 +22,17 @@
  * A slot is filled while its tag is 0, before W1; a replaced slot is emptied first. So the version is odd for two
  * stores only, and a writer that is put to sleep there stalls readers for at most SPINS tries: then they miss.
  *
- * Invariants: tag 0 is a free way; a selector is stored in at most one way of its two sets; `entries` never exceeds
- * the capacity. Locks: stripe.lock only, one at a time, and nothing is called under it but memory. */
+ * Invariants: tag 0 is a free way; a selector is stored in at most one way of its two sets; no more slots
+ * are filled than the capacity. Locks: stripe.lock only, one at a time, and nothing is called under it but memory. */
 #include "l1.h"
 
 #include "hash.h"
+#include "memory.h"
 #include "token.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/mman.h>
 
 enum {
     WAYS = 28,
@@ -46,8 +46,6 @@ enum {
     STRIPES_MAX = 1024,
     SPINS = 1000,
     LOAD_PERCENT = 86, /* of all slots at capacity: 178 bytes a slot make 207 an entry */
-    PAGE = 4096,
-    HUGE_PAGE = 2 * 1024 * 1024,
 };
 
 typedef union token_words {
@@ -76,7 +74,7 @@ struct lk_l1 {
     uint64_t seed;
     size_t capacity, bytes, heads_at, slots_at;
     uint32_t sets, stripes;                /* sets is a multiple of stripes, which is a power of two */
-    _Alignas(64) _Atomic uint64_t entries; /* relaxed; never above capacity */
+    _Alignas(64) _Atomic uint64_t entries; /* relaxed; above capacity only while take_entry takes one back */
 };
 
 _Static_assert(sizeof(head) == 64, "a set's head is one cache line");
@@ -108,7 +106,7 @@ static inline place place_of(const lk_l1 *l1, const char *selector)
     uint32_t away = rows > 1 ? 1 + (uint32_t)((hash >> 16 & 0xffff) * (rows - 1) >> 16) : 0;
     uint64_t second = p.set[0] + (uint64_t)away * l1->stripes;
     p.set[1] = (uint32_t)(second < l1->sets ? second : second - l1->sets);
-    p.tag = (uint16_t)hash ? (uint16_t)hash : 1;
+    p.tag = (uint16_t)hash > 1 ? (uint16_t)hash : 2; /* 0 is a free way; 1 could be marked for one by lanes_equal */
     return p;
 }
 
@@ -299,11 +297,16 @@ static int free_way_locked(const head *h)
     return -1;
 }
 
-/* Second chance (CLOCK, Corbato 1968) within the set: from a place that moves with every write, the first way that was
- * not read since the hand last passed; the ways passed lose their mark. -1: the set is empty. */
-static int victim_locked(head *h)
+/* The first dead entry; else second chance (CLOCK, Corbato 1968) within the set: from a place that moves on with every
+ * replacement, the first way that was not read since the hand last passed; the ways passed lose their mark. -1: the set
+ * is empty. */
+static int victim_locked(const lk_l1 *l1, uint32_t set, int64_t now_ms)
 {
-    unsigned hand = atomic_load_explicit(&h->version, memory_order_relaxed) / 2 % WAYS;
+    head *h = head_of(l1, set);
+    for (unsigned way = 0; way < WAYS; way++)
+        if (tag_locked(h, way) && (int64_t)slot_word_locked(slot_of(l1, set, way), 0) <= now_ms) return (int)way;
+    /* Emptying a way and filling it moves the version by 4. */
+    unsigned hand = atomic_load_explicit(&h->version, memory_order_relaxed) / 4 % WAYS;
     for (unsigned i = 0; i < 2 * WAYS; i++) {
         unsigned way = (hand + i) % WAYS;
         if (!tag_locked(h, way)) continue;
@@ -324,7 +327,7 @@ static void remove_way_locked(lk_l1 *l1, uint32_t set, unsigned way)
 
 static bool evict_locked(lk_l1 *l1, stripe *st, uint32_t set, int64_t now_ms)
 {
-    int way = victim_locked(head_of(l1, set));
+    int way = victim_locked(l1, set, now_ms);
     if (way < 0) return false;
     if ((int64_t)slot_word_locked(slot_of(l1, set, (unsigned)way), 0) > now_ms) st->evictions++;
     remove_way_locked(l1, set, (unsigned)way);
@@ -368,8 +371,8 @@ static void drop_locked(lk_l1 *l1, const place *p, const token_words *asked)
     }
 }
 
-bool lk_l1_put(lk_l1 *l1, uint64_t ticket, const char *selector, const void *verifier, bool hashed, int64_t deadline_ms,
-               int64_t now_ms, const latchkey_entry *entry)
+enum lk_l1_put lk_l1_put(lk_l1 *l1, uint64_t ticket, const char *selector, const void *verifier, bool hashed,
+                         int64_t deadline_ms, int64_t now_ms, const latchkey_entry *entry)
 {
     token_words token = {{0}};
     memcpy(token.text, selector, LATCHKEY_SELECTOR_LENGTH);
@@ -377,10 +380,11 @@ bool lk_l1_put(lk_l1 *l1, uint64_t ticket, const char *selector, const void *ver
     token.text[KIND_AT] = hashed ? KIND_HASHED : KIND_PLAIN;
     place p = place_of(l1, selector);
     stripe *st = stripe_of(l1, &p);
+    enum lk_l1_put result = LK_L1_LEFT_OUT;
 
     pthread_mutex_lock(&st->lock);
-    bool current = atomic_load_explicit(&st->epoch, memory_order_relaxed) == ticket;
-    if (current && l1->capacity && !(hashed && held_locked(l1, &p, &token))) {
+    if (atomic_load_explicit(&st->epoch, memory_order_relaxed) != ticket) result = LK_L1_REFUSED;
+    else if (l1->capacity && !(hashed && held_locked(l1, &p, &token))) {
         uint32_t set;
         drop_locked(l1, &p, &token); /* an older answer for the same session */
         int way = room_locked(l1, st, &p, now_ms, &set);
@@ -388,11 +392,12 @@ bool lk_l1_put(lk_l1 *l1, uint64_t ticket, const char *selector, const void *ver
             fill_slot_locked(slot_of(l1, set, (unsigned)way), deadline_ms, &token, entry);
             set_tag_locked(head_of(l1, set), (unsigned)way, p.tag);
             atomic_fetch_and_explicit(&head_of(l1, set)->used, ~(1u << way), memory_order_relaxed);
+            result = LK_L1_STORED;
         }
     }
     pthread_mutex_unlock(&st->lock);
     lk_wipe(&token, sizeof token);
-    return current;
+    return result;
 }
 
 static void reveal(lk_l1 *l1, const place *p, uint32_t set, const seen *s, const token_words *asked)
@@ -440,27 +445,6 @@ void lk_l1_empty(lk_l1 *l1)
 
 /* ---------------------------------------------------------------------------------------- open and close -- */
 
-/* Private memory that starts on a huge page where it is large enough to gain from one. */
-static void *map(size_t *bytes)
-{
-    size_t align = *bytes >= 2 * (size_t)HUGE_PAGE ? HUGE_PAGE : PAGE;
-    *bytes = (*bytes + PAGE - 1) / PAGE * PAGE;
-    size_t all = *bytes + align;
-    char *at = mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (at == MAP_FAILED) return NULL;
-    size_t before = (align - (uintptr_t)at % align) % align;
-    if (before) munmap(at, before);
-    if (all - before > *bytes) munmap(at + before + *bytes, all - before - *bytes);
-    at += before;
-    if (madvise(at, *bytes, MADV_WIPEONFORK) || madvise(at, *bytes, MADV_DONTDUMP)) {
-        munmap(at, *bytes);
-        return NULL;
-    }
-    if (align == HUGE_PAGE) madvise(at, *bytes, MADV_HUGEPAGE); /* a wish: without it lookups are slower, not wrong */
-    memset(at, 0, *bytes);                                      /* taken now, not when it is first needed */
-    return at;
-}
-
 lk_l1 *lk_l1_open(size_t capacity, uint64_t seed)
 {
     /* A capacity of 0 still has a set: its stripe's epoch makes the tickets. */
@@ -470,11 +454,11 @@ lk_l1 *lk_l1_open(size_t capacity, uint64_t seed)
     size_t heads_at = sizeof(lk_l1) + stripes * sizeof(stripe);
     size_t slots_at = heads_at + sets * sizeof(head);
     size_t bytes = slots_at + sets * WAYS * sizeof(slot);
-    lk_l1 *l1 = map(&bytes);
+    lk_l1 *l1 = lk_map(bytes, true);
     if (!l1) return NULL;
     l1->seed = seed;
     l1->capacity = capacity;
-    l1->bytes = bytes;
+    l1->bytes = lk_map_size(bytes);
     l1->heads_at = heads_at;
     l1->slots_at = slots_at;
     l1->sets = (uint32_t)sets;
@@ -487,9 +471,8 @@ void lk_l1_close(lk_l1 *l1)
 {
     if (!l1) return;
     size_t bytes = l1->bytes;
-    if (!bytes) return; /* a forked child: zeros, and where they end was wiped too. They go with the process. */
     for (uint32_t i = 0; i < l1->stripes; i++) pthread_mutex_destroy(&stripes_of(l1)[i].lock);
-    munmap(l1, bytes); /* the kernel hands these pages to nobody unwiped */
+    lk_unmap(l1, bytes);
 }
 
 lk_l1_stats lk_l1_read_stats(const lk_l1 *l1)

@@ -36,11 +36,17 @@ bool lk_l1_get(lk_l1 *l1, const char *token, lk_l1_found *found);
 /* Before L2 is asked. */
 uint64_t lk_l1_ticket(const lk_l1 *l1, const char *selector);
 
-/* Stores what L2 answered, unless the ticket is older than a purge. `verifier` is the token's last 23 characters, or,
- * with `hashed`, the first 23 bytes of its BLAKE2b-256: what prewarming knows; that replaces nothing. False: refused. now_ms decides only
- * which entries are already dead and make room first. */
-bool lk_l1_put(lk_l1 *l1, uint64_t ticket, const char *selector, const void *verifier, bool hashed, int64_t deadline_ms,
-               int64_t now_ms, const latchkey_entry *entry);
+enum lk_l1_put {
+    LK_L1_STORED,
+    LK_L1_LEFT_OUT, /* no room, or (hashed) the entry is there already */
+    LK_L1_REFUSED,  /* the ticket is older than a purge (guarantee D) */
+};
+
+/* Stores what L2 answered. `verifier` is the token's last 23 characters, or, with `hashed`, the first 23 bytes of its
+ * BLAKE2b-256: what prewarming knows; that replaces nothing. Where there is no room, an entry that is dead at now_ms
+ * makes it, else one that was not read lately. */
+enum lk_l1_put lk_l1_put(lk_l1 *l1, uint64_t ticket, const char *selector, const void *verifier, bool hashed,
+                         int64_t deadline_ms, int64_t now_ms, const latchkey_entry *entry);
 
 bool lk_l1_holds(lk_l1 *l1, const char *token); /* whole token, dead entries included */
 

@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static lk_span word(const char *text) { return (lk_span){text, strlen(text)}; }
-
 static int unavailable(const lk_l2 *l2, lk_node *node, int status, const char *text)
 {
     lk_count(l2->counters, LK_L2_ERRORS, 1);
@@ -75,11 +73,11 @@ int lk_l2_script(const lk_l2 *l2, enum lk_script_id id, unsigned partition, cons
     if (count > SCRIPT_WORDS_MAX) return LATCHKEY_BAD_ARGUMENT;
     lk_key_base(base, l2->config->prefix, partition);
     lk_key_session(key, l2->config->prefix, partition, selector);
-    all[0] = word("EVALSHA");
-    all[1] = word(script->sha);
-    all[2] = word("1");
-    all[3] = word(key);
-    all[4] = word(base);
+    all[0] = lk_word("EVALSHA");
+    all[1] = lk_word(script->sha);
+    all[2] = lk_word("1");
+    all[3] = lk_word(key);
+    all[4] = lk_word(base);
     all[5] = (lk_span){selector, LATCHKEY_SELECTOR_LENGTH};
     memcpy(all + 6, words, count * sizeof *words);
     lk_call call = {all, 6 + count};
@@ -87,7 +85,7 @@ int lk_l2_script(const lk_l2 *l2, enum lk_script_id id, unsigned partition, cons
     int status = lk_l2_pipeline(l2, node, &call, 1, deadline_ms, false, reply, NULL);
     if (!status && (*reply)->type == LK_REPLY_ERROR && strncmp((*reply)->text, "NOSCRIPT", 8) == 0) {
         lk_reply_free(*reply);
-        all[0] = word("EVAL"); /* the server has it from then on */
+        all[0] = lk_word("EVAL"); /* the server has it from then on */
         all[1] = (lk_span){script->text, script->size};
         status = lk_l2_pipeline(l2, node, &call, 1, deadline_ms, false, reply, NULL);
     }

@@ -14,13 +14,12 @@ enum tag {
     TAG_READ_PARTITIONS,
     TAG_NUMBERS,
     TAG_TIME,
+    TAG_ROLE,
     TAG_PUBLISHED,
     TAG_JOB, /* + the job's place */
 };
 
 enum { BACKOFF_LEAST_MS = 20, BACKOFF_MOST_MS = 1000, BEAT_TIMEOUT_LEAST_MS = 250, HANDSHAKE_LEAST_MS = 500 };
-
-static lk_span word(const char *text) { return (lk_span){text, strlen(text)}; }
 
 static uint64_t random_next(lk_link *link) { return link->random = lk_hash(&link->random, sizeof link->random, 1); }
 
@@ -98,8 +97,8 @@ static void send_setup(lk_link *link, int64_t now_ms)
     char key[LK_KEY_SIZE], number[24];
     lk_key_partition(key, link->config->prefix, 0, "m");
     snprintf(number, sizeof number, "%lld", (long long)link->config->partitions);
-    lk_span record[4] = {word("HSETNX"), word(key), word("partitions"), word(number)};
-    lk_span read[3] = {word("HGET"), word(key), word("partitions")};
+    lk_span record[4] = {lk_word("HSETNX"), lk_word(key), lk_word("partitions"), lk_word(number)};
+    lk_span read[3] = {lk_word("HGET"), lk_word(key), lk_word("partitions")};
     lk_conn *conn = &link->conn[LK_LINK_COMMANDS];
     enter(link, LK_LINK_SETUP, now_ms);
     if (!lk_conn_send(conn, TAG_RECORD_PARTITIONS, record, 4) || !lk_conn_send(conn, TAG_READ_PARTITIONS, read, 3))
@@ -127,12 +126,12 @@ static void send_subscribe(lk_link *link, int64_t now_ms)
     char(*names)[LK_KEY_SIZE] = calloc(channels, sizeof *names);
     bool sent = words && names;
     if (sent) {
-        words[0] = word("SUBSCRIBE");
+        words[0] = lk_word("SUBSCRIBE");
         for (i = 0; i + 1 < channels; i++) {
             lk_key_partition(names[i], link->config->prefix, (unsigned)i, "rev");
-            words[1 + i] = word(names[i]);
+            words[1 + i] = lk_word(names[i]);
         }
-        words[channels] = word(link->heartbeat);
+        words[channels] = lk_word(link->heartbeat);
         link->conn[LK_LINK_SUBSCRIPTION].pushes = true;
         sent = lk_conn_send(&link->conn[LK_LINK_SUBSCRIPTION], 0, words, channels + 1);
     }
@@ -143,6 +142,15 @@ static void send_subscribe(lk_link *link, int64_t now_ms)
     if (!sent) no_memory(link, now_ms);
 }
 
+/* An error here matters only if the number turns out not to be there: at maxmemory it can be read all the same. */
+static void take_recorded(lk_link *link, const lk_reply *reply)
+{
+    link->setup_status = LATCHKEY_UNAVAILABLE;
+    snprintf(link->setup_error, sizeof link->setup_error, "the number of partitions could not be recorded in Redis");
+    if (reply->type == LK_REPLY_ERROR)
+        link->setup_status = lk_error_status(reply, link->setup_error, sizeof link->setup_error);
+}
+
 static void take_partitions(lk_link *link, const lk_reply *reply, int64_t now_ms)
 {
     char text[160];
@@ -150,7 +158,7 @@ static void take_partitions(lk_link *link, const lk_reply *reply, int64_t now_ms
         int status = lk_error_status(reply, text, sizeof text);
         lk_link_lost(link, now_ms, status == LATCHKEY_CORRUPT ? LATCHKEY_CONFIG : status, text);
     } else if (reply->type != LK_REPLY_STRING) {
-        lk_link_lost(link, now_ms, LATCHKEY_UNAVAILABLE, "the number of partitions could not be recorded in Redis");
+        lk_link_lost(link, now_ms, link->setup_status, link->setup_error);
     } else if (atoll(reply->text) != link->config->partitions) {
         snprintf(text, sizeof text, "partitions=%lld, but Redis holds sessions in %.20s partitions: use that number",
                  (long long)link->config->partitions, reply->text);
@@ -183,10 +191,10 @@ static bool send_numbers(lk_link *link)
     char(*keys)[LK_KEY_SIZE] = calloc(count, sizeof *keys);
     bool sent = words && keys;
     if (sent) {
-        words[0] = word("MGET");
+        words[0] = lk_word("MGET");
         for (i = 0; i < count; i++) {
             lk_key_partition(keys[i], link->config->prefix, (unsigned)i, "q");
-            words[1 + i] = word(keys[i]);
+            words[1 + i] = lk_word(keys[i]);
         }
         sent = lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_NUMBERS, words, count + 1);
     }
@@ -198,13 +206,15 @@ static bool send_numbers(lk_link *link)
 static void send_beat(lk_link *link, int64_t now_ms, int64_t now_us)
 {
     lk_conn *conn = &link->conn[LK_LINK_COMMANDS];
-    link->beat = (lk_beat){.out = true, .sent_ms = now_ms, .sent_us = now_us, .nonce = random_next(link)};
+    link->beat = (lk_beat){.out = true, .sent_ms = now_ms, .sent_us = now_us, .nonce = random_next(link), .answers = 3};
     link->next_beat_ms = now_ms + link->config->staleness_ms / 4;
     char nonce[24];
     snprintf(nonce, sizeof nonce, "%016llx", (unsigned long long)link->beat.nonce);
-    lk_span time[1] = {word("TIME")}, publish[3] = {word("PUBLISH"), word(link->heartbeat), word(nonce)};
+    lk_span time[1] = {lk_word("TIME")}, role[1] = {lk_word("ROLE")};
+    lk_span publish[3] = {lk_word("PUBLISH"), lk_word(link->heartbeat), lk_word(nonce)};
     /* The order matters: the numbers are read before the nonce is published. */
-    if (!send_numbers(link) || !lk_conn_send(conn, TAG_TIME, time, 1) || !lk_conn_send(conn, TAG_PUBLISHED, publish, 3))
+    if (!send_numbers(link) || !lk_conn_send(conn, TAG_TIME, time, 1) || !lk_conn_send(conn, TAG_ROLE, role, 1) ||
+        !lk_conn_send(conn, TAG_PUBLISHED, publish, 3))
         no_memory(link, now_ms);
 }
 
@@ -217,7 +227,7 @@ static void empty(lk_link *link)
 /* Every number that the beat read must have been applied by now; else a message was lost. */
 static void complete_beat(lk_link *link)
 {
-    if (!link->beat.numbered || !link->beat.heard) return;
+    if (!link->beat.out || link->beat.answers || !link->beat.heard) return;
     bool whole = true;
     for (int64_t p = 0; p < link->config->partitions; p++) {
         if (link->counted[p] > link->applied[p]) {
@@ -238,6 +248,26 @@ static void complete_beat(lk_link *link)
     link->host.lease(link->host.context, sent_ms, link->hello[0].incarnation, link->server_ahead_us);
 }
 
+static void answered(lk_link *link)
+{
+    link->beat.answers--;
+    complete_beat(link);
+}
+
+/* A primary that was made a replica keeps its run id, its connections and its subscriptions, and goes on answering all
+ * that a beat asks. Revocations go elsewhere then. */
+static void take_role(lk_link *link, const lk_reply *reply, int64_t now_ms)
+{
+    char text[160] = "the server became a replica: name its primary";
+    int status = LATCHKEY_UNAVAILABLE;
+    if (reply->type == LK_REPLY_ARRAY && reply->size && lk_reply_is(reply->item[0], "master")) {
+        answered(link);
+        return;
+    }
+    if (reply->type == LK_REPLY_ERROR) status = lk_error_status(reply, text, sizeof text);
+    lk_link_lost(link, now_ms, status, text);
+}
+
 static void take_numbers(lk_link *link, const lk_reply *reply, int64_t now_ms)
 {
     if (reply->type != LK_REPLY_ARRAY || reply->size != (size_t)link->config->partitions) {
@@ -255,23 +285,28 @@ static void take_numbers(lk_link *link, const lk_reply *reply, int64_t now_ms)
         link->counted[p] = number;
     }
     if (backwards) empty(link); /* the server forgot: what it forgot is not known, so nothing from before counts */
-    link->beat.numbered = true;
-    complete_beat(link);
+    answered(link);
+}
+
+/* Good to half a round trip, so the shortest of the recent ones is believed (Cristian 1989); what it is worth fades,
+ * since clocks drift. A difference that the round trips do not explain is a clock that was set: believed at once. */
+static void set_server_time(lk_link *link, int64_t server_us, int64_t round_us)
+{
+    int64_t ahead_us = server_us - (link->beat.sent_us + round_us / 2), off = ahead_us - link->server_ahead_us;
+    link->best_round_us += link->best_round_us / 8 + 1;
+    bool explained = link->server_ahead_us && (off < 0 ? -off : off) <= round_us + link->best_round_us;
+    if (explained && round_us > link->best_round_us) return;
+    link->best_round_us = round_us;
+    link->server_ahead_us = ahead_us;
 }
 
 static void take_time(lk_link *link, const lk_reply *reply, int64_t now_us)
 {
-    if (reply->type != LK_REPLY_ARRAY || reply->size != 2 || reply->item[0]->type != LK_REPLY_STRING ||
-        reply->item[1]->type != LK_REPLY_STRING)
-        return;
-    int64_t server_us = atoll(reply->item[0]->text) * 1000000 + atoll(reply->item[1]->text);
-    int64_t round_us = now_us - link->beat.sent_us;
-    /* Good to half a round trip, so the shortest of the recent ones is believed (Cristian 1989); what it is worth fades,
-     * since clocks drift. */
-    link->best_round_us += link->best_round_us / 8 + 1;
-    if (link->server_ahead_us && round_us > link->best_round_us) return;
-    link->best_round_us = round_us;
-    link->server_ahead_us = server_us - (link->beat.sent_us + round_us / 2);
+    if (reply->type == LK_REPLY_ARRAY && reply->size == 2 && reply->item[0]->type == LK_REPLY_STRING &&
+        reply->item[1]->type == LK_REPLY_STRING)
+        set_server_time(link, atoll(reply->item[0]->text) * 1000000 + atoll(reply->item[1]->text),
+                        now_us - link->beat.sent_us);
+    answered(link);
 }
 
 static void take_published(lk_link *link, const lk_reply *reply, int64_t now_ms)
@@ -292,14 +327,14 @@ static bool send_job(lk_link *link, unsigned place, bool whole_script)
     lk_key_base(base, link->config->prefix, job->of.partition);
     lk_key_session(key, link->config->prefix, job->of.partition, job->of.selector);
     bool revoke = job->kind == LK_JOB_REVOKE;
-    lk_span words[] = {word(whole_script ? "EVAL" : "EVALSHA"),
-                       whole_script ? (lk_span){script->text, script->size} : word(script->sha),
-                       word("1"),
-                       word(key),
-                       word(base),
+    lk_span words[] = {lk_word(whole_script ? "EVAL" : "EVALSHA"),
+                       whole_script ? (lk_span){script->text, script->size} : lk_word(script->sha),
+                       lk_word("1"),
+                       lk_word(key),
+                       lk_word(base),
                        {job->of.selector, LATCHKEY_SELECTOR_LENGTH},
                        {job->of.verifier_hash, revoke ? LK_HASH_SIZE : 0},
-                       word(job->of.held ? "1" : "0")};
+                       lk_word(job->of.held ? "1" : "0")};
     lk_count(link->counters, LK_L2_WRITES, 1);
     return lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_JOB + place, words, revoke ? 8 : 7);
 }
@@ -422,6 +457,8 @@ static void take(lk_link *link, int which, const lk_reply *reply, int64_t now_ms
     else if (tag == TAG_READ_PARTITIONS) take_partitions(link, reply, now_ms);
     else if (tag == TAG_NUMBERS) take_numbers(link, reply, now_ms);
     else if (tag == TAG_TIME) take_time(link, reply, now_us);
+    else if (tag == TAG_ROLE) take_role(link, reply, now_ms);
+    else if (tag == TAG_RECORD_PARTITIONS) take_recorded(link, reply);
     else if (tag >= TAG_JOB) take_job(link, tag - TAG_JOB, reply, now_ms);
     else if (tag == TAG_PUBLISHED) take_published(link, reply, now_ms);
 }

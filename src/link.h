@@ -8,7 +8,8 @@
  * Two connections to one and the same incarnation of the server: one for commands, one for the subscription.
  * Subscribed: L1 is emptied, so nothing from before is served; then the first beat.
  *
- * A beat, every staleness_ms / 4: read every partition's number of the last revocation, and publish a nonce to a channel
+ * A beat, every staleness_ms / 4: read every partition's number of the last revocation, ask whether the server is still
+ * a primary, and publish a nonce to a channel
  * of this instance alone. When the nonce comes back through the subscription, every revocation published before it came
  * too, because Redis keeps the order. The numbers are compared; where one was missed, L1 is emptied. Then, last of all,
  * the lease is confirmed, as of the time at which the beat was sent. */
@@ -43,7 +44,8 @@ typedef struct lk_link_host {
 } lk_link_host;
 
 typedef struct lk_beat {
-    bool out, numbered, heard; /* sent; the numbers came; the nonce came */
+    bool out, heard;  /* sent; the nonce came through the subscription */
+    unsigned answers; /* still to come on the command connection */
     int64_t sent_ms, sent_us;
     uint64_t nonce;
 } lk_beat;
@@ -56,7 +58,9 @@ typedef struct lk_link {
     lk_conn conn[LK_LINK_CONNECTIONS];
     lk_hello hello[LK_LINK_CONNECTIONS];
     unsigned hellos, subscriptions; /* still to come */
-    int64_t since_ms;               /* of the state */
+    int setup_status;               /* of recording the number of partitions, and why: */
+    char setup_error[160];
+    int64_t since_ms; /* of the state */
     int64_t retry_at_ms, next_beat_ms;
     unsigned failures; /* in a row */
     bool was_up;

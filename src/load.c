@@ -91,8 +91,10 @@ int latchkey_load(latchkey *lk, const char *token, size_t token_len, latchkey_re
     status = record ? lk_load(lk, &parsed, lk_now_ms() + lk->config.deadline_ms, &judged, &record->fields)
                     : LATCHKEY_NO_MEMORY;
     if (!status) {
-        uint64_t bytes = 0;
-        for (size_t i = 0; i < record->fields->size; i++) bytes += record->fields->item[i]->size;
+        uint64_t bytes = LK_RECORD_SIZE;
+        for (size_t i = 0; i + 1 < record->fields->size; i += 2) /* x and the name of v are the library's own */
+            if (record->fields->item[i]->size > 1)
+                bytes += record->fields->item[i]->size + record->fields->item[i + 1]->size;
         lk_histogram_add(&lk->counters.session_bytes, bytes);
         if (judged.touch_due) lk_node_touch(lk_l2_owner(&lk->l2, parsed.partition), parsed.partition, parsed.text);
         record->entry = judged.record.entry;

@@ -47,19 +47,19 @@ void lk_net_close(int fd)
     if (fd >= 0) close(fd);
 }
 
-bool lk_net_wait(int fd, short events, int64_t deadline_ms)
+bool lk_net_wait(int fd, short events, int64_t deadline_ms, int cancel_fd)
 {
-    struct pollfd p = {.fd = fd, .events = events};
+    struct pollfd p[2] = {{.fd = fd, .events = events}, {.fd = cancel_fd, .events = POLLIN}};
     for (;;) {
         int64_t left = deadline_ms - lk_now_ms();
-        int ready = poll(&p, 1, left > 0 ? (int)left : 0);
-        if (ready > 0) return true;
+        int ready = poll(p, 2, left > 0 ? (int)left : 0);
+        if (ready > 0) return !p[1].revents;
         if (ready == 0 && left <= 0) return false;
         if (ready < 0 && errno != EINTR && errno != EAGAIN) return false;
     }
 }
 
-static int connect_one(const struct sockaddr *at, socklen_t size, int64_t deadline_ms)
+static int connect_one(const struct sockaddr *at, socklen_t size, int64_t deadline_ms, int cancel_fd)
 {
     int fd = socket(at->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) return -1;
@@ -70,7 +70,8 @@ static int connect_one(const struct sockaddr *at, socklen_t size, int64_t deadli
     failed = errno;
     if (failed == EINPROGRESS || failed == EINTR) {
         failed = ETIMEDOUT;
-        if (lk_net_wait(fd, POLLOUT, deadline_ms)) getsockopt(fd, SOL_SOCKET, SO_ERROR, &failed, &failed_size);
+        if (lk_net_wait(fd, POLLOUT, deadline_ms, cancel_fd))
+            getsockopt(fd, SOL_SOCKET, SO_ERROR, &failed, &failed_size);
         if (!failed) return fd;
     }
     /* A unix socket whose backlog is full says EAGAIN: an outage like any other. */
@@ -79,12 +80,17 @@ static int connect_one(const struct sockaddr *at, socklen_t size, int64_t deadli
     return -1;
 }
 
-int lk_net_connect(const lk_addresses *addresses, int64_t deadline_ms, char *error, size_t error_size)
+int lk_net_connect(const lk_addresses *addresses, int64_t deadline_ms, int cancel_fd, char *error, size_t error_size)
 {
-    int failed = EADDRNOTAVAIL;
+    if (!addresses->count) {
+        snprintf(error, error_size, "not connected to Redis yet");
+        return -1;
+    }
+    int failed = 0;
     for (unsigned i = 0; i < addresses->count; i++) {
         const void *at = &addresses->address[i].at;
-        int fd = connect_one(at, addresses->address[i].size, deadline_ms);
+        int64_t now_ms = lk_now_ms(), share = (deadline_ms - now_ms) / (addresses->count - i);
+        int fd = connect_one(at, addresses->address[i].size, now_ms + share, cancel_fd);
         if (fd >= 0) return fd;
         failed = errno;
     }
@@ -110,7 +116,7 @@ enum lk_net_io lk_net_flush(int fd, lk_conn *conn, char *error, size_t error_siz
 
 enum lk_net_io lk_net_fill(int fd, lk_conn *conn, char *error, size_t error_size)
 {
-    char bytes[16384];
+    char bytes[8192]; /* of the caller's stack, which may be small */
     ssize_t got;
     do got = recv(fd, bytes, sizeof bytes, 0);
     while (got < 0 && errno == EINTR);

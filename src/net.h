@@ -21,11 +21,13 @@ typedef struct lk_addresses {
 /* Looks the host up; may block as long as the system's resolver does (not for numbers and unix sockets). */
 bool lk_net_resolve(const lk_config *config, lk_addresses *out, char *error, size_t error_size);
 
-/* A connected socket, or -1. Tries each address until deadline_ms. */
-int lk_net_connect(const lk_addresses *addresses, int64_t deadline_ms, char *error, size_t error_size);
+/* A connected socket, or -1. Tries each address in turn; each gets its share of the time until deadline_ms, so that one
+ * which is silent does not use up what the next needs. Gives up at once when cancel_fd (or -1) becomes readable. */
+int lk_net_connect(const lk_addresses *addresses, int64_t deadline_ms, int cancel_fd, char *error, size_t error_size);
 void lk_net_close(int fd);
 
-bool lk_net_wait(int fd, short events, int64_t deadline_ms); /* poll's events; false: the deadline passed */
+/* poll's events; false: the deadline passed, or cancel_fd (or -1) became readable. */
+bool lk_net_wait(int fd, short events, int64_t deadline_ms, int cancel_fd);
 
 enum lk_net_io { LK_NET_DONE, LK_NET_LATER, LK_NET_LOST };
 

@@ -2,6 +2,7 @@
 #include "node.h"
 
 #include "clock.h"
+#include "memory.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -11,10 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
-enum { TOUCHES_MAX = 4096, PENDING_RETRY_MS = 200, CONNECT_MOST_MS = 1000, PAGE = 4096 };
+enum { TOUCHES_MAX = 4096, PENDING_RETRY_MS = 200, CONNECT_MOST_MS = 1000 };
 
 typedef struct touch {
     unsigned partition;
@@ -45,7 +45,7 @@ struct lk_node {
     touch touches[TOUCHES_MAX]; /* a ring */
     size_t first_touch, touch_count;
     bool leased; /* once */
-    int status;  /* of the newest trouble before the first lease */
+    int status;  /* of the newest trouble, and what it was: */
     char trouble[160];
 };
 
@@ -60,6 +60,9 @@ static void on_purge(void *context, const char *selector)
 static void on_empty(void *context)
 {
     lk_node *node = context;
+    /* First: whoever takes a ticket after the emptying also sees that no server is the lease's, and fills nothing that
+     * an older one answered, until the next lease names the server that it is of. */
+    atomic_store_explicit(&node->lease->incarnation, 0, memory_order_relaxed);
     node->host.empty(node->host.context);
 }
 
@@ -105,7 +108,7 @@ static bool pop_touch(lk_node *node, lk_job *job)
 static bool on_next_job(void *context, int64_t now_ms, lk_job *job)
 {
     lk_node *node = context;
-    if (lk_pending_count(node->pending) && now_ms >= node->pending_retry_ms) {
+    if (lk_pending_retries(node->pending) && now_ms >= node->pending_retry_ms) {
         memset(job, 0, sizeof *job);
         if (lk_pending_next(node->pending, &node->pending_cursor, &job->of)) {
             job->kind = LK_JOB_REVOKE;
@@ -120,9 +123,7 @@ static bool on_next_job(void *context, int64_t now_ms, lk_job *job)
 static void on_job_done(void *context, const lk_job *job, int status)
 {
     lk_node *node = context;
-    /* CORRUPT: what lies there is no session, so there is nothing to end, now or later. */
-    if (job->kind == LK_JOB_REVOKE && (status == LATCHKEY_OK || status == LATCHKEY_CORRUPT))
-        lk_pending_remove(node->pending, &job->of);
+    if (job->kind == LK_JOB_REVOKE && status == LATCHKEY_OK) lk_pending_remove(node->pending, &job->of);
     /* A touch that failed is asked for again by the next use that finds it due. */
     if (job->kind == LK_JOB_TOUCH && status) lk_count(node->counters, LK_TOUCHES_DROPPED, 1);
 }
@@ -146,7 +147,7 @@ static void connect_sockets(lk_node *node)
     bool good = lk_net_resolve(node->config, &addresses, error, sizeof error);
     if (good) lk_pool_addresses(node->pool, &addresses);
     for (int i = 0; i < LK_LINK_CONNECTIONS && good && !node->stop; i++) {
-        node->fd[i] = lk_net_connect(&addresses, lk_now_ms() + most, error, sizeof error);
+        node->fd[i] = lk_net_connect(&addresses, lk_now_ms() + most, node->wake_fd, error, sizeof error);
         good = node->fd[i] >= 0;
     }
     if (good) lk_link_connected(&node->link, lk_now_ms());
@@ -168,7 +169,7 @@ static void wait_for_events(lk_node *node, struct pollfd poll_fd[LK_LINK_CONNECT
     }
     poll_fd[LK_LINK_CONNECTIONS] = (struct pollfd){.fd = node->wake_fd, .events = POLLIN};
     int64_t wait = lk_link_wake_ms(&node->link) - lk_now_ms();
-    if (wait > PENDING_RETRY_MS && lk_pending_count(node->pending)) wait = PENDING_RETRY_MS;
+    if (wait > PENDING_RETRY_MS && lk_pending_retries(node->pending)) wait = PENDING_RETRY_MS;
     if (poll(poll_fd, LK_LINK_CONNECTIONS + 1, wait > 0 ? (int)wait : 0) < 0) memset(poll_fd, 0, sizeof *poll_fd * 3);
     uint64_t times;
     if (poll_fd[LK_LINK_CONNECTIONS].revents && read(node->wake_fd, &times, sizeof times) < 0 && errno != EAGAIN)
@@ -215,18 +216,6 @@ static bool start(lk_node *node)
 
 /* ---------------------------------------------------------------------------------------- open and close -- */
 
-static lk_lease *lease_page(void)
-{
-    lk_lease *lease = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (lease == MAP_FAILED) return NULL;
-    if (madvise(lease, PAGE, MADV_WIPEONFORK)) {
-        munmap(lease, PAGE);
-        return NULL;
-    }
-    atomic_store(&lease->alive, 1);
-    return lease;
-}
-
 lk_node *lk_node_open(const lk_config *config, lk_counters *counters, const lk_node_host *host)
 {
     lk_node *node = calloc(1, sizeof *node);
@@ -245,7 +234,8 @@ lk_node *lk_node_open(const lk_config *config, lk_counters *counters, const lk_n
     uint64_t seed;
     lk_random(&seed, sizeof seed);
     node->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    node->lease = lease_page();
+    node->lease = lk_map(sizeof *node->lease, true);
+    if (node->lease) atomic_store(&node->lease->alive, 1);
     node->pool = lk_pool_open(config);
     node->pending = lk_pending_open();
     bool good = node->wake_fd >= 0 && node->lease && node->pool && node->pending &&
@@ -258,24 +248,27 @@ lk_node *lk_node_open(const lk_config *config, lk_counters *counters, const lk_n
 void lk_node_close(lk_node *node)
 {
     if (!node) return;
-    bool forked = node->lease && !atomic_load(&node->lease->alive);
-    if (node->started && !forked) {
+    if (node->started) {
         atomic_store(&node->stop, true);
         lk_node_wake(node);
         pthread_join(node->thread, NULL);
     }
-    /* Closing a copy of a descriptor does nothing to the connection that the parent holds. */
     close_sockets(node);
     lk_net_close(node->wake_fd);
     lk_link_close(&node->link);
-    lk_pool_close(node->pool, forked);
+    lk_pool_close(node->pool);
     lk_pending_close(node->pending);
-    if (node->lease) munmap(node->lease, PAGE);
-    if (!forked) {
-        pthread_cond_destroy(&node->changed);
-        pthread_mutex_destroy(&node->lock);
-    }
+    lk_unmap(node->lease, sizeof *node->lease);
+    pthread_cond_destroy(&node->changed);
+    pthread_mutex_destroy(&node->lock);
     free(node);
+}
+
+void lk_node_abandon(lk_node *node)
+{
+    for (int i = 0; i < LK_LINK_CONNECTIONS; i++) lk_net_close(node->fd[i]);
+    lk_net_close(node->wake_fd);
+    lk_pool_abandon(node->pool);
 }
 
 int lk_node_wait(lk_node *node, int64_t deadline_ms, char *error, size_t error_size)

@@ -15,8 +15,10 @@
 typedef struct lk_lease {
     _Atomic int64_t until_ms;        /* L1 may answer until then: sent time of the last good beat plus staleness_ms.
                                         Release by the link, last of all that a beat does; acquire by validate, first */
-    _Atomic uint64_t incarnation;    /* of the server that confirmed it. Relaxed: a stale one costs one fill */
-    _Atomic int64_t server_ahead_us; /* Redis' clock less ours, 0: not known yet. Relaxed, as above */
+    _Atomic uint64_t incarnation;    /* of the server that confirmed it, 0 from the emptying of L1 until the next one.
+                                        Relaxed: the stripe's epoch, moved after it and read before it, orders it */
+    _Atomic int64_t server_ahead_us; /* Redis' clock less ours, 0: not known yet. Relaxed: a stale one
+                                        is off by what the clocks drifted in one beat */
     _Atomic uint32_t alive;
 } lk_lease;
 
@@ -31,7 +33,8 @@ typedef struct lk_node lk_node;
 
 /* Starts the link's thread. `config` and `counters` must outlive the node. NULL: no memory, no thread. */
 lk_node *lk_node_open(const lk_config *config, lk_counters *counters, const lk_node_host *host);
-void lk_node_close(lk_node *node); /* in a forked child: frees, leaves the parent's connections unharmed */
+void lk_node_close(lk_node *node);
+void lk_node_abandon(lk_node *node); /* in a forked child: closes its copies of the descriptors, and no more */
 
 /* Waits for the first lease, at most until deadline_ms. OK; or what stands in the way, and its text. A refusal that
  * waiting cannot mend (CONFIG) is answered at once. */

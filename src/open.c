@@ -2,8 +2,9 @@
  * every verb on a token begins. */
 #include "handle.h"
 
+#include "memory.h"
+
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static void on_purge(void *context, const char *selector) { lk_l1_purge(((latchkey *)context)->l1, selector); }
@@ -43,13 +44,12 @@ int latchkey_open(const char *config, latchkey **out, char *error, size_t error_
         snprintf(error, error_size, "libsodium finds no source of randomness");
         return LATCHKEY_CONFIG;
     }
-    latchkey *lk = aligned_alloc(64, (sizeof *lk + 63) / 64 * 64);
-    if (lk) memset(lk, 0, sizeof *lk);
+    latchkey *lk = lk_map(sizeof *lk, false); /* it holds the password; a child must find `lease` */
     snprintf(error, error_size, "no memory");
     int status = lk ? lk_config_parse(config, &lk->config, error, error_size) : LATCHKEY_NO_MEMORY;
-    int64_t deadline_ms = status ? 0 : lk_now_ms() + lk->config.deadline_ms;
     if (!status) status = build(lk);
-    if (!status && !lk->config.lazy) status = lk_node_wait(lk->l2.node, deadline_ms, error, error_size);
+    if (!status && !lk->config.lazy)
+        status = lk_node_wait(lk->l2.node, lk_now_ms() + lk->config.deadline_ms, error, error_size);
     if (status) latchkey_close(lk);
     else {
         *error = 0;
@@ -61,11 +61,16 @@ int latchkey_open(const char *config, latchkey **out, char *error, size_t error_
 void latchkey_close(latchkey *lk)
 {
     if (!lk) return;
+    if (lk->lease && lk_forked(lk)) {
+        /* Another thread of the parent may have been in the middle of anything: nothing of its memory is safe to touch,
+         * let alone to free. It goes with the process. */
+        lk_node_abandon(lk->l2.node);
+        return;
+    }
     lk_node_close(lk->l2.node); /* first: its thread uses the others */
     lk_flights_close(lk->flights);
     lk_l1_close(lk->l1);
-    lk_wipe(lk, sizeof *lk);
-    free(lk);
+    lk_unmap(lk, sizeof *lk);
 }
 
 int lk_begin(latchkey *lk, const char *token, size_t token_len, lk_token *parsed)
@@ -73,6 +78,6 @@ int lk_begin(latchkey *lk, const char *token, size_t token_len, lk_token *parsed
     if (!lk || !token) return LATCHKEY_BAD_ARGUMENT;
     if (lk_forked(lk)) return LATCHKEY_FORKED;
     if (lk_parse(lk, token, token_len, parsed)) return LATCHKEY_OK;
-    lk_count(&lk->counters, LK_MALFORMED, 1);
+    lk_wipe(parsed, sizeof *parsed); /* nearly a token may be somebody's, misspelt */
     return LATCHKEY_MALFORMED;
 }

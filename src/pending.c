@@ -8,7 +8,8 @@
 
 struct lk_pending {
     pthread_mutex_t lock;
-    _Atomic size_t count; /* written under lock; read without it by lk_pending_has (acquire with add's release) */
+    /* Written under lock; read without it (acquire with add's release): who comes after a revoke that returned sees it. */
+    _Atomic size_t count, retries;
     lk_pending_item item[LK_PENDING_MAX]; /* guarded by lock; [0..count) */
 };
 
@@ -36,25 +37,53 @@ static size_t find_locked(lk_pending *p, const char *selector, const uint8_t *ha
     return i;
 }
 
+static void set_retry_locked(lk_pending *p, lk_pending_item *item, bool retry)
+{
+    if (retry && !item->retry) atomic_fetch_add_explicit(&p->retries, 1, memory_order_release);
+    if (!retry && item->retry) atomic_fetch_sub_explicit(&p->retries, 1, memory_order_release);
+    item->retry = retry;
+}
+
 bool lk_pending_add(lk_pending *p, const lk_pending_item *item)
 {
     pthread_mutex_lock(&p->lock);
-    size_t i = find_locked(p, item->selector, item->verifier_hash);
+    size_t i = find_locked(p, item->selector, item->verifier_hash), count = p->count;
     bool room = i < LK_PENDING_MAX;
-    if (room && i < p->count) p->item[i].held |= item->held;
-    else if (room) {
+    if (room && i == count) {
         p->item[i] = *item;
-        atomic_store_explicit(&p->count, i + 1, memory_order_release);
+        p->item[i].retry = false;
+        atomic_store_explicit(&p->count, count + 1, memory_order_release);
+    }
+    if (room) {
+        p->item[i].held |= item->held;
+        set_retry_locked(p, &p->item[i], item->retry || p->item[i].retry);
     }
     pthread_mutex_unlock(&p->lock);
     return room;
 }
 
-size_t lk_pending_count(lk_pending *p) { return atomic_load_explicit(&p->count, memory_order_acquire); }
+static void remove_item(lk_pending *p, const lk_pending_item *item, bool retried_too)
+{
+    pthread_mutex_lock(&p->lock);
+    size_t i = find_locked(p, item->selector, item->verifier_hash), count = p->count;
+    if (i < count && (retried_too || !p->item[i].retry)) {
+        set_retry_locked(p, &p->item[i], false);
+        p->item[i] = p->item[count - 1];
+        atomic_store_explicit(&p->count, count - 1, memory_order_release);
+    }
+    pthread_mutex_unlock(&p->lock);
+}
+
+void lk_pending_remove(lk_pending *p, const lk_pending_item *item) { remove_item(p, item, true); }
+void lk_pending_withdraw(lk_pending *p, const lk_pending_item *item) { remove_item(p, item, false); }
+
+size_t lk_pending_retries(lk_pending *p) { return atomic_load_explicit(&p->retries, memory_order_acquire); }
+
+static bool any(lk_pending *p) { return atomic_load_explicit(&p->count, memory_order_acquire); }
 
 bool lk_pending_has(lk_pending *p, const lk_token *token)
 {
-    if (!lk_pending_count(p)) return false;
+    if (!any(p)) return false;
     uint8_t hash[LK_HASH_SIZE];
     lk_token_verifier_hash(token, hash);
     pthread_mutex_lock(&p->lock);
@@ -63,20 +92,21 @@ bool lk_pending_has(lk_pending *p, const lk_token *token)
     return has;
 }
 
-void lk_pending_remove(lk_pending *p, const lk_pending_item *item)
+bool lk_pending_names(lk_pending *p, const char *selector)
 {
+    if (!any(p)) return false;
+    bool named = false;
     pthread_mutex_lock(&p->lock);
-    size_t i = find_locked(p, item->selector, item->verifier_hash), count = p->count;
-    if (i < count) {
-        p->item[i] = p->item[count - 1];
-        atomic_store_explicit(&p->count, count - 1, memory_order_release);
-    }
+    for (size_t i = 0; i < p->count && !named; i++)
+        named = memcmp(p->item[i].selector, selector, LATCHKEY_SELECTOR_LENGTH) == 0;
     pthread_mutex_unlock(&p->lock);
+    return named;
 }
 
 bool lk_pending_next(lk_pending *p, size_t *cursor, lk_pending_item *item)
 {
     pthread_mutex_lock(&p->lock);
+    while (*cursor < p->count && !p->item[*cursor].retry) ++*cursor;
     bool found = *cursor < p->count;
     if (found) *item = p->item[(*cursor)++];
     pthread_mutex_unlock(&p->lock);

@@ -11,7 +11,8 @@ typedef struct lk_pending_item {
     unsigned partition;
     char selector[LATCHKEY_SELECTOR_LENGTH];
     uint8_t verifier_hash[LK_HASH_SIZE];
-    bool held; /* L1 held it: see revoke.lua */
+    bool held;  /* L1 held it: see revoke.lua */
+    bool retry; /* its revoke gave up: the link goes on. Else the call is still under way, and denies meanwhile */
 } lk_pending_item;
 
 typedef struct lk_pending lk_pending;
@@ -19,15 +20,17 @@ typedef struct lk_pending lk_pending;
 lk_pending *lk_pending_open(void); /* NULL: no memory */
 void lk_pending_close(lk_pending *pending);
 
-bool lk_pending_add(lk_pending *pending, const lk_pending_item *item); /* false: full */
+bool lk_pending_add(lk_pending *pending, const lk_pending_item *item); /* joins an equal item; false: full */
 void lk_pending_remove(lk_pending *pending, const lk_pending_item *item);
+void lk_pending_withdraw(lk_pending *pending, const lk_pending_item *item); /* the same, unless it is to be retried */
 
-/* Is this very token (selector and verifier) denied? One load while there are none. */
+/* Is this very token (selector and verifier) denied? Is any token of this selector? One load while there are none. */
 bool lk_pending_has(lk_pending *pending, const lk_token *token);
+bool lk_pending_names(lk_pending *pending, const char *selector);
 
-size_t lk_pending_count(lk_pending *pending);
+size_t lk_pending_retries(lk_pending *pending); /* how many are to be retried */
 
-/* The item at or behind *cursor, which moves past it; false: none is left. */
+/* The next item to be retried at or behind *cursor, which moves past it; false: none is left. */
 bool lk_pending_next(lk_pending *pending, size_t *cursor, lk_pending_item *item);
 
 #endif

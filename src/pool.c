@@ -24,6 +24,7 @@ struct lk_pool {
     unsigned failures;   /* to connect, in a row */
     int64_t retry_at_ms; /* before it, connecting is not tried again */
     char failure[160];
+    int fd[LINES_MAX]; /* of every line, or -1: what a forked child closes */
 };
 
 lk_pool *lk_pool_open(const lk_config *config)
@@ -31,6 +32,7 @@ lk_pool *lk_pool_open(const lk_config *config)
     lk_pool *pool = calloc(1, sizeof *pool);
     if (!pool) return NULL;
     pool->config = config;
+    for (int i = 0; i < LINES_MAX; i++) pool->fd[i] = -1;
     pthread_mutex_init(&pool->lock, NULL);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
@@ -47,15 +49,33 @@ static void line_close(lk_line *line)
     free(line);
 }
 
-void lk_pool_close(lk_pool *pool, bool forked)
+/* Under pool.lock, before the line's descriptor is closed: then it may be somebody else's. */
+static void forget_locked(lk_pool *pool, const lk_line *line)
+{
+    for (int i = 0; i < LINES_MAX; i++)
+        if (pool->fd[i] == line->fd) pool->fd[i] = -1;
+    pool->lines--;
+}
+
+static void remember_locked(lk_pool *pool, const lk_line *line)
+{
+    int i = 0;
+    while (i < LINES_MAX - 1 && pool->fd[i] >= 0) i++;
+    pool->fd[i] = line->fd;
+}
+
+void lk_pool_close(lk_pool *pool)
 {
     if (!pool) return;
     while (pool->idles) line_close(pool->idle[--pool->idles]);
-    if (!forked) {
-        pthread_cond_destroy(&pool->returned);
-        pthread_mutex_destroy(&pool->lock);
-    }
+    pthread_cond_destroy(&pool->returned);
+    pthread_mutex_destroy(&pool->lock);
     free(pool);
+}
+
+void lk_pool_abandon(lk_pool *pool)
+{
+    for (int i = 0; i < LINES_MAX; i++) lk_net_close(pool->fd[i]);
 }
 
 void lk_pool_addresses(lk_pool *pool, const lk_addresses *addresses)
@@ -92,7 +112,7 @@ static bool drive(lk_line *line, lk_reply **reply, size_t count, size_t *got, in
     while (*got < count) {
         enum lk_net_io sent = lk_net_flush(line->fd, &line->conn, error, error_size);
         if (sent == LK_NET_LOST) return false;
-        if (!lk_net_wait(line->fd, POLLIN | (sent == LK_NET_LATER ? POLLOUT : 0), deadline_ms)) {
+        if (!lk_net_wait(line->fd, POLLIN | (sent == LK_NET_LATER ? POLLOUT : 0), deadline_ms, -1)) {
             snprintf(error, error_size, "Redis did not answer within deadline_ms");
             return false;
         }
@@ -135,17 +155,18 @@ static int line_open(const lk_config *config, const lk_addresses *addresses, int
     lk_line *line = calloc(1, sizeof *line);
     if (!line) return LATCHKEY_NO_MEMORY;
     line->fresh = true;
-    line->fd = lk_net_connect(addresses, deadline_ms, error, error_size);
+    line->fd = lk_net_connect(addresses, deadline_ms, -1, error, error_size);
     int status = line->fd < 0 ? LATCHKEY_UNAVAILABLE : greet(config, line, deadline_ms, error, error_size);
     if (status) line_close(line);
     else *out = line;
     return status;
 }
 
-static void opened_locked(lk_pool *pool, int status, const char *error)
+static void opened_locked(lk_pool *pool, const lk_line *line, int status, const char *error)
 {
     if (status == LATCHKEY_OK) {
         pool->failures = 0;
+        remember_locked(pool, line);
         return;
     }
     pool->lines--;
@@ -162,21 +183,24 @@ static void opened_locked(lk_pool *pool, int status, const char *error)
 static int wait_for_place_locked(lk_pool *pool, int64_t deadline_ms, lk_line **line, char *error, size_t error_size)
 {
     struct timespec until = {.tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000};
+    int late = 0;
     for (;;) {
         *line = pool->idles ? pool->idle[--pool->idles] : NULL;
         if (*line) return LATCHKEY_OK;
-        if (lk_now_ms() < pool->retry_at_ms) {
+        if (!pool->lines && lk_now_ms() < pool->retry_at_ms) { /* with lines, one will be given back */
             snprintf(error, error_size, "%s", pool->failure);
             return LATCHKEY_UNAVAILABLE;
         }
-        if (pool->lines < (unsigned)pool->config->connections) {
+        if (late) {
+            snprintf(error, error_size, "all connections (%u) were busy until deadline_ms", pool->lines);
+            return LATCHKEY_UNAVAILABLE;
+        }
+        if (pool->lines < (unsigned)pool->config->connections && lk_now_ms() >= pool->retry_at_ms) {
             pool->lines++;
             return LATCHKEY_OK;
         }
-        if (pthread_cond_timedwait(&pool->returned, &pool->lock, &until)) {
-            snprintf(error, error_size, "all %u connections were busy until deadline_ms", pool->lines);
-            return LATCHKEY_UNAVAILABLE;
-        }
+        late =
+            pthread_cond_timedwait(&pool->returned, &pool->lock, &until); /* a line may have come with the deadline */
     }
 }
 
@@ -190,7 +214,7 @@ static int open_place(lk_pool *pool, int64_t deadline_ms, lk_line **line, char *
     int status = line_open(pool->config, &addresses, deadline_ms, line, error, error_size);
     if (!status) (*line)->generation = generation;
     pthread_mutex_lock(&pool->lock);
-    opened_locked(pool, status, error);
+    opened_locked(pool, *line, status, error);
     pthread_mutex_unlock(&pool->lock);
     return status;
 }
@@ -212,12 +236,12 @@ int lk_pool_take(lk_pool *pool, int64_t deadline_ms, lk_line **line, char *error
 
 void lk_pool_give(lk_pool *pool, lk_line *line, bool good)
 {
-    good = good && line->conn.waiting == 0;
+    good = good && lk_conn_quiet(&line->conn);
     pthread_mutex_lock(&pool->lock);
     if (good && line->generation == pool->generation) pool->idle[pool->idles++] = line;
     else {
         good = false;
-        pool->lines--;
+        forget_locked(pool, line);
     }
     pthread_cond_signal(&pool->returned);
     pthread_mutex_unlock(&pool->lock);

@@ -20,7 +20,8 @@ typedef struct lk_line {
 typedef struct lk_pool lk_pool;
 
 lk_pool *lk_pool_open(const lk_config *config); /* NULL: no memory */
-void lk_pool_close(lk_pool *pool, bool forked); /* forked: in a child, where locks may be held by nobody */
+void lk_pool_close(lk_pool *pool);
+void lk_pool_abandon(lk_pool *pool); /* in a forked child: closes its copies of the descriptors, and no more */
 
 void lk_pool_addresses(lk_pool *pool, const lk_addresses *addresses);
 /* The server went or came: idle lines are of yesterday, and waiting before the next attempt makes no sense. */

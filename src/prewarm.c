@@ -58,7 +58,9 @@ static int take_page(prewarming *w, lk_node *node, unsigned partition, const lk_
     }
     for (size_t i = 0; i < rows; i++) {
         const lk_reply *selector = page->item[2 * i], *score = page->item[2 * i + 1];
-        if (selector->size != LATCHKEY_SELECTOR_LENGTH || score->type != LK_REPLY_STRING) continue;
+        if (selector->type != LK_REPLY_STRING || selector->size != LATCHKEY_SELECTOR_LENGTH ||
+            score->type != LK_REPLY_STRING)
+            continue;
         candidate *c = &w->found[w->used++];
         c->active_ms = s->oldest_ms = atoll(score->text);
         c->partition = partition;
@@ -134,6 +136,7 @@ static int find(prewarming *w)
 typedef struct batch {
     char key[BATCH][LK_KEY_SIZE];
     uint64_t ticket[BATCH];
+    bool denied[BATCH];
     lk_session_read read[BATCH];
     lk_call calls[2 * BATCH];
     lk_reply *replies[2 * BATCH];
@@ -146,10 +149,8 @@ static bool fill(latchkey *lk, lk_node *node, const candidate *c, uint64_t ticke
     if (lk_session_judge(lk, node, c->selector, NULL, reply[0], reply[1], asked_us, &judged)) return false;
     int64_t now = lk_coarse_ms();
     if (judged.l1_until_ms <= now) return false;
-    bool filled = lk_l1_put(lk->l1, ticket, c->selector, judged.record.verifier_hash, true, judged.l1_until_ms, now,
-                            &judged.record.entry);
-    lk_count(&lk->counters, filled ? LK_FILLS : LK_FILLS_REFUSED, 1);
-    return filled;
+    return lk_count_fill(lk, lk_l1_put(lk->l1, ticket, c->selector, judged.record.verifier_hash, true,
+                                       judged.l1_until_ms, now, &judged.record.entry));
 }
 
 static int fill_batch(latchkey *lk, batch *b, const candidate *c, size_t count, size_t *loaded)
@@ -157,7 +158,9 @@ static int fill_batch(latchkey *lk, batch *b, const candidate *c, size_t count, 
     lk_node *node = lk_l2_owner(&lk->l2, c->partition);
     uint64_t incarnation = 0;
     for (size_t i = 0; i < count; i++) {
+        /* Ticket, then denials, then the question: see from_l2 in validate.c. */
         b->ticket[i] = lk_l1_ticket(lk->l1, c[i].selector);
+        b->denied[i] = lk_pending_names(lk->pending, c[i].selector);
         lk_key_session(b->key[i], lk->config.prefix, c[i].partition, c[i].selector);
         lk_session_ask(&b->read[i], b->key[i], &b->calls[2 * i]);
     }
@@ -168,7 +171,7 @@ static int fill_batch(latchkey *lk, batch *b, const candidate *c, size_t count, 
     if (status) return status;
     bool current = incarnation == atomic_load_explicit(&lk->lease->incarnation, memory_order_relaxed);
     for (size_t i = 0; i < count; i++) {
-        *loaded += current && fill(lk, node, &c[i], b->ticket[i], &b->replies[2 * i], asked_us);
+        *loaded += current && !b->denied[i] && fill(lk, node, &c[i], b->ticket[i], &b->replies[2 * i], asked_us);
         lk_reply_free(b->replies[2 * i]);
         lk_reply_free(b->replies[2 * i + 1]);
     }

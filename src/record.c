@@ -99,7 +99,7 @@ bool lk_fields_good(const latchkey_field *fields, size_t count, bool may_delete)
     return true;
 }
 
-bool lk_field_is_key(const char *name, size_t length) { return length > 3 && memcmp(name, "pq.", 3) == 0; }
+bool lk_field_is_key(const char *name, size_t length) { return length >= 3 && memcmp(name, "pq.", 3) == 0; }
 
 static int by_name(const void *a, const void *b)
 {

@@ -147,9 +147,15 @@ int lk_resp_next(lk_resp *resp, lk_reply **reply)
         return -1;
     }
     if (!object) return 0;
-    resp->since_reply = 0;
+    resp->since_reply = resp->reader->len - resp->reader->pos;
     *reply = object;
     return 1;
+}
+
+bool lk_resp_empty(const lk_resp *resp)
+{
+    const redisReader *r = resp->reader;
+    return !resp->error && r->pos == r->len && r->ridx == -1; /* nothing left over, nothing half parsed */
 }
 
 const char *lk_resp_error(const lk_resp *resp) { return resp->error ? resp->error : ""; }

@@ -8,6 +8,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+
+static inline lk_span lk_word(const char *text) { return (lk_span){text, strlen(text)}; }
 
 enum lk_reply_type { LK_REPLY_NIL, LK_REPLY_INTEGER, LK_REPLY_STRING, LK_REPLY_STATUS, LK_REPLY_ERROR, LK_REPLY_ARRAY };
 
@@ -37,6 +40,7 @@ bool lk_resp_feed(lk_resp *resp, const char *bytes, size_t size);
 
 /* 1: *reply is the caller's. 0: more bytes are needed. -1: not RESP, or beyond a limit; see lk_resp_error. */
 int lk_resp_next(lk_resp *resp, lk_reply **reply);
+bool lk_resp_empty(const lk_resp *resp); /* every byte that was fed came out in a reply */
 const char *lk_resp_error(const lk_resp *resp);
 
 /* A command as bytes, to be given back with lk_resp_format_free; 0: no memory. */

@@ -32,12 +32,13 @@ int latchkey_revoke(latchkey *lk, const char *token, size_t token_len)
     bool denied = lk_pending_add(lk->pending, &item);
     lk_l1_purge(lk->l1, item.selector);
     status = run_script(lk, &item);
-    if (status >= 0 || status == LATCHKEY_CORRUPT) {
-        if (!denied) lk_l1_purge(lk->l1, item.selector); /* whoever read in between */
-        lk_pending_remove(lk->pending, &item);
-        return status;
-    }
-    if (!denied) return LATCHKEY_UNAVAILABLE;
+    if (!denied) lk_l1_purge(lk->l1, item.selector); /* the list is full: whoever read in between */
+    if (status >= 0) lk_pending_remove(lk->pending, &item);
+    if (status == LATCHKEY_CORRUPT) lk_pending_withdraw(lk->pending, &item);
+    if (status >= 0 || status == LATCHKEY_CORRUPT) return status;
+    item.retry = true;
+    if (!lk_pending_add(lk->pending, &item)) return LATCHKEY_UNAVAILABLE;
+    if (!denied) lk_l1_purge(lk->l1, item.selector); /* denied only now: purge behind it */
     lk_node_wake(lk_l2_owner(&lk->l2, item.partition));
     return LATCHKEY_PENDING;
 }

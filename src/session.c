@@ -71,10 +71,12 @@ int lk_session_judge(latchkey *lk, lk_node *node, const char *selector, const lk
     /* A touch is due once a tenth of idle_ms has gone, unless the absolute expiry is what ends the session. L1 keeps the
      * entry until the next touch will be due at the latest: so a miss is what notices, and hits need not count. */
     int64_t tenth = idle / 10, until_due = left - (idle - tenth);
-    bool final = absolute - left <= 1;
-    judged->touch_due = !final && until_due <= 0;
+    judged->final = absolute - left < tenth; /* a touch could not add a tenth */
+    judged->touch_due = !judged->final && until_due <= 0;
     int64_t life = least(jittered_ttl(lk, selector, asked_us), left);
-    if (!final) life = least(life, until_due > 0 ? until_due : tenth);
+    /* Never for less than two ticks: the last moments before a touch is due are not worth a read for every use. */
+    if (until_due < 2 * LK_CLOCK_TICK_MS) until_due = judged->touch_due ? tenth : least(2 * LK_CLOCK_TICK_MS, tenth);
+    if (!judged->final) life = least(life, until_due);
     judged->l1_until_ms = asked_us / 1000 + life - LK_CLOCK_TICK_MS;
     return LATCHKEY_OK;
 }

@@ -9,6 +9,7 @@
 typedef struct lk_judged {
     lk_record record;
     int64_t left_ms;     /* until the session ends if nobody uses it, counted from when Redis was asked */
+    bool final;          /* the absolute expiry is what ends it */
     bool touch_due;      /* a tenth of idle_ms has passed since Redis last heard of its use */
     int64_t l1_until_ms; /* how long L1 may keep it, on the coarse monotonic clock */
 } lk_judged;
@@ -24,6 +25,13 @@ void lk_session_ask(lk_session_read *read, const char *key, lk_call calls[2]);
  * UNAVAILABLE. */
 int lk_session_judge(latchkey *lk, lk_node *node, const char *selector, const lk_token *token, const lk_reply *value,
                      const lk_reply *pttl, int64_t asked_us, lk_judged *judged);
+
+static inline bool lk_count_fill(latchkey *lk, enum lk_l1_put result)
+{
+    if (result == LK_L1_STORED) lk_count(&lk->counters, LK_FILLS, 1);
+    if (result == LK_L1_REFUSED) lk_count(&lk->counters, LK_FILLS_REFUSED, 1);
+    return result == LK_L1_STORED;
+}
 
 /* Redis' clock, Unix milliseconds; 0 where it was never heard. */
 int64_t lk_server_now_ms(const latchkey *lk, int64_t now_us);

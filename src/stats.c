@@ -28,7 +28,7 @@ void lk_stats_gather(latchkey *lk, latchkey_stats *s)
     s->beats = lk_counted(c, LK_BEATS);
     s->lapses = lk_counted(c, LK_LAPSES);
     s->corrupt = lk_counted(c, LK_CORRUPT_RECORDS);
-    s->pending = lk_pending_count(lk->pending);
+    s->pending = lk_pending_retries(lk->pending);
     lk_l1_stats l1 = lk_l1_read_stats(lk->l1);
     s->evictions = l1.evictions;
     s->l1_entries = l1.entries;

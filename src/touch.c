@@ -6,12 +6,13 @@ int latchkey_touch(latchkey *lk, const char *token, size_t token_len)
     lk_token parsed;
     int status = lk_begin(lk, token, token_len, &parsed);
     if (status) return status;
-    if (lk_pending_has(lk->pending, &parsed)) return LATCHKEY_NOT_FOUND;
     uint8_t hash[LK_HASH_SIZE];
     lk_token_verifier_hash(&parsed, hash);
-    lk_reply *reply;
-    status = lk_l2_script(&lk->l2, LK_SCRIPT_TOUCH, parsed.partition, parsed.text, &(lk_span){hash, sizeof hash}, 1,
-                          lk_now_ms() + lk->config.deadline_ms, &reply);
+    lk_reply *reply = NULL;
+    if (lk_pending_has(lk->pending, &parsed)) status = LATCHKEY_NOT_FOUND;
+    else
+        status = lk_l2_script(&lk->l2, LK_SCRIPT_TOUCH, parsed.partition, parsed.text, &(lk_span){hash, sizeof hash}, 1,
+                              lk_now_ms() + lk->config.deadline_ms, &reply);
     lk_wipe(&parsed, sizeof parsed);
     if (status) return status;
     status = reply->type != LK_REPLY_INTEGER ? LATCHKEY_UNAVAILABLE

@@ -23,6 +23,8 @@ static inline int from_l1(latchkey *lk, const char *token, size_t token_len, lat
     lk_l1_found found;
     if (token_len != LATCHKEY_TOKEN_LENGTH) return LATCHKEY_AGAIN;
     int64_t lease_until = atomic_load_explicit(&lk->lease->until_ms, memory_order_acquire);
+    /* Never leased; or a forked child, where L1 reads as zeros and is not to be looked into (J). */
+    if (__builtin_expect(!lease_until, 0)) return LATCHKEY_AGAIN;
     if (!lk_l1_get(lk->l1, token, &found)) return LATCHKEY_AGAIN;
     int64_t now = lk_coarse_ms();
     if (__builtin_expect(now >= found.deadline_ms, 0)) {
@@ -40,6 +42,7 @@ static inline int from_l1(latchkey *lk, const char *token, size_t token_len, lat
         lk_token parsed;
         if (lk_parse(lk, token, token_len, &parsed))
             lk_node_touch(lk_l2_owner(&lk->l2, parsed.partition), parsed.partition, token);
+        lk_wipe(&parsed, sizeof parsed);
     }
     *entry = found.entry;
     lk_count(&lk->counters, LK_L1_HITS, 1);
@@ -71,12 +74,12 @@ static void fill(latchkey *lk, const lk_token *token, uint64_t ticket, const lk_
     /* A line to another incarnation of the server than the lease's proves nothing about revocations. */
     if (incarnation != atomic_load_explicit(&lk->lease->incarnation, memory_order_relaxed)) return;
     if (judged->l1_until_ms <= now) return;
-    bool filled = lk_l1_put(lk->l1, ticket, token->text, token->text + LATCHKEY_SELECTOR_LENGTH, false,
-                            judged->l1_until_ms, now, &judged->record.entry);
-    lk_count(&lk->counters, filled ? LK_FILLS : LK_FILLS_REFUSED, 1);
+    lk_count_fill(lk, lk_l1_put(lk->l1, ticket, token->text, token->text + LATCHKEY_SELECTOR_LENGTH, false,
+                                judged->l1_until_ms, now, &judged->record.entry));
 }
 
-static int lead(latchkey *lk, const lk_token *token, uint64_t ticket, int64_t deadline_ms, latchkey_entry *entry)
+static int lead(latchkey *lk, const lk_token *token, uint64_t ticket, int64_t deadline_ms, latchkey_entry *entry,
+                int64_t *until_us)
 {
     lk_judged judged;
     uint64_t incarnation = 0;
@@ -84,6 +87,7 @@ static int lead(latchkey *lk, const lk_token *token, uint64_t ticket, int64_t de
     int status = read_l2(lk, token, deadline_ms, asked_us, &judged, &incarnation);
     lk_histogram_add(&lk->counters.l2_read_us, (uint64_t)(lk_now_us() - asked_us));
     if (status) return status;
+    *until_us = asked_us + judged.left_ms * 1000;
     if (judged.touch_due) lk_node_touch(lk_l2_owner(&lk->l2, token->partition), token->partition, token->text);
     fill(lk, token, ticket, &judged, incarnation);
     *entry = judged.record.entry;
@@ -93,19 +97,23 @@ static int lead(latchkey *lk, const lk_token *token, uint64_t ticket, int64_t de
 static int from_l2(latchkey *lk, const lk_token *token, latchkey_entry *entry)
 {
     int status = LATCHKEY_UNAVAILABLE;
+    int64_t until_us = 0; /* the session may be admitted until then, on what Redis said */
     lk_flight *flight;
     int64_t now_ms = lk_now_ms(), deadline_ms = now_ms + lk->config.deadline_ms;
     uint64_t ticket = lk_l1_ticket(lk->l1, token->text);
     if (lk_pending_has(lk->pending, token)) return LATCHKEY_NOT_FOUND;
     switch (lk_flight_board(lk->flights, token->text, ticket, now_ms - lk->config.staleness_ms, deadline_ms, &flight,
-                            &status, entry)) {
-    case LK_FLIGHT_DONE: lk_count(&lk->counters, LK_JOINED, 1); return status;
+                            &status, entry, &until_us)) {
+    case LK_FLIGHT_DONE: lk_count(&lk->counters, LK_JOINED, 1); break;
     case LK_FLIGHT_LATE: return LATCHKEY_UNAVAILABLE;
-    case LK_FLIGHT_LEAD: break;
+    case LK_FLIGHT_LEAD:
+        status = lead(lk, token, ticket, deadline_ms, entry, &until_us);
+        lk_flight_land(lk->flights, flight, status, entry, until_us);
     }
-    status = lead(lk, token, ticket, deadline_ms, entry);
-    lk_flight_land(lk->flights, flight, status, entry);
-    return status;
+    if (status || lk_now_us() < until_us) return status;
+    /* Paused, or a slow answer: what was true when Redis said it is not any more, unless somebody used the session
+     * meanwhile (guarantee H). */
+    return entry->expires_at_ms <= lk_server_now_ms(lk, lk_now_us()) ? LATCHKEY_EXPIRED : LATCHKEY_UNAVAILABLE;
 }
 
 static int refuse(latchkey_entry *entry, int status)
@@ -124,6 +132,7 @@ int latchkey_validate(latchkey *lk, const char *token, size_t token_len, latchke
     if (status != LATCHKEY_AGAIN) return status;
     lk_token parsed;
     status = lk_begin(lk, token, token_len, &parsed);
+    if (status == LATCHKEY_MALFORMED) lk_count(&lk->counters, LK_MALFORMED, 1);
     if (status) return status;
     lk_count(&lk->counters, LK_L1_MISSES, 1);
     status = from_l2(lk, &parsed, entry);
@@ -140,6 +149,7 @@ int latchkey_try_validate(latchkey *lk, const char *token, size_t token_len, lat
     if (status != LATCHKEY_AGAIN) return refuse(entry, status);
     lk_token parsed;
     status = lk_begin(lk, token, token_len, &parsed);
-    lk_wipe(&parsed, sizeof parsed);
+    if (status == LATCHKEY_MALFORMED) lk_count(&lk->counters, LK_MALFORMED, 1);
+    if (!status) lk_wipe(&parsed, sizeof parsed);
     return refuse(entry, status ? status : LATCHKEY_AGAIN);
 }

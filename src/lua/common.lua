@@ -6,23 +6,29 @@
 --
 -- TIME is this server's clock: the only one by which sessions live and die.
 local session, base, selector = KEYS[1], ARGV[1], ARGV[2]
-local VERIFIER_HASH, KEY_HASH = 137, 81 -- where they start in the record (src/record.h), counted from 1
+local RECORD_SIZE, VERIFIER_HASH, KEY_HASH = 184, 137, 81 -- src/record.h; places are counted from 1
 
 local function time()
   local t = redis.call('TIME')
   return t[1] * 1000 + math.floor(t[2] / 1000), string.format('%s%06d', t[1], t[2])
 end
 
--- The session's record, if it is there and the caller knows its verifier ('' stands for a caller that need not).
+local function damaged() return redis.error_reply('LKCORRUPT the record of a session is damaged') end
+
+-- Does the caller who knows this verifier mean this record? ('' stands for a caller that need not know.)
+local function matches(v, hash) return hash == '' or string.sub(v, VERIFIER_HASH, VERIFIER_HASH + 31) == hash end
+
+-- idle_ms, expires_at_ms, user_id from the field x; nil where it is damaged.
+local function parse(x) return string.match(x or '', '^(%d+) (%d+) (%d+)$') end
+
+-- The session's record, if it is there and the caller knows its verifier.
 -- Returns nil; or v, idle_ms, expires_at_ms, user_id; or an error as second value.
 local function load(hash)
   local f = redis.call('HMGET', session, 'v', 'x')
   if not f[1] and not f[2] then return nil end
-  local idle, expires, user = string.match(f[2] or '', '^(%d+) (%d+) (%d+)$')
-  if not f[1] or #f[1] ~= 184 or not idle then
-    return nil, redis.error_reply('LKCORRUPT the record of a session is damaged')
-  end
-  if hash ~= '' and string.sub(f[1], VERIFIER_HASH, VERIFIER_HASH + 31) ~= hash then return nil end
+  local idle, expires, user = parse(f[2])
+  if not f[1] or #f[1] ~= RECORD_SIZE or not idle then return nil, damaged() end
+  if not matches(f[1], hash) then return nil end
   return f[1], tonumber(idle), tonumber(expires), user
 end
 
@@ -30,37 +36,49 @@ local function live_until(key, ms, now)
   if redis.call('PTTL', key) < ms - now then redis.call('PEXPIREAT', key, string.format('%.0f', ms)) end
 end
 
+local function forget_dead(activity, selectors)
+  for _, one in ipairs(selectors) do
+    if redis.call('EXISTS', base .. 's:' .. one) == 0 then redis.call('ZREM', activity, one) end
+  end
+end
+
 -- Puts the session into the user's index (by expiry) and the partition's (by activity), and trims both: neither holds
--- the dead for long, nor outlives its last session.
+-- the dead for long, nor outlives its last session. Each write of the index of activity looks at its two oldest, and at
+-- two at random, since an old session that is alive would hide the dead behind it.
 local function index(user, now, expiry)
   local u, a = base .. 'u:' .. user, base .. 'a'
   redis.call('ZADD', u, string.format('%.0f', expiry), selector)
   redis.call('ZREMRANGEBYSCORE', u, '-inf', string.format('%.0f', now))
   live_until(u, expiry, now)
   redis.call('ZADD', a, string.format('%.0f', now), selector)
-  for _, oldest in ipairs(redis.call('ZRANGE', a, 0, 1)) do
-    if redis.call('EXISTS', base .. 's:' .. oldest) == 0 then redis.call('ZREM', a, oldest) end
-  end
+  forget_dead(a, redis.call('ZRANGE', a, 0, 1))
+  forget_dead(a, redis.call('ZRANDMEMBER', a, 2))
   live_until(a, expiry, now)
 end
 
--- Counts, logs and publishes that L1 everywhere must forget this selector. Call it after a first write.
+-- Counts, logs and publishes that L1 everywhere must forget this selector. Call it right after the write that it tells
+-- of, and before anything that can fail: a key of the wrong type in the way of the counter or the log is replaced (a
+-- counter that starts anew makes every instance empty its L1).
 local function announce(what)
-  local number = redis.call('INCR', base .. 'q')
+  local number = redis.pcall('INCR', base .. 'q')
+  if type(number) ~= 'number' then
+    redis.call('DEL', base .. 'q')
+    number = redis.call('INCR', base .. 'q')
+  end
   local id = string.format('%.0f-0', number)
   local logged = redis.pcall('XADD', base .. 'r', 'MAXLEN', '~', '1000', id, 's', what)
-  if logged.err then -- the log is ahead of the counter (which was lost), or something else lies there
+  if type(logged) == 'table' and logged.err then -- ahead of the counter, or something else lies there
     redis.call('DEL', base .. 'r')
-    redis.call('XADD', base .. 'r', id, 's', what)
+    redis.pcall('XADD', base .. 'r', id, 's', what)
   end
   local _, us = time()
   redis.call('PUBLISH', base .. 'rev', string.format('%.0f %s @%s', number, what, us))
 end
 
--- Deletes a session of this partition and says so.
+-- Deletes a session of this partition and says so. What the indexes hold is looked after last: it admits nobody.
 local function finish(what, user)
   redis.call('DEL', base .. 's:' .. what)
-  if user then redis.call('ZREM', base .. 'u:' .. user, what) end
-  redis.call('ZREM', base .. 'a', what)
   announce(what)
+  if user then redis.pcall('ZREM', base .. 'u:' .. user, what) end
+  redis.pcall('ZREM', base .. 'a', what)
 end

@@ -1,6 +1,7 @@
 -- Makes a session. ARGV: 3 user, 4 idle_ms, 5 lifetime_ms, 6 generation or 0, 7 max_sessions or 0, 8 evict|deny,
 -- 9 to 11 the record without its times, 12... names and values of fields.
--- Returns {created_at_ms, expires_at_ms}, or EXISTS, REFUSED, LIMIT.
+-- Returns OK, EXISTS, REFUSED or LIMIT. At most 100 are ended at a time, so that a limit that was lowered does not stop
+-- Redis.
 local user, idle, most = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[7])
 local u = base .. 'u:' .. user
 if redis.call('EXISTS', session) == 1 then return redis.status_reply('EXISTS') end
@@ -22,7 +23,9 @@ redis.call('HSET', session, 'v', v, 'x', x, unpack(ARGV, 12))
 redis.call('PEXPIREAT', session, string.format('%.0f', expiry))
 if most > 0 and excess > 0 then
   local living = string.format('(%.0f', now)
-  for _, oldest in ipairs(redis.call('ZRANGEBYSCORE', u, living, '+inf', 'LIMIT', 0, excess)) do finish(oldest, user) end
+  for _, oldest in ipairs(redis.call('ZRANGEBYSCORE', u, living, '+inf', 'LIMIT', 0, math.min(excess, 100))) do
+    finish(oldest, user)
+  end
 end
 index(user, now, expiry)
-return {now, expires}
+return redis.status_reply('OK')

@@ -1,8 +1,10 @@
 -- Ends the session. ARGV: 3 the verifier's hash, 4 '1' where this caller's L1 held the whole token: then it is announced
--- even if Redis lost it, since other instances may hold it too.
+-- even if Redis lost it or what it holds is damaged, since other instances may hold it too.
 -- Returns 1, or 0: not found.
-local v, idle, _, user = load(ARGV[3])
-if not v and idle then return idle end
-if not v and (ARGV[4] ~= '1' or redis.call('EXISTS', session) == 1) then return 0 end
+local f, held = redis.call('HMGET', session, 'v', 'x'), ARGV[4] == '1'
+local v, _, _, user = f[1], parse(f[2])
+if v and #v ~= RECORD_SIZE and not held then return damaged() end
+if v and #v == RECORD_SIZE and not matches(v, ARGV[3]) then return 0 end
+if not v and not held then return 0 end
 finish(selector, user)
 return v and 1 or 0

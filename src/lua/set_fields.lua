@@ -9,6 +9,7 @@ local first_deleted = 7 + 2 * count
 if ARGV[4] ~= '' and string.sub(v, KEY_HASH, KEY_HASH + 31) ~= ARGV[4] then return redis.status_reply('CHANGED') end
 local new = 0
 for i = 7, first_deleted - 1, 2 do new = new + 1 - redis.call('HEXISTS', session, ARGV[i]) end
+for i = first_deleted, #ARGV do new = new - redis.call('HEXISTS', session, ARGV[i]) end
 if redis.call('HLEN', session) + new > 2 + 256 then return redis.status_reply('MANY') end
 local pairs_to_set = {unpack(ARGV, 7, first_deleted - 1)}
 if ARGV[5] ~= '' then

@@ -5,7 +5,7 @@ if not v then return idle or 0 end
 local now = time()
 local expiry, left = math.min(now + idle, expires), redis.call('PTTL', session)
 if expires <= now then return -1 end
-if left >= 0 and (left * 10 >= idle * 9 or now + left >= expires) then return 1 end
+if left >= 0 and (left * 10 > idle * 9 or now + left >= expires) then return 1 end
 redis.call('PEXPIREAT', session, string.format('%.0f', expiry))
 index(user, now, expiry)
 return 2

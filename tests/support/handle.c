@@ -25,6 +25,7 @@ int server_end(void **state)
 int server_clean(void **state)
 {
     (void)state;
+    redis_thaw(server); /* a test that failed may have left it frozen */
     redis_do(server, "FLUSHALL");
     return 0;
 }

@@ -15,7 +15,8 @@
 
 typedef struct pair {
     int up, down; /* towards Redis, towards the handle; -1: free */
-    int held;     /* PROXY_HOLD_ONE: this is the one */
+    int held;     /* PROXY_HOLD_ONE and PROXY_HOLD_REQUEST: this is the one */
+    int subscribed;
 } pair;
 
 struct proxy {
@@ -52,9 +53,24 @@ static int deliver(int fd, const char *bytes, size_t size)
     return 0;
 }
 
+/* Looks at a request before it passes. True: it is held back, and stays in the socket. */
+static int look(proxy *p, pair *both, proxy_mode mode, const char *bytes, size_t size)
+{
+    char piece[65536];
+    ssize_t got = recv(both->down, piece, sizeof piece, MSG_DONTWAIT | MSG_PEEK);
+    if (got <= 0) return 0;
+    if (check_find(piece, (size_t)got, "SUBSCRIBE", 9)) both->subscribed = 1;
+    if ((mode != PROXY_HOLD_ONE && mode != PROXY_HOLD_REQUEST) || atomic_load(&p->holds_one)) return 0;
+    if (!check_find(piece, (size_t)got, bytes, size)) return 0;
+    both->held = 1;
+    if (mode == PROXY_HOLD_REQUEST) atomic_store(&p->holds_one, 1);
+    return mode == PROXY_HOLD_REQUEST;
+}
+
 static void pass(proxy *p, pair *both, int is_reply, proxy_mode mode, const char *bytes, size_t size)
 {
     char piece[65536];
+    if (!is_reply && look(p, both, mode, bytes, size)) return;
     int from = is_reply ? both->up : both->down, to = is_reply ? both->down : both->up;
     ssize_t got = recv(from, piece, sizeof piece, MSG_DONTWAIT);
     int failed = got <= 0;
@@ -65,11 +81,7 @@ static void pass(proxy *p, pair *both, int is_reply, proxy_mode mode, const char
     }
     if (!is_reply || (mode != PROXY_REPLACE && mode != PROXY_TRUNCATE)) {
         failed = deliver(to, piece, (size_t)got);
-        if (mode == PROXY_HOLD_ONE && !is_reply && !atomic_load(&p->holds_one) &&
-            check_find(piece, (size_t)got, bytes, size)) {
-            both->held = 1;
-            atomic_store(&p->holds_one, 1);
-        }
+        if (both->held) atomic_store(&p->holds_one, 1);
     } else if (mode == PROXY_REPLACE) {
         failed = deliver(to, bytes, size);
     } else {
@@ -89,7 +101,7 @@ static void welcome(proxy *p, proxy_mode mode)
         if (p->pairs[i].up >= 0) continue;
         setsockopt(up, SOL_SOCKET, SO_SNDTIMEO, &second, sizeof second);
         setsockopt(down, SOL_SOCKET, SO_SNDTIMEO, &second, sizeof second);
-        p->pairs[i] = (pair){up, down, 0};
+        p->pairs[i] = (pair){.up = up, .down = down};
         return;
     }
     if (up >= 0) close(up);
@@ -123,8 +135,10 @@ static void *serve(void *argument)
         if (mode == PROXY_HOLD) fds[1].fd = -1; /* the kernel accepts, nobody answers */
         for (int i = 0; i < MAX_PAIRS; i++) {
             pair *both = &p->pairs[i];
-            if (mode != PROXY_HOLD_ONE) both->held = 0;
-            int holds_up = mode == PROXY_HOLD, holds_down = holds_up || mode == PROXY_HOLD_DOWN || both->held;
+            if (mode != PROXY_HOLD_ONE && mode != PROXY_HOLD_REQUEST) both->held = 0;
+            int holds_up = mode == PROXY_HOLD || (mode == PROXY_HOLD_REQUEST && both->held);
+            int holds_down = mode == PROXY_HOLD || mode == PROXY_HOLD_DOWN || both->held ||
+                             (mode == PROXY_HOLD_MESSAGES && both->subscribed);
             fds[2 + 2 * i] = (struct pollfd){holds_up ? -1 : both->down, POLLIN, 0};
             fds[3 + 2 * i] = (struct pollfd){holds_down ? -1 : both->up, POLLIN, 0};
         }
@@ -175,7 +189,7 @@ proxy *proxy_start(int redis_port)
     proxy *p = calloc(1, sizeof *p);
     assert_non_null(p);
     p->redis_port = redis_port;
-    for (int i = 0; i < MAX_PAIRS; i++) p->pairs[i] = (pair){-1, -1, 0};
+    for (int i = 0; i < MAX_PAIRS; i++) p->pairs[i] = (pair){.up = -1, .down = -1};
     p->listener = net_listen(&p->port);
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->taken_up, NULL);

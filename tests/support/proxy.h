@@ -13,6 +13,8 @@ typedef enum proxy_mode {
     PROXY_HOLD,      /* nothing passes, nothing is lost: PROXY_RELAY later delivers it, late */
     PROXY_HOLD_DOWN, /* requests pass, replies and messages do not: half open */
     PROXY_HOLD_ONE,  /* the first connection whose request contains the given bytes: as HOLD_DOWN; the rest: RELAY */
+    PROXY_HOLD_REQUEST,  /* the first connection whose request contains the bytes: that request does not pass */
+    PROXY_HOLD_MESSAGES, /* on connections that have subscribed nothing comes down; the rest: RELAY */
     PROXY_BLACKHOLE, /* all that comes is taken and thrown away, the connections stay open */
     PROXY_CUT,       /* open connections are closed and new ones are closed as they come */
     PROXY_REPLACE,   /* instead of each piece of reply the given bytes are delivered */
@@ -24,11 +26,11 @@ typedef struct proxy proxy;
 proxy *proxy_start(int redis_port);
 int proxy_port(const proxy *p);
 
-/* When it returns, the new mode holds for all that has not passed yet. `bytes` is for PROXY_REPLACE and PROXY_HOLD_ONE,
- * `size` for those and PROXY_TRUNCATE; the bytes must live as long as the mode. */
+/* When it returns, the new mode holds for all that has not passed yet. `bytes` is for PROXY_REPLACE, PROXY_HOLD_ONE and
+ * PROXY_HOLD_REQUEST, `size` for those and PROXY_TRUNCATE; the bytes must live as long as the mode. */
 void proxy_set(proxy *p, proxy_mode mode, const char *bytes, size_t size);
 
-/* Has PROXY_HOLD_ONE found its connection, and passed the request on? */
+/* Has PROXY_HOLD_ONE found its connection, and passed the request on? Or PROXY_HOLD_REQUEST, and held it? */
 int proxy_holds_one(proxy *p);
 
 /* Closes the open connections; new ones are relayed as the mode says. */

@@ -157,6 +157,14 @@ redis *redis_start_with(const char *const *arguments)
     return NULL;
 }
 
+void redis_add_argument(redis *server, const char *argument)
+{
+    int n = 0;
+    while (server->arguments[n]) n++;
+    if (n == REDIS_MAX_ARGUMENTS - 1) fail_msg("too many arguments");
+    server->arguments[n] = strdup(argument);
+}
+
 void redis_kill(redis *server)
 {
     forget_control(server);

@@ -35,6 +35,7 @@ void redis_end(redis *server); /* kills it, removes its directory, frees it. NUL
 void redis_kill(redis *server);   /* SIGKILL, and waits for the end */
 void redis_boot(redis *server);   /* after redis_kill: starts it again as it was, on the same port and directory */
 void redis_launch(redis *server); /* the same without waiting until it answers */
+void redis_add_argument(redis *server, const char *argument); /* for its next start */
 void redis_freeze(redis *server); /* SIGSTOP, and waits until it has stopped */
 void redis_thaw(redis *server);   /* SIGCONT */
 

@@ -12,6 +12,7 @@
 
 struct crew {
     size_t count;
+    atomic_int *ids;
     void (*work)(crew_member *);
     atomic_int stopped;
     pthread_barrier_t barrier;
@@ -22,6 +23,7 @@ struct crew {
 static void *run(void *argument)
 {
     crew_member *member = argument;
+    atomic_store(&member->crew->ids[member->index], gettid());
     pthread_barrier_wait(&member->crew->barrier);
     member->crew->work(member);
     return NULL;
@@ -35,7 +37,8 @@ crew *crew_start(size_t count, void (*work)(crew_member *), void *shared)
     c->work = work;
     c->threads = calloc(count, sizeof *c->threads);
     c->members = calloc(count, sizeof *c->members);
-    assert_true(c->threads && c->members);
+    c->ids = calloc(count, sizeof *c->ids);
+    assert_true(c->threads && c->members && c->ids);
     pthread_barrier_init(&c->barrier, NULL, (unsigned)count + 1);
     for (size_t i = 0; i < count; i++) {
         c->members[i] = (crew_member){c, i, shared};
@@ -51,10 +54,29 @@ void crew_join(crew *c)
     pthread_barrier_destroy(&c->barrier);
     free(c->threads);
     free(c->members);
+    free(c->ids);
     free(c);
 }
 
 void crew_run(size_t count, void (*work)(crew_member *), void *shared) { crew_join(crew_start(count, work, shared)); }
+
+static int asleep(int id)
+{
+    char path[64], state = '?';
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", id);
+    FILE *stat = fopen(path, "r");
+    /* "id (name) S ..."; the name holds no parenthesis of ours. */
+    int known = stat && fscanf(stat, "%*d (%*[^)]) %c", &state) == 1;
+    if (stat) fclose(stat);
+    return known && state == 'S';
+}
+
+int crew_asleep(const crew *c)
+{
+    for (size_t i = 0; i < c->count; i++)
+        if (!asleep(atomic_load(&c->ids[i]))) return 0;
+    return 1;
+}
 
 int crew_stopped(const crew_member *member) { return atomic_load(&member->crew->stopped); }
 

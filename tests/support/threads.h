@@ -24,6 +24,9 @@ void crew_join(crew *crew);
 /* Both in one. */
 void crew_run(size_t count, void (*work)(crew_member *), void *shared);
 
+/* Do all of them sleep in the kernel, as they do when they wait for a lock or for a socket? */
+int crew_asleep(const crew *crew);
+
 /* True from crew_stop on: for workers that go round until told to stop. */
 int crew_stopped(const crew_member *member);
 void crew_stop(crew *crew);

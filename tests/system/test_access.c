@@ -206,7 +206,8 @@ static void test_acl_none_of_the_commands_is_superfluous(void **state)
     (void)state;
     char config[512];
     snprintf(config, sizeof config,
-             "redis://app:wrong-secret@127.0.0.1:%d?deadline_ms=10000&max_sessions=1&partitions=1", server->port);
+             "redis://app:wrong-secret@127.0.0.1:%d/2?deadline_ms=1500&max_sessions=1&partitions=1", server->port);
+    redis_do(server, "SELECT 2");
     allow(server, RIGHT_COUNT);
     assert_status(NULL, LATCHKEY_OK, whole_life(config));
     int superfluous = 0;
@@ -221,7 +222,30 @@ static void test_acl_none_of_the_commands_is_superfluous(void **state)
         }
     }
     redis_do(server, "ACL DELUSER app");
+    redis_do(server, "FLUSHALL");
+    redis_do(server, "SELECT 0");
     assert_int_equal(superfluous, 0);
+}
+
+/* What opening needs is missed at opening, at once and in words; not by waiting for the deadline. */
+static void test_right_missing_at_open_is_config_at_once(void **state)
+{
+    (void)state;
+    static const char *const needed[] = {"select", "info", "subscribe", "publish", "mget", "hsetnx", "hget", "time"};
+    char config[512], error[512];
+    snprintf(config, sizeof config, "redis://app:wrong-secret@127.0.0.1:%d/1?deadline_ms=20000", server->port);
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
+        size_t which = 0;
+        while (which < RIGHT_COUNT && strcmp(rights[which], needed[i])) which++;
+        assert_true(which < RIGHT_COUNT);
+        allow(server, which);
+        latchkey *lk;
+        int status = latchkey_open(config, &lk, error, sizeof error);
+        if (status != LATCHKEY_CONFIG)
+            fail_msg("without %s: %s: %s", needed[i], latchkey_status_text(status), status ? error : "");
+        if (!strstr(error, "NOPERM")) fail_msg("without %s: %s", needed[i], error);
+    }
+    redis_do(server, "ACL DELUSER app");
 }
 
 static void test_user_without_rights_gets_a_clear_word(void **state)
@@ -250,6 +274,7 @@ int main(void)
         TEST(test_password_where_none_is_set_is_config),
         TEST(test_acl_user_with_exactly_these_commands),
         TEST(test_acl_none_of_the_commands_is_superfluous),
+        TEST(test_right_missing_at_open_is_config_at_once),
         TEST(test_user_without_rights_gets_a_clear_word),
     };
     return cmocka_run_group_tests(tests, server_start, server_end);

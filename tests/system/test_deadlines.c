@@ -24,7 +24,6 @@ static void every_call_ends(latchkey *lk, const char *token)
 {
     latchkey_draft draft = {.size = sizeof draft, .user_id = 1};
     char none[LATCHKEY_TOKEN_SIZE];
-    size_t loaded;
     assert_prompt(lk, LATCHKEY_UNAVAILABLE, validate(lk, token));
     assert_prompt(lk, LATCHKEY_AGAIN, try_validate(lk, token));
     assert_prompt(lk, LATCHKEY_UNAVAILABLE, touch(lk, token));
@@ -32,7 +31,6 @@ static void every_call_ends(latchkey *lk, const char *token)
     assert_prompt(lk, LATCHKEY_UNAVAILABLE, set_field(lk, token, "note", "x"));
     assert_prompt(lk, LATCHKEY_UNAVAILABLE, set_field(lk, token, "pq.k", "x"));
     assert_prompt(lk, LATCHKEY_UNAVAILABLE, latchkey_create(lk, &draft, none));
-    assert_prompt(lk, LATCHKEY_UNAVAILABLE, latchkey_prewarm(lk, 10, &loaded));
     assert_prompt(lk, LATCHKEY_PENDING, end_session(lk, token));
 }
 

@@ -154,8 +154,7 @@ static void test_equal_misses_share_one_read(void **state)
 
     redis_freeze(server);
     crew *askers = crew_start(ASKERS, ask, &q);
-    int64_t limit = check_now_ms() + CHECK_PATIENCE_MS / 2;
-    while (stats_of(lk).joined < ASKERS - 1 && check_now_ms() < limit) check_pause();
+    wait_for(stats_of(lk).l1_misses == ASKERS && crew_asleep(askers));
     redis_thaw(server);
     crew_join(askers);
 
@@ -182,8 +181,7 @@ static void test_equal_misses_share_a_refusal(void **state)
     question q = {.lk = lk, .token = token};
     redis_freeze(server);
     crew *askers = crew_start(ASKERS, ask, &q);
-    int64_t limit = check_now_ms() + CHECK_PATIENCE_MS / 2;
-    while (stats_of(lk).joined < ASKERS - 1 && check_now_ms() < limit) check_pause();
+    wait_for(stats_of(lk).l1_misses == ASKERS && crew_asleep(askers));
     redis_thaw(server);
     crew_join(askers);
     for (int i = 0; i < ASKERS; i++) {

@@ -54,10 +54,11 @@ static void test_dead_sessions_do_not_count(void **state)
 {
     (void)state;
     latchkey *lk = handle_open(server, "max_sessions=2&limit=deny&idle_ms=600");
-    char tokens[2][LATCHKEY_TOKEN_SIZE], more[LATCHKEY_TOKEN_SIZE];
+    char tokens[2][LATCHKEY_TOKEN_SIZE], more[LATCHKEY_TOKEN_SIZE], key[128];
     make_session_with(lk, 1, 600000, 0, NULL, 0, tokens[0]);
     make_session(lk, 1, tokens[1]);
     wait_for(create_for(lk, 1, 0, more) == LATCHKEY_OK);
+    wait_for(redis_integer(server, "EXISTS %s", session_key(server, tokens[1], key)) != 1);
     assert_status(lk, LATCHKEY_NOT_FOUND, validate(lk, tokens[1]));
     assert_status(lk, LATCHKEY_OK, validate(lk, tokens[0]));
 }

@@ -144,6 +144,61 @@ static void test_D_prewarming_does_not_bring_back_what_was_revoked_meanwhile(voi
     proxy_end(wire);
 }
 
+static void revoke_late(crew_member *member)
+{
+    late *l = member->shared;
+    l->status = end_session(l->lk, l->token);
+}
+
+/* The revocation is on its way to Redis, which therefore still has the session: whatever is read now must not be
+ * served once the revocation has returned. The message of the revocation is held back, so it cannot help. */
+static void read_while_revoking(int (*read_it)(latchkey *lk, const char *token))
+{
+    proxy *wire = proxy_start(server->port);
+    latchkey *lk = handle_open_at(proxy_port(wire), "deadline_ms=60000&staleness_ms=60000");
+    char token[LATCHKEY_TOKEN_SIZE];
+    make_session(lk, 1, token);
+    assert_status(lk, LATCHKEY_OK, validate(lk, token));
+    late l = {.lk = lk, .token = token};
+    proxy_set(wire, PROXY_HOLD_REQUEST, token, LATCHKEY_SELECTOR_LENGTH);
+    crew *revoker = crew_start(1, revoke_late, &l);
+    wait_for(proxy_holds_one(wire));
+    int status = read_it(lk, token);
+    proxy_set(wire, PROXY_HOLD_MESSAGES, NULL, 0);
+    crew_join(revoker);
+    int then = try_validate(lk, token), last = validate(lk, token);
+    assert_status(lk, LATCHKEY_OK, l.status);
+    assert_int_not_equal(then, LATCHKEY_OK);
+    assert_status(lk, LATCHKEY_NOT_FOUND, last);
+    assert_status_in(lk, status, LATCHKEY_OK, LATCHKEY_NOT_FOUND);
+    handle_close(lk);
+    proxy_end(wire);
+}
+
+static void test_B_validate_while_the_revocation_is_under_way(void **state)
+{
+    (void)state;
+    read_while_revoking(validate);
+}
+
+static int prewarm_all(latchkey *lk, const char *token)
+{
+    (void)token;
+    return latchkey_prewarm(lk, 100, NULL);
+}
+
+static void test_B_prewarm_while_the_revocation_is_under_way(void **state)
+{
+    (void)state;
+    read_while_revoking(prewarm_all);
+}
+
+static void test_B_load_while_the_revocation_is_under_way(void **state)
+{
+    (void)state;
+    read_while_revoking(load);
+}
+
 /* ------------------------------------------------------------------------------------------------ storms -- */
 
 enum { READERS = 3, SESSIONS = 64 };
@@ -277,6 +332,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_B_revoke_then_validate_refuses),
+        TEST(test_B_validate_while_the_revocation_is_under_way),
+        TEST(test_B_prewarm_while_the_revocation_is_under_way),
+        TEST(test_B_load_while_the_revocation_is_under_way),
         TEST(test_B_storm_of_hits_while_revoking),
         TEST(test_B_storm_of_misses_while_revoking),
         TEST(test_B_storm_without_l1_while_revoking),

@@ -1,0 +1,14 @@
+/* Memory that holds secrets: pages of its own, outside core dumps, zeroed when taken. */
+#ifndef LK_MEMORY_H
+#define LK_MEMORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* `wiped`: a forked child sees zeros there (guarantee J). Starts on a huge page where it is large enough to gain from
+ * one. NULL: no memory, or a kernel older than 4.14, which cannot promise it. */
+void *lk_map(size_t bytes, bool wiped);
+void lk_unmap(void *at, size_t bytes);
+size_t lk_map_size(size_t bytes); /* what a mapping of so many bytes takes */
+
+#endif

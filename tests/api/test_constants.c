@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Every constant is also a function, for bindings; here the two are compared. And the layout that is frozen.
+ */
+#include "check.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void test_constants_equal_their_functions(void **state)
+{
+    (void)state;
+    char version[32];
+    snprintf(version, sizeof version, "%d.%d.%d", LATCHKEY_VERSION_MAJOR, LATCHKEY_VERSION_MINOR,
+             LATCHKEY_VERSION_PATCH);
+    assert_string_equal(latchkey_version(), version);
+    assert_int_equal(latchkey_token_size(), LATCHKEY_TOKEN_SIZE);
+    assert_int_equal(latchkey_token_size(), LATCHKEY_TOKEN_LENGTH + 1);
+    assert_int_equal(latchkey_entry_size(), LATCHKEY_ENTRY_SIZE);
+    assert_int_equal(latchkey_entry_size(), sizeof(latchkey_entry));
+    assert_int_equal(latchkey_stats_size(), sizeof(latchkey_stats));
+    assert_int_equal(latchkey_draft_size(), sizeof(latchkey_draft));
+}
+
+static void test_statuses_keep_their_numbers(void **state)
+{
+    (void)state;
+    const int statuses[] = {LATCHKEY_OK,           LATCHKEY_NOT_FOUND, LATCHKEY_EXPIRED,     LATCHKEY_MALFORMED,
+                            LATCHKEY_LIMIT,        LATCHKEY_REFUSED,   LATCHKEY_BAD_ARGUMENT, LATCHKEY_NO_MEMORY,
+                            LATCHKEY_UNAVAILABLE,  LATCHKEY_CORRUPT,   LATCHKEY_PENDING,     LATCHKEY_CONFIG,
+                            LATCHKEY_FORKED,       LATCHKEY_AGAIN};
+    const int numbers[] = {0, 1, 2, 3, 4, 5, -1, -2, -3, -4, -5, -6, -7, -8};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) assert_int_equal(statuses[i], numbers[i]);
+}
+
+static void test_entry_layout_is_frozen(void **state)
+{
+    (void)state;
+    assert_int_equal(offsetof(latchkey_entry, user_id), 0);
+    assert_int_equal(offsetof(latchkey_entry, role), 8);
+    assert_int_equal(offsetof(latchkey_entry, expires_at_ms), 24);
+    assert_int_equal(offsetof(latchkey_entry, permissions_hash), 32);
+    assert_int_equal(offsetof(latchkey_entry, pq_key_hash), 64);
+    assert_int_equal(offsetof(latchkey_entry, created_at_ms), 96);
+    assert_int_equal(offsetof(latchkey_entry, auth_at_ms), 104);
+    assert_int_equal(offsetof(latchkey_entry, device), 112);
+    assert_int_equal(offsetof(latchkey_entry, flags), 116);
+    assert_int_equal(sizeof(latchkey_entry), 120);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_constants_equal_their_functions),
+        cmocka_unit_test(test_statuses_keep_their_numbers),
+        cmocka_unit_test(test_entry_layout_is_frozen),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

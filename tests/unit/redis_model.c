@@ -1,0 +1,1 @@
+extern int redis_model_none; int redis_model_none;

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Revocations that Redis has not confirmed: they deny one token and nobody else's, up to a limit. (Guarantees B and G.)
+ */
+#include "pending.h"
+#include "unit.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+static lk_pending *pending;
+
+static lk_token make_token(void)
+{
+    lk_check_keys keys;
+    lk_token token;
+    lk_check_keys_public(&keys);
+    lk_token_make(&keys, 9, &token);
+    return token;
+}
+
+static lk_pending_item item_of(const lk_token *token)
+{
+    lk_pending_item item = {.partition = token->partition};
+    memcpy(item.selector, token->text, sizeof item.selector);
+    lk_token_verifier_hash(token, item.verifier_hash);
+    return item;
+}
+
+/* A token with the selector of one and the verifier of another: what somebody may make who saw a log. */
+static lk_token crossed(const lk_token *selector, const lk_token *verifier)
+{
+    lk_token token = *selector;
+    memcpy(token.text + LATCHKEY_SELECTOR_LENGTH, verifier->text + LATCHKEY_SELECTOR_LENGTH, LK_VERIFIER_LENGTH);
+    memcpy(token.raw + LK_SELECTOR_RAW, verifier->raw + LK_SELECTOR_RAW, LK_VERIFIER_RAW);
+    return token;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    pending = lk_pending_open();
+    return !pending;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    lk_pending_close(pending);
+    return 0;
+}
+
+static void test_denies_the_very_token(void **state)
+{
+    (void)state;
+    lk_token a = make_token(), b = make_token();
+    lk_pending_item item = item_of(&a);
+    assert_false(lk_pending_has(pending, &a));
+    assert_true(lk_pending_add(pending, &item));
+    assert_int_equal(lk_pending_count(pending), 1);
+    assert_true(lk_pending_has(pending, &a));
+    assert_false(lk_pending_has(pending, &b));
+    lk_token forged = crossed(&a, &b), other = crossed(&b, &a);
+    assert_false(lk_pending_has(pending, &forged));
+    assert_false(lk_pending_has(pending, &other));
+    lk_pending_remove(pending, &item);
+    assert_false(lk_pending_has(pending, &a));
+    assert_int_equal(lk_pending_count(pending), 0);
+}
+
+/* Revoking with a made-up verifier must deny nobody, nor take a true denial away. */
+static void test_a_forged_item_touches_nobody(void **state)
+{
+    (void)state;
+    lk_token a = make_token(), b = make_token(), forged = crossed(&a, &b);
+    lk_pending_item real = item_of(&a), false_one = item_of(&forged);
+    assert_true(lk_pending_add(pending, &false_one));
+    assert_false(lk_pending_has(pending, &a));
+    assert_true(lk_pending_add(pending, &real));
+    assert_int_equal(lk_pending_count(pending), 2);
+    lk_pending_remove(pending, &false_one);
+    assert_true(lk_pending_has(pending, &a));
+    lk_pending_remove(pending, &false_one);
+    assert_true(lk_pending_has(pending, &a));
+    assert_int_equal(lk_pending_count(pending), 1);
+}
+
+static void test_the_same_twice_is_one(void **state)
+{
+    (void)state;
+    lk_token a = make_token();
+    lk_pending_item item = item_of(&a), got;
+    size_t cursor = 0;
+    assert_true(lk_pending_add(pending, &item));
+    item.held = true; /* whoever held it, it has to be announced */
+    assert_true(lk_pending_add(pending, &item));
+    item.held = false;
+    assert_true(lk_pending_add(pending, &item));
+    assert_int_equal(lk_pending_count(pending), 1);
+    assert_true(lk_pending_next(pending, &cursor, &got));
+    assert_true(got.held);
+    assert_int_equal(got.partition, 9);
+    assert_memory_equal(got.selector, item.selector, sizeof got.selector);
+    assert_memory_equal(got.verifier_hash, item.verifier_hash, sizeof got.verifier_hash);
+    assert_false(lk_pending_next(pending, &cursor, &got));
+    lk_pending_remove(pending, &item);
+    assert_int_equal(lk_pending_count(pending), 0);
+}
+
+static void test_is_bounded(void **state)
+{
+    (void)state;
+    lk_token tokens[2] = {make_token(), make_token()};
+    lk_pending_item first = item_of(&tokens[0]), item = first, last = item_of(&tokens[1]);
+    for (unsigned i = 0; i < LK_PENDING_MAX; i++) {
+        memcpy(item.selector, &i, sizeof i);
+        assert_true(lk_pending_add(pending, i ? &item : &first));
+    }
+    assert_false(lk_pending_add(pending, &last));
+    assert_false(lk_pending_has(pending, &tokens[1]));
+    assert_true(lk_pending_add(pending, &first)); /* is in there already */
+    assert_int_equal(lk_pending_count(pending), LK_PENDING_MAX);
+    lk_pending_remove(pending, &item);
+    assert_true(lk_pending_add(pending, &last));
+    assert_true(lk_pending_has(pending, &tokens[0]));
+    assert_true(lk_pending_has(pending, &tokens[1]));
+}
+
+static void test_next_goes_through_all(void **state)
+{
+    (void)state;
+    enum { COUNT = 100 };
+    unsigned seen[COUNT] = {0}, which;
+    lk_pending_item item = {0}, got;
+    size_t cursor = 0;
+    assert_false(lk_pending_next(pending, &cursor, &got));
+    for (which = 0; which < COUNT; which++) {
+        memcpy(item.selector, &which, sizeof which);
+        assert_true(lk_pending_add(pending, &item));
+    }
+    while (lk_pending_next(pending, &cursor, &got)) {
+        memcpy(&which, got.selector, sizeof which);
+        seen[which]++;
+    }
+    for (which = 0; which < COUNT; which++) assert_int_equal(seen[which], 1);
+    assert_false(lk_pending_next(pending, &cursor, &got)); /* stays at the end until it is put back */
+    cursor = 0;
+    assert_true(lk_pending_next(pending, &cursor, &got));
+    while (lk_pending_count(pending)) { /* and meets removals on its way */
+        cursor = 0;
+        assert_true(lk_pending_next(pending, &cursor, &got));
+        lk_pending_remove(pending, &got);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------ threads -- */
+
+typedef struct shared {
+    lk_token always, never;
+    uint64_t rounds;
+    atomic_uint wrong;
+} shared;
+
+static void work(void *argument, unsigned index)
+{
+    shared *s = argument;
+    lk_pending_item mine = {.partition = index};
+    for (uint64_t i = 0; i < s->rounds; i++) {
+        lk_pending_item got;
+        size_t cursor = 0;
+        memset(mine.selector, (int)('a' + index), sizeof mine.selector);
+        memcpy(mine.selector, &(uint32_t){(uint32_t)(i % 7)}, 4);
+        s->wrong += !lk_pending_add(pending, &mine);
+        s->wrong += !lk_pending_has(pending, &s->always);
+        s->wrong += lk_pending_has(pending, &s->never);
+        s->wrong += !lk_pending_next(pending, &cursor, &got);
+        if (i % 3) lk_pending_remove(pending, &mine);
+    }
+    for (uint32_t i = 0; i < 7; i++) {
+        memcpy(mine.selector, &i, 4);
+        lk_pending_remove(pending, &mine);
+    }
+}
+
+static void test_threads_do_not_lose_each_others(void **state)
+{
+    (void)state;
+    shared s = {.always = make_token(), .never = make_token(), .rounds = unit_rounds(8000)};
+    lk_pending_item item = item_of(&s.always);
+    assert_true(lk_pending_add(pending, &item));
+    unit_threads(4, work, &s);
+    assert_int_equal(s.wrong, 0);
+    assert_int_equal(lk_pending_count(pending), 1);
+    assert_true(lk_pending_has(pending, &s.always));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_denies_the_very_token, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_forged_item_touches_nobody, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_same_twice_is_one, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_is_bounded, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_next_goes_through_all, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_threads_do_not_lose_each_others, setup, teardown),
+    };
+    return cmocka_run_group_tests_name("pending", tests, unit_setup, NULL);
+}
