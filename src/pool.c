@@ -179,28 +179,34 @@ static void opened_locked(lk_pool *pool, const lk_line *line, int status, const 
     snprintf(pool->failure, sizeof pool->failure, "%s", error);
 }
 
+static void wait_locked(lk_pool *pool, int64_t until_ms)
+{
+    struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
+    pthread_cond_timedwait(&pool->returned, &pool->lock,
+                           &until); /* early, late or for nothing: who waits looks again */
+}
+
 /* OK with a line, or without one: then a place for a new one was taken. */
 static int wait_for_place_locked(lk_pool *pool, int64_t deadline_ms, lk_line **line, char *error, size_t error_size)
 {
-    struct timespec until = {.tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000};
-    int late = 0;
     for (;;) {
+        int64_t now_ms = lk_now_ms();
+        bool place = pool->lines < (unsigned)pool->config->connections, hold_off = now_ms < pool->retry_at_ms;
         *line = pool->idles ? pool->idle[--pool->idles] : NULL;
         if (*line) return LATCHKEY_OK;
-        if (!pool->lines && lk_now_ms() < pool->retry_at_ms) { /* with lines, one will be given back */
-            snprintf(error, error_size, "%s", pool->failure);
-            return LATCHKEY_UNAVAILABLE;
-        }
-        if (late) {
-            snprintf(error, error_size, "all connections (%u) were busy until deadline_ms", pool->lines);
-            return LATCHKEY_UNAVAILABLE;
-        }
-        if (pool->lines < (unsigned)pool->config->connections && lk_now_ms() >= pool->retry_at_ms) {
+        if (place && !hold_off) {
             pool->lines++;
             return LATCHKEY_OK;
         }
-        late =
-            pthread_cond_timedwait(&pool->returned, &pool->lock, &until); /* a line may have come with the deadline */
+        if (!pool->lines) { /* connecting just failed, and there is no line that could be given back */
+            snprintf(error, error_size, "%s", pool->failure);
+            return LATCHKEY_UNAVAILABLE;
+        }
+        if (now_ms >= deadline_ms) {
+            snprintf(error, error_size, "all connections (%u) were busy until deadline_ms", pool->lines);
+            return LATCHKEY_UNAVAILABLE;
+        }
+        wait_locked(pool, place && pool->retry_at_ms < deadline_ms ? pool->retry_at_ms : deadline_ms);
     }
 }
 

@@ -25,10 +25,10 @@ static void test_constants_equal_their_functions(void **state)
 static void test_statuses_keep_their_numbers(void **state)
 {
     (void)state;
-    const int statuses[] = {LATCHKEY_OK,           LATCHKEY_NOT_FOUND, LATCHKEY_EXPIRED,     LATCHKEY_MALFORMED,
-                            LATCHKEY_LIMIT,        LATCHKEY_REFUSED,   LATCHKEY_BAD_ARGUMENT, LATCHKEY_NO_MEMORY,
-                            LATCHKEY_UNAVAILABLE,  LATCHKEY_CORRUPT,   LATCHKEY_PENDING,     LATCHKEY_CONFIG,
-                            LATCHKEY_FORKED,       LATCHKEY_AGAIN};
+    const int statuses[] = {LATCHKEY_OK,          LATCHKEY_NOT_FOUND, LATCHKEY_EXPIRED,      LATCHKEY_MALFORMED,
+                            LATCHKEY_LIMIT,       LATCHKEY_REFUSED,   LATCHKEY_BAD_ARGUMENT, LATCHKEY_NO_MEMORY,
+                            LATCHKEY_UNAVAILABLE, LATCHKEY_CORRUPT,   LATCHKEY_PENDING,      LATCHKEY_CONFIG,
+                            LATCHKEY_FORKED,      LATCHKEY_AGAIN};
     const int numbers[] = {0, 1, 2, 3, 4, 5, -1, -2, -3, -4, -5, -6, -7, -8};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) assert_int_equal(statuses[i], numbers[i]);
 }

@@ -27,7 +27,7 @@ latchkey *handle_open_at(int port, const char *options); /* over TCP at any port
 /* The string that the first two give to latchkey_open. */
 void handle_config(const redis *on, int tcp, const char *options, char *out, size_t out_size);
 
-void handle_close(latchkey *lk); /* closes one of them before the end of the test */
+void handle_close(latchkey *lk);    /* closes one of them before the end of the test */
 int handle_close_all(void **state); /* the teardown of every test that opens handles */
 
 /* A session of this user; fails the test when it is not OK. */

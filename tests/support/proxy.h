@@ -9,16 +9,16 @@
 #include <stddef.h>
 
 typedef enum proxy_mode {
-    PROXY_RELAY,     /* a wire */
-    PROXY_HOLD,      /* nothing passes, nothing is lost: PROXY_RELAY later delivers it, late */
-    PROXY_HOLD_DOWN, /* requests pass, replies and messages do not: half open */
-    PROXY_HOLD_ONE,  /* the first connection whose request contains the given bytes: as HOLD_DOWN; the rest: RELAY */
-    PROXY_HOLD_REQUEST,  /* the first connection whose request contains the bytes: that request does not pass */
+    PROXY_RELAY,        /* a wire */
+    PROXY_HOLD,         /* nothing passes, nothing is lost: PROXY_RELAY later delivers it, late */
+    PROXY_HOLD_DOWN,    /* requests pass, replies and messages do not: half open */
+    PROXY_HOLD_ONE,     /* the first connection whose request contains the given bytes: as HOLD_DOWN; the rest: RELAY */
+    PROXY_HOLD_REQUEST, /* the first connection whose request contains the bytes: that request does not pass */
     PROXY_HOLD_MESSAGES, /* on connections that have subscribed nothing comes down; the rest: RELAY */
-    PROXY_BLACKHOLE, /* all that comes is taken and thrown away, the connections stay open */
-    PROXY_CUT,       /* open connections are closed and new ones are closed as they come */
-    PROXY_REPLACE,   /* instead of each piece of reply the given bytes are delivered */
-    PROXY_TRUNCATE   /* of each piece of reply the first `size` bytes are delivered, then the connection is closed */
+    PROXY_BLACKHOLE,     /* all that comes is taken and thrown away, the connections stay open */
+    PROXY_CUT,           /* open connections are closed and new ones are closed as they come */
+    PROXY_REPLACE,       /* instead of each piece of reply the given bytes are delivered */
+    PROXY_TRUNCATE /* of each piece of reply the first `size` bytes are delivered, then the connection is closed */
 } proxy_mode;
 
 typedef struct proxy proxy;

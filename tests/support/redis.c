@@ -34,9 +34,25 @@ static _Noreturn void become_server(const redis *server, pid_t parent)
     int n = 0;
     snprintf(port, sizeof port, "%d", server->port);
     snprintf(log, sizeof log, "%s/log", server->dir);
-    const char *fixed[] = {"redis-server", "--port", port, "--bind", "127.0.0.1", "--unixsocket", server->socket,
-                           "--unixsocketperm", "700", "--dir", server->dir, "--logfile", log, "--daemonize", "no",
-                           "--save", "", "--appendonly", "no"};
+    const char *fixed[] = {"redis-server",
+                           "--port",
+                           port,
+                           "--bind",
+                           "127.0.0.1",
+                           "--unixsocket",
+                           server->socket,
+                           "--unixsocketperm",
+                           "700",
+                           "--dir",
+                           server->dir,
+                           "--logfile",
+                           log,
+                           "--daemonize",
+                           "no",
+                           "--save",
+                           "",
+                           "--appendonly",
+                           "no"};
     for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) argv[n++] = strdup(fixed[i]);
     for (int i = 0; server->arguments[i]; i++) argv[n++] = server->arguments[i];
     argv[n] = NULL;

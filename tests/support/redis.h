@@ -36,8 +36,8 @@ void redis_kill(redis *server);   /* SIGKILL, and waits for the end */
 void redis_boot(redis *server);   /* after redis_kill: starts it again as it was, on the same port and directory */
 void redis_launch(redis *server); /* the same without waiting until it answers */
 void redis_add_argument(redis *server, const char *argument); /* for its next start */
-void redis_freeze(redis *server); /* SIGSTOP, and waits until it has stopped */
-void redis_thaw(redis *server);   /* SIGCONT */
+void redis_freeze(redis *server);                             /* SIGSTOP, and waits until it has stopped */
+void redis_thaw(redis *server);                               /* SIGCONT */
 
 /* Runs one command over the control connection, formatted as hiredis does. The reply is the caller's, an error reply
  * included; no reply fails the test. */

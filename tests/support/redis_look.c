@@ -32,10 +32,7 @@ long long redis_calls(redis *server, const char *command)
     return value;
 }
 
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
+static int by_text(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
 char **redis_keys(redis *server, const char *pattern, size_t *count)
 {

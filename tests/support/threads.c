@@ -130,8 +130,10 @@ void peer_end(peer *p)
     fclose(p->to); /* the end of its input is what it ends on */
     fclose(p->from);
     kill(p->pid, SIGCONT); /* a test may have paused it */
-    waitpid(p->pid, NULL, 0);
+    int status = -1;
+    waitpid(p->pid, &status, 0);
     free(p);
+    if (status) fail_msg("the second process ended with status %d (what a sanitizer found is a failure, too)", status);
 }
 
 pid_t peer_pid(const peer *p) { return p->pid; }

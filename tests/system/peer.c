@@ -85,9 +85,10 @@ static unsigned long long statistic(const char *name)
         size_t at;
     } known[] = {
 #define ROW(field) {#field, offsetof(latchkey_stats, field)}
-        ROW(validates), ROW(l1_hits),   ROW(l1_misses), ROW(l2_reads),   ROW(fills),     ROW(purges),
-        ROW(empties),   ROW(missed),    ROW(pending),   ROW(reconnects), ROW(connected), ROW(l1_entries),
-        ROW(lapses),    ROW(l2_errors), ROW(touches),   ROW(beats),      ROW(revocations_heard)};
+        ROW(validates), ROW(l1_hits),          ROW(l1_misses), ROW(l2_reads),  ROW(fills),
+        ROW(purges),    ROW(empties),          ROW(missed),    ROW(pending),   ROW(reconnects),
+        ROW(connected), ROW(l1_entries),       ROW(lapses),    ROW(l2_errors), ROW(touches),
+        ROW(beats),     ROW(revocations_heard)};
     latchkey_stats stats;
     uint64_t value = 0;
     latchkey_stats_read(lk, &stats, sizeof stats);

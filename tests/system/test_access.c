@@ -115,9 +115,10 @@ static void test_password_where_none_is_set_is_config(void **state)
 
 /* The rights that README.md lists. Every command here is needed, see the test after the next. */
 static const char *const rights[] = {
-    "select", "info", "subscribe", "publish", "get", "mget", "hsetnx", "hget", "hmget", "hgetall", "pttl", "evalsha",
-    "eval", "exists", "time", "hset", "hdel", "hlen", "hexists", "pexpireat", "zadd", "zrem", "zcard", "zcount", "zrange",
-    "zrangebyscore", "zrevrange", "zremrangebyscore", "del", "incr", "xadd",
+    "select", "info",          "subscribe", "publish",          "get",  "mget",   "hsetnx", "hget",
+    "hmget",  "hgetall",       "pttl",      "evalsha",          "eval", "exists", "time",   "hset",
+    "hdel",   "hlen",          "hexists",   "pexpireat",        "zadd", "zrem",   "zcard",  "zcount",
+    "zrange", "zrangebyscore", "zrevrange", "zremrangebyscore", "del",  "incr",   "xadd",
 };
 enum { RIGHT_COUNT = sizeof rights / sizeof *rights };
 
@@ -155,8 +156,8 @@ static void test_acl_user_with_exactly_these_commands(void **state)
     latchkey_close(lk);
 
     /* And what the user may not do: foreign keys, KEYS, MONITOR, CONFIG, FLUSHALL. */
-    const char *forbidden[] = {"GET other", "KEYS *", "MONITOR", "CONFIG GET *", "FLUSHALL", "SCAN 0",
-                               "DEBUG SLEEP 0", "PUBLISH other x", "ACL LIST", "SCRIPT FLUSH"};
+    const char *forbidden[] = {"GET other", "KEYS *",        "MONITOR",         "CONFIG GET *", "FLUSHALL",
+                               "SCAN 0",    "DEBUG SLEEP 0", "PUBLISH other x", "ACL LIST",     "SCRIPT FLUSH"};
     const struct timeval patience = {.tv_sec = CHECK_PATIENCE_MS / 1000};
     redisContext *app = redisConnectUnixWithTimeout(server->socket, patience);
     freeReplyObject(redisCommand(app, "AUTH app wrong-secret"));

@@ -178,10 +178,8 @@ static void test_every_status_has_a_text(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_NULL_arguments_are_BAD_ARGUMENT),
-        TEST(test_bad_drafts_are_BAD_ARGUMENT),
-        TEST(test_failures_zero_their_outputs),
-        TEST(test_set_fields_of_nothing),
+        TEST(test_NULL_arguments_are_BAD_ARGUMENT), TEST(test_bad_drafts_are_BAD_ARGUMENT),
+        TEST(test_failures_zero_their_outputs),     TEST(test_set_fields_of_nothing),
         TEST(test_every_status_has_a_text),
     };
     return cmocka_run_group_tests(tests, server_start, server_end);

@@ -156,15 +156,17 @@ static void test_long_configurations_are_refused(void **state)
     static char config[100000];
     latchkey *lk;
     char error[512];
-    const char *starts[] = {"redis://", "redis://:" SECRET "@", "unix:///", "redis://h?prefix=", "redis://h?password_file=/",
-                            "redis://h?", SECRET};
+    const char *starts[] = {
+        "redis://", "redis://:" SECRET "@", "unix:///", "redis://h?prefix=", "redis://h?password_file=/", "redis://h?",
+        SECRET};
     for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
         for (size_t length = 200; length < sizeof config; length *= 3) {
             memset(config, 'a', length);
             config[length] = 0;
             memcpy(config, starts[i], strlen(starts[i]));
             int status = latchkey_open(config, &lk, error, sizeof error);
-            assert_status_in(NULL, status, LATCHKEY_CONFIG, LATCHKEY_UNAVAILABLE); /* a long host name may be looked up */
+            assert_status_in(NULL, status, LATCHKEY_CONFIG,
+                             LATCHKEY_UNAVAILABLE); /* a long host name may be looked up */
             assert_null(lk);
             assert_lacks(error, "hunter2");
         }
@@ -180,7 +182,7 @@ static void test_check_key_files_that_are_wrong(void **state)
     } files[] = {
         {"", 0},
         {"\n\n", 2},
-        {"0011223344556677\n", 17},                      /* half a key */
+        {"0011223344556677\n", 17},                       /* half a key */
         {"00112233445566778899aabbccddeefg\n", 33},       /* not hexadecimal */
         {"00112233445566778899aabbccddeeff00\n", 35},     /* too long */
         {"00112233445566778899aabbccddee\0f\n", 33},      /* a NUL */

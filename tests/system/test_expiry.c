@@ -154,22 +154,16 @@ static void test_H_record_past_its_absolute_expiry_is_expired(void **state)
 
 /* ---------------------------------------------------------------------------------- touches coalesced -- */
 
-/* The expiries set on one session, counted in what MONITOR saw. */
-static int expiries_set(const char *seen, const char *token)
+/* The expiries set on one session, counted in what MONITOR saw. Cuts the text into lines. */
+static int expiries_set(char *seen, const char *token)
 {
     char selector[LATCHKEY_SELECTOR_LENGTH + 5];
     snprintf(selector, sizeof selector, ":s:%.20s", token);
     int count = 0;
-    for (const char *line = seen; line; line = strchr(line, '\n')) {
-        line += *line == '\n';
-        const char *end = strchr(line, '\n');
-        if (!end) break;
-        char copy[1024];
-        snprintf(copy, sizeof copy, "%.*s", (int)(end - line), line);
-        /* Only the commands that scripts and clients ran, not the EVALSHA that carries the key as well. */
-        if (strstr(copy, selector) && strcasestr(copy, "EXPIRE") && !strcasestr(copy, "PEXPIRETIME") &&
-            !strcasestr(copy, "\"eval"))
-            count++;
+    for (char *line = seen, *end; (end = strchr(line, '\n')); line = end + 1) {
+        *end = 0;
+        /* The commands that the scripts ran; the EVALSHA carries the key as well, and a question changes nothing. */
+        if (strcasestr(line, "\"PEXPIRE") && strstr(line, selector) && !strcasestr(line, "\"PEXPIRETIME\"")) count++;
     }
     return count;
 }
@@ -186,7 +180,7 @@ static void grind(crew_member *member)
     mill *m = member->shared;
     latchkey *lk = m->handles[member->index % 2];
     for (int i = 0; check_now_ms() < m->until; i++) {
-        int status = i % 10 ? validate(lk, m->token) : touch(lk, m->token);
+        int status = i % 200 ? validate(lk, m->token) : touch(lk, m->token);
         if (status) atomic_fetch_add(&m->wrong, 1);
     }
 }
@@ -231,16 +225,11 @@ static void test_D_touch_never_makes_a_key(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_H_unused_session_dies_of_idleness),
-        TEST(test_H_l1_does_not_outlive_idle_expiry),
-        TEST(test_H_session_in_use_stays_alive_under_l1_hits),
-        TEST(test_H_session_in_use_on_two_instances_stays_alive),
-        TEST(test_H_session_in_use_without_l1_stays_alive),
-        TEST(test_touch_alone_keeps_a_session_alive),
-        TEST(test_H_absolute_expiry_holds_under_use),
-        TEST(test_H_record_past_its_absolute_expiry_is_expired),
-        TEST(test_touches_are_coalesced_over_instances),
-        TEST(test_D_touch_never_makes_a_key),
+        TEST(test_H_unused_session_dies_of_idleness),          TEST(test_H_l1_does_not_outlive_idle_expiry),
+        TEST(test_H_session_in_use_stays_alive_under_l1_hits), TEST(test_H_session_in_use_on_two_instances_stays_alive),
+        TEST(test_H_session_in_use_without_l1_stays_alive),    TEST(test_touch_alone_keeps_a_session_alive),
+        TEST(test_H_absolute_expiry_holds_under_use),          TEST(test_H_record_past_its_absolute_expiry_is_expired),
+        TEST(test_touches_are_coalesced_over_instances),       TEST(test_D_touch_never_makes_a_key),
     };
     return cmocka_run_group_tests(tests, server_start, server_end);
 }

@@ -22,10 +22,8 @@ static void fill_bytes(void)
 }
 
 static const latchkey_field material[] = {
-    {"pq.mlkem768", bytes, MLKEM768_PUBLIC},
-    {"pq.mldsa44", bytes + 1, MLDSA44_PUBLIC},
-    {"pq.slhdsa", bytes + 2, SLHDSA128_PUBLIC},
-    {"pq.attestation", bytes + 3, MLDSA44_SIGNATURE},
+    {"pq.mlkem768", bytes, MLKEM768_PUBLIC},    {"pq.mldsa44", bytes + 1, MLDSA44_PUBLIC},
+    {"pq.slhdsa", bytes + 2, SLHDSA128_PUBLIC}, {"pq.attestation", bytes + 3, MLDSA44_SIGNATURE},
     {"note", "kept, not hashed", 16},
 };
 enum { MATERIAL = sizeof material / sizeof *material };
@@ -151,15 +149,22 @@ static void test_bad_fields_are_bad_arguments(void **state)
     too_long[65] = 0;
     make_session(lk, 1, good);
     const latchkey_field bad[] = {
-        {NULL, bytes, 1},       {"", bytes, 1},        {"v", bytes, 1},         {"x", bytes, 1},
-        {too_long, bytes, 1},   {"sp ace", bytes, 1},  {"new\nline", bytes, 1}, {"\xc3\xa9t\xc3\xa9", bytes, 1},
-        {"brace{}", bytes, 1},  {"star*", bytes, 1},   {"big", bytes, FIELD_MOST + 1},
+        {NULL, bytes, 1},
+        {"", bytes, 1},
+        {"v", bytes, 1},
+        {"x", bytes, 1},
+        {too_long, bytes, 1},
+        {"sp ace", bytes, 1},
+        {"new\nline", bytes, 1},
+        {"\xc3\xa9t\xc3\xa9", bytes, 1},
+        {"brace{}", bytes, 1},
+        {"star*", bytes, 1},
+        {"big", bytes, FIELD_MOST + 1},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         latchkey_draft draft = {.size = sizeof draft, .fields = &bad[i], .field_count = 1};
         assert_status(lk, LATCHKEY_BAD_ARGUMENT, latchkey_create(lk, &draft, token));
-        assert_status(lk, LATCHKEY_BAD_ARGUMENT,
-                      latchkey_set_fields(lk, good, LATCHKEY_TOKEN_LENGTH, &bad[i], 1));
+        assert_status(lk, LATCHKEY_BAD_ARGUMENT, latchkey_set_fields(lk, good, LATCHKEY_TOKEN_LENGTH, &bad[i], 1));
     }
     const latchkey_field twice[] = {{"same", bytes, 1}, {"same", bytes, 2}};
     latchkey_draft draft = {.size = sizeof draft, .fields = twice, .field_count = 2};
@@ -254,8 +259,10 @@ static void test_key_hash_binds_names_and_borders(void **state)
 {
     (void)state;
     uint8_t one[32], two[32];
-    const latchkey_field sorted[] = {{"pq.a", "xy", 2}, {"pq.b", "z", 1}}, turned[] = {{"pq.b", "z", 1}, {"pq.a", "xy", 2}};
-    const latchkey_field moved[] = {{"pq.a", "x", 1}, {"pq.b", "yz", 2}}, renamed[] = {{"pq.b", "xy", 2}, {"pq.a", "z", 1}};
+    const latchkey_field sorted[] = {{"pq.a", "xy", 2}, {"pq.b", "z", 1}},
+                         turned[] = {{"pq.b", "z", 1}, {"pq.a", "xy", 2}};
+    const latchkey_field moved[] = {{"pq.a", "x", 1}, {"pq.b", "yz", 2}},
+                         renamed[] = {{"pq.b", "xy", 2}, {"pq.a", "z", 1}};
     const latchkey_field plain[] = {{"pq.a", "xy", 2}, {"note", "q", 1}, {"pq.b", "z", 1}, {"pqx", "q", 1}};
     const latchkey_field twice[] = {{"pq.a", "x", 1}, {"pq.a", "x", 1}};
     static const uint8_t none[32];

@@ -126,7 +126,8 @@ static void test_prewarm_takes_the_most_recent_first(void **state)
 {
     (void)state;
     enum { SESSIONS = 30, WANTED = 10 };
-    latchkey *maker = handle_open(server, "partitions=8&prefix=p8"), *lk = handle_open(server, "partitions=8&prefix=p8");
+    latchkey *maker = handle_open(server, "partitions=8&prefix=p8"),
+             *lk = handle_open(server, "partitions=8&prefix=p8");
     char tokens[SESSIONS][LATCHKEY_TOKEN_SIZE];
     for (int i = 0; i < SESSIONS; i++) {
         make_session(maker, 1 + (uint64_t)i, tokens[i]);
@@ -181,7 +182,8 @@ static void test_prewarm_of_nothing(void **state)
 static void test_prewarm_passes_over_what_is_no_session(void **state)
 {
     (void)state;
-    latchkey *maker = handle_open(server, "partitions=1&prefix=p1"), *lk = handle_open(server, "partitions=1&prefix=p1");
+    latchkey *maker = handle_open(server, "partitions=1&prefix=p1"),
+             *lk = handle_open(server, "partitions=1&prefix=p1");
     char tokens[6][LATCHKEY_TOKEN_SIZE], key[128], v[256];
     for (int i = 0; i < 6; i++) make_session(maker, 1 + (uint64_t)i, tokens[i]);
     assert_status(maker, LATCHKEY_OK, end_session(maker, tokens[0]));

@@ -4,7 +4,6 @@
  */
 #include "handle.h"
 
-
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -108,11 +107,16 @@ static void test_metrics_and_statistics_say_the_same(void **state)
     const struct {
         const char *name;
         uint64_t value;
-    } pairs[] = {{"latchkey_validates_total", stats.validates},   {"latchkey_l1_hits_total", stats.l1_hits},
-                 {"latchkey_l1_misses_total", stats.l1_misses},   {"latchkey_malformed_total", stats.malformed},
-                 {"latchkey_l2_reads_total", stats.l2_reads},     {"latchkey_l2_writes_total", stats.l2_writes},
-                 {"latchkey_purges_total", stats.purges},         {"latchkey_evictions_total", stats.evictions},
-                 {"latchkey_reconnects_total", stats.reconnects}, {"latchkey_l1_entries", stats.l1_entries},
+    } pairs[] = {{"latchkey_validates_total", stats.validates},
+                 {"latchkey_l1_hits_total", stats.l1_hits},
+                 {"latchkey_l1_misses_total", stats.l1_misses},
+                 {"latchkey_malformed_total", stats.malformed},
+                 {"latchkey_l2_reads_total", stats.l2_reads},
+                 {"latchkey_l2_writes_total", stats.l2_writes},
+                 {"latchkey_purges_total", stats.purges},
+                 {"latchkey_evictions_total", stats.evictions},
+                 {"latchkey_reconnects_total", stats.reconnects},
+                 {"latchkey_l1_entries", stats.l1_entries},
                  {"latchkey_l1_bytes", stats.l1_bytes}};
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
         double value = sample(text, pairs[i].name);

@@ -115,7 +115,8 @@ static void storm(latchkey *lk, peer *other, char tokens[STORM][LATCHKEY_TOKEN_S
         int64_t last = peer_number(other, "lastok %d", i);
         assert_true(last > 0); /* it was admitted at all */
         if (last > revoked[i] + (int64_t)(STALENESS + TICK_MS) * 1000000)
-            fail_msg("session %d was admitted %lld ms after its revocation", i, (long long)((last - revoked[i]) / 1000000));
+            fail_msg("session %d was admitted %lld ms after its revocation", i,
+                     (long long)((last - revoked[i]) / 1000000));
         assert_int_equal(peer_number(other, "validate %s", tokens[i]), LATCHKEY_NOT_FOUND);
     }
     assert_int_equal(peer_number(other, "odd"), 0);

@@ -209,7 +209,8 @@ static void test_lazy_open_still_reads_its_configuration(void **state)
     (void)state;
     latchkey *lk;
     char error[256];
-    assert_status(NULL, LATCHKEY_CONFIG, latchkey_open("redis://127.0.0.1:1?lazy=1&deadline_ms=0", &lk, error, sizeof error));
+    assert_status(NULL, LATCHKEY_CONFIG,
+                  latchkey_open("redis://127.0.0.1:1?lazy=1&deadline_ms=0", &lk, error, sizeof error));
     assert_contains(error, "deadline_ms");
     assert_status(NULL, LATCHKEY_CONFIG,
                   latchkey_open("redis://127.0.0.1:1?lazy=1&password_file=/nowhere/at/all", &lk, error, sizeof error));

@@ -41,10 +41,7 @@ static void assert_corrupt(scene *s, const char *what)
     assert_int_equal(stats.l1_entries, 0);
 }
 
-static void put(scene *s, const void *v, size_t size)
-{
-    redis_do(server, "HSET %s v %b", s->key, v, size);
-}
+static void put(scene *s, const void *v, size_t size) { redis_do(server, "HSET %s v %b", s->key, v, size); }
 
 static void test_truncated_and_lengthened_records_are_corrupt(void **state)
 {
@@ -71,8 +68,8 @@ static void test_foreign_and_future_records_are_corrupt(void **state)
     const struct {
         size_t at;
         const char *what;
-    } places[] = {{0, "magic"}, {1, "magic"}, {3, "reserved"}, {4, "reserved"}, {7, "reserved"}, {168, "selector"},
-                  {182, "selector"}, {183, "last byte"}};
+    } places[] = {{0, "magic"},    {1, "magic"},      {3, "reserved"},   {4, "reserved"},
+                  {7, "reserved"}, {168, "selector"}, {182, "selector"}, {183, "last byte"}};
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
         char v[184];
         memcpy(v, s.v, sizeof v);
@@ -163,7 +160,8 @@ static void test_record_without_its_fields_is_corrupt(void **state)
     redis_do(server, "HDEL %s x", s.key);
     assert_status_in(s.lk, touch(s.lk, s.token), LATCHKEY_CORRUPT);
     assert_status_in(s.lk, set_field(s.lk, s.token, "note", "x"), LATCHKEY_CORRUPT);
-    const char *bad[] = {"", "1", "1 2", "a b c", "1 2 3 4", "-1 2 3", "1 2 3\n", "99999999999999999999 1 1", "1.5 2 3"};
+    const char *bad[] = {"",       "1", "1 2", "a b c", "1 2 3 4", "-1 2 3", "1 2 3\n", "99999999999999999999 1 1",
+                         "1.5 2 3"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         redis_do(server, "HSET %s x %s", s.key, bad[i]);
         int status = touch(s.lk, s.token);
@@ -268,10 +266,20 @@ static void test_foreign_messages_are_survived(void **state)
     latchkey *lk = handle_open(server, "partitions=1&prefix=p1&staleness_ms=1000");
     char token[LATCHKEY_TOKEN_SIZE];
     make_session(lk, 1, token);
-    static const char *const messages[] = {"", " ", "x", "1", "0 AAAAAAAAAAAAAAAAAAAA", "-1 AAAAAAAAAAAAAAAAAAAA",
-                                           "18446744073709551615 AAAAAAAAAAAAAAAAAAAA", "99999999999999999999999 A",
-                                           "5 short", "6 AAAAAAAAAAAAAAAAAAAA BBBBBBBBBBBBBBBBBBBB @", "7 @@@@", "8 @-5",
-                                           "9 AAAAAAAAAAAAAAAAAAA\xff @99999999999999999999", "10  AAAAAAAAAAAAAAAAAAAA"};
+    static const char *const messages[] = {"",
+                                           " ",
+                                           "x",
+                                           "1",
+                                           "0 AAAAAAAAAAAAAAAAAAAA",
+                                           "-1 AAAAAAAAAAAAAAAAAAAA",
+                                           "18446744073709551615 AAAAAAAAAAAAAAAAAAAA",
+                                           "99999999999999999999999 A",
+                                           "5 short",
+                                           "6 AAAAAAAAAAAAAAAAAAAA BBBBBBBBBBBBBBBBBBBB @",
+                                           "7 @@@@",
+                                           "8 @-5",
+                                           "9 AAAAAAAAAAAAAAAAAAA\xff @99999999999999999999",
+                                           "10  AAAAAAAAAAAAAAAAAAAA"};
     for (size_t i = 0; i < sizeof messages / sizeof *messages; i++) {
         redis_do(server, "PUBLISH p1:{0}:rev %s", messages[i]);
         wait_for(validate(lk, token) == LATCHKEY_OK);

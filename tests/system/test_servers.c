@@ -43,8 +43,8 @@ enum { LONG = 20000, SHORT = 700 };
 static void test_http_server_is_no_redis(void **state)
 {
     (void)state;
-    expect(&(fake_script){.answer = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", .close_after_answer = 1}, LONG,
-           LATCHKEY_CONFIG, NULL);
+    expect(&(fake_script){.answer = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", .close_after_answer = 1},
+           LONG, LATCHKEY_CONFIG, NULL);
     expect(&(fake_script){.answer = "HTTP/1.1 400 Bad Request\r\n\r\n"}, LONG, LATCHKEY_CONFIG, NULL);
 }
 
@@ -57,8 +57,8 @@ static void test_ssh_server_is_no_redis(void **state)
 static void test_mail_and_memcached_servers_are_no_redis(void **state)
 {
     (void)state;
-    expect(&(fake_script){.greeting = "220 mail.example.org ESMTP\r\n", .answer = "500 what?\r\n"}, LONG, LATCHKEY_CONFIG,
-           NULL);
+    expect(&(fake_script){.greeting = "220 mail.example.org ESMTP\r\n", .answer = "500 what?\r\n"}, LONG,
+           LATCHKEY_CONFIG, NULL);
     expect(&(fake_script){.answer = "ERROR\r\n"}, LONG, LATCHKEY_CONFIG, NULL);
 }
 
@@ -73,7 +73,8 @@ static void test_wrong_kinds_of_reply_are_no_redis(void **state)
 {
     (void)state;
     /* RESP, but nobody's INFO. */
-    const char *answers[] = {"+OK\r\n", ":1\r\n", "$-1\r\n", "*0\r\n", "*-1\r\n", "$5\r\nhello\r\n", "*2\r\n+a\r\n+b\r\n"};
+    const char *answers[] = {"+OK\r\n", ":1\r\n",          "$-1\r\n",           "*0\r\n",
+                             "*-1\r\n", "$5\r\nhello\r\n", "*2\r\n+a\r\n+b\r\n"};
     for (size_t i = 0; i < sizeof answers / sizeof *answers; i++)
         expect(&(fake_script){.answer = answers[i]}, LONG, LATCHKEY_CONFIG, NULL);
 }
@@ -81,8 +82,14 @@ static void test_wrong_kinds_of_reply_are_no_redis(void **state)
 static void test_absurd_lengths_are_refused(void **state)
 {
     (void)state;
-    const char *answers[] = {"$99999999999999999999\r\n", "$-5\r\n", "*1000000000\r\n", "*99999999999999999999\r\n", "*-7\r\n",
-                             "$abc\r\n", "*x\r\n", "%3\r\n"};
+    const char *answers[] = {"$99999999999999999999\r\n",
+                             "$-5\r\n",
+                             "*1000000000\r\n",
+                             "*99999999999999999999\r\n",
+                             "*-7\r\n",
+                             "$abc\r\n",
+                             "*x\r\n",
+                             "%3\r\n"};
     for (size_t i = 0; i < sizeof answers / sizeof *answers; i++)
         expect(&(fake_script){.answer = answers[i]}, SHORT, LATCHKEY_CONFIG, NULL);
     /* Well formed so far: nobody can tell before the deadline whether the rest will come. */
@@ -157,7 +164,8 @@ static void test_protected_mode_is_config_or_unavailable(void **state)
 {
     (void)state;
     char config[128], error[512];
-    const fake_script script = {.greeting = "-DENIED Redis is running in protected mode because ...\r\n", .close_at_once = 1};
+    const fake_script script = {.greeting = "-DENIED Redis is running in protected mode because ...\r\n",
+                                .close_at_once = 1};
     fake *f = fake_start(&script);
     snprintf(config, sizeof config, "redis://127.0.0.1:%d?deadline_ms=%d", fake_port(f), SHORT);
     assert_status_in(NULL, open_at(config, error), LATCHKEY_CONFIG, LATCHKEY_UNAVAILABLE);
@@ -181,8 +189,12 @@ static void test_too_old_redis_is_config(void **state)
 static void test_info_without_sense_is_config(void **state)
 {
     (void)state;
-    const char *odd[] = {"", "\r\n\r\n", "redis_version:\r\n", "redis_version:banana\r\nrun_id:1\r\n",
-                         "redis_version\r\nrun_id", INFO_OF("-7.0.0", "standalone", "master"),
+    const char *odd[] = {"",
+                         "\r\n\r\n",
+                         "redis_version:\r\n",
+                         "redis_version:banana\r\nrun_id:1\r\n",
+                         "redis_version\r\nrun_id",
+                         INFO_OF("-7.0.0", "standalone", "master"),
                          INFO_OF("7.0.15", "standalone", "emperor")};
     for (size_t i = 0; i < sizeof odd / sizeof *odd; i++)
         expect(&(fake_script){.answer = "+OK\r\n", .info = odd[i]}, LONG, LATCHKEY_CONFIG, NULL);
@@ -191,8 +203,8 @@ static void test_info_without_sense_is_config(void **state)
 static void test_sentinel_and_cluster_by_their_info_are_config(void **state)
 {
     (void)state;
-    expect(&(fake_script){.answer = "+OK\r\n", .info = INFO_OF("7.0.15", "sentinel", "sentinel")}, LONG, LATCHKEY_CONFIG,
-           "entinel");
+    expect(&(fake_script){.answer = "+OK\r\n", .info = INFO_OF("7.0.15", "sentinel", "sentinel")}, LONG,
+           LATCHKEY_CONFIG, "entinel");
     expect(&(fake_script){.answer = "+OK\r\n", .info = INFO_OF("7.0.15", "cluster", "master")}, LONG, LATCHKEY_CONFIG,
            "luster");
     expect(&(fake_script){.answer = "+OK\r\n", .info = INFO_OF("7.0.15", "standalone", "slave")}, LONG, LATCHKEY_CONFIG,
@@ -250,7 +262,6 @@ static void test_cluster_mode_is_config(void **state)
     assert_contains(error, "luster");
     redis_end(cluster);
 }
-
 
 static void test_other_number_of_partitions_is_config(void **state)
 {
@@ -317,12 +328,25 @@ static void test_lazy_open_of_a_server_that_is_no_redis_admits_nothing(void **st
 static void test_A_foreign_bytes_instead_of_replies_admit_and_deny_nothing(void **state)
 {
     (void)state;
-    static const char *const pieces[] = {
-        "HTTP/1.1 400 Bad Request\r\n\r\n", "-ERR something\r\n",  "-LOADING Redis is loading\r\n", "$999999999\r\n",
-        "*1000000000\r\n",                  "+OK\r\n",             ":0\r\n",                         ":1\r\n",
-        "*0\r\n",                           "*-1\r\n",             "$0\r\n\r\n",                     "\r\n\r\n",
-        "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n",   "%1\r\n+a\r\n+b\r\n", "$184\r\nshort\r\n",               "-MASTERDOWN x\r\n",
-        "-CLUSTERDOWN x\r\n",               "-MOVED 1 h:1\r\n",   "-NOAUTH Authentication required.\r\n"};
+    static const char *const pieces[] = {"HTTP/1.1 400 Bad Request\r\n\r\n",
+                                         "-ERR something\r\n",
+                                         "-LOADING Redis is loading\r\n",
+                                         "$999999999\r\n",
+                                         "*1000000000\r\n",
+                                         "+OK\r\n",
+                                         ":0\r\n",
+                                         ":1\r\n",
+                                         "*0\r\n",
+                                         "*-1\r\n",
+                                         "$0\r\n\r\n",
+                                         "\r\n\r\n",
+                                         "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n",
+                                         "%1\r\n+a\r\n+b\r\n",
+                                         "$184\r\nshort\r\n",
+                                         "-MASTERDOWN x\r\n",
+                                         "-CLUSTERDOWN x\r\n",
+                                         "-MOVED 1 h:1\r\n",
+                                         "-NOAUTH Authentication required.\r\n"};
     proxy *wire = proxy_start(server->port);
     latchkey *maker = handle_open(server, "");
     latchkey *lk = handle_open_at(proxy_port(wire), "deadline_ms=500&l1_capacity=0&connections=2&staleness_ms=1000");
