@@ -164,33 +164,42 @@ static const char *const later[] = {"durability", "grace_ms", "seal_key_file", "
 
 static int64_t *number_at(lk_config *config, const option *o) { return (int64_t *)(void *)((char *)config + o->at); }
 
+/* What is not clearly a name is not shown: in a misspelt URL it may be a piece of a password. */
+static bool is_name(const char *text)
+{
+    size_t length = strlen(text);
+    return length && length <= 40 &&
+           strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_") == length;
+}
+
+static const option *find_option(const char *name)
+{
+    for (unsigned i = 0; i < OPTION_COUNT; i++)
+        if (strcmp(name, options[i].name) == 0) return &options[i];
+    return NULL;
+}
+
 static int take_option(parse *p, char *pair, uint32_t *seen)
 {
-    char *equals = strchr(pair, '=');
-    /* What is not clearly a name is not shown: it may be a piece of a password. */
-    if (!equals) return FAIL(p, "an option has no value: name=value is expected");
-    *equals = 0;
-    if (strspn(pair, "abcdefghijklmnopqrstuvwxyz0123456789_") != strlen(pair))
-        return FAIL(p, "an option's name is not one: lower-case letters, digits and '_' are expected before '='");
-    char value[600];
+    char *equals = strchr(pair, '='), value[600];
+    if (!equals && find_option(pair)) return FAIL(p, "option '%s' has no value: %s=value is expected", pair, pair);
+    if (equals) *equals = 0;
+    if (!equals || !is_name(pair)) return FAIL(p, "something between '?' and '&' is not name=value");
+    const option *o = find_option(pair);
     int status = decode_text(p, pair, equals + 1, value, sizeof value);
     if (status) return status;
     if (strcmp(pair, "db") == 0) {
-        if (!p->config->path[0]) return FAIL(p, "db: is for unix sockets; write /%.10s behind the port", value);
+        if (!p->config->path[0]) return FAIL(p, "option 'db' is for unix sockets: write /NUMBER behind the port");
         return parse_number(p, "db", value, 0, 1000000, &p->config->database);
-    }
-    for (unsigned i = 0; i < OPTION_COUNT; i++) {
-        const option *o = &options[i];
-        if (strcmp(pair, o->name)) continue;
-        if (*seen & 1u << i) return FAIL(p, "option '%s' is given twice", pair);
-        *seen |= 1u << i;
-        if (o->take) return o->take(p, value);
-        return parse_number(p, o->name, value, o->least, o->most, number_at(p->config, o));
     }
     for (size_t i = 0; i < sizeof later / sizeof *later; i++)
         if (strcmp(pair, later[i]) == 0)
             return FAIL(p, "option '%s' is not supported by this version of latchkey: leave it out", pair);
-    return FAIL(p, "unknown option '%.40s'", pair);
+    if (!o) return FAIL(p, "unknown option '%s'", pair);
+    uint32_t bit = 1u << (o - options);
+    if (*seen & bit) return FAIL(p, "option '%s' is given twice", pair);
+    *seen |= bit;
+    return o->take ? o->take(p, value) : parse_number(p, o->name, value, o->least, o->most, number_at(p->config, o));
 }
 
 static int take_options(parse *p, char *text)

@@ -132,6 +132,8 @@ static void on_job_done(void *context, const lk_job *job, int status)
 
 static void close_sockets(lk_node *node)
 {
+    /* What the callers hold is connected to the same server: it may not be what it was. New lines ask it. */
+    if (node->fd[LK_LINK_COMMANDS] >= 0) lk_pool_renew(node->pool);
     for (int i = 0; i < LK_LINK_CONNECTIONS; i++) {
         lk_net_close(node->fd[i]);
         node->fd[i] = -1;

@@ -170,7 +170,7 @@ static void opened_locked(lk_pool *pool, const lk_line *line, int status, const 
         return;
     }
     pool->lines--;
-    pthread_cond_signal(&pool->returned); /* somebody waiting may try for himself, or learn the same */
+    pthread_cond_broadcast(&pool->returned); /* those waiting may try for themselves, or learn the same */
     int64_t now_ms = lk_now_ms(), wait = BACKOFF_LEAST_MS << (pool->failures < 6 ? pool->failures : 6);
     if (wait > BACKOFF_MOST_MS) wait = BACKOFF_MOST_MS;
     wait = wait / 2 + (int64_t)(lk_hash(&now_ms, sizeof now_ms, (uintptr_t)pool) % (uint64_t)(wait / 2 + 1));
@@ -225,6 +225,14 @@ static int open_place(lk_pool *pool, int64_t deadline_ms, lk_line **line, char *
     return status;
 }
 
+static bool has_lines(lk_pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    bool has = pool->lines > 0;
+    pthread_mutex_unlock(&pool->lock);
+    return has;
+}
+
 int lk_pool_take(lk_pool *pool, int64_t deadline_ms, lk_line **line, char *error, size_t error_size)
 {
     for (;;) {
@@ -233,7 +241,11 @@ int lk_pool_take(lk_pool *pool, int64_t deadline_ms, lk_line **line, char *error
         bool current = *line && (*line)->generation == pool->generation;
         pthread_mutex_unlock(&pool->lock);
         if (status) return status;
-        if (!*line) return open_place(pool, deadline_ms, line, error, error_size);
+        if (!*line) {
+            status = open_place(pool, deadline_ms, line, error, error_size);
+            if (status != LATCHKEY_UNAVAILABLE || !has_lines(pool)) return status;
+            continue; /* the server takes no more, perhaps; those there are will be given back */
+        }
         (*line)->fresh = false;
         if (current && lk_net_idle_good((*line)->fd)) return LATCHKEY_OK;
         lk_pool_give(pool, *line, false); /* of yesterday, or closed by the server meanwhile */
