@@ -13,7 +13,7 @@ static const char usage[] =
     "usage: latchkey-bench-article [options]\n"
     "  --json FILE          where the figures go (default: article.json)\n"
     "  --sessions N         sessions that exist (100000)\n"
-    "  --l1-capacity N      entries of the larger L1 (100000); the smaller has a tenth of the sessions\n"
+    "  --l1-capacity N      entries of the larger L1 (one for each session, at least 100000)\n"
     "  --record KIND        real: key material of real sizes; article: the article's 4,493 bytes (real)\n"
     "  --skew S             Zipf exponent of the access (0.99)\n"
     "  --threads N          client threads (twice the cores, 2 to 16)\n"
@@ -60,6 +60,7 @@ static void finish(article_options *o)
     /* So many entries must have run out, and idle times been moved, that the second half is a steady state. */
     if (o->steady_s == 0) o->steady_s = 6 * o->l1_ttl_ms / 1000;
     o->curve_s = o->steady_s * 0.4;
+    if (o->l1_capacity == 0) o->l1_capacity = fmax(o->sessions, 100000);
     if (o->prewarm > o->sessions / 10) o->prewarm = floor(o->sessions / 10);
 }
 
@@ -68,7 +69,6 @@ void options_read(int count, char **arguments, article_options *o)
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     *o = (article_options){.json_path = "article.json",
                            .sessions = 100000,
-                           .l1_capacity = 100000,
                            .prewarm = 10000,
                            .skew = 0.99,
                            .article_rate = 50000,

@@ -184,7 +184,8 @@ static int take_option(parse *p, char *pair, uint32_t *seen)
     char *equals = strchr(pair, '='), value[600];
     if (!equals && find_option(pair)) return FAIL(p, "option '%s' has no value: %s=value is expected", pair, pair);
     if (equals) *equals = 0;
-    if (!equals || !is_name(pair)) return FAIL(p, "something between '?' and '&' is not name=value");
+    if (!equals) return FAIL(p, "an option has no value: name=value is expected between '?' and '&'");
+    if (!is_name(pair)) return FAIL(p, "unknown option, and its name is none: letters, digits and '_' are expected");
     const option *o = find_option(pair);
     int status = decode_text(p, pair, equals + 1, value, sizeof value);
     if (status) return status;

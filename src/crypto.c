@@ -34,7 +34,7 @@ bool lk_base64_decode(const char *text, size_t length, uint8_t *raw, size_t raw_
 {
     size_t decoded = 0;
     const char *end = NULL;
-    char again[64];
+    char again[128];
     if (length >= sizeof again || sodium_base642bin(raw, raw_size, text, length, NULL, &decoded, &end,
                                                     sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0)
         return false;

@@ -25,7 +25,7 @@ void lk_blake2b(const lk_span *spans, size_t count, uint8_t out[LK_HASH_SIZE]);
 /* SipHash-2-4, 64 bits. */
 uint64_t lk_siphash(const void *data, size_t size, const uint8_t key[LK_CHECK_KEY_SIZE]);
 
-/* Unpadded base64url, constant time, for texts below 64 characters. Decoding accepts the canonical spelling of exactly
+/* Unpadded base64url, constant time, for texts below 128 characters. Decoding accepts the canonical spelling of exactly
  * raw_size bytes and nothing else; the text need not be NUL-terminated. Encoding writes a NUL. */
 bool lk_base64_decode(const char *text, size_t length, uint8_t *raw, size_t raw_size);
 void lk_base64_encode(const uint8_t *raw, size_t raw_size, char *text, size_t text_size);

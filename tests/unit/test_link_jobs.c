@@ -1,2 +1,254 @@
-#include "unit.h"
-int main(void) { return 0; }
+/* SPDX-License-Identifier: MIT
+ *
+ * What the link does for others in the background: each job ends exactly once, with the answer to that job and no other,
+ * whatever happens to the connection.
+ */
+#include "redis_model.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define TOUCHED "ttttttttttttttttttt1"
+#define REVOKED "rvvvvvvvvvvvvvvvvvv1"
+#define HELD "hvvvvvvvvvvvvvvvvvv1"
+
+static redis_model *up(void)
+{
+    redis_model *m = model_open("h?partitions=4&staleness_ms=60000", 1);
+    model_up(m);
+    m->scripts_known = true;
+    model_clear(m);
+    return m;
+}
+
+static const char *numbered(char text[LATCHKEY_SELECTOR_LENGTH + 1], unsigned i)
+{
+    snprintf(text, LATCHKEY_SELECTOR_LENGTH + 1, "job%017u", i);
+    return text;
+}
+
+static unsigned count(const redis_model *m, const char *part)
+{
+    unsigned n = 0;
+    for (const char *at = m->log; (at = strstr(at, part)); at += strlen(part)) n++;
+    return n;
+}
+
+static void test_a_touch_and_revocations(void **state)
+{
+    (void)state;
+    redis_model *m = up();
+    model_job(m, LK_JOB_TOUCH, 3, TOUCHED);
+    model_job(m, LK_JOB_REVOKE, 1, REVOKED);
+    model_job(m, LK_JOB_REVOKE, 2, HELD);
+    model_tick(m, 0);
+    model_run(m);
+    model_expect(m, "0 EVALSHA touch 1 lk:{3}:s:" TOUCHED " lk:{3}: " TOUCHED " ''\n",
+                 "0 EVALSHA revoke 1 lk:{1}:s:" REVOKED " lk:{1}: " REVOKED " (v...) 0\n",
+                 "0 EVALSHA revoke 1 lk:{2}:s:" HELD " lk:{2}: " HELD " (v...) 1\n", NULL);
+    model_expect(m, "= done " TOUCHED " 0\n", "= done " REVOKED " 0\n", "= done " HELD " 0\n", NULL);
+    assert_int_equal(count(m, "= done"), 3);
+    assert_int_equal(model_counted(m, LK_L2_WRITES), 3);
+    assert_int_equal(model_counted(m, LK_PURGES), 2); /* they come back through the subscription, as to everybody */
+    assert_int_equal(m->number[1], 1);
+    model_close(m);
+}
+
+static void test_nothing_is_started_before_it_is_up(void **state)
+{
+    (void)state;
+    redis_model *m = model_open("h?partitions=4", 1);
+    model_job(m, LK_JOB_TOUCH, 0, TOUCHED);
+    model_tick(m, 0);
+    model_connect(m);
+    model_tick(m, 0);
+    for (int i = 0; i < 2; i++) { /* hello, then the partitions' number */
+        model_serve(m, 0);
+        model_serve(m, 1);
+        model_tick(m, 0);
+        model_deliver(m, 0);
+        model_deliver(m, 1);
+    }
+    assert_int_equal(m->link.state, LK_LINK_SUBSCRIBING);
+    model_tick(m, 0);
+    assert_int_equal(m->job_count, 1);
+    model_run(m);
+    model_tick(m, 0);
+    assert_int_equal(m->job_count, 0);
+    model_close(m);
+}
+
+static void test_a_script_that_is_not_known_is_sent_whole(void **state)
+{
+    (void)state;
+    redis_model *m = up();
+    m->scripts_known = false; /* SCRIPT FLUSH, a restart */
+    model_job(m, LK_JOB_REVOKE, 1, REVOKED);
+    model_tick(m, 0);
+    model_run(m);
+    model_expect(m, "0 EVALSHA revoke 1 lk:{1}:s:" REVOKED, "0 EVAL revoke 1 lk:{1}:s:" REVOKED " lk:{1}: " REVOKED
+                 " (v...) 0\n", "= done " REVOKED " 0\n", NULL);
+    assert_int_equal(m->number[1], 1);
+    assert_int_equal(count(m, "= done"), 1);
+    assert_false(model_saw(m, "trouble"));
+    model_close(m);
+}
+
+static void test_errors_are_told(void **state)
+{
+    (void)state;
+    const struct {
+        const char *answer, *done, *trouble;
+    } rows[] = {
+        {"-OOM command not allowed\r\n", "= done " REVOKED " -3\n", "= trouble -3\n"},
+        {"-WRONGTYPE Operation\r\n", "= done " REVOKED " -4\n", "= trouble -4\n"},
+        {"-LKCORRUPT the record\r\n", "= done " REVOKED " -4\n", "= trouble -4\n"},
+        {"-NOPERM this user\r\n", "= done " REVOKED " -6\n", "= trouble -6\n"},
+        {"-ERR whatever\r\n", "= done " REVOKED " -3\n", "= trouble -3\n"},
+    };
+    for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
+        redis_model *m = up();
+        m->command = "EVALSHA";
+        m->answer = rows[i].answer;
+        model_job(m, LK_JOB_REVOKE, 1, REVOKED);
+        model_tick(m, 0);
+        model_run(m);
+        model_expect(m, rows[i].trouble, rows[i].done, NULL);
+        assert_int_equal(model_counted(m, LK_L2_ERRORS), 1);
+        assert_int_equal(m->link.state, LK_LINK_UP);
+        m->command = NULL;
+        model_clear(m);
+        model_job(m, LK_JOB_TOUCH, 1, TOUCHED); /* the place is free again */
+        model_tick(m, 0);
+        model_run(m);
+        assert_int_equal(count(m, "= done " TOUCHED " 0\n"), 1);
+        model_close(m);
+    }
+}
+
+/* A server that says NOSCRIPT to the script itself must not be asked for ever. */
+static void test_noscript_to_the_whole_script_ends(void **state)
+{
+    (void)state;
+    redis_model *m = up();
+    m->scripts_known = false;
+    m->command = "EVAL";
+    m->answer = "-NOSCRIPT no\r\n";
+    model_job(m, LK_JOB_REVOKE, 1, REVOKED);
+    model_tick(m, 0);
+    for (int i = 0; i < 20; i++) {
+        model_serve(m, 0);
+        model_deliver(m, 0);
+    }
+    assert_true(model_saw(m, "= done " REVOKED " -"));
+    model_close(m);
+}
+
+static void test_at_most_so_many_are_under_way(void **state)
+{
+    (void)state;
+    redis_model *m = up();
+    char name[LATCHKEY_SELECTOR_LENGTH + 1];
+    for (unsigned i = 0; i < LK_LINK_JOBS + 10; i++) model_job(m, LK_JOB_TOUCH, 0, numbered(name, i));
+    model_tick(m, 0);
+    assert_int_equal(m->job_count, 10);
+    model_tick(m, 1);
+    assert_int_equal(m->job_count, 10);
+    model_serve(m, 0);
+    assert_int_equal(count(m, "0 EVALSHA touch"), LK_LINK_JOBS);
+    model_deliver(m, 0);
+    assert_int_equal(count(m, "= done"), LK_LINK_JOBS);
+    model_tick(m, 0);
+    assert_int_equal(m->job_count, 0);
+    model_run(m);
+    for (unsigned i = 0; i < LK_LINK_JOBS + 10; i++) {
+        char done[64];
+        snprintf(done, sizeof done, "= done %s 0\n", numbered(name, i));
+        assert_int_equal(count(m, done), 1);
+    }
+    model_close(m);
+}
+
+static void test_all_under_way_end_with_the_connection(void **state)
+{
+    (void)state;
+    for (int when = 0; when < 3; when++) {
+        redis_model *m = up();
+        char name[LATCHKEY_SELECTOR_LENGTH + 1];
+        for (unsigned i = 0; i < 5; i++) model_job(m, i % 2 ? LK_JOB_TOUCH : LK_JOB_REVOKE, 0, numbered(name, i));
+        model_tick(m, 0);
+        if (when > 0) model_serve(m, 0); /* Redis did it, and nobody will ever know */
+        if (when > 1) {                  /* one is answered before the end */
+            m->byte_by_byte = true;
+            m->side[0].used = 4;
+            model_deliver(m, 0);
+        }
+        lk_link_lost(&m->link, model_ms(m), LATCHKEY_UNAVAILABLE, "cut");
+        assert_int_equal(count(m, "= done"), 5);
+        for (unsigned i = 0; i < 5; i++) {
+            char done[64];
+            snprintf(done, sizeof done, "= done %s %s\n", numbered(name, i), when > 1 && !i ? "0" : "-3");
+            assert_int_equal(count(m, done), 1);
+        }
+        model_clear(m);
+        model_up(m); /* and their late answers are nobody's */
+        assert_int_equal(count(m, "= done"), 0);
+        for (int i = 0; i < LK_LINK_JOBS; i++) assert_int_equal(m->link.job[i].kind, LK_JOB_NONE);
+        model_close(m);
+    }
+}
+
+/* Jobs' answers and beats' answers come down one connection, in the order of the questions (guarantee I). */
+static void test_answers_find_their_jobs_among_beats(void **state)
+{
+    (void)state;
+    unit_random r = unit_random_new(1);
+    redis_model *m = model_open("h?partitions=4&staleness_ms=100", 1);
+    model_up(m);
+    model_clear(m);
+    char name[LATCHKEY_SELECTOR_LENGTH + 1], done[64];
+    unsigned given = 0, leases = m->leases;
+    for (uint64_t i = unit_rounds(3000); i; i--) {
+        for (uint64_t n = unit_below(&r, 3); n && m->job_count < 20; n--) {
+            bool touch = unit_chance(&r, 50);
+            model_job(m, touch ? LK_JOB_TOUCH : LK_JOB_REVOKE, given % 4, numbered(name, given));
+            given++;
+        }
+        if (unit_chance(&r, 10)) m->scripts_known = false;
+        model_tick(m, (int64_t)unit_below(&r, 30));
+        if (unit_chance(&r, 70)) model_serve(m, 0);
+        model_deliver(m, (int)unit_below(&r, 2));
+        if (i % 64 == 1) {
+            for (int k = 0; k < 3; k++) {
+                model_run(m);
+                model_tick(m, 0);
+            }
+            model_run(m);
+            assert_int_equal(m->link.state, LK_LINK_UP);
+            for (unsigned k = 0; k < given; k++) {
+                snprintf(done, sizeof done, "= done %s 0\n", numbered(name, k));
+                assert_int_equal(count(m, done), 1);
+            }
+            given = 0;
+            model_clear(m);
+        }
+    }
+    assert_true(m->leases > leases);
+    assert_false(model_saw(m, "trouble"));
+    model_close(m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_touch_and_revocations),
+        cmocka_unit_test(test_nothing_is_started_before_it_is_up),
+        cmocka_unit_test(test_a_script_that_is_not_known_is_sent_whole),
+        cmocka_unit_test(test_errors_are_told),
+        cmocka_unit_test(test_noscript_to_the_whole_script_ends),
+        cmocka_unit_test(test_at_most_so_many_are_under_way),
+        cmocka_unit_test(test_all_under_way_end_with_the_connection),
+        cmocka_unit_test(test_answers_find_their_jobs_among_beats),
+    };
+    return cmocka_run_group_tests_name("link_jobs", tests, unit_setup, NULL);
+}
