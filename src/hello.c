@@ -7,6 +7,56 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* ------------------------------------------------------------------------------------------------ errors -- */
+
+static const struct {
+    const char *start;
+    int status;
+    const char *text;
+} errors[] = {
+    {"NOAUTH", LATCHKEY_CONFIG, "Redis wants a password (-NOAUTH): put user:password@ in the URL"},
+    {"WRONGPASS", LATCHKEY_CONFIG, "Redis refuses the user or password (-WRONGPASS)"},
+    {"NOPERM", LATCHKEY_CONFIG, "the Redis user may not do this (-NOPERM): see the ACL line in README.md"},
+    {"WRONGTYPE", LATCHKEY_CORRUPT, "a key has the wrong type (-WRONGTYPE): something else writes under our prefix"},
+    {"LKCORRUPT", LATCHKEY_CORRUPT, "a session's record in Redis is damaged"},
+    {"OOM", LATCHKEY_UNAVAILABLE, "Redis is full (-OOM): raise maxmemory, or see what fills it"},
+    {"MISCONF", LATCHKEY_UNAVAILABLE, "Redis cannot write its disk and refuses writes (-MISCONF): see its log"},
+    {"READONLY", LATCHKEY_UNAVAILABLE, "the server became a replica (-READONLY)"},
+    {"LOADING", LATCHKEY_UNAVAILABLE, "Redis is loading its data set (-LOADING)"},
+    {"MASTERDOWN", LATCHKEY_UNAVAILABLE, "the server is a replica without its primary (-MASTERDOWN)"},
+    {"NOREPLICAS", LATCHKEY_UNAVAILABLE, "too few replicas (-NOREPLICAS): see min-replicas-to-write"},
+    {"BUSY", LATCHKEY_UNAVAILABLE, "Redis is busy running somebody's script (-BUSY)"},
+    {"MOVED", LATCHKEY_UNAVAILABLE, "the server became part of a cluster (-MOVED)"},
+    {"ASK", LATCHKEY_UNAVAILABLE, "the server became part of a cluster (-ASK)"},
+    {"max number of clients", LATCHKEY_UNAVAILABLE, "Redis takes no more connections: raise its maxclients"},
+    {"CLUSTERDOWN", LATCHKEY_UNAVAILABLE, "the cluster is down (-CLUSTERDOWN)"},
+};
+
+/* 0, or the status of an error that is in the table, and the table's words. */
+static int known_error(const lk_reply *reply, char *text, size_t text_size)
+{
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+        /* An error raised inside a script may come with the script's place in front, depending on the version. */
+        const char *at = strstr(reply->text, errors[i].start);
+        if (!at || (at != reply->text && at[-1] != ' ' && at[-1] != '-')) continue;
+        snprintf(text, text_size, "%s", errors[i].text);
+        return errors[i].status;
+    }
+    return 0;
+}
+
+int lk_error_status(const lk_reply *reply, char *text, size_t text_size)
+{
+    int status = known_error(reply, text, text_size);
+    if (status) return status;
+    snprintf(text, text_size, "Redis answers: %.100s", reply->text);
+    for (char *c = text; *c; c++)
+        if (*c < ' ' || *c > '~') *c = '?';
+    return LATCHKEY_UNAVAILABLE;
+}
+
+/* ------------------------------------------------------------------------------------------------- hello -- */
+
 enum { AUTH, SELECT, SERVER, REPLICATION };
 
 bool lk_hello_send(lk_hello *hello, const lk_config *config, lk_conn *conn)
@@ -93,10 +143,10 @@ bool lk_hello_take(lk_hello *hello, const lk_reply *reply)
     if (hello->answers) hello->answers--;
     if (which == AUTH && reply->type == LK_REPLY_ERROR) {
         /* Not the server's words: something that is nearly Redis may repeat the password in them. */
-        bool loading = strncmp(reply->text, "LOADING", 7) == 0;
-        fail(hello, loading ? LATCHKEY_UNAVAILABLE : LATCHKEY_CONFIG,
-             loading ? "Redis is loading its data set (-LOADING)"
-                     : "Redis refuses the user or password (AUTH failed): check the URL or password_file");
+        if (known_error(reply, text, sizeof text) == LATCHKEY_UNAVAILABLE) fail(hello, LATCHKEY_UNAVAILABLE, text);
+        else
+            fail(hello, LATCHKEY_CONFIG,
+                 "Redis refuses the user or password (AUTH failed): check the URL or password_file");
     } else if (reply->type == LK_REPLY_ERROR) {
         int status = lk_error_status(reply, text, sizeof text);
         if (which == SELECT && status == LATCHKEY_UNAVAILABLE && strstr(reply->text, "index")) {
@@ -107,43 +157,4 @@ bool lk_hello_take(lk_hello *hello, const lk_reply *reply)
     } else if (which == SERVER) take_server(hello, reply);
     else if (which == REPLICATION) take_replication(hello, reply);
     return hello->status || !hello->answers;
-}
-
-/* ------------------------------------------------------------------------------------------------ errors -- */
-
-static const struct {
-    const char *start;
-    int status;
-    const char *text;
-} errors[] = {
-    {"NOAUTH", LATCHKEY_CONFIG, "Redis wants a password (-NOAUTH): put user:password@ in the URL"},
-    {"WRONGPASS", LATCHKEY_CONFIG, "Redis refuses the user or password (-WRONGPASS)"},
-    {"NOPERM", LATCHKEY_CONFIG, "the Redis user may not do this (-NOPERM): see the ACL line in README.md"},
-    {"WRONGTYPE", LATCHKEY_CORRUPT, "a key has the wrong type (-WRONGTYPE): something else writes under our prefix"},
-    {"LKCORRUPT", LATCHKEY_CORRUPT, "a session's record in Redis is damaged"},
-    {"OOM", LATCHKEY_UNAVAILABLE, "Redis is full (-OOM): raise maxmemory, or see what fills it"},
-    {"MISCONF", LATCHKEY_UNAVAILABLE, "Redis cannot write its disk and refuses writes (-MISCONF): see its log"},
-    {"READONLY", LATCHKEY_UNAVAILABLE, "the server became a replica (-READONLY)"},
-    {"LOADING", LATCHKEY_UNAVAILABLE, "Redis is loading its data set (-LOADING)"},
-    {"MASTERDOWN", LATCHKEY_UNAVAILABLE, "the server is a replica without its primary (-MASTERDOWN)"},
-    {"NOREPLICAS", LATCHKEY_UNAVAILABLE, "too few replicas (-NOREPLICAS): see min-replicas-to-write"},
-    {"BUSY", LATCHKEY_UNAVAILABLE, "Redis is busy running somebody's script (-BUSY)"},
-    {"MOVED", LATCHKEY_UNAVAILABLE, "the server became part of a cluster (-MOVED)"},
-    {"ASK", LATCHKEY_UNAVAILABLE, "the server became part of a cluster (-ASK)"},
-    {"CLUSTERDOWN", LATCHKEY_UNAVAILABLE, "the cluster is down (-CLUSTERDOWN)"},
-};
-
-int lk_error_status(const lk_reply *reply, char *text, size_t text_size)
-{
-    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
-        /* An error raised inside a script may come with the script's place in front, depending on the version. */
-        const char *at = strstr(reply->text, errors[i].start);
-        if (!at || (at != reply->text && at[-1] != ' ' && at[-1] != '-')) continue;
-        snprintf(text, text_size, "%s", errors[i].text);
-        return errors[i].status;
-    }
-    snprintf(text, text_size, "Redis answers: %.100s", reply->text);
-    for (char *c = text; *c; c++)
-        if (*c < ' ' || *c > '~') *c = '?';
-    return LATCHKEY_UNAVAILABLE;
 }

@@ -157,7 +157,8 @@ static void take_partitions(lk_link *link, const lk_reply *reply, int64_t now_ms
     if (reply->type == LK_REPLY_ERROR) {
         int status = lk_error_status(reply, text, sizeof text);
         lk_link_lost(link, now_ms, status == LATCHKEY_CORRUPT ? LATCHKEY_CONFIG : status, text);
-    } else if (reply->type != LK_REPLY_STRING) {
+    } else if (reply->type != LK_REPLY_STRING || !reply->size ||
+               strspn(reply->text, "0123456789") != reply->size) { /* nothing there, or nothing of ours */
         lk_link_lost(link, now_ms, link->setup_status, link->setup_error);
     } else if (atoll(reply->text) != link->config->partitions) {
         snprintf(text, sizeof text, "partitions=%lld, but Redis holds sessions in %.20s partitions: use that number",
@@ -238,9 +239,12 @@ static void complete_beat(lk_link *link)
             link->applied[p] = link->counted[p];
         }
     }
+    /* The first beat takes the numbers as they are, so a message lost before it would not be missed: what was read
+     * meanwhile may not be kept either. L1 is empty as it is; this voids the tickets. */
+    if (link->baseline) link->host.empty(link->host.context);
+    else if (!whole) empty(link);
     link->baseline = false;
     link->failures = 0;
-    if (!whole) empty(link);
     lk_count(link->counters, LK_BEATS, 1);
     int64_t sent_ms = link->beat.sent_ms;
     link->beat.out = false;
@@ -272,8 +276,9 @@ static void take_numbers(lk_link *link, const lk_reply *reply, int64_t now_ms)
 {
     if (reply->type != LK_REPLY_ARRAY || reply->size != (size_t)link->config->partitions) {
         char text[160] = "Redis does not answer MGET as expected";
-        if (reply->type == LK_REPLY_ERROR) lk_error_status(reply, text, sizeof text);
-        lk_link_lost(link, now_ms, LATCHKEY_UNAVAILABLE, text);
+        int status = LATCHKEY_UNAVAILABLE;
+        if (reply->type == LK_REPLY_ERROR) status = lk_error_status(reply, text, sizeof text);
+        lk_link_lost(link, now_ms, status, text);
         return;
     }
     bool backwards = false;
@@ -319,14 +324,14 @@ static void take_published(lk_link *link, const lk_reply *reply, int64_t now_ms)
 
 /* -------------------------------------------------------------------------------------------------- jobs -- */
 
-static bool send_job(lk_link *link, unsigned place, bool whole_script)
+static bool send_job(lk_link *link, unsigned place)
 {
     const lk_job *job = &link->job[place];
     const lk_script *script = &lk_scripts[job->kind == LK_JOB_TOUCH ? LK_SCRIPT_TOUCH : LK_SCRIPT_REVOKE];
     char base[LK_BASE_SIZE], key[LK_KEY_SIZE];
     lk_key_base(base, link->config->prefix, job->of.partition);
     lk_key_session(key, link->config->prefix, job->of.partition, job->of.selector);
-    bool revoke = job->kind == LK_JOB_REVOKE;
+    bool revoke = job->kind == LK_JOB_REVOKE, whole_script = job->whole_script;
     lk_span words[] = {lk_word(whole_script ? "EVAL" : "EVALSHA"),
                        whole_script ? (lk_span){script->text, script->size} : lk_word(script->sha),
                        lk_word("1"),
@@ -344,7 +349,7 @@ static void start_jobs(lk_link *link, int64_t now_ms)
     for (unsigned i = 0; i < LK_LINK_JOBS && link->state == LK_LINK_UP; i++) {
         if (link->job[i].kind) continue;
         if (!link->host.next_job(link->host.context, now_ms, &link->job[i])) return;
-        if (!send_job(link, i, false)) no_memory(link, now_ms);
+        if (!send_job(link, i)) no_memory(link, now_ms);
     }
 }
 
@@ -352,8 +357,9 @@ static void take_job(lk_link *link, unsigned place, const lk_reply *reply, int64
 {
     lk_job *job = &link->job[place];
     int status = LATCHKEY_OK;
-    if (reply->type == LK_REPLY_ERROR && strncmp(reply->text, "NOSCRIPT", 8) == 0) {
-        if (!send_job(link, place, true)) no_memory(link, now_ms);
+    if (reply->type == LK_REPLY_ERROR && strncmp(reply->text, "NOSCRIPT", 8) == 0 && !job->whole_script) {
+        job->whole_script = true;
+        if (!send_job(link, place)) no_memory(link, now_ms);
         return;
     }
     if (reply->type == LK_REPLY_ERROR) {
@@ -474,7 +480,8 @@ void lk_link_fed(lk_link *link, int which, int64_t now_us)
     }
     if (got >= 0 || link->state <= LK_LINK_CONNECTING) return;
     char text[160];
-    snprintf(text, sizeof text, "the server is not usable: %s", lk_resp_error(link->conn[which].resp));
+    const char *why = lk_resp_error(link->conn[which].resp);
+    snprintf(text, sizeof text, "the server is not usable: %s", *why ? why : "it answers more than it was asked");
     /* What never spoke RESP is not Redis; what stops to, is broken. */
     lk_link_lost(link, now_ms, link->state == LK_LINK_HELLO ? LATCHKEY_CONFIG : LATCHKEY_UNAVAILABLE, text);
 }

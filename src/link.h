@@ -29,6 +29,7 @@ enum { LK_LINK_JOBS = 64 };
 typedef struct lk_job {
     enum { LK_JOB_NONE, LK_JOB_TOUCH, LK_JOB_REVOKE } kind;
     lk_pending_item of; /* of a touch: partition and selector alone */
+    bool whole_script;  /* Redis did not know it by its SHA-1: the link's own note */
 } lk_job;
 
 /* The other side: called from the link's functions, in the thread that calls those. */

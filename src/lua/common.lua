@@ -36,24 +36,26 @@ local function live_until(key, ms, now)
   if redis.call('PTTL', key) < ms - now then redis.call('PEXPIREAT', key, string.format('%.0f', ms)) end
 end
 
-local function forget_dead(activity, selectors)
-  for _, one in ipairs(selectors) do
-    if redis.call('EXISTS', base .. 's:' .. one) == 0 then redis.call('ZREM', activity, one) end
-  end
-end
-
--- Puts the session into the user's index (by expiry) and the partition's (by activity), and trims both: neither holds
--- the dead for long, nor outlives its last session. Each write of the index of activity looks at its two oldest, and at
--- two at random, since an old session that is alive would hide the dead behind it.
+-- Puts the session into the user's index (by expiry) and the partition's (by activity). Neither outlives its last
+-- session, and neither holds the dead for long: the user's is trimmed here, the partition's by forget_dead.
 local function index(user, now, expiry)
   local u, a = base .. 'u:' .. user, base .. 'a'
   redis.call('ZADD', u, string.format('%.0f', expiry), selector)
   redis.call('ZREMRANGEBYSCORE', u, '-inf', string.format('%.0f', now))
   live_until(u, expiry, now)
   redis.call('ZADD', a, string.format('%.0f', now), selector)
-  forget_dead(a, redis.call('ZRANGE', a, 0, 1))
-  forget_dead(a, redis.call('ZRANDMEMBER', a, 2))
   live_until(a, expiry, now)
+end
+
+-- Who comes looks at four who came before: the two oldest, and two at random, since an old session that is alive would
+-- hide the dead behind it. So the dead do not pile up: more leave than come.
+local function forget_dead()
+  local a = base .. 'a'
+  for _, list in ipairs({redis.call('ZRANGE', a, 0, 1), redis.call('ZRANDMEMBER', a, 2)}) do
+    for _, one in ipairs(list) do
+      if redis.call('EXISTS', base .. 's:' .. one) == 0 then redis.call('ZREM', a, one) end
+    end
+  end
 end
 
 -- Counts, logs and publishes that L1 everywhere must forget this selector. Call it right after the write that it tells

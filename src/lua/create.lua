@@ -28,4 +28,5 @@ if most > 0 and excess > 0 then
   end
 end
 index(user, now, expiry)
+forget_dead()
 return redis.status_reply('OK')
