@@ -157,9 +157,11 @@ static void take_partitions(lk_link *link, const lk_reply *reply, int64_t now_ms
     if (reply->type == LK_REPLY_ERROR) {
         int status = lk_error_status(reply, text, sizeof text);
         lk_link_lost(link, now_ms, status == LATCHKEY_CORRUPT ? LATCHKEY_CONFIG : status, text);
-    } else if (reply->type != LK_REPLY_STRING || !reply->size ||
-               strspn(reply->text, "0123456789") != reply->size) { /* nothing there, or nothing of ours */
+    } else if (reply->type != LK_REPLY_STRING) {
         lk_link_lost(link, now_ms, link->setup_status, link->setup_error);
+    } else if (!reply->size || strspn(reply->text, "0123456789") != reply->size) {
+        lk_link_lost(link, now_ms, LATCHKEY_CONFIG,
+                     "the number of partitions in Redis is none: something else writes under our prefix");
     } else if (atoll(reply->text) != link->config->partitions) {
         snprintf(text, sizeof text, "partitions=%lld, but Redis holds sessions in %.20s partitions: use that number",
                  (long long)link->config->partitions, reply->text);
