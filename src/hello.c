@@ -28,7 +28,8 @@ static const struct {
     {"BUSY", LATCHKEY_UNAVAILABLE, "Redis is busy running somebody's script (-BUSY)"},
     {"MOVED", LATCHKEY_UNAVAILABLE, "the server became part of a cluster (-MOVED)"},
     {"ASK", LATCHKEY_UNAVAILABLE, "the server became part of a cluster (-ASK)"},
-    {"max number of clients", LATCHKEY_UNAVAILABLE, "Redis takes no more connections: raise its maxclients"},
+    {"max number of clients", LATCHKEY_UNAVAILABLE,
+     "Redis takes no more connections (max number of clients reached): raise maxclients"},
     {"CLUSTERDOWN", LATCHKEY_UNAVAILABLE, "the cluster is down (-CLUSTERDOWN)"},
 };
 

@@ -10,7 +10,7 @@
 typedef struct judge {
     const results *r;
     goal *goals;
-    int count, ours, ideal;
+    int count, ours, ideal, hashing;
 } judge;
 
 static void say(judge *j, double value, bool at_most, double limit, const char *format, ...)
@@ -50,9 +50,12 @@ static void judge_place(judge *j, const options *o, int size, int d)
     const char *where = distribution_names[d];
     size_t entries = o->sizes[size];
     double latency = ns(j, size, d, LATENCY, j->ours), throughput = ns(j, size, d, THROUGHPUT, j->ours);
-    say(j, latency / ns(j, size, d, LATENCY, j->ideal), true, 1.2, "%zu %s: latency over the ideal's", entries, where);
-    say(j, throughput / ns(j, size, d, THROUGHPUT, j->ideal), true, 1.4, "%zu %s: throughput over the ideal's", entries,
-        where);
+    say(j, latency / ns(j, size, d, LATENCY, j->ideal), true, 1.2,
+        "%zu %s: latency over the ideal's (the hashing ideal's: %.2f)", entries, where,
+        latency / ns(j, size, d, LATENCY, j->hashing));
+    say(j, throughput / ns(j, size, d, THROUGHPUT, j->ideal), true, 1.4,
+        "%zu %s: throughput over the ideal's (the hashing ideal's: %.2f)", entries, where,
+        throughput / ns(j, size, d, THROUGHPUT, j->hashing));
     for (size_t i = 0; i < sizeof beside_peers / sizeof *beside_peers; i++) {
         int mode = beside_peers[i], best = best_peer(j, size, d, mode);
         say(j, ns(j, size, d, mode, best) / ns(j, size, d, mode, j->ours), false, entries <= 1000 ? 1.25 : 1.7,
@@ -64,8 +67,8 @@ static void judge_place(judge *j, const options *o, int size, int d)
     say(j, ns(j, size, d, BESIDE_CHURN, j->ours) / ns(j, size, d, ALONE, j->ours), true, 1.1,
         "%zu %s: beside a writer of 1%% over alone", entries, where);
     if (size == SIZES - 1)
-        say(j, throughput / ns(j, size, d, BATCHED, j->ours), false, 2, "%zu %s: a batch of %d over single calls", entries,
-            where, BATCH);
+        say(j, throughput / ns(j, size, d, BATCHED, j->ours), false, 2, "%zu %s: a batch of %d over single calls",
+            entries, where, BATCH);
 }
 
 static void judge_eviction(judge *j)
@@ -84,7 +87,11 @@ static void judge_eviction(judge *j)
 
 int goals_judge(const options *o, const results *r, goal goals[GOALS_MAX])
 {
-    judge j = {.r = r, .goals = goals, .ours = peer_find("latchkey"), .ideal = peer_find("ideal")};
+    judge j = {.r = r,
+               .goals = goals,
+               .ours = peer_find("latchkey"),
+               .ideal = peer_find("ideal"),
+               .hashing = peer_find("ideal, hashing")};
     for (int size = 0; size < SIZES; size++)
         for (int d = 0; d < DISTRIBUTIONS; d++) judge_place(&j, o, size, d);
     for (int size = 0; size < SIZES; size++) {

@@ -26,14 +26,14 @@ enum distribution { UNIFORM, ZIPF, DISTRIBUTIONS };
 
 /* Before WRITERS nobody writes, and every lookup must hit. */
 enum mode {
-    LATENCY,       /* a lookup cannot begin before the one before it has ended */
-    THROUGHPUT,    /* back to back */
-    TWO_READERS,   /* back to back, in two threads; nanoseconds for each */
-    BATCHED,       /* back to back in calls of BATCH, by those who can */
-    WRITERS,       /* from here on: */
+    LATENCY,         /* a lookup cannot begin before the one before it has ended */
+    THROUGHPUT,      /* back to back */
+    TWO_READERS,     /* back to back, in two threads; nanoseconds for each */
+    BATCHED,         /* back to back in calls of BATCH, by those who can */
+    WRITERS,         /* from here on: */
     ALONE = WRITERS, /* throughput again, in turn with the two that follow */
-    BESIDE_CHURN,  /* beside a writer that replaces a session for every 100 lookups */
-    BESIDE_WRITER, /* beside a writer that never pauses */
+    BESIDE_CHURN,    /* beside a writer that replaces a session for every 100 lookups */
+    BESIDE_WRITER,   /* beside a writer that never pauses */
     MODES
 };
 extern const char *const mode_names[MODES], *const distribution_names[DISTRIBUTIONS];
@@ -76,8 +76,8 @@ void stream_close(stream *s);
 static inline uint64_t fold(const latchkey_entry *entry)
 {
     const volatile uint64_t *word = (const volatile uint64_t *)(const volatile void *)entry;
-    return word[0] ^ word[1] ^ word[2] ^ word[3] ^ word[4] ^ word[5] ^ word[6] ^ word[7] ^ word[8] ^ word[9] ^ word[10] ^
-           word[11] ^ word[12] ^ word[13] ^ word[14];
+    return word[0] ^ word[1] ^ word[2] ^ word[3] ^ word[4] ^ word[5] ^ word[6] ^ word[7] ^ word[8] ^ word[9] ^
+           word[10] ^ word[11] ^ word[12] ^ word[13] ^ word[14];
 }
 _Static_assert(sizeof(latchkey_entry) == 15 * 8, "fold is written out for 15 words");
 
@@ -114,10 +114,10 @@ extern const double exponents[EXPONENTS];
 typedef struct results {
     cell ns[SIZES][DISTRIBUTIONS][MODES][PEERS_MAX];
     cell yard[SIZES][YARDSTICKS];
-    double bytes[SIZES][PEERS_MAX];   /* an entry */
-    double refused[SIZES];            /* of what latchkey was given at full capacity: the part that it does not hold */
-    double missed[SIZES][PEERS_MAX];  /* the part of lookups beside a writer */
-    char unsound[160];                /* the first check that failed, "" if none */
+    double bytes[SIZES][PEERS_MAX];  /* an entry */
+    double refused[SIZES];           /* of what latchkey was given at full capacity: the part that it does not hold */
+    double missed[SIZES][PEERS_MAX]; /* the part of lookups beside a writer */
+    char unsound[160];               /* the first check that failed, "" if none */
     uint64_t lookups;
     double hit_ratio[TRACES][EXPONENTS][POLICIES];
     size_t evict_sessions, evict_capacity, evict_requests;

@@ -11,9 +11,9 @@
 extern const peer peer_ideal, peer_ideal_hashed, peer_tbb, peer_urcu_qsbr, peer_urcu_memb, peer_ck_ht, peer_ck_hs,
     peer_glib, peer_std_shared, peer_std_mutexes, peer_lmdb, peer_boost, peer_phmap, peer_cuckoo;
 
-const peer *const peers[] = {&peer_ideal,      &peer_ideal_hashed, &peer_latchkey, &peer_tbb,         &peer_urcu_qsbr,
-                             &peer_urcu_memb,  &peer_ck_ht,        &peer_ck_hs,    &peer_glib,        &peer_std_shared,
-                             &peer_std_mutexes, &peer_lmdb,        &peer_boost,    &peer_phmap,       &peer_cuckoo};
+const peer *const peers[] = {&peer_ideal,       &peer_ideal_hashed, &peer_latchkey, &peer_tbb,   &peer_urcu_qsbr,
+                             &peer_urcu_memb,   &peer_ck_ht,        &peer_ck_hs,    &peer_glib,  &peer_std_shared,
+                             &peer_std_mutexes, &peer_lmdb,         &peer_boost,    &peer_phmap, &peer_cuckoo};
 const int peer_count = sizeof peers / sizeof *peers;
 
 const char *const mode_names[MODES] = {"latency",     "throughput",   "two readers",  "batch",
@@ -70,7 +70,8 @@ static double number(const char *text, double least, double most)
 {
     char *end;
     double value = strtod(text, &end);
-    if (end == text || *end || value < least || value > most) bench_die("%s is not a number from %g to %g", text, least, most);
+    if (end == text || *end || value < least || value > most)
+        bench_die("%s is not a number from %g to %g", text, least, most);
     return value;
 }
 
@@ -93,9 +94,10 @@ static void make_brief(options *o)
 
 static options read_options(int argc, char **argv)
 {
-    static const struct option known[] = {{"json", 1, NULL, 'j'},    {"markdown", 1, NULL, 'm'}, {"repeats", 1, NULL, 'r'},
-                                          {"cell-ms", 1, NULL, 'c'}, {"sizes", 1, NULL, 's'},    {"contenders", 1, NULL, 'p'},
-                                          {"short", 0, NULL, 'b'},   {"help", 0, NULL, 'h'},     {0}};
+    static const struct option known[] = {
+        {"json", 1, NULL, 'j'},    {"markdown", 1, NULL, 'm'}, {"repeats", 1, NULL, 'r'},
+        {"cell-ms", 1, NULL, 'c'}, {"sizes", 1, NULL, 's'},    {"contenders", 1, NULL, 'p'},
+        {"short", 0, NULL, 'b'},   {"help", 0, NULL, 'h'},     {0}};
     options o = {.sizes = {1000, 100000, 1000000}, .repeats = 5, .cell_s = 0.025};
     memset(o.chosen, 1, sizeof o.chosen);
     for (int which; (which = getopt_long(argc, argv, "", known, NULL)) != -1;) switch (which) {

@@ -27,7 +27,7 @@ typedef struct lane {
     pthread_barrier_t *begin;
     size_t at; /* in the stream */
     uint64_t sum, expected, lookups, missed;
-    bench_histogram *chunks; /* how long they took */
+    bench_histogram *chunks;                /* how long they took */
     _Alignas(64) _Atomic uint64_t progress; /* lookups so far, for the writer that paces itself by them; relaxed */
 } lane;
 
@@ -200,7 +200,8 @@ measured measure(const peer *p, void *map, const world *w, const stream *s, enum
     static size_t next; /* each measurement takes another part of the stream */
     static bench_histogram chunks;
     bench_histogram_clear(&chunks);
-    lane l = {.peer = p, .map = map, .stream = s, .mode = mode, .seconds = seconds, .at = next % s->count, .chunks = &chunks};
+    lane l = {
+        .peer = p, .map = map, .stream = s, .mode = mode, .seconds = seconds, .at = next % s->count, .chunks = &chunks};
     next += 37 * CHUNK;
     if (mode == TWO_READERS) return two_readers(&l);
     if (mode != BESIDE_CHURN && mode != BESIDE_WRITER) {

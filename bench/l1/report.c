@@ -18,16 +18,16 @@ static void number(FILE *file, double value)
 static void spread(FILE *file, const cell *c)
 {
     if (!c->count) fputs(" - |", file);
-    else if (cell_median(c) < 10)
-        fprintf(file, " %.1f (%.1f..%.1f) |", cell_median(c), cell_least(c), cell_most(c));
+    else if (cell_median(c) < 10) fprintf(file, " %.1f (%.1f..%.1f) |", cell_median(c), cell_least(c), cell_most(c));
     else fprintf(file, " %.0f (%.0f..%.0f) |", cell_median(c), cell_least(c), cell_most(c));
 }
 
 static void modes_table(FILE *file, const options *o, const results *r, int size, int d)
 {
-    fprintf(file, "\n### %zu entries, %s\n\n| nanoseconds a lookup | latency | throughput | two readers, each | batch of %d "
-                  "| alone again | beside a writer of 1%% | beside a writer | bytes/entry |\n"
-                  "|---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+    fprintf(file,
+            "\n### %zu entries, %s\n\n| nanoseconds a lookup | latency | throughput | two readers, each | batch of %d "
+            "| alone again | beside a writer of 1%% | beside a writer | bytes/entry |\n"
+            "|---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
             o->sizes[size], distribution_names[d], BATCH);
     for (int i = 0; i < peer_count; i++) {
         if (!r->ns[size][d][THROUGHPUT][i].count) continue;
@@ -66,8 +66,10 @@ static void eviction_table(FILE *file, const results *r)
 
 static void memory_table(FILE *file, const results *r)
 {
-    fprintf(file, "\n### Memory\n\n| sessions | L1, all in | an entry | the full record in the process | in Redis, one string "
-                  "| in Redis, latchkey's hash | L1 is smaller |\n|---:|---:|---:|---:|---:|---:|---:|\n");
+    fprintf(
+        file,
+        "\n### Memory\n\n| sessions | L1, all in | an entry | the full record in the process | in Redis, one string "
+        "| in Redis, latchkey's hash | L1 is smaller |\n|---:|---:|---:|---:|---:|---:|---:|\n");
     for (int i = 0; i < MEMORY_ROWS; i++) {
         double sessions = (double)r->memory[i].sessions, l1 = r->memory[i].l1_bytes;
         fprintf(file, "| %.0f | %.2f MB | %.0f B | %.1f MB | %.1f MB | %.1f MB | %.1f times |\n", sessions, l1 / 1e6,
@@ -101,10 +103,12 @@ void report_markdown(FILE *file, const options *o, const results *r)
 {
     struct utsname kernel;
     uname(&kernel);
-    fprintf(file, "Medians of %d interleaved repeats, (least..most). Linux %s, %s; the machine in full stands in the JSON.\n",
+    fprintf(file,
+            "Medians of %d interleaved repeats, (least..most). Linux %s, %s; the machine in full stands in the JSON.\n",
             o->repeats, kernel.release, kernel.machine);
     for (int i = 0; i < peer_count; i++) {
-        if (peers[i]->missing) fprintf(file, "\nMissing: %s (%s): %s.\n", peers[i]->name, peers[i]->where, peers[i]->missing);
+        if (peers[i]->missing)
+            fprintf(file, "\nMissing: %s (%s): %s.\n", peers[i]->name, peers[i]->where, peers[i]->missing);
         else if (!o->chosen[i]) fprintf(file, "\nLeft out by --contenders: %s.\n", peers[i]->name);
     }
     for (int size = 0; size < SIZES; size++)
@@ -112,13 +116,15 @@ void report_markdown(FILE *file, const options *o, const results *r)
     yardstick_table(file, o, r);
     eviction_table(file, r);
     memory_table(file, r);
-    fprintf(file, "\n### Hash flooding\n\n%zu sessions with user ids, roles and devices chosen at will: median %.0f ns, "
-                  "99.9%% %.0f ns, worst %.0f ns (with two readings of the fine clock in each).\n",
+    fprintf(file,
+            "\n### Hash flooding\n\n%zu sessions with user ids, roles and devices chosen at will: median %.0f ns, "
+            "99.9%% %.0f ns, worst %.0f ns (with two readings of the fine clock in each).\n",
             r->flood.sessions, r->flood.median_ns, r->flood.p999_ns, r->flood.worst_ns);
     for (int size = 0; size < SIZES; size++) {
         int ours = peer_find("latchkey");
-        fprintf(file, "\n%zu entries: latchkey, filled to its capacity, held %.2f%%; beside writers %.3f%% of the lookups "
-                      "missed.\n",
+        fprintf(file,
+                "\n%zu entries: latchkey, filled to its capacity, held %.2f%%; beside writers %.3f%% of the lookups "
+                "missed.\n",
                 o->sizes[size], 100 - 100 * r->refused[size], 100 * r->missed[size][ours]);
     }
     goals_list(file, o, r);

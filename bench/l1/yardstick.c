@@ -6,10 +6,14 @@
 
 #include <sodium.h>
 
-const char *const yardstick_names[YARDSTICKS] = {
-    "random read of 1 line, dependent",   "random read of 3 lines, dependent", "random read of 1 line, independent",
-    "random read of 3 lines, independent", "XXH3-64 of 20 bytes, dependent",    "the coarse clock",
-    "copy of 120 bytes",                  "sodium_memcmp of 32 bytes"};
+const char *const yardstick_names[YARDSTICKS] = {"random read of 1 line, dependent",
+                                                 "random read of 3 lines, dependent",
+                                                 "random read of 1 line, independent",
+                                                 "random read of 3 lines, independent",
+                                                 "XXH3-64 of 20 bytes, dependent",
+                                                 "the coarse clock",
+                                                 "copy of 120 bytes",
+                                                 "sodium_memcmp of 32 bytes"};
 
 static volatile uint64_t sink, zero;
 
@@ -29,13 +33,24 @@ static inline uint64_t word_at(const char *memory, size_t at)
     return word;
 }
 
-static void reads(const char *memory, size_t slots, int lines, uint64_t waits, uint64_t *state)
+static inline uint64_t slot_sum(const char *memory, size_t at, int lines)
 {
     uint64_t sum = 0;
-    for (int i = 0; i < ROUND; i++) {
-        size_t at = draw(state, slots, sum & waits) * SLOT;
-        for (int k = 0; k < lines; k++) sum += word_at(memory, at + (size_t)k * 64);
-    }
+    for (int k = 0; k < lines; k++) sum += word_at(memory, at * SLOT + (size_t)k * 64);
+    return sum;
+}
+
+static void reads_dependent(const char *memory, size_t slots, int lines, uint64_t *state)
+{
+    uint64_t sum = 0, all = ~zero;
+    for (int i = 0; i < ROUND; i++) sum += slot_sum(memory, draw(state, slots, sum & all), lines);
+    sink = sum;
+}
+
+static void reads_independent(const char *memory, size_t slots, int lines, uint64_t *state)
+{
+    uint64_t sum = 0;
+    for (int i = 0; i < ROUND; i++) sum += slot_sum(memory, draw(state, slots, 0), lines);
     sink = sum;
 }
 
@@ -75,10 +90,10 @@ static void compares(void)
 static void run_one(enum yardstick which, const char *memory, size_t slots, uint64_t *state)
 {
     switch (which) {
-    case READ_1: reads(memory, slots, 1, ~zero, state); break;
-    case READ_3: reads(memory, slots, 3, ~zero, state); break;
-    case READ_1_INDEPENDENT: reads(memory, slots, 1, zero, state); break;
-    case READ_3_INDEPENDENT: reads(memory, slots, 3, zero, state); break;
+    case READ_1: reads_dependent(memory, slots, 1, state); break;
+    case READ_3: reads_dependent(memory, slots, 3, state); break;
+    case READ_1_INDEPENDENT: reads_independent(memory, slots, 1, state); break;
+    case READ_3_INDEPENDENT: reads_independent(memory, slots, 3, state); break;
     case HASH: hashes(zero); break;
     case CLOCK: clocks(); break;
     case COPY: copies(); break;
@@ -91,13 +106,19 @@ void yardsticks_run(results *r, int size, size_t entries, double seconds)
 {
     char *memory = take_huge(entries * SLOT);
     uint64_t state = 1;
+    static bench_histogram rounds; /* the median over rounds, as for the contenders */
     pin_to_core(0);
     for (int which = 0; which < YARDSTICKS; which++) {
+        bench_histogram_clear(&rounds);
         for (int warm = 0; warm < 16; warm++) run_one((enum yardstick)which, memory, entries, &state);
-        uint64_t began = bench_now_ns(), now = began, rounds = 0;
-        for (; (double)(now - began) < seconds * 1e9; now = bench_now_ns(), rounds++)
+        uint64_t now = bench_now_ns(), end = now + (uint64_t)(seconds * 1e9);
+        while (now < end) {
+            uint64_t began = now;
             run_one((enum yardstick)which, memory, entries, &state);
-        cell_add(&r->yard[size][which], (double)(now - began) / (double)(rounds * ROUND));
+            now = bench_now_ns();
+            bench_histogram_add(&rounds, now - began);
+        }
+        cell_add(&r->yard[size][which], bench_histogram_quantile(&rounds, 0.5) / ROUND);
     }
     release_huge(memory, entries * SLOT);
 }

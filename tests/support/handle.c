@@ -56,16 +56,17 @@ static latchkey *open_config(const char *config)
     return lk;
 }
 
-static const char *default_deadline(const char *options)
+static const char *unless_given(const char *options, const char *name, const char *setting)
 {
-    return strstr(options, "deadline_ms=") ? "" : "deadline_ms=10000&";
+    return strstr(options, name) ? "" : setting;
 }
 
 void handle_config(const redis *on, int tcp, const char *options, char *out, size_t out_size)
 {
-    const char *deadline = default_deadline(options);
-    if (tcp) snprintf(out, out_size, "redis://127.0.0.1:%d?%s%s", on->port, deadline, options);
-    else snprintf(out, out_size, "unix://%s?%s%s", on->socket, deadline, options);
+    const char *deadline = unless_given(options, "deadline_ms=", "deadline_ms=10000&");
+    const char *staleness = unless_given(options, "staleness_ms=", "staleness_ms=20000&");
+    if (tcp) snprintf(out, out_size, "redis://127.0.0.1:%d?%s%s%s", on->port, deadline, staleness, options);
+    else snprintf(out, out_size, "unix://%s?%s%s%s", on->socket, deadline, staleness, options);
     size_t length = strlen(out);
     if (out[length - 1] == '&' || out[length - 1] == '?') out[length - 1] = 0;
 }
@@ -127,6 +128,11 @@ void make_session_with(latchkey *lk, uint64_t user_id, int64_t idle_ms, int64_t 
 void make_session(latchkey *lk, uint64_t user_id, char token[LATCHKEY_TOKEN_SIZE])
 {
     make_session_with(lk, user_id, 0, 0, NULL, 0, token);
+}
+
+void warm(latchkey *lk, const char *token)
+{
+    wait_for(validate(lk, token) == LATCHKEY_OK && try_validate(lk, token) == LATCHKEY_OK);
 }
 
 int validate(latchkey *lk, const char *token)

@@ -17,9 +17,8 @@ int server_clean(void **state);
 #define TEST(name) cmocka_unit_test_setup_teardown(name, server_clean, handle_close_all)
 
 /* Opens over the unix socket, or over TCP, with options as they stand after the '?' ("staleness_ms=500&lazy=1", or "").
- * deadline_ms=10000 stands before them, so that a slow machine is no failure. A test that is about another deadline
- * gives its own; a later option of the same name would be a second one, so the default is left out then. Fails the
- * test when it is not OK. UNAVAILABLE is tried again: within a short deadline a slow machine may not manage it. */
+ * deadline_ms=10000 and staleness_ms=20000 stand before them unless given, so that a slow machine is no failure. Fails
+ * the test when it is not OK. UNAVAILABLE is tried again: within a short deadline a slow machine may not manage it. */
 latchkey *handle_open(redis *on, const char *options);
 latchkey *handle_open_tcp(redis *on, const char *options);
 latchkey *handle_open_at(int port, const char *options); /* over TCP at any port: a proxy's */
@@ -35,6 +34,9 @@ void make_session(latchkey *lk, uint64_t user_id, char token[LATCHKEY_TOKEN_SIZE
 /* The same with these fields and times (0: the handle's). */
 void make_session_with(latchkey *lk, uint64_t user_id, int64_t idle_ms, int64_t lifetime_ms,
                        const latchkey_field *fields, size_t field_count, char token[LATCHKEY_TOKEN_SIZE]);
+
+/* Validates until L1 holds the session. A fill may rightly be refused: by the message of an earlier revocation, say. */
+void warm(latchkey *lk, const char *token);
 
 /* validate, load, try_validate and so on with the token's length filled in; the entry goes nowhere. */
 int validate(latchkey *lk, const char *token);

@@ -197,6 +197,7 @@ static int whole_life(const char *config)
         status = touch(lk, token);
     }
     if (!status) status = end_session(lk, token);
+    if (!status && redis_integer(server, "EXISTS lk:{0}:r") == 0) status = LATCHKEY_CORRUPT; /* and it was logged */
     latchkey_stats stats = stats_of(lk);
     if (!status && stats.l2_errors) status = LATCHKEY_UNAVAILABLE;
     latchkey_close(lk);

@@ -32,6 +32,12 @@ static peer *peer_open(const char *options)
     return peer_start(config);
 }
 
+static void warm_there(peer *other, const char *token)
+{
+    wait_for(peer_number(other, "validate %s", token) == LATCHKEY_OK &&
+             peer_number(other, "try %s", token) == LATCHKEY_OK);
+}
+
 static void test_C_revoked_in_one_process_is_refused_in_the_other(void **state)
 {
     (void)state;
@@ -40,8 +46,7 @@ static void test_C_revoked_in_one_process_is_refused_in_the_other(void **state)
     char token[LATCHKEY_TOKEN_SIZE];
     for (int i = 0; i < 10; i++) {
         make_session(lk, 1, token);
-        assert_int_equal(peer_number(other, "validate %s", token), LATCHKEY_OK);
-        assert_int_equal(peer_number(other, "try %s", token), LATCHKEY_OK);
+        warm_there(other, token);
         assert_status(lk, LATCHKEY_OK, end_session(lk, token));
         wait_for(peer_number(other, "try %s", token) != LATCHKEY_OK);
         assert_int_equal(peer_number(other, "validate %s", token), LATCHKEY_NOT_FOUND);
@@ -60,8 +65,7 @@ static void test_C_and_the_other_way_round(void **state)
     peer *other = peer_open("staleness_ms=60000");
     char token[LATCHKEY_TOKEN_SIZE];
     assert_int_equal(sscanf(peer_ask(other, "create 5"), "0 %43s", token), 1);
-    assert_status(lk, LATCHKEY_OK, validate(lk, token));
-    assert_status(lk, LATCHKEY_OK, try_validate(lk, token));
+    warm(lk, token);
     assert_int_equal(peer_number(other, "revoke %s", token), LATCHKEY_OK);
     wait_for(try_validate(lk, token) != LATCHKEY_OK);
     assert_status(lk, LATCHKEY_NOT_FOUND, validate(lk, token));
@@ -75,8 +79,7 @@ static void test_changed_keys_purge_the_other_process(void **state)
     peer *other = peer_open("");
     char token[LATCHKEY_TOKEN_SIZE];
     make_session(lk, 1, token);
-    assert_int_equal(peer_number(other, "validate %s", token), LATCHKEY_OK);
-    assert_int_equal(peer_number(other, "try %s", token), LATCHKEY_OK);
+    warm_there(other, token);
     assert_status(lk, LATCHKEY_OK, set_field(lk, token, "pq.mlkem768", "another"));
     wait_for(peer_number(other, "try %s", token) == LATCHKEY_AGAIN);
     assert_int_equal(peer_number(other, "validate %s", token), LATCHKEY_OK);
@@ -158,8 +161,7 @@ static void cut_off(proxy_mode mode)
     snprintf(config, sizeof config, "redis://127.0.0.1:%d?deadline_ms=2000&staleness_ms=1000", proxy_port(wire));
     peer *other = peer_start(config);
     make_session(lk, 1, token);
-    wait_for(peer_number(other, "validate %s", token) == LATCHKEY_OK);
-    wait_for(peer_number(other, "try %s", token) == LATCHKEY_OK);
+    warm_there(other, token);
     peer_ask(other, "watch %s", token);
     peer_ask(other, "storm 2");
     wait_for(peer_number(other, "lastok 0") > 0);

@@ -98,7 +98,10 @@ static void reply(redis_model *m, int which, const char *format, ...)
     assert_true(side->used < sizeof side->replies);
 }
 
-static void reply_bulk(redis_model *m, int which, const char *text) { reply(m, which, "$%zu\r\n%s\r\n", strlen(text), text); }
+static void reply_bulk(redis_model *m, int which, const char *text)
+{
+    reply(m, which, "$%zu\r\n%s\r\n", strlen(text), text);
+}
 
 void model_publish(redis_model *m, const char *channel, const char *text)
 {
@@ -157,7 +160,8 @@ static void answer_script(redis_model *m, int which, const lk_reply *c)
         return;
     }
     const char *script = name_of_script(c->item[1], lk_reply_is(c->item[0], "EVAL"));
-    if (strcmp(script, "revoke") == 0) model_revoke(m, (unsigned)atoi(strchr(c->item[3]->text, '{') + 1), c->item[5]->text);
+    if (strcmp(script, "revoke") == 0)
+        model_revoke(m, (unsigned)atoi(strchr(c->item[3]->text, '{') + 1), c->item[5]->text);
     reply(m, which, ":1\r\n");
 }
 

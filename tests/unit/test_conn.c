@@ -124,6 +124,31 @@ static void test_replies_nobody_asked_for_end_it(void **state)
     assert_next(-1);
 }
 
+/* Only then may it serve somebody else: nothing is awaited, and not a byte came too much. */
+static void test_quiet(void **state)
+{
+    (void)state;
+    assert_true(lk_conn_quiet(&conn));
+    assert_true(send_word(1, "X"));
+    assert_false(lk_conn_quiet(&conn));
+    feed(":1\r");
+    assert_next(0);
+    assert_false(lk_conn_quiet(&conn));
+    feed("\n");
+    assert_reply(1, 1);
+    assert_true(lk_conn_quiet(&conn));
+    const char *too_much[] = {":", "\r", "$5\r\nab", "*2\r\n:1\r\n", ":1\r\n", "*1\r\n"};
+    for (size_t i = 0; i < UNIT_COUNT(too_much); i++) {
+        lk_conn_close(&conn);
+        assert_true(lk_conn_open(&conn));
+        assert_true(send_word(1, "X"));
+        feed(":1\r\n");
+        feed(too_much[i]);
+        assert_reply(1, 1);
+        assert_false(lk_conn_quiet(&conn));
+    }
+}
+
 static void test_a_subscription_takes_what_comes(void **state)
 {
     (void)state;
@@ -218,6 +243,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_ring_goes_round, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_waits_is_limited, setup, teardown),
         cmocka_unit_test_setup_teardown(test_replies_nobody_asked_for_end_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_quiet, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_subscription_takes_what_comes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_garbage_ends_it, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bytes_to_write, setup, teardown),

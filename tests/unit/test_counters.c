@@ -51,7 +51,7 @@ static void test_an_edge_is_not_below_and_at_most_a_sixteenth_above(void **state
             if (i == 1) value = 2 * least - 1;
             uint64_t edge = edge_of(value);
             assert_true(edge >= value && edge - value < (value >> 4) + 1);
-            assert_true(edge_of(edge) == edge);         /* the edge itself is inside, */
+            assert_true(edge_of(edge) == edge);                           /* the edge itself is inside, */
             assert_true(edge_of(edge + 1) > edge || edge + 1 >= LARGEST); /* the next value is not */
         }
     }

@@ -50,8 +50,8 @@ static void test_blake2b_of_spans_is_that_of_their_bytes(void **state)
     for (uint64_t i = unit_rounds(2000); i; i--) {
         size_t size = unit_below(&r, sizeof bytes), first = unit_below(&r, size + 1);
         size_t second = first + unit_below(&r, size - first + 1);
-        lk_span spans[4] = {{bytes, first}, {bytes + first, 0}, {bytes + first, second - first},
-                            {bytes + second, size - second}};
+        lk_span spans[4] = {
+            {bytes, first}, {bytes + first, 0}, {bytes + first, second - first}, {bytes + second, size - second}};
         lk_blake2b(&(lk_span){bytes, size}, 1, whole);
         lk_blake2b(spans, 4, parts);
         assert_memory_equal(whole, parts, sizeof whole);
@@ -114,9 +114,8 @@ static void test_base64url_has_one_spelling(void **state)
     const struct {
         const char *text;
         size_t raw_size;
-    } bad[] = {{"AA==", 1}, {"AA=", 1},  {"AA\n", 1}, {" AA", 1},  {"A A", 1},  {"AA ", 1}, {"++++", 3},
-               {"////", 3}, {"A", 1},    {"A", 0},    {"AA,A", 3}, {"AA.A", 3}, {"AA~A", 3}, {"AA%41", 3},
-               {"AAA=", 2}, {"AAA==", 2}};
+    } bad[] = {{"AA==", 1}, {"AA=", 1}, {"AA\n", 1}, {" AA", 1},  {"A A", 1},  {"AA ", 1},   {"++++", 3}, {"////", 3},
+               {"A", 1},    {"A", 0},   {"AA,A", 3}, {"AA.A", 3}, {"AA~A", 3}, {"AA%41", 3}, {"AAA=", 2}, {"AAA==", 2}};
     for (size_t i = 0; i < UNIT_COUNT(bad); i++)
         assert_false(lk_base64_decode(bad[i].text, strlen(bad[i].text), raw, bad[i].raw_size));
     assert_false(lk_base64_decode("AA\0A", 4, raw, 3));
@@ -144,8 +143,8 @@ static void test_hex_is_exact(void **state)
     uint8_t raw[4];
     assert_true(lk_hex_decode("00ffA5a5", 8, raw, 4));
     assert_memory_equal(raw, "\x00\xff\xa5\xa5", 4);
-    const char *bad[] = {"", "0", "00ffA5a", "00ffA5a50", "00ffA5a5 ", " 00ffA5a5", "00:ffA5a5", "0x00ffA5",
-                         "00ffA5ag", "00ffA5a500"};
+    const char *bad[] = {"",          "0",         "00ffA5a",  "00ffA5a50", "00ffA5a5 ",
+                         " 00ffA5a5", "00:ffA5a5", "0x00ffA5", "00ffA5ag",  "00ffA5a500"};
     for (size_t i = 0; i < UNIT_COUNT(bad); i++) assert_false(lk_hex_decode(bad[i], strlen(bad[i]), raw, 4));
     assert_false(lk_hex_decode("00ffA5\0a", 8, raw, 4));
 }

@@ -130,10 +130,10 @@ static void test_versions(void **state)
     const struct {
         const char *version;
         bool good;
-    } rows[] = {{"6.2.0", true},  {"6.2", true},     {"6.10.1", true},  {"7.0.15", true}, {"7.4.1", true},
-                {"8.0.0", true},  {"10.0.0", true},  {"255.255.255", true}, {"6.1.99", false}, {"6.0.16", false},
-                {"5.0.14", false}, {"2.8.24", false}, {"0.0.0", false}, {"", false},      {"x", false},
-                {"7", false},     {"seven.two", false}, {"-7.9", false}};
+    } rows[] = {{"6.2.0", true},   {"6.2", true},        {"6.10.1", true},      {"7.0.15", true},  {"7.4.1", true},
+                {"8.0.0", true},   {"10.0.0", true},     {"255.255.255", true}, {"6.1.99", false}, {"6.0.16", false},
+                {"5.0.14", false}, {"2.8.24", false},    {"0.0.0", false},      {"", false},       {"x", false},
+                {"7", false},      {"seven.two", false}, {"-7.9", false}};
     for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
         lk_hello hello = greet(info_server(rows[i].version, "standalone", run_id), primary);
         if (rows[i].good) assert_int_equal(hello.status, LATCHKEY_OK);
@@ -162,8 +162,12 @@ static void test_what_is_not_a_primary_alone(void **state)
 static void test_what_is_not_redis(void **state)
 {
     (void)state;
-    const char *servers[] = {"", "# Server\r\n", "redis_version:7.2.0\r\n", "run_id:abc\r\n",
-                             "redis_version:7.2.0\r\nrun_id:\r\n", "redis_version\r\nrun_id:abc\r\n",
+    const char *servers[] = {"",
+                             "# Server\r\n",
+                             "redis_version:7.2.0\r\n",
+                             "run_id:abc\r\n",
+                             "redis_version:7.2.0\r\nrun_id:\r\n",
+                             "redis_version\r\nrun_id:abc\r\n",
                              "xredis_version:7.2.0\r\nxrun_id:abc\r\n"};
     for (size_t i = 0; i < UNIT_COUNT(servers); i++) {
         lk_hello hello = greet(servers[i], primary);

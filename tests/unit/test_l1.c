@@ -1,2 +1,654 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * L1 beside a naive map, and what it promises besides: room, eviction, tickets, exact tokens, prewarmed entries, memory
+ * that nobody else sees. (Guarantees D, E, G and J; under threads in test_l1_race.c.)
+ */
+#include "l1.h"
+#include "token.h"
 #include "unit.h"
-int main(void) { return 0; }
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { NOW_MS = 1000, LATER_MS = 2000 };
+
+static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+typedef struct text {
+    char at[LATCHKEY_TOKEN_SIZE];
+} text;
+
+/* The token of a session, and others with the same selector and another verifier. All spelt as tokens are. */
+static text token_of(unsigned session, unsigned verifier)
+{
+    text t;
+    snprintf(t.at, sizeof t.at, "session%013uverifier%010u____A", session, verifier);
+    return t;
+}
+
+static latchkey_entry entry_of(uint64_t number)
+{
+    latchkey_entry e;
+    unit_random r = {number};
+    unit_fill(&r, &e, sizeof e);
+    e.user_id = number;
+    return e;
+}
+
+static enum lk_l1_put put(lk_l1 *l1, text t, uint64_t ticket, uint64_t number, int64_t deadline_ms)
+{
+    latchkey_entry e = entry_of(number);
+    return lk_l1_put(l1, ticket, t.at, t.at + LATCHKEY_SELECTOR_LENGTH, false, deadline_ms, NOW_MS, &e);
+}
+
+static enum lk_l1_put put_hashed(lk_l1 *l1, text t, uint64_t ticket, uint64_t number, int64_t deadline_ms)
+{
+    latchkey_entry e = entry_of(number);
+    uint8_t hash[LK_HASH_SIZE];
+    assert_true(lk_verifier_text_hash(t.at + LATCHKEY_SELECTOR_LENGTH, hash));
+    return lk_l1_put(l1, ticket, t.at, hash, true, deadline_ms, NOW_MS, &e);
+}
+
+static enum lk_l1_put put_now(lk_l1 *l1, text t, uint64_t number)
+{
+    return put(l1, t, lk_l1_ticket(l1, t.at), number, LATER_MS);
+}
+
+static bool get(lk_l1 *l1, text t, lk_l1_found *found)
+{
+    char *exact = unit_copy(t.at, LATCHKEY_TOKEN_LENGTH); /* no NUL behind it */
+    bool hit = lk_l1_get(l1, exact, found);
+    assert_int_equal(lk_l1_holds(l1, exact), hit);
+    free(exact);
+    return hit;
+}
+
+static bool holds(lk_l1 *l1, unsigned session)
+{
+    lk_l1_found found;
+    return get(l1, token_of(session, 0), &found);
+}
+
+static uint64_t entries(const lk_l1 *l1) { return lk_l1_read_stats(l1).entries; }
+static uint64_t evictions(const lk_l1 *l1) { return lk_l1_read_stats(l1).evictions; }
+
+static lk_l1 *open_l1(size_t capacity)
+{
+    lk_l1 *l1 = lk_l1_open(capacity, unit_seed());
+    assert_non_null(l1);
+    assert_true(entries(l1) == 0);
+    return l1;
+}
+
+/* ---------------------------------------------------------------------------------------------- the naive map -- */
+
+enum { SESSIONS_MAX = 8000, VERIFIERS = 3, TICKETS = 16, ALWAYS = -1 };
+
+typedef struct known { /* what L1 may answer for a session: this, or nothing */
+    bool there, hashed;
+    unsigned verifier;
+    uint64_t number;
+    int64_t deadline_ms, purged_at;
+} known;
+
+typedef struct model {
+    lk_l1 *l1;
+    size_t capacity;
+    unsigned sessions;
+    known *known;
+    struct {
+        unsigned session;
+        uint64_t ticket;
+        int64_t taken_at;
+    } ticket[TICKETS];
+    int64_t at, last_purge_at; /* counts operations */
+    uint64_t number;
+    unit_random r;
+} model;
+
+static void model_get(model *m, unsigned session, unsigned verifier)
+{
+    known *k = &m->known[session];
+    lk_l1_found found;
+    text t = token_of(session, verifier);
+    char *exact = unit_copy(t.at, LATCHKEY_TOKEN_LENGTH);
+    bool hit = lk_l1_get(m->l1, exact, &found);
+    free(exact);
+    bool right = k->there && k->verifier == verifier;
+    if (!hit) {
+        if (right) k->there = false; /* evicted: gone until it is put again */
+        return;
+    }
+    assert_true(right);
+    latchkey_entry e = entry_of(k->number);
+    assert_memory_equal(&found.entry, &e, sizeof e);
+    assert_true(found.deadline_ms == k->deadline_ms);
+    assert_int_equal(found.first_use, k->hashed);
+    k->hashed = false; /* revealed */
+}
+
+static void model_put(model *m, bool hashed)
+{
+    unsigned slot = (unsigned)unit_below(&m->r, TICKETS), session = m->ticket[slot].session;
+    unsigned verifier = (unsigned)unit_below(&m->r, VERIFIERS);
+    known *k = &m->known[session];
+    if (hashed && k->there) model_get(m, session, k->verifier); /* what is there stays; so is it? */
+    int64_t deadline_ms = NOW_MS + (int64_t)unit_below(&m->r, 100) - 20;
+    uint64_t ticket = m->ticket[slot].ticket, number = ++m->number;
+    enum lk_l1_put result = hashed ? put_hashed(m->l1, token_of(session, verifier), ticket, number, deadline_ms)
+                                   : put(m->l1, token_of(session, verifier), ticket, number, deadline_ms);
+    if (k->purged_at > m->ticket[slot].taken_at) assert_int_equal(result, LK_L1_REFUSED);
+    if (m->last_purge_at < m->ticket[slot].taken_at) assert_int_not_equal(result, LK_L1_REFUSED);
+    if (m->capacity == 0 || (hashed && k->there)) assert_int_not_equal(result, LK_L1_STORED);
+    if (result == LK_L1_STORED) {
+        *k = (known){true, hashed, verifier, number, deadline_ms, k->purged_at};
+        model_get(m, session, (verifier + 1) % VERIFIERS);
+        if (unit_chance(&m->r, 50)) model_get(m, session, verifier);
+    } else if (result == LK_L1_LEFT_OUT && !hashed) k->there = false; /* the older answer is gone all the same */
+}
+
+static void model_step(model *m)
+{
+    unsigned session = (unsigned)unit_below(&m->r, m->sessions), what = (unsigned)unit_below(&m->r, 1000);
+    unsigned slot = (unsigned)unit_below(&m->r, TICKETS);
+    m->at++;
+    if (what < 400) model_get(m, session, (unsigned)unit_below(&m->r, VERIFIERS));
+    else if (what < 650) model_put(m, false);
+    else if (what < 720) model_put(m, true);
+    else if (what < 960) {
+        text t = token_of(session, 0);
+        m->ticket[slot].session = session;
+        m->ticket[slot].ticket = lk_l1_ticket(m->l1, t.at);
+        m->ticket[slot].taken_at = m->at;
+    } else if (what < 998) {
+        text t = token_of(session, 0);
+        lk_l1_purge(m->l1, t.at);
+        m->known[session].there = false;
+        m->known[session].purged_at = m->last_purge_at = m->at;
+        model_get(m, session, (unsigned)unit_below(&m->r, VERIFIERS));
+    } else {
+        lk_l1_empty(m->l1);
+        assert_true(entries(m->l1) == 0);
+        for (unsigned i = 0; i < m->sessions; i++) {
+            m->known[i].there = false;
+            m->known[i].purged_at = m->at;
+        }
+        m->last_purge_at = m->at;
+    }
+    assert_true(entries(m->l1) <= m->capacity);
+}
+
+/* Asks for every token there may be: no more entries than are counted, and none that should not be. */
+static void model_check_all(model *m)
+{
+    uint64_t held = 0;
+    for (unsigned i = 0; i < m->sessions; i++) {
+        for (unsigned v = 0; v < VERIFIERS; v++) model_get(m, i, v);
+        held += m->known[i].there;
+    }
+    assert_true(held == entries(m->l1));
+}
+
+static void run_model(size_t capacity, unsigned sessions, uint64_t stream, uint64_t steps)
+{
+    model m = {.capacity = capacity, .sessions = sessions, .r = unit_random_new(stream)};
+    m.l1 = lk_l1_open(capacity, unit_next(&m.r));
+    m.known = calloc(sessions, sizeof *m.known);
+    assert_true(m.l1 && m.known);
+    for (unsigned i = 0; i < sessions; i++) m.known[i].purged_at = ALWAYS;
+    for (unsigned i = 0; i < TICKETS; i++) {
+        m.ticket[i].session = i % sessions;
+        text t = token_of(i % sessions, 0);
+        m.ticket[i].ticket = lk_l1_ticket(m.l1, t.at);
+    }
+    m.last_purge_at = ALWAYS;
+    for (uint64_t i = 0; i < steps; i++) {
+        model_step(&m);
+        if (i % (steps / 4 + 1) == 0) model_check_all(&m);
+    }
+    model_check_all(&m);
+    free(m.known);
+    lk_l1_close(m.l1);
+}
+
+static void test_beside_a_naive_map(void **state)
+{
+    (void)state;
+    const struct {
+        size_t capacity;
+        unsigned sessions;
+    } rows[] = {{0, 5},
+                {1, 1},
+                {1, 5},
+                {2, 5},
+                {24, 60},
+                {28, 10},
+                {28, 100},
+                {100, 60},
+                {100, 500},
+                {1000, 3000},
+                {5000, SESSIONS_MAX}}; /* the last one of several stripes */
+    for (size_t i = 0; i < UNIT_COUNT(rows); i++)
+        for (uint64_t k = 0; k < 3; k++)
+            run_model(rows[i].capacity, rows[i].sessions, 100 * i + k, unit_rounds(i < 9 ? 30000 : 60000));
+}
+
+/* ------------------------------------------------------------------------------------------------------- room -- */
+
+/* Where the sessions are fewer than the capacity, all of them are held. */
+static void test_holds_what_it_has_room_for(void **state)
+{
+    (void)state;
+    const size_t capacities[] = {1, 2, 10, 28, 29, 100, 1000, 10000};
+    for (size_t i = 0; i < UNIT_COUNT(capacities); i++) {
+        lk_l1 *l1 = open_l1(capacities[i]);
+        uint64_t lost = 0;
+        for (unsigned n = 0; n < capacities[i]; n++) assert_int_equal(put_now(l1, token_of(n, 0), n), LK_L1_STORED);
+        for (unsigned n = 0; n < capacities[i]; n++) lost += !holds(l1, n);
+        assert_true(lost + entries(l1) == capacities[i]);
+        assert_true(lost == evictions(l1));
+        assert_true(lost <= capacities[i] / 50); /* both sets of a few may be full before the whole is */
+        lk_l1_close(l1);
+    }
+}
+
+static void test_never_more_than_the_capacity(void **state)
+{
+    (void)state;
+    const size_t capacities[] = {0, 1, 2, 24, 28, 100, 1000, 5000};
+    for (size_t i = 0; i < UNIT_COUNT(capacities); i++) {
+        size_t capacity = capacities[i];
+        lk_l1 *l1 = open_l1(capacity);
+        uint64_t bytes = lk_l1_read_stats(l1).bytes, held = 0;
+        unsigned count = (unsigned)(3 * capacity + 10);
+        for (unsigned n = 0; n < count; n++) {
+            put_now(l1, token_of(n, 0), n);
+            assert_true(entries(l1) <= capacity);
+        }
+        for (unsigned n = 0; n < count; n++) held += holds(l1, n);
+        assert_true(held == entries(l1));
+        assert_true(held >= capacity - capacity / 50);
+        assert_true(lk_l1_read_stats(l1).bytes == bytes); /* G: taken at open, never grown */
+        lk_l1_close(l1);
+    }
+}
+
+static void test_capacity_0_holds_nothing_and_moves_tickets(void **state)
+{
+    (void)state;
+    lk_l1 *l1 = open_l1(0);
+    text t = token_of(1, 0);
+    uint64_t ticket = lk_l1_ticket(l1, t.at);
+    assert_int_equal(put(l1, t, ticket, 1, LATER_MS), LK_L1_LEFT_OUT);
+    assert_int_equal(put_hashed(l1, t, ticket, 1, LATER_MS), LK_L1_LEFT_OUT);
+    assert_false(holds(l1, 1));
+    lk_l1_purge(l1, t.at);
+    assert_true(lk_l1_ticket(l1, t.at) != ticket);
+    assert_int_equal(put(l1, t, ticket, 1, LATER_MS), LK_L1_REFUSED);
+    ticket = lk_l1_ticket(l1, t.at);
+    lk_l1_empty(l1);
+    assert_true(lk_l1_ticket(l1, t.at) != ticket);
+    assert_int_equal(put(l1, t, ticket, 1, LATER_MS), LK_L1_REFUSED);
+    lk_l1_close(l1);
+}
+
+/* --------------------------------------------------------------------------------------------------- eviction -- */
+
+/* Dead entries make room before living ones, wherever in the set they lie and however often they were read. */
+static void test_the_dead_make_room_first(void **state)
+{
+    (void)state;
+    enum { CAPACITY = 20 }; /* one set */
+    for (unsigned dead = 0; dead < CAPACITY; dead++) {
+        lk_l1 *l1 = open_l1(CAPACITY);
+        for (unsigned n = 0; n < CAPACITY; n++) {
+            text t = token_of(n, 0);
+            assert_int_equal(put(l1, t, lk_l1_ticket(l1, t.at), n, n == dead ? NOW_MS : LATER_MS), LK_L1_STORED);
+        }
+        assert_true(holds(l1, dead));
+        assert_int_equal(put_now(l1, token_of(100, 0), 100), LK_L1_STORED);
+        assert_true(evictions(l1) == 0);
+        assert_false(holds(l1, dead));
+        assert_int_equal(put_now(l1, token_of(101, 0), 101), LK_L1_STORED);
+        assert_true(evictions(l1) == 1);
+        assert_true(entries(l1) == CAPACITY);
+        lk_l1_close(l1);
+    }
+}
+
+/* What is read again and again stays, however much passes by that is read once. */
+static void test_what_is_read_stays(void **state)
+{
+    (void)state;
+    enum { CAPACITY = 1000, HOT = 100, FLOOD = 20 * CAPACITY };
+    lk_l1 *l1 = open_l1(CAPACITY);
+    unsigned stayed = 0, hot_evictions = 0;
+    for (unsigned n = 0; n < HOT; n++) put_now(l1, token_of(n, 0), n);
+    for (unsigned n = 0; n < FLOOD; n++) {
+        put_now(l1, token_of(HOT + n, 0), n);
+        if (n % 100) continue;
+        for (unsigned h = 0; h < HOT; h++) {
+            if (holds(l1, h)) continue;
+            hot_evictions++;
+            put_now(l1, token_of(h, 0), h);
+        }
+    }
+    for (unsigned h = 0; h < HOT; h++) stayed += holds(l1, h);
+    assert_true(stayed > HOT * 8 / 10);
+    assert_true(hot_evictions < 6 * HOT); /* some 220; a victim chosen by lot would be a hot one 2,000 times */
+    lk_l1_close(l1);
+}
+
+/* What nobody reads goes, all of it: no way of a set is passed over for ever. */
+static void test_what_is_not_read_goes(void **state)
+{
+    (void)state;
+    const unsigned capacities[] = {10, 28, 140, 1000, 5000};
+    for (size_t i = 0; i < UNIT_COUNT(capacities); i++) {
+        unsigned capacity = capacities[i], left = 0;
+        lk_l1 *l1 = open_l1(capacity);
+        for (unsigned n = 0; n < 16 * capacity; n++) put_now(l1, token_of(n, 0), n);
+        for (unsigned n = 0; n < capacity; n++) left += holds(l1, n);
+        assert_true(left <= capacity / 20);
+        lk_l1_close(l1);
+    }
+}
+
+static void test_readers_of_everything_do_not_stop_eviction(void **state)
+{
+    (void)state;
+    lk_l1 *l1 = open_l1(20);
+    for (unsigned n = 0; n < 200; n++) {
+        assert_int_equal(put_now(l1, token_of(n, 0), n), LK_L1_STORED);
+        for (unsigned k = 0; k <= n; k++) holds(l1, k);
+    }
+    assert_true(entries(l1) == 20);
+    lk_l1_close(l1);
+}
+
+/* ---------------------------------------------------------------------------------------------------- tickets -- */
+
+static void test_an_old_ticket_is_refused(void **state)
+{
+    (void)state;
+    lk_l1 *l1 = open_l1(100);
+    text t = token_of(1, 0);
+    uint64_t before = lk_l1_ticket(l1, t.at);
+    assert_int_equal(put(l1, t, before, 1, LATER_MS), LK_L1_STORED);
+    assert_int_equal(put(l1, t, before, 2, LATER_MS), LK_L1_STORED); /* good until there is a purge */
+    lk_l1_purge(l1, t.at);
+    assert_false(holds(l1, 1));
+    assert_int_equal(put(l1, t, before, 3, LATER_MS), LK_L1_REFUSED);
+    assert_int_equal(put_hashed(l1, t, before, 3, LATER_MS), LK_L1_REFUSED);
+    assert_int_equal(put(l1, t, before + 2, 3, LATER_MS), LK_L1_REFUSED); /* nor one from the future */
+    assert_false(holds(l1, 1));
+    assert_int_equal(put_now(l1, t, 4), LK_L1_STORED);
+    uint64_t between = lk_l1_ticket(l1, t.at);
+    lk_l1_empty(l1);
+    assert_int_equal(put(l1, t, between, 5, LATER_MS), LK_L1_REFUSED);
+    assert_false(holds(l1, 1));
+    lk_l1_close(l1);
+}
+
+/* A purge of what is not there voids tickets too: it may be on its way. */
+static void test_purging_what_is_not_there_voids_tickets(void **state)
+{
+    (void)state;
+    lk_l1 *l1 = open_l1(5000);
+    for (unsigned n = 0; n < 300; n++) {
+        text t = token_of(n, 0);
+        uint64_t ticket = lk_l1_ticket(l1, t.at);
+        lk_l1_purge(l1, t.at);
+        assert_int_equal(put(l1, t, ticket, n, LATER_MS), LK_L1_REFUSED);
+        assert_false(holds(l1, n));
+    }
+    lk_l1_close(l1);
+}
+
+/* A refused put leaves what is there alone. */
+static void test_a_refused_put_changes_nothing(void **state)
+{
+    (void)state;
+    lk_l1 *l1 = open_l1(100);
+    lk_l1_found found;
+    text t = token_of(1, 0);
+    uint64_t old = lk_l1_ticket(l1, t.at);
+    lk_l1_purge(l1, t.at);
+    put_now(l1, t, 7);
+    assert_int_equal(put(l1, token_of(1, 1), old, 8, LATER_MS), LK_L1_REFUSED);
+    assert_true(get(l1, t, &found) && found.entry.user_id == 7);
+    assert_true(entries(l1) == 1);
+    lk_l1_close(l1);
+}
+
+/* ----------------------------------------------------------------------------------------------- exact tokens -- */
+
+static void test_any_other_token_misses(void **state)
+{
+    (void)state;
+    for (int hashed = 0; hashed < 2; hashed++) {
+        lk_l1 *l1 = open_l1(28);
+        lk_l1_found found;
+        text t = token_of(1, 0);
+        if (hashed) put_hashed(l1, t, lk_l1_ticket(l1, t.at), 1, LATER_MS);
+        else put_now(l1, t, 1);
+        for (size_t at = 0; at < LATCHKEY_TOKEN_LENGTH; at++) {
+            for (unsigned byte = 0; byte < 256; byte++) {
+                text other = t;
+                other.at[at] = (char)byte;
+                if (other.at[at] != t.at[at]) assert_false(get(l1, other, &found));
+            }
+        }
+        for (unsigned v = 1; v < 1000; v++) assert_false(get(l1, token_of(1, v), &found));
+        assert_true(get(l1, t, &found));
+        assert_int_equal(found.first_use, hashed);
+        lk_l1_close(l1);
+    }
+}
+
+/* The same selector with another verifier is an older or a newer answer for the same session: one place for both. */
+static void test_a_selector_has_one_place(void **state)
+{
+    (void)state;
+    lk_l1 *l1 = open_l1(1000);
+    lk_l1_found found;
+    for (unsigned v = 0; v < 50; v++) {
+        put_now(l1, token_of(1, v), v);
+        assert_true(entries(l1) == 1);
+        for (unsigned k = 0; k < v; k++) assert_false(get(l1, token_of(1, k), &found));
+        assert_true(get(l1, token_of(1, v), &found) && found.entry.user_id == v);
+    }
+    text t = token_of(1, 0);
+    lk_l1_purge(l1, t.at); /* by selector: whatever the verifier */
+    assert_false(get(l1, token_of(1, 49), &found));
+    assert_true(entries(l1) == 0);
+    lk_l1_close(l1);
+}
+
+static void test_random_bytes_miss(void **state)
+{
+    (void)state;
+    unit_random r = unit_random_new(9);
+    lk_l1 *l1 = open_l1(1000);
+    lk_l1_found found;
+    for (unsigned n = 0; n < 1000; n++) put_now(l1, token_of(n, 0), n);
+    for (uint64_t i = unit_rounds(100000); i; i--) {
+        text t;
+        unit_fill(&r, t.at, sizeof t.at);
+        if (i % 2) memcpy(t.at, token_of((unsigned)unit_below(&r, 1000), 0).at, LATCHKEY_SELECTOR_LENGTH);
+        assert_false(get(l1, t, &found));
+    }
+    lk_l1_close(l1);
+}
+
+/* -------------------------------------------------------------------------------------------------- prewarmed -- */
+
+static void test_a_prewarmed_entry_is_revealed_by_its_token(void **state)
+{
+    (void)state;
+    lk_l1 *l1 = open_l1(100);
+    lk_l1_found found;
+    text t = token_of(1, 0);
+    latchkey_entry e = entry_of(77);
+    assert_int_equal(put_hashed(l1, t, lk_l1_ticket(l1, t.at), 77, LATER_MS), LK_L1_STORED);
+    char *exact = unit_copy(t.at, LATCHKEY_TOKEN_LENGTH);
+    for (int use = 0; use < 3; use++) {
+        assert_true(lk_l1_get(l1, exact, &found));
+        assert_int_equal(found.first_use, use == 0);
+        assert_true(found.deadline_ms == LATER_MS);
+        assert_memory_equal(&found.entry, &e, sizeof e);
+    }
+    assert_true(entries(l1) == 1 && evictions(l1) == 0);
+    lk_l1_purge(l1, t.at);
+    assert_false(lk_l1_get(l1, exact, &found));
+    free(exact);
+    lk_l1_close(l1);
+}
+
+/* What Redis knows is no token (guarantee F): the stored hash, given in the verifier's place, is of no use. */
+static void test_the_hash_is_no_verifier(void **state)
+{
+    (void)state;
+    lk_l1 *l1 = open_l1(100);
+    lk_l1_found found;
+    text t = token_of(1, 0), stolen = t;
+    uint8_t hash[LK_HASH_SIZE];
+    assert_true(lk_verifier_text_hash(t.at + LATCHKEY_SELECTOR_LENGTH, hash));
+    memcpy(stolen.at + LATCHKEY_SELECTOR_LENGTH, hash, LK_VERIFIER_LENGTH);
+    put_hashed(l1, t, lk_l1_ticket(l1, t.at), 1, LATER_MS);
+    assert_false(get(l1, stolen, &found));
+    memset(stolen.at + LATCHKEY_SELECTOR_LENGTH, 0, LK_VERIFIER_LENGTH);
+    assert_false(get(l1, stolen, &found));
+    for (const char *last = digits; *last; last++) { /* another spelling of the right verifier */
+        text other = t;
+        other.at[LATCHKEY_TOKEN_LENGTH - 1] = *last;
+        if (*last != 'A') assert_false(get(l1, other, &found));
+    }
+    assert_true(lk_l1_get(l1, t.at, &found) && found.first_use);
+    lk_l1_close(l1);
+}
+
+static void test_a_prewarmed_entry_replaces_nothing(void **state)
+{
+    (void)state;
+    lk_l1 *l1 = open_l1(100);
+    lk_l1_found found;
+    text t = token_of(1, 0);
+    put_now(l1, t, 1);
+    assert_int_equal(put_hashed(l1, t, lk_l1_ticket(l1, t.at), 2, LATER_MS), LK_L1_LEFT_OUT);
+    assert_int_equal(put_hashed(l1, token_of(1, 1), lk_l1_ticket(l1, t.at), 2, LATER_MS), LK_L1_LEFT_OUT);
+    assert_true(get(l1, t, &found) && found.entry.user_id == 1 && !found.first_use);
+    assert_false(get(l1, token_of(1, 1), &found));
+    lk_l1_purge(l1, t.at);
+    assert_int_equal(put_hashed(l1, t, lk_l1_ticket(l1, t.at), 3, LATER_MS), LK_L1_STORED);
+    assert_int_equal(put_hashed(l1, t, lk_l1_ticket(l1, t.at), 4, LATER_MS), LK_L1_LEFT_OUT);
+    assert_int_equal(put_now(l1, t, 5), LK_L1_STORED); /* an answer of L2 does replace it */
+    assert_true(lk_l1_get(l1, t.at, &found) && found.entry.user_id == 5 && !found.first_use);
+    assert_true(entries(l1) == 1);
+    lk_l1_close(l1);
+}
+
+/* ----------------------------------------------------------------------------------------------------- memory -- */
+
+/* Does the line of smaps' flags for the mapping that holds `at` name this flag? */
+static bool mapping_has_flag(const void *at, const char *flag)
+{
+    FILE *file = fopen("/proc/self/smaps", "r");
+    char line[512];
+    bool inside = false, found = false;
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file)) {
+        uintptr_t from, to;
+        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &from, &to) == 2)
+            inside = (uintptr_t)at >= from && (uintptr_t)at < to;
+        if (inside && strncmp(line, "VmFlags:", 8) == 0) found = strstr(line, flag) != NULL;
+    }
+    fclose(file);
+    return found;
+}
+
+static void test_memory_is_kept_from_dumps_and_children(void **state)
+{
+    (void)state;
+    const size_t capacities[] = {0, 1, 1000, 100000};
+    for (size_t i = 0; i < UNIT_COUNT(capacities); i++) {
+        lk_l1 *l1 = open_l1(capacities[i]);
+        size_t bytes = lk_l1_read_stats(l1).bytes;
+        const char *first = (const char *)l1, *last = first + bytes - 1;
+        assert_true(mapping_has_flag(first, " dd") && mapping_has_flag(last, " dd"));
+        assert_true(mapping_has_flag(first, " wf") && mapping_has_flag(last, " wf"));
+        int here = 0;
+        assert_false(mapping_has_flag(&here, " wf")); /* or the look at smaps is worth nothing */
+        lk_l1_close(l1);
+    }
+}
+
+static void test_a_child_sees_zeros(void **state)
+{
+    (void)state;
+    lk_l1 *l1 = open_l1(1000);
+    size_t bytes = lk_l1_read_stats(l1).bytes;
+    for (unsigned n = 0; n < 1000; n++) put_now(l1, token_of(n, 0), n);
+    pid_t child = fork();
+    if (!child) {
+        const volatile unsigned char *at = (const volatile unsigned char *)l1;
+        unsigned char all = 0;
+        for (size_t i = 0; i < bytes; i++) all |= at[i];
+        lk_l1_close(l1); /* is allowed there */
+        _exit(all ? 1 : 0);
+    }
+    int status = -1;
+    assert_true(waitpid(child, &status, 0) == child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    assert_true(holds(l1, 999) || evictions(l1)); /* and the parent lost nothing */
+    assert_true(entries(l1) >= 980);
+    lk_l1_close(l1);
+}
+
+/* Wiped when it goes: not a byte of a token is left in the memory. */
+static void test_what_goes_is_wiped(void **state)
+{
+    (void)state;
+    lk_l1 *l1 = open_l1(100);
+    text t = token_of(4711, 0);
+    size_t bytes = lk_l1_read_stats(l1).bytes;
+    put_now(l1, t, 1);
+    assert_non_null(memmem(l1, bytes, t.at + LATCHKEY_SELECTOR_LENGTH, LK_VERIFIER_LENGTH));
+    lk_l1_purge(l1, t.at);
+    assert_null(memmem(l1, bytes, t.at + 8, 12));
+    put_now(l1, t, 1);
+    lk_l1_empty(l1);
+    assert_null(memmem(l1, bytes, t.at + 8, 12));
+    lk_l1_close(l1);
+    lk_l1_close(NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_beside_a_naive_map),
+        cmocka_unit_test(test_holds_what_it_has_room_for),
+        cmocka_unit_test(test_never_more_than_the_capacity),
+        cmocka_unit_test(test_capacity_0_holds_nothing_and_moves_tickets),
+        cmocka_unit_test(test_the_dead_make_room_first),
+        cmocka_unit_test(test_what_is_read_stays),
+        cmocka_unit_test(test_what_is_not_read_goes),
+        cmocka_unit_test(test_readers_of_everything_do_not_stop_eviction),
+        cmocka_unit_test(test_an_old_ticket_is_refused),
+        cmocka_unit_test(test_purging_what_is_not_there_voids_tickets),
+        cmocka_unit_test(test_a_refused_put_changes_nothing),
+        cmocka_unit_test(test_any_other_token_misses),
+        cmocka_unit_test(test_a_selector_has_one_place),
+        cmocka_unit_test(test_random_bytes_miss),
+        cmocka_unit_test(test_a_prewarmed_entry_is_revealed_by_its_token),
+        cmocka_unit_test(test_the_hash_is_no_verifier),
+        cmocka_unit_test(test_a_prewarmed_entry_replaces_nothing),
+        cmocka_unit_test(test_memory_is_kept_from_dumps_and_children),
+        cmocka_unit_test(test_a_child_sees_zeros),
+        cmocka_unit_test(test_what_goes_is_wiped),
+    };
+    return cmocka_run_group_tests_name("l1", tests, unit_setup, NULL);
+}

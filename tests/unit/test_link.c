@@ -305,7 +305,7 @@ static void test_back_off_grows_is_bounded_and_differs(void **state)
 {
     (void)state;
     enum { LINKS = 40 };
-    for (int64_t failure = 0, most = 20; failure < 12; failure++, most = most * 2 > 1000 ? 1000 : most * 2) {
+    for (int64_t failure = 0, most = 20; failure<12; failure++, most = most * 2> 1000 ? 1000 : most * 2) {
         int64_t least_seen = INT64_MAX, most_seen = 0;
         for (uint64_t seed = 0; seed < LINKS; seed++) {
             redis_model *m = model_open("h?partitions=2", seed);

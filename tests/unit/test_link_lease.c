@@ -378,8 +378,17 @@ static void test_a_message_of_several_selectors(void **state)
 static void test_messages_that_are_odd_but_numbered(void **state)
 {
     (void)state;
-    const char *odd[] = {"1 ", "1  ", "1 short", "1 AAAAAAAAAAAAAAAAAAAAA", "1 AAAAAAAAAAAAAAAAAAA.", "1 @", "1 @x",
-                         "1 @-1", "1 @99999999999999999999", "1 @9223372036854775807", "1 @-9223372036854775808"};
+    const char *odd[] = {"1 ",
+                         "1  ",
+                         "1 short",
+                         "1 AAAAAAAAAAAAAAAAAAAAA",
+                         "1 AAAAAAAAAAAAAAAAAAA.",
+                         "1 @",
+                         "1 @x",
+                         "1 @-1",
+                         "1 @99999999999999999999",
+                         "1 @9223372036854775807",
+                         "1 @-9223372036854775808"};
     for (size_t i = 0; i < UNIT_COUNT(odd); i++) {
         redis_model *m = up("h?partitions=2");
         model_publish(m, "lk:{0}:rev", odd[i]);
@@ -397,12 +406,24 @@ static void test_foreign_messages_are_passed_over(void **state)
 {
     (void)state;
     const char *rows[][2] = {
-        {"lk:{0}:rev", ""},          {"lk:{0}:rev", "hello"},          {"lk:{0}:rev", "0 " A},
-        {"lk:{0}:rev", "1"},         {"lk:{0}:rev", "1," A},           {"lk:{0}:rev", " " A},
-        {"lk:{2}:rev", "1 " A},      {"lk:{-1}:rev", "1 " A},          {"lk:{00}:rev", "1 " A},
-        {"lk:{0}:revx", "1 " A},     {"xx:{0}:rev", "1 " A},           {"lk:{0}:q", "1 " A},
-        {"{0}", "1 " A},             {"lk:0:rev", "1 " A},             {"", "1 " A},
-        {"lk:{4294967296}:rev", "1 " A}, {"lk:{99999999999999999999}:rev", "1 " A}, {"lk:beat:0", "1 " A},
+        {"lk:{0}:rev", ""},
+        {"lk:{0}:rev", "hello"},
+        {"lk:{0}:rev", "0 " A},
+        {"lk:{0}:rev", "1"},
+        {"lk:{0}:rev", "1," A},
+        {"lk:{0}:rev", " " A},
+        {"lk:{2}:rev", "1 " A},
+        {"lk:{-1}:rev", "1 " A},
+        {"lk:{00}:rev", "1 " A},
+        {"lk:{0}:revx", "1 " A},
+        {"xx:{0}:rev", "1 " A},
+        {"lk:{0}:q", "1 " A},
+        {"{0}", "1 " A},
+        {"lk:0:rev", "1 " A},
+        {"", "1 " A},
+        {"lk:{4294967296}:rev", "1 " A},
+        {"lk:{99999999999999999999}:rev", "1 " A},
+        {"lk:beat:0", "1 " A},
     };
     for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
         redis_model *m = up("h?partitions=2");
@@ -422,7 +443,8 @@ static void test_foreign_messages_are_passed_over(void **state)
 static void test_random_messages(void **state)
 {
     (void)state;
-    static const char *const pieces[] = {"1", "2", "7", " ", " ", "@", "0", "-", A, B, "x", "18446744073709551615", "\t"};
+    static const char *const pieces[] = {"1", "2", "7", " ", " ", "@", "0", "-", A, B, "x", "18446744073709551615",
+                                         "\t"};
     unit_random r = unit_random_new(1);
     redis_model *m = up("h?partitions=2");
     for (uint64_t i = unit_rounds(20000); i; i--) {

@@ -50,22 +50,32 @@ static int teardown(void **state)
     return 0;
 }
 
+static bool named(const lk_token *token)
+{
+    char *exact = unit_copy(token->text, LATCHKEY_SELECTOR_LENGTH);
+    bool is = lk_pending_names(pending, exact);
+    free(exact);
+    return is;
+}
+
 static void test_denies_the_very_token(void **state)
 {
     (void)state;
     lk_token a = make_token(), b = make_token();
     lk_pending_item item = item_of(&a);
     assert_false(lk_pending_has(pending, &a));
+    assert_false(named(&a));
     assert_true(lk_pending_add(pending, &item));
-    assert_int_equal(lk_pending_count(pending), 1);
     assert_true(lk_pending_has(pending, &a));
     assert_false(lk_pending_has(pending, &b));
     lk_token forged = crossed(&a, &b), other = crossed(&b, &a);
     assert_false(lk_pending_has(pending, &forged));
     assert_false(lk_pending_has(pending, &other));
+    assert_true(named(&forged)); /* who knows no verifier asks by selector */
+    assert_false(named(&other));
     lk_pending_remove(pending, &item);
     assert_false(lk_pending_has(pending, &a));
-    assert_int_equal(lk_pending_count(pending), 0);
+    assert_false(named(&a));
 }
 
 /* Revoking with a made-up verifier must deny nobody, nor take a true denial away. */
@@ -77,12 +87,38 @@ static void test_a_forged_item_touches_nobody(void **state)
     assert_true(lk_pending_add(pending, &false_one));
     assert_false(lk_pending_has(pending, &a));
     assert_true(lk_pending_add(pending, &real));
-    assert_int_equal(lk_pending_count(pending), 2);
     lk_pending_remove(pending, &false_one);
     assert_true(lk_pending_has(pending, &a));
+    assert_false(lk_pending_has(pending, &forged));
     lk_pending_remove(pending, &false_one);
+    lk_pending_withdraw(pending, &false_one);
     assert_true(lk_pending_has(pending, &a));
-    assert_int_equal(lk_pending_count(pending), 1);
+}
+
+/* Denied while its call is under way; to be retried once that gave up. Another call that is answered meanwhile withdraws
+ * its own denial, and not the one that is retried. */
+static void test_who_withdraws_leaves_what_is_retried(void **state)
+{
+    (void)state;
+    lk_token a = make_token();
+    lk_pending_item item = item_of(&a);
+    assert_true(lk_pending_add(pending, &item));
+    assert_int_equal(lk_pending_retries(pending), 0);
+    lk_pending_withdraw(pending, &item);
+    assert_false(lk_pending_has(pending, &a));
+
+    assert_true(lk_pending_add(pending, &item));
+    item.retry = true;
+    assert_true(lk_pending_add(pending, &item));
+    assert_int_equal(lk_pending_retries(pending), 1);
+    item.retry = false;
+    assert_true(lk_pending_add(pending, &item)); /* a second call joins, and does not take the retry away */
+    assert_int_equal(lk_pending_retries(pending), 1);
+    lk_pending_withdraw(pending, &item);
+    assert_true(lk_pending_has(pending, &a));
+    lk_pending_remove(pending, &item);
+    assert_false(lk_pending_has(pending, &a));
+    assert_int_equal(lk_pending_retries(pending), 0);
 }
 
 static void test_the_same_twice_is_one(void **state)
@@ -91,20 +127,21 @@ static void test_the_same_twice_is_one(void **state)
     lk_token a = make_token();
     lk_pending_item item = item_of(&a), got;
     size_t cursor = 0;
+    item.retry = true;
     assert_true(lk_pending_add(pending, &item));
     item.held = true; /* whoever held it, it has to be announced */
     assert_true(lk_pending_add(pending, &item));
     item.held = false;
     assert_true(lk_pending_add(pending, &item));
-    assert_int_equal(lk_pending_count(pending), 1);
+    assert_int_equal(lk_pending_retries(pending), 1);
     assert_true(lk_pending_next(pending, &cursor, &got));
-    assert_true(got.held);
+    assert_true(got.held && got.retry);
     assert_int_equal(got.partition, 9);
     assert_memory_equal(got.selector, item.selector, sizeof got.selector);
     assert_memory_equal(got.verifier_hash, item.verifier_hash, sizeof got.verifier_hash);
     assert_false(lk_pending_next(pending, &cursor, &got));
     lk_pending_remove(pending, &item);
-    assert_int_equal(lk_pending_count(pending), 0);
+    assert_false(lk_pending_has(pending, &a));
 }
 
 static void test_is_bounded(void **state)
@@ -114,19 +151,25 @@ static void test_is_bounded(void **state)
     lk_pending_item first = item_of(&tokens[0]), item = first, last = item_of(&tokens[1]);
     for (unsigned i = 0; i < LK_PENDING_MAX; i++) {
         memcpy(item.selector, &i, sizeof i);
+        item.retry = i % 2;
         assert_true(lk_pending_add(pending, i ? &item : &first));
     }
+    assert_int_equal(lk_pending_retries(pending), LK_PENDING_MAX / 2);
     assert_false(lk_pending_add(pending, &last));
     assert_false(lk_pending_has(pending, &tokens[1]));
-    assert_true(lk_pending_add(pending, &first)); /* is in there already */
-    assert_int_equal(lk_pending_count(pending), LK_PENDING_MAX);
+    last.retry = true;
+    assert_false(lk_pending_add(pending, &last));
+    assert_int_equal(lk_pending_retries(pending), LK_PENDING_MAX / 2);
+    first.retry = true; /* is in there already: what it may still become */
+    assert_true(lk_pending_add(pending, &first));
+    assert_int_equal(lk_pending_retries(pending), LK_PENDING_MAX / 2 + 1);
     lk_pending_remove(pending, &item);
     assert_true(lk_pending_add(pending, &last));
     assert_true(lk_pending_has(pending, &tokens[0]));
     assert_true(lk_pending_has(pending, &tokens[1]));
 }
 
-static void test_next_goes_through_all(void **state)
+static void test_next_goes_through_all_that_are_retried(void **state)
 {
     (void)state;
     enum { COUNT = 100 };
@@ -136,21 +179,22 @@ static void test_next_goes_through_all(void **state)
     assert_false(lk_pending_next(pending, &cursor, &got));
     for (which = 0; which < COUNT; which++) {
         memcpy(item.selector, &which, sizeof which);
+        item.retry = which % 3 == 0;
         assert_true(lk_pending_add(pending, &item));
     }
     while (lk_pending_next(pending, &cursor, &got)) {
         memcpy(&which, got.selector, sizeof which);
         seen[which]++;
     }
-    for (which = 0; which < COUNT; which++) assert_int_equal(seen[which], 1);
+    for (which = 0; which < COUNT; which++) assert_int_equal(seen[which], which % 3 == 0);
     assert_false(lk_pending_next(pending, &cursor, &got)); /* stays at the end until it is put back */
-    cursor = 0;
-    assert_true(lk_pending_next(pending, &cursor, &got));
-    while (lk_pending_count(pending)) { /* and meets removals on its way */
+    while (lk_pending_retries(pending)) {                  /* and meets removals on its way */
         cursor = 0;
         assert_true(lk_pending_next(pending, &cursor, &got));
         lk_pending_remove(pending, &got);
     }
+    cursor = 0;
+    assert_false(lk_pending_next(pending, &cursor, &got));
 }
 
 /* ------------------------------------------------------------------------------------------------ threads -- */
@@ -170,11 +214,14 @@ static void work(void *argument, unsigned index)
         size_t cursor = 0;
         memset(mine.selector, (int)('a' + index), sizeof mine.selector);
         memcpy(mine.selector, &(uint32_t){(uint32_t)(i % 7)}, 4);
+        mine.retry = i % 5 == 0;
         s->wrong += !lk_pending_add(pending, &mine);
         s->wrong += !lk_pending_has(pending, &s->always);
         s->wrong += lk_pending_has(pending, &s->never);
-        s->wrong += !lk_pending_next(pending, &cursor, &got);
-        if (i % 3) lk_pending_remove(pending, &mine);
+        s->wrong += !named(&s->always);
+        s->wrong += !lk_pending_next(pending, &cursor, &got) || !got.retry;
+        if (i % 3 == 1) lk_pending_remove(pending, &mine);
+        if (i % 3 == 2) lk_pending_withdraw(pending, &mine);
     }
     for (uint32_t i = 0; i < 7; i++) {
         memcpy(mine.selector, &i, 4);
@@ -187,10 +234,11 @@ static void test_threads_do_not_lose_each_others(void **state)
     (void)state;
     shared s = {.always = make_token(), .never = make_token(), .rounds = unit_rounds(8000)};
     lk_pending_item item = item_of(&s.always);
+    item.retry = true;
     assert_true(lk_pending_add(pending, &item));
     unit_threads(4, work, &s);
     assert_int_equal(s.wrong, 0);
-    assert_int_equal(lk_pending_count(pending), 1);
+    assert_int_equal(lk_pending_retries(pending), 1);
     assert_true(lk_pending_has(pending, &s.always));
 }
 
@@ -199,9 +247,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_denies_the_very_token, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_forged_item_touches_nobody, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_who_withdraws_leaves_what_is_retried, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_same_twice_is_one, setup, teardown),
         cmocka_unit_test_setup_teardown(test_is_bounded, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_next_goes_through_all, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_next_goes_through_all_that_are_retried, setup, teardown),
         cmocka_unit_test_setup_teardown(test_threads_do_not_lose_each_others, setup, teardown),
     };
     return cmocka_run_group_tests_name("pending", tests, unit_setup, NULL);

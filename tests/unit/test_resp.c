@@ -107,11 +107,18 @@ static void test_every_kind_byte_by_byte(void **state)
 {
     (void)state;
     lk_resp *resp = lk_resp_open();
-    unsigned taken = 0;
-    for (int round = 0; round < 100; round++, taken = 0) {
+    assert_true(lk_resp_empty(resp));
+    for (int round = 0; round < 100; round++) {
+        unsigned taken = 0;
         for (size_t i = 0; i < SAMPLE_SIZE; i++) {
+            lk_reply *reply;
             feed_exact(resp, sample + i, 1);
-            taken = take_sample(resp, taken);
+            assert_false(lk_resp_empty(resp));
+            int got = lk_resp_next(resp, &reply);
+            assert_in_range(got, 0, 1);
+            assert_int_equal(lk_resp_empty(resp), got); /* between two replies, and only there */
+            if (got) check_sample(taken++, reply);
+            lk_reply_free(reply);
         }
         assert_int_equal(taken, SAMPLE_REPLIES);
     }
@@ -143,6 +150,7 @@ static int verdict(const char *bytes, size_t size)
     lk_reply_free(reply);
     if (got < 0) {
         assert_true(*lk_resp_error(resp));
+        assert_false(lk_resp_empty(resp));
         lk_resp_feed(resp, "+OK\r\n", 5);
         assert_int_equal(lk_resp_next(resp, &reply), -1);
         assert_null(reply);
@@ -247,10 +255,28 @@ static void test_the_limit_is_of_one_reply(void **state)
 static void test_what_is_not_resp_is_refused(void **state)
 {
     (void)state;
-    const char *rows[] = {"HTTP/1.1 400 Bad Request\r\n", "SSH-2.0-OpenSSH_9.2\r\n", "\r\n", " +OK\r\n", "\n", "0\r\n",
-                          "*x\r\n", "*1x\r\n", "* 1\r\n", "*\r\n", "$x\r\n", "$\r\n", "$-2\r\n", "$1.5\r\n",
-                          "$99999999999999999999\r\n", ":x\r\n", ":\r\n", ":1x\r\n", ":99999999999999999999\r\n",
-                          "*1\r\nx\r\n", "*2\r\n:1\r\n?\r\n", "\x16\x03\x01\x02\r\n"};
+    const char *rows[] = {"HTTP/1.1 400 Bad Request\r\n",
+                          "SSH-2.0-OpenSSH_9.2\r\n",
+                          "\r\n",
+                          " +OK\r\n",
+                          "\n",
+                          "0\r\n",
+                          "*x\r\n",
+                          "*1x\r\n",
+                          "* 1\r\n",
+                          "*\r\n",
+                          "$x\r\n",
+                          "$\r\n",
+                          "$-2\r\n",
+                          "$1.5\r\n",
+                          "$99999999999999999999\r\n",
+                          ":x\r\n",
+                          ":\r\n",
+                          ":1x\r\n",
+                          ":99999999999999999999\r\n",
+                          "*1\r\nx\r\n",
+                          "*2\r\n:1\r\n?\r\n",
+                          "\x16\x03\x01\x02\r\n"};
     for (size_t i = 0; i < UNIT_COUNT(rows); i++)
         if (verdict_of(rows[i]) != -1) fail_msg("taken: %s", rows[i]);
     assert_int_equal(verdict("\0\0\0\0\r\n", 6), -1);
@@ -277,10 +303,23 @@ static void test_a_string_longer_than_it_said(void **state)
 static void test_resp3_is_refused_or_ordinary(void **state)
 {
     (void)state;
-    const char *rows[] = {"_\r\n", "#t\r\n", "#f\r\n", ",3.14\r\n", ",inf\r\n", "(12345678901234567890\r\n",
-                          "!9\r\nERR wrong\r\n", "=7\r\ntxt:abc\r\n", "%1\r\n+a\r\n:1\r\n", "~1\r\n:1\r\n",
-                          ">3\r\n+message\r\n+a\r\n+b\r\n", "|1\r\n+a\r\n:1\r\n:2\r\n", "*2\r\n_\r\n#t\r\n",
-                          "*1\r\n%1\r\n+a\r\n,1\r\n", "%4097\r\n", "~8193\r\n", ">9000\r\n"};
+    const char *rows[] = {"_\r\n",
+                          "#t\r\n",
+                          "#f\r\n",
+                          ",3.14\r\n",
+                          ",inf\r\n",
+                          "(12345678901234567890\r\n",
+                          "!9\r\nERR wrong\r\n",
+                          "=7\r\ntxt:abc\r\n",
+                          "%1\r\n+a\r\n:1\r\n",
+                          "~1\r\n:1\r\n",
+                          ">3\r\n+message\r\n+a\r\n+b\r\n",
+                          "|1\r\n+a\r\n:1\r\n:2\r\n",
+                          "*2\r\n_\r\n#t\r\n",
+                          "*1\r\n%1\r\n+a\r\n,1\r\n",
+                          "%4097\r\n",
+                          "~8193\r\n",
+                          ">9000\r\n"};
     for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
         lk_resp *resp = lk_resp_open();
         lk_reply *reply;

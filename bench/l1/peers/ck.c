@@ -80,8 +80,8 @@ static const record *of_text(const char *text)
 static void *hs_open(size_t capacity)
 {
     table *t = open_table(capacity);
-    ck_hs_init(&t->hs, CK_HS_MODE_SPMC | CK_HS_MODE_OBJECT | CK_HS_MODE_DELETE, hs_hash, hs_equal, &memory, capacity * 2,
-               0);
+    ck_hs_init(&t->hs, CK_HS_MODE_SPMC | CK_HS_MODE_OBJECT | CK_HS_MODE_DELETE, hs_hash, hs_equal, &memory,
+               capacity * 2, 0);
     return t;
 }
 static void hs_close(void *map)
@@ -162,8 +162,8 @@ const peer peer_ck_ht = {.name = "Concurrency Kit ck_ht",
                          .put = ht_put,
                          .drop = ht_drop};
 #else
-const peer peer_ck_hs = {.name = "Concurrency Kit ck_hs", .where = "Debian libck-dev", .debian = true,
-                         .missing = "no ck_hs.h"};
-const peer peer_ck_ht = {.name = "Concurrency Kit ck_ht", .where = "Debian libck-dev", .debian = true,
-                         .missing = "no ck_ht.h"};
+const peer peer_ck_hs = {
+    .name = "Concurrency Kit ck_hs", .where = "Debian libck-dev", .debian = true, .missing = "no ck_hs.h"};
+const peer peer_ck_ht = {
+    .name = "Concurrency Kit ck_ht", .where = "Debian libck-dev", .debian = true, .missing = "no ck_ht.h"};
 #endif

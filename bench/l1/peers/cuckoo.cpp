@@ -34,7 +34,7 @@ const peer peer_cuckoo = make_peer<table>("libcuckoo cuckoohash_map", "Debian li
 #else
 extern "C" {
 extern const peer peer_cuckoo;
-const peer peer_cuckoo = missing_peer("libcuckoo cuckoohash_map", "Debian libcuckoo-dev", false,
-                                      "no libcuckoo/cuckoohash_map.hh");
+const peer peer_cuckoo =
+    missing_peer("libcuckoo cuckoohash_map", "Debian libcuckoo-dev", false, "no libcuckoo/cuckoohash_map.hh");
 }
 #endif

@@ -38,7 +38,9 @@ template <class Map> peer make_peer(const char *name, const char *where, bool de
         int64_t lease = lease_until(), deadline_ms = 0;
         return static_cast<Map *>(map)->get(key(asked->text), deadline_ms, *entry) && in_time(lease, deadline_ms);
     };
-    p.put = [](void *map, const record *r) { static_cast<Map *>(map)->put(key(r->text), held{r->deadline_ms, r->entry}); };
+    p.put = [](void *map, const record *r) {
+        static_cast<Map *>(map)->put(key(r->text), held{r->deadline_ms, r->entry});
+    };
     p.drop = [](void *map, const record *r) { static_cast<Map *>(map)->drop(key(r->text)); };
     return p;
 }

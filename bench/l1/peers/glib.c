@@ -79,6 +79,6 @@ const peer peer_glib = {.name = "GLib + GRWLock",
                         .put = glib_put,
                         .drop = glib_drop};
 #else
-const peer peer_glib = {.name = "GLib + GRWLock", .where = "Debian libglib2.0-dev", .debian = true,
-                        .missing = "no glib.h"};
+const peer peer_glib = {
+    .name = "GLib + GRWLock", .where = "Debian libglib2.0-dev", .debian = true, .missing = "no glib.h"};
 #endif

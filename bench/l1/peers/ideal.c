@@ -25,10 +25,7 @@ static void *ideal_open(size_t capacity)
 
 static void ideal_close(void *map) { release_huge(map, ((ideal *)map)->size); }
 static void ideal_put(void *map, const record *r) { ((ideal *)map)->slots[r->index].record = *r; }
-static void ideal_drop(void *map, const record *r)
-{
-    ((ideal *)map)->slots[r->index].record.deadline_ms = 0;
-}
+static void ideal_drop(void *map, const record *r) { ((ideal *)map)->slots[r->index].record.deadline_ms = 0; }
 static size_t ideal_bytes(void *map) { return ((ideal *)map)->size; }
 
 static bool ideal_get(void *map, const request *asked, latchkey_entry *entry)

@@ -36,8 +36,7 @@ static void *lmdb_open(size_t capacity)
     if (file >= 0) close(file);
     check(mdb_env_create(&t->env), "create");
     check(mdb_env_set_mapsize(t->env, capacity * 1024 + (64u << 20)), "size");
-    check(mdb_env_open(t->env, t->path, MDB_NOSUBDIR | MDB_NOSYNC | MDB_WRITEMAP | MDB_NORDAHEAD, 0600),
-          "open");
+    check(mdb_env_open(t->env, t->path, MDB_NOSUBDIR | MDB_NOSYNC | MDB_WRITEMAP | MDB_NORDAHEAD, 0600), "open");
     unlink(t->path);
     MDB_txn *txn;
     check(mdb_txn_begin(t->env, NULL, 0, &txn), "begin");

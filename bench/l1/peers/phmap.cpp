@@ -37,7 +37,7 @@ const peer peer_phmap = make_peer<table>("parallel-hashmap, 64 shared_mutex", "i
 #else
 extern "C" {
 extern const peer peer_phmap;
-const peer peer_phmap = missing_peer("parallel-hashmap, 64 shared_mutex", "its repository", false,
-                                     "no parallel_hashmap/phmap.h");
+const peer peer_phmap =
+    missing_peer("parallel-hashmap, 64 shared_mutex", "its repository", false, "no parallel_hashmap/phmap.h");
 }
 #endif

@@ -46,6 +46,7 @@ const peer peer_tbb = make_peer<table>("TBB concurrent_hash_map", "Debian libtbb
 #else
 extern "C" {
 extern const peer peer_tbb;
-const peer peer_tbb = missing_peer("TBB concurrent_hash_map", "Debian libtbb-dev", true, "no tbb/concurrent_hash_map.h");
+const peer peer_tbb =
+    missing_peer("TBB concurrent_hash_map", "Debian libtbb-dev", true, "no tbb/concurrent_hash_map.h");
 }
 #endif

@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Makes SVG plots out of latchkey-bench-l1's JSON, and puts its Markdown into a README.
+
+    report_l1.py RESULT.json [--svg DIRECTORY] [--markdown TABLES.md --readme FILE] [--command TEXT]
+
+The tables come from the benchmark itself (--markdown); they go between FILE's lines <!-- l1:begin --> and
+<!-- l1:end -->, under a line that names the machine.
+"""
+import argparse
+import json
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import report  # noqa: E402
+
+PLOTS = [("latency", "uniform"), ("latency", "Zipf 0.99"), ("throughput", "uniform"), ("throughput", "Zipf 0.99")]
+OURS = {"latchkey": "#d1495b", "ideal": "#2a9d8f", "ideal, hashing": "#8ab17d"}
+
+
+def machine_line(result):
+    m = result["machine"]
+    return (f"{m['processor']}, {m['cores']} cores, {report.size(m['cache_l2_bytes'])} of L2 and "
+            f"{report.size(m['cache_l3_bytes'])} of L3 cache, {report.size(m['memory_bytes'])} of memory, Linux "
+            f"{m['kernel']} ({m['architecture']}); {m['compiler']}, {m['build']}; {result['took_s']:.0f} s.")
+
+
+def plot(result, directory, mode, distribution):
+    figure, axes = report.new_plot(5.5)
+    sizes = result["sizes"]
+    palette = ["#4c78a8", "#b279a2", "#e7a13d", "#72b7b2", "#9d755d", "#79706e", "#54a24b", "#eeca3b", "#bab0ac",
+               "#ff9da6", "#6b6ecf"]
+    for contender in result["contenders"]:
+        cells = [size[distribution].get(mode) for size in contender["sizes"]]
+        if any(cell is None for cell in cells):
+            continue
+        name = contender["name"]
+        own = name in OURS
+        color = OURS[name] if own else palette.pop(0)
+        axes.plot(sizes, [cell[0] for cell in cells], marker="o", markersize=4, label=name, color=color,
+                  linewidth=3 if name == "latchkey" else 1.5, linestyle="--" if name.startswith("ideal") else "-",
+                  zorder=3 if own else 2)
+        axes.fill_between(sizes, [cell[1] for cell in cells], [cell[2] for cell in cells], color=color, alpha=0.1,
+                          linewidth=0)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("entries held")
+    axes.set_ylabel(f"nanoseconds a lookup, {mode}, {distribution}")
+    axes.legend(fontsize=8, ncols=2)
+    name = f"l1-{mode}-{distribution.split()[0].lower()}.svg"
+    report.save(figure, directory, name)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("result")
+    parser.add_argument("--svg", metavar="DIRECTORY", help="write the plots there")
+    parser.add_argument("--markdown", metavar="FILE", help="what the benchmark wrote")
+    parser.add_argument("--readme", metavar="FILE", help="put it between FILE's markers")
+    parser.add_argument("--command", help="the command to name above the tables")
+    arguments = parser.parse_args()
+    with open(arguments.result, encoding="utf-8") as file:
+        result = json.load(file)
+    if arguments.svg:
+        os.makedirs(arguments.svg, exist_ok=True)
+        for mode, distribution in PLOTS:
+            plot(result, arguments.svg, mode, distribution)
+    if arguments.markdown:
+        with open(arguments.markdown, encoding="utf-8") as file:
+            tables = file.read().strip()
+        head = f"`{arguments.command}`\n\n" if arguments.command else ""
+        text = f"{head}{machine_line(result)}\n\n{tables}"
+        if arguments.readme:
+            report.put_between_markers(arguments.readme, "l1", text)
+        else:
+            print(text)
+
+
+if __name__ == "__main__":
+    main()

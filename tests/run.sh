@@ -1,0 +1,190 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Installs what is missing, builds, and tests everything. Ends with one line, "N passed, M failed".
+set -eu
+
+usage() {
+    cat <<'TEXT'
+sh tests/run.sh [--quick]
+
+  Everything: format and header; built by gcc and by clang, and once more each for AddressSanitizer with
+  UndefinedBehaviorSanitizer and for ThreadSanitizer, with all tests under each; some of them under valgrind; exported
+  symbols; the installed library in strangers' projects; the programs of README.md; the examples; a short benchmark.
+
+  --quick   gcc alone, without sanitizers, valgrind, installation, examples and benchmark
+  --help    this
+
+Ends with one line, "N passed, M failed", which counts single tests and steps, and with status 0 only when M is 0.
+Nothing is left out silently: a missing tool is a failure. Logs stay in build-tests/logs. Servers listen on loopback or
+on unix sockets, on free ports, and are ended whatever happens; two runs at once do not disturb each other.
+TEXT
+}
+
+quick=
+case ${1-} in
+'') ;;
+--quick) quick=yes ;;
+-h | --help) usage && exit 0 ;;
+*) usage >&2 && exit 2 ;;
+esac
+root=$(cd "$(dirname "$0")/.." && pwd)
+cd "$root"
+
+passed=0 failed=0 child=
+began=$(date +%s)
+finish() {
+    status=$?
+    trap '' INT TERM HUP
+    [ -z "$child" ] || kill -TERM -- "-$child" 2>/dev/null || :
+    [ -z "${TMPDIR-}" ] || rm -rf "$TMPDIR"
+    [ -z "${temporary_build-}" ] || [ "$failed" -gt 0 ] || rm -rf "$build"
+    exit "$status"
+}
+TMPDIR=
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+sh tests/need.sh build-essential cmake pkg-config clang libclang-rt-14-dev clang-format libhiredis-dev libsodium-dev \
+    libxxhash-dev libcmocka-dev libmicrohttpd-dev redis-server redis-tools curl python3 valgrind prometheus util-linux
+
+# A run that finds build-tests in use by another takes a directory of its own.
+build=$root/build-tests
+mkdir -p "$build"
+exec 9>"$build/.lock"
+if ! flock -n 9; then
+    build=$root/build-tests.$$
+    temporary_build=yes
+    mkdir -p "$build"
+fi
+logs=$build/logs
+rm -rf "$logs"
+mkdir -p "$logs"
+TMPDIR=$(mktemp -d /tmp/latchkey-XXXXXX)
+export TMPDIR
+jobs=$(nproc)
+parallel=$((2 * jobs)) # most tests wait most of the time
+export ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1
+export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+export TSAN_OPTIONS=die_after_fork=0:second_deadlock_stack=1
+export PYTHONDONTWRITEBYTECODE=1
+
+# ------------------------------------------------------------------------------------------------- steps --
+# run LOG COMMAND...: in a session of its own, so that what it starts can be ended with it; its status.
+run() {
+    log=$1
+    shift
+    setsid "$@" >"$log" 2>&1 </dev/null 9>&- &
+    child=$!
+    code=0
+    wait "$child" || code=$?
+    child=
+    return "$code"
+}
+
+say() { printf '%-58s ' "$1"; }
+took() { echo "$(($(date +%s) - step_began)) s"; }
+show() {
+    echo "------------------------------------------------------------ the end of $1"
+    tail -n 120 "$1"
+    echo "------------------------------------------------------------"
+}
+
+# step NAME COMMAND...: counts as one. Returns its status.
+step() {
+    say "$1"
+    step_began=$(date +%s)
+    step_log=$logs/$(echo "$1" | tr -c 'a-zA-Z0-9\n' -).log
+    shift
+    if run "$step_log" "$@"; then
+        passed=$((passed + 1))
+        echo "ok, $(took)"
+        return 0
+    fi
+    failed=$((failed + 1))
+    echo "FAILED, $(took)"
+    show "$step_log"
+    return 1
+}
+
+# Counts what cmocka said, program by program; a program that failed without naming a test counts as one.
+count() {
+    awk '
+        /^[0-9]+\/[0-9]+ Test: /                               { named = 0 }
+        /^\[  PASSED  \] [0-9]+ test\(s\)\./                   { passed += $4 }
+        /^\[  FAILED  \] [0-9]+ test\(s\), listed below:/      { failed += $4; named = 1 }
+        /^(Test Failed|Test timeout|Test Not Run|.*\*\*\*)/    { if (!named) failed++; named = 1 }
+        END                                                    { print passed + 0, failed + 0 }' "$1"
+}
+
+# tests NAME BUILD: runs all of a build's tests and counts the single ones.
+tests() {
+    say "$1"
+    step_began=$(date +%s)
+    step_log=$logs/$(echo "$1" | tr -c 'a-zA-Z0-9\n' -).log
+    tested=$2
+    code=0
+    rm -f "$tested"/Testing/Temporary/LastTest.log
+    run "$step_log" ctest --test-dir "$tested" --output-on-failure --parallel "$parallel" || code=$?
+    set -- $(count "$tested/Testing/Temporary/LastTest.log" || echo 0 1)
+    # ctest and the count must agree on whether anything failed, and something must have run.
+    if [ "$code" != 0 ] && [ "$2" = 0 ] || [ "$1" = 0 ]; then set -- "$1" $(($2 + 1)); fi
+    passed=$((passed + $1)) failed=$((failed + $2))
+    if [ "$2" = 0 ]; then
+        echo "$1 passed, $(took)"
+    else
+        echo "$1 passed, $2 FAILED, $(took)"
+        grep -E '^[0-9 ]+/[0-9]+ Test .*(Failed|Timeout|Exception|Not Run)' "$step_log" || :
+        show "$step_log"
+    fi
+}
+
+# compile NAME CMAKE OPTIONS...: into $build/NAME.
+compile() {
+    name=$1
+    shift
+    step "build: $name" sh -c '
+        build=$1 root=$2 jobs=$3
+        shift 3
+        cmake -S "$root" -B "$build" -DLATCHKEY_WERROR=ON -DLATCHKEY_TESTS=ON "$@" &&
+            cmake --build "$build" --parallel "$jobs"' - "$build/$name" "$root" "$jobs" "$@"
+}
+
+echo "latchkey: all tests$([ -z "$quick" ] || echo ', the quick half'); logs in ${logs#"$root"/}"
+
+# ------------------------------------------------------------------------------------------- the quick half --
+step "every tool is there" sh -c 'for tool in "$@"; do
+        command -v "$tool" >/dev/null || { echo "missing: $tool"; exit 1; }
+    done' - gcc g++ clang clang++ cmake ctest pkg-config clang-format nm redis-server redis-cli curl python3 valgrind \
+    promtool || :
+step "format" sh tests/format.sh || :
+step "the header alone, C11 and C++17, gcc and clang" sh tests/api/header.sh || :
+step "the programs of README.md compile" sh tests/readme.sh || :
+if compile gcc -DCMAKE_C_COMPILER=gcc -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_BENCH=ON; then
+    tests "tests: gcc" "$build/gcc"
+    step "exported symbols" sh tests/api/symbols.sh "$build/gcc/src/liblatchkey.so" || :
+fi
+
+# ------------------------------------------------------------------------------------------------- the rest --
+if [ -z "$quick" ]; then
+    if compile clang -DCMAKE_C_COMPILER=clang -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_BENCH=ON; then
+        tests "tests: clang" "$build/clang"
+    fi
+    if compile address -DCMAKE_C_COMPILER=gcc -DLATCHKEY_SANITIZE=address,undefined \
+        -DCMAKE_C_FLAGS=-fno-sanitize-recover=all; then
+        tests "tests: AddressSanitizer, UndefinedBehaviorSanitizer" "$build/address"
+    fi
+    if compile thread -DCMAKE_C_COMPILER=clang -DLATCHKEY_SANITIZE=thread; then
+        tests "tests: ThreadSanitizer" "$build/thread"
+    fi
+    step "valgrind, some of the tests" sh tests/valgrind.sh "$build/gcc" || :
+    step "installed: strangers' projects" sh tests/install/run.sh || :
+    step "examples" sh tests/examples.sh "$build/gcc" || :
+    # These two build in directories of their own, which two runs at once must not do together.
+    step "examples/quickstart.sh" flock "$root/build-tests/.shared" sh examples/quickstart.sh --sessions 300 || :
+    step "bench/run.sh --short" flock "$root/build-tests/.shared" sh bench/run.sh --short || :
+fi
+
+echo "in $(($(date +%s) - began)) s"
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A small Redis at the other end of a link, in virtual time and without I/O. It reads the commands that the link wants
+ * to write, with the library's own parser, and answers them; the test decides when bytes travel, and what goes wrong.
+ *
+ *   link's bytes --model_serve--> the server's replies and messages --model_deliver--> link
+ *
+ * Everything is written down in one log, in the order in which it happened:
+ *   "0 MGET lk:{0}:q\n"    a command that the server took, and on which connection (0 commands, 1 subscription)
+ *   "= lease 1000\n"       what the link told its host: empty, purge, lease, trouble, done
+ */
+#ifndef LATCHKEY_TESTS_REDIS_MODEL_H
+#define LATCHKEY_TESTS_REDIS_MODEL_H
+
+#include "l1.h"
+#include "link.h"
+#include "unit.h"
+
+enum { MODEL_PARTITIONS_MAX = 64, MODEL_BUFFER = 128 * 1024, MODEL_JOBS_MAX = 200 };
+
+typedef struct model_side {
+    lk_resp *commands;
+    char replies[MODEL_BUFFER]; /* not delivered yet */
+    size_t used;
+    bool stalled;
+} model_side;
+
+typedef struct redis_model {
+    lk_config config;
+    lk_counters counters;
+    lk_link link;
+    int64_t now_us;
+    char log[MODEL_BUFFER];
+    size_t logged;
+
+    model_side side[LK_LINK_CONNECTIONS];
+    const char *run_id[LK_LINK_CONNECTIONS]; /* of the server that each connection reaches */
+    const char *role, *version;
+    int64_t clock_ahead_us; /* of the server's clock to the link's */
+    uint64_t number[MODEL_PARTITIONS_MAX];
+    char recorded[32]; /* the number of partitions, as the server holds it; "": not yet */
+    bool subscribed, scripts_known;
+
+    /* what goes wrong */
+    const char *command, *answer; /* this command is answered so; "" not at all, nor any that follows it */
+    unsigned lose_messages;       /* so many revocations' messages do not arrive */
+    bool lose_nonces, byte_by_byte;
+
+    /* what the host heard last, and what it has to do */
+    lk_l1 *l1; /* purged and emptied with the link, where there is one */
+    int64_t lease_sent_ms, lease_ahead_us;
+    uint64_t lease_incarnation;
+    unsigned leases, empties;
+    char trouble[200];
+    int trouble_status;
+    lk_job jobs[MODEL_JOBS_MAX];
+    size_t job_first, job_count;
+} redis_model;
+
+/* `options` are those of the configuration; deadline_ms and the like. The link is DOWN, to be tried at once. */
+redis_model *model_open(const char *options, uint64_t seed);
+void model_close(redis_model *m);
+
+int64_t model_ms(const redis_model *m);
+void model_tick(redis_model *m, int64_t later_ms);             /* and then so much time has passed */
+void model_connect(redis_model *m);                            /* both sockets are there; ticks until they are wanted */
+void model_serve(redis_model *m, int which);                   /* the server reads, and answers into its buffer */
+void model_deliver(redis_model *m, int which);                 /* what it answered arrives */
+void model_run(redis_model *m);                                /* both, until nobody has anything to say */
+void model_up(redis_model *m);                                 /* connects, and goes on until there is a lease */
+void model_feed(redis_model *m, int which, const char *bytes); /* bytes that no server would send */
+
+/* What the script in Redis does: counts and publishes. */
+void model_revoke(redis_model *m, unsigned partition, const char *selector);
+void model_publish(redis_model *m, const char *channel, const char *text);
+void model_job(redis_model *m, int kind, unsigned partition, const char *selector); /* for next_job to hand out */
+
+void model_clear(redis_model *m); /* the log */
+bool model_saw(const redis_model *m, const char *text);
+/* All of these, in this order; ends with NULL. Fails the test otherwise. */
+void model_expect(const redis_model *m, ...);
+
+uint64_t model_counted(const redis_model *m, enum lk_counter which);
+
+#endif

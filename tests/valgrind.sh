@@ -1,0 +1,13 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Runs under valgrind what parses what comes from outside, and a whole life: it sees uses of memory that was never
+# written, which the sanitizers here do not.
+#   sh tests/valgrind.sh BUILD
+set -eu
+cd "$1/tests"
+for program in system_life system_fields system_tokens system_config system_arguments api_constants unit/unit_token \
+    unit/unit_record unit/unit_resp unit/unit_conn unit/unit_hello unit/unit_config; do
+    echo "--- $program"
+    valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect \
+        --child-silent-after-fork=yes "./$program"
+done
