@@ -218,7 +218,7 @@ LATCHKEY_API int latchkey_revoke(latchkey *lk, const char *token, size_t token_l
 /* Reads the whole record from Redis, key material and all, and checks it: it names this session, the verifier's hash
  * matches, and pq_key_hash is that of the "pq." fields. Never from L1, never into L1.
  * Returns  as latchkey_validate. *out is the caller's, to be freed with latchkey_record_free.
- * Blocks   for at most deadline_ms. Guarantees A, E, I. */
+ * Blocks   for at most deadline_ms. Guarantees A, E, H, I. */
 LATCHKEY_API int latchkey_load(latchkey *lk, const char *token, size_t token_len, latchkey_record **out);
 
 /* The entry inside the record; lives as long as the record. NULL for NULL. */

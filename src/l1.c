@@ -297,14 +297,18 @@ static int free_way_locked(const head *h)
     return -1;
 }
 
-/* The first dead entry; else second chance (CLOCK, Corbato 1968) within the set: from a place that moves on with every
- * replacement, the first way that was not read since the hand last passed; the ways passed lose their mark. -1: the set
- * is empty. */
-static int victim_locked(const lk_l1 *l1, uint32_t set, int64_t now_ms)
+static int dead_way_locked(const lk_l1 *l1, uint32_t set, int64_t now_ms)
 {
-    head *h = head_of(l1, set);
     for (unsigned way = 0; way < WAYS; way++)
-        if (tag_locked(h, way) && (int64_t)slot_word_locked(slot_of(l1, set, way), 0) <= now_ms) return (int)way;
+        if (tag_locked(head_of(l1, set), way) && (int64_t)slot_word_locked(slot_of(l1, set, way), 0) <= now_ms)
+            return (int)way;
+    return -1;
+}
+
+/* Second chance (CLOCK, Corbato 1968) within the set: from a place that moves on with every replacement, the first way
+ * that was not read since the hand last passed; the ways passed lose their mark. -1: the set is empty. */
+static int victim_locked(head *h)
+{
     /* Emptying a way and filling it moves the version by 4. */
     unsigned hand = atomic_load_explicit(&h->version, memory_order_relaxed) / 4 % WAYS;
     for (unsigned i = 0; i < 2 * WAYS; i++) {
@@ -325,13 +329,19 @@ static void remove_way_locked(lk_l1 *l1, uint32_t set, unsigned way)
     atomic_fetch_sub_explicit(&l1->entries, 1, memory_order_relaxed);
 }
 
-static bool evict_locked(lk_l1 *l1, stripe *st, uint32_t set, int64_t now_ms)
+/* Makes room in one of the two sets: a dead entry of either goes first, then one of the first set's, then of the second's
+ * (the first may be empty while the capacity is used up elsewhere). False: both are empty. */
+static bool evict_locked(lk_l1 *l1, stripe *st, const place *p, int64_t now_ms)
 {
-    int way = victim_locked(l1, set, now_ms);
-    if (way < 0) return false;
-    if ((int64_t)slot_word_locked(slot_of(l1, set, (unsigned)way), 0) > now_ms) st->evictions++;
-    remove_way_locked(l1, set, (unsigned)way);
-    return true;
+    for (int i = 0; i < 4; i++) {
+        uint32_t set = p->set[i % 2];
+        int way = i < 2 ? dead_way_locked(l1, set, now_ms) : victim_locked(head_of(l1, set));
+        if (way < 0) continue;
+        st->evictions += i >= 2;
+        remove_way_locked(l1, set, (unsigned)way);
+        return true;
+    }
+    return false;
 }
 
 /* Takes one of the capacity's places, or answers false where all are taken. */
@@ -353,7 +363,7 @@ static int room_locked(lk_l1 *l1, stripe *st, const place *p, int64_t now_ms, ui
             }
             atomic_fetch_sub_explicit(&l1->entries, 1, memory_order_relaxed);
         }
-        if (!evict_locked(l1, st, p->set[0], now_ms) && !evict_locked(l1, st, p->set[1], now_ms)) return -1;
+        if (!evict_locked(l1, st, p, now_ms)) return -1;
     }
     return -1;
 }

@@ -19,6 +19,8 @@ enum tag {
     TAG_JOB, /* + the job's place */
 };
 
+#define TIME_MAX_US INT64_C(100000000000000000) /* the year 5138 */
+
 enum { BACKOFF_LEAST_MS = 20, BACKOFF_MOST_MS = 1000, BEAT_TIMEOUT_LEAST_MS = 250, HANDSHAKE_LEAST_MS = 500 };
 
 static uint64_t random_next(lk_link *link) { return link->random = lk_hash(&link->random, sizeof link->random, 1); }
@@ -169,12 +171,9 @@ static void take_partitions(lk_link *link, const lk_reply *reply, int64_t now_ms
     } else send_subscribe(link, now_ms);
 }
 
-/* From here on every revocation reaches us, and none from before may be served: so L1 is emptied now, which also voids
- * the tickets of reads that are under way. */
+/* From here on every revocation reaches us. The first beat empties L1 of what is from before. */
 static void subscribed(lk_link *link, int64_t now_ms)
 {
-    link->host.empty(link->host.context);
-    lk_count(link->counters, LK_EMPTIES, 1);
     if (link->was_up) lk_count(link->counters, LK_RECONNECTS, 1);
     link->was_up = true;
     memset(link->applied, 0, (size_t)link->config->partitions * sizeof *link->applied);
@@ -241,10 +240,9 @@ static void complete_beat(lk_link *link)
             link->applied[p] = link->counted[p];
         }
     }
-    /* The first beat takes the numbers as they are, so a message lost before it would not be missed: what was read
-     * meanwhile may not be kept either. L1 is empty as it is; this voids the tickets. */
-    if (link->baseline) link->host.empty(link->host.context);
-    else if (!whole) empty(link);
+    /* The first beat takes the numbers as they are, so L1 may keep nothing that was read before: emptying it also voids
+     * the tickets of reads that are under way. Nothing from before this connection is served under its lease. */
+    if (link->baseline || !whole) empty(link);
     link->baseline = false;
     link->failures = 0;
     lk_count(link->counters, LK_BEATS, 1);
@@ -309,10 +307,18 @@ static void set_server_time(lk_link *link, int64_t server_us, int64_t round_us)
 
 static void take_time(lk_link *link, const lk_reply *reply, int64_t now_us)
 {
-    if (reply->type == LK_REPLY_ARRAY && reply->size == 2 && reply->item[0]->type == LK_REPLY_STRING &&
-        reply->item[1]->type == LK_REPLY_STRING)
-        set_server_time(link, atoll(reply->item[0]->text) * 1000000 + atoll(reply->item[1]->text),
-                        now_us - link->beat.sent_us);
+    if (reply->type == LK_REPLY_ERROR) {
+        char text[160];
+        int status = lk_error_status(reply, text, sizeof text);
+        lk_link_lost(link, now_us / 1000, status, text);
+        return;
+    }
+    bool two = reply->type == LK_REPLY_ARRAY && reply->size == 2 && reply->item[0]->type == LK_REPLY_STRING &&
+               reply->item[1]->type == LK_REPLY_STRING;
+    long long seconds = two ? atoll(reply->item[0]->text) : 0, micros = two ? atoll(reply->item[1]->text) : 0;
+    /* A time that no clock shows is left alone: nothing that the lease is for depends on it. */
+    if (seconds > 0 && seconds < TIME_MAX_US / 1000000 && micros >= 0 && micros < 1000000)
+        set_server_time(link, seconds * 1000000 + micros, now_us - link->beat.sent_us);
     answered(link);
 }
 
@@ -415,9 +421,10 @@ static void take_revocation(lk_link *link, int64_t p, const char *text, int64_t 
         const char *start = ++at;
         size_t length = strcspn(start, " ");
         at += length;
-        if (*start == '@' && link->server_ahead_us) {
-            int64_t late = now_us + link->server_ahead_us - atoll(start + 1);
-            lk_histogram_add(&link->counters->revocation_us, late > 0 ? (uint64_t)late : 0);
+        if (*start == '@') {
+            int64_t said_us = atoll(start + 1), late = now_us + link->server_ahead_us - said_us;
+            if (link->server_ahead_us && said_us > 0 && said_us < TIME_MAX_US)
+                lk_histogram_add(&link->counters->revocation_us, late > 0 ? (uint64_t)late : 0);
         } else if (selector_good(start, length)) {
             link->host.purge(link->host.context, start);
             lk_count(link->counters, LK_PURGES, 1);

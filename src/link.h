@@ -6,13 +6,12 @@
  *    +---------------------+------- anything wrong ---+---------+-----------+-----------+
  *
  * Two connections to one and the same incarnation of the server: one for commands, one for the subscription.
- * Subscribed: L1 is emptied, so nothing from before is served; then the first beat.
  *
  * A beat, every staleness_ms / 4: read every partition's number of the last revocation, ask whether the server is still
  * a primary, and publish a nonce to a channel
  * of this instance alone. When the nonce comes back through the subscription, every revocation published before it came
- * too, because Redis keeps the order. The numbers are compared; where one was missed, L1 is emptied. Then, last of all,
- * the lease is confirmed, as of the time at which the beat was sent. */
+ * too, because Redis keeps the order. The numbers are compared; where one was missed, L1 is emptied, as it is after the
+ * first beat of every connection. Then, last of all, the lease is confirmed, as of the time at which the beat was sent. */
 #ifndef LK_LINK_H
 #define LK_LINK_H
 

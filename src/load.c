@@ -48,7 +48,7 @@ static int judge(latchkey *lk, lk_node *node, const lk_token *token, const lk_re
     size_t count = key_fields(fields, keys);
     if (!lk_key_hash(keys, count, hash) || !lk_equal(hash, judged->record.entry.pq_key_hash, sizeof hash))
         return lk_l2_corrupt(&lk->l2, node, "a session's key material is not what its record was made with");
-    return LATCHKEY_OK;
+    return lk_session_late(lk, &judged->record.entry, judged->until_us);
 }
 
 int lk_load(latchkey *lk, const lk_token *token, int64_t deadline_ms, lk_judged *judged, lk_reply **fields)

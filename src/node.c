@@ -30,7 +30,7 @@ struct lk_node {
     lk_pending *pending;
     pthread_t thread;
     bool started;
-    int wake_fd;
+    int wake_fd, stop_fd; /* eventfds: there is work; the end has come, also for a connection being made */
     _Atomic bool stop, connected;
 
     /* the link's thread alone: */
@@ -149,7 +149,7 @@ static void connect_sockets(lk_node *node)
     bool good = lk_net_resolve(node->config, &addresses, error, sizeof error);
     if (good) lk_pool_addresses(node->pool, &addresses);
     for (int i = 0; i < LK_LINK_CONNECTIONS && good && !node->stop; i++) {
-        node->fd[i] = lk_net_connect(&addresses, lk_now_ms() + most, node->wake_fd, error, sizeof error);
+        node->fd[i] = lk_net_connect(&addresses, lk_now_ms() + most, node->stop_fd, error, sizeof error);
         good = node->fd[i] >= 0;
     }
     if (good) lk_link_connected(&node->link, lk_now_ms());
@@ -216,6 +216,14 @@ static bool start(lk_node *node)
     return node->started;
 }
 
+static void raise_event(lk_node *node, int event_fd)
+{
+    uint64_t one = 1;
+    /* EAGAIN: the counter is full, so it is raised already. */
+    if (write(event_fd, &one, sizeof one) < 0 && errno != EAGAIN)
+        lk_node_trouble(node, LATCHKEY_UNAVAILABLE, "an eventfd of the link failed");
+}
+
 /* ---------------------------------------------------------------------------------------- open and close -- */
 
 lk_node *lk_node_open(const lk_config *config, lk_counters *counters, const lk_node_host *host)
@@ -236,11 +244,12 @@ lk_node *lk_node_open(const lk_config *config, lk_counters *counters, const lk_n
     uint64_t seed;
     lk_random(&seed, sizeof seed);
     node->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    node->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     node->lease = lk_map(sizeof *node->lease, true);
     if (node->lease) atomic_store(&node->lease->alive, 1);
     node->pool = lk_pool_open(config);
     node->pending = lk_pending_open();
-    bool good = node->wake_fd >= 0 && node->lease && node->pool && node->pending &&
+    bool good = node->wake_fd >= 0 && node->stop_fd >= 0 && node->lease && node->pool && node->pending &&
                 lk_link_open(&node->link, config, &link_host, counters, seed, lk_now_ms()) && start(node);
     if (good) return node;
     lk_node_close(node);
@@ -252,11 +261,13 @@ void lk_node_close(lk_node *node)
     if (!node) return;
     if (node->started) {
         atomic_store(&node->stop, true);
-        lk_node_wake(node);
+        raise_event(node, node->stop_fd);
+        raise_event(node, node->wake_fd);
         pthread_join(node->thread, NULL);
     }
     close_sockets(node);
     lk_net_close(node->wake_fd);
+    lk_net_close(node->stop_fd);
     lk_link_close(&node->link);
     lk_pool_close(node->pool);
     lk_pending_close(node->pending);
@@ -270,6 +281,7 @@ void lk_node_abandon(lk_node *node)
 {
     for (int i = 0; i < LK_LINK_CONNECTIONS; i++) lk_net_close(node->fd[i]);
     lk_net_close(node->wake_fd);
+    lk_net_close(node->stop_fd);
     lk_pool_abandon(node->pool);
 }
 
@@ -294,13 +306,7 @@ lk_pool *lk_node_pool(lk_node *node) { return node->pool; }
 lk_pending *lk_node_pending(lk_node *node) { return node->pending; }
 bool lk_node_connected(const lk_node *node) { return atomic_load(&node->connected); }
 
-void lk_node_wake(lk_node *node)
-{
-    uint64_t one = 1;
-    /* EAGAIN: the counter is full, so the thread is being woken already. */
-    if (write(node->wake_fd, &one, sizeof one) < 0 && errno != EAGAIN)
-        lk_node_trouble(node, LATCHKEY_UNAVAILABLE, "the link's eventfd failed");
-}
+void lk_node_wake(lk_node *node) { raise_event(node, node->wake_fd); }
 
 void lk_node_touch(lk_node *node, unsigned partition, const char *selector)
 {

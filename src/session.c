@@ -19,6 +19,13 @@ int64_t lk_server_now_ms(const latchkey *lk, int64_t now_us)
     return ahead_us ? (now_us + ahead_us) / 1000 : 0;
 }
 
+int lk_session_late(const latchkey *lk, const latchkey_entry *entry, int64_t until_us)
+{
+    int64_t now_us = lk_now_us();
+    if (now_us < until_us) return LATCHKEY_OK;
+    return entry->expires_at_ms <= lk_server_now_ms(lk, now_us) ? LATCHKEY_EXPIRED : LATCHKEY_UNAVAILABLE;
+}
+
 static int judge_record(latchkey *lk, lk_node *node, const char *selector, const lk_token *token, const lk_reply *value,
                         lk_record *record)
 {
@@ -66,7 +73,8 @@ int lk_session_judge(latchkey *lk, lk_node *node, const char *selector, const lk
     int64_t left = pttl->integer, idle = judged->record.idle_ms, server_now = lk_server_now_ms(lk, asked_us);
     int64_t absolute = server_now ? judged->record.entry.expires_at_ms - server_now : INT64_MAX;
     if (absolute <= 0) return LATCHKEY_EXPIRED;
-    judged->left_ms = left = least(left, absolute);
+    left = least(left, absolute);
+    judged->until_us = asked_us + left * 1000;
 
     /* A touch is due once a tenth of idle_ms has gone, unless the absolute expiry is what ends the session. L1 keeps the
      * entry until the next touch will be due at the latest: so a miss is what notices, and hits need not count. */

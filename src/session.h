@@ -8,7 +8,7 @@
 
 typedef struct lk_judged {
     lk_record record;
-    int64_t left_ms;     /* until the session ends if nobody uses it, counted from when Redis was asked */
+    int64_t until_us;    /* when the session ends if nobody uses it, on the monotonic clock */
     bool final;          /* the absolute expiry is what ends it */
     bool touch_due;      /* a tenth of idle_ms has passed since Redis last heard of its use */
     int64_t l1_until_ms; /* how long L1 may keep it, on the coarse monotonic clock */
@@ -32,6 +32,11 @@ static inline bool lk_count_fill(latchkey *lk, enum lk_l1_put result)
     if (result == LK_L1_REFUSED) lk_count(&lk->counters, LK_FILLS_REFUSED, 1);
     return result == LK_L1_STORED;
 }
+
+/* The last look before an answer of L2 is given: OK, or, where the process was paused or the answer was slow, so that
+ * what was true when Redis said it is not any more (guarantee H), EXPIRED; or UNAVAILABLE, since somebody may have used
+ * the session meanwhile. */
+int lk_session_late(const latchkey *lk, const latchkey_entry *entry, int64_t until_us);
 
 /* Redis' clock, Unix milliseconds; 0 where it was never heard. */
 int64_t lk_server_now_ms(const latchkey *lk, int64_t now_us);

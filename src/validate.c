@@ -87,7 +87,7 @@ static int lead(latchkey *lk, const lk_token *token, uint64_t ticket, int64_t de
     int status = read_l2(lk, token, deadline_ms, asked_us, &judged, &incarnation);
     lk_histogram_add(&lk->counters.l2_read_us, (uint64_t)(lk_now_us() - asked_us));
     if (status) return status;
-    *until_us = asked_us + judged.left_ms * 1000;
+    *until_us = judged.until_us;
     if (judged.touch_due) lk_node_touch(lk_l2_owner(&lk->l2, token->partition), token->partition, token->text);
     fill(lk, token, ticket, &judged, incarnation);
     *entry = judged.record.entry;
@@ -110,10 +110,7 @@ static int from_l2(latchkey *lk, const lk_token *token, latchkey_entry *entry)
         status = lead(lk, token, ticket, deadline_ms, entry, &until_us);
         lk_flight_land(lk->flights, flight, status, entry, until_us);
     }
-    if (status || lk_now_us() < until_us) return status;
-    /* Paused, or a slow answer: what was true when Redis said it is not any more, unless somebody used the session
-     * meanwhile (guarantee H). */
-    return entry->expires_at_ms <= lk_server_now_ms(lk, lk_now_us()) ? LATCHKEY_EXPIRED : LATCHKEY_UNAVAILABLE;
+    return status ? status : lk_session_late(lk, entry, until_us);
 }
 
 static int refuse(latchkey_entry *entry, int status)

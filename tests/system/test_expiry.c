@@ -127,7 +127,8 @@ static void test_H_absolute_expiry_holds_under_use(void **state)
         /* A few milliseconds, since the coarse clock ticks; generously. */
         if (status == LATCHKEY_OK) assert_true(now_ms <= entry.expires_at_ms + 50);
         assert_true(check_now_ms() < limit);
-    } while (status == LATCHKEY_OK);
+        /* A call that straddles the end may say that it cannot tell. */
+    } while (status == LATCHKEY_OK || status == LATCHKEY_UNAVAILABLE);
     assert_status_in(lk, status, LATCHKEY_EXPIRED, LATCHKEY_NOT_FOUND);
     wait_for(redis_integer(server, "EXISTS %s", key) == 0);
     assert_status_in(other, validate(other, token), LATCHKEY_EXPIRED, LATCHKEY_NOT_FOUND);
@@ -145,9 +146,9 @@ static void test_H_record_past_its_absolute_expiry_is_expired(void **state)
     char token[LATCHKEY_TOKEN_SIZE], key[128];
     make_session_with(lk, 1, 1000, 1000, NULL, 0, token);
     redis_do(server, "PEXPIRE %s 600000", session_key(server, token, key));
-    wait_for(validate(other, token) != LATCHKEY_OK);
-    assert_status(other, LATCHKEY_EXPIRED, validate(other, token));
-    assert_status(other, LATCHKEY_EXPIRED, touch(other, token));
+    /* Redis' own clock decides here; a handle's idea of it differs by less than a round trip. */
+    wait_for(touch(other, token) == LATCHKEY_EXPIRED);
+    wait_for(validate(other, token) == LATCHKEY_EXPIRED);
     assert_status(other, LATCHKEY_EXPIRED, load(other, token));
     assert_status(other, LATCHKEY_EXPIRED, set_field(other, token, "note", "x"));
 }

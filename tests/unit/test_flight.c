@@ -16,9 +16,10 @@
 #include <string.h>
 
 enum { PLACES = 8 }; /* in a bucket: what has the same selector lies in one */
-static const int64_t EVER_MS = 600000;
+static const int64_t EVER_MS = 100000;
 
 static atomic_uint waiting;
+static atomic_bool held; /* whoever is woken does not come to itself yet */
 
 int __real_pthread_cond_timedwait(pthread_cond_t *bell, pthread_mutex_t *lock, const struct timespec *until);
 int __wrap_pthread_cond_timedwait(pthread_cond_t *bell, pthread_mutex_t *lock, const struct timespec *until);
@@ -27,12 +28,18 @@ int __wrap_pthread_cond_timedwait(pthread_cond_t *bell, pthread_mutex_t *lock, c
 int __wrap_pthread_cond_timedwait(pthread_cond_t *bell, pthread_mutex_t *lock, const struct timespec *until)
 {
     waiting++;
-    return __real_pthread_cond_timedwait(bell, lock, until);
+    if (!held) return __real_pthread_cond_timedwait(bell, lock, until);
+    pthread_mutex_unlock(lock);
+    while (held) sched_yield();
+    pthread_mutex_lock(lock);
+    return 0; /* a wake-up without a reason, which every waiter must allow for */
 }
 
 static void wait_for_waiting(unsigned count)
 {
-    while (waiting < count) sched_yield();
+    int64_t until_ms = lk_now_ms() + EVER_MS;
+    while (waiting < count && lk_now_ms() < until_ms) sched_yield();
+    assert_int_equal(waiting, count);
 }
 
 /* ------------------------------------------------------------------------------------------------- boarding -- */
@@ -169,6 +176,7 @@ static void test_who_does_not_join(void **state)
     enum { OTHERS = UNIT_COUNT(others) };
     others[OTHERS - 1].oldest_ms = lk_now_ms() + 1000; /* wants a read that begins later than this one did */
     for (size_t i = 0; i < OTHERS; i++) {
+        others[i].deadline_ms = 0; /* who joins all the same is late at once */
         assert_int_equal(board(&others[i]), LK_FLIGHT_LEAD);
         assert_non_null(others[i].flight);
         assert_ptr_not_equal(others[i].flight, leader.flight);
@@ -186,6 +194,7 @@ static void test_every_character_counts(void **state)
     assert_int_equal(board(&leader), LK_FLIGHT_LEAD);
     for (size_t at = 0; at < LATCHKEY_TOKEN_LENGTH; at++) {
         ride other = ride_of(1, 1, 5);
+        other.deadline_ms = 0;
         other.token[at] ^= 1;
         assert_int_equal(board(&other), LK_FLIGHT_LEAD);
         land(&other, LATCHKEY_OK, 0);
@@ -213,6 +222,34 @@ static void test_two_flights_of_one_token(void **state)
         assert_int_equal(passenger[i].status, i % 2 ? LATCHKEY_NOT_FOUND : LATCHKEY_OK);
         assert_true(passenger[i].entry.user_id == (i % 2 ? 61 : 51));
     }
+}
+
+/* Landed, and its passengers are not awake yet: who comes now reads anew, and they get what they waited for. */
+static void test_a_landed_flight_takes_no_more(void **state)
+{
+    (void)state;
+    ride leader = ride_of(1, 1, 5), passenger[3], next = ride_of(1, 1, 5), late = ride_of(1, 1, 5);
+    pthread_t thread[3];
+    held = true;
+    assert_int_equal(board(&leader), LK_FLIGHT_LEAD);
+    for (int i = 0; i < 3; i++) {
+        passenger[i] = ride_of(1, 1, 5);
+        thread[i] = start(&passenger[i]);
+    }
+    wait_for_waiting(3);
+    land(&leader, LATCHKEY_OK, 1);
+    assert_int_equal(board(&next), LK_FLIGHT_LEAD);
+    assert_non_null(next.flight);
+    assert_ptr_not_equal(next.flight, leader.flight);
+    held = false;
+    for (int i = 0; i < 3; i++) {
+        pthread_join(thread[i], NULL);
+        assert_int_equal(passenger[i].role, LK_FLIGHT_DONE);
+        assert_true(passenger[i].entry.user_id == 1);
+    }
+    late.deadline_ms = 0; /* joins the one that flies */
+    assert_int_equal(board(&late), LK_FLIGHT_LATE);
+    land(&next, LATCHKEY_OK, 2);
 }
 
 /* ------------------------------------------------------------------------------------------------------- late -- */
@@ -360,6 +397,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_who_does_not_join, setup, teardown),
         cmocka_unit_test_setup_teardown(test_every_character_counts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_two_flights_of_one_token, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_landed_flight_takes_no_more, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_late_passenger_leaves, setup, teardown),
         cmocka_unit_test_setup_teardown(test_late_ones_do_not_take_it_from_the_others, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_full_bucket_reads_alone, setup, teardown),

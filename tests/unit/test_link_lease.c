@@ -339,8 +339,8 @@ static void test_numbers_that_go_backwards_and_overtake(void **state)
     model_close(m);
 }
 
-/* Between the emptying and the first lease a read of L2 may be under way, to fill L1 after that lease. Its revocation's
- * message is lost: the first beat must find that, as any other. */
+/* Before the first lease a read of L2 may be under way, to fill L1 after that lease. Its revocation's message is lost, and
+ * the first beat has nothing to compare its numbers with: so L1 is emptied after it, which voids such reads. */
 static void test_a_message_lost_before_the_first_beat(void **state)
 {
     (void)state;
@@ -349,7 +349,7 @@ static void test_a_message_lost_before_the_first_beat(void **state)
     model_connect(m);
     model_run(m);
     assert_int_equal(m->link.state, LK_LINK_UP);
-    model_clear(m); /* L1 is empty; reads begin here */
+    model_clear(m); /* reads begin here */
     m->lose_messages = 1;
     model_revoke(m, 0, A);
     model_tick(m, 0);
@@ -474,7 +474,7 @@ static void test_another_incarnation_empties_before_its_lease(void **state)
     m->number[0] = 1; /* it lost the rest */
     model_clear(m);
     model_up(m);
-    model_expect(m, "= empty\n", "0 MGET", "= lease", NULL);
+    model_expect(m, "0 MGET", "= empty\n", "= lease", NULL);
     assert_true(m->lease_incarnation != first);
     model_clear(m);
     model_revoke(m, 0, B);
@@ -528,8 +528,7 @@ static void test_times_that_cannot_be(void **state)
                            "*2\r\n:1\r\n:2\r\n",
                            "*1\r\n$1\r\n1\r\n",
                            "*0\r\n",
-                           "$-1\r\n",
-                           "-NOPERM this user\r\n"};
+                           "$-1\r\n"};
     for (size_t i = 0; i < UNIT_COUNT(times); i++) {
         redis_model *m = up("h?partitions=2");
         m->command = "TIME";

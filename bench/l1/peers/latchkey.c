@@ -46,8 +46,8 @@ static size_t bytes(void *map)
 enum { MANY = 64 };
 static size_t many(void *map, const request *asked, size_t count, latchkey_entry *entries)
 {
-    const char *tokens[MANY];
-    size_t lengths[MANY], found = 0;
+    const char *tokens[MANY] = {0};
+    size_t lengths[MANY] = {0}, found = 0;
     int status[MANY];
     for (size_t i = 0; i < count; i++) tokens[i] = asked[i].text, lengths[i] = LATCHKEY_TOKEN_LENGTH;
     latchkey_try_validate_many(map, tokens, lengths, count, entries, status);

@@ -20,6 +20,7 @@
 #else
 #include <urcu/urcu-memb.h>
 #endif
+#include <stddef.h>
 #include <stdlib.h>
 #include <urcu/rculfhash.h>
 
@@ -51,16 +52,16 @@ static void *urcu_open(size_t capacity)
     return t;
 }
 
-static int match(struct cds_lfht_node *link, const void *text)
-{
-    return text_equal(caa_container_of(link, node, link)->record.text, text);
-}
+/* Not liburcu's macro, which casts a const away. */
+static node *of_link(struct cds_lfht_node *link) { return (node *)(void *)((char *)link - offsetof(node, link)); }
+
+static int match(struct cds_lfht_node *link, const void *text) { return text_equal(of_link(link)->record.text, text); }
 
 static node *find(table *t, const char *text, struct cds_lfht_iter *iter)
 {
     cds_lfht_lookup(t->table, text_hash(text), match, text, iter);
     struct cds_lfht_node *link = cds_lfht_iter_get_node(iter);
-    return link ? caa_container_of(link, node, link) : NULL;
+    return link ? of_link(link) : NULL;
 }
 
 static bool urcu_get(void *map, const request *asked, latchkey_entry *entry)
@@ -124,7 +125,7 @@ static void urcu_close(void *map)
     rcu_read_lock();
     cds_lfht_for_each(t->table, &iter, link)
     {
-        node *n = caa_container_of(link, node, link);
+        node *n = of_link(link);
         cds_lfht_del(t->table, link);
         n->next = t->bin;
         t->bin = n;
