@@ -422,9 +422,10 @@ static void take_revocation(lk_link *link, int64_t p, const char *text, int64_t 
         size_t length = strcspn(start, " ");
         at += length;
         if (*start == '@') {
-            int64_t said_us = atoll(start + 1), late = now_us + link->server_ahead_us - said_us;
-            if (link->server_ahead_us && said_us > 0 && said_us < TIME_MAX_US)
-                lk_histogram_add(&link->counters->revocation_us, late > 0 ? (uint64_t)late : 0);
+            int64_t said_us = atoll(start + 1);
+            if (!link->server_ahead_us || said_us <= 0 || said_us >= TIME_MAX_US) continue;
+            int64_t late_us = now_us + link->server_ahead_us - said_us;
+            lk_histogram_add(&link->counters->revocation_us, late_us > 0 ? (uint64_t)late_us : 0);
         } else if (selector_good(start, length)) {
             link->host.purge(link->host.context, start);
             lk_count(link->counters, LK_PURGES, 1);
