@@ -22,7 +22,7 @@
 
 enum lk_link_state { LK_LINK_DOWN, LK_LINK_CONNECTING, LK_LINK_HELLO, LK_LINK_SETUP, LK_LINK_SUBSCRIBING, LK_LINK_UP };
 enum { LK_LINK_COMMANDS, LK_LINK_SUBSCRIPTION, LK_LINK_CONNECTIONS };
-enum { LK_LINK_JOBS = 64 };
+enum { LK_LINK_JOBS = 16 }; /* in flight at most: a burst of touches must not keep Redis from misses for long */
 
 /* What the link does for others in the background. */
 typedef struct lk_job {

@@ -38,7 +38,7 @@ static void usage(FILE *file)
 {
     fputs("usage: latchkey-bench-l1 [options]\n\n"
           "Measures latchkey's L1 beside an ideal, beside what users would pick instead, and beside the bare machine.\n"
-          "About two minutes and 5 GB of memory.\n\n"
+          "About two minutes on an idle machine, and 3.5 GB of memory.\n\n"
           "  --json FILE          write all results there\n"
           "  --markdown FILE      write the tables there, instead of to standard output\n"
           "  --repeats N          how often each measurement is made, 1 to 25 (5); the median counts\n"
