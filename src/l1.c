@@ -393,9 +393,8 @@ enum lk_l1_put lk_l1_put(lk_l1 *l1, uint64_t ticket, const char *selector, const
     enum lk_l1_put result = LK_L1_LEFT_OUT;
 
     pthread_mutex_lock(&st->lock);
-    if (!l1->capacity) result = LK_L1_LEFT_OUT;
-    else if (atomic_load_explicit(&st->epoch, memory_order_relaxed) != ticket) result = LK_L1_REFUSED;
-    else if (!(hashed && held_locked(l1, &p, &token))) {
+    if (atomic_load_explicit(&st->epoch, memory_order_relaxed) != ticket) result = LK_L1_REFUSED;
+    else if (l1->capacity && !(hashed && held_locked(l1, &p, &token))) {
         uint32_t set;
         drop_locked(l1, &p, &token); /* an older answer for the same session */
         int way = room_locked(l1, st, &p, now_ms, &set);

@@ -73,7 +73,7 @@ static void fill(latchkey *lk, const lk_token *token, uint64_t ticket, const lk_
     int64_t now = lk_coarse_ms();
     /* A line to another incarnation of the server than the lease's proves nothing about revocations. */
     if (incarnation != atomic_load_explicit(&lk->lease->incarnation, memory_order_relaxed)) return;
-    if (judged->l1_until_ms <= now) return;
+    if (judged->l1_until_ms <= now || !lk->config.l1_capacity) return;
     lk_count_fill(lk, lk_l1_put(lk->l1, ticket, token->text, token->text + LATCHKEY_SELECTOR_LENGTH, false,
                                 judged->l1_until_ms, now, &judged->record.entry));
 }
