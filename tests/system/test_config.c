@@ -227,7 +227,7 @@ static void test_configuration_may_be_anything(void **state)
     (void)state;
     /* Every byte in every place of a good configuration, and every shortening of it: an answer, never a crash. The
      * host is one that is refused at once. */
-    char config[128];
+    char config[128] = ""; /* zeros behind it, for when its own NUL is what is changed */
     static const char good[] = "redis://u:" SECRET "@127.0.0.1:1/3?lazy=0&deadline_ms=1&prefix=a%41";
     for (size_t i = 0; i < sizeof good; i++) {
         static const char odd[] = "\x01\xff%@:/?&=#[]{} \n-09aZ";

@@ -348,6 +348,23 @@ void model_up(redis_model *m)
     assert_int_equal(m->leases, before + 1);
 }
 
+redis_model *model_opened_up(const char *options)
+{
+    redis_model *m = model_open(options, unit_seed());
+    model_up(m);
+    model_tick(m, 3);
+    model_clear(m);
+    return m;
+}
+
+int64_t model_beat_due(const redis_model *m) { return lk_link_wake_ms(&m->link) - model_ms(m); }
+
+void model_beat(redis_model *m)
+{
+    model_tick(m, model_beat_due(m));
+    model_run(m);
+}
+
 /* -------------------------------------------------------------------------------------------------- looking -- */
 
 void model_clear(redis_model *m) { m->log[m->logged = 0] = 0; }

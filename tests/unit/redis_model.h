@@ -62,12 +62,15 @@ redis_model *model_open(const char *options, uint64_t seed);
 void model_close(redis_model *m);
 
 int64_t model_ms(const redis_model *m);
-void model_tick(redis_model *m, int64_t later_ms);             /* and then so much time has passed */
-void model_connect(redis_model *m);                            /* both sockets are there; ticks until they are wanted */
-void model_serve(redis_model *m, int which);                   /* the server reads, and answers into its buffer */
-void model_deliver(redis_model *m, int which);                 /* what it answered arrives */
-void model_run(redis_model *m);                                /* both, until nobody has anything to say */
-void model_up(redis_model *m);                                 /* connects, and goes on until there is a lease */
+void model_tick(redis_model *m, int64_t later_ms); /* and then so much time has passed */
+void model_connect(redis_model *m);                /* both sockets are there; ticks until they are wanted */
+void model_serve(redis_model *m, int which);       /* the server reads, and answers into its buffer */
+void model_deliver(redis_model *m, int which);     /* what it answered arrives */
+void model_run(redis_model *m);                    /* both, until nobody has anything to say */
+void model_up(redis_model *m);                     /* connects, and goes on until there is a lease */
+redis_model *model_opened_up(const char *options); /* the same from the beginning, with an empty log */
+int64_t model_beat_due(const redis_model *m);      /* in so many ms */
+void model_beat(redis_model *m);                   /* the next beat, when it is due, and what follows from it */
 void model_feed(redis_model *m, int which, const char *bytes); /* bytes that no server would send */
 
 /* What the script in Redis does: counts and publishes. */

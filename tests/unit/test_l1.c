@@ -1,61 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * L1 beside a naive map, and what it promises besides: room, eviction, tickets, exact tokens, prewarmed entries, memory
- * that nobody else sees. (Guarantees D, E, G and J; under threads in test_l1_race.c.)
+ * What L1 promises, one by one: room, eviction, tickets, exact tokens, prewarmed entries, memory that nobody else sees.
+ * (Guarantees D, E, G and J; at random in test_l1_model.c, under threads in test_l1_race.c.)
  */
-#include "l1.h"
+#include "l1_kit.h"
 #include "token.h"
-#include "unit.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { NOW_MS = 1000, LATER_MS = 2000 };
-
 static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-typedef struct text {
-    char at[LATCHKEY_TOKEN_SIZE];
-} text;
-
-/* The token of a session, and others with the same selector and another verifier. All spelt as tokens are. */
-static text token_of(unsigned session, unsigned verifier)
-{
-    text t;
-    snprintf(t.at, sizeof t.at, "session%013uverifier%010u____A", session, verifier);
-    return t;
-}
-
-static latchkey_entry entry_of(uint64_t number)
-{
-    latchkey_entry e;
-    unit_random r = {number};
-    unit_fill(&r, &e, sizeof e);
-    e.user_id = number;
-    return e;
-}
-
-static enum lk_l1_put put(lk_l1 *l1, text t, uint64_t ticket, uint64_t number, int64_t deadline_ms)
-{
-    latchkey_entry e = entry_of(number);
-    return lk_l1_put(l1, ticket, t.at, t.at + LATCHKEY_SELECTOR_LENGTH, false, deadline_ms, NOW_MS, &e);
-}
-
-static enum lk_l1_put put_hashed(lk_l1 *l1, text t, uint64_t ticket, uint64_t number, int64_t deadline_ms)
-{
-    latchkey_entry e = entry_of(number);
-    uint8_t hash[LK_HASH_SIZE];
-    assert_true(lk_verifier_text_hash(t.at + LATCHKEY_SELECTOR_LENGTH, hash));
-    return lk_l1_put(l1, ticket, t.at, hash, true, deadline_ms, NOW_MS, &e);
-}
-
-static enum lk_l1_put put_now(lk_l1 *l1, text t, uint64_t number)
-{
-    return put(l1, t, lk_l1_ticket(l1, t.at), number, LATER_MS);
-}
 
 static bool get(lk_l1 *l1, text t, lk_l1_found *found)
 {
@@ -72,7 +27,6 @@ static bool holds(lk_l1 *l1, unsigned session)
     return get(l1, token_of(session, 0), &found);
 }
 
-static uint64_t entries(const lk_l1 *l1) { return lk_l1_read_stats(l1).entries; }
 static uint64_t evictions(const lk_l1 *l1) { return lk_l1_read_stats(l1).evictions; }
 
 static lk_l1 *open_l1(size_t capacity)
@@ -81,159 +35,6 @@ static lk_l1 *open_l1(size_t capacity)
     assert_non_null(l1);
     assert_true(entries(l1) == 0);
     return l1;
-}
-
-/* ---------------------------------------------------------------------------------------------- the naive map -- */
-
-enum { SESSIONS_MAX = 8000, VERIFIERS = 3, TICKETS = 16, ALWAYS = -1 };
-
-typedef struct known { /* what L1 may answer for a session: this, or nothing */
-    bool there, hashed;
-    unsigned verifier;
-    uint64_t number;
-    int64_t deadline_ms, purged_at;
-} known;
-
-typedef struct model {
-    lk_l1 *l1;
-    size_t capacity;
-    unsigned sessions;
-    known *known;
-    struct {
-        unsigned session;
-        uint64_t ticket;
-        int64_t taken_at;
-    } ticket[TICKETS];
-    int64_t at, last_purge_at; /* counts operations */
-    uint64_t number;
-    unit_random r;
-} model;
-
-static void model_get(model *m, unsigned session, unsigned verifier)
-{
-    known *k = &m->known[session];
-    lk_l1_found found;
-    text t = token_of(session, verifier);
-    char *exact = unit_copy(t.at, LATCHKEY_TOKEN_LENGTH);
-    bool hit = lk_l1_get(m->l1, exact, &found);
-    free(exact);
-    bool right = k->there && k->verifier == verifier;
-    if (!hit) {
-        if (right) k->there = false; /* evicted: gone until it is put again */
-        return;
-    }
-    assert_true(right);
-    latchkey_entry e = entry_of(k->number);
-    assert_memory_equal(&found.entry, &e, sizeof e);
-    assert_true(found.deadline_ms == k->deadline_ms);
-    assert_int_equal(found.first_use, k->hashed);
-    k->hashed = false; /* revealed */
-}
-
-static void model_put(model *m, bool hashed)
-{
-    unsigned slot = (unsigned)unit_below(&m->r, TICKETS), session = m->ticket[slot].session;
-    unsigned verifier = (unsigned)unit_below(&m->r, VERIFIERS);
-    known *k = &m->known[session];
-    if (hashed && k->there) model_get(m, session, k->verifier); /* what is there stays; so is it? */
-    int64_t deadline_ms = NOW_MS + (int64_t)unit_below(&m->r, 100) - 20;
-    uint64_t ticket = m->ticket[slot].ticket, number = ++m->number;
-    enum lk_l1_put result = hashed ? put_hashed(m->l1, token_of(session, verifier), ticket, number, deadline_ms)
-                                   : put(m->l1, token_of(session, verifier), ticket, number, deadline_ms);
-    if (k->purged_at > m->ticket[slot].taken_at) assert_int_equal(result, LK_L1_REFUSED);
-    if (m->last_purge_at < m->ticket[slot].taken_at) assert_int_not_equal(result, LK_L1_REFUSED);
-    if (m->capacity == 0 || (hashed && k->there)) assert_int_not_equal(result, LK_L1_STORED);
-    if (result == LK_L1_STORED) {
-        *k = (known){true, hashed, verifier, number, deadline_ms, k->purged_at};
-        model_get(m, session, (verifier + 1) % VERIFIERS);
-        if (unit_chance(&m->r, 50)) model_get(m, session, verifier);
-    } else if (result == LK_L1_LEFT_OUT && !hashed) k->there = false; /* the older answer is gone all the same */
-}
-
-static void model_step(model *m)
-{
-    unsigned session = (unsigned)unit_below(&m->r, m->sessions), what = (unsigned)unit_below(&m->r, 1000);
-    unsigned slot = (unsigned)unit_below(&m->r, TICKETS);
-    m->at++;
-    if (what < 400) model_get(m, session, (unsigned)unit_below(&m->r, VERIFIERS));
-    else if (what < 650) model_put(m, false);
-    else if (what < 720) model_put(m, true);
-    else if (what < 960) {
-        text t = token_of(session, 0);
-        m->ticket[slot].session = session;
-        m->ticket[slot].ticket = lk_l1_ticket(m->l1, t.at);
-        m->ticket[slot].taken_at = m->at;
-    } else if (what < 998) {
-        text t = token_of(session, 0);
-        lk_l1_purge(m->l1, t.at);
-        m->known[session].there = false;
-        m->known[session].purged_at = m->last_purge_at = m->at;
-        model_get(m, session, (unsigned)unit_below(&m->r, VERIFIERS));
-    } else {
-        lk_l1_empty(m->l1);
-        assert_true(entries(m->l1) == 0);
-        for (unsigned i = 0; i < m->sessions; i++) {
-            m->known[i].there = false;
-            m->known[i].purged_at = m->at;
-        }
-        m->last_purge_at = m->at;
-    }
-    assert_true(entries(m->l1) <= m->capacity);
-}
-
-/* Asks for every token there may be: no more entries than are counted, and none that should not be. */
-static void model_check_all(model *m)
-{
-    uint64_t held = 0;
-    for (unsigned i = 0; i < m->sessions; i++) {
-        for (unsigned v = 0; v < VERIFIERS; v++) model_get(m, i, v);
-        held += m->known[i].there;
-    }
-    assert_true(held == entries(m->l1));
-}
-
-static void run_model(size_t capacity, unsigned sessions, uint64_t stream, uint64_t steps)
-{
-    model m = {.capacity = capacity, .sessions = sessions, .r = unit_random_new(stream)};
-    m.l1 = lk_l1_open(capacity, unit_next(&m.r));
-    m.known = calloc(sessions, sizeof *m.known);
-    assert_true(m.l1 && m.known);
-    for (unsigned i = 0; i < sessions; i++) m.known[i].purged_at = ALWAYS;
-    for (unsigned i = 0; i < TICKETS; i++) {
-        m.ticket[i].session = i % sessions;
-        text t = token_of(i % sessions, 0);
-        m.ticket[i].ticket = lk_l1_ticket(m.l1, t.at);
-    }
-    m.last_purge_at = ALWAYS;
-    for (uint64_t i = 0; i < steps; i++) {
-        model_step(&m);
-        if (i % (steps / 4 + 1) == 0) model_check_all(&m);
-    }
-    model_check_all(&m);
-    free(m.known);
-    lk_l1_close(m.l1);
-}
-
-static void test_beside_a_naive_map(void **state)
-{
-    (void)state;
-    const struct {
-        size_t capacity;
-        unsigned sessions;
-    } rows[] = {{0, 5},
-                {1, 1},
-                {1, 5},
-                {2, 5},
-                {24, 60},
-                {28, 10},
-                {28, 100},
-                {100, 60},
-                {100, 500},
-                {1000, 3000},
-                {5000, SESSIONS_MAX}}; /* the last one of several stripes */
-    for (size_t i = 0; i < UNIT_COUNT(rows); i++)
-        for (uint64_t k = 0; k < 3; k++)
-            run_model(rows[i].capacity, rows[i].sessions, 100 * i + k, unit_rounds(i < 9 ? 30000 : 60000));
 }
 
 /* ------------------------------------------------------------------------------------------------------- room -- */
@@ -276,22 +77,24 @@ static void test_never_more_than_the_capacity(void **state)
     }
 }
 
+/* Tickets are of use without entries: flights are joined by them. */
 static void test_capacity_0_holds_nothing_and_moves_tickets(void **state)
 {
     (void)state;
     lk_l1 *l1 = open_l1(0);
     text t = token_of(1, 0);
-    uint64_t ticket = lk_l1_ticket(l1, t.at);
-    assert_int_equal(put(l1, t, ticket, 1, LATER_MS), LK_L1_LEFT_OUT);
-    assert_int_equal(put_hashed(l1, t, ticket, 1, LATER_MS), LK_L1_LEFT_OUT);
+    uint64_t first = lk_l1_ticket(l1, t.at);
+    assert_int_equal(put(l1, t, first, 1, LATER_MS), LK_L1_LEFT_OUT);
+    assert_int_equal(put_hashed(l1, t, first, 1, LATER_MS), LK_L1_LEFT_OUT);
     assert_false(holds(l1, 1));
     lk_l1_purge(l1, t.at);
-    assert_true(lk_l1_ticket(l1, t.at) != ticket);
-    assert_int_equal(put(l1, t, ticket, 1, LATER_MS), LK_L1_REFUSED);
-    ticket = lk_l1_ticket(l1, t.at);
+    uint64_t second = lk_l1_ticket(l1, t.at);
+    assert_true(second != first);
     lk_l1_empty(l1);
-    assert_true(lk_l1_ticket(l1, t.at) != ticket);
-    assert_int_equal(put(l1, t, ticket, 1, LATER_MS), LK_L1_REFUSED);
+    assert_true(lk_l1_ticket(l1, t.at) != second && lk_l1_ticket(l1, t.at) != first);
+    assert_int_not_equal(put(l1, t, first, 1, LATER_MS), LK_L1_STORED);
+    assert_false(holds(l1, 1));
+    assert_true(entries(l1) == 0);
     lk_l1_close(l1);
 }
 
@@ -553,23 +356,6 @@ static void test_a_prewarmed_entry_replaces_nothing(void **state)
 
 /* ----------------------------------------------------------------------------------------------------- memory -- */
 
-/* Does the line of smaps' flags for the mapping that holds `at` name this flag? */
-static bool mapping_has_flag(const void *at, const char *flag)
-{
-    FILE *file = fopen("/proc/self/smaps", "r");
-    char line[512];
-    bool inside = false, found = false;
-    assert_non_null(file);
-    while (fgets(line, sizeof line, file)) {
-        uintptr_t from, to;
-        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &from, &to) == 2)
-            inside = (uintptr_t)at >= from && (uintptr_t)at < to;
-        if (inside && strncmp(line, "VmFlags:", 8) == 0) found = strstr(line, flag) != NULL;
-    }
-    fclose(file);
-    return found;
-}
-
 static void test_memory_is_kept_from_dumps_and_children(void **state)
 {
     (void)state;
@@ -578,10 +364,10 @@ static void test_memory_is_kept_from_dumps_and_children(void **state)
         lk_l1 *l1 = open_l1(capacities[i]);
         size_t bytes = lk_l1_read_stats(l1).bytes;
         const char *first = (const char *)l1, *last = first + bytes - 1;
-        assert_true(mapping_has_flag(first, " dd") && mapping_has_flag(last, " dd"));
-        assert_true(mapping_has_flag(first, " wf") && mapping_has_flag(last, " wf"));
+        assert_true(unit_mapping_has(first, "dd") && unit_mapping_has(last, "dd"));
+        assert_true(unit_mapping_has(first, "wf") && unit_mapping_has(last, "wf"));
         int here = 0;
-        assert_false(mapping_has_flag(&here, " wf")); /* or the look at smaps is worth nothing */
+        assert_false(unit_mapping_has(&here, "wf")); /* or the look at smaps is worth nothing */
         lk_l1_close(l1);
     }
 }
@@ -629,7 +415,6 @@ static void test_what_goes_is_wiped(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_beside_a_naive_map),
         cmocka_unit_test(test_holds_what_it_has_room_for),
         cmocka_unit_test(test_never_more_than_the_capacity),
         cmocka_unit_test(test_capacity_0_holds_nothing_and_moves_tickets),

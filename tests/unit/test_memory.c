@@ -5,29 +5,11 @@
 #include "memory.h"
 #include "unit.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 static const size_t sizes[] = {1, 8, 4095, 4096, 4097, 100000, 2097152, 4194304, 4194305, 5000000, 20000000};
-
-static bool mapping_has_flag(const void *at, const char *flag)
-{
-    FILE *file = fopen("/proc/self/smaps", "r");
-    char line[512];
-    bool inside = false, found = false;
-    assert_non_null(file);
-    while (fgets(line, sizeof line, file)) {
-        uintptr_t from, to;
-        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &from, &to) == 2)
-            inside = (uintptr_t)at >= from && (uintptr_t)at < to;
-        if (inside && strncmp(line, "VmFlags:", 8) == 0) found = strstr(line, flag) != NULL;
-    }
-    fclose(file);
-    return found;
-}
 
 static bool all_are(const unsigned char *bytes, size_t size, unsigned char value)
 {
@@ -61,8 +43,8 @@ static void test_kept_from_dumps_and_where_asked_from_children(void **state)
             assert_non_null(at);
             const unsigned char *ends[2] = {at, at + lk_map_size(sizes[i]) - 1};
             for (int k = 0; k < 2; k++) {
-                assert_true(mapping_has_flag(ends[k], " dd"));
-                assert_int_equal(mapping_has_flag(ends[k], " wf"), wiped);
+                assert_true(unit_mapping_has(ends[k], "dd"));
+                assert_int_equal(unit_mapping_has(ends[k], "wf"), wiped);
             }
             lk_unmap(at, sizes[i]);
         }

@@ -6,6 +6,7 @@
 #include "crypto.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -146,4 +147,23 @@ const char *unit_file(const char *name, const void *bytes, size_t size)
     FILE *file = fopen(path, "w");
     if (!file || fwrite(bytes, 1, size, file) != size || fclose(file)) fail_msg("%s: %s", path, strerror(errno));
     return file_path[i];
+}
+
+/* ------------------------------------------------------------------------------------------------- memory -- */
+
+bool unit_mapping_has(const void *at, const char *flag)
+{
+    FILE *file = fopen("/proc/self/smaps", "r");
+    char line[512], word[8];
+    bool inside = false, found = false;
+    assert_non_null(file);
+    snprintf(word, sizeof word, " %s", flag);
+    while (fgets(line, sizeof line, file)) {
+        uintptr_t from, to;
+        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &from, &to) == 2)
+            inside = (uintptr_t)at >= from && (uintptr_t)at < to;
+        if (inside && strncmp(line, "VmFlags:", 8) == 0) found = strstr(line, word) != NULL;
+    }
+    fclose(file);
+    return found;
 }

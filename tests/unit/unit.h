@@ -46,4 +46,8 @@ void *unit_copy(const void *bytes, size_t size);
 /* A file in this program's own temporary directory, which is removed at exit; the path is valid until the next call. */
 const char *unit_file(const char *name, const void *bytes, size_t size);
 
+/* Does the kernel's line of flags (/proc/self/smaps) for the mapping that holds `at` name this one? "dd": outside core
+ * dumps; "wf": zeros in a forked child. */
+bool unit_mapping_has(const void *at, const char *flag);
+
 #endif
