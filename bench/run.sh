@@ -7,13 +7,13 @@ usage() {
     cat <<'END'
 usage: sh bench/run.sh [--short] [BENCHMARK OPTIONS]
 
-  without options   every benchmark once, a few minutes; writes bench/results/*.json and *.svg, and the tables in
+  without options   every benchmark once, some five minutes; writes bench/results/*.json and *.svg, and the tables in
                     bench/README.md
   --short           a few seconds and 2,000 sessions, into a temporary directory that is removed: does everything
                     still run? Changes no tracked file
   --help            this
 
-Other options go to the benchmark: build-bench/bench/latchkey-bench-article --help lists them. For figures worth
+Other options go to the first benchmark: build-bench/bench/latchkey-bench-article --help lists them. For figures worth
 keeping use --repeat 3.
 END
 }
@@ -27,7 +27,7 @@ command="sh bench/run.sh${*:+ $*}"
 
 cd "$(dirname "$0")/.."
 sh tests/need.sh build-essential cmake pkg-config libhiredis-dev libsodium-dev libxxhash-dev redis-server \
-    python3 python3-matplotlib
+    python3 python3-matplotlib g++ libtbb-dev liburcu-dev libck-dev libglib2.0-dev liblmdb-dev
 
 # The first python3 of PATH need not be the system's, for which Debian's matplotlib is.
 python=
@@ -51,10 +51,14 @@ mkdir -p "$results"
 # First into the temporary directory: a run that fails leaves the results as they were.
 build-bench/bench/latchkey-bench-article "$@" --json "$temporary/new.json"
 mv "$temporary/new.json" "$results/article.json"
+build-bench/bench/l1/latchkey-bench-l1 ${short:+--short} --json "$temporary/new.json" --markdown "$temporary/l1.md"
+mv "$temporary/new.json" "$results/l1.json"
 if [ -n "$short" ]; then
+    "$python" bench/l1/report_l1.py "$results/l1.json" --svg "$results"
     "$python" bench/report.py "$results/article.json" --svg "$results" >"$results/article.md"
-    echo "benchmarks run, tables and plots made: $(wc -l <"$results/article.md") lines, $(ls "$results" | grep -c svg) plots"
+    echo "benchmarks run, tables and plots made: $(wc -l <"$results/article.md") and $(wc -l <"$temporary/l1.md") lines, $(ls "$results" | grep -c svg) plots"
 else
     "$python" bench/report.py "$results/article.json" --svg "$results" --readme bench/README.md --command "$command"
-    echo "renewed: $results/article.json, its plots, and the tables of bench/README.md"
+    "$python" bench/l1/report_l1.py "$results/l1.json" --svg "$results" --markdown "$temporary/l1.md" --readme bench/README.md --command "$command"
+    echo "renewed: $results, and the tables of bench/README.md"
 fi

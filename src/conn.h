@@ -37,7 +37,7 @@ bool lk_conn_feed(lk_conn *conn, const char *bytes, size_t size);
 /* Nothing is awaited, and nothing came that was not asked for: the connection may serve somebody else. */
 static inline bool lk_conn_quiet(const lk_conn *conn) { return !conn->waiting && lk_resp_empty(conn->resp); }
 
-/* 1: a reply with its tag, the caller's; 0: none yet; -1: the peer broke the protocol, or answered more than was asked. */
+/* 1: a reply with its tag, the caller's; 0: none yet; -1: the peer broke the protocol, or answered unasked. */
 int lk_conn_next(lk_conn *conn, lk_reply **reply);
 
 #endif

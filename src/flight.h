@@ -1,5 +1,5 @@
-/* Equal misses in flight share one read of L2. The first to miss leads and reads; those who miss on the same whole token
- * meanwhile wait for its answer.
+/* Equal misses in flight share one read of L2. The first to miss leads and reads; those who miss on the same whole
+ * token meanwhile wait for its answer.
  *
  * Joining needs the same ticket (l1.h) as the leader's: a read that began before a purge must not answer a validate
  * that began after it (guarantees B and D). */

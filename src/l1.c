@@ -329,8 +329,8 @@ static void remove_way_locked(lk_l1 *l1, uint32_t set, unsigned way)
     atomic_fetch_sub_explicit(&l1->entries, 1, memory_order_relaxed);
 }
 
-/* Makes room in one of the two sets: a dead entry of either goes first, then one of the first set's, then of the second's
- * (the first may be empty while the capacity is used up elsewhere). False: both are empty. */
+/* Makes room in one of the two sets: a dead entry of either goes first, then one of the first set's, then of the
+ * second's (the first may be empty while the capacity is used up elsewhere). False: both are empty. */
 static bool evict_locked(lk_l1 *l1, stripe *st, const place *p, int64_t now_ms)
 {
     for (int i = 0; i < 4; i++) {

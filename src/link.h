@@ -1,5 +1,5 @@
-/* The link, without I/O: bytes, ticks and events in; bytes, purges, leases and wake-ups out. node.c is the thin shell of
- * sockets and a thread round it.
+/* The link, without I/O: bytes, ticks and events in; bytes, purges, leases and wake-ups out. node.c is the thin shell
+ * of sockets and a thread round it.
  *
  *   DOWN --retry_at--> CONNECTING --both sockets--> HELLO --> SETUP --> SUBSCRIBING --> UP
  *    ^                     |                          |         |           |           |
@@ -8,10 +8,10 @@
  * Two connections to one and the same incarnation of the server: one for commands, one for the subscription.
  *
  * A beat, every staleness_ms / 4: read every partition's number of the last revocation, ask whether the server is still
- * a primary, and publish a nonce to a channel
- * of this instance alone. When the nonce comes back through the subscription, every revocation published before it came
- * too, because Redis keeps the order. The numbers are compared; where one was missed, L1 is emptied, as it is after the
- * first beat of every connection. Then, last of all, the lease is confirmed, as of the time at which the beat was sent. */
+ * a primary, and publish a nonce to a channel of this instance alone. When the nonce comes back through the
+ * subscription, every revocation published before it came too, because Redis keeps the order. The numbers are compared;
+ * where one was missed, L1 is emptied, as it is after the first beat of every connection. Then, last of all, the lease
+ * is confirmed, as of the time at which the beat was sent. */
 #ifndef LK_LINK_H
 #define LK_LINK_H
 

@@ -1,5 +1,5 @@
-/* latchkey_load and what can be asked of a record: the whole session, key material and all, from Redis. And the hash that
- * binds key material to an entry. */
+/* latchkey_load and what can be asked of a record: the whole session, key material and all, from Redis. And the hash
+ * that binds key material to an entry. */
 #include "load.h"
 
 #include "keys.h"

@@ -8,7 +8,7 @@
 
 struct lk_pending {
     pthread_mutex_t lock;
-    /* Written under lock; read without it (acquire with add's release): who comes after a revoke that returned sees it. */
+    /* Written under lock; read without it (acquire with add's release): who comes after a revoke returned sees it. */
     _Atomic size_t count, retries;
     lk_pending_item item[LK_PENDING_MAX]; /* guarded by lock; [0..count) */
 };

@@ -1,8 +1,9 @@
 /* The pool: connections for callers that wait for their own answer. A line is taken by one thread, driven by it through
- * one exchange, and given back; nobody else touches it meanwhile. No thread hop: waking a thread costs as much as Redis.
+ * one exchange, and given back; nobody else touches it meanwhile. No thread hop: waking a thread costs as much as
+ * Redis.
  *
- * Guarantee I: a line on which a deadline passed, or anything broke, is closed. Guarantee G: at most `connections` lines;
- * who finds all of them taken waits, until his deadline. */
+ * Guarantee I: a line on which a deadline passed, or anything broke, is closed. Guarantee G: at most `connections`
+ * lines; who finds all of them taken waits, until his deadline. */
 #ifndef LK_POOL_H
 #define LK_POOL_H
 

@@ -76,8 +76,8 @@ int lk_session_judge(latchkey *lk, lk_node *node, const char *selector, const lk
     left = least(left, absolute);
     judged->until_us = asked_us + left * 1000;
 
-    /* A touch is due once a tenth of idle_ms has gone, unless the absolute expiry is what ends the session. L1 keeps the
-     * entry until the next touch will be due at the latest: so a miss is what notices, and hits need not count. */
+    /* A touch is due once a tenth of idle_ms has gone, unless the absolute expiry is what ends the session. L1 keeps
+     * the entry until the next touch will be due at the latest: so a miss is what notices, and hits need not count. */
     int64_t tenth = idle / 10, until_due = left - (idle - tenth);
     judged->final = absolute - left < tenth; /* a touch could not add a tenth */
     judged->touch_due = !judged->final && until_due <= 0;

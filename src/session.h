@@ -20,9 +20,9 @@ typedef struct lk_session_read {
 } lk_session_read;
 void lk_session_ask(lk_session_read *read, const char *key, lk_call calls[2]);
 
-/* `value` and `pttl` are the replies to HGET v (or what stood in v) and PTTL, asked for at asked_us. `token` may be NULL:
- * then the selector decides alone, and the caller must not admit anybody on the answer. OK; NOT_FOUND; EXPIRED; CORRUPT;
- * UNAVAILABLE. */
+/* `value` and `pttl` are the replies to HGET v (or what stood in v) and PTTL, asked for at asked_us. `token` may be
+ * NULL: then the selector decides alone, and the caller must not admit anybody on the answer. OK; NOT_FOUND; EXPIRED;
+ * CORRUPT; UNAVAILABLE. */
 int lk_session_judge(latchkey *lk, lk_node *node, const char *selector, const lk_token *token, const lk_reply *value,
                      const lk_reply *pttl, int64_t asked_us, lk_judged *judged);
 

@@ -1,8 +1,8 @@
 /* latchkey_set_fields: single fields, all or none, without rewriting the session.
  *
- * Key material is bound to the entry by a hash that Redis cannot compute. So where a "pq." field changes, the material is
- * read, the new hash computed here, and the script told both: it changes nothing if the old one is not there any more,
- * and then we start again. Other fields need no reading. */
+ * Key material is bound to the entry by a hash that Redis cannot compute. So where a "pq." field changes, the material
+ * is read, the new hash computed here, and the script told both: it changes nothing if the old one is not there any
+ * more, and then we start again. Other fields need no reading. */
 #include "load.h"
 
 #include <stdio.h>

@@ -8,8 +8,8 @@
  *      | lead
  *   HGET v, PTTL in one round trip on a pooled line --> judge --> fill L1 if the ticket is still good --> land
  *
- * The order in from_l1 is what guarantee C rests on. The lease is read first: every purge that it vouches for was applied
- * before it was stored. The clock is read last: a process that was paused in between finds the lease lapsed.
+ * The order in from_l1 is what guarantee C rests on. The lease is read first: every purge that it vouches for was
+ * applied before it was stored. The clock is read last: a process that was paused in between finds the lease lapsed.
  *
  * The order in from_l2 is what B and D rest on. Revoke denies (pending), then purges (which voids tickets). Who saw no
  * denial took his ticket before the purge, so what he reads is not filled after it. */
