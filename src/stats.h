@@ -1,3 +1,4 @@
+/* What stats_read copies and metrics prints. */
 #ifndef LK_STATS_H
 #define LK_STATS_H
 
