@@ -190,6 +190,8 @@ static int take_option(parse *p, char *pair, uint32_t *seen)
     int status = decode_text(p, pair, equals + 1, value, sizeof value);
     if (status) return status;
     if (strcmp(pair, "db") == 0) {
+        if (*seen & 1u << 31) return FAIL(p, "option 'db' is given twice");
+        *seen |= 1u << 31;
         if (!p->config->path[0]) return FAIL(p, "option 'db' is for unix sockets: write /NUMBER behind the port");
         return parse_number(p, "db", value, 0, 1000000, &p->config->database);
     }

@@ -27,7 +27,7 @@ bool lk_conn_send(lk_conn *conn, uint32_t tag, const lk_span *words, size_t coun
 
 static inline size_t lk_conn_unsent(const lk_conn *conn, const char **bytes)
 {
-    *bytes = conn->out + conn->sent;
+    *bytes = conn->out ? conn->out + conn->sent : NULL;
     return conn->used - conn->sent;
 }
 void lk_conn_wrote(lk_conn *conn, size_t size);

@@ -44,7 +44,8 @@ bool lk_link_open(lk_link *link, const lk_config *config, const lk_link_host *ho
              (unsigned long long)random_next(link));
     link->applied = calloc((size_t)config->partitions, sizeof *link->applied);
     link->counted = calloc((size_t)config->partitions, sizeof *link->counted);
-    if (link->applied && link->counted) return true;
+    link->applied_at_beat = calloc((size_t)config->partitions, sizeof *link->applied_at_beat);
+    if (link->applied && link->counted && link->applied_at_beat) return true;
     lk_link_close(link);
     return false;
 }
@@ -54,7 +55,8 @@ void lk_link_close(lk_link *link)
     for (int i = 0; i < LK_LINK_CONNECTIONS; i++) lk_conn_close(&link->conn[i]);
     free(link->applied);
     free(link->counted);
-    link->applied = link->counted = NULL;
+    free(link->applied_at_beat);
+    link->applied = link->counted = link->applied_at_beat = NULL;
 }
 
 void lk_link_lost(lk_link *link, int64_t now_ms, int status, const char *text)
@@ -210,6 +212,7 @@ static void send_beat(lk_link *link, int64_t now_ms, int64_t now_us)
     lk_conn *conn = &link->conn[LK_LINK_COMMANDS];
     link->beat = (lk_beat){.out = true, .sent_ms = now_ms, .sent_us = now_us, .nonce = random_next(link), .answers = 3};
     link->next_beat_ms = now_ms + link->config->staleness_ms / 4;
+    memcpy(link->applied_at_beat, link->applied, (size_t)link->config->partitions * sizeof *link->applied);
     char nonce[24];
     snprintf(nonce, sizeof nonce, "%016llx", (unsigned long long)link->beat.nonce);
     lk_span time[1] = {lk_word("TIME")}, role[1] = {lk_word("ROLE")};
@@ -285,8 +288,12 @@ static void take_numbers(lk_link *link, const lk_reply *reply, int64_t now_ms)
     for (size_t p = 0; p < reply->size; p++) {
         const lk_reply *item = reply->item[p];
         uint64_t number = item->type == LK_REPLY_STRING ? strtoull(item->text, NULL, 10) : 0;
-        backwards |= number < link->counted[p];
-        if (number < link->counted[p]) link->applied[p] = number;
+        /* Less than at the last beat, or than what was applied when this one was sent: Redis lost its count, or a number
+         * that we took was not its. */
+        if (number < link->counted[p] || number < link->applied_at_beat[p]) {
+            backwards = true;
+            link->applied[p] = number;
+        }
         link->counted[p] = number;
     }
     if (backwards) empty(link); /* the server forgot: what it forgot is not known, so nothing from before counts */
@@ -375,7 +382,7 @@ static void take_job(lk_link *link, unsigned place, const lk_reply *reply, int64
         lk_count(link->counters, LK_L2_ERRORS, 1);
         status = lk_error_status(reply, text, sizeof text);
         link->host.trouble(link->host.context, status, text);
-    }
+    } else if (reply->type != LK_REPLY_INTEGER) status = LATCHKEY_UNAVAILABLE; /* not what our scripts answer */
     link->host.job_done(link->host.context, job, status);
     job->kind = LK_JOB_NONE;
 }

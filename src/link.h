@@ -64,11 +64,12 @@ typedef struct lk_link {
     int64_t retry_at_ms, next_beat_ms;
     unsigned failures; /* in a row */
     bool was_up;
-    uint64_t random;    /* for jitter and nonces */
-    char heartbeat[64]; /* this instance's channel */
-    uint64_t *applied;  /* by partition: the number of the last revocation applied to L1 */
-    uint64_t *counted;  /* by partition: the number in the last beat */
-    bool baseline;      /* the first beat since subscribing sets `applied` */
+    uint64_t random;           /* for jitter and nonces */
+    char heartbeat[64];        /* this instance's channel */
+    uint64_t *applied;         /* by partition: the number of the last revocation applied to L1 */
+    uint64_t *applied_at_beat; /* the same, when the last beat was sent */
+    uint64_t *counted;         /* by partition: the number in the last beat */
+    bool baseline;             /* the first beat since subscribing sets `applied` */
     lk_beat beat;
     int64_t server_ahead_us; /* Redis' TIME less our monotonic clock, */
     int64_t best_round_us;   /* as the shortest of the recent beats found it */

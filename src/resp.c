@@ -14,6 +14,7 @@ typedef int count_type;
 struct lk_resp {
     redisReader *reader;
     size_t since_reply; /* bytes fed since the last whole reply */
+    size_t elements;    /* of all arrays of the reply being parsed */
     const char *error;
 };
 
@@ -42,7 +43,9 @@ static void *make_string(const redisReadTask *task, char *text, size_t size)
 /* hiredis passes on the count that the peer sent: the limit stands before the allocation. */
 static void *make_array(const redisReadTask *task, count_type count)
 {
-    if ((size_t)count > LK_RESP_ELEMENTS_MAX) return NULL;
+    lk_resp *resp = task->privdata;
+    resp->elements += (size_t)count;
+    if ((size_t)count > LK_RESP_ELEMENTS_MAX || resp->elements > LK_RESP_ELEMENTS_MAX) return NULL;
     lk_reply **item = calloc((size_t)count + 1, sizeof *item);
     lk_reply *reply = item ? reply_new(LK_REPLY_ARRAY, 0, task) : NULL;
     if (!reply) {
@@ -116,6 +119,7 @@ lk_resp *lk_resp_open(void)
         free(resp);
         return NULL;
     }
+    resp->reader->privdata = resp;
     return resp;
 }
 
@@ -148,6 +152,7 @@ int lk_resp_next(lk_resp *resp, lk_reply **reply)
     }
     if (!object) return 0;
     resp->since_reply = resp->reader->len - resp->reader->pos;
+    resp->elements = 0;
     *reply = object;
     return 1;
 }

@@ -27,7 +27,7 @@ void lk_reply_free(lk_reply *reply);                       /* wipes; NULL is all
 bool lk_reply_is(const lk_reply *reply, const char *text); /* a string or status that says exactly this */
 
 enum {
-    LK_RESP_ELEMENTS_MAX = 8192,          /* of one array */
+    LK_RESP_ELEMENTS_MAX = 8192,          /* of all arrays of one reply together */
     LK_RESP_BYTES_MAX = 24 * 1024 * 1024, /* of one reply: 256 fields of 64 KiB, and change */
 };
 

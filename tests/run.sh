@@ -35,7 +35,7 @@ began=$(date +%s)
 finish() {
     status=$?
     trap '' INT TERM HUP
-    [ -z "$child" ] || kill -TERM -- "-$child" 2>/dev/null || :
+    [ -z "$child" ] || kill -s TERM -- "-$child" 2>/dev/null || :
     [ -z "${TMPDIR-}" ] || rm -rf "$TMPDIR"
     [ -z "${temporary_build-}" ] || [ "$failed" -gt 0 ] || rm -rf "$build"
     exit "$status"

@@ -127,9 +127,11 @@ peer *peer_start(const char *config)
 void peer_end(peer *p)
 {
     if (!p) return;
+    /* A test may have paused it. Before it ends, not while: LeakSanitizer stops its threads then, and would wait for a
+     * stop that SIGCONT took back. */
+    kill(p->pid, SIGCONT);
     fclose(p->to); /* the end of its input is what it ends on */
     fclose(p->from);
-    kill(p->pid, SIGCONT); /* a test may have paused it */
     int status = -1;
     waitpid(p->pid, &status, 0);
     free(p);
