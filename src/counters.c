@@ -1,13 +1,41 @@
 /* See counters.h. */
 #include "counters.h"
 
+#include <pthread.h>
+#include <stdbool.h>
+
 _Thread_local unsigned lk_thread_stripe;
+
+/* A bit for each stripe that has an owner. Release when it is given back, acquire when it is taken: the next owner's
+ * loads see the last one's stores. */
+static _Atomic uint64_t owned = UINT64_C(1) << LK_COUNTER_OWN;
+static pthread_key_t key;
+static bool key_made;
+
+/* Other destructors of the dying thread may still count. */
+static void give_back(void *stripe)
+{
+    lk_thread_stripe = LK_COUNTER_STRIPES;
+    atomic_fetch_and_explicit(&owned, ~(UINT64_C(1) << ((uintptr_t)stripe - 1)), memory_order_release);
+}
+
+static void make_key(void) { key_made = pthread_key_create(&key, give_back) == 0; }
 
 unsigned lk_thread_stripe_take(void)
 {
-    static _Atomic unsigned next = 1; /* 0 means "not taken yet" */
-    lk_thread_stripe =
-        atomic_fetch_add_explicit(&next, 1, memory_order_relaxed) % LK_COUNTER_STRIPES + LK_COUNTER_STRIPES;
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, make_key);
+    lk_thread_stripe = LK_COUNTER_STRIPES;
+    uint64_t were = atomic_load_explicit(&owned, memory_order_relaxed);
+    while (key_made && ~were) {
+        unsigned free = (unsigned)__builtin_ctzll(~were);
+        if (!atomic_compare_exchange_weak_explicit(&owned, &were, were | UINT64_C(1) << free, memory_order_acquire,
+                                                   memory_order_relaxed))
+            continue;
+        if (pthread_setspecific(key, (void *)(uintptr_t)(free + 1)) == 0) return lk_thread_stripe = free + 1;
+        atomic_fetch_and_explicit(&owned, ~(UINT64_C(1) << free), memory_order_release);
+        break;
+    }
     return lk_thread_stripe;
 }
 

@@ -1,29 +1,20 @@
-/* L1. See l1.h for the words.
+/* L1: the writers. See l1.h for the words, l1_read.h for the layout and for why readers need no lock.
  *
- *   the mapping:  | header | stripe, stripe, ... | head, head, ... | set of 28 slots, set of 28 slots, ... |
+ * Outside core dumps (MADV_DONTDUMP), and zeros in a forked child (MADV_WIPEONFORK): it holds live tokens.
  *
- *   head of a set, one cache line         slot, 22 words
- *   +---------+------+-----------------+  +----------+-------------------+--------------+
- *   | version | used | 28 tags, 16 bit |  | deadline | token 43, kind, 0 |  entry 120   |
- *   +---------+------+-----------------+  +----------+-------------------+--------------+
- *     4 bytes   4                 56        8          48                  120
+ * Placing (cuckoo hashing with three choices: Fotakis et al. 2003). A new entry goes to a free home; where all three are
+ * taken, the shortest chain of moves that ends in a free slot is looked for, breadth first, and made from its end: every
+ * entry on the way stands in both places for a moment, so a reader finds it in one or the other. `moves` tells a reader
+ * that found nothing whether it may have looked at the one place too early and at the other too late. At capacity 87 of
+ * 100 slots are taken on average, in the fullest stripe about 90: three homes leave room up to 91.8.
  *
- * No pointers, so that the same bytes could lie in memory shared by processes. Outside core dumps (MADV_DONTDUMP), and
- * zeros in a forked child (MADV_WIPEONFORK): it holds live tokens.
+ * Evicting. Who is dead goes first, as far as a hand that sweeps for them finds one in a few steps. Else S3-FIFO (Yang
+ * et al., "FIFO queues are all you need for cache eviction", SOSP 2023): new entries are on trial in a queue of a tenth of
+ * the capacity; who was read twice by its end stays in the main part, which a hand goes round in the order of the slots;
+ * who was not goes, and is remembered in `ghosts` by 16 bits: if it comes back soon, it goes to the main part at once.
  *
- * Why a reader without a lock is right (a sequence lock, with Boehm's acquire loads in place of fences: "Can seqlocks
- * get along with programming language memory models?", MSPC 2012; ThreadSanitizer understands it without help):
- *   writer, holding the stripe's lock      reader
- *   W1 version = odd          (relaxed)    R1 v = version, must be even           (acquire, with W3)
- *   W2 tags, words...         (release)    R2 tags, words...                      (acquire, with W2)
- *   W3 version = next even    (release)    R3 version == v, else again            (relaxed)
- * If R2 saw any word of W2, W1 happened before it, and R3 cannot see a version older than W1's odd one: it repeats.
- * If R1 saw W3, R2 sees all of that W2. So what a reader returns was in the set as a whole at one time.
- * A slot is filled while its tag is 0, before W1; a replaced slot is emptied first. So the version is odd for two
- * stores only, and a writer that is put to sleep there stalls readers for at most SPINS tries: then they miss.
- *
- * Invariants: tag 0 is a free way; a selector is stored in at most one way of its two sets; no more slots
- * are filled than the capacity. Locks: stripe.lock only, one at a time, and nothing is called under it but memory. */
+ * Invariants: a selector is stored in at most one slot, but for the moment of a move; no more slots are filled than the
+ * capacity. Locks: stripe.lock only, one at a time, and nothing is called under it but memory. */
 #include "l1.h"
 
 #include "hash.h"
@@ -31,318 +22,414 @@
 #include "token.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
-#include <string.h>
 
 enum {
-    WAYS = 28,
-    TAG_WORDS = WAYS / 4,
-    TOKEN_WORDS = 6,
-    ENTRY_WORDS = LATCHKEY_ENTRY_SIZE / 8,
-    SLOT_WORDS = 1 + TOKEN_WORDS + ENTRY_WORDS,
-    KIND_AT = LATCHKEY_TOKEN_LENGTH, /* behind the 43 characters: */
-    KIND_PLAIN = 1,                  /* the verifier's characters are stored */
-    KIND_HASHED = 2,                 /* the first 23 bytes of its hash are stored */
     STRIPES_MAX = 1024,
+    ROWS_LEAST = 8192, /* of a stripe, before there are two: with fewer, the fullest would be too full */
+    EPOCHS = 64,
     SPINS = 1000,
-    LOAD_PERCENT = 86, /* of all slots at capacity: 178 bytes a slot make 207 an entry */
+    LOAD_PERCENT = 87,
+    TRIAL = 10,      /* 1 in so many entries */
+    PATH_MOST = 512, /* slots looked at for a free one */
+    HAND_MOST = 64,  /* entries looked at for one to evict */
+    DEAD_MOST = 32,  /* slots looked at for a dead one */
+    QUEUE_TRIAL = 0,
+    QUEUE_MAIN = 1,
 };
-
-typedef union token_words {
-    char text[TOKEN_WORDS * 8];
-    uint64_t word[TOKEN_WORDS];
-} token_words;
-
-typedef struct head {
-    _Alignas(64) _Atomic uint32_t version; /* odd while tags change; written under stripe.lock */
-    _Atomic uint32_t used;                 /* a bit a way: read since the last search for a victim. Set by readers,
-                                              relaxed: a lost bit costs one eviction of something in use */
-    _Atomic uint64_t tags[TAG_WORDS];      /* written under stripe.lock */
-} head;
-
-typedef struct slot {
-    _Atomic uint64_t word[SLOT_WORDS]; /* written under stripe.lock */
-} slot;
 
 typedef struct stripe {
     _Alignas(64) pthread_mutex_t lock;
-    _Atomic uint64_t epoch; /* moved by every purge; written under lock, read by lk_l1_ticket (acquire with release) */
-    uint64_t evictions;     /* guarded by lock */
+    _Atomic uint32_t
+        moves; /* odd while entries are being moved; written under lock (release, but for the odd one, which
+                               the moves' own releases publish), read by readers (acquire) */
+    /* guarded by lock: */
+    uint32_t hand, dead_hand; /* rows, of the sweeps for the little used and for the dead */
+    uint32_t ring_at, ring_count, ring_size, ghosts_size;
+    size_t ring_from, ghosts_from;  /* bytes from the beginning of the mapping */
+    _Atomic uint64_t evictions;     /* relaxed: read by the statistics */
+    _Atomic uint64_t epoch[EPOCHS]; /* moved by every purge; written under lock, read by lk_l1_ticket (acquire
+                                             with release) */
 } stripe;
 
 struct lk_l1 {
-    uint64_t seed;
-    size_t capacity, bytes, heads_at, slots_at;
-    uint32_t sets, stripes;                /* sets is a multiple of stripes, which is a power of two */
+    lk_l1_view view;
+    size_t capacity, bytes;
     _Alignas(64) _Atomic uint64_t entries; /* relaxed; above capacity only while take_entry takes one back */
 };
 
-_Static_assert(sizeof(head) == 64, "a set's head is one cache line");
-_Static_assert(sizeof(slot) == 176, "a slot has no padding");
-_Static_assert(LATCHKEY_SELECTOR_LENGTH == 20 && LATCHKEY_TOKEN_LENGTH < sizeof(token_words), "the token's place");
+enum { KIND_AT = LATCHKEY_TOKEN_LENGTH };
 
-/* ---------------------------------------------------------------------------------------------- places -- */
-
-typedef struct place {
-    uint32_t set[2]; /* equal where there is no second choice */
-    uint16_t tag;
-} place;
+/* What a slot holds, taken apart. */
+typedef struct content {
+    char token[LATCHKEY_TOKEN_LENGTH + 1]; /* and the kind */
+    uint8_t used, queue;
+    uint64_t deadline_ms;
+    uint64_t entry[LK_L1_ENTRY_WORDS];
+} content;
 
 static stripe *stripes_of(const lk_l1 *l1) { return (stripe *)(uintptr_t)(l1 + 1); }
-static head *head_of(const lk_l1 *l1, uint32_t set) { return (head *)((uintptr_t)l1 + l1->heads_at) + set; }
-static slot *slot_of(const lk_l1 *l1, uint32_t set, unsigned way)
+static stripe *stripe_of(const lk_l1 *l1, uint64_t hash) { return &stripes_of(l1)[lk_l1_stripe(&l1->view, hash)]; }
+static uint64_t *ring_of(const lk_l1 *l1, const stripe *st) { return (uint64_t *)((uintptr_t)l1 + st->ring_from); }
+static uint16_t *ghosts_of(const lk_l1 *l1, const stripe *st) { return (uint16_t *)((uintptr_t)l1 + st->ghosts_from); }
+static lk_l1_slot *slot_at(const lk_l1 *l1, size_t at) { return lk_l1_at(&l1->view, at); }
+static lk_l1_slot *row_of(const lk_l1 *l1, const stripe *st, uint32_t row)
 {
-    return (slot *)((uintptr_t)l1 + l1->slots_at) + (size_t)set * WAYS + way;
-}
-static stripe *stripe_of(const lk_l1 *l1, const place *p) { return &stripes_of(l1)[p->set[0] % l1->stripes]; }
-
-/* The second set is a whole number of stripes away, so one lock guards both. */
-static inline place place_of(const lk_l1 *l1, const char *selector)
-{
-    uint64_t hash = lk_hash(selector, LATCHKEY_SELECTOR_LENGTH, l1->seed);
-    place p;
-    p.set[0] = (uint32_t)((hash >> 32) * l1->sets >> 32);
-    uint32_t rows = l1->sets / l1->stripes;
-    uint32_t away = rows > 1 ? 1 + (uint32_t)((hash >> 16 & 0xffff) * (rows - 1) >> 16) : 0;
-    uint64_t second = p.set[0] + (uint64_t)away * l1->stripes;
-    p.set[1] = (uint32_t)(second < l1->sets ? second : second - l1->sets);
-    p.tag = (uint16_t)hash > 1 ? (uint16_t)hash : 2; /* 0 is a free way; 1 could be marked for one by lanes_equal */
-    return p;
+    size_t first = l1->view.slots_at + (size_t)(st - stripes_of(l1)) * l1->view.stripe_size;
+    return slot_at(l1, first + row * sizeof(lk_l1_slot));
 }
 
-/* A bit 15 in each 16-bit lane of the word that may equal the tag. A lane above an equal one can be marked wrongly (the
- * borrow of the subtraction), which costs a comparison and no more. From Warren, Hacker's Delight, 6-1. */
-static inline uint64_t lanes_equal(uint64_t tags, uint16_t tag)
+static uint64_t hash_of(const lk_l1 *l1, const char *selector)
 {
-    uint64_t x = tags ^ tag * UINT64_C(0x0001000100010001);
-    return (x - UINT64_C(0x0001000100010001)) & ~x & UINT64_C(0x8000800080008000);
+    return lk_l1_hash(&l1->view, lk_l1_load(selector), lk_l1_load(selector + 8));
 }
 
-/* ----------------------------------------------------------------------------------------------- reading -- */
+/* ----------------------------------------------------------------------------------------- reading, slowly -- */
 
-#define LOAD(i) to[i] = atomic_load_explicit(&from->word[i], memory_order_acquire)
+static uint64_t word(const _Atomic uint64_t *w) { return atomic_load_explicit(w, memory_order_acquire); }
 
-/* Written out: gcc 12 leaves a loop of atomic loads rolled, at 8 to 14 ns. */
-static inline void load_slot(const slot *from, uint64_t to[SLOT_WORDS])
+static void copy_out(const lk_l1_slot *s, content *c)
 {
-    LOAD(0), LOAD(1), LOAD(2), LOAD(3), LOAD(4), LOAD(5), LOAD(6), LOAD(7), LOAD(8), LOAD(9), LOAD(10);
-    LOAD(11), LOAD(12), LOAD(13), LOAD(14), LOAD(15), LOAD(16), LOAD(17), LOAD(18), LOAD(19), LOAD(20), LOAD(21);
-}
-_Static_assert(SLOT_WORDS == 22, "load_slot is written out for 22 words");
-
-/* Zero where the stored selector (20 characters: two words and a half) equals the one asked for. */
-static inline uint64_t selector_differs(const token_words *stored, const token_words *asked)
-{
-    token_words mask = {.text = "\xff\xff\xff\xff"};
-    return (stored->word[0] ^ asked->word[0]) | (stored->word[1] ^ asked->word[1]) |
-           ((stored->word[2] ^ asked->word[2]) & mask.word[0]);
+    uint32_t last = atomic_load_explicit(&s->last, memory_order_acquire);
+    uint64_t token[LK_L1_TOKEN_WORDS];
+    for (int i = 0; i < LK_L1_TOKEN_WORDS; i++) token[i] = word(&s->token[i]);
+    memcpy(c->token, token, sizeof token);
+    memcpy(c->token + sizeof token, (const char *)&last + 1, 3);
+    memcpy(c->token + KIND_AT, &last, 1);
+    c->deadline_ms = atomic_load_explicit(&s->deadline_low, memory_order_acquire) |
+                     (uint64_t)atomic_load_explicit(&s->deadline_high, memory_order_acquire) << 32;
+    for (int i = 0; i < LK_L1_ENTRY_WORDS; i++) c->entry[i] = word(&s->entry[i]);
+    lk_wipe(token, sizeof token);
 }
 
-/* Whole token against whole slot, in constant time: no branch before all six words are joined (guarantee E). */
-static inline uint64_t token_differs(const token_words *stored, const token_words *asked)
+/* What stood in the slot as a whole at one time. False: a writer was in the way all the time. */
+static bool copy_whole(const lk_l1_slot *s, content *c)
 {
-    uint64_t differs = 0;
-    for (int i = 0; i < TOKEN_WORDS; i++) differs |= stored->word[i] ^ asked->word[i];
-    return differs;
+    for (int spin = 0; spin < SPINS; spin++) {
+        uint32_t version = atomic_load_explicit(&s->version, memory_order_acquire);                            /* R1 */
+        copy_out(s, c);                                                                                        /* R2 */
+        if (!(version & 1) && atomic_load_explicit(&s->version, memory_order_relaxed) == version) return true; /* R3 */
+    }
+    return false;
 }
 
-/* A prewarmed slot knows the verifier's hash alone. Off the hot path: the caller of get stores the plain verifier. */
-static bool hashed_matches(const token_words *stored, const token_words *asked)
+/* A prewarmed slot knows the verifier's hash alone. */
+static bool matches(const content *c, const char *token)
 {
     uint8_t hash[LK_HASH_SIZE];
-    return stored->text[KIND_AT] == KIND_HASHED && !selector_differs(stored, asked) &&
-           lk_verifier_text_hash(asked->text + LATCHKEY_SELECTOR_LENGTH, hash) &&
-           lk_equal(hash, stored->text + LATCHKEY_SELECTOR_LENGTH, LK_VERIFIER_LENGTH);
+    if (c->token[KIND_AT] == LK_L1_PLAIN) return lk_equal(c->token, token, LATCHKEY_TOKEN_LENGTH);
+    return c->token[KIND_AT] == LK_L1_HASHED && !memcmp(c->token, token, LATCHKEY_SELECTOR_LENGTH) &&
+           lk_verifier_text_hash(token + LATCHKEY_SELECTOR_LENGTH, hash) &&
+           lk_equal(hash, c->token + LATCHKEY_SELECTOR_LENGTH, LK_VERIFIER_LENGTH);
 }
 
-typedef struct seen {
-    uint64_t word[SLOT_WORDS];
-    bool hashed;
-    unsigned way;
-} seen;
-
-static inline bool slot_matches(seen *s, const token_words *asked)
+/* The slot that holds the token; NULL: none does, or (*whole false) a writer was in the way. */
+static lk_l1_slot *look(lk_l1 *l1, uint64_t hash, const char *token, content *c, bool *whole)
 {
-    token_words stored;
-    memcpy(&stored, s->word + 1, sizeof stored);
-    s->hashed = false;
-    if (token_differs(&stored, asked) == 0) return true;
-    return s->hashed = hashed_matches(&stored, asked);
-}
-
-/* Looks through one set: 1 found, 0 not there, -1 a writer was in the way all the time. */
-static inline int search(const lk_l1 *l1, uint32_t set, uint16_t tag, const token_words *asked, seen *s)
-{
-    head *h = head_of(l1, set);
-    for (int spin = 0; spin < SPINS; spin++) {
-        uint32_t version = atomic_load_explicit(&h->version, memory_order_acquire); /* R1 */
-        if (version & 1) continue;
-        bool found = false;
-        for (unsigned i = 0; i < TAG_WORDS && !found; i++) {
-            uint64_t lanes = lanes_equal(atomic_load_explicit(&h->tags[i], memory_order_acquire), tag); /* R2 */
-            for (; lanes && !found; lanes &= lanes - 1) {
-                s->way = i * 4 + (unsigned)__builtin_ctzll(lanes) / 16;
-                load_slot(slot_of(l1, set, s->way), s->word); /* R2 */
-                found = slot_matches(s, asked);
-            }
-        }
-        if (atomic_load_explicit(&h->version, memory_order_relaxed) != version) continue; /* R3 */
-        return found;
+    lk_l1_homes h = lk_l1_homes_of(&l1->view, hash);
+    for (int i = 0; i < LK_L1_HOMES; i++) {
+        lk_l1_slot *s = slot_at(l1, h.at[i]);
+        if (!copy_whole(s, c)) *whole = false;
+        else if (matches(c, token)) return s;
     }
-    return -1;
+    return NULL;
 }
 
-static inline void mark_used(head *h, unsigned way)
-{
-    uint32_t bit = 1u << way;
-    if (!(atomic_load_explicit(&h->used, memory_order_relaxed) & bit))
-        atomic_fetch_or_explicit(&h->used, bit, memory_order_relaxed);
-}
+/* Puts the plain verifier where its hash was, if the very same entry is still there. */
+static void reveal(lk_l1 *l1, uint64_t hash, lk_l1_slot *s, const content *was, const char *token);
 
-/* Puts the plain verifier where its hash was, in place, if the very same entry is still there. */
-static void reveal(lk_l1 *l1, const place *p, uint32_t set, const seen *s, const token_words *asked);
-
-static inline bool find(lk_l1 *l1, const char *token, seen *s)
+/* Why nothing that is held all the time is missed: a move copies first and clears after, both by W1 to W3. Who read the
+ * old home after it was cleared has seen a word of that W2, which `moves` = odd happened before; so the second look at
+ * `moves` finds it changed, and all is looked at again. Who read it before it was cleared found the entry there. */
+bool lk_l1_get_slowly(lk_l1 *l1, const char *token, lk_l1_found *found, latchkey_entry *entry)
 {
-    token_words asked = {{0}};
-    memcpy(asked.text, token, LATCHKEY_TOKEN_LENGTH);
-    asked.text[KIND_AT] = KIND_PLAIN;
-    place p = place_of(l1, token);
-    uint32_t set = p.set[0];
-    int found = search(l1, set, p.tag, &asked, s);
-    if (found == 0 && p.set[1] != set) found = search(l1, set = p.set[1], p.tag, &asked, s);
-    if (found <= 0) return false;
-    mark_used(head_of(l1, set), s->way);
-    if (s->hashed) reveal(l1, &p, set, s, &asked);
-    return true;
-}
-
-bool lk_l1_get(lk_l1 *l1, const char *token, lk_l1_found *found)
-{
-    seen s;
-    if (!find(l1, token, &s)) return false;
-    found->deadline_ms = (int64_t)s.word[0];
-    found->first_use = s.hashed;
-    memcpy(&found->entry, s.word + 1 + TOKEN_WORDS, sizeof found->entry);
-    return true;
+    content c;
+    lk_l1_slot *s = NULL;
+    uint64_t hash = hash_of(l1, token);
+    const stripe *st = stripe_of(l1, hash);
+    for (int spin = 0; spin < SPINS; spin++) {
+        bool whole = true;
+        uint32_t moves = atomic_load_explicit(&st->moves, memory_order_acquire);
+        s = look(l1, hash, token, &c, &whole);
+        if (s || !whole) break;
+        if (!(moves & 1) && atomic_load_explicit(&st->moves, memory_order_relaxed) == moves) break;
+    }
+    if (s) {
+        found->deadline_ms = (int64_t)c.deadline_ms;
+        found->first_use = c.token[KIND_AT] == LK_L1_HASHED;
+        memcpy(entry, c.entry, sizeof *entry);
+        lk_l1_mark(s);
+        if (found->first_use) reveal(l1, hash, s, &c, token);
+    }
+    lk_wipe(&c, sizeof c);
+    return s != NULL;
 }
 
 bool lk_l1_holds(lk_l1 *l1, const char *token)
 {
-    seen s;
-    return find(l1, token, &s);
+    lk_l1_found found;
+    latchkey_entry entry;
+    bool held = lk_l1_get(l1, token, &found, &entry);
+    lk_wipe(&entry, sizeof entry);
+    return held;
+}
+
+static _Atomic uint64_t *epoch_of(const lk_l1 *l1, uint64_t hash)
+{
+    return &stripe_of(l1, hash)->epoch[hash >> 8 & (EPOCHS - 1)];
 }
 
 uint64_t lk_l1_ticket(const lk_l1 *l1, const char *selector)
 {
-    place p = place_of(l1, selector);
-    return atomic_load_explicit(&stripe_of(l1, &p)->epoch, memory_order_acquire);
+    return atomic_load_explicit(epoch_of(l1, hash_of(l1, selector)), memory_order_acquire);
 }
 
-/* ----------------------------------------------------------------------------------------------- writing -- */
+/* ------------------------------------------------------------------------------------------------- slots -- */
 
-static uint16_t tag_locked(const head *h, unsigned way)
+static bool free_locked(const lk_l1_slot *s)
 {
-    return (uint16_t)(atomic_load_explicit(&h->tags[way / 4], memory_order_relaxed) >> (way % 4 * 16));
+    uint32_t last = atomic_load_explicit(&s->last, memory_order_relaxed);
+    char kind;
+    memcpy(&kind, &last, 1);
+    return kind == LK_L1_FREE;
 }
 
-static void set_tag_locked(head *h, unsigned way, uint16_t tag)
+static void fill_locked(lk_l1_slot *s, const content *c)
 {
-    uint32_t version = atomic_load_explicit(&h->version, memory_order_relaxed);
-    uint64_t tags = atomic_load_explicit(&h->tags[way / 4], memory_order_relaxed);
-    unsigned shift = way % 4 * 16;
-    tags = (tags & ~(UINT64_C(0xffff) << shift)) | (uint64_t)tag << shift;
-    atomic_store_explicit(&h->version, version + 1, memory_order_relaxed); /* W1 */
-    atomic_store_explicit(&h->tags[way / 4], tags, memory_order_release);  /* W2 */
-    atomic_store_explicit(&h->version, version + 2, memory_order_release); /* W3 */
+    uint32_t version = atomic_load_explicit(&s->version, memory_order_relaxed);
+    uint64_t token[LK_L1_TOKEN_WORDS];
+    memcpy(token, c->token, sizeof token);
+    atomic_store_explicit(&s->version, version + 1, memory_order_relaxed);                                   /* W1 */
+    atomic_store_explicit(&s->last, lk_l1_last(c->token, (uint8_t)c->token[KIND_AT]), memory_order_release); /* W2 */
+    for (int i = 0; i < LK_L1_TOKEN_WORDS; i++) atomic_store_explicit(&s->token[i], token[i], memory_order_release);
+    atomic_store_explicit(&s->deadline_low, (uint32_t)c->deadline_ms, memory_order_release);
+    atomic_store_explicit(&s->deadline_high, (uint16_t)(c->deadline_ms >> 32), memory_order_release);
+    for (int i = 0; i < LK_L1_ENTRY_WORDS; i++) atomic_store_explicit(&s->entry[i], c->entry[i], memory_order_release);
+    atomic_store_explicit(&s->version, version + 2, memory_order_release); /* W3 */
+    atomic_store_explicit(&s->used, c->used, memory_order_relaxed);
+    s->queue = c->queue;
+    lk_wipe(token, sizeof token);
 }
 
-/* Only while the way's tag is 0: a reader that still looks at it read an older version, and will repeat. */
-static void fill_slot_locked(slot *to, int64_t deadline_ms, const token_words *token, const latchkey_entry *entry)
+static void clear_locked(lk_l1_slot *s)
 {
-    uint64_t word[SLOT_WORDS];
-    word[0] = (uint64_t)deadline_ms;
-    memcpy(word + 1, token, sizeof *token);
-    memcpy(word + 1 + TOKEN_WORDS, entry, sizeof *entry);
-    for (int i = 0; i < SLOT_WORDS; i++) atomic_store_explicit(&to->word[i], word[i], memory_order_release);
-    lk_wipe(word, sizeof word);
+    static const content nothing;
+    fill_locked(s, &nothing);
 }
 
-static void wipe_slot_locked(slot *to)
+static void copy_out_locked(const lk_l1_slot *s, content *c)
 {
-    for (int i = 0; i < SLOT_WORDS; i++) atomic_store_explicit(&to->word[i], 0, memory_order_release);
+    copy_out(s, c);
+    c->used = atomic_load_explicit(&s->used, memory_order_relaxed);
+    c->queue = s->queue;
 }
 
-static uint64_t slot_word_locked(const slot *s, int i)
+static uint64_t hash_of_slot_locked(const lk_l1 *l1, const lk_l1_slot *s)
 {
-    return atomic_load_explicit(&s->word[i], memory_order_relaxed);
+    return lk_l1_hash(&l1->view, word(&s->token[0]), word(&s->token[1]));
 }
 
-/* The way that holds the selector, or -1. */
-static int way_of_locked(const lk_l1 *l1, uint32_t set, uint16_t tag, const token_words *asked)
+static int64_t deadline_locked(const lk_l1_slot *s)
 {
-    for (unsigned way = 0; way < WAYS; way++) {
-        if (tag_locked(head_of(l1, set), way) != tag) continue;
-        const slot *s = slot_of(l1, set, way);
-        token_words stored = {.word = {slot_word_locked(s, 1), slot_word_locked(s, 2), slot_word_locked(s, 3)}};
-        if (selector_differs(&stored, asked) == 0) return (int)way;
-    }
-    return -1;
+    return (int64_t)(atomic_load_explicit(&s->deadline_low, memory_order_relaxed) |
+                     (uint64_t)atomic_load_explicit(&s->deadline_high, memory_order_relaxed) << 32);
 }
 
-static int free_way_locked(const head *h)
+static bool names_locked(const lk_l1_slot *s, const char *selector)
 {
-    for (unsigned way = 0; way < WAYS; way++)
-        if (!tag_locked(h, way)) return (int)way;
-    return -1;
+    uint64_t words[3] = {word(&s->token[0]), word(&s->token[1]), word(&s->token[2])};
+    return !free_locked(s) && !memcmp(words, selector, LATCHKEY_SELECTOR_LENGTH);
 }
 
-static int dead_way_locked(const lk_l1 *l1, uint32_t set, int64_t now_ms)
+static lk_l1_slot *find_locked(const lk_l1 *l1, uint64_t hash, const char *selector)
 {
-    for (unsigned way = 0; way < WAYS; way++)
-        if (tag_locked(head_of(l1, set), way) && (int64_t)slot_word_locked(slot_of(l1, set, way), 0) <= now_ms)
-            return (int)way;
-    return -1;
+    lk_l1_homes h = lk_l1_homes_of(&l1->view, hash);
+    for (int i = 0; i < LK_L1_HOMES; i++)
+        if (names_locked(slot_at(l1, h.at[i]), selector)) return slot_at(l1, h.at[i]);
+    return NULL;
 }
 
-/* Second chance (CLOCK, Corbato 1968) within the set: from a place that moves on with every replacement, the first way
- * that was not read since the hand last passed; the ways passed lose their mark. -1: the set is empty. */
-static int victim_locked(head *h)
+static void drop_locked(lk_l1 *l1, lk_l1_slot *s)
 {
-    /* Emptying a way and filling it moves the version by 4. */
-    unsigned hand = atomic_load_explicit(&h->version, memory_order_relaxed) / 4 % WAYS;
-    for (unsigned i = 0; i < 2 * WAYS; i++) {
-        unsigned way = (hand + i) % WAYS;
-        if (!tag_locked(h, way)) continue;
-        uint32_t bit = 1u << way;
-        if (!(atomic_fetch_and_explicit(&h->used, ~bit, memory_order_relaxed) & bit)) return (int)way;
-    }
-    for (unsigned way = 0; way < WAYS; way++) /* readers keep marking all of them: any will do */
-        if (tag_locked(h, way)) return (int)way;
-    return -1;
-}
-
-static void remove_way_locked(lk_l1 *l1, uint32_t set, unsigned way)
-{
-    set_tag_locked(head_of(l1, set), way, 0);
-    wipe_slot_locked(slot_of(l1, set, way));
+    clear_locked(s);
     atomic_fetch_sub_explicit(&l1->entries, 1, memory_order_relaxed);
 }
 
-/* Makes room in one of the two sets: a dead entry of either goes first, then one of the first set's, then of the
- * second's (the first may be empty while the capacity is used up elsewhere). False: both are empty. */
-static bool evict_locked(lk_l1 *l1, stripe *st, const place *p, int64_t now_ms)
+/* ----------------------------------------------------------------------------------------------- placing -- */
+
+typedef struct step {
+    size_t at;
+    int from; /* the step whose entry would move here; -1: a home of the new one */
+} step;
+
+static bool on_path(const step *steps, int last, size_t at)
 {
-    for (int i = 0; i < 4; i++) {
-        uint32_t set = p->set[i % 2];
-        int way = i < 2 ? dead_way_locked(l1, set, now_ms) : victim_locked(head_of(l1, set));
-        if (way < 0) continue;
-        st->evictions += i >= 2;
-        remove_way_locked(l1, set, (unsigned)way);
+    for (int i = last; i >= 0; i = steps[i].from)
+        if (steps[i].at == at) return true;
+    return false;
+}
+
+/* Makes the moves that free the home at the beginning of the path, from its end. The home itself is left as it was: the
+ * new entry is written over it. */
+static lk_l1_slot *walk_back_locked(lk_l1 *l1, const step *steps, int i)
+{
+    content c;
+    for (; steps[i].from >= 0; i = steps[i].from) {
+        copy_out_locked(slot_at(l1, steps[steps[i].from].at), &c);
+        fill_locked(slot_at(l1, steps[i].at), &c);
+    }
+    lk_wipe(&c, sizeof c);
+    return slot_at(l1, steps[i].at);
+}
+
+/* The end of the shortest path from a home of the hash to a free slot; -1: none was found. */
+static int path_locked(const lk_l1 *l1, uint64_t hash, step steps[PATH_MOST])
+{
+    int count = 0;
+    lk_l1_homes h = lk_l1_homes_of(&l1->view, hash);
+    for (; count < LK_L1_HOMES; count++) steps[count] = (step){h.at[count], -1};
+    for (int i = 0; i < count; i++) {
+        const lk_l1_slot *s = slot_at(l1, steps[i].at);
+        if (free_locked(s)) return i;
+        h = lk_l1_homes_of(&l1->view, hash_of_slot_locked(l1, s));
+        for (int k = 0; k < LK_L1_HOMES && count < PATH_MOST; k++) {
+            if (on_path(steps, i, h.at[k])) continue;
+            steps[count++] = (step){h.at[k], i};
+            __builtin_prefetch(slot_at(l1, h.at[k]));
+        }
+    }
+    return -1;
+}
+
+/* Into a home of the hash, from which others may have to move. False: there is no path. */
+static bool place_locked(lk_l1 *l1, stripe *st, uint64_t hash, const content *c)
+{
+    step steps[PATH_MOST];
+    int end = path_locked(l1, hash, steps);
+    if (end < 0) return false;
+    bool moving = steps[end].from >= 0;
+    uint32_t moves = atomic_load_explicit(&st->moves, memory_order_relaxed);
+    if (moving) atomic_store_explicit(&st->moves, moves + 1, memory_order_relaxed);
+    fill_locked(walk_back_locked(l1, steps, end), c);
+    if (moving) atomic_store_explicit(&st->moves, moves + 2, memory_order_release);
+    return true;
+}
+
+/* ---------------------------------------------------------------------------------------------- evicting -- */
+
+static uint16_t *ghost_of(const lk_l1 *l1, const stripe *st, uint64_t hash)
+{
+    return &ghosts_of(l1, st)[(hash >> 16 & 0xffffffff) * st->ghosts_size >> 32];
+}
+static uint16_t ghost_mark(uint64_t hash) { return (uint16_t)(hash * UINT64_C(0xd6e8feb86659fd93) >> 48 | 1); }
+
+static void evict_slot_locked(lk_l1 *l1, stripe *st, lk_l1_slot *s, int64_t now_ms)
+{
+    if (deadline_locked(s) > now_ms) atomic_fetch_add_explicit(&st->evictions, 1, memory_order_relaxed);
+    drop_locked(l1, s);
+}
+
+static uint32_t step_on(uint32_t *hand, uint32_t rows)
+{
+    uint32_t at = *hand;
+    *hand = at + 1 < rows ? at + 1 : 0;
+    return at;
+}
+
+static bool evict_dead_locked(lk_l1 *l1, stripe *st, int64_t now_ms)
+{
+    for (int i = 0; i < DEAD_MOST; i++) {
+        lk_l1_slot *s = row_of(l1, st, step_on(&st->dead_hand, l1->view.rows));
+        if (free_locked(s) || deadline_locked(s) > now_ms) continue;
+        drop_locked(l1, s);
         return true;
     }
     return false;
 }
+
+/* The entry on trial with that hash. */
+static lk_l1_slot *on_trial_locked(const lk_l1 *l1, uint64_t hash)
+{
+    lk_l1_homes h = lk_l1_homes_of(&l1->view, hash);
+    for (int i = 0; i < LK_L1_HOMES; i++) {
+        lk_l1_slot *s = slot_at(l1, h.at[i]);
+        if (!free_locked(s) && s->queue == QUEUE_TRIAL && hash_of_slot_locked(l1, s) == hash) return s;
+    }
+    return NULL;
+}
+
+static lk_l1_slot *end_of_trial_locked(lk_l1 *l1, stripe *st, uint64_t *hash)
+{
+    while (st->ring_count) {
+        *hash = ring_of(l1, st)[(st->ring_at + st->ring_size - st->ring_count) % st->ring_size];
+        st->ring_count--;
+        lk_l1_slot *s = on_trial_locked(l1, *hash);
+        if (s) return s; /* else it was purged */
+    }
+    return NULL;
+}
+
+static void begin_trial_locked(lk_l1 *l1, stripe *st, uint64_t hash)
+{
+    uint64_t oldest;
+    if (st->ring_count == st->ring_size) { /* there was room for everybody, so the oldest stays */
+        lk_l1_slot *s = end_of_trial_locked(l1, st, &oldest);
+        if (s) s->queue = QUEUE_MAIN;
+    }
+    ring_of(l1, st)[st->ring_at] = hash;
+    st->ring_at = (st->ring_at + 1) % st->ring_size;
+    st->ring_count++;
+}
+
+/* Who ends his trial now, and was not read twice; who was, is taken over on the way. */
+static bool evict_trial_locked(lk_l1 *l1, stripe *st, int64_t now_ms)
+{
+    uint64_t hash;
+    while (st->ring_count == st->ring_size) {
+        lk_l1_slot *s = end_of_trial_locked(l1, st, &hash);
+        if (!s) return false;
+        if (atomic_load_explicit(&s->used, memory_order_relaxed) < 2) {
+            *ghost_of(l1, st, hash) = ghost_mark(hash);
+            evict_slot_locked(l1, st, s, now_ms);
+            return true;
+        }
+        s->queue = QUEUE_MAIN;
+        atomic_store_explicit(&s->used, 0, memory_order_relaxed);
+    }
+    return false;
+}
+
+/* Of the main part: the next that was not read since the hand last came by; among many that were, the least. */
+static bool evict_main_locked(lk_l1 *l1, stripe *st, int64_t now_ms)
+{
+    lk_l1_slot *least = NULL;
+    unsigned least_used = LK_L1_USED_MOST + 1, seen = 0;
+    for (uint32_t i = 0; i < l1->view.rows && seen < HAND_MOST && least_used; i++) {
+        lk_l1_slot *s = row_of(l1, st, step_on(&st->hand, l1->view.rows));
+        if (free_locked(s) || s->queue != QUEUE_MAIN) continue;
+        uint8_t used = atomic_load_explicit(&s->used, memory_order_relaxed);
+        if (used < least_used) {
+            least = s;
+            least_used = used;
+        }
+        if (used) atomic_store_explicit(&s->used, (uint8_t)(used - 1), memory_order_relaxed);
+        seen++;
+    }
+    if (least) evict_slot_locked(l1, st, least, now_ms);
+    return least != NULL;
+}
+
+/* False: the stripe is empty. */
+static bool evict_locked(lk_l1 *l1, stripe *st, int64_t now_ms)
+{
+    uint64_t hash;
+    if (evict_dead_locked(l1, st, now_ms) || evict_trial_locked(l1, st, now_ms) || evict_main_locked(l1, st, now_ms))
+        return true;
+    lk_l1_slot *s = end_of_trial_locked(l1, st, &hash);
+    if (s) evict_slot_locked(l1, st, s, now_ms);
+    return s != NULL;
+}
+
+/* ----------------------------------------------------------------------------------------------- writing -- */
 
 /* Takes one of the capacity's places, or answers false where all are taken. */
 static bool take_entry(lk_l1 *l1)
@@ -352,128 +439,131 @@ static bool take_entry(lk_l1 *l1)
     return false;
 }
 
-/* A free way in either set, made free if need be; -1 where the capacity is used up by other stripes. */
-static int room_locked(lk_l1 *l1, stripe *st, const place *p, int64_t now_ms, uint32_t *set)
+static enum lk_l1_put add_locked(lk_l1 *l1, stripe *st, uint64_t hash, content *c, int64_t now_ms)
 {
-    for (int tries = 0; tries < 2; tries++) {
-        if (take_entry(l1)) {
-            for (int i = 0; i < 2; i++) {
-                int way = free_way_locked(head_of(l1, *set = p->set[i]));
-                if (way >= 0) return way;
-            }
-            atomic_fetch_sub_explicit(&l1->entries, 1, memory_order_relaxed);
-        }
-        if (!evict_locked(l1, st, p, now_ms)) return -1;
+    uint16_t *ghost = ghost_of(l1, st, hash);
+    bool known = *ghost == ghost_mark(hash);
+    /* Twice: another stripe's writer may take the place that was made. */
+    if (!take_entry(l1) && !(evict_locked(l1, st, now_ms) && take_entry(l1)) &&
+        !(evict_locked(l1, st, now_ms) && take_entry(l1)))
+        return LK_L1_LEFT_OUT;
+    c->queue = known ? QUEUE_MAIN : QUEUE_TRIAL;
+    if (!place_locked(l1, st, hash, c)) { /* whoever lies in the way goes */
+        lk_l1_slot *s = slot_at(l1, lk_l1_homes_of(&l1->view, hash).at[0]);
+        evict_slot_locked(l1, st, s, now_ms);
+        fill_locked(s, c);
     }
-    return -1;
+    if (known) *ghost = 0;
+    else begin_trial_locked(l1, st, hash);
+    return LK_L1_STORED;
 }
 
-static bool held_locked(const lk_l1 *l1, const place *p, const token_words *asked)
+static enum lk_l1_put put_locked(lk_l1 *l1, stripe *st, uint64_t hash, content *c, int64_t now_ms)
 {
-    return way_of_locked(l1, p->set[0], p->tag, asked) >= 0 || way_of_locked(l1, p->set[1], p->tag, asked) >= 0;
-}
-
-static void drop_locked(lk_l1 *l1, const place *p, const token_words *asked)
-{
-    for (int i = 0; i < 2; i++) {
-        int way = way_of_locked(l1, p->set[i], p->tag, asked);
-        if (way >= 0) remove_way_locked(l1, p->set[i], (unsigned)way);
-    }
+    lk_l1_slot *s = find_locked(l1, hash, c->token);
+    if (!s) return add_locked(l1, st, hash, c, now_ms);
+    if (c->token[KIND_AT] == LK_L1_HASHED) return LK_L1_LEFT_OUT;
+    c->used = atomic_load_explicit(&s->used, memory_order_relaxed);
+    c->queue = s->queue;
+    fill_locked(s, c); /* a newer answer for the same session */
+    return LK_L1_STORED;
 }
 
 enum lk_l1_put lk_l1_put(lk_l1 *l1, uint64_t ticket, const char *selector, const void *verifier, bool hashed,
                          int64_t deadline_ms, int64_t now_ms, const latchkey_entry *entry)
 {
-    token_words token = {{0}};
-    memcpy(token.text, selector, LATCHKEY_SELECTOR_LENGTH);
-    memcpy(token.text + LATCHKEY_SELECTOR_LENGTH, verifier, LK_VERIFIER_LENGTH);
-    token.text[KIND_AT] = hashed ? KIND_HASHED : KIND_PLAIN;
-    place p = place_of(l1, selector);
-    stripe *st = stripe_of(l1, &p);
+    const int64_t most = (INT64_C(1) << 48) - 1; /* of milliseconds: 8,900 years */
+    content c = {.deadline_ms = (uint64_t)(deadline_ms < most ? deadline_ms : most)};
+    memcpy(c.token, selector, LATCHKEY_SELECTOR_LENGTH);
+    memcpy(c.token + LATCHKEY_SELECTOR_LENGTH, verifier, LK_VERIFIER_LENGTH);
+    c.token[KIND_AT] = hashed ? LK_L1_HASHED : LK_L1_PLAIN;
+    memcpy(c.entry, entry, sizeof c.entry);
+    uint64_t hash = hash_of(l1, selector);
+    stripe *st = stripe_of(l1, hash);
     enum lk_l1_put result = LK_L1_LEFT_OUT;
 
     pthread_mutex_lock(&st->lock);
-    if (atomic_load_explicit(&st->epoch, memory_order_relaxed) != ticket) result = LK_L1_REFUSED;
-    else if (l1->capacity && !(hashed && held_locked(l1, &p, &token))) {
-        uint32_t set;
-        drop_locked(l1, &p, &token); /* an older answer for the same session */
-        int way = room_locked(l1, st, &p, now_ms, &set);
-        if (way >= 0) {
-            fill_slot_locked(slot_of(l1, set, (unsigned)way), deadline_ms, &token, entry);
-            set_tag_locked(head_of(l1, set), (unsigned)way, p.tag);
-            atomic_fetch_and_explicit(&head_of(l1, set)->used, ~(1u << way), memory_order_relaxed);
-            result = LK_L1_STORED;
-        }
-    }
+    if (atomic_load_explicit(epoch_of(l1, hash), memory_order_relaxed) != ticket) result = LK_L1_REFUSED;
+    else if (l1->capacity && deadline_ms >= 0) result = put_locked(l1, st, hash, &c, now_ms);
     pthread_mutex_unlock(&st->lock);
-    lk_wipe(&token, sizeof token);
+    lk_wipe(&c, sizeof c);
     return result;
 }
 
-static void reveal(lk_l1 *l1, const place *p, uint32_t set, const seen *s, const token_words *asked)
+static void reveal(lk_l1 *l1, uint64_t hash, lk_l1_slot *s, const content *was, const char *token)
 {
-    stripe *st = stripe_of(l1, p);
-    slot *at = slot_of(l1, set, s->way);
-    head *h = head_of(l1, set);
+    stripe *st = stripe_of(l1, hash);
+    content c;
     pthread_mutex_lock(&st->lock);
-    bool same = tag_locked(h, s->way) == p->tag;
-    for (int i = 0; i < SLOT_WORDS && same; i++) same = slot_word_locked(at, i) == s->word[i];
-    if (same) {
-        latchkey_entry entry;
-        memcpy(&entry, s->word + 1 + TOKEN_WORDS, sizeof entry);
-        set_tag_locked(h, s->way, 0);
-        fill_slot_locked(at, (int64_t)s->word[0], asked, &entry);
-        set_tag_locked(h, s->way, p->tag);
+    copy_out_locked(s, &c);
+    if (!memcmp(c.token, was->token, sizeof c.token) && !memcmp(c.entry, was->entry, sizeof c.entry)) {
+        memcpy(c.token, token, LATCHKEY_TOKEN_LENGTH);
+        c.token[KIND_AT] = LK_L1_PLAIN;
+        fill_locked(s, &c);
     }
     pthread_mutex_unlock(&st->lock);
+    lk_wipe(&c, sizeof c);
 }
 
 void lk_l1_purge(lk_l1 *l1, const char *selector)
 {
-    token_words asked = {{0}};
-    memcpy(asked.text, selector, LATCHKEY_SELECTOR_LENGTH);
-    place p = place_of(l1, selector);
-    stripe *st = stripe_of(l1, &p);
+    uint64_t hash = hash_of(l1, selector);
+    stripe *st = stripe_of(l1, hash);
     pthread_mutex_lock(&st->lock);
-    atomic_fetch_add_explicit(&st->epoch, 1, memory_order_release); /* with lk_l1_ticket: before the entry goes */
-    drop_locked(l1, &p, &asked);
+    /* Before the entry goes; with lk_l1_ticket. */
+    atomic_fetch_add_explicit(epoch_of(l1, hash), 1, memory_order_release);
+    lk_l1_slot *s = find_locked(l1, hash, selector);
+    if (s) drop_locked(l1, s);
+    pthread_mutex_unlock(&st->lock);
+}
+
+static void empty_stripe(lk_l1 *l1, stripe *st)
+{
+    pthread_mutex_lock(&st->lock);
+    for (int k = 0; k < EPOCHS; k++) atomic_fetch_add_explicit(&st->epoch[k], 1, memory_order_release);
+    for (uint32_t row = 0; row < l1->view.rows; row++)
+        if (!free_locked(row_of(l1, st, row))) drop_locked(l1, row_of(l1, st, row));
+    st->ring_count = 0;
     pthread_mutex_unlock(&st->lock);
 }
 
 void lk_l1_empty(lk_l1 *l1)
 {
-    for (uint32_t i = 0; i < l1->stripes; i++) {
-        stripe *st = &stripes_of(l1)[i];
-        pthread_mutex_lock(&st->lock);
-        atomic_fetch_add_explicit(&st->epoch, 1, memory_order_release);
-        for (uint32_t set = i; set < l1->sets; set += l1->stripes)
-            for (unsigned way = 0; way < WAYS; way++)
-                if (tag_locked(head_of(l1, set), way)) remove_way_locked(l1, set, way);
-        pthread_mutex_unlock(&st->lock);
-    }
+    for (uint32_t i = 0; i < l1->view.stripes; i++) empty_stripe(l1, &stripes_of(l1)[i]);
 }
 
 /* ---------------------------------------------------------------------------------------- open and close -- */
 
+static size_t whole_lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
 lk_l1 *lk_l1_open(size_t capacity, uint64_t seed)
 {
-    /* A capacity of 0 still has a set: its stripe's epoch makes the tickets. */
-    size_t sets = (capacity * 100 / LOAD_PERCENT + WAYS) / WAYS, stripes = 1;
-    while (stripes * 64 <= sets && stripes < STRIPES_MAX) stripes *= 2; /* rounding up to rows costs 1 in 64 at most */
-    sets = (sets + stripes - 1) / stripes * stripes;
-    size_t heads_at = sizeof(lk_l1) + stripes * sizeof(stripe);
-    size_t slots_at = heads_at + sets * sizeof(head);
-    size_t bytes = slots_at + sets * WAYS * sizeof(slot);
+    /* A capacity of 0 still has a stripe: its epochs make the tickets. */
+    size_t all = capacity * 100 / LOAD_PERCENT + 8, stripes = 1;
+    while (stripes * 2 * ROWS_LEAST <= all && stripes < STRIPES_MAX) stripes *= 2;
+    size_t rows = (all + stripes - 1) / stripes;
+    size_t ring = capacity / stripes / TRIAL + 1, ghosts = capacity / stripes + 1;
+    size_t rings_at = sizeof(lk_l1) + stripes * sizeof(stripe);
+    size_t ghosts_at = rings_at + stripes * ring * sizeof(uint64_t);
+    size_t slots_at = whole_lines(ghosts_at + stripes * ghosts * sizeof(uint16_t));
+    size_t bytes = slots_at + stripes * rows * sizeof(lk_l1_slot);
     lk_l1 *l1 = lk_map(bytes, true);
     if (!l1) return NULL;
-    l1->seed = seed;
+    l1->view = (lk_l1_view){{seed, lk_hash(&seed, sizeof seed, seed)},
+                            slots_at,
+                            rows * sizeof(lk_l1_slot),
+                            (uint32_t)rows,
+                            (uint32_t)stripes};
     l1->capacity = capacity;
     l1->bytes = lk_map_size(bytes);
-    l1->heads_at = heads_at;
-    l1->slots_at = slots_at;
-    l1->sets = (uint32_t)sets;
-    l1->stripes = (uint32_t)stripes;
-    for (size_t i = 0; i < stripes; i++) pthread_mutex_init(&stripes_of(l1)[i].lock, NULL);
+    for (size_t i = 0; i < stripes; i++) {
+        stripe *st = &stripes_of(l1)[i];
+        pthread_mutex_init(&st->lock, NULL);
+        st->ring_size = (uint32_t)ring;
+        st->ghosts_size = (uint32_t)ghosts;
+        st->ring_from = rings_at + i * ring * sizeof(uint64_t);
+        st->ghosts_from = ghosts_at + i * ghosts * sizeof(uint16_t);
+    }
     return l1;
 }
 
@@ -481,18 +571,15 @@ void lk_l1_close(lk_l1 *l1)
 {
     if (!l1) return;
     size_t bytes = l1->bytes;
-    for (uint32_t i = 0; i < l1->stripes; i++) pthread_mutex_destroy(&stripes_of(l1)[i].lock);
+    if (!bytes) return; /* a forked child: zeros, and where they end was wiped too. They go with the process. */
+    for (uint32_t i = 0; i < l1->view.stripes; i++) pthread_mutex_destroy(&stripes_of(l1)[i].lock);
     lk_unmap(l1, bytes);
 }
 
 lk_l1_stats lk_l1_read_stats(const lk_l1 *l1)
 {
     lk_l1_stats s = {.entries = atomic_load_explicit(&l1->entries, memory_order_relaxed), .bytes = l1->bytes};
-    for (uint32_t i = 0; i < l1->stripes; i++) {
-        stripe *st = &stripes_of(l1)[i];
-        pthread_mutex_lock(&st->lock);
-        s.evictions += st->evictions;
-        pthread_mutex_unlock(&st->lock);
-    }
+    for (uint32_t i = 0; i < l1->view.stripes; i++)
+        s.evictions += atomic_load_explicit(&stripes_of(l1)[i].evictions, memory_order_relaxed);
     return s;
 }

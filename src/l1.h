@@ -1,9 +1,9 @@
 /* L1: the map in this process's memory from a token to its 120-byte entry. Bounded, readable without a lock.
  *
  * Words
- *   set      28 ways that a selector may lie in; each selector has two sets, both of one stripe
- *   stripe   what one lock guards: a group of sets
- *   ticket   a stripe's epoch, read before L2 is asked; a put with a ticket older than a purge is refused
+ *   slot     where an entry lies; each selector has three slots in which it may lie, its homes, all of one stripe
+ *   stripe   what one lock guards: a range of slots
+ *   ticket   an epoch, read before L2 is asked; a put with a ticket older than a purge is refused
  *
  * Guarantees kept here: D (tickets), E (the whole token is compared), G (memory taken once), J (wiped in a child). */
 #ifndef LK_L1_H
@@ -18,7 +18,6 @@ typedef struct lk_l1 lk_l1;
 typedef struct lk_l1_found {
     int64_t deadline_ms; /* on the coarse monotonic clock; from then on the entry is not to be served */
     bool first_use;      /* of a prewarmed entry: nobody has said yet that the session is in use */
-    latchkey_entry entry;
 } lk_l1_found;
 
 typedef struct lk_l1_stats {
@@ -29,9 +28,8 @@ typedef struct lk_l1_stats {
 lk_l1 *lk_l1_open(size_t capacity_entries, uint64_t seed);
 void lk_l1_close(lk_l1 *l1);
 
-/* The token's entry, if it is held: token[0..43) must equal all 43 characters stored. Says nothing of time: the caller
- * reads the clock afterwards and compares. Takes no lock; where a writer is in the way for too long, answers false. */
-bool lk_l1_get(lk_l1 *l1, const char *token, lk_l1_found *found);
+/* lk_l1_get, and what it is made of: */
+#include "l1_read.h"
 
 /* Before L2 is asked. */
 uint64_t lk_l1_ticket(const lk_l1 *l1, const char *selector);
@@ -44,13 +42,13 @@ enum lk_l1_put {
 
 /* Stores what L2 answered. `verifier` is the token's last 23 characters, or, with `hashed`, the first 23 bytes of its
  * BLAKE2b-256: what prewarming knows; that replaces nothing. Where there is no room, an entry that is dead at now_ms
- * makes it, else one that was not read lately. */
+ * makes it, else one that is little used. */
 enum lk_l1_put lk_l1_put(lk_l1 *l1, uint64_t ticket, const char *selector, const void *verifier, bool hashed,
                          int64_t deadline_ms, int64_t now_ms, const latchkey_entry *entry);
 
 bool lk_l1_holds(lk_l1 *l1, const char *token); /* whole token, dead entries included */
 
-void lk_l1_purge(lk_l1 *l1, const char *selector); /* also voids the tickets of its stripe */
+void lk_l1_purge(lk_l1 *l1, const char *selector); /* also voids tickets, its own and some others' */
 void lk_l1_empty(lk_l1 *l1);                       /* the same for everything */
 
 lk_l1_stats lk_l1_read_stats(const lk_l1 *l1);

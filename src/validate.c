@@ -18,33 +18,52 @@
 
 #include <string.h>
 
+/* An entry that is there: may it be answered? Off the way of every request. */
+static __attribute__((noinline)) int judge_hit(latchkey *lk, const char *token, const lk_l1_found *found,
+                                               int64_t lease_until, int64_t now, const latchkey_entry *entry)
+{
+    if (now >= found->deadline_ms) {
+        /* Its absolute expiry never moves, so that much can be said without asking. */
+        int64_t server_now = lk_server_now_ms(lk, now * 1000);
+        if (!server_now || entry->expires_at_ms > server_now) return LATCHKEY_AGAIN;
+        lk_count(&lk->counters, LK_L1_HITS, 1);
+        return LATCHKEY_EXPIRED;
+    }
+    if (now >= lease_until) {
+        lk_count(&lk->counters, LK_LAPSES, 1);
+        return LATCHKEY_AGAIN;
+    }
+    if (found->first_use) {
+        lk_token parsed;
+        if (lk_parse(lk, token, LATCHKEY_TOKEN_LENGTH, &parsed))
+            lk_node_touch(lk_l2_owner(&lk->l2, parsed.partition), parsed.partition, token);
+        lk_wipe(&parsed, sizeof parsed);
+    }
+    lk_count(&lk->counters, LK_L1_HITS, 1);
+    return LATCHKEY_OK;
+}
+
+/* 0: never leased; or a forked child, where L1 reads as zeros and is not to be looked into (J). */
+static inline int64_t read_lease(const latchkey *lk)
+{
+    return atomic_load_explicit(&lk->lease->until_ms, memory_order_acquire);
+}
+
+static inline bool stands(const lk_l1_found *found, int64_t lease_until, int64_t now)
+{
+    return now < found->deadline_ms && now < lease_until && !found->first_use;
+}
+
 static inline int from_l1(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry)
 {
     lk_l1_found found;
     if (token_len != LATCHKEY_TOKEN_LENGTH) return LATCHKEY_AGAIN;
-    int64_t lease_until = atomic_load_explicit(&lk->lease->until_ms, memory_order_acquire);
-    /* Never leased; or a forked child, where L1 reads as zeros and is not to be looked into (J). */
+    int64_t lease_until = read_lease(lk);
     if (__builtin_expect(!lease_until, 0)) return LATCHKEY_AGAIN;
-    if (!lk_l1_get(lk->l1, token, &found)) return LATCHKEY_AGAIN;
+    if (!lk_l1_get(lk->l1, token, &found, entry)) return LATCHKEY_AGAIN;
     int64_t now = lk_coarse_ms();
-    if (__builtin_expect(now >= found.deadline_ms, 0)) {
-        /* Its absolute expiry never moves, so that much can be said without asking. */
-        int64_t server_now = lk_server_now_ms(lk, now * 1000);
-        if (!server_now || found.entry.expires_at_ms > server_now) return LATCHKEY_AGAIN;
-        lk_count(&lk->counters, LK_L1_HITS, 1);
-        return LATCHKEY_EXPIRED;
-    }
-    if (__builtin_expect(now >= lease_until, 0)) {
-        lk_count(&lk->counters, LK_LAPSES, 1);
-        return LATCHKEY_AGAIN;
-    }
-    if (__builtin_expect(found.first_use, 0)) {
-        lk_token parsed;
-        if (lk_parse(lk, token, token_len, &parsed))
-            lk_node_touch(lk_l2_owner(&lk->l2, parsed.partition), parsed.partition, token);
-        lk_wipe(&parsed, sizeof parsed);
-    }
-    *entry = found.entry;
+    if (__builtin_expect(!stands(&found, lease_until, now), 0))
+        return judge_hit(lk, token, &found, lease_until, now, entry);
     lk_count(&lk->counters, LK_L1_HITS, 1);
     return LATCHKEY_OK;
 }
@@ -137,16 +156,79 @@ int latchkey_validate(latchkey *lk, const char *token, size_t token_len, latchke
     return status ? refuse(entry, status) : LATCHKEY_OK;
 }
 
-int latchkey_try_validate(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry)
+/* What L1 did not answer with OK, without L2: MALFORMED, a no, or AGAIN. */
+static int without_l2(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry, int status)
 {
-    if (!entry) return LATCHKEY_BAD_ARGUMENT;
-    if (!lk || !token) return refuse(entry, LATCHKEY_BAD_ARGUMENT);
-    int status = from_l1(lk, token, token_len, entry);
-    if (__builtin_expect(status == LATCHKEY_OK, 1)) return LATCHKEY_OK;
     if (status != LATCHKEY_AGAIN) return refuse(entry, status);
     lk_token parsed;
     status = lk_begin(lk, token, token_len, &parsed);
     if (status == LATCHKEY_MALFORMED) lk_count(&lk->counters, LK_MALFORMED, 1);
     if (!status) lk_wipe(&parsed, sizeof parsed);
     return refuse(entry, status ? status : LATCHKEY_AGAIN);
+}
+
+int latchkey_try_validate(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry)
+{
+    if (!entry) return LATCHKEY_BAD_ARGUMENT;
+    if (!lk || !token) return refuse(entry, LATCHKEY_BAD_ARGUMENT);
+    int status = from_l1(lk, token, token_len, entry);
+    if (__builtin_expect(status == LATCHKEY_OK, 1)) return LATCHKEY_OK;
+    return without_l2(lk, token, token_len, entry, status);
+}
+
+/* ------------------------------------------------------------------------------------------------- batches -- */
+
+enum {
+    TOGETHER = 32
+}; /* as many round trips to memory as are under way at once, and more than the processor can keep */
+
+/* Lease, slots, clock: the order of from_l1, for all of them at once. Each loop sends off what the next one waits for. */
+static void group_from_l1(latchkey *lk, const char *const *tokens, const size_t *token_lens, size_t count,
+                          latchkey_entry *entries, int *statuses)
+{
+    static const char nothing[LATCHKEY_TOKEN_LENGTH];
+    const lk_l1_view *v = (const lk_l1_view *)(const void *)lk->l1;
+    lk_l1_homes homes[TOGETHER];
+    lk_l1_slot *slots[TOGETHER];
+    lk_l1_found found[TOGETHER];
+    const char *asked[TOGETHER];
+    int64_t lease_until = read_lease(lk);
+    for (size_t i = 0; i < count; i++) {
+        statuses[i] = LATCHKEY_AGAIN;
+        asked[i] = lease_until && tokens[i] && token_lens[i] == LATCHKEY_TOKEN_LENGTH ? tokens[i] : nothing;
+        homes[i] = lk_l1_fetch(v, asked[i]);
+    }
+    for (size_t i = 0; i < count; i++) {
+        slots[i] = lk_l1_choose(v, homes[i], asked[i]);
+        lk_l1_fetch_rest(slots[i]);
+    }
+    for (size_t i = 0; i < count; i++)
+        if (asked[i] != nothing && lk_l1_get_from(lk->l1, slots[i], asked[i], &found[i], &entries[i]))
+            statuses[i] = LATCHKEY_OK;
+    int64_t now = lk_coarse_ms();
+    uint64_t hits = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (statuses[i] != LATCHKEY_OK) continue;
+        if (__builtin_expect(stands(&found[i], lease_until, now), 1)) hits++;
+        else statuses[i] = judge_hit(lk, asked[i], &found[i], lease_until, now, &entries[i]);
+    }
+    if (hits) lk_count(&lk->counters, LK_L1_HITS, hits);
+}
+
+int latchkey_try_validate_many(latchkey *lk, const char *const *tokens, const size_t *token_lens, size_t count,
+                               latchkey_entry *entries, int *statuses)
+{
+    if (!lk || (count && (!tokens || !token_lens || !entries || !statuses))) return LATCHKEY_BAD_ARGUMENT;
+    if (lk_forked(lk)) {
+        for (size_t i = 0; i < count; i++) statuses[i] = refuse(&entries[i], LATCHKEY_FORKED);
+        return LATCHKEY_FORKED;
+    }
+    for (size_t from = 0; from < count; from += TOGETHER) {
+        size_t together = count - from < TOGETHER ? count - from : TOGETHER;
+        group_from_l1(lk, tokens + from, token_lens + from, together, entries + from, statuses + from);
+    }
+    for (size_t i = 0; i < count; i++)
+        if (statuses[i] != LATCHKEY_OK)
+            statuses[i] = without_l2(lk, tokens[i], token_lens[i], &entries[i], statuses[i]);
+    return LATCHKEY_OK;
 }

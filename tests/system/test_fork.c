@@ -50,6 +50,11 @@ static int every_call(void)
     if (latchkey_validate(lk, token, LENGTH, &entry) != LATCHKEY_FORKED) return 2;
     if (memcmp(&entry, &zero, sizeof entry)) return 3;
     if (latchkey_try_validate(lk, token, LENGTH, &entry) != LATCHKEY_FORKED) return 4;
+    const char *tokens[1] = {token};
+    size_t lens[1] = {LENGTH};
+    int status = 0;
+    if (latchkey_try_validate_many(lk, tokens, lens, 1, &entry, &status) != LATCHKEY_FORKED) return 12;
+    if (status != LATCHKEY_FORKED || memcmp(&entry, &zero, sizeof entry)) return 13;
     if (latchkey_touch(lk, token, LENGTH) != LATCHKEY_FORKED) return 5;
     if (latchkey_revoke(lk, token, LENGTH) != LATCHKEY_FORKED) return 6;
     if (latchkey_load(lk, token, LENGTH, &record) != LATCHKEY_FORKED || record) return 7;

@@ -10,7 +10,9 @@
 text token_of(unsigned session, unsigned verifier)
 {
     text t;
-    snprintf(t.at, sizeof t.at, "session%013uverifier%010u____A", session, verifier);
+    char selector[LATCHKEY_SELECTOR_LENGTH + 1];
+    unit_selector(session, selector);
+    snprintf(t.at, sizeof t.at, "%sverifier%010u____A", selector, verifier);
     return t;
 }
 

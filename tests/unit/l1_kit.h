@@ -5,7 +5,7 @@
 #ifndef LATCHKEY_TESTS_L1_KIT_H
 #define LATCHKEY_TESTS_L1_KIT_H
 
-#include "l1.h"
+#include "l1_got.h"
 #include "unit.h"
 
 enum { NOW_MS = 1000, LATER_MS = 2000 };

@@ -120,7 +120,7 @@ static void test_quantiles_beside_sorted_values(void **state)
 
 /* ------------------------------------------------------------------------------------------------ threads -- */
 
-enum { THREADS = 2 * LK_COUNTER_STRIPES + 1 }; /* so that some share a stripe */
+enum { THREADS = LK_COUNTER_OWN + 20 }; /* so that some have no stripe of their own */
 
 typedef struct shared {
     lk_counters counters;
@@ -159,6 +159,27 @@ static void test_nothing_is_lost_between_threads(void **state)
     free(s);
 }
 
+/* Stripes are given back, and whoever has one next goes on counting where the last owner stopped. */
+static void count_one(void *argument, unsigned index)
+{
+    shared *s = argument;
+    (void)index;
+    lk_count(&s->counters, LK_L1_HITS, 1);
+    if (lk_thread_stripe > LK_COUNTER_OWN) lk_count(&s->counters, LK_MISSED, 1);
+}
+
+static void test_stripes_are_given_back(void **state)
+{
+    (void)state;
+    shared *s = aligned_alloc(64, (sizeof *s + 63) / 64 * 64);
+    assert_non_null(s);
+    memset(s, 0, sizeof *s);
+    for (int round = 0; round < 20; round++) unit_threads(LK_COUNTER_OWN / 2, count_one, s);
+    assert_true(lk_counted(&s->counters, LK_L1_HITS) == 20 * (LK_COUNTER_OWN / 2));
+    assert_true(lk_counted(&s->counters, LK_MISSED) == 0); /* nobody had to share */
+    free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -169,6 +190,7 @@ int main(void)
         cmocka_unit_test(test_values_beyond_the_last_bucket_are_counted_in_it),
         cmocka_unit_test(test_quantiles_beside_sorted_values),
         cmocka_unit_test(test_nothing_is_lost_between_threads),
+        cmocka_unit_test(test_stripes_are_given_back),
     };
     return cmocka_run_group_tests_name("counters", tests, unit_setup, NULL);
 }

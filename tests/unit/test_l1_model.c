@@ -32,10 +32,10 @@ typedef struct model {
 static void model_get(model *m, unsigned session, unsigned verifier)
 {
     known *k = &m->known[session];
-    lk_l1_found found;
+    l1_got found;
     text t = token_of(session, verifier);
     char *exact = unit_copy(t.at, LATCHKEY_TOKEN_LENGTH);
-    bool hit = lk_l1_get(m->l1, exact, &found);
+    bool hit = l1_get(m->l1, exact, &found);
     free(exact);
     bool right = k->there && k->verifier == verifier;
     if (!hit) {

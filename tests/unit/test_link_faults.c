@@ -9,6 +9,7 @@
  *
  * The rules of validate.c and node.c that the guarantee needs are repeated here: lease, slot and clock in this order;
  * fill with a ticket from before the read, and only what the lease's server answered. */
+#include "l1_got.h"
 #include "redis_model.h"
 
 #include <stdio.h>
@@ -61,9 +62,9 @@ static void follow(world *w)
 static void validate(world *w)
 {
     session *s = &w->sessions[unit_below(&w->r, SESSIONS)];
-    lk_l1_found found;
+    l1_got found;
     int64_t lease_until = w->m->leases ? w->m->lease_sent_ms + STALENESS_MS : 0;
-    if (!lk_l1_get(w->m->l1, s->token, &found)) return;
+    if (!l1_get(w->m->l1, s->token, &found)) return;
     int64_t now_ms = model_ms(w->m);
     if (now_ms >= lease_until) return;
     uint64_t generation = found.entry.user_id;

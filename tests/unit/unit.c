@@ -94,7 +94,7 @@ static void *run(void *argument)
 void unit_threads(unsigned count, void (*work)(void *, unsigned), void *shared)
 {
     crew c = {.work = work, .shared = shared};
-    pthread_t thread[64];
+    pthread_t thread[128];
     member members[UNIT_COUNT(thread)];
     assert_true(count <= UNIT_COUNT(thread));
     pthread_barrier_init(&c.start, NULL, count);
@@ -107,6 +107,16 @@ void unit_threads(unsigned count, void (*work)(void *, unsigned), void *shared)
     }
     for (unsigned i = 0; i < count; i++) pthread_join(thread[i], NULL);
     pthread_barrier_destroy(&c.start);
+}
+
+void unit_selector(uint64_t number, char selector[21])
+{
+    /* Each step can be undone (Steele et al., splitmix64), so two numbers never have the same one. */
+    uint64_t mixed = number + UINT64_C(0x9e3779b97f4a7c15);
+    mixed = (mixed ^ mixed >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    mixed = (mixed ^ mixed >> 27) * UINT64_C(0x94d049bb133111eb);
+    mixed ^= mixed >> 31;
+    snprintf(selector, 21, "%016llxsess", (unsigned long long)mixed);
 }
 
 /* -------------------------------------------------------------------------------------------------- files -- */

@@ -33,6 +33,9 @@ uint64_t unit_below(unit_random *r, uint64_t end); /* 0 to end - 1 */
 bool unit_chance(unit_random *r, unsigned percent);
 void unit_fill(unit_random *r, void *bytes, size_t size);
 
+/* The 20 characters of the selector of session `number`: as evenly spread as those that the library draws. */
+void unit_selector(uint64_t number, char selector[21]);
+
 /* How often to go round: `usual`, times LATCHKEY_SCALE, and less in a sanitized build. At least 1. */
 uint64_t unit_rounds(uint64_t usual);
 
