@@ -10,7 +10,7 @@
 typedef struct judge {
     const results *r;
     goal *goals;
-    int count, ours, ideal, hashing;
+    int count, ours, ideal, hashing, minding;
 } judge;
 
 static void say(judge *j, double value, bool at_most, double limit, const char *format, ...)
@@ -51,11 +51,11 @@ static void judge_place(judge *j, const options *o, int size, int d)
     size_t entries = o->sizes[size];
     double latency = ns(j, size, d, LATENCY, j->ours), throughput = ns(j, size, d, THROUGHPUT, j->ours);
     say(j, latency / ns(j, size, d, LATENCY, j->ideal), true, 1.2,
-        "%zu %s: latency over the ideal's (the hashing ideal's: %.2f)", entries, where,
-        latency / ns(j, size, d, LATENCY, j->hashing));
+        "%zu %s: latency over the ideal's (hashing: %.2f; and minding: %.2f)", entries, where,
+        latency / ns(j, size, d, LATENCY, j->hashing), latency / ns(j, size, d, LATENCY, j->minding));
     say(j, throughput / ns(j, size, d, THROUGHPUT, j->ideal), true, 1.4,
-        "%zu %s: throughput over the ideal's (the hashing ideal's: %.2f)", entries, where,
-        throughput / ns(j, size, d, THROUGHPUT, j->hashing));
+        "%zu %s: throughput over the ideal's (hashing: %.2f; and minding: %.2f)", entries, where,
+        throughput / ns(j, size, d, THROUGHPUT, j->hashing), throughput / ns(j, size, d, THROUGHPUT, j->minding));
     for (size_t i = 0; i < sizeof beside_peers / sizeof *beside_peers; i++) {
         int mode = beside_peers[i], best = best_peer(j, size, d, mode);
         say(j, ns(j, size, d, mode, best) / ns(j, size, d, mode, j->ours), false, entries <= 1000 ? 1.25 : 1.7,
@@ -91,7 +91,8 @@ int goals_judge(const options *o, const results *r, goal goals[GOALS_MAX])
                .goals = goals,
                .ours = peer_find("latchkey"),
                .ideal = peer_find("ideal"),
-               .hashing = peer_find("ideal, hashing")};
+               .hashing = peer_find("ideal, hashing"),
+               .minding = peer_find("ideal, hashing and minding")};
     for (int size = 0; size < SIZES; size++)
         for (int d = 0; d < DISTRIBUTIONS; d++) judge_place(&j, o, size, d);
     for (int size = 0; size < SIZES; size++) {

@@ -70,7 +70,7 @@ static bool *usable_residents(grid *g)
             request asked = {.index = w->records[k].index};
             latchkey_entry entry;
             memcpy(asked.text, w->records[k].text, sizeof asked.text);
-            asked.index_hashed = asked.index ^ (uint32_t)text_hash(asked.text);
+            asked.index_hashed = asked.index ^ folded_hash(asked.text);
             if (p->get(g->maps[i], &asked, &entry) && !memcmp(&entry, &w->records[k].entry, sizeof entry)) continue;
             usable[k] = false;
             absent++;

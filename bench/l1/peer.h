@@ -25,7 +25,7 @@ typedef struct request {
     char text[LATCHKEY_TOKEN_LENGTH];
     char unused;
     uint32_t index;        /* of the record */
-    uint32_t index_hashed; /* the same xor the token's hash: what a perfect hash would need */
+    uint32_t index_hashed; /* the same xor folded_hash: what a perfect hash would need */
 } request;
 
 /* What is stored. */
@@ -72,7 +72,7 @@ static inline bool in_time(int64_t lease_until_ms, int64_t deadline_ms)
     return now < deadline_ms && now < lease_until_ms;
 }
 
-/* The hash that latchkey uses, over the same 20 characters. */
+/* What the peers place by: XXH3 of the 20 characters, the fastest hash for anything that Debian packages. */
 #define PEER_SEED UINT64_C(0x5bd1e9955bd1e995)
 static inline uint64_t text_hash(const char *text) { return lk_hash(text, LATCHKEY_SELECTOR_LENGTH, PEER_SEED); }
 
@@ -81,6 +81,14 @@ static inline uint64_t text_word(const char *at)
     uint64_t word;
     memcpy(&word, at, sizeof word);
     return word;
+}
+
+/* What latchkey places by, since it knows that these characters are random; the ideals that hash do the same. */
+static inline uint32_t folded_hash(const char *text)
+{
+    __extension__ unsigned __int128 product =
+        (unsigned __int128)(text_word(text) ^ PEER_SEED) * (text_word(text + 8) ^ ~PEER_SEED);
+    return (uint32_t)((uint64_t)product ^ (uint64_t)(product >> 64));
 }
 
 /* All 43 characters, joined before the one branch: the fastest that a comparison of a secret can be. */

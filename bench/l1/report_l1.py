@@ -16,7 +16,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import report  # noqa: E402
 
 PLOTS = [("latency", "uniform"), ("latency", "Zipf 0.99"), ("throughput", "uniform"), ("throughput", "Zipf 0.99")]
-OURS = {"latchkey": "#d1495b", "ideal": "#2a9d8f", "ideal, hashing": "#8ab17d"}
+OURS = {"latchkey": "#d1495b", "ideal": "#2a9d8f", "ideal, hashing": "#8ab17d",
+        "ideal, hashing and minding": "#b5c99a"}
 
 
 def machine_line(result):

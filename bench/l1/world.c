@@ -86,7 +86,7 @@ void stream_open(stream *s, const world *w, enum distribution d, size_t count, c
         request *asked = &s->asked[i];
         memcpy(asked->text, r->text, sizeof asked->text);
         asked->index = index;
-        asked->index_hashed = index ^ (uint32_t)text_hash(r->text);
+        asked->index_hashed = index ^ folded_hash(r->text);
         s->sums[i + 1] = s->sums[i] + fold(&r->entry);
     }
     release_huge(of_rank, w->residents * sizeof *of_rank);
