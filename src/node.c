@@ -145,6 +145,8 @@ static void connect_sockets(lk_node *node)
 {
     char error[160] = "";
     lk_addresses addresses;
+    /* Where one tick found the link down and its retry due, as after a pause, the old ones are still open. */
+    close_sockets(node);
     int64_t most = node->config->deadline_ms < CONNECT_MOST_MS ? CONNECT_MOST_MS : node->config->deadline_ms;
     bool good = lk_net_resolve(node->config, &addresses, error, sizeof error);
     if (good) lk_pool_addresses(node->pool, &addresses);
@@ -220,8 +222,7 @@ static void raise_event(lk_node *node, int event_fd)
 {
     uint64_t one = 1;
     /* EAGAIN: the counter is full, so it is raised already. */
-    if (write(event_fd, &one, sizeof one) < 0 && errno != EAGAIN)
-        lk_node_trouble(node, LATCHKEY_UNAVAILABLE, "an eventfd of the link failed");
+    if (write(event_fd, &one, sizeof one) < 0 && errno != EAGAIN) lk_node_trouble(node, LATCHKEY_UNAVAILABLE, "an eventfd of the link failed");
 }
 
 /* ---------------------------------------------------------------------------------------- open and close -- */
