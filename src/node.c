@@ -221,8 +221,11 @@ static bool start(lk_node *node)
 static void raise_event(lk_node *node, int event_fd)
 {
     uint64_t one = 1;
+    ssize_t wrote;
+    do wrote = write(event_fd, &one, sizeof one);
+    while (wrote < 0 && errno == EINTR);
     /* EAGAIN: the counter is full, so it is raised already. */
-    if (write(event_fd, &one, sizeof one) < 0 && errno != EAGAIN) lk_node_trouble(node, LATCHKEY_UNAVAILABLE, "an eventfd of the link failed");
+    if (wrote < 0 && errno != EAGAIN) lk_node_trouble(node, LATCHKEY_UNAVAILABLE, "an eventfd of the link failed");
 }
 
 /* ---------------------------------------------------------------------------------------- open and close -- */
