@@ -500,7 +500,8 @@ void lk_link_fed(lk_link *link, int which, int64_t now_us)
     const char *why = lk_resp_error(link->conn[which].resp);
     snprintf(text, sizeof text, "the server is not usable: %s", *why ? why : "it answers more than it was asked");
     /* What never spoke RESP is not Redis; what stops to, is broken. */
-    lk_link_lost(link, now_ms, link->state == LK_LINK_HELLO ? LATCHKEY_CONFIG : LATCHKEY_UNAVAILABLE, text);
+    bool foreign = link->state == LK_LINK_HELLO && !lk_resp_no_memory(link->conn[which].resp);
+    lk_link_lost(link, now_ms, foreign ? LATCHKEY_CONFIG : LATCHKEY_UNAVAILABLE, text);
 }
 
 static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }

@@ -15,7 +15,9 @@ struct lk_resp {
     redisReader *reader;
     size_t since_reply; /* bytes fed since the last whole reply */
     size_t elements;    /* of all arrays of the reply being parsed */
+    bool refused;       /* by us, not for want of memory: hiredis calls both out of memory */
     const char *error;
+    bool no_memory;
 };
 
 static lk_reply *reply_new(enum lk_reply_type type, size_t text_size, const redisReadTask *task)
@@ -45,7 +47,8 @@ static void *make_array(const redisReadTask *task, count_type count)
 {
     lk_resp *resp = task->privdata;
     resp->elements += (size_t)count;
-    if ((size_t)count > LK_RESP_ELEMENTS_MAX || resp->elements > LK_RESP_ELEMENTS_MAX) return NULL;
+    resp->refused = (size_t)count > LK_RESP_ELEMENTS_MAX || resp->elements > LK_RESP_ELEMENTS_MAX;
+    if (resp->refused) return NULL;
     lk_reply **item = calloc((size_t)count + 1, sizeof *item);
     lk_reply *reply = item ? reply_new(LK_REPLY_ARRAY, 0, task) : NULL;
     if (!reply) {
@@ -69,15 +72,20 @@ static void free_object(void *reply) { lk_reply_free(reply); }
 
 #if HIREDIS_MAJOR >= 1
 /* RESP3, which was not asked for: refused, as an allocation that fails. */
+static void *refuse(const redisReadTask *task)
+{
+    ((lk_resp *)task->privdata)->refused = true;
+    return NULL;
+}
 static void *make_double(const redisReadTask *task, double value, char *text, size_t size)
 {
-    (void)task, (void)value, (void)text, (void)size;
-    return NULL;
+    (void)value, (void)text, (void)size;
+    return refuse(task);
 }
 static void *make_bool(const redisReadTask *task, int value)
 {
-    (void)task, (void)value;
-    return NULL;
+    (void)value;
+    return refuse(task);
 }
 #endif
 
@@ -130,12 +138,18 @@ void lk_resp_close(lk_resp *resp)
     free(resp);
 }
 
+static void out_of_memory(lk_resp *resp)
+{
+    resp->error = "no memory for a reply";
+    resp->no_memory = true;
+}
+
 bool lk_resp_feed(lk_resp *resp, const char *bytes, size_t size)
 {
     if (resp->error) return false;
     resp->since_reply += size;
     if (resp->since_reply > LK_RESP_BYTES_MAX) resp->error = "a reply larger than any that was asked for";
-    else if (redisReaderFeed(resp->reader, bytes, size) != REDIS_OK) resp->error = "no memory for a reply";
+    else if (redisReaderFeed(resp->reader, bytes, size) != REDIS_OK) out_of_memory(resp);
     return !resp->error;
 }
 
@@ -146,8 +160,9 @@ int lk_resp_next(lk_resp *resp, lk_reply **reply)
     if (resp->error) return -1;
     if (redisReaderGetReply(resp->reader, &object) != REDIS_OK) {
         /* Not hiredis' own words: they show the bytes that the peer sent. */
-        resp->error = resp->reader->err == REDIS_ERR_OOM ? "a reply beyond the limits, or no memory for it"
-                                                         : "what it answers is not Redis' protocol";
+        if (resp->refused) resp->error = "a reply beyond the limits";
+        else if (resp->reader->err == REDIS_ERR_OOM) out_of_memory(resp);
+        else resp->error = "what it answers is not Redis' protocol";
         return -1;
     }
     if (!object) return 0;
@@ -163,6 +178,7 @@ bool lk_resp_empty(const lk_resp *resp)
     return !resp->error && r->pos == r->len && r->ridx == -1; /* nothing left over, nothing half parsed */
 }
 
+bool lk_resp_no_memory(const lk_resp *resp) { return resp->no_memory; }
 const char *lk_resp_error(const lk_resp *resp) { return resp->error ? resp->error : ""; }
 
 static size_t format(const lk_span *words, size_t count, const char **text, size_t *size, char **bytes)

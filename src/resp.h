@@ -42,6 +42,7 @@ bool lk_resp_feed(lk_resp *resp, const char *bytes, size_t size);
 int lk_resp_next(lk_resp *resp, lk_reply **reply);
 bool lk_resp_empty(const lk_resp *resp); /* every byte that was fed came out in a reply */
 const char *lk_resp_error(const lk_resp *resp);
+bool lk_resp_no_memory(const lk_resp *resp); /* that was the error: our want, not the peer's fault */
 
 /* A command as bytes, to be given back with lk_resp_format_free; 0: no memory. */
 size_t lk_resp_format(const lk_span *words, size_t count, char **bytes);
