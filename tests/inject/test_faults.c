@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The nth call of a kind fails, for n = 1, 2, 3 ... until a whole scenario passes without an nth call: on a real Redis,
+ * with the real library. Whatever failed: only the statuses that the header allows, never a wrong yes and never a wrong
+ * no (guarantee A), a revocation that holds (B), no leak, no hang; and afterwards the same handle works.
+ *
+ *   LATCHKEY_INJECT=long  also in bursts of several lengths from every n, over both transports; more random faults
+ *   LATCHKEY_SEED         of the random faults; printed at the start
+ */
+#include "check.h"
+#include "inject.h"
+#include "redis.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { HANG_S = 120, SLOW_MS = 2000, BURST = 3 };
+
+static redis *server;
+static latchkey *lk;
+static uint64_t seed;
+static bool lengthy, over_unix;
+static char plan_text[160];  /* for whoever reads a failure */
+static inject_held at_first; /* by an earlier scenario that failed, and left things behind */
+
+static const uint64_t user = 42;
+static const char material[] = "not a key, but as long as one might be", note[] = "hello";
+
+/* --------------------------------------------------------------------------------------------- what may come -- */
+
+#define NO_ANSWER LATCHKEY_UNAVAILABLE, LATCHKEY_NO_MEMORY
+
+#define allow(got, ...)                                                                                                \
+    allowed((got), (const int[]){__VA_ARGS__}, sizeof((const int[]){__VA_ARGS__}) / sizeof(int), #got)
+static int allowed(int got, const int *among, size_t count, const char *call)
+{
+    for (size_t i = 0; i < count; i++)
+        if (got == among[i]) return got;
+    print_error("%s\n", plan_text);
+    check_status_in(lk, got, among, count, call, __FILE__, __LINE__);
+    return got;
+}
+
+#define holds(condition)                                                                                               \
+    do {                                                                                                               \
+        if (!(condition)) fail_msg("%s: does not hold: %s", plan_text, #condition);                                    \
+    } while (0)
+
+/* Until it is OK: a call fails for as long as the fault and its aftermath last, and no longer. */
+#define insist(call) wait_for(allow((call), LATCHKEY_OK, NO_ANSWER) == LATCHKEY_OK)
+
+static latchkey_stats stats(void)
+{
+    latchkey_stats s;
+    allow(latchkey_stats_read(lk, &s, sizeof s), LATCHKEY_OK);
+    return s;
+}
+
+/* ------------------------------------------------------------------------------------------------- the calls -- */
+
+static int open_handle(void)
+{
+    char config[256], error[200] = "", where[160];
+    if (over_unix) snprintf(where, sizeof where, "unix://%s", server->socket);
+    else snprintf(where, sizeof where, "redis://127.0.0.1:%d", server->port);
+    snprintf(config, sizeof config, "%s?deadline_ms=5000&staleness_ms=4000&l1_capacity=64&partitions=2&connections=2",
+             where);
+    int status = latchkey_open(config, &lk, error, sizeof error);
+    holds((status == LATCHKEY_OK) == (lk != NULL));
+    holds((status == LATCHKEY_OK) == !error[0]);
+    return status;
+}
+
+static int create(char token[LATCHKEY_TOKEN_SIZE])
+{
+    const latchkey_field fields[] = {{"pq.mlkem768", material, sizeof material}, {"note", note, sizeof note}};
+    latchkey_draft draft = {.size = sizeof draft, .user_id = user, .role = "r", .fields = fields, .field_count = 2};
+    int status = latchkey_create(lk, &draft, token);
+    holds(strlen(token) == (status ? 0 : LATCHKEY_TOKEN_LENGTH));
+    return status;
+}
+
+static int judged(int status, const latchkey_entry *entry)
+{
+    static const latchkey_entry nothing;
+    if (status) holds(memcmp(entry, &nothing, sizeof nothing) == 0);
+    else holds(entry->user_id == user && entry->role[0] == 'r');
+    return status;
+}
+
+static int validate(const char *token)
+{
+    latchkey_entry entry;
+    return judged(latchkey_validate(lk, token, LATCHKEY_TOKEN_LENGTH, &entry), &entry);
+}
+
+static int try_validate(const char *token)
+{
+    latchkey_entry entry;
+    return judged(latchkey_try_validate(lk, token, LATCHKEY_TOKEN_LENGTH, &entry), &entry);
+}
+
+static int touch(const char *token) { return latchkey_touch(lk, token, LATCHKEY_TOKEN_LENGTH); }
+
+static int set(const char *token, const char *name, const char *text)
+{
+    latchkey_field field = {name, text, strlen(text)};
+    return latchkey_set_fields(lk, token, LATCHKEY_TOKEN_LENGTH, &field, 1);
+}
+
+/* Loads, and compares one field, where the session is there. */
+static int load(const char *token, const char *name, const char *text, size_t text_size)
+{
+    latchkey_record *record = NULL;
+    size_t size = 0;
+    int status = latchkey_load(lk, token, LATCHKEY_TOKEN_LENGTH, &record);
+    holds((status == LATCHKEY_OK) == (record != NULL));
+    if (status) return status;
+    const void *data = latchkey_record_field(record, name, &size);
+    bool same = data && size == text_size && memcmp(data, text, size) == 0;
+    latchkey_record_free(record);
+    holds(same);
+    return status;
+}
+
+static int prewarm(void)
+{
+    size_t loaded = 0;
+    int status = latchkey_prewarm(lk, 10, &loaded);
+    holds(loaded <= 10);
+    return status;
+}
+
+static void observe(void)
+{
+    char text[32 * 1024];
+    size_t needed = 0;
+    allow(latchkey_metrics(lk, text, sizeof text, &needed), LATCHKEY_OK);
+    holds(needed == strlen(text) + 1);
+}
+
+/* -------------------------------------------------------------------------------------------------- scenario -- */
+
+/* The link does a touch: the first use of a prewarmed entry asks for one. */
+static void use_prewarmed(const char *token)
+{
+    latchkey_stats before = stats();
+    if (allow(try_validate(token), LATCHKEY_OK, LATCHKEY_AGAIN) || stats().touches == before.touches) return;
+    wait_for(stats().l2_writes > before.l2_writes || stats().touches_dropped > before.touches_dropped);
+}
+
+static bool in_redis(const char *token)
+{
+    char pattern[64];
+    size_t count;
+    snprintf(pattern, sizeof pattern, "*:s:%.20s", token);
+    redis_free_keys(redis_keys(server, pattern, &count));
+    return count > 0;
+}
+
+/* The link hears of it, or loses its connection and empties L1 instead; or beats, at the latest. */
+static void let_it_be_heard(const latchkey_stats *before)
+{
+    wait_for(stats().purges > before->purges || stats().empties > before->empties || stats().beats > before->beats);
+}
+
+static void end_session(const char *token)
+{
+    latchkey_stats before = stats();
+    allow(latchkey_revoke(lk, token, LATCHKEY_TOKEN_LENGTH), LATCHKEY_OK, LATCHKEY_PENDING);
+    allow(try_validate(token), LATCHKEY_AGAIN);
+    allow(validate(token), LATCHKEY_NOT_FOUND, NO_ANSWER);
+    wait_for(stats().pending == 0);
+    let_it_be_heard(&before);
+    holds(!in_redis(token));
+    wait_for(allow(validate(token), LATCHKEY_NOT_FOUND, NO_ANSWER) == LATCHKEY_NOT_FOUND);
+    allow(try_validate(token), LATCHKEY_AGAIN);
+}
+
+static void live(void)
+{
+    char a[LATCHKEY_TOKEN_SIZE], b[LATCHKEY_TOKEN_SIZE], forged[LATCHKEY_TOKEN_SIZE];
+    insist(create(a));
+    insist(create(b));
+    memcpy(forged, a, sizeof forged);
+    forged[LATCHKEY_TOKEN_LENGTH - 1] = a[LATCHKEY_TOKEN_LENGTH - 1] == 'A' ? 'E' : 'A';
+    allow(validate(forged), LATCHKEY_MALFORMED);
+    insist(validate(a));
+    allow(try_validate(a), LATCHKEY_OK, LATCHKEY_AGAIN); /* L1 is emptied where the link had to connect again */
+    insist(validate(a));
+    insist(touch(a));
+    insist(set(a, "note", "changed"));
+    insist(load(a, "note", "changed", 7));
+    insist(set(a, "pq.mlkem768", "other material"));
+    insist(load(a, "pq.mlkem768", "other material", 14));
+    insist(load(b, "pq.mlkem768", material, sizeof material));
+    insist(prewarm());
+    use_prewarmed(b);
+    observe();
+    end_session(a);
+    allow(load(a, "note", "", 0), LATCHKEY_NOT_FOUND, NO_ANSWER);
+    allow(touch(a), LATCHKEY_NOT_FOUND, NO_ANSWER);
+    insist(validate(b));
+}
+
+/* The fault is over, and the handle is as good as new: it connects, answers, fills and revokes. */
+static void recover(void)
+{
+    char c[LATCHKEY_TOKEN_SIZE];
+    wait_for(stats().connected && stats().lease_age_ms >= 0);
+    insist(create(c));
+    wait_for(allow(validate(c), LATCHKEY_OK, NO_ANSWER) == LATCHKEY_OK && try_validate(c) == LATCHKEY_OK);
+    end_session(c);
+}
+
+static void close_handle(void)
+{
+    latchkey_close(lk);
+    lk = NULL;
+    inject_held held = inject_holds();
+    if (memcmp(&held, &at_first, sizeof held))
+        fail_msg("%s: left behind: %ld allocations, %ld mapped bytes, %ld descriptors", plan_text,
+                 held.allocations - at_first.allocations, held.mapped_bytes - at_first.mapped_bytes,
+                 held.descriptors - at_first.descriptors);
+}
+
+/* From open to close, and the faults that were planned on the way. */
+static void scenario(void)
+{
+    alarm(HANG_S);
+    int64_t began_ms = check_now_ms();
+    at_first = inject_holds();
+    redis_do(server, "FLUSHALL");
+    while (allow(open_handle(), LATCHKEY_OK, NO_ANSWER)) close_handle();
+    live();
+    if (inject_failed()) {
+        inject_stop();
+        recover();
+    }
+    close_handle(); /* under the plan, where its turn has not come yet */
+    inject_stop();
+    alarm(0);
+    int64_t took_ms = check_now_ms() - began_ms;
+    if (took_ms > SLOW_MS) print_message("%s: took %" PRId64 " ms\n", plan_text, took_ms);
+}
+
+/* ---------------------------------------------------------------------------------------------------- rounds -- */
+
+static void on_hang(int signal_number)
+{
+    (void)signal_number;
+    static const char text[] = ": hangs\n";
+    if (write(2, plan_text, strlen(plan_text)) < 0 || write(2, text, sizeof text - 1) < 0) _exit(1);
+    abort();
+}
+
+static void say_plan(const inject_plan *p)
+{
+    snprintf(plan_text, sizeof plan_text, "%s, %s of the %s's thread, from call %" PRIu64 " on %" PRIu64 " times",
+             inject_call_name(p->call), inject_how_name(p->call, p->how), p->thread == INJECT_LINK ? "link" : "caller",
+             p->nth, p->count);
+}
+
+typedef struct round {
+    const char *name;
+    enum inject_thread thread;
+    enum inject_call call;
+} round;
+
+static round rounds[] = {
+    {"caller_alloc", INJECT_CALLER, INJECT_ALLOC},
+    {"caller_mmap", INJECT_CALLER, INJECT_MMAP},
+    {"caller_madvise", INJECT_CALLER, INJECT_MADVISE},
+    {"caller_thread", INJECT_CALLER, INJECT_THREAD},
+    {"caller_eventfd", INJECT_CALLER, INJECT_EVENTFD},
+    {"caller_socket", INJECT_CALLER, INJECT_SOCKET},
+    {"caller_connect", INJECT_CALLER, INJECT_CONNECT},
+    {"caller_getsockopt", INJECT_CALLER, INJECT_SOCKET_ERROR},
+    {"caller_poll", INJECT_CALLER, INJECT_POLL},
+    {"caller_recv", INJECT_CALLER, INJECT_RECV},
+    {"caller_send", INJECT_CALLER, INJECT_SEND},
+    {"caller_write", INJECT_CALLER, INJECT_WRITE},
+    {"link_alloc", INJECT_LINK, INJECT_ALLOC},
+    {"link_resolve", INJECT_LINK, INJECT_RESOLVE},
+    {"link_socket", INJECT_LINK, INJECT_SOCKET},
+    {"link_connect", INJECT_LINK, INJECT_CONNECT},
+    {"link_getsockopt", INJECT_LINK, INJECT_SOCKET_ERROR},
+    {"link_poll", INJECT_LINK, INJECT_POLL},
+    {"link_recv", INJECT_LINK, INJECT_RECV},
+    {"link_send", INJECT_LINK, INJECT_SEND},
+    {"link_read", INJECT_LINK, INJECT_READ},
+};
+
+static uint64_t calls_without_a_fault(const round *r)
+{
+    snprintf(plan_text, sizeof plan_text, "nothing fails");
+    inject_begin(&(inject_plan){.count = 0});
+    scenario();
+    return inject_count(r->thread, r->call);
+}
+
+/* Every way of failing, n by n until the nth call is not reached. Says how many scenarios had a failed call. */
+static unsigned every_nth(const round *r, uint64_t burst)
+{
+    unsigned reached = 0;
+    for (const int *how = inject_hows(r->call); *how; how++) {
+        inject_plan plan = {r->thread, r->call, *how, 0, burst};
+        do {
+            plan.nth++;
+            say_plan(&plan);
+            inject_begin(&plan);
+            scenario();
+            reached += inject_failed() > 0;
+        } while (inject_failed());
+    }
+    return reached;
+}
+
+static void test_every_nth(void **state)
+{
+    const round *r = *state;
+    uint64_t total = calls_without_a_fault(r);
+    unsigned reached = every_nth(r, 1);
+    print_message("%" PRIu64 " calls; %u scenarios with a failed one\n", total, reached);
+    holds(reached > 0); /* else the scenario does not get to this kind of call at all */
+}
+
+/* The whole scenario a byte at a time. */
+static void test_one_byte_at_a_time(void **state)
+{
+    (void)state;
+    for (int thread = 0; thread < INJECT_THREADS; thread++) {
+        for (int call = INJECT_RECV; call <= INJECT_SEND; call++) {
+            inject_plan plan = {thread, call, INJECT_SHORT, 1, UINT64_MAX};
+            say_plan(&plan);
+            inject_begin(&plan);
+            scenario();
+            holds(inject_failed() > 100);
+        }
+    }
+}
+
+/* Several in a row, as when memory or descriptors are used up for a while. */
+static void test_bursts(void **state)
+{
+    (void)state;
+    over_unix = true;
+    for (size_t i = 0; i < sizeof rounds / sizeof *rounds; i++) {
+        if (rounds[i].call == INJECT_RESOLVE || rounds[i].call == INJECT_SOCKET_ERROR) continue; /* TCP's alone */
+        holds(every_nth(&rounds[i], BURST) > 0);
+        for (uint64_t burst = 1; lengthy && burst < 30; burst *= 3) every_nth(&rounds[i], burst);
+    }
+}
+
+static void test_random_faults(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < (lengthy ? 2000 : 60); i++) {
+        unsigned odds = 100u << i % 4;
+        over_unix = i % 2;
+        snprintf(plan_text, sizeof plan_text, "random faults, 1 in %u, LATCHKEY_SEED=%" PRIu64, odds, seed + i);
+        inject_begin_random(seed + i, odds);
+        scenario();
+    }
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    const char *text = getenv("LATCHKEY_SEED");
+    seed = text && *text ? strtoull(text, NULL, 0) : 20240229;
+    text = getenv("LATCHKEY_INJECT");
+    lengthy = text && strcmp(text, "long") == 0;
+    print_message("LATCHKEY_SEED=%" PRIu64 "%s\n", seed, lengthy ? " LATCHKEY_INJECT=long" : "");
+    signal(SIGALRM, on_hang);
+    server = redis_start(NULL);
+    return 0;
+}
+
+static int close_after_failure(void **state)
+{
+    (void)state;
+    inject_stop();
+    latchkey_close(lk);
+    lk = NULL;
+    over_unix = false;
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    redis_end(server);
+    return 0;
+}
+
+/* inject_faults [PATTERN]: the tests whose names match. */
+int main(int argc, char **argv)
+{
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
+    enum { ROUNDS = sizeof rounds / sizeof *rounds };
+    struct CMUnitTest tests[ROUNDS + 3] = {
+        cmocka_unit_test_teardown(test_one_byte_at_a_time, close_after_failure),
+        cmocka_unit_test_teardown(test_bursts, close_after_failure),
+        cmocka_unit_test_teardown(test_random_faults, close_after_failure),
+    };
+    for (size_t i = 0; i < ROUNDS; i++)
+        tests[3 + i] = (struct CMUnitTest){rounds[i].name, test_every_nth, NULL, close_after_failure, &rounds[i]};
+    return cmocka_run_group_tests_name("faults", tests, setup, end);
+}
