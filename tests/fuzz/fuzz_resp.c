@@ -3,8 +3,8 @@
  * Bytes from a server, fed in pieces. Input: how many replies are awaited, a seed for the sizes of the pieces, the bytes.
  *
  * Properties: the pieces do not matter; replies are within the limits and carry the tags in the order of the commands;
- * what is unasked or no RESP is an error that stays one; no single allocation is larger than the limits allow, whatever
- * counts and sizes the peer names; nothing leaks (LeakSanitizer).
+ * what is unasked or no RESP is an error that stays one; no more memory is taken than the limits allow, whatever counts
+ * and sizes the peer names; nothing leaks (LeakSanitizer).
  */
 #include "fuzz.h"
 #include "conn.h"
@@ -12,16 +12,20 @@
 
 #include <sanitizer/allocator_interface.h>
 
-enum { DEPTH_MAX = 16, ALLOCATION_MAX = 256 * 1024 }; /* 8,192 elements of 8 bytes, and room */
+/* What one connection may take: the elements of one reply, what its bytes stand for, and itself. */
+enum { DEPTH_MAX = 16, ITSELF = 64 * 1024, FOR_EACH_BYTE = 64 };
 
 static bool watching;
-static size_t input_size;
+static size_t taken, taken_most; /* in all: what was given back meanwhile counts as well */
 
 static void on_malloc(const volatile void *at, size_t size)
 {
     (void)at;
-    if (watching) HOLDS(size <= ALLOCATION_MAX + 4 * input_size);
+    if (!watching) return;
+    taken += size;
+    HOLDS(taken <= taken_most);
 }
+
 static void on_free(const volatile void *at) { (void)at; }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
@@ -92,6 +96,9 @@ static outcome feed(const uint8_t *data, size_t size, unsigned asked, uint64_t s
     outcome o = {0};
     lk_conn conn;
     const char *bytes;
+    taken = 0;
+    taken_most = LK_RESP_ELEMENTS_MAX * sizeof(void *) + ITSELF + FOR_EACH_BYTE * size;
+    watching = true;
     HOLDS(lk_conn_open(&conn));
     for (uint32_t i = 1; i <= asked; i++) HOLDS(lk_conn_send(&conn, i, (lk_span[]){{"PING", 4}}, 1));
     lk_conn_wrote(&conn, lk_conn_unsent(&conn, &bytes));
@@ -108,6 +115,7 @@ static outcome feed(const uint8_t *data, size_t size, unsigned asked, uint64_t s
     }
     HOLDS(o.failed || !lk_conn_quiet(&conn) || o.replies == asked);
     lk_conn_close(&conn);
+    watching = false;
     return o;
 }
 
@@ -116,10 +124,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_input in = {data, size};
     unsigned asked = fuzz_byte(&in) % 32;
     uint64_t seed = fuzz_byte(&in) + 1u;
-    input_size = size;
-    watching = true;
     outcome pieces = feed(in.at, in.left, asked, seed), whole = feed(in.at, in.left, asked, 0);
-    watching = false;
     HOLDS(pieces.sum == whole.sum && pieces.replies == whole.replies && pieces.failed == whole.failed);
     HOLDS(strcmp(pieces.error, whole.error) == 0);
     return 0;
