@@ -179,9 +179,11 @@ static void let_it_be_heard(const latchkey_stats *before)
 static void end_session(const char *token)
 {
     latchkey_stats before = stats();
-    first_answer(allow(latchkey_revoke(lk, token, LATCHKEY_TOKEN_LENGTH), LATCHKEY_OK, LATCHKEY_PENDING), "revoke");
+    int status = allow(latchkey_revoke(lk, token, LATCHKEY_TOKEN_LENGTH), LATCHKEY_OK, LATCHKEY_PENDING);
+    first_answer(status, "revoke");
     allow(try_validate(token), LATCHKEY_AGAIN);
     allow(validate(token), LATCHKEY_NOT_FOUND, NO_ANSWER);
+    if (status == LATCHKEY_OK) holds(!in_redis(token)); /* else the link goes on until it is so */
     wait_for(stats().pending == 0);
     let_it_be_heard(&before);
     holds(!in_redis(token));
