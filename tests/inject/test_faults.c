@@ -215,6 +215,7 @@ static void live(void)
     allow(load(a, "note", "", 0), LATCHKEY_NOT_FOUND, NO_ANSWER);
     allow(touch(a), LATCHKEY_NOT_FOUND, NO_ANSWER);
     insist(validate(b));
+    if (harmless && stats().last_error[0]) fail_msg("%s: trouble: %s", plan_text, stats().last_error);
 }
 
 /* The fault is over, and the handle is as good as new: it connects, answers, fills and revokes. */
