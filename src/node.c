@@ -176,7 +176,8 @@ static void wait_for_events(lk_node *node, struct pollfd poll_fd[LK_LINK_CONNECT
     if (wait > PENDING_RETRY_MS && lk_pending_retries(node->pending)) wait = PENDING_RETRY_MS;
     if (poll(poll_fd, LK_LINK_CONNECTIONS + 1, wait > 0 ? (int)wait : 0) < 0) memset(poll_fd, 0, sizeof *poll_fd * 3);
     uint64_t times;
-    if (poll_fd[LK_LINK_CONNECTIONS].revents && read(node->wake_fd, &times, sizeof times) < 0 && errno != EAGAIN)
+    if (poll_fd[LK_LINK_CONNECTIONS].revents && read(node->wake_fd, &times, sizeof times) < 0 && errno != EAGAIN &&
+        errno != EINTR) /* the next poll finds it again */
         lk_node_trouble(node, LATCHKEY_UNAVAILABLE, "the link's eventfd failed");
 }
 
