@@ -139,6 +139,36 @@ typedef struct latchkey_draft {
     size_t field_count;
 } latchkey_draft;
 
+/* --------------------------------------------------------------------------------------------- the log -- */
+
+/* Levels: the numbers are syslog's, so smaller is graver. */
+#define LATCHKEY_LOG_ERROR 3   /* a guarantee does not hold as things are, or nothing works until somebody acts */
+#define LATCHKEY_LOG_WARNING 4 /* one fault more than now, and a guarantee is lost; or service is impaired */
+#define LATCHKEY_LOG_NOTICE 5  /* worth knowing: what is well again, what could not be checked */
+#define LATCHKEY_LOG_INFO 6    /* none today */
+
+/* Yours, to write a line where you keep such lines. `text` is one line of printable ASCII without its end, at most 639
+ * characters, valid during the call. It begins with the name of what it is about and a colon:
+ *   setting NAME: ...   what the server is set to that weakens a guarantee, which one and how, and what to set instead;
+ *                       README.md, "What the server must be set to", lists the names. Said before open returns, and
+ *                       again when another server, or the same after a restart, is reached and it is not as before
+ *   link: ...           Redis cannot be used, and why; it can again, and after how long
+ *   lease: ...          it had lapsed although the connection held: this process, or its machine, stood still
+ *   l1: ...             it was emptied because messages of revocations were lost, or Redis lost count
+ *   records: ...        what Redis holds is damaged or foreign
+ * A state is said once, not at each attempt, and no handle says more than a line in 10 seconds for long. There is never
+ * a token or a password in it; a selector may be (F).
+ * Called by the links' threads and by threads that are in latchkey_open, several at once where there are several
+ * handles. The link stands still meanwhile and its lease runs, so do not block for long. Do not call any latchkey_
+ * function on a handle, and take no lock under which another thread of yours opens or closes one. */
+typedef void (*latchkey_log)(void *context, int level, const char *text);
+
+/* Sets the one log function of this process, for all handles; NULL, as at the start, is silence. Set it before the
+ * first open. A child of fork has its parent's. Any thread may set it at any time; what was set before may still be
+ * running in another thread when this returns, and is not once every handle that was open is closed.
+ * Does not block. */
+LATCHKEY_API void latchkey_set_log(latchkey_log function, void *context);
+
 /* ------------------------------------------------------------------------------------ open and close -- */
 
 /* Opens a handle: takes L1's memory, starts the link (the one background thread) and, unless `lazy=1`, waits until

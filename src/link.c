@@ -4,6 +4,7 @@
 #include "hash.h"
 #include "keys.h"
 #include "script.h"
+#include "settings.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@ enum tag {
     TAG_TIME,
     TAG_ROLE,
     TAG_PUBLISHED,
+    TAG_SETTINGS,
     TAG_JOB, /* + the job's place */
 };
 
@@ -40,6 +42,7 @@ bool lk_link_open(lk_link *link, const lk_config *config, const lk_link_host *ho
     link->counters = counters;
     link->random = seed;
     link->retry_at_ms = now_ms;
+    lk_trouble_open(&link->trouble, now_ms);
     snprintf(link->heartbeat, sizeof link->heartbeat, "%.32s:beat:%016llx", config->prefix,
              (unsigned long long)random_next(link));
     link->applied = calloc((size_t)config->partitions, sizeof *link->applied);
@@ -76,6 +79,7 @@ void lk_link_lost(lk_link *link, int64_t now_ms, int status, const char *text)
         link->job[i].kind = LK_JOB_NONE;
     }
     link->host.trouble(link->host.context, status, text);
+    lk_trouble_lost(&link->trouble, now_ms, status, text);
 }
 
 static void no_memory(lk_link *link, int64_t now_ms)
@@ -103,10 +107,22 @@ static void send_setup(lk_link *link, int64_t now_ms)
     snprintf(number, sizeof number, "%lld", (long long)link->config->partitions);
     lk_span record[4] = {lk_word("HSETNX"), lk_word(key), lk_word("partitions"), lk_word(number)};
     lk_span read[3] = {lk_word("HGET"), lk_word(key), lk_word("partitions")};
+    lk_span info[2] = {lk_word("INFO"), lk_word("default")};
     lk_conn *conn = &link->conn[LK_LINK_COMMANDS];
     enter(link, LK_LINK_SETUP, now_ms);
-    if (!lk_conn_send(conn, TAG_RECORD_PARTITIONS, record, 4) || !lk_conn_send(conn, TAG_READ_PARTITIONS, read, 3))
+    bool sent = link->settings_of == link->hello[0].incarnation || lk_conn_send(conn, TAG_SETTINGS, info, 2);
+    if (!sent || !lk_conn_send(conn, TAG_RECORD_PARTITIONS, record, 4) ||
+        !lk_conn_send(conn, TAG_READ_PARTITIONS, read, 3))
         no_memory(link, now_ms);
+}
+
+/* Of a server that was not met before. What it is set to is said, and keeps nobody from using it: see settings.h. */
+static void take_settings(lk_link *link, const lk_reply *reply)
+{
+    lk_settings settings = {.info = reply->type == LK_REPLY_STRING ? reply->text : "",
+                            .staleness_ms = link->config->staleness_ms};
+    lk_settings_say(&settings, &link->settings_said);
+    link->settings_of = link->hello[0].incarnation;
 }
 
 static void take_hello(lk_link *link, int which, const lk_reply *reply, int64_t now_ms)
@@ -253,6 +269,7 @@ static void complete_beat(lk_link *link)
     link->beat.out = false;
     /* Last: whoever reads this lease sees an L1 to which everything was applied. */
     link->host.lease(link->host.context, sent_ms, link->hello[0].incarnation, link->server_ahead_us);
+    lk_trouble_lease(&link->trouble, sent_ms, link->config->staleness_ms, link->counters);
 }
 
 static void answered(lk_link *link)
@@ -482,6 +499,7 @@ static void take(lk_link *link, int which, const lk_reply *reply, int64_t now_ms
     else if (tag == TAG_TIME) take_time(link, reply, now_us);
     else if (tag == TAG_ROLE) take_role(link, reply, now_ms);
     else if (tag == TAG_RECORD_PARTITIONS) take_recorded(link, reply);
+    else if (tag == TAG_SETTINGS) take_settings(link, reply);
     else if (tag >= TAG_JOB) take_job(link, tag - TAG_JOB, reply, now_ms);
     else if (tag == TAG_PUBLISHED) take_published(link, reply, now_ms);
 }

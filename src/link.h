@@ -19,6 +19,7 @@
 #include "counters.h"
 #include "hello.h"
 #include "pending.h"
+#include "trouble.h"
 
 enum lk_link_state { LK_LINK_DOWN, LK_LINK_CONNECTING, LK_LINK_HELLO, LK_LINK_SETUP, LK_LINK_SUBSCRIBING, LK_LINK_UP };
 enum { LK_LINK_COMMANDS, LK_LINK_SUBSCRIPTION, LK_LINK_CONNECTIONS };
@@ -63,6 +64,8 @@ typedef struct lk_link {
     int64_t since_ms; /* of the state */
     int64_t retry_at_ms, next_beat_ms;
     unsigned failures; /* in a row */
+    lk_trouble trouble;
+    uint64_t settings_of, settings_said; /* the incarnation whose settings were looked at; and what was found */
     bool was_up;
     uint64_t random;           /* for jitter and nonces */
     char heartbeat[64];        /* this instance's channel */

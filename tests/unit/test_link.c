@@ -29,7 +29,7 @@ static void test_the_order_of_the_handshake(void **state)
     snprintf(beat, sizeof beat, "0 PUBLISH %s ", m->link.heartbeat);
     assert_int_equal(strncmp(m->link.heartbeat, "px:beat:", 8), 0);
     model_up(m);
-    model_expect(m, "0 AUTH u pw\n", "0 SELECT 3\n", "0 INFO server\n", "0 INFO replication\n",
+    model_expect(m, "0 AUTH u pw\n", "0 SELECT 3\n", "0 INFO server\n", "0 INFO replication\n", "0 INFO default\n",
                  "0 HSETNX px:{0}:m partitions 2\n", "0 HGET px:{0}:m partitions\n", subscribe,
                  "0 MGET px:{0}:q px:{1}:q\n", "0 TIME\n", "0 ROLE\n", beat, "= empty\n", "= lease 1000\n", NULL);
     model_expect(m, "1 AUTH u pw\n", "1 SELECT 3\n", "1 INFO server\n", "1 INFO replication\n", "1 SUBSCRIBE", NULL);
