@@ -107,16 +107,22 @@ static void send_setup(lk_link *link, int64_t now_ms)
     snprintf(number, sizeof number, "%lld", (long long)link->config->partitions);
     lk_span record[4] = {lk_word("HSETNX"), lk_word(key), lk_word("partitions"), lk_word(number)};
     lk_span read[3] = {lk_word("HGET"), lk_word(key), lk_word("partitions")};
-    lk_span info[2] = {lk_word("INFO"), lk_word("default")};
     lk_conn *conn = &link->conn[LK_LINK_COMMANDS];
     enter(link, LK_LINK_SETUP, now_ms);
-    bool sent = link->settings_of == link->hello[0].incarnation || lk_conn_send(conn, TAG_SETTINGS, info, 2);
-    if (!sent || !lk_conn_send(conn, TAG_RECORD_PARTITIONS, record, 4) ||
-        !lk_conn_send(conn, TAG_READ_PARTITIONS, read, 3))
+    if (!lk_conn_send(conn, TAG_RECORD_PARTITIONS, record, 4) || !lk_conn_send(conn, TAG_READ_PARTITIONS, read, 3))
         no_memory(link, now_ms);
 }
 
-/* Of a server that was not met before. What it is set to is said, and keeps nobody from using it: see settings.h. */
+/* Of a server that was not met before, and that answered a read: while Redis is loading, INFO says that there is no
+ * append-only file. The answer comes before that of the first beat. */
+static bool ask_settings(lk_link *link)
+{
+    lk_span info[2] = {lk_word("INFO"), lk_word("default")};
+    return link->settings_of == link->hello[0].incarnation ||
+           lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_SETTINGS, info, 2);
+}
+
+/* What it is set to is said, and keeps nobody from using it: see settings.h. */
 static void take_settings(lk_link *link, const lk_reply *reply)
 {
     lk_settings settings = {.info = reply->type == LK_REPLY_STRING ? reply->text : "",
@@ -186,7 +192,8 @@ static void take_partitions(lk_link *link, const lk_reply *reply, int64_t now_ms
         snprintf(text, sizeof text, "partitions=%lld, but Redis holds sessions in %.20s partitions: use that number",
                  (long long)link->config->partitions, reply->text);
         lk_link_lost(link, now_ms, LATCHKEY_CONFIG, text);
-    } else send_subscribe(link, now_ms);
+    } else if (ask_settings(link)) send_subscribe(link, now_ms);
+    else no_memory(link, now_ms);
 }
 
 /* From here on every revocation reaches us. The first beat empties L1 of what is from before. */

@@ -139,7 +139,9 @@ static void judge_append_only(judge *j)
 {
     char save[128], status[16];
     int64_t enabled;
-    if (!number(j, "aof_enabled", &enabled)) return;
+    bool loading = lk_settings_value(j->of->info, "loading", status, sizeof status) && strcmp(status, "0");
+    if (loading) unknown(j, "aof_enabled"); /* it shows 0 meanwhile, whatever is set */
+    if (loading || !number(j, "aof_enabled", &enabled)) return;
     if (enabled) {
         judge_sync(j);
         if (word(j, "aof_last_write_status", status, sizeof status) && strcmp(status, "ok"))

@@ -219,7 +219,7 @@ static void test_link_asks_each_server_once(void **state)
     (void)state;
     redis_model *m = model_open("h?partitions=2", 1);
     model_up(m);
-    model_expect(m, "0 INFO server\n", "0 INFO replication\n", "0 INFO default\n", "0 HSETNX", NULL);
+    model_expect(m, "0 INFO server\n", "0 INFO replication\n", "0 HGET", "0 INFO default\n", "0 MGET", NULL);
     assert_false(model_saw(m, "1 INFO default\n"));
     assert_non_null(strstr(said, "5 setting info: INFO does not show maxmemory_policy, "));
     said[0] = 0;
