@@ -154,7 +154,7 @@ typedef struct latchkey_draft {
  *                       again when another server, or the same after a restart, is reached and it is not as before
  *   link: ...           Redis cannot be used, and why; it can again, and after how long
  *   lease: ...          it had lapsed although the connection held: this process, or its machine, stood still
- *   l1: ...             it was emptied because messages of revocations were lost, or Redis lost count
+ *   l1: ...             messages of revocations were lost, or Redis lost count of them; and whether it was emptied
  *   records: ...        what Redis holds is damaged or foreign
  * A state is said once, not at each attempt, and no handle says more than a line in 10 seconds for long. There is never
  * a token or a password in it; a selector may be (F).

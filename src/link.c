@@ -13,11 +13,11 @@
 enum tag {
     TAG_RECORD_PARTITIONS = 1,
     TAG_READ_PARTITIONS,
+    TAG_SETTINGS,
     TAG_NUMBERS,
     TAG_TIME,
     TAG_ROLE,
     TAG_PUBLISHED,
-    TAG_SETTINGS,
     TAG_JOB, /* + the job's place */
 };
 
@@ -502,11 +502,11 @@ static void take(lk_link *link, int which, const lk_reply *reply, int64_t now_ms
     if (tag >= LK_HELLO_TAG) take_hello(link, which, reply, now_ms);
     else if (which == LK_LINK_SUBSCRIPTION) take_push(link, reply, now_ms, now_us);
     else if (tag == TAG_READ_PARTITIONS) take_partitions(link, reply, now_ms);
+    else if (tag == TAG_SETTINGS) take_settings(link, reply);
     else if (tag == TAG_NUMBERS) take_numbers(link, reply, now_ms);
     else if (tag == TAG_TIME) take_time(link, reply, now_us);
     else if (tag == TAG_ROLE) take_role(link, reply, now_ms);
     else if (tag == TAG_RECORD_PARTITIONS) take_recorded(link, reply);
-    else if (tag == TAG_SETTINGS) take_settings(link, reply);
     else if (tag >= TAG_JOB) take_job(link, tag - TAG_JOB, reply, now_ms);
     else if (tag == TAG_PUBLISHED) take_published(link, reply, now_ms);
 }

@@ -60,14 +60,16 @@ static void say_lapse(lk_trouble *t, int64_t now_ms)
     t->lapse_ms = 0;
 }
 
-static void say_emptied(lk_trouble *t, int64_t now_ms, uint64_t missed, uint64_t empties)
+/* Messages may be lost without L1 being emptied, where the log of revocations tells what was in them. */
+static void say_l1(lk_trouble *t, int64_t now_ms, uint64_t missed, uint64_t empties)
 {
-    bool lost_some = missed != t->missed, others = empties > t->empties + t->expected;
-    if ((lost_some || others) && !room(t, now_ms)) return;
+    bool lost_some = missed != t->missed, emptied = empties > t->empties + t->expected;
+    if ((lost_some || emptied) && !room(t, now_ms)) return;
     if (lost_some)
-        lk_log(LATCHKEY_LOG_WARNING, "l1: emptied: by their numbers, the messages of %" PRIu64 " revocations were lost",
-               missed - t->missed);
-    else if (others)
+        lk_log(emptied ? LATCHKEY_LOG_WARNING : LATCHKEY_LOG_NOTICE,
+               "l1: the messages of %" PRIu64 " revocations did not come, as their numbers show%s", missed - t->missed,
+               emptied ? "; it was emptied" : "");
+    else if (emptied)
         lk_log(LATCHKEY_LOG_WARNING, "l1: emptied: Redis counts its revocations anew: it lost some, or something else "
                                      "writes under our prefix");
     t->missed = missed;
@@ -94,6 +96,6 @@ void lk_trouble_lease(lk_trouble *t, int64_t sent_ms, int64_t staleness_ms, cons
     t->lease_ms = sent_ms;
     say_up(t, sent_ms);
     say_lapse(t, sent_ms);
-    say_emptied(t, sent_ms, lk_counted(counters, LK_MISSED), lk_counted(counters, LK_EMPTIES));
+    say_l1(t, sent_ms, lk_counted(counters, LK_MISSED), lk_counted(counters, LK_EMPTIES));
     say_corrupt(t, sent_ms, lk_counted(counters, LK_CORRUPT_RECORDS));
 }

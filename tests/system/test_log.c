@@ -87,8 +87,7 @@ static void test_l1_emptied_for_a_reason(void **state)
     logbook_open();
     /* As if a thousand had been published while nobody listened, and then forgotten. Again, where the link was lost at
      * the wrong moment, since a new connection takes the numbers as they are. */
-    while (!logbook_has("4 l1: emptied: by their numbers, the messages of ") ||
-           !logbook_has("4 l1: emptied: Redis counts its revocations anew")) {
+    while (!logbook_has("4 l1: the messages of ") || !logbook_has("4 l1: emptied: Redis counts its revocations anew")) {
         assert_true(check_now_ms() < limit);
         set_number(lk, 1000);
         set_number(lk, 1);
@@ -207,12 +206,9 @@ static int start_both(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_down_is_said_once_and_up_once),
-        TEST(test_open_that_fails_says_why),
-        TEST(test_l1_emptied_for_a_reason),
-        TEST(test_damaged_records),
-        TEST(test_F_no_secret_in_any_line),
-        TEST(test_set_while_handles_come_and_go),
+        TEST(test_down_is_said_once_and_up_once), TEST(test_open_that_fails_says_why),
+        TEST(test_l1_emptied_for_a_reason),       TEST(test_damaged_records),
+        TEST(test_F_no_secret_in_any_line),       TEST(test_set_while_handles_come_and_go),
     };
     return cmocka_run_group_tests(tests, start_both, server_end);
 }
