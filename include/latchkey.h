@@ -198,6 +198,7 @@ LATCHKEY_API void latchkey_set_log(latchkey_log function, void *context);
  *          not Redis, wrong password, a replica, another number of partitions); UNAVAILABLE (no answer within
  *          deadline_ms); NO_MEMORY. On failure `error`, if given, names what was wrong and what to do, never a
  *          password, and *out is NULL. `error` and `error_size` may be NULL and 0.
+ * Says     to the log (latchkey_set_log) what the server is set to that weakens a guarantee; that fails nothing.
  * Blocks   for at most deadline_ms, and while a host name is looked up. */
 LATCHKEY_API int latchkey_open(const char *config, latchkey **out, char *error, size_t error_size);
 

@@ -196,7 +196,9 @@ static void judge_replicas(judge *j)
     else if (!wanted && connected)
         find(j, LATCHKEY_LOG_WARNING, "durability",
              "0, and the server has %" PRId64 " replicas: where one takes over that had not received a revocation yet, "
-             "the session lives again (C). Set latchkey's durability to the number that must have it",
+             "the session lives again (C). With a durability above 0 a revocation is OK only once so many have it; "
+             "without "
+             "one, let none take over",
              connected);
 }
 
