@@ -112,7 +112,7 @@ static void take_server(lk_hello *hello, const lk_reply *reply)
         fail(hello, LATCHKEY_CONFIG, "the server does not answer INFO as Redis does");
         return;
     }
-    hello->incarnation = lk_hash(id, strlen(id), 0) | 1;
+    hello->run = lk_hash(id, strlen(id), 0);
     int major = 0, minor = 0;
     if (sscanf(version, "%d.%d", &major, &minor) != 2 || major < 6 || (major == 6 && minor < 2)) {
         char text[128];
@@ -128,13 +128,28 @@ static void take_server(lk_hello *hello, const lk_reply *reply)
         fail(hello, LATCHKEY_CONFIG, "the server is a Sentinel: name the Redis primary itself");
 }
 
+int lk_info_replication(const lk_reply *reply, uint64_t *replication, char *text, size_t text_size)
+{
+    char role[32], id[64];
+    if (reply->type == LK_REPLY_ERROR) return lk_error_status(reply, text, text_size);
+    snprintf(text, text_size, "the server does not answer INFO as Redis does");
+    if (reply->type != LK_REPLY_STRING || !info(reply, "role", role, sizeof role)) return LATCHKEY_CONFIG;
+    if (strcmp(role, "master")) {
+        snprintf(text, text_size, "the server is a replica: it may serve revoked sessions; name its primary");
+        return LATCHKEY_CONFIG;
+    }
+    if (!info(reply, "master_replid", id, sizeof id) || !id[0]) return LATCHKEY_CONFIG;
+    *replication = lk_hash(id, strlen(id), 0);
+    return LATCHKEY_OK;
+}
+
 static void take_replication(lk_hello *hello, const lk_reply *reply)
 {
-    char role[32];
-    if (reply->type != LK_REPLY_STRING || !info(reply, "role", role, sizeof role))
-        fail(hello, LATCHKEY_CONFIG, "the server does not answer INFO as Redis does");
-    else if (strcmp(role, "master"))
-        fail(hello, LATCHKEY_CONFIG, "the server is a replica: it may serve revoked sessions; name its primary");
+    char text[160];
+    int status = lk_info_replication(reply, &hello->replication, text, sizeof text);
+    if (status) fail(hello, status, text);
+    uint64_t both[2] = {hello->run, hello->replication};
+    hello->incarnation = lk_hash(both, sizeof both, 0) | 1;
 }
 
 bool lk_hello_take(lk_hello *hello, const lk_reply *reply)

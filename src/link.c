@@ -16,7 +16,7 @@ enum tag {
     TAG_SETTINGS,
     TAG_NUMBERS,
     TAG_TIME,
-    TAG_ROLE,
+    TAG_REPLICATION,
     TAG_PUBLISHED,
     TAG_JOB, /* + the job's place */
 };
@@ -238,11 +238,11 @@ static void send_beat(lk_link *link, int64_t now_ms, int64_t now_us)
     memcpy(link->applied_at_beat, link->applied, (size_t)link->config->partitions * sizeof *link->applied);
     char nonce[24];
     snprintf(nonce, sizeof nonce, "%016llx", (unsigned long long)link->beat.nonce);
-    lk_span time[1] = {lk_word("TIME")}, role[1] = {lk_word("ROLE")};
+    lk_span time[1] = {lk_word("TIME")}, replication[2] = {lk_word("INFO"), lk_word("replication")};
     lk_span publish[3] = {lk_word("PUBLISH"), lk_word(link->heartbeat), lk_word(nonce)};
     /* The order matters: the numbers are read before the nonce is published. */
-    if (!send_numbers(link) || !lk_conn_send(conn, TAG_TIME, time, 1) || !lk_conn_send(conn, TAG_ROLE, role, 1) ||
-        !lk_conn_send(conn, TAG_PUBLISHED, publish, 3))
+    if (!send_numbers(link) || !lk_conn_send(conn, TAG_TIME, time, 1) ||
+        !lk_conn_send(conn, TAG_REPLICATION, replication, 2) || !lk_conn_send(conn, TAG_PUBLISHED, publish, 3))
         no_memory(link, now_ms);
 }
 
@@ -286,17 +286,22 @@ static void answered(lk_link *link)
 }
 
 /* A primary that was made a replica keeps its run id, its connections and its subscriptions, and goes on answering all
- * that a beat asks. Revocations go elsewhere then. */
-static void take_role(lk_link *link, const lk_reply *reply, int64_t now_ms)
+ * that a beat asks. Revocations go elsewhere then. One that was made a replica and a primary again since the last beat
+ * shows it by its replication id alone; what it holds now is somebody else's history of writes. */
+static void take_replication(lk_link *link, const lk_reply *reply, int64_t now_ms)
 {
-    char text[160] = "the server became a replica: name its primary";
-    int status = LATCHKEY_UNAVAILABLE;
-    if (reply->type == LK_REPLY_ARRAY && reply->size && lk_reply_is(reply->item[0], "master")) {
+    char text[160];
+    uint64_t replication;
+    int status = lk_info_replication(reply, &replication, text, sizeof text);
+    if (!status && replication == link->hello[0].replication) {
         answered(link);
         return;
     }
-    if (reply->type == LK_REPLY_ERROR) status = lk_error_status(reply, text, sizeof text);
-    lk_link_lost(link, now_ms, status, text);
+    if (!status) snprintf(text, sizeof text, "the server's replication id changed: it is met anew");
+    if (status == LATCHKEY_CONFIG && reply->type == LK_REPLY_STRING)
+        snprintf(text, sizeof text, "the server became a replica: name its primary");
+    /* What it is refused for, if it is, the next hello says. */
+    lk_link_lost(link, now_ms, reply->type == LK_REPLY_ERROR ? status : LATCHKEY_UNAVAILABLE, text);
 }
 
 static void take_numbers(lk_link *link, const lk_reply *reply, int64_t now_ms)
@@ -505,7 +510,7 @@ static void take(lk_link *link, int which, const lk_reply *reply, int64_t now_ms
     else if (tag == TAG_SETTINGS) take_settings(link, reply);
     else if (tag == TAG_NUMBERS) take_numbers(link, reply, now_ms);
     else if (tag == TAG_TIME) take_time(link, reply, now_us);
-    else if (tag == TAG_ROLE) take_role(link, reply, now_ms);
+    else if (tag == TAG_REPLICATION) take_replication(link, reply, now_ms);
     else if (tag == TAG_RECORD_PARTITIONS) take_recorded(link, reply);
     else if (tag >= TAG_JOB) take_job(link, tag - TAG_JOB, reply, now_ms);
     else if (tag == TAG_PUBLISHED) take_published(link, reply, now_ms);

@@ -148,7 +148,7 @@ static void answer_info(redis_model *m, int which, const lk_reply *section)
     if (lk_reply_is(section, "server"))
         snprintf(text, sizeof text, "redis_version:%s\r\nredis_mode:standalone\r\nrun_id:%s\r\n", m->version,
                  m->run_id[which]);
-    else snprintf(text, sizeof text, "role:%s\r\n", m->role);
+    else snprintf(text, sizeof text, "role:%s\r\nmaster_replid:%s\r\n", m->role, m->replication);
     reply_bulk(m, which, text);
 }
 
@@ -205,10 +205,6 @@ static void answer(redis_model *m, int which, const lk_reply *c)
         reply(m, which, "*2\r\n");
         reply_bulk(m, which, seconds);
         reply_bulk(m, which, micros);
-    } else if (strcmp(name, "ROLE") == 0) {
-        reply(m, which, "*3\r\n");
-        reply_bulk(m, which, m->role);
-        reply(m, which, ":0\r\n*0\r\n");
     } else if (strcmp(name, "PUBLISH") == 0) {
         if (!m->lose_nonces) model_publish(m, c->item[1]->text, c->item[2]->text);
         reply(m, which, ":%d\r\n", m->subscribed);
@@ -303,6 +299,7 @@ redis_model *model_open(const char *options, uint64_t seed)
     m->now_us = 1000000;
     m->run_id[0] = m->run_id[1] = "run-1";
     m->role = "master";
+    m->replication = "replid-1";
     m->version = "7.0.0";
     m->clock_ahead_us = INT64_C(1700000000000000);
     lk_link_host host = {m, on_purge, on_empty, on_lease, on_trouble, on_next_job, on_job_done};

@@ -35,7 +35,7 @@ typedef struct redis_model {
 
     model_side side[LK_LINK_CONNECTIONS];
     const char *run_id[LK_LINK_CONNECTIONS]; /* of the server that each connection reaches */
-    const char *role, *version;
+    const char *role, *version, *replication;
     int64_t clock_ahead_us; /* of the server's clock to the link's */
     uint64_t number[MODEL_PARTITIONS_MAX];
     char recorded[32]; /* the number of partitions, as the server holds it; "": not yet */

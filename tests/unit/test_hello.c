@@ -29,7 +29,7 @@ static const char *info_server(const char *version, const char *mode, const char
     return text;
 }
 
-static const char primary[] = "# Replication\r\nrole:master\r\nconnected_slaves:0\r\n";
+static const char primary[] = "# Replication\r\nrole:master\r\nconnected_slaves:0\r\nmaster_replid:8c1\r\n";
 
 static void feed_bulk(lk_conn *conn, const char *text)
 {
@@ -190,12 +190,12 @@ static void test_info_is_read_by_name(void **state)
     memset(filler, 'y', sizeof filler - 1);
     filler[sizeof filler - 1] = 0;
     snprintf(text, sizeof text, "%s:%s\nrun_id:%s\n\n\nrun_id_2:zzz\nredis_version:7.2.0", filler, filler, run_id);
-    lk_hello hello = greet(text, "x:role:slave\nrole:master");
+    lk_hello hello = greet(text, "x:role:slave\nrole:master\nmaster_replid2:0\nmaster_replid:8c1");
     assert_int_equal(hello.status, LATCHKEY_OK);
     lk_hello other = greet(info_server("7.2.0", "standalone", run_id), primary);
     assert_true(hello.incarnation == other.incarnation);
     snprintf(text, sizeof text, "run_id:%s\nredis_version:7.2.0\nredis_mode:%s\n", filler, filler);
-    hello = greet(text, "role:master");
+    hello = greet(text, "role:master\nmaster_replid:8c1");
     assert_int_equal(hello.status, LATCHKEY_OK);
 }
 
@@ -212,6 +212,11 @@ static void test_incarnations_differ(void **state)
         lk_hello hello = greet(info_server("7.2.0", "standalone", id), primary);
         assert_true(hello.incarnation != 0 && hello.incarnation != first.incarnation);
     }
+    lk_hello promoted = greet(info_server("7.2.0", "standalone", run_id), "role:master\r\nmaster_replid:8c2\r\n");
+    assert_int_equal(promoted.status, LATCHKEY_OK);
+    assert_true(promoted.incarnation != first.incarnation && promoted.replication != first.replication);
+    lk_hello nameless = greet(info_server("7.2.0", "standalone", run_id), "role:master\r\nmaster_replid:\r\n");
+    assert_refused(&nameless, LATCHKEY_CONFIG, "INFO");
 }
 
 /* -------------------------------------------------------------------------------------------------- errors -- */

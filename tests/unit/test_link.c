@@ -31,7 +31,8 @@ static void test_the_order_of_the_handshake(void **state)
     model_up(m);
     model_expect(m, "0 AUTH u pw\n", "0 SELECT 3\n", "0 INFO server\n", "0 INFO replication\n",
                  "0 HSETNX px:{0}:m partitions 2\n", "0 HGET px:{0}:m partitions\n", "0 INFO default\n", subscribe,
-                 "0 MGET px:{0}:q px:{1}:q\n", "0 TIME\n", "0 ROLE\n", beat, "= empty\n", "= lease 1000\n", NULL);
+                 "0 MGET px:{0}:q px:{1}:q\n", "0 TIME\n", "0 INFO replication\n", beat, "= empty\n", "= lease 1000\n",
+                 NULL);
     model_expect(m, "1 AUTH u pw\n", "1 SELECT 3\n", "1 INFO server\n", "1 INFO replication\n", "1 SUBSCRIBE", NULL);
     assert_false(model_saw(m, "trouble"));
     assert_int_equal(model_counted(m, LK_EMPTIES), m->empties);
@@ -139,11 +140,6 @@ static void test_servers_of_no_use(void **state)
         {"MGET", "$-1\r\n", "MGET", LATCHKEY_UNAVAILABLE},
         {"MGET", "-CROSSSLOT Keys in request don't hash to the same slot\r\n", "CROSSSLOT", LATCHKEY_UNAVAILABLE},
         {"MGET", "garbage\r\n", "not usable", LATCHKEY_UNAVAILABLE},
-        {"ROLE", "*1\r\n$5\r\nslave\r\n", "replica", LATCHKEY_UNAVAILABLE},
-        {"ROLE", "*0\r\n", "replica", LATCHKEY_UNAVAILABLE},
-        {"ROLE", "+master\r\n", "replica", LATCHKEY_UNAVAILABLE},
-        {"ROLE", "*1\r\n:1\r\n", "replica", LATCHKEY_UNAVAILABLE},
-        {"ROLE", "-NOPERM this user\r\n", "ACL", LATCHKEY_CONFIG},
         {"PUBLISH", ":0\r\n", "subscription", LATCHKEY_UNAVAILABLE},
         {"PUBLISH", ":-1\r\n", "subscription", LATCHKEY_UNAVAILABLE},
         {"PUBLISH", "-NOPERM no channels\r\n", "ACL", LATCHKEY_CONFIG},

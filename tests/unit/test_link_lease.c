@@ -60,7 +60,7 @@ static void test_no_lease_without_the_nonce(void **state)
     redis_model *m = model_opened_up("h?partitions=2");
     m->lose_nonces = true; /* PUBLISH is answered with 1, as ever */
     model_beat(m);
-    model_expect(m, "0 MGET", "0 TIME", "0 ROLE", "0 PUBLISH", NULL);
+    model_expect(m, "0 MGET", "0 TIME", "0 INFO replication", "0 PUBLISH", NULL);
     assert_int_equal(m->leases, 1);
     model_tick(m, m->config.staleness_ms / 2 - 1);
     model_run(m);
@@ -80,7 +80,7 @@ static void test_no_lease_without_the_nonce(void **state)
 static void test_no_lease_without_every_answer(void **state)
 {
     (void)state;
-    const char *silent[] = {"MGET", "TIME", "ROLE"};
+    const char *silent[] = {"MGET", "TIME", "INFO"};
     for (size_t i = 0; i < UNIT_COUNT(silent); i++) {
         redis_model *m = model_opened_up("h?partitions=2");
         m->command = silent[i];
@@ -188,6 +188,25 @@ static void test_a_demoted_primary_gives_no_lease(void **state)
     model_close(m);
 }
 
+/* Made a replica and a primary again between two beats: the role says nothing of it, the replication id does. */
+static void test_another_replication_id_gives_no_lease(void **state)
+{
+    (void)state;
+    redis_model *m = model_opened_up("h?partitions=2");
+    uint64_t first = m->lease_incarnation;
+    m->replication = "replid-2";
+    model_beat(m);
+    assert_int_equal(m->link.state, LK_LINK_DOWN);
+    assert_int_equal(m->leases, 1);
+    assert_int_equal(m->trouble_status, LATCHKEY_UNAVAILABLE);
+    assert_non_null(strstr(m->trouble, "replication id"));
+    model_clear(m);
+    model_up(m);
+    model_expect(m, "0 MGET", "= empty\n", "= lease", NULL);
+    assert_true(m->lease_incarnation != first);
+    model_close(m);
+}
+
 /* ---------------------------------------------------------------------------------------------- another server -- */
 
 static void test_another_incarnation_empties_before_its_lease(void **state)
@@ -282,6 +301,7 @@ int main(void)
         cmocka_unit_test(test_beats_have_a_limit),
         cmocka_unit_test(test_a_forgotten_subscription_is_renewed),
         cmocka_unit_test(test_a_demoted_primary_gives_no_lease),
+        cmocka_unit_test(test_another_replication_id_gives_no_lease),
         cmocka_unit_test(test_another_incarnation_empties_before_its_lease),
         cmocka_unit_test(test_half_a_failover_gives_no_lease),
         cmocka_unit_test(test_the_servers_clock_is_told),
