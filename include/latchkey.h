@@ -15,10 +15,11 @@
  *   B  Revoked here.     Once latchkey_revoke returned OK or PENDING on a handle, no validate on that handle
  *                        that starts later admits the session.
  *   C  Revoked there.    L1 answers only while a lease holds that is renewed by a message which came back
- *                        through the subscription itself, with the number of the last revocation compared. So
- *                        an instance that is cut off, paused, or lost a message stops answering from L1 within
- *                        `staleness_ms` and asks Redis. (One Redis server; what a failover to a replica may
- *                        lose is stated in README.md, "Guarantees".)
+ *                        through the subscription itself, with the number of the last revocation compared;
+ *                        a lost message is read in Redis' log of them. So an instance that is cut off, paused,
+ *                        or lost a message stops answering from L1 within `staleness_ms` and asks Redis. (One
+ *                        Redis server; what a failover to a replica may lose is stated in README.md,
+ *                        "Guarantees".)
  *   D  No resurrection.  A read of L2 that began before a purge never fills L1 after it. Touch and set_fields
  *                        never bring a deleted session back, and never leave a key without an expiry.
  *   E  Exact identity.   A hit means that the whole token matched, its secret part compared in constant time.
@@ -314,7 +315,7 @@ typedef struct latchkey_stats {
     uint64_t fills_refused;       /* answers not put into L1 because of a purge in between (guarantee D) */
     uint64_t evictions;           /* live entries that made room */
     uint64_t purges;              /* revocations applied to L1, present there or not */
-    uint64_t empties;             /* times that L1 was emptied: reconnects, gaps */
+    uint64_t empties;             /* times that L1 was emptied: another server, gaps beyond the log */
     uint64_t missed;              /* revocations whose message did not come, found by number */
     uint64_t reconnects;          /* of the link, after the first connection */
     uint64_t touches;             /* asked for by validate and load */
@@ -338,6 +339,7 @@ typedef struct latchkey_stats {
     double l2_read_p50_ms; /* round trip of a miss, as its caller saw it */
     double l2_read_p99_ms;
     char last_error[160]; /* the newest trouble with Redis in words, "" if none; never a secret */
+    uint64_t replayed;    /* revocations whose message did not come, read in the log and applied to L1 */
 } latchkey_stats;
 
 /* Copies the first stats_size bytes of the statistics. Pass sizeof(latchkey_stats). Returns OK, BAD_ARGUMENT or FORKED.

@@ -26,6 +26,7 @@ enum lk_counter {
     LK_BEATS,
     LK_LAPSES,
     LK_CORRUPT_RECORDS,
+    LK_REPLAYED,
     LK_COUNTER_COUNT
 };
 

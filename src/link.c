@@ -18,11 +18,13 @@ enum tag {
     TAG_TIME,
     TAG_REPLICATION,
     TAG_PUBLISHED,
-    TAG_JOB, /* + the job's place */
+    TAG_JOB,           /* + the job's place */
+    TAG_LOG = 0x10000, /* + the partition */
 };
 
 #define TIME_MAX_US INT64_C(100000000000000000) /* the year 5138 */
 
+enum { REPLAYS_AT_ONCE = 64, REPLAY_ENTRIES = 512 };
 enum { BACKOFF_LEAST_MS = 20, BACKOFF_MOST_MS = 1000, BEAT_TIMEOUT_LEAST_MS = 250, HANDSHAKE_LEAST_MS = 500 };
 
 static uint64_t random_next(lk_link *link) { return link->random = lk_hash(&link->random, sizeof link->random, 1); }
@@ -45,21 +47,15 @@ bool lk_link_open(lk_link *link, const lk_config *config, const lk_link_host *ho
     lk_trouble_open(&link->trouble, now_ms);
     snprintf(link->heartbeat, sizeof link->heartbeat, "%.32s:beat:%016llx", config->prefix,
              (unsigned long long)random_next(link));
-    link->applied = calloc((size_t)config->partitions, sizeof *link->applied);
-    link->counted = calloc((size_t)config->partitions, sizeof *link->counted);
-    link->applied_at_beat = calloc((size_t)config->partitions, sizeof *link->applied_at_beat);
-    if (link->applied && link->counted && link->applied_at_beat) return true;
-    lk_link_close(link);
-    return false;
+    link->series = calloc((size_t)config->partitions, sizeof *link->series);
+    return link->series != NULL;
 }
 
 void lk_link_close(lk_link *link)
 {
     for (int i = 0; i < LK_LINK_CONNECTIONS; i++) lk_conn_close(&link->conn[i]);
-    free(link->applied);
-    free(link->counted);
-    free(link->applied_at_beat);
-    link->applied = link->counted = link->applied_at_beat = NULL;
+    free(link->series);
+    link->series = NULL;
 }
 
 void lk_link_lost(lk_link *link, int64_t now_ms, int status, const char *text)
@@ -196,14 +192,17 @@ static void take_partitions(lk_link *link, const lk_reply *reply, int64_t now_ms
     else no_memory(link, now_ms);
 }
 
-/* From here on every revocation reaches us. The first beat empties L1 of what is from before. */
+/* From here on every revocation reaches us. What was missed before, the first beat finds. */
 static void subscribed(lk_link *link, int64_t now_ms)
 {
     if (link->was_up) lk_count(link->counters, LK_RECONNECTS, 1);
     link->was_up = true;
-    memset(link->applied, 0, (size_t)link->config->partitions * sizeof *link->applied);
-    memset(link->counted, 0, (size_t)link->config->partitions * sizeof *link->counted);
-    link->baseline = true;
+    size_t partitions = (size_t)link->config->partitions;
+    if (link->met != link->hello[0].incarnation) link->baseline = true;
+    link->met = link->hello[0].incarnation;
+    link->replays = 0;
+    if (link->baseline) memset(link->series, 0, partitions * sizeof *link->series);
+    for (size_t p = 0; p < partitions; p++) lk_series_resubscribe(&link->series[p]);
     link->server_ahead_us = 0; /* it may be another server */
     link->next_beat_ms = now_ms;
     enter(link, LK_LINK_UP, now_ms);
@@ -235,7 +234,7 @@ static void send_beat(lk_link *link, int64_t now_ms, int64_t now_us)
     lk_conn *conn = &link->conn[LK_LINK_COMMANDS];
     link->beat = (lk_beat){.out = true, .sent_ms = now_ms, .sent_us = now_us, .nonce = random_next(link), .answers = 3};
     link->next_beat_ms = now_ms + link->config->staleness_ms / 4;
-    memcpy(link->applied_at_beat, link->applied, (size_t)link->config->partitions * sizeof *link->applied);
+    for (int64_t p = 0; p < link->config->partitions; p++) link->series[p].at_beat = lk_series_top(&link->series[p]);
     char nonce[24];
     snprintf(nonce, sizeof nonce, "%016llx", (unsigned long long)link->beat.nonce);
     lk_span time[1] = {lk_word("TIME")}, replication[2] = {lk_word("INFO"), lk_word("replication")};
@@ -246,30 +245,53 @@ static void send_beat(lk_link *link, int64_t now_ms, int64_t now_us)
         no_memory(link, now_ms);
 }
 
+/* Then every revocation that is known of is applied, whatever became of its message. */
 static void empty(lk_link *link)
 {
     link->host.empty(link->host.context);
     lk_count(link->counters, LK_EMPTIES, 1);
+    for (int64_t p = 0; p < link->config->partitions; p++) lk_series_skip(&link->series[p]);
 }
 
-/* Every number that the beat read must have been applied by now; else a message was lost. */
-static void complete_beat(lk_link *link)
+static bool send_replay(lk_link *link, int64_t p)
+{
+    lk_series *s = &link->series[p];
+    char key[LK_KEY_SIZE], from[40], most[16];
+    lk_key_partition(key, link->config->prefix, (unsigned)p, "r");
+    /* From the last one applied on, where we know whom it revoked: so a log that was started anew shows. */
+    snprintf(from, sizeof from, "%llu-0", (unsigned long long)(s->applied + !s->mark));
+    snprintf(most, sizeof most, "%d", REPLAY_ENTRIES);
+    lk_span words[6] = {lk_word("XRANGE"), lk_word(key), lk_word(from), lk_word("+"), lk_word("COUNT"), lk_word(most)};
+    s->target = s->lacking;
+    s->replay = LK_REPLAY_ASKED;
+    link->replays++;
+    return lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_LOG + (uint32_t)p, words, 6);
+}
+
+/* Asks the log for what is missing. True: nothing is. */
+static bool whole(lk_link *link, int64_t now_ms)
+{
+    bool gap = false, sent = true;
+    for (int64_t p = 0; p < link->config->partitions && sent; p++) {
+        if (!lk_series_gap(&link->series[p])) continue;
+        gap = true;
+        if (link->series[p].replay == LK_REPLAY_NONE && link->replays < REPLAYS_AT_ONCE) sent = send_replay(link, p);
+    }
+    if (!sent) no_memory(link, now_ms);
+    return !gap;
+}
+
+/* Every number that the beat read must have been applied by now; else messages were lost. */
+static void complete_beat(lk_link *link, int64_t now_ms)
 {
     if (!link->beat.out || link->beat.answers || !link->beat.heard) return;
-    bool whole = true;
-    for (int64_t p = 0; p < link->config->partitions; p++) {
-        if (link->counted[p] > link->applied[p]) {
-            if (!link->baseline) {
-                lk_count(link->counters, LK_MISSED, link->counted[p] - link->applied[p]);
-                whole = false;
-            }
-            link->applied[p] = link->counted[p];
-        }
-    }
-    /* The first beat takes the numbers as they are, so L1 may keep nothing that was read before: emptying it also voids
-     * the tickets of reads that are under way. Nothing from before this connection is served under its lease. */
-    if (link->baseline || !whole) empty(link);
+    /* The first beat of a server takes the numbers as they are, so L1 may keep nothing that was read before: emptying it
+     * also voids the tickets of reads that are under way. */
+    if (link->baseline) empty(link);
     link->baseline = false;
+    for (int64_t p = 0; p < link->config->partitions; p++)
+        lk_count(link->counters, LK_MISSED, lk_series_settle(&link->series[p]));
+    if (!whole(link, now_ms)) return; /* goes on when the log was read */
     link->failures = 0;
     lk_count(link->counters, LK_BEATS, 1);
     int64_t sent_ms = link->beat.sent_ms;
@@ -279,10 +301,10 @@ static void complete_beat(lk_link *link)
     lk_trouble_lease(&link->trouble, sent_ms, link->config->staleness_ms, link->counters);
 }
 
-static void answered(lk_link *link)
+static void answered(lk_link *link, int64_t now_ms)
 {
     link->beat.answers--;
-    complete_beat(link);
+    complete_beat(link, now_ms);
 }
 
 /* A primary that was made a replica keeps its run id, its connections and its subscriptions, and goes on answering all
@@ -294,7 +316,7 @@ static void take_replication(lk_link *link, const lk_reply *reply, int64_t now_m
     uint64_t replication;
     int status = lk_info_replication(reply, &replication, text, sizeof text);
     if (!status && replication == link->hello[0].replication) {
-        answered(link);
+        answered(link, now_ms);
         return;
     }
     if (!status) snprintf(text, sizeof text, "the server's replication id changed: it is met anew");
@@ -317,16 +339,14 @@ static void take_numbers(lk_link *link, const lk_reply *reply, int64_t now_ms)
     for (size_t p = 0; p < reply->size; p++) {
         const lk_reply *item = reply->item[p];
         uint64_t number = item->type == LK_REPLY_STRING ? strtoull(item->text, NULL, 10) : 0;
-        /* Less than at the last beat, or than what was applied when this one was sent: Redis lost its count, or a number
+        /* Less than at the last beat, or than what was known when this one was sent: Redis lost its count, or a number
          * that we took was not its. */
-        if (number < link->counted[p] || number < link->applied_at_beat[p]) {
-            backwards = true;
-            link->applied[p] = number;
-        }
-        link->counted[p] = number;
+        if (lk_series_count(&link->series[p], number)) continue;
+        backwards = true;
+        lk_series_restart(&link->series[p], number);
     }
     if (backwards) empty(link); /* the server forgot: what it forgot is not known, so nothing from before counts */
-    answered(link);
+    answered(link, now_ms);
 }
 
 /* Good to half a round trip, so the shortest of the recent ones is believed (Cristian 1989); what it is worth fades,
@@ -355,7 +375,7 @@ static void take_time(lk_link *link, const lk_reply *reply, int64_t now_us)
     /* A time that no clock shows is left alone: nothing that the lease is for depends on it. */
     if (seconds > 0 && seconds < TIME_MAX_US / 1000000 && micros >= 0 && micros < 1000000)
         set_server_time(link, seconds * 1000000 + micros, now_us - link->beat.sent_us);
-    answered(link);
+    answered(link, now_us / 1000);
 }
 
 static void take_published(lk_link *link, const lk_reply *reply, int64_t now_ms)
@@ -436,6 +456,40 @@ static bool selector_good(const char *text, size_t length)
            strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") >= length;
 }
 
+/* Whom a revocation names, in short. */
+static uint64_t mark_of(const char *text) { return lk_hash(text, strnlen(text, LATCHKEY_SELECTOR_LENGTH), 0) | 1; }
+
+/* One word of a message, or of an entry of the log: "selector". */
+static void apply(lk_link *link, const char *word, size_t length)
+{
+    if (!selector_good(word, length)) return;
+    link->host.purge(link->host.context, word);
+    lk_count(link->counters, LK_PURGES, 1);
+}
+
+/* "@time in us" */
+static void take_time_of_message(lk_link *link, const char *word, int64_t now_us)
+{
+    int64_t said_us = atoll(word + 1);
+    if (!link->server_ahead_us || said_us <= 0 || said_us >= TIME_MAX_US) return;
+    int64_t late_us = now_us + link->server_ahead_us - said_us;
+    lk_histogram_add(&link->counters->revocation_us, late_us > 0 ? (uint64_t)late_us : 0);
+}
+
+static void take_number(lk_link *link, int64_t p, uint64_t number, uint64_t mark)
+{
+    lk_series *s = &link->series[p];
+    uint64_t missed;
+    /* Before the first beat nothing is compared: that empties. */
+    if (!link->baseline && lk_series_message(s, number, mark, &missed)) {
+        lk_count(link->counters, LK_MISSED, missed);
+        return;
+    }
+    if (!link->baseline) empty(link);
+    lk_series_restart(s, number - 1);
+    lk_series_message(s, number, mark, &missed);
+}
+
 /* "number selector... [@time in us]" */
 static void take_revocation(lk_link *link, int64_t p, const char *text, int64_t now_us)
 {
@@ -445,28 +499,63 @@ static void take_revocation(lk_link *link, int64_t p, const char *text, int64_t 
         link->host.trouble(link->host.context, LATCHKEY_CORRUPT, "a foreign message on a revocation channel");
         return;
     }
-    uint64_t applied = link->applied[p];
-    /* Before the first beat nothing is compared; afterwards the next number is due, and any other shows a loss. */
-    bool in_order = link->baseline || number == applied + 1;
-    if (!in_order) {
-        if (number > applied) lk_count(link->counters, LK_MISSED, number - applied - 1);
-        empty(link);
-    }
-    link->applied[p] = number;
+    take_number(link, p, number, mark_of(at + 1));
     while (*at == ' ') {
         const char *start = ++at;
         size_t length = strcspn(start, " ");
         at += length;
-        if (*start == '@') {
-            int64_t said_us = atoll(start + 1);
-            if (!link->server_ahead_us || said_us <= 0 || said_us >= TIME_MAX_US) continue;
-            int64_t late_us = now_us + link->server_ahead_us - said_us;
-            lk_histogram_add(&link->counters->revocation_us, late_us > 0 ? (uint64_t)late_us : 0);
-        } else if (selector_good(start, length)) {
-            link->host.purge(link->host.context, start);
-            lk_count(link->counters, LK_PURGES, 1);
-        }
+        if (*start == '@') take_time_of_message(link, start, now_us);
+        else apply(link, start, length);
     }
+    if (lk_series_gap(&link->series[p])) whole(link, now_us / 1000);
+}
+
+/* ------------------------------------------------------------------------------------------------ the log -- */
+
+/* [["7-0", ["s", "selector...", ...]], ...]: applies them in turn. False where they do not go on from what was applied. */
+static bool take_entry(lk_link *link, lk_series *s, const lk_reply *entry)
+{
+    bool pair = entry->type == LK_REPLY_ARRAY && entry->size == 2 && entry->item[0]->type == LK_REPLY_STRING &&
+                entry->item[1]->type == LK_REPLY_ARRAY && entry->item[1]->size >= 2;
+    const lk_reply *what = pair ? entry->item[1]->item[1] : NULL;
+    if (!what || what->type != LK_REPLY_STRING || !lk_reply_is(entry->item[1]->item[0], "s")) return false;
+    char *end;
+    uint64_t number = strtoull(entry->item[0]->text, &end, 10), before = s->applied;
+    if (strcmp(end, "-0") || !lk_series_logged(s, number, mark_of(what->text))) return false;
+    if (number == before) return true; /* applied long ago */
+    for (const char *at = what->text; *at; at += strspn(at, " ")) {
+        size_t length = strcspn(at, " ");
+        apply(link, at, length);
+        at += length;
+    }
+    lk_count(link->counters, LK_REPLAYED, 1);
+    return true;
+}
+
+/* True: what was asked for is there, or more of it may be. */
+static bool take_entries(lk_link *link, lk_series *s, const lk_reply *reply)
+{
+    if (reply->type != LK_REPLY_ARRAY) return false;
+    for (size_t i = 0; i < reply->size; i++)
+        if (!take_entry(link, s, reply->item[i])) return false;
+    lk_series_join(s);
+    return s->applied >= s->target || reply->size == REPLAY_ENTRIES;
+}
+
+static void take_log(lk_link *link, uint32_t p, const lk_reply *reply, int64_t now_ms)
+{
+    lk_series *s = &link->series[p];
+    bool overtaken = s->replay == LK_REPLAY_VOID;
+    s->replay = LK_REPLAY_NONE;
+    link->replays--;
+    if (reply->type == LK_REPLY_ERROR) {
+        char text[160];
+        int status = lk_error_status(reply, text, sizeof text);
+        link->host.trouble(link->host.context, status, text);
+    }
+    /* One that was asked for before the numbers were started anew tells nothing: the gap, if there is one, is another. */
+    if (!overtaken && !take_entries(link, s, reply)) empty(link);
+    if (whole(link, now_ms)) complete_beat(link, now_ms);
 }
 
 static void take_message(lk_link *link, const lk_reply *channel, const lk_reply *payload, int64_t now_us)
@@ -475,7 +564,7 @@ static void take_message(lk_link *link, const lk_reply *channel, const lk_reply 
         uint64_t nonce = strtoull(payload->text, NULL, 16);
         if (!link->beat.out || nonce != link->beat.nonce) return; /* of an older beat */
         link->beat.heard = true;
-        complete_beat(link);
+        complete_beat(link, now_us / 1000);
         return;
     }
     int64_t p = partition_of(link, channel);
@@ -494,7 +583,7 @@ static void take_push(lk_link *link, const lk_reply *reply, int64_t now_ms, int6
     if (three && lk_reply_is(reply->item[0], "subscribe") && link->state == LK_LINK_SUBSCRIBING) {
         if (link->subscriptions && !--link->subscriptions) subscribed(link, now_ms);
     } else if (three && lk_reply_is(reply->item[0], "message") && reply->item[2]->type == LK_REPLY_STRING) {
-        /* A message of a channel that was confirmed may come before the last confirmation; L1 is emptied after it. */
+        /* One of a channel that was confirmed may come before the last confirmation: the first beat finds it. */
         if (link->state == LK_LINK_UP) take_message(link, reply->item[1], reply->item[2], now_us);
     } else lk_link_lost(link, now_ms, LATCHKEY_UNAVAILABLE, "the subscription was ended or answered unasked");
 }
@@ -512,6 +601,7 @@ static void take(lk_link *link, int which, const lk_reply *reply, int64_t now_ms
     else if (tag == TAG_TIME) take_time(link, reply, now_us);
     else if (tag == TAG_REPLICATION) take_replication(link, reply, now_ms);
     else if (tag == TAG_RECORD_PARTITIONS) take_recorded(link, reply);
+    else if (tag >= TAG_LOG) take_log(link, tag - TAG_LOG, reply, now_ms);
     else if (tag >= TAG_JOB) take_job(link, tag - TAG_JOB, reply, now_ms);
     else if (tag == TAG_PUBLISHED) take_published(link, reply, now_ms);
 }

@@ -9,9 +9,21 @@
  *
  * A beat, every staleness_ms / 4: read every partition's number of the last revocation, ask whether the server is still
  * a primary, and publish a nonce to a channel of this instance alone. When the nonce comes back through the
- * subscription, every revocation published before it came too, because Redis keeps the order. The numbers are compared;
- * where one was missed, L1 is emptied, as it is after the first beat of every connection. Then, last of all, the lease
- * is confirmed, as of the time at which the beat was sent. */
+ * subscription, every revocation published before it came too, because Redis keeps the order. The numbers are compared.
+ * What is missing is read in the log (XRANGE) and applied; where the log does not reach back to it, L1 is emptied. Then,
+ * with no gap open, and last of all, the lease is confirmed, as of the time at which the beat was sent.
+ *
+ * A reconnect to the same incarnation is a gap like any other: L1 stays, and the first beat finds what was missed. One
+ * to another incarnation has other numbers, and perhaps another past: L1 is emptied, and the numbers are taken as they
+ * are once the first beat has read them.
+ *
+ * Why no read of L2 brings back what it should not (guarantee D). A fill's ticket is older than its read. What a replay
+ * purges was deleted in Redis before we read of it in the log; the purge voids every ticket from before it, and a read
+ * with a later ticket begins after the deletion. So it does not matter that the log comes late, nor that it overtakes
+ * messages which are still under way: those purge once more. Emptying voids every ticket, so the numbers known when it
+ * was done may all be taken as applied, in every partition: whoever reads with a later ticket reads after all of them.
+ * That is also why a new incarnation's L1 is emptied *after* the numbers of the first beat came, not before: a
+ * revocation that was counted in them and whose message was lost may be later than a read that is under way. */
 #ifndef LK_LINK_H
 #define LK_LINK_H
 
@@ -19,6 +31,7 @@
 #include "counters.h"
 #include "hello.h"
 #include "pending.h"
+#include "series.h"
 #include "trouble.h"
 
 enum lk_link_state { LK_LINK_DOWN, LK_LINK_CONNECTING, LK_LINK_HELLO, LK_LINK_SETUP, LK_LINK_SUBSCRIBING, LK_LINK_UP };
@@ -67,12 +80,12 @@ typedef struct lk_link {
     lk_trouble trouble;
     uint64_t settings_of, settings_said; /* the incarnation whose settings were looked at; and what was found */
     bool was_up;
-    uint64_t random;           /* for jitter and nonces */
-    char heartbeat[64];        /* this instance's channel */
-    uint64_t *applied;         /* by partition: the number of the last revocation applied to L1 */
-    uint64_t *applied_at_beat; /* the same, when the last beat was sent */
-    uint64_t *counted;         /* by partition: the number in the last beat */
-    bool baseline;             /* the first beat since subscribing sets `applied` */
+    uint64_t random;    /* for jitter and nonces */
+    char heartbeat[64]; /* this instance's channel */
+    lk_series *series;  /* by partition */
+    unsigned replays;   /* under way */
+    uint64_t met;       /* the incarnation whose numbers those are, */
+    bool baseline;      /* and its first beat has yet to bring them */
     lk_beat beat;
     int64_t server_ahead_us; /* Redis' TIME less our monotonic clock, */
     int64_t best_round_us;   /* as the shortest of the recent beats found it */

@@ -79,6 +79,11 @@ static void pass(proxy *p, pair *both, int is_reply, proxy_mode mode, const char
         if (failed && (mode != PROXY_BLACKHOLE || !is_reply)) drop(both);
         return;
     }
+    if (is_reply && mode == PROXY_DROP_ONE && both->subscribed && !atomic_load(&p->holds_one) &&
+        check_find(piece, (size_t)got, bytes, size)) {
+        atomic_store(&p->holds_one, 1);
+        return;
+    }
     if (!is_reply || (mode != PROXY_REPLACE && mode != PROXY_TRUNCATE)) {
         failed = deliver(to, piece, (size_t)got);
         if (both->held) atomic_store(&p->holds_one, 1);

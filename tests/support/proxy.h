@@ -15,10 +15,11 @@ typedef enum proxy_mode {
     PROXY_HOLD_ONE,     /* the first connection whose request contains the given bytes: as HOLD_DOWN; the rest: RELAY */
     PROXY_HOLD_REQUEST, /* the first connection whose request contains the bytes: that request does not pass */
     PROXY_HOLD_MESSAGES, /* on connections that have subscribed nothing comes down; the rest: RELAY */
-    PROXY_BLACKHOLE,     /* all that comes is taken and thrown away, the connections stay open */
-    PROXY_CUT,           /* open connections are closed and new ones are closed as they come */
-    PROXY_REPLACE,       /* instead of each piece of reply the given bytes are delivered */
-    PROXY_TRUNCATE /* of each piece of reply the first `size` bytes are delivered, then the connection is closed */
+    PROXY_DROP_ONE, /* the first piece of reply that contains the bytes, on a connection that has subscribed, is lost */
+    PROXY_BLACKHOLE, /* all that comes is taken and thrown away, the connections stay open */
+    PROXY_CUT,       /* open connections are closed and new ones are closed as they come */
+    PROXY_REPLACE,   /* instead of each piece of reply the given bytes are delivered */
+    PROXY_TRUNCATE   /* of each piece of reply the first `size` bytes are delivered, then the connection is closed */
 } proxy_mode;
 
 typedef struct proxy proxy;
@@ -26,11 +27,12 @@ typedef struct proxy proxy;
 proxy *proxy_start(int redis_port);
 int proxy_port(const proxy *p);
 
-/* When it returns, the new mode holds for all that has not passed yet. `bytes` is for PROXY_REPLACE, PROXY_HOLD_ONE and
- * PROXY_HOLD_REQUEST, `size` for those and PROXY_TRUNCATE; the bytes must live as long as the mode. */
+/* When it returns, the new mode holds for all that has not passed yet. `bytes` is for PROXY_REPLACE, PROXY_HOLD_ONE,
+ * PROXY_HOLD_REQUEST and PROXY_DROP_ONE, `size` for those and PROXY_TRUNCATE; the bytes must live as long as the mode. */
 void proxy_set(proxy *p, proxy_mode mode, const char *bytes, size_t size);
 
-/* Has PROXY_HOLD_ONE found its connection, and passed the request on? Or PROXY_HOLD_REQUEST, and held it? */
+/* Has PROXY_HOLD_ONE found its connection, and passed the request on? Or PROXY_HOLD_REQUEST, and held it? Or has PROXY_DROP_ONE
+ * dropped its piece? */
 int proxy_holds_one(proxy *p);
 
 /* Closes the open connections; new ones are relayed as the mode says. */

@@ -112,12 +112,35 @@ void model_publish(redis_model *m, const char *channel, const char *text)
     reply_bulk(m, 1, text);
 }
 
+void model_trim(redis_model *m, unsigned partition, size_t kept)
+{
+    model_log *r = &m->revoked[partition];
+    while (r->count > kept) {
+        r->first = (r->first + 1) % MODEL_LOG_MAX;
+        r->count--;
+    }
+}
+
+/* As common.lua: a number that the log is ahead of means that the counter was started anew, and so is the log. */
+static void log_revocation(model_log *r, uint64_t number, const char *selector)
+{
+    if (r->count && r->entry[(r->first + r->count - 1) % MODEL_LOG_MAX].number >= number) r->count = 0;
+    if (r->count == MODEL_LOG_MAX) {
+        r->first = (r->first + 1) % MODEL_LOG_MAX;
+        r->count--;
+    }
+    size_t at = (r->first + r->count++) % MODEL_LOG_MAX;
+    r->entry[at].number = number;
+    snprintf(r->entry[at].selector, sizeof r->entry[at].selector, "%.20s", selector);
+}
+
 void model_revoke(redis_model *m, unsigned partition, const char *selector)
 {
     char channel[64], text[128];
     snprintf(channel, sizeof channel, "%s:{%u}:rev", m->config.prefix, partition);
     snprintf(text, sizeof text, "%" PRIu64 " %.20s @%" PRId64, ++m->number[partition], selector,
              m->now_us + m->clock_ahead_us);
+    log_revocation(&m->revoked[partition], m->number[partition], selector);
     if (m->lose_messages) m->lose_messages--;
     else model_publish(m, channel, text);
 }
@@ -165,6 +188,25 @@ static void answer_script(redis_model *m, int which, const lk_reply *c)
     reply(m, which, ":1\r\n");
 }
 
+static void answer_xrange(redis_model *m, int which, const lk_reply *c)
+{
+    const model_log *r = &m->revoked[atoi(strchr(c->item[1]->text, '{') + 1)];
+    uint64_t from = strtoull(c->item[2]->text, NULL, 10);
+    size_t first = 0, count, most = strtoull(c->item[5]->text, NULL, 10);
+    while (first < r->count && r->entry[(r->first + first) % MODEL_LOG_MAX].number < from) first++;
+    count = r->count - first < most ? r->count - first : most;
+    reply(m, which, "*%zu\r\n", count);
+    for (size_t i = 0; i < count; i++) {
+        size_t at = (r->first + first + i) % MODEL_LOG_MAX;
+        char id[32];
+        snprintf(id, sizeof id, "%" PRIu64 "-0", r->entry[at].number);
+        reply(m, which, "*2\r\n");
+        reply_bulk(m, which, id);
+        reply(m, which, "*2\r\n$1\r\ns\r\n");
+        reply_bulk(m, which, r->entry[at].selector);
+    }
+}
+
 static void answer_subscribe(redis_model *m, int which, const lk_reply *c)
 {
     m->subscribed = true;
@@ -188,6 +230,7 @@ static void answer(redis_model *m, int which, const lk_reply *c)
         if (!m->recorded[0]) snprintf(m->recorded, sizeof m->recorded, "%s", c->item[3]->text);
         reply(m, which, ":1\r\n");
     } else if (strcmp(name, "HGET") == 0) reply_bulk(m, which, m->recorded);
+    else if (strcmp(name, "XRANGE") == 0) answer_xrange(m, which, c);
     else if (strcmp(name, "SUBSCRIBE") == 0) answer_subscribe(m, which, c);
     else if (strcmp(name, "MGET") == 0) {
         reply(m, which, "*%zu\r\n", c->size - 1);

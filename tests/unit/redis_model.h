@@ -16,7 +16,7 @@
 #include "link.h"
 #include "unit.h"
 
-enum { MODEL_PARTITIONS_MAX = 64, MODEL_BUFFER = 128 * 1024, MODEL_JOBS_MAX = 200 };
+enum { MODEL_PARTITIONS_MAX = 64, MODEL_BUFFER = 128 * 1024, MODEL_JOBS_MAX = 200, MODEL_LOG_MAX = 2048 };
 
 typedef struct model_side {
     lk_resp *commands;
@@ -24,6 +24,15 @@ typedef struct model_side {
     size_t used;
     bool stalled;
 } model_side;
+
+/* A partition's log: a ring of the newest, of which some may have been trimmed. */
+typedef struct model_log {
+    struct {
+        uint64_t number;
+        char selector[24];
+    } entry[MODEL_LOG_MAX];
+    size_t first, count;
+} model_log;
 
 typedef struct redis_model {
     lk_config config;
@@ -38,6 +47,7 @@ typedef struct redis_model {
     const char *role, *version, *replication;
     int64_t clock_ahead_us; /* of the server's clock to the link's */
     uint64_t number[MODEL_PARTITIONS_MAX];
+    model_log revoked[MODEL_PARTITIONS_MAX];
     char recorded[32]; /* the number of partitions, as the server holds it; "": not yet */
     bool subscribed, scripts_known;
 
@@ -75,6 +85,7 @@ void model_feed(redis_model *m, int which, const char *bytes); /* bytes that no 
 
 /* What the script in Redis does: counts and publishes. */
 void model_revoke(redis_model *m, unsigned partition, const char *selector);
+void model_trim(redis_model *m, unsigned partition, size_t kept); /* the log, to its newest entries */
 void model_publish(redis_model *m, const char *channel, const char *text);
 void model_job(redis_model *m, int kind, unsigned partition, const char *selector); /* for next_job to hand out */
 

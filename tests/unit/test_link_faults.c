@@ -34,6 +34,7 @@ typedef struct l2_read {
 typedef struct faults {                                    /* percent of the rounds, or of the messages */
     unsigned lose, lose_first, cut, restart, pause, stall; /* lose_first: before the first beat came back */
     unsigned calm;                                         /* of the later revocations, do not take place */
+    unsigned trim, recount; /* the log loses its oldest entries; the counter is started anew */
 } faults;
 
 typedef struct world {
@@ -124,6 +125,9 @@ static void break_something(world *w)
             if (!w->read[i].run_id) w->read[i].of = NULL;
     }
     m->lose_nonces = unit_chance(&w->r, w->f.stall);
+    unsigned p = (unsigned)unit_below(&w->r, PARTITIONS);
+    if (unit_chance(&w->r, w->f.trim)) model_trim(m, p, unit_below(&w->r, 3));
+    if (unit_chance(&w->r, w->f.recount)) m->number[p] = unit_below(&w->r, m->number[p] + 1);
 }
 
 /* The link's thread, as far as it is run. */
@@ -247,10 +251,22 @@ static void test_messages_lost_right_after_a_reconnect(void **state)
     run_seeds(&(faults){.lose_first = 100, .cut = 3, .calm = 60}, 7);
 }
 
+static void test_logs_that_do_not_reach_back(void **state)
+{
+    (void)state;
+    run_seeds(&(faults){.lose = 20, .cut = 2, .trim = 20}, 9);
+}
+
+static void test_counters_that_start_anew(void **state)
+{
+    (void)state;
+    run_seeds(&(faults){.recount = 4}, 10);
+}
+
 static void test_all_of_it(void **state)
 {
     (void)state;
-    run_seeds(&(faults){.lose = 20, .lose_first = 20, .cut = 3, .restart = 1, .pause = 2, .stall = 5}, 8);
+    run_seeds(&(faults){.lose = 20, .lose_first = 20, .cut = 3, .restart = 1, .pause = 2, .stall = 5, .trim = 5}, 8);
 }
 
 int main(void)
@@ -263,6 +279,8 @@ int main(void)
         cmocka_unit_test(test_pauses_of_the_link),
         cmocka_unit_test(test_a_stalled_subscription),
         cmocka_unit_test(test_messages_lost_right_after_a_reconnect),
+        cmocka_unit_test(test_logs_that_do_not_reach_back),
+        cmocka_unit_test(test_counters_that_start_anew),
         cmocka_unit_test(test_all_of_it),
     };
     return cmocka_run_group_tests_name("link_faults", tests, unit_setup, NULL);

@@ -172,7 +172,7 @@ static void test_a_forgotten_subscription_is_renewed(void **state)
     assert_non_null(strstr(m->trouble, "subscription"));
     assert_int_equal(m->leases, 1);
     model_up(m);
-    model_expect(m, "= trouble", "1 SUBSCRIBE", "= empty", "= lease", NULL);
+    model_expect(m, "= trouble", "1 SUBSCRIBE", "0 MGET", "= lease", NULL);
     model_close(m);
 }
 
