@@ -17,9 +17,10 @@
  *   C  Revoked there.    L1 answers only while a lease holds that is renewed by a message which came back
  *                        through the subscription itself, with the number of the last revocation compared;
  *                        a lost message is read in Redis' log of them. So an instance that is cut off, paused,
- *                        or lost a message stops answering from L1 within `staleness_ms` and asks Redis. (One
- *                        Redis server; what a failover to a replica may lose is stated in README.md,
- *                        "Guarantees".)
+ *                        or lost a message stops answering from L1 within `staleness_ms` and asks Redis. A
+ *                        server that was restarted, or is another one (run id or replication id), is told of the
+ *                        revocations of the last five minutes by every instance that made or heard them, before
+ *                        that instance serves its sessions from L1. (What stays outside: README.md, "Guarantees".)
  *   D  No resurrection.  A read of L2 that began before a purge never fills L1 after it. Touch and set_fields
  *                        never bring a deleted session back, and never leave a key without an expiry.
  *   E  Exact identity.   A hit means that the whole token matched, its secret part compared in constant time.

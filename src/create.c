@@ -63,7 +63,7 @@ static int attempt(latchkey *lk, const latchkey_draft *d, lk_record *record, lk_
     }
     lk_reply *reply;
     int status =
-        lk_l2_script(&lk->l2, LK_SCRIPT_CREATE, token->partition, token->text, words, count, deadline_ms, &reply);
+        lk_l2_script(&lk->l2, LK_SCRIPT_CREATE, token->partition, token->text, words, count, deadline_ms, &reply, NULL);
     if (status) return status;
     status = lk_reply_is(reply, "OK")        ? LATCHKEY_OK
              : lk_reply_is(reply, "EXISTS")  ? LATCHKEY_AGAIN

@@ -64,7 +64,7 @@ int lk_l2_pipeline(const lk_l2 *l2, lk_node *node, const lk_call *calls, size_t 
 enum { SCRIPT_WORDS_MAX = 2 * 256 + 32 };
 
 int lk_l2_script(const lk_l2 *l2, enum lk_script_id id, unsigned partition, const char *selector, const lk_span *words,
-                 size_t count, int64_t deadline_ms, lk_reply **reply)
+                 size_t count, int64_t deadline_ms, lk_reply **reply, uint64_t *incarnation)
 {
     const lk_script *script = &lk_scripts[id];
     lk_node *node = lk_l2_owner(l2, partition);
@@ -82,12 +82,12 @@ int lk_l2_script(const lk_l2 *l2, enum lk_script_id id, unsigned partition, cons
     memcpy(all + 6, words, count * sizeof *words);
     lk_call call = {all, 6 + count};
     lk_count(l2->counters, LK_L2_WRITES, 1);
-    int status = lk_l2_pipeline(l2, node, &call, 1, deadline_ms, false, reply, NULL);
+    int status = lk_l2_pipeline(l2, node, &call, 1, deadline_ms, false, reply, incarnation);
     if (!status && (*reply)->type == LK_REPLY_ERROR && strncmp((*reply)->text, "NOSCRIPT", 8) == 0) {
         lk_reply_free(*reply);
         all[0] = lk_word("EVAL"); /* the server has it from then on */
         all[1] = (lk_span){script->text, script->size};
-        status = lk_l2_pipeline(l2, node, &call, 1, deadline_ms, false, reply, NULL);
+        status = lk_l2_pipeline(l2, node, &call, 1, deadline_ms, false, reply, incarnation);
     }
     if (status || (*reply)->type != LK_REPLY_ERROR) return status;
     status = lk_l2_refused(l2, node, *reply);

@@ -30,9 +30,10 @@ typedef struct lk_call {
 int lk_l2_pipeline(const lk_l2 *l2, lk_node *node, const lk_call *calls, size_t count, int64_t deadline_ms, bool again,
                    lk_reply **replies, uint64_t *incarnation);
 
-/* Runs a script on a session: KEYS[1] is its key, ARGV its base, its selector, then `words`. */
+/* Runs a script on a session: KEYS[1] is its key, ARGV its base, its selector, then `words`. *incarnation (may be NULL)
+ * names the server that ran it. */
 int lk_l2_script(const lk_l2 *l2, enum lk_script_id script, unsigned partition, const char *selector,
-                 const lk_span *words, size_t count, int64_t deadline_ms, lk_reply **reply);
+                 const lk_span *words, size_t count, int64_t deadline_ms, lk_reply **reply, uint64_t *incarnation);
 
 /* What an error reply at run time means: UNAVAILABLE or CORRUPT; remembered as the newest trouble. */
 int lk_l2_refused(const lk_l2 *l2, lk_node *node, const lk_reply *reply);

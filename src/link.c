@@ -18,13 +18,14 @@ enum tag {
     TAG_TIME,
     TAG_REPLICATION,
     TAG_PUBLISHED,
+    TAG_REASSERTED,
     TAG_JOB,           /* + the job's place */
     TAG_LOG = 0x10000, /* + the partition */
 };
 
 #define TIME_MAX_US INT64_C(100000000000000000) /* the year 5138 */
 
-enum { REPLAYS_AT_ONCE = 64, REPLAY_ENTRIES = 512 };
+enum { REPLAYS_AT_ONCE = 64, REPLAY_ENTRIES = 512, ASSERTED_BY_ONE = 64, ASSERTIONS_AT_ONCE = 32 };
 enum { BACKOFF_LEAST_MS = 20, BACKOFF_MOST_MS = 1000, BEAT_TIMEOUT_LEAST_MS = 250, HANDSHAKE_LEAST_MS = 500 };
 
 static uint64_t random_next(lk_link *link) { return link->random = lk_hash(&link->random, sizeof link->random, 1); }
@@ -48,14 +49,20 @@ bool lk_link_open(lk_link *link, const lk_config *config, const lk_link_host *ho
     snprintf(link->heartbeat, sizeof link->heartbeat, "%.32s:beat:%016llx", config->prefix,
              (unsigned long long)random_next(link));
     link->series = calloc((size_t)config->partitions, sizeof *link->series);
-    return link->series != NULL;
+    link->recent = lk_recent_open();
+    link->assertion = calloc(LK_RECENT_MAX, sizeof *link->assertion);
+    return link->series && link->recent && link->assertion;
 }
 
 void lk_link_close(lk_link *link)
 {
     for (int i = 0; i < LK_LINK_CONNECTIONS; i++) lk_conn_close(&link->conn[i]);
     free(link->series);
+    free(link->assertion);
+    lk_recent_close(link->recent);
     link->series = NULL;
+    link->assertion = NULL;
+    link->recent = NULL;
 }
 
 void lk_link_lost(lk_link *link, int64_t now_ms, int status, const char *text)
@@ -192,20 +199,94 @@ static void take_partitions(lk_link *link, const lk_reply *reply, int64_t now_ms
     else no_memory(link, now_ms);
 }
 
+/* Then every revocation that is known of is applied, whatever became of its message. */
+static void empty(lk_link *link)
+{
+    link->host.empty(link->host.context);
+    lk_count(link->counters, LK_EMPTIES, 1);
+    for (int64_t p = 0; p < link->config->partitions; p++) lk_series_skip(&link->series[p]);
+}
+
+/* One call: some of one partition's. The first brings the script; the others find it there. */
+static bool send_assertion(lk_link *link)
+{
+    const lk_script *script = &lk_scripts[LK_SCRIPT_REASSERT];
+    const lk_recent_item *first = &link->assertion[link->asserted];
+    char base[LK_BASE_SIZE], key[LK_KEY_SIZE];
+    lk_span words[5 + ASSERTED_BY_ONE];
+    size_t count = 0;
+    bool whole_script = !link->asserted;
+    lk_key_base(base, link->config->prefix, first->partition);
+    lk_key_session(key, link->config->prefix, first->partition, first->selector);
+    words[0] = lk_word(whole_script ? "EVAL" : "EVALSHA");
+    words[1] = whole_script ? (lk_span){script->text, script->size} : lk_word(script->sha);
+    words[2] = lk_word("1");
+    words[3] = lk_word(key);
+    words[4] = lk_word(base);
+    for (; count < ASSERTED_BY_ONE && link->asserted < link->assertions; count++, link->asserted++) {
+        const lk_recent_item *item = &link->assertion[link->asserted];
+        if (item->partition != first->partition) break;
+        words[5 + count] = (lk_span){item->selector, LATCHKEY_SELECTOR_LENGTH};
+    }
+    lk_count(link->counters, LK_L2_WRITES, 1);
+    link->assertions_out++;
+    return lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_REASSERTED, words, 5 + count);
+}
+
+static void go_on_asserting(lk_link *link, int64_t now_ms)
+{
+    bool sent = true;
+    while (sent && link->asserted < link->assertions && link->assertions_out < ASSERTIONS_AT_ONCE)
+        sent = send_assertion(link);
+    if (!sent) {
+        no_memory(link, now_ms);
+    } else if (!link->assertions_out) {
+        link->next_beat_ms = now_ms;
+        enter(link, LK_LINK_UP, now_ms);
+    }
+}
+
+/* Nothing is served before all of them were taken: an error is no reason to go on without. */
+static void take_assertion(lk_link *link, const lk_reply *reply, int64_t now_ms)
+{
+    char text[160] = "Redis does not answer the revocations that are made once more as expected";
+    int status = LATCHKEY_UNAVAILABLE;
+    if (reply->type == LK_REPLY_INTEGER) {
+        link->assertions_out--;
+        go_on_asserting(link, now_ms);
+        return;
+    }
+    if (reply->type == LK_REPLY_ERROR) status = lk_error_status(reply, text, sizeof text);
+    lk_link_lost(link, now_ms, status, text);
+}
+
+/* Its past is not ours. Who revokes from now on, and is answered by the server before, is told so by the host: what he
+ * adds to the recent ones may come too late for us. */
+static void meet(lk_link *link)
+{
+    bool first = !link->met;
+    link->met = link->hello[0].incarnation;
+    link->baseline = true;
+    link->host.met(link->host.context, link->met);
+    if (!first) empty(link);
+}
+
 /* From here on every revocation reaches us. What was missed before, the first beat finds. */
 static void subscribed(lk_link *link, int64_t now_ms)
 {
+    size_t partitions = (size_t)link->config->partitions;
     if (link->was_up) lk_count(link->counters, LK_RECONNECTS, 1);
     link->was_up = true;
-    size_t partitions = (size_t)link->config->partitions;
-    if (link->met != link->hello[0].incarnation) link->baseline = true;
-    link->met = link->hello[0].incarnation;
+    if (link->met != link->hello[0].incarnation) meet(link);
     link->replays = 0;
     if (link->baseline) memset(link->series, 0, partitions * sizeof *link->series);
     for (size_t p = 0; p < partitions; p++) lk_series_resubscribe(&link->series[p]);
     link->server_ahead_us = 0; /* it may be another server */
-    link->next_beat_ms = now_ms;
-    enter(link, LK_LINK_UP, now_ms);
+    link->asserted = link->assertions_out = 0;
+    /* Until its first beat came back, a server may still have to be told: the connection broke in the middle of it. */
+    link->assertions = link->baseline ? lk_recent_list(link->recent, now_ms, link->assertion) : 0;
+    enter(link, LK_LINK_REASSERTING, now_ms);
+    go_on_asserting(link, now_ms);
 }
 
 /* ------------------------------------------------------------------------------------------------- beats -- */
@@ -243,14 +324,6 @@ static void send_beat(lk_link *link, int64_t now_ms, int64_t now_us)
     if (!send_numbers(link) || !lk_conn_send(conn, TAG_TIME, time, 1) ||
         !lk_conn_send(conn, TAG_REPLICATION, replication, 2) || !lk_conn_send(conn, TAG_PUBLISHED, publish, 3))
         no_memory(link, now_ms);
-}
-
-/* Then every revocation that is known of is applied, whatever became of its message. */
-static void empty(lk_link *link)
-{
-    link->host.empty(link->host.context);
-    lk_count(link->counters, LK_EMPTIES, 1);
-    for (int64_t p = 0; p < link->config->partitions; p++) lk_series_skip(&link->series[p]);
 }
 
 static bool send_replay(lk_link *link, int64_t p)
@@ -432,6 +505,8 @@ static void take_job(lk_link *link, unsigned place, const lk_reply *reply, int64
         status = lk_error_status(reply, text, sizeof text);
         link->host.trouble(link->host.context, status, text);
     } else if (reply->type != LK_REPLY_INTEGER) status = LATCHKEY_UNAVAILABLE; /* not what our scripts answer */
+    else if (job->kind == LK_JOB_REVOKE && reply->integer)                     /* the verifier matched: it is ended */
+        lk_recent_add(link->recent, job->of.partition, job->of.selector, now_ms);
     link->host.job_done(link->host.context, job, status);
     job->kind = LK_JOB_NONE;
 }
@@ -459,10 +534,11 @@ static bool selector_good(const char *text, size_t length)
 /* Whom a revocation names, in short. */
 static uint64_t mark_of(const char *text) { return lk_hash(text, strnlen(text, LATCHKEY_SELECTOR_LENGTH), 0) | 1; }
 
-/* One word of a message, or of an entry of the log: "selector". */
-static void apply(lk_link *link, const char *word, size_t length)
+/* One word of a message, or of an entry of the log: "selector". One that changed only is not ended. */
+static void apply(lk_link *link, int64_t p, const char *word, size_t length, bool changed, int64_t now_ms)
 {
     if (!selector_good(word, length)) return;
+    if (!changed) lk_recent_add(link->recent, (unsigned)p, word, now_ms);
     link->host.purge(link->host.context, word);
     lk_count(link->counters, LK_PURGES, 1);
 }
@@ -490,7 +566,7 @@ static void take_number(lk_link *link, int64_t p, uint64_t number, uint64_t mark
     lk_series_message(s, number, mark, &missed);
 }
 
-/* "number selector... [@time in us]" */
+/* "number selector... [@time in us] [changed]" */
 static void take_revocation(lk_link *link, int64_t p, const char *text, int64_t now_us)
 {
     char *at;
@@ -500,21 +576,23 @@ static void take_revocation(lk_link *link, int64_t p, const char *text, int64_t 
         return;
     }
     take_number(link, p, number, mark_of(at + 1));
+    bool changed = strstr(at, " changed") != NULL;
     while (*at == ' ') {
         const char *start = ++at;
         size_t length = strcspn(start, " ");
         at += length;
         if (*start == '@') take_time_of_message(link, start, now_us);
-        else apply(link, start, length);
+        else apply(link, p, start, length, changed, now_us / 1000);
     }
     if (lk_series_gap(&link->series[p])) whole(link, now_us / 1000);
 }
 
 /* ------------------------------------------------------------------------------------------------ the log -- */
 
-/* [["7-0", ["s", "selector...", ...]], ...]: applies them in turn. False where they do not go on from what was applied. */
-static bool take_entry(lk_link *link, lk_series *s, const lk_reply *entry)
+/* [["7-0", ["s", "selector...", "c", "1"]], ...]: applies them in turn. False where they do not go on from what was applied. */
+static bool take_entry(lk_link *link, int64_t p, const lk_reply *entry, int64_t now_ms)
 {
+    lk_series *s = &link->series[p];
     bool pair = entry->type == LK_REPLY_ARRAY && entry->size == 2 && entry->item[0]->type == LK_REPLY_STRING &&
                 entry->item[1]->type == LK_REPLY_ARRAY && entry->item[1]->size >= 2;
     const lk_reply *what = pair ? entry->item[1]->item[1] : NULL;
@@ -523,9 +601,10 @@ static bool take_entry(lk_link *link, lk_series *s, const lk_reply *entry)
     uint64_t number = strtoull(entry->item[0]->text, &end, 10), before = s->applied;
     if (strcmp(end, "-0") || !lk_series_logged(s, number, mark_of(what->text))) return false;
     if (number == before) return true; /* applied long ago */
+    bool changed = entry->item[1]->size > 2 && lk_reply_is(entry->item[1]->item[2], "c");
     for (const char *at = what->text; *at; at += strspn(at, " ")) {
         size_t length = strcspn(at, " ");
-        apply(link, at, length);
+        apply(link, p, at, length, changed, now_ms);
         at += length;
     }
     lk_count(link->counters, LK_REPLAYED, 1);
@@ -533,11 +612,12 @@ static bool take_entry(lk_link *link, lk_series *s, const lk_reply *entry)
 }
 
 /* True: what was asked for is there, or more of it may be. */
-static bool take_entries(lk_link *link, lk_series *s, const lk_reply *reply)
+static bool take_entries(lk_link *link, int64_t p, const lk_reply *reply, int64_t now_ms)
 {
+    lk_series *s = &link->series[p];
     if (reply->type != LK_REPLY_ARRAY) return false;
     for (size_t i = 0; i < reply->size; i++)
-        if (!take_entry(link, s, reply->item[i])) return false;
+        if (!take_entry(link, p, reply->item[i], now_ms)) return false;
     lk_series_join(s);
     return s->applied >= s->target || reply->size == REPLAY_ENTRIES;
 }
@@ -554,7 +634,7 @@ static void take_log(lk_link *link, uint32_t p, const lk_reply *reply, int64_t n
         link->host.trouble(link->host.context, status, text);
     }
     /* One that was asked for before the numbers were started anew tells nothing: the gap, if there is one, is another. */
-    if (!overtaken && !take_entries(link, s, reply)) empty(link);
+    if (!overtaken && !take_entries(link, p, reply, now_ms)) empty(link);
     if (whole(link, now_ms)) complete_beat(link, now_ms);
 }
 
@@ -584,7 +664,7 @@ static void take_push(lk_link *link, const lk_reply *reply, int64_t now_ms, int6
         if (link->subscriptions && !--link->subscriptions) subscribed(link, now_ms);
     } else if (three && lk_reply_is(reply->item[0], "message") && reply->item[2]->type == LK_REPLY_STRING) {
         /* One of a channel that was confirmed may come before the last confirmation: the first beat finds it. */
-        if (link->state == LK_LINK_UP) take_message(link, reply->item[1], reply->item[2], now_us);
+        if (link->state >= LK_LINK_REASSERTING) take_message(link, reply->item[1], reply->item[2], now_us);
     } else lk_link_lost(link, now_ms, LATCHKEY_UNAVAILABLE, "the subscription was ended or answered unasked");
 }
 
@@ -600,6 +680,7 @@ static void take(lk_link *link, int which, const lk_reply *reply, int64_t now_ms
     else if (tag == TAG_NUMBERS) take_numbers(link, reply, now_ms);
     else if (tag == TAG_TIME) take_time(link, reply, now_us);
     else if (tag == TAG_REPLICATION) take_replication(link, reply, now_ms);
+    else if (tag == TAG_REASSERTED) take_assertion(link, reply, now_ms);
     else if (tag == TAG_RECORD_PARTITIONS) take_recorded(link, reply);
     else if (tag >= TAG_LOG) take_log(link, tag - TAG_LOG, reply, now_ms);
     else if (tag >= TAG_JOB) take_job(link, tag - TAG_JOB, reply, now_ms);

@@ -1,9 +1,9 @@
 /* The link, without I/O: bytes, ticks and events in; bytes, purges, leases and wake-ups out. node.c is the thin shell
  * of sockets and a thread round it.
  *
- *   DOWN --retry_at--> CONNECTING --both sockets--> HELLO --> SETUP --> SUBSCRIBING --> UP
- *    ^                     |                          |         |           |           |
- *    +---------------------+------- anything wrong ---+---------+-----------+-----------+
+ *   DOWN --retry_at--> CONNECTING --both sockets--> HELLO --> SETUP --> SUBSCRIBING --> REASSERTING --> UP
+ *    ^                     |                          |         |           |               |          |
+ *    +---------------------+------- anything wrong ---+---------+-----------+---------------+----------+
  *
  * Two connections to one and the same incarnation of the server: one for commands, one for the subscription.
  *
@@ -14,8 +14,9 @@
  * with no gap open, and last of all, the lease is confirmed, as of the time at which the beat was sent.
  *
  * A reconnect to the same incarnation is a gap like any other: L1 stays, and the first beat finds what was missed. One
- * to another incarnation has other numbers, and perhaps another past: L1 is emptied, and the numbers are taken as they
- * are once the first beat has read them.
+ * to another incarnation has other numbers, and perhaps another past: L1 is emptied, the revocations of the last minutes
+ * (recent.h) are made once more where the server does not know of them, and the numbers are taken as they are once the
+ * first beat has read them; then L1 is emptied again.
  *
  * Why no read of L2 brings back what it should not (guarantee D). A fill's ticket is older than its read. What a replay
  * purges was deleted in Redis before we read of it in the log; the purge voids every ticket from before it, and a read
@@ -31,10 +32,19 @@
 #include "counters.h"
 #include "hello.h"
 #include "pending.h"
+#include "recent.h"
 #include "series.h"
 #include "trouble.h"
 
-enum lk_link_state { LK_LINK_DOWN, LK_LINK_CONNECTING, LK_LINK_HELLO, LK_LINK_SETUP, LK_LINK_SUBSCRIBING, LK_LINK_UP };
+enum lk_link_state {
+    LK_LINK_DOWN,
+    LK_LINK_CONNECTING,
+    LK_LINK_HELLO,
+    LK_LINK_SETUP,
+    LK_LINK_SUBSCRIBING,
+    LK_LINK_REASSERTING,
+    LK_LINK_UP
+};
 enum { LK_LINK_COMMANDS, LK_LINK_SUBSCRIPTION, LK_LINK_CONNECTIONS };
 enum { LK_LINK_JOBS = 16 }; /* in flight at most: a burst of touches must not keep Redis from misses for long */
 
@@ -53,6 +63,8 @@ typedef struct lk_link_host {
     /* Confirmed as of sent_ms, on the monotonic clock, by that incarnation of the server. */
     void (*lease)(void *context, int64_t sent_ms, uint64_t incarnation, int64_t server_ahead_us);
     void (*trouble)(void *context, int status, const char *text);
+    /* Another server than the last one, or the first: from now on what others say is what counts. */
+    void (*met)(void *context, uint64_t incarnation);
     bool (*next_job)(void *context, int64_t now_ms, lk_job *job);
     void (*job_done)(void *context, const lk_job *job, int status); /* OK: Redis has it; else why not */
 } lk_link_host;
@@ -80,12 +92,16 @@ typedef struct lk_link {
     lk_trouble trouble;
     uint64_t settings_of, settings_said; /* the incarnation whose settings were looked at; and what was found */
     bool was_up;
-    uint64_t random;    /* for jitter and nonces */
-    char heartbeat[64]; /* this instance's channel */
-    lk_series *series;  /* by partition */
-    unsigned replays;   /* under way */
-    uint64_t met;       /* the incarnation whose numbers those are, */
-    bool baseline;      /* and its first beat has yet to bring them */
+    uint64_t random;           /* for jitter and nonces */
+    char heartbeat[64];        /* this instance's channel */
+    lk_series *series;         /* by partition */
+    unsigned replays;          /* under way */
+    uint64_t met;              /* the incarnation whose numbers those are, */
+    bool baseline;             /* and its first beat has yet to bring them */
+    lk_recent *recent;         /* shared with those who revoke */
+    lk_recent_item *assertion; /* what has to be made once more, while REASSERTING: [asserted..assertions) has yet to */
+    size_t asserted, assertions;
+    unsigned assertions_out; /* calls without an answer yet */
     lk_beat beat;
     int64_t server_ahead_us; /* Redis' TIME less our monotonic clock, */
     int64_t best_round_us;   /* as the shortest of the recent beats found it */

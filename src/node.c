@@ -32,6 +32,7 @@ struct lk_node {
     bool started;
     int wake_fd, stop_fd; /* eventfds: there is work; the end has come, also for a connection being made */
     _Atomic bool stop, connected;
+    _Atomic uint64_t met; /* the incarnation that the link met last, 0: none yet */
 
     /* the link's thread alone: */
     lk_link link;
@@ -87,6 +88,13 @@ static void on_trouble(void *context, int status, const char *text)
 {
     lk_node *node = context;
     lk_node_trouble(node, status, text);
+}
+
+/* Before the link lists the recent revocations, under their lock: who adds one after that sees it. */
+static void on_met(void *context, uint64_t incarnation)
+{
+    lk_node *node = context;
+    atomic_store(&node->met, incarnation);
 }
 
 static bool pop_touch(lk_node *node, lk_job *job)
@@ -245,7 +253,7 @@ lk_node *lk_node_open(const lk_config *config, lk_counters *counters, const lk_n
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&node->changed, &attr);
     pthread_condattr_destroy(&attr);
-    lk_link_host link_host = {node, on_purge, on_empty, on_lease, on_trouble, on_next_job, on_job_done};
+    lk_link_host link_host = {node, on_purge, on_empty, on_lease, on_trouble, on_met, on_next_job, on_job_done};
     uint64_t seed;
     lk_random(&seed, sizeof seed);
     node->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -312,6 +320,13 @@ lk_pending *lk_node_pending(lk_node *node) { return node->pending; }
 bool lk_node_connected(const lk_node *node) { return atomic_load(&node->connected); }
 
 void lk_node_wake(lk_node *node) { raise_event(node, node->wake_fd); }
+
+bool lk_node_remember(lk_node *node, unsigned partition, const char *selector, uint64_t incarnation)
+{
+    lk_recent_add(node->link.recent, partition, selector, lk_now_ms());
+    uint64_t met = atomic_load(&node->met);
+    return !met || met == incarnation;
+}
 
 void lk_node_touch(lk_node *node, unsigned partition, const char *selector)
 {

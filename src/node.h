@@ -44,6 +44,10 @@ lk_lease *lk_node_lease(lk_node *node);
 lk_pool *lk_node_pool(lk_node *node);
 lk_pending *lk_node_pending(lk_node *node);
 
+/* Remembers that this session was ended, as that incarnation of the server confirmed it. False: the link has met another
+ * one meanwhile, which may not know of it, and was told of those remembered before: it has to be done once more. */
+bool lk_node_remember(lk_node *node, unsigned partition, const char *selector, uint64_t incarnation);
+
 void lk_node_touch(lk_node *node, unsigned partition, const char *selector); /* queued; shed when the queue is full */
 void lk_node_wake(lk_node *node);                                            /* there is something pending */
 void lk_node_trouble(lk_node *node, int status, const char *text);           /* remembered as the newest trouble */

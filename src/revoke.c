@@ -7,12 +7,12 @@
 
 #include <string.h>
 
-static int run_script(latchkey *lk, const lk_pending_item *item)
+static int run_script(latchkey *lk, const lk_pending_item *item, uint64_t *incarnation)
 {
     lk_span words[2] = {{item->verifier_hash, LK_HASH_SIZE}, {item->held ? "1" : "0", 1}};
     lk_reply *reply;
     int status = lk_l2_script(&lk->l2, LK_SCRIPT_REVOKE, item->partition, item->selector, words, 2,
-                              lk_now_ms() + lk->config.deadline_ms, &reply);
+                              lk_now_ms() + lk->config.deadline_ms, &reply, incarnation);
     if (status) return status;
     status = reply->type != LK_REPLY_INTEGER ? LATCHKEY_UNAVAILABLE : reply->integer ? LATCHKEY_OK : LATCHKEY_NOT_FOUND;
     lk_reply_free(reply);
@@ -31,7 +31,11 @@ int latchkey_revoke(latchkey *lk, const char *token, size_t token_len)
 
     bool denied = lk_pending_add(lk->pending, &item);
     lk_l1_purge(lk->l1, item.selector);
-    status = run_script(lk, &item);
+    uint64_t incarnation = 0;
+    lk_node *node = lk_l2_owner(&lk->l2, item.partition);
+    status = run_script(lk, &item, &incarnation);
+    /* Confirmed by a server that is not the one any more. */
+    if (!status && !lk_node_remember(node, item.partition, item.selector, incarnation)) status = LATCHKEY_UNAVAILABLE;
     if (!denied) lk_l1_purge(lk->l1, item.selector); /* the list is full: whoever read in between */
     if (status >= 0) lk_pending_remove(lk->pending, &item);
     if (status == LATCHKEY_CORRUPT) lk_pending_withdraw(lk->pending, &item);
@@ -39,6 +43,6 @@ int latchkey_revoke(latchkey *lk, const char *token, size_t token_len)
     item.retry = true;
     if (!lk_pending_add(lk->pending, &item)) return LATCHKEY_UNAVAILABLE;
     if (!denied) lk_l1_purge(lk->l1, item.selector); /* denied only now: purge behind it */
-    lk_node_wake(lk_l2_owner(&lk->l2, item.partition));
+    lk_node_wake(node);
     return LATCHKEY_PENDING;
 }

@@ -4,7 +4,14 @@
 
 #include <stddef.h>
 
-enum lk_script_id { LK_SCRIPT_CREATE, LK_SCRIPT_TOUCH, LK_SCRIPT_SET_FIELDS, LK_SCRIPT_REVOKE, LK_SCRIPT_COUNT };
+enum lk_script_id {
+    LK_SCRIPT_CREATE,
+    LK_SCRIPT_TOUCH,
+    LK_SCRIPT_SET_FIELDS,
+    LK_SCRIPT_REVOKE,
+    LK_SCRIPT_REASSERT,
+    LK_SCRIPT_COUNT
+};
 
 typedef struct lk_script {
     const char *name;

@@ -64,8 +64,8 @@ static int run_script(latchkey *lk, const lk_token *token, const latchkey_field 
     words[2] = (lk_span){after, after ? LK_HASH_SIZE : 0};
     words[3] = (lk_span){number, (size_t)snprintf(number, sizeof number, "%zu", set)};
     lk_reply *reply;
-    int status =
-        lk_l2_script(&lk->l2, LK_SCRIPT_SET_FIELDS, token->partition, token->text, words, used, deadline_ms, &reply);
+    int status = lk_l2_script(&lk->l2, LK_SCRIPT_SET_FIELDS, token->partition, token->text, words, used, deadline_ms,
+                              &reply, NULL);
     if (status) return status;
     status = reply->type == LK_REPLY_INTEGER && reply->integer > 0    ? LATCHKEY_OK
              : reply->type == LK_REPLY_INTEGER && reply->integer == 0 ? LATCHKEY_NOT_FOUND

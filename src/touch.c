@@ -12,7 +12,7 @@ int latchkey_touch(latchkey *lk, const char *token, size_t token_len)
     if (lk_pending_has(lk->pending, &parsed)) status = LATCHKEY_NOT_FOUND;
     else
         status = lk_l2_script(&lk->l2, LK_SCRIPT_TOUCH, parsed.partition, parsed.text, &(lk_span){hash, sizeof hash}, 1,
-                              lk_now_ms() + lk->config.deadline_ms, &reply);
+                              lk_now_ms() + lk->config.deadline_ms, &reply, NULL);
     lk_wipe(&parsed, sizeof parsed);
     if (status) return status;
     status = reply->type != LK_REPLY_INTEGER ? LATCHKEY_UNAVAILABLE

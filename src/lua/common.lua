@@ -58,23 +58,25 @@ local function forget_dead()
   end
 end
 
--- Counts, logs and publishes that L1 everywhere must forget this selector. Call it right after the write that it tells
+-- Counts, logs and publishes that L1 everywhere must forget this selector; where it only changed, that too is said, so
+-- that nobody takes it for ended. Call it right after the write that it tells
 -- of, and before anything that can fail: a key of the wrong type in the way of the counter or the log is replaced (a
 -- counter that starts anew makes every instance empty its L1).
-local function announce(what)
+local function announce(what, changed)
   local number = redis.pcall('INCR', base .. 'q')
   if type(number) ~= 'number' then
     redis.call('DEL', base .. 'q')
     number = redis.call('INCR', base .. 'q')
   end
   local id = string.format('%.0f-0', number)
-  local logged = redis.pcall('XADD', base .. 'r', 'MAXLEN', '~', '1000', id, 's', what)
+  local entry = changed and {'s', what, 'c', '1'} or {'s', what}
+  local logged = redis.pcall('XADD', base .. 'r', 'MAXLEN', '~', '1000', id, unpack(entry))
   if type(logged) == 'table' and logged.err then -- ahead of the counter, or something else lies there
     redis.call('DEL', base .. 'r')
-    redis.pcall('XADD', base .. 'r', id, 's', what)
+    redis.pcall('XADD', base .. 'r', id, unpack(entry))
   end
   local _, us = time()
-  redis.call('PUBLISH', base .. 'rev', string.format('%.0f %s @%s', number, what, us))
+  redis.call('PUBLISH', base .. 'rev', string.format('%.0f %s @%s%s', number, what, us, changed and ' changed' or ''))
 end
 
 -- Deletes a session of this partition and says so. What the indexes hold is looked after last: it admits nobody.

@@ -18,5 +18,5 @@ if ARGV[5] ~= '' then
 end
 if #pairs_to_set > 0 then redis.call('HSET', session, unpack(pairs_to_set)) end
 if first_deleted <= #ARGV then redis.call('HDEL', session, unpack(ARGV, first_deleted)) end
-if ARGV[5] ~= '' then announce(selector) end
+if ARGV[5] ~= '' then announce(selector, true) end
 return 1

@@ -20,7 +20,8 @@ typedef struct pair {
 } pair;
 
 struct proxy {
-    int listener, port, redis_port, wake[2];
+    int listener, port, wake[2];
+    atomic_int redis_port;
     pthread_t thread;
     pair pairs[MAX_PAIRS]; /* the thread's own */
     atomic_int holds_one;
@@ -203,6 +204,8 @@ proxy *proxy_start(int redis_port)
 }
 
 int proxy_port(const proxy *p) { return p->port; }
+
+void proxy_aim(proxy *p, int redis_port) { atomic_store(&p->redis_port, redis_port); }
 
 void proxy_end(proxy *p)
 {

@@ -38,6 +38,9 @@ int proxy_holds_one(proxy *p);
 /* Closes the open connections; new ones are relayed as the mode says. */
 void proxy_drop_connections(proxy *p);
 
+/* New connections go there; a failover, as a name or an address that moves. */
+void proxy_aim(proxy *p, int redis_port);
+
 void proxy_end(proxy *p);
 
 #endif

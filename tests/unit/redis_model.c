@@ -55,6 +55,14 @@ static void on_trouble(void *context, int status, const char *text)
     snprintf(m->trouble, sizeof m->trouble, "%s", text);
 }
 
+static void on_met(void *context, uint64_t incarnation)
+{
+    redis_model *m = context;
+    assert_true(incarnation != 0);
+    say(m, "= met\n");
+    m->met++;
+}
+
 static bool on_next_job(void *context, int64_t now_ms, lk_job *job)
 {
     redis_model *m = context;
@@ -185,7 +193,13 @@ static void answer_script(redis_model *m, int which, const lk_reply *c)
     const char *script = name_of_script(c->item[1], lk_reply_is(c->item[0], "EVAL"));
     if (strcmp(script, "revoke") == 0)
         model_revoke(m, (unsigned)atoi(strchr(c->item[3]->text, '{') + 1), c->item[5]->text);
-    reply(m, which, ":1\r\n");
+    size_t ended = 1;
+    if (strcmp(script, "reassert") == 0) {
+        ended = m->forgetful ? c->size - 5 : 0;
+        for (size_t i = 0; i < ended; i++)
+            model_revoke(m, (unsigned)atoi(strchr(c->item[4]->text, '{') + 1), c->item[5 + i]->text);
+    }
+    reply(m, which, ":%zu\r\n", ended);
 }
 
 static void answer_xrange(redis_model *m, int which, const lk_reply *c)
@@ -345,7 +359,7 @@ redis_model *model_open(const char *options, uint64_t seed)
     m->replication = "replid-1";
     m->version = "7.0.0";
     m->clock_ahead_us = INT64_C(1700000000000000);
-    lk_link_host host = {m, on_purge, on_empty, on_lease, on_trouble, on_next_job, on_job_done};
+    lk_link_host host = {m, on_purge, on_empty, on_lease, on_trouble, on_met, on_next_job, on_job_done};
     assert_true(lk_link_open(&m->link, &m->config, &host, &m->counters, seed, model_ms(m)));
     return m;
 }

@@ -48,8 +48,8 @@ typedef struct redis_model {
     int64_t clock_ahead_us; /* of the server's clock to the link's */
     uint64_t number[MODEL_PARTITIONS_MAX];
     model_log revoked[MODEL_PARTITIONS_MAX];
-    char recorded[32]; /* the number of partitions, as the server holds it; "": not yet */
-    bool subscribed, scripts_known;
+    char recorded[32];                         /* the number of partitions, as the server holds it; "": not yet */
+    bool subscribed, scripts_known, forgetful; /* forgetful: knows every session that is asserted not to be */
 
     /* what goes wrong */
     const char *command, *answer; /* this command is answered so; "" not at all, nor any that follows it */
@@ -60,7 +60,7 @@ typedef struct redis_model {
     lk_l1 *l1; /* purged and emptied with the link, where there is one */
     int64_t lease_sent_ms, lease_ahead_us;
     uint64_t lease_incarnation;
-    unsigned leases, empties;
+    unsigned leases, empties, met;
     char trouble[200];
     int trouble_status;
     lk_job jobs[MODEL_JOBS_MAX];

@@ -1,0 +1,13 @@
+-- Ends those sessions of this partition that were ended before and exist all the same: this server lost it, or was
+-- promoted without it. ARGV: 2... their selectors; KEYS[1] is the first one's. Returns how many there were.
+local ended = 0
+for i = 2, #ARGV do
+  local key = base .. 's:' .. ARGV[i]
+  if redis.call('EXISTS', key) == 1 then
+    local x = redis.pcall('HGET', key, 'x')
+    local _, _, user = parse(type(x) == 'string' and x or '')
+    finish(ARGV[i], user)
+    ended = ended + 1
+  end
+end
+return ended

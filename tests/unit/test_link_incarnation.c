@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A server that is not the one it was: resubscribe, empty, make the recent revocations once more, beat, then serve.
+ * (Guarantee C.)
+ */
+#include "redis_model.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define A "AAAAAAAAAAAAAAAAAAAA"
+#define B "BBBBBBBBBBBBBBBBBBBB"
+#define C "CCCCCCCCCCCCCCCCCCCC"
+
+static unsigned count(const redis_model *m, const char *part)
+{
+    unsigned n = 0;
+    for (const char *at = m->log; (at = strstr(at, part)); at += strlen(part)) n++;
+    return n;
+}
+
+static void cut(redis_model *m) { lk_link_lost(&m->link, model_ms(m), LATCHKEY_UNAVAILABLE, "cut"); }
+
+/* The same name, another server, which knows nothing of what was revoked lately. */
+static void fail_over(redis_model *m)
+{
+    cut(m);
+    m->run_id[0] = m->run_id[1] = "run-2";
+    m->scripts_known = false;
+    m->forgetful = true;
+    memset(m->number, 0, sizeof m->number);
+    model_clear(m);
+}
+
+static void test_what_was_heard_is_made_once_more_before_the_beat(void **state)
+{
+    (void)state;
+    redis_model *m = model_opened_up("h?partitions=4");
+    model_revoke(m, 2, A);
+    model_revoke(m, 1, B);
+    model_revoke(m, 2, C);
+    model_run(m);
+    fail_over(m);
+    model_up(m);
+    model_expect(m, "1 SUBSCRIBE", "= met\n", "= empty\n", "0 EVAL reassert 1 lk:{1}:s:" B " lk:{1}: " B "\n",
+                 "0 EVALSHA reassert 1 lk:{2}:s:", "0 MGET", "= empty\n", "= lease", NULL);
+    assert_int_equal(count(m, "reassert"), 2);
+    model_expect(m, "0 EVALSHA reassert", A, NULL);
+    model_expect(m, "0 EVALSHA reassert", C, NULL);
+    assert_int_equal(m->number[2], 2);
+    model_close(m);
+}
+
+/* What the log told of was never heard, and counts as much. What only changed was not ended. */
+static void test_what_was_replayed_too_and_no_change(void **state)
+{
+    (void)state;
+    redis_model *m = model_opened_up("h?partitions=1");
+    m->lose_messages = 1;
+    model_revoke(m, 0, A);
+    model_beat(m);
+    model_publish(m, "lk:{0}:rev", "2 " B " @1 changed");
+    m->number[0] = 2;
+    model_beat(m);
+    assert_true(model_saw(m, "= purge " B));
+    fail_over(m);
+    model_up(m);
+    model_expect(m, "0 EVAL reassert 1 lk:{0}:s:" A " lk:{0}: " A "\n", "= lease", NULL);
+    assert_false(model_saw(m, B));
+    model_close(m);
+}
+
+static void test_the_same_server_is_told_nothing(void **state)
+{
+    (void)state;
+    redis_model *m = model_opened_up("h?partitions=1");
+    model_revoke(m, 0, A);
+    model_run(m);
+    cut(m);
+    model_clear(m);
+    model_up(m);
+    assert_false(model_saw(m, "reassert"));
+    assert_false(model_saw(m, "met"));
+    model_close(m);
+}
+
+static void test_what_is_long_ago_is_forgotten(void **state)
+{
+    (void)state;
+    redis_model *m = model_opened_up("h?partitions=1");
+    model_revoke(m, 0, A);
+    model_run(m);
+    fail_over(m);
+    m->now_us += (int64_t)LK_RECENT_MS * 1000;
+    model_up(m);
+    assert_false(model_saw(m, "reassert"));
+    model_close(m);
+}
+
+/* Interrupted: it was not served, so the next connection begins again. */
+static void test_an_interrupted_assertion_is_begun_again(void **state)
+{
+    (void)state;
+    redis_model *m = model_opened_up("h?partitions=1");
+    model_revoke(m, 0, A);
+    model_run(m);
+    fail_over(m);
+    m->command = "EVAL";
+    m->answer = "";
+    model_connect(m);
+    model_run(m);
+    assert_int_equal(m->link.state, LK_LINK_REASSERTING);
+    model_tick(m, 100);
+    assert_false(model_saw(m, "MGET")); /* no beat before the last answer */
+    model_tick(m, lk_link_wake_ms(&m->link) - model_ms(m));
+    assert_int_equal(m->link.state, LK_LINK_DOWN);
+    m->command = NULL;
+    model_clear(m);
+    model_up(m);
+    model_expect(m, "0 EVAL reassert", A, "= lease", NULL);
+    model_close(m);
+}
+
+static void test_errors_give_no_lease(void **state)
+{
+    (void)state;
+    const char *answers[] = {"-OOM full\r\n", "-NOPERM no\r\n", "-NOSCRIPT no\r\n", "+OK\r\n", "$-1\r\n", "*0\r\n"};
+    for (size_t i = 0; i < UNIT_COUNT(answers); i++) {
+        redis_model *m = model_opened_up("h?partitions=1");
+        model_revoke(m, 0, A);
+        model_run(m);
+        fail_over(m);
+        m->command = "EVAL";
+        m->answer = answers[i];
+        model_connect(m);
+        model_run(m);
+        assert_int_equal(m->link.state, LK_LINK_DOWN);
+        assert_int_equal(m->leases, 1);
+        assert_true(strlen(m->trouble) > 20);
+        m->command = NULL;
+        model_up(m);
+        model_expect(m, "0 EVAL reassert", "= lease", NULL);
+        model_close(m);
+    }
+}
+
+/* As many as are remembered, in partitions more than are asked for at once. */
+static void test_many(void **state)
+{
+    (void)state;
+    enum { MANY = LK_RECENT_MAX + 100 };
+    redis_model *m = model_opened_up("h?partitions=64");
+    for (unsigned i = 0; i < MANY; i++) {
+        char selector[LATCHKEY_SELECTOR_LENGTH + 1];
+        snprintf(selector, sizeof selector, "many%016u", i);
+        lk_recent_add(m->link.recent, i * 7 % 64, selector, model_ms(m));
+    }
+    fail_over(m);
+    m->forgetful = false;
+    model_up(m);
+    assert_int_equal(count(m, "reassert"), 64); /* 64 in each partition, 64 to a call */
+    assert_int_equal(count(m, " many"), LK_RECENT_MAX);
+    assert_false(model_saw(m, "many0000000000000099")); /* the oldest made room */
+    assert_true(model_saw(m, " many0000000000000100"));
+    model_close(m);
+}
+
+/* What we revoke we also hear: it takes one place. */
+static void test_made_and_heard_is_one(void **state)
+{
+    (void)state;
+    static lk_recent_item items[LK_RECENT_MAX];
+    lk_recent *r = lk_recent_open();
+    assert_int_equal(lk_recent_list(r, 1000, items), 0);
+    for (int i = 0; i < 5; i++) lk_recent_add(r, 3, A, 1000 + i);
+    lk_recent_add(r, 1, B, 1000);
+    assert_int_equal(lk_recent_list(r, 1004, items), 2);
+    assert_int_equal(items[0].partition, 1);
+    assert_int_equal(items[1].partition, 3);
+    assert_memory_equal(items[1].selector, A, LATCHKEY_SELECTOR_LENGTH);
+    assert_int_equal(lk_recent_list(r, 1000 + LK_RECENT_MS, items), 1);
+    assert_int_equal(lk_recent_list(r, 1004 + LK_RECENT_MS, items), 0);
+    lk_recent_close(r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_what_was_heard_is_made_once_more_before_the_beat),
+        cmocka_unit_test(test_what_was_replayed_too_and_no_change),
+        cmocka_unit_test(test_the_same_server_is_told_nothing),
+        cmocka_unit_test(test_what_is_long_ago_is_forgotten),
+        cmocka_unit_test(test_an_interrupted_assertion_is_begun_again),
+        cmocka_unit_test(test_errors_give_no_lease),
+        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_made_and_heard_is_one),
+    };
+    return cmocka_run_group_tests_name("link_incarnation", tests, unit_setup, NULL);
+}
