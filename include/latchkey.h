@@ -20,7 +20,9 @@
  *                        or lost a message stops answering from L1 within `staleness_ms` and asks Redis. A
  *                        server that was restarted, or is another one (run id or replication id), is told of the
  *                        revocations of the last five minutes by every instance that made or heard them, before
- *                        that instance serves its sessions from L1. (What stays outside: README.md, "Guarantees".)
+ *                        that instance serves anything. Redis' own answers admit under the same lease: one
+ *                        that has lapsed costs a beat, or UNAVAILABLE where none comes back. (What stays
+ *                        outside: README.md, "Guarantees".)
  *   D  No resurrection.  A read of L2 that began before a purge never fills L1 after it. Touch and set_fields
  *                        never bring a deleted session back, and never leave a key without an expiry.
  *   E  Exact identity.   A hit means that the whole token matched, its secret part compared in constant time.

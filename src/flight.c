@@ -20,7 +20,7 @@ struct lk_flight {
     unsigned waiting;
     int status;
     int64_t began_ms, until_us;
-    uint64_t ticket;
+    uint64_t ticket, incarnation;
     char token[LATCHKEY_TOKEN_LENGTH];
     latchkey_entry entry;
 };
@@ -72,7 +72,7 @@ static void leave_locked(lk_flight *f)
 }
 
 static enum lk_flight_role wait_locked(bucket *b, lk_flight *f, int64_t deadline_ms, int *status, latchkey_entry *entry,
-                                       int64_t *until_us)
+                                       int64_t *until_us, uint64_t *incarnation)
 {
     struct timespec until = {.tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000};
     int late = 0;
@@ -84,6 +84,7 @@ static enum lk_flight_role wait_locked(bucket *b, lk_flight *f, int64_t deadline
         *status = f->status;
         *entry = f->entry;
         *until_us = f->until_us;
+        *incarnation = f->incarnation;
     }
     leave_locked(f);
     return role;
@@ -91,7 +92,7 @@ static enum lk_flight_role wait_locked(bucket *b, lk_flight *f, int64_t deadline
 
 enum lk_flight_role lk_flight_board(lk_flights *flights, const char *token, uint64_t ticket, int64_t oldest_ms,
                                     int64_t deadline_ms, lk_flight **flight, int *status, latchkey_entry *entry,
-                                    int64_t *until_us)
+                                    int64_t *until_us, uint64_t *incarnation)
 {
     bucket *b = bucket_of(flights, token);
     enum lk_flight_role role = LK_FLIGHT_LEAD;
@@ -105,7 +106,7 @@ enum lk_flight_role lk_flight_board(lk_flights *flights, const char *token, uint
             equal = f;
     }
     *flight = NULL;
-    if (equal) role = wait_locked(b, equal, deadline_ms, status, entry, until_us);
+    if (equal) role = wait_locked(b, equal, deadline_ms, status, entry, until_us, incarnation);
     else if (vacant) {
         *vacant = (lk_flight){.state = FLYING, .ticket = ticket, .began_ms = lk_now_ms()};
         memcpy(vacant->token, token, sizeof vacant->token);
@@ -115,7 +116,8 @@ enum lk_flight_role lk_flight_board(lk_flights *flights, const char *token, uint
     return role;
 }
 
-void lk_flight_land(lk_flights *flights, lk_flight *flight, int status, const latchkey_entry *entry, int64_t until_us)
+void lk_flight_land(lk_flights *flights, lk_flight *flight, int status, const latchkey_entry *entry, int64_t until_us,
+                    uint64_t incarnation)
 {
     if (!flight) return;
     bucket *b = bucket_of(flights, flight->token);
@@ -124,6 +126,7 @@ void lk_flight_land(lk_flights *flights, lk_flight *flight, int status, const la
     flight->status = status;
     flight->entry = *entry;
     flight->until_us = until_us;
+    flight->incarnation = incarnation;
     if (flight->waiting) pthread_cond_broadcast(&b->landed);
     leave_locked(flight);
     pthread_mutex_unlock(&b->lock);

@@ -18,7 +18,7 @@ void lk_flights_close(lk_flights *flights);
 
 enum lk_flight_role {
     LK_FLIGHT_LEAD, /* read L2, then call lk_flight_land. *flight is NULL where all places are taken: nobody joins */
-    LK_FLIGHT_DONE, /* *status, *entry and *until_us are the leader's answer */
+    LK_FLIGHT_DONE, /* *status, *entry, *until_us and *incarnation are the leader's answer */
     LK_FLIGHT_LATE, /* deadline_ms passed before it came */
 };
 
@@ -26,9 +26,11 @@ enum lk_flight_role {
  * joined: its answer would be older than the caller may serve. */
 enum lk_flight_role lk_flight_board(lk_flights *flights, const char *token, uint64_t ticket, int64_t oldest_ms,
                                     int64_t deadline_ms, lk_flight **flight, int *status, latchkey_entry *entry,
-                                    int64_t *until_us);
+                                    int64_t *until_us, uint64_t *incarnation);
 
-/* until_us is the leader's to say and the passengers' to read: how long the answer is good for. */
-void lk_flight_land(lk_flights *flights, lk_flight *flight, int status, const latchkey_entry *entry, int64_t until_us);
+/* until_us and incarnation are the leader's to say and the passengers' to read: how long the answer is good for, and which
+ * server gave it. */
+void lk_flight_land(lk_flights *flights, lk_flight *flight, int status, const latchkey_entry *entry, int64_t until_us,
+                    uint64_t incarnation);
 
 #endif

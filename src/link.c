@@ -26,7 +26,13 @@ enum tag {
 #define TIME_MAX_US INT64_C(100000000000000000) /* the year 5138 */
 
 enum { REPLAYS_AT_ONCE = 64, REPLAY_ENTRIES = 512, ASSERTED_BY_ONE = 64, ASSERTIONS_AT_ONCE = 32 };
-enum { BACKOFF_LEAST_MS = 20, BACKOFF_MOST_MS = 1000, BEAT_TIMEOUT_LEAST_MS = 250, HANDSHAKE_LEAST_MS = 500 };
+enum {
+    BACKOFF_LEAST_MS = 20,
+    BACKOFF_MOST_MS = 1000,
+    BEAT_TIMEOUT_LEAST_MS = 250,
+    BEAT_APART_MS = 5,
+    HANDSHAKE_LEAST_MS = 500
+};
 
 static uint64_t random_next(lk_link *link) { return link->random = lk_hash(&link->random, sizeof link->random, 1); }
 
@@ -713,6 +719,14 @@ static int64_t handshake_end(const lk_link *link)
 static int64_t beat_end(const lk_link *link)
 {
     return link->beat.sent_ms + most(link->config->staleness_ms / 2, BEAT_TIMEOUT_LEAST_MS);
+}
+
+void lk_link_beat_now(lk_link *link, int64_t now_ms)
+{
+    /* Not faster than this, however many ask: a beat that was just answered would have served them. */
+    int64_t soonest_ms = most(now_ms, link->beat.sent_ms + BEAT_APART_MS);
+    if (link->state == LK_LINK_UP && !link->beat.out && link->next_beat_ms > soonest_ms)
+        link->next_beat_ms = soonest_ms;
 }
 
 void lk_link_tick(lk_link *link, int64_t now_us)

@@ -112,6 +112,9 @@ bool lk_link_open(lk_link *link, const lk_config *config, const lk_link_host *ho
                   uint64_t seed, int64_t now_ms); /* false: no memory */
 void lk_link_close(lk_link *link);
 
+/* Somebody needs a lease that is newer than the one there is: the next beat is due, unless one is out. */
+void lk_link_beat_now(lk_link *link, int64_t now_ms);
+
 void lk_link_tick(lk_link *link, int64_t now_us); /* monotonic, microseconds */
 int64_t lk_link_wake_ms(const lk_link *link);     /* call tick no later than this */
 

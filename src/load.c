@@ -51,7 +51,8 @@ static int judge(latchkey *lk, lk_node *node, const lk_token *token, const lk_re
     return lk_session_late(lk, &judged->record.entry, judged->until_us);
 }
 
-int lk_load(latchkey *lk, const lk_token *token, int64_t deadline_ms, lk_judged *judged, lk_reply **fields)
+int lk_load(latchkey *lk, const lk_token *token, int64_t deadline_ms, lk_judged *judged, lk_reply **fields,
+            uint64_t *incarnation)
 {
     char key[LK_KEY_SIZE];
     lk_key_session(key, lk->config.prefix, token->partition, token->text);
@@ -63,7 +64,7 @@ int lk_load(latchkey *lk, const lk_token *token, int64_t deadline_ms, lk_judged 
     *fields = NULL;
     if (lk_pending_has(lk->pending, token)) return LATCHKEY_NOT_FOUND;
     lk_count(&lk->counters, LK_L2_READS, 1);
-    int status = lk_l2_pipeline(&lk->l2, node, calls, 2, deadline_ms, true, reply, NULL);
+    int status = lk_l2_pipeline(&lk->l2, node, calls, 2, deadline_ms, true, reply, incarnation);
     if (status) return status;
     status = judge(lk, node, token, reply[0], reply[1], asked_us, judged);
     lk_reply_free(reply[1]);
@@ -79,6 +80,24 @@ struct latchkey_record {
     lk_reply *fields;
 };
 
+/* Under the lease of the server that answered, as in validate.c. */
+static int load_vouched(latchkey *lk, const lk_token *token, lk_judged *judged, lk_reply **fields)
+{
+    int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
+    int status = LATCHKEY_AGAIN;
+    for (int i = 0; i < 2 && status == LATCHKEY_AGAIN; i++) {
+        uint64_t incarnation = 0;
+        status = lk_load(lk, token, deadline_ms, judged, fields, &incarnation);
+        if (status) return status;
+        status = lk_node_vouch(lk_l2_owner(&lk->l2, token->partition), incarnation, deadline_ms);
+        if (!status) status = lk_session_late(lk, &judged->record.entry, judged->until_us);
+        if (!status) return LATCHKEY_OK;
+        lk_reply_free(*fields);
+        *fields = NULL;
+    }
+    return status == LATCHKEY_AGAIN ? LATCHKEY_UNAVAILABLE : status;
+}
+
 int latchkey_load(latchkey *lk, const char *token, size_t token_len, latchkey_record **out)
 {
     if (out) *out = NULL;
@@ -88,8 +107,7 @@ int latchkey_load(latchkey *lk, const char *token, size_t token_len, latchkey_re
     int status = lk_begin(lk, token, token_len, &parsed);
     if (status) return status;
     latchkey_record *record = calloc(1, sizeof *record);
-    status = record ? lk_load(lk, &parsed, lk_now_ms() + lk->config.deadline_ms, &judged, &record->fields)
-                    : LATCHKEY_NO_MEMORY;
+    status = record ? load_vouched(lk, &parsed, &judged, &record->fields) : LATCHKEY_NO_MEMORY;
     if (!status) {
         uint64_t bytes = LK_RECORD_SIZE;
         for (size_t i = 0; i + 1 < record->fields->size; i += 2) /* x and the name of v are the library's own */

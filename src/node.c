@@ -31,7 +31,7 @@ struct lk_node {
     pthread_t thread;
     bool started;
     int wake_fd, stop_fd; /* eventfds: there is work; the end has come, also for a connection being made */
-    _Atomic bool stop, connected;
+    _Atomic bool stop, connected, beat_wanted;
     _Atomic uint64_t met; /* the incarnation that the link met last, 0: none yet */
 
     /* the link's thread alone: */
@@ -41,7 +41,7 @@ struct lk_node {
     int64_t pending_retry_ms;
 
     pthread_mutex_t lock;
-    pthread_cond_t changed; /* `leased` or `status` */
+    pthread_cond_t changed; /* the lease, or `status` */
     /* guarded by lock: */
     touch touches[TOUCHES_MAX]; /* a ring */
     size_t first_touch, touch_count;
@@ -77,7 +77,6 @@ static void on_lease(void *context, int64_t sent_ms, uint64_t incarnation, int64
     atomic_store_explicit(&node->lease->incarnation, incarnation, memory_order_relaxed);
     /* Release, with validate's acquire: who sees this lease sees every purge that was applied before it. */
     atomic_store_explicit(&node->lease->until_ms, sent_ms + node->config->staleness_ms, memory_order_release);
-    if (!back) return;
     pthread_mutex_lock(&node->lock);
     node->leased = true;
     pthread_cond_broadcast(&node->changed);
@@ -205,6 +204,7 @@ static void *run(void *context)
     lk_node *node = context;
     struct pollfd poll_fd[LK_LINK_CONNECTIONS + 1];
     while (!atomic_load(&node->stop)) {
+        if (atomic_exchange(&node->beat_wanted, false)) lk_link_beat_now(&node->link, lk_now_ms());
         lk_link_tick(&node->link, lk_now_us());
         if (node->link.state == LK_LINK_DOWN) close_sockets(node);
         if (node->link.state == LK_LINK_CONNECTING) connect_sockets(node);
@@ -309,6 +309,35 @@ int lk_node_wait(lk_node *node, int64_t deadline_ms, char *error, size_t error_s
     if (status)
         snprintf(error, error_size, "%s", node->trouble[0] ? node->trouble : "Redis did not answer within deadline_ms");
     pthread_mutex_unlock(&node->lock);
+    return status;
+}
+
+/* OK, AGAIN, or UNAVAILABLE: not yet. `until` first: the incarnation read behind it is that lease's, or a later one's. */
+static int vouched(const lk_node *node, uint64_t incarnation)
+{
+    int64_t until_ms = atomic_load_explicit(&node->lease->until_ms, memory_order_acquire);
+    uint64_t leased = atomic_load_explicit(&node->lease->incarnation, memory_order_relaxed);
+    if (lk_now_ms() >= until_ms || !leased) return LATCHKEY_UNAVAILABLE;
+    return leased == incarnation ? LATCHKEY_OK : LATCHKEY_AGAIN;
+}
+
+int lk_node_vouch(lk_node *node, uint64_t incarnation, int64_t deadline_ms)
+{
+    int status = vouched(node, incarnation), late = 0;
+    struct timespec until = {.tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000};
+    while (status == LATCHKEY_UNAVAILABLE && !late) {
+        if (!atomic_exchange(&node->beat_wanted, true)) raise_event(node, node->wake_fd);
+        pthread_mutex_lock(&node->lock);
+        /* Looked at again under the lock that the news is told under: it may have come meanwhile. */
+        if (vouched(node, incarnation) == LATCHKEY_UNAVAILABLE)
+            late = pthread_cond_timedwait(&node->changed, &node->lock, &until);
+        pthread_mutex_unlock(&node->lock);
+        status = vouched(node, incarnation);
+    }
+    if (status == LATCHKEY_AGAIN) lk_pool_renew(node->pool); /* the next line is made now, and asks who is there */
+    if (status == LATCHKEY_UNAVAILABLE && lk_node_connected(node))
+        lk_node_trouble(node, status,
+                        "an answer of Redis was not used: the lease has lapsed, and no beat came in time");
     return status;
 }
 

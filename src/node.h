@@ -40,6 +40,11 @@ void lk_node_abandon(lk_node *node); /* in a forked child: closes its copies of 
  * waiting cannot mend (CONFIG) is answered at once. */
 int lk_node_wait(lk_node *node, int64_t deadline_ms, char *error, size_t error_size);
 
+/* An answer of L2, from that incarnation, may be given only under its lease, as an answer of L1 may: a server that is not
+ * the primary any more goes on answering. Where the lease has lapsed, asks the link for a beat and waits for it, at most
+ * until deadline_ms; one beat serves all who wait. OK; AGAIN: the lease is another server's, so ask that; UNAVAILABLE. */
+int lk_node_vouch(lk_node *node, uint64_t incarnation, int64_t deadline_ms);
+
 lk_lease *lk_node_lease(lk_node *node);
 lk_pool *lk_node_pool(lk_node *node);
 lk_pending *lk_node_pending(lk_node *node);

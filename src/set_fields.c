@@ -85,7 +85,7 @@ static int change_keys(latchkey *lk, const lk_token *token, const latchkey_field
         lk_judged judged;
         lk_reply *now;
         uint8_t after[LK_HASH_SIZE];
-        status = lk_load(lk, token, deadline_ms, &judged, &now);
+        status = lk_load(lk, token, deadline_ms, &judged, &now, NULL);
         if (status) return status;
         bool hashed = hash_after(now, fields, count, after);
         lk_reply_free(now);

@@ -98,38 +98,53 @@ static void fill(latchkey *lk, const lk_token *token, uint64_t ticket, const lk_
 }
 
 static int lead(latchkey *lk, const lk_token *token, uint64_t ticket, int64_t deadline_ms, latchkey_entry *entry,
-                int64_t *until_us)
+                int64_t *until_us, uint64_t *incarnation)
 {
     lk_judged judged;
-    uint64_t incarnation = 0;
     int64_t asked_us = lk_now_us();
-    int status = read_l2(lk, token, deadline_ms, asked_us, &judged, &incarnation);
+    int status = read_l2(lk, token, deadline_ms, asked_us, &judged, incarnation);
     lk_histogram_add(&lk->counters.l2_read_us, (uint64_t)(lk_now_us() - asked_us));
     if (status) return status;
     *until_us = judged.until_us;
     if (judged.touch_due) lk_node_touch(lk_l2_owner(&lk->l2, token->partition), token->partition, token->text);
-    fill(lk, token, ticket, &judged, incarnation);
+    fill(lk, token, ticket, &judged, *incarnation);
     *entry = judged.record.entry;
     return LATCHKEY_OK;
 }
 
-static int from_l2(latchkey *lk, const lk_token *token, latchkey_entry *entry)
+/* What Redis says, and which server it is that says so. */
+static int ask_l2(latchkey *lk, const lk_token *token, int64_t deadline_ms, latchkey_entry *entry, int64_t *until_us,
+                  uint64_t *incarnation)
 {
     int status = LATCHKEY_UNAVAILABLE;
-    int64_t until_us = 0; /* the session may be admitted until then, on what Redis said */
     lk_flight *flight;
-    int64_t now_ms = lk_now_ms(), deadline_ms = now_ms + lk->config.deadline_ms;
+    int64_t now_ms = lk_now_ms();
     uint64_t ticket = lk_l1_ticket(lk->l1, token->text);
     if (lk_pending_has(lk->pending, token)) return LATCHKEY_NOT_FOUND;
     switch (lk_flight_board(lk->flights, token->text, ticket, now_ms - lk->config.staleness_ms, deadline_ms, &flight,
-                            &status, entry, &until_us)) {
+                            &status, entry, until_us, incarnation)) {
     case LK_FLIGHT_DONE: lk_count(&lk->counters, LK_JOINED, 1); break;
     case LK_FLIGHT_LATE: return LATCHKEY_UNAVAILABLE;
     case LK_FLIGHT_LEAD:
-        status = lead(lk, token, ticket, deadline_ms, entry, &until_us);
-        lk_flight_land(lk->flights, flight, status, entry, until_us);
+        status = lead(lk, token, ticket, deadline_ms, entry, until_us, incarnation);
+        lk_flight_land(lk->flights, flight, status, entry, *until_us, *incarnation);
     }
-    return status ? status : lk_session_late(lk, entry, until_us);
+    return status;
+}
+
+/* A yes counts only under the lease of the server that said it. Where another one has it, that is asked, once. */
+static int from_l2(latchkey *lk, const lk_token *token, latchkey_entry *entry)
+{
+    int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
+    int status = LATCHKEY_AGAIN;
+    for (int i = 0; i < 2 && status == LATCHKEY_AGAIN; i++) {
+        uint64_t incarnation = 0;
+        int64_t until_us = 0; /* the session may be admitted until then, on what Redis said */
+        status = ask_l2(lk, token, deadline_ms, entry, &until_us, &incarnation);
+        if (!status) status = lk_node_vouch(lk_l2_owner(&lk->l2, token->partition), incarnation, deadline_ms);
+        if (!status) status = lk_session_late(lk, entry, until_us);
+    }
+    return status == LATCHKEY_AGAIN ? LATCHKEY_UNAVAILABLE : status;
 }
 
 static int refuse(latchkey_entry *entry, int status)

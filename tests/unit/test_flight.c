@@ -48,7 +48,7 @@ static lk_flights *flights;
 
 typedef struct ride {
     char token[LATCHKEY_TOKEN_SIZE];
-    uint64_t ticket;
+    uint64_t ticket, incarnation;
     int64_t oldest_ms, deadline_ms;
     enum lk_flight_role role;
     lk_flight *flight;
@@ -68,7 +68,7 @@ static enum lk_flight_role board(ride *r)
 {
     char *exact = unit_copy(r->token, LATCHKEY_TOKEN_LENGTH);
     r->role = lk_flight_board(flights, exact, r->ticket, r->oldest_ms, r->deadline_ms, &r->flight, &r->status,
-                              &r->entry, &r->until_us);
+                              &r->entry, &r->until_us, &r->incarnation);
     free(exact);
     return r->role;
 }
@@ -76,7 +76,7 @@ static enum lk_flight_role board(ride *r)
 static void land(ride *r, int status, uint64_t number)
 {
     latchkey_entry e = {.user_id = number, .flags = 7};
-    lk_flight_land(flights, r->flight, status, &e, (int64_t)number * 10);
+    lk_flight_land(flights, r->flight, status, &e, (int64_t)number * 10, number + 1);
 }
 
 static void *board_in_thread(void *shared)

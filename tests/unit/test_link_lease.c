@@ -162,6 +162,24 @@ static void test_beats_have_a_limit(void **state)
     }
 }
 
+/* Asked for by many, it is one; while one is out, that is it. */
+static void test_a_beat_that_is_asked_for_comes_at_once_and_once(void **state)
+{
+    (void)state;
+    redis_model *m = model_opened_up("h?partitions=2&staleness_ms=60000");
+    model_tick(m, 100);
+    for (int i = 0; i < 5; i++) lk_link_beat_now(&m->link, model_ms(m));
+    assert_int_equal(model_beat_due(m), 0);
+    model_tick(m, 0);
+    for (int i = 0; i < 5; i++) lk_link_beat_now(&m->link, model_ms(m));
+    model_run(m);
+    assert_int_equal(m->leases, 2);
+    assert_true(m->lease_sent_ms == model_ms(m));
+    lk_link_beat_now(&m->link, model_ms(m));
+    assert_in_range(model_beat_due(m), 1, 20); /* not as fast as they come */
+    model_close(m);
+}
+
 static void test_a_forgotten_subscription_is_renewed(void **state)
 {
     (void)state;
@@ -299,6 +317,7 @@ int main(void)
         cmocka_unit_test(test_a_nonce_that_comes_first_waits_for_the_answers),
         cmocka_unit_test(test_other_nonces_are_no_answer),
         cmocka_unit_test(test_beats_have_a_limit),
+        cmocka_unit_test(test_a_beat_that_is_asked_for_comes_at_once_and_once),
         cmocka_unit_test(test_a_forgotten_subscription_is_renewed),
         cmocka_unit_test(test_a_demoted_primary_gives_no_lease),
         cmocka_unit_test(test_another_replication_id_gives_no_lease),
