@@ -57,11 +57,32 @@ static void test_C_lapsed_lease_costs_a_beat(void **state)
     handle_close(maker);
 }
 
+/* L1 was emptied between two beats, which are 15 s apart here: the answer does not wait for the next, one is asked for. */
+static void test_C_answer_without_a_lease_asks_for_a_beat(void **state)
+{
+    (void)state;
+    const char *options = "partitions=1&staleness_ms=60000&deadline_ms=3000";
+    latchkey *lk = handle_open(server, options);
+    char ended[4][LATCHKEY_TOKEN_SIZE], token[LATCHKEY_TOKEN_SIZE];
+    for (int i = 0; i < 4; i++) make_session(lk, 1, ended[i]);
+    make_session(lk, 2, token);
+    for (int i = 0; i < 3; i++) assert_status(lk, LATCHKEY_OK, end_session(lk, ended[i]));
+    wait_for(stats_of(lk).revocations_heard == 3);
+    uint64_t empties = stats_of(lk).empties, beats = stats_of(lk).beats;
+    redis_do(server, "DEL lk:{0}:q");
+    assert_status(lk, LATCHKEY_OK, end_session(lk, ended[3]));
+    wait_for(stats_of(lk).empties > empties);
+    assert_status(lk, LATCHKEY_OK, validate(lk, token));
+    assert_true(stats_of(lk).beats > beats);
+    handle_close(lk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_C_answers_of_redis_are_not_given_without_a_lease),
         TEST(test_C_lapsed_lease_costs_a_beat),
+        TEST(test_C_answer_without_a_lease_asks_for_a_beat),
     };
     return cmocka_run_group_tests(tests, server_start, server_end);
 }
