@@ -196,6 +196,9 @@ LATCHKEY_API void latchkey_set_log(latchkey_log function, void *context);
  *          check_key_file          a key, 32 hexadecimal digits, on each line; the first makes tokens, all are
  *                                  accepted. Every instance needs the same file.
  *          password_file           the password, instead of in the URL; a final newline is not part of it
+ *          durability    0         0 to 100: replicas that must hold a write before it is OK: revoke is PENDING until they do,
+ *                                  create hands out no token, touch and set_fields are UNAVAILABLE; and without
+ *                                  that many L1 has no lease. WAIT in Redis; the ACL needs +wait
  *          lazy          0         1: open succeeds while Redis is away; calls answer UNAVAILABLE until it is there
  *
  * Returns  OK; BAD_ARGUMENT; CONFIG (unknown option, value out of range, file that cannot be read, server too old,

@@ -34,7 +34,7 @@ static int check(const latchkey *lk, const latchkey_draft *d, lk_record *record)
     return latchkey_key_hash(d->fields, d->field_count, e->pq_key_hash);
 }
 
-/* One attempt with a new token: OK, or what the script says, or EXISTS as AGAIN. */
+/* One attempt with a new token: OK, or what the script says, or EXISTS as AGAIN; PENDING: made, but not durable. */
 static int attempt(latchkey *lk, const latchkey_draft *d, lk_record *record, lk_token *token, int64_t deadline_ms)
 {
     uint8_t v[LK_RECORD_SIZE];
@@ -64,14 +64,24 @@ static int attempt(latchkey *lk, const latchkey_draft *d, lk_record *record, lk_
     lk_reply *reply;
     int status =
         lk_l2_script(&lk->l2, LK_SCRIPT_CREATE, token->partition, token->text, words, count, deadline_ms, &reply, NULL);
-    if (status) return status;
+    bool durable = !status;
+    if (status && status != LATCHKEY_PENDING) return status;
     status = lk_reply_is(reply, "OK")        ? LATCHKEY_OK
              : lk_reply_is(reply, "EXISTS")  ? LATCHKEY_AGAIN
              : lk_reply_is(reply, "REFUSED") ? LATCHKEY_REFUSED
              : lk_reply_is(reply, "LIMIT")   ? LATCHKEY_LIMIT
                                              : LATCHKEY_UNAVAILABLE;
     lk_reply_free(reply);
-    return status;
+    return status || durable ? status : LATCHKEY_PENDING;
+}
+
+/* A session that nobody can use: its token is not handed out, since a failover may lose it. The link ends it. */
+static void end_orphan(latchkey *lk, const lk_token *token)
+{
+    lk_pending_item item = {.partition = token->partition, .retry = true};
+    memcpy(item.selector, token->text, sizeof item.selector);
+    lk_token_verifier_hash(token, item.verifier_hash);
+    if (lk_pending_add(lk->pending, &item)) lk_node_wake(lk_l2_owner(&lk->l2, item.partition));
 }
 
 int latchkey_create(latchkey *lk, const latchkey_draft *draft, char token[LATCHKEY_TOKEN_SIZE])
@@ -87,6 +97,10 @@ int latchkey_create(latchkey *lk, const latchkey_draft *draft, char token[LATCHK
     for (int i = 0; i < ATTEMPTS; i++) {
         status = attempt(lk, draft, &record, &made, deadline_ms);
         if (status != LATCHKEY_AGAIN) break;
+    }
+    if (status == LATCHKEY_PENDING) {
+        end_orphan(lk, &made);
+        status = LATCHKEY_UNAVAILABLE;
     }
     if (status == LATCHKEY_AGAIN) status = LATCHKEY_UNAVAILABLE; /* four times 64 random bits that were taken */
     if (!status) {

@@ -1,6 +1,7 @@
 /* See l2.h. */
 #include "l2.h"
 
+#include "clock.h"
 #include "keys.h"
 
 #include <stdlib.h>
@@ -63,6 +64,42 @@ int lk_l2_pipeline(const lk_l2 *l2, lk_node *node, const lk_call *calls, size_t 
 
 enum { SCRIPT_WORDS_MAX = 2 * 256 + 32 };
 
+static int not_durable(const lk_l2 *l2, lk_node *node, const lk_reply *held)
+{
+    char text[160];
+    long long most = (long long)l2->config->durability;
+    if (held->type == LK_REPLY_INTEGER && held->integer >= most) return LATCHKEY_OK;
+    if (held->type == LK_REPLY_ERROR) lk_error_status(held, text, sizeof text);
+    else
+        snprintf(text, sizeof text, "written, but held by %lld of the %lld replicas that durability asks for",
+                 held->type == LK_REPLY_INTEGER ? (long long)held->integer : 0, most);
+    unavailable(l2, node, LATCHKEY_UNAVAILABLE, text);
+    return LATCHKEY_PENDING;
+}
+
+/* The script and, on the same line, so that it is asked of what this script wrote, WAIT for the replicas. */
+static int run_script(const lk_l2 *l2, lk_node *node, const lk_call *script, int64_t deadline_ms, lk_reply **reply,
+                      uint64_t *incarnation)
+{
+    char replicas[24], wait_ms[24];
+    int64_t left_ms = deadline_ms - lk_now_ms();
+    snprintf(replicas, sizeof replicas, "%lld", (long long)l2->config->durability);
+    /* Redis looks at WAIT's time every 100 ms, and the answer has to be here in time. 0 would be for ever. */
+    left_ms = left_ms > 240 ? left_ms - 120 : left_ms / 2;
+    snprintf(wait_ms, sizeof wait_ms, "%lld", (long long)(left_ms > 1 ? left_ms : 1));
+    const lk_span wait[3] = {lk_word("WAIT"), lk_word(replicas), lk_word(wait_ms)};
+    const lk_call calls[2] = {*script, {wait, 3}};
+    lk_reply *replies[2];
+    size_t count = l2->config->durability ? 2 : 1;
+    int status = lk_l2_pipeline(l2, node, calls, count, deadline_ms, false, replies, incarnation);
+    if (status) return status;
+    *reply = replies[0];
+    if (count == 1) return LATCHKEY_OK;
+    if (replies[0]->type != LK_REPLY_ERROR) status = not_durable(l2, node, replies[1]);
+    lk_reply_free(replies[1]);
+    return status;
+}
+
 int lk_l2_script(const lk_l2 *l2, enum lk_script_id id, unsigned partition, const char *selector, const lk_span *words,
                  size_t count, int64_t deadline_ms, lk_reply **reply, uint64_t *incarnation)
 {
@@ -82,12 +119,12 @@ int lk_l2_script(const lk_l2 *l2, enum lk_script_id id, unsigned partition, cons
     memcpy(all + 6, words, count * sizeof *words);
     lk_call call = {all, 6 + count};
     lk_count(l2->counters, LK_L2_WRITES, 1);
-    int status = lk_l2_pipeline(l2, node, &call, 1, deadline_ms, false, reply, incarnation);
+    int status = run_script(l2, node, &call, deadline_ms, reply, incarnation);
     if (!status && (*reply)->type == LK_REPLY_ERROR && strncmp((*reply)->text, "NOSCRIPT", 8) == 0) {
         lk_reply_free(*reply);
         all[0] = lk_word("EVAL"); /* the server has it from then on */
         all[1] = (lk_span){script->text, script->size};
-        status = lk_l2_pipeline(l2, node, &call, 1, deadline_ms, false, reply, incarnation);
+        status = run_script(l2, node, &call, deadline_ms, reply, incarnation);
     }
     if (status || (*reply)->type != LK_REPLY_ERROR) return status;
     status = lk_l2_refused(l2, node, *reply);

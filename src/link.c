@@ -18,6 +18,7 @@ enum tag {
     TAG_TIME,
     TAG_REPLICATION,
     TAG_PUBLISHED,
+    TAG_HELD,
     TAG_REASSERTED,
     TAG_JOB,           /* + the job's place */
     TAG_LOG = 0x10000, /* + the partition */
@@ -35,6 +36,8 @@ enum {
 };
 
 static uint64_t random_next(lk_link *link) { return link->random = lk_hash(&link->random, sizeof link->random, 1); }
+
+static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
 static void enter(lk_link *link, enum lk_link_state state, int64_t now_ms)
 {
@@ -135,6 +138,7 @@ static bool ask_settings(lk_link *link)
 static void take_settings(lk_link *link, const lk_reply *reply)
 {
     lk_settings settings = {.info = reply->type == LK_REPLY_STRING ? reply->text : "",
+                            .durability = link->config->durability,
                             .staleness_ms = link->config->staleness_ms};
     lk_settings_say(&settings, &link->settings_said);
     link->settings_of = link->hello[0].incarnation;
@@ -316,6 +320,20 @@ static bool send_numbers(lk_link *link)
     return sent;
 }
 
+/* Behind all that this server wrote before: how many replicas hold it? An isolated primary has none, and no lease. */
+static bool send_wait(lk_link *link)
+{
+    char replicas[24], wait_ms[24];
+    if (!link->config->durability) return true;
+    snprintf(replicas, sizeof replicas, "%lld", (long long)link->config->durability);
+    /* Short, since nothing else is answered on this connection meanwhile. */
+    int64_t least_ms = link->config->staleness_ms / 8 < 250 ? link->config->staleness_ms / 8 : 250;
+    snprintf(wait_ms, sizeof wait_ms, "%lld", (long long)most(least_ms, 20));
+    const lk_span wait[3] = {lk_word("WAIT"), lk_word(replicas), lk_word(wait_ms)};
+    link->beat.answers++;
+    return lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_HELD, wait, 3);
+}
+
 static void send_beat(lk_link *link, int64_t now_ms, int64_t now_us)
 {
     lk_conn *conn = &link->conn[LK_LINK_COMMANDS];
@@ -328,7 +346,8 @@ static void send_beat(lk_link *link, int64_t now_ms, int64_t now_us)
     lk_span publish[3] = {lk_word("PUBLISH"), lk_word(link->heartbeat), lk_word(nonce)};
     /* The order matters: the numbers are read before the nonce is published. */
     if (!send_numbers(link) || !lk_conn_send(conn, TAG_TIME, time, 1) ||
-        !lk_conn_send(conn, TAG_REPLICATION, replication, 2) || !lk_conn_send(conn, TAG_PUBLISHED, publish, 3))
+        !lk_conn_send(conn, TAG_REPLICATION, replication, 2) || !lk_conn_send(conn, TAG_PUBLISHED, publish, 3) ||
+        !send_wait(link))
         no_memory(link, now_ms);
 }
 
@@ -463,6 +482,25 @@ static void take_published(lk_link *link, const lk_reply *reply, int64_t now_ms)
     if (reply->type == LK_REPLY_INTEGER && reply->integer > 0) return;
     int status = reply->type == LK_REPLY_ERROR ? lk_error_status(reply, text, sizeof text) : LATCHKEY_UNAVAILABLE;
     lk_link_lost(link, now_ms, status, text);
+}
+
+/* Too few replicas: this beat proves nothing, and the next one tries again. */
+static void take_held(lk_link *link, const lk_reply *reply, int64_t now_ms)
+{
+    char text[160];
+    if (reply->type == LK_REPLY_INTEGER && reply->integer >= link->config->durability) {
+        answered(link, now_ms);
+        return;
+    }
+    if (reply->type == LK_REPLY_ERROR) {
+        int status = lk_error_status(reply, text, sizeof text);
+        lk_link_lost(link, now_ms, status, text);
+        return;
+    }
+    link->beat.out = false;
+    snprintf(text, sizeof text, "durability=%lld, but %lld replicas hold what was written: no lease",
+             (long long)link->config->durability, reply->type == LK_REPLY_INTEGER ? (long long)reply->integer : 0);
+    link->host.trouble(link->host.context, LATCHKEY_UNAVAILABLE, text);
 }
 
 /* -------------------------------------------------------------------------------------------------- jobs -- */
@@ -691,6 +729,7 @@ static void take(lk_link *link, int which, const lk_reply *reply, int64_t now_ms
     else if (tag >= TAG_LOG) take_log(link, tag - TAG_LOG, reply, now_ms);
     else if (tag >= TAG_JOB) take_job(link, tag - TAG_JOB, reply, now_ms);
     else if (tag == TAG_PUBLISHED) take_published(link, reply, now_ms);
+    else if (tag == TAG_HELD) take_held(link, reply, now_ms);
 }
 
 void lk_link_fed(lk_link *link, int which, int64_t now_us)
@@ -711,7 +750,6 @@ void lk_link_fed(lk_link *link, int which, int64_t now_us)
     lk_link_lost(link, now_ms, foreign ? LATCHKEY_CONFIG : LATCHKEY_UNAVAILABLE, text);
 }
 
-static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 static int64_t handshake_end(const lk_link *link)
 {
     return link->since_ms + most(link->config->deadline_ms, HANDSHAKE_LEAST_MS);

@@ -77,6 +77,7 @@ static void on_lease(void *context, int64_t sent_ms, uint64_t incarnation, int64
     atomic_store_explicit(&node->lease->incarnation, incarnation, memory_order_relaxed);
     /* Release, with validate's acquire: who sees this lease sees every purge that was applied before it. */
     atomic_store_explicit(&node->lease->until_ms, sent_ms + node->config->staleness_ms, memory_order_release);
+    if (node->config->durability) lk_pending_settle(node->pending, sent_ms);
     pthread_mutex_lock(&node->lock);
     node->leased = true;
     pthread_cond_broadcast(&node->changed);
@@ -130,7 +131,10 @@ static bool on_next_job(void *context, int64_t now_ms, lk_job *job)
 static void on_job_done(void *context, const lk_job *job, int status)
 {
     lk_node *node = context;
-    if (job->kind == LK_JOB_REVOKE && status == LATCHKEY_OK) lk_pending_remove(node->pending, &job->of);
+    if (job->kind == LK_JOB_REVOKE && status == LATCHKEY_OK) {
+        if (node->config->durability) lk_pending_ran(node->pending, &job->of, lk_now_ms());
+        else lk_pending_remove(node->pending, &job->of);
+    }
     /* A touch that failed is asked for again by the next use that finds it due. */
     if (job->kind == LK_JOB_TOUCH && status) lk_count(node->counters, LK_TOUCHES_DROPPED, 1);
 }
@@ -141,6 +145,7 @@ static void close_sockets(lk_node *node)
 {
     /* What the callers hold is connected to the same server: it may not be what it was. New lines ask it. */
     if (node->fd[LK_LINK_COMMANDS] >= 0) lk_pool_renew(node->pool);
+    if (node->pending) lk_pending_unsettle(node->pending);
     for (int i = 0; i < LK_LINK_CONNECTIONS; i++) {
         lk_net_close(node->fd[i]);
         node->fd[i] = -1;

@@ -62,15 +62,19 @@ bool lk_pending_add(lk_pending *p, const lk_pending_item *item)
     return room;
 }
 
+static void remove_locked(lk_pending *p, size_t i)
+{
+    size_t last = p->count - 1;
+    set_retry_locked(p, &p->item[i], false);
+    p->item[i] = p->item[last];
+    atomic_store_explicit(&p->count, last, memory_order_release);
+}
+
 static void remove_item(lk_pending *p, const lk_pending_item *item, bool retried_too)
 {
     pthread_mutex_lock(&p->lock);
-    size_t i = find_locked(p, item->selector, item->verifier_hash), count = p->count;
-    if (i < count && (retried_too || !p->item[i].retry)) {
-        set_retry_locked(p, &p->item[i], false);
-        p->item[i] = p->item[count - 1];
-        atomic_store_explicit(&p->count, count - 1, memory_order_release);
-    }
+    size_t i = find_locked(p, item->selector, item->verifier_hash);
+    if (i < p->count && (retried_too || !p->item[i].retry)) remove_locked(p, i);
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -103,10 +107,35 @@ bool lk_pending_names(lk_pending *p, const char *selector)
     return named;
 }
 
+void lk_pending_ran(lk_pending *p, const lk_pending_item *item, int64_t now_ms)
+{
+    pthread_mutex_lock(&p->lock);
+    size_t i = find_locked(p, item->selector, item->verifier_hash);
+    if (i < p->count) p->item[i].ran_ms = now_ms;
+    pthread_mutex_unlock(&p->lock);
+}
+
+void lk_pending_settle(lk_pending *p, int64_t before_ms)
+{
+    if (!any(p)) return;
+    pthread_mutex_lock(&p->lock);
+    for (size_t i = p->count; i-- > 0;)
+        if (p->item[i].ran_ms && p->item[i].ran_ms < before_ms) remove_locked(p, i);
+    pthread_mutex_unlock(&p->lock);
+}
+
+void lk_pending_unsettle(lk_pending *p)
+{
+    if (!any(p)) return;
+    pthread_mutex_lock(&p->lock);
+    for (size_t i = 0; i < p->count; i++) p->item[i].ran_ms = 0;
+    pthread_mutex_unlock(&p->lock);
+}
+
 bool lk_pending_next(lk_pending *p, size_t *cursor, lk_pending_item *item)
 {
     pthread_mutex_lock(&p->lock);
-    while (*cursor < p->count && !p->item[*cursor].retry) ++*cursor;
+    while (*cursor < p->count && (!p->item[*cursor].retry || p->item[*cursor].ran_ms)) ++*cursor;
     bool found = *cursor < p->count;
     if (found) *item = p->item[(*cursor)++];
     pthread_mutex_unlock(&p->lock);

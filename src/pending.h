@@ -11,8 +11,9 @@ typedef struct lk_pending_item {
     unsigned partition;
     char selector[LATCHKEY_SELECTOR_LENGTH];
     uint8_t verifier_hash[LK_HASH_SIZE];
-    bool held;  /* L1 held it: see revoke.lua */
-    bool retry; /* its revoke gave up: the link goes on. Else the call is still under way, and denies meanwhile */
+    bool held;      /* L1 held it: see revoke.lua */
+    bool retry;     /* its revoke gave up: the link goes on. Else the call is still under way, and denies meanwhile */
+    int64_t ran_ms; /* the link's script ran by then, and its replicas are waited for; 0: it has yet to run */
 } lk_pending_item;
 
 typedef struct lk_pending lk_pending;
@@ -29,6 +30,12 @@ bool lk_pending_has(lk_pending *pending, const lk_token *token);
 bool lk_pending_names(lk_pending *pending, const char *selector);
 
 size_t lk_pending_retries(lk_pending *pending); /* how many are to be retried */
+
+/* With `durability`. The script ran, on the link's connection. Every replica asked for holds what was written before
+ * before_ms: what ran by then is done with. The connection is gone: nothing is known to have run. */
+void lk_pending_ran(lk_pending *pending, const lk_pending_item *item, int64_t now_ms);
+void lk_pending_settle(lk_pending *pending, int64_t before_ms);
+void lk_pending_unsettle(lk_pending *pending);
 
 /* The next item to be retried at or behind *cursor, which moves past it; false: none is left. */
 bool lk_pending_next(lk_pending *pending, size_t *cursor, lk_pending_item *item);

@@ -7,13 +7,14 @@
 
 #include <string.h>
 
-static int run_script(latchkey *lk, const lk_pending_item *item, uint64_t *incarnation)
+static int run_script(latchkey *lk, const lk_pending_item *item, uint64_t *incarnation, bool *durable)
 {
     lk_span words[2] = {{item->verifier_hash, LK_HASH_SIZE}, {item->held ? "1" : "0", 1}};
     lk_reply *reply;
     int status = lk_l2_script(&lk->l2, LK_SCRIPT_REVOKE, item->partition, item->selector, words, 2,
                               lk_now_ms() + lk->config.deadline_ms, &reply, incarnation);
-    if (status) return status;
+    *durable = !status;
+    if (status && status != LATCHKEY_PENDING) return status;
     status = reply->type != LK_REPLY_INTEGER ? LATCHKEY_UNAVAILABLE : reply->integer ? LATCHKEY_OK : LATCHKEY_NOT_FOUND;
     lk_reply_free(reply);
     return status;
@@ -33,10 +34,12 @@ int latchkey_revoke(latchkey *lk, const char *token, size_t token_len)
     lk_l1_purge(lk->l1, item.selector);
     uint64_t incarnation = 0;
     lk_node *node = lk_l2_owner(&lk->l2, item.partition);
-    status = run_script(lk, &item, &incarnation);
+    bool durable = false;
+    status = run_script(lk, &item, &incarnation, &durable);
     /* Confirmed by a server that is not the one any more. */
     if (!status && !lk_node_remember(node, item.partition, item.selector, incarnation)) status = LATCHKEY_UNAVAILABLE;
-    if (!denied) lk_l1_purge(lk->l1, item.selector); /* the list is full: whoever read in between */
+    if (!status && !durable) status = LATCHKEY_UNAVAILABLE; /* ended there, but not yet for good: the link sees to it */
+    if (!denied) lk_l1_purge(lk->l1, item.selector);        /* the list is full: whoever read in between */
     if (status >= 0) lk_pending_remove(lk->pending, &item);
     if (status == LATCHKEY_CORRUPT) lk_pending_withdraw(lk->pending, &item);
     if (status >= 0 || status == LATCHKEY_CORRUPT) return status;

@@ -66,7 +66,8 @@ static int run_script(latchkey *lk, const lk_token *token, const latchkey_field 
     lk_reply *reply;
     int status = lk_l2_script(&lk->l2, LK_SCRIPT_SET_FIELDS, token->partition, token->text, words, used, deadline_ms,
                               &reply, NULL);
-    if (status) return status;
+    bool durable = !status;
+    if (status && status != LATCHKEY_PENDING) return status;
     status = reply->type == LK_REPLY_INTEGER && reply->integer > 0    ? LATCHKEY_OK
              : reply->type == LK_REPLY_INTEGER && reply->integer == 0 ? LATCHKEY_NOT_FOUND
              : reply->type == LK_REPLY_INTEGER                        ? LATCHKEY_EXPIRED
@@ -74,7 +75,7 @@ static int run_script(latchkey *lk, const lk_token *token, const latchkey_field 
              : lk_reply_is(reply, "MANY")                             ? LATCHKEY_BAD_ARGUMENT
                                                                       : LATCHKEY_UNAVAILABLE;
     lk_reply_free(reply);
-    return status;
+    return status || durable ? status : LATCHKEY_UNAVAILABLE;
 }
 
 static int change_keys(latchkey *lk, const lk_token *token, const latchkey_field *fields, size_t count,

@@ -14,11 +14,12 @@ int latchkey_touch(latchkey *lk, const char *token, size_t token_len)
         status = lk_l2_script(&lk->l2, LK_SCRIPT_TOUCH, parsed.partition, parsed.text, &(lk_span){hash, sizeof hash}, 1,
                               lk_now_ms() + lk->config.deadline_ms, &reply, NULL);
     lk_wipe(&parsed, sizeof parsed);
-    if (status) return status;
+    if (!reply) return status;
+    bool durable = !status;
     status = reply->type != LK_REPLY_INTEGER ? LATCHKEY_UNAVAILABLE
              : reply->integer > 0            ? LATCHKEY_OK
              : reply->integer < 0            ? LATCHKEY_EXPIRED
                                              : LATCHKEY_NOT_FOUND;
     lk_reply_free(reply);
-    return status;
+    return status || durable ? status : LATCHKEY_UNAVAILABLE;
 }

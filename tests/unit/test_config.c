@@ -238,7 +238,7 @@ static void test_other_options(void **state)
         {"=1", "unknown option"},
         {"&lazy=1", "no value"},
         {"lazy=1&&", "no value"},
-        {"durability=1", "durability"},
+        {"durability=101", "durability"},
         {"grace_ms=1", "grace_ms"},
         {"seal_key_file=/x", "seal_key_file"},
         {"ca_file=/x", "ca_file"},
