@@ -100,7 +100,7 @@ static int run_script(const lk_l2 *l2, lk_node *node, const lk_call *script, int
     return status;
 }
 
-int lk_l2_script(const lk_l2 *l2, enum lk_script_id id, unsigned partition, const char *selector, const lk_span *words,
+int lk_l2_script(lk_l2 *l2, enum lk_script_id id, unsigned partition, const char *selector, const lk_span *words,
                  size_t count, int64_t deadline_ms, lk_reply **reply, uint64_t *incarnation)
 {
     const lk_script *script = &lk_scripts[id];
@@ -119,14 +119,25 @@ int lk_l2_script(const lk_l2 *l2, enum lk_script_id id, unsigned partition, cons
     memcpy(all + 6, words, count * sizeof *words);
     lk_call call = {all, 6 + count};
     lk_count(l2->counters, LK_L2_WRITES, 1);
-    int status = run_script(l2, node, &call, deadline_ms, reply, incarnation);
-    if (!status && (*reply)->type == LK_REPLY_ERROR && strncmp((*reply)->text, "NOSCRIPT", 8) == 0) {
-        lk_reply_free(*reply);
-        all[0] = lk_word("EVAL"); /* the server has it from then on */
-        all[1] = (lk_span){script->text, script->size};
-        status = run_script(l2, node, &call, deadline_ms, reply, incarnation);
+    uint64_t server = 0, lease = atomic_load_explicit(&lk_node_lease(node)->incarnation, memory_order_relaxed);
+    /* Not known there, it would not run, but the WAIT behind it would take its time. */
+    bool whole = l2->config->durability && atomic_load_explicit(&l2->ran_on[id], memory_order_relaxed) != lease;
+    const lk_span text = {script->text, script->size};
+    if (whole) {
+        all[0] = lk_word("EVAL");
+        all[1] = text;
     }
-    if (status || (*reply)->type != LK_REPLY_ERROR) return status;
+    int status = run_script(l2, node, &call, deadline_ms, reply, &server);
+    if (!status && !whole && (*reply)->type == LK_REPLY_ERROR && strncmp((*reply)->text, "NOSCRIPT", 8) == 0) {
+        lk_reply_free(*reply);
+        all[0] = lk_word("EVAL");
+        all[1] = text; /* the server has it from then on */
+        status = run_script(l2, node, &call, deadline_ms, reply, &server);
+    }
+    if (status != LATCHKEY_OK && status != LATCHKEY_PENDING) return status;
+    atomic_store_explicit(&l2->ran_on[id], server, memory_order_relaxed);
+    if (incarnation) *incarnation = server;
+    if ((*reply)->type != LK_REPLY_ERROR) return status;
     status = lk_l2_refused(l2, node, *reply);
     lk_reply_free(*reply);
     return status;

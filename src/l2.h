@@ -10,6 +10,8 @@ typedef struct lk_l2 {
     const lk_config *config;
     lk_counters *counters;
     lk_node *node;
+    /* Where a script ran last. Relaxed: without it the whole script is sent once more. */
+    _Atomic uint64_t ran_on[LK_SCRIPT_COUNT];
 } lk_l2;
 
 /* The one place that knows which server a partition's keys live on. */
@@ -33,8 +35,8 @@ int lk_l2_pipeline(const lk_l2 *l2, lk_node *node, const lk_call *calls, size_t 
 /* Runs a script on a session: KEYS[1] is its key, ARGV its base, its selector, then `words`. *incarnation (may be NULL)
  * names the server that ran it. OK, and the reply; PENDING, and the reply: what it wrote, if it wrote, is not held by
  * `durability` replicas yet; else no reply. */
-int lk_l2_script(const lk_l2 *l2, enum lk_script_id script, unsigned partition, const char *selector,
-                 const lk_span *words, size_t count, int64_t deadline_ms, lk_reply **reply, uint64_t *incarnation);
+int lk_l2_script(lk_l2 *l2, enum lk_script_id script, unsigned partition, const char *selector, const lk_span *words,
+                 size_t count, int64_t deadline_ms, lk_reply **reply, uint64_t *incarnation);
 
 /* What an error reply at run time means: UNAVAILABLE or CORRUPT; remembered as the newest trouble. */
 int lk_l2_refused(const lk_l2 *l2, lk_node *node, const lk_reply *reply);
