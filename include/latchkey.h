@@ -94,6 +94,7 @@ LATCHKEY_API const char *latchkey_status_text(int status);
 
 /* High half of latchkey_entry.flags: set by the library. The low half is yours. */
 #define LATCHKEY_FLAGS_YOURS 0x0000ffffu
+#define LATCHKEY_FLAG_STALE 0x80000000u /* answered from L1 without a lease: Redis is lost, and grace_ms allows it */
 
 /* The constants as functions, for bindings that cannot read a header. */
 LATCHKEY_API const char *latchkey_version(void); /* "0.1.0" */
@@ -196,6 +197,9 @@ LATCHKEY_API void latchkey_set_log(latchkey_log function, void *context);
  *          check_key_file          a key, 32 hexadecimal digits, on each line; the first makes tokens, all are
  *                                  accepted. Every instance needs the same file.
  *          password_file           the password, instead of in the URL; a final newline is not part of it
+ *          grace_ms      0         0 to 3,600,000: how much longer L1 may answer with Redis lost, until an entry's time
+ *                                  in L1 is up (l1_ttl_ms); such answers carry LATCHKEY_FLAG_STALE. The bound of
+ *                                  guarantee C is then staleness_ms + grace_ms
  *          durability    0         0 to 100: replicas that must hold a write before it is OK: revoke is PENDING until they do,
  *                                  create hands out no token, touch and set_fields are UNAVAILABLE; and without
  *                                  that many L1 has no lease. WAIT in Redis; the ACL needs +wait
@@ -346,6 +350,7 @@ typedef struct latchkey_stats {
     double l2_read_p99_ms;
     char last_error[160]; /* the newest trouble with Redis in words, "" if none; never a secret */
     uint64_t replayed;    /* revocations whose message did not come, read in the log and applied to L1 */
+    uint64_t stale;       /* answers with LATCHKEY_FLAG_STALE, under grace_ms */
 } latchkey_stats;
 
 /* Copies the first stats_size bytes of the statistics. Pass sizeof(latchkey_stats). Returns OK, BAD_ARGUMENT or FORKED.

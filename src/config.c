@@ -150,6 +150,7 @@ static const option options[] = {
     NUMBER(connections, 8, 1, 64),
     NUMBER(partitions, 64, 1, 4096),
     NUMBER(max_sessions, 0, 0, 1000000),
+    NUMBER(grace_ms, 0, 0, 3600000),
     NUMBER(durability, 0, 0, 100),
     NUMBER(lazy, 0, 0, 1),
     {"limit", take_limit, 0, 0, 0, 0},
@@ -160,7 +161,7 @@ static const option options[] = {
 enum { OPTION_COUNT = sizeof options / sizeof *options };
 
 /* Named in the design, not in this version: saying so beats "unknown". */
-static const char *const later[] = {"grace_ms", "seal_key_file", "ca_file", "cert_file", "key_file", "server_name"};
+static const char *const later[] = {"seal_key_file", "ca_file", "cert_file", "key_file", "server_name"};
 
 static int64_t *number_at(lk_config *config, const option *o) { return (int64_t *)(void *)((char *)config + o->at); }
 

@@ -25,6 +25,7 @@ enum lk_counter {
     LK_TOUCHES_DROPPED,
     LK_BEATS,
     LK_LAPSES,
+    LK_STALE,
     LK_CORRUPT_RECORDS,
     LK_REPLAYED,
     LK_COUNTER_COUNT

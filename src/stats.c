@@ -22,6 +22,7 @@ void lk_stats_gather(latchkey *lk, latchkey_stats *s)
     s->purges = lk_counted(c, LK_PURGES);
     s->empties = lk_counted(c, LK_EMPTIES);
     s->missed = lk_counted(c, LK_MISSED);
+    s->stale = lk_counted(c, LK_STALE);
     s->replayed = lk_counted(c, LK_REPLAYED);
     s->reconnects = lk_counted(c, LK_RECONNECTS);
     s->touches = lk_counted(c, LK_TOUCHES);

@@ -153,6 +153,27 @@ static int refuse(latchkey_entry *entry, int status)
     return status;
 }
 
+/* With Redis lost L1 may answer for grace_ms more, and says so. The order is from_l1's: lease, slot, clock. What was
+ * revoked on this handle is purged, or, where that was not possible, denied. */
+static bool stale(latchkey *lk, const lk_token *token, latchkey_entry *entry)
+{
+    lk_l1_found found;
+    int64_t lease_until = read_lease(lk);
+    if (!lk->config.grace_ms || !lease_until || !lk_l1_get(lk->l1, token->text, &found, entry)) return false;
+    int64_t now = lk_coarse_ms();
+    if (now >= found.deadline_ms || now >= lease_until + lk->config.grace_ms || lk_pending_has(lk->pending, token))
+        return false;
+    entry->flags |= LATCHKEY_FLAG_STALE;
+    lk_count(&lk->counters, LK_STALE, 1);
+    return true;
+}
+
+/* Known to be lost: nothing is gained by waiting for it. */
+static bool lost(const latchkey *lk, const lk_token *token)
+{
+    return lk->config.grace_ms && !lk_node_connected(lk_l2_owner(&lk->l2, token->partition));
+}
+
 int latchkey_validate(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry)
 {
     if (!entry) return LATCHKEY_BAD_ARGUMENT;
@@ -165,8 +186,13 @@ int latchkey_validate(latchkey *lk, const char *token, size_t token_len, latchke
     status = lk_begin(lk, token, token_len, &parsed);
     if (status == LATCHKEY_MALFORMED) lk_count(&lk->counters, LK_MALFORMED, 1);
     if (status) return status;
+    if (lost(lk, &parsed) && stale(lk, &parsed, entry)) {
+        lk_wipe(&parsed, sizeof parsed);
+        return LATCHKEY_OK;
+    }
     lk_count(&lk->counters, LK_L1_MISSES, 1);
     status = from_l2(lk, &parsed, entry);
+    if (status == LATCHKEY_UNAVAILABLE && stale(lk, &parsed, entry)) status = LATCHKEY_OK;
     lk_wipe(&parsed, sizeof parsed);
     return status ? refuse(entry, status) : LATCHKEY_OK;
 }
@@ -178,8 +204,10 @@ static int without_l2(latchkey *lk, const char *token, size_t token_len, latchke
     lk_token parsed;
     status = lk_begin(lk, token, token_len, &parsed);
     if (status == LATCHKEY_MALFORMED) lk_count(&lk->counters, LK_MALFORMED, 1);
-    if (!status) lk_wipe(&parsed, sizeof parsed);
-    return refuse(entry, status ? status : LATCHKEY_AGAIN);
+    if (status) return refuse(entry, status);
+    bool answered = lost(lk, &parsed) && stale(lk, &parsed, entry);
+    lk_wipe(&parsed, sizeof parsed);
+    return answered ? LATCHKEY_OK : refuse(entry, LATCHKEY_AGAIN);
 }
 
 int latchkey_try_validate(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry)

@@ -107,7 +107,7 @@ static const wrong wrongs[] = {
     {"redis+cluster://127.0.0.1:7000", "not support"},
     {"redis://127.0.0.1?durability=101", "durability"},
     {"redis://127.0.0.1?durability=-1", "durability"},
-    {"redis://127.0.0.1?grace_ms=1", "grace_ms"},
+    {"redis://127.0.0.1?grace_ms=3600001", "grace_ms"},
     {"redis://127.0.0.1?seal_key_file=/x", "seal_key_file"},
     {"redis://127.0.0.1?ca_file=/x", "ca_file"},
     {"redis://127.0.0.1?cert_file=/x", "cert_file"},

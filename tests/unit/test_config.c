@@ -239,7 +239,7 @@ static void test_other_options(void **state)
         {"&lazy=1", "no value"},
         {"lazy=1&&", "no value"},
         {"durability=101", "durability"},
-        {"grace_ms=1", "grace_ms"},
+        {"grace_ms=-1", "grace_ms"},
         {"seal_key_file=/x", "seal_key_file"},
         {"ca_file=/x", "ca_file"},
         {"cert_file=/x", "cert_file"},
