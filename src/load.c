@@ -84,15 +84,17 @@ struct latchkey_record {
 static int load_vouched(latchkey *lk, const lk_token *token, lk_judged *judged, lk_reply **fields)
 {
     int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
+    lk_node *node = lk_l2_owner(&lk->l2, token->partition);
     int status = LATCHKEY_AGAIN;
     for (int i = 0; i < 2 && status == LATCHKEY_AGAIN; i++) {
-        uint64_t incarnation = 0;
-        status = lk_load(lk, token, deadline_ms, judged, fields, &incarnation);
-        if (status) return status;
-        status = lk_node_vouch(lk_l2_owner(&lk->l2, token->partition), incarnation, deadline_ms);
-        if (!status) status = lk_session_late(lk, &judged->record.entry, judged->until_us);
+        uint64_t incarnation = 0, leased = lk_node_leased(node);
+        if (lk_pending_has(lk->pending, token)) return LATCHKEY_NOT_FOUND;
+        int said = lk_load(lk, token, deadline_ms, judged, fields, &incarnation);
+        if (said < 0) return said;
+        status = lk_node_vouch(node, leased == incarnation ? incarnation : 0, deadline_ms);
+        if (!status) status = said ? said : lk_session_late(lk, &judged->record.entry, judged->until_us);
         if (!status) return LATCHKEY_OK;
-        lk_reply_free(*fields);
+        if (!said) lk_reply_free(*fields);
         *fields = NULL;
     }
     return status == LATCHKEY_AGAIN ? LATCHKEY_UNAVAILABLE : status;

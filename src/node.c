@@ -326,6 +326,8 @@ static int vouched(const lk_node *node, uint64_t incarnation)
     return leased == incarnation ? LATCHKEY_OK : LATCHKEY_AGAIN;
 }
 
+uint64_t lk_node_leased(lk_node *node) { return atomic_load_explicit(&node->lease->incarnation, memory_order_acquire); }
+
 int lk_node_vouch(lk_node *node, uint64_t incarnation, int64_t deadline_ms)
 {
     int status = vouched(node, incarnation), late = 0;
@@ -339,7 +341,8 @@ int lk_node_vouch(lk_node *node, uint64_t incarnation, int64_t deadline_ms)
         pthread_mutex_unlock(&node->lock);
         status = vouched(node, incarnation);
     }
-    if (status == LATCHKEY_AGAIN) lk_pool_renew(node->pool); /* the next line is made now, and asks who is there */
+    if (status == LATCHKEY_AGAIN && incarnation)
+        lk_pool_renew(node->pool); /* the next line is made now, and asks who is there */
     if (status == LATCHKEY_UNAVAILABLE && lk_node_connected(node))
         lk_node_trouble(node, status,
                         "an answer of Redis was not used: the lease has lapsed, and no beat came in time");

@@ -40,9 +40,14 @@ void lk_node_abandon(lk_node *node); /* in a forked child: closes its copies of 
  * waiting cannot mend (CONFIG) is answered at once. */
 int lk_node_wait(lk_node *node, int64_t deadline_ms, char *error, size_t error_size);
 
-/* An answer of L2, from that incarnation, may be given only under its lease, as an answer of L1 may: a server that is not
- * the primary any more goes on answering. Where the lease has lapsed, asks the link for a beat and waits for it, at most
- * until deadline_ms; one beat serves all who wait. OK; AGAIN: the lease is another server's, so ask that; UNAVAILABLE. */
+/* The incarnation that has the lease, lapsed or not; 0: L1 was emptied, and nobody has it yet. */
+uint64_t lk_node_leased(lk_node *node);
+
+/* An answer of L2, yes or no, may be given only under the lease of the server that gave it, as an answer of L1 may: a
+ * server that is not the primary any more goes on answering. `incarnation` is that server, if it had the lease when it was
+ * asked, else 0: before, it may not have known of the revocations that it forgot. Where the lease has lapsed, asks the
+ * link for a beat and waits for it, at most until deadline_ms; one beat serves all who wait.
+ * OK; AGAIN: ask once more, whoever has the lease; UNAVAILABLE. */
 int lk_node_vouch(lk_node *node, uint64_t incarnation, int64_t deadline_ms);
 
 lk_lease *lk_node_lease(lk_node *node);

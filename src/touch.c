@@ -8,13 +8,13 @@ int latchkey_touch(latchkey *lk, const char *token, size_t token_len)
     if (status) return status;
     uint8_t hash[LK_HASH_SIZE];
     lk_token_verifier_hash(&parsed, hash);
-    lk_reply *reply = NULL;
+    lk_reply *reply;
     if (lk_pending_has(lk->pending, &parsed)) status = LATCHKEY_NOT_FOUND;
     else
         status = lk_l2_script(&lk->l2, LK_SCRIPT_TOUCH, parsed.partition, parsed.text, &(lk_span){hash, sizeof hash}, 1,
                               lk_now_ms() + lk->config.deadline_ms, &reply, NULL);
     lk_wipe(&parsed, sizeof parsed);
-    if (!reply) return status;
+    if (status && status != LATCHKEY_PENDING) return status;
     bool durable = !status;
     status = reply->type != LK_REPLY_INTEGER ? LATCHKEY_UNAVAILABLE
              : reply->integer > 0            ? LATCHKEY_OK

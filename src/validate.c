@@ -91,7 +91,7 @@ static void fill(latchkey *lk, const lk_token *token, uint64_t ticket, const lk_
 {
     int64_t now = lk_coarse_ms();
     /* A line to another incarnation of the server than the lease's proves nothing about revocations. */
-    if (incarnation != atomic_load_explicit(&lk->lease->incarnation, memory_order_relaxed)) return;
+    if (!incarnation || incarnation != atomic_load_explicit(&lk->lease->incarnation, memory_order_relaxed)) return;
     if (judged->l1_until_ms <= now || !lk->config.l1_capacity) return;
     lk_count_fill(lk, lk_l1_put(lk->l1, ticket, token->text, token->text + LATCHKEY_SELECTOR_LENGTH, false,
                                 judged->l1_until_ms, now, &judged->record.entry));
@@ -102,7 +102,9 @@ static int lead(latchkey *lk, const lk_token *token, uint64_t ticket, int64_t de
 {
     lk_judged judged;
     int64_t asked_us = lk_now_us();
+    uint64_t leased = lk_node_leased(lk_l2_owner(&lk->l2, token->partition));
     int status = read_l2(lk, token, deadline_ms, asked_us, &judged, incarnation);
+    if (leased != *incarnation) *incarnation = 0;
     lk_histogram_add(&lk->counters.l2_read_us, (uint64_t)(lk_now_us() - asked_us));
     if (status) return status;
     *until_us = judged.until_us;
@@ -132,7 +134,8 @@ static int ask_l2(latchkey *lk, const lk_token *token, int64_t deadline_ms, latc
     return status;
 }
 
-/* A yes counts only under the lease of the server that said it. Where another one has it, that is asked, once. */
+/* What Redis says counts only under the lease of the server that said it. Where another one has it, that is asked, once.
+ * What is denied here needs nobody's. */
 static int from_l2(latchkey *lk, const lk_token *token, latchkey_entry *entry)
 {
     int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
@@ -140,9 +143,11 @@ static int from_l2(latchkey *lk, const lk_token *token, latchkey_entry *entry)
     for (int i = 0; i < 2 && status == LATCHKEY_AGAIN; i++) {
         uint64_t incarnation = 0;
         int64_t until_us = 0; /* the session may be admitted until then, on what Redis said */
-        status = ask_l2(lk, token, deadline_ms, entry, &until_us, &incarnation);
-        if (!status) status = lk_node_vouch(lk_l2_owner(&lk->l2, token->partition), incarnation, deadline_ms);
-        if (!status) status = lk_session_late(lk, entry, until_us);
+        if (lk_pending_has(lk->pending, token)) return LATCHKEY_NOT_FOUND;
+        int said = ask_l2(lk, token, deadline_ms, entry, &until_us, &incarnation);
+        if (said < 0) return said;
+        status = lk_node_vouch(lk_l2_owner(&lk->l2, token->partition), incarnation, deadline_ms);
+        if (!status) status = said ? said : lk_session_late(lk, entry, until_us);
     }
     return status == LATCHKEY_AGAIN ? LATCHKEY_UNAVAILABLE : status;
 }
