@@ -1,0 +1,359 @@
+# SPDX-License-Identifier: MIT
+"""What a row is made of: real Redis servers, proxies and instances, each a process of its own, in a directory of its own.
+
+  instance A --- proxy A ---\\
+                             Redis --- (wire --- replica --- second replica)
+  instance B --- proxy B ---/
+
+Everything started here dies with the process that started it, whatever happens to that.
+"""
+import ctypes
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+PATIENCE_S = 60  # until a condition must hold: generous, since the machine may be slow and busy
+STALENESS_MS, TICK_MS, PARTITIONS = 500, 10, 8
+
+
+class Failed(Exception):
+    """The row could not be carried out, or its fault was not seen to happen."""
+
+
+def wait_for(what, condition, patience_s=PATIENCE_S):
+    until = time.monotonic() + patience_s
+    while not condition():
+        if time.monotonic() > until:
+            raise Failed(f'waited {patience_s} s in vain until {what}')
+        time.sleep(0.01)
+
+
+LIBC = ctypes.CDLL(None)  # loaded here: between fork and exec it may be too late
+
+
+def die_with_parent():
+    LIBC.prctl(1, signal.SIGKILL)
+
+
+class Process:
+    """Ended by its process group, so that what it forked (a BGSAVE's child) ends with it."""
+
+    def __init__(self, name, argv, **options):
+        self.name = name
+        self.popen = subprocess.Popen(argv, preexec_fn=die_with_parent, start_new_session=True, **options)
+
+    def state(self):
+        with open(f'/proc/{self.popen.pid}/stat', encoding='ascii', errors='replace') as file:
+            return file.read().rpartition(')')[2].split()[0]
+
+    def freeze(self):
+        os.kill(self.popen.pid, signal.SIGSTOP)
+        wait_for(f'{self.name} has stopped', lambda: self.state() == 'T')
+
+    def thaw(self):
+        os.kill(self.popen.pid, signal.SIGCONT)
+
+    def kill(self):
+        try:
+            os.killpg(self.popen.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.popen.wait()
+        for pipe in self.popen.stdin, self.popen.stdout:
+            if pipe:
+                pipe.close()
+
+
+class Told(Process):
+    """A process that answers each line on its standard input with one line."""
+
+    def __init__(self, name, argv, log, **options):
+        with open(log, 'ab') as errors:
+            super().__init__(name, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, **options)
+        self.unread = b''
+
+    def answer(self):
+        until = time.monotonic() + PATIENCE_S
+        while b'\n' not in self.unread:
+            if not select.select([self.popen.stdout], [], [], max(0, until - time.monotonic()))[0]:
+                raise Failed(f'{self.name} does not answer')
+            piece = os.read(self.popen.stdout.fileno(), 65536)
+            if not piece:
+                raise Failed(f'{self.name} has ended, status {self.popen.wait()}')
+            self.unread += piece
+        line, _, self.unread = self.unread.partition(b'\n')
+        return line.decode()
+
+    def tell(self, line):
+        try:
+            os.write(self.popen.stdin.fileno(), line.encode() + b'\n')
+        except BrokenPipeError:
+            raise Failed(f'{self.name} has ended, status {self.popen.wait()}') from None
+        return self.answer()
+
+
+# --------------------------------------------------------------------------------------------------------- Redis --
+class RedisError(Exception):
+    pass
+
+
+class Connection:
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(PATIENCE_S)
+        try:
+            self.socket.connect(path)
+        except OSError:
+            self.socket.close()
+            raise
+        self.file = self.socket.makefile('rb')
+
+    def close(self):
+        self.file.close()
+        self.socket.close()
+
+    def read(self):
+        line = self.file.readline()
+        if not line.endswith(b'\r\n'):
+            raise ConnectionError('Redis closed the connection')
+        kind, rest = line[:1], line[1:-2]
+        if kind == b'+':
+            return rest.decode()
+        if kind == b'-':
+            return RedisError(rest.decode())
+        if kind == b':':
+            return int(rest)
+        if int(rest) < 0:
+            return None
+        if kind == b'$':
+            return self.file.read(int(rest) + 2)[:-2].decode('latin-1')
+        return [self.read() for _ in range(int(rest))]
+
+    def command(self, *words):
+        words = [str(word).encode('latin-1') for word in words]
+        self.socket.sendall(b'*%d\r\n' % len(words) + b''.join(b'$%d\r\n%s\r\n' % (len(w), w) for w in words))
+        answer = self.read()
+        if isinstance(answer, RedisError):
+            raise answer
+        return answer
+
+
+class Redis:
+    def __init__(self, directory, *arguments):
+        self.directory, self.arguments = directory, arguments
+        os.mkdir(directory)
+        self.path = os.path.join(directory, 's')
+        self.connection = None
+        for _ in range(20):  # somebody else may take the port between asking and listening
+            with socket.socket() as free:
+                free.bind(('127.0.0.1', 0))
+                self.port = free.getsockname()[1]
+            try:
+                self.boot()
+                return
+            except Failed:
+                self.kill()
+        raise Failed('redis-server does not start; see ' + os.path.join(directory, 'log'))
+
+    def boot(self):
+        log = os.path.join(self.directory, 'log')
+        fixed = ['--port', str(self.port), '--bind', '127.0.0.1', '--unixsocket', self.path, '--dir', self.directory,
+                 '--save', '', '--appendonly', 'no', '--repl-diskless-sync-delay', '0', '--logfile', log]
+        self.process = Process('redis-server', ['redis-server', *fixed, *self.arguments],
+                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for('redis-server answers', self.answers)
+
+    def answers(self):
+        if self.process.popen.poll() is not None:
+            raise Failed('redis-server ended')
+        try:
+            return self.command('PING') == 'PONG'
+        except (OSError, RedisError):  # not yet listening, or loading
+            return False
+
+    def command(self, *words):
+        try:
+            self.connection = self.connection or Connection(self.path)
+            return self.connection.command(*words)
+        except ConnectionError:
+            self.hang_up()
+            raise
+
+    def hang_up(self):
+        if self.connection:
+            self.connection.close()
+        self.connection = None
+
+    def info(self, section, name):
+        for line in self.command('INFO', section).splitlines():
+            if line.startswith(name + ':'):
+                return line.partition(':')[2]
+        return ''
+
+    def kill(self):
+        self.hang_up()
+        self.process.kill()
+        if os.path.exists(self.path):
+            os.unlink(self.path)
+
+
+# ---------------------------------------------------------------------------------------------------------- proxy --
+class Proxy(Told):
+    COUNTS = ('passed', 'held', 'delayed', 'dripped', 'dropped', 'doubled', 'cut', 'connections', 'subscriptions')
+
+    def __init__(self, lab, name, upstream_port, raw=False):
+        argv = [os.path.join(lab.build, 'latchkey_fault_proxy'), str(upstream_port)] + ['raw'] * raw
+        super().__init__(name, argv, lab.path('log'))
+        self.port = int(self.answer().split()[1])
+
+    def order(self, line):
+        answer = self.tell(line)
+        if answer != 'ok':
+            raise Failed(f'{self.name}: {line}: {answer}')
+
+    def rule(self, text):
+        self.order('rule ' + text)
+
+    def clear(self):
+        self.order('clear')
+
+    def close(self):
+        self.order('close')
+
+    def lead_to(self, redis):
+        self.order(f'upstream {redis.port}')
+        self.close()
+
+    def counts(self):
+        return dict(zip(self.COUNTS, map(int, self.tell('counts').split())))
+
+
+# ------------------------------------------------------------------------------------------------------- instance --
+class Instance(Told):
+    def __init__(self, lab, name, proxy, options, environment):
+        self.proxy = proxy
+        config = (f'redis://127.0.0.1:{proxy.port}?staleness_ms={STALENESS_MS}&partitions={PARTITIONS}'
+                  f'&l1_capacity=20000&connections=4{options}')
+        argv = [os.path.join(lab.build, 'latchkey_fault_instance'), config, name, lab.path('board'), lab.path(''), '3']
+        super().__init__('instance ' + name, argv, lab.path('log'), env={**os.environ, **environment})
+        self.letter = name
+
+    def opened(self):
+        answer = self.answer()
+        if not answer.startswith('open 0'):
+            raise Failed(f'{self.name}: {answer}')
+
+    def stat(self, order='stat'):
+        numbers, _, trouble = self.tell(order).partition(' trouble=')
+        values = {name: int(value) for name, value in (pair.split('=') for pair in numbers.split())}
+        return {**values, 'trouble': trouble}
+
+    def quiet_s(self):
+        return int(self.tell('quiet')) / 1000
+
+
+# ------------------------------------------------------------------------------------------------------------ lab --
+class Lab:
+    """One row's world. `seconds` is how long its fault lasts."""
+
+    def __init__(self, build, row, seconds):
+        self.build, self.row, self.seconds = build, row, seconds
+        self.directory = tempfile.mkdtemp(prefix='')
+        self.things, self.marks = [], []
+        with open(self.path('board'), 'wb'):
+            pass
+
+    def path(self, name):
+        return os.path.join(self.directory, name)
+
+    def redis(self, name, *arguments):
+        server = Redis(self.path(name), *arguments)
+        self.things.append(server)
+        return server
+
+    def wire(self, name, upstream, raw=False):
+        proxy = Proxy(self, name, upstream.port, raw)
+        self.things.append(proxy)
+        return proxy
+
+    def open(self):
+        self.server = self.redis('primary', *self.row.server)
+        if self.row.setup:
+            self.row.setup(self)
+        self.a, self.b = (self.instance(letter) for letter in 'AB')
+        for one in self.a, self.b:
+            one.opened()
+
+    def instance(self, letter):
+        environment = self.row.environment(self) if self.row.environment and letter == 'B' else {}
+        one = Instance(self, letter, self.wire('proxy ' + letter, self.server), self.row.options, environment)
+        self.things.append(one)
+        return one
+
+    def mark(self, event, value='-', process='*'):
+        now = time.monotonic_ns()
+        self.marks.append(f'{now} {now} {process} @{event} {value} 0 0')
+        return now
+
+    def last(self, seconds=None, every_s=None, action=None):
+        """The fault lasts; meanwhile `action`, if given, is done over and over."""
+        until = time.monotonic() + (self.seconds if seconds is None else seconds)
+        while time.monotonic() < until:
+            if action:
+                action()
+            time.sleep(max(0, min(every_s or PATIENCE_S, until - time.monotonic())))
+
+    def each_instance(self, condition):
+        return all(condition(one) for one in (self.a, self.b))
+
+    def run(self):
+        """The whole row. Returns what was seen of the fault."""
+        self.open()
+        time.sleep(1)  # under load, until each L1 is full and some revocations have been heard
+        self.mark('fault-begin')
+        evidence = self.row.fault(self)
+        end = self.mark('fault-end')
+        wait_for('there was no UNAVAILABLE for a second', lambda: time.monotonic_ns() - end > 1.2e9 and
+                 self.each_instance(lambda one: one.quiet_s() > 1.1))
+        for one in self.a, self.b:
+            wait_for('nothing is pending', lambda one=one: one.stat()['pending'] == 0)
+            self.mark('drained', process=one.letter)
+        time.sleep(STALENESS_MS / 1000 + 0.2)  # what was pending counts from here on, too
+        seen, text = evidence(self)
+        for one in self.a, self.b:
+            one.stat('halt')
+        if not seen:
+            raise Failed(f'the fault was not seen to happen: {text}')
+        return text
+
+    def write_history(self, path):
+        self.mark('bound', STALENESS_MS)
+        self.mark('tick', TICK_MS)
+        with open(path, 'w', encoding='ascii') as history:
+            for name in sorted(os.listdir(self.directory)):
+                if name.endswith('.history'):
+                    with open(self.path(name), encoding='ascii') as part:
+                        shutil.copyfileobj(part, history)
+            history.write('\n'.join(self.marks) + '\n')
+
+    def close(self):
+        for thing in reversed(self.things):
+            thing.kill()
+
+    def logs(self):
+        """What the processes had to say, as one text."""
+        text = ''
+        for directory, _, files in os.walk(self.directory):
+            if 'log' in files:
+                path = os.path.join(directory, 'log')
+                with open(path, encoding='utf-8', errors='replace') as file:
+                    text += f'--- {os.path.relpath(path, self.directory)}\n{file.read()}'
+        return text
+
+    def remove(self):
+        shutil.rmtree(self.directory)

@@ -1,0 +1,337 @@
+# SPDX-License-Identifier: MIT
+"""The rows: what is done to whom. Each function brings the fault about, lets it last, ends it, and returns how to see that
+it happened: a function of the lab that answers (seen, in words)."""
+import collections
+import glob
+import os
+import time
+
+from lab import PARTITIONS, Failed, wait_for
+
+Row = collections.namedtuple('Row', 'name about fault server options setup environment')
+ROWS = {}
+
+
+def row(name, about, server=(), options='', setup=None, environment=None):
+    def register(fault):
+        ROWS[name] = Row(name, about, fault, server, options, setup, environment)
+        return fault
+    return register
+
+
+def keys(kind):
+    return [f'lk:{{{p}}}:{kind}' for p in range(PARTITIONS)]
+
+
+def growth(one, name, at_least, what):
+    """Evidence: a statistic of an instance, or a count of a proxy, that grows by so much from now on."""
+    read = getattr(one, 'counts', None) or one.stat
+    before = read()[name]
+
+    def seen(_lab):
+        grown = read()[name] - before
+        return grown >= at_least, f'{grown} {what}'
+    return seen
+
+
+def under_rule(lab, rule, count, what):
+    evidence = growth(lab.b.proxy, count, 1, what)
+    lab.b.proxy.rule(rule)
+    lab.last()
+    lab.b.proxy.clear()
+    return evidence
+
+
+@row('none', 'no fault')
+def none(lab):
+    lab.last()
+    return growth(lab.b, 'purges', 1, 'revocations heard meanwhile')
+
+
+# ----------------------------------------------------------------------------------------- B's wire to Redis --
+@row('held', "B's subscription held up, then delivered")
+def held(lab):
+    return under_rule(lab, 'subscription down any - hold', 'held', 'messages held')
+
+
+@row('cut', "B's subscription cut, again and again")
+def cut(lab):
+    return under_rule(lab, 'subscription down message - cut', 'cut', 'times cut')
+
+
+@row('held-replies', "all that comes to B held up, then delivered, late")
+def held_replies(lab):
+    return under_rule(lab, 'all down any - hold', 'held', 'messages held')
+
+
+@row('half-open', "B's subscription half open: nothing is read, nothing closed")
+def half_open(lab):
+    evidence = growth(lab.b, 'reconnects', 1, 'reconnects')
+    lab.b.proxy.rule('subscription both any - freeze')
+    lab.last()
+    lab.b.proxy.clear()
+    return evidence
+
+
+@row('black-hole', "everything between B and Redis vanishes")
+def black_hole(lab):
+    return under_rule(lab, 'all both any - drop', 'dropped', 'messages vanished')
+
+
+@row('drip', "what comes to B comes byte by byte")
+def drip(lab):
+    return under_rule(lab, 'all down any - drip 3', 'dripped', 'messages dripped')
+
+
+@row('slow', "what comes to B comes 60 ms late")
+def slow(lab):
+    return under_rule(lab, 'all down any - delay 60', 'delayed', 'messages late')
+
+
+@row('drop-one', "every half second one revocation's message is lost")
+def drop_one(lab):
+    evidence = growth(lab.b.proxy, 'dropped', 1, 'messages lost')
+
+    def drop():
+        lab.b.proxy.clear()
+        lab.b.proxy.rule('subscription down message :rev drop 0 3 1')
+    lab.last(every_s=0.5, action=drop)
+    lab.b.proxy.clear()
+    return evidence
+
+
+@row('drop-many', "all messages of revocations are lost")
+def drop_many(lab):
+    return under_rule(lab, 'subscription down message :rev drop', 'dropped', 'messages lost')
+
+
+@row('twice', "every published message comes twice")
+def twice(lab):
+    return under_rule(lab, 'subscription down message - twice', 'doubled', 'messages came twice')
+
+
+# ------------------------------------------------------------------------------------------------ stopped --
+def stopped(lab, process):
+    process.freeze()
+    lab.last()
+    process.thaw()
+    return lambda _lab: (True, 'seen stopped')
+
+
+@row('proxy-stopped', "B's proxy gets SIGSTOP, later SIGCONT")
+def proxy_stopped(lab):
+    return stopped(lab, lab.b.proxy)
+
+
+@row('instance-stopped', 'B gets SIGSTOP, later SIGCONT')
+def instance_stopped(lab):
+    return stopped(lab, lab.b)
+
+
+@row('instance-stutters', 'B gets SIGSTOP for 550 ms, SIGCONT for 20 ms, and so on')
+def instance_stutters(lab):
+    times = [0]
+
+    def stop():
+        lab.b.freeze()
+        time.sleep(0.55)
+        lab.b.thaw()
+        times[0] += 1
+    lab.last(every_s=0.02, action=stop)
+    return lambda _lab: (times[0] > 1, f'{times[0]} times')
+
+
+@row('server-stopped', 'Redis gets SIGSTOP, later SIGCONT')
+def server_stopped(lab):
+    return stopped(lab, lab.server.process)
+
+
+# ------------------------------------------------------------------------------------ what Redis does to us --
+def kill_subscribers(lab):
+    lines = lab.server.command('CLIENT', 'LIST', 'TYPE', 'pubsub').splitlines()
+    for line in lines:
+        lab.server.command('CLIENT', 'KILL', 'ID', line.split()[0].partition('=')[2])
+    return len(lines)
+
+
+@row('kill-in-bgsave', "CLIENT KILL of the subscribers while a BGSAVE's child holds their sockets open")
+def kill_in_bgsave(lab):
+    evidence = growth(lab.b, 'reconnects', 1, 'reconnects of B')
+    lab.server.command('CONFIG', 'SET', 'rdb-key-save-delay', 20000)
+    lab.server.command('BGSAVE')
+    wait_for('a BGSAVE runs', lambda: lab.server.info('persistence', 'rdb_bgsave_in_progress') == '1')
+    killed = kill_subscribers(lab)
+    lab.last()
+    if lab.server.info('persistence', 'rdb_bgsave_in_progress') != '1':
+        raise Failed('the BGSAVE was over too early')
+    if killed != 2:
+        raise Failed(f'{killed} subscribers, not 2')
+    return evidence
+
+
+@row('kill-normal', 'CLIENT KILL TYPE normal, ten times a second')
+def kill_normal(lab):
+    killed = [0]
+
+    def kill():
+        killed[0] += lab.server.command('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+    lab.last(every_s=0.1, action=kill)
+    return lambda _lab: (killed[0] > 2, f'{killed[0]} connections killed')
+
+
+FLOOD = "for i = 1, 300 do redis.call('PUBLISH', ARGV[1], ARGV[2]) end return 0"
+
+
+@row('overrun', "the subscribers' output buffers overrun: dropped, with what was queued")
+def overrun(lab):
+    evidence = growth(lab.b, 'reconnects', 1, 'reconnects of B')
+    lab.server.command('CONFIG', 'SET', 'client-output-buffer-limit', 'pubsub 65536 65536 1')
+
+    def flood():
+        for channel in lab.server.command('PUBSUB', 'CHANNELS', 'lk:beat:*'):
+            lab.server.command('EVAL', FLOOD, 0, channel, 'x' * 1024)
+    lab.last(every_s=0.3, action=flood)
+    return evidence
+
+
+@row('maxmemory', 'maxmemory reached, noeviction: nothing can be made, everything can be ended')
+def maxmemory(lab):
+    lab.server.command('CONFIG', 'SET', 'maxmemory', 1)
+    lab.last()
+    refused = lab.server.info('errorstats', 'errorstat_OOM').partition('=')[2]
+    lab.server.command('CONFIG', 'SET', 'maxmemory', 0)
+    return lambda _lab: (bool(refused), f'{refused or 0} commands refused')
+
+
+# ------------------------------------------------------------------------------------------- Redis forgets --
+def restart(lab, lost_since):
+    run_id = lab.server.info('server', 'run_id')
+    if lost_since is not None:
+        lab.mark('lost', lost_since)
+    lab.server.kill()
+    lab.last(lab.seconds / 2)
+    lab.server.boot()
+    lab.last(lab.seconds / 2)
+    return lambda _lab: (lab.server.info('server', 'run_id') != run_id, f"{lab.server.command('DBSIZE')} keys after it")
+
+
+@row('restart-aof', 'kill -9, restart; appendonly yes, appendfsync always',
+     server=('--appendonly', 'yes', '--appendfsync', 'always'))
+def restart_aof(lab):
+    return restart(lab, None)
+
+
+@row('restart-rdb', 'kill -9, restart from an RDB: what was ended since is back, what was made since is lost')
+def restart_rdb(lab):
+    since = time.monotonic_ns()
+    lab.server.command('SAVE')
+    lab.last(lab.seconds / 2)
+    return restart(lab, since)
+
+
+@row('restart-empty', 'kill -9, restart with nothing: all that was made is lost')
+def restart_empty(lab):
+    return restart(lab, 0)
+
+
+@row('log-deleted', "revocations' messages are lost, and the log is deleted 20 times a second")
+def log_deleted(lab):
+    evidence = growth(lab.b.proxy, 'dropped', 1, 'messages lost')
+    lab.b.proxy.rule('subscription down message :rev drop')
+    lab.last(every_s=0.05, action=lambda: lab.server.command('DEL', *keys('r')))
+    lab.b.proxy.clear()
+    return evidence
+
+
+@row('counter-deleted', 'the numbers of the revocations are deleted twice a second')
+def counter_deleted(lab):
+    deleted = [0]
+
+    def delete():
+        deleted[0] += lab.server.command('DEL', *keys('q'))
+    lab.last(every_s=0.5, action=delete)
+    return lambda _lab: (deleted[0] > 0, f'{deleted[0]} counters deleted')
+
+
+# -------------------------------------------------------------------------------------------------- failover --
+def with_replicas(lab):
+    """Primary --wire--> replica --> second replica: who is promoted has one of its own."""
+    lab.replica_wire = lab.wire('the replica\'s wire', lab.server, raw=True)
+    lab.replica = lab.redis('replica', '--replicaof', '127.0.0.1 %d' % lab.replica_wire.port)
+    wait_for('the replica follows', lambda: lab.replica.info('replication', 'master_link_status') == 'up')
+    lab.second = lab.redis('second', '--replicaof', '127.0.0.1 %d' % lab.replica.port)
+    wait_for('its replica follows', lambda: lab.second.info('replication', 'master_link_status') == 'up')
+    for one in lab.server, lab.replica:
+        wait_for('a replica acknowledges', lambda one=one: one.command('WAIT', 1, 1000) == 1
+                 if one is lab.server else 'state=online' in one.info('replication', 'slave0'))
+
+
+def numbers(redis):
+    return sum(int(number or 0) for number in redis.command('MGET', *keys('q')))
+
+
+def promote(lab):
+    """The replica's link is cut, some time passes, it is promoted by hand. Returns how many revocations it missed."""
+    lab.replica_wire.rule('all both any - freeze')
+    lab.last(lab.seconds / 2)
+    missed = numbers(lab.server) - numbers(lab.replica)
+    lab.replica.command('REPLICAOF', 'NO', 'ONE')
+    return missed
+
+
+@row('promoted', 'a replica promoted by hand while its link was cut; everybody moves to it',
+     options='&durability=1', setup=with_replicas)
+def promoted(lab):
+    missed = promote(lab)
+    for one in lab.a, lab.b:
+        one.proxy.lead_to(lab.replica)
+    return lambda _lab: (missed > 0, f'{missed} revocations that it did not have')
+
+
+@row('promoted-apart', 'the same; B stays with the old primary for a while',
+     options='&durability=1', setup=with_replicas)
+def promoted_apart(lab):
+    missed = promote(lab)
+    lab.a.proxy.lead_to(lab.replica)
+    before = numbers(lab.replica)
+    lab.last()
+    apart = numbers(lab.replica) - before
+    lab.b.proxy.lead_to(lab.replica)
+    return lambda _lab: (apart > 0, f'{missed} it did not have, {apart} that the old one never had')
+
+
+# -------------------------------------------------------------------------------------------------- clocks --
+def false_clock(lab):
+    """B's wall clock is what a file says; its monotonic clock is left alone, and so is waiting on it (the "fix" that is
+    switched off here shifts that)."""
+    libraries = glob.glob('/usr/lib/*/faketime/libfaketimeMT.so.1')
+    if len(libraries) != 1:
+        raise Failed('libfaketimeMT.so.1 is missing: install the package faketime')
+    set_clock(lab, '+0')
+    return {'LD_PRELOAD': libraries[0], 'FAKETIME_TIMESTAMP_FILE': lab.path('clock'), 'FAKETIME_NO_CACHE': '1',
+            'FAKETIME_DONT_FAKE_MONOTONIC': '1', 'FAKETIME_FORCE_MONOTONIC_FIX': '0'}
+
+
+def set_clock(lab, shift):
+    with open(lab.path('clock.new'), 'w', encoding='ascii') as file:
+        file.write(shift + '\n')
+    os.rename(lab.path('clock.new'), lab.path('clock'))
+
+
+def clock_moved(lab, shift):
+    set_clock(lab, shift)
+    lab.last()
+    off_s = round(lab.b.stat()['wall_ms'] / 1000 - time.time())
+    mono_s = round(lab.b.stat()['monotonic_ms'] / 1000 - time.monotonic())
+    set_clock(lab, '+0')
+    return lambda _lab: (abs(off_s) > 3000 and mono_s == 0, f'{off_s:+d} s')
+
+
+@row('clock-ahead', "B's wall clock jumps an hour ahead, and back", environment=false_clock)
+def clock_ahead(lab):
+    return clock_moved(lab, '+3600')
+
+
+@row('clock-behind', "B's wall clock jumps an hour back, and ahead again", environment=false_clock)
+def clock_behind(lab):
+    return clock_moved(lab, '-3600')
