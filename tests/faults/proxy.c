@@ -106,65 +106,6 @@ static void close_pair(pair *p)
     p->used = false;
 }
 
-/* False: the connection was cut here. */
-static bool treat(pair *p, enum direction d, const char *bytes, size_t size)
-{
-    long argument = 0;
-    stream *s = &p->stream[d];
-    if (d == UP && !raw && message_is_subscribe(bytes, size)) p->subscription = true;
-    action what = rules_decide(&all_rules, p->subscription, d, bytes, size, &argument);
-    if (what == CUT) {
-        close_pair(p);
-        return false;
-    }
-    if (what == DROP) return true;
-    int64_t due_ms = what == HOLD ? NEVER : what == DELAY ? now_ms() + argument : 0;
-    for (int times = what == TWICE ? 2 : 1; times; times--)
-        queue_message(s, bytes, size, due_ms, what == DRIP ? argument : 0);
-    return true;
-}
-
-/* All whole messages out of what has come. False: the pair is gone. */
-static bool divide(pair *p, enum direction d)
-{
-    stream *s = &p->stream[d];
-    size_t done = 0;
-    while (done < s->in_size) {
-        size_t left = s->in_size - done;
-        long length = raw ? (long)left : message_length(s->in + done, left);
-        if (length == MESSAGE_NOT_WHOLE) break;
-        if (length == MESSAGE_NOT_RESP) {
-            fprintf(stderr, "proxy: this is no RESP: %.60s\n", s->in + done);
-            exit(1);
-        }
-        if (!treat(p, d, s->in + done, (size_t)length)) return false;
-        done += (size_t)length;
-    }
-    memmove(s->in, s->in + done, s->in_size - done);
-    s->in_size -= done;
-    return true;
-}
-
-static void read_stream(pair *p, enum direction d)
-{
-    stream *s = &p->stream[d];
-    if (s->in_room - s->in_size < PIECE) {
-        s->in_room = s->in_size + 2 * PIECE;
-        s->in = realloc(s->in, s->in_room);
-        if (!s->in) die("realloc");
-    }
-    ssize_t got = recv(p->fd[d], s->in + s->in_size, PIECE, MSG_DONTWAIT);
-    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
-    if (got > 0) {
-        s->in_size += (size_t)got;
-        divide(p, d);
-        return;
-    }
-    s->ended = true;
-    /* The client's end is the pair's. Redis' end comes behind what it said before, unless everything vanishes. */
-    if (d == UP || (!s->first && !rules_swallow(&all_rules, p->subscription, d))) close_pair(p);
-}
-
 /* Writes what is due. False: the pair is gone. */
 static bool write_stream(pair *p, enum direction d, int64_t now)
 {
@@ -187,6 +128,64 @@ static bool write_stream(pair *p, enum direction d, int64_t now)
         return false;
     }
     return true;
+}
+
+/* False: the connection was cut here. */
+static bool treat(pair *p, enum direction d, const char *bytes, size_t size)
+{
+    long argument = 0;
+    stream *s = &p->stream[d];
+    if (d == UP && !raw && message_is_subscribe(bytes, size)) p->subscription = true;
+    action what = rules_decide(&all_rules, p->subscription, d, bytes, size, &argument);
+    if (what == CUT) { /* behind what came before it */
+        if (write_stream(p, d, now_ms())) close_pair(p);
+        return false;
+    }
+    if (what == DROP) return true;
+    int64_t due_ms = what == HOLD ? NEVER : what == DELAY ? now_ms() + argument : 0;
+    for (int times = what == TWICE ? 2 : 1; times; times--)
+        queue_message(s, bytes, size, due_ms, what == DRIP ? argument : 0);
+    return true;
+}
+
+/* All whole messages out of what has come. */
+static void divide(pair *p, enum direction d)
+{
+    stream *s = &p->stream[d];
+    size_t done = 0;
+    while (done < s->in_size) {
+        size_t left = s->in_size - done;
+        long length = raw ? (long)left : message_length(s->in + done, left);
+        if (length == MESSAGE_NOT_WHOLE) break;
+        if (length == MESSAGE_NOT_RESP) {
+            fprintf(stderr, "proxy: this is no RESP: %.60s\n", s->in + done);
+            exit(1);
+        }
+        if (!treat(p, d, s->in + done, (size_t)length)) return;
+        done += (size_t)length;
+    }
+    memmove(s->in, s->in + done, s->in_size - done);
+    s->in_size -= done;
+}
+
+static void read_stream(pair *p, enum direction d)
+{
+    stream *s = &p->stream[d];
+    if (s->in_room - s->in_size < PIECE) {
+        s->in_room = s->in_size + 2 * PIECE;
+        s->in = realloc(s->in, s->in_room);
+        if (!s->in) die("realloc");
+    }
+    ssize_t got = recv(p->fd[d], s->in + s->in_size, PIECE, MSG_DONTWAIT);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (got > 0) {
+        s->in_size += (size_t)got;
+        divide(p, d);
+        return;
+    }
+    s->ended = true;
+    /* The client's end is the pair's. Redis' end comes behind what it said before, unless everything vanishes. */
+    if (d == UP || (!s->first && !rules_swallow(&all_rules, p->subscription, d))) close_pair(p);
 }
 
 static bool frozen(const pair *p, enum direction d) { return rules_freeze(&all_rules, p->subscription, d); }

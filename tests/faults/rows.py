@@ -83,9 +83,9 @@ def drip(lab):
     return under_rule(lab, 'all down any - drip 3', 'dripped', 'messages dripped')
 
 
-@row('slow', "what comes to B comes 60 ms late")
-def slow(lab):
-    return under_rule(lab, 'all down any - delay 60', 'delayed', 'messages late')
+@row('overtaken', "answers come to B 60 ms late, messages of revocations do not: they overtake (D)", options='&l1_ttl_ms=700')
+def overtaken(lab):
+    return under_rule(lab, 'commands down any - delay 60', 'delayed', 'answers late')
 
 
 @row('drop-one', "every half second one revocation's message is lost")

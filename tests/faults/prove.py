@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Can the rows fail? Breaks one thing after the other in a copy of the source, and runs the rows on it.
+
+  prove.py [--mutant NAME]... [--row NAME]... [--parallel N] [--list]
+
+Each mutant must be caught by at least one row; what caught it is printed as a table. The repository is left alone."""
+import argparse
+import collections
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+Mutant = collections.namedtuple('Mutant', 'name what file old new')
+MUTANTS = [
+    Mutant('lease-ignored', 'L1 answers whatever became of the lease', 'src/validate.c',
+           'if (__builtin_expect(now >= lease_until, 0)) {', 'if (0 && now >= lease_until) {'),
+    Mutant('message-ignored', 'a revocation that was heard purges nothing', 'src/link.c',
+           'link->host.purge(link->host.context, start);', '(void)start;'),
+    Mutant('gap-ignored', 'numbers that were missed are taken as applied', 'src/link.c',
+           'if (link->baseline || !whole) empty(link);', 'if (link->baseline) empty(link); (void)whole;'),
+    Mutant('nothing-emptied', 'L1 is never emptied', 'src/node.c',
+           'node->host.empty(node->host.context);', '(void)node;'),
+    Mutant('nothing-denied', 'what this process revoked is not denied while Redis does not confirm', 'src/validate.c',
+           'if (lk_pending_has(lk->pending, token)) return LATCHKEY_NOT_FOUND;', ''),
+    Mutant('ticket-ignored', 'a read that began before a revocation fills L1 after it', 'src/validate.c',
+           'lk_l1_put(lk->l1, ticket,', 'lk_l1_put(lk->l1, ticket = lk_l1_ticket(lk->l1, token->text),'),
+    Mutant('no-answer-is-no', 'losing Redis answers NOT_FOUND', 'src/l2.c',
+           'return status == LATCHKEY_NO_MEMORY ? status : LATCHKEY_UNAVAILABLE;', 'return LATCHKEY_NOT_FOUND;'),
+    Mutant('wall-clock', 'durations are measured on the wall clock', 'src/clock.h',
+           'lk_clock_read(CLOCK_MONOTONIC, 1', 'lk_clock_read(CLOCK_REALTIME, 1'),
+    Mutant('life-ignored', 'L1 does not look at the expiry of what it holds', 'src/validate.c',
+           'if (__builtin_expect(now >= found.deadline_ms, 0)) {', 'if (0 && now >= found.deadline_ms) {'),
+]
+
+
+def run(argv, **options):
+    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **options)
+    return done.returncode, done.stdout
+
+
+def must(argv):
+    status, said = run(argv)
+    if status:
+        raise SystemExit(f'{said}\n{" ".join(argv)}: status {status}')
+
+
+def break_it(mutant, source):
+    path = os.path.join(source, mutant.file)
+    with open(path, encoding='utf-8') as file:
+        text = file.read()
+    if mutant.old not in text:
+        raise SystemExit(f'{mutant.name}: {mutant.file} does not hold any more: {mutant.old}')
+    with open(path, 'w', encoding='utf-8') as file:
+        file.write(text.replace(mutant.old, mutant.new))
+
+
+def build(source):
+    must(['cmake', '-S', source, '-B', source + '/build', '-DLATCHKEY_TESTS=ON', '-DCMAKE_C_FLAGS=-w'])
+    must(['cmake', '--build', source + '/build', '--parallel', str(os.cpu_count()),
+          '--target', 'latchkey_fault_proxy', '--target', 'latchkey_fault_instance'])
+
+
+def caught_by(source, rows, parallel):
+    out = os.path.join(source, 'results')
+    argv = [sys.executable, os.path.join(HERE, 'run.py'), '--build', source + '/build/tests/faults', '--out', out,
+            '--parallel', str(parallel)]
+    _, said = run(argv + [word for row in rows for word in ('--row', row)])
+    if not os.path.exists(os.path.join(out, 'results.json')):
+        raise SystemExit(said)
+    with open(os.path.join(out, 'results.json'), encoding='ascii') as file:
+        results = json.load(file)
+    return [f"`{r['row']}` ({r['failure'][:60]})" for r in results if r['failure']]
+
+
+def parse_arguments():
+    names = [mutant.name for mutant in MUTANTS]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--mutant', action='append', choices=names, metavar='NAME', help='this one alone')
+    parser.add_argument('--row', action='append', default=[], metavar='NAME', help='on these rows alone')
+    parser.add_argument('--parallel', type=int, default=3)
+    parser.add_argument('--list', action='store_true')
+    return parser.parse_args()
+
+
+def main():
+    arguments, survivors = parse_arguments(), 0
+    if arguments.list:
+        print('\n'.join(f'{mutant.name:<17} {mutant.what}' for mutant in MUTANTS))
+        return 0
+    print('| broken on purpose | caught by |\n|---|---|', flush=True)
+    for mutant in MUTANTS:
+        if arguments.mutant and mutant.name not in arguments.mutant:
+            continue
+        with tempfile.TemporaryDirectory(prefix='lkp-') as scratch:
+            source = os.path.join(scratch, 's')
+            shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns('.git', 'build*'))
+            break_it(mutant, source)
+            build(source)
+            caught = caught_by(source, arguments.row, arguments.parallel)
+        survivors += not caught
+        print(f"| `{mutant.name}`: {mutant.what} | {', '.join(caught) or 'NOTHING'} |", flush=True)
+    return 1 if survivors else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
