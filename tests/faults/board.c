@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 /* Some seconds' worth each. */
-enum { LATELY_ENDED = 200, LATELY_MADE = 150, FIRST = 40 };
+enum { LATELY_ENDED = 200, LATELY_MADE = 150, NEWEST = 6, FIRST = 40 };
 
 board *board_open(const char *path)
 {
@@ -54,6 +54,7 @@ int board_choose(board *b, unsigned random)
         if (place >= 0) number = (int)atomic_load(&b->end[place]) - 1;
     }
     if (kind == 4) number = one_of_last(made < FIRST ? made : FIRST, FIRST, random);
+    if (kind == 5) number = one_of_last(made, NEWEST, random);
     if (number < 0) number = one_of_last(made, LATELY_MADE, random);
     if (number < 0 || !atomic_load_explicit(&b->session[number].there, memory_order_acquire)) return -1;
     return number;

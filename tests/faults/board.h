@@ -31,7 +31,7 @@ int board_add(board *b, const char *token);
 void board_end(board *b, unsigned number);
 
 /* A session to be validated, by a random number: one of those that ended lately, or one of those made lately, or one of
- * the first. -1: there is none yet. */
+ * the very newest, or one of the first. -1: there is none yet. */
 int board_choose(board *b, unsigned random);
 
 #endif

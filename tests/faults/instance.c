@@ -25,7 +25,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { THREADS_MAX = 16, MINE_MAX = 4096, KEPT = 40, SHORT_LIFE_MS = 1500 };
+enum { THREADS_MAX = 16, MINE_MAX = 4096, KEPT = 40, LEAST = 5, SHORT_LIFE_MS = 1500 };
 enum { VALIDATE_PAUSE_US = 1000, CHURN_PAUSE_US = 40000 };
 
 typedef struct worker {
@@ -119,20 +119,23 @@ static void *churn(void *context)
 {
     worker *w = context;
     int mine[MINE_MAX], count = 0;
+    bool filled = false;
     while (!atomic_load(&stop)) {
         if (count < MINE_MAX) {
             int number = make_one(w, random_next(w) % 6 ? 0 : SHORT_LIFE_MS);
             if (number >= 0) mine[count++] = number;
         }
         if (count) call_on(w, "touch", mine[random_next(w) % (unsigned)count], latchkey_touch);
-        if (count > KEPT) {
-            unsigned i = random_next(w) % (unsigned)count;
+        filled = filled || count > KEPT;
+        if (filled && count > LEAST) { /* also while nothing can be made */
+            /* Every other one is ended soon after it was made, when others are about to read it for the first time. */
+            unsigned i =
+                random_next(w) % 2 ? (unsigned)count - 1 - random_next(w) % 3 : random_next(w) % (unsigned)count;
             call_on(w, "revoke", mine[i], latchkey_revoke);
             board_end(shared, (unsigned)mine[i]);
             mine[i] = mine[--count];
         }
-        if (count >= KEPT) pause_us(CHURN_PAUSE_US);
-        else pause_us(VALIDATE_PAUSE_US);
+        pause_us(filled ? CHURN_PAUSE_US : VALIDATE_PAUSE_US);
     }
     return NULL;
 }

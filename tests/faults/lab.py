@@ -235,11 +235,11 @@ class Proxy(Told):
 
 # ------------------------------------------------------------------------------------------------------- instance --
 class Instance(Told):
-    def __init__(self, lab, name, proxy, options, environment):
+    def __init__(self, lab, name, proxy, environment):
         self.proxy = proxy
         config = (f'redis://127.0.0.1:{proxy.port}?staleness_ms={STALENESS_MS}&partitions={PARTITIONS}'
-                  f'&l1_capacity=20000&connections=4{options}')
-        argv = [os.path.join(lab.build, 'latchkey_fault_instance'), config, name, lab.path('board'), lab.path(''), '3']
+                  f'&l1_capacity=20000&connections=16{lab.row.options}')
+        argv = [os.path.join(lab.build, 'latchkey_fault_instance'), config, name, lab.path('board'), lab.path(''), str(lab.row.threads)]
         super().__init__('instance ' + name, argv, lab.path('log'), env={**os.environ, **environment})
         self.letter = name
 
@@ -291,7 +291,7 @@ class Lab:
 
     def instance(self, letter):
         environment = self.row.environment(self) if self.row.environment and letter == 'B' else {}
-        one = Instance(self, letter, self.wire('proxy ' + letter, self.server), self.row.options, environment)
+        one = Instance(self, letter, self.wire('proxy ' + letter, self.server), environment)
         self.things.append(one)
         return one
 

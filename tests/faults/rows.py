@@ -8,13 +8,16 @@ import time
 
 from lab import PARTITIONS, Failed, wait_for
 
-Row = collections.namedtuple('Row', 'name about fault server options setup environment')
+Row = collections.namedtuple('Row', 'name about fault server options setup environment threads',
+                             defaults=((), '', None, None, 3))
 ROWS = {}
 
 
-def row(name, about, server=(), options='', setup=None, environment=None):
+def row(name, about, **more):
+    """`server`: arguments of redis-server; `options`: of both instances; `setup`: what else there is, made before them;
+    `environment`: of B, made by a function; `threads`: of each that validate."""
     def register(fault):
-        ROWS[name] = Row(name, about, fault, server, options, setup, environment)
+        ROWS[name] = Row(name, about, fault, **more)
         return fault
     return register
 
@@ -83,7 +86,7 @@ def drip(lab):
     return under_rule(lab, 'all down any - drip 3', 'dripped', 'messages dripped')
 
 
-@row('overtaken', "answers come to B 60 ms late, messages of revocations do not: they overtake (D)", options='&l1_ttl_ms=700')
+@row('overtaken', "answers come to B 60 ms late, messages of revocations do not: they overtake (D)", threads=16)
 def overtaken(lab):
     return under_rule(lab, 'commands down any - delay 60', 'delayed', 'answers late')
 
@@ -201,6 +204,15 @@ def maxmemory(lab):
     refused = lab.server.info('errorstats', 'errorstat_OOM').partition('=')[2]
     lab.server.command('CONFIG', 'SET', 'maxmemory', 0)
     return lambda _lab: (bool(refused), f'{refused or 0} commands refused')
+
+
+@row('writes-refused', 'min-replicas-to-write: revocations are pending, reads go on')
+def writes_refused(lab):
+    lab.server.command('CONFIG', 'SET', 'min-replicas-to-write', 1)
+    lab.last()
+    pending = lab.b.stat()['pending']
+    lab.server.command('CONFIG', 'SET', 'min-replicas-to-write', 0)
+    return lambda _lab: (pending > 0, f'{pending} revocations pending')
 
 
 # ------------------------------------------------------------------------------------------- Redis forgets --
