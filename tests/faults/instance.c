@@ -115,6 +115,12 @@ static void call_on(worker *w, const char *operation, int number,
     note(w, start, now_ns(), operation, number, "", status, 0);
 }
 
+/* Now and then: prewarming reads much at once, and must not bring back what is ended meanwhile (D). */
+static void maybe_prewarm(worker *w)
+{
+    if (random_next(w) % 8 == 0) latchkey_prewarm(lk, 100, NULL);
+}
+
 static void *churn(void *context)
 {
     worker *w = context;
@@ -135,6 +141,7 @@ static void *churn(void *context)
             board_end(shared, (unsigned)mine[i]);
             mine[i] = mine[--count];
         }
+        maybe_prewarm(w);
         pause_us(filled ? CHURN_PAUSE_US : VALIDATE_PAUSE_US);
     }
     return NULL;

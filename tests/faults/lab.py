@@ -225,8 +225,11 @@ class Proxy(Told):
     def close(self):
         self.order('close')
 
-    def lead_to(self, redis):
+    def lead_new_to(self, redis):
         self.order(f'upstream {redis.port}')
+
+    def lead_to(self, redis):
+        self.lead_new_to(redis)
         self.close()
 
     def counts(self):
@@ -261,8 +264,8 @@ class Instance(Told):
 class Lab:
     """One row's world. `seconds` is how long its fault lasts."""
 
-    def __init__(self, build, row, seconds):
-        self.build, self.row, self.seconds = build, row, seconds
+    def __init__(self, build, row=None, seconds=2, seed=0):
+        self.build, self.row, self.seconds, self.seed = build, row, seconds, seed
         self.directory = tempfile.mkdtemp(prefix='')
         self.things, self.marks = [], []
         with open(self.path('board'), 'wb'):
@@ -306,7 +309,7 @@ class Lab:
         while time.monotonic() < until:
             if action:
                 action()
-            time.sleep(max(0, min(every_s or PATIENCE_S, until - time.monotonic())))
+            time.sleep(max(0, min(PATIENCE_S if every_s is None else every_s, until - time.monotonic())))
 
     def each_instance(self, condition):
         return all(condition(one) for one in (self.a, self.b))

@@ -4,6 +4,7 @@ it happened: a function of the lab that answers (seen, in words)."""
 import collections
 import glob
 import os
+import random
 import time
 
 from lab import PARTITIONS, Failed, wait_for
@@ -113,6 +114,32 @@ def twice(lab):
     return under_rule(lab, 'subscription down message - twice', 'doubled', 'messages came twice')
 
 
+SEVERAL = ('subscription down any - hold', 'all down any - hold', 'commands up any - hold', 'all both any - freeze',
+           'subscription both any - freeze', 'all down any - delay 40', 'commands down any - delay 90',
+           'subscription down message - delay 200', 'all down any - drip 2', 'subscription down message - cut 0 2',
+           'commands down any - cut 0 5', 'subscription down message :rev drop 0 1 3', 'subscription down message - twice')
+
+
+@row('random', 'one fault after the other on the wires of A and B, chosen at random')
+def random_faults(lab):
+    seed = lab.seed or time.time_ns() % 10**9
+    choose = random.Random(seed)
+    times = [0]
+
+    def next_fault():
+        wire = choose.choice((lab.a.proxy, lab.b.proxy))
+        wire.clear()
+        if choose.random() < 0.2:
+            wire.close()
+        wire.rule(choose.choice(SEVERAL))
+        time.sleep(choose.uniform(0.02, 0.6))
+        times[0] += 1
+    lab.last(2 * lab.seconds, every_s=0, action=next_fault)
+    for one in lab.a, lab.b:
+        one.proxy.clear()
+    return lambda _lab: (times[0] > 1, f'{times[0]} faults, --seed {seed}')
+
+
 # ------------------------------------------------------------------------------------------------ stopped --
 def stopped(lab, process):
     process.freeze()
@@ -206,6 +233,15 @@ def maxmemory(lab):
     return lambda _lab: (bool(refused), f'{refused or 0} commands refused')
 
 
+@row('writes-paused', 'CLIENT PAUSE ... WRITE: nothing is written, nothing published; reads go on')
+def writes_paused(lab):
+    lab.server.command('CLIENT', 'PAUSE', 60000, 'WRITE')
+    lab.last()
+    blocked = lab.server.info('clients', 'blocked_clients')
+    lab.server.command('CLIENT', 'UNPAUSE')
+    return lambda _lab: (int(blocked) > 0, f'{blocked} clients waiting')
+
+
 @row('writes-refused', 'min-replicas-to-write: revocations are pending, reads go on')
 def writes_refused(lab):
     lab.server.command('CONFIG', 'SET', 'min-replicas-to-write', 1)
@@ -221,9 +257,8 @@ def restart(lab, lost_since):
     if lost_since is not None:
         lab.mark('lost', lost_since)
     lab.server.kill()
-    lab.last(lab.seconds / 2)
+    lab.last()
     lab.server.boot()
-    lab.last(lab.seconds / 2)
     return lambda _lab: (lab.server.info('server', 'run_id') != run_id, f"{lab.server.command('DBSIZE')} keys after it")
 
 
@@ -237,13 +272,21 @@ def restart_aof(lab):
 def restart_rdb(lab):
     since = time.monotonic_ns()
     lab.server.command('SAVE')
-    lab.last(lab.seconds / 2)
+    lab.last(1)
     return restart(lab, since)
 
 
 @row('restart-empty', 'kill -9, restart with nothing: all that was made is lost')
 def restart_empty(lab):
     return restart(lab, 0)
+
+
+@row('flushall', 'FLUSHALL: Redis forgets all without a restart')
+def flushall(lab):
+    lab.mark('lost', 0)
+    lab.server.command('FLUSHALL')
+    lab.last()
+    return lambda _lab: (True, f"{lab.server.command('DBSIZE')} keys after it")
 
 
 @row('log-deleted', "revocations' messages are lost, and the log is deleted 20 times a second")
@@ -291,6 +334,12 @@ def promote(lab):
     return missed
 
 
+@row('replica-stopped', 'durability=1, and the replica gets SIGSTOP, later SIGCONT', options='&durability=1',
+     setup=with_replicas)
+def replica_stopped(lab):
+    return stopped(lab, lab.replica.process)
+
+
 @row('promoted', 'a replica promoted by hand while its link was cut; everybody moves to it',
      options='&durability=1', setup=with_replicas)
 def promoted(lab):
@@ -300,16 +349,28 @@ def promoted(lab):
     return lambda _lab: (missed > 0, f'{missed} revocations that it did not have')
 
 
-@row('promoted-apart', 'the same; B stays with the old primary for a while',
-     options='&durability=1', setup=with_replicas)
-def promoted_apart(lab):
+def promote_for_a(lab, then):
+    """A moves to the new primary and ends sessions there; what becomes of B is `then`'s."""
     missed = promote(lab)
     lab.a.proxy.lead_to(lab.replica)
     before = numbers(lab.replica)
+    then()
     lab.last()
     apart = numbers(lab.replica) - before
     lab.b.proxy.lead_to(lab.replica)
     return lambda _lab: (apart > 0, f'{missed} it did not have, {apart} that the old one never had')
+
+
+@row('promoted-apart', 'the same; B stays with the old primary for a while',
+     options='&durability=1', setup=with_replicas)
+def promoted_apart(lab):
+    return promote_for_a(lab, lambda: None)
+
+
+@row('promoted-drift', "the same; B's connections stay with the old primary, new ones lead to the new one",
+     options='&durability=1', setup=with_replicas)
+def promoted_drift(lab):
+    return promote_for_a(lab, lambda: lab.b.proxy.lead_new_to(lab.replica))
 
 
 # -------------------------------------------------------------------------------------------------- clocks --

@@ -23,7 +23,7 @@ BEGIN, END = '<!-- faults:begin -->', '<!-- faults:end -->'
 def run_row(name, arguments):
     """In a process of its own. Writes NAME.history and NAME.json; what it prints stands in NAME.log."""
     result = {'row': name, 'about': ROWS[name].about, 'failure': None}
-    world = lab.Lab(arguments.build, ROWS[name], arguments.seconds)
+    world = lab.Lab(arguments.build, ROWS[name], arguments.seconds, arguments.seed)
     try:
         result['seen'] = world.run()
     except (lab.Failed, lab.RedisError, OSError) as error:
@@ -67,7 +67,7 @@ def test_the_tests(arguments):
 
 def start_row(name, arguments):
     argv = [sys.executable, os.path.abspath(__file__), '--one', name, '--build', arguments.build, '--out', arguments.out,
-            '--seconds', str(arguments.seconds)]
+            '--seconds', str(arguments.seconds), '--seed', str(arguments.seed)]
     with open(os.path.join(arguments.out, name + '.log'), 'wb') as log:
         return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                 preexec_fn=lab.die_with_parent)
@@ -164,7 +164,8 @@ def parse_arguments():
     parser.add_argument('--row', action='append', metavar='NAME', help='this row alone; may be given several times')
     parser.add_argument('--list', action='store_true', help='names the rows and ends')
     parser.add_argument('--seconds', type=float, default=2.0, metavar='N', help='how long a fault lasts (default 2)')
-    parser.add_argument('--parallel', type=int, default=2, metavar='N', help='rows at a time (default 2)')
+    parser.add_argument('--parallel', type=int, default=3, metavar='N', help='rows at a time (default 3)')
+    parser.add_argument('--seed', type=int, default=0, metavar='N', help='of the row random (default: the time)')
     parser.add_argument('--write', action='store_true', help='writes the table into tests/README.md')
     parser.add_argument('--out', default='.', help='where histories and results.json go')
     parser.add_argument('--build', default='.', help='where the programs are; nothing is built then')

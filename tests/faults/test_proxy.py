@@ -64,7 +64,7 @@ def message(channel, text):
 class ProxyTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.lab = lab.Lab(BUILD, None, 0)
+        cls.lab = lab.Lab(BUILD)
         cls.redis = cls.lab.redis('redis')
 
     @classmethod
