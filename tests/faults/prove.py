@@ -14,16 +14,20 @@ import subprocess
 import sys
 import tempfile
 
+from run import write_between_markers
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 Mutant = collections.namedtuple('Mutant', 'name what file old new')
 MUTANTS = [
     Mutant('lease-ignored', 'L1 answers whatever became of the lease', 'src/validate.c',
            'if (__builtin_expect(now >= lease_until, 0)) {', 'if (0 && now >= lease_until) {'),
-    Mutant('message-ignored', 'a revocation that was heard purges nothing', 'src/link.c',
-           'link->host.purge(link->host.context, start);', '(void)start;'),
-    Mutant('gap-ignored', 'numbers that were missed are taken as applied', 'src/link.c',
-           'if (link->baseline || !whole) empty(link);', 'if (link->baseline) empty(link); (void)whole;'),
+    Mutant('message-ignored', 'a revocation that was heard, or read in the log, purges nothing', 'src/link.c',
+           'link->host.purge(link->host.context, word);', ''),
+    Mutant('gap-ignored', 'a gap in the numbers keeps no lease back', 'src/link.c',
+           'if (!whole(link, now_ms)) return; /*', '/*'),
+    Mutant('log-ignored', 'what is read in the log is counted, not applied', 'src/link.c',
+           'if (number == before) return true;', 'if (number >= before) return true;'),
     Mutant('nothing-emptied', 'L1 is never emptied', 'src/node.c',
            'node->host.empty(node->host.context);', '(void)node;'),
     Mutant('nothing-denied', 'what this process revoked is not denied while Redis does not confirm', 'src/validate.c',
@@ -75,7 +79,7 @@ def caught_by(source, rows, parallel):
         raise SystemExit(said)
     with open(os.path.join(out, 'results.json'), encoding='ascii') as file:
         results = json.load(file)
-    return [f"`{r['row']}` ({r['failure'][:60]})" for r in results if r['failure']]
+    return [f"`{r['row']}` ({r['failure'][:40]})" for r in results if r['failure']]
 
 
 def parse_arguments():
@@ -84,16 +88,17 @@ def parse_arguments():
     parser.add_argument('--mutant', action='append', choices=names, metavar='NAME', help='this one alone')
     parser.add_argument('--row', action='append', default=[], metavar='NAME', help='on these rows alone')
     parser.add_argument('--parallel', type=int, default=3)
+    parser.add_argument('--write', action='store_true', help='writes the table into README.md')
     parser.add_argument('--list', action='store_true')
     return parser.parse_args()
 
 
 def main():
     arguments, survivors = parse_arguments(), 0
+    lines = ['| broken on purpose | caught by |', '|---|---|']
     if arguments.list:
         print('\n'.join(f'{mutant.name:<17} {mutant.what}' for mutant in MUTANTS))
         return 0
-    print('| broken on purpose | caught by |\n|---|---|', flush=True)
     for mutant in MUTANTS:
         if arguments.mutant and mutant.name not in arguments.mutant:
             continue
@@ -104,7 +109,10 @@ def main():
             build(source)
             caught = caught_by(source, arguments.row, arguments.parallel)
         survivors += not caught
-        print(f"| `{mutant.name}`: {mutant.what} | {', '.join(caught) or 'NOTHING'} |", flush=True)
+        lines.append(f"| `{mutant.name}`: {mutant.what} | {', '.join(caught) or 'NOTHING'} |")
+        print(lines[-1], flush=True)
+    if arguments.write:
+        write_between_markers(os.path.join(HERE, 'README.md'), 'prove', '\n'.join(lines))
     return 1 if survivors else 0
 
 

@@ -16,7 +16,6 @@ import lab
 from rows import ROWS
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-BEGIN, END = '<!-- faults:begin -->', '<!-- faults:end -->'
 
 
 # -------------------------------------------------------------------------------------------------- one row --
@@ -149,14 +148,15 @@ def conditions(arguments):
             f'{lab.STALENESS_MS}, a fault of {arguments.seconds:g} s, {arguments.parallel} rows at a time.')
 
 
-def write_between_markers(path, text):
+def write_between_markers(path, name, text):
+    begin_mark, end_mark = f'<!-- {name}:begin -->', f'<!-- {name}:end -->'
     with open(path, encoding='utf-8') as file:
-        before, begin, rest = file.read().partition(BEGIN)
-    _, end, after = rest.partition(END)
+        before, begin, rest = file.read().partition(begin_mark)
+    _, end, after = rest.partition(end_mark)
     if not begin or not end:
-        raise SystemExit(f'{path}: the markers {BEGIN} and {END} are missing')
+        raise SystemExit(f'{path}: the markers {begin_mark} and {end_mark} are missing')
     with open(path, 'w', encoding='utf-8') as file:
-        file.write(f'{before}{BEGIN}\n{text}\n{END}{after}')
+        file.write(f'{before}{begin_mark}\n{text}\n{end_mark}{after}')
 
 
 def parse_arguments():
@@ -199,7 +199,7 @@ def main():
     failed = sum(bool(r['failure']) for r in results)
     print('\n' + table(results) + '\n')
     if arguments.write:
-        write_between_markers(os.path.join(HERE, '..', 'README.md'), conditions(arguments) + '\n\n' + table(results))
+        write_between_markers(os.path.join(HERE, '..', 'README.md'), 'faults', conditions(arguments) + '\n\n' + table(results))
     print(f'{len(results) - failed} rows passed, {failed} failed, in {time.monotonic() - began:.0f} s')
     return 1 if failed else 0
 
