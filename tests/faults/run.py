@@ -164,7 +164,7 @@ def parse_arguments():
     parser.add_argument('--row', action='append', metavar='NAME', help='this row alone; may be given several times')
     parser.add_argument('--list', action='store_true', help='names the rows and ends')
     parser.add_argument('--seconds', type=float, default=2.0, metavar='N', help='how long a fault lasts (default 2)')
-    parser.add_argument('--parallel', type=int, default=3, metavar='N', help='rows at a time (default 3)')
+    parser.add_argument('--parallel', type=int, default=4, metavar='N', help='rows at a time (default 4)')
     parser.add_argument('--seed', type=int, default=0, metavar='N', help='of the row random (default: the time)')
     parser.add_argument('--write', action='store_true', help='writes the table into tests/README.md')
     parser.add_argument('--out', default='.', help='where histories and results.json go')
