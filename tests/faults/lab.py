@@ -18,7 +18,7 @@ import tempfile
 import time
 
 PATIENCE_S = 60  # until a condition must hold: generous, since the machine may be slow and busy
-STALENESS_MS, TICK_MS, PARTITIONS = 500, 10, 8
+TICK_MS, PARTITIONS = 10, 8
 
 
 class Failed(Exception):
@@ -240,7 +240,7 @@ class Proxy(Told):
 class Instance(Told):
     def __init__(self, lab, name, proxy, environment):
         self.proxy = proxy
-        config = (f'redis://127.0.0.1:{proxy.port}?staleness_ms={STALENESS_MS}&partitions={PARTITIONS}'
+        config = (f'redis://127.0.0.1:{proxy.port}?staleness_ms={lab.staleness_ms}&partitions={PARTITIONS}'
                   f'&l1_capacity=20000&connections=16{lab.row.options}')
         argv = [os.path.join(lab.build, 'latchkey_fault_instance'), config, name, lab.path('board'), lab.path(''), str(lab.row.threads)]
         super().__init__('instance ' + name, argv, lab.path('log'), env={**os.environ, **environment})
@@ -275,8 +275,9 @@ class Instance(Told):
 class Lab:
     """One row's world. `seconds` is how long its fault lasts."""
 
-    def __init__(self, build, row=None, seconds=2, seed=0):
+    def __init__(self, build, row=None, seconds=2, staleness_ms=500, seed=0):
         self.build, self.row, self.seconds, self.seed = build, row, seconds, seed
+        self.staleness_ms = staleness_ms
         self.directory = tempfile.mkdtemp(prefix='')
         self.things, self.marks = [], []
         with open(self.path('board'), 'wb'):
@@ -337,7 +338,7 @@ class Lab:
         for one in self.a, self.b:
             wait_for('nothing is pending', lambda one=one: one.stat()['pending'] == 0)
             self.mark('drained', process=one.letter)
-        time.sleep(STALENESS_MS / 1000 + 0.2)  # what was pending counts from here on, too
+        time.sleep(self.staleness_ms / 1000 + 0.2)  # what was pending counts from here on, too
         seen, text = evidence(self)
         for one in self.a, self.b:
             one.end()
@@ -346,7 +347,7 @@ class Lab:
         return text
 
     def write_history(self, path):
-        self.mark('bound', STALENESS_MS)
+        self.mark('bound', self.staleness_ms)
         self.mark('tick', TICK_MS)
         with open(path, 'w', encoding='ascii') as history:
             for name in sorted(os.listdir(self.directory)):

@@ -158,13 +158,13 @@ def instance_stopped(lab):
     return stopped(lab, lab.b)
 
 
-@row('instance-stutters', 'B gets SIGSTOP for 550 ms, SIGCONT for 20 ms, and so on')
+@row('instance-stutters', 'B gets SIGSTOP for a bound and a tenth, SIGCONT for 20 ms, and so on')
 def instance_stutters(lab):
     times = [0]
 
     def stop():
         lab.b.freeze()
-        time.sleep(0.55)
+        time.sleep(1.1 * lab.staleness_ms / 1000)
         lab.b.thaw()
         times[0] += 1
     lab.last(every_s=0.02, action=stop)
