@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: MIT
 """Can the rows fail? Breaks one thing after the other in a copy of the source, and runs the rows on it.
 
-  prove.py [--mutant NAME]... [--row NAME]... [--parallel N] [--list]
+  prove.py [--mutant NAME]... [--row NAME]... [--parallel N] [--write] [--list]
 
-Each mutant must be caught by at least one row; what caught it is printed as a table. The repository is left alone."""
+Each mutant must be caught by at least one row; what caught it is printed as a table. The repository is left alone, but for
+README.md's table with --write; what earlier runs found of other mutants (build-faults/prove.json) stays in it."""
 import argparse
 import collections
 import json
@@ -93,27 +94,47 @@ def parse_arguments():
     return parser.parse_args()
 
 
+def try_mutant(mutant, arguments):
+    with tempfile.TemporaryDirectory(prefix='lkp-') as scratch:
+        source = os.path.join(scratch, 's')
+        shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns('.git', 'build*'))
+        break_it(mutant, source)
+        build(source)
+        return caught_by(source, arguments.row, arguments.parallel)
+
+
+def table_line(mutant, caught):
+    return f"| `{mutant.name}`: {mutant.what} | {', '.join(caught) or 'NOTHING'} |"
+
+
+def remember(found):
+    """With what earlier runs found."""
+    path = os.path.join(ROOT, 'build-faults', 'prove.json')
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    if os.path.exists(path):
+        with open(path, encoding='ascii') as file:
+            found = {**json.load(file), **found}
+    with open(path, 'w', encoding='ascii') as file:
+        json.dump(found, file, indent=1)
+    return found
+
+
 def main():
-    arguments, survivors = parse_arguments(), 0
-    lines = ['| broken on purpose | caught by |', '|---|---|']
+    arguments, found = parse_arguments(), {}
     if arguments.list:
         print('\n'.join(f'{mutant.name:<17} {mutant.what}' for mutant in MUTANTS))
         return 0
     for mutant in MUTANTS:
         if arguments.mutant and mutant.name not in arguments.mutant:
             continue
-        with tempfile.TemporaryDirectory(prefix='lkp-') as scratch:
-            source = os.path.join(scratch, 's')
-            shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns('.git', 'build*'))
-            break_it(mutant, source)
-            build(source)
-            caught = caught_by(source, arguments.row, arguments.parallel)
-        survivors += not caught
-        lines.append(f"| `{mutant.name}`: {mutant.what} | {', '.join(caught) or 'NOTHING'} |")
-        print(lines[-1], flush=True)
+        found[mutant.name] = try_mutant(mutant, arguments)
+        print(table_line(mutant, found[mutant.name]), flush=True)
+    known = remember(found)
+    lines = [table_line(mutant, known[mutant.name]) for mutant in MUTANTS if mutant.name in known]
     if arguments.write:
-        write_between_markers(os.path.join(HERE, 'README.md'), 'prove', '\n'.join(lines))
-    return 1 if survivors else 0
+        table = ['| broken on purpose | caught by |', '|---|---|', *lines]
+        write_between_markers(os.path.join(HERE, 'README.md'), 'prove', '\n'.join(table))
+    return 0 if all(found.values()) else 1
 
 
 if __name__ == '__main__':

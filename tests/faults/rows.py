@@ -153,19 +153,23 @@ def proxy_stopped(lab):
     return stopped(lab, lab.b.proxy)
 
 
-@row('instance-stopped', 'B gets SIGSTOP, later SIGCONT')
+@row('instance-stopped', 'B gets SIGSTOP, later SIGCONT', threads=16)
 def instance_stopped(lab):
     return stopped(lab, lab.b)
 
 
-@row('instance-stutters', 'B gets SIGSTOP for a bound and a tenth, SIGCONT for 20 ms, and so on')
+@row('instance-stutters', 'B gets SIGSTOP for one and a half bounds, again and again; messages come 30 ms after SIGCONT',
+     threads=16)
 def instance_stutters(lab):
     times = [0]
 
     def stop():
+        lab.b.proxy.rule('subscription down any - hold')
         lab.b.freeze()
-        time.sleep(1.1 * lab.staleness_ms / 1000)
+        time.sleep(1.5 * lab.staleness_ms / 1000)
         lab.b.thaw()
+        time.sleep(0.03)
+        lab.b.proxy.clear()
         times[0] += 1
     lab.last(every_s=0.02, action=stop)
     return lambda _lab: (times[0] > 1, f'{times[0]} times')
