@@ -272,7 +272,7 @@ def restart_aof(lab):
     return restart(lab, None)
 
 
-@row('restart-rdb', 'kill -9, restart from an RDB: what was ended since is back, what was made since is lost')
+@row('restart-rdb', 'kill -9, restart from an RDB: what was ended since is back, what was made since is lost', threads=16)
 def restart_rdb(lab):
     since = time.monotonic_ns()
     lab.server.command('SAVE')
