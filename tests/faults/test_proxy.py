@@ -131,13 +131,13 @@ class ProxyTest(unittest.TestCase):
         self.proxy.rule('commands down any - delay 300')
         began = time.monotonic()
         self.assertEqual('+PONG', self.client.ask('PING'))
-        self.assertGreaterEqual(time.monotonic() - began, 0.3)
+        self.assertGreaterEqual(time.monotonic() - began, 0.3 * 0.9)
 
     def test_drip(self):
         self.proxy.rule('commands down any - drip 20')
         began = time.monotonic()
         self.assertEqual('$8 12345678', self.client.ask('ECHO 12345678', 2))
-        self.assertGreaterEqual(time.monotonic() - began, 13 * 0.02)
+        self.assertGreaterEqual(time.monotonic() - began, 13 * 0.02 * 0.9)  # clocks of whole milliseconds
 
     def test_drop_the_third_only(self):
         subscriber = self.subscriber()
