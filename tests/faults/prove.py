@@ -19,10 +19,15 @@ from run import write_between_markers
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
+SHOWN = 7  # rows named in a line of the table
 Mutant = collections.namedtuple('Mutant', 'name what file old new')
 MUTANTS = [
     Mutant('lease-ignored', 'L1 answers whatever became of the lease', 'src/validate.c',
-           'if (__builtin_expect(now >= lease_until, 0)) {', 'if (0 && now >= lease_until) {'),
+           'now < lease_until', '1'),
+    Mutant('answers-unvouched', 'an answer of Redis is given whosever lease there is', 'src/node.c',
+           'int status = vouched(node, incarnation), late = 0;', 'int status = LATCHKEY_OK, late = 0;'),
+    Mutant('not-reasserted', 'a server that forgot revocations is not told of them', 'src/link.c',
+           'link->baseline ? lk_recent_list(link->recent, now_ms, link->assertion) : 0', '0'),
     Mutant('message-ignored', 'a revocation that was heard, or read in the log, purges nothing', 'src/link.c',
            'link->host.purge(link->host.context, word);', ''),
     Mutant('gap-ignored', 'a gap in the numbers keeps no lease back', 'src/link.c',
@@ -40,7 +45,7 @@ MUTANTS = [
     Mutant('wall-clock', 'durations are measured on the wall clock', 'src/clock.h',
            'lk_clock_read(CLOCK_MONOTONIC, 1', 'lk_clock_read(CLOCK_REALTIME, 1'),
     Mutant('life-ignored', 'L1 does not look at the expiry of what it holds', 'src/validate.c',
-           'if (__builtin_expect(now >= found.deadline_ms, 0)) {', 'if (0 && now >= found.deadline_ms) {'),
+           'now < found->deadline_ms', '1'),
 ]
 
 
@@ -104,7 +109,8 @@ def try_mutant(mutant, arguments):
 
 
 def table_line(mutant, caught):
-    return f"| `{mutant.name}`: {mutant.what} | {', '.join(caught) or 'NOTHING'} |"
+    more = f', and {len(caught) - SHOWN} more' if len(caught) > SHOWN else ''
+    return f"| `{mutant.name}`: {mutant.what} | {', '.join(caught[:SHOWN]) or 'NOTHING'}{more} |"
 
 
 def remember(found):
