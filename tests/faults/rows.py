@@ -320,9 +320,9 @@ def with_replicas(lab):
     wait_for('the replica follows', lambda: lab.replica.info('replication', 'master_link_status') == 'up')
     lab.second = lab.redis('second', '--replicaof', '127.0.0.1 %d' % lab.replica.port)
     wait_for('its replica follows', lambda: lab.second.info('replication', 'master_link_status') == 'up')
-    for one in lab.server, lab.replica:
-        wait_for('a replica acknowledges', lambda one=one: one.command('WAIT', 1, 1000) == 1
-                 if one is lab.server else 'state=online' in one.info('replication', 'slave0'))
+    lab.server.command('SET', 'ready', 1)
+    wait_for('what is written reaches both', lambda: lab.second.command('GET', 'ready') == '1')
+    wait_for('the replica acknowledges', lambda: lab.server.command('WAIT', 1, 1000) == 1)
 
 
 def numbers(redis):
