@@ -22,6 +22,7 @@ struct lk_pool {
     unsigned idles, lines;    /* idle ones; all there are, those being opened included */
     unsigned generation;
     unsigned failures;   /* to connect, in a row */
+    uint64_t random;     /* for jitter */
     int64_t retry_at_ms; /* before it, connecting is not tried again */
     char failure[160];
     int fd[LINES_MAX]; /* of every line, or -1: what a forked child closes */
@@ -32,6 +33,7 @@ lk_pool *lk_pool_open(const lk_config *config)
     lk_pool *pool = calloc(1, sizeof *pool);
     if (!pool) return NULL;
     pool->config = config;
+    lk_random(&pool->random, sizeof pool->random);
     for (int i = 0; i < LINES_MAX; i++) pool->fd[i] = -1;
     pthread_mutex_init(&pool->lock, NULL);
     pthread_condattr_t attr;
@@ -173,7 +175,8 @@ static void opened_locked(lk_pool *pool, const lk_line *line, int status, const 
     pthread_cond_broadcast(&pool->returned); /* those waiting may try for themselves, or learn the same */
     int64_t now_ms = lk_now_ms(), wait = BACKOFF_LEAST_MS << (pool->failures < 6 ? pool->failures : 6);
     if (wait > BACKOFF_MOST_MS) wait = BACKOFF_MOST_MS;
-    wait = wait / 2 + (int64_t)(lk_hash(&now_ms, sizeof now_ms, (uintptr_t)pool) % (uint64_t)(wait / 2 + 1));
+    pool->random = lk_hash(&now_ms, sizeof now_ms, pool->random);
+    wait = wait / 2 + (int64_t)(pool->random % (uint64_t)(wait / 2 + 1));
     pool->failures++;
     pool->retry_at_ms = now_ms + wait;
     snprintf(pool->failure, sizeof pool->failure, "%s", error);

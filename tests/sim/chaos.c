@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See chaos.h.
+ */
+#include "chaos.h"
+
+#include "clients.h"
+#include "server.h"
+#include "wire.h"
+
+#include <string.h>
+
+uint64_t chaos_episodes[16];
+
+static struct {
+    climate climate;
+    int kind; /* of the episode under way */
+    int64_t ends_us;
+    bool failed_over; /* in this episode */
+} in;
+
+static int64_t scale(int64_t parts) { return in.climate.staleness_us * parts / 100; }
+static int any_machine(void) { return (int)draw((uint64_t)w.machine_count); }
+
+/* ------------------------------------------------------------------------------------------- single blows -- */
+
+static wire *any_wire(void)
+{
+    wire *found = NULL;
+    unsigned seen = 0;
+    for (int i = 0; i < CONNECTIONS_MAX; i++) {
+        wire *c = wire_of(i);
+        if (c && c->client_has && !draw(++seen)) found = c;
+    }
+    return found;
+}
+
+static void nothing(void) {}
+
+static void slow(void)
+{
+    wire *c = any_wire();
+    if (c) trace("wire %d of m%d slows down", c->index, c->client->index);
+    if (c) wire_slow(c, draw_scale(MS, scale(100)));
+}
+
+static void cut(void)
+{
+    wire *c = any_wire();
+    if (c) trace("wire %d of m%d is cut", c->index, c->client->index);
+    if (c) wire_cut(c);
+}
+
+/* All connections of a machine at a time, as its cable would; or one. */
+static void hole(void)
+{
+    bool all = chance(500000), loses = chance(500000);
+    unsigned directions = 1 + (unsigned)draw(3);
+    int64_t us = draw_scale(MS, scale(300));
+    wire *one = any_wire();
+    if (!one) return;
+    trace("a hole of %.3f s in %s of m%d, direction %u, %s", (double)us / 1e6, all ? "all wires" : "a wire",
+          one->client->index, directions, loses ? "losing" : "holding back");
+    for (int i = 0; i < CONNECTIONS_MAX; i++) {
+        wire *c = wire_of(i);
+        if (c && (c == one || (all && c->client == one->client))) wire_hole(c, directions, us, loses);
+    }
+}
+
+static void pause_machine(void) { machine_pause(&w.machines[any_machine()], draw_scale(MS, scale(300))); }
+static void pause_server(void) { server_pause(server_acting(), draw_scale(MS, scale(200))); }
+static void kill_clients(void)
+{
+    trace("r%d kills its clients", server_acting());
+    server_kill_clients(server_acting(), chance(500000));
+}
+static void forget_scripts(void) { server_forget_scripts(server_acting()); }
+static void restart_process(void) { clients_restart(any_machine()); }
+
+static void restart_server(void)
+{
+    server_restart(server_acting(), draw_scale(10 * MS, 10 * SECOND), 0, chance(300000));
+}
+
+static void restart_and_lose(void)
+{
+    server_restart(server_acting(), draw_scale(10 * MS, 10 * SECOND), draw_scale(MS, 2 * SECOND), chance(300000));
+}
+
+static void step_clock(void)
+{
+    int64_t us = draw_scale(MS, 60 * SECOND);
+    server_step_clock(server_acting(), chance(500000) ? us : -us);
+}
+
+static void lag(void)
+{
+    for (int i = 0; i < server_count(); i++) server_lag(i, draw_scale(100, scale(200)));
+    if (server_count() > 1 && chance(300000))
+        server_cut_replica((int)draw((uint64_t)server_count()), draw_scale(MS, scale(300)));
+}
+
+/* ---------------------------------------------------------------------------------------------- failover -- */
+
+static void route(void *context, uint64_t server)
+{
+    machine *m = context;
+    m->route = (int)server;
+    m->route_us = w.now_us;
+    trace("m%d is led to r%d", m->index, (int)server);
+}
+
+static void lead_all(int server, int64_t within_us)
+{
+    for (int i = 0; i < w.machine_count; i++)
+        at(w.now_us + draw_scale(100, within_us), route, &w.machines[i], (uint64_t)server);
+}
+
+static void demote(void *context, uint64_t server)
+{
+    (void)context;
+    server_demote((int)server);
+    if (chance(500000)) server_kill_clients((int)server, false);
+}
+
+/* The old primary is dead, is demoted in place at once, or lives on beside the new one for a while. */
+static void fail_over(void)
+{
+    int old = server_acting();
+    if (in.failed_over || server_count() < 2) return;
+    uint64_t how = draw(3);
+    if (how == 0) server_restart(old, draw_scale(SECOND, 20 * SECOND), 0, chance(500000));
+    if (!server_fail_over()) return;
+    in.failed_over = true;
+    lead_all(server_acting(), how == 2 ? scale(400) : SECOND);
+    at(w.now_us + (how == 2 ? draw_scale(100 * MS, scale(500)) : 1), demote, NULL, (uint64_t)old);
+}
+
+/* ---------------------------------------------------------------------------------------------- episodes -- */
+
+static const struct {
+    const char *name;
+    void (*strike)(void);
+    unsigned times; /* at most, in an episode */
+    bool storms;    /* also in company */
+} kinds[] = {{"nothing", nothing, 1, true},
+             {"slow connections", slow, 12, true},
+             {"cut connections", cut, 12, true},
+             {"holes", hole, 8, true},
+             {"paused machines", pause_machine, 8, true},
+             {"paused servers", pause_server, 4, true},
+             {"killed clients", kill_clients, 4, true},
+             {"forgotten scripts", forget_scripts, 4, true},
+             {"restarted processes", restart_process, 2, true},
+             {"restarted servers", restart_server, 2, true},
+             {"lag of replicas", lag, 6, true},
+             {"failovers", fail_over, 1, false},
+             {"set clocks", step_clock, 2, false},
+             {"lossy restarts", restart_and_lose, 1, false}};
+enum { KINDS = sizeof kinds / sizeof *kinds };
+
+const char *chaos_name(int kind) { return kind < KINDS ? kinds[kind].name : NULL; }
+
+static bool allowed(int kind)
+{
+    if (in.climate.calm) return kind == 0;
+    if (kinds[kind].strike == step_clock) return in.climate.clocks;
+    if (kinds[kind].strike == restart_and_lose) return in.climate.lossy;
+    if (kinds[kind].strike == fail_over || kinds[kind].strike == lag) return server_count() > 1;
+    return true;
+}
+
+static int any_kind(void)
+{
+    for (;;) {
+        int kind = (int)draw(KINDS);
+        if (allowed(kind)) return kind;
+    }
+}
+
+static void strike(void *context, uint64_t number)
+{
+    (void)context, (void)number;
+    if (!w.faults) return;
+    int kind = in.kind;
+    if (in.climate.storm && kinds[kind].storms) do
+            kind = any_kind();
+        while (!kinds[kind].storms);
+    kinds[kind].strike();
+}
+
+static void heal(void)
+{
+    int64_t after = w.now_us + SECOND;
+    servers_heal();
+    for (int i = 0; i < server_count(); i++) server_lag(i, draw_scale(100, 20 * MS));
+    lead_all(server_acting(), after - w.now_us);
+}
+
+static void begin_episode(void *context, uint64_t number);
+
+static void end_episode(void *context, uint64_t number)
+{
+    (void)context, (void)number;
+    if (!w.faults) return;
+    heal();
+    trace("episode ends");
+    at(w.now_us + draw_scale(SECOND, in.climate.quiet_most_us), begin_episode, NULL, 0);
+}
+
+static void begin_episode(void *context, uint64_t number)
+{
+    (void)context, (void)number;
+    if (!w.faults) return;
+    in.kind = any_kind();
+    in.failed_over = false;
+    chaos_episodes[in.kind]++;
+    int64_t length = draw_between(scale(100), scale(600)) + 5 * SECOND;
+    in.ends_us = w.now_us + length;
+    trace("episode: %s", kinds[in.kind].name);
+    clients_busy(length + scale(200));
+    uint64_t times = 1 + draw(kinds[in.kind].times);
+    for (uint64_t i = 0; i < times; i++) at(w.now_us + draw_between(0, length * 3 / 4), strike, NULL, 0);
+    at(in.ends_us, end_episode, NULL, 0);
+}
+
+void chaos_begin(const climate *c)
+{
+    in.climate = *c;
+    w.faults = true;
+    at(w.now_us + draw_scale(10 * MS, 20 * SECOND), begin_episode, NULL, 0);
+}
+
+void chaos_end(void)
+{
+    w.faults = false;
+    w.pause_ppm = 0;
+    heal();
+}

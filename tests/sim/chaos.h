@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What goes wrong, and when: drawn from the seed. Trouble comes in episodes of one kind, with calls close together, and
+ * between them it is quiet; so a fault is a single one, as the guarantees have it. In a storm the kinds that lose nothing
+ * come together.
+ */
+#ifndef LATCHKEY_SIM_CHAOS_H
+#define LATCHKEY_SIM_CHAOS_H
+
+#include "world.h"
+
+typedef struct climate {
+    bool lossy;  /* servers may lose what they acknowledged last */
+    bool clocks; /* servers' clocks are set */
+    bool storm;
+    bool calm; /* nothing goes wrong at all */
+    int64_t staleness_us;
+    int64_t quiet_most_us; /* between episodes */
+} climate;
+
+extern uint64_t chaos_episodes[16];
+const char *chaos_name(int kind); /* NULL: there are no more */
+
+void chaos_begin(const climate *c);
+void chaos_end(void); /* heals everything */
+
+#endif

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The instances of the library, one to a machine, and their clients, which call what an application calls.
+ */
+#ifndef LATCHKEY_SIM_CLIENTS_H
+#define LATCHKEY_SIM_CLIENTS_H
+
+#include "world.h"
+
+typedef struct workload {
+    char config[512];
+    int clients;                  /* to a machine */
+    int64_t idle_ms, lifetime_ms; /* of most sessions */
+    int64_t busy_rest_us;         /* between two calls of a client while it is busy, at most */
+} workload;
+
+void clients_begin(const workload *load);
+void clients_busy(int64_t us);             /* they call without much pause for so long */
+void clients_restart(int which);           /* the process ends in good order, and another one begins */
+bool clients_all_serve(int64_t within_us); /* every instance creates, validates and revokes; fails otherwise */
+void clients_end(void);                    /* all processes end; fails if one does not */
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See hooks.h. Each of these is also a step, so that others come in between validate's look at the lease, at L1 and at
+ * the clock.
+ */
+#include "hooks.h"
+
+#include "l1.h"
+
+bool __real_lk_l1_get(lk_l1 *l1, const char *token, lk_l1_found *found);
+bool __wrap_lk_l1_get(lk_l1 *l1, const char *token, lk_l1_found *found);
+bool __wrap_lk_l1_get(lk_l1 *l1, const char *token, lk_l1_found *found)
+{
+    task_step();
+    return __real_lk_l1_get(l1, token, found);
+}
+
+uint64_t __real_lk_l1_ticket(const lk_l1 *l1, const char *selector);
+uint64_t __wrap_lk_l1_ticket(const lk_l1 *l1, const char *selector);
+uint64_t __wrap_lk_l1_ticket(const lk_l1 *l1, const char *selector)
+{
+    task_step();
+    uint64_t ticket = __real_lk_l1_ticket(l1, selector);
+    task_step();
+    return ticket;
+}
+
+enum lk_l1_put __real_lk_l1_put(lk_l1 *l1, uint64_t ticket, const char *selector, const void *verifier, bool hashed,
+                                int64_t deadline_ms, int64_t now_ms, const latchkey_entry *entry);
+enum lk_l1_put __wrap_lk_l1_put(lk_l1 *l1, uint64_t ticket, const char *selector, const void *verifier, bool hashed,
+                                int64_t deadline_ms, int64_t now_ms, const latchkey_entry *entry);
+enum lk_l1_put __wrap_lk_l1_put(lk_l1 *l1, uint64_t ticket, const char *selector, const void *verifier, bool hashed,
+                                int64_t deadline_ms, int64_t now_ms, const latchkey_entry *entry)
+{
+    task_step();
+    uint64_t begun = ++w.step;
+    enum lk_l1_put put = __real_lk_l1_put(l1, ticket, selector, verifier, hashed, deadline_ms, now_ms, entry);
+    if (put == LK_L1_STORED) truth_filled(task_machine(), selector, task_notes()->asked_step, begun);
+    return put;
+}
+
+void __real_lk_l1_purge(lk_l1 *l1, const char *selector);
+void __wrap_lk_l1_purge(lk_l1 *l1, const char *selector);
+void __wrap_lk_l1_purge(lk_l1 *l1, const char *selector)
+{
+    task_step();
+    uint64_t begun = ++w.step;
+    __real_lk_l1_purge(l1, selector);
+    truth_purged(task_machine(), selector, begun);
+    task_step();
+}
+
+void __real_lk_l1_empty(lk_l1 *l1);
+void __wrap_lk_l1_empty(lk_l1 *l1);
+void __wrap_lk_l1_empty(lk_l1 *l1)
+{
+    uint64_t begun = ++w.step;
+    __real_lk_l1_empty(l1);
+    truth_emptied(task_machine(), begun);
+    task_step();
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the library does to its L1, seen by the truth (ld --wrap on l1.h).
+ */
+#ifndef LATCHKEY_SIM_HOOKS_H
+#define LATCHKEY_SIM_HOOKS_H
+
+#include "world.h"
+
+/* Does the library assert revocations again that a server forgot? */
+#ifndef REASSERTS
+#define REASSERTS 0
+#endif
+/* Are failovers and lossy restarts within what it promises? */
+#ifndef LOSSES
+#define LOSSES 0
+#endif
+
+void truth_purged(const machine *m, const char *selector, uint64_t begun);
+void truth_emptied(const machine *m, uint64_t begun);
+void truth_filled(const machine *m, const char *selector, uint64_t asked, uint64_t begun);
+
+#endif

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The servers: Redis as the library sees it. Each has a keyspace (store.h), connections, subscriptions, a role, a run id
+ * and a replication id, a clock, a disk that is behind by what was not synced, and replicas that are behind by their lag.
+ */
+#ifndef LATCHKEY_SIM_SERVER_H
+#define LATCHKEY_SIM_SERVER_H
+
+#include "store.h"
+#include "wire.h"
+
+enum { SERVERS_MAX = 3 };
+
+void servers_begin(int count, int64_t lag_us, bool keep_disk);
+void servers_end(void);
+
+/* ------------------------------------------------------------------------------------------- for the wire -- */
+bool server_accepts(int server); /* is somebody listening? */
+void server_accepted(wire *c);
+void server_fed(wire *c, const char *bytes, size_t size);
+void server_lost(wire *c); /* the client closed it */
+
+/* --------------------------------------------------------------------------------------------- the faults -- */
+int server_count(void);
+int server_acting(void); /* the primary whose data count */
+bool server_up(int server);
+bool server_primary(int server); /* believes to be one */
+void server_pause(int server, int64_t us);
+void server_step_clock(int server, int64_t us);
+/* Down for so long. lose_us: what was written in the last so many microseconds is lost (needs keep_disk); silent: its
+ * connections do not learn of it. */
+void server_restart(int server, int64_t down_us, int64_t lose_us, bool silent);
+/* The most advanced replica becomes the acting primary. The old one, where it lives, goes on as it is until demoted. */
+bool server_fail_over(void);
+void server_demote(int server); /* becomes a replica of the acting one; its connections stay */
+void server_lag(int server, int64_t us);
+void server_cut_replica(int server, int64_t us); /* gets nothing for so long */
+void server_forget_scripts(int server);
+void server_kill_clients(int server, bool subscribers_only);
+void servers_heal(void); /* all up, nobody paused, all others replicas of the acting one */
+
+/* ---------------------------------------------------------------------------------------------- the truth -- */
+int64_t server_clock_ms(int server);
+int64_t servers_clock_spread_us(void);          /* by how much servers' clocks ever differed or were set */
+bool server_holds(int server, const char *key); /* alive by that server's clock */
+int64_t servers_calm_since_us(void);            /* since then one primary, nothing lost, no clock set */
+
+#endif

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The program: worlds from seeds, one after the other.
+ */
+#include "chaos.h"
+#include "clients.h"
+#include "crypto.h"
+#include "hooks.h"
+#include "server.h"
+#include "truth.h"
+#include "wire.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char usage[] =
+    "sim [--seed N] [--runs N] [--hours H] [--seconds S] [--trace]\n"
+    "\n"
+    "Runs worlds of machines, servers and a network in virtual time, each wholly made from its seed: instances of the\n"
+    "real library, a model of Redis with replicas, and faults. Every answer is judged by what the world knows. Ends "
+    "at\n"
+    "the first broken guarantee with status 1 and the command that replays it.\n"
+    "\n"
+    "  --seed N      the first world's seed (1); the others count on from it\n"
+    "  --runs N      how many worlds (20); 0: until --seconds are over\n"
+    "  --hours H     virtual hours in each (0: drawn from the seed, 1 to 8)\n"
+    "  --seconds S   begin no world after so many real seconds (0: no limit)\n"
+    "  --trace       print what happens, one event a line\n"
+    "  --quiet       one line at the end\n"
+    "  --help        this\n";
+
+typedef struct options {
+    uint64_t seed, runs, seconds;
+    double hours;
+    bool trace, quiet;
+} options;
+
+static double real_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* -------------------------------------------------------------------------------------------- one world -- */
+
+static int64_t one_of(const int64_t *from, size_t count) { return from[draw(count)]; }
+#define ONE_OF(...) one_of((const int64_t[]){__VA_ARGS__}, sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t))
+
+/* Slow beats mostly: a world in which they are slow sees the same, stretched, for less of the machine's time. */
+static int64_t draw_staleness_ms(void)
+{
+    return chance(150000) ? ONE_OF(500, 1000, 2000) : ONE_OF(5000, 10000, 20000, 30000);
+}
+
+static void make_machines(void)
+{
+    w.machine_count = (int)draw_between(2, 3);
+    for (int i = 0; i < w.machine_count; i++)
+        w.machines[i] = (machine){.index = i,
+                                  .clock_us = draw_scale(SECOND, 30 * 86400 * SECOND),
+                                  .tick_us = ONE_OF(1 * MS, 4 * MS, 10 * MS)};
+    w.delay_ppm = (unsigned)ONE_OF(500, 5000, 30000);
+    w.pause_ppm = chance(300000) ? (unsigned)ONE_OF(2, 20) : 0;
+}
+
+static void write_config(workload *load, const promise *p, int partitions)
+{
+    snprintf(load->config, sizeof load->config,
+             "unix:///sim?lazy=1&staleness_ms=%d&deadline_ms=%d&partitions=%d&connections=%d&l1_capacity=%d&"
+             "l1_ttl_ms=%d&idle_ms=%d&lifetime_ms=%d&max_sessions=%d",
+             (int)(p->staleness_us / MS), (int)(p->deadline_us / MS), partitions, (int)draw_between(1, 4),
+             (int)ONE_OF(0, 5, 50, 50, 50), (int)ONE_OF(1000, 30000, 600000), (int)load->idle_ms,
+             (int)load->lifetime_ms, (int)ONE_OF(0, 0, 3));
+    trace("%s", load->config);
+}
+
+static double world_begin_from(uint64_t seed, double hours)
+{
+    world_begin(seed);
+    wire_begin();
+    make_machines();
+    promise p = {.staleness_us = draw_staleness_ms() * MS, .deadline_us = ONE_OF(50, 250, 1000) * MS};
+    climate c = {.calm = chance(50000),
+                 .storm = chance(300000),
+                 .staleness_us = p.staleness_us,
+                 .clocks = chance(150000),
+                 .lossy = LOSSES && chance(300000)};
+    c.quiet_most_us = p.staleness_us < 5 * SECOND ? 300 * SECOND : 1800 * SECOND;
+    w.pause_most_us = 3 * p.staleness_us;
+    int servers = LOSSES && chance(400000) ? (int)draw_between(2, SERVERS_MAX) : 1;
+    workload load = {.clients = (int)draw_between(1, 4), .idle_ms = ONE_OF(60000, 600000, 1800000)};
+    load.busy_rest_us = p.staleness_us / 8;
+    load.lifetime_ms = load.idle_ms * (int64_t)draw_between(2, 10);
+    truth_begin(&p);
+    servers_begin(servers, draw_scale(100, 20 * MS), c.lossy);
+    write_config(&load, &p, (int)draw_between(1, 4));
+    clients_begin(&load);
+    chaos_begin(&c);
+    /* Where beats are fast the world is short. */
+    if (hours <= 0) hours = p.staleness_us < 5 * SECOND ? 0.5 : (double)draw_between(2, 8);
+    return hours;
+}
+
+/* After the last fault: every connection that hangs is given up after half the bound (a beat that does not come back) or
+ * the handshake's limit, and tried again at most a second later; what is deposed ends with its lease. */
+static int64_t recovery_us(int64_t staleness_us) { return staleness_us + 15 * SECOND; }
+
+static double run_world(uint64_t seed, double hours)
+{
+    hours = world_begin_from(seed, hours);
+    if (world_run((int64_t)(hours * 3600 * SECOND))) {
+        chaos_end();
+        world_run(w.now_us + 2 * SECOND);
+        if (!w.failure[0] && clients_all_serve(recovery_us(40 * SECOND))) {
+            world_run(w.now_us + 60 * SECOND);
+            if (!w.failure[0]) truth_at_the_end();
+            if (!w.failure[0]) clients_end();
+        }
+    }
+    double ran = (double)w.now_us / 3600e6;
+    world_end();
+    wire_end();
+    servers_end();
+    return ran;
+}
+
+/* ----------------------------------------------------------------------------------------------- report -- */
+
+static void report(const options *o, uint64_t runs, double hours, double seconds)
+{
+    const tally *t = &totals;
+    printf("sim: %" PRIu64 " worlds from seed %" PRIu64 ", %.0f virtual hours in %.1f s (%.0f hours a minute)\n", runs,
+           o->seed, hours, seconds, hours / seconds * 60);
+    if (o->quiet) return;
+    printf("  answers: %" PRIu64 " OK, %" PRIu64 " NOT_FOUND, %" PRIu64 " EXPIRED, %" PRIu64 " UNAVAILABLE, %" PRIu64
+           " AGAIN; %" PRIu64 " created, %" PRIu64 " revoked\n",
+           t->validates[8], t->validates[9], t->validates[10], t->validates[5], t->validates[0], t->creates,
+           t->revokes);
+    printf("  L1: %" PRIu64 " hits, %" PRIu64 " fills, %" PRIu64 " refused, %" PRIu64 " purges, %" PRIu64
+           " times emptied, %" PRIu64 " messages missed, %" PRIu64 " lapses; %" PRIu64 " beats\n",
+           t->hits, t->fills, t->refused_fills, t->purges, t->empties, t->missed, t->lapses, t->beats);
+    printf("  episodes:");
+    for (int i = 0; chaos_name(i); i++) printf("%s %" PRIu64 " %s", i ? "," : "", chaos_episodes[i], chaos_name(i));
+    printf("\n  outside of the promise, and excused: %" PRIu64 " answers\n", t->excused);
+}
+
+static int failed(const options *o, uint64_t seed, double hours)
+{
+    char more[32] = "";
+    if (o->hours > 0) snprintf(more, sizeof more, " --hours %g", o->hours);
+    printf("sim: seed %" PRIu64 " failed after %.4f virtual hours\n  %s\n  replay: sim --seed %" PRIu64
+           " --runs 1%s --trace\n",
+           seed, hours, w.failure, seed, more);
+    return 1;
+}
+
+static int run(const options *o)
+{
+    double began = real_seconds(), hours = 0, shown = 0;
+    bool terminal = isatty(STDOUT_FILENO) && !o->trace && !o->quiet;
+    uint64_t runs = 0, traces = 0;
+    while ((!o->runs || runs < o->runs) && (!o->seconds || real_seconds() - began < (double)o->seconds)) {
+        uint64_t seed = o->seed + runs++;
+        double ran = run_world(seed, o->hours);
+        hours += ran;
+        traces = traces * 31 + w.trace;
+        if (w.failure[0]) return failed(o, seed, ran);
+        if (o->trace) printf("seed %" PRIu64 ": trace %016" PRIx64 "\n", seed, w.trace);
+        if (!terminal || real_seconds() - shown < 0.2) continue;
+        shown = real_seconds();
+        printf("\rsim: %" PRIu64 " worlds, %.0f virtual hours, %.0f s ", runs, hours, shown - began);
+        fflush(stdout);
+    }
+    if (terminal) printf("\r%60s\r", "");
+    report(o, runs, hours, real_seconds() - began);
+    if (totals.validates[8] && totals.hits && totals.validates[9]) {
+        printf("  trace %016" PRIx64 "\n", traces);
+        return 0;
+    }
+    puts("sim: nothing was ever admitted from L1, or nothing was ever refused: that proves nothing");
+    return 1;
+}
+
+/* --------------------------------------------------------------------------------------------- arguments -- */
+
+static const char *value(int argc, char **argv, int *i)
+{
+    if (*i + 1 < argc) return argv[++*i];
+    fprintf(stderr, "sim: %s wants a value\n%s", argv[*i], usage);
+    exit(2);
+}
+
+static uint64_t number(int argc, char **argv, int *i)
+{
+    const char *option = argv[*i], *text = value(argc, argv, i);
+    char *end;
+    uint64_t n = strtoull(text, &end, 10);
+    if (*text >= '0' && *text <= '9' && !*end) return n;
+    fprintf(stderr, "sim: %s wants a number, not '%s'\n", option, text);
+    exit(2);
+}
+
+int main(int argc, char **argv)
+{
+    options o = {.seed = 1, .runs = 20};
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--seed")) o.seed = number(argc, argv, &i);
+        else if (!strcmp(argv[i], "--runs")) o.runs = number(argc, argv, &i);
+        else if (!strcmp(argv[i], "--seconds")) o.seconds = number(argc, argv, &i);
+        else if (!strcmp(argv[i], "--hours")) o.hours = atof(value(argc, argv, &i));
+        else if (!strcmp(argv[i], "--trace")) o.trace = w.print_trace = true;
+        else if (!strcmp(argv[i], "--quiet")) o.quiet = true;
+        else {
+            bool help = !strcmp(argv[i], "--help") || !strcmp(argv[i], "-h");
+            fputs(usage, help ? stdout : stderr);
+            return help ? 0 : 2;
+        }
+    }
+    if (!o.runs && !o.seconds) o.seconds = 60;
+    if (!lk_crypto_init()) return 2;
+    setvbuf(stdout, NULL, _IOFBF, 1 << 16);
+    return run(&o);
+}

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See truth.h. What is outside of the promise is excused in one place, excused(), and counted.
+ */
+#include "truth.h"
+
+#include "clock.h"
+#include "hooks.h"
+#include "script.h"
+#include "server.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define REMEMBERED_US (290 * SECOND)
+#define SETTLED_US (10 * SECOND)
+
+tally totals;
+
+static struct {
+    promise promise;
+    known session[SESSIONS_MAX];
+    uint64_t lives;
+    uint64_t empty_begun[MACHINES_MAX], empty_done[MACHINES_MAX];
+} in;
+
+void truth_begin(const promise *p)
+{
+    memset(&in, 0, sizeof in);
+    in.promise = *p;
+}
+
+known *truth_find(const char *selector)
+{
+    for (known *s = in.session; s < in.session + SESSIONS_MAX; s++)
+        if (s->life && !memcmp(s->selector, selector, LATCHKEY_SELECTOR_LENGTH)) return s;
+    return NULL;
+}
+
+static bool acting_holds(const known *s) { return server_holds(server_acting(), s->key); }
+
+static int64_t bound_us(void) { return in.promise.staleness_us + in.promise.grace_us + LK_CLOCK_TICK_MS * MS + MS; }
+
+/* ------------------------------------------------------------------------------------- told by the servers -- */
+
+/* The place of the session that has been of least use for longest. */
+static known *place(void)
+{
+    known *best = NULL;
+    int64_t least = INT64_MAX;
+    for (known *s = in.session; s < in.session + SESSIONS_MAX; s++) {
+        int64_t use = !s->life ? INT64_MIN : s->until_us;
+        if (s->deleted_us && s->deleted_us < use) use = s->deleted_us;
+        if (s->life && !*s->token && s->created_us < w.now_us - SECOND) use = s->created_us; /* nobody has its token */
+        if (use >= least) continue;
+        least = use;
+        best = s;
+    }
+    return best;
+}
+
+static bool is_script(const word *words, enum lk_script_id id)
+{
+    return !strcmp(words[1].text, lk_scripts[id].sha) || !strcmp(words[1].text, lk_scripts[id].text);
+}
+
+static known *make(const word *words)
+{
+    known *s = place();
+    *s = (known){.life = ++in.lives, .created_us = w.now_us};
+    memcpy(s->selector, words[5].text, LATCHKEY_SELECTOR_LENGTH);
+    strncpy(s->key, words[3].text, sizeof s->key - 1);
+    s->absolute_us = w.now_us + strtoll(words[8].text, NULL, 10) * MS;
+    return s;
+}
+
+void truth_script(const word *words, bool there, bool there_now, int64_t expiry_ms, int64_t clock_us, bool acting)
+{
+    bool create = is_script(words, LK_SCRIPT_CREATE);
+    if (there_now && !there && !create) fail("D: a script other than create made the session %s", words[3].text);
+    if (there_now && expiry_ms < 0) fail("D: a script left the session %s without an expiry", words[3].text);
+    known *s = create && there_now && !there ? make(words) : truth_find(words[5].text);
+    (void)acting;
+    if (!s || !there_now) return;
+    int64_t until_us = expiry_ms * MS - clock_us + w.now_us;
+    if (until_us > s->until_us) s->until_us = until_us;
+}
+
+void truth_deleted(const char *key)
+{
+    for (known *s = in.session; s < in.session + SESSIONS_MAX; s++) {
+        if (!s->life || strcmp(s->key, key)) continue;
+        trace("%.8s deleted", s->selector);
+        /* One that had come back by a loss is dead again: everybody gets the bound anew. */
+        if (s->lost_us) s->ended_us = s->deleted_us = w.now_us;
+        if (!s->deleted_us) s->deleted_us = w.now_us;
+        s->lost_us = NEVER;
+    }
+}
+
+void truth_acting_changed(bool failover)
+{
+    bool all_up = true;
+    for (int i = 0; i < server_count(); i++) all_up = all_up && server_up(i);
+    for (known *s = in.session; s < in.session + SESSIONS_MAX; s++) {
+        if (!s->life || !acting_holds(s)) continue;
+        s->deleted_us = NEVER;
+        if (!s->ended_us || s->lost_us) continue;
+        s->lost_us = w.now_us;
+        trace("%.8s was ended, and is there again", s->selector);
+        if (failover && in.promise.durability && all_up)
+            fail("C: the revocation of %s was OK with durability=%d, and a failover lost it", s->selector,
+                 in.promise.durability);
+    }
+}
+
+/* ---------------------------------------------------------------------------------------- told by the hooks -- */
+
+void truth_purged(const machine *m, const char *selector, uint64_t begun)
+{
+    known *s = truth_find(selector);
+    if (!s) return;
+    s->on[m->index].heard_us = w.now_us;
+    s->on[m->index].purge_begun = begun;
+    s->on[m->index].purge_done = ++w.step;
+}
+
+void truth_emptied(const machine *m, uint64_t begun)
+{
+    in.empty_begun[m->index] = begun;
+    in.empty_done[m->index] = ++w.step;
+}
+
+void truth_filled(const machine *m, const char *selector, uint64_t asked, uint64_t begun)
+{
+    const known *s = truth_find(selector);
+    int i = m->index;
+    if (s && asked < s->on[i].purge_begun && s->on[i].purge_done < begun)
+        fail("D: m%d fills L1 with %s, asked for before its purge", i, selector);
+    if (asked < in.empty_begun[i] && in.empty_done[i] < begun)
+        fail("D: m%d fills L1 with %.20s, asked for before L1 was emptied", i, selector);
+}
+
+/* -------------------------------------------------------------------------------------- told by the clients -- */
+
+known *truth_any(bool ended)
+{
+    known *found = NULL;
+    unsigned seen = 0;
+    for (known *s = in.session; s < in.session + SESSIONS_MAX; s++) {
+        if (!s->life || !*s->token || s->until_us < w.now_us - 60 * SECOND) continue;
+        if (ended && !s->ended_us && !s->deleted_us) continue;
+        if (!draw(++seen)) found = s;
+    }
+    return found;
+}
+
+void truth_created(const char *token, uint64_t user)
+{
+    known *s = truth_find(token);
+    if (!s) return;
+    memcpy(s->token, token, LATCHKEY_TOKEN_SIZE);
+    s->user = user;
+}
+
+asking truth_asks(machine *m, known *about)
+{
+    asking a = {.on = m, .life = about->life, .about = about, .began_us = w.now_us, .paused_us = m->paused_us};
+    memcpy(a.token, about->token, sizeof a.token);
+    return a;
+}
+
+static bool same(const asking *a) { return a->about->life == a->life; }
+
+/* Did this process make or hear of the revocation, lately enough to assert it again? */
+static bool knows(const known *s, int m)
+{
+    int64_t at = s->on[m].heard_us > s->on[m].denied_us ? s->on[m].heard_us : s->on[m].denied_us;
+    return REASSERTS && at && at > s->lost_us - REMEMBERED_US;
+}
+
+/* What no configuration of this kind promises:
+ *  - the acting primary lost an acknowledged revocation (nobody else had it: durability was 0, or the disk was behind),
+ *    and this process never knew of it; until somebody who knows asserts it again;
+ *  - durability is 0 and this process is connected to a primary that was deposed and does not know it yet, so that
+ *    revocations go elsewhere; until its lease of that one is over. */
+static bool excused(const known *s, const asking *a)
+{
+    bool lost = s->lost_us && !knows(s, a->on->index);
+    bool astray = !in.promise.durability && a->on->astray_us && a->on->astray_us + bound_us() >= a->began_us;
+    totals.excused += lost || astray;
+    return lost || astray;
+}
+
+static void judge_ok(const asking *a, const latchkey_entry *entry)
+{
+    const known *s = a->about;
+    int m = a->on->index;
+    int64_t dead = s->ended_us, slack = MS + servers_clock_spread_us();
+    if (!dead || (s->deleted_us && s->deleted_us < dead)) dead = s->deleted_us;
+    if (entry && entry->user_id != s->user) fail("I: m%d asked for %s and got another's entry", m, s->selector);
+    if (s->on[m].denied_us && s->on[m].denied_us < a->began_us && !excused(s, a))
+        fail("B: m%d admits %s, %.3f s after revoke returned here", m, s->selector,
+             (double)(a->began_us - s->on[m].denied_us) / 1e6);
+    if (dead && a->began_us > dead + bound_us() && !excused(s, a))
+        fail("C: m%d admits %s, %.3f s after its end; the bound is %.3f s", m, s->selector,
+             (double)(a->began_us - dead) / 1e6, (double)bound_us() / 1e6);
+    if (a->began_us > s->until_us + slack)
+        fail("H: m%d admits %s, %.3f s after it expired", m, s->selector, (double)(a->began_us - s->until_us) / 1e6);
+    if (a->began_us > s->absolute_us + slack)
+        fail("H: m%d admits %s, %.3f s after its absolute expiry", m, s->selector,
+             (double)(a->began_us - s->absolute_us) / 1e6);
+}
+
+static bool calm(const asking *a)
+{
+    int64_t long_ago = a->began_us - SETTLED_US - bound_us();
+    return servers_calm_since_us() < long_ago && a->on->route_us < long_ago && a->on->astray_us < long_ago &&
+           a->on->route == server_acting();
+}
+
+static void judge_no(const asking *a, int status)
+{
+    const known *s = a->about;
+    if (!calm(a) || s->created_us >= a->began_us || s->lost_us) return;
+    if (status == LATCHKEY_NOT_FOUND && acting_holds(s) && !s->on[a->on->index].asked_us)
+        fail("A: m%d says NOT_FOUND of %s, which is alive", a->on->index, s->selector);
+    if (status == LATCHKEY_EXPIRED && !servers_clock_spread_us() && w.now_us < s->absolute_us - MS)
+        fail("A: m%d says EXPIRED of %s, %.3f s before its absolute expiry", a->on->index, s->selector,
+             (double)(s->absolute_us - w.now_us) / 1e6);
+}
+
+void truth_in_time(const asking *a, const char *what)
+{
+    int64_t took = w.now_us - a->began_us - (a->on->paused_us - a->paused_us), allowed = in.promise.deadline_us;
+    /* For every step of the call that the scheduler may hold up, of this task and of those whose locks it awaits. */
+    if (took > allowed + 150 * MS)
+        fail("G: %s took %.3f s on m%d; the deadline is %.3f s", what, (double)took / 1e6, a->on->index,
+             (double)allowed / 1e6);
+}
+
+void truth_answer(const asking *a, int status, const latchkey_entry *entry)
+{
+    trace("m%d %.8s %d", a->on->index, a->token, status);
+    totals.validates[status + 8]++;
+    if (!same(a)) return;
+    if (status == LATCHKEY_OK) judge_ok(a, entry);
+    else if (status > 0) judge_no(a, status);
+    if (status == LATCHKEY_CORRUPT || status == LATCHKEY_CONFIG || status == LATCHKEY_MALFORMED)
+        fail("A: m%d answers %d about %s", a->on->index, status, a->about->selector);
+}
+
+void truth_revoked(const asking *a, int status)
+{
+    trace("m%d revokes %.8s %d", a->on->index, a->token, status);
+    totals.revokes += status == LATCHKEY_OK;
+    known *s = a->about;
+    if (!same(a) || (status != LATCHKEY_OK && status != LATCHKEY_PENDING)) return;
+    if (!s->on[a->on->index].denied_us) s->on[a->on->index].denied_us = w.now_us;
+    if (status == LATCHKEY_PENDING) return;
+    if (!s->ended_us) s->ended_us = w.now_us;
+    if (!acting_holds(s) || s->lost_us) return;
+    s->lost_us = w.now_us; /* it was OK, and not where it counts */
+    if (in.promise.durability)
+        fail("C: a deposed primary made a revocation OK, with durability=%d", in.promise.durability);
+}
+
+void truth_restarted(const machine *m)
+{
+    for (known *s = in.session; s < in.session + SESSIONS_MAX; s++) memset(&s->on[m->index], 0, sizeof s->on[0]);
+    in.empty_begun[m->index] = in.empty_done[m->index] = 0;
+}
+
+void truth_at_the_end(void)
+{
+    for (known *s = in.session; s < in.session + SESSIONS_MAX; s++) {
+        bool known_somewhere = false;
+        for (int m = 0; m < w.machine_count; m++) known_somewhere |= knows(s, m);
+        if (s->life && s->lost_us && known_somewhere && acting_holds(s))
+            fail("C: %s was ended and lost; somebody knows of it, and nobody asserted it again", s->selector);
+    }
+}

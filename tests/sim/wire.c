@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See wire.h. Below, the library's calls on descriptors (ld --wrap), of which those from FIRST_FD on are ours.
+ */
+#include "wire.h"
+
+#include "server.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { FIRST_FD = 1 << 20, FILES_MAX = 512 };
+
+typedef struct file {
+    enum { FILE_FREE, FILE_EVENT, FILE_SOCKET } kind;
+    uint64_t count;     /* of an event */
+    wire *wire;         /* of a socket that was connected */
+    const void *poller; /* what the task that polls it waits on */
+} file;
+
+/* Bytes, or news, under way. */
+typedef struct parcel {
+    wire *to;
+    uint64_t life;
+    int direction;
+    enum { BYTES, CONNECT, ACCEPTED, REFUSED, END, RESET } what;
+    size_t size;
+    struct parcel *next, *before; /* of all that are under way, so that none is lost at the end */
+    char bytes[];
+} parcel;
+
+static struct {
+    wire wire[CONNECTIONS_MAX];
+    file file[FILES_MAX];
+    uint64_t lives;
+    parcel under_way;
+} in;
+
+void wire_begin(void)
+{
+    memset(&in, 0, sizeof in);
+    in.under_way.next = in.under_way.before = &in.under_way;
+}
+
+static void forget_parcel(parcel *p)
+{
+    p->next->before = p->before;
+    p->before->next = p->next;
+    free(p);
+}
+
+void wire_end(void)
+{
+    while (in.under_way.next != &in.under_way) forget_parcel(in.under_way.next);
+    for (int i = 0; i < CONNECTIONS_MAX; i++) free(in.wire[i].in);
+    wire_begin();
+}
+
+wire *wire_of(int index) { return in.wire[index].open ? &in.wire[index] : NULL; }
+
+static void let_go(wire *c)
+{
+    if (c->client_has || c->server_has) return;
+    free(c->in);
+    int index = c->index;
+    memset(c, 0, sizeof *c);
+    c->index = index;
+}
+
+/* ---------------------------------------------------------------------------------------------- parcels -- */
+
+static void wake_poller(file *f)
+{
+    if (f && f->poller) task_wake(f->poller, false);
+}
+
+static void arrive(void *context, uint64_t number);
+
+static void send_parcel(wire *c, int direction, int what, const char *bytes, size_t size)
+{
+    if (c->lost[direction]) return; /* behind bytes that were lost nothing arrives: TCP keeps the order */
+    if (c->hole_until_us[direction] > w.now_us && c->hole_loses[direction]) {
+        c->lost[direction] = true;
+        return;
+    }
+    int64_t from = c->hole_until_us[direction] > w.now_us ? c->hole_until_us[direction] : w.now_us;
+    int64_t when = from + c->latency_us[direction] + draw_scale(0, c->jitter_us);
+    if (when < c->arrives_us[direction]) when = c->arrives_us[direction];
+    c->arrives_us[direction] = when;
+    parcel *p = calloc(1, sizeof *p + size);
+    if (!p) abort();
+    *p = (parcel){.to = c, .life = c->life, .direction = direction, .what = (unsigned)what, .size = size};
+    if (size) memcpy(p->bytes, bytes, size);
+    p->next = &in.under_way;
+    p->before = in.under_way.before;
+    p->next->before = p->before->next = p;
+    at(when, arrive, p, 0);
+}
+
+static void client_gets_bytes(wire *c, const parcel *p)
+{
+    if (c->in_size + p->size > c->in_room) {
+        while (c->in_room < c->in_size + p->size) c->in_room = c->in_room ? 2 * c->in_room : 1024;
+        c->in = realloc(c->in, c->in_room);
+        if (!c->in) abort();
+    }
+    memcpy(c->in + c->in_size, p->bytes, p->size);
+    c->in_size += p->size;
+}
+
+static void client_gets(wire *c, const parcel *p)
+{
+    if (!c->client_has) return;
+    if (p->what == BYTES) client_gets_bytes(c, p);
+    else if (p->what == ACCEPTED) c->established = true;
+    else if (p->what == REFUSED) c->refused = true;
+    else if (p->what == RESET) {
+        c->reset = true;
+        c->in_size = 0;
+    } else c->ended = true;
+    wake_poller(c->file);
+}
+
+static void server_gets(wire *c, const parcel *p)
+{
+    if (p->what == CONNECT) {
+        c->server_has = server_accepts(c->server);
+        send_parcel(c, TO_CLIENT, c->server_has ? ACCEPTED : REFUSED, NULL, 0);
+        if (c->server_has) server_accepted(c);
+    } else if (c->server_has && p->what == BYTES) server_fed(c, p->bytes, p->size);
+    else if (!c->server_has && p->what == BYTES && server_accepts(c->server)) {
+        send_parcel(c, TO_CLIENT, RESET, NULL, 0); /* as a machine answers that knows of no such connection */
+    } else if (c->server_has) {
+        c->server_has = false;
+        server_lost(c);
+    }
+}
+
+static void arrive(void *context, uint64_t number)
+{
+    parcel *p = context;
+    wire *c = p->to;
+    (void)number;
+    if (c->open && c->life == p->life) {
+        if (p->direction == TO_CLIENT) client_gets(c, p);
+        else server_gets(c, p);
+        let_go(c);
+    }
+    forget_parcel(p);
+}
+
+/* ------------------------------------------------------------------------------------------- the server's -- */
+
+void wire_send(wire *c, const char *bytes, size_t size) { send_parcel(c, TO_CLIENT, BYTES, bytes, size); }
+
+void wire_close(wire *c, bool reset)
+{
+    c->server_has = false;
+    if (reset) c->arrives_us[TO_CLIENT] = 0;
+    send_parcel(c, TO_CLIENT, reset ? RESET : END, NULL, 0);
+    let_go(c);
+}
+
+/* ---------------------------------------------------------------------------------------------- the faults -- */
+
+/* A reset for the client that overtakes everything and that no hole holds: the network's, or a keepalive's. */
+static void reset_client(void *context, uint64_t life)
+{
+    wire *c = context;
+    if (!c->open || c->life != life || !c->client_has) return;
+    c->reset = true;
+    c->in_size = 0;
+    wake_poller(c->file);
+}
+
+static void reset_server(void *context, uint64_t life)
+{
+    wire *c = context;
+    if (!c->open || c->life != life || !c->server_has) return;
+    c->server_has = false;
+    server_lost(c);
+    let_go(c);
+}
+
+void wire_cut(wire *c)
+{
+    c->lost[TO_SERVER] = c->lost[TO_CLIENT] = true;
+    at(w.now_us + draw_scale(10, 2 * SECOND), reset_client, c, c->life);
+    at(w.now_us + draw_scale(10, 20 * SECOND), reset_server, c, c->life);
+}
+
+void wire_hole(wire *c, unsigned directions, int64_t us, bool loses)
+{
+    for (int i = 0; i < 2; i++) {
+        if (!(directions & 1u << i)) continue;
+        c->hole_until_us[i] = w.now_us + us;
+        c->hole_loses[i] = loses;
+    }
+    if (!loses) return;
+    at(w.now_us + us + draw_scale(10, SECOND), reset_client, c, c->life);
+    at(w.now_us + us + draw_scale(10, 30 * SECOND), reset_server, c, c->life);
+}
+
+void wire_slow(wire *c, int64_t extra_us)
+{
+    c->latency_us[TO_SERVER] += extra_us / 2;
+    c->latency_us[TO_CLIENT] += extra_us - extra_us / 2;
+}
+
+/* ----------------------------------------------------------------------------------- the library's calls -- */
+
+static file *file_of(int fd)
+{
+    file *f = fd >= FIRST_FD && fd < FIRST_FD + FILES_MAX ? &in.file[fd - FIRST_FD] : NULL;
+    return f && f->kind != FILE_FREE ? f : NULL;
+}
+
+static int file_open(int kind)
+{
+    for (int i = 0; i < FILES_MAX; i++) {
+        if (in.file[i].kind != FILE_FREE) continue;
+        in.file[i] = (file){.kind = (unsigned)kind};
+        return FIRST_FD + i;
+    }
+    fail("the library leaks descriptors");
+    errno = EMFILE;
+    return -1;
+}
+
+int __wrap_eventfd(unsigned count, int flags);
+int __wrap_eventfd(unsigned count, int flags)
+{
+    (void)count, (void)flags;
+    return file_open(FILE_EVENT);
+}
+
+int __wrap_socket(int domain, int type, int protocol);
+int __wrap_socket(int domain, int type, int protocol)
+{
+    (void)domain, (void)type, (void)protocol;
+    return file_open(FILE_SOCKET);
+}
+
+int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t size);
+int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t size)
+{
+    (void)fd, (void)level, (void)name, (void)value, (void)size;
+    return 0;
+}
+
+static wire *wire_open(void)
+{
+    for (int i = 0; i < CONNECTIONS_MAX; i++) {
+        wire *c = &in.wire[i];
+        if (c->open) continue;
+        *c = (wire){.index = i, .life = ++in.lives, .open = true, .client_has = true};
+        return c;
+    }
+    fail("the simulated network is full of connections");
+    return NULL;
+}
+
+int __wrap_connect(int fd, const struct sockaddr *address, socklen_t size);
+int __wrap_connect(int fd, const struct sockaddr *address, socklen_t size)
+{
+    (void)address, (void)size;
+    file *f = file_of(fd);
+    wire *c = wire_open();
+    if (!f || f->kind != FILE_SOCKET || f->wire || !c) {
+        fail("the library connects what is no fresh socket");
+        errno = EBADF;
+        return -1;
+    }
+    task_step();
+    f->wire = c;
+    c->file = f;
+    c->client = task_machine();
+    c->server = c->client->route;
+    for (int i = 0; i < 2; i++) c->latency_us[i] = draw_scale(20, 3 * MS);
+    c->jitter_us = draw_scale(1, 2 * MS);
+    if (w.faults && chance(20000)) wire_slow(c, draw_scale(MS, SECOND)); /* also: so slow that the caller gives up */
+    send_parcel(c, TO_SERVER, CONNECT, NULL, 0);
+    errno = EINPROGRESS;
+    return -1;
+}
+
+int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *size);
+int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *size)
+{
+    (void)level, (void)name, (void)size;
+    const file *f = file_of(fd);
+    int failed = !f || !f->wire ? EBADF : f->wire->refused ? ECONNREFUSED : f->wire->reset ? ECONNRESET : 0;
+    memcpy(value, &failed, sizeof failed);
+    return 0;
+}
+
+int __real_close(int fd);
+int __wrap_close(int fd);
+int __wrap_close(int fd)
+{
+    file *f = file_of(fd);
+    if (!f) return fd >= FIRST_FD ? (fail("a descriptor is closed twice"), -1) : __real_close(fd);
+    wire *c = f->wire;
+    if (c) {
+        c->client_has = false;
+        c->file = NULL;
+        if (!c->reset && !c->refused) send_parcel(c, TO_SERVER, END, NULL, 0);
+        else if (c->server_has) at(w.now_us + draw_scale(10, SECOND), reset_server, c, c->life);
+        /* What the hole swallows, a keepalive finds out. */
+        if (c->server_has && c->lost[TO_SERVER])
+            at(w.now_us + draw_scale(SECOND, 60 * SECOND), reset_server, c, c->life);
+        let_go(c);
+    }
+    *f = (file){0};
+    return 0;
+}
+
+ssize_t __wrap_send(int fd, const void *bytes, size_t size, int flags);
+ssize_t __wrap_send(int fd, const void *bytes, size_t size, int flags)
+{
+    (void)flags;
+    task_step();
+    file *f = file_of(fd);
+    wire *c = f ? f->wire : NULL;
+    if (!c || c->reset || c->refused) {
+        errno = c ? ECONNRESET : EBADF;
+        return -1;
+    }
+    if (w.faults && chance(2000)) {
+        errno = chance(500000) ? EAGAIN : EINTR;
+        return -1;
+    }
+    if (w.faults && size > 1 && chance(5000)) size = 1 + draw(size - 1);
+    task_notes()->asked_step = w.step;
+    send_parcel(c, TO_SERVER, BYTES, bytes, size);
+    return (ssize_t)size;
+}
+
+ssize_t __wrap_recv(int fd, void *to, size_t size, int flags);
+ssize_t __wrap_recv(int fd, void *to, size_t size, int flags)
+{
+    task_step();
+    file *f = file_of(fd);
+    wire *c = f ? f->wire : NULL;
+    if (!c || c->reset || (!c->in_size && !c->ended)) {
+        errno = !c ? EBADF : c->reset ? ECONNRESET : EAGAIN;
+        return -1;
+    }
+    if (!c->in_size) return 0;
+    if (size > c->in_size) size = c->in_size;
+    if (w.faults && size > 1 && chance(5000)) size = 1 + draw(size - 1);
+    memcpy(to, c->in, size);
+    if (flags & MSG_PEEK) return (ssize_t)size;
+    memmove(c->in, c->in + size, c->in_size - size);
+    c->in_size -= size;
+    return (ssize_t)size;
+}
+
+ssize_t __real_read(int fd, void *to, size_t size);
+ssize_t __wrap_read(int fd, void *to, size_t size);
+ssize_t __wrap_read(int fd, void *to, size_t size)
+{
+    file *f = file_of(fd);
+    if (!f) return __real_read(fd, to, size);
+    if (f->kind != FILE_EVENT || !f->count) {
+        errno = EAGAIN;
+        return -1;
+    }
+    memcpy(to, &f->count, sizeof f->count);
+    f->count = 0;
+    return sizeof f->count;
+}
+
+ssize_t __real_write(int fd, const void *from, size_t size);
+ssize_t __wrap_write(int fd, const void *from, size_t size);
+ssize_t __wrap_write(int fd, const void *from, size_t size)
+{
+    file *f = file_of(fd);
+    if (!f) return __real_write(fd, from, size);
+    f->count++;
+    wake_poller(f);
+    return (ssize_t)size;
+}
+
+/* What of p's events is there. */
+static short ready(const struct pollfd *p)
+{
+    const file *f = file_of(p->fd);
+    if (!f) return p->fd < 0 ? 0 : POLLNVAL;
+    if (f->kind == FILE_EVENT) return f->count ? p->events & POLLIN : 0;
+    const wire *c = f->wire;
+    if (!c) return POLLHUP;
+    if (c->reset || c->refused) return (short)(POLLERR | (p->events & (POLLIN | POLLOUT)));
+    if (!c->established) return 0;
+    return (short)((c->in_size || c->ended ? p->events & POLLIN : 0) | (p->events & POLLOUT));
+}
+
+static int look(struct pollfd *p, nfds_t count)
+{
+    int found = 0;
+    for (nfds_t i = 0; i < count; i++) found += (p[i].revents = ready(&p[i])) != 0;
+    return found;
+}
+
+static void set_poller(const struct pollfd *p, nfds_t count, const void *poller)
+{
+    for (nfds_t i = 0; i < count; i++)
+        if (file_of(p[i].fd)) file_of(p[i].fd)->poller = poller;
+}
+
+int __wrap_poll(struct pollfd *p, nfds_t count, int timeout_ms);
+int __wrap_poll(struct pollfd *p, nfds_t count, int timeout_ms)
+{
+    int64_t until_us = timeout_ms < 0 ? FOREVER : w.now_us + timeout_ms * MS;
+    task_step();
+    int found = look(p, count);
+    while (!found && w.now_us < until_us) {
+        set_poller(p, count, task_notes());
+        task_wait(task_notes(), until_us);
+        set_poller(p, count, NULL);
+        found = look(p, count);
+    }
+    return found;
+}
