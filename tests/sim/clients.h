@@ -9,6 +9,7 @@
 
 typedef struct workload {
     char config[512];
+    bool l1;                      /* it holds something */
     int clients;                  /* to a machine */
     int64_t idle_ms, lifetime_ms; /* of most sessions */
     int64_t busy_rest_us;         /* between two calls of a client while it is busy, at most */

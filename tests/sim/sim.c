@@ -70,12 +70,13 @@ static void make_machines(void)
 
 static void write_config(workload *load, const promise *p, int partitions)
 {
+    int capacity = (int)ONE_OF(0, 5, 50, 50, 50);
+    load->l1 = capacity > 0;
     snprintf(load->config, sizeof load->config,
              "unix:///sim?lazy=1&staleness_ms=%d&deadline_ms=%d&partitions=%d&connections=%d&l1_capacity=%d&"
              "l1_ttl_ms=%d&idle_ms=%d&lifetime_ms=%d&max_sessions=%d",
-             (int)(p->staleness_us / MS), (int)(p->deadline_us / MS), partitions, (int)draw_between(1, 4),
-             (int)ONE_OF(0, 5, 50, 50, 50), (int)ONE_OF(1000, 30000, 600000), (int)load->idle_ms,
-             (int)load->lifetime_ms, (int)ONE_OF(0, 0, 3));
+             (int)(p->staleness_us / MS), (int)(p->deadline_us / MS), partitions, (int)draw_between(1, 4), capacity,
+             (int)ONE_OF(1000, 30000, 600000), (int)load->idle_ms, (int)load->lifetime_ms, (int)ONE_OF(0, 0, 3));
     trace("%s", load->config);
 }
 
