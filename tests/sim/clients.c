@@ -188,6 +188,7 @@ static void count(process *p)
     totals.purges += s.purges;
     totals.beats += s.beats;
     totals.missed += s.missed;
+    totals.replayed += s.replayed;
     totals.lapses += s.lapses;
     if (in.prove && s.pending) fail("m%d never got rid of %d pending revocations", p->on->index, (int)s.pending);
 }

@@ -32,7 +32,7 @@ typedef struct known {
 
 typedef struct tally {
     uint64_t validates[12]; /* by status + 8 */
-    uint64_t revokes, creates, hits, fills, refused_fills, empties, purges, beats, excused, missed, lapses;
+    uint64_t revokes, creates, hits, fills, refused_fills, empties, purges, beats, excused, missed, replayed, lapses;
 } tally;
 extern tally totals;
 
