@@ -1,0 +1,111 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Does the simulation find what is broken? Breaks the library in a scratch copy, one way after the other, and runs the
+# simulation until it fails. A mutant that survives is a failure, and so is one that cannot be made any more.
+set -eu
+
+usage() {
+    cat <<'TEXT'
+sh tests/sim/mutants.sh [--short] [--runs N] [--seed N] [NAME...]
+
+  --short     the first eight only, as continuous integration does
+  --runs N    so many worlds at most for each (100)
+  --seed N    the first world (1)
+  NAME        these mutants alone
+
+Ends with one line, "N caught, M not", and with status 0 only when M is 0.
+TEXT
+}
+
+short= runs=100 seed=1 only=
+while [ $# -gt 0 ]; do
+    case $1 in
+    --short) short=yes ;;
+    --runs) shift && runs=${1:?} ;;
+    --seed) shift && seed=${1:?} ;;
+    -h | --help) usage && exit 0 ;;
+    -*) usage >&2 && exit 2 ;;
+    *) only="$only $1 " ;;
+    esac
+    shift
+done
+
+root=$(cd "$(dirname "$0")/../.." && pwd)
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/latchkey-mutants-XXXXXX")
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+mkdir "$scratch/src" "$scratch/good"
+(cd "$root" && tar -cf - --exclude='build*' --exclude=.git .) | tar -xf - -C "$scratch/src"
+cp -r "$scratch/src/src" "$scratch/good/src"
+cmake -S "$scratch/src" -B "$scratch/build" -DLATCHKEY_TESTS=ON >"$scratch/log"
+cmake --build "$scratch/build" --parallel --target sim >>"$scratch/log" 2>&1 || { tail -20 "$scratch/log"; exit 1; }
+
+made=0 caught=0 survived=0
+# mutant NAME FILE WHAT PERL: what is broken, in words, and how.
+mutant() {
+    made=$((made + 1))
+    [ -z "$short" ] || [ "$made" -le 8 ] || return 0
+    case $only in '' | *" $1 "*) ;; *) return 0 ;; esac
+    printf '%-24s %-66s ' "$1" "$3"
+    file=$scratch/src/src/$2
+    perl -0pi -e "$4" "$file"
+    if cmp -s "$file" "$scratch/good/src/$2"; then
+        survived=$((survived + 1))
+        echo "DOES NOT APPLY"
+        return 0
+    fi
+    if ! cmake --build "$scratch/build" --target sim >"$scratch/log" 2>&1; then
+        survived=$((survived + 1))
+        echo "DOES NOT COMPILE"
+        tail -n 20 "$scratch/log"
+    elif timeout 600 "$scratch/build/tests/sim/sim" --seed "$seed" --runs "$runs" >"$scratch/log" 2>&1; then
+        survived=$((survived + 1))
+        echo "SURVIVED $runs worlds"
+    else
+        caught=$((caught + 1))
+        at=$(sed -n 's/^sim: seed \([0-9]*\) failed.*/\1/p' "$scratch/log")
+        echo "world $((${at:-$((seed - 1))} - seed + 1)): $(sed -n 's/^  \([A-Z]*: .*\|m[0-9].*\)/\1/p' "$scratch/log" | head -n 1 | cut -c1-60)"
+    fi
+    cp "$scratch/good/src/$2" "$file"
+}
+
+mutant ticket l1.c "a read that is older than a purge is put into L1" \
+    's/if \(atomic_load_explicit\(&st->epoch, memory_order_relaxed\) != ticket\) result = LK_L1_REFUSED;\s*else if/if/'
+mutant lease validate.c "L1 answers without a lease" \
+    's/now >= lease_until/now < 0/'
+mutant denial validate.c "a revocation under way does not deny" \
+    's/if \(lk_pending_has\(lk->pending, token\)\) return LATCHKEY_NOT_FOUND;//'
+mutant receipt link.c "the lease is stamped when the beat comes back" \
+    's/(host\.lease\(link->host\.context, )sent_ms/${1}now_ms/'
+mutant nonce link.c "a beat need not come back through the subscription" \
+    's/ \|\| !link->beat\.heard\)/)/'
+mutant replay link.c "what the beat finds missing is not read in the log" \
+    's/return !gap;/return true;/; s/gap = true;/break;/'
+mutant incarnation link.c "L1 is not emptied for another incarnation" \
+    's/if \(link->baseline\) empty\(link\);//'
+mutant no_answer l2.c "no answer is taken for a no" \
+    's/return status == LATCHKEY_NO_MEMORY \? status : LATCHKEY_UNAVAILABLE;/return LATCHKEY_NOT_FOUND;/'
+mutant purge link.c "a message about a revocation purges nothing" \
+    's/link->host\.purge\(link->host\.context, [a-z]*\);//'
+mutant clock validate.c "validate reads the clock before it looks into L1" \
+    's/(    if \(!lk_l1_get)(.*?)    int64_t now = lk_coarse_ms\(\);\n/    int64_t now = lk_coarse_ms();\n$1$2/s'
+mutant flight flight.c "equal misses join whatever was purged in between" \
+    's/f->ticket == ticket && //'
+mutant late session.c "an answer that comes too late admits" \
+    's/if \(now_us < until_us\) return LATCHKEY_OK;/return LATCHKEY_OK;/'
+mutant expiry session.c "the expiry of the key is not looked at" \
+    's/int64_t left = pttl->integer,/int64_t left = 86400000,/'
+mutant own_purge revoke.c "revoke does not purge its own L1" \
+    's/    lk_l1_purge\(lk->l1, item\.selector\);\n    status/    status/'
+mutant line pool.c "a line on which a deadline passed is used again" \
+    's/good = good && lk_conn_quiet\(&line->conn\);/good = true;/'
+mutant retry node.c "revocations that Redis did not confirm are not retried" \
+    's/if \(lk_pending_next\(/if (0 && lk_pending_next(/'
+mutant role hello.c "a replica is as good as a primary" \
+    's/if \(strcmp\(role, "master"\)\)/if (0)/'
+mutant foreign_fill validate.c "what another incarnation answered is put into L1" \
+    's/if \(incarnation != [^;]*;//'
+
+echo "$caught caught, $survived not"
+[ "$survived" = 0 ]
