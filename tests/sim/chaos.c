@@ -61,6 +61,7 @@ static void hole(void)
     if (!one) return;
     trace("a hole of %.3f s in %s of m%d, direction %u, %s", (double)us / 1e6, all ? "all wires" : "a wire",
           one->client->index, directions, loses ? "losing" : "holding back");
+    if (all) one->client->cut_until = w.now_us + us;
     for (int i = 0; i < CONNECTIONS_MAX; i++) {
         wire *c = wire_of(i);
         if (c && (c == one || (all && c->client == one->client))) wire_hole(c, directions, us, loses);
@@ -193,6 +194,7 @@ static void heal(void)
 {
     int64_t after = w.now_us + SECOND;
     servers_heal();
+    for (int i = 0; i < w.machine_count; i++) w.machines[i].cut_until = 0;
     for (int i = 0; i < server_count(); i++) server_lag(i, draw_scale(100, 20 * MS));
     lead_all(server_acting(), after - w.now_us);
 }

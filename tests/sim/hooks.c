@@ -1,19 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * See hooks.h. Each of these is also a step, so that others come in between validate's look at the lease, at L1 and at
- * the clock.
+ * See hooks.h. Each of these is also a step, so that others come in between.
  */
 #include "hooks.h"
 
 #include "l1.h"
-
-bool __real_lk_l1_get(lk_l1 *l1, const char *token, lk_l1_found *found);
-bool __wrap_lk_l1_get(lk_l1 *l1, const char *token, lk_l1_found *found);
-bool __wrap_lk_l1_get(lk_l1 *l1, const char *token, lk_l1_found *found)
-{
-    task_step();
-    return __real_lk_l1_get(l1, token, found);
-}
 
 uint64_t __real_lk_l1_ticket(const lk_l1 *l1, const char *selector);
 uint64_t __wrap_lk_l1_ticket(const lk_l1 *l1, const char *selector);

@@ -76,7 +76,8 @@ static void write_config(workload *load, const promise *p, int partitions)
              "unix:///sim?lazy=1&staleness_ms=%d&deadline_ms=%d&partitions=%d&connections=%d&l1_capacity=%d&"
              "l1_ttl_ms=%d&idle_ms=%d&lifetime_ms=%d&max_sessions=%d",
              (int)(p->staleness_us / MS), (int)(p->deadline_us / MS), partitions, (int)draw_between(1, 4), capacity,
-             (int)ONE_OF(1000, 30000, 600000), (int)load->idle_ms, (int)load->lifetime_ms, (int)ONE_OF(0, 0, 3));
+             (int)ONE_OF(1000, 30000, 600000, 600000), (int)load->idle_ms, (int)load->lifetime_ms,
+             (int)ONE_OF(0, 0, 3));
     trace("%s", load->config);
 }
 
@@ -94,7 +95,7 @@ static double world_begin_from(uint64_t seed, double hours)
     c.quiet_most_us = p.staleness_us < 5 * SECOND ? 300 * SECOND : 1800 * SECOND;
     w.pause_most_us = 3 * p.staleness_us;
     int servers = LOSSES && chance(400000) ? (int)draw_between(2, SERVERS_MAX) : 1;
-    workload load = {.clients = (int)draw_between(1, 4), .idle_ms = ONE_OF(60000, 600000, 1800000)};
+    workload load = {.clients = (int)draw_between(1, 4), .idle_ms = p.staleness_us / MS * ONE_OF(10, 60, 200, 200)};
     load.busy_rest_us = p.staleness_us / 8;
     load.lifetime_ms = load.idle_ms * (int64_t)draw_between(2, 10);
     truth_begin(&p);

@@ -25,6 +25,7 @@ typedef struct machine {
     int64_t paused_us;    /* for how long in all; up to paused_until */
     int route;            /* the server that a new connection reaches, */
     int64_t route_us;     /* and since when */
+    int64_t cut_until;    /* no new connection gets through */
     int64_t astray_us;    /* when it was last answered by a primary that is not the acting one */
 } machine;
 
