@@ -35,6 +35,12 @@ static wire *any_wire(void)
     return found;
 }
 
+/* Short ones of every order of magnitude, and long ones, around the bound. */
+static int64_t draw_time(int64_t most_us)
+{
+    return chance(500000) ? draw_scale(MS, most_us) : draw_between(MS, most_us);
+}
+
 static void nothing(void) {}
 
 static void slow(void)
@@ -56,7 +62,7 @@ static void hole(void)
 {
     bool all = chance(500000), loses = chance(500000);
     unsigned directions = 1 + (unsigned)draw(3);
-    int64_t us = draw_scale(MS, scale(300));
+    int64_t us = draw_time(scale(300));
     wire *one = any_wire();
     if (!one) return;
     trace("a hole of %.3f s in %s of m%d, direction %u, %s", (double)us / 1e6, all ? "all wires" : "a wire",
@@ -68,8 +74,8 @@ static void hole(void)
     }
 }
 
-static void pause_machine(void) { machine_pause(&w.machines[any_machine()], draw_scale(MS, scale(300))); }
-static void pause_server(void) { server_pause(server_acting(), draw_scale(MS, scale(200))); }
+static void pause_machine(void) { machine_pause(&w.machines[any_machine()], draw_time(scale(300))); }
+static void pause_server(void) { server_pause(server_acting(), draw_time(scale(200))); }
 static void kill_clients(void)
 {
     trace("r%d kills its clients", server_acting());

@@ -71,9 +71,9 @@ mutant() {
 }
 
 mutant ticket l1.c "a read that is older than a purge is put into L1" \
-    's/if \(atomic_load_explicit\(&st->epoch, memory_order_relaxed\) != ticket\) result = LK_L1_REFUSED;\s*else if/if/'
+    's/!= ticket\) result = LK_L1_REFUSED/== 0 \&\& ticket == 1) result = LK_L1_REFUSED/'
 mutant lease validate.c "L1 answers without a lease" \
-    's/now >= lease_until/now < 0/'
+    's/if \(now >= lease_until\)/if (0)/; s/ && now < lease_until//'
 mutant denial validate.c "a revocation under way does not deny" \
     's/if \(lk_pending_has\(lk->pending, token\)\) return LATCHKEY_NOT_FOUND;//'
 mutant receipt link.c "the lease is stamped when the beat comes back" \

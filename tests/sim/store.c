@@ -444,36 +444,11 @@ int64_t store_expiry_ms(store *s, const char *key)
     return o && o->expires_ms ? o->expires_ms : -1;
 }
 
-static int by_key(const void *a, const void *b)
+int64_t store_next_end(const store *s, int64_t from_ms)
 {
-    return strcmp((*(object *const *)a)->key, (*(object *const *)b)->key);
-}
-
-static int by_name(const void *a, const void *b) { return strcmp(((const item *)a)->name, ((const item *)b)->name); }
-
-static void dump_object(object *o, buffer *out)
-{
-    static const char *const types[] = {"string", "hash", "zset", "stream"};
-    buffer_print(out, "%s %s %" PRId64 "\n", o->key, types[o->type], o->expires_ms);
-    if (o->type == A_HASH) qsort(o->item, o->count, sizeof *o->item, by_name);
-    for (size_t i = 0; i < o->count; i++) {
-        const item *one = &o->item[i];
-        if (o->type == A_SORTED_SET || o->type == A_STREAM) buffer_print(out, "  %" PRId64, one->score);
-        if (one->name) buffer_print(out, "  %s", one->name);
-        buffer_print(out, "  ");
-        for (size_t b = 0; b < one->value_size; b++) buffer_print(out, "%02x", (unsigned char)one->value[b]);
-        buffer_print(out, "\n");
-    }
-}
-
-void store_dump(store *s, int64_t now_ms, buffer *out)
-{
-    object **all = calloc(65536, sizeof(object *));
-    size_t count = 0;
-    for (int i = 0; all && i < KEYSPACE_BUCKETS; i++)
-        for (object *o = s->bucket[i]; o && count < 65536; o = o->next)
-            if (!dead(o, now_ms)) all[count++] = o;
-    qsort(all, count, sizeof *all, by_key);
-    for (size_t i = 0; i < count; i++) dump_object(all[i], out);
-    free(all);
+    int64_t next = INT64_MAX;
+    for (int i = 0; i < KEYSPACE_BUCKETS; i++)
+        for (const object *o = s->bucket[i]; o; o = o->next)
+            if (o->expires_ms > from_ms && o->expires_ms < next) next = o->expires_ms;
+    return next;
 }
