@@ -59,7 +59,7 @@ static void do_create(process *p, known *unused)
 static void do_validate(process *p, known *s)
 {
     latchkey_entry entry;
-    int times = chance(300000) ? (int)draw_between(2, 20) : 1;
+    int times = chance(200000) ? (int)draw_between(2, 12) : 1;
     uint64_t life = s->life;
     for (int i = 0; i < times && s->life == life; i++) {
         asking a = truth_asks(p->on, s);
@@ -128,10 +128,10 @@ static void act(process *p)
     static const struct {
         unsigned parts;
         void (*call)(process *p, known *s);
-    } calls[] = {{600, do_validate}, {70, do_try},        {30, do_load},   {90, do_create},
+    } calls[] = {{600, do_validate}, {70, do_try},        {30, do_load},   {50, do_create},
                  {40, do_touch},     {30, do_set_fields}, {90, do_revoke}, {10, do_prewarm}};
     known *s = truth_any(chance(400000));
-    unsigned dice = (unsigned)draw(960), i = 0;
+    unsigned dice = (unsigned)draw(920), i = 0;
     while (dice >= calls[i].parts) dice -= calls[i++].parts;
     if (!s) do_create(p, NULL);
     else calls[i].call(p, s);

@@ -63,6 +63,17 @@ mutant() {
         survived=$((survived + 1))
         echo "SURVIVED $runs worlds"
     else
+        # The command that it prints must lead to the same end.
+        again=$(sed -n 's/^  replay: sim \(.*\) --trace$/\1/p' "$scratch/log")
+        first=$(sed -n '/^sim: seed/,$p' "$scratch/log")
+        # shellcheck disable=SC2086 # the arguments are several
+        second=$("$scratch/build/tests/sim/sim" ${again:---help} | sed -n '/^sim: seed/,$p') || :
+        if [ -z "$again" ] || [ "$first" != "$second" ]; then
+            survived=$((survived + 1))
+            echo "CAUGHT, BUT IT DOES NOT REPLAY"
+            cp "$scratch/good/src/$2" "$file"
+            return 0
+        fi
         caught=$((caught + 1))
         at=$(sed -n 's/^sim: seed \([0-9]*\) failed.*/\1/p' "$scratch/log")
         echo "world $((${at:-$((seed - 1))} - seed + 1)): $(sed -n 's/^  \([A-Z]*: .*\|m[0-9].*\)/\1/p' "$scratch/log" | head -n 1 | cut -c1-60)"

@@ -25,9 +25,9 @@ static const char usage[] =
     "at\n"
     "the first broken guarantee with status 1 and the command that replays it.\n"
     "\n"
-    "  --seed N      the first world's seed (1); the others count on from it\n"
+    "  --seed N      the first world's seed (1); the others count on from it. `time`: another one every time\n"
     "  --runs N      how many worlds (20); 0: until --seconds are over\n"
-    "  --hours H     virtual hours in each (0: drawn from the seed, 1 to 8)\n"
+    "  --hours H     virtual hours in each (0: drawn from the seed, 0.5 to 24)\n"
     "  --seconds S   begin no world after so many real seconds (0: no limit)\n"
     "  --trace       print what happens, one event a line\n"
     "  --quiet       one line at the end\n"
@@ -54,7 +54,7 @@ static int64_t one_of(const int64_t *from, size_t count) { return from[draw(coun
 /* Slow beats mostly: a world in which they are slow sees the same, stretched, for less of the machine's time. */
 static int64_t draw_staleness_ms(void)
 {
-    return chance(150000) ? ONE_OF(500, 1000, 2000) : ONE_OF(5000, 10000, 20000, 30000);
+    return chance(150000) ? ONE_OF(500, 1000, 2000) : ONE_OF(5000, 10000, 20000, 30000, 60000);
 }
 
 static void make_machines(void)
@@ -92,7 +92,7 @@ static double world_begin_from(uint64_t seed, double hours)
                  .staleness_us = p.staleness_us,
                  .clocks = chance(150000),
                  .lossy = LOSSES && chance(300000)};
-    c.quiet_most_us = p.staleness_us < 5 * SECOND ? 300 * SECOND : 1800 * SECOND;
+    c.quiet_most_us = p.staleness_us < 5 * SECOND ? 300 * SECOND : 3 * 3600 * SECOND;
     w.pause_most_us = 3 * p.staleness_us;
     int servers = LOSSES && chance(400000) ? (int)draw_between(2, SERVERS_MAX) : 1;
     workload load = {.clients = (int)draw_between(1, 4), .idle_ms = p.staleness_us / MS * ONE_OF(10, 60, 200, 200)};
@@ -104,7 +104,7 @@ static double world_begin_from(uint64_t seed, double hours)
     clients_begin(&load);
     chaos_begin(&c);
     /* Where beats are fast the world is short. */
-    if (hours <= 0) hours = p.staleness_us < 5 * SECOND ? 0.5 : (double)draw_between(2, 8);
+    if (hours <= 0) hours = p.staleness_us < 5 * SECOND ? 0.5 : (double)draw_between(4, 24);
     return hours;
 }
 
@@ -118,7 +118,7 @@ static double run_world(uint64_t seed, double hours)
     if (world_run((int64_t)(hours * 3600 * SECOND))) {
         chaos_end();
         world_run(w.now_us + 2 * SECOND);
-        if (!w.failure[0] && clients_all_serve(recovery_us(40 * SECOND))) {
+        if (!w.failure[0] && clients_all_serve(recovery_us(60 * SECOND))) {
             world_run(w.now_us + 60 * SECOND);
             if (!w.failure[0]) truth_at_the_end();
             if (!w.failure[0]) clients_end();
@@ -211,7 +211,9 @@ int main(int argc, char **argv)
 {
     options o = {.seed = 1, .runs = 20};
     for (int i = 1; i < argc; i++) {
-        if (!strcmp(argv[i], "--seed")) o.seed = number(argc, argv, &i);
+        if (!strcmp(argv[i], "--seed") && i + 1 < argc && !strcmp(argv[i + 1], "time"))
+            o.seed = (uint64_t)time(NULL) * 1000, i++;
+        else if (!strcmp(argv[i], "--seed")) o.seed = number(argc, argv, &i);
         else if (!strcmp(argv[i], "--runs")) o.runs = number(argc, argv, &i);
         else if (!strcmp(argv[i], "--seconds")) o.seconds = number(argc, argv, &i);
         else if (!strcmp(argv[i], "--hours")) o.hours = atof(value(argc, argv, &i));
