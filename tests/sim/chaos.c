@@ -74,6 +74,28 @@ static void hole(void)
     }
 }
 
+static void go_dark(void *context, uint64_t us)
+{
+    machine *m = context;
+    if (!m->slow_us) return; /* healed meanwhile */
+    trace("m%d's cable is out for %.3f s", m->index, (double)us / 1e6);
+    m->slow_us = 0;
+    m->cut_until = w.now_us + (int64_t)us;
+    for (int i = 0; i < CONNECTIONS_MAX; i++)
+        if (wire_of(i) && wire_of(i)->client == m) wire_hole(wire_of(i), 3, (int64_t)us, true);
+}
+
+/* A machine's network gets worse: first each connection is slow in its own way, then nothing gets through. */
+static void die_slowly(void)
+{
+    machine *m = &w.machines[any_machine()];
+    m->slow_us = draw_between(scale(5), scale(90));
+    trace("m%d's cable is dying", m->index);
+    for (int i = 0; i < CONNECTIONS_MAX; i++)
+        if (wire_of(i) && wire_of(i)->client == m) wire_slow(wire_of(i), draw_between(0, m->slow_us));
+    at(w.now_us + draw_between(scale(30), scale(200)), go_dark, m, (uint64_t)draw_between(scale(50), scale(300)));
+}
+
 static void pause_machine(void) { machine_pause(&w.machines[any_machine()], draw_time(scale(300))); }
 static void pause_server(void) { server_pause(server_acting(), draw_time(scale(200))); }
 static void kill_clients(void)
@@ -154,6 +176,7 @@ static const struct {
              {"slow connections", slow, 12, true},
              {"cut connections", cut, 12, true},
              {"holes", hole, 8, true},
+             {"dying cables", die_slowly, 2, true},
              {"paused machines", pause_machine, 8, true},
              {"paused servers", pause_server, 4, true},
              {"killed clients", kill_clients, 4, true},
@@ -200,7 +223,7 @@ static void heal(void)
 {
     int64_t after = w.now_us + SECOND;
     servers_heal();
-    for (int i = 0; i < w.machine_count; i++) w.machines[i].cut_until = 0;
+    for (int i = 0; i < w.machine_count; i++) w.machines[i].cut_until = w.machines[i].slow_us = 0;
     for (int i = 0; i < server_count(); i++) server_lag(i, draw_scale(100, 20 * MS));
     lead_all(server_acting(), after - w.now_us);
 }

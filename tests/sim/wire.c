@@ -284,6 +284,7 @@ int __wrap_connect(int fd, const struct sockaddr *address, socklen_t size)
     for (int i = 0; i < 2; i++) c->latency_us[i] = draw_scale(20, 3 * MS);
     c->jitter_us = draw_scale(1, 2 * MS);
     if (w.faults && chance(20000)) wire_slow(c, draw_scale(MS, SECOND)); /* also: so slow that the caller gives up */
+    if (c->client->slow_us) wire_slow(c, draw_between(0, c->client->slow_us));
     if (c->client->cut_until > w.now_us) wire_hole(c, 3, c->client->cut_until - w.now_us, true);
     send_parcel(c, TO_SERVER, CONNECT, NULL, 0);
     errno = EINPROGRESS;

@@ -26,6 +26,7 @@ typedef struct machine {
     int route;            /* the server that a new connection reaches, */
     int64_t route_us;     /* and since when */
     int64_t cut_until;    /* no new connection gets through */
+    int64_t slow_us;      /* what a new connection takes longer */
     int64_t astray_us;    /* when it was last answered by a primary that is not the acting one */
 } machine;
 
