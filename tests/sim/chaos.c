@@ -93,10 +93,16 @@ static void die_slowly(void)
     trace("m%d's cable is dying", m->index);
     for (int i = 0; i < CONNECTIONS_MAX; i++)
         if (wire_of(i) && wire_of(i)->client == m) wire_slow(wire_of(i), draw_between(0, m->slow_us));
-    at(w.now_us + draw_between(scale(30), scale(200)), go_dark, m, (uint64_t)draw_between(scale(50), scale(300)));
+    int64_t dark_us = draw_between(scale(50), scale(300));
+    at(w.now_us + draw_between(scale(30), scale(200)), go_dark, m, (uint64_t)dark_us);
 }
 
-static void pause_machine(void) { machine_pause(&w.machines[any_machine()], draw_time(scale(300))); }
+static void pause_machine(void)
+{
+    machine *m = &w.machines[any_machine()];
+    machine_pause(m, draw_time(scale(300)));
+}
+
 static void pause_server(void) { server_pause(server_acting(), draw_time(scale(200))); }
 static void kill_clients(void)
 {
@@ -108,12 +114,15 @@ static void restart_process(void) { clients_restart(any_machine()); }
 
 static void restart_server(void)
 {
-    server_restart(server_acting(), draw_scale(10 * MS, 10 * SECOND), 0, chance(300000));
+    bool silent = chance(300000);
+    server_restart(server_acting(), draw_scale(10 * MS, 10 * SECOND), 0, silent);
 }
 
 static void restart_and_lose(void)
 {
-    server_restart(server_acting(), draw_scale(10 * MS, 10 * SECOND), draw_scale(MS, 2 * SECOND), chance(300000));
+    bool silent = chance(300000);
+    int64_t lose_us = draw_scale(MS, 2 * SECOND);
+    server_restart(server_acting(), draw_scale(10 * MS, 10 * SECOND), lose_us, silent);
 }
 
 static void step_clock(void)
@@ -125,8 +134,9 @@ static void step_clock(void)
 static void lag(void)
 {
     for (int i = 0; i < server_count(); i++) server_lag(i, draw_scale(100, scale(200)));
-    if (server_count() > 1 && chance(300000))
-        server_cut_replica((int)draw((uint64_t)server_count()), draw_scale(MS, scale(300)));
+    if (server_count() < 2 || !chance(300000)) return;
+    int replica = (int)draw((uint64_t)server_count());
+    server_cut_replica(replica, draw_scale(MS, scale(300)));
 }
 
 /* ---------------------------------------------------------------------------------------------- failover -- */
@@ -158,7 +168,8 @@ static void fail_over(void)
     int old = server_acting();
     if (in.failed_over || server_count() < 2) return;
     uint64_t how = draw(3);
-    if (how == 0) server_restart(old, draw_scale(SECOND, 20 * SECOND), 0, chance(500000));
+    bool silent = chance(500000);
+    if (how == 0) server_restart(old, draw_scale(SECOND, 20 * SECOND), 0, silent);
     if (!server_fail_over()) return;
     in.failed_over = true;
     lead_all(server_acting(), how == 2 ? scale(400) : SECOND);

@@ -97,7 +97,8 @@ static void do_touch(process *p, known *s)
 
 static void do_set_fields(process *p, known *s)
 {
-    latchkey_field field = {chance(500000) ? "pq.mldsa44" : "theme", "another", draw(8)};
+    latchkey_field field = {"theme", "another", draw(8)};
+    if (chance(500000)) field.name = "pq.mldsa44";
     asking a = truth_asks(p->on, s);
     int status = latchkey_set_fields(p->lk, a.token, LATCHKEY_TOKEN_LENGTH, &field, 1);
     trace("m%d changes %.8s %d", p->on->index, a.token, status);
@@ -162,7 +163,10 @@ static bool prove(process *p)
     /* From L1: there is a lease. */
     if (in.load.l1 && latchkey_try_validate(p->lk, token, LATCHKEY_TOKEN_LENGTH, &entry)) return false;
     if (revoke(p, s)) return false;
-    return latchkey_validate(p->lk, token, LATCHKEY_TOKEN_LENGTH, &entry) == LATCHKEY_NOT_FOUND;
+    a = truth_asks(p->on, s);
+    status = latchkey_validate(p->lk, token, LATCHKEY_TOKEN_LENGTH, &entry);
+    truth_answer(&a, status, &entry);
+    return status == LATCHKEY_NOT_FOUND;
 }
 
 static void *client(void *context)

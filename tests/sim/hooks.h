@@ -11,11 +11,6 @@
 #ifndef REASSERTS
 #define REASSERTS 0
 #endif
-/* Are failovers and lossy restarts within what it promises? */
-#ifndef LOSSES
-#define LOSSES 1
-#endif
-
 void truth_purged(const machine *m, const char *selector, uint64_t begun);
 void truth_emptied(const machine *m, uint64_t begun);
 void truth_filled(const machine *m, const char *selector, uint64_t asked, uint64_t begun);

@@ -335,7 +335,7 @@ static void run_command(server *s, session *c, wire *on, const word *words, size
                                      : "*5\r\n$5\r\nslave\r\n$1\r\nh\r\n:6379\r\n$9\r\nconnected\r\n:0\r\n");
     else run_on_data(s, on, words, count, out);
     c->position = log_end(s);
-    if (s - in.server != in.acting) on->client->astray_us = w.now_us;
+    if (s - in.server != in.acting && s->primary) on->client->astray_us = w.now_us;
 }
 
 /* One command at the front of what came: its words, NUL-terminated in place; the bytes it takes, or 0 if it is not

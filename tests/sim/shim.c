@@ -25,6 +25,7 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *t)
     task_step();
     const machine *m = task_machine();
     int64_t us = w.now_us + m->clock_us;
+    task_notes()->clock_us = w.now_us;
     if (clock == CLOCK_MONOTONIC_COARSE) us -= us % m->tick_us;
     else if (clock != CLOCK_MONOTONIC) fail("the library reads clock %d", (int)clock);
     t->tv_sec = us / SECOND;

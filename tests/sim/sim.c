@@ -57,50 +57,64 @@ static int64_t draw_staleness_ms(void)
     return chance(150000) ? ONE_OF(500, 1000, 2000) : ONE_OF(5000, 10000, 20000, 30000, 60000);
 }
 
+/* One draw a statement: compilers differ in the order in which they evaluate what stands in one. */
 static void make_machines(void)
 {
     w.machine_count = (int)draw_between(2, 3);
-    for (int i = 0; i < w.machine_count; i++)
-        w.machines[i] = (machine){.index = i,
-                                  .clock_us = draw_scale(SECOND, 30 * 86400 * SECOND),
-                                  .tick_us = ONE_OF(1 * MS, 4 * MS, 10 * MS)};
+    for (int i = 0; i < w.machine_count; i++) {
+        machine *m = &w.machines[i];
+        m->index = i;
+        m->clock_us = draw_scale(SECOND, 30 * 86400 * SECOND);
+        m->tick_us = ONE_OF(1 * MS, 4 * MS, 10 * MS);
+    }
     w.delay_ppm = (unsigned)ONE_OF(500, 5000, 30000);
-    w.pause_ppm = chance(300000) ? (unsigned)ONE_OF(2, 20) : 0;
+    if (chance(300000)) w.pause_ppm = (unsigned)ONE_OF(2, 20);
 }
 
-static void write_config(workload *load, const promise *p, int partitions)
+static void make_climate(climate *c, const promise *p)
 {
-    int capacity = (int)ONE_OF(0, 5, 50, 50, 50);
+    c->staleness_us = p->staleness_us;
+    c->calm = chance(50000);
+    c->storm = chance(300000);
+    c->clocks = chance(150000);
+    c->lossy = chance(300000);
+    c->quiet_most_us = p->staleness_us < 5 * SECOND ? 300 * SECOND : 3 * 3600 * SECOND;
+}
+
+static void make_workload(workload *load, const promise *p)
+{
+    int partitions = (int)draw_between(1, 4), connections, capacity, ttl_ms;
+    load->clients = (int)draw_between(1, 4);
+    load->idle_ms = p->staleness_us / MS * ONE_OF(10, 60, 200, 200);
+    load->lifetime_ms = load->idle_ms * draw_between(2, 10);
+    load->busy_rest_us = p->staleness_us / 8;
+    connections = (int)draw_between(1, 4);
+    capacity = (int)ONE_OF(0, 5, 50, 50, 50);
+    ttl_ms = (int)ONE_OF(1000, 30000, 600000, 600000);
     load->l1 = capacity > 0;
     snprintf(load->config, sizeof load->config,
              "unix:///sim?lazy=1&staleness_ms=%d&deadline_ms=%d&partitions=%d&connections=%d&l1_capacity=%d&"
              "l1_ttl_ms=%d&idle_ms=%d&lifetime_ms=%d&max_sessions=%d",
-             (int)(p->staleness_us / MS), (int)(p->deadline_us / MS), partitions, (int)draw_between(1, 4), capacity,
-             (int)ONE_OF(1000, 30000, 600000, 600000), (int)load->idle_ms, (int)load->lifetime_ms,
-             (int)ONE_OF(0, 0, 3));
+             (int)(p->staleness_us / MS), (int)(p->deadline_us / MS), partitions, connections, capacity, ttl_ms,
+             (int)load->idle_ms, (int)load->lifetime_ms, (int)ONE_OF(0, 0, 3));
     trace("%s", load->config);
 }
 
 static double world_begin_from(uint64_t seed, double hours)
 {
+    promise p = {0};
+    climate c = {0};
+    workload load = {0};
     world_begin(seed);
     wire_begin();
     make_machines();
-    promise p = {.staleness_us = draw_staleness_ms() * MS, .deadline_us = ONE_OF(50, 250, 1000) * MS};
-    climate c = {.calm = chance(50000),
-                 .storm = chance(300000),
-                 .staleness_us = p.staleness_us,
-                 .clocks = chance(150000),
-                 .lossy = LOSSES && chance(300000)};
-    c.quiet_most_us = p.staleness_us < 5 * SECOND ? 300 * SECOND : 3 * 3600 * SECOND;
-    w.pause_most_us = 3 * p.staleness_us;
-    int servers = LOSSES && chance(400000) ? (int)draw_between(2, SERVERS_MAX) : 1;
-    workload load = {.clients = (int)draw_between(1, 4), .idle_ms = p.staleness_us / MS * ONE_OF(10, 60, 200, 200)};
-    load.busy_rest_us = p.staleness_us / 8;
-    load.lifetime_ms = load.idle_ms * (int64_t)draw_between(2, 10);
+    p.staleness_us = draw_staleness_ms() * MS;
+    p.deadline_us = ONE_OF(50, 250, 1000) * MS;
+    make_climate(&c, &p);
+    int servers = chance(400000) ? (int)draw_between(2, SERVERS_MAX) : 1;
     truth_begin(&p);
     servers_begin(servers, draw_scale(100, 20 * MS), c.lossy);
-    write_config(&load, &p, (int)draw_between(1, 4));
+    make_workload(&load, &p);
     clients_begin(&load);
     chaos_begin(&c);
     /* Where beats are fast the world is short. */

@@ -181,7 +181,7 @@ static void remove_at(object *o, size_t place, size_t count)
 {
     for (size_t i = 0; i < count; i++) item_free(&o->item[place + i]);
     o->count -= count;
-    memmove(o->item + place, o->item + place + count, (o->count - place) * sizeof *o->item);
+    if (count) memmove(o->item + place, o->item + place + count, (o->count - place) * sizeof *o->item);
 }
 
 static size_t named(const object *o, const char *name, size_t name_size)

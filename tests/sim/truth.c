@@ -21,6 +21,7 @@ tally totals;
 static struct {
     promise promise;
     known session[SESSIONS_MAX];
+    known *favourite;
     uint64_t lives;
     uint64_t empty_begun[MACHINES_MAX], empty_done[MACHINES_MAX];
 } in;
@@ -146,13 +147,18 @@ void truth_filled(const machine *m, const char *selector, uint64_t asked, uint64
 
 known *truth_any(bool ended)
 {
-    known *found = NULL;
+    known *found = in.favourite;
     unsigned seen = 0;
+    /* One is asked about by everybody for a while, since calls meet only there. */
+    if (chance(30000)) in.favourite = NULL;
+    else if (found && *found->token && chance(400000)) return found;
+    found = NULL;
     for (known *s = in.session; s < in.session + SESSIONS_MAX; s++) {
         if (!s->life || !*s->token || s->until_us < w.now_us - 60 * SECOND) continue;
         if (ended && !s->ended_us && !s->deleted_us) continue;
         if (!draw(++seen)) found = s;
     }
+    if (!in.favourite) in.favourite = found;
     return found;
 }
 
@@ -206,11 +212,13 @@ static void judge_ok(const asking *a, const latchkey_entry *entry)
     if (dead && a->began_us > dead + bound_us() && !excused(s, a))
         fail("C: m%d admits %s, %.3f s after its end; the bound is %.3f s", m, s->selector,
              (double)(a->began_us - dead) / 1e6, (double)bound_us() / 1e6);
-    if (a->began_us > s->until_us + slack)
-        fail("H: m%d admits %s, %.3f s after it expired", m, s->selector, (double)(a->began_us - s->until_us) / 1e6);
-    if (a->began_us > s->absolute_us + slack)
+    /* By the last look at a clock: what was late when it was looked at must not be admitted. */
+    int64_t looked_us = task_notes()->clock_us;
+    if (looked_us > s->until_us + slack)
+        fail("H: m%d admits %s, %.3f s after it expired", m, s->selector, (double)(looked_us - s->until_us) / 1e6);
+    if (looked_us > s->absolute_us + slack)
         fail("H: m%d admits %s, %.3f s after its absolute expiry", m, s->selector,
-             (double)(a->began_us - s->absolute_us) / 1e6);
+             (double)(looked_us - s->absolute_us) / 1e6);
 }
 
 static bool calm(const asking *a)
@@ -226,7 +234,9 @@ static void judge_no(const asking *a, int status)
     if (!calm(a) || s->created_us >= a->began_us || s->lost_us) return;
     if (status == LATCHKEY_NOT_FOUND && acting_holds(s) && !s->on[a->on->index].asked_us)
         fail("A: m%d says NOT_FOUND of %s, which is alive", a->on->index, s->selector);
-    if (status == LATCHKEY_EXPIRED && !servers_clock_spread_us() && w.now_us < s->absolute_us - MS)
+    /* The server's clock is known to half a round trip of a beat. */
+    int64_t unsure_us = in.promise.staleness_us / 4 + 10 * MS;
+    if (status == LATCHKEY_EXPIRED && !servers_clock_spread_us() && w.now_us < s->absolute_us - unsure_us)
         fail("A: m%d says EXPIRED of %s, %.3f s before its absolute expiry", a->on->index, s->selector,
              (double)(s->absolute_us - w.now_us) / 1e6);
 }

@@ -85,9 +85,10 @@ void task_sleep(int64_t us);
 void task_step(void); /* here others may come in between, or the whole machine may be paused */
 void machine_pause(machine *m, int64_t us);
 
-/* What a task asked last, for the checks. */
+/* What a task did last, for the checks. */
 typedef struct task_note {
     uint64_t asked_step; /* of its last bytes sent on a connection */
+    int64_t clock_us;    /* when it looked at a clock last */
 } task_note;
 task_note *task_notes(void);
 
