@@ -5,6 +5,7 @@
 #include "hooks.h"
 
 #include "l1.h"
+#include "recent.h"
 
 uint64_t __real_lk_l1_ticket(const lk_l1 *l1, const char *selector);
 uint64_t __wrap_lk_l1_ticket(const lk_l1 *l1, const char *selector);
@@ -48,5 +49,15 @@ void __wrap_lk_l1_empty(lk_l1 *l1)
     uint64_t begun = ++w.step;
     __real_lk_l1_empty(l1);
     truth_emptied(task_machine(), begun);
+    task_step();
+}
+
+void __real_lk_recent_add(lk_recent *recent, unsigned partition, const char *selector, int64_t now_ms);
+void __wrap_lk_recent_add(lk_recent *recent, unsigned partition, const char *selector, int64_t now_ms);
+void __wrap_lk_recent_add(lk_recent *recent, unsigned partition, const char *selector, int64_t now_ms)
+{
+    task_step();
+    __real_lk_recent_add(recent, partition, selector, now_ms);
+    truth_remembered(task_machine(), selector);
     task_step();
 }

@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the library does to its L1, seen by the truth (ld --wrap on l1.h).
+ * What the library does to its L1 and what it remembers, seen by the truth (ld --wrap on l1.h and recent.h).
  */
 #ifndef LATCHKEY_SIM_HOOKS_H
 #define LATCHKEY_SIM_HOOKS_H
 
 #include "world.h"
 
-/* Does the library assert revocations again that a server forgot? */
-#ifndef REASSERTS
-#define REASSERTS 0
-#endif
+void truth_remembered(const machine *m, const char *selector);
 void truth_purged(const machine *m, const char *selector, uint64_t begun);
 void truth_emptied(const machine *m, uint64_t begun);
 void truth_filled(const machine *m, const char *selector, uint64_t asked, uint64_t begun);

@@ -51,7 +51,7 @@ void hash_delete(run *r, object *o, word name);
 void sorted_add(object *o, int64_t score, const char *name, size_t name_size);
 void sorted_remove(run *r, object *o, const char *name, size_t name_size);
 void sorted_trim(run *r, object *o, int64_t most); /* scores up to `most` go */
-void stream_add(object *o, int64_t id, const char *text, size_t size);
+void stream_add(object *o, int64_t id, const char *text, size_t size, bool changed);
 void string_set(object *o, const char *text);
 void item_free(item *i);
 

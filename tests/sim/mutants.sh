@@ -95,6 +95,10 @@ mutant incarnation link.c "L1 is not emptied for another incarnation" \
     's/if \(link->baseline\) empty\(link\);//'
 mutant no_answer l2.c "no answer is taken for a no" \
     's/return status == LATCHKEY_NO_MEMORY \? status : LATCHKEY_UNAVAILABLE;/return LATCHKEY_NOT_FOUND;/'
+mutant reassert link.c "a server that forgot is not told of revocations" \
+    's/(static void go_on_asserting.*?bool sent = true;)/$1 link->asserted = link->assertions;/s'
+mutant remember node.c "revoke does not remember what it made" \
+    's/lk_recent_add\(node->link\.recent, partition, selector, lk_now_ms\(\)\);/(void)partition, (void)selector;/'
 mutant purge link.c "a message about a revocation purges nothing" \
     's/link->host\.purge\(link->host\.context, [a-z]*\);//'
 mutant flight flight.c "equal misses join whatever was purged in between" \

@@ -112,9 +112,9 @@ static void forget_dead(run *r)
     }
 }
 
-static void announce(run *r, const char *what)
+static void announce(run *r, const char *what, bool changed)
 {
-    char key[KEY_ROOM], text[80];
+    char key[KEY_ROOM], text[96];
     object *q = keyspace_make(r, name_of(r, "q", key), A_STRING);
     int64_t count = (q->count ? strtoll(q->item[0].value, NULL, 10) : 0) + 1;
     snprintf(text, sizeof text, "%" PRId64, count);
@@ -124,10 +124,10 @@ static void announce(run *r, const char *what)
         keyspace_delete(r, key);
         log = keyspace_make(r, key, A_STREAM);
     }
-    stream_add(log, count, what, 20);
+    stream_add(log, count, what, 20, changed);
     if (!r->events) return;
-    int size = snprintf(text, sizeof text, "%" PRId64 " %.20s @%" PRId64 "%06" PRId64, count, what, r->now_us / 1000000,
-                        r->now_us % 1000000);
+    int size = snprintf(text, sizeof text, "%" PRId64 " %.20s @%" PRId64 "%06" PRId64 "%s", count, what,
+                        r->now_us / 1000000, r->now_us % 1000000, changed ? " changed" : "");
     name_of(r, "rev", key);
     r->events->publish(r->events->context, (word){key, strlen(key)}, (word){text, (size_t)size});
 }
@@ -136,7 +136,7 @@ static void finish(run *r, const char *what, bool has_user, int64_t user)
 {
     char key[KEY_ROOM];
     keyspace_delete(r, session_key(r, what, key));
-    announce(r, what);
+    announce(r, what, false);
     if (has_user) sorted_remove(r, keyspace_find(r, user_key(r, user, key)), what, 20);
     sorted_remove(r, keyspace_find(r, name_of(r, "a", key)), what, 20);
 }
@@ -286,8 +286,23 @@ static void script_set_fields(run *r)
     for (size_t i = 7; i < first_deleted; i += 2) hash_set(o, argv(r, i), argv(r, i + 1));
     if (argv(r, 5).size) change_key_hash(o, argv(r, 5));
     for (size_t i = first_deleted; i <= argc(r); i++) hash_delete(r, o, argv(r, i));
-    if (argv(r, 5).size) announce(r, argv(r, 2).text);
+    if (argv(r, 5).size) announce(r, argv(r, 2).text, true);
     reply_integer(r, 1);
+}
+
+static void script_reassert(run *r)
+{
+    int64_t ended = 0;
+    for (size_t i = 2; i <= argc(r); i++) {
+        char key[KEY_ROOM];
+        loaded l = {0};
+        object *o = keyspace_find(r, session_key(r, argv(r, i).text, key));
+        if (!o) continue;
+        bool has_user = parse(hash_get(o, "x", 1), &l);
+        finish(r, argv(r, i).text, has_user, l.user);
+        ended++;
+    }
+    reply_integer(r, ended);
 }
 
 void script_run(run *r, int script)
@@ -297,6 +312,7 @@ void script_run(run *r, int script)
     case LK_SCRIPT_TOUCH: script_touch(r); break;
     case LK_SCRIPT_REVOKE: script_revoke(r); break;
     case LK_SCRIPT_SET_FIELDS: script_set_fields(r); break;
+    case LK_SCRIPT_REASSERT: script_reassert(r); break;
     case LK_SCRIPT_COUNT: abort();
     }
 }

@@ -221,14 +221,15 @@ static long replicas_at(server *s, uint64_t position)
 
 static void run_info(server *s, word section, buffer *out)
 {
-    char text[400];
-    int size;
-    if (is(section, "server"))
+    char text[800];
+    int size = 0;
+    if (!is(section, "replication"))
         size = snprintf(text, sizeof text, "# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\nrun_id:%s\r\n",
                         s->run_id);
-    else
-        size = snprintf(text, sizeof text, "# Replication\r\nrole:%s\r\nconnected_slaves:%ld\r\nmaster_replid:%s\r\n",
-                        s->primary ? "master" : "slave", s->primary ? replicas_at(s, 0) : 0L, s->replication_id);
+    if (!is(section, "server"))
+        size += snprintf(text + size, sizeof text - (size_t)size,
+                         "# Replication\r\nrole:%s\r\nconnected_slaves:%ld\r\nmaster_replid:%s\r\n",
+                         s->primary ? "master" : "slave", s->primary ? replicas_at(s, 0) : 0L, s->replication_id);
     buffer_bulk(out, text, (size_t)size);
 }
 

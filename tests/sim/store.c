@@ -248,9 +248,10 @@ void sorted_trim(run *r, object *o, int64_t most)
 }
 
 /* MAXLEN ~ 1000: Redis lets go of whole nodes of 100 entries. */
-void stream_add(object *o, int64_t id, const char *text, size_t size)
+void stream_add(object *o, int64_t id, const char *text, size_t size, bool changed)
 {
     *insert(o, o->count) = (item){.score = id, .value = copy(text, size), .value_size = size};
+    if (changed) o->item[o->count - 1].name = copy("c", 1);
     o->last_id = id;
     if (o->count >= 1100) remove_at(o, 0, 100);
 }
@@ -346,9 +347,12 @@ static void run_xrange(run *r) /* key from to [COUNT n] */
         int size = snprintf(id, sizeof id, "%" PRId64 "-0", o->item[i].score);
         reply_array(r, 2);
         reply_bulk(r, id, (size_t)size);
-        reply_array(r, 2);
+        reply_array(r, o->item[i].name ? 4 : 2);
         reply_bulk(r, "s", 1);
         reply_bulk(r, o->item[i].value, o->item[i].value_size);
+        if (!o->item[i].name) continue;
+        reply_bulk(r, "c", 1);
+        reply_bulk(r, "1", 1);
     }
 }
 

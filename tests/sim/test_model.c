@@ -50,6 +50,7 @@ static unsigned model_publishes(void *context, word channel, word text)
     /* Without the time, "@...". */
     buffer_add(&published[1], channel.text, channel.size);
     buffer_print(&published[1], " %.*s\n", (int)strcspn(text.text, "@"), text.text);
+    if (strstr(text.text, " changed")) buffer_print(&published[1], "changed\n");
     return 1;
 }
 
@@ -195,6 +196,7 @@ static void hear(const char *text)
         const char *said = message->element[2]->str;
         heard = !strcmp(said, text);
         if (!heard) buffer_print(&published[0], "%s %.*s\n", message->element[1]->str, (int)strcspn(said, "@"), said);
+        if (strstr(said, " changed")) buffer_print(&published[0], "changed\n");
         freeReplyObject(message);
     }
     assert_true(heard);
@@ -313,6 +315,14 @@ static void do_set_fields(lk_token *t)
     script(LK_SCRIPT_SET_FIELDS, t, words, 6 + draw(2));
 }
 
+static void do_reassert(lk_token *t)
+{
+    lk_span words[SESSIONS];
+    size_t count = draw(SESSIONS);
+    for (size_t i = 0; i < count; i++) words[i] = (lk_span){token[draw(SESSIONS)].text, LATCHKEY_SELECTOR_LENGTH};
+    script(LK_SCRIPT_REASSERT, t, words, count); /* `script` names t itself first */
+}
+
 static void do_read(lk_token *t)
 {
     char key[LK_KEY_SIZE];
@@ -367,8 +377,8 @@ static void compare_all(void)
 
 static void test_model_answers_as_redis_does(void **state)
 {
-    static void (*const calls[])(lk_token * t) = {do_create, do_create, do_touch, do_revoke, do_set_fields,
-                                                  do_read,   do_read,   do_beat,  do_log};
+    static void (*const calls[])(lk_token * t) = {do_create,   do_create, do_touch, do_revoke, do_set_fields,
+                                                  do_reassert, do_read,   do_read,  do_beat,   do_log};
     (void)state;
     for (int i = 0; i < SESSIONS; i++) lk_token_make(&keys, 1, &token[i]);
     for (int i = 0; i < COMMANDS; i++) {

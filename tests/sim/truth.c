@@ -118,11 +118,16 @@ void truth_acting_changed(bool failover)
 
 /* ---------------------------------------------------------------------------------------- told by the hooks -- */
 
+void truth_remembered(const machine *m, const char *selector)
+{
+    known *s = truth_find(selector);
+    if (s) s->on[m->index].heard_us = w.now_us;
+}
+
 void truth_purged(const machine *m, const char *selector, uint64_t begun)
 {
     known *s = truth_find(selector);
     if (!s) return;
-    s->on[m->index].heard_us = w.now_us;
     s->on[m->index].purge_begun = begun;
     s->on[m->index].purge_done = ++w.step;
 }
@@ -182,8 +187,8 @@ static bool same(const asking *a) { return a->about->life == a->life; }
 /* Did this process make or hear of the revocation, lately enough to assert it again? */
 static bool knows(const known *s, int m)
 {
-    int64_t at = s->on[m].heard_us > s->on[m].denied_us ? s->on[m].heard_us : s->on[m].denied_us;
-    return REASSERTS && at && at > s->lost_us - REMEMBERED_US;
+    int64_t at = s->on[m].heard_us > s->on[m].made_us ? s->on[m].heard_us : s->on[m].made_us;
+    return at && at > s->lost_us - REMEMBERED_US;
 }
 
 /* What no configuration of this kind promises:
@@ -269,6 +274,7 @@ void truth_revoked(const asking *a, int status)
     if (!same(a) || (status != LATCHKEY_OK && status != LATCHKEY_PENDING)) return;
     if (!s->on[a->on->index].denied_us) s->on[a->on->index].denied_us = w.now_us;
     if (status == LATCHKEY_PENDING) return;
+    s->on[a->on->index].made_us = w.now_us;
     if (!s->ended_us) s->ended_us = w.now_us;
     if (!acting_holds(s) || s->lost_us) return;
     s->lost_us = w.now_us; /* it was OK, and not where it counts */

@@ -25,7 +25,8 @@ typedef struct known {
     struct {
         int64_t asked_us;                 /* a revoke was begun here */
         int64_t denied_us;                /* a revoke returned OK or PENDING here */
-        int64_t heard_us;                 /* its purge was applied to L1 here */
+        int64_t made_us;                  /* a revoke returned OK here */
+        int64_t heard_us;                 /* the process wrote it down, to assert it again */
         uint64_t purge_begun, purge_done; /* in steps */
     } on[MACHINES_MAX];
 } known;
