@@ -89,7 +89,7 @@ static void go_dark(void *context, uint64_t us)
 static void die_slowly(void)
 {
     machine *m = &w.machines[any_machine()];
-    m->slow_us = draw_between(scale(5), scale(90));
+    m->slow_us = draw_between(scale(5), scale(70));
     trace("m%d's cable is dying", m->index);
     for (int i = 0; i < CONNECTIONS_MAX; i++)
         if (wire_of(i) && wire_of(i)->client == m) wire_slow(wire_of(i), draw_between(0, m->slow_us));
@@ -187,7 +187,7 @@ static const struct {
              {"slow connections", slow, 12, true},
              {"cut connections", cut, 12, true},
              {"holes", hole, 8, true},
-             {"dying cables", die_slowly, 2, true},
+             {"dying cables", die_slowly, 3, true},
              {"paused machines", pause_machine, 8, true},
              {"paused servers", pause_server, 4, true},
              {"killed clients", kill_clients, 4, true},

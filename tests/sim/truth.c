@@ -45,15 +45,16 @@ static int64_t bound_us(void) { return in.promise.staleness_us + in.promise.grac
 
 /* ------------------------------------------------------------------------------------- told by the servers -- */
 
-/* The place of the session that has been of least use for longest. */
+/* The place of a session that nobody has the token of, or that has been dead for long enough to be of no interest, or
+ * else of one that lives: it is not asked about any more. */
 static known *place(void)
 {
     known *best = NULL;
     int64_t least = INT64_MAX;
     for (known *s = in.session; s < in.session + SESSIONS_MAX; s++) {
-        int64_t use = !s->life ? INT64_MIN : s->until_us;
-        if (s->deleted_us && s->deleted_us < use) use = s->deleted_us;
-        if (s->life && !*s->token && s->created_us < w.now_us - SECOND) use = s->created_us; /* nobody has its token */
+        int64_t dead = s->deleted_us && s->deleted_us < s->until_us ? s->deleted_us : s->until_us;
+        int64_t use = dead < w.now_us ? dead + 4 * bound_us() : w.now_us + draw_between(0, 1000);
+        if (!s->life || (!*s->token && s->created_us < w.now_us - SECOND)) use = 0;
         if (use >= least) continue;
         least = use;
         best = s;
@@ -160,7 +161,8 @@ known *truth_any(bool ended)
     found = NULL;
     for (known *s = in.session; s < in.session + SESSIONS_MAX; s++) {
         if (!s->life || !*s->token || s->until_us < w.now_us - 60 * SECOND) continue;
-        if (ended && !s->ended_us && !s->deleted_us) continue;
+        bool dead = s->ended_us || s->deleted_us || s->until_us < w.now_us;
+        if (dead != ended && !(ended && s->lost_us)) continue;
         if (!draw(++seen)) found = s;
     }
     if (!in.favourite) in.favourite = found;

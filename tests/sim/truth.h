@@ -50,7 +50,7 @@ void truth_deleted(const char *key);
 void truth_acting_changed(bool failover);
 
 /* -------------------------------------------------------------------------------------- told by the clients -- */
-known *truth_any(bool ended); /* one that has a token, or NULL; ended: rather one that was ended */
+known *truth_any(bool ended); /* one that has a token, alive or not any more; NULL: there is none */
 known *truth_find(const char *selector);
 void truth_created(const char *token, uint64_t user);
 
