@@ -115,7 +115,18 @@ static int revoke(process *p, known *s)
     return status;
 }
 
-static void do_revoke(process *p, known *s) { revoke(p, s); }
+/* Others come in just then, and who ended it looks whether it did end. */
+static void do_revoke(process *p, known *s)
+{
+    uint64_t life = s->life;
+    if (chance(500000)) {
+        truth_favour(s);
+        task_wake(&in, true);
+        if (chance(500000)) task_sleep(draw_scale(1, 5 * MS));
+    }
+    if (s->life == life) revoke(p, s);
+    if (s->life == life && chance(500000)) do_validate(p, s);
+}
 
 static void do_prewarm(process *p, known *s)
 {

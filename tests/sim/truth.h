@@ -51,6 +51,7 @@ void truth_acting_changed(bool failover);
 
 /* -------------------------------------------------------------------------------------- told by the clients -- */
 known *truth_any(bool ended); /* one that has a token, alive or not any more; NULL: there is none */
+void truth_favour(known *s);  /* everybody asks about it for a while */
 known *truth_find(const char *selector);
 void truth_created(const char *token, uint64_t user);
 
