@@ -125,16 +125,27 @@ int __wrap_pthread_cond_broadcast(pthread_cond_t *cond)
     return 0;
 }
 
+static bool wait_for(const pthread_cond_t *cond, pthread_mutex_t *mutex, int64_t until_us)
+{
+    lock_state *s = state_of(mutex);
+    s->owner = NULL;
+    if (s->waiting) task_wake(s, false);
+    bool woken = task_wait(cond, until_us);
+    take(s);
+    return woken;
+}
+
 int __wrap_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex, const struct timespec *until);
 int __wrap_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex, const struct timespec *until)
 {
-    lock_state *s = state_of(mutex);
-    if (!task_current()) fail("the simulation itself would wait");
-    s->owner = NULL;
-    if (s->waiting) task_wake(s, false);
-    bool woken = task_wait(cond, world_us(until));
-    take(s);
-    return woken ? 0 : ETIMEDOUT;
+    return wait_for(cond, mutex, world_us(until)) ? 0 : ETIMEDOUT;
+}
+
+int __wrap_pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex);
+int __wrap_pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex)
+{
+    wait_for(cond, mutex, FOREVER);
+    return 0;
 }
 
 /* ---------------------------------------------------------------------------------------------- threads -- */
