@@ -131,7 +131,10 @@ static double run_world(uint64_t seed, double hours)
     hours = world_begin_from(seed, hours);
     if (world_run((int64_t)(hours * 3600 * SECOND))) {
         chaos_end();
-        world_run(w.now_us + 2 * SECOND);
+        int64_t healed_us = w.now_us;
+        for (int i = 0; i < w.machine_count; i++)
+            if (w.machines[i].paused_until > healed_us) healed_us = w.machines[i].paused_until;
+        world_run(healed_us + 2 * SECOND);
         if (!w.failure[0] && clients_all_serve(recovery_us(60 * SECOND))) {
             world_run(w.now_us + 60 * SECOND);
             if (!w.failure[0]) truth_at_the_end();
