@@ -9,7 +9,7 @@ usage() {
 sh tests/sim/mutants.sh [--short] [--runs N] [--seed N] [NAME...]
 
   --short     the first eight only, as continuous integration does
-  --runs N    so many worlds at most for each (100)
+  --runs N    so many worlds at most for each (200)
   --seed N    the first world (1)
   NAME        these mutants alone
 
@@ -17,7 +17,7 @@ Ends with one line, "N caught, M not", and with status 0 only when M is 0.
 TEXT
 }
 
-short= runs=100 seed=1 only=
+short= runs=200 seed=1 only=
 while [ $# -gt 0 ]; do
     case $1 in
     --short) short=yes ;;
@@ -87,34 +87,34 @@ mutant lease validate.c "L1 answers without a lease" \
     's/if \(now >= lease_until\)/if (0)/; s/ && now < lease_until//'
 mutant denial validate.c "a revocation under way does not deny" \
     's/if \(lk_pending_has\(lk->pending, token\)\) return LATCHKEY_NOT_FOUND;//'
-mutant receipt link.c "the lease is stamped when the beat comes back" \
-    's/(host\.lease\(link->host\.context, )sent_ms/${1}now_ms/'
-mutant replay link.c "what the beat finds missing is not read in the log" \
-    's/return !gap;/return true;/; s/gap = true;/break;/'
-mutant incarnation link.c "L1 is not emptied for another incarnation" \
-    's/if \(link->baseline\) empty\(link\);//'
-mutant no_answer l2.c "no answer is taken for a no" \
-    's/return status == LATCHKEY_NO_MEMORY \? status : LATCHKEY_UNAVAILABLE;/return LATCHKEY_NOT_FOUND;/'
-mutant reassert link.c "a server that forgot is not told of revocations" \
-    's/(static void go_on_asserting.*?bool sent = true;)/$1 link->asserted = link->assertions;/s'
-mutant remember node.c "revoke does not remember what it made" \
-    's/lk_recent_add\(node->link\.recent, partition, selector, lk_now_ms\(\)\);/(void)partition, (void)selector;/'
 mutant purge link.c "a message about a revocation purges nothing" \
     's/link->host\.purge\(link->host\.context, [a-z]*\);//'
+mutant no_answer l2.c "no answer is taken for a no" \
+    's/return status == LATCHKEY_NO_MEMORY \? status : LATCHKEY_UNAVAILABLE;/return LATCHKEY_NOT_FOUND;/'
+mutant expiry session.c "the expiry of the key is not looked at" \
+    's/int64_t left = pttl->integer,/int64_t left = 86400000,/'
+mutant replay link.c "what the beat finds missing is not read in the log" \
+    's/return !gap;/return true;/; s/gap = true;/break;/'
+mutant retry node.c "revocations that Redis did not confirm are not retried" \
+    's/if \(lk_pending_next\(/if (0 && lk_pending_next(/'
+mutant own_purge revoke.c "revoke does not purge its own L1" \
+    's/    lk_l1_purge\(lk->l1, item\.selector\);\n    status/    status/'
+mutant remember node.c "revoke does not remember what it made" \
+    's/lk_recent_add\(node->link\.recent, partition, selector, lk_now_ms\(\)\);/(void)partition, (void)selector;/'
 mutant flight flight.c "equal misses join whatever was purged in between" \
     's/f->ticket == ticket && //'
 mutant late session.c "an answer that comes too late admits" \
     's/if \(now_us < until_us\) return LATCHKEY_OK;/return LATCHKEY_OK;/'
-mutant expiry session.c "the expiry of the key is not looked at" \
-    's/int64_t left = pttl->integer,/int64_t left = 86400000,/'
-mutant own_purge revoke.c "revoke does not purge its own L1" \
-    's/    lk_l1_purge\(lk->l1, item\.selector\);\n    status/    status/'
 mutant line pool.c "a line on which a deadline passed is used again" \
     's/good = good && lk_conn_quiet\(&line->conn\);/good = true;/'
-mutant retry node.c "revocations that Redis did not confirm are not retried" \
-    's/if \(lk_pending_next\(/if (0 && lk_pending_next(/'
+mutant incarnation link.c "L1 is not emptied for another incarnation" \
+    's/if \(link->baseline\) empty\(link\);//'
+mutant reassert link.c "a server that forgot is not told of revocations" \
+    's/(static void go_on_asserting.*?bool sent = true;)/$1 link->asserted = link->assertions;/s'
 mutant role hello.c "a replica is as good as a primary" \
     's/if \(strcmp\(role, "master"\)\)/if (0)/'
+mutant receipt link.c "the lease is stamped when the beat comes back" \
+    's/(host\.lease\(link->host\.context, )sent_ms/${1}now_ms/'
 
 echo "$caught caught, $survived not"
 [ "$survived" = 0 ]

@@ -285,7 +285,8 @@ static const char *refusal(const server *s, word name)
 {
     bool writes = is(name, "EVALSHA") || is(name, "EVAL") || is(name, "HSETNX");
     if (s->loading_until > w.now_us && !is(name, "INFO")) return "LOADING Redis is loading the dataset in memory";
-    if (!s->primary && (writes || is(name, "WAIT"))) return "READONLY You can't write against a read only replica.";
+    if (!s->primary && writes) return "READONLY You can't write against a read only replica.";
+    if (!s->primary && is(name, "WAIT")) return "ERR WAIT cannot be used with replica instances.";
     return NULL;
 }
 
@@ -592,6 +593,7 @@ void servers_heal(void)
         s->loading_until = 0;
         come_up(s, 0);
         server_demote(i);
+        if (!s->primary) at(w.now_us + draw_scale(10 * MS, 2 * SECOND), synchronize, s, 0);
     }
 }
 

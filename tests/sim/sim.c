@@ -4,6 +4,7 @@
  */
 #include "chaos.h"
 #include "clients.h"
+#include "config.h"
 #include "crypto.h"
 #include "hooks.h"
 #include "server.h"
@@ -81,8 +82,17 @@ static void make_climate(climate *c, const promise *p)
     c->quiet_most_us = p->staleness_us < 5 * SECOND ? 300 * SECOND : 3 * 3600 * SECOND;
 }
 
+/* Does this version of the library know the option? */
+static bool knows_durability(void)
+{
+    lk_config config;
+    char error[160];
+    return lk_config_parse("unix:///sim?durability=1", &config, error, sizeof error) == LATCHKEY_OK;
+}
+
 static void make_workload(workload *load, const promise *p)
 {
+    char durability[24] = "";
     int partitions = (int)draw_between(1, 4), connections, capacity, ttl_ms;
     load->clients = (int)draw_between(1, 4);
     load->idle_ms = p->staleness_us / MS * ONE_OF(10, 60, 200, 200);
@@ -97,6 +107,8 @@ static void make_workload(workload *load, const promise *p)
              "l1_ttl_ms=%d&idle_ms=%d&lifetime_ms=%d&max_sessions=%d",
              (int)(p->staleness_us / MS), (int)(p->deadline_us / MS), partitions, connections, capacity, ttl_ms,
              (int)load->idle_ms, (int)load->lifetime_ms, (int)ONE_OF(0, 0, 3));
+    if (p->durability) snprintf(durability, sizeof durability, "&durability=%d", p->durability);
+    strcat(load->config, durability);
     trace("%s", load->config);
 }
 
@@ -112,6 +124,7 @@ static double world_begin_from(uint64_t seed, double hours)
     p.deadline_us = ONE_OF(50, 250, 1000) * MS;
     make_climate(&c, &p);
     int servers = chance(400000) ? (int)draw_between(2, SERVERS_MAX) : 1;
+    if (servers > 1 && chance(500000) && knows_durability()) p.durability = 1;
     truth_begin(&p);
     servers_begin(servers, draw_scale(100, 20 * MS), c.lossy);
     make_workload(&load, &p);
