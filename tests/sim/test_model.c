@@ -49,7 +49,9 @@ static unsigned model_publishes(void *context, word channel, word text)
     (void)context;
     /* Without the time, "@...". */
     buffer_add(&published[1], channel.text, channel.size);
-    buffer_print(&published[1], " %.*s\n", (int)strcspn(text.text, "@"), text.text);
+    buffer_add(&published[1], " ", 1);
+    buffer_add(&published[1], text.text, strcspn(text.text, "@"));
+    buffer_add(&published[1], "\n", 1);
     if (strstr(text.text, " changed")) buffer_print(&published[1], "changed\n");
     return 1;
 }

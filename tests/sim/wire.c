@@ -146,7 +146,7 @@ static void arrive(void *context, uint64_t number)
     parcel *p = context;
     wire *c = p->to;
     (void)number;
-    if (c->open && c->life == p->life) {
+    if (c->open && c->life == p->life && !c->dropped[p->direction]) {
         if (p->direction == TO_CLIENT) client_gets(c, p);
         else server_gets(c, p);
         let_go(c);
@@ -200,6 +200,7 @@ void wire_hole(wire *c, unsigned directions, int64_t us, bool loses)
         if (!(directions & 1u << i)) continue;
         c->hole_until_us[i] = w.now_us + us;
         c->hole_loses[i] = loses;
+        c->dropped[i] |= loses;
     }
     if (!loses) return;
     at(w.now_us + us + draw_scale(10, SECOND), reset_client, c, c->life);

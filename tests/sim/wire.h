@@ -23,9 +23,9 @@ typedef struct wire {
     bool client_has, server_has;             /* each side's own view */
     bool established, refused, ended, reset; /* what the client's socket says */
     int64_t latency_us[2], jitter_us, arrives_us[2];
-    int64_t hole_until_us[2]; /* bytes sent before it do not arrive in time */
-    bool hole_loses[2], lost[2];
-    char *in; /* arrived at the client, not read yet */
+    int64_t hole_until_us[2];                /* bytes sent before it do not arrive in time */
+    bool hole_loses[2], lost[2], dropped[2]; /* lost: what is sent; dropped: also what is under way */
+    char *in;                                /* arrived at the client, not read yet */
     size_t in_size, in_room;
     struct file *file;  /* the client's descriptor */
     uint64_t read_step; /* when the server ran the last read of a session on it, in steps */
