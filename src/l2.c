@@ -130,6 +130,7 @@ int lk_l2_script(lk_l2 *l2, enum lk_script_id id, unsigned partition, const char
     int status = run_script(l2, node, &call, deadline_ms, reply, &server);
     if (!status && !whole && (*reply)->type == LK_REPLY_ERROR && strncmp((*reply)->text, "NOSCRIPT", 8) == 0) {
         lk_reply_free(*reply);
+        *reply = NULL;
         all[0] = lk_word("EVAL");
         all[1] = text; /* the server has it from then on */
         status = run_script(l2, node, &call, deadline_ms, reply, &server);
@@ -140,5 +141,6 @@ int lk_l2_script(lk_l2 *l2, enum lk_script_id id, unsigned partition, const char
     if ((*reply)->type != LK_REPLY_ERROR) return status;
     status = lk_l2_refused(l2, node, *reply);
     lk_reply_free(*reply);
+    *reply = NULL; /* touch asks whether there is one */
     return status;
 }

@@ -92,7 +92,7 @@ static bool knows_durability(void)
 
 static void make_workload(workload *load, const promise *p)
 {
-    char durability[24] = "";
+    char durability[40] = "";
     int partitions = (int)draw_between(1, 4), connections, capacity, ttl_ms;
     load->clients = (int)draw_between(1, 4);
     load->idle_ms = p->staleness_us / MS * ONE_OF(10, 60, 200, 200);
@@ -107,6 +107,9 @@ static void make_workload(workload *load, const promise *p)
              "l1_ttl_ms=%d&idle_ms=%d&lifetime_ms=%d&max_sessions=%d",
              (int)(p->staleness_us / MS), (int)(p->deadline_us / MS), partitions, connections, capacity, ttl_ms,
              (int)load->idle_ms, (int)load->lifetime_ms, (int)ONE_OF(0, 0, 3));
+    if (p->grace_us) snprintf(durability, sizeof durability, "&grace_ms=%d", (int)(p->grace_us / MS));
+    strcat(load->config, durability);
+    durability[0] = 0;
     if (p->durability) snprintf(durability, sizeof durability, "&durability=%d", p->durability);
     strcat(load->config, durability);
     trace("%s", load->config);
@@ -121,6 +124,7 @@ static double world_begin_from(uint64_t seed, double hours)
     wire_begin();
     make_machines();
     p.staleness_us = draw_staleness_ms() * MS;
+    if (chance(200000)) p.grace_us = p.staleness_us * ONE_OF(1, 2, 4);
     p.deadline_us = ONE_OF(50, 250, 1000) * MS;
     make_climate(&c, &p);
     int servers = chance(400000) ? (int)draw_between(2, SERVERS_MAX) : 1;
