@@ -381,6 +381,7 @@ inline connect()
 #else
         known = known && link_to == incarnation;
 #endif
+        applied = (known -> applied : 0); /* numbers of another server say nothing here */
         link_to = incarnation;
         printf("link: connects to incarnation %d\n", incarnation);
 #ifndef NO_ASSERTION
