@@ -18,8 +18,10 @@
  * Chosen by -D:
  *   REVOKED_HERE          A is revoked on this handle (B, D); else elsewhere (C, D)
  *   RESTART               Redis is restarted once, and may have forgotten what it did last
+ *   DEAF                  the subscription may become half open: nothing comes through it until the link connects anew
+ *   RELIABLE              no message is lost, but with its connection
  *   S, OTHERS, LOG        staleness_ms in ticks; revocations of others; how many the log keeps
- *   ONLY_C, ONLY_LOOK, ONLY_B, ONLY_D   asserts that property alone
+ *   ONLY_C, ONLY_LOOK, ONLY_B, ONLY_D, ONLY_HEARS   asserts that property alone
  *   COUNT                 counts how often the places that must be reached were reached
  *   the mutants           each must break the property that run.sh names for it */
 
@@ -37,14 +39,15 @@
 
 /* ------------------------------------------------------------------------------------------- properties -- */
 
-#if !defined(ONLY_C) && !defined(ONLY_LOOK) && !defined(ONLY_B) && !defined(ONLY_D)
+#if !defined(ONLY_C) && !defined(ONLY_LOOK) && !defined(ONLY_B) && !defined(ONLY_D) && !defined(ONLY_HEARS)
 #define ONLY_C
 #define ONLY_LOOK
 #define ONLY_B
 #define ONLY_D
+#define ONLY_HEARS
 #endif
 
-bool C_broken, LOOK_broken, B_broken, D_broken; /* named, so that what pan says names the property */
+bool C_broken, LOOK_broken, B_broken, D_broken, HEARS_broken; /* named, so that what pan says names the property */
 
 /* C: no validate that started S or more after a revoke elsewhere returned OK admits. */
 #ifdef ONLY_C
@@ -71,14 +74,21 @@ bool C_broken, LOOK_broken, B_broken, D_broken; /* named, so that what pan says 
 #define D_HOLDS(ok) skip
 #endif
 
+/* HEARS: a subscription that is deaf keeps no lease: none is confirmed by a beat that was sent while nothing came through. */
+#ifdef ONLY_HEARS
+#define HEARS_HOLDS(ok) HEARS_broken = !(ok); assert(!HEARS_broken)
+#else
+#define HEARS_HOLDS(ok) skip
+#endif
+
 /* What must be reached, or a model in which nothing can happen would pass as well. */
 #ifdef COUNT
 c_decl {
     \#include <stdio.h>
     enum { ADMITTED, ADMITTED_BY_L2, LAPSED, LATE, AFTER, REFUSED, DENIED, GAP, REPLAY, LOG_TOO_SHORT, LEASE, LEASE_AFTER,
-           ASSERTED, OTHER_SERVER, PLACES };
+           ASSERTED, OTHER_SERVER, FOREIGN, DEAFENED, PLACES };
     static const char *const place[PLACES] = {"ADMITTED", "ADMITTED_BY_L2", "LAPSED", "LATE", "AFTER", "REFUSED", "DENIED",
-        "GAP", "REPLAY", "LOG_TOO_SHORT", "LEASE", "LEASE_AFTER", "ASSERTED", "OTHER_SERVER"};
+        "GAP", "REPLAY", "LOG_TOO_SHORT", "LEASE", "LEASE_AFTER", "ASSERTED", "OTHER_SERVER", "FOREIGN", "DEAFENED"};
     static unsigned long times_reached[PLACES];
     __attribute__((destructor)) static void say_reached(void)
     {
@@ -105,15 +115,33 @@ chan commands = [4] of {mtype, byte};
 chan replies = [3] of {mtype, byte, byte, bool};
 byte link_to = 1; /* link.h: hello[].incarnation, of the server that both go to */
 
+bool deaf; /* half open: the link cannot tell, and nothing comes through the subscription */
+
+#ifdef RELIABLE
+#define LOSSES (link_to != incarnation)
+#else
+#define LOSSES true
+#endif
+
 /* PUBLISH, to the link. A message may be lost wherever Redis or the wire feels like it. All are, where the connection is
  * half open or being replaced, or goes to a server that is no more. */
 inline publish(what, n, is_a)
 {
     if
-    :: link_to == incarnation && nfull(subscription) -> subscription!what(n, is_a)
-    :: printf("redis: the message is lost\n")
+    :: link_to == incarnation && !deaf && nfull(subscription) -> subscription!what(n, is_a)
+    :: LOSSES -> printf("redis: the message is lost\n")
     fi
 }
+
+#ifdef DEAF
+active proctype wire()
+{
+end:
+    do
+    :: atomic { !deaf -> deaf = true; printf("wire: the subscription is deaf\n") }
+    od
+}
+#endif
 
 /* lua/common.lua: announce. Count, log, publish. */
 inline announce(is_a)
@@ -147,7 +175,7 @@ end:
        }
     :: atomic { link_to == incarnation && nfull(replies) && commands?[PUBLISH(_)] ->
            commands?PUBLISH(_);
-#if defined(BEAT_OFF_SUBSCRIPTION) || defined(NUMBERS_ALONE)
+#ifdef BEAT_OFF_SUBSCRIPTION
            replies!PUBLISH(0, 0, false)
 #else
            publish(NONCE, 0, false)
@@ -215,7 +243,7 @@ inline empty_l1()
 #define OF_THE_LEASE(server) (server == lease_incarnation)
 #endif
 
-/* validate.c: from_l2, lead, fill; l1.c: lk_l1_put */
+/* validate.c: from_l2, lead, fill; l1.c: lk_l1_put. Leaves in `server` who answered. */
 inline from_l2(me, ok, server)
 {
     moved[me] = false; /* lk_l1_ticket */
@@ -234,8 +262,7 @@ inline from_l2(me, ok, server)
             :: atomic { !TICKET_GOOD(me) -> REACHED(REFUSED) }
             fi
         :: else
-        fi;
-        server = 0
+        fi
     fi
 }
 
@@ -312,11 +339,13 @@ byte applied;         /* link.h */
 byte counted;         /* link.h */
 bool gap;             /* numbers are missing, and were asked for */
 bool answered, heard; /* link.h: beat.answers == 0, beat.heard */
+bool deaf_at_beat;    /* not in src: the subscription was deaf when the beat was sent */
 
 inline forget_beat()
 {
     beat_out = false;
     beat_age = 0;
+    deaf_at_beat = false;
     answered = false;
     heard = false;
     counted = 0
@@ -335,6 +364,7 @@ inline confirm()
 {
     lease_incarnation = link_to;
     atomic {
+        HEARS_HOLDS(!deaf_at_beat);
 #ifdef STAMP_ON_RECEIPT
         lease_age = 0;
 #else
@@ -356,8 +386,6 @@ inline confirm()
 
 #ifdef NO_NUMBER
 #define BEHIND false
-#elif defined(BEAT_OFF_SUBSCRIPTION)
-#define BEHIND false /* what is missing may still be under way: nothing says that it is lost */
 #else
 #define BEHIND (known && counted > applied)
 #endif
@@ -376,7 +404,8 @@ inline connect()
         od;
         forget_beat();
         gap = false;
-#ifdef RECONNECT_BLIND
+        deaf = false;
+#if defined(RECONNECT_BLIND) || defined(RECONNECT_EMPTY)
         known = false;
 #else
         known = known && link_to == incarnation;
@@ -403,7 +432,12 @@ idle:
     :: connect()
     :: atomic { !beat_out -> /* lk_link_tick, send_beat */
            beat_out = true;
+           deaf_at_beat = deaf;
            printf("link: sends a beat\n");
+           if
+           :: deaf -> REACHED(DEAFENED)
+           :: else
+           fi;
            commands!NUMBERS(0);
            commands!PUBLISH(0)
        }
@@ -492,7 +526,7 @@ active proctype miss()
 end:
     do
     :: from_l2(0, ok, server);
-        ok = false
+        d_step { ok = false; server = 0 }
     od
 }
 
@@ -532,13 +566,31 @@ inline answer_from_l1()
     live = false
 }
 
+#if defined(ANSWERS_OF_ANY_SERVER) || !defined(RESTART)
+#define ANSWERED_BY_THE_LEASED true
+#else
+#define ANSWERED_BY_THE_LEASED (server == leased)
+#endif
+
+/* Where one property alone is asked for, one that starts earlier cannot break it. */
+#if defined(ONLY_LOOK) || (defined(ONLY_B) && defined(ONLY_C))
+#define STARTS true
+#elif defined(ONLY_C)
+#define STARTS (revoked_age == S)
+#elif defined(ONLY_B)
+#define STARTS (revoked_here)
+#else
+#define STARTS false
+#endif
+
 /* validate.c: latchkey_validate, once. A validate that is answered by L1 changes nothing, and one that is not fills as
  * `miss` does: so if any of many can admit what it must not, this one can. */
 active proctype validate()
 {
     bool after, held, live, ok;
-    byte server;
-    d_step { late = revoked_age == S; after = revoked_here }; /* it starts */
+    byte server, leased;
+end:
+    d_step { STARTS -> late = revoked_age == S; after = revoked_here }; /* it starts */
 #if defined(LEASE_AFTER_SLOT)
     read_slot();
     read_lease();
@@ -556,23 +608,28 @@ active proctype validate()
     if
     :: ok
     :: else ->
+#ifdef RESTART
+        leased = lease_incarnation; /* before the question: what is asked now is asked after all that this lease says */
+#endif
         from_l2(1, ok, server);
+#ifdef ANSWER_CHECKED_AFTER
+        leased = lease_incarnation;
+#endif
         atomic {
             if
-            :: ok ->
+            :: ok && ANSWERED_BY_THE_LEASED ->
                 printf("validate: Redis' answer admits\n");
                 REACHED(ADMITTED_BY_L2);
-#ifdef ANSWERS_OF_ANY_SERVER
                 C_HOLDS(!late);
-#endif
                 B_HOLDS(!after)
+            :: ok && !ANSWERED_BY_THE_LEASED -> REACHED(FOREIGN)
             :: !ok && after -> REACHED(AFTER)
             :: else
             fi
         }
     fi;
 #endif
-    d_step { late = false; after = false; ok = false }
+    d_step { late = false; after = false; ok = false; server = 0; leased = 0 }
 }
 
 #ifdef REVOKED_HERE
