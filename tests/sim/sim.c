@@ -214,7 +214,7 @@ static int run(const options *o)
     }
     if (terminal) printf("\r%60s\r", "");
     report(o, runs, hours, real_seconds() - began);
-    if (totals.validates[8] && totals.hits && totals.validates[9]) {
+    if (runs < 5 || (totals.validates[8] && totals.hits && totals.validates[9])) {
         printf("  trace %016" PRIx64 "\n", traces);
         return 0;
     }
