@@ -85,15 +85,25 @@ size_t lk_pending_retries(lk_pending *p) { return atomic_load_explicit(&p->retri
 
 static bool any(lk_pending *p) { return atomic_load_explicit(&p->count, memory_order_acquire); }
 
+static bool has(lk_pending *p, const char *selector, const uint8_t *hash)
+{
+    pthread_mutex_lock(&p->lock);
+    bool found = find_locked(p, selector, hash) < p->count;
+    pthread_mutex_unlock(&p->lock);
+    return found;
+}
+
 bool lk_pending_has(lk_pending *p, const lk_token *token)
 {
     if (!any(p)) return false;
     uint8_t hash[LK_HASH_SIZE];
     lk_token_verifier_hash(token, hash);
-    pthread_mutex_lock(&p->lock);
-    bool has = find_locked(p, token->text, hash) < p->count;
-    pthread_mutex_unlock(&p->lock);
-    return has;
+    return has(p, token->text, hash);
+}
+
+bool lk_pending_denies(lk_pending *p, const lk_pending_item *item)
+{
+    return any(p) && has(p, item->selector, item->verifier_hash);
 }
 
 bool lk_pending_names(lk_pending *p, const char *selector)

@@ -27,6 +27,7 @@ void lk_pending_withdraw(lk_pending *pending, const lk_pending_item *item); /* t
 
 /* Is this very token (selector and verifier) denied? Is any token of this selector? One load while there are none. */
 bool lk_pending_has(lk_pending *pending, const lk_token *token);
+bool lk_pending_denies(lk_pending *pending, const lk_pending_item *item); /* the same by the item */
 bool lk_pending_names(lk_pending *pending, const char *selector);
 
 size_t lk_pending_retries(lk_pending *pending); /* how many are to be retried */

@@ -3,16 +3,17 @@
  * Denying comes first and ends last, so that there is no time at which this handle could read the session anew from a
  * Redis that does not know of the revocation yet (guarantee B): see from_l2 in validate.c. Where Redis did not confirm,
  * the denial stays, and the link goes on trying. */
-#include "handle.h"
+#include "session.h"
 
 #include <string.h>
 
-static int run_script(latchkey *lk, const lk_pending_item *item, uint64_t *incarnation, bool *durable)
+static int run_script(latchkey *lk, const lk_pending_item *item, int64_t deadline_ms, uint64_t *incarnation,
+                      bool *durable)
 {
     lk_span words[2] = {{item->verifier_hash, LK_HASH_SIZE}, {item->held ? "1" : "0", 1}};
     lk_reply *reply;
-    int status = lk_l2_script(&lk->l2, LK_SCRIPT_REVOKE, item->partition, item->selector, words, 2,
-                              lk_now_ms() + lk->config.deadline_ms, &reply, incarnation);
+    int status = lk_l2_script(&lk->l2, LK_SCRIPT_REVOKE, item->partition, item->selector, words, 2, deadline_ms, &reply,
+                              incarnation);
     *durable = !status;
     if (status && status != LATCHKEY_PENDING) return status;
     status = reply->type != LK_REPLY_INTEGER ? LATCHKEY_UNAVAILABLE : reply->integer ? LATCHKEY_OK : LATCHKEY_NOT_FOUND;
@@ -35,13 +36,17 @@ int latchkey_revoke(latchkey *lk, const char *token, size_t token_len)
     uint64_t incarnation = 0;
     lk_node *node = lk_l2_owner(&lk->l2, item.partition);
     bool durable = false;
-    status = run_script(lk, &item, &incarnation, &durable);
+    int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
+    status = run_script(lk, &item, deadline_ms, &incarnation, &durable);
+    status = lk_session_no(lk, item.partition, incarnation, status, deadline_ms);
     /* Confirmed by a server that is not the one any more. */
     if (!status && !lk_node_remember(node, item.partition, item.selector, incarnation)) status = LATCHKEY_UNAVAILABLE;
     if (!status && !durable) status = LATCHKEY_UNAVAILABLE; /* ended there, but not yet for good: the link sees to it */
     if (!denied) lk_l1_purge(lk->l1, item.selector);        /* the list is full: whoever read in between */
-    if (status >= 0) lk_pending_remove(lk->pending, &item);
-    if (status == LATCHKEY_CORRUPT) lk_pending_withdraw(lk->pending, &item);
+    if (!status) lk_pending_remove(lk->pending, &item);
+    else if (status > 0 || status == LATCHKEY_CORRUPT) lk_pending_withdraw(lk->pending, &item);
+    /* Not found any more, since an earlier revoke deleted it, but that is not settled yet. */
+    if (status > 0 && lk_pending_denies(lk->pending, &item)) return LATCHKEY_PENDING;
     if (status >= 0 || status == LATCHKEY_CORRUPT) return status;
     item.retry = true;
     if (!lk_pending_add(lk->pending, &item)) return LATCHKEY_UNAVAILABLE;

@@ -26,6 +26,12 @@ int lk_session_late(const latchkey *lk, const latchkey_entry *entry, int64_t unt
     return entry->expires_at_ms <= lk_server_now_ms(lk, now_us) ? LATCHKEY_EXPIRED : LATCHKEY_UNAVAILABLE;
 }
 
+int lk_session_no(latchkey *lk, unsigned partition, uint64_t incarnation, int status, int64_t deadline_ms)
+{
+    if (status <= 0) return status;
+    return lk_node_vouch(lk_l2_owner(&lk->l2, partition), incarnation, deadline_ms) ? LATCHKEY_UNAVAILABLE : status;
+}
+
 static int judge_record(latchkey *lk, lk_node *node, const char *selector, const lk_token *token, const lk_reply *value,
                         lk_record *record)
 {

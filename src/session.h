@@ -33,6 +33,10 @@ static inline bool lk_count_fill(latchkey *lk, enum lk_l1_put result)
     return result == LK_L1_STORED;
 }
 
+/* A script's "no" counts only under the lease of the server that gave it (lk_node_vouch): one that is not the primary any
+ * more does not know what was made since. The status, or UNAVAILABLE. */
+int lk_session_no(latchkey *lk, unsigned partition, uint64_t incarnation, int status, int64_t deadline_ms);
+
 /* The last look before an answer of L2 is given: OK, or, where the process was paused or the answer was slow, so that
  * what was true when Redis said it is not any more (guarantee H), EXPIRED; or UNAVAILABLE, since somebody may have used
  * the session meanwhile. */

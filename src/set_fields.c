@@ -64,8 +64,9 @@ static int run_script(latchkey *lk, const lk_token *token, const latchkey_field 
     words[2] = (lk_span){after, after ? LK_HASH_SIZE : 0};
     words[3] = (lk_span){number, (size_t)snprintf(number, sizeof number, "%zu", set)};
     lk_reply *reply;
+    uint64_t incarnation = 0;
     int status = lk_l2_script(&lk->l2, LK_SCRIPT_SET_FIELDS, token->partition, token->text, words, used, deadline_ms,
-                              &reply, NULL);
+                              &reply, &incarnation);
     bool durable = !status;
     if (status && status != LATCHKEY_PENDING) return status;
     status = reply->type == LK_REPLY_INTEGER && reply->integer > 0    ? LATCHKEY_OK
@@ -75,7 +76,8 @@ static int run_script(latchkey *lk, const lk_token *token, const latchkey_field 
              : lk_reply_is(reply, "MANY")                             ? LATCHKEY_BAD_ARGUMENT
                                                                       : LATCHKEY_UNAVAILABLE;
     lk_reply_free(reply);
-    return status || durable ? status : LATCHKEY_UNAVAILABLE;
+    if (!status && !durable) return LATCHKEY_UNAVAILABLE;
+    return lk_session_no(lk, token->partition, incarnation, status, deadline_ms);
 }
 
 static int change_keys(latchkey *lk, const lk_token *token, const latchkey_field *fields, size_t count,

@@ -1,5 +1,5 @@
 /* latchkey_touch: the session was used, in a way that validate did not see. */
-#include "handle.h"
+#include "session.h"
 
 int latchkey_touch(latchkey *lk, const char *token, size_t token_len)
 {
@@ -9,10 +9,13 @@ int latchkey_touch(latchkey *lk, const char *token, size_t token_len)
     uint8_t hash[LK_HASH_SIZE];
     lk_token_verifier_hash(&parsed, hash);
     lk_reply *reply;
+    uint64_t incarnation = 0;
+    unsigned partition = parsed.partition;
+    int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
     if (lk_pending_has(lk->pending, &parsed)) status = LATCHKEY_NOT_FOUND;
     else
         status = lk_l2_script(&lk->l2, LK_SCRIPT_TOUCH, parsed.partition, parsed.text, &(lk_span){hash, sizeof hash}, 1,
-                              lk_now_ms() + lk->config.deadline_ms, &reply, NULL);
+                              deadline_ms, &reply, &incarnation);
     lk_wipe(&parsed, sizeof parsed);
     if (status && status != LATCHKEY_PENDING) return status;
     bool durable = !status;
@@ -21,5 +24,6 @@ int latchkey_touch(latchkey *lk, const char *token, size_t token_len)
              : reply->integer < 0            ? LATCHKEY_EXPIRED
                                              : LATCHKEY_NOT_FOUND;
     lk_reply_free(reply);
-    return status || durable ? status : LATCHKEY_UNAVAILABLE;
+    if (!status && !durable) return LATCHKEY_UNAVAILABLE;
+    return lk_session_no(lk, partition, incarnation, status, deadline_ms);
 }

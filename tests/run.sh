@@ -8,7 +8,8 @@ usage() {
 sh tests/run.sh [--quick]
 
   Everything: format and header; built by gcc and by clang, and once more each for AddressSanitizer with
-  UndefinedBehaviorSanitizer and for ThreadSanitizer, with all tests under each; some of them under valgrind; exported
+  UndefinedBehaviorSanitizer and for ThreadSanitizer, with all tests under each; some of them under valgrind; L1 in every
+  order of memory; the model of the lease; fuzzers; faults between real instances; mutants of the simulation; exported
   symbols; the installed library in strangers' projects; the programs of README.md; the examples; a short benchmark.
 
   --quick   gcc alone, without sanitizers, valgrind, installation, examples and benchmark
@@ -46,7 +47,8 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
 sh tests/need.sh build-essential cmake pkg-config clang libclang-rt-14-dev clang-format libhiredis-dev libsodium-dev \
-    libxxhash-dev libcmocka-dev libmicrohttpd-dev redis-server redis-tools curl python3 valgrind prometheus util-linux
+    libxxhash-dev libcmocka-dev libmicrohttpd-dev redis-server redis-tools curl python3 perl valgrind prometheus util-linux \
+    faketime spin qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 
 # A run that finds build-tests in use by another takes a directory of its own.
 build=$root/build-tests
@@ -156,7 +158,7 @@ echo "latchkey: all tests$([ -z "$quick" ] || echo ', the quick half'); logs in 
 step "every tool is there" sh -c 'for tool in "$@"; do
         command -v "$tool" >/dev/null || { echo "missing: $tool"; exit 1; }
     done' - gcc g++ clang clang++ cmake ctest pkg-config clang-format nm redis-server redis-cli curl python3 valgrind \
-    promtool || :
+    promtool spin faketime qemu-aarch64 aarch64-linux-gnu-gcc || :
 step "format" sh tests/format.sh || :
 step "the header alone, C11 and C++17, gcc and clang" sh tests/api/header.sh || :
 step "the programs of README.md compile" sh tests/readme.sh || :
@@ -177,6 +179,12 @@ if [ -z "$quick" ]; then
     if compile thread -DCMAKE_C_COMPILER=clang -DLATCHKEY_SANITIZE=thread; then
         tests "tests: ThreadSanitizer" "$build/thread"
     fi
+    step "L1's reads in every order of memory, and on arm64" sh tests/weak/run.sh || :
+    step "model: ticket, lease and replay" sh tests/model/run.sh || :
+    step "fuzzers, 5 s each" sh tests/fuzz/run.sh --build "$build/fuzz" --seconds 5 || :
+    step "faults: real instances, a real Redis" sh tests/faults/run.sh --build "$build/gcc/tests/faults" \
+        --out "$build/faults" || :
+    step "the simulation notices what is broken" sh tests/sim/mutants.sh --short || :
     step "valgrind, some of the tests" sh tests/valgrind.sh "$build/gcc" || :
     step "installed: strangers' projects" sh tests/install/run.sh || :
     step "examples" sh tests/examples.sh "$build/gcc" || :
