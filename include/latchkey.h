@@ -14,15 +14,14 @@
  *                        never LATCHKEY_OK and never LATCHKEY_NOT_FOUND.
  *   B  Revoked here.     Once latchkey_revoke returned OK or PENDING on a handle, no validate on that handle
  *                        that starts later admits the session.
- *   C  Revoked there.    L1 answers only while a lease holds that is renewed by a message which came back
- *                        through the subscription itself, with the number of the last revocation compared;
- *                        a lost message is read in Redis' log of them. So an instance that is cut off, paused,
- *                        or lost a message stops answering from L1 within `staleness_ms` and asks Redis. A
+ *   C  Revoked there.    A validate that starts more than staleness_ms (+ grace_ms, + a tick of 10 ms) after a
+ *                        revoke returned OK anywhere does not admit the session. L1 answers only while a lease
+ *                        holds that is renewed by a message which came back through the subscription itself, with
+ *                        the number of the last revocation compared, what was lost read in Redis' log of them,
+ *                        and `durability` replicas in step. Answers of Redis count under that lease alone, too. A
  *                        server that was restarted, or is another one (run id or replication id), is told of the
  *                        revocations of the last five minutes by every instance that made or heard them, before
- *                        that instance serves anything. Redis' own answers admit under the same lease: one
- *                        that has lapsed costs a beat, or UNAVAILABLE where none comes back. (What stays
- *                        outside: README.md, "Guarantees".)
+ *                        that instance serves. (Conditions, and what stays outside: README.md, "Guarantees".)
  *   D  No resurrection.  A read of L2 that began before a purge never fills L1 after it. Touch and set_fields
  *                        never bring a deleted session back, and never leave a key without an expiry.
  *   E  Exact identity.   A hit means that the whole token matched, its secret part compared in constant time.

@@ -10,7 +10,7 @@
 typedef struct judge {
     const results *r;
     goal *goals;
-    int count, ours, ideal, hashing, minding;
+    int count, ours, leaseless, ideal, hashing, minding;
 } judge;
 
 static void say(judge *j, double value, bool at_most, double limit, const char *format, ...)
@@ -56,6 +56,8 @@ static void judge_place(judge *j, const options *o, int size, int d)
     say(j, throughput / ns(j, size, d, THROUGHPUT, j->ideal), true, 1.4,
         "%zu %s: throughput over the ideal's (hashing: %.2f; and minding: %.2f)", entries, where,
         throughput / ns(j, size, d, THROUGHPUT, j->hashing), throughput / ns(j, size, d, THROUGHPUT, j->minding));
+    say(j, latency / ns(j, size, d, LATENCY, j->leaseless), true, 1.1, "%zu %s: latency with the lease over without",
+        entries, where);
     for (size_t i = 0; i < sizeof beside_peers / sizeof *beside_peers; i++) {
         int mode = beside_peers[i], best = best_peer(j, size, d, mode);
         say(j, ns(j, size, d, mode, best) / ns(j, size, d, mode, j->ours), false, entries <= 1000 ? 1.25 : 1.7,
@@ -90,6 +92,7 @@ int goals_judge(const options *o, const results *r, goal goals[GOALS_MAX])
     judge j = {.r = r,
                .goals = goals,
                .ours = peer_find("latchkey"),
+               .leaseless = peer_find("latchkey without its lease"),
                .ideal = peer_find("ideal"),
                .hashing = peer_find("ideal, hashing"),
                .minding = peer_find("ideal, hashing and minding")};

@@ -8,14 +8,15 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-extern const peer peer_ideal, peer_ideal_hashed, peer_ideal_minding, peer_tbb, peer_urcu_qsbr, peer_urcu_memb,
-    peer_ck_ht, peer_ck_hs, peer_glib, peer_std_shared, peer_std_mutexes, peer_lmdb, peer_boost, peer_phmap,
-    peer_cuckoo;
+extern const peer peer_ideal, peer_ideal_hashed, peer_ideal_minding, peer_latchkey_leaseless, peer_tbb, peer_urcu_qsbr,
+    peer_urcu_memb, peer_ck_ht, peer_ck_hs, peer_glib, peer_std_shared, peer_std_mutexes, peer_lmdb, peer_boost,
+    peer_phmap, peer_cuckoo;
 
-const peer *const peers[] = {&peer_ideal, &peer_ideal_hashed, &peer_ideal_minding, &peer_latchkey,
-                             &peer_tbb,   &peer_urcu_qsbr,    &peer_urcu_memb,     &peer_ck_ht,
-                             &peer_ck_hs, &peer_glib,         &peer_std_shared,    &peer_std_mutexes,
-                             &peer_lmdb,  &peer_boost,        &peer_phmap,         &peer_cuckoo};
+const peer *const peers[] = {
+    &peer_ideal, &peer_ideal_hashed, &peer_ideal_minding, &peer_latchkey, &peer_latchkey_leaseless,
+    &peer_tbb,   &peer_urcu_qsbr,    &peer_urcu_memb,     &peer_ck_ht,    &peer_ck_hs,
+    &peer_glib,  &peer_std_shared,   &peer_std_mutexes,   &peer_lmdb,     &peer_boost,
+    &peer_phmap, &peer_cuckoo};
 const int peer_count = sizeof peers / sizeof *peers;
 
 const char *const mode_names[MODES] = {"latency",     "throughput",   "two readers",  "batch",
