@@ -229,6 +229,39 @@ static void work(void *argument, unsigned index)
     }
 }
 
+/* durability: what the link's script has done is passed over, and denied until the replicas have it. */
+static void test_what_ran_is_settled_by_a_later_beat_only(void **state)
+{
+    (void)state;
+    enum { ITEMS = 4 };
+    lk_token token[ITEMS];
+    lk_pending_item item[ITEMS], next;
+    for (int i = 0; i < ITEMS; i++) {
+        token[i] = make_token();
+        item[i] = item_of(&token[i]);
+        item[i].retry = true;
+        assert_true(lk_pending_add(pending, &item[i]));
+        if (i < 3) lk_pending_ran(pending, &item[i], 1000 + i);
+    }
+    size_t cursor = 0;
+    assert_true(lk_pending_next(pending, &cursor, &next));
+    assert_memory_equal(next.selector, item[3].selector, sizeof next.selector);
+    assert_false(lk_pending_next(pending, &cursor, &next));
+
+    lk_pending_settle(pending, 1001); /* a beat sent then proves what ran before, not what ran at the same time */
+    assert_false(lk_pending_has(pending, &token[0]));
+    assert_true(lk_pending_has(pending, &token[1]) && lk_pending_denies(pending, &item[1]));
+    assert_true(lk_pending_has(pending, &token[2]) && lk_pending_has(pending, &token[3]));
+    assert_int_equal(lk_pending_retries(pending), 3);
+
+    lk_pending_unsettle(pending); /* another connection: all of them again */
+    lk_pending_settle(pending, 9999);
+    assert_int_equal(lk_pending_retries(pending), 3);
+    cursor = 0;
+    for (int i = 0; i < 3; i++) assert_true(lk_pending_next(pending, &cursor, &next));
+    assert_false(lk_pending_next(pending, &cursor, &next));
+}
+
 static void test_threads_do_not_lose_each_others(void **state)
 {
     (void)state;
@@ -251,6 +284,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_same_twice_is_one, setup, teardown),
         cmocka_unit_test_setup_teardown(test_is_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(test_next_goes_through_all_that_are_retried, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_ran_is_settled_by_a_later_beat_only, setup, teardown),
         cmocka_unit_test_setup_teardown(test_threads_do_not_lose_each_others, setup, teardown),
     };
     return cmocka_run_group_tests_name("pending", tests, unit_setup, NULL);
