@@ -216,6 +216,7 @@ inline void_tickets()
 /* l1.c: lk_l1_purge of A */
 inline purge_a()
 {
+    printf("l1: is purged of A\n");
     purged = true;
     slot = false;
     void_tickets()
@@ -250,12 +251,16 @@ inline from_l2(me, ok, server)
     if
     :: atomic { denied -> REACHED(DENIED); ok = false } /* lk_pending_has */
     :: atomic { else -> ok = true };
-        d_step { ok = present; server = incarnation }; /* read_l2: when Redis executes it; the answer comes any time later */
+        d_step { /* read_l2: when Redis executes it; the answer comes any time later */
+            ok = present;
+            server = incarnation;
+            printf("redis: is asked for A by reader %d: %d\n", me, ok)
+        };
         if
         :: ok && OF_THE_LEASE(server) ->
             if
             :: atomic { TICKET_GOOD(me) ->
-                   printf("fill: Redis' answer goes into L1\n");
+                   printf("fill: the answer of reader %d goes into L1\n", me);
                    slot = true;
                    D_HOLDS(!purged)
                }
@@ -405,12 +410,16 @@ inline connect()
         forget_beat();
         gap = false;
         deaf = false;
-#if defined(RECONNECT_BLIND) || defined(RECONNECT_EMPTY)
+#ifdef RECONNECT_EMPTY
         known = false;
 #else
         known = known && link_to == incarnation;
 #endif
+#ifdef RECONNECT_BLIND
+        applied = (known -> number : 0);
+#else
         applied = (known -> applied : 0); /* numbers of another server say nothing here */
+#endif
         link_to = incarnation;
         printf("link: connects to incarnation %d\n", incarnation);
 #ifndef NO_ASSERTION
@@ -507,7 +516,7 @@ back: /* complete_beat */
            applied = (counted > applied -> counted : applied);
            known = true
        };
-#ifndef RECONNECT_BLIND
+#ifndef FIRST_BEAT_KEEPS
         empty_l1();
 #endif
         confirm()
@@ -532,17 +541,18 @@ end:
 
 inline read_lease()
 {
-    d_step { seen_age = lease_age; lease_seen = true }
+    d_step { seen_age = lease_age; lease_seen = true; printf("validate: reads the lease: %d ticks old\n", seen_age) }
 }
 
 inline read_slot()
 {
-    d_step { held = slot; late_look = held && revoked_age == S }
+    d_step { held = slot; late_look = held && revoked_age == S; printf("validate: reads the slot: %d\n", held) }
 }
 
 inline read_clock()
 {
     live = seen_age < S;
+    printf("validate: reads the clock\n");
     lease_seen = false;
     seen_age = 0
 }
@@ -590,7 +600,7 @@ active proctype validate()
     bool after, held, live, ok;
     byte server, leased;
 end:
-    d_step { STARTS -> late = revoked_age == S; after = revoked_here }; /* it starts */
+    d_step { STARTS -> late = revoked_age == S; after = revoked_here; printf("validate: starts\n") };
 #if defined(LEASE_AFTER_SLOT)
     read_slot();
     read_lease();

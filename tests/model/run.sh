@@ -31,6 +31,8 @@ proofs() {
     proof deaf "$small -DDEAF" ADMITTED LAPSED LATE REFUSED GAP REPLAY LEASE LEASE_AFTER DEAFENED
     proof numbers-alone "$small -DBEAT_OFF_SUBSCRIPTION -DDEAF -DONLY_C -DONLY_LOOK -DONLY_D" ADMITTED LAPSED LATE REFUSED GAP \
         REPLAY LEASE LEASE_AFTER DEAFENED
+    [ -z "$deep" ] || proof here-restart "$small -DREVOKED_HERE -DRESTART -DONLY_B" AFTER REFUSED DENIED GAP REPLAY \
+        LOG_TOO_SHORT LEASE ASSERTED OTHER_SERVER FOREIGN
     proof nonce-alone "$small $nonce_alone" ADMITTED LAPSED LATE REFUSED LEASE LEASE_AFTER
 }
 
@@ -49,6 +51,7 @@ stamp-on-receipt            C     -DSTAMP_ON_RECEIPT
 beat-off-subscription       HEARS -DBEAT_OFF_SUBSCRIPTION -DDEAF
 nonce-off-subscription      C     -DBEAT_OFF_SUBSCRIPTION $nonce_alone
 no-number-in-beat           C     -DNO_NUMBER
+first-beat-keeps-l1         C     -DFIRST_BEAT_KEEPS
 reconnect-blind             C     -DRECONNECT_BLIND
 log-unchecked               C     -DLOG_UNCHECKED -DLOG=0
 no-denial                   B     -DNO_DENIAL -DREVOKED_HERE
@@ -158,7 +161,7 @@ if [ -n "$show" ]; then
     keep=yes
     cd "$directory"
     spin $defines -k latchkey.pml.trail "$model" >story 2>&1 || :
-    grep -E '^ +[a-z]+: ' story
+    grep -E '^ +[a-z0-9]+: ' story
     echo "every step: cd $directory && spin $defines -k latchkey.pml.trail -p -g $model"
     exit 0
 fi
