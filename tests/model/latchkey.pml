@@ -204,6 +204,7 @@ bool slot;              /* l1.c: A's entry is in L1 */
 bool moved[2];          /* l1.c: stripe.epoch is another than when this reader took its ticket */
 byte lease_age = S;     /* node.h: until_ms, told by when the beat was sent; lapsed at S */
 byte lease_incarnation; /* node.h: incarnation; 0: none */
+byte leased;            /* validate.c: lead: who had the lease before the question was sent */
 bool denied;            /* pending.c: A is in the list */
 bool purged;            /* L1 was purged of A: so the link remembers it, to assert it to another incarnation */
 
@@ -251,6 +252,12 @@ inline from_l2(me, ok, server)
     if
     :: atomic { denied -> REACHED(DENIED); ok = false } /* lk_pending_has */
     :: atomic { else -> ok = true };
+#ifdef RESTART
+        if /* lead: before the question; what is asked now is asked after all that this lease says */
+        :: me == 1 -> leased = lease_incarnation
+        :: else /* to fill, the ticket is enough: prewarm.c does not look */
+        fi;
+#endif
         d_step { /* read_l2: when Redis executes it; the answer comes any time later */
             ok = present;
             server = incarnation;
@@ -598,7 +605,7 @@ inline answer_from_l1()
 active proctype validate()
 {
     bool after, held, live, ok;
-    byte server, leased;
+    byte server;
 end:
     d_step { STARTS -> late = revoked_age == S; after = revoked_here; printf("validate: starts\n") };
 #if defined(LEASE_AFTER_SLOT)
@@ -618,9 +625,6 @@ end:
     if
     :: ok
     :: else ->
-#ifdef RESTART
-        leased = lease_incarnation; /* before the question: what is asked now is asked after all that this lease says */
-#endif
         from_l2(1, ok, server);
 #ifdef ANSWER_CHECKED_AFTER
         leased = lease_incarnation;

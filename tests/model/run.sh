@@ -8,9 +8,9 @@ usage() {
 sh tests/model/run.sh [--deep | --show MUTANT | --list | --help]
 
   Everything: the model exhaustively, each scenario of which must hold and reach all that it must reach; and every mutant,
-  each of which must break the property that it is there for. Two at a time; half a minute and 1.5 GB. Needs spin and gcc.
+  each of which must break the property that it is there for. Two at a time; a minute, 1.6 GB. Needs spin and gcc.
 
-  --deep          the same with larger bounds, one at a time (some minutes, 4 GB)
+  --deep          the same with larger bounds, the proofs first (five minutes; up to 4 GB)
   --show MUTANT   breaks that one, and prints the shortest counterexample and where its trail is
   --list          the mutants
   --help          this
