@@ -7,6 +7,10 @@
  *   ticket, denied?, board a flight  --another is reading-->  its answer
  *      | lead
  *   HGET v, PTTL in one round trip on a pooled line --> judge --> fill L1 if the ticket is still good --> land
+ *      |
+ *   does the server that answered have the lease, and had it when it was asked?   (lk_node_vouch; waits for a beat)
+ *      | no answer, Redis lost, and grace_ms
+ *   L1 once more, without a lease: OK, and LATCHKEY_FLAG_STALE
  *
  * The order in from_l1 is what guarantee C rests on. The lease is read first: every purge that it vouches for was
  * applied before it was stored. The clock is read last: a process that was paused in between finds the lease lapsed.
