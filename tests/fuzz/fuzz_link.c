@@ -8,7 +8,7 @@
  * Properties, whatever was done:
  *   - what is purged is a well-formed selector
  *   - a lease is as of the time at which its beat was sent, and the beat's nonce came back through the subscription
- *   - before a connection's first lease L1 was emptied
+ *   - before the first lease of a server that is another one L1 was emptied
  *   - while the server does not lie: every session revoked before the beat was sent was purged, or L1 emptied, before
  *     the lease (guarantee C), however many messages were lost
  */
@@ -141,15 +141,19 @@ static void answer_with(const char *command, char *answer)
     w.m->answer = answer;
 }
 
-/* A new connection: whatever was lied on the old one is of no account, since L1 is emptied after its first beat. */
-static void reconnect(void)
+/* A new connection. If to another server, whatever was lied by the last one is of no account, since L1 is emptied after the
+ * first beat; else what was believed goes on being believed. */
+static void reconnect(bool another)
 {
     lk_link_lost(&w.m->link, model_ms(w.m), LATCHKEY_UNAVAILABLE, "cut");
     look();
     answer_with(NULL, NULL);
+    if (another) {
+        w.m->replication = strcmp(w.m->replication, "replid-1") ? "replid-1" : "replid-2";
+        w.honest = true;
+        w.emptied = false;
+    }
     model_connect(w.m);
-    w.honest = true;
-    w.emptied = false;
     w.beat_ms = -1;
     w.m->recorded[0] = 0;
     serve();
@@ -218,7 +222,7 @@ static void step(fuzz_input *in)
     case 7: w.m->lose_messages = what >> 4; break;
     case 8: w.m->lose_nonces = which; break;
     case 9: job(in); break;
-    case 10: reconnect(); break;
+    case 10: reconnect(what & 64); break;
     case 11: w.m->run_id[which] = what & 64 ? "run-2" : "run-1"; break;
     case 12: lie(in, 0); break;
     case 13: lie(in, 1); break;
@@ -242,7 +246,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t choices = fuzz_byte(&in);
     memset(&w, 0, sizeof w);
     w.m = model_open(options[choices & 3], 7);
-    reconnect();
+    reconnect(true);
     if (choices & 4) { /* the handshake is done; else it is the input's to let it happen */
         for (int i = 0; i < 8; i++) {
             deliver(LK_LINK_COMMANDS, SIZE_MAX);

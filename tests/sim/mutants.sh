@@ -86,11 +86,11 @@ mutant ticket l1.c "a read that is older than a purge is put into L1" \
 mutant lease validate.c "L1 answers without a lease" \
     's/if \(now >= lease_until\)/if (0)/; s/ && now < lease_until//'
 mutant denial validate.c "a revocation under way does not deny" \
-    's/if \(lk_pending_has\(lk->pending, token\)\) return LATCHKEY_NOT_FOUND;//'
+    's/if \(lk_pending_has\(lk->pending, token\)\) return LATCHKEY_NOT_FOUND;//g'
 mutant purge link.c "a message about a revocation purges nothing" \
     's/link->host\.purge\(link->host\.context, [a-z]*\);//'
-mutant no_answer l2.c "no answer is taken for a no" \
-    's/return status == LATCHKEY_NO_MEMORY \? status : LATCHKEY_UNAVAILABLE;/return LATCHKEY_NOT_FOUND;/'
+mutant no_answer validate.c "no answer is taken for a no" \
+    's/if \(said < 0\) return said;/if (said < 0) return LATCHKEY_NOT_FOUND;/'
 mutant expiry session.c "the expiry of the key is not looked at" \
     's/int64_t left = pttl->integer,/int64_t left = 86400000,/'
 mutant replay link.c "what the beat finds missing is not read in the log" \
