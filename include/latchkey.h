@@ -160,7 +160,8 @@ typedef struct latchkey_draft {
  *   lease: ...          it had lapsed although the connection held: this process, or its machine, stood still
  *   l1: ...             messages of revocations were lost, or Redis lost count of them; and whether it was emptied
  *   records: ...        what Redis holds is damaged or foreign
- * A state is said once, not at each attempt, and no handle says more than a line in 10 seconds for long. There is never
+ *   audit: ...          L1 answers, longer than the bound, what Redis does not hold; with audit_per_s alone
+ * A state is said once, not at each attempt, and no handle says more than a line in 10 seconds for long, and one of the audit. There is never
  * a token or a password in it; a selector may be (F).
  * Called by the links' threads and by threads that are in latchkey_open, several at once where there are several
  * handles. The link stands still meanwhile and its lease runs, so do not block for long. Do not call any latchkey_
@@ -202,6 +203,11 @@ LATCHKEY_API void latchkey_set_log(latchkey_log function, void *context);
  *          durability    0         0 to 100: replicas that must hold a write before it is OK: revoke is PENDING until they do,
  *                                  create hands out no token, touch and set_fields are UNAVAILABLE; and without
  *                                  that many L1 has no lease. WAIT in Redis; the ACL needs +wait
+ *          audit_per_s   0         0 to 1000: how many of L1's entries the link compares with Redis each second (0: none;
+ *                                  each an HGET). One that differs is a suspicion, since its revocation may be under
+ *                                  way; one that L1 still holds longer than the bound of C after that is a
+ *                                  disagreement, and the promise was not kept, or somebody wrote to Redis himself.
+ *                                  See latchkey_stats and "audit:" in the log
  *          lazy          0         1: open succeeds while Redis is away; calls answer UNAVAILABLE until it is there
  *
  * Returns  OK; BAD_ARGUMENT; CONFIG (unknown option, value out of range, file that cannot be read, server too old,
@@ -347,9 +353,12 @@ typedef struct latchkey_stats {
     uint64_t session_size_p99_bytes;
     double l2_read_p50_ms; /* round trip of a miss, as its caller saw it */
     double l2_read_p99_ms;
-    char last_error[160]; /* the newest trouble with Redis in words, "" if none; never a secret */
-    uint64_t replayed;    /* revocations whose message did not come, read in the log and applied to L1 */
-    uint64_t stale;       /* answers with LATCHKEY_FLAG_STALE, under grace_ms */
+    char last_error[160];      /* the newest trouble with Redis in words, "" if none; never a secret */
+    uint64_t replayed;         /* revocations whose message did not come, read in the log and applied to L1 */
+    uint64_t stale;            /* answers with LATCHKEY_FLAG_STALE, under grace_ms */
+    uint64_t audited;          /* entries of L1 that were compared with Redis, under audit_per_s; not among l2_reads */
+    uint64_t audit_suspicions; /* those that differed, as they do while a revocation is under way; 64 at a time */
+    uint64_t audit_disagreements; /* those that L1 held for longer than the bound of C after that: 0, or see the log */
 } latchkey_stats;
 
 /* Copies the first stats_size bytes of the statistics. Pass sizeof(latchkey_stats). Returns OK, BAD_ARGUMENT or FORKED.

@@ -152,6 +152,7 @@ static const option options[] = {
     NUMBER(max_sessions, 0, 0, 1000000),
     NUMBER(grace_ms, 0, 0, 3600000),
     NUMBER(durability, 0, 0, 100),
+    NUMBER(audit_per_s, 0, 0, 1000),
     NUMBER(lazy, 0, 0, 1),
     {"limit", take_limit, 0, 0, 0, 0},
     {"prefix", take_prefix, 0, 0, 0, 0},

@@ -18,7 +18,7 @@ typedef struct lk_config {
     int64_t database;
     /* options, see latchkey_open */
     int64_t l1_capacity, l1_ttl_ms, staleness_ms, deadline_ms, idle_ms, lifetime_ms, connections, partitions;
-    int64_t max_sessions, grace_ms, durability, lazy;
+    int64_t max_sessions, grace_ms, durability, audit_per_s, lazy;
     bool limit_deny;
     char prefix[33];
     lk_check_keys check_keys;

@@ -29,10 +29,11 @@ enum {
     EPOCHS = 64,
     SPINS = 1000,
     LOAD_PERCENT = 87,
-    TRIAL = 10,      /* 1 in so many entries */
-    PATH_MOST = 512, /* slots looked at for a free one */
-    HAND_MOST = 64,  /* entries looked at for one to evict */
-    DEAD_MOST = 32,  /* slots looked at for a dead one */
+    TRIAL = 10,        /* 1 in so many entries */
+    PATH_MOST = 512,   /* slots looked at for a free one */
+    HAND_MOST = 64,    /* entries looked at for one to evict */
+    DEAD_MOST = 32,    /* slots looked at for a dead one */
+    SAMPLE_MOST = 256, /* slots looked at for a sample: a fraction of a millisecond, also where L1 is nearly empty */
     QUEUE_TRIAL = 0,
     QUEUE_MAIN = 1,
 };
@@ -530,6 +531,45 @@ static void empty_stripe(lk_l1 *l1, stripe *st)
 void lk_l1_empty(lk_l1 *l1)
 {
     for (uint32_t i = 0; i < l1->view.stripes; i++) empty_stripe(l1, &stripes_of(l1)[i]);
+}
+
+/* ----------------------------------------------------------------------------------------------- auditing -- */
+
+static lk_l1_seen seen_of(const content *c)
+{
+    lk_l1_seen seen = {.deadline_ms = (int64_t)c->deadline_ms};
+    memcpy(seen.selector, c->token, sizeof seen.selector);
+    memcpy(&seen.entry, c->entry, sizeof seen.entry);
+    return seen;
+}
+
+bool lk_l1_sample(const lk_l1 *l1, uint64_t random, int64_t now_ms, lk_l1_seen *out)
+{
+    size_t slots = (size_t)l1->view.rows * l1->view.stripes, most = slots < SAMPLE_MOST ? slots : SAMPLE_MOST;
+    content c;
+    bool found = false;
+    for (size_t i = 0; i < most && !found; i++) { /* the stripes' rows lie one behind the other */
+        const lk_l1_slot *s = slot_at(l1, l1->view.slots_at + (random % slots + i) % slots * sizeof(lk_l1_slot));
+        if (free_locked(s)) continue; /* without the lock: a hint */
+        found = copy_whole(s, &c) && c.token[KIND_AT] == LK_L1_PLAIN && (int64_t)c.deadline_ms > now_ms;
+    }
+    if (found) *out = seen_of(&c);
+    lk_wipe(&c, sizeof c);
+    return found;
+}
+
+bool lk_l1_still(lk_l1 *l1, const lk_l1_seen *seen)
+{
+    uint64_t hash = hash_of(l1, seen->selector);
+    stripe *st = stripe_of(l1, hash);
+    content c;
+    pthread_mutex_lock(&st->lock);
+    const lk_l1_slot *s = find_locked(l1, hash, seen->selector);
+    if (s) copy_out(s, &c);
+    pthread_mutex_unlock(&st->lock);
+    bool same = s && (int64_t)c.deadline_ms == seen->deadline_ms && !memcmp(c.entry, &seen->entry, sizeof c.entry);
+    lk_wipe(&c, sizeof c);
+    return same;
 }
 
 /* ---------------------------------------------------------------------------------------- open and close -- */

@@ -10,6 +10,7 @@
 #define LK_L1_H
 
 #include "latchkey.h"
+#include "seen.h"
 
 #include <stdbool.h>
 
@@ -50,6 +51,11 @@ bool lk_l1_holds(lk_l1 *l1, const char *token); /* whole token, dead entries inc
 
 void lk_l1_purge(lk_l1 *l1, const char *selector); /* also voids tickets, its own and some others' */
 void lk_l1_empty(lk_l1 *l1);                       /* the same for everything */
+
+/* For the auditor. A plain entry that is alive at now_ms, of the slots from one chosen by `random` on, as it stood there
+ * at one time; false: the few that are looked at hold none. Takes no lock. And whether that very fill is still held. */
+bool lk_l1_sample(const lk_l1 *l1, uint64_t random, int64_t now_ms, lk_l1_seen *out);
+bool lk_l1_still(lk_l1 *l1, const lk_l1_seen *seen);
 
 lk_l1_stats lk_l1_read_stats(const lk_l1 *l1);
 

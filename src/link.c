@@ -38,6 +38,7 @@ enum {
 static uint64_t random_next(lk_link *link) { return link->random = lk_hash(&link->random, sizeof link->random, 1); }
 
 static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static void enter(lk_link *link, enum lk_link_state state, int64_t now_ms)
 {
@@ -55,6 +56,7 @@ bool lk_link_open(lk_link *link, const lk_config *config, const lk_link_host *ho
     link->random = seed;
     link->retry_at_ms = now_ms;
     lk_trouble_open(&link->trouble, now_ms);
+    lk_audit_open(&link->audit, config, counters);
     snprintf(link->heartbeat, sizeof link->heartbeat, "%.32s:beat:%016llx", config->prefix,
              (unsigned long long)random_next(link));
     link->series = calloc((size_t)config->partitions, sizeof *link->series);
@@ -85,6 +87,7 @@ void lk_link_lost(lk_link *link, int64_t now_ms, int status, const char *text)
     link->retry_at_ms = now_ms + wait / 2 + (int64_t)(random_next(link) % (uint64_t)(wait / 2 + 1));
     link->failures++;
     memset(&link->beat, 0, sizeof link->beat);
+    lk_audit_lost(&link->audit);
     for (int i = 0; i < LK_LINK_JOBS; i++) {
         if (!link->job[i].kind) continue;
         link->host.job_done(link->host.context, &link->job[i], LATCHKEY_UNAVAILABLE);
@@ -396,6 +399,7 @@ static void complete_beat(lk_link *link, int64_t now_ms)
     link->beat.out = false;
     /* Last: whoever reads this lease sees an L1 to which everything was applied. */
     link->host.lease(link->host.context, sent_ms, link->hello[0].incarnation, link->server_ahead_us);
+    lk_audit_leased(&link->audit, sent_ms + link->config->staleness_ms);
     lk_trouble_lease(&link->trouble, sent_ms, link->config->staleness_ms, link->counters);
 }
 
@@ -505,9 +509,19 @@ static void take_held(lk_link *link, const lk_reply *reply, int64_t now_ms)
 
 /* -------------------------------------------------------------------------------------------------- jobs -- */
 
+static bool send_audit(lk_link *link, unsigned place)
+{
+    const lk_job *job = &link->job[place];
+    char key[LK_KEY_SIZE];
+    lk_key_session(key, link->config->prefix, job->of.partition, job->of.selector);
+    lk_span words[3] = {lk_word("HGET"), lk_word(key), lk_word("v")};
+    return lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_JOB + place, words, 3);
+}
+
 static bool send_job(lk_link *link, unsigned place)
 {
     const lk_job *job = &link->job[place];
+    if (job->kind == LK_JOB_AUDIT) return send_audit(link, place);
     const lk_script *script = &lk_scripts[job->kind == LK_JOB_TOUCH ? LK_SCRIPT_TOUCH : LK_SCRIPT_REVOKE];
     char base[LK_BASE_SIZE], key[LK_KEY_SIZE];
     lk_key_base(base, link->config->prefix, job->of.partition);
@@ -525,11 +539,32 @@ static bool send_job(lk_link *link, unsigned place)
     return lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_JOB + place, words, revoke ? 8 : 7);
 }
 
-static void start_jobs(lk_link *link, int64_t now_ms)
+/* As a token begins: see token.h. */
+static unsigned partition_in(const uint8_t raw[LK_SELECTOR_RAW]) { return (raw[0] & 0x0fu) << 8 | raw[1]; }
+
+/* The last of all jobs. */
+static bool next_audit(lk_link *link, int64_t now_us, lk_job *job)
+{
+    memset(job, 0, sizeof *job);
+    while (lk_audit_due(&link->audit, now_us)) {
+        uint8_t raw[LK_SELECTOR_RAW];
+        if (!link->host.sample(link->host.context, random_next(link), now_us / 1000, &job->seen) ||
+            !lk_base64_decode(job->seen.selector, sizeof job->seen.selector, raw, sizeof raw))
+            continue;
+        job->kind = LK_JOB_AUDIT;
+        job->of.partition = partition_in(raw);
+        memcpy(job->of.selector, job->seen.selector, sizeof job->of.selector);
+        return true;
+    }
+    return false;
+}
+
+static void start_jobs(lk_link *link, int64_t now_ms, int64_t now_us)
 {
     for (unsigned i = 0; i < LK_LINK_JOBS && link->state == LK_LINK_UP; i++) {
         if (link->job[i].kind) continue;
-        if (!link->host.next_job(link->host.context, now_ms, &link->job[i])) return;
+        if (!link->host.next_job(link->host.context, now_ms, &link->job[i]) && !next_audit(link, now_us, &link->job[i]))
+            return;
         if (!send_job(link, i)) no_memory(link, now_ms);
     }
 }
@@ -548,8 +583,9 @@ static void take_job(lk_link *link, unsigned place, const lk_reply *reply, int64
         lk_count(link->counters, LK_L2_ERRORS, 1);
         status = lk_error_status(reply, text, sizeof text);
         link->host.trouble(link->host.context, status, text);
-    } else if (reply->type != LK_REPLY_INTEGER) status = LATCHKEY_UNAVAILABLE; /* not what our scripts answer */
-    else if (job->kind == LK_JOB_REVOKE && reply->integer)                     /* the verifier matched: it is ended */
+    } else if (job->kind == LK_JOB_AUDIT) lk_audit_judge(&link->audit, &job->seen, reply, now_ms);
+    else if (reply->type != LK_REPLY_INTEGER) status = LATCHKEY_UNAVAILABLE; /* not what our scripts answer */
+    else if (job->kind == LK_JOB_REVOKE && reply->integer)                   /* the verifier matched: it is ended */
         lk_recent_add(link->recent, job->of.partition, job->of.selector, now_ms);
     link->host.job_done(link->host.context, job, status);
     job->kind = LK_JOB_NONE;
@@ -779,7 +815,9 @@ void lk_link_tick(lk_link *link, int64_t now_us)
         return;
     }
     if (!link->beat.out && now_ms >= link->next_beat_ms) send_beat(link, now_ms, now_us);
-    if (link->state == LK_LINK_UP) start_jobs(link, now_ms);
+    if (link->config->audit_per_s) lk_audit_recheck(&link->audit, now_ms, link->host.still, link->host.context);
+    if (link->state == LK_LINK_UP) start_jobs(link, now_ms, now_us);
+    lk_audit_rest(&link->audit, now_us);
 }
 
 int64_t lk_link_wake_ms(const lk_link *link)
@@ -787,5 +825,5 @@ int64_t lk_link_wake_ms(const lk_link *link)
     if (link->state == LK_LINK_DOWN) return link->retry_at_ms;
     if (link->state == LK_LINK_CONNECTING) return link->since_ms;
     if (link->state != LK_LINK_UP) return handshake_end(link);
-    return link->beat.out ? beat_end(link) : link->next_beat_ms;
+    return least(link->beat.out ? beat_end(link) : link->next_beat_ms, lk_audit_wake_ms(&link->audit));
 }

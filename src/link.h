@@ -28,6 +28,7 @@
 #ifndef LK_LINK_H
 #define LK_LINK_H
 
+#include "audit.h"
 #include "conn.h"
 #include "counters.h"
 #include "hello.h"
@@ -50,8 +51,9 @@ enum { LK_LINK_JOBS = 16 }; /* in flight at most: a burst of touches must not ke
 
 /* What the link does for others in the background. */
 typedef struct lk_job {
-    enum { LK_JOB_NONE, LK_JOB_TOUCH, LK_JOB_REVOKE } kind;
-    lk_pending_item of; /* of a touch: partition and selector alone */
+    enum { LK_JOB_NONE, LK_JOB_TOUCH, LK_JOB_REVOKE, LK_JOB_AUDIT } kind;
+    lk_pending_item of; /* of a touch or an audit: partition and selector alone */
+    lk_l1_seen seen;    /* of an audit, which the link gives itself when there is nothing else to do */
     bool whole_script;  /* Redis did not know it by its SHA-1: the link's own note */
 } lk_job;
 
@@ -67,6 +69,9 @@ typedef struct lk_link_host {
     void (*met)(void *context, uint64_t incarnation);
     bool (*next_job)(void *context, int64_t now_ms, lk_job *job);
     void (*job_done)(void *context, const lk_job *job, int status); /* OK: Redis has it; else why not */
+    /* For the auditor, and only where audit_per_s is set: see l1.h. */
+    bool (*sample)(void *context, uint64_t random, int64_t now_ms, lk_l1_seen *out);
+    bool (*still)(void *context, const lk_l1_seen *seen);
 } lk_link_host;
 
 typedef struct lk_beat {
@@ -90,6 +95,7 @@ typedef struct lk_link {
     int64_t retry_at_ms, next_beat_ms;
     unsigned failures; /* in a row */
     lk_trouble trouble;
+    lk_audit audit;
     uint64_t settings_of, settings_said; /* the incarnation whose settings were looked at; and what was found */
     bool was_up;
     uint64_t random;           /* for jitter and nonces */

@@ -76,6 +76,11 @@ static void counters(text *t, const latchkey_stats *s)
         {"stale_total", "Validations answered without a lease, under grace_ms.", s->stale},
         {"lapses_total", "Validations that found the lease lapsed.", s->lapses},
         {"corrupt_total", "Records refused as corrupt.", s->corrupt},
+        {"audited_total", "Entries of memory that the auditor compared with Redis.", s->audited},
+        {"audit_suspicions_total", "Entries that differed, as they do while a revocation is under way.",
+         s->audit_suspicions},
+        {"audit_disagreements_total", "Entries that differed for longer than the bound: none ought to.",
+         s->audit_disagreements},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         number(t, rows[i].name, "counter", rows[i].help, (double)rows[i].value);

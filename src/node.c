@@ -139,6 +139,18 @@ static void on_job_done(void *context, const lk_job *job, int status)
     if (job->kind == LK_JOB_TOUCH && status) lk_count(node->counters, LK_TOUCHES_DROPPED, 1);
 }
 
+static bool on_sample(void *context, uint64_t random, int64_t now_ms, lk_l1_seen *out)
+{
+    lk_node *node = context;
+    return node->host.sample(node->host.context, random, now_ms, out);
+}
+
+static bool on_still(void *context, const lk_l1_seen *seen)
+{
+    lk_node *node = context;
+    return node->host.still(node->host.context, seen);
+}
+
 /* ------------------------------------------------------------------------------------------------ thread -- */
 
 static void close_sockets(lk_node *node)
@@ -258,7 +270,8 @@ lk_node *lk_node_open(const lk_config *config, lk_counters *counters, const lk_n
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&node->changed, &attr);
     pthread_condattr_destroy(&attr);
-    lk_link_host link_host = {node, on_purge, on_empty, on_lease, on_trouble, on_met, on_next_job, on_job_done};
+    lk_link_host link_host = {node,   on_purge,    on_empty,    on_lease,  on_trouble,
+                              on_met, on_next_job, on_job_done, on_sample, on_still};
     uint64_t seed;
     lk_random(&seed, sizeof seed);
     node->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

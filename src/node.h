@@ -27,6 +27,8 @@ typedef struct lk_node_host {
     void *context;
     void (*purge)(void *context, const char *selector);
     void (*empty)(void *context);
+    bool (*sample)(void *context, uint64_t random, int64_t now_ms, lk_l1_seen *out); /* for the auditor: see l1.h */
+    bool (*still)(void *context, const lk_l1_seen *seen);
 } lk_node_host;
 
 typedef struct lk_node lk_node;

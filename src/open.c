@@ -9,6 +9,11 @@
 
 static void on_purge(void *context, const char *selector) { lk_l1_purge(((latchkey *)context)->l1, selector); }
 static void on_empty(void *context) { lk_l1_empty(((latchkey *)context)->l1); }
+static bool on_sample(void *context, uint64_t random, int64_t now_ms, lk_l1_seen *out)
+{
+    return lk_l1_sample(((latchkey *)context)->l1, random, now_ms, out);
+}
+static bool on_still(void *context, const lk_l1_seen *seen) { return lk_l1_still(((latchkey *)context)->l1, seen); }
 
 static int build(latchkey *lk)
 {
@@ -16,7 +21,7 @@ static int build(latchkey *lk)
     lk_random(&seed, sizeof seed);
     lk->l1 = lk_l1_open((size_t)lk->config.l1_capacity, seed);
     lk->flights = lk_flights_open();
-    lk_node_host host = {lk, on_purge, on_empty};
+    lk_node_host host = {lk, on_purge, on_empty, on_sample, on_still};
     if (lk->l1 && lk->flights) lk->l2.node = lk_node_open(&lk->config, &lk->counters, &host);
     if (!lk->l2.node) return LATCHKEY_NO_MEMORY;
     lk->l2.config = &lk->config;

@@ -35,6 +35,7 @@ static const struct {
     {"connections", offsetof(lk_config, connections), 1, 64},
     {"partitions", offsetof(lk_config, partitions), 1, 4096},
     {"max_sessions", offsetof(lk_config, max_sessions), 0, 1000000},
+    {"audit_per_s", offsetof(lk_config, audit_per_s), 0, 1000},
     {"lazy", offsetof(lk_config, lazy), 0, 1},
 };
 

@@ -80,6 +80,18 @@ static void on_job_done(void *context, const lk_job *job, int status)
     say(m, "= done %.20s %d\n", job->of.selector, status);
 }
 
+static bool on_sample(void *context, uint64_t random, int64_t now_ms, lk_l1_seen *out)
+{
+    redis_model *m = context;
+    return m->l1 && lk_l1_sample(m->l1, random, now_ms, out);
+}
+
+static bool on_still(void *context, const lk_l1_seen *seen)
+{
+    redis_model *m = context;
+    return lk_l1_still(m->l1, seen);
+}
+
 void model_job(redis_model *m, int kind, unsigned partition, const char *selector)
 {
     assert_true(m->job_count < MODEL_JOBS_MAX);
@@ -231,6 +243,22 @@ static void answer_subscribe(redis_model *m, int which, const lk_reply *c)
     }
 }
 
+static void answer_record(redis_model *m, const lk_reply *key)
+{
+    const model_record *record = m->records;
+    while (record && !strstr(key->text, record->selector)) record = record->next;
+    if (!record) {
+        reply(m, 0, "$-1\r\n");
+        return;
+    }
+    reply(m, 0, "$%d\r\n", LK_RECORD_SIZE);
+    model_side *side = &m->side[0];
+    assert_true(side->used + LK_RECORD_SIZE < sizeof side->replies);
+    memcpy(side->replies + side->used, record->bytes, LK_RECORD_SIZE);
+    side->used += LK_RECORD_SIZE;
+    reply(m, 0, "\r\n");
+}
+
 static void answer(redis_model *m, int which, const lk_reply *c)
 {
     const char *name = c->item[0]->text;
@@ -243,7 +271,8 @@ static void answer(redis_model *m, int which, const lk_reply *c)
     else if (strcmp(name, "HSETNX") == 0) {
         if (!m->recorded[0]) snprintf(m->recorded, sizeof m->recorded, "%s", c->item[3]->text);
         reply(m, which, ":1\r\n");
-    } else if (strcmp(name, "HGET") == 0) reply_bulk(m, which, m->recorded);
+    } else if (strcmp(name, "HGET") == 0 && lk_reply_is(c->item[2], "v")) answer_record(m, c->item[1]);
+    else if (strcmp(name, "HGET") == 0) reply_bulk(m, which, m->recorded);
     else if (strcmp(name, "XRANGE") == 0) answer_xrange(m, which, c);
     else if (strcmp(name, "SUBSCRIBE") == 0) answer_subscribe(m, which, c);
     else if (strcmp(name, "MGET") == 0) {
@@ -359,7 +388,8 @@ redis_model *model_open(const char *options, uint64_t seed)
     m->replication = "replid-1";
     m->version = "7.0.0";
     m->clock_ahead_us = INT64_C(1700000000000000);
-    lk_link_host host = {m, on_purge, on_empty, on_lease, on_trouble, on_met, on_next_job, on_job_done};
+    lk_link_host host = {m,      on_purge,    on_empty,    on_lease,  on_trouble,
+                         on_met, on_next_job, on_job_done, on_sample, on_still};
     assert_true(lk_link_open(&m->link, &m->config, &host, &m->counters, seed, model_ms(m)));
     return m;
 }

@@ -14,6 +14,7 @@
 
 #include "l1.h"
 #include "link.h"
+#include "record.h"
 #include "unit.h"
 
 enum { MODEL_PARTITIONS_MAX = 64, MODEL_BUFFER = 128 * 1024, MODEL_JOBS_MAX = 200, MODEL_LOG_MAX = 2048 };
@@ -34,6 +35,13 @@ typedef struct model_log {
     size_t first, count;
 } model_log;
 
+/* A session, as HGET ... v answers it. */
+typedef struct model_record {
+    char selector[LATCHKEY_SELECTOR_LENGTH + 1];
+    uint8_t bytes[LK_RECORD_SIZE];
+    const struct model_record *next;
+} model_record;
+
 typedef struct redis_model {
     lk_config config;
     lk_counters counters;
@@ -49,6 +57,7 @@ typedef struct redis_model {
     uint64_t number[MODEL_PARTITIONS_MAX];
     model_log revoked[MODEL_PARTITIONS_MAX];
     char recorded[32];                         /* the number of partitions, as the server holds it; "": not yet */
+    const model_record *records;               /* the sessions, the test's own */
     bool subscribed, scripts_known, forgetful; /* forgetful: knows every session that is asserted not to be */
 
     /* what goes wrong */

@@ -176,6 +176,7 @@ static void test_numbers_and_their_ranges(void **state)
         {"connections", offsetof(lk_config, connections), 8, 1, 64},
         {"partitions", offsetof(lk_config, partitions), 64, 1, 4096},
         {"max_sessions", offsetof(lk_config, max_sessions), 0, 0, 1000000},
+        {"audit_per_s", offsetof(lk_config, audit_per_s), 0, 0, 1000},
         {"lazy", offsetof(lk_config, lazy), 0, 0, 1},
     };
     const char *bad[] = {"", "x", "-1", "+1", " 1", "1 ", "1.0", "0x10", "1e3", "99999999999999999999", "%31%00", "%"};

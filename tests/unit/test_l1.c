@@ -449,6 +449,124 @@ static void test_what_goes_is_wiped(void **state)
     lk_l1_close(NULL);
 }
 
+/* -------------------------------------------------------------------------------------------------- sampling -- */
+
+static unsigned number_of(const lk_l1_seen *seen)
+{
+    latchkey_entry e = entry_of(seen->entry.user_id);
+    assert_memory_equal(&e, &seen->entry, sizeof e);
+    assert_memory_equal(seen->selector, token_of((unsigned)e.user_id, 0).at, LATCHKEY_SELECTOR_LENGTH);
+    return (unsigned)e.user_id;
+}
+
+/* Every entry is found now and then, and nothing but what is there. */
+static void test_samples_find_all(void **state)
+{
+    (void)state;
+    enum { MOST = 1000 };
+    const unsigned counts[] = {1, 7, 100, MOST};
+    unit_random r = unit_random_new(9);
+    for (size_t i = 0; i < UNIT_COUNT(counts); i++) {
+        lk_l1 *l1 = open_l1(counts[i]);
+        static bool seen[MOST];
+        unsigned found = 0;
+        memset(seen, 0, sizeof seen);
+        for (unsigned n = 0; n < counts[i]; n++) put_now(l1, token_of(n, 0), n);
+        for (unsigned k = 0; found < counts[i]; k++) {
+            lk_l1_seen s;
+            assert_true(k < 200 * MOST);
+            assert_true(lk_l1_sample(l1, unit_next(&r), NOW_MS, &s));
+            unsigned n = number_of(&s);
+            assert_true(n < counts[i]);
+            assert_int_equal(s.deadline_ms, LATER_MS);
+            assert_true(lk_l1_still(l1, &s));
+            found += !seen[n];
+            seen[n] = true;
+        }
+        assert_true(entries(l1) == counts[i] && evictions(l1) == 0);
+        lk_l1_close(l1);
+    }
+}
+
+static void test_samples_are_alive_and_plain(void **state)
+{
+    (void)state;
+    lk_l1 *l1 = open_l1(100);
+    unit_random r = unit_random_new(10);
+    for (unsigned n = 0; n < 60; n++) {
+        text t = token_of(n, 0);
+        if (n % 3 == 0) put(l1, t, lk_l1_ticket(l1, t.at), n, LATER_MS);
+        else if (n % 3 == 1) put(l1, t, lk_l1_ticket(l1, t.at), n, NOW_MS + 1);
+        else put_hashed(l1, t, lk_l1_ticket(l1, t.at), n, LATER_MS);
+    }
+    unsigned dying = 0;
+    for (unsigned k = 0; k < 10000; k++) {
+        lk_l1_seen s;
+        assert_true(lk_l1_sample(l1, unit_next(&r), NOW_MS, &s));
+        unsigned n = number_of(&s);
+        assert_true(n % 3 != 2);
+        dying += n % 3 == 1;
+        assert_true(lk_l1_sample(l1, unit_next(&r), NOW_MS + 1, &s));
+        assert_int_equal(number_of(&s) % 3, 0);
+    }
+    assert_true(dying > 0);
+    l1_got got;
+    assert_true(get(l1, token_of(2, 0), &got)); /* revealed, so it is plain */
+    bool revealed = false;
+    for (unsigned k = 0; k < 100000 && !revealed; k++) {
+        lk_l1_seen s;
+        assert_true(lk_l1_sample(l1, unit_next(&r), NOW_MS, &s));
+        revealed = number_of(&s) == 2;
+    }
+    assert_true(revealed);
+    lk_l1_close(l1);
+}
+
+static void test_samples_of_nothing(void **state)
+{
+    (void)state;
+    const size_t capacities[] = {0, 1, 100, 100000};
+    const uint64_t numbers[] = {0, 1, UINT64_MAX, UINT64_C(1) << 63, 12345678901234567};
+    for (size_t i = 0; i < UNIT_COUNT(capacities); i++) {
+        lk_l1 *l1 = open_l1(capacities[i]);
+        lk_l1_seen s;
+        for (size_t k = 0; k < UNIT_COUNT(numbers); k++) assert_false(lk_l1_sample(l1, numbers[k], NOW_MS, &s));
+        put_now(l1, token_of(1, 0), 1);
+        lk_l1_empty(l1);
+        for (size_t k = 0; k < UNIT_COUNT(numbers); k++) assert_false(lk_l1_sample(l1, numbers[k], NOW_MS, &s));
+        lk_l1_close(l1);
+    }
+}
+
+/* "Still" is of that very fill. */
+static void test_still_is_exact(void **state)
+{
+    (void)state;
+    lk_l1 *l1 = open_l1(10);
+    lk_l1_seen s, other;
+    text t = token_of(5, 0);
+    put_now(l1, t, 5);
+    assert_true(lk_l1_sample(l1, 0, NOW_MS, &s));
+    assert_true(lk_l1_still(l1, &s));
+    for (size_t at = 0; at < sizeof s.entry; at++) {
+        other = s;
+        ((uint8_t *)&other.entry)[at] ^= 1;
+        assert_false(lk_l1_still(l1, &other));
+    }
+    for (size_t at = 0; at < sizeof s.selector; at++) {
+        other = s;
+        other.selector[at] ^= 1;
+        assert_false(lk_l1_still(l1, &other));
+    }
+    put(l1, t, lk_l1_ticket(l1, t.at), 5, LATER_MS + 1);
+    assert_false(lk_l1_still(l1, &s));
+    put_now(l1, t, 5);
+    assert_true(lk_l1_still(l1, &s));
+    lk_l1_purge(l1, t.at);
+    assert_false(lk_l1_still(l1, &s));
+    lk_l1_close(l1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -473,6 +591,10 @@ int main(void)
         cmocka_unit_test(test_memory_is_kept_from_dumps_and_children),
         cmocka_unit_test(test_a_child_sees_zeros),
         cmocka_unit_test(test_what_goes_is_wiped),
+        cmocka_unit_test(test_samples_find_all),
+        cmocka_unit_test(test_samples_are_alive_and_plain),
+        cmocka_unit_test(test_samples_of_nothing),
+        cmocka_unit_test(test_still_is_exact),
     };
     return cmocka_run_group_tests_name("l1", tests, unit_setup, NULL);
 }

@@ -119,6 +119,47 @@ static void run_torn(size_t capacity, bool emptied, uint64_t reads)
     lk_l1_close(l1);
 }
 
+/* The auditor takes samples as readers read: none is a mixture, or of a hashed one. */
+static void sample_on(torn *t, unsigned index)
+{
+    unit_random r = unit_random_new(index);
+    for (uint64_t i = 0; i < t->reads; i++) {
+        lk_l1_seen seen;
+        unsigned which = 0;
+        if (!lk_l1_sample(l1, unit_next(&r), 1, &seen)) {
+            t->misses++;
+            continue;
+        }
+        while (which < TOKENS && memcmp(seen.selector, token[which], sizeof seen.selector)) which++;
+        l1_got as_found = {.entry = seen.entry, .deadline_ms = seen.deadline_ms};
+        t->mixed += which == TOKENS || !whole(which, &as_found);
+        t->hits += lk_l1_still(l1, &seen);
+    }
+    t->reading--;
+}
+
+static void sampled_work(void *shared, unsigned index)
+{
+    if (index < WRITERS) write_on(shared, index);
+    else sample_on(shared, index);
+}
+
+static void test_samples_are_whole(void **state)
+{
+    (void)state;
+    const size_t capacities[] = {1, 100};
+    for (size_t i = 0; i < UNIT_COUNT(capacities); i++) {
+        torn t = {.reads = unit_rounds(200000), .reading = READERS, .emptied = true, .capacity = capacities[i]};
+        open_l1(capacities[i]);
+        unit_threads(WRITERS + READERS, sampled_work, &t);
+        print_message("capacity %zu: %llu samples still held, %llu times none, beside %d writers\n", capacities[i],
+                      (unsigned long long)t.hits, (unsigned long long)t.misses, WRITERS);
+        assert_true(t.mixed == 0);
+        assert_true(t.hits > 0);
+        lk_l1_close(l1);
+    }
+}
+
 /* One way, fought over by all the tokens: a slot becomes another session's under the readers' eyes. */
 static void test_one_way_for_all(void **state)
 {
@@ -427,6 +468,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_way_for_all),
+        cmocka_unit_test(test_samples_are_whole),
         cmocka_unit_test(test_replaced_in_place),
         cmocka_unit_test(test_beside_empty),
         cmocka_unit_test(test_what_is_moved_is_found),
