@@ -31,12 +31,6 @@ static void forget(lk_audit *a)
 
 void lk_audit_leased(lk_audit *a, int64_t until_ms) { a->leased_until_ms = until_ms; }
 
-void lk_audit_lost(lk_audit *a)
-{
-    a->leased_until_ms = 0;
-    forget(a);
-}
-
 /* ------------------------------------------------------------------------------------------------- pacing -- */
 
 bool lk_audit_due(lk_audit *a, int64_t now_us)

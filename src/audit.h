@@ -40,8 +40,9 @@ typedef struct lk_audit {
 
 void lk_audit_open(lk_audit *audit, const lk_config *config, lk_counters *counters);
 
+/* 0: it is lost, with the connection. At the next look without one what was suspected is forgotten: it was of a time in
+ * which the promise was kept by answering nothing from L1. */
 void lk_audit_leased(lk_audit *audit, int64_t until_ms);
-void lk_audit_lost(lk_audit *audit); /* the lease, with the connection: suspicions were of a time that is over */
 
 /* True: a comparison is due, and has now been taken. At the end of each tick lk_audit_rest gives up those that are left
  * over, for which there was no room: so none is ever overdue when lk_audit_wake_ms is asked. */

@@ -87,7 +87,7 @@ void lk_link_lost(lk_link *link, int64_t now_ms, int status, const char *text)
     link->retry_at_ms = now_ms + wait / 2 + (int64_t)(random_next(link) % (uint64_t)(wait / 2 + 1));
     link->failures++;
     memset(&link->beat, 0, sizeof link->beat);
-    lk_audit_lost(&link->audit);
+    lk_audit_leased(&link->audit, 0);
     for (int i = 0; i < LK_LINK_JOBS; i++) {
         if (!link->job[i].kind) continue;
         link->host.job_done(link->host.context, &link->job[i], LATCHKEY_UNAVAILABLE);
