@@ -161,8 +161,8 @@ typedef struct latchkey_draft {
  *   l1: ...             messages of revocations were lost, or Redis lost count of them; and whether it was emptied
  *   records: ...        what Redis holds is damaged or foreign
  *   audit: ...          L1 answers, longer than the bound, what Redis does not hold; with audit_per_s alone
- * A state is said once, not at each attempt, and no handle says more than a line in 10 seconds for long, and one of the audit. There is never
- * a token or a password in it; a selector may be (F).
+ * A state is said once, not at each attempt, and no handle says more than a line in 10 seconds for long, beside as many of
+ * the audit's. There is never a token or a password in it; a selector may be (F).
  * Called by the links' threads and by threads that are in latchkey_open, several at once where there are several
  * handles. The link stands still meanwhile and its lease runs, so do not block for long. Do not call any latchkey_
  * function on a handle, and take no lock under which another thread of yours opens or closes one. */
