@@ -2,14 +2,16 @@
 # SPDX-License-Identifier: MIT
 """Makes SVG plots out of latchkey-bench-l1's JSON, and puts its Markdown into a README.
 
-    report_l1.py RESULT.json [--svg DIRECTORY] [--markdown TABLES.md --readme FILE] [--command TEXT]
+    report_l1.py RESULT.json... [--svg DIRECTORY] [--markdown TABLES.md --readme FILE] [--command TEXT]
 
-The tables come from the benchmark itself (--markdown); they go between FILE's lines <!-- l1:begin --> and
+Of several results, of runs one after another, the last is the one of the tables and plots; under them stands which goals were
+met in all runs, and what the others came to. The tables come from the benchmark itself (--markdown); they go between FILE's lines <!-- l1:begin --> and
 <!-- l1:end -->, under a line that names the machine.
 """
 import argparse
 import json
 import os
+import re
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
@@ -53,16 +55,35 @@ def plot(result, directory, mode, distribution):
     report.save(figure, directory, name)
 
 
+def goals_of_runs(results):
+    """The goals that were not met in every run, with their values run by run."""
+    runs = [{re.sub(r" \([^)]*\)", "", goal["text"]): goal for goal in result["goals"]} for result in results]
+    missed = [text for text in runs[-1] if not all(text in run and run[text]["met"] for run in runs)]
+    lines = [f"### The goals in {len(runs)} runs, one after another", "",
+             f"{len(runs[-1]) - len(missed)} of {len(runs[-1])} were met in every run. The others:", "",
+             "| goal | limit | " + " | ".join(f"run {i + 1}" for i in range(len(runs))) + " |",
+             "|---|---|" + "---:|" * len(runs)]
+    for text in missed:
+        goal = runs[-1][text]
+        limit = f"at most {goal['at_most']:g}" if "at_most" in goal else f"at least {goal['at_least']:g}"
+        values = [f"{run[text]['value']:.2f}" + ("" if run[text]["met"] else " ✗") if text in run else "" for run in runs]
+        lines.append(f"| {text} | {limit} | " + " | ".join(values) + " |")
+    return "\n".join(lines)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("result")
+    parser.add_argument("results", nargs="+", metavar="RESULT.json")
     parser.add_argument("--svg", metavar="DIRECTORY", help="write the plots there")
     parser.add_argument("--markdown", metavar="FILE", help="what the benchmark wrote")
     parser.add_argument("--readme", metavar="FILE", help="put it between FILE's markers")
     parser.add_argument("--command", help="the command to name above the tables")
     arguments = parser.parse_args()
-    with open(arguments.result, encoding="utf-8") as file:
-        result = json.load(file)
+    results = []
+    for name in arguments.results:
+        with open(name, encoding="utf-8") as file:
+            results.append(json.load(file))
+    result = results[-1]
     if arguments.svg:
         os.makedirs(arguments.svg, exist_ok=True)
         for mode, distribution in PLOTS:
@@ -72,6 +93,8 @@ def main():
             tables = file.read().strip()
         head = f"`{arguments.command}`\n\n" if arguments.command else ""
         text = f"{head}{machine_line(result)}\n\n{tables}"
+        if len(results) > 1:
+            text += f"\n\n{goals_of_runs(results)}"
         if arguments.readme:
             report.put_between_markers(arguments.readme, "l1", text)
         else:
