@@ -21,6 +21,13 @@ static void give_back(void *stripe)
 
 static void make_key(void) { key_made = pthread_key_create(&key, give_back) == 0; }
 
+/* At exit, or where the library, or the module that it is linked into, is unloaded: give_back goes with it, and threads
+ * that end later must not call it. */
+static __attribute__((destructor)) void delete_key(void)
+{
+    if (key_made) pthread_key_delete(key);
+}
+
 unsigned lk_thread_stripe_take(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;

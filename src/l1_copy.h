@@ -2,7 +2,7 @@
  *
  * On x86-64, 16 bytes at a time by instructions that the C abstract machine does not see, because C11 has no atomic load
  * of that size: of a slot's 23 words 11 loads are left, and at a million entries a lookup that waits for memory then
- * leaves room for the next one's loads in the processor's queues (130 ns instead of 200). Right because x86 keeps loads
+ * leaves room for the next one's loads in the processor's queues. Right because x86 keeps loads
  * in order (R1, R2, R3), as it keeps the writer's stores; a load that is torn in the middle is told by the version, as two
  * words of different times are. Elsewhere, and under ThreadSanitizer, C11 acquire loads. */
 #ifndef LK_L1_COPY_H

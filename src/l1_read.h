@@ -75,8 +75,8 @@ static inline uint64_t lk_l1_load(const char *at)
 }
 
 /* Of the first 16 characters, which hold 80 random bits that we drew: nobody chooses them, and the seeds are secret. One
- * multiplication, folded (wyhash's mixing step); the XXH3 of 20 bytes costs 3.4 ns, which at 1,000 entries is a sixth of
- * a lookup. */
+ * multiplication, folded (wyhash's mixing step); XXH3 of 20 bytes takes three times as long (bench/README.md, L1: the yardsticks
+ * and the ideals). */
 static inline uint64_t lk_l1_hash(const lk_l1_view *v, uint64_t first, uint64_t second)
 {
     __extension__ unsigned __int128 product = (unsigned __int128)(first ^ v->seed[0]) * (second ^ v->seed[1]);

@@ -141,6 +141,6 @@ int lk_l2_script(lk_l2 *l2, enum lk_script_id id, unsigned partition, const char
     if ((*reply)->type != LK_REPLY_ERROR) return status;
     status = lk_l2_refused(l2, node, *reply);
     lk_reply_free(*reply);
-    *reply = NULL; /* touch asks whether there is one */
+    *reply = NULL;
     return status;
 }

@@ -220,6 +220,13 @@ static void empty(lk_link *link)
     for (int64_t p = 0; p < link->config->partitions; p++) lk_series_skip(&link->series[p]);
 }
 
+/* What is in it is of another server: no news for the log. */
+static void empty_for_another(lk_link *link)
+{
+    link->trouble.expected++;
+    empty(link);
+}
+
 /* One call: some of one partition's. The first brings the script; the others find it there. */
 static bool send_assertion(lk_link *link)
 {
@@ -281,7 +288,7 @@ static void meet(lk_link *link)
     link->met = link->hello[0].incarnation;
     link->baseline = true;
     link->host.met(link->host.context, link->met);
-    if (!first) empty(link);
+    if (!first) empty_for_another(link);
 }
 
 /* From here on every revocation reaches us. What was missed before, the first beat finds. */
@@ -388,7 +395,7 @@ static void complete_beat(lk_link *link, int64_t now_ms)
     if (!link->beat.out || link->beat.answers || !link->beat.heard) return;
     /* The first beat of a server takes the numbers as they are, so L1 may keep nothing that was read before: emptying it
      * also voids the tickets of reads that are under way. */
-    if (link->baseline) empty(link);
+    if (link->baseline) empty_for_another(link);
     link->baseline = false;
     for (int64_t p = 0; p < link->config->partitions; p++)
         lk_count(link->counters, LK_MISSED, lk_series_settle(&link->series[p]));

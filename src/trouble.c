@@ -90,7 +90,6 @@ void lk_trouble_lease(lk_trouble *t, int64_t sent_ms, int64_t staleness_ms, cons
 {
     int64_t lapse_ms = t->lease_ms ? sent_ms - t->lease_ms - staleness_ms : 0;
     if (lapse_ms > t->lapse_ms) t->lapse_ms = lapse_ms;
-    if (!t->lease_ms) t->expected++; /* L1 starts empty on a new connection */
     if (t->down) t->away_ms = sent_ms - t->down_ms;
     t->down = false;
     t->lease_ms = sent_ms;

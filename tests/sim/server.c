@@ -194,6 +194,7 @@ static unsigned publish(void *context, word channel, word text)
         }
     }
     buffer_free(&message);
+    totals.twice += heard > 1 && strstr(channel.text, ":beat:");
     return heard;
 }
 

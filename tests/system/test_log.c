@@ -97,6 +97,24 @@ static void test_l1_emptied_for_a_reason(void **state)
     logbook_close();
 }
 
+/* Another server's L1 is emptied, which is no news; that Redis lost count would be. */
+static void test_a_restart_is_no_lost_count(void **state)
+{
+    (void)state;
+    latchkey *lk = handle_open(good, "staleness_ms=1000");
+    char token[LATCHKEY_TOKEN_SIZE];
+    make_session(lk, 1, token);
+    assert_status(lk, LATCHKEY_OK, end_session(lk, token)); /* so that there is a count */
+    logbook_open();
+    uint64_t empties = stats_of(lk).empties, beats = stats_of(lk).beats;
+    redis_kill(good);
+    redis_boot(good);
+    wait_for(logbook_has("5 link: up after ") && stats_of(lk).empties > empties && stats_of(lk).beats >= beats + 3);
+    assert_false(logbook_has("l1: emptied"));
+    handle_close(lk);
+    logbook_close();
+}
+
 static void test_damaged_records(void **state)
 {
     (void)state;
@@ -210,9 +228,13 @@ static int start_both(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_down_is_said_once_and_up_once), TEST(test_open_that_fails_says_why),
-        TEST(test_l1_emptied_for_a_reason),       TEST(test_damaged_records),
-        TEST(test_F_no_secret_in_any_line),       TEST(test_set_while_handles_come_and_go),
+        TEST(test_down_is_said_once_and_up_once),
+        TEST(test_open_that_fails_says_why),
+        TEST(test_l1_emptied_for_a_reason),
+        TEST(test_a_restart_is_no_lost_count),
+        TEST(test_damaged_records),
+        TEST(test_F_no_secret_in_any_line),
+        TEST(test_set_while_handles_come_and_go),
     };
     return cmocka_run_group_tests(tests, start_both, server_end);
 }
