@@ -42,12 +42,13 @@ bool lk_net_resolve(const lk_config *config, lk_addresses *out, char *error, siz
     return true;
 }
 
-void lk_net_close(int fd)
+void lk_net_close(lk_socket *s)
 {
-    if (fd >= 0) close(fd);
+    if (s->fd >= 0) close(s->fd);
+    *s = LK_NO_SOCKET;
 }
 
-bool lk_net_wait(int fd, short events, int64_t deadline_ms, int cancel_fd)
+static bool wait_for(int fd, short events, int64_t deadline_ms, int cancel_fd)
 {
     struct pollfd p[2] = {{.fd = fd, .events = events}, {.fd = cancel_fd, .events = POLLIN}};
     for (;;) {
@@ -57,6 +58,11 @@ bool lk_net_wait(int fd, short events, int64_t deadline_ms, int cancel_fd)
         if (ready == 0 && left <= 0) return false;
         if (ready < 0 && errno != EINTR && errno != EAGAIN) return false;
     }
+}
+
+bool lk_net_wait(const lk_socket *s, short events, int64_t deadline_ms, int cancel_fd)
+{
+    return wait_for(s->fd, events, deadline_ms, cancel_fd);
 }
 
 static int connect_one(const struct sockaddr *at, socklen_t size, int64_t deadline_ms, int cancel_fd)
@@ -70,8 +76,7 @@ static int connect_one(const struct sockaddr *at, socklen_t size, int64_t deadli
     failed = errno;
     if (failed == EINPROGRESS || failed == EINTR) {
         failed = ETIMEDOUT;
-        if (lk_net_wait(fd, POLLOUT, deadline_ms, cancel_fd))
-            getsockopt(fd, SOL_SOCKET, SO_ERROR, &failed, &failed_size);
+        if (wait_for(fd, POLLOUT, deadline_ms, cancel_fd)) getsockopt(fd, SOL_SOCKET, SO_ERROR, &failed, &failed_size);
         if (!failed) return fd;
     }
     /* A unix socket whose backlog is full says EAGAIN: an outage like any other. */
@@ -80,30 +85,32 @@ static int connect_one(const struct sockaddr *at, socklen_t size, int64_t deadli
     return -1;
 }
 
-int lk_net_connect(const lk_addresses *addresses, int64_t deadline_ms, int cancel_fd, char *error, size_t error_size)
+bool lk_net_connect(const lk_addresses *addresses, int64_t deadline_ms, int cancel_fd, lk_socket *out, char *error,
+                    size_t error_size)
 {
+    *out = LK_NO_SOCKET;
     if (!addresses->count) {
         snprintf(error, error_size, "not connected to Redis yet");
-        return -1;
+        return false;
     }
     int failed = 0;
     for (unsigned i = 0; i < addresses->count; i++) {
         const void *at = &addresses->address[i].at;
         int64_t now_ms = lk_now_ms(), share = (deadline_ms - now_ms) / (addresses->count - i);
-        int fd = connect_one(at, addresses->address[i].size, now_ms + share, cancel_fd);
-        if (fd >= 0) return fd;
+        out->fd = connect_one(at, addresses->address[i].size, now_ms + share, cancel_fd);
+        if (out->fd >= 0) return true;
         failed = errno;
     }
     snprintf(error, error_size, "cannot connect to Redis: %s", strerror(failed));
-    return -1;
+    return false;
 }
 
-enum lk_net_io lk_net_flush(int fd, lk_conn *conn, char *error, size_t error_size)
+enum lk_net_io lk_net_flush(lk_socket *s, lk_conn *conn, char *error, size_t error_size)
 {
     const char *bytes;
     size_t size;
     while ((size = lk_conn_unsent(conn, &bytes))) {
-        ssize_t wrote = send(fd, bytes, size, MSG_NOSIGNAL);
+        ssize_t wrote = send(s->fd, bytes, size, MSG_NOSIGNAL);
         if (wrote > 0) lk_conn_wrote(conn, (size_t)wrote);
         else if (wrote < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return LK_NET_LATER;
         else if (errno != EINTR) {
@@ -114,11 +121,11 @@ enum lk_net_io lk_net_flush(int fd, lk_conn *conn, char *error, size_t error_siz
     return LK_NET_DONE;
 }
 
-enum lk_net_io lk_net_fill(int fd, lk_conn *conn, char *error, size_t error_size)
+enum lk_net_io lk_net_fill(lk_socket *s, lk_conn *conn, char *error, size_t error_size)
 {
     char bytes[8192]; /* of the caller's stack, which may be small */
     ssize_t got;
-    do got = recv(fd, bytes, sizeof bytes, 0);
+    do got = recv(s->fd, bytes, sizeof bytes, 0);
     while (got < 0 && errno == EINTR);
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return LK_NET_LATER;
     if (got <= 0) {
@@ -131,9 +138,9 @@ enum lk_net_io lk_net_fill(int fd, lk_conn *conn, char *error, size_t error_size
     return LK_NET_LOST;
 }
 
-bool lk_net_idle_good(int fd)
+bool lk_net_idle_good(lk_socket *s)
 {
     char byte;
-    ssize_t got = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    ssize_t got = recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
 }

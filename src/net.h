@@ -21,23 +21,33 @@ typedef struct lk_addresses {
 /* Looks the host up; may block as long as the system's resolver does (not for numbers and unix sockets). */
 bool lk_net_resolve(const lk_config *config, lk_addresses *out, char *error, size_t error_size);
 
-/* A connected socket, or -1. Tries each address in turn; each gets its share of the time until deadline_ms, so that one
+/* A socket with one owner at a time. */
+typedef struct lk_socket {
+    int fd; /* -1: none */
+} lk_socket;
+
+#define LK_NO_SOCKET ((lk_socket){.fd = -1})
+
+static inline bool lk_net_is_open(const lk_socket *s) { return s->fd >= 0; }
+
+/* A connected socket; false: none, and why. Tries each address in turn; each gets its share of the time until deadline_ms, so that one
  * which is silent does not use up what the next needs. Gives up at once when cancel_fd (or -1) becomes readable. */
-int lk_net_connect(const lk_addresses *addresses, int64_t deadline_ms, int cancel_fd, char *error, size_t error_size);
-void lk_net_close(int fd);
+bool lk_net_connect(const lk_addresses *addresses, int64_t deadline_ms, int cancel_fd, lk_socket *out, char *error,
+                    size_t error_size);
+void lk_net_close(lk_socket *socket); /* also of none */
 
 /* poll's events; false: the deadline passed, or cancel_fd (or -1) became readable. */
-bool lk_net_wait(int fd, short events, int64_t deadline_ms, int cancel_fd);
+bool lk_net_wait(const lk_socket *socket, short events, int64_t deadline_ms, int cancel_fd);
 
 enum lk_net_io { LK_NET_DONE, LK_NET_LATER, LK_NET_LOST };
 
 /* Writes what the connection has to send, as far as the socket takes it: DONE, LATER, or LOST with the reason. */
-enum lk_net_io lk_net_flush(int fd, lk_conn *conn, char *error, size_t error_size);
+enum lk_net_io lk_net_flush(lk_socket *socket, lk_conn *conn, char *error, size_t error_size);
 
 /* Reads what is there, as much as one buffer, and feeds it: DONE, LATER (nothing is there), or LOST. */
-enum lk_net_io lk_net_fill(int fd, lk_conn *conn, char *error, size_t error_size);
+enum lk_net_io lk_net_fill(lk_socket *socket, lk_conn *conn, char *error, size_t error_size);
 
 /* Is an idle socket still open, with nothing unasked to read? */
-bool lk_net_idle_good(int fd);
+bool lk_net_idle_good(lk_socket *socket);
 
 #endif

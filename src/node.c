@@ -36,7 +36,7 @@ struct lk_node {
 
     /* the link's thread alone: */
     lk_link link;
-    int fd[LK_LINK_CONNECTIONS];
+    lk_socket socket[LK_LINK_CONNECTIONS];
     size_t pending_cursor;
     int64_t pending_retry_ms;
 
@@ -156,12 +156,9 @@ static bool on_still(void *context, const lk_l1_seen *seen)
 static void close_sockets(lk_node *node)
 {
     /* What the callers hold is connected to the same server: it may not be what it was. New lines ask it. */
-    if (node->fd[LK_LINK_COMMANDS] >= 0) lk_pool_renew(node->pool);
+    if (lk_net_is_open(&node->socket[LK_LINK_COMMANDS])) lk_pool_renew(node->pool);
     if (node->pending) lk_pending_unsettle(node->pending);
-    for (int i = 0; i < LK_LINK_CONNECTIONS; i++) {
-        lk_net_close(node->fd[i]);
-        node->fd[i] = -1;
-    }
+    for (int i = 0; i < LK_LINK_CONNECTIONS; i++) lk_net_close(&node->socket[i]);
     atomic_store(&node->connected, false);
 }
 
@@ -174,10 +171,8 @@ static void connect_sockets(lk_node *node)
     int64_t most = node->config->deadline_ms < CONNECT_MOST_MS ? CONNECT_MOST_MS : node->config->deadline_ms;
     bool good = lk_net_resolve(node->config, &addresses, error, sizeof error);
     if (good) lk_pool_addresses(node->pool, &addresses);
-    for (int i = 0; i < LK_LINK_CONNECTIONS && good && !node->stop; i++) {
-        node->fd[i] = lk_net_connect(&addresses, lk_now_ms() + most, node->stop_fd, error, sizeof error);
-        good = node->fd[i] >= 0;
-    }
+    for (int i = 0; i < LK_LINK_CONNECTIONS && good && !node->stop; i++)
+        good = lk_net_connect(&addresses, lk_now_ms() + most, node->stop_fd, &node->socket[i], error, sizeof error);
     if (good) lk_link_connected(&node->link, lk_now_ms());
     else lk_link_lost(&node->link, lk_now_ms(), LATCHKEY_UNAVAILABLE, error);
 }
@@ -187,9 +182,9 @@ static void wait_for_events(lk_node *node, struct pollfd poll_fd[LK_LINK_CONNECT
 {
     char error[160];
     for (int i = 0; i < LK_LINK_CONNECTIONS; i++) {
-        poll_fd[i] = (struct pollfd){.fd = node->fd[i], .events = POLLIN};
-        if (node->fd[i] < 0) continue;
-        enum lk_net_io sent = lk_net_flush(node->fd[i], &node->link.conn[i], error, sizeof error);
+        poll_fd[i] = (struct pollfd){.fd = node->socket[i].fd, .events = POLLIN};
+        if (!lk_net_is_open(&node->socket[i])) continue;
+        enum lk_net_io sent = lk_net_flush(&node->socket[i], &node->link.conn[i], error, sizeof error);
         if (sent == LK_NET_LATER) poll_fd[i].events |= POLLOUT;
         if (sent != LK_NET_LOST) continue;
         lk_link_lost(&node->link, lk_now_ms(), LATCHKEY_UNAVAILABLE, error);
@@ -209,8 +204,8 @@ static void read_sockets(lk_node *node, const struct pollfd poll_fd[LK_LINK_CONN
 {
     char error[160];
     for (int i = 0; i < LK_LINK_CONNECTIONS; i++) {
-        if (node->fd[i] < 0 || !poll_fd[i].revents || node->link.state == LK_LINK_DOWN) continue;
-        enum lk_net_io got = lk_net_fill(node->fd[i], &node->link.conn[i], error, sizeof error);
+        if (!lk_net_is_open(&node->socket[i]) || !poll_fd[i].revents || node->link.state == LK_LINK_DOWN) continue;
+        enum lk_net_io got = lk_net_fill(&node->socket[i], &node->link.conn[i], error, sizeof error);
         if (got == LK_NET_LOST) lk_link_lost(&node->link, lk_now_ms(), LATCHKEY_UNAVAILABLE, error);
         else if (got == LK_NET_DONE) lk_link_fed(&node->link, i, lk_now_us());
     }
@@ -256,6 +251,11 @@ static void raise_event(lk_node *node, int event_fd)
 
 /* ---------------------------------------------------------------------------------------- open and close -- */
 
+static void close_fd(int fd)
+{
+    if (fd >= 0) close(fd);
+}
+
 lk_node *lk_node_open(const lk_config *config, lk_counters *counters, const lk_node_host *host)
 {
     lk_node *node = calloc(1, sizeof *node);
@@ -263,7 +263,7 @@ lk_node *lk_node_open(const lk_config *config, lk_counters *counters, const lk_n
     node->config = config;
     node->counters = counters;
     node->host = *host;
-    node->fd[0] = node->fd[1] = -1;
+    for (int i = 0; i < LK_LINK_CONNECTIONS; i++) node->socket[i] = LK_NO_SOCKET;
     pthread_mutex_init(&node->lock, NULL);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
@@ -297,8 +297,8 @@ void lk_node_close(lk_node *node)
         pthread_join(node->thread, NULL);
     }
     close_sockets(node);
-    lk_net_close(node->wake_fd);
-    lk_net_close(node->stop_fd);
+    close_fd(node->wake_fd);
+    close_fd(node->stop_fd);
     lk_link_close(&node->link);
     lk_pool_close(node->pool);
     lk_pending_close(node->pending);
@@ -310,9 +310,9 @@ void lk_node_close(lk_node *node)
 
 void lk_node_abandon(lk_node *node)
 {
-    for (int i = 0; i < LK_LINK_CONNECTIONS; i++) lk_net_close(node->fd[i]);
-    lk_net_close(node->wake_fd);
-    lk_net_close(node->stop_fd);
+    for (int i = 0; i < LK_LINK_CONNECTIONS; i++) close_fd(node->socket[i].fd);
+    close_fd(node->wake_fd);
+    close_fd(node->stop_fd);
     lk_pool_abandon(node->pool);
 }
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { LINES_MAX = 64, BACKOFF_LEAST_MS = 5, BACKOFF_MOST_MS = 250 };
 
@@ -46,7 +47,7 @@ lk_pool *lk_pool_open(const lk_config *config)
 
 static void line_close(lk_line *line)
 {
-    lk_net_close(line->fd);
+    lk_net_close(&line->socket);
     lk_conn_close(&line->conn);
     free(line);
 }
@@ -55,7 +56,7 @@ static void line_close(lk_line *line)
 static void forget_locked(lk_pool *pool, const lk_line *line)
 {
     for (int i = 0; i < LINES_MAX; i++)
-        if (pool->fd[i] == line->fd) pool->fd[i] = -1;
+        if (pool->fd[i] == line->socket.fd) pool->fd[i] = -1;
     pool->lines--;
 }
 
@@ -63,7 +64,7 @@ static void remember_locked(lk_pool *pool, const lk_line *line)
 {
     int i = 0;
     while (i < LINES_MAX - 1 && pool->fd[i] >= 0) i++;
-    pool->fd[i] = line->fd;
+    pool->fd[i] = line->socket.fd;
 }
 
 void lk_pool_close(lk_pool *pool)
@@ -77,7 +78,8 @@ void lk_pool_close(lk_pool *pool)
 
 void lk_pool_abandon(lk_pool *pool)
 {
-    for (int i = 0; i < LINES_MAX; i++) lk_net_close(pool->fd[i]);
+    for (int i = 0; i < LINES_MAX; i++)
+        if (pool->fd[i] >= 0) close(pool->fd[i]);
 }
 
 void lk_pool_addresses(lk_pool *pool, const lk_addresses *addresses)
@@ -112,13 +114,13 @@ static bool drive(lk_line *line, lk_reply **reply, size_t count, size_t *got, in
                   size_t error_size)
 {
     while (*got < count) {
-        enum lk_net_io sent = lk_net_flush(line->fd, &line->conn, error, error_size);
+        enum lk_net_io sent = lk_net_flush(&line->socket, &line->conn, error, error_size);
         if (sent == LK_NET_LOST) return false;
-        if (!lk_net_wait(line->fd, POLLIN | (sent == LK_NET_LATER ? POLLOUT : 0), deadline_ms, -1)) {
+        if (!lk_net_wait(&line->socket, POLLIN | (sent == LK_NET_LATER ? POLLOUT : 0), deadline_ms, -1)) {
             snprintf(error, error_size, "Redis did not answer within deadline_ms");
             return false;
         }
-        if (lk_net_fill(line->fd, &line->conn, error, error_size) == LK_NET_LOST) return false;
+        if (lk_net_fill(&line->socket, &line->conn, error, error_size) == LK_NET_LOST) return false;
         if (!collect(line, reply, count, got, error, error_size)) return false;
     }
     return true;
@@ -157,8 +159,8 @@ static int line_open(const lk_config *config, const lk_addresses *addresses, int
     lk_line *line = calloc(1, sizeof *line);
     if (!line) return LATCHKEY_NO_MEMORY;
     line->fresh = true;
-    line->fd = lk_net_connect(addresses, deadline_ms, -1, error, error_size);
-    int status = line->fd < 0 ? LATCHKEY_UNAVAILABLE : greet(config, line, deadline_ms, error, error_size);
+    bool connected = lk_net_connect(addresses, deadline_ms, -1, &line->socket, error, error_size);
+    int status = connected ? greet(config, line, deadline_ms, error, error_size) : LATCHKEY_UNAVAILABLE;
     if (status) line_close(line);
     else *out = line;
     return status;
@@ -250,7 +252,7 @@ int lk_pool_take(lk_pool *pool, int64_t deadline_ms, lk_line **line, char *error
             continue; /* the server takes no more, perhaps; those there are will be given back */
         }
         (*line)->fresh = false;
-        if (current && lk_net_idle_good((*line)->fd)) return LATCHKEY_OK;
+        if (current && lk_net_idle_good(&(*line)->socket)) return LATCHKEY_OK;
         lk_pool_give(pool, *line, false); /* of yesterday, or closed by the server meanwhile */
     }
 }

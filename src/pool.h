@@ -12,7 +12,7 @@
 
 typedef struct lk_line {
     lk_conn conn;
-    int fd;
+    lk_socket socket;
     uint64_t incarnation; /* of the server at the other end */
     unsigned generation;  /* of the pool when the line was opened */
     bool fresh;           /* opened for this exchange: nothing to blame on a stale socket */

@@ -47,12 +47,13 @@ static void test_silent_first_address_leaves_time_for_the_second(void **state)
         (void)!connect(filler[i], first, both.address[0].size); /* its backlog is full */
     }
     int64_t deadline_ms = lk_now_ms() + DEADLINE;
-    int fd = lk_net_connect(&both, deadline_ms, -1, error, sizeof error);
+    lk_socket out;
+    bool connected = lk_net_connect(&both, deadline_ms, -1, &out, error, sizeof error);
     int64_t left_ms = deadline_ms - lk_now_ms();
-    if (fd < 0) fail_msg("%s", error);
-    assert_int_equal(port_of(fd), ((const struct sockaddr_in *)second)->sin_port);
+    if (!connected) fail_msg("%s", error);
+    assert_int_equal(port_of(out.fd), ((const struct sockaddr_in *)second)->sin_port);
     assert_true(left_ms > 0); /* half of it, on an idle machine */
-    lk_net_close(fd);
+    lk_net_close(&out);
     for (int i = 0; i < FILLERS; i++) close(filler[i]);
     close(silent);
     close(good);
