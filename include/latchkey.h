@@ -189,7 +189,10 @@ LATCHKEY_API void latchkey_set_log(latchkey_log function, void *context);
  *          deadline_ms   250       the longest a call waits: 1 to 60,000
  *          idle_ms       1800000   a session not used for this long ends (used: see latchkey_touch)
  *          lifetime_ms   43200000  a session ends this long after its creation, used or not
- *          connections   8         for misses and writes, beside the link's two: 1 to 64
+ *          connections   8         for misses and writes, beside the link's two: 1 to 64. Callers that find them all
+ *                                  busy pipeline behind others
+ *          in_flight     1024      calls that wait for Redis at once, and, counted apart, answers of latchkey_submit that
+ *                                  are outstanding: 1 to 65,536. Beyond it the answer is UNAVAILABLE at once
  *          prefix        lk        of every key and channel: 1 to 32 of [A-Za-z0-9._-]
  *          partitions    64        1 to 4096; recorded in Redis on first use, must be equal in every instance
  *          max_sessions  0         per user; 0: no limit
@@ -268,6 +271,50 @@ LATCHKEY_API int latchkey_touch(latchkey *lk, const char *token, size_t token_le
  *          CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED.
  * Blocks   for at most deadline_ms. Guarantees B, C, G. */
 LATCHKEY_API int latchkey_revoke(latchkey *lk, const char *token, size_t token_len);
+
+/* ------------------------------------------------------------------------------------------ event loops -- */
+
+/* For servers that must not wait: first latchkey_try_validate; where that answers AGAIN, submit, and go on.
+ *
+ *     fd = latchkey_fd(lk)            once, registered with the event loop for reading
+ *     latchkey_submit(lk, ..., tag)   for each token that try_validate could not tell
+ *     when fd is readable:            latchkey_reap, until it returns less than `max`
+ *
+ * No callback, and no thread of the library's on the way: submit writes to a connection that belongs to these three
+ * functions, reap reads from it, and the descriptor (an epoll) is readable while bytes, answers or a deadline wait for
+ * reap. So a loop that stops calling reap stops its own answers, and nobody else's. It may be readable without an answer
+ * being whole: then reap returns 0.
+ * create, touch, revoke, load and set_fields have no such form: they are rare beside validations, and a login hashes a
+ * password, for which an evented server has a worker thread already; call them there. A session's use needs no
+ * latchkey_touch: validating says it. */
+
+/* A descriptor that is readable when there is something to reap. It is the handle's, for all its threads, and lives as
+ * long: do not read from it or close it. Negative: BAD_ARGUMENT; NO_MEMORY (also: no descriptor is left); FORKED.
+ * Does not block. */
+LATCHKEY_API int latchkey_fd(latchkey *lk);
+
+/* Asks for what latchkey_validate answers, without waiting. Equal tokens in flight share one read; commands that are
+ * submitted while others are under way go out together.
+ * Returns  OK: latchkey_reap gives exactly one answer with this tag, within deadline_ms if it is called by then (it may
+ *          be there already); else no answer comes: MALFORMED; UNAVAILABLE (in_flight answers are outstanding or not yet
+ *          reaped); BAD_ARGUMENT; NO_MEMORY; FORKED.
+ * Does not block: it locks out other threads' submits and reaps of the same handle for microseconds. Guarantee G. */
+LATCHKEY_API int latchkey_submit(latchkey *lk, const char *token, size_t token_len, uint64_t tag);
+
+/* An answer: status is one that latchkey_validate returns; the entry is zeros unless that is OK. 136 bytes, frozen. */
+typedef struct latchkey_answer {
+    uint64_t tag;
+    int status;
+    latchkey_entry entry;
+} latchkey_answer;
+LATCHKEY_API size_t latchkey_answer_size(void);
+
+/* Takes up to `max` answers, in any order, and returns how many; 0 also where lk or answers is NULL, and in a forked
+ * child. What is outstanding when the handle is closed is never answered. Tokens submitted stay in memory, out of core
+ * dumps, until they are answered.
+ * Does not block. Guarantees A to I, as of this call: an answer that lay unread until it is too old is asked for anew, or
+ * UNAVAILABLE. */
+LATCHKEY_API size_t latchkey_reap(latchkey *lk, latchkey_answer *answers, size_t max);
 
 /* ------------------------------------------------------------------------------------ the whole record -- */
 
