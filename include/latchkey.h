@@ -406,6 +406,8 @@ typedef struct latchkey_stats {
     uint64_t audited;          /* entries of L1 that were compared with Redis, under audit_per_s; not among l2_reads */
     uint64_t audit_suspicions; /* those that differed, as they do while a revocation is under way; 64 at a time */
     uint64_t audit_disagreements; /* those that L1 held for longer than the bound of C after that: 0, or see the log */
+    uint64_t shed;                /* calls and submits refused because in_flight of them waited for Redis already */
+    uint64_t retries;             /* reads repeated because a connection broke; at most one for ten successes */
 } latchkey_stats;
 
 /* Copies the first stats_size bytes of the statistics. Pass sizeof(latchkey_stats). Returns OK, BAD_ARGUMENT or FORKED.

@@ -148,6 +148,7 @@ static const option options[] = {
     NUMBER(idle_ms, 1800000, 100, 3650 * DAY_MS),
     NUMBER(lifetime_ms, 43200000, 100, 3650 * DAY_MS),
     NUMBER(connections, 8, 1, 64),
+    NUMBER(in_flight, 1024, 1, 65536),
     NUMBER(partitions, 64, 1, 4096),
     NUMBER(max_sessions, 0, 0, 1000000),
     NUMBER(grace_ms, 0, 0, 3600000),

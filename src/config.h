@@ -17,7 +17,7 @@ typedef struct lk_config {
     bool has_password;
     int64_t database;
     /* options, see latchkey_open */
-    int64_t l1_capacity, l1_ttl_ms, staleness_ms, deadline_ms, idle_ms, lifetime_ms, connections, partitions;
+    int64_t l1_capacity, l1_ttl_ms, staleness_ms, deadline_ms, idle_ms, lifetime_ms, connections, in_flight, partitions;
     int64_t max_sessions, grace_ms, durability, audit_per_s, lazy;
     bool limit_deny;
     char prefix[33];

@@ -34,6 +34,14 @@ void lk_conn_wrote(lk_conn *conn, size_t size);
 
 bool lk_conn_feed(lk_conn *conn, const char *bytes, size_t size);
 
+/* How many more replies may be awaited. Of those that are: how many, and the tag of the i-th, in the order in which they come. */
+static inline unsigned lk_conn_room(const lk_conn *conn) { return LK_CONN_WAITING_MAX - conn->waiting; }
+static inline unsigned lk_conn_waiting(const lk_conn *conn) { return conn->waiting; }
+static inline uint32_t lk_conn_tag(const lk_conn *conn, unsigned i)
+{
+    return conn->tag[(conn->first + i) % LK_CONN_WAITING_MAX];
+}
+
 /* Nothing is awaited, and nothing came that was not asked for: the connection may serve somebody else. */
 static inline bool lk_conn_quiet(const lk_conn *conn) { return !conn->waiting && lk_resp_empty(conn->resp); }
 

@@ -29,37 +29,18 @@ int lk_l2_corrupt(const lk_l2 *l2, lk_node *node, const char *text)
     return LATCHKEY_CORRUPT;
 }
 
-/* A reply after which this line is of no use: the server is not what it was. */
-static bool says_goodbye(const lk_reply *reply)
-{
-    return reply->type == LK_REPLY_ERROR &&
-           (strncmp(reply->text, "READONLY", 8) == 0 || strncmp(reply->text, "NOAUTH", 6) == 0);
-}
-
-static bool queue(lk_line *line, const lk_call *calls, size_t count)
-{
-    bool queued = true;
-    for (size_t i = 0; i < count && queued; i++) queued = lk_conn_send(&line->conn, 0, calls[i].words, calls[i].count);
-    return queued;
-}
-
-int lk_l2_pipeline(const lk_l2 *l2, lk_node *node, const lk_call *calls, size_t count, int64_t deadline_ms, bool again,
-                   lk_reply **replies, uint64_t *incarnation)
+static int ask(const lk_l2 *l2, lk_node *node, const lk_ask *a, lk_reply **replies, uint64_t *incarnation)
 {
     char error[160] = "no memory";
-    for (;;) {
-        lk_line *line = NULL;
-        int status = lk_pool_take(lk_node_pool(node), deadline_ms, &line, error, sizeof error);
-        if (status) return unavailable(l2, node, status, error);
-        bool fresh = line->fresh, queued = queue(line, calls, count);
-        bool good = queued && lk_line_exchange(line, replies, count, deadline_ms, error, sizeof error);
-        if (good && incarnation) *incarnation = line->incarnation;
-        lk_pool_give(lk_node_pool(node), line, good && !says_goodbye(replies[0]));
-        if (good) return LATCHKEY_OK;
-        if (!queued) return unavailable(l2, node, LATCHKEY_NO_MEMORY, "no memory for a command");
-        if (fresh || !again) return unavailable(l2, node, LATCHKEY_UNAVAILABLE, error);
-        again = false;
-    }
+    int status = lk_pool_ask(lk_node_pool(node), a, replies, incarnation, error, sizeof error);
+    return status ? unavailable(l2, node, status, error) : LATCHKEY_OK;
+}
+
+int lk_l2_pipeline(const lk_l2 *l2, lk_node *node, const lk_call *calls, size_t count, int64_t deadline_ms,
+                   lk_reply **replies, uint64_t *incarnation)
+{
+    return ask(l2, node, &(lk_ask){.calls = calls, .count = count, .deadline_ms = deadline_ms, .again = true}, replies,
+               incarnation);
 }
 
 enum { SCRIPT_WORDS_MAX = 2 * 256 + 32 };
@@ -91,7 +72,8 @@ static int run_script(const lk_l2 *l2, lk_node *node, const lk_call *script, int
     const lk_call calls[2] = {*script, {wait, 3}};
     lk_reply *replies[2];
     size_t count = l2->config->durability ? 2 : 1;
-    int status = lk_l2_pipeline(l2, node, calls, count, deadline_ms, false, replies, incarnation);
+    const lk_ask both = {.calls = calls, .count = count, .deadline_ms = deadline_ms, .alone = count == 2};
+    int status = ask(l2, node, &both, replies, incarnation);
     if (status) return status;
     *reply = replies[0];
     if (count == 1) return LATCHKEY_OK;

@@ -21,15 +21,10 @@ static inline lk_node *lk_l2_owner(const lk_l2 *l2, unsigned partition)
     return l2->node;
 }
 
-typedef struct lk_call {
-    const lk_span *words;
-    size_t count;
-} lk_call;
-
-/* Pipelined calls on one line. OK: every reply is there and is the caller's, errors of Redis among them, and
- * *incarnation (may be NULL) names the server that answered. Else UNAVAILABLE or NO_MEMORY, and no reply. Safe calls
- * (`again`) are repeated once where a line that had been idle turns out to be broken. */
-int lk_l2_pipeline(const lk_l2 *l2, lk_node *node, const lk_call *calls, size_t count, int64_t deadline_ms, bool again,
+/* Pipelined calls that only read, on one line. OK: every reply is there and is the caller's, errors of Redis among them,
+ * and *incarnation (may be NULL) names the server that answered. Else UNAVAILABLE or NO_MEMORY, and no reply. Asked once
+ * more where a connection breaks. */
+int lk_l2_pipeline(const lk_l2 *l2, lk_node *node, const lk_call *calls, size_t count, int64_t deadline_ms,
                    lk_reply **replies, uint64_t *incarnation);
 
 /* Runs a script on a session: KEYS[1] is its key, ARGV its base, its selector, then `words`. *incarnation (may be NULL)

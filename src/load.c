@@ -64,7 +64,7 @@ int lk_load(latchkey *lk, const lk_token *token, int64_t deadline_ms, lk_judged 
     *fields = NULL;
     if (lk_pending_has(lk->pending, token)) return LATCHKEY_NOT_FOUND;
     lk_count(&lk->counters, LK_L2_READS, 1);
-    int status = lk_l2_pipeline(&lk->l2, node, calls, 2, deadline_ms, true, reply, incarnation);
+    int status = lk_l2_pipeline(&lk->l2, node, calls, 2, deadline_ms, reply, incarnation);
     if (status) return status;
     status = judge(lk, node, token, reply[0], reply[1], asked_us, judged);
     lk_reply_free(reply[1]);

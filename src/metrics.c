@@ -73,6 +73,8 @@ static void counters(text *t, const latchkey_stats *s)
         {"touches_total", "Touches asked for by validations.", s->touches},
         {"touches_dropped_total", "Touches shed or refused.", s->touches_dropped},
         {"beats_total", "Leases confirmed.", s->beats},
+        {"shed_total", "Calls refused because in_flight of them waited for Redis already.", s->shed},
+        {"retries_total", "Reads repeated because a connection broke.", s->retries},
         {"stale_total", "Validations answered without a lease, under grace_ms.", s->stale},
         {"lapses_total", "Validations that found the lease lapsed.", s->lapses},
         {"corrupt_total", "Records refused as corrupt.", s->corrupt},

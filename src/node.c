@@ -278,7 +278,7 @@ lk_node *lk_node_open(const lk_config *config, lk_counters *counters, const lk_n
     node->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     node->lease = lk_map(sizeof *node->lease, true);
     if (node->lease) atomic_store(&node->lease->alive, 1);
-    node->pool = lk_pool_open(config);
+    node->pool = lk_pool_open(config, counters);
     node->pending = lk_pending_open();
     bool good = node->wake_fd >= 0 && node->stop_fd >= 0 && node->lease && node->pool && node->pending &&
                 lk_link_open(&node->link, config, &link_host, counters, seed, lk_now_ms()) && start(node);

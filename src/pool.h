@@ -1,39 +1,37 @@
-/* The pool: connections for callers that wait for their own answer. A line is taken by one thread, driven by it through
- * one exchange, and given back; nobody else touches it meanwhile. No thread hop: waking a thread costs as much as
- * Redis.
+/* The pool: the lines (line.h) of callers that wait for their own answer. An idle line is taken alone. Where none is left
+ * and no more may be opened, the caller goes behind others, on the line with the fewest.
  *
- * Guarantee I: a line on which a deadline passed, or anything broke, is closed. Guarantee G: at most `connections`
- * lines; who finds all of them taken waits, until his deadline. */
+ * Guarantee G: at most `connections` lines, and `in_flight` callers: one more is refused at once. A server that is away is
+ * not asked by everybody: after a failure nobody connects for a while that doubles, with a random half; and what failed
+ * is repeated once, if it may be, out of a budget that only successes fill. */
 #ifndef LK_POOL_H
 #define LK_POOL_H
 
-#include "hello.h"
-#include "net.h"
-
-typedef struct lk_line {
-    lk_conn conn;
-    lk_socket socket;
-    uint64_t incarnation; /* of the server at the other end */
-    unsigned generation;  /* of the pool when the line was opened */
-    bool fresh;           /* opened for this exchange: nothing to blame on a stale socket */
-} lk_line;
+#include "counters.h"
+#include "line.h"
 
 typedef struct lk_pool lk_pool;
 
-lk_pool *lk_pool_open(const lk_config *config); /* NULL: no memory */
+lk_pool *lk_pool_open(const lk_config *config, lk_counters *counters); /* NULL: no memory */
 void lk_pool_close(lk_pool *pool);
 void lk_pool_abandon(lk_pool *pool); /* in a forked child: closes its copies of the descriptors, and no more */
 
 void lk_pool_addresses(lk_pool *pool, const lk_addresses *addresses);
+void lk_pool_where(lk_pool *pool, lk_addresses *addresses); /* what was said last */
 /* The server went or came: idle lines are of yesterday, and waiting before the next attempt makes no sense. */
 void lk_pool_renew(lk_pool *pool);
 
-/* OK and a line; or UNAVAILABLE, CONFIG (refused by the server) or NO_MEMORY, and why. */
-int lk_pool_take(lk_pool *pool, int64_t deadline_ms, lk_line **line, char *error, size_t error_size);
-void lk_pool_give(lk_pool *pool, lk_line *line, bool good);
+typedef struct lk_ask {
+    const lk_call *calls; /* they run one after the other, on one line */
+    size_t count;
+    int64_t deadline_ms;
+    bool again; /* asking twice does no harm */
+    bool alone; /* the answer takes its time (WAIT): nobody else is to wait behind it */
+} lk_ask;
 
-/* Sends what was appended to line->conn and collects `count` replies. False: the line is no good, no reply is left. */
-bool lk_line_exchange(lk_line *line, lk_reply **reply, size_t count, int64_t deadline_ms, char *error,
-                      size_t error_size);
+/* Blocks until every reply is there, and is the caller's, errors of Redis among them: OK, and *incarnation (may be NULL)
+ * names the server that answered. Else UNAVAILABLE, CONFIG (refused by the server) or NO_MEMORY, and why; no reply. */
+int lk_pool_ask(lk_pool *pool, const lk_ask *ask, lk_reply **replies, uint64_t *incarnation, char *error,
+                size_t error_size);
 
 #endif

@@ -92,7 +92,7 @@ static int read_pages(prewarming *w, const unsigned *partitions, size_t count)
         calls[i] = (lk_call){words[i], 5};
     }
     int64_t deadline_ms = lk_now_ms() + w->lk->config.deadline_ms;
-    int status = lk_l2_pipeline(&w->lk->l2, node, calls, count, deadline_ms, true, replies, NULL);
+    int status = lk_l2_pipeline(&w->lk->l2, node, calls, count, deadline_ms, replies, NULL);
     if (status) return status;
     for (size_t i = 0; i < count; i++) {
         if (!status) status = take_page(w, node, partitions[i], replies[i]);
@@ -166,7 +166,7 @@ static int fill_batch(latchkey *lk, batch *b, const candidate *c, size_t count, 
     }
     int64_t asked_us = lk_now_us();
     lk_count(&lk->counters, LK_L2_READS, count);
-    int status = lk_l2_pipeline(&lk->l2, node, b->calls, 2 * count, asked_us / 1000 + lk->config.deadline_ms, true,
+    int status = lk_l2_pipeline(&lk->l2, node, b->calls, 2 * count, asked_us / 1000 + lk->config.deadline_ms,
                                 b->replies, &incarnation);
     if (status) return status;
     bool current = incarnation == atomic_load_explicit(&lk->lease->incarnation, memory_order_relaxed);

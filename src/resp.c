@@ -153,11 +153,18 @@ bool lk_resp_feed(lk_resp *resp, const char *bytes, size_t size)
     return !resp->error;
 }
 
+bool lk_resp_empty(const lk_resp *resp)
+{
+    const redisReader *r = resp->reader;
+    return !resp->error && r->pos == r->len && r->ridx == -1; /* nothing left over, nothing half parsed */
+}
+
 int lk_resp_next(lk_resp *resp, lk_reply **reply)
 {
     void *object = NULL;
     *reply = NULL;
     if (resp->error) return -1;
+    if (lk_resp_empty(resp)) return 0; /* hiredis would take the next reply for begun */
     if (redisReaderGetReply(resp->reader, &object) != REDIS_OK) {
         /* Not hiredis' own words: they show the bytes that the peer sent. */
         if (resp->refused) resp->error = "a reply beyond the limits";
@@ -170,12 +177,6 @@ int lk_resp_next(lk_resp *resp, lk_reply **reply)
     resp->elements = 0;
     *reply = object;
     return 1;
-}
-
-bool lk_resp_empty(const lk_resp *resp)
-{
-    const redisReader *r = resp->reader;
-    return !resp->error && r->pos == r->len && r->ridx == -1; /* nothing left over, nothing half parsed */
 }
 
 bool lk_resp_no_memory(const lk_resp *resp) { return resp->no_memory; }

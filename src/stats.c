@@ -24,6 +24,8 @@ void lk_stats_gather(latchkey *lk, latchkey_stats *s)
     s->missed = lk_counted(c, LK_MISSED);
     s->stale = lk_counted(c, LK_STALE);
     s->replayed = lk_counted(c, LK_REPLAYED);
+    s->shed = lk_counted(c, LK_SHED);
+    s->retries = lk_counted(c, LK_RETRIES);
     s->audited = lk_counted(c, LK_AUDITED);
     s->audit_suspicions = lk_counted(c, LK_AUDIT_SUSPICIONS_SEEN);
     s->audit_disagreements = lk_counted(c, LK_AUDIT_DISAGREEMENTS);

@@ -83,7 +83,7 @@ static int read_l2(latchkey *lk, const lk_token *token, int64_t deadline_ms, int
     lk_key_session(key, lk->config.prefix, token->partition, token->text);
     lk_session_ask(&read, key, calls);
     lk_count(&lk->counters, LK_L2_READS, 1);
-    int status = lk_l2_pipeline(&lk->l2, node, calls, 2, deadline_ms, true, reply, incarnation);
+    int status = lk_l2_pipeline(&lk->l2, node, calls, 2, deadline_ms, reply, incarnation);
     if (status) return status;
     status = lk_session_judge(lk, node, token->text, token, reply[0], reply[1], asked_us, judged);
     lk_reply_free(reply[0]);
