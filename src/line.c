@@ -4,6 +4,7 @@
 
 #include "clock.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,16 +12,36 @@
 
 /* ------------------------------------------------------------------------------------------------- slots -- */
 
+static void change_locked(lk_line *line, lk_exchange *x, int state)
+{
+    atomic_store_explicit(&x->state, state, memory_order_release);
+    if (x == line->driver) return; /* it looks for itself */
+    x->next = line->telling;
+    line->telling = x;
+}
+
+/* Who was told may be gone at once, and its exchange with it. */
+static void unlock_and_tell(lk_line *line)
+{
+    lk_exchange *x = line->telling;
+    line->telling = NULL;
+    pthread_mutex_unlock(&line->lock);
+    while (x) {
+        lk_exchange *next = x->next;
+        sem_post(&x->told);
+        x = next;
+    }
+}
+
 static void lose_locked(lk_line *line, const char *why)
 {
     if (!line->lost) snprintf(line->error, sizeof line->error, "%s", why);
     line->lost = true;
     for (unsigned i = 0; i < LK_LINE_SLOTS; i++) {
         lk_exchange *x = line->slot[i];
-        if (!x || x->state != LK_EXCHANGE_WAITS) continue;
-        x->state = LK_EXCHANGE_LOST;
+        if (!x) continue;
         line->slot[i] = NULL;
-        if (x != line->driver) pthread_cond_signal(&x->changed);
+        change_locked(line, x, LK_EXCHANGE_LOST);
     }
 }
 
@@ -58,9 +79,7 @@ static void give_locked(lk_line *line, lk_reply *reply)
     if (lk_conn_waiting(&line->conn) && lk_conn_tag(&line->conn, 0) == slot) return;
     line->taken[slot] = false;
     line->slot[slot] = NULL;
-    if (!x) return;
-    x->state = LK_EXCHANGE_DONE;
-    if (x != line->driver) pthread_cond_signal(&x->changed);
+    if (x) change_locked(line, x, LK_EXCHANGE_DONE);
 }
 
 static void take_replies_locked(lk_line *line)
@@ -82,7 +101,7 @@ static void drive_once_locked(lk_line *line, int64_t deadline_ms)
     enum lk_net_io sent = lk_net_flush(&line->socket, &line->conn, error, sizeof error), got = LK_NET_LOST;
     if (sent != LK_NET_LOST) {
         short events = POLLIN | (sent == LK_NET_LATER ? POLLOUT : 0);
-        pthread_mutex_unlock(&line->lock);
+        unlock_and_tell(line);
         if (lk_net_wait(&line->socket, events, deadline_ms, -1))
             got = lk_net_fill(&line->socket, &line->conn, error, sizeof error);
         pthread_mutex_lock(&line->lock);
@@ -107,66 +126,68 @@ static void hand_over_locked(lk_line *line)
         lose_locked(line, error);
         return;
     }
+    change_locked(line, next, LK_EXCHANGE_DRIVES);
     line->driver = next;
-    pthread_cond_signal(&next->changed);
 }
 
 static void drive_locked(lk_line *line, lk_exchange *x)
 {
-    line->driver = x;
-    while (x->state == LK_EXCHANGE_WAITS) drive_once_locked(line, x->deadline_ms);
+    while (atomic_load_explicit(&x->state, memory_order_relaxed) == LK_EXCHANGE_DRIVES)
+        drive_once_locked(line, x->deadline_ms);
     hand_over_locked(line);
 }
 
 /* Until the answer is there, or it is this caller's turn to drive, or it is too late. */
-static void wait_locked(lk_line *line, lk_exchange *x)
+static void wait(lk_line *line, lk_exchange *x)
 {
     struct timespec until = {.tv_sec = x->deadline_ms / 1000, .tv_nsec = x->deadline_ms % 1000 * 1000000};
-    int late = 0;
-    while (x->state == LK_EXCHANGE_WAITS && line->driver != x && !late)
-        late = pthread_cond_timedwait(&x->changed, &line->lock, &until);
-    if (x->state == LK_EXCHANGE_WAITS && line->driver == x) drive_locked(line, x);
+    int late;
+    do late = sem_clockwait(&x->told, CLOCK_MONOTONIC, &until);
+    while (late && errno == EINTR);
+    if (!late && atomic_load_explicit(&x->state, memory_order_acquire) != LK_EXCHANGE_DRIVES) return;
+    pthread_mutex_lock(&line->lock);
+    int state = atomic_load_explicit(&x->state, memory_order_relaxed);
+    if (state == LK_EXCHANGE_WAITS) leave_locked(line, x);
+    if (state == LK_EXCHANGE_DRIVES) drive_locked(line, x);
+    unlock_and_tell(line);
+    /* Told, but too late to hear it: who tells is between the lock and the post. */
+    while (late && state != LK_EXCHANGE_WAITS && sem_wait(&x->told)) continue;
 }
 
 /* ---------------------------------------------------------------------------------------------- exchange -- */
 
-static enum lk_line_end end_locked(lk_line *line, lk_exchange *x, char *error, size_t error_size)
+static enum lk_line_end end_of(lk_line *line, lk_exchange *x, char *error, size_t error_size)
 {
-    if (x->state == LK_EXCHANGE_DONE) return LK_LINE_DONE;
-    bool lost = x->state == LK_EXCHANGE_LOST;
+    int state = atomic_load_explicit(&x->state, memory_order_relaxed);
+    if (state == LK_EXCHANGE_DONE) return LK_LINE_DONE;
+    bool lost = state == LK_EXCHANGE_LOST;
     snprintf(error, error_size, "%s", lost ? line->error : "Redis did not answer within deadline_ms");
-    leave_locked(line, x);
     while (x->got) lk_reply_free(x->replies[--x->got]);
     return lost && lk_now_ms() < x->deadline_ms ? LK_LINE_LOST : LK_LINE_LATE;
 }
 
-static enum lk_line_end exchange_locked(lk_line *line, lk_exchange *x, char *error, size_t error_size)
-{
-    if (line->lost) return LK_LINE_GONE;
-    x->got = 0;
-    x->state = LK_EXCHANGE_WAITS;
-    if (!append_locked(line, x)) return LK_LINE_FULL;
-    if (!line->driver) {
-        drive_locked(line, x);
-        return end_locked(line, x, error, error_size);
-    }
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&x->changed, &attr);
-    pthread_condattr_destroy(&attr);
-    wait_locked(line, x);
-    enum lk_line_end end = end_locked(line, x, error, error_size);
-    pthread_cond_destroy(&x->changed); /* who signals, holds the lock */
-    return end;
-}
-
 enum lk_line_end lk_line_exchange(lk_line *line, lk_exchange *x, char *error, size_t error_size)
 {
+    x->got = 0;
     pthread_mutex_lock(&line->lock);
-    enum lk_line_end end = exchange_locked(line, x, error, error_size);
-    pthread_mutex_unlock(&line->lock);
-    return end;
+    if (line->lost || !append_locked(line, x)) {
+        enum lk_line_end end = line->lost ? LK_LINE_GONE : LK_LINE_FULL;
+        unlock_and_tell(line);
+        return end;
+    }
+    bool behind = line->driver;
+    atomic_init(&x->state, behind ? LK_EXCHANGE_WAITS : LK_EXCHANGE_DRIVES);
+    if (behind) {
+        sem_init(&x->told, 0, 0);
+        unlock_and_tell(line);
+        wait(line, x);
+        sem_destroy(&x->told);
+    } else {
+        line->driver = x;
+        drive_locked(line, x);
+        unlock_and_tell(line);
+    }
+    return end_of(line, x, error, error_size);
 }
 
 bool lk_line_good(lk_line *line)

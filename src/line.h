@@ -19,6 +19,8 @@
 #include "net.h"
 
 #include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
 
 enum { LK_LINE_SLOTS = 256 };
 
@@ -27,16 +29,19 @@ typedef struct lk_call {
     size_t count;
 } lk_call;
 
+enum lk_exchange_state { LK_EXCHANGE_WAITS, LK_EXCHANGE_DRIVES, LK_EXCHANGE_DONE, LK_EXCHANGE_LOST };
+
 /* Calls that belong together, their replies, and who waits for them: on the caller's stack. */
 typedef struct lk_exchange {
     const lk_call *calls;
     size_t count;
     lk_reply **replies; /* `count` of them, the caller's once all are there */
     int64_t deadline_ms;
-    /* the line's, guarded by its lock: */
+    /* the line's, written under its lock: */
     size_t got;
-    enum { LK_EXCHANGE_WAITS, LK_EXCHANGE_DONE, LK_EXCHANGE_LOST } state;
-    pthread_cond_t changed;
+    _Atomic int state;        /* release; acquired without the lock by who was told, who then sees `replies` */
+    struct lk_exchange *next; /* of those to be told */
+    sem_t told;               /* of the end, or of the turn to drive: by one post, and the waiter stays until it came */
 } lk_exchange;
 
 typedef struct lk_line {
@@ -45,6 +50,7 @@ typedef struct lk_line {
     lk_conn conn;
     lk_socket socket;
     lk_exchange *slot[LK_LINE_SLOTS], *driver;
+    lk_exchange *telling; /* those who are to be told once the lock is given back, so that they need not wait for it */
     bool taken[LK_LINE_SLOTS]; /* also where the caller has left, until its replies came */
     bool lost;
     char error[160]; /* why */
@@ -74,7 +80,7 @@ enum lk_line_end {
     LK_LINE_FULL, /* the same, for want of a slot or of memory */
 };
 
-/* `changed` is made by the line where it is needed. On any end but DONE no reply is left. */
+/* `told` is made by the line where it is needed. On any end but DONE no reply is left. */
 enum lk_line_end lk_line_exchange(lk_line *line, lk_exchange *x, char *error, size_t error_size);
 
 #endif

@@ -5,6 +5,7 @@
 #include "hooks.h"
 
 #include "l1.h"
+#include "line.h"
 #include "recent.h"
 
 uint64_t __real_lk_l1_ticket(const lk_l1 *l1, const char *selector);
@@ -15,6 +16,18 @@ uint64_t __wrap_lk_l1_ticket(const lk_l1 *l1, const char *selector)
     uint64_t ticket = __real_lk_l1_ticket(l1, selector);
     task_step();
     return ticket;
+}
+
+/* What a caller asks may be sent by another: at the earliest now. */
+enum lk_line_end __real_lk_line_exchange(lk_line *line, lk_exchange *x, char *error, size_t error_size);
+enum lk_line_end __wrap_lk_line_exchange(lk_line *line, lk_exchange *x, char *error, size_t error_size);
+enum lk_line_end __wrap_lk_line_exchange(lk_line *line, lk_exchange *x, char *error, size_t error_size)
+{
+    task_notes()->exchanging = true;
+    task_notes()->asked_step = ++w.step;
+    enum lk_line_end end = __real_lk_line_exchange(line, x, error, error_size);
+    task_notes()->exchanging = false;
+    return end;
 }
 
 enum lk_l1_put __real_lk_l1_put(lk_l1 *l1, uint64_t ticket, const char *selector, const void *verifier, bool hashed,

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <string.h>
 #include <time.h>
@@ -146,6 +147,55 @@ int __wrap_pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex)
 {
     wait_for(cond, mutex, FOREVER);
     return 0;
+}
+
+int __wrap_sem_init(sem_t *sem, int shared, unsigned value);
+int __wrap_sem_init(sem_t *sem, int shared, unsigned value)
+{
+    (void)shared;
+    memset(sem, 0, sizeof *sem);
+    *(unsigned *)(void *)sem = value;
+    return 0;
+}
+
+int __wrap_sem_destroy(sem_t *sem);
+int __wrap_sem_destroy(sem_t *sem)
+{
+    memset(sem, 0xee, sizeof *sem); /* so that a post that comes too late shows */
+    return 0;
+}
+
+int __wrap_sem_post(sem_t *sem);
+int __wrap_sem_post(sem_t *sem)
+{
+    task_step();
+    if (*(unsigned *)(void *)sem > 1) fail("a semaphore is posted that nobody waits on any more");
+    ++*(unsigned *)(void *)sem;
+    task_wake(sem, false);
+    task_step();
+    return 0;
+}
+
+static int take_post(sem_t *sem, int64_t until_us)
+{
+    unsigned *posts = (unsigned *)(void *)sem;
+    while (!*posts)
+        if (!task_wait(sem, until_us) && !*posts) {
+            errno = ETIMEDOUT;
+            return -1;
+        }
+    --*posts;
+    return 0;
+}
+
+int __wrap_sem_wait(sem_t *sem);
+int __wrap_sem_wait(sem_t *sem) { return take_post(sem, FOREVER); }
+
+int __wrap_sem_clockwait(sem_t *sem, clockid_t clock, const struct timespec *until);
+int __wrap_sem_clockwait(sem_t *sem, clockid_t clock, const struct timespec *until)
+{
+    if (clock != CLOCK_MONOTONIC) fail("the library waits by clock %d", (int)clock);
+    return take_post(sem, world_us(until));
 }
 
 /* ---------------------------------------------------------------------------------------------- threads -- */

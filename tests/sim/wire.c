@@ -339,7 +339,7 @@ ssize_t __wrap_send(int fd, const void *bytes, size_t size, int flags)
         return -1;
     }
     if (w.faults && size > 1 && chance(5000)) size = 1 + draw(size - 1);
-    task_notes()->asked_step = w.step;
+    if (!task_notes()->exchanging) task_notes()->asked_step = w.step;
     send_parcel(c, TO_SERVER, BYTES, bytes, size);
     return (ssize_t)size;
 }
