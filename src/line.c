@@ -4,7 +4,6 @@
 
 #include "clock.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +27,7 @@ static void unlock_and_tell(lk_line *line)
     pthread_mutex_unlock(&line->lock);
     while (x) {
         lk_exchange *next = x->next;
-        sem_post(&x->told);
+        lk_turn_give(&x->told);
         x = next;
     }
 }
@@ -140,18 +139,15 @@ static void drive_locked(lk_line *line, lk_exchange *x)
 /* Until the answer is there, or it is this caller's turn to drive, or it is too late. */
 static void wait(lk_line *line, lk_exchange *x)
 {
-    struct timespec until = {.tv_sec = x->deadline_ms / 1000, .tv_nsec = x->deadline_ms % 1000 * 1000000};
-    int late;
-    do late = sem_clockwait(&x->told, CLOCK_MONOTONIC, &until);
-    while (late && errno == EINTR);
-    if (!late && atomic_load_explicit(&x->state, memory_order_acquire) != LK_EXCHANGE_DRIVES) return;
+    bool told = lk_turn_wait(&x->told, x->deadline_ms);
+    if (told && atomic_load_explicit(&x->state, memory_order_acquire) != LK_EXCHANGE_DRIVES) return;
     pthread_mutex_lock(&line->lock);
     int state = atomic_load_explicit(&x->state, memory_order_relaxed);
     if (state == LK_EXCHANGE_WAITS) leave_locked(line, x);
     if (state == LK_EXCHANGE_DRIVES) drive_locked(line, x);
     unlock_and_tell(line);
     /* Told, but too late to hear it: who tells is between the lock and the post. */
-    while (late && state != LK_EXCHANGE_WAITS && sem_wait(&x->told)) continue;
+    if (!told && state != LK_EXCHANGE_WAITS) lk_turn_wait(&x->told, LK_TURN_FOREVER);
 }
 
 /* ---------------------------------------------------------------------------------------------- exchange -- */
@@ -178,10 +174,9 @@ enum lk_line_end lk_line_exchange(lk_line *line, lk_exchange *x, char *error, si
     bool behind = line->driver;
     atomic_init(&x->state, behind ? LK_EXCHANGE_WAITS : LK_EXCHANGE_DRIVES);
     if (behind) {
-        sem_init(&x->told, 0, 0);
+        x->told = (lk_turn){0};
         unlock_and_tell(line);
         wait(line, x);
-        sem_destroy(&x->told);
     } else {
         line->driver = x;
         drive_locked(line, x);

@@ -17,10 +17,9 @@
 
 #include "hello.h"
 #include "net.h"
+#include "turn.h"
 
 #include <pthread.h>
-#include <semaphore.h>
-#include <stdatomic.h>
 
 enum { LK_LINE_SLOTS = 256 };
 
@@ -41,7 +40,7 @@ typedef struct lk_exchange {
     size_t got;
     _Atomic int state;        /* release; acquired without the lock by who was told, who then sees `replies` */
     struct lk_exchange *next; /* of those to be told */
-    sem_t told;               /* of the end, or of the turn to drive: by one post, and the waiter stays until it came */
+    lk_turn told;             /* of the end, or of the turn to drive; once, and the waiter stays until it was */
 } lk_exchange;
 
 typedef struct lk_line {

@@ -6,12 +6,12 @@
  * Locks and conditions keep their state in the library's own pthread objects. A step (world.h) comes before a lock is
  * taken and before a clock is read, so two tasks may interleave there as two threads may.
  */
+#include "turn.h"
 #include "wire.h"
 #include "world.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <semaphore.h>
 #include <signal.h>
 #include <string.h>
 #include <time.h>
@@ -149,53 +149,26 @@ int __wrap_pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex)
     return 0;
 }
 
-int __wrap_sem_init(sem_t *sem, int shared, unsigned value);
-int __wrap_sem_init(sem_t *sem, int shared, unsigned value)
-{
-    (void)shared;
-    memset(sem, 0, sizeof *sem);
-    *(unsigned *)(void *)sem = value;
-    return 0;
-}
-
-int __wrap_sem_destroy(sem_t *sem);
-int __wrap_sem_destroy(sem_t *sem)
-{
-    memset(sem, 0xee, sizeof *sem); /* so that a post that comes too late shows */
-    return 0;
-}
-
-int __wrap_sem_post(sem_t *sem);
-int __wrap_sem_post(sem_t *sem)
+void __wrap_lk_turn_give(lk_turn *turn);
+void __wrap_lk_turn_give(lk_turn *turn)
 {
     task_step();
-    if (*(unsigned *)(void *)sem > 1) fail("a semaphore is posted that nobody waits on any more");
-    ++*(unsigned *)(void *)sem;
-    task_wake(sem, false);
+    if (atomic_load(&turn->given)) fail("a turn is given twice");
+    atomic_store(&turn->given, 1);
+    task_wake(turn, false);
     task_step();
-    return 0;
 }
 
-static int take_post(sem_t *sem, int64_t until_us)
+bool __wrap_lk_turn_wait(lk_turn *turn, int64_t deadline_ms);
+bool __wrap_lk_turn_wait(lk_turn *turn, int64_t deadline_ms)
 {
-    unsigned *posts = (unsigned *)(void *)sem;
-    while (!*posts)
-        if (!task_wait(sem, until_us) && !*posts) {
-            errno = ETIMEDOUT;
-            return -1;
-        }
-    --*posts;
-    return 0;
-}
-
-int __wrap_sem_wait(sem_t *sem);
-int __wrap_sem_wait(sem_t *sem) { return take_post(sem, FOREVER); }
-
-int __wrap_sem_clockwait(sem_t *sem, clockid_t clock, const struct timespec *until);
-int __wrap_sem_clockwait(sem_t *sem, clockid_t clock, const struct timespec *until)
-{
-    if (clock != CLOCK_MONOTONIC) fail("the library waits by clock %d", (int)clock);
-    return take_post(sem, world_us(until));
+    bool forever = deadline_ms == LK_TURN_FOREVER;
+    int64_t until_us = forever ? FOREVER : deadline_ms * MS - task_machine()->clock_us;
+    while (!atomic_load(&turn->given))
+        if (!task_wait(turn, until_us)) break;
+    bool given = atomic_load(&turn->given);
+    memset(turn, 0xee, given ? sizeof *turn : 0); /* so that one that comes too late shows */
+    return given;
 }
 
 /* ---------------------------------------------------------------------------------------------- threads -- */
