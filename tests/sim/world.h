@@ -89,7 +89,7 @@ void machine_pause(machine *m, int64_t us);
 typedef struct task_note {
     uint64_t asked_step; /* of its last bytes sent on a connection; of a caller of the pool: when its exchange began */
     bool exchanging;
-    int64_t clock_us;    /* when it looked at a clock last */
+    int64_t clock_us; /* when it looked at a clock last */
 } task_note;
 task_note *task_notes(void);
 
