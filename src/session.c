@@ -94,3 +94,42 @@ int lk_session_judge(latchkey *lk, lk_node *node, const char *selector, const lk
     judged->l1_until_ms = asked_us / 1000 + life - LK_CLOCK_TICK_MS;
     return LATCHKEY_OK;
 }
+
+/* ----------------------------------------------------------------------------------------------- questions -- */
+
+void lk_question_ask(latchkey *lk, const lk_token *token, uint64_t ticket, lk_question *question)
+{
+    lk_key_session(question->key, lk->config.prefix, token->partition, token->text);
+    lk_session_ask(&question->read, question->key, question->calls);
+    lk_count(&lk->counters, LK_L2_READS, 1);
+    question->ticket = ticket;
+    question->asked_us = lk_now_us();
+    question->leased = lk_node_leased(lk_l2_owner(&lk->l2, token->partition));
+}
+
+static void fill(latchkey *lk, const lk_token *token, uint64_t ticket, const lk_judged *judged, uint64_t incarnation)
+{
+    int64_t now = lk_coarse_ms();
+    /* A line to another incarnation of the server than the lease's proves nothing about revocations. */
+    if (!incarnation || incarnation != atomic_load_explicit(&lk->lease->incarnation, memory_order_relaxed)) return;
+    if (judged->l1_until_ms <= now || !lk->config.l1_capacity) return;
+    lk_count_fill(lk, lk_l1_put(lk->l1, ticket, token->text, token->text + LATCHKEY_SELECTOR_LENGTH, false,
+                                judged->l1_until_ms, now, &judged->record.entry));
+}
+
+int lk_question_answer(latchkey *lk, const lk_token *token, const lk_question *question,
+                       lk_reply *replies[LK_QUESTION_CALLS], uint64_t *incarnation, latchkey_entry *entry,
+                       int64_t *until_us)
+{
+    lk_judged judged;
+    lk_node *node = lk_l2_owner(&lk->l2, token->partition);
+    if (question->leased != *incarnation) *incarnation = 0;
+    int status = lk_session_judge(lk, node, token->text, token, replies[0], replies[1], question->asked_us, &judged);
+    for (int i = 0; i < LK_QUESTION_CALLS; i++) lk_reply_free(replies[i]);
+    if (status) return status;
+    *until_us = judged.until_us;
+    if (judged.touch_due) lk_node_touch(node, token->partition, token->text);
+    fill(lk, token, question->ticket, &judged, *incarnation);
+    *entry = judged.record.entry;
+    return LATCHKEY_OK;
+}

@@ -4,6 +4,7 @@
 #define LK_SESSION_H
 
 #include "handle.h"
+#include "keys.h"
 #include "record.h"
 
 typedef struct lk_judged {
@@ -25,6 +26,25 @@ void lk_session_ask(lk_session_read *read, const char *key, lk_call calls[2]);
  * CORRUPT; UNAVAILABLE. */
 int lk_session_judge(latchkey *lk, lk_node *node, const char *selector, const lk_token *token, const lk_reply *value,
                      const lk_reply *pttl, int64_t asked_us, lk_judged *judged);
+
+/* One question of validate, whoever drives the connection: asked, answered by its two replies, and L1 filled. */
+enum { LK_QUESTION_CALLS = 2 };
+typedef struct lk_question {
+    uint64_t ticket, leased; /* L1's, and who had the lease, when it was asked */
+    int64_t asked_us;
+    char key[LK_KEY_SIZE];
+    lk_session_read read;
+    lk_call calls[LK_QUESTION_CALLS]; /* they point into this question: it must not move before they are sent */
+} lk_question;
+
+/* The ticket was taken, and pending revocations looked at, before: see validate.c. */
+void lk_question_ask(latchkey *lk, const lk_token *token, uint64_t ticket, lk_question *question);
+
+/* Takes the replies. *incarnation is the server that gave them; 0 afterwards where the answer does not count, since it had
+ * no lease when it was asked. OK, with the entry and until when it may be given; else as lk_session_judge. */
+int lk_question_answer(latchkey *lk, const lk_token *token, const lk_question *question,
+                       lk_reply *replies[LK_QUESTION_CALLS], uint64_t *incarnation, latchkey_entry *entry,
+                       int64_t *until_us);
 
 static inline bool lk_count_fill(latchkey *lk, enum lk_l1_put result)
 {

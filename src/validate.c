@@ -72,50 +72,17 @@ static inline int from_l1(latchkey *lk, const char *token, size_t token_len, lat
     return LATCHKEY_OK;
 }
 
-static int read_l2(latchkey *lk, const lk_token *token, int64_t deadline_ms, int64_t asked_us, lk_judged *judged,
-                   uint64_t *incarnation)
-{
-    char key[LK_KEY_SIZE];
-    lk_session_read read;
-    lk_call calls[2];
-    lk_reply *reply[2];
-    lk_node *node = lk_l2_owner(&lk->l2, token->partition);
-    lk_key_session(key, lk->config.prefix, token->partition, token->text);
-    lk_session_ask(&read, key, calls);
-    lk_count(&lk->counters, LK_L2_READS, 1);
-    int status = lk_l2_pipeline(&lk->l2, node, calls, 2, deadline_ms, reply, incarnation);
-    if (status) return status;
-    status = lk_session_judge(lk, node, token->text, token, reply[0], reply[1], asked_us, judged);
-    lk_reply_free(reply[0]);
-    lk_reply_free(reply[1]);
-    return status;
-}
-
-static void fill(latchkey *lk, const lk_token *token, uint64_t ticket, const lk_judged *judged, uint64_t incarnation)
-{
-    int64_t now = lk_coarse_ms();
-    /* A line to another incarnation of the server than the lease's proves nothing about revocations. */
-    if (!incarnation || incarnation != atomic_load_explicit(&lk->lease->incarnation, memory_order_relaxed)) return;
-    if (judged->l1_until_ms <= now || !lk->config.l1_capacity) return;
-    lk_count_fill(lk, lk_l1_put(lk->l1, ticket, token->text, token->text + LATCHKEY_SELECTOR_LENGTH, false,
-                                judged->l1_until_ms, now, &judged->record.entry));
-}
-
 static int lead(latchkey *lk, const lk_token *token, uint64_t ticket, int64_t deadline_ms, latchkey_entry *entry,
                 int64_t *until_us, uint64_t *incarnation)
 {
-    lk_judged judged;
-    int64_t asked_us = lk_now_us();
-    uint64_t leased = lk_node_leased(lk_l2_owner(&lk->l2, token->partition));
-    int status = read_l2(lk, token, deadline_ms, asked_us, &judged, incarnation);
-    if (leased != *incarnation) *incarnation = 0;
-    lk_histogram_add(&lk->counters.l2_read_us, (uint64_t)(lk_now_us() - asked_us));
-    if (status) return status;
-    *until_us = judged.until_us;
-    if (judged.touch_due) lk_node_touch(lk_l2_owner(&lk->l2, token->partition), token->partition, token->text);
-    fill(lk, token, ticket, &judged, *incarnation);
-    *entry = judged.record.entry;
-    return LATCHKEY_OK;
+    lk_question question;
+    lk_reply *replies[LK_QUESTION_CALLS];
+    lk_question_ask(lk, token, ticket, &question);
+    int status = lk_l2_pipeline(&lk->l2, lk_l2_owner(&lk->l2, token->partition), question.calls, LK_QUESTION_CALLS,
+                                deadline_ms, replies, incarnation);
+    if (!status) status = lk_question_answer(lk, token, &question, replies, incarnation, entry, until_us);
+    lk_histogram_add(&lk->counters.l2_read_us, (uint64_t)(lk_now_us() - question.asked_us));
+    return status;
 }
 
 /* What Redis says, and which server it is that says so. */
