@@ -7,6 +7,8 @@
 #include "l1.h"
 #include "l2.h"
 
+typedef struct lk_desk lk_desk; /* submit.c */
+
 struct latchkey {
     lk_lease *lease; /* of the one node; first, because validate reads it first */
     lk_l1 *l1;
@@ -15,6 +17,7 @@ struct latchkey {
     lk_l2 l2;
     lk_pending *pending;
     lk_config config;
+    _Atomic(lk_desk *) desk; /* NULL until somebody submits */
 };
 
 /* In a child of the process that opened the handle the lease's page reads as zeros (guarantee J). */
@@ -27,6 +30,9 @@ static inline bool lk_parse(const latchkey *lk, const char *token, size_t token_
 {
     return lk_token_parse(&lk->config.check_keys, (unsigned)lk->config.partitions, token, token_len, parsed);
 }
+
+void lk_desk_close(lk_desk *desk);   /* NULL is allowed; the link has ended */
+void lk_desk_abandon(lk_desk *desk); /* in a forked child: closes its copies of the descriptors, and no more */
 
 /* The beginning of every verb on a token: OK; BAD_ARGUMENT, FORKED or MALFORMED. */
 int lk_begin(latchkey *lk, const char *token, size_t token_len, lk_token *parsed);

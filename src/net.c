@@ -65,13 +65,18 @@ bool lk_net_wait(const lk_socket *s, short events, int64_t deadline_ms, int canc
     return wait_for(s->fd, events, deadline_ms, cancel_fd);
 }
 
+static int new_socket(sa_family_t family)
+{
+    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1;
+    if (fd >= 0 && family != AF_UNIX) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    return fd;
+}
+
 static int connect_one(const struct sockaddr *at, socklen_t size, int64_t deadline_ms, int cancel_fd)
 {
-    int fd = socket(at->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) return -1;
-    int on = 1, failed = 0;
+    int fd = new_socket(at->sa_family), failed = 0;
     socklen_t failed_size = sizeof failed;
-    if (at->sa_family != AF_UNIX) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (fd < 0) return -1;
     if (connect(fd, at, size) == 0) return fd;
     failed = errno;
     if (failed == EINPROGRESS || failed == EINTR) {
@@ -83,6 +88,11 @@ static int connect_one(const struct sockaddr *at, socklen_t size, int64_t deadli
     close(fd);
     errno = failed;
     return -1;
+}
+
+static void cannot_connect(char *error, size_t error_size, int failed)
+{
+    snprintf(error, error_size, "cannot connect to Redis: %s", strerror(failed));
 }
 
 bool lk_net_connect(const lk_addresses *addresses, int64_t deadline_ms, int cancel_fd, lk_socket *out, char *error,
@@ -101,8 +111,31 @@ bool lk_net_connect(const lk_addresses *addresses, int64_t deadline_ms, int canc
         if (out->fd >= 0) return true;
         failed = errno;
     }
-    snprintf(error, error_size, "cannot connect to Redis: %s", strerror(failed));
+    cannot_connect(error, error_size, failed);
     return false;
+}
+
+bool lk_net_begin(const lk_addresses *addresses, unsigned which, lk_socket *out, char *error, size_t error_size)
+{
+    const struct sockaddr *at = (const void *)&addresses->address[which].at;
+    *out = LK_NO_SOCKET;
+    out->fd = new_socket(at->sa_family);
+    if (out->fd >= 0 && (connect(out->fd, at, addresses->address[which].size) == 0 || errno == EINPROGRESS))
+        return true;
+    cannot_connect(error, error_size, errno);
+    lk_net_close(out);
+    return false;
+}
+
+enum lk_net_io lk_net_begun(lk_socket *s, char *error, size_t error_size)
+{
+    int failed = 0;
+    socklen_t failed_size = sizeof failed;
+    if (!wait_for(s->fd, POLLOUT, 0, -1)) return LK_NET_LATER;
+    getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &failed, &failed_size);
+    if (!failed) return LK_NET_DONE;
+    cannot_connect(error, error_size, failed);
+    return LK_NET_LOST;
 }
 
 enum lk_net_io lk_net_flush(lk_socket *s, lk_conn *conn, char *error, size_t error_size)

@@ -26,6 +26,8 @@ typedef struct lk_socket {
     int fd; /* -1: none */
 } lk_socket;
 
+enum lk_net_io { LK_NET_DONE, LK_NET_LATER, LK_NET_LOST };
+
 #define LK_NO_SOCKET ((lk_socket){.fd = -1})
 
 static inline bool lk_net_is_open(const lk_socket *s) { return s->fd >= 0; }
@@ -34,12 +36,14 @@ static inline bool lk_net_is_open(const lk_socket *s) { return s->fd >= 0; }
  * which is silent does not use up what the next needs. Gives up at once when cancel_fd (or -1) becomes readable. */
 bool lk_net_connect(const lk_addresses *addresses, int64_t deadline_ms, int cancel_fd, lk_socket *out, char *error,
                     size_t error_size);
+
+/* The same for one address, without waiting. lk_net_begun says how it goes: DONE, LATER, or LOST and why. */
+bool lk_net_begin(const lk_addresses *addresses, unsigned which, lk_socket *out, char *error, size_t error_size);
+enum lk_net_io lk_net_begun(lk_socket *socket, char *error, size_t error_size);
 void lk_net_close(lk_socket *socket); /* also of none */
 
 /* poll's events; false: the deadline passed, or cancel_fd (or -1) became readable. */
 bool lk_net_wait(const lk_socket *socket, short events, int64_t deadline_ms, int cancel_fd);
-
-enum lk_net_io { LK_NET_DONE, LK_NET_LATER, LK_NET_LOST };
 
 /* Writes what the connection has to send, as far as the socket takes it: DONE, LATER, or LOST with the reason. */
 enum lk_net_io lk_net_flush(lk_socket *socket, lk_conn *conn, char *error, size_t error_size);

@@ -32,6 +32,7 @@ struct lk_node {
     bool started;
     int wake_fd, stop_fd; /* eventfds: there is work; the end has come, also for a connection being made */
     _Atomic bool stop, connected, beat_wanted;
+    _Atomic int lease_fd; /* to be raised when the lease is confirmed, or -1 */
     _Atomic uint64_t met; /* the incarnation that the link met last, 0: none yet */
 
     /* the link's thread alone: */
@@ -49,6 +50,21 @@ struct lk_node {
     int status;  /* of the newest trouble, and what it was: */
     char trouble[160];
 };
+
+static void raise_event(lk_node *node, int event_fd)
+{
+    uint64_t one = 1;
+    ssize_t wrote;
+    do wrote = write(event_fd, &one, sizeof one);
+    while (wrote < 0 && errno == EINTR);
+    /* EAGAIN: the counter is full, so it is raised already. */
+    if (wrote < 0 && errno != EAGAIN) lk_node_trouble(node, LATCHKEY_UNAVAILABLE, "an eventfd of the link failed");
+}
+
+static void want_beat(lk_node *node)
+{
+    if (!atomic_exchange(&node->beat_wanted, true)) raise_event(node, node->wake_fd);
+}
 
 /* ----------------------------------------------------------------------------- the link's other side -- */
 
@@ -77,6 +93,8 @@ static void on_lease(void *context, int64_t sent_ms, uint64_t incarnation, int64
     atomic_store_explicit(&node->lease->incarnation, incarnation, memory_order_relaxed);
     /* Release, with validate's acquire: who sees this lease sees every purge that was applied before it. */
     atomic_store_explicit(&node->lease->until_ms, sent_ms + node->config->staleness_ms, memory_order_release);
+    int waiting_fd = atomic_exchange(&node->lease_fd, -1);
+    if (waiting_fd >= 0) raise_event(node, waiting_fd);
     if (node->config->durability) lk_pending_settle(node->pending, sent_ms);
     pthread_mutex_lock(&node->lock);
     node->leased = true;
@@ -239,16 +257,6 @@ static bool start(lk_node *node)
     return node->started;
 }
 
-static void raise_event(lk_node *node, int event_fd)
-{
-    uint64_t one = 1;
-    ssize_t wrote;
-    do wrote = write(event_fd, &one, sizeof one);
-    while (wrote < 0 && errno == EINTR);
-    /* EAGAIN: the counter is full, so it is raised already. */
-    if (wrote < 0 && errno != EAGAIN) lk_node_trouble(node, LATCHKEY_UNAVAILABLE, "an eventfd of the link failed");
-}
-
 /* ---------------------------------------------------------------------------------------- open and close -- */
 
 static void close_fd(int fd)
@@ -276,6 +284,7 @@ lk_node *lk_node_open(const lk_config *config, lk_counters *counters, const lk_n
     lk_random(&seed, sizeof seed);
     node->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     node->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    atomic_store(&node->lease_fd, -1);
     node->lease = lk_map(sizeof *node->lease, true);
     if (node->lease) atomic_store(&node->lease->alive, 1);
     node->pool = lk_pool_open(config, counters);
@@ -331,7 +340,7 @@ int lk_node_wait(lk_node *node, int64_t deadline_ms, char *error, size_t error_s
 }
 
 /* OK, AGAIN, or UNAVAILABLE: not yet. `until` first: the incarnation read behind it is that lease's, or a later one's. */
-static int vouched(const lk_node *node, uint64_t incarnation)
+int lk_node_vouched(const lk_node *node, uint64_t incarnation)
 {
     int64_t until_ms = atomic_load_explicit(&node->lease->until_ms, memory_order_acquire);
     uint64_t leased = atomic_load_explicit(&node->lease->incarnation, memory_order_relaxed);
@@ -343,16 +352,16 @@ uint64_t lk_node_leased(lk_node *node) { return atomic_load_explicit(&node->leas
 
 int lk_node_vouch(lk_node *node, uint64_t incarnation, int64_t deadline_ms)
 {
-    int status = vouched(node, incarnation), late = 0;
+    int status = lk_node_vouched(node, incarnation), late = 0;
     struct timespec until = {.tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000};
     while (status == LATCHKEY_UNAVAILABLE && !late) {
-        if (!atomic_exchange(&node->beat_wanted, true)) raise_event(node, node->wake_fd);
+        want_beat(node);
         pthread_mutex_lock(&node->lock);
         /* Looked at again under the lock that the news is told under: it may have come meanwhile. */
-        if (vouched(node, incarnation) == LATCHKEY_UNAVAILABLE)
+        if (lk_node_vouched(node, incarnation) == LATCHKEY_UNAVAILABLE)
             late = pthread_cond_timedwait(&node->changed, &node->lock, &until);
         pthread_mutex_unlock(&node->lock);
-        status = vouched(node, incarnation);
+        status = lk_node_vouched(node, incarnation);
     }
     if (status == LATCHKEY_AGAIN && incarnation)
         lk_pool_renew(node->pool); /* the next line is made now, and asks who is there */
@@ -360,6 +369,12 @@ int lk_node_vouch(lk_node *node, uint64_t incarnation, int64_t deadline_ms)
         lk_node_trouble(node, status,
                         "an answer of Redis was not used: the lease has lapsed, and no beat came in time");
     return status;
+}
+
+void lk_node_await_lease(lk_node *node, int event_fd)
+{
+    atomic_store(&node->lease_fd, event_fd);
+    want_beat(node);
 }
 
 /* ------------------------------------------------------------------------------------- from other threads -- */

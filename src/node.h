@@ -52,6 +52,11 @@ uint64_t lk_node_leased(lk_node *node);
  * OK; AGAIN: ask once more, whoever has the lease; UNAVAILABLE. */
 int lk_node_vouch(lk_node *node, uint64_t incarnation, int64_t deadline_ms);
 
+/* The same without waiting: OK, AGAIN, or UNAVAILABLE: not yet. And, for then: a beat is asked for, and the eventfd is
+ * raised once when it is there. One at a time. */
+int lk_node_vouched(const lk_node *node, uint64_t incarnation);
+void lk_node_await_lease(lk_node *node, int event_fd);
+
 lk_lease *lk_node_lease(lk_node *node);
 lk_pool *lk_node_pool(lk_node *node);
 lk_pending *lk_node_pending(lk_node *node);

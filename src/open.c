@@ -70,9 +70,11 @@ void latchkey_close(latchkey *lk)
         /* Another thread of the parent may have been in the middle of anything: nothing of its memory is safe to touch,
          * let alone to free. It goes with the process. */
         lk_node_abandon(lk->l2.node);
+        lk_desk_abandon(atomic_load(&lk->desk));
         return;
     }
     lk_node_close(lk->l2.node); /* first: its thread uses the others */
+    lk_desk_close(atomic_load(&lk->desk));
     lk_flights_close(lk->flights);
     lk_l1_close(lk->l1);
     lk_unmap(lk, sizeof *lk);

@@ -258,7 +258,7 @@ static bool says_goodbye(const lk_reply *reply)
            (strncmp(reply->text, "READONLY", 8) == 0 || strncmp(reply->text, "NOAUTH", 6) == 0);
 }
 
-static bool may_repeat(lk_pool *pool)
+bool lk_pool_may_repeat(lk_pool *pool)
 {
     int budget = atomic_load(&pool->budget);
     while (budget >= RETRY_COST && !atomic_compare_exchange_weak(&pool->budget, &budget, budget - RETRY_COST)) continue;
@@ -285,7 +285,7 @@ static int ask_lines(lk_pool *pool, const lk_ask *ask, lk_reply **replies, uint6
         case LK_LINE_FULL: snprintf(error, error_size, "no memory for a command"); return LATCHKEY_NO_MEMORY;
         case LK_LINE_LATE: return LATCHKEY_UNAVAILABLE;
         case LK_LINE_LOST:
-            if (fresh || !again || !may_repeat(pool)) return LATCHKEY_UNAVAILABLE;
+            if (fresh || !again || !lk_pool_may_repeat(pool)) return LATCHKEY_UNAVAILABLE;
             again = false;
         }
     }

@@ -97,10 +97,11 @@ int lk_session_judge(latchkey *lk, lk_node *node, const char *selector, const lk
 
 /* ----------------------------------------------------------------------------------------------- questions -- */
 
-void lk_question_ask(latchkey *lk, const lk_token *token, uint64_t ticket, lk_question *question)
+void lk_question_ask(latchkey *lk, const lk_token *token, uint64_t ticket, lk_question *question,
+                     lk_question_words *words)
 {
-    lk_key_session(question->key, lk->config.prefix, token->partition, token->text);
-    lk_session_ask(&question->read, question->key, question->calls);
+    lk_key_session(words->key, lk->config.prefix, token->partition, token->text);
+    lk_session_ask(&words->read, words->key, words->calls);
     lk_count(&lk->counters, LK_L2_READS, 1);
     question->ticket = ticket;
     question->asked_us = lk_now_us();

@@ -32,19 +32,28 @@ enum { LK_QUESTION_CALLS = 2 };
 typedef struct lk_question {
     uint64_t ticket, leased; /* L1's, and who had the lease, when it was asked */
     int64_t asked_us;
+} lk_question;
+typedef struct lk_question_words { /* they point into this: it must not move before they are sent */
     char key[LK_KEY_SIZE];
     lk_session_read read;
-    lk_call calls[LK_QUESTION_CALLS]; /* they point into this question: it must not move before they are sent */
-} lk_question;
+    lk_call calls[LK_QUESTION_CALLS];
+} lk_question_words;
 
 /* The ticket was taken, and pending revocations looked at, before: see validate.c. */
-void lk_question_ask(latchkey *lk, const lk_token *token, uint64_t ticket, lk_question *question);
+void lk_question_ask(latchkey *lk, const lk_token *token, uint64_t ticket, lk_question *question,
+                     lk_question_words *words);
 
 /* Takes the replies. *incarnation is the server that gave them; 0 afterwards where the answer does not count, since it had
  * no lease when it was asked. OK, with the entry and until when it may be given; else as lk_session_judge. */
 int lk_question_answer(latchkey *lk, const lk_token *token, const lk_question *question,
                        lk_reply *replies[LK_QUESTION_CALLS], uint64_t *incarnation, latchkey_entry *entry,
                        int64_t *until_us);
+
+/* What validate can say without Redis: OK, with the entry and until when it may be given; a "no"; UNAVAILABLE: Redis is
+ * known to be lost, and lk_validate_stale is all there is; or AGAIN. */
+int lk_validate_local(latchkey *lk, const lk_token *token, latchkey_entry *entry, int64_t *until_us);
+/* With Redis lost L1 may answer for grace_ms more, and says so. */
+bool lk_validate_stale(latchkey *lk, const lk_token *token, latchkey_entry *entry);
 
 static inline bool lk_count_fill(latchkey *lk, enum lk_l1_put result)
 {

@@ -35,3 +35,4 @@ size_t latchkey_token_size(void) { return LATCHKEY_TOKEN_SIZE; }
 size_t latchkey_entry_size(void) { return sizeof(latchkey_entry); }
 size_t latchkey_stats_size(void) { return sizeof(latchkey_stats); }
 size_t latchkey_draft_size(void) { return sizeof(latchkey_draft); }
+size_t latchkey_answer_size(void) { return sizeof(latchkey_answer); }

@@ -58,16 +58,15 @@ static inline bool stands(const lk_l1_found *found, int64_t lease_until, int64_t
     return now < found->deadline_ms && now < lease_until && !found->first_use;
 }
 
-static inline int from_l1(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry)
+static inline int from_l1(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry, lk_l1_found *found)
 {
-    lk_l1_found found;
     if (token_len != LATCHKEY_TOKEN_LENGTH) return LATCHKEY_AGAIN;
     int64_t lease_until = read_lease(lk);
     if (__builtin_expect(!lease_until, 0)) return LATCHKEY_AGAIN;
-    if (!lk_l1_get(lk->l1, token, &found, entry)) return LATCHKEY_AGAIN;
+    if (!lk_l1_get(lk->l1, token, found, entry)) return LATCHKEY_AGAIN;
     int64_t now = lk_coarse_ms();
-    if (__builtin_expect(!stands(&found, lease_until, now), 0))
-        return judge_hit(lk, token, &found, lease_until, now, entry);
+    if (__builtin_expect(!stands(found, lease_until, now), 0))
+        return judge_hit(lk, token, found, lease_until, now, entry);
     lk_count(&lk->counters, LK_L1_HITS, 1);
     return LATCHKEY_OK;
 }
@@ -76,9 +75,10 @@ static int lead(latchkey *lk, const lk_token *token, uint64_t ticket, int64_t de
                 int64_t *until_us, uint64_t *incarnation)
 {
     lk_question question;
+    lk_question_words words;
     lk_reply *replies[LK_QUESTION_CALLS];
-    lk_question_ask(lk, token, ticket, &question);
-    int status = lk_l2_pipeline(&lk->l2, lk_l2_owner(&lk->l2, token->partition), question.calls, LK_QUESTION_CALLS,
+    lk_question_ask(lk, token, ticket, &question, &words);
+    int status = lk_l2_pipeline(&lk->l2, lk_l2_owner(&lk->l2, token->partition), words.calls, LK_QUESTION_CALLS,
                                 deadline_ms, replies, incarnation);
     if (!status) status = lk_question_answer(lk, token, &question, replies, incarnation, entry, until_us);
     lk_histogram_add(&lk->counters.l2_read_us, (uint64_t)(lk_now_us() - question.asked_us));
@@ -131,7 +131,7 @@ static int refuse(latchkey_entry *entry, int status)
 
 /* With Redis lost L1 may answer for grace_ms more, and says so. The order is from_l1's: lease, slot, clock. What was
  * revoked on this handle is purged, or, where that was not possible, denied. */
-static bool stale(latchkey *lk, const lk_token *token, latchkey_entry *entry)
+bool lk_validate_stale(latchkey *lk, const lk_token *token, latchkey_entry *entry)
 {
     lk_l1_found found;
     int64_t lease_until = read_lease(lk);
@@ -153,8 +153,9 @@ static bool lost(const latchkey *lk, const lk_token *token)
 int latchkey_validate(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry)
 {
     if (!entry) return LATCHKEY_BAD_ARGUMENT;
+    lk_l1_found found;
     if (!lk || !token) return refuse(entry, LATCHKEY_BAD_ARGUMENT);
-    int status = from_l1(lk, token, token_len, entry);
+    int status = from_l1(lk, token, token_len, entry, &found);
     if (__builtin_expect(status == LATCHKEY_OK, 1)) return LATCHKEY_OK;
     memset(entry, 0, sizeof *entry);
     if (status != LATCHKEY_AGAIN) return status;
@@ -162,15 +163,24 @@ int latchkey_validate(latchkey *lk, const char *token, size_t token_len, latchke
     status = lk_begin(lk, token, token_len, &parsed);
     if (status == LATCHKEY_MALFORMED) lk_count(&lk->counters, LK_MALFORMED, 1);
     if (status) return status;
-    if (lost(lk, &parsed) && stale(lk, &parsed, entry)) {
+    if (lost(lk, &parsed) && lk_validate_stale(lk, &parsed, entry)) {
         lk_wipe(&parsed, sizeof parsed);
         return LATCHKEY_OK;
     }
     lk_count(&lk->counters, LK_L1_MISSES, 1);
     status = from_l2(lk, &parsed, entry);
-    if (status == LATCHKEY_UNAVAILABLE && stale(lk, &parsed, entry)) status = LATCHKEY_OK;
+    if (status == LATCHKEY_UNAVAILABLE && lk_validate_stale(lk, &parsed, entry)) status = LATCHKEY_OK;
     lk_wipe(&parsed, sizeof parsed);
     return status ? refuse(entry, status) : LATCHKEY_OK;
+}
+
+int lk_validate_local(latchkey *lk, const lk_token *token, latchkey_entry *entry, int64_t *until_us)
+{
+    lk_l1_found found;
+    int status = from_l1(lk, token->text, LATCHKEY_TOKEN_LENGTH, entry, &found);
+    if (status == LATCHKEY_OK) *until_us = found.deadline_ms * 1000;
+    if (status == LATCHKEY_AGAIN && lost(lk, token)) return LATCHKEY_UNAVAILABLE;
+    return status;
 }
 
 /* What L1 did not answer with OK, without L2: MALFORMED, a no, or AGAIN. */
@@ -181,7 +191,7 @@ static int without_l2(latchkey *lk, const char *token, size_t token_len, latchke
     status = lk_begin(lk, token, token_len, &parsed);
     if (status == LATCHKEY_MALFORMED) lk_count(&lk->counters, LK_MALFORMED, 1);
     if (status) return refuse(entry, status);
-    bool answered = lost(lk, &parsed) && stale(lk, &parsed, entry);
+    bool answered = lost(lk, &parsed) && lk_validate_stale(lk, &parsed, entry);
     lk_wipe(&parsed, sizeof parsed);
     return answered ? LATCHKEY_OK : refuse(entry, LATCHKEY_AGAIN);
 }
@@ -189,8 +199,9 @@ static int without_l2(latchkey *lk, const char *token, size_t token_len, latchke
 int latchkey_try_validate(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry)
 {
     if (!entry) return LATCHKEY_BAD_ARGUMENT;
+    lk_l1_found found;
     if (!lk || !token) return refuse(entry, LATCHKEY_BAD_ARGUMENT);
-    int status = from_l1(lk, token, token_len, entry);
+    int status = from_l1(lk, token, token_len, entry, &found);
     if (__builtin_expect(status == LATCHKEY_OK, 1)) return LATCHKEY_OK;
     return without_l2(lk, token, token_len, entry, status);
 }

@@ -1,0 +1,516 @@
+/* latchkey_fd, latchkey_submit, latchkey_reap: validate without waiting, for event loops.
+ *
+ *   submit --L1 can tell--------------------------------------------------> ANSWERED --+
+ *      |                                                                        ^      |
+ *      +-----> QUEUED --channel is UP, ticket--> ASKED --HGET v, PTTL, judge----+      +--reap: may it be given?--> tag
+ *      |         ^                                  |                           |          (ticket, lease, time)
+ *      |         +--- the connection broke, once ---+                           |
+ *      +-----> JOINED to an equal one that is QUEUED or ASKED, with its ticket -+
+ *
+ * What validate does in one go, these do in turns, in the threads that call them: there is no other. A question is asked,
+ * answered and put into L1 by the code of validate (session.h). What differs is that an answer may lie unread for a while;
+ * so whether it may be given is decided when it is taken, as if L1 had answered then: nothing was purged on its stripe
+ * since it was asked (the ticket), and the server that gave it has the lease (lk_node_vouched). If something was purged,
+ * or it is not that server, it is asked once more.
+ *
+ * Lock: desk.lock, taken before any other and never under one; nothing under it waits. Bounded: in_flight places, from
+ * submit until reap. */
+#include "channel.h"
+#include "hash.h"
+#include "memory.h"
+#include "session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum state { FREE, QUEUED, ASKED, JOINED, ANSWERED };
+enum { BUCKETS = 1024, READS_AT_ONCE = 8, SENT_TOGETHER = 32, ASKS_MOST = 3 };
+#define NOBODY UINT32_MAX
+
+typedef struct place {
+    enum state state;
+    uint32_t next, before; /* of the list of its state; of the joined, `next` alone */
+    uint32_t joined;       /* the first that waits for this one's answer */
+    uint32_t same;         /* the next of its bucket, while QUEUED or ASKED */
+    uint64_t tag;
+    int64_t deadline_ms;
+    lk_token token;
+    unsigned asks;
+    bool waits;   /* ANSWERED: for a lease */
+    bool as_is;   /* ANSWERED: needs nobody's lease */
+    int status;   /* ANSWERED: what was said, or why there is no answer */
+    unsigned got; /* replies */
+    lk_reply *replies[LK_QUESTION_CALLS];
+    lk_question question;
+    uint64_t incarnation;
+    int64_t until_us;
+    latchkey_entry entry;
+} place;
+
+typedef struct list {
+    uint32_t first, last;
+} list;
+
+struct lk_desk {
+    pthread_mutex_t lock;
+    /* all guarded by lock: */
+    lk_channel channel;
+    place *places;
+    uint32_t count;
+    size_t bytes;
+    list of[ANSWERED + 1]; /* by state; in the order in which they got there */
+    uint32_t bucket[BUCKETS];
+    uint32_t unsent; /* asked, but still in the channel's buffer */
+    uint32_t asked;
+};
+
+/* ------------------------------------------------------------------------------------------------- lists -- */
+
+static uint32_t index_of(const lk_desk *d, const place *p) { return (uint32_t)(p - d->places); }
+static place *at(lk_desk *d, uint32_t i) { return i == NOBODY ? NULL : &d->places[i]; }
+static place *first(lk_desk *d, enum state state) { return at(d, d->of[state].first); }
+
+static void unlist(lk_desk *d, place *p)
+{
+    list *l = &d->of[p->state];
+    if (p->state == JOINED) return; /* the one it waits for looks after it */
+    if (p->before == NOBODY) l->first = p->next;
+    else d->places[p->before].next = p->next;
+    if (p->next == NOBODY) l->last = p->before;
+    else d->places[p->next].before = p->before;
+}
+
+static void enlist(lk_desk *d, place *p, enum state state)
+{
+    list *l = &d->of[state];
+    p->state = state;
+    p->next = p->before = NOBODY;
+    if (state == JOINED) return;
+    p->before = l->last;
+    if (l->last == NOBODY) l->first = index_of(d, p);
+    else d->places[l->last].next = index_of(d, p);
+    l->last = index_of(d, p);
+}
+
+static void move(lk_desk *d, place *p, enum state state)
+{
+    if (p->state == ASKED) d->asked--;
+    unlist(d, p);
+    enlist(d, p, state);
+    if (state == ASKED) d->asked++;
+}
+
+static uint32_t *bucket_of(lk_desk *d, const place *p)
+{
+    return &d->bucket[lk_hash(p->token.text, LATCHKEY_SELECTOR_LENGTH, 0) % BUCKETS];
+}
+
+static void forget(lk_desk *d, place *p)
+{
+    for (uint32_t *i = bucket_of(d, p); *i != NOBODY; i = &d->places[*i].same)
+        if (*i == index_of(d, p)) {
+            *i = p->same;
+            return;
+        }
+}
+
+static void remember(lk_desk *d, place *p)
+{
+    uint32_t *i = bucket_of(d, p);
+    p->same = *i;
+    *i = index_of(d, p);
+}
+
+static void free_place(lk_desk *d, place *p)
+{
+    lk_wipe(&p->token, sizeof p->token);
+    memset(&p->entry, 0, sizeof p->entry);
+    move(d, p, FREE);
+}
+
+/* ------------------------------------------------------------------------------------------- answering -- */
+
+/* To it and to all who joined. */
+static void answer(lk_desk *d, place *p, int status, bool as_is)
+{
+    forget(d, p);
+    for (unsigned i = 0; i < p->got; i++) lk_reply_free(p->replies[i]);
+    p->got = 0;
+    p->status = status;
+    p->as_is = as_is;
+    uint32_t joined = p->joined;
+    p->joined = NOBODY;
+    move(d, p, ANSWERED);
+    while (joined != NOBODY) {
+        place *q = at(d, joined);
+        joined = q->next;
+        q->status = status;
+        q->as_is = as_is;
+        q->asks = p->asks;
+        q->question = p->question;
+        q->incarnation = p->incarnation;
+        q->until_us = p->until_us;
+        q->entry = p->entry;
+        move(d, q, ANSWERED);
+    }
+}
+
+static void take_replies(latchkey *lk, lk_desk *d, place *p)
+{
+    int64_t asked_us = p->question.asked_us;
+    p->incarnation = d->channel.hello.incarnation;
+    int status = lk_question_answer(lk, &p->token, &p->question, p->replies, &p->incarnation, &p->entry, &p->until_us);
+    p->got = 0;
+    lk_histogram_add(&lk->counters.l2_read_us, (uint64_t)(lk_now_us() - asked_us));
+    answer(d, p, status, false);
+}
+
+static void no_answer(latchkey *lk, lk_desk *d, place *p, const char *why)
+{
+    lk_count(&lk->counters, LK_L2_ERRORS, 1);
+    lk_node_trouble(lk_l2_owner(&lk->l2, p->token.partition), LATCHKEY_UNAVAILABLE, why);
+    answer(d, p, LATCHKEY_UNAVAILABLE, true);
+}
+
+/* ----------------------------------------------------------------------------------------------- asking -- */
+
+/* Where something has to be asked anew. What is joined to it stays so. */
+static void queue(lk_desk *d, place *p)
+{
+    for (unsigned i = 0; i < p->got; i++) lk_reply_free(p->replies[i]);
+    p->got = 0;
+    move(d, p, QUEUED);
+}
+
+/* Ticket, denials, question: the order of validate.c. */
+static void ask(latchkey *lk, lk_desk *d, place *p)
+{
+    lk_question_words words;
+    uint64_t ticket = lk_l1_ticket(lk->l1, p->token.text);
+    if (lk_pending_has(lk->pending, &p->token)) {
+        answer(d, p, LATCHKEY_NOT_FOUND, true);
+        return;
+    }
+    lk_question_ask(lk, &p->token, ticket, &p->question, &words);
+    p->asks++;
+    move(d, p, ASKED);
+    d->unsent++;
+    for (int i = 0; i < LK_QUESTION_CALLS; i++)
+        if (!lk_conn_send(&d->channel.conn, index_of(d, p), words.calls[i].words, words.calls[i].count)) {
+            lk_channel_lose(&d->channel, lk_now_ms(), "no memory for a command"); /* half a question may be in it */
+            return;
+        }
+}
+
+/* What is asked while others are under way goes out when their answers come, or with some more of its kind. */
+static bool send_asked(lk_desk *d, int64_t now_ms, bool now)
+{
+    if (!d->unsent) return true;
+    if (d->channel.state != LK_CHANNEL_UP) return false; /* it was lost while it was asked */
+    if (!now && d->asked != d->unsent && d->unsent < SENT_TOGETHER) return true;
+    d->unsent = 0;
+    return lk_channel_send(&d->channel, now_ms);
+}
+
+/* The connection is gone. What was asked is asked once more, as far as the budget goes. */
+static void take_loss(latchkey *lk, lk_desk *d, int64_t now_ms)
+{
+    place *p;
+    d->unsent = 0;
+    while ((p = first(d, ASKED))) {
+        if (p->asks > 1 || now_ms >= p->deadline_ms || !lk_pool_may_repeat(lk_node_pool(lk->l2.node)))
+            no_answer(lk, d, p, d->channel.error);
+        else queue(d, p);
+    }
+}
+
+/* On the channel, if it is to be had; if not, at least nobody waits for it. */
+static void ask_queued(latchkey *lk, lk_desk *d, int64_t now_ms)
+{
+    place *p;
+    if (first(d, QUEUED) && !lk_channel_wanted(&d->channel, now_ms))
+        while ((p = first(d, QUEUED))) no_answer(lk, d, p, d->channel.error);
+    while (d->channel.state == LK_CHANNEL_UP && (p = first(d, QUEUED)) &&
+           lk_conn_room(&d->channel.conn) >= LK_QUESTION_CALLS)
+        ask(lk, d, p);
+}
+
+/* A connection on which somebody's time has passed is given up, so that a late reply finds nobody (guarantee I). */
+static void expire(latchkey *lk, lk_desk *d, int64_t now_ms)
+{
+    static const char why[] = "Redis did not answer within deadline_ms";
+    int64_t soonest = INT64_MAX;
+    bool late = false;
+    for (enum state s = QUEUED; s <= ASKED; s++)
+        for (place *p = first(d, s), *next; p; p = next) {
+            next = at(d, p->next);
+            if (p->deadline_ms > now_ms) soonest = p->deadline_ms < soonest ? p->deadline_ms : soonest;
+            else if (s == QUEUED) no_answer(lk, d, p, why);
+            else late = true;
+        }
+    if (late) {
+        lk_channel_lose(&d->channel, now_ms, why);
+        take_loss(lk, d, now_ms);
+    }
+    if (soonest != INT64_MAX) lk_channel_wake_at(&d->channel, soonest);
+}
+
+/* False: there is nothing more to read now. */
+static bool hear(latchkey *lk, lk_desk *d, int64_t now_ms)
+{
+    lk_reply *reply;
+    bool whole = lk_channel_drive(&d->channel, now_ms);
+    int got = 0;
+    while (whole && d->channel.state == LK_CHANNEL_UP && (got = lk_channel_next(&d->channel, now_ms, &reply)) > 0) {
+        place *p = at(d, reply->tag);
+        p->replies[p->got++] = reply;
+        if (p->got == LK_QUESTION_CALLS) take_replies(lk, d, p);
+    }
+    if (!whole || got < 0) take_loss(lk, d, now_ms);
+    return whole && got == 0 && d->channel.more;
+}
+
+/* --------------------------------------------------------------------------------------------- giving -- */
+
+/* It lay there, or its server is not the one any more: what it says now is asked. Somebody who comes late has his time
+ * again. */
+static bool renew(lk_desk *d, place *p, int64_t now_ms, int64_t deadline_ms)
+{
+    if (p->asks >= ASKS_MOST) return false;
+    if (p->deadline_ms <= now_ms) p->deadline_ms = now_ms + deadline_ms;
+    remember(d, p);
+    queue(d, p);
+    return true;
+}
+
+/* The lease has lapsed: a beat is on its way, and rings. It may have come just now. */
+static int await_lease(lk_desk *d, lk_node *node, place *p)
+{
+    d->channel.rung = true;
+    lk_node_await_lease(node, d->channel.bell_fd);
+    lk_channel_wake_at(&d->channel, p->deadline_ms);
+    return lk_node_vouched(node, p->incarnation);
+}
+
+/* What may be said now: a status; or AGAIN: nothing yet. */
+static int settle(latchkey *lk, lk_desk *d, place *p, int64_t now_ms)
+{
+    lk_node *node = lk_l2_owner(&lk->l2, p->token.partition);
+    if (p->status < 0 || p->as_is) return p->status;
+    bool purged = !p->status && lk_l1_ticket(lk->l1, p->token.text) != p->question.ticket;
+    int vouched = lk_node_vouched(node, p->incarnation);
+    if (vouched == LATCHKEY_UNAVAILABLE && now_ms < p->deadline_ms) vouched = await_lease(d, node, p);
+    p->waits = vouched == LATCHKEY_UNAVAILABLE && now_ms < p->deadline_ms;
+    if (p->waits) return LATCHKEY_AGAIN;
+    if (vouched == LATCHKEY_AGAIN || purged)
+        return renew(d, p, now_ms, lk->config.deadline_ms) ? LATCHKEY_AGAIN : LATCHKEY_UNAVAILABLE;
+    if (vouched) return LATCHKEY_UNAVAILABLE;
+    int status = p->status ? p->status : lk_session_late(lk, &p->entry, p->until_us);
+    if (status == LATCHKEY_UNAVAILABLE && renew(d, p, now_ms, lk->config.deadline_ms)) return LATCHKEY_AGAIN;
+    return status;
+}
+
+static size_t give(latchkey *lk, lk_desk *d, latchkey_answer *answers, size_t max, int64_t now_ms)
+{
+    size_t given = 0;
+    for (place *p = first(d, ANSWERED), *next; p && given < max; p = next) {
+        next = at(d, p->next);
+        int status = settle(lk, d, p, now_ms);
+        if (status == LATCHKEY_AGAIN) continue;
+        latchkey_answer *a = &answers[given++];
+        memset(a, 0, sizeof *a);
+        a->tag = p->tag;
+        a->status = status;
+        if (!status) a->entry = p->entry;
+        if (status == LATCHKEY_UNAVAILABLE && lk_validate_stale(lk, &p->token, &a->entry)) a->status = LATCHKEY_OK;
+        if (a->status) memset(&a->entry, 0, sizeof a->entry);
+        free_place(d, p);
+    }
+    return given;
+}
+
+/* On a connection to a server that the lease is not of, nothing is gained by asking again. */
+static void leave_the_old(latchkey *lk, lk_desk *d, int64_t now_ms)
+{
+    uint64_t leased = lk_node_leased(lk->l2.node);
+    if (d->channel.state != LK_CHANNEL_UP || !leased || d->channel.hello.incarnation == leased) return;
+    lk_channel_lose(&d->channel, now_ms, "the server is another one now");
+    take_loss(lk, d, now_ms);
+}
+
+/* What is left for the next time: is there something that could be given? */
+static void ring_for_more(lk_desk *d)
+{
+    for (place *p = first(d, ANSWERED); p; p = at(d, p->next))
+        if (!p->waits) {
+            lk_channel_ring(&d->channel);
+            return;
+        }
+}
+
+/* ---------------------------------------------------------------------------------------- open and close -- */
+
+static lk_desk *open_desk(latchkey *lk)
+{
+    size_t places = (size_t)lk->config.in_flight * sizeof(place);
+    lk_desk *d = calloc(1, sizeof *d);
+    if (!d) return NULL;
+    d->count = (uint32_t)lk->config.in_flight;
+    d->bytes = places;
+    d->places = lk_map(places, true); /* tokens are in it */
+    if (!d->places || !lk_channel_open(&d->channel, &lk->config, lk_node_pool(lk->l2.node))) {
+        lk_unmap(d->places, places);
+        free(d);
+        return NULL;
+    }
+    pthread_mutex_init(&d->lock, NULL);
+    for (enum state s = FREE; s <= ANSWERED; s++) d->of[s] = (list){NOBODY, NOBODY};
+    for (uint32_t i = 0; i < BUCKETS; i++) d->bucket[i] = NOBODY;
+    for (uint32_t i = 0; i < d->count; i++) {
+        d->places[i].joined = NOBODY;
+        enlist(d, &d->places[i], FREE);
+    }
+    return d;
+}
+
+void lk_desk_close(lk_desk *d)
+{
+    if (!d) return;
+    lk_channel_close(&d->channel);
+    for (uint32_t i = 0; i < d->count; i++)
+        for (unsigned k = 0; k < d->places[i].got; k++) lk_reply_free(d->places[i].replies[k]);
+    lk_unmap(d->places, d->bytes);
+    pthread_mutex_destroy(&d->lock);
+    free(d);
+}
+
+void lk_desk_abandon(lk_desk *d)
+{
+    if (d) lk_channel_abandon(&d->channel);
+}
+
+/* Made by who needs it first. */
+static lk_desk *desk_of(latchkey *lk)
+{
+    lk_desk *d = atomic_load_explicit(&lk->desk, memory_order_acquire), *none = NULL;
+    if (d) return d;
+    d = open_desk(lk);
+    if (!d || atomic_compare_exchange_strong(&lk->desk, &none, d)) return d;
+    lk_desk_close(d);
+    return none;
+}
+
+/* ------------------------------------------------------------------------------------------------- verbs -- */
+
+int latchkey_fd(latchkey *lk)
+{
+    if (!lk) return LATCHKEY_BAD_ARGUMENT;
+    if (lk_forked(lk)) return LATCHKEY_FORKED;
+    lk_desk *d = desk_of(lk);
+    if (!d) return LATCHKEY_NO_MEMORY;
+    pthread_mutex_lock(&d->lock);
+    lk_channel_wanted(&d->channel, lk_now_ms()); /* so that the first question finds it */
+    pthread_mutex_unlock(&d->lock);
+    return d->channel.epoll_fd;
+}
+
+/* An equal one that was asked with the same ticket, or has yet to be. */
+static place *find_equal(lk_desk *d, const place *p, uint64_t ticket, int64_t oldest_us)
+{
+    for (place *q = at(d, *bucket_of(d, p)); q; q = at(d, q->same)) {
+        if (q->state == ASKED && (q->question.ticket != ticket || q->question.asked_us < oldest_us)) continue;
+        if (lk_equal(q->token.text, p->token.text, LATCHKEY_TOKEN_LENGTH)) return q;
+    }
+    return NULL;
+}
+
+static void join_or_queue(latchkey *lk, lk_desk *d, place *p, int64_t now_ms)
+{
+    int64_t oldest_us = (now_ms - lk->config.staleness_ms) * 1000;
+    place *equal = find_equal(d, p, lk_l1_ticket(lk->l1, p->token.text), oldest_us);
+    if (equal) {
+        lk_count(&lk->counters, LK_JOINED, 1);
+        move(d, p, JOINED);
+        p->next = equal->joined;
+        equal->joined = index_of(d, p);
+        return;
+    }
+    remember(d, p);
+    move(d, p, QUEUED);
+    lk_channel_wake_at(&d->channel, p->deadline_ms);
+    ask_queued(lk, d, now_ms);
+    if (!send_asked(d, now_ms, false)) take_loss(lk, d, now_ms);
+}
+
+/* Without Redis, as far as that goes. */
+static void start(latchkey *lk, lk_desk *d, place *p, int64_t now_ms)
+{
+    p->question.ticket = lk_l1_ticket(lk->l1, p->token.text);
+    p->incarnation = lk_node_leased(lk_l2_owner(&lk->l2, p->token.partition));
+    int status = lk_validate_local(lk, &p->token, &p->entry, &p->until_us);
+    if (status == LATCHKEY_AGAIN && lk_pending_has(lk->pending, &p->token)) status = LATCHKEY_NOT_FOUND;
+    if (status == LATCHKEY_AGAIN) {
+        lk_count(&lk->counters, LK_L1_MISSES, 1);
+        join_or_queue(lk, d, p, now_ms);
+    } else {
+        p->status = status;
+        p->as_is = status != LATCHKEY_OK;
+        move(d, p, ANSWERED);
+    }
+    ring_for_more(d);
+}
+
+int latchkey_submit(latchkey *lk, const char *token, size_t token_len, uint64_t tag)
+{
+    lk_token parsed;
+    int status = lk_begin(lk, token, token_len, &parsed);
+    if (status == LATCHKEY_MALFORMED) lk_count(&lk->counters, LK_MALFORMED, 1);
+    if (status) return status;
+    lk_desk *d = desk_of(lk);
+    if (!d) status = LATCHKEY_NO_MEMORY;
+    else {
+        int64_t now_ms = lk_now_ms();
+        pthread_mutex_lock(&d->lock);
+        place *p = first(d, FREE);
+        if (p) {
+            p->tag = tag;
+            p->token = parsed;
+            p->deadline_ms = now_ms + lk->config.deadline_ms;
+            p->asks = 0;
+            p->waits = false;
+            start(lk, d, p, now_ms);
+        } else {
+            lk_count(&lk->counters, LK_SHED, 1);
+            status = LATCHKEY_UNAVAILABLE;
+        }
+        pthread_mutex_unlock(&d->lock);
+    }
+    lk_wipe(&parsed, sizeof parsed);
+    return status;
+}
+
+static size_t reap_locked(latchkey *lk, lk_desk *d, latchkey_answer *answers, size_t max)
+{
+    int64_t now_ms = lk_now_ms();
+    if (d->channel.rung) lk_channel_hush(&d->channel);
+    for (int i = 0; i < READS_AT_ONCE; i++)
+        if (!hear(lk, d, now_ms)) break;
+    expire(lk, d, now_ms);
+    size_t given = give(lk, d, answers, max, now_ms);
+    leave_the_old(lk, d, now_ms);
+    ask_queued(lk, d, now_ms);
+    if (!send_asked(d, now_ms, true)) take_loss(lk, d, now_ms);
+    ring_for_more(d);
+    return given;
+}
+
+size_t latchkey_reap(latchkey *lk, latchkey_answer *answers, size_t max)
+{
+    if (!lk || !answers || lk_forked(lk)) return 0;
+    lk_desk *d = atomic_load_explicit(&lk->desk, memory_order_acquire);
+    if (!d) return 0;
+    pthread_mutex_lock(&d->lock);
+    size_t given = reap_locked(lk, d, answers, max);
+    pthread_mutex_unlock(&d->lock);
+    return given;
+}
