@@ -190,7 +190,7 @@ bool lk_channel_send(lk_channel *c, int64_t now_ms)
         lk_channel_lose(c, now_ms, c->error);
         return false;
     }
-    bool writes = sent == LK_NET_LATER;
+    bool writes = lk_net_events(&c->socket, sent) & POLLOUT;
     if (writes != c->writes) watch(c, c->socket.fd, EPOLL_CTL_MOD, EPOLLIN | (writes ? EPOLLOUT : 0));
     c->writes = writes;
     return true;

@@ -133,10 +133,13 @@ typedef struct option {
     int (*take)(parse *, const char *); /* or a number: */
     size_t at;
     int64_t usual, least, most;
+    size_t size; /* or a text of less than this many bytes */
 } option;
 
 /* clang-format off */
-#define NUMBER(field, usual, least, most) {#field, NULL, offsetof(lk_config, field), usual, least, most}
+#define NUMBER(field, usual, least, most) {#field, NULL, offsetof(lk_config, field), usual, least, most, 0}
+#define TEXT(field) {#field, NULL, offsetof(lk_config, field), 0, 0, 0, sizeof ((lk_config *)0)->field}
+#define OTHER(name, take) {name, take, 0, 0, 0, 0, 0}
 /* clang-format on */
 #define DAY_MS INT64_C(86400000)
 
@@ -155,17 +158,22 @@ static const option options[] = {
     NUMBER(durability, 0, 0, 100),
     NUMBER(audit_per_s, 0, 0, 1000),
     NUMBER(lazy, 0, 0, 1),
-    {"limit", take_limit, 0, 0, 0, 0},
-    {"prefix", take_prefix, 0, 0, 0, 0},
-    {"check_key_file", take_check_keys, 0, 0, 0, 0},
-    {"password_file", take_password_file, 0, 0, 0, 0},
+    OTHER("limit", take_limit),
+    OTHER("prefix", take_prefix),
+    OTHER("check_key_file", take_check_keys),
+    OTHER("password_file", take_password_file),
+    TEXT(ca_file),
+    TEXT(cert_file),
+    TEXT(key_file),
+    TEXT(server_name),
 };
 enum { OPTION_COUNT = sizeof options / sizeof *options };
 
 /* Named in the design, not in this version: saying so beats "unknown". */
-static const char *const later[] = {"seal_key_file", "ca_file", "cert_file", "key_file", "server_name"};
+static const char *const later[] = {"seal_key_file"};
 
-static int64_t *number_at(lk_config *config, const option *o) { return (int64_t *)(void *)((char *)config + o->at); }
+static char *text_at(lk_config *config, const option *o) { return (char *)config + o->at; }
+static int64_t *number_at(lk_config *config, const option *o) { return (int64_t *)(void *)text_at(config, o); }
 
 /* What is not clearly a name is not shown: in a misspelt URL it may be a piece of a password. */
 static bool is_name(const char *text)
@@ -180,6 +188,16 @@ static const option *find_option(const char *name)
     for (unsigned i = 0; i < OPTION_COUNT; i++)
         if (strcmp(name, options[i].name) == 0) return &options[i];
     return NULL;
+}
+
+static int take_value(parse *p, const option *o, const char *value)
+{
+    if (o->take) return o->take(p, value);
+    if (!o->size) return parse_number(p, o->name, value, o->least, o->most, number_at(p->config, o));
+    if (!*value) return FAIL(p, "%s: is empty", o->name);
+    if (strlen(value) >= o->size) return FAIL(p, "%s: longer than %zu bytes", o->name, o->size - 1);
+    strcpy(text_at(p->config, o), value);
+    return LATCHKEY_OK;
 }
 
 static int take_option(parse *p, char *pair, uint32_t *seen)
@@ -205,7 +223,7 @@ static int take_option(parse *p, char *pair, uint32_t *seen)
     uint32_t bit = 1u << (o - options);
     if (*seen & bit) return FAIL(p, "option '%s' is given twice", pair);
     *seen |= bit;
-    return o->take ? o->take(p, value) : parse_number(p, o->name, value, o->least, o->most, number_at(p->config, o));
+    return take_value(p, o, value);
 }
 
 static int take_options(parse *p, char *text)
@@ -270,13 +288,13 @@ static bool starts_with(const char *text, const char *start) { return strncmp(te
 
 static int take_url(parse *p, char *text)
 {
-    bool tcp = starts_with(text, "redis://"), local = starts_with(text, "unix://");
-    if (starts_with(text, "rediss://") || starts_with(text, "redis+sentinel://") ||
-        starts_with(text, "redis+cluster://"))
-        return FAIL(p, "scheme '%.*s' is not supported by this version of latchkey: use redis:// or unix://",
+    p->config->tls = starts_with(text, "rediss://");
+    bool tcp = p->config->tls || starts_with(text, "redis://"), local = starts_with(text, "unix://");
+    if (starts_with(text, "redis+sentinel://") || starts_with(text, "redis+cluster://"))
+        return FAIL(p, "scheme '%.*s' is not supported by this version of latchkey: use redis://, rediss:// or unix://",
                     (int)strcspn(text, ":"), text);
     /* The text is not shown: what is misspelt may hold a password. */
-    if (!tcp && !local) return FAIL(p, "the configuration must start with redis:// or unix://");
+    if (!tcp && !local) return FAIL(p, "the configuration must start with redis://, rediss:// or unix://");
     char *query = strchr(text, '?');
     if (query) *query++ = 0;
     if (query && strchr(query, '@'))
@@ -294,12 +312,23 @@ static int take_url(parse *p, char *text)
     return status;
 }
 
+static int check_tls(parse *p)
+{
+    const lk_config *c = p->config;
+    for (unsigned i = 0; i < OPTION_COUNT && !c->tls; i++)
+        if (options[i].size && *text_at(p->config, &options[i]))
+            return FAIL(p, "option '%s' is for TLS: only with rediss://", options[i].name);
+    if (!c->cert_file[0] == !c->key_file[0]) return LATCHKEY_OK;
+    return c->cert_file[0] ? FAIL(p, "cert_file is given without key_file: a client certificate needs its private key")
+                           : FAIL(p, "key_file is given without cert_file: the certificate that belongs to the key");
+}
+
 int lk_config_parse(const char *text, lk_config *config, char *error, size_t error_size)
 {
     parse p = {config, error, error_size};
     memset(config, 0, sizeof *config);
     for (unsigned i = 0; i < OPTION_COUNT; i++)
-        if (!options[i].take) *number_at(config, &options[i]) = options[i].usual;
+        if (!options[i].take && !options[i].size) *number_at(config, &options[i]) = options[i].usual;
     strcpy(config->prefix, "lk");
     lk_check_keys_public(&config->check_keys);
 
@@ -312,6 +341,7 @@ int lk_config_parse(const char *text, lk_config *config, char *error, size_t err
     if (!status && config->user[0] && !config->has_password)
         status =
             FAIL(&p, "a user is given without a password: write user:password@ (or :password@), or use password_file");
+    if (!status) status = check_tls(&p);
     lk_wipe(copy, size);
     free(copy);
     return status;

@@ -1,5 +1,5 @@
-/* The configuration string: one text that nginx, a shell and any FFI can hold. Parsing reads files (keys, password)
- * but opens no connection. Every error text names the option and never shows a secret. */
+/* The configuration string: one text that nginx, a shell and any FFI can hold. Parsing reads files (check keys,
+ * password) but opens no connection. Every error text names the option and never shows a secret. */
 #ifndef LK_CONFIG_H
 #define LK_CONFIG_H
 
@@ -16,6 +16,10 @@ typedef struct lk_config {
     char password[512];
     bool has_password;
     int64_t database;
+    bool tls; /* rediss:// */
+    char ca_file[256], cert_file[256], key_file[256],
+        server_name[256];               /* empty: not given; lk_tls_context_open reads them */
+    struct lk_tls_context *tls_context; /* made of those by latchkey_open, and the handle's; NULL: no TLS */
     /* options, see latchkey_open */
     int64_t l1_capacity, l1_ttl_ms, staleness_ms, deadline_ms, idle_ms, lifetime_ms, connections, in_flight, partitions;
     int64_t max_sessions, grace_ms, durability, audit_per_s, lazy;

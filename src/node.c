@@ -14,7 +14,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { TOUCHES_MAX = 4096, PENDING_RETRY_MS = 200, CONNECT_MOST_MS = 1000 };
+enum { TOUCHES_MAX = 4096, PENDING_RETRY_MS = 200, CONNECT_MOST_MS = 1000, SILENCE_MOST_MS = 1000 };
 
 typedef struct touch {
     unsigned partition;
@@ -180,6 +180,15 @@ static void close_sockets(lk_node *node)
     atomic_store(&node->connected, false);
 }
 
+/* Asked where the server's side of the handshake is late: before open has used up its deadline, so that it can say so. */
+static bool speaks_plainly(lk_node *node, const lk_addresses *addresses)
+{
+    int64_t patience =
+        node->config->deadline_ms / 3 < SILENCE_MOST_MS ? node->config->deadline_ms / 3 : SILENCE_MOST_MS;
+    return !lk_net_wait(&node->socket[LK_LINK_COMMANDS], POLLIN, lk_now_ms() + patience, node->stop_fd) &&
+           lk_net_speaks_plainly(addresses, lk_now_ms() + patience, node->stop_fd);
+}
+
 static void connect_sockets(lk_node *node)
 {
     char error[160] = "";
@@ -191,8 +200,18 @@ static void connect_sockets(lk_node *node)
     if (good) lk_pool_addresses(node->pool, &addresses);
     for (int i = 0; i < LK_LINK_CONNECTIONS && good && !node->stop; i++)
         good = lk_net_connect(&addresses, lk_now_ms() + most, node->stop_fd, &node->socket[i], error, sizeof error);
-    if (good) lk_link_connected(&node->link, lk_now_ms());
+    bool plain = good && addresses.tls && speaks_plainly(node, &addresses);
+    if (plain)
+        lk_link_lost(&node->link, lk_now_ms(), LATCHKEY_CONFIG,
+                     "the server does not speak TLS: use redis://, or the port that is for TLS");
+    else if (good) lk_link_connected(&node->link, lk_now_ms());
     else lk_link_lost(&node->link, lk_now_ms(), LATCHKEY_UNAVAILABLE, error);
+}
+
+/* What waiting cannot mend needs somebody to act. */
+static void lost(lk_node *node, const lk_socket *s, const char *why)
+{
+    lk_link_lost(&node->link, lk_now_ms(), s->refused ? LATCHKEY_CONFIG : LATCHKEY_UNAVAILABLE, why);
 }
 
 /* Writes what the link has to say; then waits for something to happen. */
@@ -203,9 +222,9 @@ static void wait_for_events(lk_node *node, struct pollfd poll_fd[LK_LINK_CONNECT
         poll_fd[i] = (struct pollfd){.fd = node->socket[i].fd, .events = POLLIN};
         if (!lk_net_is_open(&node->socket[i])) continue;
         enum lk_net_io sent = lk_net_flush(&node->socket[i], &node->link.conn[i], error, sizeof error);
-        if (sent == LK_NET_LATER) poll_fd[i].events |= POLLOUT;
+        poll_fd[i].events = lk_net_events(&node->socket[i], sent);
         if (sent != LK_NET_LOST) continue;
-        lk_link_lost(&node->link, lk_now_ms(), LATCHKEY_UNAVAILABLE, error);
+        lost(node, &node->socket[i], error);
         return;
     }
     poll_fd[LK_LINK_CONNECTIONS] = (struct pollfd){.fd = node->wake_fd, .events = POLLIN};
@@ -224,7 +243,7 @@ static void read_sockets(lk_node *node, const struct pollfd poll_fd[LK_LINK_CONN
     for (int i = 0; i < LK_LINK_CONNECTIONS; i++) {
         if (!lk_net_is_open(&node->socket[i]) || !poll_fd[i].revents || node->link.state == LK_LINK_DOWN) continue;
         enum lk_net_io got = lk_net_fill(&node->socket[i], &node->link.conn[i], error, sizeof error);
-        if (got == LK_NET_LOST) lk_link_lost(&node->link, lk_now_ms(), LATCHKEY_UNAVAILABLE, error);
+        if (got == LK_NET_LOST) lost(node, &node->socket[i], error);
         else if (got == LK_NET_DONE) lk_link_fed(&node->link, i, lk_now_us());
     }
 }

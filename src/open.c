@@ -52,6 +52,8 @@ int latchkey_open(const char *config, latchkey **out, char *error, size_t error_
     latchkey *lk = lk_map(sizeof *lk, false); /* it holds the password; a child must find `lease` */
     snprintf(error, error_size, "no memory");
     int status = lk ? lk_config_parse(config, &lk->config, error, error_size) : LATCHKEY_NO_MEMORY;
+    if (!status && lk->config.tls)
+        status = lk_tls_context_open(&lk->config, &lk->config.tls_context, error, error_size);
     if (!status) status = build(lk);
     if (!status && !lk->config.lazy)
         status = lk_node_wait(lk->l2.node, lk_now_ms() + lk->config.deadline_ms, error, error_size);
@@ -77,6 +79,7 @@ void latchkey_close(latchkey *lk)
     lk_desk_close(atomic_load(&lk->desk));
     lk_flights_close(lk->flights);
     lk_l1_close(lk->l1);
+    lk_tls_context_close(lk->config.tls_context);
     lk_unmap(lk, sizeof *lk);
 }
 

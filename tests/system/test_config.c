@@ -101,18 +101,26 @@ static const wrong wrongs[] = {
     {"redis://127.0.0.1?check_key_file=/", "check_key_file"},
     {"redis://:" SECRET "@127.0.0.1?password_file=/dev/null", "password_file"},
     /* Named in the design, not in this version. */
-    {"rediss://127.0.0.1", "rediss"},
-    {"rediss://user:" SECRET "@127.0.0.1", "not support"},
     {"redis+sentinel://127.0.0.1:26379/mymaster", "not support"},
     {"redis+cluster://127.0.0.1:7000", "not support"},
     {"redis://127.0.0.1?durability=101", "durability"},
     {"redis://127.0.0.1?durability=-1", "durability"},
     {"redis://127.0.0.1?grace_ms=3600001", "grace_ms"},
     {"redis://127.0.0.1?seal_key_file=/x", "seal_key_file"},
-    {"redis://127.0.0.1?ca_file=/x", "ca_file"},
-    {"redis://127.0.0.1?cert_file=/x", "cert_file"},
-    {"redis://127.0.0.1?key_file=/x", "key_file"},
-    {"redis://127.0.0.1?server_name=x", "server_name"},
+    /* For TLS alone; and wrong there, too. */
+    {"redis://127.0.0.1?ca_file=/x", "rediss://"},
+    {"redis://127.0.0.1?cert_file=/x", "rediss://"},
+    {"unix:///tmp/x.sock?key_file=/x", "rediss://"},
+    {"redis://:" SECRET "@127.0.0.1?server_name=x", "server_name"},
+    {"rediss://", "host"},
+    {"rediss://:" SECRET "@127.0.0.1?ca_file=", "ca_file"},
+    {"rediss://:" SECRET "@127.0.0.1?server_name=", "server_name"},
+    {"rediss://:" SECRET "@127.0.0.1?cert_file=/x", "key_file"},
+    {"rediss://:" SECRET "@127.0.0.1?key_file=/x", "cert_file"},
+    {"rediss://127.0.0.1?ca_file=/nowhere/at/all", "ca_file: cannot open '/nowhere/at/all'"},
+    {"rediss://127.0.0.1?ca_file=/", "ca_file: cannot read '/'"},
+    {"rediss://127.0.0.1?ca_file=/dev/null", "ca_file: cannot read '/dev/null': it is empty"},
+    {"rediss://127.0.0.1?cert_file=/nowhere/at/all&key_file=/x", "cert_file: cannot open"},
 };
 
 static void refused(const char *config, const char *named)

@@ -86,7 +86,8 @@ static void test_bad_urls_are_named(void **state)
         {"redis:/h", "redis://"},
         {"REDIS://h", "redis://"},
         {" redis://h", "redis://"},
-        {"rediss://h", "rediss"},
+        {"rediss:/h", "rediss://"},
+        {"rediss://", "host"},
         {"redis+sentinel://h/m", "redis+sentinel"},
         {"redis+cluster://h", "redis+cluster"},
         {"redis://", "host"},
@@ -242,10 +243,10 @@ static void test_other_options(void **state)
         {"durability=101", "durability"},
         {"grace_ms=-1", "grace_ms"},
         {"seal_key_file=/x", "seal_key_file"},
-        {"ca_file=/x", "ca_file"},
-        {"cert_file=/x", "cert_file"},
-        {"key_file=/x", "key_file"},
-        {"server_name=x", "server_name"},
+        {"ca_file=/x", "rediss://"},
+        {"cert_file=/x", "rediss://"},
+        {"key_file=/x", "rediss://"},
+        {"server_name=x", "rediss://"},
         {"lazy=1?lazy=1", "lazy"},
         {"password=p", "password"},
     };
@@ -254,6 +255,41 @@ static void test_other_options(void **state)
         snprintf(text, sizeof text, "redis://h?%s", rows[i][0]);
         assert_bad(text, rows[i][1]);
     }
+}
+
+static void test_tls_options(void **state)
+{
+    (void)state;
+    lk_config c;
+    assert_good("redis://h", &c);
+    assert_false(c.tls);
+    assert_good("unix:///s", &c);
+    assert_false(c.tls);
+    assert_good("rediss://u:p@[::1]:6380/3", &c);
+    assert_true(c.tls);
+    assert_string_equal(c.host, "::1");
+    assert_string_equal(c.port, "6380");
+    assert_true(c.database == 3);
+    assert_null(c.tls_context); /* no file is read yet */
+    assert_string_equal(c.ca_file, "");
+    assert_good("rediss://h?ca_file=/a%20b&cert_file=c&key_file=k&server_name=redis.internal", &c);
+    assert_string_equal(c.ca_file, "/a b");
+    assert_string_equal(c.cert_file, "c");
+    assert_string_equal(c.key_file, "k");
+    assert_string_equal(c.server_name, "redis.internal");
+    assert_bad("rediss://h?cert_file=c", "key_file");
+    assert_bad("rediss://h?key_file=k", "cert_file");
+    assert_bad("rediss://h?ca_file=", "ca_file");
+    assert_bad("rediss://h?server_name=", "server_name");
+    assert_bad("rediss://h?server_name", "server_name");
+    assert_bad("rediss://h?ca_file=a&ca_file=a", "twice");
+    assert_bad("redis://h?key_file=k&cert_file=c", "rediss://");
+    assert_bad("unix:///s?ca_file=a", "rediss://");
+    char text[512];
+    snprintf(text, sizeof text, "rediss://h?ca_file=%0255d", 7);
+    assert_good(text, &c);
+    snprintf(text, sizeof text, "rediss://h?ca_file=%0256d", 7);
+    assert_bad(text, "ca_file");
 }
 
 /* -------------------------------------------------------------------------------------------------- files -- */
@@ -390,7 +426,8 @@ static void test_no_password_in_any_text(void **state)
         "redis:/u:s3cret@h",
         "redis//u:s3cret@h",
         "REDIS://u:s3cret@h",
-        "rediss://u:s3cret@h",
+        "rediss://u:s3cret@h:",
+        "rediss://u:s3cret@h?key_file=x",
         "redis+sentinel://:s3cret@h/m",
         "redis+cluster://:s3cret@h",
         "http://u:s3cret@h",
@@ -517,6 +554,7 @@ int main(void)
         cmocka_unit_test(test_texts_that_are_too_long),
         cmocka_unit_test(test_numbers_and_their_ranges),
         cmocka_unit_test(test_other_options),
+        cmocka_unit_test(test_tls_options),
         cmocka_unit_test(test_password_file),
         cmocka_unit_test(test_check_key_file),
         cmocka_unit_test(test_no_password_in_any_text),
