@@ -176,6 +176,14 @@ bool lk_net_speaks_plainly(const lk_addresses *addresses, int64_t deadline_ms, i
 
 static bool not_now(void) { return errno == EAGAIN || errno == EWOULDBLOCK; }
 
+/* 0: closed. */
+static ssize_t broke(const lk_socket *s, int why, char *error, size_t error_size)
+{
+    snprintf(error, error_size, "the connection to Redis broke: %s%s", why ? strerror(why) : "closed by the server",
+             s->heard ? "" : " before its first answer (is it a port for TLS, rediss://?)");
+    return -1;
+}
+
 /* With and without TLS: how many bytes; 0: later; -1: lost, and why. */
 static ssize_t put(lk_socket *s, const char *bytes, size_t size, char *error, size_t error_size)
 {
@@ -184,14 +192,7 @@ static ssize_t put(lk_socket *s, const char *bytes, size_t size, char *error, si
     do wrote = send(s->fd, bytes, size, MSG_NOSIGNAL);
     while (wrote < 0 && errno == EINTR);
     if (wrote > 0 || (wrote < 0 && not_now())) return wrote > 0 ? wrote : 0;
-    snprintf(error, error_size, "the connection to Redis broke: %s", strerror(errno));
-    return -1;
-}
-
-static const char *why_ended(const lk_socket *s)
-{
-    return s->heard ? "closed by the server"
-                    : "closed by the server before its first answer (is it a port for TLS, rediss://?)";
+    return broke(s, errno, error, error_size);
 }
 
 static ssize_t get(lk_socket *s, char *bytes, size_t size, char *error, size_t error_size)
@@ -201,8 +202,7 @@ static ssize_t get(lk_socket *s, char *bytes, size_t size, char *error, size_t e
     do got = recv(s->fd, bytes, size, 0);
     while (got < 0 && errno == EINTR);
     if (got > 0 || (got < 0 && not_now())) return got > 0 ? got : 0;
-    snprintf(error, error_size, "the connection to Redis broke: %s", got ? strerror(errno) : why_ended(s));
-    return -1;
+    return broke(s, got ? errno : 0, error, error_size);
 }
 
 static enum lk_net_io lost(lk_socket *s, char *error, size_t error_size)

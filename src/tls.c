@@ -345,7 +345,7 @@ static bool expect_name(lk_tls *tls, const char *name)
     return X509_VERIFY_PARAM_set1_host(expected, tls->name, 0) && SSL_set_tlsext_host_name(tls->ssl, tls->name);
 }
 
-static bool begin(lk_tls *tls, const char *name)
+static bool prepare(lk_tls *tls, const char *name)
 {
     tls->ssl = SSL_new(tls->context->ssl);
     BIO *wire = tls->ssl ? BIO_new(tls->context->wire) : NULL;
@@ -356,39 +356,8 @@ static bool begin(lk_tls *tls, const char *name)
     SSL_set_app_data(tls->ssl, tls);
     if (!expect_name(tls, name)) return false;
     tls->offered = take_session(tls->context, tls->name);
-    if (tls->offered && !SSL_set_session(tls->ssl, tls->offered)) return false;
     SSL_set_connect_state(tls->ssl);
-    /* The first words go out, so that the server's are under way; whatever becomes of that, the first read finds. */
-    int done = SSL_do_handshake(tls->ssl), why = SSL_get_error(tls->ssl, done);
-    tls->waits_to_write = why == SSL_ERROR_WANT_WRITE;
-    return why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE;
-}
-
-lk_tls *lk_tls_open(lk_tls_context *context, const char *host, int fd)
-{
-    lk_tls *tls = calloc(1, sizeof *tls);
-    if (!tls) return NULL;
-    tls->context = context;
-    tls->fd = fd;
-    ERR_clear_error();
-    bool begun = begin(tls, context->server_name[0] ? context->server_name : host);
-    ERR_clear_error();
-    if (begun) return tls;
-    lk_tls_close(tls);
-    return NULL;
-}
-
-void lk_tls_close(lk_tls *tls)
-{
-    if (!tls) return;
-    ERR_clear_error();
-    if (tls->done && !tls->failed) SSL_shutdown(tls->ssl);
-    /* A wire that broke is no reason to handshake at length the next time: else OpenSSL takes the session for bad. */
-    else if (tls->broke) SSL_set_shutdown(tls->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
-    SSL_free(tls->ssl);
-    SSL_SESSION_free(tls->offered);
-    ERR_clear_error();
-    free(tls);
+    return !tls->offered || SSL_set_session(tls->ssl, tls->offered);
 }
 
 /* ------------------------------------------------------------------------------------- what went wrong -- */
@@ -500,7 +469,24 @@ static int outcome(lk_tls *tls, int success)
     return result;
 }
 
-/* ----------------------------------------------------------------------------------------- read and write -- */
+/* ------------------------------------------------------------------------------ open, write, read, close -- */
+
+lk_tls *lk_tls_open(lk_tls_context *context, const char *host, int fd)
+{
+    lk_tls *tls = calloc(1, sizeof *tls);
+    if (!tls) return NULL;
+    tls->context = context;
+    tls->fd = fd;
+    bool prepared = prepare(tls, context->server_name[0] ? context->server_name : host);
+    ERR_clear_error();
+    if (!prepared) {
+        lk_tls_close(tls);
+        return NULL;
+    }
+    /* The first words go out, so that the server's are under way. What went wrong, the first write or read tells. */
+    outcome(tls, SSL_do_handshake(tls->ssl) == 1);
+    return tls;
+}
 
 ssize_t lk_tls_write(lk_tls *tls, const char *bytes, size_t size)
 {
@@ -530,6 +516,19 @@ bool lk_tls_quiet(lk_tls *tls)
     ERR_clear_error();
     /* Peeking takes in the tickets that came meanwhile. A piece of a record may be anything. */
     return outcome(tls, SSL_peek_ex(tls->ssl, &byte, 1, &got)) == 0 && !SSL_has_pending(tls->ssl);
+}
+
+void lk_tls_close(lk_tls *tls)
+{
+    if (!tls) return;
+    ERR_clear_error();
+    if (tls->done && !tls->failed) SSL_shutdown(tls->ssl);
+    /* A wire that broke is no reason to handshake at length the next time: else OpenSSL takes the session for bad. */
+    else if (tls->broke) SSL_set_shutdown(tls->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+    SSL_free(tls->ssl);
+    SSL_SESSION_free(tls->offered);
+    ERR_clear_error();
+    free(tls);
 }
 
 bool lk_tls_waits_to_write(const lk_tls *tls) { return tls->waits_to_write; }

@@ -42,7 +42,7 @@ static void keep(latchkey *lk)
     fail_msg("a test opened more than %d handles", MAX_HANDLES);
 }
 
-static latchkey *open_config(const char *config)
+latchkey *handle_open_config(const char *config)
 {
     char error[512];
     latchkey *lk = NULL;
@@ -75,14 +75,14 @@ latchkey *handle_open(redis *on, const char *options)
 {
     char config[512];
     handle_config(on, 0, options, config, sizeof config);
-    return open_config(config);
+    return handle_open_config(config);
 }
 
 latchkey *handle_open_tcp(redis *on, const char *options)
 {
     char config[512];
     handle_config(on, 1, options, config, sizeof config);
-    return open_config(config);
+    return handle_open_config(config);
 }
 
 latchkey *handle_open_at(int port, const char *options)

@@ -22,6 +22,7 @@ int server_clean(void **state);
 latchkey *handle_open(redis *on, const char *options);
 latchkey *handle_open_tcp(redis *on, const char *options);
 latchkey *handle_open_at(int port, const char *options); /* over TCP at any port: a proxy's */
+latchkey *handle_open_config(const char *config);        /* as it stands */
 
 /* The string that the first two give to latchkey_open. */
 void handle_config(const redis *on, int tcp, const char *options, char *out, size_t out_size);

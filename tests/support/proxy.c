@@ -85,6 +85,7 @@ static void pass(proxy *p, pair *both, int is_reply, proxy_mode mode, const char
         atomic_store(&p->holds_one, 1);
         return;
     }
+    if (is_reply && mode == PROXY_FLIP) piece[(size_t)got > size ? size : (size_t)got - 1] ^= 1;
     if (!is_reply || (mode != PROXY_REPLACE && mode != PROXY_TRUNCATE)) {
         failed = deliver(to, piece, (size_t)got);
         if (both->held) atomic_store(&p->holds_one, 1);

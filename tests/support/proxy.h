@@ -18,6 +18,7 @@ typedef enum proxy_mode {
     PROXY_DROP_ONE, /* the first piece of reply that contains the bytes, on a connection that has subscribed, is lost */
     PROXY_BLACKHOLE, /* all that comes is taken and thrown away, the connections stay open */
     PROXY_CUT,       /* open connections are closed and new ones are closed as they come */
+    PROXY_FLIP,      /* of each piece of reply one bit is wrong: of the byte at `size`, or of its last one */
     PROXY_REPLACE,   /* instead of each piece of reply the given bytes are delivered */
     PROXY_TRUNCATE   /* of each piece of reply the first `size` bytes are delivered, then the connection is closed */
 } proxy_mode;

@@ -35,7 +35,7 @@ static _Noreturn void become_server(const redis *server, pid_t parent)
     snprintf(port, sizeof port, "%d", server->port);
     snprintf(log, sizeof log, "%s/log", server->dir);
     const char *fixed[] = {"redis-server",
-                           "--port",
+                           server->tls ? "--tls-port" : "--port",
                            port,
                            "--bind",
                            "127.0.0.1",
@@ -55,6 +55,7 @@ static _Noreturn void become_server(const redis *server, pid_t parent)
                            "no"};
     for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) argv[n++] = strdup(fixed[i]);
     for (int i = 0; server->arguments[i]; i++) argv[n++] = server->arguments[i];
+    if (server->tls) argv[n++] = strdup("--port"), argv[n++] = strdup("0");
     argv[n] = NULL;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -156,8 +157,10 @@ redis *redis_start_with(const char *const *arguments)
 
     int n = 0;
     for (; arguments[n] && n < REDIS_MAX_ARGUMENTS - 1; n++) server->arguments[n] = strdup(arguments[n]);
-    for (int i = 0; i + 1 < n; i++)
+    for (int i = 0; i + 1 < n; i++) {
         if (strcmp(server->arguments[i], "--requirepass") == 0) server->password = server->arguments[i + 1];
+        if (strcmp(server->arguments[i], "--tls-cert-file") == 0) server->tls = 1;
+    }
 
     if (owner != getpid()) atexit(end_all);
     owner = getpid();

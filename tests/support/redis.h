@@ -20,6 +20,7 @@ typedef struct redis {
     char dir[96];
     char socket[112];
     const char *password;                 /* of --requirepass, for the control connection; or NULL */
+    int tls;                              /* by --tls-cert-file: then the port is for TLS; the unix socket never is */
     char *arguments[REDIS_MAX_ARGUMENTS]; /* as given, for a restart */
     redisContext *control;                /* made when first used and again when it broke */
     struct redis *next;
