@@ -26,7 +26,7 @@ esac
 command="sh bench/run.sh${*:+ $*}"
 
 cd "$(dirname "$0")/.."
-sh tests/need.sh build-essential cmake pkg-config libhiredis-dev libsodium-dev libxxhash-dev redis-server \
+sh tests/need.sh build-essential cmake pkg-config libhiredis-dev libsodium-dev libxxhash-dev libssl-dev redis-server \
     python3 python3-matplotlib g++ libtbb-dev liburcu-dev libck-dev libglib2.0-dev liblmdb-dev
 
 # The first python3 of PATH need not be the system's, for which Debian's matplotlib is.

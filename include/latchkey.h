@@ -181,6 +181,7 @@ LATCHKEY_API void latchkey_set_log(latchkey_log function, void *context);
  *
  * config   redis://[user:password@]host[:port][/database][?option=value&...]
  *          redis://:password@host...            (the password alone, for `requirepass`)
+ *          rediss://...                         (the same, over TLS)
  *          unix://[user:password@]/path/to.sock[?db=0&option=value&...]
  *          %XX stands for a byte in user, password, path and values.
  * options  l1_capacity   100000    entries that L1 holds, 0 to 100,000,000; 0 switches L1 off
@@ -212,9 +213,16 @@ LATCHKEY_API void latchkey_set_log(latchkey_log function, void *context);
  *                                  disagreement, and the promise was not kept, or somebody wrote to Redis himself.
  *                                  See latchkey_stats and "audit:" in the log
  *          lazy          0         1: open succeeds while Redis is away; calls answer UNAVAILABLE until it is there
+ *          ca_file                 with rediss:// alone: the certificates, in PEM, of which one must vouch for the server's;
+ *                                  without it the system's. The server's certificate must hold the host of the URL,
+ *                                  name or address. TLS 1.2 or newer
+ *          server_name             the name that it must hold instead
+ *          cert_file, key_file     our certificate, its chain behind it, and its key, without a passphrase; for servers
+ *                                  that want one (tls-auth-clients). All files are read at open, and not again
  *
  * Returns  OK; BAD_ARGUMENT; CONFIG (unknown option, value out of range, file that cannot be read, server too old,
- *          not Redis, wrong password, a replica, another number of partitions); UNAVAILABLE (no answer within
+ *          not Redis, wrong password, a replica, another number of partitions, a certificate that is refused by either
+ *          side, TLS on one side alone); UNAVAILABLE (no answer within
  *          deadline_ms); NO_MEMORY. On failure `error`, if given, names what was wrong and what to do, never a
  *          password, and *out is NULL. `error` and `error_size` may be NULL and 0.
  * Says     to the log (latchkey_set_log) what the server is set to that weakens a guarantee; that fails nothing.

@@ -58,7 +58,7 @@ static X509 *make_certificate(const pki_card *card, EVP_PKEY *key, X509 *issuer)
 {
     X509 *certificate = X509_new();
     X509V3_CTX context;
-    uint32_t serial;
+    uint32_t serial = 0;
     int always = !card->from_s && !card->until_s;
     must(certificate && RAND_bytes((unsigned char *)&serial, sizeof serial));
     X509_NAME *name = X509_get_subject_name(certificate);
