@@ -11,7 +11,7 @@
  * So a session is offered to the name that was verified with it alone, and not once the certificate it began with has
  * expired. One of TLS 1.3 is used once (RFC 8446, C.4); one of TLS 1.2 until a handshake with it fails.
  *
- * Lock: tls.lock alone, for the sessions kept; nothing blocks under it. An lk_tls has one owner at a time. */
+ * Lock: tls.lock, for the sessions kept; nothing blocks under it, and no other lock is taken. An lk_tls has one owner at a time. */
 #include "tls.h"
 
 #include <errno.h>

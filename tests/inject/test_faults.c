@@ -9,6 +9,7 @@
  */
 #include "check.h"
 #include "inject.h"
+#include "pki.h"
 #include "redis.h"
 
 #include <errno.h>
@@ -20,7 +21,7 @@
 
 enum { HANG_S = 120, SLOW_MS = 2000, BURST = 3 };
 
-static redis *server;
+static redis *server, *plain, *secured; /* the one in use, without TLS and with it */
 static latchkey *lk;
 static uint64_t seed;
 static bool lengthy, over_unix;
@@ -72,11 +73,12 @@ static latchkey_stats stats(void)
 
 static int open_handle(void)
 {
-    char config[256], error[200] = "", where[160];
+    char config[512], error[200] = "", where[160], ca[300] = "";
     if (over_unix) snprintf(where, sizeof where, "unix://%s", server->socket);
-    else snprintf(where, sizeof where, "redis://127.0.0.1:%d", server->port);
-    snprintf(config, sizeof config, "%s?deadline_ms=20000&staleness_ms=4000&l1_capacity=64&partitions=2&connections=2",
-             where);
+    else snprintf(where, sizeof where, "%s://127.0.0.1:%d", server->tls ? "rediss" : "redis", server->port);
+    if (server->tls) snprintf(ca, sizeof ca, "&ca_file=%s", pki_crt("server"));
+    snprintf(config, sizeof config,
+             "%s?deadline_ms=20000&staleness_ms=4000&l1_capacity=64&partitions=2&connections=2%s", where, ca);
     int status = latchkey_open(config, &lk, error, sizeof error);
     holds((status == LATCHKEY_OK) == (lk != NULL));
     holds((status == LATCHKEY_OK) == !error[0]);
@@ -382,6 +384,20 @@ static void test_random_faults(void **state)
     }
 }
 
+/* What TLS has between: its own reads and writes, more of them, and its own memory. */
+static void test_over_tls(void **state)
+{
+    (void)state;
+    server = secured;
+    for (size_t i = 0; i < sizeof rounds / sizeof *rounds; i++) {
+        enum inject_call call = rounds[i].call;
+        if (call != INJECT_RECV && call != INJECT_SEND && call != INJECT_POLL && call != INJECT_ALLOC) continue;
+        holds(every_nth(&rounds[i], 1) > 0);
+        if (lengthy) every_nth(&rounds[i], BURST);
+    }
+    test_one_byte_at_a_time(NULL);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -391,7 +407,10 @@ static int setup(void **state)
     lengthy = text && strcmp(text, "long") == 0;
     print_message("LATCHKEY_SEED=%" PRIu64 "%s\n", seed, lengthy ? " LATCHKEY_INJECT=long" : "");
     signal(SIGALRM, on_hang);
-    server = redis_start(NULL);
+    pki_make(&(pki_card){.name = "server", .for_names = "IP:127.0.0.1"});
+    secured = redis_start("--tls-cert-file", pki_crt("server"), "--tls-key-file", pki_key("server"),
+                          "--tls-ca-cert-file", pki_crt("server"), "--tls-auth-clients", "no");
+    server = plain = redis_start(NULL);
     return 0;
 }
 
@@ -402,13 +421,15 @@ static int close_after_failure(void **state)
     latchkey_close(lk);
     lk = NULL;
     over_unix = false;
+    server = plain;
     return 0;
 }
 
 static int end(void **state)
 {
     (void)state;
-    redis_end(server);
+    redis_end(plain);
+    redis_end(secured);
     return 0;
 }
 
@@ -417,12 +438,13 @@ int main(int argc, char **argv)
 {
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     enum { ROUNDS = sizeof rounds / sizeof *rounds };
-    struct CMUnitTest tests[ROUNDS + 3] = {
+    struct CMUnitTest tests[ROUNDS + 4] = {
         cmocka_unit_test_teardown(test_one_byte_at_a_time, close_after_failure),
         cmocka_unit_test_teardown(test_bursts, close_after_failure),
         cmocka_unit_test_teardown(test_random_faults, close_after_failure),
+        cmocka_unit_test_teardown(test_over_tls, close_after_failure),
     };
     for (size_t i = 0; i < ROUNDS; i++)
-        tests[3 + i] = (struct CMUnitTest){rounds[i].name, test_every_nth, NULL, close_after_failure, &rounds[i]};
+        tests[4 + i] = (struct CMUnitTest){rounds[i].name, test_every_nth, NULL, close_after_failure, &rounds[i]};
     return cmocka_run_group_tests_name("faults", tests, setup, end);
 }
