@@ -188,7 +188,9 @@ enum lk_line_end lk_line_exchange(lk_line *line, lk_exchange *x, char *error, si
 bool lk_line_good(lk_line *line)
 {
     pthread_mutex_lock(&line->lock);
-    bool good = !line->lost && lk_conn_quiet(&line->conn) && lk_net_idle_good(&line->socket);
+    /* Somebody else may have come meanwhile. */
+    bool idle = !line->driver;
+    bool good = !line->lost && (!idle || (lk_conn_quiet(&line->conn) && lk_net_idle_good(&line->socket)));
     pthread_mutex_unlock(&line->lock);
     return good;
 }

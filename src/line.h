@@ -68,7 +68,7 @@ int lk_line_open(const lk_config *config, const lk_addresses *addresses, int64_t
                  char *error, size_t error_size);
 void lk_line_close(lk_line *line); /* nobody is on it */
 
-/* Nobody is on it: is it still of use? */
+/* Is it still of use, after a time of idling? */
 bool lk_line_good(lk_line *line);
 
 enum lk_line_end {

@@ -11,6 +11,9 @@
 #include <string.h>
 #include <unistd.h>
 
+enum {
+    BLIPS = 2
+}; /* so many failures are waited out, for milliseconds; after more nobody waits for a server that is away */
 enum { LINES_MAX = 64, BACKOFF_LEAST_MS = 5, BACKOFF_MOST_MS = 250 };
 enum { BUDGET_MOST = 1000, RETRY_COST = 10 }; /* one repetition for ten successes, and a hundred in hand at most */
 
@@ -200,7 +203,8 @@ static int choose_locked(lk_pool *pool, const lk_ask *ask, lk_line **line, char 
             (*line)->used = ++pool->uses;
             return LATCHKEY_OK;
         }
-        if (!pool->lines && !pool->opening) { /* connecting just failed, and nothing can be given back */
+        bool blip = pool->failures <= BLIPS && pool->retry_at_ms < ask->deadline_ms;
+        if (!pool->lines && !pool->opening && !blip) { /* connecting failed, and nothing can be given back */
             snprintf(error, error_size, "%s", pool->failure);
             return LATCHKEY_UNAVAILABLE;
         }
