@@ -33,6 +33,7 @@ static const struct {
     {"idle_ms", offsetof(lk_config, idle_ms), 100, INT64_C(315360000000)},
     {"lifetime_ms", offsetof(lk_config, lifetime_ms), 100, INT64_C(315360000000)},
     {"connections", offsetof(lk_config, connections), 1, 64},
+    {"in_flight", offsetof(lk_config, in_flight), 1, 65536},
     {"partitions", offsetof(lk_config, partitions), 1, 4096},
     {"max_sessions", offsetof(lk_config, max_sessions), 0, 1000000},
     {"audit_per_s", offsetof(lk_config, audit_per_s), 0, 1000},

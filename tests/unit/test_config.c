@@ -175,6 +175,7 @@ static void test_numbers_and_their_ranges(void **state)
         {"idle_ms", offsetof(lk_config, idle_ms), 1800000, 100, 3650 * day},
         {"lifetime_ms", offsetof(lk_config, lifetime_ms), 43200000, 100, 3650 * day},
         {"connections", offsetof(lk_config, connections), 8, 1, 64},
+        {"in_flight", offsetof(lk_config, in_flight), 1024, 1, 65536},
         {"partitions", offsetof(lk_config, partitions), 64, 1, 4096},
         {"max_sessions", offsetof(lk_config, max_sessions), 0, 0, 1000000},
         {"audit_per_s", offsetof(lk_config, audit_per_s), 0, 0, 1000},
