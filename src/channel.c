@@ -136,7 +136,10 @@ static bool begin(lk_channel *c, int64_t now_ms)
 bool lk_channel_wanted(lk_channel *c, int64_t now_ms)
 {
     if (c->state != LK_CHANNEL_DOWN) return true;
-    if (now_ms < c->retry_at_ms) return false;
+    if (now_ms < c->retry_at_ms) {
+        lk_channel_wake_at(c, c->retry_at_ms);
+        return c->failures <= LK_POOL_BLIPS;
+    }
     lk_pool_where(c->pool, &c->addresses);
     c->address = 0;
     if (c->addresses.count) return begin(c, now_ms);

@@ -203,7 +203,7 @@ static int choose_locked(lk_pool *pool, const lk_ask *ask, lk_line **line, char 
             (*line)->used = ++pool->uses;
             return LATCHKEY_OK;
         }
-        bool blip = pool->failures <= BLIPS && pool->retry_at_ms < ask->deadline_ms;
+        bool blip = pool->failures <= LK_POOL_BLIPS && pool->retry_at_ms < ask->deadline_ms;
         if (!pool->lines && !pool->opening && !blip) { /* connecting failed, and nothing can be given back */
             snprintf(error, error_size, "%s", pool->failure);
             return LATCHKEY_UNAVAILABLE;

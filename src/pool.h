@@ -10,6 +10,9 @@
 #include "counters.h"
 #include "line.h"
 
+/* So many failures to connect, in a row, are waited out, for milliseconds; after more nobody waits for a server that is away. */
+enum { LK_POOL_BLIPS = 2 };
+
 typedef struct lk_pool lk_pool;
 
 lk_pool *lk_pool_open(const lk_config *config, lk_counters *counters); /* NULL: no memory */

@@ -62,6 +62,7 @@ struct lk_desk {
     uint32_t bucket[BUCKETS];
     uint32_t unsent; /* asked, but still in the channel's buffer */
     uint32_t asked;
+    int64_t soonest_ms; /* no deadline of those QUEUED or ASKED is earlier */
 };
 
 /* ------------------------------------------------------------------------------------------------- lists -- */
@@ -235,12 +236,20 @@ static void ask_queued(latchkey *lk, lk_desk *d, int64_t now_ms)
         ask(lk, d, p);
 }
 
+/* At that time something is to be done, whoever is to do it. */
+static void mind(lk_desk *d, int64_t deadline_ms)
+{
+    if (deadline_ms < d->soonest_ms) d->soonest_ms = deadline_ms;
+    lk_channel_wake_at(&d->channel, deadline_ms);
+}
+
 /* A connection on which somebody's time has passed is given up, so that a late reply finds nobody (guarantee I). */
 static void expire(latchkey *lk, lk_desk *d, int64_t now_ms)
 {
     static const char why[] = "Redis did not answer within deadline_ms";
-    int64_t soonest = INT64_MAX;
     bool late = false;
+    if (now_ms < d->soonest_ms) return;
+    int64_t soonest = INT64_MAX;
     for (enum state s = QUEUED; s <= ASKED; s++)
         for (place *p = first(d, s), *next; p; p = next) {
             next = at(d, p->next);
@@ -252,7 +261,8 @@ static void expire(latchkey *lk, lk_desk *d, int64_t now_ms)
         lk_channel_lose(&d->channel, now_ms, why);
         take_loss(lk, d, now_ms);
     }
-    if (soonest != INT64_MAX) lk_channel_wake_at(&d->channel, soonest);
+    d->soonest_ms = INT64_MAX;
+    if (soonest != INT64_MAX) mind(d, soonest);
 }
 
 /* False: there is nothing more to read now. */
@@ -280,6 +290,7 @@ static bool renew(lk_desk *d, place *p, int64_t now_ms, int64_t deadline_ms)
     if (p->deadline_ms <= now_ms) p->deadline_ms = now_ms + deadline_ms;
     remember(d, p);
     queue(d, p);
+    mind(d, p->deadline_ms);
     return true;
 }
 
@@ -364,6 +375,7 @@ static lk_desk *open_desk(latchkey *lk)
         return NULL;
     }
     pthread_mutex_init(&d->lock, NULL);
+    d->soonest_ms = INT64_MAX;
     for (enum state s = FREE; s <= ANSWERED; s++) d->of[s] = (list){NOBODY, NOBODY};
     for (uint32_t i = 0; i < BUCKETS; i++) d->bucket[i] = NOBODY;
     for (uint32_t i = 0; i < d->count; i++) {
@@ -437,7 +449,7 @@ static void join_or_queue(latchkey *lk, lk_desk *d, place *p, int64_t now_ms)
     }
     remember(d, p);
     move(d, p, QUEUED);
-    lk_channel_wake_at(&d->channel, p->deadline_ms);
+    mind(d, p->deadline_ms);
     ask_queued(lk, d, now_ms);
     if (!send_asked(d, now_ms, false)) take_loss(lk, d, now_ms);
 }
