@@ -11,9 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-enum {
-    BLIPS = 2
-}; /* so many failures are waited out, for milliseconds; after more nobody waits for a server that is away */
 enum { LINES_MAX = 64, BACKOFF_LEAST_MS = 5, BACKOFF_MOST_MS = 250 };
 enum { BUDGET_MOST = 1000, RETRY_COST = 10 }; /* one repetition for ten successes, and a hundred in hand at most */
 
