@@ -26,7 +26,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { SESSIONS_MAX = 8, NAME_SIZE = 256, CLOSED = -1 };
+enum { SESSIONS_MAX = 8, NAME_SIZE = 256, CLOSED = -1, NAME_FLAGS = X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS };
 
 typedef struct kept_session {
     SSL_SESSION *session;
@@ -50,7 +50,8 @@ struct lk_tls {
     int fd;
     char name[NAME_SIZE];
     SSL_SESSION *offered;
-    bool done; /* the handshake */
+    bool address; /* `name` is one */
+    bool done;    /* the handshake, and the name is right */
     bool waits_to_write, certificate_wanted, write_failed, failed, refused;
     bool heard; /* something came, and it began with: */
     unsigned char first;
@@ -340,8 +341,9 @@ static bool expect_name(lk_tls *tls, const char *name)
     if (length >= sizeof tls->name) return false;
     memcpy(tls->name, name, length);
     X509_VERIFY_PARAM *expected = SSL_get0_param(tls->ssl);
-    if (X509_VERIFY_PARAM_set1_ip_asc(expected, tls->name)) return true;
-    X509_VERIFY_PARAM_set_hostflags(expected, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    tls->address = X509_VERIFY_PARAM_set1_ip_asc(expected, tls->name);
+    if (tls->address) return true;
+    X509_VERIFY_PARAM_set_hostflags(expected, NAME_FLAGS);
     return X509_VERIFY_PARAM_set1_host(expected, tls->name, 0) && SSL_set_tlsext_host_name(tls->ssl, tls->name);
 }
 
@@ -353,8 +355,7 @@ static bool prepare(lk_tls *tls, const char *name)
     BIO_set_data(wire, tls);
     BIO_set_init(wire, 1);
     SSL_set_bio(tls->ssl, wire, wire);
-    SSL_set_app_data(tls->ssl, tls);
-    if (!expect_name(tls, name)) return false;
+    if (!SSL_set_app_data(tls->ssl, tls) || !expect_name(tls, name)) return false;
     tls->offered = take_session(tls->context, tls->name);
     SSL_set_connect_state(tls->ssl);
     return !tls->offered || SSL_set_session(tls->ssl, tls->offered);
@@ -447,26 +448,48 @@ static void explain(lk_tls *tls)
     else SAY(tls, "the connection to Redis broke: TLS: %.100s", openssl_says(code));
 }
 
-static void shaken(lk_tls *tls)
-{
-    tls->done = true;
-    if (SSL_session_reused(tls->ssl)) atomic_fetch_add_explicit(&tls->context->resumed, 1, memory_order_relaxed);
-}
-
 /* What a call of OpenSSL came to: 1, 0 (later) or -1. */
 static int outcome(lk_tls *tls, int success)
 {
     int why = SSL_get_error(tls->ssl, success);
-    if (!tls->done && SSL_is_init_finished(tls->ssl)) shaken(tls);
     tls->waits_to_write = why == SSL_ERROR_WANT_WRITE;
     int result = success ? 1 : why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? 0 : -1;
-    if (result < 0 && !tls->failed) {
+    if (result < 0) {
         tls->failed = true;
         explain(tls);
         if (!tls->done && tls->offered) forget_session(tls->context, tls->offered);
     }
     ERR_clear_error();
     return result;
+}
+
+/* -------------------------------------------------------------------------------------------- the handshake -- */
+
+/* OpenSSL has looked at the name already, unless memory ran out while it copied what to look for: then it looks at none. */
+static bool right_name(const lk_tls *tls)
+{
+    X509 *peer = SSL_get0_peer_certificate(tls->ssl);
+    if (!peer || SSL_get_verify_result(tls->ssl) != X509_V_OK) return false;
+    return tls->address ? X509_check_ip_asc(peer, tls->name, 0) == 1
+                        : X509_check_host(peer, tls->name, 0, NAME_FLAGS, NULL) == 1;
+}
+
+/* 1: it is done, and we know who is there; 0 or -1 as usual. Nothing of ours is sent before. */
+static int shake_hands(lk_tls *tls)
+{
+    if (tls->failed) return -1;
+    ERR_clear_error();
+    if (tls->done) return 1;
+    int result = outcome(tls, SSL_do_handshake(tls->ssl) == 1);
+    if (result <= 0) return result;
+    if (!right_name(tls)) {
+        tls->failed = true;
+        SAY(tls, "the server's certificate could not be verified for '%.60s'", tls->name);
+        return -1;
+    }
+    tls->done = true;
+    if (SSL_session_reused(tls->ssl)) atomic_fetch_add_explicit(&tls->context->resumed, 1, memory_order_relaxed);
+    return 1;
 }
 
 /* ------------------------------------------------------------------------------ open, write, read, close -- */
@@ -477,32 +500,28 @@ lk_tls *lk_tls_open(lk_tls_context *context, const char *host, int fd)
     if (!tls) return NULL;
     tls->context = context;
     tls->fd = fd;
-    bool prepared = prepare(tls, context->server_name[0] ? context->server_name : host);
-    ERR_clear_error();
-    if (!prepared) {
-        lk_tls_close(tls);
-        return NULL;
+    if (prepare(tls, context->server_name[0] ? context->server_name : host)) {
+        /* The first words go out, so that the server's are under way. What went wrong, the first write or read tells. */
+        shake_hands(tls);
+        return tls;
     }
-    /* The first words go out, so that the server's are under way. What went wrong, the first write or read tells. */
-    outcome(tls, SSL_do_handshake(tls->ssl) == 1);
-    return tls;
+    lk_tls_close(tls);
+    return NULL;
 }
 
 ssize_t lk_tls_write(lk_tls *tls, const char *bytes, size_t size)
 {
     size_t wrote = 0;
-    if (tls->failed) return -1;
-    ERR_clear_error();
-    int result = outcome(tls, SSL_write_ex(tls->ssl, bytes, size, &wrote));
+    int result = shake_hands(tls);
+    if (result > 0) result = outcome(tls, SSL_write_ex(tls->ssl, bytes, size, &wrote));
     return result > 0 ? (ssize_t)wrote : result;
 }
 
 ssize_t lk_tls_read(lk_tls *tls, char *bytes, size_t size)
 {
     size_t got = 0;
-    if (tls->failed) return -1;
-    ERR_clear_error();
-    int result = outcome(tls, SSL_read_ex(tls->ssl, bytes, size, &got));
+    int result = shake_hands(tls);
+    if (result > 0) result = outcome(tls, SSL_read_ex(tls->ssl, bytes, size, &got));
     return result > 0 ? (ssize_t)got : result;
 }
 
@@ -512,10 +531,9 @@ bool lk_tls_quiet(lk_tls *tls)
 {
     char byte;
     size_t got;
-    if (tls->failed) return false;
-    ERR_clear_error();
     /* Peeking takes in the tickets that came meanwhile. A piece of a record may be anything. */
-    return outcome(tls, SSL_peek_ex(tls->ssl, &byte, 1, &got)) == 0 && !SSL_has_pending(tls->ssl);
+    return shake_hands(tls) > 0 && outcome(tls, SSL_peek_ex(tls->ssl, &byte, 1, &got)) == 0 &&
+           !SSL_has_pending(tls->ssl);
 }
 
 void lk_tls_close(lk_tls *tls)

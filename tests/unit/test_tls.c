@@ -25,6 +25,35 @@ int __wrap_X509_cmp_current_time(const ASN1_TIME *time)
     return all_expired ? -1 : __real_X509_cmp_current_time(time);
 }
 
+/* OpenSSL's own memory: the nth allocation fails while `short_of_memory`. */
+static bool short_of_memory;
+static long until_failure, failures;
+
+static bool fails(void)
+{
+    if (!short_of_memory || --until_failure) return false;
+    failures++;
+    return true;
+}
+
+static void *take_memory(size_t size, const char *file, int line)
+{
+    (void)file, (void)line;
+    return fails() ? NULL : malloc(size);
+}
+
+static void *take_more_memory(void *old, size_t size, const char *file, int line)
+{
+    (void)file, (void)line;
+    return fails() ? NULL : realloc(old, size);
+}
+
+static void give_memory(void *memory, const char *file, int line)
+{
+    (void)file, (void)line;
+    free(memory);
+}
+
 /* ---------------------------------------------------------------------------------------------- both ends -- */
 
 typedef struct ends {
@@ -62,19 +91,24 @@ static int teardown(void **state)
     return 0;
 }
 
-static void connect_ends(ends *e, const char *host)
+static void pair_up(ends *e)
 {
     int fd[2];
     memset(e, 0, sizeof *e);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fd), 0);
-    lk_addresses addresses = {.tls = context};
-    snprintf(addresses.host, sizeof addresses.host, "%s", host);
     e->client.fd = fd[0];
     e->server_fd = fd[1];
     e->server = SSL_new(server_context);
     SSL_set_fd(e->server, fd[1]);
     SSL_set_accept_state(e->server);
     assert_true(lk_conn_open(&e->conn));
+}
+
+static void connect_ends(ends *e, const char *host)
+{
+    lk_addresses addresses = {.tls = context};
+    snprintf(addresses.host, sizeof addresses.host, "%s", host);
+    pair_up(e);
     assert_true(lk_net_secure(&e->client, &addresses));
 }
 
@@ -464,7 +498,83 @@ static void test_queue_of_errors_is_left_empty(void **state)
     assert_int_equal(fill(&e), LK_NET_LATER);
     assert_int_equal(ERR_peek_error(), 0);
     assert_true(shake(&e));
+    answer(&e);
+    ERR_raise(ERR_LIB_USER, 1);
+    assert_int_equal(fill(&e), LK_NET_LATER); /* OpenSSL itself clears it in handshakes alone */
+    ERR_raise(ERR_LIB_USER, 1);
+    assert_true(lk_net_idle_good(&e.client));
+    ERR_raise(ERR_LIB_USER, 1);
     drop_ends(&e);
+}
+
+/* ---------------------------------------------------------------------------------------------- no memory -- */
+
+static void begin_shortage(long nth)
+{
+    short_of_memory = true;
+    until_failure = nth;
+    failures = 0;
+}
+
+static bool end_shortage(void)
+{
+    short_of_memory = false;
+    return failures > 0;
+}
+
+static void test_context_without_memory(void **state)
+{
+    (void)state;
+    char text[900], error[256] = "";
+    lk_config config;
+    int refused = 0;
+    snprintf(text, sizeof text, "rediss://h?ca_file=%s&cert_file=%s&key_file=%s", pki_crt("ca"), pki_crt("server"),
+             pki_key("server"));
+    assert_int_equal(lk_config_parse(text, &config, error, sizeof error), LATCHKEY_OK);
+    for (long nth = 1;; nth += 1 + nth / 50) { /* most of them are for each of some hundred names in tables */
+        lk_tls_context *made = NULL;
+        begin_shortage(nth);
+        int status = lk_tls_context_open(&config, &made, error, sizeof error);
+        bool failed = end_shortage();
+        assert_true(status == LATCHKEY_OK || status == LATCHKEY_NO_MEMORY || status == LATCHKEY_CONFIG);
+        assert_int_equal(status == LATCHKEY_OK, made != NULL);
+        lk_tls_context_close(made);
+        refused += status != LATCHKEY_OK;
+        if (!failed) break;
+    }
+    assert_true(refused > 10);
+}
+
+/* Whatever fails on our side: lost or alive, and never a connection that was not verified. */
+static void test_connections_without_memory(void **state)
+{
+    (void)state;
+    int lost = 0;
+    for (long nth = 1;; nth++) {
+        ends e;
+        char got[64];
+        lk_addresses addresses = {.tls = context, .host = "c.test"};
+        if (nth % 2) snprintf(addresses.host, sizeof addresses.host, "a.test");
+        pair_up(&e);
+        begin_shortage((nth + 1) / 2);
+        bool good = lk_net_secure(&e.client, &addresses), answered = false;
+        short_of_memory = false;
+        ask(&e);
+        for (int i = 0; i < 20 && good && !answered; i++) {
+            short_of_memory = true;
+            good = flush(&e) != LK_NET_LOST && fill(&e) != LK_NET_LOST;
+            short_of_memory = false;
+            answered = server_reads(&e, got, sizeof got) > 0;
+        }
+        bool failed = end_shortage();
+        if (!(nth % 2)) assert_false(answered);
+        if (answered) answer(&e);
+        lost += !answered;
+        drop_ends(&e);
+        if (!failed && !(nth % 2)) break;
+    }
+    assert_true(lost > 20);
+    once("a.test");
 }
 
 /* A process may open more handles in its life than there are numbers for kinds of BIO. */
@@ -508,6 +618,9 @@ int main(void)
         TEST(test_last_words_are_heard_and_no_signal_is_raised),
         TEST(test_queue_of_errors_is_left_empty),
         TEST(test_many_contexts),
+        TEST(test_context_without_memory),
+        TEST(test_connections_without_memory),
     };
+    if (!CRYPTO_set_mem_functions(take_memory, take_more_memory, give_memory)) return 1; /* before its first use */
     return cmocka_run_group_tests(tests, group_setup, NULL);
 }
