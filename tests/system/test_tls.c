@@ -10,6 +10,7 @@
 #include "proxy.h"
 #include "threads.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -167,6 +168,53 @@ static void test_addresses_and_names(void **state)
     expect(config_at("localhost", server->port, "server_name=127.0.0.1"), LATCHKEY_CONFIG, "not for '127.0.0.1'");
     present("redis.cn");
     handle_open_config(config_at("127.0.0.1", server->port, "server_name=redis.cn"));
+}
+
+/* Until `count` answers are there: how many of them have this status. The others are no answers. */
+static size_t reap_all(latchkey *lk, size_t count, int status)
+{
+    size_t as_wanted = 0;
+    latchkey_answer answers[64];
+    struct pollfd ready = {.fd = latchkey_fd(lk), .events = POLLIN};
+    assert_true(ready.fd >= 0);
+    while (count) {
+        assert_int_equal(poll(&ready, 1, CHECK_PATIENCE_MS), 1);
+        size_t got = latchkey_reap(lk, answers, 64);
+        for (size_t i = 0; i < got; i++) {
+            assert_status_in(lk, answers[i].status, status, LATCHKEY_UNAVAILABLE);
+            as_wanted += answers[i].status == status;
+        }
+        assert_true(got <= count);
+        count -= got;
+    }
+    /* Tickets, and what a handshake waits for, do not keep the loop busy. */
+    wait_for(latchkey_reap(lk, answers, 64) == 0 && poll(&ready, 1, 0) == 0);
+    return as_wanted;
+}
+
+static size_t ask_one(latchkey *lk, const char *token, int status)
+{
+    assert_status(lk, LATCHKEY_OK, latchkey_submit(lk, token, LATCHKEY_TOKEN_LENGTH, 0));
+    return reap_all(lk, 1, status);
+}
+
+static void test_event_loop(void **state)
+{
+    (void)state;
+    enum { SESSIONS = 300 };
+    static char token[SESSIONS][LATCHKEY_TOKEN_SIZE];
+    latchkey *maker = handle_open(server, ""), *lk = open_tls("l1_capacity=0");
+    for (int i = 0; i < SESSIONS; i++) make_session(maker, 1 + (uint64_t)i, token[i]);
+    for (int round = 0; round < 4; round++) {
+        for (uint64_t i = 0; i < SESSIONS; i++)
+            assert_status(lk, LATCHKEY_OK, latchkey_submit(lk, token[i], LATCHKEY_TOKEN_LENGTH, i));
+        assert_int_equal(reap_all(lk, SESSIONS, LATCHKEY_OK), SESSIONS);
+        redis_do(server, "CLIENT KILL TYPE normal SKIPME yes");
+        wait_for(ask_one(lk, token[0], LATCHKEY_OK)); /* over a new connection */
+    }
+    assert_status_in(maker, end_session(maker, token[0]), LATCHKEY_OK,
+                     LATCHKEY_PENDING); /* its connections were killed, too */
+    wait_for(ask_one(lk, token[0], LATCHKEY_NOT_FOUND));
 }
 
 /* Key material of all sizes that a record has, both ways, and more than sockets hold while the server stands still. */
@@ -548,6 +596,7 @@ int main(void)
         TEST(test_whole_life),
         TEST(test_both_versions_of_tls),
         TEST(test_addresses_and_names),
+        TEST(test_event_loop),
         TEST(test_large_records),
         TEST(test_wrong_certificates_are_named),
         TEST(test_client_certificates),
