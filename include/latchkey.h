@@ -245,13 +245,15 @@ LATCHKEY_API void latchkey_close(latchkey *lk);
 LATCHKEY_API int latchkey_create(latchkey *lk, const latchkey_draft *draft, char token[LATCHKEY_TOKEN_SIZE]);
 
 /* Is this session valid, and whose is it? From L1, and on a miss from Redis, driven by the calling thread; equal
- * misses in flight share one read. Using a session keeps it alive (see latchkey_touch).
+ * misses in flight share one read. Using a session keeps it alive (see latchkey_touch). A token that Redis refused, or
+ * that was revoked on this handle, stays refused for 5 seconds without asking again (tokens are never reused; at most 4,096
+ * are remembered, apart from L1).
  * Returns  OK, and the entry; NOT_FOUND; EXPIRED; MALFORMED; UNAVAILABLE; CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED.
  * Blocks   not at all on a hit; on a miss for at most deadline_ms. Guarantees A to J. */
 LATCHKEY_API int latchkey_validate(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry);
 
-/* The same from L1 alone: OK; MALFORMED; EXPIRED; BAD_ARGUMENT; FORKED; or AGAIN, meaning that only latchkey_validate
- * can tell. Never waits for Redis: it may run on an event loop. Guarantees A to E, H. */
+/* The same from L1 alone: OK; MALFORMED; NOT_FOUND; EXPIRED; BAD_ARGUMENT; FORKED; or AGAIN, meaning that only
+ * latchkey_validate can tell. Never waits for Redis: it may run on an event loop. Guarantees A to E, H. */
 LATCHKEY_API int latchkey_try_validate(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry);
 
 /* The same for `count` tokens at once, for gateways that hold many requests: their reads of memory overlap, so a token
@@ -375,7 +377,7 @@ LATCHKEY_API int latchkey_prewarm(latchkey *lk, size_t count, size_t *loaded);
 typedef struct latchkey_stats {
     uint64_t validates;           /* calls of validate, and of try_validate that did not answer AGAIN */
     uint64_t l1_hits;             /* answered from L1 */
-    uint64_t l1_misses;           /* validates of well-formed tokens that L1 did not answer */
+    uint64_t l1_misses;           /* validates of well-formed tokens that L1 did not answer; see dead_refused */
     uint64_t malformed;           /* validates refused before anything was asked */
     uint64_t l2_reads;            /* records asked for in Redis: misses, loads, prewarming */
     uint64_t l2_writes;           /* scripts run in Redis: create, touch, set_fields, revoke */
@@ -416,6 +418,7 @@ typedef struct latchkey_stats {
     uint64_t audit_disagreements; /* those that L1 held for longer than the bound of C after that: 0, or see the log */
     uint64_t shed;                /* calls and submits refused because in_flight of them waited for Redis already */
     uint64_t retries;             /* reads repeated because a connection broke; at most one for ten successes */
+    uint64_t dead_refused; /* validates of tokens known to be dead, refused without asking Redis again; no misses */
 } latchkey_stats;
 
 /* Copies the first stats_size bytes of the statistics. Pass sizeof(latchkey_stats). Returns OK, BAD_ARGUMENT or FORKED.

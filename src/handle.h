@@ -6,6 +6,7 @@
 #include "flight.h"
 #include "l1.h"
 #include "l2.h"
+#include "refused.h"
 
 typedef struct lk_desk lk_desk; /* submit.c */
 
@@ -14,6 +15,7 @@ struct latchkey {
     lk_l1 *l1;
     lk_counters counters;
     lk_flights *flights;
+    lk_refused *refused;
     lk_l2 l2;
     lk_pending *pending;
     lk_config config;

@@ -58,6 +58,7 @@ static void counters(text *t, const latchkey_stats *s)
         {"l1_hits_total", "Validations answered from memory.", s->l1_hits},
         {"l1_misses_total", "Validations of well-formed tokens that memory could not answer.", s->l1_misses},
         {"malformed_total", "Tokens refused before anything was asked.", s->malformed},
+        {"dead_refused_total", "Validations of tokens that were known to be dead.", s->dead_refused},
         {"l2_reads_total", "Records asked for in Redis.", s->l2_reads},
         {"l2_writes_total", "Scripts run in Redis.", s->l2_writes},
         {"l2_errors_total", "Round trips to Redis without an answer, or with an error.", s->l2_errors},

@@ -8,7 +8,12 @@
 #include <string.h>
 
 static void on_purge(void *context, const char *selector) { lk_l1_purge(((latchkey *)context)->l1, selector); }
-static void on_empty(void *context) { lk_l1_empty(((latchkey *)context)->l1); }
+/* L1 first: whoever joins a flight has a ticket of L1's that is no older than his of the refused. */
+static void on_empty(void *context)
+{
+    lk_l1_empty(((latchkey *)context)->l1);
+    lk_refused_empty(((latchkey *)context)->refused);
+}
 static bool on_sample(void *context, uint64_t random, int64_t now_ms, lk_l1_seen *out)
 {
     return lk_l1_sample(((latchkey *)context)->l1, random, now_ms, out);
@@ -17,12 +22,13 @@ static bool on_still(void *context, const lk_l1_seen *seen) { return lk_l1_still
 
 static int build(latchkey *lk)
 {
-    uint64_t seed;
-    lk_random(&seed, sizeof seed);
-    lk->l1 = lk_l1_open((size_t)lk->config.l1_capacity, seed);
+    uint64_t seed[2];
+    lk_random(seed, sizeof seed);
+    lk->l1 = lk_l1_open((size_t)lk->config.l1_capacity, seed[0]);
     lk->flights = lk_flights_open();
+    lk->refused = lk_refused_open(seed[1]);
     lk_node_host host = {lk, on_purge, on_empty, on_sample, on_still};
-    if (lk->l1 && lk->flights) lk->l2.node = lk_node_open(&lk->config, &lk->counters, &host);
+    if (lk->l1 && lk->flights && lk->refused) lk->l2.node = lk_node_open(&lk->config, &lk->counters, &host);
     if (!lk->l2.node) return LATCHKEY_NO_MEMORY;
     lk->l2.config = &lk->config;
     lk->l2.counters = &lk->counters;
@@ -78,6 +84,7 @@ void latchkey_close(latchkey *lk)
     lk_node_close(lk->l2.node); /* first: its thread uses the others */
     lk_desk_close(atomic_load(&lk->desk));
     lk_flights_close(lk->flights);
+    lk_refused_close(lk->refused);
     lk_l1_close(lk->l1);
     lk_tls_context_close(lk->config.tls_context);
     lk_unmap(lk, sizeof *lk);

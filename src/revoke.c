@@ -31,6 +31,7 @@ int latchkey_revoke(latchkey *lk, const char *token, size_t token_len)
     lk_token_verifier_hash(&parsed, item.verifier_hash);
     lk_wipe(&parsed, sizeof parsed);
 
+    uint64_t ticket = lk_refused_ticket(lk->refused);
     bool denied = lk_pending_add(lk->pending, &item);
     lk_l1_purge(lk->l1, item.selector);
     uint64_t incarnation = 0;
@@ -43,8 +44,10 @@ int latchkey_revoke(latchkey *lk, const char *token, size_t token_len)
     if (!status && !lk_node_remember(node, item.partition, item.selector, incarnation)) status = LATCHKEY_UNAVAILABLE;
     if (!status && !durable) status = LATCHKEY_UNAVAILABLE; /* ended there, but not yet for good: the link sees to it */
     if (!denied) lk_l1_purge(lk->l1, item.selector);        /* the list is full: whoever read in between */
-    if (!status) lk_pending_remove(lk->pending, &item);
-    else if (status > 0 || status == LATCHKEY_CORRUPT) lk_pending_withdraw(lk->pending, &item);
+    if (!status) {
+        lk_refused_add(lk->refused, ticket, token, LATCHKEY_NOT_FOUND, lk_coarse_ms());
+        lk_pending_remove(lk->pending, &item);
+    } else if (status > 0 || status == LATCHKEY_CORRUPT) lk_pending_withdraw(lk->pending, &item);
     /* Not found any more, since an earlier revoke deleted it, but that is not settled yet. */
     if (status > 0 && lk_pending_denies(lk->pending, &item)) return LATCHKEY_PENDING;
     if (status >= 0 || status == LATCHKEY_CORRUPT) return status;

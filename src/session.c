@@ -26,6 +26,14 @@ int lk_session_late(const latchkey *lk, const latchkey_entry *entry, int64_t unt
     return entry->expires_at_ms <= lk_server_now_ms(lk, now_us) ? LATCHKEY_EXPIRED : LATCHKEY_UNAVAILABLE;
 }
 
+int lk_session_dead(latchkey *lk, const char *token)
+{
+    int64_t lease_until = atomic_load_explicit(&lk->lease->until_ms, memory_order_acquire), now = lk_coarse_ms();
+    int status = now < lease_until ? lk_refused_find(lk->refused, token, now) : LATCHKEY_AGAIN;
+    if (status != LATCHKEY_AGAIN) lk_count(&lk->counters, LK_DEAD_REFUSED, 1);
+    return status;
+}
+
 int lk_session_no(latchkey *lk, unsigned partition, uint64_t incarnation, int status, int64_t deadline_ms)
 {
     if (status <= 0) return status;

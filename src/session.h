@@ -71,6 +71,10 @@ int lk_session_no(latchkey *lk, unsigned partition, uint64_t incarnation, int st
  * the session meanwhile. */
 int lk_session_late(const latchkey *lk, const latchkey_entry *entry, int64_t until_us);
 
+/* NOT_FOUND or EXPIRED where that is known of this very token (refused.h), under the lease that L1 answers under; else
+ * AGAIN. */
+int lk_session_dead(latchkey *lk, const char *token);
+
 /* Redis' clock, Unix milliseconds; 0 where it was never heard. */
 int64_t lk_server_now_ms(const latchkey *lk, int64_t now_us);
 

@@ -12,7 +12,8 @@ void lk_stats_gather(latchkey *lk, latchkey_stats *s)
     s->l1_hits = lk_counted(c, LK_L1_HITS);
     s->l1_misses = lk_counted(c, LK_L1_MISSES);
     s->malformed = lk_counted(c, LK_MALFORMED);
-    s->validates = s->l1_hits + s->l1_misses + s->malformed;
+    s->dead_refused = lk_counted(c, LK_DEAD_REFUSED);
+    s->validates = s->l1_hits + s->l1_misses + s->malformed + s->dead_refused;
     s->l2_reads = lk_counted(c, LK_L2_READS);
     s->l2_writes = lk_counted(c, LK_L2_WRITES);
     s->l2_errors = lk_counted(c, LK_L2_ERRORS);

@@ -4,6 +4,8 @@
  *      | miss
  *   is it a token that we could have made?  --no-->  MALFORMED              (Redis is not asked)
  *      |
+ *   is it known to be dead?  --yes-->  NOT_FOUND, EXPIRED                   (refused.h; Redis is not asked again)
+ *      |
  *   ticket, denied?, board a flight  --another is reading-->  its answer
  *      | lead
  *   HGET v, PTTL in one round trip on a pooled line --> judge --> fill L1 if the ticket is still good --> land
@@ -112,12 +114,13 @@ static int from_l2(latchkey *lk, const lk_token *token, latchkey_entry *entry)
     int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
     int status = LATCHKEY_AGAIN;
     for (int i = 0; i < 2 && status == LATCHKEY_AGAIN; i++) {
-        uint64_t incarnation = 0;
+        uint64_t incarnation = 0, ticket = lk_refused_ticket(lk->refused);
         int64_t until_us = 0; /* the session may be admitted until then, on what Redis said */
         if (lk_pending_has(lk->pending, token)) return LATCHKEY_NOT_FOUND;
         int said = ask_l2(lk, token, deadline_ms, entry, &until_us, &incarnation);
         if (said < 0) return said;
         status = lk_node_vouch(lk_l2_owner(&lk->l2, token->partition), incarnation, deadline_ms);
+        if (!status && said) lk_refused_add(lk->refused, ticket, token->text, said, lk_coarse_ms());
         if (!status) status = said ? said : lk_session_late(lk, entry, until_us);
     }
     return status == LATCHKEY_AGAIN ? LATCHKEY_UNAVAILABLE : status;
@@ -163,9 +166,11 @@ int latchkey_validate(latchkey *lk, const char *token, size_t token_len, latchke
     status = lk_begin(lk, token, token_len, &parsed);
     if (status == LATCHKEY_MALFORMED) lk_count(&lk->counters, LK_MALFORMED, 1);
     if (status) return status;
-    if (lost(lk, &parsed) && lk_validate_stale(lk, &parsed, entry)) {
+    status = lk_session_dead(lk, parsed.text);
+    if (status == LATCHKEY_AGAIN && lost(lk, &parsed) && lk_validate_stale(lk, &parsed, entry)) status = LATCHKEY_OK;
+    if (status != LATCHKEY_AGAIN) {
         lk_wipe(&parsed, sizeof parsed);
-        return LATCHKEY_OK;
+        return status ? refuse(entry, status) : LATCHKEY_OK;
     }
     lk_count(&lk->counters, LK_L1_MISSES, 1);
     status = from_l2(lk, &parsed, entry);
@@ -191,9 +196,10 @@ static int without_l2(latchkey *lk, const char *token, size_t token_len, latchke
     status = lk_begin(lk, token, token_len, &parsed);
     if (status == LATCHKEY_MALFORMED) lk_count(&lk->counters, LK_MALFORMED, 1);
     if (status) return refuse(entry, status);
-    bool answered = lost(lk, &parsed) && lk_validate_stale(lk, &parsed, entry);
+    status = lk_session_dead(lk, parsed.text);
+    if (status == LATCHKEY_AGAIN && lost(lk, &parsed) && lk_validate_stale(lk, &parsed, entry)) status = LATCHKEY_OK;
     lk_wipe(&parsed, sizeof parsed);
-    return answered ? LATCHKEY_OK : refuse(entry, LATCHKEY_AGAIN);
+    return status ? refuse(entry, status) : LATCHKEY_OK;
 }
 
 int latchkey_try_validate(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry)

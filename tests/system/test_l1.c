@@ -49,19 +49,6 @@ static void test_a_thousand_hits_ask_redis_nothing(void **state)
     assert_true(after - before <= 2);
 }
 
-static void test_refusals_are_not_remembered(void **state)
-{
-    (void)state;
-    latchkey *lk = handle_open(server, ""), *other = handle_open(server, "");
-    char token[LATCHKEY_TOKEN_SIZE], key[128];
-    make_session(lk, 8, token);
-    session_key(server, token, key);
-    redis_do(server, "RENAME %s away", key);
-    assert_status(other, LATCHKEY_NOT_FOUND, validate(other, token));
-    redis_do(server, "RENAME away %s", key);
-    assert_status(other, LATCHKEY_OK, validate(other, token));
-}
-
 static void test_a_miss_moves_only_the_compact_record(void **state)
 {
     (void)state;
@@ -227,7 +214,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_first_validate_misses_second_hits),
         TEST(test_a_thousand_hits_ask_redis_nothing),
-        TEST(test_refusals_are_not_remembered),
         TEST(test_a_miss_moves_only_the_compact_record),
         TEST(test_l1_is_bounded_and_keeps_working_when_full),
         TEST(test_l1_ttl_sends_validate_back_to_redis),
