@@ -247,7 +247,8 @@ LATCHKEY_API int latchkey_create(latchkey *lk, const latchkey_draft *draft, char
 /* Is this session valid, and whose is it? From L1, and on a miss from Redis, driven by the calling thread; equal
  * misses in flight share one read. Using a session keeps it alive (see latchkey_touch). A token that Redis refused, or
  * that was revoked on this handle, stays refused for 5 seconds without asking again (tokens are never reused; at most 4,096
- * are remembered, apart from L1).
+ * are remembered, apart from L1). An entry of L1 that is hit near its end there is read again by the link, so that a
+ * session in steady use is always a hit.
  * Returns  OK, and the entry; NOT_FOUND; EXPIRED; MALFORMED; UNAVAILABLE; CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED.
  * Blocks   not at all on a hit; on a miss for at most deadline_ms. Guarantees A to J. */
 LATCHKEY_API int latchkey_validate(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry);
@@ -267,7 +268,7 @@ LATCHKEY_API int latchkey_try_validate_many(latchkey *lk, const char *const *tok
 
 /* Says that the session was used now, moving its idle expiry (never past the absolute one). Validate does this by
  * itself, off the caller's path; call touch for use that validate does not see. Coalesced in Redis: a session is
- * written at most once per tenth of its idle_ms, over all instances, so that a session ends between nine tenths of
+ * written at most once per twelfth of its idle_ms, over all instances, so that a session ends between nine tenths of
  * idle_ms and idle_ms after its last use.
  * Returns  OK; NOT_FOUND; EXPIRED; MALFORMED; UNAVAILABLE; CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED.
  * Blocks   for at most deadline_ms. Guarantees D, G. */
@@ -419,6 +420,8 @@ typedef struct latchkey_stats {
     uint64_t shed;                /* calls and submits refused because in_flight of them waited for Redis already */
     uint64_t retries;             /* reads repeated because a connection broke; at most one for ten successes */
     uint64_t dead_refused; /* validates of tokens known to be dead, refused without asking Redis again; no misses */
+    uint64_t refreshes; /* entries in use that the link was asked to read again before their time; not among l2_reads */
+    uint64_t refreshes_dropped; /* those shed, or not answered by Redis; the next hit asks again */
 } latchkey_stats;
 
 /* Copies the first stats_size bytes of the statistics. Pass sizeof(latchkey_stats). Returns OK, BAD_ARGUMENT or FORKED.

@@ -13,11 +13,13 @@ typedef struct lk_desk lk_desk; /* submit.c */
 struct latchkey {
     lk_lease *lease; /* of the one node; first, because validate reads it first */
     lk_l1 *l1;
+    int64_t refresh_ms; /* what is hit so long before its end in L1 is read again: see lk_session_window */
     lk_counters counters;
     lk_flights *flights;
     lk_refused *refused;
     lk_l2 l2;
     lk_pending *pending;
+    lk_wanted *wanted;
     lk_config config;
     _Atomic(lk_desk *) desk; /* NULL until somebody submits */
 };

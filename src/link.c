@@ -20,8 +20,9 @@ enum tag {
     TAG_PUBLISHED,
     TAG_HELD,
     TAG_REASSERTED,
-    TAG_JOB,           /* + the job's place */
-    TAG_LOG = 0x10000, /* + the partition */
+    TAG_JOB,            /* + the job's place */
+    TAG_VALUE = 0x8000, /* + the job's place: the first of two replies */
+    TAG_LOG = 0x10000,  /* + the partition */
 };
 
 #define TIME_MAX_US INT64_C(100000000000000000) /* the year 5138 */
@@ -68,12 +69,21 @@ bool lk_link_open(lk_link *link, const lk_config *config, const lk_link_host *ho
 void lk_link_close(lk_link *link)
 {
     for (int i = 0; i < LK_LINK_CONNECTIONS; i++) lk_conn_close(&link->conn[i]);
+    for (int i = 0; i < LK_LINK_JOBS; i++) lk_reply_free(link->job[i].value);
     free(link->series);
     free(link->assertion);
     lk_recent_close(link->recent);
     link->series = NULL;
     link->assertion = NULL;
     link->recent = NULL;
+}
+
+static void end_job(lk_link *link, lk_job *job, int status)
+{
+    lk_reply_free(job->value);
+    job->value = NULL;
+    link->host.job_done(link->host.context, job, status);
+    job->kind = LK_JOB_NONE;
 }
 
 void lk_link_lost(lk_link *link, int64_t now_ms, int status, const char *text)
@@ -88,11 +98,8 @@ void lk_link_lost(lk_link *link, int64_t now_ms, int status, const char *text)
     link->failures++;
     memset(&link->beat, 0, sizeof link->beat);
     lk_audit_leased(&link->audit, 0);
-    for (int i = 0; i < LK_LINK_JOBS; i++) {
-        if (!link->job[i].kind) continue;
-        link->host.job_done(link->host.context, &link->job[i], LATCHKEY_UNAVAILABLE);
-        link->job[i].kind = LK_JOB_NONE;
-    }
+    for (int i = 0; i < LK_LINK_JOBS; i++)
+        if (link->job[i].kind) end_job(link, &link->job[i], LATCHKEY_UNAVAILABLE);
     link->host.trouble(link->host.context, status, text);
     lk_trouble_lost(&link->trouble, now_ms, status, text);
 }
@@ -525,10 +532,22 @@ static bool send_audit(lk_link *link, unsigned place)
     return lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_JOB + place, words, 3);
 }
 
+/* As a miss asks (session.c). */
+static bool send_refresh(lk_link *link, unsigned place)
+{
+    const lk_job *job = &link->job[place];
+    char key[LK_KEY_SIZE];
+    lk_key_session(key, link->config->prefix, job->of.partition, job->of.selector);
+    lk_span hget[3] = {lk_word("HGET"), lk_word(key), lk_word("v")}, pttl[2] = {lk_word("PTTL"), lk_word(key)};
+    lk_conn *conn = &link->conn[LK_LINK_COMMANDS];
+    return lk_conn_send(conn, TAG_VALUE + place, hget, 3) && lk_conn_send(conn, TAG_JOB + place, pttl, 2);
+}
+
 static bool send_job(lk_link *link, unsigned place)
 {
     const lk_job *job = &link->job[place];
     if (job->kind == LK_JOB_AUDIT) return send_audit(link, place);
+    if (job->kind == LK_JOB_REFRESH) return send_refresh(link, place);
     const lk_script *script = &lk_scripts[job->kind == LK_JOB_TOUCH ? LK_SCRIPT_TOUCH : LK_SCRIPT_REVOKE];
     char base[LK_BASE_SIZE], key[LK_KEY_SIZE];
     lk_key_base(base, link->config->prefix, job->of.partition);
@@ -585,7 +604,9 @@ static void take_job(lk_link *link, unsigned place, const lk_reply *reply, int64
         if (!send_job(link, place)) no_memory(link, now_ms);
         return;
     }
-    if (reply->type == LK_REPLY_ERROR) {
+    if (job->kind == LK_JOB_REFRESH) {
+        link->host.refreshed(link->host.context, job, job->value, reply, link->hello[0].incarnation);
+    } else if (reply->type == LK_REPLY_ERROR) {
         char text[160];
         lk_count(link->counters, LK_L2_ERRORS, 1);
         status = lk_error_status(reply, text, sizeof text);
@@ -594,8 +615,7 @@ static void take_job(lk_link *link, unsigned place, const lk_reply *reply, int64
     else if (reply->type != LK_REPLY_INTEGER) status = LATCHKEY_UNAVAILABLE; /* not what our scripts answer */
     else if (job->kind == LK_JOB_REVOKE && reply->integer)                   /* the verifier matched: it is ended */
         lk_recent_add(link->recent, job->of.partition, job->of.selector, now_ms);
-    link->host.job_done(link->host.context, job, status);
-    job->kind = LK_JOB_NONE;
+    end_job(link, job, status);
 }
 
 /* ------------------------------------------------------------------------------------------ subscription -- */
@@ -757,6 +777,14 @@ static void take_push(lk_link *link, const lk_reply *reply, int64_t now_ms, int6
 
 /* ------------------------------------------------------------------------------------------------- events -- */
 
+/* The first reply of a job that has two waits for the other. */
+static bool keep(lk_link *link, int which, lk_reply *reply)
+{
+    if (which != LK_LINK_COMMANDS || reply->tag < TAG_VALUE || reply->tag >= TAG_LOG) return false;
+    link->job[reply->tag - TAG_VALUE].value = reply;
+    return true;
+}
+
 static void take(lk_link *link, int which, const lk_reply *reply, int64_t now_ms, int64_t now_us)
 {
     uint32_t tag = reply->tag;
@@ -781,6 +809,7 @@ void lk_link_fed(lk_link *link, int which, int64_t now_us)
     lk_reply *reply;
     int got = 0;
     while (link->state > LK_LINK_CONNECTING && (got = lk_conn_next(&link->conn[which], &reply)) > 0) {
+        if (keep(link, which, reply)) continue;
         take(link, which, reply, now_ms, now_us);
         lk_reply_free(reply);
     }

@@ -47,14 +47,18 @@ enum lk_link_state {
     LK_LINK_UP
 };
 enum { LK_LINK_COMMANDS, LK_LINK_SUBSCRIPTION, LK_LINK_CONNECTIONS };
-enum { LK_LINK_JOBS = 16 }; /* in flight at most: a burst of touches must not keep Redis from misses for long */
+/* In flight at most: a burst of touches, at 10 us each, must not keep Redis from misses for long. It is enough for refreshes,
+ * too: with half a millisecond to Redis and back, 32,000 a second. */
+enum { LK_LINK_JOBS = 16 };
 
 /* What the link does for others in the background. */
 typedef struct lk_job {
-    enum { LK_JOB_NONE, LK_JOB_TOUCH, LK_JOB_REVOKE, LK_JOB_AUDIT } kind;
-    lk_pending_item of; /* of a touch or an audit: partition and selector alone */
+    enum { LK_JOB_NONE, LK_JOB_TOUCH, LK_JOB_REVOKE, LK_JOB_REFRESH, LK_JOB_AUDIT } kind;
+    lk_pending_item of; /* of all but a revocation: partition and selector alone */
     lk_l1_seen seen;    /* of an audit, which the link gives itself when there is nothing else to do */
     bool whole_script;  /* Redis did not know it by its SHA-1: the link's own note */
+    void *item;         /* of a refresh: the host's own note */
+    lk_reply *value;    /* and the first of its two replies, while the second is awaited */
 } lk_job;
 
 /* The other side: called from the link's functions, in the thread that calls those. */
@@ -69,6 +73,9 @@ typedef struct lk_link_host {
     void (*met)(void *context, uint64_t incarnation);
     bool (*next_job)(void *context, int64_t now_ms, lk_job *job);
     void (*job_done)(void *context, const lk_job *job, int status); /* OK: Redis has it; else why not */
+    /* Before that, of a refresh: what Redis answered to HGET <session> v and to PTTL, and which incarnation of it. */
+    void (*refreshed)(void *context, const lk_job *job, const lk_reply *value, const lk_reply *pttl,
+                      uint64_t incarnation);
     /* For the auditor, and only where audit_per_s is set: see l1.h. */
     bool (*sample)(void *context, uint64_t random, int64_t now_ms, lk_l1_seen *out);
     bool (*still)(void *context, const lk_l1_seen *seen);

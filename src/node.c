@@ -14,6 +14,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+_Static_assert((int)LK_WANTED_HANDS >= (int)LK_LINK_JOBS, "a place for each refresh in flight");
+
 enum { TOUCHES_MAX = 4096, PENDING_RETRY_MS = 200, CONNECT_MOST_MS = 1000, SILENCE_MOST_MS = 1000 };
 
 typedef struct touch {
@@ -28,11 +30,15 @@ struct lk_node {
     lk_lease *lease; /* a page of its own */
     lk_pool *pool;
     lk_pending *pending;
+    lk_wanted *wanted;
     pthread_t thread;
     bool started;
     int wake_fd, stop_fd; /* eventfds: there is work; the end has come, also for a connection being made */
     _Atomic bool stop, connected, beat_wanted;
     _Atomic int lease_fd; /* to be raised when the lease is confirmed, or -1 */
+    /* When the link's thread looks at its work next. Relaxed: whoever reads a stale one leaves it asleep, and a refresh
+     * comes later, or wakes it in vain. */
+    _Atomic int64_t sleeps_until_ms;
     _Atomic uint64_t met; /* the incarnation that the link met last, 0: none yet */
 
     /* the link's thread alone: */
@@ -130,6 +136,23 @@ static bool pop_touch(lk_node *node, lk_job *job)
     return found;
 }
 
+static bool pop_refresh(lk_node *node, int64_t now_ms, lk_job *job)
+{
+    lk_wanted_item *item;
+    uint64_t let_go;
+    bool found = false;
+    memset(job, 0, sizeof *job);
+    do {
+        item = lk_wanted_take(node->wanted, now_ms, &let_go);
+        found = item && node->host.refresh(node->host.context, item, &job->of);
+        if (item && !found) lk_wanted_done(item);
+        lk_count(node->counters, LK_REFRESHES_DROPPED, let_go + (item && !found));
+    } while (item && !found);
+    job->kind = found ? LK_JOB_REFRESH : LK_JOB_NONE;
+    job->item = item;
+    return found;
+}
+
 /* Revocations first. They are gone through in rounds, a while apart. */
 static bool on_next_job(void *context, int64_t now_ms, lk_job *job)
 {
@@ -143,7 +166,7 @@ static bool on_next_job(void *context, int64_t now_ms, lk_job *job)
         node->pending_cursor = 0;
         node->pending_retry_ms = now_ms + PENDING_RETRY_MS;
     }
-    return pop_touch(node, job);
+    return pop_touch(node, job) || pop_refresh(node, now_ms, job);
 }
 
 static void on_job_done(void *context, const lk_job *job, int status)
@@ -155,6 +178,16 @@ static void on_job_done(void *context, const lk_job *job, int status)
     }
     /* A touch that failed is asked for again by the next use that finds it due. */
     if (job->kind == LK_JOB_TOUCH && status) lk_count(node->counters, LK_TOUCHES_DROPPED, 1);
+    if (job->kind != LK_JOB_REFRESH) return;
+    if (status) lk_count(node->counters, LK_REFRESHES_DROPPED, 1);
+    lk_wanted_done(job->item);
+}
+
+static void on_refreshed(void *context, const lk_job *job, const lk_reply *value, const lk_reply *pttl,
+                         uint64_t incarnation)
+{
+    lk_node *node = context;
+    node->host.refreshed(node->host.context, job->item, value, pttl, incarnation);
 }
 
 static bool on_sample(void *context, uint64_t random, int64_t now_ms, lk_l1_seen *out)
@@ -230,6 +263,7 @@ static void wait_for_events(lk_node *node, struct pollfd poll_fd[LK_LINK_CONNECT
     poll_fd[LK_LINK_CONNECTIONS] = (struct pollfd){.fd = node->wake_fd, .events = POLLIN};
     int64_t wait = lk_link_wake_ms(&node->link) - lk_now_ms();
     if (wait > PENDING_RETRY_MS && lk_pending_retries(node->pending)) wait = PENDING_RETRY_MS;
+    atomic_store_explicit(&node->sleeps_until_ms, lk_now_ms() + wait, memory_order_relaxed);
     if (poll(poll_fd, LK_LINK_CONNECTIONS + 1, wait > 0 ? (int)wait : 0) < 0) memset(poll_fd, 0, sizeof *poll_fd * 3);
     uint64_t times;
     if (poll_fd[LK_LINK_CONNECTIONS].revents && read(node->wake_fd, &times, sizeof times) < 0 && errno != EAGAIN &&
@@ -297,10 +331,10 @@ lk_node *lk_node_open(const lk_config *config, lk_counters *counters, const lk_n
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&node->changed, &attr);
     pthread_condattr_destroy(&attr);
-    lk_link_host link_host = {node,   on_purge,    on_empty,    on_lease,  on_trouble,
-                              on_met, on_next_job, on_job_done, on_sample, on_still};
-    uint64_t seed;
-    lk_random(&seed, sizeof seed);
+    lk_link_host link_host = {node,        on_purge,    on_empty,     on_lease,  on_trouble, on_met,
+                              on_next_job, on_job_done, on_refreshed, on_sample, on_still};
+    uint64_t seed[2];
+    lk_random(seed, sizeof seed);
     node->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     node->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     atomic_store(&node->lease_fd, -1);
@@ -308,8 +342,10 @@ lk_node *lk_node_open(const lk_config *config, lk_counters *counters, const lk_n
     if (node->lease) atomic_store(&node->lease->alive, 1);
     node->pool = lk_pool_open(config, counters);
     node->pending = lk_pending_open();
+    node->wanted = lk_wanted_open(seed[1]);
     bool good = node->wake_fd >= 0 && node->stop_fd >= 0 && node->lease && node->pool && node->pending &&
-                lk_link_open(&node->link, config, &link_host, counters, seed, lk_now_ms()) && start(node);
+                node->wanted && lk_link_open(&node->link, config, &link_host, counters, seed[0], lk_now_ms()) &&
+                start(node);
     if (good) return node;
     lk_node_close(node);
     return NULL;
@@ -330,6 +366,7 @@ void lk_node_close(lk_node *node)
     lk_link_close(&node->link);
     lk_pool_close(node->pool);
     lk_pending_close(node->pending);
+    lk_wanted_close(node->wanted);
     lk_unmap(node->lease, sizeof *node->lease);
     pthread_cond_destroy(&node->changed);
     pthread_mutex_destroy(&node->lock);
@@ -367,6 +404,8 @@ int lk_node_vouched(const lk_node *node, uint64_t incarnation)
     return leased == incarnation ? LATCHKEY_OK : LATCHKEY_AGAIN;
 }
 
+bool lk_node_vouched(const lk_node *node, uint64_t incarnation) { return vouched(node, incarnation) == LATCHKEY_OK; }
+
 uint64_t lk_node_leased(lk_node *node) { return atomic_load_explicit(&node->lease->incarnation, memory_order_acquire); }
 
 int lk_node_vouch(lk_node *node, uint64_t incarnation, int64_t deadline_ms)
@@ -401,6 +440,7 @@ void lk_node_await_lease(lk_node *node, int event_fd)
 lk_lease *lk_node_lease(lk_node *node) { return node->lease; }
 lk_pool *lk_node_pool(lk_node *node) { return node->pool; }
 lk_pending *lk_node_pending(lk_node *node) { return node->pending; }
+lk_wanted *lk_node_wanted(lk_node *node) { return node->wanted; }
 bool lk_node_connected(const lk_node *node) { return atomic_load(&node->connected); }
 
 void lk_node_wake(lk_node *node) { raise_event(node, node->wake_fd); }
@@ -424,6 +464,18 @@ void lk_node_touch(lk_node *node, unsigned partition, const char *selector)
     pthread_mutex_unlock(&node->lock);
     lk_count(node->counters, room ? LK_TOUCHES : LK_TOUCHES_DROPPED, 1);
     if (room) lk_node_wake(node);
+}
+
+void lk_node_refresh(lk_node *node, const char *token, int64_t now_ms, int64_t patience_ms)
+{
+    if (!lk_node_connected(node)) return; /* whoever cannot read is not asked to read later */
+    size_t waiting = lk_wanted_put(node->wanted, token, now_ms);
+    lk_count(node->counters, waiting ? LK_REFRESHES : LK_REFRESHES_DROPPED, 1);
+    int64_t until_ms = atomic_load_explicit(&node->sleeps_until_ms, memory_order_relaxed);
+    bool late = until_ms > now_ms + patience_ms;
+    /* The first who finds it asleep for too long wakes it. */
+    late = late && atomic_exchange_explicit(&node->sleeps_until_ms, 0, memory_order_relaxed) == until_ms;
+    if (late || waiting == LK_WANTED_QUEUE / 4) lk_node_wake(node);
 }
 
 void lk_node_trouble(lk_node *node, int status, const char *text)

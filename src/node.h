@@ -8,6 +8,7 @@
 
 #include "link.h"
 #include "pool.h"
+#include "wanted.h"
 
 #include <stdatomic.h>
 
@@ -29,6 +30,10 @@ typedef struct lk_node_host {
     void (*empty)(void *context);
     bool (*sample)(void *context, uint64_t random, int64_t now_ms, lk_l1_seen *out); /* for the auditor: see l1.h */
     bool (*still)(void *context, const lk_l1_seen *seen);
+    /* For refreshes (refresh.c): begins one, and says whom to ask for (false: nobody); takes what Redis answered. */
+    bool (*refresh)(void *context, lk_wanted_item *item, lk_pending_item *of);
+    void (*refreshed)(void *context, const lk_wanted_item *item, const lk_reply *value, const lk_reply *pttl,
+                      uint64_t incarnation);
 } lk_node_host;
 
 typedef struct lk_node lk_node;
@@ -60,14 +65,18 @@ void lk_node_await_lease(lk_node *node, int event_fd);
 lk_lease *lk_node_lease(lk_node *node);
 lk_pool *lk_node_pool(lk_node *node);
 lk_pending *lk_node_pending(lk_node *node);
+lk_wanted *lk_node_wanted(lk_node *node);
 
 /* Remembers that this session was ended, as that incarnation of the server confirmed it. False: the link has met another
  * one meanwhile, which may not know of it, and was told of those remembered before: it has to be done once more. */
 bool lk_node_remember(lk_node *node, unsigned partition, const char *selector, uint64_t incarnation);
 
 void lk_node_touch(lk_node *node, unsigned partition, const char *selector); /* queued; shed when the queue is full */
-void lk_node_wake(lk_node *node);                                            /* there is something pending */
-void lk_node_trouble(lk_node *node, int status, const char *text);           /* remembered as the newest trouble */
+/* Asks for a refresh, within patience_ms if the queue has room: the link is woken only where it would sleep for longer, or
+ * much has come together. */
+void lk_node_refresh(lk_node *node, const char *token, int64_t now_ms, int64_t patience_ms);
+void lk_node_wake(lk_node *node);                                  /* there is something pending */
+void lk_node_trouble(lk_node *node, int status, const char *text); /* remembered as the newest trouble */
 void lk_node_last_trouble(lk_node *node, char *text, size_t size);
 bool lk_node_connected(const lk_node *node);
 

@@ -1,6 +1,6 @@
 /* latchkey_open and latchkey_close: from a configuration to a handle whose link holds a lease. And lk_begin, with which
  * every verb on a token begins. */
-#include "handle.h"
+#include "session.h"
 
 #include "memory.h"
 
@@ -18,6 +18,15 @@ static bool on_sample(void *context, uint64_t random, int64_t now_ms, lk_l1_seen
 {
     return lk_l1_sample(((latchkey *)context)->l1, random, now_ms, out);
 }
+static bool on_refresh(void *context, lk_wanted_item *item, lk_pending_item *of)
+{
+    return lk_refresh_begin(context, item, of);
+}
+static void on_refreshed(void *context, const lk_wanted_item *item, const lk_reply *value, const lk_reply *pttl,
+                         uint64_t incarnation)
+{
+    lk_refresh_end(context, item, value, pttl, incarnation);
+}
 static bool on_still(void *context, const lk_l1_seen *seen) { return lk_l1_still(((latchkey *)context)->l1, seen); }
 
 static int build(latchkey *lk)
@@ -27,13 +36,15 @@ static int build(latchkey *lk)
     lk->l1 = lk_l1_open((size_t)lk->config.l1_capacity, seed[0]);
     lk->flights = lk_flights_open();
     lk->refused = lk_refused_open(seed[1]);
-    lk_node_host host = {lk, on_purge, on_empty, on_sample, on_still};
+    lk_node_host host = {lk, on_purge, on_empty, on_sample, on_still, on_refresh, on_refreshed};
+    lk->refresh_ms = lk_session_window(lk->config.l1_ttl_ms, lk->config.idle_ms);
     if (lk->l1 && lk->flights && lk->refused) lk->l2.node = lk_node_open(&lk->config, &lk->counters, &host);
     if (!lk->l2.node) return LATCHKEY_NO_MEMORY;
     lk->l2.config = &lk->config;
     lk->l2.counters = &lk->counters;
     lk->lease = lk_node_lease(lk->l2.node);
     lk->pending = lk_node_pending(lk->l2.node);
+    lk->wanted = lk_node_wanted(lk->l2.node);
     return LATCHKEY_OK;
 }
 

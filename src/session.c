@@ -70,6 +70,7 @@ static int64_t jittered_ttl(const latchkey *lk, const char *selector, int64_t as
 }
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
 int lk_session_judge(latchkey *lk, lk_node *node, const char *selector, const lk_token *token, const lk_reply *value,
                      const lk_reply *pttl, int64_t asked_us, lk_judged *judged)
@@ -82,25 +83,70 @@ int lk_session_judge(latchkey *lk, lk_node *node, const char *selector, const lk
         return lk_l2_corrupt(&lk->l2, node, "a session's key in Redis has no expiry");
     if (pttl->integer < 0) return LATCHKEY_NOT_FOUND; /* it ended between the two commands */
 
-    /* Durations as Redis counts them, from the time before it was asked: never too long. Its expiry of the key covers
-     * the absolute expiry as well; the record's own time is looked at in case somebody stretched the key's. */
-    int64_t left = pttl->integer, idle = judged->record.idle_ms, server_now = lk_server_now_ms(lk, asked_us);
+    /* Its expiry of the key covers the absolute expiry as well; the record's own time is looked at in case somebody
+     * stretched the key's. */
+    int64_t left = pttl->integer, server_now = lk_server_now_ms(lk, asked_us);
     int64_t absolute = server_now ? judged->record.entry.expires_at_ms - server_now : INT64_MAX;
     if (absolute <= 0) return LATCHKEY_EXPIRED;
-    left = least(left, absolute);
-    judged->until_us = asked_us + left * 1000;
-
-    /* A touch is due once a tenth of idle_ms has gone, unless the absolute expiry is what ends the session. L1 keeps
-     * the entry until the next touch will be due at the latest: so a miss is what notices, and hits need not count. */
-    int64_t tenth = idle / 10, until_due = left - (idle - tenth);
-    judged->final = absolute - left < tenth; /* a touch could not add a tenth */
-    judged->touch_due = !judged->final && until_due <= 0;
-    int64_t life = least(jittered_ttl(lk, selector, asked_us), left);
-    /* Never for less than two ticks: the last moments before a touch is due are not worth a read for every use. */
-    if (until_due < 2 * LK_CLOCK_TICK_MS) until_due = judged->touch_due ? tenth : least(2 * LK_CLOCK_TICK_MS, tenth);
-    if (!judged->final) life = least(life, until_due);
-    judged->l1_until_ms = asked_us / 1000 + life - LK_CLOCK_TICK_MS;
+    lk_session_times(jittered_ttl(lk, selector, asked_us), judged->record.idle_ms, left, absolute, asked_us, judged);
     return LATCHKEY_OK;
+}
+
+/* --------------------------------------------------------------------------------------------------- times -- */
+
+void lk_session_times(int64_t ttl, int64_t idle, int64_t left, int64_t absolute, int64_t asked_us, lk_judged *judged)
+{
+    const int64_t tick = LK_CLOCK_TICK_MS, keep = idle / LK_SESSION_KEEP;
+    left = least(left, absolute);
+    judged->until_us = asked_us + left * 1000; /* from before it was asked: never too long */
+    judged->final = absolute - left < keep; /* a touch could add less than that: the absolute expiry is what ends it */
+    int64_t until_due = left - idle * (LK_SESSION_TOUCH - 1) / LK_SESSION_TOUCH, until_gone = left - (idle - keep);
+    judged->touch_due = !judged->final && until_due <= 0;
+    int64_t life = least(ttl, left), bound = until_gone;
+    if (judged->touch_due) bound = keep; /* since it is asked for now */
+    /* Never for less than two ticks: the last moments before a touch is due are not worth a read for every use. */
+    else if (bound < 2 * tick) bound = least(2 * tick, keep);
+    bool bounded = !judged->final && bound < life;
+    if (bounded) life = bound;
+    judged->l1_until_ms = asked_us / 1000 + life - tick;
+    /* What ends with the session, or before the touch is due, would be given no more by another read. */
+    judged->again_ms = asked_us / 1000 + life / 2;
+    if (bounded && !judged->touch_due) judged->again_ms = most(judged->again_ms, asked_us / 1000 + until_due);
+    if (judged->final && life == left) judged->again_ms = judged->l1_until_ms;
+}
+
+int64_t lk_session_window(int64_t ttl, int64_t idle)
+{
+    int64_t window = least(ttl * 45 / 100, idle / LK_SESSION_KEEP - idle / LK_SESSION_TOUCH);
+    return window < 2 * LK_CLOCK_TICK_MS ? 0 : window;
+}
+
+/* ------------------------------------------------------------------------------------------------ into L1 -- */
+
+void lk_session_fill(latchkey *lk, const lk_token *token, uint64_t ticket, const lk_judged *judged,
+                     uint64_t incarnation)
+{
+    int64_t now = lk_coarse_ms();
+    /* A line to another incarnation of the server than the lease's proves nothing about revocations. */
+    if (!incarnation || incarnation != atomic_load_explicit(&lk->lease->incarnation, memory_order_relaxed)) return;
+    if (judged->l1_until_ms <= now || !lk->config.l1_capacity) return;
+    bool filled = lk_count_fill(lk, lk_l1_put(lk->l1, ticket, token->text, token->text + LATCHKEY_SELECTOR_LENGTH,
+                                              false, judged->l1_until_ms, now, &judged->record.entry));
+    /* One whose life is shorter than the window was made for. */
+    if (filled && judged->again_ms > judged->l1_until_ms - lk->refresh_ms + 2 * LK_CLOCK_TICK_MS)
+        lk_wanted_shut(lk->wanted, token->text, now, judged->again_ms);
+}
+
+/* Half a second is soon enough where windows are seconds, and lets refreshes come together; asked for again after twice that,
+ * whatever became of it. */
+void lk_session_refresh(latchkey *lk, const char *token, int64_t now_ms)
+{
+    lk_token parsed;
+    int64_t patience_ms = least(lk->refresh_ms / 4, 500);
+    if (!lk->refresh_ms || !lk_wanted_gate(lk->wanted, token, now_ms, 2 * patience_ms)) return;
+    if (lk_parse(lk, token, LATCHKEY_TOKEN_LENGTH, &parsed))
+        lk_node_refresh(lk_l2_owner(&lk->l2, parsed.partition), parsed.text, now_ms, patience_ms);
+    lk_wipe(&parsed, sizeof parsed);
 }
 
 /* ----------------------------------------------------------------------------------------------- questions -- */
@@ -116,16 +162,6 @@ void lk_question_ask(latchkey *lk, const lk_token *token, uint64_t ticket, lk_qu
     question->leased = lk_node_leased(lk_l2_owner(&lk->l2, token->partition));
 }
 
-static void fill(latchkey *lk, const lk_token *token, uint64_t ticket, const lk_judged *judged, uint64_t incarnation)
-{
-    int64_t now = lk_coarse_ms();
-    /* A line to another incarnation of the server than the lease's proves nothing about revocations. */
-    if (!incarnation || incarnation != atomic_load_explicit(&lk->lease->incarnation, memory_order_relaxed)) return;
-    if (judged->l1_until_ms <= now || !lk->config.l1_capacity) return;
-    lk_count_fill(lk, lk_l1_put(lk->l1, ticket, token->text, token->text + LATCHKEY_SELECTOR_LENGTH, false,
-                                judged->l1_until_ms, now, &judged->record.entry));
-}
-
 int lk_question_answer(latchkey *lk, const lk_token *token, const lk_question *question,
                        lk_reply *replies[LK_QUESTION_CALLS], uint64_t *incarnation, latchkey_entry *entry,
                        int64_t *until_us)
@@ -138,7 +174,7 @@ int lk_question_answer(latchkey *lk, const lk_token *token, const lk_question *q
     if (status) return status;
     *until_us = judged.until_us;
     if (judged.touch_due) lk_node_touch(node, token->partition, token->text);
-    fill(lk, token, question->ticket, &judged, *incarnation);
+    lk_session_fill(lk, token, question->ticket, &judged, *incarnation);
     *entry = judged.record.entry;
     return LATCHKEY_OK;
 }

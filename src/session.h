@@ -11,9 +11,27 @@ typedef struct lk_judged {
     lk_record record;
     int64_t until_us;    /* when the session ends if nobody uses it, on the monotonic clock */
     bool final;          /* the absolute expiry is what ends it */
-    bool touch_due;      /* a tenth of idle_ms has passed since Redis last heard of its use */
+    bool touch_due;      /* a twelfth of idle_ms has passed since Redis last heard of its use */
     int64_t l1_until_ms; /* how long L1 may keep it, on the coarse monotonic clock */
+    int64_t again_ms;    /* before then it need not be read again: nothing would be gained */
 } lk_judged;
+
+/* Idle time, touches and L1. Redis is told of a session's use (a touch) once a twelfth of idle_ms has gone since it was told
+ * last: LK_SESSION_TOUCH, and the same in touch.lua. L1 answers without anybody looking at that, so it keeps an entry for no
+ * longer than until a tenth has gone, LK_SESSION_KEEP: so a session ends between nine tenths of idle_ms and all of it after its
+ * last use. In the gap between the two, a sixtieth of idle_ms, a refresh finds the touch due, asks for it, and the entry
+ * lives on. */
+enum { LK_SESSION_TOUCH = 12, LK_SESSION_KEEP = 10 };
+
+/* What follows from durations as Redis counts them, asked for at asked_us: until_us, final, touch_due, l1_until_ms, again_ms.
+ * ttl_ms is how long L1 may keep it anyway, left_ms until its key expires, absolute_ms until its absolute expiry. */
+void lk_session_times(int64_t ttl_ms, int64_t idle_ms, int64_t left_ms, int64_t absolute_ms, int64_t asked_us,
+                      lk_judged *judged);
+
+/* How long before its end in L1 an entry that is hit is read again: 45 of 100 parts of l1_ttl_ms, that is half of the shortest
+ * time that an entry is given; and no more than that gap, since before it a read could not make the entry live longer. 0
+ * where that is less than the clock can tell. (Measured: bench/README.md, "How long an entry lives".) */
+int64_t lk_session_window(int64_t l1_ttl_ms, int64_t idle_ms);
 
 /* The two calls that read a session's compact record; `key` must live as long as they do. */
 typedef struct lk_session_read {
@@ -61,6 +79,19 @@ static inline bool lk_count_fill(latchkey *lk, enum lk_l1_put result)
     if (result == LK_L1_REFUSED) lk_count(&lk->counters, LK_FILLS_REFUSED, 1);
     return result == LK_L1_STORED;
 }
+
+/* Puts into L1 what `incarnation` answered; 0 where that did not have the lease when it was asked. The ticket is from before
+ * that. */
+void lk_session_fill(latchkey *lk, const lk_token *token, uint64_t ticket, const lk_judged *judged,
+                     uint64_t incarnation);
+
+/* A hit near the entry's end: asks the link to read it again, unless somebody did lately. */
+void lk_session_refresh(latchkey *lk, const char *token, int64_t now_ms);
+
+/* refresh.c, for the link's thread: false: do not ask; else whom to ask for. And what Redis answered. */
+bool lk_refresh_begin(latchkey *lk, lk_wanted_item *item, lk_pending_item *of);
+void lk_refresh_end(latchkey *lk, const lk_wanted_item *item, const lk_reply *value, const lk_reply *pttl,
+                    uint64_t incarnation);
 
 /* A script's "no" counts only under the lease of the server that gave it (lk_node_vouch): one that is not the primary any
  * more does not know what was made since. The status, or UNAVAILABLE. */

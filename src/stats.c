@@ -12,6 +12,8 @@ void lk_stats_gather(latchkey *lk, latchkey_stats *s)
     s->l1_hits = lk_counted(c, LK_L1_HITS);
     s->l1_misses = lk_counted(c, LK_L1_MISSES);
     s->malformed = lk_counted(c, LK_MALFORMED);
+    s->refreshes = lk_counted(c, LK_REFRESHES);
+    s->refreshes_dropped = lk_counted(c, LK_REFRESHES_DROPPED);
     s->dead_refused = lk_counted(c, LK_DEAD_REFUSED);
     s->validates = s->l1_hits + s->l1_misses + s->malformed + s->dead_refused;
     s->l2_reads = lk_counted(c, LK_L2_READS);

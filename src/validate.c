@@ -1,6 +1,7 @@
 /* latchkey_validate: the way of every request.
  *
  *   lease, slot, clock  --hit-->  OK                                        (from_l1: no lock, no system call)
+ *      |                     +-- near the entry's end: the link reads it again meanwhile      (refresh.c)
  *      | miss
  *   is it a token that we could have made?  --no-->  MALFORMED              (Redis is not asked)
  *      |
@@ -45,6 +46,7 @@ static __attribute__((noinline)) int judge_hit(latchkey *lk, const char *token, 
             lk_node_touch(lk_l2_owner(&lk->l2, parsed.partition), parsed.partition, token);
         lk_wipe(&parsed, sizeof parsed);
     }
+    if (now + lk->refresh_ms >= found->deadline_ms) lk_session_refresh(lk, token, now);
     lk_count(&lk->counters, LK_L1_HITS, 1);
     return LATCHKEY_OK;
 }
@@ -55,9 +57,10 @@ static inline int64_t read_lease(const latchkey *lk)
     return atomic_load_explicit(&lk->lease->until_ms, memory_order_acquire);
 }
 
-static inline bool stands(const lk_l1_found *found, int64_t lease_until, int64_t now)
+/* Good, and for so long that it need not be read again yet. */
+static inline bool stands(const latchkey *lk, const lk_l1_found *found, int64_t lease_until, int64_t now)
 {
-    return now < found->deadline_ms && now < lease_until && !found->first_use;
+    return now + lk->refresh_ms < found->deadline_ms && now < lease_until && !found->first_use;
 }
 
 static inline int from_l1(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry, lk_l1_found *found)
@@ -67,7 +70,7 @@ static inline int from_l1(latchkey *lk, const char *token, size_t token_len, lat
     if (__builtin_expect(!lease_until, 0)) return LATCHKEY_AGAIN;
     if (!lk_l1_get(lk->l1, token, found, entry)) return LATCHKEY_AGAIN;
     int64_t now = lk_coarse_ms();
-    if (__builtin_expect(!stands(found, lease_until, now), 0))
+    if (__builtin_expect(!stands(lk, found, lease_until, now), 0))
         return judge_hit(lk, token, found, lease_until, now, entry);
     lk_count(&lk->counters, LK_L1_HITS, 1);
     return LATCHKEY_OK;
@@ -245,7 +248,7 @@ static void group_from_l1(latchkey *lk, const char *const *tokens, const size_t 
     uint64_t hits = 0;
     for (size_t i = 0; i < count; i++) {
         if (statuses[i] != LATCHKEY_OK) continue;
-        if (__builtin_expect(stands(&found[i], lease_until, now), 1)) hits++;
+        if (__builtin_expect(stands(lk, &found[i], lease_until, now), 1)) hits++;
         else statuses[i] = judge_hit(lk, asked[i], &found[i], lease_until, now, &entries[i]);
     }
     if (hits) lk_count(&lk->counters, LK_L1_HITS, hits);

@@ -210,6 +210,9 @@ static void count(process *p)
     totals.missed += s.missed;
     totals.replayed += s.replayed;
     totals.lapses += s.lapses;
+    totals.refreshes += s.refreshes;
+    totals.refreshes_dropped += s.refreshes_dropped;
+    totals.dead_refused += s.dead_refused;
     if (in.prove && s.pending) fail("m%d never got rid of %d pending revocations", p->on->index, (int)s.pending);
 }
 

@@ -7,6 +7,8 @@
 #include "l1.h"
 #include "line.h"
 #include "recent.h"
+#include "session.h"
+#include "truth.h"
 
 uint64_t __real_lk_l1_ticket(const lk_l1 *l1, const char *selector);
 uint64_t __wrap_lk_l1_ticket(const lk_l1 *l1, const char *selector);
@@ -73,4 +75,48 @@ void __wrap_lk_recent_add(lk_recent *recent, unsigned partition, const char *sel
     __real_lk_recent_add(recent, partition, selector, now_ms);
     truth_remembered(task_machine(), selector);
     task_step();
+}
+
+/* ----------------------------------------------------------------------------------------------- refreshes -- */
+
+/* The link has many questions under way at once, so that its last bytes say nothing about one of them: a refresh was asked for
+ * when it was begun. What is purged from then on it must not fill. */
+enum { BEGUN = 4096 };
+static struct {
+    const lk_wanted_item *item;
+    uint64_t step;
+} begun[BEGUN]; /* the newest, a ring */
+static size_t begun_count;
+
+static uint64_t begun_at(const lk_wanted_item *item)
+{
+    for (size_t i = begun_count; i && i + BEGUN > begun_count; i--)
+        if (begun[(i - 1) % BEGUN].item == item) return begun[(i - 1) % BEGUN].step;
+    fail("sim: a refresh ends that was not begun");
+    return 0;
+}
+
+bool __real_lk_refresh_begin(latchkey *lk, lk_wanted_item *item, lk_pending_item *of);
+bool __wrap_lk_refresh_begin(latchkey *lk, lk_wanted_item *item, lk_pending_item *of);
+bool __wrap_lk_refresh_begin(latchkey *lk, lk_wanted_item *item, lk_pending_item *of)
+{
+    bool ask = __real_lk_refresh_begin(lk, item, of);
+    begun[begun_count % BEGUN].item = item;
+    begun[begun_count++ % BEGUN].step = ++w.step;
+    task_step();
+    return ask;
+}
+
+void __real_lk_refresh_end(latchkey *lk, const lk_wanted_item *item, const lk_reply *value, const lk_reply *pttl,
+                           uint64_t incarnation);
+void __wrap_lk_refresh_end(latchkey *lk, const lk_wanted_item *item, const lk_reply *value, const lk_reply *pttl,
+                           uint64_t incarnation);
+void __wrap_lk_refresh_end(latchkey *lk, const lk_wanted_item *item, const lk_reply *value, const lk_reply *pttl,
+                           uint64_t incarnation)
+{
+    uint64_t asked = task_notes()->asked_step;
+    task_notes()->asked_step = begun_at(item);
+    task_step();
+    __real_lk_refresh_end(lk, item, value, pttl, incarnation);
+    task_notes()->asked_step = asked;
 }

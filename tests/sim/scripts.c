@@ -224,7 +224,7 @@ static void script_touch(run *r)
     int64_t expiry = r->now_ms + l.idle_ms < l.expires_ms ? r->now_ms + l.idle_ms : l.expires_ms;
     int64_t left = o->expires_ms ? o->expires_ms - r->now_ms : -1;
     if (l.expires_ms <= r->now_ms) reply_integer(r, -1);
-    else if (left >= 0 && (left * 10 > l.idle_ms * 9 || r->now_ms + left >= l.expires_ms)) reply_integer(r, 1);
+    else if (left >= 0 && (left * 12 > l.idle_ms * 11 || r->now_ms + left >= l.expires_ms)) reply_integer(r, 1);
     else {
         o->expires_ms = expiry;
         index_session(r, l.user, expiry);

@@ -179,9 +179,10 @@ static void report(const options *o, uint64_t runs, double hours, double seconds
            t->revokes);
     printf("  L1: %" PRIu64 " hits, %" PRIu64 " fills, %" PRIu64 " refused, %" PRIu64 " purges, %" PRIu64
            " times emptied, %" PRIu64 " messages missed, %" PRIu64 " replayed, %" PRIu64 " lapses; %" PRIu64
-           " beats, %" PRIu64 " of them while connected twice\n",
+           " beats, %" PRIu64 " of them while connected twice\n  %" PRIu64 " refreshes, %" PRIu64
+           " of them dropped; %" PRIu64 " times known to be dead\n",
            t->hits, t->fills, t->refused_fills, t->purges, t->empties, t->missed, t->replayed, t->lapses, t->beats,
-           t->twice);
+           t->twice, t->refreshes, t->refreshes_dropped, t->dead_refused);
     printf("  episodes:");
     for (int i = 0; chaos_name(i); i++) printf("%s %" PRIu64 " %s", i ? "," : "", chaos_episodes[i], chaos_name(i));
     printf("\n  outside of the promise, and excused: %" PRIu64 " answers\n", t->excused);

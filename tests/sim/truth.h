@@ -34,6 +34,7 @@ typedef struct known {
 typedef struct tally {
     uint64_t validates[12]; /* by status + 8 */
     uint64_t revokes, creates, hits, fills, refused_fills, empties, purges, beats, excused, missed, replayed, lapses;
+    uint64_t refreshes, refreshes_dropped, dead_refused;
     uint64_t twice; /* beats that an older subscription of the same instance heard too: it had connected twice */
 } tally;
 extern tally totals;

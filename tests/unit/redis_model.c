@@ -80,6 +80,14 @@ static void on_job_done(void *context, const lk_job *job, int status)
     say(m, "= done %.20s %d\n", job->of.selector, status);
 }
 
+static void on_refreshed(void *context, const lk_job *job, const lk_reply *value, const lk_reply *pttl,
+                         uint64_t incarnation)
+{
+    redis_model *m = context;
+    say(m, "= read %.20s %d %lld %s\n", job->of.selector, (int)value->type, pttl->integer,
+        incarnation == m->lease_incarnation ? "leased" : "not leased");
+}
+
 static bool on_sample(void *context, uint64_t random, int64_t now_ms, lk_l1_seen *out)
 {
     redis_model *m = context;
@@ -273,6 +281,8 @@ static void answer(redis_model *m, int which, const lk_reply *c)
         reply(m, which, ":1\r\n");
     } else if (strcmp(name, "HGET") == 0 && lk_reply_is(c->item[2], "v")) answer_record(m, c->item[1]);
     else if (strcmp(name, "HGET") == 0) reply_bulk(m, which, m->recorded);
+    else if (strcmp(name, "PTTL") == 0)
+        reply(m, which, ":%lld\r\n", atoll(c->item[1]->text + strlen(c->item[1]->text) - 6));
     else if (strcmp(name, "XRANGE") == 0) answer_xrange(m, which, c);
     else if (strcmp(name, "SUBSCRIBE") == 0) answer_subscribe(m, which, c);
     else if (strcmp(name, "MGET") == 0) {
@@ -388,8 +398,8 @@ redis_model *model_open(const char *options, uint64_t seed)
     m->replication = "replid-1";
     m->version = "7.0.0";
     m->clock_ahead_us = INT64_C(1700000000000000);
-    lk_link_host host = {m,      on_purge,    on_empty,    on_lease,  on_trouble,
-                         on_met, on_next_job, on_job_done, on_sample, on_still};
+    lk_link_host host = {m,           on_purge,    on_empty,     on_lease,  on_trouble, on_met,
+                         on_next_job, on_job_done, on_refreshed, on_sample, on_still};
     assert_true(lk_link_open(&m->link, &m->config, &host, &m->counters, seed, model_ms(m)));
     return m;
 }

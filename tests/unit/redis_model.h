@@ -7,7 +7,8 @@
  *
  * Everything is written down in one log, in the order in which it happened:
  *   "0 MGET lk:{0}:q\n"    a command that the server took, and on which connection (0 commands, 1 subscription)
- *   "= lease 1000\n"       what the link told its host: empty, purge, lease, trouble, done
+ *   "= lease 1000\n"       what the link told its host: empty, purge, lease, trouble, done; and what a refresh read:
+ *                          "= read <selector> <type of v> <PTTL: the number that the selector ends with> leased"
  */
 #ifndef LATCHKEY_TESTS_REDIS_MODEL_H
 #define LATCHKEY_TESTS_REDIS_MODEL_H

@@ -207,11 +207,11 @@ static void test_answers_find_their_jobs_among_beats(void **state)
     model_up(m);
     model_clear(m);
     char name[LATCHKEY_SELECTOR_LENGTH + 1], done[64];
-    unsigned given = 0, leases = m->leases;
+    unsigned given = 0, reads = 0, leases = m->leases;
     for (uint64_t i = unit_rounds(3000); i; i--) {
         for (uint64_t n = unit_below(&r, 3); n && m->job_count < 20; n--) {
-            bool touch = unit_chance(&r, 50);
-            model_job(m, touch ? LK_JOB_TOUCH : LK_JOB_REVOKE, given % 4, numbered(name, given));
+            static const int kinds[] = {LK_JOB_TOUCH, LK_JOB_REVOKE, LK_JOB_REFRESH};
+            model_job(m, kinds[unit_below(&r, 3)], given % 4, numbered(name, given));
             given++;
         }
         if (unit_chance(&r, 10)) m->scripts_known = false;
@@ -229,13 +229,90 @@ static void test_answers_find_their_jobs_among_beats(void **state)
                 snprintf(done, sizeof done, "= done %s 0\n", numbered(name, k));
                 assert_int_equal(count(m, done), 1);
             }
+            for (const char *at = m->log; (at = strstr(at, "= read job")); at++) /* the number is its own */
+                assert_int_equal(atoll(at + 10), atoll(strchr(at + 10, ' ') + 3));
+            reads += count(m, "= read");
             given = 0;
             model_clear(m);
         }
     }
     assert_true(m->leases > leases);
+    assert_true(reads > 10);
     assert_false(model_saw(m, "trouble"));
     model_close(m);
+}
+
+/* ---------------------------------------------------------------------------------------- refreshes -- */
+
+static void test_a_refresh_asks_two_questions_and_tells_both_answers(void **state)
+{
+    (void)state;
+    redis_model *m = up();
+    const model_record there = {.selector = "job00000000000000007"};
+    m->records = &there;
+    model_job(m, LK_JOB_REFRESH, 3, "job00000000000000007");
+    model_job(m, LK_JOB_REFRESH, 1, "job00000000000000008"); /* is no more */
+    model_tick(m, 0);
+    model_run(m);
+    model_expect(m, "0 HGET lk:{3}:s:job00000000000000007 v\n0 PTTL lk:{3}:s:job00000000000000007\n",
+                 "0 HGET lk:{1}:s:job00000000000000008 v\n0 PTTL lk:{1}:s:job00000000000000008\n",
+                 "= read job00000000000000007 2 7 leased\n= done job00000000000000007 0\n",
+                 "= read job00000000000000008 0 8 leased\n= done job00000000000000008 0\n", NULL);
+    assert_int_equal(count(m, "= read"), 2);
+    assert_int_equal(count(m, "= done"), 2);
+    assert_int_equal(model_counted(m, LK_L2_WRITES), 0);
+    model_close(m);
+}
+
+/* Errors are the host's to judge, as a miss' are: the link goes on. */
+static void test_errors_of_a_refresh_are_handed_on(void **state)
+{
+    (void)state;
+    static const char *const commands[] = {"HGET", "PTTL"};
+    for (size_t i = 0; i < UNIT_COUNT(commands); i++) {
+        redis_model *m = up();
+        m->command = commands[i];
+        m->answer = "-OOM no\r\n";
+        model_job(m, LK_JOB_REFRESH, 3, "job00000000000000007");
+        model_tick(m, 0);
+        model_run(m);
+        model_expect(m, i ? "= read job00000000000000007 0 0 leased\n" : "= read job00000000000000007 4 7 leased\n",
+                     "= done job00000000000000007 0\n", NULL);
+        assert_int_equal(m->link.state, LK_LINK_UP);
+        model_close(m);
+    }
+}
+
+/* The connection ends before, between and behind the two answers: one end for each, and the first answer is no leak. */
+static void test_a_refresh_ends_with_the_connection(void **state)
+{
+    (void)state;
+    for (size_t bytes = 0; bytes < 12; bytes++) {
+        redis_model *m = up();
+        for (unsigned i = 0; i < 3; i++) {
+            char name[LATCHKEY_SELECTOR_LENGTH + 1];
+            model_job(m, LK_JOB_REFRESH, 0, numbered(name, i));
+        }
+        model_tick(m, 0);
+        model_serve(m, 0);
+        m->side[0].used = bytes; /* "$-1", ":0": of the first job, and the first of the second */
+        model_deliver(m, 0);
+        lk_link_lost(&m->link, model_ms(m), LATCHKEY_UNAVAILABLE, "cut");
+        assert_int_equal(count(m, "= done"), 3);
+        assert_int_equal(count(m, "= read"), bytes >= 9);
+        assert_int_equal(count(m, " -3\n"), bytes >= 9 ? 3 : 4); /* and one of the trouble */
+        model_clear(m);
+        model_up(m);
+        assert_int_equal(count(m, "= done"), 0);
+        if (bytes == 11) { /* the link itself is closed in the middle of one */
+            model_job(m, LK_JOB_REFRESH, 0, REVOKED);
+            model_tick(m, 0);
+            model_serve(m, 0);
+            m->side[0].used = 5;
+            model_deliver(m, 0);
+        }
+        model_close(m);
+    }
 }
 
 int main(void)
@@ -249,6 +326,9 @@ int main(void)
         cmocka_unit_test(test_at_most_so_many_are_under_way),
         cmocka_unit_test(test_all_under_way_end_with_the_connection),
         cmocka_unit_test(test_answers_find_their_jobs_among_beats),
+        cmocka_unit_test(test_a_refresh_asks_two_questions_and_tells_both_answers),
+        cmocka_unit_test(test_errors_of_a_refresh_are_handed_on),
+        cmocka_unit_test(test_a_refresh_ends_with_the_connection),
     };
     return cmocka_run_group_tests_name("link_jobs", tests, unit_setup, NULL);
 }
