@@ -116,5 +116,14 @@ mutant role hello.c "a replica is as good as a primary" \
 mutant durable l2.c "a write that too few replicas hold is OK" \
     's/held->integer >= most\)/held->integer >= 0)/'
 
+mutant refresh_ticket refresh.c "a refresh takes its ticket when the answer is there" \
+    's/item->ticket, &judged/lk_l1_ticket(lk->l1, token.text), \&judged/'
+mutant refresh_denied refresh.c "a refresh does not look for a revocation under way" \
+    's/return !denied;/return true || denied;/'
+mutant refresh_expiry refresh.c "a refresh counts from when the answer came" \
+    's/pttl, item->asked_us, /pttl, lk_now_us() + 60000000, /'
+mutant refused_place refused.c "the bucket says who is dead, not the token" \
+    's/now_ms < p->end_ms && lk_equal\(p->token, token, sizeof p->token\)/now_ms < p->end_ms/'
+
 echo "$caught caught, $survived not"
 [ "$survived" = 0 ]
