@@ -404,8 +404,6 @@ int lk_node_vouched(const lk_node *node, uint64_t incarnation)
     return leased == incarnation ? LATCHKEY_OK : LATCHKEY_AGAIN;
 }
 
-bool lk_node_vouched(const lk_node *node, uint64_t incarnation) { return vouched(node, incarnation) == LATCHKEY_OK; }
-
 uint64_t lk_node_leased(lk_node *node) { return atomic_load_explicit(&node->lease->incarnation, memory_order_acquire); }
 
 int lk_node_vouch(lk_node *node, uint64_t incarnation, int64_t deadline_ms)

@@ -31,7 +31,7 @@ bool lk_refresh_begin(latchkey *lk, lk_wanted_item *item, lk_pending_item *of)
 static void end(latchkey *lk, lk_node *node, const lk_wanted_item *item, int status, uint64_t incarnation)
 {
     lk_l1_purge(lk->l1, item->token);
-    if (lk_node_vouched(node, incarnation))
+    if (lk_node_vouched(node, incarnation) == LATCHKEY_OK)
         lk_refused_add(lk->refused, item->dead_ticket, item->token, status, lk_coarse_ms());
 }
 

@@ -187,6 +187,7 @@ int lk_validate_local(latchkey *lk, const lk_token *token, latchkey_entry *entry
     lk_l1_found found;
     int status = from_l1(lk, token->text, LATCHKEY_TOKEN_LENGTH, entry, &found);
     if (status == LATCHKEY_OK) *until_us = found.deadline_ms * 1000;
+    if (status == LATCHKEY_AGAIN) status = lk_session_dead(lk, token->text);
     if (status == LATCHKEY_AGAIN && lost(lk, token)) return LATCHKEY_UNAVAILABLE;
     return status;
 }
