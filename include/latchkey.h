@@ -185,7 +185,8 @@ LATCHKEY_API void latchkey_set_log(latchkey_log function, void *context);
  *          unix://[user:password@]/path/to.sock[?db=0&option=value&...]
  *          %XX stands for a byte in user, password, path and values.
  * options  l1_capacity   100000    entries that L1 holds, 0 to 100,000,000; 0 switches L1 off
- *          l1_ttl_ms     30000     the longest an entry stays in L1 before Redis is asked again
+ *          l1_ttl_ms     300000    the longest an entry stays in L1 before Redis is asked again; a tenth of the session's
+ *                                  idle_ms bounds it, too
  *          staleness_ms  2000      guarantee C: 100 to 60,000
  *          deadline_ms   250       the longest a call waits: 1 to 60,000
  *          idle_ms       1800000   a session not used for this long ends (used: see latchkey_touch)
@@ -238,6 +239,7 @@ LATCHKEY_API void latchkey_close(latchkey *lk);
 /* --------------------------------------------------------------------------------- the life of a session -- */
 
 /* Makes a session and its token. The token is random, made here, and handed out only after Redis holds the session.
+ * The session is in this handle's L1 then: its first request here is a hit, and asks Redis nothing.
  * draft->fields are copied to Redis; those whose names start with "pq." are bound to the entry by pq_key_hash.
  * Returns  OK; LIMIT; REFUSED; BAD_ARGUMENT; UNAVAILABLE; CORRUPT; NO_MEMORY; FORKED. When it is not OK no token was
  *          given out; after UNAVAILABLE Redis may hold a session that nobody can use, until it idles out.

@@ -1,4 +1,4 @@
-/* latchkey_create: draft --> token, record, script --> a session in Redis --> the token is handed out.
+/* latchkey_create: draft --> token, record, script --> a session in Redis --> L1 --> the token is handed out.
  * Randomness, times and place are decided here and by Redis; nothing of them comes from a client. */
 #include "hash.h"
 #include "session.h"
@@ -34,6 +34,20 @@ static int check(const latchkey *lk, const latchkey_draft *d, lk_record *record)
     return latchkey_key_hash(d->fields, d->field_count, e->pq_key_hash);
 }
 
+/* Its first request is likely to come here, and soon. Known is what a read would say: the record, and how long it lives; and
+ * the rules are those of any answer of Redis (lk_session_fill). */
+static void keep(latchkey *lk, const latchkey_draft *d, const lk_token *token, uint64_t ticket, int64_t asked_us,
+                 lk_record *record, int64_t made_ms, uint64_t incarnation)
+{
+    int64_t lifetime = d->lifetime_ms ? d->lifetime_ms : lk->config.lifetime_ms;
+    record->entry.created_at_ms = record->entry.auth_at_ms = made_ms;
+    record->entry.expires_at_ms = made_ms + lifetime;
+    lk_judged judged = {.record = *record};
+    int64_t left = record->idle_ms < lifetime ? record->idle_ms : lifetime;
+    lk_session_times(lk_session_ttl(lk, token->text, asked_us), record->idle_ms, left, lifetime, asked_us, &judged);
+    lk_session_fill(lk, token, ticket, &judged, incarnation);
+}
+
 /* One attempt with a new token: OK, or what the script says, or EXISTS as AGAIN; PENDING: made, but not durable. */
 static int attempt(latchkey *lk, const latchkey_draft *d, lk_record *record, lk_token *token, int64_t deadline_ms)
 {
@@ -62,15 +76,20 @@ static int attempt(latchkey *lk, const latchkey_draft *d, lk_record *record, lk_
         words[count++] = (lk_span){d->fields[i].data, d->fields[i].size};
     }
     lk_reply *reply;
-    int status =
-        lk_l2_script(&lk->l2, LK_SCRIPT_CREATE, token->partition, token->text, words, count, deadline_ms, &reply, NULL);
+    int64_t asked_us = lk_now_us();
+    uint64_t incarnation = 0, leased = lk_node_leased(lk_l2_owner(&lk->l2, token->partition));
+    uint64_t ticket = lk_l1_ticket(lk->l1, token->text);
+    int status = lk_l2_script(&lk->l2, LK_SCRIPT_CREATE, token->partition, token->text, words, count, deadline_ms,
+                              &reply, &incarnation);
     bool durable = !status;
     if (status && status != LATCHKEY_PENDING) return status;
-    status = lk_reply_is(reply, "OK")        ? LATCHKEY_OK
+    status = reply->type == LK_REPLY_INTEGER ? LATCHKEY_OK
              : lk_reply_is(reply, "EXISTS")  ? LATCHKEY_AGAIN
              : lk_reply_is(reply, "REFUSED") ? LATCHKEY_REFUSED
              : lk_reply_is(reply, "LIMIT")   ? LATCHKEY_LIMIT
                                              : LATCHKEY_UNAVAILABLE;
+    if (!status && durable)
+        keep(lk, d, token, ticket, asked_us, record, reply->integer, leased == incarnation ? incarnation : 0);
     lk_reply_free(reply);
     return status || durable ? status : LATCHKEY_PENDING;
 }

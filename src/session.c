@@ -62,7 +62,7 @@ static int judge_record(latchkey *lk, lk_node *node, const char *selector, const
 }
 
 /* Between nine tenths and all of l1_ttl_ms, so that what was filled together is not asked for together again. */
-static int64_t jittered_ttl(const latchkey *lk, const char *selector, int64_t asked_us)
+int64_t lk_session_ttl(const latchkey *lk, const char *selector, int64_t asked_us)
 {
     int64_t ttl = lk->config.l1_ttl_ms;
     uint64_t random = lk_hash(selector, LATCHKEY_SELECTOR_LENGTH, (uint64_t)asked_us);
@@ -88,7 +88,7 @@ int lk_session_judge(latchkey *lk, lk_node *node, const char *selector, const lk
     int64_t left = pttl->integer, server_now = lk_server_now_ms(lk, asked_us);
     int64_t absolute = server_now ? judged->record.entry.expires_at_ms - server_now : INT64_MAX;
     if (absolute <= 0) return LATCHKEY_EXPIRED;
-    lk_session_times(jittered_ttl(lk, selector, asked_us), judged->record.idle_ms, left, absolute, asked_us, judged);
+    lk_session_times(lk_session_ttl(lk, selector, asked_us), judged->record.idle_ms, left, absolute, asked_us, judged);
     return LATCHKEY_OK;
 }
 

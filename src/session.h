@@ -80,6 +80,9 @@ static inline bool lk_count_fill(latchkey *lk, enum lk_l1_put result)
     return result == LK_L1_STORED;
 }
 
+/* For how long L1 may keep it by l1_ttl_ms. */
+int64_t lk_session_ttl(const latchkey *lk, const char *selector, int64_t asked_us);
+
 /* Puts into L1 what `incarnation` answered; 0 where that did not have the lease when it was asked. The ticket is from before
  * that. */
 void lk_session_fill(latchkey *lk, const lk_token *token, uint64_t ticket, const lk_judged *judged,

@@ -1,6 +1,6 @@
 -- Makes a session. ARGV: 3 user, 4 idle_ms, 5 lifetime_ms, 6 generation or 0, 7 max_sessions or 0, 8 evict|deny,
 -- 9 to 11 the record without its times, 12... names and values of fields.
--- Returns OK, EXISTS, REFUSED or LIMIT. At most 100 are ended at a time, so that a limit that was lowered does not stop
+-- Returns when it was made, in ms; or EXISTS, REFUSED or LIMIT. At most 100 are ended at a time, so that a limit that was lowered does not stop
 -- Redis.
 local user, idle, most = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[7])
 local u = base .. 'u:' .. user
@@ -29,4 +29,4 @@ if most > 0 and excess > 0 then
 end
 index(user, now, expiry)
 forget_dead()
-return redis.status_reply('OK')
+return now

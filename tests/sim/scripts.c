@@ -207,7 +207,7 @@ static void script_create(run *r)
     for (int64_t i = 0; most > 0 && i < excess && i < 100; i++) finish(r, oldest[i], true, user);
     index_session(r, user, expiry);
     forget_dead(r);
-    reply_status(r, "OK");
+    reply_integer(r, r->now_ms);
 }
 
 /* ------------------------------------------------------------------------- touch, revoke, set_fields.lua -- */

@@ -67,11 +67,10 @@ static void test_C_promoted_replica_that_lacks_the_revocation_is_told(void **sta
         check_pause();
     }
     int status;
-    do { /* a connection to the old one may still be found broken */
+    do { /* a connection to the old one may still be found broken; and what was said there counts under its lease */
         status = validate(lk, token);
         assert_status_in(lk, status, LATCHKEY_NOT_FOUND, LATCHKEY_UNAVAILABLE);
-    } while (status != LATCHKEY_NOT_FOUND);
-    assert_string_equal(session_key(replica, token, key), "");
+    } while (status != LATCHKEY_NOT_FOUND || *session_key(replica, token, key));
     handle_close(lk);
     proxy_end(wire);
     redis_end(replica);

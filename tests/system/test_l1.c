@@ -35,6 +35,50 @@ static void test_first_validate_misses_second_hits(void **state)
     assert_true(stats.l2_read_amplification > 0.33 && stats.l2_read_amplification < 0.34);
 }
 
+/* What create puts into L1 is what a read would have brought, to the byte. */
+static void test_a_session_made_here_is_a_hit_at_once(void **state)
+{
+    (void)state;
+    latchkey *lk = handle_open(server, "staleness_ms=60000"), *other = handle_open(server, "");
+    static const latchkey_field keys[] = {{"pq.mlkem768", "material", 8}, {"note", "text", 4}};
+    const latchkey_draft drafts[] = {
+        {.size = sizeof(latchkey_draft), .user_id = 8},
+        {.size = sizeof(latchkey_draft),
+         .user_id = UINT64_MAX,
+         .role = "sixteen bytes!!!",
+         .permissions_hash = {1, 2},
+         .device = 7,
+         .flags = 0x1234,
+         .idle_ms = 60000,
+         .lifetime_ms = 30000,
+         .fields = keys,
+         .field_count = 2},
+    };
+    for (size_t i = 0; i < 2; i++) {
+        char token[LATCHKEY_TOKEN_SIZE];
+        latchkey_entry made, read;
+        assert_status(lk, LATCHKEY_OK, latchkey_create(lk, &drafts[i], token));
+        wait_for(latchkey_try_validate(lk, token, LATCHKEY_TOKEN_LENGTH, &made) != LATCHKEY_AGAIN);
+        assert_status(lk, LATCHKEY_OK, latchkey_try_validate(lk, token, LATCHKEY_TOKEN_LENGTH, &made));
+        assert_status(other, LATCHKEY_OK, latchkey_validate(other, token, LATCHKEY_TOKEN_LENGTH, &read));
+        assert_memory_equal(&made, &read, sizeof made);
+        assert_true(made.expires_at_ms > made.created_at_ms && made.created_at_ms == made.auth_at_ms);
+    }
+    assert_int_equal(stats_of(lk).l2_reads, 0);
+    assert_int_equal(stats_of(lk).fills, 2);
+}
+
+static void test_no_session_is_kept_where_there_is_no_l1(void **state)
+{
+    (void)state;
+    latchkey *lk = handle_open(server, "l1_capacity=0");
+    char token[LATCHKEY_TOKEN_SIZE];
+    make_session(lk, 8, token);
+    assert_status(lk, LATCHKEY_AGAIN, try_validate(lk, token));
+    assert_status(lk, LATCHKEY_OK, validate(lk, token));
+    assert_int_equal(stats_of(lk).fills, 0);
+}
+
 static void test_a_thousand_hits_ask_redis_nothing(void **state)
 {
     (void)state;
@@ -214,6 +258,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_first_validate_misses_second_hits),
+        TEST(test_a_session_made_here_is_a_hit_at_once),
+        TEST(test_no_session_is_kept_where_there_is_no_l1),
         TEST(test_a_thousand_hits_ask_redis_nothing),
         TEST(test_a_miss_moves_only_the_compact_record),
         TEST(test_l1_is_bounded_and_keeps_working_when_full),

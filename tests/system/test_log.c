@@ -119,8 +119,9 @@ static void test_damaged_records(void **state)
 {
     (void)state;
     char token[LATCHKEY_TOKEN_SIZE], key[128];
-    latchkey *lk = handle_open(good, "staleness_ms=400");
-    make_session(lk, 1, token);
+    latchkey *maker = handle_open(good, ""), *lk = handle_open(good, "staleness_ms=400");
+    make_session(maker, 1, token);
+    handle_close(maker);
     redis_do(good, "HSET %s v nonsense", session_key(good, token, key));
     logbook_open();
     for (int i = 0; i < 3; i++) assert_status(lk, LATCHKEY_CORRUPT, validate(lk, token));

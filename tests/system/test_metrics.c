@@ -57,6 +57,8 @@ static void use_everything(latchkey *lk)
         touch(lk, token);
         load(lk, token);
         set_field(lk, token, "note", "x");
+        set_field(lk, token, "pq.mlkem768", "x"); /* out of L1 */
+        validate(lk, token);
         latchkey_validate(lk, "short", 5, &(latchkey_entry){0});
         end_session(lk, other);
         validate(lk, other);
@@ -102,7 +104,8 @@ static void test_metrics_and_statistics_say_the_same(void **state)
     wait_for(stats_of(lk).revocations_heard >= 20);
     char *text = metrics_of(lk);
     latchkey_stats stats = stats_of(lk);
-    assert_true(stats.validates > 0 && stats.l1_hits > 0 && stats.l1_misses > 0 && stats.malformed == 20);
+    assert_true(stats.validates > 0 && stats.l1_hits > 0 && stats.l1_misses > 0 && stats.dead_refused > 0 &&
+                stats.malformed == 20);
     /* Every counter of the struct is somewhere in the text, by value: look for the ones with telling values. */
     const struct {
         const char *name;
@@ -111,6 +114,9 @@ static void test_metrics_and_statistics_say_the_same(void **state)
                  {"latchkey_l1_hits_total", stats.l1_hits},
                  {"latchkey_l1_misses_total", stats.l1_misses},
                  {"latchkey_malformed_total", stats.malformed},
+                 {"latchkey_dead_refused_total", stats.dead_refused},
+                 {"latchkey_refreshes_total", stats.refreshes},
+                 {"latchkey_refreshes_dropped_total", stats.refreshes_dropped},
                  {"latchkey_l2_reads_total", stats.l2_reads},
                  {"latchkey_l2_writes_total", stats.l2_writes},
                  {"latchkey_purges_total", stats.purges},

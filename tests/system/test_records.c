@@ -19,8 +19,10 @@ static scene set_scene(void)
 {
     scene s;
     memset(&s, 0, sizeof s);
-    s.lk = handle_open(server, "");
-    make_session(s.lk, 1, s.token);
+    latchkey *maker = handle_open(server, "");
+    make_session(maker, 1, s.token);
+    handle_close(maker);
+    s.lk = handle_open(server, ""); /* its L1 does not hold it */
     session_key(server, s.token, s.key);
     s.v_size = redis_text(server, s.v, sizeof s.v, "HGET %s v", s.key);
     assert_int_equal(s.v_size, 184);
@@ -129,7 +131,8 @@ static void test_E_swapped_records_are_corrupt(void **state)
     (void)state;
     scene s = set_scene();
     char other[LATCHKEY_TOKEN_SIZE], key[128];
-    make_session(s.lk, 666, other);
+    latchkey *maker = handle_open(server, "");
+    make_session(maker, 666, other);
     /* The whole hash of another session, expiry and all, under this one's key. */
     redis_do(server, "COPY %s %s REPLACE", session_key(server, other, key), s.key);
     assert_corrupt(&s, "swapped");

@@ -77,8 +77,10 @@ static void test_close_in_a_child_while_the_parents_threads_wait_for_one_read(vo
 {
     (void)state;
     asked a;
+    latchkey *maker = handle_open(server, "");
+    make_session(maker, 1, token);
+    handle_close(maker);
     lk = handle_open(server, "deadline_ms=60000&staleness_ms=60000");
-    make_session(lk, 1, token);
     for (int i = 0; i < 4; i++) atomic_init(&a.status[i], -100);
     redis_freeze(server);
     crew *waiting = crew_start(4, ask_once, &a);

@@ -14,10 +14,11 @@ static void test_prewarm_does_not_bring_back_what_is_denied(void **state)
 {
     (void)state;
     redis *on = redis_start(NULL);
-    latchkey *lk = handle_open(on, "staleness_ms=60000");
+    latchkey *maker = handle_open(on, ""), *lk = handle_open(on, "staleness_ms=60000");
     char denied[LATCHKEY_TOKEN_SIZE], other[LATCHKEY_TOKEN_SIZE], key[128];
-    make_session(lk, 1, denied);
-    make_session(lk, 2, other);
+    make_session(maker, 1, denied);
+    make_session(maker, 2, other);
+    handle_close(maker);
     redis_do(on, "CONFIG SET min-replicas-to-write 1");
     assert_status(lk, LATCHKEY_PENDING, end_session(lk, denied));
     size_t loaded = 0;
