@@ -212,7 +212,7 @@ def corrections(result, runs):
         f"- In Redis the growth from 96 to 4,493 bytes is {large / small:.0f} times ({whole(small)} to "
         f"{whole(large)} bytes by MEMORY USAGE), not 47: a small string is mostly overhead.",
         f"- Its 180 writes/s leave out that idle time is reset by use. latchkey writes that at most once per session "
-        f"and tenth of `idle_ms`: {short(touched)} touches per {whole(PER)} requests here, L1 of a tenth. The plain "
+        f"and twelfth of `idle_ms`: {short(touched)} touches per {whole(PER)} requests here, L1 of a tenth. The plain "
         "column does not reset it at all; an EXPIRE with each GET would double its commands.",
         "- Its miss carries the whole record. latchkey's carries the compact one, and the key material stays in Redis "
         "until `latchkey_load` asks for it.",

@@ -145,7 +145,7 @@ typedef struct option {
 
 static const option options[] = {
     NUMBER(l1_capacity, 100000, 0, 100000000),
-    NUMBER(l1_ttl_ms, 30000, 1, DAY_MS),
+    NUMBER(l1_ttl_ms, 300000, 1, DAY_MS),
     NUMBER(staleness_ms, 2000, 100, 60000),
     NUMBER(deadline_ms, 250, 1, 60000),
     NUMBER(idle_ms, 1800000, 100, 3650 * DAY_MS),

@@ -169,7 +169,7 @@ static void test_numbers_and_their_ranges(void **state)
         int64_t usual, least, most;
     } rows[] = {
         {"l1_capacity", offsetof(lk_config, l1_capacity), 100000, 0, 100000000},
-        {"l1_ttl_ms", offsetof(lk_config, l1_ttl_ms), 30000, 1, day},
+        {"l1_ttl_ms", offsetof(lk_config, l1_ttl_ms), 300000, 1, day},
         {"staleness_ms", offsetof(lk_config, staleness_ms), 2000, 100, 60000},
         {"deadline_ms", offsetof(lk_config, deadline_ms), 250, 1, 60000},
         {"idle_ms", offsetof(lk_config, idle_ms), 1800000, 100, 3650 * day},
