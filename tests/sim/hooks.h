@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the library does to its L1 and what it remembers, seen by the truth (ld --wrap on l1.h and recent.h).
+ * What the library does to its L1 and what it remembers, seen by the truth (ld --wrap on l1.h, recent.h and refresh.c).
  */
 #ifndef LATCHKEY_SIM_HOOKS_H
 #define LATCHKEY_SIM_HOOKS_H
