@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * An HTTP server with cookies, on an event loop (libevent): the routes of server_threaded.c, answered by one thread that
+ * never waits.
+ *
+ *     /whoami ──► latchkey_try_validate ──hit──► reply
+ *                     │ AGAIN
+ *                     └──► take a place, latchkey_submit(tag) ... latchkey_fd readable ──► latchkey_reap ─┐
+ *                                                                                                         ├─► tag ──► reply
+ *     /login, /logout ──► take a place, a thread that may wait ... blocking_fd readable ──► blocking_take ┘
+ *
+ * With --workers N it is N processes, each with a loop and a handle of its own, opened after the fork.
+ */
+#define _GNU_SOURCE /* getopt_long, explicit_bzero */
+#include "app.h"
+#include "blocking.h"
+#include "prefork.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <event2/buffer.h>
+#include <event2/event.h>
+#include <event2/http.h>
+#include <event2/keyvalq_struct.h>
+
+static const char program[] = "latchkey-server-evented";
+
+enum {
+    PLACES = 4096, /* requests that wait for Redis at once; latchkey's own limit is the option in_flight */
+    REAP = 64,
+    BLOCKING_THREADS = 4,
+    BODY_LIMIT = 4096, /* no route reads one */
+    HEADERS_LIMIT = 16384,
+    IDLE_S = 30
+};
+
+/* Where a request waits for its answer. The tag under which it is asked is the place's number and its generation, which
+ * moves when the place is left: so no answer is ever given to whoever sits there later. */
+typedef struct place {
+    struct evhttp_request *request; /* NULL: free */
+    uint32_t generation, next_free;
+    double began_us;
+} place;
+
+typedef struct server {
+    const char *config;
+    unsigned port, workers;
+    bool insecure_cookie, stopping;
+
+    latchkey *lk;
+    blocking *threads;
+    struct event_base *base;
+    struct evhttp *http;
+    struct evhttp_bound_socket *listening;
+    place places[PLACES];
+    uint32_t first_free, taken;
+} server;
+
+/* ---------------------------------------------------------------------------------------- the waiting room -- */
+
+static void open_waiting_room(server *s)
+{
+    for (uint32_t i = 0; i < PLACES; i++) s->places[i].next_free = i + 1;
+}
+
+/* False: all places are taken, and `r` says so. */
+static bool take_place(server *s, struct evhttp_request *request, double began_us, uint64_t *tag, reply *r)
+{
+    uint32_t i = s->first_free;
+    if (i == PLACES) {
+        reply_busy(r, "too many requests wait for Redis");
+        return false;
+    }
+    place *p = &s->places[i];
+    s->first_free = p->next_free;
+    s->taken++;
+    p->request = request;
+    p->began_us = began_us;
+    *tag = (uint64_t)p->generation << 32 | i;
+    return true;
+}
+
+/* The request that waits under this tag, and waits no longer; NULL: none does. evhttp keeps a request until it is
+ * answered, also when its client has hung up. With a library that does not, leave the place when that happens: the answer
+ * that comes later then finds nobody. */
+static struct evhttp_request *leave_place(server *s, uint64_t tag, double *began_us)
+{
+    uint32_t i = (uint32_t)tag;
+    if (i >= PLACES || s->places[i].generation != tag >> 32 || !s->places[i].request) return NULL;
+    place *p = &s->places[i];
+    struct evhttp_request *request = p->request;
+    *began_us = p->began_us;
+    p->request = NULL;
+    p->generation++;
+    p->next_free = s->first_free;
+    s->first_free = i;
+    s->taken--;
+    return request;
+}
+
+/* Stopping waits for those who wait; the moment more is for what has been answered and is not sent yet. */
+static void stop_if_empty(server *s)
+{
+    const struct timeval moment = {0, 100000};
+    if (s->stopping && s->taken == 0) event_base_loopexit(s->base, &moment);
+}
+
+static void answer(const server *s, struct evhttp_request *request, const reply *r)
+{
+    struct evkeyvalq *headers = evhttp_request_get_output_headers(request);
+    evhttp_add_header(headers, "Content-Type", r->type);
+    evhttp_add_header(headers, "Cache-Control", "no-store");
+    for (size_t i = 0; i < r->header_count; i++) evhttp_add_header(headers, r->names[i], r->values[i]);
+    if (s->workers > 1) {
+        char pid[16];
+        snprintf(pid, sizeof pid, "%d", (int)getpid());
+        evhttp_add_header(headers, "X-Worker", pid);
+    }
+    if (s->stopping) evhttp_add_header(headers, "Connection", "close");
+    evbuffer_add(evhttp_request_get_output_buffer(request), r->body, strlen(r->body));
+    evhttp_send_reply(request, (int)r->status, NULL, NULL);
+}
+
+/* ------------------------------------------------------------------- handlers: true if `r` is the answer -- */
+
+static const char *read_cookie(struct evhttp_request *request, reply *r, size_t *length)
+{
+    const char *token = app_cookie(evhttp_find_header(evhttp_request_get_input_headers(request), "Cookie"), length);
+    if (!token) reply_no_cookie(r);
+    return token;
+}
+
+static bool whoami(server *s, struct evhttp_request *request, reply *r)
+{
+    size_t length;
+    uint64_t tag;
+    latchkey_entry entry;
+    const char *token = read_cookie(request, r, &length);
+    if (!token) return true;
+
+    double began = app_now_us();
+    int status = latchkey_try_validate(s->lk, token, length, &entry);
+    bool hit = status != LATCHKEY_AGAIN;
+    if (!hit) {
+        if (!take_place(s, request, began, &tag, r)) return true;
+        status = latchkey_submit(s->lk, token, length, tag);
+        if (status == LATCHKEY_OK) return false; /* answers_came goes on with it */
+        leave_place(s, tag, &began);
+    }
+    reply_whoami(r, status, &entry, hit, app_now_us() - began);
+    return true;
+}
+
+/* latchkey_fd is readable. */
+static void answers_came(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd, (void)what;
+    server *s = context;
+    latchkey_answer answers[REAP];
+    size_t count;
+    do {
+        count = latchkey_reap(s->lk, answers, REAP);
+        for (size_t i = 0; i < count; i++) {
+            double began;
+            struct evhttp_request *request = leave_place(s, answers[i].tag, &began);
+            if (!request) continue;
+            reply r;
+            reply_begin(&r);
+            reply_whoami(&r, answers[i].status, &answers[i].entry, false, app_now_us() - began);
+            answer(s, request, &r);
+        }
+    } while (count == REAP);
+    stop_if_empty(s);
+}
+
+/* A call that waits for Redis, made by a thread that may. */
+typedef struct call {
+    task task; /* first: a task of ours is a call */
+    latchkey *lk;
+    uint64_t tag, user;
+    bool login;
+    int status;
+    size_t length;
+    char token[LATCHKEY_TOKEN_SIZE];
+} call;
+
+static void make_call(task *t)
+{
+    call *c = (call *)t;
+    c->status = c->login ? app_login(c->lk, c->user, c->token) : latchkey_revoke(c->lk, c->token, c->length);
+}
+
+static call *new_call(server *s, struct evhttp_request *request, reply *r)
+{
+    call *c = calloc(1, sizeof *c);
+    if (!c) reply_busy(r, "no memory");
+    if (!c || !take_place(s, request, app_now_us(), &c->tag, r)) {
+        free(c);
+        return NULL;
+    }
+    c->task.run = make_call;
+    c->lk = s->lk;
+    return c;
+}
+
+static bool login(server *s, struct evhttp_request *request, reply *r)
+{
+    struct evkeyvalq query;
+    uint64_t user;
+    const char *text = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(request));
+    bool found = text && evhttp_parse_query_str(text, &query) == 0;
+    if (found) {
+        found = app_user(evhttp_find_header(&query, "user"), &user);
+        evhttp_clear_headers(&query);
+    }
+    if (!found) {
+        reply_no_user(r);
+        return true;
+    }
+    call *c = new_call(s, request, r);
+    if (!c) return true;
+    c->login = true;
+    c->user = user;
+    blocking_put(s->threads, &c->task);
+    return false;
+}
+
+static bool logout(server *s, struct evhttp_request *request, reply *r)
+{
+    size_t length;
+    const char *token = read_cookie(request, r, &length);
+    call *c = token ? new_call(s, request, r) : NULL;
+    if (!c) return true;
+    c->length = length < sizeof c->token ? length : sizeof c->token; /* one too long is none, cut or not */
+    memcpy(c->token, token, c->length);
+    blocking_put(s->threads, &c->task);
+    return false;
+}
+
+/* blocking_fd is readable. */
+static void calls_came(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd, (void)what;
+    server *s = context;
+    for (task *t = blocking_take(s->threads), *next; t; t = next) {
+        call *c = (call *)t;
+        next = t->next;
+        double began;
+        struct evhttp_request *request = leave_place(s, c->tag, &began);
+        reply r;
+        reply_begin(&r);
+        if (c->login) reply_login(&r, c->status, c->user, c->token, s->insecure_cookie);
+        else reply_logout(&r, c->status, s->insecure_cookie);
+        if (request) answer(s, request, &r);
+        explicit_bzero(c, sizeof *c);
+        free(c);
+    }
+    stop_if_empty(s);
+}
+
+static bool metrics(server *s, struct evhttp_request *request, reply *r)
+{
+    (void)request;
+    reply_metrics(r, s->lk);
+    return true;
+}
+
+static bool healthz(server *s, struct evhttp_request *request, reply *r)
+{
+    (void)request;
+    reply_healthz(r, s->lk);
+    return true;
+}
+
+/* ---------------------------------------------------------------------------------------------- dispatch -- */
+
+static const struct route {
+    enum evhttp_cmd_type method;
+    const char *path;
+    bool (*handle)(server *s, struct evhttp_request *request, reply *r);
+} routes[] = {
+    {EVHTTP_REQ_POST, "/login", login},    {EVHTTP_REQ_GET, "/whoami", whoami},   {EVHTTP_REQ_POST, "/logout", logout},
+    {EVHTTP_REQ_GET, "/metrics", metrics}, {EVHTTP_REQ_GET, "/healthz", healthz},
+};
+
+static bool find(server *s, struct evhttp_request *request, reply *r)
+{
+    const char *path = evhttp_uri_get_path(evhttp_request_get_evhttp_uri(request));
+    enum evhttp_cmd_type method = evhttp_request_get_command(request);
+    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++)
+        if (routes[i].method == method && strcmp(routes[i].path, path) == 0) return routes[i].handle(s, request, r);
+    reply_no_route(r);
+    return true;
+}
+
+static void dispatch(struct evhttp_request *request, void *context)
+{
+    server *s = context;
+    reply r;
+    reply_begin(&r);
+    if (s->stopping) reply_busy(&r, "this server is stopping");
+    else if (!find(s, request, &r)) return;
+    answer(s, request, &r);
+}
+
+/* ------------------------------------------------------------------------------------------- one process -- */
+
+static void stop(evutil_socket_t number, short what, void *context)
+{
+    (void)number, (void)what;
+    server *s = context;
+    if (s->listening) evhttp_del_accept_socket(s->http, s->listening);
+    s->listening = NULL;
+    s->stopping = true;
+    stop_if_empty(s);
+}
+
+static void signals(int how)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGCHLD);
+    sigprocmask(how, &set, NULL);
+}
+
+static bool start_http(server *s, int listening)
+{
+    s->http = evhttp_new(s->base);
+    if (!s->http) return false;
+    evhttp_set_allowed_methods(s->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST);
+    evhttp_set_max_headers_size(s->http, HEADERS_LIMIT);
+    evhttp_set_max_body_size(s->http, BODY_LIMIT);
+    evhttp_set_timeout(s->http, IDLE_S);
+    evhttp_set_gencb(s->http, dispatch, s);
+    s->listening = evhttp_accept_socket_with_handle(s->http, listening);
+    return s->listening != NULL;
+}
+
+static struct event *watch(server *s, int fd, short what, event_callback_fn call_back)
+{
+    struct event *e = event_new(s->base, fd, (short)(what | EV_PERSIST), call_back, s);
+    if (!e || event_add(e, NULL)) {
+        fprintf(stderr, "%s: the event loop does not take descriptor or signal %d\n", program, fd);
+        exit(1);
+    }
+    return e;
+}
+
+static void announce(const void *context)
+{
+    const server *s = context;
+    printf("listening on http://127.0.0.1:%u\n", s->port);
+    fflush(stdout); /* whoever started us waits for this line, through a pipe or a file */
+}
+
+/* Until SIGTERM or SIGINT. Both are blocked while threads start, which inherit that: so they come to this thread. */
+static int serve(void *context, int listening, int ready)
+{
+    server *s = context;
+    char error[256];
+    if (latchkey_open(s->config, &s->lk, error, sizeof error) != LATCHKEY_OK) {
+        fprintf(stderr, "%s: %s\n", program, error);
+        return 1;
+    }
+    open_waiting_room(s);
+    s->base = event_base_new();
+    s->threads = blocking_start(BLOCKING_THREADS);
+    if (!s->base || !s->threads || !start_http(s, listening)) {
+        fprintf(stderr, "%s: cannot start: %s\n", program, strerror(errno));
+        return 1;
+    }
+    struct event *events[] = {
+        watch(s, latchkey_fd(s->lk), EV_READ, answers_came),
+        watch(s, blocking_fd(s->threads), EV_READ, calls_came),
+        watch(s, SIGTERM, EV_SIGNAL, stop),
+        watch(s, SIGINT, EV_SIGNAL, stop),
+    };
+    signals(SIG_UNBLOCK);
+    if (ready < 0) announce(s);
+    else if (write(ready, "r", 1) == 1) close(ready);
+    event_base_dispatch(s->base);
+
+    for (size_t i = 0; i < sizeof events / sizeof *events; i++) event_free(events[i]);
+    evhttp_free(s->http);
+    event_base_free(s->base);
+    blocking_stop(s->threads);
+    latchkey_close(s->lk); /* last: nobody uses it any more */
+    return 0;
+}
+
+/* ------------------------------------------------------------------------------------------------ main -- */
+
+static const char usage[] =
+    "latchkey-server-evented: logins, sessions and logouts over HTTP, on loopback, on an event loop\n"
+    "\n"
+    "  --port N            to listen on, on 127.0.0.1; 0, the default, takes a free one. The address is printed\n"
+    "  --workers N         processes, 1 to 64 (1), each with its own loop and its own handle\n"
+    "  --redis CONFIG      redis://127.0.0.1:6379, and any option of latchkey_open (see latchkey.h). For a password\n"
+    "                      use ?password_file=PATH: other users can see a command line\n"
+    "  --insecure-cookie   leaves out the cookie's Secure, for plain HTTP on loopback\n"
+    "\n"
+    "  POST /login?user=N    GET /whoami    POST /logout    GET /metrics    GET /healthz\n"
+    "  With workers, /metrics and /healthz are those of the worker that answers; X-Worker names it.\n";
+
+static void read_options(server *s, int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"port", required_argument, NULL, 'p'},  {"workers", required_argument, NULL, 'w'},
+        {"redis", required_argument, NULL, 'r'}, {"insecure-cookie", no_argument, NULL, 'i'},
+        {"help", no_argument, NULL, 'h'},        {0},
+    };
+    s->workers = 1;
+    s->config = "redis://127.0.0.1:6379";
+    for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1 || optind < argc;) {
+        if (o == 'p') s->port = app_number(program, "port", optarg, 0, 65535);
+        else if (o == 'w') s->workers = app_number(program, "workers", optarg, 1, PREFORK_MAX);
+        else if (o == 'r') s->config = optarg;
+        else if (o == 'i') s->insecure_cookie = true;
+        else {
+            fputs(usage, o == 'h' ? stdout : stderr);
+            exit(o == 'h' ? 0 : 2);
+        }
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static server s;
+    int listening[PREFORK_MAX];
+    read_options(&s, argc, argv);
+    signal(SIGPIPE, SIG_IGN);
+    signals(SIG_BLOCK);
+    for (unsigned i = 0; i < s.workers; i++) listening[i] = prefork_listen(program, &s.port);
+    return s.workers > 1 ? prefork(program, s.workers, listening, serve, announce, &s) : serve(&s, listening[0], -1);
+}
