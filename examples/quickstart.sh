@@ -68,14 +68,14 @@ echo "latchkey: is this session valid, and whose is it? Answered from the proces
 # ------------------------------------------------------------------------------------------------ build --
 step 1 "Build"
 sh "$root/tests/need.sh" build-essential cmake pkg-config libhiredis-dev libsodium-dev libxxhash-dev libssl-dev \
-    libmicrohttpd-dev redis-server redis-tools curl python3 || fail "packages are missing, see above"
+    libmicrohttpd-dev libevent-dev redis-server redis-tools curl python3 || fail "packages are missing, see above"
 began=$(date +%s)
 [ ! -t 1 ] || printf '    compiling ...\r'
 {
     cmake -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=Release -DLATCHKEY_EXAMPLES=ON -DBUILD_SHARED_LIBS=ON &&
         cmake --build "$build" --parallel "$(nproc)"
 } >"$tmp/build.log" 2>&1 || fail "the build failed, see above; if $build is from another compiler or place, remove it and try again" "$tmp/build.log"
-say "the library, the 20-line program and the HTTP server, in build-quickstart/, $(($(date +%s) - began)) s"
+say "the library, the 20-line program and the HTTP servers, in build-quickstart/, $(($(date +%s) - began)) s"
 
 # ------------------------------------------------------------------------------------------------ start --
 step 2 "Start a private Redis and three instances of the HTTP server"
@@ -101,7 +101,7 @@ start_redis() {
 
 # start_server NAME OPTIONS: its address is left in $url.
 start_server() {
-    "$build/examples/latchkey-server" --port 0 --insecure-cookie --redis "redis://127.0.0.1:$port?$2" \
+    "$build/examples/latchkey-server-threaded" --port 0 --insecure-cookie --redis "redis://127.0.0.1:$port?$2" \
         >"$tmp/$1.out" 2>"$tmp/$1.err" &
     pids="$! $pids"
     for _ in $(seq 50); do
@@ -171,4 +171,4 @@ export LATCHKEY_LIBRARY="$build/src/liblatchkey.so" PYTHONDONTWRITEBYTECODE=1
 attend python3 "$here/python/demo.py" "$config" >"$tmp/demo.out" 2>&1 || fail "the Python demo failed" "$tmp/demo.out"
 sed 's/^/    /' "$tmp/demo.out"
 
-printf '\n    Every answer was the right one. Next: README.md, include/latchkey.h, examples/server.c\n'
+printf '\n    Every answer was the right one. Next: README.md, include/latchkey.h, examples/server_threaded.c\n'

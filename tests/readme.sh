@@ -1,13 +1,26 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Compiles the C of the documents: every ```c block that begins with an #include is a whole program or unit.
-#   sh tests/readme.sh [FILE...]      (README.md)
+# With --run those that have a main are linked with the library of a build and run, with the string for latchkey_open as
+# their argument; each must end with status 0.
+#   sh tests/readme.sh [--run BUILD CONFIG] [FILE...]      (README.md)
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
+library= config=
+if [ "${1-}" = --run ]; then
+    library=$(cd "$2/src" && pwd) config=$3
+    shift 3
+fi
 [ $# -gt 0 ] || set -- "$root/README.md"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-compiled=0
+compiled=0 ran=0
+run() {
+    grep -q '^int main(' "$1" || return 0
+    gcc -std=c11 -I"$root/include" "$1" -L"$library" -Wl,-rpath,"$library" -llatchkey -o "$work/program"
+    timeout 300 "$work/program" "$config" || { echo "a program of $document ended with status $?" >&2; exit 1; }
+    ran=$((ran + 1))
+}
 for document in "$@"; do
     [ -f "$document" ] || { echo "$document is not there" >&2; exit 1; }
     rm -f "$work"/*.c
@@ -23,8 +36,10 @@ for document in "$@"; do
             $compiler -std=c11 -Wall -Wextra -Werror -I"$root/include" -c "$block" -o "$work/block.o" ||
                 { echo "$(basename "$document"): a block does not compile with $compiler" >&2; exit 1; }
         done
+        [ -z "$library" ] || run "$block"
         compiled=$((compiled + 1))
     done
 done
 [ "$compiled" -gt 0 ] || { echo "no block of C that begins with #include in: $*" >&2; exit 1; }
-echo "$compiled blocks of C compile"
+[ -z "$library" ] || [ "$ran" -gt 0 ] || { echo "no program to run in: $*" >&2; exit 1; }
+echo "$compiled blocks of C compile$([ -z "$library" ] || echo "; $ran programs ran")"
