@@ -120,8 +120,8 @@ def main():
     parser.add_argument("--json", required=True, metavar="FILE")
     parser.add_argument("--short", action="store_true", help="a second of each: does it still run?")
     parser.add_argument("--sessions", type=int, default=10000)
-    parser.add_argument("--seconds", type=int, default=10, help="of each measurement")
-    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=3, help="of each measurement: short ones in many rounds stand machine noise best")
+    parser.add_argument("--repeat", type=int, default=9)
     parser.add_argument("--connections", type=int, default=32)
     args = parser.parse_args()
     if args.short:
