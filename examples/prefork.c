@@ -15,23 +15,36 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-int prefork_listen(const char *program, unsigned *port)
+/* A socket on the port, which is found if it is 0; negative where it cannot be had. */
+static int listen_on(unsigned *port, int option)
 {
     const int yes = 1;
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)*port)};
     socklen_t size = sizeof address;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) ||
-        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &yes, sizeof yes) ||
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, option, &yes, sizeof yes) ||
         bind(fd, (struct sockaddr *)&address, sizeof address) || listen(fd, SOMAXCONN) ||
-        getsockname(fd, (struct sockaddr *)&address, &size)) {
-        fprintf(stderr, "%s: cannot listen on 127.0.0.1:%u: %s; --port 0 takes a free port\n", program, *port,
-                strerror(errno));
-        exit(1);
-    }
+        getsockname(fd, (struct sockaddr *)&address, &size))
+        return -1;
     *port = ntohs(address.sin_port);
     return fd;
+}
+
+/* Sockets that share a port by SO_REUSEPORT share it with any other program of this user that does the same. So the port
+ * is first taken alone, which says whether it was free. */
+void prefork_listen(const char *program, unsigned *port, unsigned workers, int *listening)
+{
+    listening[0] = listen_on(port, SO_REUSEADDR);
+    if (listening[0] >= 0 && workers > 1) {
+        close(listening[0]);
+        for (unsigned i = 0; i < workers; i++)
+            if ((listening[i] = listen_on(port, SO_REUSEPORT)) < 0) listening[0] = -1;
+    }
+    if (listening[0] >= 0) return;
+    fprintf(stderr, "%s: cannot listen on 127.0.0.1:%u: %s; --port 0 takes a free port\n", program, *port,
+            strerror(errno));
+    exit(1);
 }
 
 /* The end of the pipe comes when every worker has written its byte and closed it, or has ended without. */

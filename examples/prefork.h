@@ -8,9 +8,9 @@
 
 enum { PREFORK_MAX = 64 };
 
-/* A listening socket on 127.0.0.1, not blocking; port 0 becomes the one that was free. Several may listen on one port,
- * and the kernel deals connections out. Says why and exits where it cannot. */
-int prefork_listen(const char *program, unsigned *port);
+/* Makes a listening socket for each worker, all on one port of 127.0.0.1, not blocking; port 0 becomes one that is free.
+ * The kernel deals connections out. Says why and exits where it cannot. */
+void prefork_listen(const char *program, unsigned *port, unsigned workers, int *listening);
 
 /* Forks: each worker runs `serve` with its socket of `listening` and exits with what that returns. `serve` writes a byte
  * to `ready` once it serves. When all do, `announce` is called. From then on the parent waits for SIGTERM or SIGINT, or for

@@ -437,6 +437,6 @@ int main(int argc, char **argv)
     read_options(&s, argc, argv);
     signal(SIGPIPE, SIG_IGN);
     signals(SIG_BLOCK);
-    for (unsigned i = 0; i < s.workers; i++) listening[i] = prefork_listen(program, &s.port);
+    prefork_listen(program, &s.port, s.workers, listening);
     return s.workers > 1 ? prefork(program, s.workers, listening, serve, announce, &s) : serve(&s, listening[0], -1);
 }

@@ -397,8 +397,22 @@ def scene_worker_dies(stage, kind):
     return "the others ended, status 1"
 
 
+def scene_taken(stage, kind):
+    """A port that is taken is refused, also where workers could share it."""
+    server = stage.server(kind, arguments=["--workers", "2"] if kind == "evented" else [])
+    for arguments in [], ["--workers", "2"]:
+        if kind == "threaded" and arguments:
+            continue
+        second = subprocess.run([*server.process.args, *arguments, "--port", str(server.port)], capture_output=True, text=True,
+                                timeout=PATIENCE_S, check=False)
+        check(second.returncode == 1 and "cannot listen on 127.0.0.1" in second.stderr,
+              f"a second {kind} server on the same port: {second.returncode}, {second.stdout}{second.stderr}")
+    server.stop()
+    return "refused"
+
+
 SCENES = [(name, scene, kind) for kind in ("threaded", "evented")
-          for name, scene in (("busy", scene_busy), ("outage", scene_outage), ("stop", scene_stop))]
+          for name, scene in (("busy", scene_busy), ("outage", scene_outage), ("stop", scene_stop), ("taken", scene_taken))]
 SCENES += [("misses", scene_misses, "evented"), ("workers", scene_workers, "evented"),
            ("worker-dies", scene_worker_dies, "evented"), ("misses", scene_misses, "threaded")]
 
