@@ -89,10 +89,12 @@ void lk_channel_wake_at(lk_channel *c, int64_t at_ms)
     if (!c->armed_ms || at_ms < c->armed_ms) set_timer(c, at_ms);
 }
 
-/* Whoever needs it again says so again. */
+/* Whoever needs it again says so again: the channel itself while it connects. */
 static void hear_timer(lk_channel *c, int64_t now_ms)
 {
-    if (c->armed_ms && now_ms >= c->armed_ms) set_timer(c, 0);
+    if (!c->armed_ms || now_ms < c->armed_ms) return;
+    bool begun = c->state == LK_CHANNEL_CONNECTING || c->state == LK_CHANNEL_HELLO;
+    set_timer(c, begun && c->until_ms > now_ms ? c->until_ms : 0);
 }
 
 /* ------------------------------------------------------------------------------------------- connecting -- */

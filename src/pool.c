@@ -218,10 +218,12 @@ static void give_back(lk_pool *pool, lk_line *line, bool good)
     pthread_mutex_lock(&pool->lock);
     if (!good) line->retired = true;
     bool last = --line->users == 0;
+    bool was_alone = line->alone;
     line->alone = false;
     bool close = last && !usable(pool, line);
     if (close) forget_locked(pool, line);
-    if (last) pthread_cond_signal(&pool->changed);
+    if (was_alone) pthread_cond_broadcast(&pool->changed); /* it is to be shared again: by all who wait */
+    else if (last) pthread_cond_signal(&pool->changed);
     pthread_mutex_unlock(&pool->lock);
     if (close) lk_line_close(line);
 }

@@ -297,7 +297,7 @@ static bool renew(lk_desk *d, place *p, int64_t now_ms, int64_t deadline_ms)
 /* The lease has lapsed: a beat is on its way, and rings. It may have come just now. */
 static int await_lease(lk_desk *d, lk_node *node, place *p)
 {
-    d->channel.rung = true;
+    d->channel.shared = true;
     lk_node_await_lease(node, d->channel.bell_fd);
     lk_channel_wake_at(&d->channel, p->deadline_ms);
     return lk_node_vouched(node, p->incarnation);
@@ -308,11 +308,12 @@ static int settle(latchkey *lk, lk_desk *d, place *p, int64_t now_ms)
 {
     lk_node *node = lk_l2_owner(&lk->l2, p->token.partition);
     if (p->status < 0 || p->as_is) return p->status;
-    bool purged = !p->status && lk_l1_ticket(lk->l1, p->token.text) != p->question.ticket;
     int vouched = lk_node_vouched(node, p->incarnation);
     if (vouched == LATCHKEY_UNAVAILABLE && now_ms < p->deadline_ms) vouched = await_lease(d, node, p);
     p->waits = vouched == LATCHKEY_UNAVAILABLE && now_ms < p->deadline_ms;
     if (p->waits) return LATCHKEY_AGAIN;
+    /* After the lease was read: what it vouches for was purged before it was stored. */
+    bool purged = !p->status && lk_l1_ticket(lk->l1, p->token.text) != p->question.ticket;
     if (vouched == LATCHKEY_AGAIN || purged)
         return renew(d, p, now_ms, lk->config.deadline_ms) ? LATCHKEY_AGAIN : LATCHKEY_UNAVAILABLE;
     if (vouched) return LATCHKEY_UNAVAILABLE;
@@ -504,7 +505,7 @@ int latchkey_submit(latchkey *lk, const char *token, size_t token_len, uint64_t 
 static size_t reap_locked(latchkey *lk, lk_desk *d, latchkey_answer *answers, size_t max)
 {
     int64_t now_ms = lk_now_ms();
-    if (d->channel.rung) lk_channel_hush(&d->channel);
+    if (d->channel.rung || d->channel.shared) lk_channel_hush(&d->channel);
     for (int i = 0; i < READS_AT_ONCE; i++)
         if (!hear(lk, d, now_ms)) break;
     expire(lk, d, now_ms);
