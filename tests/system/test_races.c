@@ -46,8 +46,9 @@ static void test_D_read_begun_before_a_revoke_does_not_fill_after_it(void **stat
     (void)state;
     proxy *wire = proxy_start(server->port);
     latchkey *lk = handle_open_at(proxy_port(wire), "deadline_ms=60000&staleness_ms=60000");
+    latchkey *maker = handle_open(server, "");
     char token[LATCHKEY_TOKEN_SIZE];
-    make_session(lk, 1, token);
+    make_session(maker, 1, token);
     late l = {.lk = lk, .token = token};
     crew *reader = hold_a_miss(wire, &l);
 
@@ -74,7 +75,7 @@ static void test_D_read_begun_before_a_revoke_elsewhere_does_not_fill_after_it(v
     latchkey *lk = handle_open_at(proxy_port(wire), "deadline_ms=60000&staleness_ms=60000");
     latchkey *other = handle_open(server, "");
     char token[LATCHKEY_TOKEN_SIZE];
-    make_session(lk, 1, token);
+    make_session(other, 1, token);
     late l = {.lk = lk, .token = token};
     crew *reader = hold_a_miss(wire, &l);
     assert_status(other, LATCHKEY_OK, end_session(other, token));
@@ -98,7 +99,7 @@ static void test_D_read_begun_before_a_change_of_keys_does_not_fill_after_it(voi
     const latchkey_field next = {"pq.mlkem768", "next", 4};
     uint8_t hash[32];
     latchkey_entry entry;
-    make_session(lk, 1, token);
+    make_session(other, 1, token);
     late l = {.lk = lk, .token = token};
     crew *reader = hold_a_miss(wire, &l);
     assert_status(other, LATCHKEY_OK, latchkey_set_fields(other, token, LATCHKEY_TOKEN_LENGTH, &next, 1));
