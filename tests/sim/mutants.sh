@@ -98,7 +98,7 @@ mutant replay link.c "what the beat finds missing is not read in the log" \
 mutant retry node.c "revocations that Redis did not confirm are not retried" \
     's/if \(lk_pending_next\(/if (0 && lk_pending_next(/'
 mutant own_purge revoke.c "revoke does not purge its own L1" \
-    's/    lk_l1_purge\(lk->l1, item\.selector\);\n    status/    status/'
+    's/    lk_l1_purge\(lk->l1, item\.selector\);\n    uint64_t/    uint64_t/'
 mutant remember node.c "revoke does not remember what it made" \
     's/lk_recent_add\(node->link\.recent, partition, selector, lk_now_ms\(\)\);/(void)partition, (void)selector;/'
 mutant flight flight.c "equal misses join whatever was purged in between" \
@@ -108,7 +108,7 @@ mutant late session.c "an answer that comes too late admits" \
 mutant line pool.c "a line on which a deadline passed is used again" \
     's/good = good && lk_conn_quiet\(&line->conn\);/good = true;/'
 mutant incarnation link.c "L1 is not emptied for another incarnation" \
-    's/if \(link->baseline\) empty\(link\);//'
+    's/if \(link->baseline\) empty_for_another\(link\);//'
 mutant reassert link.c "a server that forgot is not told of revocations" \
     's/(static void go_on_asserting.*?bool sent = true;)/$1 link->asserted = link->assertions;/s'
 mutant role hello.c "a replica is as good as a primary" \
