@@ -23,6 +23,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MODES = ("none", "latchkey", "redis")
+CORES = sorted(os.sched_getaffinity(0))
 LIBC = ctypes.CDLL(None)
 
 
@@ -35,9 +36,9 @@ def start(argv, **options):
     return subprocess.Popen(argv, preexec_fn=lambda: LIBC.prctl(1, signal.SIGKILL), **options)
 
 
-def pinned(core, argv):
+def pinned(index, argv):
     """The server on one processor, wrk and Redis on another, where there are two: less moves between runs."""
-    return ["taskset", "-c", str(core), *argv] if os.cpu_count() > 1 else argv
+    return ["taskset", "-c", str(CORES[index]), *argv] if len(CORES) > 1 else argv
 
 
 def start_redis(directory):
@@ -110,7 +111,7 @@ def machine(versions):
         model = re.search(r"^model name\s*: (.*)$", file.read(), re.M)
     wrk = subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False).stdout.split("\n", 1)[0].split(" [")[0]
     redis = subprocess.run(["redis-server", "--version"], capture_output=True, text=True, check=True).stdout
-    return {"processor": model[1] if model else platform.processor(), "cores": os.cpu_count(), "kernel": platform.release(),
+    return {"processor": model[1] if model else platform.processor(), "cores": len(CORES), "kernel": platform.release(),
             "architecture": platform.machine(), "redis": re.search(r"v=(\S+)", redis)[1], "wrk": wrk, "build": versions}
 
 
