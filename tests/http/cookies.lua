@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- For wrk: each request is that of one of many sessions, drawn at random; counts the answers by status.
+-- For wrk: each request is that of one of many sessions, drawn at random; counts the answers by status, and says when the
+-- first of a kind came.
 --   wrk -s cookies.lua URL -- FILE      FILE holds a Cookie header's text on each line
 local threads, requests = {}, {}
 
@@ -27,6 +28,8 @@ function response(status)
         counts[status] = counts[status] + 1
     else
         counts[status] = 1
+        io.write("wrk-first: " .. status .. "\n")
+        io.flush()
     end
     local parts = {}
     for s, n in pairs(counts) do table.insert(parts, s .. "=" .. n) end
