@@ -136,7 +136,11 @@ class Client:
             raise Failed(f"{self.server.name}: {method} {path}: no answer: {error!r}") from None
 
     def login(self, user):
+        """Where the machine is too busy for the deadline: once more."""
+        until = time.monotonic() + PATIENCE_S
         status, body, headers = self.ask("POST", f"/login?user={user}")
+        while status == 503 and time.monotonic() < until:
+            status, body, headers = self.ask("POST", f"/login?user={user}")
         check(status == 200 and json.loads(body)["user"] == user, f"login of {user}: {status}, {body}")
         return headers["Set-Cookie"].partition(";")[0]
 
