@@ -35,6 +35,7 @@ typedef struct article_options {
     double curve_s;      /* of the prewarmed run */
     double l1_ttl_ms, idle_ms;
     bool tcp, article_record, short_run;
+    bool no_material; /* sessions without key material, for other benchmarks that use these pieces */
 } article_options;
 
 void options_read(int count, char **arguments, article_options *o); /* ends the process where they are wrong */
@@ -127,6 +128,7 @@ typedef struct result {
     double asked_rate, seconds;
     tally counted;
     bench_histogram validate, write, overslept;
+    bench_histogram call; /* validate alone, without the waiting that `validate` counts when it is paced */
     bench_info redis;
     latchkey_stats stats; /* counters: the difference over the phase; gauges: at its end */
     sample *samples;
@@ -142,6 +144,7 @@ void result_json(bench_json *json, const result *r);
 
 /* ----------------------------------------------------------------------------------------------- probes -- */
 
+latchkey *open_at(const char *url, const char *options); /* never NULL */
 latchkey *open_latchkey(const bench_server *server, const article_options *options, size_t capacity);
 void probe_yardsticks(bench_json *json, const bench_server *server, const article_options *options);
 void probe_memory_read(bench_json *json, size_t bytes);

@@ -34,7 +34,7 @@ typedef struct client {
     store store;
     bench_random random;
     tally counted;
-    bench_histogram validate, write, overslept;
+    bench_histogram validate, write, overslept, call;
     char dead[DEAD_KEPT][LATCHKEY_TOKEN_SIZE];
     size_t dead_count;
 } client;
@@ -172,7 +172,7 @@ static void *run(void *argument)
         }
         uint64_t start = bench_now_ns();
         int status = perform(c, &r, &right);
-        uint64_t took = bench_now_ns() - start;
+        uint64_t called = bench_now_ns() - start, took = called;
         conclude(c, &r, status, right);
         if (l->gap_ns > 0) {
             finish = (finish > due ? finish : due) + took;
@@ -180,6 +180,7 @@ static void *run(void *argument)
         }
         if (!recording) continue;
         bench_histogram_add(r.what == READ ? &c->validate : &c->write, took);
+        if (r.what == READ) bench_histogram_add(&c->call, called);
         c->counted.reads += r.what == READ;
         c->counted.logins += r.what == LOGIN;
         c->counted.logouts += r.what == LOGOUT;
@@ -207,6 +208,8 @@ static void counters_since(latchkey_stats *stats, const latchkey_stats *before)
     /* The counters stand first, up to the first gauge. */
     for (size_t i = 0; i < offsetof(latchkey_stats, pending) / sizeof(uint64_t); i++)
         ((uint64_t *)stats)[i] -= ((const uint64_t *)before)[i];
+    stats->refreshes -= before->refreshes;
+    stats->refreshes_dropped -= before->refreshes_dropped;
 }
 
 static void read_stats(latchkey *lk, latchkey_stats *stats)
@@ -234,6 +237,7 @@ static void start_clients(load *l, latchkey *lk, const bench_server *server)
         bench_histogram_clear(&c->validate);
         bench_histogram_clear(&c->write);
         bench_histogram_clear(&c->overslept);
+        bench_histogram_clear(&c->call);
         pthread_create(&c->thread, NULL, run, c);
     }
 }
@@ -248,6 +252,7 @@ static void end_clients(load *l, result *r)
         bench_histogram_merge(&r->validate, &c->validate);
         bench_histogram_merge(&r->write, &c->write);
         bench_histogram_merge(&r->overslept, &c->overslept);
+        bench_histogram_merge(&r->call, &c->call);
         store_close(&c->store);
     }
     free(l->clients);
@@ -267,6 +272,7 @@ result *clients_run(const char *name, world *w, latchkey *lk, const bench_server
     bench_histogram_clear(&r->validate);
     bench_histogram_clear(&r->write);
     bench_histogram_clear(&r->overslept);
+    bench_histogram_clear(&r->call);
     bench_zipf_init(&l.zipf, w->count, options->skew);
 
     read_stats(lk, &first);

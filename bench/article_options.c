@@ -31,15 +31,6 @@ static const char usage[] =
     "  --short              2,000 sessions and short phases: for continuous integration, not for figures\n"
     "  --help\n";
 
-static double number(const char *name, const char *text, double least, double most)
-{
-    char *end;
-    double value = text ? strtod(text, &end) : 0;
-    if (text == NULL || *text == 0 || *end || !(value >= least && value <= most))
-        bench_die("%s takes a number from %g to %g", name, least, most);
-    return value;
-}
-
 static void make_short(article_options *o)
 {
     o->short_run = true;
@@ -82,34 +73,26 @@ void options_read(int count, char **arguments, article_options *o)
                            .revocations = 500,
                            .seed = 1,
                            .tcp = true};
-    const struct {
-        const char *name;
-        double *value;
-        double least, most;
-    } numbers[] = {{"--sessions", &o->sessions, 100, 50e6},
-                   {"--l1-capacity", &o->l1_capacity, 10, 100e6},
-                   {"--skew", &o->skew, 0, 3},
-                   {"--threads", &o->threads, 1, 256},
-                   {"--rate", &o->rate, 10, 1e7},
-                   {"--article-rate", &o->article_rate, 10, 1e7},
-                   {"--seconds", &o->seconds, 0.2, 3600},
-                   {"--steady-seconds", &o->steady_s, 0.4, 3600},
-                   {"--l1-ttl-ms", &o->l1_ttl_ms, 100, 3600000},
-                   {"--idle-ms", &o->idle_ms, 1000, 43200000},
-                   {"--prewarm", &o->prewarm, 1, 50e6},
-                   {"--revocations", &o->revocations, 1, 1e6},
-                   {"--repeat", &o->repeat, 1, 100},
-                   {"--seed", &o->seed, 0, 1e15}};
+    const bench_option numbers[] = {{"--sessions", &o->sessions, 100, 50e6},
+                                    {"--l1-capacity", &o->l1_capacity, 10, 100e6},
+                                    {"--skew", &o->skew, 0, 3},
+                                    {"--threads", &o->threads, 1, 256},
+                                    {"--rate", &o->rate, 10, 1e7},
+                                    {"--article-rate", &o->article_rate, 10, 1e7},
+                                    {"--seconds", &o->seconds, 0.2, 3600},
+                                    {"--steady-seconds", &o->steady_s, 0.4, 3600},
+                                    {"--l1-ttl-ms", &o->l1_ttl_ms, 100, 3600000},
+                                    {"--idle-ms", &o->idle_ms, 1000, 43200000},
+                                    {"--prewarm", &o->prewarm, 1, 50e6},
+                                    {"--revocations", &o->revocations, 1, 1e6},
+                                    {"--repeat", &o->repeat, 1, 100},
+                                    {"--seed", &o->seed, 0, 1e15}};
     for (int i = 1; i < count; i++) /* first, so that what else is given holds wherever it stands */
         if (strcmp(arguments[i], "--short") == 0) make_short(o);
     for (int i = 1; i < count; i++) {
         const char *name = arguments[i], *value = i + 1 < count ? arguments[i + 1] : NULL;
-        size_t at = 0, known = sizeof numbers / sizeof *numbers;
-        while (at < known && strcmp(name, numbers[at].name) != 0) at++;
-        if (at < known) {
-            *numbers[at].value = number(name, value, numbers[at].least, numbers[at].most);
-            i++;
-        } else if (strcmp(name, "--json") == 0 && value) {
+        if (bench_option_read(numbers, sizeof numbers / sizeof *numbers, arguments, &i)) continue;
+        if (strcmp(name, "--json") == 0 && value) {
             o->json_path = value;
             i++;
         } else if (strcmp(name, "--record") == 0 && value && (!strcmp(value, "real") || !strcmp(value, "article"))) {

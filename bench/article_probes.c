@@ -12,15 +12,21 @@
 #include <sys/mman.h>
 #include <time.h>
 
-static latchkey *open_with(const bench_server *server, const article_options *options, size_t capacity, double ttl_ms)
+latchkey *open_at(const char *url, const char *options)
 {
     char config[512], error[256];
     latchkey *lk = NULL;
-    snprintf(config, sizeof config, "%s?l1_capacity=%zu&l1_ttl_ms=%.0f&idle_ms=%.0f", bench_server_url(server),
-             capacity, ttl_ms, options->idle_ms);
+    snprintf(config, sizeof config, "%s?%s", url, options);
     int status = latchkey_open(config, &lk, error, sizeof error);
     if (status != LATCHKEY_OK) bench_die("latchkey_open: %s: %s", latchkey_status_text(status), error);
     return lk;
+}
+
+static latchkey *open_with(const bench_server *server, const article_options *options, size_t capacity, double ttl_ms)
+{
+    char text[128];
+    snprintf(text, sizeof text, "l1_capacity=%zu&l1_ttl_ms=%.0f&idle_ms=%.0f", capacity, ttl_ms, options->idle_ms);
+    return open_at(bench_server_url(server), text);
 }
 
 latchkey *open_latchkey(const bench_server *server, const article_options *options, size_t capacity)

@@ -47,6 +47,8 @@ void result_json(bench_json *json, const result *r)
         {"touches", (double)s->touches},
         {"touches_dropped", (double)s->touches_dropped},
         {"lapses", (double)s->lapses},
+        {"refreshes", (double)s->refreshes},
+        {"refreshes_dropped", (double)s->refreshes_dropped},
         {"l1_entries", (double)s->l1_entries},
         {"l1_capacity", (double)s->l1_capacity},
         {"l1_bytes", (double)s->l1_bytes},
@@ -61,6 +63,7 @@ void result_json(bench_json *json, const result *r)
         bench_json_number(json, numbers[i].name, numbers[i].value);
     bench_json_text(json, "checksum", sum);
     bench_json_histogram(json, "validate", &r->validate, true);
+    bench_json_histogram(json, "call", &r->call, false);
     bench_json_histogram(json, "write", &r->write, false);
     bench_json_histogram(json, "overslept", &r->overslept, false);
     bench_json_array(json, "samples"); /* seconds, hits and misses so far */

@@ -135,7 +135,7 @@ static int latchkey_login(store *s, uint64_t user_id, char token[LATCHKEY_TOKEN_
                             .role = "member",
                             .device = (uint32_t)user_id & 3,
                             .fields = fields,
-                            .field_count = 4};
+                            .field_count = s->options->no_material ? 0 : 4};
     uint64_t check = bench_mix(user_id);
     memcpy(draft.permissions_hash, &check, 8);
     return latchkey_create(s->lk, &draft, token);

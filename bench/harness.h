@@ -78,15 +78,25 @@ double bench_histogram_mean(const bench_histogram *histogram);
 
 /* ----------------------------------------------------------------------------------------------- server -- */
 
-/* A redis-server of our own, from PATH: in a new directory under TMPDIR, without persistence, on a unix socket or on
- * a free port of 127.0.0.1. Never returns NULL: without a server there is no benchmark. */
+/* A redis-server of our own, from PATH: in a new directory under TMPDIR, on a unix socket, and with `tcp` on a free
+ * port of 127.0.0.1 as well, which then is what `url` and `connect` mean. Without persistence, or, `keeping`, with an
+ * append-only file. Never returns NULL: without a server there is no benchmark. */
 typedef struct bench_server bench_server;
 
 bench_server *bench_server_start(bool tcp);
+bench_server *bench_server_start_keeping(bool tcp);
 void bench_server_stop(bench_server *server);
 const char *bench_server_url(const bench_server *server); /* as latchkey_open takes it, without options */
+const char *bench_server_unix_url(const bench_server *server);
 pid_t bench_server_pid(const bench_server *server);
 struct redisContext *bench_server_connect(const bench_server *server); /* blocking; never NULL */
+struct redisContext *bench_server_connect_unix(const bench_server *server);
+
+/* For one that is lost under load: SIGKILL; then, of the thread that started it (with which it would end), the same
+ * again in the same place, without waiting. `waits`: it does not answer yet, and ends the benchmark when it is time. */
+void bench_server_kill(bench_server *server);
+void bench_server_launch(bench_server *server);
+bool bench_server_waits(bench_server *server, uint64_t give_up_ns);
 
 /* What INFO counts. Taken before and after, the difference is what a phase cost the server. */
 typedef struct bench_info {
@@ -94,18 +104,30 @@ typedef struct bench_info {
     double output_bytes; /* total_net_output_bytes */
     double input_bytes;  /* total_net_input_bytes */
     double cpu_s;        /* used_cpu_user + used_cpu_sys */
+    double main_cpu_s;   /* the same of its main thread alone */
     double memory_bytes; /* used_memory: now, not since */
     double own_bytes;    /* the size of this very reply */
+    double loading;      /* 1: it reads its file, and counts what it finds there as commands */
     char version[32];
 } bench_info;
 
 void bench_info_read(struct redisContext *redis, bench_info *info);
+bool bench_info_try(struct redisContext *redis, bench_info *info); /* false: the server did not answer */
 /* Leaves out what reading the first one cost; memory_bytes is the growth. */
 bench_info bench_info_since(const bench_info *before, const bench_info *after);
 
 /* ----------------------------------------------------------------------------------------------- output -- */
 
 _Noreturn void bench_die(const char *format, ...) __attribute__((format(printf, 1, 2)));
+double bench_number(const char *name, const char *text, double least, double most); /* an option's value, or the end */
+
+/* Options that take a number. True: arguments[*at] is one, its value is read, and *at stands on the value. */
+typedef struct bench_option {
+    const char *name;
+    double *value;
+    double least, most;
+} bench_option;
+bool bench_option_read(const bench_option *known, size_t count, char **arguments, int *at);
 void *bench_take(size_t size); /* zeroed memory, 64-byte aligned, given back by free; never NULL */
 
 /* One line on stderr, rewritten in place on a terminal; elsewhere a line every few seconds. `total` 0: no end known.

@@ -22,6 +22,26 @@ void bench_die(const char *format, ...)
     exit(1);
 }
 
+double bench_number(const char *name, const char *text, double least, double most)
+{
+    char *end;
+    double value = text ? strtod(text, &end) : 0;
+    if (text == NULL || *text == 0 || *end || !(value >= least && value <= most))
+        bench_die("%s takes a number from %g to %g", name, least, most);
+    return value;
+}
+
+bool bench_option_read(const bench_option *known, size_t count, char **arguments, int *at)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(arguments[*at], known[i].name) != 0) continue;
+        *known[i].value = bench_number(known[i].name, arguments[*at + 1], known[i].least, known[i].most);
+        ++*at;
+        return true;
+    }
+    return false;
+}
+
 void *bench_take(size_t size)
 {
     size = (size + 63) / 64 * 64;

@@ -5,25 +5,44 @@ set -eu
 
 usage() {
     cat <<'END'
-usage: sh bench/run.sh [--short] [BENCHMARK OPTIONS]
+usage: sh bench/run.sh [--only NAME] [--short] [BENCHMARK OPTIONS]
 
-  without options   every benchmark once, some five minutes; writes bench/results/*.json and *.svg, and the tables in
+  without options   every benchmark once, some twelve minutes; writes bench/results/*.json and *.svg, and the tables in
                     bench/README.md
-  --short           a few seconds and 2,000 sessions, into a temporary directory that is removed: does everything
-                    still run? Changes no tracked file
+  --only NAME       one of them: article (two minutes), l1 (two and a half) or server (seven)
+  --short           a minute and few sessions, into a temporary directory that is removed: does everything still run?
+                    Changes no tracked file
   --help            this
 
-Other options go to the first benchmark: build-bench/bench/latchkey-bench-article --help lists them. For figures worth
-keeping use --repeat 3.
+Other options go to the benchmark that is named, or to the first: build-bench/bench/latchkey-bench-article --help lists
+them. For figures worth keeping use --repeat 3.
 END
 }
 
-short=
-case " $* " in
-*" --help "*) usage; exit 0 ;;
-*" --short "*) short=yes ;;
+short= only= command="sh bench/run.sh${*:+ $*}"
+count=$#
+while [ "$count" -gt 0 ]; do
+    argument=$1
+    shift
+    count=$((count - 1))
+    case $argument in
+    --help) usage; exit 0 ;;
+    --only)
+        [ "$count" -gt 0 ] || { usage >&2; exit 2; }
+        only=$1
+        shift
+        count=$((count - 1))
+        ;;
+    *)
+        [ "$argument" != --short ] || short=yes
+        set -- "$@" "$argument" # the benchmark's
+        ;;
+    esac
+done
+case $only in
+'' | article | l1 | server) ;;
+*) echo "there is no benchmark '$only'" >&2; exit 2 ;;
 esac
-command="sh bench/run.sh${*:+ $*}"
 
 cd "$(dirname "$0")/.."
 sh tests/need.sh build-essential cmake pkg-config libhiredis-dev libsodium-dev libxxhash-dev libssl-dev redis-server \
@@ -48,17 +67,43 @@ trap 'exit 143' TERM
 [ -z "$short" ] || results=$temporary
 mkdir -p "$results"
 
-# First into the temporary directory: a run that fails leaves the results as they were.
-build-bench/bench/latchkey-bench-article "$@" --json "$temporary/new.json"
-mv "$temporary/new.json" "$results/article.json"
-build-bench/bench/l1/latchkey-bench-l1 ${short:+--short} --json "$temporary/new.json" --markdown "$temporary/l1.md"
-mv "$temporary/new.json" "$results/l1.json"
+# run NAME PROGRAM OPTIONS...: first into the temporary directory: a run that fails leaves the results as they were.
+run() {
+    name=$1
+    shift
+    "$@" --json "$temporary/new.json"
+    mv "$temporary/new.json" "$results/$name.json"
+}
+
+# report NAME PROGRAM OPTIONS...: its plots, and its tables into bench/README.md.
+report() {
+    name=$1
+    shift
+    if [ -n "$short" ]; then
+        "$@" --svg "$results" >"$temporary/$name.tables"
+    else
+        "$@" --svg "$results" --readme bench/README.md --command "$command"
+    fi
+}
+
+wanted() { [ -z "$only" ] || [ "$only" = "$1" ]; }
+
+if wanted article; then
+    run article build-bench/bench/latchkey-bench-article "$@"
+    report article "$python" bench/report.py "$results/article.json"
+    [ -n "$only" ] || set -- ${short:+--short} # what else there was, was for the first
+fi
+if wanted l1; then
+    run l1 build-bench/bench/l1/latchkey-bench-l1 "$@" --markdown "$temporary/l1.md"
+    report l1 "$python" bench/l1/report_l1.py "$results/l1.json" --markdown "$temporary/l1.md"
+fi
+if wanted server; then
+    run server build-bench/bench/server/latchkey-bench-server "$@"
+    report server "$python" bench/report.py "$results/server.json"
+fi
+# The place for HTTP: run http "$python" bench/http/run.py build-bench/bench/http/latchkey-bench-http; report http ...
 if [ -n "$short" ]; then
-    "$python" bench/l1/report_l1.py "$results/l1.json" --svg "$results"
-    "$python" bench/report.py "$results/article.json" --svg "$results" >"$results/article.md"
-    echo "benchmarks run, tables and plots made: $(wc -l <"$results/article.md") and $(wc -l <"$temporary/l1.md") lines, $(ls "$results" | grep -c svg) plots"
+    echo "benchmarks run, tables and plots made: $(cat "$temporary"/*.tables | wc -l) lines, $(ls "$results" | grep -c svg) plots"
 else
-    "$python" bench/report.py "$results/article.json" --svg "$results" --readme bench/README.md --command "$command"
-    "$python" bench/l1/report_l1.py "$results/l1.json" --svg "$results" --markdown "$temporary/l1.md" --readme bench/README.md --command "$command"
     echo "renewed: $results, and the tables of bench/README.md"
 fi

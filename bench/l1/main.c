@@ -69,20 +69,11 @@ static void choose(options *o, char *words)
         for (int i = 0; i < peer_count; i++) o->chosen[i] |= strstr(peers[i]->name, word) != NULL;
 }
 
-static double number(const char *text, double least, double most)
-{
-    char *end;
-    double value = strtod(text, &end);
-    if (end == text || *end || value < least || value > most)
-        bench_die("%s is not a number from %g to %g", text, least, most);
-    return value;
-}
-
 static void read_sizes(options *o, char *text)
 {
     int count = 0;
     for (char *word = strtok(text, ","); word && count < SIZES; word = strtok(NULL, ","))
-        o->sizes[count++] = (size_t)number(word, 100, 1e8);
+        o->sizes[count++] = (size_t)bench_number("--sizes", word, 100, 1e8);
     if (count != SIZES) bench_die("--sizes wants %d numbers", SIZES);
 }
 
@@ -106,8 +97,8 @@ static options read_options(int argc, char **argv)
     for (int which; (which = getopt_long(argc, argv, "", known, NULL)) != -1;) switch (which) {
         case 'j': o.json = optarg; break;
         case 'm': o.markdown = optarg; break;
-        case 'r': o.repeats = (int)number(optarg, 1, REPEATS_MAX); break;
-        case 'c': o.cell_s = number(optarg, 0.1, 10000) / 1000; break;
+        case 'r': o.repeats = (int)bench_number("--repeats", optarg, 1, REPEATS_MAX); break;
+        case 'c': o.cell_s = bench_number("--cell-ms", optarg, 0.1, 10000) / 1000; break;
         case 's': read_sizes(&o, optarg); break;
         case 'b': make_brief(&o); break;
         case 'p':
