@@ -78,7 +78,7 @@ extern "C" {
 #define LATCHKEY_PENDING -5     /* revoke: denied on this handle; Redis did not confirm, and is being retried */
 #define LATCHKEY_CONFIG -6      /* the configuration, or the server that it names, cannot be used as it is */
 #define LATCHKEY_FORKED -7      /* the handle was opened by a parent process: open one in this process */
-#define LATCHKEY_AGAIN -8       /* try_validate: L1 cannot answer; call latchkey_validate */
+#define LATCHKEY_AGAIN -8       /* try_validate: memory cannot tell; latchkey_validate or latchkey_submit can */
 
 /* The status' name and meaning in one line, for example "NOT_FOUND: there is no such session". Static text, never
  * NULL, also for a number that is no status. Does not block. */
@@ -256,7 +256,7 @@ LATCHKEY_API int latchkey_create(latchkey *lk, const latchkey_draft *draft, char
 LATCHKEY_API int latchkey_validate(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry);
 
 /* The same from L1 alone: OK; MALFORMED; NOT_FOUND; EXPIRED; BAD_ARGUMENT; FORKED; or AGAIN, meaning that only
- * latchkey_validate can tell. Never waits for Redis: it may run on an event loop. Guarantees A to E, H. */
+ * latchkey_validate or latchkey_submit can tell. Never waits for Redis: it may run on an event loop. Guarantees A to E, H. */
 LATCHKEY_API int latchkey_try_validate(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry);
 
 /* The same for `count` tokens at once, for gateways that hold many requests: their reads of memory overlap, so a token

@@ -163,7 +163,7 @@ static bool greet(lk_channel *c, int64_t now_ms)
 /* Connected, or not? The next address is tried where there is one. */
 static bool look(lk_channel *c, int64_t now_ms)
 {
-    enum lk_net_io io = lk_net_begun(&c->socket, c->error, sizeof c->error);
+    enum lk_net_io io = lk_net_begun(&c->socket, &c->addresses, c->error, sizeof c->error);
     if (io == LK_NET_DONE) return greet(c, now_ms);
     if (io == LK_NET_LATER && now_ms < c->until_ms) return true;
     if (++c->address < c->addresses.count) {

@@ -18,8 +18,8 @@ typedef struct lk_channel {
     const lk_config *config;
     lk_pool *pool; /* which knows the addresses */
     int epoll_fd, bell_fd, timer_fd;
-    bool rung;   /* by the owner, and not heard yet */
-    bool shared; /* somebody else was told of the bell: it may ring at any time, once more than expected, too */
+    bool rung;        /* by the owner, and not heard yet */
+    bool shared;      /* somebody else was told of the bell: it may ring at any time, once more than expected, too */
     int64_t armed_ms; /* the timer, 0: not */
     enum lk_channel_state state;
     lk_socket socket;

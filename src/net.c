@@ -139,20 +139,21 @@ bool lk_net_begin(const lk_addresses *addresses, unsigned which, lk_socket *out,
     const struct sockaddr *at = (const void *)&addresses->address[which].at;
     *out = LK_NO_SOCKET;
     out->fd = new_socket(at->sa_family);
-    bool begun = out->fd >= 0 && (connect(out->fd, at, addresses->address[which].size) == 0 || errno == EINPROGRESS);
-    int failed = begun ? ENOMEM : errno;
-    if (begun && lk_net_secure(out, addresses)) return true;
-    cannot_connect(error, error_size, failed);
+    if (out->fd >= 0 && (connect(out->fd, at, addresses->address[which].size) == 0 || errno == EINPROGRESS))
+        return true;
+    cannot_connect(error, error_size, errno);
     lk_net_close(out);
     return false;
 }
 
-enum lk_net_io lk_net_begun(lk_socket *s, char *error, size_t error_size)
+enum lk_net_io lk_net_begun(lk_socket *s, const lk_addresses *addresses, char *error, size_t error_size)
 {
     int failed = 0;
     socklen_t failed_size = sizeof failed;
     if (!wait_for(s->fd, POLLOUT, 0, -1)) return LK_NET_LATER;
     getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &failed, &failed_size);
+    /* Not before: TLS sends at once, and that would take the error. */
+    if (!failed && !lk_net_secure(s, addresses)) failed = ENOMEM;
     if (!failed) return LK_NET_DONE;
     cannot_connect(error, error_size, failed);
     return LK_NET_LOST;

@@ -46,7 +46,7 @@ bool lk_net_connect(const lk_addresses *addresses, int64_t deadline_ms, int canc
 
 /* The same for one address, without waiting. lk_net_begun says how it goes: DONE, LATER, or LOST and why. */
 bool lk_net_begin(const lk_addresses *addresses, unsigned which, lk_socket *out, char *error, size_t error_size);
-enum lk_net_io lk_net_begun(lk_socket *socket, char *error, size_t error_size);
+enum lk_net_io lk_net_begun(lk_socket *socket, const lk_addresses *addresses, char *error, size_t error_size);
 void lk_net_close(lk_socket *socket); /* also of none */
 
 /* TLS, if the addresses want it, on a socket that is connected or about to be. False: no memory. lk_net_connect has done it. */

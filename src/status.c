@@ -21,7 +21,7 @@ const char *latchkey_status_text(int status)
     case LATCHKEY_PENDING: return "PENDING: denied here; Redis has not confirmed it and is being retried";
     case LATCHKEY_CONFIG: return "CONFIG: the configuration, or the server that it names, cannot be used";
     case LATCHKEY_FORKED: return "FORKED: the handle belongs to the parent process; open one here";
-    case LATCHKEY_AGAIN: return "AGAIN: memory alone cannot tell; call latchkey_validate";
+    case LATCHKEY_AGAIN: return "AGAIN: memory alone cannot tell; call latchkey_validate or latchkey_submit";
     default: return "not a status of latchkey";
     }
 }

@@ -47,7 +47,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
 sh tests/need.sh build-essential cmake pkg-config clang libclang-rt-14-dev clang-format libhiredis-dev libsodium-dev \
-    libxxhash-dev libssl-dev libcmocka-dev libmicrohttpd-dev redis-server redis-tools curl python3 perl valgrind prometheus util-linux \
+    libxxhash-dev libssl-dev libcmocka-dev libmicrohttpd-dev libevent-dev wrk redis-server redis-tools curl python3 perl valgrind prometheus util-linux \
     faketime spin qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 
 # A run that finds build-tests in use by another takes a directory of its own.
@@ -119,15 +119,16 @@ count() {
         END                                                    { print passed + 0, failed + 0 }' "$1"
 }
 
-# tests NAME BUILD: runs all of a build's tests and counts the single ones.
+# tests NAME BUILD [CTEST OPTIONS]: runs a build's tests and counts the single ones.
 tests() {
     say "$1"
     step_began=$(date +%s)
     step_log=$logs/$(echo "$1" | tr -c 'a-zA-Z0-9\n' -).log
     tested=$2
+    shift 2
     code=0
     rm -f "$tested"/Testing/Temporary/LastTest.log
-    run "$step_log" ctest --test-dir "$tested" --output-on-failure --parallel "$parallel" || code=$?
+    run "$step_log" ctest --test-dir "$tested" --output-on-failure --parallel "$parallel" "$@" || code=$?
     set -- $(count "$tested/Testing/Temporary/LastTest.log" || echo 0 1)
     # ctest and the count must agree on whether anything failed, and something must have run.
     if [ "$code" != 0 ] && [ "$2" = 0 ] || [ "$1" = 0 ]; then set -- "$1" $(($2 + 1)); fi
@@ -157,7 +158,7 @@ echo "latchkey: all tests$([ -z "$quick" ] || echo ', the quick half'); logs in 
 # ------------------------------------------------------------------------------------------- the quick half --
 step "every tool is there" sh -c 'for tool in "$@"; do
         command -v "$tool" >/dev/null || { echo "missing: $tool"; exit 1; }
-    done' - gcc g++ clang clang++ cmake ctest pkg-config clang-format nm redis-server redis-cli curl python3 valgrind \
+    done' - gcc g++ clang clang++ wrk taskset cmake ctest pkg-config clang-format nm redis-server redis-cli curl python3 valgrind \
     promtool spin faketime qemu-aarch64 aarch64-linux-gnu-gcc || :
 step "format" sh tests/format.sh || :
 step "the header alone, C11 and C++17, gcc and clang" sh tests/api/header.sh || :
@@ -170,13 +171,14 @@ fi
 # ------------------------------------------------------------------------------------------------- the rest --
 if [ -z "$quick" ]; then
     if compile clang -DCMAKE_C_COMPILER=clang -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_BENCH=ON; then
-        tests "tests: clang" "$build/clang"
+        # All the others run as clang builds them, too: for ThreadSanitizer.
+        tests "tests: clang, unit" "$build/clang" -L unit
     fi
-    if compile address -DCMAKE_C_COMPILER=gcc -DLATCHKEY_SANITIZE=address,undefined \
+    if compile address -DCMAKE_C_COMPILER=gcc -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_SANITIZE=address,undefined \
         -DCMAKE_C_FLAGS=-fno-sanitize-recover=all; then
         tests "tests: AddressSanitizer, UndefinedBehaviorSanitizer" "$build/address"
     fi
-    if compile thread -DCMAKE_C_COMPILER=clang -DLATCHKEY_SANITIZE=thread; then
+    if compile thread -DCMAKE_C_COMPILER=clang -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_SANITIZE=thread; then
         tests "tests: ThreadSanitizer" "$build/thread"
     fi
     step "L1's reads in every order of memory, and on arm64" sh tests/weak/run.sh || :
@@ -188,6 +190,9 @@ if [ -z "$quick" ]; then
     step "valgrind, some of the tests" sh tests/valgrind.sh "$build/gcc" || :
     step "installed: strangers' projects" sh tests/install/run.sh || :
     step "examples" sh tests/examples.sh "$build/gcc" || :
+    step "the HTTP servers under load, AddressSanitizer" sh tests/examples.sh "$build/address" --servers || :
+    step "the evented server under load, ThreadSanitizer" python3 tests/http/load.py "$build/thread" --seconds 1 \
+        --only evented || :
     # These two build in directories of their own, which two runs at once must not do together.
     step "examples/quickstart.sh" flock "$root/build-tests/.shared" sh examples/quickstart.sh --sessions 300 || :
     step "bench/run.sh --short" flock "$root/build-tests/.shared" sh bench/run.sh --short || :
