@@ -248,7 +248,11 @@ static void expire(latchkey *lk, lk_desk *d, int64_t now_ms)
 {
     static const char why[] = "Redis did not answer within deadline_ms";
     bool late = false;
-    if (now_ms < d->soonest_ms) return;
+    if (now_ms < d->soonest_ms) {
+        /* The timer may have run for something else that was due earlier. */
+        if (d->soonest_ms != INT64_MAX) lk_channel_wake_at(&d->channel, d->soonest_ms);
+        return;
+    }
     int64_t soonest = INT64_MAX;
     for (enum state s = QUEUED; s <= ASKED; s++)
         for (place *p = first(d, s), *next; p; p = next) {
@@ -350,11 +354,12 @@ static void leave_the_old(latchkey *lk, lk_desk *d, int64_t now_ms)
     take_loss(lk, d, now_ms);
 }
 
-/* What is left for the next time: is there something that could be given? */
-static void ring_for_more(lk_desk *d)
+/* What is left for the next time: is there something that could be given? Those that were not looked at, since the caller
+ * had no room left, count: a lease or a deadline may have come for them meanwhile. */
+static void ring_for_more(lk_desk *d, bool no_room)
 {
     for (place *p = first(d, ANSWERED); p; p = at(d, p->next))
-        if (!p->waits) {
+        if (no_room || !p->waits) {
             lk_channel_ring(&d->channel);
             return;
         }
@@ -470,7 +475,7 @@ static void start(latchkey *lk, lk_desk *d, place *p, int64_t now_ms)
         p->as_is = status != LATCHKEY_OK;
         move(d, p, ANSWERED);
     }
-    ring_for_more(d);
+    ring_for_more(d, false);
 }
 
 int latchkey_submit(latchkey *lk, const char *token, size_t token_len, uint64_t tag)
@@ -513,7 +518,7 @@ static size_t reap_locked(latchkey *lk, lk_desk *d, latchkey_answer *answers, si
     leave_the_old(lk, d, now_ms);
     ask_queued(lk, d, now_ms);
     if (!send_asked(d, now_ms, true)) take_loss(lk, d, now_ms);
-    ring_for_more(d);
+    ring_for_more(d, given == max);
     return given;
 }
 

@@ -7,17 +7,29 @@
 
 #include "latchkey.h"
 #include "truth.h"
+#include "wire.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { CLIENTS_MAX = 6 };
+enum { CLIENTS_MAX = 12, LOOPS_MAX = 2, OUTSTANDING_MAX = 32, SPINS_MAX = 200 };
+
+typedef struct submitted {
+    uint64_t tag; /* 0: none */
+    asking asking;
+    int64_t gap_us; /* the longest time for which nobody reaped */
+    bool proof;     /* must be admitted */
+} submitted;
 
 typedef struct process {
     machine *on;
     latchkey *lk;
-    task *main, *client[CLIENTS_MAX];
-    bool restart, end, proved;
+    task *main, *client[CLIENTS_MAX], *loop[LOOPS_MAX];
+    bool restart, end, proved, loop_proved;
+    submitted submitted[OUTSTANDING_MAX];
+    uint64_t tags;
+    int64_t reaped_us; /* when it was reaped last */
 } process;
 
 static struct {
@@ -197,6 +209,153 @@ static void *client(void *context)
     return NULL;
 }
 
+/* ---------------------------------------------------------------------------------- loops: submit and reap -- */
+
+static submitted *find_tag(process *p, uint64_t tag)
+{
+    submitted *o = p->submitted;
+    while (o < p->submitted + OUTSTANDING_MAX && o->tag != tag) o++;
+    return o < p->submitted + OUTSTANDING_MAX ? o : NULL;
+}
+
+static int outstanding(const process *p)
+{
+    int count = 0;
+    for (int i = 0; i < OUTSTANDING_MAX; i++) count += p->submitted[i].tag != 0;
+    return count;
+}
+
+/* It is on the list before it is submitted: another loop may reap it before submit returns. */
+static void submit(process *p, known *s, bool proof)
+{
+    submitted *o = find_tag(p, 0);
+    if (!o) return;
+    uint64_t tag = ++p->tags;
+    *o = (submitted){.tag = tag, .asking = truth_asks(p->on, s), .proof = proof};
+    int status = latchkey_submit(p->lk, o->asking.token, LATCHKEY_TOKEN_LENGTH, tag);
+    trace("m%d submits %.8s as %d: %d", p->on->index, s->token, (int)tag, status);
+    totals.submitted += !status;
+    if (!status) return;
+    if (status != LATCHKEY_UNAVAILABLE) fail("A: m%d: submit returns %d", p->on->index, status);
+    if (outstanding(p) - 1 < in.load.in_flight) fail("m%d: submit refuses what there is a place for", p->on->index);
+    if (o->tag != tag) fail("m%d: a tag that was refused is answered", p->on->index);
+    else o->tag = 0;
+}
+
+static void take(process *p, const latchkey_answer *a, int64_t reap_us)
+{
+    static const latchkey_entry nothing;
+    submitted *o = a->tag ? find_tag(p, a->tag) : NULL;
+    if (!o) {
+        fail("m%d reaps the tag %d, which is not outstanding", p->on->index, (int)a->tag);
+        return;
+    }
+    totals.reaped++;
+    truth_reaped(&o->asking, reap_us, a->status, &a->entry);
+    truth_reaped_in_time(&o->asking, o->gap_us, true);
+    if (a->status && memcmp(&a->entry, &nothing, sizeof nothing)) fail("an answer that is none has an entry");
+    p->loop_proved |= o->proof && !a->status;
+    o->tag = 0;
+}
+
+static bool readable(process *p, int wait_ms)
+{
+    struct pollfd fd = {.fd = latchkey_fd(p->lk), .events = POLLIN};
+    return poll(&fd, 1, wait_ms) > 0;
+}
+
+/* One call of reap. What it gives must have shown on the descriptor before. */
+static size_t reap_once(process *p, size_t max)
+{
+    latchkey_answer answers[4];
+    int fd = latchkey_fd(p->lk);
+    uint64_t stirred = wire_stirred(fd);
+    bool shown = readable(p, 0);
+    for (submitted *o = p->submitted; o < p->submitted + OUTSTANDING_MAX; o++) {
+        int64_t since = o->asking.began_us > p->reaped_us ? o->asking.began_us : p->reaped_us;
+        if (o->tag && w.now_us - since > o->gap_us) o->gap_us = w.now_us - since;
+    }
+    int64_t began_us = w.now_us;
+    size_t count = latchkey_reap(p->lk, answers, max);
+    p->reaped_us = w.now_us;
+    if (count && !shown && stirred == wire_stirred(fd))
+        fail("m%d reaps an answer that the descriptor did not tell of", p->on->index);
+    for (size_t i = 0; i < count; i++) take(p, &answers[i], began_us);
+    return count;
+}
+
+static size_t reap(process *p)
+{
+    size_t max = (size_t)draw_between(1, 4), count = 0, more;
+    uint64_t newest = p->tags;
+    int64_t began_us = w.now_us;
+    do count += more = reap_once(p, max);
+    while (more == max);
+    for (submitted *o = p->submitted; o < p->submitted + OUTSTANDING_MAX; o++)
+        if (o->tag && o->tag <= newest && o->asking.began_us <= began_us)
+            truth_reaped_in_time(&o->asking, o->gap_us + w.now_us - began_us, false);
+    return count;
+}
+
+/* As an event loop does it. A descriptor that stays readable though there is nothing would keep it turning. */
+static void serve_until(process *p, int64_t until_us)
+{
+    int spins = 0;
+    int64_t since_us = w.now_us;
+    while ((outstanding(p) || w.now_us < until_us) && !p->end && !p->restart && !w.failure[0]) {
+        bool idle = !readable(p, 1000) || reap(p) || w.now_us > since_us + 20 * MS;
+        spins = idle ? 0 : spins + 1;
+        if (idle) since_us = w.now_us;
+        if (spins > SPINS_MAX) fail("m%d: the descriptor is readable and there is nothing to reap", p->on->index);
+    }
+}
+
+/* Without looking at the descriptor; seldom, sometimes. */
+static void serve_by_the_clock(process *p, int64_t most_us)
+{
+    while (outstanding(p) && !p->end && !p->restart && !w.failure[0]) {
+        task_sleep(draw_scale(100, most_us));
+        if (!p->end && !p->restart) reap(p);
+    }
+}
+
+static void submit_some(process *p)
+{
+    for (uint64_t i = 1 + draw(6); i && !p->end && !p->restart; i--) {
+        known *s = truth_any(chance(300000));
+        if (s) submit(p, s, false);
+        if (chance(300000)) task_sleep(draw_scale(1, 5 * MS));
+    }
+}
+
+static void prove_loop(process *p)
+{
+    char token[LATCHKEY_TOKEN_SIZE];
+    if (!create(p, 600000, 3600000, ++in.users, token)) return;
+    known *s = truth_find(token);
+    if (s) submit(p, s, true);
+    serve_until(p, 0);
+}
+
+static void *loop(void *context)
+{
+    process *p = context;
+    while (!p->end && !p->restart && !w.failure[0]) {
+        rest();
+        if (p->end || p->restart) break;
+        if (in.prove) {
+            if (!p->loop_proved) prove_loop(p);
+            continue;
+        }
+        submit_some(p);
+        uint64_t manner = draw(4);
+        if (manner == 0) serve_by_the_clock(p, 20 * MS);
+        else if (manner == 1) serve_by_the_clock(p, 16 * in.load.busy_rest_us);
+        else serve_until(p, w.now_us + draw_scale(MS, 8 * in.load.busy_rest_us));
+    }
+    return NULL;
+}
+
 static void count(process *p)
 {
     latchkey_stats s;
@@ -227,11 +386,16 @@ static void live_once(process *p)
     }
     p->restart = false;
     for (int i = 0; i < in.load.clients; i++) p->client[i] = task_start(p->on, "client", client, p);
+    for (int i = 0; i < in.load.loops; i++) p->loop[i] = task_start(p->on, "loop", loop, p);
+    for (int i = 0; i < in.load.loops; i++)
+        while (p->loop[i] && !task_done(p->loop[i])) task_wait(p->loop[i], FOREVER);
     for (int i = 0; i < in.load.clients; i++)
         while (p->client[i] && !task_done(p->client[i])) task_wait(p->client[i], FOREVER);
     count(p);
     latchkey_close(p->lk);
     p->lk = NULL;
+    totals.dropped += (uint64_t)outstanding(p);
+    memset(p->submitted, 0, sizeof p->submitted);
 }
 
 static void *process_main(void *context)
@@ -268,6 +432,8 @@ void clients_restart(int which)
     task_wake(&in, true);
 }
 
+static bool serves(const process *p) { return p->proved && (p->loop_proved || !in.load.loops); }
+
 bool clients_all_serve(int64_t within_us)
 {
     in.prove = true;
@@ -277,10 +443,10 @@ bool clients_all_serve(int64_t within_us)
         clients_busy(10 * SECOND);
         if (!world_run(w.now_us + 200 * MS)) return false;
         all = true;
-        for (int i = 0; i < w.machine_count; i++) all = all && in.process[i].proved;
+        for (int i = 0; i < w.machine_count; i++) all = all && serves(&in.process[i]);
     }
     for (int i = 0; i < w.machine_count; i++)
-        if (!in.process[i].proved)
+        if (!serves(&in.process[i]))
             fail("m%d does not serve again, %.1f s after the last fault", i, (double)within_us / 1e6);
     return all;
 }

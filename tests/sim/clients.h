@@ -9,8 +9,9 @@
 
 typedef struct workload {
     char config[512];
-    bool l1;                      /* it holds something */
-    int clients;                  /* to a machine */
+    bool l1;            /* it holds something */
+    int clients, loops; /* to a machine: those who wait for their answers, and those who submit and reap */
+    int in_flight;
     int64_t idle_ms, lifetime_ms; /* of most sessions */
     int64_t busy_rest_us;         /* between two calls of a client while it is busy, at most */
 } workload;

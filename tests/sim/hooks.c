@@ -20,16 +20,67 @@ uint64_t __wrap_lk_l1_ticket(const lk_l1 *l1, const char *selector)
     return ticket;
 }
 
+/* What happens on the lines that callers share, for the report. */
+static void count_line(const lk_line *line, bool behind, enum lk_line_end end)
+{
+    totals.behind += behind;
+    totals.left += behind && end == LK_LINE_LATE && !line->lost;
+    totals.lost_together += (end == LK_LINE_LOST || end == LK_LINE_LATE) && line->lost && line->users > 1;
+}
+
 /* What a caller asks may be sent by another: at the earliest now. */
 enum lk_line_end __real_lk_line_exchange(lk_line *line, lk_exchange *x, char *error, size_t error_size);
 enum lk_line_end __wrap_lk_line_exchange(lk_line *line, lk_exchange *x, char *error, size_t error_size);
 enum lk_line_end __wrap_lk_line_exchange(lk_line *line, lk_exchange *x, char *error, size_t error_size)
 {
+    bool behind = line->driver;
     task_notes()->exchanging = true;
     task_notes()->asked_step = ++w.step;
     enum lk_line_end end = __real_lk_line_exchange(line, x, error, error_size);
     task_notes()->exchanging = false;
+    count_line(line, behind, end);
     return end;
+}
+
+/* A question that was submitted is sent by one task and may be answered in another: when it was asked is kept beside it,
+ * for as long as anybody can want to know. The library took the ticket before. */
+enum { QUESTIONS_MAX = 1024 };
+static struct {
+    const lk_question *question;
+    uint64_t asked_step;
+} questions[QUESTIONS_MAX];
+static unsigned questions_next;
+
+void __real_lk_question_ask(latchkey *lk, const lk_token *token, uint64_t ticket, lk_question *question,
+                            lk_question_words *words);
+void __wrap_lk_question_ask(latchkey *lk, const lk_token *token, uint64_t ticket, lk_question *question,
+                            lk_question_words *words);
+void __wrap_lk_question_ask(latchkey *lk, const lk_token *token, uint64_t ticket, lk_question *question,
+                            lk_question_words *words)
+{
+    __real_lk_question_ask(lk, token, ticket, question, words);
+    unsigned i = 0;
+    while (i < QUESTIONS_MAX && questions[i].question != question) i++;
+    if (i == QUESTIONS_MAX) i = questions_next++ % QUESTIONS_MAX;
+    questions[i].question = question;
+    questions[i].asked_step = ++w.step;
+}
+
+int __real_lk_question_answer(latchkey *lk, const lk_token *token, const lk_question *question,
+                              lk_reply *replies[LK_QUESTION_CALLS], uint64_t *incarnation, latchkey_entry *entry,
+                              int64_t *until_us);
+int __wrap_lk_question_answer(latchkey *lk, const lk_token *token, const lk_question *question,
+                              lk_reply *replies[LK_QUESTION_CALLS], uint64_t *incarnation, latchkey_entry *entry,
+                              int64_t *until_us);
+int __wrap_lk_question_answer(latchkey *lk, const lk_token *token, const lk_question *question,
+                              lk_reply *replies[LK_QUESTION_CALLS], uint64_t *incarnation, latchkey_entry *entry,
+                              int64_t *until_us)
+{
+    unsigned i = 0;
+    while (i < QUESTIONS_MAX && questions[i].question != question) i++;
+    if (i == QUESTIONS_MAX) fail("an answer to a question that was not asked");
+    else task_notes()->asked_step = questions[i].asked_step;
+    return __real_lk_question_answer(lk, token, question, replies, incarnation, entry, until_us);
 }
 
 enum lk_l1_put __real_lk_l1_put(lk_l1 *l1, uint64_t ticket, const char *selector, const void *verifier, bool hashed,

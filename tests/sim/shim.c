@@ -6,13 +6,15 @@
  * Locks and conditions keep their state in the library's own pthread objects. A step (world.h) comes before a lock is
  * taken and before a clock is read, so two tasks may interleave there as two threads may.
  */
-#include "turn.h"
+#include "line.h"
+#include "truth.h"
 #include "wire.h"
 #include "world.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stddef.h>
 #include <string.h>
 #include <time.h>
 
@@ -154,6 +156,8 @@ void __wrap_lk_turn_give(lk_turn *turn)
 {
     task_step();
     if (atomic_load(&turn->given)) fail("a turn is given twice");
+    const lk_exchange *x = (const void *)((const char *)turn - offsetof(lk_exchange, told));
+    totals.handed_over += atomic_load(&x->state) == LK_EXCHANGE_DRIVES;
     atomic_store(&turn->given, 1);
     task_wake(turn, false);
     task_step();

@@ -222,7 +222,7 @@ static void judge_ok(const asking *a, const latchkey_entry *entry)
         fail("C: m%d admits %s, %.3f s after its end; the bound is %.3f s", m, s->selector,
              (double)(a->began_us - dead) / 1e6, (double)bound_us() / 1e6);
     /* By the last look at a clock: what was late when it was looked at must not be admitted. */
-    int64_t looked_us = task_notes()->clock_us;
+    int64_t looked_us = a->looked_us ? a->looked_us : task_notes()->clock_us;
     if (looked_us > s->until_us + slack)
         fail("H: m%d admits %s, %.3f s after it expired", m, s->selector, (double)(looked_us - s->until_us) / 1e6);
     if (looked_us > s->absolute_us + slack)
@@ -259,15 +259,34 @@ void truth_in_time(const asking *a, const char *what)
              (double)allowed / 1e6);
 }
 
-void truth_answer(const asking *a, int status, const latchkey_entry *entry)
+/* What lay unread for too long may be asked anew, twice, and has its time again then. */
+void truth_reaped_in_time(const asking *a, int64_t gap_us, bool answered)
 {
-    trace("m%d %.8s %d", a->on->index, a->token, status);
+    int64_t took = w.now_us - a->began_us - (a->on->paused_us - a->paused_us), allowed = in.promise.deadline_us;
+    totals.reaped_late += answered && took > allowed + MS;
+    if (took > 3 * (allowed + gap_us) + 150 * MS)
+        fail("G: %.8s was submitted %.3f s ago on m%d, and is %s; the deadline is %.3f s", a->token, (double)took / 1e6,
+             a->on->index, answered ? "answered now" : "not answered yet", (double)allowed / 1e6);
+}
+
+static void judge(const asking *no, const asking *ok, int status, const latchkey_entry *entry)
+{
+    trace("m%d %.8s %d", no->on->index, no->token, status);
     totals.validates[status + 8]++;
-    if (!same(a)) return;
-    if (status == LATCHKEY_OK) judge_ok(a, entry);
-    else if (status > 0) judge_no(a, status);
+    if (!same(no)) return;
+    if (status == LATCHKEY_OK) judge_ok(ok, entry);
+    else if (status > 0) judge_no(no, status);
     if (status == LATCHKEY_CORRUPT || status == LATCHKEY_CONFIG || status == LATCHKEY_MALFORMED)
-        fail("A: m%d answers %d about %s", a->on->index, status, a->about->selector);
+        fail("A: m%d answers %d about %s", no->on->index, status, no->about->selector);
+}
+
+void truth_answer(const asking *a, int status, const latchkey_entry *entry) { judge(a, a, status, entry); }
+
+void truth_reaped(const asking *submitted, int64_t reap_us, int status, const latchkey_entry *entry)
+{
+    asking reaped = *submitted;
+    reaped.began_us = reaped.looked_us = reap_us;
+    judge(submitted, &reaped, status, entry);
 }
 
 void truth_revoked(const asking *a, int status)

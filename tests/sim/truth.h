@@ -35,6 +35,8 @@ typedef struct tally {
     uint64_t validates[12]; /* by status + 8 */
     uint64_t revokes, creates, hits, fills, refused_fills, empties, purges, beats, excused, missed, replayed, lapses;
     uint64_t refreshes, refreshes_dropped, dead_refused;
+    uint64_t behind, handed_over, left, lost_together; /* callers on a line that others drove; ... */
+    uint64_t submitted, reaped, reaped_late, dropped;  /* late: after deadline_ms, by whosever fault */
     uint64_t twice; /* beats that an older subscription of the same instance heard too: it had connected twice */
 } tally;
 extern tally totals;
@@ -63,9 +65,14 @@ typedef struct asking { /* one call under way */
     known *about;
     char token[LATCHKEY_TOKEN_SIZE];
     int64_t began_us, paused_us;
+    int64_t looked_us; /* when it was decided, at the earliest; 0: at the task's last look at a clock */
 } asking;
 asking truth_asks(machine *m, known *about);
 void truth_answer(const asking *a, int status, const latchkey_entry *entry); /* of validate and the like */
+/* The same for one that was submitted: an OK counts as of the call of reap, a "no" as of the call of submit. */
+void truth_reaped(const asking *submitted, int64_t reap_us, int status, const latchkey_entry *entry);
+/* Guarantee G for one that was submitted and is answered, or not yet, after a reap. gap_us: the longest that nobody reaped. */
+void truth_reaped_in_time(const asking *submitted, int64_t gap_us, bool answered);
 void truth_revoked(const asking *a, int status);
 void truth_in_time(const asking *a, const char *what); /* guarantee G */
 void truth_restarted(const machine *m);                /* its process knows nothing any more */

@@ -10,17 +10,23 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 enum { FIRST_FD = 1 << 20, FILES_MAX = 512 };
 
 typedef struct file {
-    enum { FILE_FREE, FILE_EVENT, FILE_SOCKET } kind;
-    uint64_t count;     /* of an event */
+    enum { FILE_FREE, FILE_EVENT, FILE_SOCKET, FILE_EPOLL, FILE_TIMER } kind;
+    uint64_t count;     /* of an event; of a timer: 1 when it has fired; of an epoll: what happened to its members */
     wire *wire;         /* of a socket that was connected */
     const void *poller; /* what the task that polls it waits on */
+    struct file *epoll; /* that watches it */
+    short watched;      /* for what: poll's events, which are epoll's */
+    int64_t fires_us;   /* a timer: 0: not set */
+    uint64_t set;       /* a timer: which time it is that it was set to */
 } file;
 
 /* Bytes, or news, under way. */
@@ -76,7 +82,11 @@ static void let_go(wire *c)
 
 static void wake_poller(file *f)
 {
-    if (f && f->poller) task_wake(f->poller, false);
+    if (!f) return;
+    if (f->poller) task_wake(f->poller, false);
+    if (!f->epoll) return;
+    f->epoll->count++;
+    task_wake(f->epoll, true); /* everybody who polls it */
 }
 
 static void arrive(void *context, uint64_t number);
@@ -319,6 +329,8 @@ int __wrap_close(int fd)
             at(w.now_us + draw_scale(SECOND, 60 * SECOND), reset_server, c, c->life);
         let_go(c);
     }
+    for (int i = 0; f->kind == FILE_EPOLL && i < FILES_MAX; i++)
+        if (in.file[i].epoll == f) in.file[i].epoll = NULL;
     *f = (file){0};
     return 0;
 }
@@ -390,17 +402,30 @@ ssize_t __wrap_write(int fd, const void *from, size_t size)
     return (ssize_t)size;
 }
 
-/* What of p's events is there. */
+/* What of those events is there. */
+static short ready_file(const file *f, short events)
+{
+    if (f->kind == FILE_EVENT || f->kind == FILE_TIMER) return f->count ? events & POLLIN : 0;
+    const wire *c = f->wire;
+    if (!c) return POLLHUP;
+    if (c->reset || c->refused) return (short)(POLLERR | (events & (POLLIN | POLLOUT)));
+    if (!c->established) return 0;
+    return (short)((c->in_size || c->ended ? events & POLLIN : 0) | (events & POLLOUT));
+}
+
+static bool ready_member(const file *epoll)
+{
+    for (const file *f = in.file; f < in.file + FILES_MAX; f++)
+        if (f->kind != FILE_FREE && f->epoll == epoll && ready_file(f, f->watched)) return true;
+    return false;
+}
+
 static short ready(const struct pollfd *p)
 {
     const file *f = file_of(p->fd);
     if (!f) return p->fd < 0 ? 0 : POLLNVAL;
-    if (f->kind == FILE_EVENT) return f->count ? p->events & POLLIN : 0;
-    const wire *c = f->wire;
-    if (!c) return POLLHUP;
-    if (c->reset || c->refused) return (short)(POLLERR | (p->events & (POLLIN | POLLOUT)));
-    if (!c->established) return 0;
-    return (short)((c->in_size || c->ended ? p->events & POLLIN : 0) | (p->events & POLLOUT));
+    if (f->kind == FILE_EPOLL) return ready_member(f) ? p->events & POLLIN : 0;
+    return ready_file(f, p->events);
 }
 
 static int look(struct pollfd *p, nfds_t count)
@@ -422,6 +447,11 @@ int __wrap_poll(struct pollfd *p, nfds_t count, int timeout_ms)
     int64_t until_us = timeout_ms < 0 ? FOREVER : w.now_us + timeout_ms * MS;
     task_step();
     int found = look(p, count);
+    const file *epoll = count == 1 && file_of(p->fd) && file_of(p->fd)->kind == FILE_EPOLL ? file_of(p->fd) : NULL;
+    while (epoll && !found && w.now_us < until_us) {
+        task_wait(epoll, until_us);
+        found = look(p, count);
+    }
     while (!found && w.now_us < until_us) {
         set_poller(p, count, task_notes());
         task_wait(task_notes(), until_us);
@@ -429,4 +459,61 @@ int __wrap_poll(struct pollfd *p, nfds_t count, int timeout_ms)
         found = look(p, count);
     }
     return found;
+}
+
+/* ------------------------------------------------------------------------------------ epolls and timers -- */
+
+uint64_t wire_stirred(int fd) { return file_of(fd) ? file_of(fd)->count : 0; }
+
+int __wrap_epoll_create1(int flags);
+int __wrap_epoll_create1(int flags)
+{
+    (void)flags;
+    return file_open(FILE_EPOLL);
+}
+
+int __wrap_epoll_ctl(int fd, int how, int member, struct epoll_event *event);
+int __wrap_epoll_ctl(int fd, int how, int member, struct epoll_event *event)
+{
+    file *epoll = file_of(fd), *f = file_of(member);
+    if (!epoll || epoll->kind != FILE_EPOLL || !f || (how == EPOLL_CTL_ADD) != !f->epoll) {
+        fail("the library watches a descriptor that is none, or watches one twice");
+        errno = EBADF;
+        return -1;
+    }
+    f->epoll = epoll;
+    f->watched = (short)event->events;
+    if (ready_file(f, f->watched)) wake_poller(f);
+    return 0;
+}
+
+int __wrap_timerfd_create(int clock, int flags);
+int __wrap_timerfd_create(int clock, int flags)
+{
+    (void)clock, (void)flags;
+    return file_open(FILE_TIMER);
+}
+
+static void fire(void *context, uint64_t set)
+{
+    file *f = context;
+    if (f->kind != FILE_TIMER || f->set != set) return;
+    f->count = 1;
+    f->fires_us = 0;
+    wake_poller(f);
+}
+
+int __wrap_timerfd_settime(int fd, int flags, const struct itimerspec *time, struct itimerspec *before);
+int __wrap_timerfd_settime(int fd, int flags, const struct itimerspec *time, struct itimerspec *before)
+{
+    file *f = file_of(fd);
+    (void)flags, (void)before;
+    task_step();
+    int64_t us = (int64_t)time->it_value.tv_sec * SECOND + time->it_value.tv_nsec / 1000;
+    if (f->fires_us && f->fires_us <= w.now_us && f->epoll) f->epoll->count++; /* it would have fired by now */
+    f->count = 0;
+    f->set = ++in.lives;
+    f->fires_us = us ? us - task_machine()->clock_us : 0;
+    if (us) at(f->fires_us, fire, f, f->set);
+    return 0;
 }

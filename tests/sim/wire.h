@@ -44,4 +44,7 @@ void wire_cut(wire *c);                                               /* both si
 void wire_hole(wire *c, unsigned directions, int64_t us, bool loses); /* 1 to the server, 2 to the client, 3 both */
 void wire_slow(wire *c, int64_t extra_us);
 
+/* ----------------------------------------------------------------------------------------- for the clients -- */
+uint64_t wire_stirred(int fd); /* moves when something happens to a descriptor that this epoll watches */
+
 #endif
