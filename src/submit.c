@@ -42,6 +42,7 @@ typedef struct place {
     unsigned got; /* replies */
     lk_reply *replies[LK_QUESTION_CALLS];
     lk_question question;
+    uint64_t refused_ticket; /* refused.h */
     uint64_t incarnation;
     int64_t until_us;
     latchkey_entry entry;
@@ -149,6 +150,7 @@ static void answer(lk_desk *d, place *p, int status, bool as_is)
         q->as_is = as_is;
         q->asks = p->asks;
         q->question = p->question;
+        q->refused_ticket = p->refused_ticket;
         q->incarnation = p->incarnation;
         q->until_us = p->until_us;
         q->entry = p->entry;
@@ -187,6 +189,7 @@ static void queue(lk_desk *d, place *p)
 static void ask(latchkey *lk, lk_desk *d, place *p)
 {
     lk_question_words words;
+    p->refused_ticket = lk_refused_ticket(lk->refused);
     uint64_t ticket = lk_l1_ticket(lk->l1, p->token.text);
     if (lk_pending_has(lk->pending, &p->token)) {
         answer(d, p, LATCHKEY_NOT_FOUND, true);
@@ -311,6 +314,10 @@ static int await_lease(lk_desk *d, lk_node *node, place *p)
 static int settle(latchkey *lk, lk_desk *d, place *p, int64_t now_ms)
 {
     lk_node *node = lk_l2_owner(&lk->l2, p->token.partition);
+    /* A "no" that needed no lease then: it may be another server's turn by now. */
+    int64_t old_ms = p->deadline_ms - lk->config.deadline_ms + lk->config.staleness_ms;
+    if (p->status > 0 && p->as_is && now_ms > old_ms && renew(d, p, now_ms, lk->config.deadline_ms))
+        return LATCHKEY_AGAIN;
     if (p->status < 0 || p->as_is) return p->status;
     int vouched = lk_node_vouched(node, p->incarnation);
     if (vouched == LATCHKEY_UNAVAILABLE && now_ms < p->deadline_ms) vouched = await_lease(d, node, p);
@@ -321,7 +328,11 @@ static int settle(latchkey *lk, lk_desk *d, place *p, int64_t now_ms)
     if (vouched == LATCHKEY_AGAIN || purged)
         return renew(d, p, now_ms, lk->config.deadline_ms) ? LATCHKEY_AGAIN : LATCHKEY_UNAVAILABLE;
     if (vouched) return LATCHKEY_UNAVAILABLE;
-    int status = p->status ? p->status : lk_session_late(lk, &p->entry, p->until_us);
+    if (p->status > 0) {
+        lk_refused_add(lk->refused, p->refused_ticket, p->token.text, p->status, lk_coarse_ms());
+        return p->status;
+    }
+    int status = lk_session_late(lk, &p->entry, p->until_us);
     if (status == LATCHKEY_UNAVAILABLE && renew(d, p, now_ms, lk->config.deadline_ms)) return LATCHKEY_AGAIN;
     return status;
 }

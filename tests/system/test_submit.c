@@ -56,6 +56,9 @@ static void test_it_answers_what_validate_does(void **state)
     assert_int_equal(stats_of(lk).l2_reads, 1);
     assert_status(lk, LATCHKEY_OK, try_validate(lk, token)); /* L1 was filled */
     assert_status(lk, LATCHKEY_NOT_FOUND, ask(lk, ended, &a));
+    uint64_t reads = stats_of(lk).l2_reads;
+    assert_status(lk, LATCHKEY_NOT_FOUND, ask(lk, ended, &a)); /* known by now */
+    assert_int_equal(stats_of(lk).l2_reads, reads);
     assert_memory_equal(&a.entry, &zero.entry, sizeof a.entry);
     memcpy(strange, token, sizeof strange);
     strange[25] = strange[25] == 'A' ? 'B' : 'A';
