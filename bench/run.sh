@@ -7,9 +7,9 @@ usage() {
     cat <<'END'
 usage: sh bench/run.sh [--only NAME] [--short] [BENCHMARK OPTIONS]
 
-  without options   every benchmark once, some twelve minutes; writes bench/results/*.json and *.svg, and the tables in
+  without options   every benchmark once, some quarter of an hour; writes bench/results/*.json and *.svg, and the tables in
                     bench/README.md
-  --only NAME       one of them: article (two minutes), l1 (two and a half) or server (seven)
+  --only NAME       one of them: article (two minutes), l1 (two and a half), server (seven), http (two) or ttl (two)
   --short           a minute and few sessions, into a temporary directory that is removed: does everything still run?
                     Changes no tracked file
   --help            this
@@ -40,13 +40,14 @@ while [ "$count" -gt 0 ]; do
     esac
 done
 case $only in
-'' | article | l1 | server) ;;
+'' | article | l1 | server | http | ttl) ;;
 *) echo "there is no benchmark '$only'" >&2; exit 2 ;;
 esac
 
 cd "$(dirname "$0")/.."
 sh tests/need.sh build-essential cmake pkg-config libhiredis-dev libsodium-dev libxxhash-dev libssl-dev redis-server \
-    python3 python3-matplotlib g++ libtbb-dev liburcu-dev libck-dev libglib2.0-dev liblmdb-dev
+    python3 python3-matplotlib g++ libtbb-dev liburcu-dev libck-dev libglib2.0-dev liblmdb-dev libevent-dev wrk \
+    redis-tools util-linux
 
 # The first python3 of PATH need not be the system's, for which Debian's matplotlib is.
 python=
@@ -101,7 +102,16 @@ if wanted server; then
     run server build-bench/bench/server/latchkey-bench-server "$@"
     report server "$python" bench/report.py "$results/server.json"
 fi
-# The place for HTTP: run http "$python" bench/http/run.py build-bench/bench/http/latchkey-bench-http; report http ...
+if wanted http; then
+    run http "$python" bench/http/run.py build-bench/bench/http/latchkey-bench-http "$@"
+    report http "$python" bench/report.py "$results/http.json"
+fi
+if wanted ttl; then
+    run ttl build-bench/bench/latchkey-bench-ttl "$@" >"$temporary/ttl.tables"
+    [ -n "$short" ] || PYTHONPATH=bench "$python" -c 'import sys, report
+report.put_between_markers("bench/README.md", "ttl", f"`{sys.argv[2]}`\n\n" + open(sys.argv[1]).read().rstrip())' \
+        "$temporary/ttl.tables" "$command"
+fi
 if [ -n "$short" ]; then
     echo "benchmarks run, tables and plots made: $(cat "$temporary"/*.tables | wc -l) lines, $(ls "$results" | grep -c svg) plots"
 else

@@ -453,7 +453,7 @@ bool lk_node_remember(lk_node *node, unsigned partition, const char *selector, u
 void lk_node_touch(lk_node *node, unsigned partition, const char *selector)
 {
     pthread_mutex_lock(&node->lock);
-    bool room = node->touch_count < TOUCHES_MAX;
+    bool room = node->touch_count < TOUCHES_MAX, first = !node->touch_count;
     if (room) {
         touch *t = &node->touches[(node->first_touch + node->touch_count++) % TOUCHES_MAX];
         t->partition = partition;
@@ -461,7 +461,7 @@ void lk_node_touch(lk_node *node, unsigned partition, const char *selector)
     }
     pthread_mutex_unlock(&node->lock);
     lk_count(node->counters, room ? LK_TOUCHES : LK_TOUCHES_DROPPED, 1);
-    if (room) lk_node_wake(node);
+    if (room && first) lk_node_wake(node); /* whoever came before has done it */
 }
 
 void lk_node_refresh(lk_node *node, const char *token, int64_t now_ms, int64_t patience_ms)
