@@ -371,7 +371,7 @@ LATCHKEY_API int latchkey_check_keys(const latchkey_entry *entry, const latchkey
 /* Fills L1 with the `count` most recently active sessions, most recent first. Reads Redis in pipelined batches.
  * *loaded (may be NULL) is how many are in L1 now because of it, also when the status is not OK.
  * Returns  OK; UNAVAILABLE (what was loaded stays); BAD_ARGUMENT; NO_MEMORY; FORKED.
- * Blocks   while it runs, for at most deadline_ms for each batch of 512. Guarantees D, E, G, H. */
+ * Blocks   while it runs, for at most deadline_ms for each batch of 128, of which three may come too late. Guarantees D, E, G, H. */
 LATCHKEY_API int latchkey_prewarm(latchkey *lk, size_t count, size_t *loaded);
 
 /* ----------------------------------------------------------------------------------------- observation -- */

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BATCH = 512, PAGE_LEAST = 16, PAGE_MOST = 2048, PARTITIONS_AT_ONCE = 64 };
+enum { BATCH = 128, TRIES = 3, PAGE_LEAST = 16, PAGE_MOST = 2048, PARTITIONS_AT_ONCE = 64 };
 
 typedef struct candidate {
     int64_t active_ms;
@@ -184,8 +184,13 @@ static int fill_all(prewarming *w, size_t *loaded)
     if (!b) return LATCHKEY_NO_MEMORY;
     size_t count = w->used < w->count ? w->used : w->count;
     int status = LATCHKEY_OK;
-    for (size_t i = 0; i < count && !status; i += BATCH)
-        status = fill_batch(w->lk, b, w->found + i, count - i < BATCH ? count - i : BATCH, loaded);
+    /* Many instances may be at it at once, against a Redis that is busy: one batch that comes too late is not the end. */
+    for (size_t i = 0, tries = TRIES; i < count && !status;) {
+        size_t some = count - i < BATCH ? count - i : BATCH;
+        status = fill_batch(w->lk, b, w->found + i, some, loaded);
+        if (status == LATCHKEY_UNAVAILABLE && --tries) status = LATCHKEY_OK;
+        else i += some;
+    }
     free(b);
     return status;
 }

@@ -5,13 +5,14 @@ set -eu
 
 usage() {
     cat <<'TEXT'
-sh tests/run.sh [--quick]
+sh tests/run.sh [--quick | --slow]
 
   Everything: format and header; built by gcc and by clang, and once more each for AddressSanitizer with
   UndefinedBehaviorSanitizer and for ThreadSanitizer, with all tests under each; some of them under valgrind; L1 in every
   order of memory; the model of the lease; fuzzers; faults between real instances; mutants of the simulation; exported
   symbols; the installed library in strangers' projects; the programs of README.md; the examples; a short benchmark.
 
+  --slow    all of that, and five minutes of the soak in place of 20 seconds
   --quick   gcc alone, without sanitizers, valgrind, installation, examples and benchmark
   --help    this
 
@@ -21,10 +22,11 @@ on unix sockets, on free ports, and are ended whatever happens; two runs at once
 TEXT
 }
 
-quick=
+quick= soak=20
 case ${1-} in
 '') ;;
 --quick) quick=yes ;;
+--slow) soak=300 ;;
 -h | --help) usage && exit 0 ;;
 *) usage >&2 && exit 2 ;;
 esac
@@ -193,6 +195,7 @@ if [ -z "$quick" ]; then
     step "the HTTP servers under load, AddressSanitizer" sh tests/examples.sh "$build/address" --servers || :
     step "the evented server under load, ThreadSanitizer" python3 tests/http/load.py "$build/thread" --seconds 1 \
         --only evented || :
+    step "soak, $soak s" "$build/gcc/tests/soak/latchkey-soak" --seconds "$soak" || :
     # These two build in directories of their own, which two runs at once must not do together.
     step "examples/quickstart.sh" flock "$root/build-tests/.shared" sh examples/quickstart.sh --sessions 300 || :
     step "bench/run.sh --short" flock "$root/build-tests/.shared" sh bench/run.sh --short || :
