@@ -48,8 +48,15 @@ enum { QUESTIONS_MAX = 1024 };
 static struct {
     const lk_question *question;
     uint64_t asked_step;
-} questions[QUESTIONS_MAX];
+} questions_of[MACHINES_MAX][QUESTIONS_MAX];
 static unsigned questions_next;
+
+static unsigned find_question(const lk_question *question)
+{
+    unsigned i = 0;
+    while (i < QUESTIONS_MAX && questions_of[task_machine()->index][i].question != question) i++;
+    return i;
+}
 
 void __real_lk_question_ask(latchkey *lk, const lk_token *token, uint64_t ticket, lk_question *question,
                             lk_question_words *words);
@@ -59,11 +66,11 @@ void __wrap_lk_question_ask(latchkey *lk, const lk_token *token, uint64_t ticket
                             lk_question_words *words)
 {
     __real_lk_question_ask(lk, token, ticket, question, words);
-    unsigned i = 0;
-    while (i < QUESTIONS_MAX && questions[i].question != question) i++;
-    if (i == QUESTIONS_MAX) i = questions_next++ % QUESTIONS_MAX;
-    questions[i].question = question;
-    questions[i].asked_step = ++w.step;
+    unsigned i = find_question(question);
+    if (i < QUESTIONS_MAX) questions_of[task_machine()->index][i].question = NULL; /* that place asked before */
+    i = questions_next++ % QUESTIONS_MAX; /* the oldest, which nobody answers any more */
+    questions_of[task_machine()->index][i].question = question;
+    questions_of[task_machine()->index][i].asked_step = ++w.step;
 }
 
 int __real_lk_question_answer(latchkey *lk, const lk_token *token, const lk_question *question,
@@ -76,10 +83,8 @@ int __wrap_lk_question_answer(latchkey *lk, const lk_token *token, const lk_ques
                               lk_reply *replies[LK_QUESTION_CALLS], uint64_t *incarnation, latchkey_entry *entry,
                               int64_t *until_us)
 {
-    unsigned i = 0;
-    while (i < QUESTIONS_MAX && questions[i].question != question) i++;
-    if (i == QUESTIONS_MAX) fail("an answer to a question that was not asked");
-    else task_notes()->asked_step = questions[i].asked_step;
+    unsigned i = find_question(question);
+    if (i < QUESTIONS_MAX) task_notes()->asked_step = questions_of[task_machine()->index][i].asked_step;
     return __real_lk_question_answer(lk, token, question, replies, incarnation, entry, until_us);
 }
 
