@@ -6,9 +6,10 @@ set -eu
 
 usage() {
     cat <<'TEXT'
-sh tests/sim/mutants.sh [--short] [--runs N] [--seed N] [NAME...]
+sh tests/sim/mutants.sh [--short] [--draw N] [--runs N] [--seed N] [NAME...]
 
-  --short     the first eight only, as continuous integration does
+  --short     eight of them, drawn anew every time, as continuous integration does
+  --draw N    the eight that were drawn as N; the number is printed
   --runs N    so many worlds at most for each (200)
   --seed N    the first world (1)
   NAME        these mutants alone
@@ -17,10 +18,11 @@ Ends with one line, "N caught, M not", and with status 0 only when M is 0.
 TEXT
 }
 
-short= runs=200 seed=1 only=
+short= draw=$(date +%s) runs=200 seed=1 only=
 while [ $# -gt 0 ]; do
     case $1 in
     --short) short=yes ;;
+    --draw) shift && draw=${1:?} short=yes ;;
     --runs) shift && runs=${1:?} ;;
     --seed) shift && seed=${1:?} ;;
     -h | --help) usage && exit 0 ;;
@@ -41,11 +43,11 @@ cp -r "$scratch/src/src" "$scratch/good/src"
 cmake -S "$scratch/src" -B "$scratch/build" -DLATCHKEY_TESTS=ON >"$scratch/log"
 cmake --build "$scratch/build" --parallel --target sim >>"$scratch/log" 2>&1 || { tail -20 "$scratch/log"; exit 1; }
 
-made=0 caught=0 survived=0
+made=0 caught=0 survived=0 chosen=
 # mutant NAME FILE WHAT PERL: what is broken, in words, and how.
 mutant() {
     made=$((made + 1))
-    [ -z "$short" ] || [ "$made" -le 8 ] || return 0
+    case $chosen in '' | *" $made "*) ;; *) return 0 ;; esac
     case $only in '' | *" $1 "*) ;; *) return 0 ;; esac
     printf '%-24s %-66s ' "$1" "$3"
     file=$scratch/src/src/$2
@@ -62,6 +64,9 @@ mutant() {
     elif timeout 600 "$scratch/build/tests/sim/sim" --seed "$seed" --runs "$runs" >"$scratch/log" 2>&1; then
         survived=$((survived + 1))
         echo "SURVIVED $runs worlds"
+    elif [ $? -gt 128 ]; then
+        caught=$((caught + 1))
+        echo "crashes"
     else
         # The command that it prints must lead to the same end.
         again=$(sed -n 's/^  replay: sim \(.*\) --trace$/\1/p' "$scratch/log")
@@ -81,6 +86,7 @@ mutant() {
     cp "$scratch/good/src/$2" "$file"
 }
 
+mutants() {
 mutant ticket l1.c "a read that is older than a purge is put into L1" \
     's/!= ticket\) result = LK_L1_REFUSED/== 0 \&\& ticket == 1) result = LK_L1_REFUSED/'
 mutant lease validate.c "L1 answers without a lease" \
@@ -125,5 +131,44 @@ mutant refresh_expiry refresh.c "a refresh counts from when the answer came" \
 mutant refused_place refused.c "the bucket says who is dead, not the token" \
     's/now_ms < p->end_ms && lk_equal\(p->token, token, sizeof p->token\)/now_ms < p->end_ms/'
 
+mutant settle_ticket submit.c "what was purged while it lay unread is given" \
+    's/bool purged = [^;]*;/bool purged = false;/'
+mutant settle_lease submit.c "what was submitted is given without a lease" \
+    's/int vouched = lk_node_vouched\(node, p->incarnation\);/int vouched = LATCHKEY_OK;/'
+mutant settle_order submit.c "the ticket is looked at before the lease" \
+    's/(    int vouched = lk_node_vouched\(node, p->incarnation\);.*?)(    bool purged = [^;]*;\n)/$2$1/s'
+mutant settle_late submit.c "what expired while it lay unread is given" \
+    's/p->status \? p->status : lk_session_late\(lk, &p->entry, p->until_us\)/p->status/'
+mutant given_twice submit.c "what was given stays to be given" \
+    's/        free_place\(d, p\);\n    \}\n    return given/    }\n    return given/'
+mutant joined submit.c "who joined is forgotten" \
+    's/uint32_t joined = p->joined;/uint32_t joined = NOBODY;/'
+mutant asked_late submit.c "a connection with late replies on it goes on" \
+    's/else late = true;/else no_answer(lk, d, p, why);/'
+mutant old_server submit.c "a connection to the server of before is kept" \
+    's/if \(d->channel\.state != LK_CHANNEL_UP \|\| !leased [^;]*return;/return;/'
+mutant ring submit.c "the bell is not rung for what can be given" \
+    's/if \(no_room \|\| !p->waits\) \{/if (0) {/'
+mutant hush submit.c "the bell is never silenced" \
+    's/if \(d->channel\.rung \|\| d->channel\.shared\) lk_channel_hush/if (0) lk_channel_hush/'
+mutant timer submit.c "the timer that ran for something else is not set again" \
+    's/if \(d->soonest_ms != INT64_MAX\) lk_channel_wake_at\(&d->channel, d->soonest_ms\);//'
+mutant slot_early line.c "the slot of who left is free before his replies came" \
+    's/if \(line->slot\[i\] == x\) line->slot\[i\] = NULL;/if (line->slot[i] == x) line->slot[i] = NULL, line->taken[i] = false;/'
+mutant wrong_slot line.c "a reply goes to the slot before" \
+    's/lk_exchange \*x = line->slot\[slot\];\n    if \(x\)/lk_exchange *x = line->slot[slot ? slot - 1 : slot];\n    if (x)/'
+mutant hand_over line.c "who is next is not told to drive" \
+    's/change_locked\(line, next, LK_EXCHANGE_DRIVES\);//'
+}
+
+if [ -n "$short" ]; then
+    total=$(($(grep -c '^mutant [a-z]' "$0")))
+    chosen=" $(awk -v total="$total" -v draw="$draw" 'BEGIN {
+        srand(draw)
+        while (n < 8) if (!((i = 1 + int(rand() * total)) in taken)) { taken[i]; n++; printf "%d ", i }
+    }')"
+    echo "$total mutants; --draw $draw: $chosen"
+fi
+mutants
 echo "$caught caught, $survived not"
 [ "$survived" = 0 ]

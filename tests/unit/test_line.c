@@ -260,7 +260,7 @@ static void test_who_is_late_behind_others_leaves(void **state)
         hear(6);
         wait_for(drives(c)); /* not b, who has left */
         say_numbers(20, came);
-        wait_for(all_read());
+        wait_for(waiting() == 6 - came);
         caller *e = start(50, 2, EVER_MS);
         say_numbers(20 + came, 3 - came);
         say_numbers(30, 2);
