@@ -139,7 +139,9 @@ bool lk_net_begin(const lk_addresses *addresses, unsigned which, lk_socket *out,
     const struct sockaddr *at = (const void *)&addresses->address[which].at;
     *out = LK_NO_SOCKET;
     out->fd = new_socket(at->sa_family);
-    if (out->fd >= 0 && (connect(out->fd, at, addresses->address[which].size) == 0 || errno == EINPROGRESS))
+    /* Interrupted, it goes on in the background, too. */
+    if (out->fd >= 0 &&
+        (connect(out->fd, at, addresses->address[which].size) == 0 || errno == EINPROGRESS || errno == EINTR))
         return true;
     cannot_connect(error, error_size, errno);
     lk_net_close(out);

@@ -11,9 +11,11 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 /* ------------------------------------------------------------------------------------------------- names -- */
@@ -38,6 +40,10 @@ static const struct {
     [INJECT_SEND] = {"send", {ECONNRESET, EINTR, EAGAIN, INJECT_SHORT}},
     [INJECT_READ] = {"read", {EINTR, EAGAIN}},
     [INJECT_WRITE] = {"write", {EINTR, EAGAIN}},
+    [INJECT_EPOLL] = {"epoll_create1", {EMFILE, ENOMEM}},
+    [INJECT_WATCH] = {"epoll_ctl", {ENOMEM, ENOSPC}},
+    [INJECT_TIMER] = {"timerfd_create", {EMFILE, ENOMEM}},
+    [INJECT_SET_TIMER] = {"timerfd_settime", {ENOMEM}},
 };
 
 const char *inject_call_name(enum inject_call call) { return calls[call].name; }
@@ -305,6 +311,34 @@ ssize_t inject_write(int fd, const void *bytes, size_t size)
     if (how == EINTR) return failure(how);
     ssize_t wrote = write(fd, bytes, size);
     return how ? failure(how) : wrote;
+}
+
+int inject_epoll_create1(int flags);
+int inject_epoll_create1(int flags)
+{
+    int how = fails(INJECT_EPOLL);
+    return how ? failure(how) : opened(epoll_create1(flags));
+}
+
+int inject_epoll_ctl(int epoll, int what, int fd, struct epoll_event *event);
+int inject_epoll_ctl(int epoll, int what, int fd, struct epoll_event *event)
+{
+    int how = fails(INJECT_WATCH);
+    return how ? failure(how) : epoll_ctl(epoll, what, fd, event);
+}
+
+int inject_timerfd_create(int clock, int flags);
+int inject_timerfd_create(int clock, int flags)
+{
+    int how = fails(INJECT_TIMER);
+    return how ? failure(how) : opened(timerfd_create(clock, flags));
+}
+
+int inject_timerfd_settime(int fd, int flags, const struct itimerspec *at, struct itimerspec *before);
+int inject_timerfd_settime(int fd, int flags, const struct itimerspec *at, struct itimerspec *before)
+{
+    int how = fails(INJECT_SET_TIMER);
+    return how ? failure(how) : timerfd_settime(fd, flags, at, before);
 }
 
 int inject_close(int fd);

@@ -31,6 +31,10 @@ enum inject_call {
     INJECT_SEND,
     INJECT_READ,
     INJECT_WRITE,
+    INJECT_EPOLL,     /* epoll_create1 */
+    INJECT_WATCH,     /* epoll_ctl */
+    INJECT_TIMER,     /* timerfd_create */
+    INJECT_SET_TIMER, /* timerfd_settime */
     INJECT_CALLS
 };
 

@@ -14,6 +14,8 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -153,6 +155,74 @@ static void observe(void)
     holds(needed == strlen(text) + 1);
 }
 
+/* -------------------------------------------------------------------------------------- submitted, and many -- */
+
+enum { TAGS = 6, THREADS = 4 };
+
+static int descriptor(void)
+{
+    int fd = latchkey_fd(lk);
+    if (fd < 0) first_answer(allow(fd, LATCHKEY_NO_MEMORY), "fd");
+    return fd;
+}
+
+static void take(const latchkey_answer *a, unsigned *outstanding, bool alive)
+{
+    holds(a->tag < TAGS && *outstanding & 1u << a->tag); /* one that was submitted, and once */
+    *outstanding &= ~(1u << a->tag);
+    int status = judged(a->status, &a->entry);
+    if (alive) first_answer(allow(status, LATCHKEY_OK, NO_ANSWER), "reap");
+    else allow(status, LATCHKEY_NOT_FOUND, NO_ANSWER);
+}
+
+/* The same session several times: some of them share a read. The descriptor is not relied upon: where its timer or what it
+ * watches could not be set, it does not tell. */
+static void submit_and_reap(const char *token, bool alive)
+{
+    unsigned outstanding = 0;
+    latchkey_answer answers[2];
+    wait_for(descriptor() >= 0);
+    for (uint64_t tag = 0; tag < TAGS; tag++) {
+        int status = allow(latchkey_submit(lk, token, LATCHKEY_TOKEN_LENGTH, tag), LATCHKEY_OK, NO_ANSWER);
+        if (!first_answer(status, "submit")) outstanding |= 1u << tag;
+    }
+    while (outstanding) { /* or until the alarm goes off */
+        struct pollfd p = {.fd = latchkey_fd(lk), .events = POLLIN};
+        poll(&p, 1, 50);
+        for (size_t n = latchkey_reap(lk, answers, 2), i = 0; i < n; i++) take(&answers[i], &outstanding, alive);
+    }
+    holds(latchkey_reap(lk, answers, 2) == 0);
+}
+
+typedef struct reader {
+    pthread_t thread;
+    const char *token;
+    int status;
+    bool same; /* the session that was asked for */
+} reader;
+
+static void *read_record(void *context)
+{
+    reader *r = context;
+    latchkey_record *record = NULL;
+    r->status = latchkey_load(lk, r->token, LATCHKEY_TOKEN_LENGTH, &record);
+    r->same = r->status ? !record : latchkey_record_entry(record)->user_id == user;
+    latchkey_record_free(record);
+    return NULL;
+}
+
+/* On two connections. */
+static void load_together(const char *token)
+{
+    reader readers[THREADS] = {{.token = token}, {.token = token}, {.token = token}, {.token = token}};
+    for (int i = 0; i < THREADS; i++) holds(!pthread_create(&readers[i].thread, NULL, read_record, &readers[i]));
+    for (int i = 0; i < THREADS; i++) pthread_join(readers[i].thread, NULL);
+    for (int i = 0; i < THREADS; i++) {
+        first_answer(allow(readers[i].status, LATCHKEY_OK, NO_ANSWER), "load");
+        holds(readers[i].same);
+    }
+}
+
 /* -------------------------------------------------------------------------------------------------- scenario -- */
 
 /* The link does a touch: the first use of a prewarmed entry asks for one. */
@@ -214,12 +284,19 @@ static void live(void)
     latchkey_stats before = stats();
     insist(set(b, "pq.mlkem768", "other material")); /* out of L1, so that prewarming brings it */
     let_it_be_heard(&before);
+    insist(set(b, "pq.mldsa44", "more material")); /* which purges it */
+    uint64_t reads = stats().l2_reads;
+    submit_and_reap(b, true);
+    if (!inject_failed()) holds(stats().l2_reads > reads);
+    submit_and_reap(b, true); /* from L1 */
+    load_together(b);
     insist(prewarm());
     use_prewarmed(b);
     observe();
     end_session(a);
     allow(load(a, "note", "", 0), LATCHKEY_NOT_FOUND, NO_ANSWER);
     allow(touch(a), LATCHKEY_NOT_FOUND, NO_ANSWER);
+    submit_and_reap(a, false);
     insist(validate(b));
     if (harmless && stats().last_error[0]) fail_msg("%s: trouble: %s", plan_text, stats().last_error);
 }
@@ -231,6 +308,7 @@ static void recover(void)
     wait_for(stats().connected && stats().lease_age_ms >= 0);
     insist(create(c));
     wait_for(allow(validate(c), LATCHKEY_OK, NO_ANSWER) == LATCHKEY_OK && try_validate(c) == LATCHKEY_OK);
+    submit_and_reap(c, true);
     end_session(c);
 }
 
@@ -304,6 +382,11 @@ static round rounds[] = {
     {"caller_recv", INJECT_CALLER, INJECT_RECV},
     {"caller_send", INJECT_CALLER, INJECT_SEND},
     {"caller_write", INJECT_CALLER, INJECT_WRITE},
+    {"caller_read", INJECT_CALLER, INJECT_READ},
+    {"caller_epoll_create", INJECT_CALLER, INJECT_EPOLL},
+    {"caller_epoll_ctl", INJECT_CALLER, INJECT_WATCH},
+    {"caller_timerfd_create", INJECT_CALLER, INJECT_TIMER},
+    {"caller_timerfd_settime", INJECT_CALLER, INJECT_SET_TIMER},
     {"link_alloc", INJECT_LINK, INJECT_ALLOC},
     {"link_resolve", INJECT_LINK, INJECT_RESOLVE},
     {"link_socket", INJECT_LINK, INJECT_SOCKET},

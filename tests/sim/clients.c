@@ -321,6 +321,16 @@ static void serve_by_the_clock(process *p, int64_t most_us)
     }
 }
 
+/* The answers are there, or will be, and lie for so long that the lease may lapse, while others end what they are about. */
+static void let_lie(process *p)
+{
+    for (submitted *o = p->submitted; o < p->submitted + OUTSTANDING_MAX; o++)
+        if (o->tag && o->asking.about->life == o->asking.life) truth_favour(o->asking.about);
+    if (readable(p, 1000)) task_wake(&in, true);
+    task_sleep(draw_between(0, 24 * in.load.busy_rest_us));
+    serve_until(p, 0);
+}
+
 static void submit_some(process *p)
 {
     for (uint64_t i = 1 + draw(6); i && !p->end && !p->restart; i--) {
@@ -352,7 +362,7 @@ static void *loop(void *context)
         submit_some(p);
         uint64_t manner = draw(4);
         if (manner == 0) serve_by_the_clock(p, 20 * MS);
-        else if (manner == 1) serve_by_the_clock(p, 16 * in.load.busy_rest_us);
+        else if (manner == 1) let_lie(p);
         else serve_until(p, w.now_us + draw_scale(MS, 8 * in.load.busy_rest_us));
     }
     return NULL;
