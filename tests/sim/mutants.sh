@@ -145,8 +145,6 @@ mutant joined submit.c "who joined is forgotten" \
     's/uint32_t joined = p->joined;/uint32_t joined = NOBODY;/'
 mutant asked_late submit.c "a connection with late replies on it goes on" \
     's/else late = true;/else no_answer(lk, d, p, why);/'
-mutant old_server submit.c "a connection to the server of before is kept" \
-    's/if \(d->channel\.state != LK_CHANNEL_UP \|\| !leased [^;]*return;/return;/'
 mutant ring submit.c "the bell is not rung for what can be given" \
     's/if \(no_room \|\| !p->waits\) \{/if (0) {/'
 mutant hush submit.c "the bell is never silenced" \
