@@ -138,7 +138,8 @@ typedef struct latchkey_draft {
     uint32_t flags;      /* only LATCHKEY_FLAGS_YOURS */
     int64_t idle_ms;     /* 0: the handle's idle_ms */
     int64_t lifetime_ms; /* 0: the handle's lifetime_ms */
-    uint64_t generation; /* 0: not checked; else the user's generation in Redis plus one must equal it */
+    uint64_t generation; /* 0: not checked; else the user's generation in Redis plus one must equal it: see
+                             latchkey_user_generation */
     const latchkey_field *fields;
     size_t field_count;
 } latchkey_draft;
@@ -284,6 +285,61 @@ LATCHKEY_API int latchkey_touch(latchkey *lk, const char *token, size_t token_le
  *          CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED.
  * Blocks   for at most deadline_ms. Guarantees B, C, G. */
 LATCHKEY_API int latchkey_revoke(latchkey *lk, const char *token, size_t token_len);
+
+/* --------------------------------------------------------------------------------------- a user's sessions -- */
+
+/* For a login that takes several steps: *generation is what draft.generation is to be, read before the first of them.
+ * latchkey_revoke_user moves it, and create then answers REFUSED: so a login that began with the old password ends there.
+ * Redis keeps it for 30 days after it last moved, which no login may take.
+ * Returns  OK; UNAVAILABLE; CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED.
+ * Blocks   for at most deadline_ms. */
+LATCHKEY_API int latchkey_user_generation(latchkey *lk, uint64_t user_id, uint64_t *generation);
+
+/* Ends all sessions of a user, or, with keep_token (else NULL and 0), all but that one: "log out everywhere else", after
+ * a password was changed, say. A keep_token that is no live session of this user keeps nothing. The user's generation
+ * moves in the same script. Up to 1,000 sessions are ended by one script, at one moment; more by several, of which each
+ * leaves alone what was made since the first. *revoked (may be NULL) is how many were ended, also when the status is not
+ * OK.
+ * Returns  OK: all of it is done, and guarantees B and C hold for each of them; UNAVAILABLE: some may have been ended, and
+ *          nothing is promised: unlike latchkey_revoke it cannot deny beforehand whom it does not know yet, and it is not
+ *          retried in the background. Call it again until it is OK. MALFORMED (keep_token; nothing was done); CORRUPT;
+ *          BAD_ARGUMENT; NO_MEMORY; FORKED.
+ * Blocks   for at most deadline_ms, over all of them. Guarantees B, C, D, G. */
+LATCHKEY_API int latchkey_revoke_user(latchkey *lk, uint64_t user_id, const char *keep_token, size_t keep_len,
+                                      size_t *revoked);
+
+/* Ends one session of a user by its name: what a click in the list below does. Only if it is this user's, so the selector
+ * may come from the client.
+ * Returns  OK; NOT_FOUND (there was none, or it is somebody else's); UNAVAILABLE (nothing is promised and nothing is
+ *          retried: call it again); MALFORMED; CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED.
+ * Blocks   for at most deadline_ms. Guarantees B, C, G. */
+LATCHKEY_API int latchkey_revoke_selector(latchkey *lk, uint64_t user_id,
+                                          const char selector[LATCHKEY_SELECTOR_LENGTH]);
+
+/* One of a user's sessions. 80 bytes, frozen; times as in latchkey_entry. */
+typedef struct latchkey_session_info {
+    char selector[24]; /* 20 characters and NULs; "" where there is none */
+    int64_t created_at_ms, auth_at_ms;
+    int64_t active_at_ms;       /* last used, to a tenth of its idle_ms (see latchkey_touch) */
+    int64_t idle_expires_at_ms; /* if nobody uses it */
+    int64_t expires_at_ms;      /* the absolute expiry */
+    uint32_t device, flags;     /* as in the draft */
+    uint32_t current;           /* 1: the session of current_token, else 0 */
+    uint32_t reserved;          /* 0 */
+} latchkey_session_info;
+LATCHKEY_API size_t latchkey_session_info_size(void);
+
+#define LATCHKEY_SESSIONS_MAX 1000 /* as many are listed at most */
+LATCHKEY_API size_t latchkey_sessions_max(void);
+
+/* The live sessions of a user as they are at one moment, the last used first: for a page of "your devices".
+ * current_token, if given (else NULL and 0), marks the one that asks. *total is how many there are; the first of them,
+ * at most `max` and LATCHKEY_SESSIONS_MAX, stand in sessions[], whose rest is zeros. With max 0 they are counted.
+ * Returns  OK; UNAVAILABLE; MALFORMED (current_token); CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED. A single damaged session
+ *          is left out, and counted as corrupt.
+ * Blocks   for at most deadline_ms. Guarantees A, G. No token is in it, and none can be made of it (F). */
+LATCHKEY_API int latchkey_sessions(latchkey *lk, uint64_t user_id, const char *current_token, size_t current_len,
+                                   latchkey_session_info *sessions, size_t max, size_t *total);
 
 /* ------------------------------------------------------------------------------------------ event loops -- */
 

@@ -1,20 +1,11 @@
 /* latchkey_create: draft --> token, record, script --> a session in Redis --> L1 --> the token is handed out.
  * Randomness, times and place are decided here and by Redis; nothing of them comes from a client. */
-#include "hash.h"
 #include "session.h"
 
 #include <stdio.h>
 #include <string.h>
 
 enum { ATTEMPTS = 4, FIXED_WORDS = 9, WORDS_MAX = FIXED_WORDS + 2 * LK_FIELDS_MAX };
-
-/* A user's sessions lie in one partition, in every version and on every machine. */
-static unsigned partition_of(const latchkey *lk, uint64_t user_id)
-{
-    uint8_t bytes[8];
-    for (int i = 0; i < 8; i++) bytes[i] = (uint8_t)(user_id >> (8 * i));
-    return (unsigned)(lk_hash(bytes, sizeof bytes, 0) % (uint64_t)lk->config.partitions);
-}
 
 static int check(const latchkey *lk, const latchkey_draft *d, lk_record *record)
 {
@@ -55,7 +46,7 @@ static int attempt(latchkey *lk, const latchkey_draft *d, lk_record *record, lk_
     char user[24], idle[24], lifetime[24], generation[24], most[24];
     lk_span words[WORDS_MAX];
     size_t count = 0;
-    lk_token_make(&lk->config.check_keys, partition_of(lk, d->user_id), token);
+    lk_token_make(&lk->config.check_keys, lk_partition_of_user(lk, d->user_id), token);
     memcpy(record->selector, token->raw, LK_SELECTOR_RAW);
     lk_token_verifier_hash(token, record->verifier_hash);
     lk_record_encode(record, v);

@@ -19,6 +19,27 @@ int64_t lk_server_now_ms(const latchkey *lk, int64_t now_us)
     return ahead_us ? (now_us + ahead_us) / 1000 : 0;
 }
 
+unsigned lk_partition_of_user(const latchkey *lk, uint64_t user_id)
+{
+    uint8_t bytes[8];
+    for (int i = 0; i < 8; i++) bytes[i] = (uint8_t)(user_id >> (8 * i));
+    return (unsigned)(lk_hash(bytes, sizeof bytes, 0) % (uint64_t)lk->config.partitions);
+}
+
+bool lk_session_ended(latchkey *lk, unsigned partition, const char *selectors, uint64_t incarnation)
+{
+    bool remembered = true;
+    for (const char *at = selectors; *at; at += strspn(at, " ")) {
+        size_t length = strcspn(at, " ");
+        if (length == LATCHKEY_SELECTOR_LENGTH) {
+            lk_l1_purge(lk->l1, at);
+            remembered &= lk_node_remember(lk_l2_owner(&lk->l2, partition), partition, at, incarnation);
+        }
+        at += length;
+    }
+    return remembered;
+}
+
 int lk_session_late(const latchkey *lk, const latchkey_entry *entry, int64_t until_us)
 {
     int64_t now_us = lk_now_us();

@@ -100,6 +100,13 @@ void lk_refresh_end(latchkey *lk, const lk_wanted_item *item, const lk_reply *va
  * more does not know what was made since. The status, or UNAVAILABLE. */
 int lk_session_no(latchkey *lk, unsigned partition, uint64_t incarnation, int status, int64_t deadline_ms);
 
+/* A user's sessions lie in one partition, in every version and on every machine. */
+unsigned lk_partition_of_user(const latchkey *lk, uint64_t user_id);
+
+/* These selectors ("one another ...") were ended by that incarnation of the server, behind our back so far: purged here,
+ * and remembered. False: another server was met meanwhile, see lk_node_remember. */
+bool lk_session_ended(latchkey *lk, unsigned partition, const char *selectors, uint64_t incarnation);
+
 /* The last look before an answer of L2 is given: OK, or, where the process was paused or the answer was slow, so that
  * what was true when Redis said it is not any more (guarantee H), EXPIRED; or UNAVAILABLE, since somebody may have used
  * the session meanwhile. */

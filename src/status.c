@@ -36,3 +36,5 @@ size_t latchkey_entry_size(void) { return sizeof(latchkey_entry); }
 size_t latchkey_stats_size(void) { return sizeof(latchkey_stats); }
 size_t latchkey_draft_size(void) { return sizeof(latchkey_draft); }
 size_t latchkey_answer_size(void) { return sizeof(latchkey_answer); }
+size_t latchkey_session_info_size(void) { return sizeof(latchkey_session_info); }
+size_t latchkey_sessions_max(void) { return LATCHKEY_SESSIONS_MAX; }

@@ -54,6 +54,14 @@ bool lk_token_parse(const lk_check_keys *keys, unsigned partitions, const char *
     return matched;
 }
 
+bool lk_selector_parse(unsigned partitions, const char *text, unsigned *partition)
+{
+    uint8_t raw[LK_SELECTOR_RAW];
+    if (!lk_base64_decode(text, LATCHKEY_SELECTOR_LENGTH, raw, sizeof raw) || raw[0] >> 4 != FORMAT) return false;
+    *partition = (raw[0] & 0x0fu) << 8 | raw[1];
+    return *partition < partitions;
+}
+
 void lk_token_verifier_hash(const lk_token *token, uint8_t hash[LK_HASH_SIZE])
 {
     lk_blake2b(&(lk_span){token->raw + LK_SELECTOR_RAW, LK_VERIFIER_RAW}, 1, hash);

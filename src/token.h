@@ -37,6 +37,9 @@ void lk_token_make(const lk_check_keys *keys, unsigned partition, lk_token *toke
 /* False: not a token that a holder of these keys could have made for this many partitions. */
 bool lk_token_parse(const lk_check_keys *keys, unsigned partitions, const char *text, size_t length, lk_token *token);
 
+/* Of 20 characters: could they begin such a token? Its check cannot be looked at without the rest. */
+bool lk_selector_parse(unsigned partitions, const char *text, unsigned *partition);
+
 /* What Redis holds of the verifier. */
 void lk_token_verifier_hash(const lk_token *token, uint8_t hash[LK_HASH_SIZE]);
 bool lk_verifier_text_hash(const char text[LK_VERIFIER_LENGTH], uint8_t hash[LK_HASH_SIZE]);

@@ -6,7 +6,9 @@
 --
 -- TIME is this server's clock: the only one by which sessions live and die.
 local session, base, selector = KEYS[1], ARGV[1], ARGV[2]
-local RECORD_SIZE, VERIFIER_HASH, KEY_HASH = 184, 137, 81 -- src/record.h; places are counted from 1
+local RECORD_SIZE, VERIFIER_HASH, KEY_HASH, CREATED, DEVICE = 184, 137, 81, 113, 129 -- src/record.h; from 1
+
+local function text(number) return string.format('%.0f', number) end
 
 local function time()
   local t = redis.call('TIME')
@@ -33,7 +35,7 @@ local function load(hash)
 end
 
 local function live_until(key, ms, now)
-  if redis.call('PTTL', key) < ms - now then redis.call('PEXPIREAT', key, string.format('%.0f', ms)) end
+  if redis.call('PTTL', key) < ms - now then redis.call('PEXPIREAT', key, text(ms)) end
 end
 
 -- Puts the session into the user's index (by expiry) and the partition's (by activity). Neither outlives its last
@@ -79,10 +81,14 @@ local function announce(what, changed)
   redis.call('PUBLISH', base .. 'rev', string.format('%.0f %s @%s%s', number, what, us, changed and ' changed' or ''))
 end
 
--- Deletes a session of this partition and says so. What the indexes hold is looked after last: it admits nobody.
-local function finish(what, user)
-  redis.call('DEL', base .. 's:' .. what)
-  announce(what)
-  if user then redis.pcall('ZREM', base .. 'u:' .. user, what) end
-  redis.pcall('ZREM', base .. 'a', what)
+-- Deletes sessions of this partition and says so, a hundred in one announcement. What the indexes hold is looked after
+-- last: it admits nobody.
+local function finish(selectors, user)
+  for _, one in ipairs(selectors) do redis.call('DEL', base .. 's:' .. one) end
+  for i = 1, #selectors, 100 do announce(table.concat(selectors, ' ', i, math.min(i + 99, #selectors))) end
+  for i = 1, #selectors, 100 do
+    local some = {unpack(selectors, i, math.min(i + 99, #selectors))}
+    if user then redis.pcall('ZREM', base .. 'u:' .. user, unpack(some)) end
+    redis.pcall('ZREM', base .. 'a', unpack(some))
+  end
 end

@@ -23,9 +23,7 @@ redis.call('HSET', session, 'v', v, 'x', x, unpack(ARGV, 12))
 redis.call('PEXPIREAT', session, string.format('%.0f', expiry))
 if most > 0 and excess > 0 then
   local living = string.format('(%.0f', now)
-  for _, oldest in ipairs(redis.call('ZRANGEBYSCORE', u, living, '+inf', 'LIMIT', 0, math.min(excess, 100))) do
-    finish(oldest, user)
-  end
+  finish(redis.call('ZRANGEBYSCORE', u, living, '+inf', 'LIMIT', 0, math.min(excess, 100)), user)
 end
 index(user, now, expiry)
 forget_dead()

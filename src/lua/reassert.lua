@@ -6,7 +6,7 @@ for i = 2, #ARGV do
   if redis.call('EXISTS', key) == 1 then
     local x = redis.pcall('HGET', key, 'x')
     local _, _, user = parse(type(x) == 'string' and x or '')
-    finish(ARGV[i], user)
+    finish({ARGV[i]}, user)
     ended = ended + 1
   end
 end

@@ -20,6 +20,8 @@ static void test_constants_equal_their_functions(void **state)
     assert_int_equal(latchkey_entry_size(), sizeof(latchkey_entry));
     assert_int_equal(latchkey_stats_size(), sizeof(latchkey_stats));
     assert_int_equal(latchkey_draft_size(), sizeof(latchkey_draft));
+    assert_int_equal(latchkey_session_info_size(), sizeof(latchkey_session_info));
+    assert_int_equal(latchkey_sessions_max(), LATCHKEY_SESSIONS_MAX);
 }
 
 static void test_statuses_keep_their_numbers(void **state)
@@ -48,12 +50,29 @@ static void test_entry_layout_is_frozen(void **state)
     assert_int_equal(sizeof(latchkey_entry), 120);
 }
 
+static void test_session_info_layout_is_frozen(void **state)
+{
+    (void)state;
+    assert_int_equal(offsetof(latchkey_session_info, selector), 0);
+    assert_int_equal(offsetof(latchkey_session_info, created_at_ms), 24);
+    assert_int_equal(offsetof(latchkey_session_info, auth_at_ms), 32);
+    assert_int_equal(offsetof(latchkey_session_info, active_at_ms), 40);
+    assert_int_equal(offsetof(latchkey_session_info, idle_expires_at_ms), 48);
+    assert_int_equal(offsetof(latchkey_session_info, expires_at_ms), 56);
+    assert_int_equal(offsetof(latchkey_session_info, device), 64);
+    assert_int_equal(offsetof(latchkey_session_info, flags), 68);
+    assert_int_equal(offsetof(latchkey_session_info, current), 72);
+    assert_int_equal(offsetof(latchkey_session_info, reserved), 76);
+    assert_int_equal(sizeof(latchkey_session_info), 80);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_constants_equal_their_functions),
         cmocka_unit_test(test_statuses_keep_their_numbers),
         cmocka_unit_test(test_entry_layout_is_frozen),
+        cmocka_unit_test(test_session_info_layout_is_frozen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -114,7 +114,7 @@ static void forget_dead(run *r)
 
 static void announce(run *r, const char *what, bool changed)
 {
-    char key[KEY_ROOM], text[96];
+    char key[KEY_ROOM], text[100 * (LATCHKEY_SELECTOR_LENGTH + 1) + 96];
     object *q = keyspace_make(r, name_of(r, "q", key), A_STRING);
     int64_t count = (q->count ? strtoll(q->item[0].value, NULL, 10) : 0) + 1;
     snprintf(text, sizeof text, "%" PRId64, count);
@@ -124,21 +124,35 @@ static void announce(run *r, const char *what, bool changed)
         keyspace_delete(r, key);
         log = keyspace_make(r, key, A_STREAM);
     }
-    stream_add(log, count, what, 20, changed);
+    stream_add(log, count, what, strlen(what), changed);
     if (!r->events) return;
-    int size = snprintf(text, sizeof text, "%" PRId64 " %.20s @%" PRId64 "%06" PRId64 "%s", count, what,
+    int size = snprintf(text, sizeof text, "%" PRId64 " %s @%" PRId64 "%06" PRId64 "%s", count, what,
                         r->now_us / 1000000, r->now_us % 1000000, changed ? " changed" : "");
     name_of(r, "rev", key);
     r->events->publish(r->events->context, (word){key, strlen(key)}, (word){text, (size_t)size});
 }
 
+/* At most a hundred: one announcement. */
+static void finish_all(run *r, char name[][32], size_t count, bool has_user, int64_t user)
+{
+    char key[KEY_ROOM], all[100 * (LATCHKEY_SELECTOR_LENGTH + 1) + 1] = "";
+    size_t used = 0;
+    for (size_t i = 0; i < count; i++) {
+        keyspace_delete(r, session_key(r, name[i], key));
+        used += (size_t)snprintf(all + used, sizeof all - used, "%s%.20s", i ? " " : "", name[i]);
+    }
+    if (count) announce(r, all, false);
+    for (size_t i = 0; i < count; i++) {
+        if (has_user) sorted_remove(r, keyspace_find(r, user_key(r, user, key)), name[i], 20);
+        sorted_remove(r, keyspace_find(r, name_of(r, "a", key)), name[i], 20);
+    }
+}
+
 static void finish(run *r, const char *what, bool has_user, int64_t user)
 {
-    char key[KEY_ROOM];
-    keyspace_delete(r, session_key(r, what, key));
-    announce(r, what, false);
-    if (has_user) sorted_remove(r, keyspace_find(r, user_key(r, user, key)), what, 20);
-    sorted_remove(r, keyspace_find(r, name_of(r, "a", key)), what, 20);
+    char name[1][32];
+    snprintf(name[0], sizeof name[0], "%.20s", what);
+    finish_all(r, name, 1, has_user, user);
 }
 
 /* -------------------------------------------------------------------------------------------- create.lua -- */
@@ -204,7 +218,7 @@ static void script_create(run *r)
     }
     int64_t expires = r->now_ms + number(r, 5), expiry = r->now_ms + idle < expires ? r->now_ms + idle : expires;
     write_session(r, expires, expiry);
-    for (int64_t i = 0; most > 0 && i < excess && i < 100; i++) finish(r, oldest[i], true, user);
+    if (most > 0 && excess > 0) finish_all(r, oldest, (size_t)(excess < 100 ? excess : 100), true, user);
     index_session(r, user, expiry);
     forget_dead(r);
     reply_integer(r, r->now_ms);
@@ -313,6 +327,8 @@ void script_run(run *r, int script)
     case LK_SCRIPT_REVOKE: script_revoke(r); break;
     case LK_SCRIPT_SET_FIELDS: script_set_fields(r); break;
     case LK_SCRIPT_REASSERT: script_reassert(r); break;
+    case LK_SCRIPT_REVOKE_USER: /* nobody in the simulation calls for these */
+    case LK_SCRIPT_SESSIONS:
     case LK_SCRIPT_COUNT: abort();
     }
 }

@@ -120,7 +120,7 @@ static const char *const rights[] = {"select",    "info",      "subscribe",   "p
                                      "pttl",      "pexpireat", "exists",      "del",           "incr",
                                      "xadd",      "xrange",    "zadd",        "zrem",          "zcard",
                                      "zcount",    "zrange",    "zrandmember", "zrangebyscore", "zremrangebyscore",
-                                     "zrevrange", "evalsha",   "eval"};
+                                     "zrevrange", "zscore",    "evalsha",     "eval"};
 enum { RIGHT_COUNT = sizeof rights / sizeof *rights };
 
 /* An ACL user with all of them but one (or all, where `without` is none of them). */
@@ -172,6 +172,18 @@ static void test_acl_user_with_exactly_these_commands(void **state)
     redis_do(server, "ACL DELUSER app");
 }
 
+static int user_life(latchkey *lk)
+{
+    uint64_t generation;
+    latchkey_session_info info;
+    size_t total, revoked;
+    int status = latchkey_user_generation(lk, 1, &generation);
+    if (!status) status = latchkey_sessions(lk, 1, NULL, 0, &info, 1, &total);
+    if (!status) status = latchkey_revoke_user(lk, 1, NULL, 0, &revoked);
+    if (!status && revoked != 1) status = LATCHKEY_CORRUPT;
+    return status;
+}
+
 /* Everything that a session's life needs, as one status; the first that is not as wished. */
 static int whole_life(const char *config)
 {
@@ -206,6 +218,8 @@ static int whole_life(const char *config)
         if (!stats_of(lk).replayed) status = LATCHKEY_UNAVAILABLE;
     }
     if (!status) status = end_session(lk, token);
+    if (!status) status = latchkey_create(lk, &draft, token);
+    if (!status) status = user_life(lk);
     if (!status && redis_integer(server, "EXISTS lk:{0}:r") == 0) status = LATCHKEY_CORRUPT; /* and it was logged */
     latchkey_stats stats = stats_of(lk);
     if (!status && stats.l2_errors) status = LATCHKEY_UNAVAILABLE;

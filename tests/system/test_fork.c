@@ -57,6 +57,13 @@ static int every_call(void)
     if (status != LATCHKEY_FORKED || memcmp(&entry, &zero, sizeof entry)) return 13;
     if (latchkey_touch(lk, token, LENGTH) != LATCHKEY_FORKED) return 5;
     if (latchkey_revoke(lk, token, LENGTH) != LATCHKEY_FORKED) return 6;
+    uint64_t generation = 1;
+    size_t total = 1, revoked = 1;
+    latchkey_session_info info;
+    if (latchkey_user_generation(lk, 1, &generation) != LATCHKEY_FORKED || generation) return 14;
+    if (latchkey_revoke_user(lk, 1, token, LENGTH, &revoked) != LATCHKEY_FORKED || revoked) return 15;
+    if (latchkey_revoke_selector(lk, 1, token) != LATCHKEY_FORKED) return 16;
+    if (latchkey_sessions(lk, 1, NULL, 0, &info, 1, &total) != LATCHKEY_FORKED || total) return 17;
     if (latchkey_load(lk, token, LENGTH, &record) != LATCHKEY_FORKED || record) return 7;
     if (latchkey_set_fields(lk, token, LENGTH, &field, 1) != LATCHKEY_FORKED) return 8;
     if (latchkey_prewarm(lk, 10, &size) != LATCHKEY_FORKED) return 9;

@@ -1,0 +1,21 @@
+-- A user's sessions, the last used first. Changes nothing. KEYS[1] is the session that asks, or none. ARGV: 3 user, 4 how
+-- many at most.
+-- Returns how many there are, the selector of the one that asks; then of each the selector, the record, when it idles
+-- out, and when it was last used.
+local u, now, reply = base .. 'u:' .. ARGV[3], time(), {0, selector}
+local total = redis.call('ZCOUNT', u, '(' .. text(now), '+inf')
+local most = math.min(total, tonumber(ARGV[4]))
+local list = most > 0 and redis.call('ZREVRANGE', u, 0, most - 1, 'WITHSCORES') or {} -- by expiry, the dead last
+for i = 1, #list, 2 do
+  local v, active = redis.call('HGET', base .. 's:' .. list[i], 'v'), redis.call('ZSCORE', base .. 'a', list[i])
+  if v then
+    reply[#reply + 1] = list[i]
+    reply[#reply + 1] = v
+    reply[#reply + 1] = tonumber(list[i + 1])
+    reply[#reply + 1] = tonumber(active or now)
+  else
+    total = total - 1 -- deleted by hand, or lost
+  end
+end
+reply[1] = total
+return reply
