@@ -66,11 +66,11 @@ extern "C" {
 /* ------------------------------------------------------------------------------------------ status -- */
 
 #define LATCHKEY_OK 0
-#define LATCHKEY_NOT_FOUND 1     /* there is no such session: revoked, idle for too long, or never made */
-#define LATCHKEY_EXPIRED 2       /* the session is known and its absolute expiry has passed */
-#define LATCHKEY_MALFORMED 3     /* not a token that this deployment could have made; Redis was not asked */
-#define LATCHKEY_LIMIT 4         /* create: the user has max_sessions sessions and limit=deny */
-#define LATCHKEY_REFUSED 5       /* create: the user's generation has moved since the draft read it */
+#define LATCHKEY_NOT_FOUND 1 /* there is no such session: revoked, idle for too long, or never made */
+#define LATCHKEY_EXPIRED 2   /* the session is known and its absolute expiry has passed */
+#define LATCHKEY_MALFORMED 3 /* not a token that this deployment could have made; Redis was not asked */
+#define LATCHKEY_LIMIT 4     /* create: the user has max_sessions sessions and limit=deny */
+#define LATCHKEY_REFUSED 5   /* create: the user's generation has moved since the draft read it; rotate: done already */
 #define LATCHKEY_BAD_ARGUMENT -1 /* a NULL or a value that the function's text excludes: a bug in the caller */
 #define LATCHKEY_NO_MEMORY -2
 #define LATCHKEY_UNAVAILABLE -3 /* Redis did not answer in time, or answered that it cannot serve now */
@@ -161,10 +161,12 @@ typedef struct latchkey_draft {
  *   lease: ...          it had lapsed although the connection held: this process, or its machine, stood still
  *   l1: ...             messages of revocations were lost, or Redis lost count of them; and whether it was emptied
  *   records: ...        what Redis holds is damaged or foreign
+ *   rotation: ...       an old token was used after its grace, and its session was ended: perhaps a theft
  *   audit: ...          L1 answers, longer than the bound, what Redis does not hold; with audit_per_s alone
  * A state is said once, not at each attempt, and no handle says more than a line in 10 seconds for long, beside as many of
  * the audit's. There is never a token or a password in it; a selector may be (F).
- * Called by the links' threads and by threads that are in latchkey_open, several at once where there are several
+ * Called by the links' threads, by threads that are in latchkey_open, and, for "rotation:", by those in a function that
+ * was given such a token; several at once where there are several
  * handles. The link stands still meanwhile and its lease runs, so do not block for long. Do not call any latchkey_
  * function on a handle, and take no lock under which another thread of yours opens or closes one. */
 typedef void (*latchkey_log)(void *context, int level, const char *text);
@@ -285,6 +287,29 @@ LATCHKEY_API int latchkey_touch(latchkey *lk, const char *token, size_t token_le
  *          CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED.
  * Blocks   for at most deadline_ms. Guarantees B, C, G. */
 LATCHKEY_API int latchkey_revoke(latchkey *lk, const char *token, size_t token_len);
+
+/* Exchanges the session's token for a new one. The session stays what it is: fields, key material, its place among the
+ * user's, the absolute expiry. Exchanging is a use of it (see latchkey_touch).
+ *
+ * grace_ms 0   for a change of privilege: the old token, and every one before it, is revoked by the same script.
+ * grace_ms >0  for renewal on a set age: for so long (at most 3,600,000, and at most the session's idle_ms) requests that
+ *              are under way with the old token go on, in every function, as if it were the new one; revoking either ends
+ *              both. After that the old token is a sign of theft, for as long as the session may live: whoever shows it,
+ *              whole, to validate, touch, load, set_fields or rotate is answered NOT_FOUND, and the session ends, its new
+ *              token with it, everywhere. That is counted (latchkey_stats, `reuses`) and said to the log. The last 64 old
+ *              tokens are remembered. So do not rotate with a grace where an answer may get lost and the client would go
+ *              on with the old token for longer.
+ *
+ * Of calls that exchange one token at once, one wins; the others are REFUSED, or, where that was without a grace,
+ * NOT_FOUND.
+ * Returns  OK, and the new token; REFUSED (this token was exchanged already, and is in its grace); NOT_FOUND; EXPIRED;
+ *          MALFORMED; UNAVAILABLE (Redis may have made the exchange all the same: then nobody has the new token, and the
+ *          session is over once the grace is; try again while the old one is OK); CORRUPT; BAD_ARGUMENT; NO_MEMORY;
+ *          FORKED. No new token is given unless it is OK. new_token may be where `token` is: zeros then, unless it is OK.
+ * Blocks   for at most deadline_ms. Guarantees B and C (for the old token: from the return, or from the end of its grace
+ *          on), D, E, F, G. While a revocation is PENDING, the one token alone is denied. */
+LATCHKEY_API int latchkey_rotate(latchkey *lk, const char *token, size_t token_len, int64_t grace_ms,
+                                 char new_token[LATCHKEY_TOKEN_SIZE]);
 
 /* --------------------------------------------------------------------------------------- a user's sessions -- */
 
@@ -480,6 +505,7 @@ typedef struct latchkey_stats {
     uint64_t dead_refused; /* validates of tokens known to be dead, refused without asking Redis again; no misses */
     uint64_t refreshes; /* entries in use that the link was asked to read again before their time; not among l2_reads */
     uint64_t refreshes_dropped; /* those shed, or not answered by Redis; the next hit asks again */
+    uint64_t reuses; /* old tokens that were used after the grace of their rotation, and ended their session */
 } latchkey_stats;
 
 /* Copies the first stats_size bytes of the statistics. Pass sizeof(latchkey_stats). Returns OK, BAD_ARGUMENT or FORKED.

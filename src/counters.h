@@ -36,6 +36,7 @@ enum lk_counter {
     LK_DEAD_REFUSED,
     LK_REFRESHES,
     LK_REFRESHES_DROPPED,
+    LK_REUSES,
     LK_COUNTER_COUNT
 };
 
@@ -57,6 +58,8 @@ typedef struct lk_counters {
     lk_histogram revocation_us; /* publish to purge */
     lk_histogram l2_read_us;
     lk_histogram session_bytes;
+    _Atomic int64_t reuse_say_ms;   /* reuse.c: the next line to the log is due then, and stands for */
+    _Atomic uint64_t reuses_unsaid; /* so many. Relaxed: at worst a line comes late */
 } lk_counters;
 
 /* This thread's stripe, counted from 1; 0: not taken yet. Given back when the thread ends. initial-exec: one load

@@ -3,6 +3,7 @@
 
 #include "hash.h"
 #include "keys.h"
+#include "reuse.h"
 #include "script.h"
 #include "settings.h"
 
@@ -559,7 +560,7 @@ static bool send_job(lk_link *link, unsigned place)
                        lk_word(key),
                        lk_word(base),
                        {job->of.selector, LATCHKEY_SELECTOR_LENGTH},
-                       {job->of.verifier_hash, revoke ? LK_HASH_SIZE : 0},
+                       {job->of.verifier_hash, revoke || job->proven ? LK_HASH_SIZE : 0},
                        lk_word(job->of.held ? "1" : "0")};
     lk_count(link->counters, LK_L2_WRITES, 1);
     return lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_JOB + place, words, revoke ? 8 : 7);
@@ -612,8 +613,11 @@ static void take_job(lk_link *link, unsigned place, const lk_reply *reply, int64
         status = lk_error_status(reply, text, sizeof text);
         link->host.trouble(link->host.context, status, text);
     } else if (job->kind == LK_JOB_AUDIT) lk_audit_judge(&link->audit, &job->seen, reply, now_ms);
-    else if (reply->type != LK_REPLY_INTEGER) status = LATCHKEY_UNAVAILABLE; /* not what our scripts answer */
-    else if (job->kind == LK_JOB_REVOKE && reply->integer)                   /* the verifier matched: it is ended */
+    else if (reply->type != LK_REPLY_INTEGER && reply->type != LK_REPLY_STRING)
+        status = LATCHKEY_UNAVAILABLE; /* not what our scripts answer */
+    else if (job->kind == LK_JOB_TOUCH && lk_reuse_ended(reply))
+        lk_reuse_report(link->counters, job->of.selector, now_ms);
+    else if (job->kind == LK_JOB_REVOKE && (reply->integer || reply->type == LK_REPLY_STRING)) /* it is ended */
         lk_recent_add(link->recent, job->of.partition, job->of.selector, now_ms);
     end_job(link, job, status);
 }

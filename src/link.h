@@ -56,6 +56,7 @@ typedef struct lk_job {
     enum { LK_JOB_NONE, LK_JOB_TOUCH, LK_JOB_REVOKE, LK_JOB_REFRESH, LK_JOB_AUDIT } kind;
     lk_pending_item of; /* of all but a revocation: partition and selector alone */
     lk_l1_seen seen;    /* of an audit, which the link gives itself when there is nothing else to do */
+    bool proven;        /* of a touch: `of` holds the hash of the verifier too, of a token that matched whole */
     bool whole_script;  /* Redis did not know it by its SHA-1: the link's own note */
     void *item;         /* of a refresh: the host's own note */
     lk_reply *value;    /* and the first of its two replies, while the second is awaited */

@@ -4,6 +4,7 @@
 
 #include "keys.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,16 +34,17 @@ const lk_reply *lk_find_field(const lk_reply *fields, const char *name)
     return NULL;
 }
 
-static int judge(latchkey *lk, lk_node *node, const lk_token *token, const lk_reply *fields, const lk_reply *pttl,
-                 int64_t asked_us, lk_judged *judged)
+/* `token` may be NULL, as in lk_session_judge. */
+static int judge(latchkey *lk, lk_node *node, const char *selector, const lk_token *token, const lk_reply *fields,
+                 const lk_reply *pttl, int64_t asked_us, lk_judged *judged)
 {
     if (fields->type == LK_REPLY_ERROR) return lk_l2_refused(&lk->l2, node, fields);
     if (!all_strings(fields)) return lk_l2_corrupt(&lk->l2, node, "Redis answers HGETALL with no fields");
     if (!fields->size) return LATCHKEY_NOT_FOUND;
     const lk_reply *v = lk_find_field(fields, "v");
     if (!v) return lk_l2_corrupt(&lk->l2, node, "a session in Redis has no record");
-    int status = lk_session_judge(lk, node, token->text, token, v, pttl, asked_us, judged);
-    if (status) return status;
+    int status = lk_session_judge(lk, node, selector, token, v, pttl, asked_us, judged);
+    if (status || judged->record.grace_until_ms) return status; /* the material is with the session's new name */
     lk_named keys[LK_KEY_FIELDS_MAX + 1];
     uint8_t hash[LK_HASH_SIZE];
     size_t count = key_fields(fields, keys);
@@ -51,25 +53,86 @@ static int judge(latchkey *lk, lk_node *node, const lk_token *token, const lk_re
     return lk_session_late(lk, &judged->record.entry, judged->until_us);
 }
 
-int lk_load(latchkey *lk, const lk_token *token, int64_t deadline_ms, lk_judged *judged, lk_reply **fields,
-            uint64_t *incarnation)
+static int read_whole(latchkey *lk, unsigned partition, const char *selector, const lk_token *token,
+                      int64_t deadline_ms, lk_judged *judged, lk_reply **fields, uint64_t *incarnation)
 {
     char key[LK_KEY_SIZE];
-    lk_key_session(key, lk->config.prefix, token->partition, token->text);
+    lk_key_session(key, lk->config.prefix, partition, selector);
     lk_span name = {key, strlen(key)};
     lk_call calls[2] = {{(lk_span[]){{"HGETALL", 7}, name}, 2}, {(lk_span[]){{"PTTL", 4}, name}, 2}};
     lk_reply *reply[2];
-    lk_node *node = lk_l2_owner(&lk->l2, token->partition);
+    lk_node *node = lk_l2_owner(&lk->l2, partition);
     int64_t asked_us = lk_now_us();
     *fields = NULL;
-    if (lk_pending_has(lk->pending, token)) return LATCHKEY_NOT_FOUND;
+    memset(judged, 0, sizeof *judged);
     lk_count(&lk->counters, LK_L2_READS, 1);
     int status = lk_l2_pipeline(&lk->l2, node, calls, 2, deadline_ms, reply, incarnation);
     if (status) return status;
-    status = judge(lk, node, token, reply[0], reply[1], asked_us, judged);
+    status = judge(lk, node, selector, token, reply[0], reply[1], asked_us, judged);
     lk_reply_free(reply[1]);
     if (status) lk_reply_free(reply[0]);
     else *fields = reply[0];
+    return status;
+}
+
+/* What the token that `old` belongs to was exchanged for, by the name of its family. */
+static int find_heir(latchkey *lk, unsigned partition, const lk_reply *old, int64_t deadline_ms,
+                     char selector[LATCHKEY_SELECTOR_LENGTH + 1], uint64_t *incarnation)
+{
+    char key[LK_KEY_SIZE];
+    const lk_reply *name = lk_find_field(old, "f");
+    lk_node *node = lk_l2_owner(&lk->l2, partition);
+    if (!name || name->size != LATCHKEY_SELECTOR_LENGTH)
+        return lk_l2_corrupt(&lk->l2, node, "a token that was exchanged names no family");
+    lk_key_base(key, lk->config.prefix, partition);
+    snprintf(key + strlen(key), sizeof key - strlen(key), "f:%.20s", name->text);
+    const lk_span words[4] = {lk_word("ZRANGE"), lk_word(key), lk_word("-1"), lk_word("-1")};
+    lk_reply *reply;
+    int status = lk_l2_pipeline(&lk->l2, node, &(lk_call){words, 4}, 1, deadline_ms, &reply, incarnation);
+    if (status) return status;
+    if (reply->type == LK_REPLY_ERROR) status = lk_l2_refused(&lk->l2, node, reply);
+    else if (reply->type != LK_REPLY_ARRAY || reply->size != 1 || reply->item[0]->size != LATCHKEY_SELECTOR_LENGTH)
+        status = LATCHKEY_NOT_FOUND; /* the session ended in between */
+    else memcpy(selector, reply->item[0]->text, LATCHKEY_SELECTOR_LENGTH + 1);
+    lk_reply_free(reply);
+    return status;
+}
+
+enum { HEIRS = 4 }; /* that are themselves exchanged while we look */
+
+/* An old token in its grace: its session, by its new name. Three reads: of one server, or of none. */
+static int load_heir(latchkey *lk, unsigned partition, int64_t deadline_ms, lk_judged *judged, lk_reply **fields,
+                     uint64_t *incarnation)
+{
+    char selector[LATCHKEY_SELECTOR_LENGTH + 1];
+    lk_reply *old = *fields;
+    int status = LATCHKEY_NOT_FOUND;
+    *fields = NULL;
+    for (int i = 0; i < HEIRS && status == LATCHKEY_NOT_FOUND; i++) {
+        uint64_t found = 0, read = 0;
+        status = find_heir(lk, partition, old, deadline_ms, selector, &found);
+        if (status) break;
+        status = read_whole(lk, partition, selector, NULL, deadline_ms, judged, fields, &read);
+        if (found != *incarnation || read != *incarnation) *incarnation = 0;
+    }
+    lk_reply_free(old);
+    return status;
+}
+
+int lk_load(latchkey *lk, const lk_token *token, int64_t deadline_ms, lk_judged *judged, lk_reply **fields,
+            uint64_t *incarnation)
+{
+    uint64_t answered = 0;
+    *fields = NULL;
+    if (lk_pending_has(lk->pending, token)) return LATCHKEY_NOT_FOUND;
+    int status = read_whole(lk, token->partition, token->text, token, deadline_ms, judged, fields, &answered);
+    if (status && judged->reused) {
+        status = lk_session_reused(lk, token, deadline_ms, &judged->until_us);
+        if (!status) status = LATCHKEY_UNAVAILABLE; /* a moment left, too short for all of this */
+    }
+    if (!status && judged->record.grace_until_ms)
+        status = load_heir(lk, token->partition, deadline_ms, judged, fields, &answered);
+    if (incarnation) *incarnation = answered;
     return status;
 }
 

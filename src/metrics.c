@@ -87,6 +87,7 @@ static void counters(text *t, const latchkey_stats *s)
          s->audit_suspicions},
         {"audit_disagreements_total", "Entries that differed for longer than the bound: none ought to.",
          s->audit_disagreements},
+        {"reuses_total", "Old tokens used after their grace: their sessions were ended.", s->reuses},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         number(t, rows[i].name, "counter", rows[i].help, (double)rows[i].value);

@@ -16,7 +16,7 @@
 
 _Static_assert((int)LK_WANTED_HANDS >= (int)LK_LINK_JOBS, "a place for each refresh in flight");
 
-enum { TOUCHES_MAX = 4096, PENDING_RETRY_MS = 200, CONNECT_MOST_MS = 1000, SILENCE_MOST_MS = 1000 };
+enum { TOUCHES_MAX = 4096, REUSED_MAX = 64, PENDING_RETRY_MS = 200, CONNECT_MOST_MS = 1000, SILENCE_MOST_MS = 1000 };
 
 typedef struct touch {
     unsigned partition;
@@ -52,6 +52,8 @@ struct lk_node {
     /* guarded by lock: */
     touch touches[TOUCHES_MAX]; /* a ring */
     size_t first_touch, touch_count;
+    lk_pending_item reused[REUSED_MAX]; /* a stack */
+    size_t reused_count;
     bool leased; /* once */
     int status;  /* of the newest trouble, and what it was: */
     char trouble[160];
@@ -153,6 +155,15 @@ static bool pop_refresh(lk_node *node, int64_t now_ms, lk_job *job)
     return found;
 }
 
+static bool pop_reused(lk_node *node, lk_job *job)
+{
+    pthread_mutex_lock(&node->lock);
+    bool found = node->reused_count > 0;
+    if (found) *job = (lk_job){.kind = LK_JOB_TOUCH, .proven = true, .of = node->reused[--node->reused_count]};
+    pthread_mutex_unlock(&node->lock);
+    return found;
+}
+
 /* Revocations first. They are gone through in rounds, a while apart. */
 static bool on_next_job(void *context, int64_t now_ms, lk_job *job)
 {
@@ -166,7 +177,7 @@ static bool on_next_job(void *context, int64_t now_ms, lk_job *job)
         node->pending_cursor = 0;
         node->pending_retry_ms = now_ms + PENDING_RETRY_MS;
     }
-    return pop_touch(node, job) || pop_refresh(node, now_ms, job);
+    return pop_reused(node, job) || pop_touch(node, job) || pop_refresh(node, now_ms, job);
 }
 
 static void on_job_done(void *context, const lk_job *job, int status)
@@ -474,6 +485,20 @@ void lk_node_refresh(lk_node *node, const char *token, int64_t now_ms, int64_t p
     /* The first who finds it asleep for too long wakes it. */
     late = late && atomic_exchange_explicit(&node->sleeps_until_ms, 0, memory_order_relaxed) == until_ms;
     if (late || waiting == LK_WANTED_QUEUE / 4) lk_node_wake(node);
+}
+
+void lk_node_reused(lk_node *node, const lk_token *token)
+{
+    pthread_mutex_lock(&node->lock);
+    bool room = node->reused_count < REUSED_MAX;
+    if (room) {
+        lk_pending_item *item = &node->reused[node->reused_count++];
+        *item = (lk_pending_item){.partition = token->partition};
+        memcpy(item->selector, token->text, sizeof item->selector);
+        lk_token_verifier_hash(token, item->verifier_hash);
+    }
+    pthread_mutex_unlock(&node->lock);
+    if (room) lk_node_wake(node);
 }
 
 void lk_node_trouble(lk_node *node, int status, const char *text)

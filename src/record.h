@@ -5,7 +5,10 @@
  *     8  idle_ms        8      183  zero                           1
  *    16  entry        120
  *
- * Beside it stands the field `x`, "idle_ms expires_at_ms user_id" in decimal: what the scripts need. */
+ * Beside it stands the field `x`, "idle_ms expires_at_ms user_id" in decimal: what the scripts need.
+ *
+ * A token that was exchanged for another (rotate.lua) leaves a record of its own format behind: in the place of idle_ms
+ * stands the end of its grace, in ms of Redis' clock. */
 #ifndef LK_RECORD_H
 #define LK_RECORD_H
 
@@ -14,6 +17,7 @@
 
 #define LK_RECORD_SIZE 184
 #define LK_RECORD_FORMAT 1
+#define LK_RECORD_ROTATED 2
 
 /* The offsets that create.lua and set_fields.lua rely on. */
 #define LK_RECORD_ENTRY 16
@@ -26,7 +30,8 @@
 #define LK_RECORD_SELECTOR 168
 
 typedef struct lk_record {
-    int64_t idle_ms;
+    int64_t idle_ms;        /* 0 where */
+    int64_t grace_until_ms; /* is not 0: the token was exchanged */
     latchkey_entry entry;
     uint8_t verifier_hash[LK_HASH_SIZE];
     uint8_t selector[LK_SELECTOR_RAW];

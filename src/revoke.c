@@ -16,7 +16,13 @@ static int run_script(latchkey *lk, const lk_pending_item *item, int64_t deadlin
                               incarnation);
     *durable = !status;
     if (status && status != LATCHKEY_PENDING) return status;
-    status = reply->type != LK_REPLY_INTEGER ? LATCHKEY_UNAVAILABLE : reply->integer ? LATCHKEY_OK : LATCHKEY_NOT_FOUND;
+    /* Several tokens were the session's: one that was exchanged, and is or was in its grace. */
+    if (reply->type == LK_REPLY_STRING)
+        status = lk_session_ended(lk, item->partition, reply->text, *incarnation) ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE;
+    else
+        status = reply->type != LK_REPLY_INTEGER ? LATCHKEY_UNAVAILABLE
+                 : reply->integer                ? LATCHKEY_OK
+                                                 : LATCHKEY_NOT_FOUND;
     lk_reply_free(reply);
     return status;
 }

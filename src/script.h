@@ -12,6 +12,7 @@ enum lk_script_id {
     LK_SCRIPT_REASSERT,
     LK_SCRIPT_REVOKE_USER,
     LK_SCRIPT_SESSIONS,
+    LK_SCRIPT_ROTATE,
     LK_SCRIPT_COUNT
 };
 

@@ -2,6 +2,7 @@
 #include "session.h"
 
 #include "hash.h"
+#include "reuse.h"
 
 #include <string.h>
 
@@ -26,17 +27,26 @@ unsigned lk_partition_of_user(const latchkey *lk, uint64_t user_id)
     return (unsigned)(lk_hash(bytes, sizeof bytes, 0) % (uint64_t)lk->config.partitions);
 }
 
+/* The next one, or NULL; *at moves past it. */
+static const char *next_selector(const char **at)
+{
+    *at += strspn(*at, " ");
+    const char *one = *at;
+    *at += strcspn(one, " ");
+    return *at - one == LATCHKEY_SELECTOR_LENGTH ? one : NULL;
+}
+
+void lk_session_purge(latchkey *lk, const char *selectors)
+{
+    for (const char *one = next_selector(&selectors); one; one = next_selector(&selectors)) lk_l1_purge(lk->l1, one);
+}
+
 bool lk_session_ended(latchkey *lk, unsigned partition, const char *selectors, uint64_t incarnation)
 {
     bool remembered = true;
-    for (const char *at = selectors; *at; at += strspn(at, " ")) {
-        size_t length = strcspn(at, " ");
-        if (length == LATCHKEY_SELECTOR_LENGTH) {
-            lk_l1_purge(lk->l1, at);
-            remembered &= lk_node_remember(lk_l2_owner(&lk->l2, partition), partition, at, incarnation);
-        }
-        at += length;
-    }
+    lk_session_purge(lk, selectors);
+    for (const char *one = next_selector(&selectors); one; one = next_selector(&selectors))
+        remembered &= lk_node_remember(lk_l2_owner(&lk->l2, partition), partition, one, incarnation);
     return remembered;
 }
 
@@ -93,6 +103,23 @@ int64_t lk_session_ttl(const latchkey *lk, const char *selector, int64_t asked_u
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
+/* An old token, which was exchanged: good until its grace ends, and no longer. Nobody touches it: its session was touched
+ * when it was exchanged, and does not idle out before. */
+static int judge_rotated(const latchkey *lk, const lk_token *token, int64_t left, int64_t server_now, int64_t asked_us,
+                         lk_judged *judged)
+{
+    if (!token) return LATCHKEY_NOT_FOUND; /* the session is elsewhere */
+    /* Where Redis' clock is not known yet, Redis is to say. */
+    left = least(left, server_now ? judged->record.grace_until_ms - server_now : 0);
+    judged->reused = left <= 0;
+    if (judged->reused) return LATCHKEY_NOT_FOUND;
+    judged->final = true;
+    judged->until_us = asked_us + left * 1000;
+    judged->l1_until_ms = asked_us / 1000 + least(left, lk_session_ttl(lk, token->text, asked_us)) - LK_CLOCK_TICK_MS;
+    judged->again_ms = judged->l1_until_ms; /* it is not worth a read ahead */
+    return LATCHKEY_OK;
+}
+
 int lk_session_judge(latchkey *lk, lk_node *node, const char *selector, const lk_token *token, const lk_reply *value,
                      const lk_reply *pttl, int64_t asked_us, lk_judged *judged)
 {
@@ -109,6 +136,8 @@ int lk_session_judge(latchkey *lk, lk_node *node, const char *selector, const lk
     int64_t left = pttl->integer, server_now = lk_server_now_ms(lk, asked_us);
     int64_t absolute = server_now ? judged->record.entry.expires_at_ms - server_now : INT64_MAX;
     if (absolute <= 0) return LATCHKEY_EXPIRED;
+    if (judged->record.grace_until_ms)
+        return judge_rotated(lk, token, least(left, absolute), server_now, asked_us, judged);
     lk_session_times(lk_session_ttl(lk, selector, asked_us), judged->record.idle_ms, left, absolute, asked_us, judged);
     return LATCHKEY_OK;
 }
@@ -183,19 +212,68 @@ void lk_question_ask(latchkey *lk, const lk_token *token, uint64_t ticket, lk_qu
     question->leased = lk_node_leased(lk_l2_owner(&lk->l2, token->partition));
 }
 
-int lk_question_answer(latchkey *lk, const lk_token *token, const lk_question *question,
-                       lk_reply *replies[LK_QUESTION_CALLS], uint64_t *incarnation, latchkey_entry *entry,
-                       int64_t *until_us)
+int lk_question_take(latchkey *lk, const lk_token *token, const lk_question *question,
+                     lk_reply *replies[LK_QUESTION_CALLS], uint64_t *incarnation, latchkey_entry *entry,
+                     int64_t *until_us, bool *reused)
 {
     lk_judged judged;
     lk_node *node = lk_l2_owner(&lk->l2, token->partition);
     if (question->leased != *incarnation) *incarnation = 0;
     int status = lk_session_judge(lk, node, token->text, token, replies[0], replies[1], question->asked_us, &judged);
     for (int i = 0; i < LK_QUESTION_CALLS; i++) lk_reply_free(replies[i]);
+    *reused = status && judged.reused;
+    if (*reused) *entry = judged.record.entry; /* in case that it has a moment left */
     if (status) return status;
     *until_us = judged.until_us;
     if (judged.touch_due) lk_node_touch(node, token->partition, token->text);
     lk_session_fill(lk, token, question->ticket, &judged, *incarnation);
     *entry = judged.record.entry;
     return LATCHKEY_OK;
+}
+
+int lk_question_answer(latchkey *lk, const lk_token *token, const lk_question *question,
+                       lk_reply *replies[LK_QUESTION_CALLS], uint64_t *incarnation, latchkey_entry *entry,
+                       int64_t *until_us)
+{
+    bool reused;
+    int status = lk_question_take(lk, token, question, replies, incarnation, entry, until_us, &reused);
+    if (reused) {
+        memset(entry, 0, sizeof *entry);
+        lk_node_reused(lk_l2_owner(&lk->l2, token->partition), token);
+    }
+    return status;
+}
+
+/* ------------------------------------------------------------------------------------------------- reuse -- */
+
+bool lk_session_take_reused(latchkey *lk, const lk_token *token, const lk_reply *reply, uint64_t incarnation)
+{
+    const char *ended = lk_reuse_ended(reply);
+    if (!ended) return false;
+    /* Where another server was met meanwhile that knows nothing of it: the next use of the old token tells that one. */
+    lk_session_ended(lk, token->partition, ended, incarnation);
+    lk_reuse_report(&lk->counters, token->text, lk_now_ms());
+    return true;
+}
+
+enum { MOMENT_US = 1000000 };
+
+int lk_session_reused(latchkey *lk, const lk_token *token, int64_t deadline_ms, int64_t *until_us)
+{
+    uint8_t hash[LK_HASH_SIZE];
+    lk_reply *reply;
+    uint64_t incarnation = 0;
+    lk_token_verifier_hash(token, hash);
+    /* Touching with an old token is what ends its session: Redis' clock decides. */
+    int status = lk_l2_script(&lk->l2, LK_SCRIPT_TOUCH, token->partition, token->text, &(lk_span){hash, sizeof hash}, 1,
+                              deadline_ms, &reply, &incarnation);
+    if (status && status != LATCHKEY_PENDING) return status;
+    status = LATCHKEY_NOT_FOUND;
+    if (!lk_session_take_reused(lk, token, reply, incarnation) && reply->type == LK_REPLY_INTEGER &&
+        reply->integer > 0) {
+        status = LATCHKEY_OK;
+        *until_us = lk_now_us() + MOMENT_US;
+    }
+    lk_reply_free(reply);
+    return status;
 }

@@ -14,6 +14,7 @@ typedef struct lk_judged {
     bool touch_due;      /* a twelfth of idle_ms has passed since Redis last heard of its use */
     int64_t l1_until_ms; /* how long L1 may keep it, on the coarse monotonic clock */
     int64_t again_ms;    /* before then it need not be read again: nothing would be gained */
+    bool reused;         /* beside NOT_FOUND: an old token, exchanged, and its grace is over. See lk_session_reused */
 } lk_judged;
 
 /* Idle time, touches and L1. Redis is told of a session's use (a touch) once a twelfth of idle_ms has gone since it was told
@@ -66,6 +67,11 @@ void lk_question_ask(latchkey *lk, const lk_token *token, uint64_t ticket, lk_qu
 int lk_question_answer(latchkey *lk, const lk_token *token, const lk_question *question,
                        lk_reply *replies[LK_QUESTION_CALLS], uint64_t *incarnation, latchkey_entry *entry,
                        int64_t *until_us);
+/* The same where the caller can wait: of a token that was used after its grace (lk_session_reused) it is told, and has to
+ * see to it; the other one leaves that to the link. */
+int lk_question_take(latchkey *lk, const lk_token *token, const lk_question *question,
+                     lk_reply *replies[LK_QUESTION_CALLS], uint64_t *incarnation, latchkey_entry *entry,
+                     int64_t *until_us, bool *reused);
 
 /* What validate can say without Redis: OK, with the entry and until when it may be given; a "no"; UNAVAILABLE: Redis is
  * known to be lost, and lk_validate_stale is all there is; or AGAIN. */
@@ -103,9 +109,20 @@ int lk_session_no(latchkey *lk, unsigned partition, uint64_t incarnation, int st
 /* A user's sessions lie in one partition, in every version and on every machine. */
 unsigned lk_partition_of_user(const latchkey *lk, uint64_t user_id);
 
-/* These selectors ("one another ...") were ended by that incarnation of the server, behind our back so far: purged here,
+/* Selectors ("one another ..."): purged here. */
+void lk_session_purge(latchkey *lk, const char *selectors);
+
+/* These were ended by that incarnation of the server, behind our back so far: purged here,
  * and remembered. False: another server was met meanwhile, see lk_node_remember. */
 bool lk_session_ended(latchkey *lk, unsigned partition, const char *selectors, uint64_t incarnation);
+
+/* The token was exchanged, its grace is over by our clock, and it matched whole: whoever finds that has to call this, or
+ * lk_node_reused, or its session goes on. Asks Redis: OK, it has a moment left, until then; NOT_FOUND: its session was
+ * ended, purged here, counted and said; or there was none any more; UNAVAILABLE ... */
+int lk_session_reused(latchkey *lk, const lk_token *token, int64_t deadline_ms, int64_t *until_us);
+
+/* Did a script answer that this was such a token? Then it is dealt with, and the answer to the caller is NOT_FOUND. */
+bool lk_session_take_reused(latchkey *lk, const lk_token *token, const lk_reply *reply, uint64_t incarnation);
 
 /* The last look before an answer of L2 is given: OK, or, where the process was paused or the answer was slow, so that
  * what was true when Redis said it is not any more (guarantee H), EXPIRED; or UNAVAILABLE, since somebody may have used

@@ -69,7 +69,13 @@ static int run_script(latchkey *lk, const lk_token *token, const latchkey_field 
                               &reply, &incarnation);
     bool durable = !status;
     if (status && status != LATCHKEY_PENDING) return status;
-    status = reply->type == LK_REPLY_INTEGER && reply->integer > 0    ? LATCHKEY_OK
+    /* Several tokens' records changed: this one's, and those before it in their grace. */
+    bool reused = lk_session_take_reused(lk, token, reply, incarnation),
+         several = reply->type == LK_REPLY_STRING && !reused;
+    if (several) lk_session_purge(lk, reply->text);
+    status = reused                                                   ? LATCHKEY_NOT_FOUND
+             : several                                                ? LATCHKEY_OK
+             : reply->type == LK_REPLY_INTEGER && reply->integer > 0  ? LATCHKEY_OK
              : reply->type == LK_REPLY_INTEGER && reply->integer == 0 ? LATCHKEY_NOT_FOUND
              : reply->type == LK_REPLY_INTEGER                        ? LATCHKEY_EXPIRED
              : lk_reply_is(reply, "CHANGED")                          ? LATCHKEY_AGAIN

@@ -32,6 +32,7 @@ void lk_stats_gather(latchkey *lk, latchkey_stats *s)
     s->audited = lk_counted(c, LK_AUDITED);
     s->audit_suspicions = lk_counted(c, LK_AUDIT_SUSPICIONS_SEEN);
     s->audit_disagreements = lk_counted(c, LK_AUDIT_DISAGREEMENTS);
+    s->reuses = lk_counted(c, LK_REUSES);
     s->reconnects = lk_counted(c, LK_RECONNECTS);
     s->touches = lk_counted(c, LK_TOUCHES);
     s->touches_dropped = lk_counted(c, LK_TOUCHES_DROPPED);

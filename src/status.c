@@ -12,7 +12,8 @@ const char *latchkey_status_text(int status)
     case LATCHKEY_EXPIRED: return "EXPIRED: the session's absolute expiry has passed";
     case LATCHKEY_MALFORMED: return "MALFORMED: not a token that this deployment could have made";
     case LATCHKEY_LIMIT: return "LIMIT: the user has as many sessions as are allowed";
-    case LATCHKEY_REFUSED: return "REFUSED: the user's generation has moved since the login began";
+    case LATCHKEY_REFUSED:
+        return "REFUSED: the user's generation has moved since the login began, or the token was exchanged already";
     case LATCHKEY_BAD_ARGUMENT: return "BAD_ARGUMENT: a NULL or a value that the function excludes";
     case LATCHKEY_NO_MEMORY: return "NO_MEMORY: an allocation failed, or the buffer is too small";
     case LATCHKEY_UNAVAILABLE:

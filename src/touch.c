@@ -16,13 +16,17 @@ int latchkey_touch(latchkey *lk, const char *token, size_t token_len)
     else
         status = lk_l2_script(&lk->l2, LK_SCRIPT_TOUCH, parsed.partition, parsed.text, &(lk_span){hash, sizeof hash}, 1,
                               deadline_ms, &reply, &incarnation);
+    if (status && status != LATCHKEY_PENDING) {
+        lk_wipe(&parsed, sizeof parsed);
+        return status;
+    }
+    bool durable = !status, reused = lk_session_take_reused(lk, &parsed, reply, incarnation);
     lk_wipe(&parsed, sizeof parsed);
-    if (status && status != LATCHKEY_PENDING) return status;
-    bool durable = !status;
-    status = reply->type != LK_REPLY_INTEGER ? LATCHKEY_UNAVAILABLE
-             : reply->integer > 0            ? LATCHKEY_OK
-             : reply->integer < 0            ? LATCHKEY_EXPIRED
-                                             : LATCHKEY_NOT_FOUND;
+    status = reused                            ? LATCHKEY_NOT_FOUND
+             : reply->type != LK_REPLY_INTEGER ? LATCHKEY_UNAVAILABLE
+             : reply->integer > 0              ? LATCHKEY_OK
+             : reply->integer < 0              ? LATCHKEY_EXPIRED
+                                               : LATCHKEY_NOT_FOUND;
     lk_reply_free(reply);
     if (!status && !durable) return LATCHKEY_UNAVAILABLE;
     return lk_session_no(lk, partition, incarnation, status, deadline_ms);

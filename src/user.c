@@ -160,10 +160,12 @@ int latchkey_revoke_selector(latchkey *lk, uint64_t user_id, const char selector
     int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
     int status = lk_l2_script(&lk->l2, LK_SCRIPT_REVOKE, partition, name, words, 3, deadline_ms, &reply, &incarnation);
     if (status && status != LATCHKEY_PENDING) return status;
-    bool durable = !status, ended = reply->type == LK_REPLY_INTEGER && reply->integer;
-    status = reply->type != LK_REPLY_INTEGER ? LATCHKEY_UNAVAILABLE : ended ? LATCHKEY_OK : LATCHKEY_NOT_FOUND;
+    bool durable = !status, several = reply->type == LK_REPLY_STRING,
+         ended = several || (reply->type == LK_REPLY_INTEGER && reply->integer);
+    status = ended ? LATCHKEY_OK : reply->type == LK_REPLY_INTEGER ? LATCHKEY_NOT_FOUND : LATCHKEY_UNAVAILABLE;
+    if (ended && (!lk_session_ended(lk, partition, several ? reply->text : name, incarnation) || !durable))
+        status = LATCHKEY_UNAVAILABLE;
     lk_reply_free(reply);
-    if (ended && (!lk_session_ended(lk, partition, name, incarnation) || !durable)) status = LATCHKEY_UNAVAILABLE;
     return lk_session_no(lk, partition, incarnation, status, deadline_ms);
 }
 

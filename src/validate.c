@@ -85,7 +85,9 @@ static int lead(latchkey *lk, const lk_token *token, uint64_t ticket, int64_t de
     lk_question_ask(lk, token, ticket, &question, &words);
     int status = lk_l2_pipeline(&lk->l2, lk_l2_owner(&lk->l2, token->partition), words.calls, LK_QUESTION_CALLS,
                                 deadline_ms, replies, incarnation);
-    if (!status) status = lk_question_answer(lk, token, &question, replies, incarnation, entry, until_us);
+    bool reused = false;
+    if (!status) status = lk_question_take(lk, token, &question, replies, incarnation, entry, until_us, &reused);
+    if (reused) status = lk_session_reused(lk, token, deadline_ms, until_us);
     lk_histogram_add(&lk->counters.l2_read_us, (uint64_t)(lk_now_us() - question.asked_us));
     return status;
 }

@@ -6,7 +6,8 @@
 --
 -- TIME is this server's clock: the only one by which sessions live and die.
 local session, base, selector = KEYS[1], ARGV[1], ARGV[2]
-local RECORD_SIZE, VERIFIER_HASH, KEY_HASH, CREATED, DEVICE = 184, 137, 81, 113, 129 -- src/record.h; from 1
+local RECORD_SIZE, VERIFIER_HASH, KEY_HASH, CREATED = 184, 137, 81, 113 -- src/record.h; places are counted from 1
+local ROTATED = 2 -- the record's format
 
 local function text(number) return string.format('%.0f', number) end
 
@@ -23,10 +24,42 @@ local function matches(v, hash) return hash == '' or string.sub(v, VERIFIER_HASH
 -- idle_ms, expires_at_ms, user_id from the field x; nil where it is damaged.
 local function parse(x) return string.match(x or '', '^(%d+) (%d+) (%d+)$') end
 
--- The session's record, if it is there and the caller knows its verifier.
--- Returns nil; or v, idle_ms, expires_at_ms, user_id; or an error as second value.
+-- Rotation. A token that was exchanged for a new one, with a grace, leaves its selector behind: a small hash of the
+-- record, marked as rotated and with the end of the grace in place of idle_ms, and of `f`, the family's name, which is
+-- its first selector. The session has that field too. The sorted set f:<name> holds the family's selectors by the end of
+-- their grace; the session's own comes last. All of that ends with the session's absolute expiry.
+local function is_rotated(v) return v and #v == RECORD_SIZE and string.byte(v, 3) == ROTATED end
+
+-- From the one at that place on; -1: the session's own. None where something else lies there.
+local function family(f, from)
+  return f and redis.pcall('ZRANGE', base .. 'f:' .. f, from, -1) or {}
+end
+
+local finish
+
+-- An old token is used after its grace: two have it, the user and somebody else, and nobody knows who is who. Nil where
+-- the session is over anyway, else whom that ended.
+local function reused(f)
+  local heir = family(f, -1)[1]
+  local x = heir and redis.call('HGET', base .. 's:' .. heir, 'x')
+  local _, _, user = parse(x)
+  local ended = finish({selector}, user)
+  return x and 'REUSED ' .. table.concat(ended, ' ') or nil
+end
+
+-- The session's record, if it is there and the caller knows its verifier. That of an old token in its grace is the
+-- session's: `session` and `selector` name that from then on.
+-- Returns nil; or v, idle_ms, expires_at_ms, user_id; or, as second value, an error or what `reused` returns.
 local function load(hash)
-  local f = redis.call('HMGET', session, 'v', 'x')
+  local f = redis.call('HMGET', session, 'v', 'x', 'f')
+  if is_rotated(f[1]) then
+    if not matches(f[1], hash) then return nil end
+    if time() >= struct.unpack('<i8', f[1], 9) then return nil, hash ~= '' and reused(f[3]) or nil end
+    selector = family(f[3], -1)[1] or selector
+    session, hash = base .. 's:' .. selector, ''
+    f = redis.call('HMGET', session, 'v', 'x')
+    if is_rotated(f[1]) then return nil end -- its family is gone
+  end
   if not f[1] and not f[2] then return nil end
   local idle, expires, user = parse(f[2])
   if not f[1] or #f[1] ~= RECORD_SIZE or not idle then return nil, damaged() end
@@ -81,14 +114,34 @@ local function announce(what, changed)
   redis.call('PUBLISH', base .. 'rev', string.format('%.0f %s @%s%s', number, what, us, changed and ' changed' or ''))
 end
 
--- Deletes sessions of this partition and says so, a hundred in one announcement. What the indexes hold is looked after
--- last: it admits nobody.
-local function finish(selectors, user)
-  for _, one in ipairs(selectors) do redis.call('DEL', base .. 's:' .. one) end
-  for i = 1, #selectors, 100 do announce(table.concat(selectors, ' ', i, math.min(i + 99, #selectors))) end
-  for i = 1, #selectors, 100 do
-    local some = {unpack(selectors, i, math.min(i + 99, #selectors))}
+-- Deletes sessions of this partition, each with its family, and says so, a hundred in one announcement. What the indexes
+-- hold is looked after last: it admits nobody. Returns all whom it ended.
+function finish(selectors, user)
+  local all = {}
+  for _, one in ipairs(selectors) do
+    local f = redis.pcall('HGET', base .. 's:' .. one, 'f')
+    redis.call('DEL', base .. 's:' .. one)
+    all[#all + 1] = one
+    if type(f) == 'string' then
+      for _, other in ipairs(family(f, 0)) do
+        redis.call('DEL', base .. 's:' .. other)
+        if other ~= one then all[#all + 1] = other end
+      end
+      redis.call('DEL', base .. 'f:' .. f)
+    end
+  end
+  for i = 1, #all, 100 do announce(table.concat(all, ' ', i, math.min(i + 99, #all))) end
+  for i = 1, #all, 100 do
+    local some = {unpack(all, i, math.min(i + 99, #all))}
     if user then redis.pcall('ZREM', base .. 'u:' .. user, unpack(some)) end
     redis.pcall('ZREM', base .. 'a', unpack(some))
   end
+  return all
+end
+
+-- Deletes what an old token left, alone.
+local function drop(one, f)
+  redis.call('DEL', base .. 's:' .. one)
+  if f then redis.pcall('ZREM', base .. 'f:' .. f, one) end
+  announce(one)
 end

@@ -4,9 +4,9 @@ local ended = 0
 for i = 2, #ARGV do
   local key = base .. 's:' .. ARGV[i]
   if redis.call('EXISTS', key) == 1 then
-    local x = redis.pcall('HGET', key, 'x')
-    local _, _, user = parse(type(x) == 'string' and x or '')
-    finish({ARGV[i]}, user)
+    local f = redis.pcall('HMGET', key, 'v', 'x', 'f')
+    local _, _, user = parse(f[2])
+    if is_rotated(f[1]) then drop(ARGV[i], f[3]) else finish({ARGV[i]}, user) end
     ended = ended + 1
   end
 end

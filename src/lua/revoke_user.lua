@@ -1,7 +1,7 @@
 -- Ends a user's sessions, all or all but one, a thousand at a time. ARGV: 3 user, 4 the hash of the verifier of the one
 -- to keep (KEYS[1], ARGV[2]), '' to keep none, 5 '0', or the time that the first of several runs returned: then only
 -- what is not newer ends, so that a login that came after the generation moved is left alone.
--- Returns the time, how many sessions were ended, 1 where there may be more, and their selectors in one text.
+-- Returns the time, how many sessions were ended, 1 where there may be more, and in one text the selectors that are over.
 local user, u, now, before = ARGV[3], base .. 'u:' .. ARGV[3], time(), tonumber(ARGV[5])
 
 -- Any that is lost or damaged counts as old.
@@ -28,17 +28,15 @@ end
 
 redis.call('ZREMRANGEBYSCORE', u, '-inf', text(now)) -- first: it needs no memory
 if before == 0 then move_generation() end
-local keep, ended, from, some = to_keep(), {}, 0, nil
+local keep, ended, sessions, from, some = to_keep(), {}, 0, 0, nil
 repeat
   some = redis.call('ZRANGE', u, from, from + 99)
   local batch = {}
   for _, one in ipairs(some) do
     if one == keep or before > 0 and newer(one) then from = from + 1
-    else
-      batch[#batch + 1] = one
-      ended[#ended + 1] = one
-    end
+    else batch[#batch + 1] = one end
   end
-  finish(batch, user)
-until #some < 100 or #ended >= 1000
-return {before > 0 and before or now, #ended, #some == 100 and 1 or 0, table.concat(ended, ' ')}
+  sessions = sessions + #batch
+  ended[#ended + 1] = table.concat(finish(batch, user), ' ') -- each with the old tokens of its rotations
+until #some < 100 or sessions >= 1000
+return {before > 0 and before or now, sessions, #some == 100 and 1 or 0, table.concat(ended, ' ')}

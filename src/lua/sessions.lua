@@ -3,6 +3,8 @@
 -- Returns how many there are, the selector of the one that asks; then of each the selector, the record, when it idles
 -- out, and when it was last used.
 local u, now, reply = base .. 'u:' .. ARGV[3], time(), {0, selector}
+local asks = redis.pcall('HMGET', session, 'v', 'f')
+if is_rotated(asks[1]) then reply[2] = family(asks[2], -1)[1] or selector end
 local total = redis.call('ZCOUNT', u, '(' .. text(now), '+inf')
 local most = math.min(total, tonumber(ARGV[4]))
 local list = most > 0 and redis.call('ZREVRANGE', u, 0, most - 1, 'WITHSCORES') or {} -- by expiry, the dead last

@@ -16,7 +16,9 @@ static void check_good(const lk_record *r, const uint8_t *data, size_t size)
     HOLDS(size == LK_RECORD_SIZE);
     lk_record_encode(r, again);
     HOLDS(memcmp(again, data, size) == 0);
-    HOLDS(r->idle_ms > 0 && r->idle_ms < FAR && r->entry.expires_at_ms > 0 && r->entry.expires_at_ms < FAR);
+    int64_t duration = r->idle_ms + r->grace_until_ms; /* one of them is 0 */
+    HOLDS(!r->idle_ms != !r->grace_until_ms && duration > 0 && duration < FAR && r->entry.expires_at_ms > 0 &&
+          r->entry.expires_at_ms < FAR);
     HOLDS(r->entry.created_at_ms >= 0 && r->entry.created_at_ms <= r->entry.expires_at_ms);
 }
 
@@ -33,7 +35,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         HOLDS(lk_record_decode(exact, size - 1, &other) == LK_RECORD_BAD);
         HOLDS(lk_record_decode(exact, size + 1, &other) == LK_RECORD_BAD);
         break;
-    case LK_RECORD_FUTURE: HOLDS(size > 2 && data[0] == 'L' && data[1] == 'K' && data[2] > LK_RECORD_FORMAT); break;
+    case LK_RECORD_FUTURE: HOLDS(size > 2 && data[0] == 'L' && data[1] == 'K' && data[2] > LK_RECORD_ROTATED); break;
     case LK_RECORD_BAD: break;
     }
     free(exact);

@@ -329,6 +329,7 @@ void script_run(run *r, int script)
     case LK_SCRIPT_REASSERT: script_reassert(r); break;
     case LK_SCRIPT_REVOKE_USER: /* nobody in the simulation calls for these */
     case LK_SCRIPT_SESSIONS:
+    case LK_SCRIPT_ROTATE:
     case LK_SCRIPT_COUNT: abort();
     }
 }

@@ -120,7 +120,7 @@ static const char *const rights[] = {"select",    "info",      "subscribe",   "p
                                      "pttl",      "pexpireat", "exists",      "del",           "incr",
                                      "xadd",      "xrange",    "zadd",        "zrem",          "zcard",
                                      "zcount",    "zrange",    "zrandmember", "zrangebyscore", "zremrangebyscore",
-                                     "zrevrange", "zscore",    "evalsha",     "eval"};
+                                     "zrevrange", "zscore",    "rename",      "evalsha",       "eval"};
 enum { RIGHT_COUNT = sizeof rights / sizeof *rights };
 
 /* An ACL user with all of them but one (or all, where `without` is none of them). */
@@ -172,13 +172,17 @@ static void test_acl_user_with_exactly_these_commands(void **state)
     redis_do(server, "ACL DELUSER app");
 }
 
-static int user_life(latchkey *lk)
+static int user_life(latchkey *lk, char token[LATCHKEY_TOKEN_SIZE])
 {
+    char renewed[LATCHKEY_TOKEN_SIZE];
     uint64_t generation;
     latchkey_session_info info;
     size_t total, revoked;
     int status = latchkey_user_generation(lk, 1, &generation);
     if (!status) status = latchkey_sessions(lk, 1, NULL, 0, &info, 1, &total);
+    if (!status) status = latchkey_rotate(lk, token, LATCHKEY_TOKEN_LENGTH, 1000, renewed);
+    if (!status) status = set_field(lk, token, "pq.k", "y");
+    if (!status) status = latchkey_rotate(lk, renewed, LATCHKEY_TOKEN_LENGTH, 0, token);
     if (!status) status = latchkey_revoke_user(lk, 1, NULL, 0, &revoked);
     if (!status && revoked != 1) status = LATCHKEY_CORRUPT;
     return status;
@@ -219,7 +223,7 @@ static int whole_life(const char *config)
     }
     if (!status) status = end_session(lk, token);
     if (!status) status = latchkey_create(lk, &draft, token);
-    if (!status) status = user_life(lk);
+    if (!status) status = user_life(lk, token);
     if (!status && redis_integer(server, "EXISTS lk:{0}:r") == 0) status = LATCHKEY_CORRUPT; /* and it was logged */
     latchkey_stats stats = stats_of(lk);
     if (!status && stats.l2_errors) status = LATCHKEY_UNAVAILABLE;

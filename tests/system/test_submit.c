@@ -443,10 +443,32 @@ static void test_GI_connections_killed_all_the_time(void **state)
     free(share("deadline_ms=100&l1_ttl_ms=5", 60));
 }
 
+/* An old token of an exchange, after its grace: the link ends its session, since nobody here may wait. */
+static void test_old_token_after_its_grace_ends_the_session(void **state)
+{
+    (void)state;
+    latchkey *lk = handle_open(server, ""), *other = handle_open(server, "");
+    char old[LATCHKEY_TOKEN_SIZE], renewed[LATCHKEY_TOKEN_SIZE];
+    latchkey_answer a;
+    make_session(lk, 1, old);
+    assert_status(lk, LATCHKEY_OK, latchkey_rotate(lk, old, LATCHKEY_TOKEN_LENGTH, 150, renewed));
+    warm(other, renewed);
+    int64_t until_ms = check_now_ms() + 170;
+    wait_for(check_now_ms() > until_ms);
+    assert_int_equal(ask(lk, old, &a), LATCHKEY_NOT_FOUND);
+    assert_int_equal(a.entry.user_id, 0);
+    wait_for(stats_of(lk).reuses == 1);
+    wait_for(try_validate(other, renewed) == LATCHKEY_AGAIN);
+    assert_status(lk, LATCHKEY_NOT_FOUND, validate(lk, renewed));
+    assert_int_equal(ask(lk, old, &a), LATCHKEY_NOT_FOUND);
+    assert_int_equal(stats_of(lk).reuses, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_it_answers_what_validate_does),
+        TEST(test_old_token_after_its_grace_ends_the_session),
         TEST(test_reap_alone),
         TEST(test_a_hit_is_there_at_once),
         TEST(test_each_is_answered_once),

@@ -13,6 +13,7 @@ static lk_record some_record(unit_random *r)
     lk_record record;
     unit_fill(r, &record, sizeof record);
     record.idle_ms = 1 + (int64_t)unit_below(r, 1000000000);
+    record.grace_until_ms = 0;
     record.entry.created_at_ms = (int64_t)unit_below(r, 2000000000000);
     record.entry.expires_at_ms = record.entry.created_at_ms + 1 + (int64_t)unit_below(r, 1000000000);
     return record;
@@ -109,20 +110,39 @@ static void test_every_flip_of_every_byte_shows(void **state)
                 lk_record_encode(&back, again);
                 assert_memory_equal(bytes, again, sizeof bytes);
             }
-            bool header = at < 8 || at == LK_RECORD_SIZE - 1;
-            if (header) assert_int_not_equal(check, LK_RECORD_GOOD);
-            if (at == 2) assert_int_equal(check, bytes[2] ? LK_RECORD_FUTURE : LK_RECORD_BAD);
+            bool header = at < 8 || at == LK_RECORD_SIZE - 1, other = at == 2 && bytes[2] == LK_RECORD_ROTATED;
+            if (other) assert_int_equal(back.grace_until_ms, record.idle_ms);
+            else if (header) assert_int_not_equal(check, LK_RECORD_GOOD);
+            if (other) assert_int_equal(check, LK_RECORD_GOOD);
+            else if (at == 2) assert_int_equal(check, bytes[2] ? LK_RECORD_FUTURE : LK_RECORD_BAD);
             else assert_int_not_equal(check, LK_RECORD_FUTURE);
             bytes[at] ^= (uint8_t)flip;
         }
     }
 }
 
+/* What an old token leaves: the same, but for idle_ms. */
+static void test_rotated_record_round_trips(void **state)
+{
+    (void)state;
+    unit_random r = unit_random_new(4);
+    uint8_t bytes[LK_RECORD_SIZE];
+    lk_record record = some_record(&r), back;
+    record.grace_until_ms = record.entry.expires_at_ms;
+    lk_record_encode(&record, bytes);
+    assert_int_equal(decode(bytes, sizeof bytes, &back), LK_RECORD_GOOD);
+    assert_int_equal(back.grace_until_ms, record.grace_until_ms);
+    assert_int_equal(back.idle_ms, 0);
+    assert_memory_equal(&back.entry, &record.entry, sizeof back.entry);
+    memset(bytes + 8, 0, 8);
+    assert_int_equal(decode(bytes, sizeof bytes, &back), LK_RECORD_BAD);
+}
+
 /* A newer version may have another size; only that it is newer can be said. */
 static void test_newer_formats_are_told_apart(void **state)
 {
     (void)state;
-    uint8_t bytes[300] = {'L', 'K', LK_RECORD_FORMAT + 1};
+    uint8_t bytes[300] = {'L', 'K', LK_RECORD_ROTATED + 1};
     lk_record back;
     for (size_t size = 0; size < sizeof bytes; size++)
         assert_int_equal(decode(bytes, size, &back), size < 4 ? LK_RECORD_BAD : LK_RECORD_FUTURE);
@@ -348,6 +368,7 @@ int main(void)
         cmocka_unit_test(test_layout_is_frozen),
         cmocka_unit_test(test_every_other_size_is_refused),
         cmocka_unit_test(test_every_flip_of_every_byte_shows),
+        cmocka_unit_test(test_rotated_record_round_trips),
         cmocka_unit_test(test_newer_formats_are_told_apart),
         cmocka_unit_test(test_times_out_of_range_are_refused),
         cmocka_unit_test(test_random_bytes_never_crash),
