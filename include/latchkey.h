@@ -69,7 +69,7 @@ extern "C" {
 #define LATCHKEY_NOT_FOUND 1 /* there is no such session: revoked, idle for too long, or never made */
 #define LATCHKEY_EXPIRED 2   /* the session is known and its absolute expiry has passed */
 #define LATCHKEY_MALFORMED 3 /* not a token that this deployment could have made; Redis was not asked */
-#define LATCHKEY_LIMIT 4     /* create: the user has max_sessions sessions and limit=deny */
+#define LATCHKEY_LIMIT 4     /* create: the user has max_sessions sessions, or max_per_device, and limit=deny */
 #define LATCHKEY_REFUSED 5   /* create: the user's generation has moved since the draft read it; rotate: done already */
 #define LATCHKEY_BAD_ARGUMENT -1 /* a NULL or a value that the function's text excludes: a bug in the caller */
 #define LATCHKEY_NO_MEMORY -2
@@ -201,7 +201,9 @@ LATCHKEY_API void latchkey_set_log(latchkey_log function, void *context);
  *          prefix        lk        of every key and channel: 1 to 32 of [A-Za-z0-9._-]
  *          partitions    64        1 to 4096; recorded in Redis on first use, must be equal in every instance
  *          max_sessions  0         per user; 0: no limit
- *          limit         evict     at max_sessions: `evict` the session nearest its idle expiry, or `deny`
+ *          max_per_device 0        per user and value of draft.device; 0: no limit. create then reads the compact records of
+ *                                  all the user's sessions: set max_sessions too
+ *          limit         evict     at either: `evict` the session nearest its idle expiry (of that device), or `deny`
  *          check_key_file          a key, 32 hexadecimal digits, on each line; the first makes tokens, all are
  *                                  accepted. Every instance needs the same file.
  *          password_file           the password, instead of in the URL; a final newline is not part of it

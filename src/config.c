@@ -154,6 +154,7 @@ static const option options[] = {
     NUMBER(in_flight, 1024, 1, 65536),
     NUMBER(partitions, 64, 1, 4096),
     NUMBER(max_sessions, 0, 0, 1000000),
+    NUMBER(max_per_device, 0, 0, 1000000),
     NUMBER(grace_ms, 0, 0, 3600000),
     NUMBER(durability, 0, 0, 100),
     NUMBER(audit_per_s, 0, 0, 1000),

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ATTEMPTS = 4, FIXED_WORDS = 9, WORDS_MAX = FIXED_WORDS + 2 * LK_FIELDS_MAX };
+enum { ATTEMPTS = 4, FIXED_WORDS = 10, WORDS_MAX = FIXED_WORDS + 2 * LK_FIELDS_MAX };
 
 static int check(const latchkey *lk, const latchkey_draft *d, lk_record *record)
 {
@@ -43,7 +43,7 @@ static void keep(latchkey *lk, const latchkey_draft *d, const lk_token *token, u
 static int attempt(latchkey *lk, const latchkey_draft *d, lk_record *record, lk_token *token, int64_t deadline_ms)
 {
     uint8_t v[LK_RECORD_SIZE];
-    char user[24], idle[24], lifetime[24], generation[24], most[24];
+    char user[24], idle[24], lifetime[24], generation[24], most[24], of_device[24];
     lk_span words[WORDS_MAX];
     size_t count = 0;
     lk_token_make(&lk->config.check_keys, lk_partition_of_user(lk, d->user_id), token);
@@ -58,6 +58,7 @@ static int attempt(latchkey *lk, const latchkey_draft *d, lk_record *record, lk_
     DECIMAL(generation, "%llu", (unsigned long long)d->generation);
     DECIMAL(most, "%lld", (long long)lk->config.max_sessions);
     words[count++] = lk->config.limit_deny ? (lk_span){"deny", 4} : (lk_span){"evict", 5};
+    DECIMAL(of_device, "%lld", (long long)lk->config.max_per_device);
     /* The record around its times, which the script fills in by Redis' clock. */
     words[count++] = (lk_span){v, LK_RECORD_EXPIRES};
     words[count++] = (lk_span){v + LK_RECORD_PERMISSIONS, LK_RECORD_CREATED - LK_RECORD_PERMISSIONS};

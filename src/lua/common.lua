@@ -6,7 +6,7 @@
 --
 -- TIME is this server's clock: the only one by which sessions live and die.
 local session, base, selector = KEYS[1], ARGV[1], ARGV[2]
-local RECORD_SIZE, VERIFIER_HASH, KEY_HASH, CREATED = 184, 137, 81, 113 -- src/record.h; places are counted from 1
+local RECORD_SIZE, VERIFIER_HASH, KEY_HASH, CREATED, DEVICE = 184, 137, 81, 113, 129 -- src/record.h; from 1
 local ROTATED = 2 -- the record's format
 
 local function text(number) return string.format('%.0f', number) end
@@ -18,6 +18,8 @@ end
 
 local function damaged() return redis.error_reply('LKCORRUPT the record of a session is damaged') end
 
+local function is_record(v) return type(v) == 'string' and #v == RECORD_SIZE end
+
 -- Does the caller who knows this verifier mean this record? ('' stands for a caller that need not know.)
 local function matches(v, hash) return hash == '' or string.sub(v, VERIFIER_HASH, VERIFIER_HASH + 31) == hash end
 
@@ -28,7 +30,7 @@ local function parse(x) return string.match(x or '', '^(%d+) (%d+) (%d+)$') end
 -- record, marked as rotated and with the end of the grace in place of idle_ms, and of `f`, the family's name, which is
 -- its first selector. The session has that field too. The sorted set f:<name> holds the family's selectors by the end of
 -- their grace; the session's own comes last. All of that ends with the session's absolute expiry.
-local function is_rotated(v) return v and #v == RECORD_SIZE and string.byte(v, 3) == ROTATED end
+local function is_rotated(v) return is_record(v) and string.byte(v, 3) == ROTATED end
 
 -- From the one at that place on; -1: the session's own. None where something else lies there.
 local function family(f, from)

@@ -1,8 +1,8 @@
 -- Makes a session. ARGV: 3 user, 4 idle_ms, 5 lifetime_ms, 6 generation or 0, 7 max_sessions or 0, 8 evict|deny,
--- 9 to 11 the record without its times, 12... names and values of fields.
--- Returns when it was made, in ms; or EXISTS, REFUSED or LIMIT. At most 100 are ended at a time, so that a limit that was lowered does not stop
--- Redis.
-local user, idle, most = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[7])
+-- 9 max_per_device or 0, 10 to 12 the record without its times, 13... names and values of fields.
+-- Returns when it was made, in ms; or EXISTS, REFUSED or LIMIT. At most 100 are ended at a time for each limit, so that
+-- one that was lowered does not stop Redis.
+local user, idle, most, of_device = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[7]), tonumber(ARGV[9])
 local u = base .. 'u:' .. user
 if redis.call('EXISTS', session) == 1 then return redis.status_reply('EXISTS') end
 if ARGV[6] ~= '0' then
@@ -11,20 +11,43 @@ if ARGV[6] ~= '0' then
   if string.format('%.0f', (tonumber(moved or '0') or -1) + 1) ~= ARGV[6] then return redis.status_reply('REFUSED') end
 end
 local now = time()
-redis.call('ZCARD', base .. 'a') -- a key of the wrong type is an error here, before anything is written
-local excess = redis.call('ZCOUNT', u, string.format('(%.0f', now), '+inf') - most + 1
-if most > 0 and excess > 0 and ARGV[8] == 'deny' then return redis.status_reply('LIMIT') end
+for _, z in ipairs({u, base .. 'a'}) do redis.call('ZCARD', z) end -- of the wrong type: an error, in time
+local living = '(' .. text(now)
+
+-- Whom the limits leave no room for, nearest their end first. Of a class of device only the records know.
+local going, is_going = {}, {}
+local function must_go(one)
+  going[#going + 1] = one
+  is_going[one] = true
+end
+
+if of_device > 0 then
+  local same = {}
+  for _, one in ipairs(redis.call('ZRANGEBYSCORE', u, living, '+inf')) do
+    local v = redis.pcall('HGET', base .. 's:' .. one, 'v')
+    if is_record(v) and string.sub(v, DEVICE, DEVICE + 3) == string.sub(ARGV[12], 1, 4) then same[#same + 1] = one end
+  end
+  for i = 1, math.min(#same - of_device + 1, 100) do must_go(same[i]) end
+end
+local excess = most > 0 and redis.call('ZCOUNT', u, living, '+inf') - #going - most + 1 or 0
+if excess > 0 then
+  excess = math.min(excess, 100)
+  for _, one in ipairs(redis.call('ZRANGEBYSCORE', u, living, '+inf', 'LIMIT', 0, excess + #going)) do
+    if excess > 0 and not is_going[one] then
+      must_go(one)
+      excess = excess - 1
+    end
+  end
+end
+if #going > 0 and ARGV[8] == 'deny' then return redis.status_reply('LIMIT') end
 
 local expires = now + tonumber(ARGV[5])
 local expiry = math.min(now + idle, expires)
-local v = ARGV[9] .. struct.pack('<i8', expires) .. ARGV[10] .. struct.pack('<i8i8', now, now) .. ARGV[11]
+local v = ARGV[10] .. struct.pack('<i8', expires) .. ARGV[11] .. struct.pack('<i8i8', now, now) .. ARGV[12]
 local x = string.format('%.0f %.0f %s', idle, expires, user)
-redis.call('HSET', session, 'v', v, 'x', x, unpack(ARGV, 12))
+redis.call('HSET', session, 'v', v, 'x', x, unpack(ARGV, 13))
 redis.call('PEXPIREAT', session, string.format('%.0f', expiry))
-if most > 0 and excess > 0 then
-  local living = string.format('(%.0f', now)
-  finish(redis.call('ZRANGEBYSCORE', u, living, '+inf', 'LIMIT', 0, math.min(excess, 100)), user)
-end
+finish(going, user)
 index(user, now, expiry)
 forget_dead()
 return now

@@ -7,7 +7,7 @@ local user, u, now, before = ARGV[3], base .. 'u:' .. ARGV[3], time(), tonumber(
 -- Any that is lost or damaged counts as old.
 local function newer(one)
   local v = redis.pcall('HGET', base .. 's:' .. one, 'v')
-  return type(v) == 'string' and #v == RECORD_SIZE and struct.unpack('<i8', v, CREATED) > before
+  return is_record(v) and struct.unpack('<i8', v, CREATED) > before
 end
 
 -- A login begun before this moment read another number: create refuses it. Kept for longer than any login takes.

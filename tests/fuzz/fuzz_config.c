@@ -36,6 +36,7 @@ static const struct {
     {"in_flight", offsetof(lk_config, in_flight), 1, 65536},
     {"partitions", offsetof(lk_config, partitions), 1, 4096},
     {"max_sessions", offsetof(lk_config, max_sessions), 0, 1000000},
+    {"max_per_device", offsetof(lk_config, max_per_device), 0, 1000000},
     {"grace_ms", offsetof(lk_config, grace_ms), 0, 3600000},
     {"durability", offsetof(lk_config, durability), 0, 100},
     {"audit_per_s", offsetof(lk_config, audit_per_s), 0, 1000},

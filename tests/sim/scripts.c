@@ -166,17 +166,17 @@ static void write_session(run *r, int64_t expires, int64_t expiry)
 {
     uint8_t v[LK_RECORD_SIZE];
     char x[80];
-    memcpy(v, argv(r, 9).text, LK_RECORD_EXPIRES);
+    memcpy(v, argv(r, 10).text, LK_RECORD_EXPIRES);
     put(v + LK_RECORD_EXPIRES, expires);
-    memcpy(v + LK_RECORD_PERMISSIONS, argv(r, 10).text, LK_RECORD_CREATED - LK_RECORD_PERMISSIONS);
+    memcpy(v + LK_RECORD_PERMISSIONS, argv(r, 11).text, LK_RECORD_CREATED - LK_RECORD_PERMISSIONS);
     put(v + LK_RECORD_CREATED, r->now_ms);
     put(v + LK_RECORD_CREATED + 8, r->now_ms);
-    memcpy(v + LK_RECORD_DEVICE, argv(r, 11).text, LK_RECORD_SIZE - LK_RECORD_DEVICE);
+    memcpy(v + LK_RECORD_DEVICE, argv(r, 12).text, LK_RECORD_SIZE - LK_RECORD_DEVICE);
     snprintf(x, sizeof x, "%" PRId64 " %" PRId64 " %.20s", number(r, 4), expires, argv(r, 3).text);
     object *o = keyspace_make(r, session_of(r).text, A_HASH);
     hash_set(o, (word){"v", 1}, (word){(const char *)v, sizeof v});
     hash_set(o, (word){"x", 1}, (word){x, strlen(x)});
-    for (size_t i = 12; i + 1 <= argc(r); i += 2) hash_set(o, argv(r, i), argv(r, i + 1));
+    for (size_t i = 13; i + 1 <= argc(r); i += 2) hash_set(o, argv(r, i), argv(r, i + 1));
     o->expires_ms = expiry;
 }
 

@@ -272,7 +272,7 @@ static void do_create(lk_token *t)
     lk_record_encode(&record, v);
     snprintf(user, sizeof user, "%d", (int)record.entry.user_id);
     snprintf(most, sizeof most, "%d", limited ? (int)draw(4) : 0);
-    lk_span words[13] = {lk_word(user),
+    lk_span words[14] = {lk_word(user),
                          lk_word(idle),
                          lk_word(draw(30) || limited ? "6000000" : "150"),
                          lk_word(draw(10)  ? "0"
@@ -280,6 +280,7 @@ static void do_create(lk_token *t)
                                            : "2"),
                          lk_word(most),
                          lk_word(draw(3) ? "evict" : "deny"),
+                         lk_word("0"),
                          {v, LK_RECORD_EXPIRES},
                          {v + LK_RECORD_PERMISSIONS, LK_RECORD_CREATED - LK_RECORD_PERMISSIONS},
                          {v + LK_RECORD_DEVICE, LK_RECORD_SIZE - LK_RECORD_DEVICE},
@@ -287,7 +288,7 @@ static void do_create(lk_token *t)
                          lk_word("abc"),
                          lk_word("theme"),
                          lk_word("dark")};
-    script(LK_SCRIPT_CREATE, t, words, 9 + 2 * draw(3));
+    script(LK_SCRIPT_CREATE, t, words, 10 + 2 * draw(3));
 }
 
 static void do_touch(lk_token *t)

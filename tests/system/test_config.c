@@ -86,6 +86,7 @@ static const wrong wrongs[] = {
     {"redis://127.0.0.1?partitions=0", "partitions"},
     {"redis://127.0.0.1?partitions=4097", "partitions"},
     {"redis://127.0.0.1?max_sessions=-1", "max_sessions"},
+    {"redis://127.0.0.1?max_per_device=1000001", "max_per_device"},
     {"redis://127.0.0.1?limit=both", "limit"},
     {"redis://127.0.0.1?limit=", "limit"},
     {"redis://127.0.0.1?prefix=", "prefix"},

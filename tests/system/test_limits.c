@@ -5,6 +5,7 @@
 #include "handle.h"
 #include "threads.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -87,6 +88,138 @@ static void test_logins_at_once_do_not_slip_past_the_limit(void **state)
     assert_int_equal(atomic_load(&r.other), 0);
     assert_int_equal(atomic_load(&r.made), 5);
     assert_int_equal(atomic_load(&r.limited), 35);
+}
+
+/* ------------------------------------------------------------------------------------ by class of device -- */
+
+enum { PHONE = 1, BROWSER = 2 };
+
+static int log_in_from(latchkey *lk, uint64_t user, uint32_t device, int64_t idle_ms, char token[LATCHKEY_TOKEN_SIZE])
+{
+    latchkey_draft draft = {.size = sizeof draft, .user_id = user, .device = device, .idle_ms = idle_ms};
+    return latchkey_create(lk, &draft, token);
+}
+
+static void test_max_per_device_denies(void **state)
+{
+    (void)state;
+    latchkey *lk = handle_open(server, "max_per_device=2&limit=deny");
+    char tokens[5][LATCHKEY_TOKEN_SIZE];
+    for (int i = 0; i < 2; i++) assert_status(lk, LATCHKEY_OK, log_in_from(lk, 1, PHONE, 0, tokens[i]));
+    assert_status(lk, LATCHKEY_LIMIT, log_in_from(lk, 1, PHONE, 0, tokens[2]));
+    assert_int_equal(tokens[2][0], 0);
+    for (int i = 2; i < 4; i++) assert_status(lk, LATCHKEY_OK, log_in_from(lk, 1, BROWSER, 0, tokens[i]));
+    assert_status(lk, LATCHKEY_LIMIT, log_in_from(lk, 1, BROWSER, 0, tokens[4]));
+    assert_status(lk, LATCHKEY_OK, log_in_from(lk, 1, PHONE + 256 * BROWSER, 0, tokens[4])); /* all of its bits count */
+    assert_status(lk, LATCHKEY_OK, log_in_from(lk, 2, PHONE, 0, tokens[4]));
+    for (int i = 0; i < 4; i++) assert_status(lk, LATCHKEY_OK, validate(lk, tokens[i]));
+    assert_status(lk, LATCHKEY_OK, end_session(lk, tokens[0]));
+    assert_status(lk, LATCHKEY_OK, log_in_from(lk, 1, PHONE, 0, tokens[0]));
+    /* A session that was exchanged counts once. */
+    assert_status(lk, LATCHKEY_OK, latchkey_rotate(lk, tokens[0], LATCHKEY_TOKEN_LENGTH, 60000, tokens[4]));
+    assert_status(lk, LATCHKEY_OK, end_session(lk, tokens[1]));
+    assert_status(lk, LATCHKEY_OK, log_in_from(lk, 1, PHONE, 0, tokens[1]));
+    assert_status(lk, LATCHKEY_LIMIT, log_in_from(lk, 1, PHONE, 0, tokens[1]));
+}
+
+static void test_max_per_device_evicts_of_that_device(void **state)
+{
+    (void)state;
+    latchkey *lk = handle_open(server, "max_per_device=2&max_sessions=4"), *other = handle_open(server, "");
+    char phones[3][LATCHKEY_TOKEN_SIZE], browsers[3][LATCHKEY_TOKEN_SIZE], third[LATCHKEY_TOKEN_SIZE];
+    assert_status(lk, LATCHKEY_OK, log_in_from(lk, 1, BROWSER, 10000, browsers[0])); /* nearest its end of all */
+    for (int i = 0; i < 2; i++)
+        assert_status(lk, LATCHKEY_OK, log_in_from(lk, 1, PHONE, 100000 - i * 10000, phones[i]));
+    for (int i = 0; i < 2; i++) warm(other, phones[i]);
+    warm(other, browsers[0]);
+    assert_status(lk, LATCHKEY_OK, log_in_from(lk, 1, PHONE, 0, phones[2]));
+    wait_for(try_validate(other, phones[1]) == LATCHKEY_AGAIN); /* announced */
+    assert_status(other, LATCHKEY_NOT_FOUND, validate(other, phones[1]));
+    assert_status(other, LATCHKEY_OK, validate(other, phones[0]));
+    assert_status(other, LATCHKEY_OK, validate(other, browsers[0]));
+    /* Both limits at once: one browser goes for the one, and none besides for the other. */
+    assert_status(lk, LATCHKEY_OK, log_in_from(lk, 1, BROWSER, 0, browsers[1]));
+    assert_status(lk, LATCHKEY_OK, log_in_from(lk, 1, BROWSER, 0, browsers[2]));
+    wait_for(validate(other, browsers[0]) == LATCHKEY_NOT_FOUND);
+    assert_status(other, LATCHKEY_OK, validate(other, browsers[1]));
+    /* A third class finds no room but for the limit of all: the one nearest its end goes. */
+    assert_status(lk, LATCHKEY_OK, log_in_from(lk, 1, 3, 0, third));
+    wait_for(validate(other, phones[0]) == LATCHKEY_NOT_FOUND);
+    const char *const living[] = {phones[2], browsers[1], browsers[2], third};
+    for (int i = 0; i < 4; i++) assert_status(other, LATCHKEY_OK, validate(other, living[i]));
+    size_t total;
+    assert_status(lk, LATCHKEY_OK, latchkey_sessions(lk, 1, NULL, 0, NULL, 0, &total));
+    assert_int_equal(total, 4);
+}
+
+/* Thousands of logins from threads and from other processes, while sessions end: never one more than the limits. */
+enum { PROCESSES = 3, RACERS = 6, LOGINS = 400 };
+
+typedef struct stampede {
+    latchkey *handles[RACERS - PROCESSES];
+    peer *peers[PROCESSES];
+    atomic_int odd, made, running;
+} stampede;
+
+static void stampede_on(crew_member *member)
+{
+    stampede *s = member->shared;
+    char token[LATCHKEY_TOKEN_SIZE];
+    for (int i = 0; i < LOGINS; i++) {
+        int status;
+        if (member->index < PROCESSES) { /* of device 0 */
+            status = (int)peer_number(s->peers[member->index], "create 1");
+        } else {
+            latchkey *lk = s->handles[member->index - PROCESSES];
+            status = log_in_from(lk, 1, (uint32_t)i % 3, 0, token);
+            if (!status && i % 5 == 0 && end_session(lk, token) > LATCHKEY_NOT_FOUND) atomic_fetch_add(&s->odd, 1);
+        }
+        if (status == LATCHKEY_OK) atomic_fetch_add(&s->made, 1);
+        else if (status != LATCHKEY_LIMIT) atomic_fetch_add(&s->odd, 1);
+    }
+    atomic_fetch_sub(&s->running, 1);
+}
+
+static void stampede_within(const char *limit, bool deny)
+{
+    stampede s = {.running = RACERS};
+    char config[512], options[128];
+    snprintf(options, sizeof options, "max_sessions=7&max_per_device=3&limit=%s", limit);
+    for (int i = 0; i < RACERS - PROCESSES; i++) s.handles[i] = handle_open(server, options);
+    handle_config(server, 0, options, config, sizeof config);
+    for (int i = 0; i < PROCESSES; i++) s.peers[i] = peer_start(config);
+    latchkey *watcher = handle_open(server, "");
+    crew *racers = crew_start(RACERS, stampede_on, &s);
+    int looks = 0;
+    do {
+        latchkey_session_info list[20];
+        size_t total, of[3] = {0};
+        assert_status(watcher, LATCHKEY_OK, latchkey_sessions(watcher, 1, NULL, 0, list, 20, &total));
+        for (size_t i = 0; i < total && i < 20; i++) of[list[i].device % 3]++;
+        if (total > 7 || of[0] > 3 || of[1] > 3 || of[2] > 3)
+            fail_msg("%zu sessions, by device %zu %zu %zu", total, of[0], of[1], of[2]);
+        looks++;
+    } while (atomic_load(&s.running));
+    crew_join(racers);
+    assert_int_equal(atomic_load(&s.odd), 0);
+    assert_true(looks > 1);
+    size_t keys;
+    redis_free_keys(redis_keys(server, "lk:*:s:*", &keys));
+    assert_true(keys <= 7);
+    if (!deny) assert_int_equal(atomic_load(&s.made), RACERS * LOGINS);
+    for (int i = 0; i < PROCESSES; i++) peer_end(s.peers[i]);
+}
+
+static void test_a_stampede_of_logins_is_denied_at_the_limits(void **state)
+{
+    (void)state;
+    stampede_within("deny", true);
+}
+
+static void test_a_stampede_of_logins_evicts_down_to_the_limits(void **state)
+{
+    (void)state;
+    stampede_within("evict", false);
 }
 
 static void test_generation_that_moved_refuses(void **state)
@@ -224,6 +357,10 @@ int main(void)
         TEST(test_max_sessions_evicts_the_one_nearest_its_end),
         TEST(test_dead_sessions_do_not_count),
         TEST(test_logins_at_once_do_not_slip_past_the_limit),
+        TEST(test_max_per_device_denies),
+        TEST(test_max_per_device_evicts_of_that_device),
+        TEST(test_a_stampede_of_logins_is_denied_at_the_limits),
+        TEST(test_a_stampede_of_logins_evicts_down_to_the_limits),
         TEST(test_generation_that_moved_refuses),
         TEST(test_prewarm_takes_the_most_recent_first),
         TEST(test_prewarm_loads_thousands_in_batches),

@@ -178,6 +178,7 @@ static void test_numbers_and_their_ranges(void **state)
         {"in_flight", offsetof(lk_config, in_flight), 1024, 1, 65536},
         {"partitions", offsetof(lk_config, partitions), 64, 1, 4096},
         {"max_sessions", offsetof(lk_config, max_sessions), 0, 0, 1000000},
+        {"max_per_device", offsetof(lk_config, max_per_device), 0, 0, 1000000},
         {"audit_per_s", offsetof(lk_config, audit_per_s), 0, 0, 1000},
         {"lazy", offsetof(lk_config, lazy), 0, 0, 1},
     };
