@@ -417,18 +417,31 @@ int lk_node_vouched(const lk_node *node, uint64_t incarnation)
 
 uint64_t lk_node_leased(lk_node *node) { return atomic_load_explicit(&node->lease->incarnation, memory_order_acquire); }
 
+/* The same, of a beat that was sent after since_ms. */
+static int vouched_since(const lk_node *node, uint64_t incarnation, int64_t since_ms)
+{
+    int64_t until_ms = atomic_load_explicit(&node->lease->until_ms, memory_order_acquire);
+    bool later = until_ms - node->config->staleness_ms > since_ms;
+    return later ? lk_node_vouched(node, incarnation) : LATCHKEY_UNAVAILABLE;
+}
+
 int lk_node_vouch(lk_node *node, uint64_t incarnation, int64_t deadline_ms)
 {
-    int status = lk_node_vouched(node, incarnation), late = 0;
+    return lk_node_vouch_since(node, incarnation, INT64_MIN, deadline_ms);
+}
+
+int lk_node_vouch_since(lk_node *node, uint64_t incarnation, int64_t since_ms, int64_t deadline_ms)
+{
+    int status = vouched_since(node, incarnation, since_ms), late = 0;
     struct timespec until = {.tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000};
     while (status == LATCHKEY_UNAVAILABLE && !late) {
         want_beat(node);
         pthread_mutex_lock(&node->lock);
         /* Looked at again under the lock that the news is told under: it may have come meanwhile. */
-        if (lk_node_vouched(node, incarnation) == LATCHKEY_UNAVAILABLE)
+        if (vouched_since(node, incarnation, since_ms) == LATCHKEY_UNAVAILABLE)
             late = pthread_cond_timedwait(&node->changed, &node->lock, &until);
         pthread_mutex_unlock(&node->lock);
-        status = lk_node_vouched(node, incarnation);
+        status = vouched_since(node, incarnation, since_ms);
     }
     if (status == LATCHKEY_AGAIN && incarnation)
         lk_pool_renew(node->pool); /* the next line is made now, and asks who is there */

@@ -57,7 +57,11 @@ uint64_t lk_node_leased(lk_node *node);
  * OK; AGAIN: ask once more, whoever has the lease; UNAVAILABLE. */
 int lk_node_vouch(lk_node *node, uint64_t incarnation, int64_t deadline_ms);
 
-/* The same without waiting: OK, AGAIN, or UNAVAILABLE: not yet. And, for then: a beat is asked for, and the eventfd is
+/* The same under a lease whose beat was sent after since_ms: then every revocation that was made before that is applied
+ * to L1, whoever made it. */
+int lk_node_vouch_since(lk_node *node, uint64_t incarnation, int64_t since_ms, int64_t deadline_ms);
+
+/* lk_node_vouch without waiting: OK, AGAIN, or UNAVAILABLE: not yet. And, for then: a beat is asked for, and the eventfd is
  * raised once when it is there. One at a time. */
 int lk_node_vouched(const lk_node *node, uint64_t incarnation);
 void lk_node_await_lease(lk_node *node, int event_fd);

@@ -3,7 +3,11 @@
  *
  * Whom they end is known only once Redis has said it. So, unlike revoke, they deny nothing beforehand and leave nothing
  * behind to be retried: where Redis does not confirm they are UNAVAILABLE, and promise nothing. What Redis did end is
- * purged here before they return (guarantee B): who reads from then on finds it gone. */
+ * purged here before they return (guarantee B): who reads from then on finds it gone.
+ *
+ * All of a user's sessions are over for this handle once it has heard of every end up to then, and not of its own alone:
+ * another may have ended some a moment ago, or a call before this one, whose answer was lost. So revoke_user waits for a
+ * beat. */
 #include "keys.h"
 #include "session.h"
 
@@ -109,8 +113,10 @@ static int run_sweep(latchkey *lk, sweep *s, int64_t deadline_ms)
     status = take_swept(lk, s, reply, incarnation);
     lk_reply_free(reply);
     if (status || !durable) return LATCHKEY_UNAVAILABLE;
-    return lk_node_vouch(lk_l2_owner(&lk->l2, s->partition), incarnation, deadline_ms) ? LATCHKEY_UNAVAILABLE
-                                                                                       : LATCHKEY_OK;
+    return lk_node_vouch_since(lk_l2_owner(&lk->l2, s->partition), incarnation, s->more ? INT64_MIN : lk_now_ms(),
+                               deadline_ms)
+               ? LATCHKEY_UNAVAILABLE
+               : LATCHKEY_OK;
 }
 
 static int prepare(latchkey *lk, uint64_t user_id, const char *keep_token, size_t keep_len, sweep *s)

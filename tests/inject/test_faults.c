@@ -30,7 +30,7 @@ static bool lengthy, over_unix;
 static char plan_text[160];  /* for whoever reads a failure */
 static inject_held at_first; /* by an earlier scenario that failed, and left things behind */
 
-static const uint64_t user = 42;
+static const uint64_t user = 42, other_user = 43;
 static const char material[] = "not a key, but as long as one might be", note[] = "hello";
 
 /* --------------------------------------------------------------------------------------------- what may come -- */
@@ -100,7 +100,7 @@ static int judged(int status, const latchkey_entry *entry)
 {
     static const latchkey_entry nothing;
     if (status) holds(memcmp(entry, &nothing, sizeof nothing) == 0);
-    else holds(entry->user_id == user && entry->role[0] == 'r');
+    else holds((entry->user_id == user || entry->user_id == other_user) && entry->role[0] == 'r');
     return status;
 }
 
@@ -263,6 +263,41 @@ static void end_session(const char *token)
     allow(try_validate(token), LATCHKEY_NOT_FOUND, LATCHKEY_AGAIN);
 }
 
+/* Where the answer was lost, and with it the new token, the old one is REFUSED from then on, and goes on in its grace. */
+static int exchange(char token[LATCHKEY_TOKEN_SIZE])
+{
+    char renewed[LATCHKEY_TOKEN_SIZE];
+    int status = allow(latchkey_rotate(lk, token, LATCHKEY_TOKEN_LENGTH, 600000, renewed), LATCHKEY_OK,
+                       LATCHKEY_REFUSED, NO_ANSWER);
+    holds((status == LATCHKEY_OK) == (renewed[0] != 0));
+    if (status == LATCHKEY_OK) memcpy(token, renewed, sizeof renewed);
+    return first_answer(status, "rotate") == LATCHKEY_REFUSED ? LATCHKEY_OK : status;
+}
+
+/* Two sessions of another user: listed, exchanged, all ended. */
+static void live_as_one_of_many(void)
+{
+    char token[2][LATCHKEY_TOKEN_SIZE], first[LATCHKEY_TOKEN_SIZE];
+    latchkey_session_info list[3];
+    uint64_t generation;
+    size_t total, revoked;
+    for (int i = 0; i < 2; i++) {
+        insist(latchkey_user_generation(lk, other_user, &generation));
+        latchkey_draft draft = {.size = sizeof draft, .user_id = other_user, .role = "r", .generation = generation};
+        insist(latchkey_create(lk, &draft, token[i]));
+    }
+    memcpy(first, token[0], sizeof first);
+    wait_for(exchange(token[0]) == LATCHKEY_OK);
+    insist(validate(first));
+    insist(validate(token[0]));
+    insist(latchkey_sessions(lk, other_user, token[1], LATCHKEY_TOKEN_LENGTH, list, 3, &total));
+    holds(total >= 2 && list[0].current + list[1].current + list[2].current == 1); /* more: whose token was lost */
+    insist(latchkey_revoke_user(lk, other_user, NULL, 0, &revoked));
+    allow(validate(first), LATCHKEY_NOT_FOUND, NO_ANSWER);
+    for (int i = 0; i < 2; i++) allow(validate(token[i]), LATCHKEY_NOT_FOUND, NO_ANSWER);
+    holds(!in_redis(first) && !in_redis(token[0]) && !in_redis(token[1]));
+}
+
 static void live(void)
 {
     char a[LATCHKEY_TOKEN_SIZE], b[LATCHKEY_TOKEN_SIZE], forged[LATCHKEY_TOKEN_SIZE];
@@ -293,6 +328,7 @@ static void live(void)
     insist(prewarm());
     use_prewarmed(b);
     observe();
+    live_as_one_of_many();
     end_session(a);
     allow(load(a, "note", "", 0), LATCHKEY_NOT_FOUND, NO_ANSWER);
     allow(touch(a), LATCHKEY_NOT_FOUND, NO_ANSWER);

@@ -66,6 +66,37 @@ static void test_B_revoke_user_ends_all_sessions_of_the_user_and_no_other(void *
     assert_status(lk, LATCHKEY_OK, revoke_all(lk, USER, NULL));
 }
 
+/* Ended by somebody else a moment ago, or by a call whose answer was lost: the message is still on its way here. Then
+ * there is nothing to end, and nothing to purge by name, and OK promises as much. */
+static void test_B_revoke_user_answers_for_what_others_ended(void **state)
+{
+    (void)state;
+    latchkey *lk = handle_open(server, "l1_ttl_ms=600000"), *other = handle_open(server, "");
+    for (int i = 0; i < 300; i++) {
+        char token[LATCHKEY_TOKEN_SIZE];
+        make_session(other, USER, token);
+        warm(lk, token);
+        assert_status(other, LATCHKEY_OK, end_session(other, token));
+        assert_status(lk, LATCHKEY_OK, revoke_all(lk, USER, NULL));
+        assert_status(lk, LATCHKEY_AGAIN, try_validate(lk, token));
+    }
+    /* Surely on its way: it is held. So it cannot be promised. */
+    proxy *wire = proxy_start(server->port);
+    latchkey *deaf = handle_open_at(proxy_port(wire), "l1_ttl_ms=600000&deadline_ms=300&staleness_ms=60000");
+    char token[LATCHKEY_TOKEN_SIZE];
+    make_session(other, USER, token);
+    warm(deaf, token);
+    proxy_set(wire, PROXY_HOLD_MESSAGES, NULL, 0);
+    assert_status(other, LATCHKEY_OK, revoke_all(other, USER, NULL));
+    assert_status(deaf, LATCHKEY_UNAVAILABLE, revoke_all(deaf, USER, NULL));
+    assert_status(deaf, LATCHKEY_OK, try_validate(deaf, token));
+    proxy_set(wire, PROXY_RELAY, NULL, 0);
+    wait_for(revoke_all(deaf, USER, NULL) == LATCHKEY_OK);
+    assert_status(deaf, LATCHKEY_AGAIN, try_validate(deaf, token));
+    handle_close_all(NULL);
+    proxy_end(wire);
+}
+
 static void test_revoke_user_keeps_the_current_session(void **state)
 {
     (void)state;
@@ -546,6 +577,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_B_revoke_user_ends_all_sessions_of_the_user_and_no_other),
+        TEST(test_B_revoke_user_answers_for_what_others_ended),
         TEST(test_revoke_user_keeps_the_current_session),
         TEST(test_revoke_user_keeps_nothing_for_a_token_that_is_not_the_users),
         TEST(test_C_thousands_of_sessions_end_in_announcements_of_a_hundred),
