@@ -22,8 +22,8 @@
  *                        server that was restarted, or is another one (run id or replication id), is told of the
  *                        revocations of the last five minutes by every instance that made or heard them, before
  *                        that instance serves. (Conditions, and what stays outside: README.md, "Guarantees".)
- *   D  No resurrection.  A read of L2 that began before a purge never fills L1 after it. Touch and set_fields
- *                        never bring a deleted session back, and never leave a key without an expiry.
+ *   D  No resurrection.  A read of L2 that began before a purge never fills L1 after it. Touch, set_fields
+ *                        and rotate never bring a deleted session back, and never leave a key without an expiry.
  *   E  Exact identity.   A hit means that the whole token matched, its secret part compared in constant time.
  *                        A hash places an entry; it never decides who somebody is.
  *   F  No token at rest. Nothing in Redis, in logs, metrics or error texts can be presented as a token.
@@ -325,7 +325,8 @@ LATCHKEY_API int latchkey_user_generation(latchkey *lk, uint64_t user_id, uint64
 /* Ends all sessions of a user, or, with keep_token (else NULL and 0), all but that one: "log out everywhere else", after
  * a password was changed, say. A keep_token that is no live session of this user keeps nothing. The user's generation
  * moves in the same script. Up to 1,000 sessions are ended by one script, at one moment; more by several, of which each
- * leaves alone what was made since the first. *revoked (may be NULL) is how many were ended, also when the status is not
+ * leaves alone what was made since the first. Then it waits for the link's next beat, so that OK holds for what others
+ * ended a moment ago as well. *revoked (may be NULL) is how many were ended, also when the status is not
  * OK.
  * Returns  OK: all of it is done, and guarantees B and C hold for each of them; UNAVAILABLE: some may have been ended, and
  *          nothing is promised: unlike latchkey_revoke it cannot deny beforehand whom it does not know yet, and it is not

@@ -500,7 +500,7 @@ void lk_node_refresh(lk_node *node, const char *token, int64_t now_ms, int64_t p
     if (late || waiting == LK_WANTED_QUEUE / 4) lk_node_wake(node);
 }
 
-void lk_node_reused(lk_node *node, const lk_token *token)
+bool lk_node_reused(lk_node *node, const lk_token *token)
 {
     pthread_mutex_lock(&node->lock);
     bool room = node->reused_count < REUSED_MAX;
@@ -512,6 +512,7 @@ void lk_node_reused(lk_node *node, const lk_token *token)
     }
     pthread_mutex_unlock(&node->lock);
     if (room) lk_node_wake(node);
+    return room;
 }
 
 void lk_node_trouble(lk_node *node, int status, const char *text)

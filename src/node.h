@@ -79,9 +79,9 @@ void lk_node_touch(lk_node *node, unsigned partition, const char *selector); /* 
 /* Asks for a refresh, within patience_ms if the queue has room: the link is woken only where it would sleep for longer, or
  * much has come together. */
 void lk_node_refresh(lk_node *node, const char *token, int64_t now_ms, int64_t patience_ms);
-/* The same for an old token that was used after its grace, and matched whole: the link ends its session. Shed where too
- * many wait: its next use comes here again. */
-void lk_node_reused(lk_node *node, const lk_token *token);
+/* The same for an old token that was used after its grace, and matched whole: the link ends its session. False: too many
+ * wait. */
+bool lk_node_reused(lk_node *node, const lk_token *token);
 void lk_node_wake(lk_node *node);                                  /* there is something pending */
 void lk_node_trouble(lk_node *node, int status, const char *text); /* remembered as the newest trouble */
 void lk_node_last_trouble(lk_node *node, char *text, size_t size);

@@ -44,7 +44,8 @@ void lk_refresh_end(latchkey *lk, const lk_wanted_item *item, const lk_reply *va
     lk_node *node = lk_l2_owner(&lk->l2, token.partition);
     if (item->leased != incarnation) incarnation = 0;
     int status = lk_session_judge(lk, node, token.text, &token, value, pttl, item->asked_us, &judged);
-    if (status > 0) end(lk, node, item, status, incarnation);
+    /* An old token (rotate.lua) whose grace ended meanwhile: its next use must come to Redis. */
+    if (status > 0 && !judged.reused) end(lk, node, item, status, incarnation);
     if (!status && judged.touch_due) lk_node_touch(node, token.partition, token.text);
     if (!status) lk_session_fill(lk, &token, item->ticket, &judged, incarnation);
     lk_wipe(&token, sizeof token);

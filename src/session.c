@@ -239,7 +239,8 @@ int lk_question_answer(latchkey *lk, const lk_token *token, const lk_question *q
     int status = lk_question_take(lk, token, question, replies, incarnation, entry, until_us, &reused);
     if (reused) {
         memset(entry, 0, sizeof *entry);
-        lk_node_reused(lk_l2_owner(&lk->l2, token->partition), token);
+        /* Not a word until its session is sure to be ended. */
+        if (!lk_node_reused(lk_l2_owner(&lk->l2, token->partition), token)) status = LATCHKEY_UNAVAILABLE;
     }
     return status;
 }

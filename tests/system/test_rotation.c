@@ -259,6 +259,10 @@ static void test_old_token_after_its_grace_ends_the_session_everywhere(void **st
         assert_status(lk, LATCHKEY_NOT_FOUND, validate(lk, between));
         wait_for(try_validate(other, renewed) == LATCHKEY_AGAIN && try_validate(other, between) == LATCHKEY_AGAIN);
         assert_int_equal(stats_of(lk).reuses, 1);
+        static char metrics[32768];
+        size_t needed;
+        assert_status(lk, LATCHKEY_OK, latchkey_metrics(lk, metrics, sizeof metrics, &needed));
+        assert_contains(metrics, "\nlatchkey_reuses_total 1\n");
         char *text = logbook_text();
         assert_contains(text, "4 rotation: ");
         char selector[LATCHKEY_SELECTOR_LENGTH + 1] = "";
