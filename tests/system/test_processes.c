@@ -100,15 +100,50 @@ static void test_changed_keys_purge_the_other_process(void **state)
  * admissions with the moments at which the revocations were confirmed. */
 enum { STORM = 60, STALENESS = 1000 };
 
-static void storm(latchkey *lk, peer *other, char tokens[STORM][LATCHKEY_TOKEN_SIZE])
+static int by_token(latchkey *lk, uint64_t user, const char *token)
 {
+    (void)user;
+    return end_session(lk, token);
+}
+
+static int by_name(latchkey *lk, uint64_t user, const char *token) { return latchkey_revoke_selector(lk, user, token); }
+
+static int by_user(latchkey *lk, uint64_t user, const char *token)
+{
+    size_t revoked;
+    (void)token;
+    int status = latchkey_revoke_user(lk, user, NULL, 0, &revoked);
+    assert_int_equal(revoked, 1);
+    return status;
+}
+
+static int by_exchange(latchkey *lk, uint64_t user, const char *token)
+{
+    char renewed[LATCHKEY_TOKEN_SIZE];
+    (void)user;
+    return latchkey_rotate(lk, token, LATCHKEY_TOKEN_LENGTH, 0, renewed);
+}
+
+enum { GRACE_MS = 100 };
+
+static int by_renewal(latchkey *lk, uint64_t user, const char *token)
+{
+    char renewed[LATCHKEY_TOKEN_SIZE];
+    (void)user;
+    return latchkey_rotate(lk, token, LATCHKEY_TOKEN_LENGTH, GRACE_MS, renewed);
+}
+
+static void storm(latchkey *lk, peer *other, char tokens[STORM][LATCHKEY_TOKEN_SIZE],
+                  int (*end)(latchkey *, uint64_t, const char *))
+{
+    int64_t grace_ms = end == by_renewal ? GRACE_MS : 0;
     int64_t revoked[STORM];
     for (int i = 0; i < STORM; i++) peer_ask(other, "watch %s", tokens[i]);
     peer_ask(other, "storm 3");
     wait_for(peer_number(other, "stat l1_hits") > 2 * STORM);
     for (int i = 0; i < STORM; i++) {
-        assert_status(lk, LATCHKEY_OK, end_session(lk, tokens[i]));
-        revoked[i] = now_ns();
+        assert_status(lk, LATCHKEY_OK, end(lk, 1 + (uint64_t)i, tokens[i]));
+        revoked[i] = now_ns() + grace_ms * 1000000;
     }
     for (int i = 0; i < STORM; i++) wait_for(peer_number(other, "try %s", tokens[i]) != LATCHKEY_OK);
     /* And on past the bound, so that an entry that came back would be seen. */
@@ -132,7 +167,7 @@ static void test_C_validation_storm_during_revocations(void **state)
     peer *other = peer_open("staleness_ms=1000");
     char tokens[STORM][LATCHKEY_TOKEN_SIZE];
     for (int i = 0; i < STORM; i++) make_session(lk, 1 + (uint64_t)i, tokens[i]);
-    storm(lk, other, tokens);
+    storm(lk, other, tokens, by_token);
     assert_int_equal(peer_number(other, "stat missed"), 0);
     peer_end(other);
 }
@@ -145,9 +180,26 @@ static void test_D_storm_of_fills_during_revocations(void **state)
     peer *other = peer_open("staleness_ms=1000&l1_ttl_ms=5");
     char tokens[STORM][LATCHKEY_TOKEN_SIZE];
     for (int i = 0; i < STORM; i++) make_session(lk, 1 + (uint64_t)i, tokens[i]);
-    storm(lk, other, tokens);
+    storm(lk, other, tokens, by_token);
     assert_true(peer_number(other, "stat fills") > STORM);
     peer_end(other);
+}
+
+/* The other ways in which a token ends; every second with a short-lived L1. */
+static void test_C_D_storm_while_tokens_end_in_every_way(void **state)
+{
+    (void)state;
+    int (*const ways[])(latchkey *, uint64_t, const char *) = {by_name, by_user, by_exchange, by_renewal};
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        latchkey *lk = handle_open(server, "staleness_ms=1000");
+        peer *other = peer_open(i % 2 ? "staleness_ms=1000&l1_ttl_ms=5" : "staleness_ms=1000");
+        char tokens[STORM][LATCHKEY_TOKEN_SIZE];
+        for (int j = 0; j < STORM; j++) make_session(lk, 1 + (uint64_t)j, tokens[j]);
+        storm(lk, other, tokens, ways[i]);
+        peer_end(other);
+        handle_close(lk);
+        redis_do(server, "FLUSHALL");
+    }
 }
 
 /* --------------------------------------------------------------------------------- C, with a fault each -- */
@@ -272,6 +324,7 @@ int main(void)
         TEST(test_changed_keys_purge_the_other_process),
         TEST(test_C_validation_storm_during_revocations),
         TEST(test_D_storm_of_fills_during_revocations),
+        TEST(test_C_D_storm_while_tokens_end_in_every_way),
         TEST(test_C_cut_off_by_closed_connections),
         TEST(test_C_cut_off_by_a_black_hole),
         TEST(test_C_cut_off_in_one_direction),

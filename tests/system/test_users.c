@@ -66,6 +66,35 @@ static void test_B_revoke_user_ends_all_sessions_of_the_user_and_no_other(void *
     assert_status(lk, LATCHKEY_OK, revoke_all(lk, USER, NULL));
 }
 
+/* Between two runs of the script for very many sessions somebody logs in, by the new generation: he stays. The script is
+ * run as the library runs it for the second time. */
+static void test_what_is_made_between_two_runs_stays(void **state)
+{
+    (void)state;
+    latchkey *lk = handle_open(server, "partitions=1&prefix=p1");
+    char before[LATCHKEY_TOKEN_SIZE], after[LATCHKEY_TOKEN_SIZE], sha[64] = "";
+    latchkey_entry entry;
+    assert_status(lk, LATCHKEY_OK, revoke_all(lk, USER, NULL)); /* Redis has the script from now on */
+    redis_watch *watch = redis_watch_start(server);
+    assert_status(lk, LATCHKEY_OK, revoke_all(lk, USER, NULL));
+    char *seen = redis_watch_end(watch, NULL), *at = strstr(seen, "\"EVALSHA\" \"");
+    assert_non_null(at);
+    snprintf(sha, sizeof sha, "%.40s", at + 11);
+    free(seen);
+    make_session(lk, USER, before);
+    assert_status(lk, LATCHKEY_OK, latchkey_validate(lk, before, LENGTH, &entry));
+    int64_t made_ms = check_now_ms();
+    wait_for(check_now_ms() > made_ms + 2);
+    make_session(lk, USER, after);
+    char since[24];
+    snprintf(since, sizeof since, "%lld", (long long)entry.created_at_ms);
+    redis_do(server, "EVALSHA %s 1 p1:{0}:s:-------------------- p1:{0}: -------------------- 42 %b %s", sha, "",
+             (size_t)0, since);
+    assert_int_equal(count_of(lk, USER), 1);
+    assert_status(lk, LATCHKEY_OK, validate(lk, after));
+    wait_for(validate(lk, before) == LATCHKEY_NOT_FOUND);
+}
+
 /* Ended by somebody else a moment ago, or by a call whose answer was lost: the message is still on its way here. Then
  * there is nothing to end, and nothing to purge by name, and OK promises as much. */
 static void test_B_revoke_user_answers_for_what_others_ended(void **state)
@@ -215,6 +244,7 @@ static void test_revoke_user_works_at_maxmemory(void **state)
     uint64_t before, after;
     size_t revoked;
     for (int i = 0; i < 3; i++) make_session(lk, USER, tokens[i]);
+    assert_status(lk, LATCHKEY_OK, revoke_all(lk, USER + 1, NULL)); /* its generation is not the first, then */
     redis_do(on, "CONFIG SET maxmemory 1mb");
     assert_status(lk, LATCHKEY_UNAVAILABLE, create_with(lk, USER, 0, tokens[2])); /* it is full, then */
     assert_status(lk, LATCHKEY_OK, latchkey_revoke_user(lk, USER, tokens[1], LENGTH, &revoked));
@@ -577,6 +607,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_B_revoke_user_ends_all_sessions_of_the_user_and_no_other),
+        TEST(test_what_is_made_between_two_runs_stays),
         TEST(test_B_revoke_user_answers_for_what_others_ended),
         TEST(test_revoke_user_keeps_the_current_session),
         TEST(test_revoke_user_keeps_nothing_for_a_token_that_is_not_the_users),
