@@ -142,6 +142,7 @@ static void test_max_per_device_evicts_of_that_device(void **state)
     assert_status(lk, LATCHKEY_OK, log_in_from(lk, 1, BROWSER, 0, browsers[2]));
     wait_for(validate(other, browsers[0]) == LATCHKEY_NOT_FOUND);
     assert_status(other, LATCHKEY_OK, validate(other, browsers[1]));
+    assert_status(other, LATCHKEY_OK, load(other, phones[0]));
     /* A third class finds no room but for the limit of all: the one nearest its end goes. */
     assert_status(lk, LATCHKEY_OK, log_in_from(lk, 1, 3, 0, third));
     wait_for(validate(other, phones[0]) == LATCHKEY_NOT_FOUND);

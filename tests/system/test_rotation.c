@@ -4,6 +4,7 @@
  */
 #include "handle.h"
 #include "logbook.h"
+#include "proxy.h"
 #include "threads.h"
 
 #include <stdbool.h>
@@ -204,6 +205,25 @@ static void test_H_l1_does_not_outlive_the_grace(void **state)
     outlive(SHORT);
     assert_int_not_equal(try_validate(other, old), LATCHKEY_OK);
     assert_int_not_equal(try_validate(lk, old), LATCHKEY_OK);
+}
+
+/* Here it does not depend on a message. */
+static void test_B_l1_here_does_not_outlive_the_grace_without_messages(void **state)
+{
+    (void)state;
+    proxy *wire = proxy_start(server->port);
+    latchkey *deaf = handle_open_at(proxy_port(wire), "l1_ttl_ms=600000&staleness_ms=60000");
+    token_text old, renewed;
+    make_session(deaf, USER, old);
+    warm(deaf, old);
+    proxy_set(wire, PROXY_HOLD_MESSAGES, NULL, 0);
+    rotated(deaf, old, SHORT, renewed);
+    outlive(SHORT);
+    assert_int_not_equal(try_validate(deaf, old), LATCHKEY_OK);
+    assert_status(deaf, LATCHKEY_NOT_FOUND, validate(deaf, old));
+    assert_int_not_equal(try_validate(deaf, renewed), LATCHKEY_OK);
+    handle_close(deaf);
+    proxy_end(wire);
 }
 
 static void test_absolute_and_idle_expiry_stay(void **state)
@@ -440,6 +460,34 @@ static void test_G_old_tokens_are_remembered_up_to_a_number(void **state)
     assert_int_equal(keys_like(server, "lk:*:s:*") + keys_like(server, "lk:*:u:*") + keys_like(server, "lk:*:a"), 0);
 }
 
+/* One that was forgotten for being the oldest is named as ended. A server that comes back with it is told so, and the
+ * session, which lives, is not ended for that. */
+static void test_D_the_oldest_is_forgotten_alone(void **state)
+{
+    (void)state;
+    enum { KEPT = 65 };
+    static token_text tokens[KEPT + 2];
+    redis *on = redis_start(NULL);
+    latchkey *lk = handle_open(on, "staleness_ms=2000");
+    make_session(lk, USER, tokens[0]);
+    for (int i = 1; i < KEPT + 2; i++) {
+        if (i == KEPT) redis_do(on, "SAVE");
+        rotated(lk, tokens[i - 1], LONG, tokens[i]);
+        int64_t now_ms = check_now_ms();
+        wait_for(check_now_ms() > now_ms + 1);
+    }
+    assert_status(lk, LATCHKEY_NOT_FOUND, validate(lk, tokens[0]));
+    redis_kill(on);
+    redis_boot(on);
+    stays_dead(lk, tokens[0]);
+    wait_for(validate(lk, tokens[KEPT - 1]) == LATCHKEY_OK);
+    latchkey *fresh = handle_open(on, "");
+    assert_status(fresh, LATCHKEY_NOT_FOUND, validate(fresh, tokens[0]));
+    assert_status(fresh, LATCHKEY_OK, validate(fresh, tokens[KEPT - 1]));
+    handle_close_all(NULL);
+    redis_end(on);
+}
+
 /* --------------------------------------------------------------------------------------------------- racing -- */
 
 typedef struct race {
@@ -670,6 +718,7 @@ int main(void)
         TEST(test_C_without_grace_a_server_that_forgot_is_told),
         TEST(test_in_its_grace_the_old_token_is_as_good_as_the_new),
         TEST(test_H_l1_does_not_outlive_the_grace),
+        TEST(test_B_l1_here_does_not_outlive_the_grace_without_messages),
         TEST(test_absolute_and_idle_expiry_stay),
         TEST(test_old_token_after_its_grace_ends_the_session_everywhere),
         TEST(test_E_an_old_selector_with_another_secret_ends_nothing),
@@ -678,6 +727,7 @@ int main(void)
         TEST(test_revoke_user_keeps_the_session_of_an_old_token_in_its_grace),
         TEST(test_C_a_server_that_lost_exchange_and_revocation_admits_neither),
         TEST(test_G_old_tokens_are_remembered_up_to_a_number),
+        TEST(test_D_the_oldest_is_forgotten_alone),
         TEST(test_of_exchanges_at_once_one_wins),
         TEST(test_D_an_exchange_does_not_bring_back_what_is_revoked),
         TEST(test_at_maxmemory_a_change_of_privilege_passes_and_a_renewal_changes_nothing),
