@@ -236,7 +236,7 @@ static int take_list(latchkey *lk, lk_node *node, listing *l, const lk_reply *re
             l->total--;
         }
     }
-    qsort(l->infos, l->count, sizeof *l->infos, last_used_first);
+    if (l->count) qsort(l->infos, l->count, sizeof *l->infos, last_used_first);
     return LATCHKEY_OK;
 }
 
