@@ -103,6 +103,7 @@ static void pause_machine(void)
     machine_pause(m, draw_time(scale(300)));
 }
 
+static void let_lie(void) { clients_let_lie(any_machine(), draw_between(scale(110), scale(300))); }
 static void pause_server(void) { server_pause(server_acting(), draw_time(scale(200))); }
 static void kill_clients(void)
 {
@@ -189,6 +190,7 @@ static const struct {
              {"holes", hole, 8, true},
              {"dying cables", die_slowly, 3, true},
              {"paused machines", pause_machine, 8, true},
+             {"unread answers", let_lie, 4, true},
              {"paused servers", pause_server, 4, true},
              {"killed clients", kill_clients, 4, true},
              {"forgotten scripts", forget_scripts, 4, true},

@@ -30,6 +30,7 @@ typedef struct process {
     submitted submitted[OUTSTANDING_MAX];
     uint64_t tags;
     int64_t reaped_us; /* when it was reaped last */
+    int64_t lie_us;    /* 0: nothing is to lie */
 } process;
 
 static struct {
@@ -326,8 +327,11 @@ static void let_lie(process *p)
 {
     for (submitted *o = p->submitted; o < p->submitted + OUTSTANDING_MAX; o++)
         if (o->tag && o->asking.about->life == o->asking.life) truth_favour(o->asking.about);
+    int64_t us = p->lie_us ? p->lie_us : draw_between(0, 24 * in.load.busy_rest_us);
     if (readable(p, 1000)) task_wake(&in, true);
-    task_sleep(draw_between(0, 24 * in.load.busy_rest_us));
+    if (p->lie_us && w.faults) wire_hold_all(p->on, us);
+    p->lie_us = 0;
+    task_wait(&in.prove, w.now_us + (us > MS ? us - (int64_t)draw(MS) : us)); /* or until it is to be proved */
     serve_until(p, 0);
 }
 
@@ -360,7 +364,7 @@ static void *loop(void *context)
             continue;
         }
         submit_some(p);
-        uint64_t manner = draw(4);
+        uint64_t manner = p->lie_us ? 1 : draw(4);
         if (manner == 0) serve_by_the_clock(p, 20 * MS);
         else if (manner == 1) let_lie(p);
         else serve_until(p, w.now_us + draw_scale(MS, 8 * in.load.busy_rest_us));
@@ -437,6 +441,13 @@ void clients_busy(int64_t us)
     task_wake(&in, true);
 }
 
+void clients_let_lie(int which, int64_t us)
+{
+    trace("m%d's answers are to lie unread for %.3f s", which, (double)us / 1e6);
+    in.process[which].lie_us = us;
+    task_wake(&in, true);
+}
+
 void clients_restart(int which)
 {
     trace("m%d's process is to restart", which);
@@ -449,6 +460,7 @@ static bool serves(const process *p) { return p->proved && (p->loop_proved || !i
 bool clients_all_serve(int64_t within_us)
 {
     in.prove = true;
+    task_wake(&in.prove, true);
     int64_t until_us = w.now_us + within_us;
     bool all = false;
     while (!all && w.now_us < until_us) {

@@ -17,9 +17,10 @@ typedef struct workload {
 } workload;
 
 void clients_begin(const workload *load);
-void clients_busy(int64_t us);             /* they call without much pause for so long */
-void clients_restart(int which);           /* the process ends in good order, and another one begins */
-bool clients_all_serve(int64_t within_us); /* every instance creates, validates and revokes; fails otherwise */
-void clients_end(void);                    /* all processes end; fails if one does not */
+void clients_busy(int64_t us);               /* they call without much pause for so long */
+void clients_let_lie(int which, int64_t us); /* answers lie unread for so long, and the machine is cut off meanwhile */
+void clients_restart(int which);             /* the process ends in good order, and another one begins */
+bool clients_all_serve(int64_t within_us);   /* every instance creates, validates and revokes; fails otherwise */
+void clients_end(void);                      /* all processes end; fails if one does not */
 
 #endif

@@ -151,8 +151,6 @@ mutant hush submit.c "the bell is never silenced" \
     's/if \(d->channel\.rung \|\| d->channel\.shared\) lk_channel_hush/if (0) lk_channel_hush/'
 mutant timer submit.c "the timer that ran for something else is not set again" \
     's/if \(d->soonest_ms != INT64_MAX\) lk_channel_wake_at\(&d->channel, d->soonest_ms\);//'
-mutant slot_early line.c "the slot of who left is free before his replies came" \
-    's/if \(line->slot\[i\] == x\) line->slot\[i\] = NULL;/if (line->slot[i] == x) line->slot[i] = NULL, line->taken[i] = false;/'
 mutant wrong_slot line.c "a reply goes to the slot before" \
     's/lk_exchange \*x = line->slot\[slot\];\n    if \(x\)/lk_exchange *x = line->slot[slot ? slot - 1 : slot];\n    if (x)/'
 mutant hand_over line.c "who is next is not told to drive" \

@@ -223,6 +223,13 @@ void wire_slow(wire *c, int64_t extra_us)
     c->latency_us[TO_CLIENT] += extra_us - extra_us / 2;
 }
 
+void wire_hold_all(machine *m, int64_t us)
+{
+    m->cut_until = w.now_us + us;
+    for (wire *c = in.wire; c < in.wire + CONNECTIONS_MAX; c++)
+        if (c->open && c->client == m) wire_hole(c, 3, us, false);
+}
+
 /* ----------------------------------------------------------------------------------- the library's calls -- */
 
 static file *file_of(int fd)

@@ -43,6 +43,7 @@ wire *wire_of(int index);                                /* NULL: not open */
 void wire_cut(wire *c);                                               /* both sides learn of it, each in its time */
 void wire_hole(wire *c, unsigned directions, int64_t us, bool loses); /* 1 to the server, 2 to the client, 3 both */
 void wire_slow(wire *c, int64_t extra_us);
+void wire_hold_all(machine *m, int64_t us); /* nothing comes or goes for so long, and nothing is lost */
 
 /* ----------------------------------------------------------------------------------------- for the clients -- */
 uint64_t wire_stirred(int fd); /* moves when something happens to a descriptor that this epoll watches */
