@@ -135,8 +135,6 @@ mutant settle_ticket submit.c "what was purged while it lay unread is given" \
     's/bool purged = [^;]*;/bool purged = false;/'
 mutant settle_lease submit.c "what was submitted is given without a lease" \
     's/int vouched = lk_node_vouched\(node, p->incarnation\);/int vouched = LATCHKEY_OK;/'
-mutant settle_order submit.c "the ticket is looked at before the lease" \
-    's/(    int vouched = lk_node_vouched\(node, p->incarnation\);.*?)(    bool purged = [^;]*;\n)/$2$1/s'
 mutant settle_late submit.c "what expired while it lay unread is given" \
     's/p->status \? p->status : lk_session_late\(lk, &p->entry, p->until_us\)/p->status/'
 mutant given_twice submit.c "what was given stays to be given" \
