@@ -26,6 +26,7 @@ struct lk_pool {
     lk_line *line[LINES_MAX];
     unsigned lines, opening; /* there; and being made */
     uint64_t uses;           /* of lines: what they are numbered by */
+    unsigned alone_waiting;
     unsigned generation;
     unsigned failures;   /* to connect, in a row */
     uint64_t random;     /* for jitter */
@@ -155,19 +156,22 @@ static bool usable(const lk_pool *pool, const lk_line *line)
     return !line->retired && line->generation == pool->generation;
 }
 
+/* While somebody waits for a line of his own, the first is left to become idle: the others go on with the rest. */
+static unsigned kept_locked(const lk_pool *pool, const lk_ask *ask) { return pool->alone_waiting && !ask->alone; }
+
 /* The one used last is the warmest. */
-static lk_line *idle_locked(lk_pool *pool)
+static lk_line *idle_locked(lk_pool *pool, const lk_ask *ask)
 {
     lk_line *best = NULL;
-    for (unsigned i = 0; i < pool->lines; i++)
+    for (unsigned i = kept_locked(pool, ask); i < pool->lines; i++)
         if (!pool->line[i]->users && (!best || pool->line[i]->used > best->used)) best = pool->line[i];
     return best;
 }
 
-static lk_line *shared_locked(lk_pool *pool)
+static lk_line *shared_locked(lk_pool *pool, const lk_ask *ask)
 {
     lk_line *best = NULL;
-    for (unsigned i = 0; i < pool->lines; i++) {
+    for (unsigned i = kept_locked(pool, ask); i < pool->lines; i++) {
         lk_line *line = pool->line[i];
         if (!usable(pool, line) || line->alone || line->users >= LK_LINE_SLOTS) continue;
         if (!best || line->users < best->users) best = line;
@@ -188,12 +192,12 @@ static int choose_locked(lk_pool *pool, const lk_ask *ask, lk_line **line, char 
         int64_t now_ms = lk_now_ms();
         bool place = pool->lines + pool->opening < (unsigned)pool->config->connections;
         bool hold_off = now_ms < pool->retry_at_ms;
-        *line = idle_locked(pool);
+        *line = idle_locked(pool, ask);
         if (!*line && place && !hold_off) {
             pool->opening++;
             return LATCHKEY_OK;
         }
-        if (!*line && !ask->alone) *line = shared_locked(pool);
+        if (!*line && !ask->alone) *line = shared_locked(pool, ask);
         if (*line) {
             (*line)->users++;
             (*line)->alone = ask->alone;
@@ -207,9 +211,12 @@ static int choose_locked(lk_pool *pool, const lk_ask *ask, lk_line **line, char 
         }
         if (now_ms >= ask->deadline_ms) {
             snprintf(error, error_size, "all connections (%u) were busy until deadline_ms", pool->lines);
+            if (ask->alone) pthread_cond_broadcast(&pool->changed); /* what was kept for this one is anybody's */
             return LATCHKEY_UNAVAILABLE;
         }
+        pool->alone_waiting += ask->alone;
         wait_locked(pool, place && pool->retry_at_ms < ask->deadline_ms ? pool->retry_at_ms : ask->deadline_ms);
+        pool->alone_waiting -= ask->alone;
     }
 }
 
@@ -222,7 +229,8 @@ static void give_back(lk_pool *pool, lk_line *line, bool good)
     line->alone = false;
     bool close = last && !usable(pool, line);
     if (close) forget_locked(pool, line);
-    if (was_alone) pthread_cond_broadcast(&pool->changed); /* it is to be shared again: by all who wait */
+    /* It is to be shared again, by all who wait; or those who wait want different things of it. */
+    if (was_alone || pool->alone_waiting) pthread_cond_broadcast(&pool->changed);
     else if (last) pthread_cond_signal(&pool->changed);
     pthread_mutex_unlock(&pool->lock);
     if (close) lk_line_close(line);

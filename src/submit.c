@@ -24,7 +24,7 @@
 #include <string.h>
 
 enum state { FREE, QUEUED, ASKED, JOINED, ANSWERED };
-enum { BUCKETS = 1024, READS_AT_ONCE = 8, SENT_TOGETHER = 32, ASKS_MOST = 3 };
+enum { BUCKETS = 1024, READS_AT_ONCE = 8, SENT_TOGETHER = 32, ASKS_MOST = 3, LATE_MS = 50 };
 #define NOBODY UINT32_MAX
 
 typedef struct place {
@@ -293,8 +293,9 @@ static bool hear(latchkey *lk, lk_desk *d, int64_t now_ms)
  * again. */
 static bool renew(lk_desk *d, place *p, int64_t now_ms, int64_t deadline_ms)
 {
-    if (p->asks >= ASKS_MOST) return false;
-    if (p->deadline_ms <= now_ms) p->deadline_ms = now_ms + deadline_ms;
+    int64_t late_ms = now_ms - p->deadline_ms;
+    if (p->asks >= ASKS_MOST || (late_ms >= 0 && late_ms < LATE_MS)) return false;
+    if (late_ms >= 0) p->deadline_ms = now_ms + deadline_ms;
     remember(d, p);
     queue(d, p);
     mind(d, p->deadline_ms);

@@ -4,6 +4,7 @@
  * and told apart.
  */
 #include "handle.h"
+#include "threads.h"
 
 #include <stdbool.h>
 #include <string.h>
@@ -60,6 +61,37 @@ static void test_what_is_OK_is_held_by_the_replica(void **state)
         assert_status(lk, LATCHKEY_OK, end_session(lk, token));
         assert_false(replica_has(token));
     }
+}
+
+typedef struct reading {
+    latchkey *lk;
+    char token[LATCHKEY_TOKEN_SIZE];
+    _Atomic size_t reads;
+} reading;
+
+static void read_on(crew_member *m)
+{
+    reading *r = m->shared;
+    while (!crew_stopped(m)) atomic_fetch_add(&r->reads, validate(r->lk, r->token) == LATCHKEY_OK);
+}
+
+/* One connection, which many share all the time: whoever has to wait for the replica gets it for himself. */
+static void test_G_writes_have_their_turn(void **state)
+{
+    (void)state;
+    enum { READERS = 6, WRITES = 30 };
+    char token[LATCHKEY_TOKEN_SIZE];
+    reading r = {.lk = handle_open(primary, "durability=1&connections=1&l1_capacity=0")};
+    assert_status(r.lk, LATCHKEY_OK, create_one(r.lk, 1, r.token));
+    crew *c = crew_start(READERS, read_on, &r);
+    for (int i = 0; i < WRITES; i++) {
+        size_t before = r.reads;
+        assert_status(r.lk, LATCHKEY_OK, create_one(r.lk, 2, token));
+        assert_status(r.lk, LATCHKEY_OK, end_session(r.lk, token));
+        wait_for(r.reads > before); /* and they theirs */
+    }
+    crew_stop(c);
+    crew_join(c);
 }
 
 /* The replica stands still: nothing is OK, nothing that was handed out can be lost; then it goes on. */
@@ -170,6 +202,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         PAIR(test_what_is_OK_is_held_by_the_replica),
+        PAIR(test_G_writes_have_their_turn),
         PAIR(test_B_revoke_is_PENDING_until_the_replica_has_it),
         PAIR(test_orphans_are_ended),
         PAIR(test_what_is_PENDING_is_announced_once_or_twice),
