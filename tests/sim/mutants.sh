@@ -8,7 +8,7 @@ usage() {
     cat <<'TEXT'
 sh tests/sim/mutants.sh [--short] [--draw N] [--runs N] [--seed N] [NAME...]
 
-  --short     eight of them, drawn anew every time, as continuous integration does
+  --short     up to eight of them, drawn anew every time from those that are found soon, as continuous integration does
   --draw N    the eight that were drawn as N; the number is printed
   --runs N    so many worlds at most for each (200)
   --seed N    the first world (1)
@@ -44,10 +44,12 @@ cmake -S "$scratch/src" -B "$scratch/build" -DLATCHKEY_TESTS=ON >"$scratch/log"
 cmake --build "$scratch/build" --parallel --target sim >>"$scratch/log" 2>&1 || { tail -20 "$scratch/log"; exit 1; }
 
 made=0 caught=0 survived=0 chosen=
+slow=' remember incarnation ' # found in one world of many: not for --short
 # mutant NAME FILE WHAT PERL: what is broken, in words, and how.
 mutant() {
     made=$((made + 1))
     case $chosen in '' | *" $made "*) ;; *) return 0 ;; esac
+    [ -z "$short" ] || case $slow in *" $1 "*) return 0 ;; esac
     case $only in '' | *" $1 "*) ;; *) return 0 ;; esac
     printf '%-24s %-66s ' "$1" "$3"
     file=$scratch/src/src/$2
@@ -107,12 +109,8 @@ mutant own_purge revoke.c "revoke does not purge its own L1" \
     's/    lk_l1_purge\(lk->l1, item\.selector\);\n    uint64_t/    uint64_t/'
 mutant remember node.c "revoke does not remember what it made" \
     's/lk_recent_add\(node->link\.recent, partition, selector, lk_now_ms\(\)\);/(void)partition, (void)selector;/'
-mutant flight flight.c "equal misses join whatever was purged in between" \
-    's/f->ticket == ticket && //'
 mutant late session.c "an answer that comes too late admits" \
     's/if \(now_us < until_us\) return LATCHKEY_OK;/return LATCHKEY_OK;/'
-mutant line pool.c "a line on which a deadline passed is used again" \
-    's/good = good && lk_conn_quiet\(&line->conn\);/good = true;/'
 mutant incarnation link.c "L1 is not emptied for another incarnation" \
     's/if \(link->baseline\) empty_for_another\(link\);//'
 mutant reassert link.c "a server that forgot is not told of revocations" \
@@ -136,7 +134,7 @@ mutant settle_ticket submit.c "what was purged while it lay unread is given" \
 mutant settle_lease submit.c "what was submitted is given without a lease" \
     's/int vouched = lk_node_vouched\(node, p->incarnation\);/int vouched = LATCHKEY_OK;/'
 mutant settle_late submit.c "what expired while it lay unread is given" \
-    's/p->status \? p->status : lk_session_late\(lk, &p->entry, p->until_us\)/p->status/'
+    's/int status = lk_session_late\(lk, &p->entry, p->until_us\);/int status = LATCHKEY_OK;/'
 mutant given_twice submit.c "what was given stays to be given" \
     's/        free_place\(d, p\);\n    \}\n    return given/    }\n    return given/'
 mutant joined submit.c "who joined is forgotten" \
