@@ -67,7 +67,7 @@ mkdir -p "$logs"
 TMPDIR=$(mktemp -d /tmp/latchkey-XXXXXX)
 export TMPDIR
 jobs=$(nproc)
-parallel=$((2 * jobs)) # most tests wait most of the time
+parallel=$((3 * jobs)) # most tests wait most of the time
 export ASAN_OPTIONS=detect_leaks=1
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 export TSAN_OPTIONS=die_after_fork=0:second_deadlock_stack=1
