@@ -94,6 +94,7 @@ LATCHKEY_API const char *latchkey_status_text(int status);
 /* High half of latchkey_entry.flags: set by the library. The low half is yours. */
 #define LATCHKEY_FLAGS_YOURS 0x0000ffffu
 #define LATCHKEY_FLAG_STALE 0x80000000u /* answered from L1 without a lease: Redis is lost, and grace_ms allows it */
+#define LATCHKEY_FLAG_RENEW 0x40000000u /* it is time for a new token: latchkey_rotate, and send it to the client */
 
 /* The constants as functions, for bindings that cannot read a header. */
 LATCHKEY_API const char *latchkey_version(void); /* "0.1.0" */
@@ -101,6 +102,9 @@ LATCHKEY_API size_t latchkey_token_size(void);
 LATCHKEY_API size_t latchkey_entry_size(void);
 LATCHKEY_API size_t latchkey_stats_size(void);
 LATCHKEY_API size_t latchkey_draft_size(void);
+LATCHKEY_API uint32_t latchkey_flags_yours(void);
+LATCHKEY_API uint32_t latchkey_flag_stale(void);
+LATCHKEY_API uint32_t latchkey_flag_renew(void);
 
 typedef struct latchkey latchkey; /* one per process, shared by its threads */
 typedef struct latchkey_record latchkey_record;

@@ -22,6 +22,10 @@ static void test_constants_equal_their_functions(void **state)
     assert_int_equal(latchkey_draft_size(), sizeof(latchkey_draft));
     assert_int_equal(latchkey_session_info_size(), sizeof(latchkey_session_info));
     assert_int_equal(latchkey_sessions_max(), LATCHKEY_SESSIONS_MAX);
+    assert_int_equal(latchkey_flags_yours(), LATCHKEY_FLAGS_YOURS);
+    assert_int_equal(latchkey_flag_stale(), LATCHKEY_FLAG_STALE);
+    assert_int_equal(latchkey_flag_renew(), LATCHKEY_FLAG_RENEW);
+    assert_int_equal(LATCHKEY_FLAGS_YOURS & (LATCHKEY_FLAG_STALE | LATCHKEY_FLAG_RENEW), 0);
 }
 
 static void test_statuses_keep_their_numbers(void **state)
