@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Compiles the C of the documents: every ```c block that begins with an #include is a whole program or unit.
+# Are the documents true? Functions, counters and tests that they name exist, and their C compiles: every ```c block that begins with an #include is a whole program or unit.
 # With --run those that have a main are linked with the library of a build and run, with the string for latchkey_open as
 # their argument; each must end with status 0.
 #   sh tests/readme.sh [--run BUILD CONFIG] [FILE...]      (README.md)
@@ -21,8 +21,20 @@ run() {
     timeout 300 "$work/program" "$config" || { echo "a program of $document ended with status $?" >&2; exit 1; }
     ran=$((ran + 1))
 }
+# Functions, counters and tests that a document names must exist.
+names_exist() {
+    for name in $(grep -o '`latchkey_[a-z0-9_]*`' "$1" | tr -d '`' | sort -u); do
+        grep -qw "$name" "$root/include/latchkey.h" || grep -q "\"${name#latchkey_}\"" "$root/src/metrics.c" ||
+            { echo "$(basename "$1"): there is no $name" >&2; exit 1; }
+    done
+    for name in $(grep -o '`test_[a-z0-9_]*`' "$1" | tr -d '`' | sort -u); do
+        ls "$root"/tests/*/"$name".* >"$work/found" 2>&1 || grep -rqw "$name" "$root"/tests/*/*.c ||
+            { echo "$(basename "$1"): there is no test $name" >&2; exit 1; }
+    done
+}
 for document in "$@"; do
     [ -f "$document" ] || { echo "$document is not there" >&2; exit 1; }
+    names_exist "$document"
     rm -f "$work"/*.c
     awk -v out="$work/block" '
         /^```c[ \t]*$/ { inside = 1; n++; file = out n ".c"; printf "#line %d\n", NR + 1 > file; next }
