@@ -38,7 +38,8 @@ static inline bool lk_parse(const latchkey *lk, const char *token, size_t token_
 void lk_desk_close(lk_desk *desk);   /* NULL is allowed; the link has ended */
 void lk_desk_abandon(lk_desk *desk); /* in a forked child: closes its copies of the descriptors, and no more */
 
-/* The beginning of every verb on a token: OK; BAD_ARGUMENT, FORKED or MALFORMED. */
-int lk_begin(latchkey *lk, const char *token, size_t token_len, lk_token *parsed);
+/* The beginning of every verb on a token: OK, the token, and until when the verb may wait, from now on; BAD_ARGUMENT,
+ * FORKED or MALFORMED. */
+int lk_begin(latchkey *lk, const char *token, size_t token_len, lk_token *parsed, int64_t *deadline_ms);
 
 #endif

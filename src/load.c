@@ -144,9 +144,8 @@ struct latchkey_record {
 };
 
 /* Under the lease of the server that answered, as in validate.c. */
-static int load_vouched(latchkey *lk, const lk_token *token, lk_judged *judged, lk_reply **fields)
+static int load_vouched(latchkey *lk, const lk_token *token, int64_t deadline_ms, lk_judged *judged, lk_reply **fields)
 {
-    int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
     lk_node *node = lk_l2_owner(&lk->l2, token->partition);
     int status = LATCHKEY_AGAIN;
     for (int i = 0; i < 2 && status == LATCHKEY_AGAIN; i++) {
@@ -169,10 +168,11 @@ int latchkey_load(latchkey *lk, const char *token, size_t token_len, latchkey_re
     else return LATCHKEY_BAD_ARGUMENT;
     lk_token parsed;
     lk_judged judged;
-    int status = lk_begin(lk, token, token_len, &parsed);
+    int64_t deadline_ms;
+    int status = lk_begin(lk, token, token_len, &parsed, &deadline_ms);
     if (status) return status;
     latchkey_record *record = calloc(1, sizeof *record);
-    status = record ? load_vouched(lk, &parsed, &judged, &record->fields) : LATCHKEY_NO_MEMORY;
+    status = record ? load_vouched(lk, &parsed, deadline_ms, &judged, &record->fields) : LATCHKEY_NO_MEMORY;
     if (!status) {
         uint64_t bytes = LK_RECORD_SIZE;
         for (size_t i = 0; i + 1 < record->fields->size; i += 2) /* x and the name of v are the library's own */

@@ -101,10 +101,11 @@ void latchkey_close(latchkey *lk)
     lk_unmap(lk, sizeof *lk);
 }
 
-int lk_begin(latchkey *lk, const char *token, size_t token_len, lk_token *parsed)
+int lk_begin(latchkey *lk, const char *token, size_t token_len, lk_token *parsed, int64_t *deadline_ms)
 {
     if (!lk || !token) return LATCHKEY_BAD_ARGUMENT;
     if (lk_forked(lk)) return LATCHKEY_FORKED;
+    *deadline_ms = lk_now_ms() + lk->config.deadline_ms;
     if (lk_parse(lk, token, token_len, parsed)) return LATCHKEY_OK;
     lk_wipe(parsed, sizeof *parsed); /* nearly a token may be somebody's, misspelt */
     return LATCHKEY_MALFORMED;

@@ -30,7 +30,8 @@ static int run_script(latchkey *lk, const lk_pending_item *item, int64_t deadlin
 int latchkey_revoke(latchkey *lk, const char *token, size_t token_len)
 {
     lk_token parsed;
-    int status = lk_begin(lk, token, token_len, &parsed);
+    int64_t deadline_ms;
+    int status = lk_begin(lk, token, token_len, &parsed, &deadline_ms);
     if (status) return status;
     lk_pending_item item = {.partition = parsed.partition, .held = lk_l1_holds(lk->l1, parsed.text)};
     memcpy(item.selector, parsed.text, sizeof item.selector);
@@ -43,7 +44,6 @@ int latchkey_revoke(latchkey *lk, const char *token, size_t token_len)
     uint64_t incarnation = 0;
     lk_node *node = lk_l2_owner(&lk->l2, item.partition);
     bool durable = false;
-    int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
     status = run_script(lk, &item, deadline_ms, &incarnation, &durable);
     status = lk_session_no(lk, item.partition, incarnation, status, deadline_ms);
     /* Confirmed by a server that is not the one any more. */

@@ -55,11 +55,11 @@ int latchkey_rotate(latchkey *lk, const char *token, size_t token_len, int64_t g
 {
     lk_token old, made;
     if (!new_token) return LATCHKEY_BAD_ARGUMENT;
-    int status =
-        grace_ms < 0 || grace_ms > GRACE_MOST_MS ? LATCHKEY_BAD_ARGUMENT : lk_begin(lk, token, token_len, &old);
+    int64_t deadline_ms;
+    int status = grace_ms < 0 || grace_ms > GRACE_MOST_MS ? LATCHKEY_BAD_ARGUMENT
+                                                          : lk_begin(lk, token, token_len, &old, &deadline_ms);
     memset(new_token, 0, LATCHKEY_TOKEN_SIZE); /* only now: it may be where the old one stands */
     if (status) return status;
-    int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
     status = lk_pending_has(lk->pending, &old) ? LATCHKEY_NOT_FOUND : LATCHKEY_AGAIN;
     for (int i = 0; i < ATTEMPTS && status == LATCHKEY_AGAIN; i++)
         status = attempt(lk, &old, grace_ms, deadline_ms, &made);

@@ -109,10 +109,10 @@ int latchkey_set_fields(latchkey *lk, const char *token, size_t token_len, const
                         size_t field_count)
 {
     lk_token parsed;
-    int status = lk_begin(lk, token, token_len, &parsed);
+    int64_t deadline_ms;
+    int status = lk_begin(lk, token, token_len, &parsed, &deadline_ms);
     if (status) return status;
     if (!field_count || !lk_fields_good(fields, field_count, true)) return LATCHKEY_BAD_ARGUMENT;
-    int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
     if (lk_pending_has(lk->pending, &parsed)) status = LATCHKEY_NOT_FOUND;
     else if (changes_keys(fields, field_count)) status = change_keys(lk, &parsed, fields, field_count, deadline_ms);
     else status = run_script(lk, &parsed, fields, field_count, NULL, NULL, deadline_ms);

@@ -493,7 +493,8 @@ static void start(latchkey *lk, lk_desk *d, place *p, int64_t now_ms)
 int latchkey_submit(latchkey *lk, const char *token, size_t token_len, uint64_t tag)
 {
     lk_token parsed;
-    int status = lk_begin(lk, token, token_len, &parsed);
+    int64_t deadline_ms;
+    int status = lk_begin(lk, token, token_len, &parsed, &deadline_ms);
     if (status == LATCHKEY_MALFORMED) lk_count(&lk->counters, LK_MALFORMED, 1);
     if (status) return status;
     lk_desk *d = desk_of(lk);
@@ -505,7 +506,7 @@ int latchkey_submit(latchkey *lk, const char *token, size_t token_len, uint64_t 
         if (p) {
             p->tag = tag;
             p->token = parsed;
-            p->deadline_ms = now_ms + lk->config.deadline_ms;
+            p->deadline_ms = deadline_ms;
             p->asks = 0;
             p->waits = false;
             start(lk, d, p, now_ms);

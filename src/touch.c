@@ -4,14 +4,14 @@
 int latchkey_touch(latchkey *lk, const char *token, size_t token_len)
 {
     lk_token parsed;
-    int status = lk_begin(lk, token, token_len, &parsed);
+    int64_t deadline_ms;
+    int status = lk_begin(lk, token, token_len, &parsed, &deadline_ms);
     if (status) return status;
     uint8_t hash[LK_HASH_SIZE];
     lk_token_verifier_hash(&parsed, hash);
     lk_reply *reply;
     uint64_t incarnation = 0;
     unsigned partition = parsed.partition;
-    int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
     if (lk_pending_has(lk->pending, &parsed)) status = LATCHKEY_NOT_FOUND;
     else
         status = lk_l2_script(&lk->l2, LK_SCRIPT_TOUCH, parsed.partition, parsed.text, &(lk_span){hash, sizeof hash}, 1,

@@ -119,12 +119,13 @@ static int run_sweep(latchkey *lk, sweep *s, int64_t deadline_ms)
                : LATCHKEY_OK;
 }
 
-static int prepare(latchkey *lk, uint64_t user_id, const char *keep_token, size_t keep_len, sweep *s)
+static int prepare(latchkey *lk, uint64_t user_id, const char *keep_token, size_t keep_len, sweep *s,
+                   int64_t *deadline_ms)
 {
     lk_token keep;
     *s = (sweep){.user_id = user_id, .partition = lk_partition_of_user(lk, user_id)};
     if (!keep_token) return keep_len ? LATCHKEY_BAD_ARGUMENT : LATCHKEY_OK;
-    int status = lk_begin(lk, keep_token, keep_len, &keep);
+    int status = lk_begin(lk, keep_token, keep_len, &keep, deadline_ms);
     if (status) return status;
     s->keeps = keep.partition == s->partition; /* else it is nobody's of this user */
     memcpy(s->keep, keep.text, sizeof s->keep);
@@ -139,9 +140,9 @@ int latchkey_revoke_user(latchkey *lk, uint64_t user_id, const char *keep_token,
     if (!lk) return LATCHKEY_BAD_ARGUMENT;
     if (lk_forked(lk)) return LATCHKEY_FORKED;
     sweep s;
-    int status = prepare(lk, user_id, keep_token, keep_len, &s);
-    if (status) return status;
     int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
+    int status = prepare(lk, user_id, keep_token, keep_len, &s, &deadline_ms);
+    if (status) return status;
     do status = run_sweep(lk, &s, deadline_ms);
     while (!status && s.more);
     if (revoked) *revoked = s.ended;
@@ -267,13 +268,13 @@ int latchkey_sessions(latchkey *lk, uint64_t user_id, const char *current_token,
     l.max = max < LATCHKEY_SESSIONS_MAX ? max : LATCHKEY_SESSIONS_MAX;
     memcpy(l.current, nobody, sizeof l.current);
     lk_token current;
-    int status = current_token ? lk_begin(lk, current_token, current_len, &current)
+    int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
+    int status = current_token ? lk_begin(lk, current_token, current_len, &current, &deadline_ms)
                  : current_len ? LATCHKEY_BAD_ARGUMENT
                                : LATCHKEY_OK;
     if (status) return status;
     if (current_token && current.partition == l.partition) memcpy(l.current, current.text, sizeof l.current);
     if (current_token) lk_wipe(&current, sizeof current);
-    int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
     status = read_list(lk, &l, deadline_ms);
     if (status == LATCHKEY_AGAIN) status = read_list(lk, &l, deadline_ms);
     if (status && max) memset(sessions, 0, max * sizeof *sessions);

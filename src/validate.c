@@ -114,9 +114,8 @@ static int ask_l2(latchkey *lk, const lk_token *token, int64_t deadline_ms, latc
 
 /* What Redis says counts only under the lease of the server that said it. Where another one has it, that is asked, once.
  * What is denied here needs nobody's. */
-static int from_l2(latchkey *lk, const lk_token *token, latchkey_entry *entry)
+static int from_l2(latchkey *lk, const lk_token *token, int64_t deadline_ms, latchkey_entry *entry)
 {
-    int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
     int status = LATCHKEY_AGAIN;
     for (int i = 0; i < 2 && status == LATCHKEY_AGAIN; i++) {
         uint64_t incarnation = 0, ticket = lk_refused_ticket(lk->refused);
@@ -168,7 +167,8 @@ int latchkey_validate(latchkey *lk, const char *token, size_t token_len, latchke
     memset(entry, 0, sizeof *entry);
     if (status != LATCHKEY_AGAIN) return status;
     lk_token parsed;
-    status = lk_begin(lk, token, token_len, &parsed);
+    int64_t deadline_ms;
+    status = lk_begin(lk, token, token_len, &parsed, &deadline_ms);
     if (status == LATCHKEY_MALFORMED) lk_count(&lk->counters, LK_MALFORMED, 1);
     if (status) return status;
     status = lk_session_dead(lk, parsed.text);
@@ -178,7 +178,7 @@ int latchkey_validate(latchkey *lk, const char *token, size_t token_len, latchke
         return status ? refuse(entry, status) : LATCHKEY_OK;
     }
     lk_count(&lk->counters, LK_L1_MISSES, 1);
-    status = from_l2(lk, &parsed, entry);
+    status = from_l2(lk, &parsed, deadline_ms, entry);
     if (status == LATCHKEY_UNAVAILABLE && lk_validate_stale(lk, &parsed, entry)) status = LATCHKEY_OK;
     lk_wipe(&parsed, sizeof parsed);
     return status ? refuse(entry, status) : LATCHKEY_OK;
@@ -199,7 +199,8 @@ static int without_l2(latchkey *lk, const char *token, size_t token_len, latchke
 {
     if (status != LATCHKEY_AGAIN) return refuse(entry, status);
     lk_token parsed;
-    status = lk_begin(lk, token, token_len, &parsed);
+    int64_t deadline_ms;
+    status = lk_begin(lk, token, token_len, &parsed, &deadline_ms);
     if (status == LATCHKEY_MALFORMED) lk_count(&lk->counters, LK_MALFORMED, 1);
     if (status) return refuse(entry, status);
     status = lk_session_dead(lk, parsed.text);
