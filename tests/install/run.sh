@@ -41,6 +41,10 @@ one() { # KIND on|off
         -Wl,-rpath,"$prefix/lib"
     "$work/$kind/main-c" "$config"
     "$work/$kind/main-cxx" "$config"
+    # The command, where nobody told the loader of the library.
+    env -u LD_LIBRARY_PATH "$prefix/bin/latchkey" --version | grep -qx "latchkey $version"
+    "$prefix/bin/latchkey" keygen check | grep -qxE '[0-9a-f]{32}'
+    [ -s "$prefix/share/man/man1/latchkey.1" ] || { echo "no manual page was installed" >&2; return 1; }
     # Each kind is what it says.
     if ldd "$work/$kind/main-c" | grep -q liblatchkey; then linked=shared; else linked=static; fi
     [ "$linked" = "$kind" ] || { echo "$kind is linked $linked" >&2; return 1; }

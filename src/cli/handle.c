@@ -1,0 +1,111 @@
+/* Opening, and what a status means to the shell. See cli.h. */
+#include "cli.h"
+
+#include "session.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static bool progress_shown;
+
+void cli_progress(const char *format, ...)
+{
+    if (!isatty(STDERR_FILENO)) return;
+    if (progress_shown) fputs("\r\033[K", stderr);
+    progress_shown = format != NULL;
+    if (format) {
+        va_list list;
+        va_start(list, format);
+        vfprintf(stderr, format, list);
+        va_end(list);
+    }
+    fflush(stderr);
+}
+
+int cli_fail(const cli *c, int exit, const char *format, ...)
+{
+    char text[1024];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(text, sizeof text, format, list);
+    va_end(list);
+    cli_progress(NULL);
+    fprintf(stderr, "latchkey: %s\n", text);
+    if (c->json) {
+        json j = {0};
+        json_open(&j, NULL, '{');
+        json_text(&j, "error", text);
+        json_int(&j, "exit", exit);
+        json_close(&j, '}');
+    }
+    return exit;
+}
+
+static int exit_of(int status)
+{
+    switch (status) {
+    case LATCHKEY_NOT_FOUND:
+    case LATCHKEY_EXPIRED:
+    case LATCHKEY_LIMIT:
+    case LATCHKEY_REFUSED: return CLI_NO;
+    case LATCHKEY_MALFORMED:
+    case LATCHKEY_BAD_ARGUMENT: return CLI_USAGE;
+    case LATCHKEY_UNAVAILABLE:
+    case LATCHKEY_PENDING: return CLI_AWAY;
+    case LATCHKEY_CONFIG: return CLI_CONFIG;
+    default: return CLI_FAILED;
+    }
+}
+
+int cli_status(const cli *c, latchkey *lk, int status, const char *what)
+{
+    latchkey_stats stats;
+    const char *why = "";
+    if (status < 0 && latchkey_stats_read(lk, &stats, sizeof stats) == LATCHKEY_OK) why = stats.last_error;
+    return cli_fail(c, exit_of(status), "%s: %s%s%s", what, latchkey_status_text(status), *why ? ": " : "", why);
+}
+
+static void say_log(void *context, int level, const char *text)
+{
+    (void)context;
+    static const char *const levels[] = {"", "", "", "error", "warning", "notice", "info"};
+    fprintf(stderr, "%s: %s\n", level >= 3 && level <= 6 ? levels[level] : "log", text);
+}
+
+int cli_open(const cli *c, latchkey **lk)
+{
+    char error[512];
+    *lk = NULL;
+    if (!c->config)
+        return cli_fail(
+            c, CLI_USAGE,
+            "which Redis? Give --config URL, or set LATCHKEY_CONFIG to the text that the application gives to "
+            "latchkey_open, for example redis://127.0.0.1:6379 (a password is better in "
+            "?password_file=/path, which nobody sees)");
+    if (c->verbose) latchkey_set_log(say_log, NULL);
+    int status = latchkey_open(c->config, lk, error, sizeof error);
+    if (!status) return CLI_DONE;
+    return cli_fail(c, exit_of(status), "%s", *error ? error : latchkey_status_text(status));
+}
+
+int cli_ask(const cli *c, const char *format, ...)
+{
+    char question[256], answer[16] = "";
+    va_list list;
+    if (c->yes) return CLI_DONE;
+    va_start(list, format);
+    vsnprintf(question, sizeof question, format, list);
+    va_end(list);
+    if (!isatty(STDIN_FILENO))
+        return cli_fail(c, CLI_USAGE, "nobody is there to be asked: %s Give --yes, since this cannot be undone",
+                        question);
+    fprintf(stderr, "%s [y/N] ", question);
+    fflush(stderr);
+    if (!fgets(answer, sizeof answer, stdin)) answer[0] = 0;
+    if (strcmp(answer, "y\n") == 0 || strcmp(answer, "Y\n") == 0 || strcmp(answer, "yes\n") == 0) return CLI_DONE;
+    return cli_fail(c, CLI_NO, "nothing was done");
+}
+
+int64_t cli_now_ms(latchkey *lk) { return lk_server_now_ms(lk, lk_now_us()); }

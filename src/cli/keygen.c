@@ -1,0 +1,230 @@
+/* latchkey keygen: keys for files that the configuration names, and their rotation.
+ *
+ * Every instance has to accept a key before any makes tokens by it, so a new key goes behind the others first (--add), and
+ * to the front once every instance has been restarted with it (--promote). A file is replaced by a whole new one, under
+ * another name until it is complete, so no instance ever reads half of it. */
+#include "cli.h"
+
+#include "crypto.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { KEY_MOST = 32, KEYS_MOST = 16, FILE_MOST = 4096 };
+
+static const struct kind {
+    const char *name, *option;
+    size_t bytes;
+} kinds[] = {{"check", "check_key_file", LK_CHECK_KEY_SIZE}};
+
+static const char *new_file, *add_file, *promote_file;
+
+typedef struct keys { /* lines of a file, comments among them */
+    const char *line[FILE_MOST];
+    size_t lines, first, last, count; /* the first and last key among the lines, and how many there are */
+    char text[FILE_MOST];
+} keys;
+
+static const struct kind *find_kind(const char *name)
+{
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (strcmp(kinds[i].name, name) == 0) return &kinds[i];
+    return NULL;
+}
+
+static void make(const struct kind *kind, char text[2 * KEY_MOST + 1])
+{
+    uint8_t key[KEY_MOST];
+    lk_random(key, kind->bytes);
+    cli_hex(text, key, kind->bytes);
+    lk_wipe(key, sizeof key);
+}
+
+/* ---------------------------------------------------------------------------------------------------- files -- */
+
+static int read_keys(const cli *c, const struct kind *kind, const char *path, keys *k)
+{
+    memset(k, 0, sizeof *k);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t size = file < 0 ? -1 : read(file, k->text, sizeof k->text - 1);
+    int failed = errno;
+    if (file >= 0) close(file);
+    if (size < 0) return cli_fail(c, CLI_FAILED, "cannot read '%.200s': %s", path, strerror(failed));
+    if (size == sizeof k->text - 1) return cli_fail(c, CLI_FAILED, "'%.200s' is too large for a file of keys", path);
+    char *rest = k->text, *line;
+    while ((line = strsep(&rest, "\n"))) {
+        uint8_t key[KEY_MOST];
+        line[strcspn(line, "\r")] = 0;
+        if (!*line && !rest) break; /* behind the last newline */
+        if (*line && *line != '#') {
+            if (!lk_hex_decode(line, strlen(line), key, kind->bytes))
+                return cli_fail(c, CLI_FAILED, "line %zu of '%.200s' is not %zu hexadecimal digits", k->lines + 1, path,
+                                2 * kind->bytes);
+            if (!k->count++) k->first = k->lines;
+            k->last = k->lines;
+        }
+        k->line[k->lines++] = line;
+    }
+    return CLI_DONE;
+}
+
+static bool write_all(int file, const char *text)
+{
+    size_t left = strlen(text);
+    while (left) {
+        ssize_t wrote = write(file, text, left);
+        if (wrote < 0 && errno == EINTR) continue;
+        if (wrote <= 0) return false;
+        text += wrote;
+        left -= (size_t)wrote;
+    }
+    return true;
+}
+
+static bool write_line(int file, const char *line) { return write_all(file, line) && write_all(file, "\n"); }
+
+/* `path` must not be there. False: errno says why, and nothing is left of it. */
+static bool write_keys(const char *path, const keys *k, const struct stat *like)
+{
+    int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (file < 0) return false;
+    bool good = !like || (fchmod(file, like->st_mode & 0777) == 0 &&
+                          (fchown(file, like->st_uid, like->st_gid) == 0 || like->st_uid == geteuid()));
+    for (size_t i = 0; good && i < k->lines; i++) good = write_line(file, k->line[i]);
+    good = good && fsync(file) == 0;
+    int failed = errno;
+    close(file);
+    if (!good) unlink(path);
+    errno = failed;
+    return good;
+}
+
+static int replace(const cli *c, const char *path, const keys *k)
+{
+    char beside[1024];
+    struct stat like;
+    if (stat(path, &like)) return cli_fail(c, CLI_FAILED, "cannot read '%.200s': %s", path, strerror(errno));
+    if ((size_t)snprintf(beside, sizeof beside, "%s.new", path) >= sizeof beside)
+        return cli_fail(c, CLI_USAGE, "that path is too long");
+    if (!write_keys(beside, k, &like))
+        return cli_fail(c, CLI_FAILED, "cannot write '%.200s': %s", beside, strerror(errno));
+    if (rename(beside, path) == 0) return CLI_DONE;
+    int failed = errno;
+    unlink(beside);
+    return cli_fail(c, CLI_FAILED, "cannot replace '%.200s': %s", path, strerror(failed));
+}
+
+/* ------------------------------------------------------------------------------------------------- commands -- */
+
+static int said(const cli *c, const struct kind *kind, const char *path, size_t count, const char *what,
+                const char *next)
+{
+    if (c->json) {
+        json j = {0};
+        json_open(&j, NULL, '{');
+        json_text(&j, "kind", kind->name);
+        json_text(&j, "file", path);
+        json_uint(&j, "keys", count);
+        json_close(&j, '}');
+    } else printf("%s: %s; %zu %s in it.\n%s\n", path, what, count, count == 1 ? "key" : "keys", next);
+    return CLI_DONE;
+}
+
+static int print_one(const cli *c, const struct kind *kind, const char *key)
+{
+    if (c->json) {
+        json j = {0};
+        json_open(&j, NULL, '{');
+        json_text(&j, "kind", kind->name);
+        json_text(&j, "key", key);
+        json_close(&j, '}');
+    } else printf("%s\n", key);
+    return CLI_DONE;
+}
+
+static int create(const cli *c, const struct kind *kind, keys *k, const char *key)
+{
+    memset(k, 0, sizeof *k);
+    k->line[k->lines++] = key;
+    if (!write_keys(new_file, k, NULL))
+        return cli_fail(c, CLI_FAILED, "cannot make '%.200s': %s%s", new_file, strerror(errno),
+                        errno == EEXIST ? " (--add puts one more key into it)" : "");
+    return said(c, kind, new_file, 1, "made, for its owner alone", "Give the same file to every instance.");
+}
+
+static int add(const cli *c, const struct kind *kind, keys *k, const char *key)
+{
+    int exit = read_keys(c, kind, add_file, k);
+    if (exit) return exit;
+    if (k->count >= KEYS_MOST)
+        return cli_fail(c, CLI_NO, "there are %d keys in it already, which is the most", KEYS_MOST);
+    k->line[k->lines++] = key;
+    exit = replace(c, add_file, k);
+    return exit ? exit
+                : said(c, kind, add_file, k->count + 1, "one more key, which is accepted and not used yet",
+                       "Restart every instance with it; then --promote, and restart again.");
+}
+
+static int promote(const cli *c, const struct kind *kind, keys *k)
+{
+    int exit = read_keys(c, kind, promote_file, k);
+    if (exit) return exit;
+    if (k->count < 2) return cli_fail(c, CLI_NO, "there is no second key in it: --add one first");
+    const char *newest = k->line[k->last];
+    for (size_t i = k->last; i > k->first; i--) k->line[i] = k->line[i - 1];
+    k->line[k->first] = newest;
+    exit = replace(c, promote_file, k);
+    return exit ? exit
+                : said(c, kind, promote_file, k->count, "the newest key is the first",
+                       "Restart every instance with it. Keep the old keys in it for as long as sessions live.");
+}
+
+static int run(const cli *c)
+{
+    const struct kind *kind = find_kind(c->arguments[0]);
+    char key[2 * KEY_MOST + 1];
+    if (!kind) return cli_fail(c, CLI_USAGE, "keygen makes keys of the kind: check");
+    if (!!new_file + !!add_file + !!promote_file > 1)
+        return cli_fail(c, CLI_USAGE, "only one of --file, --add and --promote");
+    if (!lk_crypto_init()) return cli_fail(c, CLI_FAILED, "libsodium finds no source of randomness");
+    keys *k = calloc(1, sizeof *k);
+    if (!k) return cli_fail(c, CLI_FAILED, "no memory");
+    make(kind, key);
+    int exit = promote_file ? promote(c, kind, k)
+               : add_file   ? add(c, kind, k, key)
+               : new_file   ? create(c, kind, k, key)
+                            : print_one(c, kind, key);
+    lk_wipe(key, sizeof key);
+    lk_wipe(k, sizeof *k);
+    free(k);
+    return exit;
+}
+
+static const cli_option options[] = {
+    {.name = "file",
+     .value = "FILE",
+     .text = &new_file,
+     .help = "a new file with this key, mode 0600; not over an old one"},
+    {.name = "add", .value = "FILE", .text = &add_file, .help = "one more key into the file, behind the others"},
+    {.name = "promote", .value = "FILE", .text = &promote_file, .help = "the last key of the file becomes the first"},
+    {0},
+};
+
+const cli_command cli_keygen = {
+    .name = "keygen",
+    .arguments = "keygen check [--file FILE | --add FILE | --promote FILE]",
+    .summary = "makes a random key, or puts one into a file of keys",
+    .help =
+        "Makes a key for the option check_key_file, and prints it, or puts it into a file.\n\n"
+        "The first key of such a file makes tokens, and all are accepted. To go over to a new one without refusing\n"
+        "anybody: --add, restart every instance; --promote, restart every instance; and take the old key out once the\n"
+        "sessions that were made by it are over (lifetime_ms). No Redis is needed.",
+    .options = options,
+    .least = 1,
+    .most = 1,
+    .run = run,
+};

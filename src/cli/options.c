@@ -1,0 +1,144 @@
+/* The command line. See cli.h. */
+#include "cli.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct taking {
+    cli *c;
+    int argc, at;
+    char **argv;
+    const cli_option *common;
+    bool ended; /* by "--" */
+} taking;
+
+bool cli_number(const char *text, uint64_t least, uint64_t most, uint64_t *number)
+{
+    char *end;
+    if (*text < '0' || *text > '9') return false; /* strtoull takes spaces and signs */
+    errno = 0;
+    *number = strtoull(text, &end, 10);
+    return !*end && !errno && *number >= least && *number <= most;
+}
+
+static const cli_option *find(const cli_option *options, const char *name, size_t length)
+{
+    for (; options && options->name; options++)
+        if (strlen(options->name) == length && strncmp(options->name, name, length) == 0) return options;
+    return NULL;
+}
+
+static int take_value(taking *t, const cli_option *o, const char *value)
+{
+    if (o->given) *o->given = true;
+    if (o->text) *o->text = value;
+    if (o->number && !cli_number(value, o->least, o->most, o->number))
+        return cli_fail(t->c, CLI_USAGE, "--%s: a whole number from %llu to %llu is expected", o->name,
+                        (unsigned long long)o->least, (unsigned long long)o->most);
+    return CLI_DONE;
+}
+
+static int take_option(taking *t)
+{
+    char *name = t->argv[t->at] + 2, *equals = strchr(name, '=');
+    size_t length = equals ? (size_t)(equals - name) : strlen(name);
+    const cli_option *o = find(t->common, name, length);
+    if (!o && t->c->command) o = find(t->c->command->options, name, length);
+    if (!o && !t->c->command)
+        return cli_fail(t->c, CLI_USAGE,
+                        "there is no option --%.*s for all commands: options of one stand behind its name", (int)length,
+                        name);
+    if (!o)
+        return cli_fail(t->c, CLI_USAGE, "there is no option --%.*s: see latchkey %s --help", (int)length, name,
+                        t->c->command->name);
+    if (!o->value && equals) return cli_fail(t->c, CLI_USAGE, "--%s takes no value", o->name);
+    if (!o->value) return take_value(t, o, "");
+    if (equals) return take_value(t, o, equals + 1);
+    if (t->at + 1 == t->argc) return cli_fail(t->c, CLI_USAGE, "--%s needs a value: %s", o->name, o->value);
+    return take_value(t, o, t->argv[++t->at]);
+}
+
+static int take_command(taking *t, const char *name, const cli_command *const *commands)
+{
+    for (; *commands; commands++)
+        if (strcmp((*commands)->name, name) == 0) {
+            t->c->command = *commands;
+            return CLI_DONE;
+        }
+    char shown[64];
+    return cli_fail(t->c, CLI_USAGE, "there is no command '%s': see latchkey --help",
+                    cli_text(shown, sizeof shown, name, strlen(name)));
+}
+
+/* The copy is kept; what `ps` shows is not. (For a moment it did: LATCHKEY_CONFIG or password_file are better.) */
+static const char *take_out(char *value)
+{
+    char *copy = strdup(value);
+    memset(value, '*', strlen(value));
+    return copy;
+}
+
+static int take_all(taking *t, const cli_command *const *commands)
+{
+    int exit = CLI_DONE;
+    for (; !exit && t->at < t->argc; t->at++) {
+        const char *word = t->argv[t->at];
+        if (!t->ended && strcmp(word, "--") == 0) t->ended = true;
+        else if (!t->ended && strcmp(word, "-h") == 0) exit = take_value(t, find(t->common, "help", 4), "");
+        else if (!t->ended && strncmp(word, "--", 2) == 0) exit = take_option(t);
+        else if (!t->ended && word[0] == '-' && word[1])
+            exit = cli_fail(t->c, CLI_USAGE, "options are written out, with two dashes: see latchkey --help");
+        else if (!t->c->command) exit = take_command(t, word, commands);
+        else t->c->arguments[t->c->count++] = word;
+    }
+    return exit;
+}
+
+int cli_options_take(cli *c, int argc, char **argv, const cli_command *const *commands, bool *help, bool *version)
+{
+    const char *config = NULL;
+    const cli_option common[] = {
+        {.name = "config", .value = "URL", .text = &config},
+        {.name = "json", .given = &c->json},
+        {.name = "yes", .given = &c->yes},
+        {.name = "verbose", .given = &c->verbose},
+        {.name = "help", .given = help},
+        {.name = "version", .given = version},
+        {0},
+    };
+    /* Also for what fails before it is met. */
+    for (int i = 1; i < argc && strcmp(argv[i], "--"); i++) c->json |= strcmp(argv[i], "--json") == 0;
+    c->arguments = calloc((size_t)argc + 1, sizeof *c->arguments);
+    if (!c->arguments) return cli_fail(c, CLI_FAILED, "no memory");
+    taking t = {.c = c, .argc = argc, .at = 1, .argv = argv, .common = common};
+    int exit = take_all(&t, commands);
+    c->config = getenv("LATCHKEY_CONFIG");
+    if (c->config && !*c->config) c->config = NULL;
+    for (int i = 1; config && i < argc; i++) { /* the value, wherever it stands, and never a copy of somebody else's */
+        size_t skip = strncmp(argv[i], "--config=", 9) == 0 ? 9 : 0;
+        if (argv[i] + skip == config) c->config = take_out(argv[i] + skip);
+    }
+    if (exit || *help || *version || !c->command) return exit;
+    if (c->count < c->command->least || c->count > c->command->most)
+        return cli_fail(c, CLI_USAGE, "usage: latchkey %s", c->command->arguments);
+    return CLI_DONE;
+}
+
+void cli_options_help(const cli_command *command)
+{
+    printf("usage: latchkey %s\n\n%s\n", command->arguments, command->help);
+    if (command->options) fputs("\nOptions:\n", stdout);
+    for (const cli_option *o = command->options; o && o->name; o++) {
+        char left[64];
+        snprintf(left, sizeof left, "--%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
+        printf("  %-18s %s\n", left, o->help);
+    }
+    fputs("\nOptions of every command:\n"
+          "  --config URL       which Redis; without it the variable LATCHKEY_CONFIG, which `ps` does not show\n"
+          "  --json             for machines: one object, or one a line where there are many\n"
+          "  --yes              answers yes to every question\n"
+          "  --verbose          what the library says to its log goes to stderr\n"
+          "  --help             this\n",
+          stdout);
+}

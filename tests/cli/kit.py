@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: MIT
+"""What the tests of the command share: a private Redis, an application with sessions, the command itself, a terminal."""
+import json
+import os
+import pty
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+COMMAND = os.environ['LATCHKEY_COMMAND']
+APP = os.environ['LATCHKEY_APP']
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PATIENCE_S = 120
+OPTIONS = 'deadline_ms=20000&staleness_ms=4000'  # a slow machine is no failure
+DONE, NO, USAGE, AWAY, CONFIG, FAILED = range(6)
+
+
+def wait_for(what, condition):
+    until = time.monotonic() + PATIENCE_S
+    while not condition():
+        if time.monotonic() > until:
+            raise AssertionError(f'waited in vain until {what}')
+        time.sleep(0.01)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
+
+
+class Redis:
+    """A server of its own, on a unix socket and on loopback. Use with `with`."""
+    GOOD = ['--appendonly', 'yes', '--appendfsync', 'always', '--maxmemory', '100mb', '--maxmemory-policy', 'noeviction',
+            '--save', '']
+
+    def __init__(self, *arguments, good=True, before=()):
+        self.dir = tempfile.mkdtemp(prefix='latchkey-cli-')
+        self.socket = os.path.join(self.dir, 's')
+        self.port = free_port()
+        self.argv = [*before, 'redis-server', '--unixsocket', self.socket, '--port', str(self.port), '--dir', self.dir,
+                     *(self.GOOD if good else []), *arguments]
+        self.boot()
+
+    def boot(self):
+        with open(os.path.join(self.dir, 'log'), 'ab') as log:
+            self.process = subprocess.Popen(self.argv, stdout=log, stderr=log, start_new_session=True)
+        wait_for('redis-server listens', lambda: self.process.poll() is not None or self.cli('PING', check=False))
+        if self.process.poll() is not None:
+            with open(os.path.join(self.dir, 'log'), encoding='utf-8', errors='replace') as log:
+                raise AssertionError('redis-server does not start:\n' + log.read())
+
+    def cli(self, *words, check=True, admin=None):
+        argv = ['redis-cli', '-s', self.socket, *(['--no-auth-warning', '-a', admin] if admin else []), *words]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        if check and done.returncode:
+            raise AssertionError(f'redis-cli {words}: {done.stdout}{done.stderr}')
+        return done.stdout.strip() if done.returncode == 0 else ''
+
+    def url(self, credentials='', options='', tcp=False):
+        where = f'127.0.0.1:{self.port}' if tcp else self.socket
+        return f'{"redis" if tcp else "unix"}://{credentials}{where}?{OPTIONS}{"&" + options if options else ""}'
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.kill()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class App:
+    """An instance with sessions of its own. Use with `with`."""
+
+    def __init__(self, config):
+        self.process = subprocess.Popen([APP, config], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def order(self, *words):
+        self.process.stdin.write(' '.join(str(word) for word in words) + '\n')
+        self.process.stdin.flush()
+        status, _, token = self.process.stdout.readline().rstrip('\n').partition(' ')
+        return int(status), token
+
+    def create(self, user, role=b'', device=0, idle_ms=0, lifetime_ms=0, fields=None):
+        words = [word for name, value in (fields or {}).items() for word in (name, value.hex() or '-')]
+        status, token = self.order('create', user, idle_ms, lifetime_ms, device, role.hex() or '-', *words)
+        assert status == 0, f'create: {status}'
+        return token
+
+    def rotate(self, token, grace_ms=0):
+        status, new = self.order('rotate', token, grace_ms)
+        assert status == 0, f'rotate: {status}'
+        return new
+
+    def validate(self, token):
+        return self.order('validate', token)[0]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.stdout.close()
+        assert self.process.wait(PATIENCE_S) == 0
+
+
+class Outcome:
+    def __init__(self, code, out, err):
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def text(self):
+        return self.out + self.err
+
+    @property
+    def value(self):
+        """The one JSON value on standard output."""
+        return json.loads(self.out)
+
+    @property
+    def values(self):
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+def environment(config):
+    env = {name: value for name, value in os.environ.items() if not name.startswith('LATCHKEY_')}
+    if config:
+        env['LATCHKEY_CONFIG'] = config
+    return env
+
+
+def run(*words, config=None, stdin=subprocess.DEVNULL):
+    """The command, without a terminal."""
+    done = subprocess.run([COMMAND, *words], env=environment(config), stdin=stdin, capture_output=True,
+                          timeout=PATIENCE_S, check=False)
+    return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def run_on_terminal(*words, config=None, answer=None):
+    """The command on a terminal, where a question is answered. Returns the exit code and all that was shown."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execve(COMMAND, [COMMAND, *words], environment(config))
+    shown, until = b'', time.monotonic() + PATIENCE_S
+    while time.monotonic() < until:
+        if not select.select([terminal], [], [], 1)[0]:
+            continue
+        try:
+            shown += os.read(terminal, 65536)
+        except OSError:  # the child is gone
+            break
+        if answer is not None and b'[y/N] ' in shown:
+            os.write(terminal, answer.encode() + b'\n')
+            answer = None
+    os.close(terminal)
+    return Outcome(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), shown.decode().replace('\r\n', '\n'), '')
+
+
+class Case(unittest.TestCase):
+    maxDiff = None
+
+    def check(self, outcome, code, *contained):
+        self.assertEqual(code, outcome.code, outcome.text)
+        for text in contained:
+            self.assertIn(text, outcome.text)
+        return outcome
+
+    def check_printable(self, outcome):
+        """Nothing that a terminal obeys."""
+        bad = [c for c in outcome.text if c != '\n' and not ' ' <= c <= '~']
+        self.assertEqual([], bad, repr(outcome.text[:2000]))
+
+
+def main():
+    """Runs the tests of the file, and counts them as the others of the build are counted."""
+    result = unittest.main(exit=False, verbosity=2).result
+    failed = len(result.failures) + len(result.errors) + len(result.skipped) + len(result.unexpectedSuccesses)
+    print(f'[  PASSED  ] {result.testsRun - failed} test(s).')
+    if failed or not result.testsRun:
+        print(f'[  FAILED  ] {max(failed, 1)} test(s), listed below:')
+        sys.exit(1)

@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The frame of the command: help, version, wrong command lines, exit codes, output."""
+import re
+import subprocess
+
+import kit
+from kit import DONE, USAGE, FAILED, run
+
+
+def command_names():
+    return re.findall(r'^  ([a-z]+) ', run('--help').out.split('Commands:')[1], re.M)
+
+
+class Frame(kit.Case):
+    def test_version_is_the_librarys(self):
+        with open(f'{kit.ROOT}/include/latchkey.h', encoding='ascii') as header:
+            wanted = '.'.join(re.findall(r'#define LATCHKEY_VERSION_[A-Z]+ (\d+)', header.read()))
+        self.assertEqual(f'latchkey {wanted}\n', self.check(run('--version'), DONE).out)
+
+    def test_help_of_the_whole_and_of_each(self):
+        self.check(run('--help'), DONE, 'LATCHKEY_CONFIG', 'keygen')
+        self.assertIn('keygen', command_names())
+        for name in command_names():
+            said = self.check(run(name, '--help'), DONE, f'usage: latchkey {name}', '--json').out
+            self.assertEqual(said, run('--help', name).out)
+            self.assertEqual(said, run(name, '-h').out)
+            self.assertLessEqual(max(len(line) for line in said.splitlines()), 120)
+
+    def test_every_command_and_its_options_stand_in_the_manual_page(self):
+        with open(f'{kit.ROOT}/src/cli/latchkey.1', encoding='ascii') as page:
+            manual = page.read()
+        for name in command_names():
+            described = re.search(rf'^\.It Cm {name}\b(.*?)(?=^\.It Cm [a-z]+|^\.Sh)', manual, re.M | re.S)
+            self.assertTrue(described, f'{name} is not in the manual page')
+            for option in re.findall(r'^  --([a-z-]+)', run(name, '--help').out, re.M):
+                self.assertRegex(described.group(0) + manual.split('.Sh COMMANDS')[0], rf'Fl -{option}\b',
+                                 f'{name} --{option} is not in the manual page')
+
+    def test_the_manual_page_is_in_order(self):
+        done = subprocess.run(['groff', '-mandoc', '-ww', '-z', '-Tutf8', f'{kit.ROOT}/src/cli/latchkey.1'],
+                              capture_output=True, text=True, check=False)
+        self.assertEqual((0, ''), (done.returncode, done.stderr))
+
+    def test_wrong_command_lines(self):
+        for words in ((), ('no-such-command',), ('--no-such-option',), ('keygen', '--no-such-option', 'check'),
+                      ('keygen', 'check', '--file'), ('keygen', 'check', '--json=yes'), ('keygen', 'check', 'check'),
+                      ('keygen', 'check', '-x'), ('keygen', '--', '--json'), ('\x1b]0;title\x07',), ('--config',)):
+            said = self.check(run(*words), USAGE)
+            self.assertEqual('', said.out)
+            self.assertTrue(said.err.startswith(('latchkey: ', 'usage: latchkey ')), said.err)
+            self.check_printable(said)
+
+    def test_errors_are_json_where_that_was_asked_for(self):
+        for words in (('--json', 'no-such-command'), ('no-such-command', '--json'), ('keygen', 'x', '--json')):
+            self.assertEqual(USAGE, self.check(run(*words), USAGE).value['exit'])
+
+    def test_output_that_cannot_be_written_is_no_success(self):
+        with open('/dev/full', 'w', encoding='ascii') as full:
+            for words in (('--help',), ('--version',), ('keygen', 'check')):
+                done = subprocess.run([kit.COMMAND, *words], stdout=full, stderr=subprocess.PIPE, check=False)
+                self.assertEqual(FAILED, done.returncode)
+                self.assertIn(b'could not be written', done.stderr)
+
+
+if __name__ == '__main__':
+    kit.main()

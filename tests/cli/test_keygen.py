@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""latchkey keygen: keys, files of them, and going over to a new one while sessions live."""
+import os
+import re
+import stat
+import tempfile
+
+import kit
+from kit import DONE, NO, USAGE, FAILED, run
+
+KEY = re.compile(r'[0-9a-f]{32}')
+
+
+class Keygen(kit.Case):
+    def setUp(self):
+        self.work = tempfile.TemporaryDirectory()
+        self.addCleanup(self.work.cleanup)
+        self.file = os.path.join(self.work.name, 'keys')
+
+    def lines(self):
+        with open(self.file, encoding='ascii') as file:
+            return file.read().splitlines()
+
+    def test_a_key_is_printed_and_never_the_same(self):
+        keys = {run('keygen', 'check').out for _ in range(8)}
+        self.assertEqual(8, len(keys))
+        for key in keys:
+            self.assertRegex(key, r'^[0-9a-f]{32}\n$')
+        self.assertRegex(run('keygen', 'check', '--json').value['key'], KEY)
+
+    def test_a_file_is_its_owners_and_is_not_written_over(self):
+        self.check(run('keygen', 'check', '--file', self.file), DONE, '1 key')
+        self.assertEqual(0o600, stat.S_IMODE(os.stat(self.file).st_mode))
+        before = self.lines()
+        self.check(run('keygen', 'check', '--file', self.file), FAILED, '--add')
+        self.assertEqual(before, self.lines())
+        self.assertEqual(['keys'], os.listdir(self.work.name))
+
+    def test_the_file_is_no_output(self):
+        for words in (('--file',), ('--add',), ('--promote',)):
+            for more in ((), ('--json',)):
+                if words == ('--file',) and os.path.exists(self.file):
+                    os.remove(self.file)
+                said = self.check(run('keygen', 'check', *words, self.file, *more), DONE)
+                for key in self.lines():
+                    self.assertNotIn(key, said.text)
+
+    def test_add_and_promote_keep_what_is_there(self):
+        run('keygen', 'check', '--file', self.file)
+        os.chmod(self.file, 0o640)
+        (first,) = self.lines()
+        with open(self.file, 'w', encoding='ascii') as file:
+            file.write(f'# ours\n{first}\n\n')
+        self.assertEqual(2, self.check(run('keygen', 'check', '--add', self.file, '--json'), DONE).value['keys'])
+        second = self.lines()[-1]
+        self.assertEqual(['# ours', first, '', second], self.lines())
+        self.check(run('keygen', 'check', '--promote', self.file), DONE, 'the newest key is the first')
+        self.assertEqual(['# ours', second], self.lines()[:2])
+        self.assertEqual({'# ours', first, '', second}, set(self.lines()))
+        self.assertEqual(0o640, stat.S_IMODE(os.stat(self.file).st_mode))
+        self.assertEqual(['keys'], os.listdir(self.work.name))
+
+    def test_sessions_live_through_a_change_of_keys(self):
+        run('keygen', 'check', '--file', self.file)
+        with kit.Redis() as redis:
+            config = redis.url(options=f'check_key_file={self.file}')
+            with kit.App(config) as app:
+                old = app.create(1)
+                run('keygen', 'check', '--add', self.file)
+                with kit.App(config) as added:
+                    self.assertEqual(0, added.validate(old))
+                    run('keygen', 'check', '--promote', self.file)
+                    with kit.App(config) as promoted:
+                        new = promoted.create(1)
+                        self.assertEqual([0, 0], [promoted.validate(old), added.validate(new)])
+                        self.assertEqual(3, app.validate(new))  # MALFORMED: the key was really another one
+
+    def test_what_is_refused(self):
+        self.check(run('keygen'), USAGE, 'usage: latchkey keygen')
+        self.check(run('keygen', 'chequer'), USAGE)
+        self.check(run('keygen', 'check', '--add', self.file), FAILED, 'No such file')
+        self.check(run('keygen', 'check', '--file', self.file, '--add', self.file), USAGE)
+        self.check(run('keygen', 'check', '--file', os.path.join(self.work.name, 'no', 'keys')), FAILED)
+        run('keygen', 'check', '--file', self.file)
+        self.check(run('keygen', 'check', '--promote', self.file), NO, 'second')
+        with open(self.file, 'a', encoding='ascii') as file:
+            file.write('a password by mistake\n')
+        before = self.lines()
+        refused = self.check(run('keygen', 'check', '--add', self.file), FAILED, 'line 2')
+        self.assertNotIn('password', refused.text)
+        self.assertEqual(before, self.lines())
+
+    def test_sixteen_are_the_most(self):
+        run('keygen', 'check', '--file', self.file)
+        for _ in range(15):
+            self.check(run('keygen', 'check', '--add', self.file), DONE)
+        self.check(run('keygen', 'check', '--add', self.file), NO, 'the most')
+        self.assertEqual(16, len(self.lines()))
+
+
+if __name__ == '__main__':
+    kit.main()
