@@ -60,13 +60,13 @@ static bool same(const lk_l1_seen *a, const lk_l1_seen *b)
 }
 
 /* NULL: Redis holds what L1 holds. */
-static const char *differs(const lk_l1_seen *seen, const lk_reply *reply)
+static const char *differs(const lk_audit *a, const lk_l1_seen *seen, const lk_reply *reply)
 {
     lk_record record;
     uint8_t raw[LK_SELECTOR_RAW];
     if (reply->type == LK_REPLY_NIL) return "has not held";
     bool equal = reply->type == LK_REPLY_STRING &&
-                 lk_record_decode(reply->text, reply->size, &record) == LK_RECORD_GOOD &&
+                 lk_record_open(&a->config->seal_keys, reply->text, reply->size, &record) == LK_RECORD_GOOD &&
                  lk_base64_decode(seen->selector, sizeof seen->selector, raw, sizeof raw) &&
                  !memcmp(raw, record.selector, sizeof raw) && !memcmp(&seen->entry, &record.entry, sizeof record.entry);
     return equal ? NULL : "has held something else for";
@@ -74,7 +74,7 @@ static const char *differs(const lk_l1_seen *seen, const lk_reply *reply)
 
 void lk_audit_judge(lk_audit *a, const lk_l1_seen *seen, const lk_reply *reply, int64_t now_ms)
 {
-    const char *why = differs(seen, reply);
+    const char *why = differs(a, seen, reply);
     lk_suspicion *free = NULL;
     lk_count(a->counters, LK_AUDITED, 1);
     if (!why) return;

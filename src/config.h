@@ -3,6 +3,7 @@
 #ifndef LK_CONFIG_H
 #define LK_CONFIG_H
 
+#include "seal.h"
 #include "token.h"
 
 #include <stdbool.h>
@@ -26,6 +27,7 @@ typedef struct lk_config {
     bool limit_deny;
     char prefix[33];
     lk_check_keys check_keys;
+    lk_seal_keys seal_keys;
 } lk_config;
 
 /* OK or CONFIG; on CONFIG `error` says what was wrong. The caller wipes `config` when done (it holds a password). */

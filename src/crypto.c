@@ -5,6 +5,10 @@
 
 _Static_assert(LK_HASH_SIZE == crypto_generichash_BYTES, "BLAKE2b-256");
 _Static_assert(LK_CHECK_KEY_SIZE == crypto_shorthash_KEYBYTES, "SipHash's key");
+_Static_assert(LK_AEAD_KEY_SIZE == crypto_aead_xchacha20poly1305_ietf_KEYBYTES &&
+                   LK_AEAD_NONCE_SIZE == crypto_aead_xchacha20poly1305_ietf_NPUBBYTES &&
+                   LK_AEAD_TAG_SIZE == crypto_aead_xchacha20poly1305_ietf_ABYTES,
+               "XChaCha20-Poly1305");
 
 bool lk_crypto_init(void) { return sodium_init() >= 0; }
 void lk_random(void *out, size_t size) { randombytes_buf(out, size); }
@@ -28,6 +32,21 @@ uint64_t lk_siphash(const void *data, size_t size, const uint8_t key[LK_CHECK_KE
     uint64_t value = 0;
     for (size_t i = 0; i < sizeof out; i++) value |= (uint64_t)out[i] << (8 * i);
     return value;
+}
+
+void lk_aead_seal(const uint8_t key[LK_AEAD_KEY_SIZE], lk_span beside, void *message, size_t size,
+                  uint8_t nonce[LK_AEAD_NONCE_SIZE], uint8_t tag[LK_AEAD_TAG_SIZE])
+{
+    randombytes_buf(nonce, LK_AEAD_NONCE_SIZE);
+    crypto_aead_xchacha20poly1305_ietf_encrypt_detached(message, tag, NULL, message, size, beside.data, beside.size,
+                                                        NULL, nonce, key);
+}
+
+bool lk_aead_open(const uint8_t key[LK_AEAD_KEY_SIZE], lk_span beside, void *message, size_t size,
+                  const uint8_t nonce[LK_AEAD_NONCE_SIZE], const uint8_t tag[LK_AEAD_TAG_SIZE])
+{
+    return crypto_aead_xchacha20poly1305_ietf_decrypt_detached(message, NULL, message, size, tag, beside.data,
+                                                               beside.size, nonce, key) == 0;
 }
 
 bool lk_base64_decode(const char *text, size_t length, uint8_t *raw, size_t raw_size)

@@ -1,4 +1,4 @@
-/* The one face of libsodium: randomness, hashes, constant-time work, base64url. */
+/* The one face of libsodium: randomness, hashes, sealing, constant-time work, base64url. */
 #ifndef LK_CRYPTO_H
 #define LK_CRYPTO_H
 
@@ -8,6 +8,9 @@
 
 #define LK_HASH_SIZE 32
 #define LK_CHECK_KEY_SIZE 16
+#define LK_AEAD_KEY_SIZE 32
+#define LK_AEAD_NONCE_SIZE 24
+#define LK_AEAD_TAG_SIZE 16
 
 typedef struct lk_span {
     const void *data;
@@ -24,6 +27,14 @@ void lk_blake2b(const lk_span *spans, size_t count, uint8_t out[LK_HASH_SIZE]);
 
 /* SipHash-2-4, 64 bits. */
 uint64_t lk_siphash(const void *data, size_t size, const uint8_t key[LK_CHECK_KEY_SIZE]);
+
+/* XChaCha20-Poly1305: encrypts and decrypts in place. The nonce is drawn at random, which so long a one allows: no two
+ * messages need to know of each other. False: not what was sealed with this key, nonce and `beside`, which is authenticated
+ * alone; the message is zeros then. */
+void lk_aead_seal(const uint8_t key[LK_AEAD_KEY_SIZE], lk_span beside, void *message, size_t size,
+                  uint8_t nonce[LK_AEAD_NONCE_SIZE], uint8_t tag[LK_AEAD_TAG_SIZE]);
+bool lk_aead_open(const uint8_t key[LK_AEAD_KEY_SIZE], lk_span beside, void *message, size_t size,
+                  const uint8_t nonce[LK_AEAD_NONCE_SIZE], const uint8_t tag[LK_AEAD_TAG_SIZE]);
 
 /* Unpadded base64url, constant time, for texts below 128 characters. Decoding accepts the canonical spelling of exactly
  * raw_size bytes and nothing else; the text need not be NUL-terminated. Encoding writes a NUL. */

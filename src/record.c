@@ -60,6 +60,7 @@ enum lk_record_check lk_record_decode(const void *data, size_t size, lk_record *
     if (size != LK_RECORD_SIZE || bytes[2] < LK_RECORD_FORMAT || bytes[3] || get(bytes + 4, 4) ||
         bytes[LK_RECORD_SIZE - 1])
         return LK_RECORD_BAD;
+    memset(record, 0, sizeof *record);
     latchkey_entry *e = &record->entry;
     const uint8_t *at = bytes + LK_RECORD_ENTRY;
     bool rotated = bytes[2] == LK_RECORD_ROTATED;
@@ -81,6 +82,90 @@ enum lk_record_check lk_record_decode(const void *data, size_t size, lk_record *
                 e->created_at_ms >= 0 && e->created_at_ms <= e->expires_at_ms;
     return sane ? LK_RECORD_GOOD : LK_RECORD_BAD;
 }
+
+/* ------------------------------------------------------------------------------------------------- sealing -- */
+
+_Static_assert(LK_RECORD_SESSION == LK_RECORD_SIZE &&
+                   LK_RECORD_NONCE == LK_RECORD_SESSION + LK_SEAL_SESSION_SIZE + LK_SEAL_ID_SIZE &&
+                   LK_RECORD_SEALED_SIZE == LK_RECORD_NONCE + LK_AEAD_NONCE_SIZE + LK_AEAD_TAG_SIZE,
+               "a sealed record has no gaps either");
+
+/* What is encrypted: user_id and role; both hashes; flags. */
+static const struct {
+    size_t at, size;
+} secret[] = {{LK_RECORD_ENTRY, 24}, {LK_RECORD_PERMISSIONS, 64}, {LK_RECORD_DEVICE + 4, 4}};
+enum { SECRETS = sizeof secret / sizeof *secret, SECRET_SIZE = 92 };
+
+/* Out of their places, which are zeros then. */
+static void gather(uint8_t *bytes, uint8_t message[SECRET_SIZE])
+{
+    for (int i = 0; i < SECRETS; message += secret[i++].size) {
+        memcpy(message, bytes + secret[i].at, secret[i].size);
+        memset(bytes + secret[i].at, 0, secret[i].size);
+    }
+}
+
+static void scatter(uint8_t *bytes, const uint8_t message[SECRET_SIZE])
+{
+    for (int i = 0; i < SECRETS; message += secret[i++].size) memcpy(bytes + secret[i].at, message, secret[i].size);
+}
+
+size_t lk_record_seal(const lk_seal_keys *keys, const lk_record *record, uint8_t bytes[LK_RECORD_SEALED_SIZE])
+{
+    uint8_t message[SECRET_SIZE];
+    lk_record_encode(record, bytes);
+    if (!record->sealed) return LK_RECORD_SIZE;
+    bytes[2] = (uint8_t)(bytes[2] + LK_RECORD_SEALED);
+    memcpy(bytes + LK_RECORD_SESSION, record->session, LK_SEAL_SESSION_SIZE);
+    gather(bytes, message);
+    lk_seal(keys, bytes, LK_RECORD_NONCE, message, sizeof message, bytes + LK_RECORD_NONCE);
+    scatter(bytes, message);
+    return LK_RECORD_SEALED_SIZE;
+}
+
+static enum lk_record_check open_sealed(const lk_seal_keys *keys, const uint8_t *sealed, lk_record *record)
+{
+    uint8_t bytes[LK_RECORD_SEALED_SIZE], message[SECRET_SIZE];
+    memcpy(bytes, sealed, sizeof bytes);
+    gather(bytes, message);
+    enum lk_seal_check seal = lk_unseal(keys, bytes, LK_RECORD_NONCE, message, sizeof message, bytes + LK_RECORD_NONCE);
+    if (seal) return seal == LK_SEAL_BROKEN ? LK_RECORD_BROKEN : LK_RECORD_UNKNOWN_KEY;
+    scatter(bytes, message);
+    bytes[2] = (uint8_t)(bytes[2] - LK_RECORD_SEALED);
+    enum lk_record_check check = lk_record_decode(bytes, LK_RECORD_SIZE, record);
+    record->sealed = true;
+    memcpy(record->session, bytes + LK_RECORD_SESSION, LK_SEAL_SESSION_SIZE);
+    return check;
+}
+
+enum lk_record_check lk_record_open(const lk_seal_keys *keys, const void *data, size_t size, lk_record *record)
+{
+    const uint8_t *bytes = data;
+    bool sealed = size > 2 && bytes[2] > LK_RECORD_ROTATED && bytes[2] <= LK_RECORD_NEWEST;
+    if (!sealed) {
+        enum lk_record_check check = lk_record_decode(bytes, size, record);
+        return check == LK_RECORD_GOOD && keys->count && !keys->plain ? LK_RECORD_UNSEALED : check;
+    }
+    if (size != LK_RECORD_SEALED_SIZE || bytes[0] != 'L' || bytes[1] != 'K') return LK_RECORD_BAD;
+    return keys->count ? open_sealed(keys, bytes, record) : LK_RECORD_KEYLESS;
+}
+
+const char *lk_record_fault(enum lk_record_check check)
+{
+    switch (check) {
+    case LK_RECORD_GOOD: return "nothing is wrong with a session's record";
+    case LK_RECORD_BAD: break;
+    case LK_RECORD_FUTURE: return "a session's record in Redis was written by a newer latchkey: upgrade";
+    case LK_RECORD_UNSEALED:
+        return "a session's record in Redis is not sealed, and seal_key_file does not say that this may be: plain";
+    case LK_RECORD_KEYLESS: return "a session's record in Redis is sealed, and there is no seal_key_file here";
+    case LK_RECORD_UNKNOWN_KEY: return "a session's record in Redis is sealed, and no key in seal_key_file has its id";
+    case LK_RECORD_BROKEN: return "a session's record in Redis does not match its seal: it was changed";
+    }
+    return "a session's record in Redis is damaged or foreign";
+}
+
+/* -------------------------------------------------------------------------------------------------- fields -- */
 
 bool lk_field_name_good(const char *name, size_t length)
 {

@@ -77,12 +77,8 @@ static int judge_record(latchkey *lk, lk_node *node, const char *selector, const
     if (value->type == LK_REPLY_ERROR) return lk_l2_refused(&lk->l2, node, value);
     if (value->type == LK_REPLY_NIL) return LATCHKEY_NOT_FOUND;
     if (value->type != LK_REPLY_STRING) return lk_l2_corrupt(&lk->l2, node, "Redis answers HGET with no string");
-    switch (lk_record_decode(value->text, value->size, record)) {
-    case LK_RECORD_BAD: return lk_l2_corrupt(&lk->l2, node, "a session's record in Redis is damaged or foreign");
-    case LK_RECORD_FUTURE:
-        return lk_l2_corrupt(&lk->l2, node, "a session's record in Redis was written by a newer latchkey: upgrade");
-    case LK_RECORD_GOOD: break;
-    }
+    enum lk_record_check check = lk_record_open(&lk->config.seal_keys, value->text, value->size, record);
+    if (check) return lk_l2_corrupt(&lk->l2, node, lk_record_fault(check));
     uint8_t raw[LK_SELECTOR_RAW], hash[LK_HASH_SIZE];
     if (!lk_base64_decode(selector, LATCHKEY_SELECTOR_LENGTH, raw, sizeof raw) ||
         memcmp(raw, record->selector, sizeof raw))

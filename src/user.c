@@ -187,10 +187,12 @@ static bool row_good(lk_reply *const row[ROW])
 }
 
 /* False: it is not what it should be, and nobody can use it. */
-static bool describe(lk_reply *const row[ROW], uint64_t user_id, latchkey_session_info *info)
+static bool describe(const lk_seal_keys *keys, lk_reply *const row[ROW], uint64_t user_id, latchkey_session_info *info)
 {
     lk_record record;
-    if (lk_record_decode(row[1]->text, row[1]->size, &record) != LK_RECORD_GOOD || record.entry.user_id != user_id)
+    uint8_t raw[LK_SELECTOR_RAW];
+    if (lk_record_open(keys, row[1]->text, row[1]->size, &record) || record.entry.user_id != user_id ||
+        !lk_base64_decode(row[0]->text, row[0]->size, raw, sizeof raw) || memcmp(raw, record.selector, sizeof raw))
         return false;
     memset(info, 0, sizeof *info);
     memcpy(info->selector, row[0]->text, LATCHKEY_SELECTOR_LENGTH);
@@ -229,7 +231,7 @@ static int take_list(latchkey *lk, lk_node *node, listing *l, const lk_reply *re
     for (size_t i = HEAD; i < reply->size && l->count < l->max; i += ROW) {
         latchkey_session_info *info = &l->infos[l->count];
         if (!row_good(&reply->item[i])) return LATCHKEY_UNAVAILABLE;
-        if (describe(&reply->item[i], l->user_id, info)) {
+        if (describe(&lk->config.seal_keys, &reply->item[i], l->user_id, info)) {
             info->current = lk_reply_is(reply->item[1], info->selector);
             l->count++;
         } else {

@@ -403,7 +403,7 @@ static void test_changed_by_hand_is_a_disagreement(void **state)
         else if (what == 2) r.selector[14] ^= 1;
         lk_record_encode(&r, session[0].bytes);
         if (what == 3) session[0].bytes[0] = 'X';
-        else if (what == 4) session[0].bytes[2] = LK_RECORD_ROTATED + 1;
+        else if (what == 4) session[0].bytes[2] = LK_RECORD_NEWEST + 1;
         go(m, 3 * BOUND_MS);
         assert_int_equal(suspicions(m), 1);
         assert_int_equal(disagreements(m), 1);

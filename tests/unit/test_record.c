@@ -142,7 +142,7 @@ static void test_rotated_record_round_trips(void **state)
 static void test_newer_formats_are_told_apart(void **state)
 {
     (void)state;
-    uint8_t bytes[300] = {'L', 'K', LK_RECORD_ROTATED + 1};
+    uint8_t bytes[300] = {'L', 'K', LK_RECORD_NEWEST + 1};
     lk_record back;
     for (size_t size = 0; size < sizeof bytes; size++)
         assert_int_equal(decode(bytes, size, &back), size < 4 ? LK_RECORD_BAD : LK_RECORD_FUTURE);
