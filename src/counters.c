@@ -86,14 +86,35 @@ static uint64_t count_up_to(const lk_histogram *h, unsigned last)
 uint64_t lk_histogram_count(const lk_histogram *h) { return count_up_to(h, LK_HISTOGRAM_BUCKETS - 1); }
 uint64_t lk_histogram_below(const lk_histogram *h, uint64_t value) { return count_up_to(h, bucket_of(value)); }
 
-uint64_t lk_histogram_quantile(const lk_histogram *h, double q)
+static uint64_t quantile(const uint64_t *bucket, double q)
 {
-    uint64_t total = lk_histogram_count(h), sum = 0;
-    if (!total) return 0;
+    uint64_t total = 0, sum = 0;
+    for (unsigned i = 0; i < LK_HISTOGRAM_BUCKETS; i++) total += bucket[i];
     uint64_t rank = (uint64_t)(q * (double)total);
     for (unsigned i = 0; i < LK_HISTOGRAM_BUCKETS; i++) {
-        sum += atomic_load_explicit(&h->bucket[i], memory_order_relaxed);
+        sum += bucket[i];
         if (sum > rank) return upper_edge(i);
     }
-    return upper_edge(LK_HISTOGRAM_BUCKETS - 1);
+    return 0;
+}
+
+uint64_t lk_histogram_quantile(const lk_histogram *h, double q)
+{
+    lk_histogram_mark all;
+    lk_histogram_keep(h, &all);
+    return quantile(all.bucket, q);
+}
+
+void lk_histogram_keep(const lk_histogram *h, lk_histogram_mark *mark)
+{
+    for (unsigned i = 0; i < LK_HISTOGRAM_BUCKETS; i++)
+        mark->bucket[i] = atomic_load_explicit(&h->bucket[i], memory_order_relaxed);
+}
+
+uint64_t lk_histogram_quantile_since(const lk_histogram *h, const lk_histogram_mark *mark, double q)
+{
+    lk_histogram_mark since;
+    lk_histogram_keep(h, &since);
+    for (unsigned i = 0; i < LK_HISTOGRAM_BUCKETS; i++) since.bucket[i] -= mark->bucket[i];
+    return quantile(since.bucket, q);
 }

@@ -84,4 +84,11 @@ uint64_t lk_histogram_count(const lk_histogram *h);
 uint64_t lk_histogram_below(const lk_histogram *h, uint64_t value); /* how many were at most `value`, to a bucket */
 uint64_t lk_histogram_quantile(const lk_histogram *h, double q);    /* upper edge of the bucket; 0 where empty */
 
+/* A histogram as it is, kept to tell later what came since. */
+typedef struct lk_histogram_mark {
+    uint64_t bucket[LK_HISTOGRAM_BUCKETS];
+} lk_histogram_mark;
+void lk_histogram_keep(const lk_histogram *h, lk_histogram_mark *mark);
+uint64_t lk_histogram_quantile_since(const lk_histogram *h, const lk_histogram_mark *mark, double q);
+
 #endif

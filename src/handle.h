@@ -10,6 +10,14 @@
 
 typedef struct lk_desk lk_desk; /* submit.c */
 
+/* The last seconds of the histograms, for the pulse: quantiles count from the older of two marks on, which is 5 to 10 s old.
+ * The link's thread alone. */
+typedef struct lk_window {
+    int64_t opened_ms, marked_ms; /* the handle was opened; the newer mark was made */
+    unsigned older;               /* of the two */
+    lk_histogram_mark read[2], lag[2];
+} lk_window;
+
 struct latchkey {
     lk_lease *lease; /* of the one node; first, because validate reads it first */
     lk_l1 *l1;
@@ -21,6 +29,7 @@ struct latchkey {
     lk_pending *pending;
     lk_wanted *wanted;
     lk_config config;
+    lk_window window;
     _Atomic(lk_desk *) desk; /* NULL until somebody submits */
 };
 

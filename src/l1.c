@@ -616,9 +616,11 @@ void lk_l1_close(lk_l1 *l1)
     lk_unmap(l1, bytes);
 }
 
+size_t lk_l1_entries(const lk_l1 *l1) { return atomic_load_explicit(&l1->entries, memory_order_relaxed); }
+
 lk_l1_stats lk_l1_read_stats(const lk_l1 *l1)
 {
-    lk_l1_stats s = {.entries = atomic_load_explicit(&l1->entries, memory_order_relaxed), .bytes = l1->bytes};
+    lk_l1_stats s = {.entries = lk_l1_entries(l1), .bytes = l1->bytes};
     for (uint32_t i = 0; i < l1->view.stripes; i++)
         s.evictions += atomic_load_explicit(&stripes_of(l1)[i].evictions, memory_order_relaxed);
     return s;

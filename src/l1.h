@@ -57,6 +57,7 @@ void lk_l1_empty(lk_l1 *l1);                       /* the same for everything */
 bool lk_l1_sample(const lk_l1 *l1, uint64_t random, int64_t now_ms, lk_l1_seen *out);
 bool lk_l1_still(lk_l1 *l1, const lk_l1_seen *seen);
 
+size_t lk_l1_entries(const lk_l1 *l1);
 lk_l1_stats lk_l1_read_stats(const lk_l1 *l1);
 
 #endif

@@ -358,10 +358,13 @@ static void send_beat(lk_link *link, int64_t now_ms, int64_t now_us)
     link->beat = (lk_beat){.out = true, .sent_ms = now_ms, .sent_us = now_us, .nonce = random_next(link), .answers = 3};
     link->next_beat_ms = now_ms + link->config->staleness_ms / 4;
     for (int64_t p = 0; p < link->config->partitions; p++) link->series[p].at_beat = lk_series_top(&link->series[p]);
-    char nonce[24];
-    snprintf(nonce, sizeof nonce, "%016llx", (unsigned long long)link->beat.nonce);
+    char message[24 + LK_PULSE_SIZE];
+    lk_pulse pulse = {.version = ""};
+    link->host.pulse(link->host.context, &pulse);
+    size_t nonce = (size_t)snprintf(message, 24, "%016llx ", (unsigned long long)link->beat.nonce);
+    size_t size = nonce + lk_pulse_write(&pulse, message + nonce);
     lk_span time[1] = {lk_word("TIME")}, replication[2] = {lk_word("INFO"), lk_word("replication")};
-    lk_span publish[3] = {lk_word("PUBLISH"), lk_word(link->heartbeat), lk_word(nonce)};
+    lk_span publish[3] = {lk_word("PUBLISH"), lk_word(link->heartbeat), {message, size}};
     /* The order matters: the numbers are read before the nonce is published. */
     if (!send_numbers(link) || !lk_conn_send(conn, TAG_TIME, time, 1) ||
         !lk_conn_send(conn, TAG_REPLICATION, replication, 2) || !lk_conn_send(conn, TAG_PUBLISHED, publish, 3) ||

@@ -33,6 +33,7 @@
 #include "counters.h"
 #include "hello.h"
 #include "pending.h"
+#include "pulse.h"
 #include "recent.h"
 #include "series.h"
 #include "trouble.h"
@@ -77,6 +78,7 @@ typedef struct lk_link_host {
     /* Before that, of a refresh: what Redis answered to HGET <session> v and to PTTL, and which incarnation of it. */
     void (*refreshed)(void *context, const lk_job *job, const lk_reply *value, const lk_reply *pttl,
                       uint64_t incarnation);
+    void (*pulse)(void *context, lk_pulse *pulse); /* what this instance says of itself with a beat */
     /* For the auditor, and only where audit_per_s is set: see l1.h. */
     bool (*sample)(void *context, uint64_t random, int64_t now_ms, lk_l1_seen *out);
     bool (*still)(void *context, const lk_l1_seen *seen);

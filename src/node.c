@@ -201,6 +201,16 @@ static void on_refreshed(void *context, const lk_job *job, const lk_reply *value
     node->host.refreshed(node->host.context, job->item, value, pttl, incarnation);
 }
 
+static void on_pulse(void *context, lk_pulse *pulse)
+{
+    lk_node *node = context;
+    int64_t until_ms = atomic_load_explicit(&node->lease->until_ms, memory_order_relaxed); /* this thread's own */
+    pulse->lease_age_ms = until_ms ? lk_now_ms() - (until_ms - node->config->staleness_ms) : -1;
+    pulse->in_flight = lk_pool_callers(node->pool);
+    pulse->pending = (int64_t)lk_pending_retries(node->pending);
+    node->host.pulse(node->host.context, pulse);
+}
+
 static bool on_sample(void *context, uint64_t random, int64_t now_ms, lk_l1_seen *out)
 {
     lk_node *node = context;
@@ -342,8 +352,8 @@ lk_node *lk_node_open(const lk_config *config, lk_counters *counters, const lk_n
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&node->changed, &attr);
     pthread_condattr_destroy(&attr);
-    lk_link_host link_host = {node,        on_purge,    on_empty,     on_lease,  on_trouble, on_met,
-                              on_next_job, on_job_done, on_refreshed, on_sample, on_still};
+    lk_link_host link_host = {node,        on_purge,    on_empty,     on_lease, on_trouble, on_met,
+                              on_next_job, on_job_done, on_refreshed, on_pulse, on_sample,  on_still};
     uint64_t seed[2];
     lk_random(seed, sizeof seed);
     node->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

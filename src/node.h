@@ -28,6 +28,7 @@ typedef struct lk_node_host {
     void *context;
     void (*purge)(void *context, const char *selector);
     void (*empty)(void *context);
+    void (*pulse)(void *context, lk_pulse *pulse); /* what this instance says of itself, but for what a node knows */
     bool (*sample)(void *context, uint64_t random, int64_t now_ms, lk_l1_seen *out); /* for the auditor: see l1.h */
     bool (*still)(void *context, const lk_l1_seen *seen);
     /* For refreshes (refresh.c): begins one, and says whom to ask for (false: nobody); takes what Redis answered. */

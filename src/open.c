@@ -3,6 +3,7 @@
 #include "session.h"
 
 #include "memory.h"
+#include "stats.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +15,7 @@ static void on_empty(void *context)
     lk_l1_empty(((latchkey *)context)->l1);
     lk_refused_empty(((latchkey *)context)->refused);
 }
+static void on_pulse(void *context, lk_pulse *pulse) { lk_stats_pulse(context, pulse); }
 static bool on_sample(void *context, uint64_t random, int64_t now_ms, lk_l1_seen *out)
 {
     return lk_l1_sample(((latchkey *)context)->l1, random, now_ms, out);
@@ -36,7 +38,8 @@ static int build(latchkey *lk)
     lk->l1 = lk_l1_open((size_t)lk->config.l1_capacity, seed[0]);
     lk->flights = lk_flights_open();
     lk->refused = lk_refused_open(seed[1]);
-    lk_node_host host = {lk, on_purge, on_empty, on_sample, on_still, on_refresh, on_refreshed};
+    lk_node_host host = {lk, on_purge, on_empty, on_pulse, on_sample, on_still, on_refresh, on_refreshed};
+    lk->window.opened_ms = lk_now_ms();
     lk->refresh_ms = lk_session_window(lk->config.l1_ttl_ms, lk->config.idle_ms);
     if (lk->l1 && lk->flights && lk->refused) lk->l2.node = lk_node_open(&lk->config, &lk->counters, &host);
     if (!lk->l2.node) return LATCHKEY_NO_MEMORY;

@@ -269,6 +269,8 @@ static bool says_goodbye(const lk_reply *reply)
            (strncmp(reply->text, "READONLY", 8) == 0 || strncmp(reply->text, "NOAUTH", 6) == 0);
 }
 
+int64_t lk_pool_callers(const lk_pool *pool) { return atomic_load_explicit(&pool->callers, memory_order_relaxed); }
+
 bool lk_pool_may_repeat(lk_pool *pool)
 {
     int budget = atomic_load(&pool->budget);

@@ -37,6 +37,8 @@ typedef struct lk_ask {
 int lk_pool_ask(lk_pool *pool, const lk_ask *ask, lk_reply **replies, uint64_t *incarnation, char *error,
                 size_t error_size);
 
+int64_t lk_pool_callers(const lk_pool *pool); /* that wait for an answer now */
+
 /* Takes one repetition out of the budget, if it is there. */
 bool lk_pool_may_repeat(lk_pool *pool);
 

@@ -1,6 +1,7 @@
 /* latchkey_stats_read: counters summed, gauges read. */
 #include "stats.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static double ms(uint64_t us) { return (double)us / 1000.0; }
@@ -59,6 +60,43 @@ void lk_stats_gather(latchkey *lk, latchkey_stats *s)
     s->l2_read_p50_ms = ms(lk_histogram_quantile(&c->l2_read_us, 0.5));
     s->l2_read_p99_ms = ms(lk_histogram_quantile(&c->l2_read_us, 0.99));
     lk_node_last_trouble(lk->l2.node, s->last_error, sizeof s->last_error);
+}
+
+/* Quantiles of since open would hardly move any more: those of the last seconds are shown. */
+enum { WINDOW_MS = 5000 };
+
+static void move_window(latchkey *lk, lk_window *w, int64_t now_ms)
+{
+    if (now_ms - w->marked_ms < WINDOW_MS) return;
+    w->marked_ms = now_ms;
+    lk_histogram_keep(&lk->counters.l2_read_us, &w->read[w->older]);
+    lk_histogram_keep(&lk->counters.revocation_us, &w->lag[w->older]);
+    w->older = !w->older;
+}
+
+void lk_stats_pulse(latchkey *lk, lk_pulse *p)
+{
+    const lk_counters *c = &lk->counters;
+    lk_window *w = &lk->window;
+    int64_t now_ms = lk_now_ms();
+    snprintf(p->version, sizeof p->version, "%s", latchkey_version());
+    p->uptime_ms = now_ms - w->opened_ms;
+    p->hits = (int64_t)lk_counted(c, LK_L1_HITS);
+    p->misses = (int64_t)lk_counted(c, LK_L1_MISSES);
+    p->refused = (int64_t)(lk_counted(c, LK_MALFORMED) + lk_counted(c, LK_DEAD_REFUSED));
+    p->reads = (int64_t)lk_counted(c, LK_L2_READS);
+    p->writes = (int64_t)lk_counted(c, LK_L2_WRITES);
+    p->errors = (int64_t)lk_counted(c, LK_L2_ERRORS);
+    p->shed = (int64_t)lk_counted(c, LK_SHED);
+    p->purges = (int64_t)lk_counted(c, LK_PURGES);
+    p->reconnects = (int64_t)lk_counted(c, LK_RECONNECTS);
+    p->entries = (int64_t)lk_l1_entries(lk->l1);
+    p->capacity = lk->config.l1_capacity;
+    p->read_p50_us = (int64_t)lk_histogram_quantile_since(&c->l2_read_us, &w->read[w->older], 0.5);
+    p->read_p99_us = (int64_t)lk_histogram_quantile_since(&c->l2_read_us, &w->read[w->older], 0.99);
+    p->lag_p50_us = (int64_t)lk_histogram_quantile_since(&c->revocation_us, &w->lag[w->older], 0.5);
+    p->lag_p99_us = (int64_t)lk_histogram_quantile_since(&c->revocation_us, &w->lag[w->older], 0.99);
+    move_window(lk, w, now_ms);
 }
 
 int latchkey_stats_read(latchkey *lk, latchkey_stats *stats, size_t stats_size)

@@ -6,4 +6,7 @@
 
 void lk_stats_gather(latchkey *lk, latchkey_stats *stats);
 
+/* For the link's thread alone, with each beat: no lock, no loop over L1. What the node knows stands there already. */
+void lk_stats_pulse(latchkey *lk, lk_pulse *pulse);
+
 #endif

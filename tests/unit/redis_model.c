@@ -88,6 +88,12 @@ static void on_refreshed(void *context, const lk_job *job, const lk_reply *value
         incarnation == m->lease_incarnation ? "leased" : "not leased");
 }
 
+static void on_pulse(void *context, lk_pulse *pulse)
+{
+    redis_model *m = context;
+    *pulse = m->pulse;
+}
+
 static bool on_sample(void *context, uint64_t random, int64_t now_ms, lk_l1_seen *out)
 {
     redis_model *m = context;
@@ -405,8 +411,8 @@ redis_model *model_open(const char *options, uint64_t seed)
     m->replication = "replid-1";
     m->version = "7.0.0";
     m->clock_ahead_us = INT64_C(1700000000000000);
-    lk_link_host host = {m,           on_purge,    on_empty,     on_lease,  on_trouble, on_met,
-                         on_next_job, on_job_done, on_refreshed, on_sample, on_still};
+    lk_link_host host = {m,           on_purge,    on_empty,     on_lease, on_trouble, on_met,
+                         on_next_job, on_job_done, on_refreshed, on_pulse, on_sample,  on_still};
     assert_true(lk_link_open(&m->link, &m->config, &host, &m->counters, seed, model_ms(m)));
     return m;
 }

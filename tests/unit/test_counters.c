@@ -180,6 +180,21 @@ static void test_stripes_are_given_back(void **state)
     free(s);
 }
 
+/* What came before a mark does not count. */
+static void test_quantiles_since(void **state)
+{
+    (void)state;
+    static lk_histogram_mark mark;
+    clear();
+    for (int i = 0; i < 1000; i++) lk_histogram_add(&histogram, 9);
+    lk_histogram_keep(&histogram, &mark);
+    assert_int_equal(lk_histogram_quantile_since(&histogram, &mark, 0.99), 0);
+    for (int i = 0; i < 100; i++) lk_histogram_add(&histogram, i < 90 ? 3 : 7);
+    assert_int_equal(lk_histogram_quantile_since(&histogram, &mark, 0.5), 3);
+    assert_int_equal(lk_histogram_quantile_since(&histogram, &mark, 0.99), 7);
+    assert_int_equal(lk_histogram_quantile(&histogram, 0.99), 9);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -189,6 +204,7 @@ int main(void)
         cmocka_unit_test(test_edges_rise),
         cmocka_unit_test(test_values_beyond_the_last_bucket_are_counted_in_it),
         cmocka_unit_test(test_quantiles_beside_sorted_values),
+        cmocka_unit_test(test_quantiles_since),
         cmocka_unit_test(test_nothing_is_lost_between_threads),
         cmocka_unit_test(test_stripes_are_given_back),
     };

@@ -141,6 +141,27 @@ static void test_other_nonces_are_no_answer(void **state)
     model_close(m);
 }
 
+/* The numbers travel behind the nonce, and the lease depends on the nonce alone. */
+static void test_a_beat_carries_the_pulse(void **state)
+{
+    (void)state;
+    redis_model *m = model_opened_up("h?partitions=2");
+    char expected[160], nonce[40];
+    m->pulse = (lk_pulse){.version = "1.2.3", .hits = 41, .misses = 7, .lease_age_ms = 500};
+    model_tick(m, model_beat_due(m));
+    model_clear(m);
+    m->lose_nonces = true;
+    model_serve(m, 0);
+    snprintf(expected, sizeof expected, "0 PUBLISH %s %016" PRIx64 " v=1.2.3 hit=41 miss=7 age=500\n",
+             m->link.heartbeat, m->link.beat.nonce);
+    model_expect(m, expected, NULL);
+    snprintf(nonce, sizeof nonce, "%016" PRIx64 " v=9.9.9 hit=1", m->link.beat.nonce); /* as no version says it */
+    model_publish(m, m->link.heartbeat, nonce);
+    model_run(m);
+    assert_int_equal(m->leases, 2);
+    model_close(m);
+}
+
 static void test_beats_have_a_limit(void **state)
 {
     (void)state;
@@ -316,6 +337,7 @@ int main(void)
         cmocka_unit_test(test_no_lease_without_every_answer),
         cmocka_unit_test(test_a_nonce_that_comes_first_waits_for_the_answers),
         cmocka_unit_test(test_other_nonces_are_no_answer),
+        cmocka_unit_test(test_a_beat_carries_the_pulse),
         cmocka_unit_test(test_beats_have_a_limit),
         cmocka_unit_test(test_a_beat_that_is_asked_for_comes_at_once_and_once),
         cmocka_unit_test(test_a_forgotten_subscription_is_renewed),

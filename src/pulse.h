@@ -1,0 +1,42 @@
+/* The pulse: what an instance says of itself with each beat. Numbers, as text, behind the nonce that the link publishes to
+ * the instance's own channel (link.h); so whoever may listen there sees every instance at work, without a port to open
+ * and without a key in Redis:
+ *
+ *   lk:beat:<16 hex digits, the instance's name>  -->  "<nonce> v=0.1.0 up=3600000 hit=181203 miss=2410 ..."
+ *
+ * The link itself reads the nonce alone. An older library sends nothing behind it; a newer one may send more. Nothing in it
+ * names a host, a process, a user or a session. */
+#ifndef LK_PULSE_H
+#define LK_PULSE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { LK_PULSE_SIZE = 272 }; /* with its NUL: a message stays below 300 bytes */
+
+/* Counts are since open. Quantiles are of the last seconds (stats.c), 0 where there was nothing. */
+typedef struct lk_pulse {
+    char version[16];
+    int64_t uptime_ms;
+    int64_t hits, misses,
+        refused; /* validates: answered by L1, not by L1, without a look (malformed, known to be dead) */
+    int64_t reads, writes, errors; /* records read in Redis, scripts run, and round trips that brought no answer */
+    int64_t shed;                  /* calls refused because too many waited already */
+    int64_t in_flight;             /* callers that wait for Redis now */
+    int64_t read_p50_us, read_p99_us;
+    int64_t purges; /* revocations applied to L1 */
+    int64_t lag_p50_us, lag_p99_us;
+    int64_t lease_age_ms; /* when it was sent; -1: there is none */
+    int64_t entries, capacity;
+    int64_t reconnects;
+    int64_t pending; /* revocations that Redis has not confirmed */
+} lk_pulse;
+
+/* Returns the length. */
+size_t lk_pulse_write(const lk_pulse *pulse, char text[LK_PULSE_SIZE]);
+
+/* What stands behind the nonce, or anything else that somebody published. False: no numbers. What is not said is 0. */
+bool lk_pulse_read(const char *text, lk_pulse *pulse);
+
+#endif
