@@ -425,12 +425,24 @@ LATCHKEY_API size_t latchkey_reap(latchkey *lk, latchkey_answer *answers, size_t
  * Blocks   for at most deadline_ms. Guarantees A, E, H, I. */
 LATCHKEY_API int latchkey_load(latchkey *lk, const char *token, size_t token_len, latchkey_record **out);
 
+/* The same by the session's name alone, for whoever looks after sessions: it is no proof of anything, so admit nobody on it.
+ * Where a token was exchanged (latchkey_rotate), its selector leads to the session too, whether its grace is over or not:
+ * info->current is then 0, and info->selector the session's name now; else 1. `info` may be NULL. Looking is no use of it.
+ * Returns  OK; NOT_FOUND; EXPIRED; MALFORMED (no session here has such a name); UNAVAILABLE; CORRUPT; BAD_ARGUMENT; NO_MEMORY;
+ *          FORKED.
+ * Blocks   for at most deadline_ms. Guarantees A, G, H, I. */
+LATCHKEY_API int latchkey_show(latchkey *lk, const char selector[LATCHKEY_SELECTOR_LENGTH], latchkey_session_info *info,
+                               latchkey_record **out);
+
 /* The entry inside the record; lives as long as the record. NULL for NULL. */
 LATCHKEY_API const latchkey_entry *latchkey_record_entry(const latchkey_record *record);
 
 /* A field's bytes inside the record and their number; live as long as the record. NULL, and *size 0, where there is
  * no such field. `size` may be NULL. */
 LATCHKEY_API const void *latchkey_record_field(const latchkey_record *record, const char *name, size_t *size);
+
+/* The name of the index-th field, from 0 and in no order, as long as the record lives; NULL where there is none. */
+LATCHKEY_API const char *latchkey_record_field_name(const latchkey_record *record, size_t index);
 
 /* Wipes and frees. NULL is allowed. */
 LATCHKEY_API void latchkey_record_free(latchkey_record *record);

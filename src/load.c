@@ -34,9 +34,8 @@ const lk_reply *lk_find_field(const lk_reply *fields, const char *name)
     return NULL;
 }
 
-/* `token` may be NULL, as in lk_session_judge. */
-static int judge(latchkey *lk, lk_node *node, const char *selector, const lk_token *token, const lk_reply *fields,
-                 const lk_reply *pttl, int64_t asked_us, lk_judged *judged)
+int lk_load_judge(latchkey *lk, lk_node *node, const char *selector, const lk_token *token, const lk_reply *fields,
+                  const lk_reply *pttl, int64_t asked_us, lk_judged *judged)
 {
     if (fields->type == LK_REPLY_ERROR) return lk_l2_refused(&lk->l2, node, fields);
     if (!all_strings(fields)) return lk_l2_corrupt(&lk->l2, node, "Redis answers HGETALL with no fields");
@@ -68,7 +67,7 @@ static int read_whole(latchkey *lk, unsigned partition, const char *selector, co
     lk_count(&lk->counters, LK_L2_READS, 1);
     int status = lk_l2_pipeline(&lk->l2, node, calls, 2, deadline_ms, reply, incarnation);
     if (status) return status;
-    status = judge(lk, node, selector, token, reply[0], reply[1], asked_us, judged);
+    status = lk_load_judge(lk, node, selector, token, reply[0], reply[1], asked_us, judged);
     lk_reply_free(reply[1]);
     if (status) lk_reply_free(reply[0]);
     else *fields = reply[0];
@@ -76,8 +75,8 @@ static int read_whole(latchkey *lk, unsigned partition, const char *selector, co
 }
 
 /* What the token that `old` belongs to was exchanged for, by the name of its family. */
-static int find_heir(latchkey *lk, unsigned partition, const lk_reply *old, int64_t deadline_ms,
-                     char selector[LATCHKEY_SELECTOR_LENGTH + 1], uint64_t *incarnation)
+int lk_load_heir_name(latchkey *lk, unsigned partition, const lk_reply *old, int64_t deadline_ms,
+                      char selector[LATCHKEY_SELECTOR_LENGTH + 1], uint64_t *incarnation)
 {
     char key[LK_KEY_SIZE];
     const lk_reply *name = lk_find_field(old, "f");
@@ -110,7 +109,7 @@ static int load_heir(latchkey *lk, unsigned partition, int64_t deadline_ms, lk_j
     *fields = NULL;
     for (int i = 0; i < HEIRS && status == LATCHKEY_NOT_FOUND; i++) {
         uint64_t found = 0, read = 0;
-        status = find_heir(lk, partition, old, deadline_ms, selector, &found);
+        status = lk_load_heir_name(lk, partition, old, deadline_ms, selector, &found);
         if (status) break;
         status = read_whole(lk, partition, selector, NULL, deadline_ms, judged, fields, &read);
         if (found != *incarnation || read != *incarnation) *incarnation = 0;
@@ -137,11 +136,6 @@ int lk_load(latchkey *lk, const lk_token *token, int64_t deadline_ms, lk_judged 
 }
 
 /* -------------------------------------------------------------------------------------------- the public -- */
-
-struct latchkey_record {
-    latchkey_entry entry;
-    lk_reply *fields;
-};
 
 /* Under the lease of the server that answered, as in validate.c. */
 static int load_vouched(latchkey *lk, const lk_token *token, int64_t deadline_ms, lk_judged *judged, lk_reply **fields)
@@ -196,6 +190,16 @@ const void *latchkey_record_field(const latchkey_record *record, const char *nam
     const lk_reply *value = lk_find_field(record->fields, name);
     if (value && size) *size = value->size;
     return value ? value->text : NULL;
+}
+
+const char *latchkey_record_field_name(const latchkey_record *record, size_t index)
+{
+    for (size_t i = 0; record && i + 1 < record->fields->size; i += 2) {
+        const lk_reply *name = record->fields->item[i];
+        if (!lk_field_name_good(name->text, name->size)) continue; /* the library's own have one letter */
+        if (!index--) return name->text;
+    }
+    return NULL;
 }
 
 void latchkey_record_free(latchkey_record *record)

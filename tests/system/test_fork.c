@@ -67,6 +67,7 @@ static int every_call(void)
     if (latchkey_revoke_selector(lk, 1, token) != LATCHKEY_FORKED) return 16;
     if (latchkey_sessions(lk, 1, NULL, 0, &info, 1, &total) != LATCHKEY_FORKED || total) return 17;
     if (latchkey_load(lk, token, LENGTH, &record) != LATCHKEY_FORKED || record) return 7;
+    if (latchkey_show(lk, token, &info, &record) != LATCHKEY_FORKED || record) return 19;
     if (latchkey_set_fields(lk, token, LENGTH, &field, 1) != LATCHKEY_FORKED) return 8;
     if (latchkey_prewarm(lk, 10, &size) != LATCHKEY_FORKED) return 9;
     if (latchkey_stats_read(lk, &stats, sizeof stats) != LATCHKEY_FORKED) return 10;
