@@ -8,6 +8,7 @@
 #include "store.h"
 
 enum { KEYSPACE_BUCKETS = 256, KEY_ROOM = 128 };
+#define SORTED_LAST INT64_MAX /* the score +inf */
 
 /* A hash's field and value, a sorted set's member and score, a stream's entry; a string is one of it. */
 typedef struct item {
@@ -45,6 +46,7 @@ typedef struct run {
 object *keyspace_find(run *r, const char *key);                        /* NULL also where it expired */
 object *keyspace_make(run *r, const char *key, enum object_type type); /* finds or makes */
 void keyspace_delete(run *r, const char *key);
+void keyspace_rename(run *r, const char *from, const char *to);
 const item *hash_get(const object *o, const char *name, size_t name_size);
 void hash_set(object *o, word name, word value);
 void hash_delete(run *r, object *o, word name);
@@ -58,6 +60,8 @@ void item_free(item *i);
 void reply_error(run *r, const char *text);
 void reply_status(run *r, const char *text);
 void reply_integer(run *r, int64_t value);
+void reply_bulk(run *r, const char *text, size_t size);
+void reply_array(run *r, size_t count); /* its items follow */
 
 void script_run(run *r, int script); /* enum lk_script_id */
 

@@ -2,9 +2,8 @@
  *
  * The scripts of src/lua as functions with the same effect, line for line where that can be. test_model.c runs both.
  */
-#include "keyspace.h"
+#include "scripts.h"
 
-#include "hash.h"
 #include "record.h"
 #include "script.h"
 
@@ -13,323 +12,457 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* KEYS[1] and ARGV[n], counted from 1 as in Lua. */
-static word session_of(const run *r) { return r->words[3]; }
-static word argv(const run *r, size_t n)
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+static void reply_names(const call *c, const char *before, const names *n)
 {
-    static const char nothing[LK_RECORD_SIZE];
-    return 3 + n < r->count ? r->words[3 + n] : (word){nothing, 0};
-}
-static size_t argc(const run *r) { return r->count - 4; }
-static int64_t number(const run *r, size_t n) { return strtoll(argv(r, n).text, NULL, 10); }
-static bool is(word a, const char *text) { return a.size == strlen(text) && !memcmp(a.text, text, a.size); }
-
-static const char *name_of(const run *r, const char *which, char out[KEY_ROOM])
-{
-    if ((size_t)snprintf(out, KEY_ROOM, "%s%s", argv(r, 1).text, which) >= KEY_ROOM) abort();
-    return out;
-}
-
-static const char *user_key(const run *r, int64_t user, char out[KEY_ROOM])
-{
-    char which[32];
-    snprintf(which, sizeof which, "u:%" PRId64, user);
-    return name_of(r, which, out);
-}
-
-static const char *session_key(const run *r, const char *selector, char out[KEY_ROOM])
-{
-    char which[32];
-    snprintf(which, sizeof which, "s:%.20s", selector);
-    return name_of(r, which, out);
-}
-
-/* -------------------------------------------------------------------------------------------- common.lua -- */
-
-typedef struct loaded {
-    const item *v;
-    int64_t idle_ms, expires_ms, user;
-} loaded;
-
-static bool matches(const item *v, word hash)
-{
-    return !hash.size || !memcmp(v->value + LK_RECORD_VERIFIER_HASH, hash.text, LK_HASH_SIZE);
-}
-
-static bool parse(const item *x, loaded *l)
-{
-    return x && sscanf(x->value, "%" SCNd64 " %" SCNd64 " %" SCNd64, &l->idle_ms, &l->expires_ms, &l->user) == 3;
-}
-
-/* 1: there; 0: not; -1: an error was replied. */
-static int load(run *r, word hash, loaded *l)
-{
-    object *o = keyspace_find(r, session_of(r).text);
-    const item *v = hash_get(o, "v", 1), *x = hash_get(o, "x", 1);
-    if (!v && !x) return 0;
-    if (!v || v->value_size != LK_RECORD_SIZE || !parse(x, l)) {
-        reply_error(r, "LKCORRUPT the record of a session is damaged");
-        return -1;
-    }
-    l->v = v;
-    return matches(v, hash);
-}
-
-static void live_until(run *r, object *o, int64_t ms)
-{
-    int64_t left = o->expires_ms ? o->expires_ms - r->now_ms : -1;
-    if (left < ms - r->now_ms) o->expires_ms = ms;
-}
-
-static void index_session(run *r, int64_t user, int64_t expiry)
-{
-    char key[KEY_ROOM];
-    const char *selector = argv(r, 2).text;
-    size_t size = argv(r, 2).size;
-    object *u = keyspace_make(r, user_key(r, user, key), A_SORTED_SET);
-    sorted_add(u, expiry, selector, size);
-    live_until(r, u, expiry);
-    sorted_trim(r, u, r->now_ms);
-    object *a = keyspace_make(r, name_of(r, "a", key), A_SORTED_SET);
-    sorted_add(a, r->now_ms, selector, size);
-    live_until(r, a, expiry);
-}
-
-static void forget_dead(run *r)
-{
-    char key[KEY_ROOM], name[4][32];
-    object *a = keyspace_find(r, name_of(r, "a", key));
-    size_t count = a ? a->count : 0, place[4] = {0, 1}, names = 0;
-    uint64_t random = lk_hash(&r->now_us, sizeof r->now_us, count);
-    place[2] = count ? random % count : 0;
-    place[3] = count > 1 ? (place[2] + 1 + random / count % (count - 1)) % count : 0;
-    for (int i = 0; i < 4; i++)
-        if (place[i] < count) snprintf(name[names++], sizeof name[0], "%s", a->item[place[i]].name);
-    for (size_t i = 0; i < names; i++) {
-        char session[KEY_ROOM];
-        if (keyspace_find(r, session_key(r, name[i], session))) continue;
-        sorted_remove(r, keyspace_find(r, key), name[i], strlen(name[i]));
-    }
-}
-
-static void announce(run *r, const char *what, bool changed)
-{
-    char key[KEY_ROOM], text[100 * (LATCHKEY_SELECTOR_LENGTH + 1) + 96];
-    object *q = keyspace_make(r, name_of(r, "q", key), A_STRING);
-    int64_t count = (q->count ? strtoll(q->item[0].value, NULL, 10) : 0) + 1;
-    snprintf(text, sizeof text, "%" PRId64, count);
-    string_set(q, text);
-    object *log = keyspace_make(r, name_of(r, "r", key), A_STREAM);
-    if (count <= log->last_id) {
-        keyspace_delete(r, key);
-        log = keyspace_make(r, key, A_STREAM);
-    }
-    stream_add(log, count, what, strlen(what), changed);
-    if (!r->events) return;
-    int size = snprintf(text, sizeof text, "%" PRId64 " %s @%" PRId64 "%06" PRId64 "%s", count, what,
-                        r->now_us / 1000000, r->now_us % 1000000, changed ? " changed" : "");
-    name_of(r, "rev", key);
-    r->events->publish(r->events->context, (word){key, strlen(key)}, (word){text, (size_t)size});
-}
-
-/* At most a hundred: one announcement. */
-static void finish_all(run *r, char name[][32], size_t count, bool has_user, int64_t user)
-{
-    char key[KEY_ROOM], all[100 * (LATCHKEY_SELECTOR_LENGTH + 1) + 1] = "";
-    size_t used = 0;
-    for (size_t i = 0; i < count; i++) {
-        keyspace_delete(r, session_key(r, name[i], key));
-        used += (size_t)snprintf(all + used, sizeof all - used, "%s%.20s", i ? " " : "", name[i]);
-    }
-    if (count) announce(r, all, false);
-    for (size_t i = 0; i < count; i++) {
-        if (has_user) sorted_remove(r, keyspace_find(r, user_key(r, user, key)), name[i], 20);
-        sorted_remove(r, keyspace_find(r, name_of(r, "a", key)), name[i], 20);
-    }
-}
-
-static void finish(run *r, const char *what, bool has_user, int64_t user)
-{
-    char name[1][32];
-    snprintf(name[0], sizeof name[0], "%.20s", what);
-    finish_all(r, name, 1, has_user, user);
+    buffer text = {0};
+    buffer_print(&text, "%s", before);
+    names_join(n, 0, n->count, &text);
+    reply_bulk(c->r, text.bytes, text.size);
+    buffer_free(&text);
 }
 
 /* -------------------------------------------------------------------------------------------- create.lua -- */
 
-static void put(uint8_t *at, int64_t value)
+static void write_session(const call *c, int64_t expires, int64_t expiry)
 {
-    for (int i = 0; i < 8; i++) at[i] = (uint8_t)((uint64_t)value >> (8 * i));
-}
-
-static void write_session(run *r, int64_t expires, int64_t expiry)
-{
-    uint8_t v[LK_RECORD_SIZE];
-    char x[80];
-    memcpy(v, argv(r, 10).text, LK_RECORD_EXPIRES);
-    put(v + LK_RECORD_EXPIRES, expires);
-    memcpy(v + LK_RECORD_PERMISSIONS, argv(r, 11).text, LK_RECORD_CREATED - LK_RECORD_PERMISSIONS);
-    put(v + LK_RECORD_CREATED, r->now_ms);
-    put(v + LK_RECORD_CREATED + 8, r->now_ms);
-    memcpy(v + LK_RECORD_DEVICE, argv(r, 12).text, LK_RECORD_SIZE - LK_RECORD_DEVICE);
-    snprintf(x, sizeof x, "%" PRId64 " %" PRId64 " %.20s", number(r, 4), expires, argv(r, 3).text);
-    object *o = keyspace_make(r, session_of(r).text, A_HASH);
-    hash_set(o, (word){"v", 1}, (word){(const char *)v, sizeof v});
+    char v[LK_RECORD_SIZE], x[80];
+    memcpy(v, argv(c, 10).text, LK_RECORD_EXPIRES);
+    put_time(v, LK_RECORD_EXPIRES, expires);
+    memcpy(v + LK_RECORD_PERMISSIONS, argv(c, 11).text, LK_RECORD_CREATED - LK_RECORD_PERMISSIONS);
+    put_time(v, LK_RECORD_CREATED, c->r->now_ms);
+    put_time(v, LK_RECORD_CREATED + 8, c->r->now_ms);
+    memcpy(v + LK_RECORD_DEVICE, argv(c, 12).text, LK_RECORD_SIZE - LK_RECORD_DEVICE);
+    snprintf(x, sizeof x, "%" PRId64 " %" PRId64 " %.20s", number(c, 4), expires, argv(c, 3).text);
+    object *o = keyspace_make(c->r, c->session, A_HASH);
+    hash_set(o, (word){"v", 1}, (word){v, sizeof v});
     hash_set(o, (word){"x", 1}, (word){x, strlen(x)});
-    for (size_t i = 13; i + 1 <= argc(r); i += 2) hash_set(o, argv(r, i), argv(r, i + 1));
+    for (size_t i = 13; i + 1 <= argc(c); i += 2) hash_set(o, argv(c, i), argv(c, i + 1));
     o->expires_ms = expiry;
 }
 
-/* The names of the user's sessions nearest their end, at most `most`; returns how many live in all. */
-static size_t living(run *r, int64_t user, char name[][32], size_t most)
+static bool of_that_device(const call *c, const char *name)
 {
-    char key[KEY_ROOM];
-    object *u = keyspace_find(r, user_key(r, user, key));
-    size_t alive = 0;
-    for (size_t i = 0; u && i < u->count; i++) {
-        if (u->item[i].score <= r->now_ms) continue;
-        if (alive < most) snprintf(name[alive], sizeof name[0], "%s", u->item[i].name);
-        alive++;
-    }
-    return alive;
+    const item *v = hash_get(find_key(c, "s:", name), "v", 1);
+    return is_record(v) && !memcmp(v->value + LK_RECORD_DEVICE, argv(c, 12).text, 4);
 }
 
-static void script_create(run *r)
+static bool among(const names *n, const char *name)
 {
-    char oldest[100][32], key[KEY_ROOM];
-    int64_t user = number(r, 3), idle = number(r, 4), most = number(r, 7);
-    if (keyspace_find(r, session_of(r).text)) {
-        reply_status(r, "EXISTS");
-        return;
-    }
-    if (number(r, 6)) {
-        char which[40];
-        snprintf(which, sizeof which, "g:%.20s", argv(r, 3).text);
-        object *g = keyspace_find(r, name_of(r, which, key));
-        if ((g ? strtoll(g->item[0].value, NULL, 10) : 0) + 1 != number(r, 6)) {
-            reply_status(r, "REFUSED");
-            return;
-        }
-    }
-    int64_t excess = (int64_t)living(r, user, oldest, 100) - most + 1;
-    if (most > 0 && excess > 0 && is(argv(r, 8), "deny")) {
-        reply_status(r, "LIMIT");
-        return;
-    }
-    int64_t expires = r->now_ms + number(r, 5), expiry = r->now_ms + idle < expires ? r->now_ms + idle : expires;
-    write_session(r, expires, expiry);
-    if (most > 0 && excess > 0) finish_all(r, oldest, (size_t)(excess < 100 ? excess : 100), true, user);
-    index_session(r, user, expiry);
-    forget_dead(r);
-    reply_integer(r, r->now_ms);
+    size_t i = 0;
+    while (i < n->count && strcmp(n->name[i], name)) i++;
+    return i < n->count;
 }
 
-/* ------------------------------------------------------------------------- touch, revoke, set_fields.lua -- */
+/* Whom the limits leave no room for, nearest their end first. */
+static void find_excess(const call *c, names *going)
+{
+    int64_t most = number(c, 7), of_device = number(c, 9), same = 0, living = 0;
+    const object *u = find_user(c, argv(c, 3));
+    size_t count = u ? u->count : 0;
+    for (size_t i = 0; i < count; i++) {
+        living += u->item[i].score > c->r->now_ms;
+        same += u->item[i].score > c->r->now_ms && of_that_device(c, u->item[i].name);
+    }
+    same = of_device > 0 ? least(same - of_device + 1, AT_ONCE) : 0;
+    for (size_t i = 0; i < count && same > 0; i++) {
+        if (u->item[i].score <= c->r->now_ms || !of_that_device(c, u->item[i].name)) continue;
+        names_add(going, u->item[i].name);
+        same--;
+    }
+    int64_t excess = most > 0 ? least(living - (int64_t)going->count - most + 1, AT_ONCE) : 0;
+    for (size_t i = 0; i < count && excess > 0; i++) {
+        if (u->item[i].score <= c->r->now_ms || among(going, u->item[i].name)) continue;
+        names_add(going, u->item[i].name);
+        excess--;
+    }
+}
 
-static void script_touch(run *r)
+static bool generation_moved(const call *c)
+{
+    char user[NAME_ROOM];
+    snprintf(user, sizeof user, "%.20s", argv(c, 3).text);
+    const object *g = find_key(c, "g:", user);
+    return number(c, 6) && (g ? strtoll(g->item[0].value, NULL, 10) : 0) + 1 != number(c, 6);
+}
+
+static void script_create(call *c)
+{
+    char user[NAME_ROOM];
+    names going = {0};
+    snprintf(user, sizeof user, "%.20s", argv(c, 3).text);
+    find_excess(c, &going);
+    if (keyspace_find(c->r, c->session)) reply_status(c->r, "EXISTS");
+    else if (generation_moved(c)) reply_status(c->r, "REFUSED");
+    else if (going.count && is(argv(c, 8), "deny")) reply_status(c->r, "LIMIT");
+    else {
+        int64_t expires = c->r->now_ms + number(c, 5), expiry = least(c->r->now_ms + number(c, 4), expires);
+        write_session(c, expires, expiry);
+        finish(c, &going, user, NULL);
+        index_session(c, user, expiry);
+        forget_dead(c);
+        reply_integer(c->r, c->r->now_ms);
+    }
+    names_free(&going);
+}
+
+/* ---------------------------------------------------------------------------------------------- touch.lua -- */
+
+static void script_touch(call *c)
 {
     loaded l;
-    int there = load(r, argv(r, 3), &l);
-    if (there <= 0) {
-        if (!there) reply_integer(r, 0);
-        return;
-    }
-    object *o = keyspace_find(r, session_of(r).text);
-    int64_t expiry = r->now_ms + l.idle_ms < l.expires_ms ? r->now_ms + l.idle_ms : l.expires_ms;
-    int64_t left = o->expires_ms ? o->expires_ms - r->now_ms : -1;
-    if (l.expires_ms <= r->now_ms) reply_integer(r, -1);
-    else if (left >= 0 && (left * 12 > l.idle_ms * 11 || r->now_ms + left >= l.expires_ms)) reply_integer(r, 1);
+    if (!load(c, argv(c, 3), &l)) return;
+    object *o = keyspace_find(c->r, c->session);
+    int64_t expiry = least(c->r->now_ms + l.idle_ms, l.expires_ms);
+    int64_t left = o->expires_ms ? o->expires_ms - c->r->now_ms : -1;
+    if (l.expires_ms <= c->r->now_ms) reply_integer(c->r, -1);
+    else if (left >= 0 && (left * 12 > l.idle_ms * 11 || c->r->now_ms + left >= l.expires_ms)) reply_integer(c->r, 1);
     else {
+        c->r->wrote = true;
         o->expires_ms = expiry;
-        index_session(r, l.user, expiry);
-        reply_integer(r, 2);
+        index_session(c, l.user, expiry);
+        reply_integer(c->r, 2);
     }
 }
 
-static void script_revoke(run *r)
+/* --------------------------------------------------------------------------------------------- revoke.lua -- */
+
+/* An old token's session is that of its heir. */
+static bool owner(const call *c, const object *o, loaded *l)
+{
+    char name[NAME_ROOM];
+    if (is_rotated(hash_get(o, "v", 1)))
+        return heir(c, hash_get(o, "f", 1), name) && parse(hash_get(find_key(c, "s:", name), "x", 1), l);
+    return parse(hash_get(o, "x", 1), l);
+}
+
+static void script_revoke(call *c)
 {
     loaded l = {0};
-    object *o = keyspace_find(r, session_of(r).text);
+    object *o = keyspace_find(c->r, c->session);
     const item *v = hash_get(o, "v", 1);
-    bool held = is(argv(r, 4), "1"), has_user = parse(hash_get(o, "x", 1), &l), there = v;
-    if (v && v->value_size != LK_RECORD_SIZE && !held) {
-        reply_error(r, "LKCORRUPT the record of a session is damaged");
+    bool held = is(argv(c, 4), "1"), there = v, whole = is_record(v), has_user = owner(c, o, &l);
+    names one = {0}, ended = {0};
+    if (v && !whole && !held) {
+        reply_error(c->r, "LKCORRUPT the record of a session is damaged");
         return;
     }
-    if ((v && v->value_size == LK_RECORD_SIZE && !matches(v, argv(r, 3))) || (!v && !held)) {
-        reply_integer(r, 0);
+    if ((whole && !matches(v, argv(c, 3))) || (!v && !held) || (argc(c) >= 5 && !is(argv(c, 5), l.user))) {
+        reply_integer(c->r, 0);
         return;
     }
-    finish(r, argv(r, 2).text, has_user, l.user);
-    reply_integer(r, there);
+    names_add(&one, c->selector);
+    finish(c, &one, has_user ? l.user : NULL, &ended);
+    if (ended.count > 1) reply_names(c, "", &ended);
+    else reply_integer(c->r, there);
+    names_free(&one);
+    names_free(&ended);
 }
+
+/* ---------------------------------------------------------------------------------------- revoke_user.lua -- */
+
+static void move_generation(const call *c, const char *user)
+{
+    char text[24];
+    object *g = make_key(c, "g:", user, A_STRING);
+    int64_t moved = (g->count ? strtoll(g->item[0].value, NULL, 10) : 0) + 1;
+    snprintf(text, sizeof text, "%" PRId64, moved);
+    string_set(g, text);
+    g->expires_ms = c->r->now_ms + INT64_C(30) * 86400000;
+}
+
+static bool newer(const call *c, const char *name)
+{
+    const item *v = hash_get(find_key(c, "s:", name), "v", 1);
+    return is_record(v) && time_in(v->value, LK_RECORD_CREATED) > number(c, 5);
+}
+
+/* Whom to keep; "": nobody. What `load` replies is not this script's. */
+static void to_keep(const call *c, const char *user, char keep[NAME_ROOM])
+{
+    run quiet = *c->r;
+    call other = *c;
+    loaded l;
+    keep[0] = 0;
+    quiet.reply = NULL;
+    other.r = &quiet;
+    if (argv(c, 4).size && load(&other, argv(c, 4), &l) && !strcmp(l.user, user)) strcpy(keep, other.selector);
+    c->r->wrote |= quiet.wrote;
+}
+
+static void script_revoke_user(call *c)
+{
+    char user[NAME_ROOM], keep[NAME_ROOM];
+    int64_t before = number(c, 5), sessions = 0;
+    size_t from = 0, count;
+    buffer ended = {0};
+    snprintf(user, sizeof user, "%.20s", argv(c, 3).text);
+    object *u = find_key(c, "u:", user);
+    if (u) sorted_trim(c->r, u, c->r->now_ms), c->r->wrote = true;
+    if (!before) move_generation(c, user);
+    to_keep(c, user, keep);
+    do {
+        names batch = {0}, over = {0};
+        u = find_key(c, "u:", user);
+        size_t end = u ? u->count : 0, at = from;
+        count = end > from ? (size_t)least((int64_t)(end - from), AT_ONCE) : 0;
+        for (size_t i = 0; i < count; i++) {
+            const char *one = u->item[at + i].name;
+            if (!strcmp(one, keep) || (before && newer(c, one))) from++;
+            else names_add(&batch, one);
+        }
+        sessions += (int64_t)batch.count;
+        finish(c, &batch, user, &over);
+        if (ended.bytes) buffer_add(&ended, " ", 1);
+        names_join(&over, 0, over.count, &ended);
+        names_free(&batch);
+        names_free(&over);
+    } while (count == AT_ONCE && sessions < 1000);
+    reply_array(c->r, 4);
+    reply_integer(c->r, before ? before : c->r->now_ms);
+    reply_integer(c->r, sessions);
+    reply_integer(c->r, count == AT_ONCE);
+    reply_bulk(c->r, ended.bytes, ended.size);
+    buffer_free(&ended);
+}
+
+/* ------------------------------------------------------------------------------------------- sessions.lua -- */
+
+static void reply_row(const call *c, const item *one, const item *v)
+{
+    const object *a = find_key(c, "a", "");
+    int64_t active = c->r->now_ms;
+    for (size_t i = 0; a && i < a->count; i++)
+        if (!strcmp(a->item[i].name, one->name)) active = a->item[i].score;
+    reply_bulk(c->r, one->name, one->name_size);
+    reply_bulk(c->r, v->value, v->value_size);
+    reply_integer(c->r, one->score);
+    reply_integer(c->r, active);
+}
+
+static void script_sessions(call *c)
+{
+    const object *u = find_user(c, argv(c, 3)), *asks = keyspace_find(c->r, c->session);
+    size_t count = u ? u->count : 0, most = (size_t)number(c, 4), total = 0, rows = 0;
+    if (is_rotated(hash_get(asks, "v", 1))) heir(c, hash_get(asks, "f", 1), c->selector);
+    for (size_t i = 0; i < count; i++) total += u->item[i].score > c->r->now_ms;
+    if (most > total) most = total;
+    for (size_t i = 0; i < most; i++) rows += hash_get(find_key(c, "s:", u->item[count - 1 - i].name), "v", 1) != NULL;
+    reply_array(c->r, 2 + 4 * rows);
+    reply_integer(c->r, (int64_t)(total - (most - rows)));
+    reply_bulk(c->r, c->selector, strlen(c->selector));
+    for (size_t i = 0; i < most; i++) {
+        const item *one = &u->item[count - 1 - i], *v = hash_get(find_key(c, "s:", one->name), "v", 1);
+        if (v) reply_row(c, one, v);
+    }
+}
+
+/* --------------------------------------------------------------------------------------------- rotate.lua -- */
+
+enum { OLD_ONES = 64 };
+
+static void put_record(object *o, const char *v) { hash_set(o, (word){"v", 1}, (word){v, LK_RECORD_SIZE}); }
+
+static void leave_behind(call *c, const char *key, const char *f, const char *new, const loaded *l)
+{
+    char v[LK_RECORD_SIZE];
+    int64_t over = c->r->now_ms + least(number(c, 7), l->idle_ms);
+    object *z = make_key(c, "f:", f, A_SORTED_SET);
+    sorted_add(z, over, c->selector, strlen(c->selector));
+    sorted_add(z, SORTED_LAST, new, strlen(new));
+    live_until(c, z, l->expires_ms);
+    hash_set(keyspace_find(c->r, c->session), (word){"f", 1}, (word){f, strlen(f)});
+    keyspace_rename(c->r, c->session, key);
+    memcpy(v, l->v, sizeof v);
+    v[2] = LK_RECORD_ROTATED;
+    put_time(v, 8, over);
+    object *o = keyspace_make(c->r, c->session, A_HASH);
+    put_record(o, v);
+    hash_set(o, (word){"f", 1}, (word){f, strlen(f)});
+    o->expires_ms = l->expires_ms;
+}
+
+static void end_all_before(call *c, const char *key, const char *f, names *ended)
+{
+    names of = {0};
+    keyspace_rename(c->r, c->session, key);
+    names_add(ended, c->selector);
+    family(c, f, &of);
+    for (size_t i = 0; i < of.count; i++) {
+        delete_key(c, "s:", of.name[i]);
+        if (strcmp(of.name[i], c->selector)) names_add(ended, of.name[i]);
+    }
+    delete_key(c, "f:", f);
+    hash_delete(c->r, keyspace_find(c->r, key), (word){"f", 1});
+    names_free(&of);
+}
+
+/* The session, which is under its new name now. */
+static void renew(call *c, const char *key, const loaded *l, int64_t expiry)
+{
+    char v[LK_RECORD_SIZE];
+    object *o = keyspace_find(c->r, key);
+    memcpy(v, l->v, sizeof v);
+    memcpy(v + LK_RECORD_VERIFIER_HASH, argv(c, 5).text, LK_HASH_SIZE);
+    memcpy(v + LK_RECORD_SELECTOR, argv(c, 6).text, LK_SELECTOR_RAW);
+    put_record(o, v);
+    o->expires_ms = expiry;
+}
+
+static void announce_rotation(call *c, const names *ended, bool grace)
+{
+    buffer text = {0};
+    names_join(ended, 0, ended->count, &text);
+    announce(c, grace ? c->selector : text.bytes, grace);
+    buffer_free(&text);
+}
+
+static void exchange(call *c, const loaded *l, const char *new, const char *key)
+{
+    char f[NAME_ROOM];
+    names ended = {0}, of = {0};
+    const item *named = hash_get(keyspace_find(c->r, c->session), "f", 1);
+    bool grace = number(c, 7) > 0;
+    int64_t expiry = least(c->r->now_ms + l->idle_ms, l->expires_ms);
+    snprintf(f, sizeof f, "%s", named ? named->value : c->selector);
+    if (grace) leave_behind(c, key, f, new, l);
+    else end_all_before(c, key, f, &ended);
+    renew(c, key, l, expiry);
+    announce_rotation(c, &ended, grace);
+    sorted_remove(c->r, find_key(c, "u:", l->user), c->selector, strlen(c->selector));
+    sorted_remove(c->r, find_key(c, "a", ""), c->selector, strlen(c->selector));
+    snprintf(c->selector, sizeof c->selector, "%s", new);
+    index_session(c, l->user, expiry);
+    family(c, f, &of);
+    if (grace && of.count > OLD_ONES + 1) drop(c, of.name[0], f);
+    reply_names(c, "OK ", &ended);
+    names_free(&ended);
+    names_free(&of);
+}
+
+static void script_rotate(call *c)
+{
+    char asked[NAME_ROOM], new[NAME_ROOM], key[KEY_ROOM];
+    loaded l;
+    memcpy(asked, c->selector, sizeof asked);
+    if (!load(c, argv(c, 3), &l)) return;
+    snprintf(new, sizeof new, "%.20s", argv(c, 4).text);
+    if (snprintf(key, sizeof key, "%ss:%s", argv(c, 1).text, new) >= KEY_ROOM) abort();
+    if (strcmp(c->selector, asked)) reply_status(c->r, "REFUSED");
+    else if (l.expires_ms <= c->r->now_ms) reply_integer(c->r, -1);
+    else if (keyspace_find(c->r, key)) reply_status(c->r, "EXISTS");
+    else exchange(c, &l, new, key);
+}
+
+/* ----------------------------------------------------------------------------- set_fields.lua, reassert.lua -- */
 
 static void change_key_hash(object *o, word hash)
 {
     char v[LK_RECORD_SIZE];
     memcpy(v, hash_get(o, "v", 1)->value, sizeof v);
     memcpy(v + LK_RECORD_KEY_HASH, hash.text, LK_HASH_SIZE);
-    hash_set(o, (word){"v", 1}, (word){v, sizeof v});
+    put_record(o, v);
 }
 
-static void script_set_fields(run *r)
+/* The session's, and what its old tokens answer with in their grace. */
+static void change_all_key_hashes(call *c, object *o, word hash, names *changed)
+{
+    const item *f = hash_get(o, "f", 1);
+    const object *z = f ? find_key(c, "f:", f->value) : NULL;
+    change_key_hash(o, hash);
+    names_add(changed, c->selector);
+    for (size_t i = 0; z && i < z->count; i++) {
+        if (z->item[i].score <= c->r->now_ms || z->item[i].score == SORTED_LAST) continue;
+        object *old = find_key(c, "s:", z->item[i].name);
+        if (!is_rotated(hash_get(old, "v", 1))) continue;
+        change_key_hash(old, hash);
+        names_add(changed, z->item[i].name);
+    }
+}
+
+static void announce_change(call *c, object *o)
+{
+    names changed = {0};
+    buffer text = {0};
+    change_all_key_hashes(c, o, argv(c, 5), &changed);
+    names_join(&changed, 0, changed.count, &text);
+    announce(c, text.bytes, true);
+    if (changed.count > 1) reply_bulk(c->r, text.bytes, text.size);
+    else reply_integer(c->r, 1);
+    names_free(&changed);
+    buffer_free(&text);
+}
+
+static void script_set_fields(call *c)
 {
     loaded l;
-    int there = load(r, argv(r, 3), &l);
-    if (there <= 0) {
-        if (!there) reply_integer(r, 0);
+    if (!load(c, argv(c, 3), &l)) return;
+    if (l.expires_ms <= c->r->now_ms) {
+        reply_integer(c->r, -1);
         return;
     }
-    if (l.expires_ms <= r->now_ms) {
-        reply_integer(r, -1);
+    object *o = keyspace_find(c->r, c->session);
+    size_t first_deleted = 7 + 2 * (size_t)number(c, 6), added = 0, gone = 0;
+    if (argv(c, 4).size && memcmp(l.v + LK_RECORD_KEY_HASH, argv(c, 4).text, LK_HASH_SIZE)) {
+        reply_status(c->r, "CHANGED");
         return;
     }
-    object *o = keyspace_find(r, session_of(r).text);
-    size_t first_deleted = 7 + 2 * (size_t)number(r, 6), added = 0, gone = 0;
-    if (argv(r, 4).size && memcmp(l.v->value + LK_RECORD_KEY_HASH, argv(r, 4).text, LK_HASH_SIZE)) {
-        reply_status(r, "CHANGED");
+    for (size_t i = 7; i < first_deleted; i += 2) added += !hash_get(o, argv(c, i).text, argv(c, i).size);
+    for (size_t i = first_deleted; i <= argc(c); i++) gone += hash_get(o, argv(c, i).text, argv(c, i).size) != NULL;
+    if (o->count + added - gone > (hash_get(o, "f", 1) ? 3 : 2) + 256) {
+        reply_status(c->r, "MANY");
         return;
     }
-    for (size_t i = 7; i < first_deleted; i += 2) added += !hash_get(o, argv(r, i).text, argv(r, i).size);
-    for (size_t i = first_deleted; i <= argc(r); i++) gone += hash_get(o, argv(r, i).text, argv(r, i).size) != NULL;
-    if (o->count + added - gone > 2 + 256) {
-        reply_status(r, "MANY");
-        return;
-    }
-    r->wrote = true;
-    for (size_t i = 7; i < first_deleted; i += 2) hash_set(o, argv(r, i), argv(r, i + 1));
-    if (argv(r, 5).size) change_key_hash(o, argv(r, 5));
-    for (size_t i = first_deleted; i <= argc(r); i++) hash_delete(r, o, argv(r, i));
-    if (argv(r, 5).size) announce(r, argv(r, 2).text, true);
-    reply_integer(r, 1);
+    c->r->wrote = true;
+    for (size_t i = 7; i < first_deleted; i += 2) hash_set(o, argv(c, i), argv(c, i + 1));
+    for (size_t i = first_deleted; i <= argc(c); i++) hash_delete(c->r, o, argv(c, i));
+    if (argv(c, 5).size) announce_change(c, o);
+    else reply_integer(c->r, 1);
 }
 
-static void script_reassert(run *r)
+static void reassert_one(const call *c, const char *name)
+{
+    loaded l = {0};
+    names one = {0};
+    object *o = find_key(c, "s:", name);
+    const item *f = hash_get(o, "f", 1);
+    char of[NAME_ROOM] = "";
+    if (f) snprintf(of, sizeof of, "%s", f->value);
+    bool has_user = parse(hash_get(o, "x", 1), &l);
+    names_add(&one, name);
+    if (is_rotated(hash_get(o, "v", 1))) drop(c, name, f ? of : NULL);
+    else finish(c, &one, has_user ? l.user : NULL, NULL);
+    names_free(&one);
+}
+
+static void script_reassert(call *c)
 {
     int64_t ended = 0;
-    for (size_t i = 2; i <= argc(r); i++) {
-        char key[KEY_ROOM];
-        loaded l = {0};
-        object *o = keyspace_find(r, session_key(r, argv(r, i).text, key));
-        if (!o) continue;
-        bool has_user = parse(hash_get(o, "x", 1), &l);
-        finish(r, argv(r, i).text, has_user, l.user);
+    for (size_t i = 2; i <= argc(c); i++) {
+        char name[NAME_ROOM];
+        snprintf(name, sizeof name, "%.20s", argv(c, i).text);
+        if (!find_key(c, "s:", name)) continue;
+        reassert_one(c, name);
         ended++;
     }
-    reply_integer(r, ended);
+    reply_integer(c->r, ended);
 }
 
 void script_run(run *r, int script)
 {
+    call c = {.r = r};
+    if (snprintf(c.session, sizeof c.session, "%s", r->words[3].text) >= KEY_ROOM) abort();
+    snprintf(c.selector, sizeof c.selector, "%.20s", r->words[5].text);
     switch ((enum lk_script_id)script) {
-    case LK_SCRIPT_CREATE: script_create(r); break;
-    case LK_SCRIPT_TOUCH: script_touch(r); break;
-    case LK_SCRIPT_REVOKE: script_revoke(r); break;
-    case LK_SCRIPT_SET_FIELDS: script_set_fields(r); break;
-    case LK_SCRIPT_REASSERT: script_reassert(r); break;
-    case LK_SCRIPT_REVOKE_USER: /* nobody in the simulation calls for these */
-    case LK_SCRIPT_SESSIONS:
-    case LK_SCRIPT_ROTATE:
+    case LK_SCRIPT_CREATE: script_create(&c); break;
+    case LK_SCRIPT_TOUCH: script_touch(&c); break;
+    case LK_SCRIPT_REVOKE: script_revoke(&c); break;
+    case LK_SCRIPT_SET_FIELDS: script_set_fields(&c); break;
+    case LK_SCRIPT_REASSERT: script_reassert(&c); break;
+    case LK_SCRIPT_REVOKE_USER: script_revoke_user(&c); break;
+    case LK_SCRIPT_SESSIONS: script_sessions(&c); break;
+    case LK_SCRIPT_ROTATE: script_rotate(&c); break;
     case LK_SCRIPT_COUNT: abort();
     }
 }

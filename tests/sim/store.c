@@ -62,7 +62,7 @@ void reply_integer(run *r, int64_t value)
 {
     if (r->reply) buffer_print(r->reply, ":%" PRId64 "\r\n", value);
 }
-static void reply_bulk(run *r, const char *text, size_t size)
+void reply_bulk(run *r, const char *text, size_t size)
 {
     if (r->reply) buffer_bulk(r->reply, text, size);
 }
@@ -70,14 +70,15 @@ static void reply_nil(run *r)
 {
     if (r->reply) buffer_print(r->reply, "$-1\r\n");
 }
-static void reply_array(run *r, size_t count)
+void reply_array(run *r, size_t count)
 {
     if (r->reply) buffer_print(r->reply, "*%zu\r\n", count);
 }
 static void reply_number(run *r, int64_t value)
 {
     char text[24];
-    int size = snprintf(text, sizeof text, "%" PRId64, value);
+    int size =
+        value == SORTED_LAST ? snprintf(text, sizeof text, "inf") : snprintf(text, sizeof text, "%" PRId64, value);
     reply_bulk(r, text, (size_t)size);
 }
 
@@ -162,6 +163,22 @@ void keyspace_delete(run *r, const char *key)
     if (!*at) return;
     unlink_object(at);
     if (r->events) r->events->deleted(r->events->context, key);
+}
+
+/* With its expiry, onto whatever lies there. */
+void keyspace_rename(run *r, const char *from, const char *to)
+{
+    object **at = place_of(r->store, to);
+    r->wrote = true;
+    if (*at) unlink_object(at);
+    at = place_of(r->store, from);
+    object *o = *at;
+    *at = o->next;
+    strcpy(o->key, to);
+    o->hash = lk_hash(to, strlen(to), 0);
+    at = place_of(r->store, to);
+    o->next = *at;
+    *at = o;
 }
 
 static item *insert(object *o, size_t place)
@@ -289,6 +306,13 @@ static void run_hgetall(run *r)
     }
 }
 
+static void run_get(run *r)
+{
+    const object *o = keyspace_find(r, r->words[1].text);
+    if (o) reply_bulk(r, o->item[0].value, o->item[0].value_size);
+    else reply_nil(r);
+}
+
 static void run_mget(run *r)
 {
     reply_array(r, r->count - 1);
@@ -374,7 +398,7 @@ static const struct {
 } commands[] = {{"EVALSHA", run_script, 6},  {"EVAL", run_script, 6},   {"HGET", run_hget, 3},
                 {"PTTL", run_pttl, 2},       {"MGET", run_mget, 2},     {"TIME", run_time, 1},
                 {"HGETALL", run_hgetall, 2}, {"HSETNX", run_hsetnx, 4}, {"ZREVRANGE", run_zrevrange, 5},
-                {"XRANGE", run_xrange, 4}};
+                {"XRANGE", run_xrange, 4},   {"GET", run_get, 2}};
 
 bool store_run(store *s, const word *words, size_t count, int64_t now_us, const store_events *events, buffer *reply,
                bool *wrote)
@@ -448,11 +472,19 @@ int64_t store_expiry_ms(store *s, const char *key)
     return o && o->expires_ms ? o->expires_ms : -1;
 }
 
+static void sooner(int64_t *next, int64_t from_ms, int64_t ms)
+{
+    if (ms > from_ms && ms < *next) *next = ms;
+}
+
+/* A key's, or that of an old token's grace. */
 int64_t store_next_end(const store *s, int64_t from_ms)
 {
     int64_t next = INT64_MAX;
     for (int i = 0; i < KEYSPACE_BUCKETS; i++)
-        for (const object *o = s->bucket[i]; o; o = o->next)
-            if (o->expires_ms > from_ms && o->expires_ms < next) next = o->expires_ms;
+        for (const object *o = s->bucket[i]; o; o = o->next) {
+            sooner(&next, from_ms, o->expires_ms);
+            for (size_t n = 0; strstr(o->key, ":f:") && n < o->count; n++) sooner(&next, from_ms, o->item[n].score);
+        }
     return next;
 }

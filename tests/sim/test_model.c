@@ -25,7 +25,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { SESSIONS = 6, USERS = 3, COMMANDS = 4000, APART_MS = 100, TOLERANCE_MS = 2 * APART_MS, WORDS = 40 };
+enum { SESSIONS = 6, USERS = 3, COMMANDS = 3000, APART_MS = 100, TOLERANCE_MS = 2 * APART_MS, WORDS = 40 };
 
 static redis *server;
 static int to_server = -1;
@@ -44,15 +44,19 @@ static uint64_t draw(uint64_t below)
 
 /* ----------------------------------------------------------------------------------------------- both sides -- */
 
+static void heard_one(buffer *b, const char *channel, const char *text)
+{
+    buffer_add(b, channel, strlen(channel));
+    buffer_add(b, " ", 1);
+    buffer_add(b, text, strcspn(text, "@")); /* without the time */
+    buffer_add(b, "\n", 1);
+    if (strstr(text, " changed")) buffer_print(b, "changed\n");
+}
+
 static unsigned model_publishes(void *context, word channel, word text)
 {
     (void)context;
-    /* Without the time, "@...". */
-    buffer_add(&published[1], channel.text, channel.size);
-    buffer_add(&published[1], " ", 1);
-    buffer_add(&published[1], text.text, strcspn(text.text, "@"));
-    buffer_add(&published[1], "\n", 1);
-    if (strstr(text.text, " changed")) buffer_print(&published[1], "changed\n");
+    heard_one(&published[1], channel.text, text.text);
     return 1;
 }
 
@@ -127,7 +131,9 @@ static bool equal_text(const char *a, size_t a_size, const char *b, size_t b_siz
         !lk_record_decode(b, b_size, &y)) {
         bool times = is_time(x.entry.created_at_ms, y.entry.created_at_ms) &&
                      is_time(x.entry.auth_at_ms, y.entry.auth_at_ms) &&
-                     is_time(x.entry.expires_at_ms, y.entry.expires_at_ms);
+                     is_time(x.entry.expires_at_ms, y.entry.expires_at_ms) &&
+                     (x.grace_until_ms == y.grace_until_ms || is_time(x.grace_until_ms, y.grace_until_ms));
+        y.grace_until_ms = x.grace_until_ms;
         y.entry.created_at_ms = x.entry.created_at_ms;
         y.entry.auth_at_ms = x.entry.auth_at_ms;
         y.entry.expires_at_ms = x.entry.expires_at_ms;
@@ -197,8 +203,7 @@ static void hear(const char *text)
     while (!heard && redisGetReply(subscriber, (void **)&message) == REDIS_OK) {
         const char *said = message->element[2]->str;
         heard = !strcmp(said, text);
-        if (!heard) buffer_print(&published[0], "%s %.*s\n", message->element[1]->str, (int)strcspn(said, "@"), said);
-        if (strstr(said, " changed")) buffer_print(&published[0], "changed\n");
+        if (!heard) heard_one(&published[0], message->element[1]->str, said);
         freeReplyObject(message);
     }
     assert_true(heard);
@@ -214,6 +219,22 @@ static void begin_anew(void)
     model = store_open();
 }
 
+/* How often an exchange went well, was refused, and its old token ended the session: else nothing is proved. */
+static struct {
+    const char *says;
+    unsigned times;
+} seen[] = {{"OK", 0}, {"REFUSED", 0}, {"REUSED", 0}, {"LIMIT", 0}, {"EXISTS", 0}};
+
+static bool exchanged; /* the last reply said so */
+
+static void look_at(const lk_reply *reply)
+{
+    exchanged = lk_reply_is(reply, "OK ");
+    for (size_t i = 0; i < sizeof seen / sizeof *seen; i++)
+        if (reply->type == LK_REPLY_STRING || reply->type == LK_REPLY_STATUS)
+            seen[i].times += !strncmp(reply->text, seen[i].says, strlen(seen[i].says));
+}
+
 static void both(const lk_span *words, size_t count)
 {
     int64_t now_us = quiet_us();
@@ -226,6 +247,7 @@ static void both(const lk_span *words, size_t count)
         fail_msg("%s %.40s: Redis says %.*s, the model %.*s", (const char *)words[0].data, (const char *)words[1].data,
                  (int)a.size, a.bytes, (int)b.size, b.bytes);
     }
+    look_at(real);
     lk_reply_free(real);
     lk_reply_free(ours);
 }
@@ -255,18 +277,23 @@ static void hash_of(const lk_token *t, uint8_t hash[LK_HASH_SIZE])
     if (!draw(10)) hash[0] ^= 1; /* of somebody who guesses */
 }
 
+/* Ends are in the same order on both sides where their beginnings lie apart by more than what both clocks' ticks hide. */
+static void a_moment(void) { usleep(2000); }
+
 static void do_create(lk_token *t)
 {
     uint8_t v[LK_RECORD_SIZE];
-    char user[24], most[8];
+    char user[24], most[8], lifetime[24];
     static int made;
-    char idle[24];
     lk_record record = {.idle_ms = 60000};
     if (draw(8)) lk_token_make(&keys, 1, t); /* else one that was made already: EXISTS, or as if it were new */
     record.entry.user_id = 1 + draw(USERS);
-    /* The last user's sessions have a limit, and ends that lie apart, since the nearest is evicted. */
+    /* The last user's sessions have a limit, and ends that lie apart and never move, since the nearest is evicted. */
     bool limited = record.entry.user_id == USERS;
-    snprintf(idle, sizeof idle, "%d", limited ? 60000 + 4 * APART_MS * ++made : draw(30) ? 12000 : 150);
+    const char *idle = limited ? "6000000" : draw(30) ? "12000" : "150";
+    snprintf(lifetime, sizeof lifetime, "%d", limited ? 60000 + 4 * APART_MS * ++made : draw(30) ? 6000000 : 150);
+    record.entry.device = (uint32_t)draw(2);
+    a_moment();
     memcpy(record.selector, t->raw, LK_SELECTOR_RAW);
     lk_token_verifier_hash(t, record.verifier_hash);
     lk_record_encode(&record, v);
@@ -274,13 +301,13 @@ static void do_create(lk_token *t)
     snprintf(most, sizeof most, "%d", limited ? (int)draw(4) : 0);
     lk_span words[14] = {lk_word(user),
                          lk_word(idle),
-                         lk_word(draw(30) || limited ? "6000000" : "150"),
+                         lk_word(lifetime),
                          lk_word(draw(10)  ? "0"
                                  : draw(2) ? "1"
                                            : "2"),
                          lk_word(most),
                          lk_word(draw(3) ? "evict" : "deny"),
-                         lk_word("0"),
+                         lk_word(limited && draw(2) ? "1" : "0"),
                          {v, LK_RECORD_EXPIRES},
                          {v + LK_RECORD_PERMISSIONS, LK_RECORD_CREATED - LK_RECORD_PERMISSIONS},
                          {v + LK_RECORD_DEVICE, LK_RECORD_SIZE - LK_RECORD_DEVICE},
@@ -295,6 +322,7 @@ static void do_touch(lk_token *t)
 {
     uint8_t hash[LK_HASH_SIZE];
     hash_of(t, hash);
+    a_moment();
     script(LK_SCRIPT_TOUCH, t, &(lk_span){hash, draw(2) ? sizeof hash : 0}, 1);
 }
 
@@ -318,6 +346,79 @@ static void do_set_fields(lk_token *t)
     script(LK_SCRIPT_SET_FIELDS, t, words, 6 + draw(2));
 }
 
+static void do_revoke_user(lk_token *t)
+{
+    uint8_t hash[LK_HASH_SIZE];
+    char user[24];
+    hash_of(t, hash);
+    snprintf(user, sizeof user, "%d", 1 + (int)draw(USERS));
+    script(LK_SCRIPT_REVOKE_USER, t, (lk_span[]){lk_word(user), {hash, draw(2) ? sizeof hash : 0}, lk_word("0")}, 3);
+}
+
+static void end_user(lk_token *t)
+{
+    if (!draw(3)) do_revoke_user(t); /* or nobody grows old */
+}
+
+static void rotate(const lk_token *t, const lk_token *made, const char *grace)
+{
+    uint8_t hash[LK_HASH_SIZE], new_hash[LK_HASH_SIZE];
+    hash_of(t, hash);
+    lk_token_verifier_hash(made, new_hash);
+    a_moment();
+    script(LK_SCRIPT_ROTATE, t,
+           (lk_span[]){{hash, sizeof hash},
+                       {made->text, LATCHKEY_SELECTOR_LENGTH},
+                       {new_hash, sizeof new_hash},
+                       {made->raw, LK_SELECTOR_RAW},
+                       lk_word(grace)},
+           5);
+}
+
+/* The session is known by the new token from then on; who holds the old one goes on with that, sometimes. */
+static void do_rotate(lk_token *t)
+{
+    static const char *const graces[] = {"0", "5000", "60000"};
+    lk_token made = token[draw(SESSIONS)];
+    if (draw(20)) lk_token_make(&keys, 1, &made);
+    rotate(t, &made, graces[draw(sizeof graces / sizeof *graces)]);
+    if (draw(4)) token[draw(SESSIONS)] = made;
+}
+
+/* An old token is used after its grace. */
+static void do_steal(lk_token *t)
+{
+    static void (*const uses[])(lk_token * t) = {do_touch, do_set_fields, do_revoke_user, do_rotate, do_touch};
+    lk_token old = *t, made;
+    if (draw(8)) return; /* it takes a while */
+    lk_token_make(&keys, 1, &made);
+    do_create(&old);
+    rotate(&old, &made, "150");
+    usleep(150000);
+    for (int i = 0; i < 2; i++) uses[draw(sizeof uses / sizeof *uses)](&old);
+    token[draw(SESSIONS)] = made;
+}
+
+static void do_revoke_selector(lk_token *t)
+{
+    char user[24];
+    snprintf(user, sizeof user, "%d", 1 + (int)draw(USERS));
+    script(LK_SCRIPT_REVOKE, t, (lk_span[]){{"", 0}, lk_word("0"), lk_word(user)}, 3);
+}
+
+static void do_sessions(lk_token *t)
+{
+    char user[24];
+    snprintf(user, sizeof user, "%d", 1 + (int)draw(USERS));
+    script(LK_SCRIPT_SESSIONS, t, (lk_span[]){lk_word(user), lk_word(draw(3) ? "1000" : "1")}, 2);
+}
+
+static void do_generation(lk_token *t)
+{
+    (void)t;
+    both((lk_span[]){lk_word("GET"), lk_word(draw(2) ? "lk:{1}:g:1" : "lk:{1}:g:3")}, 2);
+}
+
 static void do_reassert(lk_token *t)
 {
     lk_span words[SESSIONS];
@@ -333,6 +434,9 @@ static void do_read(lk_token *t)
     both((lk_span[]){lk_word("HGET"), lk_word(key), lk_word("v")}, 3);
     both((lk_span[]){lk_word("HGETALL"), lk_word(key)}, 2);
     both((lk_span[]){lk_word("PTTL"), lk_word(key)}, 2);
+    snprintf(key, sizeof key, "lk:{1}:f:%.20s", t->text);
+    both((lk_span[]){lk_word("ZREVRANGE"), lk_word(key), lk_word("0"), lk_word("100"), lk_word("WITHSCORES")}, 5);
+    both((lk_span[]){lk_word("PTTL"), lk_word(key)}, 2);
 }
 
 static void do_beat(lk_token *t)
@@ -346,8 +450,12 @@ static void do_beat(lk_token *t)
 static void do_log(lk_token *t)
 {
     char from[24];
+    lk_reply *last = ask_model((lk_span[]){lk_word("GET"), lk_word("lk:{1}:q")}, 2, server_us());
+    int64_t number = last->type == LK_REPLY_STRING ? atoll(last->text) : 0;
+    lk_reply_free(last);
     (void)t;
-    snprintf(from, sizeof from, "%d-0", (int)draw(COMMANDS / 2));
+    /* Where it is cut depends on bytes where entries are long: see below for the short ones. */
+    snprintf(from, sizeof from, "%d-0", (int)(number > 900 ? number - (int64_t)draw(900) : (int64_t)draw(900)));
     both((lk_span[]){lk_word("XRANGE"), lk_word("lk:{1}:r"), lk_word(from), lk_word("+"), lk_word("COUNT"),
                      lk_word("20")},
          6);
@@ -362,7 +470,8 @@ static void compare_messages(void)
     published[0].size = published[1].size = 0;
 }
 
-/* All that exists, but for the activity index, whose dead are found at random. */
+/* All that exists, but for the activity index, whose dead are found at random: so it may be empty, and begin anew, on one
+ * side alone. */
 static void compare_all(void)
 {
     static const char *const fixed[] = {"lk:{1}:u:1", "lk:{1}:u:2", "lk:{1}:u:3"};
@@ -373,15 +482,16 @@ static void compare_all(void)
         both((lk_span[]){lk_word("PTTL"), lk_word(fixed[i])}, 2);
     }
     both((lk_span[]){lk_word("PTTL"), lk_word("lk:{1}:q")}, 2);
-    both((lk_span[]){lk_word("PTTL"), lk_word("lk:{1}:a")}, 2);
 }
 
 /* ------------------------------------------------------------------------------------------------- tests -- */
 
 static void test_model_answers_as_redis_does(void **state)
 {
-    static void (*const calls[])(lk_token * t) = {do_create,   do_create, do_touch, do_revoke, do_set_fields,
-                                                  do_reassert, do_read,   do_read,  do_beat,   do_log};
+    static void (*const calls[])(lk_token * t) = {
+        do_create,     do_create,   do_create,          do_touch,    do_touch,  do_revoke,     do_set_fields,
+        do_set_fields, do_reassert, do_rotate,          do_rotate,   do_rotate, do_read,       do_read,
+        do_beat,       end_user,    do_revoke_selector, do_sessions, do_log,    do_generation, do_steal};
     (void)state;
     for (int i = 0; i < SESSIONS; i++) lk_token_make(&keys, 1, &token[i]);
     for (int i = 0; i < COMMANDS; i++) {
@@ -389,12 +499,15 @@ static void test_model_answers_as_redis_does(void **state)
         if (i % 50 == 49) compare_all();
         compare_messages();
     }
+    for (size_t i = 0; i < sizeof seen / sizeof *seen; i++)
+        if (!seen[i].times) fail_msg("Redis never said %s", seen[i].says);
 }
 
 static void test_log_is_cut_as_redis_cuts_it(void **state)
 {
     (void)state;
     uint8_t hash[LK_HASH_SIZE] = {0};
+    begin_anew();
     for (int i = 0; i < 2400; i++) {
         script(LK_SCRIPT_REVOKE, &token[0], (lk_span[]){{hash, sizeof hash}, lk_word("1")}, 2);
         compare_messages();
@@ -403,6 +516,76 @@ static void test_log_is_cut_as_redis_cuts_it(void **state)
                          lk_word("2")},
              6);
     }
+}
+
+static void create_for(const char *user, lk_token *t)
+{
+    uint8_t v[LK_RECORD_SIZE];
+    lk_record record = {.idle_ms = 600000, .entry = {.user_id = strtoull(user, NULL, 10)}};
+    lk_token_make(&keys, 1, t);
+    memcpy(record.selector, t->raw, LK_SELECTOR_RAW);
+    lk_token_verifier_hash(t, record.verifier_hash);
+    lk_record_encode(&record, v);
+    script(LK_SCRIPT_CREATE, t,
+           (lk_span[]){lk_word(user),
+                       lk_word("600000"),
+                       lk_word("6000000"),
+                       lk_word("0"),
+                       lk_word("0"),
+                       lk_word("evict"),
+                       lk_word("0"),
+                       {v, LK_RECORD_EXPIRES},
+                       {v + LK_RECORD_PERMISSIONS, LK_RECORD_CREATED - LK_RECORD_PERMISSIONS},
+                       {v + LK_RECORD_DEVICE, LK_RECORD_SIZE - LK_RECORD_DEVICE}},
+           10);
+}
+
+/* More than one script ends; and what was made since the first of several. */
+static void test_many_sessions_end_as_in_redis(void **state)
+{
+    (void)state;
+    char since[24];
+    lk_token made;
+    for (int i = 0; i < 1150; i++) {
+        a_moment();
+        create_for("9", &made);
+    }
+    usleep(4 * APART_MS * 1000);
+    snprintf(since, sizeof since, "%lld", (long long)server_us() / 1000);
+    usleep(4 * APART_MS * 1000);
+    for (int i = 0; i < 3; i++) {
+        a_moment();
+        create_for("9", &made);
+    }
+    for (int i = 0; i < 3; i++) {
+        script(LK_SCRIPT_REVOKE_USER, &token[0], (lk_span[]){lk_word("9"), {"", 0}, lk_word(since)}, 3);
+        compare_messages();
+        both((lk_span[]){lk_word("ZREVRANGE"), lk_word("lk:{1}:u:9"), lk_word("0"), lk_word("9999"),
+                         lk_word("WITHSCORES")},
+             5);
+    }
+    script(LK_SCRIPT_SESSIONS, &token[0], (lk_span[]){lk_word("9"), lk_word("1000")}, 2);
+    script(LK_SCRIPT_REVOKE_USER, &token[0], (lk_span[]){lk_word("9"), {"", 0}, lk_word("0")}, 3);
+    compare_messages();
+}
+
+/* The 64 youngest old tokens are remembered. */
+static void test_a_long_family_is_as_in_redis(void **state)
+{
+    (void)state;
+    lk_token t, made;
+    create_for("9", &token[0]);
+    t = token[0];
+    for (int i = 0; i < 80; i++) { /* some are refused, since they guess */
+        lk_token_make(&keys, 1, &made);
+        rotate(&t, &made, "60000");
+        compare_messages();
+        if (exchanged) t = made;
+    }
+    do_read(&token[0]);
+    do_revoke(&t);
+    do_read(&t);
+    compare_messages();
 }
 
 static int begin(void **state)
@@ -438,6 +621,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_model_answers_as_redis_does),
+        cmocka_unit_test(test_many_sessions_end_as_in_redis),
+        cmocka_unit_test(test_a_long_family_is_as_in_redis),
         cmocka_unit_test(test_log_is_cut_as_redis_cuts_it),
     };
     return cmocka_run_group_tests(tests, begin, end);
