@@ -55,7 +55,7 @@ typedef struct cli_command {
 } cli_command;
 
 /* Its text explains itself in its help. Every command is a row of the table in main.c. */
-extern const cli_command cli_keygen;
+extern const cli_command cli_keygen, cli_list, cli_prewarm, cli_revoke, cli_show;
 
 /* Takes argv apart: options may stand anywhere, "--" ends them. CLI_DONE, with c->command NULL where there was none, or the
  * usage is not right and that has been said. *help: --help was there. What holds a password is overwritten in argv. */
@@ -72,6 +72,9 @@ int cli_fail(const cli *c, int exit, const char *format, ...) __attribute__((for
 
 /* What a status that is not OK means to the shell, said: "latchkey: what: STATUS: ...". */
 int cli_status(const cli *c, latchkey *lk, int status, const char *what);
+
+/* A selector from the command line: 20 characters. CLI_DONE; or CLI_USAGE, said without repeating it: it may be a token. */
+int cli_selector(const cli *c, const char *text, char selector[LATCHKEY_SELECTOR_LENGTH + 1]);
 
 /* Opens a handle by c->config. CLI_DONE; else what was wrong is said. */
 int cli_open(const cli *c, latchkey **lk);
@@ -114,7 +117,8 @@ void json_int(json *j, const char *name, int64_t value);
 void json_uint(json *j, const char *name, uint64_t value);
 void json_real(json *j, const char *name, double value);
 void json_bool(json *j, const char *name, bool value);
-bool json_is_text(const void *bytes, size_t size); /* is it UTF-8 without NUL? */
+void cli_json_session(json *j, const latchkey_session_info *info); /* its members, all but `current` */
+bool json_is_text(const void *bytes, size_t size);                 /* is it UTF-8 without NUL? */
 
 /* ---------------------------------------------------------------------------------------------------- table -- */
 

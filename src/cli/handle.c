@@ -90,6 +90,20 @@ int cli_open(const cli *c, latchkey **lk)
     return cli_fail(c, exit_of(status), "%s", *error ? error : latchkey_status_text(status));
 }
 
+int cli_selector(const cli *c, const char *text, char selector[LATCHKEY_SELECTOR_LENGTH + 1])
+{
+    size_t length = strlen(text);
+    if (length == LATCHKEY_TOKEN_LENGTH)
+        return cli_fail(
+            c, CLI_USAGE,
+            "that is as long as a whole token, which is a secret: give its first 20 characters, and end the "
+            "session, since the shell may have kept it");
+    if (length != LATCHKEY_SELECTOR_LENGTH)
+        return cli_fail(c, CLI_USAGE, "SELECTOR is the first 20 characters of a token, as `latchkey list` shows them");
+    memcpy(selector, text, LATCHKEY_SELECTOR_LENGTH + 1);
+    return CLI_DONE;
+}
+
 int cli_ask(const cli *c, const char *format, ...)
 {
     char question[256], answer[16] = "";

@@ -115,3 +115,15 @@ void json_bool(json *j, const char *name, bool value)
     begin(j, name);
     fputs(value ? "true" : "false", stdout);
 }
+
+void cli_json_session(json *j, const latchkey_session_info *info)
+{
+    json_text(j, "selector", info->selector);
+    json_int(j, "created_at_ms", info->created_at_ms);
+    json_int(j, "auth_at_ms", info->auth_at_ms);
+    json_int(j, "active_at_ms", info->active_at_ms);
+    json_int(j, "idle_expires_at_ms", info->idle_expires_at_ms);
+    json_int(j, "expires_at_ms", info->expires_at_ms);
+    json_uint(j, "device", info->device);
+    json_uint(j, "flags", info->flags);
+}

@@ -19,7 +19,7 @@ enum { KEY_MOST = 32, KEYS_MOST = 16, FILE_MOST = 4096 };
 static const struct kind {
     const char *name, *option;
     size_t bytes;
-} kinds[] = {{"check", "check_key_file", LK_CHECK_KEY_SIZE}};
+} kinds[] = {{"check", "check_key_file", LK_CHECK_KEY_SIZE}, {"seal", "seal_key_file", LK_AEAD_KEY_SIZE}};
 
 static const char *new_file, *add_file, *promote_file;
 
@@ -61,11 +61,12 @@ static int read_keys(const cli *c, const struct kind *kind, const char *path, ke
         line[strcspn(line, "\r")] = 0;
         if (!*line && !rest) break; /* behind the last newline */
         if (*line && *line != '#') {
-            if (!lk_hex_decode(line, strlen(line), key, kind->bytes))
+            bool plain = kind->bytes == LK_AEAD_KEY_SIZE && strcmp(line, "plain") == 0; /* a key that seals nothing */
+            if (!plain && !lk_hex_decode(line, strlen(line), key, kind->bytes))
                 return cli_fail(c, CLI_FAILED, "line %zu of '%.200s' is not %zu hexadecimal digits", k->lines + 1, path,
                                 2 * kind->bytes);
             if (!k->count++) k->first = k->lines;
-            k->last = k->lines;
+            if (!plain) k->last = k->lines;
         }
         k->line[k->lines++] = line;
     }
@@ -187,7 +188,7 @@ static int run(const cli *c)
 {
     const struct kind *kind = find_kind(c->arguments[0]);
     char key[2 * KEY_MOST + 1];
-    if (!kind) return cli_fail(c, CLI_USAGE, "keygen makes keys of the kind: check");
+    if (!kind) return cli_fail(c, CLI_USAGE, "keygen makes keys of two kinds: check and seal");
     if (!!new_file + !!add_file + !!promote_file > 1)
         return cli_fail(c, CLI_USAGE, "only one of --file, --add and --promote");
     if (!lk_crypto_init()) return cli_fail(c, CLI_FAILED, "libsodium finds no source of randomness");
@@ -216,7 +217,7 @@ static const cli_option options[] = {
 
 const cli_command cli_keygen = {
     .name = "keygen",
-    .arguments = "keygen check [--file FILE | --add FILE | --promote FILE]",
+    .arguments = "keygen check|seal [--file FILE | --add FILE | --promote FILE]",
     .summary = "makes a random key, or puts one into a file of keys",
     .help =
         "Makes a key for the option check_key_file, and prints it, or puts it into a file.\n\n"

@@ -5,10 +5,12 @@ import os
 import pty
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -112,6 +114,33 @@ class App:
         self.process.stdin.close()
         self.process.stdout.close()
         assert self.process.wait(PATIENCE_S) == 0
+
+
+class Talker:
+    """A server that says the same whatever it is asked. Use with `with`."""
+
+    def __init__(self, words):
+        self.words = words
+        self.listening = socket.create_server(('127.0.0.1', 0))
+        self.port = self.listening.getsockname()[1]
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        kept = []
+        while True:
+            try:
+                kept.append(self.listening.accept()[0])
+                kept[-1].sendall(self.words)
+            except OSError:
+                break
+        for connection in kept:
+            connection.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listening.close()
 
 
 class Outcome:

@@ -1,0 +1,76 @@
+/* latchkey list: the sessions of a user. */
+#include "cli.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+static void print_json(uint64_t user, const latchkey_session_info *infos, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        json j = {0};
+        json_open(&j, NULL, '{');
+        json_uint(&j, "user", user);
+        cli_json_session(&j, &infos[i]);
+        json_close(&j, '}');
+    }
+}
+
+static bool print_table(latchkey *lk, const latchkey_session_info *infos, size_t count)
+{
+    static const char *const headings[] = {"SELECTOR", "LAST USED", "CREATED", "IDLES OUT", ">DEVICE", ">FLAGS", NULL};
+    int64_t now_ms = cli_now_ms(lk);
+    table *t = table_open(headings);
+    for (size_t i = 0; i < count; i++) {
+        const latchkey_session_info *info = &infos[i];
+        char text[CLI_TIME_SIZE];
+        table_cell(t, info->selector);
+        table_cell(t, cli_time(text, info->active_at_ms, now_ms));
+        table_cell(t, cli_time(text, info->created_at_ms, now_ms));
+        table_cell(t, cli_since(text, info->idle_expires_at_ms, now_ms));
+        snprintf(text, sizeof text, "%" PRIu32, info->device);
+        table_cell(t, text);
+        snprintf(text, sizeof text, "0x%" PRIx32, info->flags);
+        table_cell(t, text);
+    }
+    return table_print(t);
+}
+
+static int list(const cli *c, latchkey *lk, uint64_t user, latchkey_session_info *infos)
+{
+    size_t total;
+    int status = latchkey_sessions(lk, user, NULL, 0, infos, LATCHKEY_SESSIONS_MAX, &total);
+    if (status) return cli_status(c, lk, status, "list");
+    size_t shown = 0;
+    while (shown < LATCHKEY_SESSIONS_MAX && infos[shown].selector[0]) shown++;
+    if (!shown && !c->json) printf("User %" PRIu64 " has no sessions.\n", user);
+    else if (c->json) print_json(user, infos, shown);
+    else if (!print_table(lk, infos, shown)) return cli_fail(c, CLI_FAILED, "no memory");
+    if (total > shown) fprintf(stderr, "latchkey: %zu of %zu are shown\n", shown, total);
+    return shown ? CLI_DONE : CLI_NO;
+}
+
+static int run(const cli *c)
+{
+    uint64_t user;
+    latchkey *lk;
+    if (!cli_number(c->arguments[0], 0, UINT64_MAX, &user))
+        return cli_fail(c, CLI_USAGE, "USER is a number, as in draft.user_id");
+    latchkey_session_info *infos = calloc(LATCHKEY_SESSIONS_MAX, sizeof *infos);
+    if (!infos) return cli_fail(c, CLI_FAILED, "no memory");
+    int exit = cli_open(c, &lk);
+    if (!exit) exit = list(c, lk, user, infos);
+    latchkey_close(lk);
+    free(infos);
+    return exit;
+}
+
+const cli_command cli_list = {
+    .name = "list",
+    .arguments = "list USER",
+    .summary = "the sessions of a user",
+    .help = "Lists the live sessions of a user, the last used first, at most 1,000. Exit 1: there are none.\n"
+            "With --json an object a line; times are Unix milliseconds by the clock of Redis.",
+    .least = 1,
+    .most = 1,
+    .run = run,
+};

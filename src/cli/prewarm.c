@@ -1,0 +1,101 @@
+/* latchkey prewarm: what latchkey_prewarm at the start of an instance will cost, measured from here. An L1 lives in its own
+ * process, so no other one is warmer afterwards. */
+#include "cli.h"
+
+#include "clock.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+typedef struct warming {
+    latchkey *lk;
+    size_t count, loaded;
+    int status;
+    atomic_bool done;
+} warming;
+
+static void *warm(void *context)
+{
+    warming *w = context;
+    w->status = latchkey_prewarm(w->lk, w->count, &w->loaded);
+    atomic_store(&w->done, true);
+    return NULL;
+}
+
+/* On a thread of its own, so that this one can say how far it is. */
+static bool measure(warming *w)
+{
+    pthread_t thread;
+    latchkey_stats stats;
+    if (pthread_create(&thread, NULL, warm, w)) return false;
+    const struct timespec moment = {.tv_nsec = 50000000};
+    for (int waits = 0; !atomic_load(&w->done); waits++) {
+        nanosleep(&moment, NULL);
+        latchkey_stats_read(w->lk, &stats, sizeof stats);
+        if (waits > 5) cli_progress("%" PRIu64 " of %zu sessions are loaded", stats.fills, w->count);
+    }
+    pthread_join(thread, NULL);
+    cli_progress(NULL);
+    return true;
+}
+
+static void print(const cli *c, const warming *w, int64_t us, const latchkey_stats *stats)
+{
+    double seconds = (double)us / 1e6;
+    if (c->json) {
+        json j = {0};
+        json_open(&j, NULL, '{');
+        json_uint(&j, "asked_for", w->count);
+        json_uint(&j, "loaded", w->loaded);
+        json_real(&j, "seconds", seconds);
+        json_uint(&j, "records_read", stats->l2_reads);
+        json_uint(&j, "l1_capacity", stats->l1_capacity);
+        json_close(&j, '}');
+        return;
+    }
+    printf(
+        "latchkey_prewarm(lk, %zu, ...) at the start of an instance loads %zu sessions and takes %.3f s from here.\n",
+        w->count, w->loaded, seconds);
+    if (w->loaded) printf("That is %.0f a second, in batches of 128.\n", (double)w->loaded / (seconds + 1e-6));
+    if (w->loaded < w->count && w->count > stats->l1_capacity)
+        printf("L1 holds no more than l1_capacity: %" PRIu64 ".\n", stats->l1_capacity);
+    else if (w->loaded < w->count)
+        printf("There are no more that are alive, or that this L1 could take (some share a place when it is full).\n");
+    printf("No instance that runs is warmer now: each has an L1 of its own.\n");
+}
+
+static int run(const cli *c)
+{
+    warming w = {0};
+    uint64_t count;
+    latchkey_stats stats;
+    if (!cli_number(c->arguments[0], 1, 100000000, &count))
+        return cli_fail(c, CLI_USAGE, "COUNT is a number from 1 to 100000000");
+    w.count = (size_t)count;
+    int exit = cli_open(c, &w.lk);
+    if (exit) return exit;
+    int64_t began_us = lk_now_us();
+    bool measured = measure(&w);
+    int64_t us = lk_now_us() - began_us;
+    latchkey_stats_read(w.lk, &stats, sizeof stats);
+    if (!measured) exit = cli_fail(c, CLI_FAILED, "no thread can be had");
+    else if (w.status) exit = cli_status(c, w.lk, w.status, "prewarm");
+    else print(c, &w, us, &stats);
+    latchkey_close(w.lk);
+    return exit;
+}
+
+const cli_command cli_prewarm = {
+    .name = "prewarm",
+    .arguments = "prewarm COUNT",
+    .summary = "how long prewarming an instance takes from here",
+    .help = "Loads the COUNT most recently used sessions into an L1 of its own, as latchkey_prewarm does at the start "
+            "of an\n"
+            "instance, says how many there were and how long it took, and forgets them. It warms nobody else's L1, "
+            "which only\n"
+            "a process itself can do; it tells what COUNT will cost there, and Redis, before you choose it.",
+    .least = 1,
+    .most = 1,
+    .run = run,
+};

@@ -1,0 +1,103 @@
+/* latchkey revoke: ends a session, all of a user's, or everyone's. Asks first. */
+#include "cli.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+enum { TRIES = 5 };
+
+static bool by_user;
+static uint64_t user;
+
+static int said(const cli *c, size_t revoked, const char *what)
+{
+    if (c->json) {
+        json j = {0};
+        json_open(&j, NULL, '{');
+        json_uint(&j, "revoked", revoked);
+        json_close(&j, '}');
+    } else printf("%s\n", what);
+    return CLI_DONE;
+}
+
+/* Whose is it, and under which name? */
+static int look(const cli *c, latchkey *lk, char selector[LATCHKEY_SELECTOR_LENGTH + 1])
+{
+    latchkey_session_info info;
+    latchkey_record *record;
+    char used[CLI_TIME_SIZE];
+    int status = latchkey_show(lk, selector, &info, &record);
+    if (status) return cli_status(c, lk, status, "revoke");
+    user = latchkey_record_entry(record)->user_id;
+    latchkey_record_free(record);
+    snprintf(selector, LATCHKEY_SELECTOR_LENGTH + 1, "%.20s", info.selector);
+    return cli_ask(c, "End the session %s of user %" PRIu64 ", last used %s?", selector, user,
+                   cli_since(used, info.active_at_ms, cli_now_ms(lk)));
+}
+
+static int revoke_one(const cli *c, latchkey *lk, char selector[LATCHKEY_SELECTOR_LENGTH + 1])
+{
+    int exit = by_user ? cli_ask(c, "End the session %s of user %" PRIu64 "?", selector, user) : look(c, lk, selector);
+    if (exit) return exit;
+    int status = LATCHKEY_UNAVAILABLE;
+    for (int i = 0; i < TRIES && status == LATCHKEY_UNAVAILABLE; i++)
+        status = latchkey_revoke_selector(lk, user, selector);
+    return status ? cli_status(c, lk, status, "revoke") : said(c, 1, "Ended.");
+}
+
+/* Without sessions it is done all the same: logins that are under way are refused from then on. */
+static int revoke_user(const cli *c, latchkey *lk)
+{
+    size_t total, revoked, all = 0;
+    char text[96];
+    int status = latchkey_sessions(lk, user, NULL, 0, NULL, 0, &total);
+    if (status) return cli_status(c, lk, status, "revoke");
+    int exit = total ? cli_ask(c, "End all %zu sessions of user %" PRIu64 "?", total, user) : CLI_DONE;
+    if (exit) return exit;
+    for (int i = 0; i == 0 || (i < TRIES && status == LATCHKEY_UNAVAILABLE); i++) {
+        status = latchkey_revoke_user(lk, user, NULL, 0, &revoked);
+        all += revoked;
+        if (status) cli_progress("%zu of %zu are ended", all, total);
+    }
+    cli_progress(NULL);
+    if (status) return cli_status(c, lk, status, "not all are ended for sure: give it again");
+    snprintf(text, sizeof text, "Ended: %zu sessions of user %" PRIu64 ".", all, user);
+    return said(c, all, text);
+}
+
+static int run(const cli *c)
+{
+    char selector[LATCHKEY_SELECTOR_LENGTH + 1];
+    latchkey *lk;
+    if (!c->count && !by_user) return cli_fail(c, CLI_USAGE, "usage: latchkey %s", c->command->arguments);
+    int exit = c->count ? cli_selector(c, c->arguments[0], selector) : CLI_DONE;
+    if (!exit) exit = cli_open(c, &lk);
+    if (exit) return exit;
+    exit = c->count ? revoke_one(c, lk, selector) : revoke_user(c, lk);
+    latchkey_close(lk);
+    return exit;
+}
+
+static const cli_option options[] = {
+    {.name = "user",
+     .value = "USER",
+     .given = &by_user,
+     .number = &user,
+     .most = UINT64_MAX,
+     .help = "all sessions of this user; with a SELECTOR: that one, if it is this user's"},
+    {0},
+};
+
+const cli_command cli_revoke = {
+    .name = "revoke",
+    .arguments = "revoke SELECTOR [--user USER] | revoke --user USER",
+    .summary = "ends a session, or all of a user's",
+    .help =
+        "Ends sessions, everywhere within staleness_ms of its end (guarantees B and C). It cannot be undone, so it "
+        "asks;\n"
+        "where there is no terminal, --yes is needed. With --user alone, logins of that user that are under way are\n"
+        "refused, too (draft.generation). Exit 3: nothing is promised, give it again.",
+    .options = options,
+    .most = 1,
+    .run = run,
+};

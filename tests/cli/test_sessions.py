@@ -1,0 +1,313 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""list, show, revoke, prewarm: what they say, to people and to machines, and what they end."""
+import os
+import subprocess
+import time
+
+import kit
+from kit import DONE, NO, USAGE, AWAY, CONFIG, FAILED, run, run_on_terminal
+
+HOSTILE = b'\x1b]0;x\x07\x1b[2J\x9b1m\\'  # a terminal's title, an emptied screen, an 8-bit CSI
+NOT_FOUND = 1
+
+
+class Sessions(kit.Case):
+    @classmethod
+    def setUpClass(cls):
+        cls.redis = kit.Redis()
+        cls.config = cls.redis.url()
+        cls.app = kit.App(cls.config)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.app.__exit__()
+        cls.redis.__exit__()
+
+    def setUp(self):
+        self.redis.cli('FLUSHALL')
+        self.app.__exit__()  # what it holds is of yesterday
+        type(self).app = kit.App(self.config)
+        self.tokens = []
+
+    def tearDown(self):
+        for outcome in self.said:
+            for token in self.tokens:  # the verifier alone is the secret
+                self.assertNotIn(token[20:], outcome.text)
+
+    said = ()
+
+    def create(self, *arguments, **named):
+        self.tokens.append(self.app.create(*arguments, **named))
+        return self.tokens[-1]
+
+    def run_(self, *words, **named):
+        outcome = run(*words, config=self.config, **named)
+        self.said = (*self.said, outcome)
+        return outcome
+
+    def answered(self, answer, *words):
+        outcome = run_on_terminal(*words, config=self.config, answer=answer)
+        self.said = (*self.said, outcome)
+        return outcome
+
+    # ------------------------------------------------------------------------------------------------- list --
+
+    def test_list(self):
+        for i in range(3):
+            self.create(7, device=i, idle_ms=100000 * (1 + i), lifetime_ms=1000000)
+        self.create(8)
+        rows = self.check(self.run_('list', '7', '--json'), DONE).values
+        self.assertEqual({token[:20] for token in self.tokens[:3]}, {row['selector'] for row in rows})
+        self.assertEqual({0, 1, 2}, {row['device'] for row in rows})
+        now_ms = time.time() * 1000
+        for row in rows:
+            self.assertEqual(7, row['user'])
+            self.assertEqual(100000 * (1 + row['device']), row['idle_expires_at_ms'] - row['created_at_ms'])
+            self.assertEqual(1000000, row['expires_at_ms'] - row['created_at_ms'])
+            self.assertLess(abs(now_ms - row['created_at_ms']), kit.PATIENCE_S * 1000)
+        lines = self.check(self.run_('list', '7'), DONE).out.splitlines()
+        self.assertEqual(4, len(lines))
+        for heading in ('SELECTOR', 'LAST USED', 'CREATED', 'DEVICE'):
+            at = lines[0].index(heading)
+            self.assertTrue(all(line[at:].strip() for line in lines), 'columns are not aligned')
+        self.assertRegex(lines[1], r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ \((now|\d+ s ago)\)')
+
+    def test_list_of_nobody(self):
+        self.assertEqual('User 9 has no sessions.\n', self.check(self.run_('list', '9'), NO).out)
+        self.assertEqual('', self.check(self.run_('list', '9', '--json'), NO).out)
+        for wrong in ('x', '-1', '', '18446744073709551616', '7 ', '+7'):
+            self.check(self.run_('list', '--', wrong), USAGE, 'USER is a number')
+        self.check(self.run_('list', '18446744073709551615'), NO)
+
+    def test_a_thousand_and_one(self):
+        for _ in range(1001):
+            self.create(7)
+        self.assertEqual(1000, len(self.check(self.run_('list', '7', '--json'), DONE, '1000 of 1001').values))
+        self.assertEqual(1001, len(self.check(self.run_('list', '7'), DONE).out.splitlines()))
+        reader = subprocess.run(f'"{kit.COMMAND}" list 7 | head -n 1', shell=True, capture_output=True, text=True,
+                                env=kit.environment(self.config), check=False, timeout=kit.PATIENCE_S)
+        self.assertEqual(0, reader.returncode)
+        self.assertTrue(reader.stdout.startswith('SELECTOR'))
+        self.assertEqual(1001, self.check(self.run_('revoke', '--user', '7', '--yes', '--json'), DONE).value['revoked'])
+        self.check(self.run_('list', '7'), NO)
+
+    def test_reader_that_goes_away_is_no_success(self):
+        for _ in range(900):
+            self.create(7)
+        process = subprocess.Popen([kit.COMMAND, 'list', '7', '--json'], env=kit.environment(self.config),
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, restore_signals=False)
+        process.stdout.close()  # and SIGPIPE is ignored, as a careless parent leaves it
+        error = process.stderr.read().decode()
+        process.stderr.close()
+        self.assertEqual(FAILED, process.wait(kit.PATIENCE_S), error)
+        self.assertIn('could not be written', error)
+
+    # ------------------------------------------------------------------------------------------------- show --
+
+    def test_show(self):
+        token = self.create(7, b'admin', 5, 100000, 1000000, {'note': b'hello', 'raw': b'\xff\x00', 'pq.k': b'material'})
+        shown = self.check(self.run_('show', token[:20], '--json'), DONE).value
+        self.assertEqual((7, 'admin', 5, token[:20], token[:20], False),
+                         tuple(shown[name] for name in ('user', 'role', 'device', 'selector', 'asked_for', 'exchanged')))
+        self.assertEqual('00' * 32, shown['permissions_hash'])
+        self.assertNotEqual('00' * 32, shown['pq_key_hash'])
+        fields = {field['name']: field for field in shown['fields']}
+        self.assertEqual({'note': {'name': 'note', 'size': 5, 'key_material': False},
+                          'raw': {'name': 'raw', 'size': 2, 'key_material': False},
+                          'pq.k': {'name': 'pq.k', 'size': 8, 'key_material': True}}, fields)
+        said = self.check(self.run_('show', token[:20]), DONE, 'admin', 'note', 'pq.k', 'key material', 'ends ')
+        self.assertNotIn('hello', said.text)
+        self.assertNotIn('material\n\n', said.text)
+
+    def test_values_and_keys_only_when_asked_for(self):
+        fields = {'note': b'hello "world"', 'raw': b'\xff\x00', 'pq.k': b'secret-material'}
+        selector = self.create(7, fields=fields)[:20]
+        def values(*options):
+            shown = self.check(self.run_('show', selector, '--json', *options), DONE).value
+            return {f['name']: f.get('value', f.get('value_hex')) for f in shown['fields']}
+        self.assertEqual({'note': None, 'raw': None, 'pq.k': None}, values())
+        self.assertEqual({'note': 'hello "world"', 'raw': 'ff00', 'pq.k': None}, values('--values'))
+        self.assertEqual({'note': None, 'raw': None, 'pq.k': 'secret-material'}, values('--keys'))
+        self.assertNotIn('secret-material', self.run_('show', selector, '--values').text)
+        self.assertIn('hello "world"', self.run_('show', selector, '--values').text)
+        self.assertIn('\\xff\\x00', self.run_('show', selector, '--values').text)
+        self.assertIn('secret-material', self.run_('show', selector, '--keys').text)
+
+    def test_hostile_bytes_do_not_get_through(self):
+        selector = self.create(7, HOSTILE[:16].rstrip(b'\0'), fields={'note': HOSTILE * 100})[:20]
+        for words in (('show', selector, '--values'), ('show', selector, '--values', '--json'), ('list', '7')):
+            self.check_printable(self.check(self.run_(*words), DONE))
+        self.assertIn('\\x1b', self.run_('show', selector).out)
+        self.assertTrue(self.run_('show', selector, '--json').value['role'].startswith('\x1b]0;x\x07'))
+        self.check_printable(self.check(self.run_('show', '\x1b[31m12345678901234x'), USAGE))
+
+    def test_a_session_that_was_exchanged(self):
+        first = self.create(7)
+        second = self.app.rotate(first, 600000)
+        self.tokens.append(second)
+        for asked in (first, second):
+            shown = self.check(self.run_('show', asked[:20], '--json'), DONE).value
+            self.assertEqual((second[:20], asked[:20], asked is first),
+                             (shown['selector'], shown['asked_for'], shown['exchanged']))
+        self.check(self.run_('show', first[:20]), DONE, first[:20], second[:20], 'a name that it had before')
+        self.check(self.run_('revoke', first[:20], '--yes'), DONE, 'Ended.')
+        self.check(self.run_('show', second[:20]), NO)
+
+    def test_what_is_not_there(self):
+        selector = self.create(7)[:20]
+        other = selector[:10] + ('A' if selector[10] != 'A' else 'B') + selector[11:]
+        for command in ('show', 'revoke'):
+            self.check(self.run_(command, other, '--yes'), NO, 'NOT_FOUND')
+            self.assertEqual(NO, self.check(self.run_(command, other, '--json'), NO).value['exit'])
+            self.check(self.run_(command, '-' * 20), USAGE)
+            self.check(self.run_(command, '--', '-' * 20), USAGE, 'MALFORMED')
+            self.check(self.run_(command, 'short'), USAGE, 'first 20 characters')
+            self.check(self.run_(command), USAGE)
+        self.redis.cli('HSET', self.redis.cli('--scan', '--pattern', f'*{selector}'), 'v', 'damaged')
+        self.check(self.run_('show', selector), FAILED, 'CORRUPT')
+
+    def test_a_whole_token_is_refused_and_not_repeated(self):
+        token = self.create(7)
+        for command in ('show', 'revoke'):
+            said = self.check(self.run_(command, token, '--yes'), USAGE, 'whole token')
+            self.assertNotIn(token[20:], said.text)
+        self.check(self.run_('list', '7'), DONE)
+
+    # ----------------------------------------------------------------------------------------------- revoke --
+
+    def test_revoke_one(self):
+        kept, ended = self.create(7), self.create(7)
+        said = self.check(self.run_('revoke', ended[:20]), USAGE, '--yes')
+        self.assertIn(f'End the session {ended[:20]} of user 7', said.text)
+        self.assertEqual(0, self.app.validate(ended))
+        self.check(self.answered('n', 'revoke', ended[:20]), NO, '[y/N]', 'nothing was done')
+        self.check(self.answered('', 'revoke', ended[:20]), NO, 'nothing was done')
+        self.check(self.answered('yesterday', 'revoke', ended[:20]), NO, 'nothing was done')
+        self.assertEqual(0, self.app.validate(ended))
+        self.check(self.answered('y', 'revoke', ended[:20]), DONE, 'Ended.')
+        kit.wait_for('the application hears of it', lambda: self.app.validate(ended) == NOT_FOUND)
+        self.assertEqual(0, self.app.validate(kept))
+        self.assertEqual({'revoked': 1}, self.check(self.run_('revoke', kept[:20], '--yes', '--json'), DONE).value)
+
+    def test_revoke_one_of_this_user_alone(self):
+        token = self.create(7)
+        self.check(self.run_('revoke', token[:20], '--user', '8', '--yes'), NO, 'NOT_FOUND')
+        self.assertEqual(0, self.app.validate(token))
+        self.check(self.run_('revoke', token[:20], '--user', '7', '--yes'), DONE)
+        kit.wait_for('the application hears of it', lambda: self.app.validate(token) == NOT_FOUND)
+
+    def test_revoke_user(self):
+        tokens, other = [self.create(7) for _ in range(12)], self.create(8)
+        self.check(self.run_('revoke', '--user', '7'), USAGE, 'End all 12 sessions of user 7?', '--yes')
+        self.check(self.answered('n', 'revoke', '--user', '7'), NO, 'End all 12 sessions of user 7? [y/N]')
+        self.assertEqual({0}, {self.app.validate(token) for token in tokens})
+        self.check(self.answered('yes', 'revoke', '--user', '7'), DONE, 'Ended: 12 sessions of user 7.')
+        kit.wait_for('the application hears of it', lambda: {self.app.validate(t) for t in tokens} == {NOT_FOUND})
+        self.assertEqual(0, self.app.validate(other))
+
+    def test_revoke_user_without_sessions_refuses_logins_all_the_same(self):
+        self.assertEqual({'revoked': 0}, self.check(self.run_('revoke', '--user', '7', '--json'), DONE).value)
+        self.assertEqual('1', self.redis.cli('GET', self.redis.cli('--scan', '--pattern', '*:g:7')))
+
+    def test_revoke_whom(self):
+        self.check(self.run_('revoke'), USAGE, 'usage: latchkey revoke')
+        self.check(self.run_('revoke', '--yes'), USAGE)
+        self.check(self.run_('revoke', '--user', 'x', '--yes'), USAGE, '--user: a whole number')
+
+    # ---------------------------------------------------------------------------------------------- prewarm --
+
+    def test_prewarm(self):
+        for i in range(300):
+            self.create(i)
+        said = self.check(self.run_('prewarm', '100', '--json'), DONE).value
+        self.assertEqual((100, 100), (said['asked_for'], said['loaded']))
+        self.assertGreater(said['seconds'], 0)
+        self.assertEqual(300, self.check(self.run_('prewarm', '5000', '--json'), DONE).value['loaded'])
+        self.check(self.run_('prewarm', '5000'), DONE, 'loads 300 sessions', 'There are no more', 'an L1 of its own')
+        small = run('prewarm', '5000', config=self.redis.url(options='l1_capacity=64'))
+        self.check(small, DONE, 'l1_capacity: 64')
+        for wrong in ('0', 'x', '-1', '100000001'):
+            self.check(self.run_('prewarm', '--', wrong), USAGE)
+
+    # -------------------------------------------------------------------------------- sealed, and without a key --
+
+    def test_sealed_sessions_are_shown_with_the_key_alone(self):
+        path = os.path.join(self.redis.dir, 'seal')
+        self.check(run('keygen', 'seal', '--file', path), DONE)
+        config = self.redis.url(options=f'seal_key_file={path}')
+        if run('list', '1', config=config).code == CONFIG:
+            return  # TODO
+        with kit.App(config) as app:
+            token = app.create(7, b'sealed-role', fields={'note': b'sealed-note'})
+        shown = self.check(run('show', token[:20], '--values', '--json', config=config), DONE).value
+        self.assertEqual(('sealed-role', 'sealed-note'), (shown['role'], shown['fields'][0]['value']))
+        said = self.check(self.run_('show', token[:20]), FAILED, 'CORRUPT')
+        self.assertNotIn('sealed-role', said.text)
+
+
+COMMANDS = (('list', '7'), ('show', 'EAAAAAAAAAAAAAAAAAAA'), ('revoke', 'EAAAAAAAAAAAAAAAAAAA', '--yes'),
+            ('revoke', '--user', '7', '--yes'), ('prewarm', '10'))
+
+
+class Away(kit.Case):
+    """What every command says when there is no Redis to be had, or not this one."""
+
+    def each(self, code, config, *contained):
+        for words in COMMANDS:
+            for more in ((), ('--json',)):
+                said = self.check(run(*words, *more, config=config), code, *contained)
+                self.check_printable(said)
+                self.assertNotIn('hunter2', said.text)
+                self.assertTrue(said.err.startswith('latchkey: '), said.err)
+                if more:
+                    self.assertEqual(code, said.value['exit'])
+                    self.assertIn(said.value['error'], said.err)
+
+    def test_no_configuration(self):
+        self.each(USAGE, None, 'LATCHKEY_CONFIG', 'redis://', 'password_file')
+        self.each(USAGE, '', 'LATCHKEY_CONFIG')
+
+    def test_wrong_configuration(self):
+        self.each(CONFIG, 'redis://127.0.0.1?no_such_option=1', "unknown option 'no_such_option'")
+        self.each(CONFIG, 'http://:hunter2@127.0.0.1', 'must start with redis://')
+
+    def test_redis_is_away(self):
+        self.each(AWAY, f'redis://:hunter2@127.0.0.1:{kit.free_port()}')
+        self.each(AWAY, 'unix:///no/such.socket')
+
+    def test_redis_stands_still(self):
+        with kit.Redis() as redis:
+            redis.process.send_signal(kit.signal.SIGSTOP)
+            self.each(AWAY, f'unix://{redis.socket}?deadline_ms=200')
+            redis.process.send_signal(kit.signal.SIGCONT)
+
+    def test_wrong_password(self):
+        with kit.Redis('--requirepass', 'correct') as redis:
+            self.each(CONFIG, redis.url('default:hunter2@'), 'password')
+            self.each(CONFIG, redis.url(), 'password')
+            with open(f'{redis.dir}/password', 'w', encoding='ascii') as file:
+                file.write('correct\n')
+            self.check(run('list', '7', config=redis.url(options=f'password_file={redis.dir}/password')), NO)
+
+    def test_not_redis(self):
+        with kit.Talker(b'HTTP/1.1 400 Bad Request\r\n\r\n\x1b[31mhunter2\r\n') as other:
+            self.each(CONFIG, f'redis://127.0.0.1:{other.port}?deadline_ms=1000', 'protocol')
+
+    def test_no_memory_of_the_configuration_in_the_process_list(self):
+        with kit.Redis('--requirepass', 'hunter2') as redis:
+            redis.process.send_signal(kit.signal.SIGSTOP)
+            process = subprocess.Popen([kit.COMMAND, 'list', '7', '--config', redis.url('default:hunter2@')],
+                                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            def arguments():
+                with open(f'/proc/{process.pid}/cmdline', 'rb') as file:
+                    return file.read()
+            kit.wait_for('it has taken its arguments', lambda: b'****' in arguments())
+            self.assertNotIn(b'hunter2', arguments())
+            redis.process.send_signal(kit.signal.SIGCONT)
+            self.assertNotIn(b'hunter2', process.communicate(timeout=kit.PATIENCE_S)[0])
+            self.assertEqual(NO, process.returncode)
+
+
+if __name__ == '__main__':
+    kit.main()
