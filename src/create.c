@@ -3,9 +3,21 @@
 #include "session.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { ATTEMPTS = 4, FIXED_WORDS = 10, WORDS_MAX = FIXED_WORDS + 2 * LK_FIELDS_MAX };
+
+static int64_t lifetime_of(const latchkey *lk, const latchkey_draft *d)
+{
+    return d->lifetime_ms ? d->lifetime_ms : lk->config.lifetime_ms;
+}
+
+static void set_times(const latchkey *lk, const latchkey_draft *d, lk_record *record, int64_t made_ms)
+{
+    record->entry.created_at_ms = record->entry.auth_at_ms = made_ms;
+    record->entry.expires_at_ms = made_ms + lifetime_of(lk, d);
+}
 
 static int check(const latchkey *lk, const latchkey_draft *d, lk_record *record)
 {
@@ -22,6 +34,11 @@ static int check(const latchkey *lk, const latchkey_draft *d, lk_record *record)
     e->device = d->device;
     e->flags = d->flags;
     record->idle_ms = d->idle_ms ? d->idle_ms : lk->config.idle_ms;
+    record->sealed = lk->config.seal_keys.count && !lk->config.seal_keys.plain_new;
+    if (record->sealed) {
+        lk_random(record->session, sizeof record->session);
+        set_times(lk, d, record, lk_session_guess_ms(lk));
+    }
     return latchkey_key_hash(d->fields, d->field_count, e->pq_key_hash);
 }
 
@@ -30,42 +47,44 @@ static int check(const latchkey *lk, const latchkey_draft *d, lk_record *record)
 static void keep(latchkey *lk, const latchkey_draft *d, const lk_token *token, uint64_t ticket, int64_t asked_us,
                  lk_record *record, int64_t made_ms, uint64_t incarnation)
 {
-    int64_t lifetime = d->lifetime_ms ? d->lifetime_ms : lk->config.lifetime_ms;
-    record->entry.created_at_ms = record->entry.auth_at_ms = made_ms;
-    record->entry.expires_at_ms = made_ms + lifetime;
+    if (!record->sealed) set_times(lk, d, record, made_ms);
     lk_judged judged = {.record = *record};
-    int64_t left = record->idle_ms < lifetime ? record->idle_ms : lifetime;
-    lk_session_times(lk_session_ttl(lk, token->text, asked_us), record->idle_ms, left, lifetime, asked_us, &judged);
+    int64_t absolute = record->entry.expires_at_ms - made_ms;
+    int64_t left = record->idle_ms < absolute ? record->idle_ms : absolute;
+    lk_session_times(lk_session_ttl(lk, token->text, asked_us), record->idle_ms, left, absolute, asked_us, &judged);
     lk_session_fill(lk, token, ticket, &judged, incarnation);
 }
 
-/* One attempt with a new token: OK, or what the script says, or EXISTS as AGAIN; PENDING: made, but not durable. */
-static int attempt(latchkey *lk, const latchkey_draft *d, lk_record *record, lk_token *token, int64_t deadline_ms)
+/* One attempt with a new token: OK, or what the script says, or, for EXISTS and CLOCK, AGAIN; PENDING: made, but not
+ * durable. `fields` are the draft's as Redis is to hold them. */
+static int attempt(latchkey *lk, const latchkey_draft *d, const latchkey_field *fields, lk_record *record,
+                   lk_token *token, int64_t deadline_ms)
 {
-    uint8_t v[LK_RECORD_SIZE];
+    uint8_t v[LK_RECORD_SEALED_SIZE];
     char user[24], idle[24], lifetime[24], generation[24], most[24], of_device[24];
     lk_span words[WORDS_MAX];
     size_t count = 0;
     lk_token_make(&lk->config.check_keys, lk_partition_of_user(lk, d->user_id), token);
     memcpy(record->selector, token->raw, LK_SELECTOR_RAW);
     lk_token_verifier_hash(token, record->verifier_hash);
-    lk_record_encode(record, v);
+    size_t size = lk_record_seal(&lk->config.seal_keys, record, v);
 #define DECIMAL(text, format, value)                                                                                   \
     words[count++] = (lk_span){text, (size_t)snprintf(text, sizeof text, format, value)}
     DECIMAL(user, "%llu", (unsigned long long)d->user_id);
     DECIMAL(idle, "%lld", (long long)record->idle_ms);
-    DECIMAL(lifetime, "%lld", (long long)(d->lifetime_ms ? d->lifetime_ms : lk->config.lifetime_ms));
+    DECIMAL(lifetime, "%lld", (long long)lifetime_of(lk, d));
     DECIMAL(generation, "%llu", (unsigned long long)d->generation);
     DECIMAL(most, "%lld", (long long)lk->config.max_sessions);
     words[count++] = lk->config.limit_deny ? (lk_span){"deny", 4} : (lk_span){"evict", 5};
     DECIMAL(of_device, "%lld", (long long)lk->config.max_per_device);
-    /* The record around its times, which the script fills in by Redis' clock. */
-    words[count++] = (lk_span){v, LK_RECORD_EXPIRES};
-    words[count++] = (lk_span){v + LK_RECORD_PERMISSIONS, LK_RECORD_CREATED - LK_RECORD_PERMISSIONS};
-    words[count++] = (lk_span){v + LK_RECORD_DEVICE, LK_RECORD_SIZE - LK_RECORD_DEVICE};
+    /* The record around its times, which the script fills in by Redis' clock; or all of it, sealed. */
+    bool s = record->sealed;
+    words[count++] = (lk_span){v, s ? size : LK_RECORD_EXPIRES};
+    words[count++] = (lk_span){v + LK_RECORD_PERMISSIONS, s ? 0 : LK_RECORD_CREATED - LK_RECORD_PERMISSIONS};
+    words[count++] = (lk_span){v + LK_RECORD_DEVICE, s ? 0 : LK_RECORD_SIZE - LK_RECORD_DEVICE};
     for (size_t i = 0; i < d->field_count; i++) {
-        words[count++] = (lk_span){d->fields[i].name, strlen(d->fields[i].name)};
-        words[count++] = (lk_span){d->fields[i].data, d->fields[i].size};
+        words[count++] = (lk_span){fields[i].name, strlen(fields[i].name)};
+        words[count++] = (lk_span){fields[i].data, fields[i].size};
     }
     lk_reply *reply;
     int64_t asked_us = lk_now_us();
@@ -75,11 +94,13 @@ static int attempt(latchkey *lk, const latchkey_draft *d, lk_record *record, lk_
                               &reply, &incarnation);
     bool durable = !status;
     if (status && status != LATCHKEY_PENDING) return status;
-    status = reply->type == LK_REPLY_INTEGER ? LATCHKEY_OK
-             : lk_reply_is(reply, "EXISTS")  ? LATCHKEY_AGAIN
-             : lk_reply_is(reply, "REFUSED") ? LATCHKEY_REFUSED
-             : lk_reply_is(reply, "LIMIT")   ? LATCHKEY_LIMIT
-                                             : LATCHKEY_UNAVAILABLE;
+    int64_t clock_ms = lk_session_clock(reply);
+    if (clock_ms && s) set_times(lk, d, record, clock_ms);
+    status = reply->type == LK_REPLY_INTEGER            ? LATCHKEY_OK
+             : lk_reply_is(reply, "EXISTS") || clock_ms ? LATCHKEY_AGAIN
+             : lk_reply_is(reply, "REFUSED")            ? LATCHKEY_REFUSED
+             : lk_reply_is(reply, "LIMIT")              ? LATCHKEY_LIMIT
+                                                        : LATCHKEY_UNAVAILABLE;
     if (!status && durable)
         keep(lk, d, token, ticket, asked_us, record, reply->integer, leased == incarnation ? incarnation : 0);
     lk_reply_free(reply);
@@ -105,10 +126,13 @@ int latchkey_create(latchkey *lk, const latchkey_draft *draft, char token[LATCHK
     int status = check(lk, draft, &record);
     if (status) return status;
     int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
-    for (int i = 0; i < ATTEMPTS; i++) {
-        status = attempt(lk, draft, &record, &made, deadline_ms);
-        if (status != LATCHKEY_AGAIN) break;
-    }
+    latchkey_field *sealed = NULL;
+    if (record.sealed) sealed = lk_fields_seal(&lk->config.seal_keys, &record, draft->fields, draft->field_count);
+    if (record.sealed && !sealed) return LATCHKEY_NO_MEMORY;
+    status = LATCHKEY_AGAIN;
+    for (int i = 0; i < ATTEMPTS && status == LATCHKEY_AGAIN; i++)
+        status = attempt(lk, draft, sealed ? sealed : draft->fields, &record, &made, deadline_ms);
+    free(sealed);
     if (status == LATCHKEY_PENDING) {
         end_orphan(lk, &made);
         status = LATCHKEY_UNAVAILABLE;

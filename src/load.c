@@ -34,6 +34,27 @@ const lk_reply *lk_find_field(const lk_reply *fields, const char *name)
     return NULL;
 }
 
+int lk_open_value(latchkey *lk, lk_node *node, const lk_record *record, const char *name, lk_reply *value)
+{
+    if (!record->sealed) return LATCHKEY_OK;
+    lk_seal_home home = lk_record_home(record);
+    enum lk_seal_check check =
+        lk_open_field(&lk->config.seal_keys, &home, lk_word(name), (uint8_t *)value->text, &value->size);
+    if (check == LK_SEAL_UNKNOWN_KEY)
+        return lk_l2_corrupt(&lk->l2, node, "a session's field is sealed, and no key in seal_key_file has its id");
+    if (check) return lk_l2_corrupt(&lk->l2, node, "a session's field does not match its seal: it was changed");
+    return LATCHKEY_OK;
+}
+
+static int open_fields(latchkey *lk, lk_node *node, const lk_record *record, const lk_reply *fields)
+{
+    int status = LATCHKEY_OK;
+    for (size_t i = 0; i + 1 < fields->size && !status; i += 2)
+        if (fields->item[i]->size > 1) /* those of one letter are the library's own */
+            status = lk_open_value(lk, node, record, fields->item[i]->text, fields->item[i + 1]);
+    return status;
+}
+
 int lk_load_judge(latchkey *lk, lk_node *node, const char *selector, const lk_token *token, const lk_reply *fields,
                   const lk_reply *pttl, int64_t asked_us, lk_judged *judged)
 {
@@ -44,6 +65,8 @@ int lk_load_judge(latchkey *lk, lk_node *node, const char *selector, const lk_to
     if (!v) return lk_l2_corrupt(&lk->l2, node, "a session in Redis has no record");
     int status = lk_session_judge(lk, node, selector, token, v, pttl, asked_us, judged);
     if (status || judged->record.grace_until_ms) return status; /* the material is with the session's new name */
+    status = open_fields(lk, node, &judged->record, fields);
+    if (status) return status;
     lk_named keys[LK_KEY_FIELDS_MAX + 1];
     uint8_t hash[LK_HASH_SIZE];
     size_t count = key_fields(fields, keys);
@@ -105,6 +128,7 @@ static int load_heir(latchkey *lk, unsigned partition, int64_t deadline_ms, lk_j
 {
     char selector[LATCHKEY_SELECTOR_LENGTH + 1];
     lk_reply *old = *fields;
+    const lk_record was = judged->record;
     int status = LATCHKEY_NOT_FOUND;
     *fields = NULL;
     for (int i = 0; i < HEIRS && status == LATCHKEY_NOT_FOUND; i++) {
@@ -113,6 +137,14 @@ static int load_heir(latchkey *lk, unsigned partition, int64_t deadline_ms, lk_j
         if (status) break;
         status = read_whole(lk, partition, selector, NULL, deadline_ms, judged, fields, &read);
         if (found != *incarnation || read != *incarnation) *incarnation = 0;
+    }
+    /* Which session is whose heir no seal says; but both have the session's id. */
+    const lk_record *is = &judged->record;
+    if (!status && (is->sealed != was.sealed || memcmp(is->session, was.session, sizeof was.session))) {
+        status =
+            lk_l2_corrupt(&lk->l2, lk_l2_owner(&lk->l2, partition), "a token that was exchanged names another session");
+        lk_reply_free(*fields);
+        *fields = NULL;
     }
     lk_reply_free(old);
     return status;

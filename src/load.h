@@ -23,6 +23,9 @@ struct latchkey_record {
     lk_reply *fields;
 };
 
+/* A field's value, where the session is sealed: opened in place. OK or CORRUPT. lk_load and lk_load_judge have done it. */
+int lk_open_value(latchkey *lk, lk_node *node, const lk_record *record, const char *name, lk_reply *value);
+
 const lk_reply *lk_find_field(const lk_reply *fields, const char *name); /* its value, or NULL */
 
 #endif

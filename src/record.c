@@ -123,6 +123,13 @@ size_t lk_record_seal(const lk_seal_keys *keys, const lk_record *record, uint8_t
     return LK_RECORD_SEALED_SIZE;
 }
 
+lk_seal_home lk_record_home(const lk_record *record)
+{
+    lk_seal_home home = {.user_id = record->entry.user_id};
+    memcpy(home.session, record->session, sizeof home.session);
+    return home;
+}
+
 static enum lk_record_check open_sealed(const lk_seal_keys *keys, const uint8_t *sealed, lk_record *record)
 {
     uint8_t bytes[LK_RECORD_SEALED_SIZE], message[SECRET_SIZE];
@@ -185,6 +192,27 @@ bool lk_fields_good(const latchkey_field *fields, size_t count, bool may_delete)
             if (strcmp(f->name, fields[j].name) == 0) return false;
     }
     return true;
+}
+
+latchkey_field *lk_fields_seal(const lk_seal_keys *keys, const lk_record *record, const latchkey_field *fields,
+                               size_t count)
+{
+    lk_seal_home home = lk_record_home(record);
+    size_t bytes = (count + 1) * sizeof(latchkey_field);
+    for (size_t i = 0; i < count; i++) bytes += fields[i].size + LK_SEAL_FIELD_MORE;
+    latchkey_field *sealed = malloc(bytes);
+    if (!sealed) return NULL;
+    uint8_t *at = (uint8_t *)(sealed + count + 1);
+    for (size_t i = 0; i < count; i++) {
+        const latchkey_field *f = &fields[i];
+        sealed[i] = (latchkey_field){.name = f->name};
+        if (!f->data) continue;
+        lk_seal_field(keys, &home, (lk_span){f->name, strlen(f->name)}, (lk_span){f->data, f->size}, at);
+        sealed[i].data = at;
+        sealed[i].size = f->size + LK_SEAL_FIELD_MORE;
+        at += sealed[i].size;
+    }
+    return sealed;
 }
 
 bool lk_field_is_key(const char *name, size_t length) { return length >= 3 && memcmp(name, "pq.", 3) == 0; }

@@ -70,6 +70,8 @@ size_t lk_record_seal(const lk_seal_keys *keys, const lk_record *record, uint8_t
 /* What Redis holds, sealed or not, checked and opened: the one way in. */
 enum lk_record_check lk_record_open(const lk_seal_keys *keys, const void *bytes, size_t size, lk_record *record);
 
+lk_seal_home lk_record_home(const lk_record *record); /* what its fields are bound to */
+
 /* Those that are not sealed. Decoding checks size, format and ranges. */
 void lk_record_encode(const lk_record *record, uint8_t bytes[LK_RECORD_SIZE]);
 enum lk_record_check lk_record_decode(const void *bytes, size_t size, lk_record *record);
@@ -77,6 +79,11 @@ enum lk_record_check lk_record_decode(const void *bytes, size_t size, lk_record 
 bool lk_field_name_good(const char *name, size_t length);
 bool lk_fields_good(const latchkey_field *fields, size_t count, bool may_delete); /* names, sizes, none twice */
 bool lk_field_is_key(const char *name, size_t length);                            /* starts with "pq." */
+
+/* Copies of the fields, sealed for this session: the names are the caller's, data that is NULL stays so. To be freed, all of
+ * them at once. NULL: no memory. */
+latchkey_field *lk_fields_seal(const lk_seal_keys *keys, const lk_record *record, const latchkey_field *fields,
+                               size_t count);
 
 #define LK_FIELDS_MAX 256
 #define LK_KEY_FIELDS_MAX 64

@@ -102,6 +102,7 @@ enum lk_seal_check lk_open_field(const lk_seal_keys *keys, const lk_seal_home *h
     enum lk_seal_check check = lk_unseal(keys, beside, beside_size, sealed + FIELD_DATA, data_size, seal);
     if (check) return check;
     memmove(sealed, sealed + FIELD_DATA, data_size);
+    lk_wipe(sealed + data_size, LK_SEAL_FIELD_MORE); /* of the data, too */
     *size = data_size;
     return LK_SEAL_GOOD;
 }

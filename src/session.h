@@ -136,4 +136,9 @@ int lk_session_dead(latchkey *lk, const char *token);
 /* Redis' clock, Unix milliseconds; 0 where it was never heard. */
 int64_t lk_server_now_ms(const latchkey *lk, int64_t now_us);
 
+/* Its time of now as it may stand in a sealed record, which no script can write: rather too early than too late. And a script
+ * that finds it too far from its own says so: CLOCK, and its time, which is returned; else 0. */
+int64_t lk_session_guess_ms(const latchkey *lk);
+int64_t lk_session_clock(const lk_reply *reply);
+
 #endif

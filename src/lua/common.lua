@@ -7,7 +7,8 @@
 -- TIME is this server's clock: the only one by which sessions live and die.
 local session, base, selector = KEYS[1], ARGV[1], ARGV[2]
 local RECORD_SIZE, VERIFIER_HASH, KEY_HASH, CREATED, DEVICE = 184, 137, 81, 113, 129 -- src/record.h; from 1
-local ROTATED = 2 -- the record's format
+local SPAN, EXPIRES, SEALED_SIZE = 9, 41, 244
+local ROTATED = 2 -- the record's format; and 4, where it is sealed
 
 local function text(number) return string.format('%.0f', number) end
 
@@ -18,7 +19,17 @@ end
 
 local function damaged() return redis.error_reply('LKCORRUPT the record of a session is damaged') end
 
-local function is_record(v) return type(v) == 'string' and #v == RECORD_SIZE end
+-- Sealed or not, what is read here stands at the same places. What a seal covers only its client can write: scripts are
+-- told the whole new record then, and see that it fits: that nobody changed the old one since it was read, and that times
+-- are Redis'. A script that would have to write what it cannot answers that the record is damaged.
+local function is_sealed(v) return type(v) == 'string' and #v == SEALED_SIZE end
+local function is_record(v) return type(v) == 'string' and #v == RECORD_SIZE or is_sealed(v) end
+
+-- A time that a client took for `now`: never later, and not more than a second earlier, or half of what it is to measure.
+local function clock(told, now, span)
+  local fits = told <= now and told >= now - math.min(1000, span / 2)
+  return not fits and redis.status_reply('CLOCK ' .. text(now)) or nil
+end
 
 -- Does the caller who knows this verifier mean this record? ('' stands for a caller that need not know.)
 local function matches(v, hash) return hash == '' or string.sub(v, VERIFIER_HASH, VERIFIER_HASH + 31) == hash end
@@ -30,7 +41,7 @@ local function parse(x) return string.match(x or '', '^(%d+) (%d+) (%d+)$') end
 -- record, marked as rotated and with the end of the grace in place of idle_ms, and of `f`, the family's name, which is
 -- its first selector. The session has that field too. The sorted set f:<name> holds the family's selectors by the end of
 -- their grace; the session's own comes last. All of that ends with the session's absolute expiry.
-local function is_rotated(v) return is_record(v) and string.byte(v, 3) == ROTATED end
+local function is_rotated(v) return is_record(v) and string.byte(v, 3) == (is_sealed(v) and ROTATED + 2 or ROTATED) end
 
 -- From the one at that place on; -1: the session's own. None where something else lies there.
 local function family(f, from)
@@ -56,7 +67,7 @@ local function load(hash)
   local f = redis.call('HMGET', session, 'v', 'x', 'f')
   if is_rotated(f[1]) then
     if not matches(f[1], hash) then return nil end
-    if time() >= struct.unpack('<i8', f[1], 9) then return nil, hash ~= '' and reused(f[3]) or nil end
+    if time() >= struct.unpack('<i8', f[1], SPAN) then return nil, hash ~= '' and reused(f[3]) or nil end
     selector = family(f[3], -1)[1] or selector
     session, hash = base .. 's:' .. selector, ''
     f = redis.call('HMGET', session, 'v', 'x')
@@ -64,7 +75,7 @@ local function load(hash)
   end
   if not f[1] and not f[2] then return nil end
   local idle, expires, user = parse(f[2])
-  if not f[1] or #f[1] ~= RECORD_SIZE or not idle then return nil, damaged() end
+  if not is_record(f[1]) or not idle then return nil, damaged() end
   if not matches(f[1], hash) then return nil end
   return f[1], tonumber(idle), tonumber(expires), user
 end

@@ -1,6 +1,6 @@
 -- Makes a session. ARGV: 3 user, 4 idle_ms, 5 lifetime_ms, 6 generation or 0, 7 max_sessions or 0, 8 evict|deny,
--- 9 max_per_device or 0, 10 to 12 the record without its times, 13... names and values of fields.
--- Returns when it was made, in ms; or EXISTS, REFUSED or LIMIT. At most 100 are ended at a time for each limit, so that
+-- 9 max_per_device or 0, 10 to 12 the record without its times, or 10 a sealed one, whole, 13... names and values of fields.
+-- Returns when it was made, in ms (of a sealed one, a moment later than it says); or EXISTS, REFUSED, LIMIT or CLOCK. At most 100 are ended at a time for each limit, so that
 -- one that was lowered does not stop Redis.
 local user, idle, most, of_device = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[7]), tonumber(ARGV[9])
 local u = base .. 'u:' .. user
@@ -11,6 +11,14 @@ if ARGV[6] ~= '0' then
   if string.format('%.0f', (tonumber(moved or '0') or -1) + 1) ~= ARGV[6] then return redis.status_reply('REFUSED') end
 end
 local now = time()
+local expires, v = now + tonumber(ARGV[5]), ARGV[10]
+if is_sealed(v) then
+  local late = clock(struct.unpack('<i8', v, CREATED), now, tonumber(ARGV[5]))
+  if late then return late end
+  expires = struct.unpack('<i8', v, EXPIRES)
+else
+  v = v .. struct.pack('<i8', expires) .. ARGV[11] .. struct.pack('<i8i8', now, now) .. ARGV[12]
+end
 for _, z in ipairs({u, base .. 'a'}) do redis.call('ZCARD', z) end -- of the wrong type: an error, in time
 local living = '(' .. text(now)
 
@@ -24,8 +32,10 @@ end
 if of_device > 0 then
   local same = {}
   for _, one in ipairs(redis.call('ZRANGEBYSCORE', u, living, '+inf')) do
-    local v = redis.pcall('HGET', base .. 's:' .. one, 'v')
-    if is_record(v) and string.sub(v, DEVICE, DEVICE + 3) == string.sub(ARGV[12], 1, 4) then same[#same + 1] = one end
+    local other = redis.pcall('HGET', base .. 's:' .. one, 'v')
+    if is_record(other) and string.sub(other, DEVICE, DEVICE + 3) == string.sub(v, DEVICE, DEVICE + 3) then
+      same[#same + 1] = one
+    end
   end
   for i = 1, math.min(#same - of_device + 1, 100) do must_go(same[i]) end
 end
@@ -41,9 +51,7 @@ if excess > 0 then
 end
 if #going > 0 and ARGV[8] == 'deny' then return redis.status_reply('LIMIT') end
 
-local expires = now + tonumber(ARGV[5])
 local expiry = math.min(now + idle, expires)
-local v = ARGV[10] .. struct.pack('<i8', expires) .. ARGV[11] .. struct.pack('<i8i8', now, now) .. ARGV[12]
 local x = string.format('%.0f %.0f %s', idle, expires, user)
 redis.call('HSET', session, 'v', v, 'x', x, unpack(ARGV, 13))
 redis.call('PEXPIREAT', session, string.format('%.0f', expiry))

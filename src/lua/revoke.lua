@@ -5,8 +5,8 @@
 local f, held = redis.pcall('HMGET', session, 'v', 'x', 'f'), ARGV[4] == '1'
 if f.err and not held then return f end
 local v, _, _, user = f[1], parse(f[2])
-if v and #v ~= RECORD_SIZE and not held then return damaged() end
-if v and #v == RECORD_SIZE and not matches(v, ARGV[3]) then return 0 end
+if v and not is_record(v) and not held then return damaged() end
+if v and is_record(v) and not matches(v, ARGV[3]) then return 0 end
 if not v and not held then return 0 end
 if is_rotated(v) then
   local heir = family(f[3], -1)[1]

@@ -2,6 +2,7 @@
 #include "handle.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MAX_HANDLES 64
@@ -65,8 +66,10 @@ void handle_config(const redis *on, int tcp, const char *options, char *out, siz
 {
     const char *deadline = unless_given(options, "deadline_ms=", "deadline_ms=10000&");
     const char *staleness = unless_given(options, "staleness_ms=", "staleness_ms=20000&");
-    if (tcp) snprintf(out, out_size, "redis://127.0.0.1:%d?%s%s%s", on->port, deadline, staleness, options);
-    else snprintf(out, out_size, "unix://%s?%s%s%s", on->socket, deadline, staleness, options);
+    const char *more = getenv("LATCHKEY_TEST_OPTIONS");
+    if (!more) more = "";
+    if (tcp) snprintf(out, out_size, "redis://127.0.0.1:%d?%s%s%s%s", on->port, more, deadline, staleness, options);
+    else snprintf(out, out_size, "unix://%s?%s%s%s%s", on->socket, more, deadline, staleness, options);
     size_t length = strlen(out);
     if (out[length - 1] == '&' || out[length - 1] == '?') out[length - 1] = 0;
 }

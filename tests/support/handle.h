@@ -17,6 +17,7 @@ int server_clean(void **state);
 #define TEST(name) cmocka_unit_test_setup_teardown(name, server_clean, handle_close_all)
 
 /* Opens over the unix socket, or over TCP, with options as they stand after the '?' ("staleness_ms=500&lazy=1", or "").
+ * What stands in LATCHKEY_TEST_OPTIONS ("name=value&") comes first: so whole programs are run under other options.
  * deadline_ms=10000 and staleness_ms=20000 stand before them unless given, so that a slow machine is no failure. Fails
  * the test when it is not OK. UNAVAILABLE is tried again: within a short deadline a slow machine may not manage it. */
 latchkey *handle_open(redis *on, const char *options);

@@ -329,9 +329,11 @@ static void test_E_an_old_selector_with_another_secret_ends_nothing(void **state
     size_t size = redis_text(server, v, sizeof v, "HGET %s v", session_key(server, old, key));
     v[140] = (char)(v[140] ^ 1);
     redis_do(server, "HSET %s v %b", key, v, size);
-    assert_status(lk, LATCHKEY_NOT_FOUND, validate(lk, old));
+    int no =
+        size == 184 ? LATCHKEY_NOT_FOUND : LATCHKEY_CORRUPT; /* a seal tells that it was we who changed the secret */
+    assert_status(lk, no, validate(lk, old));
     assert_status(lk, LATCHKEY_NOT_FOUND, touch(lk, old));
-    assert_status(lk, LATCHKEY_NOT_FOUND, load(lk, old));
+    assert_status(lk, no, load(lk, old));
     assert_status(lk, LATCHKEY_NOT_FOUND, end_session(lk, old));
     assert_int_equal(stats_of(lk).reuses, 0);
     assert_status(lk, LATCHKEY_OK, validate(lk, renewed));
