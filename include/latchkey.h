@@ -94,7 +94,7 @@ LATCHKEY_API const char *latchkey_status_text(int status);
 /* High half of latchkey_entry.flags: set by the library. The low half is yours. */
 #define LATCHKEY_FLAGS_YOURS 0x0000ffffu
 #define LATCHKEY_FLAG_STALE 0x80000000u /* answered from L1 without a lease: Redis is lost, and grace_ms allows it */
-#define LATCHKEY_FLAG_RENEW 0x40000000u /* it is time for a new token: latchkey_rotate, and send it to the client */
+#define LATCHKEY_FLAG_RENEW 0x40000000u /* this token is older than renew_ms: exchange it, and send the new one */
 
 /* The constants as functions, for bindings that cannot read a header. */
 LATCHKEY_API const char *latchkey_version(void); /* "0.1.0" */
@@ -217,6 +217,8 @@ LATCHKEY_API void latchkey_set_log(latchkey_log function, void *context);
  *          durability    0         0 to 100: replicas that must hold a write before it is OK: revoke is PENDING until they do,
  *                                  create hands out no token, touch and set_fields are UNAVAILABLE; and without
  *                                  that many L1 has no lease. WAIT in Redis; the ACL needs +wait
+ *          renew_ms      0         0 (never), or 10,000 and more: from when a token is so old its answers carry LATCHKEY_FLAG_RENEW;
+ *                                  up to two seconds before, so that L1 hears of it in time. Below "Renewal"
  *          audit_per_s   0         0 to 1000: how many of L1's entries the link compares with Redis each second (0: none;
  *                                  each an HGET). One that differs is a suspicion, since its revocation may be under
  *                                  way; one that L1 still holds longer than the bound of C after that is a
@@ -293,6 +295,12 @@ LATCHKEY_API int latchkey_touch(latchkey *lk, const char *token, size_t token_le
  *          CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED.
  * Blocks   for at most deadline_ms. Guarantees B, C, G. */
 LATCHKEY_API int latchkey_revoke(latchkey *lk, const char *token, size_t token_len);
+
+/* RENEWAL ON A SET AGE, with the option renew_ms: a library sets no cookies. So an answer (validate, try_validate, reap, load)
+ * for a token that is older than that carries LATCHKEY_FLAG_RENEW in entry.flags; then call latchkey_rotate with a grace
+ * (30,000, say) and send the new token with the response. Of requests that do so at once one wins; the others are REFUSED,
+ * and go on as if nothing were: their old token is good for the grace. An old token in its grace never carries the flag. A
+ * token's age counts from when it was made, by Redis' clock; the session's own from created_at_ms. */
 
 /* Exchanges the session's token for a new one. The session stays what it is: fields, key material, its place among the
  * user's, the absolute expiry. Exchanging is a use of it (see latchkey_touch).

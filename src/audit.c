@@ -59,6 +59,14 @@ static bool same(const lk_l1_seen *a, const lk_l1_seen *b)
            !memcmp(&a->entry, &b->entry, sizeof a->entry);
 }
 
+/* But for the flags that are not the record's: they were set when it was judged (session.c). */
+static bool same_entry(const latchkey_entry *seen, const latchkey_entry *stored)
+{
+    latchkey_entry plain = *seen;
+    plain.flags &= LATCHKEY_FLAGS_YOURS;
+    return !memcmp(&plain, stored, sizeof plain);
+}
+
 /* NULL: Redis holds what L1 holds. */
 static const char *differs(const lk_audit *a, const lk_l1_seen *seen, const lk_reply *reply)
 {
@@ -68,7 +76,7 @@ static const char *differs(const lk_audit *a, const lk_l1_seen *seen, const lk_r
     bool equal = reply->type == LK_REPLY_STRING &&
                  lk_record_open(&a->config->seal_keys, reply->text, reply->size, &record) == LK_RECORD_GOOD &&
                  lk_base64_decode(seen->selector, sizeof seen->selector, raw, sizeof raw) &&
-                 !memcmp(raw, record.selector, sizeof raw) && !memcmp(&seen->entry, &record.entry, sizeof record.entry);
+                 !memcmp(raw, record.selector, sizeof raw) && same_entry(&seen->entry, &record.entry);
     return equal ? NULL : "has held something else for";
 }
 

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define DAY_MS INT64_C(86400000)
+
 typedef struct parse {
     lk_config *config;
     char *error;
@@ -128,6 +130,19 @@ static int take_limit(parse *p, const char *value)
     return LATCHKEY_OK;
 }
 
+/* Less is no age: a token that was just made would be told to be old (record.h, LK_SESSION_EARLY_MS). */
+enum { RENEW_LEAST_MS = 10000 };
+
+static int take_renew(parse *p, const char *value)
+{
+    int64_t ms;
+    int status = parse_number(p, "renew_ms", value, 0, 3650 * DAY_MS, &ms);
+    if (!status && ms && ms < RENEW_LEAST_MS)
+        status = FAIL(p, "renew_ms: 0, or a whole number from %d on is expected", RENEW_LEAST_MS);
+    if (!status) p->config->renew_ms = ms;
+    return status;
+}
+
 typedef struct option {
     const char *name;
     int (*take)(parse *, const char *); /* or a number: */
@@ -141,8 +156,6 @@ typedef struct option {
 #define TEXT(field) {#field, NULL, offsetof(lk_config, field), 0, 0, 0, sizeof ((lk_config *)0)->field}
 #define OTHER(name, take) {name, take, 0, 0, 0, 0, 0}
 /* clang-format on */
-#define DAY_MS INT64_C(86400000)
-
 static const option options[] = {
     NUMBER(l1_capacity, 100000, 0, 100000000),
     NUMBER(l1_ttl_ms, 300000, 1, DAY_MS),
@@ -159,6 +172,7 @@ static const option options[] = {
     NUMBER(durability, 0, 0, 100),
     NUMBER(audit_per_s, 0, 0, 1000),
     NUMBER(lazy, 0, 0, 1),
+    OTHER("renew_ms", take_renew),
     OTHER("limit", take_limit),
     OTHER("prefix", take_prefix),
     OTHER("check_key_file", take_check_keys),

@@ -52,6 +52,7 @@ static void keep(latchkey *lk, const latchkey_draft *d, const lk_token *token, u
     int64_t absolute = record->entry.expires_at_ms - made_ms;
     int64_t left = record->idle_ms < absolute ? record->idle_ms : absolute;
     lk_session_times(lk_session_ttl(lk, token->text, asked_us), record->idle_ms, left, absolute, asked_us, &judged);
+    lk_session_renewal(lk->config.renew_ms, 0, asked_us, &judged);
     lk_session_fill(lk, token, ticket, &judged, incarnation);
 }
 

@@ -161,8 +161,10 @@ int lk_load(latchkey *lk, const lk_token *token, int64_t deadline_ms, lk_judged 
         status = lk_session_reused(lk, token, deadline_ms, &judged->until_us);
         if (!status) status = LATCHKEY_UNAVAILABLE; /* a moment left, too short for all of this */
     }
-    if (!status && judged->record.grace_until_ms)
+    if (!status && judged->record.grace_until_ms) {
         status = load_heir(lk, token->partition, deadline_ms, judged, fields, &answered);
+        judged->renew = false; /* that would be for the new token, which is elsewhere */
+    }
     if (incarnation) *incarnation = answered;
     return status;
 }
@@ -206,7 +208,7 @@ int latchkey_load(latchkey *lk, const char *token, size_t token_len, latchkey_re
                 bytes += record->fields->item[i]->size + record->fields->item[i + 1]->size;
         lk_histogram_add(&lk->counters.session_bytes, bytes);
         if (judged.touch_due) lk_node_touch(lk_l2_owner(&lk->l2, parsed.partition), parsed.partition, parsed.text);
-        record->entry = judged.record.entry;
+        record->entry = lk_session_entry(&judged);
         *out = record;
     } else free(record);
     lk_wipe(&parsed, sizeof parsed);

@@ -149,8 +149,9 @@ static bool fill(latchkey *lk, lk_node *node, const candidate *c, uint64_t ticke
     if (lk_session_judge(lk, node, c->selector, NULL, reply[0], reply[1], asked_us, &judged)) return false;
     int64_t now = lk_coarse_ms();
     if (judged.l1_until_ms <= now) return false;
-    return lk_count_fill(lk, lk_l1_put(lk->l1, ticket, c->selector, judged.record.verifier_hash, true,
-                                       judged.l1_until_ms, now, &judged.record.entry));
+    latchkey_entry entry = lk_session_entry(&judged);
+    return lk_count_fill(
+        lk, lk_l1_put(lk->l1, ticket, c->selector, judged.record.verifier_hash, true, judged.l1_until_ms, now, &entry));
 }
 
 static int fill_batch(latchkey *lk, batch *b, const candidate *c, size_t count, size_t *loaded)

@@ -1,11 +1,13 @@
 /* The compact record: what a miss moves. 184 bytes under the field `v` of the session's hash in Redis, little-endian.
  *
  *     0  'L' 'K' format 0      136  BLAKE2b-256 of the verifier   32
- *     4  zero           4      168  selector, raw                 15
+ *     4  age            4      168  selector, raw                 15
  *     8  idle_ms        8      183  zero                           1
  *    16  entry        120
  *
  * Beside it stands the field `x`, "idle_ms expires_at_ms user_id" in decimal: what the scripts need.
+ *
+ * The age is in seconds, rounded down: from created_at_ms to when this token was made, so 0 until the first exchange.
  *
  * A token that was exchanged for another (rotate.lua) leaves a record of its own format behind: in the place of idle_ms
  * stands the end of its grace, in ms of Redis' clock.
@@ -32,6 +34,7 @@
 #define LK_RECORD_NEWEST (LK_RECORD_ROTATED + LK_RECORD_SEALED)
 
 /* The offsets that the scripts rely on. */
+#define LK_RECORD_AGE 4
 #define LK_RECORD_ENTRY 16
 #define LK_RECORD_EXPIRES (LK_RECORD_ENTRY + 24)
 #define LK_RECORD_PERMISSIONS (LK_RECORD_ENTRY + 32)
@@ -46,6 +49,7 @@
 typedef struct lk_record {
     int64_t idle_ms;        /* 0 where */
     int64_t grace_until_ms; /* is not 0: the token was exchanged */
+    uint32_t age_s;         /* how old the session was when this token was made */
     latchkey_entry entry;
     uint8_t verifier_hash[LK_HASH_SIZE];
     uint8_t selector[LK_SELECTOR_RAW];
@@ -71,6 +75,9 @@ size_t lk_record_seal(const lk_seal_keys *keys, const lk_record *record, uint8_t
 enum lk_record_check lk_record_open(const lk_seal_keys *keys, const void *bytes, size_t size, lk_record *record);
 
 lk_seal_home lk_record_home(const lk_record *record); /* what its fields are bound to */
+
+/* For a token made at now_ms: see above. */
+uint32_t lk_record_age_s(const lk_record *record, int64_t now_ms);
 
 /* Those that are not sealed. Decoding checks size, format and ranges. */
 void lk_record_encode(const lk_record *record, uint8_t bytes[LK_RECORD_SIZE]);

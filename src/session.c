@@ -149,6 +149,10 @@ int lk_session_judge(latchkey *lk, lk_node *node, const char *selector, const lk
     if (judged->record.grace_until_ms)
         return judge_rotated(lk, token, least(left, absolute), server_now, asked_us, judged);
     lk_session_times(lk_session_ttl(lk, selector, asked_us), judged->record.idle_ms, left, absolute, asked_us, judged);
+    int64_t made_ms = judged->record.entry.created_at_ms + (int64_t)judged->record.age_s * 1000;
+    /* Where Redis' clock is not known yet nobody can tell: L1 keeps nothing. */
+    int64_t age = server_now ? server_now - made_ms : lk->config.renew_ms - LK_SESSION_EARLY_MS - 1;
+    lk_session_renewal(lk->config.renew_ms, age, asked_us, judged);
     return LATCHKEY_OK;
 }
 
@@ -175,6 +179,26 @@ void lk_session_times(int64_t ttl, int64_t idle, int64_t left, int64_t absolute,
     if (judged->final && life == left) judged->again_ms = judged->l1_until_ms;
 }
 
+void lk_session_renewal(int64_t renew_ms, int64_t age_ms, int64_t asked_us, lk_judged *judged)
+{
+    if (!renew_ms) return;
+    int64_t asked_ms = asked_us / 1000, left = renew_ms - age_ms, early = left - LK_SESSION_EARLY_MS;
+    if (early <= 0) {
+        judged->renew = true;
+        return;
+    }
+    if (judged->l1_until_ms <= asked_ms + left - LK_CLOCK_TICK_MS) return;
+    judged->l1_until_ms = asked_ms + left - LK_CLOCK_TICK_MS;
+    judged->again_ms = asked_ms + early; /* before then a read would bring the same */
+}
+
+latchkey_entry lk_session_entry(const lk_judged *judged)
+{
+    latchkey_entry entry = judged->record.entry;
+    if (judged->renew) entry.flags |= LATCHKEY_FLAG_RENEW;
+    return entry;
+}
+
 int64_t lk_session_window(int64_t ttl, int64_t idle)
 {
     int64_t window = least(ttl * 45 / 100, idle / LK_SESSION_KEEP - idle / LK_SESSION_TOUCH);
@@ -190,8 +214,9 @@ void lk_session_fill(latchkey *lk, const lk_token *token, uint64_t ticket, const
     /* A line to another incarnation of the server than the lease's proves nothing about revocations. */
     if (!incarnation || incarnation != atomic_load_explicit(&lk->lease->incarnation, memory_order_relaxed)) return;
     if (judged->l1_until_ms <= now || !lk->config.l1_capacity) return;
+    latchkey_entry entry = lk_session_entry(judged);
     bool filled = lk_count_fill(lk, lk_l1_put(lk->l1, ticket, token->text, token->text + LATCHKEY_SELECTOR_LENGTH,
-                                              false, judged->l1_until_ms, now, &judged->record.entry));
+                                              false, judged->l1_until_ms, now, &entry));
     /* One whose life is shorter than the window was made for. */
     if (filled && judged->again_ms > judged->l1_until_ms - lk->refresh_ms + 2 * LK_CLOCK_TICK_MS)
         lk_wanted_shut(lk->wanted, token->text, now, judged->again_ms);
@@ -237,7 +262,7 @@ int lk_question_take(latchkey *lk, const lk_token *token, const lk_question *que
     *until_us = judged.until_us;
     if (judged.touch_due) lk_node_touch(node, token->partition, token->text);
     lk_session_fill(lk, token, question->ticket, &judged, *incarnation);
-    *entry = judged.record.entry;
+    *entry = lk_session_entry(&judged);
     return LATCHKEY_OK;
 }
 

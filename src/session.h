@@ -14,6 +14,7 @@ typedef struct lk_judged {
     bool touch_due;      /* a twelfth of idle_ms has passed since Redis last heard of its use */
     int64_t l1_until_ms; /* how long L1 may keep it, on the coarse monotonic clock */
     int64_t again_ms;    /* before then it need not be read again: nothing would be gained */
+    bool renew;          /* the token is old: LATCHKEY_FLAG_RENEW */
     bool reused;         /* beside NOT_FOUND: an old token, exchanged, and its grace is over. See lk_session_reused */
 } lk_judged;
 
@@ -28,6 +29,13 @@ enum { LK_SESSION_TOUCH = 12, LK_SESSION_KEEP = 10 };
  * ttl_ms is how long L1 may keep it anyway, left_ms until its key expires, absolute_ms until its absolute expiry. */
 void lk_session_times(int64_t ttl_ms, int64_t idle_ms, int64_t left_ms, int64_t absolute_ms, int64_t asked_us,
                       lk_judged *judged);
+
+/* Renewal on a set age: LATCHKEY_FLAG_RENEW, which is never stored in Redis, from when the token, age_ms old when it was asked
+ * for, is renew_ms old (0: never). It is set LK_SESSION_EARLY_MS before, and an answer that comes earlier still is kept no
+ * longer than until then plus that: so the refresh in between brings the flag, and no request misses. */
+enum { LK_SESSION_EARLY_MS = 1000 };
+void lk_session_renewal(int64_t renew_ms, int64_t age_ms, int64_t asked_us, lk_judged *judged);
+latchkey_entry lk_session_entry(const lk_judged *judged); /* the record's, and that flag: what is answered */
 
 /* How long before its end in L1 an entry that is hit is read again: 45 of 100 parts of l1_ttl_ms, that is half of the shortest
  * time that an entry is given; and no more than that gap, since before it a read could not make the entry live longer. 0

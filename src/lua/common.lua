@@ -7,7 +7,7 @@
 -- TIME is this server's clock: the only one by which sessions live and die.
 local session, base, selector = KEYS[1], ARGV[1], ARGV[2]
 local RECORD_SIZE, VERIFIER_HASH, KEY_HASH, CREATED, DEVICE = 184, 137, 81, 113, 129 -- src/record.h; from 1
-local SPAN, EXPIRES, SEALED_SIZE = 9, 41, 244
+local AGE, SPAN, EXPIRES, SEALED_SIZE = 5, 9, 41, 244
 local ROTATED = 2 -- the record's format; and 4, where it is sealed
 
 local function text(number) return string.format('%.0f', number) end

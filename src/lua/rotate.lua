@@ -17,7 +17,9 @@ if v ~= ARGV[8] and (sealed or is_sealed(ARGV[8])) then return redis.status_repl
 local span = math.min(grace, sealed and struct.unpack('<i8', v, SPAN) or idle) -- it does not idle out before that
 local over, renewed, left = now + span, ARGV[9], ARGV[10]
 if not sealed then
-  renewed = string.sub(v, 1, VERIFIER_HASH - 1) .. ARGV[5] .. ARGV[6] .. string.sub(v, RECORD_SIZE)
+  local age = math.max(0, math.floor((now - struct.unpack('<i8', v, CREATED)) / 1000))
+  local kept = string.sub(v, 1, AGE - 1) .. struct.pack('<I4', age) .. string.sub(v, AGE + 4, VERIFIER_HASH - 1)
+  renewed = kept .. ARGV[5] .. ARGV[6] .. string.sub(v, RECORD_SIZE)
   left = string.sub(v, 1, 2) .. string.char(ROTATED) .. string.sub(v, 4, 8) .. struct.pack('<i8', over) .. string.sub(v, 17)
 elseif grace > 0 then
   over = struct.unpack('<i8', left, SPAN)

@@ -40,6 +40,7 @@ static const struct {
     {"grace_ms", offsetof(lk_config, grace_ms), 0, 3600000},
     {"durability", offsetof(lk_config, durability), 0, 100},
     {"audit_per_s", offsetof(lk_config, audit_per_s), 0, 1000},
+    {"renew_ms", offsetof(lk_config, renew_ms), 0, INT64_C(315360000000)},
     {"lazy", offsetof(lk_config, lazy), 0, 1},
 };
 

@@ -304,6 +304,8 @@ static void renew(call *c, const char *key, const loaded *l, int64_t expiry)
     char v[LK_RECORD_SIZE];
     object *o = keyspace_find(c->r, key);
     memcpy(v, l->v, sizeof v);
+    int64_t age_s = (c->r->now_ms - time_in(v, LK_RECORD_CREATED)) / 1000;
+    for (int i = 0; i < 4; i++) v[LK_RECORD_AGE + i] = age_s > 0 ? (char)(age_s >> (8 * i)) : 0;
     memcpy(v + LK_RECORD_VERIFIER_HASH, argv(c, 5).text, LK_HASH_SIZE);
     memcpy(v + LK_RECORD_SELECTOR, argv(c, 6).text, LK_SELECTOR_RAW);
     put_record(o, v);

@@ -132,8 +132,10 @@ static bool equal_text(const char *a, size_t a_size, const char *b, size_t b_siz
         bool times = is_time(x.entry.created_at_ms, y.entry.created_at_ms) &&
                      is_time(x.entry.auth_at_ms, y.entry.auth_at_ms) &&
                      is_time(x.entry.expires_at_ms, y.entry.expires_at_ms) &&
+                     llabs((long long)x.age_s - y.age_s) <= 1 + TOLERANCE_MS / 1000 &&
                      (x.grace_until_ms == y.grace_until_ms || is_time(x.grace_until_ms, y.grace_until_ms));
         y.grace_until_ms = x.grace_until_ms;
+        y.age_s = x.age_s;
         y.entry.created_at_ms = x.entry.created_at_ms;
         y.entry.auth_at_ms = x.entry.auth_at_ms;
         y.entry.expires_at_ms = x.entry.expires_at_ms;

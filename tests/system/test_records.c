@@ -70,8 +70,8 @@ static void test_foreign_and_future_records_are_corrupt(void **state)
     const struct {
         size_t at;
         const char *what;
-    } places[] = {{0, "magic"},    {1, "magic"},      {3, "reserved"},   {4, "reserved"},
-                  {7, "reserved"}, {168, "selector"}, {182, "selector"}, {183, "last byte"}};
+    } places[] = {{0, "magic"}, {1, "magic"},      {3, "reserved"},   {6, "age"},
+                  {7, "age"},   {168, "selector"}, {182, "selector"}, {183, "last byte"}};
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
         char v[184];
         memcpy(v, s.v, sizeof v);

@@ -223,6 +223,10 @@ static void test_other_options(void **state)
     assert_good("redis://h", &c);
     assert_string_equal(c.prefix, "lk");
     assert_false(c.limit_deny);
+    assert_int_equal(c.renew_ms, 0);
+    assert_good("redis://h?renew_ms=10000", &c);
+    assert_int_equal(c.renew_ms, 10000);
+    assert_good("redis://h?renew_ms=0", &c);
     assert_int_equal(c.check_keys.count, 1);
     assert_good("redis://h?limit=deny&prefix=A-z_0.9&idle_ms=1%30%30&", &c);
     assert_string_equal(c.prefix, "A-z_0.9");
@@ -244,6 +248,11 @@ static void test_other_options(void **state)
         {"lazy=1&&", "no value"},
         {"durability=101", "durability"},
         {"grace_ms=-1", "grace_ms"},
+        {"renew_ms=-1", "renew_ms"},
+        {"renew_ms=1", "renew_ms"},
+        {"renew_ms=9999", "renew_ms"},
+        {"renew_ms=315360000001", "renew_ms"},
+        {"renew_ms=0x2710", "renew_ms"},
         {"seal_key_file=/x", "seal_key_file"},
         {"ca_file=/x", "rediss://"},
         {"cert_file=/x", "rediss://"},

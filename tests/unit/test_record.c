@@ -14,8 +14,10 @@ static lk_record some_record(unit_random *r)
     unit_fill(r, &record, sizeof record);
     record.idle_ms = 1 + (int64_t)unit_below(r, 1000000000);
     record.grace_until_ms = 0;
+    record.age_s = (uint32_t)unit_below(r, 2) * 100000;
     record.entry.created_at_ms = (int64_t)unit_below(r, 2000000000000);
-    record.entry.expires_at_ms = record.entry.created_at_ms + 1 + (int64_t)unit_below(r, 1000000000);
+    record.entry.expires_at_ms =
+        record.entry.created_at_ms + record.age_s * 1000 + 1 + (int64_t)unit_below(r, 1000000000);
     return record;
 }
 
@@ -30,6 +32,7 @@ static enum lk_record_check decode(const uint8_t *bytes, size_t size, lk_record 
 static void assert_same(const lk_record *a, const lk_record *b)
 {
     assert_true(a->idle_ms == b->idle_ms);
+    assert_int_equal(a->age_s, b->age_s);
     assert_memory_equal(&a->entry, &b->entry, sizeof a->entry);
     assert_memory_equal(a->verifier_hash, b->verifier_hash, sizeof a->verifier_hash);
     assert_memory_equal(a->selector, b->selector, sizeof a->selector);
@@ -53,6 +56,7 @@ static void test_layout_is_frozen(void **state)
 {
     (void)state;
     lk_record record = {.idle_ms = 0x0102030405,
+                        .age_s = 0x01020304,
                         .entry = {.user_id = UINT64_C(0x1122334455667788),
                                   .role = {'a', 'd', 'm', 'i', 'n'},
                                   .expires_at_ms = 0x0a0b0c0d0e,
@@ -61,7 +65,7 @@ static void test_layout_is_frozen(void **state)
                                   .device = 0xdeadbeef,
                                   .flags = 0x8001}};
     uint8_t expected[LK_RECORD_SIZE] =
-        {'L',  'K',  1,    0,    0,    0,    0,    0,   5,   4,   3,   2,  1, 0, 0, 0, /* 16: */ 0x88,
+        {'L',  'K',  1,    0,    4,    3,    2,    1,   5,   4,   3,   2,  1, 0, 0, 0, /* 16: */ 0x88,
          0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11, 'a', 'd', 'm', 'i', 'n'},
             bytes[LK_RECORD_SIZE];
     memcpy(expected + 40, (uint8_t[]){0x0e, 0x0d, 0x0c, 0x0b, 0x0a}, 5);
@@ -79,8 +83,26 @@ static void test_layout_is_frozen(void **state)
     lk_record_encode(&record, bytes);
     assert_memory_equal(bytes, expected, sizeof bytes);
     assert_int_equal(LK_RECORD_SIZE, 184);
+    assert_int_equal(LK_RECORD_AGE, 4);       /* AGE, */
     assert_int_equal(LK_RECORD_KEY_HASH, 80); /* KEY_HASH in common.lua, which counts from 1 */
     assert_int_equal(LK_RECORD_VERIFIER_HASH, 136);
+}
+
+/* Made after the session's end: damage. */
+static void test_a_token_younger_than_its_session_may_live_is_refused(void **state)
+{
+    (void)state;
+    uint8_t bytes[LK_RECORD_SIZE];
+    lk_record back, record = {.idle_ms = 1, .entry = {.created_at_ms = 5000, .expires_at_ms = 12999}};
+    const struct {
+        uint32_t age_s;
+        enum lk_record_check check;
+    } rows[] = {{0, LK_RECORD_GOOD}, {7, LK_RECORD_GOOD}, {8, LK_RECORD_BAD}, {UINT32_MAX, LK_RECORD_BAD}};
+    for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
+        record.age_s = rows[i].age_s;
+        lk_record_encode(&record, bytes);
+        assert_int_equal(decode(bytes, sizeof bytes, &back), rows[i].check);
+    }
 }
 
 static void test_every_other_size_is_refused(void **state)
@@ -110,7 +132,8 @@ static void test_every_flip_of_every_byte_shows(void **state)
                 lk_record_encode(&back, again);
                 assert_memory_equal(bytes, again, sizeof bytes);
             }
-            bool header = at < 8 || at == LK_RECORD_SIZE - 1, other = at == 2 && bytes[2] == LK_RECORD_ROTATED;
+            bool header = at < LK_RECORD_AGE || at == LK_RECORD_SIZE - 1,
+                 other = at == 2 && bytes[2] == LK_RECORD_ROTATED;
             if (other) assert_int_equal(back.grace_until_ms, record.idle_ms);
             else if (header) assert_int_not_equal(check, LK_RECORD_GOOD);
             if (other) assert_int_equal(check, LK_RECORD_GOOD);
@@ -367,6 +390,7 @@ int main(void)
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_layout_is_frozen),
         cmocka_unit_test(test_every_other_size_is_refused),
+        cmocka_unit_test(test_a_token_younger_than_its_session_may_live_is_refused),
         cmocka_unit_test(test_every_flip_of_every_byte_shows),
         cmocka_unit_test(test_rotated_record_round_trips),
         cmocka_unit_test(test_newer_formats_are_told_apart),
