@@ -116,6 +116,23 @@ int app_login(latchkey *lk, uint64_t user, char token[LATCHKEY_TOKEN_SIZE])
     return latchkey_create(lk, &draft, token);
 }
 
+bool app_old(int status, const latchkey_entry *entry)
+{
+    return status == LATCHKEY_OK && entry->flags & LATCHKEY_FLAG_RENEW;
+}
+
+enum { RENEWAL_GRACE_MS = 30000 }; /* as long requests that carry the old token may still come in */
+
+void app_renew(latchkey *lk, const char *token, char renewed[LATCHKEY_TOKEN_SIZE])
+{
+    latchkey_rotate(lk, token, LATCHKEY_TOKEN_LENGTH, RENEWAL_GRACE_MS, renewed);
+}
+
+void reply_renewed(reply *r, const char *renewed, bool insecure_cookie)
+{
+    if (*renewed) set_cookie(r, renewed, insecure_cookie);
+}
+
 void reply_login(reply *r, int status, uint64_t user, const char *token, bool insecure_cookie)
 {
     if (status != LATCHKEY_OK) {

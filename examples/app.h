@@ -39,6 +39,12 @@ bool app_user(const char *text, uint64_t *user);
 /* Makes a session with key material. Blocks, as latchkey_create does; a real login checks a password here, too. */
 int app_login(latchkey *lk, uint64_t user, char token[LATCHKEY_TOKEN_SIZE]);
 
+/* Was the answer for a token that is to be renewed (the option renew_ms)? Then app_renew gives the new one, "" where there is
+ * none: another request was faster, or Redis is away; the old one goes on. Blocks, as latchkey_rotate does. */
+bool app_old(int status, const latchkey_entry *entry);
+void app_renew(latchkey *lk, const char *token, char renewed[LATCHKEY_TOKEN_SIZE]);
+void reply_renewed(reply *r, const char *renewed, bool insecure_cookie); /* beside the answer */
+
 /* What the status says, once it is known. */
 void reply_login(reply *r, int status, uint64_t user, const char *token, bool insecure_cookie);
 void reply_whoami(reply *r, int status, const latchkey_entry *entry, bool hit, double took_us);

@@ -9,6 +9,8 @@
  *                                                                                                         ├─► tag ──► reply
  *     /login, /logout ──► take a place, a thread that may wait ... blocking_fd readable ──► blocking_take ┘
  *
+ * An answer that says LATCHKEY_FLAG_RENEW goes the last of these ways, too, before it is sent.
+ *
  * With --workers N it is N processes, each with a loop and a handle of its own, opened after the fork.
  */
 #define _GNU_SOURCE /* getopt_long, explicit_bzero */
@@ -68,14 +70,11 @@ static void open_waiting_room(server *s)
     for (uint32_t i = 0; i < PLACES; i++) s->places[i].next_free = i + 1;
 }
 
-/* False: all places are taken, and `r` says so. */
-static bool take_place(server *s, struct evhttp_request *request, double began_us, uint64_t *tag, reply *r)
+/* False: all places are taken. */
+static bool take_place(server *s, struct evhttp_request *request, double began_us, uint64_t *tag)
 {
     uint32_t i = s->first_free;
-    if (i == PLACES) {
-        reply_busy(r, "too many requests wait for Redis");
-        return false;
-    }
+    if (i == PLACES) return false;
     place *p = &s->places[i];
     s->first_free = p->next_free;
     s->taken++;
@@ -126,13 +125,75 @@ static void answer(const server *s, struct evhttp_request *request, const reply 
     evhttp_send_reply(request, (int)r->status, NULL, NULL);
 }
 
+/* -------------------------------------------------------------------------------------- calls that may wait -- */
+
+/* A call that waits for Redis, made by a thread that may. */
+typedef struct call {
+    task task; /* first: a task of ours is a call */
+    enum { LOGIN, LOGOUT, RENEW } what;
+    latchkey *lk;
+    uint64_t tag, user;
+    int status;
+    size_t length;
+    char token[LATCHKEY_TOKEN_SIZE], renewed[LATCHKEY_TOKEN_SIZE];
+    latchkey_entry entry; /* of RENEW: what is answered beside it */
+    bool hit;
+    double took_us;
+} call;
+
+static void make_call(task *t)
+{
+    call *c = (call *)t;
+    if (c->what == LOGIN) c->status = app_login(c->lk, c->user, c->token);
+    else if (c->what == LOGOUT) c->status = latchkey_revoke(c->lk, c->token, c->length);
+    else app_renew(c->lk, c->token, c->renewed);
+}
+
+/* NULL: no memory, or no place. */
+static call *new_call(server *s, struct evhttp_request *request, const char *token, size_t length)
+{
+    call *c = calloc(1, sizeof *c);
+    if (!c || !take_place(s, request, app_now_us(), &c->tag)) {
+        free(c);
+        return NULL;
+    }
+    c->task.run = make_call;
+    c->lk = s->lk;
+    c->length = length < sizeof c->token ? length : sizeof c->token; /* one too long is none, cut or not */
+    if (c->length) memcpy(c->token, token, c->length);
+    return c;
+}
+
 /* ------------------------------------------------------------------- handlers: true if `r` is the answer -- */
+
+static const char busy[] = "too many requests wait for Redis";
 
 static const char *read_cookie(struct evhttp_request *request, reply *r, size_t *length)
 {
     const char *token = app_cookie(evhttp_find_header(evhttp_request_get_input_headers(request), "Cookie"), length);
     if (!token) reply_no_cookie(r);
     return token;
+}
+
+/* What is known of the session is the answer, unless its token is to be renewed first. Where there is no room for that, a
+ * later request will do. */
+static bool known(server *s, struct evhttp_request *request, int status, const latchkey_entry *entry, bool hit,
+                  double took_us, reply *r)
+{
+    size_t length;
+    const char *token = app_old(status, entry) ? read_cookie(request, r, &length) : NULL;
+    call *c = token ? new_call(s, request, token, length) : NULL;
+    if (!c) {
+        reply_whoami(r, status, entry, hit, took_us);
+        return true;
+    }
+    c->what = RENEW;
+    c->status = status;
+    c->entry = *entry;
+    c->hit = hit;
+    c->took_us = took_us;
+    blocking_put(s->threads, &c->task);
+    return false;
 }
 
 static bool whoami(server *s, struct evhttp_request *request, reply *r)
@@ -147,13 +208,15 @@ static bool whoami(server *s, struct evhttp_request *request, reply *r)
     int status = latchkey_try_validate(s->lk, token, length, &entry);
     bool hit = status != LATCHKEY_AGAIN;
     if (!hit) {
-        if (!take_place(s, request, began, &tag, r)) return true;
+        if (!take_place(s, request, began, &tag)) {
+            reply_busy(r, busy);
+            return true;
+        }
         status = latchkey_submit(s->lk, token, length, tag);
         if (status == LATCHKEY_OK) return false; /* answers_came goes on with it */
         leave_place(s, tag, &began);
     }
-    reply_whoami(r, status, &entry, hit, app_now_us() - began);
-    return true;
+    return known(s, request, status, &entry, hit, app_now_us() - began, r);
 }
 
 /* latchkey_fd is readable. */
@@ -171,41 +234,11 @@ static void answers_came(evutil_socket_t fd, short what, void *context)
             if (!request) continue;
             reply r;
             reply_begin(&r);
-            reply_whoami(&r, answers[i].status, &answers[i].entry, false, app_now_us() - began);
-            answer(s, request, &r);
+            const latchkey_entry *entry = &answers[i].entry;
+            if (known(s, request, answers[i].status, entry, false, app_now_us() - began, &r)) answer(s, request, &r);
         }
     } while (count == REAP);
     stop_if_empty(s);
-}
-
-/* A call that waits for Redis, made by a thread that may. */
-typedef struct call {
-    task task; /* first: a task of ours is a call */
-    latchkey *lk;
-    uint64_t tag, user;
-    bool login;
-    int status;
-    size_t length;
-    char token[LATCHKEY_TOKEN_SIZE];
-} call;
-
-static void make_call(task *t)
-{
-    call *c = (call *)t;
-    c->status = c->login ? app_login(c->lk, c->user, c->token) : latchkey_revoke(c->lk, c->token, c->length);
-}
-
-static call *new_call(server *s, struct evhttp_request *request, reply *r)
-{
-    call *c = calloc(1, sizeof *c);
-    if (!c) reply_busy(r, "no memory");
-    if (!c || !take_place(s, request, app_now_us(), &c->tag, r)) {
-        free(c);
-        return NULL;
-    }
-    c->task.run = make_call;
-    c->lk = s->lk;
-    return c;
 }
 
 static bool login(server *s, struct evhttp_request *request, reply *r)
@@ -222,24 +255,26 @@ static bool login(server *s, struct evhttp_request *request, reply *r)
         reply_no_user(r);
         return true;
     }
-    call *c = new_call(s, request, r);
-    if (!c) return true;
-    c->login = true;
-    c->user = user;
-    blocking_put(s->threads, &c->task);
-    return false;
+    call *c = new_call(s, request, NULL, 0);
+    if (c) {
+        c->what = LOGIN;
+        c->user = user;
+        blocking_put(s->threads, &c->task);
+    } else reply_busy(r, busy);
+    return !c;
 }
 
 static bool logout(server *s, struct evhttp_request *request, reply *r)
 {
     size_t length;
     const char *token = read_cookie(request, r, &length);
-    call *c = token ? new_call(s, request, r) : NULL;
-    if (!c) return true;
-    c->length = length < sizeof c->token ? length : sizeof c->token; /* one too long is none, cut or not */
-    memcpy(c->token, token, c->length);
-    blocking_put(s->threads, &c->task);
-    return false;
+    if (!token) return true;
+    call *c = new_call(s, request, token, length);
+    if (c) {
+        c->what = LOGOUT;
+        blocking_put(s->threads, &c->task);
+    } else reply_busy(r, busy);
+    return !c;
 }
 
 /* blocking_fd is readable. */
@@ -254,8 +289,12 @@ static void calls_came(evutil_socket_t fd, short what, void *context)
         struct evhttp_request *request = leave_place(s, c->tag, &began);
         reply r;
         reply_begin(&r);
-        if (c->login) reply_login(&r, c->status, c->user, c->token, s->insecure_cookie);
-        else reply_logout(&r, c->status, s->insecure_cookie);
+        if (c->what == LOGIN) reply_login(&r, c->status, c->user, c->token, s->insecure_cookie);
+        else if (c->what == LOGOUT) reply_logout(&r, c->status, s->insecure_cookie);
+        else {
+            reply_whoami(&r, c->status, &c->entry, c->hit, c->took_us);
+            reply_renewed(&r, c->renewed, s->insecure_cookie);
+        }
         if (request) answer(s, request, &r);
         explicit_bzero(c, sizeof *c);
         free(c);

@@ -62,6 +62,10 @@ static void whoami(const server *s, struct MHD_Connection *connection, reply *r)
     bool hit = status != LATCHKEY_AGAIN;
     if (!hit) status = latchkey_validate(s->lk, token, length, &entry);
     reply_whoami(r, status, &entry, hit, app_now_us() - began);
+    if (!app_old(status, &entry)) return;
+    char renewed[LATCHKEY_TOKEN_SIZE];
+    app_renew(s->lk, token, renewed);
+    reply_renewed(r, renewed, s->insecure_cookie);
 }
 
 /* POST /logout */

@@ -416,6 +416,46 @@ def scene_worker_dies(stage, kind):
     return "the others ended, status 1"
 
 
+def grow_older(stage, cookie, ms):
+    """As if the session had been made so much earlier: created_at_ms stands at byte 112 of its record."""
+    cli = ["redis-cli", "-s", stage.redis.socket]
+    selector = cookie.partition("=")[2][:20]
+    key = subprocess.run([*cli, "--scan", "--pattern", f"*:s:{selector}"], capture_output=True, check=True).stdout.strip()
+    record = bytearray(subprocess.run([*cli, "--raw", "HGET", key, "v"], capture_output=True, check=True).stdout[:184])
+    struct.pack_into("<q", record, 112, struct.unpack_from("<q", record, 112)[0] - ms)
+    subprocess.run([*cli, "-x", "HSET", key, "v"], input=bytes(record), stdout=subprocess.DEVNULL, check=True)
+
+
+def scene_renew(stage, kind):
+    """renew_ms: of many requests at once with an old token all are answered, and one gets the new token."""
+    old_ms, rounds, at_once = 3600000, 5, 8
+    server, other = (stage.server(kind, config=f"deadline_ms=10000&renew_ms={old_ms}") for _ in range(2))
+    maker = Client(server)
+    for user in range(1, 1 + rounds):
+        old = maker.login(user)
+        clients, answers = [Client(other) for _ in range(at_once)], []
+        check(Client(other).ask("GET", "/healthz")[0] == 200, f"{other.name} is not well")
+        grow_older(stage, old, old_ms)
+        threads = [threading.Thread(target=lambda c=c: answers.append(c.ask("GET", "/whoami", old))) for c in clients]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE_S)
+        check([status for status, _, _ in answers] == [200] * at_once, f"{other.name}: answered {answers}")
+        check(all(json.loads(body)["user"] == user for _, body, _ in answers), f"{other.name}: answered {answers}")
+        renewed = [headers["Set-Cookie"].partition(";")[0] for _, _, headers in answers if headers["Set-Cookie"]]
+        check(len(renewed) == 1 and renewed[0] != old, f"{other.name}: {at_once} requests got {len(renewed)} new tokens")
+        for cookie in (old, renewed[0]):  # in its grace the old one goes on
+            status, body, headers = clients[0].ask("GET", "/whoami", cookie)
+            check(status == 200 and json.loads(body)["user"] == user and not headers["Set-Cookie"],
+                  f"{other.name}: after the renewal: {status} {body} {headers}")
+        check(maker.ask("POST", "/logout", renewed[0])[0] == 200 and maker.whoami((user, old)) == 401,
+              f"{server.name}: the old token outlives the logout with the new one")
+    server.stop()
+    other.stop()
+    return f"{rounds} tokens renewed, each once, in {rounds * at_once} requests"
+
+
 def scene_taken(stage, kind):
     """A port that is taken is refused, also where workers could share it."""
     server = stage.server(kind, arguments=["--workers", "2"] if kind == "evented" else [])
@@ -431,7 +471,8 @@ def scene_taken(stage, kind):
 
 
 SCENES = [(name, scene, kind) for kind in ("threaded", "evented")
-          for name, scene in (("busy", scene_busy), ("outage", scene_outage), ("stop", scene_stop), ("taken", scene_taken))]
+          for name, scene in (("busy", scene_busy), ("outage", scene_outage), ("stop", scene_stop), ("taken", scene_taken),
+                              ("renew", scene_renew))]
 SCENES += [("misses", scene_misses, "evented"), ("workers", scene_workers, "evented"),
            ("worker-dies", scene_worker_dies, "evented"), ("misses", scene_misses, "threaded")]
 
