@@ -41,7 +41,8 @@
  *             the last call on its handle. One handle per process is enough. 64 KiB of stack are enough.
  * OUTPUTS     On any status but LATCHKEY_OK the outputs are zeroed and there is nothing to free, unless the
  *             function says otherwise.
- * TEXT        Tokens are 43 characters; they need not be NUL-terminated where a length is passed.
+ * TEXT        Tokens are 43 characters (foreign ones, see latchkey_import, 16 to 256); they need not be NUL-terminated where
+ *             a length is passed.
  */
 #ifndef LATCHKEY_H
 #define LATCHKEY_H
@@ -70,7 +71,8 @@ extern "C" {
 #define LATCHKEY_EXPIRED 2   /* the session is known and its absolute expiry has passed */
 #define LATCHKEY_MALFORMED 3 /* not a token that this deployment could have made; Redis was not asked */
 #define LATCHKEY_LIMIT 4     /* create: the user has max_sessions sessions, or max_per_device, and limit=deny */
-#define LATCHKEY_REFUSED 5   /* create: the user's generation has moved since the draft read it; rotate: done already */
+#define LATCHKEY_REFUSED                                                                                               \
+    5 /* create: the user's generation has moved since the draft read it; rotate, import: done already */
 #define LATCHKEY_BAD_ARGUMENT -1 /* a NULL or a value that the function's text excludes: a bug in the caller */
 #define LATCHKEY_NO_MEMORY -2
 #define LATCHKEY_UNAVAILABLE -3 /* Redis did not answer in time, or answered that it cannot serve now */
@@ -225,6 +227,9 @@ LATCHKEY_API void latchkey_set_log(latchkey_log function, void *context);
  *                                  disagreement, and the promise was not kept, or somebody wrote to Redis himself.
  *                                  See latchkey_stats and "audit:" in the log
  *          lazy          0         1: open succeeds while Redis is away; calls answer UNAVAILABLE until it is there
+ *          foreign_until_ms 0      Unix time: until then, by Redis' clock, tokens that another store made are accepted, if their
+ *                                  sessions moved in (latchkey_import); 0: none are. The ACL needs +set. Every
+ *                                  instance needs the same. Takes 47 bytes for each of l1_capacity's entries, at least 4,096
  *          ca_file                 with rediss:// alone: the certificates, in PEM, of which one must vouch for the server's;
  *                                  without it the system's. The server's certificate must hold the host of the URL,
  *                                  name or address. TLS 1.2 or newer
@@ -324,6 +329,36 @@ LATCHKEY_API int latchkey_revoke(latchkey *lk, const char *token, size_t token_l
  *          on), D, E, F, G. While a revocation is PENDING, the one token alone is denied. */
 LATCHKEY_API int latchkey_rotate(latchkey *lk, const char *token, size_t token_len, int64_t grace_ms,
                                  char new_token[LATCHKEY_TOKEN_SIZE]);
+
+/* ----------------------------------------------------------------------------- sessions of another store -- */
+
+/* Sessions of another store move in without logging anybody out: with foreign_until_ms set, their own tokens go on being
+ * accepted, for so long, by every function that takes a token. A foreign token is 16 to 256 bytes, any bytes, that are no
+ * token of ours. Redis holds neither it nor a hash of all of it (F): BLAKE2b-512 of it is cut in two, a name (120 bits), under
+ * which Redis holds which session is meant, and a verifier (136 bits), of which Redis holds the hash, as of any token's. Both
+ * must match (E). So it is as safe as it is random: who reads Redis can try out what can be guessed.
+ *   Whose it is each process asks once, by a GET before the first answer, and remembers; from then on it is as fast as an
+ * own token, and a hash of its bytes. One whose session never moved in is NOT_FOUND, which is not remembered, so a flood of
+ * such tokens costs a GET each (latchkey_stats, `foreign_unknown`), at most in_flight at a time: set no longer time than
+ * the move needs. latchkey_try_validate answers AGAIN until this process knows whose it is. latchkey_revoke of one that it
+ * does not know is UNAVAILABLE while Redis is, and promises nothing then.
+ *   Answers for it carry LATCHKEY_FLAG_RENEW: call latchkey_rotate with it, and hand out the new token; it is then an old
+ * token like any other (and carries the flag until its grace is over: latchkey_rotate answers REFUSED, and nothing is to be
+ * done). What was not exchanged by foreign_until_ms is MALFORMED from then on; nothing is asked.
+ *
+ * latchkey_import makes the session that `foreign` means: from the draft, as latchkey_create does, but created (and
+ * authenticated) at created_at_ms (0, or a time to come: now) and ending at expires_at_ms, whatever lifetime_ms is (0: the
+ * draft's lifetime_ms, or the handle's, from now; then, and only then, the draft may have one), at most ten years from now.
+ * Its idle time begins now. max_sessions and max_per_device are not looked at, so that nobody is logged out; the next create
+ * does. A foreign token means one session, once: run the import as often as you like.
+ * Returns  OK; REFUSED (it moved in already, and may have ended since: it is not brought back; or the generation moved);
+ *          EXPIRED (expires_at_ms is past); MALFORMED (not 16 to 256 bytes; one of our own tokens; foreign_until_ms is past);
+ *          CONFIG (foreign_until_ms is not set); UNAVAILABLE (call it again: it goes on where it stopped. Until it is OK or
+ *          REFUSED the token is good in the old store alone, and a session that is to end has to be ended there);
+ *          CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED.
+ * Blocks   for at most deadline_ms: three round trips. Guarantees D, E, F, G. */
+LATCHKEY_API int latchkey_import(latchkey *lk, const char *foreign, size_t foreign_len, const latchkey_draft *draft,
+                                 int64_t created_at_ms, int64_t expires_at_ms);
 
 /* --------------------------------------------------------------------------------------- a user's sessions -- */
 
@@ -532,7 +567,9 @@ typedef struct latchkey_stats {
     uint64_t dead_refused; /* validates of tokens known to be dead, refused without asking Redis again; no misses */
     uint64_t refreshes; /* entries in use that the link was asked to read again before their time; not among l2_reads */
     uint64_t refreshes_dropped; /* those shed, or not answered by Redis; the next hit asks again */
-    uint64_t reuses; /* old tokens that were used after the grace of their rotation, and ended their session */
+    uint64_t reuses;          /* old tokens that were used after the grace of their rotation, and ended their session */
+    uint64_t foreign_reads;   /* foreign tokens of which Redis was asked whose they are */
+    uint64_t foreign_unknown; /* those that were nobody's */
 } latchkey_stats;
 
 /* Copies the first stats_size bytes of the statistics. Pass sizeof(latchkey_stats). Returns OK, BAD_ARGUMENT or FORKED.

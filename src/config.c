@@ -173,6 +173,7 @@ static const option options[] = {
     NUMBER(audit_per_s, 0, 0, 1000),
     NUMBER(lazy, 0, 0, 1),
     OTHER("renew_ms", take_renew),
+    NUMBER(foreign_until_ms, 0, 0, INT64_C(99999999999999)),
     OTHER("limit", take_limit),
     OTHER("prefix", take_prefix),
     OTHER("check_key_file", take_check_keys),

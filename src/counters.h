@@ -37,6 +37,8 @@ enum lk_counter {
     LK_REFRESHES,
     LK_REFRESHES_DROPPED,
     LK_REUSES,
+    LK_FOREIGN_READS,
+    LK_FOREIGN_UNKNOWN,
     LK_COUNTER_COUNT
 };
 

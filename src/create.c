@@ -1,6 +1,6 @@
 /* latchkey_create: draft --> token, record, script --> a session in Redis --> L1 --> the token is handed out.
  * Randomness, times and place are decided here and by Redis; nothing of them comes from a client. */
-#include "session.h"
+#include "create.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +19,7 @@ static void set_times(const latchkey *lk, const latchkey_draft *d, lk_record *re
     record->entry.expires_at_ms = made_ms + lifetime_of(lk, d);
 }
 
-static int check(const latchkey *lk, const latchkey_draft *d, lk_record *record)
+int lk_draft_record(const latchkey *lk, const latchkey_draft *d, lk_record *record)
 {
     size_t role = d->role ? strnlen(d->role, 17) : 0;
     if (role > 16 || d->flags & ~LATCHKEY_FLAGS_YOURS || d->idle_ms < 0 || d->lifetime_ms < 0 ||
@@ -108,8 +108,7 @@ static int attempt(latchkey *lk, const latchkey_draft *d, const latchkey_field *
     return status || durable ? status : LATCHKEY_PENDING;
 }
 
-/* A session that nobody can use: its token is not handed out, since a failover may lose it. The link ends it. */
-static void end_orphan(latchkey *lk, const lk_token *token)
+void lk_disown(latchkey *lk, const lk_token *token)
 {
     lk_pending_item item = {.partition = token->partition, .retry = true};
     memcpy(item.selector, token->text, sizeof item.selector);
@@ -124,7 +123,7 @@ int latchkey_create(latchkey *lk, const latchkey_draft *draft, char token[LATCHK
     if (lk_forked(lk)) return LATCHKEY_FORKED;
     lk_record record;
     lk_token made;
-    int status = check(lk, draft, &record);
+    int status = lk_draft_record(lk, draft, &record);
     if (status) return status;
     int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
     latchkey_field *sealed = NULL;
@@ -135,7 +134,7 @@ int latchkey_create(latchkey *lk, const latchkey_draft *draft, char token[LATCHK
         status = attempt(lk, draft, sealed ? sealed : draft->fields, &record, &made, deadline_ms);
     free(sealed);
     if (status == LATCHKEY_PENDING) {
-        end_orphan(lk, &made);
+        lk_disown(lk, &made); /* its token is not handed out, since a failover may lose it */
         status = LATCHKEY_UNAVAILABLE;
     }
     if (status == LATCHKEY_AGAIN) status = LATCHKEY_UNAVAILABLE; /* four times 64 random bits that were taken */

@@ -4,6 +4,7 @@
 #include <sodium.h>
 
 _Static_assert(LK_HASH_SIZE == crypto_generichash_BYTES, "BLAKE2b-256");
+_Static_assert(LK_WIDE_HASH_SIZE == crypto_generichash_BYTES_MAX, "BLAKE2b-512");
 _Static_assert(LK_CHECK_KEY_SIZE == crypto_shorthash_KEYBYTES, "SipHash's key");
 _Static_assert(LK_AEAD_KEY_SIZE == crypto_aead_xchacha20poly1305_ietf_KEYBYTES &&
                    LK_AEAD_NONCE_SIZE == crypto_aead_xchacha20poly1305_ietf_NPUBBYTES &&
@@ -23,6 +24,13 @@ void lk_blake2b(const lk_span *spans, size_t count, uint8_t out[LK_HASH_SIZE])
         if (spans[i].size) crypto_generichash_update(&state, spans[i].data, spans[i].size);
     crypto_generichash_final(&state, out, LK_HASH_SIZE);
     sodium_memzero(&state, sizeof state);
+}
+
+void lk_blake2b_wide(const char purpose[16], const void *data, size_t size, uint8_t out[LK_WIDE_HASH_SIZE])
+{
+    uint8_t personal[crypto_generichash_blake2b_PERSONALBYTES];
+    for (size_t i = 0; i < sizeof personal; i++) personal[i] = (uint8_t)purpose[i];
+    crypto_generichash_blake2b_salt_personal(out, LK_WIDE_HASH_SIZE, data, size, NULL, 0, NULL, personal);
 }
 
 uint64_t lk_siphash(const void *data, size_t size, const uint8_t key[LK_CHECK_KEY_SIZE])

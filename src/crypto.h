@@ -25,6 +25,10 @@ bool lk_equal(const void *a, const void *b, size_t size); /* constant time */
 /* BLAKE2b-256 over the spans, one after the other. */
 void lk_blake2b(const lk_span *spans, size_t count, uint8_t out[LK_HASH_SIZE]);
 
+/* BLAKE2b-512 of one span, personalised by 16 characters: hashes for other purposes are others. */
+#define LK_WIDE_HASH_SIZE 64
+void lk_blake2b_wide(const char purpose[16], const void *data, size_t size, uint8_t out[LK_WIDE_HASH_SIZE]);
+
 /* SipHash-2-4, 64 bits. */
 uint64_t lk_siphash(const void *data, size_t size, const uint8_t key[LK_CHECK_KEY_SIZE]);
 

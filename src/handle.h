@@ -6,6 +6,7 @@
 #include "flight.h"
 #include "l1.h"
 #include "l2.h"
+#include "mapped.h"
 #include "refused.h"
 
 typedef struct lk_desk lk_desk; /* submit.c */
@@ -25,6 +26,7 @@ struct latchkey {
     lk_counters counters;
     lk_flights *flights;
     lk_refused *refused;
+    lk_mapped *mapped; /* NULL without foreign_until_ms */
     lk_l2 l2;
     lk_pending *pending;
     lk_wanted *wanted;
@@ -47,8 +49,9 @@ static inline bool lk_parse(const latchkey *lk, const char *token, size_t token_
 void lk_desk_close(lk_desk *desk);   /* NULL is allowed; the link has ended */
 void lk_desk_abandon(lk_desk *desk); /* in a forked child: closes its copies of the descriptors, and no more */
 
-/* The beginning of every verb on a token: OK, the token, and until when the verb may wait, from now on; BAD_ARGUMENT,
- * FORKED or MALFORMED. */
+/* The beginning of every verb on a token (resolve.c): OK, the token, and until when the verb may wait, from now on;
+ * BAD_ARGUMENT, FORKED or MALFORMED. A foreign token may have to be asked for, within that time: OK, and it stands for an
+ * ordinary one; or also NOT_FOUND, UNAVAILABLE, CORRUPT, NO_MEMORY. */
 int lk_begin(latchkey *lk, const char *token, size_t token_len, lk_token *parsed, int64_t *deadline_ms);
 
 #endif

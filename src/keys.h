@@ -21,6 +21,12 @@ static inline void lk_key_session(char out[LK_KEY_SIZE], const char *prefix, uns
     snprintf(out, LK_KEY_SIZE, "%.32s:{%u}:s:%.20s", prefix, partition, selector);
 }
 
+/* "lk:{17}:i:<name>": whose session a foreign token means, see foreign.h. The name is as long as a selector. */
+static inline void lk_key_foreign(char out[LK_KEY_SIZE], const char *prefix, unsigned partition, const char *name)
+{
+    snprintf(out, LK_KEY_SIZE, "%.32s:{%u}:i:%.20s", prefix, partition, name);
+}
+
 /* "lk:{17}:q" and the like: one of the partition's own keys. */
 static inline void lk_key_partition(char out[LK_KEY_SIZE], const char *prefix, unsigned partition, const char *which)
 {

@@ -88,6 +88,8 @@ static void counters(text *t, const latchkey_stats *s)
         {"audit_disagreements_total", "Entries that differed for longer than the bound: none ought to.",
          s->audit_disagreements},
         {"reuses_total", "Old tokens used after their grace: their sessions were ended.", s->reuses},
+        {"foreign_reads_total", "Foreign tokens of which Redis was asked whose they are.", s->foreign_reads},
+        {"foreign_unknown_total", "Foreign tokens that were nobody's.", s->foreign_unknown},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         number(t, rows[i].name, "counter", rows[i].help, (double)rows[i].value);

@@ -1,5 +1,4 @@
-/* latchkey_open and latchkey_close: from a configuration to a handle whose link holds a lease. And lk_begin, with which
- * every verb on a token begins. */
+/* latchkey_open and latchkey_close: from a configuration to a handle whose link holds a lease. */
 #include "session.h"
 
 #include "memory.h"
@@ -14,6 +13,7 @@ static void on_empty(void *context)
 {
     lk_l1_empty(((latchkey *)context)->l1);
     lk_refused_empty(((latchkey *)context)->refused);
+    lk_mapped_empty(((latchkey *)context)->mapped);
 }
 static void on_pulse(void *context, lk_pulse *pulse) { lk_stats_pulse(context, pulse); }
 static bool on_sample(void *context, uint64_t random, int64_t now_ms, lk_l1_seen *out)
@@ -33,15 +33,18 @@ static bool on_still(void *context, const lk_l1_seen *seen) { return lk_l1_still
 
 static int build(latchkey *lk)
 {
-    uint64_t seed[2];
+    uint64_t seed[3];
+    const bool foreign = lk->config.foreign_until_ms != 0;
     lk_random(seed, sizeof seed);
     lk->l1 = lk_l1_open((size_t)lk->config.l1_capacity, seed[0]);
     lk->flights = lk_flights_open();
     lk->refused = lk_refused_open(seed[1]);
+    if (foreign) lk->mapped = lk_mapped_open((size_t)lk->config.l1_capacity, seed[2]);
     lk_node_host host = {lk, on_purge, on_empty, on_pulse, on_sample, on_still, on_refresh, on_refreshed};
     lk->window.opened_ms = lk_now_ms();
     lk->refresh_ms = lk_session_window(lk->config.l1_ttl_ms, lk->config.idle_ms);
-    if (lk->l1 && lk->flights && lk->refused) lk->l2.node = lk_node_open(&lk->config, &lk->counters, &host);
+    if (lk->l1 && lk->flights && lk->refused && (lk->mapped || !foreign))
+        lk->l2.node = lk_node_open(&lk->config, &lk->counters, &host);
     if (!lk->l2.node) return LATCHKEY_NO_MEMORY;
     lk->l2.config = &lk->config;
     lk->l2.counters = &lk->counters;
@@ -99,17 +102,8 @@ void latchkey_close(latchkey *lk)
     lk_desk_close(atomic_load(&lk->desk));
     lk_flights_close(lk->flights);
     lk_refused_close(lk->refused);
+    lk_mapped_close(lk->mapped);
     lk_l1_close(lk->l1);
     lk_tls_context_close(lk->config.tls_context);
     lk_unmap(lk, sizeof *lk);
-}
-
-int lk_begin(latchkey *lk, const char *token, size_t token_len, lk_token *parsed, int64_t *deadline_ms)
-{
-    if (!lk || !token) return LATCHKEY_BAD_ARGUMENT;
-    if (lk_forked(lk)) return LATCHKEY_FORKED;
-    *deadline_ms = lk_now_ms() + lk->config.deadline_ms;
-    if (lk_parse(lk, token, token_len, parsed)) return LATCHKEY_OK;
-    lk_wipe(parsed, sizeof *parsed); /* nearly a token may be somebody's, misspelt */
-    return LATCHKEY_MALFORMED;
 }

@@ -27,31 +27,25 @@ static int run_script(latchkey *lk, const lk_pending_item *item, int64_t deadlin
     return status;
 }
 
-int latchkey_revoke(latchkey *lk, const char *token, size_t token_len)
+static int end(latchkey *lk, const lk_token *token, int64_t deadline_ms)
 {
-    lk_token parsed;
-    int64_t deadline_ms;
-    int status = lk_begin(lk, token, token_len, &parsed, &deadline_ms);
-    if (status) return status;
-    lk_pending_item item = {.partition = parsed.partition, .held = lk_l1_holds(lk->l1, parsed.text)};
-    memcpy(item.selector, parsed.text, sizeof item.selector);
-    lk_token_verifier_hash(&parsed, item.verifier_hash);
-    lk_wipe(&parsed, sizeof parsed);
-
+    lk_pending_item item = {.partition = token->partition, .held = lk_l1_holds(lk->l1, token->text)};
+    memcpy(item.selector, token->text, sizeof item.selector);
+    lk_token_verifier_hash(token, item.verifier_hash);
     uint64_t ticket = lk_refused_ticket(lk->refused);
     bool denied = lk_pending_add(lk->pending, &item);
     lk_l1_purge(lk->l1, item.selector);
     uint64_t incarnation = 0;
     lk_node *node = lk_l2_owner(&lk->l2, item.partition);
     bool durable = false;
-    status = run_script(lk, &item, deadline_ms, &incarnation, &durable);
+    int status = run_script(lk, &item, deadline_ms, &incarnation, &durable);
     status = lk_session_no(lk, item.partition, incarnation, status, deadline_ms);
     /* Confirmed by a server that is not the one any more. */
     if (!status && !lk_node_remember(node, item.partition, item.selector, incarnation)) status = LATCHKEY_UNAVAILABLE;
     if (!status && !durable) status = LATCHKEY_UNAVAILABLE; /* ended there, but not yet for good: the link sees to it */
     if (!denied) lk_l1_purge(lk->l1, item.selector);        /* the list is full: whoever read in between */
     if (!status) {
-        lk_refused_add(lk->refused, ticket, token, LATCHKEY_NOT_FOUND, lk_coarse_ms());
+        lk_refused_add(lk->refused, ticket, token->text, LATCHKEY_NOT_FOUND, lk_coarse_ms());
         lk_pending_remove(lk->pending, &item);
     } else if (status > 0 || status == LATCHKEY_CORRUPT) lk_pending_withdraw(lk->pending, &item);
     /* Not found any more, since an earlier revoke deleted it, but that is not settled yet. */
@@ -62,4 +56,15 @@ int latchkey_revoke(latchkey *lk, const char *token, size_t token_len)
     if (!denied) lk_l1_purge(lk->l1, item.selector); /* denied only now: purge behind it */
     lk_node_wake(node);
     return LATCHKEY_PENDING;
+}
+
+int latchkey_revoke(latchkey *lk, const char *token, size_t token_len)
+{
+    lk_token parsed;
+    int64_t deadline_ms;
+    int status = lk_begin(lk, token, token_len, &parsed, &deadline_ms);
+    if (status) return status;
+    status = end(lk, &parsed, deadline_ms);
+    lk_wipe(&parsed, sizeof parsed);
+    return status;
 }

@@ -13,6 +13,8 @@ enum lk_script_id {
     LK_SCRIPT_REVOKE_USER,
     LK_SCRIPT_SESSIONS,
     LK_SCRIPT_ROTATE,
+    LK_SCRIPT_IMPORT,
+    LK_SCRIPT_MAP,
     LK_SCRIPT_COUNT
 };
 

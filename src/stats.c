@@ -34,6 +34,8 @@ void lk_stats_gather(latchkey *lk, latchkey_stats *s)
     s->audit_suspicions = lk_counted(c, LK_AUDIT_SUSPICIONS_SEEN);
     s->audit_disagreements = lk_counted(c, LK_AUDIT_DISAGREEMENTS);
     s->reuses = lk_counted(c, LK_REUSES);
+    s->foreign_reads = lk_counted(c, LK_FOREIGN_READS);
+    s->foreign_unknown = lk_counted(c, LK_FOREIGN_UNKNOWN);
     s->reconnects = lk_counted(c, LK_RECONNECTS);
     s->touches = lk_counted(c, LK_TOUCHES);
     s->touches_dropped = lk_counted(c, LK_TOUCHES_DROPPED);

@@ -7,6 +7,10 @@
  *      |         +--- the connection broke, once ---+                           |
  *      +-----> JOINED to an equal one that is QUEUED or ASKED, with its ticket -+
  *
+ * A foreign token that this process does not know yet is `unresolved`: it is asked whose it is first (resolve.h), in the same
+ * places and states, under its name and verifier in the place of a token. Once that is known it is QUEUED again as the token
+ * that it stands for, and those who joined it with it.
+ *
  * What validate does in one go, these do in turns, in the threads that call them: there is no other. A question is asked,
  * answered and put into L1 by the code of validate (session.h). What differs is that an answer may lie unread for a while;
  * so whether it may be given is decided when it is taken, as if L1 had answered then: nothing was purged on its stripe
@@ -18,7 +22,7 @@
 #include "channel.h"
 #include "hash.h"
 #include "memory.h"
-#include "session.h"
+#include "resolve.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +39,9 @@ typedef struct place {
     uint64_t tag;
     int64_t deadline_ms;
     lk_token token;
+    bool unresolved; /* `token` is the stand-in of */
+    lk_foreign foreign;
+    lk_resolving resolving;
     unsigned asks;
     bool waits;   /* ANSWERED: for a lease */
     bool as_is;   /* ANSWERED: needs nobody's lease */
@@ -126,6 +133,7 @@ static void remember(lk_desk *d, place *p)
 static void free_place(lk_desk *d, place *p)
 {
     lk_wipe(&p->token, sizeof p->token);
+    lk_wipe(&p->foreign, sizeof p->foreign);
     memset(&p->entry, 0, sizeof p->entry);
     move(d, p, FREE);
 }
@@ -158,8 +166,63 @@ static void answer(lk_desk *d, place *p, int status, bool as_is)
     }
 }
 
+/* Where something has to be asked anew. What is joined to it stays so. */
+static void queue(lk_desk *d, place *p)
+{
+    for (unsigned i = 0; i < p->got; i++) lk_reply_free(p->replies[i]);
+    p->got = 0;
+    move(d, p, QUEUED);
+}
+
+/* As far as that goes; AGAIN: Redis has to be asked. */
+static int without_redis(latchkey *lk, place *p)
+{
+    p->question.ticket = lk_l1_ticket(lk->l1, p->token.text);
+    p->incarnation = lk_node_leased(lk_l2_owner(&lk->l2, p->token.partition));
+    int status = lk_validate_local(lk, &p->token, &p->entry, &p->until_us);
+    if (status == LATCHKEY_AGAIN && lk_pending_has(lk->pending, &p->token)) status = LATCHKEY_NOT_FOUND;
+    return status;
+}
+
+static void resolve(place *p, const lk_token *token)
+{
+    p->token = *token;
+    p->unresolved = false;
+    p->asks = 0;
+}
+
+/* Whose it is. From here on it is asked for as any other. */
+static void take_resolution(latchkey *lk, lk_desk *d, place *p)
+{
+    lk_token token;
+    p->got = 0;
+    p->incarnation = d->channel.hello.incarnation;
+    int status = lk_resolve_take(lk, &p->foreign, &p->resolving, p->replies[0], &p->incarnation, &token);
+    if (status == LATCHKEY_NOT_FOUND) lk_count(&lk->counters, LK_FOREIGN_UNKNOWN, 1);
+    if (status) {
+        answer(d, p, status, false);
+        return;
+    }
+    if (lk_node_vouched(lk_l2_owner(&lk->l2, p->foreign.partition), p->incarnation) == LATCHKEY_OK)
+        lk_resolve_remember(lk, &p->foreign, &p->resolving, &token);
+    forget(d, p);
+    resolve(p, &token);
+    for (place *q = at(d, p->joined); q; q = at(d, q->next)) resolve(q, &token);
+    lk_wipe(&token, sizeof token);
+    status = without_redis(lk, p);
+    remember(d, p);
+    if (status == LATCHKEY_AGAIN) queue(d, p);
+    else answer(d, p, status, status != LATCHKEY_OK);
+}
+
+static unsigned replies_to(const place *p) { return p->unresolved ? 1 : LK_QUESTION_CALLS; }
+
 static void take_replies(latchkey *lk, lk_desk *d, place *p)
 {
+    if (p->unresolved) {
+        take_resolution(lk, d, p);
+        return;
+    }
     int64_t asked_us = p->question.asked_us;
     p->incarnation = d->channel.hello.incarnation;
     int status = lk_question_answer(lk, &p->token, &p->question, p->replies, &p->incarnation, &p->entry, &p->until_us);
@@ -177,12 +240,23 @@ static void no_answer(latchkey *lk, lk_desk *d, place *p, const char *why)
 
 /* ----------------------------------------------------------------------------------------------- asking -- */
 
-/* Where something has to be asked anew. What is joined to it stays so. */
-static void queue(lk_desk *d, place *p)
+static void send_calls(lk_desk *d, place *p, const lk_call *calls, unsigned count)
 {
-    for (unsigned i = 0; i < p->got; i++) lk_reply_free(p->replies[i]);
-    p->got = 0;
-    move(d, p, QUEUED);
+    p->asks++;
+    move(d, p, ASKED);
+    d->unsent++;
+    for (unsigned i = 0; i < count; i++)
+        if (!lk_conn_send(&d->channel.conn, index_of(d, p), calls[i].words, calls[i].count)) {
+            lk_channel_lose(&d->channel, lk_now_ms(), "no memory for a command"); /* half a question may be in it */
+            return;
+        }
+}
+
+static void ask_whose(latchkey *lk, lk_desk *d, place *p)
+{
+    lk_resolving_words words;
+    lk_resolve_ask(lk, &p->foreign, &p->resolving, &words);
+    send_calls(d, p, &words.call, 1);
 }
 
 /* Ticket, denials, question: the order of validate.c. */
@@ -196,14 +270,7 @@ static void ask(latchkey *lk, lk_desk *d, place *p)
         return;
     }
     lk_question_ask(lk, &p->token, ticket, &p->question, &words);
-    p->asks++;
-    move(d, p, ASKED);
-    d->unsent++;
-    for (int i = 0; i < LK_QUESTION_CALLS; i++)
-        if (!lk_conn_send(&d->channel.conn, index_of(d, p), words.calls[i].words, words.calls[i].count)) {
-            lk_channel_lose(&d->channel, lk_now_ms(), "no memory for a command"); /* half a question may be in it */
-            return;
-        }
+    send_calls(d, p, words.calls, LK_QUESTION_CALLS);
 }
 
 /* What is asked while others are under way goes out when their answers come, or with some more of its kind. */
@@ -235,8 +302,10 @@ static void ask_queued(latchkey *lk, lk_desk *d, int64_t now_ms)
     if (first(d, QUEUED) && !lk_channel_wanted(&d->channel, now_ms))
         while ((p = first(d, QUEUED))) no_answer(lk, d, p, d->channel.error);
     while (d->channel.state == LK_CHANNEL_UP && (p = first(d, QUEUED)) &&
-           lk_conn_room(&d->channel.conn) >= LK_QUESTION_CALLS)
-        ask(lk, d, p);
+           lk_conn_room(&d->channel.conn) >= LK_QUESTION_CALLS) {
+        if (p->unresolved) ask_whose(lk, d, p);
+        else ask(lk, d, p);
+    }
 }
 
 /* At that time something is to be done, whoever is to do it. */
@@ -281,7 +350,7 @@ static bool hear(latchkey *lk, lk_desk *d, int64_t now_ms)
     while (whole && d->channel.state == LK_CHANNEL_UP && (got = lk_channel_next(&d->channel, now_ms, &reply)) > 0) {
         place *p = at(d, reply->tag);
         p->replies[p->got++] = reply;
-        if (p->got == LK_QUESTION_CALLS) take_replies(lk, d, p);
+        if (p->got == replies_to(p)) take_replies(lk, d, p);
     }
     if (!whole || got < 0) take_loss(lk, d, now_ms);
     return whole && got == 0 && d->channel.more;
@@ -329,6 +398,7 @@ static int settle(latchkey *lk, lk_desk *d, place *p, int64_t now_ms)
     if (vouched == LATCHKEY_AGAIN || purged)
         return renew(d, p, now_ms, lk->config.deadline_ms) ? LATCHKEY_AGAIN : LATCHKEY_UNAVAILABLE;
     if (vouched) return LATCHKEY_UNAVAILABLE;
+    if (p->status > 0 && p->unresolved) return p->status; /* not remembered: see mapped.h */
     if (p->status > 0) {
         lk_refused_add(lk->refused, p->refused_ticket, p->token.text, p->status, lk_coarse_ms());
         return p->status;
@@ -351,6 +421,7 @@ static size_t give(latchkey *lk, lk_desk *d, latchkey_answer *answers, size_t ma
         a->status = status;
         if (!status) a->entry = p->entry;
         if (status == LATCHKEY_UNAVAILABLE && lk_validate_stale(lk, &p->token, &a->entry)) a->status = LATCHKEY_OK;
+        if (p->token.foreign) a->entry.flags |= LATCHKEY_FLAG_RENEW;
         if (a->status) memset(&a->entry, 0, sizeof a->entry);
         free_place(d, p);
     }
@@ -472,13 +543,9 @@ static void join_or_queue(latchkey *lk, lk_desk *d, place *p, int64_t now_ms)
     if (!send_asked(d, now_ms, false)) take_loss(lk, d, now_ms);
 }
 
-/* Without Redis, as far as that goes. */
 static void start(latchkey *lk, lk_desk *d, place *p, int64_t now_ms)
 {
-    p->question.ticket = lk_l1_ticket(lk->l1, p->token.text);
-    p->incarnation = lk_node_leased(lk_l2_owner(&lk->l2, p->token.partition));
-    int status = lk_validate_local(lk, &p->token, &p->entry, &p->until_us);
-    if (status == LATCHKEY_AGAIN && lk_pending_has(lk->pending, &p->token)) status = LATCHKEY_NOT_FOUND;
+    int status = without_redis(lk, p);
     if (status == LATCHKEY_AGAIN) {
         lk_count(&lk->counters, LK_L1_MISSES, 1);
         join_or_queue(lk, d, p, now_ms);
@@ -490,32 +557,39 @@ static void start(latchkey *lk, lk_desk *d, place *p, int64_t now_ms)
     ring_for_more(d, false);
 }
 
+/* `foreign` is NULL where the token is known. */
+static int submit(latchkey *lk, const lk_token *token, const lk_foreign *foreign, uint64_t tag)
+{
+    lk_desk *d = desk_of(lk);
+    if (!d) return LATCHKEY_NO_MEMORY;
+    int64_t now_ms = lk_now_ms();
+    pthread_mutex_lock(&d->lock);
+    place *p = first(d, FREE);
+    if (p) {
+        p->tag = tag;
+        p->token = *token;
+        p->unresolved = foreign != NULL;
+        if (foreign) p->foreign = *foreign;
+        p->deadline_ms = now_ms + lk->config.deadline_ms;
+        p->asks = 0;
+        p->waits = false;
+        start(lk, d, p, now_ms);
+    } else lk_count(&lk->counters, LK_SHED, 1);
+    pthread_mutex_unlock(&d->lock);
+    return p ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE;
+}
+
 int latchkey_submit(latchkey *lk, const char *token, size_t token_len, uint64_t tag)
 {
     lk_token parsed;
-    int64_t deadline_ms;
-    int status = lk_begin(lk, token, token_len, &parsed, &deadline_ms);
+    lk_foreign foreign;
+    int status = lk_begin_here(lk, token, token_len, &parsed, &foreign);
+    bool unresolved = status == LATCHKEY_AGAIN;
     if (status == LATCHKEY_MALFORMED) lk_count(&lk->counters, LK_MALFORMED, 1);
-    if (status) return status;
-    lk_desk *d = desk_of(lk);
-    if (!d) status = LATCHKEY_NO_MEMORY;
-    else {
-        int64_t now_ms = lk_now_ms();
-        pthread_mutex_lock(&d->lock);
-        place *p = first(d, FREE);
-        if (p) {
-            p->tag = tag;
-            p->token = parsed;
-            p->deadline_ms = deadline_ms;
-            p->asks = 0;
-            p->waits = false;
-            start(lk, d, p, now_ms);
-        } else {
-            lk_count(&lk->counters, LK_SHED, 1);
-            status = LATCHKEY_UNAVAILABLE;
-        }
-        pthread_mutex_unlock(&d->lock);
-    }
+    if (status && !unresolved) return status;
+    if (unresolved) lk_foreign_stand_in(&foreign, &parsed);
+    status = submit(lk, &parsed, unresolved ? &foreign : NULL, tag);
+    if (unresolved) lk_wipe(&foreign, sizeof foreign);
     lk_wipe(&parsed, sizeof parsed);
     return status;
 }

@@ -7,7 +7,8 @@ enum { FORMAT = 1, CHECK_AT = 10, CHECK_SIZE = 5 };
 
 _Static_assert(LK_SELECTOR_RAW + LK_VERIFIER_RAW == LK_TOKEN_RAW, "selector and verifier make the token");
 _Static_assert(LK_SELECTOR_RAW * 8 == LATCHKEY_SELECTOR_LENGTH * 6, "the selector ends on a character");
-_Static_assert(CHECK_AT + CHECK_SIZE == LK_SELECTOR_RAW, "the check closes the selector");
+_Static_assert(LK_SELECTOR_OWN_AT + LK_SELECTOR_OWN == CHECK_AT && CHECK_AT + CHECK_SIZE == LK_SELECTOR_RAW,
+               "the check closes the selector");
 
 void lk_check_keys_public(lk_check_keys *keys)
 {
@@ -29,15 +30,22 @@ static void check_bytes(const uint8_t raw[LK_TOKEN_RAW], const uint8_t *key, uin
 void lk_token_make(const lk_check_keys *keys, unsigned partition, lk_token *token)
 {
     lk_random(token->raw, sizeof token->raw);
+    lk_token_complete(keys, partition, token);
+}
+
+void lk_token_complete(const lk_check_keys *keys, unsigned partition, lk_token *token)
+{
     token->raw[0] = (uint8_t)(FORMAT << 4 | partition >> 8);
     token->raw[1] = (uint8_t)partition;
     check_bytes(token->raw, keys->key[0], token->raw + CHECK_AT);
     token->partition = partition;
+    token->foreign = false;
     lk_base64_encode(token->raw, sizeof token->raw, token->text, sizeof token->text);
 }
 
 bool lk_token_parse(const lk_check_keys *keys, unsigned partitions, const char *text, size_t length, lk_token *token)
 {
+    token->foreign = false;
     if (length != LATCHKEY_TOKEN_LENGTH) return false;
     if (!lk_base64_decode(text, length, token->raw, sizeof token->raw)) return false;
     if (token->raw[0] >> 4 != FORMAT) return false;

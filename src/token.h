@@ -16,6 +16,8 @@
 #define LK_TOKEN_RAW 32
 #define LK_SELECTOR_RAW 15
 #define LK_VERIFIER_RAW 17
+#define LK_SELECTOR_OWN_AT 2 /* the selector's random bytes */
+#define LK_SELECTOR_OWN 8
 #define LK_VERIFIER_LENGTH (LATCHKEY_TOKEN_LENGTH - LATCHKEY_SELECTOR_LENGTH)
 #define LK_CHECK_KEYS_MAX 16
 
@@ -28,11 +30,15 @@ typedef struct lk_token {
     char text[LATCHKEY_TOKEN_SIZE]; /* NUL-terminated; the selector is its first 20 characters */
     uint8_t raw[LK_TOKEN_RAW];
     unsigned partition;
+    bool foreign; /* it stands for one that another store made: foreign.h */
 } lk_token;
 
 void lk_check_keys_public(lk_check_keys *keys); /* the fixed public key, used without check_key_file */
 
 void lk_token_make(const lk_check_keys *keys, unsigned partition, lk_token *token);
+
+/* The same with these random bytes in raw: the selector's own, and the verifier. */
+void lk_token_complete(const lk_check_keys *keys, unsigned partition, lk_token *token);
 
 /* False: not a token that a holder of these keys could have made for this many partitions. */
 bool lk_token_parse(const lk_check_keys *keys, unsigned partitions, const char *text, size_t length, lk_token *token);

@@ -126,6 +126,7 @@ static int prepare(latchkey *lk, uint64_t user_id, const char *keep_token, size_
     *s = (sweep){.user_id = user_id, .partition = lk_partition_of_user(lk, user_id)};
     if (!keep_token) return keep_len ? LATCHKEY_BAD_ARGUMENT : LATCHKEY_OK;
     int status = lk_begin(lk, keep_token, keep_len, &keep, deadline_ms);
+    if (status == LATCHKEY_NOT_FOUND) return LATCHKEY_OK; /* a foreign token without a session */
     if (status) return status;
     s->keeps = keep.partition == s->partition; /* else it is nobody's of this user */
     memcpy(s->keep, keep.text, sizeof s->keep);
@@ -274,9 +275,11 @@ int latchkey_sessions(latchkey *lk, uint64_t user_id, const char *current_token,
     int status = current_token ? lk_begin(lk, current_token, current_len, &current, &deadline_ms)
                  : current_len ? LATCHKEY_BAD_ARGUMENT
                                : LATCHKEY_OK;
-    if (status) return status;
-    if (current_token && current.partition == l.partition) memcpy(l.current, current.text, sizeof l.current);
-    if (current_token) lk_wipe(&current, sizeof current);
+    if (status && status != LATCHKEY_NOT_FOUND) return status; /* a foreign token without a session is nobody's */
+    if (current_token && !status) {
+        if (current.partition == l.partition) memcpy(l.current, current.text, sizeof l.current);
+        lk_wipe(&current, sizeof current);
+    }
     status = read_list(lk, &l, deadline_ms);
     if (status == LATCHKEY_AGAIN) status = read_list(lk, &l, deadline_ms);
     if (status && max) memset(sessions, 0, max * sizeof *sessions);

@@ -21,7 +21,7 @@
  * The order in from_l2 is what B and D rest on. Revoke denies (pending), then purges (which voids tickets). Who saw no
  * denial took his ticket before the purge, so what he reads is not filled after it. */
 #include "keys.h"
-#include "session.h"
+#include "resolve.h"
 
 #include <string.h>
 
@@ -157,6 +157,31 @@ static bool lost(const latchkey *lk, const lk_token *token)
     return lk->config.grace_ms && !lk_node_connected(lk_l2_owner(&lk->l2, token->partition));
 }
 
+/* L1 was asked for the token as it came. What else can be said without Redis: of a foreign one, by the token that it stands
+ * for. AGAIN: nothing. */
+static int known(latchkey *lk, const lk_token *token, latchkey_entry *entry)
+{
+    lk_l1_found found;
+    int status = token->foreign ? from_l1(lk, token->text, LATCHKEY_TOKEN_LENGTH, entry, &found) : (int)LATCHKEY_AGAIN;
+    if (status == LATCHKEY_AGAIN) status = lk_session_dead(lk, token->text);
+    if (status == LATCHKEY_AGAIN && lost(lk, token) && lk_validate_stale(lk, token, entry)) status = LATCHKEY_OK;
+    return status;
+}
+
+static int give(lk_token *token, int status, latchkey_entry *entry)
+{
+    if (!status && token->foreign) entry->flags |= LATCHKEY_FLAG_RENEW;
+    lk_wipe(token, sizeof *token);
+    return status ? refuse(entry, status) : LATCHKEY_OK;
+}
+
+/* Whom lk_begin turned away. */
+static void count_unanswered(latchkey *lk, int status)
+{
+    if (status == LATCHKEY_MALFORMED) lk_count(&lk->counters, LK_MALFORMED, 1);
+    else if (status != LATCHKEY_FORKED) lk_count(&lk->counters, LK_L1_MISSES, 1); /* foreign, and asked for */
+}
+
 int latchkey_validate(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry)
 {
     if (!entry) return LATCHKEY_BAD_ARGUMENT;
@@ -169,19 +194,17 @@ int latchkey_validate(latchkey *lk, const char *token, size_t token_len, latchke
     lk_token parsed;
     int64_t deadline_ms;
     status = lk_begin(lk, token, token_len, &parsed, &deadline_ms);
-    if (status == LATCHKEY_MALFORMED) lk_count(&lk->counters, LK_MALFORMED, 1);
-    if (status) return status;
-    status = lk_session_dead(lk, parsed.text);
-    if (status == LATCHKEY_AGAIN && lost(lk, &parsed) && lk_validate_stale(lk, &parsed, entry)) status = LATCHKEY_OK;
-    if (status != LATCHKEY_AGAIN) {
-        lk_wipe(&parsed, sizeof parsed);
-        return status ? refuse(entry, status) : LATCHKEY_OK;
+    if (status) {
+        count_unanswered(lk, status);
+        return status;
     }
-    lk_count(&lk->counters, LK_L1_MISSES, 1);
-    status = from_l2(lk, &parsed, deadline_ms, entry);
-    if (status == LATCHKEY_UNAVAILABLE && lk_validate_stale(lk, &parsed, entry)) status = LATCHKEY_OK;
-    lk_wipe(&parsed, sizeof parsed);
-    return status ? refuse(entry, status) : LATCHKEY_OK;
+    status = known(lk, &parsed, entry);
+    if (status == LATCHKEY_AGAIN) {
+        lk_count(&lk->counters, LK_L1_MISSES, 1);
+        status = from_l2(lk, &parsed, deadline_ms, entry);
+        if (status == LATCHKEY_UNAVAILABLE && lk_validate_stale(lk, &parsed, entry)) status = LATCHKEY_OK;
+    }
+    return give(&parsed, status, entry);
 }
 
 int lk_validate_local(latchkey *lk, const lk_token *token, latchkey_entry *entry, int64_t *until_us)
@@ -199,14 +222,12 @@ static int without_l2(latchkey *lk, const char *token, size_t token_len, latchke
 {
     if (status != LATCHKEY_AGAIN) return refuse(entry, status);
     lk_token parsed;
-    int64_t deadline_ms;
-    status = lk_begin(lk, token, token_len, &parsed, &deadline_ms);
+    lk_foreign foreign;
+    status = lk_begin_here(lk, token, token_len, &parsed, &foreign);
     if (status == LATCHKEY_MALFORMED) lk_count(&lk->counters, LK_MALFORMED, 1);
+    if (status == LATCHKEY_AGAIN) lk_wipe(&foreign, sizeof foreign);
     if (status) return refuse(entry, status);
-    status = lk_session_dead(lk, parsed.text);
-    if (status == LATCHKEY_AGAIN && lost(lk, &parsed) && lk_validate_stale(lk, &parsed, entry)) status = LATCHKEY_OK;
-    lk_wipe(&parsed, sizeof parsed);
-    return status ? refuse(entry, status) : LATCHKEY_OK;
+    return give(&parsed, known(lk, &parsed, entry), entry);
 }
 
 int latchkey_try_validate(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry)

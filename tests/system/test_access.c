@@ -114,13 +114,13 @@ static void test_password_where_none_is_set_is_config(void **state)
 }
 
 /* The rights that README.md lists. Every command here is needed, see the test after the next. */
-static const char *const rights[] = {"select",    "info",      "subscribe",   "publish",       "time",
-                                     "get",       "mget",      "hsetnx",      "hget",          "hmget",
-                                     "hgetall",   "hset",      "hdel",        "hlen",          "hexists",
-                                     "pttl",      "pexpireat", "exists",      "del",           "incr",
-                                     "xadd",      "xrange",    "zadd",        "zrem",          "zcard",
-                                     "zcount",    "zrange",    "zrandmember", "zrangebyscore", "zremrangebyscore",
-                                     "zrevrange", "zscore",    "rename",      "evalsha",       "eval"};
+static const char *const rights[] = {
+    "select",    "info",   "subscribe", "publish",     "time",          "get",
+    "mget",      "hsetnx", "hget",      "hmget",       "hgetall",       "hset",
+    "hdel",      "hlen",   "hexists",   "pttl",        "pexpireat",     "exists",
+    "del",       "incr",   "xadd",      "xrange",      "zadd",          "zrem",
+    "zcard",     "zcount", "zrange",    "zrandmember", "zrangebyscore", "zremrangebyscore",
+    "zrevrange", "zscore", "rename",    "set",         "evalsha",       "eval"};
 enum { RIGHT_COUNT = sizeof rights / sizeof *rights };
 
 /* An ACL user with all of them but one (or all, where `without` is none of them). */
@@ -222,6 +222,8 @@ static int whole_life(const char *config)
         if (!stats_of(lk).replayed) status = LATCHKEY_UNAVAILABLE;
     }
     if (!status) status = end_session(lk, token);
+    if (!status) status = latchkey_import(lk, "another store's token", 21, &draft, 0, 0);
+    if (!status) status = latchkey_revoke(lk, "another store's token", 21);
     if (!status) status = latchkey_create(lk, &draft, token);
     if (!status) status = user_life(lk, token);
     if (!status && redis_integer(server, "EXISTS lk:{0}:r") == 0) status = LATCHKEY_CORRUPT; /* and it was logged */
@@ -236,7 +238,8 @@ static void test_acl_none_of_the_commands_is_superfluous(void **state)
     (void)state;
     char config[512];
     snprintf(config, sizeof config,
-             "redis://app:wrong-secret@127.0.0.1:%d/2?deadline_ms=1500&staleness_ms=200&max_sessions=1&partitions=1",
+             "redis://app:wrong-secret@127.0.0.1:%d/2?deadline_ms=1500&staleness_ms=200&max_sessions=1&partitions=1&"
+             "foreign_until_ms=4102444800000",
              server->port);
     redis_do(server, "SELECT 2");
     allow(server, RIGHT_COUNT);
