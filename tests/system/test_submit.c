@@ -201,7 +201,7 @@ static void test_A_deadline_is_kept_without_the_server(void **state)
 static void test_A_dead_server_is_no_answer_and_it_comes_back(void **state)
 {
     (void)state;
-    redis *on = redis_start("--appendonly", "yes");
+    redis *on = redis_start("--appendonly", "yes", "--appendfsync", "always");
     latchkey *lk = handle_open(on, "deadline_ms=2000&l1_capacity=0");
     char token[LATCHKEY_TOKEN_SIZE];
     latchkey_answer a;
