@@ -119,7 +119,7 @@ typedef struct latchkey_entry {
     uint8_t permissions_hash[32]; /* yours */
     uint8_t pq_key_hash[32];      /* see latchkey_key_hash; zero where the session has no key material */
     int64_t created_at_ms;
-    int64_t auth_at_ms; /* when the user last proved who they are: at create */
+    int64_t auth_at_ms; /* when the user last proved who they are: at create, or said by latchkey_set_access */
     uint32_t device;    /* yours: a class of device */
     uint32_t flags;     /* low 16 bits yours, high 16 bits the library's */
 } latchkey_entry;
@@ -497,6 +497,39 @@ LATCHKEY_API void latchkey_record_free(latchkey_record *record);
  * Blocks   for at most deadline_ms. Guarantees B (for the old entry), C, D. */
 LATCHKEY_API int latchkey_set_fields(latchkey *lk, const char *token, size_t token_len, const latchkey_field *fields,
                                      size_t field_count);
+
+/* What a session may do, changed where it lies. Zero it, set `size`, fill in what is to change. */
+typedef struct latchkey_access {
+    size_t size;                     /* sizeof(latchkey_access) */
+    const char *role;                /* at most 16 bytes; NULL: as it is */
+    const uint8_t *permissions_hash; /* 32 bytes; NULL: as it is */
+    uint32_t flags, flags_mask;      /* the bits of flags_mask become those of flags; only LATCHKEY_FLAGS_YOURS */
+    int authenticated; /* not 0: auth_at_ms becomes now, by Redis' clock: the user has just proved again who
+                                        they are, before something that asks for it */
+} latchkey_access;
+LATCHKEY_API size_t latchkey_access_size(void);
+
+/* Changes role, permissions, flags or auth_at_ms of a session, all of it or none, and nothing else: what others change at the
+ * same time stays, but for the same member of the entry. The old entry is purged from every L1, as by a revocation. Tokens
+ * that were exchanged and are in their grace change with it. For a change of privilege exchange the token, too
+ * (latchkey_rotate). Works where Redis is at its maxmemory.
+ * Returns  OK; NOT_FOUND; EXPIRED; MALFORMED; UNAVAILABLE (it may have been done, and will show within the bound then: call it
+ *          again; also when others kept changing the record for the whole deadline); CORRUPT; BAD_ARGUMENT (also where
+ *          nothing is to change, and for a bit of flags that is not in flags_mask); NO_MEMORY; FORKED.
+ * Blocks   for at most deadline_ms: two round trips. Guarantees B and C (for the old entry), D. */
+LATCHKEY_API int latchkey_set_access(latchkey *lk, const char *token, size_t token_len, const latchkey_access *access);
+
+/* The same for all sessions of a user: after a change of their role, say. Up to 1,000 at one moment, and those with it that
+ * were made or changed while it ran; of more, all that there were when it was called. A login that is under way makes its
+ * session with what its draft says: so change first what logins read; where one may have read it before and may end later,
+ * use latchkey_revoke_user, which refuses it. Then it waits for the link's next beat, as that does.
+ * *changed (may be NULL) is how many sessions it had to change, also when the status is not OK.
+ * Returns  OK: all are so, and guarantees B and C hold for the old entry of each; UNAVAILABLE: some may be, and nothing is
+ *          promised: call it again until it is OK; CORRUPT: as OK, but for sessions whose records cannot be read here (a
+ *          newer version may have written them: revoke_user ends them); BAD_ARGUMENT; NO_MEMORY; FORKED.
+ * Blocks   for at most deadline_ms, over all of them. Guarantees B and C (for the old entries), D, G. */
+LATCHKEY_API int latchkey_set_user_access(latchkey *lk, uint64_t user_id, const latchkey_access *access,
+                                          size_t *changed);
 
 /* The hash that binds key material to an entry: BLAKE2b-256 over every field whose name starts with "pq.", sorted by
  * name (bytewise), each as: name length (8 bytes, little-endian), name, size (8 bytes, little-endian), data. Zero

@@ -9,6 +9,9 @@
 
 enum { LK_BASE_SIZE = 48, LK_KEY_SIZE = LK_BASE_SIZE + LATCHKEY_SELECTOR_LENGTH + 4 };
 
+/* Stands where a script wants a selector and there is none. */
+#define LK_NOBODY "--------------------"
+
 /* "lk:{17}:" */
 static inline void lk_key_base(char out[LK_BASE_SIZE], const char *prefix, unsigned partition)
 {

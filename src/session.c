@@ -85,21 +85,26 @@ int lk_session_no(latchkey *lk, unsigned partition, uint64_t incarnation, int st
     return lk_node_vouch(lk_l2_owner(&lk->l2, partition), incarnation, deadline_ms) ? LATCHKEY_UNAVAILABLE : status;
 }
 
-static int judge_record(latchkey *lk, lk_node *node, const char *selector, const lk_token *token, const lk_reply *value,
-                        lk_record *record)
+int lk_session_record(latchkey *lk, lk_node *node, const char *selector, const lk_reply *value, lk_record *record)
 {
     if (value->type == LK_REPLY_ERROR) return lk_l2_refused(&lk->l2, node, value);
     if (value->type == LK_REPLY_NIL) return LATCHKEY_NOT_FOUND;
     if (value->type != LK_REPLY_STRING) return lk_l2_corrupt(&lk->l2, node, "Redis answers HGET with no string");
     enum lk_record_check check = lk_record_open(&lk->config.seal_keys, value->text, value->size, record);
     if (check) return lk_l2_corrupt(&lk->l2, node, lk_record_fault(check));
-    uint8_t raw[LK_SELECTOR_RAW], hash[LK_HASH_SIZE];
+    uint8_t raw[LK_SELECTOR_RAW];
     if (!lk_base64_decode(selector, LATCHKEY_SELECTOR_LENGTH, raw, sizeof raw) ||
         memcmp(raw, record->selector, sizeof raw))
         return lk_l2_corrupt(&lk->l2, node, "a session's record in Redis names another session"); /* guarantee I */
-    if (!token) return LATCHKEY_OK;
+    return LATCHKEY_OK;
+}
+
+static bool verified(const lk_token *token, const lk_record *record) /* guarantee E */
+{
+    uint8_t hash[LK_HASH_SIZE];
+    if (!token) return true;
     lk_token_verifier_hash(token, hash);
-    return lk_equal(hash, record->verifier_hash, sizeof hash) ? LATCHKEY_OK : LATCHKEY_NOT_FOUND; /* guarantee E */
+    return lk_equal(hash, record->verifier_hash, sizeof hash);
 }
 
 /* Between nine tenths and all of l1_ttl_ms, so that what was filled together is not asked for together again. */
@@ -134,8 +139,9 @@ int lk_session_judge(latchkey *lk, lk_node *node, const char *selector, const lk
                      const lk_reply *pttl, int64_t asked_us, lk_judged *judged)
 {
     memset(judged, 0, sizeof *judged);
-    int status = judge_record(lk, node, selector, token, value, &judged->record);
+    int status = lk_session_record(lk, node, selector, value, &judged->record);
     if (status) return status;
+    if (!verified(token, &judged->record)) return LATCHKEY_NOT_FOUND;
     if (pttl->type == LK_REPLY_ERROR) return lk_l2_refused(&lk->l2, node, pttl);
     if (pttl->type != LK_REPLY_INTEGER || pttl->integer == -1)
         return lk_l2_corrupt(&lk->l2, node, "a session's key in Redis has no expiry");

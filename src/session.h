@@ -48,6 +48,9 @@ typedef struct lk_session_read {
 } lk_session_read;
 void lk_session_ask(lk_session_read *read, const char *key, lk_call calls[2]);
 
+/* `value` is what stands in v, or the reply to HGET v: the record of this session, or NOT_FOUND; CORRUPT; UNAVAILABLE. */
+int lk_session_record(latchkey *lk, lk_node *node, const char *selector, const lk_reply *value, lk_record *record);
+
 /* `value` and `pttl` are the replies to HGET v (or what stood in v) and PTTL, asked for at asked_us. `token` may be
  * NULL: then the selector decides alone, and the caller must not admit anybody on the answer. OK; NOT_FOUND; EXPIRED;
  * CORRUPT; UNAVAILABLE. */

@@ -15,9 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Stands where a script wants a selector and there is none. */
-static const char nobody[LATCHKEY_SELECTOR_LENGTH + 1] = "--------------------";
-
 typedef struct decimal {
     char text[24];
 } decimal;
@@ -106,7 +103,7 @@ static int run_sweep(latchkey *lk, sweep *s, int64_t deadline_ms)
         decimal_of(&user, s->user_id), {s->keep_hash, s->keeps ? LK_HASH_SIZE : 0}, decimal_of(&since, s->since_ms)};
     lk_reply *reply;
     uint64_t incarnation = 0;
-    int status = lk_l2_script(&lk->l2, LK_SCRIPT_REVOKE_USER, s->partition, s->keeps ? s->keep : nobody, words, 3,
+    int status = lk_l2_script(&lk->l2, LK_SCRIPT_REVOKE_USER, s->partition, s->keeps ? s->keep : LK_NOBODY, words, 3,
                               deadline_ms, &reply, &incarnation);
     if (status && status != LATCHKEY_PENDING) return status;
     bool durable = !status;
@@ -216,7 +213,7 @@ static int last_used_first(const void *a, const void *b)
 typedef struct listing {
     uint64_t user_id;
     unsigned partition;
-    char current[LATCHKEY_SELECTOR_LENGTH]; /* `nobody`, where the caller did not say */
+    char current[LATCHKEY_SELECTOR_LENGTH]; /* LK_NOBODY, where the caller did not say */
     latchkey_session_info *infos;
     size_t max, count, total;
 } listing;
@@ -269,7 +266,7 @@ int latchkey_sessions(latchkey *lk, uint64_t user_id, const char *current_token,
     if (lk_forked(lk)) return LATCHKEY_FORKED;
     listing l = {.user_id = user_id, .partition = lk_partition_of_user(lk, user_id), .infos = sessions};
     l.max = max < LATCHKEY_SESSIONS_MAX ? max : LATCHKEY_SESSIONS_MAX;
-    memcpy(l.current, nobody, sizeof l.current);
+    memcpy(l.current, LK_NOBODY, sizeof l.current);
     lk_token current;
     int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
     int status = current_token ? lk_begin(lk, current_token, current_len, &current, &deadline_ms)

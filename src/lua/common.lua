@@ -158,3 +158,54 @@ local function drop(one, f)
   if f then redis.pcall('ZREM', base .. 'f:' .. f, one) end
   announce(one)
 end
+
+-- Records that only a client can make: it reads them, and says what is to stand there instead. They are swapped if they are
+-- still what it read, bytes for bytes.
+--
+-- The tokens that are good for a session now: its own and the old ones in their grace. Of each its selector and record; false
+-- where that is not there, '' where it is none.
+local function good_tokens(one, now)
+  local f = redis.pcall('HMGET', base .. 's:' .. one, 'v', 'f')
+  local v, name = f[1], f[2]
+  local tokens = {one, is_record(v) and v or (v or f.err) and ''}
+  for _, each in ipairs(name and redis.pcall('ZRANGEBYSCORE', base .. 'f:' .. name, '(' .. text(now), '(+inf') or {}) do
+    local left = redis.pcall('HGET', base .. 's:' .. each, 'v')
+    if is_rotated(left) then
+      tokens[#tokens + 1] = each
+      tokens[#tokens + 1] = left
+    end
+  end
+  return tokens
+end
+
+-- A text of selector, record as it was, record as it is to be, the records with their lengths before them. A later one of the
+-- same selector counts.
+local function unpack_swaps(packed)
+  local swaps, at, one, was, is = {}, 1, nil, nil, nil
+  while at <= #packed do
+    one, was, is, at = struct.unpack('<c20I2c0I2c0', packed, at)
+    swaps[one] = {was, is}
+  end
+  return swaps
+end
+
+local function unchanged(tokens, swaps)
+  for i = 1, #tokens, 2 do
+    local s = swaps[tokens[i]]
+    if not s or s[1] ~= tokens[i + 1] and s[2] ~= tokens[i + 1] then return false end
+  end
+  return true
+end
+
+-- Once they are known to be unchanged. Returns the selectors of those that were not swapped before.
+local function swap(tokens, swaps)
+  local changed = {}
+  for i = 1, #tokens, 2 do
+    local is = swaps[tokens[i]][2]
+    if is ~= tokens[i + 1] then
+      redis.call('HSET', base .. 's:' .. tokens[i], 'v', is)
+      changed[#changed + 1] = tokens[i]
+    end
+  end
+  return changed
+end

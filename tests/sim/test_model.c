@@ -98,7 +98,7 @@ static int64_t server_us(void)
 static lk_reply *ask_model(const lk_span *spans, size_t count, int64_t now_us)
 {
     static const store_events events = {NULL, model_publishes, model_deletes};
-    word words[WORDS];
+    word words[WORDS] = {{0}};
     buffer out = {0};
     bool wrote;
     for (size_t i = 0; i < count; i++) { /* NUL-terminated, as a server has them */
@@ -225,7 +225,7 @@ static void begin_anew(void)
 static struct {
     const char *says;
     unsigned times;
-} seen[] = {{"OK", 0}, {"REFUSED", 0}, {"REUSED", 0}, {"LIMIT", 0}, {"EXISTS", 0}};
+} seen[] = {{"OK", 0}, {"REFUSED", 0}, {"REUSED", 0}, {"LIMIT", 0}, {"EXISTS", 0}, {"CHANGED", 0}};
 
 static bool exchanged; /* the last reply said so */
 
@@ -237,29 +237,40 @@ static void look_at(const lk_reply *reply)
             seen[i].times += !strncmp(reply->text, seen[i].says, strlen(seen[i].says));
 }
 
-static void both(const lk_span *words, size_t count)
+/* Asks both, and compares. */
+static void ask_both(const lk_span *words, const lk_span *model_words, size_t count, lk_reply **real, lk_reply **ours)
 {
     int64_t now_us = quiet_us();
-    lk_reply *real = ask_server(words, count), *ours = ask_model(words, count, now_us);
+    *real = ask_server(words, count);
+    *ours = ask_model(model_words, count, now_us);
     if (server_us() > now_us + APART_MS * 1000) begin_anew();
-    else if (!equal(real, ours)) {
+    else if (!equal(*real, *ours)) {
         buffer a = {0}, b = {0};
-        show(real, &a);
-        show(ours, &b);
+        show(*real, &a);
+        show(*ours, &b);
         fail_msg("%s %.40s: Redis says %.*s, the model %.*s", (const char *)words[0].data, (const char *)words[1].data,
                  (int)a.size, a.bytes, (int)b.size, b.bytes);
     }
+}
+
+static void both_of(const lk_span *words, const lk_span *model_words, size_t count)
+{
+    lk_reply *real, *ours;
+    ask_both(words, model_words, count, &real, &ours);
     look_at(real);
     lk_reply_free(real);
     lk_reply_free(ours);
 }
 
+static void both(const lk_span *words, size_t count) { both_of(words, words, count); }
+
 /* ---------------------------------------------------------------------------------- what the library sends -- */
 
-static void script(enum lk_script_id id, const lk_token *t, const lk_span *more, size_t count)
+enum { FIXED = 6 };
+
+static size_t put_script(enum lk_script_id id, const lk_token *t, const lk_span *more, size_t count, lk_span *words,
+                         char base[LK_BASE_SIZE], char key[LK_KEY_SIZE])
 {
-    char base[LK_BASE_SIZE], key[LK_KEY_SIZE];
-    lk_span words[WORDS];
     const lk_script *s = &lk_scripts[id];
     lk_key_base(base, "lk", t->partition);
     lk_key_session(key, "lk", t->partition, t->text);
@@ -269,8 +280,15 @@ static void script(enum lk_script_id id, const lk_token *t, const lk_span *more,
     words[3] = lk_word(key);
     words[4] = lk_word(base);
     words[5] = (lk_span){t->text, LATCHKEY_SELECTOR_LENGTH};
-    memcpy(words + 6, more, count * sizeof *more);
-    both(words, 6 + count);
+    memcpy(words + FIXED, more, count * sizeof *more);
+    return FIXED + count;
+}
+
+static void script(enum lk_script_id id, const lk_token *t, const lk_span *more, size_t count)
+{
+    char base[LK_BASE_SIZE], key[LK_KEY_SIZE];
+    lk_span words[WORDS];
+    both(words, put_script(id, t, more, count, words, base, key));
 }
 
 static void hash_of(const lk_token *t, uint8_t hash[LK_HASH_SIZE])
@@ -335,17 +353,59 @@ static void do_revoke(lk_token *t)
     script(LK_SCRIPT_REVOKE, t, (lk_span[]){{hash, sizeof hash}, lk_word(draw(4) ? "0" : "1")}, 2);
 }
 
+static void do_records(lk_token *t)
+{
+    uint8_t hash[LK_HASH_SIZE];
+    hash_of(t, hash);
+    script(LK_SCRIPT_RECORDS, t, (lk_span[]){{hash, sizeof hash}, lk_word(draw(2) ? "1" : "0")}, 2);
+}
+
+/* What the client makes of the records that it read (change.c). With another one than was read, or without the last. */
+static void put_swaps(const lk_reply *records, uint8_t key_hash, bool other, bool less, buffer *out)
+{
+    size_t tokens = records->type == LK_REPLY_ARRAY ? (size_t)records->item[1]->integer : 0;
+    for (size_t i = 0; i + less < tokens; i++) {
+        const lk_reply *selector = records->item[2 + 2 * i], *v = records->item[3 + 2 * i];
+        char was[LK_RECORD_SIZE], is[LK_RECORD_SIZE];
+        const char size[2] = {(char)LK_RECORD_SIZE, 0};
+        memcpy(was, v->text, sizeof was);
+        if (other) was[LK_RECORD_KEY_HASH + 1] ^= 1;
+        memcpy(is, was, sizeof is);
+        is[LK_RECORD_KEY_HASH] = (char)key_hash;
+        buffer_add(out, selector->text, LATCHKEY_SELECTOR_LENGTH);
+        buffer_add(out, size, sizeof size);
+        buffer_add(out, was, sizeof was);
+        buffer_add(out, size, sizeof size);
+        buffer_add(out, is, sizeof is);
+    }
+}
+
+/* Their records differ by their times, so each is told of its own. */
 static void do_set_fields(lk_token *t)
 {
-    uint8_t hash[LK_HASH_SIZE], before[LK_HASH_SIZE] = {0}, after[LK_HASH_SIZE] = {0};
+    uint8_t hash[LK_HASH_SIZE], key_hash = (uint8_t)draw(2);
+    char base[LK_BASE_SIZE], key[LK_KEY_SIZE];
+    buffer real = {0}, ours = {0};
+    lk_span words[WORDS], model_words[WORDS];
+    bool swaps = draw(2), other = !draw(6), less = !draw(6);
     hash_of(t, hash);
-    before[0] = (uint8_t)draw(2);
-    after[0] = (uint8_t)draw(2);
-    bool key = draw(2);
-    lk_span words[] = {{hash, sizeof hash}, {before, key ? sizeof before : 0},     {after, key ? sizeof after : 0},
-                       lk_word("1"),        lk_word(draw(2) ? "theme" : "pq.key"), lk_word("light"),
-                       lk_word("theme2")};
-    script(LK_SCRIPT_SET_FIELDS, t, words, 6 + draw(2));
+    size_t count =
+        put_script(LK_SCRIPT_RECORDS, t, (lk_span[]){{hash, sizeof hash}, lk_word("0")}, 2, words, base, key);
+    lk_reply *its, *mine;
+    ask_both(words, words, count, &its, &mine);
+    if (swaps) put_swaps(its, key_hash, other, less, &real);
+    if (swaps) put_swaps(mine, key_hash, other, less, &ours);
+    lk_reply_free(its);
+    lk_reply_free(mine);
+    const lk_span more[] = {
+        {hash, sizeof hash}, {real.bytes, real.size}, lk_word("1"), lk_word(""), lk_word(draw(2) ? "theme" : "pq.key"),
+        lk_word("light"),    lk_word("theme2")};
+    count = put_script(LK_SCRIPT_SET_FIELDS, t, more, 6 + draw(2), words, base, key);
+    memcpy(model_words, words, count * sizeof *words);
+    model_words[FIXED + 1] = (lk_span){ours.bytes, ours.size};
+    if (real.size == ours.size) both_of(words, model_words, count); /* else one of them has just ended */
+    buffer_free(&real);
+    buffer_free(&ours);
 }
 
 static void do_revoke_user(lk_token *t)
@@ -491,9 +551,9 @@ static void compare_all(void)
 static void test_model_answers_as_redis_does(void **state)
 {
     static void (*const calls[])(lk_token * t) = {
-        do_create,     do_create,   do_create,          do_touch,    do_touch,  do_revoke,     do_set_fields,
-        do_set_fields, do_reassert, do_rotate,          do_rotate,   do_rotate, do_read,       do_read,
-        do_beat,       end_user,    do_revoke_selector, do_sessions, do_log,    do_generation, do_steal};
+        do_records,    do_create,          do_create,   do_create, do_touch,      do_touch, do_revoke, do_set_fields,
+        do_set_fields, do_reassert,        do_rotate,   do_rotate, do_rotate,     do_read,  do_read,   do_beat,
+        end_user,      do_revoke_selector, do_sessions, do_log,    do_generation, do_steal};
     (void)state;
     for (int i = 0; i < SESSIONS; i++) lk_token_make(&keys, 1, &token[i]);
     for (int i = 0; i < COMMANDS; i++) {

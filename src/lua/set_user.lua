@@ -1,0 +1,42 @@
+-- Changes the records of all sessions of a user. Only the client can make them: so a first run returns them as they are,
+-- the next one swaps those that still are what was read and returns the others, until there is none. ARGV: 3 user, 4 the
+-- swaps, 5 where to begin in the user's index: '', or what an earlier run returned.
+-- Returns the time, where a run for the rest is to begin ('': there is none), how many sessions were changed, in one text the
+-- selectors of the tokens whose records were; then selector and record of each token of the others.
+local user, now, swaps, from = ARGV[3], time(), unpack_swaps(ARGV[4]), ARGV[5]
+local u, most = base .. 'u:' .. user, 1000
+redis.call('ZREMRANGEBYSCORE', u, '-inf', text(now)) -- first: it needs no memory
+-- Ends only move up, so who is not seen here is seen later. `from` is the last that was seen: when it ends, how many that end
+-- in that same moment stand before it, and its selector. If it is not there any more, all of that moment are seen again.
+local score, before, one = string.match(from, '^(%S+) (%d+) (%S+)$')
+local function page(skip)
+  return redis.call('ZRANGEBYSCORE', u, score or '-inf', '+inf', 'WITHSCORES', 'LIMIT', skip, most)
+end
+local list = page(before or 0)
+if one and list[1] ~= one then
+  before = 0
+  list = page(0)
+end
+local reply, all, sessions, seen, last = {now, '', 0, ''}, {}, 0, 0, nil
+for i = 1, #list, 2 do
+  if seen >= most then break end
+  last = i
+  local tokens = good_tokens(list[i], now)
+  seen = seen + #tokens / 2
+  if unchanged(tokens, swaps) then
+    local changed = swap(tokens, swaps)
+    if #changed > 0 then sessions = sessions + 1 end
+    for _, one in ipairs(changed) do all[#all + 1] = one end
+  elseif tokens[2] then -- else it was deleted by hand, or lost
+    for _, each in ipairs(tokens) do reply[#reply + 1] = each end
+  end
+end
+for i = 1, #all, 100 do announce(table.concat(all, ' ', i, math.min(i + 99, #all)), true) end
+if last and (last + 1 < #list or #list == 2 * most) then
+  local first = last
+  while first > 1 and list[first - 1] == list[last + 1] do first = first - 2 end
+  local equal = (last - first) / 2 + (first == 1 and list[2] == score and before or 0)
+  reply[2] = list[last + 1] .. ' ' .. text(equal) .. ' ' .. list[last]
+end
+reply[3], reply[4] = sessions, table.concat(all, ' ')
+return reply
