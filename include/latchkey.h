@@ -614,6 +614,72 @@ LATCHKEY_API int latchkey_stats_read(latchkey *lk, latchkey_stats *stats, size_t
  * text_size is 0); BAD_ARGUMENT; FORKED. Does not block. */
 LATCHKEY_API int latchkey_metrics(latchkey *lk, char *text, size_t text_size, size_t *needed);
 
+/* ------------------------------------------------------------------------------------------- analytics -- */
+
+#define LATCHKEY_SAMPLE_MAX 1000000 /* as many sessions are looked at, at most */
+#define LATCHKEY_SAMPLE_DEVICES 16
+/* Spans of time: less than this, and not in the one before; the last has no end. */
+#define LATCHKEY_SPANS 8
+#define LATCHKEY_SPANS_MS                                                                                              \
+    {                                                                                                                  \
+        60000, 300000, 900000, 1800000, 3600000, 14400000, 43200000, INT64_MAX                                         \
+    }
+
+typedef struct latchkey_device_count {
+    uint32_t device, reserved;
+    uint64_t sessions;
+} latchkey_device_count;
+
+/* Who is logged in, by a sample. Numbers of sessions and users are estimates for all of them, unless `exact`; what is not
+ * known is 0. Fields are only ever added at the end. */
+typedef struct latchkey_population {
+    uint64_t sessions;        /* live sessions */
+    uint64_t sessions_margin; /* wrong by more than this in 5 of 100 samples; 0 where exact */
+    uint64_t exact;           /* 1: all were looked at */
+    uint64_t users;           /* who have them */
+    uint64_t indexed;         /* names in the index of activity, of which some are over */
+    uint64_t looked_at;       /* of those; where not all were, one may have been twice */
+    uint64_t living;          /* of those */
+    uint64_t damaged;         /* of those: what lies there is no record */
+    uint64_t peak;            /* at most so many names were in the index at once: see below */
+    int64_t peak_at_ms;       /* when; by the clock of Redis, Unix milliseconds */
+    int64_t taken_at_ms;      /* when this sample was begun, by the same */
+    /* of the living: */
+    int64_t age_mean_ms, age_p50_ms, age_p99_ms;    /* since the login */
+    int64_t used_mean_ms;                           /* from the login to the last use */
+    int64_t idle_mean_ms, idle_p50_ms, idle_p99_ms; /* since the last use, which Redis knows to a twelfth of idle_ms */
+    int64_t duration_mean_ms;                       /* of sessions from login to end: see below; 0: not known */
+    uint64_t age[LATCHKEY_SPANS], idle[LATCHKEY_SPANS];    /* sessions by span */
+    uint64_t devices;                                      /* classes of device that were seen, and */
+    latchkey_device_count device[LATCHKEY_SAMPLE_DEVICES]; /* the commonest, the largest first */
+    /* of some of the living, up to 256: */
+    uint64_t sized;                                /* so many; each of these needs its right in Redis, see below */
+    uint64_t fields_p50, fields_p99;               /* the application's fields */
+    uint64_t record_p50_bytes;                     /* the compact record, which a miss moves */
+    uint64_t session_p50_bytes, session_p99_bytes; /* names and values of all fields, the record among them */
+    uint64_t redis_p50_bytes, redis_p99_bytes, redis_mean_bytes; /* the hash in Redis' memory, without the indexes */
+    /* from a walk over some of all keys: */
+    uint64_t keys;       /* in the database, all of them, ours or not */
+    uint64_t scanned;    /* of those; 0: no right to SCAN */
+    uint64_t unindexed;  /* live sessions that the index does not know, so that nothing above counts them */
+    uint64_t old_tokens; /* what rotations with a grace left behind */
+} latchkey_population;
+LATCHKEY_API size_t latchkey_population_size(void);
+
+/* Looks at `count` sessions (at most LATCHKEY_SAMPLE_MAX) drawn from the indexes of activity, or at all where there are no
+ * more than that, and at as many keys (at most 10,000) of the database; adds up what it saw, and copies the first
+ * population_size bytes of it: pass sizeof(latchkey_population). Everything is read in small steps with a pause as long as
+ * the step after each, so Redis is never held up for longer than some hundreds of microseconds; nothing is changed, and no
+ * session is used by it. It needs no key of seal_key_file. What changes meanwhile is seen or not.
+ * `peak` is the sum of what each partition had at its own peak, kept since the first session: an upper bound, of names in the
+ * index, which holds few who are over; peak_at_ms is the median of the partitions'. `duration_mean_ms` supposes that logins
+ * come evenly: the living, divided by the rate of the logins of the last ten minutes (or of idle_ms, if that is less).
+ * Beside the rights of every instance, SCAN, MEMORY USAGE, HKEYS and HSTRLEN tell `unindexed`, `old_tokens`, redis_*_bytes and
+ * session_*_bytes; without them those are 0.
+ * Returns  OK; UNAVAILABLE; BAD_ARGUMENT; NO_MEMORY; FORKED.
+ * Blocks   while it runs, for at most deadline_ms for each step of 64 sessions, of which three may come too late. */
+LATCHKEY_API int latchkey_sample(latchkey *lk, size_t count, latchkey_population *population, size_t population_size);
+
 #ifdef __cplusplus
 }
 #endif

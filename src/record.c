@@ -181,6 +181,23 @@ const char *lk_record_fault(enum lk_record_check check)
     return "a session's record in Redis is damaged or foreign";
 }
 
+bool lk_record_glance(const void *data, size_t size, lk_glance *glance)
+{
+    const uint8_t *bytes = data;
+    memset(glance, 0, sizeof *glance);
+    if (size < LK_RECORD_SIZE || bytes[0] != 'L' || bytes[1] != 'K' || !bytes[2] || bytes[2] > LK_RECORD_NEWEST)
+        return false;
+    bool sealed = bytes[2] > LK_RECORD_SEALED;
+    if (size != (sealed ? LK_RECORD_SEALED_SIZE : LK_RECORD_SIZE)) return false;
+    glance->size = size;
+    glance->rotated = bytes[2] - (sealed ? LK_RECORD_SEALED : 0) == LK_RECORD_ROTATED;
+    glance->created_at_ms = (int64_t)get(bytes + LK_RECORD_CREATED, 8);
+    glance->expires_at_ms = (int64_t)get(bytes + LK_RECORD_EXPIRES, 8);
+    glance->device = (uint32_t)get(bytes + LK_RECORD_DEVICE, 4);
+    return glance->created_at_ms >= 0 && glance->created_at_ms <= glance->expires_at_ms &&
+           glance->expires_at_ms < TIME_MAX;
+}
+
 /* -------------------------------------------------------------------------------------------------- fields -- */
 
 bool lk_field_name_good(const char *name, size_t length)

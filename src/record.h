@@ -83,6 +83,15 @@ uint32_t lk_record_age_s(const lk_record *record, int64_t now_ms);
 void lk_record_encode(const lk_record *record, uint8_t bytes[LK_RECORD_SIZE]);
 enum lk_record_check lk_record_decode(const void *bytes, size_t size, lk_record *record);
 
+/* What a record shows without being opened, sealed or not: enough to count sessions by. False: it is no record. */
+typedef struct lk_glance {
+    size_t size;
+    bool rotated;
+    int64_t created_at_ms, expires_at_ms;
+    uint32_t device;
+} lk_glance;
+bool lk_record_glance(const void *bytes, size_t size, lk_glance *glance);
+
 bool lk_field_name_good(const char *name, size_t length);
 bool lk_fields_good(const latchkey_field *fields, size_t count, bool may_delete); /* names, sizes, none twice */
 bool lk_field_is_key(const char *name, size_t length);                            /* starts with "pq." */

@@ -35,6 +35,7 @@ const char *latchkey_version(void)
 size_t latchkey_token_size(void) { return LATCHKEY_TOKEN_SIZE; }
 size_t latchkey_entry_size(void) { return sizeof(latchkey_entry); }
 size_t latchkey_stats_size(void) { return sizeof(latchkey_stats); }
+size_t latchkey_population_size(void) { return sizeof(latchkey_population); }
 size_t latchkey_draft_size(void) { return sizeof(latchkey_draft); }
 size_t latchkey_access_size(void) { return sizeof(latchkey_access); }
 uint32_t latchkey_flags_yours(void) { return LATCHKEY_FLAGS_YOURS; }

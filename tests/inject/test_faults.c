@@ -292,6 +292,9 @@ static void live_as_one_of_many(void)
     insist(validate(token[0]));
     insist(latchkey_sessions(lk, other_user, token[1], LATCHKEY_TOKEN_LENGTH, list, 3, &total));
     holds(total >= 2 && list[0].current + list[1].current + list[2].current == 1); /* more: whose token was lost */
+    latchkey_population population;
+    insist(latchkey_sample(lk, 100, &population, sizeof population));
+    holds(population.exact && population.sessions >= 2 && !population.damaged);
     insist(latchkey_revoke_user(lk, other_user, NULL, 0, &revoked));
     allow(validate(first), LATCHKEY_NOT_FOUND, NO_ANSWER);
     for (int i = 0; i < 2; i++) allow(validate(token[i]), LATCHKEY_NOT_FOUND, NO_ANSWER);

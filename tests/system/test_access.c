@@ -202,6 +202,36 @@ static void test_acl_user_with_exactly_these_commands(void **state)
     redis_do(server, "ACL DELUSER app");
 }
 
+/* What latchkey_sample may ask for beside them: each tells something more, and is not missed otherwise. */
+static void test_acl_of_sample(void **state)
+{
+    (void)state;
+    char config[512], token[LATCHKEY_TOKEN_SIZE];
+    allow(server, RIGHT_COUNT);
+    snprintf(config, sizeof config, "redis://app:wrong-secret@127.0.0.1:%d?deadline_ms=10000&staleness_ms=4000",
+             server->port);
+    latchkey *lk = handle_open_config(config);
+    make_session(lk, 1, token);
+    latchkey_population p;
+    static const char *const more[] = {"", "scan", "memory|usage", "hkeys", "hstrlen"};
+    for (size_t i = 0; i < sizeof more / sizeof *more; i++) {
+        if (i) redis_do(server, "ACL SETUSER app +%s", more[i]);
+        assert_status(lk, LATCHKEY_OK, latchkey_sample(lk, 100, &p, sizeof p));
+        assert_int_equal(p.sessions, 1);
+        assert_int_equal(p.users, 1);
+        assert_int_equal(p.peak, 1);
+        assert_true(p.keys >= 1);
+        assert_int_equal(p.scanned > 0, i >= 1);
+        assert_int_equal(p.redis_p50_bytes > 0, i >= 2);
+        assert_int_equal(p.session_p50_bytes > 0, i >= 4);
+        assert_int_equal(p.record_p50_bytes, 184);
+        latchkey_stats stats = stats_of(lk);
+        assert_int_equal(stats.l2_errors, 0);
+        assert_string_equal(stats.last_error, "");
+    }
+    redis_do(server, "ACL DELUSER app");
+}
+
 static int user_life(latchkey *lk, char token[LATCHKEY_TOKEN_SIZE])
 {
     char renewed[LATCHKEY_TOKEN_SIZE];
@@ -340,6 +370,7 @@ int main(void)
         TEST(test_wrong_and_missing_passwords_are_config),
         TEST(test_password_where_none_is_set_is_config),
         TEST(test_acl_user_with_exactly_these_commands),
+        TEST(test_acl_of_sample),
         TEST(test_acl_none_of_the_commands_is_superfluous),
         TEST(test_right_missing_at_open_is_config_at_once),
         TEST(test_user_without_rights_gets_a_clear_word),

@@ -70,6 +70,8 @@ static int every_call(void)
     if (latchkey_show(lk, token, &info, &record) != LATCHKEY_FORKED || record) return 19;
     if (latchkey_set_fields(lk, token, LENGTH, &field, 1) != LATCHKEY_FORKED) return 8;
     if (latchkey_prewarm(lk, 10, &size) != LATCHKEY_FORKED) return 9;
+    latchkey_population population;
+    if (latchkey_sample(lk, 10, &population, sizeof population) != LATCHKEY_FORKED || population.sessions) return 20;
     if (latchkey_stats_read(lk, &stats, sizeof stats) != LATCHKEY_FORKED) return 10;
     if (latchkey_metrics(lk, text, sizeof text, &size) != LATCHKEY_FORKED) return 11;
     return 0;
