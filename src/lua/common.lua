@@ -106,6 +106,14 @@ local function forget_dead()
   end
 end
 
+-- For those who ask later: how many were there at most, and when? (latchkey_sample)
+local function remember_peak(now)
+  local m, names = base .. 'm', redis.call('ZCARD', base .. 'a')
+  if names > (tonumber(redis.pcall('HGET', m, 'peak')) or 0) then
+    redis.pcall('HSET', m, 'peak', names, 'peak_ms', text(now))
+  end
+end
+
 -- Counts, logs and publishes that L1 everywhere must forget this selector; where it only changed, that too is said, so
 -- that nobody takes it for ended. Call it right after the write that it tells
 -- of, and before anything that can fail: a key of the wrong type in the way of the counter or the log is replaced (a

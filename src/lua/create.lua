@@ -51,14 +51,6 @@ if excess > 0 then
 end
 if #going > 0 and ARGV[8] == 'deny' then return redis.status_reply('LIMIT') end
 
--- For those who ask later: how many were there at most, and when? (latchkey_sample)
-local function remember_peak()
-  local m, names = base .. 'm', redis.call('ZCARD', base .. 'a')
-  if names > (tonumber(redis.pcall('HGET', m, 'peak')) or 0) then
-    redis.pcall('HSET', m, 'peak', names, 'peak_ms', text(now))
-  end
-end
-
 local expiry = math.min(now + idle, expires)
 local x = string.format('%.0f %.0f %s', idle, expires, user)
 redis.call('HSET', session, 'v', v, 'x', x, unpack(ARGV, 13))
@@ -66,5 +58,5 @@ redis.call('PEXPIREAT', session, string.format('%.0f', expiry))
 finish(going, user)
 index(user, now, expiry)
 forget_dead()
-remember_peak()
+remember_peak(now)
 return now

@@ -22,4 +22,5 @@ local expiry = math.min(now + idle, expires)
 redis.call('PEXPIREAT', session, text(expiry))
 index(user, now, expiry)
 forget_dead()
+remember_peak(now)
 return 1
