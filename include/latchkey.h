@@ -21,7 +21,8 @@
  *                        and `durability` replicas in step. Answers of Redis count under that lease alone, too. A
  *                        server that was restarted, or is another one (run id or replication id), is told of the
  *                        revocations of the last five minutes by every instance that made or heard them, before
- *                        that instance serves. (Conditions, and what stays outside: README.md, "Guarantees".)
+ *                        that instance serves; of latchkey_revoke_everyone always.
+ *                        (Conditions, and what stays outside: README.md, "Guarantees".)
  *   D  No resurrection.  A read of L2 that began before a purge never fills L1 after it. Touch, set_fields
  *                        and rotate never bring a deleted session back, and never leave a key without an expiry.
  *   E  Exact identity.   A hit means that the whole token matched, its secret part compared in constant time.
@@ -351,7 +352,8 @@ LATCHKEY_API int latchkey_rotate(latchkey *lk, const char *token, size_t token_l
  * draft's lifetime_ms, or the handle's, from now; then, and only then, the draft may have one), at most ten years from now.
  * Its idle time begins now. max_sessions and max_per_device are not looked at, so that nobody is logged out; the next create
  * does. A foreign token means one session, once: run the import as often as you like.
- * Returns  OK; REFUSED (it moved in already, and may have ended since: it is not brought back; or the generation moved);
+ * Returns  OK; REFUSED (it moved in already, and may have ended since: it is not brought back; or the generation moved; or
+ *          it was created before latchkey_revoke_everyone);
  *          EXPIRED (expires_at_ms is past); MALFORMED (not 16 to 256 bytes; one of our own tokens; foreign_until_ms is past);
  *          CONFIG (foreign_until_ms is not set); UNAVAILABLE (call it again: it goes on where it stopped. Until it is OK or
  *          REFUSED the token is good in the old store alone, and a session that is to end has to be ended there);
@@ -363,7 +365,8 @@ LATCHKEY_API int latchkey_import(latchkey *lk, const char *foreign, size_t forei
 /* --------------------------------------------------------------------------------------- a user's sessions -- */
 
 /* For a login that takes several steps: *generation is what draft.generation is to be, read before the first of them.
- * latchkey_revoke_user moves it, and create then answers REFUSED: so a login that began with the old password ends there.
+ * latchkey_revoke_user moves it, and latchkey_revoke_everyone everybody's; create then answers REFUSED: so a login that
+ * began with the old password ends there. It is good for being handed on and compared, and for nothing else.
  * Redis keeps it for 30 days after it last moved, which no login may take.
  * Returns  OK; UNAVAILABLE; CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED.
  * Blocks   for at most deadline_ms. */
@@ -390,6 +393,24 @@ LATCHKEY_API int latchkey_revoke_user(latchkey *lk, uint64_t user_id, const char
  * Blocks   for at most deadline_ms. Guarantees B, C, G. */
 LATCHKEY_API int latchkey_revoke_selector(latchkey *lk, uint64_t user_id,
                                           const char selector[LATCHKEY_SELECTOR_LENGTH]);
+
+/* The administrator's panic button: ends all sessions of all users, whoever made them, on every instance; old tokens of
+ * rotations included. Nobody goes through them: each partition gets an epoch, and what was made up to then is over, in one
+ * script for each partition. So it takes as long for ten million sessions as for ten (some 3 ms for 64 partitions), and
+ * works where Redis is full. Everybody's generation moves, so that a login which began before cannot finish: see
+ * latchkey_user_generation. Whoever logs in from then on is not concerned; limits and lists start empty. The keys stay in
+ * Redis until they expire, and L1 of every instance is emptied: for a while every request asks Redis.
+ * It waits for the link's next beat, so that OK holds on this handle as well.
+ * A server that comes back without it (restored from an old snapshot, a replica promoted too early, FLUSHALL) is told by
+ * every instance that knows, however long ago it was, before it serves there; then all end once more that are there.
+ * Redis keeps a key of a few bytes for each partition, `<prefix>:{p}:e`, for good. Where something else lies there, the
+ * partition's sessions are CORRUPT, since nobody knows whom it spares; calling this replaces it.
+ * Returns  OK: every partition confirmed it, and with `durability` so many replicas; guarantees B and C hold for every
+ *          session that was made before the call; UNAVAILABLE: some may have been ended, and nothing is promised: it is not
+ *          retried in the background. Call it again until it is OK: it ends what was made since, too. CORRUPT;
+ *          BAD_ARGUMENT; FORKED.
+ * Blocks   for at most deadline_ms. Guarantees B, C, D, G. */
+LATCHKEY_API int latchkey_revoke_everyone(latchkey *lk);
 
 /* One of a user's sessions. 80 bytes, frozen; times as in latchkey_entry. */
 typedef struct latchkey_session_info {
@@ -566,7 +587,7 @@ typedef struct latchkey_stats {
     uint64_t fills_refused;       /* answers not put into L1 because of a purge in between (guarantee D) */
     uint64_t evictions;           /* live entries that made room */
     uint64_t purges;              /* revocations applied to L1, present there or not */
-    uint64_t empties;             /* times that L1 was emptied: another server, gaps beyond the log */
+    uint64_t empties;             /* times that L1 was emptied: another server, gaps beyond the log, revoke_everyone */
     uint64_t missed;              /* revocations whose message did not come, found by number */
     uint64_t reconnects;          /* of the link, after the first connection */
     uint64_t touches;             /* asked for by validate and load */

@@ -19,6 +19,8 @@ static const struct {
     {"NOPERM", LATCHKEY_CONFIG, "the Redis user may not do this (-NOPERM): see the ACL line in README.md"},
     {"WRONGTYPE", LATCHKEY_CORRUPT, "a key has the wrong type (-WRONGTYPE): something else writes under our prefix"},
     {"LKCORRUPT", LATCHKEY_CORRUPT, "a session's record in Redis is damaged"},
+    {"LKEPOCH", LATCHKEY_CORRUPT,
+     "a partition's epoch (<prefix>:{p}:e) is none: latchkey_revoke_everyone replaces it, and ends all sessions"},
     {"OOM", LATCHKEY_UNAVAILABLE, "Redis is full (-OOM): raise maxmemory, or see what fills it"},
     {"MISCONF", LATCHKEY_UNAVAILABLE, "Redis cannot write its disk and refuses writes (-MISCONF): see its log"},
     {"READONLY", LATCHKEY_UNAVAILABLE, "the server became a replica (-READONLY)"},

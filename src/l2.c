@@ -58,10 +58,21 @@ static int not_durable(const lk_l2 *l2, lk_node *node, const lk_reply *held)
     return LATCHKEY_PENDING;
 }
 
-/* The script and, on the same line, so that it is asked of what this script wrote, WAIT for the replicas. */
-static int run_script(const lk_l2 *l2, lk_node *node, const lk_call *script, int64_t deadline_ms, lk_reply **reply,
-                      uint64_t *incarnation)
+static bool any_ran(lk_reply *const *replies, size_t count)
 {
+    bool ran = false;
+    for (size_t i = 0; i < count; i++) ran |= replies[i]->type != LK_REPLY_ERROR;
+    return ran;
+}
+
+/* Scripts and, on the same line, so that it is asked of what they wrote, WAIT for the replicas. */
+static int run_scripts(const lk_l2 *l2, lk_node *node, const lk_call *scripts, size_t count, int64_t deadline_ms,
+                       lk_reply **replies, uint64_t *incarnation)
+{
+    lk_call calls[LK_L2_TOGETHER + 1];
+    lk_reply *all[LK_L2_TOGETHER + 1];
+    bool waits = l2->config->durability != 0;
+    memcpy(calls, scripts, count * sizeof *calls);
     char replicas[24], wait_ms[24];
     int64_t left_ms = deadline_ms - lk_now_ms();
     snprintf(replicas, sizeof replicas, "%lld", (long long)l2->config->durability);
@@ -69,17 +80,22 @@ static int run_script(const lk_l2 *l2, lk_node *node, const lk_call *script, int
     left_ms = left_ms > 240 ? left_ms - 120 : left_ms / 2;
     snprintf(wait_ms, sizeof wait_ms, "%lld", (long long)(left_ms > 1 ? left_ms : 1));
     const lk_span wait[3] = {lk_word("WAIT"), lk_word(replicas), lk_word(wait_ms)};
-    const lk_call calls[2] = {*script, {wait, 3}};
-    lk_reply *replies[2];
-    size_t count = l2->config->durability ? 2 : 1;
-    const lk_ask both = {.calls = calls, .count = count, .deadline_ms = deadline_ms, .alone = count == 2};
-    int status = ask(l2, node, &both, replies, incarnation);
+    calls[count] = (lk_call){wait, 3};
+    int status =
+        ask(l2, node, &(lk_ask){.calls = calls, .count = count + waits, .deadline_ms = deadline_ms, .alone = waits},
+            all, incarnation);
     if (status) return status;
-    *reply = replies[0];
-    if (count == 1) return LATCHKEY_OK;
-    if (replies[0]->type != LK_REPLY_ERROR) status = not_durable(l2, node, replies[1]);
-    lk_reply_free(replies[1]);
+    memcpy(replies, all, count * sizeof *all);
+    if (!waits) return LATCHKEY_OK;
+    if (any_ran(replies, count)) status = not_durable(l2, node, all[count]);
+    lk_reply_free(all[count]);
     return status;
+}
+
+static int run_script(const lk_l2 *l2, lk_node *node, const lk_call *script, int64_t deadline_ms, lk_reply **reply,
+                      uint64_t *incarnation)
+{
+    return run_scripts(l2, node, script, 1, deadline_ms, reply, incarnation);
 }
 
 int lk_l2_script(lk_l2 *l2, enum lk_script_id id, unsigned partition, const char *selector, const lk_span *words,
@@ -125,4 +141,27 @@ int lk_l2_script(lk_l2 *l2, enum lk_script_id id, unsigned partition, const char
     lk_reply_free(*reply);
     *reply = NULL;
     return status;
+}
+
+/* The first brings the script; the others find it there. */
+int lk_l2_scripts(lk_l2 *l2, enum lk_script_id id, unsigned first, size_t count, int64_t deadline_ms,
+                  lk_reply *replies[LK_L2_TOGETHER], uint64_t *incarnation)
+{
+    enum { WORDS = 5 };
+    const lk_script *script = &lk_scripts[id];
+    char base[LK_L2_TOGETHER][LK_BASE_SIZE], key[LK_L2_TOGETHER][LK_KEY_SIZE];
+    lk_span words[LK_L2_TOGETHER][WORDS];
+    lk_call calls[LK_L2_TOGETHER];
+    for (unsigned i = 0; i < count; i++) {
+        lk_key_base(base[i], l2->config->prefix, first + i);
+        lk_key_partition(key[i], l2->config->prefix, first + i, "e");
+        words[i][0] = lk_word(i ? "EVALSHA" : "EVAL");
+        words[i][1] = i ? lk_word(script->sha) : (lk_span){script->text, script->size};
+        words[i][2] = lk_word("1");
+        words[i][3] = lk_word(key[i]);
+        words[i][4] = lk_word(base[i]);
+        calls[i] = (lk_call){words[i], WORDS};
+    }
+    lk_count(l2->counters, LK_L2_WRITES, count);
+    return run_scripts(l2, lk_l2_owner(l2, first), calls, count, deadline_ms, replies, incarnation);
 }

@@ -33,6 +33,12 @@ int lk_l2_pipeline(const lk_l2 *l2, lk_node *node, const lk_call *calls, size_t 
 int lk_l2_script(lk_l2 *l2, enum lk_script_id script, unsigned partition, const char *selector, const lk_span *words,
                  size_t count, int64_t deadline_ms, lk_reply **reply, uint64_t *incarnation);
 
+/* Runs a script that takes nothing on `count` partitions from `first` on, in one go; each of them is atomic. Status and
+ * `replies` as in lk_l2_script, but errors of Redis are among the replies. */
+enum { LK_L2_TOGETHER = 64 };
+int lk_l2_scripts(lk_l2 *l2, enum lk_script_id script, unsigned first, size_t count, int64_t deadline_ms,
+                  lk_reply *replies[LK_L2_TOGETHER], uint64_t *incarnation);
+
 /* What an error reply at run time means: UNAVAILABLE or CORRUPT; remembered as the newest trouble. */
 int lk_l2_refused(const lk_l2 *l2, lk_node *node, const lk_reply *reply);
 int lk_l2_corrupt(const lk_l2 *l2, lk_node *node, const char *text); /* CORRUPT, counted and remembered */

@@ -16,6 +16,8 @@ enum tag {
     TAG_READ_PARTITIONS,
     TAG_SETTINGS,
     TAG_NUMBERS,
+    TAG_EPOCH_KEYS,
+    TAG_EPOCHS,
     TAG_TIME,
     TAG_REPLICATION,
     TAG_PUBLISHED,
@@ -62,9 +64,10 @@ bool lk_link_open(lk_link *link, const lk_config *config, const lk_link_host *ho
     snprintf(link->heartbeat, sizeof link->heartbeat, "%.32s:beat:%016llx", config->prefix,
              (unsigned long long)random_next(link));
     link->series = calloc((size_t)config->partitions, sizeof *link->series);
+    link->epochs = lk_epochs_open((size_t)config->partitions);
     link->recent = lk_recent_open();
     link->assertion = calloc(LK_RECENT_MAX, sizeof *link->assertion);
-    return link->series && link->recent && link->assertion;
+    return link->series && link->epochs && link->recent && link->assertion;
 }
 
 void lk_link_close(lk_link *link)
@@ -73,8 +76,10 @@ void lk_link_close(lk_link *link)
     for (int i = 0; i < LK_LINK_JOBS; i++) lk_reply_free(link->job[i].value);
     free(link->series);
     free(link->assertion);
+    lk_epochs_close(link->epochs);
     lk_recent_close(link->recent);
     link->series = NULL;
+    link->epochs = NULL;
     link->assertion = NULL;
     link->recent = NULL;
 }
@@ -87,9 +92,21 @@ static void end_job(lk_link *link, lk_job *job, int status)
     job->kind = LK_JOB_NONE;
 }
 
+/* Many partitions' epochs come together: emptied once for all that have come, before anything else is done. */
+static void end_everyone(lk_link *link)
+{
+    if (!link->everyone) return;
+    link->everyone = false;
+    link->trouble.everyone = true;
+    link->trouble.expected++;
+    link->host.everyone(link->host.context);
+    lk_count(link->counters, LK_EMPTIES, 1);
+}
+
 void lk_link_lost(lk_link *link, int64_t now_ms, int status, const char *text)
 {
     if (link->state == LK_LINK_DOWN) return;
+    end_everyone(link);
     for (int i = 0; i < LK_LINK_CONNECTIONS; i++) lk_conn_close(&link->conn[i]);
     enter(link, LK_LINK_DOWN, now_ms);
     /* Doubling, then a random half of it: instances that lost a server together do not come back together. */
@@ -269,7 +286,7 @@ static void go_on_asserting(lk_link *link, int64_t now_ms)
     if (!sent) {
         no_memory(link, now_ms);
     } else if (!link->assertions_out) {
-        link->next_beat_ms = now_ms;
+        link->next_beat_ms = most(now_ms, link->beat.sent_ms + BEAT_APART_MS);
         enter(link, LK_LINK_UP, now_ms);
     }
 }
@@ -319,23 +336,35 @@ static void subscribed(lk_link *link, int64_t now_ms)
 
 /* ------------------------------------------------------------------------------------------------- beats -- */
 
-static bool send_numbers(lk_link *link)
+/* MGET, say, of one key of each partition. */
+static bool send_for_all(lk_link *link, uint32_t tag, const char *command, const char *which)
 {
     size_t count = (size_t)link->config->partitions, i;
     lk_span *words = calloc(count + 1, sizeof *words);
     char(*keys)[LK_KEY_SIZE] = calloc(count, sizeof *keys);
     bool sent = words && keys;
     if (sent) {
-        words[0] = lk_word("MGET");
+        words[0] = lk_word(command);
         for (i = 0; i < count; i++) {
-            lk_key_partition(keys[i], link->config->prefix, (unsigned)i, "q");
+            lk_key_partition(keys[i], link->config->prefix, (unsigned)i, which);
             words[1 + i] = lk_word(keys[i]);
         }
-        sent = lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_NUMBERS, words, count + 1);
+        sent = lk_conn_send(&link->conn[LK_LINK_COMMANDS], tag, words, count + 1);
     }
     free(words);
     free(keys);
     return sent;
+}
+
+/* The epochs behind the numbers, so that whoever was counted in those is in these. To MGET a key of another type is not
+ * there; where we would take that for no epoch, it is asked how many there are, before: no epoch ever goes. */
+static bool send_numbers(lk_link *link)
+{
+    link->epoch_keys = 0;
+    bool count = link->baseline || link->doubtful;
+    link->beat.answers += 2 + count;
+    return send_for_all(link, TAG_NUMBERS, "MGET", "q") &&
+           (!count || send_for_all(link, TAG_EPOCH_KEYS, "EXISTS", "e")) && send_for_all(link, TAG_EPOCHS, "MGET", "e");
 }
 
 /* Behind all that this server wrote before: how many replicas hold it? An isolated primary has none, and no lease. */
@@ -355,7 +384,7 @@ static bool send_wait(lk_link *link)
 static void send_beat(lk_link *link, int64_t now_ms, int64_t now_us)
 {
     lk_conn *conn = &link->conn[LK_LINK_COMMANDS];
-    link->beat = (lk_beat){.out = true, .sent_ms = now_ms, .sent_us = now_us, .nonce = random_next(link), .answers = 3};
+    link->beat = (lk_beat){.out = true, .sent_ms = now_ms, .sent_us = now_us, .nonce = random_next(link), .answers = 2};
     link->next_beat_ms = now_ms + link->config->staleness_ms / 4;
     for (int64_t p = 0; p < link->config->partitions; p++) link->series[p].at_beat = lk_series_top(&link->series[p]);
     char message[24 + LK_PULSE_SIZE];
@@ -410,6 +439,7 @@ static void complete_beat(lk_link *link, int64_t now_ms)
     link->baseline = false;
     for (int64_t p = 0; p < link->config->partitions; p++)
         lk_count(link->counters, LK_MISSED, lk_series_settle(&link->series[p]));
+    end_everyone(link);
     if (!whole(link, now_ms)) return; /* goes on when the log was read */
     link->failures = 0;
     lk_count(link->counters, LK_BEATS, 1);
@@ -446,15 +476,20 @@ static void take_replication(lk_link *link, const lk_reply *reply, int64_t now_m
     lk_link_lost(link, now_ms, reply->type == LK_REPLY_ERROR ? status : LATCHKEY_UNAVAILABLE, text);
 }
 
+/* Of MGET. */
+static bool one_for_each(lk_link *link, const lk_reply *reply, int64_t now_ms)
+{
+    char text[160] = "Redis does not answer MGET as expected";
+    int status = LATCHKEY_UNAVAILABLE;
+    if (reply->type == LK_REPLY_ARRAY && reply->size == (size_t)link->config->partitions) return true;
+    if (reply->type == LK_REPLY_ERROR) status = lk_error_status(reply, text, sizeof text);
+    lk_link_lost(link, now_ms, status, text);
+    return false;
+}
+
 static void take_numbers(lk_link *link, const lk_reply *reply, int64_t now_ms)
 {
-    if (reply->type != LK_REPLY_ARRAY || reply->size != (size_t)link->config->partitions) {
-        char text[160] = "Redis does not answer MGET as expected";
-        int status = LATCHKEY_UNAVAILABLE;
-        if (reply->type == LK_REPLY_ERROR) status = lk_error_status(reply, text, sizeof text);
-        lk_link_lost(link, now_ms, status, text);
-        return;
-    }
+    if (!one_for_each(link, reply, now_ms)) return;
     bool backwards = false;
     for (size_t p = 0; p < reply->size; p++) {
         const lk_reply *item = reply->item[p];
@@ -467,6 +502,75 @@ static void take_numbers(lk_link *link, const lk_reply *reply, int64_t now_ms)
     }
     if (backwards) empty(link); /* the server forgot: what it forgot is not known, so nothing from before counts */
     answered(link, now_ms);
+}
+
+static void take_epoch_keys(lk_link *link, const lk_reply *reply, int64_t now_ms)
+{
+    char text[160] = "Redis does not answer EXISTS as expected";
+    int status = LATCHKEY_UNAVAILABLE;
+    if (reply->type == LK_REPLY_INTEGER) {
+        link->epoch_keys = reply->integer;
+        answered(link, now_ms);
+        return;
+    }
+    if (reply->type == LK_REPLY_ERROR) status = lk_error_status(reply, text, sizeof text);
+    lk_link_lost(link, now_ms, status, text);
+}
+
+static void doubt(lk_link *link, unsigned p)
+{
+    char text[160];
+    link->doubtful = true;
+    if (!lk_epochs_doubt(link->epochs, p)) return;
+    link->everyone = true; /* whom it spares is not known */
+    lk_count(link->counters, LK_CORRUPT_RECORDS, 1);
+    snprintf(text, sizeof text, "%.32s:{%u}:e is no epoch: latchkey_revoke_everyone replaces it", link->config->prefix,
+             p);
+    link->host.trouble(link->host.context, LATCHKEY_CORRUPT, text);
+}
+
+/* What the server holds as the partition's epoch. False: it knows less than we do. */
+static bool take_epoch(lk_link *link, unsigned p, const lk_reply *item, bool strangers)
+{
+    int64_t ms = 0, known = lk_epochs_known(link->epochs, p);
+    bool there = item->type == LK_REPLY_STRING;
+    if (there ? !lk_epoch_parse(item->text, item->size, &ms) : !known && strangers) {
+        doubt(link, p);
+        return true;
+    }
+    if (ms < known) return false;
+    link->everyone |= lk_epochs_set(link->epochs, p, ms);
+    return true;
+}
+
+/* It was restarted, promoted or emptied since, or somebody deleted it. This beat is of no use then. */
+static void tell_epochs(lk_link *link, size_t count, int64_t now_ms)
+{
+    link->beat.out = false;
+    link->assertions = count;
+    link->asserted = link->assertions_out = 0;
+    enter(link, LK_LINK_REASSERTING, now_ms);
+    go_on_asserting(link, now_ms);
+}
+
+static void take_epochs(lk_link *link, const lk_reply *reply, int64_t now_ms)
+{
+    if (!one_for_each(link, reply, now_ms)) return;
+    long long texts = 0;
+    size_t lacking = 0;
+    for (size_t p = 0; p < reply->size; p++) texts += reply->item[p]->type == LK_REPLY_STRING;
+    bool strangers = link->epoch_keys > texts;
+    link->doubtful = false;
+    for (unsigned p = 0; p < reply->size; p++) {
+        if (take_epoch(link, p, reply->item[p], strangers)) continue;
+        char word[LATCHKEY_SELECTOR_LENGTH + 4];
+        lk_recent_item *item = &link->assertion[lacking++];
+        snprintf(word, sizeof word, "*%019lld", (long long)lk_epochs_known(link->epochs, p));
+        item->partition = p;
+        memcpy(item->selector, word, sizeof item->selector);
+    }
+    if (lacking) tell_epochs(link, lacking, now_ms);
+    else answered(link, now_ms);
 }
 
 /* Good to half a round trip, so the shortest of the recent ones is believed (Cristian 1989); what it is worth fades,
@@ -645,12 +749,19 @@ static bool selector_good(const char *text, size_t length)
            strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") >= length;
 }
 
-/* Whom a revocation names, in short. */
-static uint64_t mark_of(const char *text) { return lk_hash(text, strnlen(text, LATCHKEY_SELECTOR_LENGTH), 0) | 1; }
+/* Whom a revocation names, in short: its first word. */
+static uint64_t mark_of(const char *text)
+{
+    size_t length = strcspn(text, " ");
+    return lk_hash(text, length < LATCHKEY_SELECTOR_LENGTH ? length : LATCHKEY_SELECTOR_LENGTH, 0) | 1;
+}
 
-/* One word of a message, or of an entry of the log: "selector". One that changed only is not ended. */
+/* One word of a message, or of an entry of the log: "selector", or "*epoch". One that changed only is not ended. */
 static void apply(lk_link *link, int64_t p, const char *word, size_t length, bool changed, int64_t now_ms)
 {
+    int64_t ms;
+    if (*word == '*' && lk_epoch_parse(word + 1, length - 1, &ms))
+        link->everyone |= lk_epochs_set(link->epochs, (unsigned)p, ms);
     if (!selector_good(word, length)) return;
     if (!changed) lk_recent_add(link->recent, (unsigned)p, word, now_ms);
     link->host.purge(link->host.context, word);
@@ -680,7 +791,7 @@ static void take_number(lk_link *link, int64_t p, uint64_t number, uint64_t mark
     lk_series_message(s, number, mark, &missed);
 }
 
-/* "number selector... [@time in us] [changed]" */
+/* "number selector... [@time in us] [changed]", or "number *epoch @time in us" */
 static void take_revocation(lk_link *link, int64_t p, const char *text, int64_t now_us)
 {
     char *at;
@@ -800,6 +911,8 @@ static void take(lk_link *link, int which, const lk_reply *reply, int64_t now_ms
     else if (tag == TAG_READ_PARTITIONS) take_partitions(link, reply, now_ms);
     else if (tag == TAG_SETTINGS) take_settings(link, reply);
     else if (tag == TAG_NUMBERS) take_numbers(link, reply, now_ms);
+    else if (tag == TAG_EPOCH_KEYS) take_epoch_keys(link, reply, now_ms);
+    else if (tag == TAG_EPOCHS) take_epochs(link, reply, now_ms);
     else if (tag == TAG_TIME) take_time(link, reply, now_us);
     else if (tag == TAG_REPLICATION) take_replication(link, reply, now_ms);
     else if (tag == TAG_REASSERTED) take_assertion(link, reply, now_ms);
@@ -820,6 +933,7 @@ void lk_link_fed(lk_link *link, int which, int64_t now_us)
         take(link, which, reply, now_ms, now_us);
         lk_reply_free(reply);
     }
+    end_everyone(link);
     if (got >= 0 || link->state <= LK_LINK_CONNECTING) return;
     char text[160];
     const char *why = lk_resp_error(link->conn[which].resp);

@@ -13,6 +13,11 @@
  * What is missing is read in the log (XRANGE) and applied; where the log does not reach back to it, L1 is emptied. Then,
  * with no gap open, and last of all, the lease is confirmed, as of the time at which the beat was sent.
  *
+ * The epochs (epochs.h) are a state, not events: every beat reads them all, behind the numbers, so whoever ended everybody
+ * before it was sent is known before its lease, whatever became of messages and log. A message, or an entry of the log, only
+ * brings the news earlier. Where the server knows less than we do it is told (reassert.lua), and a new beat is sent; so no
+ * server that forgot, whichever way, gets a lease from us.
+ *
  * A reconnect to the same incarnation is a gap like any other: L1 stays, and the first beat finds what was missed. One
  * to another incarnation has other numbers, and perhaps another past: L1 is emptied, the revocations of the last minutes
  * (recent.h) are made once more where the server does not know of them, and the numbers are taken as they are once the
@@ -31,6 +36,7 @@
 #include "audit.h"
 #include "conn.h"
 #include "counters.h"
+#include "epochs.h"
 #include "hello.h"
 #include "pending.h"
 #include "pulse.h"
@@ -68,6 +74,7 @@ typedef struct lk_link_host {
     void *context;
     void (*purge)(void *context, const char *selector);
     void (*empty)(void *context);
+    void (*everyone)(void *context); /* all of some partitions were ended: L1 goes, and nothing else is in question */
     /* Confirmed as of sent_ms, on the monotonic clock, by that incarnation of the server. */
     void (*lease)(void *context, int64_t sent_ms, uint64_t incarnation, int64_t server_ahead_us);
     void (*trouble)(void *context, int status, const char *text);
@@ -114,6 +121,9 @@ typedef struct lk_link {
     unsigned replays;          /* under way */
     uint64_t met;              /* the incarnation whose numbers those are, */
     bool baseline;             /* and its first beat has yet to bring them */
+    lk_epochs *epochs;         /* shared with those who judge; */
+    bool everyone, doubtful;   /* one of them is news, and L1 has yet to be emptied; one of them is in doubt */
+    long long epoch_keys;      /* so many keys are epochs, or lie where they should: 0 where it was not asked */
     lk_recent *recent;         /* shared with those who revoke */
     lk_recent_item *assertion; /* what has to be made once more, while REASSERTING: [asserted..assertions) has yet to */
     size_t asserted, assertions;

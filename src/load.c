@@ -55,15 +55,15 @@ static int open_fields(latchkey *lk, lk_node *node, const lk_record *record, con
     return status;
 }
 
-int lk_load_judge(latchkey *lk, lk_node *node, const char *selector, const lk_token *token, const lk_reply *fields,
-                  const lk_reply *pttl, int64_t asked_us, lk_judged *judged)
+int lk_load_judge(latchkey *lk, lk_node *node, unsigned partition, const char *selector, const lk_token *token,
+                  const lk_reply *fields, const lk_reply *pttl, int64_t asked_us, lk_judged *judged)
 {
     if (fields->type == LK_REPLY_ERROR) return lk_l2_refused(&lk->l2, node, fields);
     if (!all_strings(fields)) return lk_l2_corrupt(&lk->l2, node, "Redis answers HGETALL with no fields");
     if (!fields->size) return LATCHKEY_NOT_FOUND;
     const lk_reply *v = lk_find_field(fields, "v");
     if (!v) return lk_l2_corrupt(&lk->l2, node, "a session in Redis has no record");
-    int status = lk_session_judge(lk, node, selector, token, v, pttl, asked_us, judged);
+    int status = lk_session_judge(lk, node, partition, selector, token, v, pttl, asked_us, judged);
     if (status || judged->record.grace_until_ms) return status; /* the material is with the session's new name */
     status = open_fields(lk, node, &judged->record, fields);
     if (status) return status;
@@ -72,7 +72,7 @@ int lk_load_judge(latchkey *lk, lk_node *node, const char *selector, const lk_to
     size_t count = key_fields(fields, keys);
     if (!lk_key_hash(keys, count, hash) || !lk_equal(hash, judged->record.entry.pq_key_hash, sizeof hash))
         return lk_l2_corrupt(&lk->l2, node, "a session's key material is not what its record was made with");
-    return lk_session_late(lk, &judged->record.entry, judged->until_us);
+    return lk_session_late(lk, partition, &judged->record.entry, judged->until_us);
 }
 
 static int read_whole(latchkey *lk, unsigned partition, const char *selector, const lk_token *token,
@@ -90,7 +90,7 @@ static int read_whole(latchkey *lk, unsigned partition, const char *selector, co
     lk_count(&lk->counters, LK_L2_READS, 1);
     int status = lk_l2_pipeline(&lk->l2, node, calls, 2, deadline_ms, reply, incarnation);
     if (status) return status;
-    status = lk_load_judge(lk, node, selector, token, reply[0], reply[1], asked_us, judged);
+    status = lk_load_judge(lk, node, partition, selector, token, reply[0], reply[1], asked_us, judged);
     lk_reply_free(reply[1]);
     if (status) lk_reply_free(reply[0]);
     else *fields = reply[0];
@@ -182,7 +182,8 @@ static int load_vouched(latchkey *lk, const lk_token *token, int64_t deadline_ms
         int said = lk_load(lk, token, deadline_ms, judged, fields, &incarnation);
         if (said < 0) return said;
         status = lk_node_vouch(node, leased == incarnation ? incarnation : 0, deadline_ms);
-        if (!status) status = said ? said : lk_session_late(lk, &judged->record.entry, judged->until_us);
+        if (!status)
+            status = said ? said : lk_session_late(lk, token->partition, &judged->record.entry, judged->until_us);
         if (!status) return LATCHKEY_OK;
         if (!said) lk_reply_free(*fields);
         *fields = NULL;

@@ -11,8 +11,8 @@ int lk_load(latchkey *lk, const lk_token *token, int64_t deadline_ms, lk_judged 
 
 /* HGETALL's reply and PTTL's, asked for at asked_us: OK, NOT_FOUND, EXPIRED, UNAVAILABLE or CORRUPT. `token` may be NULL, as
  * in lk_session_judge. */
-int lk_load_judge(latchkey *lk, lk_node *node, const char *selector, const lk_token *token, const lk_reply *fields,
-                  const lk_reply *pttl, int64_t asked_us, lk_judged *judged);
+int lk_load_judge(latchkey *lk, lk_node *node, unsigned partition, const char *selector, const lk_token *token,
+                  const lk_reply *fields, const lk_reply *pttl, int64_t asked_us, lk_judged *judged);
 
 /* The session's name now; `old` is HGETALL's reply for one that it had before. NOT_FOUND: it has ended. */
 int lk_load_heir_name(latchkey *lk, unsigned partition, const lk_reply *old, int64_t deadline_ms,

@@ -91,6 +91,13 @@ static void on_empty(void *context)
     node->host.empty(node->host.context);
 }
 
+/* The server is the one that it was, and what is asked of it now, or was since the epochs are known, counts. */
+static void on_everyone(void *context)
+{
+    lk_node *node = context;
+    node->host.everyone(node->host.context);
+}
+
 static void on_lease(void *context, int64_t sent_ms, uint64_t incarnation, int64_t server_ahead_us)
 {
     lk_node *node = context;
@@ -352,8 +359,8 @@ lk_node *lk_node_open(const lk_config *config, lk_counters *counters, const lk_n
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&node->changed, &attr);
     pthread_condattr_destroy(&attr);
-    lk_link_host link_host = {node,        on_purge,    on_empty,     on_lease, on_trouble, on_met,
-                              on_next_job, on_job_done, on_refreshed, on_pulse, on_sample,  on_still};
+    lk_link_host link_host = {node,        on_purge,    on_empty,     on_everyone, on_lease,  on_trouble, on_met,
+                              on_next_job, on_job_done, on_refreshed, on_pulse,    on_sample, on_still};
     uint64_t seed[2];
     lk_random(seed, sizeof seed);
     node->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -473,6 +480,7 @@ lk_lease *lk_node_lease(lk_node *node) { return node->lease; }
 lk_pool *lk_node_pool(lk_node *node) { return node->pool; }
 lk_pending *lk_node_pending(lk_node *node) { return node->pending; }
 lk_wanted *lk_node_wanted(lk_node *node) { return node->wanted; }
+const lk_epochs *lk_node_epochs(const lk_node *node) { return node->link.epochs; }
 bool lk_node_connected(const lk_node *node) { return atomic_load(&node->connected); }
 
 void lk_node_wake(lk_node *node) { raise_event(node, node->wake_fd); }

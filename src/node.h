@@ -28,6 +28,7 @@ typedef struct lk_node_host {
     void *context;
     void (*purge)(void *context, const char *selector);
     void (*empty)(void *context);
+    void (*everyone)(void *context);               /* everybody's sessions were ended: L1 alone is to be emptied */
     void (*pulse)(void *context, lk_pulse *pulse); /* what this instance says of itself, but for what a node knows */
     bool (*sample)(void *context, uint64_t random, int64_t now_ms, lk_l1_seen *out); /* for the auditor: see l1.h */
     bool (*still)(void *context, const lk_l1_seen *seen);
@@ -71,6 +72,7 @@ lk_lease *lk_node_lease(lk_node *node);
 lk_pool *lk_node_pool(lk_node *node);
 lk_pending *lk_node_pending(lk_node *node);
 lk_wanted *lk_node_wanted(lk_node *node);
+const lk_epochs *lk_node_epochs(const lk_node *node);
 
 /* Remembers that this session was ended, as that incarnation of the server confirmed it. False: the link has met another
  * one meanwhile, which may not know of it, and was told of those remembered before: it has to be done once more. */

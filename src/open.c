@@ -15,6 +15,8 @@ static void on_empty(void *context)
     lk_refused_empty(((latchkey *)context)->refused);
     lk_mapped_empty(((latchkey *)context)->mapped);
 }
+/* What is known to be dead stays so: it is asked for most now. */
+static void on_everyone(void *context) { lk_l1_empty(((latchkey *)context)->l1); }
 static void on_pulse(void *context, lk_pulse *pulse) { lk_stats_pulse(context, pulse); }
 static bool on_sample(void *context, uint64_t random, int64_t now_ms, lk_l1_seen *out)
 {
@@ -40,7 +42,7 @@ static int build(latchkey *lk)
     lk->flights = lk_flights_open();
     lk->refused = lk_refused_open(seed[1]);
     if (foreign) lk->mapped = lk_mapped_open((size_t)lk->config.l1_capacity, seed[2]);
-    lk_node_host host = {lk, on_purge, on_empty, on_pulse, on_sample, on_still, on_refresh, on_refreshed};
+    lk_node_host host = {lk, on_purge, on_empty, on_everyone, on_pulse, on_sample, on_still, on_refresh, on_refreshed};
     lk->window.opened_ms = lk_now_ms();
     lk->refresh_ms = lk_session_window(lk->config.l1_ttl_ms, lk->config.idle_ms);
     if (lk->l1 && lk->flights && lk->refused && (lk->mapped || !foreign))

@@ -146,7 +146,8 @@ static bool fill(latchkey *lk, lk_node *node, const candidate *c, uint64_t ticke
                  int64_t asked_us)
 {
     lk_judged judged;
-    if (lk_session_judge(lk, node, c->selector, NULL, reply[0], reply[1], asked_us, &judged)) return false;
+    if (lk_session_judge(lk, node, c->partition, c->selector, NULL, reply[0], reply[1], asked_us, &judged))
+        return false;
     int64_t now = lk_coarse_ms();
     if (judged.l1_until_ms <= now) return false;
     latchkey_entry entry = lk_session_entry(&judged);

@@ -43,7 +43,7 @@ void lk_refresh_end(latchkey *lk, const lk_wanted_item *item, const lk_reply *va
     if (!lk_parse(lk, item->token, sizeof item->token, &token)) return;
     lk_node *node = lk_l2_owner(&lk->l2, token.partition);
     if (item->leased != incarnation) incarnation = 0;
-    int status = lk_session_judge(lk, node, token.text, &token, value, pttl, item->asked_us, &judged);
+    int status = lk_session_judge(lk, node, token.partition, token.text, &token, value, pttl, item->asked_us, &judged);
     /* An old token (rotate.lua) whose grace ended meanwhile: its next use must come to Redis. */
     if (status > 0 && !judged.reused) end(lk, node, item, status, incarnation);
     if (!status && judged.touch_due) lk_node_touch(node, token.partition, token.text);

@@ -63,7 +63,7 @@ static int prepare(latchkey *lk, const lk_token *old, const lk_token *made, int6
     lk_count(&lk->counters, LK_L2_READS, 1);
     int status = lk_l2_pipeline(&lk->l2, node, calls, 2, deadline_ms, reply, NULL);
     if (status) return status;
-    status = lk_session_judge(lk, node, old->text, old, reply[0], reply[1], asked_us, &judged);
+    status = lk_session_judge(lk, node, old->partition, old->text, old, reply[0], reply[1], asked_us, &judged);
     if (!status && judged.record.sealed && !judged.record.grace_until_ms) {
         memcpy(out->was, reply[0]->text, sizeof out->was);
         reseal(lk, &judged.record, made, grace_ms, now_ms ? now_ms : lk_session_guess_ms(lk), out);

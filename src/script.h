@@ -17,6 +17,7 @@ enum lk_script_id {
     LK_SCRIPT_SET_USER,
     LK_SCRIPT_IMPORT,
     LK_SCRIPT_MAP,
+    LK_SCRIPT_REVOKE_EVERYONE,
     LK_SCRIPT_COUNT
 };
 

@@ -64,10 +64,18 @@ bool lk_session_ended(latchkey *lk, unsigned partition, const char *selectors, u
     return remembered;
 }
 
-int lk_session_late(const latchkey *lk, const latchkey_entry *entry, int64_t until_us)
+static int judge_epoch(const latchkey *lk, unsigned partition, const latchkey_entry *entry)
+{
+    lk_node *node = lk_l2_owner(&lk->l2, partition);
+    int status = lk_epochs_judge(lk_node_epochs(node), partition, entry->created_at_ms);
+    if (status == LATCHKEY_CORRUPT) return lk_l2_corrupt(&lk->l2, node, "a partition's epoch in Redis is none");
+    return status;
+}
+
+int lk_session_late(const latchkey *lk, unsigned partition, const latchkey_entry *entry, int64_t until_us)
 {
     int64_t now_us = lk_now_us();
-    if (now_us < until_us) return LATCHKEY_OK;
+    if (now_us < until_us) return judge_epoch(lk, partition, entry);
     return entry->expires_at_ms <= lk_server_now_ms(lk, now_us) ? LATCHKEY_EXPIRED : LATCHKEY_UNAVAILABLE;
 }
 
@@ -135,13 +143,15 @@ static int judge_rotated(const latchkey *lk, const lk_token *token, int64_t left
     return LATCHKEY_OK;
 }
 
-int lk_session_judge(latchkey *lk, lk_node *node, const char *selector, const lk_token *token, const lk_reply *value,
-                     const lk_reply *pttl, int64_t asked_us, lk_judged *judged)
+int lk_session_judge(latchkey *lk, lk_node *node, unsigned partition, const char *selector, const lk_token *token,
+                     const lk_reply *value, const lk_reply *pttl, int64_t asked_us, lk_judged *judged)
 {
     memset(judged, 0, sizeof *judged);
     int status = lk_session_record(lk, node, selector, value, &judged->record);
     if (status) return status;
     if (!verified(token, &judged->record)) return LATCHKEY_NOT_FOUND;
+    status = judge_epoch(lk, partition, &judged->record.entry);
+    if (status) return status;
     if (pttl->type == LK_REPLY_ERROR) return lk_l2_refused(&lk->l2, node, pttl);
     if (pttl->type != LK_REPLY_INTEGER || pttl->integer == -1)
         return lk_l2_corrupt(&lk->l2, node, "a session's key in Redis has no expiry");
@@ -260,7 +270,8 @@ int lk_question_take(latchkey *lk, const lk_token *token, const lk_question *que
     lk_judged judged;
     lk_node *node = lk_l2_owner(&lk->l2, token->partition);
     if (question->leased != *incarnation) *incarnation = 0;
-    int status = lk_session_judge(lk, node, token->text, token, replies[0], replies[1], question->asked_us, &judged);
+    int status = lk_session_judge(lk, node, token->partition, token->text, token, replies[0], replies[1],
+                                  question->asked_us, &judged);
     for (int i = 0; i < LK_QUESTION_CALLS; i++) lk_reply_free(replies[i]);
     *reused = status && judged.reused;
     if (*reused) *entry = judged.record.entry; /* in case that it has a moment left */

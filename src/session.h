@@ -54,8 +54,8 @@ int lk_session_record(latchkey *lk, lk_node *node, const char *selector, const l
 /* `value` and `pttl` are the replies to HGET v (or what stood in v) and PTTL, asked for at asked_us. `token` may be
  * NULL: then the selector decides alone, and the caller must not admit anybody on the answer. OK; NOT_FOUND; EXPIRED;
  * CORRUPT; UNAVAILABLE. */
-int lk_session_judge(latchkey *lk, lk_node *node, const char *selector, const lk_token *token, const lk_reply *value,
-                     const lk_reply *pttl, int64_t asked_us, lk_judged *judged);
+int lk_session_judge(latchkey *lk, lk_node *node, unsigned partition, const char *selector, const lk_token *token,
+                     const lk_reply *value, const lk_reply *pttl, int64_t asked_us, lk_judged *judged);
 
 /* One question of validate, whoever drives the connection: asked, answered by its two replies, and L1 filled. */
 enum { LK_QUESTION_CALLS = 2 };
@@ -135,10 +135,10 @@ int lk_session_reused(latchkey *lk, const lk_token *token, int64_t deadline_ms, 
 /* Did a script answer that this was such a token? Then it is dealt with, and the answer to the caller is NOT_FOUND. */
 bool lk_session_take_reused(latchkey *lk, const lk_token *token, const lk_reply *reply, uint64_t incarnation);
 
-/* The last look before an answer of L2 is given: OK, or, where the process was paused or the answer was slow, so that
- * what was true when Redis said it is not any more (guarantee H), EXPIRED; or UNAVAILABLE, since somebody may have used
- * the session meanwhile. */
-int lk_session_late(const latchkey *lk, const latchkey_entry *entry, int64_t until_us);
+/* The last look before an answer of L2 is given, behind the lease: OK, or, where the process was paused or the answer was
+ * slow, so that what was true when Redis said it is not any more (guarantee H), EXPIRED; or UNAVAILABLE, since somebody may
+ * have used the session meanwhile; or NOT_FOUND or CORRUPT, by what the lease's beat brought (epochs.h). */
+int lk_session_late(const latchkey *lk, unsigned partition, const latchkey_entry *entry, int64_t until_us);
 
 /* NOT_FOUND or EXPIRED where that is known of this very token (refused.h), under the lease that L1 answers under; else
  * AGAIN. */

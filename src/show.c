@@ -47,7 +47,8 @@ static int take(showing *s, lk_reply *const reply[3], int64_t asked_us)
         s->exchanged = true;
         return status ? status : LATCHKEY_AGAIN;
     }
-    int status = lk_load_judge(s->lk, s->node, s->selector, NULL, reply[0], reply[1], asked_us, &s->judged);
+    int status =
+        lk_load_judge(s->lk, s->node, s->partition, s->selector, NULL, reply[0], reply[1], asked_us, &s->judged);
     if (!status) s->active_ms = active_at(s, reply[2]);
     return status;
 }
@@ -88,7 +89,7 @@ static int show(showing *s, const char *selector)
     if (status == LATCHKEY_AGAIN) status = LATCHKEY_UNAVAILABLE;
     if (status < 0) return status;
     int counts = lk_node_vouch(s->node, s->incarnation, s->deadline_ms);
-    if (!counts && !status) counts = lk_session_late(s->lk, &s->judged.record.entry, s->judged.until_us);
+    if (!counts && !status) counts = lk_session_late(s->lk, s->partition, &s->judged.record.entry, s->judged.until_us);
     if (counts) status = counts;
     if (status) {
         lk_reply_free(s->fields);

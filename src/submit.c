@@ -403,7 +403,7 @@ static int settle(latchkey *lk, lk_desk *d, place *p, int64_t now_ms)
         lk_refused_add(lk->refused, p->refused_ticket, p->token.text, p->status, lk_coarse_ms());
         return p->status;
     }
-    int status = lk_session_late(lk, &p->entry, p->until_us);
+    int status = lk_session_late(lk, p->token.partition, &p->entry, p->until_us);
     if (status == LATCHKEY_UNAVAILABLE && renew(d, p, now_ms, lk->config.deadline_ms)) return LATCHKEY_AGAIN;
     return status;
 }

@@ -77,6 +77,13 @@ static void say_l1(lk_trouble *t, int64_t now_ms, uint64_t missed, uint64_t empt
     t->expected = 0;
 }
 
+static void say_everyone(lk_trouble *t, int64_t now_ms)
+{
+    if (!t->everyone || !room(t, now_ms)) return;
+    lk_log(LATCHKEY_LOG_NOTICE, "l1: emptied: the sessions of all users were ended (latchkey_revoke_everyone)");
+    t->everyone = false;
+}
+
 static void say_corrupt(lk_trouble *t, int64_t now_ms, uint64_t corrupt)
 {
     if (corrupt == t->corrupt || !room(t, now_ms)) return;
@@ -96,5 +103,6 @@ void lk_trouble_lease(lk_trouble *t, int64_t sent_ms, int64_t staleness_ms, cons
     say_up(t, sent_ms);
     say_lapse(t, sent_ms);
     say_l1(t, sent_ms, lk_counted(counters, LK_MISSED), lk_counted(counters, LK_EMPTIES));
+    say_everyone(t, sent_ms);
     say_corrupt(t, sent_ms, lk_counted(counters, LK_CORRUPT_RECORDS));
 }

@@ -18,7 +18,8 @@ typedef struct lk_trouble {
     unsigned losses;                   /* since it was last said to be up */
     int64_t lease_ms, lapse_ms;        /* when the last beat was sent, 0: down; the longest lapse not yet said */
     uint64_t missed, empties, corrupt; /* counted, when it was last said */
-    uint64_t expected;                 /* of the empties since: another server was met */
+    uint64_t expected;                 /* of the empties since: another server was met, or */
+    bool everyone;                     /* all sessions were ended */
     int64_t lines, refilled_ms;        /* to be had at once; as of then */
 } lk_trouble;
 

@@ -125,7 +125,7 @@ static int from_l2(latchkey *lk, const lk_token *token, int64_t deadline_ms, lat
         if (said < 0) return said;
         status = lk_node_vouch(lk_l2_owner(&lk->l2, token->partition), incarnation, deadline_ms);
         if (!status && said) lk_refused_add(lk->refused, ticket, token->text, said, lk_coarse_ms());
-        if (!status) status = said ? said : lk_session_late(lk, entry, until_us);
+        if (!status) status = said ? said : lk_session_late(lk, token->partition, entry, until_us);
     }
     return status == LATCHKEY_AGAIN ? LATCHKEY_UNAVAILABLE : status;
 }

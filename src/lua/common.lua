@@ -17,6 +17,38 @@ local function time()
   return t[1] * 1000 + math.floor(t[2] / 1000), string.format('%s%06d', t[1], t[2])
 end
 
+-- When the partition's sessions were last ended all at once, in ms (revoke_everyone.lua). Those made up to then are over,
+-- whatever else is written of them. 0: never; false: something else lies there, and nobody knows. It has at most 13 digits,
+-- since a user's generation is made of it.
+local found
+
+local function ms_of(digits) return digits and #digits <= 13 and tonumber(digits) or false end
+
+local function epoch()
+  if found == nil then
+    local e = redis.pcall('GET', base .. 'e')
+    found = e == false and 0 or type(e) == 'string' and ms_of(string.match(e, '^%d+$'))
+  end
+  return found
+end
+
+local function no_epoch() return redis.error_reply('LKEPOCH what lies there is no epoch') end
+
+local function is_over(v) return epoch() > 0 and struct.unpack('<i8', v, CREATED) <= epoch() end
+
+-- The user's index. It carries the epoch's name, so that after that it is empty; what was before expires by itself.
+local function index_of(user)
+  local e = epoch()
+  return e and base .. 'u:' .. user .. (e > 0 and ':' .. text(e) or '')
+end
+
+-- Is that the user's generation? His count plus one; once there is an epoch, that in front of its last six digits. Compared
+-- as text, since it has 64 bits, and a Lua number 53. The same in src/user.c.
+local function is_generation(told, user)
+  local count = (tonumber(redis.call('GET', base .. 'g:' .. user) or '0') or -1) + 1
+  return told == (epoch() > 0 and string.format('%.0f%06.0f', epoch(), count % 1000000) or text(count))
+end
+
 local function damaged() return redis.error_reply('LKCORRUPT the record of a session is damaged') end
 
 -- Sealed or not, what is read here stands at the same places. What a seal covers only its client can write: scripts are
@@ -25,9 +57,10 @@ local function damaged() return redis.error_reply('LKCORRUPT the record of a ses
 local function is_sealed(v) return type(v) == 'string' and #v == SEALED_SIZE end
 local function is_record(v) return type(v) == 'string' and #v == RECORD_SIZE or is_sealed(v) end
 
--- A time that a client took for `now`: never later, and not more than a second earlier, or half of what it is to measure.
-local function clock(told, now, span)
-  local fits = told <= now and told >= now - math.min(1000, span / 2)
+-- A time that a client took for `now`: never later, not more than a second earlier, or half of what it is to measure, and
+-- beyond that epoch, where it is given.
+local function clock(told, now, span, beyond)
+  local fits = told <= now and told >= now - math.min(1000, span / 2) and told > (beyond or 0)
   return not fits and redis.status_reply('CLOCK ' .. text(now)) or nil
 end
 
@@ -60,13 +93,14 @@ local function reused(f)
   return x and 'REUSED ' .. table.concat(ended, ' ') or nil
 end
 
--- The session's record, if it is there and the caller knows its verifier. That of an old token in its grace is the
--- session's: `session` and `selector` name that from then on.
+-- The session's record, if it is there and not over, and the caller knows its verifier. That of an old token in its grace
+-- is the session's: `session` and `selector` name that from then on.
 -- Returns nil; or v, idle_ms, expires_at_ms, user_id; or, as second value, an error or what `reused` returns.
 local function load(hash)
+  if not epoch() then return nil, no_epoch() end
   local f = redis.call('HMGET', session, 'v', 'x', 'f')
   if is_rotated(f[1]) then
-    if not matches(f[1], hash) then return nil end
+    if not matches(f[1], hash) or is_over(f[1]) then return nil end
     if time() >= struct.unpack('<i8', f[1], SPAN) then return nil, hash ~= '' and reused(f[3]) or nil end
     selector = family(f[3], -1)[1] or selector
     session, hash = base .. 's:' .. selector, ''
@@ -76,7 +110,7 @@ local function load(hash)
   if not f[1] and not f[2] then return nil end
   local idle, expires, user = parse(f[2])
   if not is_record(f[1]) or not idle then return nil, damaged() end
-  if not matches(f[1], hash) then return nil end
+  if not matches(f[1], hash) or is_over(f[1]) then return nil end
   return f[1], tonumber(idle), tonumber(expires), user
 end
 
@@ -85,13 +119,14 @@ local function live_until(key, ms, now)
 end
 
 -- Puts the session into the user's index (by expiry) and the partition's (by activity). Neither outlives its last
--- session, and neither holds the dead for long: the user's is trimmed here, the partition's by forget_dead.
-local function index(user, now, expiry)
-  local u, a = base .. 'u:' .. user, base .. 'a'
+-- session, and neither holds the dead for long: the user's is trimmed here, the partition's by forget_dead. It was used
+-- when it was made, at least, also by a clock that was set back since: end_everyone relies on that.
+local function index(user, now, expiry, created)
+  local u, a = index_of(user), base .. 'a'
   redis.call('ZADD', u, string.format('%.0f', expiry), selector)
   redis.call('ZREMRANGEBYSCORE', u, '-inf', string.format('%.0f', now))
   live_until(u, expiry, now)
-  redis.call('ZADD', a, string.format('%.0f', now), selector)
+  redis.call('ZADD', a, text(math.max(now, created)), selector)
   live_until(a, expiry, now)
 end
 
@@ -153,11 +188,25 @@ function finish(selectors, user)
   end
   for i = 1, #all, 100 do announce(table.concat(all, ' ', i, math.min(i + 99, #all))) end
   for i = 1, #all, 100 do
-    local some = {unpack(all, i, math.min(i + 99, #all))}
-    if user then redis.pcall('ZREM', base .. 'u:' .. user, unpack(some)) end
+    local some, u = {unpack(all, i, math.min(i + 99, #all))}, user and index_of(user)
+    if u then redis.pcall('ZREM', u, unpack(some)) end
     redis.pcall('ZREM', base .. 'a', unpack(some))
   end
   return all
+end
+
+-- Ends all sessions of the partition, without going through them. Later than any of them was made: by this clock, or,
+-- where that was set back, or where another server's was ahead, by what was seen last; and no earlier than `least`.
+-- Returns the epoch.
+local function end_everyone(least)
+  local newest = redis.pcall('ZREVRANGE', base .. 'a', 0, 0, 'WITHSCORES')[2]
+  local ms = math.max(time(), least, (epoch() or 0) + 1, newest and ms_of(string.match(newest, '^%d+$')) or 0)
+  if not ms_of(text(ms)) then return no_epoch() end
+  redis.call('UNLINK', base .. 'a') -- first: it needs no memory. None of its sessions is left
+  redis.call('SET', base .. 'e', text(ms)) -- whatever lies there
+  found = ms
+  announce('*' .. text(ms))
+  return ms
 end
 
 -- Deletes what an old token left, alone.

@@ -3,21 +3,19 @@
 -- Returns when it was made, in ms (of a sealed one, a moment later than it says); or EXISTS, REFUSED, LIMIT or CLOCK. At most 100 are ended at a time for each limit, so that
 -- one that was lowered does not stop Redis.
 local user, idle, most, of_device = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[7]), tonumber(ARGV[9])
-local u = base .. 'u:' .. user
+local ended, u = epoch(), index_of(user)
+if not ended then return no_epoch() end
 if redis.call('EXISTS', session) == 1 then return redis.status_reply('EXISTS') end
-if ARGV[6] ~= '0' then
-  -- Compared as text: a generation has 64 bits, a Lua number 53.
-  local moved = redis.call('GET', base .. 'g:' .. user)
-  if string.format('%.0f', (tonumber(moved or '0') or -1) + 1) ~= ARGV[6] then return redis.status_reply('REFUSED') end
-end
+if ARGV[6] ~= '0' and not is_generation(ARGV[6], user) then return redis.status_reply('REFUSED') end
 local now = time()
-local expires, v = now + tonumber(ARGV[5]), ARGV[10]
+local made = math.max(now, ended + 1) -- not over already, as it would be in the epoch's own millisecond
+local expires, v = made + tonumber(ARGV[5]), ARGV[10]
 if is_sealed(v) then
-  local late = clock(struct.unpack('<i8', v, CREATED), now, tonumber(ARGV[5]))
+  local late = clock(struct.unpack('<i8', v, CREATED), made, tonumber(ARGV[5]), ended)
   if late then return late end
   expires = struct.unpack('<i8', v, EXPIRES)
 else
-  v = v .. struct.pack('<i8', expires) .. ARGV[11] .. struct.pack('<i8i8', now, now) .. ARGV[12]
+  v = v .. struct.pack('<i8', expires) .. ARGV[11] .. struct.pack('<i8i8', made, made) .. ARGV[12]
 end
 for _, z in ipairs({u, base .. 'a'}) do redis.call('ZCARD', z) end -- of the wrong type: an error, in time
 local living = '(' .. text(now)
@@ -56,7 +54,7 @@ local x = string.format('%.0f %.0f %s', idle, expires, user)
 redis.call('HSET', session, 'v', v, 'x', x, unpack(ARGV, 13))
 redis.call('PEXPIREAT', session, string.format('%.0f', expiry))
 finish(going, user)
-index(user, now, expiry)
+index(user, now, expiry, made)
 forget_dead()
 remember_peak(now)
-return now
+return made

@@ -2,7 +2,8 @@
 -- to keep (KEYS[1], ARGV[2]), '' to keep none, 5 '0', or the time that the first of several runs returned: then only
 -- what is not newer ends, so that a login that came after the generation moved is left alone.
 -- Returns the time, how many sessions were ended, 1 where there may be more, and in one text the selectors that are over.
-local user, u, now, before = ARGV[3], base .. 'u:' .. ARGV[3], time(), tonumber(ARGV[5])
+local user, u, now, before = ARGV[3], index_of(ARGV[3]), time(), tonumber(ARGV[5])
+if not u then return no_epoch() end
 
 -- Any that is lost or damaged counts as old.
 local function newer(one)
@@ -39,4 +40,4 @@ repeat
   sessions = sessions + #batch
   ended[#ended + 1] = table.concat(finish(batch, user), ' ') -- each with the old tokens of its rotations
 until #some < 100 or sessions >= 1000
-return {before > 0 and before or now, sessions, #some == 100 and 1 or 0, table.concat(ended, ' ')}
+return {before > 0 and before or math.max(now, epoch() + 1), sessions, #some == 100 and 1 or 0, table.concat(ended, ' ')}

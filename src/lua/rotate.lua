@@ -9,7 +9,7 @@ if not v then return idle or 0 end
 if selector ~= ARGV[2] then return redis.status_reply('REFUSED') end
 local now, new, grace = time(), ARGV[4], tonumber(ARGV[7])
 if expires <= now then return -1 end
-local key, u, a = base .. 's:' .. new, base .. 'u:' .. user, base .. 'a'
+local key, u, a = base .. 's:' .. new, index_of(user), base .. 'a'
 if redis.call('EXISTS', key) == 1 then return redis.status_reply('EXISTS') end
 local sealed = is_sealed(v)
 if sealed and not ARGV[8] then return damaged() end
@@ -62,7 +62,7 @@ announce(grace > 0 and selector or ended, grace > 0)
 redis.call('ZREM', u, selector)
 redis.call('ZREM', a, selector)
 selector = new
-index(user, now, expiry)
+index(user, now, expiry, struct.unpack('<i8', v, CREATED))
 -- No more than 64 old ones: then the one whose grace ended first is forgotten.
 if grace > 0 and redis.call('ZCARD', base .. 'f:' .. name) > 65 then drop(family(name, 0)[1], name) end
 return 'OK ' .. ended

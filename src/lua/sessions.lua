@@ -2,7 +2,8 @@
 -- many at most.
 -- Returns how many there are, the selector of the one that asks; then of each the selector, the record, when it idles
 -- out, and when it was last used.
-local u, now, reply = base .. 'u:' .. ARGV[3], time(), {0, selector}
+local u, now, reply = index_of(ARGV[3]), time(), {0, selector}
+if not u then return no_epoch() end
 local asks = redis.pcall('HMGET', session, 'v', 'f')
 if is_rotated(asks[1]) then reply[2] = family(asks[2], -1)[1] or selector end
 local total = redis.call('ZCOUNT', u, '(' .. text(now), '+inf')

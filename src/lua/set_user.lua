@@ -4,7 +4,8 @@
 -- Returns the time, where a run for the rest is to begin ('': there is none), how many sessions were changed, in one text the
 -- selectors of the tokens whose records were; then selector and record of each token of the others.
 local user, now, swaps, from = ARGV[3], time(), unpack_swaps(ARGV[4]), ARGV[5]
-local u, most = base .. 'u:' .. user, 1000
+local u, most = index_of(user), 1000
+if not u then return no_epoch() end
 redis.call('ZREMRANGEBYSCORE', u, '-inf', text(now)) -- first: it needs no memory
 -- Ends only move up, so who is not seen here is seen later. `from` is the last that was seen: when it ends, how many that end
 -- in that same moment stand before it, and its selector. If it is not there any more, all of that moment are seen again.

@@ -7,5 +7,5 @@ local expiry, left = math.min(now + idle, expires), redis.call('PTTL', session)
 if expires <= now then return -1 end
 if left >= 0 and (left * 12 > idle * 11 or now + left >= expires) then return 1 end
 redis.call('PEXPIREAT', session, string.format('%.0f', expiry))
-index(user, now, expiry)
+index(user, now, expiry, struct.unpack('<i8', v, CREATED))
 return 2

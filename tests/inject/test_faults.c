@@ -337,6 +337,10 @@ static void live(void)
     allow(touch(a), LATCHKEY_NOT_FOUND, NO_ANSWER);
     submit_and_reap(a, false);
     insist(validate(b));
+    insist(latchkey_revoke_everyone(lk));
+    allow(validate(b), LATCHKEY_NOT_FOUND, NO_ANSWER);
+    insist(create(b));
+    insist(validate(b));
     if (harmless && stats().last_error[0]) fail_msg("%s: trouble: %s", plan_text, stats().last_error);
 }
 

@@ -189,14 +189,21 @@ void live_until(const call *c, object *o, int64_t ms)
     if (left < ms - c->r->now_ms) o->expires_ms = ms;
 }
 
-void index_session(const call *c, const char *user, int64_t expiry)
+int64_t created_of(const char *v)
+{
+    int64_t created;
+    memcpy(&created, v + LK_RECORD_CREATED, sizeof created);
+    return created;
+}
+
+void index_session(const call *c, const char *user, int64_t expiry, int64_t created)
 {
     object *u = make_key(c, "u:", user, A_SORTED_SET);
     sorted_add(u, expiry, c->selector, strlen(c->selector));
     live_until(c, u, expiry);
     sorted_trim(c->r, u, c->r->now_ms);
     object *a = make_key(c, "a", "", A_SORTED_SET);
-    sorted_add(a, c->r->now_ms, c->selector, strlen(c->selector));
+    sorted_add(a, created > c->r->now_ms ? created : c->r->now_ms, c->selector, strlen(c->selector));
     live_until(c, a, expiry);
 }
 

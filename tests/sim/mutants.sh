@@ -134,7 +134,7 @@ mutant settle_ticket submit.c "what was purged while it lay unread is given" \
 mutant settle_lease submit.c "what was submitted is given without a lease" \
     's/int vouched = lk_node_vouched\(node, p->incarnation\);/int vouched = LATCHKEY_OK;/'
 mutant settle_late submit.c "what expired while it lay unread is given" \
-    's/int status = lk_session_late\(lk, &p->entry, p->until_us\);/int status = LATCHKEY_OK;/'
+    's/int status = lk_session_late\(lk, p->token.partition, &p->entry, p->until_us\);/int status = LATCHKEY_OK;/'
 mutant given_twice submit.c "what was given stays to be given" \
     's/        free_place\(d, p\);\n    \}\n    return given/    }\n    return given/'
 mutant joined submit.c "who joined is forgotten" \

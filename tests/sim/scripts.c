@@ -100,7 +100,7 @@ static void script_create(call *c)
         int64_t expires = c->r->now_ms + number(c, 5), expiry = least(c->r->now_ms + number(c, 4), expires);
         write_session(c, expires, expiry);
         finish(c, &going, user, NULL);
-        index_session(c, user, expiry);
+        index_session(c, user, expiry, c->r->now_ms);
         forget_dead(c);
         reply_integer(c->r, c->r->now_ms);
     }
@@ -121,7 +121,7 @@ static void script_touch(call *c)
     else {
         c->r->wrote = true;
         o->expires_ms = expiry;
-        index_session(c, l.user, expiry);
+        index_session(c, l.user, expiry, created_of(l.v));
         reply_integer(c->r, 2);
     }
 }
@@ -335,7 +335,7 @@ static void exchange(call *c, const loaded *l, const char *new, const char *key)
     sorted_remove(c->r, find_key(c, "u:", l->user), c->selector, strlen(c->selector));
     sorted_remove(c->r, find_key(c, "a", ""), c->selector, strlen(c->selector));
     snprintf(c->selector, sizeof c->selector, "%s", new);
-    index_session(c, l->user, expiry);
+    index_session(c, l->user, expiry, created_of(l->v));
     family(c, f, &of);
     if (grace && of.count > OLD_ONES + 1) drop(c, of.name[0], f);
     reply_names(c, "OK ", &ended);
@@ -534,6 +534,7 @@ void script_run(run *r, int script)
     case LK_SCRIPT_SET_USER: /* nobody in the simulation calls for these */
     case LK_SCRIPT_IMPORT:
     case LK_SCRIPT_MAP:
+    case LK_SCRIPT_REVOKE_EVERYONE:
     case LK_SCRIPT_COUNT: abort();
     }
 }

@@ -54,7 +54,8 @@ bool heir(const call *c, const item *f, char name[NAME_ROOM]);
 /* True: there. Else 0, an error or whom a reuse ended was replied. */
 bool load(call *c, word hash, loaded *l);
 void live_until(const call *c, object *o, int64_t ms);
-void index_session(const call *c, const char *user, int64_t expiry);
+int64_t created_of(const char *v); /* a record */
+void index_session(const call *c, const char *user, int64_t expiry, int64_t created);
 void forget_dead(const call *c);
 void announce(const call *c, const char *what, bool changed);
 void finish(const call *c, const names *selectors, const char *user, names *ended); /* user, ended: or NULL */

@@ -323,6 +323,13 @@ static void run_mget(run *r)
     }
 }
 
+static void run_exists(run *r)
+{
+    int64_t there = 0;
+    for (size_t i = 1; i < r->count; i++) there += keyspace_find(r, r->words[i].text) != NULL;
+    reply_integer(r, there);
+}
+
 static void run_time(run *r)
 {
     char micros[8];
@@ -398,7 +405,7 @@ static const struct {
 } commands[] = {{"EVALSHA", run_script, 6},  {"EVAL", run_script, 6},   {"HGET", run_hget, 3},
                 {"PTTL", run_pttl, 2},       {"MGET", run_mget, 2},     {"TIME", run_time, 1},
                 {"HGETALL", run_hgetall, 2}, {"HSETNX", run_hsetnx, 4}, {"ZREVRANGE", run_zrevrange, 5},
-                {"XRANGE", run_xrange, 4},   {"GET", run_get, 2}};
+                {"XRANGE", run_xrange, 4},   {"GET", run_get, 2},       {"EXISTS", run_exists, 2}};
 
 bool store_run(store *s, const word *words, size_t count, int64_t now_us, const store_events *events, buffer *reply,
                bool *wrote)

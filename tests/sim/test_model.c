@@ -505,6 +505,7 @@ static void do_beat(lk_token *t)
 {
     (void)t;
     both((lk_span[]){lk_word("MGET"), lk_word("lk:{0}:q"), lk_word("lk:{1}:q")}, 3);
+    both((lk_span[]){lk_word("EXISTS"), lk_word("lk:{0}:q"), lk_word("lk:{1}:e"), lk_word("lk:{1}:q")}, 4);
     both((lk_span[]){lk_word("HSETNX"), lk_word("lk:{0}:m"), lk_word("partitions"), lk_word("2")}, 4);
     both((lk_span[]){lk_word("HGET"), lk_word("lk:{0}:m"), lk_word("partitions")}, 3);
 }

@@ -4,6 +4,7 @@
  * lines on standard input, answering each with one line. It ends with its input.
  *
  *   validate T | try T | revoke T | touch T | load T    the status as a number
+ *   everyone                                            the status
  *   create USER                                         the status and the token
  *   set T NAME TEXT                                     the status
  *   prewarm N                                           the status and the number loaded
@@ -142,6 +143,7 @@ static void obey(char *line)
     if (strcmp(verb, "validate") == 0) printf("%d\n", latchkey_validate(lk, one, strlen(one), &entry));
     else if (strcmp(verb, "try") == 0) printf("%d\n", latchkey_try_validate(lk, one, strlen(one), &entry));
     else if (strcmp(verb, "revoke") == 0) printf("%d\n", latchkey_revoke(lk, one, strlen(one)));
+    else if (strcmp(verb, "everyone") == 0) printf("%d\n", latchkey_revoke_everyone(lk));
     else if (strcmp(verb, "touch") == 0) printf("%d\n", latchkey_touch(lk, one, strlen(one)));
     else if (strcmp(verb, "load") == 0) load(one);
     else if (strcmp(verb, "create") == 0) create(one);

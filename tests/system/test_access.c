@@ -149,6 +149,7 @@ static const char *const rights[] = {"select",
                                      "zscore",
                                      "rename",
                                      "set",
+                                     "unlink",
                                      "evalsha",
                                      "eval"};
 enum { RIGHT_COUNT = sizeof rights / sizeof *rights };
@@ -288,6 +289,7 @@ static int whole_life(const char *config)
     if (!status) status = latchkey_revoke(lk, "another store's token", 21);
     if (!status) status = latchkey_create(lk, &draft, token);
     if (!status) status = user_life(lk, token);
+    if (!status) status = latchkey_revoke_everyone(lk);
     if (!status && redis_integer(server, "EXISTS lk:{0}:r") == 0) status = LATCHKEY_CORRUPT; /* and it was logged */
     latchkey_stats stats = stats_of(lk);
     if (!status && stats.l2_errors) status = LATCHKEY_UNAVAILABLE;
@@ -327,7 +329,8 @@ static void test_acl_none_of_the_commands_is_superfluous(void **state)
 static void test_right_missing_at_open_is_config_at_once(void **state)
 {
     (void)state;
-    static const char *const needed[] = {"select", "info", "subscribe", "publish", "mget", "hsetnx", "hget", "time"};
+    static const char *const needed[] = {"select", "info",   "subscribe", "publish", "mget",
+                                         "exists", "hsetnx", "hget",      "time"};
     char config[512], error[512];
     snprintf(config, sizeof config, "redis://app:wrong-secret@127.0.0.1:%d/1?deadline_ms=20000", server->port);
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {

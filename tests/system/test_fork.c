@@ -62,6 +62,7 @@ static int every_call(void)
     latchkey_session_info info;
     if (latchkey_user_generation(lk, 1, &generation) != LATCHKEY_FORKED || generation) return 14;
     if (latchkey_revoke_user(lk, 1, token, LENGTH, &revoked) != LATCHKEY_FORKED || revoked) return 15;
+    if (latchkey_revoke_everyone(lk) != LATCHKEY_FORKED) return 20;
     char renewed[LATCHKEY_TOKEN_SIZE] = "x";
     if (latchkey_rotate(lk, token, LENGTH, 0, renewed) != LATCHKEY_FORKED || *renewed) return 18;
     if (latchkey_revoke_selector(lk, 1, token) != LATCHKEY_FORKED) return 16;

@@ -37,6 +37,14 @@ static void on_empty(void *context)
     if (m->l1) lk_l1_empty(m->l1);
 }
 
+static void on_everyone(void *context)
+{
+    redis_model *m = context;
+    say(m, "= everyone\n");
+    m->everyones++;
+    if (m->l1) lk_l1_empty(m->l1);
+}
+
 static void on_lease(void *context, int64_t sent_ms, uint64_t incarnation, int64_t server_ahead_us)
 {
     redis_model *m = context;
@@ -169,6 +177,15 @@ static void log_revocation(model_log *r, uint64_t number, const char *selector)
     snprintf(r->entry[at].selector, sizeof r->entry[at].selector, "%.20s", selector);
 }
 
+void model_end_everyone(redis_model *m, unsigned partition, int64_t ms)
+{
+    char word[24];
+    snprintf(m->epoch_text[partition], sizeof m->epoch_text[partition], "%" PRId64, ms);
+    m->epoch[partition] = m->epoch_text[partition];
+    snprintf(word, sizeof word, "*%s", m->epoch[partition]);
+    model_revoke(m, partition, word);
+}
+
 void model_revoke(redis_model *m, unsigned partition, const char *selector)
 {
     char channel[64], text[128];
@@ -210,6 +227,8 @@ static void answer_info(redis_model *m, int which, const lk_reply *section)
     reply_bulk(m, which, text);
 }
 
+static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+
 static void answer_script(redis_model *m, int which, const lk_reply *c)
 {
     if (lk_reply_is(c->item[0], "EVAL")) m->scripts_known = true;
@@ -222,9 +241,13 @@ static void answer_script(redis_model *m, int which, const lk_reply *c)
         model_revoke(m, (unsigned)atoi(strchr(c->item[3]->text, '{') + 1), c->item[5]->text);
     size_t ended = 1;
     if (strcmp(script, "reassert") == 0) {
+        unsigned p = (unsigned)atoi(strchr(c->item[4]->text, '{') + 1);
         ended = m->forgetful ? c->size - 5 : 0;
-        for (size_t i = 0; i < ended; i++)
-            model_revoke(m, (unsigned)atoi(strchr(c->item[4]->text, '{') + 1), c->item[5 + i]->text);
+        for (size_t i = 0; i < ended; i++) {
+            const char *told = c->item[5 + i]->text;
+            if (*told == '*') model_end_everyone(m, p, most(m->now_us / 1000, atoll(told + 1)));
+            else model_revoke(m, p, told);
+        }
     }
     reply(m, which, ":%zu\r\n", ended);
 }
@@ -299,13 +322,19 @@ static void answer(redis_model *m, int which, const lk_reply *c)
     else if (strcmp(name, "XRANGE") == 0) answer_xrange(m, which, c);
     else if (strcmp(name, "SUBSCRIBE") == 0) answer_subscribe(m, which, c);
     else if (strcmp(name, "MGET") == 0) {
+        bool epochs = strstr(c->item[1]->text, "}:e") != NULL;
         reply(m, which, "*%zu\r\n", c->size - 1);
         for (size_t p = 0; p + 1 < c->size; p++) {
             char text[24];
             snprintf(text, sizeof text, "%" PRIu64, m->number[p]);
-            if (m->number[p]) reply_bulk(m, which, text);
+            bool there = epochs ? m->epoch[p] && strcmp(m->epoch[p], "LIST") : m->number[p] != 0;
+            if (there) reply_bulk(m, which, epochs ? m->epoch[p] : text);
             else reply(m, which, "$-1\r\n");
         }
+    } else if (strcmp(name, "EXISTS") == 0) {
+        unsigned there = 0;
+        for (size_t p = 0; p + 1 < c->size; p++) there += m->epoch[p] != NULL;
+        reply(m, which, ":%u\r\n", there);
     } else if (strcmp(name, "TIME") == 0) {
         char seconds[24], micros[24];
         int64_t us = m->now_us + m->clock_ahead_us;
@@ -411,8 +440,8 @@ redis_model *model_open(const char *options, uint64_t seed)
     m->replication = "replid-1";
     m->version = "7.0.0";
     m->clock_ahead_us = INT64_C(1700000000000000);
-    lk_link_host host = {m,           on_purge,    on_empty,     on_lease, on_trouble, on_met,
-                         on_next_job, on_job_done, on_refreshed, on_pulse, on_sample,  on_still};
+    lk_link_host host = {m,           on_purge,    on_empty,     on_everyone, on_lease,  on_trouble, on_met,
+                         on_next_job, on_job_done, on_refreshed, on_pulse,    on_sample, on_still};
     assert_true(lk_link_open(&m->link, &m->config, &host, &m->counters, seed, model_ms(m)));
     return m;
 }

@@ -57,6 +57,8 @@ typedef struct redis_model {
     int64_t clock_ahead_us; /* of the server's clock to the link's */
     uint64_t number[MODEL_PARTITIONS_MAX];
     model_log revoked[MODEL_PARTITIONS_MAX];
+    const char *epoch[MODEL_PARTITIONS_MAX]; /* as it lies there; "LIST": a key of another type; NULL: none */
+    char epoch_text[MODEL_PARTITIONS_MAX][24];
     char recorded[32];                         /* the number of partitions, as the server holds it; "": not yet */
     const model_record *records;               /* the sessions, the test's own */
     bool subscribed, scripts_known, forgetful; /* forgetful: knows every session that is asserted not to be */
@@ -71,7 +73,7 @@ typedef struct redis_model {
     lk_l1 *l1;      /* purged and emptied with the link, where there is one */
     int64_t lease_sent_ms, lease_ahead_us;
     uint64_t lease_incarnation;
-    unsigned leases, empties, met;
+    unsigned leases, empties, everyones, met;
     char trouble[200];
     int trouble_status;
     lk_job jobs[MODEL_JOBS_MAX];
@@ -96,6 +98,8 @@ void model_feed(redis_model *m, int which, const char *bytes); /* bytes that no 
 
 /* What the script in Redis does: counts and publishes. */
 void model_revoke(redis_model *m, unsigned partition, const char *selector);
+/* Ends all of a partition: sets the epoch, counts and publishes. */
+void model_end_everyone(redis_model *m, unsigned partition, int64_t ms);
 void model_trim(redis_model *m, unsigned partition, size_t kept); /* the log, to its newest entries */
 void model_publish(redis_model *m, const char *channel, const char *text);
 void model_job(redis_model *m, int kind, unsigned partition, const char *selector); /* for next_job to hand out */
