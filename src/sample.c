@@ -233,7 +233,10 @@ static void ask_user(lk_sampling *s, const lk_member *m, uint64_t user_id)
     lk_inquiry *q = &s->q;
     char *key = lk_inquiry_text(q, 0), *from = lk_inquiry_text(q, 1);
     lk_key_base(key, q->lk->config.prefix, m->partition);
-    snprintf(key + strlen(key), LK_INQUIRY_TEXT - LK_BASE_SIZE, "u:%llu", (unsigned long long)user_id);
+    int64_t epoch_ms = s->partitions[m->partition].epoch_ms; /* the index carries its name: see common.lua */
+    size_t size = strlen(key);
+    size += (size_t)snprintf(key + size, LK_INQUIRY_TEXT - size, "u:%llu", (unsigned long long)user_id);
+    if (epoch_ms) snprintf(key + size, LK_INQUIRY_TEXT - size, ":%lld", (long long)epoch_ms);
     snprintf(from, LK_INQUIRY_TEXT, "(%lld", (long long)s->now_ms);
     LK_ASK(q, "ZCOUNT", key, from, "+inf");
 }

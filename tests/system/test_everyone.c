@@ -155,6 +155,23 @@ static void test_logins_limits_and_lists_start_anew(void **state)
     assert_status(fresh, LATCHKEY_OK, try_validate(fresh, token));
 }
 
+static void test_a_sample_counts_who_came_after(void **state)
+{
+    (void)state;
+    latchkey *lk = handle_open(server, ONE);
+    char token[LATCHKEY_TOKEN_SIZE];
+    latchkey_population seen;
+    for (uint64_t i = 0; i < 6; i++) make_session(lk, i, token);
+    assert_status(lk, LATCHKEY_OK, latchkey_revoke_everyone(lk));
+    assert_status(lk, LATCHKEY_OK, latchkey_sample(lk, 1000, &seen, sizeof seen));
+    assert_int_equal(seen.sessions, 0);
+    assert_int_equal(seen.unindexed, 0);
+    for (uint64_t i = 0; i < 6; i++) make_session(lk, i % 2, token);
+    assert_status(lk, LATCHKEY_OK, latchkey_sample(lk, 1000, &seen, sizeof seen));
+    assert_int_equal(seen.sessions, 6);
+    assert_int_equal(seen.users, 2);
+}
+
 static void test_the_evicting_limits_count_anew(void **state)
 {
     (void)state;
@@ -756,6 +773,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_B_C_everyone_ends_all_sessions_of_all_users_everywhere),
         TEST(test_logins_limits_and_lists_start_anew),
+        TEST(test_a_sample_counts_who_came_after),
         TEST(test_the_evicting_limits_count_anew),
         TEST(test_login_that_began_before_is_REFUSED),
         TEST(test_foreign_sessions_end_too),
