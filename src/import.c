@@ -11,7 +11,7 @@
  *   An interruption between the two leaves a session that nobody can ask for, and the same call, made again, finds it by its
  * verifier and completes it; if nobody does, it idles out. Until then the token is the old store's, as if nothing had
  * happened.
- *   Two processes that import the same token at once make the same session. Only where they differ (in the user, or in the
+ *   Two processes that import the same token at once make the same session, and the one that names it is OK. Only where they differ (in the user, or in the
  * first check key) there are two: the first name stands, and the other session is ended. */
 #include "create.h"
 #include "resolve.h"
@@ -111,10 +111,10 @@ static int name_it(latchkey *lk, const moving *m)
     const lk_span words[2] = {{m->token.text, LATCHKEY_SELECTOR_LENGTH}, lk_word(expires)};
     int status = run(lk, m, LK_SCRIPT_MAP, m->foreign.partition, m->foreign.name, words, 2, &reply);
     if (status) return status;
-    status = reply->type == LK_REPLY_INTEGER ? LATCHKEY_OK : LATCHKEY_REFUSED;
+    bool ours = reply->type == LK_REPLY_INTEGER, first = ours && reply->integer == 1;
     lk_reply_free(reply);
-    if (status == LATCHKEY_REFUSED) lk_disown(lk, &m->token); /* the token means another one */
-    return status;
+    if (!ours) lk_disown(lk, &m->token); /* the token means another one */
+    return first ? LATCHKEY_OK : LATCHKEY_REFUSED;
 }
 
 static int move_in(latchkey *lk, moving *m, int64_t created_at_ms, int64_t expires_at_ms)

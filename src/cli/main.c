@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-static const cli_command *const commands[] = {&cli_list, &cli_show, &cli_revoke, &cli_prewarm, &cli_keygen, NULL};
+static const cli_command *const commands[] = {&cli_list,   &cli_show,   &cli_revoke, &cli_prewarm,
+                                              &cli_import, &cli_keygen, NULL};
 
 static const char usage[] = "usage: latchkey COMMAND [OPTION...]\n"
                             "       latchkey --help | --version\n";
