@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-uint64_t chaos_episodes[16];
+uint64_t chaos_episodes[32];
 
 static struct {
     climate climate;
@@ -177,6 +177,19 @@ static void fail_over(void)
     at(w.now_us + (how == 2 ? draw_scale(100 * MS, scale(500)) : 1), demote, NULL, (uint64_t)old);
 }
 
+/* Somebody is led to a replica, which lags: it answers, but it is not whom to ask. */
+static void mislead(void)
+{
+    int replica = (int)draw((uint64_t)server_count());
+    machine *m = &w.machines[any_machine()];
+    if (replica == server_acting() || server_primary(replica)) return;
+    server_lag(replica, draw_between(scale(50), scale(400)));
+    route(m, (uint64_t)replica);
+    for (int i = 0; i < CONNECTIONS_MAX; i++)
+        if (wire_of(i) && wire_of(i)->client == m && chance(700000)) wire_cut(wire_of(i));
+    at(w.now_us + draw_between(scale(50), scale(400)), route, m, (uint64_t)server_acting());
+}
+
 /* ---------------------------------------------------------------------------------------------- episodes -- */
 
 static const struct {
@@ -197,6 +210,7 @@ static const struct {
              {"restarted processes", restart_process, 2, true},
              {"restarted servers", restart_server, 2, true},
              {"lag of replicas", lag, 6, true},
+             {"replicas for primaries", mislead, 3, true},
              {"failovers", fail_over, 1, false},
              {"set clocks", step_clock, 2, false},
              {"lossy restarts", restart_and_lose, 1, false}};
@@ -209,7 +223,8 @@ static bool allowed(int kind)
     if (in.climate.calm) return kind == 0;
     if (kinds[kind].strike == step_clock) return in.climate.clocks;
     if (kinds[kind].strike == restart_and_lose) return in.climate.lossy;
-    if (kinds[kind].strike == fail_over || kinds[kind].strike == lag) return server_count() > 1;
+    if (kinds[kind].strike == fail_over || kinds[kind].strike == lag || kinds[kind].strike == mislead)
+        return server_count() > 1;
     return true;
 }
 

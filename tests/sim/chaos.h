@@ -18,7 +18,7 @@ typedef struct climate {
     int64_t quiet_most_us; /* between episodes */
 } climate;
 
-extern uint64_t chaos_episodes[16];
+extern uint64_t chaos_episodes[32];
 const char *chaos_name(int kind); /* NULL: there are no more */
 
 void chaos_begin(const climate *c);

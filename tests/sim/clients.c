@@ -43,30 +43,43 @@ static struct {
 
 /* ----------------------------------------------------------------------------------------------- calls -- */
 
-static bool create(process *p, int64_t idle_ms, int64_t lifetime_ms, uint64_t user, char token[LATCHKEY_TOKEN_SIZE])
+static latchkey_draft draft_of(uint64_t user)
 {
-    latchkey_draft draft = {.size = sizeof draft, .role = "user"};
-    latchkey_field keys = {"pq.mlkem768", "key", 3};
-    draft.user_id = user;
-    draft.idle_ms = idle_ms;
-    draft.lifetime_ms = lifetime_ms;
-    draft.fields = &keys;
-    draft.field_count = chance(300000);
-    int status = latchkey_create(p->lk, &draft, token);
-    trace("m%d creates %.8s %d", p->on->index, token, status);
-    if (!status) truth_created(token, user);
-    totals.creates += !status;
-    return !status;
+    latchkey_draft draft = {.size = sizeof draft, .role = "user", .user_id = user};
+    draft.device = (uint32_t)draw(2);
+    draft.idle_ms = in.load.idle_ms;
+    draft.lifetime_ms = in.load.lifetime_ms;
+    if (chance(200000)) draft.idle_ms = draw_scale(200, 60000); /* one that ends soon */
+    if (chance(200000)) draft.lifetime_ms = draw_scale(500, 120000);
+    return draft;
 }
 
-static void do_create(process *p, known *unused)
+static int create_from(process *p, latchkey_draft *draft, char token[LATCHKEY_TOKEN_SIZE])
+{
+    static const latchkey_field keys = {"pq.mlkem768", "key", 3};
+    draft->fields = &keys;
+    draft->field_count = chance(300000);
+    int status = latchkey_create(p->lk, draft, token);
+    trace("m%d creates %.8s %d", p->on->index, token, status);
+    if (!status) truth_created(token, draft->user_id);
+    totals.creates += !status;
+    return status;
+}
+
+static bool create(process *p, int64_t idle_ms, int64_t lifetime_ms, uint64_t user, char token[LATCHKEY_TOKEN_SIZE])
+{
+    latchkey_draft draft = draft_of(user);
+    draft.idle_ms = idle_ms;
+    draft.lifetime_ms = lifetime_ms;
+    return !create_from(p, &draft, token);
+}
+
+static void do_create(process *p, known *s)
 {
     char token[LATCHKEY_TOKEN_SIZE];
-    int64_t idle = in.load.idle_ms, lifetime = in.load.lifetime_ms;
-    (void)unused;
-    if (chance(200000)) idle = draw_scale(200, 60000); /* one that ends soon */
-    if (chance(200000)) lifetime = draw_scale(500, 120000);
-    create(p, idle, lifetime, chance(700000) ? ++in.users : 1 + draw(in.users + 1), token);
+    bool again = s && chance(400000); /* one more of a user's */
+    latchkey_draft draft = draft_of(again ? s->user : ++in.users);
+    create_from(p, &draft, token);
 }
 
 static void do_validate(process *p, known *s)
@@ -141,6 +154,82 @@ static void do_revoke(process *p, known *s)
     if (s->life == life && chance(500000)) do_validate(p, s);
 }
 
+static void favour_some(known *s)
+{
+    if (chance(500000)) truth_favour(s);
+    if (chance(500000)) task_wake(&in, true);
+}
+
+/* With the old token somebody goes on, in its grace and after it. */
+static void do_rotate(process *p, known *s)
+{
+    char token[LATCHKEY_TOKEN_SIZE] = "";
+    int64_t grace_ms = chance(350000) ? 0 : draw_scale(20, in.load.idle_ms < 3600000 ? in.load.idle_ms : 3600000);
+    uint64_t life = s->life;
+    if (chance(500000)) favour_some(s);
+    asking a = truth_asks(p->on, s);
+    int status = latchkey_rotate(p->lk, a.token, LATCHKEY_TOKEN_LENGTH, grace_ms, token);
+    truth_in_time(&a, "rotate");
+    truth_rotated(&a, status, token);
+    if (s->life == life && chance(700000)) do_validate(p, s);
+    if (s->life != life || !chance(300000)) return;
+    if (grace_ms && grace_ms < 5000) task_sleep(grace_ms * MS + draw_scale(1, SECOND));
+    if (s->life == life) do_validate(p, s);
+}
+
+/* Of all sessions of its user; it is kept itself, or another's token is given, or none. */
+static void do_revoke_user(process *p, known *s)
+{
+    known *keep = chance(200000) ? truth_any(false) : chance(500000) ? s : NULL;
+    char token[LATCHKEY_TOKEN_SIZE] = "";
+    size_t ended;
+    if (chance(500000)) favour_some(s);
+    if (keep) memcpy(token, keep->token, sizeof token);
+    asking a = truth_asks_all(p->on, s, keep);
+    int status = latchkey_revoke_user(p->lk, a.user, keep ? token : NULL, strlen(token), &ended);
+    truth_in_time(&a, "revoke_user");
+    truth_user_revoked(&a, status);
+    for (int i = 0; i < 2 && s->life == a.life && chance(500000); i++) do_validate(p, s);
+}
+
+static void do_revoke_selector(process *p, known *s)
+{
+    bool foreign = chance(150000);
+    asking a = truth_asks(p->on, s);
+    int status = latchkey_revoke_selector(p->lk, a.user + foreign, s->selector);
+    truth_in_time(&a, "revoke_selector");
+    if (!foreign) truth_named_revoked(&a, status);
+    else if (!status) fail("m%d ends %s in another user's name", p->on->index, a.token);
+    if (chance(500000) && s->life == a.life) do_validate(p, s);
+}
+
+/* A login of two steps, between which the user's sessions may be ended. */
+static void do_login(process *p, known *s)
+{
+    char token[LATCHKEY_TOKEN_SIZE] = "";
+    asking a = truth_asks(p->on, s);
+    latchkey_draft draft = draft_of(a.user);
+    int status = latchkey_user_generation(p->lk, a.user, &draft.generation);
+    truth_in_time(&a, "user_generation");
+    if (status) return;
+    int64_t read_us = w.now_us;
+    if (chance(400000) && a.life == s->life) do_revoke_user(p, s);
+    else if (chance(700000)) task_sleep(draw_scale(1, SECOND));
+    int64_t create_us = w.now_us;
+    status = create_from(p, &draft, token);
+    truth_login(&a, read_us, create_us, status, token);
+}
+
+static void do_list(process *p, known *s)
+{
+    latchkey_session_info infos[64];
+    size_t total, max = chance(100000) ? draw(4) : 64;
+    asking a = truth_asks(p->on, s);
+    int status = latchkey_sessions(p->lk, a.user, a.token, LATCHKEY_TOKEN_LENGTH, infos, max, &total);
+    truth_in_time(&a, "sessions");
+    if (!status) truth_listed(&a, infos, max, total);
+}
+
 static void do_prewarm(process *p, known *s)
 {
     size_t loaded;
@@ -153,10 +242,11 @@ static void act(process *p)
     static const struct {
         unsigned parts;
         void (*call)(process *p, known *s);
-    } calls[] = {{600, do_validate}, {70, do_try},        {30, do_load},   {50, do_create},
-                 {40, do_touch},     {30, do_set_fields}, {90, do_revoke}, {10, do_prewarm}};
+    } calls[] = {{600, do_validate},  {70, do_try},    {30, do_load},           {50, do_create}, {40, do_touch},
+                 {30, do_set_fields}, {90, do_revoke}, {10, do_prewarm},        {60, do_rotate}, {15, do_revoke_user},
+                 {15, do_login},      {15, do_list},   {15, do_revoke_selector}};
     known *s = truth_any(chance(350000));
-    unsigned dice = (unsigned)draw(920), i = 0;
+    unsigned dice = (unsigned)draw(1040), i = 0;
     while (dice >= calls[i].parts) dice -= calls[i++].parts;
     if (!s) do_create(p, NULL);
     else calls[i].call(p, s);

@@ -311,6 +311,7 @@ static void run_on_data(server *s, wire *c, const word *words, size_t count, buf
     }
     int64_t now_ms = clock_us(s) / 1000;
     bool there = script && store_holds(s->data, words[3].text, now_ms);
+    if (script) truth_script_begins(c->client, words);
     if (!store_run(s->data, words, count, clock_us(s), &events, out, &wrote)) {
         buffer_print(out, "-ERR unknown command '%.40s'\r\n", words[0].text);
         fail("the library sends a command that the simulation does not know: %.40s", words[0].text);
@@ -318,9 +319,7 @@ static void run_on_data(server *s, wire *c, const word *words, size_t count, buf
     }
     if (is(words[0], "HGET")) c->read_step = w.step;
     if (wrote) log_command(s, words, count);
-    if (script)
-        truth_script(words, there, store_holds(s->data, words[3].text, now_ms), store_expiry_ms(s->data, words[3].text),
-                     clock_us(s), s - in.server == in.acting);
+    if (script) truth_script(words, there, (int)(s - in.server));
 }
 
 static void run_command(server *s, session *c, wire *on, const word *words, size_t count, buffer *out)
@@ -640,6 +639,16 @@ int64_t servers_clock_spread_us(void) { return in.spread_us; }
 bool server_holds(int which, const char *key)
 {
     return store_holds(in.server[which].data, key, server_clock_ms(which));
+}
+
+int64_t server_expiry_ms(int which, const char *key) { return store_expiry_ms(in.server[which].data, key); }
+int64_t server_number(int which, const char *key)
+{
+    return store_number(in.server[which].data, key, server_clock_ms(which));
+}
+bool server_rotated(int which, const char *key)
+{
+    return server_holds(which, key) && store_rotated(in.server[which].data, key);
 }
 
 int64_t servers_calm_since_us(void)

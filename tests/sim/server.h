@@ -41,8 +41,11 @@ void servers_heal(void); /* all up, nobody paused, all others replicas of the ac
 
 /* ---------------------------------------------------------------------------------------------- the truth -- */
 int64_t server_clock_ms(int server);
-int64_t servers_clock_spread_us(void);          /* by how much servers' clocks ever differed or were set */
-bool server_holds(int server, const char *key); /* alive by that server's clock */
-int64_t servers_calm_since_us(void);            /* since then one primary, nothing lost, no clock set */
+int64_t servers_clock_spread_us(void);                 /* by how much servers' clocks ever differed or were set */
+bool server_holds(int server, const char *key);        /* alive by that server's clock */
+int64_t server_expiry_ms(int server, const char *key); /* by its clock; -1: none */
+int64_t server_number(int server, const char *key);    /* a string's; 0: there is none */
+bool server_rotated(int server, const char *key);      /* what it holds is an old token's record */
+int64_t servers_calm_since_us(void);                   /* since then one primary, nothing lost, no clock set */
 
 #endif

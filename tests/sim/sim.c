@@ -90,7 +90,7 @@ static bool knows_durability(void)
     return lk_config_parse("unix:///sim?durability=1", &config, error, sizeof error) == LATCHKEY_OK;
 }
 
-static void make_workload(workload *load, const promise *p)
+static void make_workload(workload *load, promise *p)
 {
     char durability[40] = "";
     int partitions = (int)draw_between(1, 4), connections, capacity, ttl_ms;
@@ -105,14 +105,17 @@ static void make_workload(workload *load, const promise *p)
     capacity = (int)ONE_OF(0, 5, 50, 50, 50);
     ttl_ms = (int)ONE_OF(1000, 30000, 600000, 600000);
     load->l1 = capacity > 0;
-    int max_sessions = (int)ONE_OF(0, 0, 3), in_flight = (int)ONE_OF(3, 16, 256, 256);
+    int in_flight = (int)ONE_OF(3, 16, 256, 256);
+    p->max_sessions = (int)ONE_OF(0, 0, 3);
+    p->max_per_device = (int)ONE_OF(0, 0, 2);
+    const char *limit = chance(300000) ? "deny" : "evict";
     if (in_flight < load->clients) in_flight = load->clients; /* so that a call is not refused for want of a place */
     load->in_flight = in_flight;
     snprintf(load->config, sizeof load->config,
              "unix:///sim?lazy=1&staleness_ms=%d&deadline_ms=%d&partitions=%d&connections=%d&l1_capacity=%d&"
-             "l1_ttl_ms=%d&idle_ms=%d&lifetime_ms=%d&max_sessions=%d&in_flight=%d",
+             "l1_ttl_ms=%d&idle_ms=%d&lifetime_ms=%d&max_sessions=%d&max_per_device=%d&limit=%s&in_flight=%d",
              (int)(p->staleness_us / MS), (int)(p->deadline_us / MS), partitions, connections, capacity, ttl_ms,
-             (int)load->idle_ms, (int)load->lifetime_ms, max_sessions, in_flight);
+             (int)load->idle_ms, (int)load->lifetime_ms, p->max_sessions, p->max_per_device, limit, in_flight);
     if (p->grace_us) snprintf(durability, sizeof durability, "&grace_ms=%d", (int)(p->grace_us / MS));
     strcat(load->config, durability);
     durability[0] = 0;
@@ -135,9 +138,9 @@ static double world_begin_from(uint64_t seed, double hours)
     make_climate(&c, &p);
     int servers = chance(400000) ? (int)draw_between(2, SERVERS_MAX) : 1;
     if (servers > 1 && chance(500000) && knows_durability()) p.durability = 1;
-    truth_begin(&p);
     servers_begin(servers, draw_scale(100, 20 * MS), c.lossy);
     make_workload(&load, &p);
+    truth_begin(&p);
     clients_begin(&load);
     chaos_begin(&c);
     /* Where beats are fast the world is short. */
@@ -193,6 +196,10 @@ static void report(const options *o, uint64_t runs, double hours, double seconds
            " left too late to wait, %" PRIu64 " lost one together; submitted %" PRIu64 ", reaped %" PRIu64 " (%" PRIu64
            " after deadline_ms), %" PRIu64 " dropped by close\n",
            t->behind, t->handed_over, t->left, t->lost_together, t->submitted, t->reaped, t->reaped_late, t->dropped);
+    printf("  tokens: %" PRIu64 " exchanged, %" PRIu64 " shown after their grace; users: %" PRIu64
+           " had their sessions ended (%" PRIu64 " kept), %" PRIu64 " logins refused; %" PRIu64 " lists of %" PRIu64
+           " sessions\n",
+           t->exchanges, t->reuses, t->users_ended, t->kept, t->logins_refused, t->lists, t->listed);
     printf("  episodes:");
     for (int i = 0; chaos_name(i); i++) printf("%s %" PRIu64 " %s", i ? "," : "", chaos_episodes[i], chaos_name(i));
     printf("\n  outside of the promise, and excused: %" PRIu64 " answers\n", t->excused);
@@ -229,12 +236,15 @@ static int run(const options *o)
     report(o, runs, hours, real_seconds() - began);
     bool shared = totals.behind && totals.handed_over && totals.left && totals.lost_together;
     bool submitted = totals.reaped && totals.reaped_late && totals.dropped;
+    bool lives = totals.exchanges && totals.reuses && totals.users_ended && totals.kept && totals.logins_refused &&
+                 totals.listed;
     if (runs < 5 ||
-        (totals.validates[8] && totals.hits && totals.validates[9] && (runs < 20 || (shared && submitted)))) {
+        (totals.validates[8] && totals.hits && totals.validates[9] && (runs < 20 || (shared && submitted && lives)))) {
         printf("  trace %016" PRIx64 "\n", traces);
         return 0;
     }
-    puts("sim: something never happened: admitted from L1, refused, shared a line, submitted; that proves nothing");
+    puts("sim: something never happened: admitted from L1, refused, shared a line, submitted, exchanged, ended for a "
+         "whole user, listed; that proves nothing");
     return 1;
 }
 

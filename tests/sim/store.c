@@ -5,6 +5,7 @@
 #include "keyspace.h"
 
 #include "hash.h"
+#include "record.h"
 #include "script.h"
 
 #include <inttypes.h>
@@ -358,6 +359,14 @@ static void run_zrevrange(run *r) /* key from to WITHSCORES, neither below 0 */
     }
 }
 
+static void run_zrange(run *r) /* key -1 -1: the last */
+{
+    const object *o = keyspace_find(r, r->words[1].text);
+    if (strcmp(r->words[2].text, "-1") || strcmp(r->words[3].text, "-1")) abort();
+    reply_array(r, o != NULL);
+    if (o) reply_bulk(r, o->item[o->count - 1].name, o->item[o->count - 1].name_size);
+}
+
 static int64_t stream_id(const char *text)
 {
     if (*text == '-') return 0;
@@ -405,7 +414,8 @@ static const struct {
 } commands[] = {{"EVALSHA", run_script, 6},  {"EVAL", run_script, 6},   {"HGET", run_hget, 3},
                 {"PTTL", run_pttl, 2},       {"MGET", run_mget, 2},     {"TIME", run_time, 1},
                 {"HGETALL", run_hgetall, 2}, {"HSETNX", run_hsetnx, 4}, {"ZREVRANGE", run_zrevrange, 5},
-                {"XRANGE", run_xrange, 4},   {"GET", run_get, 2},       {"EXISTS", run_exists, 2}};
+                {"XRANGE", run_xrange, 4},   {"GET", run_get, 2},       {"EXISTS", run_exists, 2},
+                {"ZRANGE", run_zrange, 4}};
 
 bool store_run(store *s, const word *words, size_t count, int64_t now_us, const store_events *events, buffer *reply,
                bool *wrote)
@@ -477,6 +487,18 @@ int64_t store_expiry_ms(store *s, const char *key)
 {
     object *o = *place_of(s, key);
     return o && o->expires_ms ? o->expires_ms : -1;
+}
+
+int64_t store_number(store *s, const char *key, int64_t now_ms)
+{
+    const object *o = *place_of(s, key);
+    return o && !dead(o, now_ms) ? strtoll(o->item[0].value, NULL, 10) : 0;
+}
+
+bool store_rotated(store *s, const char *key)
+{
+    const item *v = hash_get(*place_of(s, key), "v", 1);
+    return v && v->value_size == LK_RECORD_SIZE && v->value[2] == LK_RECORD_ROTATED;
 }
 
 static void sooner(int64_t *next, int64_t from_ms, int64_t ms)

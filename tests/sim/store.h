@@ -47,7 +47,9 @@ bool store_run(store *s, const word *words, size_t count, int64_t now_us, const 
 
 /* ---------------------------------------------------------------------------------------- for the checks -- */
 bool store_holds(store *s, const char *key, int64_t now_ms);
-int64_t store_expiry_ms(store *s, const char *key);      /* -1: none, or no key; as it is written, by whatever clock */
-int64_t store_next_end(const store *s, int64_t from_ms); /* of any key or grace; INT64_MAX: none */
+int64_t store_expiry_ms(store *s, const char *key); /* -1: none, or no key; as it is written, by whatever clock */
+int64_t store_number(store *s, const char *key, int64_t now_ms); /* a string's; 0: there is none */
+bool store_rotated(store *s, const char *key);                   /* a session's, exchanged for another */
+int64_t store_next_end(const store *s, int64_t from_ms);         /* of any key or grace; INT64_MAX: none */
 
 #endif

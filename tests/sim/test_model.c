@@ -499,6 +499,7 @@ static void do_read(lk_token *t)
     snprintf(key, sizeof key, "lk:{1}:f:%.20s", t->text);
     both((lk_span[]){lk_word("ZREVRANGE"), lk_word(key), lk_word("0"), lk_word("100"), lk_word("WITHSCORES")}, 5);
     both((lk_span[]){lk_word("PTTL"), lk_word(key)}, 2);
+    both((lk_span[]){lk_word("ZRANGE"), lk_word(key), lk_word("-1"), lk_word("-1")}, 4);
 }
 
 static void do_beat(lk_token *t)

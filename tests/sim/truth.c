@@ -2,12 +2,11 @@
  *
  * See truth.h. What is outside of the promise is excused in one place, excused(), and counted.
  */
-#include "truth.h"
+#include "truth_inside.h"
 
 #include "clock.h"
 #include "hooks.h"
 #include "script.h"
-#include "server.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -18,13 +17,8 @@
 
 tally totals;
 
-static struct {
-    promise promise;
-    known session[SESSIONS_MAX];
-    known *favourite;
-    uint64_t lives;
-    uint64_t empty_begun[MACHINES_MAX], empty_done[MACHINES_MAX];
-} in;
+inside truth_in;
+#define in truth_in
 
 void truth_begin(const promise *p)
 {
@@ -39,23 +33,41 @@ known *truth_find(const char *selector)
     return NULL;
 }
 
-static bool acting_holds(const known *s) { return server_holds(server_acting(), s->key); }
+bool truth_acting_holds(const known *s) { return server_holds(server_acting(), s->key); }
 
-static int64_t bound_us(void) { return in.promise.staleness_us + in.promise.grace_us + LK_CLOCK_TICK_MS * MS + MS; }
+int64_t truth_slack_us(void) { return MS + servers_clock_spread_us(); }
+
+int64_t truth_unsure_us(void) { return in.promise.staleness_us / 4 + 10 * MS; }
+
+bool truth_alive(const known *s)
+{
+    bool over = s->exchanged_us && w.now_us > s->over_us - truth_unsure_us() - servers_clock_spread_us();
+    return truth_acting_holds(s) && !over;
+}
+
+int64_t truth_bound_us(void) { return in.promise.staleness_us + in.promise.grace_us + LK_CLOCK_TICK_MS * MS + MS; }
+
+known *truth_heir(const known *s)
+{
+    FOR_SESSIONS(other)
+    if (other->life && other->family == s->family && !other->exchanged_us && other->created_us > s->created_us)
+        return other;
+    return NULL;
+}
 
 /* ------------------------------------------------------------------------------------- told by the servers -- */
 
 /* The place of a session that nobody has the token of, or that has been dead for long enough to be of no interest, or
  * else of one that lives: it is not asked about any more. */
-static known *place(void)
+known *truth_place(const known *but)
 {
     known *best = NULL;
     int64_t least = INT64_MAX;
     for (known *s = in.session; s < in.session + SESSIONS_MAX; s++) {
         int64_t dead = s->deleted_us && s->deleted_us < s->until_us ? s->deleted_us : s->until_us;
-        int64_t use = dead < w.now_us ? dead + 4 * bound_us() : w.now_us + draw_between(0, 1000);
+        int64_t use = dead < w.now_us ? dead + 4 * truth_bound_us() : w.now_us + draw_between(0, 1000);
         if (!s->life || (!*s->token && s->created_us < w.now_us - SECOND)) use = 0;
-        if (use >= least) continue;
+        if (use >= least || s == but) continue;
         least = use;
         best = s;
     }
@@ -69,24 +81,46 @@ static bool is_script(const word *words, enum lk_script_id id)
 
 static known *make(const word *words)
 {
-    known *s = place();
-    *s = (known){.life = ++in.lives, .created_us = w.now_us};
+    known *s = truth_place(NULL);
+    in.lives++;
+    *s = (known){.life = in.lives, .family = in.lives, .created_us = w.now_us};
     memcpy(s->selector, words[5].text, LATCHKEY_SELECTOR_LENGTH);
     strncpy(s->key, words[3].text, sizeof s->key - 1);
+    s->user = strtoull(words[6].text, NULL, 10);
+    s->idle_us = strtoll(words[7].text, NULL, 10) * MS;
     s->absolute_us = w.now_us + strtoll(words[8].text, NULL, 10) * MS;
+    memcpy(&s->device, words[15].text, sizeof s->device);
     return s;
 }
 
-void truth_script(const word *words, bool there, bool there_now, int64_t expiry_ms, int64_t clock_us, bool acting)
+void truth_script_begins(const machine *caller, const word *words)
 {
-    bool create = is_script(words, LK_SCRIPT_CREATE);
-    if (there_now && !there && !create) fail("D: a script other than create made the session %s", words[3].text);
-    if (there_now && expiry_ms < 0) fail("D: a script left the session %s without an expiry", words[3].text);
-    known *s = create && there_now && !there ? make(words) : truth_find(words[5].text);
-    (void)acting;
-    if (!s || !there_now) return;
-    int64_t until_us = expiry_ms * MS - clock_us + w.now_us;
+    in.caller = caller->index;
+    in.sweeps_now = is_script(words, LK_SCRIPT_REVOKE_USER);
+}
+
+/* How long would this server let it live? Of an old token that is not the question. */
+static void look_at_expiry(known *s, int server)
+{
+    int64_t expiry_ms = server_expiry_ms(server, s->key);
+    if (s->exchanged_us || !server_holds(server, s->key)) return;
+    if (expiry_ms < 0) fail("D: a script left the session %s without an expiry", s->key);
+    int64_t until_us = w.now_us + (expiry_ms - server_clock_ms(server)) * MS + MS;
     if (until_us > s->until_us) s->until_us = until_us;
+}
+
+void truth_script(const word *words, bool there, int server)
+{
+    bool create = is_script(words, LK_SCRIPT_CREATE), there_now = server_holds(server, words[3].text);
+    if (there_now && !there && !create) fail("D: a script other than create made the session %s", words[3].text);
+    if (there_now && server_expiry_ms(server, words[3].text) < 0)
+        fail("D: a script left the session %s without an expiry", words[3].text);
+    if (create && there_now && !there) make(words);
+    life_script(words, server);
+    const known *s = truth_find(words[5].text);
+    if (!s) return;
+    FOR_SESSIONS(one)
+    if (one->life && one->family == s->family) look_at_expiry(one, server);
 }
 
 void truth_deleted(const char *key)
@@ -96,7 +130,11 @@ void truth_deleted(const char *key)
         trace("%.8s deleted", s->selector);
         /* One that had come back by a loss is dead again: everybody gets the bound anew. */
         if (s->lost_us) s->ended_us = s->deleted_us = w.now_us;
-        if (!s->deleted_us) s->deleted_us = w.now_us;
+        if (!s->deleted_us) {
+            s->deleted_us = w.now_us;
+            s->deleted_by = in.caller;
+            s->deleted_by_sweep = in.sweeps_now;
+        }
         s->lost_us = NEVER;
     }
 }
@@ -106,15 +144,17 @@ void truth_acting_changed(bool failover)
     int down = 0;
     for (int i = 0; i < server_count(); i++) down += !server_up(i);
     for (known *s = in.session; s < in.session + SESSIONS_MAX; s++) {
-        if (!s->life || !acting_holds(s)) continue;
+        if (!s->life || !truth_acting_holds(s)) continue;
         s->deleted_us = NEVER;
         if (!s->ended_us || s->lost_us) continue;
         s->lost_us = w.now_us;
+        if (chance(300000)) in.favourite = s; /* they try everything with it */
         trace("%.8s was ended, and is there again", s->selector);
         if (failover && in.promise.durability && down <= 1)
             fail("C: the revocation of %s was OK with durability=%d, and a failover lost it", s->selector,
                  in.promise.durability);
     }
+    life_acting_changed(failover && down <= 1);
 }
 
 /* ---------------------------------------------------------------------------------------- told by the hooks -- */
@@ -181,12 +221,18 @@ void truth_created(const char *token, uint64_t user)
 
 asking truth_asks(machine *m, known *about)
 {
-    asking a = {.on = m, .life = about->life, .about = about, .began_us = w.now_us, .paused_us = m->paused_us};
+    asking a = {.on = m,
+                .life = about->life,
+                .about = about,
+                .user = about->user,
+                .family = about->family,
+                .began_us = w.now_us,
+                .paused_us = m->paused_us};
     memcpy(a.token, about->token, sizeof a.token);
     return a;
 }
 
-static bool same(const asking *a) { return a->about->life == a->life; }
+bool truth_same(const asking *a) { return a->about->life == a->life; }
 
 /* Did this process make or hear of the revocation, lately enough to assert it again? */
 static bool knows(const known *s, int m)
@@ -195,15 +241,17 @@ static bool knows(const known *s, int m)
     return at && at > s->lost_us - REMEMBERED_US;
 }
 
+bool truth_astray(const asking *a) { return a->on->astray_us && a->on->astray_us + truth_bound_us() >= a->began_us; }
+
 /* What no configuration of this kind promises:
  *  - the acting primary lost an acknowledged revocation (nobody else had it: durability was 0, or the disk was behind),
  *    and this process never knew of it; until somebody who knows asserts it again;
  *  - durability is 0 and this process is connected to a primary that was deposed and does not know it yet, so that
  *    revocations go elsewhere; until its lease of that one is over. */
-static bool excused(const known *s, const asking *a)
+bool truth_excused(const known *s, const asking *a)
 {
     bool lost = s->lost_us && !knows(s, a->on->index);
-    bool astray = !in.promise.durability && a->on->astray_us && a->on->astray_us + bound_us() >= a->began_us;
+    bool astray = !in.promise.durability && truth_astray(a);
     totals.excused += lost || astray;
     return lost || astray;
 }
@@ -212,15 +260,15 @@ static void judge_ok(const asking *a, const latchkey_entry *entry)
 {
     const known *s = a->about;
     int m = a->on->index;
-    int64_t dead = s->ended_us, slack = MS + servers_clock_spread_us();
+    int64_t dead = s->ended_us, slack = truth_slack_us();
     if (!dead || (s->deleted_us && s->deleted_us < dead)) dead = s->deleted_us;
     if (entry && entry->user_id != s->user) fail("I: m%d asked for %s and got another's entry", m, s->selector);
-    if (s->on[m].denied_us && s->on[m].denied_us < a->began_us && !excused(s, a))
+    if (s->on[m].denied_us && s->on[m].denied_us < a->began_us && !truth_excused(s, a))
         fail("B: m%d admits %s, %.3f s after revoke returned here", m, s->selector,
              (double)(a->began_us - s->on[m].denied_us) / 1e6);
-    if (dead && a->began_us > dead + bound_us() && !excused(s, a))
+    if (dead && a->began_us > dead + truth_bound_us() && !truth_excused(s, a))
         fail("C: m%d admits %s, %.3f s after its end; the bound is %.3f s", m, s->selector,
-             (double)(a->began_us - dead) / 1e6, (double)bound_us() / 1e6);
+             (double)(a->began_us - dead) / 1e6, (double)truth_bound_us() / 1e6);
     /* By the last look at a clock: what was late when it was looked at must not be admitted. */
     int64_t looked_us = a->looked_us ? a->looked_us : task_notes()->clock_us;
     if (looked_us > s->until_us + slack)
@@ -230,9 +278,9 @@ static void judge_ok(const asking *a, const latchkey_entry *entry)
              (double)(looked_us - s->absolute_us) / 1e6);
 }
 
-static bool calm(const asking *a)
+bool truth_calm(const asking *a)
 {
-    int64_t long_ago = a->began_us - SETTLED_US - bound_us();
+    int64_t long_ago = a->began_us - SETTLED_US - truth_bound_us();
     return servers_calm_since_us() < long_ago && a->on->route_us < long_ago && a->on->astray_us < long_ago &&
            a->on->route == server_acting();
 }
@@ -240,12 +288,10 @@ static bool calm(const asking *a)
 static void judge_no(const asking *a, int status)
 {
     const known *s = a->about;
-    if (!calm(a) || s->created_us >= a->began_us || s->lost_us) return;
-    if (status == LATCHKEY_NOT_FOUND && acting_holds(s) && !s->on[a->on->index].asked_us)
+    if (!truth_calm(a) || s->created_us >= a->began_us || s->lost_us) return;
+    if (status == LATCHKEY_NOT_FOUND && truth_alive(s) && !s->on[a->on->index].asked_us)
         fail("A: m%d says NOT_FOUND of %s, which is alive", a->on->index, s->selector);
-    /* The server's clock is known to half a round trip of a beat. */
-    int64_t unsure_us = in.promise.staleness_us / 4 + 10 * MS;
-    if (status == LATCHKEY_EXPIRED && !servers_clock_spread_us() && w.now_us < s->absolute_us - unsure_us)
+    if (status == LATCHKEY_EXPIRED && !servers_clock_spread_us() && w.now_us < s->absolute_us - truth_unsure_us())
         fail("A: m%d says EXPIRED of %s, %.3f s before its absolute expiry", a->on->index, s->selector,
              (double)(s->absolute_us - w.now_us) / 1e6);
 }
@@ -273,9 +319,14 @@ static void judge(const asking *no, const asking *ok, int status, const latchkey
 {
     trace("m%d %.8s %d", no->on->index, no->token, status);
     totals.validates[status + 8]++;
-    if (!same(no)) return;
-    if (status == LATCHKEY_OK) judge_ok(ok, entry);
-    else if (status > 0) judge_no(no, status);
+    if (!truth_same(no)) return;
+    if (status == LATCHKEY_OK) {
+        judge_ok(ok, entry);
+        life_judge_ok(ok);
+    } else if (status > 0) {
+        judge_no(no, status);
+        life_judge_no(no, status);
+    }
     if (status == LATCHKEY_CORRUPT || status == LATCHKEY_CONFIG || status == LATCHKEY_MALFORMED)
         fail("A: m%d answers %d about %s", no->on->index, status, no->about->selector);
 }
@@ -294,15 +345,9 @@ void truth_revoked(const asking *a, int status)
     trace("m%d revokes %.8s %d", a->on->index, a->token, status);
     totals.revokes += status == LATCHKEY_OK;
     known *s = a->about;
-    if (!same(a) || (status != LATCHKEY_OK && status != LATCHKEY_PENDING)) return;
+    if (!truth_same(a) || (status != LATCHKEY_OK && status != LATCHKEY_PENDING)) return;
     if (!s->on[a->on->index].denied_us) s->on[a->on->index].denied_us = w.now_us;
-    if (status == LATCHKEY_PENDING) return;
-    s->on[a->on->index].made_us = w.now_us;
-    if (!s->ended_us) s->ended_us = w.now_us;
-    if (!acting_holds(s) || s->lost_us) return;
-    s->lost_us = w.now_us; /* it was OK, and not where it counts */
-    if (in.promise.durability)
-        fail("C: a deposed primary made a revocation OK, with durability=%d", in.promise.durability);
+    if (status == LATCHKEY_OK) life_ended(s, a);
 }
 
 void truth_restarted(const machine *m)
@@ -316,7 +361,7 @@ void truth_at_the_end(void)
     for (known *s = in.session; s < in.session + SESSIONS_MAX; s++) {
         bool known_somewhere = false;
         for (int m = 0; m < w.machine_count; m++) known_somewhere |= knows(s, m);
-        if (s->life && s->lost_us && known_somewhere && acting_holds(s))
+        if (s->life && s->lost_us && known_somewhere && truth_acting_holds(s))
             fail("C: %s was ended and lost; somebody knows of it, and nobody asserted it again", s->selector);
     }
 }

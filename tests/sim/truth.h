@@ -11,21 +11,32 @@
 
 enum { SESSIONS_MAX = 48, NEVER = 0 };
 
+/* A token. One that is exchanged for another goes on being one of the same session. */
 typedef struct known {
-    uint64_t life; /* which session this place holds; 0: none */
+    uint64_t life;   /* which token this place holds; 0: none */
+    uint64_t family; /* which session it is of */
     char selector[LATCHKEY_SELECTOR_LENGTH + 1], key[80];
     char token[LATCHKEY_TOKEN_SIZE]; /* "": create has not returned it */
     uint64_t user;
-    int64_t created_us; /* the script ran */
-    int64_t until_us;   /* the latest that a server would let it live, idle or absolute */
+    uint32_t device;
+    int64_t idle_us;
+    int64_t created_us;   /* the script ran */
+    int64_t exchanged_us; /* a script exchanged it for another on the acting primary, */
+    int64_t over_us;      /* and its grace ends then */
+    bool exchange_told;   /* rotate returned OK */
+    int64_t reused_us;    /* it was refused after its grace, and its session went on until then */
+    int64_t until_us;     /* the latest that a server would let it live, idle or absolute */
     int64_t absolute_us;
-    int64_t ended_us;   /* a call that ends it returned OK, somewhere */
-    int64_t deleted_us; /* a script deleted it on the acting primary */
-    int64_t lost_us;    /* the acting primary forgot that it was ended */
+    int64_t ended_us;      /* a call that ends it returned OK, somewhere */
+    int64_t deleted_us;    /* a script deleted it on the acting primary, */
+    int deleted_by;        /* called by this machine; */
+    bool deleted_by_sweep; /* and that was revoke_user's */
+    int64_t lost_us;       /* the acting primary forgot that it was ended */
     struct {
         int64_t asked_us;                 /* a revoke was begun here */
         int64_t denied_us;                /* a revoke returned OK or PENDING here */
         int64_t made_us;                  /* a revoke returned OK here */
+        int64_t exchanged_us;             /* rotate returned OK here */
         int64_t heard_us;                 /* the process wrote it down, to assert it again */
         uint64_t purge_begun, purge_done; /* in steps */
     } on[MACHINES_MAX];
@@ -33,7 +44,8 @@ typedef struct known {
 
 typedef struct tally {
     uint64_t validates[12]; /* by status + 8 */
-    uint64_t revokes, creates, hits, fills, refused_fills, empties, purges, beats, excused, missed, replayed, lapses;
+    uint64_t revokes, exchanges, reuses, users_ended, kept, logins_refused, lists, listed, creates, hits, fills,
+        refused_fills, empties, purges, beats, excused, missed, replayed, lapses;
     uint64_t refreshes, refreshes_dropped, dead_refused;
     uint64_t behind, handed_over, left, lost_together; /* callers on a line that others drove; ... */
     uint64_t submitted, reaped, reaped_late, dropped;  /* late: after deadline_ms, by whosever fault */
@@ -44,12 +56,14 @@ extern tally totals;
 typedef struct promise { /* of the configuration that the machines share */
     int64_t staleness_us, grace_us, deadline_us;
     int durability;
+    int max_sessions, max_per_device;
 } promise;
 
 void truth_begin(const promise *p);
 
 /* ------------------------------------------------------------------------------------- told by the servers -- */
-void truth_script(const word *words, bool there, bool there_now, int64_t expiry_ms, int64_t clock_us, bool acting);
+void truth_script_begins(const machine *caller, const word *words);
+void truth_script(const word *words, bool there, int server);
 void truth_deleted(const char *key);
 void truth_acting_changed(bool failover);
 
@@ -63,6 +77,10 @@ typedef struct asking { /* one call under way */
     machine *on;
     uint64_t life;
     known *about;
+    uint64_t user, family;
+    /* revoke_user: the family to be spared; its token, if it lives and nobody else is at it; how many such began before */
+    uint64_t kept, sweeps;
+    known *keeps;
     char token[LATCHKEY_TOKEN_SIZE];
     int64_t began_us, paused_us;
     int64_t looked_us; /* when it was decided, at the earliest; 0: at the task's last look at a clock */
@@ -74,6 +92,13 @@ void truth_reaped(const asking *submitted, int64_t reap_us, int status, const la
 /* Guarantee G for one that was submitted and is answered, or not yet, after a reap. gap_us: the longest that nobody reaped. */
 void truth_reaped_in_time(const asking *submitted, int64_t gap_us, bool answered);
 void truth_revoked(const asking *a, int status);
+void truth_rotated(const asking *a, int status, const char *new_token);
+asking truth_asks_all(machine *m, known *about, known *keep); /* of its user; keep: or NULL */
+void truth_user_revoked(const asking *a, int status);         /* all sessions of a->about's user */
+void truth_named_revoked(const asking *a, int status);        /* by its selector */
+/* The user's generation was read, between the two; then a session was to be made with it. */
+void truth_login(const asking *read, int64_t read_us, int64_t create_us, int status, const char *token);
+void truth_listed(const asking *a, const latchkey_session_info *infos, size_t count, size_t total);
 void truth_in_time(const asking *a, const char *what); /* guarantee G */
 void truth_restarted(const machine *m);                /* its process knows nothing any more */
 void truth_at_the_end(void);
