@@ -242,6 +242,7 @@ typedef struct listing {
 static int take_list(latchkey *lk, lk_node *node, listing *l, const lk_reply *reply)
 {
     l->count = l->total = 0;
+    if (l->max) memset(l->infos, 0, l->max * sizeof *l->infos); /* of a server that did not count */
     if (reply->type != LK_REPLY_ARRAY || reply->size < HEAD || (reply->size - HEAD) % ROW ||
         reply->item[0]->type != LK_REPLY_INTEGER || reply->item[1]->type != LK_REPLY_STRING)
         return LATCHKEY_UNAVAILABLE;
