@@ -4,7 +4,7 @@
 #include <string.h>
 
 static const cli_command *const commands[] = {&cli_list,   &cli_show,   &cli_revoke, &cli_prewarm,
-                                              &cli_import, &cli_keygen, NULL};
+                                              &cli_doctor, &cli_import, &cli_keygen, NULL};
 
 static const char usage[] = "usage: latchkey COMMAND [OPTION...]\n"
                             "       latchkey --help | --version\n";

@@ -29,10 +29,18 @@ static const cli_option *find(const cli_option *options, const char *name, size_
     return NULL;
 }
 
-static int take_value(taking *t, const cli_option *o, const char *value)
+/* The copy is kept; what `ps` shows is not. (For a moment it did: a variable or password_file are better.) */
+static const char *take_out(char *value)
+{
+    char *copy = strdup(value);
+    memset(value, '*', strlen(value));
+    return copy ? copy : value;
+}
+
+static int take_value(taking *t, const cli_option *o, char *value)
 {
     if (o->given) *o->given = true;
-    if (o->text) *o->text = value;
+    if (o->text) *o->text = o->secret ? take_out(value) : value;
     if (o->number && !cli_number(value, o->least, o->most, o->number))
         return cli_fail(t->c, CLI_USAGE, "--%s: a whole number from %llu to %llu is expected", o->name,
                         (unsigned long long)o->least, (unsigned long long)o->most);
@@ -53,7 +61,7 @@ static int take_option(taking *t)
         return cli_fail(t->c, CLI_USAGE, "there is no option --%.*s: see latchkey %s --help", (int)length, name,
                         t->c->command->name);
     if (!o->value && equals) return cli_fail(t->c, CLI_USAGE, "--%s takes no value", o->name);
-    if (!o->value) return take_value(t, o, "");
+    if (!o->value) return take_value(t, o, NULL);
     if (equals) return take_value(t, o, equals + 1);
     if (t->at + 1 == t->argc) return cli_fail(t->c, CLI_USAGE, "--%s needs a value: %s", o->name, o->value);
     return take_value(t, o, t->argv[++t->at]);
@@ -71,21 +79,13 @@ static int take_command(taking *t, const char *name, const cli_command *const *c
                     cli_text(shown, sizeof shown, name, strlen(name)));
 }
 
-/* The copy is kept; what `ps` shows is not. (For a moment it did: LATCHKEY_CONFIG or password_file are better.) */
-static const char *take_out(char *value)
-{
-    char *copy = strdup(value);
-    memset(value, '*', strlen(value));
-    return copy;
-}
-
 static int take_all(taking *t, const cli_command *const *commands)
 {
     int exit = CLI_DONE;
     for (; !exit && t->at < t->argc; t->at++) {
         const char *word = t->argv[t->at];
         if (!t->ended && strcmp(word, "--") == 0) t->ended = true;
-        else if (!t->ended && strcmp(word, "-h") == 0) exit = take_value(t, find(t->common, "help", 4), "");
+        else if (!t->ended && strcmp(word, "-h") == 0) exit = take_value(t, find(t->common, "help", 4), NULL);
         else if (!t->ended && strncmp(word, "--", 2) == 0) exit = take_option(t);
         else if (!t->ended && word[0] == '-' && word[1])
             exit = cli_fail(t->c, CLI_USAGE, "options are written out, with two dashes: see latchkey --help");
@@ -97,9 +97,8 @@ static int take_all(taking *t, const cli_command *const *commands)
 
 int cli_options_take(cli *c, int argc, char **argv, const cli_command *const *commands, bool *help, bool *version)
 {
-    const char *config = NULL;
     const cli_option common[] = {
-        {.name = "config", .value = "URL", .text = &config},
+        {.name = "config", .value = "URL", .text = &c->config, .secret = true},
         {.name = "json", .given = &c->json},
         {.name = "yes", .given = &c->yes},
         {.name = "verbose", .given = &c->verbose},
@@ -113,12 +112,8 @@ int cli_options_take(cli *c, int argc, char **argv, const cli_command *const *co
     if (!c->arguments) return cli_fail(c, CLI_FAILED, "no memory");
     taking t = {.c = c, .argc = argc, .at = 1, .argv = argv, .common = common};
     int exit = take_all(&t, commands);
-    c->config = getenv("LATCHKEY_CONFIG");
+    if (!c->config) c->config = getenv("LATCHKEY_CONFIG");
     if (c->config && !*c->config) c->config = NULL;
-    for (int i = 1; config && i < argc; i++) { /* the value, wherever it stands, and never a copy of somebody else's */
-        size_t skip = strncmp(argv[i], "--config=", 9) == 0 ? 9 : 0;
-        if (argv[i] + skip == config) c->config = take_out(argv[i] + skip);
-    }
     if (exit || *help || *version || !c->command) return exit;
     if (c->count < c->command->least || c->count > c->command->most)
         return cli_fail(c, CLI_USAGE, "usage: latchkey %s", c->command->arguments);

@@ -17,7 +17,7 @@ import unittest
 COMMAND = os.environ['LATCHKEY_COMMAND']
 APP = os.environ['LATCHKEY_APP']
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-PATIENCE_S = 120
+PATIENCE_S = 60
 OPTIONS = 'deadline_ms=20000&staleness_ms=4000'  # a slow machine is no failure
 DONE, NO, USAGE, AWAY, CONFIG, FAILED = range(6)
 
@@ -41,25 +41,32 @@ class Redis:
     GOOD = ['--appendonly', 'yes', '--appendfsync', 'always', '--maxmemory', '100mb', '--maxmemory-policy', 'noeviction',
             '--save', '']
 
-    def __init__(self, *arguments, good=True, before=()):
+    def __init__(self, *arguments, good=True, before=(), admin=None, preexec=None):
+        self.admin, self.preexec = admin, preexec
+        arguments = [*arguments, *(['--requirepass', admin] if admin else [])]
         self.dir = tempfile.mkdtemp(prefix='latchkey-cli-')
         self.socket = os.path.join(self.dir, 's')
         self.port = free_port()
         self.argv = [*before, 'redis-server', '--unixsocket', self.socket, '--port', str(self.port), '--dir', self.dir,
                      *(self.GOOD if good else []), *arguments]
-        self.boot()
+        try:
+            self.boot()
+        except BaseException:
+            self.__exit__()
+            raise
 
     def boot(self):
         with open(os.path.join(self.dir, 'log'), 'ab') as log:
-            self.process = subprocess.Popen(self.argv, stdout=log, stderr=log, start_new_session=True)
-        wait_for('redis-server listens', lambda: self.process.poll() is not None or self.cli('PING', check=False))
+            self.process = subprocess.Popen(self.argv, stdout=log, stderr=log, start_new_session=True,
+                                            preexec_fn=self.preexec)
+        wait_for('redis-server listens', lambda: self.process.poll() is not None or self.cli('PING', check=False) == 'PONG')
         if self.process.poll() is not None:
             with open(os.path.join(self.dir, 'log'), encoding='utf-8', errors='replace') as log:
                 raise AssertionError('redis-server does not start:\n' + log.read())
 
-    def cli(self, *words, check=True, admin=None):
-        argv = ['redis-cli', '-s', self.socket, *(['--no-auth-warning', '-a', admin] if admin else []), *words]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    def cli(self, *words, check=True):
+        argv = ['redis-cli', '-s', self.socket, *(['--no-auth-warning', '-a', self.admin] if self.admin else []), *words]
+        done = subprocess.run(argv, capture_output=True, encoding='latin-1', timeout=PATIENCE_S, check=False)
         if check and done.returncode:
             raise AssertionError(f'redis-cli {words}: {done.stdout}{done.stderr}')
         return done.stdout.strip() if done.returncode == 0 else ''
@@ -143,6 +150,47 @@ class Talker:
         self.listening.close()
 
 
+class Proxy:
+    """A wire to a server: each answer comes late, and may be changed on the way. Use with `with`."""
+
+    def __init__(self, path, delay_s=0, change=lambda answer: answer):
+        self.path, self.delay_s, self.change = path, delay_s, change
+        self.listening = socket.create_server(('127.0.0.1', 0))
+        self.port = self.listening.getsockname()[1]
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                client = self.listening.accept()[0]
+            except OSError:
+                return
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(self.path)
+            threading.Thread(target=self.pump, args=(client, server, 0, lambda words: words), daemon=True).start()
+            threading.Thread(target=self.pump, args=(server, client, self.delay_s, self.change), daemon=True).start()
+
+    @staticmethod
+    def pump(source, target, delay_s, change):
+        try:
+            while words := source.recv(1 << 20):
+                time.sleep(delay_s)
+                target.sendall(change(words))
+        except OSError:
+            pass
+        for end in (source, target):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listening.close()
+
+
 class Outcome:
     def __init__(self, code, out, err):
         self.code, self.out, self.err = code, out, err
@@ -212,7 +260,7 @@ class Case(unittest.TestCase):
 
 def main():
     """Runs the tests of the file, and counts them as the others of the build are counted."""
-    result = unittest.main(exit=False, verbosity=2).result
+    result = unittest.main(exit=False, verbosity=2, warnings='ignore').result
     failed = len(result.failures) + len(result.errors) + len(result.skipped) + len(result.unexpectedSuccesses)
     print(f'[  PASSED  ] {result.testsRun - failed} test(s).')
     if failed or not result.testsRun:

@@ -1,0 +1,389 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""latchkey doctor: nothing on a server that is right, and each wrong thing by its name. What it can find is read in README.md
+("What the server must be set to") and in the manual page, so that nothing new there is left without a test."""
+import contextlib
+import os
+import re
+import resource
+import signal
+
+import kit
+from kit import DONE, NO, USAGE, AWAY, CONFIG, run
+
+PASSWORD, ADMIN = 'hunter2-of-the-application', 'hunter2-of-the-administrator'
+with open(f'{kit.ROOT}/README.md', encoding='utf-8') as file:
+    README = file.read()
+ACL = re.search(r'^ACL SETUSER app on >PASSWORD (.*?)^\s*```', README, re.M | re.S).group(1).split()
+RIGHTS = [word[1:] for word in ACL if word.startswith('+')]
+
+
+def names_in_readme():
+    section = README.split('\n## What the server must be set to\n')[1].split('\n## ')[0]
+    return {name for row in re.findall(r'^\| (`[^|]*) \|', section, re.M) for name in re.findall(r'`([a-z_-]+)`', row)}
+
+
+def names_in_manual():
+    with open(f'{kit.ROOT}/src/cli/latchkey.1', encoding='ascii') as page:
+        return set(re.findall(r'^\.It Sy ([a-z-]+)$', page.read(), re.M))
+
+
+class Server(kit.Redis):
+    """As README.md wants it, and what is given; with an administrator and the application's user."""
+
+    def __init__(self, *arguments, **named):
+        super().__init__(*arguments, admin=ADMIN, **named)
+        self.allow(*ACL)
+
+    def allow(self, *rules):
+        assert self.cli('ACL', 'SETUSER', 'app', 'reset', 'on', f'>{PASSWORD}', *rules) == 'OK'
+
+    def config(self, options='', tcp=False):
+        return self.url(f'app:{PASSWORD}@', options, tcp)
+
+    def doctor(self, *words, options='', config=None, admin=True, code=None):
+        more = ('--admin', self.url(f':{ADMIN}@')) if admin else ()
+        said = run('doctor', '--json', *more, *words, config=config or self.config(options))
+        people = run('doctor', *more, *words, config=config or self.config(options))
+        for outcome in (said, people):
+            assert PASSWORD not in outcome.text and ADMIN not in outcome.text, outcome.text
+            assert outcome.code == (code if code is not None else NO if said.value['findings'] else DONE), outcome.text
+        found = {finding['name']: finding for finding in said.value['findings']}
+        for name, finding in found.items():
+            assert f': {name}' in people.out and finding['fix'] and len(finding['text']) > 30, people.out
+        if not found:
+            assert 'Nothing to change.' in people.out
+        return found
+
+
+# ----------------------------------------------------------------------- wrong servers, by what is to be found --
+WRONG = {}
+
+
+def wrong(name, level):
+    def remember(test):
+        WRONG.setdefault(name, []).append((level, contextlib.contextmanager(test)))
+        return test
+    return remember
+
+
+def with_arguments(name, level, *arguments, **named):
+    @wrong(name, level)
+    def start():
+        with Server(*arguments) as server:
+            yield server, named
+
+
+with_arguments('maxmemory-policy', 'error', '--maxmemory-policy', 'allkeys-lru')
+with_arguments('maxmemory-policy', 'notice', '--maxmemory-policy', 'allkeys-lru', '--maxmemory', '0')
+with_arguments('appendonly', 'warning', '--appendonly', 'no')
+with_arguments('appendfsync', 'warning', '--appendfsync', 'no')
+with_arguments('appendfsync', 'notice', '--appendfsync', 'everysec')
+with_arguments('replicas', 'error', options='durability=1&lazy=1')
+with_arguments('timeout', 'warning', '--timeout', '1')
+with_arguments('client-output-buffer-limit', 'notice', '--client-output-buffer-limit', 'pubsub 1000 500 60')
+
+
+@wrong('aof_last_write_status', 'error')
+def disk_is_full():
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200000, 200000))
+    with Server('--appendfsync', 'everysec', preexec=limit) as server, kit.App(server.config()) as app:
+        app.create(7)
+        for i in range(4):
+            server.cli('SET', f'filler{i}', 'x' * 100000, check=False)
+        kit.wait_for('Redis cannot write', lambda: 'aof_last_write_status:err' in server.cli('INFO', 'persistence'))
+        yield server, {}
+
+
+@wrong('rdb_last_bgsave_status', 'warning')
+def snapshot_fails():
+    with Server() as server:
+        os.mkdir(f'{server.dir}/dump.rdb')
+        server.cli('BGSAVE')
+        kit.wait_for('the snapshot has failed', lambda: 'rdb_last_bgsave_status:err' in server.cli('INFO', 'persistence'))
+        yield server, {}
+
+
+@contextlib.contextmanager
+def replicated():
+    with Server('--repl-diskless-sync-delay', '0') as server, \
+            kit.Redis('--replicaof', '127.0.0.1', str(server.port), '--masterauth', ADMIN):
+        kit.wait_for('the replica is there', lambda: 'state=online' in server.cli('INFO', 'replication'))
+        yield server
+
+
+@wrong('durability', 'warning')
+def nobody_waits_for_the_replica():
+    with replicated() as server:
+        yield server, {}
+
+
+@wrong('min-replicas-to-write', 'warning')
+def an_isolated_primary_would_go_on():
+    with replicated() as server:
+        server.allow(*ACL, '+wait')
+        yield server, {'options': 'durability=1'}
+
+
+@wrong('info', 'notice')
+def info_is_cut():
+    with Server() as server, kit.Proxy(server.socket, change=lambda answer: answer.replace(b'maxmemory_', b'minmemory_')) as wire:
+        yield server, {'config': f'redis://app:{PASSWORD}@127.0.0.1:{wire.port}?{kit.OPTIONS}', 'admin': False}
+
+
+@wrong('tls', 'warning')
+def not_on_loopback():
+    with Server() as server:
+        yield server, {'config': f'redis://app:{PASSWORD}@0.0.0.0:{server.port}?{kit.OPTIONS}'}
+
+
+@wrong('password', 'warning')
+def no_password():
+    with kit.Redis() as server:
+        server.doctor = Server.doctor.__get__(server)
+        yield server, {'config': server.url(), 'admin': False}
+
+
+@contextlib.contextmanager
+def slow(options):
+    with Server() as server, kit.Proxy(server.socket, delay_s=0.03) as wire:
+        yield server, {'config': f'redis://app:{PASSWORD}@127.0.0.1:{wire.port}?{options}'}
+
+
+@wrong('deadline', 'warning')
+def deadline_is_short():
+    with slow('deadline_ms=100') as what:
+        yield what
+
+
+@wrong('open', 'error')
+def deadline_is_much_too_short():
+    with slow('deadline_ms=20') as what:
+        yield what
+
+
+@wrong('beat', 'warning')
+def bound_is_short():
+    with slow('deadline_ms=20000&staleness_ms=400') as what:
+        yield what
+
+
+@wrong('clock', 'notice')
+def clocks_disagree():
+    def ahead(answer):  # of TIME
+        return re.sub(rb'(?<=\*2\r\n\$10\r\n)\d{10}(?=\r\n)', lambda time: b'%d' % (int(time.group()) + 3600), answer)
+    with Server() as server, kit.Proxy(server.socket, change=ahead) as wire:
+        yield server, {'config': f'redis://app:{PASSWORD}@127.0.0.1:{wire.port}?{kit.OPTIONS}', 'admin': False}
+
+
+@wrong('memory', 'warning')
+def nearly_full():
+    with Server() as server, kit.App(server.config()) as app:
+        app.create(7)
+        server.cli('SETRANGE', 'filler', '1000000', 'x')
+        used = int(re.search(r'used_memory:(\d+)', server.cli('INFO', 'memory')).group(1))
+        server.cli('CONFIG', 'SET', 'maxmemory', str(int(used * 1.05)))
+        yield server, {}
+
+
+@wrong('acl-missing', 'error')
+def a_right_is_missing():
+    with Server() as server:
+        server.allow(*(word for word in ACL if word != '+zrandmember'))
+        yield server, {}
+
+
+@wrong('acl-keys', 'error')
+def another_prefix_is_allowed():
+    with Server() as server:
+        server.allow(*(word.replace('lk:', 'other:') for word in ACL))
+        yield server, {}
+
+
+@wrong('acl-excess', 'warning')
+def all_is_allowed():
+    with Server() as server:
+        server.allow('+@all', '~*', '&*')
+        yield server, {}
+
+
+@wrong('expiry', 'error')
+def a_session_is_eternal():
+    with Server() as server, kit.App(server.config()) as app:
+        token = app.create(7)
+        server.cli('PERSIST', server.cli('--scan', '--pattern', f'*{token[:20]}'))
+        yield server, {}
+
+
+@wrong('foreign-keys', 'warning')
+def somebody_else_has_the_prefix():
+    with Server() as server:
+        server.cli('SET', 'lk:cache:7', 'x')
+        yield server, {}
+
+
+@wrong('foreign-keys', 'warning')
+def somebody_else_is_inside():
+    with Server() as server:
+        server.cli('SET', 'lk:{5}:cache', 'x')
+        yield server, {}
+
+
+@wrong('partitions', 'error')
+def other_partitions():
+    with Server() as server, kit.App(server.config()) as app:
+        app.create(7)
+        yield server, {'options': 'partitions=8'}
+
+
+@wrong('partitions', 'error')
+def partitions_were_more():
+    with Server() as server, kit.App(server.config()) as app:
+        for user in range(50):
+            app.create(user)
+        server.cli('HSET', 'lk:{0}:m', 'partitions', '4')
+        yield server, {'options': 'partitions=4'}
+
+
+@wrong('files', 'warning')
+def password_lies_open():
+    with Server() as server:
+        path = f'{server.dir}/pass word'
+        with open(path, 'w', encoding='ascii') as secret:
+            secret.write(PASSWORD)
+        os.chmod(path, 0o644)
+        yield server, {'config': f'unix://app@{server.socket}?{kit.OPTIONS}&password_file={path.replace(" ", "%20")}'}
+
+
+@wrong('unseen', 'notice')
+def nobody_may_look():
+    with Server() as server:
+        yield server, {'admin': False}
+
+
+class Doctor(kit.Case):
+    def test_nothing_on_a_right_server(self):
+        with Server() as server:
+            self.assertEqual({}, server.doctor())
+            with kit.App(server.config()) as app:  # and with all kinds of keys
+                tokens = [app.create(user, fields={'note': b'x', 'pq.k': b'y'}) for user in range(50)]
+                app.rotate(tokens[0], 1000)
+                app.rotate(tokens[1])
+                run('revoke', '--user', '2', '--yes', config=server.config())
+                run('revoke', tokens[3][:20], '--yes', config=server.config())
+                self.assertEqual({}, server.doctor())
+                server.allow(*(word.replace('lk:', 'another:') for word in ACL))
+                self.assertEqual({}, server.doctor(options='prefix=another'))
+
+    def test_a_right_server_with_a_replica(self):
+        with replicated() as server:
+            server.allow(*ACL, '+wait')
+            server.cli('CONFIG', 'SET', 'min-replicas-to-write', '1')
+            self.assertEqual({}, server.doctor(options='durability=1'))
+            server.allow(*ACL)
+            self.assertIn('wait', server.doctor(options='durability=1')['acl-missing']['text'])
+
+    def test_all_that_can_be_found_is_tested(self):
+        """What README.md and the manual page list, and what is tested here, are the same."""
+        self.assertGreater(len(names_in_readme()), 8)
+        self.assertGreater(len(names_in_manual()), 8)
+        self.assertEqual(names_in_readme() | names_in_manual(), set(WRONG))
+
+    def test_each_wrong_setting_is_found(self):
+        for name, ways in WRONG.items():
+            for level, start in ways:
+                with self.subTest(name=name, level=level), start() as (server, named):
+                    found = server.doctor(**named)
+                    self.assertEqual(level, found.get(name, {}).get('level'), found)
+
+    def test_what_it_says_to_do_mends_it(self):
+        """Every CONFIG SET and ACL SETUSER, as it stands."""
+        for arguments in (('--maxmemory-policy', 'allkeys-lru'), ('--appendonly', 'no'), ('--appendfsync', 'no'),
+                          ('--timeout', '1'), ('--client-output-buffer-limit', 'pubsub 1000 500 60')):
+            with self.subTest(arguments), Server(*arguments) as server:
+                for finding in server.doctor().values():
+                    self.assertTrue(finding['fix'].startswith('CONFIG SET '), finding)
+                    words = re.findall(r'"[^"]*"|\S+', finding['fix'])
+                    self.assertEqual('OK', server.cli(*(word.strip('"') for word in words)))
+                self.assertEqual({}, server.doctor())
+        for rules in (ACL[:-3], ['~*', '&*', '+@all'], [*ACL, '~*'], [word.replace('lk:', 'x:') for word in ACL]):
+            with self.subTest(rules), Server() as server:
+                server.allow(*rules)
+                (fix,) = {finding['fix'] for finding in server.doctor().values() if finding['name'] != 'open'}
+                self.assertEqual('OK', server.cli(*fix.split()))
+                self.assertEqual({}, server.doctor())
+
+    def test_each_right_that_is_missing_is_named(self):
+        with Server() as server:
+            with kit.App(server.config()) as app:  # else the number of partitions is not recorded, and two are not tried
+                app.create(7)
+            self.assertGreater(len(RIGHTS), 30)
+            for right in RIGHTS:
+                server.allow(*(word for word in ACL if word != f'+{right}'))
+                said = run('doctor', '--json', '--admin', server.url(f':{ADMIN}@'), config=server.config())
+                if right == 'info':  # without that no connection is used
+                    self.check(said, CONFIG, 'NOPERM')
+                    continue
+                found = {finding['name']: finding for finding in said.value['findings']}
+                self.assertIn('acl-missing', found, f'+{right} is missing, and nothing is said')
+                self.assertIn(f'may not run: {right}.', found['acl-missing']['text'])
+                self.assertNotIn('acl-excess', found)
+
+    def test_each_harmful_right_is_named(self):
+        with Server() as server:
+            for right, shown in (('flushall', 'FLUSHALL'), ('flushdb', 'FLUSHDB'), ('config', 'CONFIG'), ('acl', 'ACL'),
+                                 ('swapdb', 'SWAPDB'), ('script', 'SCRIPT FLUSH')):
+                server.allow(*ACL, f'+{right}')
+                self.assertIn(f'does not need: {shown}.', server.doctor()['acl-excess']['text'])
+            server.allow(*ACL, '~*')
+            self.assertIn('does not need: foreign keys.', server.doctor()['acl-excess']['text'])
+
+    def test_it_changes_nothing(self):
+        def state(server):
+            keys = sorted(server.cli('--scan').splitlines())
+            return [(key, server.cli('DUMP', key), server.cli('ACL', 'GETUSER', 'app')) for key in keys]
+        with Server() as server, kit.App(server.config()) as app:
+            app.create(7)
+            for rules in (ACL, ['~*', '&*', '+@all']):
+                server.allow(*rules)
+                before = state(server)
+                server.doctor()
+                server.doctor(admin=False)
+                self.assertEqual(before, state(server))
+            self.assertEqual('', server.cli('--scan', '--pattern', '*doc*'))
+
+    def test_level(self):
+        with Server('--appendfsync', 'everysec') as server:
+            self.assertIn('appendfsync', server.doctor())
+            for level in ('warning', 'error'):
+                self.assertIn('appendfsync', server.doctor('--level', level, code=DONE))
+            self.check(run('doctor', '--level', 'grave', config=server.config()), USAGE)
+
+    def test_the_number_of_keys_is_bounded(self):
+        with Server() as server:
+            server.cli('EVAL', 'for i = 1, 30000 do redis.call("SET", "lk:x" .. i, "") end', '0')
+            said = run('doctor', '--json', '--keys', '5000', '--admin', server.url(f':{ADMIN}@'), config=server.config())
+            self.assertTrue(5000 <= said.value['keys_looked_at'] < 8000, said.out)
+
+    def test_hostile_names_do_not_get_through(self):
+        with Server() as server:
+            server.cli('SET', 'lk:\x1b]0;title\x07', 'x')
+            for more in ((), ('--json',)):
+                self.check_printable(self.check(run('doctor', '--admin', server.url(f':{ADMIN}@'), *more,
+                                                    config=server.config()), NO, 'foreign-keys', '\\x1b' if not more else ''))
+
+    def test_who_cannot_be_examined(self):
+        with Server() as server, kit.Redis() as another:
+            self.check(run('doctor'), USAGE, 'LATCHKEY_CONFIG')
+            self.check(run('doctor', 'now', config=server.config()), USAGE)
+            self.check(run('doctor', config=f'redis://127.0.0.1:{kit.free_port()}'), AWAY)
+            self.check(run('doctor', config=server.url('app:wrong@')), CONFIG, 'password')
+            self.check(run('doctor', config='redis://host?x=1'), CONFIG)
+            self.check(run('doctor', '--admin', another.url(), config=server.config()), CONFIG, 'another server')
+            self.check(run('doctor', '--admin', server.url(':wrong@'), config=server.config()), CONFIG, '--admin: ')
+
+
+if __name__ == '__main__':
+    kit.main()
