@@ -283,7 +283,7 @@ class Away(kit.Case):
             redis.process.send_signal(kit.signal.SIGCONT)
 
     def test_wrong_password(self):
-        with kit.Redis('--requirepass', 'correct') as redis:
+        with kit.Redis(admin='correct') as redis:
             self.each(CONFIG, redis.url('default:hunter2@'), 'password')
             self.each(CONFIG, redis.url(), 'password')
             with open(f'{redis.dir}/password', 'w', encoding='ascii') as file:
@@ -295,7 +295,7 @@ class Away(kit.Case):
             self.each(CONFIG, f'redis://127.0.0.1:{other.port}?deadline_ms=1000', 'protocol')
 
     def test_no_memory_of_the_configuration_in_the_process_list(self):
-        with kit.Redis('--requirepass', 'hunter2') as redis:
+        with kit.Redis(admin='hunter2') as redis:
             redis.process.send_signal(kit.signal.SIGSTOP)
             process = subprocess.Popen([kit.COMMAND, 'list', '7', '--config', redis.url('default:hunter2@')],
                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
