@@ -12,13 +12,16 @@ typedef struct warming {
     latchkey *lk;
     size_t count, loaded;
     int status;
+    int64_t took_us;
     atomic_bool done;
 } warming;
 
 static void *warm(void *context)
 {
     warming *w = context;
+    int64_t began_us = lk_now_us();
     w->status = latchkey_prewarm(w->lk, w->count, &w->loaded);
+    w->took_us = lk_now_us() - began_us;
     atomic_store(&w->done, true);
     return NULL;
 }
@@ -29,20 +32,20 @@ static bool measure(warming *w)
     pthread_t thread;
     latchkey_stats stats;
     if (pthread_create(&thread, NULL, warm, w)) return false;
-    const struct timespec moment = {.tv_nsec = 50000000};
+    const struct timespec moment = {.tv_nsec = 20000000};
     for (int waits = 0; !atomic_load(&w->done); waits++) {
         nanosleep(&moment, NULL);
         latchkey_stats_read(w->lk, &stats, sizeof stats);
-        if (waits > 5) cli_progress("%" PRIu64 " of %zu sessions are loaded", stats.fills, w->count);
+        if (waits > 15) cli_progress("%" PRIu64 " of %zu sessions are loaded", stats.fills, w->count);
     }
     pthread_join(thread, NULL);
     cli_progress(NULL);
     return true;
 }
 
-static void print(const cli *c, const warming *w, int64_t us, const latchkey_stats *stats)
+static void print(const cli *c, const warming *w, const latchkey_stats *stats)
 {
-    double seconds = (double)us / 1e6;
+    double seconds = (double)w->took_us / 1e6;
     if (c->json) {
         json j = {0};
         json_open(&j, NULL, '{');
@@ -75,13 +78,11 @@ static int run(const cli *c)
     w.count = (size_t)count;
     int exit = cli_open(c, &w.lk);
     if (exit) return exit;
-    int64_t began_us = lk_now_us();
     bool measured = measure(&w);
-    int64_t us = lk_now_us() - began_us;
     latchkey_stats_read(w.lk, &stats, sizeof stats);
     if (!measured) exit = cli_fail(c, CLI_FAILED, "no thread can be had");
     else if (w.status) exit = cli_status(c, w.lk, w.status, "prewarm");
-    else print(c, &w, us, &stats);
+    else print(c, &w, &stats);
     latchkey_close(w.lk);
     return exit;
 }

@@ -52,7 +52,9 @@ static int revoke_user(const cli *c, latchkey *lk)
     char text[96];
     int status = latchkey_sessions(lk, user, NULL, 0, NULL, 0, &total);
     if (status) return cli_status(c, lk, status, "revoke");
-    int exit = total ? cli_ask(c, "End all %zu sessions of user %" PRIu64 "?", total, user) : CLI_DONE;
+    int exit = CLI_DONE;
+    if (total == 1) exit = cli_ask(c, "End the one session of user %" PRIu64 "?", user);
+    else if (total) exit = cli_ask(c, "End all %zu sessions of user %" PRIu64 "?", total, user);
     if (exit) return exit;
     for (int i = 0; i == 0 || (i < TRIES && status == LATCHKEY_UNAVAILABLE); i++) {
         status = latchkey_revoke_user(lk, user, NULL, 0, &revoked);
@@ -61,7 +63,7 @@ static int revoke_user(const cli *c, latchkey *lk)
     }
     cli_progress(NULL);
     if (status) return cli_status(c, lk, status, "not all are ended for sure: give it again");
-    snprintf(text, sizeof text, "Ended: %zu sessions of user %" PRIu64 ".", all, user);
+    snprintf(text, sizeof text, "Ended: %zu %s of user %" PRIu64 ".", all, all == 1 ? "session" : "sessions", user);
     return said(c, all, text);
 }
 

@@ -94,7 +94,7 @@ static bool print_fields(const latchkey_record *record)
         char text[CLI_SIZE_SIZE], *value = is_shown(name) ? malloc(4 * size + 1) : NULL;
         table_cell(t, name);
         table_cell(t, cli_bytes(text, size));
-        table_cell(t, value ? cli_text(value, 4 * size + 1, data, size) : is_key(name) ? "key material" : "...");
+        table_cell(t, value ? cli_text(value, 4 * size + 1, data, size) : is_key(name) ? "(key material)" : "");
         free(value);
     }
     printf("\n");

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import select
 import shutil
 import signal
@@ -240,7 +241,8 @@ def run_on_terminal(*words, config=None, answer=None):
             os.write(terminal, answer.encode() + b'\n')
             answer = None
     os.close(terminal)
-    return Outcome(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), shown.decode().replace('\r\n', '\n'), '')
+    shown = re.sub(r'[^\n]*\r\x1b\[K', '', shown.decode().replace('\r\n', '\n'))  # progress, and how it is taken back
+    return Outcome(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), shown, '')
 
 
 class Case(unittest.TestCase):
