@@ -6,7 +6,7 @@
 
 enum { TRIES = 5 };
 
-static bool by_user;
+static bool by_user, everyone;
 static uint64_t user;
 
 static int said(const cli *c, size_t revoked, const char *what)
@@ -67,15 +67,41 @@ static int revoke_user(const cli *c, latchkey *lk)
     return said(c, all, text);
 }
 
+/* How many that are, as far as a sample tells; not where --yes has answered already, and in a hurry perhaps. */
+static int ask_everyone(const cli *c, latchkey *lk)
+{
+    latchkey_population seen = {0};
+    int status = c->yes ? LATCHKEY_OK : latchkey_sample(lk, 1000, &seen, sizeof seen);
+    if (status || !seen.sessions) return cli_ask(c, "End ALL sessions of ALL users, everywhere?");
+    return cli_ask(c, "End ALL %s%" PRIu64 " sessions of ALL users, everywhere?", seen.exact ? "" : "of about ",
+                   seen.sessions);
+}
+
+static int revoke_everyone(const cli *c, latchkey *lk)
+{
+    int exit = ask_everyone(c, lk), status = LATCHKEY_UNAVAILABLE;
+    if (exit) return exit;
+    for (int i = 0; i < TRIES && status == LATCHKEY_UNAVAILABLE; i++) status = latchkey_revoke_everyone(lk);
+    if (status) return cli_status(c, lk, status, "not all are ended for sure: give it again");
+    if (c->json) {
+        json j = {0};
+        json_open(&j, NULL, '{');
+        json_bool(&j, "everyone", true);
+        json_close(&j, '}');
+    } else printf("Ended: all sessions of all users.\n");
+    return CLI_DONE;
+}
+
 static int run(const cli *c)
 {
     char selector[LATCHKEY_SELECTOR_LENGTH + 1];
     latchkey *lk;
-    if (!c->count && !by_user) return cli_fail(c, CLI_USAGE, "usage: latchkey %s", c->command->arguments);
+    if (everyone ? by_user || c->count : !c->count && !by_user)
+        return cli_fail(c, CLI_USAGE, "usage: latchkey %s", c->command->arguments);
     int exit = c->count ? cli_selector(c, c->arguments[0], selector) : CLI_DONE;
     if (!exit) exit = cli_open(c, &lk);
     if (exit) return exit;
-    exit = c->count ? revoke_one(c, lk, selector) : revoke_user(c, lk);
+    exit = everyone ? revoke_everyone(c, lk) : c->count ? revoke_one(c, lk, selector) : revoke_user(c, lk);
     latchkey_close(lk);
     return exit;
 }
@@ -87,13 +113,14 @@ static const cli_option options[] = {
      .number = &user,
      .most = UINT64_MAX,
      .help = "all sessions of this user; with a SELECTOR: that one, if it is this user's"},
+    {.name = "everyone", .given = &everyone, .help = "all sessions of all users, at once"},
     {0},
 };
 
 const cli_command cli_revoke = {
     .name = "revoke",
-    .arguments = "revoke SELECTOR [--user USER] | revoke --user USER",
-    .summary = "ends a session, or all of a user's",
+    .arguments = "revoke SELECTOR [--user USER] | revoke --user USER | revoke --everyone",
+    .summary = "ends a session, all of a user's, or everyone's",
     .help =
         "Ends sessions, everywhere within staleness_ms of its end (guarantees B and C). It cannot be undone, so it "
         "asks;\n"

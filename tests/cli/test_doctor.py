@@ -273,6 +273,7 @@ class Doctor(kit.Case):
                 app.rotate(tokens[1])
                 run('revoke', '--user', '2', '--yes', config=server.config())
                 run('revoke', tokens[3][:20], '--yes', config=server.config())
+                run('revoke', '--everyone', '--yes', config=server.config())
                 self.assertEqual({}, server.doctor())
                 server.allow(*(word.replace('lk:', 'another:') for word in ACL))
                 self.assertEqual({}, server.doctor(options='prefix=another'))

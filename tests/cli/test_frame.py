@@ -31,10 +31,10 @@ class Frame(kit.Case):
         with open(f'{kit.ROOT}/src/cli/latchkey.1', encoding='ascii') as page:
             manual = page.read()
         for name in command_names():
-            described = re.search(rf'^\.It Cm {name}\b(.*?)(?=^\.It Cm [a-z]+|^\.Sh)', manual, re.M | re.S)
+            described = re.findall(rf'^\.It Cm {name}\b.*?(?=^\.It Cm [a-z]+|^\.Sh)', manual, re.M | re.S)
             self.assertTrue(described, f'{name} is not in the manual page')
             for option in re.findall(r'^  --([a-z-]+)', run(name, '--help').out, re.M):
-                self.assertRegex(described.group(0) + manual.split('.Sh COMMANDS')[0], rf'Fl -{option}\b',
+                self.assertRegex(''.join(described) + manual.split('.Sh COMMANDS')[0], rf'Fl -{option}\b',
                                  f'{name} --{option} is not in the manual page')
 
     def test_the_manual_page_is_in_order(self):

@@ -215,10 +215,24 @@ class Sessions(kit.Case):
         self.check(self.answered('y', 'revoke', '--user', '7'), DONE, 'End the one session of user 7? [y/N]',
                    'Ended: 1 session of user 7.')
 
+    def test_revoke_everyone(self):
+        tokens = [self.create(user % 5) for user in range(12)]
+        self.check(self.run_('revoke', '--everyone'), USAGE, 'End ALL 12 sessions of ALL users', '--yes')
+        self.check(self.answered('n', 'revoke', '--everyone'), NO, 'nothing was done')
+        self.assertEqual({0}, {self.app.validate(token) for token in tokens})
+        self.check(self.answered('y', 'revoke', '--everyone'), DONE, 'Ended: all sessions of all users.')
+        kit.wait_for('the application hears of it', lambda: {self.app.validate(t) for t in tokens} == {NOT_FOUND})
+        new = self.create(1)
+        self.assertEqual({'everyone': True}, self.check(self.run_('revoke', '--everyone', '--yes', '--json'), DONE).value)
+        kit.wait_for('the application hears of it', lambda: self.app.validate(new) == NOT_FOUND)
+        self.check(self.run_('show', new[:20]), NO, 'NOT_FOUND')
+
     def test_revoke_whom(self):
         self.check(self.run_('revoke'), USAGE, 'usage: latchkey revoke')
         self.check(self.run_('revoke', '--yes'), USAGE)
         self.check(self.run_('revoke', '--user', 'x', '--yes'), USAGE, '--user: a whole number')
+        self.check(self.run_('revoke', '--everyone', '--user', '7', '--yes'), USAGE)
+        self.check(self.run_('revoke', '--everyone', 'E' * 20, '--yes'), USAGE)
 
     # ---------------------------------------------------------------------------------------------- prewarm --
 
@@ -237,7 +251,7 @@ class Sessions(kit.Case):
 
 
 COMMANDS = (('list', '7'), ('show', 'EAAAAAAAAAAAAAAAAAAA'), ('revoke', 'EAAAAAAAAAAAAAAAAAAA', '--yes'),
-            ('revoke', '--user', '7', '--yes'), ('prewarm', '10'))
+            ('revoke', '--user', '7', '--yes'), ('revoke', '--everyone', '--yes'), ('prewarm', '10'))
 
 
 class Away(kit.Case):
