@@ -73,7 +73,8 @@ extern "C" {
 #define LATCHKEY_MALFORMED 3 /* not a token that this deployment could have made; Redis was not asked */
 #define LATCHKEY_LIMIT 4     /* create: the user has max_sessions sessions, or max_per_device, and limit=deny */
 #define LATCHKEY_REFUSED                                                                                               \
-    5 /* create: the user's generation has moved since the draft read it; rotate, import: done already */
+    5 /* create: the user's generation has moved since the draft read it; rotate, import: done already; change_fields:    \
+         a field has another version */
 #define LATCHKEY_BAD_ARGUMENT -1 /* a NULL or a value that the function's text excludes: a bug in the caller */
 #define LATCHKEY_NO_MEMORY -2
 #define LATCHKEY_UNAVAILABLE -3 /* Redis did not answer in time, or answered that it cannot serve now */
@@ -518,6 +519,37 @@ LATCHKEY_API void latchkey_record_free(latchkey_record *record);
  * Blocks   for at most deadline_ms. Guarantees B (for the old entry), C, D. */
 LATCHKEY_API int latchkey_set_fields(latchkey *lk, const char *token, size_t token_len, const latchkey_field *fields,
                                      size_t field_count);
+
+/* Reads some fields alone: what latchkey_load does, without moving the rest, in one round trip. latchkey_record_field answers
+ * for those that were asked for, latchkey_record_entry as ever. Where a "pq." name is among the 1 to 256 names, the whole
+ * record is read, since all key material is bound together, and checked.
+ * Returns  as latchkey_load; BAD_ARGUMENT also for a name that no field can have.
+ * Blocks   for at most deadline_ms. Guarantees A, E, H, I. */
+LATCHKEY_API int latchkey_get_fields(latchkey *lk, const char *token, size_t token_len, const char *const *names,
+                                     size_t count, latchkey_record **out);
+
+/* Which version of a field this record holds; 0: none, or not asked for. Opaque: it is made of the bytes that Redis holds, so
+ * whoever writes a field, by whatever way, gives it another; equal bytes may have the same, so a value that was changed and
+ * changed back may pass for unchanged. */
+LATCHKEY_API uint64_t latchkey_record_version(const latchkey_record *record, const char *name);
+
+/* A field as it is to be, if it is still as it was read. 32 bytes, frozen. */
+typedef struct latchkey_change {
+    const char *name;
+    const void *data; /* NULL: it is deleted */
+    size_t size;
+    uint64_t version; /* latchkey_record_version of it; 0: there is none yet */
+} latchkey_change;
+
+/* Sets (or deletes) single fields, all of them or none, and only if each still has the version that is given: so of those
+ * who read, change and write one at the same time, nobody loses what another wrote. Of several calls at once with one version
+ * one is OK (where what they write differs from what was there), the others are REFUSED: read again, and do it again. Key
+ * material may be among them; see latchkey_set_fields, which asks for no version.
+ * Returns  OK; REFUSED: one of them has another version, and nothing was changed; NOT_FOUND; EXPIRED; MALFORMED; UNAVAILABLE
+ *          (it may have been done: read it again before you repeat it); CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED.
+ * Blocks   for at most deadline_ms. Guarantees B (for the old entry), C, D. */
+LATCHKEY_API int latchkey_change_fields(latchkey *lk, const char *token, size_t token_len,
+                                        const latchkey_change *changes, size_t count);
 
 /* What a session may do, changed where it lies. Zero it, set `size`, fill in what is to change. */
 typedef struct latchkey_access {

@@ -3,6 +3,7 @@
 #include "load.h"
 
 #include "keys.h"
+#include "version.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,8 +56,25 @@ static int open_fields(latchkey *lk, lk_node *node, const lk_record *record, con
     return status;
 }
 
-int lk_load_judge(latchkey *lk, lk_node *node, unsigned partition, const char *selector, const lk_token *token,
-                  const lk_reply *fields, const lk_reply *pttl, int64_t asked_us, lk_judged *judged)
+/* Of what Redis holds, so before it is opened. */
+static void note_versions(const lk_reply *fields)
+{
+    for (size_t i = 0; i + 1 < fields->size; i += 2)
+        if (fields->item[i]->size > 1)
+            fields->item[i + 1]->integer = (long long)lk_version(fields->item[i + 1]->text, fields->item[i + 1]->size);
+}
+
+static int check_material(latchkey *lk, lk_node *node, const lk_reply *fields, const lk_record *record)
+{
+    lk_named keys[LK_KEY_FIELDS_MAX + 1];
+    uint8_t hash[LK_HASH_SIZE];
+    size_t count = key_fields(fields, keys);
+    if (lk_key_hash(keys, count, hash) && lk_equal(hash, record->entry.pq_key_hash, sizeof hash)) return LATCHKEY_OK;
+    return lk_l2_corrupt(&lk->l2, node, "a session's key material is not what its record was made with");
+}
+
+static int judge(latchkey *lk, lk_node *node, unsigned partition, const char *selector, const lk_token *token,
+                 const lk_reply *fields, bool whole, const lk_reply *pttl, int64_t asked_us, lk_judged *judged)
 {
     if (fields->type == LK_REPLY_ERROR) return lk_l2_refused(&lk->l2, node, fields);
     if (!all_strings(fields)) return lk_l2_corrupt(&lk->l2, node, "Redis answers HGETALL with no fields");
@@ -64,24 +82,32 @@ int lk_load_judge(latchkey *lk, lk_node *node, unsigned partition, const char *s
     const lk_reply *v = lk_find_field(fields, "v");
     if (!v) return lk_l2_corrupt(&lk->l2, node, "a session in Redis has no record");
     int status = lk_session_judge(lk, node, partition, selector, token, v, pttl, asked_us, judged);
-    if (status || judged->record.grace_until_ms) return status; /* the material is with the session's new name */
+    if (status || judged->record.grace_until_ms) return status; /* all of it is with the session's new name */
+    note_versions(fields);
     status = open_fields(lk, node, &judged->record, fields);
-    if (status) return status;
-    lk_named keys[LK_KEY_FIELDS_MAX + 1];
-    uint8_t hash[LK_HASH_SIZE];
-    size_t count = key_fields(fields, keys);
-    if (!lk_key_hash(keys, count, hash) || !lk_equal(hash, judged->record.entry.pq_key_hash, sizeof hash))
-        return lk_l2_corrupt(&lk->l2, node, "a session's key material is not what its record was made with");
-    return lk_session_late(lk, partition, &judged->record.entry, judged->until_us);
+    if (!status && whole) status = check_material(lk, node, fields, &judged->record);
+    return status ? status : lk_session_late(lk, partition, &judged->record.entry, judged->until_us);
 }
 
-static int read_whole(latchkey *lk, unsigned partition, const char *selector, const lk_token *token,
-                      int64_t deadline_ms, lk_judged *judged, lk_reply **fields, uint64_t *incarnation)
+int lk_load_judge(latchkey *lk, lk_node *node, unsigned partition, const char *selector, const lk_token *token,
+                  const lk_reply *fields, const lk_reply *pttl, int64_t asked_us, lk_judged *judged)
 {
+    return judge(lk, node, partition, selector, token, fields, true, pttl, asked_us, judged);
+}
+
+/* HGETALL, or HMGET of the library's own and what is wanted, as if it were that. */
+static int read_name(latchkey *lk, unsigned partition, const char *selector, const lk_token *token, const lk_want *want,
+                     int64_t deadline_ms, lk_judged *judged, lk_reply **fields, uint64_t *incarnation)
+{
+    enum { OWN = 2, BEFORE = 2 };
     char key[LK_KEY_SIZE];
+    lk_span words[BEFORE + OWN + LK_FIELDS_MAX] = {
+        lk_word(want->names ? "HMGET" : "HGETALL"), {0}, lk_word("v"), lk_word("f")};
+    size_t count = want->names ? OWN + want->count : 0;
     lk_key_session(key, lk->config.prefix, partition, selector);
-    lk_span name = {key, strlen(key)};
-    lk_call calls[2] = {{(lk_span[]){{"HGETALL", 7}, name}, 2}, {(lk_span[]){{"PTTL", 4}, name}, 2}};
+    words[1] = lk_word(key);
+    for (size_t i = 0; i < want->count; i++) words[BEFORE + OWN + i] = lk_word(want->names[i]);
+    lk_call calls[2] = {{words, BEFORE + count}, {(lk_span[]){lk_word("PTTL"), lk_word(key)}, 2}};
     lk_reply *reply[2];
     lk_node *node = lk_l2_owner(&lk->l2, partition);
     int64_t asked_us = lk_now_us();
@@ -90,7 +116,9 @@ static int read_whole(latchkey *lk, unsigned partition, const char *selector, co
     lk_count(&lk->counters, LK_L2_READS, 1);
     int status = lk_l2_pipeline(&lk->l2, node, calls, 2, deadline_ms, reply, incarnation);
     if (status) return status;
-    status = lk_load_judge(lk, node, partition, selector, token, reply[0], reply[1], asked_us, judged);
+    if (want->names && !lk_reply_pair(reply[0], words + BEFORE, count)) status = LATCHKEY_NO_MEMORY;
+    if (!status)
+        status = judge(lk, node, partition, selector, token, reply[0], !want->names, reply[1], asked_us, judged);
     lk_reply_free(reply[1]);
     if (status) lk_reply_free(reply[0]);
     else *fields = reply[0];
@@ -120,24 +148,26 @@ int lk_load_heir_name(latchkey *lk, unsigned partition, const lk_reply *old, int
     return status;
 }
 
-enum { HEIRS = 4 }; /* that are themselves exchanged while we look */
-
 /* An old token in its grace: its session, by its new name. Three reads: of one server, or of none. */
-static int load_heir(latchkey *lk, unsigned partition, int64_t deadline_ms, lk_judged *judged, lk_reply **fields,
-                     uint64_t *incarnation)
+static int load_heir(latchkey *lk, unsigned partition, const lk_want *want, int64_t deadline_ms, lk_judged *judged,
+                     lk_reply **fields, uint64_t *incarnation)
 {
-    char selector[LATCHKEY_SELECTOR_LENGTH + 1];
+    char selector[LATCHKEY_SELECTOR_LENGTH + 1] = "", before[LATCHKEY_SELECTOR_LENGTH + 1];
     lk_reply *old = *fields;
     const lk_record was = judged->record;
-    int status = LATCHKEY_NOT_FOUND;
+    int status;
     *fields = NULL;
-    for (int i = 0; i < HEIRS && status == LATCHKEY_NOT_FOUND; i++) {
+    do { /* until it is not exchanged while we look */
         uint64_t found = 0, read = 0;
+        memcpy(before, selector, sizeof before);
         status = lk_load_heir_name(lk, partition, old, deadline_ms, selector, &found);
+        if (!status && !strcmp(selector, before)) status = LATCHKEY_NOT_FOUND; /* it was not: it is gone */
         if (status) break;
-        status = read_whole(lk, partition, selector, NULL, deadline_ms, judged, fields, &read);
+        status = read_name(lk, partition, selector, NULL, want, deadline_ms, judged, fields, &read);
         if (found != *incarnation || read != *incarnation) *incarnation = 0;
-    }
+        if (status == LATCHKEY_NOT_FOUND) status = LATCHKEY_AGAIN;
+    } while (status == LATCHKEY_AGAIN && lk_now_ms() < deadline_ms);
+    if (status == LATCHKEY_AGAIN) status = LATCHKEY_UNAVAILABLE;
     /* Which session is whose heir no seal says; but both have the session's id. */
     const lk_record *is = &judged->record;
     if (!status && (is->sealed != was.sealed || memcmp(is->session, was.session, sizeof was.session))) {
@@ -150,36 +180,34 @@ static int load_heir(latchkey *lk, unsigned partition, int64_t deadline_ms, lk_j
     return status;
 }
 
-int lk_load(latchkey *lk, const lk_token *token, int64_t deadline_ms, lk_judged *judged, lk_reply **fields,
-            uint64_t *incarnation)
+int lk_load(latchkey *lk, const lk_token *token, const lk_want *want, int64_t deadline_ms, lk_judged *judged,
+            lk_reply **fields, uint64_t *incarnation)
 {
     uint64_t answered = 0;
     *fields = NULL;
     if (lk_pending_has(lk->pending, token)) return LATCHKEY_NOT_FOUND;
-    int status = read_whole(lk, token->partition, token->text, token, deadline_ms, judged, fields, &answered);
+    int status = read_name(lk, token->partition, token->text, token, want, deadline_ms, judged, fields, &answered);
     if (status && judged->reused) {
         status = lk_session_reused(lk, token, deadline_ms, &judged->until_us);
         if (!status) status = LATCHKEY_UNAVAILABLE; /* a moment left, too short for all of this */
     }
     if (!status && judged->record.grace_until_ms) {
-        status = load_heir(lk, token->partition, deadline_ms, judged, fields, &answered);
+        status = load_heir(lk, token->partition, want, deadline_ms, judged, fields, &answered);
         judged->renew = false; /* that would be for the new token, which is elsewhere */
     }
     if (incarnation) *incarnation = answered;
     return status;
 }
 
-/* -------------------------------------------------------------------------------------------- the public -- */
-
-/* Under the lease of the server that answered, as in validate.c. */
-static int load_vouched(latchkey *lk, const lk_token *token, int64_t deadline_ms, lk_judged *judged, lk_reply **fields)
+int lk_load_vouched(latchkey *lk, const lk_token *token, const lk_want *want, int64_t deadline_ms, lk_judged *judged,
+                    lk_reply **fields)
 {
     lk_node *node = lk_l2_owner(&lk->l2, token->partition);
     int status = LATCHKEY_AGAIN;
     for (int i = 0; i < 2 && status == LATCHKEY_AGAIN; i++) {
         uint64_t incarnation = 0, leased = lk_node_leased(node);
         if (lk_pending_has(lk->pending, token)) return LATCHKEY_NOT_FOUND;
-        int said = lk_load(lk, token, deadline_ms, judged, fields, &incarnation);
+        int said = lk_load(lk, token, want, deadline_ms, judged, fields, &incarnation);
         if (said < 0) return said;
         status = lk_node_vouch(node, leased == incarnation ? incarnation : 0, deadline_ms);
         if (!status)
@@ -191,6 +219,8 @@ static int load_vouched(latchkey *lk, const lk_token *token, int64_t deadline_ms
     return status == LATCHKEY_AGAIN ? LATCHKEY_UNAVAILABLE : status;
 }
 
+/* -------------------------------------------------------------------------------------------- the public -- */
+
 int latchkey_load(latchkey *lk, const char *token, size_t token_len, latchkey_record **out)
 {
     if (out) *out = NULL;
@@ -201,7 +231,8 @@ int latchkey_load(latchkey *lk, const char *token, size_t token_len, latchkey_re
     int status = lk_begin(lk, token, token_len, &parsed, &deadline_ms);
     if (status) return status;
     latchkey_record *record = calloc(1, sizeof *record);
-    status = record ? load_vouched(lk, &parsed, deadline_ms, &judged, &record->fields) : LATCHKEY_NO_MEMORY;
+    status = record ? lk_load_vouched(lk, &parsed, &(lk_want){0}, deadline_ms, &judged, &record->fields)
+                    : LATCHKEY_NO_MEMORY;
     if (!status) {
         uint64_t bytes = LK_RECORD_SIZE;
         for (size_t i = 0; i + 1 < record->fields->size; i += 2) /* x and the name of v are the library's own */

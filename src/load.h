@@ -4,10 +4,21 @@
 
 #include "session.h"
 
-/* OK: *fields is HGETALL's reply, the caller's: names and values in turn, all strings. Else as latchkey_load.
- * *incarnation (may be NULL) is the server's that answered: nobody may be admitted but under its lease. */
-int lk_load(latchkey *lk, const lk_token *token, int64_t deadline_ms, lk_judged *judged, lk_reply **fields,
-            uint64_t *incarnation);
+/* What is to be read of a session. */
+typedef struct lk_want {
+    const char *const *names; /* good ones, none key material; or NULL: all fields, and the key material is checked */
+    size_t count;
+} lk_want;
+
+/* OK: *fields is the caller's: names and values in turn, all strings, with their versions; those of one letter are the
+ * library's own. Else as latchkey_load. *incarnation (may be NULL) is the server's that answered: nobody may be admitted but
+ * under its lease. */
+int lk_load(latchkey *lk, const lk_token *token, const lk_want *want, int64_t deadline_ms, lk_judged *judged,
+            lk_reply **fields, uint64_t *incarnation);
+
+/* The same under that lease, as in validate.c: *fields may be given to the caller. */
+int lk_load_vouched(latchkey *lk, const lk_token *token, const lk_want *want, int64_t deadline_ms, lk_judged *judged,
+                    lk_reply **fields);
 
 /* HGETALL's reply and PTTL's, asked for at asked_us: OK, NOT_FOUND, EXPIRED, UNAVAILABLE or CORRUPT. `token` may be NULL, as
  * in lk_session_judge. */

@@ -101,6 +101,42 @@ static redisReplyObjectFunctions functions = {
 #endif
 };
 
+static lk_reply *name_new(const lk_span *name)
+{
+    lk_reply *reply = calloc(1, sizeof *reply + name->size + 1);
+    if (!reply) return NULL;
+    reply->type = LK_REPLY_STRING;
+    reply->text = memcpy(reply + 1, name->data, name->size);
+    reply->size = name->size;
+    return reply;
+}
+
+bool lk_reply_pair(lk_reply *values, const lk_span *names, size_t count)
+{
+    if (values->type != LK_REPLY_ARRAY || values->size != count) return true;
+    lk_reply **item = calloc(2 * count + 1, sizeof *item);
+    size_t used = 0;
+    bool enough = item != NULL;
+    for (size_t i = 0; i < count && enough; i++) {
+        if (values->item[i]->type == LK_REPLY_NIL) continue;
+        enough = (item[used] = name_new(&names[i])) != NULL;
+        if (!enough) break;
+        item[used + 1] = values->item[i];
+        used += 2;
+    }
+    if (!enough) {
+        for (size_t i = 0; i < used; i += 2) lk_reply_free(item[i]);
+        free(item);
+        return false;
+    }
+    for (size_t i = 0; i < count; i++)
+        if (values->item[i]->type == LK_REPLY_NIL) lk_reply_free(values->item[i]);
+    free(values->item);
+    values->item = item;
+    values->size = used;
+    return true;
+}
+
 void lk_reply_free(lk_reply *reply)
 {
     if (!reply) return;

@@ -16,14 +16,17 @@ enum lk_reply_type { LK_REPLY_NIL, LK_REPLY_INTEGER, LK_REPLY_STRING, LK_REPLY_S
 
 typedef struct lk_reply {
     enum lk_reply_type type;
-    uint32_t tag; /* of the command that this answers; set by lk_conn_next */
-    long long integer;
+    uint32_t tag;           /* of the command that this answers; set by lk_conn_next */
+    long long integer;      /* of an INTEGER; load.c notes a field's version there */
     size_t size;            /* bytes of text, or elements */
     char *text;             /* NUL-terminated behind `size` bytes; never NULL for STRING, STATUS, ERROR */
     struct lk_reply **item; /* of an ARRAY: `size` of them, none NULL once it was handed out */
 } lk_reply;
 
-void lk_reply_free(lk_reply *reply);                       /* wipes; NULL is allowed */
+void lk_reply_free(lk_reply *reply); /* wipes; NULL is allowed */
+/* HMGET's answer to these names becomes HGETALL's: a name before each value, and none where there is none. Anything else stays
+ * as it is. False: no memory. */
+bool lk_reply_pair(lk_reply *values, const lk_span *names, size_t count);
 bool lk_reply_is(const lk_reply *reply, const char *text); /* a string or status that says exactly this */
 
 enum {

@@ -124,6 +124,38 @@ static int set(const char *token, const char *name, const char *text)
     return latchkey_set_fields(lk, token, LATCHKEY_TOKEN_LENGTH, &field, 1);
 }
 
+/* Nobody else writes it: so what was read a moment ago is never another version. */
+static int change_note(const char *token)
+{
+    static const char *const names[] = {"note"};
+    latchkey_record *record = NULL;
+    int status = latchkey_get_fields(lk, token, LATCHKEY_TOKEN_LENGTH, names, 1, &record);
+    holds((status == LATCHKEY_OK) == (record != NULL));
+    if (status) return status;
+    const latchkey_change change = {"note", "by version", 10, latchkey_record_version(record, "note")};
+    holds(change.version && !latchkey_record_field(record, "pq.mlkem768", NULL));
+    latchkey_record_free(record);
+    return latchkey_change_fields(lk, token, LATCHKEY_TOKEN_LENGTH, &change, 1);
+}
+
+/* Once it is OK nobody is told the old role (B). */
+static int promote(const char *token)
+{
+    const latchkey_access access = {.size = sizeof access, .role = "r, promoted"};
+    latchkey_entry entry;
+    int status = latchkey_set_access(lk, token, LATCHKEY_TOKEN_LENGTH, &access);
+    if (status == LATCHKEY_OK && latchkey_validate(lk, token, LATCHKEY_TOKEN_LENGTH, &entry) == LATCHKEY_OK)
+        holds(!strcmp(entry.role, access.role));
+    return status;
+}
+
+static int promote_all(void)
+{
+    const latchkey_access access = {.size = sizeof access, .role = "r, promoted"};
+    size_t changed;
+    return latchkey_set_user_access(lk, other_user, &access, &changed);
+}
+
 /* Loads, and compares one field, where the session is there. */
 static int load(const char *token, const char *name, const char *text, size_t text_size)
 {
@@ -290,6 +322,7 @@ static void live_as_one_of_many(void)
     wait_for(exchange(token[0]) == LATCHKEY_OK);
     insist(validate(first));
     insist(validate(token[0]));
+    insist(promote_all());
     insist(latchkey_sessions(lk, other_user, token[1], LATCHKEY_TOKEN_LENGTH, list, 3, &total));
     holds(total >= 2 && list[0].current + list[1].current + list[2].current == 1); /* more: whose token was lost */
     latchkey_population population;
@@ -313,6 +346,8 @@ static void live(void)
     allow(try_validate(a), LATCHKEY_OK, LATCHKEY_AGAIN); /* L1 is emptied where the link had to connect again */
     insist(validate(a));
     insist(touch(a));
+    insist(promote(a));
+    insist(change_note(a));
     insist(set(a, "note", "changed"));
     insist(load(a, "note", "changed", 7));
     insist(set(a, "pq.mlkem768", "other material"));
