@@ -158,7 +158,7 @@ typedef struct latchkey_draft {
 #define LATCHKEY_LOG_ERROR 3   /* a guarantee does not hold as things are, or nothing works until somebody acts */
 #define LATCHKEY_LOG_WARNING 4 /* one fault more than now, and a guarantee is lost; or service is impaired */
 #define LATCHKEY_LOG_NOTICE 5  /* worth knowing: what is well again, what could not be checked */
-#define LATCHKEY_LOG_INFO 6    /* none today */
+#define LATCHKEY_LOG_INFO 6    /* events, where events=1 asks for them */
 
 /* Yours, to write a line where you keep such lines. `text` is one line of printable ASCII without its end, at most 639
  * characters, valid during the call. It begins with the name of what it is about and a colon:
@@ -171,13 +171,31 @@ typedef struct latchkey_draft {
  *   records: ...        what Redis holds is damaged or foreign
  *   rotation: ...       an old token was used after its grace, and its session was ended: perhaps a theft
  *   audit: ...          L1 answers, longer than the bound, what Redis does not hold; with audit_per_s alone
+ *   event: ...          the audit trail, with events=1 alone, see below
  * A state is said once, not at each attempt, and no handle says more than a line in 10 seconds for long, beside as many of
- * the audit's. There is never a token or a password in it; a selector may be (F).
- * Called by the links' threads, by threads that are in latchkey_open, and, for "rotation:", by those in a function that
- * was given such a token; several at once where there are several
- * handles. The link stands still meanwhile and its lease runs, so do not block for long. Do not call any latchkey_
+ * the audit's; but every event, since a trail must be whole. There is never a token or a password in it; a selector may be (F).
+ * Called by the links' threads, by threads that are in latchkey_open, and, for "rotation:" and "event:", by those in the
+ * function that brought it about; several at once. The link stands still meanwhile and its lease runs, so do not block for long. Do not call any latchkey_
  * function on a handle, and take no lock under which another thread of yours opens or closes one. */
 typedef void (*latchkey_log)(void *context, int level, const char *text);
+
+/* EVENTS. With events=1 each of these is one line, at LATCHKEY_LOG_INFO, said once, by the instance that did it, when Redis had
+ * confirmed it (with `durability`, a creation or a revocation: when the replicas hold it):
+ *   event: created selector=S user=N device=N
+ *   event: imported selector=S user=N device=N        by latchkey_import
+ *   event: rotated selector=S new=S user=N grace_ms=N  the session goes on under the new selector; the old one ended
+ *   event: changed selector=S what=HOW                 keys: key material; access: latchkey_set_access and its sister
+ *   event: revoked selector=S user=N by=HOW            token: latchkey_revoke; selector: latchkey_revoke_selector; user:
+ *                                                      latchkey_revoke_user; limit: evicted by a login; reuse;
+ *                                                      everyone: S and N are "*", for all that began before
+ *   event: reuse selector=S user=N                     an old token was used after its grace; its session's end follows
+ *   event: refused user=N why=HOW                      a login; generation or limit
+ * S is a selector, 20 characters, the name that the session had at last; N a number, or "?" where Redis does not know it any
+ * more. Nothing else stands in a line, so nobody's role or field can look like one. So in the trail of all instances together
+ * each selector begins once (created, imported, or as a new=) and ends at most once (revoked, or as the selector= of rotated).
+ * A revocation that is PENDING is told by the link's thread when it got through, once, also where Redis had done it and the
+ * answer was lost. What a call did whose answer never came otherwise (UNAVAILABLE) is told by nobody, and sessions that idle
+ * out or reach their absolute expiry are no events. */
 
 /* Sets the one log function of this process, for all handles; NULL, as at the start, is silence. Set it before the
  * first open. A child of fork has its parent's. Any thread may set it at any time; what was set before may still be
@@ -223,6 +241,7 @@ LATCHKEY_API void latchkey_set_log(latchkey_log function, void *context);
  *                                  that many L1 has no lease. WAIT in Redis; the ACL needs +wait
  *          renew_ms      0         0 (never), or 10,000 and more: from when a token is so old its answers carry LATCHKEY_FLAG_RENEW;
  *                                  up to two seconds before, so that L1 hears of it in time. Below "Renewal"
+ *          events        0         1: what happens to sessions is told to the log (latchkey_set_log), an audit trail
  *          audit_per_s   0         0 to 1000: how many of L1's entries the link compares with Redis each second (0: none;
  *                                  each an HGET). One that differs is a suspicion, since its revocation may be under
  *                                  way; one that L1 still holds longer than the bound of C after that is a

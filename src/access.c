@@ -6,6 +6,7 @@
  * The older entries in L1 are dealt with as those of ended sessions are in user.c: purged here once Redis has confirmed, and
  * by others upon the message; and a beat is waited for, so that OK holds for what others changed a moment ago as well. */
 #include "change.h"
+#include "event.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -72,6 +73,7 @@ static int take(latchkey *lk, lk_node *node, crowd *c, const lk_reply *reply)
     if (!c->since_ms) c->since_ms = reply->item[0]->integer;
     c->changed += (size_t)reply->item[2]->integer;
     lk_session_purge(lk, reply->item[3]->text);
+    lk_event_changed_all(&lk->config, reply->item[3]->text, "access");
     if (reply->size > HEAD) return take_listed(lk, node, c, reply);
     memcpy(c->from, reply->item[1]->text, reply->item[1]->size + 1);
     c->over = !c->from[0];

@@ -1,6 +1,7 @@
 /* See change.h. */
 #include "change.h"
 
+#include "event.h"
 #include "load.h"
 
 #include <stdio.h>
@@ -286,6 +287,8 @@ static int change_once(latchkey *lk, const lk_token *token, const lk_change *cha
     if (!status) {
         status = write_change(lk, token, &stored, &r.swaps, deadline_ms);
         if (r.swaps.size) purge(lk, token, &r);
+        if (!status && change->access) lk_event_changed(&lk->config, r.token[0]->text, "access");
+        if (!status && changes_keys(change)) lk_event_changed(&lk->config, r.token[0]->text, "keys");
     }
     lk_reply_free(records);
     lk_swaps_free(&r.swaps);

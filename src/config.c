@@ -172,6 +172,7 @@ static const option options[] = {
     NUMBER(durability, 0, 0, 100),
     NUMBER(audit_per_s, 0, 0, 1000),
     NUMBER(lazy, 0, 0, 1),
+    NUMBER(events, 0, 0, 1),
     OTHER("renew_ms", take_renew),
     NUMBER(foreign_until_ms, 0, 0, INT64_C(99999999999999)),
     OTHER("limit", take_limit),

@@ -23,7 +23,7 @@ typedef struct lk_config {
     struct lk_tls_context *tls_context; /* made of those by latchkey_open, and the handle's; NULL: no TLS */
     /* options, see latchkey_open */
     int64_t l1_capacity, l1_ttl_ms, staleness_ms, deadline_ms, idle_ms, lifetime_ms, connections, in_flight, partitions;
-    int64_t max_sessions, max_per_device, grace_ms, durability, audit_per_s, lazy, renew_ms, foreign_until_ms;
+    int64_t max_sessions, max_per_device, grace_ms, durability, audit_per_s, lazy, renew_ms, foreign_until_ms, events;
     bool limit_deny;
     char prefix[33];
     lk_check_keys check_keys;

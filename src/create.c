@@ -2,6 +2,8 @@
  * Randomness, times and place are decided here and by Redis; nothing of them comes from a client. */
 #include "create.h"
 
+#include "event.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,6 +58,16 @@ static void keep(latchkey *lk, const latchkey_draft *d, const lk_token *token, u
     lk_session_fill(lk, token, ticket, &judged, incarnation);
 }
 
+/* When it was made, in ms; beside it, where events are told, whom the limits ended. NULL: it was not made. */
+static const lk_reply *take_made(latchkey *lk, const latchkey_draft *d, const lk_reply *reply)
+{
+    if (reply->type != LK_REPLY_ARRAY) return reply->type == LK_REPLY_INTEGER ? reply : NULL;
+    if (reply->size != 2 || reply->item[0]->type != LK_REPLY_INTEGER || reply->item[1]->type != LK_REPLY_STRING)
+        return NULL;
+    lk_event_evicted(&lk->config, reply->item[1]->text, d->user_id);
+    return reply->item[0];
+}
+
 /* One attempt with a new token: OK, or what the script says, or, for EXISTS and CLOCK, AGAIN; PENDING: made, but not
  * durable. `fields` are the draft's as Redis is to hold them. */
 static int attempt(latchkey *lk, const latchkey_draft *d, const latchkey_field *fields, lk_record *record,
@@ -97,20 +109,23 @@ static int attempt(latchkey *lk, const latchkey_draft *d, const latchkey_field *
     if (status && status != LATCHKEY_PENDING) return status;
     int64_t clock_ms = lk_session_clock(reply);
     if (clock_ms && s) set_times(lk, d, record, clock_ms);
-    status = reply->type == LK_REPLY_INTEGER            ? LATCHKEY_OK
+    const lk_reply *made_ms = take_made(lk, d, reply);
+    status = made_ms                                    ? LATCHKEY_OK
              : lk_reply_is(reply, "EXISTS") || clock_ms ? LATCHKEY_AGAIN
              : lk_reply_is(reply, "REFUSED")            ? LATCHKEY_REFUSED
              : lk_reply_is(reply, "LIMIT")              ? LATCHKEY_LIMIT
                                                         : LATCHKEY_UNAVAILABLE;
     if (!status && durable)
-        keep(lk, d, token, ticket, asked_us, record, reply->integer, leased == incarnation ? incarnation : 0);
+        keep(lk, d, token, ticket, asked_us, record, made_ms->integer, leased == incarnation ? incarnation : 0);
     lk_reply_free(reply);
+    if (!status && durable) lk_event_created(&lk->config, token->text, d->user_id, d->device);
+    if (status > 0) lk_event_refused(&lk->config, d->user_id, status == LATCHKEY_LIMIT ? "limit" : "generation");
     return status || durable ? status : LATCHKEY_PENDING;
 }
 
 void lk_disown(latchkey *lk, const lk_token *token)
 {
-    lk_pending_item item = {.partition = token->partition, .retry = true};
+    lk_pending_item item = {.partition = token->partition, .retry = true, .silent = true};
     memcpy(item.selector, token->text, sizeof item.selector);
     lk_token_verifier_hash(token, item.verifier_hash);
     if (lk_pending_add(lk->pending, &item)) lk_node_wake(lk_l2_owner(&lk->l2, item.partition));

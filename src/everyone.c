@@ -10,6 +10,7 @@
  * server that gave it, and reads all epochs. So its lease says that they are known and that L1 was emptied behind that
  * (B), as the next beat's says in every other instance (C). Nothing is denied beforehand and nothing is retried: as with
  * latchkey_revoke_user, UNAVAILABLE promises nothing. */
+#include "event.h"
 #include "session.h"
 
 /* One go. The server that answered must be that of the others. */
@@ -43,6 +44,8 @@ int latchkey_revoke_everyone(latchkey *lk)
         status = end_some(lk, p, count, deadline_ms, &incarnation);
     }
     if (status) return status;
-    return lk_node_vouch_since(lk_l2_owner(&lk->l2, 0), incarnation, lk_now_ms(), deadline_ms) ? LATCHKEY_UNAVAILABLE
-                                                                                               : LATCHKEY_OK;
+    if (lk_node_vouch_since(lk_l2_owner(&lk->l2, 0), incarnation, lk_now_ms(), deadline_ms))
+        return LATCHKEY_UNAVAILABLE;
+    lk_event_everyone(&lk->config);
+    return LATCHKEY_OK;
 }

@@ -14,6 +14,7 @@
  *   Two processes that import the same token at once make the same session, and the one that names it is OK. Only where they differ (in the user, or in the
  * first check key) there are two: the first name stands, and the other session is ended. */
 #include "create.h"
+#include "event.h"
 #include "resolve.h"
 
 #include <stdio.h>
@@ -112,6 +113,7 @@ static int name_it(latchkey *lk, const moving *m)
     int status = run(lk, m, LK_SCRIPT_MAP, m->foreign.partition, m->foreign.name, words, 2, &reply);
     if (status) return status;
     bool ours = reply->type == LK_REPLY_INTEGER, first = ours && reply->integer == 1;
+    if (first) lk_event_imported(&lk->config, m->token.text, m->draft->user_id, m->draft->device);
     lk_reply_free(reply);
     if (!ours) lk_disown(lk, &m->token); /* the token means another one */
     return first ? LATCHKEY_OK : LATCHKEY_REFUSED;

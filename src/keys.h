@@ -5,9 +5,10 @@
 #include "latchkey.h"
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 
-enum { LK_BASE_SIZE = 48, LK_KEY_SIZE = LK_BASE_SIZE + LATCHKEY_SELECTOR_LENGTH + 4 };
+enum { LK_BASE_SIZE = 56, LK_KEY_SIZE = LK_BASE_SIZE + LATCHKEY_SELECTOR_LENGTH + 4 };
 
 /* Stands where a script wants a selector and there is none. */
 #define LK_NOBODY "--------------------"
@@ -16,6 +17,12 @@ enum { LK_BASE_SIZE = 48, LK_KEY_SIZE = LK_BASE_SIZE + LATCHKEY_SELECTOR_LENGTH 
 static inline void lk_key_base(char out[LK_BASE_SIZE], const char *prefix, unsigned partition)
 {
     snprintf(out, LK_BASE_SIZE, "%.32s:{%u}:", prefix, partition);
+}
+
+/* The same as scripts want it: see common.lua. */
+static inline void lk_key_script_base(char out[LK_BASE_SIZE], const char *prefix, unsigned partition, bool events)
+{
+    snprintf(out, LK_BASE_SIZE, "%.32s:{%u}:%s", prefix, partition, events ? " events" : "");
 }
 
 /* "lk:{17}:s:<selector>": the session's hash. `selector` is 20 characters, not NUL-terminated. */

@@ -106,7 +106,7 @@ int lk_l2_script(lk_l2 *l2, enum lk_script_id id, unsigned partition, const char
     char base[LK_BASE_SIZE], key[LK_KEY_SIZE];
     lk_span all[SCRIPT_WORDS_MAX + 6];
     if (count > SCRIPT_WORDS_MAX) return LATCHKEY_BAD_ARGUMENT;
-    lk_key_base(base, l2->config->prefix, partition);
+    lk_key_script_base(base, l2->config->prefix, partition, l2->config->events);
     lk_key_session(key, l2->config->prefix, partition, selector);
     all[0] = lk_word("EVALSHA");
     all[1] = lk_word(script->sha);

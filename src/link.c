@@ -1,6 +1,7 @@
 /* See link.h. Owned by one thread (the link's, or a simulation's); it locks nothing itself. */
 #include "link.h"
 
+#include "event.h"
 #include "hash.h"
 #include "keys.h"
 #include "reuse.h"
@@ -658,7 +659,7 @@ static bool send_job(lk_link *link, unsigned place)
     if (job->kind == LK_JOB_REFRESH) return send_refresh(link, place);
     const lk_script *script = &lk_scripts[job->kind == LK_JOB_TOUCH ? LK_SCRIPT_TOUCH : LK_SCRIPT_REVOKE];
     char base[LK_BASE_SIZE], key[LK_KEY_SIZE];
-    lk_key_base(base, link->config->prefix, job->of.partition);
+    lk_key_script_base(base, link->config->prefix, job->of.partition, link->config->events);
     lk_key_session(key, link->config->prefix, job->of.partition, job->of.selector);
     bool revoke = job->kind == LK_JOB_REVOKE, whole_script = job->whole_script;
     lk_span words[] = {lk_word(whole_script ? "EVAL" : "EVALSHA"),
@@ -668,9 +669,13 @@ static bool send_job(lk_link *link, unsigned place)
                        lk_word(base),
                        {job->of.selector, LATCHKEY_SELECTOR_LENGTH},
                        {job->of.verifier_hash, revoke || job->proven ? LK_HASH_SIZE : 0},
-                       lk_word(job->of.held ? "1" : "0")};
+                       lk_word(job->of.held ? "1" : "0"),
+                       lk_word(""),
+                       lk_word(job->of.calls),
+                       lk_word("1")};
+    size_t count = !revoke ? 7 : link->config->events && job->of.calls[0] ? 11 : 8;
     lk_count(link->counters, LK_L2_WRITES, 1);
-    return lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_JOB + place, words, revoke ? 8 : 7);
+    return lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_JOB + place, words, count);
 }
 
 /* As a token begins: see token.h. */
@@ -722,10 +727,14 @@ static void take_job(lk_link *link, unsigned place, const lk_reply *reply, int64
     } else if (job->kind == LK_JOB_AUDIT) lk_audit_judge(&link->audit, &job->seen, reply, now_ms);
     else if (reply->type != LK_REPLY_INTEGER && reply->type != LK_REPLY_STRING)
         status = LATCHKEY_UNAVAILABLE; /* not what our scripts answer */
-    else if (job->kind == LK_JOB_TOUCH && lk_reuse_ended(reply))
+    else if (job->kind == LK_JOB_TOUCH && lk_reuse_ended(reply)) {
         lk_reuse_report(link->counters, job->of.selector, now_ms);
-    else if (job->kind == LK_JOB_REVOKE && (reply->integer || reply->type == LK_REPLY_STRING)) /* it is ended */
+        lk_event_reused(link->config, job->of.selector, lk_reuse_ended(reply));
+    } else if (job->kind == LK_JOB_REVOKE && (reply->integer || reply->type == LK_REPLY_STRING)) { /* it is ended */
+        const char *told = reply->type == LK_REPLY_STRING ? lk_event_told(reply->text) : NULL;
+        snprintf(job->of.told, sizeof job->of.told, "%s", told ? told : "");
         lk_recent_add(link->recent, job->of.partition, job->of.selector, now_ms);
+    }
     end_job(link, job, status);
 }
 

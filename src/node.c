@@ -2,6 +2,7 @@
 #include "node.h"
 
 #include "clock.h"
+#include "event.h"
 #include "memory.h"
 
 #include <errno.h>
@@ -98,6 +99,18 @@ static void on_everyone(void *context)
     node->host.everyone(node->host.context);
 }
 
+/* A revocation that was retried is done with; `told` is what its last run said, if that ended it. */
+static void tell(const lk_node *node, const lk_pending_item *was, const char *told)
+{
+    if (!was->silent) lk_event_revoked(node->config, *told ? told : was->told, "token");
+}
+
+static void settle(lk_node *node, int64_t sent_ms)
+{
+    lk_pending_item was;
+    while (lk_pending_settle(node->pending, sent_ms, &was)) tell(node, &was, "");
+}
+
 static void on_lease(void *context, int64_t sent_ms, uint64_t incarnation, int64_t server_ahead_us)
 {
     lk_node *node = context;
@@ -110,7 +123,7 @@ static void on_lease(void *context, int64_t sent_ms, uint64_t incarnation, int64
     atomic_store_explicit(&node->lease->until_ms, sent_ms + node->config->staleness_ms, memory_order_release);
     int waiting_fd = atomic_exchange(&node->lease_fd, -1);
     if (waiting_fd >= 0) raise_event(node, waiting_fd);
-    if (node->config->durability) lk_pending_settle(node->pending, sent_ms);
+    if (node->config->durability) settle(node, sent_ms);
     pthread_mutex_lock(&node->lock);
     node->leased = true;
     pthread_cond_broadcast(&node->changed);
@@ -191,8 +204,10 @@ static void on_job_done(void *context, const lk_job *job, int status)
 {
     lk_node *node = context;
     if (job->kind == LK_JOB_REVOKE && status == LATCHKEY_OK) {
+        lk_pending_item was;
         if (node->config->durability) lk_pending_ran(node->pending, &job->of, lk_now_ms());
-        else lk_pending_remove(node->pending, &job->of);
+        else if (lk_pending_remove(node->pending, &job->of, &was)) tell(node, &was, job->of.told);
+        else tell(node, &job->of, job->of.told);
     }
     /* A touch that failed is asked for again by the next use that finds it due. */
     if (job->kind == LK_JOB_TOUCH && status) lk_count(node->counters, LK_TOUCHES_DROPPED, 1);

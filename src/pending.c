@@ -44,6 +44,14 @@ static void set_retry_locked(lk_pending *p, lk_pending_item *item, bool retry)
     item->retry = retry;
 }
 
+/* Where the calls are too many, the newest is left out. */
+static void merge_locked(lk_pending_item *into, const lk_pending_item *item)
+{
+    if (!into->told[0]) memcpy(into->told, item->told, sizeof into->told);
+    size_t used = strlen(into->calls), more = strlen(item->calls);
+    if (used + more < sizeof into->calls) memcpy(into->calls + used, item->calls, more + 1);
+}
+
 bool lk_pending_add(lk_pending *p, const lk_pending_item *item)
 {
     pthread_mutex_lock(&p->lock);
@@ -56,6 +64,7 @@ bool lk_pending_add(lk_pending *p, const lk_pending_item *item)
     }
     if (room) {
         p->item[i].held |= item->held;
+        if (i < count) merge_locked(&p->item[i], item);
         set_retry_locked(p, &p->item[i], item->retry || p->item[i].retry);
     }
     pthread_mutex_unlock(&p->lock);
@@ -70,16 +79,23 @@ static void remove_locked(lk_pending *p, size_t i)
     atomic_store_explicit(&p->count, last, memory_order_release);
 }
 
-static void remove_item(lk_pending *p, const lk_pending_item *item, bool retried_too)
+static bool remove_item(lk_pending *p, const lk_pending_item *item, bool retried_too, lk_pending_item *was)
 {
     pthread_mutex_lock(&p->lock);
     size_t i = find_locked(p, item->selector, item->verifier_hash);
-    if (i < p->count && (retried_too || !p->item[i].retry)) remove_locked(p, i);
+    bool found = i < p->count && (retried_too || !p->item[i].retry);
+    if (found && was) *was = p->item[i];
+    if (found) remove_locked(p, i);
     pthread_mutex_unlock(&p->lock);
+    return found;
 }
 
-void lk_pending_remove(lk_pending *p, const lk_pending_item *item) { remove_item(p, item, true); }
-void lk_pending_withdraw(lk_pending *p, const lk_pending_item *item) { remove_item(p, item, false); }
+bool lk_pending_remove(lk_pending *p, const lk_pending_item *item, lk_pending_item *was)
+{
+    return remove_item(p, item, true, was);
+}
+
+void lk_pending_withdraw(lk_pending *p, const lk_pending_item *item) { remove_item(p, item, false, NULL); }
 
 size_t lk_pending_retries(lk_pending *p) { return atomic_load_explicit(&p->retries, memory_order_acquire); }
 
@@ -121,17 +137,26 @@ void lk_pending_ran(lk_pending *p, const lk_pending_item *item, int64_t now_ms)
 {
     pthread_mutex_lock(&p->lock);
     size_t i = find_locked(p, item->selector, item->verifier_hash);
-    if (i < p->count) p->item[i].ran_ms = now_ms;
+    if (i < p->count) {
+        p->item[i].ran_ms = now_ms;
+        if (item->told[0]) memcpy(p->item[i].told, item->told, sizeof item->told);
+    }
     pthread_mutex_unlock(&p->lock);
 }
 
-void lk_pending_settle(lk_pending *p, int64_t before_ms)
+bool lk_pending_settle(lk_pending *p, int64_t before_ms, lk_pending_item *was)
 {
-    if (!any(p)) return;
+    bool found = false;
+    if (!any(p)) return false;
     pthread_mutex_lock(&p->lock);
-    for (size_t i = p->count; i-- > 0;)
-        if (p->item[i].ran_ms && p->item[i].ran_ms < before_ms) remove_locked(p, i);
+    for (size_t i = p->count; i-- > 0 && !found;) {
+        found = p->item[i].ran_ms && p->item[i].ran_ms < before_ms;
+        if (!found) continue;
+        *was = p->item[i];
+        remove_locked(p, i);
+    }
     pthread_mutex_unlock(&p->lock);
+    return found;
 }
 
 void lk_pending_unsettle(lk_pending *p)

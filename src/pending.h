@@ -5,14 +5,18 @@
 
 #include "token.h"
 
-enum { LK_PENDING_MAX = 4096 };
+enum { LK_PENDING_MAX = 4096, LK_PENDING_CALLS = 4, LK_PENDING_CALL = 18 };
 
 typedef struct lk_pending_item {
     unsigned partition;
     char selector[LATCHKEY_SELECTOR_LENGTH];
     uint8_t verifier_hash[LK_HASH_SIZE];
-    bool held;      /* L1 held it: see revoke.lua */
-    bool retry;     /* its revoke gave up: the link goes on. Else the call is still under way, and denies meanwhile */
+    bool held;   /* L1 held it: see revoke.lua */
+    bool retry;  /* its revoke gave up: the link goes on. Else the call is still under way, and denies meanwhile */
+    bool silent; /* its end is no event: nobody was told of its beginning */
+    /* For events (event.h). What is to be said once it is done with, if a run ended it; and the numbers of the calls whose
+     * answers were lost, each in hexadecimal behind a space: any of them may have ended it. */
+    char told[48], calls[LK_PENDING_CALLS * LK_PENDING_CALL];
     int64_t ran_ms; /* the link's script ran by then, and its replicas are waited for; 0: it has yet to run */
 } lk_pending_item;
 
@@ -22,7 +26,8 @@ lk_pending *lk_pending_open(void); /* NULL: no memory */
 void lk_pending_close(lk_pending *pending);
 
 bool lk_pending_add(lk_pending *pending, const lk_pending_item *item); /* joins an equal item; false: full */
-void lk_pending_remove(lk_pending *pending, const lk_pending_item *item);
+/* Removes it; *was (may be NULL) is what it was. False: it is not there. */
+bool lk_pending_remove(lk_pending *pending, const lk_pending_item *item, lk_pending_item *was);
 void lk_pending_withdraw(lk_pending *pending, const lk_pending_item *item); /* the same, unless it is to be retried */
 
 /* Is this very token (selector and verifier) denied? Is any token of this selector? One load while there are none. */
@@ -32,10 +37,11 @@ bool lk_pending_names(lk_pending *pending, const char *selector);
 
 size_t lk_pending_retries(lk_pending *pending); /* how many are to be retried */
 
-/* With `durability`. The script ran, on the link's connection. Every replica asked for holds what was written before
- * before_ms: what ran by then is done with. The connection is gone: nothing is known to have run. */
+/* With `durability`. The script ran, on the link's connection, and item->told is what it said. Every replica asked for holds
+ * what was written before before_ms: what ran by then is done with, one of them at each call, until it returns false. The
+ * connection is gone: nothing is known to have run. */
 void lk_pending_ran(lk_pending *pending, const lk_pending_item *item, int64_t now_ms);
-void lk_pending_settle(lk_pending *pending, int64_t before_ms);
+bool lk_pending_settle(lk_pending *pending, int64_t before_ms, lk_pending_item *was);
 void lk_pending_unsettle(lk_pending *pending);
 
 /* The next item to be retried at or behind *cursor, which moves past it; false: none is left. */

@@ -3,19 +3,28 @@
  * Denying comes first and ends last, so that there is no time at which this handle could read the session anew from a
  * Redis that does not know of the revocation yet (guarantee B): see from_l2 in validate.c. Where Redis did not confirm,
  * the denial stays, and the link goes on trying. */
+#include "event.h"
 #include "session.h"
 
+#include <stdio.h>
 #include <string.h>
 
-static int run_script(latchkey *lk, const lk_pending_item *item, int64_t deadline_ms, uint64_t *incarnation,
-                      bool *durable)
+/* Where no answer comes, item->calls has the number by which the log tells whether it ran (revoke.lua). */
+static int run_script(latchkey *lk, lk_pending_item *item, int64_t deadline_ms, uint64_t *incarnation, bool *durable)
 {
-    lk_span words[2] = {{item->verifier_hash, LK_HASH_SIZE}, {item->held ? "1" : "0", 1}};
+    uint64_t number;
+    lk_random(&number, sizeof number);
+    snprintf(item->calls, sizeof item->calls, " %016llx", (unsigned long long)number);
+    lk_span words[4] = {
+        {item->verifier_hash, LK_HASH_SIZE}, lk_word(item->held ? "1" : "0"), lk_word(""), lk_word(item->calls + 1)};
     lk_reply *reply;
-    int status = lk_l2_script(&lk->l2, LK_SCRIPT_REVOKE, item->partition, item->selector, words, 2, deadline_ms, &reply,
-                              incarnation);
+    int status = lk_l2_script(&lk->l2, LK_SCRIPT_REVOKE, item->partition, item->selector, words,
+                              lk->config.events ? 4 : 2, deadline_ms, &reply, incarnation);
     *durable = !status;
     if (status && status != LATCHKEY_PENDING) return status;
+    item->calls[0] = 0;
+    const char *told = reply->type == LK_REPLY_STRING ? lk_event_told(reply->text) : NULL;
+    snprintf(item->told, sizeof item->told, "%s", told ? told : "");
     /* Several tokens were the session's: one that was exchanged, and is or was in its grace. */
     if (reply->type == LK_REPLY_STRING)
         status = lk_session_ended(lk, item->partition, reply->text, *incarnation) ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE;
@@ -46,7 +55,8 @@ static int end(latchkey *lk, const lk_token *token, int64_t deadline_ms)
     if (!denied) lk_l1_purge(lk->l1, item.selector);        /* the list is full: whoever read in between */
     if (!status) {
         lk_refused_add(lk->refused, ticket, token->text, LATCHKEY_NOT_FOUND, lk_coarse_ms());
-        lk_pending_remove(lk->pending, &item);
+        lk_pending_remove(lk->pending, &item, NULL);
+        lk_event_revoked(&lk->config, item.told, "token");
     } else if (status > 0 || status == LATCHKEY_CORRUPT) lk_pending_withdraw(lk->pending, &item);
     /* Not found any more, since an earlier revoke deleted it, but that is not settled yet. */
     if (status > 0 && lk_pending_denies(lk->pending, &item)) return LATCHKEY_PENDING;

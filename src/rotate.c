@@ -4,6 +4,7 @@
  * that it is a tripwire: see lk_session_reused. Without, it is gone, and so is every token before it: that is a
  * revocation, announced and remembered as any other. Denying beforehand, as revoke does, is not needed: once Redis
  * confirmed, nobody finds the old token there, and then it is purged here. */
+#include "event.h"
 #include "session.h"
 
 #include <stdio.h>
@@ -12,10 +13,12 @@
 enum { ATTEMPTS = 4, GRACE_MOST_MS = 3600000 };
 
 /* "OK", and whom it ended. */
-static int take(latchkey *lk, const lk_token *old, const lk_reply *reply, uint64_t incarnation)
+static int take(latchkey *lk, const lk_token *old, const lk_token *made, int64_t grace_ms, const lk_reply *reply,
+                uint64_t incarnation)
 {
     if (lk_session_take_reused(lk, old, reply, incarnation)) return LATCHKEY_NOT_FOUND;
     if (reply->type == LK_REPLY_STRING && strncmp(reply->text, "OK ", 3) == 0) {
+        lk_event_rotated(&lk->config, old->text, made->text, reply->text, grace_ms);
         lk_l1_purge(lk->l1, old->text); /* with a grace too: it may not stay longer than that */
         return lk_session_ended(lk, old->partition, reply->text + 3, incarnation) ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE;
     }
@@ -102,7 +105,7 @@ static int attempt(latchkey *lk, const lk_token *old, int64_t grace_ms, int64_t 
                           &reply, &incarnation);
     if (status && status != LATCHKEY_PENDING) return status;
     bool durable = !status;
-    status = take(lk, old, reply, incarnation);
+    status = take(lk, old, made, grace_ms, reply, incarnation);
     *now_ms = lk_session_clock(reply);
     lk_reply_free(reply);
     if (!status && !durable) return LATCHKEY_UNAVAILABLE;

@@ -1,6 +1,7 @@
 /* See session.h. */
 #include "session.h"
 
+#include "event.h"
 #include "hash.h"
 #include "reuse.h"
 
@@ -306,6 +307,7 @@ bool lk_session_take_reused(latchkey *lk, const lk_token *token, const lk_reply 
     /* Where another server was met meanwhile that knows nothing of it: the next use of the old token tells that one. */
     lk_session_ended(lk, token->partition, ended, incarnation);
     lk_reuse_report(&lk->counters, token->text, lk_now_ms());
+    lk_event_reused(&lk->config, token->text, ended);
     return true;
 }
 

@@ -8,6 +8,7 @@
  * All of a user's sessions are over for this handle once it has heard of every end up to then, and not of its own alone:
  * another may have ended some a moment ago, or a call before this one, whose answer was lost. So revoke_user waits for a
  * beat. */
+#include "event.h"
 #include "keys.h"
 #include "session.h"
 
@@ -112,6 +113,7 @@ static int take_swept(latchkey *lk, sweep *s, const lk_reply *reply, uint64_t in
     s->since_ms = (uint64_t)reply->item[0]->integer;
     s->ended += (size_t)reply->item[1]->integer;
     s->more = reply->item[2]->integer != 0;
+    lk_event_revoked(&lk->config, reply->item[3]->text, "user");
     return lk_session_ended(lk, s->partition, reply->item[3]->text, incarnation) ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE;
 }
 
@@ -188,6 +190,7 @@ int latchkey_revoke_selector(latchkey *lk, uint64_t user_id, const char selector
     bool durable = !status, several = reply->type == LK_REPLY_STRING,
          ended = several || (reply->type == LK_REPLY_INTEGER && reply->integer);
     status = ended ? LATCHKEY_OK : reply->type == LK_REPLY_INTEGER ? LATCHKEY_NOT_FOUND : LATCHKEY_UNAVAILABLE;
+    if (several) lk_event_revoked(&lk->config, reply->text, "selector");
     if (ended && (!lk_session_ended(lk, partition, several ? reply->text : name, incarnation) || !durable))
         status = LATCHKEY_UNAVAILABLE;
     lk_reply_free(reply);

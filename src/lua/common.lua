@@ -1,11 +1,13 @@
 -- Shared by all scripts. KEYS[1] is the session; ARGV[1] is the partition's base, "lk:{p}:", from which every other name
--- is made (same hash tag, so the same slot); ARGV[2] is the selector.
+-- is made (same hash tag, so the same slot), and behind a space `events`, where the caller tells of events; ARGV[2] is the
+-- selector.
 --
 -- Redis refuses a script at maxmemory if its first write may need memory, and lets everything pass after a first write
 -- that does not. So scripts that end something start with a deletion, and scripts that make something start with that.
 --
 -- TIME is this server's clock: the only one by which sessions live and die.
-local session, base, selector = KEYS[1], ARGV[1], ARGV[2]
+local session, base, selector = KEYS[1], string.match(ARGV[1], '^%S*'), ARGV[2]
+local telling = #base < #ARGV[1]
 local RECORD_SIZE, VERIFIER_HASH, KEY_HASH, CREATED, DEVICE = 184, 137, 81, 113, 129 -- src/record.h; from 1
 local AGE, SPAN, EXPIRES, SEALED_SIZE = 5, 9, 41, 244
 local ROTATED = 2 -- the record's format; and 4, where it is sealed
@@ -83,14 +85,17 @@ end
 
 local finish
 
+-- Behind the selectors that are over, for event.c: whose they were, and of each session the selector that it had last.
+local function told(user, own) return telling and ' : ' .. (user or '-') .. ' ' .. table.concat(own, ' ') or '' end
+
 -- An old token is used after its grace: two have it, the user and somebody else, and nobody knows who is who. Nil where
 -- the session is over anyway, else whom that ended.
 local function reused(f)
   local heir = family(f, -1)[1]
   local x = heir and redis.call('HGET', base .. 's:' .. heir, 'x')
   local _, _, user = parse(x)
-  local ended = finish({selector}, user)
-  return x and 'REUSED ' .. table.concat(ended, ' ') or nil
+  local ended, own = finish({selector}, user)
+  return x and 'REUSED ' .. table.concat(ended, ' ') .. told(user, own) or nil
 end
 
 -- The session's record, if it is there and not over, and the caller knows its verifier. That of an old token in its grace
@@ -150,17 +155,17 @@ local function remember_peak(now)
 end
 
 -- Counts, logs and publishes that L1 everywhere must forget this selector; where it only changed, that too is said, so
--- that nobody takes it for ended. Call it right after the write that it tells
+-- that nobody takes it for ended. A note is kept in the log. Call it right after the write that it tells
 -- of, and before anything that can fail: a key of the wrong type in the way of the counter or the log is replaced (a
 -- counter that starts anew makes every instance empty its L1).
-local function announce(what, changed)
+local function announce(what, changed, note)
   local number = redis.pcall('INCR', base .. 'q')
   if type(number) ~= 'number' then
     redis.call('DEL', base .. 'q')
     number = redis.call('INCR', base .. 'q')
   end
   local id = string.format('%.0f-0', number)
-  local entry = changed and {'s', what, 'c', '1'} or {'s', what}
+  local entry = changed and {'s', what, 'c', '1'} or note and {'s', what, 'n', note} or {'s', what}
   local logged = redis.pcall('XADD', base .. 'r', 'MAXLEN', '~', '1000', id, unpack(entry))
   if type(logged) == 'table' and logged.err then -- ahead of the counter, or something else lies there
     redis.call('DEL', base .. 'r')
@@ -171,28 +176,31 @@ local function announce(what, changed)
 end
 
 -- Deletes sessions of this partition, each with its family, and says so, a hundred in one announcement. What the indexes
--- hold is looked after last: it admits nobody. Returns all whom it ended.
-function finish(selectors, user)
-  local all = {}
+-- hold is looked after last: it admits nobody. Returns all whom it ended, and of each session its own selector.
+function finish(selectors, user, call)
+  local all, own = {}, {}
   for _, one in ipairs(selectors) do
     local f = redis.pcall('HGET', base .. 's:' .. one, 'f')
     redis.call('DEL', base .. 's:' .. one)
     all[#all + 1] = one
+    own[#own + 1] = one
     if type(f) == 'string' then
       for _, other in ipairs(family(f, 0)) do
         redis.call('DEL', base .. 's:' .. other)
         if other ~= one then all[#all + 1] = other end
+        own[#own] = other -- the last
       end
       redis.call('DEL', base .. 'f:' .. f)
     end
   end
-  for i = 1, #all, 100 do announce(table.concat(all, ' ', i, math.min(i + 99, #all))) end
+  local note = call and call .. told(user, own)
+  for i = 1, #all, 100 do announce(table.concat(all, ' ', i, math.min(i + 99, #all)), false, note) end
   for i = 1, #all, 100 do
     local some, u = {unpack(all, i, math.min(i + 99, #all))}, user and index_of(user)
     if u then redis.pcall('ZREM', u, unpack(some)) end
     redis.pcall('ZREM', base .. 'a', unpack(some))
   end
-  return all
+  return all, own
 end
 
 -- Ends all sessions of the partition, without going through them. Later than any of them was made: by this clock, or,

@@ -1,7 +1,8 @@
 -- Makes a session. ARGV: 3 user, 4 idle_ms, 5 lifetime_ms, 6 generation or 0, 7 max_sessions or 0, 8 evict|deny,
 -- 9 max_per_device or 0, 10 to 12 the record without its times, or 10 a sealed one, whole, 13... names and values of fields.
--- Returns when it was made, in ms (of a sealed one, a moment later than it says); or EXISTS, REFUSED, LIMIT or CLOCK. At most 100 are ended at a time for each limit, so that
--- one that was lowered does not stop Redis.
+-- Returns when it was made, in ms (of a sealed one, a moment later than it says), and beside it, where events are told, whom
+-- the limits ended; or EXISTS, REFUSED, LIMIT or CLOCK. At most 100 are ended at a time for each limit, so that one that was
+-- lowered does not stop Redis.
 local user, idle, most, of_device = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[7]), tonumber(ARGV[9])
 local ended, u = epoch(), index_of(user)
 if not ended then return no_epoch() end
@@ -57,4 +58,5 @@ finish(going, user)
 index(user, now, expiry, made)
 forget_dead()
 remember_peak(now)
+if telling and #going > 0 then return {made, table.concat(going, ' ')} end
 return made

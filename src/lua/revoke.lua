@@ -1,18 +1,30 @@
 -- Ends the session. ARGV: 3 the verifier's hash, 4 '1' where this caller's L1 held the whole token: then it is announced
--- even if Redis lost it or what it holds is damaged, since other instances may hold it too; 5, if given, the user whose
--- session it must be.
--- Returns 1, or 0: not found; or, where others ended with it (an old token is the session's as well), all of them.
+-- even if Redis lost it or what it holds is damaged, since other instances may hold it too; 5, if given and not '', the user
+-- whose session it must be; 6, where events are told, the number of this call; or, with 7 '1', the numbers of calls for the
+-- same whose answers were lost: where one of those ended it, as the log says, so did this one.
+-- Returns 1, or 0: not found; or, where others ended with it (an old token is the session's as well) or events are told, all
+-- of them, and behind those what `told` says.
 local f, held = redis.pcall('HMGET', session, 'v', 'x', 'f'), ARGV[4] == '1'
 if f.err and not held then return f end
 local v, _, _, user = f[1], parse(f[2])
 if v and not is_record(v) and not held then return damaged() end
 if v and is_record(v) and not matches(v, ARGV[3]) then return 0 end
-if not v and not held then return 0 end
+
+local function ended_before()
+  for _, entry in ipairs(ARGV[7] == '1' and redis.pcall('XRANGE', base .. 'r', '-', '+') or {}) do
+    local what, call, rest = entry[2][2], string.match(entry[2][3] == 'n' and entry[2][4] or '', '^(%x+)( : .*)$')
+    if call and string.find(ARGV[6], call, 1, true) and string.find(what, selector, 1, true) then return what .. rest end
+  end
+end
+
+local before = not v and ended_before()
+if not v and not held then return before or 0 end
 if is_rotated(v) then
   local heir = family(f[3], -1)[1]
   _, _, user = parse(heir and redis.call('HGET', base .. 's:' .. heir, 'x'))
 end
-if ARGV[5] and user ~= ARGV[5] then return 0 end
-local ended = finish({selector}, user)
-if #ended > 1 then return table.concat(ended, ' ') end
+if (ARGV[5] or '') ~= '' and user ~= ARGV[5] then return 0 end
+local ended, own = finish({selector}, user, telling and v and string.match(ARGV[6] or '', '^%x+'))
+if before then return before end
+if #ended > 1 or telling and v then return table.concat(ended, ' ') .. (v and told(user, own) or '') end
 return v and 1 or 0

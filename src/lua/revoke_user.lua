@@ -29,7 +29,7 @@ end
 
 redis.call('ZREMRANGEBYSCORE', u, '-inf', text(now)) -- first: it needs no memory
 if before == 0 then move_generation() end
-local keep, ended, sessions, from, some = to_keep(), {}, 0, 0, nil
+local keep, ended, own, from, some = to_keep(), {}, {}, 0, nil
 repeat
   some = redis.call('ZRANGE', u, from, from + 99)
   local batch = {}
@@ -37,7 +37,8 @@ repeat
     if one == keep or before > 0 and newer(one) then from = from + 1
     else batch[#batch + 1] = one end
   end
-  sessions = sessions + #batch
+  for _, one in ipairs(batch) do own[#own + 1] = one end -- the index names the sessions' own
   ended[#ended + 1] = table.concat(finish(batch, user), ' ') -- each with the old tokens of its rotations
-until #some < 100 or sessions >= 1000
-return {before > 0 and before or math.max(now, epoch() + 1), sessions, #some == 100 and 1 or 0, table.concat(ended, ' ')}
+until #some < 100 or #own >= 1000
+local first = before > 0 and before or math.max(now, epoch() + 1)
+return {first, #own, #some == 100 and 1 or 0, table.concat(ended, ' ') .. told(user, own)}

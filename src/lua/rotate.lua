@@ -65,4 +65,4 @@ selector = new
 index(user, now, expiry, struct.unpack('<i8', v, CREATED))
 -- No more than 64 old ones: then the one whose grace ended first is forgotten.
 if grace > 0 and redis.call('ZCARD', base .. 'f:' .. name) > 65 then drop(family(name, 0)[1], name) end
-return 'OK ' .. ended
+return 'OK ' .. ended .. told(user, {})

@@ -2,7 +2,7 @@
 -- the next one swaps those that still are what was read and returns the others, until there is none. ARGV: 3 user, 4 the
 -- swaps, 5 where to begin in the user's index: '', or what an earlier run returned.
 -- Returns the time, where a run for the rest is to begin ('': there is none), how many sessions were changed, in one text the
--- selectors of the tokens whose records were; then selector and record of each token of the others.
+-- selectors of the tokens whose records were, and behind those what `told` says; then selector and record of each token of the others.
 local user, now, swaps, from = ARGV[3], time(), unpack_swaps(ARGV[4]), ARGV[5]
 local u, most = index_of(user), 1000
 if not u then return no_epoch() end
@@ -18,7 +18,7 @@ if one and list[1] ~= one then
   before = 0
   list = page(0)
 end
-local reply, all, sessions, seen, last = {now, '', 0, ''}, {}, 0, 0, nil
+local reply, all, own, seen, last = {now, '', 0, ''}, {}, {}, 0, nil
 for i = 1, #list, 2 do
   if seen >= most then break end
   last = i
@@ -26,7 +26,7 @@ for i = 1, #list, 2 do
   seen = seen + #tokens / 2
   if unchanged(tokens, swaps) then
     local changed = swap(tokens, swaps)
-    if #changed > 0 then sessions = sessions + 1 end
+    if #changed > 0 then own[#own + 1] = list[i] end
     for _, one in ipairs(changed) do all[#all + 1] = one end
   elseif tokens[2] then -- else it was deleted by hand, or lost
     for _, each in ipairs(tokens) do reply[#reply + 1] = each end
@@ -39,5 +39,5 @@ if last and (last + 1 < #list or #list == 2 * most) then
   local equal = (last - first) / 2 + (first == 1 and list[2] == score and before or 0)
   reply[2] = list[last + 1] .. ' ' .. text(equal) .. ' ' .. list[last]
 end
-reply[3], reply[4] = sessions, table.concat(all, ' ')
+reply[3], reply[4] = #own, table.concat(all, ' ') .. told(user, own)
 return reply

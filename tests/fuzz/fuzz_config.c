@@ -42,6 +42,7 @@ static const struct {
     {"audit_per_s", offsetof(lk_config, audit_per_s), 0, 1000},
     {"renew_ms", offsetof(lk_config, renew_ms), 0, INT64_C(315360000000)},
     {"lazy", offsetof(lk_config, lazy), 0, 1},
+    {"events", offsetof(lk_config, events), 0, 1},
 };
 
 static bool ends(const char *text, size_t size) { return memchr(text, 0, size) != NULL; }

@@ -89,6 +89,7 @@ static const wrong wrongs[] = {
     {"redis://127.0.0.1?max_per_device=1000001", "max_per_device"},
     {"redis://127.0.0.1?renew_ms=9999", "renew_ms"},
     {"redis://127.0.0.1?renew_ms=-1", "renew_ms"},
+    {"redis://127.0.0.1?events=2", "events"},
     {"redis://127.0.0.1?renew_ms=315360000001", "renew_ms"},
     {"redis://127.0.0.1?limit=both", "limit"},
     {"redis://127.0.0.1?limit=", "limit"},

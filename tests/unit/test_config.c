@@ -182,6 +182,7 @@ static void test_numbers_and_their_ranges(void **state)
         {"audit_per_s", offsetof(lk_config, audit_per_s), 0, 0, 1000},
         {"lazy", offsetof(lk_config, lazy), 0, 0, 1},
         {"foreign_until_ms", offsetof(lk_config, foreign_until_ms), 0, 0, 99999999999999},
+        {"events", offsetof(lk_config, events), 0, 0, 1},
     };
     const char *bad[] = {"", "x", "-1", "+1", " 1", "1 ", "1.0", "0x10", "1e3", "99999999999999999999", "%31%00", "%"};
     lk_config usual, c;
