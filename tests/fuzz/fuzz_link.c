@@ -10,7 +10,8 @@
  *   - a lease is as of the time at which its beat was sent, and the beat's nonce came back through the subscription
  *   - before the first lease of a server that is another one L1 was emptied
  *   - while the server does not lie: every session revoked before the beat was sent was purged, or L1 emptied, before
- *     the lease (guarantee C), however many messages were lost
+ *     the lease (guarantee C), however many messages were lost; so was everybody's ending, by its epoch
+ *   - no lease while L1 has yet to be emptied for an epoch
  */
 #include "fuzz.h"
 #include "redis_model.h"
@@ -32,6 +33,7 @@ static struct watch {
         bool before_beat;
     } open[OPEN_MAX]; /* revocations that L1 has not been told of */
     size_t open_count;
+    int64_t ended[MODEL_PARTITIONS_MAX]; /* by partition: the epoch as of the beat */
     char *answer;
 } w;
 
@@ -65,6 +67,9 @@ static void leased(int64_t sent_ms)
     HOLDS(w.beat_ms >= 0 && sent_ms == w.beat_ms && sent_ms <= model_ms(w.m));
     HOLDS(nonce_was_heard());
     HOLDS(w.emptied);
+    HOLDS(!w.m->link.everyone);
+    for (unsigned p = 0; p < (unsigned)w.m->config.partitions && w.honest; p++)
+        HOLDS(lk_epochs_known(w.m->link.epochs, p) >= w.ended[p]);
     for (size_t i = 0; i < w.open_count && w.honest; i++) HOLDS(!w.open[i].before_beat);
     w.beat_ms = -1; /* a lease each */
 }
@@ -75,6 +80,7 @@ static void beat_was_sent(const char *words)
     if (sscanf(words, "%79s %16s", channel, w.nonce) != 2 || !strstr(channel, ":beat:")) return;
     w.beat_ms = model_ms(w.m);
     w.heard_size = 0;
+    for (unsigned p = 0; p < MODEL_PARTITIONS_MAX; p++) w.ended[p] = w.m->epoch[p] ? atoll(w.m->epoch[p]) : 0;
     for (size_t i = 0; i < w.open_count; i++) w.open[i].before_beat = true;
 }
 
@@ -89,7 +95,8 @@ static void look(void)
         else if (strcmp(line, "= empty") == 0) {
             w.emptied = true;
             w.open_count = 0;
-        } else if (strncmp(line, "= lease ", 8) == 0) leased(strtoll(line + 8, NULL, 10));
+        } else if (strcmp(line, "= everyone") == 0) w.open_count = 0;
+        else if (strncmp(line, "= lease ", 8) == 0) leased(strtoll(line + 8, NULL, 10));
         else if (strncmp(line, "0 PUBLISH ", 10) == 0) beat_was_sent(line + 10);
     }
     model_clear(w.m);
@@ -175,6 +182,16 @@ static void revoke(fuzz_input *in)
     model_revoke(w.m, choice % (unsigned)w.m->config.partitions, selector);
 }
 
+/* Everybody in a partition; or its epoch is lost, which is told again. */
+static void end_everyone(fuzz_input *in)
+{
+    uint8_t choice = fuzz_byte(in);
+    unsigned p = choice % (unsigned)w.m->config.partitions;
+    w.m->forgetful = true;
+    if (choice & 128) w.m->epoch[p] = NULL;
+    else model_end_everyone(w.m, p, model_ms(w.m) + choice);
+}
+
 static void job(fuzz_input *in)
 {
     uint8_t choice = fuzz_byte(in);
@@ -186,8 +203,8 @@ static void job(fuzz_input *in)
 
 static void lie(fuzz_input *in, int kind)
 {
-    static const char *const commands[] = {"MGET", "TIME", "ROLE", "PUBLISH", "INFO",   "HSETNX",
-                                           "HGET", "AUTH", "EVAL", "EVALSHA", "SELECT", "SUBSCRIBE"};
+    static const char *const commands[] = {"MGET", "TIME", "ROLE",    "PUBLISH", "INFO",      "HSETNX", "HGET",
+                                           "AUTH", "EVAL", "EVALSHA", "SELECT",  "SUBSCRIBE", "EXISTS"};
     char channel[64];
     uint8_t choice = fuzz_byte(in);
     size_t size;
@@ -217,8 +234,8 @@ static void step(fuzz_input *in)
     case 4:
         if (alive() && model_beat_due(w.m) > 0) model_tick(w.m, model_beat_due(w.m));
         break;
-    case 5:
-    case 6: revoke(in); break;
+    case 5: revoke(in); break;
+    case 6: end_everyone(in); break;
     case 7: w.m->lose_messages = what >> 4; break;
     case 8: w.m->lose_nonces = which; break;
     case 9: job(in); break;

@@ -499,6 +499,47 @@ static void test_C_without_messages_or_without_redis_it_is_UNAVAILABLE(void **st
     proxy_end(wire);
 }
 
+typedef struct waiter {
+    latchkey *lk;
+    char token[LATCHKEY_TOKEN_SIZE];
+    int how, status;
+} waiter;
+
+static void wait_for_an_answer(crew_member *m)
+{
+    waiter *w = m->shared;
+    w->status = w->how ? load(w->lk, w->token) : validate(w->lk, w->token);
+}
+
+/* Cut off from messages for longer than the bound: what Redis answers is read before the epoch is known, and given, if at all,
+ * under a lease that knows it. Forced: the answer is there before the lease may come. */
+static void test_C_answer_that_waits_for_a_lease_is_looked_at_again(void **state)
+{
+    (void)state;
+    for (int how = 0; how < 2; how++) {
+        proxy *wire = proxy_start(server->port);
+        waiter w = {.lk = handle_open_at(proxy_port(wire), "staleness_ms=500"), .how = how};
+        latchkey *lk = handle_open(server, "");
+        make_session(lk, 1, w.token);
+        proxy_set(wire, PROXY_HOLD_MESSAGES, NULL, 0);
+        wait_for(stats_of(w.lk).lease_age_ms < 0 || stats_of(w.lk).lease_age_ms > 600);
+        assert_status(lk, LATCHKEY_OK, latchkey_revoke_everyone(lk));
+        int64_t ok_ms = check_now_ms();
+        wait_for(check_now_ms() > ok_ms + 510);
+        uint64_t fills = stats_of(w.lk).fills;
+        long long reads = redis_calls(server, "hgetall");
+        crew *reader = crew_start(1, wait_for_an_answer, &w);
+        if (how) wait_for(redis_calls(server, "hgetall") > reads && crew_asleep(reader));
+        else wait_for(stats_of(w.lk).fills > fills); /* judged */
+        proxy_set(wire, PROXY_RELAY, NULL, 0);
+        crew_join(reader);
+        assert_status_in(w.lk, w.status, LATCHKEY_NOT_FOUND, LATCHKEY_UNAVAILABLE);
+        assert_dead(w.lk, w.token);
+        handle_close_all(NULL);
+        proxy_end(wire);
+    }
+}
+
 static void test_C_killed_connections_lose_nothing(void **state)
 {
     (void)state;
@@ -782,6 +823,7 @@ int main(void)
         TEST(test_C_storm_in_two_processes),
         TEST(test_C_lost_message),
         TEST(test_C_without_messages_or_without_redis_it_is_UNAVAILABLE),
+        TEST(test_C_answer_that_waits_for_a_lease_is_looked_at_again),
         TEST(test_C_killed_connections_lose_nothing),
         TEST(test_C_server_that_comes_back_without_it_is_told),
         TEST(test_C_promoted_replica_that_lacks_it_is_told),
