@@ -9,7 +9,8 @@ usage: sh bench/run.sh [--only NAME] [--short] [BENCHMARK OPTIONS]
 
   without options   every benchmark once, some quarter of an hour; writes bench/results/*.json and *.svg, and the tables in
                     bench/README.md
-  --only NAME       one of them: article (two minutes), l1 (two and a half), server (seven), http (two) or ttl (two)
+  --only NAME       one of them: article (two minutes), l1 (two and a half), server (seven), http (two), ttl (two) or hygiene
+                    (three)
   --short           a minute and few sessions, into a temporary directory that is removed: does everything still run?
                     Changes no tracked file
   --help            this
@@ -40,7 +41,7 @@ while [ "$count" -gt 0 ]; do
     esac
 done
 case $only in
-'' | article | l1 | server | http | ttl) ;;
+'' | article | l1 | server | http | ttl | hygiene) ;;
 *) echo "there is no benchmark '$only'" >&2; exit 2 ;;
 esac
 
@@ -111,6 +112,12 @@ if wanted ttl; then
     [ -n "$short" ] || PYTHONPATH=bench "$python" -c 'import sys, report
 report.put_between_markers("bench/README.md", "ttl", f"`{sys.argv[2]}`\n\n" + open(sys.argv[1]).read().rstrip())' \
         "$temporary/ttl.tables" "$command"
+fi
+if wanted hygiene; then
+    run hygiene build-bench/bench/latchkey-bench-hygiene "$@" >"$temporary/hygiene.tables"
+    [ -n "$short" ] || PYTHONPATH=bench "$python" -c 'import sys, report
+report.put_between_markers("bench/README.md", "hygiene", f"`{sys.argv[2]}`\n\n" + open(sys.argv[1]).read().rstrip())' \
+        "$temporary/hygiene.tables" "$command"
 fi
 if [ -n "$short" ]; then
     echo "benchmarks run, tables and plots made: $(cat "$temporary"/*.tables | wc -l) lines, $(ls "$results" | grep -c svg) plots"
