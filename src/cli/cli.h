@@ -57,6 +57,7 @@ typedef struct cli_command {
 
 /* Its text explains itself in its help. Every command is a row of the table in main.c. */
 extern const cli_command cli_doctor, cli_import, cli_keygen, cli_list, cli_prewarm, cli_revoke, cli_show;
+extern const cli_command cli_sample, cli_status_of, cli_top;
 
 /* Takes argv apart: options may stand anywhere, "--" ends them. CLI_DONE, with c->command NULL where there was none, or the
  * usage is not right and that has been said. *help: --help was there. What holds a password is overwritten in argv. */

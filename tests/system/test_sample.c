@@ -220,6 +220,24 @@ static void test_what_is_damaged_or_lost_from_the_index(void **state)
     assert_true(p.unindexed >= in_2 - 23);
 }
 
+/* Those who were ended all at once are nobody's, though Redis still holds their keys. */
+static void test_after_everybody_was_ended(void **state)
+{
+    (void)state;
+    latchkey *lk = handle_open(server, "partitions=4");
+    char fresh[LATCHKEY_TOKEN_SIZE];
+    populate(lk);
+    assert_status(lk, LATCHKEY_OK, latchkey_revoke_everyone(lk));
+    latchkey_population p = sample(lk, 100000);
+    assert_int_equal(p.sessions + p.users + p.unindexed + p.living, 0);
+    assert_int_equal(p.peak, SESSIONS);
+    for (int i = 0; i < 12; i++) make_session(lk, (uint64_t)(FIRST_USER + i / 3), fresh);
+    p = sample(lk, 100000);
+    assert_int_equal(p.sessions, 12);
+    assert_int_equal(p.users, 4);
+    assert_int_equal(p.unindexed, 0);
+}
+
 static void test_nothing_is_changed(void **state)
 {
     (void)state;
@@ -313,6 +331,7 @@ int main(void)
         TEST(test_users_are_estimated),
         TEST(test_times),
         TEST(test_what_is_damaged_or_lost_from_the_index),
+        TEST(test_after_everybody_was_ended),
         TEST(test_nothing_is_changed),
         TEST(test_under_load),
         TEST(test_redis_stands_still),

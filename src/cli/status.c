@@ -1,0 +1,271 @@
+/* latchkey status: is all well, on one screen. It opens no handle: nothing is written, and nobody takes it for an instance. */
+#include "herd.h"
+#include "wire.h"
+
+#include "clock.h"
+#include "keys.h"
+#include "settings.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ROUNDS = 3, EACH = 3 };
+
+typedef struct state {
+    wire w;
+    herd h;
+    char version[32], memory[32], limit[32], replicas[16], aof[8], uptime[24];
+    int64_t round_us;
+    uint64_t partitions, indexed, peak, revocations; /* partitions 0: nobody has been here yet */
+    size_t errors, warnings, notices;
+    size_t unleased; /* instances whose lease has lapsed, or that have none */
+} state;
+
+/* ------------------------------------------------------------------------------------------------- asking -- */
+
+static bool measure_round(state *s)
+{
+    for (int i = 0; i < ROUNDS; i++) {
+        int64_t began_us = lk_now_us();
+        lk_reply *reply = wire_ask(&s->w, (const char *const[]){"TIME", NULL});
+        int64_t us = lk_now_us() - began_us;
+        if (!reply) return false;
+        if (!i || us < s->round_us) s->round_us = us;
+        lk_reply_free(reply);
+    }
+    return true;
+}
+
+static void count_findings(state *s, const char *info)
+{
+    static lk_finding findings[LK_FINDINGS_MAX];
+    lk_settings settings = {
+        .info = info, .durability = s->w.config.durability, .staleness_ms = s->w.config.staleness_ms};
+    size_t count = lk_settings_check(&settings, findings);
+    for (size_t i = 0; i < count; i++) {
+        s->errors += findings[i].level == LATCHKEY_LOG_ERROR;
+        s->warnings += findings[i].level == LATCHKEY_LOG_WARNING;
+        s->notices += findings[i].level == LATCHKEY_LOG_NOTICE;
+    }
+}
+
+static bool read_server(state *s)
+{
+    lk_reply *info = wire_ask(&s->w, (const char *const[]){"INFO", "default", NULL});
+    if (!info) return false;
+    const char *text = info->type == LK_REPLY_STRING ? info->text : "";
+    lk_settings_value(text, "redis_version", s->version, sizeof s->version);
+    lk_settings_value(text, "used_memory_human", s->memory, sizeof s->memory);
+    lk_settings_value(text, "maxmemory_human", s->limit, sizeof s->limit);
+    lk_settings_value(text, "connected_slaves", s->replicas, sizeof s->replicas);
+    lk_settings_value(text, "aof_enabled", s->aof, sizeof s->aof);
+    lk_settings_value(text, "uptime_in_seconds", s->uptime, sizeof s->uptime);
+    count_findings(s, text);
+    lk_reply_free(info);
+    return true;
+}
+
+static uint64_t number_of(const lk_reply *reply)
+{
+    if (reply->type == LK_REPLY_INTEGER) return reply->integer > 0 ? (uint64_t)reply->integer : 0;
+    return reply->type == LK_REPLY_STRING ? strtoull(reply->text, NULL, 10) : 0;
+}
+
+/* 0 where it is not there, or something else. */
+static bool take_number(state *s, uint64_t *sum)
+{
+    lk_reply *reply = wire_take(&s->w);
+    if (!reply) return false;
+    *sum += number_of(reply);
+    lk_reply_free(reply);
+    return true;
+}
+
+static bool read_partitions(state *s, unsigned from, unsigned count)
+{
+    char key[LK_KEY_SIZE];
+    const char *prefix = s->w.config.prefix;
+    bool good = true;
+    for (unsigned p = from; p < from + count && good; p++) {
+        lk_key_partition(key, prefix, p, "a");
+        good = wire_send(&s->w, (const char *const[]){"ZCARD", key, NULL});
+        lk_key_partition(key, prefix, p, "m");
+        good = good && wire_send(&s->w, (const char *const[]){"HGET", key, "peak", NULL});
+        lk_key_partition(key, prefix, p, "q");
+        good = good && wire_send(&s->w, (const char *const[]){"GET", key, NULL});
+    }
+    for (unsigned i = 0; i < count && good; i++)
+        good = take_number(s, &s->indexed) && take_number(s, &s->peak) && take_number(s, &s->revocations);
+    return good;
+}
+
+static bool read_sessions(state *s)
+{
+    char key[LK_KEY_SIZE];
+    lk_key_partition(key, s->w.config.prefix, 0, "m");
+    if (!wire_send(&s->w, (const char *const[]){"HGET", key, "partitions", NULL}) || !take_number(s, &s->partitions))
+        return false;
+    if (s->partitions > 4096) s->partitions = 0; /* not ours */
+    for (unsigned p = 0, some; p < s->partitions; p += some) {
+        some = (unsigned)s->partitions - p < WIRE_AT_ONCE / EACH ? (unsigned)s->partitions - p : WIRE_AT_ONCE / EACH;
+        if (!read_partitions(s, p, some)) return false;
+    }
+    return true;
+}
+
+/* For as long as anybody may take from one beat to the next, and a bit. */
+static int hear_instances(const cli *c, state *s)
+{
+    int exit = wire_listen(&s->w);
+    int64_t until_ms = lk_now_ms() + s->w.config.staleness_ms / 4 * 3 / 2 + 300;
+    int got = 0;
+    while (!exit && got >= 0 && lk_now_ms() < until_ms) {
+        lk_reply *reply;
+        while ((got = wire_next(&s->w, &reply)) > 0) {
+            herd_take(&s->h, reply, lk_now_ms());
+            lk_reply_free(reply);
+        }
+        if (got == 0) wire_wait(&s->w, until_ms);
+    }
+    if (got < 0) return cli_fail(c, CLI_AWAY, "%s", s->w.error);
+    for (size_t i = 0; i < s->h.count; i++) {
+        const herd_instance *one = &s->h.instance[i];
+        s->unleased += one->tells && (one->now.lease_age_ms < 0 || one->now.lease_age_ms > s->w.config.staleness_ms);
+    }
+    return exit;
+}
+
+static bool healthy(const state *s) { return !s->errors && !s->unleased; }
+
+/* ------------------------------------------------------------------------------------------------ printing -- */
+
+static bool print_instances(const state *s)
+{
+    static const char *const headings[] = {"  INSTANCE", "VERSION",   ">UP s",       ">HIT %",
+                                           ">L1",        ">LEASE ms", ">RECONNECTS", NULL};
+    table *t = table_open(headings);
+    for (size_t i = 0; i < s->h.count; i++) {
+        const herd_instance *one = &s->h.instance[i];
+        const lk_pulse *p = &one->now;
+        char text[64];
+        snprintf(text, sizeof text, "  %s", one->name);
+        table_cell(t, text);
+        table_cell(t, one->tells ? p->version : "older");
+        int64_t asked = p->hits + p->misses;
+        const double values[] = {(double)p->uptime_ms / 1000, asked ? 100.0 * (double)p->hits / (double)asked : 0,
+                                 (double)p->entries, (double)p->lease_age_ms, (double)p->reconnects};
+        for (size_t k = 0; k < sizeof values / sizeof *values; k++) {
+            snprintf(text, sizeof text, k == 1 ? "%.2f" : "%.0f", values[k]);
+            table_cell(t, !one->tells ? "-" : k == 3 && p->lease_age_ms < 0 ? "none" : text);
+        }
+    }
+    return table_print(t);
+}
+
+static const char *shown(char out[64], const char *value) { return cli_text(out, 64, value, strlen(value)); }
+
+static bool print_people(const state *s)
+{
+    char a[64], b[64];
+    uint64_t up = strtoull(s->uptime, NULL, 10);
+    printf("Redis        %s, up %" PRIu64 " h %" PRIu64 " min, %.2f ms away\n", shown(a, s->version), up / 3600,
+           up / 60 % 60, (double)s->round_us / 1000);
+    printf("             %s used of %s; append-only file %s; replicas: %s\n", shown(a, s->memory),
+           strcmp(s->limit, "0B") ? shown(b, s->limit) : "no limit", strcmp(s->aof, "1") ? "off" : "on",
+           s->replicas[0] ? s->replicas : "?");
+    if (s->errors + s->warnings + s->notices)
+        printf("Settings     %zu error%s, %zu warning%s, %zu notice%s: run latchkey doctor\n", s->errors,
+               s->errors == 1 ? "" : "s", s->warnings, s->warnings == 1 ? "" : "s", s->notices,
+               s->notices == 1 ? "" : "s");
+    else puts("Settings     nothing to be said");
+    if (!s->partitions)
+        printf("Sessions     none: no instance has been here under the prefix %s\n", s->w.config.prefix);
+    else
+        printf("Sessions     about %" PRIu64 " (latchkey sample knows more), at most %" PRIu64 " at once; %" PRIu64
+               " partitions\n",
+               s->indexed, s->peak > s->indexed ? s->peak : s->indexed, s->partitions);
+    printf("Revocations  %" PRIu64 " since the beginning\n", s->revocations);
+    printf("Instances    %zu heard%s\n", s->h.count, s->unleased ? "; NOT ALL HAVE A LEASE" : "");
+    bool printed = !s->h.count || print_instances(s);
+    puts(healthy(s) ? "\nAll is well." : "\nNot all is well.");
+    return printed;
+}
+
+static void json_instances(json *j, const state *s)
+{
+    json_open(j, "instances", '[');
+    for (size_t i = 0; i < s->h.count; i++) {
+        const herd_instance *one = &s->h.instance[i];
+        json_open(j, NULL, '{');
+        json_text(j, "instance", one->name);
+        json_bool(j, "tells", one->tells);
+        json_text(j, "version", one->now.version);
+        json_int(j, "uptime_ms", one->now.uptime_ms);
+        json_int(j, "lease_age_ms", one->now.lease_age_ms);
+        json_int(j, "hits", one->now.hits);
+        json_int(j, "misses", one->now.misses);
+        json_close(j, '}');
+    }
+    json_close(j, ']');
+}
+
+static void print_json(const state *s)
+{
+    json j = {0};
+    json_open(&j, NULL, '{');
+    json_bool(&j, "healthy", healthy(s));
+    json_text(&j, "redis_version", s->version);
+    json_real(&j, "round_trip_ms", (double)s->round_us / 1000);
+    json_int(&j, "replicas", atoi(s->replicas));
+    json_bool(&j, "append_only", strcmp(s->aof, "1") == 0);
+    json_uint(&j, "errors", s->errors);
+    json_uint(&j, "warnings", s->warnings);
+    json_uint(&j, "notices", s->notices);
+    json_uint(&j, "partitions", s->partitions);
+    json_uint(&j, "sessions", s->indexed);
+    json_uint(&j, "peak", s->peak > s->indexed ? s->peak : s->indexed);
+    json_uint(&j, "revocations", s->revocations);
+    json_uint(&j, "unleased", s->unleased);
+    json_instances(&j, s);
+    json_close(&j, '}');
+}
+
+static int inspect(const cli *c, state *s)
+{
+    if (!herd_open(&s->h, s->w.config.prefix)) return cli_fail(c, CLI_FAILED, "no memory");
+    if (!measure_round(s) || !read_server(s) || !read_sessions(s)) return cli_fail(c, CLI_AWAY, "%s", s->w.error);
+    int exit = hear_instances(c, s);
+    if (exit) return exit;
+    if (c->json) print_json(s);
+    else if (!print_people(s)) return cli_fail(c, CLI_FAILED, "no memory");
+    return healthy(s) ? CLI_DONE : CLI_NO;
+}
+
+static int run(const cli *c)
+{
+    state *s = calloc(1, sizeof *s);
+    if (!s) return cli_fail(c, CLI_FAILED, "no memory");
+    int exit = wire_open(&s->w, c);
+    if (!exit) {
+        exit = inspect(c, s);
+        wire_close(&s->w);
+    }
+    herd_close(&s->h);
+    free(s);
+    return exit;
+}
+
+const cli_command cli_status_of = {
+    .name = "status",
+    .arguments = "status",
+    .summary = "is all well, on one screen",
+    .help =
+        "Redis, how far it is away and what it is set to; how many sessions there are, about, and were at most; how "
+        "many\n"
+        "revocations there have been; and every instance that was heard within one and a half beats, with the age of "
+        "its\n"
+        "lease. Exit 0: all is well; 1: a setting that breaks a guarantee (latchkey doctor), or an instance without a\n"
+        "lease. The Redis user needs +psubscribe beside the rights of an instance.",
+    .run = run,
+};

@@ -1,0 +1,237 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""status, top, sample: what is shown of a population and of instances that the test knows."""
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import termios
+import threading
+
+import kit
+from kit import AWAY, CONFIG, DONE, NO, USAGE, App, Redis, run, wait_for
+
+
+def soon(redis, credentials='', **more):
+    """Beats come five times a second."""
+    return redis.url(credentials, **more).replace('staleness_ms=4000', 'staleness_ms=800')
+
+
+def listening(words, config, stdout):
+    return subprocess.Popen([kit.COMMAND, *words], env=kit.environment(config), stdin=subprocess.DEVNULL,
+                            stdout=stdout, stderr=subprocess.PIPE)
+
+
+class Screen:
+    """`latchkey top` on a terminal."""
+
+    def __init__(self, config, *words):
+        self.master, self.slave = pty.openpty()
+        self.before = termios.tcgetattr(self.slave)
+        self.shown = b''
+        self.process = subprocess.Popen([kit.COMMAND, 'top', *words], env=kit.environment(config), stdin=self.slave,
+                                        stdout=self.slave, stderr=self.slave, start_new_session=True,
+                                        preexec_fn=lambda: os.close(os.open(os.ttyname(0), os.O_RDWR)))  # and its own, for control-C
+
+    def read(self):
+        while select.select([self.master], [], [], 0.05)[0]:
+            self.shown += os.read(self.master, 65536)
+        return self.shown.decode()
+
+    def wait_for(self, *texts):
+        wait_for(f'the screen shows {texts}', lambda: all(text in self.read() for text in texts))
+
+    def end(self):
+        """Its exit code, once it is over; the terminal is as it was."""
+        code = self.process.wait(kit.PATIENCE_S)
+        self.read()
+        after = termios.tcgetattr(self.slave)
+        os.close(self.master)
+        os.close(self.slave)
+        return code, after == self.before
+
+
+class Insight(kit.Case):
+    def sessions(self, app, count=60):
+        return [app.create(1000 + i // 2, device=i % 3, fields={'note': b'x' * 100}) for i in range(count)]
+
+    # --------------------------------------------------------------------------------------------------- status
+
+    def test_status_of_what_is_well(self):
+        with Redis() as redis, App(redis.url()) as app, App(redis.url(tcp=True)):
+            tokens = self.sessions(app)
+            self.assertEqual(0, app.validate(tokens[0]))
+            said = self.check(run('status', config=redis.url()), DONE, 'All is well', '2 heard', 'about 60')
+            self.check_printable(said)
+            value = self.check(run('status', '--json', config=redis.url(tcp=True)), DONE).value
+            self.assertTrue(value['healthy'])
+            self.assertEqual([60, 60, 64, 0], [value[k] for k in ('sessions', 'peak', 'partitions', 'errors')])
+            self.assertEqual(2, len(value['instances']))
+            for instance in value['instances']:
+                self.assertTrue(0 <= instance['lease_age_ms'] <= 4000, instance)
+            self.assertGreater(value['round_trip_ms'], 0)
+
+    def test_status_and_top_write_nothing(self):
+        with Redis() as redis:
+            self.check(run('status', config=redis.url()), DONE, 'no instance has been here', '0 heard')
+            self.check(run('top', '--once', config=redis.url()), NO, 'no instance is heard')
+            self.assertEqual('0', redis.cli('DBSIZE'))
+
+    def test_status_of_a_server_that_breaks_a_guarantee(self):
+        with Redis('--maxmemory-policy', 'allkeys-lru', '--maxmemory', '100mb', good=False) as redis:
+            self.check(run('status', config=redis.url()), NO, 'latchkey doctor', 'Not all is well')
+            self.assertFalse(run('status', '--json', config=redis.url()).value['healthy'])
+
+    def test_no_redis_and_wrong_words(self):
+        with Redis() as redis:
+            url = redis.url()
+            for command in ('status', 'top', 'sample'):
+                self.check(run(command, config=url + '&nonsense=1'), CONFIG, 'nonsense')
+                self.check(run(command), USAGE, 'LATCHKEY_CONFIG')
+                self.check(run(command, '--nonsense', config=url), USAGE)
+            self.check(run('sample', '--all', '--count', '5', config=url), USAGE)
+            self.check(run('sample', '--count', '0', config=url), USAGE)
+            redis.kill()
+            for command in ('status', 'top', 'sample'):
+                self.check(run(command, config=url.replace('deadline_ms=20000', 'deadline_ms=1000')), AWAY)
+
+    # --------------------------------------------------------------------------------------------------- sample
+
+    def test_sample(self):
+        with Redis() as redis, App(redis.url()) as app:
+            self.sessions(app)
+            value = self.check(run('sample', '--json', config=redis.url()), DONE).value
+            self.assertTrue(value['exact'])
+            self.assertEqual([60, 30, 60, 0], [value[k] for k in ('sessions', 'users', 'peak', 'unindexed')])
+            self.assertEqual([20] * 3, [row['sessions'] for row in value['device']])
+            self.assertEqual({0, 1, 2}, {row['device'] for row in value['device']})
+            self.assertEqual(60, sum(row['sessions'] for row in value['idle']))
+            self.assertGreater(value['session_p50_bytes'], 284)
+            said = self.check(run('sample', '--all', config=redis.url()), DONE, '60 live sessions', 'of 30 users',
+                              'under 1 min')
+            self.check_printable(said)
+            self.assertRegex(said.out, r'(?m)^  1 +20 +33\.3%  #{10}$')
+            some = self.check(run('sample', '--json', '--count', '20', config=redis.url()), DONE).value
+            self.assertFalse(some['exact'])
+            self.assertEqual(60, some['sessions'])  # none of those drawn was over
+            self.check(run('sample', '--count', '20', config=redis.url()), DONE, 'give or take')
+
+    # ------------------------------------------------------------------------------------------------------ top
+
+    def test_top_counts_what_instances_do(self):
+        with Redis() as redis, App(soon(redis)) as one, App(soon(redis)) as other:
+            tokens = self.sessions(one, 20)
+            for _ in range(10):
+                for token in tokens:
+                    self.assertEqual([0, 0], [one.validate(token), other.validate(token)])
+            value = self.check(run('top', '--once', '--json', config=soon(redis)), DONE).value
+            self.assertEqual(2, len(value['instances']))
+            total = value['total']
+            self.assertEqual(400, total['hits'] + total['misses'])
+            self.assertEqual(20, total['misses'])  # of the one that did not make them
+            self.assertEqual(40, total['l1_entries'])
+            self.assertEqual(200000, total['l1_capacity'])
+            self.assertGreaterEqual(total['lease_age_ms'], 0)
+            self.assertTrue(0 < total['l2_read_p50_us'] <= total['l2_read_p99_us'])
+            self.check(run('top', '--once', config=soon(redis)), DONE, 'INSTANCE', 'all ')
+
+    def test_top_shows_rates(self):
+        with Redis() as redis, App(soon(redis)) as app:
+            token = self.sessions(app, 1)[0]
+            over = threading.Event()
+
+            def work():
+                while not over.is_set():
+                    app.validate(token)
+            worker = threading.Thread(target=work)
+            worker.start()
+            try:
+                with listening(['top', '--json'], soon(redis), subprocess.PIPE) as top:
+                    lines = iter(top.stdout.readline, b'')
+                    busy = next(line for line in lines if re.search(rb'"total":.*"validates_per_s":[1-9]', line))
+                    self.assertRegex(busy, rb'"total":.*"hit_rate":1[,}]')
+                    top.terminate()  # it ends as by q
+                    self.assertEqual(0, top.wait(kit.PATIENCE_S))
+            finally:
+                over.set()
+                worker.join()
+
+    def test_top_on_a_terminal(self):
+        with Redis() as redis, App(soon(redis)) as one, App(soon(redis)):
+            self.sessions(one, 3)
+            names = {i['instance'] for i in run('top', '--once', '--json', config=soon(redis)).value['instances']}
+            self.assertEqual(2, len(names))
+            for how in ('q', '\x03', 'SIGTERM'):
+                screen = Screen(soon(redis))
+                screen.wait_for('\033[?1049h', '2 instances', *names)
+                self.assertNotEqual(screen.before, termios.tcgetattr(screen.slave))  # keys come at once, unseen
+                if how == 'SIGTERM':
+                    screen.process.send_signal(signal.SIGTERM)
+                else:
+                    os.write(screen.master, how.encode())
+                self.assertEqual((0, True), screen.end(), how)
+                self.assertTrue(screen.shown.endswith(b'\033[?25h\033[?1049l'), screen.shown[-100:])
+
+    def test_top_when_redis_dies(self):
+        with Redis() as redis:
+            screen = Screen(soon(redis))
+            screen.wait_for('no instance is heard yet')
+            redis.kill()
+            self.assertEqual((AWAY, True), screen.end())
+            self.assertIn('\033[?1049l', screen.shown.decode())
+            self.assertIn('latchkey: ', screen.shown.decode().split('\033[?1049l')[1])
+
+    def test_top_without_a_terminal(self):
+        with Redis() as redis, App(soon(redis)):
+            said = self.check(run('top', '--seconds', '3', config=soon(redis)), DONE, 'INSTANCE')
+            self.check_printable(said)
+            self.assertGreaterEqual(said.out.count('INSTANCE'), 2)
+
+    def test_top_and_foreign_messages(self):
+        """What anybody publishes is not obeyed by the terminal, and an older library is not shown as what it is not."""
+        with Redis() as redis:
+            with listening(['top', '--json'], soon(redis), subprocess.PIPE) as top:
+                wait_for('it listens', lambda: redis.cli('PUBSUB', 'NUMPAT') == '1')
+                redis.cli('PUBLISH', 'lk:beat:00000000000000aa', '0123456789abcdef')  # of an older version
+                redis.cli('PUBLISH', 'lk:beat:00000000000000bb', '0123456789abcdef v=\033[2J hit=1')
+                redis.cli('PUBLISH', 'lk:beat:\033[2J', '0123456789abcdef v=1.0 hit=1')
+                redis.cli('PUBLISH', 'lk:beat:00000000000000cc0', '0123456789abcdef v=1.0 hit=1')
+                redis.cli('PUBLISH', 'lk:beat:00000000000000dd', '0123456789abcdef v=9.9 hit=5 sunshine=1')
+                last = next(line for line in iter(top.stdout.readline, b'') if b'00dd' in line).decode()
+                top.terminate()
+                top.communicate()
+            rows = {row['instance'][-2:]: row for row in json.loads(last)['instances']}
+            self.assertEqual({'aa', 'bb', 'dd'}, set(rows))
+            self.assertEqual([False, False, True], [rows[k]['tells'] for k in ('aa', 'bb', 'dd')])
+            self.assertEqual([5, '9.9'], [rows['dd']['hits'], rows['dd']['version']])
+            screen = Screen(soon(redis))
+            screen.wait_for('no instance is heard yet')
+            redis.cli('PUBLISH', 'lk:beat:00000000000000bb', '0123456789abcdef v=\033]0;x\007 hit=1')
+            screen.wait_for('00000000000000bb', 'no numbers')
+            os.write(screen.master, b'q')
+            self.assertEqual((0, True), screen.end())
+            self.assertNotIn('\033]0', screen.shown.decode())
+
+    def test_rights(self):
+        """An instance's rights, as README.md lists them, and +psubscribe."""
+        with open(f'{kit.ROOT}/README.md', encoding='utf-8') as readme:
+            line = re.search(r'ACL SETUSER app (.*?)\n\n?```', readme.read(), re.S).group(1)
+        with Redis() as redis:
+            redis.cli('ACL', 'SETUSER', 'app', *line.replace('>PASSWORD', '>secret').split())
+            url = soon(redis, 'app:secret@')
+            with App(url):
+                for command in ('status', 'top'):
+                    refused = self.check(run(command, *(['--once'] if command == 'top' else []), config=url), CONFIG,
+                                         'psubscribe')
+                    self.assertNotIn('secret', refused.text)
+                self.check(run('sample', config=url), DONE, '0 live sessions', 'no right to SCAN')
+                redis.cli('ACL', 'SETUSER', 'app', '+psubscribe')
+                self.check(run('status', config=url), DONE, '1 heard')
+                self.check(run('top', '--once', config=url), DONE, 'INSTANCE')
+
+
+if __name__ == '__main__':
+    kit.main()
