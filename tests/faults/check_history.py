@@ -10,6 +10,7 @@ A history is lines in any order; times are nanoseconds of one clock that all pro
 
   create SESSION      LIFETIME_MS: how long it may live, 0: longer than this history
   validate, touch, revoke SESSION
+  everyone -                         a revocation of every session
   @bound MS, @tick MS                the bound of guarantee C, and how coarse clocks are
   @fault-begin -, @fault-end -       (START) when the fault was there
   @lost FROM_NS                      from START on the server may have lost what it was told since FROM_NS
@@ -38,6 +39,7 @@ EXPECTED = {
     'validate': {OK, NOT_FOUND, EXPIRED, UNAVAILABLE},
     'touch': {OK, NOT_FOUND, EXPIRED, UNAVAILABLE},
     'revoke': {OK, NOT_FOUND, PENDING, UNAVAILABLE},
+    'everyone': {OK, UNAVAILABLE},
 }
 Call = collections.namedtuple('Call', 'start end process operation session status lifetime')
 
@@ -65,6 +67,16 @@ class Session:
         self.made = None  # the create that answered OK
         self.revokes = []
 
+    def ended_with_all(self, c):
+        """What that call is to this session: its revocation; one without an answer, where it is in doubt; or None. One that
+        was not confirmed may still run for a while."""
+        if not self.made:
+            return None
+        if c.status == OK and self.made.end < c.start:
+            return c
+        until = c.end if c.status == OK else c.end + SECOND
+        return c._replace(status=UNAVAILABLE) if self.made.start < until else None
+
     def confirmed(self, drained):
         """When a revocation was confirmed first, or None."""
         moments = [r.end for r in self.revokes if r.status == OK]
@@ -82,7 +94,11 @@ class History:
         self.validates = [c for c in self.calls if c.operation == 'validate']
         self.sessions = collections.defaultdict(Session)
         for c in self.calls:
-            self.learn(c)
+            if c.operation != 'everyone':
+                self.learn(c)
+        presses = [c for c in self.calls if c.operation == 'everyone']
+        for session in self.sessions.values():
+            session.revokes += [end for end in map(session.ended_with_all, presses) if end]
         self.bound, self.tick = self.setting('@bound'), self.setting('@tick')
         self.lost = [(e.start, int(e.session)) for e in self.events if e.operation == '@lost']
         self.drained = collections.defaultdict(list)

@@ -147,19 +147,36 @@ static void *churn(void *context)
     return NULL;
 }
 
+static worker presser; /* the main thread, when it is told to */
+
+static void end_everyone(void)
+{
+    int64_t start = now_ns();
+    int status = latchkey_revoke_everyone(lk);
+    note(&presser, start, now_ns(), "everyone", -1, "", status, 0);
+}
+
 /* --------------------------------------------------------------------------------------------- the frame -- */
+
+static FILE *open_history(const char *directory, int number)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s.%d.history", directory, name, number);
+    FILE *file = fopen(path, "w");
+    if (!file) abort();
+    return file;
+}
 
 static void start(const char *directory, int threads)
 {
     for (int i = 0; i <= threads; i++) {
-        char path[512];
         worker *w = &workers[i];
-        snprintf(path, sizeof path, "%s/%s.%d.history", directory, name, i);
-        w->history = fopen(path, "w");
+        w->history = open_history(directory, i);
         w->random = (unsigned)now_ns() + (unsigned)i;
-        if (!w->history || pthread_create(&w->thread, NULL, i ? validate_all_the_time : churn, w)) abort();
+        if (pthread_create(&w->thread, NULL, i ? validate_all_the_time : churn, w)) abort();
     }
     worker_count = threads + 1;
+    presser.history = open_history(directory, worker_count);
 }
 
 static void halt(void)
@@ -169,6 +186,7 @@ static void halt(void)
         pthread_join(workers[i].thread, NULL);
         if (fclose(workers[i].history)) abort();
     }
+    if (worker_count && fclose(presser.history)) abort();
     worker_count = 0;
 }
 
@@ -194,6 +212,7 @@ static void obey(const char *line)
         return;
     }
     if (strcmp(line, "halt\n") == 0) halt();
+    if (strcmp(line, "everyone\n") == 0) end_everyone();
     show();
 }
 

@@ -267,6 +267,9 @@ class Instance(Told):
         if status:
             raise Failed(f'{self.name} ended with status {status}')
 
+    def end_everyone(self):
+        self.stat('everyone')
+
     def quiet_s(self):
         return int(self.tell('quiet')) / 1000
 

@@ -114,6 +114,33 @@ def twice(lab):
     return under_rule(lab, 'subscription down message - twice', 'doubled', 'messages came twice')
 
 
+def everyone(lab, rule, count, what):
+    """A ends all sessions, again and again, and B does not hear of it as it should."""
+    evidence = growth(lab.b.proxy, count, 1, what)
+    lab.b.proxy.rule(rule)
+    lab.last(every_s=lab.seconds / 4, action=lab.a.end_everyone)
+    lab.b.proxy.clear()
+    return evidence
+
+
+@row('everyone-lost', 'A ends everybody, again and again; all messages of it are lost to B')
+def everyone_lost(lab):
+    return everyone(lab, 'subscription down message :rev drop', 'dropped', 'messages lost')
+
+
+@row('everyone-held', "A ends everybody, again and again; B's subscription is held up, then delivered")
+def everyone_held(lab):
+    return everyone(lab, 'subscription down any - hold', 'held', 'messages held')
+
+
+@row('everyone-stopped', 'A ends everybody, again and again, while B has SIGSTOP', threads=16)
+def everyone_stopped(lab):
+    lab.b.freeze()
+    lab.last(every_s=lab.seconds / 4, action=lab.a.end_everyone)
+    lab.b.thaw()
+    return lambda _lab: (True, 'seen stopped')
+
+
 SEVERAL = ('subscription down any - hold', 'all down any - hold', 'commands up any - hold', 'all both any - freeze',
            'subscription both any - freeze', 'all down any - delay 40', 'commands down any - delay 90',
            'subscription down message - delay 200', 'all down any - drip 2', 'subscription down message - cut 0 2',

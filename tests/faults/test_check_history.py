@@ -126,6 +126,24 @@ class Violations(unittest.TestCase):
         self.found('refused', MADE, early, line(40, 51, 'B', 'validate', 7, NOT_FOUND))
         self.found('refused', line(60, 61, 'A', 'create', 7, OK), lost, line(70, 71, 'B', 'validate', 7, NOT_FOUND))
 
+    def test_everybody_is_ended(self):
+        press = line(100, 110, 'a', 'everyone', '-', 0)
+        made = line(0, 5, 'a', 'create', 's', 0)
+        self.found('own', made, press, line(111, 112, 'a', 'validate', 's', 0))
+        self.found('stale', made, press, line(5000, 5001, 'b', 'validate', 's', 0))
+        self.fine(made, press, line(112, 113, 'b', 'validate', 's', 0))
+        self.fine(made, press, line(105, 113, 'a', 'validate', 's', 1))
+        self.found('refused', made, press, line(50, 60, 'b', 'validate', 's', 1))
+        later = line(120, 121, 'a', 'create', 's', 0)
+        self.fine(later, press, line(5000, 5001, 'b', 'validate', 's', 0))
+        self.found('refused', later, press, line(5000, 5001, 'b', 'validate', 's', 1))
+
+    def test_everybody_is_ended_perhaps(self):
+        made = line(0, 5, 'a', 'create', 's', 0)
+        for press in (line(100, 110, 'a', 'everyone', '-', -3), line(3, 110, 'a', 'everyone', '-', 0)):
+            for status in (0, 1):
+                self.fine(made, press, line(5000, 5001, 'b', 'validate', 's', status))
+
     def test_losing_excuses_no_admission(self):
         self.found('stale', MADE, REVOKED, '500000000 500000000 * @lost 0 0 0', line(700, 701, 'B', 'validate', 7, OK))
 
