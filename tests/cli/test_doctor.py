@@ -344,7 +344,8 @@ class Doctor(kit.Case):
     def test_it_changes_nothing(self):
         def state(server):
             keys = sorted(server.cli('--scan').splitlines())
-            return [(key, server.cli('DUMP', key), server.cli('ACL', 'GETUSER', 'app')) for key in keys]
+            changes = re.search(r'rdb_changes_since_last_save:(\d+)', server.cli('INFO', 'persistence')).group(1)
+            return changes, [(key, server.cli('DUMP', key)) for key in keys], server.cli('ACL', 'GETUSER', 'app')
         with Server() as server, kit.App(server.config()) as app:
             app.create(7)
             for rules in (ACL, ['~*', '&*', '+@all']):

@@ -43,6 +43,10 @@ one() { # KIND on|off
     "$work/$kind/main-cxx" "$config"
     # The command, where nobody told the loader of the library.
     env -u LD_LIBRARY_PATH "$prefix/bin/latchkey" --version | grep -qx "latchkey $version"
+    code=0
+    said=$(LATCHKEY_CONFIG=$config "$prefix/bin/latchkey" list 424242) || code=$?
+    [ "$code" = 1 ] && [ "$said" = "User 424242 has no sessions." ] ||
+        { echo "the command ends with $code: $said" >&2; return 1; }
     "$prefix/bin/latchkey" keygen check | grep -qxE '[0-9a-f]{32}'
     [ -s "$prefix/share/man/man1/latchkey.1" ] || { echo "no manual page was installed" >&2; return 1; }
     # Each kind is what it says.
