@@ -603,6 +603,28 @@ LATCHKEY_API int latchkey_set_access(latchkey *lk, const char *token, size_t tok
 LATCHKEY_API int latchkey_set_user_access(latchkey *lk, uint64_t user_id, const latchkey_access *access,
                                           size_t *changed);
 
+/* Sections: large attributes, kept beside the session and moved only when one is asked for; latchkey_load does not read them.
+ * A session has at most 16, each of at most 1 MiB, named as fields are. They are the session's: exchanged, kept alive and
+ * ended with it, and never there for longer. */
+#define LATCHKEY_SECTION_SIZE_MAX (1024 * 1024)
+LATCHKEY_API size_t latchkey_section_size_max(void);
+
+/* Writes a section whole, or, where data is NULL and size 0, deletes it, there or not.
+ * Returns  OK; NOT_FOUND; EXPIRED; MALFORMED; UNAVAILABLE (it may have been done); CORRUPT (also where something else than a
+ *          section has its name in Redis: deleting it helps); BAD_ARGUMENT (also for the 17th); NO_MEMORY; FORKED.
+ * Blocks   for at most deadline_ms, so let that suit the size. Guarantee D; deleting works where Redis is at its maxmemory. */
+LATCHKEY_API int latchkey_section_put(latchkey *lk, const char *token, size_t token_len, const char *section,
+                                      const void *data, size_t size);
+
+/* Reads a section into data[capacity]. *found is 1, and *size its size, where there is one; else the session is there, and
+ * has none of that name: OK, *found 0.
+ * Returns  as latchkey_load, and NO_MEMORY where capacity is too small: then *found is 1, *size says what it takes, and
+ *          data is as it was; data may be NULL if capacity is 0. (Without memory it is NO_MEMORY with *found 0.) CORRUPT
+ *          also where a section was lost in Redis. FORKED.
+ * Blocks   for at most deadline_ms. Guarantees A, E, H, I. */
+LATCHKEY_API int latchkey_section_get(latchkey *lk, const char *token, size_t token_len, const char *section,
+                                      void *data, size_t capacity, size_t *size, int *found);
+
 /* The hash that binds key material to an entry: BLAKE2b-256 over every field whose name starts with "pq.", sorted by
  * name (bytewise), each as: name length (8 bytes, little-endian), name, size (8 bytes, little-endian), data. Zero
  * where there is none. Other fields are passed over. Returns OK or BAD_ARGUMENT (also for a name that stands
@@ -675,6 +697,8 @@ typedef struct latchkey_stats {
     uint64_t reuses;          /* old tokens that were used after the grace of their rotation, and ended their session */
     uint64_t foreign_reads;   /* foreign tokens of which Redis was asked whose they are */
     uint64_t foreign_unknown; /* those that were nobody's */
+    uint64_t section_reads, section_writes; /* sections asked for (found or not), and written or deleted */
+    uint64_t section_size_p50_bytes, section_size_p99_bytes; /* of those written or read */
 } latchkey_stats;
 
 /* Copies the first stats_size bytes of the statistics. Pass sizeof(latchkey_stats). Returns OK, BAD_ARGUMENT or FORKED.

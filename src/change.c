@@ -296,6 +296,19 @@ static int change_once(latchkey *lk, const lk_token *token, const lk_change *cha
     return status;
 }
 
+int lk_change_read(latchkey *lk, const lk_token *token, int64_t deadline_ms, lk_record *record)
+{
+    lk_reply *records = NULL;
+    int status = read_records(lk, token, false, deadline_ms, &records);
+    if (status) return status;
+    const lk_reply *selector = records->item[2];
+    status = selector->size != LATCHKEY_SELECTOR_LENGTH ? LATCHKEY_UNAVAILABLE
+                                                        : lk_session_record(lk, lk_l2_owner(&lk->l2, token->partition),
+                                                                            selector->text, records->item[3], record);
+    lk_reply_free(records);
+    return status;
+}
+
 int lk_change_session(latchkey *lk, const lk_token *token, const lk_change *change, int64_t deadline_ms)
 {
     static const lk_swaps none;

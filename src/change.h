@@ -22,6 +22,9 @@ typedef struct lk_change {
 /* OK; REFUSED: a field has another version; else as latchkey_set_fields. */
 int lk_change_session(latchkey *lk, const lk_token *token, const lk_change *change, int64_t deadline_ms);
 
+/* The session's record as it lies there: for what is bound to it. As latchkey_set_fields. */
+int lk_change_read(latchkey *lk, const lk_token *token, int64_t deadline_ms, lk_record *record);
+
 /* Records as they were read and as they are to be: what unpack_swaps in common.lua reads. Zero it, free it. */
 typedef struct lk_swaps {
     uint8_t *bytes;

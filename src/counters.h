@@ -39,6 +39,8 @@ enum lk_counter {
     LK_REUSES,
     LK_FOREIGN_READS,
     LK_FOREIGN_UNKNOWN,
+    LK_SECTION_READS,
+    LK_SECTION_WRITES,
     LK_COUNTER_COUNT
 };
 
@@ -60,6 +62,7 @@ typedef struct lk_counters {
     lk_histogram revocation_us; /* publish to purge */
     lk_histogram l2_read_us;
     lk_histogram session_bytes;
+    lk_histogram section_bytes;
     _Atomic int64_t reuse_say_ms;   /* reuse.c: the next line to the log is due then, and stands for */
     _Atomic uint64_t reuses_unsaid; /* so many. Relaxed: at worst a line comes late */
 } lk_counters;

@@ -37,6 +37,15 @@ static inline void lk_key_foreign(char out[LK_KEY_SIZE], const char *prefix, uns
     snprintf(out, LK_KEY_SIZE, "%.32s:{%u}:i:%.20s", prefix, partition, name);
 }
 
+enum { LK_SECTION_KEY_SIZE = LK_KEY_SIZE + 1 + 64 };
+
+/* "lk:{17}:s:<selector>:<section>". */
+static inline void lk_key_section(char out[LK_SECTION_KEY_SIZE], const char *prefix, unsigned partition,
+                                  const char *selector, const char *section)
+{
+    snprintf(out, LK_SECTION_KEY_SIZE, "%.32s:{%u}:s:%.20s:%.64s", prefix, partition, selector, section);
+}
+
 /* "lk:{17}:q" and the like: one of the partition's own keys. */
 static inline void lk_key_partition(char out[LK_KEY_SIZE], const char *prefix, unsigned partition, const char *which)
 {

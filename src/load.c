@@ -95,33 +95,62 @@ int lk_load_judge(latchkey *lk, lk_node *node, unsigned partition, const char *s
     return judge(lk, node, partition, selector, token, fields, true, pttl, asked_us, judged);
 }
 
-/* HGETALL, or HMGET of the library's own and what is wanted, as if it were that. */
+/* What is asked of Redis about one name; it must not move before it is sent. */
+typedef struct question {
+    char key[LK_KEY_SIZE], section_key[LK_SECTION_KEY_SIZE];
+    lk_span read[5 + LK_FIELDS_MAX], pttl[2], get[2];
+    size_t names;
+    lk_call calls[3];
+    size_t count;
+} question;
+
+enum { OWN = 3, BEFORE = 2 }; /* v, f and s, behind the command and the key */
+
+/* A section before the session that it is of: if both are there it was there at the moment when that was read, or was
+ * replaced by then. HGETALL, or HMGET of the library's own and what is wanted. */
+static void put_question(const latchkey *lk, unsigned partition, const char *selector, const lk_want *want, question *q)
+{
+    lk_key_session(q->key, lk->config.prefix, partition, selector);
+    lk_span key = lk_word(q->key), read[BEFORE + OWN] = {{0}, key, lk_word("v"), lk_word("f"), lk_word("s")};
+    read[0] = lk_word(want->names ? "HMGET" : "HGETALL");
+    memcpy(q->read, read, sizeof read);
+    q->names = want->names ? OWN + want->count : 0;
+    for (size_t i = 0; i < want->count; i++) q->read[BEFORE + OWN + i] = lk_word(want->names[i]);
+    q->count = 0;
+    if (want->section) {
+        lk_key_section(q->section_key, lk->config.prefix, partition, selector, want->section);
+        q->get[0] = lk_word("GET");
+        q->get[1] = lk_word(q->section_key);
+        q->calls[q->count++] = (lk_call){q->get, 2};
+    }
+    q->pttl[0] = lk_word("PTTL");
+    q->pttl[1] = key;
+    q->calls[q->count++] = (lk_call){q->read, BEFORE + q->names};
+    q->calls[q->count++] = (lk_call){q->pttl, 2};
+}
+
 static int read_name(latchkey *lk, unsigned partition, const char *selector, const lk_token *token, const lk_want *want,
                      int64_t deadline_ms, lk_judged *judged, lk_reply **fields, uint64_t *incarnation)
 {
-    enum { OWN = 2, BEFORE = 2 };
-    char key[LK_KEY_SIZE];
-    lk_span words[BEFORE + OWN + LK_FIELDS_MAX] = {
-        lk_word(want->names ? "HMGET" : "HGETALL"), {0}, lk_word("v"), lk_word("f")};
-    size_t count = want->names ? OWN + want->count : 0;
-    lk_key_session(key, lk->config.prefix, partition, selector);
-    words[1] = lk_word(key);
-    for (size_t i = 0; i < want->count; i++) words[BEFORE + OWN + i] = lk_word(want->names[i]);
-    lk_call calls[2] = {{words, BEFORE + count}, {(lk_span[]){lk_word("PTTL"), lk_word(key)}, 2}};
-    lk_reply *reply[2];
+    question q;
+    lk_reply *reply[3];
     lk_node *node = lk_l2_owner(&lk->l2, partition);
+    put_question(lk, partition, selector, want, &q);
     int64_t asked_us = lk_now_us();
     *fields = NULL;
     memset(judged, 0, sizeof *judged);
     lk_count(&lk->counters, LK_L2_READS, 1);
-    int status = lk_l2_pipeline(&lk->l2, node, calls, 2, deadline_ms, reply, incarnation);
+    int status = lk_l2_pipeline(&lk->l2, node, q.calls, q.count, deadline_ms, reply, incarnation);
     if (status) return status;
-    if (want->names && !lk_reply_pair(reply[0], words + BEFORE, count)) status = LATCHKEY_NO_MEMORY;
-    if (!status)
-        status = judge(lk, node, partition, selector, token, reply[0], !want->names, reply[1], asked_us, judged);
-    lk_reply_free(reply[1]);
+    lk_reply *read = reply[q.count - 2], *pttl = reply[q.count - 1];
+    if (want->names && !lk_reply_pair(read, q.read + BEFORE, q.names)) status = LATCHKEY_NO_MEMORY;
+    if (!status) status = judge(lk, node, partition, selector, token, read, !want->names, pttl, asked_us, judged);
+    lk_reply_free(pttl);
+    if (status) lk_reply_free(read);
+    else *fields = read;
+    if (!want->section) return status;
     if (status) lk_reply_free(reply[0]);
-    else *fields = reply[0];
+    else *want->value = reply[0];
     return status;
 }
 
@@ -148,6 +177,15 @@ int lk_load_heir_name(latchkey *lk, unsigned partition, const lk_reply *old, int
     return status;
 }
 
+static void drop(const lk_want *want, lk_reply **fields)
+{
+    lk_reply_free(*fields);
+    *fields = NULL;
+    if (!want->section) return;
+    lk_reply_free(*want->value);
+    *want->value = NULL;
+}
+
 /* An old token in its grace: its session, by its new name. Three reads: of one server, or of none. */
 static int load_heir(latchkey *lk, unsigned partition, const lk_want *want, int64_t deadline_ms, lk_judged *judged,
                      lk_reply **fields, uint64_t *incarnation)
@@ -157,6 +195,7 @@ static int load_heir(latchkey *lk, unsigned partition, const lk_want *want, int6
     const lk_record was = judged->record;
     int status;
     *fields = NULL;
+    drop(want, fields);
     do { /* until it is not exchanged while we look */
         uint64_t found = 0, read = 0;
         memcpy(before, selector, sizeof before);
@@ -173,8 +212,7 @@ static int load_heir(latchkey *lk, unsigned partition, const lk_want *want, int6
     if (!status && (is->sealed != was.sealed || memcmp(is->session, was.session, sizeof was.session))) {
         status =
             lk_l2_corrupt(&lk->l2, lk_l2_owner(&lk->l2, partition), "a token that was exchanged names another session");
-        lk_reply_free(*fields);
-        *fields = NULL;
+        drop(want, fields);
     }
     lk_reply_free(old);
     return status;
@@ -213,8 +251,7 @@ int lk_load_vouched(latchkey *lk, const lk_token *token, const lk_want *want, in
         if (!status)
             status = said ? said : lk_session_late(lk, token->partition, &judged->record.entry, judged->until_us);
         if (!status) return LATCHKEY_OK;
-        if (!said) lk_reply_free(*fields);
-        *fields = NULL;
+        if (!said) drop(want, fields);
     }
     return status == LATCHKEY_AGAIN ? LATCHKEY_UNAVAILABLE : status;
 }

@@ -8,6 +8,8 @@
 typedef struct lk_want {
     const char *const *names; /* good ones, none key material; or NULL: all fields, and the key material is checked */
     size_t count;
+    const char *section; /* or NULL: this one's bytes too, as Redis holds them: */
+    lk_reply **value;    /* the caller's, where it is OK */
 } lk_want;
 
 /* OK: *fields is the caller's: names and values in turn, all strings, with their versions; those of one letter are the

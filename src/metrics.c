@@ -87,6 +87,8 @@ static void counters(text *t, const latchkey_stats *s)
          s->audit_suspicions},
         {"audit_disagreements_total", "Entries that differed for longer than the bound: none ought to.",
          s->audit_disagreements},
+        {"section_reads_total", "Sections of sessions read, or found not to be there.", s->section_reads},
+        {"section_writes_total", "Sections of sessions written or deleted.", s->section_writes},
         {"reuses_total", "Old tokens used after their grace: their sessions were ended.", s->reuses},
         {"foreign_reads_total", "Foreign tokens of which Redis was asked whose they are.", s->foreign_reads},
         {"foreign_unknown_total", "Foreign tokens that were nobody's.", s->foreign_unknown},
@@ -106,6 +108,10 @@ static void gauges(text *t, const latchkey_stats *s)
     number(t, "connected", "gauge", "1 while the link is subscribed.", (double)s->connected);
     number(t, "lease_age_seconds", "gauge", "Since the beat behind the lease was sent; -1 without one.",
            s->lease_age_ms < 0 ? -1 : (double)s->lease_age_ms / 1000);
+    number(t, "section_size_p50_bytes", "gauge", "Median size of sections written or read.",
+           (double)s->section_size_p50_bytes);
+    number(t, "section_size_p99_bytes", "gauge", "99th percentile of the size of sections written or read.",
+           (double)s->section_size_p99_bytes);
     number(t, "session_size_p50_bytes", "gauge", "Median size of sessions created or loaded.",
            (double)s->session_size_p50_bytes);
     number(t, "session_size_p99_bytes", "gauge", "99th percentile of the size of sessions created or loaded.",
@@ -120,6 +126,7 @@ static void histograms(text *t, const lk_counters *c)
     enum { US = sizeof us / sizeof *us, BYTES = sizeof bytes / sizeof *bytes };
     histogram(t, "revocation_latency_seconds", "From publish in Redis to purge here.", &c->revocation_us, us, US, 1e6);
     histogram(t, "l2_read_seconds", "A miss, as its caller saw it.", &c->l2_read_us, us, US, 1e6);
+    histogram(t, "section_size_bytes", "Sections of sessions, written or read.", &c->section_bytes, bytes, BYTES, 1);
     histogram(t, "session_size_bytes", "Sessions created or loaded: record and fields.", &c->session_bytes, bytes,
               BYTES, 1);
 }

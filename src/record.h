@@ -104,6 +104,7 @@ latchkey_field *lk_fields_seal(const lk_seal_keys *keys, const lk_record *record
 #define LK_FIELDS_MAX 256
 #define LK_KEY_FIELDS_MAX 64
 #define LK_FIELD_SIZE_MAX (64 * 1024)
+#define LK_SECTION_SIZE_MAX LATCHKEY_SECTION_SIZE_MAX
 
 /* latchkey_key_hash over the "pq." fields given; false: a name stands twice, or too many. Sorts `fields`. */
 typedef struct lk_named {

@@ -61,6 +61,10 @@ void lk_stats_gather(latchkey *lk, latchkey_stats *s)
     s->session_size_p99_bytes = lk_histogram_quantile(&c->session_bytes, 0.99);
     s->l2_read_p50_ms = ms(lk_histogram_quantile(&c->l2_read_us, 0.5));
     s->l2_read_p99_ms = ms(lk_histogram_quantile(&c->l2_read_us, 0.99));
+    s->section_reads = lk_counted(c, LK_SECTION_READS);
+    s->section_writes = lk_counted(c, LK_SECTION_WRITES);
+    s->section_size_p50_bytes = lk_histogram_quantile(&c->section_bytes, 0.5);
+    s->section_size_p99_bytes = lk_histogram_quantile(&c->section_bytes, 0.99);
     lk_node_last_trouble(lk->l2.node, s->last_error, sizeof s->last_error);
 }
 

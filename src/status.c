@@ -37,6 +37,7 @@ size_t latchkey_entry_size(void) { return sizeof(latchkey_entry); }
 size_t latchkey_stats_size(void) { return sizeof(latchkey_stats); }
 size_t latchkey_population_size(void) { return sizeof(latchkey_population); }
 size_t latchkey_draft_size(void) { return sizeof(latchkey_draft); }
+size_t latchkey_section_size_max(void) { return LATCHKEY_SECTION_SIZE_MAX; }
 size_t latchkey_access_size(void) { return sizeof(latchkey_access); }
 uint32_t latchkey_flags_yours(void) { return LATCHKEY_FLAGS_YOURS; }
 uint32_t latchkey_flag_stale(void) { return LATCHKEY_FLAG_STALE; }

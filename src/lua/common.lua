@@ -175,22 +175,44 @@ local function announce(what, changed, note)
   redis.call('PUBLISH', base .. 'rev', string.format('%.0f %s @%s%s', number, what, us, changed and ' changed' or ''))
 end
 
+-- A session's sections are strings beside it. Its field `s` names them, so that they are renamed with it, live as long, and end
+-- with it; `names` is what stands there.
+local function section_key(one, name) return base .. 's:' .. one .. ':' .. name end
+
+local function split(names)
+  local list = {}
+  for name in string.gmatch(type(names) == 'string' and names or '', '%S+') do list[#list + 1] = name end
+  return list
+end
+
+local function live_for(one, names, ms)
+  redis.call('PEXPIREAT', base .. 's:' .. one, text(ms))
+  for _, name in ipairs(split(names)) do redis.call('PEXPIREAT', section_key(one, name), text(ms)) end
+end
+
+local function delete(one, names)
+  redis.call('DEL', base .. 's:' .. one)
+  for _, name in ipairs(split(names)) do redis.call('DEL', section_key(one, name)) end
+end
+
 -- Deletes sessions of this partition, each with its family, and says so, a hundred in one announcement. What the indexes
 -- hold is looked after last: it admits nobody. Returns all whom it ended, and of each session its own selector.
 function finish(selectors, user, call)
   local all, own = {}, {}
   for _, one in ipairs(selectors) do
-    local f = redis.pcall('HGET', base .. 's:' .. one, 'f')
-    redis.call('DEL', base .. 's:' .. one)
+    local f = redis.pcall('HMGET', base .. 's:' .. one, 'f', 's')
+    delete(one, f[2])
     all[#all + 1] = one
     own[#own + 1] = one
-    if type(f) == 'string' then
-      for _, other in ipairs(family(f, 0)) do
-        redis.call('DEL', base .. 's:' .. other)
-        if other ~= one then all[#all + 1] = other end
+    if f[1] then
+      for _, other in ipairs(family(f[1], 0)) do
+        if other ~= one then
+          delete(other, redis.pcall('HGET', base .. 's:' .. other, 's'))
+          all[#all + 1] = other
+        end
         own[#own] = other -- the last
       end
-      redis.call('DEL', base .. 'f:' .. f)
+      redis.call('DEL', base .. 'f:' .. f[1])
     end
   end
   local note = call and call .. told(user, own)

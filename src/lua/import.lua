@@ -20,7 +20,7 @@ if not there then
   redis.call('HSET', session, 'v', record, 'x', string.format('%s %s %s', ARGV[4], ARGV[5], user), unpack(ARGV, 8))
 end
 local expiry = math.min(now + idle, expires)
-redis.call('PEXPIREAT', session, text(expiry))
+live_for(selector, there and redis.call('HGET', session, 's'), expiry)
 index(user, now, expiry, struct.unpack('<i8', record, CREATED))
 forget_dead()
 remember_peak(now)

@@ -26,7 +26,7 @@ elseif grace > 0 then
   local late = clock(over - span, now, span)
   if late then return late end
 end
-local f = redis.call('HGET', session, 'f')
+local f, sections = unpack(redis.call('HMGET', session, 'f', 's'))
 local name = f or selector
 for _, z in ipairs({u, a, base .. 'f:' .. name}) do redis.call('ZCARD', z) end -- of the wrong type: an error, in time
 
@@ -57,7 +57,9 @@ local ended = ''
 if grace > 0 then leave_behind() else ended = end_all_before() end
 redis.call('HSET', key, 'v', renewed)
 local expiry = math.min(now + idle, expires)
-redis.call('PEXPIREAT', key, text(expiry))
+-- One that was lost has no name to be changed, and that is no error.
+for _, one in ipairs(split(sections)) do redis.pcall('RENAME', section_key(selector, one), section_key(new, one)) end
+live_for(new, sections, expiry)
 announce(grace > 0 and selector or ended, grace > 0)
 redis.call('ZREM', u, selector)
 redis.call('ZREM', a, selector)

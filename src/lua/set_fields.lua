@@ -31,7 +31,7 @@ if not unchanged(tokens, swaps) then return redis.status_reply('CHANGED') end
 local new = 0
 for i = 7, first_deleted - 1, 2 do new = new + 1 - redis.call('HEXISTS', session, ARGV[i]) end
 for i = first_deleted, #ARGV do new = new - redis.call('HEXISTS', session, ARGV[i]) end
-local own = redis.call('HEXISTS', session, 'f') == 1 and 3 or 2
+local own = 2 + redis.call('HEXISTS', session, 'f') + redis.call('HEXISTS', session, 's')
 if redis.call('HLEN', session) + new > own + 256 then return redis.status_reply('MANY') end
 local sets = first_deleted > 7
 if sets then redis.call('HSET', session, unpack(ARGV, 7, first_deleted - 1)) end

@@ -6,6 +6,6 @@ local now = time()
 local expiry, left = math.min(now + idle, expires), redis.call('PTTL', session)
 if expires <= now then return -1 end
 if left >= 0 and (left * 12 > idle * 11 or now + left >= expires) then return 1 end
-redis.call('PEXPIREAT', session, string.format('%.0f', expiry))
+live_for(selector, redis.call('HGET', session, 's'), expiry)
 index(user, now, expiry, struct.unpack('<i8', v, CREATED))
 return 2

@@ -21,6 +21,7 @@ static void test_constants_equal_their_functions(void **state)
     assert_int_equal(latchkey_stats_size(), sizeof(latchkey_stats));
     assert_int_equal(latchkey_population_size(), sizeof(latchkey_population));
     assert_int_equal(latchkey_draft_size(), sizeof(latchkey_draft));
+    assert_int_equal(latchkey_section_size_max(), LATCHKEY_SECTION_SIZE_MAX);
     assert_int_equal(latchkey_access_size(), sizeof(latchkey_access));
     assert_int_equal(latchkey_session_info_size(), sizeof(latchkey_session_info));
     assert_int_equal(latchkey_sessions_max(), LATCHKEY_SESSIONS_MAX);

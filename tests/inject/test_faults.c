@@ -149,6 +149,21 @@ static int promote(const char *token)
     return status;
 }
 
+static int put_section(const char *token)
+{
+    return latchkey_section_put(lk, token, LATCHKEY_TOKEN_LENGTH, "s1", note, sizeof note);
+}
+
+static int get_section(const char *token)
+{
+    char data[sizeof note] = "";
+    size_t size = 0;
+    int found = 0,
+        status = latchkey_section_get(lk, token, LATCHKEY_TOKEN_LENGTH, "s1", data, sizeof data, &size, &found);
+    holds(status ? !size && !found : found && size == sizeof note && !memcmp(data, note, sizeof note));
+    return status;
+}
+
 static int promote_all(void)
 {
     const latchkey_access access = {.size = sizeof access, .role = "r, promoted"};
@@ -269,7 +284,7 @@ static bool in_redis(const char *token)
 {
     char pattern[64];
     size_t count;
-    snprintf(pattern, sizeof pattern, "*:s:%.20s", token);
+    snprintf(pattern, sizeof pattern, "*:s:%.20s*", token); /* with its sections */
     redis_free_keys(redis_keys(server, pattern, &count));
     return count > 0;
 }
@@ -348,6 +363,8 @@ static void live(void)
     insist(touch(a));
     insist(promote(a));
     insist(change_note(a));
+    insist(put_section(a));
+    insist(get_section(a));
     insist(set(a, "note", "changed"));
     insist(load(a, "note", "changed", 7));
     insist(set(a, "pq.mlkem768", "other material"));

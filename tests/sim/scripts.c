@@ -531,6 +531,7 @@ void script_run(run *r, int script)
     case LK_SCRIPT_SESSIONS: script_sessions(&c); break;
     case LK_SCRIPT_ROTATE: script_rotate(&c); break;
     case LK_SCRIPT_RECORDS: script_records(&c); break;
+    case LK_SCRIPT_SECTION_PUT:
     case LK_SCRIPT_SET_USER: /* nobody in the simulation calls for these */
     case LK_SCRIPT_IMPORT:
     case LK_SCRIPT_MAP:

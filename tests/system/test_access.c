@@ -114,44 +114,12 @@ static void test_password_where_none_is_set_is_config(void **state)
 }
 
 /* The rights that README.md lists. Every command here is needed, see the test after the next. */
-static const char *const rights[] = {"select",
-                                     "info",
-                                     "subscribe",
-                                     "publish",
-                                     "time",
-                                     "get",
-                                     "mget",
-                                     "hsetnx",
-                                     "hget",
-                                     "hmget",
-                                     "hgetall",
-                                     "hset",
-                                     "hdel",
-                                     "hlen",
-                                     "hexists",
-                                     "hkeys",
-                                     "pttl",
-                                     "pexpireat",
-                                     "exists",
-                                     "del",
-                                     "incr",
-                                     "xadd",
-                                     "xrange",
-                                     "zadd",
-                                     "zrem",
-                                     "zcard",
-                                     "zcount",
-                                     "zrange",
-                                     "zrandmember",
-                                     "zrangebyscore",
-                                     "zremrangebyscore",
-                                     "zrevrange",
-                                     "zscore",
-                                     "rename",
-                                     "set",
-                                     "unlink",
-                                     "evalsha",
-                                     "eval"};
+static const char *const rights[] = {
+    "select",    "info",      "subscribe", "publish", "time",   "get",         "mget",          "hsetnx",
+    "hget",      "hmget",     "hgetall",   "hset",    "hdel",   "hlen",        "hexists",       "hkeys",
+    "pttl",      "pexpireat", "exists",    "strlen",  "del",    "incr",        "xadd",          "xrange",
+    "zadd",      "zrem",      "zcard",     "zcount",  "zrange", "zrandmember", "zrangebyscore", "zremrangebyscore",
+    "zrevrange", "zscore",    "rename",    "set",     "unlink", "evalsha",     "eval"};
 enum { RIGHT_COUNT = sizeof rights / sizeof *rights };
 
 /* An ACL user with all of them but one (or all, where `without` is none of them). */
@@ -245,6 +213,7 @@ static int user_life(latchkey *lk, char token[LATCHKEY_TOKEN_SIZE])
     if (!status) status = set_field(lk, token, "pq.k", "y");
     const latchkey_access access = {.size = sizeof access, .role = "x"};
     if (!status) status = latchkey_set_user_access(lk, 1, &access, NULL);
+    if (!status) status = latchkey_section_put(lk, token, LATCHKEY_TOKEN_LENGTH, "large", "x", 1);
     if (!status) status = latchkey_rotate(lk, renewed, LATCHKEY_TOKEN_LENGTH, 0, token);
     if (!status) status = latchkey_revoke_user(lk, 1, NULL, 0, &revoked);
     if (!status && revoked != 1) status = LATCHKEY_CORRUPT;

@@ -57,6 +57,11 @@ static void use_everything(latchkey *lk)
         touch(lk, token);
         load(lk, token);
         set_field(lk, token, "note", "x");
+        size_t size;
+        int found;
+        assert_status(lk, LATCHKEY_OK, latchkey_section_put(lk, token, LATCHKEY_TOKEN_LENGTH, "large", material, 2000));
+        assert_status(lk, LATCHKEY_NO_MEMORY,
+                      latchkey_section_get(lk, token, LATCHKEY_TOKEN_LENGTH, "large", NULL, 0, &size, &found));
         set_field(lk, token, "pq.mlkem768", "x"); /* out of L1 */
         validate(lk, token);
         latchkey_validate(lk, "short", 5, &(latchkey_entry){0});
@@ -123,6 +128,11 @@ static void test_metrics_and_statistics_say_the_same(void **state)
                  {"latchkey_evictions_total", stats.evictions},
                  {"latchkey_reconnects_total", stats.reconnects},
                  {"latchkey_l1_entries", stats.l1_entries},
+                 {"latchkey_section_reads_total", stats.section_reads},
+                 {"latchkey_section_writes_total", stats.section_writes},
+                 {"latchkey_section_size_bytes_count", stats.section_reads + stats.section_writes},
+                 {"latchkey_section_size_p50_bytes", stats.section_size_p50_bytes},
+                 {"latchkey_section_size_p99_bytes", stats.section_size_p99_bytes},
                  {"latchkey_l1_bytes", stats.l1_bytes}};
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
         double value = sample(text, pairs[i].name);
@@ -137,6 +147,8 @@ static void test_metrics_and_statistics_say_the_same(void **state)
     assert_true(stats.revocation_p50_ms >= 0 && stats.revocation_p99_ms >= stats.revocation_p50_ms);
     assert_true(stats.session_size_p99_bytes >= 2420 && stats.session_size_p99_bytes >= stats.session_size_p50_bytes);
     assert_true(stats.session_size_p99_bytes < 4000);
+    assert_true(stats.section_reads == 20 && stats.section_writes == 20);
+    assert_true(stats.section_size_p50_bytes >= 2000 && stats.section_size_p99_bytes < 2200);
     assert_true(stats.l2_read_p50_ms > 0 && stats.l2_read_p99_ms >= stats.l2_read_p50_ms);
     assert_true(stats.hit_rate > 0 && stats.hit_rate < 1);
 }
