@@ -169,6 +169,7 @@ typedef struct latchkey_draft {
  *   lease: ...          it had lapsed although the connection held: this process, or its machine, stood still
  *   l1: ...             messages of revocations were lost, or Redis lost count of them; and whether it was emptied
  *   records: ...        what Redis holds is damaged or foreign
+ *   seal: ...           seal_key_file can be read or written by every user of the machine; said by open
  *   rotation: ...       an old token was used after its grace, and its session was ended: perhaps a theft
  *   audit: ...          L1 answers, longer than the bound, what Redis does not hold; with audit_per_s alone
  *   event: ...          the audit trail, with events=1 alone, see below
@@ -232,6 +233,10 @@ LATCHKEY_API void latchkey_set_log(latchkey_log function, void *context);
  *          limit         evict     at either: `evict` the session nearest its idle expiry (of that device), or `deny`
  *          check_key_file          a key, 32 hexadecimal digits, on each line; the first makes tokens, all are
  *                                  accepted. Every instance needs the same file.
+ *          seal_key_file           what Redis holds of sessions is sealed (XChaCha20-Poly1305): a key, 64 hexadecimal digits, on
+ *                                  each line, the first seals, all open; `plain` on a line: what is not sealed is accepted as
+ *                                  well, and on the first line, nothing new is sealed. README.md, "Sealing". What does not
+ *                                  match its seal is CORRUPT
  *          password_file           the password, instead of in the URL; a final newline is not part of it
  *          grace_ms      0         0 to 3,600,000: how much longer L1 may answer with Redis lost, until an entry's time
  *                                  in L1 is up (l1_ttl_ms); such answers carry LATCHKEY_FLAG_STALE. The bound of

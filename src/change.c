@@ -150,6 +150,8 @@ static int read_records(latchkey *lk, const lk_token *token, bool with_keys, int
                 reply->item[0]->type == LK_REPLY_INTEGER && reply->item[1]->type == LK_REPLY_INTEGER &&
                 reply->item[1]->integer > 0 && (size_t)reply->item[1]->integer <= reply->size / 2 - 1;
     for (size_t i = 2; good && i < reply->size; i++) good = reply->item[i]->type == LK_REPLY_STRING;
+    for (size_t i = 2; good && i < 2 + 2 * (size_t)reply->item[1]->integer; i += 2)
+        good = reply->item[i]->size == LATCHKEY_SELECTOR_LENGTH;
     if (good) {
         *records = reply;
         return LATCHKEY_OK;
@@ -191,6 +193,23 @@ static void read_reply(const lk_reply *records, reading *r)
     r->material_size = records->size - 2 - 2 * r->tokens;
 }
 
+/* Redis says whose records these are, and no seal covers that; but all records of a session have its id, the one by which
+ * the caller came in among them. AGAIN: it is not: the grace of its token ended in between, or somebody led it elsewhere. */
+static int check_family(latchkey *lk, lk_node *node, const lk_token *token, const reading *r)
+{
+    bool among = false;
+    for (size_t i = 0; i < r->tokens; i++) {
+        lk_record record;
+        const lk_reply *selector = r->token[2 * i];
+        int status = lk_session_record(lk, node, selector->text, r->token[2 * i + 1], &record);
+        if (status) return status;
+        if (!record.sealed || memcmp(record.session, r->record.session, sizeof record.session))
+            return lk_l2_corrupt(&lk->l2, node, "the records of one session in Redis are of several");
+        among |= !strncmp(selector->text, token->text, LATCHKEY_SELECTOR_LENGTH);
+    }
+    return among ? LATCHKEY_OK : LATCHKEY_AGAIN;
+}
+
 /* What is to stand in the place of these records. */
 static int prepare_swaps(latchkey *lk, lk_node *node, const lk_change *change, bool keys, reading *r)
 {
@@ -201,7 +220,6 @@ static int prepare_swaps(latchkey *lk, lk_node *node, const lk_change *change, b
     for (size_t i = 0; i < r->tokens; i++) {
         lk_record record;
         const lk_reply *selector = r->token[2 * i], *was = r->token[2 * i + 1];
-        if (selector->size != LATCHKEY_SELECTOR_LENGTH) return LATCHKEY_UNAVAILABLE;
         status = lk_session_record(lk, node, selector->text, was, &record);
         if (status) return status;
         if (change->access) lk_access_apply(change->access, r->now_ms, &record.entry);
@@ -211,10 +229,11 @@ static int prepare_swaps(latchkey *lk, lk_node *node, const lk_change *change, b
     return LATCHKEY_OK;
 }
 
-static int prepare(latchkey *lk, lk_node *node, const lk_change *change, reading *r)
+static int prepare(latchkey *lk, lk_node *node, const lk_token *token, const lk_change *change, reading *r)
 {
     bool keys = changes_keys(change);
     int status = lk_session_record(lk, node, r->token[0]->text, r->token[1], &r->record);
+    if (!status && r->record.sealed) status = check_family(lk, node, token, r);
     if (!status && (keys || change->access)) status = prepare_swaps(lk, node, change, keys, r);
     if (status || !r->record.sealed || !change->count) return status;
     r->sealed = lk_fields_seal(&lk->config.seal_keys, &r->record, change->fields, change->count);
@@ -281,7 +300,7 @@ static int change_once(latchkey *lk, const lk_token *token, const lk_change *cha
     int status = read_records(lk, token, changes_keys(change), deadline_ms, &records);
     if (status) return status;
     read_reply(records, &r);
-    status = prepare(lk, lk_l2_owner(&lk->l2, token->partition), change, &r);
+    status = prepare(lk, lk_l2_owner(&lk->l2, token->partition), token, change, &r);
     lk_change stored = *change;
     if (r.sealed) stored.fields = r.sealed;
     if (!status) {

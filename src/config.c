@@ -6,10 +6,13 @@
  * escaped separator separates nothing. */
 #include "config.h"
 
+#include "log.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define DAY_MS INT64_C(86400000)
 
@@ -88,12 +91,11 @@ static int take_password_file(parse *p, const char *path)
     return status;
 }
 
-static int take_check_keys(parse *p, const char *path)
+/* Each line of a small text file, without its end. What is wrong with one is said by its number: it may be a key. */
+static int take_lines(parse *p, const char *what, const char *path, const char *(*take)(lk_config *, const char *line))
 {
     char text[4096];
-    lk_check_keys *keys = &p->config->check_keys;
-    int status = read_file(p, "check_key_file", path, text, sizeof text);
-    memset(keys, 0, sizeof *keys);
+    int status = read_file(p, what, path, text, sizeof text);
     unsigned number = 0;
     char *rest = NULL;
     for (char *line = text; !status && line; line = rest) {
@@ -101,15 +103,44 @@ static int take_check_keys(parse *p, const char *path)
         if (rest) *rest++ = 0;
         number++;
         line[strcspn(line, "\r")] = 0;
-        if (!*line || *line == '#') continue;
-        if (keys->count == LK_CHECK_KEYS_MAX)
-            status = FAIL(p, "check_key_file: more than %d keys in '%.100s'", LK_CHECK_KEYS_MAX, path);
-        else if (!lk_hex_decode(line, strlen(line), keys->key[keys->count], LK_CHECK_KEY_SIZE))
-            status = FAIL(p, "check_key_file: line %u of '%.100s' is not 32 hexadecimal digits", number, path);
-        else keys->count++;
+        const char *fault = take(p->config, line);
+        if (fault) status = FAIL(p, "%s: line %u of '%.100s' %s", what, number, path, fault);
     }
-    if (!status && !keys->count) status = FAIL(p, "check_key_file: no key in '%.100s'", path);
     lk_wipe(text, sizeof text);
+    return status;
+}
+
+static const char *take_check_key(lk_config *config, const char *line)
+{
+    lk_check_keys *keys = &config->check_keys;
+    if (!*line || *line == '#') return NULL;
+    if (keys->count == LK_CHECK_KEYS_MAX) return "is one key too many: 16 are allowed";
+    if (!lk_hex_decode(line, strlen(line), keys->key[keys->count], LK_CHECK_KEY_SIZE))
+        return "is not 32 hexadecimal digits";
+    keys->count++;
+    return NULL;
+}
+
+static int take_check_keys(parse *p, const char *path)
+{
+    memset(&p->config->check_keys, 0, sizeof p->config->check_keys);
+    int status = take_lines(p, "check_key_file", path, take_check_key);
+    if (!status && !p->config->check_keys.count) status = FAIL(p, "check_key_file: no key in '%.100s'", path);
+    return status;
+}
+
+static const char *take_seal_key(lk_config *config, const char *line)
+{
+    return lk_seal_keys_take(&config->seal_keys, line);
+}
+
+static int take_seal_keys(parse *p, const char *path)
+{
+    struct stat about;
+    int status = take_lines(p, "seal_key_file", path, take_seal_key);
+    if (!status && !p->config->seal_keys.count) status = FAIL(p, "seal_key_file: no key in '%.100s'", path);
+    if (!status && stat(path, &about) == 0 && about.st_mode & (S_IROTH | S_IWOTH))
+        lk_log(LATCHKEY_LOG_WARNING, "seal: every user of this machine may read or write '%.100s': chmod o-rw", path);
     return status;
 }
 
@@ -178,6 +209,7 @@ static const option options[] = {
     OTHER("limit", take_limit),
     OTHER("prefix", take_prefix),
     OTHER("check_key_file", take_check_keys),
+    OTHER("seal_key_file", take_seal_keys),
     OTHER("password_file", take_password_file),
     TEXT(ca_file),
     TEXT(cert_file),
@@ -185,9 +217,6 @@ static const option options[] = {
     TEXT(server_name),
 };
 enum { OPTION_COUNT = sizeof options / sizeof *options };
-
-/* Named in the design, not in this version: saying so beats "unknown". */
-static const char *const later[] = {"seal_key_file"};
 
 static char *text_at(lk_config *config, const option *o) { return (char *)config + o->at; }
 static int64_t *number_at(lk_config *config, const option *o) { return (int64_t *)(void *)text_at(config, o); }
@@ -233,9 +262,6 @@ static int take_option(parse *p, char *pair, uint32_t *seen)
         if (!p->config->path[0]) return FAIL(p, "option 'db' is for unix sockets: write /NUMBER behind the port");
         return parse_number(p, "db", value, 0, 1000000, &p->config->database);
     }
-    for (size_t i = 0; i < sizeof later / sizeof *later; i++)
-        if (strcmp(pair, later[i]) == 0)
-            return FAIL(p, "option '%s' is not supported by this version of latchkey: leave it out", pair);
     if (!o) return FAIL(p, "unknown option '%s'", pair);
     uint32_t bit = 1u << (o - options);
     if (*seen & bit) return FAIL(p, "option '%s' is given twice", pair);

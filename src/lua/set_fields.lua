@@ -25,6 +25,10 @@ for i, name in ipairs(ARGV[6] ~= '' and names or {}) do
     return redis.status_reply('VERSION')
   end
 end
+-- A client without keys would put into a sealed session what no other one opens.
+for i = 8, is_sealed(v) and first_deleted - 1 or 0, 2 do
+  if string.sub(ARGV[i], 1, 4) ~= 'LKF\1' then return damaged() end
+end
 local swaps = unpack_swaps(ARGV[4])
 local tokens = ARGV[4] == '' and {} or good_tokens(selector, now)
 if not unchanged(tokens, swaps) then return redis.status_reply('CHANGED') end

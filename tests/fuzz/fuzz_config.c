@@ -67,6 +67,8 @@ static void check_accepted(const lk_config *c)
     HOLDS(!c->cert_file[0] == !c->key_file[0] && !c->tls_context && (!c->tls || c->host[0]));
     HOLDS(c->prefix[0] && !strpbrk(c->prefix, "{}: *?[]\r\n"));
     HOLDS(c->check_keys.count >= 1 && c->check_keys.count <= LK_CHECK_KEYS_MAX);
+    HOLDS(c->seal_keys.count <= LK_SEAL_KEYS_MAX && (c->seal_keys.count || !c->seal_keys.plain));
+    HOLDS(c->seal_keys.plain || !c->seal_keys.plain_new);
 }
 
 /* A secret can stand before an '@', misspelt or not; or where the credentials are, though their '@' was forgotten. What

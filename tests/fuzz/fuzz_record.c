@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * The compact record, as Redis might hold it. Input: its bytes.
+ * The compact record, as Redis might hold it. Input: its bytes, sealed or not.
  *
  * Properties: what is accepted is 184 bytes of our format that encode again to the very same bytes, with times that can be
- * added to; cut or lengthened by a byte it is refused; only a newer format is called one.
+ * added to; cut or lengthened by a byte it is refused; only a newer format is called one. With keys nothing is accepted but
+ * what was sealed with one: the corpus holds records sealed with the first of them. Sealed here, whatever is accepted opens
+ * again, and not once a bit of it was changed; the same bytes as a field never open.
  */
 #include "fuzz.h"
 #include "record.h"
@@ -22,6 +24,57 @@ static void check_good(const lk_record *r, const uint8_t *data, size_t size)
     HOLDS(r->entry.created_at_ms >= 0 && r->entry.created_at_ms <= r->entry.expires_at_ms);
 }
 
+/* The corpus was made with this key. */
+static const lk_seal_keys *keys(bool plain)
+{
+    static lk_seal_keys strict, lax;
+    if (!strict.count) {
+        HOLDS(!lk_seal_keys_take(&strict, "00112233445566778899aabbccddeeff00112233445566778899AABBCCDDEEFF"));
+        lax = strict;
+        HOLDS(!lk_seal_keys_take(&lax, "plain"));
+    }
+    return plain ? &lax : &strict;
+}
+
+static void check_sealed(lk_record record, const uint8_t *data, size_t size)
+{
+    uint8_t sealed[LK_RECORD_SEALED_SIZE];
+    lk_record back;
+    record.sealed = true;
+    memcpy(record.session, data, sizeof record.session);
+    HOLDS(lk_record_seal(keys(false), &record, sealed) == sizeof sealed);
+    HOLDS(lk_record_open(keys(false), sealed, sizeof sealed, &back) == LK_RECORD_GOOD);
+    HOLDS(back.sealed && !memcmp(&back.entry, &record.entry, sizeof back.entry) && back.idle_ms == record.idle_ms &&
+          !memcmp(back.session, record.session, sizeof back.session));
+    sealed[data[size - 17] % sizeof sealed] ^= (uint8_t)(1u << data[size - 18] % 8);
+    HOLDS(lk_record_open(keys(true), sealed, sizeof sealed, &back) != LK_RECORD_GOOD);
+}
+
+static void check_opened(const uint8_t *data, size_t size, enum lk_record_check plain)
+{
+    lk_record record;
+    enum lk_record_check lax = lk_record_open(keys(true), data, size, &record),
+                         strict = lk_record_open(keys(false), data, size, &record);
+    bool sealed = size > 2 && data[2] > LK_RECORD_ROTATED && data[2] <= LK_RECORD_NEWEST;
+    if (!sealed) HOLDS(lax == plain && strict == (plain == LK_RECORD_GOOD ? LK_RECORD_UNSEALED : plain));
+    else HOLDS(lax == strict);
+    if (strict == LK_RECORD_GOOD) {
+        HOLDS(sealed && record.sealed && size == LK_RECORD_SEALED_SIZE);
+        check_sealed(record, data, size);
+    }
+    if (plain == LK_RECORD_GOOD) check_sealed(record, data, size);
+}
+
+static void check_field(const uint8_t *data, size_t size)
+{
+    static const lk_seal_home home = {.user_id = 1};
+    uint8_t *copy = malloc(size + 1);
+    if (!copy) abort();
+    memcpy(copy, data, size);
+    HOLDS(lk_open_field(keys(true), &home, (lk_span){"ab", 2}, copy, &size) != LK_SEAL_GOOD);
+    free(copy);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     lk_record record, other;
@@ -29,7 +82,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!exact) abort();
     memcpy(exact, data, size);
     exact[size] = 0;
-    switch (lk_record_decode(data, size, &record)) {
+    enum lk_record_check check = lk_record_decode(data, size, &record);
+    switch (check) {
     case LK_RECORD_GOOD:
         check_good(&record, data, size);
         HOLDS(lk_record_decode(exact, size - 1, &other) == LK_RECORD_BAD);
@@ -37,7 +91,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case LK_RECORD_FUTURE: HOLDS(size > 2 && data[0] == 'L' && data[1] == 'K' && data[2] > LK_RECORD_ROTATED); break;
     case LK_RECORD_BAD: break;
+    default: HOLDS(false); /* it knows of no seals */
     }
     free(exact);
+    check_opened(data, size, check);
+    check_field(data, size);
     return 0;
 }

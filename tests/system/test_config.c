@@ -109,6 +109,9 @@ static const wrong wrongs[] = {
     {"redis://127.0.0.1?password_file=", "password_file"},
     {"redis://127.0.0.1?check_key_file=/nowhere/at/all", "check_key_file"},
     {"redis://127.0.0.1?check_key_file=/", "check_key_file"},
+    {"redis://127.0.0.1?seal_key_file=/nowhere/at/all", "seal_key_file"},
+    {"redis://127.0.0.1?seal_key_file=/", "seal_key_file"},
+    {"redis://127.0.0.1?seal_key_file=", "seal_key_file"},
     {"redis://:" SECRET "@127.0.0.1?password_file=/dev/null", "password_file"},
     /* Named in the design, not in this version. */
     {"redis+sentinel://127.0.0.1:26379/mymaster", "not support"},
@@ -116,7 +119,6 @@ static const wrong wrongs[] = {
     {"redis://127.0.0.1?durability=101", "durability"},
     {"redis://127.0.0.1?durability=-1", "durability"},
     {"redis://127.0.0.1?grace_ms=3600001", "grace_ms"},
-    {"redis://127.0.0.1?seal_key_file=/x", "seal_key_file"},
     /* For TLS alone; and wrong there, too. */
     {"redis://127.0.0.1?ca_file=/x", "rediss://"},
     {"redis://127.0.0.1?cert_file=/x", "rediss://"},
@@ -221,6 +223,31 @@ static void test_check_key_files_that_are_wrong(void **state)
     refused(config, "check_key_file");
 }
 
+#define KEY "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+
+static void test_seal_key_files_that_are_wrong(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *where;
+    } files[] = {
+        {"", "no key"},
+        {"plain\n", "no key"},
+        {"00112233445566778899aabbccddeeff\n", "line 1"},
+        {KEY "\n" KEY "\n", "line 2"},
+        {KEY "\n# a comment\n\n" KEY "0\n", "line 4"},
+        {SECRET "\n", "line 1"},
+    };
+    char path[160], config[256];
+    check_temp_path("seal.key", path, sizeof path);
+    snprintf(config, sizeof config, "redis://127.0.0.1?seal_key_file=%s", path);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        check_write_file(path, files[i].text, strlen(files[i].text));
+        refused(config, "seal_key_file");
+        refused(config, files[i].where);
+    }
+}
+
 static void test_password_files_that_are_wrong(void **state)
 {
     (void)state;
@@ -271,6 +298,7 @@ int main(void)
         cmocka_unit_test(test_error_text_is_optional_and_cut_to_size),
         cmocka_unit_test(test_long_configurations_are_refused),
         cmocka_unit_test(test_check_key_files_that_are_wrong),
+        cmocka_unit_test(test_seal_key_files_that_are_wrong),
         cmocka_unit_test(test_password_files_that_are_wrong),
         cmocka_unit_test(test_configuration_may_be_anything),
     };

@@ -241,14 +241,15 @@ static void test_swapped_material_is_corrupt(void **state)
 {
     (void)state;
     latchkey *lk = handle_open(server, "");
-    char token[LATCHKEY_TOKEN_SIZE], key[128];
+    char token[LATCHKEY_TOKEN_SIZE], key[128], was[128];
     make_session_with(lk, 9, 0, 0, material, MATERIAL, token);
     session_key(server, token, key);
+    size_t size = redis_text(server, was, sizeof was, "HGET %s pq.slhdsa", key); /* the bytes, or sealed ones */
     redis_do(server, "HSET %s pq.slhdsa %b", key, bytes + 99, (size_t)32);
     assert_status(lk, LATCHKEY_CORRUPT, load(lk, token));
     redis_do(server, "HDEL %s pq.slhdsa", key);
     assert_status(lk, LATCHKEY_CORRUPT, load(lk, token));
-    redis_do(server, "HSET %s pq.slhdsa %b pq.extra more", key, bytes + 2, (size_t)32);
+    redis_do(server, "HSET %s pq.slhdsa %b pq.extra more", key, was, size);
     assert_status(lk, LATCHKEY_CORRUPT, load(lk, token));
     redis_do(server, "HDEL %s pq.extra", key);
     assert_status(lk, LATCHKEY_OK, load(lk, token));

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/stat.h>
 
 static char error[160];
 
@@ -421,6 +422,85 @@ static void test_check_key_file(void **state)
     assert_bad(with_file("check_key_file", many, sizeof many), "larger");
 }
 
+#define SEAL_1 KEY_1 KEY_1
+#define SEAL_2 KEY_2 KEY_2
+
+static char logged[512];
+
+static void keep_log(void *context, int level, const char *text)
+{
+    (void)context;
+    snprintf(logged + strlen(logged), sizeof logged - strlen(logged), "%d %s\n", level, text);
+}
+
+static void test_seal_key_file(void **state)
+{
+    (void)state;
+    const struct {
+        const char *bytes, *fault; /* NULL: it is good */
+        unsigned count;
+        bool plain, plain_new;
+    } rows[] = {
+        {SEAL_1, NULL, 1, false, false},
+        {SEAL_1 "\n" SEAL_2 "\n", NULL, 2, false, false},
+        {"# new, old\r\n" SEAL_1 "\r\n\r\n" SEAL_2 "\r\nplain\r\n", NULL, 2, true, false},
+        {"#\nplain\n" SEAL_1 "\n", NULL, 1, true, true},
+        {"", "no key", 0, false, false},
+        {"plain\n", "no key", 0, false, false},
+        {"# " SEAL_1 "\n", "no key", 0, false, false},
+        {KEY_1 "\n", "line 1", 0, false, false}, /* that of check_key_file */
+        {SEAL_1 "\n\n" SEAL_2 "0\n", "line 3", 0, false, false},
+        {SEAL_1 "\n " SEAL_2 "\n", "line 2", 0, false, false},
+        {SEAL_1 " plain\n", "line 1", 0, false, false},
+        {SEAL_1 "\nPLAIN\n", "neither 64 hexadecimal digits nor plain", 0, false, false},
+        {SEAL_1 "\n" SEAL_2 "\n" SEAL_1 "\n", "line 3", 0, false, false},
+        {"plain\n" SEAL_1 "\nplain\n", "line 3", 0, false, false},
+    };
+    lk_config c;
+    for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
+        const char *text = with_file("seal_key_file", rows[i].bytes, strlen(rows[i].bytes));
+        if (rows[i].fault) {
+            assert_bad(text, "seal_key_file");
+            assert_bad(text, rows[i].fault);
+            assert_null(strstr(error, "22334455"));
+            continue;
+        }
+        assert_good(text, &c);
+        assert_true(c.seal_keys.count == rows[i].count && c.seal_keys.plain == rows[i].plain);
+        assert_true(c.seal_keys.plain_new == rows[i].plain_new);
+        assert_memory_equal(c.seal_keys.key[0] + 12, "\xcc\xdd\xee\xff\x00\x11", 6);
+    }
+    assert_good("redis://h", &c);
+    assert_int_equal(c.seal_keys.count, 0);
+    assert_bad("redis://h?seal_key_file=/nowhere", "/nowhere");
+    assert_bad("redis://h?seal_key_file=", "seal_key_file");
+    assert_bad("redis://h?seal_key_file=/", "seal_key_file");
+}
+
+/* Said, and no reason to refuse: it can be put right while the handle is open. */
+static void test_a_seal_key_file_that_everybody_can_read(void **state)
+{
+    (void)state;
+    const char *path = unit_file("seal", SEAL_1, strlen(SEAL_1));
+    char text[256];
+    lk_config c;
+    snprintf(text, sizeof text, "redis://h?seal_key_file=%s", path);
+    const struct {
+        mode_t mode;
+        bool said;
+    } rows[] = {{0600, false}, {0640, false}, {0660, false}, {0604, true}, {0644, true}, {0602, true}};
+    latchkey_set_log(keep_log, NULL);
+    for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
+        *logged = 0;
+        assert_int_equal(chmod(path, rows[i].mode), 0);
+        assert_good(text, &c);
+        assert_int_equal(strncmp(logged, "4 seal: ", 8) == 0, rows[i].said);
+        assert_int_equal(strstr(logged, path) != NULL, rows[i].said);
+        assert_null(strstr(logged, "2233"));
+    }
+    latchkey_set_log(NULL, NULL);
+}
+
 /* ------------------------------------------------------------------------------------------------ secrets -- */
 
 static void assert_no_secret(const char *text, const char *secret)
@@ -480,6 +560,7 @@ static void test_no_password_in_any_text(void **state)
         "redis://u:s3cret@h?db=1",
         "redis://u:s3cret@h?password_file=/nowhere",
         "redis://u:s3cret@h?check_key_file=/nowhere",
+        "redis://u:s3cret@h?seal_key_file=/nowhere",
         "redis://h?password=s3cret",
         "redis://h?pass=s3cret",
         "redis://h?db=s3cret",
@@ -505,6 +586,8 @@ static void test_no_secret_of_a_file_in_any_text(void **state)
         snprintf(text, sizeof text, "redis://u:p@h?password_file=%s", path);
         assert_no_secret(text, "s3cret");
         snprintf(text, sizeof text, "redis://h?check_key_file=%s", path);
+        assert_no_secret(text, "s3cret");
+        snprintf(text, sizeof text, "redis://h?seal_key_file=%s", path);
         assert_no_secret(text, "s3cret");
     }
 }
@@ -570,6 +653,8 @@ int main(void)
         cmocka_unit_test(test_tls_options),
         cmocka_unit_test(test_password_file),
         cmocka_unit_test(test_check_key_file),
+        cmocka_unit_test(test_seal_key_file),
+        cmocka_unit_test(test_a_seal_key_file_that_everybody_can_read),
         cmocka_unit_test(test_no_password_in_any_text),
         cmocka_unit_test(test_no_secret_of_a_file_in_any_text),
         cmocka_unit_test(test_no_password_in_the_text_of_a_broken_url),
