@@ -3,6 +3,7 @@
 """latchkey doctor: nothing on a server that is right, and each wrong thing by its name. What it can find is read in README.md
 ("What the server must be set to") and in the manual page, so that nothing new there is left without a test."""
 import contextlib
+import glob
 import os
 import re
 import resource
@@ -277,6 +278,22 @@ class Doctor(kit.Case):
                 self.assertEqual({}, server.doctor())
                 server.allow(*(word.replace('lk:', 'another:') for word in ACL))
                 self.assertEqual({}, server.doctor(options='prefix=another'))
+
+    def test_every_kind_of_key_is_known(self):
+        """What the scripts make is ours: a new kind there without a word to doctor would be foreign to it."""
+        kinds = set()
+        for script in glob.glob(f'{kit.ROOT}/src/lua/*.lua'):
+            with open(script, encoding='utf-8') as file:
+                kinds |= set(re.findall(r"base \.\. '([a-z]+:?)'", file.read()))
+        self.assertTrue({'s:', 'u:', 'a', 'q', 'r', 'e', 'm', 'i:'} <= kinds, kinds)
+        with Server() as server:
+            for kind in kinds - {'rev'}:  # a channel
+                key = f'lk:{{0}}:{kind}' + ('7' if kind.endswith(':') else '')
+                server.cli('SET', key, 'x', *(() if kind in ('q', 'r', 'e', 'm') else ('EX', '1000')))
+            server.cli('DEL', 'lk:{0}:m', 'lk:{0}:e', 'lk:{0}:q', 'lk:{0}:r')  # of the wrong type, a handle would mind
+            self.assertNotIn('foreign-keys', server.doctor())
+            server.cli('SET', 'lk:{0}:zz:7', 'x')
+            self.assertIn('foreign-keys', server.doctor())
 
     def test_a_right_server_with_a_replica(self):
         with replicated() as server:
