@@ -249,6 +249,19 @@ class Sessions(kit.Case):
         for wrong in ('0', 'x', '-1', '100000001'):
             self.check(self.run_('prewarm', '--', wrong), USAGE)
 
+    # -------------------------------------------------------------------------------- sealed, and without a key --
+
+    def test_sealed_sessions_are_shown_with_the_key_alone(self):
+        path = os.path.join(self.redis.dir, 'seal')
+        self.check(run('keygen', 'seal', '--file', path), DONE)
+        config = self.redis.url(options=f'seal_key_file={path}')
+        with kit.App(config) as app:
+            token = app.create(7, b'sealed-role', fields={'note': b'sealed-note'})
+        shown = self.check(run('show', token[:20], '--values', '--json', config=config), DONE).value
+        self.assertEqual(('sealed-role', 'sealed-note'), (shown['role'], shown['fields'][0]['value']))
+        said = self.check(self.run_('show', token[:20]), FAILED, 'CORRUPT')
+        self.assertNotIn('sealed-role', said.text)
+
 
 COMMANDS = (('list', '7'), ('show', 'EAAAAAAAAAAAAAAAAAAA'), ('revoke', 'EAAAAAAAAAAAAAAAAAAA', '--yes'),
             ('revoke', '--user', '7', '--yes'), ('revoke', '--everyone', '--yes'), ('prewarm', '10'))
