@@ -110,7 +110,7 @@ mutant own_purge revoke.c "revoke does not purge its own L1" \
 mutant remember node.c "revoke does not remember what it made" \
     's/lk_recent_add\(node->link\.recent, partition, selector, lk_now_ms\(\)\);/(void)partition, (void)selector;/'
 mutant late session.c "an answer that comes too late admits" \
-    's/if \(now_us < until_us\) return LATCHKEY_OK;/return LATCHKEY_OK;/'
+    's/if \(now_us < until_us\) return judge_epoch/return judge_epoch/'
 mutant incarnation link.c "L1 is not emptied for another incarnation" \
     's/if \(link->baseline\) empty_for_another\(link\);//'
 mutant reassert link.c "a server that forgot is not told of revocations" \
