@@ -39,7 +39,7 @@ typedef struct options {
 } options;
 
 typedef struct look {
-    double creates, sessions, of_users, active, family, other, memory_bytes, keys;
+    double creates, per_s, sessions, of_users, active, family, other, memory_bytes, keys;
 } look;
 
 typedef struct world {
@@ -48,6 +48,7 @@ typedef struct world {
     struct redisContext *redis;
     latchkey *lk;
     atomic_ullong made, target, failed;
+    double per_s; /* logins, since the last look */
     look looks[LOOKS + 2];
     size_t count;
 } world;
@@ -80,10 +81,12 @@ static void *work(void *context)
 static void make_up_to(world *w, uint64_t target)
 {
     pthread_t threads[THREADS];
+    uint64_t start = bench_now_ns(), from = atomic_load(&w->made);
     atomic_store(&w->target, target);
     for (int i = 0; i < THREADS; i++)
         if (pthread_create(&threads[i], NULL, work, w)) bench_die("no thread can be had");
     for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+    w->per_s = (double)(target - from) / ((double)(bench_now_ns() - start) / 1e9);
     atomic_store(&w->made, target); /* each thread drew one too many */
     if (atomic_load(&w->failed)) bench_die("%llu logins failed", (unsigned long long)atomic_load(&w->failed));
 }
@@ -133,7 +136,7 @@ static void look_around(world *w)
     look *l = &w->looks[w->count++];
     bench_info info;
     char cursor[32] = "0";
-    *l = (look){.creates = (double)atomic_load(&w->made)};
+    *l = (look){.creates = (double)atomic_load(&w->made), .per_s = w->per_s};
     do {
         redisAppendCommand(w->redis, "SCAN %s COUNT %d", cursor, PAGE);
         redisReply *page = take(w->redis);
@@ -167,6 +170,7 @@ static void write_json(const world *w)
         const look *l = &w->looks[i];
         bench_json_object(&json, NULL);
         bench_json_number(&json, "creates", l->creates);
+        bench_json_number(&json, "logins_per_s", l->per_s);
         bench_json_number(&json, "session_keys", l->sessions);
         bench_json_number(&json, "names_of_users", l->of_users);
         bench_json_number(&json, "names_by_activity", l->active);
@@ -184,14 +188,16 @@ static void write_json(const world *w)
 
 static void print_table(const world *w)
 {
-    printf("| logins so far | keys of sessions | names in `u:` | names in `a` | names in `f:` | other keys | used "
-           "memory |\n"
-           "|---:|---:|---:|---:|---:|---:|---:|\n");
+    printf(
+        "| logins so far | logins/s | keys of sessions | names in `u:` | names in `a` | names in `f:` | other keys | "
+        "used memory |\n"
+        "|---:|---:|---:|---:|---:|---:|---:|---:|\n");
     for (size_t i = 0; i < w->count; i++) {
         const look *l = &w->looks[i];
         bool last = i + 1 == w->count;
-        printf("| %.0f%s | %.0f | %.0f | %.0f | %.0f | %.0f | %.1f MB |\n", l->creates, last ? ", all idled out" : "",
-               l->sessions, l->of_users, l->active, l->family, l->other, l->memory_bytes / 1e6);
+        printf("| %.0f%s | %.0f | %.0f | %.0f | %.0f | %.0f | %.0f | %.1f MB |\n", l->creates,
+               last ? ", all idled out" : "", last ? 0 : l->per_s, l->sessions, l->of_users, l->active, l->family,
+               l->other, l->memory_bytes / 1e6);
     }
 }
 

@@ -35,12 +35,14 @@ typedef struct census {
 } census;
 
 /* "h4:{3}:" in front of the key: its length, and a copy. */
-static int base_of(const char *key) { return (int)(strchr(key, '}') - key) + 2; }
+static size_t base_of(const char *key) { return strcspn(key, "}") + 2; }
 
 static const char *base(const char *key)
 {
     static char text[32];
-    snprintf(text, sizeof text, "%.*s", base_of(key), key);
+    assert_in_range(base_of(key), 3, sizeof text - 1);
+    memcpy(text, key, base_of(key));
+    text[base_of(key)] = 0;
     return text;
 }
 

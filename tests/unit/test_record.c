@@ -105,6 +105,14 @@ static void test_a_token_younger_than_its_session_may_live_is_refused(void **sta
     }
 }
 
+static void test_the_age_of_a_new_token(void **state)
+{
+    (void)state;
+    const lk_record record = {.entry = {.created_at_ms = 5000, .expires_at_ms = 12999}};
+    const int64_t rows[][2] = {{5000, 0}, {5999, 0}, {6000, 1}, {12999, 7}, {99999, 7}, {4999, 0}, {-1, 0}};
+    for (size_t i = 0; i < UNIT_COUNT(rows); i++) assert_int_equal(lk_record_age_s(&record, rows[i][0]), rows[i][1]);
+}
+
 static void test_every_other_size_is_refused(void **state)
 {
     (void)state;
@@ -389,6 +397,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_layout_is_frozen),
+        cmocka_unit_test(test_the_age_of_a_new_token),
         cmocka_unit_test(test_every_other_size_is_refused),
         cmocka_unit_test(test_a_token_younger_than_its_session_may_live_is_refused),
         cmocka_unit_test(test_every_flip_of_every_byte_shows),
