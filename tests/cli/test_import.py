@@ -215,9 +215,9 @@ class FilesAndConfigurations(ImportCase):
 class Interruptions(ImportCase):
     COUNT = 4000
 
-    def start(self, *words):
+    def start(self, *words, config=None):
         return subprocess.Popen([kit.COMMAND, 'import', '--json', '--state', self.path('state'), *words, self.path('dump')],
-                                env=kit.environment(self.config), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                                env=kit.environment(config or self.config), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def test_killed_at_any_moment_and_started_again(self):
         self.write([session(i, fields={'note': 'x' * 200}) for i in range(self.COUNT)])
@@ -260,8 +260,8 @@ class Interruptions(ImportCase):
 
     def test_redis_away_is_waited_for_and_then_given_up(self):
         self.write([session(i) for i in range(self.COUNT)])
-        self.config = self.redis.url(options=TAKEN).replace('deadline_ms=20000', 'deadline_ms=200')
-        process = self.start('--threads', '4')
+        impatient = self.config.replace('deadline_ms=20000', 'deadline_ms=200')
+        process = self.start('--threads', '4', config=impatient)
         wait_for('some moved in', lambda: self.keys(':s:') > 100)
         self.redis.kill()
         time.sleep(0.5)
@@ -273,7 +273,7 @@ class Interruptions(ImportCase):
         self.check_there_once(self.COUNT)
         self.write([session(i) for i in range(self.COUNT, 2 * self.COUNT)])
         os.unlink(self.path('state'))
-        process = self.start('--patience', '0')
+        process = self.start('--patience', '0', config=impatient)
         wait_for('some moved in', lambda: self.keys(':s:') > self.COUNT + 100)
         self.redis.kill()
         out, err = process.communicate(timeout=kit.PATIENCE_S)
