@@ -279,6 +279,27 @@ static void test_an_exchange_ends_it(void **state)
     assert_false(says_so(later, again));
 }
 
+/* What no script can write, the client does. */
+static void test_the_age_is_kept_in_sealed_records(void **state)
+{
+    (void)state;
+    char path[256], options[320], key[128], v[256];
+    check_temp_path("seal.key", path, sizeof path);
+    check_write_file(path, "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n", 65);
+    snprintf(options, sizeof options, OPTIONS "&seal_key_file=%s", path);
+    latchkey *lk = handle_open(server, options);
+    token_text token, renewed;
+    make_session(lk, 5, token);
+    long long made = server_ms();
+    wait_for(server_ms() >= made + 1500);
+    assert_status(lk, LATCHKEY_OK, latchkey_rotate(lk, token, LENGTH, GRACE, renewed));
+    assert_int_equal(redis_text(server, v, sizeof v, "HGET %s v", session_key(server, renewed, key)), 244);
+    uint32_t age_s;
+    memcpy(&age_s, v + 4, sizeof age_s);
+    assert_in_range(age_s, 1, 600);
+    assert_false(says_so(lk, renewed));
+}
+
 enum { TOKENS = 600, RACERS = 8, HANDLES = 4 };
 
 typedef struct race {
@@ -338,6 +359,7 @@ int main(void)
         TEST(test_the_flag_comes_in_time_and_costs_no_miss),
         TEST(test_an_entry_does_not_outlive_the_age),
         TEST(test_an_exchange_ends_it),
+        TEST(test_the_age_is_kept_in_sealed_records),
         TEST(test_of_racing_renewals_exactly_one_wins),
     };
     return cmocka_run_group_tests(tests, server_start, server_end);
