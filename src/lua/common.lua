@@ -146,7 +146,7 @@ local function forget_dead()
   end
 end
 
--- For those who ask later: how many were there at most, and when? (latchkey_sample)
+-- For those who ask later: how many were there at most, and when? (latchkey_sample.) It is 3 of a login's 60 us here.
 local function remember_peak(now)
   local m, names = base .. 'm', redis.call('ZCARD', base .. 'a')
   if names > (tonumber(redis.pcall('HGET', m, 'peak')) or 0) then

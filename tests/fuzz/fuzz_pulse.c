@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What stands behind the nonce of a beat, as anybody may publish it. Input: the text.
+ *
+ * Properties: what is taken has a version of digits and points, and says the same again once it was written anew; what is
+ * refused leaves zeros.
+ */
+#include "fuzz.h"
+#include "pulse.h"
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    (void)argc, (void)argv;
+    return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    fuzz_input in = {data, size};
+    lk_pulse read, again, zero;
+    char written[LK_PULSE_SIZE];
+    memset(&zero, 0, sizeof zero);
+    memset(&read, 0xff, sizeof read);
+    char *text = fuzz_text(&in, in.left, &size);
+    if (lk_pulse_read(text, &read)) {
+        HOLDS(read.version[0] && strspn(read.version, "0123456789.") == strlen(read.version));
+        HOLDS(lk_pulse_write(&read, written) == strlen(written));
+        HOLDS(lk_pulse_read(written, &again));
+        /* Shortened only where all numbers are huge. */
+        HOLDS(strlen(written) > LK_PULSE_SIZE - 24 || memcmp(&read, &again, sizeof read) == 0);
+    } else HOLDS(memcmp(&read, &zero, sizeof read) == 0);
+    free(text);
+    return 0;
+}
