@@ -16,6 +16,7 @@ local function delete_it()
 end
 
 if ARGV[5] == '0' then return there and delete_it() or 1 end
+if is_sealed(v) and string.sub(ARGV[6], 1, 4) ~= 'LKF\1' then return damaged() end -- as in set_fields.lua
 if #others == 16 then return redis.status_reply('MANY') end
 redis.call('STRLEN', key) -- of the wrong type: an error, in time
 local left = redis.call('PTTL', session)
