@@ -13,7 +13,11 @@ for i = 2, #ARGV do
   elseif redis.call('EXISTS', key) == 1 then
     local f = redis.pcall('HMGET', key, 'v', 'x', 'f')
     local _, _, user = parse(f[2])
-    if is_rotated(f[1]) then drop(ARGV[i], f[3]) else finish({ARGV[i]}, user) end
+    if is_rotated(f[1]) then -- here it was exchanged in the meantime: the session has not ended less for that
+      local heir = family(f[3], -1)[1]
+      _, _, user = parse(heir and redis.call('HGET', base .. 's:' .. heir, 'x'))
+    end
+    finish({ARGV[i]}, user)
     ended = ended + 1
   end
 end

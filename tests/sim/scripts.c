@@ -492,14 +492,9 @@ static void reassert_one(const call *c, const char *name)
 {
     loaded l = {0};
     names one = {0};
-    object *o = find_key(c, "s:", name);
-    const item *f = hash_get(o, "f", 1);
-    char of[NAME_ROOM] = "";
-    if (f) snprintf(of, sizeof of, "%s", f->value);
-    bool has_user = parse(hash_get(o, "x", 1), &l);
+    bool has_user = owner(c, find_key(c, "s:", name), &l);
     names_add(&one, name);
-    if (is_rotated(hash_get(o, "v", 1))) drop(c, name, f ? of : NULL);
-    else finish(c, &one, has_user ? l.user : NULL, NULL);
+    finish(c, &one, has_user ? l.user : NULL, NULL);
     names_free(&one);
 }
 

@@ -78,6 +78,40 @@ static void test_C_promoted_replica_that_lacks_the_revocation_is_told(void **sta
 }
 
 /* It keeps its run id, its role when looked at, and its numbers: the replication id alone tells. */
+/* Before it is told, somebody exchanges the token there, and so has one that nobody ever revoked. */
+static void test_C_promoted_replica_that_exchanged_the_revoked_token_is_told(void **state)
+{
+    (void)state;
+    char port[16], key[128], token[LATCHKEY_TOKEN_SIZE], renewed[LATCHKEY_TOKEN_SIZE];
+    redis *primary = redis_start(NULL);
+    snprintf(port, sizeof port, "%d", primary->port);
+    redis *replica = redis_start("--replicaof", "127.0.0.1", port);
+    proxy *wire = proxy_start(primary->port);
+    latchkey *lk = handle_open_at(proxy_port(wire), OPTIONS);
+    make_session(lk, 1, token);
+    wait_for(*session_key(replica, token, key));
+    redis_do(replica, "REPLICAOF NO ONE"); /* from here on nothing reaches it */
+    assert_status(lk, LATCHKEY_OK, end_session(lk, token));
+    latchkey *other = handle_open(replica, OPTIONS);
+    assert_status(other, LATCHKEY_OK, latchkey_rotate(other, token, LATCHKEY_TOKEN_LENGTH, 60000, renewed));
+    assert_status(other, LATCHKEY_OK, validate(other, renewed));
+    uint64_t reconnects = stats_of(lk).reconnects;
+    proxy_aim(wire, replica->port);
+    redis_kill(primary);
+    wait_for(stats_of(lk).reconnects > reconnects && stats_of(lk).connected);
+    wait_for(validate(lk, renewed) == LATCHKEY_NOT_FOUND);
+    assert_string_equal(session_key(replica, renewed, key), "");
+    wait_for(validate(other, renewed) == LATCHKEY_NOT_FOUND);
+    size_t total;
+    assert_status(lk, LATCHKEY_OK, latchkey_sessions(lk, 1, NULL, 0, NULL, 0, &total));
+    assert_int_equal(total, 0);
+    handle_close(other);
+    handle_close(lk);
+    proxy_end(wire);
+    redis_end(replica);
+    redis_end(primary);
+}
+
 static void test_C_server_demoted_and_promoted_between_two_beats_is_another(void **state)
 {
     (void)state;
@@ -100,6 +134,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_C_revocation_lost_with_the_last_writes_is_made_once_more),
         TEST(test_C_promoted_replica_that_lacks_the_revocation_is_told),
+        TEST(test_C_promoted_replica_that_exchanged_the_revoked_token_is_told),
         TEST(test_C_server_demoted_and_promoted_between_two_beats_is_another),
     };
     return cmocka_run_group_tests(tests, server_start, server_end);
