@@ -37,15 +37,16 @@ scratch=$(mktemp -d "${TMPDIR:-/tmp}/latchkey-mutants-XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
-mkdir "$scratch/src" "$scratch/good"
+mkdir -p "$scratch/src" "$scratch/good/tests"
 (cd "$root" && tar -cf - --exclude='build*' --exclude=.git .) | tar -xf - -C "$scratch/src"
 cp -r "$scratch/src/src" "$scratch/good/src"
+cp -r "$scratch/src/tests/sim" "$scratch/good/tests/sim"
 cmake -S "$scratch/src" -B "$scratch/build" -DLATCHKEY_TESTS=ON >"$scratch/log"
 cmake --build "$scratch/build" --parallel --target sim >>"$scratch/log" 2>&1 || { tail -20 "$scratch/log"; exit 1; }
 
 made=0 caught=0 survived=0 chosen=
-slow=' remember incarnation ' # found in one world of many: not for --short
-# mutant NAME FILE WHAT PERL: what is broken, in words, and how.
+slow=' remember incarnation rotate_late list_behind list_lease role lua_tripwire reuse_later ' # found in one world of many: not for --short
+# mutant NAME FILE WHAT PERL: what is broken (in src, or in a script of the model), in words, and how.
 mutant() {
     made=$((made + 1))
     case $chosen in '' | *" $made "*) ;; *) return 0 ;; esac
@@ -83,7 +84,7 @@ mutant() {
         fi
         caught=$((caught + 1))
         at=$(sed -n 's/^sim: seed \([0-9]*\) failed.*/\1/p' "$scratch/log")
-        echo "world $((${at:-$((seed - 1))} - seed + 1)): $(sed -n 's/^  \([A-Z]*: .*\|m[0-9].*\)/\1/p' "$scratch/log" | head -n 1 | cut -c1-60)"
+        echo "world $((${at:-$((seed - 1))} - seed + 1)): $(sed -n 's/^  \([A-Za-z_]*: .*\|m[0-9].*\)/\1/p' "$scratch/log" | head -n 1 | cut -c1-60)"
     fi
     cp "$scratch/good/src/$2" "$file"
 }
@@ -149,6 +150,42 @@ mutant timer submit.c "the timer that ran for something else is not set again" \
     's/if \(d->soonest_ms != INT64_MAX\) lk_channel_wake_at\(&d->channel, d->soonest_ms\);//'
 mutant wrong_slot line.c "a reply goes to the slot before" \
     's/lk_exchange \*x = line->slot\[slot\];\n    if \(x\)/lk_exchange *x = line->slot[slot ? slot - 1 : slot];\n    if (x)/'
+mutant rotate_b rotate.c "who exchanges a token keeps the old one in L1" \
+    's/        lk_l1_purge\(lk->l1, old->text\);[^\n]*\n//; s/return lk_session_ended\(lk, [^;]*;/return LATCHKEY_OK;/'
+mutant grace session.c "an old token is good for as long as its session may live" \
+    's/left = least\(left, server_now \? judged->record.grace_until_ms - server_now : 0\);//'
+mutant reuse validate.c "validate ends no session for an old token that is used after its grace" \
+    's/if \(reused\) status = lk_session_reused\([^;]*;//'
+mutant reuse_later session.c "nor does submit" \
+    's/if \(!lk_node_reused\([^;]*;//'
+mutant rotate_late rotate.c "an exchange that too few replicas hold is OK" \
+    's/if \(!status && !durable\) return LATCHKEY_UNAVAILABLE;//'
+mutant keep user.c "the session to keep is not said" \
+    's/s->keeps \? LK_HASH_SIZE : 0/0/'
+mutant sweep_beat user.c "revoke_user does not wait for what others ended" \
+    's/return lk_node_vouch_since\([^;]*;/return LATCHKEY_OK;/'
+mutant sweep_more user.c "revoke_user keeps to itself whom it ended" \
+    's/return lk_session_ended\(lk, s->partition,[^;]*;/return LATCHKEY_OK;/; s/s->more \? INT64_MIN : lk_now_ms\(\)/INT64_MIN/'
+mutant generation create.c "create does not say which generation it knows" \
+    's/\(unsigned long long\)d->generation/0ULL/'
+mutant owner user.c "a session is ended by its name alone, whoever asks" \
+    's/name, words, 3, deadline_ms/name, words, 2, deadline_ms/'
+mutant list_behind user.c "the rows of a first answer stay behind those of the second" \
+    's/if \(l->max\) memset\(l->infos, 0,[^\n]*//'
+mutant list_lease user.c "a list needs no lease" \
+    's/return status \? status : lk_node_vouch\(node, leased == incarnation \? incarnation : 0, deadline_ms\);(\n\}\n\nint latchkey_sessions)/return status;$1/'
+mutant lua_family ../tests/sim/common.c "a script that ends a session forgets its old tokens" \
+    's/if \(!\*f\) return;/return;/'
+mutant lua_before ../tests/sim/scripts.c "an exchange without a grace leaves the older tokens" \
+    's/        delete_key\(c, "s:", of.name\[i\]\);\n        if \(strcmp\(of.name\[i\], c->selector\)\)/        if (strcmp(of.name[i], c->selector))/'
+mutant lua_tripwire ../tests/sim/common.c "a reuse ends the old token alone" \
+    's/(static void reused.*?)finish\(c, &one,[^;]*;/$1drop(c, c->selector, NULL); names_add(&ended, c->selector); (void)has_user;/s'
+mutant lua_generation ../tests/sim/scripts.c "revoke_user does not move the generation" \
+    's/if \(!before\) move_generation\(c, user\);/if (before) move_generation(c, user);/'
+mutant lua_limit ../tests/sim/scripts.c "one session too many" \
+    's/going->count - most \+ 1, AT_ONCE/going->count - most, AT_ONCE/'
+mutant lua_device ../tests/sim/scripts.c "one session too many on a device" \
+    's/same - of_device \+ 1, AT_ONCE/same - of_device, AT_ONCE/'
 mutant hand_over line.c "who is next is not told to drive" \
     's/change_locked\(line, next, LK_EXCHANGE_DRIVES\);//'
 }
