@@ -57,11 +57,15 @@ static int open_fields(latchkey *lk, lk_node *node, const lk_record *record, con
 }
 
 /* Of what Redis holds, so before it is opened. */
-static void note_versions(const lk_reply *fields)
+static int note_versions(const lk_reply *fields)
 {
-    for (size_t i = 0; i + 1 < fields->size; i += 2)
-        if (fields->item[i]->size > 1)
-            fields->item[i + 1]->integer = (long long)lk_version(fields->item[i + 1]->text, fields->item[i + 1]->size);
+    for (size_t i = 0; i + 1 < fields->size; i += 2) {
+        lk_reply *value = fields->item[i + 1];
+        if (fields->item[i]->size <= 1) continue;
+        value->integer = (long long)lk_version(value->text, value->size);
+        if (!value->integer) return LATCHKEY_NO_MEMORY;
+    }
+    return LATCHKEY_OK;
 }
 
 static int check_material(latchkey *lk, lk_node *node, const lk_reply *fields, const lk_record *record)
@@ -83,8 +87,8 @@ static int judge(latchkey *lk, lk_node *node, unsigned partition, const char *se
     if (!v) return lk_l2_corrupt(&lk->l2, node, "a session in Redis has no record");
     int status = lk_session_judge(lk, node, partition, selector, token, v, pttl, asked_us, judged);
     if (status || judged->record.grace_until_ms) return status; /* all of it is with the session's new name */
-    note_versions(fields);
-    status = open_fields(lk, node, &judged->record, fields);
+    status = note_versions(fields);
+    if (!status) status = open_fields(lk, node, &judged->record, fields);
     if (!status && whole) status = check_material(lk, node, fields, &judged->record);
     return status ? status : lk_session_late(lk, partition, &judged->record.entry, judged->until_us);
 }

@@ -8,9 +8,10 @@
 #ifndef LK_VERSION_H
 #define LK_VERSION_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-uint64_t lk_version(const void *data, size_t size);
+uint64_t lk_version(const void *data, size_t size); /* 0: no memory */
 
 #endif

@@ -2,8 +2,8 @@
 -- Returns 1; 0: not found; -1: past its absolute expiry; MANY: there are 16; or what `reused` returns.
 local v, idle, expires = load(ARGV[3])
 if not v then return idle or 0 end
-local now, name = time(), ARGV[4]
-if expires <= now then return -1 end
+local name = ARGV[4]
+if expires <= time() then return -1 end
 local key, others, there = section_key(selector, name), {}, false
 for _, one in ipairs(split(redis.call('HGET', session, 's'))) do
   if one == name then there = true else others[#others + 1] = one end
@@ -21,7 +21,7 @@ if #others == 16 then return redis.status_reply('MANY') end
 redis.call('STRLEN', key) -- of the wrong type: an error, in time
 local left = redis.call('PTTL', session)
 if left < 0 then return damaged() end
-redis.call('SET', key, ARGV[6], 'PXAT', text(now + left))
+redis.call('SET', key, ARGV[6], 'PXAT', text(time() + left))
 others[#others + 1] = name
 if not there then redis.call('HSET', session, 's', table.concat(others, ' ')) end
 return 1
