@@ -188,6 +188,7 @@ if [ -z "$quick" ]; then
     step "fuzzers, 5 s each" sh tests/fuzz/run.sh --build "$build/fuzz" --seconds 5 || :
     step "faults: real instances, a real Redis" sh tests/faults/run.sh --build "$build/gcc/tests/faults" \
         --out "$build/faults" || :
+    step "what proves the faults' rows still applies" python3 tests/faults/prove.py --list || :
     step "the simulation notices what is broken" sh tests/sim/mutants.sh --short || :
     step "valgrind, some of the tests" sh tests/valgrind.sh "$build/gcc" || :
     step "installed: strangers' projects" sh tests/install/run.sh || :

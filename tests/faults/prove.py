@@ -4,7 +4,7 @@
 
   prove.py [--mutant NAME]... [--row NAME]... [--parallel N] [--write] [--list]
 
-Each mutant must be caught by at least one row; what caught it is printed as a table. The repository is left alone, but for
+Each mutant must be caught by at least one row; what caught it is printed as a table. With --list: do they still apply? The repository is left alone, but for
 README.md's table with --write; what earlier runs found of other mutants (build-faults/prove.json) stays in it."""
 import argparse
 import collections
@@ -25,7 +25,7 @@ MUTANTS = [
     Mutant('lease-ignored', 'L1 answers whatever became of the lease', 'src/validate.c',
            'now < lease_until', '1'),
     Mutant('answers-unvouched', 'an answer of Redis is given whosever lease there is', 'src/node.c',
-           'int status = vouched(node, incarnation), late = 0;', 'int status = LATCHKEY_OK, late = 0;'),
+           'int status = vouched_since(node, incarnation, since_ms), late = 0;', 'int status = LATCHKEY_OK, late = 0;'),
     Mutant('not-reasserted', 'a server that forgot revocations is not told of them', 'src/link.c',
            'link->baseline ? lk_recent_list(link->recent, now_ms, link->assertion) : 0', '0'),
     Mutant('message-ignored', 'a revocation that was heard, or read in the log, purges nothing', 'src/link.c',
@@ -38,14 +38,14 @@ MUTANTS = [
            'node->host.empty(node->host.context);', '(void)node;'),
     Mutant('nothing-denied', 'what this process revoked is not denied while Redis does not confirm', 'src/validate.c',
            'if (lk_pending_has(lk->pending, token)) return LATCHKEY_NOT_FOUND;', ''),
-    Mutant('ticket-ignored', 'a read that began before a revocation fills L1 after it', 'src/validate.c',
-           'lk_l1_put(lk->l1, ticket,', 'lk_l1_put(lk->l1, ticket = lk_l1_ticket(lk->l1, token->text),'),
+    Mutant('ticket-ignored', 'a read that began before a revocation fills L1 after it', 'src/session.c',
+           'lk_l1_put(lk->l1, ticket, token', 'lk_l1_put(lk->l1, lk_l1_ticket(lk->l1, token->text), token'),
     Mutant('no-answer-is-no', 'losing Redis answers NOT_FOUND', 'src/l2.c',
            'return status == LATCHKEY_NO_MEMORY ? status : LATCHKEY_UNAVAILABLE;', 'return LATCHKEY_NOT_FOUND;'),
     Mutant('wall-clock', 'durations are measured on the wall clock', 'src/clock.h',
            'lk_clock_read(CLOCK_MONOTONIC, 1', 'lk_clock_read(CLOCK_REALTIME, 1'),
     Mutant('life-ignored', 'L1 does not look at the expiry of what it holds', 'src/validate.c',
-           'now < found->deadline_ms', '1'),
+           'now + lk->refresh_ms < found->deadline_ms', '1'),
 ]
 
 
@@ -60,14 +60,18 @@ def must(argv):
         raise SystemExit(f'{said}\n{" ".join(argv)}: status {status}')
 
 
-def break_it(mutant, source):
-    path = os.path.join(source, mutant.file)
-    with open(path, encoding='utf-8') as file:
+def broken(mutant, source):
+    with open(os.path.join(source, mutant.file), encoding='utf-8') as file:
         text = file.read()
     if mutant.old not in text:
         raise SystemExit(f'{mutant.name}: {mutant.file} does not hold any more: {mutant.old}')
-    with open(path, 'w', encoding='utf-8') as file:
-        file.write(text.replace(mutant.old, mutant.new))
+    return text.replace(mutant.old, mutant.new)
+
+
+def break_it(mutant, source):
+    text = broken(mutant, source)
+    with open(os.path.join(source, mutant.file), 'w', encoding='utf-8') as file:
+        file.write(text)
 
 
 def build(source):
@@ -127,6 +131,8 @@ def remember(found):
 
 def main():
     arguments, found = parse_arguments(), {}
+    for mutant in MUTANTS:
+        broken(mutant, ROOT)
     if arguments.list:
         print('\n'.join(f'{mutant.name:<17} {mutant.what}' for mutant in MUTANTS))
         return 0
