@@ -171,16 +171,19 @@ static void test_an_interrupted_one_is_completed(void **state)
     (void)state;
     latchkey *lk = handle_open(server, TAKEN), *other = handle_open(server, TAKEN);
     foreign_text token;
-    char session[128], again[128], name[128];
+    char session[128], again[128], name[128], x[64];
     foreign_of(1, token);
     assert_status(lk, LATCHKEY_OK, import_one(lk, token));
     only_key(server, "lk:*:s:*", session);
     redis_do(server, "DEL %s", only_key(server, "lk:*:i:*", name));
     redis_do(server, "PEXPIRE %s 5000", session);
+    redis_do(server, "HSET %s x %s", session, "600000 4102444800000 4711"); /* what is there stays what it is */
     assert_status(other, LATCHKEY_NOT_FOUND, f_validate(other, token, NULL));
     assert_status(other, LATCHKEY_OK, import_one(other, token));
     assert_string_equal(only_key(server, "lk:*:s:*", again), session);
     assert_true(redis_integer(server, "PTTL %s", session) > 5000);
+    redis_text(server, x, sizeof x, "HGET %s x", session);
+    assert_string_equal(x, "600000 4102444800000 4711");
     assert_status(other, LATCHKEY_OK, f_validate(other, token, NULL));
     assert_status(other, LATCHKEY_REFUSED, import_one(other, token));
     assert_int_equal(sessions_of(lk, FOREIGN_USER), 1);
