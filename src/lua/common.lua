@@ -239,11 +239,12 @@ local function end_everyone(least)
   return ms
 end
 
--- Deletes what an old token left, alone.
+-- Deletes what an old token left, alone. Announced as a change: its session has not ended, and a server that comes back with
+-- it is not to be told so (reassert.lua).
 local function drop(one, f)
   redis.call('DEL', base .. 's:' .. one)
   if f then redis.pcall('ZREM', base .. 'f:' .. f, one) end
-  announce(one)
+  announce(one, true)
 end
 
 -- Records that only a client can make: it reads them, and says what is to stand there instead. They are swapped if they are

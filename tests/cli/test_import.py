@@ -273,7 +273,7 @@ class Interruptions(ImportCase):
         self.check_there_once(self.COUNT)
         self.write([session(i) for i in range(self.COUNT, 2 * self.COUNT)])
         os.unlink(self.path('state'))
-        process = self.start('--patience', '0', config=impatient)
+        process = self.start('--patience', '0') # a deadline that a slow machine keeps
         wait_for('some moved in', lambda: self.keys(':s:') > self.COUNT + 100)
         self.redis.kill()
         out, err = process.communicate(timeout=kit.PATIENCE_S)

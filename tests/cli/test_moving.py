@@ -39,7 +39,7 @@ class Postgres:
 
     def __init__(self):
         self.bin = sorted(glob.glob('/usr/lib/postgresql/*/bin'))[-1]
-        self.dir = tempfile.mkdtemp(prefix='latchkey-pg-')
+        self.dir = tempfile.mkdtemp(prefix='latchkey-pg-', dir='/tmp') # others may not go into $TMPDIR
         self.user = {}
         if os.getuid() == 0:
             nobody = pwd.getpwnam('nobody')

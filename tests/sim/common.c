@@ -296,5 +296,5 @@ void drop(const call *c, const char *one, const char *f)
 {
     delete_key(c, "s:", one);
     if (f) sorted_remove(c->r, find_key(c, "f:", f), one, strlen(one));
-    announce(c, one, false);
+    announce(c, one, true);
 }
