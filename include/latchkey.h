@@ -371,7 +371,8 @@ LATCHKEY_API int latchkey_rotate(latchkey *lk, const char *token, size_t token_l
  * does not know is UNAVAILABLE while Redis is, and promises nothing then.
  *   Answers for it carry LATCHKEY_FLAG_RENEW: call latchkey_rotate with it, and hand out the new token; it is then an old
  * token like any other (and carries the flag until its grace is over: latchkey_rotate answers REFUSED, and nothing is to be
- * done). What was not exchanged by foreign_until_ms is MALFORMED from then on; nothing is asked.
+ * done). What was not exchanged by foreign_until_ms is MALFORMED from then on; nothing is asked. That ends the foreign spelling,
+ * not the session: its holder, who knows all of the secret, could work out the token behind it until the session ends.
  *
  * latchkey_import makes the session that `foreign` means: from the draft, as latchkey_create does, but created (and
  * authenticated) at created_at_ms (0, or a time to come: now) and ending at expires_at_ms, whatever lifetime_ms is (0: the
