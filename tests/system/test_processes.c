@@ -177,7 +177,7 @@ static void test_D_storm_of_fills_during_revocations(void **state)
 {
     (void)state;
     latchkey *lk = handle_open(server, "staleness_ms=1000");
-    peer *other = peer_open("staleness_ms=1000&l1_ttl_ms=5");
+    peer *other = peer_open("staleness_ms=1000&l1_ttl_ms=30");
     char tokens[STORM][LATCHKEY_TOKEN_SIZE];
     for (int i = 0; i < STORM; i++) make_session(lk, 1 + (uint64_t)i, tokens[i]);
     storm(lk, other, tokens, by_token);
@@ -192,7 +192,7 @@ static void test_C_D_storm_while_tokens_end_in_every_way(void **state)
     int (*const ways[])(latchkey *, uint64_t, const char *) = {by_name, by_user, by_exchange, by_renewal};
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         latchkey *lk = handle_open(server, "staleness_ms=1000");
-        peer *other = peer_open(i % 2 ? "staleness_ms=1000&l1_ttl_ms=5" : "staleness_ms=1000");
+        peer *other = peer_open(i % 2 ? "staleness_ms=1000&l1_ttl_ms=30" : "staleness_ms=1000");
         char tokens[STORM][LATCHKEY_TOKEN_SIZE];
         for (int j = 0; j < STORM; j++) make_session(lk, 1 + (uint64_t)j, tokens[j]);
         storm(lk, other, tokens, ways[i]);
