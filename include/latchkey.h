@@ -195,9 +195,9 @@ typedef void (*latchkey_log)(void *context, int level, const char *text);
  * more. Nothing else stands in a line, so nobody's role or field can look like one. So in the trail of all instances together
  * each selector begins once (created, imported, or as a new=) and ends at most once (revoked, or as the selector= of rotated).
  * A revocation that is PENDING is told by the link's thread when it got through, once, also where Redis had done it and the
- * answer was lost, as long as Redis' log holds it: the last 1,000 revocations of a partition. What a call did whose answer
- * never came otherwise (UNAVAILABLE) is told by nobody, and sessions that idle out or reach their absolute expiry are no
- * events. */
+ * answer was lost, as long as no more than four were and Redis' log holds it: the last 1,000 revocations of a partition. What a
+ * call did whose answer never came otherwise (UNAVAILABLE) is told by nobody, and sessions that idle out or reach their
+ * absolute expiry are no events. */
 
 /* Sets the one log function of this process, for all handles; NULL, as at the start, is silence. Set it before the
  * first open. A child of fork has its parent's. Any thread may set it at any time; what was set before may still be
