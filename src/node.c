@@ -206,8 +206,7 @@ static void on_job_done(void *context, const lk_job *job, int status)
     if (job->kind == LK_JOB_REVOKE && status == LATCHKEY_OK) {
         lk_pending_item was;
         if (node->config->durability) lk_pending_ran(node->pending, &job->of, lk_now_ms());
-        else if (lk_pending_remove(node->pending, &job->of, &was)) tell(node, &was, job->of.told);
-        else tell(node, &job->of, job->of.told);
+        else if (lk_pending_done(node->pending, &job->of, &was)) tell(node, &was, job->of.told);
     }
     /* A touch that failed is asked for again by the next use that finds it due. */
     if (job->kind == LK_JOB_TOUCH && status) lk_count(node->counters, LK_TOUCHES_DROPPED, 1);

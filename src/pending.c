@@ -65,6 +65,7 @@ bool lk_pending_add(lk_pending *p, const lk_pending_item *item)
     if (room) {
         p->item[i].held |= item->held;
         if (i < count) merge_locked(&p->item[i], item);
+        if (item->calls[0]) p->item[i].ran_ms = 0; /* what ran did not look for these */
         set_retry_locked(p, &p->item[i], item->retry || p->item[i].retry);
     }
     pthread_mutex_unlock(&p->lock);
@@ -79,23 +80,34 @@ static void remove_locked(lk_pending *p, size_t i)
     atomic_store_explicit(&p->count, last, memory_order_release);
 }
 
-static bool remove_item(lk_pending *p, const lk_pending_item *item, bool retried_too, lk_pending_item *was)
+static void remove_item(lk_pending *p, const lk_pending_item *item, bool retried_too)
 {
     pthread_mutex_lock(&p->lock);
     size_t i = find_locked(p, item->selector, item->verifier_hash);
-    bool found = i < p->count && (retried_too || !p->item[i].retry);
-    if (found && was) *was = p->item[i];
-    if (found) remove_locked(p, i);
+    if (i < p->count && (retried_too || !p->item[i].retry)) remove_locked(p, i);
     pthread_mutex_unlock(&p->lock);
-    return found;
 }
 
-bool lk_pending_remove(lk_pending *p, const lk_pending_item *item, lk_pending_item *was)
+void lk_pending_remove(lk_pending *p, const lk_pending_item *item) { remove_item(p, item, true); }
+
+/* A run that knew fewer calls, none of which had ended it: one that came since may have. */
+static bool outdated_locked(const lk_pending_item *now, const lk_pending_item *run)
 {
-    return remove_item(p, item, true, was);
+    return !run->told[0] && !now->told[0] && strcmp(now->calls, run->calls) != 0;
 }
 
-void lk_pending_withdraw(lk_pending *p, const lk_pending_item *item) { remove_item(p, item, false, NULL); }
+bool lk_pending_done(lk_pending *p, const lk_pending_item *run, lk_pending_item *was)
+{
+    pthread_mutex_lock(&p->lock);
+    size_t i = find_locked(p, run->selector, run->verifier_hash);
+    bool done = i == p->count || !outdated_locked(&p->item[i], run);
+    *was = i < p->count ? p->item[i] : *run;
+    if (i < p->count && done) remove_locked(p, i);
+    pthread_mutex_unlock(&p->lock);
+    return done;
+}
+
+void lk_pending_withdraw(lk_pending *p, const lk_pending_item *item) { remove_item(p, item, false); }
 
 size_t lk_pending_retries(lk_pending *p) { return atomic_load_explicit(&p->retries, memory_order_acquire); }
 
@@ -137,7 +149,7 @@ void lk_pending_ran(lk_pending *p, const lk_pending_item *item, int64_t now_ms)
 {
     pthread_mutex_lock(&p->lock);
     size_t i = find_locked(p, item->selector, item->verifier_hash);
-    if (i < p->count) {
+    if (i < p->count && !outdated_locked(&p->item[i], item)) {
         p->item[i].ran_ms = now_ms;
         if (item->told[0]) memcpy(p->item[i].told, item->told, sizeof item->told);
     }

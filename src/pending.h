@@ -26,9 +26,12 @@ lk_pending *lk_pending_open(void); /* NULL: no memory */
 void lk_pending_close(lk_pending *pending);
 
 bool lk_pending_add(lk_pending *pending, const lk_pending_item *item); /* joins an equal item; false: full */
-/* Removes it; *was (may be NULL) is what it was. False: it is not there. */
-bool lk_pending_remove(lk_pending *pending, const lk_pending_item *item, lk_pending_item *was);
+void lk_pending_remove(lk_pending *pending, const lk_pending_item *item);
 void lk_pending_withdraw(lk_pending *pending, const lk_pending_item *item); /* the same, unless it is to be retried */
+
+/* Redis has it: the link ran what lk_pending_next gave, run->told is what that said. Removes it, and *was is what it was, or
+ * *run where it was gone already. False: it stays, for another run, since more calls came into it meanwhile. */
+bool lk_pending_done(lk_pending *pending, const lk_pending_item *run, lk_pending_item *was);
 
 /* Is this very token (selector and verifier) denied? Is any token of this selector? One load while there are none. */
 bool lk_pending_has(lk_pending *pending, const lk_token *token);
@@ -37,7 +40,8 @@ bool lk_pending_names(lk_pending *pending, const char *selector);
 
 size_t lk_pending_retries(lk_pending *pending); /* how many are to be retried */
 
-/* With `durability`. The script ran, on the link's connection, and item->told is what it said. Every replica asked for holds
+/* With `durability`, in place of lk_pending_done. The script ran, on the link's connection, and item->told is what it said.
+ * Every replica asked for holds
  * what was written before before_ms: what ran by then is done with, one of them at each call, until it returns false. The
  * connection is gone: nothing is known to have run. */
 void lk_pending_ran(lk_pending *pending, const lk_pending_item *item, int64_t now_ms);

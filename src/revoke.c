@@ -55,7 +55,7 @@ static int end(latchkey *lk, const lk_token *token, int64_t deadline_ms)
     if (!denied) lk_l1_purge(lk->l1, item.selector);        /* the list is full: whoever read in between */
     if (!status) {
         lk_refused_add(lk->refused, ticket, token->text, LATCHKEY_NOT_FOUND, lk_coarse_ms());
-        lk_pending_remove(lk->pending, &item, NULL);
+        lk_pending_remove(lk->pending, &item);
         lk_event_revoked(&lk->config, item.told, "token");
     } else if (status > 0 || status == LATCHKEY_CORRUPT) lk_pending_withdraw(lk->pending, &item);
     /* Not found any more, since an earlier revoke deleted it, but that is not settled yet. */

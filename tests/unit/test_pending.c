@@ -79,7 +79,7 @@ static void test_denies_the_very_token(void **state)
     assert_false(lk_pending_has(pending, &other));
     assert_true(named(&forged)); /* who knows no verifier asks by selector */
     assert_false(named(&other));
-    lk_pending_remove(pending, &item, NULL);
+    lk_pending_remove(pending, &item);
     assert_false(lk_pending_has(pending, &a));
     assert_false(named(&a));
 }
@@ -93,10 +93,10 @@ static void test_a_forged_item_touches_nobody(void **state)
     assert_true(lk_pending_add(pending, &false_one));
     assert_false(lk_pending_has(pending, &a));
     assert_true(lk_pending_add(pending, &real));
-    lk_pending_remove(pending, &false_one, NULL);
+    lk_pending_remove(pending, &false_one);
     assert_true(lk_pending_has(pending, &a));
     assert_false(lk_pending_has(pending, &forged));
-    lk_pending_remove(pending, &false_one, NULL);
+    lk_pending_remove(pending, &false_one);
     lk_pending_withdraw(pending, &false_one);
     assert_true(lk_pending_has(pending, &a));
 }
@@ -122,7 +122,7 @@ static void test_who_withdraws_leaves_what_is_retried(void **state)
     assert_int_equal(lk_pending_retries(pending), 1);
     lk_pending_withdraw(pending, &item);
     assert_true(lk_pending_has(pending, &a));
-    lk_pending_remove(pending, &item, NULL);
+    lk_pending_remove(pending, &item);
     assert_false(lk_pending_has(pending, &a));
     assert_int_equal(lk_pending_retries(pending), 0);
 }
@@ -146,7 +146,7 @@ static void test_the_same_twice_is_one(void **state)
     assert_memory_equal(got.selector, item.selector, sizeof got.selector);
     assert_memory_equal(got.verifier_hash, item.verifier_hash, sizeof got.verifier_hash);
     assert_false(lk_pending_next(pending, &cursor, &got));
-    lk_pending_remove(pending, &item, NULL);
+    lk_pending_remove(pending, &item);
     assert_false(lk_pending_has(pending, &a));
 }
 
@@ -169,7 +169,7 @@ static void test_is_bounded(void **state)
     first.retry = true; /* is in there already: what it may still become */
     assert_true(lk_pending_add(pending, &first));
     assert_int_equal(lk_pending_retries(pending), LK_PENDING_MAX / 2 + 1);
-    lk_pending_remove(pending, &item, NULL);
+    lk_pending_remove(pending, &item);
     assert_true(lk_pending_add(pending, &last));
     assert_true(lk_pending_has(pending, &tokens[0]));
     assert_true(lk_pending_has(pending, &tokens[1]));
@@ -197,7 +197,7 @@ static void test_next_goes_through_all_that_are_retried(void **state)
     while (lk_pending_retries(pending)) {                  /* and meets removals on its way */
         cursor = 0;
         assert_true(lk_pending_next(pending, &cursor, &got));
-        lk_pending_remove(pending, &got, NULL);
+        lk_pending_remove(pending, &got);
     }
     cursor = 0;
     assert_false(lk_pending_next(pending, &cursor, &got));
@@ -226,12 +226,12 @@ static void work(void *argument, unsigned index)
         s->wrong += lk_pending_has(pending, &s->never);
         s->wrong += !named(&s->always);
         s->wrong += !lk_pending_next(pending, &cursor, &got) || !got.retry;
-        if (i % 3 == 1) lk_pending_remove(pending, &mine, NULL);
+        if (i % 3 == 1) lk_pending_remove(pending, &mine);
         if (i % 3 == 2) lk_pending_withdraw(pending, &mine);
     }
     for (uint32_t i = 0; i < 7; i++) {
         memcpy(mine.selector, &i, 4);
-        lk_pending_remove(pending, &mine, NULL);
+        lk_pending_remove(pending, &mine);
     }
 }
 
@@ -268,6 +268,44 @@ static void test_what_ran_is_settled_by_a_later_beat_only(void **state)
     assert_false(lk_pending_next(pending, &cursor, &next));
 }
 
+/* A call whose answer is lost while the link runs for an earlier one: the run did not look for it, and it may have been the
+ * one that ended the session. So it is looked for by another run, and its event is not lost. */
+static void test_a_call_that_came_during_the_run_is_looked_for_by_another(void **state)
+{
+    (void)state;
+    lk_token a = make_token();
+    lk_pending_item item = item_of(&a), run, was;
+    item.retry = true;
+    strcpy(item.calls, " 1111111111111111");
+    for (int durable = 0; durable < 2; durable++) {
+        size_t cursor = 0;
+        assert_true(lk_pending_add(pending, &item));
+        assert_true(lk_pending_next(pending, &cursor, &run));
+        lk_pending_item later = item;
+        strcpy(later.calls, " 2222222222222222");
+        assert_true(lk_pending_add(pending, &later));
+        if (durable) lk_pending_ran(pending, &run, 1000);
+        else assert_false(lk_pending_done(pending, &run, &was));
+        cursor = 0;
+        assert_true(lk_pending_next(pending, &cursor, &run)); /* still to be run */
+        assert_string_equal(run.calls, " 1111111111111111 2222222222222222");
+        strcpy(run.told, " : 7 AAAAAAAAAAAAAAAAAAAA");
+        if (durable) lk_pending_ran(pending, &run, 2000);
+        else assert_true(lk_pending_done(pending, &run, &was));
+        if (durable) assert_true(lk_pending_settle(pending, 2001, &was));
+        assert_false(lk_pending_has(pending, &a));
+        assert_int_equal(lk_pending_retries(pending), 0);
+    }
+    /* And one that comes after a run that waits for its replicas. */
+    size_t cursor = 0;
+    assert_true(lk_pending_add(pending, &item));
+    assert_true(lk_pending_next(pending, &cursor, &run));
+    lk_pending_ran(pending, &run, 3000);
+    strcpy(item.calls, " 3333333333333333");
+    assert_true(lk_pending_add(pending, &item));
+    assert_false(lk_pending_settle(pending, 9000, &was));
+}
+
 static void test_threads_do_not_lose_each_others(void **state)
 {
     (void)state;
@@ -291,6 +329,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_is_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(test_next_goes_through_all_that_are_retried, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_ran_is_settled_by_a_later_beat_only, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_call_that_came_during_the_run_is_looked_for_by_another, setup, teardown),
         cmocka_unit_test_setup_teardown(test_threads_do_not_lose_each_others, setup, teardown),
     };
     return cmocka_run_group_tests_name("pending", tests, unit_setup, NULL);
