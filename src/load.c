@@ -93,12 +93,6 @@ static int judge(latchkey *lk, lk_node *node, unsigned partition, const char *se
     return status ? status : lk_session_late(lk, partition, &judged->record.entry, judged->until_us);
 }
 
-int lk_load_judge(latchkey *lk, lk_node *node, unsigned partition, const char *selector, const lk_token *token,
-                  const lk_reply *fields, const lk_reply *pttl, int64_t asked_us, lk_judged *judged)
-{
-    return judge(lk, node, partition, selector, token, fields, true, pttl, asked_us, judged);
-}
-
 /* What is asked of Redis about one name; it must not move before it is sent. */
 typedef struct question {
     char key[LK_KEY_SIZE], section_key[LK_SECTION_KEY_SIZE];
@@ -139,10 +133,10 @@ static int read_name(latchkey *lk, unsigned partition, const char *selector, con
     question q;
     lk_reply *reply[3];
     lk_node *node = lk_l2_owner(&lk->l2, partition);
-    put_question(lk, partition, selector, want, &q);
-    int64_t asked_us = lk_now_us();
     *fields = NULL;
     memset(judged, 0, sizeof *judged);
+    put_question(lk, partition, selector, want, &q);
+    int64_t asked_us = lk_now_us();
     lk_count(&lk->counters, LK_L2_READS, 1);
     int status = lk_l2_pipeline(&lk->l2, node, q.calls, q.count, deadline_ms, reply, incarnation);
     if (status) return status;
@@ -159,8 +153,8 @@ static int read_name(latchkey *lk, unsigned partition, const char *selector, con
 }
 
 /* What the token that `old` belongs to was exchanged for, by the name of its family. */
-int lk_load_heir_name(latchkey *lk, unsigned partition, const lk_reply *old, int64_t deadline_ms,
-                      char selector[LATCHKEY_SELECTOR_LENGTH + 1], uint64_t *incarnation)
+static int heir_name(latchkey *lk, unsigned partition, const lk_reply *old, int64_t deadline_ms,
+                     char selector[LATCHKEY_SELECTOR_LENGTH + 1], uint64_t *incarnation)
 {
     char key[LK_KEY_SIZE];
     const lk_reply *name = lk_find_field(old, "f");
@@ -190,11 +184,11 @@ static void drop(const lk_want *want, lk_reply **fields)
     *want->value = NULL;
 }
 
-/* An old token in its grace: its session, by its new name. Three reads: of one server, or of none. */
-static int load_heir(latchkey *lk, unsigned partition, const lk_want *want, int64_t deadline_ms, lk_judged *judged,
-                     lk_reply **fields, uint64_t *incarnation)
+/* A token that was exchanged: its session, by the name that it has now. Three reads: of one server, or of none. */
+static int load_heir(latchkey *lk, unsigned partition, char selector[LATCHKEY_SELECTOR_LENGTH + 1], const lk_want *want,
+                     int64_t deadline_ms, lk_judged *judged, lk_reply **fields, uint64_t *incarnation)
 {
-    char selector[LATCHKEY_SELECTOR_LENGTH + 1] = "", before[LATCHKEY_SELECTOR_LENGTH + 1];
+    char before[LATCHKEY_SELECTOR_LENGTH + 1];
     lk_reply *old = *fields;
     const lk_record was = judged->record;
     int status;
@@ -203,12 +197,18 @@ static int load_heir(latchkey *lk, unsigned partition, const lk_want *want, int6
     do { /* until it is not exchanged while we look */
         uint64_t found = 0, read = 0;
         memcpy(before, selector, sizeof before);
-        status = lk_load_heir_name(lk, partition, old, deadline_ms, selector, &found);
+        status = heir_name(lk, partition, old, deadline_ms, selector, &found);
+        if (found != *incarnation) *incarnation = 0;
         if (!status && !strcmp(selector, before)) status = LATCHKEY_NOT_FOUND; /* it was not: it is gone */
+        if (!status && lk_pending_names(lk->pending, selector))
+            status = LATCHKEY_NOT_FOUND; /* denied here, guarantee B */
         if (status) break;
         status = read_name(lk, partition, selector, NULL, want, deadline_ms, judged, fields, &read);
-        if (found != *incarnation || read != *incarnation) *incarnation = 0;
+        if (read != *incarnation) *incarnation = 0;
         if (status == LATCHKEY_NOT_FOUND) status = LATCHKEY_AGAIN;
+        if (status || !judged->record.grace_until_ms) continue;
+        drop(want, fields);
+        status = LATCHKEY_AGAIN;
     } while (status == LATCHKEY_AGAIN && lk_now_ms() < deadline_ms);
     if (status == LATCHKEY_AGAIN) status = LATCHKEY_UNAVAILABLE;
     /* Which session is whose heir no seal says; but both have the session's id. */
@@ -222,42 +222,55 @@ static int load_heir(latchkey *lk, unsigned partition, const lk_want *want, int6
     return status;
 }
 
-int lk_load(latchkey *lk, const lk_token *token, const lk_want *want, int64_t deadline_ms, lk_judged *judged,
-            lk_reply **fields, uint64_t *incarnation)
+/* By a token, or by a name alone: then `token` is NULL. The selector is the session's name afterwards. */
+static int load(latchkey *lk, unsigned partition, const lk_token *token, char selector[LATCHKEY_SELECTOR_LENGTH + 1],
+                const lk_want *want, int64_t deadline_ms, lk_judged *judged, lk_reply **fields, uint64_t *incarnation)
 {
-    uint64_t answered = 0;
-    *fields = NULL;
-    if (lk_pending_has(lk->pending, token)) return LATCHKEY_NOT_FOUND;
-    int status = read_name(lk, token->partition, token->text, token, want, deadline_ms, judged, fields, &answered);
+    int status = read_name(lk, partition, selector, token, want, deadline_ms, judged, fields, incarnation);
     if (status && judged->reused) {
         status = lk_session_reused(lk, token, deadline_ms, &judged->until_us);
         if (!status) status = LATCHKEY_UNAVAILABLE; /* a moment left, too short for all of this */
     }
     if (!status && judged->record.grace_until_ms) {
-        status = load_heir(lk, token->partition, want, deadline_ms, judged, fields, &answered);
+        status = load_heir(lk, partition, selector, want, deadline_ms, judged, fields, incarnation);
         judged->renew = false; /* that would be for the new token, which is elsewhere */
     }
-    if (incarnation) *incarnation = answered;
     return status;
+}
+
+/* Under the lease of the server that answered, as in validate.c. */
+static int vouched(latchkey *lk, unsigned partition, const lk_token *token, const char *name, const lk_want *want,
+                   int64_t deadline_ms, lk_judged *judged, lk_reply **fields,
+                   char selector[LATCHKEY_SELECTOR_LENGTH + 1])
+{
+    lk_node *node = lk_l2_owner(&lk->l2, partition);
+    int status = LATCHKEY_AGAIN;
+    for (int i = 0; i < 2 && status == LATCHKEY_AGAIN; i++) {
+        uint64_t incarnation = 0, leased = lk_node_leased(node);
+        if (token ? lk_pending_has(lk->pending, token) : lk_pending_names(lk->pending, name)) return LATCHKEY_NOT_FOUND;
+        memcpy(selector, name, LATCHKEY_SELECTOR_LENGTH);
+        selector[LATCHKEY_SELECTOR_LENGTH] = 0;
+        int said = load(lk, partition, token, selector, want, deadline_ms, judged, fields, &incarnation);
+        if (said < 0) return said;
+        status = lk_node_vouch(node, leased == incarnation ? incarnation : 0, deadline_ms);
+        if (!status) status = said ? said : lk_session_late(lk, partition, &judged->record.entry, judged->until_us);
+        if (!status) return LATCHKEY_OK;
+        if (!said) drop(want, fields);
+    }
+    return status == LATCHKEY_AGAIN ? LATCHKEY_UNAVAILABLE : status;
 }
 
 int lk_load_vouched(latchkey *lk, const lk_token *token, const lk_want *want, int64_t deadline_ms, lk_judged *judged,
                     lk_reply **fields)
 {
-    lk_node *node = lk_l2_owner(&lk->l2, token->partition);
-    int status = LATCHKEY_AGAIN;
-    for (int i = 0; i < 2 && status == LATCHKEY_AGAIN; i++) {
-        uint64_t incarnation = 0, leased = lk_node_leased(node);
-        if (lk_pending_has(lk->pending, token)) return LATCHKEY_NOT_FOUND;
-        int said = lk_load(lk, token, want, deadline_ms, judged, fields, &incarnation);
-        if (said < 0) return said;
-        status = lk_node_vouch(node, leased == incarnation ? incarnation : 0, deadline_ms);
-        if (!status)
-            status = said ? said : lk_session_late(lk, token->partition, &judged->record.entry, judged->until_us);
-        if (!status) return LATCHKEY_OK;
-        if (!said) drop(want, fields);
-    }
-    return status == LATCHKEY_AGAIN ? LATCHKEY_UNAVAILABLE : status;
+    char selector[LATCHKEY_SELECTOR_LENGTH + 1];
+    return vouched(lk, token->partition, token, token->text, want, deadline_ms, judged, fields, selector);
+}
+
+int lk_load_named(latchkey *lk, unsigned partition, const char *name, int64_t deadline_ms, lk_judged *judged,
+                  lk_reply **fields, char selector[LATCHKEY_SELECTOR_LENGTH + 1])
+{
+    return vouched(lk, partition, NULL, name, &(lk_want){0}, deadline_ms, judged, fields, selector);
 }
 
 /* -------------------------------------------------------------------------------------------- the public -- */

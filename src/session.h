@@ -52,8 +52,8 @@ void lk_session_ask(lk_session_read *read, const char *key, lk_call calls[2]);
 int lk_session_record(latchkey *lk, lk_node *node, const char *selector, const lk_reply *value, lk_record *record);
 
 /* `value` and `pttl` are the replies to HGET v (or what stood in v) and PTTL, asked for at asked_us. `token` may be
- * NULL: then the selector decides alone, and the caller must not admit anybody on the answer. OK; NOT_FOUND; EXPIRED;
- * CORRUPT; UNAVAILABLE. */
+ * NULL: then the selector decides alone, and the caller must not admit anybody on the answer. A token that was exchanged has
+ * a record with a grace: without `token` it is OK after the grace too. OK; NOT_FOUND; EXPIRED; CORRUPT; UNAVAILABLE. */
 int lk_session_judge(latchkey *lk, lk_node *node, unsigned partition, const char *selector, const lk_token *token,
                      const lk_reply *value, const lk_reply *pttl, int64_t asked_us, lk_judged *judged);
 

@@ -280,6 +280,8 @@ static void test_an_old_token_does_not_lead_into_another_session(void **state)
     snprintf(family, sizeof family, "p1:{0}:f:%.20s", victims_old);
     redis_do(server, "HSET %s f %b", key, victims_old, (size_t)LATCHKEY_SELECTOR_LENGTH);
     assert_status(lk, LATCHKEY_CORRUPT, load(lk, old));
+    assert_status(lk, LATCHKEY_CORRUPT, latchkey_show(lk, old, NULL, &record));
+    assert_null(record);
     assert_status_in(lk, set_field(lk, old, "pq.mlkem768", "mine"), LATCHKEY_CORRUPT, LATCHKEY_UNAVAILABLE);
     assert_status(lk, LATCHKEY_OK, latchkey_load(lk, victim, LENGTH, &record));
     assert_memory_equal(latchkey_record_field(record, "pq.mlkem768", &size), fields[0].data, fields[0].size);
