@@ -2,6 +2,7 @@
 #include "crypto.h"
 
 #include <sodium.h>
+#include <string.h>
 
 _Static_assert(LK_HASH_SIZE == crypto_generichash_BYTES, "BLAKE2b-256");
 _Static_assert(LK_WIDE_HASH_SIZE == crypto_generichash_BYTES_MAX, "BLAKE2b-512");
@@ -84,4 +85,22 @@ bool lk_hex_decode(const char *text, size_t length, uint8_t *raw, size_t raw_siz
     const char *end = NULL;
     return sodium_hex2bin(raw, raw_size, text, length, NULL, &decoded, &end) == 0 && decoded == raw_size &&
            end == text + length;
+}
+
+bool lk_base64_read(const char *text, size_t length, uint8_t *raw, size_t *raw_size)
+{
+    while (length && memchr("=\r\n", text[length - 1], 3)) length--;
+    for (size_t i = 0; i < length; i++)
+        if (!text[i] || (unsigned char)text[i] > 127) return false; /* libsodium ignores a NUL; see lk_base64_decode */
+    bool url = memchr(text, '-', length) || memchr(text, '_', length);
+    const char *end = NULL;
+    return sodium_base642bin(raw, length, text, length, "\r\n", raw_size, &end,
+                             url ? sodium_base64_VARIANT_URLSAFE_NO_PADDING
+                                 : sodium_base64_VARIANT_ORIGINAL_NO_PADDING) == 0 &&
+           end == text + length;
+}
+
+void lk_hex_encode(const uint8_t *raw, size_t raw_size, char *text)
+{
+    sodium_bin2hex(text, 2 * raw_size + 1, raw, raw_size);
 }

@@ -45,6 +45,10 @@ bool lk_aead_open(const uint8_t key[LK_AEAD_KEY_SIZE], lk_span beside, void *mes
 bool lk_base64_decode(const char *text, size_t length, uint8_t *raw, size_t raw_size);
 void lk_base64_encode(const uint8_t *raw, size_t raw_size, char *text, size_t text_size);
 
+/* Anybody's base64: of either alphabet, padded or not, line ends in it passed over. `raw` has room for `length` bytes. */
+bool lk_base64_read(const char *text, size_t length, uint8_t *raw, size_t *raw_size);
+
 bool lk_hex_decode(const char *text, size_t length, uint8_t *raw, size_t raw_size);
+void lk_hex_encode(const uint8_t *raw, size_t raw_size, char *text); /* 2 * raw_size characters and a NUL */
 
 #endif

@@ -100,8 +100,7 @@ const char *cli_text(char *out, size_t size, const void *bytes, size_t length);
 const char *cli_time(char out[CLI_TIME_SIZE], int64_t ms, int64_t now_ms);
 /* "3 min ago", "in 12 h". */
 const char *cli_since(char out[CLI_TIME_SIZE], int64_t ms, int64_t now_ms);
-const char *cli_bytes(char out[CLI_SIZE_SIZE], uint64_t bytes);    /* "4.4 KiB" */
-const char *cli_hex(char *out, const uint8_t *bytes, size_t size); /* 2 * size + 1 characters */
+const char *cli_bytes(char out[CLI_SIZE_SIZE], uint64_t bytes); /* "4.4 KiB" */
 
 /* ----------------------------------------------------------------------------------------------------- json -- */
 

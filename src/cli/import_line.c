@@ -14,38 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A character of either alphabet; 64: an end of line, which some encoders put in; -1: none. */
-static int digit(char c)
-{
-    if (c >= 'A' && c <= 'Z') return c - 'A';
-    if (c >= 'a' && c <= 'z') return c - 'a' + 26;
-    if (c >= '0' && c <= '9') return c - '0' + 52;
-    if (c == '+' || c == '-') return 62;
-    if (c == '/' || c == '_') return 63;
-    return c == '\n' || c == '\r' ? 64 : -1;
-}
-
 static bool from_base64(import_session *s, const char *text, size_t size, const void **data, size_t *data_size)
 {
     uint8_t *out = s->room + s->room_used; /* never longer than the text, and that is a piece of the line */
-    unsigned bits = 0, held = 0;
-    size_t used = 0, digits = 0;
-    while (size && (text[size - 1] == '=' || digit(text[size - 1]) == 64)) size--;
-    for (size_t i = 0; i < size; i++) {
-        int value = digit(text[i]);
-        if (value < 0) return false;
-        if (value == 64) continue;
-        digits++;
-        bits = (bits << 6 | (unsigned)value) & 0xfff;
-        held += 6;
-        if (held < 8) continue;
-        held -= 8;
-        out[used++] = (uint8_t)(bits >> held);
-    }
-    if (digits % 4 == 1 || (bits & ((1u << held) - 1))) return false; /* cut off */
-    s->room_used += used;
+    if (!lk_base64_read(text, size, out, data_size)) return false;
+    s->room_used += *data_size;
     *data = out;
-    *data_size = used;
     return true;
 }
 

@@ -201,8 +201,9 @@ bool import_state_save(const char *path, const import_state *s)
     int fd = open(next, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
     if (!file) return false;
+    lk_hex_encode(s->beginning, sizeof s->beginning, hash);
     fprintf(file, "latchkey import 1\noffset %" PRIu64 "\nline %" PRIu64 "\nbeginning %" PRIu64 " %s\n", s->offset,
-            s->line, s->hashed, cli_hex(hash, s->beginning, sizeof s->beginning));
+            s->line, s->hashed, hash);
     bool good = !fflush(file) && !fsync(fileno(file));
     good = !fclose(file) && good;
     return good && rename(next, path) == 0;

@@ -40,7 +40,7 @@ static void make(const struct kind *kind, char text[2 * KEY_MOST + 1])
 {
     uint8_t key[KEY_MOST];
     lk_random(key, kind->bytes);
-    cli_hex(text, key, kind->bytes);
+    lk_hex_encode(key, kind->bytes, text);
     lk_wipe(key, sizeof key);
 }
 

@@ -1,6 +1,8 @@
 /* latchkey show: everything about one session but its secret. */
 #include "cli.h"
 
+#include "crypto.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,9 +21,11 @@ static bool json_value(json *j, const void *data, size_t size)
         return true;
     }
     char *hex = malloc(2 * size + 1);
-    if (hex) json_text(j, "value_hex", cli_hex(hex, data, size));
+    if (!hex) return false;
+    lk_hex_encode(data, size, hex);
+    json_text(j, "value_hex", hex);
     free(hex);
-    return hex != NULL;
+    return true;
 }
 
 static bool json_fields(json *j, const latchkey_record *record)
@@ -54,8 +58,10 @@ static bool print_json(const char *asked, const latchkey_session_info *info, con
     json_text(&j, "asked_for", asked);
     json_bool(&j, "exchanged", !info->current);
     json_bytes(&j, "role", entry->role, strnlen(entry->role, sizeof entry->role));
-    json_text(&j, "permissions_hash", cli_hex(hex, entry->permissions_hash, 32));
-    json_text(&j, "pq_key_hash", cli_hex(hex, entry->pq_key_hash, 32));
+    lk_hex_encode(entry->permissions_hash, 32, hex);
+    json_text(&j, "permissions_hash", hex);
+    lk_hex_encode(entry->pq_key_hash, 32, hex);
+    json_text(&j, "pq_key_hash", hex);
     bool good = json_fields(&j, record);
     json_close(&j, '}');
     return good;
@@ -79,7 +85,8 @@ static void print_hash(const char *name, const uint8_t hash[32])
 {
     static const uint8_t none[32];
     char hex[65];
-    line(name, memcmp(hash, none, sizeof none) ? cli_hex(hex, hash, 32) : "none");
+    lk_hex_encode(hash, 32, hex);
+    line(name, memcmp(hash, none, sizeof none) ? hex : "none");
 }
 
 static bool print_fields(const latchkey_record *record)

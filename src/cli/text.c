@@ -58,10 +58,3 @@ const char *cli_bytes(char out[CLI_SIZE_SIZE], uint64_t bytes)
     else snprintf(out, CLI_SIZE_SIZE, "%.1f MiB", (double)bytes / 1024 / 1024);
     return out;
 }
-
-const char *cli_hex(char *out, const uint8_t *bytes, size_t size)
-{
-    for (size_t i = 0; i < size; i++) snprintf(out + 2 * i, 3, "%02x", bytes[i]);
-    out[2 * size] = 0;
-    return out;
-}

@@ -137,6 +137,53 @@ static void test_base64url_has_64_digits(void **state)
     assert_int_equal(digits, 64);
 }
 
+/* What encoders of other stores write. */
+static void test_anybodys_base64(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *raw;
+        int size; /* -1: refused */
+    } known[] = {
+        {"", "", 0},
+        {"AA==", "\0", 1},
+        {"AA", "\0", 1},
+        {"+/+/", "\xfb\xff\xbf", 3},
+        {"-_-_", "\xfb\xff\xbf", 3},
+        {"-_-_AAE=", "\xfb\xff\xbf\0\1", 5},
+        {"+/+/\r\nAAE=\r\n", "\xfb\xff\xbf\0\1", 5},
+        {"AA\nAB", "\0\0\1", 3},
+        {"=", "", 0},
+        {"+/-_", NULL, -1},
+        {"A", NULL, -1},
+        {"AAAAA", NULL, -1},
+        {"AB", NULL, -1},
+        {"AA A", NULL, -1},
+        {"AA=A", NULL, -1},
+        {"AA.A", NULL, -1},
+        {"AAA\xe9", NULL, -1},
+    };
+    for (size_t i = 0; i < UNIT_COUNT(known); i++) {
+        uint8_t raw[32];
+        size_t length = strlen(known[i].text), size = 99;
+        char *exact = unit_copy(known[i].text, length); /* no NUL behind it */
+        assert_int_equal(lk_base64_read(exact, length, raw, &size), known[i].size >= 0);
+        if (known[i].size >= 0) {
+            assert_int_equal(size, known[i].size);
+            assert_memory_equal(raw, known[i].raw, size);
+        }
+        free(exact);
+    }
+    uint8_t raw[8];
+    size_t size;
+    assert_false(lk_base64_read("AA\0AA", 5, raw, &size));
+    unsigned digits = 0;
+    for (unsigned byte = 0; byte < 256; byte++)
+        digits += byte != '=' && byte != '\r' && byte != '\n' &&
+                  lk_base64_read((char[]){'A', 'A', 'A', (char)byte}, 4, raw, &size);
+    assert_int_equal(digits, 66); /* of both alphabets */
+}
+
 static void test_hex_is_exact(void **state)
 {
     (void)state;
@@ -147,6 +194,9 @@ static void test_hex_is_exact(void **state)
                          " 00ffA5a5", "00:ffA5a5", "0x00ffA5", "00ffA5ag",  "00ffA5a500"};
     for (size_t i = 0; i < UNIT_COUNT(bad); i++) assert_false(lk_hex_decode(bad[i], strlen(bad[i]), raw, 4));
     assert_false(lk_hex_decode("00ffA5\0a", 8, raw, 4));
+    char text[9];
+    lk_hex_encode((const uint8_t *)"\x00\xff\xa5\xa5", 4, text);
+    assert_string_equal(text, "00ffa5a5");
 }
 
 static void test_equal_sees_every_bit(void **state)
@@ -184,6 +234,7 @@ int main(void)
         cmocka_unit_test(test_base64url_round_trip),
         cmocka_unit_test(test_base64url_has_one_spelling),
         cmocka_unit_test(test_base64url_has_64_digits),
+        cmocka_unit_test(test_anybodys_base64),
         cmocka_unit_test(test_hex_is_exact),
         cmocka_unit_test(test_equal_sees_every_bit),
         cmocka_unit_test(test_wipe_and_random),
