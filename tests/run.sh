@@ -121,6 +121,19 @@ count() {
         END                                                    { print passed + 0, failed + 0 }' "$1"
 }
 
+# What each program that failed said, of what ctest keeps of all of them: the end of it.
+show_failed() {
+    echo "------------------------------------------------------------ what failed"
+    awk '
+        /^[0-9]+\/[0-9]+ Test: / { count = 0 }
+                                 { line[count++] = $0 }
+        /^(Test Failed|Test timeout|Test Not Run|.*\*\*\*)/ {
+            for (i = count > 80 ? count - 80 : 0; i < count; i++) print line[i]
+            count = 0
+        }' "$1" | tail -n 400
+    echo "------------------------------------------------------------"
+}
+
 # tests NAME BUILD [CTEST OPTIONS]: runs a build's tests and counts the single ones.
 tests() {
     say "$1"
@@ -140,7 +153,7 @@ tests() {
     else
         echo "$1 passed, $2 FAILED, $(took)"
         grep -E '^[0-9 ]+/[0-9]+ Test .*(Failed|Timeout|Exception|Not Run)' "$step_log" || :
-        show "$step_log"
+        show_failed "$tested/Testing/Temporary/LastTest.log"
     fi
 }
 

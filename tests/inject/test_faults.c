@@ -616,10 +616,11 @@ static int end(void **state)
     return 0;
 }
 
-/* inject_faults [PATTERN]: the tests whose names match. */
+/* inject_faults [PATTERN [WITHOUT]]: the tests whose names match the one and not the other. */
 int main(int argc, char **argv)
 {
     if (argc > 1) cmocka_set_test_filter(argv[1]);
+    if (argc > 2) cmocka_set_skip_filter(argv[2]);
     enum { ROUNDS = sizeof rounds / sizeof *rounds };
     struct CMUnitTest tests[ROUNDS + 4] = {
         cmocka_unit_test_teardown(test_one_byte_at_a_time, close_after_failure),

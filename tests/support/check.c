@@ -59,6 +59,12 @@ void check_pause(void)
     nanosleep(&step, NULL);
 }
 
+void check_outlive(int64_t ms)
+{
+    int64_t until_ms = check_now_ms() + ms + 500;
+    wait_for(check_now_ms() > until_ms);
+}
+
 const char *check_temp_root(void)
 {
     /* A unix socket's path holds at most 107 characters, and a directory and a file name come after this one. */

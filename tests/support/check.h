@@ -51,6 +51,10 @@ void check_contains(const char *text, const char *part, int wanted, const char *
 int64_t check_now_ms(void); /* CLOCK_MONOTONIC, which all processes of a machine share */
 void check_pause(void);     /* a few milliseconds, between two looks at a condition */
 
+/* Until that time is over by every handle's idea of Redis' clock too, which may be late by half a round trip: on a slow
+ * machine that is long. */
+void check_outlive(int64_t ms);
+
 /* A path in this program's own directory of temporary files, which is removed at exit. `out` receives it. */
 void check_temp_path(const char *name, char *out, size_t out_size);
 void check_write_file(const char *path, const void *data, size_t size);

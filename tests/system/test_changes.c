@@ -61,12 +61,6 @@ static int64_t redis_now_ms(redis *on)
     return ms;
 }
 
-static void outlive(int64_t grace_ms)
-{
-    int64_t until_ms = check_now_ms() + grace_ms + 20;
-    wait_for(check_now_ms() > until_ms);
-}
-
 /* ---------------------------------------------------------------------------------------------- one session -- */
 
 static void test_B_C_each_member_changes_alone(void **state)
@@ -181,7 +175,7 @@ static void test_H_past_its_absolute_expiry_it_is_expired(void **state)
     char key[128];
     make_session_with(lk, USER, 0, 200, NULL, 0, token);
     redis_do(server, "PEXPIRE %s 600000", session_key(server, token, key)); /* somebody stretched it */
-    outlive(200);
+    check_outlive(200);
     assert_status(lk, LATCHKEY_EXPIRED, set_role(lk, token, "admin"));
 }
 
@@ -224,7 +218,7 @@ static void test_after_its_grace_it_is_a_theft(void **state)
     token_text old, renewed;
     make_session(lk, USER, old);
     rotated(lk, old, SHORT, renewed);
-    outlive(SHORT);
+    check_outlive(SHORT);
     assert_status(lk, LATCHKEY_NOT_FOUND, set_role(lk, old, "admin"));
     assert_int_equal(stats_of(lk).reuses, 1);
     assert_status(lk, LATCHKEY_NOT_FOUND, validate(lk, renewed));
@@ -451,7 +445,7 @@ static void test_B_C_nobody_sees_the_old_role_past_the_bound(void **state)
             atomic_store(&s.since_ms[number], check_now_ms());
             atomic_store(&s.confirmed, number);
         }
-        outlive(BOUND_MS + TICK_MS);
+        check_outlive(BOUND_MS + TICK_MS);
     }
     crew_stop(all);
     crew_join(all);

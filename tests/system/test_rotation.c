@@ -42,13 +42,6 @@ static size_t keys_like(redis *on, const char *pattern)
     return count;
 }
 
-/* The grace is over, by everybody's clock. */
-static void outlive(int64_t grace_ms)
-{
-    int64_t until_ms = check_now_ms() + grace_ms + 20;
-    wait_for(check_now_ms() > until_ms);
-}
-
 static size_t count_of(latchkey *lk)
 {
     size_t total;
@@ -202,7 +195,7 @@ static void test_H_l1_does_not_outlive_the_grace(void **state)
     rotated(lk, old, SHORT, renewed);
     wait_for(stats_of(other).purges > purges);
     validate(other, old); /* in its grace, perhaps, and so in L1, perhaps */
-    outlive(SHORT);
+    check_outlive(SHORT);
     assert_int_not_equal(try_validate(other, old), LATCHKEY_OK);
     assert_int_not_equal(try_validate(lk, old), LATCHKEY_OK);
 }
@@ -218,7 +211,7 @@ static void test_B_l1_here_does_not_outlive_the_grace_without_messages(void **st
     warm(deaf, old);
     proxy_set(wire, PROXY_HOLD_MESSAGES, NULL, 0);
     rotated(deaf, old, SHORT, renewed);
-    outlive(SHORT + 1000); /* its idea of Redis' clock is as good as half a round trip, on a slow machine */
+    check_outlive(SHORT);
     assert_int_not_equal(try_validate(deaf, old), LATCHKEY_OK);
     assert_status(deaf, LATCHKEY_NOT_FOUND, validate(deaf, old));
     assert_int_not_equal(try_validate(deaf, renewed), LATCHKEY_OK);
@@ -249,7 +242,7 @@ static void test_absolute_and_idle_expiry_stay(void **state)
     /* The grace is no longer than the session may idle, so an old token never outlives its session. */
     make_session_with(lk, USER, 400, 0, NULL, 0, old);
     rotated(lk, old, LONG, renewed);
-    outlive(400);
+    check_outlive(400);
     assert_int_equal(*session_key(server, renewed, key), 0);
     assert_status(lk, LATCHKEY_NOT_FOUND, validate(lk, old));
     assert_status(lk, LATCHKEY_NOT_FOUND, validate(lk, renewed));
@@ -278,7 +271,7 @@ static void test_old_token_after_its_grace_ends_the_session_everywhere(void **st
         make_session(lk, USER, bystander);
         rotated(lk, old, SHORT, between);
         rotated(lk, between, LONG, renewed);
-        outlive(SHORT);
+        check_outlive(SHORT);
         warm(lk, between);
         warm(lk, renewed);
         warm(other, between);
@@ -325,7 +318,7 @@ static void test_E_an_old_selector_with_another_secret_ends_nothing(void **state
     char key[128], v[256];
     make_session(lk, USER, old);
     rotated(lk, old, SHORT, renewed);
-    outlive(SHORT);
+    check_outlive(SHORT);
     size_t size = redis_text(server, v, sizeof v, "HGET %s v", session_key(server, old, key));
     v[140] = (char)(v[140] ^ 1);
     redis_do(server, "HSET %s v %b", key, v, size);
@@ -349,7 +342,7 @@ static void test_prewarm_passes_over_old_tokens(void **state)
     size_t loaded;
     make_session(lk, USER, old);
     rotated(lk, old, SHORT, renewed);
-    outlive(SHORT);
+    check_outlive(SHORT);
     redis_do(server, "ZADD p1:{0}:a 1 %b", old, (size_t)LATCHKEY_SELECTOR_LENGTH);
     assert_status(fresh, LATCHKEY_OK, latchkey_prewarm(fresh, 10, &loaded));
     assert_int_equal(loaded, 1);
@@ -368,7 +361,7 @@ static void test_B_revoking_either_token_ends_both(void **state)
         size_t revoked;
         make_session(lk, USER, old);
         rotated(lk, old, i == 4 ? SHORT : LONG, renewed);
-        if (i == 4) outlive(SHORT); /* whoever logs out late is believed too, and no thief */
+        if (i == 4) check_outlive(SHORT); /* whoever logs out late is believed too, and no thief */
         const char *tokens[2] = {renewed, i == 4 ? renewed : old};
         for (int j = 0; j < 2; j++) {
             warm(lk, tokens[j]);
@@ -601,7 +594,7 @@ static void test_at_maxmemory_a_change_of_privilege_passes_and_a_renewal_changes
     assert_status(lk, LATCHKEY_OK, validate(lk, renewed));
     redis_do(on, "CONFIG SET maxmemory 0");
     rotated(lk, renewed, SHORT, old);
-    outlive(SHORT);
+    check_outlive(SHORT);
     redis_do(on, "CONFIG SET maxmemory 1mb");
     assert_status(lk, LATCHKEY_NOT_FOUND, validate(lk, renewed)); /* a thief is stopped then as well */
     assert_status(lk, LATCHKEY_NOT_FOUND, validate(lk, old));
@@ -620,7 +613,7 @@ static void test_A_without_redis_nothing_is_exchanged_and_nobody_is_a_thief(void
     make_session(lk, USER, plain);
     rotated(lk, old, SHORT, renewed);
     redis_do(on, "SCRIPT FLUSH");
-    outlive(SHORT);
+    check_outlive(SHORT);
     redis_kill(on);
     assert_status(lk, LATCHKEY_UNAVAILABLE, rotate(lk, plain, LONG, none));
     assert_int_equal(none[0], 0);

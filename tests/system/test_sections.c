@@ -84,12 +84,6 @@ static char *section_key(const char *token, const char *section, char out[200])
     return out;
 }
 
-static void outlive(int64_t ms)
-{
-    int64_t until_ms = check_now_ms() + ms + 20;
-    wait_for(check_now_ms() > until_ms);
-}
-
 /* Each has its session's expiry, to a moment; and none is there without one. */
 static void assert_expiries(redis *on)
 {
@@ -265,7 +259,7 @@ static void test_they_end_with_the_session_however_it_ends(void **state)
         case 1: assert_status(lk, LATCHKEY_OK, latchkey_revoke_user(lk, USER, NULL, 0, NULL)); break;
         case 2: assert_status(lk, LATCHKEY_OK, latchkey_revoke_selector(lk, USER, token)); break;
         case 3: /* by the limit: the one that ends first, so not in the same millisecond */
-            outlive(0);
+            check_outlive(0);
             make_session(lk, USER, third);
             make_session(lk, USER, third);
             break;
@@ -276,13 +270,13 @@ static void test_they_end_with_the_session_however_it_ends(void **state)
             break;
         case 5: /* by a theft */
             assert_status(lk, LATCHKEY_OK, latchkey_rotate(lk, token, LENGTH, SHORT, renewed));
-            outlive(SHORT);
+            check_outlive(SHORT);
             assert_status(lk, LATCHKEY_NOT_FOUND, status_of(lk, token, "one"));
             assert_int_equal(stats_of(lk).reuses, 1);
             break;
         default: /* by one who writes with it */
             assert_status(lk, LATCHKEY_OK, latchkey_rotate(lk, token, LENGTH, SHORT, renewed));
-            outlive(SHORT);
+            check_outlive(SHORT);
             assert_status(lk, LATCHKEY_NOT_FOUND, put_text(lk, token, "one", "stolen"));
         }
         assert_int_equal(sections_left(server), 0);
@@ -333,7 +327,7 @@ static void test_H_kept_alive_and_idled_out_with_it(void **state)
     make_session_with(lk, USER, SHORT, 0, NULL, 0, idle);
     int status = put_text(lk, idle, "one", "x");
     assert_status_in(lk, status, LATCHKEY_OK, LATCHKEY_NOT_FOUND);
-    outlive(2 * SHORT);
+    check_outlive(2 * SHORT);
     assert_int_equal(redis_integer(server, "EXISTS %s", section_key(idle, "one", key)), 0);
     assert_status(lk, LATCHKEY_NOT_FOUND, status_of(lk, idle, "one"));
 }
@@ -377,7 +371,7 @@ static void test_H_past_its_absolute_expiry_it_is_expired(void **state)
     char key[200];
     make_session_with(lk, USER, 0, SHORT, NULL, 0, token);
     redis_do(server, "PEXPIRE %s 600000", session_key(server, token, key)); /* somebody stretched it */
-    outlive(SHORT);
+    check_outlive(SHORT);
     assert_status(lk, LATCHKEY_EXPIRED, put_text(lk, token, "one", "x"));
     assert_status(lk, LATCHKEY_EXPIRED, status_of(lk, token, "one"));
     assert_int_equal(sections_left(server), 0);
