@@ -11,6 +11,7 @@ usage: sh bench/run.sh [--only NAME] [--short] [BENCHMARK OPTIONS]
                     bench/README.md
   --only NAME       one of them: article (two minutes), l1 (two and a half), server (seven), http (two), ttl (two) or hygiene
                     (three)
+  --runs N          l1 so often, one run after the other (1): which of its goals are met in all of them?
   --short           a minute and few sessions, into a temporary directory that is removed: does everything still run?
                     Changes no tracked file
   --help            this
@@ -20,7 +21,7 @@ them. For figures worth keeping use --repeat 3.
 END
 }
 
-short= only= command="sh bench/run.sh${*:+ $*}"
+short= only= runs=1 command="sh bench/run.sh${*:+ $*}"
 count=$#
 while [ "$count" -gt 0 ]; do
     argument=$1
@@ -31,6 +32,12 @@ while [ "$count" -gt 0 ]; do
     --only)
         [ "$count" -gt 0 ] || { usage >&2; exit 2; }
         only=$1
+        shift
+        count=$((count - 1))
+        ;;
+    --runs)
+        runs=${1-}
+        case $runs in [1-9] | [1-9][0-9]) ;; *) usage >&2; exit 2 ;; esac
         shift
         count=$((count - 1))
         ;;
@@ -96,8 +103,15 @@ if wanted article; then
     [ -n "$only" ] || set -- ${short:+--short} # what else there was, was for the first
 fi
 if wanted l1; then
+    earlier=
+    while [ "$runs" -gt 1 ]; do
+        build-bench/bench/l1/latchkey-bench-l1 "$@" --markdown "$temporary/l1.md" --json "$temporary/l1-$runs.json"
+        earlier="$earlier $temporary/l1-$runs.json"
+        runs=$((runs - 1))
+    done
     run l1 build-bench/bench/l1/latchkey-bench-l1 "$@" --markdown "$temporary/l1.md"
-    report l1 "$python" bench/l1/report_l1.py "$results/l1.json" --markdown "$temporary/l1.md"
+    # shellcheck disable=SC2086 # several names
+    report l1 "$python" bench/l1/report_l1.py $earlier "$results/l1.json" --markdown "$temporary/l1.md"
 fi
 if wanted server; then
     run server build-bench/bench/server/latchkey-bench-server "$@"
