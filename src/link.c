@@ -671,7 +671,7 @@ static bool send_job(lk_link *link, unsigned place)
                        {job->of.verifier_hash, revoke || job->proven ? LK_HASH_SIZE : 0},
                        lk_word(job->of.held ? "1" : "0"),
                        lk_word(""),
-                       lk_word(job->of.calls),
+                       lk_word(job->of.calls[0] ? job->of.calls + 1 : ""),
                        lk_word("1")};
     size_t count = !revoke ? 7 : link->config->events && job->of.calls[0] ? 11 : 8;
     lk_count(link->counters, LK_L2_WRITES, 1);

@@ -100,9 +100,11 @@ bool lk_pending_done(lk_pending *p, const lk_pending_item *run, lk_pending_item 
 {
     pthread_mutex_lock(&p->lock);
     size_t i = find_locked(p, run->selector, run->verifier_hash);
-    bool done = i == p->count || !outdated_locked(&p->item[i], run);
-    *was = i < p->count ? p->item[i] : *run;
-    if (i < p->count && done) remove_locked(p, i);
+    bool done = i < p->count && !outdated_locked(&p->item[i], run);
+    if (done) {
+        *was = p->item[i];
+        remove_locked(p, i);
+    }
     pthread_mutex_unlock(&p->lock);
     return done;
 }

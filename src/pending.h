@@ -29,8 +29,8 @@ bool lk_pending_add(lk_pending *pending, const lk_pending_item *item); /* joins 
 void lk_pending_remove(lk_pending *pending, const lk_pending_item *item);
 void lk_pending_withdraw(lk_pending *pending, const lk_pending_item *item); /* the same, unless it is to be retried */
 
-/* Redis has it: the link ran what lk_pending_next gave, run->told is what that said. Removes it, and *was is what it was, or
- * *run where it was gone already. False: it stays, for another run, since more calls came into it meanwhile. */
+/* Redis has it: the link ran what lk_pending_next gave, run->told is what that said. Removes it, and *was is what it was.
+ * False: it stays, for another run, since more calls came into it meanwhile; or an earlier run's answer has removed it. */
 bool lk_pending_done(lk_pending *pending, const lk_pending_item *run, lk_pending_item *was);
 
 /* Is this very token (selector and verifier) denied? Is any token of this selector? One load while there are none. */
@@ -41,9 +41,8 @@ bool lk_pending_names(lk_pending *pending, const char *selector);
 size_t lk_pending_retries(lk_pending *pending); /* how many are to be retried */
 
 /* With `durability`, in place of lk_pending_done. The script ran, on the link's connection, and item->told is what it said.
- * Every replica asked for holds
- * what was written before before_ms: what ran by then is done with, one of them at each call, until it returns false. The
- * connection is gone: nothing is known to have run. */
+ * Every replica asked for holds what was written before before_ms: what ran by then is done with, one of them at each call,
+ * until it returns false. The connection is gone: nothing is known to have run. */
 void lk_pending_ran(lk_pending *pending, const lk_pending_item *item, int64_t now_ms);
 bool lk_pending_settle(lk_pending *pending, int64_t before_ms, lk_pending_item *was);
 void lk_pending_unsettle(lk_pending *pending);

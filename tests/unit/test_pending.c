@@ -295,6 +295,7 @@ static void test_a_call_that_came_during_the_run_is_looked_for_by_another(void *
         if (durable) assert_true(lk_pending_settle(pending, 2001, &was));
         assert_false(lk_pending_has(pending, &a));
         assert_int_equal(lk_pending_retries(pending), 0);
+        assert_false(lk_pending_done(pending, &run, &was)); /* another run's answer: what is to be told was told */
     }
     /* And one that comes after a run that waits for its replicas. */
     size_t cursor = 0;
