@@ -212,6 +212,7 @@ static int failed(const options *o, uint64_t seed, double hours)
     printf("sim: seed %" PRIu64 " failed after %.4f virtual hours\n  %s\n  replay: sim --seed %" PRIu64
            " --runs 1%s --trace\n",
            seed, hours, w.failure, seed, more);
+    fflush(stdout); /* LeakSanitizer, which sees what the world left, ends the process without it */
     return 1;
 }
 
@@ -261,7 +262,7 @@ static uint64_t number(int argc, char **argv, int *i)
 {
     const char *option = argv[*i], *text = value(argc, argv, i);
     char *end;
-    uint64_t n = strtoull(text, &end, 10);
+    uint64_t n = strtoull(text, &end, 0);
     if (*text >= '0' && *text <= '9' && !*end) return n;
     fprintf(stderr, "sim: %s wants a number, not '%s'\n", option, text);
     exit(2);

@@ -78,8 +78,9 @@ typedef struct asking { /* one call under way */
     uint64_t life;
     known *about;
     uint64_t user, family;
-    /* revoke_user: the family to be spared; its token, if it lives and nobody else is at it; how many such began before */
-    uint64_t kept, sweeps;
+    /* revoke_user: the family to be spared; its token, if it lives and nobody else is at it, and that one's life: an heir
+     * may take its place; how many such calls began before */
+    uint64_t kept, keeps_life, sweeps;
     known *keeps;
     char token[LATCHKEY_TOKEN_SIZE];
     int64_t began_us, paused_us;

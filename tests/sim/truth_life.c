@@ -241,6 +241,7 @@ asking truth_asks_all(machine *m, known *about, known *keep)
     asking a = truth_asks(m, about);
     if (keep && keep->user == a.user) {
         a.kept = keep->family;
+        a.keeps_life = keep->life;
         if (!in.sweeping && !keep->exchanged_us && truth_acting_holds(keep)) a.keeps = keep;
     }
     a.sweeps = ++in.sweeps;
@@ -252,7 +253,7 @@ asking truth_asks_all(machine *m, known *about, known *keep)
 static void judge_kept(const asking *a, const user_known *u)
 {
     const known *s = a->keeps;
-    if (!s || s->family != a->kept || in.sweeps != a->sweeps || u->unsure) return;
+    if (!s || s->life != a->keeps_life || in.sweeps != a->sweeps || u->unsure) return;
     totals.kept += !s->deleted_us;
     if (s->deleted_us >= a->began_us && s->deleted_by_sweep)
         fail("revoke_user: m%d was to keep %s, and ended it", a->on->index, s->selector);
