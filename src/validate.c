@@ -63,7 +63,8 @@ static inline bool stands(const latchkey *lk, const lk_l1_found *found, int64_t 
     return now + lk->refresh_ms < found->deadline_ms && now < lease_until && !found->first_use;
 }
 
-static inline int from_l1(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry, lk_l1_found *found)
+static inline __attribute__((always_inline)) int from_l1(latchkey *lk, const char *token, size_t token_len,
+                                                         latchkey_entry *entry, lk_l1_found *found)
 {
     if (token_len != LATCHKEY_TOKEN_LENGTH) return LATCHKEY_AGAIN;
     int64_t lease_until = read_lease(lk);
@@ -130,7 +131,7 @@ static int from_l2(latchkey *lk, const lk_token *token, int64_t deadline_ms, lat
     return status == LATCHKEY_AGAIN ? LATCHKEY_UNAVAILABLE : status;
 }
 
-static int refuse(latchkey_entry *entry, int status)
+static __attribute__((noinline)) int refuse(latchkey_entry *entry, int status)
 {
     memset(entry, 0, sizeof *entry);
     return status;
@@ -182,13 +183,10 @@ static void count_unanswered(latchkey *lk, int status)
     else if (status != LATCHKEY_FORKED) lk_count(&lk->counters, LK_L1_MISSES, 1); /* foreign, and asked for */
 }
 
-int latchkey_validate(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry)
+/* What L1 did not answer with OK. */
+static __attribute__((noinline)) int miss(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry,
+                                          int status)
 {
-    if (!entry) return LATCHKEY_BAD_ARGUMENT;
-    lk_l1_found found;
-    if (!lk || !token) return refuse(entry, LATCHKEY_BAD_ARGUMENT);
-    int status = from_l1(lk, token, token_len, entry, &found);
-    if (__builtin_expect(status == LATCHKEY_OK, 1)) return LATCHKEY_OK;
     memset(entry, 0, sizeof *entry);
     if (status != LATCHKEY_AGAIN) return status;
     lk_token parsed;
@@ -207,6 +205,15 @@ int latchkey_validate(latchkey *lk, const char *token, size_t token_len, latchke
     return give(&parsed, status, entry);
 }
 
+int latchkey_validate(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry)
+{
+    if (!entry) return LATCHKEY_BAD_ARGUMENT;
+    lk_l1_found found;
+    if (!lk || !token) return refuse(entry, LATCHKEY_BAD_ARGUMENT);
+    int status = from_l1(lk, token, token_len, entry, &found);
+    return __builtin_expect(status == LATCHKEY_OK, 1) ? LATCHKEY_OK : miss(lk, token, token_len, entry, status);
+}
+
 int lk_validate_local(latchkey *lk, const lk_token *token, latchkey_entry *entry, int64_t *until_us)
 {
     lk_l1_found found;
@@ -217,8 +224,9 @@ int lk_validate_local(latchkey *lk, const lk_token *token, latchkey_entry *entry
     return status;
 }
 
-/* What L1 did not answer with OK, without L2: MALFORMED, a no, or AGAIN. */
-static int without_l2(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry, int status)
+/* The same without L2: MALFORMED, a no, or AGAIN. */
+static __attribute__((noinline)) int without_l2(latchkey *lk, const char *token, size_t token_len,
+                                                latchkey_entry *entry, int status)
 {
     if (status != LATCHKEY_AGAIN) return refuse(entry, status);
     lk_token parsed;
@@ -236,8 +244,7 @@ int latchkey_try_validate(latchkey *lk, const char *token, size_t token_len, lat
     lk_l1_found found;
     if (!lk || !token) return refuse(entry, LATCHKEY_BAD_ARGUMENT);
     int status = from_l1(lk, token, token_len, entry, &found);
-    if (__builtin_expect(status == LATCHKEY_OK, 1)) return LATCHKEY_OK;
-    return without_l2(lk, token, token_len, entry, status);
+    return __builtin_expect(status == LATCHKEY_OK, 1) ? LATCHKEY_OK : without_l2(lk, token, token_len, entry, status);
 }
 
 /* ------------------------------------------------------------------------------------------------- batches -- */
