@@ -185,8 +185,9 @@ static void drop(const lk_want *want, lk_reply **fields)
 }
 
 /* A token that was exchanged: its session, by the name that it has now. Three reads: of one server, or of none. */
-static int load_heir(latchkey *lk, unsigned partition, char selector[LATCHKEY_SELECTOR_LENGTH + 1], const lk_want *want,
-                     int64_t deadline_ms, lk_judged *judged, lk_reply **fields, uint64_t *incarnation)
+static int load_heir(latchkey *lk, unsigned partition, const lk_token *token,
+                     char selector[LATCHKEY_SELECTOR_LENGTH + 1], const lk_want *want, int64_t deadline_ms,
+                     lk_judged *judged, lk_reply **fields, uint64_t *incarnation)
 {
     char before[LATCHKEY_SELECTOR_LENGTH + 1];
     lk_reply *old = *fields;
@@ -200,8 +201,8 @@ static int load_heir(latchkey *lk, unsigned partition, char selector[LATCHKEY_SE
         status = heir_name(lk, partition, old, deadline_ms, selector, &found);
         if (found != *incarnation) *incarnation = 0;
         if (!status && !strcmp(selector, before)) status = LATCHKEY_NOT_FOUND; /* it was not: it is gone */
-        if (!status && lk_pending_names(lk->pending, selector))
-            status = LATCHKEY_NOT_FOUND; /* denied here, guarantee B */
+        /* By name, as for the first: who has a token is told of that one (guarantee B), and of its session by L2. */
+        if (!status && !token && lk_pending_names(lk->pending, selector)) status = LATCHKEY_NOT_FOUND;
         if (status) break;
         status = read_name(lk, partition, selector, NULL, want, deadline_ms, judged, fields, &read);
         if (read != *incarnation) *incarnation = 0;
@@ -232,7 +233,7 @@ static int load(latchkey *lk, unsigned partition, const lk_token *token, char se
         if (!status) status = LATCHKEY_UNAVAILABLE; /* a moment left, too short for all of this */
     }
     if (!status && judged->record.grace_until_ms) {
-        status = load_heir(lk, partition, selector, want, deadline_ms, judged, fields, incarnation);
+        status = load_heir(lk, partition, token, selector, want, deadline_ms, judged, fields, incarnation);
         judged->renew = false; /* that would be for the new token, which is elsewhere */
     }
     return status;
