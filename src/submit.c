@@ -386,8 +386,11 @@ static int settle(latchkey *lk, lk_desk *d, place *p, int64_t now_ms)
     lk_node *node = lk_l2_owner(&lk->l2, p->token.partition);
     /* A "no" that needed no lease then: it may be another server's turn by now. */
     int64_t old_ms = p->deadline_ms - lk->config.deadline_ms + lk->config.staleness_ms;
-    if (p->status > 0 && p->as_is && now_ms > old_ms && renew(d, p, now_ms, lk->config.deadline_ms))
-        return LATCHKEY_AGAIN;
+    if (p->status > 0 && p->as_is && now_ms > old_ms) {
+        int status = without_redis(lk, p);
+        if (status > 0) return status;
+        if (renew(d, p, now_ms, lk->config.deadline_ms)) return LATCHKEY_AGAIN;
+    }
     if (p->status < 0 || p->as_is) return p->status;
     int vouched = lk_node_vouched(node, p->incarnation);
     if (vouched == LATCHKEY_UNAVAILABLE && now_ms < p->deadline_ms) vouched = await_lease(d, node, p);

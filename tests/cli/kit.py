@@ -31,10 +31,21 @@ def wait_for(what, condition):
         time.sleep(0.01)
 
 
+HELD = []
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
         return probe.getsockname()[1]
+
+
+def refusing_port():
+    """Nobody listens there, nor will while this process lives."""
+    held = socket.socket()
+    held.bind(('127.0.0.1', 0))
+    HELD.append(held)
+    return held.getsockname()[1]
 
 
 class Redis:
@@ -47,14 +58,20 @@ class Redis:
         arguments = [*arguments, *(['--requirepass', admin] if admin else [])]
         self.dir = tempfile.mkdtemp(prefix='latchkey-cli-')
         self.socket = os.path.join(self.dir, 's')
-        self.port = free_port()
-        self.argv = [*before, 'redis-server', '--unixsocket', self.socket, '--port', str(self.port), '--dir', self.dir,
+        self.port = None
+        self.argv = [*before, 'redis-server', '--unixsocket', self.socket, '--port', '', '--dir', self.dir,
                      *(self.GOOD if good else []), *arguments]
-        try:
-            self.boot()
-        except BaseException:
-            self.__exit__()
-            raise
+        for left in range(4, -1, -1): # another may be quicker to take the port
+            self.port = free_port()
+            self.argv[self.argv.index('--port') + 1] = str(self.port)
+            try:
+                self.boot()
+                break
+            except BaseException:
+                if left:
+                    continue
+                self.__exit__()
+                raise
 
     def boot(self):
         with open(os.path.join(self.dir, 'log'), 'ab') as log:

@@ -397,7 +397,7 @@ class Doctor(kit.Case):
         with Server() as server, kit.Redis() as another:
             self.check(run('doctor'), USAGE, 'LATCHKEY_CONFIG')
             self.check(run('doctor', 'now', config=server.config()), USAGE)
-            self.check(run('doctor', config=f'redis://127.0.0.1:{kit.free_port()}'), AWAY)
+            self.check(run('doctor', config=f'redis://127.0.0.1:{kit.refusing_port()}'), AWAY)
             self.check(run('doctor', config=server.url('app:wrong@')), CONFIG, 'password')
             self.check(run('doctor', config='redis://host?x=1'), CONFIG)
             self.check(run('doctor', '--admin', another.url(), config=server.config()), CONFIG, 'another server')

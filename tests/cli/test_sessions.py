@@ -290,7 +290,7 @@ class Away(kit.Case):
         self.each(CONFIG, 'http://:hunter2@127.0.0.1', 'must start with redis://')
 
     def test_redis_is_away(self):
-        self.each(AWAY, f'redis://:hunter2@127.0.0.1:{kit.free_port()}')
+        self.each(AWAY, f'redis://:hunter2@127.0.0.1:{kit.refusing_port()}')
         self.each(AWAY, 'unix:///no/such.socket')
 
     def test_redis_stands_still(self):

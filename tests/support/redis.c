@@ -15,7 +15,8 @@
 static redis *servers;
 static pid_t owner;
 
-int redis_free_port(void)
+/* One that nobody listened on a moment ago. */
+static int free_port(void)
 {
     /* At most 55,535, since a server in cluster mode also takes the port 10,000 above. */
     for (int i = 0; i < 1000; i++) {
@@ -167,7 +168,7 @@ redis *redis_start_with(const char *const *arguments)
     server->next = servers;
     servers = server;
     for (int i = 0; i < 20; i++) {
-        server->port = redis_free_port();
+        server->port = free_port();
         redis_launch(server);
         if (await_answer(server)) return server;
     }

@@ -68,7 +68,4 @@ char *redis_watch_end(redis_watch *watch, size_t *size); /* the text is the call
 /* All bytes of all files in the server's directory, one after another; the caller frees them. */
 unsigned char *redis_files(redis *server, size_t *size);
 
-/* A loopback TCP port that nobody listened on a moment ago. */
-int redis_free_port(void);
-
 #endif

@@ -269,14 +269,14 @@ static int whole_life(const char *config)
 static void test_acl_none_of_the_commands_is_superfluous(void **state)
 {
     (void)state;
+    static const char format[] = "redis://app:wrong-secret@127.0.0.1:%d/2?max_sessions=1&partitions=1&"
+                                 "foreign_until_ms=4102444800000&deadline_ms=%d&staleness_ms=%d";
     char config[512];
-    snprintf(config, sizeof config,
-             "redis://app:wrong-secret@127.0.0.1:%d/2?deadline_ms=1500&staleness_ms=200&max_sessions=1&partitions=1&"
-             "foreign_until_ms=4102444800000",
-             server->port);
     redis_do(server, "SELECT 2");
     allow(server, RIGHT_COUNT);
+    snprintf(config, sizeof config, format, server->port, 20000, 2000);
     assert_status(NULL, LATCHKEY_OK, whole_life(config));
+    snprintf(config, sizeof config, format, server->port, 1500, 200); /* where one is missing, that ends a call */
     int superfluous = 0;
     for (size_t i = 0; i < RIGHT_COUNT; i++) {
         redis_do(server, "FLUSHALL");

@@ -4,6 +4,7 @@
  * primary that became a replica unnoticed, connections that the server refuses, and answers that nobody had asked for.
  */
 #include "handle.h"
+#include "net.h"
 #include "proxy.h"
 #include "threads.h"
 
@@ -169,7 +170,7 @@ static void test_C_primary_made_a_replica_in_place_loses_the_lease(void **state)
     char token[LATCHKEY_TOKEN_SIZE], config[256], error[512];
     make_session(lk, 1, token);
     assert_status(lk, LATCHKEY_OK, validate(lk, token));
-    redis_do(on, "REPLICAOF 127.0.0.1 %d", redis_free_port()); /* of nobody: its data stays */
+    redis_do(on, "REPLICAOF 127.0.0.1 %d", net_refusing()); /* of nobody: its data stays */
     wait_for(try_validate(lk, token) != LATCHKEY_OK);
     wait_for(!stats_of(lk).connected);
     for (int i = 0; i < 20; i++) {
@@ -196,7 +197,7 @@ static void test_A_primary_made_a_replica_in_place_is_not_asked(void **state)
     latchkey *lk = handle_open(on, "staleness_ms=1000");
     char token[LATCHKEY_TOKEN_SIZE];
     make_session(lk, 1, token);
-    redis_do(on, "REPLICAOF 127.0.0.1 %d", redis_free_port());
+    redis_do(on, "REPLICAOF 127.0.0.1 %d", net_refusing());
     wait_for(!stats_of(lk).connected);
     wait_for(try_validate(lk, token) != LATCHKEY_OK);
     for (int i = 0; i < 20; i++) assert_status(lk, LATCHKEY_UNAVAILABLE, validate(lk, token));

@@ -215,7 +215,7 @@ static void test_nobody_listens(void **state)
 {
     (void)state;
     char config[256], error[512], path[160];
-    snprintf(config, sizeof config, "redis://127.0.0.1:%d?deadline_ms=%d", redis_free_port(), SHORT);
+    snprintf(config, sizeof config, "redis://127.0.0.1:%d?deadline_ms=%d", net_refusing(), SHORT);
     assert_status(NULL, LATCHKEY_UNAVAILABLE, open_at(config, error));
     assert_true(strlen(error) > 10);
     check_temp_path("no-socket", path, sizeof path);

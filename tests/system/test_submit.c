@@ -286,6 +286,29 @@ static void test_B_denied_here_is_not_found(void **state)
     redis_end(on);
 }
 
+/* A "no" that this handle knew by itself, and that lay for longer than staleness_ms: it is asked for anew, and is the same. */
+static void test_B_denied_here_and_reaped_late(void **state)
+{
+    (void)state;
+    redis *on = redis_start("--appendonly", "yes");
+    latchkey *lk = handle_open(on, "deadline_ms=2000&staleness_ms=100");
+    char token[LATCHKEY_TOKEN_SIZE];
+    latchkey_answer a;
+    make_session(lk, 1, token);
+    redis_freeze(on);
+    assert_status(lk, LATCHKEY_PENDING, end_session(lk, token));
+    assert_status(lk, LATCHKEY_OK, submit(lk, token, 1));
+    int64_t until_ms = check_now_ms() + 200;
+    wait_for(check_now_ms() > until_ms);
+    size_t got = latchkey_reap(lk, &a, 1); /* asks */
+    if (!got) got = latchkey_reap(lk, &a, 1);
+    assert_int_equal(got, 1);
+    assert_status(lk, LATCHKEY_NOT_FOUND, a.status);
+    redis_thaw(on);
+    handle_close(lk);
+    redis_end(on);
+}
+
 /* Every request is answered, but nothing comes through the subscription: no lease, no answer; then a beat, and it is. */
 static void test_C_answers_are_not_given_without_a_lease(void **state)
 {
@@ -486,6 +509,7 @@ int main(void)
         TEST(test_a_lost_connection_is_asked_again),
         TEST(test_BC_unread_answer_is_not_given_after_a_revocation),
         TEST(test_B_denied_here_is_not_found),
+        TEST(test_B_denied_here_and_reaped_late),
         TEST(test_C_answers_are_not_given_without_a_lease),
         TEST(test_C_a_beat_rings),
         TEST(test_stale_answers_are_marked),

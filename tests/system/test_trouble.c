@@ -4,6 +4,7 @@
  * middle of everything.
  */
 #include "handle.h"
+#include "net.h"
 #include "threads.h"
 
 #include <stdio.h>
@@ -118,7 +119,7 @@ static void test_primary_that_becomes_a_replica(void **state)
     latchkey *lk = handle_open(on, "l1_capacity=0&deadline_ms=2000");
     char token[LATCHKEY_TOKEN_SIZE], none[LATCHKEY_TOKEN_SIZE];
     make_session(lk, 1, token);
-    redis_do(on, "REPLICAOF 127.0.0.1 %d", redis_free_port()); /* of nobody: its data stays */
+    redis_do(on, "REPLICAOF 127.0.0.1 %d", net_refusing()); /* of nobody: its data stays */
     assert_status(lk, LATCHKEY_UNAVAILABLE, create(lk, none));
     assert_int_equal(none[0], 0);
     assert_true(stats_of(lk).last_error[0] != 0);
