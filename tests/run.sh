@@ -194,7 +194,10 @@ if [ -z "$quick" ]; then
         tests "tests: AddressSanitizer, UndefinedBehaviorSanitizer" "$build/address"
     fi
     if compile thread -DCMAKE_C_COMPILER=clang -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_SANITIZE=thread; then
+        inject=${LATCHKEY_INJECT-}
+        export LATCHKEY_INJECT="${inject:-third}" # every n was taken above
         tests "tests: ThreadSanitizer" "$build/thread"
+        export LATCHKEY_INJECT="$inject"
     fi
     step "L1's reads in every order of memory, and on arm64" sh tests/weak/run.sh || :
     step "model: ticket, lease and replay" sh tests/model/run.sh || :

@@ -5,6 +5,7 @@
  * no (guarantee A), a revocation that holds (B), no leak, no hang; and afterwards the same handle works.
  *
  *   LATCHKEY_INJECT=long  also in bursts of several lengths, from every n, over TLS too; more random faults
+ *   LATCHKEY_INJECT=third every third n alone: where each step is slow, and another build takes them all
  *   LATCHKEY_SEED         of the random faults; printed at the start
  */
 #include "check.h"
@@ -26,7 +27,7 @@ enum { HANG_S = 120, SLOW_MS = 2000, BURST = 3 };
 static redis *server, *plain, *secured; /* the one in use, without TLS and with it */
 static latchkey *lk;
 static uint64_t seed;
-static bool lengthy, over_unix;
+static bool lengthy, every_third, over_unix;
 static char plan_text[160];  /* for whoever reads a failure */
 static inject_held at_first; /* by an earlier scenario that failed, and left things behind */
 
@@ -523,7 +524,7 @@ static void test_every_nth(void **state)
 {
     const round *r = *state;
     uint64_t total = calls_without_a_fault(r);
-    unsigned reached = every_nth(r, 1, 1);
+    unsigned reached = every_nth(r, 1, every_third ? 3 : 1);
     print_message("%" PRIu64 " calls; %u scenarios with a failed one\n", total, reached);
     holds(reached > 0); /* else the scenario does not get to this kind of call at all */
 }
@@ -588,7 +589,8 @@ static int setup(void **state)
     seed = text && *text ? strtoull(text, NULL, 0) : 20240229;
     text = getenv("LATCHKEY_INJECT");
     lengthy = text && strcmp(text, "long") == 0;
-    print_message("LATCHKEY_SEED=%" PRIu64 "%s\n", seed, lengthy ? " LATCHKEY_INJECT=long" : "");
+    every_third = text && strcmp(text, "third") == 0;
+    print_message("LATCHKEY_SEED=%" PRIu64 " LATCHKEY_INJECT=%s\n", seed, text ? text : "");
     signal(SIGALRM, on_hang);
     pki_make(&(pki_card){.name = "server", .for_names = "IP:127.0.0.1"});
     secured = redis_start("--tls-cert-file", pki_crt("server"), "--tls-key-file", pki_key("server"),
