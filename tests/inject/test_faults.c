@@ -284,10 +284,8 @@ static void use_prewarmed(const char *token)
 static bool in_redis(const char *token)
 {
     char pattern[64];
-    size_t count;
     snprintf(pattern, sizeof pattern, "*:s:%.20s*", token); /* with its sections */
-    redis_free_keys(redis_keys(server, pattern, &count));
-    return count > 0;
+    return redis_count_keys(server, pattern) > 0;
 }
 
 /* The link hears of it, or loses its connection and empties L1 instead; or beats, at the latest. */

@@ -175,6 +175,36 @@ latchkey_stats stats_of(latchkey *lk)
     return stats;
 }
 
+latchkey_entry entry_of(latchkey *lk, const char *token)
+{
+    latchkey_entry entry;
+    assert_status(lk, LATCHKEY_OK, latchkey_validate(lk, token, LATCHKEY_TOKEN_LENGTH, &entry));
+    return entry;
+}
+
+size_t sessions_of(latchkey *lk, uint64_t user_id)
+{
+    size_t total = SIZE_MAX;
+    assert_status(lk, LATCHKEY_OK, latchkey_sessions(lk, user_id, NULL, 0, NULL, 0, &total));
+    return total;
+}
+
+int create_with(latchkey *lk, uint64_t user_id, uint64_t generation, char token[LATCHKEY_TOKEN_SIZE])
+{
+    latchkey_draft draft = {.size = sizeof draft, .user_id = user_id, .generation = generation};
+    return latchkey_create(lk, &draft, token);
+}
+
+void stays_dead(latchkey *lk, const char *token)
+{
+    int status;
+    do {
+        status = validate(lk, token);
+        assert_status_in(lk, status, LATCHKEY_NOT_FOUND, LATCHKEY_UNAVAILABLE);
+        check_pause();
+    } while (status != LATCHKEY_NOT_FOUND || !stats_of(lk).connected);
+}
+
 char *session_key(redis *on, const char *token, char out[128])
 {
     char pattern[64];

@@ -50,6 +50,15 @@ int load(latchkey *lk, const char *token);
 int set_field(latchkey *lk, const char *token, const char *name, const char *text);
 
 latchkey_stats stats_of(latchkey *lk);
+/* What validate answers, and how many are listed; they fail the test when it is not OK. */
+latchkey_entry entry_of(latchkey *lk, const char *token);
+size_t sessions_of(latchkey *lk, uint64_t user_id);
+
+/* A login that read this generation before. */
+int create_with(latchkey *lk, uint64_t user_id, uint64_t generation, char token[LATCHKEY_TOKEN_SIZE]);
+
+/* The server is coming back: no answer for a while, and then a "no"; never a "yes". */
+void stays_dead(latchkey *lk, const char *token);
 
 /* The session's key in Redis, found by its selector; "" where there is none. Returns `out`. */
 char *session_key(redis *on, const char *token, char out[128]);

@@ -59,6 +59,7 @@ long long redis_calls(redis *server, const char *command);
 /* All keys that match a pattern, sorted, as a NULL-terminated array to be freed with redis_free_keys. */
 char **redis_keys(redis *server, const char *pattern, size_t *count);
 void redis_free_keys(char **keys);
+size_t redis_count_keys(redis *server, const char *pattern);
 
 /* Everything that the server is asked to do from now on (MONITOR), as one text, when watching ends. */
 typedef struct redis_watch redis_watch;

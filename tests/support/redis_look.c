@@ -53,6 +53,13 @@ void redis_free_keys(char **keys)
     free(keys);
 }
 
+size_t redis_count_keys(redis *server, const char *pattern)
+{
+    size_t count;
+    redis_free_keys(redis_keys(server, pattern, &count));
+    return count;
+}
+
 struct redis_watch {
     redis *server;
     redisContext *context;

@@ -70,20 +70,6 @@ static inline int f_load(latchkey *lk, const char *token)
     return status;
 }
 
-static inline size_t sessions_of(latchkey *lk, uint64_t user_id)
-{
-    size_t total;
-    assert_status(lk, LATCHKEY_OK, latchkey_sessions(lk, user_id, NULL, 0, NULL, 0, &total));
-    return total;
-}
-
-static inline size_t keys_like(redis *on, const char *pattern)
-{
-    size_t count;
-    redis_free_keys(redis_keys(on, pattern, &count));
-    return count;
-}
-
 /* The one key of that kind. */
 static inline char *only_key(redis *on, const char *pattern, char out[128])
 {

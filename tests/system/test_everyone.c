@@ -17,42 +17,11 @@
 enum { LENGTH = LATCHKEY_TOKEN_LENGTH, USERS = 40 };
 #define ONE "partitions=1&prefix=p1"
 
-static int create_with(latchkey *lk, uint64_t user, uint64_t generation, char token[LATCHKEY_TOKEN_SIZE])
-{
-    latchkey_draft draft = {.size = sizeof draft, .user_id = user, .generation = generation};
-    return latchkey_create(lk, &draft, token);
-}
-
-static size_t count_of(latchkey *lk, uint64_t user)
-{
-    size_t total = 99;
-    assert_status(lk, LATCHKEY_OK, latchkey_sessions(lk, user, NULL, 0, NULL, 0, &total));
-    return total;
-}
-
-static size_t keys_like(redis *on, const char *pattern)
-{
-    size_t count;
-    redis_free_keys(redis_keys(on, pattern, &count));
-    return count;
-}
-
 /* Any "no": from memory, or from Redis once it can be asked. */
 static void assert_dead(latchkey *lk, const char *token)
 {
     assert_status_in(lk, try_validate(lk, token), LATCHKEY_AGAIN, LATCHKEY_NOT_FOUND);
     assert_status(lk, LATCHKEY_NOT_FOUND, validate(lk, token));
-}
-
-/* The server is coming back: no answer for a while, and then a "no"; never a "yes". */
-static void stays_dead(latchkey *lk, const char *token)
-{
-    int status;
-    do {
-        status = validate(lk, token);
-        assert_status_in(lk, status, LATCHKEY_NOT_FOUND, LATCHKEY_UNAVAILABLE);
-        check_pause();
-    } while (status != LATCHKEY_NOT_FOUND || !stats_of(lk).connected);
 }
 
 static int no_log_and_close_all(void **state)
@@ -107,7 +76,7 @@ static void test_B_C_everyone_ends_all_sessions_of_all_users_everywhere(void **s
     latchkey *fresh = handle_open(server, "");
     assert_dead(fresh, tokens[2]);
     assert_status(fresh, LATCHKEY_NOT_FOUND, load(fresh, rotated));
-    assert_true(keys_like(server, "lk:*:s:*") >= USERS); /* nobody went through them */
+    assert_true(redis_count_keys(server, "lk:*:s:*") >= USERS); /* nobody went through them */
 }
 
 static void test_logins_limits_and_lists_start_anew(void **state)
@@ -120,21 +89,21 @@ static void test_logins_limits_and_lists_start_anew(void **state)
         make_session(lk, 7, before);
         make_session(lk, 7, token);
         assert_status(lk, LATCHKEY_LIMIT, create_with(lk, 7, 0, token));
-        assert_int_equal(count_of(lk, 7), 2);
+        assert_int_equal(sessions_of(lk, 7), 2);
         assert_status(lk, LATCHKEY_OK, latchkey_revoke_everyone(lk));
-        assert_int_equal(count_of(lk, 7), 0);
+        assert_int_equal(sessions_of(lk, 7), 0);
         make_session(lk, 7, token);
         assert_status(lk, LATCHKEY_OK, validate(lk, token));
         assert_status(other, LATCHKEY_OK, validate(other, token));
         assert_status(lk, LATCHKEY_NOT_FOUND, validate(lk, before));
-        assert_int_equal(count_of(other, 7), 1);
+        assert_int_equal(sessions_of(other, 7), 1);
         assert_status(other, LATCHKEY_OK, touch(other, token));
         assert_status(other, LATCHKEY_OK, latchkey_rotate(other, token, LENGTH, 0, token));
         assert_status(lk, LATCHKEY_OK, validate(lk, token));
         assert_status(lk, LATCHKEY_OK, latchkey_revoke_user(lk, 7, NULL, 0, &revoked));
         assert_int_equal(revoked, 1);
         assert_dead(lk, token);
-        assert_int_equal(count_of(lk, 7), 0);
+        assert_int_equal(sessions_of(lk, 7), 0);
     }
     /* A kept session is found in the new index, one of before keeps nothing. */
     make_session(lk, 8, before);
@@ -182,7 +151,7 @@ static void test_the_evicting_limits_count_anew(void **state)
     for (uint32_t i = 0; i < 3; i++) {
         latchkey_draft draft = {.size = sizeof draft, .user_id = 7, .device = i + 1, .idle_ms = 1000000 + 1000 * i};
         assert_status(lk, LATCHKEY_OK, latchkey_create(lk, &draft, token[i]));
-        assert_int_equal(count_of(lk, 7), i < 2 ? i + 1 : 2);
+        assert_int_equal(sessions_of(lk, 7), i < 2 ? i + 1 : 2);
     }
     wait_for(validate(lk, token[0]) == LATCHKEY_NOT_FOUND);
     assert_status(lk, LATCHKEY_OK, validate(lk, token[1]));
@@ -258,7 +227,7 @@ static void test_foreign_sessions_end_too(void **state)
     wait_for(check_now_ms() > now_ms + 100); /* made after it: so says the other store */
     assert_status(lk, LATCHKEY_OK, latchkey_import(lk, late, sizeof late - 1, &draft, 0, 0));
     assert_status(lk, LATCHKEY_OK, latchkey_validate(lk, late, sizeof late - 1, &entry));
-    assert_int_equal(count_of(lk, 5), 1);
+    assert_int_equal(sessions_of(lk, 5), 1);
 }
 
 /* An answer that lies there, and is not reaped until it is over. */
@@ -573,13 +542,13 @@ static void test_C_server_that_comes_back_without_it_is_told(void **state)
         redis_kill(on);
         redis_boot(on);
         for (int k = 0; k < USERS; k++) stays_dead(alone, tokens[k]);
-        assert_int_equal(keys_like(on, "lk:{*}:e"), 64); /* each partition's */
+        assert_int_equal(redis_count_keys(on, "lk:{*}:e"), 64); /* each partition's */
         latchkey *fresh = handle_open(on, "");
         for (int k = 0; k < USERS; k++) assert_dead(fresh, tokens[k]);
         make_session(fresh, 1, after);
         assert_status(fresh, LATCHKEY_OK, validate(fresh, after));
         wait_for(validate(alone, after) == LATCHKEY_OK);
-        assert_int_equal(count_of(fresh, 1), 1);
+        assert_int_equal(sessions_of(fresh, 1), 1);
         handle_close(fresh);
         if (!i) handle_close(lk);
     }
@@ -600,11 +569,11 @@ static void test_C_promoted_replica_that_lacks_it_is_told(void **state)
     wait_for(*session_key(replica, token, key));
     redis_do(replica, "REPLICAOF NO ONE"); /* from here on nothing reaches it */
     wait_for(latchkey_revoke_everyone(lk) == LATCHKEY_OK);
-    assert_int_equal(keys_like(replica, "lk:{*}:e"), 0);
+    assert_int_equal(redis_count_keys(replica, "lk:{*}:e"), 0);
     proxy_aim(wire, replica->port);
     redis_kill(primary);
     stays_dead(lk, token);
-    assert_int_equal(keys_like(replica, "lk:{*}:e"), 64);
+    assert_int_equal(redis_count_keys(replica, "lk:{*}:e"), 64);
     latchkey *fresh = handle_open(replica, "");
     assert_dead(fresh, token);
     handle_close_all(NULL);
@@ -638,7 +607,7 @@ static void test_C_epoch_that_is_deleted_or_set_back_is_made_once_more(void **st
         assert_dead(lk, after);
         make_session(lk, 1, after);
         assert_status(fresh, LATCHKEY_OK, validate(fresh, after));
-        assert_int_equal(count_of(fresh, 1), 1);
+        assert_int_equal(sessions_of(fresh, 1), 1);
         handle_close_all(NULL);
     }
 }
@@ -775,7 +744,7 @@ static void test_durability(void **state)
     assert_status(lk, LATCHKEY_UNAVAILABLE, latchkey_revoke_everyone(lk));
     redis_thaw(replica);
     wait_for(latchkey_revoke_everyone(lk) == LATCHKEY_OK);
-    assert_int_equal(keys_like(replica, "lk:{*}:e"), 64); /* OK: it holds it */
+    assert_int_equal(redis_count_keys(replica, "lk:{*}:e"), 64); /* OK: it holds it */
     wait_for(validate(lk, token) == LATCHKEY_NOT_FOUND);
     handle_close_all(NULL);
     redis_end(replica);
@@ -792,7 +761,7 @@ static void test_every_partition_of_many(void **state)
     for (uint64_t i = 0; i < 300; i++) make_session(other, i, tokens[i]);
     uint64_t empties = stats_of(other).empties;
     assert_status(lk, LATCHKEY_OK, latchkey_revoke_everyone(lk));
-    assert_int_equal(keys_like(server, "p4096:{*}:e"), 4096);
+    assert_int_equal(redis_count_keys(server, "p4096:{*}:e"), 4096);
     for (int i = 0; i < 300; i++) assert_dead(lk, tokens[i]);
     for (int i = 0; i < 300; i++) wait_for(validate(other, tokens[i]) == LATCHKEY_NOT_FOUND);
     assert_true(stats_of(other).empties > empties && stats_of(other).empties < empties + 2048);

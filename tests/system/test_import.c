@@ -97,7 +97,7 @@ static void test_times(void **state)
     assert_status(lk, LATCHKEY_BAD_ARGUMENT, move(lk, ++n, &draft, -1, 0));
     assert_status(lk, LATCHKEY_BAD_ARGUMENT, move(lk, ++n, &draft, 0, -1));
     assert_int_equal(sessions_of(lk, 1), 5);
-    assert_int_equal(keys_like(server, "lk:*:i:*"), 5);
+    assert_int_equal(redis_count_keys(server, "lk:*:i:*"), 5);
 }
 
 static void test_bad_arguments(void **state)
@@ -118,7 +118,7 @@ static void test_bad_arguments(void **state)
     assert_status(lk, LATCHKEY_BAD_ARGUMENT, REFUSES(idle_ms = -1));
     assert_status(lk, LATCHKEY_BAD_ARGUMENT, REFUSES(field_count = 1));
     assert_status(lk, LATCHKEY_BAD_ARGUMENT, (bad = good, bad.fields = &field, REFUSES(field_count = 1)));
-    assert_int_equal(keys_like(server, "lk:*:s:*") + keys_like(server, "lk:*:i:*"), 0);
+    assert_int_equal(redis_count_keys(server, "lk:*:s:*") + redis_count_keys(server, "lk:*:i:*"), 0);
 }
 
 /* ------------------------------------------------------------------------------------------------- once -- */
@@ -220,7 +220,7 @@ static void test_a_bad_wire_makes_no_second_one(void **state)
     for (unsigned i = 0; i < SESSIONS; i++)
         assert_status(other, LATCHKEY_OK, f_validate(other, foreign_of(i, token), NULL));
     assert_int_equal(sessions_of(other, FOREIGN_USER), SESSIONS);
-    assert_int_equal(keys_like(server, "lk:*:i:*"), SESSIONS);
+    assert_int_equal(redis_count_keys(server, "lk:*:i:*"), SESSIONS);
     handle_close(lk);
     proxy_end(wire);
 }
@@ -264,8 +264,8 @@ static void test_many_at_once_make_one(void **state)
         crew_run(CREW, import_all, &s);
         assert_int_equal(s.odd, 0);
         wait_for(all_sessions(s.lk[0]) == SHARED); /* where they differ the link ends what is too much */
-        assert_int_equal(keys_like(server, "lk:*:i:*"), SHARED);
-        assert_int_equal(keys_like(server, "lk:*:s:*"), SHARED);
+        assert_int_equal(redis_count_keys(server, "lk:*:i:*"), SHARED);
+        assert_int_equal(redis_count_keys(server, "lk:*:s:*"), SHARED);
         for (unsigned i = 0; i < SHARED; i++) {
             assert_int_equal(s.made[i], 1);
             assert_int_equal(s.made[i] + s.refused[i], CREW);
@@ -308,7 +308,7 @@ static void test_a_moved_generation_refuses(void **state)
     assert_status(lk, LATCHKEY_OK, latchkey_user_generation(lk, 5, &draft.generation));
     assert_status(lk, LATCHKEY_OK, latchkey_revoke_user(lk, 5, NULL, 0, NULL));
     assert_status(lk, LATCHKEY_REFUSED, latchkey_import(lk, token, strlen(token), &draft, 0, 0));
-    assert_int_equal(keys_like(server, "lk:*:s:*") + keys_like(server, "lk:*:i:*"), 0);
+    assert_int_equal(redis_count_keys(server, "lk:*:s:*") + redis_count_keys(server, "lk:*:i:*"), 0);
     assert_status(lk, LATCHKEY_NOT_FOUND, f_validate(lk, token, NULL));
     assert_status(lk, LATCHKEY_OK, latchkey_user_generation(lk, 5, &draft.generation));
     assert_status(lk, LATCHKEY_OK, latchkey_import(lk, token, strlen(token), &draft, 0, 0));
@@ -326,7 +326,7 @@ static void test_what_lies_in_the_way_is_said_and_nothing_is_made(void **state)
     for (int i = 0; i < 2; i++) {
         redis_do(server, ways[i]);
         assert_status(lk, LATCHKEY_CORRUPT, import_one(lk, token));
-        assert_int_equal(keys_like(server, "lk:*:s:*") + keys_like(server, "lk:*:i:*"), 0);
+        assert_int_equal(redis_count_keys(server, "lk:*:s:*") + redis_count_keys(server, "lk:*:i:*"), 0);
         redis_do(server, "DEL lk:{0}:u:4711 lk:{0}:a");
     }
     /* Another session, or no session, where this one would be. */
@@ -338,7 +338,7 @@ static void test_what_lies_in_the_way_is_said_and_nothing_is_made(void **state)
     redis_do(server, "DEL %s", session);
     redis_do(server, "SET %s x", session);
     assert_status(lk, LATCHKEY_CORRUPT, import_one(lk, token));
-    assert_int_equal(keys_like(server, "lk:*:i:*"), 0);
+    assert_int_equal(redis_count_keys(server, "lk:*:i:*"), 0);
     redis_do(server, "DEL %s", session);
     assert_status(lk, LATCHKEY_OK, import_one(lk, token));
 }
@@ -371,14 +371,14 @@ static void test_with_durability_it_is_held_by_the_replica(void **state)
     foreign_of(2, late);
     wait_for((status = latchkey_import(lk, token, strlen(token), &draft, 0, 0)) != LATCHKEY_UNAVAILABLE);
     assert_status_in(lk, status, LATCHKEY_OK, LATCHKEY_REFUSED); /* REFUSED: it was tried before */
-    assert_int_equal(keys_like(replica, "lk:*:i:*"), 1);
+    assert_int_equal(redis_count_keys(replica, "lk:*:i:*"), 1);
     redis_freeze(replica);
     assert_status(lk, LATCHKEY_UNAVAILABLE, latchkey_import(lk, late, strlen(late), &draft, 0, 0));
     redis_thaw(replica);
     wait_for((status = latchkey_import(lk, late, strlen(late), &draft, 0, 0)) != LATCHKEY_UNAVAILABLE);
     assert_status_in(lk, status, LATCHKEY_OK, LATCHKEY_REFUSED);
-    assert_int_equal(keys_like(replica, "lk:*:i:*"), 2);
-    assert_int_equal(keys_like(replica, "lk:*:s:*"), 2);
+    assert_int_equal(redis_count_keys(replica, "lk:*:i:*"), 2);
+    assert_int_equal(redis_count_keys(replica, "lk:*:s:*"), 2);
     handle_close_all(NULL);
     redis_end(primary);
     redis_end(replica);

@@ -7,12 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static size_t count_sessions(void)
-{
-    size_t count;
-    redis_free_keys(redis_keys(server, "lk:*:s:*", &count));
-    return count;
-}
+static size_t count_sessions(void) { return redis_count_keys(server, "lk:*:s:*"); }
 
 /* Two quiet sessions are the oldest in the index of activity; what dies behind them is forgotten all the same. */
 static void test_quiet_sessions_do_not_keep_the_dead_in_the_index(void **state)

@@ -28,38 +28,6 @@ static void rotated(latchkey *lk, const char *token, int64_t grace_ms, token_tex
     assert_int_not_equal(memcmp(renewed, token, LATCHKEY_SELECTOR_LENGTH), 0);
 }
 
-static latchkey_entry entry_of(latchkey *lk, const char *token)
-{
-    latchkey_entry entry;
-    assert_status(lk, LATCHKEY_OK, latchkey_validate(lk, token, LENGTH, &entry));
-    return entry;
-}
-
-static size_t keys_like(redis *on, const char *pattern)
-{
-    size_t count;
-    redis_free_keys(redis_keys(on, pattern, &count));
-    return count;
-}
-
-static size_t count_of(latchkey *lk)
-{
-    size_t total;
-    assert_status(lk, LATCHKEY_OK, latchkey_sessions(lk, USER, NULL, 0, NULL, 0, &total));
-    return total;
-}
-
-/* The server is coming back: no answer for a while, and then a "no"; never a "yes". */
-static void stays_dead(latchkey *lk, const char *token)
-{
-    int status;
-    do {
-        status = validate(lk, token);
-        assert_status_in(lk, status, LATCHKEY_NOT_FOUND, LATCHKEY_UNAVAILABLE);
-        check_pause();
-    } while (status != LATCHKEY_NOT_FOUND || !stats_of(lk).connected);
-}
-
 /* ------------------------------------------------------------------------------------------------- at once -- */
 
 static void test_B_C_without_grace_the_old_token_dies_at_once(void **state)
@@ -89,11 +57,11 @@ static void test_B_C_without_grace_the_old_token_dies_at_once(void **state)
     assert_memory_equal(latchkey_record_field(record, "pq.k", &size), "key", 3);
     latchkey_record_free(record);
     assert_int_equal(token_partition(old), token_partition(renewed));
-    assert_int_equal(count_of(lk), 1);
+    assert_int_equal(sessions_of(lk, USER), 1);
     assert_true(redis_integer(server, "PTTL %s", session_key(server, renewed, key)) > 0);
     /* Nothing is left of the old one, and showing it is no theft. */
-    assert_int_equal(keys_like(server, "lk:*:s:*"), 1);
-    assert_int_equal(keys_like(server, "lk:*:f:*"), 0);
+    assert_int_equal(redis_count_keys(server, "lk:*:s:*"), 1);
+    assert_int_equal(redis_count_keys(server, "lk:*:f:*"), 0);
     assert_int_equal(redis_integer(server, "ZCARD lk:{%d}:a", (int)token_partition(old)), 1);
     assert_status(lk, LATCHKEY_NOT_FOUND, touch(lk, old));
     assert_status(lk, LATCHKEY_OK, validate(lk, renewed));
@@ -119,7 +87,7 @@ static void test_C_without_grace_a_server_that_forgot_is_told(void **state)
     redis_boot(on);
     stays_dead(lk, old);
     wait_for(validate(lk, kept) == LATCHKEY_OK);
-    assert_int_equal(keys_like(on, "lk:*:s:*"), 1);
+    assert_int_equal(redis_count_keys(on, "lk:*:s:*"), 1);
     handle_close_all(NULL);
     redis_end(on);
 }
@@ -145,7 +113,7 @@ static void test_in_its_grace_the_old_token_is_as_good_as_the_new(void **state)
         assert_status(lk, LATCHKEY_OK, touch(handles[i / 2], tokens[i % 2]));
         assert_status(lk, LATCHKEY_OK, load(handles[i / 2], tokens[i % 2]));
     }
-    assert_int_equal(count_of(lk), 1);
+    assert_int_equal(sessions_of(lk, USER), 1);
     latchkey_draft draft = {.size = sizeof draft, .user_id = USER};
     assert_status(lk, LATCHKEY_LIMIT, latchkey_create(lk, &draft, none));
     /* The list shows the session once, and knows it by either. */
@@ -300,8 +268,8 @@ static void test_old_token_after_its_grace_ends_the_session_everywhere(void **st
         assert_status(lk, LATCHKEY_NOT_FOUND, validate(lk, old));
         assert_int_equal(stats_of(lk).reuses, 1);
         assert_int_equal(logbook_lines(), 0);
-        assert_int_equal(keys_like(server, "lk:*:s:*"), 1);
-        assert_int_equal(keys_like(server, "lk:*:f:*"), 0);
+        assert_int_equal(redis_count_keys(server, "lk:*:s:*"), 1);
+        assert_int_equal(redis_count_keys(server, "lk:*:f:*"), 0);
         assert_status(lk, LATCHKEY_OK, end_session(lk, bystander));
         handle_close(lk);
         handle_close(other);
@@ -376,8 +344,8 @@ static void test_B_revoking_either_token_ends_both(void **state)
             assert_status_in(lk, try_validate(lk, tokens[j]), LATCHKEY_AGAIN, LATCHKEY_NOT_FOUND);
         for (int j = 0; j < 2; j++) assert_status(lk, LATCHKEY_NOT_FOUND, validate(lk, tokens[j]));
         for (int j = 0; j < 2; j++) wait_for(try_validate(other, tokens[j]) != LATCHKEY_OK);
-        assert_int_equal(keys_like(server, "lk:*:s:*") + keys_like(server, "lk:*:f:*"), 0);
-        assert_int_equal(keys_like(server, "lk:*:u:*") + keys_like(server, "lk:*:a"), 0);
+        assert_int_equal(redis_count_keys(server, "lk:*:s:*") + redis_count_keys(server, "lk:*:f:*"), 0);
+        assert_int_equal(redis_count_keys(server, "lk:*:u:*") + redis_count_keys(server, "lk:*:a"), 0);
         assert_int_equal(stats_of(lk).reuses, 0);
         handle_close(lk);
         handle_close(other);
@@ -419,7 +387,7 @@ static void test_C_a_server_that_lost_exchange_and_revocation_admits_neither(voi
         stays_dead(lk, old);
         stays_dead(lk, renewed);
         wait_for(validate(lk, kept) == LATCHKEY_OK);
-        assert_int_equal(keys_like(on, "lk:*:s:*"), 1);
+        assert_int_equal(redis_count_keys(on, "lk:*:s:*"), 1);
         handle_close_all(NULL);
         redis_end(on);
     }
@@ -439,20 +407,22 @@ static void test_G_old_tokens_are_remembered_up_to_a_number(void **state)
         int64_t now_ms = check_now_ms();
         wait_for(check_now_ms() > now_ms + 1); /* so that no two graces end at once */
     }
-    assert_int_equal(keys_like(server, "lk:*:s:*"), 65);
+    assert_int_equal(redis_count_keys(server, "lk:*:s:*"), 65);
     for (int i = 0; i < GENERATIONS; i++)
         assert_status(lk, i < GENERATIONS - 65 ? LATCHKEY_NOT_FOUND : LATCHKEY_OK, validate(lk, tokens[i]));
-    assert_int_equal(count_of(lk), 1);
+    assert_int_equal(sessions_of(lk, USER), 1);
     /* A change of privilege leaves the newest alone. */
     token_text last;
     rotated(lk, tokens[GENERATIONS - 1], 0, last);
     for (int i = 0; i < GENERATIONS; i++) assert_status(lk, LATCHKEY_NOT_FOUND, validate(lk, tokens[i]));
     assert_status(lk, LATCHKEY_OK, validate(lk, last));
-    assert_int_equal(keys_like(server, "lk:*:s:*"), 1);
-    assert_int_equal(keys_like(server, "lk:*:f:*"), 0);
+    assert_int_equal(redis_count_keys(server, "lk:*:s:*"), 1);
+    assert_int_equal(redis_count_keys(server, "lk:*:f:*"), 0);
     assert_int_equal(stats_of(lk).reuses, 0);
     assert_status(lk, LATCHKEY_OK, end_session(lk, last));
-    assert_int_equal(keys_like(server, "lk:*:s:*") + keys_like(server, "lk:*:u:*") + keys_like(server, "lk:*:a"), 0);
+    assert_int_equal(redis_count_keys(server, "lk:*:s:*") + redis_count_keys(server, "lk:*:u:*") +
+                         redis_count_keys(server, "lk:*:a"),
+                     0);
 }
 
 /* One that was forgotten for being the oldest was not revoked. A server that comes back with it is not told so, or the
@@ -517,10 +487,10 @@ static void test_of_exchanges_at_once_one_wins(void **state)
             assert_int_equal(r.renewed[i][0], 0);
         }
         assert_true(winner >= 0);
-        assert_int_equal(count_of(r.handles[1]), 1);
+        assert_int_equal(sessions_of(r.handles[1], USER), 1);
         assert_status(r.handles[2], LATCHKEY_OK, validate(r.handles[2], r.renewed[winner]));
         assert_status(r.handles[3], LATCHKEY_OK, end_session(r.handles[3], r.renewed[winner]));
-        assert_int_equal(keys_like(server, "lk:*:s:*"), 0);
+        assert_int_equal(redis_count_keys(server, "lk:*:s:*"), 0);
     }
 }
 
@@ -562,9 +532,9 @@ static void test_D_an_exchange_does_not_bring_back_what_is_revoked(void **state)
         for (int i = 0; i < 4 && r.statuses[0] == LATCHKEY_OK; i++)
             if (revoked && i == 1)
                 assert_status(r.handles[i], LATCHKEY_NOT_FOUND, validate(r.handles[i], r.renewed[0]));
-        assert_int_equal(keys_like(server, "lk:*:s:*"), !revoked);
+        assert_int_equal(redis_count_keys(server, "lk:*:s:*"), !revoked);
         if (!revoked) assert_status(r.handles[0], LATCHKEY_OK, end_session(r.handles[0], r.renewed[0]));
-        assert_int_equal(keys_like(server, "lk:*:s:*") + keys_like(server, "lk:*:f:*"), 0);
+        assert_int_equal(redis_count_keys(server, "lk:*:s:*") + redis_count_keys(server, "lk:*:f:*"), 0);
     }
     assert_int_equal(atomic_load(&r.odd), 0);
     assert_true(first[0] + first[1] == 300);
@@ -585,8 +555,8 @@ static void test_at_maxmemory_a_change_of_privilege_passes_and_a_renewal_changes
     assert_status(lk, LATCHKEY_UNAVAILABLE, rotate(lk, old, LONG, renewed));
     assert_int_equal(renewed[0], 0);
     assert_contains(stats_of(lk).last_error, "maxmemory");
-    assert_int_equal(keys_like(on, "lk:*:s:*"), 1);
-    assert_int_equal(keys_like(on, "lk:*:f:*"), 0);
+    assert_int_equal(redis_count_keys(on, "lk:*:s:*"), 1);
+    assert_int_equal(redis_count_keys(on, "lk:*:f:*"), 0);
     assert_int_equal(redis_integer(on, "HEXISTS %s f", session_key(on, old, key)), 0);
     assert_status(lk, LATCHKEY_OK, validate(lk, old));
     rotated(lk, old, 0, renewed);
@@ -653,7 +623,7 @@ static void test_C_pending_revocation_of_an_old_token_ends_the_session(void **st
     redis_do(on, "CONFIG SET min-replicas-to-write 0");
     wait_for(stats_of(lk).pending == 0);
     wait_for(try_validate(other, renewed) != LATCHKEY_OK);
-    assert_int_equal(keys_like(on, "lk:*:s:*"), 0);
+    assert_int_equal(redis_count_keys(on, "lk:*:s:*"), 0);
     handle_close_all(NULL);
     redis_end(on);
 }

@@ -68,14 +68,7 @@ static void assert_text(latchkey *lk, const char *token, const char *section, co
     assert_section(lk, token, section, text, text ? strlen(text) : 0);
 }
 
-static size_t keys_like(redis *on, const char *pattern)
-{
-    size_t count;
-    redis_free_keys(redis_keys(on, pattern, &count));
-    return count;
-}
-
-static size_t sections_left(redis *on) { return keys_like(on, "lk:*:s:*:*"); }
+static size_t sections_left(redis *on) { return redis_count_keys(on, "lk:*:s:*:*"); }
 
 /* The section's key under this token's name. */
 static char *section_key(const char *token, const char *section, char out[200])
@@ -300,7 +293,7 @@ static void test_C_they_end_again_on_a_server_that_forgot(void **state)
     assert_status(lk, LATCHKEY_OK, end_session(lk, token));
     redis_kill(on);
     redis_boot(on);
-    wait_for(keys_like(on, "lk:*:s:*") == 0);
+    wait_for(redis_count_keys(on, "lk:*:s:*") == 0);
     handle_close_all(NULL);
     redis_end(on);
 }
@@ -360,7 +353,7 @@ static void test_exchanged_with_it(void **state)
     }
     assert_int_equal(stats_of(lk).reuses, 0);
     assert_status(lk, LATCHKEY_OK, end_session(lk, token[5]));
-    assert_int_equal(keys_like(server, "lk:*:s:*"), 0);
+    assert_int_equal(redis_count_keys(server, "lk:*:s:*"), 0);
 }
 
 static void test_H_past_its_absolute_expiry_it_is_expired(void **state)
@@ -435,7 +428,7 @@ static void test_at_maxmemory_deleting_works(void **state)
     assert_text(lk, token, "one", NULL);
     assert_text(lk, token, "two", "y");
     assert_status(lk, LATCHKEY_OK, end_session(lk, token));
-    assert_int_equal(keys_like(on, "lk:*:s:*"), 0);
+    assert_int_equal(redis_count_keys(on, "lk:*:s:*"), 0);
     handle_close_all(NULL);
     redis_end(on);
 }
@@ -518,7 +511,7 @@ static void test_D_writing_beside_exchanges_and_ends_leaves_nothing(void **state
     assert_int_equal(failed, 0);
     assert_int_equal(atomic_load(&r.wrong), 0);
     assert_true(atomic_load(&r.written) >= 4 * LIVES);
-    assert_int_equal(keys_like(server, "lk:*:s:*"), 0);
+    assert_int_equal(redis_count_keys(server, "lk:*:s:*"), 0);
 }
 
 int main(void)

@@ -19,37 +19,6 @@ static int revoke_all(latchkey *lk, uint64_t user, size_t *revoked)
     return latchkey_revoke_user(lk, user, NULL, 0, revoked);
 }
 
-static int create_with(latchkey *lk, uint64_t user, uint64_t generation, char token[LATCHKEY_TOKEN_SIZE])
-{
-    latchkey_draft draft = {.size = sizeof draft, .user_id = user, .generation = generation};
-    return latchkey_create(lk, &draft, token);
-}
-
-static size_t count_of(latchkey *lk, uint64_t user)
-{
-    size_t total = 99;
-    assert_status(lk, LATCHKEY_OK, latchkey_sessions(lk, user, NULL, 0, NULL, 0, &total));
-    return total;
-}
-
-static size_t keys_like(redis *on, const char *pattern)
-{
-    size_t count;
-    redis_free_keys(redis_keys(on, pattern, &count));
-    return count;
-}
-
-/* The server is coming back: no answer for a while, and then a "no"; never a "yes". */
-static void stays_dead(latchkey *lk, const char *token)
-{
-    int status;
-    do {
-        status = validate(lk, token);
-        assert_status_in(lk, status, LATCHKEY_NOT_FOUND, LATCHKEY_UNAVAILABLE);
-        check_pause();
-    } while (status != LATCHKEY_NOT_FOUND || !stats_of(lk).connected);
-}
-
 /* ---------------------------------------------------------------------------------------------- ending all -- */
 
 static void test_B_revoke_user_ends_all_sessions_of_the_user_and_no_other(void **state)
@@ -71,9 +40,9 @@ static void test_B_revoke_user_ends_all_sessions_of_the_user_and_no_other(void *
     assert_int_equal(revoked, 3);
     for (int i = 0; i < 3; i++) wait_for(try_validate(other, mine[i]) != LATCHKEY_OK);
     assert_status(lk, LATCHKEY_OK, validate(lk, theirs));
-    assert_int_equal(count_of(lk, USER), 0);
-    assert_int_equal(keys_like(server, "lk:*:s:*"), 1);
-    assert_int_equal(keys_like(server, "lk:*:u:42"), 0);
+    assert_int_equal(sessions_of(lk, USER), 0);
+    assert_int_equal(redis_count_keys(server, "lk:*:s:*"), 1);
+    assert_int_equal(redis_count_keys(server, "lk:*:u:42"), 0);
     assert_status(lk, LATCHKEY_OK, revoke_all(lk, USER, &revoked));
     assert_int_equal(revoked, 0);
     assert_status(lk, LATCHKEY_OK, revoke_all(lk, USER, NULL));
@@ -103,7 +72,7 @@ static void test_what_is_made_between_two_runs_stays(void **state)
     snprintf(since, sizeof since, "%lld", (long long)entry.created_at_ms);
     redis_do(server, "EVALSHA %s 1 p1:{0}:s:-------------------- p1:{0}: -------------------- 42 %b %s", sha, "",
              (size_t)0, since);
-    assert_int_equal(count_of(lk, USER), 1);
+    assert_int_equal(sessions_of(lk, USER), 1);
     assert_status(lk, LATCHKEY_OK, validate(lk, after));
     wait_for(validate(lk, before) == LATCHKEY_NOT_FOUND);
 }
@@ -153,7 +122,7 @@ static void test_revoke_user_keeps_the_current_session(void **state)
     assert_int_equal(revoked, 2);
     assert_status(lk, LATCHKEY_OK, try_validate(lk, kept));
     for (int i = 0; i < 2; i++) assert_status(lk, LATCHKEY_NOT_FOUND, validate(lk, gone[i]));
-    assert_int_equal(count_of(lk, USER), 1);
+    assert_int_equal(sessions_of(lk, USER), 1);
     assert_status(lk, LATCHKEY_OK, touch(lk, kept));
 }
 
@@ -209,8 +178,8 @@ static void test_C_thousands_of_sessions_end_in_announcements_of_a_hundred(void 
     assert_status(lk, LATCHKEY_OK, revoke_all(lk, USER, &revoked));
     assert_int_equal(revoked, SESSIONS);
     assert_int_equal(redis_integer(server, "GET p1:{0}:q"), 10 + 10 + 4);
-    assert_int_equal(keys_like(server, "p1:{0}:s:*"), 1);
-    assert_int_equal(keys_like(server, "p1:{0}:u:42"), 0);
+    assert_int_equal(redis_count_keys(server, "p1:{0}:s:*"), 1);
+    assert_int_equal(redis_count_keys(server, "p1:{0}:u:42"), 0);
     for (int i = 0; i < SESSIONS; i++) assert_status(lk, LATCHKEY_NOT_FOUND, validate(lk, tokens[i]));
     for (int i = 0; i < SESSIONS; i++) wait_for(try_validate(other, tokens[i]) != LATCHKEY_OK);
     latchkey_stats after = stats_of(other);
@@ -241,7 +210,7 @@ static void test_C_sessions_that_come_back_with_an_old_snapshot_end_again(void *
         for (int j = 0; j < 5; j++) stays_dead(alone, tokens[j]);
         wait_for(redis_calls(on, "del") >= 5); /* they had come back */
         wait_for(validate(alone, kept) == LATCHKEY_OK);
-        assert_int_equal(keys_like(on, "lk:*:s:*"), 1);
+        assert_int_equal(redis_count_keys(on, "lk:*:s:*"), 1);
         if (!i) handle_close(lk);
     }
     handle_close_all(NULL);
@@ -268,7 +237,7 @@ static void test_revoke_user_works_at_maxmemory(void **state)
     assert_status(lk, LATCHKEY_OK, revoke_all(lk, USER + 1, &revoked));
     assert_status(lk, LATCHKEY_OK, latchkey_user_generation(lk, USER + 1, &after));
     assert_int_equal(after, before + 1);
-    assert_int_equal(count_of(lk, USER), 1);
+    assert_int_equal(sessions_of(lk, USER), 1);
     handle_close_all(NULL);
     redis_end(on);
 }
@@ -309,7 +278,7 @@ static void test_forgotten_scripts_and_damaged_keys(void **state)
     size_t revoked, total;
     for (int i = 0; i < 3; i++) make_session(lk, USER, tokens[i]);
     redis_do(server, "SCRIPT FLUSH");
-    assert_int_equal(count_of(lk, USER), 3);
+    assert_int_equal(sessions_of(lk, USER), 3);
     /* A session without its record, and one that is something else, end with the others. */
     redis_do(server, "HDEL %s v", session_key(server, tokens[0], key));
     redis_do(server, "DEL %s", session_key(server, tokens[1], key));
@@ -319,7 +288,7 @@ static void test_forgotten_scripts_and_damaged_keys(void **state)
     redis_do(server, "SCRIPT FLUSH");
     assert_status(lk, LATCHKEY_OK, revoke_all(lk, USER, &revoked));
     assert_int_equal(revoked, 3);
-    assert_int_equal(keys_like(server, "p1:{0}:s:*"), 0);
+    assert_int_equal(redis_count_keys(server, "p1:{0}:s:*"), 0);
     assert_status(lk, LATCHKEY_OK, latchkey_user_generation(lk, USER, &generation));
     /* The index itself: nothing is known, nothing is done. */
     redis_do(server, "RPUSH p1:{0}:u:42 junk");
@@ -405,7 +374,7 @@ static void test_D_no_login_survives_the_generation_that_it_began_with(void **st
                          latchkey_status_text(status));
             living += status == LATCHKEY_OK;
         }
-    assert_int_equal(count_of(c.handles[0], USER), living);
+    assert_int_equal(sessions_of(c.handles[0], USER), living);
 }
 
 /* -------------------------------------------------------------------------------------------------- racing -- */
@@ -447,7 +416,7 @@ static void test_B_D_storm_of_hits_and_fills_while_all_are_ended(void **state)
         crew_stop(users);
         crew_join(users);
         assert_int_equal(atomic_load(&s.late), 0);
-        assert_int_equal(keys_like(server, "lk:*:s:*"), 0); /* D: no touch brought one back */
+        assert_int_equal(redis_count_keys(server, "lk:*:s:*"), 0); /* D: no touch brought one back */
         handle_close(s.lk);
     }
 }
@@ -472,7 +441,7 @@ static void test_B_revoke_selector_ends_the_users_own_alone(void **state)
     wait_for(try_validate(other, mine[0]) != LATCHKEY_OK);
     assert_status(lk, LATCHKEY_NOT_FOUND, latchkey_revoke_selector(lk, USER, mine[0]));
     assert_status(lk, LATCHKEY_OK, validate(lk, mine[1]));
-    assert_int_equal(count_of(lk, USER), 1);
+    assert_int_equal(sessions_of(lk, USER), 1);
     assert_status(lk, LATCHKEY_MALFORMED, latchkey_revoke_selector(lk, USER, "not a selector at al"));
     /* Of another partition than the user's: nobody is asked. */
     latchkey *wide = handle_open(server, "prefix=p64");
