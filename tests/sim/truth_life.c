@@ -254,6 +254,7 @@ static void judge_kept(const asking *a, const user_known *u)
 {
     const known *s = a->keeps;
     if (!s || s->life != a->keeps_life || in.sweeps != a->sweeps || u->unsure) return;
+    if (s->exchanged_us && w.now_us >= s->over_us) return; /* shown after its grace, it spares nobody */
     totals.kept += !s->deleted_us;
     if (s->deleted_us >= a->began_us && s->deleted_by_sweep)
         fail("revoke_user: m%d was to keep %s, and ended it", a->on->index, s->selector);
