@@ -424,8 +424,9 @@ LATCHKEY_API int latchkey_revoke_selector(latchkey *lk, uint64_t user_id,
 /* The administrator's panic button: ends all sessions of all users, whoever made them, on every instance; old tokens of
  * rotations included. Nobody goes through them: each partition gets an epoch, and what was made up to then is over, in one
  * script for each partition. So it takes as long for ten million sessions as for ten, and works where Redis is full.
- * Everybody's generation moves, so that a login which began before cannot finish: see latchkey_user_generation. Whoever logs in from then on is not concerned; limits and lists start empty. The keys stay in
- * Redis until they expire, and L1 of every instance is emptied: for a while every request asks Redis.
+ * Everybody's generation moves, so that a login which began before cannot finish: see latchkey_user_generation. Whoever
+ * logs in from then on is not concerned; limits and lists start empty. The keys stay in Redis until they expire, and L1 of
+ * every instance is emptied: for a while every request asks Redis.
  * It waits for the link's next beat, so that OK holds on this handle as well.
  * A server that comes back without it (restored from an old snapshot, a replica promoted too early, FLUSHALL) is told by
  * every instance that knows, however long ago it was, before it serves there; then all end once more that are there.

@@ -3,6 +3,7 @@
 
 #include <openssl/err.h>
 #include <openssl/sha.h>
+#include <stdbool.h>
 
 uint64_t lk_version(const void *data, size_t size)
 {

@@ -8,7 +8,6 @@
 #ifndef LK_VERSION_H
 #define LK_VERSION_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

@@ -85,15 +85,21 @@ end
 
 local finish
 
+-- Whose session a family is, and the field x of its own selector; nil where that is gone.
+local function owner_of(f)
+  local heir = family(f, -1)[1]
+  local x = heir and redis.call('HGET', base .. 's:' .. heir, 'x')
+  local _, _, user = parse(x)
+  return user, x
+end
+
 -- Behind the selectors that are over, for event.c: whose they were, and of each session the selector that it had last.
 local function told(user, own) return telling and ' : ' .. (user or '-') .. ' ' .. table.concat(own, ' ') or '' end
 
 -- An old token is used after its grace: two have it, the user and somebody else, and nobody knows who is who. Nil where
 -- the session is over anyway, else whom that ended.
 local function reused(f)
-  local heir = family(f, -1)[1]
-  local x = heir and redis.call('HGET', base .. 's:' .. heir, 'x')
-  local _, _, user = parse(x)
+  local user, x = owner_of(f)
   local ended, own = finish({selector}, user)
   return x and 'REUSED ' .. table.concat(ended, ' ') .. told(user, own) or nil
 end
@@ -146,7 +152,7 @@ local function forget_dead()
   end
 end
 
--- For those who ask later: how many were there at most, and when? (latchkey_sample.) It is 3 of a login's 60 us here.
+-- For those who ask later: how many were there at most, and when? (latchkey_sample)
 local function remember_peak(now)
   local m, names = base .. 'm', redis.call('ZCARD', base .. 'a')
   if names > (tonumber(redis.pcall('HGET', m, 'peak')) or 0) then

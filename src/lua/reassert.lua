@@ -13,10 +13,7 @@ for i = 2, #ARGV do
   elseif redis.call('EXISTS', key) == 1 then
     local f = redis.pcall('HMGET', key, 'v', 'x', 'f')
     local _, _, user = parse(f[2])
-    if is_rotated(f[1]) then -- here it was exchanged in the meantime: the session has not ended less for that
-      local heir = family(f[3], -1)[1]
-      _, _, user = parse(heir and redis.call('HGET', base .. 's:' .. heir, 'x'))
-    end
+    if is_rotated(f[1]) then user = owner_of(f[3]) end -- exchanged here in the meantime: it has not ended less for that
     finish({ARGV[i]}, user)
     ended = ended + 1
   end

@@ -19,10 +19,7 @@ end
 
 local before = not v and ended_before()
 if not v and not held then return before or 0 end
-if is_rotated(v) then
-  local heir = family(f[3], -1)[1]
-  _, _, user = parse(heir and redis.call('HGET', base .. 's:' .. heir, 'x'))
-end
+if is_rotated(v) then user = owner_of(f[3]) end
 if (ARGV[5] or '') ~= '' and user ~= ARGV[5] then return 0 end
 local ended, own = finish({selector}, user, telling and v and string.match(ARGV[6] or '', '^%x+'))
 if before then return before end

@@ -77,7 +77,6 @@ static void test_C_promoted_replica_that_lacks_the_revocation_is_told(void **sta
     redis_end(primary);
 }
 
-/* It keeps its run id, its role when looked at, and its numbers: the replication id alone tells. */
 /* Before it is told, somebody exchanges the token there, and so has one that nobody ever revoked. */
 static void test_C_promoted_replica_that_exchanged_the_revoked_token_is_told(void **state)
 {
@@ -112,6 +111,7 @@ static void test_C_promoted_replica_that_exchanged_the_revoked_token_is_told(voi
     redis_end(primary);
 }
 
+/* It keeps its run id, its role when looked at, and its numbers: the replication id alone tells. */
 static void test_C_server_demoted_and_promoted_between_two_beats_is_another(void **state)
 {
     (void)state;

@@ -166,6 +166,28 @@ static void test_A_B_redis_away_and_a_revocation_that_waits(void **state)
     redis_end(on);
 }
 
+/* Redis takes no writes: what it is asked about lives there all the time. */
+static void test_B_a_revocation_that_waits_hides_the_session_under_all_its_names(void **state)
+{
+    (void)state;
+    char kept[LATCHKEY_TOKEN_SIZE], old[LATCHKEY_TOKEN_SIZE], gone[LATCHKEY_TOKEN_SIZE], key[128];
+    redis *on = redis_start(NULL);
+    latchkey *lk = handle_open(on, "deadline_ms=1000");
+    make_session(lk, USER, kept);
+    make_session(lk, USER, old);
+    assert_status(lk, LATCHKEY_OK, latchkey_rotate(lk, old, LENGTH, 600000, gone));
+    redis_do(on, "CLIENT PAUSE 60000 WRITE");
+    assert_status(lk, LATCHKEY_PENDING, end_session(lk, gone));
+    wait_for(show(lk, kept) == LATCHKEY_OK);
+    assert_status(lk, LATCHKEY_NOT_FOUND, show(lk, gone));
+    wait_for(show(lk, old) == LATCHKEY_NOT_FOUND);
+    assert_true(*session_key(on, gone, key));
+    redis_do(on, "CLIENT UNPAUSE");
+    wait_for(stats_of(lk).pending == 0);
+    handle_close(lk);
+    redis_end(on);
+}
+
 /* An exchange in the middle of it: one name or the other, and never a "no" for a session that lives. */
 typedef struct exchanging {
     latchkey *lk;
@@ -226,6 +248,7 @@ int main(void)
         TEST(test_every_name_that_is_remembered_leads_to_it),
         TEST(test_what_is_not_there),
         TEST(test_A_B_redis_away_and_a_revocation_that_waits),
+        TEST(test_B_a_revocation_that_waits_hides_the_session_under_all_its_names),
         TEST(test_A_shown_while_it_is_exchanged_all_the_time),
     };
     return cmocka_run_group_tests(tests, server_start, server_end);
