@@ -19,7 +19,7 @@ def transcript():
 
 
 def shape(text):
-    for pattern, name in ((r'\b[E-H][\w-]{19}\b', 'SELECTOR'), (r'\b[0-9a-f]{64}\b', 'HASH'), (r'\d{4}-\d\d-\d\d \S+Z', 'TIME'),
+    for pattern, name in ((r'(?<![\w-])[E-H][\w-]{19}(?![\w-])', 'SELECTOR'), (r'\b[0-9a-f]{64}\b', 'HASH'), (r'\d{4}-\d\d-\d\d \S+Z', 'TIME'),
                           (r'\bnow\b|\d+ (s|min|h) ago|in \d+ (s|min|h)', 'WHEN'), (r'\d+\.\d+\.\d+', 'VERSION'),
                           (r'[+-]?\d+\.\d+(?= m?s)', 'NUMBER'), (r'\d+(?= keys)', 'NUMBER'), (r'[ \t]+', ' ')):
         text = re.sub(pattern, name, text)
