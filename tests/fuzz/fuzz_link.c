@@ -24,6 +24,8 @@ enum { STEPS_MAX = 200, HEARD_MAX = 128 * 1024, OPEN_MAX = 256, PIECE_MAX = 255 
 static struct watch {
     redis_model *m;
     bool honest, emptied;
+    char replication[24];
+    unsigned servers;
     char nonce[17];
     int64_t beat_ms; /* when the nonce was published, or -1 */
     char heard[HEARD_MAX];
@@ -156,7 +158,9 @@ static void reconnect(bool another)
     look();
     answer_with(NULL, NULL);
     if (another) {
-        w.m->replication = strcmp(w.m->replication, "replid-1") ? "replid-1" : "replid-2";
+        /* Never one that was there before: to that L1 may rightly be kept. */
+        snprintf(w.replication, sizeof w.replication, "replid-%u", 2 + w.servers++);
+        w.m->replication = w.replication;
         w.honest = true;
         w.emptied = false;
     }
