@@ -99,7 +99,7 @@ wanted() { [ -z "$only" ] || [ "$only" = "$1" ]; }
 
 if wanted article; then
     run article build-bench/bench/latchkey-bench-article "$@"
-    report article "$python" bench/report.py "$results/article.json"
+    report article "$python" bench/support/report.py "$results/article.json"
     [ -n "$only" ] || set -- ${short:+--short} # what else there was, was for the first
 fi
 if wanted l1; then
@@ -114,22 +114,22 @@ if wanted l1; then
     report l1 "$python" bench/l1/report_l1.py $earlier "$results/l1.json" --markdown "$temporary/l1.md"
 fi
 if wanted server; then
-    run server build-bench/bench/server/latchkey-bench-server "$@"
-    report server "$python" bench/report.py "$results/server.json"
+    run server build-bench/bench/load/latchkey-bench-server "$@"
+    report server "$python" bench/support/report.py "$results/server.json"
 fi
 if wanted http; then
     run http "$python" bench/http/run.py build-bench/bench/http/latchkey-bench-http "$@"
-    report http "$python" bench/report.py "$results/http.json"
+    report http "$python" bench/support/report.py "$results/http.json"
 fi
 if wanted ttl; then
     run ttl build-bench/bench/latchkey-bench-ttl "$@" >"$temporary/ttl.tables"
-    [ -n "$short" ] || PYTHONPATH=bench "$python" -c 'import sys, report
+    [ -n "$short" ] || PYTHONPATH=bench/support "$python" -c 'import sys, report
 report.put_between_markers("bench/README.md", "ttl", f"`{sys.argv[2]}`\n\n" + open(sys.argv[1]).read().rstrip())' \
         "$temporary/ttl.tables" "$command"
 fi
 if wanted hygiene; then
     run hygiene build-bench/bench/latchkey-bench-hygiene "$@" >"$temporary/hygiene.tables"
-    [ -n "$short" ] || PYTHONPATH=bench "$python" -c 'import sys, report
+    [ -n "$short" ] || PYTHONPATH=bench/support "$python" -c 'import sys, report
 report.put_between_markers("bench/README.md", "hygiene", f"`{sys.argv[2]}`\n\n" + open(sys.argv[1]).read().rstrip())' \
         "$temporary/hygiene.tables" "$command"
 fi

@@ -175,12 +175,12 @@ step "every tool is there" sh -c 'for tool in "$@"; do
         command -v "$tool" >/dev/null || { echo "missing: $tool"; exit 1; }
     done' - gcc g++ clang clang++ wrk taskset cmake ctest pkg-config clang-format nm redis-server redis-cli curl python3 valgrind \
     promtool spin faketime qemu-aarch64 aarch64-linux-gnu-gcc || :
-step "format" sh tests/format.sh || :
-step "the header alone, C11 and C++17, gcc and clang" sh tests/api/header.sh || :
-step "the programs of README.md compile" sh tests/readme.sh || :
+step "format" sh tests/package/format.sh || :
+step "the header alone, C11 and C++17, gcc and clang" sh tests/package/api/header.sh || :
+step "the programs of README.md compile" sh tests/package/readme.sh || :
 if compile gcc -DCMAKE_C_COMPILER=gcc -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_BENCH=ON; then
     tests "tests: gcc" "$build/gcc"
-    step "exported symbols" sh tests/api/symbols.sh "$build/gcc/src/liblatchkey.so" || :
+    step "exported symbols" sh tests/package/api/symbols.sh "$build/gcc/src/liblatchkey.so" || :
 fi
 
 # ------------------------------------------------------------------------------------------------- the rest --
@@ -199,17 +199,17 @@ if [ -z "$quick" ]; then
         tests "tests: ThreadSanitizer" "$build/thread"
         export LATCHKEY_INJECT="$inject"
     fi
-    step "L1's reads in every order of memory, and on arm64" sh tests/weak/run.sh || :
-    step "model: ticket, lease and replay" sh tests/model/run.sh || :
+    step "L1's reads in every order of memory, and on arm64" sh tests/proof/weak/run.sh || :
+    step "model: ticket, lease and replay" sh tests/proof/model/run.sh || :
     step "fuzzers, 5 s each" sh tests/fuzz/run.sh --build "$build/fuzz" --seconds 5 || :
     step "faults: real instances, a real Redis" sh tests/faults/run.sh --build "$build/gcc/tests/faults" \
         --out "$build/faults" || :
     step "what proves the faults' rows still applies" python3 tests/faults/prove.py --list || :
-    step "the simulation notices what is broken" sh tests/sim/mutants.sh --short || :
+    step "the simulation notices what is broken" sh tests/proof/sim/mutants.sh --short || :
     step "valgrind, some of the tests" sh tests/valgrind.sh "$build/gcc" || :
-    step "installed: strangers' projects" sh tests/install/run.sh || :
-    step "examples" sh tests/examples.sh "$build/gcc" || :
-    step "the HTTP servers under load, AddressSanitizer" sh tests/examples.sh "$build/address" --servers || :
+    step "installed: strangers' projects" sh tests/package/install/run.sh || :
+    step "examples" sh tests/package/examples.sh "$build/gcc" || :
+    step "the HTTP servers under load, AddressSanitizer" sh tests/package/examples.sh "$build/address" --servers || :
     step "the evented server under load, ThreadSanitizer" python3 tests/http/load.py "$build/thread" --seconds 1 \
         --only evented || :
     step "soak, $soak s" "$build/gcc/tests/soak/latchkey-soak" --seconds "$soak" || :

@@ -6,7 +6,7 @@
 set -eu
 cd "$1/tests"
 for program in system_life system_fields system_tokens system_config system_arguments api_constants unit/unit_token \
-    unit/unit_record unit/unit_resp unit/unit_conn unit/unit_hello unit/unit_config unit/unit_tls; do
+    unit/unit_record unit/unit_resp unit/unit_conn unit/unit_handshake unit/unit_config unit/unit_tls; do
     echo "--- $program"
     valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect \
         --child-silent-after-fork=yes "./$program"

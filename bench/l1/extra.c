@@ -4,7 +4,7 @@
  */
 #include "l1bench.h"
 
-#include "l1.h"
+#include "l1/l1.h"
 
 #include <hiredis/hiredis.h>
 #include <stdlib.h>

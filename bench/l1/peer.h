@@ -13,8 +13,8 @@
 extern "C" {
 #endif
 
-#include "clock.h"
-#include "hash.h"
+#include "base/clock.h"
+#include "base/hash.h"
 #include "latchkey.h"
 
 #include <stdbool.h>

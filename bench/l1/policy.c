@@ -6,7 +6,7 @@
  */
 #include "policy.h"
 
-#include "l1.h"
+#include "l1/l1.h"
 #include "l1bench.h"
 
 #include <stdlib.h>

@@ -14,7 +14,7 @@ import os
 import re
 import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import report  # noqa: E402
 
 PLOTS = [("latency", "uniform"), ("latency", "Zipf 0.99"), ("throughput", "uniform"), ("throughput", "Zipf 0.99")]

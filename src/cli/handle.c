@@ -1,7 +1,7 @@
 /* Opening, and what a status means to the shell. See cli.h. */
-#include "cli.h"
+#include "cli/cli.h"
 
-#include "session.h"
+#include "session/judge.h"
 
 #include <stdarg.h>
 #include <stdlib.h>

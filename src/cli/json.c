@@ -1,6 +1,6 @@
 /* --json: one value, ASCII alone, so that no terminal obeys what it holds. See cli.h. Not by jansson, which reads for
  * `import`: it has no integers beyond 2^63 - 1, as user ids may be, and needs the whole value before it writes any of it. */
-#include "cli.h"
+#include "cli/cli.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -3,9 +3,9 @@
  * Every instance has to accept a key before any makes tokens by it, so a new key goes behind the others first (--add), and
  * to the front once every instance has been restarted with it (--promote). A file is replaced by a whole new one, under
  * another name until it is complete, so no instance ever reads half of it. */
-#include "cli.h"
+#include "cli/cli.h"
 
-#include "crypto.h"
+#include "base/crypto.h"
 
 #include <errno.h>
 #include <fcntl.h>

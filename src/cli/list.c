@@ -1,5 +1,5 @@
 /* latchkey list: the sessions of a user. */
-#include "cli.h"
+#include "cli/cli.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* The command `latchkey`: the table of its commands, and what they have in common. */
-#include "cli.h"
+#include "cli/cli.h"
 
 #include <string.h>
 

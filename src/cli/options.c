@@ -1,5 +1,5 @@
 /* The command line. See cli.h. */
-#include "cli.h"
+#include "cli/cli.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /* latchkey prewarm: what latchkey_prewarm at the start of an instance will cost, measured from here. An L1 lives in its own
  * process, so no other one is warmer afterwards. */
-#include "cli.h"
+#include "cli/cli.h"
 
-#include "clock.h"
+#include "base/clock.h"
 
 #include <inttypes.h>
 #include <pthread.h>

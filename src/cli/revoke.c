@@ -1,5 +1,5 @@
 /* latchkey revoke: ends a session, all of a user's, or everyone's. Asks first. */
-#include "cli.h"
+#include "cli/cli.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* latchkey sample: who is logged in, for people. */
-#include "sample.h"
-#include "cli.h"
+#include "analytics/sample.h"
+#include "cli/cli.h"
 
 #include <inttypes.h>
 #include <string.h>

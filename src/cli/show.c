@@ -1,7 +1,7 @@
 /* latchkey show: everything about one session but its secret. */
-#include "cli.h"
+#include "cli/cli.h"
 
-#include "crypto.h"
+#include "base/crypto.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -1,10 +1,10 @@
 /* latchkey status: is all well, on one screen. It opens no handle: nothing is written, and nobody takes it for an instance. */
-#include "herd.h"
-#include "wire.h"
+#include "cli/fleet.h"
+#include "cli/subscriber.h"
 
-#include "clock.h"
-#include "keys.h"
-#include "settings.h"
+#include "base/clock.h"
+#include "redis/keys.h"
+#include "redis/server_check.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* Aligned columns. See cli.h. */
-#include "cli.h"
+#include "cli/cli.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* What may be shown. See cli.h. */
-#include "cli.h"
+#include "cli/cli.h"
 
 #include <inttypes.h>
 #include <string.h>

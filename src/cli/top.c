@@ -1,9 +1,9 @@
 /* latchkey top: every instance at work, by what it says of itself with each beat. Nothing is asked of the instances, and no
  * port is open in them: Redis carries their beats anyway. Plain ANSI on a terminal, lines elsewhere, objects with --json. */
-#include "herd.h"
-#include "wire.h"
+#include "cli/fleet.h"
+#include "cli/subscriber.h"
 
-#include "clock.h"
+#include "base/clock.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -282,7 +282,7 @@ class Doctor(kit.Case):
     def test_every_kind_of_key_is_known(self):
         """What the scripts make is ours: a new kind there without a word to doctor would be foreign to it."""
         kinds = set()
-        for script in glob.glob(f'{kit.ROOT}/src/lua/*.lua'):
+        for script in glob.glob(f'{kit.ROOT}/src/redis/lua/*.lua'):
             with open(script, encoding='utf-8') as file:
                 kinds |= set(re.findall(r"base \.\. '([a-z]+:?)'", file.read()))
         self.assertTrue({'s:', 'u:', 'a', 'q', 'r', 'e', 'm', 'i:'} <= kinds, kinds)

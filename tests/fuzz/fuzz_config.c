@@ -7,7 +7,7 @@
  * nothing out of a file; what is accepted is in the ranges that latchkey_open's documentation gives.
  */
 #include "fuzz.h"
-#include "config.h"
+#include "base/config.h"
 
 #include <sys/mman.h>
 #include <unistd.h>

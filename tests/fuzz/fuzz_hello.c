@@ -7,7 +7,7 @@
  * holds the password, even where a server repeats it.
  */
 #include "fuzz.h"
-#include "hello.h"
+#include "redis/handshake.h"
 
 #define PASSWORD "Kx9-sesame"
 
@@ -17,7 +17,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     return !lk_crypto_init();
 }
 
-/* Is this the value of the first line that has this name? By another way than hello.c's. `text` ends with a NUL. */
+/* Is this the value of the first line that has this name? By another way than handshake.c's. `text` ends with a NUL. */
 static bool says(const char *text, const char *name, const char *value)
 {
     char sought[64];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The link (subscription messages, replies to beats, the handshake) against the small Redis of tests/unit/redis_model.h.
+ * The link (subscription messages, replies to beats, the handshake) against the small Redis of tests/unit/l2/redis_model.h.
  * Input: a byte of choices, then steps: the server's bytes arrive in pieces, time passes, sessions are revoked, messages
  * and nonces get lost, connections break, jobs come; and the server lies: any bytes at all, as a message, as the reply to
  * a command, or raw.

@@ -6,7 +6,7 @@
  * refused leaves zeros.
  */
 #include "fuzz.h"
-#include "pulse.h"
+#include "observe/beat_stats.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {

@@ -8,7 +8,7 @@
  * again, and not once a bit of it was changed; the same bytes as a field never open.
  */
 #include "fuzz.h"
-#include "record.h"
+#include "base/record.h"
 
 #define FAR INT64_C(100000000000000) /* record.c's end of time: far enough from INT64_MAX to add to */
 

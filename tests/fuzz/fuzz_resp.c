@@ -7,8 +7,8 @@
  * and sizes the peer names; nothing leaks (LeakSanitizer).
  */
 #include "fuzz.h"
-#include "conn.h"
-#include "hash.h"
+#include "redis/conn.h"
+#include "base/hash.h"
 
 #include <sanitizer/allocator_interface.h>
 

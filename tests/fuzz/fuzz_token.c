@@ -7,7 +7,7 @@
  * token that was made is accepted; one that was changed in any character is not.
  */
 #include "fuzz.h"
-#include "token.h"
+#include "base/token.h"
 
 static const uint8_t second_key[LK_CHECK_KEY_SIZE] = "an older key ..";
 

@@ -9,7 +9,7 @@
 #ifndef LATCHKEY_SOAK_H
 #define LATCHKEY_SOAK_H
 
-#include "handle.h"
+#include "test_handle.h"
 #include "threads.h"
 
 #include <stdatomic.h>

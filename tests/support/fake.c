@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "fake.h"
 #include "check.h"
-#include "net.h"
+#include "test_net.h"
 
 #include <fcntl.h>
 #include <poll.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "redis.h"
 #include "check.h"
-#include "net.h"
+#include "test_net.h"
 
 #include <errno.h>
 #include <fcntl.h>

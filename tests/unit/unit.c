@@ -3,7 +3,7 @@
  * See unit.h.
  */
 #include "unit.h"
-#include "crypto.h"
+#include "base/crypto.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -4,7 +4,7 @@
  * and begin on a cache line, so that a lookup is one round trip to memory and the rest of the work. Nothing that has
  * to find its entry by the token can be faster.
  */
-#include "counters.h"
+#include "base/counters.h"
 #include "peer.h"
 
 #include <stdatomic.h>

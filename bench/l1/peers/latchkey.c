@@ -5,7 +5,7 @@
  */
 #include "l1bench.h"
 
-#include "handle.h"
+#include "session/handle.h"
 
 void *latchkey_peer_open(size_t capacity)
 {

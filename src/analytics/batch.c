@@ -1,0 +1,59 @@
+/* See sampling.h. */
+#include "analytics/sampling.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { REST_MOST_US = 50000 };
+
+void lk_inquiry_ask(lk_inquiry *q, const char *const *words)
+{
+    lk_span *to = q->words[q->asked];
+    size_t count = 0;
+    for (; words[count]; count++) to[count] = lk_word(words[count]);
+    q->calls[q->asked++] = (lk_call){to, count};
+}
+
+static void rest(int64_t since_us)
+{
+    int64_t us = lk_now_us() - since_us;
+    nanosleep(&(struct timespec){.tv_nsec = (us < REST_MOST_US ? us : REST_MOST_US) * 1000}, NULL);
+}
+
+int lk_inquiry_go(lk_inquiry *q)
+{
+    int status;
+    do {
+        int64_t now_us = lk_now_us();
+        status = lk_l2_pipeline(&q->lk->l2, q->node, q->calls, q->asked, now_us / 1000 + q->lk->config.deadline_ms,
+                                q->replies, NULL);
+        rest(now_us);
+    } while (status == LATCHKEY_UNAVAILABLE && q->tries && q->tries--);
+    if (status) q->asked = 0;
+    return status;
+}
+
+void lk_inquiry_end(lk_inquiry *q)
+{
+    while (q->asked) lk_reply_free(q->replies[--q->asked]);
+}
+
+int64_t lk_decimal(const lk_reply *reply)
+{
+    return reply->type == LK_REPLY_STRING && strspn(reply->text, "0123456789") ? strtoll(reply->text, NULL, 10) : 0;
+}
+
+char *lk_inquiry_partition_key(lk_inquiry *q, unsigned partition, const char *which)
+{
+    char *text = lk_inquiry_text(q, 0);
+    lk_key_partition(text, q->lk->config.prefix, partition, which);
+    return text;
+}
+
+char *lk_inquiry_session_key(lk_inquiry *q, const lk_member *m)
+{
+    char *text = lk_inquiry_text(q, 0);
+    lk_key_session(text, q->lk->config.prefix, m->partition, m->selector);
+    return text;
+}

@@ -1,0 +1,15 @@
+/* latchkey_sample, and the same with somebody who is told how far it is. */
+#ifndef LK_SAMPLE_H
+#define LK_SAMPLE_H
+
+#include "session/handle.h"
+
+typedef struct lk_progress {
+    void *context;
+    void (*tell)(void *context, size_t done, size_t all);
+} lk_progress;
+
+/* `population` is all zeros where the status is not OK. */
+int lk_sample(latchkey *lk, size_t count, const lk_progress *progress, latchkey_population *population);
+
+#endif

@@ -1,0 +1,80 @@
+/* A walk over some of the keys: which sessions does the index not know, and what did exchanges leave behind? See sampling.h. */
+#include "analytics/sampling.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* "lk:{17}:s:<selector>" */
+static bool session_of_key(const lk_sampling *s, const lk_reply *key, lk_member *m)
+{
+    char name[LK_KEY_SIZE];
+    const lk_config *config = &s->q.lk->config;
+    const char *brace = key->type == LK_REPLY_STRING ? strchr(key->text, '{') : NULL;
+    if (!brace || key->size < LATCHKEY_SELECTOR_LENGTH) return false;
+    unsigned long p = strtoul(brace + 1, NULL, 10);
+    if (p >= (unsigned long)config->partitions) return false;
+    m->partition = (unsigned)p;
+    memcpy(m->selector, key->text + key->size - LATCHKEY_SELECTOR_LENGTH, LATCHKEY_SELECTOR_LENGTH);
+    m->selector[LATCHKEY_SELECTOR_LENGTH] = 0;
+    lk_key_session(name, config->prefix, m->partition, m->selector);
+    return strcmp(name, key->text) == 0;
+}
+
+static int look_up(lk_sampling *s)
+{
+    enum { EACH = LK_SAMPLE_CALLS + 1 };
+    lk_inquiry *q = &s->q;
+    if (!s->member_count) return LATCHKEY_OK;
+    for (size_t i = 0; i < s->member_count; i++) {
+        lk_sampling_ask_session(s, &s->members[i]);
+        LK_ASK(q, "ZSCORE", lk_inquiry_partition_key(q, s->members[i].partition, "a"), s->members[i].selector);
+    }
+    int status = lk_inquiry_go(q);
+    for (size_t i = 0; i < q->asked / EACH; i++) {
+        lk_found found = lk_sampling_judge(s, &s->members[i], &q->replies[EACH * i]);
+        s->population->old_tokens += found.rotated;
+        s->population->unindexed += found.lives && q->replies[EACH * i + LK_SAMPLE_CALLS]->type != LK_REPLY_STRING;
+    }
+    lk_inquiry_end(q);
+    return status;
+}
+
+/* [cursor, [key ...]]; anything else: no right to it. */
+static int step(lk_sampling *s, char cursor[24], bool *allowed)
+{
+    lk_inquiry *q = &s->q;
+    LK_ASK(q, "SCAN", cursor, "COUNT", "64");
+    int status = lk_inquiry_go(q);
+    if (status) return status;
+    lk_reply *reply = q->replies[0];
+    q->asked = 0; /* it is kept until its keys were looked up */
+    *allowed = reply->type == LK_REPLY_ARRAY && reply->size == 2 && reply->item[0]->type == LK_REPLY_STRING &&
+               reply->item[1]->type == LK_REPLY_ARRAY;
+    const lk_reply *keys = *allowed ? reply->item[1] : NULL;
+    for (size_t at = 0; keys && at < keys->size && !status;) {
+        for (s->member_count = 0; at < keys->size && s->member_count < LK_SAMPLE_BATCH; at++)
+            s->member_count += session_of_key(s, keys->item[at], &s->members[s->member_count]);
+        status = look_up(s);
+    }
+    if (*allowed) snprintf(cursor, 24, "%s", reply->item[0]->text);
+    s->population->scanned += keys ? keys->size : 0;
+    lk_reply_free(reply);
+    return status;
+}
+
+int lk_sampling_scan(lk_sampling *s, size_t most)
+{
+    latchkey_population *p = s->population;
+    char cursor[24] = "0";
+    bool allowed, whole;
+    int status;
+    do {
+        status = step(s, cursor, &allowed);
+        whole = strcmp(cursor, "0") == 0;
+    } while (!status && allowed && !whole && p->scanned < most);
+    double scale = p->scanned && !whole ? (double)p->keys / (double)p->scanned : 1;
+    p->unindexed = (uint64_t)((double)p->unindexed * scale + 0.5);
+    p->old_tokens = (uint64_t)((double)p->old_tokens * scale + 0.5);
+    return status;
+}

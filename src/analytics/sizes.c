@@ -1,0 +1,96 @@
+/* What some of the sessions take. Names and lengths are asked for: no value leaves Redis. See sampling.h. */
+#include "analytics/sampling.h"
+
+#include <string.h>
+
+enum { EACH = 3, AT_ONCE = 32 };
+
+typedef struct group {
+    lk_sampling *s;
+    const lk_member *members;
+    lk_weight *weights;
+    size_t count;
+    lk_reply *names[AT_ONCE];
+    size_t of[LK_INQUIRY_CALLS]; /* whose length is asked for */
+    bool unknown[AT_ONCE];
+} group;
+
+static int ask_names(group *g)
+{
+    lk_inquiry *q = &g->s->q;
+    for (size_t i = 0; i < g->count; i++) {
+        LK_ASK(q, "MEMORY", "USAGE", lk_inquiry_session_key(q, &g->members[i]), "SAMPLES", "0");
+        LK_ASK(q, "HLEN", lk_inquiry_session_key(q, &g->members[i]));
+        LK_ASK(q, "HKEYS", lk_inquiry_session_key(q, &g->members[i]));
+    }
+    int status = lk_inquiry_go(q);
+    for (size_t i = 0; i < g->count && !status; i++) {
+        g->weights[i] = (lk_weight){.record_bytes = g->members[i].record_size,
+                                    .redis_bytes = (uint64_t)lk_integer(q->replies[EACH * i]),
+                                    .fields = (uint64_t)lk_integer(q->replies[EACH * i + 1])};
+        g->names[i] = q->replies[EACH * i + 2]; /* kept while its words are asked by */
+        q->replies[EACH * i + 2] = NULL;
+    }
+    lk_inquiry_end(q);
+    return status;
+}
+
+static int take_lengths(group *g)
+{
+    lk_inquiry *q = &g->s->q;
+    int status = q->asked ? lk_inquiry_go(q) : LATCHKEY_OK;
+    for (size_t i = 0; i < q->asked; i++) {
+        g->weights[g->of[i]].session_bytes += (uint64_t)lk_integer(q->replies[i]);
+        g->unknown[g->of[i]] |= q->replies[i]->type != LK_REPLY_INTEGER;
+    }
+    lk_inquiry_end(q);
+    return status;
+}
+
+/* Of one session; more than one round trip holds are asked for in several. */
+static int ask_lengths(group *g, size_t i)
+{
+    lk_inquiry *q = &g->s->q;
+    const lk_reply *names = g->names[i];
+    g->unknown[i] = names->type != LK_REPLY_ARRAY;
+    int status = LATCHKEY_OK;
+    for (size_t k = 0; !g->unknown[i] && k < names->size && !status; k++) {
+        const lk_reply *name = names->item[k];
+        if (name->type != LK_REPLY_STRING) continue;
+        if (q->asked == LK_INQUIRY_CALLS) status = take_lengths(g);
+        g->weights[i].session_bytes += name->size;
+        g->weights[i].fields -= name->size == 1 && g->weights[i].fields; /* one letter: the library's own */
+        g->of[q->asked] = i;
+        LK_ASK(q, "HSTRLEN", lk_inquiry_session_key(q, &g->members[i]), name->text);
+    }
+    return status;
+}
+
+static int weigh(group *g)
+{
+    int status = ask_names(g);
+    if (status) return status;
+    for (size_t i = 0; i < g->count && !status; i++) status = ask_lengths(g, i);
+    if (!status) status = take_lengths(g);
+    g->s->q.asked = 0;
+    for (size_t i = 0; i < g->count; i++) {
+        lk_reply_free(g->names[i]);
+        if (g->unknown[i]) g->weights[i].session_bytes = 0;
+    }
+    return status;
+}
+
+int lk_sampling_weigh(lk_sampling *s)
+{
+    int status = LATCHKEY_OK;
+    while (s->weighed < s->chosen_count && !status) {
+        size_t left = s->chosen_count - s->weighed;
+        group g = {.s = s,
+                   .members = &s->chosen[s->weighed],
+                   .weights = &s->weights[s->weighed],
+                   .count = left < AT_ONCE ? left : AT_ONCE};
+        status = weigh(&g);
+        s->weighed += g.count;
+    }
+    return status;
+}

@@ -1,0 +1,164 @@
+/* latchkey_create: draft --> token, record, script --> a session in Redis --> L1 --> the token is handed out.
+ * Randomness, times and place are decided here and by Redis; nothing of them comes from a client. */
+#include "session/draft.h"
+
+#include "observe/events.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ATTEMPTS = 4, FIXED_WORDS = 10, WORDS_MAX = FIXED_WORDS + 2 * LK_FIELDS_MAX };
+
+static int64_t lifetime_of(const latchkey *lk, const latchkey_draft *d)
+{
+    return d->lifetime_ms ? d->lifetime_ms : lk->config.lifetime_ms;
+}
+
+static void set_times(const latchkey *lk, const latchkey_draft *d, lk_record *record, int64_t made_ms)
+{
+    record->entry.created_at_ms = record->entry.auth_at_ms = made_ms;
+    record->entry.expires_at_ms = made_ms + lifetime_of(lk, d);
+}
+
+int lk_draft_record(const latchkey *lk, const latchkey_draft *d, lk_record *record)
+{
+    size_t role = d->role ? strnlen(d->role, 17) : 0;
+    if (role > 16 || d->flags & ~LATCHKEY_FLAGS_YOURS || d->idle_ms < 0 || d->lifetime_ms < 0 ||
+        d->idle_ms > INT64_C(315360000000) || d->lifetime_ms > INT64_C(315360000000) ||
+        !lk_fields_good(d->fields, d->field_count, false))
+        return LATCHKEY_BAD_ARGUMENT;
+    memset(record, 0, sizeof *record);
+    latchkey_entry *e = &record->entry;
+    e->user_id = d->user_id;
+    if (role) memcpy(e->role, d->role, role);
+    memcpy(e->permissions_hash, d->permissions_hash, sizeof e->permissions_hash);
+    e->device = d->device;
+    e->flags = d->flags;
+    record->idle_ms = d->idle_ms ? d->idle_ms : lk->config.idle_ms;
+    record->sealed = lk->config.seal_keys.count && !lk->config.seal_keys.plain_new;
+    if (record->sealed) {
+        lk_random(record->session, sizeof record->session);
+        set_times(lk, d, record, lk_session_guess_ms(lk));
+    }
+    return latchkey_key_hash(d->fields, d->field_count, e->pq_key_hash);
+}
+
+/* Its first request is likely to come here, and soon. Known is what a read would say: the record, and how long it lives; and
+ * the rules are those of any answer of Redis (lk_session_fill). */
+static void keep(latchkey *lk, const latchkey_draft *d, const lk_token *token, uint64_t ticket, int64_t asked_us,
+                 lk_record *record, int64_t made_ms, uint64_t incarnation)
+{
+    if (!record->sealed) set_times(lk, d, record, made_ms);
+    lk_judged judged = {.record = *record};
+    int64_t absolute = record->entry.expires_at_ms - made_ms;
+    int64_t left = record->idle_ms < absolute ? record->idle_ms : absolute;
+    lk_session_times(lk_session_ttl(lk, token->text, asked_us), record->idle_ms, left, absolute, asked_us, &judged);
+    lk_session_renewal(lk->config.renew_ms, 0, asked_us, &judged);
+    lk_session_fill(lk, token, ticket, &judged, incarnation);
+}
+
+/* When it was made, in ms; beside it, where events are told, whom the limits ended. NULL: it was not made. */
+static const lk_reply *take_made(latchkey *lk, const latchkey_draft *d, const lk_reply *reply)
+{
+    if (reply->type != LK_REPLY_ARRAY) return reply->type == LK_REPLY_INTEGER ? reply : NULL;
+    if (reply->size != 2 || reply->item[0]->type != LK_REPLY_INTEGER || reply->item[1]->type != LK_REPLY_STRING)
+        return NULL;
+    lk_event_evicted(&lk->config, reply->item[1]->text, d->user_id);
+    return reply->item[0];
+}
+
+/* One attempt with a new token: OK, or what the script says, or, for EXISTS and CLOCK, AGAIN; PENDING: made, but not
+ * durable. `fields` are the draft's as Redis is to hold them. */
+static int attempt(latchkey *lk, const latchkey_draft *d, const latchkey_field *fields, lk_record *record,
+                   lk_token *token, int64_t deadline_ms)
+{
+    uint8_t v[LK_RECORD_SEALED_SIZE];
+    char user[24], idle[24], lifetime[24], generation[24], most[24], of_device[24];
+    lk_span words[WORDS_MAX];
+    size_t count = 0;
+    lk_token_make(&lk->config.check_keys, lk_partition_of_user(lk, d->user_id), token);
+    memcpy(record->selector, token->raw, LK_SELECTOR_RAW);
+    lk_token_verifier_hash(token, record->verifier_hash);
+    size_t size = lk_record_seal(&lk->config.seal_keys, record, v);
+#define DECIMAL(text, format, value)                                                                                   \
+    words[count++] = (lk_span){text, (size_t)snprintf(text, sizeof text, format, value)}
+    DECIMAL(user, "%llu", (unsigned long long)d->user_id);
+    DECIMAL(idle, "%lld", (long long)record->idle_ms);
+    DECIMAL(lifetime, "%lld", (long long)lifetime_of(lk, d));
+    DECIMAL(generation, "%llu", (unsigned long long)d->generation);
+    DECIMAL(most, "%lld", (long long)lk->config.max_sessions);
+    words[count++] = lk->config.limit_deny ? (lk_span){"deny", 4} : (lk_span){"evict", 5};
+    DECIMAL(of_device, "%lld", (long long)lk->config.max_per_device);
+    /* The record around its times, which the script fills in by Redis' clock; or all of it, sealed. */
+    bool s = record->sealed;
+    words[count++] = (lk_span){v, s ? size : LK_RECORD_EXPIRES};
+    words[count++] = (lk_span){v + LK_RECORD_PERMISSIONS, s ? 0 : LK_RECORD_CREATED - LK_RECORD_PERMISSIONS};
+    words[count++] = (lk_span){v + LK_RECORD_DEVICE, s ? 0 : LK_RECORD_SIZE - LK_RECORD_DEVICE};
+    for (size_t i = 0; i < d->field_count; i++) {
+        words[count++] = (lk_span){fields[i].name, strlen(fields[i].name)};
+        words[count++] = (lk_span){fields[i].data, fields[i].size};
+    }
+    lk_reply *reply;
+    int64_t asked_us = lk_now_us();
+    uint64_t incarnation = 0, leased = lk_node_leased(lk_l2_owner(&lk->l2, token->partition));
+    uint64_t ticket = lk_l1_ticket(lk->l1, token->text);
+    int status = lk_l2_script(&lk->l2, LK_SCRIPT_CREATE, token->partition, token->text, words, count, deadline_ms,
+                              &reply, &incarnation);
+    bool durable = !status;
+    if (status && status != LATCHKEY_PENDING) return status;
+    int64_t clock_ms = lk_session_clock(reply);
+    if (clock_ms && s) set_times(lk, d, record, clock_ms);
+    const lk_reply *made_ms = take_made(lk, d, reply);
+    status = made_ms                                    ? LATCHKEY_OK
+             : lk_reply_is(reply, "EXISTS") || clock_ms ? LATCHKEY_AGAIN
+             : lk_reply_is(reply, "REFUSED")            ? LATCHKEY_REFUSED
+             : lk_reply_is(reply, "LIMIT")              ? LATCHKEY_LIMIT
+                                                        : LATCHKEY_UNAVAILABLE;
+    if (!status && durable)
+        keep(lk, d, token, ticket, asked_us, record, made_ms->integer, leased == incarnation ? incarnation : 0);
+    lk_reply_free(reply);
+    if (!status && durable) lk_event_created(&lk->config, token->text, d->user_id, d->device);
+    if (status > 0) lk_event_refused(&lk->config, d->user_id, status == LATCHKEY_LIMIT ? "limit" : "generation");
+    return status || durable ? status : LATCHKEY_PENDING;
+}
+
+void lk_disown(latchkey *lk, const lk_token *token)
+{
+    lk_pending_item item = {.partition = token->partition, .retry = true, .silent = true};
+    memcpy(item.selector, token->text, sizeof item.selector);
+    lk_token_verifier_hash(token, item.verifier_hash);
+    if (lk_pending_add(lk->pending, &item)) lk_node_wake(lk_l2_owner(&lk->l2, item.partition));
+}
+
+int latchkey_create(latchkey *lk, const latchkey_draft *draft, char token[LATCHKEY_TOKEN_SIZE])
+{
+    if (token) memset(token, 0, LATCHKEY_TOKEN_SIZE);
+    if (!lk || !draft || !token || draft->size != sizeof *draft) return LATCHKEY_BAD_ARGUMENT;
+    if (lk_forked(lk)) return LATCHKEY_FORKED;
+    lk_record record;
+    lk_token made;
+    int status = lk_draft_record(lk, draft, &record);
+    if (status) return status;
+    int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
+    latchkey_field *sealed = NULL;
+    if (record.sealed) sealed = lk_fields_seal(&lk->config.seal_keys, &record, draft->fields, draft->field_count);
+    if (record.sealed && !sealed) return LATCHKEY_NO_MEMORY;
+    status = LATCHKEY_AGAIN;
+    for (int i = 0; i < ATTEMPTS && status == LATCHKEY_AGAIN; i++)
+        status = attempt(lk, draft, sealed ? sealed : draft->fields, &record, &made, deadline_ms);
+    free(sealed);
+    if (status == LATCHKEY_PENDING) {
+        lk_disown(lk, &made); /* its token is not handed out, since a failover may lose it */
+        status = LATCHKEY_UNAVAILABLE;
+    }
+    if (status == LATCHKEY_AGAIN) status = LATCHKEY_UNAVAILABLE; /* four times 64 random bits that were taken */
+    if (!status) {
+        size_t bytes = LK_RECORD_SIZE;
+        for (size_t i = 0; i < draft->field_count; i++) bytes += strlen(draft->fields[i].name) + draft->fields[i].size;
+        lk_histogram_add(&lk->counters.session_bytes, bytes);
+        memcpy(token, made.text, LATCHKEY_TOKEN_SIZE);
+    }
+    lk_wipe(&made, sizeof made);
+    return status;
+}

@@ -1,0 +1,76 @@
+/* latchkey_get_fields: some fields of a session, without moving the others. latchkey_record_version: see field_version.h. */
+#include "session/read_record.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool names_good(const char *const *names, size_t count)
+{
+    bool good = names && count && count <= LK_FIELDS_MAX;
+    for (size_t i = 0; good && i < count; i++) good = names[i] && lk_field_name_good(names[i], strlen(names[i]));
+    return good;
+}
+
+/* Key material is bound to the entry all together: so all of it has to be read. */
+static bool names_keys(const char *const *names, size_t count)
+{
+    bool keys = false;
+    for (size_t i = 0; i < count; i++) keys |= lk_field_is_key(names[i], strlen(names[i]));
+    return keys;
+}
+
+static bool among(const lk_reply *name, const char *const *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (lk_reply_is(name, names[i])) return true;
+    return false;
+}
+
+/* Drops the fields that nobody asked for. */
+static void choose(lk_reply *fields, const char *const *names, size_t count)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i + 1 < fields->size; i += 2) {
+        lk_reply *name = fields->item[i], *value = fields->item[i + 1];
+        if (among(name, names, count)) {
+            fields->item[kept++] = name;
+            fields->item[kept++] = value;
+        } else {
+            lk_reply_free(name);
+            lk_reply_free(value);
+        }
+    }
+    fields->size = kept;
+}
+
+int latchkey_get_fields(latchkey *lk, const char *token, size_t token_len, const char *const *names, size_t count,
+                        latchkey_record **out)
+{
+    if (out) *out = NULL;
+    if (!out || !names_good(names, count)) return LATCHKEY_BAD_ARGUMENT;
+    lk_token parsed;
+    lk_judged judged;
+    int64_t deadline_ms;
+    int status = lk_begin(lk, token, token_len, &parsed, &deadline_ms);
+    if (status) return status;
+    const lk_want all = {0}, some = {.names = names, .count = count};
+    latchkey_record *record = calloc(1, sizeof *record);
+    status = record ? lk_load_vouched(lk, &parsed, names_keys(names, count) ? &all : &some, deadline_ms, &judged,
+                                      &record->fields)
+                    : LATCHKEY_NO_MEMORY;
+    if (!status) {
+        choose(record->fields, names, count);
+        if (judged.touch_due) lk_node_touch(lk_l2_owner(&lk->l2, parsed.partition), parsed.partition, parsed.text);
+        record->entry = lk_session_entry(&judged);
+        *out = record;
+    } else free(record);
+    lk_wipe(&parsed, sizeof parsed);
+    return status;
+}
+
+uint64_t latchkey_record_version(const latchkey_record *record, const char *name)
+{
+    if (!record || !name || !lk_field_name_good(name, strlen(name))) return 0;
+    const lk_reply *value = lk_find_field(record->fields, name);
+    return value ? (uint64_t)value->integer : 0;
+}

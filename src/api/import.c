@@ -1,0 +1,154 @@
+/* latchkey_import: a session of another store moves in under its own token.
+ *
+ *   is it here already? --yes--> REFUSED
+ *      | no
+ *   1. the session, in its user's partition, with the selector and verifier that follow from the token   (import.lua)
+ *   2. its name, where the token will be looked for, says which session it means                         (map.lua)
+ *
+ * Two partitions, so two scripts. The session comes first, and its name is what counts: where that is, the session was made
+ * once, and is made never again, however often the import is run. So a user who has logged out in between stays logged out
+ * (D), and a "no" of such a session may be remembered as any other (negative_cache.h).
+ *   An interruption between the two leaves a session that nobody can ask for, and the same call, made again, finds it by its
+ * verifier and completes it; if nobody does, it idles out. Until then the token is the old store's, as if nothing had
+ * happened.
+ *   Two processes that import the same token at once make the same session, and the one that names it is OK. Only where they differ (in the user, or in the
+ * first check key) there are two: the first name stands, and the other session is ended. */
+#include "session/draft.h"
+#include "observe/events.h"
+#include "session/resolve.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FIXED_WORDS = 5, WORDS_MAX = FIXED_WORDS + 2 * LK_FIELDS_MAX };
+
+#define LATEST_MS INT64_C(315360000000) /* ten years from now, as for lifetime_ms */
+
+typedef struct moving {
+    const latchkey_draft *draft;
+    lk_foreign foreign;
+    lk_record record;
+    lk_token token;
+    int64_t deadline_ms;
+} moving;
+
+/* Redis' clock is known: the lease that the first answer needed brought it. */
+static int set_times(latchkey *lk, moving *m, int64_t created_at_ms, int64_t expires_at_ms)
+{
+    latchkey_entry *e = &m->record.entry;
+    int64_t now_ms = lk_server_now_ms(lk, lk_now_us());
+    int64_t lifetime_ms = m->draft->lifetime_ms ? m->draft->lifetime_ms : lk->config.lifetime_ms;
+    if (!now_ms) return LATCHKEY_UNAVAILABLE;
+    e->expires_at_ms = expires_at_ms ? expires_at_ms : now_ms + lifetime_ms;
+    if (e->expires_at_ms <= now_ms) return LATCHKEY_EXPIRED;
+    if (e->expires_at_ms > now_ms + LATEST_MS) e->expires_at_ms = now_ms + LATEST_MS;
+    e->created_at_ms = created_at_ms && created_at_ms < now_ms ? created_at_ms : now_ms;
+    e->auth_at_ms = e->created_at_ms;
+    return LATCHKEY_OK;
+}
+
+static int run(latchkey *lk, const moving *m, enum lk_script_id script, unsigned partition, const char *name,
+               const lk_span *words, size_t count, lk_reply **reply)
+{
+    uint64_t incarnation = 0;
+    int status = lk_l2_script(&lk->l2, script, partition, name, words, count, m->deadline_ms, reply, &incarnation);
+    if (status != LATCHKEY_PENDING) return status;
+    lk_reply_free(*reply); /* not durable yet: the same call is to be made again */
+    return LATCHKEY_UNAVAILABLE;
+}
+
+/* `fields` are the draft's as Redis is to hold them. */
+static int make_session(latchkey *lk, moving *m, const latchkey_field *fields)
+{
+    const latchkey_draft *d = m->draft;
+    uint8_t v[LK_RECORD_SEALED_SIZE];
+    char user[24], idle[24], expires[24], generation[24];
+    lk_span words[WORDS_MAX];
+    size_t count = 0;
+    lk_foreign_make(&lk->config.check_keys, lk_partition_of_user(lk, d->user_id), &m->foreign, &m->token);
+    memcpy(m->record.selector, m->token.raw, LK_SELECTOR_RAW);
+    lk_token_verifier_hash(&m->token, m->record.verifier_hash);
+    size_t size = lk_record_seal(&lk->config.seal_keys, &m->record, v);
+    snprintf(user, sizeof user, "%llu", (unsigned long long)d->user_id);
+    snprintf(idle, sizeof idle, "%lld", (long long)m->record.idle_ms);
+    snprintf(expires, sizeof expires, "%lld", (long long)m->record.entry.expires_at_ms);
+    snprintf(generation, sizeof generation, "%llu", (unsigned long long)d->generation);
+    words[count++] = lk_word(user);
+    words[count++] = lk_word(idle);
+    words[count++] = lk_word(expires);
+    words[count++] = lk_word(generation);
+    words[count++] = (lk_span){v, size};
+    for (size_t i = 0; i < d->field_count; i++) {
+        words[count++] = lk_word(fields[i].name);
+        words[count++] = (lk_span){fields[i].data, fields[i].size};
+    }
+    lk_reply *reply;
+    int status = run(lk, m, LK_SCRIPT_IMPORT, m->token.partition, m->token.text, words, count, &reply);
+    if (status) return status;
+    bool made = reply->type == LK_REPLY_INTEGER, refused = lk_reply_is(reply, "REFUSED");
+    status = refused ? LATCHKEY_REFUSED : made && reply->integer < 0 ? LATCHKEY_EXPIRED : LATCHKEY_OK;
+    lk_reply_free(reply);
+    if (made || refused) return status;
+    return lk_l2_corrupt(&lk->l2, lk_l2_owner(&lk->l2, m->token.partition), "another session has the place of one");
+}
+
+static int make(latchkey *lk, moving *m)
+{
+    const latchkey_draft *d = m->draft;
+    if (!m->record.sealed) return make_session(lk, m, d->fields);
+    latchkey_field *sealed = lk_fields_seal(&lk->config.seal_keys, &m->record, d->fields, d->field_count);
+    if (!sealed) return LATCHKEY_NO_MEMORY;
+    int status = make_session(lk, m, sealed);
+    free(sealed);
+    return status;
+}
+
+static int name_it(latchkey *lk, const moving *m)
+{
+    char expires[24];
+    lk_reply *reply;
+    snprintf(expires, sizeof expires, "%lld", (long long)m->record.entry.expires_at_ms);
+    const lk_span words[2] = {{m->token.text, LATCHKEY_SELECTOR_LENGTH}, lk_word(expires)};
+    int status = run(lk, m, LK_SCRIPT_MAP, m->foreign.partition, m->foreign.name, words, 2, &reply);
+    if (status) return status;
+    bool ours = reply->type == LK_REPLY_INTEGER, first = ours && reply->integer == 1;
+    if (first) lk_event_imported(&lk->config, m->token.text, m->draft->user_id, m->draft->device);
+    lk_reply_free(reply);
+    if (!ours) lk_disown(lk, &m->token); /* the token means another one */
+    return first ? LATCHKEY_OK : LATCHKEY_REFUSED;
+}
+
+static int move_in(latchkey *lk, moving *m, int64_t created_at_ms, int64_t expires_at_ms)
+{
+    int found = lk_resolve(lk, &m->foreign, m->deadline_ms, &m->token);
+    bool here = found == LATCHKEY_OK;
+    if (here && !lk->config.durability) return LATCHKEY_REFUSED;
+    if (!here && found != LATCHKEY_NOT_FOUND) return found;
+    if (!lk_foreign_taken(lk)) return LATCHKEY_MALFORMED; /* the clock was not known before */
+    int status = set_times(lk, m, created_at_ms, expires_at_ms);
+    if (!status && !here) status = make(lk, m);
+    if (!status) status = name_it(lk, m); /* where it is here: so that it is known to be durable, too */
+    return !status && here ? LATCHKEY_REFUSED : status;
+}
+
+int latchkey_import(latchkey *lk, const char *foreign, size_t foreign_len, const latchkey_draft *draft,
+                    int64_t created_at_ms, int64_t expires_at_ms)
+{
+    moving m = {.draft = draft};
+    if (!lk || !foreign || !draft || draft->size != sizeof *draft || created_at_ms < 0 || expires_at_ms < 0)
+        return LATCHKEY_BAD_ARGUMENT;
+    if (expires_at_ms && (created_at_ms > expires_at_ms || draft->lifetime_ms)) return LATCHKEY_BAD_ARGUMENT;
+    if (lk_forked(lk)) return LATCHKEY_FORKED;
+    if (!lk->config.foreign_until_ms) return LATCHKEY_CONFIG;
+    int status = lk_draft_record(lk, draft, &m.record);
+    if (status) return status;
+    m.deadline_ms = lk_now_ms() + lk->config.deadline_ms;
+    bool ours = lk_parse(lk, foreign, foreign_len, &m.token);
+    if (ours || !lk_foreign_taken(lk) ||
+        !lk_foreign_parse((unsigned)lk->config.partitions, foreign, foreign_len, &m.foreign))
+        status = LATCHKEY_MALFORMED;
+    if (!status) status = move_in(lk, &m, created_at_ms, expires_at_ms);
+    lk_wipe(&m, sizeof m);
+    return status;
+}

@@ -1,0 +1,111 @@
+/* latchkey_open and latchkey_close: from a configuration to a handle whose link holds a lease. */
+#include "session/judge.h"
+
+#include "base/secure_memory.h"
+#include "api/stats.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void on_purge(void *context, const char *selector) { lk_l1_purge(((latchkey *)context)->l1, selector); }
+/* L1 first: whoever joins a flight has a ticket of L1's that is no older than his of the refused. */
+static void on_empty(void *context)
+{
+    lk_l1_empty(((latchkey *)context)->l1);
+    lk_refused_empty(((latchkey *)context)->refused);
+    lk_mapped_empty(((latchkey *)context)->mapped);
+}
+/* What is known to be dead stays so: it is asked for most now. */
+static void on_everyone(void *context) { lk_l1_empty(((latchkey *)context)->l1); }
+static void on_pulse(void *context, lk_pulse *pulse) { lk_stats_pulse(context, pulse); }
+static bool on_sample(void *context, uint64_t random, int64_t now_ms, lk_l1_seen *out)
+{
+    return lk_l1_sample(((latchkey *)context)->l1, random, now_ms, out);
+}
+static bool on_refresh(void *context, lk_wanted_item *item, lk_pending_item *of)
+{
+    return lk_refresh_begin(context, item, of);
+}
+static void on_refreshed(void *context, const lk_wanted_item *item, const lk_reply *value, const lk_reply *pttl,
+                         uint64_t incarnation)
+{
+    lk_refresh_end(context, item, value, pttl, incarnation);
+}
+static bool on_still(void *context, const lk_l1_seen *seen) { return lk_l1_still(((latchkey *)context)->l1, seen); }
+
+static int build(latchkey *lk)
+{
+    uint64_t seed[3];
+    const bool foreign = lk->config.foreign_until_ms != 0;
+    lk_random(seed, sizeof seed);
+    lk->l1 = lk_l1_open((size_t)lk->config.l1_capacity, seed[0]);
+    lk->flights = lk_flights_open();
+    lk->refused = lk_refused_open(seed[1]);
+    if (foreign) lk->mapped = lk_mapped_open((size_t)lk->config.l1_capacity, seed[2]);
+    lk_node_host host = {lk, on_purge, on_empty, on_everyone, on_pulse, on_sample, on_still, on_refresh, on_refreshed};
+    lk->window.opened_ms = lk_now_ms();
+    lk->refresh_ms = lk_session_window(lk->config.l1_ttl_ms, lk->config.idle_ms);
+    if (lk->l1 && lk->flights && lk->refused && (lk->mapped || !foreign))
+        lk->l2.node = lk_node_open(&lk->config, &lk->counters, &host);
+    if (!lk->l2.node) return LATCHKEY_NO_MEMORY;
+    lk->l2.config = &lk->config;
+    lk->l2.counters = &lk->counters;
+    lk->lease = lk_node_lease(lk->l2.node);
+    lk->pending = lk_node_pending(lk->l2.node);
+    lk->wanted = lk_node_wanted(lk->l2.node);
+    return LATCHKEY_OK;
+}
+
+int latchkey_open(const char *config, latchkey **out, char *error, size_t error_size)
+{
+    char unheard[160] = "";
+    if (!error || !error_size) {
+        error = unheard;
+        error_size = sizeof unheard;
+    }
+    *error = 0;
+    if (!out) return LATCHKEY_BAD_ARGUMENT;
+    *out = NULL;
+    if (!config) {
+        snprintf(error, error_size, "no configuration was given");
+        return LATCHKEY_BAD_ARGUMENT;
+    }
+    if (!lk_crypto_init()) {
+        snprintf(error, error_size, "libsodium finds no source of randomness");
+        return LATCHKEY_CONFIG;
+    }
+    latchkey *lk = lk_map(sizeof *lk, false); /* it holds the password; a child must find `lease` */
+    snprintf(error, error_size, "no memory");
+    int status = lk ? lk_config_parse(config, &lk->config, error, error_size) : LATCHKEY_NO_MEMORY;
+    if (!status && lk->config.tls)
+        status = lk_tls_context_open(&lk->config, &lk->config.tls_context, error, error_size);
+    if (!status) status = build(lk);
+    if (!status && !lk->config.lazy)
+        status = lk_node_wait(lk->l2.node, lk_now_ms() + lk->config.deadline_ms, error, error_size);
+    if (status) latchkey_close(lk);
+    else {
+        *error = 0;
+        *out = lk;
+    }
+    return status;
+}
+
+void latchkey_close(latchkey *lk)
+{
+    if (!lk) return;
+    if (lk->lease && lk_forked(lk)) {
+        /* Another thread of the parent may have been in the middle of anything: nothing of its memory is safe to touch,
+         * let alone to free. It goes with the process. */
+        lk_node_abandon(lk->l2.node);
+        lk_desk_abandon(atomic_load(&lk->desk));
+        return;
+    }
+    lk_node_close(lk->l2.node); /* first: its thread uses the others */
+    lk_desk_close(atomic_load(&lk->desk));
+    lk_flights_close(lk->flights);
+    lk_refused_close(lk->refused);
+    lk_mapped_close(lk->mapped);
+    lk_l1_close(lk->l1);
+    lk_tls_context_close(lk->config.tls_context);
+    lk_unmap(lk, sizeof *lk);
+}

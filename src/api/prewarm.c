@@ -1,0 +1,220 @@
+/* latchkey_prewarm: the most recently active sessions --> L1, before the requests come.
+ *
+ *   1. every partition's index of activity, page by page, until the newest `count` are certainly among what was read
+ *   2. their compact records, in pipelined batches, newest first
+ *
+ * Redis knows the hash of a verifier alone, so a prewarmed entry holds that; the first request that brings the token
+ * proves it, and the entry is as any other from then on (l1.c, reveal). Being prewarmed is no use of a session: nothing
+ * is touched until that first request. */
+#include "redis/keys.h"
+#include "session/judge.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BATCH = 128, TRIES = 3, PAGE_LEAST = 16, PAGE_MOST = 2048, PARTITIONS_AT_ONCE = 64 };
+
+typedef struct candidate {
+    int64_t active_ms;
+    unsigned partition;
+    char selector[LATCHKEY_SELECTOR_LENGTH];
+} candidate;
+
+typedef struct shelf { /* how far a partition's index was read */
+    size_t read;
+    int64_t oldest_ms;
+    bool exhausted;
+} shelf;
+
+typedef struct prewarming {
+    latchkey *lk;
+    size_t count, page;
+    shelf *shelves;
+    candidate *found;
+    size_t used, size;
+} prewarming;
+
+static int newest_first(const void *a, const void *b)
+{
+    const candidate *x = a, *y = b;
+    return (x->active_ms < y->active_ms) - (x->active_ms > y->active_ms);
+}
+
+static int take_page(prewarming *w, lk_node *node, unsigned partition, const lk_reply *page)
+{
+    shelf *s = &w->shelves[partition];
+    if (page->type == LK_REPLY_ERROR) {
+        s->exhausted = true; /* a foreign key in the index' place costs its partition, not the prewarming */
+        return lk_l2_refused(&w->lk->l2, node, page) == LATCHKEY_CORRUPT ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE;
+    }
+    size_t rows = page->type == LK_REPLY_ARRAY ? page->size / 2 : 0;
+    if (w->used + rows > w->size) {
+        size_t size = (w->used + rows) * 2;
+        candidate *more = realloc(w->found, size * sizeof *more);
+        if (!more) return LATCHKEY_NO_MEMORY;
+        w->found = more;
+        w->size = size;
+    }
+    for (size_t i = 0; i < rows; i++) {
+        const lk_reply *selector = page->item[2 * i], *score = page->item[2 * i + 1];
+        if (selector->type != LK_REPLY_STRING || selector->size != LATCHKEY_SELECTOR_LENGTH ||
+            score->type != LK_REPLY_STRING)
+            continue;
+        candidate *c = &w->found[w->used++];
+        c->active_ms = s->oldest_ms = atoll(score->text);
+        c->partition = partition;
+        memcpy(c->selector, selector->text, sizeof c->selector);
+    }
+    s->read += rows;
+    s->exhausted = rows < w->page;
+    return LATCHKEY_OK;
+}
+
+/* The next page of some partitions' indexes, in one round trip. */
+static int read_pages(prewarming *w, const unsigned *partitions, size_t count)
+{
+    char key[PARTITIONS_AT_ONCE][LK_KEY_SIZE], from[PARTITIONS_AT_ONCE][24], to[PARTITIONS_AT_ONCE][24];
+    lk_span words[PARTITIONS_AT_ONCE][5];
+    lk_call calls[PARTITIONS_AT_ONCE];
+    lk_reply *replies[PARTITIONS_AT_ONCE];
+    lk_node *node = lk_l2_owner(&w->lk->l2, partitions[0]);
+    for (size_t i = 0; i < count; i++) {
+        size_t first = w->shelves[partitions[i]].read;
+        lk_key_partition(key[i], w->lk->config.prefix, partitions[i], "a");
+        int from_size = snprintf(from[i], sizeof from[i], "%zu", first);
+        int to_size = snprintf(to[i], sizeof to[i], "%zu", first + w->page - 1);
+        words[i][0] = (lk_span){"ZREVRANGE", 9};
+        words[i][1] = (lk_span){key[i], strlen(key[i])};
+        words[i][2] = (lk_span){from[i], (size_t)from_size};
+        words[i][3] = (lk_span){to[i], (size_t)to_size};
+        words[i][4] = (lk_span){"WITHSCORES", 10};
+        calls[i] = (lk_call){words[i], 5};
+    }
+    int64_t deadline_ms = lk_now_ms() + w->lk->config.deadline_ms;
+    int status = lk_l2_pipeline(&w->lk->l2, node, calls, count, deadline_ms, replies, NULL);
+    if (status) return status;
+    for (size_t i = 0; i < count; i++) {
+        if (!status) status = take_page(w, node, partitions[i], replies[i]);
+        lk_reply_free(replies[i]);
+    }
+    return status;
+}
+
+/* Activity below which a session cannot be among the newest `count` of those read so far. */
+static int64_t threshold(prewarming *w)
+{
+    if (w->used < w->count) return INT64_MIN;
+    qsort(w->found, w->used, sizeof *w->found, newest_first);
+    return w->found[w->count - 1].active_ms;
+}
+
+static int find(prewarming *w)
+{
+    for (;;) {
+        unsigned needed[PARTITIONS_AT_ONCE];
+        size_t count = 0;
+        bool any = false;
+        int64_t below = threshold(w);
+        int status = LATCHKEY_OK;
+        for (unsigned p = 0; p < (unsigned)w->lk->config.partitions; p++) {
+            const shelf *s = &w->shelves[p];
+            if (s->exhausted || (s->read && s->oldest_ms <= below)) continue;
+            needed[count++] = p;
+            any = true;
+            if (count < PARTITIONS_AT_ONCE) continue;
+            if ((status = read_pages(w, needed, count))) return status;
+            count = 0;
+        }
+        if (count) status = read_pages(w, needed, count);
+        if (status || !any) return status;
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------- filling -- */
+
+typedef struct batch {
+    char key[BATCH][LK_KEY_SIZE];
+    uint64_t ticket[BATCH];
+    bool denied[BATCH];
+    lk_session_read read[BATCH];
+    lk_call calls[2 * BATCH];
+    lk_reply *replies[2 * BATCH];
+} batch;
+
+static bool fill(latchkey *lk, lk_node *node, const candidate *c, uint64_t ticket, lk_reply *const reply[2],
+                 int64_t asked_us)
+{
+    lk_judged judged;
+    if (lk_session_judge(lk, node, c->partition, c->selector, NULL, reply[0], reply[1], asked_us, &judged))
+        return false;
+    int64_t now = lk_coarse_ms();
+    if (judged.l1_until_ms <= now) return false;
+    latchkey_entry entry = lk_session_entry(&judged);
+    return lk_count_fill(
+        lk, lk_l1_put(lk->l1, ticket, c->selector, judged.record.verifier_hash, true, judged.l1_until_ms, now, &entry));
+}
+
+static int fill_batch(latchkey *lk, batch *b, const candidate *c, size_t count, size_t *loaded)
+{
+    lk_node *node = lk_l2_owner(&lk->l2, c->partition);
+    uint64_t incarnation = 0;
+    for (size_t i = 0; i < count; i++) {
+        /* Ticket, then denials, then the question: see from_l2 in validate.c. */
+        b->ticket[i] = lk_l1_ticket(lk->l1, c[i].selector);
+        b->denied[i] = lk_pending_names(lk->pending, c[i].selector);
+        lk_key_session(b->key[i], lk->config.prefix, c[i].partition, c[i].selector);
+        lk_session_ask(&b->read[i], b->key[i], &b->calls[2 * i]);
+    }
+    int64_t asked_us = lk_now_us();
+    lk_count(&lk->counters, LK_L2_READS, count);
+    int status = lk_l2_pipeline(&lk->l2, node, b->calls, 2 * count, asked_us / 1000 + lk->config.deadline_ms,
+                                b->replies, &incarnation);
+    if (status) return status;
+    bool current = incarnation == atomic_load_explicit(&lk->lease->incarnation, memory_order_relaxed);
+    for (size_t i = 0; i < count; i++) {
+        *loaded += current && !b->denied[i] && fill(lk, node, &c[i], b->ticket[i], &b->replies[2 * i], asked_us);
+        lk_reply_free(b->replies[2 * i]);
+        lk_reply_free(b->replies[2 * i + 1]);
+    }
+    return LATCHKEY_OK;
+}
+
+static int fill_all(prewarming *w, size_t *loaded)
+{
+    batch *b = malloc(sizeof *b);
+    if (!b) return LATCHKEY_NO_MEMORY;
+    size_t count = w->used < w->count ? w->used : w->count;
+    int status = LATCHKEY_OK;
+    /* Many instances may be at it at once, against a Redis that is busy: one batch that comes too late is not the end. */
+    for (size_t i = 0, tries = TRIES; i < count && !status;) {
+        size_t some = count - i < BATCH ? count - i : BATCH;
+        status = fill_batch(w->lk, b, w->found + i, some, loaded);
+        if (status == LATCHKEY_UNAVAILABLE && --tries) status = LATCHKEY_OK;
+        else i += some;
+    }
+    free(b);
+    return status;
+}
+
+int latchkey_prewarm(latchkey *lk, size_t count, size_t *loaded)
+{
+    size_t unheard;
+    if (!loaded) loaded = &unheard;
+    *loaded = 0;
+    if (!lk) return LATCHKEY_BAD_ARGUMENT;
+    if (lk_forked(lk)) return LATCHKEY_FORKED;
+    if (count > (size_t)lk->config.l1_capacity) count = (size_t)lk->config.l1_capacity;
+    if (!count) return LATCHKEY_OK;
+    size_t page = count / (size_t)lk->config.partitions + PAGE_LEAST;
+    prewarming w = {.lk = lk, .count = count, .page = page < PAGE_MOST ? page : PAGE_MOST};
+    w.shelves = calloc((size_t)lk->config.partitions, sizeof *w.shelves);
+    int status = w.shelves ? find(&w) : LATCHKEY_NO_MEMORY;
+    if (!status && w.used) {
+        qsort(w.found, w.used, sizeof *w.found, newest_first);
+        status = fill_all(&w, loaded);
+    }
+    free(w.shelves);
+    free(w.found);
+    return status;
+}

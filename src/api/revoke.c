@@ -1,0 +1,80 @@
+/* latchkey_revoke: deny here --> purge here --> script in Redis (delete, count, log, publish) --> every other instance.
+ *
+ * Denying comes first and ends last, so that there is no time at which this handle could read the session anew from a
+ * Redis that does not know of the revocation yet (guarantee B): see from_l2 in validate.c. Where Redis did not confirm,
+ * the denial stays, and the link goes on trying. */
+#include "observe/events.h"
+#include "session/judge.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Where no answer comes, item->calls has the number by which the log tells whether it ran (revoke.lua). */
+static int run_script(latchkey *lk, lk_pending_item *item, int64_t deadline_ms, uint64_t *incarnation, bool *durable)
+{
+    uint64_t number;
+    lk_random(&number, sizeof number);
+    snprintf(item->calls, sizeof item->calls, " %016llx", (unsigned long long)number);
+    lk_span words[4] = {
+        {item->verifier_hash, LK_HASH_SIZE}, lk_word(item->held ? "1" : "0"), lk_word(""), lk_word(item->calls + 1)};
+    lk_reply *reply;
+    int status = lk_l2_script(&lk->l2, LK_SCRIPT_REVOKE, item->partition, item->selector, words,
+                              lk->config.events ? 4 : 2, deadline_ms, &reply, incarnation);
+    *durable = !status;
+    if (status && status != LATCHKEY_PENDING) return status;
+    item->calls[0] = 0;
+    const char *told = reply->type == LK_REPLY_STRING ? lk_event_told(reply->text) : NULL;
+    snprintf(item->told, sizeof item->told, "%s", told ? told : "");
+    /* Several tokens were the session's: one that was exchanged, and is or was in its grace. */
+    if (reply->type == LK_REPLY_STRING)
+        status = lk_session_ended(lk, item->partition, reply->text, *incarnation) ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE;
+    else
+        status = reply->type != LK_REPLY_INTEGER ? LATCHKEY_UNAVAILABLE
+                 : reply->integer                ? LATCHKEY_OK
+                                                 : LATCHKEY_NOT_FOUND;
+    lk_reply_free(reply);
+    return status;
+}
+
+static int end(latchkey *lk, const lk_token *token, int64_t deadline_ms)
+{
+    lk_pending_item item = {.partition = token->partition, .held = lk_l1_holds(lk->l1, token->text)};
+    memcpy(item.selector, token->text, sizeof item.selector);
+    lk_token_verifier_hash(token, item.verifier_hash);
+    uint64_t ticket = lk_refused_ticket(lk->refused);
+    bool denied = lk_pending_add(lk->pending, &item);
+    lk_l1_purge(lk->l1, item.selector);
+    uint64_t incarnation = 0;
+    lk_node *node = lk_l2_owner(&lk->l2, item.partition);
+    bool durable = false;
+    int status = run_script(lk, &item, deadline_ms, &incarnation, &durable);
+    status = lk_session_no(lk, item.partition, incarnation, status, deadline_ms);
+    /* Confirmed by a server that is not the one any more. */
+    if (!status && !lk_node_remember(node, item.partition, item.selector, incarnation)) status = LATCHKEY_UNAVAILABLE;
+    if (!status && !durable) status = LATCHKEY_UNAVAILABLE; /* ended there, but not yet for good: the link sees to it */
+    if (!denied) lk_l1_purge(lk->l1, item.selector);        /* the list is full: whoever read in between */
+    if (!status) {
+        lk_refused_add(lk->refused, ticket, token->text, LATCHKEY_NOT_FOUND, lk_coarse_ms());
+        lk_pending_remove(lk->pending, &item);
+        lk_event_revoked(&lk->config, item.told, "token");
+    } else if (status > 0 || status == LATCHKEY_CORRUPT) lk_pending_withdraw(lk->pending, &item);
+    /* Not found any more, since an earlier revoke deleted it, but that is not settled yet. */
+    if (status > 0 && lk_pending_denies(lk->pending, &item)) return LATCHKEY_PENDING;
+    if (status >= 0 || status == LATCHKEY_CORRUPT) return status;
+    item.retry = true;
+    if (!lk_pending_add(lk->pending, &item)) return LATCHKEY_UNAVAILABLE;
+    if (!denied) lk_l1_purge(lk->l1, item.selector); /* denied only now: purge behind it */
+    lk_node_wake(node);
+    return LATCHKEY_PENDING;
+}
+
+int latchkey_revoke(latchkey *lk, const char *token, size_t token_len)
+{
+    lk_token parsed;
+    int64_t deadline_ms;
+    int status = lk_begin(lk, token, token_len, &parsed, &deadline_ms);
+    if (status) return status;
+    status = end(lk, &parsed, deadline_ms);
+    lk_wipe(&parsed, sizeof parsed);
+    return status;
+}

@@ -1,0 +1,133 @@
+/* latchkey_rotate: a new token for the same session --> script in Redis --> the new token is handed out.
+ *
+ * With a grace the old selector stays for so long, as a small record of its own that a miss reads like any other; after
+ * that it is a tripwire: see lk_session_reused. Without, it is gone, and so is every token before it: that is a
+ * revocation, announced and remembered as any other. Denying beforehand, as revoke does, is not needed: once Redis
+ * confirmed, nobody finds the old token there, and then it is purged here. */
+#include "observe/events.h"
+#include "session/judge.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { ATTEMPTS = 4, GRACE_MOST_MS = 3600000 };
+
+/* "OK", and whom it ended. */
+static int take(latchkey *lk, const lk_token *old, const lk_token *made, int64_t grace_ms, const lk_reply *reply,
+                uint64_t incarnation)
+{
+    if (lk_session_take_reused(lk, old, reply, incarnation)) return LATCHKEY_NOT_FOUND;
+    if (reply->type == LK_REPLY_STRING && strncmp(reply->text, "OK ", 3) == 0) {
+        lk_event_rotated(&lk->config, old->text, made->text, reply->text, grace_ms);
+        lk_l1_purge(lk->l1, old->text); /* with a grace too: it may not stay longer than that */
+        return lk_session_ended(lk, old->partition, reply->text + 3, incarnation) ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE;
+    }
+    if (reply->type == LK_REPLY_INTEGER) return reply->integer ? LATCHKEY_EXPIRED : LATCHKEY_NOT_FOUND;
+    if (lk_reply_is(reply, "EXISTS") || lk_reply_is(reply, "CHANGED") || lk_session_clock(reply)) return LATCHKEY_AGAIN;
+    return lk_reply_is(reply, "REFUSED") ? LATCHKEY_REFUSED : LATCHKEY_UNAVAILABLE;
+}
+
+/* ------------------------------------------------------------------------------------------------- sealed -- */
+
+/* Sealed records, which no script can write: the one that is there, by which the script sees that it is still there, what it
+ * becomes, and what the old token leaves. All empty where the session's is not sealed. */
+typedef struct resealed {
+    uint8_t was[LK_RECORD_SEALED_SIZE], becomes[LK_RECORD_SEALED_SIZE], leaves[LK_RECORD_SEALED_SIZE];
+    size_t size;
+} resealed;
+
+static bool seals(const latchkey *lk) { return lk->config.seal_keys.count > 0; }
+
+static void reseal(const latchkey *lk, lk_record *record, const lk_token *made, int64_t grace_ms, int64_t now_ms,
+                   resealed *out)
+{
+    lk_record left = *record;
+    memcpy(record->selector, made->raw, LK_SELECTOR_RAW);
+    lk_token_verifier_hash(made, record->verifier_hash);
+    record->age_s = lk_record_age_s(record, now_ms);
+    out->size = lk_record_seal(&lk->config.seal_keys, record, out->becomes);
+    left.grace_until_ms = now_ms + (grace_ms < left.idle_ms ? grace_ms : left.idle_ms);
+    lk_record_seal(&lk->config.seal_keys, &left, out->leaves);
+}
+
+/* Reads the record. What is not there, over, or exchanged already, the script is to say. */
+static int prepare(latchkey *lk, const lk_token *old, const lk_token *made, int64_t grace_ms, int64_t now_ms,
+                   int64_t deadline_ms, resealed *out)
+{
+    char key[LK_KEY_SIZE];
+    lk_session_read read;
+    lk_call calls[2];
+    lk_reply *reply[2];
+    lk_judged judged;
+    lk_node *node = lk_l2_owner(&lk->l2, old->partition);
+    int64_t asked_us = lk_now_us();
+    lk_key_session(key, lk->config.prefix, old->partition, old->text);
+    lk_session_ask(&read, key, calls);
+    lk_count(&lk->counters, LK_L2_READS, 1);
+    int status = lk_l2_pipeline(&lk->l2, node, calls, 2, deadline_ms, reply, NULL);
+    if (status) return status;
+    status = lk_session_judge(lk, node, old->partition, old->text, old, reply[0], reply[1], asked_us, &judged);
+    if (!status && judged.record.sealed && !judged.record.grace_until_ms) {
+        memcpy(out->was, reply[0]->text, sizeof out->was);
+        reseal(lk, &judged.record, made, grace_ms, now_ms ? now_ms : lk_session_guess_ms(lk), out);
+    }
+    lk_reply_free(reply[0]);
+    lk_reply_free(reply[1]);
+    return status < 0 ? status : LATCHKEY_OK;
+}
+
+/* -------------------------------------------------------------------------------------------- the exchange -- */
+
+/* AGAIN: the new selector is taken, or the record is not the one that was read, or *now_ms (0 at first), Redis' time, was
+ * guessed wrong. */
+static int attempt(latchkey *lk, const lk_token *old, int64_t grace_ms, int64_t deadline_ms, int64_t *now_ms,
+                   lk_token *made)
+{
+    uint8_t old_hash[LK_HASH_SIZE], new_hash[LK_HASH_SIZE];
+    char grace[24];
+    resealed sealed = {.size = 0};
+    lk_reply *reply;
+    uint64_t incarnation = 0;
+    lk_token_make(&lk->config.check_keys, old->partition, made);
+    lk_token_verifier_hash(old, old_hash);
+    lk_token_verifier_hash(made, new_hash);
+    int status = seals(lk) ? prepare(lk, old, made, grace_ms, *now_ms, deadline_ms, &sealed) : LATCHKEY_OK;
+    if (status) return status;
+    const lk_span words[8] = {{old_hash, sizeof old_hash},
+                              {made->text, LATCHKEY_SELECTOR_LENGTH},
+                              {new_hash, sizeof new_hash},
+                              {made->raw, LK_SELECTOR_RAW},
+                              {grace, (size_t)snprintf(grace, sizeof grace, "%lld", (long long)grace_ms)},
+                              {sealed.was, sealed.size},
+                              {sealed.becomes, sealed.size},
+                              {sealed.leaves, sealed.size}};
+    status = lk_l2_script(&lk->l2, LK_SCRIPT_ROTATE, old->partition, old->text, words, seals(lk) ? 8 : 5, deadline_ms,
+                          &reply, &incarnation);
+    if (status && status != LATCHKEY_PENDING) return status;
+    bool durable = !status;
+    status = take(lk, old, made, grace_ms, reply, incarnation);
+    *now_ms = lk_session_clock(reply);
+    lk_reply_free(reply);
+    if (!status && !durable) return LATCHKEY_UNAVAILABLE;
+    return status == LATCHKEY_AGAIN ? status : lk_session_no(lk, old->partition, incarnation, status, deadline_ms);
+}
+
+int latchkey_rotate(latchkey *lk, const char *token, size_t token_len, int64_t grace_ms,
+                    char new_token[LATCHKEY_TOKEN_SIZE])
+{
+    lk_token old, made;
+    if (!new_token) return LATCHKEY_BAD_ARGUMENT;
+    int64_t deadline_ms;
+    int status = grace_ms < 0 || grace_ms > GRACE_MOST_MS ? LATCHKEY_BAD_ARGUMENT
+                                                          : lk_begin(lk, token, token_len, &old, &deadline_ms);
+    memset(new_token, 0, LATCHKEY_TOKEN_SIZE); /* only now: it may be where the old one stands */
+    if (status) return status;
+    status = lk_pending_has(lk->pending, &old) ? LATCHKEY_NOT_FOUND : LATCHKEY_AGAIN;
+    int64_t now_ms = 0;
+    for (int i = 0; status == LATCHKEY_AGAIN && (i < ATTEMPTS || (seals(lk) && lk_now_ms() < deadline_ms)); i++)
+        status = attempt(lk, &old, grace_ms, deadline_ms, &now_ms, &made);
+    if (!status) memcpy(new_token, made.text, LATCHKEY_TOKEN_SIZE);
+    lk_wipe(&old, sizeof old);
+    lk_wipe(&made, sizeof made);
+    return status == LATCHKEY_AGAIN ? LATCHKEY_UNAVAILABLE : status;
+}

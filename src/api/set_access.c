@@ -1,0 +1,119 @@
+/* latchkey_set_access, latchkey_set_user_access: what a session may do, changed where it lies. See update.h.
+ *
+ * All sessions of a user are changed by runs of one script (set_user.lua): each swaps the records that still are what was
+ * read, and returns the others, until none is left. Up to a thousand are looked at by one run, so that the last run saw all
+ * of them as they are to be, at one moment: those too that were made, exchanged or changed since the first.
+ * The older entries in L1 are dealt with as those of ended sessions are in revoke_user.c: purged here once Redis has confirmed, and
+ * by others upon the message; and a beat is waited for, so that OK holds for what others changed a moment ago as well. */
+#include "session/update.h"
+#include "observe/events.h"
+
+#include <stdio.h>
+#include <string.h>
+
+int latchkey_set_access(latchkey *lk, const char *token, size_t token_len, const latchkey_access *access)
+{
+    lk_token parsed;
+    int64_t deadline_ms;
+    int status = lk_begin(lk, token, token_len, &parsed, &deadline_ms);
+    if (status) return status;
+    const lk_change change = {.access = access};
+    status = lk_access_good(access) ? lk_change_session(lk, &parsed, &change, deadline_ms) : LATCHKEY_BAD_ARGUMENT;
+    lk_wipe(&parsed, sizeof parsed);
+    return status;
+}
+
+enum { HEAD = 4, FROM_SIZE = 64 };
+
+typedef struct crowd {
+    uint64_t user_id;
+    unsigned partition;
+    const latchkey_access *access;
+    int64_t since_ms;     /* when it began, by Redis' clock; 0: not yet */
+    lk_swaps swaps;       /* of this part of the index */
+    char from[FROM_SIZE]; /* where that begins */
+    size_t changed;
+    bool corrupt, over;
+} crowd;
+
+static bool head_good(const lk_reply *reply)
+{
+    return reply->type == LK_REPLY_ARRAY && reply->size >= HEAD && (reply->size - HEAD) % 2 == 0 &&
+           reply->item[0]->type == LK_REPLY_INTEGER && reply->item[1]->type == LK_REPLY_STRING &&
+           reply->item[1]->size < FROM_SIZE && reply->item[2]->type == LK_REPLY_INTEGER &&
+           reply->item[3]->type == LK_REPLY_STRING;
+}
+
+/* Those that are not yet as they are to be. A damaged one admits nobody here; but what wrote it may be newer than we. */
+static int take_listed(latchkey *lk, lk_node *node, crowd *c, const lk_reply *reply)
+{
+    for (size_t i = HEAD; i < reply->size; i += 2) {
+        const lk_reply *selector = reply->item[i], *was = reply->item[i + 1];
+        lk_record record;
+        if (selector->type != LK_REPLY_STRING || selector->size != LATCHKEY_SELECTOR_LENGTH ||
+            was->type != LK_REPLY_STRING)
+            return LATCHKEY_UNAVAILABLE;
+        int status = lk_session_record(lk, node, selector->text, was, &record);
+        if (!status && record.entry.user_id != c->user_id)
+            status = lk_l2_corrupt(&lk->l2, node, "a session in a user's list is somebody else's");
+        c->corrupt |= status != LATCHKEY_OK;
+        bool right = status || !lk_access_apply(c->access, c->since_ms, &record.entry);
+        if (!(right ? lk_swaps_keep(&c->swaps, selector->text, was)
+                    : lk_swaps_add(&c->swaps, &lk->config.seal_keys, selector->text, was, &record)))
+            return LATCHKEY_NO_MEMORY;
+        lk_l1_purge(lk->l1, selector->text); /* also where it is right already: an answer may have been lost */
+    }
+    return LATCHKEY_OK;
+}
+
+/* On to the next part of the index, once nothing is left to do in this one. */
+static int take(latchkey *lk, lk_node *node, crowd *c, const lk_reply *reply)
+{
+    if (!head_good(reply)) return LATCHKEY_UNAVAILABLE;
+    if (!c->since_ms) c->since_ms = reply->item[0]->integer;
+    c->changed += (size_t)reply->item[2]->integer;
+    lk_session_purge(lk, reply->item[3]->text);
+    lk_event_changed_all(&lk->config, reply->item[3]->text, "access");
+    if (reply->size > HEAD) return take_listed(lk, node, c, reply);
+    memcpy(c->from, reply->item[1]->text, reply->item[1]->size + 1);
+    c->over = !c->from[0];
+    lk_swaps_free(&c->swaps);
+    return LATCHKEY_OK;
+}
+
+static int run_once(latchkey *lk, crowd *c, int64_t deadline_ms)
+{
+    char user[24];
+    lk_node *node = lk_l2_owner(&lk->l2, c->partition);
+    const lk_span words[3] = {{user, (size_t)snprintf(user, sizeof user, "%llu", (unsigned long long)c->user_id)},
+                              {c->swaps.bytes, c->swaps.size},
+                              lk_word(c->from)};
+    lk_reply *reply;
+    uint64_t incarnation = 0;
+    int status =
+        lk_l2_script(&lk->l2, LK_SCRIPT_SET_USER, c->partition, LK_NOBODY, words, 3, deadline_ms, &reply, &incarnation);
+    if (status && status != LATCHKEY_PENDING) return status;
+    bool durable = !status;
+    status = take(lk, node, c, reply);
+    lk_reply_free(reply);
+    if (status) return status;
+    if (!durable) return LATCHKEY_UNAVAILABLE;
+    return lk_node_vouch_since(node, incarnation, c->over ? lk_now_ms() : INT64_MIN, deadline_ms) ? LATCHKEY_UNAVAILABLE
+                                                                                                  : LATCHKEY_OK;
+}
+
+int latchkey_set_user_access(latchkey *lk, uint64_t user_id, const latchkey_access *access, size_t *changed)
+{
+    if (changed) *changed = 0;
+    if (!lk || !lk_access_good(access)) return LATCHKEY_BAD_ARGUMENT;
+    if (lk_forked(lk)) return LATCHKEY_FORKED;
+    crowd c = {.user_id = user_id, .partition = lk_partition_of_user(lk, user_id), .access = access};
+    int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
+    int status;
+    do status = run_once(lk, &c, deadline_ms);
+    while (!status && !c.over && lk_now_ms() < deadline_ms);
+    lk_swaps_free(&c.swaps);
+    if (changed) *changed = c.changed;
+    if (!status && !c.over) status = LATCHKEY_UNAVAILABLE;
+    return !status && c.corrupt ? LATCHKEY_CORRUPT : status;
+}

@@ -1,0 +1,35 @@
+/* latchkey_set_fields and latchkey_change_fields: single fields, all or none, without rewriting the session; whatever they
+ * are now, or only if they still are what was read. See update.h and field_version.h. */
+#include "session/update.h"
+
+static int begin_and_change(latchkey *lk, const char *token, size_t token_len, const lk_change *change)
+{
+    lk_token parsed;
+    int64_t deadline_ms;
+    int status = lk_begin(lk, token, token_len, &parsed, &deadline_ms);
+    if (status) return status;
+    status = change->count && lk_fields_good(change->fields, change->count, true)
+                 ? lk_change_session(lk, &parsed, change, deadline_ms)
+                 : LATCHKEY_BAD_ARGUMENT;
+    lk_wipe(&parsed, sizeof parsed);
+    return status;
+}
+
+int latchkey_set_fields(latchkey *lk, const char *token, size_t token_len, const latchkey_field *fields,
+                        size_t field_count)
+{
+    return begin_and_change(lk, token, token_len, &(lk_change){.fields = fields, .count = field_count});
+}
+
+int latchkey_change_fields(latchkey *lk, const char *token, size_t token_len, const latchkey_change *changes,
+                           size_t count)
+{
+    latchkey_field fields[LK_FIELDS_MAX];
+    uint64_t versions[LK_FIELDS_MAX];
+    if (!changes || count > LK_FIELDS_MAX) return LATCHKEY_BAD_ARGUMENT;
+    for (size_t i = 0; i < count; i++) {
+        fields[i] = (latchkey_field){changes[i].name, changes[i].data, changes[i].size};
+        versions[i] = changes[i].version;
+    }
+    return begin_and_change(lk, token, token_len, &(lk_change){.fields = fields, .count = count, .versions = versions});
+}

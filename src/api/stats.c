@@ -1,0 +1,118 @@
+/* latchkey_stats_read: counters summed, gauges read. */
+#include "api/stats.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static double ms(uint64_t us) { return (double)us / 1000.0; }
+
+void lk_stats_gather(latchkey *lk, latchkey_stats *s)
+{
+    const lk_counters *c = &lk->counters;
+    memset(s, 0, sizeof *s);
+    s->l1_hits = lk_counted(c, LK_L1_HITS);
+    s->l1_misses = lk_counted(c, LK_L1_MISSES);
+    s->malformed = lk_counted(c, LK_MALFORMED);
+    s->refreshes = lk_counted(c, LK_REFRESHES);
+    s->refreshes_dropped = lk_counted(c, LK_REFRESHES_DROPPED);
+    s->dead_refused = lk_counted(c, LK_DEAD_REFUSED);
+    s->validates = s->l1_hits + s->l1_misses + s->malformed + s->dead_refused;
+    s->l2_reads = lk_counted(c, LK_L2_READS);
+    s->l2_writes = lk_counted(c, LK_L2_WRITES);
+    s->l2_errors = lk_counted(c, LK_L2_ERRORS);
+    s->joined = lk_counted(c, LK_JOINED);
+    s->fills = lk_counted(c, LK_FILLS);
+    s->fills_refused = lk_counted(c, LK_FILLS_REFUSED);
+    s->purges = lk_counted(c, LK_PURGES);
+    s->empties = lk_counted(c, LK_EMPTIES);
+    s->missed = lk_counted(c, LK_MISSED);
+    s->stale = lk_counted(c, LK_STALE);
+    s->replayed = lk_counted(c, LK_REPLAYED);
+    s->shed = lk_counted(c, LK_SHED);
+    s->retries = lk_counted(c, LK_RETRIES);
+    s->audited = lk_counted(c, LK_AUDITED);
+    s->audit_suspicions = lk_counted(c, LK_AUDIT_SUSPICIONS_SEEN);
+    s->audit_disagreements = lk_counted(c, LK_AUDIT_DISAGREEMENTS);
+    s->reuses = lk_counted(c, LK_REUSES);
+    s->foreign_reads = lk_counted(c, LK_FOREIGN_READS);
+    s->foreign_unknown = lk_counted(c, LK_FOREIGN_UNKNOWN);
+    s->reconnects = lk_counted(c, LK_RECONNECTS);
+    s->touches = lk_counted(c, LK_TOUCHES);
+    s->touches_dropped = lk_counted(c, LK_TOUCHES_DROPPED);
+    s->beats = lk_counted(c, LK_BEATS);
+    s->lapses = lk_counted(c, LK_LAPSES);
+    s->corrupt = lk_counted(c, LK_CORRUPT_RECORDS);
+    s->pending = lk_pending_retries(lk->pending);
+    lk_l1_stats l1 = lk_l1_read_stats(lk->l1);
+    s->evictions = l1.evictions;
+    s->l1_entries = l1.entries;
+    s->l1_bytes = l1.bytes;
+    s->l1_capacity = (uint64_t)lk->config.l1_capacity;
+    s->connected = lk_node_connected(lk->l2.node);
+    int64_t until = atomic_load_explicit(&lk->lease->until_ms, memory_order_acquire);
+    s->lease_age_ms = until ? lk_now_ms() - (until - lk->config.staleness_ms) : -1;
+    uint64_t asked = s->l1_hits + s->l1_misses;
+    s->hit_rate = asked ? (double)s->l1_hits / (double)asked : 0;
+    s->l2_read_amplification = s->validates ? (double)s->l2_reads / (double)s->validates : 0;
+    s->revocations_heard = lk_histogram_count(&c->revocation_us);
+    s->revocation_p50_ms = ms(lk_histogram_quantile(&c->revocation_us, 0.5));
+    s->revocation_p99_ms = ms(lk_histogram_quantile(&c->revocation_us, 0.99));
+    s->session_size_p50_bytes = lk_histogram_quantile(&c->session_bytes, 0.5);
+    s->session_size_p99_bytes = lk_histogram_quantile(&c->session_bytes, 0.99);
+    s->l2_read_p50_ms = ms(lk_histogram_quantile(&c->l2_read_us, 0.5));
+    s->l2_read_p99_ms = ms(lk_histogram_quantile(&c->l2_read_us, 0.99));
+    s->section_reads = lk_counted(c, LK_SECTION_READS);
+    s->section_writes = lk_counted(c, LK_SECTION_WRITES);
+    s->section_size_p50_bytes = lk_histogram_quantile(&c->section_bytes, 0.5);
+    s->section_size_p99_bytes = lk_histogram_quantile(&c->section_bytes, 0.99);
+    lk_node_last_trouble(lk->l2.node, s->last_error, sizeof s->last_error);
+}
+
+/* Quantiles of since open would hardly move any more: those of the last seconds are shown. */
+enum { WINDOW_MS = 5000 };
+
+static void move_window(latchkey *lk, lk_window *w, int64_t now_ms)
+{
+    if (now_ms - w->marked_ms < WINDOW_MS) return;
+    w->marked_ms = now_ms;
+    lk_histogram_keep(&lk->counters.l2_read_us, &w->read[w->older]);
+    lk_histogram_keep(&lk->counters.revocation_us, &w->lag[w->older]);
+    w->older = !w->older;
+}
+
+void lk_stats_pulse(latchkey *lk, lk_pulse *p)
+{
+    const lk_counters *c = &lk->counters;
+    lk_window *w = &lk->window;
+    int64_t now_ms = lk_now_ms();
+    snprintf(p->version, sizeof p->version, "%s", latchkey_version());
+    p->uptime_ms = now_ms - w->opened_ms;
+    p->hits = (int64_t)lk_counted(c, LK_L1_HITS);
+    p->misses = (int64_t)lk_counted(c, LK_L1_MISSES);
+    p->refused = (int64_t)(lk_counted(c, LK_MALFORMED) + lk_counted(c, LK_DEAD_REFUSED));
+    p->reads = (int64_t)lk_counted(c, LK_L2_READS);
+    p->writes = (int64_t)lk_counted(c, LK_L2_WRITES);
+    p->errors = (int64_t)lk_counted(c, LK_L2_ERRORS);
+    p->shed = (int64_t)lk_counted(c, LK_SHED);
+    p->purges = (int64_t)lk_counted(c, LK_PURGES);
+    p->reconnects = (int64_t)lk_counted(c, LK_RECONNECTS);
+    p->entries = (int64_t)lk_l1_entries(lk->l1);
+    p->capacity = lk->config.l1_capacity;
+    p->read_p50_us = (int64_t)lk_histogram_quantile_since(&c->l2_read_us, &w->read[w->older], 0.5);
+    p->read_p99_us = (int64_t)lk_histogram_quantile_since(&c->l2_read_us, &w->read[w->older], 0.99);
+    p->lag_p50_us = (int64_t)lk_histogram_quantile_since(&c->revocation_us, &w->lag[w->older], 0.5);
+    p->lag_p99_us = (int64_t)lk_histogram_quantile_since(&c->revocation_us, &w->lag[w->older], 0.99);
+    move_window(lk, w, now_ms);
+}
+
+int latchkey_stats_read(latchkey *lk, latchkey_stats *stats, size_t stats_size)
+{
+    if (stats && stats_size) memset(stats, 0, stats_size);
+    if (!lk || !stats || !stats_size) return LATCHKEY_BAD_ARGUMENT;
+    if (lk_forked(lk)) return LATCHKEY_FORKED;
+    latchkey_stats all;
+    lk_stats_gather(lk, &all);
+    /* A caller built against an older header has a smaller struct, against a newer one a larger: zeros at its end. */
+    memcpy(stats, &all, stats_size < sizeof all ? stats_size : sizeof all);
+    return LATCHKEY_OK;
+}

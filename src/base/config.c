@@ -1,0 +1,391 @@
+/* See config.h.
+ *
+ *   scheme://[user:password@]host[:port][/database]?option=value&option=value
+ *
+ * The text is cut into pieces on a private copy, which is wiped; each piece is %-decoded after the cutting, so an
+ * escaped separator separates nothing. */
+#include "base/config.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define DAY_MS INT64_C(86400000)
+
+typedef struct parse {
+    lk_config *config;
+    char *error;
+    size_t error_size;
+} parse;
+
+#define FAIL(p, ...) (snprintf((p)->error, (p)->error_size, __VA_ARGS__), LATCHKEY_CONFIG)
+
+static int decode_text(parse *p, const char *what, const char *from, char *to, size_t size)
+{
+    size_t used = 0;
+    for (; *from; from++) {
+        unsigned byte = (unsigned char)*from;
+        if (*from == '%') {
+            uint8_t raw;
+            if (!from[1] || !from[2] || !lk_hex_decode(from + 1, 2, &raw, 1) || !raw)
+                return FAIL(p, "%s: '%%' must be followed by two hexadecimal digits, not 00 (a plain %% is %%25)",
+                            what);
+            byte = raw;
+            from += 2;
+        }
+        if (used + 1 >= size) return FAIL(p, "%s: longer than %zu bytes", what, size - 1);
+        to[used++] = (char)byte;
+    }
+    to[used] = 0;
+    return LATCHKEY_OK;
+}
+
+static int parse_number(parse *p, const char *what, const char *text, int64_t least, int64_t most, int64_t *out)
+{
+    char *end = NULL;
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    bool digits = *text && strspn(text, "0123456789") == strlen(text);
+    /* The text is not shown: in a misspelt URL, what stands in a number's place may be a password. */
+    if (!digits || errno || value < least || value > most)
+        return FAIL(p, "%s: a whole number from %lld to %lld is expected", what, (long long)least, (long long)most);
+    *out = value;
+    return LATCHKEY_OK;
+}
+
+/* Reads a small text file whole. The path is no secret, the content is. */
+static int read_file(parse *p, const char *what, const char *path, char *text, size_t size)
+{
+    FILE *file = fopen(path, "re");
+    if (!file) return FAIL(p, "%s: cannot open '%.100s': %s", what, path, strerror(errno));
+    setvbuf(file, NULL, _IONBF, 0); /* no second copy of a secret in a buffer of stdio's */
+    errno = 0;
+    size_t used = fread(text, 1, size, file);
+    int failed = ferror(file) ? errno : 0;
+    fclose(file);
+    if (failed) return FAIL(p, "%s: cannot read '%.100s': %s", what, path, strerror(failed));
+    if (used == size) return FAIL(p, "%s: '%.100s' is larger than %zu bytes", what, path, size - 1);
+    text[used] = 0;
+    if (strlen(text) != used) return FAIL(p, "%s: '%.100s' holds a NUL byte: a text file is expected", what, path);
+    return LATCHKEY_OK;
+}
+
+static int take_password_file(parse *p, const char *path)
+{
+    char text[sizeof p->config->password];
+    int status = read_file(p, "password_file", path, text, sizeof text);
+    if (!status) {
+        text[strcspn(text, "\r\n")] = 0;
+        if (p->config->has_password) status = FAIL(p, "password_file: the URL holds a password already: give one");
+        else if (!*text) status = FAIL(p, "password_file: '%.100s' is empty", path);
+        else {
+            strcpy(p->config->password, text);
+            p->config->has_password = true;
+        }
+    }
+    lk_wipe(text, sizeof text);
+    return status;
+}
+
+/* Each line of a small text file, without its end. What is wrong with one is said by its number: it may be a key. */
+static int take_lines(parse *p, const char *what, const char *path, const char *(*take)(lk_config *, const char *line))
+{
+    char text[4096];
+    int status = read_file(p, what, path, text, sizeof text);
+    unsigned number = 0;
+    char *rest = NULL;
+    for (char *line = text; !status && line; line = rest) {
+        rest = strchr(line, '\n');
+        if (rest) *rest++ = 0;
+        number++;
+        line[strcspn(line, "\r")] = 0;
+        const char *fault = take(p->config, line);
+        if (fault) status = FAIL(p, "%s: line %u of '%.100s' %s", what, number, path, fault);
+    }
+    lk_wipe(text, sizeof text);
+    return status;
+}
+
+static const char *take_check_key(lk_config *config, const char *line)
+{
+    lk_check_keys *keys = &config->check_keys;
+    if (!*line || *line == '#') return NULL;
+    if (keys->count == LK_CHECK_KEYS_MAX) return "is one key too many: 16 are allowed";
+    if (!lk_hex_decode(line, strlen(line), keys->key[keys->count], LK_CHECK_KEY_SIZE))
+        return "is not 32 hexadecimal digits";
+    keys->count++;
+    return NULL;
+}
+
+static int take_check_keys(parse *p, const char *path)
+{
+    memset(&p->config->check_keys, 0, sizeof p->config->check_keys);
+    int status = take_lines(p, "check_key_file", path, take_check_key);
+    if (!status && !p->config->check_keys.count) status = FAIL(p, "check_key_file: no key in '%.100s'", path);
+    return status;
+}
+
+static const char *take_seal_key(lk_config *config, const char *line)
+{
+    return lk_seal_keys_take(&config->seal_keys, line);
+}
+
+static int take_seal_keys(parse *p, const char *path)
+{
+    struct stat about;
+    int status = take_lines(p, "seal_key_file", path, take_seal_key);
+    if (!status && !p->config->seal_keys.count) status = FAIL(p, "seal_key_file: no key in '%.100s'", path);
+    if (!status && stat(path, &about) == 0 && about.st_mode & (S_IROTH | S_IWOTH))
+        lk_log(LATCHKEY_LOG_WARNING, "seal: every user of this machine may read or write '%.100s': chmod o-rw", path);
+    return status;
+}
+
+static int take_prefix(parse *p, const char *value)
+{
+    size_t length = strlen(value);
+    if (!length || length >= sizeof p->config->prefix ||
+        strspn(value, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") != length)
+        return FAIL(p, "prefix: 1 to 32 characters of [A-Za-z0-9._-] are expected");
+    strcpy(p->config->prefix, value);
+    return LATCHKEY_OK;
+}
+
+static int take_limit(parse *p, const char *value)
+{
+    if (strcmp(value, "evict") && strcmp(value, "deny")) return FAIL(p, "limit: 'evict' or 'deny' is expected");
+    p->config->limit_deny = *value == 'd';
+    return LATCHKEY_OK;
+}
+
+/* Less is no age: a token that was just made would be told to be old (record.h, LK_SESSION_EARLY_MS). */
+enum { RENEW_LEAST_MS = 10000 };
+
+static int take_renew(parse *p, const char *value)
+{
+    int64_t ms;
+    int status = parse_number(p, "renew_ms", value, 0, 3650 * DAY_MS, &ms);
+    if (!status && ms && ms < RENEW_LEAST_MS)
+        status = FAIL(p, "renew_ms: 0, or a whole number from %d on is expected", RENEW_LEAST_MS);
+    if (!status) p->config->renew_ms = ms;
+    return status;
+}
+
+typedef struct option {
+    const char *name;
+    int (*take)(parse *, const char *); /* or a number: */
+    size_t at;
+    int64_t usual, least, most;
+    size_t size; /* or a text of less than this many bytes */
+} option;
+
+/* clang-format off */
+#define NUMBER(field, usual, least, most) {#field, NULL, offsetof(lk_config, field), usual, least, most, 0}
+#define TEXT(field) {#field, NULL, offsetof(lk_config, field), 0, 0, 0, sizeof ((lk_config *)0)->field}
+#define OTHER(name, take) {name, take, 0, 0, 0, 0, 0}
+/* clang-format on */
+static const option options[] = {
+    NUMBER(l1_capacity, 100000, 0, 100000000),
+    NUMBER(l1_ttl_ms, 300000, 1, DAY_MS),
+    NUMBER(staleness_ms, 2000, 100, 60000),
+    NUMBER(deadline_ms, 250, 1, 60000),
+    NUMBER(idle_ms, 1800000, 100, 3650 * DAY_MS),
+    NUMBER(lifetime_ms, 43200000, 100, 3650 * DAY_MS),
+    NUMBER(connections, 8, 1, 64),
+    NUMBER(in_flight, 1024, 1, 65536),
+    NUMBER(partitions, 64, 1, 4096),
+    NUMBER(max_sessions, 0, 0, 1000000),
+    NUMBER(max_per_device, 0, 0, 1000000),
+    NUMBER(grace_ms, 0, 0, 3600000),
+    NUMBER(durability, 0, 0, 100),
+    NUMBER(audit_per_s, 0, 0, 1000),
+    NUMBER(lazy, 0, 0, 1),
+    NUMBER(events, 0, 0, 1),
+    OTHER("renew_ms", take_renew),
+    NUMBER(foreign_until_ms, 0, 0, INT64_C(99999999999999)),
+    OTHER("limit", take_limit),
+    OTHER("prefix", take_prefix),
+    OTHER("check_key_file", take_check_keys),
+    OTHER("seal_key_file", take_seal_keys),
+    OTHER("password_file", take_password_file),
+    TEXT(ca_file),
+    TEXT(cert_file),
+    TEXT(key_file),
+    TEXT(server_name),
+};
+enum { OPTION_COUNT = sizeof options / sizeof *options };
+
+static char *text_at(lk_config *config, const option *o) { return (char *)config + o->at; }
+static int64_t *number_at(lk_config *config, const option *o) { return (int64_t *)(void *)text_at(config, o); }
+
+/* What is not clearly a name is not shown: in a misspelt URL it may be a piece of a password. */
+static bool is_name(const char *text)
+{
+    size_t length = strlen(text);
+    return length && length <= 40 &&
+           strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_") == length;
+}
+
+static const option *find_option(const char *name)
+{
+    for (unsigned i = 0; i < OPTION_COUNT; i++)
+        if (strcmp(name, options[i].name) == 0) return &options[i];
+    return NULL;
+}
+
+static int take_value(parse *p, const option *o, const char *value)
+{
+    if (o->take) return o->take(p, value);
+    if (!o->size) return parse_number(p, o->name, value, o->least, o->most, number_at(p->config, o));
+    if (!*value) return FAIL(p, "%s: is empty", o->name);
+    if (strlen(value) >= o->size) return FAIL(p, "%s: longer than %zu bytes", o->name, o->size - 1);
+    strcpy(text_at(p->config, o), value);
+    return LATCHKEY_OK;
+}
+
+static int take_option(parse *p, char *pair, uint32_t *seen)
+{
+    char *equals = strchr(pair, '='), value[600];
+    if (!equals && find_option(pair)) return FAIL(p, "option '%s' has no value: %s=value is expected", pair, pair);
+    if (equals) *equals = 0;
+    if (!equals) return FAIL(p, "an option has no value: name=value is expected between '?' and '&'");
+    if (!is_name(pair)) return FAIL(p, "unknown option, and its name is none: letters, digits and '_' are expected");
+    const option *o = find_option(pair);
+    int status = decode_text(p, pair, equals + 1, value, sizeof value);
+    if (status) return status;
+    if (strcmp(pair, "db") == 0) {
+        if (*seen & 1u << 31) return FAIL(p, "option 'db' is given twice");
+        *seen |= 1u << 31;
+        if (!p->config->path[0]) return FAIL(p, "option 'db' is for unix sockets: write /NUMBER behind the port");
+        return parse_number(p, "db", value, 0, 1000000, &p->config->database);
+    }
+    if (!o) return FAIL(p, "unknown option '%s'", pair);
+    uint32_t bit = 1u << (o - options);
+    if (*seen & bit) return FAIL(p, "option '%s' is given twice", pair);
+    *seen |= bit;
+    return take_value(p, o, value);
+}
+
+static int take_options(parse *p, char *text)
+{
+    uint32_t seen = 0;
+    int status = LATCHKEY_OK;
+    for (char *next = text; !status && next && *next;) {
+        char *pair = next;
+        next = strchr(pair, '&');
+        if (next) *next++ = 0;
+        status = take_option(p, pair, &seen);
+    }
+    return status;
+}
+
+static int take_credentials(parse *p, char *text)
+{
+    char *colon = strchr(text, ':'); /* none: the user alone, and the password in password_file */
+    if (colon) *colon++ = 0;
+    int status = decode_text(p, "user", text, p->config->user, sizeof p->config->user);
+    if (!status && colon) status = decode_text(p, "password", colon, p->config->password, sizeof p->config->password);
+    p->config->has_password = p->config->password[0] != 0;
+    return status;
+}
+
+static int take_host(parse *p, char *text)
+{
+    char *slash = strchr(text, '/');
+    if (slash) *slash++ = 0;
+    int status = LATCHKEY_OK;
+    if (slash && *slash) status = parse_number(p, "database", slash, 0, 1000000, &p->config->database);
+    if (status) return status;
+    char *port = NULL;
+    if (*text == '[') { /* an IPv6 address */
+        char *bracket = strchr(text++, ']');
+        if (!bracket) return FAIL(p, "host: ']' is missing behind the IPv6 address");
+        *bracket = 0;
+        if (bracket[1] == ':') port = bracket + 2;
+        else if (bracket[1]) return FAIL(p, "host: ':port' is expected behind ']'");
+    } else if ((port = strchr(text, ':'))) {
+        *port++ = 0;
+        if (strchr(port, ':')) return FAIL(p, "host: write an IPv6 address in brackets: [::1]:6379");
+    }
+    int64_t number = 6379;
+    if (port) status = parse_number(p, "port", port, 1, 65535, &number);
+    if (status) return status;
+    snprintf(p->config->port, sizeof p->config->port, "%d", (int)number);
+    status = decode_text(p, "host", text, p->config->host, sizeof p->config->host);
+    if (!status && !p->config->host[0]) status = FAIL(p, "host: is missing: redis://HOST[:PORT]");
+    return status;
+}
+
+static int take_path(parse *p, char *text)
+{
+    int status = decode_text(p, "socket path", text, p->config->path, sizeof p->config->path);
+    if (!status && p->config->path[0] != '/')
+        status = FAIL(p, "socket path: must be absolute: unix:///path/to.sock (three slashes)");
+    return status;
+}
+
+static bool starts_with(const char *text, const char *start) { return strncmp(text, start, strlen(start)) == 0; }
+
+static int take_url(parse *p, char *text)
+{
+    p->config->tls = starts_with(text, "rediss://");
+    bool tcp = p->config->tls || starts_with(text, "redis://"), local = starts_with(text, "unix://");
+    if (starts_with(text, "redis+sentinel://") || starts_with(text, "redis+cluster://"))
+        return FAIL(p, "scheme '%.*s' is not supported by this version of latchkey: use redis://, rediss:// or unix://",
+                    (int)strcspn(text, ":"), text);
+    /* The text is not shown: what is misspelt may hold a password. */
+    if (!tcp && !local) return FAIL(p, "the configuration must start with redis://, rediss:// or unix://");
+    char *query = strchr(text, '?');
+    if (query) *query++ = 0;
+    if (query && strchr(query, '@'))
+        return FAIL(p, "'@' behind '?': write ? in a password as %%3F, and @ in an option's value as %%40");
+    char *where = strstr(text, "://") + 3;
+    char *at = strrchr(where, '@');
+    int status = LATCHKEY_OK;
+    if (at) {
+        *at = 0;
+        status = take_credentials(p, where);
+        where = at + 1;
+    }
+    if (!status) status = tcp ? take_host(p, where) : take_path(p, where);
+    if (!status && query) status = take_options(p, query);
+    return status;
+}
+
+static int check_tls(parse *p)
+{
+    const lk_config *c = p->config;
+    for (unsigned i = 0; i < OPTION_COUNT && !c->tls; i++)
+        if (options[i].size && *text_at(p->config, &options[i]))
+            return FAIL(p, "option '%s' is for TLS: only with rediss://", options[i].name);
+    if (!c->cert_file[0] == !c->key_file[0]) return LATCHKEY_OK;
+    return c->cert_file[0] ? FAIL(p, "cert_file is given without key_file: a client certificate needs its private key")
+                           : FAIL(p, "key_file is given without cert_file: the certificate that belongs to the key");
+}
+
+int lk_config_parse(const char *text, lk_config *config, char *error, size_t error_size)
+{
+    parse p = {config, error, error_size};
+    memset(config, 0, sizeof *config);
+    for (unsigned i = 0; i < OPTION_COUNT; i++)
+        if (!options[i].take && !options[i].size) *number_at(config, &options[i]) = options[i].usual;
+    strcpy(config->prefix, "lk");
+    lk_check_keys_public(&config->check_keys);
+
+    size_t size = strlen(text) + 1;
+    if (size > 8192) return FAIL(&p, "the configuration is longer than 8,191 bytes");
+    char *copy = malloc(size);
+    if (!copy) return LATCHKEY_NO_MEMORY;
+    memcpy(copy, text, size);
+    int status = take_url(&p, copy);
+    if (!status && config->user[0] && !config->has_password)
+        status =
+            FAIL(&p, "a user is given without a password: write user:password@ (or :password@), or use password_file");
+    if (!status) status = check_tls(&p);
+    lk_wipe(copy, size);
+    free(copy);
+    return status;
+}

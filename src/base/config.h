@@ -1,0 +1,36 @@
+/* The configuration string: one text that nginx, a shell and any FFI can hold. Parsing reads files (check keys,
+ * password) but opens no connection. Every error text names the option and never shows a secret. */
+#ifndef LK_CONFIG_H
+#define LK_CONFIG_H
+
+#include "base/seal.h"
+#include "base/token.h"
+
+#include <stdbool.h>
+
+typedef struct lk_config {
+    /* where */
+    char host[256]; /* empty for a unix socket */
+    char port[8];
+    char path[108]; /* of the unix socket; empty for TCP */
+    char user[128]; /* empty: the default user */
+    char password[512];
+    bool has_password;
+    int64_t database;
+    bool tls; /* rediss:// */
+    char ca_file[256], cert_file[256], key_file[256],
+        server_name[256];               /* empty: not given; lk_tls_context_open reads them */
+    struct lk_tls_context *tls_context; /* made of those by latchkey_open, and the handle's; NULL: no TLS */
+    /* options, see latchkey_open */
+    int64_t l1_capacity, l1_ttl_ms, staleness_ms, deadline_ms, idle_ms, lifetime_ms, connections, in_flight, partitions;
+    int64_t max_sessions, max_per_device, grace_ms, durability, audit_per_s, lazy, renew_ms, foreign_until_ms, events;
+    bool limit_deny;
+    char prefix[33];
+    lk_check_keys check_keys;
+    lk_seal_keys seal_keys;
+} lk_config;
+
+/* OK or CONFIG; on CONFIG `error` says what was wrong. The caller wipes `config` when done (it holds a password). */
+int lk_config_parse(const char *text, lk_config *config, char *error, size_t error_size);
+
+#endif

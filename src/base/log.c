@@ -1,0 +1,44 @@
+/* See log.h. log.lock is held to copy two words and never while the application's function runs: that function may wait
+ * for a lock of the application's, under which another thread sets a log function or forks. */
+#include "base/log.h"
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static latchkey_log log_function; /* guarded by lock, as is: */
+static void *log_context;
+
+static void take_lock(void) { pthread_mutex_lock(&lock); }
+static void give_lock(void) { pthread_mutex_unlock(&lock); }
+
+/* Else a child forked while another thread held the lock would wait for it for ever. */
+static void keep_over_fork(void) { pthread_atfork(take_lock, give_lock, give_lock); }
+
+void latchkey_set_log(latchkey_log function, void *context)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, keep_over_fork);
+    take_lock();
+    log_function = function;
+    log_context = context;
+    give_lock();
+}
+
+void lk_log(int level, const char *format, ...)
+{
+    take_lock();
+    latchkey_log function = log_function;
+    void *context = log_context;
+    give_lock();
+    if (!function) return;
+    char line[LK_LOG_LINE];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(line, sizeof line, format, list);
+    va_end(list);
+    for (char *c = line; *c; c++)
+        if (*c < ' ' || *c > '~') *c = '?';
+    function(context, level, line);
+}

@@ -1,0 +1,27 @@
+/* See park.h. A futex: Linux wakes whoever sleeps on the word's address, also if it is something else's by then, and every
+ * sleeper looks again (futex(2): spurious wake-ups). */
+#include "base/park.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+void lk_turn_give(lk_turn *turn)
+{
+    atomic_store_explicit(&turn->given, 1, memory_order_release);
+    syscall(SYS_futex, &turn->given, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+bool lk_turn_wait(lk_turn *turn, int64_t deadline_ms)
+{
+    struct timespec until = {.tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000};
+    const struct timespec *end = deadline_ms == LK_TURN_FOREVER ? NULL : &until;
+    for (;;) {
+        if (atomic_load_explicit(&turn->given, memory_order_acquire)) return true;
+        /* WAIT_BITSET takes an absolute time, on the monotonic clock. */
+        long failed = syscall(SYS_futex, &turn->given, FUTEX_WAIT_BITSET_PRIVATE, 0, end, NULL, FUTEX_BITSET_MATCH_ANY);
+        if (failed && errno == ETIMEDOUT) return atomic_load_explicit(&turn->given, memory_order_acquire);
+    }
+}

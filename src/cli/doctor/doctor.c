@@ -1,0 +1,210 @@
+/* latchkey doctor: looks at a server and at the way to it, and says what weakens which guarantee, and what to do about it. */
+#include "cli/doctor/doctor.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *admin_url, *least_level = "notice";
+static uint64_t keys_most;
+static bool keys_given;
+
+finding *doctor_find(doctor *d, int level, const char *name, const char *guarantees, const char *format, ...)
+{
+    static finding none;
+    va_list list;
+    if (d->count == FINDINGS_MOST) return &none;
+    finding *f = &d->found[d->count++];
+    *f = (finding){.name = name, .guarantees = guarantees, .level = level};
+    va_start(list, format);
+    vsnprintf(f->text, sizeof f->text, format, list);
+    va_end(list);
+    return f;
+}
+
+void doctor_fix(finding *f, const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    vsnprintf(f->fix, sizeof f->fix, format, list);
+    va_end(list);
+}
+
+void doctor_unseen(doctor *d, const char *what)
+{
+    size_t used = strlen(d->unseen);
+    snprintf(d->unseen + used, sizeof d->unseen - used, "%s%s", used ? ", " : "", what);
+}
+
+/* ---------------------------------------------------------------------------------------------- the findings -- */
+
+static const char *level_name(int level)
+{
+    return level == LATCHKEY_LOG_ERROR ? "error" : level == LATCHKEY_LOG_WARNING ? "warning" : "notice";
+}
+
+static void print_json(const doctor *d)
+{
+    json j = {0};
+    json_open(&j, NULL, '{');
+    json_text(&j, "redis_version", d->version[0] ? d->version : NULL);
+    json_real(&j, "round_trip_ms", d->round_trip_ms);
+    json_real(&j, "clock_ahead_ms", d->clock_ahead_ms);
+    json_uint(&j, "keys_looked_at", d->keys_seen);
+    json_open(&j, "findings", '[');
+    for (size_t i = 0; i < d->count; i++) {
+        const finding *f = &d->found[i];
+        json_open(&j, NULL, '{');
+        json_text(&j, "name", f->name);
+        json_text(&j, "level", level_name(f->level));
+        json_text(&j, "guarantees", f->guarantees);
+        json_text(&j, "text", f->text);
+        json_text(&j, "fix", f->fix);
+        json_close(&j, '}');
+    }
+    json_close(&j, ']');
+    json_close(&j, '}');
+}
+
+/* In lines of at most 100 characters. */
+static void print_wrapped(const char *text)
+{
+    enum { WIDTH = 98 };
+    while (*text) {
+        size_t fits = strlen(text);
+        if (fits > WIDTH)
+            for (fits = WIDTH; fits > 1 && text[fits] != ' ';) fits--;
+        printf("  %.*s\n", (int)fits, text);
+        text += fits + strspn(text + fits, " ");
+    }
+}
+
+static void print(const doctor *d)
+{
+    char shown[CLI_TIME_SIZE];
+    printf("Redis %s, round trip %.2f ms, its clock %+.3f s of ours, %" PRIu64 " keys looked at\n",
+           d->version[0] ? d->version : "?", d->round_trip_ms, d->clock_ahead_ms / 1000, d->keys_seen);
+    for (size_t i = 0; i < d->count; i++) {
+        const finding *f = &d->found[i];
+        snprintf(shown, sizeof shown, "%s%.24s", *f->guarantees ? ", weakens " : "", f->guarantees);
+        printf("\n%s: %s%s\n", level_name(f->level), f->name, shown);
+        print_wrapped(f->text);
+        if (f->fix[0]) printf("  -> %s\n", f->fix); /* in one piece, to be copied */
+    }
+    printf("\n%s\n", d->count ? "What to do stands behind each arrow; CONFIG REWRITE keeps what CONFIG SET changed."
+                              : "Nothing to change.");
+}
+
+/* -------------------------------------------------------------------------------------------------- the visit -- */
+
+/* Does a handle open, and get a lease? It also records the number of partitions, as the application would. */
+static void look_at_open(doctor *d)
+{
+    char error[256];
+    latchkey *lk;
+    int status = latchkey_open(d->c->config, &lk, error, sizeof error);
+    if (status)
+        doctor_fix(doctor_find(d, LATCHKEY_LOG_ERROR, "open", "A C", "no handle opens: %s", error),
+                   "what the other findings say; else see latchkey_open in the header");
+    latchkey_close(lk);
+}
+
+static void look_at_all(doctor *d)
+{
+    look_at_open(d);
+    doctor_wire(d);
+    doctor_settings(d);
+    doctor_rights(d);
+    doctor_keys(d);
+    doctor_files(d);
+    if (d->unseen[0])
+        doctor_fix(doctor_find(d, LATCHKEY_LOG_NOTICE, "unseen", "",
+                               "could not be looked at, for want of a right: %s. What they would show is not known",
+                               d->unseen),
+                   "--admin URL, of a user who may do that, for this look alone");
+}
+
+static int level_of(const char *name)
+{
+    for (int level = LATCHKEY_LOG_ERROR; level <= LATCHKEY_LOG_NOTICE; level++)
+        if (strcmp(name, level_name(level)) == 0) return level;
+    return -1;
+}
+
+static int exam(doctor *d, int least)
+{
+    size_t counts = 0;
+    look_at_all(d);
+    if (d->c->json) print_json(d);
+    else print(d);
+    for (size_t i = 0; i < d->count; i++) counts += d->found[i].level <= least;
+    return counts ? CLI_NO : CLI_DONE;
+}
+
+static int connect_to(const cli *c, const char *what, const char *url, peek *p)
+{
+    char error[512] = "no memory";
+    int status = peek_open(url, p, error, sizeof error);
+    if (!status) return CLI_DONE;
+    return cli_fail(c, status == LATCHKEY_CONFIG ? CLI_CONFIG : CLI_AWAY, "%s%s", what, error);
+}
+
+static int run(const cli *c)
+{
+    peek app = {0}, admin = {0};
+    int least = level_of(least_level), exit;
+    if (least < 0) return cli_fail(c, CLI_USAGE, "--level: error, warning or notice");
+    if (!admin_url) admin_url = getenv("LATCHKEY_ADMIN_CONFIG");
+    if (!c->config) return cli_open(c, &(latchkey *){NULL}); /* which says what to do */
+    doctor *d = calloc(1, sizeof *d);
+    if (!d || !lk_crypto_init()) exit = cli_fail(c, CLI_FAILED, "no memory");
+    else if (!(exit = connect_to(c, "", c->config, &app))) {
+        *d = (doctor){.c = c, .app = &app, .admin = &app, .keys_most = keys_given ? keys_most : 20000};
+        d->round_trip_ms = d->clock_ahead_ms = NAN;
+        if (admin_url && *admin_url) {
+            d->admin = &admin;
+            exit = connect_to(c, "--admin: ", admin_url, &admin);
+            if (!exit && admin.incarnation != app.incarnation)
+                exit = cli_fail(c, CLI_CONFIG, "--admin names another server than the configuration");
+        }
+        if (!exit) exit = exam(d, least);
+    }
+    peek_close(&admin);
+    peek_close(&app);
+    free(d);
+    return exit;
+}
+
+static const cli_option options[] = {
+    {.name = "admin",
+     .value = "URL",
+     .text = &admin_url,
+     .secret = true,
+     .help = "the same server, by a user who may CONFIG GET and SCAN; or LATCHKEY_ADMIN_CONFIG"},
+    {.name = "level",
+     .value = "LEVEL",
+     .text = &least_level,
+     .help = "error, warning or notice: exit 1 only from there on"},
+    {.name = "keys",
+     .value = "N",
+     .given = &keys_given,
+     .number = &keys_most,
+     .most = 1000000000,
+     .help = "how many keys to look at, 20000 if not given"},
+    {0},
+};
+
+const cli_command cli_doctor = {
+    .name = "doctor",
+    .arguments = "doctor [--admin URL] [--level LEVEL] [--keys N]",
+    .summary = "checks Redis, and the way to it, against the guarantees",
+    .help = "Looks at what the server is set to, at the rights of the application's user, at the wire, at what lies "
+            "under the\n"
+            "prefix, and at the files of keys; says what weakens which guarantee, and what to change. It changes "
+            "nothing. What\n"
+            "the application's user may not see is looked at by --admin. Exit 1: there are findings.",
+    .options = options,
+    .run = run,
+};

@@ -1,0 +1,49 @@
+/* latchkey doctor: what is looked at, and what is found. One file a subject. */
+#ifndef LK_CLI_DOCTOR_H
+#define LK_CLI_DOCTOR_H
+
+#include "cli/cli.h"
+#include "cli/query.h"
+
+enum { FINDINGS_MOST = 48, FINDING_FIX = 900 };
+
+typedef struct finding {
+    const char *name;       /* static; in the manual page, or in README.md's table of settings; never changed */
+    const char *guarantees; /* the letters, "" where it is none of them */
+    int level;              /* LATCHKEY_LOG_... */
+    char text[640];
+    char fix[FINDING_FIX]; /* a command, or what to do */
+} finding;
+
+typedef struct doctor {
+    const cli *c;
+    peek *app;   /* as the application connects */
+    peek *admin; /* who may look at more: --admin, or the same */
+    uint64_t keys_most;
+    /* what was learnt on the way */
+    char version[32], unseen[256];
+    double round_trip_ms, clock_ahead_ms; /* NAN: not known */
+    uint64_t keys_seen;
+    finding found[FINDINGS_MOST];
+    size_t count;
+} doctor;
+
+/* Notes a finding; `fix` may hold the name of the user, of the prefix and such, but nothing secret. */
+finding *doctor_find(doctor *d, int level, const char *name, const char *guarantees, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
+void doctor_fix(finding *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Something could not be looked at, for want of a right. */
+void doctor_unseen(doctor *d, const char *what);
+
+/* In this order. Each asks what it needs, and leaves nothing behind in Redis. */
+void doctor_wire(doctor *d);     /* TLS, passwords, round trips, the clock */
+void doctor_settings(doctor *d); /* INFO and CONFIG GET, by settings.c; memory */
+void doctor_rights(doctor *d);   /* what the application's user may do, and what not */
+void doctor_keys(doctor *d);     /* what lies under the prefix */
+void doctor_files(doctor *d);    /* of keys and passwords, on this machine */
+
+/* The rights that README.md's ACL line grants, in its order; ends with NULL. Made from there by CMake. */
+extern const char *const doctor_rights_needed[];
+
+#endif

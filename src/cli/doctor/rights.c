@@ -1,0 +1,233 @@
+/* What the application's user may do: all that README.md's ACL line grants, and no more of what harms.
+ *
+ * ACL GETUSER is not for everybody, so it is tried: Redis looks at rights before it runs a command, and each of these does
+ * nothing when it runs. They are about a key that nobody has, or have words that the command does not take, or say what
+ * Redis holds already (K: such a key; M: the key of the number of partitions, which is a hash and is there). */
+#include "cli/doctor/doctor.h"
+
+#include "redis/keys.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <strings.h>
+
+static const struct probe {
+    const char *right, *words[6];
+} probes[] = {
+    {"select", {"SELECT", "D"}},
+    {"info", {"INFO", "server"}},
+    {"publish", {"PUBLISH", "K", ""}},
+    {"time", {"TIME"}},
+    {"get", {"GET", "K"}},
+    {"mget", {"MGET", "K"}},
+    {"hsetnx", {"HSETNX", "M", "partitions", "P"}},
+    {"hget", {"HGET", "K", "x"}},
+    {"hmget", {"HMGET", "K", "x"}},
+    {"hgetall", {"HGETALL", "K"}},
+    {"hset", {"HSET", "K", "x", "x", "no value"}},
+    {"hdel", {"HDEL", "K", "x"}},
+    {"hlen", {"HLEN", "K"}},
+    {"hexists", {"HEXISTS", "K", "x"}},
+    {"hincrby", {"HINCRBY", "K", "x", "no number"}},
+    {"hkeys", {"HKEYS", "K"}},
+    {"hstrlen", {"HSTRLEN", "K", "x"}},
+    {"pttl", {"PTTL", "K"}},
+    {"pexpire", {"PEXPIRE", "K", "1"}},
+    {"pexpireat", {"PEXPIREAT", "K", "1"}},
+    {"persist", {"PERSIST", "K"}},
+    {"exists", {"EXISTS", "K"}},
+    {"type", {"TYPE", "K"}},
+    {"del", {"DEL", "K"}},
+    {"unlink", {"UNLINK", "K"}},
+    {"incr", {"INCR", "M"}},
+    {"incrby", {"INCRBY", "K", "no number"}},
+    {"set", {"SET", "K", "x", "no option"}},
+    {"strlen", {"STRLEN", "K"}},
+    {"getrange", {"GETRANGE", "K", "0", "1"}},
+    {"setrange", {"SETRANGE", "K", "no number", "x"}},
+    {"append", {"APPEND", "M", "x"}},
+    {"sadd", {"SADD", "M", "x"}},
+    {"srem", {"SREM", "K", "x"}},
+    {"smembers", {"SMEMBERS", "K"}},
+    {"xadd", {"XADD", "K", "no id", "x", "x"}},
+    {"xrange", {"XRANGE", "K", "-", "+"}},
+    {"xlen", {"XLEN", "K"}},
+    {"xrevrange", {"XREVRANGE", "K", "+", "-"}},
+    {"zadd", {"ZADD", "K", "no score", "x"}},
+    {"zrem", {"ZREM", "K", "x"}},
+    {"zcard", {"ZCARD", "K"}},
+    {"zcount", {"ZCOUNT", "K", "0", "1"}},
+    {"zrange", {"ZRANGE", "K", "0", "1"}},
+    {"zrandmember", {"ZRANDMEMBER", "K"}},
+    {"zrangebyscore", {"ZRANGEBYSCORE", "K", "0", "1"}},
+    {"zremrangebyscore", {"ZREMRANGEBYSCORE", "K", "0", "1"}},
+    {"zremrangebyrank", {"ZREMRANGEBYRANK", "K", "0", "1"}},
+    {"zrevrange", {"ZREVRANGE", "K", "0", "1"}},
+    {"zrevrangebyscore", {"ZREVRANGEBYSCORE", "K", "1", "0"}},
+    {"zscore", {"ZSCORE", "K", "x"}},
+    {"zmscore", {"ZMSCORE", "K", "x"}},
+    {"rename", {"RENAME", "K", "K"}},
+    {"evalsha", {"EVALSHA", "0000000000000000000000000000000000000000", "0"}},
+    {"eval", {"EVAL", "return 0", "0"}},
+    {"wait", {"WAIT", "0", "1"}},
+    {"scan", {"SCAN", "0", "COUNT", "1"}},
+    {"ping", {"PING"}},
+};
+
+/* What nobody needs and much harm can be done with. */
+static const struct probe harmful[] = {
+    {"FLUSHALL", {"FLUSHALL", "no option"}},
+    {"FLUSHDB", {"FLUSHDB", "no option"}},
+    {"SWAPDB", {"SWAPDB", "no", "number"}},
+    {"SCRIPT FLUSH", {"SCRIPT", "FLUSH", "no option"}},
+    {"CONFIG", {"CONFIG", "GET", "maxmemory"}},
+    {"ACL", {"ACL", "WHOAMI"}},
+
+    {"foreign keys", {"GET", "F"}},
+};
+
+typedef struct names {
+    char key[LK_KEY_SIZE + 8], meta[LK_KEY_SIZE], partitions[24], database[24], foreign[64];
+    bool recorded; /* is M there? */
+} names;
+
+static lk_reply *try(peek *p, const names *n, const struct probe *probe)
+{
+    const char *words[8] = {NULL};
+    for (size_t i = 0; i < 6 && probe->words[i]; i++) {
+        const char *w = probe->words[i];
+        words[i] = strcmp(w, "K") == 0   ? n->key
+                   : strcmp(w, "M") == 0 ? n->meta
+                   : strcmp(w, "P") == 0 ? n->partitions
+                   : strcmp(w, "D") == 0 ? n->database
+                   : strcmp(w, "F") == 0 ? n->foreign
+                                         : w;
+    }
+    return peek_say(p, words);
+}
+
+enum verdict { MAY, MAY_NOT, NOT_THESE_KEYS, UNKNOWN };
+
+static enum verdict judge(const lk_reply *reply)
+{
+    if (!reply) return UNKNOWN;
+    if (reply->type != LK_REPLY_ERROR) return MAY;
+    if (strncmp(reply->text, "ERR unknown command", 19) == 0) return MAY_NOT; /* renamed away */
+    if (strncmp(reply->text, "NOPERM", 6)) return MAY;
+    return strstr(reply->text, "run the") ? MAY_NOT : NOT_THESE_KEYS;
+}
+
+/* On a connection of its own, which is none for commands afterwards. */
+static enum verdict judge_subscribe(const doctor *d, const names *n)
+{
+    peek own;
+    char error[160];
+    enum verdict verdict = UNKNOWN;
+    if (!peek_open(d->c->config, &own, error, sizeof error)) {
+        lk_reply *reply = PEEK(&own, "SUBSCRIBE", n->key);
+        verdict = judge(reply);
+        lk_reply_free(reply);
+    }
+    peek_close(&own);
+    return verdict;
+}
+
+static enum verdict judge_right(const doctor *d, const names *n, const char *right)
+{
+    if (strcmp(right, "subscribe") == 0) return judge_subscribe(d, n);
+    for (size_t i = 0; i < sizeof probes / sizeof *probes; i++) {
+        if (strcmp(probes[i].right, right)) continue;
+        bool about_meta = strcmp(probes[i].words[1] ? probes[i].words[1] : "", "M") == 0;
+        if (about_meta && !n->recorded) return MAY; /* as far as can be seen: it would be made */
+        lk_reply *reply = try(d->app, n, &probes[i]);
+        enum verdict verdict = judge(reply);
+        lk_reply_free(reply);
+        return verdict;
+    }
+    return UNKNOWN;
+}
+
+static void append(char *list, size_t size, const char *separator, const char *name)
+{
+    size_t used = strlen(list);
+    snprintf(list + used, size - used, "%s%s", used ? separator : "", name);
+}
+
+/* The line that grants what is needed, and nothing else. */
+static void grant(finding *f, const doctor *d)
+{
+    const lk_config *config = &d->app->config;
+    char rights[700] = "", user[160];
+    bool own = config->user[0] && strcmp(config->user, "default"); /* else one has to be made */
+    for (size_t i = 0; doctor_rights_needed[i]; i++) append(rights, sizeof rights, " +", doctor_rights_needed[i]);
+    if (config->durability) append(rights, sizeof rights, " +", "wait");
+    doctor_fix(f, "ACL SETUSER %s resetchannels resetkeys -@all ~%s:{*}:* &%s:* +%s",
+               own ? cli_text(user, sizeof user, config->user, strlen(config->user)) : "app on >PASSWORD",
+               config->prefix, config->prefix, rights);
+}
+
+typedef struct lacking {
+    char commands[400], keys[400];
+} lacking;
+
+static void look_at_right(doctor *d, const names *n, const char *right, lacking *l)
+{
+    switch (judge_right(d, n, right)) {
+    case MAY: return;
+    case MAY_NOT: append(l->commands, sizeof l->commands, ", ", right); return;
+    case NOT_THESE_KEYS: append(l->keys, sizeof l->keys, ", ", right); return;
+    case UNKNOWN: doctor_unseen(d, right); return;
+    }
+}
+
+static void look_at_missing(doctor *d, const names *n)
+{
+    lacking l = {"", ""};
+    for (size_t i = 0; doctor_rights_needed[i]; i++) look_at_right(d, n, doctor_rights_needed[i], &l);
+    if (d->app->config.durability) look_at_right(d, n, "wait", &l);
+    if (l.commands[0])
+        grant(
+            doctor_find(d, LATCHKEY_LOG_ERROR, "acl-missing", "A C",
+                        "the application's user may not run: %s. What needs them answers UNAVAILABLE, or nothing opens",
+                        l.commands),
+            d);
+    if (l.keys[0])
+        grant(
+            doctor_find(d, LATCHKEY_LOG_ERROR, "acl-keys", "A C",
+                        "the application's user may run these, but not on the keys or channels of the prefix '%s': %s",
+                        d->app->config.prefix, l.keys),
+            d);
+}
+
+static void look_at_excess(doctor *d, const names *n)
+{
+    char excess[300] = "";
+    for (size_t i = 0; i < sizeof harmful / sizeof *harmful; i++) {
+        lk_reply *reply = try(d->app, n, &harmful[i]);
+        if (judge(reply) == MAY) append(excess, sizeof excess, ", ", harmful[i].right);
+        lk_reply_free(reply);
+    }
+    if (excess[0])
+        grant(doctor_find(
+                  d, LATCHKEY_LOG_WARNING, "acl-excess", "A C",
+                  "the application's user may use what it does not need: %s. Whoever gets hold of its password, or "
+                  "of the application, can end every session, or put revoked ones back",
+                  excess),
+              d);
+}
+
+void doctor_rights(doctor *d)
+{
+    names n = {0};
+    const lk_config *config = &d->app->config;
+    lk_key_partition(n.key, config->prefix, 0, "doc");
+    lk_key_partition(n.meta, config->prefix, 0, "m");
+    snprintf(n.partitions, sizeof n.partitions, "%" PRId64, config->partitions);
+    snprintf(n.database, sizeof n.database, "%" PRId64, config->database);
+    snprintf(n.foreign, sizeof n.foreign, "-%s-doctor", config->prefix);
+    lk_reply *reply = PEEK(d->admin, "HEXISTS", n.meta, "partitions");
+    n.recorded = reply && reply->type == LK_REPLY_INTEGER && reply->integer;
+    lk_reply_free(reply);
+    look_at_missing(d, &n);
+    look_at_excess(d, &n);
+}

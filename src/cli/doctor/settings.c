@@ -1,0 +1,100 @@
+/* What the server is set to, by the same judge as the link's (settings.c), with what CONFIG GET shows beside it. */
+#include "cli/doctor/doctor.h"
+
+#include "redis/server_check.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* By the names of README.md's table. */
+static const struct {
+    const char *name, *guarantees, *fix;
+} known[] = {
+    {"maxmemory-policy", "A C", "CONFIG SET maxmemory-policy noeviction"},
+    {"appendonly", "A C", "CONFIG SET appendonly yes"},
+    {"appendfsync", "C", "CONFIG SET appendfsync always"},
+    {"aof_last_write_status", "A", "room on Redis' disk; then Redis goes on by itself"},
+    {"rdb_last_bgsave_status", "A", "room on Redis' disk, then BGSAVE; or CONFIG SET save \"\", with appendonly yes"},
+    {"replicas", "C", "REPLICAOF HOST PORT on as many replicas; or a smaller durability in the URL"},
+    {"durability", "C", "durability=1 in the URL; or REPLICAOF NO ONE on the replicas"},
+    {"min-replicas-to-write", "A", "CONFIG SET min-replicas-to-write %" PRId64 "; CONFIG SET min-replicas-max-lag 10"},
+    {"timeout", "", "CONFIG SET timeout 0"},
+    {"client-output-buffer-limit", "", "CONFIG SET client-output-buffer-limit \"pubsub 32mb 8mb 60\""},
+    {"info", "A C", "INFO on the server itself: what stands between leaves fields out"},
+};
+
+static void take(doctor *d, const lk_finding *judged)
+{
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strcmp(known[i].name, judged->name)) continue;
+        finding *f = doctor_find(d, judged->level, judged->name, known[i].guarantees, "%s", judged->text);
+        if (strcmp(judged->name, "min-replicas-to-write")) doctor_fix(f, "%s", known[i].fix);
+        else
+            doctor_fix(f, "CONFIG SET min-replicas-to-write %" PRId64 "; CONFIG SET min-replicas-max-lag 10",
+                       d->app->config.durability);
+        return;
+    }
+    doctor_find(d, judged->level, judged->name, "", "%s", judged->text);
+}
+
+/* "name:value" lines; NULL: it may not be asked. */
+static char *configuration(doctor *d)
+{
+    enum { SIZE = 4096 };
+    char *text = calloc(1, SIZE);
+    size_t used = 0;
+    bool seen = text != NULL;
+    for (size_t i = 0; seen && lk_settings_asked[i]; i++) {
+        lk_reply *reply = PEEK(d->admin, "CONFIG", "GET", lk_settings_asked[i]);
+        seen = reply && reply->type == LK_REPLY_ARRAY;
+        if (seen && reply->size == 2)
+            used += (size_t)snprintf(text + used, SIZE - used, "%s:%s\r\n", lk_settings_asked[i], reply->item[1]->text);
+        seen = seen && used < SIZE;
+        lk_reply_free(reply);
+    }
+    if (seen) return text;
+    free(text);
+    return NULL;
+}
+
+static void look_at_memory(doctor *d, const char *info)
+{
+    char used[24], most[24];
+    if (!lk_settings_value(info, "used_memory", used, sizeof used) ||
+        !lk_settings_value(info, "maxmemory", most, sizeof most))
+        return;
+    double share = atof(most) > 0 ? atof(used) / atof(most) : 0;
+    if (share <= 0.9) return;
+    doctor_fix(
+        doctor_find(d, LATCHKEY_LOG_WARNING, "memory", "A",
+                    "%.0f%% of maxmemory are used: at all of it no session can be made (those that are there go on, "
+                    "and can be ended)",
+                    share * 100),
+        "CONFIG SET maxmemory %.0f, or look for what fills it: redis-cli --bigkeys", atof(used) * 2);
+}
+
+void doctor_settings(doctor *d)
+{
+    lk_finding findings[LK_FINDINGS_MAX];
+    lk_reply *info = PEEK(d->admin, "INFO");
+    if (!info || info->type != LK_REPLY_STRING) {
+        lk_reply_free(info);
+        doctor_unseen(d, "INFO");
+        return;
+    }
+    char *config = configuration(d);
+    if (!config) doctor_unseen(d, "CONFIG GET");
+    const lk_settings settings = {.info = info->text,
+                                  .config = config,
+                                  .durability = d->app->config.durability,
+                                  .staleness_ms = d->app->config.staleness_ms};
+    size_t count = lk_settings_check(&settings, findings);
+    for (size_t i = 0; i < count; i++) take(d, &findings[i]);
+    look_at_memory(d, info->text);
+    char version[32];
+    if (lk_settings_value(info->text, "redis_version", version, sizeof version))
+        cli_text(d->version, sizeof d->version, version, strlen(version));
+    free(config);
+    lk_reply_free(info);
+}

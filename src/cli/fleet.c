@@ -1,0 +1,147 @@
+/* See herd.h. */
+#include "cli/fleet.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { RATE_LEAST_MS = 900 }; /* beats may come milliseconds apart, and rates over that would only jump */
+
+bool herd_open(herd *h, const char *prefix)
+{
+    memset(h, 0, sizeof *h);
+    snprintf(h->prefix, sizeof h->prefix, "%.32s:beat:", prefix);
+    h->instance = calloc(HERD_MOST, sizeof *h->instance);
+    return h->instance != NULL;
+}
+
+void herd_close(herd *h)
+{
+    free(h->instance);
+    h->instance = NULL;
+}
+
+/* In the order of their names. NULL: there are too many. */
+static herd_instance *find(herd *h, const char *name)
+{
+    size_t at = 0;
+    int order = 1;
+    while (at < h->count && (order = strcmp(h->instance[at].name, name)) < 0) at++;
+    if (at < h->count && order == 0) return &h->instance[at];
+    if (h->count == HERD_MOST) return NULL;
+    memmove(&h->instance[at + 1], &h->instance[at], (h->count++ - at) * sizeof *h->instance);
+    memset(&h->instance[at], 0, sizeof *h->instance);
+    strcpy(h->instance[at].name, name);
+    return &h->instance[at];
+}
+
+static double rate(int64_t from, int64_t to, double seconds) { return to > from ? (double)(to - from) / seconds : 0; }
+
+/* By the instance's own clock: what the way here takes does not matter. */
+static void renew_rates(herd_instance *i)
+{
+    const lk_pulse *a = &i->base, *b = &i->now;
+    if (b->uptime_ms - a->uptime_ms < RATE_LEAST_MS) return;
+    double seconds = (double)(b->uptime_ms - a->uptime_ms) / 1000;
+    i->rates = (herd_rates){.hits = rate(a->hits, b->hits, seconds),
+                            .misses = rate(a->misses, b->misses, seconds),
+                            .refused = rate(a->refused, b->refused, seconds),
+                            .reads = rate(a->reads, b->reads, seconds),
+                            .writes = rate(a->writes, b->writes, seconds),
+                            .errors = rate(a->errors + a->shed, b->errors + b->shed, seconds),
+                            .purges = rate(a->purges, b->purges, seconds)};
+    i->rates.validates = i->rates.hits + i->rates.misses + i->rates.refused;
+    i->rated = true;
+    i->base = *b;
+}
+
+static void take_beat(herd_instance *i, const char *message, int64_t now_ms)
+{
+    lk_pulse pulse;
+    size_t nonce = strspn(message, "0123456789abcdef");
+    if (i->beats && now_ms - i->heard_ms > i->silent_ms) i->silent_ms = now_ms - i->heard_ms;
+    i->heard_ms = now_ms;
+    i->beats++;
+    if (!lk_pulse_read(message + nonce, &pulse)) return;
+    bool first = !i->tells || pulse.uptime_ms < i->now.uptime_ms;
+    i->tells = true;
+    i->now = pulse;
+    if (first) i->base = pulse;
+    else renew_rates(i);
+}
+
+static bool is_text(const lk_reply *reply) { return reply->type == LK_REPLY_STRING; }
+
+bool herd_take(herd *h, const lk_reply *push, int64_t now_ms)
+{
+    if (push->type != LK_REPLY_ARRAY || push->size != 4 || !lk_reply_is(push->item[0], "pmessage") ||
+        !is_text(push->item[2]) || !is_text(push->item[3]))
+        return false;
+    const char *channel = push->item[2]->text;
+    size_t prefix = strlen(h->prefix);
+    if (strncmp(channel, h->prefix, prefix) || strlen(channel) != prefix + HERD_NAME ||
+        strspn(channel + prefix, "0123456789abcdef") != HERD_NAME)
+        return false;
+    herd_instance *i = find(h, channel + prefix);
+    if (i) take_beat(i, push->item[3]->text, now_ms);
+    return i != NULL;
+}
+
+void herd_forget(herd *h, int64_t now_ms, int64_t silent_ms)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < h->count; i++)
+        if (now_ms - h->instance[i].heard_ms < silent_ms) h->instance[kept++] = h->instance[i];
+    h->count = kept;
+}
+
+double herd_hit_share(const herd_rates *rates)
+{
+    double asked = rates->hits + rates->misses;
+    return asked > 0 ? rates->hits / asked : -1;
+}
+
+static void worst(int64_t *of, int64_t value)
+{
+    if (value > *of) *of = value;
+}
+
+static void add_rates(herd_rates *sum, const herd_rates *r)
+{
+    sum->validates += r->validates;
+    sum->hits += r->hits;
+    sum->misses += r->misses;
+    sum->refused += r->refused;
+    sum->reads += r->reads;
+    sum->writes += r->writes;
+    sum->errors += r->errors;
+    sum->purges += r->purges;
+}
+
+void herd_total(const herd *h, herd_instance *total)
+{
+    memset(total, 0, sizeof *total);
+    strcpy(total->name, "all");
+    bool unleased = false;
+    for (size_t i = 0; i < h->count; i++) {
+        const herd_instance *one = &h->instance[i];
+        const lk_pulse *p = &one->now;
+        lk_pulse *sum = &total->now;
+        if (!one->tells) continue;
+        total->tells = true;
+        total->rated |= one->rated;
+        add_rates(&total->rates, &one->rates);
+        sum->hits += p->hits, sum->misses += p->misses, sum->refused += p->refused;
+        sum->reads += p->reads, sum->writes += p->writes, sum->errors += p->errors, sum->shed += p->shed;
+        sum->in_flight += p->in_flight, sum->purges += p->purges, sum->entries += p->entries;
+        sum->capacity += p->capacity, sum->reconnects += p->reconnects, sum->pending += p->pending;
+        worst(&sum->uptime_ms, p->uptime_ms);
+        worst(&sum->read_p50_us, p->read_p50_us);
+        worst(&sum->read_p99_us, p->read_p99_us);
+        worst(&sum->lag_p50_us, p->lag_p50_us);
+        worst(&sum->lag_p99_us, p->lag_p99_us);
+        worst(&sum->lease_age_ms, p->lease_age_ms);
+        unleased |= p->lease_age_ms < 0;
+    }
+    if (unleased) total->now.lease_age_ms = -1;
+}

@@ -1,0 +1,397 @@
+/* latchkey import: sessions of another store, as lines of JSON, move in. See import.h, and latchkey_import.
+ *
+ *   reading (this thread) --> chunks, in order --> threads: a line, latchkey_import, a line ... --> tally
+ *                                  |                                                    chunk done
+ *                                  +-- the longest done beginning: the state, saved once a second
+ *
+ * A session that is here already is left alone, so whatever was interrupted is run again: with --state from where everything
+ * before is known to be dealt with, without it from the start.
+ *
+ * Lock: importer.lock, for a few operations on the list and the tally; not held while anything is asked. */
+#include "cli/import/import.h"
+
+#include "base/clock.h"
+#include "session/resolve.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { THREADS_MOST = 64, AHEAD = 4, PAUSE_MS = 100 };
+
+static bool wants_progress;
+static uint64_t threads = 16, patience_s = 60;
+static const char *state_path;
+static volatile sig_atomic_t interrupted;
+
+typedef struct importer {
+    const cli *c;
+    latchkey *lk;
+    import_reader reader;
+    uint64_t first_line, began_at; /* where this run goes on from */
+    int64_t began_us, said_us;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    /* guarded by lock: */
+    import_chunk *oldest, *newest, *free_to_take; /* a list, in the file's order; the first that nobody has taken */
+    unsigned chunks;
+    bool ended; /* there will be no more */
+    import_state dealt_with;
+    import_tally tally;
+    /* atomic: the first reason to stop; the only consequence of reading stale is a session more */
+    _Atomic int stop; /* enum cli_exit, or -1: interrupted */
+} importer;
+
+static void on_signal(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+static void stop(importer *m, int why)
+{
+    int none = 0;
+    atomic_compare_exchange_strong(&m->stop, &none, why);
+}
+
+/* ------------------------------------------------------------------------------------------------ the threads -- */
+
+/* Until there is an answer, or nobody has patience any more. */
+static int move_in(importer *m, const import_session *s)
+{
+    int64_t until_ms = lk_now_ms() + (int64_t)patience_s * 1000;
+    const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
+    for (;;) {
+        int status = latchkey_import(m->lk, s->token, s->token_size, &s->draft, s->created_at_ms, s->expires_at_ms);
+        if (status != LATCHKEY_UNAVAILABLE) return status;
+        if (lk_now_ms() >= until_ms) stop(m, CLI_AWAY);
+        if (atomic_load(&m->stop)) return status;
+        nanosleep(&pause, NULL);
+    }
+}
+
+static enum import_reason reason_of(int status)
+{
+    return status == LATCHKEY_BAD_ARGUMENT ? IMPORT_ARGUMENT
+           : status == LATCHKEY_MALFORMED  ? IMPORT_MALFORMED
+                                           : IMPORT_CORRUPT;
+}
+
+/* False: it is not dealt with. */
+static bool deal_with(importer *m, const char *line, size_t size, import_tally *tally, uint64_t number)
+{
+    import_session s;
+    bool no_memory = false;
+    enum import_reason reason = import_line_take(line, size, &s, &no_memory);
+    int status = LATCHKEY_OK;
+    if (!reason) {
+        status = move_in(m, &s);
+        import_line_free(&s);
+    }
+    if (status == LATCHKEY_MALFORMED && !lk_foreign_taken(m->lk)) status = LATCHKEY_CONFIG;
+    if (no_memory || status == LATCHKEY_NO_MEMORY) stop(m, CLI_FAILED);
+    if (status == LATCHKEY_CONFIG) stop(m, CLI_CONFIG);
+    if (no_memory || status == LATCHKEY_NO_MEMORY || status == LATCHKEY_UNAVAILABLE || status == LATCHKEY_CONFIG)
+        return false;
+    tally->lines++;
+    if (reason) import_tally_refuse(tally, reason, number);
+    else if (status == LATCHKEY_OK) tally->moved++;
+    else if (status == LATCHKEY_REFUSED) tally->here++;
+    else if (status == LATCHKEY_EXPIRED) tally->expired++;
+    else import_tally_refuse(tally, reason_of(status), number);
+    return true;
+}
+
+static bool is_blank(const char *line, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if (!strchr(" \t\r", line[i]) || !line[i]) return false;
+    return true;
+}
+
+static bool deal_with_chunk(importer *m, const import_chunk *c, import_tally *tally)
+{
+    uint64_t number = c->first_line;
+    if (c->too_long) {
+        tally->lines++;
+        import_tally_refuse(tally, IMPORT_TOO_LONG, number);
+        return true;
+    }
+    for (size_t at = 0; at < c->size; number++) {
+        const char *line = c->text + at, *end = memchr(line, '\n', c->size - at);
+        size_t size = end ? (size_t)(end - line) : c->size - at;
+        at += size + 1;
+        if (is_blank(line, size)) continue;
+        if (size > IMPORT_LINE_MOST) {
+            tally->lines++;
+            import_tally_refuse(tally, IMPORT_TOO_LONG, number);
+        } else if (atomic_load(&m->stop) || !deal_with(m, line, size, tally, number)) return false;
+    }
+    return true;
+}
+
+static void add(import_tally *all, const import_tally *some)
+{
+    all->lines += some->lines;
+    all->moved += some->moved;
+    all->here += some->here;
+    all->expired += some->expired;
+    for (int r = 0; r < IMPORT_REASONS; r++) {
+        uint64_t shown = 0;
+        while (shown < IMPORT_LINES_SHOWN && some->of[r].line[shown])
+            import_tally_refuse(all, (enum import_reason)r, some->of[r].line[shown++]);
+        all->of[r].count += some->of[r].count - shown;
+        all->refused += some->of[r].count - shown;
+    }
+}
+
+/* What is done from the beginning on leaves the list. */
+static void finish_locked(importer *m, import_chunk *c, const import_tally *tally, bool done)
+{
+    add(&m->tally, tally);
+    c->done = done;
+    while ((c = m->oldest) && c->done) {
+        m->dealt_with.offset = c->end;
+        m->dealt_with.line = c->lines;
+        m->oldest = c->next;
+        if (!m->oldest) m->newest = NULL;
+        m->chunks--;
+        import_chunk_free(c);
+    }
+    pthread_cond_broadcast(&m->changed);
+}
+
+static void *work(void *context)
+{
+    importer *m = context;
+    pthread_mutex_lock(&m->lock);
+    for (;;) {
+        while (!m->free_to_take && !m->ended) pthread_cond_wait(&m->changed, &m->lock);
+        import_chunk *c = m->free_to_take;
+        if (!c || atomic_load(&m->stop)) break;
+        m->free_to_take = c->next;
+        pthread_mutex_unlock(&m->lock);
+        import_tally tally = {0};
+        bool done = deal_with_chunk(m, c, &tally);
+        pthread_mutex_lock(&m->lock);
+        finish_locked(m, c, &tally, done);
+    }
+    pthread_mutex_unlock(&m->lock);
+    return NULL;
+}
+
+/* ------------------------------------------------------------------------------------------- the reading thread -- */
+
+static void say_progress(importer *m, const import_tally *t, const import_state *at)
+{
+    double seconds = (double)(lk_now_us() - m->began_us) / 1e6;
+    char more[64] = "";
+    if (m->reader.size > m->began_at) {
+        double part = (double)(at->offset - m->began_at) / (double)(m->reader.size - m->began_at);
+        snprintf(more, sizeof more, ", %.1f%%, %.0f s left", 100 * part, part > 0 ? seconds / part * (1 - part) : 0);
+    }
+    char line[256];
+    snprintf(line, sizeof line,
+             "%" PRIu64 " lines, %.0f a second%s: %" PRIu64 " moved in, %" PRIu64 " here already, %" PRIu64
+             " expired, %" PRIu64 " refused",
+             t->lines, (double)t->lines / (seconds + 1e-6), more, t->moved, t->here, t->expired, t->refused);
+    if (isatty(STDERR_FILENO)) cli_progress("%s", line);
+    else fprintf(stderr, "%s\n", line);
+}
+
+/* Once a second: how far it is, to people and to the state. */
+static void look_after(importer *m, bool last)
+{
+    int64_t now_us = lk_now_us();
+    if (interrupted) stop(m, -1);
+    if (!last && now_us - m->said_us < 1000000) return;
+    m->said_us = now_us;
+    pthread_mutex_lock(&m->lock);
+    import_state at = m->dealt_with;
+    import_tally tally = m->tally;
+    pthread_mutex_unlock(&m->lock);
+    if (wants_progress) say_progress(m, &tally, &at);
+    if (state_path && !import_state_save(state_path, &at)) {
+        cli_fail(m->c, CLI_FAILED, "--state: %s", strerror(errno));
+        stop(m, CLI_FAILED);
+    }
+}
+
+static void wait_a_moment_locked(importer *m)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += PAUSE_MS * 1000000L;
+    until.tv_sec += until.tv_nsec / 1000000000L;
+    until.tv_nsec %= 1000000000L;
+    pthread_cond_timedwait(&m->changed, &m->lock, &until);
+}
+
+/* Waits, looking after things, while there are more than `most` chunks. */
+static void wait_for_room(importer *m, unsigned most)
+{
+    pthread_mutex_lock(&m->lock);
+    while (m->chunks > most && !atomic_load(&m->stop)) {
+        wait_a_moment_locked(m);
+        pthread_mutex_unlock(&m->lock);
+        look_after(m, false);
+        pthread_mutex_lock(&m->lock);
+    }
+    pthread_mutex_unlock(&m->lock);
+}
+
+static void append(importer *m, import_chunk *c)
+{
+    pthread_mutex_lock(&m->lock);
+    if (m->newest) m->newest->next = c;
+    else m->oldest = c;
+    m->newest = c;
+    if (!m->free_to_take) m->free_to_take = c;
+    m->chunks++;
+    pthread_cond_broadcast(&m->changed);
+    pthread_mutex_unlock(&m->lock);
+}
+
+static void read_all(importer *m)
+{
+    const char *fault = NULL;
+    import_chunk *c;
+    while (!atomic_load(&m->stop) && (c = import_reader_next(&m->reader, &fault))) {
+        append(m, c);
+        wait_for_room(m, (unsigned)threads * AHEAD);
+        look_after(m, false);
+    }
+    if (fault) {
+        cli_fail(m->c, CLI_FAILED, "%s", fault);
+        stop(m, CLI_FAILED);
+    }
+    wait_for_room(m, 0);
+    pthread_mutex_lock(&m->lock);
+    m->ended = true;
+    pthread_cond_broadcast(&m->changed);
+    pthread_mutex_unlock(&m->lock);
+}
+
+static int run_all(importer *m)
+{
+    pthread_t thread[THREADS_MOST];
+    unsigned started = 0;
+    while (started < threads && pthread_create(&thread[started], NULL, work, m) == 0) started++;
+    if (!started) return cli_fail(m->c, CLI_FAILED, "no thread can be had");
+    read_all(m);
+    for (unsigned i = 0; i < started; i++) pthread_join(thread[i], NULL);
+    bool complete = !atomic_load(&m->stop);
+    look_after(m, true);
+    cli_progress(NULL);
+    while (m->oldest) { /* taken, and not dealt with; or never taken */
+        import_chunk *c = m->oldest;
+        m->oldest = c->next;
+        import_chunk_free(c);
+    }
+    import_tally_print(m->c, &m->tally, m->first_line, (double)(lk_now_us() - m->began_us) / 1e6, complete);
+    return complete ? CLI_DONE : atomic_load(&m->stop);
+}
+
+/* ------------------------------------------------------------------------------------------------- the command -- */
+
+/* What the end means, said to people; with --json the tally has said all that is to be said. */
+static int conclude(importer *m, int exit)
+{
+    if (exit == CLI_DONE) return m->tally.refused ? CLI_NO : CLI_DONE;
+    const char *why = exit == -1           ? "interrupted"
+                      : exit == CLI_AWAY   ? "Redis did not answer for as long as --patience says"
+                      : exit == CLI_CONFIG ? "foreign_until_ms is past"
+                                           : "it cannot go on";
+    fprintf(stderr, "latchkey: %s; the same command again goes on where this one stopped\n", why);
+    return exit == -1 ? CLI_NO : exit;
+}
+
+static int import_into(const cli *c, latchkey *lk)
+{
+    import_state resume = {0};
+    importer m = {.c = c, .lk = lk, .began_us = lk_now_us()};
+    if (!lk_foreign_taken(lk))
+        return cli_fail(c, CLI_CONFIG,
+                        "foreign_until_ms is not set in the configuration, or is past: nobody could use what moved in");
+    const char *fault = state_path ? import_state_load(state_path, &resume) : NULL;
+    if (fault) return cli_fail(c, CLI_FAILED, "--state: %s", fault);
+    fault = import_reader_open(&m.reader, c->arguments[0], &resume);
+    int exit = CLI_FAILED;
+    if (fault) cli_fail(c, CLI_FAILED, "FILE: %s", fault);
+    else if (state_path && !import_state_save(state_path, &m.reader.at))
+        cli_fail(c, CLI_FAILED, "--state: %s", strerror(errno));
+    else {
+        m.said_us = m.began_us;
+        m.dealt_with = m.reader.at;
+        m.first_line = resume.line + 1;
+        m.began_at = resume.offset;
+        pthread_mutex_init(&m.lock, NULL);
+        pthread_cond_init(&m.changed, NULL);
+        exit = conclude(&m, run_all(&m));
+    }
+    import_reader_close(&m.reader);
+    return exit;
+}
+
+static int run(const cli *c)
+{
+    latchkey *lk;
+    const struct sigaction act = {.sa_handler = on_signal};
+    int exit = cli_open(c, &lk);
+    if (exit) return exit;
+    sigaction(SIGINT, &act, NULL);
+    sigaction(SIGTERM, &act, NULL);
+    exit = import_into(c, lk);
+    latchkey_close(lk);
+    return exit;
+}
+
+static const cli_option options[] = {
+    {.name = "progress", .given = &wants_progress, .help = "says each second how far it is, to stderr"},
+    {.name = "state",
+     .value = "FILE",
+     .text = &state_path,
+     .help = "keeps there how far it is, and goes on from there"},
+    {.name = "threads",
+     .value = "N",
+     .number = &threads,
+     .least = 1,
+     .most = THREADS_MOST,
+     .help = "sessions that move in at once (16)"},
+    {.name = "patience",
+     .value = "S",
+     .number = &patience_s,
+     .least = 0,
+     .most = 86400,
+     .help = "seconds that Redis may be away before it is given up (60)"},
+    {0},
+};
+
+const cli_command cli_import = {
+    .name = "import",
+    .arguments = "import [--progress] [--state FILE] [--threads N] [--patience S] FILE|-",
+    .summary = "moves in sessions of another store, with their own tokens",
+    .help = "FILE, or - for standard input, holds one session a line, as JSON:\n\n"
+            "  {\"token\": \"...\", \"user_id\": 17, \"role\": \"member\", \"permissions_hash\": \"64 hex digits\", "
+            "\"device\": 1,\n"
+            "   \"flags\": 0, \"created_at_ms\": 0, \"expires_at_ms\": 0, \"idle_ms\": 0, \"fields\": {\"name\": "
+            "\"text\"}}\n\n"
+            "token (16 to 256 bytes) and user_id must be there; null is as good as left out. Bytes that are no text "
+            "are\n"
+            "{\"base64\": \"...\"}. Needs foreign_until_ms in the configuration, as the application has it. What is "
+            "here\n"
+            "already is left alone, so run it as often as you like. At the end it says how many moved in, how many "
+            "were here\n"
+            "already or had expired, and how many were refused, why, and in which lines first. It never shows a "
+            "token.\n\n"
+            "Exit: 1 where something was refused, or it was interrupted.",
+    .options = options,
+    .least = 1,
+    .most = 1,
+    .run = run,
+};

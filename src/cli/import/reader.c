@@ -1,0 +1,224 @@
+/* The file, in chunks of whole lines, and the state. See import.h.
+ *
+ * The state is how far everything before is dealt with, so behind what is under way: whoever goes on from there meets some
+ * sessions that have moved in already, and that does no harm. It names the file by a hash of its beginning, since a state
+ * used with another dump would leave out sessions without a word. */
+#include "cli/import/import.h"
+
+#include "base/crypto.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { CHUNK = 32 * 1024, HASHED_MOST = 4096 };
+
+/* Until there are `size` bytes, or the end. -1: errno. */
+static ssize_t read_all(int fd, char *to, size_t size)
+{
+    size_t got = 0;
+    while (got < size) {
+        ssize_t more = read(fd, to + got, size - got);
+        if (more < 0 && errno == EINTR) continue;
+        if (more < 0) return -1;
+        if (!more) break;
+        got += (size_t)more;
+    }
+    return (ssize_t)got;
+}
+
+static bool carry(import_reader *r, const char *text, size_t size)
+{
+    free(r->carried);
+    r->carried_size = size;
+    r->carried = malloc(size + 1);
+    if (r->carried && size) memcpy(r->carried, text, size);
+    return r->carried != NULL;
+}
+
+/* Reads the beginning, which has to be there in any case, and puts it back. */
+static const char *look_at_beginning(import_reader *r, const import_state *resume)
+{
+    char text[HASHED_MOST];
+    uint8_t hash[LK_HASH_SIZE];
+    ssize_t got = read_all(r->fd, text, sizeof text);
+    if (got < 0) return strerror(errno);
+    r->at.hashed = (uint64_t)got;
+    lk_blake2b(&(lk_span){text, (size_t)got}, 1, r->at.beginning);
+    if (resume->offset) {
+        if (resume->hashed > (uint64_t)got) return "the state is of another file";
+        lk_blake2b(&(lk_span){text, (size_t)resume->hashed}, 1, hash);
+        if (memcmp(hash, resume->beginning, sizeof hash)) return "the state is of another file";
+    }
+    bool carried = carry(r, text, (size_t)got);
+    lk_wipe(text, sizeof text);
+    return carried ? NULL : "no memory";
+}
+
+static const char *pass_over(import_reader *r, uint64_t offset)
+{
+    char text[65536];
+    if (offset <= r->carried_size) {
+        memmove(r->carried, r->carried + offset, r->carried_size - (size_t)offset);
+        r->carried_size -= (size_t)offset;
+        return NULL;
+    }
+    uint64_t left = offset - r->carried_size;
+    r->carried_size = 0;
+    if (lseek(r->fd, (off_t)offset, SEEK_SET) >= 0) return NULL;
+    while (left) {
+        ssize_t got = read_all(r->fd, text, left < sizeof text ? (size_t)left : sizeof text);
+        if (got < 0) return strerror(errno);
+        if (!got) return "the file is shorter than the state says";
+        left -= (uint64_t)got;
+    }
+    return NULL;
+}
+
+const char *import_reader_open(import_reader *r, const char *path, const import_state *resume)
+{
+    struct stat about;
+    *r = (import_reader){.fd = strcmp(path, "-") ? open(path, O_RDONLY | O_CLOEXEC) : dup(STDIN_FILENO)};
+    if (r->fd < 0) return strerror(errno);
+    if (fstat(r->fd, &about) == 0 && S_ISREG(about.st_mode)) r->size = (uint64_t)about.st_size;
+    if (r->size && resume->offset > r->size) return "the file is shorter than the state says";
+    const char *fault = look_at_beginning(r, resume);
+    if (!fault && resume->offset) fault = pass_over(r, resume->offset);
+    r->at.offset = resume->offset;
+    r->at.line = resume->line;
+    return fault;
+}
+
+void import_reader_close(import_reader *r)
+{
+    if (r->fd >= 0) close(r->fd);
+    if (r->carried) lk_wipe(r->carried, r->carried_size);
+    free(r->carried);
+}
+
+/* What was carried over, and more, until there is a whole line in it; or the end, or too much. */
+static char *fill(import_reader *r, size_t *size, const char **fault)
+{
+    size_t room = (r->carried_size > CHUNK ? r->carried_size : 0) + CHUNK, used = r->carried_size, looked = 0;
+    char *text = malloc(room + 1);
+    if (text && used) memcpy(text, r->carried, used);
+    while (text) {
+        if (used < room) {
+            ssize_t got = r->ended ? 0 : read_all(r->fd, text + used, room - used);
+            if (got < 0) *fault = strerror(errno);
+            if (got < 0) break;
+            r->ended = (size_t)got < room - used;
+            used += (size_t)got;
+        }
+        if (r->ended || memchr(text + looked, '\n', used - looked) || used > IMPORT_LINE_MOST) {
+            *size = used;
+            return text;
+        }
+        looked = used;
+        room *= 2;
+        char *more = realloc(text, room + 1);
+        if (!more) break;
+        text = more;
+    }
+    if (!*fault) *fault = "no memory";
+    free(text);
+    return NULL;
+}
+
+/* A line that is too long for anybody: what comes up to its end is dropped. */
+static bool drop_line(import_reader *r, import_chunk *c, const char **fault)
+{
+    char *end = NULL;
+    while (!end && !r->ended) {
+        c->end += c->size;
+        ssize_t got = read_all(r->fd, c->text, CHUNK);
+        if (got < 0) *fault = strerror(errno);
+        if (got < 0) return false;
+        r->ended = got < CHUNK;
+        c->size = (size_t)got;
+        end = memchr(c->text, '\n', c->size);
+    }
+    size_t used = end ? (size_t)(end - c->text) + 1 : c->size;
+    c->too_long = true;
+    c->lines++;
+    c->end += used;
+    if (!carry(r, c->text + used, c->size - used)) *fault = "no memory";
+    c->size = 0;
+    return !*fault;
+}
+
+static bool cut(import_reader *r, import_chunk *c, const char **fault)
+{
+    char *last = memrchr(c->text, '\n', c->size);
+    if (!last && c->size > IMPORT_LINE_MOST) return drop_line(r, c, fault);
+    size_t used = last ? (size_t)(last - c->text) + 1 : c->size; /* no end of line: the last one */
+    if (!carry(r, c->text + used, c->size - used)) *fault = "no memory";
+    c->size = used;
+    c->end += used;
+    for (size_t i = 0; i < used; i++) c->lines += c->text[i] == '\n';
+    if (used && c->text[used - 1] != '\n') c->lines++;
+    return !*fault;
+}
+
+import_chunk *import_reader_next(import_reader *r, const char **fault)
+{
+    import_chunk *c = calloc(1, sizeof *c);
+    *fault = c ? NULL : "no memory";
+    if (c) c->text = fill(r, &c->size, fault);
+    if (!c || !c->text || !c->size) {
+        import_chunk_free(c);
+        return NULL;
+    }
+    c->first_line = r->at.line + 1;
+    c->end = r->at.offset;
+    c->lines = r->at.line;
+    if (!cut(r, c, fault)) {
+        import_chunk_free(c);
+        return NULL;
+    }
+    r->at.offset = c->end;
+    r->at.line = c->lines;
+    return c;
+}
+
+void import_chunk_free(import_chunk *c)
+{
+    if (c && c->text) lk_wipe(c->text, c->size);
+    if (c) free(c->text);
+    free(c);
+}
+
+/* ------------------------------------------------------------------------------------------------ the state -- */
+
+bool import_state_save(const char *path, const import_state *s)
+{
+    char next[4096], hash[2 * sizeof s->beginning + 1];
+    if (snprintf(next, sizeof next, "%s.next", path) >= (int)sizeof next) return errno = ENAMETOOLONG, false;
+    int fd = open(next, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
+    if (!file) return false;
+    lk_hex_encode(s->beginning, sizeof s->beginning, hash);
+    fprintf(file, "latchkey import 1\noffset %" PRIu64 "\nline %" PRIu64 "\nbeginning %" PRIu64 " %s\n", s->offset,
+            s->line, s->hashed, hash);
+    bool good = !fflush(file) && !fsync(fileno(file));
+    good = !fclose(file) && good;
+    return good && rename(next, path) == 0;
+}
+
+const char *import_state_load(const char *path, import_state *s)
+{
+    char hash[65] = "", end = 0;
+    memset(s, 0, sizeof *s);
+    FILE *file = fopen(path, "re");
+    if (!file) return errno == ENOENT ? NULL : strerror(errno);
+    int got = fscanf(file, "latchkey import 1\noffset %" SCNu64 "\nline %" SCNu64 "\nbeginning %" SCNu64 " %64s%c",
+                     &s->offset, &s->line, &s->hashed, hash, &end);
+    fclose(file);
+    bool good = got == 5 && end == '\n' && s->hashed <= HASHED_MOST &&
+                lk_hex_decode(hash, strlen(hash), s->beginning, sizeof s->beginning);
+    return good ? NULL : "it is no state of latchkey import";
+}

@@ -1,0 +1,152 @@
+/* See wire.h. */
+#include "cli/subscriber.h"
+
+#include "base/clock.h"
+#include "redis/handshake.h"
+
+#include <poll.h>
+#include <string.h>
+
+static bool lost(wire *w, const char *why)
+{
+    if (!w->error[0]) snprintf(w->error, sizeof w->error, "%s", why);
+    return false;
+}
+
+static bool flush(wire *w, int64_t deadline_ms)
+{
+    enum lk_net_io sent;
+    while ((sent = lk_net_flush(&w->socket, &w->conn, w->error, sizeof w->error)) == LK_NET_LATER)
+        if (!lk_net_wait(&w->socket, lk_net_events(&w->socket, sent), deadline_ms, -1))
+            return lost(w, "Redis did not take a command within deadline_ms");
+    return sent == LK_NET_DONE;
+}
+
+int wire_next(wire *w, lk_reply **reply)
+{
+    for (;;) {
+        int got = lk_conn_next(&w->conn, reply);
+        if (got > 0) return 1;
+        if (got < 0) lost(w, "the server does not speak as Redis does");
+        enum lk_net_io filled = got ? LK_NET_LOST : lk_net_fill(&w->socket, &w->conn, w->error, sizeof w->error);
+        if (filled == LK_NET_LATER) return 0;
+        if (filled == LK_NET_LOST) return -1;
+    }
+}
+
+void wire_wait(wire *w, int64_t until_ms) { lk_net_wait(&w->socket, POLLIN, until_ms, -1); }
+
+static lk_reply *hear(wire *w, int64_t deadline_ms)
+{
+    lk_reply *reply;
+    int got;
+    while (!(got = wire_next(w, &reply)))
+        if (!lk_net_wait(&w->socket, POLLIN, deadline_ms, -1)) {
+            lost(w, "Redis did not answer within deadline_ms");
+            return NULL;
+        }
+    return got > 0 ? reply : NULL;
+}
+
+bool wire_send(wire *w, const char *const *words)
+{
+    lk_span span[8];
+    size_t count = 0;
+    for (; words[count] && count < sizeof span / sizeof *span; count++) span[count] = lk_word(words[count]);
+    return lk_conn_send(&w->conn, 1, span, count) || lost(w, "no memory");
+}
+
+lk_reply *wire_take(wire *w)
+{
+    int64_t deadline_ms = lk_now_ms() + w->config.deadline_ms;
+    return flush(w, deadline_ms) ? hear(w, deadline_ms) : NULL;
+}
+
+lk_reply *wire_ask(wire *w, const char *const *words) { return wire_send(w, words) ? wire_take(w) : NULL; }
+
+/* A reply that is an error is one, too. */
+static int ask_to_listen(wire *w, const char *pattern, bool *refused)
+{
+    char text[160];
+    lk_reply *reply = wire_ask(w, (const char *const[]){"PSUBSCRIBE", pattern, NULL});
+    if (!reply) return cli_fail(w->c, CLI_AWAY, "%s", w->error);
+    *refused = reply->type == LK_REPLY_ERROR;
+    int exit = CLI_DONE;
+    if (*refused) {
+        lk_error_status(reply, text, sizeof text);
+        snprintf(w->error, sizeof w->error, "%s", text);
+    } else w->conn.pushes = true;
+    lk_reply_free(reply);
+    return exit;
+}
+
+/* Redis lets a user subscribe to a pattern only if that very pattern is among his: an instance's is the shorter one. */
+int wire_listen(wire *w)
+{
+    char beats[80], all[80];
+    bool refused = false;
+    snprintf(beats, sizeof beats, "%s:beat:*", w->config.prefix);
+    snprintf(all, sizeof all, "%s:*", w->config.prefix);
+    int exit = ask_to_listen(w, beats, &refused);
+    if (!exit && refused) exit = ask_to_listen(w, all, &refused);
+    if (!exit && refused)
+        return cli_fail(w->c, CLI_CONFIG, "may not listen to the beats: %s; the Redis user needs +psubscribe",
+                        w->error);
+    w->error[0] = 0;
+    return exit;
+}
+
+/* ------------------------------------------------------------------------------------------ open and close -- */
+
+static int greet(wire *w, int64_t deadline_ms)
+{
+    lk_hello hello;
+    if (!lk_conn_open(&w->conn) || !lk_hello_send(&hello, &w->config, &w->conn) || !flush(w, deadline_ms))
+        return cli_fail(w->c, CLI_AWAY, "%s", w->error[0] ? w->error : "no memory");
+    while (hello.answers && !hello.status) {
+        lk_reply *reply = hear(w, deadline_ms);
+        if (!reply) return cli_fail(w->c, w->socket.refused ? CLI_CONFIG : CLI_AWAY, "%s", w->error);
+        lk_hello_take(&hello, reply);
+        lk_reply_free(reply);
+    }
+    if (!hello.status) return CLI_DONE;
+    return cli_fail(w->c, hello.status == LATCHKEY_CONFIG ? CLI_CONFIG : CLI_AWAY, "%s", hello.error);
+}
+
+static int connect_and_greet(wire *w)
+{
+    lk_addresses addresses;
+    int64_t deadline_ms = lk_now_ms() + (w->config.deadline_ms > 1000 ? w->config.deadline_ms : 1000);
+    if (w->config.tls && lk_tls_context_open(&w->config, &w->config.tls_context, w->error, sizeof w->error))
+        return cli_fail(w->c, CLI_CONFIG, "%s", w->error);
+    if (!lk_net_resolve(&w->config, &addresses, w->error, sizeof w->error) ||
+        !lk_net_connect(&addresses, deadline_ms, -1, &w->socket, w->error, sizeof w->error))
+        return cli_fail(w->c, CLI_AWAY, "%s", w->error);
+    return greet(w, deadline_ms);
+}
+
+int wire_open(wire *w, const cli *c)
+{
+    memset(w, 0, sizeof *w);
+    w->c = c;
+    w->socket = LK_NO_SOCKET;
+    if (!c->config)
+        return cli_fail(c, CLI_USAGE, "which Redis? Give --config URL, or set LATCHKEY_CONFIG; see latchkey --help");
+    if (!lk_crypto_init()) return cli_fail(c, CLI_FAILED, "libsodium finds no source of randomness");
+    int exit = lk_config_parse(c->config, &w->config, w->error, sizeof w->error)
+                   ? cli_fail(c, CLI_CONFIG, "%s", w->error)
+                   : connect_and_greet(w);
+    w->error[0] = 0;
+    if (exit) wire_close(w);
+    return exit;
+}
+
+void wire_close(wire *w)
+{
+    lk_net_close(&w->socket);
+    lk_conn_close(&w->conn);
+    lk_tls_context_close(w->config.tls_context);
+    lk_wipe(&w->config, sizeof w->config); /* it holds the password */
+    memset(&w->conn, 0, sizeof w->conn);
+    w->socket = LK_NO_SOCKET;
+}

@@ -1,0 +1,627 @@
+/* L1: the writers. See l1.h for the words, l1_read.h for the layout and for why readers need no lock.
+ *
+ * Outside core dumps (MADV_DONTDUMP), and zeros in a forked child (MADV_WIPEONFORK): it holds live tokens.
+ *
+ * Placing (cuckoo hashing with three choices: Fotakis et al. 2003). A new entry goes to a free home; where all three are
+ * taken, the shortest chain of moves that ends in a free slot is looked for, breadth first, and made from its end: every
+ * entry on the way stands in both places for a moment, so a reader finds it in one or the other. `moves` tells a reader
+ * that found nothing whether it may have looked at the one place too early and at the other too late. At capacity 87 of
+ * 100 slots are taken on average, in the fullest stripe about 90: three homes leave room up to 91.8.
+ *
+ * Evicting. Who is dead goes first, as far as a hand that sweeps for them finds one in a few steps. Else S3-FIFO (Yang
+ * et al., "FIFO queues are all you need for cache eviction", SOSP 2023): new entries are on trial in a queue of a tenth of
+ * the capacity; who was read twice by its end stays in the main part, which a hand goes round in the order of the slots;
+ * who was not goes, and is remembered in `ghosts` by 16 bits: if it comes back soon, it goes to the main part at once.
+ *
+ * Invariants: a selector is stored in at most one slot, but for the moment of a move; no more slots are filled than the
+ * capacity. Locks: stripe.lock only, one at a time, and nothing is called under it but memory. */
+#include "l1/l1.h"
+
+#include "base/hash.h"
+#include "base/secure_memory.h"
+#include "base/token.h"
+
+#include <pthread.h>
+
+enum {
+    STRIPES_MAX = 1024,
+    ROWS_LEAST = 8192, /* of a stripe, before there are two: with fewer, the fullest would be too full */
+    EPOCHS = 64,
+    SPINS = 1000,
+    LOAD_PERCENT = 87,
+    TRIAL = 10,        /* 1 in so many entries */
+    PATH_MOST = 512,   /* slots looked at for a free one */
+    HAND_MOST = 64,    /* entries looked at for one to evict */
+    DEAD_MOST = 32,    /* slots looked at for a dead one */
+    SAMPLE_MOST = 256, /* slots looked at for a sample: a fraction of a millisecond, also where L1 is nearly empty */
+    QUEUE_TRIAL = 0,
+    QUEUE_MAIN = 1,
+};
+
+typedef struct stripe {
+    _Alignas(64) pthread_mutex_t lock;
+    _Atomic uint32_t
+        moves; /* odd while entries are being moved; written under lock (release, but for the odd one, which
+                               the moves' own releases publish), read by readers (acquire) */
+    /* guarded by lock: */
+    uint32_t hand, dead_hand; /* rows, of the sweeps for the little used and for the dead */
+    uint32_t ring_at, ring_count, ring_size, ghosts_size;
+    size_t ring_from, ghosts_from;  /* bytes from the beginning of the mapping */
+    _Atomic uint64_t evictions;     /* relaxed: read by the statistics */
+    _Atomic uint64_t epoch[EPOCHS]; /* moved by every purge; written under lock, read by lk_l1_ticket (acquire
+                                             with release) */
+} stripe;
+
+struct lk_l1 {
+    lk_l1_view view;
+    size_t capacity, bytes;
+    _Alignas(64) _Atomic uint64_t entries; /* relaxed; above capacity only while take_entry takes one back */
+};
+
+enum { KIND_AT = LATCHKEY_TOKEN_LENGTH };
+
+/* What a slot holds, taken apart. */
+typedef struct content {
+    char token[LATCHKEY_TOKEN_LENGTH + 1]; /* and the kind */
+    uint8_t used, queue;
+    uint64_t deadline_ms;
+    uint64_t entry[LK_L1_ENTRY_WORDS];
+} content;
+
+static stripe *stripes_of(const lk_l1 *l1) { return (stripe *)(uintptr_t)(l1 + 1); }
+static stripe *stripe_of(const lk_l1 *l1, uint64_t hash) { return &stripes_of(l1)[lk_l1_stripe(&l1->view, hash)]; }
+static uint64_t *ring_of(const lk_l1 *l1, const stripe *st) { return (uint64_t *)((uintptr_t)l1 + st->ring_from); }
+static uint16_t *ghosts_of(const lk_l1 *l1, const stripe *st) { return (uint16_t *)((uintptr_t)l1 + st->ghosts_from); }
+static lk_l1_slot *slot_at(const lk_l1 *l1, size_t at) { return lk_l1_at(&l1->view, at); }
+static lk_l1_slot *row_of(const lk_l1 *l1, const stripe *st, uint32_t row)
+{
+    size_t first = l1->view.slots_at + (size_t)(st - stripes_of(l1)) * l1->view.stripe_size;
+    return slot_at(l1, first + row * sizeof(lk_l1_slot));
+}
+
+static uint64_t hash_of(const lk_l1 *l1, const char *selector)
+{
+    return lk_l1_hash(&l1->view, lk_l1_load(selector), lk_l1_load(selector + 8));
+}
+
+/* ----------------------------------------------------------------------------------------- reading, slowly -- */
+
+static uint64_t word(const _Atomic uint64_t *w) { return atomic_load_explicit(w, memory_order_acquire); }
+
+static void copy_out(const lk_l1_slot *s, content *c)
+{
+    uint32_t last = atomic_load_explicit(&s->last, memory_order_acquire);
+    uint64_t token[LK_L1_TOKEN_WORDS];
+    for (int i = 0; i < LK_L1_TOKEN_WORDS; i++) token[i] = word(&s->token[i]);
+    memcpy(c->token, token, sizeof token);
+    memcpy(c->token + sizeof token, (const char *)&last + 1, 3);
+    memcpy(c->token + KIND_AT, &last, 1);
+    c->deadline_ms = atomic_load_explicit(&s->deadline_low, memory_order_acquire) |
+                     (uint64_t)atomic_load_explicit(&s->deadline_high, memory_order_acquire) << 32;
+    for (int i = 0; i < LK_L1_ENTRY_WORDS; i++) c->entry[i] = word(&s->entry[i]);
+    lk_wipe(token, sizeof token);
+}
+
+/* What stood in the slot as a whole at one time. False: a writer was in the way all the time. */
+static bool copy_whole(const lk_l1_slot *s, content *c)
+{
+    for (int spin = 0; spin < SPINS; spin++) {
+        uint32_t version = atomic_load_explicit(&s->version, memory_order_acquire);                            /* R1 */
+        copy_out(s, c);                                                                                        /* R2 */
+        if (!(version & 1) && atomic_load_explicit(&s->version, memory_order_relaxed) == version) return true; /* R3 */
+    }
+    return false;
+}
+
+/* A prewarmed slot knows the verifier's hash alone. */
+static bool matches(const content *c, const char *token)
+{
+    uint8_t hash[LK_HASH_SIZE];
+    if (c->token[KIND_AT] == LK_L1_PLAIN) return lk_equal(c->token, token, LATCHKEY_TOKEN_LENGTH);
+    return c->token[KIND_AT] == LK_L1_HASHED && !memcmp(c->token, token, LATCHKEY_SELECTOR_LENGTH) &&
+           lk_verifier_text_hash(token + LATCHKEY_SELECTOR_LENGTH, hash) &&
+           lk_equal(hash, c->token + LATCHKEY_SELECTOR_LENGTH, LK_VERIFIER_LENGTH);
+}
+
+/* The slot that holds the token; NULL: none does, or (*whole false) a writer was in the way. */
+static lk_l1_slot *look(lk_l1 *l1, uint64_t hash, const char *token, content *c, bool *whole)
+{
+    lk_l1_homes h = lk_l1_homes_of(&l1->view, hash);
+    for (int i = 0; i < LK_L1_HOMES; i++) {
+        lk_l1_slot *s = slot_at(l1, h.at[i]);
+        if (!copy_whole(s, c)) *whole = false;
+        else if (matches(c, token)) return s;
+    }
+    return NULL;
+}
+
+/* Puts the plain verifier where its hash was, if the very same entry is still there. */
+static void reveal(lk_l1 *l1, uint64_t hash, lk_l1_slot *s, const content *was, const char *token);
+
+/* Why nothing that is held all the time is missed: a move copies first and clears after, both by W1 to W3. Who read the
+ * old home after it was cleared has seen a word of that W2, which `moves` = odd happened before; so the second look at
+ * `moves` finds it changed, and all is looked at again. Who read it before it was cleared found the entry there. */
+bool lk_l1_get_slowly(lk_l1 *l1, const char *token, lk_l1_found *found, latchkey_entry *entry)
+{
+    content c;
+    lk_l1_slot *s = NULL;
+    uint64_t hash = hash_of(l1, token);
+    const stripe *st = stripe_of(l1, hash);
+    for (int spin = 0; spin < SPINS; spin++) {
+        bool whole = true;
+        uint32_t moves = atomic_load_explicit(&st->moves, memory_order_acquire);
+        s = look(l1, hash, token, &c, &whole);
+        if (s || !whole) break;
+        if (!(moves & 1) && atomic_load_explicit(&st->moves, memory_order_relaxed) == moves) break;
+    }
+    if (s) {
+        found->deadline_ms = (int64_t)c.deadline_ms;
+        found->first_use = c.token[KIND_AT] == LK_L1_HASHED;
+        memcpy(entry, c.entry, sizeof *entry);
+        lk_l1_mark(s);
+        if (found->first_use) reveal(l1, hash, s, &c, token);
+    }
+    lk_wipe(&c, sizeof c);
+    return s != NULL;
+}
+
+bool lk_l1_holds(lk_l1 *l1, const char *token)
+{
+    lk_l1_found found;
+    latchkey_entry entry;
+    bool held = lk_l1_get(l1, token, &found, &entry);
+    lk_wipe(&entry, sizeof entry);
+    return held;
+}
+
+static _Atomic uint64_t *epoch_of(const lk_l1 *l1, uint64_t hash)
+{
+    return &stripe_of(l1, hash)->epoch[hash >> 8 & (EPOCHS - 1)];
+}
+
+uint64_t lk_l1_ticket(const lk_l1 *l1, const char *selector)
+{
+    return atomic_load_explicit(epoch_of(l1, hash_of(l1, selector)), memory_order_acquire);
+}
+
+/* ------------------------------------------------------------------------------------------------- slots -- */
+
+static bool free_locked(const lk_l1_slot *s)
+{
+    uint32_t last = atomic_load_explicit(&s->last, memory_order_relaxed);
+    char kind;
+    memcpy(&kind, &last, 1);
+    return kind == LK_L1_FREE;
+}
+
+static void fill_locked(lk_l1_slot *s, const content *c)
+{
+    uint32_t version = atomic_load_explicit(&s->version, memory_order_relaxed);
+    uint64_t token[LK_L1_TOKEN_WORDS];
+    memcpy(token, c->token, sizeof token);
+    atomic_store_explicit(&s->version, version + 1, memory_order_relaxed);                                   /* W1 */
+    atomic_store_explicit(&s->last, lk_l1_last(c->token, (uint8_t)c->token[KIND_AT]), memory_order_release); /* W2 */
+    for (int i = 0; i < LK_L1_TOKEN_WORDS; i++) atomic_store_explicit(&s->token[i], token[i], memory_order_release);
+    atomic_store_explicit(&s->deadline_low, (uint32_t)c->deadline_ms, memory_order_release);
+    atomic_store_explicit(&s->deadline_high, (uint16_t)(c->deadline_ms >> 32), memory_order_release);
+    for (int i = 0; i < LK_L1_ENTRY_WORDS; i++) atomic_store_explicit(&s->entry[i], c->entry[i], memory_order_release);
+    atomic_store_explicit(&s->version, version + 2, memory_order_release); /* W3 */
+    atomic_store_explicit(&s->used, c->used, memory_order_relaxed);
+    s->queue = c->queue;
+    lk_wipe(token, sizeof token);
+}
+
+static void clear_locked(lk_l1_slot *s)
+{
+    static const content nothing;
+    fill_locked(s, &nothing);
+}
+
+static void copy_out_locked(const lk_l1_slot *s, content *c)
+{
+    copy_out(s, c);
+    c->used = atomic_load_explicit(&s->used, memory_order_relaxed);
+    c->queue = s->queue;
+}
+
+static uint64_t hash_of_slot_locked(const lk_l1 *l1, const lk_l1_slot *s)
+{
+    return lk_l1_hash(&l1->view, word(&s->token[0]), word(&s->token[1]));
+}
+
+static int64_t deadline_locked(const lk_l1_slot *s)
+{
+    return (int64_t)(atomic_load_explicit(&s->deadline_low, memory_order_relaxed) |
+                     (uint64_t)atomic_load_explicit(&s->deadline_high, memory_order_relaxed) << 32);
+}
+
+static bool names_locked(const lk_l1_slot *s, const char *selector)
+{
+    uint64_t words[3] = {word(&s->token[0]), word(&s->token[1]), word(&s->token[2])};
+    return !free_locked(s) && !memcmp(words, selector, LATCHKEY_SELECTOR_LENGTH);
+}
+
+static lk_l1_slot *find_locked(const lk_l1 *l1, uint64_t hash, const char *selector)
+{
+    lk_l1_homes h = lk_l1_homes_of(&l1->view, hash);
+    for (int i = 0; i < LK_L1_HOMES; i++)
+        if (names_locked(slot_at(l1, h.at[i]), selector)) return slot_at(l1, h.at[i]);
+    return NULL;
+}
+
+static void drop_locked(lk_l1 *l1, lk_l1_slot *s)
+{
+    clear_locked(s);
+    atomic_fetch_sub_explicit(&l1->entries, 1, memory_order_relaxed);
+}
+
+/* ----------------------------------------------------------------------------------------------- placing -- */
+
+typedef struct step {
+    size_t at;
+    int from; /* the step whose entry would move here; -1: a home of the new one */
+} step;
+
+static bool on_path(const step *steps, int last, size_t at)
+{
+    for (int i = last; i >= 0; i = steps[i].from)
+        if (steps[i].at == at) return true;
+    return false;
+}
+
+/* Makes the moves that free the home at the beginning of the path, from its end. The home itself is left as it was: the
+ * new entry is written over it. */
+static lk_l1_slot *walk_back_locked(lk_l1 *l1, const step *steps, int i)
+{
+    content c;
+    for (; steps[i].from >= 0; i = steps[i].from) {
+        copy_out_locked(slot_at(l1, steps[steps[i].from].at), &c);
+        fill_locked(slot_at(l1, steps[i].at), &c);
+    }
+    lk_wipe(&c, sizeof c);
+    return slot_at(l1, steps[i].at);
+}
+
+/* The end of the shortest path from a home of the hash to a free slot; -1: none was found. */
+static int path_locked(const lk_l1 *l1, uint64_t hash, step steps[PATH_MOST])
+{
+    int count = 0;
+    lk_l1_homes h = lk_l1_homes_of(&l1->view, hash);
+    for (; count < LK_L1_HOMES; count++) steps[count] = (step){h.at[count], -1};
+    for (int i = 0; i < count; i++) {
+        const lk_l1_slot *s = slot_at(l1, steps[i].at);
+        if (free_locked(s)) return i;
+        h = lk_l1_homes_of(&l1->view, hash_of_slot_locked(l1, s));
+        for (int k = 0; k < LK_L1_HOMES && count < PATH_MOST; k++) {
+            if (on_path(steps, i, h.at[k])) continue;
+            steps[count++] = (step){h.at[k], i};
+            __builtin_prefetch(slot_at(l1, h.at[k]));
+        }
+    }
+    return -1;
+}
+
+/* Into a home of the hash, from which others may have to move. False: there is no path. */
+static bool place_locked(lk_l1 *l1, stripe *st, uint64_t hash, const content *c)
+{
+    step steps[PATH_MOST];
+    int end = path_locked(l1, hash, steps);
+    if (end < 0) return false;
+    bool moving = steps[end].from >= 0;
+    uint32_t moves = atomic_load_explicit(&st->moves, memory_order_relaxed);
+    if (moving) atomic_store_explicit(&st->moves, moves + 1, memory_order_relaxed);
+    fill_locked(walk_back_locked(l1, steps, end), c);
+    if (moving) atomic_store_explicit(&st->moves, moves + 2, memory_order_release);
+    return true;
+}
+
+/* ---------------------------------------------------------------------------------------------- evicting -- */
+
+static uint16_t *ghost_of(const lk_l1 *l1, const stripe *st, uint64_t hash)
+{
+    return &ghosts_of(l1, st)[(hash >> 16 & 0xffffffff) * st->ghosts_size >> 32];
+}
+static uint16_t ghost_mark(uint64_t hash) { return (uint16_t)(hash * UINT64_C(0xd6e8feb86659fd93) >> 48 | 1); }
+
+static void evict_slot_locked(lk_l1 *l1, stripe *st, lk_l1_slot *s, int64_t now_ms)
+{
+    if (deadline_locked(s) > now_ms) atomic_fetch_add_explicit(&st->evictions, 1, memory_order_relaxed);
+    drop_locked(l1, s);
+}
+
+static uint32_t step_on(uint32_t *hand, uint32_t rows)
+{
+    uint32_t at = *hand;
+    *hand = at + 1 < rows ? at + 1 : 0;
+    return at;
+}
+
+static bool evict_dead_locked(lk_l1 *l1, stripe *st, int64_t now_ms)
+{
+    for (int i = 0; i < DEAD_MOST; i++) {
+        lk_l1_slot *s = row_of(l1, st, step_on(&st->dead_hand, l1->view.rows));
+        if (free_locked(s) || deadline_locked(s) > now_ms) continue;
+        drop_locked(l1, s);
+        return true;
+    }
+    return false;
+}
+
+/* The entry on trial with that hash. */
+static lk_l1_slot *on_trial_locked(const lk_l1 *l1, uint64_t hash)
+{
+    lk_l1_homes h = lk_l1_homes_of(&l1->view, hash);
+    for (int i = 0; i < LK_L1_HOMES; i++) {
+        lk_l1_slot *s = slot_at(l1, h.at[i]);
+        if (!free_locked(s) && s->queue == QUEUE_TRIAL && hash_of_slot_locked(l1, s) == hash) return s;
+    }
+    return NULL;
+}
+
+static lk_l1_slot *end_of_trial_locked(lk_l1 *l1, stripe *st, uint64_t *hash)
+{
+    while (st->ring_count) {
+        *hash = ring_of(l1, st)[(st->ring_at + st->ring_size - st->ring_count) % st->ring_size];
+        st->ring_count--;
+        lk_l1_slot *s = on_trial_locked(l1, *hash);
+        if (s) return s; /* else it was purged */
+    }
+    return NULL;
+}
+
+static void begin_trial_locked(lk_l1 *l1, stripe *st, uint64_t hash)
+{
+    uint64_t oldest;
+    if (st->ring_count == st->ring_size) { /* there was room for everybody, so the oldest stays */
+        lk_l1_slot *s = end_of_trial_locked(l1, st, &oldest);
+        if (s) s->queue = QUEUE_MAIN;
+    }
+    ring_of(l1, st)[st->ring_at] = hash;
+    st->ring_at = (st->ring_at + 1) % st->ring_size;
+    st->ring_count++;
+}
+
+/* Who ends his trial now, and was not read twice; who was, is taken over on the way. */
+static bool evict_trial_locked(lk_l1 *l1, stripe *st, int64_t now_ms)
+{
+    uint64_t hash;
+    while (st->ring_count == st->ring_size) {
+        lk_l1_slot *s = end_of_trial_locked(l1, st, &hash);
+        if (!s) return false;
+        if (atomic_load_explicit(&s->used, memory_order_relaxed) < 2) {
+            *ghost_of(l1, st, hash) = ghost_mark(hash);
+            evict_slot_locked(l1, st, s, now_ms);
+            return true;
+        }
+        s->queue = QUEUE_MAIN;
+        atomic_store_explicit(&s->used, 0, memory_order_relaxed);
+    }
+    return false;
+}
+
+/* Of the main part: the next that was not read since the hand last came by; among many that were, the least. */
+static bool evict_main_locked(lk_l1 *l1, stripe *st, int64_t now_ms)
+{
+    lk_l1_slot *least = NULL;
+    unsigned least_used = LK_L1_USED_MOST + 1, seen = 0;
+    for (uint32_t i = 0; i < l1->view.rows && seen < HAND_MOST && least_used; i++) {
+        lk_l1_slot *s = row_of(l1, st, step_on(&st->hand, l1->view.rows));
+        if (free_locked(s) || s->queue != QUEUE_MAIN) continue;
+        uint8_t used = atomic_load_explicit(&s->used, memory_order_relaxed);
+        if (used < least_used) {
+            least = s;
+            least_used = used;
+        }
+        if (used) atomic_store_explicit(&s->used, (uint8_t)(used - 1), memory_order_relaxed);
+        seen++;
+    }
+    if (least) evict_slot_locked(l1, st, least, now_ms);
+    return least != NULL;
+}
+
+/* False: the stripe is empty. */
+static bool evict_locked(lk_l1 *l1, stripe *st, int64_t now_ms)
+{
+    uint64_t hash;
+    if (evict_dead_locked(l1, st, now_ms) || evict_trial_locked(l1, st, now_ms) || evict_main_locked(l1, st, now_ms))
+        return true;
+    lk_l1_slot *s = end_of_trial_locked(l1, st, &hash);
+    if (s) evict_slot_locked(l1, st, s, now_ms);
+    return s != NULL;
+}
+
+/* ----------------------------------------------------------------------------------------------- writing -- */
+
+/* Takes one of the capacity's places, or answers false where all are taken. */
+static bool take_entry(lk_l1 *l1)
+{
+    if (atomic_fetch_add_explicit(&l1->entries, 1, memory_order_relaxed) < l1->capacity) return true;
+    atomic_fetch_sub_explicit(&l1->entries, 1, memory_order_relaxed);
+    return false;
+}
+
+static enum lk_l1_put add_locked(lk_l1 *l1, stripe *st, uint64_t hash, content *c, int64_t now_ms)
+{
+    uint16_t *ghost = ghost_of(l1, st, hash);
+    bool known = *ghost == ghost_mark(hash);
+    /* Twice: another stripe's writer may take the place that was made. */
+    if (!take_entry(l1) && !(evict_locked(l1, st, now_ms) && take_entry(l1)) &&
+        !(evict_locked(l1, st, now_ms) && take_entry(l1)))
+        return LK_L1_LEFT_OUT;
+    c->queue = known ? QUEUE_MAIN : QUEUE_TRIAL;
+    if (!place_locked(l1, st, hash, c)) { /* whoever lies in the way goes */
+        lk_l1_slot *s = slot_at(l1, lk_l1_homes_of(&l1->view, hash).at[0]);
+        evict_slot_locked(l1, st, s, now_ms);
+        fill_locked(s, c);
+    }
+    if (known) *ghost = 0;
+    else begin_trial_locked(l1, st, hash);
+    return LK_L1_STORED;
+}
+
+static enum lk_l1_put put_locked(lk_l1 *l1, stripe *st, uint64_t hash, content *c, int64_t now_ms)
+{
+    lk_l1_slot *s = find_locked(l1, hash, c->token);
+    if (!s) return add_locked(l1, st, hash, c, now_ms);
+    if (c->token[KIND_AT] == LK_L1_HASHED) return LK_L1_LEFT_OUT;
+    c->used = atomic_load_explicit(&s->used, memory_order_relaxed);
+    c->queue = s->queue;
+    fill_locked(s, c); /* a newer answer for the same session */
+    return LK_L1_STORED;
+}
+
+enum lk_l1_put lk_l1_put(lk_l1 *l1, uint64_t ticket, const char *selector, const void *verifier, bool hashed,
+                         int64_t deadline_ms, int64_t now_ms, const latchkey_entry *entry)
+{
+    const int64_t most = (INT64_C(1) << 48) - 1; /* of milliseconds: 8,900 years */
+    content c = {.deadline_ms = (uint64_t)(deadline_ms < most ? deadline_ms : most)};
+    memcpy(c.token, selector, LATCHKEY_SELECTOR_LENGTH);
+    memcpy(c.token + LATCHKEY_SELECTOR_LENGTH, verifier, LK_VERIFIER_LENGTH);
+    c.token[KIND_AT] = hashed ? LK_L1_HASHED : LK_L1_PLAIN;
+    memcpy(c.entry, entry, sizeof c.entry);
+    uint64_t hash = hash_of(l1, selector);
+    stripe *st = stripe_of(l1, hash);
+    enum lk_l1_put result = LK_L1_LEFT_OUT;
+
+    pthread_mutex_lock(&st->lock);
+    if (atomic_load_explicit(epoch_of(l1, hash), memory_order_relaxed) != ticket) result = LK_L1_REFUSED;
+    else if (l1->capacity && deadline_ms >= 0) result = put_locked(l1, st, hash, &c, now_ms);
+    pthread_mutex_unlock(&st->lock);
+    lk_wipe(&c, sizeof c);
+    return result;
+}
+
+static void reveal(lk_l1 *l1, uint64_t hash, lk_l1_slot *s, const content *was, const char *token)
+{
+    stripe *st = stripe_of(l1, hash);
+    content c;
+    pthread_mutex_lock(&st->lock);
+    copy_out_locked(s, &c);
+    if (!memcmp(c.token, was->token, sizeof c.token) && !memcmp(c.entry, was->entry, sizeof c.entry)) {
+        memcpy(c.token, token, LATCHKEY_TOKEN_LENGTH);
+        c.token[KIND_AT] = LK_L1_PLAIN;
+        fill_locked(s, &c);
+    }
+    pthread_mutex_unlock(&st->lock);
+    lk_wipe(&c, sizeof c);
+}
+
+void lk_l1_purge(lk_l1 *l1, const char *selector)
+{
+    uint64_t hash = hash_of(l1, selector);
+    stripe *st = stripe_of(l1, hash);
+    pthread_mutex_lock(&st->lock);
+    /* Before the entry goes; with lk_l1_ticket. */
+    atomic_fetch_add_explicit(epoch_of(l1, hash), 1, memory_order_release);
+    lk_l1_slot *s = find_locked(l1, hash, selector);
+    if (s) drop_locked(l1, s);
+    pthread_mutex_unlock(&st->lock);
+}
+
+static void empty_stripe(lk_l1 *l1, stripe *st)
+{
+    pthread_mutex_lock(&st->lock);
+    for (int k = 0; k < EPOCHS; k++) atomic_fetch_add_explicit(&st->epoch[k], 1, memory_order_release);
+    for (uint32_t row = 0; row < l1->view.rows; row++)
+        if (!free_locked(row_of(l1, st, row))) drop_locked(l1, row_of(l1, st, row));
+    st->ring_count = 0;
+    pthread_mutex_unlock(&st->lock);
+}
+
+void lk_l1_empty(lk_l1 *l1)
+{
+    for (uint32_t i = 0; i < l1->view.stripes; i++) empty_stripe(l1, &stripes_of(l1)[i]);
+}
+
+/* ----------------------------------------------------------------------------------------------- auditing -- */
+
+static lk_l1_seen seen_of(const content *c)
+{
+    lk_l1_seen seen = {.deadline_ms = (int64_t)c->deadline_ms};
+    memcpy(seen.selector, c->token, sizeof seen.selector);
+    memcpy(&seen.entry, c->entry, sizeof seen.entry);
+    return seen;
+}
+
+bool lk_l1_sample(const lk_l1 *l1, uint64_t random, int64_t now_ms, lk_l1_seen *out)
+{
+    size_t slots = (size_t)l1->view.rows * l1->view.stripes, most = slots < SAMPLE_MOST ? slots : SAMPLE_MOST;
+    content c;
+    bool found = false;
+    for (size_t i = 0; i < most && !found; i++) { /* the stripes' rows lie one behind the other */
+        const lk_l1_slot *s = slot_at(l1, l1->view.slots_at + (random % slots + i) % slots * sizeof(lk_l1_slot));
+        if (free_locked(s)) continue; /* without the lock: a hint */
+        found = copy_whole(s, &c) && c.token[KIND_AT] == LK_L1_PLAIN && (int64_t)c.deadline_ms > now_ms;
+    }
+    if (found) *out = seen_of(&c);
+    lk_wipe(&c, sizeof c);
+    return found;
+}
+
+bool lk_l1_still(lk_l1 *l1, const lk_l1_seen *seen)
+{
+    uint64_t hash = hash_of(l1, seen->selector);
+    stripe *st = stripe_of(l1, hash);
+    content c;
+    pthread_mutex_lock(&st->lock);
+    const lk_l1_slot *s = find_locked(l1, hash, seen->selector);
+    if (s) copy_out(s, &c);
+    pthread_mutex_unlock(&st->lock);
+    bool same = s && (int64_t)c.deadline_ms == seen->deadline_ms && !memcmp(c.entry, &seen->entry, sizeof c.entry);
+    lk_wipe(&c, sizeof c);
+    return same;
+}
+
+/* ---------------------------------------------------------------------------------------- open and close -- */
+
+static size_t whole_lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+lk_l1 *lk_l1_open(size_t capacity, uint64_t seed)
+{
+    /* A capacity of 0 still has a stripe: its epochs make the tickets. */
+    size_t all = capacity * 100 / LOAD_PERCENT + 8, stripes = 1;
+    while (stripes * 2 * ROWS_LEAST <= all && stripes < STRIPES_MAX) stripes *= 2;
+    size_t rows = (all + stripes - 1) / stripes;
+    size_t ring = capacity / stripes / TRIAL + 1, ghosts = capacity / stripes + 1;
+    size_t rings_at = sizeof(lk_l1) + stripes * sizeof(stripe);
+    size_t ghosts_at = rings_at + stripes * ring * sizeof(uint64_t);
+    size_t slots_at = whole_lines(ghosts_at + stripes * ghosts * sizeof(uint16_t));
+    size_t bytes = slots_at + stripes * rows * sizeof(lk_l1_slot);
+    lk_l1 *l1 = lk_map(bytes, true);
+    if (!l1) return NULL;
+    l1->view = (lk_l1_view){{seed, lk_hash(&seed, sizeof seed, seed)},
+                            slots_at,
+                            rows * sizeof(lk_l1_slot),
+                            (uint32_t)rows,
+                            (uint32_t)stripes};
+    l1->capacity = capacity;
+    l1->bytes = lk_map_size(bytes);
+    for (size_t i = 0; i < stripes; i++) {
+        stripe *st = &stripes_of(l1)[i];
+        pthread_mutex_init(&st->lock, NULL);
+        st->ring_size = (uint32_t)ring;
+        st->ghosts_size = (uint32_t)ghosts;
+        st->ring_from = rings_at + i * ring * sizeof(uint64_t);
+        st->ghosts_from = ghosts_at + i * ghosts * sizeof(uint16_t);
+    }
+    return l1;
+}
+
+void lk_l1_close(lk_l1 *l1)
+{
+    if (!l1) return;
+    size_t bytes = l1->bytes;
+    if (!bytes) return; /* a forked child: zeros, and where they end was wiped too. They go with the process. */
+    for (uint32_t i = 0; i < l1->view.stripes; i++) pthread_mutex_destroy(&stripes_of(l1)[i].lock);
+    lk_unmap(l1, bytes);
+}
+
+size_t lk_l1_entries(const lk_l1 *l1) { return atomic_load_explicit(&l1->entries, memory_order_relaxed); }
+
+lk_l1_stats lk_l1_read_stats(const lk_l1 *l1)
+{
+    lk_l1_stats s = {.entries = lk_l1_entries(l1), .bytes = l1->bytes};
+    for (uint32_t i = 0; i < l1->view.stripes; i++)
+        s.evictions += atomic_load_explicit(&stripes_of(l1)[i].evictions, memory_order_relaxed);
+    return s;
+}

@@ -1,0 +1,190 @@
+/* L1's read path, inlined into validate.
+ *
+ *   the mapping:  | header | stripe, stripe, ... | queues | rows of stripe 0 | rows of stripe 1 | ... |
+ *
+ *   a row is a slot of 176 bytes
+ *   +---------+-------------------+------------+----------+------+-------+-----------+
+ *   | version | token 40-42, kind | token 0-39 | deadline | used | queue | entry 120 |
+ *   +---------+-------------------+------------+----------+------+-------+-----------+
+ *     4         4                   40           6          1      1
+ *
+ *   token --hash--> stripe, three homes --fetch all three--> the one whose first 8 characters agree --copy--> entry
+ *
+ * One round trip to memory: nothing waits for memory before all that may be needed is on its way, and no branch depends
+ * on what comes.
+ *
+ * Why a reader without a lock is right (a sequence lock a slot, with Boehm's acquire loads in place of fences: "Can
+ * seqlocks get along with programming language memory models?", MSPC 2012; ThreadSanitizer understands it without help):
+ *   writer, holding the stripe's lock      reader
+ *   W1 version = odd          (relaxed)    R1 v = version, must be even           (acquire, with W3)
+ *   W2 words...               (release)    R2 words...                            (acquire, with W2)
+ *   W3 version = next even    (release)    R3 version == v, else again            (relaxed)
+ * If R2 saw any word of W2, W1 happened before it, and R3 cannot see a version older than W1's odd one: the reader does
+ * not believe what it read. If R1 saw W3, R2 sees all of that W2. So what a reader returns stood in the slot as a whole
+ * at one time. That an entry is moved from home to home is looked after in l1.c (lk_l1_get_slowly). */
+#ifndef LK_L1_READ_H
+#define LK_L1_READ_H
+
+#include "l1/l1_copy.h"
+
+#ifndef __SIZEOF_INT128__
+#error "latchkey needs a 64-bit machine"
+#endif
+
+enum {
+    LK_L1_TOKEN_WORDS = 5,
+    LK_L1_ENTRY_WORDS = LATCHKEY_ENTRY_SIZE / 8,
+    LK_L1_HOMES = 3,
+    LK_L1_FREE = 0,   /* kinds */
+    LK_L1_PLAIN = 1,  /* the verifier's characters are stored */
+    LK_L1_HASHED = 2, /* the first 23 bytes of its hash are stored */
+    LK_L1_USED_MOST = 3,
+};
+
+typedef struct lk_l1_slot {
+    _Atomic uint32_t
+        version;           /* odd while the slot is being written; written under the stripe's lock, as all but used */
+    _Atomic uint32_t last; /* the kind, and characters 40 to 42 */
+    _Atomic uint64_t token[LK_L1_TOKEN_WORDS];
+    _Atomic uint32_t deadline_low;
+    _Atomic uint16_t deadline_high;
+    _Atomic uint8_t
+        used;      /* reads since it was last looked at for eviction, at most 3; relaxed: losing one is harmless */
+    uint8_t queue; /* guarded by the stripe's lock */
+    _Atomic uint64_t entry[LK_L1_ENTRY_WORDS];
+} lk_l1_slot;
+_Static_assert(sizeof(lk_l1_slot) == 176, "a slot has no padding");
+
+/* The first words of an L1; constant after open. No pointer: the mapping may lie elsewhere in another process. */
+typedef struct lk_l1_view {
+    uint64_t seed[2];
+    size_t slots_at, stripe_size; /* in bytes, the first from here */
+    uint32_t rows;                /* slots a stripe */
+    uint32_t stripes;             /* a power of two */
+} lk_l1_view;
+
+typedef struct lk_l1_homes {
+    size_t at[LK_L1_HOMES]; /* bytes from the view */
+} lk_l1_homes;
+
+static inline uint64_t lk_l1_load(const char *at)
+{
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+    return word;
+}
+
+/* Of the first 16 characters, which hold 80 random bits that we drew: nobody chooses them, and the seeds are secret. One
+ * multiplication, folded (wyhash's mixing step); XXH3 of 20 bytes takes three times as long (bench/README.md, L1: the yardsticks
+ * and the ideals). */
+static inline uint64_t lk_l1_hash(const lk_l1_view *v, uint64_t first, uint64_t second)
+{
+    __extension__ unsigned __int128 product = (unsigned __int128)(first ^ v->seed[0]) * (second ^ v->seed[1]);
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+static inline uint32_t lk_l1_stripe(const lk_l1_view *v, uint64_t hash) { return (uint32_t)hash & (v->stripes - 1); }
+
+static inline lk_l1_homes lk_l1_homes_of(const lk_l1_view *v, uint64_t hash)
+{
+    const uint64_t part[LK_L1_HOMES] = {hash >> 32, hash & 0xffffffff, hash >> 16 & 0xffffffff};
+    size_t base = v->slots_at + lk_l1_stripe(v, hash) * v->stripe_size;
+    lk_l1_homes h;
+    for (int i = 0; i < LK_L1_HOMES; i++) h.at[i] = base + (part[i] * v->rows >> 32) * sizeof(lk_l1_slot);
+    return h;
+}
+
+static inline lk_l1_homes lk_l1_homes_of_token(const lk_l1_view *v, const char *token)
+{
+    return lk_l1_homes_of(v, lk_l1_hash(v, lk_l1_load(token), lk_l1_load(token + 8)));
+}
+
+static inline lk_l1_slot *lk_l1_at(const lk_l1_view *v, size_t at) { return (lk_l1_slot *)((uintptr_t)v + at); }
+
+/* All lines of a slot but the first, which the look at its first characters fetches. */
+static inline void lk_l1_fetch_rest(const lk_l1_slot *s)
+{
+    const char *at = (const char *)s;
+    __builtin_prefetch(at + 64);
+    __builtin_prefetch(at + 128);
+    __builtin_prefetch(at + sizeof *s - 1);
+}
+
+/* The home to read, told by the token's first 8 characters. Without a branch, which would wait for memory and be wrong
+ * half of the time. A wrong choice is found out by the comparison of the whole. */
+static inline lk_l1_slot *lk_l1_choose(const lk_l1_view *v, lk_l1_homes h, const char *token)
+{
+    uint64_t first = lk_l1_load(token);
+    size_t at = lk_l1_if_equal(&lk_l1_at(v, h.at[2])->token[0], first, h.at[2], h.at[0]);
+    return lk_l1_at(v, lk_l1_if_equal(&lk_l1_at(v, h.at[1])->token[0], first, h.at[1], at));
+}
+
+/* Characters 40 to 42 behind the kind, which takes the place of character 39. */
+static inline uint32_t lk_l1_last(const char *token, uint8_t kind)
+{
+    static const uint8_t keep[4] = {0, 0xff, 0xff, 0xff};
+    const uint8_t kinds[4] = {kind};
+    uint32_t last, mask, kind_word;
+    memcpy(&last, token + 39, sizeof last);
+    memcpy(&mask, keep, sizeof mask);
+    memcpy(&kind_word, kinds, sizeof kind_word);
+    return (last & mask) | kind_word;
+}
+
+/* R1 to R3. True: the slot held the token, and *entry is its entry. False: it does not, or a writer is at it. The token
+ * is compared in constant time: one branch, when all of it was looked at (guarantee E). */
+static inline bool lk_l1_read(const lk_l1_slot *s, const char *token, int64_t *deadline_ms, latchkey_entry *entry)
+{
+    uint32_t version = atomic_load_explicit(&s->version, memory_order_acquire); /* R1 */
+    uint64_t differs = lk_l1_last(token, LK_L1_PLAIN) ^ atomic_load_explicit(&s->last, memory_order_acquire);
+    differs |= lk_l1_token_differs(s->token, token);
+    uint64_t low = atomic_load_explicit(&s->deadline_low, memory_order_acquire);
+    uint64_t high = atomic_load_explicit(&s->deadline_high, memory_order_acquire);
+    lk_l1_copy_entry(s->entry, entry);
+    atomic_signal_fence(memory_order_acquire); /* for the compiler: see l1_copy.h */
+    differs |= version & 1;
+    differs |= version ^ atomic_load_explicit(&s->version, memory_order_relaxed); /* R3 */
+    *deadline_ms = (int64_t)(high << 32 | low);
+    return differs == 0;
+}
+
+static inline void lk_l1_mark(lk_l1_slot *s)
+{
+    uint8_t used = atomic_load_explicit(&s->used, memory_order_relaxed);
+    if (used < LK_L1_USED_MOST) atomic_store_explicit(&s->used, (uint8_t)(used + 1), memory_order_relaxed);
+}
+
+/* Where the quick look failed: no such entry, a writer in the way, a hashed verifier, or eight characters in common. */
+bool lk_l1_get_slowly(lk_l1 *l1, const char *token, lk_l1_found *found, latchkey_entry *entry);
+
+static inline bool lk_l1_get_from(lk_l1 *l1, lk_l1_slot *s, const char *token, lk_l1_found *found,
+                                  latchkey_entry *entry)
+{
+    found->first_use = false;
+    if (__builtin_expect(!lk_l1_read(s, token, &found->deadline_ms, entry), 0))
+        return lk_l1_get_slowly(l1, token, found, entry);
+    lk_l1_mark(s);
+    return true;
+}
+
+/* The token's entry, if it is held: token[0..43) must equal all 43 characters stored. Says nothing of time: the caller
+ * reads the clock afterwards and compares. Takes no lock; where a writer is in the way for too long, answers false. On
+ * false *entry holds rubbish, also somebody else's: wipe it. */
+static inline bool lk_l1_get(lk_l1 *l1, const char *token, lk_l1_found *found, latchkey_entry *entry)
+{
+    const lk_l1_view *v = (const lk_l1_view *)(const void *)l1;
+    lk_l1_homes h = lk_l1_homes_of_token(v, token);
+    __builtin_prefetch(lk_l1_at(v, h.at[0])); /* the one that is not looked at before it is chosen */
+    for (int i = 0; i < LK_L1_HOMES; i++) lk_l1_fetch_rest(lk_l1_at(v, h.at[i]));
+    return lk_l1_get_from(l1, lk_l1_choose(v, h, token), token, found, entry);
+}
+
+/* The same in two steps, for several tokens at once: fetch the homes of all, then read one after the other. */
+static inline lk_l1_homes lk_l1_fetch(const lk_l1_view *v, const char *token)
+{
+    lk_l1_homes h = lk_l1_homes_of_token(v, token);
+    for (int i = 0; i < LK_L1_HOMES; i++) __builtin_prefetch(lk_l1_at(v, h.at[i]));
+    return h;
+}
+
+#endif

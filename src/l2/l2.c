@@ -1,0 +1,167 @@
+/* See l2.h. */
+#include "l2/l2.h"
+
+#include "base/clock.h"
+#include "redis/keys.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int unavailable(const lk_l2 *l2, lk_node *node, int status, const char *text)
+{
+    lk_count(l2->counters, LK_L2_ERRORS, 1);
+    lk_node_trouble(node, status, text);
+    return status == LATCHKEY_NO_MEMORY ? status : LATCHKEY_UNAVAILABLE; /* no answer is no answer, whyever */
+}
+
+int lk_l2_refused(const lk_l2 *l2, lk_node *node, const lk_reply *reply)
+{
+    char text[160];
+    int status = lk_error_status(reply, text, sizeof text);
+    if (status == LATCHKEY_CORRUPT) return lk_l2_corrupt(l2, node, text);
+    return unavailable(l2, node, status, text);
+}
+
+int lk_l2_corrupt(const lk_l2 *l2, lk_node *node, const char *text)
+{
+    lk_count(l2->counters, LK_CORRUPT_RECORDS, 1);
+    lk_node_trouble(node, LATCHKEY_CORRUPT, text);
+    return LATCHKEY_CORRUPT;
+}
+
+static int ask(const lk_l2 *l2, lk_node *node, const lk_ask *a, lk_reply **replies, uint64_t *incarnation)
+{
+    char error[160] = "no memory";
+    int status = lk_pool_ask(lk_node_pool(node), a, replies, incarnation, error, sizeof error);
+    return status ? unavailable(l2, node, status, error) : LATCHKEY_OK;
+}
+
+int lk_l2_pipeline(const lk_l2 *l2, lk_node *node, const lk_call *calls, size_t count, int64_t deadline_ms,
+                   lk_reply **replies, uint64_t *incarnation)
+{
+    return ask(l2, node, &(lk_ask){.calls = calls, .count = count, .deadline_ms = deadline_ms, .again = true}, replies,
+               incarnation);
+}
+
+enum { SCRIPT_WORDS_MAX = 2 * 256 + 32 };
+
+static int not_durable(const lk_l2 *l2, lk_node *node, const lk_reply *held)
+{
+    char text[160];
+    long long most = (long long)l2->config->durability;
+    if (held->type == LK_REPLY_INTEGER && held->integer >= most) return LATCHKEY_OK;
+    if (held->type == LK_REPLY_ERROR) lk_error_status(held, text, sizeof text);
+    else
+        snprintf(text, sizeof text, "written, but held by %lld of the %lld replicas that durability asks for",
+                 held->type == LK_REPLY_INTEGER ? (long long)held->integer : 0, most);
+    unavailable(l2, node, LATCHKEY_UNAVAILABLE, text);
+    return LATCHKEY_PENDING;
+}
+
+static bool any_ran(lk_reply *const *replies, size_t count)
+{
+    bool ran = false;
+    for (size_t i = 0; i < count; i++) ran |= replies[i]->type != LK_REPLY_ERROR;
+    return ran;
+}
+
+/* Scripts and, on the same line, so that it is asked of what they wrote, WAIT for the replicas. */
+static int run_scripts(const lk_l2 *l2, lk_node *node, const lk_call *scripts, size_t count, int64_t deadline_ms,
+                       lk_reply **replies, uint64_t *incarnation)
+{
+    lk_call calls[LK_L2_TOGETHER + 1];
+    lk_reply *all[LK_L2_TOGETHER + 1];
+    bool waits = l2->config->durability != 0;
+    memcpy(calls, scripts, count * sizeof *calls);
+    char replicas[24], wait_ms[24];
+    int64_t left_ms = deadline_ms - lk_now_ms();
+    snprintf(replicas, sizeof replicas, "%lld", (long long)l2->config->durability);
+    /* Redis looks at WAIT's time every 100 ms, and the answer has to be here in time. 0 would be for ever. */
+    left_ms = left_ms > 240 ? left_ms - 120 : left_ms / 2;
+    snprintf(wait_ms, sizeof wait_ms, "%lld", (long long)(left_ms > 1 ? left_ms : 1));
+    const lk_span wait[3] = {lk_word("WAIT"), lk_word(replicas), lk_word(wait_ms)};
+    calls[count] = (lk_call){wait, 3};
+    int status =
+        ask(l2, node, &(lk_ask){.calls = calls, .count = count + waits, .deadline_ms = deadline_ms, .alone = waits},
+            all, incarnation);
+    if (status) return status;
+    memcpy(replies, all, count * sizeof *all);
+    if (!waits) return LATCHKEY_OK;
+    if (any_ran(replies, count)) status = not_durable(l2, node, all[count]);
+    lk_reply_free(all[count]);
+    return status;
+}
+
+static int run_script(const lk_l2 *l2, lk_node *node, const lk_call *script, int64_t deadline_ms, lk_reply **reply,
+                      uint64_t *incarnation)
+{
+    return run_scripts(l2, node, script, 1, deadline_ms, reply, incarnation);
+}
+
+int lk_l2_script(lk_l2 *l2, enum lk_script_id id, unsigned partition, const char *selector, const lk_span *words,
+                 size_t count, int64_t deadline_ms, lk_reply **reply, uint64_t *incarnation)
+{
+    const lk_script *script = &lk_scripts[id];
+    lk_node *node = lk_l2_owner(l2, partition);
+    char base[LK_BASE_SIZE], key[LK_KEY_SIZE];
+    lk_span all[SCRIPT_WORDS_MAX + 6];
+    if (count > SCRIPT_WORDS_MAX) return LATCHKEY_BAD_ARGUMENT;
+    lk_key_script_base(base, l2->config->prefix, partition, l2->config->events);
+    lk_key_session(key, l2->config->prefix, partition, selector);
+    all[0] = lk_word("EVALSHA");
+    all[1] = lk_word(script->sha);
+    all[2] = lk_word("1");
+    all[3] = lk_word(key);
+    all[4] = lk_word(base);
+    all[5] = (lk_span){selector, LATCHKEY_SELECTOR_LENGTH};
+    memcpy(all + 6, words, count * sizeof *words);
+    lk_call call = {all, 6 + count};
+    lk_count(l2->counters, LK_L2_WRITES, 1);
+    uint64_t server = 0, lease = atomic_load_explicit(&lk_node_lease(node)->incarnation, memory_order_relaxed);
+    /* Not known there, it would not run, but the WAIT behind it would take its time. */
+    bool whole = l2->config->durability && atomic_load_explicit(&l2->ran_on[id], memory_order_relaxed) != lease;
+    const lk_span text = {script->text, script->size};
+    if (whole) {
+        all[0] = lk_word("EVAL");
+        all[1] = text;
+    }
+    int status = run_script(l2, node, &call, deadline_ms, reply, &server);
+    if (!status && !whole && (*reply)->type == LK_REPLY_ERROR && strncmp((*reply)->text, "NOSCRIPT", 8) == 0) {
+        lk_reply_free(*reply);
+        *reply = NULL;
+        all[0] = lk_word("EVAL");
+        all[1] = text; /* the server has it from then on */
+        status = run_script(l2, node, &call, deadline_ms, reply, &server);
+    }
+    if (status != LATCHKEY_OK && status != LATCHKEY_PENDING) return status;
+    atomic_store_explicit(&l2->ran_on[id], server, memory_order_relaxed);
+    if (incarnation) *incarnation = server;
+    if ((*reply)->type != LK_REPLY_ERROR) return status;
+    status = lk_l2_refused(l2, node, *reply);
+    lk_reply_free(*reply);
+    *reply = NULL;
+    return status;
+}
+
+/* The first brings the script; the others find it there. */
+int lk_l2_scripts(lk_l2 *l2, enum lk_script_id id, unsigned first, size_t count, int64_t deadline_ms,
+                  lk_reply *replies[LK_L2_TOGETHER], uint64_t *incarnation)
+{
+    enum { WORDS = 5 };
+    const lk_script *script = &lk_scripts[id];
+    char base[LK_L2_TOGETHER][LK_BASE_SIZE], key[LK_L2_TOGETHER][LK_KEY_SIZE];
+    lk_span words[LK_L2_TOGETHER][WORDS];
+    lk_call calls[LK_L2_TOGETHER];
+    for (unsigned i = 0; i < count; i++) {
+        lk_key_base(base[i], l2->config->prefix, first + i);
+        lk_key_partition(key[i], l2->config->prefix, first + i, "e");
+        words[i][0] = lk_word(i ? "EVALSHA" : "EVAL");
+        words[i][1] = i ? lk_word(script->sha) : (lk_span){script->text, script->size};
+        words[i][2] = lk_word("1");
+        words[i][3] = lk_word(key[i]);
+        words[i][4] = lk_word(base[i]);
+        calls[i] = (lk_call){words[i], WORDS};
+    }
+    lk_count(l2->counters, LK_L2_WRITES, count);
+    return run_scripts(l2, lk_l2_owner(l2, first), calls, count, deadline_ms, replies, incarnation);
+}

@@ -1,0 +1,46 @@
+/* L2: what the verbs ask of Redis. A read is one pipelined round trip of plain commands; a write is one script. Driven
+ * by the calling thread, within its deadline. Nothing here knows of L1. */
+#ifndef LK_L2_H
+#define LK_L2_H
+
+#include "l2/node.h"
+#include "redis/script.h"
+
+typedef struct lk_l2 {
+    const lk_config *config;
+    lk_counters *counters;
+    lk_node *node;
+    /* Where a script ran last. Relaxed: without it the whole script is sent once more. */
+    _Atomic uint64_t ran_on[LK_SCRIPT_COUNT];
+} lk_l2;
+
+/* The one place that knows which server a partition's keys live on. */
+static inline lk_node *lk_l2_owner(const lk_l2 *l2, unsigned partition)
+{
+    (void)partition;
+    return l2->node;
+}
+
+/* Pipelined calls that only read, on one line. OK: every reply is there and is the caller's, errors of Redis among them,
+ * and *incarnation (may be NULL) names the server that answered. Else UNAVAILABLE or NO_MEMORY, and no reply. Asked once
+ * more where a connection breaks. */
+int lk_l2_pipeline(const lk_l2 *l2, lk_node *node, const lk_call *calls, size_t count, int64_t deadline_ms,
+                   lk_reply **replies, uint64_t *incarnation);
+
+/* Runs a script on a session: KEYS[1] is its key, ARGV its base, its selector, then `words`. *incarnation (may be NULL)
+ * names the server that ran it. OK, and the reply; PENDING, and the reply: what it wrote, if it wrote, is not held by
+ * `durability` replicas yet; else no reply. */
+int lk_l2_script(lk_l2 *l2, enum lk_script_id script, unsigned partition, const char *selector, const lk_span *words,
+                 size_t count, int64_t deadline_ms, lk_reply **reply, uint64_t *incarnation);
+
+/* Runs a script that takes nothing on `count` partitions from `first` on, in one go; each of them is atomic. Status and
+ * `replies` as in lk_l2_script, but errors of Redis are among the replies. */
+enum { LK_L2_TOGETHER = 64 };
+int lk_l2_scripts(lk_l2 *l2, enum lk_script_id script, unsigned first, size_t count, int64_t deadline_ms,
+                  lk_reply *replies[LK_L2_TOGETHER], uint64_t *incarnation);
+
+/* What an error reply at run time means: UNAVAILABLE or CORRUPT; remembered as the newest trouble. */
+int lk_l2_refused(const lk_l2 *l2, lk_node *node, const lk_reply *reply);
+int lk_l2_corrupt(const lk_l2 *l2, lk_node *node, const char *text); /* CORRUPT, counted and remembered */
+
+#endif

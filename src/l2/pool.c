@@ -1,0 +1,321 @@
+/* See pool.h. Lock: pool.lock alone; nothing blocks under it, no socket is used under it, and no line's lock is taken. */
+#include "l2/pool.h"
+
+#include "base/clock.h"
+#include "base/hash.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { LINES_MAX = 64, BACKOFF_LEAST_MS = 5, BACKOFF_MOST_MS = 250 };
+enum { BUDGET_MOST = 1000, RETRY_COST = 10 }; /* one repetition for ten successes, and a hundred in hand at most */
+
+struct lk_pool {
+    const lk_config *config;
+    lk_counters *counters;
+    _Atomic int64_t callers; /* a count, nothing else */
+    _Atomic int budget;      /* the same; beyond its most by as many callers as add at once */
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* a line was opened or given back, or could not be opened */
+    /* all guarded by lock: */
+    lk_addresses addresses;
+    lk_line *line[LINES_MAX];
+    unsigned lines, opening; /* there; and being made */
+    uint64_t uses;           /* of lines: what they are numbered by */
+    unsigned alone_waiting;
+    unsigned generation;
+    unsigned failures;   /* to connect, in a row */
+    uint64_t random;     /* for jitter */
+    int64_t retry_at_ms; /* before it, connecting is not tried again */
+    char failure[160];
+    int fd[LINES_MAX]; /* of every line, or -1: what a forked child closes */
+};
+
+lk_pool *lk_pool_open(const lk_config *config, lk_counters *counters)
+{
+    lk_pool *pool = calloc(1, sizeof *pool);
+    if (!pool) return NULL;
+    pool->config = config;
+    pool->counters = counters;
+    pool->budget = BUDGET_MOST / 10;
+    lk_random(&pool->random, sizeof pool->random);
+    for (int i = 0; i < LINES_MAX; i++) pool->fd[i] = -1;
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&pool->changed, &attr);
+    pthread_condattr_destroy(&attr);
+    return pool;
+}
+
+void lk_pool_close(lk_pool *pool)
+{
+    if (!pool) return;
+    while (pool->lines) lk_line_close(pool->line[--pool->lines]);
+    pthread_cond_destroy(&pool->changed);
+    pthread_mutex_destroy(&pool->lock);
+    free(pool);
+}
+
+void lk_pool_abandon(lk_pool *pool)
+{
+    for (int i = 0; i < LINES_MAX; i++)
+        if (pool->fd[i] >= 0) close(pool->fd[i]);
+}
+
+void lk_pool_addresses(lk_pool *pool, const lk_addresses *addresses)
+{
+    pthread_mutex_lock(&pool->lock);
+    pool->addresses = *addresses;
+    pthread_mutex_unlock(&pool->lock);
+}
+
+void lk_pool_where(lk_pool *pool, lk_addresses *addresses)
+{
+    pthread_mutex_lock(&pool->lock);
+    *addresses = pool->addresses;
+    pthread_mutex_unlock(&pool->lock);
+}
+
+void lk_pool_renew(lk_pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    pool->generation++;
+    pool->failures = 0;
+    pool->retry_at_ms = 0;
+    pthread_mutex_unlock(&pool->lock);
+}
+
+/* --------------------------------------------------------------------------------------------- opening -- */
+
+/* Before the line's descriptor is closed: then it may be somebody else's. */
+static void forget_locked(lk_pool *pool, const lk_line *line)
+{
+    for (int i = 0; i < LINES_MAX; i++)
+        if (pool->fd[i] == line->socket.fd) pool->fd[i] = -1;
+    for (unsigned i = 0; i < pool->lines; i++)
+        if (pool->line[i] == line) pool->line[i--] = pool->line[--pool->lines];
+}
+
+static void remember_locked(lk_pool *pool, lk_line *line)
+{
+    int i = 0;
+    while (i < LINES_MAX - 1 && pool->fd[i] >= 0) i++;
+    pool->fd[i] = line->socket.fd;
+    pool->line[pool->lines++] = line;
+}
+
+static void failed_locked(lk_pool *pool, const char *error)
+{
+    int64_t now_ms = lk_now_ms();
+    /* Doubling, then a random half of it: instances that lost a server together do not come back together. */
+    int64_t wait = BACKOFF_LEAST_MS << (pool->failures < 6 ? pool->failures : 6);
+    if (wait > BACKOFF_MOST_MS) wait = BACKOFF_MOST_MS;
+    pool->random = lk_hash(&now_ms, sizeof now_ms, pool->random);
+    wait = wait / 2 + (int64_t)(pool->random % (uint64_t)(wait / 2 + 1));
+    pool->failures++;
+    pool->retry_at_ms = now_ms + wait;
+    snprintf(pool->failure, sizeof pool->failure, "%s", error);
+}
+
+/* A place was taken (`opening`). The line that comes of it is used by the caller. */
+static int open_line(lk_pool *pool, const lk_ask *ask, lk_line **line, char *error, size_t error_size)
+{
+    pthread_mutex_lock(&pool->lock);
+    lk_addresses addresses = pool->addresses;
+    unsigned generation = pool->generation;
+    pthread_mutex_unlock(&pool->lock);
+    snprintf(error, error_size, "no memory for a connection");
+    int status = lk_line_open(pool->config, &addresses, ask->deadline_ms, line, error, error_size);
+    pthread_mutex_lock(&pool->lock);
+    pool->opening--;
+    if (status) {
+        failed_locked(pool, error);
+    } else {
+        (*line)->generation = generation;
+        (*line)->users = 1;
+        (*line)->alone = ask->alone;
+        (*line)->used = ++pool->uses;
+        pool->failures = 0;
+        remember_locked(pool, *line);
+    }
+    pthread_cond_broadcast(&pool->changed); /* those waiting go behind, try for themselves, or learn the same */
+    pthread_mutex_unlock(&pool->lock);
+    return status;
+}
+
+/* -------------------------------------------------------------------------------------------- choosing -- */
+
+static bool usable(const lk_pool *pool, const lk_line *line)
+{
+    return !line->retired && line->generation == pool->generation;
+}
+
+/* While somebody waits for a line of his own, the first is left to become idle: the others go on with the rest. */
+static unsigned kept_locked(const lk_pool *pool, const lk_ask *ask) { return pool->alone_waiting && !ask->alone; }
+
+/* The one used last is the warmest. */
+static lk_line *idle_locked(lk_pool *pool, const lk_ask *ask)
+{
+    lk_line *best = NULL;
+    for (unsigned i = kept_locked(pool, ask); i < pool->lines; i++)
+        if (!pool->line[i]->users && (!best || pool->line[i]->used > best->used)) best = pool->line[i];
+    return best;
+}
+
+static lk_line *shared_locked(lk_pool *pool, const lk_ask *ask)
+{
+    lk_line *best = NULL;
+    for (unsigned i = kept_locked(pool, ask); i < pool->lines; i++) {
+        lk_line *line = pool->line[i];
+        if (!usable(pool, line) || line->alone || line->users >= LK_LINE_SLOTS) continue;
+        if (!best || line->users < best->users) best = line;
+    }
+    return best;
+}
+
+static void wait_locked(lk_pool *pool, int64_t until_ms)
+{
+    struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
+    pthread_cond_timedwait(&pool->changed, &pool->lock, &until); /* whyever it ends: who waits looks again */
+}
+
+/* OK with a line, on which the caller counts as a user; or without one: then a place for a new one was taken. */
+static int choose_locked(lk_pool *pool, const lk_ask *ask, lk_line **line, char *error, size_t error_size)
+{
+    for (;;) {
+        int64_t now_ms = lk_now_ms();
+        bool place = pool->lines + pool->opening < (unsigned)pool->config->connections;
+        bool hold_off = now_ms < pool->retry_at_ms;
+        *line = idle_locked(pool, ask);
+        if (!*line && place && !hold_off) {
+            pool->opening++;
+            return LATCHKEY_OK;
+        }
+        if (!*line && !ask->alone) *line = shared_locked(pool, ask);
+        if (*line) {
+            (*line)->users++;
+            (*line)->alone = ask->alone;
+            (*line)->used = ++pool->uses;
+            return LATCHKEY_OK;
+        }
+        bool blip = pool->failures <= LK_POOL_BLIPS && pool->retry_at_ms < ask->deadline_ms;
+        if (!pool->lines && !pool->opening && !blip) { /* connecting failed, and nothing can be given back */
+            snprintf(error, error_size, "%s", pool->failure);
+            return LATCHKEY_UNAVAILABLE;
+        }
+        if (now_ms >= ask->deadline_ms) {
+            snprintf(error, error_size, "all connections (%u) were busy until deadline_ms", pool->lines);
+            if (ask->alone) pthread_cond_broadcast(&pool->changed); /* what was kept for this one is anybody's */
+            return LATCHKEY_UNAVAILABLE;
+        }
+        pool->alone_waiting += ask->alone;
+        wait_locked(pool, place && pool->retry_at_ms < ask->deadline_ms ? pool->retry_at_ms : ask->deadline_ms);
+        pool->alone_waiting -= ask->alone;
+    }
+}
+
+static void give_back(lk_pool *pool, lk_line *line, bool good)
+{
+    pthread_mutex_lock(&pool->lock);
+    if (!good) line->retired = true;
+    bool last = --line->users == 0;
+    bool was_alone = line->alone;
+    line->alone = false;
+    bool close = last && !usable(pool, line);
+    if (close) forget_locked(pool, line);
+    /* It is to be shared again, by all who wait; or those who wait want different things of it. */
+    if (was_alone || pool->alone_waiting) pthread_cond_broadcast(&pool->changed);
+    else if (last) pthread_cond_signal(&pool->changed);
+    pthread_mutex_unlock(&pool->lock);
+    if (close) lk_line_close(line);
+}
+
+/* *fresh: it was opened for this caller: nothing that goes wrong on it can be blamed on a stale socket. */
+static int take(lk_pool *pool, const lk_ask *ask, lk_line **line, bool *fresh, char *error, size_t error_size)
+{
+    for (;;) {
+        pthread_mutex_lock(&pool->lock);
+        int status = choose_locked(pool, ask, line, error, error_size);
+        bool current = *line && usable(pool, *line), idle = *line && (*line)->users == 1;
+        pthread_mutex_unlock(&pool->lock);
+        *fresh = !*line;
+        if (status) return status;
+        if (*fresh) {
+            status = open_line(pool, ask, line, error, error_size);
+            if (status != LATCHKEY_UNAVAILABLE) return status;
+            pthread_mutex_lock(&pool->lock);
+            bool others = pool->lines > 0;
+            pthread_mutex_unlock(&pool->lock);
+            if (!others) return status;
+            continue; /* the server takes no more, perhaps; there are some */
+        }
+        if (current && (!idle || lk_line_good(*line))) return LATCHKEY_OK;
+        give_back(pool, *line, false); /* of yesterday, or closed by the server meanwhile */
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------- asking -- */
+
+/* A reply after which this line is of no use: the server is not what it was. */
+static bool says_goodbye(const lk_reply *reply)
+{
+    return reply->type == LK_REPLY_ERROR &&
+           (strncmp(reply->text, "READONLY", 8) == 0 || strncmp(reply->text, "NOAUTH", 6) == 0);
+}
+
+int64_t lk_pool_callers(const lk_pool *pool) { return atomic_load_explicit(&pool->callers, memory_order_relaxed); }
+
+bool lk_pool_may_repeat(lk_pool *pool)
+{
+    int budget = atomic_load(&pool->budget);
+    while (budget >= RETRY_COST && !atomic_compare_exchange_weak(&pool->budget, &budget, budget - RETRY_COST)) continue;
+    if (budget < RETRY_COST) return false;
+    lk_count(pool->counters, LK_RETRIES, 1);
+    return true;
+}
+
+static int ask_lines(lk_pool *pool, const lk_ask *ask, lk_reply **replies, uint64_t *incarnation, char *error,
+                     size_t error_size)
+{
+    lk_exchange x = {.calls = ask->calls, .count = ask->count, .replies = replies, .deadline_ms = ask->deadline_ms};
+    bool again = ask->again, fresh;
+    for (;;) {
+        lk_line *line;
+        int status = take(pool, ask, &line, &fresh, error, error_size);
+        if (status) return status;
+        enum lk_line_end end = lk_line_exchange(line, &x, error, error_size);
+        if (end == LK_LINE_DONE && incarnation) *incarnation = line->incarnation;
+        give_back(pool, line, end == LK_LINE_FULL || (end == LK_LINE_DONE && !says_goodbye(replies[0])));
+        switch (end) {
+        case LK_LINE_DONE: return LATCHKEY_OK;
+        case LK_LINE_GONE: continue;
+        case LK_LINE_FULL: snprintf(error, error_size, "no memory for a command"); return LATCHKEY_NO_MEMORY;
+        case LK_LINE_LATE: return LATCHKEY_UNAVAILABLE;
+        case LK_LINE_LOST:
+            if (fresh || !again || !lk_pool_may_repeat(pool)) return LATCHKEY_UNAVAILABLE;
+            again = false;
+        }
+    }
+}
+
+int lk_pool_ask(lk_pool *pool, const lk_ask *ask, lk_reply **replies, uint64_t *incarnation, char *error,
+                size_t error_size)
+{
+    if (atomic_fetch_add(&pool->callers, 1) >= pool->config->in_flight) {
+        atomic_fetch_sub(&pool->callers, 1);
+        lk_count(pool->counters, LK_SHED, 1);
+        snprintf(error, error_size, "in_flight=%lld calls wait for Redis already", (long long)pool->config->in_flight);
+        return LATCHKEY_UNAVAILABLE;
+    }
+    int status = ask_lines(pool, ask, replies, incarnation, error, error_size);
+    atomic_fetch_sub(&pool->callers, 1);
+    if (!status && atomic_load_explicit(&pool->budget, memory_order_relaxed) < BUDGET_MOST)
+        atomic_fetch_add_explicit(&pool->budget, 1, memory_order_relaxed);
+    return status;
+}

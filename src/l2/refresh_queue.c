@@ -1,0 +1,126 @@
+/* See refresh_queue.h. Lock: wanted.lock, for the queue. */
+#include "l2/refresh_queue.h"
+
+#include "base/crypto.h"
+#include "base/hash.h"
+#include "base/secure_memory.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+
+enum { BUCKETS = 16384, WAYS = 4, MARK_BITS = 16 };
+
+typedef struct waiting {
+    char token[LATCHKEY_TOKEN_LENGTH];
+    int64_t since_ms;
+} waiting;
+
+struct lk_wanted {
+    uint64_t seed;
+    /* Relaxed: a time that is read stale lets somebody ask once more. In the high bits the time in ms until which it is
+     * shut, good for 8,900 years; in the low ones the token's mark. */
+    _Atomic uint64_t gate[BUCKETS][WAYS];
+    lk_wanted_item hand[LK_WANTED_HANDS]; /* the link's thread alone */
+    pthread_mutex_t lock;
+    /* guarded by lock: */
+    waiting queue[LK_WANTED_QUEUE]; /* a ring */
+    size_t first, count;
+};
+
+lk_wanted *lk_wanted_open(uint64_t seed)
+{
+    lk_wanted *w = lk_map(sizeof *w, true);
+    if (!w) return NULL;
+    w->seed = seed;
+    pthread_mutex_init(&w->lock, NULL);
+    return w;
+}
+
+void lk_wanted_close(lk_wanted *w)
+{
+    if (!w) return;
+    pthread_mutex_destroy(&w->lock);
+    lk_unmap(w, sizeof *w);
+}
+
+/* -------------------------------------------------------------------------------------------------- the gate -- */
+
+static int64_t until_of(uint64_t word) { return (int64_t)(word >> MARK_BITS); }
+static uint64_t mark_of(uint64_t word) { return word & ((1u << MARK_BITS) - 1); }
+
+/* The token's own word, else one whose time is up; NULL: the bucket is full of others. */
+static _Atomic uint64_t *word_of(lk_wanted *w, const char *token, int64_t now_ms, uint64_t *mark, uint64_t *was)
+{
+    uint64_t hash = lk_hash(token, LATCHKEY_SELECTOR_LENGTH, w->seed);
+    _Atomic uint64_t *bucket = w->gate[hash % BUCKETS], *free = NULL;
+    *mark = mark_of(hash >> 32);
+    for (int i = 0; i < WAYS; i++) {
+        uint64_t word = atomic_load_explicit(&bucket[i], memory_order_relaxed);
+        bool own = mark_of(word) == *mark, over = until_of(word) <= now_ms;
+        if (!own && (!over || free)) continue;
+        free = &bucket[i];
+        *was = word;
+        if (own) break;
+    }
+    return free;
+}
+
+bool lk_wanted_gate(lk_wanted *w, const char *token, int64_t now_ms, int64_t apart_ms)
+{
+    uint64_t mark, was = 0;
+    _Atomic uint64_t *word = word_of(w, token, now_ms, &mark, &was);
+    return word && until_of(was) <= now_ms &&
+           atomic_compare_exchange_strong_explicit(word, &was, (uint64_t)(now_ms + apart_ms) << MARK_BITS | mark,
+                                                   memory_order_relaxed, memory_order_relaxed);
+}
+
+void lk_wanted_shut(lk_wanted *w, const char *token, int64_t now_ms, int64_t until_ms)
+{
+    uint64_t mark, was = 0;
+    _Atomic uint64_t *word = word_of(w, token, now_ms, &mark, &was);
+    if (word) atomic_store_explicit(word, (uint64_t)until_ms << MARK_BITS | mark, memory_order_relaxed);
+}
+
+/* ------------------------------------------------------------------------------------------------- the queue -- */
+
+size_t lk_wanted_put(lk_wanted *w, const char *token, int64_t now_ms)
+{
+    pthread_mutex_lock(&w->lock);
+    bool room = w->count < LK_WANTED_QUEUE;
+    if (room) {
+        waiting *at = &w->queue[(w->first + w->count++) % LK_WANTED_QUEUE];
+        at->since_ms = now_ms;
+        memcpy(at->token, token, sizeof at->token);
+    }
+    size_t count = room ? w->count : 0;
+    pthread_mutex_unlock(&w->lock);
+    return count;
+}
+
+static lk_wanted_item *free_hand(lk_wanted *w)
+{
+    for (int i = 0; i < LK_WANTED_HANDS; i++)
+        if (!w->hand[i].taken) return &w->hand[i];
+    return NULL;
+}
+
+lk_wanted_item *lk_wanted_take(lk_wanted *w, int64_t now_ms, uint64_t *let_go)
+{
+    lk_wanted_item *hand = free_hand(w);
+    *let_go = 0;
+    pthread_mutex_lock(&w->lock);
+    while (hand && w->count && !hand->taken) {
+        waiting *at = &w->queue[w->first];
+        hand->taken = now_ms - at->since_ms <= LK_WANTED_OLD_MS;
+        if (hand->taken) memcpy(hand->token, at->token, sizeof hand->token);
+        else ++*let_go;
+        lk_wipe(at, sizeof *at);
+        w->first = (w->first + 1) % LK_WANTED_QUEUE;
+        w->count--;
+    }
+    pthread_mutex_unlock(&w->lock);
+    return hand && hand->taken ? hand : NULL;
+}
+
+void lk_wanted_done(lk_wanted_item *item) { lk_wipe(item, sizeof *item); }

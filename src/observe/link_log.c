@@ -1,0 +1,108 @@
+/* See link_log.h. */
+#include "observe/link_log.h"
+
+#include "base/log.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+void lk_trouble_open(lk_trouble *trouble, int64_t now_ms)
+{
+    *trouble = (lk_trouble){.lines = LK_TROUBLE_AT_ONCE, .refilled_ms = now_ms};
+}
+
+/* A token bucket: may one more line be said? */
+static bool room(lk_trouble *t, int64_t now_ms)
+{
+    int64_t more = (now_ms - t->refilled_ms) / LK_TROUBLE_EVERY_MS;
+    t->refilled_ms += more * LK_TROUBLE_EVERY_MS;
+    t->lines = t->lines + more < LK_TROUBLE_AT_ONCE ? t->lines + more : LK_TROUBLE_AT_ONCE;
+    if (t->lines <= 0) return false;
+    t->lines--;
+    return true;
+}
+
+void lk_trouble_lost(lk_trouble *t, int64_t now_ms, int status, const char *why)
+{
+    if (!t->down) {
+        t->down = true;
+        t->down_ms = now_ms;
+        t->lease_ms = 0;
+        t->losses++;
+    }
+    char before[sizeof t->why];
+    memcpy(before, t->why, sizeof before);
+    snprintf(t->why, sizeof t->why, "%s", why);
+    if (strcmp(t->why, before)) t->said_down = false;
+    if (t->said_down || !room(t, now_ms)) return;
+    t->said_down = true;
+    lk_log(status == LATCHKEY_CONFIG ? LATCHKEY_LOG_ERROR : LATCHKEY_LOG_WARNING, "link: down: %s", t->why);
+}
+
+static void say_up(lk_trouble *t, int64_t now_ms)
+{
+    if (!t->losses || !room(t, now_ms)) return;
+    char times[sizeof t->why + 64] = "";
+    if (t->losses > 1)
+        snprintf(times, sizeof times, "; it was down %u times, the last because of this: %s", t->losses, t->why);
+    lk_log(LATCHKEY_LOG_NOTICE, "link: up after %" PRId64 " ms%s", t->away_ms, times);
+    t->said_down = false;
+    t->losses = 0;
+}
+
+static void say_lapse(lk_trouble *t, int64_t now_ms)
+{
+    if (!t->lapse_ms || !room(t, now_ms)) return;
+    lk_log(LATCHKEY_LOG_WARNING,
+           "lease: it had lapsed for %" PRId64 " ms: this process, or its machine, stood still or was too busy",
+           t->lapse_ms);
+    t->lapse_ms = 0;
+}
+
+/* Messages may be lost without L1 being emptied, where the log of revocations tells what was in them. */
+static void say_l1(lk_trouble *t, int64_t now_ms, uint64_t missed, uint64_t empties)
+{
+    bool lost_some = missed != t->missed, emptied = empties > t->empties + t->expected;
+    if ((lost_some || emptied) && !room(t, now_ms)) return;
+    if (lost_some)
+        lk_log(emptied ? LATCHKEY_LOG_WARNING : LATCHKEY_LOG_NOTICE,
+               "l1: the messages of %" PRIu64 " revocations did not come, as their numbers show%s", missed - t->missed,
+               emptied ? "; it was emptied" : "");
+    else if (emptied)
+        lk_log(LATCHKEY_LOG_WARNING, "l1: emptied: Redis counts its revocations anew: it lost some, or something else "
+                                     "writes under our prefix");
+    t->missed = missed;
+    t->empties = empties;
+    t->expected = 0;
+}
+
+static void say_everyone(lk_trouble *t, int64_t now_ms)
+{
+    if (!t->everyone || !room(t, now_ms)) return;
+    lk_log(LATCHKEY_LOG_NOTICE, "l1: emptied: the sessions of all users were ended (latchkey_revoke_everyone)");
+    t->everyone = false;
+}
+
+static void say_corrupt(lk_trouble *t, int64_t now_ms, uint64_t corrupt)
+{
+    if (corrupt == t->corrupt || !room(t, now_ms)) return;
+    lk_log(LATCHKEY_LOG_ERROR,
+           "records: %" PRIu64 " answers were CORRUPT: damage, or something else writes under our prefix",
+           corrupt - t->corrupt);
+    t->corrupt = corrupt;
+}
+
+void lk_trouble_lease(lk_trouble *t, int64_t sent_ms, int64_t staleness_ms, const lk_counters *counters)
+{
+    int64_t lapse_ms = t->lease_ms ? sent_ms - t->lease_ms - staleness_ms : 0;
+    if (lapse_ms > t->lapse_ms) t->lapse_ms = lapse_ms;
+    if (t->down) t->away_ms = sent_ms - t->down_ms;
+    t->down = false;
+    t->lease_ms = sent_ms;
+    say_up(t, sent_ms);
+    say_lapse(t, sent_ms);
+    say_l1(t, sent_ms, lk_counted(counters, LK_MISSED), lk_counted(counters, LK_EMPTIES));
+    say_everyone(t, sent_ms);
+    say_corrupt(t, sent_ms, lk_counted(counters, LK_CORRUPT_RECORDS));
+}

@@ -1,0 +1,34 @@
+/* What every new connection says first: who we are, which database, and who is there? Without I/O.
+ *
+ *   AUTH [user] password     (where there is one)
+ *   SELECT database          (where it is not 0)
+ *   INFO server, INFO replication */
+#ifndef LK_HELLO_H
+#define LK_HELLO_H
+
+#include "base/config.h"
+#include "redis/conn.h"
+
+typedef struct lk_hello {
+    uint64_t incarnation;      /* of the server: a hash of its run id and its replication id, never 0 once done */
+    uint64_t run, replication; /* the hashes of each */
+    unsigned answers;          /* still to come */
+    int status;                /* OK; CONFIG or UNAVAILABLE, and then `error` */
+    char error[160];
+} lk_hello;
+
+enum { LK_HELLO_TAG = 0xfffffff0u }; /* tags from here on are hello's */
+
+bool lk_hello_send(lk_hello *hello, const lk_config *config, lk_conn *conn); /* false: no memory */
+
+/* Takes a reply with one of hello's tags. True once the last one was taken, or the status is not OK. */
+bool lk_hello_take(lk_hello *hello, const lk_reply *reply);
+
+/* INFO replication's answer: is this server a primary, and which history of writes does it go on with? OK, with the hash
+ * of its replication id; else what is wrong, and why. */
+int lk_info_replication(const lk_reply *reply, uint64_t *replication, char *text, size_t text_size);
+
+/* What an error reply means: UNAVAILABLE, CORRUPT or CONFIG; and, in `text`, what to do about it. */
+int lk_error_status(const lk_reply *reply, char *text, size_t text_size);
+
+#endif

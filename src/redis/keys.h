@@ -1,0 +1,55 @@
+/* Names in Redis. All of a partition's keys share the hash tag {p}, so what one operation touches lies in one slot. */
+#ifndef LK_KEYS_H
+#define LK_KEYS_H
+
+#include "latchkey.h"
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+enum { LK_BASE_SIZE = 56, LK_KEY_SIZE = LK_BASE_SIZE + LATCHKEY_SELECTOR_LENGTH + 4 };
+
+/* Stands where a script wants a selector and there is none. */
+#define LK_NOBODY "--------------------"
+
+/* "lk:{17}:" */
+static inline void lk_key_base(char out[LK_BASE_SIZE], const char *prefix, unsigned partition)
+{
+    snprintf(out, LK_BASE_SIZE, "%.32s:{%u}:", prefix, partition);
+}
+
+/* The same as scripts want it: see common.lua. */
+static inline void lk_key_script_base(char out[LK_BASE_SIZE], const char *prefix, unsigned partition, bool events)
+{
+    snprintf(out, LK_BASE_SIZE, "%.32s:{%u}:%s", prefix, partition, events ? " events" : "");
+}
+
+/* "lk:{17}:s:<selector>": the session's hash. `selector` is 20 characters, not NUL-terminated. */
+static inline void lk_key_session(char out[LK_KEY_SIZE], const char *prefix, unsigned partition, const char *selector)
+{
+    snprintf(out, LK_KEY_SIZE, "%.32s:{%u}:s:%.20s", prefix, partition, selector);
+}
+
+/* "lk:{17}:i:<name>": whose session a foreign token means, see foreign_token.h. The name is as long as a selector. */
+static inline void lk_key_foreign(char out[LK_KEY_SIZE], const char *prefix, unsigned partition, const char *name)
+{
+    snprintf(out, LK_KEY_SIZE, "%.32s:{%u}:i:%.20s", prefix, partition, name);
+}
+
+enum { LK_SECTION_KEY_SIZE = LK_KEY_SIZE + 1 + 64 };
+
+/* "lk:{17}:s:<selector>:<section>". */
+static inline void lk_key_section(char out[LK_SECTION_KEY_SIZE], const char *prefix, unsigned partition,
+                                  const char *selector, const char *section)
+{
+    snprintf(out, LK_SECTION_KEY_SIZE, "%.32s:{%u}:s:%.20s:%.64s", prefix, partition, selector, section);
+}
+
+/* "lk:{17}:q" and the like: one of the partition's own keys. */
+static inline void lk_key_partition(char out[LK_KEY_SIZE], const char *prefix, unsigned partition, const char *which)
+{
+    snprintf(out, LK_KEY_SIZE, "%.32s:{%u}:%.3s", prefix, partition, which);
+}
+
+#endif

@@ -1,0 +1,263 @@
+/* See net.h. */
+#include "redis/net.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static bool add_unix(const lk_config *config, lk_addresses *out)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    _Static_assert(sizeof un.sun_path >= sizeof config->path, "a path that was parsed fits");
+    strcpy(un.sun_path, config->path);
+    memcpy(&out->address[0].at, &un, sizeof un);
+    out->address[0].size = sizeof un;
+    out->count = 1;
+    return true;
+}
+
+bool lk_net_resolve(const lk_config *config, lk_addresses *out, char *error, size_t error_size)
+{
+    memset(out, 0, sizeof *out);
+    out->tls = config->tls_context;
+    memcpy(out->host, config->host, sizeof out->host);
+    if (config->path[0]) return add_unix(config, out);
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV}, *list = NULL;
+    int failed = getaddrinfo(config->host, config->port, &hints, &list);
+    if (failed) {
+        snprintf(error, error_size, "host '%.100s' is not known: %s", config->host, gai_strerror(failed));
+        return false;
+    }
+    for (struct addrinfo *a = list; a && out->count < LK_NET_ADDRESSES_MAX; a = a->ai_next) {
+        memcpy(&out->address[out->count].at, a->ai_addr, a->ai_addrlen);
+        out->address[out->count++].size = a->ai_addrlen;
+    }
+    freeaddrinfo(list);
+    return true;
+}
+
+void lk_net_close(lk_socket *s)
+{
+    lk_tls_close(s->tls);
+    if (s->fd >= 0) close(s->fd);
+    *s = LK_NO_SOCKET;
+}
+
+static bool wait_for(int fd, short events, int64_t deadline_ms, int cancel_fd)
+{
+    struct pollfd p[2] = {{.fd = fd, .events = events}, {.fd = cancel_fd, .events = POLLIN}};
+    for (;;) {
+        int64_t left = deadline_ms - lk_now_ms();
+        int ready = poll(p, 2, left > 0 ? (int)left : 0);
+        if (ready > 0) return !p[1].revents;
+        if (ready == 0 && left <= 0) return false;
+        if (ready < 0 && errno != EINTR && errno != EAGAIN) return false;
+    }
+}
+
+short lk_net_events(const lk_socket *s, enum lk_net_io sent)
+{
+    bool writes = s->tls ? lk_tls_waits_to_write(s->tls) : sent == LK_NET_LATER;
+    return writes ? POLLIN | POLLOUT : POLLIN;
+}
+
+bool lk_net_wait(const lk_socket *s, short events, int64_t deadline_ms, int cancel_fd)
+{
+    short wanted = lk_net_events(s, events & POLLOUT ? LK_NET_LATER : LK_NET_DONE);
+    return wait_for(s->fd, wanted, deadline_ms, cancel_fd);
+}
+
+static int new_socket(sa_family_t family)
+{
+    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1;
+    if (fd >= 0 && family != AF_UNIX) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    return fd;
+}
+
+static int connect_one(const struct sockaddr *at, socklen_t size, int64_t deadline_ms, int cancel_fd)
+{
+    int fd = new_socket(at->sa_family), failed = 0;
+    socklen_t failed_size = sizeof failed;
+    if (fd < 0) return -1;
+    if (connect(fd, at, size) == 0) return fd;
+    failed = errno;
+    if (failed == EINPROGRESS || failed == EINTR) {
+        failed = ETIMEDOUT;
+        if (wait_for(fd, POLLOUT, deadline_ms, cancel_fd)) getsockopt(fd, SOL_SOCKET, SO_ERROR, &failed, &failed_size);
+        if (!failed) return fd;
+    }
+    /* A unix socket whose backlog is full says EAGAIN: an outage like any other. */
+    close(fd);
+    errno = failed;
+    return -1;
+}
+
+static void cannot_connect(char *error, size_t error_size, int failed)
+{
+    snprintf(error, error_size, "cannot connect to Redis: %s", strerror(failed));
+}
+
+bool lk_net_secure(lk_socket *s, const lk_addresses *addresses)
+{
+    if (addresses->tls) s->tls = lk_tls_open(addresses->tls, addresses->host, s->fd);
+    return s->tls || !addresses->tls;
+}
+
+bool lk_net_connect(const lk_addresses *addresses, int64_t deadline_ms, int cancel_fd, lk_socket *out, char *error,
+                    size_t error_size)
+{
+    *out = LK_NO_SOCKET;
+    if (!addresses->count) {
+        snprintf(error, error_size, "not connected to Redis yet");
+        return false;
+    }
+    int failed = 0;
+    for (unsigned i = 0; i < addresses->count; i++) {
+        const void *at = &addresses->address[i].at;
+        int64_t now_ms = lk_now_ms(), share = (deadline_ms - now_ms) / (addresses->count - i);
+        out->fd = connect_one(at, addresses->address[i].size, now_ms + share, cancel_fd);
+        failed = errno;
+        if (out->fd < 0) continue;
+        if (lk_net_secure(out, addresses)) return true;
+        failed = ENOMEM;
+        lk_net_close(out);
+    }
+    cannot_connect(error, error_size, failed);
+    return false;
+}
+
+bool lk_net_begin(const lk_addresses *addresses, unsigned which, lk_socket *out, char *error, size_t error_size)
+{
+    const struct sockaddr *at = (const void *)&addresses->address[which].at;
+    *out = LK_NO_SOCKET;
+    out->fd = new_socket(at->sa_family);
+    /* Interrupted, it goes on in the background, too. */
+    if (out->fd >= 0 &&
+        (connect(out->fd, at, addresses->address[which].size) == 0 || errno == EINPROGRESS || errno == EINTR))
+        return true;
+    cannot_connect(error, error_size, errno);
+    lk_net_close(out);
+    return false;
+}
+
+enum lk_net_io lk_net_begun(lk_socket *s, const lk_addresses *addresses, char *error, size_t error_size)
+{
+    int failed = 0;
+    socklen_t failed_size = sizeof failed;
+    if (!wait_for(s->fd, POLLOUT, 0, -1)) return LK_NET_LATER;
+    getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &failed, &failed_size);
+    /* Not before: TLS sends at once, and that would take the error. */
+    if (!failed && !lk_net_secure(s, addresses)) failed = ENOMEM;
+    if (!failed) return LK_NET_DONE;
+    cannot_connect(error, error_size, failed);
+    return LK_NET_LOST;
+}
+
+bool lk_net_speaks_plainly(const lk_addresses *addresses, int64_t deadline_ms, int cancel_fd)
+{
+    static const char ping[] = "PING\r\n";
+    lk_addresses plain = *addresses;
+    plain.tls = NULL;
+    char error[160], first = 0;
+    lk_socket s;
+    if (!lk_net_connect(&plain, deadline_ms, cancel_fd, &s, error, sizeof error)) return false;
+    bool heard = send(s.fd, ping, sizeof ping - 1, MSG_NOSIGNAL) > 0 &&
+                 lk_net_wait(&s, POLLIN, deadline_ms, cancel_fd) && recv(s.fd, &first, 1, MSG_DONTWAIT) == 1;
+    lk_net_close(&s);
+    return heard && (first == '+' || first == '-'); /* PONG, or an error: NOAUTH, LOADING, ... */
+}
+
+/* ------------------------------------------------------------------------------------------ flush and fill -- */
+
+static bool not_now(void) { return errno == EAGAIN || errno == EWOULDBLOCK; }
+
+/* 0: closed. */
+static ssize_t broke(const lk_socket *s, int why, char *error, size_t error_size)
+{
+    snprintf(error, error_size, "the connection to Redis broke: %s%s", why ? strerror(why) : "closed by the server",
+             s->heard ? "" : " before its first answer (is it a port for TLS, rediss://?)");
+    return -1;
+}
+
+/* With and without TLS: how many bytes; 0: later; -1: lost, and why. */
+static ssize_t put(lk_socket *s, const char *bytes, size_t size, char *error, size_t error_size)
+{
+    ssize_t wrote;
+    if (s->tls) return lk_tls_write(s->tls, bytes, size);
+    do wrote = send(s->fd, bytes, size, MSG_NOSIGNAL);
+    while (wrote < 0 && errno == EINTR);
+    if (wrote > 0 || (wrote < 0 && not_now())) return wrote > 0 ? wrote : 0;
+    return broke(s, errno, error, error_size);
+}
+
+static ssize_t get(lk_socket *s, char *bytes, size_t size, char *error, size_t error_size)
+{
+    ssize_t got;
+    if (s->tls) return lk_tls_read(s->tls, bytes, size);
+    do got = recv(s->fd, bytes, size, 0);
+    while (got < 0 && errno == EINTR);
+    if (got > 0 || (got < 0 && not_now())) return got > 0 ? got : 0;
+    return broke(s, got ? errno : 0, error, error_size);
+}
+
+static enum lk_net_io lost(lk_socket *s, char *error, size_t error_size)
+{
+    if (!s->tls) return LK_NET_LOST;
+    s->refused = lk_tls_refused(s->tls);
+    snprintf(error, error_size, "%s", lk_tls_error(s->tls));
+    return LK_NET_LOST;
+}
+
+enum lk_net_io lk_net_flush(lk_socket *s, lk_conn *conn, char *error, size_t error_size)
+{
+    const char *bytes;
+    size_t size;
+    while ((size = lk_conn_unsent(conn, &bytes))) {
+        ssize_t wrote = put(s, bytes, size, error, error_size);
+        if (!wrote) return LK_NET_LATER;
+        if (wrote < 0) return lost(s, error, error_size);
+        lk_conn_wrote(conn, (size_t)wrote);
+    }
+    return LK_NET_DONE;
+}
+
+/* A server that speaks TLS and was spoken to without it may say so, in TLS: an alert. */
+static bool is_alert(const lk_socket *s, const char *bytes, size_t size)
+{
+    return !s->tls && !s->heard && size >= 2 && bytes[0] == 0x15 && bytes[1] == 0x03;
+}
+
+enum lk_net_io lk_net_fill(lk_socket *s, lk_conn *conn, char *error, size_t error_size)
+{
+    char bytes[8192]; /* of the caller's stack, which may be small */
+    do {
+        ssize_t got = get(s, bytes, sizeof bytes, error, error_size);
+        if (!got) return LK_NET_LATER;
+        if (got < 0) return lost(s, error, error_size);
+        if (is_alert(s, bytes, (size_t)got)) {
+            s->refused = true;
+            snprintf(error, error_size, "the server speaks TLS here: use rediss://, or the port that is without TLS");
+            return LK_NET_LOST;
+        }
+        s->heard = true;
+        if (lk_conn_feed(conn, bytes, (size_t)got)) continue;
+        snprintf(error, error_size, "the server is not usable: %s", lk_resp_error(conn->resp));
+        return LK_NET_LOST;
+    } while (s->tls && lk_tls_buffered(s->tls));
+    return LK_NET_DONE;
+}
+
+bool lk_net_idle_good(lk_socket *s)
+{
+    char byte;
+    if (s->tls) return lk_tls_quiet(s->tls);
+    return recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && not_now();
+}

@@ -1,0 +1,274 @@
+/* See server_check.h. One function a subject; each reads the fields that it needs, notes those that are not there, and says
+ * what is set, what that does to which guarantee, and what to set instead. */
+#include "redis/server_check.h"
+
+#include "base/hash.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *const lk_settings_asked[] = {
+    "save", "appendfsync", "min-replicas-to-write", "client-output-buffer-limit", "timeout", NULL};
+
+typedef struct judge {
+    const lk_settings *of;
+    lk_finding *finding;
+    size_t count;
+    char unknown[160]; /* the names of fields that INFO should have */
+} judge;
+
+static void find(judge *j, int level, const char *name, const char *format, ...) __attribute__((format(printf, 4, 5)));
+static void find(judge *j, int level, const char *name, const char *format, ...)
+{
+    if (j->count == LK_FINDINGS_MAX) return;
+    lk_finding *finding = &j->finding[j->count++];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(finding->text, sizeof finding->text, format, list);
+    va_end(list);
+    finding->level = level;
+    finding->name = name;
+}
+
+/* ----------------------------------------------------------------------------------------------- reading -- */
+
+bool lk_settings_value(const char *text, const char *name, char *value, size_t size)
+{
+    size_t length = strlen(name);
+    for (const char *line = text; line; line = strchr(line, '\n')) {
+        if (*line == '\n') line++;
+        if (strncmp(line, name, length) || line[length] != ':') continue;
+        line += length + 1;
+        length = strcspn(line, "\r\n");
+        if (length >= size) return false;
+        memcpy(value, line, length);
+        value[length] = 0;
+        return true;
+    }
+    return false;
+}
+
+static bool parse(const char *text, int64_t *number)
+{
+    char *end;
+    errno = 0;
+    *number = strtoll(text, &end, 10);
+    return *text >= '0' && *text <= '9' && !*end && !errno;
+}
+
+static bool unknown(judge *j, const char *name)
+{
+    size_t used = strlen(j->unknown);
+    snprintf(j->unknown + used, sizeof j->unknown - used, "%s%s", used ? ", " : "", name);
+    return false;
+}
+
+/* Fields of INFO: false where there is none, or it is not what it should be. */
+static bool word(judge *j, const char *name, char *value, size_t size)
+{
+    if (lk_settings_value(j->of->info, name, value, size) && *value &&
+        strspn(value, "abcdefghijklmnopqrstuvwxyz-") == strlen(value))
+        return true;
+    return unknown(j, name);
+}
+
+static bool number(judge *j, const char *name, int64_t *value)
+{
+    char text[24];
+    return (lk_settings_value(j->of->info, name, text, sizeof text) && parse(text, value)) || unknown(j, name);
+}
+
+/* What CONFIG GET answered, if it was asked. */
+static bool configured(const judge *j, const char *name, char *value, size_t size)
+{
+    return j->of->config && lk_settings_value(j->of->config, name, value, size);
+}
+
+static bool configured_number(const judge *j, const char *name, int64_t *value)
+{
+    char text[24];
+    return configured(j, name, text, sizeof text) && parse(text, value);
+}
+
+/* ---------------------------------------------------------------------------------------------- subjects -- */
+
+/* What has an expiry: sessions, and the indexes of users and of activity. What has none: the counters and logs of
+ * revocations, the generations, the number of partitions. */
+static void judge_eviction(judge *j)
+{
+    char policy[32];
+    int64_t bytes;
+    bool known = word(j, "maxmemory_policy", policy, sizeof policy);
+    if (!number(j, "maxmemory", &bytes) || !known || strcmp(policy, "noeviction") == 0) return;
+    bool all = strncmp(policy, "allkeys", 7) == 0;
+    if (!bytes)
+        find(j, LATCHKEY_LOG_NOTICE, "maxmemory-policy",
+             "%s: harmless while maxmemory is 0; with a maxmemory Redis would delete sessions that nobody revoked "
+             "(guarantee A). Set maxmemory-policy noeviction",
+             policy);
+    else
+        find(j, LATCHKEY_LOG_ERROR, "maxmemory-policy",
+             "%s, with maxmemory %" PRId64 ": a full Redis deletes sessions that nobody revoked, so users are logged "
+             "out (A), and forgets which sessions a user has, so limits count too few%s. Set maxmemory-policy "
+             "noeviction, and maxmemory to what the sessions need",
+             policy, bytes,
+             all ? "; and it deletes the counters by which a lost revocation is found (C), the users' generations, and "
+                   "the number of partitions"
+                 : "");
+}
+
+/* Known to CONFIG GET alone. */
+static void judge_sync(judge *j)
+{
+    char when[16];
+    if (!configured(j, "appendfsync", when, sizeof when) || strcmp(when, "always") == 0) return;
+    bool never = strcmp(when, "no") == 0;
+    find(j, never ? LATCHKEY_LOG_WARNING : LATCHKEY_LOG_NOTICE, "appendfsync",
+         "%s: a machine that loses its power loses the revocations of the last %s (C); a Redis that crashes alone does "
+         "not. Set appendfsync %s",
+         never ? "no" : "everysec", never ? "half minute or so" : "second or two",
+         never ? "everysec, or always" : "always where that is too much");
+}
+
+static void judge_append_only(judge *j)
+{
+    char save[128], status[16];
+    int64_t enabled;
+    bool loading = lk_settings_value(j->of->info, "loading", status, sizeof status) && strcmp(status, "0");
+    if (loading) unknown(j, "aof_enabled"); /* it shows 0 meanwhile, whatever is set */
+    if (loading || !number(j, "aof_enabled", &enabled)) return;
+    if (enabled) {
+        judge_sync(j);
+        if (word(j, "aof_last_write_status", status, sizeof status) && strcmp(status, "ok"))
+            find(j, LATCHKEY_LOG_ERROR, "aof_last_write_status",
+                 "%s: Redis cannot write its append-only file and refuses what is not kept: logins answer UNAVAILABLE, "
+                 "revocations PENDING. Look at its log, and for room on its disk",
+                 status);
+        return;
+    }
+    bool nothing = configured(j, "save", save, sizeof save) && !*save;
+    find(j, LATCHKEY_LOG_WARNING, "appendonly", "no%s. Set appendonly yes",
+         nothing ? ", and no snapshots: a Redis that restarts has lost every session (A)"
+                 : ": a Redis that crashed comes back as its last snapshot was, and sessions revoked since then live "
+                   "again (C); without a snapshot every session is lost (A)");
+}
+
+static void judge_snapshots(judge *j)
+{
+    char status[16];
+    if (!word(j, "rdb_last_bgsave_status", status, sizeof status) || strcmp(status, "ok") == 0) return;
+    find(j, LATCHKEY_LOG_WARNING, "rdb_last_bgsave_status",
+         "%s: the last snapshot failed, and unless stop-writes-on-bgsave-error is no or save is empty, Redis refuses "
+         "writes until one succeeds: logins answer UNAVAILABLE, revocations PENDING. Look at its log, and for room on "
+         "its disk",
+         status);
+}
+
+/* Replicas that take part: connected, and done with the first copy. */
+static int64_t replicas_online(const judge *j, int64_t connected)
+{
+    int64_t listed = 0, online = 0;
+    for (const char *line = j->of->info; line; line = strchr(line, '\n')) {
+        if (*line == '\n') line++;
+        if (strncmp(line, "slave", 5) || line[5] < '0' || line[5] > '9') continue;
+        const char *state = strstr(line, "state=online");
+        listed++;
+        online += state && state < line + strcspn(line, "\r\n");
+    }
+    return listed ? online : connected;
+}
+
+static void judge_replicas(judge *j)
+{
+    int64_t connected, online, wanted = j->of->durability;
+    if (!number(j, "connected_slaves", &connected)) return;
+    online = replicas_online(j, connected);
+    if (wanted > online)
+        find(j, LATCHKEY_LOG_ERROR, "replicas",
+             "%" PRId64 " online, but latchkey's durability is %" PRId64 ": no write can be acknowledged and no lease "
+             "confirmed, so calls answer UNAVAILABLE (C) until there are as many. Connect them, or lower durability",
+             online, wanted);
+    else if (!wanted && connected)
+        find(j, LATCHKEY_LOG_WARNING, "durability",
+             "0, and the server has %" PRId64 " replicas: where one takes over that had not received a revocation yet, "
+             "the session lives again (C). With a durability above 0 a revocation is OK only once so many have it; "
+             "without "
+             "one, let none take over",
+             connected);
+}
+
+/* INFO shows the good replicas only where min-replicas-to-write and min-replicas-max-lag are both set. */
+static void judge_isolation(judge *j)
+{
+    char good[24];
+    int64_t least, wanted = j->of->durability;
+    if (!wanted) return;
+    bool set = lk_settings_value(j->of->info, "min_slaves_good_slaves", good, sizeof good);
+    if (!configured_number(j, "min-replicas-to-write", &least)) least = set ? wanted : 0;
+    if (set && least >= wanted) return;
+    find(
+        j, LATCHKEY_LOG_WARNING, "min-replicas-to-write",
+        "%" PRId64 ", with latchkey's durability %" PRId64
+        ": a primary that is cut off from its replicas goes on taking "
+        "logins and touches, which are lost when it comes back as a replica: sessions end that nobody revoked (A). Set "
+        "min-replicas-to-write %" PRId64 " and a min-replicas-max-lag",
+        least, wanted, wanted);
+}
+
+/* Known to CONFIG GET alone. */
+static void judge_clients(judge *j)
+{
+    enum { LEAST_BYTES = 1024 * 1024 };
+    char limits[192];
+    const char *pubsub;
+    int64_t idle_s;
+    bool known = configured(j, "client-output-buffer-limit", limits, sizeof limits);
+    if (known && (pubsub = strstr(limits, "pubsub "))) {
+        int64_t hard = strtoll(pubsub + 7, NULL, 10);
+        if (hard > 0 && hard < LEAST_BYTES)
+            find(j, LATCHKEY_LOG_NOTICE, "client-output-buffer-limit",
+                 "pubsub %" PRId64
+                 " bytes: a burst of revocations ends the subscription of whoever is slow, and its L1 "
+                 "starts empty again. Set client-output-buffer-limit pubsub 32mb 8mb 60",
+                 hard);
+    }
+    if (configured_number(j, "timeout", &idle_s) && idle_s && idle_s <= j->of->staleness_ms / 4000)
+        find(j, LATCHKEY_LOG_WARNING, "timeout",
+             "%" PRId64 " s, which is no more than a quarter of staleness_ms (%" PRId64
+             "): Redis ends the link between "
+             "two beats, and L1 starts empty again each time. Set timeout 0, or a longer one",
+             idle_s, j->of->staleness_ms);
+}
+
+/* ------------------------------------------------------------------------------------------------- whole -- */
+
+size_t lk_settings_check(const lk_settings *settings, lk_finding findings[LK_FINDINGS_MAX])
+{
+    judge j = {.of = settings, .finding = findings};
+    judge_eviction(&j);
+    judge_append_only(&j);
+    judge_snapshots(&j);
+    judge_replicas(&j);
+    judge_isolation(&j);
+    judge_clients(&j);
+    if (j.unknown[0])
+        find(&j, LATCHKEY_LOG_NOTICE, "info", "INFO does not show %s: whether that weakens a guarantee is not known",
+             j.unknown);
+    return j.count;
+}
+
+void lk_settings_say(const lk_settings *settings, uint64_t *said)
+{
+    lk_finding findings[LK_FINDINGS_MAX];
+    size_t count = lk_settings_check(settings, findings);
+    uint64_t now = 1;
+    for (size_t i = 0; i < count; i++) now = lk_hash(findings[i].text, strlen(findings[i].text), now);
+    if (now == *said) return;
+    *said = now;
+    for (size_t i = 0; i < count; i++) lk_log(findings[i].level, "setting %s: %s", findings[i].name, findings[i].text);
+}

@@ -1,0 +1,192 @@
+/* See pending.h. A flat array, searched from end to end: it is empty but for outages. */
+#include "revocation/pending.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct lk_pending {
+    pthread_mutex_t lock;
+    /* Written under lock; read without it (acquire with add's release): who comes after a revoke returned sees it. */
+    _Atomic size_t count, retries;
+    lk_pending_item item[LK_PENDING_MAX]; /* guarded by lock; [0..count) */
+};
+
+lk_pending *lk_pending_open(void)
+{
+    lk_pending *p = calloc(1, sizeof *p);
+    if (p) pthread_mutex_init(&p->lock, NULL);
+    return p;
+}
+
+void lk_pending_close(lk_pending *p)
+{
+    if (!p) return;
+    pthread_mutex_destroy(&p->lock);
+    free(p);
+}
+
+/* By selector and verifier: a forged token with somebody's selector must not deny that somebody. */
+static size_t find_locked(lk_pending *p, const char *selector, const uint8_t *hash)
+{
+    size_t i = 0;
+    while (i < p->count && (memcmp(p->item[i].selector, selector, LATCHKEY_SELECTOR_LENGTH) ||
+                            !lk_equal(p->item[i].verifier_hash, hash, LK_HASH_SIZE)))
+        i++;
+    return i;
+}
+
+static void set_retry_locked(lk_pending *p, lk_pending_item *item, bool retry)
+{
+    if (retry && !item->retry) atomic_fetch_add_explicit(&p->retries, 1, memory_order_release);
+    if (!retry && item->retry) atomic_fetch_sub_explicit(&p->retries, 1, memory_order_release);
+    item->retry = retry;
+}
+
+/* Where the calls are too many, the newest is left out. */
+static void merge_locked(lk_pending_item *into, const lk_pending_item *item)
+{
+    if (!into->told[0]) memcpy(into->told, item->told, sizeof into->told);
+    size_t used = strlen(into->calls), more = strlen(item->calls);
+    if (used + more < sizeof into->calls) memcpy(into->calls + used, item->calls, more + 1);
+}
+
+bool lk_pending_add(lk_pending *p, const lk_pending_item *item)
+{
+    pthread_mutex_lock(&p->lock);
+    size_t i = find_locked(p, item->selector, item->verifier_hash), count = p->count;
+    bool room = i < LK_PENDING_MAX;
+    if (room && i == count) {
+        p->item[i] = *item;
+        p->item[i].retry = false;
+        atomic_store_explicit(&p->count, count + 1, memory_order_release);
+    }
+    if (room) {
+        p->item[i].held |= item->held;
+        if (i < count) merge_locked(&p->item[i], item);
+        if (item->calls[0]) p->item[i].ran_ms = 0; /* what ran did not look for these */
+        set_retry_locked(p, &p->item[i], item->retry || p->item[i].retry);
+    }
+    pthread_mutex_unlock(&p->lock);
+    return room;
+}
+
+static void remove_locked(lk_pending *p, size_t i)
+{
+    size_t last = p->count - 1;
+    set_retry_locked(p, &p->item[i], false);
+    p->item[i] = p->item[last];
+    atomic_store_explicit(&p->count, last, memory_order_release);
+}
+
+static void remove_item(lk_pending *p, const lk_pending_item *item, bool retried_too)
+{
+    pthread_mutex_lock(&p->lock);
+    size_t i = find_locked(p, item->selector, item->verifier_hash);
+    if (i < p->count && (retried_too || !p->item[i].retry)) remove_locked(p, i);
+    pthread_mutex_unlock(&p->lock);
+}
+
+void lk_pending_remove(lk_pending *p, const lk_pending_item *item) { remove_item(p, item, true); }
+
+/* A run that knew fewer calls, none of which had ended it: one that came since may have. */
+static bool outdated_locked(const lk_pending_item *now, const lk_pending_item *run)
+{
+    return !run->told[0] && !now->told[0] && strcmp(now->calls, run->calls) != 0;
+}
+
+bool lk_pending_done(lk_pending *p, const lk_pending_item *run, lk_pending_item *was)
+{
+    pthread_mutex_lock(&p->lock);
+    size_t i = find_locked(p, run->selector, run->verifier_hash);
+    bool done = i < p->count && !outdated_locked(&p->item[i], run);
+    if (done) {
+        *was = p->item[i];
+        remove_locked(p, i);
+    }
+    pthread_mutex_unlock(&p->lock);
+    return done;
+}
+
+void lk_pending_withdraw(lk_pending *p, const lk_pending_item *item) { remove_item(p, item, false); }
+
+size_t lk_pending_retries(lk_pending *p) { return atomic_load_explicit(&p->retries, memory_order_acquire); }
+
+static bool any(lk_pending *p) { return atomic_load_explicit(&p->count, memory_order_acquire); }
+
+static bool has(lk_pending *p, const char *selector, const uint8_t *hash)
+{
+    pthread_mutex_lock(&p->lock);
+    bool found = find_locked(p, selector, hash) < p->count;
+    pthread_mutex_unlock(&p->lock);
+    return found;
+}
+
+bool lk_pending_has(lk_pending *p, const lk_token *token)
+{
+    if (!any(p)) return false;
+    uint8_t hash[LK_HASH_SIZE];
+    lk_token_verifier_hash(token, hash);
+    return has(p, token->text, hash);
+}
+
+bool lk_pending_denies(lk_pending *p, const lk_pending_item *item)
+{
+    return any(p) && has(p, item->selector, item->verifier_hash);
+}
+
+bool lk_pending_names(lk_pending *p, const char *selector)
+{
+    if (!any(p)) return false;
+    bool named = false;
+    pthread_mutex_lock(&p->lock);
+    for (size_t i = 0; i < p->count && !named; i++)
+        named = memcmp(p->item[i].selector, selector, LATCHKEY_SELECTOR_LENGTH) == 0;
+    pthread_mutex_unlock(&p->lock);
+    return named;
+}
+
+void lk_pending_ran(lk_pending *p, const lk_pending_item *item, int64_t now_ms)
+{
+    pthread_mutex_lock(&p->lock);
+    size_t i = find_locked(p, item->selector, item->verifier_hash);
+    if (i < p->count && !outdated_locked(&p->item[i], item)) {
+        p->item[i].ran_ms = now_ms;
+        if (item->told[0]) memcpy(p->item[i].told, item->told, sizeof item->told);
+    }
+    pthread_mutex_unlock(&p->lock);
+}
+
+bool lk_pending_settle(lk_pending *p, int64_t before_ms, lk_pending_item *was)
+{
+    bool found = false;
+    if (!any(p)) return false;
+    pthread_mutex_lock(&p->lock);
+    for (size_t i = p->count; i-- > 0 && !found;) {
+        found = p->item[i].ran_ms && p->item[i].ran_ms < before_ms;
+        if (!found) continue;
+        *was = p->item[i];
+        remove_locked(p, i);
+    }
+    pthread_mutex_unlock(&p->lock);
+    return found;
+}
+
+void lk_pending_unsettle(lk_pending *p)
+{
+    if (!any(p)) return;
+    pthread_mutex_lock(&p->lock);
+    for (size_t i = 0; i < p->count; i++) p->item[i].ran_ms = 0;
+    pthread_mutex_unlock(&p->lock);
+}
+
+bool lk_pending_next(lk_pending *p, size_t *cursor, lk_pending_item *item)
+{
+    pthread_mutex_lock(&p->lock);
+    while (*cursor < p->count && (!p->item[*cursor].retry || p->item[*cursor].ran_ms)) ++*cursor;
+    bool found = *cursor < p->count;
+    if (found) *item = p->item[(*cursor)++];
+    pthread_mutex_unlock(&p->lock);
+    return found;
+}

@@ -1,0 +1,57 @@
+/* The handle: what a latchkey is made of. Verb files include this; the layers below do not. */
+#ifndef LK_HANDLE_H
+#define LK_HANDLE_H
+
+#include "base/clock.h"
+#include "l1/singleflight.h"
+#include "l1/l1.h"
+#include "l2/l2.h"
+#include "l1/alias_cache.h"
+#include "l1/negative_cache.h"
+
+typedef struct lk_desk lk_desk; /* submit.c */
+
+/* The last seconds of the histograms, for the pulse: quantiles count from the older of two marks on, which is 5 to 10 s old.
+ * The link's thread alone. */
+typedef struct lk_window {
+    int64_t opened_ms, marked_ms; /* the handle was opened; the newer mark was made */
+    unsigned older;               /* of the two */
+    lk_histogram_mark read[2], lag[2];
+} lk_window;
+
+struct latchkey {
+    lk_lease *lease; /* of the one node; first, because validate reads it first */
+    lk_l1 *l1;
+    int64_t refresh_ms; /* what is hit so long before its end in L1 is read again: see lk_session_window */
+    lk_counters counters;
+    lk_flights *flights;
+    lk_refused *refused;
+    lk_mapped *mapped; /* NULL without foreign_until_ms */
+    lk_l2 l2;
+    lk_pending *pending;
+    lk_wanted *wanted;
+    lk_config config;
+    lk_window window;
+    _Atomic(lk_desk *) desk; /* NULL until somebody submits */
+};
+
+/* In a child of the process that opened the handle the lease's page reads as zeros (guarantee J). */
+static inline bool lk_forked(const latchkey *lk)
+{
+    return !atomic_load_explicit(&lk->lease->alive, memory_order_relaxed);
+}
+
+static inline bool lk_parse(const latchkey *lk, const char *token, size_t token_len, lk_token *parsed)
+{
+    return lk_token_parse(&lk->config.check_keys, (unsigned)lk->config.partitions, token, token_len, parsed);
+}
+
+void lk_desk_close(lk_desk *desk);   /* NULL is allowed; the link has ended */
+void lk_desk_abandon(lk_desk *desk); /* in a forked child: closes its copies of the descriptors, and no more */
+
+/* The beginning of every verb on a token (resolve.c): OK, the token, and until when the verb may wait, from now on;
+ * BAD_ARGUMENT, FORKED or MALFORMED. A foreign token may have to be asked for, within that time: OK, and it stands for an
+ * ordinary one; or also NOT_FOUND, UNAVAILABLE, CORRUPT, NO_MEMORY. */
+int lk_begin(latchkey *lk, const char *token, size_t token_len, lk_token *parsed, int64_t *deadline_ms);
+
+#endif

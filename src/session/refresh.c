@@ -1,0 +1,52 @@
+/* Refresh ahead: entries of L1 that are in use are read again before their time is up, off the requests' path.
+ *
+ *   a hit near the entry's end (validate.c) --> refresh_queue.c --> the link asks HGET v, PTTL --> judge --> L1
+ *                    before Redis is asked: lk_refresh_begin       with both replies: lk_refresh_end
+ *
+ * It is the miss of validate.c, driven by the link: the same question, the same judge (the whole token, E), the same fill
+ * under the same rules. The ticket is taken before the question is sent (D); then it is looked whether the session is being
+ * revoked here: who saw no denial took his ticket before the purge (B). The entry is used until its time is up whatever
+ * becomes of this: no answer changes nothing (A).
+ *
+ * A refresh is no use of a session. It is asked for by a hit alone, and that is the use which a touch tells Redis of: so the
+ * refresh that finds a touch due asks for it, within moments of the hit (LK_WANTED_OLD_MS at the most). */
+#include "session/judge.h"
+
+bool lk_refresh_begin(latchkey *lk, lk_wanted_item *item, lk_pending_item *of)
+{
+    lk_token token;
+    if (!lk_parse(lk, item->token, sizeof item->token, &token)) return false;
+    of->partition = token.partition;
+    memcpy(of->selector, token.text, sizeof of->selector);
+    item->asked_us = lk_now_us();
+    item->leased = lk_node_leased(lk_l2_owner(&lk->l2, token.partition));
+    item->dead_ticket = lk_refused_ticket(lk->refused);
+    item->ticket = lk_l1_ticket(lk->l1, token.text);
+    bool denied = lk_pending_has(lk->pending, &token);
+    lk_wipe(&token, sizeof token);
+    return !denied;
+}
+
+/* Redis says that it is no more. The entry goes, whoever said it: the next request asks. */
+static void end(latchkey *lk, lk_node *node, const lk_wanted_item *item, int status, uint64_t incarnation)
+{
+    lk_l1_purge(lk->l1, item->token);
+    if (lk_node_vouched(node, incarnation) == LATCHKEY_OK)
+        lk_refused_add(lk->refused, item->dead_ticket, item->token, status, lk_coarse_ms());
+}
+
+void lk_refresh_end(latchkey *lk, const lk_wanted_item *item, const lk_reply *value, const lk_reply *pttl,
+                    uint64_t incarnation)
+{
+    lk_token token;
+    lk_judged judged;
+    if (!lk_parse(lk, item->token, sizeof item->token, &token)) return;
+    lk_node *node = lk_l2_owner(&lk->l2, token.partition);
+    if (item->leased != incarnation) incarnation = 0;
+    int status = lk_session_judge(lk, node, token.partition, token.text, &token, value, pttl, item->asked_us, &judged);
+    /* An old token (rotate.lua) whose grace ended meanwhile: its next use must come to Redis. */
+    if (status > 0 && !judged.reused) end(lk, node, item, status, incarnation);
+    if (!status && judged.touch_due) lk_node_touch(node, token.partition, token.text);
+    if (!status) lk_session_fill(lk, &token, item->ticket, &judged, incarnation);
+    lk_wipe(&token, sizeof token);
+}

@@ -1,0 +1,111 @@
+/* See resolve.h. lk_begin, with which every verb on a token begins, is here too:
+ *
+ *   is it one of ours? --yes--> OK
+ *      | no, and foreign_until_ms is set and not over
+ *   name and verifier (foreign_token.c) --known--> selector + verifier: an ordinary token from there on     (alias_cache.c)
+ *      | not known
+ *   GET of the name, under the lease like any answer: there, or NOT_FOUND
+ *
+ * With the option off nothing of this is reached: what is not ours is MALFORMED. */
+#include "session/resolve.h"
+
+#include <string.h>
+
+bool lk_foreign_taken(const latchkey *lk)
+{
+    if (!lk->config.foreign_until_ms) return false;
+    return lk_server_now_ms(lk, lk_now_us()) < lk->config.foreign_until_ms;
+}
+
+/* ----------------------------------------------------------------------------------------------- asking -- */
+
+void lk_resolve_ask(latchkey *lk, const lk_foreign *foreign, lk_resolving *resolving, lk_resolving_words *words)
+{
+    lk_key_foreign(words->key, lk->config.prefix, foreign->partition, foreign->name);
+    words->words[0] = lk_word("GET");
+    words->words[1] = lk_word(words->key);
+    words->call = (lk_call){words->words, 2};
+    lk_count(&lk->counters, LK_FOREIGN_READS, 1);
+    resolving->ticket = lk_mapped_ticket(lk->mapped);
+    resolving->leased = lk_node_leased(lk_l2_owner(&lk->l2, foreign->partition));
+}
+
+static int judge(latchkey *lk, const lk_foreign *foreign, const lk_reply *reply, lk_token *token)
+{
+    lk_node *node = lk_l2_owner(&lk->l2, foreign->partition);
+    if (reply->type == LK_REPLY_ERROR) return lk_l2_refused(&lk->l2, node, reply);
+    if (reply->type == LK_REPLY_NIL) return LATCHKEY_NOT_FOUND;
+    if (reply->type != LK_REPLY_STRING ||
+        !lk_foreign_token((unsigned)lk->config.partitions, foreign, reply->text, reply->size, token))
+        return lk_l2_corrupt(&lk->l2, node, "what Redis holds for a foreign token names no session");
+    return LATCHKEY_OK;
+}
+
+int lk_resolve_take(latchkey *lk, const lk_foreign *foreign, const lk_resolving *resolving, lk_reply *reply,
+                    uint64_t *incarnation, lk_token *token)
+{
+    if (resolving->leased != *incarnation) *incarnation = 0;
+    int status = judge(lk, foreign, reply, token);
+    lk_reply_free(reply);
+    return status;
+}
+
+void lk_resolve_remember(latchkey *lk, const lk_foreign *foreign, const lk_resolving *resolving, const lk_token *token)
+{
+    lk_mapped_add(lk->mapped, resolving->ticket, foreign->name, token->text);
+}
+
+int lk_resolve(latchkey *lk, const lk_foreign *foreign, int64_t deadline_ms, lk_token *token)
+{
+    lk_node *node = lk_l2_owner(&lk->l2, foreign->partition);
+    int status = LATCHKEY_AGAIN;
+    for (int i = 0; i < 2 && status == LATCHKEY_AGAIN; i++) {
+        lk_resolving resolving;
+        lk_resolving_words words;
+        lk_reply *reply;
+        uint64_t incarnation = 0;
+        lk_resolve_ask(lk, foreign, &resolving, &words);
+        status = lk_l2_pipeline(&lk->l2, node, &words.call, 1, deadline_ms, &reply, &incarnation);
+        if (status) return status;
+        int said = lk_resolve_take(lk, foreign, &resolving, reply, &incarnation, token);
+        if (said < 0) return said;
+        status = lk_node_vouch(node, incarnation, deadline_ms);
+        if (status) continue;
+        if (!said) lk_resolve_remember(lk, foreign, &resolving, token);
+        return said;
+    }
+    return status == LATCHKEY_AGAIN ? LATCHKEY_UNAVAILABLE : status;
+}
+
+/* -------------------------------------------------------------------------------------------- beginning -- */
+
+int lk_begin_here(latchkey *lk, const char *token, size_t token_len, lk_token *parsed, lk_foreign *foreign)
+{
+    char selector[LATCHKEY_SELECTOR_LENGTH];
+    if (!lk || !token) return LATCHKEY_BAD_ARGUMENT;
+    if (lk_forked(lk)) return LATCHKEY_FORKED;
+    unsigned partitions = (unsigned)lk->config.partitions;
+    if (lk_parse(lk, token, token_len, parsed)) return LATCHKEY_OK;
+    lk_wipe(parsed, sizeof *parsed); /* nearly a token may be somebody's, misspelt */
+    if (!lk_foreign_taken(lk) || !lk_foreign_parse(partitions, token, token_len, foreign)) return LATCHKEY_MALFORMED;
+    if (!lk_mapped_find(lk->mapped, foreign->name, selector)) return LATCHKEY_AGAIN;
+    lk_foreign_token(partitions, foreign, selector, sizeof selector, parsed); /* it was one when it was put in */
+    lk_wipe(foreign, sizeof *foreign);
+    return LATCHKEY_OK;
+}
+
+int lk_begin(latchkey *lk, const char *token, size_t token_len, lk_token *parsed, int64_t *deadline_ms)
+{
+    lk_foreign foreign;
+    int status = lk_begin_here(lk, token, token_len, parsed, &foreign);
+    if (status != LATCHKEY_OK && status != LATCHKEY_AGAIN) return status;
+    *deadline_ms = lk_now_ms() + lk->config.deadline_ms;
+    if (status == LATCHKEY_AGAIN) {
+        status = lk_resolve(lk, &foreign, *deadline_ms, parsed);
+        if (status >= 0 && !lk_foreign_taken(lk)) status = LATCHKEY_MALFORMED; /* the clock was not known before */
+        if (status == LATCHKEY_NOT_FOUND) lk_count(&lk->counters, LK_FOREIGN_UNKNOWN, 1);
+        lk_wipe(&foreign, sizeof foreign);
+        if (status) lk_wipe(parsed, sizeof *parsed);
+    }
+    return status;
+}

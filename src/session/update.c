@@ -1,0 +1,341 @@
+/* See update.h. */
+#include "session/update.h"
+
+#include "observe/events.h"
+#include "session/read_record.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ------------------------------------------------------------------------------------------------- swaps -- */
+
+bool lk_access_good(const latchkey_access *a)
+{
+    return a && a->size == sizeof *a && !(a->flags_mask & ~LATCHKEY_FLAGS_YOURS) && !(a->flags & ~a->flags_mask) &&
+           (!a->role || strnlen(a->role, 17) <= 16) &&
+           (a->role || a->permissions_hash || a->flags_mask || a->authenticated);
+}
+
+bool lk_access_apply(const latchkey_access *a, int64_t now_ms, latchkey_entry *entry)
+{
+    const latchkey_entry before = *entry;
+    if (a->role) {
+        memset(entry->role, 0, sizeof entry->role);
+        memcpy(entry->role, a->role, strnlen(a->role, sizeof entry->role));
+    }
+    if (a->permissions_hash) memcpy(entry->permissions_hash, a->permissions_hash, sizeof entry->permissions_hash);
+    entry->flags = (entry->flags & ~a->flags_mask) | a->flags;
+    if (a->authenticated && entry->auth_at_ms < now_ms) entry->auth_at_ms = now_ms;
+    return memcmp(&before, entry, sizeof before) != 0;
+}
+
+static uint8_t *put_text(uint8_t *at, const void *text, size_t size)
+{
+    at[0] = (uint8_t)size;
+    at[1] = (uint8_t)(size >> 8);
+    memcpy(at + 2, text, size);
+    return at + 2 + size;
+}
+
+/* Selector, then both with their lengths, of two bytes, before them. */
+static bool add(lk_swaps *swaps, const char *selector, const lk_reply *was, const void *is, size_t is_size)
+{
+    size_t more = LATCHKEY_SELECTOR_LENGTH + 2 + was->size + 2 + is_size;
+    if (was->size > UINT16_MAX) return false; /* the scripts give back none that is longer than a record */
+    if (swaps->size + more > swaps->room) {
+        size_t room = 2 * (swaps->size + more);
+        uint8_t *bytes = realloc(swaps->bytes, room);
+        if (!bytes) return false;
+        swaps->bytes = bytes;
+        swaps->room = room;
+    }
+    uint8_t *at = swaps->bytes + swaps->size;
+    memcpy(at, selector, LATCHKEY_SELECTOR_LENGTH);
+    at = put_text(put_text(at + LATCHKEY_SELECTOR_LENGTH, was->text, was->size), is, is_size);
+    swaps->size += more;
+    return true;
+}
+
+bool lk_swaps_add(lk_swaps *swaps, const lk_seal_keys *keys, const char selector[LATCHKEY_SELECTOR_LENGTH],
+                  const lk_reply *was, const lk_record *record)
+{
+    uint8_t is[LK_RECORD_SEALED_SIZE];
+    return add(swaps, selector, was, is, lk_record_seal(keys, record, is));
+}
+
+bool lk_swaps_keep(lk_swaps *swaps, const char selector[LATCHKEY_SELECTOR_LENGTH], const lk_reply *was)
+{
+    return add(swaps, selector, was, was->text, was->size);
+}
+
+void lk_swaps_free(lk_swaps *swaps)
+{
+    free(swaps->bytes);
+    *swaps = (lk_swaps){0};
+}
+
+/* ------------------------------------------------------------------------------------------- key material -- */
+
+static bool changes_keys(const lk_change *change)
+{
+    bool keys = false;
+    for (size_t i = 0; i < change->count; i++)
+        keys |= lk_field_is_key(change->fields[i].name, strlen(change->fields[i].name));
+    return keys;
+}
+
+static bool is_changed(const lk_change *change, const lk_reply *name)
+{
+    for (size_t i = 0; i < change->count; i++)
+        if (lk_reply_is(name, change->fields[i].name)) return true;
+    return false;
+}
+
+/* The material as it lies there: names and values in turn. */
+static bool hash_before(lk_reply *const *material, size_t count, uint8_t hash[LK_HASH_SIZE])
+{
+    lk_named keys[LK_KEY_FIELDS_MAX];
+    if (count > 2 * LK_KEY_FIELDS_MAX) return false;
+    for (size_t i = 0; i + 1 < count; i += 2)
+        keys[i / 2] = (lk_named){material[i]->text, material[i]->size, material[i + 1]->text, material[i + 1]->size};
+    return lk_key_hash(keys, count / 2, hash);
+}
+
+/* The material as it will be: what is there and not changed, and what is set. False: too much of it. */
+static bool hash_after(lk_reply *const *material, size_t count, const lk_change *change, uint8_t hash[LK_HASH_SIZE])
+{
+    lk_named keys[LK_KEY_FIELDS_MAX];
+    size_t used = 0;
+    for (size_t i = 0; i + 1 < count; i += 2) {
+        if (is_changed(change, material[i])) continue;
+        if (used == LK_KEY_FIELDS_MAX) return false;
+        keys[used++] = (lk_named){material[i]->text, material[i]->size, material[i + 1]->text, material[i + 1]->size};
+    }
+    for (size_t i = 0; i < change->count; i++) {
+        const latchkey_field *f = &change->fields[i];
+        size_t length = strlen(f->name);
+        if (!f->data || !lk_field_is_key(f->name, length)) continue;
+        if (used == LK_KEY_FIELDS_MAX) return false;
+        keys[used++] = (lk_named){f->name, length, f->data, f->size};
+    }
+    return lk_key_hash(keys, used, hash);
+}
+
+/* -------------------------------------------------------------------------------------------- the scripts -- */
+
+/* A script's answer that is none of its successes: see set_fields.lua. */
+static int not_done(latchkey *lk, const lk_token *token, const lk_reply *reply, uint64_t incarnation)
+{
+    if (lk_session_take_reused(lk, token, reply, incarnation)) return LATCHKEY_NOT_FOUND;
+    if (reply->type == LK_REPLY_INTEGER) return reply->integer ? LATCHKEY_EXPIRED : LATCHKEY_NOT_FOUND;
+    return lk_reply_is(reply, "CHANGED")   ? LATCHKEY_AGAIN
+           : lk_reply_is(reply, "VERSION") ? LATCHKEY_REFUSED
+           : lk_reply_is(reply, "MANY")    ? LATCHKEY_BAD_ARGUMENT
+                                           : LATCHKEY_UNAVAILABLE;
+}
+
+/* [time, how many records, selector, record ..., name, value ...]: the caller's where it is OK. */
+static int read_records(latchkey *lk, const lk_token *token, bool with_keys, int64_t deadline_ms, lk_reply **records)
+{
+    uint8_t hash[LK_HASH_SIZE];
+    lk_reply *reply;
+    uint64_t incarnation = 0;
+    lk_token_verifier_hash(token, hash);
+    const lk_span words[2] = {{hash, sizeof hash}, lk_word(with_keys ? "1" : "0")};
+    int status = lk_l2_script(&lk->l2, LK_SCRIPT_RECORDS, token->partition, token->text, words, 2, deadline_ms, &reply,
+                              &incarnation);
+    if (status && status != LATCHKEY_PENDING) return status; /* PENDING: nothing was written */
+    bool good = reply->type == LK_REPLY_ARRAY && reply->size >= 4 && reply->size % 2 == 0 &&
+                reply->item[0]->type == LK_REPLY_INTEGER && reply->item[1]->type == LK_REPLY_INTEGER &&
+                reply->item[1]->integer > 0 && (size_t)reply->item[1]->integer <= reply->size / 2 - 1;
+    for (size_t i = 2; good && i < reply->size; i++) good = reply->item[i]->type == LK_REPLY_STRING;
+    for (size_t i = 2; good && i < 2 + 2 * (size_t)reply->item[1]->integer; i += 2)
+        good = reply->item[i]->size == LATCHKEY_SELECTOR_LENGTH;
+    if (good) {
+        *records = reply;
+        return LATCHKEY_OK;
+    }
+    status = not_done(lk, token, reply, incarnation);
+    lk_reply_free(reply);
+    return lk_session_no(lk, token->partition, incarnation, status, deadline_ms);
+}
+
+/* Opens it on the way, where the session is sealed. */
+static int check_material(latchkey *lk, lk_node *node, lk_reply *const *material, size_t count, const lk_record *record)
+{
+    uint8_t hash[LK_HASH_SIZE];
+    for (size_t i = 0; i + 1 < count; i += 2) {
+        int status = lk_open_value(lk, node, record, material[i]->text, material[i + 1]);
+        if (status) return status;
+    }
+    if (hash_before(material, count, hash) && lk_equal(hash, record->entry.pq_key_hash, sizeof hash))
+        return LATCHKEY_OK;
+    return lk_l2_corrupt(&lk->l2, node, "a session's key material is not what its record was made with");
+}
+
+/* What was read for a change, and what comes of it. */
+typedef struct reading {
+    lk_reply *const *token, *const *material; /* selector, record ...; name, value ... */
+    size_t tokens, material_size;
+    int64_t now_ms;
+    lk_record record;       /* the session's own */
+    lk_swaps swaps;         /* none where no record changes */
+    latchkey_field *sealed; /* the fields as Redis is to hold them, where the session is sealed */
+} reading;
+
+static void read_reply(const lk_reply *records, reading *r)
+{
+    r->now_ms = records->item[0]->integer;
+    r->tokens = (size_t)records->item[1]->integer;
+    r->token = records->item + 2;
+    r->material = r->token + 2 * r->tokens;
+    r->material_size = records->size - 2 - 2 * r->tokens;
+}
+
+/* Redis says whose records these are, and no seal covers that; but all records of a session have its id, the one by which
+ * the caller came in among them. AGAIN: it is not: the grace of its token ended in between, or somebody led it elsewhere. */
+static int check_family(latchkey *lk, lk_node *node, const lk_token *token, const reading *r)
+{
+    bool among = false;
+    for (size_t i = 0; i < r->tokens; i++) {
+        lk_record record;
+        const lk_reply *selector = r->token[2 * i];
+        int status = lk_session_record(lk, node, selector->text, r->token[2 * i + 1], &record);
+        if (status) return status;
+        if (!record.sealed || memcmp(record.session, r->record.session, sizeof record.session))
+            return lk_l2_corrupt(&lk->l2, node, "the records of one session in Redis are of several");
+        among |= !strncmp(selector->text, token->text, LATCHKEY_SELECTOR_LENGTH);
+    }
+    return among ? LATCHKEY_OK : LATCHKEY_AGAIN;
+}
+
+/* What is to stand in the place of these records. */
+static int prepare_swaps(latchkey *lk, lk_node *node, const lk_change *change, bool keys, reading *r)
+{
+    uint8_t after[LK_HASH_SIZE];
+    int status = keys ? check_material(lk, node, r->material, r->material_size, &r->record) : LATCHKEY_OK;
+    if (status) return status;
+    if (keys && !hash_after(r->material, r->material_size, change, after)) return LATCHKEY_BAD_ARGUMENT;
+    for (size_t i = 0; i < r->tokens; i++) {
+        lk_record record;
+        const lk_reply *selector = r->token[2 * i], *was = r->token[2 * i + 1];
+        status = lk_session_record(lk, node, selector->text, was, &record);
+        if (status) return status;
+        if (change->access) lk_access_apply(change->access, r->now_ms, &record.entry);
+        if (keys) memcpy(record.entry.pq_key_hash, after, sizeof after);
+        if (!lk_swaps_add(&r->swaps, &lk->config.seal_keys, selector->text, was, &record)) return LATCHKEY_NO_MEMORY;
+    }
+    return LATCHKEY_OK;
+}
+
+static int prepare(latchkey *lk, lk_node *node, const lk_token *token, const lk_change *change, reading *r)
+{
+    bool keys = changes_keys(change);
+    int status = lk_session_record(lk, node, r->token[0]->text, r->token[1], &r->record);
+    if (!status && r->record.sealed) status = check_family(lk, node, token, r);
+    if (!status && (keys || change->access)) status = prepare_swaps(lk, node, change, keys, r);
+    if (status || !r->record.sealed || !change->count) return status;
+    r->sealed = lk_fields_seal(&lk->config.seal_keys, &r->record, change->fields, change->count);
+    return r->sealed ? LATCHKEY_OK : LATCHKEY_NO_MEMORY;
+}
+
+/* The arguments of set_fields.lua behind the verifier's hash and the swaps: those that are set, then those that are
+ * deleted, and their versions in the same order. Returns how many words. */
+static size_t put_fields(const lk_change *change, lk_span *words, char number[24], char *versions)
+{
+    size_t used = 2, set = 0;
+    for (int deletes = false; deletes <= true; deletes++)
+        for (size_t i = 0; i < change->count; i++) {
+            const latchkey_field *f = &change->fields[i];
+            if ((f->data == NULL) != deletes) continue;
+            words[used++] = lk_word(f->name);
+            if (f->data) words[used++] = (lk_span){f->data, f->size};
+            set += f->data != NULL;
+            if (change->versions) versions += sprintf(versions, "%016llx", (unsigned long long)change->versions[i]);
+        }
+    words[0] = (lk_span){number, (size_t)snprintf(number, 24, "%zu", set)};
+    return used;
+}
+
+enum { FIXED_WORDS = 4, VERSION_DIGITS = 16 };
+
+/* AGAIN: a record is not what it was when it was read. */
+static int write_change(latchkey *lk, const lk_token *token, const lk_change *change, const lk_swaps *swaps,
+                        int64_t deadline_ms)
+{
+    lk_span words[FIXED_WORDS + 2 * LK_FIELDS_MAX];
+    uint8_t hash[LK_HASH_SIZE];
+    char number[24], versions[VERSION_DIGITS * LK_FIELDS_MAX + 1] = "";
+    lk_token_verifier_hash(token, hash);
+    words[0] = (lk_span){hash, sizeof hash};
+    words[1] = (lk_span){swaps->bytes, swaps->size};
+    size_t count = 2 + put_fields(change, words + 2, number, versions);
+    words[3] = lk_word(versions);
+    lk_reply *reply;
+    uint64_t incarnation = 0;
+    int status = lk_l2_script(&lk->l2, LK_SCRIPT_SET_FIELDS, token->partition, token->text, words, count, deadline_ms,
+                              &reply, &incarnation);
+    bool durable = !status;
+    if (status && status != LATCHKEY_PENDING) return status;
+    bool done = reply->type == LK_REPLY_INTEGER && reply->integer > 0;
+    status = done ? LATCHKEY_OK : not_done(lk, token, reply, incarnation);
+    lk_reply_free(reply);
+    if (!status && !durable) return LATCHKEY_UNAVAILABLE;
+    return lk_session_no(lk, token->partition, incarnation, status, deadline_ms);
+}
+
+/* Confirmed or not: the next validate asks Redis, and no older read fills L1. */
+static void purge(latchkey *lk, const lk_token *token, const reading *r)
+{
+    lk_l1_purge(lk->l1, token->text);
+    for (size_t i = 0; i < r->tokens; i++) lk_l1_purge(lk->l1, r->token[2 * i]->text);
+}
+
+/* One time round, with records. */
+static int change_once(latchkey *lk, const lk_token *token, const lk_change *change, int64_t deadline_ms)
+{
+    reading r = {0};
+    lk_reply *records = NULL;
+    int status = read_records(lk, token, changes_keys(change), deadline_ms, &records);
+    if (status) return status;
+    read_reply(records, &r);
+    status = prepare(lk, lk_l2_owner(&lk->l2, token->partition), token, change, &r);
+    lk_change stored = *change;
+    if (r.sealed) stored.fields = r.sealed;
+    if (!status) {
+        status = write_change(lk, token, &stored, &r.swaps, deadline_ms);
+        if (r.swaps.size) purge(lk, token, &r);
+        if (!status && change->access) lk_event_changed(&lk->config, r.token[0]->text, "access");
+        if (!status && changes_keys(change)) lk_event_changed(&lk->config, r.token[0]->text, "keys");
+    }
+    lk_reply_free(records);
+    lk_swaps_free(&r.swaps);
+    free(r.sealed);
+    return status;
+}
+
+int lk_change_read(latchkey *lk, const lk_token *token, int64_t deadline_ms, lk_record *record)
+{
+    lk_reply *records = NULL;
+    int status = read_records(lk, token, false, deadline_ms, &records);
+    if (status) return status;
+    const lk_reply *selector = records->item[2];
+    status = selector->size != LATCHKEY_SELECTOR_LENGTH ? LATCHKEY_UNAVAILABLE
+                                                        : lk_session_record(lk, lk_l2_owner(&lk->l2, token->partition),
+                                                                            selector->text, records->item[3], record);
+    lk_reply_free(records);
+    return status;
+}
+
+int lk_change_session(latchkey *lk, const lk_token *token, const lk_change *change, int64_t deadline_ms)
+{
+    static const lk_swaps none;
+    if (lk_pending_has(lk->pending, token)) return LATCHKEY_NOT_FOUND;
+    bool plain = !lk->config.seal_keys.count && !change->access && !changes_keys(change);
+    if (plain) return write_change(lk, token, change, &none, deadline_ms);
+    int status;
+    do status = change_once(lk, token, change, deadline_ms);
+    while (status == LATCHKEY_AGAIN && lk_now_ms() < deadline_ms);
+    return status == LATCHKEY_AGAIN ? LATCHKEY_UNAVAILABLE : status;
+}

@@ -1,0 +1,44 @@
+/* A session is changed where it lies: single fields, its records, or both, by one script, all or nothing.
+ *
+ *     read the records (records.lua) --> edit, encode --> swap them if they are still what was read, set fields --> announce
+ *            ^                                                          |
+ *            '------------------- they are not: once more --------------'
+ *
+ * Only this side can make a record: the hash in it that binds the key material, and its encoding, are nothing that Redis
+ * could compute. So whoever changes one reads it first, and the script compares the bytes. A session has several where its
+ * token was exchanged with a grace: old tokens answer out of records of their own. Plain fields need no reading. */
+#ifndef LK_CHANGE_H
+#define LK_CHANGE_H
+
+#include "session/judge.h"
+
+typedef struct lk_change {
+    const latchkey_field *fields; /* good ones: lk_fields_good; data NULL deletes */
+    size_t count;
+    const uint64_t *versions;      /* that the fields must have, 0: none; or NULL: any */
+    const latchkey_access *access; /* or NULL */
+} lk_change;
+
+/* OK; REFUSED: a field has another version; else as latchkey_set_fields. */
+int lk_change_session(latchkey *lk, const lk_token *token, const lk_change *change, int64_t deadline_ms);
+
+/* The session's record as it lies there: for what is bound to it. As latchkey_set_fields. */
+int lk_change_read(latchkey *lk, const lk_token *token, int64_t deadline_ms, lk_record *record);
+
+/* Records as they were read and as they are to be: what unpack_swaps in common.lua reads. Zero it, free it. */
+typedef struct lk_swaps {
+    uint8_t *bytes;
+    size_t size, room;
+} lk_swaps;
+
+/* A record, as it is once it was edited. */
+bool lk_swaps_add(lk_swaps *swaps, const lk_seal_keys *keys, const char selector[LATCHKEY_SELECTOR_LENGTH],
+                  const lk_reply *was, const lk_record *record);
+bool lk_swaps_keep(lk_swaps *swaps, const char selector[LATCHKEY_SELECTOR_LENGTH], const lk_reply *was);
+void lk_swaps_free(lk_swaps *swaps);
+
+bool lk_access_good(const latchkey_access *access); /* and it changes something */
+bool lk_access_apply(const latchkey_access *access, int64_t now_ms,
+                     latchkey_entry *entry); /* false: it is so already */
+
+#endif

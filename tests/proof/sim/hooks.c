@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See hooks.h. Each of these is also a step, so that others come in between.
+ */
+#include "hooks.h"
+
+#include "l1/l1.h"
+#include "l2/mux.h"
+#include "revocation/recent.h"
+#include "session/judge.h"
+#include "truth.h"
+
+uint64_t __real_lk_l1_ticket(const lk_l1 *l1, const char *selector);
+uint64_t __wrap_lk_l1_ticket(const lk_l1 *l1, const char *selector);
+uint64_t __wrap_lk_l1_ticket(const lk_l1 *l1, const char *selector)
+{
+    task_step();
+    uint64_t ticket = __real_lk_l1_ticket(l1, selector);
+    task_step();
+    return ticket;
+}
+
+/* What happens on the lines that callers share, for the report. */
+static void count_line(const lk_line *line, bool behind, enum lk_line_end end)
+{
+    totals.behind += behind;
+    totals.left += behind && end == LK_LINE_LATE && !line->lost;
+    totals.lost_together += (end == LK_LINE_LOST || end == LK_LINE_LATE) && line->lost && line->users > 1;
+}
+
+/* What a caller asks may be sent by another: at the earliest now. */
+enum lk_line_end __real_lk_line_exchange(lk_line *line, lk_exchange *x, char *error, size_t error_size);
+enum lk_line_end __wrap_lk_line_exchange(lk_line *line, lk_exchange *x, char *error, size_t error_size);
+enum lk_line_end __wrap_lk_line_exchange(lk_line *line, lk_exchange *x, char *error, size_t error_size)
+{
+    bool behind = line->driver;
+    task_notes()->exchanging = true;
+    task_notes()->asked_step = ++w.step;
+    enum lk_line_end end = __real_lk_line_exchange(line, x, error, error_size);
+    task_notes()->exchanging = false;
+    count_line(line, behind, end);
+    return end;
+}
+
+/* A question that was submitted is sent by one task and may be answered in another: when it was asked is kept beside it,
+ * for as long as anybody can want to know. The library took the ticket before. */
+enum { QUESTIONS_MAX = 1024 };
+static struct {
+    const lk_question *question;
+    uint64_t asked_step;
+} questions_of[MACHINES_MAX][QUESTIONS_MAX];
+static unsigned questions_next;
+
+static unsigned find_question(const lk_question *question)
+{
+    unsigned i = 0;
+    while (i < QUESTIONS_MAX && questions_of[task_machine()->index][i].question != question) i++;
+    return i;
+}
+
+void __real_lk_question_ask(latchkey *lk, const lk_token *token, uint64_t ticket, lk_question *question,
+                            lk_question_words *words);
+void __wrap_lk_question_ask(latchkey *lk, const lk_token *token, uint64_t ticket, lk_question *question,
+                            lk_question_words *words);
+void __wrap_lk_question_ask(latchkey *lk, const lk_token *token, uint64_t ticket, lk_question *question,
+                            lk_question_words *words)
+{
+    __real_lk_question_ask(lk, token, ticket, question, words);
+    unsigned i = find_question(question);
+    if (i < QUESTIONS_MAX) questions_of[task_machine()->index][i].question = NULL; /* that place asked before */
+    i = questions_next++ % QUESTIONS_MAX; /* the oldest, which nobody answers any more */
+    questions_of[task_machine()->index][i].question = question;
+    questions_of[task_machine()->index][i].asked_step = ++w.step;
+}
+
+int __real_lk_question_answer(latchkey *lk, const lk_token *token, const lk_question *question,
+                              lk_reply *replies[LK_QUESTION_CALLS], uint64_t *incarnation, latchkey_entry *entry,
+                              int64_t *until_us);
+int __wrap_lk_question_answer(latchkey *lk, const lk_token *token, const lk_question *question,
+                              lk_reply *replies[LK_QUESTION_CALLS], uint64_t *incarnation, latchkey_entry *entry,
+                              int64_t *until_us);
+int __wrap_lk_question_answer(latchkey *lk, const lk_token *token, const lk_question *question,
+                              lk_reply *replies[LK_QUESTION_CALLS], uint64_t *incarnation, latchkey_entry *entry,
+                              int64_t *until_us)
+{
+    unsigned i = find_question(question);
+    if (i < QUESTIONS_MAX) task_notes()->asked_step = questions_of[task_machine()->index][i].asked_step;
+    return __real_lk_question_answer(lk, token, question, replies, incarnation, entry, until_us);
+}
+
+enum lk_l1_put __real_lk_l1_put(lk_l1 *l1, uint64_t ticket, const char *selector, const void *verifier, bool hashed,
+                                int64_t deadline_ms, int64_t now_ms, const latchkey_entry *entry);
+enum lk_l1_put __wrap_lk_l1_put(lk_l1 *l1, uint64_t ticket, const char *selector, const void *verifier, bool hashed,
+                                int64_t deadline_ms, int64_t now_ms, const latchkey_entry *entry);
+enum lk_l1_put __wrap_lk_l1_put(lk_l1 *l1, uint64_t ticket, const char *selector, const void *verifier, bool hashed,
+                                int64_t deadline_ms, int64_t now_ms, const latchkey_entry *entry)
+{
+    task_step();
+    uint64_t begun = ++w.step;
+    enum lk_l1_put put = __real_lk_l1_put(l1, ticket, selector, verifier, hashed, deadline_ms, now_ms, entry);
+    if (put == LK_L1_STORED) truth_filled(task_machine(), selector, task_notes()->asked_step, begun);
+    return put;
+}
+
+void __real_lk_l1_purge(lk_l1 *l1, const char *selector);
+void __wrap_lk_l1_purge(lk_l1 *l1, const char *selector);
+void __wrap_lk_l1_purge(lk_l1 *l1, const char *selector)
+{
+    task_step();
+    uint64_t begun = ++w.step;
+    __real_lk_l1_purge(l1, selector);
+    truth_purged(task_machine(), selector, begun);
+    task_step();
+}
+
+void __real_lk_l1_empty(lk_l1 *l1);
+void __wrap_lk_l1_empty(lk_l1 *l1);
+void __wrap_lk_l1_empty(lk_l1 *l1)
+{
+    uint64_t begun = ++w.step;
+    __real_lk_l1_empty(l1);
+    truth_emptied(task_machine(), begun);
+    task_step();
+}
+
+void __real_lk_recent_add(lk_recent *recent, unsigned partition, const char *selector, int64_t now_ms);
+void __wrap_lk_recent_add(lk_recent *recent, unsigned partition, const char *selector, int64_t now_ms);
+void __wrap_lk_recent_add(lk_recent *recent, unsigned partition, const char *selector, int64_t now_ms)
+{
+    task_step();
+    __real_lk_recent_add(recent, partition, selector, now_ms);
+    truth_remembered(task_machine(), selector);
+    task_step();
+}
+
+/* ----------------------------------------------------------------------------------------------- refreshes -- */
+
+/* The link has many questions under way at once, so that its last bytes say nothing about one of them: a refresh was asked for
+ * when it was begun. What is purged from then on it must not fill. */
+enum { BEGUN = 4096 };
+static struct {
+    const lk_wanted_item *item;
+    uint64_t step;
+} begun[BEGUN]; /* the newest, a ring */
+static size_t begun_count;
+
+static uint64_t begun_at(const lk_wanted_item *item)
+{
+    for (size_t i = begun_count; i && i + BEGUN > begun_count; i--)
+        if (begun[(i - 1) % BEGUN].item == item) return begun[(i - 1) % BEGUN].step;
+    fail("sim: a refresh ends that was not begun");
+    return 0;
+}
+
+bool __real_lk_refresh_begin(latchkey *lk, lk_wanted_item *item, lk_pending_item *of);
+bool __wrap_lk_refresh_begin(latchkey *lk, lk_wanted_item *item, lk_pending_item *of);
+bool __wrap_lk_refresh_begin(latchkey *lk, lk_wanted_item *item, lk_pending_item *of)
+{
+    bool ask = __real_lk_refresh_begin(lk, item, of);
+    begun[begun_count % BEGUN].item = item;
+    begun[begun_count++ % BEGUN].step = ++w.step;
+    task_step();
+    return ask;
+}
+
+void __real_lk_refresh_end(latchkey *lk, const lk_wanted_item *item, const lk_reply *value, const lk_reply *pttl,
+                           uint64_t incarnation);
+void __wrap_lk_refresh_end(latchkey *lk, const lk_wanted_item *item, const lk_reply *value, const lk_reply *pttl,
+                           uint64_t incarnation);
+void __wrap_lk_refresh_end(latchkey *lk, const lk_wanted_item *item, const lk_reply *value, const lk_reply *pttl,
+                           uint64_t incarnation)
+{
+    uint64_t asked = task_notes()->asked_step;
+    task_notes()->asked_step = begun_at(item);
+    task_step();
+    __real_lk_refresh_end(lk, item, value, pttl, incarnation);
+    task_notes()->asked_step = asked;
+}

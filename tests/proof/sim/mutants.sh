@@ -1,0 +1,203 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Does the simulation find what is broken? Breaks the library in a scratch copy, one way after the other, and runs the
+# simulation until it fails. A mutant that survives is a failure, and so is one that cannot be made any more.
+set -eu
+
+usage() {
+    cat <<'TEXT'
+sh tests/proof/sim/mutants.sh [--short] [--draw N] [--runs N] [--seed N] [NAME...]
+
+  --short     up to eight of them, drawn anew every time from those that are found soon, as continuous integration does
+  --draw N    the eight that were drawn as N; the number is printed
+  --runs N    so many worlds at most for each (200)
+  --seed N    the first world (1)
+  NAME        these mutants alone
+
+Ends with one line, "N caught, M not", and with status 0 only when M is 0.
+TEXT
+}
+
+short= draw=$(date +%s) runs=200 seed=1 only=
+while [ $# -gt 0 ]; do
+    case $1 in
+    --short) short=yes ;;
+    --draw) shift && draw=${1:?} short=yes ;;
+    --runs) shift && runs=${1:?} ;;
+    --seed) shift && seed=${1:?} ;;
+    -h | --help) usage && exit 0 ;;
+    -*) usage >&2 && exit 2 ;;
+    *) only="$only $1 " ;;
+    esac
+    shift
+done
+
+root=$(cd "$(dirname "$0")/../../.." && pwd)
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/latchkey-mutants-XXXXXX")
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+mkdir -p "$scratch/src" "$scratch/good/tests/proof"
+(cd "$root" && tar -cf - --exclude='build*' --exclude=.git .) | tar -xf - -C "$scratch/src"
+cp -r "$scratch/src/src" "$scratch/good/src"
+cp -r "$scratch/src/tests/proof/sim" "$scratch/good/tests/proof/sim"
+cmake -S "$scratch/src" -B "$scratch/build" -DLATCHKEY_TESTS=ON >"$scratch/log"
+cmake --build "$scratch/build" --parallel --target sim >>"$scratch/log" 2>&1 || { tail -20 "$scratch/log"; exit 1; }
+
+made=0 caught=0 survived=0 chosen=
+slow=' remember incarnation rotate_late list_behind list_lease role lua_tripwire reuse_later ' # found in one world of many: not for --short
+# mutant NAME FILE WHAT PERL: what is broken (in src, or in a script of the model), in words, and how.
+mutant() {
+    made=$((made + 1))
+    case $chosen in '' | *" $made "*) ;; *) return 0 ;; esac
+    [ -z "$short" ] || case $slow in *" $1 "*) return 0 ;; esac
+    case $only in '' | *" $1 "*) ;; *) return 0 ;; esac
+    printf '%-24s %-66s ' "$1" "$3"
+    file=$scratch/src/src/$2
+    perl -0pi -e "$4" "$file"
+    if cmp -s "$file" "$scratch/good/src/$2"; then
+        survived=$((survived + 1))
+        echo "DOES NOT APPLY"
+        return 0
+    fi
+    if ! cmake --build "$scratch/build" --target sim >"$scratch/log" 2>&1; then
+        survived=$((survived + 1))
+        echo "DOES NOT COMPILE"
+        tail -n 20 "$scratch/log"
+    elif timeout 600 "$scratch/build/tests/sim/sim" --seed "$seed" --runs "$runs" >"$scratch/log" 2>&1; then
+        survived=$((survived + 1))
+        echo "SURVIVED $runs worlds"
+    elif [ $? -gt 128 ]; then
+        caught=$((caught + 1))
+        echo "crashes"
+    else
+        # The command that it prints must lead to the same end.
+        again=$(sed -n 's/^  replay: sim \(.*\) --trace$/\1/p' "$scratch/log")
+        first=$(sed -n '/^sim: seed/,$p' "$scratch/log")
+        # shellcheck disable=SC2086 # the arguments are several
+        second=$("$scratch/build/tests/sim/sim" ${again:---help} | sed -n '/^sim: seed/,$p') || :
+        if [ -z "$again" ] || [ "$first" != "$second" ]; then
+            survived=$((survived + 1))
+            echo "CAUGHT, BUT IT DOES NOT REPLAY"
+            cp "$scratch/good/src/$2" "$file"
+            return 0
+        fi
+        caught=$((caught + 1))
+        at=$(sed -n 's/^sim: seed \([0-9]*\) failed.*/\1/p' "$scratch/log")
+        echo "world $((${at:-$((seed - 1))} - seed + 1)): $(sed -n 's/^  \([A-Za-z_]*: .*\|m[0-9].*\)/\1/p' "$scratch/log" | head -n 1 | cut -c1-60)"
+    fi
+    cp "$scratch/good/src/$2" "$file"
+}
+
+mutants() {
+mutant ticket l1/l1.c "a read that is older than a purge is put into L1" \
+    's/!= ticket\) result = LK_L1_REFUSED/== 0 \&\& ticket == 1) result = LK_L1_REFUSED/'
+mutant lease api/validate.c "L1 answers without a lease" \
+    's/if \(now >= lease_until\)/if (0)/; s/ && now < lease_until//'
+mutant denial api/validate.c "a revocation under way does not deny" \
+    's/if \(lk_pending_has\(lk->pending, token\)\) return LATCHKEY_NOT_FOUND;//g'
+mutant purge l2/link.c "a message about a revocation purges nothing" \
+    's/link->host\.purge\(link->host\.context, [a-z]*\);//'
+mutant no_answer api/validate.c "no answer is taken for a no" \
+    's/if \(said < 0\) return said;/if (said < 0) return LATCHKEY_NOT_FOUND;/'
+mutant expiry session/judge.c "the expiry of the key is not looked at" \
+    's/int64_t left = pttl->integer,/int64_t left = 86400000,/'
+mutant replay l2/link.c "what the beat finds missing is not read in the log" \
+    's/return !gap;/return true;/; s/gap = true;/break;/'
+mutant retry l2/node.c "revocations that Redis did not confirm are not retried" \
+    's/if \(lk_pending_next\(/if (0 && lk_pending_next(/'
+mutant own_purge api/revoke.c "revoke does not purge its own L1" \
+    's/    lk_l1_purge\(lk->l1, item\.selector\);\n    uint64_t/    uint64_t/'
+mutant remember l2/node.c "revoke does not remember what it made" \
+    's/lk_recent_add\(node->link\.recent, partition, selector, lk_now_ms\(\)\);/(void)partition, (void)selector;/'
+mutant late session/judge.c "an answer that comes too late admits" \
+    's/if \(now_us < until_us\) return judge_epoch/return judge_epoch/'
+mutant incarnation l2/link.c "L1 is not emptied for another incarnation" \
+    's/if \(link->baseline\) empty_for_another\(link\);//'
+mutant reassert l2/link.c "a server that forgot is not told of revocations" \
+    's/(static void go_on_asserting.*?bool sent = true;)/$1 link->asserted = link->assertions;/s'
+mutant role redis/handshake.c "a replica is as good as a primary" \
+    's/if \(strcmp\(role, "master"\)\)/if (0)/'
+mutant durable l2/l2.c "a write that too few replicas hold is OK" \
+    's/held->integer >= most\)/held->integer >= 0)/'
+
+mutant refresh_ticket session/refresh.c "a refresh takes its ticket when the answer is there" \
+    's/item->ticket, &judged/lk_l1_ticket(lk->l1, token.text), \&judged/'
+mutant refresh_denied session/refresh.c "a refresh does not look for a revocation under way" \
+    's/return !denied;/return true || denied;/'
+mutant refresh_expiry session/refresh.c "a refresh counts from when the answer came" \
+    's/pttl, item->asked_us, /pttl, lk_now_us() + 60000000, /'
+mutant refused_place l1/negative_cache.c "the bucket says who is dead, not the token" \
+    's/now_ms < p->end_ms && lk_equal\(p->token, token, sizeof p->token\)/now_ms < p->end_ms/'
+
+mutant settle_ticket api/submit.c "what was purged while it lay unread is given" \
+    's/bool purged = [^;]*;/bool purged = false;/'
+mutant settle_lease api/submit.c "what was submitted is given without a lease" \
+    's/int vouched = lk_node_vouched\(node, p->incarnation\);/int vouched = LATCHKEY_OK;/'
+mutant settle_late api/submit.c "what expired while it lay unread is given" \
+    's/int status = lk_session_late\(lk, p->token.partition, &p->entry, p->until_us\);/int status = LATCHKEY_OK;/'
+mutant given_twice api/submit.c "what was given stays to be given" \
+    's/        free_place\(d, p\);\n    \}\n    return given/    }\n    return given/'
+mutant joined api/submit.c "who joined is forgotten" \
+    's/uint32_t joined = p->joined;/uint32_t joined = NOBODY;/'
+mutant asked_late api/submit.c "a connection with late replies on it goes on" \
+    's/else late = true;/else no_answer(lk, d, p, why);/'
+mutant ring api/submit.c "the bell is not rung for what can be given" \
+    's/if \(no_room \|\| !p->waits\) \{/if (0) {/'
+mutant hush api/submit.c "the bell is never silenced" \
+    's/if \(d->channel\.rung \|\| d->channel\.shared\) lk_channel_hush/if (0) lk_channel_hush/'
+mutant timer api/submit.c "the timer that ran for something else is not set again" \
+    's/if \(d->soonest_ms != INT64_MAX\) lk_channel_wake_at\(&d->channel, d->soonest_ms\);//'
+mutant wrong_slot l2/mux.c "a reply goes to the slot before" \
+    's/lk_exchange \*x = line->slot\[slot\];\n    if \(x\)/lk_exchange *x = line->slot[slot ? slot - 1 : slot];\n    if (x)/'
+mutant rotate_b api/rotate.c "who exchanges a token keeps the old one in L1" \
+    's/        lk_l1_purge\(lk->l1, old->text\);[^\n]*\n//; s/return lk_session_ended\(lk, [^;]*;/return LATCHKEY_OK;/'
+mutant grace session/judge.c "an old token is good for as long as its session may live" \
+    's/left = least\(left, server_now \? judged->record.grace_until_ms - server_now : 0\);//'
+mutant reuse api/validate.c "validate ends no session for an old token that is used after its grace" \
+    's/if \(reused\) status = lk_session_reused\([^;]*;//'
+mutant reuse_later session/judge.c "nor does submit" \
+    's/if \(!lk_node_reused\([^;]*;//'
+mutant rotate_late api/rotate.c "an exchange that too few replicas hold is OK" \
+    's/if \(!status && !durable\) return LATCHKEY_UNAVAILABLE;//'
+mutant keep api/revoke_user.c "the session to keep is not said" \
+    's/s->keeps \? LK_HASH_SIZE : 0/0/'
+mutant sweep_beat api/revoke_user.c "revoke_user does not wait for what others ended" \
+    's/return lk_node_vouch_since\([^;]*;/return LATCHKEY_OK;/'
+mutant sweep_more api/revoke_user.c "revoke_user keeps to itself whom it ended" \
+    's/return lk_session_ended\(lk, s->partition,[^;]*;/return LATCHKEY_OK;/; s/s->more \? INT64_MIN : lk_now_ms\(\)/INT64_MIN/'
+mutant generation api/create.c "create does not say which generation it knows" \
+    's/\(unsigned long long\)d->generation/0ULL/'
+mutant owner api/revoke_user.c "a session is ended by its name alone, whoever asks" \
+    's/name, words, 3, deadline_ms/name, words, 2, deadline_ms/'
+mutant list_behind api/revoke_user.c "the rows of a first answer stay behind those of the second" \
+    's/if \(l->max\) memset\(l->infos, 0,[^\n]*//'
+mutant list_lease api/revoke_user.c "a list needs no lease" \
+    's/return status \? status : lk_node_vouch\(node, leased == incarnation \? incarnation : 0, deadline_ms\);(\n\}\n\nint latchkey_sessions)/return status;$1/'
+mutant lua_family ../tests/proof/sim/common.c "a script that ends a session forgets its old tokens" \
+    's/if \(!\*f\) return;/return;/'
+mutant lua_before ../tests/proof/sim/scripts.c "an exchange without a grace leaves the older tokens" \
+    's/        delete_key\(c, "s:", of.name\[i\]\);\n        if \(strcmp\(of.name\[i\], c->selector\)\)/        if (strcmp(of.name[i], c->selector))/'
+mutant lua_tripwire ../tests/proof/sim/common.c "a reuse ends the old token alone" \
+    's/(static void reused.*?)finish\(c, &one,[^;]*;/$1drop(c, c->selector, NULL); names_add(&ended, c->selector); (void)has_user;/s'
+mutant lua_generation ../tests/proof/sim/scripts.c "revoke_user does not move the generation" \
+    's/if \(!before\) move_generation\(c, user\);/if (before) move_generation(c, user);/'
+mutant lua_limit ../tests/proof/sim/scripts.c "one session too many" \
+    's/going->count - most \+ 1, AT_ONCE/going->count - most, AT_ONCE/'
+mutant lua_device ../tests/proof/sim/scripts.c "one session too many on a device" \
+    's/same - of_device \+ 1, AT_ONCE/same - of_device, AT_ONCE/'
+mutant hand_over l2/mux.c "who is next is not told to drive" \
+    's/change_locked\(line, next, LK_EXCHANGE_DRIVES\);//'
+}
+
+if [ -n "$short" ]; then
+    total=$(($(grep -c '^mutant [a-z]' "$0")))
+    chosen=" $(awk -v total="$total" -v draw="$draw" 'BEGIN {
+        srand(draw)
+        while (n < 8) if (!((i = 1 + int(rand() * total)) in taken)) { taken[i]; n++; printf "%d ", i }
+    }')"
+    echo "$total mutants; --draw $draw: $chosen"
+fi
+mutants
+echo "$caught caught, $survived not"
+[ "$survived" = 0 ]

@@ -1,0 +1,659 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See server.h. A command runs when its bytes arrive, all at once, as in Redis. What may have written goes into the
+ * server's log; replicas and the disk run the same commands later, each from its own place in the log.
+ */
+#include "server.h"
+
+#include "base/hash.h"
+#include "redis/script.h"
+#include "truth.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CHANNELS_MAX = 16, CHANNEL_ROOM = 64, WORDS_MAX = 64 };
+
+typedef struct entry { /* one command in the log; words is NULL where it only moves the offset */
+    int64_t when_us, clock_us;
+    word *words;
+    size_t count;
+} entry;
+
+typedef struct session { /* a connection, as the server sees it; its place is the wire's */
+    bool open, blocked;
+    int server;
+    buffer in;
+    char channel[CHANNELS_MAX][CHANNEL_ROOM];
+    int channels;
+    uint64_t position; /* of the log, behind this connection's last command */
+    uint64_t wait, wait_position;
+    long wait_replicas;
+    int64_t wait_until_us;
+} session;
+
+typedef struct server {
+    bool up, primary;
+    char run_id[41], replication_id[41];
+    int64_t paused_until, loading_until, ahead_us;
+    unsigned scripts; /* a bit for each that it knows */
+    store *data, *disk;
+    entry *log; /* from position `first` on */
+    size_t logged, log_room;
+    uint64_t first, disk_at;
+    /* of a replica */
+    int master; /* -1: none, or not synchronized yet */
+    uint64_t at;
+    int64_t lag_us, cut_until;
+} server;
+
+static struct {
+    server server[SERVERS_MAX];
+    session session[CONNECTIONS_MAX];
+    int count, acting;
+    bool keep_disk;
+    int64_t disk_behind_us, spread_us, calm_us;
+} in;
+
+static void disturbed(void) { in.calm_us = w.now_us; }
+static int64_t clock_us(const server *s) { return w.now_us + s->ahead_us; }
+
+static void new_id(char id[41])
+{
+    for (int i = 0; i < 40; i++) id[i] = "0123456789abcdef"[draw(16)];
+    id[40] = 0;
+}
+
+/* ------------------------------------------------------------------------------------------------- the log -- */
+
+static uint64_t log_end(const server *s) { return s->first + s->logged; }
+
+static void entry_free(entry *e)
+{
+    for (size_t i = 0; i < e->count; i++) free((char *)(uintptr_t)e->words[i].text);
+    free(e->words);
+}
+
+static void log_append(server *s, const word *words, size_t count)
+{
+    if (s->logged == s->log_room) {
+        s->log_room = s->log_room ? 2 * s->log_room : 256;
+        s->log = realloc(s->log, s->log_room * sizeof *s->log);
+        if (!s->log) abort();
+    }
+    entry e = {.when_us = w.now_us, .clock_us = clock_us(s), .count = count};
+    if (count && !(e.words = calloc(count, sizeof *e.words))) abort();
+    for (size_t i = 0; i < count; i++) {
+        char *text = malloc(words[i].size + 1);
+        if (!text) abort();
+        memcpy(text, words[i].text, words[i].size + 1);
+        e.words[i] = (word){text, words[i].size};
+    }
+    s->log[s->logged++] = e;
+}
+
+/* Runs on `data`, which is at *position, what was logged up to when_us. */
+static void log_replay(const server *s, store *data, uint64_t *position, int64_t when_us)
+{
+    for (; *position < log_end(s) && s->log[*position - s->first].when_us <= when_us; ++*position) {
+        const entry *e = &s->log[*position - s->first];
+        bool wrote;
+        if (e->count) store_run(data, e->words, e->count, e->clock_us, NULL, NULL, &wrote);
+    }
+}
+
+static void catch_up(server *r)
+{
+    if (r->primary || !r->up || r->master < 0 || r->cut_until > w.now_us || !in.server[r->master].up) return;
+    log_replay(&in.server[r->master], r->data, &r->at, w.now_us - r->lag_us);
+}
+
+/* Forgets what everybody has. */
+static void log_trim(server *s)
+{
+    uint64_t keep = log_end(s);
+    if (s->disk) {
+        log_replay(s, s->disk, &s->disk_at, w.now_us - in.disk_behind_us);
+        keep = s->disk_at;
+    }
+    for (int i = 0; i < in.count; i++) {
+        server *r = &in.server[i];
+        if (r->primary || r->master != (int)(s - in.server)) continue;
+        catch_up(r);
+        if (r->at < keep) keep = r->at;
+    }
+    size_t gone = (size_t)(keep - s->first);
+    if (gone < 64 || gone * 2 < s->logged) return;
+    for (size_t i = 0; i < gone; i++) entry_free(&s->log[i]);
+    memmove(s->log, s->log + gone, (s->logged - gone) * sizeof *s->log);
+    s->logged -= gone;
+    s->first = keep;
+}
+
+static void log_command(server *s, const word *words, size_t count)
+{
+    bool followed = s->disk != NULL || in.count > 1;
+    log_append(s, words, followed ? count : 0);
+    if (s->logged >= 128) log_trim(s);
+}
+
+static void log_clear(server *s)
+{
+    s->first = log_end(s);
+    for (size_t i = 0; i < s->logged; i++) entry_free(&s->log[i]);
+    s->logged = 0;
+}
+
+/* The disk holds what the memory holds, from now on. */
+static void disk_begin(server *s)
+{
+    store_close(s->disk);
+    s->disk = in.keep_disk ? store_copy(s->data) : NULL;
+    s->disk_at = log_end(s);
+}
+
+/* ------------------------------------------------------------------------------------------- connections -- */
+
+bool server_accepts(int which) { return in.server[which].up; }
+
+static void session_close(session *c)
+{
+    buffer_free(&c->in);
+    memset(c, 0, sizeof *c);
+}
+
+void server_accepted(wire *c)
+{
+    session *s = &in.session[c->index];
+    session_close(s);
+    s->open = true;
+    s->server = c->server;
+}
+
+void server_lost(wire *c) { session_close(&in.session[c->index]); }
+
+static unsigned publish(void *context, word channel, word text)
+{
+    server *s = context;
+    unsigned heard = 0;
+    buffer message = {0};
+    for (int i = 0; i < CONNECTIONS_MAX; i++) {
+        session *c = &in.session[i];
+        if (!c->open || c->server != (int)(s - in.server) || !c->channels) continue;
+        for (int n = 0; n < c->channels; n++) {
+            if (strcmp(c->channel[n], channel.text)) continue;
+            if (!message.size) {
+                buffer_print(&message, "*3\r\n$7\r\nmessage\r\n");
+                buffer_bulk(&message, channel.text, channel.size);
+                buffer_bulk(&message, text.text, text.size);
+            }
+            wire_send(wire_of(i), message.bytes, message.size);
+            heard++;
+        }
+    }
+    buffer_free(&message);
+    totals.twice += heard > 1 && strstr(channel.text, ":beat:");
+    return heard;
+}
+
+static void deleted(void *context, const char *key)
+{
+    server *s = context;
+    if (s - in.server == in.acting) truth_deleted(key);
+}
+
+/* ---------------------------------------------------------------------------------------------- commands -- */
+
+static bool is(word a, const char *text) { return !strcmp(a.text, text); }
+
+static long replicas_at(server *s, uint64_t position)
+{
+    long count = 0;
+    for (int i = 0; i < in.count; i++) {
+        server *r = &in.server[i];
+        if (r->primary || !r->up || r->master != (int)(s - in.server)) continue;
+        catch_up(r);
+        count += r->at >= position && r->cut_until <= w.now_us;
+    }
+    return count;
+}
+
+static void run_info(server *s, word section, buffer *out)
+{
+    char text[800];
+    int size = 0;
+    if (!is(section, "replication"))
+        size = snprintf(text, sizeof text, "# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\nrun_id:%s\r\n",
+                        s->run_id);
+    if (!is(section, "server"))
+        size += snprintf(text + size, sizeof text - (size_t)size,
+                         "# Replication\r\nrole:%s\r\nconnected_slaves:%ld\r\nmaster_replid:%s\r\n",
+                         s->primary ? "master" : "slave", s->primary ? replicas_at(s, 0) : 0L, s->replication_id);
+    buffer_bulk(out, text, (size_t)size);
+}
+
+static void run_subscribe(session *c, const word *words, size_t count, buffer *out)
+{
+    for (size_t i = 1; i < count; i++) {
+        if (c->channels == CHANNELS_MAX || words[i].size >= CHANNEL_ROOM) {
+            fail("a subscription that the simulation has no room for");
+            return;
+        }
+        strcpy(c->channel[c->channels++], words[i].text);
+        buffer_print(out, "*3\r\n$9\r\nsubscribe\r\n");
+        buffer_bulk(out, words[i].text, words[i].size);
+        buffer_print(out, ":%d\r\n", c->channels);
+    }
+}
+
+static void feed(session *c, int index);
+
+static void look_at_wait(void *context, uint64_t wait)
+{
+    session *c = context;
+    if (!c->open || !c->blocked || c->wait != wait) return;
+    server *s = &in.server[c->server];
+    long have = replicas_at(s, c->wait_position);
+    if (have < c->wait_replicas && w.now_us < c->wait_until_us) {
+        int64_t again = w.now_us + 500 + s->lag_us / 4;
+        for (int i = 0; i < in.count; i++) /* not sooner than one more may have it */
+            if (!in.server[i].primary && in.server[i].lag_us > 4 * MS) again = w.now_us + in.server[i].lag_us / 4;
+        at(again < c->wait_until_us ? again : c->wait_until_us, look_at_wait, c, wait);
+        return;
+    }
+    char text[24];
+    c->blocked = false;
+    wire_send(wire_of((int)(c - in.session)), text, (size_t)snprintf(text, sizeof text, ":%ld\r\n", have));
+    feed(c, (int)(c - in.session));
+}
+
+/* The reply comes later, by look_at_wait, and what the client sent meanwhile waits for it. */
+static void run_wait(session *c, const word *words)
+{
+    static uint64_t waits;
+    c->blocked = true;
+    c->wait = ++waits;
+    c->wait_position = c->position;
+    c->wait_replicas = atol(words[1].text);
+    int64_t ms = atoll(words[2].text);
+    c->wait_until_us = ms ? w.now_us + ms * MS : FOREVER;
+    at(w.now_us, look_at_wait, c, c->wait);
+}
+
+static const char *refusal(const server *s, word name)
+{
+    bool writes = is(name, "EVALSHA") || is(name, "EVAL") || is(name, "HSETNX");
+    if (s->loading_until > w.now_us && !is(name, "INFO")) return "LOADING Redis is loading the dataset in memory";
+    if (!s->primary && writes) return "READONLY You can't write against a read only replica.";
+    if (!s->primary && is(name, "WAIT")) return "ERR WAIT cannot be used with replica instances.";
+    return NULL;
+}
+
+/* Does the server know the script? EVAL teaches it. */
+static bool knows(server *s, const word *words)
+{
+    for (unsigned i = 0; i < LK_SCRIPT_COUNT; i++) {
+        if (is(words[0], "EVAL") && is(words[1], lk_scripts[i].text)) s->scripts |= 1u << i;
+        if (is(words[0], "EVALSHA") && is(words[1], lk_scripts[i].sha)) return s->scripts >> i & 1;
+    }
+    return true;
+}
+
+static void run_on_data(server *s, wire *c, const word *words, size_t count, buffer *out)
+{
+    store_events events = {s, publish, deleted};
+    bool wrote = false, script = is(words[0], "EVALSHA") || is(words[0], "EVAL");
+    if (script && !knows(s, words)) {
+        buffer_print(out, "-NOSCRIPT No matching script. Please use EVAL.\r\n");
+        return;
+    }
+    int64_t now_ms = clock_us(s) / 1000;
+    bool there = script && store_holds(s->data, words[3].text, now_ms);
+    if (script) truth_script_begins(c->client, words);
+    if (!store_run(s->data, words, count, clock_us(s), &events, out, &wrote)) {
+        buffer_print(out, "-ERR unknown command '%.40s'\r\n", words[0].text);
+        fail("the library sends a command that the simulation does not know: %.40s", words[0].text);
+        return;
+    }
+    if (is(words[0], "HGET")) c->read_step = w.step;
+    if (wrote) log_command(s, words, count);
+    if (script) truth_script(words, there, (int)(s - in.server));
+}
+
+static void run_command(server *s, session *c, wire *on, const word *words, size_t count, buffer *out)
+{
+    const char *no = refusal(s, words[0]);
+    if (no) buffer_print(out, "-%s\r\n", no);
+    else if (is(words[0], "INFO") && count == 2) run_info(s, words[1], out);
+    else if (is(words[0], "SUBSCRIBE")) run_subscribe(c, words, count, out);
+    else if (is(words[0], "WAIT") && count == 3) run_wait(c, words);
+    else if (is(words[0], "PUBLISH") && count == 3) {
+        if (s->primary) log_command(s, NULL, 0); /* it goes to replicas, so it moves the offset */
+        buffer_print(out, ":%u\r\n", publish(s, words[1], words[2]));
+    } else if (is(words[0], "ROLE"))
+        buffer_print(out, s->primary ? "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"
+                                     : "*5\r\n$5\r\nslave\r\n$1\r\nh\r\n:6379\r\n$9\r\nconnected\r\n:0\r\n");
+    else run_on_data(s, on, words, count, out);
+    c->position = log_end(s);
+    if (s - in.server != in.acting && s->primary) on->client->astray_us = w.now_us;
+}
+
+/* One command at the front of what came: its words, NUL-terminated in place; the bytes it takes, or 0 if it is not
+ * whole yet. */
+static size_t parse(char *bytes, size_t size, word *words, size_t *count)
+{
+    char *at = bytes, *end = bytes + size;
+    char *line = memchr(at, '\n', size);
+    if (!line) return 0;
+    *count = strtoull(at + 1, NULL, 10);
+    if (*at != '*' || !*count) abort();
+    at = line + 1;
+    for (size_t i = 0; i < *count; i++) {
+        line = memchr(at, '\n', (size_t)(end - at));
+        if (!line) return 0;
+        size_t length = strtoull(at + 1, NULL, 10);
+        if ((size_t)(end - line - 1) < length + 2) return 0;
+        words[i] = (word){line + 1, length};
+        at = line + 1 + length + 2;
+    }
+    for (size_t i = 0; i < *count; i++) ((char *)(uintptr_t)words[i].text)[words[i].size] = 0;
+    return (size_t)(at - bytes);
+}
+
+static void feed(session *c, int index)
+{
+    static word words[2048];
+    server *s = &in.server[c->server];
+    wire *on = wire_of(index);
+    buffer out = {0};
+    size_t used = 0, count, size;
+    while (c->open && !c->blocked && s->paused_until <= w.now_us && used < c->in.size &&
+           (size = parse(c->in.bytes + used, c->in.size - used, words, &count))) {
+        run_command(s, c, on, words, count, &out);
+        used += size;
+    }
+    if (used) {
+        c->in.size -= used;
+        memmove(c->in.bytes, c->in.bytes + used, c->in.size);
+    }
+    if (out.size) wire_send(on, out.bytes, out.size);
+    buffer_free(&out);
+}
+
+void server_fed(wire *c, const char *bytes, size_t size)
+{
+    session *s = &in.session[c->index];
+    buffer_add(&s->in, bytes, size);
+    feed(s, c->index);
+}
+
+/* ------------------------------------------------------------------------------------------------ faults -- */
+
+static void resume(void *context, uint64_t number)
+{
+    server *s = context;
+    (void)number;
+    if (s->paused_until > w.now_us) return;
+    int first = (int)draw(CONNECTIONS_MAX); /* whoever comes first */
+    for (int i = 0; i < CONNECTIONS_MAX; i++) {
+        session *c = &in.session[(first + i) % CONNECTIONS_MAX];
+        if (c->open && c->server == (int)(s - in.server) && c->in.size) feed(c, (first + i) % CONNECTIONS_MAX);
+    }
+}
+
+void server_pause(int which, int64_t us)
+{
+    server *s = &in.server[which];
+    if (!s->up || s->paused_until > w.now_us) return;
+    trace("r%d paused for %.3f s", which, (double)us / 1e6);
+    s->paused_until = w.now_us + us;
+    at(s->paused_until, resume, s, 0);
+}
+
+void server_kill_clients(int which, bool subscribers_only)
+{
+    for (int i = 0; i < CONNECTIONS_MAX; i++) {
+        session *c = &in.session[i];
+        if (!c->open || c->server != which || (subscribers_only && !c->channels)) continue;
+        session_close(c);
+        wire_close(wire_of(i), chance(500000));
+    }
+}
+
+static void forget_clients(int which)
+{
+    for (int i = 0; i < CONNECTIONS_MAX; i++) {
+        if (!in.session[i].open || in.session[i].server != which) continue;
+        session_close(&in.session[i]);
+        if (wire_of(i)) wire_of(i)->server_has = false;
+    }
+}
+
+void server_forget_scripts(int which)
+{
+    trace("r%d forgets its scripts", which);
+    in.server[which].scripts = 0;
+}
+
+static void spread(void)
+{
+    for (int a = 0; a < in.count; a++)
+        for (int b = 0; b < in.count; b++) {
+            int64_t differ = in.server[a].ahead_us - in.server[b].ahead_us;
+            if (differ > in.spread_us) in.spread_us = differ;
+        }
+}
+
+void server_step_clock(int which, int64_t us)
+{
+    trace("r%d's clock is set by %+.3f s", which, (double)us / 1e6);
+    in.server[which].ahead_us += us;
+    in.spread_us += us < 0 ? -us : us;
+    disturbed();
+}
+
+/* Full synchronization with the acting primary. */
+static void synchronize(void *context, uint64_t number)
+{
+    server *r = context, *m = &in.server[in.acting];
+    (void)number;
+    if (r->primary || !r->up || r->master >= 0 || !m->up) return;
+    if (r->cut_until > w.now_us) {
+        at(r->cut_until + SECOND, synchronize, r, 0);
+        return;
+    }
+    trace("r%d synchronized with r%d", (int)(r - in.server), in.acting);
+    store_close(r->data);
+    r->data = store_copy(m->data);
+    r->master = in.acting;
+    r->at = log_end(m);
+    strcpy(r->replication_id, m->replication_id);
+}
+
+static void desynchronize_replicas(int master)
+{
+    for (int i = 0; i < in.count; i++) {
+        server *r = &in.server[i];
+        if (r->primary || r->master != master) continue;
+        r->master = -1;
+        at(w.now_us + draw_scale(50 * MS, 3 * SECOND), synchronize, r, 0);
+    }
+}
+
+static void come_up(void *context, uint64_t number)
+{
+    server *s = context;
+    (void)number;
+    if (s->up) return;
+    s->up = true;
+    trace("r%d is up again", (int)(s - in.server));
+    new_id(s->run_id);
+    s->scripts = 0;
+    if (chance(300000)) s->loading_until = w.now_us + draw_scale(MS, 2 * SECOND);
+    if (!s->primary) at(w.now_us + draw_scale(10 * MS, SECOND), synchronize, s, 0);
+    else {
+        new_id(s->replication_id);
+        for (int i = 0; i < in.count; i++)
+            at(w.now_us + draw_scale(50 * MS, 3 * SECOND), synchronize, &in.server[i], 0);
+    }
+    disturbed();
+}
+
+void server_restart(int which, int64_t down_us, int64_t lose_us, bool silent)
+{
+    server *s = &in.server[which];
+    if (!s->up) return;
+    trace("r%d dies%s for %.3f s and loses the last %.3f s", which, silent ? " silently" : "", (double)down_us / 1e6,
+          (double)lose_us / 1e6);
+    for (int i = 0; i < in.count; i++) catch_up(&in.server[i]);
+    if (s->primary && s->disk) {
+        log_replay(s, s->disk, &s->disk_at, w.now_us - lose_us);
+        store_close(s->data);
+        s->data = s->disk;
+        s->disk = NULL;
+        log_clear(s);
+        disk_begin(s);
+    }
+    desynchronize_replicas(which);
+    s->master = -1;
+    s->up = false;
+    s->paused_until = 0;
+    if (silent) forget_clients(which);
+    else server_kill_clients(which, false);
+    disturbed();
+    if (which == in.acting) truth_acting_changed(false);
+    at(w.now_us + down_us, come_up, s, 0);
+}
+
+bool server_fail_over(void)
+{
+    server *best = NULL, *old = &in.server[in.acting];
+    for (int i = 0; i < in.count; i++) {
+        server *r = &in.server[i];
+        catch_up(r);
+        if (i != in.acting && r->up && !r->primary && r->at && (!best || r->at > best->at)) best = r;
+    }
+    if (!best) return false;
+    int promoted = (int)(best - in.server);
+    trace("failover from r%d to r%d", in.acting, promoted);
+    desynchronize_replicas(in.acting);
+    best->primary = true;
+    best->master = -1;
+    log_clear(best);
+    new_id(best->replication_id);
+    in.acting = promoted;
+    disk_begin(best);
+    (void)old;
+    disturbed();
+    truth_acting_changed(true);
+    return true;
+}
+
+void server_demote(int which)
+{
+    server *s = &in.server[which];
+    if (which == in.acting || !s->primary) return;
+    trace("r%d is demoted", which);
+    s->primary = false;
+    s->master = -1;
+    s->at = 0;
+    log_clear(s);
+    store_close(s->disk);
+    s->disk = NULL;
+    at(w.now_us + draw_scale(10 * MS, 2 * SECOND), synchronize, s, 0);
+    disturbed();
+}
+
+void server_lag(int which, int64_t us)
+{
+    catch_up(&in.server[which]);
+    in.server[which].lag_us = us;
+}
+
+void server_cut_replica(int which, int64_t us)
+{
+    server *r = &in.server[which];
+    if (r->primary) return;
+    trace("r%d gets nothing for %.3f s", which, (double)us / 1e6);
+    catch_up(r);
+    r->cut_until = w.now_us + us;
+}
+
+void servers_heal(void)
+{
+    for (int i = 0; i < in.count; i++) {
+        server *s = &in.server[i];
+        s->cut_until = 0;
+        if (s->paused_until > w.now_us) {
+            s->paused_until = w.now_us;
+            resume(s, 0);
+        }
+        s->loading_until = 0;
+        come_up(s, 0);
+        server_demote(i);
+        if (!s->primary) at(w.now_us + draw_scale(10 * MS, 2 * SECOND), synchronize, s, 0);
+    }
+}
+
+/* --------------------------------------------------------------------------------------- begin, end, truth -- */
+
+void servers_begin(int count, int64_t lag_us, bool keep_disk)
+{
+    memset(&in, 0, sizeof in);
+    in.count = count;
+    in.keep_disk = keep_disk;
+    in.disk_behind_us = 120 * SECOND;
+    int64_t epoch_us = INT64_C(1700000000) * SECOND; /* where virtual time 0 lies on the servers' clocks */
+    for (int i = 0; i < count; i++) {
+        server *s = &in.server[i];
+        *s = (server){.up = true, .primary = i == 0, .master = i ? 0 : -1, .ahead_us = epoch_us, .first = 1};
+        s->at = 1;
+        s->lag_us = lag_us;
+        s->data = store_open();
+        new_id(s->run_id);
+        new_id(s->replication_id);
+        disk_begin(s);
+    }
+    spread();
+}
+
+void servers_end(void)
+{
+    for (int i = 0; i < in.count; i++) {
+        log_clear(&in.server[i]);
+        free(in.server[i].log);
+        store_close(in.server[i].data);
+        store_close(in.server[i].disk);
+    }
+    for (int i = 0; i < CONNECTIONS_MAX; i++) session_close(&in.session[i]);
+}
+
+int server_count(void) { return in.count; }
+int server_acting(void) { return in.acting; }
+bool server_up(int which) { return in.server[which].up; }
+bool server_primary(int which) { return in.server[which].primary; }
+int64_t server_clock_ms(int which) { return clock_us(&in.server[which]) / 1000; }
+int64_t servers_clock_spread_us(void) { return in.spread_us; }
+bool server_holds(int which, const char *key)
+{
+    return store_holds(in.server[which].data, key, server_clock_ms(which));
+}
+
+int64_t server_expiry_ms(int which, const char *key) { return store_expiry_ms(in.server[which].data, key); }
+int64_t server_number(int which, const char *key)
+{
+    return store_number(in.server[which].data, key, server_clock_ms(which));
+}
+bool server_rotated(int which, const char *key)
+{
+    return server_holds(which, key) && store_rotated(in.server[which].data, key);
+}
+
+int64_t servers_calm_since_us(void)
+{
+    for (int i = 0; i < in.count; i++)
+        if (!in.server[i].up || (i != in.acting && in.server[i].primary)) return w.now_us;
+    return in.calm_us;
+}

@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See truth.h. What is outside of the promise is excused in one place, excused(), and counted.
+ */
+#include "truth_inside.h"
+
+#include "base/clock.h"
+#include "hooks.h"
+#include "redis/script.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define REMEMBERED_US (290 * SECOND)
+#define SETTLED_US (10 * SECOND)
+
+tally totals;
+
+inside truth_in;
+#define in truth_in
+
+void truth_begin(const promise *p)
+{
+    memset(&in, 0, sizeof in);
+    in.promise = *p;
+}
+
+known *truth_find(const char *selector)
+{
+    for (known *s = in.session; s < in.session + SESSIONS_MAX; s++)
+        if (s->life && !memcmp(s->selector, selector, LATCHKEY_SELECTOR_LENGTH)) return s;
+    return NULL;
+}
+
+bool truth_acting_holds(const known *s) { return server_holds(server_acting(), s->key); }
+
+int64_t truth_slack_us(void) { return MS + servers_clock_spread_us(); }
+
+int64_t truth_unsure_us(void) { return in.promise.staleness_us / 4 + 10 * MS; }
+
+bool truth_alive(const known *s)
+{
+    bool over = s->exchanged_us && w.now_us > s->over_us - truth_unsure_us() - servers_clock_spread_us();
+    return truth_acting_holds(s) && !over;
+}
+
+int64_t truth_bound_us(void) { return in.promise.staleness_us + in.promise.grace_us + LK_CLOCK_TICK_MS * MS + MS; }
+
+known *truth_heir(const known *s)
+{
+    FOR_SESSIONS(other)
+    if (other->life && other->family == s->family && !other->exchanged_us && other->created_us > s->created_us)
+        return other;
+    return NULL;
+}
+
+/* ------------------------------------------------------------------------------------- told by the servers -- */
+
+/* The place of a session that nobody has the token of, or that has been dead for long enough to be of no interest, or
+ * else of one that lives: it is not asked about any more. */
+known *truth_place(const known *but)
+{
+    known *best = NULL;
+    int64_t least = INT64_MAX;
+    for (known *s = in.session; s < in.session + SESSIONS_MAX; s++) {
+        int64_t dead = s->deleted_us && s->deleted_us < s->until_us ? s->deleted_us : s->until_us;
+        int64_t use = dead < w.now_us ? dead + 4 * truth_bound_us() : w.now_us + draw_between(0, 1000);
+        if (!s->life || (!*s->token && s->created_us < w.now_us - SECOND)) use = 0;
+        if (use >= least || s == but) continue;
+        least = use;
+        best = s;
+    }
+    return best;
+}
+
+static bool is_script(const word *words, enum lk_script_id id)
+{
+    return !strcmp(words[1].text, lk_scripts[id].sha) || !strcmp(words[1].text, lk_scripts[id].text);
+}
+
+static known *make(const word *words)
+{
+    known *s = truth_place(NULL);
+    in.lives++;
+    *s = (known){.life = in.lives, .family = in.lives, .created_us = w.now_us};
+    memcpy(s->selector, words[5].text, LATCHKEY_SELECTOR_LENGTH);
+    strncpy(s->key, words[3].text, sizeof s->key - 1);
+    s->user = strtoull(words[6].text, NULL, 10);
+    s->idle_us = strtoll(words[7].text, NULL, 10) * MS;
+    s->absolute_us = w.now_us + strtoll(words[8].text, NULL, 10) * MS;
+    memcpy(&s->device, words[15].text, sizeof s->device);
+    return s;
+}
+
+void truth_script_begins(const machine *caller, const word *words)
+{
+    in.caller = caller->index;
+    in.sweeps_now = is_script(words, LK_SCRIPT_REVOKE_USER);
+}
+
+/* How long would this server let it live? Of an old token that is not the question. */
+static void look_at_expiry(known *s, int server)
+{
+    int64_t expiry_ms = server_expiry_ms(server, s->key);
+    if (s->exchanged_us || !server_holds(server, s->key)) return;
+    if (expiry_ms < 0) fail("D: a script left the session %s without an expiry", s->key);
+    int64_t until_us = w.now_us + (expiry_ms - server_clock_ms(server)) * MS + MS;
+    if (until_us > s->until_us) s->until_us = until_us;
+}
+
+void truth_script(const word *words, bool there, int server)
+{
+    bool create = is_script(words, LK_SCRIPT_CREATE), there_now = server_holds(server, words[3].text);
+    if (there_now && !there && !create) fail("D: a script other than create made the session %s", words[3].text);
+    if (there_now && server_expiry_ms(server, words[3].text) < 0)
+        fail("D: a script left the session %s without an expiry", words[3].text);
+    if (create && there_now && !there) make(words);
+    life_script(words, server);
+    const known *s = truth_find(words[5].text);
+    if (!s) return;
+    FOR_SESSIONS(one)
+    if (one->life && one->family == s->family) look_at_expiry(one, server);
+}
+
+void truth_deleted(const char *key)
+{
+    for (known *s = in.session; s < in.session + SESSIONS_MAX; s++) {
+        if (!s->life || strcmp(s->key, key)) continue;
+        trace("%.8s deleted", s->selector);
+        /* One that had come back by a loss is dead again: everybody gets the bound anew. */
+        if (s->lost_us) s->ended_us = s->deleted_us = w.now_us;
+        if (!s->deleted_us) {
+            s->deleted_us = w.now_us;
+            s->deleted_by = in.caller;
+            s->deleted_by_sweep = in.sweeps_now;
+        }
+        s->lost_us = NEVER;
+    }
+}
+
+void truth_acting_changed(bool failover)
+{
+    int down = 0;
+    for (int i = 0; i < server_count(); i++) down += !server_up(i);
+    for (known *s = in.session; s < in.session + SESSIONS_MAX; s++) {
+        if (!s->life || !truth_acting_holds(s)) continue;
+        s->deleted_us = NEVER;
+        if (!s->ended_us || s->lost_us) continue;
+        s->lost_us = w.now_us;
+        if (chance(300000)) in.favourite = s; /* they try everything with it */
+        trace("%.8s was ended, and is there again", s->selector);
+        if (failover && in.promise.durability && down <= 1)
+            fail("C: the revocation of %s was OK with durability=%d, and a failover lost it", s->selector,
+                 in.promise.durability);
+    }
+    life_acting_changed(failover && down <= 1);
+}
+
+/* ---------------------------------------------------------------------------------------- told by the hooks -- */
+
+void truth_remembered(const machine *m, const char *selector)
+{
+    known *s = truth_find(selector);
+    if (s) s->on[m->index].heard_us = w.now_us;
+}
+
+void truth_purged(const machine *m, const char *selector, uint64_t begun)
+{
+    known *s = truth_find(selector);
+    if (!s) return;
+    s->on[m->index].purge_begun = begun;
+    s->on[m->index].purge_done = ++w.step;
+}
+
+void truth_emptied(const machine *m, uint64_t begun)
+{
+    in.empty_begun[m->index] = begun;
+    in.empty_done[m->index] = ++w.step;
+}
+
+void truth_filled(const machine *m, const char *selector, uint64_t asked, uint64_t begun)
+{
+    const known *s = truth_find(selector);
+    int i = m->index;
+    if (s && asked < s->on[i].purge_begun && s->on[i].purge_done < begun)
+        fail("D: m%d fills L1 with %s, asked for before its purge", i, selector);
+    if (asked < in.empty_begun[i] && in.empty_done[i] < begun)
+        fail("D: m%d fills L1 with %.20s, asked for before L1 was emptied", i, selector);
+}
+
+/* -------------------------------------------------------------------------------------- told by the clients -- */
+
+known *truth_any(bool ended)
+{
+    known *found = in.favourite;
+    unsigned seen = 0;
+    /* One is asked about by everybody for a while, since calls meet only there. */
+    if (chance(30000)) in.favourite = NULL;
+    else if (found && *found->token && chance(400000)) return found;
+    found = NULL;
+    for (known *s = in.session; s < in.session + SESSIONS_MAX; s++) {
+        if (!s->life || !*s->token || s->until_us < w.now_us - 60 * SECOND) continue;
+        bool dead = s->ended_us || s->deleted_us || s->until_us < w.now_us;
+        if (dead != ended && !(ended && s->lost_us)) continue;
+        if (!draw(++seen)) found = s;
+    }
+    if (!in.favourite) in.favourite = found;
+    return found;
+}
+
+void truth_favour(known *s) { in.favourite = s; }
+
+void truth_created(const char *token, uint64_t user)
+{
+    known *s = truth_find(token);
+    if (!s) return;
+    memcpy(s->token, token, LATCHKEY_TOKEN_SIZE);
+    s->user = user;
+}
+
+asking truth_asks(machine *m, known *about)
+{
+    asking a = {.on = m,
+                .life = about->life,
+                .about = about,
+                .user = about->user,
+                .family = about->family,
+                .began_us = w.now_us,
+                .paused_us = m->paused_us};
+    memcpy(a.token, about->token, sizeof a.token);
+    return a;
+}
+
+bool truth_same(const asking *a) { return a->about->life == a->life; }
+
+/* Did this process make or hear of the revocation, lately enough to assert it again? */
+static bool knows(const known *s, int m)
+{
+    int64_t at = s->on[m].heard_us > s->on[m].made_us ? s->on[m].heard_us : s->on[m].made_us;
+    return at && at > s->lost_us - REMEMBERED_US;
+}
+
+bool truth_astray(const asking *a) { return a->on->astray_us && a->on->astray_us + truth_bound_us() >= a->began_us; }
+
+/* What no configuration of this kind promises:
+ *  - the acting primary lost an acknowledged revocation (nobody else had it: durability was 0, or the disk was behind),
+ *    and this process never knew of it; until somebody who knows asserts it again;
+ *  - durability is 0 and this process is connected to a primary that was deposed and does not know it yet, so that
+ *    revocations go elsewhere; until its lease of that one is over. */
+bool truth_excused(const known *s, const asking *a)
+{
+    bool lost = s->lost_us && !knows(s, a->on->index);
+    bool astray = !in.promise.durability && truth_astray(a);
+    totals.excused += lost || astray;
+    return lost || astray;
+}
+
+static void judge_ok(const asking *a, const latchkey_entry *entry)
+{
+    const known *s = a->about;
+    int m = a->on->index;
+    int64_t dead = s->ended_us, slack = truth_slack_us();
+    if (!dead || (s->deleted_us && s->deleted_us < dead)) dead = s->deleted_us;
+    if (entry && entry->user_id != s->user) fail("I: m%d asked for %s and got another's entry", m, s->selector);
+    if (s->on[m].denied_us && s->on[m].denied_us < a->began_us && !truth_excused(s, a))
+        fail("B: m%d admits %s, %.3f s after revoke returned here", m, s->selector,
+             (double)(a->began_us - s->on[m].denied_us) / 1e6);
+    if (dead && a->began_us > dead + truth_bound_us() && !truth_excused(s, a))
+        fail("C: m%d admits %s, %.3f s after its end; the bound is %.3f s", m, s->selector,
+             (double)(a->began_us - dead) / 1e6, (double)truth_bound_us() / 1e6);
+    /* By the last look at a clock: what was late when it was looked at must not be admitted. */
+    int64_t looked_us = a->looked_us ? a->looked_us : task_notes()->clock_us;
+    if (looked_us > s->until_us + slack)
+        fail("H: m%d admits %s, %.3f s after it expired", m, s->selector, (double)(looked_us - s->until_us) / 1e6);
+    if (looked_us > s->absolute_us + slack)
+        fail("H: m%d admits %s, %.3f s after its absolute expiry", m, s->selector,
+             (double)(looked_us - s->absolute_us) / 1e6);
+}
+
+bool truth_calm(const asking *a)
+{
+    int64_t long_ago = a->began_us - SETTLED_US - truth_bound_us();
+    return servers_calm_since_us() < long_ago && a->on->route_us < long_ago && a->on->astray_us < long_ago &&
+           a->on->route == server_acting();
+}
+
+static void judge_no(const asking *a, int status)
+{
+    const known *s = a->about;
+    if (!truth_calm(a) || s->created_us >= a->began_us || s->lost_us) return;
+    if (status == LATCHKEY_NOT_FOUND && truth_alive(s) && !s->on[a->on->index].asked_us)
+        fail("A: m%d says NOT_FOUND of %s, which is alive", a->on->index, s->selector);
+    if (status == LATCHKEY_EXPIRED && !servers_clock_spread_us() && w.now_us < s->absolute_us - truth_unsure_us())
+        fail("A: m%d says EXPIRED of %s, %.3f s before its absolute expiry", a->on->index, s->selector,
+             (double)(s->absolute_us - w.now_us) / 1e6);
+}
+
+void truth_in_time(const asking *a, const char *what)
+{
+    int64_t took = w.now_us - a->began_us - (a->on->paused_us - a->paused_us), allowed = in.promise.deadline_us;
+    /* For every step of the call that the scheduler may hold up, of this task and of those whose locks it awaits. */
+    if (took > allowed + 150 * MS)
+        fail("G: %s took %.3f s on m%d; the deadline is %.3f s", what, (double)took / 1e6, a->on->index,
+             (double)allowed / 1e6);
+}
+
+/* What lay unread for too long may be asked anew, twice, and has its time again then. */
+void truth_reaped_in_time(const asking *a, int64_t gap_us, bool answered)
+{
+    int64_t took = w.now_us - a->began_us - (a->on->paused_us - a->paused_us), allowed = in.promise.deadline_us;
+    totals.reaped_late += answered && took > allowed + MS;
+    if (took > 3 * (allowed + gap_us) + 150 * MS)
+        fail("G: %.8s was submitted %.3f s ago on m%d, and is %s; the deadline is %.3f s", a->token, (double)took / 1e6,
+             a->on->index, answered ? "answered now" : "not answered yet", (double)allowed / 1e6);
+}
+
+static void judge(const asking *no, const asking *ok, int status, const latchkey_entry *entry)
+{
+    trace("m%d %.8s %d", no->on->index, no->token, status);
+    totals.validates[status + 8]++;
+    if (!truth_same(no)) return;
+    if (status == LATCHKEY_OK) {
+        judge_ok(ok, entry);
+        life_judge_ok(ok);
+    } else if (status > 0) {
+        judge_no(no, status);
+        life_judge_no(no, status);
+    }
+    if (status == LATCHKEY_CORRUPT || status == LATCHKEY_CONFIG || status == LATCHKEY_MALFORMED)
+        fail("A: m%d answers %d about %s", no->on->index, status, no->about->selector);
+}
+
+void truth_answer(const asking *a, int status, const latchkey_entry *entry) { judge(a, a, status, entry); }
+
+void truth_reaped(const asking *submitted, int64_t reap_us, int status, const latchkey_entry *entry)
+{
+    asking reaped = *submitted;
+    reaped.began_us = reaped.looked_us = reap_us;
+    judge(submitted, &reaped, status, entry);
+}
+
+void truth_revoked(const asking *a, int status)
+{
+    trace("m%d revokes %.8s %d", a->on->index, a->token, status);
+    totals.revokes += status == LATCHKEY_OK;
+    known *s = a->about;
+    if (!truth_same(a) || (status != LATCHKEY_OK && status != LATCHKEY_PENDING)) return;
+    if (!s->on[a->on->index].denied_us) s->on[a->on->index].denied_us = w.now_us;
+    if (status == LATCHKEY_OK) life_ended(s, a);
+}
+
+void truth_restarted(const machine *m)
+{
+    for (known *s = in.session; s < in.session + SESSIONS_MAX; s++) memset(&s->on[m->index], 0, sizeof s->on[0]);
+    in.empty_begun[m->index] = in.empty_done[m->index] = 0;
+}
+
+void truth_at_the_end(void)
+{
+    for (known *s = in.session; s < in.session + SESSIONS_MAX; s++) {
+        bool known_somewhere = false;
+        for (int m = 0; m < w.machine_count; m++) known_somewhere |= knows(s, m);
+        if (s->life && s->lost_us && known_somewhere && truth_acting_holds(s))
+            fail("C: %s was ended and lost; somebody knows of it, and nobody asserted it again", s->selector);
+    }
+}

@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The truth about the rest of a session's life: exchanges of its token, the ends of all of a user's sessions, logins that
+ * take several steps, lists and limits; and the judgement of the calls that do these.
+ */
+#include "truth_inside.h"
+
+#include "redis/script.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define in truth_in
+
+static bool is_script(const word *words, enum lk_script_id id)
+{
+    return !strcmp(words[1].text, lk_scripts[id].sha) || !strcmp(words[1].text, lk_scripts[id].text);
+}
+
+static bool family_of(const known *s, const known *other) { return other->life && other->family == s->family; }
+
+/* ---------------------------------------------------------------------------------- as the servers see it -- */
+
+/* The new token is one of the same session: with its end, if that came back from the dead. */
+static known *make_heir(const known *old, const word *words)
+{
+    known *s = truth_place(old);
+    *s = *old;
+    s->life = ++in.lives;
+    s->created_us = w.now_us;
+    s->token[0] = 0;
+    memcpy(s->selector, words[7].text, LATCHKEY_SELECTOR_LENGTH);
+    memcpy(s->key + strlen(s->key) - LATCHKEY_SELECTOR_LENGTH, words[7].text, LATCHKEY_SELECTOR_LENGTH);
+    s->exchanged_us = s->over_us = s->reused_us = s->deleted_us = NEVER;
+    s->exchange_told = false;
+    for (int i = 0; i < MACHINES_MAX; i++) {
+        s->on[i].purge_begun = s->on[i].purge_done = 0;
+        s->on[i].exchanged_us = NEVER;
+        if (!s->ended_us) memset(&s->on[i], 0, sizeof s->on[i]); /* a revocation that is pending denies one token */
+    }
+    return s;
+}
+
+/* Exchanged without a grace: renamed, and all that came before is forgotten. */
+static void no_old_ones(const known *renamed)
+{
+    truth_deleted(renamed->key);
+    FOR_SESSIONS(s)
+    if (family_of(renamed, s)) s->reused_us = NEVER;
+}
+
+static void exchanged(known *old, const word *words, int server)
+{
+    char key[sizeof old->key];
+    memcpy(key, old->key, sizeof key);
+    memcpy(key + strlen(key) - LATCHKEY_SELECTOR_LENGTH, words[7].text, LATCHKEY_SELECTOR_LENGTH);
+    if (!server_holds(server, key) || truth_find(words[7].text)) return;
+    if (server_expiry_ms(server, key) < 0) fail("D: rotate left the session %s without an expiry", key);
+    if (server == server_acting()) {
+        int64_t grace_us = strtoll(words[10].text, NULL, 10) * MS;
+        old->exchanged_us = w.now_us;
+        old->over_us = w.now_us + (grace_us < old->idle_us ? grace_us : old->idle_us);
+        if (!grace_us) no_old_ones(old);
+        /* Redis may say in the last moment that it has one left: then that is a second. */
+        else if (old->until_us < old->over_us + SECOND) old->until_us = old->over_us + SECOND;
+    }
+    make_heir(old, words);
+}
+
+static user_known *find_user(uint64_t id)
+{
+    for (user_known *u = in.user; u < in.user + USERS_MAX; u++)
+        if (u->id == id) return u;
+    return NULL;
+}
+
+static user_known *get_user(uint64_t id)
+{
+    user_known *u = find_user(id);
+    if (u) return u;
+    u = &in.user[in.users++ % USERS_MAX];
+    *u = (user_known){.id = id};
+    return u;
+}
+
+static void moved(const word *words, int server)
+{
+    user_known *u = get_user(strtoull(words[6].text, NULL, 10));
+    if (strcmp(words[8].text, "0")) return; /* one of several: the first moved it */
+    snprintf(u->key, sizeof u->key, "%.40sg:%.20s", words[4].text, words[6].text);
+    u->tried_us = w.now_us;
+    if (server != server_acting()) return;
+    u->moved_us = w.now_us;
+    u->generation = server_number(server, u->key);
+}
+
+/* A limit holds at every moment, by the server's own clock. */
+static void judge_limits(const known *made)
+{
+    int all = 0, same = 0, acting = server_acting();
+    if (servers_clock_spread_us()) return;
+    FOR_SESSIONS(s)
+    {
+        if (!s->life || s->user != made->user || !server_holds(acting, s->key) || server_rotated(acting, s->key))
+            continue;
+        all++;
+        same += s->device == made->device;
+    }
+    if (in.promise.max_sessions && all > in.promise.max_sessions)
+        fail("limit: user %" PRIu64 " has %d sessions; max_sessions is %d", made->user, all, in.promise.max_sessions);
+    if (in.promise.max_per_device && same > in.promise.max_per_device)
+        fail("limit: user %" PRIu64 " has %d sessions on a device; max_per_device is %d", made->user, same,
+             in.promise.max_per_device);
+}
+
+void life_script(const word *words, int server)
+{
+    known *s = truth_find(words[5].text);
+    if (is_script(words, LK_SCRIPT_ROTATE) && s) exchanged(s, words, server);
+    if (is_script(words, LK_SCRIPT_REVOKE_USER)) moved(words, server);
+    if (is_script(words, LK_SCRIPT_CREATE) && s && s->created_us == w.now_us && server == server_acting())
+        judge_limits(s);
+}
+
+static void forget_exchange(known *s, bool promised)
+{
+    if (!s->exchanged_us || !truth_acting_holds(s) || server_rotated(server_acting(), s->key)) return;
+    trace("the exchange of %.8s is undone", s->selector);
+    if (promised && s->exchange_told && in.promise.durability)
+        fail("C: the exchange of %s was OK with durability=%d, and a failover lost it", s->selector,
+             in.promise.durability);
+    s->exchanged_us = s->over_us = s->reused_us = NEVER;
+    s->exchange_told = false;
+    for (int m = 0; m < MACHINES_MAX; m++) s->on[m].exchanged_us = NEVER;
+}
+
+void life_acting_changed(bool promised)
+{
+    FOR_SESSIONS(s)
+    if (s->life) forget_exchange(s, promised);
+    for (user_known *u = in.user; u < in.user + USERS_MAX; u++) {
+        if (!u->moved_us || server_number(server_acting(), u->key) >= u->generation) continue;
+        if (promised && u->moved_told_us >= u->moved_us && in.promise.durability)
+            fail("C: revoke_user was OK for %" PRIu64 " with durability=%d, and a failover lost it", u->id,
+                 in.promise.durability);
+        u->moved_us = u->moved_told_us = NEVER;
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------- answers -- */
+
+/* An old token: until its grace ends, or, where nobody told this process, until the bound after the exchange. */
+static void judge_old(const asking *a)
+{
+    const known *s = a->about;
+    int m = a->on->index;
+    bool told = s->on[m].exchanged_us && s->on[m].exchanged_us < a->began_us;
+    int64_t told_us = told ? s->exchanged_us : s->exchanged_us + truth_bound_us();
+    int64_t over_us = s->over_us + (s->over_us > s->exchanged_us ? truth_unsure_us() : 0); /* by its idea of the time */
+    int64_t until_us = (told_us > over_us ? told_us : over_us) + truth_slack_us();
+    if (a->began_us > until_us && !truth_excused(s, a))
+        fail("C: m%d admits %s, which was exchanged %.3f s ago, %.3f s after its grace", m, s->selector,
+             (double)(a->began_us - s->exchanged_us) / 1e6, (double)(a->began_us - s->over_us) / 1e6);
+}
+
+void life_judge_ok(const asking *a)
+{
+    const known *s = a->about;
+    if (s->exchanged_us) judge_old(a);
+    if (s->exchanged_us || s->lost_us || !truth_calm(a)) return;
+    FOR_SESSIONS(old)
+    if (family_of(s, old) && old->reused_us && old->reused_us < a->began_us - truth_bound_us() - 10 * SECOND)
+        fail("reuse: m%d admits %s; %s, which was exchanged for it, was refused %.3f s ago", a->on->index, s->selector,
+             old->selector, (double)(a->began_us - old->reused_us) / 1e6);
+}
+
+/* Who shows an old token after its grace ends its session, if the link has to do it a moment later. */
+void life_judge_no(const asking *a, int status)
+{
+    known *s = a->about;
+    const known *heir = s->exchanged_us && status == LATCHKEY_NOT_FOUND ? truth_heir(s) : NULL;
+    if (!heir || a->began_us < s->over_us + truth_slack_us() || !truth_acting_holds(s) || !truth_acting_holds(heir) ||
+        s->on[a->on->index].asked_us || s->lost_us || s->reused_us)
+        return;
+    totals.reuses++;
+    s->reused_us = w.now_us;
+}
+
+/* --------------------------------------------------------------------------------------------------- ends -- */
+
+static bool ended_by(const known *s, const asking *a)
+{
+    return s->deleted_us >= a->began_us && s->deleted_by == a->on->index;
+}
+
+/* A call that ends it returned OK on that machine. */
+static void ended_here(known *s, const asking *a)
+{
+    int m = a->on->index;
+    if (truth_alive(s)) {
+        if (in.promise.durability)
+            fail("C: a deposed primary made an end of %s OK, with durability=%d", s->selector, in.promise.durability);
+        if (servers_calm_since_us() < a->began_us && !truth_astray(a))
+            fail("C: m%d was told that %s has ended, and it has not", m, s->selector);
+        if (!s->lost_us) s->lost_us = w.now_us; /* it was OK, and not where it counts */
+    }
+    if (!s->on[m].denied_us) s->on[m].denied_us = w.now_us;
+    if (ended_by(s, a)) s->on[m].made_us = w.now_us;
+    if (!s->ended_us) s->ended_us = w.now_us;
+}
+
+/* Those of its family that lived until then; what others ended before is theirs to promise. */
+static void family_ended(const known *s, const asking *a, int64_t before_us)
+{
+    FOR_SESSIONS(other)
+    if (other != s && family_of(s, other) && other->created_us < before_us &&
+        (ended_by(other, a) || truth_alive(other)))
+        ended_here(other, a);
+}
+
+void life_ended(known *s, const asking *a)
+{
+    s->on[a->on->index].made_us = w.now_us;
+    ended_here(s, a);
+    if (!s->lost_us) family_ended(s, a, FOREVER);
+}
+
+void truth_named_revoked(const asking *a, int status)
+{
+    trace("m%d revokes by name %.8s %d", a->on->index, a->token, status);
+    totals.revokes += status == LATCHKEY_OK;
+    if (!truth_same(a)) return;
+    if (status == LATCHKEY_OK) life_ended(a->about, a);
+    else if (status > 0 && !a->about->exchanged_us) truth_answer(a, status, NULL);
+}
+
+asking truth_asks_all(machine *m, known *about, known *keep)
+{
+    asking a = truth_asks(m, about);
+    if (keep && keep->user == a.user) {
+        a.kept = keep->family;
+        a.keeps_life = keep->life;
+        if (!in.sweeping && !keep->exchanged_us && truth_acting_holds(keep)) a.keeps = keep;
+    }
+    a.sweeps = ++in.sweeps;
+    in.sweeping++;
+    return a;
+}
+
+/* Nobody else ended all of the user's sessions, and yet the one that was to be kept is gone by such a call. */
+static void judge_kept(const asking *a, const user_known *u)
+{
+    const known *s = a->keeps;
+    if (!s || s->life != a->keeps_life || in.sweeps != a->sweeps || u->unsure) return;
+    if (s->exchanged_us && w.now_us >= s->over_us) return; /* shown after its grace, it spares nobody */
+    totals.kept += !s->deleted_us;
+    if (s->deleted_us >= a->began_us && s->deleted_by_sweep)
+        fail("revoke_user: m%d was to keep %s, and ended it", a->on->index, s->selector);
+}
+
+void truth_user_revoked(const asking *a, int status)
+{
+    user_known *u = get_user(a->user);
+    trace("m%d ends all of user %d but family %d: %d", a->on->index, (int)a->user, (int)a->kept, status);
+    in.sweeping--;
+    u->unsure |= status != LATCHKEY_OK;
+    if (status != LATCHKEY_OK) return;
+    totals.users_ended++;
+    judge_kept(a, u);
+    if (u->moved_us) u->moved_told_us = w.now_us;
+    FOR_SESSIONS(s)
+    if (s->life && s->user == a->user && s->created_us < a->began_us && s->family != a->kept &&
+        (s->deleted_us || truth_alive(s)))
+        ended_here(s, a);
+}
+
+/* ------------------------------------------------------------------------------------------------ exchanges -- */
+
+void truth_rotated(const asking *a, int status, const char *new_token)
+{
+    known *old = a->about, *made = status ? NULL : truth_find(new_token);
+    trace("m%d exchanges %.8s for %.8s %d", a->on->index, a->token, new_token, status);
+    totals.exchanges += !status;
+    if (!truth_same(a)) return;
+    if (status > 0 && status != LATCHKEY_REFUSED) truth_answer(a, status, NULL);
+    if (status == LATCHKEY_REFUSED && !old->exchanged_us && truth_calm(a))
+        fail("A: m%d says that %s was exchanged already", a->on->index, old->selector);
+    if (status || !made) return;
+    memcpy(made->token, new_token, LATCHKEY_TOKEN_SIZE);
+    if (!old->exchanged_us) { /* by a deposed primary, or that was lost */
+        if (in.promise.durability && truth_astray(a))
+            fail("C: a deposed primary made an exchange OK, with durability=%d", in.promise.durability);
+        return;
+    }
+    if (old->exchange_told) fail("m%d exchanges %s, which was exchanged already", a->on->index, old->selector);
+    old->exchange_told = true;
+    old->on[a->on->index].exchanged_us = w.now_us;
+    if (old->over_us > old->exchanged_us) return;
+    ended_here(old, a);
+    family_ended(old, a, old->created_us);
+}
+
+/* -------------------------------------------------------------------------------------------------- logins -- */
+
+void truth_login(const asking *read, int64_t read_us, int64_t create_us, int status, const char *token)
+{
+    const user_known *u = find_user(read->user);
+    const known *s = status ? NULL : truth_find(token);
+    trace("m%d logs user %d in: %d", read->on->index, (int)read->user, status);
+    totals.logins_refused += status == LATCHKEY_REFUSED;
+    if (!status && s && u && u->moved_us > read_us && u->moved_us < create_us && truth_acting_holds(s))
+        fail("revoke_user: m%d makes %s for a login that began before all sessions of the user were ended",
+             read->on->index, s->selector);
+    if (status == LATCHKEY_REFUSED && (!u || !u->unsure) && (!u || u->tried_us < read->began_us) && truth_calm(read) &&
+        in.users < USERS_MAX)
+        fail("A: m%d refuses a login of user %" PRIu64 ", whose sessions nobody ended", read->on->index, read->user);
+}
+
+/* --------------------------------------------------------------------------------------------------- lists -- */
+
+static bool lists(const latchkey_session_info *infos, size_t count, const char *selector)
+{
+    size_t i = 0;
+    while (i < count && memcmp(infos[i].selector, selector, LATCHKEY_SELECTOR_LENGTH)) i++;
+    return i < count;
+}
+
+static void judge_listed(const asking *a, const latchkey_session_info *info)
+{
+    const known *s = truth_find(info->selector);
+    if (!s) return;
+    int64_t dead = s->deleted_us && (!s->ended_us || s->deleted_us < s->ended_us) ? s->deleted_us : s->ended_us;
+    if (!dead) dead = s->exchanged_us;
+    if (s->user != a->user) fail("I: m%d lists %s, which is another user's", a->on->index, s->selector);
+    if (dead && a->began_us > dead + truth_bound_us() && !truth_excused(s, a))
+        fail("C: m%d lists %s, %.3f s after its end", a->on->index, s->selector, (double)(a->began_us - dead) / 1e6);
+    if (a->began_us > s->until_us + truth_slack_us())
+        fail("H: m%d lists %s, %.3f s after it expired", a->on->index, s->selector,
+             (double)(a->began_us - s->until_us) / 1e6);
+    bool asks = a->family == s->family, gone = !truth_same(a) || a->about->deleted_us;
+    if (truth_calm(a) && asks != (bool)info->current && !gone && s->created_us < a->began_us && !s->exchanged_us)
+        fail("sessions: m%d lists %s as %s that asks", a->on->index, s->selector, info->current ? "the one" : "none");
+}
+
+void truth_listed(const asking *a, const latchkey_session_info *infos, size_t count, size_t total)
+{
+    size_t listed = 0;
+    totals.lists++;
+    while (listed < count && infos[listed].selector[0]) judge_listed(a, &infos[listed++]);
+    totals.listed += listed;
+    if (listed != (total < count ? total : count))
+        fail("sessions: m%d lists %d of %d", a->on->index, (int)listed, (int)total);
+    if (!truth_calm(a) || total > count || servers_clock_spread_us()) return;
+    FOR_SESSIONS(s)
+    if (s->life && s->user == a->user && s->created_us < a->began_us && !s->exchanged_us && truth_alive(s) &&
+        !s->lost_us && !lists(infos, listed, s->selector))
+        fail("A: m%d does not list %s, which is alive", a->on->index, s->selector);
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * B without Redis: a revocation that Redis cannot confirm is PENDING, refuses here at once, and becomes true in Redis
+ * as soon as that is back.
+ */
+#include "test_handle.h"
+#include "threads.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Each write is in the kernel's hands before it is answered, and a killed process takes nothing from there. */
+static redis *start_lasting(void) { return redis_start("--appendonly", "yes", "--appendfsync", "no"); }
+
+/* Refused here, whatever is asked; and not by a guess: the answer is "no", or "no answer". */
+static void assert_denied_here(latchkey *lk, const char *token)
+{
+    assert_int_not_equal(try_validate(lk, token), LATCHKEY_OK);
+    assert_status_in(lk, validate(lk, token), LATCHKEY_NOT_FOUND, LATCHKEY_UNAVAILABLE);
+    assert_int_not_equal(try_validate(lk, token), LATCHKEY_OK);
+}
+
+static void test_B_revoke_while_redis_stands_still_is_pending(void **state)
+{
+    (void)state;
+    latchkey *lk = handle_open(server, "deadline_ms=1000&staleness_ms=60000");
+    latchkey *other = handle_open(server, "l1_capacity=0");
+    char token[LATCHKEY_TOKEN_SIZE], untouched[LATCHKEY_TOKEN_SIZE], key[128];
+    make_session(lk, 1, token);
+    make_session(lk, 2, untouched);
+    assert_status(lk, LATCHKEY_OK, validate(lk, token));
+    assert_status(lk, LATCHKEY_OK, validate(lk, untouched));
+    redis_freeze(server);
+    assert_status(lk, LATCHKEY_PENDING, end_session(lk, token));
+    assert_denied_here(lk, token);
+    assert_int_equal(stats_of(lk).pending, 1);
+    assert_status(lk, LATCHKEY_PENDING, end_session(lk, token)); /* again: still one */
+    assert_int_equal(stats_of(lk).pending, 1);
+    /* The lease may last; what was not revoked goes on. */
+    assert_status_in(lk, validate(lk, untouched), LATCHKEY_OK, LATCHKEY_UNAVAILABLE);
+    redis_thaw(server);
+    wait_for(stats_of(lk).pending == 0);
+    assert_string_equal(session_key(server, token, key), "");
+    assert_status(other, LATCHKEY_NOT_FOUND, validate(other, token));
+    wait_for(validate(lk, token) == LATCHKEY_NOT_FOUND);
+    wait_for(validate(lk, untouched) == LATCHKEY_OK);
+}
+
+static void test_B_revoke_while_redis_is_dead_is_pending_and_survives_its_return(void **state)
+{
+    (void)state;
+    redis *on = start_lasting();
+    latchkey *lk = handle_open(on, "deadline_ms=1000&staleness_ms=1000");
+    enum { SESSIONS = 20 };
+    char tokens[SESSIONS][LATCHKEY_TOKEN_SIZE], key[128];
+    for (int i = 0; i < SESSIONS; i++) {
+        make_session(lk, 1 + (uint64_t)i, tokens[i]);
+        assert_status(lk, LATCHKEY_OK, validate(lk, tokens[i]));
+    }
+    redis_kill(on);
+    for (int i = 0; i < SESSIONS; i++) {
+        assert_status(lk, LATCHKEY_PENDING, end_session(lk, tokens[i]));
+        assert_denied_here(lk, tokens[i]);
+    }
+    assert_int_equal(stats_of(lk).pending, SESSIONS);
+    redis_boot(on);
+    /* From before Redis has heard of it until after: never admitted here. */
+    while (stats_of(lk).pending) {
+        for (int i = 0; i < SESSIONS; i++) assert_denied_here(lk, tokens[i]);
+        check_pause();
+    }
+    latchkey *fresh = handle_open(on, "");
+    for (int i = 0; i < SESSIONS; i++) {
+        assert_status(fresh, LATCHKEY_NOT_FOUND, validate(fresh, tokens[i]));
+        assert_string_equal(session_key(on, tokens[i], key), "");
+    }
+    handle_close(fresh);
+    handle_close(lk);
+    redis_end(on);
+}
+
+/* The pending revocation reaches the others as any revocation does. */
+static void test_C_pending_revocation_is_announced_when_it_gets_through(void **state)
+{
+    (void)state;
+    redis *on = start_lasting();
+    latchkey *lk = handle_open(on, "deadline_ms=1000&staleness_ms=1000");
+    latchkey *other = handle_open(on, "staleness_ms=1000");
+    char token[LATCHKEY_TOKEN_SIZE];
+    make_session(lk, 1, token);
+    assert_status(other, LATCHKEY_OK, validate(other, token));
+    redis_freeze(on);
+    assert_status(lk, LATCHKEY_PENDING, end_session(lk, token));
+    redis_thaw(on);
+    wait_for(stats_of(lk).pending == 0);
+    wait_for(try_validate(other, token) != LATCHKEY_OK);
+    wait_for(validate(other, token) == LATCHKEY_NOT_FOUND);
+    assert_int_equal(redis_integer(on, "EXISTS lk:{%d}:q", (int)token_partition(token)), 1);
+    handle_close(lk);
+    handle_close(other);
+    redis_end(on);
+}
+
+/* The reply to a revocation is lost, not the revocation. */
+static void test_revoke_whose_reply_was_lost_is_done_once_it_is_known(void **state)
+{
+    (void)state;
+    latchkey *lk = handle_open(server, "deadline_ms=1000&staleness_ms=60000");
+    char token[LATCHKEY_TOKEN_SIZE];
+    make_session(lk, 1, token);
+    redis_freeze(server);
+    assert_status(lk, LATCHKEY_PENDING, end_session(lk, token));
+    redis_thaw(server);
+    wait_for(stats_of(lk).pending == 0);
+    assert_status(lk, LATCHKEY_NOT_FOUND, end_session(lk, token));
+    assert_status(lk, LATCHKEY_NOT_FOUND, validate(lk, token));
+}
+
+/* G: the queue of pending revocations has a limit, and says so. */
+enum { LIMIT = 4096, THREADS = 16 };
+
+typedef struct flood {
+    latchkey *lk;
+    char (*tokens)[LATCHKEY_TOKEN_SIZE];
+    atomic_int next, pending, unavailable, odd, admitted;
+} flood;
+
+static void revoke_many(crew_member *member)
+{
+    flood *f = member->shared;
+    int i;
+    while ((i = atomic_fetch_add(&f->next, 1)) < LIMIT + THREADS) {
+        int status = end_session(f->lk, f->tokens[i]);
+        if (status == LATCHKEY_PENDING && try_validate(f->lk, f->tokens[i]) == LATCHKEY_OK)
+            atomic_fetch_add(&f->admitted, 1);
+        atomic_fetch_add(status == LATCHKEY_PENDING       ? &f->pending
+                         : status == LATCHKEY_UNAVAILABLE ? &f->unavailable
+                                                          : &f->odd,
+                         1);
+    }
+}
+
+static void test_G_pending_revocations_have_a_limit(void **state)
+{
+    (void)state;
+    redis *on = start_lasting();
+    latchkey *maker = handle_open(on, "");
+    flood f = {.lk = handle_open(on, "deadline_ms=100&staleness_ms=1000")};
+    f.tokens = calloc(LIMIT + THREADS, sizeof *f.tokens);
+    assert_non_null(f.tokens);
+    for (int i = 0; i < LIMIT + THREADS; i++) make_session(maker, 1 + (uint64_t)i, f.tokens[i]);
+    handle_close(maker);
+    redis_kill(on);
+    crew_run(THREADS, revoke_many, &f);
+    assert_int_equal(atomic_load(&f.odd), 0);
+    assert_int_equal(atomic_load(&f.admitted), 0);
+    assert_int_equal(atomic_load(&f.pending), LIMIT);
+    assert_int_equal(atomic_load(&f.unavailable), THREADS);
+    assert_int_equal(stats_of(f.lk).pending, LIMIT);
+    redis_boot(on);
+    wait_for(stats_of(f.lk).pending == 0);
+    assert_int_equal(redis_count_keys(on, "lk:*:s:*"), THREADS);
+    free(f.tokens);
+    handle_close(f.lk);
+    redis_end(on);
+}
+
+/* A handle that is closed with pending revocations ends, and leaks nothing (LeakSanitizer looks). */
+static void test_close_with_pending_revocations(void **state)
+{
+    (void)state;
+    redis *on = redis_start(NULL);
+    latchkey *lk = handle_open(on, "deadline_ms=1000");
+    char token[LATCHKEY_TOKEN_SIZE];
+    make_session(lk, 1, token);
+    redis_kill(on);
+    assert_status(lk, LATCHKEY_PENDING, end_session(lk, token));
+    handle_close(lk);
+    redis_end(on);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_B_revoke_while_redis_stands_still_is_pending),
+        TEST(test_B_revoke_while_redis_is_dead_is_pending_and_survives_its_return),
+        TEST(test_C_pending_revocation_is_announced_when_it_gets_through),
+        TEST(test_revoke_whose_reply_was_lost_is_done_once_it_is_known),
+        TEST(test_G_pending_revocations_have_a_limit),
+        TEST(test_close_with_pending_revocations),
+    };
+    return cmocka_run_group_tests(tests, server_start, server_end);
+}
