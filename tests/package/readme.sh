@@ -24,11 +24,11 @@ run() {
 # Functions, counters and tests that a document names must exist.
 names_exist() {
     for name in $(grep -o '`latchkey_[a-z0-9_]*`' "$1" | tr -d '`' | sort -u); do
-        grep -qw "$name" "$root/include/latchkey.h" || grep -q "\"${name#latchkey_}\"" "$root/src/metrics.c" ||
+        grep -qw "$name" "$root/include/latchkey.h" || grep -q "\"${name#latchkey_}\"" "$root/src/api/metrics.c" ||
             { echo "$(basename "$1"): there is no $name" >&2; exit 1; }
     done
     for name in $(grep -o '`test_[a-z0-9_]*`' "$1" | tr -d '`' | sort -u); do
-        ls "$root"/tests/*/"$name".* >"$work/found" 2>&1 || grep -rqw "$name" "$root"/tests/*/*.c ||
+        [ -n "$(find "$root/tests" -name "$name.*")" ] || grep -rqw --include='*.c' "$name" "$root/tests" ||
             { echo "$(basename "$1"): there is no test $name" >&2; exit 1; }
     done
 }

@@ -20,5 +20,5 @@ diff -u "$here/symbols.txt" "$found" || {
 # Every function of the header is exported, and the other way round.
 names=$(mktemp)
 trap 'rm -f "$found" "$names"' EXIT
-grep '^LATCHKEY_API' "$here/../../include/latchkey.h" | sed 's/(.*//; s/.*[ *]//' | LC_ALL=C sort >"$names"
+grep '^LATCHKEY_API' "$here/../../../include/latchkey.h" | sed 's/(.*//; s/.*[ *]//' | LC_ALL=C sort >"$names"
 diff -u "$names" "$found" || { echo "the header and the exported symbols differ" >&2; exit 1; }

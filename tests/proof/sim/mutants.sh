@@ -64,7 +64,7 @@ mutant() {
         survived=$((survived + 1))
         echo "DOES NOT COMPILE"
         tail -n 20 "$scratch/log"
-    elif timeout 600 "$scratch/build/tests/sim/sim" --seed "$seed" --runs "$runs" >"$scratch/log" 2>&1; then
+    elif timeout 600 "$scratch/build/tests/proof/sim/sim" --seed "$seed" --runs "$runs" >"$scratch/log" 2>&1; then
         survived=$((survived + 1))
         echo "SURVIVED $runs worlds"
     elif [ $? -gt 128 ]; then
@@ -75,7 +75,7 @@ mutant() {
         again=$(sed -n 's/^  replay: sim \(.*\) --trace$/\1/p' "$scratch/log")
         first=$(sed -n '/^sim: seed/,$p' "$scratch/log")
         # shellcheck disable=SC2086 # the arguments are several
-        second=$("$scratch/build/tests/sim/sim" ${again:---help} | sed -n '/^sim: seed/,$p') || :
+        second=$("$scratch/build/tests/proof/sim/sim" ${again:---help} | sed -n '/^sim: seed/,$p') || :
         if [ -z "$again" ] || [ "$first" != "$second" ]; then
             survived=$((survived + 1))
             echo "CAUGHT, BUT IT DOES NOT REPLAY"
