@@ -7,7 +7,7 @@
 
 enum { REST_MOST_US = 50000 };
 
-void lk_inquiry_ask(lk_inquiry *q, const char *const *words)
+void lk_batch_ask(lk_batch *q, const char *const *words)
 {
     lk_span *to = q->words[q->asked];
     size_t count = 0;
@@ -21,7 +21,7 @@ static void rest(int64_t since_us)
     nanosleep(&(struct timespec){.tv_nsec = (us < REST_MOST_US ? us : REST_MOST_US) * 1000}, NULL);
 }
 
-int lk_inquiry_go(lk_inquiry *q)
+int lk_batch_go(lk_batch *q)
 {
     int status;
     do {
@@ -34,7 +34,7 @@ int lk_inquiry_go(lk_inquiry *q)
     return status;
 }
 
-void lk_inquiry_end(lk_inquiry *q)
+void lk_batch_end(lk_batch *q)
 {
     while (q->asked) lk_reply_free(q->replies[--q->asked]);
 }
@@ -44,16 +44,16 @@ int64_t lk_decimal(const lk_reply *reply)
     return reply->type == LK_REPLY_STRING && strspn(reply->text, "0123456789") ? strtoll(reply->text, NULL, 10) : 0;
 }
 
-char *lk_inquiry_partition_key(lk_inquiry *q, unsigned partition, const char *which)
+char *lk_batch_partition_key(lk_batch *q, unsigned partition, const char *which)
 {
-    char *text = lk_inquiry_text(q, 0);
+    char *text = lk_batch_text(q, 0);
     lk_key_partition(text, q->lk->config.prefix, partition, which);
     return text;
 }
 
-char *lk_inquiry_session_key(lk_inquiry *q, const lk_member *m)
+char *lk_batch_session_key(lk_batch *q, const lk_member *m)
 {
-    char *text = lk_inquiry_text(q, 0);
+    char *text = lk_batch_text(q, 0);
     lk_key_session(text, q->lk->config.prefix, m->partition, m->selector);
     return text;
 }

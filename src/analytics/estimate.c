@@ -16,7 +16,7 @@ static double root(double value)
     return r;
 }
 
-void lk_tally_live(uint64_t indexed, uint64_t looked_at, uint64_t living, latchkey_population *population)
+void lk_estimate_live(uint64_t indexed, uint64_t looked_at, uint64_t living, latchkey_population *population)
 {
     double share = looked_at ? (double)living / (double)looked_at : 0;
     population->sessions = population->exact ? living : rounded((double)indexed * share);
@@ -96,7 +96,7 @@ static void copy(const lk_sight *sights, size_t count, size_t offset, int64_t *v
     if (count) qsort(values, count, sizeof *values, ascending);
 }
 
-void lk_tally_sights(lk_sight *sights, size_t count, double scale, latchkey_population *population)
+void lk_estimate_sights(lk_sight *sights, size_t count, double scale, latchkey_population *population)
 {
     int64_t *values = count ? malloc(count * sizeof *values) : NULL;
     if (!values) return;
@@ -119,7 +119,7 @@ void lk_tally_sights(lk_sight *sights, size_t count, double scale, latchkey_popu
     count_devices(sights, count, scale, population);
 }
 
-int64_t lk_tally_duration(const lk_sight *sights, size_t count, int64_t window_ms)
+int64_t lk_estimate_duration(const lk_sight *sights, size_t count, int64_t window_ms)
 {
     enum { ENOUGH = 30 };
     size_t young = 0, old = 0;
@@ -144,7 +144,7 @@ static size_t column(const lk_weight *weights, size_t count, size_t offset, int6
     return known;
 }
 
-void lk_tally_weights(const lk_weight *weights, size_t count, latchkey_population *p)
+void lk_estimate_weights(const lk_weight *weights, size_t count, latchkey_population *p)
 {
     int64_t *values = count ? malloc(count * sizeof *values) : NULL;
     if (!values) return;

@@ -1,6 +1,6 @@
 /* What was seen of the sessions, added up: from single sights to quantiles, spans and the commonest devices. No Redis here. */
-#ifndef LK_TALLY_H
-#define LK_TALLY_H
+#ifndef LK_ANALYTICS_ESTIMATE_H
+#define LK_ANALYTICS_ESTIMATE_H
 
 #include "latchkey.h"
 
@@ -22,15 +22,15 @@ typedef struct lk_weight {
 } lk_weight;
 
 /* Each sight stands for `scale` sessions. Sorts them. */
-void lk_tally_sights(lk_sight *sights, size_t count, double scale, latchkey_population *population);
-void lk_tally_weights(const lk_weight *weights, size_t count, latchkey_population *population);
+void lk_estimate_sights(lk_sight *sights, size_t count, double scale, latchkey_population *population);
+void lk_estimate_weights(const lk_weight *weights, size_t count, latchkey_population *population);
 
 /* Of `looked_at` members drawn from `indexed`, `living` lived: how many do, and how wrong that may be, 95 times of 100. */
-void lk_tally_live(uint64_t indexed, uint64_t looked_at, uint64_t living, latchkey_population *population);
+void lk_estimate_live(uint64_t indexed, uint64_t looked_at, uint64_t living, latchkey_population *population);
 
 /* How long sessions last, on average, where logins come evenly: as many end as begin, so it is the number of those who live
  * over the rate at which they come (Little 1961). The rate is counted in the youngest, of less than window_ms; so there must be
  * enough of those, and older ones. 0: not known. */
-int64_t lk_tally_duration(const lk_sight *sights, size_t count, int64_t window_ms);
+int64_t lk_estimate_duration(const lk_sight *sights, size_t count, int64_t window_ms);
 
 #endif

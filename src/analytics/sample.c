@@ -30,17 +30,17 @@ static size_t partitions_of(const lk_sampling *s) { return (size_t)s->q.lk->conf
 
 /* ------------------------------------------------------------------------------------------------- survey -- */
 
-enum { SURVEY = 3, SURVEYED = LK_INQUIRY_CALLS / SURVEY };
+enum { SURVEY = 3, SURVEYED = LK_BATCH_CALLS / SURVEY };
 
 static int survey_some(lk_sampling *s, unsigned from, unsigned count)
 {
-    lk_inquiry *q = &s->q;
+    lk_batch *q = &s->q;
     for (unsigned p = from; p < from + count; p++) {
-        LK_ASK(q, "ZCARD", lk_inquiry_partition_key(q, p, "a"));
-        LK_ASK(q, "HMGET", lk_inquiry_partition_key(q, p, "m"), "peak", "peak_ms");
-        LK_ASK(q, "GET", lk_inquiry_partition_key(q, p, "e"));
+        LK_ASK(q, "ZCARD", lk_batch_partition_key(q, p, "a"));
+        LK_ASK(q, "HMGET", lk_batch_partition_key(q, p, "m"), "peak", "peak_ms");
+        LK_ASK(q, "GET", lk_batch_partition_key(q, p, "e"));
     }
-    int status = lk_inquiry_go(q);
+    int status = lk_batch_go(q);
     if (status) return status;
     for (unsigned i = 0; i < count; i++) {
         lk_sampled_partition *p = &s->partitions[from + i];
@@ -55,7 +55,7 @@ static int survey_some(lk_sampling *s, unsigned from, unsigned count)
         p->epoch_ms = lk_decimal(reply[2]);
         s->population->indexed += p->names;
     }
-    lk_inquiry_end(q);
+    lk_batch_end(q);
     return status;
 }
 
@@ -87,12 +87,12 @@ static int survey_database(lk_sampling *s)
     char sought[24];
     snprintf(sought, sizeof sought, "db%lld:keys=", (long long)s->q.lk->config.database);
     LK_ASK(&s->q, "INFO", "keyspace");
-    int status = lk_inquiry_go(&s->q);
+    int status = lk_batch_go(&s->q);
     if (status) return status;
     const lk_reply *info = s->q.replies[0];
     const char *at = info->type == LK_REPLY_STRING ? strstr(info->text, sought) : NULL;
     s->population->keys = at ? strtoull(at + strlen(sought), NULL, 10) : 0;
-    lk_inquiry_end(&s->q);
+    lk_batch_end(&s->q);
     return LATCHKEY_OK;
 }
 
@@ -144,15 +144,14 @@ static void take_members(lk_sampling *s, unsigned p, const lk_reply *reply)
 
 static void ask_members(lk_sampling *s, unsigned p, size_t from, size_t count)
 {
-    lk_inquiry *q = &s->q;
-    char *key = lk_inquiry_partition_key(q, p, "a"), *first = lk_inquiry_text(q, 1),
-         *last = first + LK_INQUIRY_TEXT / 2;
-    snprintf(first, LK_INQUIRY_TEXT / 2, "%zu", from);
-    snprintf(last, LK_INQUIRY_TEXT / 2, "%zu", from + count - 1);
+    lk_batch *q = &s->q;
+    char *key = lk_batch_partition_key(q, p, "a"), *first = lk_batch_text(q, 1), *last = first + LK_BATCH_TEXT / 2;
+    snprintf(first, LK_BATCH_TEXT / 2, "%zu", from);
+    snprintf(last, LK_BATCH_TEXT / 2, "%zu", from + count - 1);
     if (s->population->exact) {
         LK_ASK(q, "ZRANGE", key, first, last, "WITHSCORES");
     } else {
-        snprintf(first, LK_INQUIRY_TEXT / 2, "-%zu", count);
+        snprintf(first, LK_BATCH_TEXT / 2, "-%zu", count);
         LK_ASK(q, "ZRANDMEMBER", key, first, "WITHSCORES");
     }
 }
@@ -176,9 +175,9 @@ static int draw(lk_sampling *s)
         total += some;
     }
     if (!s->q.asked) return LATCHKEY_OK;
-    int status = lk_inquiry_go(&s->q);
+    int status = lk_batch_go(&s->q);
     for (size_t i = 0; i < s->q.asked; i++) take_members(s, of[i], s->q.replies[i]);
-    lk_inquiry_end(&s->q);
+    lk_batch_end(&s->q);
     return status;
 }
 
@@ -186,8 +185,8 @@ static int draw(lk_sampling *s)
 
 void lk_sampling_ask_session(lk_sampling *s, const lk_member *m)
 {
-    LK_ASK(&s->q, "HMGET", lk_inquiry_session_key(&s->q, m), "v", "x");
-    LK_ASK(&s->q, "PTTL", lk_inquiry_session_key(&s->q, m));
+    LK_ASK(&s->q, "HMGET", lk_batch_session_key(&s->q, m), "v", "x");
+    LK_ASK(&s->q, "PTTL", lk_batch_session_key(&s->q, m));
 }
 
 /* "idle_ms expires_at_ms user_id" */
@@ -209,7 +208,7 @@ lk_found lk_sampling_judge(const lk_sampling *s, const lk_member *m, lk_reply *c
     }
     const lk_reply *v = fields->item[0], *x = fields->item[1];
     if (v->type == LK_REPLY_NIL && x->type == LK_REPLY_NIL) return f; /* it is over */
-    bool good = v->type == LK_REPLY_STRING && lk_record_glance(v->text, v->size, &f.record);
+    bool good = v->type == LK_REPLY_STRING && lk_record_header_read(v->text, v->size, &f.record);
     f.rotated = good && f.record.rotated;
     f.damaged = !good || (!f.rotated && !user_of(x, &f.user_id));
     f.lives = !f.damaged && !f.rotated && lk_integer(replies[1]) > 0 && f.record.expires_at_ms > s->now_ms &&
@@ -233,29 +232,29 @@ static void see(lk_sampling *s, const lk_member *m, const lk_found *f)
 
 static void ask_user(lk_sampling *s, const lk_member *m, uint64_t user_id)
 {
-    lk_inquiry *q = &s->q;
-    char *key = lk_inquiry_text(q, 0), *from = lk_inquiry_text(q, 1);
+    lk_batch *q = &s->q;
+    char *key = lk_batch_text(q, 0), *from = lk_batch_text(q, 1);
     lk_key_base(key, q->lk->config.prefix, m->partition);
     int64_t epoch_ms = s->partitions[m->partition].epoch_ms; /* the index carries its name: see common.lua */
     size_t size = strlen(key);
-    size += (size_t)snprintf(key + size, LK_INQUIRY_TEXT - size, "u:%llu", (unsigned long long)user_id);
-    if (epoch_ms) snprintf(key + size, LK_INQUIRY_TEXT - size, ":%lld", (long long)epoch_ms);
-    snprintf(from, LK_INQUIRY_TEXT, "(%lld", (long long)s->now_ms);
+    size += (size_t)snprintf(key + size, LK_BATCH_TEXT - size, "u:%llu", (unsigned long long)user_id);
+    if (epoch_ms) snprintf(key + size, LK_BATCH_TEXT - size, ":%lld", (long long)epoch_ms);
+    snprintf(from, LK_BATCH_TEXT, "(%lld", (long long)s->now_ms);
     LK_ASK(q, "ZCOUNT", key, from, "+inf");
 }
 
 /* How many sessions do the users of the newest sights have? In their order. */
 static int count_users(lk_sampling *s)
 {
-    lk_inquiry *q = &s->q;
+    lk_batch *q = &s->q;
     if (!q->asked) return LATCHKEY_OK;
     lk_sight *newest = &s->sights[s->living - q->asked];
-    int status = lk_inquiry_go(q);
+    int status = lk_batch_go(q);
     for (size_t i = 0; i < q->asked; i++) {
         long long sessions = lk_integer(q->replies[i]);
         newest[i].of_user = sessions > 1 ? 1.0 / (double)sessions : 1;
     }
-    lk_inquiry_end(q);
+    lk_batch_end(q);
     return status;
 }
 
@@ -263,13 +262,13 @@ static int look(lk_sampling *s)
 {
     lk_found found[LK_SAMPLE_BATCH];
     for (size_t i = 0; i < s->member_count; i++) lk_sampling_ask_session(s, &s->members[i]);
-    int status = lk_inquiry_go(&s->q);
+    int status = lk_batch_go(&s->q);
     if (status) return status;
     for (size_t i = 0; i < s->member_count; i++) {
         found[i] = lk_sampling_judge(s, &s->members[i], &s->q.replies[LK_SAMPLE_CALLS * i]);
         s->population->damaged += found[i].damaged;
     }
-    lk_inquiry_end(&s->q);
+    lk_batch_end(&s->q);
     for (size_t i = 0; i < s->member_count; i++) {
         if (!found[i].lives) continue;
         see(s, &s->members[i], &found[i]);
@@ -287,11 +286,11 @@ static void tally(lk_sampling *s)
     int64_t idle_ms = s->q.lk->config.idle_ms;
     p->looked_at = s->looked_at;
     p->living = s->living;
-    lk_tally_live(p->indexed, p->looked_at, p->living, p);
+    lk_estimate_live(p->indexed, p->looked_at, p->living, p);
     double scale = p->exact || !p->looked_at ? 1 : (double)p->indexed / (double)p->looked_at;
-    p->duration_mean_ms = lk_tally_duration(s->sights, s->living, idle_ms < RATE_MS ? idle_ms : RATE_MS);
-    lk_tally_sights(s->sights, s->living, scale, p);
-    lk_tally_weights(s->weights, s->weighed, p);
+    p->duration_mean_ms = lk_estimate_duration(s->sights, s->living, idle_ms < RATE_MS ? idle_ms : RATE_MS);
+    lk_estimate_sights(s->sights, s->living, scale, p);
+    lk_estimate_weights(s->weights, s->weighed, p);
     if (p->peak < p->sessions) { /* some were made before peaks were kept */
         p->peak = p->sessions;
         p->peak_at_ms = s->now_ms;
@@ -311,7 +310,7 @@ static int sample(lk_sampling *s, const lk_progress *progress)
         if (!status && s->member_count) status = look(s);
         if (progress) progress->tell(progress->context, s->looked_at, s->count);
     } while (!status && s->at < partitions_of(s));
-    if (!status) status = lk_sampling_weigh(s);
+    if (!status) status = lk_sampling_sizes(s);
     if (!status) status = lk_sampling_scan(s, most);
     if (!status) tally(s);
     return status;
@@ -322,7 +321,7 @@ int lk_sample(latchkey *lk, size_t count, const lk_progress *progress, latchkey_
     memset(population, 0, sizeof *population);
     lk_sampling *s = calloc(1, sizeof *s);
     if (!s) return LATCHKEY_NO_MEMORY;
-    s->q = (lk_inquiry){.lk = lk, .node = lk_l2_owner(&lk->l2, 0), .tries = TRIES};
+    s->q = (lk_batch){.lk = lk, .node = lk_l2_owner(&lk->l2, 0), .tries = TRIES};
     s->population = population;
     s->count = count;
     s->now_ms = population->taken_at_ms = lk_server_now_ms(lk, lk_now_us());

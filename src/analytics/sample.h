@@ -1,6 +1,6 @@
 /* latchkey_sample, and the same with somebody who is told how far it is. */
-#ifndef LK_SAMPLE_H
-#define LK_SAMPLE_H
+#ifndef LK_ANALYTICS_SAMPLE_H
+#define LK_ANALYTICS_SAMPLE_H
 
 #include "session/handle.h"
 

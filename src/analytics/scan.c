@@ -24,28 +24,28 @@ static bool session_of_key(const lk_sampling *s, const lk_reply *key, lk_member 
 static int look_up(lk_sampling *s)
 {
     enum { EACH = LK_SAMPLE_CALLS + 1 };
-    lk_inquiry *q = &s->q;
+    lk_batch *q = &s->q;
     if (!s->member_count) return LATCHKEY_OK;
     for (size_t i = 0; i < s->member_count; i++) {
         lk_sampling_ask_session(s, &s->members[i]);
-        LK_ASK(q, "ZSCORE", lk_inquiry_partition_key(q, s->members[i].partition, "a"), s->members[i].selector);
+        LK_ASK(q, "ZSCORE", lk_batch_partition_key(q, s->members[i].partition, "a"), s->members[i].selector);
     }
-    int status = lk_inquiry_go(q);
+    int status = lk_batch_go(q);
     for (size_t i = 0; i < q->asked / EACH; i++) {
         lk_found found = lk_sampling_judge(s, &s->members[i], &q->replies[EACH * i]);
         s->population->old_tokens += found.rotated;
         s->population->unindexed += found.lives && q->replies[EACH * i + LK_SAMPLE_CALLS]->type != LK_REPLY_STRING;
     }
-    lk_inquiry_end(q);
+    lk_batch_end(q);
     return status;
 }
 
 /* [cursor, [key ...]]; anything else: no right to it. */
 static int step(lk_sampling *s, char cursor[24], bool *allowed)
 {
-    lk_inquiry *q = &s->q;
+    lk_batch *q = &s->q;
     LK_ASK(q, "SCAN", cursor, "COUNT", "64");
-    int status = lk_inquiry_go(q);
+    int status = lk_batch_go(q);
     if (status) return status;
     lk_reply *reply = q->replies[0];
     q->asked = 0; /* it is kept until its keys were looked up */

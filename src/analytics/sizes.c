@@ -11,19 +11,19 @@ typedef struct group {
     lk_weight *weights;
     size_t count;
     lk_reply *names[AT_ONCE];
-    size_t of[LK_INQUIRY_CALLS]; /* whose length is asked for */
+    size_t of[LK_BATCH_CALLS]; /* whose length is asked for */
     bool unknown[AT_ONCE];
 } group;
 
 static int ask_names(group *g)
 {
-    lk_inquiry *q = &g->s->q;
+    lk_batch *q = &g->s->q;
     for (size_t i = 0; i < g->count; i++) {
-        LK_ASK(q, "MEMORY", "USAGE", lk_inquiry_session_key(q, &g->members[i]), "SAMPLES", "0");
-        LK_ASK(q, "HLEN", lk_inquiry_session_key(q, &g->members[i]));
-        LK_ASK(q, "HKEYS", lk_inquiry_session_key(q, &g->members[i]));
+        LK_ASK(q, "MEMORY", "USAGE", lk_batch_session_key(q, &g->members[i]), "SAMPLES", "0");
+        LK_ASK(q, "HLEN", lk_batch_session_key(q, &g->members[i]));
+        LK_ASK(q, "HKEYS", lk_batch_session_key(q, &g->members[i]));
     }
-    int status = lk_inquiry_go(q);
+    int status = lk_batch_go(q);
     for (size_t i = 0; i < g->count && !status; i++) {
         g->weights[i] = (lk_weight){.record_bytes = g->members[i].record_size,
                                     .redis_bytes = (uint64_t)lk_integer(q->replies[EACH * i]),
@@ -31,37 +31,37 @@ static int ask_names(group *g)
         g->names[i] = q->replies[EACH * i + 2]; /* kept while its words are asked by */
         q->replies[EACH * i + 2] = NULL;
     }
-    lk_inquiry_end(q);
+    lk_batch_end(q);
     return status;
 }
 
 static int take_lengths(group *g)
 {
-    lk_inquiry *q = &g->s->q;
-    int status = q->asked ? lk_inquiry_go(q) : LATCHKEY_OK;
+    lk_batch *q = &g->s->q;
+    int status = q->asked ? lk_batch_go(q) : LATCHKEY_OK;
     for (size_t i = 0; i < q->asked; i++) {
         g->weights[g->of[i]].session_bytes += (uint64_t)lk_integer(q->replies[i]);
         g->unknown[g->of[i]] |= q->replies[i]->type != LK_REPLY_INTEGER;
     }
-    lk_inquiry_end(q);
+    lk_batch_end(q);
     return status;
 }
 
 /* Of one session; more than one round trip holds are asked for in several. */
 static int ask_lengths(group *g, size_t i)
 {
-    lk_inquiry *q = &g->s->q;
+    lk_batch *q = &g->s->q;
     const lk_reply *names = g->names[i];
     g->unknown[i] = names->type != LK_REPLY_ARRAY;
     int status = LATCHKEY_OK;
     for (size_t k = 0; !g->unknown[i] && k < names->size && !status; k++) {
         const lk_reply *name = names->item[k];
         if (name->type != LK_REPLY_STRING) continue;
-        if (q->asked == LK_INQUIRY_CALLS) status = take_lengths(g);
+        if (q->asked == LK_BATCH_CALLS) status = take_lengths(g);
         g->weights[i].session_bytes += name->size;
         g->weights[i].fields -= name->size == 1 && g->weights[i].fields; /* one letter: the library's own */
         g->of[q->asked] = i;
-        LK_ASK(q, "HSTRLEN", lk_inquiry_session_key(q, &g->members[i]), name->text);
+        LK_ASK(q, "HSTRLEN", lk_batch_session_key(q, &g->members[i]), name->text);
     }
     return status;
 }
@@ -80,7 +80,7 @@ static int weigh(group *g)
     return status;
 }
 
-int lk_sampling_weigh(lk_sampling *s)
+int lk_sampling_sizes(lk_sampling *s)
 {
     int status = LATCHKEY_OK;
     while (s->weighed < s->chosen_count && !status) {

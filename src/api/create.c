@@ -101,7 +101,7 @@ static int attempt(latchkey *lk, const latchkey_draft *d, const latchkey_field *
     }
     lk_reply *reply;
     int64_t asked_us = lk_now_us();
-    uint64_t incarnation = 0, leased = lk_node_leased(lk_l2_owner(&lk->l2, token->partition));
+    uint64_t incarnation = 0, leased = lk_node_lease_owner(lk_l2_owner(&lk->l2, token->partition));
     uint64_t ticket = lk_l1_ticket(lk->l1, token->text);
     int status = lk_l2_script(&lk->l2, LK_SCRIPT_CREATE, token->partition, token->text, words, count, deadline_ms,
                               &reply, &incarnation);

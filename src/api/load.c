@@ -38,7 +38,7 @@ const lk_reply *lk_find_field(const lk_reply *fields, const char *name)
 int lk_open_value(latchkey *lk, lk_node *node, const lk_record *record, const char *name, lk_reply *value)
 {
     if (!record->sealed) return LATCHKEY_OK;
-    lk_seal_home home = lk_record_home(record);
+    lk_seal_context home = lk_record_context(record);
     enum lk_seal_check check =
         lk_open_field(&lk->config.seal_keys, &home, lk_word(name), (uint8_t *)value->text, &value->size);
     if (check == LK_SEAL_UNKNOWN_KEY)
@@ -62,7 +62,7 @@ static int note_versions(const lk_reply *fields)
     for (size_t i = 0; i + 1 < fields->size; i += 2) {
         lk_reply *value = fields->item[i + 1];
         if (fields->item[i]->size <= 1) continue;
-        value->integer = (long long)lk_version(value->text, value->size);
+        value->integer = (long long)lk_field_version(value->text, value->size);
         if (!value->integer) return LATCHKEY_NO_MEMORY;
     }
     return LATCHKEY_OK;
@@ -247,13 +247,13 @@ static int vouched(latchkey *lk, unsigned partition, const lk_token *token, cons
     lk_node *node = lk_l2_owner(&lk->l2, partition);
     int status = LATCHKEY_AGAIN;
     for (int i = 0; i < 2 && status == LATCHKEY_AGAIN; i++) {
-        uint64_t incarnation = 0, leased = lk_node_leased(node);
+        uint64_t incarnation = 0, leased = lk_node_lease_owner(node);
         if (token ? lk_pending_has(lk->pending, token) : lk_pending_names(lk->pending, name)) return LATCHKEY_NOT_FOUND;
         memcpy(selector, name, LATCHKEY_SELECTOR_LENGTH);
         selector[LATCHKEY_SELECTOR_LENGTH] = 0;
         int said = load(lk, partition, token, selector, want, deadline_ms, judged, fields, &incarnation);
         if (said < 0) return said;
-        status = lk_node_vouch(node, leased == incarnation ? incarnation : 0, deadline_ms);
+        status = lk_node_lease_covers(node, leased == incarnation ? incarnation : 0, deadline_ms);
         if (!status) status = said ? said : lk_session_late(lk, partition, &judged->record.entry, judged->until_us);
         if (!status) return LATCHKEY_OK;
         if (!said) drop(want, fields);

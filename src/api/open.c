@@ -12,26 +12,29 @@ static void on_purge(void *context, const char *selector) { lk_l1_purge(((latchk
 static void on_empty(void *context)
 {
     lk_l1_empty(((latchkey *)context)->l1);
-    lk_refused_empty(((latchkey *)context)->refused);
-    lk_mapped_empty(((latchkey *)context)->mapped);
+    lk_negative_cache_empty(((latchkey *)context)->negative_cache);
+    lk_alias_cache_empty(((latchkey *)context)->alias_cache);
 }
 /* What is known to be dead stays so: it is asked for most now. */
 static void on_everyone(void *context) { lk_l1_empty(((latchkey *)context)->l1); }
-static void on_pulse(void *context, lk_pulse *pulse) { lk_stats_pulse(context, pulse); }
-static bool on_sample(void *context, uint64_t random, int64_t now_ms, lk_l1_seen *out)
+static void on_pulse(void *context, lk_beat_stats *pulse) { lk_stats_beat(context, pulse); }
+static bool on_sample(void *context, uint64_t random, int64_t now_ms, lk_entry_sample *out)
 {
     return lk_l1_sample(((latchkey *)context)->l1, random, now_ms, out);
 }
-static bool on_refresh(void *context, lk_wanted_item *item, lk_pending_item *of)
+static bool on_refresh(void *context, lk_refresh_item *item, lk_pending_item *of)
 {
     return lk_refresh_begin(context, item, of);
 }
-static void on_refreshed(void *context, const lk_wanted_item *item, const lk_reply *value, const lk_reply *pttl,
+static void on_refreshed(void *context, const lk_refresh_item *item, const lk_reply *value, const lk_reply *pttl,
                          uint64_t incarnation)
 {
     lk_refresh_end(context, item, value, pttl, incarnation);
 }
-static bool on_still(void *context, const lk_l1_seen *seen) { return lk_l1_still(((latchkey *)context)->l1, seen); }
+static bool on_still(void *context, const lk_entry_sample *seen)
+{
+    return lk_l1_still(((latchkey *)context)->l1, seen);
+}
 
 static int build(latchkey *lk)
 {
@@ -39,20 +42,20 @@ static int build(latchkey *lk)
     const bool foreign = lk->config.foreign_until_ms != 0;
     lk_random(seed, sizeof seed);
     lk->l1 = lk_l1_open((size_t)lk->config.l1_capacity, seed[0]);
-    lk->flights = lk_flights_open();
-    lk->refused = lk_refused_open(seed[1]);
-    if (foreign) lk->mapped = lk_mapped_open((size_t)lk->config.l1_capacity, seed[2]);
+    lk->singleflight = lk_singleflight_open();
+    lk->negative_cache = lk_negative_cache_open(seed[1]);
+    if (foreign) lk->alias_cache = lk_alias_cache_open((size_t)lk->config.l1_capacity, seed[2]);
     lk_node_host host = {lk, on_purge, on_empty, on_everyone, on_pulse, on_sample, on_still, on_refresh, on_refreshed};
     lk->window.opened_ms = lk_now_ms();
     lk->refresh_ms = lk_session_window(lk->config.l1_ttl_ms, lk->config.idle_ms);
-    if (lk->l1 && lk->flights && lk->refused && (lk->mapped || !foreign))
+    if (lk->l1 && lk->singleflight && lk->negative_cache && (lk->alias_cache || !foreign))
         lk->l2.node = lk_node_open(&lk->config, &lk->counters, &host);
     if (!lk->l2.node) return LATCHKEY_NO_MEMORY;
     lk->l2.config = &lk->config;
     lk->l2.counters = &lk->counters;
     lk->lease = lk_node_lease(lk->l2.node);
     lk->pending = lk_node_pending(lk->l2.node);
-    lk->wanted = lk_node_wanted(lk->l2.node);
+    lk->refresh_queue = lk_node_refresh_queue(lk->l2.node);
     return LATCHKEY_OK;
 }
 
@@ -97,14 +100,14 @@ void latchkey_close(latchkey *lk)
         /* Another thread of the parent may have been in the middle of anything: nothing of its memory is safe to touch,
          * let alone to free. It goes with the process. */
         lk_node_abandon(lk->l2.node);
-        lk_desk_abandon(atomic_load(&lk->desk));
+        lk_async_abandon(atomic_load(&lk->async));
         return;
     }
     lk_node_close(lk->l2.node); /* first: its thread uses the others */
-    lk_desk_close(atomic_load(&lk->desk));
-    lk_flights_close(lk->flights);
-    lk_refused_close(lk->refused);
-    lk_mapped_close(lk->mapped);
+    lk_async_close(atomic_load(&lk->async));
+    lk_singleflight_close(lk->singleflight);
+    lk_negative_cache_close(lk->negative_cache);
+    lk_alias_cache_close(lk->alias_cache);
     lk_l1_close(lk->l1);
     lk_tls_context_close(lk->config.tls_context);
     lk_unmap(lk, sizeof *lk);

@@ -41,7 +41,7 @@ static int end(latchkey *lk, const lk_token *token, int64_t deadline_ms)
     lk_pending_item item = {.partition = token->partition, .held = lk_l1_holds(lk->l1, token->text)};
     memcpy(item.selector, token->text, sizeof item.selector);
     lk_token_verifier_hash(token, item.verifier_hash);
-    uint64_t ticket = lk_refused_ticket(lk->refused);
+    uint64_t ticket = lk_negative_cache_ticket(lk->negative_cache);
     bool denied = lk_pending_add(lk->pending, &item);
     lk_l1_purge(lk->l1, item.selector);
     uint64_t incarnation = 0;
@@ -54,7 +54,7 @@ static int end(latchkey *lk, const lk_token *token, int64_t deadline_ms)
     if (!status && !durable) status = LATCHKEY_UNAVAILABLE; /* ended there, but not yet for good: the link sees to it */
     if (!denied) lk_l1_purge(lk->l1, item.selector);        /* the list is full: whoever read in between */
     if (!status) {
-        lk_refused_add(lk->refused, ticket, token->text, LATCHKEY_NOT_FOUND, lk_coarse_ms());
+        lk_negative_cache_add(lk->negative_cache, ticket, token->text, LATCHKEY_NOT_FOUND, lk_coarse_ms());
         lk_pending_remove(lk->pending, &item);
         lk_event_revoked(&lk->config, item.told, "token");
     } else if (status > 0 || status == LATCHKEY_CORRUPT) lk_pending_withdraw(lk->pending, &item);

@@ -44,7 +44,7 @@ int latchkey_revoke_everyone(latchkey *lk)
         status = end_some(lk, p, count, deadline_ms, &incarnation);
     }
     if (status) return status;
-    if (lk_node_vouch_since(lk_l2_owner(&lk->l2, 0), incarnation, lk_now_ms(), deadline_ms))
+    if (lk_node_lease_covers_since(lk_l2_owner(&lk->l2, 0), incarnation, lk_now_ms(), deadline_ms))
         return LATCHKEY_UNAVAILABLE;
     lk_event_everyone(&lk->config);
     return LATCHKEY_OK;

@@ -42,7 +42,7 @@ static int judge_epoch(latchkey *lk, lk_node *node, const lk_reply *reply, int64
 {
     if (reply->type == LK_REPLY_ERROR) return lk_l2_refused(&lk->l2, node, reply);
     if (reply->type == LK_REPLY_NIL) return LATCHKEY_OK;
-    if (reply->type != LK_REPLY_STRING || !lk_epoch_parse(reply->text, reply->size, epoch))
+    if (reply->type != LK_REPLY_STRING || !lk_cutoff_parse(reply->text, reply->size, epoch))
         return lk_l2_corrupt(&lk->l2, node, "a partition's epoch in Redis is none");
     return LATCHKEY_OK;
 }
@@ -54,7 +54,7 @@ static uint64_t generation_of(uint64_t count, int64_t epoch)
     return epoch ? (uint64_t)epoch * 1000000 + (count + 1) % 1000000 : count + 1;
 }
 
-/* AGAIN: another server has the lease; see lk_node_vouch. */
+/* AGAIN: another server has the lease; see lk_node_lease_covers. */
 static int read_generation(latchkey *lk, uint64_t user_id, int64_t deadline_ms, uint64_t *generation)
 {
     char key[LK_BASE_SIZE + 24], epoch_key[LK_KEY_SIZE];
@@ -66,7 +66,7 @@ static int read_generation(latchkey *lk, uint64_t user_id, int64_t deadline_ms, 
     const lk_span words[2][2] = {{lk_word("GET"), lk_word(key)}, {lk_word("GET"), lk_word(epoch_key)}};
     const lk_call calls[2] = {{words[0], 2}, {words[1], 2}};
     lk_reply *replies[2];
-    uint64_t incarnation = 0, leased = lk_node_leased(node), count = 0;
+    uint64_t incarnation = 0, leased = lk_node_lease_owner(node), count = 0;
     int64_t epoch = 0;
     int status = lk_l2_pipeline(&lk->l2, node, calls, 2, deadline_ms, replies, &incarnation);
     if (status) return status;
@@ -74,7 +74,7 @@ static int read_generation(latchkey *lk, uint64_t user_id, int64_t deadline_ms, 
     if (!status) status = judge_epoch(lk, node, replies[1], &epoch);
     *generation = generation_of(count, epoch);
     for (int i = 0; i < 2; i++) lk_reply_free(replies[i]);
-    return status ? status : lk_node_vouch(node, leased == incarnation ? incarnation : 0, deadline_ms);
+    return status ? status : lk_node_lease_covers(node, leased == incarnation ? incarnation : 0, deadline_ms);
 }
 
 int latchkey_user_generation(latchkey *lk, uint64_t user_id, uint64_t *generation)
@@ -132,8 +132,8 @@ static int run_sweep(latchkey *lk, sweep *s, int64_t deadline_ms)
     status = take_swept(lk, s, reply, incarnation);
     lk_reply_free(reply);
     if (status || !durable) return LATCHKEY_UNAVAILABLE;
-    return lk_node_vouch_since(lk_l2_owner(&lk->l2, s->partition), incarnation, s->more ? INT64_MIN : lk_now_ms(),
-                               deadline_ms)
+    return lk_node_lease_covers_since(lk_l2_owner(&lk->l2, s->partition), incarnation,
+                                      s->more ? INT64_MIN : lk_now_ms(), deadline_ms)
                ? LATCHKEY_UNAVAILABLE
                : LATCHKEY_OK;
 }
@@ -272,13 +272,13 @@ static int read_list(latchkey *lk, listing *l, int64_t deadline_ms)
     lk_node *node = lk_l2_owner(&lk->l2, l->partition);
     const lk_span words[2] = {decimal_of(&user, l->user_id), decimal_of(&most, l->max)};
     lk_reply *reply;
-    uint64_t incarnation = 0, leased = lk_node_leased(node);
+    uint64_t incarnation = 0, leased = lk_node_lease_owner(node);
     int status = lk_l2_script(&lk->l2, LK_SCRIPT_SESSIONS, l->partition, l->current, words, 2, deadline_ms, &reply,
                               &incarnation);
     if (status && status != LATCHKEY_PENDING) return status; /* PENDING: nothing was written */
     status = take_list(lk, node, l, reply);
     lk_reply_free(reply);
-    return status ? status : lk_node_vouch(node, leased == incarnation ? incarnation : 0, deadline_ms);
+    return status ? status : lk_node_lease_covers(node, leased == incarnation ? incarnation : 0, deadline_ms);
 }
 
 int latchkey_sessions(latchkey *lk, uint64_t user_id, const char *current_token, size_t current_len,

@@ -52,7 +52,7 @@ static int put(latchkey *lk, const lk_token *token, const char *section, lk_span
     char name[SEAL_NAME_SIZE];
     if (lk_pending_has(lk->pending, token)) return LATCHKEY_NOT_FOUND;
     int status =
-        data.data && lk->config.seal_keys.count ? lk_change_read(lk, token, deadline_ms, &record) : LATCHKEY_OK;
+        data.data && lk->config.seal_keys.count ? lk_update_read(lk, token, deadline_ms, &record) : LATCHKEY_OK;
     if (status) return status;
     seal_name(name, section);
     const latchkey_field plain = {name, data.data, data.size};

@@ -17,8 +17,8 @@ int latchkey_set_access(latchkey *lk, const char *token, size_t token_len, const
     int64_t deadline_ms;
     int status = lk_begin(lk, token, token_len, &parsed, &deadline_ms);
     if (status) return status;
-    const lk_change change = {.access = access};
-    status = lk_access_good(access) ? lk_change_session(lk, &parsed, &change, deadline_ms) : LATCHKEY_BAD_ARGUMENT;
+    const lk_update change = {.access = access};
+    status = lk_access_good(access) ? lk_update_session(lk, &parsed, &change, deadline_ms) : LATCHKEY_BAD_ARGUMENT;
     lk_wipe(&parsed, sizeof parsed);
     return status;
 }
@@ -98,8 +98,9 @@ static int run_once(latchkey *lk, crowd *c, int64_t deadline_ms)
     lk_reply_free(reply);
     if (status) return status;
     if (!durable) return LATCHKEY_UNAVAILABLE;
-    return lk_node_vouch_since(node, incarnation, c->over ? lk_now_ms() : INT64_MIN, deadline_ms) ? LATCHKEY_UNAVAILABLE
-                                                                                                  : LATCHKEY_OK;
+    return lk_node_lease_covers_since(node, incarnation, c->over ? lk_now_ms() : INT64_MIN, deadline_ms)
+               ? LATCHKEY_UNAVAILABLE
+               : LATCHKEY_OK;
 }
 
 int latchkey_set_user_access(latchkey *lk, uint64_t user_id, const latchkey_access *access, size_t *changed)

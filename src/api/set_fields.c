@@ -2,14 +2,14 @@
  * are now, or only if they still are what was read. See update.h and field_version.h. */
 #include "session/update.h"
 
-static int begin_and_change(latchkey *lk, const char *token, size_t token_len, const lk_change *change)
+static int begin_and_change(latchkey *lk, const char *token, size_t token_len, const lk_update *change)
 {
     lk_token parsed;
     int64_t deadline_ms;
     int status = lk_begin(lk, token, token_len, &parsed, &deadline_ms);
     if (status) return status;
     status = change->count && lk_fields_good(change->fields, change->count, true)
-                 ? lk_change_session(lk, &parsed, change, deadline_ms)
+                 ? lk_update_session(lk, &parsed, change, deadline_ms)
                  : LATCHKEY_BAD_ARGUMENT;
     lk_wipe(&parsed, sizeof parsed);
     return status;
@@ -18,7 +18,7 @@ static int begin_and_change(latchkey *lk, const char *token, size_t token_len, c
 int latchkey_set_fields(latchkey *lk, const char *token, size_t token_len, const latchkey_field *fields,
                         size_t field_count)
 {
-    return begin_and_change(lk, token, token_len, &(lk_change){.fields = fields, .count = field_count});
+    return begin_and_change(lk, token, token_len, &(lk_update){.fields = fields, .count = field_count});
 }
 
 int latchkey_change_fields(latchkey *lk, const char *token, size_t token_len, const latchkey_change *changes,
@@ -31,5 +31,5 @@ int latchkey_change_fields(latchkey *lk, const char *token, size_t token_len, co
         fields[i] = (latchkey_field){changes[i].name, changes[i].data, changes[i].size};
         versions[i] = changes[i].version;
     }
-    return begin_and_change(lk, token, token_len, &(lk_change){.fields = fields, .count = count, .versions = versions});
+    return begin_and_change(lk, token, token_len, &(lk_update){.fields = fields, .count = count, .versions = versions});
 }

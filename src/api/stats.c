@@ -80,7 +80,7 @@ static void move_window(latchkey *lk, lk_window *w, int64_t now_ms)
     w->older = !w->older;
 }
 
-void lk_stats_pulse(latchkey *lk, lk_pulse *p)
+void lk_stats_beat(latchkey *lk, lk_beat_stats *p)
 {
     const lk_counters *c = &lk->counters;
     lk_window *w = &lk->window;

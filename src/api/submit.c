@@ -14,7 +14,7 @@
  * What validate does in one go, these do in turns, in the threads that call them: there is no other. A question is asked,
  * answered and put into L1 by the code of validate (judge.h). What differs is that an answer may lie unread for a while;
  * so whether it may be given is decided when it is taken, as if L1 had answered then: nothing was purged on its stripe
- * since it was asked (the ticket), and the server that gave it has the lease (lk_node_vouched). If something was purged,
+ * since it was asked (the ticket), and the server that gave it has the lease (lk_node_lease_covers_now). If something was purged,
  * or it is not that server, it is asked once more.
  *
  * Lock: desk.lock, taken before any other and never under one; nothing under it waits. Bounded: in_flight places, from
@@ -59,10 +59,10 @@ typedef struct list {
     uint32_t first, last;
 } list;
 
-struct lk_desk {
+struct lk_async {
     pthread_mutex_t lock;
     /* all guarded by lock: */
-    lk_channel channel;
+    lk_async_conn channel;
     place *places;
     uint32_t count;
     size_t bytes;
@@ -75,11 +75,11 @@ struct lk_desk {
 
 /* ------------------------------------------------------------------------------------------------- lists -- */
 
-static uint32_t index_of(const lk_desk *d, const place *p) { return (uint32_t)(p - d->places); }
-static place *at(lk_desk *d, uint32_t i) { return i == NOBODY ? NULL : &d->places[i]; }
-static place *first(lk_desk *d, enum state state) { return at(d, d->of[state].first); }
+static uint32_t index_of(const lk_async *d, const place *p) { return (uint32_t)(p - d->places); }
+static place *at(lk_async *d, uint32_t i) { return i == NOBODY ? NULL : &d->places[i]; }
+static place *first(lk_async *d, enum state state) { return at(d, d->of[state].first); }
 
-static void unlist(lk_desk *d, place *p)
+static void unlist(lk_async *d, place *p)
 {
     list *l = &d->of[p->state];
     if (p->state == JOINED) return; /* the one it waits for looks after it */
@@ -89,7 +89,7 @@ static void unlist(lk_desk *d, place *p)
     else d->places[p->next].before = p->before;
 }
 
-static void enlist(lk_desk *d, place *p, enum state state)
+static void enlist(lk_async *d, place *p, enum state state)
 {
     list *l = &d->of[state];
     p->state = state;
@@ -101,7 +101,7 @@ static void enlist(lk_desk *d, place *p, enum state state)
     l->last = index_of(d, p);
 }
 
-static void move(lk_desk *d, place *p, enum state state)
+static void move(lk_async *d, place *p, enum state state)
 {
     if (p->state == ASKED) d->asked--;
     unlist(d, p);
@@ -109,12 +109,12 @@ static void move(lk_desk *d, place *p, enum state state)
     if (state == ASKED) d->asked++;
 }
 
-static uint32_t *bucket_of(lk_desk *d, const place *p)
+static uint32_t *bucket_of(lk_async *d, const place *p)
 {
     return &d->bucket[lk_hash(p->token.text, LATCHKEY_SELECTOR_LENGTH, 0) % BUCKETS];
 }
 
-static void forget(lk_desk *d, place *p)
+static void forget(lk_async *d, place *p)
 {
     for (uint32_t *i = bucket_of(d, p); *i != NOBODY; i = &d->places[*i].same)
         if (*i == index_of(d, p)) {
@@ -123,14 +123,14 @@ static void forget(lk_desk *d, place *p)
         }
 }
 
-static void remember(lk_desk *d, place *p)
+static void remember(lk_async *d, place *p)
 {
     uint32_t *i = bucket_of(d, p);
     p->same = *i;
     *i = index_of(d, p);
 }
 
-static void free_place(lk_desk *d, place *p)
+static void free_place(lk_async *d, place *p)
 {
     lk_wipe(&p->token, sizeof p->token);
     lk_wipe(&p->foreign, sizeof p->foreign);
@@ -141,7 +141,7 @@ static void free_place(lk_desk *d, place *p)
 /* ------------------------------------------------------------------------------------------- answering -- */
 
 /* To it and to all who joined. */
-static void answer(lk_desk *d, place *p, int status, bool as_is)
+static void answer(lk_async *d, place *p, int status, bool as_is)
 {
     forget(d, p);
     for (unsigned i = 0; i < p->got; i++) lk_reply_free(p->replies[i]);
@@ -167,7 +167,7 @@ static void answer(lk_desk *d, place *p, int status, bool as_is)
 }
 
 /* Where something has to be asked anew. What is joined to it stays so. */
-static void queue(lk_desk *d, place *p)
+static void queue(lk_async *d, place *p)
 {
     for (unsigned i = 0; i < p->got; i++) lk_reply_free(p->replies[i]);
     p->got = 0;
@@ -178,7 +178,7 @@ static void queue(lk_desk *d, place *p)
 static int without_redis(latchkey *lk, place *p)
 {
     p->question.ticket = lk_l1_ticket(lk->l1, p->token.text);
-    p->incarnation = lk_node_leased(lk_l2_owner(&lk->l2, p->token.partition));
+    p->incarnation = lk_node_lease_owner(lk_l2_owner(&lk->l2, p->token.partition));
     int status = lk_validate_local(lk, &p->token, &p->entry, &p->until_us);
     if (status == LATCHKEY_AGAIN && lk_pending_has(lk->pending, &p->token)) status = LATCHKEY_NOT_FOUND;
     return status;
@@ -192,7 +192,7 @@ static void resolve(place *p, const lk_token *token)
 }
 
 /* Whose it is. From here on it is asked for as any other. */
-static void take_resolution(latchkey *lk, lk_desk *d, place *p)
+static void take_resolution(latchkey *lk, lk_async *d, place *p)
 {
     lk_token token;
     p->got = 0;
@@ -203,7 +203,7 @@ static void take_resolution(latchkey *lk, lk_desk *d, place *p)
         answer(d, p, status, false);
         return;
     }
-    if (lk_node_vouched(lk_l2_owner(&lk->l2, p->foreign.partition), p->incarnation) == LATCHKEY_OK)
+    if (lk_node_lease_covers_now(lk_l2_owner(&lk->l2, p->foreign.partition), p->incarnation) == LATCHKEY_OK)
         lk_resolve_remember(lk, &p->foreign, &p->resolving, &token);
     forget(d, p);
     resolve(p, &token);
@@ -217,7 +217,7 @@ static void take_resolution(latchkey *lk, lk_desk *d, place *p)
 
 static unsigned replies_to(const place *p) { return p->unresolved ? 1 : LK_QUESTION_CALLS; }
 
-static void take_replies(latchkey *lk, lk_desk *d, place *p)
+static void take_replies(latchkey *lk, lk_async *d, place *p)
 {
     if (p->unresolved) {
         take_resolution(lk, d, p);
@@ -231,7 +231,7 @@ static void take_replies(latchkey *lk, lk_desk *d, place *p)
     answer(d, p, status, false);
 }
 
-static void no_answer(latchkey *lk, lk_desk *d, place *p, const char *why)
+static void no_answer(latchkey *lk, lk_async *d, place *p, const char *why)
 {
     lk_count(&lk->counters, LK_L2_ERRORS, 1);
     lk_node_trouble(lk_l2_owner(&lk->l2, p->token.partition), LATCHKEY_UNAVAILABLE, why);
@@ -240,19 +240,19 @@ static void no_answer(latchkey *lk, lk_desk *d, place *p, const char *why)
 
 /* ----------------------------------------------------------------------------------------------- asking -- */
 
-static void send_calls(lk_desk *d, place *p, const lk_call *calls, unsigned count)
+static void send_calls(lk_async *d, place *p, const lk_call *calls, unsigned count)
 {
     p->asks++;
     move(d, p, ASKED);
     d->unsent++;
     for (unsigned i = 0; i < count; i++)
         if (!lk_conn_send(&d->channel.conn, index_of(d, p), calls[i].words, calls[i].count)) {
-            lk_channel_lose(&d->channel, lk_now_ms(), "no memory for a command"); /* half a question may be in it */
+            lk_async_conn_lose(&d->channel, lk_now_ms(), "no memory for a command"); /* half a question may be in it */
             return;
         }
 }
 
-static void ask_whose(latchkey *lk, lk_desk *d, place *p)
+static void ask_whose(latchkey *lk, lk_async *d, place *p)
 {
     lk_resolving_words words;
     lk_resolve_ask(lk, &p->foreign, &p->resolving, &words);
@@ -260,10 +260,10 @@ static void ask_whose(latchkey *lk, lk_desk *d, place *p)
 }
 
 /* Ticket, denials, question: the order of validate.c. */
-static void ask(latchkey *lk, lk_desk *d, place *p)
+static void ask(latchkey *lk, lk_async *d, place *p)
 {
     lk_question_words words;
-    p->refused_ticket = lk_refused_ticket(lk->refused);
+    p->refused_ticket = lk_negative_cache_ticket(lk->negative_cache);
     uint64_t ticket = lk_l1_ticket(lk->l1, p->token.text);
     if (lk_pending_has(lk->pending, &p->token)) {
         answer(d, p, LATCHKEY_NOT_FOUND, true);
@@ -274,17 +274,17 @@ static void ask(latchkey *lk, lk_desk *d, place *p)
 }
 
 /* What is asked while others are under way goes out when their answers come, or with some more of its kind. */
-static bool send_asked(lk_desk *d, int64_t now_ms, bool now)
+static bool send_asked(lk_async *d, int64_t now_ms, bool now)
 {
     if (!d->unsent) return true;
-    if (d->channel.state != LK_CHANNEL_UP) return false; /* it was lost while it was asked */
+    if (d->channel.state != LK_ASYNC_CONN_UP) return false; /* it was lost while it was asked */
     if (!now && d->asked != d->unsent && d->unsent < SENT_TOGETHER) return true;
     d->unsent = 0;
-    return lk_channel_send(&d->channel, now_ms);
+    return lk_async_conn_send(&d->channel, now_ms);
 }
 
 /* The connection is gone. What was asked is asked once more, as far as the budget goes. */
-static void take_loss(latchkey *lk, lk_desk *d, int64_t now_ms)
+static void take_loss(latchkey *lk, lk_async *d, int64_t now_ms)
 {
     place *p;
     d->unsent = 0;
@@ -296,12 +296,12 @@ static void take_loss(latchkey *lk, lk_desk *d, int64_t now_ms)
 }
 
 /* On the channel, if it is to be had; if not, at least nobody waits for it. */
-static void ask_queued(latchkey *lk, lk_desk *d, int64_t now_ms)
+static void ask_queued(latchkey *lk, lk_async *d, int64_t now_ms)
 {
     place *p;
-    if (first(d, QUEUED) && !lk_channel_wanted(&d->channel, now_ms))
+    if (first(d, QUEUED) && !lk_async_conn_wanted(&d->channel, now_ms))
         while ((p = first(d, QUEUED))) no_answer(lk, d, p, d->channel.error);
-    while (d->channel.state == LK_CHANNEL_UP && (p = first(d, QUEUED)) &&
+    while (d->channel.state == LK_ASYNC_CONN_UP && (p = first(d, QUEUED)) &&
            lk_conn_room(&d->channel.conn) >= LK_QUESTION_CALLS) {
         if (p->unresolved) ask_whose(lk, d, p);
         else ask(lk, d, p);
@@ -309,20 +309,20 @@ static void ask_queued(latchkey *lk, lk_desk *d, int64_t now_ms)
 }
 
 /* At that time something is to be done, whoever is to do it. */
-static void mind(lk_desk *d, int64_t deadline_ms)
+static void mind(lk_async *d, int64_t deadline_ms)
 {
     if (deadline_ms < d->soonest_ms) d->soonest_ms = deadline_ms;
-    lk_channel_wake_at(&d->channel, deadline_ms);
+    lk_async_conn_wake_at(&d->channel, deadline_ms);
 }
 
 /* A connection on which somebody's time has passed is given up, so that a late reply finds nobody (guarantee I). */
-static void expire(latchkey *lk, lk_desk *d, int64_t now_ms)
+static void expire(latchkey *lk, lk_async *d, int64_t now_ms)
 {
     static const char why[] = "Redis did not answer within deadline_ms";
     bool late = false;
     if (now_ms < d->soonest_ms) {
         /* The timer may have run for something else that was due earlier. */
-        if (d->soonest_ms != INT64_MAX) lk_channel_wake_at(&d->channel, d->soonest_ms);
+        if (d->soonest_ms != INT64_MAX) lk_async_conn_wake_at(&d->channel, d->soonest_ms);
         return;
     }
     int64_t soonest = INT64_MAX;
@@ -334,7 +334,7 @@ static void expire(latchkey *lk, lk_desk *d, int64_t now_ms)
             else late = true;
         }
     if (late) {
-        lk_channel_lose(&d->channel, now_ms, why);
+        lk_async_conn_lose(&d->channel, now_ms, why);
         take_loss(lk, d, now_ms);
     }
     d->soonest_ms = INT64_MAX;
@@ -342,12 +342,13 @@ static void expire(latchkey *lk, lk_desk *d, int64_t now_ms)
 }
 
 /* False: there is nothing more to read now. */
-static bool hear(latchkey *lk, lk_desk *d, int64_t now_ms)
+static bool hear(latchkey *lk, lk_async *d, int64_t now_ms)
 {
     lk_reply *reply;
-    bool whole = lk_channel_drive(&d->channel, now_ms);
+    bool whole = lk_async_conn_drive(&d->channel, now_ms);
     int got = 0;
-    while (whole && d->channel.state == LK_CHANNEL_UP && (got = lk_channel_next(&d->channel, now_ms, &reply)) > 0) {
+    while (whole && d->channel.state == LK_ASYNC_CONN_UP &&
+           (got = lk_async_conn_next(&d->channel, now_ms, &reply)) > 0) {
         place *p = at(d, reply->tag);
         p->replies[p->got++] = reply;
         if (p->got == replies_to(p)) take_replies(lk, d, p);
@@ -360,7 +361,7 @@ static bool hear(latchkey *lk, lk_desk *d, int64_t now_ms)
 
 /* It lay there, or its server is not the one any more: what it says now is asked. Somebody who comes late has his time
  * again. */
-static bool renew(lk_desk *d, place *p, int64_t now_ms, int64_t deadline_ms)
+static bool renew(lk_async *d, place *p, int64_t now_ms, int64_t deadline_ms)
 {
     int64_t late_ms = now_ms - p->deadline_ms;
     if (p->asks >= ASKS_MOST || (late_ms >= 0 && late_ms < LATE_MS)) return false;
@@ -372,16 +373,16 @@ static bool renew(lk_desk *d, place *p, int64_t now_ms, int64_t deadline_ms)
 }
 
 /* The lease has lapsed: a beat is on its way, and rings. It may have come just now. */
-static int await_lease(lk_desk *d, lk_node *node, place *p)
+static int await_lease(lk_async *d, lk_node *node, place *p)
 {
     d->channel.shared = true;
     lk_node_await_lease(node, d->channel.bell_fd);
-    lk_channel_wake_at(&d->channel, p->deadline_ms);
-    return lk_node_vouched(node, p->incarnation);
+    lk_async_conn_wake_at(&d->channel, p->deadline_ms);
+    return lk_node_lease_covers_now(node, p->incarnation);
 }
 
 /* What may be said now: a status; or AGAIN: nothing yet. */
-static int settle(latchkey *lk, lk_desk *d, place *p, int64_t now_ms)
+static int settle(latchkey *lk, lk_async *d, place *p, int64_t now_ms)
 {
     lk_node *node = lk_l2_owner(&lk->l2, p->token.partition);
     /* A "no" that needed no lease then: it may be another server's turn by now. */
@@ -392,7 +393,7 @@ static int settle(latchkey *lk, lk_desk *d, place *p, int64_t now_ms)
         if (renew(d, p, now_ms, lk->config.deadline_ms)) return LATCHKEY_AGAIN;
     }
     if (p->status < 0 || p->as_is) return p->status;
-    int vouched = lk_node_vouched(node, p->incarnation);
+    int vouched = lk_node_lease_covers_now(node, p->incarnation);
     if (vouched == LATCHKEY_UNAVAILABLE && now_ms < p->deadline_ms) vouched = await_lease(d, node, p);
     p->waits = vouched == LATCHKEY_UNAVAILABLE && now_ms < p->deadline_ms;
     if (p->waits) return LATCHKEY_AGAIN;
@@ -403,7 +404,7 @@ static int settle(latchkey *lk, lk_desk *d, place *p, int64_t now_ms)
     if (vouched) return LATCHKEY_UNAVAILABLE;
     if (p->status > 0 && p->unresolved) return p->status; /* not remembered: see alias_cache.h */
     if (p->status > 0) {
-        lk_refused_add(lk->refused, p->refused_ticket, p->token.text, p->status, lk_coarse_ms());
+        lk_negative_cache_add(lk->negative_cache, p->refused_ticket, p->token.text, p->status, lk_coarse_ms());
         return p->status;
     }
     int status = lk_session_late(lk, p->token.partition, &p->entry, p->until_us);
@@ -411,7 +412,7 @@ static int settle(latchkey *lk, lk_desk *d, place *p, int64_t now_ms)
     return status;
 }
 
-static size_t give(latchkey *lk, lk_desk *d, latchkey_answer *answers, size_t max, int64_t now_ms)
+static size_t give(latchkey *lk, lk_async *d, latchkey_answer *answers, size_t max, int64_t now_ms)
 {
     size_t given = 0;
     for (place *p = first(d, ANSWERED), *next; p && given < max; p = next) {
@@ -432,36 +433,36 @@ static size_t give(latchkey *lk, lk_desk *d, latchkey_answer *answers, size_t ma
 }
 
 /* On a connection to a server that the lease is not of, nothing is gained by asking again. */
-static void leave_the_old(latchkey *lk, lk_desk *d, int64_t now_ms)
+static void leave_the_old(latchkey *lk, lk_async *d, int64_t now_ms)
 {
-    uint64_t leased = lk_node_leased(lk->l2.node);
-    if (d->channel.state != LK_CHANNEL_UP || !leased || d->channel.hello.incarnation == leased) return;
-    lk_channel_lose(&d->channel, now_ms, "the server is another one now");
+    uint64_t leased = lk_node_lease_owner(lk->l2.node);
+    if (d->channel.state != LK_ASYNC_CONN_UP || !leased || d->channel.hello.incarnation == leased) return;
+    lk_async_conn_lose(&d->channel, now_ms, "the server is another one now");
     take_loss(lk, d, now_ms);
 }
 
 /* What is left for the next time: is there something that could be given? Those that were not looked at, since the caller
  * had no room left, count: a lease or a deadline may have come for them meanwhile. */
-static void ring_for_more(lk_desk *d, bool no_room)
+static void ring_for_more(lk_async *d, bool no_room)
 {
     for (place *p = first(d, ANSWERED); p; p = at(d, p->next))
         if (no_room || !p->waits) {
-            lk_channel_ring(&d->channel);
+            lk_async_conn_ring(&d->channel);
             return;
         }
 }
 
 /* ---------------------------------------------------------------------------------------- open and close -- */
 
-static lk_desk *open_desk(latchkey *lk)
+static lk_async *open_desk(latchkey *lk)
 {
     size_t places = (size_t)lk->config.in_flight * sizeof(place);
-    lk_desk *d = calloc(1, sizeof *d);
+    lk_async *d = calloc(1, sizeof *d);
     if (!d) return NULL;
     d->count = (uint32_t)lk->config.in_flight;
     d->bytes = places;
     d->places = lk_map(places, true); /* tokens are in it */
-    if (!d->places || !lk_channel_open(&d->channel, &lk->config, lk_node_pool(lk->l2.node))) {
+    if (!d->places || !lk_async_conn_open(&d->channel, &lk->config, lk_node_pool(lk->l2.node))) {
         lk_unmap(d->places, places);
         free(d);
         return NULL;
@@ -477,10 +478,10 @@ static lk_desk *open_desk(latchkey *lk)
     return d;
 }
 
-void lk_desk_close(lk_desk *d)
+void lk_async_close(lk_async *d)
 {
     if (!d) return;
-    lk_channel_close(&d->channel);
+    lk_async_conn_close(&d->channel);
     for (uint32_t i = 0; i < d->count; i++)
         for (unsigned k = 0; k < d->places[i].got; k++) lk_reply_free(d->places[i].replies[k]);
     lk_unmap(d->places, d->bytes);
@@ -488,19 +489,19 @@ void lk_desk_close(lk_desk *d)
     free(d);
 }
 
-void lk_desk_abandon(lk_desk *d)
+void lk_async_abandon(lk_async *d)
 {
-    if (d) lk_channel_abandon(&d->channel);
+    if (d) lk_async_conn_abandon(&d->channel);
 }
 
 /* Made by who needs it first. */
-static lk_desk *desk_of(latchkey *lk)
+static lk_async *desk_of(latchkey *lk)
 {
-    lk_desk *d = atomic_load_explicit(&lk->desk, memory_order_acquire), *none = NULL;
+    lk_async *d = atomic_load_explicit(&lk->async, memory_order_acquire), *none = NULL;
     if (d) return d;
     d = open_desk(lk);
-    if (!d || atomic_compare_exchange_strong(&lk->desk, &none, d)) return d;
-    lk_desk_close(d);
+    if (!d || atomic_compare_exchange_strong(&lk->async, &none, d)) return d;
+    lk_async_close(d);
     return none;
 }
 
@@ -510,16 +511,16 @@ int latchkey_fd(latchkey *lk)
 {
     if (!lk) return LATCHKEY_BAD_ARGUMENT;
     if (lk_forked(lk)) return LATCHKEY_FORKED;
-    lk_desk *d = desk_of(lk);
+    lk_async *d = desk_of(lk);
     if (!d) return LATCHKEY_NO_MEMORY;
     pthread_mutex_lock(&d->lock);
-    lk_channel_wanted(&d->channel, lk_now_ms()); /* so that the first question finds it */
+    lk_async_conn_wanted(&d->channel, lk_now_ms()); /* so that the first question finds it */
     pthread_mutex_unlock(&d->lock);
     return d->channel.epoll_fd;
 }
 
 /* An equal one that was asked with the same ticket, or has yet to be. */
-static place *find_equal(lk_desk *d, const place *p, uint64_t ticket, int64_t oldest_us)
+static place *find_equal(lk_async *d, const place *p, uint64_t ticket, int64_t oldest_us)
 {
     for (place *q = at(d, *bucket_of(d, p)); q; q = at(d, q->same)) {
         if (q->state == ASKED && (q->question.ticket != ticket || q->question.asked_us < oldest_us)) continue;
@@ -528,7 +529,7 @@ static place *find_equal(lk_desk *d, const place *p, uint64_t ticket, int64_t ol
     return NULL;
 }
 
-static void join_or_queue(latchkey *lk, lk_desk *d, place *p, int64_t now_ms)
+static void join_or_queue(latchkey *lk, lk_async *d, place *p, int64_t now_ms)
 {
     int64_t oldest_us = (now_ms - lk->config.staleness_ms) * 1000;
     place *equal = find_equal(d, p, lk_l1_ticket(lk->l1, p->token.text), oldest_us);
@@ -546,7 +547,7 @@ static void join_or_queue(latchkey *lk, lk_desk *d, place *p, int64_t now_ms)
     if (!send_asked(d, now_ms, false)) take_loss(lk, d, now_ms);
 }
 
-static void start(latchkey *lk, lk_desk *d, place *p, int64_t now_ms)
+static void start(latchkey *lk, lk_async *d, place *p, int64_t now_ms)
 {
     int status = without_redis(lk, p);
     if (status == LATCHKEY_AGAIN) {
@@ -563,7 +564,7 @@ static void start(latchkey *lk, lk_desk *d, place *p, int64_t now_ms)
 /* `foreign` is NULL where the token is known. */
 static int submit(latchkey *lk, const lk_token *token, const lk_foreign *foreign, uint64_t tag)
 {
-    lk_desk *d = desk_of(lk);
+    lk_async *d = desk_of(lk);
     if (!d) return LATCHKEY_NO_MEMORY;
     int64_t now_ms = lk_now_ms();
     pthread_mutex_lock(&d->lock);
@@ -597,10 +598,10 @@ int latchkey_submit(latchkey *lk, const char *token, size_t token_len, uint64_t 
     return status;
 }
 
-static size_t reap_locked(latchkey *lk, lk_desk *d, latchkey_answer *answers, size_t max)
+static size_t reap_locked(latchkey *lk, lk_async *d, latchkey_answer *answers, size_t max)
 {
     int64_t now_ms = lk_now_ms();
-    if (d->channel.rung || d->channel.shared) lk_channel_hush(&d->channel);
+    if (d->channel.rung || d->channel.shared) lk_async_conn_hush(&d->channel);
     for (int i = 0; i < READS_AT_ONCE; i++)
         if (!hear(lk, d, now_ms)) break;
     expire(lk, d, now_ms);
@@ -615,7 +616,7 @@ static size_t reap_locked(latchkey *lk, lk_desk *d, latchkey_answer *answers, si
 size_t latchkey_reap(latchkey *lk, latchkey_answer *answers, size_t max)
 {
     if (!lk || !answers || lk_forked(lk)) return 0;
-    lk_desk *d = atomic_load_explicit(&lk->desk, memory_order_acquire);
+    lk_async *d = atomic_load_explicit(&lk->async, memory_order_acquire);
     if (!d) return 0;
     pthread_mutex_lock(&d->lock);
     size_t given = reap_locked(lk, d, answers, max);

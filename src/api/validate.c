@@ -11,7 +11,7 @@
  *      | lead
  *   HGET v, PTTL in one round trip on a pooled line --> judge --> fill L1 if the ticket is still good --> land
  *      |
- *   does the server that answered have the lease, and had it when it was asked?   (lk_node_vouch; waits for a beat)
+ *   does the server that answered have the lease, and had it when it was asked?   (lk_node_lease_covers; waits for a beat)
  *      | no answer, Redis lost, and grace_ms
  *   L1 once more, without a lease: OK, and LATCHKEY_FLAG_STALE
  *
@@ -102,13 +102,13 @@ static int ask_l2(latchkey *lk, const lk_token *token, int64_t deadline_ms, latc
     int64_t now_ms = lk_now_ms();
     uint64_t ticket = lk_l1_ticket(lk->l1, token->text);
     if (lk_pending_has(lk->pending, token)) return LATCHKEY_NOT_FOUND;
-    switch (lk_flight_board(lk->flights, token->text, ticket, now_ms - lk->config.staleness_ms, deadline_ms, &flight,
-                            &status, entry, until_us, incarnation)) {
+    switch (lk_singleflight_join(lk->singleflight, token->text, ticket, now_ms - lk->config.staleness_ms, deadline_ms,
+                                 &flight, &status, entry, until_us, incarnation)) {
     case LK_FLIGHT_DONE: lk_count(&lk->counters, LK_JOINED, 1); break;
     case LK_FLIGHT_LATE: return LATCHKEY_UNAVAILABLE;
     case LK_FLIGHT_LEAD:
         status = lead(lk, token, ticket, deadline_ms, entry, until_us, incarnation);
-        lk_flight_land(lk->flights, flight, status, entry, *until_us, *incarnation);
+        lk_singleflight_complete(lk->singleflight, flight, status, entry, *until_us, *incarnation);
     }
     return status;
 }
@@ -119,13 +119,13 @@ static int from_l2(latchkey *lk, const lk_token *token, int64_t deadline_ms, lat
 {
     int status = LATCHKEY_AGAIN;
     for (int i = 0; i < 2 && status == LATCHKEY_AGAIN; i++) {
-        uint64_t incarnation = 0, ticket = lk_refused_ticket(lk->refused);
+        uint64_t incarnation = 0, ticket = lk_negative_cache_ticket(lk->negative_cache);
         int64_t until_us = 0; /* the session may be admitted until then, on what Redis said */
         if (lk_pending_has(lk->pending, token)) return LATCHKEY_NOT_FOUND;
         int said = ask_l2(lk, token, deadline_ms, entry, &until_us, &incarnation);
         if (said < 0) return said;
-        status = lk_node_vouch(lk_l2_owner(&lk->l2, token->partition), incarnation, deadline_ms);
-        if (!status && said) lk_refused_add(lk->refused, ticket, token->text, said, lk_coarse_ms());
+        status = lk_node_lease_covers(lk_l2_owner(&lk->l2, token->partition), incarnation, deadline_ms);
+        if (!status && said) lk_negative_cache_add(lk->negative_cache, ticket, token->text, said, lk_coarse_ms());
         if (!status) status = said ? said : lk_session_late(lk, token->partition, entry, until_us);
     }
     return status == LATCHKEY_AGAIN ? LATCHKEY_UNAVAILABLE : status;

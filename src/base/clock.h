@@ -1,7 +1,7 @@
 /* Clocks. Durations and deadlines are on the monotonic clock, in milliseconds; the wall clock of this machine is
  * never consulted (guarantee H): absolute times come from Redis and from the record. */
-#ifndef LK_CLOCK_H
-#define LK_CLOCK_H
+#ifndef LK_BASE_CLOCK_H
+#define LK_BASE_CLOCK_H
 
 #include <stdint.h>
 #include <time.h>

@@ -1,7 +1,7 @@
 /* The configuration string: one text that nginx, a shell and any FFI can hold. Parsing reads files (check keys,
  * password) but opens no connection. Every error text names the option and never shows a secret. */
-#ifndef LK_CONFIG_H
-#define LK_CONFIG_H
+#ifndef LK_BASE_CONFIG_H
+#define LK_BASE_CONFIG_H
 
 #include "base/seal.h"
 #include "base/token.h"

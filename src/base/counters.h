@@ -1,8 +1,8 @@
 /* Counters and histograms. A hit adds to a counter, so counters are striped: a thread adds on lines of its own, by a plain
  * load and store, and reading sums the lines. A locked addition would make the next lookup's reads of memory wait for the
  * last one's. Threads beyond the 63rd at a time share one stripe, and add there by locked ones. */
-#ifndef LK_COUNTERS_H
-#define LK_COUNTERS_H
+#ifndef LK_BASE_COUNTERS_H
+#define LK_BASE_COUNTERS_H
 
 #include <stdatomic.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* The one face of libsodium: randomness, hashes, sealing, constant-time work, base64url. */
-#ifndef LK_CRYPTO_H
-#define LK_CRYPTO_H
+#ifndef LK_BASE_CRYPTO_H
+#define LK_BASE_CRYPTO_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,13 +1,13 @@
 /* An entry as L1 holds it, for whoever compares it with L2 (consistency.h). The verifier is not in it. */
-#ifndef LK_SEEN_H
-#define LK_SEEN_H
+#ifndef LK_BASE_ENTRY_SAMPLE_H
+#define LK_BASE_ENTRY_SAMPLE_H
 
 #include "latchkey.h"
 
-typedef struct lk_l1_seen {
+typedef struct lk_entry_sample {
     char selector[LATCHKEY_SELECTOR_LENGTH];
     int64_t deadline_ms; /* as in lk_l1_found; of two fills of one session it tells which */
     latchkey_entry entry;
-} lk_l1_seen;
+} lk_entry_sample;
 
 #endif

@@ -5,7 +5,7 @@
 #include <openssl/sha.h>
 #include <stdbool.h>
 
-uint64_t lk_version(const void *data, size_t size)
+uint64_t lk_field_version(const void *data, size_t size)
 {
     uint8_t digest[SHA_DIGEST_LENGTH];
     uint64_t version = 0;

@@ -5,12 +5,12 @@
  * Redis has. It guards against losing others' changes, not against enemies: who can write to Redis need not collide.
  * Equal bytes have equal versions; what changed and changed back is as it was. Sealed fields differ each time.
  * Counters would have to be written, kept beside the fields, rotated and expired with them, and would miss a plain HSET. */
-#ifndef LK_VERSION_H
-#define LK_VERSION_H
+#ifndef LK_BASE_FIELD_VERSION_H
+#define LK_BASE_FIELD_VERSION_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-uint64_t lk_version(const void *data, size_t size); /* 0: no memory */
+uint64_t lk_field_version(const void *data, size_t size); /* 0: no memory */
 
 #endif

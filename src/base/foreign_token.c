@@ -12,7 +12,7 @@ _Static_assert(VERIFIER_AT == NAME_AT + LK_SELECTOR_RAW && OWN_AT == VERIFIER_AT
 bool lk_foreign_parse(unsigned partitions, const char *text, size_t length, lk_foreign *foreign)
 {
     uint8_t hash[LK_WIDE_HASH_SIZE];
-    if (length < LK_FOREIGN_LEAST || length > LK_FOREIGN_MOST) return false;
+    if (length < LK_FOREIGN_MIN || length > LK_FOREIGN_MAX) return false;
     lk_blake2b_wide("latchkey foreign", text, length, hash);
     lk_base64_encode(hash + NAME_AT, LK_SELECTOR_RAW, foreign->name, sizeof foreign->name);
     memcpy(foreign->verifier, hash + VERIFIER_AT, sizeof foreign->verifier);

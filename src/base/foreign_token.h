@@ -9,12 +9,12 @@
  * E: two foreign tokens are taken for each other only if name and verifier are equal, 256 bits of the hash.
  * F: name and selector, which Redis holds, are other bits of the hash than the verifier, and say nothing about it. That is
  * worth as much as the foreign token is random: who reads Redis can try guesses against it, as in the store it comes from. */
-#ifndef LK_FOREIGN_H
-#define LK_FOREIGN_H
+#ifndef LK_BASE_FOREIGN_TOKEN_H
+#define LK_BASE_FOREIGN_TOKEN_H
 
 #include "base/token.h"
 
-enum { LK_FOREIGN_LEAST = 16, LK_FOREIGN_MOST = 256 };
+enum { LK_FOREIGN_MIN = 16, LK_FOREIGN_MAX = 256 };
 
 typedef struct lk_foreign {
     char name[LATCHKEY_SELECTOR_LENGTH + 1];

@@ -1,6 +1,6 @@
 /* What the library says to the application's log: a line at a time, through the one function of the process. */
-#ifndef LK_LOG_H
-#define LK_LOG_H
+#ifndef LK_BASE_LOG_H
+#define LK_BASE_LOG_H
 
 #include "latchkey.h"
 

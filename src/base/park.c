@@ -8,16 +8,16 @@
 #include <time.h>
 #include <unistd.h>
 
-void lk_turn_give(lk_turn *turn)
+void lk_park_wake(lk_park *turn)
 {
     atomic_store_explicit(&turn->given, 1, memory_order_release);
     syscall(SYS_futex, &turn->given, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
-bool lk_turn_wait(lk_turn *turn, int64_t deadline_ms)
+bool lk_park_wait(lk_park *turn, int64_t deadline_ms)
 {
     struct timespec until = {.tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000};
-    const struct timespec *end = deadline_ms == LK_TURN_FOREVER ? NULL : &until;
+    const struct timespec *end = deadline_ms == LK_PARK_FOREVER ? NULL : &until;
     for (;;) {
         if (atomic_load_explicit(&turn->given, memory_order_acquire)) return true;
         /* WAIT_BITSET takes an absolute time, on the monotonic clock. */

@@ -1,20 +1,20 @@
 /* One thread waits, once, until another says go, once. The waiter may be gone, and the turn with it, as soon as that was
  * said: so no lock is needed, and who says it touches nothing of the turn afterwards (POSIX semaphores promise the same,
  * but ThreadSanitizer does not know their wait by the monotonic clock). */
-#ifndef LK_TURN_H
-#define LK_TURN_H
+#ifndef LK_BASE_PARK_H
+#define LK_BASE_PARK_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-typedef struct lk_turn {
+typedef struct lk_park {
     _Atomic uint32_t given; /* release; acquire: what was written before go is seen */
-} lk_turn;
+} lk_park;
 
-#define LK_TURN_FOREVER INT64_MAX
+#define LK_PARK_FOREVER INT64_MAX
 
-void lk_turn_give(lk_turn *turn);
-bool lk_turn_wait(lk_turn *turn, int64_t deadline_ms); /* false: it was not given until then (monotonic) */
+void lk_park_wake(lk_park *turn);
+bool lk_park_wait(lk_park *turn, int64_t deadline_ms); /* false: it was not given until then (monotonic) */
 
 #endif

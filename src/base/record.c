@@ -132,9 +132,9 @@ size_t lk_record_seal(const lk_seal_keys *keys, const lk_record *record, uint8_t
     return LK_RECORD_SEALED_SIZE;
 }
 
-lk_seal_home lk_record_home(const lk_record *record)
+lk_seal_context lk_record_context(const lk_record *record)
 {
-    lk_seal_home home = {.user_id = record->entry.user_id};
+    lk_seal_context home = {.user_id = record->entry.user_id};
     memcpy(home.session, record->session, sizeof home.session);
     return home;
 }
@@ -181,7 +181,7 @@ const char *lk_record_fault(enum lk_record_check check)
     return "a session's record in Redis is damaged or foreign";
 }
 
-bool lk_record_glance(const void *data, size_t size, lk_glance *glance)
+bool lk_record_header_read(const void *data, size_t size, lk_record_header *glance)
 {
     const uint8_t *bytes = data;
     memset(glance, 0, sizeof *glance);
@@ -223,7 +223,7 @@ bool lk_fields_good(const latchkey_field *fields, size_t count, bool may_delete)
 latchkey_field *lk_fields_seal(const lk_seal_keys *keys, const lk_record *record, const latchkey_field *fields,
                                size_t count)
 {
-    lk_seal_home home = lk_record_home(record);
+    lk_seal_context home = lk_record_context(record);
     size_t bytes = (count + 1) * sizeof(latchkey_field);
     for (size_t i = 0; i < count; i++) bytes += fields[i].size + LK_SEAL_FIELD_MORE;
     latchkey_field *sealed = malloc(bytes);

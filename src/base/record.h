@@ -19,8 +19,8 @@
  *
  * Encrypted, as one message, are the entry's user_id and role (16 to 40), permissions_hash and pq_key_hash (48 to 112), and
  * flags (132 to 136). The 204 bytes before the nonce, with zeros in those places, are authenticated beside it. */
-#ifndef LK_RECORD_H
-#define LK_RECORD_H
+#ifndef LK_BASE_RECORD_H
+#define LK_BASE_RECORD_H
 
 #include "base/crypto.h"
 #include "base/seal.h"
@@ -74,7 +74,7 @@ size_t lk_record_seal(const lk_seal_keys *keys, const lk_record *record, uint8_t
 /* What Redis holds, sealed or not, checked and opened: the one way in. */
 enum lk_record_check lk_record_open(const lk_seal_keys *keys, const void *bytes, size_t size, lk_record *record);
 
-lk_seal_home lk_record_home(const lk_record *record); /* what its fields are bound to */
+lk_seal_context lk_record_context(const lk_record *record); /* what its fields are bound to */
 
 /* For a token made at now_ms: see above. */
 uint32_t lk_record_age_s(const lk_record *record, int64_t now_ms);
@@ -84,13 +84,13 @@ void lk_record_encode(const lk_record *record, uint8_t bytes[LK_RECORD_SIZE]);
 enum lk_record_check lk_record_decode(const void *bytes, size_t size, lk_record *record);
 
 /* What a record shows without being opened, sealed or not: enough to count sessions by. False: it is no record. */
-typedef struct lk_glance {
+typedef struct lk_record_header {
     size_t size;
     bool rotated;
     int64_t created_at_ms, expires_at_ms;
     uint32_t device;
-} lk_glance;
-bool lk_record_glance(const void *bytes, size_t size, lk_glance *glance);
+} lk_record_header;
+bool lk_record_header_read(const void *bytes, size_t size, lk_record_header *glance);
 
 bool lk_field_name_good(const char *name, size_t length);
 bool lk_fields_good(const latchkey_field *fields, size_t count, bool may_delete); /* names, sizes, none twice */

@@ -68,7 +68,7 @@ enum lk_seal_check lk_unseal(const lk_seal_keys *keys, const uint8_t *beside, si
 /* ------------------------------------------------------------------------------------------------- fields -- */
 
 /* All but the name has a fixed length, so no two fields are told apart by where one thing ends alone. */
-static size_t field_beside(const lk_seal_home *home, lk_span name, uint8_t beside[BESIDE_MAX])
+static size_t field_beside(const lk_seal_context *home, lk_span name, uint8_t beside[BESIDE_MAX])
 {
     memcpy(beside, field_head, FIELD_HEAD);
     memcpy(beside + FIELD_HEAD, home->session, LK_SEAL_SESSION_SIZE);
@@ -77,7 +77,7 @@ static size_t field_beside(const lk_seal_home *home, lk_span name, uint8_t besid
     return BESIDE_NAME + name.size + LK_SEAL_ID_SIZE;
 }
 
-void lk_seal_field(const lk_seal_keys *keys, const lk_seal_home *home, lk_span name, lk_span data, uint8_t *sealed)
+void lk_seal_field(const lk_seal_keys *keys, const lk_seal_context *home, lk_span name, lk_span data, uint8_t *sealed)
 {
     uint8_t beside[BESIDE_MAX], seal[LK_AEAD_NONCE_SIZE + LK_AEAD_TAG_SIZE];
     size_t beside_size = field_beside(home, name, beside);
@@ -89,7 +89,7 @@ void lk_seal_field(const lk_seal_keys *keys, const lk_seal_home *home, lk_span n
     memcpy(sealed + FIELD_DATA + data.size, seal + LK_AEAD_NONCE_SIZE, LK_AEAD_TAG_SIZE);
 }
 
-enum lk_seal_check lk_open_field(const lk_seal_keys *keys, const lk_seal_home *home, lk_span name, uint8_t *sealed,
+enum lk_seal_check lk_open_field(const lk_seal_keys *keys, const lk_seal_context *home, lk_span name, uint8_t *sealed,
                                  size_t *size)
 {
     uint8_t beside[BESIDE_MAX], seal[LK_AEAD_NONCE_SIZE + LK_AEAD_TAG_SIZE];

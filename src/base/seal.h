@@ -18,8 +18,8 @@
  *
  * A key's id is the first 4 bytes of BLAKE2b-256 over "latchkey seal key" and the key. A seal does not say when: an older
  * record or field of the same session, put back, opens. */
-#ifndef LK_SEAL_H
-#define LK_SEAL_H
+#ifndef LK_BASE_SEAL_H
+#define LK_BASE_SEAL_H
 
 #include "base/crypto.h"
 
@@ -51,17 +51,17 @@ enum lk_seal_check lk_unseal(const lk_seal_keys *keys, const uint8_t *beside, si
                              size_t size, const uint8_t seal[LK_AEAD_NONCE_SIZE + LK_AEAD_TAG_SIZE]);
 
 /* Whose a field is. */
-typedef struct lk_seal_home {
+typedef struct lk_seal_context {
     uint8_t session[LK_SEAL_SESSION_SIZE];
     uint64_t user_id;
-} lk_seal_home;
+} lk_seal_context;
 
 /* `sealed` has room for data.size + LK_SEAL_FIELD_MORE bytes. A name is at most LK_SEAL_NAME_MAX long. */
-void lk_seal_field(const lk_seal_keys *keys, const lk_seal_home *home, lk_span name, lk_span data, uint8_t *sealed);
+void lk_seal_field(const lk_seal_keys *keys, const lk_seal_context *home, lk_span name, lk_span data, uint8_t *sealed);
 
 /* In place: *size bytes at `sealed` become the field's data, at the front, and *size its length. On failure what is there is
  * of no use. */
-enum lk_seal_check lk_open_field(const lk_seal_keys *keys, const lk_seal_home *home, lk_span name, uint8_t *sealed,
+enum lk_seal_check lk_open_field(const lk_seal_keys *keys, const lk_seal_context *home, lk_span name, uint8_t *sealed,
                                  size_t *size);
 
 #endif

@@ -1,6 +1,6 @@
 /* Memory that holds secrets: pages of its own, outside core dumps, zeroed when taken. */
-#ifndef LK_MEMORY_H
-#define LK_MEMORY_H
+#ifndef LK_BASE_SECURE_MEMORY_H
+#define LK_BASE_SECURE_MEMORY_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -7,8 +7,8 @@
  *
  * The selector names the session and is no secret. The verifier is the secret; Redis holds its BLAKE2b-256. The check
  * refuses invented tokens before anything is sent; it is a filter, not the security boundary. */
-#ifndef LK_TOKEN_H
-#define LK_TOKEN_H
+#ifndef LK_BASE_TOKEN_H
+#define LK_BASE_TOKEN_H
 
 #include "base/crypto.h"
 #include "latchkey.h"

@@ -6,8 +6,8 @@
  *
  * Nothing secret is ever written: no token (the command never has one), no password, no key but the one that `keygen` was
  * asked for. What comes from Redis may hold any byte, so it goes through text.c or json.c, and no terminal obeys it. */
-#ifndef LK_CLI_H
-#define LK_CLI_H
+#ifndef LK_CLI_CLI_H
+#define LK_CLI_CLI_H
 
 #include "latchkey.h"
 

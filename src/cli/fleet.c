@@ -40,7 +40,7 @@ static double rate(int64_t from, int64_t to, double seconds) { return to > from 
 /* By the instance's own clock: what the way here takes does not matter. */
 static void renew_rates(herd_instance *i)
 {
-    const lk_pulse *a = &i->base, *b = &i->now;
+    const lk_beat_stats *a = &i->base, *b = &i->now;
     if (b->uptime_ms - a->uptime_ms < RATE_LEAST_MS) return;
     double seconds = (double)(b->uptime_ms - a->uptime_ms) / 1000;
     i->rates = (herd_rates){.hits = rate(a->hits, b->hits, seconds),
@@ -57,12 +57,12 @@ static void renew_rates(herd_instance *i)
 
 static void take_beat(herd_instance *i, const char *message, int64_t now_ms)
 {
-    lk_pulse pulse;
+    lk_beat_stats pulse;
     size_t nonce = strspn(message, "0123456789abcdef");
     if (i->beats && now_ms - i->heard_ms > i->silent_ms) i->silent_ms = now_ms - i->heard_ms;
     i->heard_ms = now_ms;
     i->beats++;
-    if (!lk_pulse_read(message + nonce, &pulse)) return;
+    if (!lk_beat_stats_read(message + nonce, &pulse)) return;
     bool first = !i->tells || pulse.uptime_ms < i->now.uptime_ms;
     i->tells = true;
     i->now = pulse;
@@ -125,8 +125,8 @@ void herd_total(const herd *h, herd_instance *total)
     bool unleased = false;
     for (size_t i = 0; i < h->count; i++) {
         const herd_instance *one = &h->instance[i];
-        const lk_pulse *p = &one->now;
-        lk_pulse *sum = &total->now;
+        const lk_beat_stats *p = &one->now;
+        lk_beat_stats *sum = &total->now;
         if (!one->tells) continue;
         total->tells = true;
         total->rated |= one->rated;

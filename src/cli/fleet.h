@@ -1,6 +1,6 @@
 /* The instances that are heard: of each its newest numbers (beat_stats.h), and what they make in a second. No I/O. */
-#ifndef LK_CLI_HERD_H
-#define LK_CLI_HERD_H
+#ifndef LK_CLI_FLEET_H
+#define LK_CLI_FLEET_H
 
 #include "observe/beat_stats.h"
 #include "redis/resp.h"
@@ -17,7 +17,7 @@ typedef struct herd_instance {
     bool tells; /* numbers; an older library sends none */
     unsigned beats;
     int64_t heard_ms, silent_ms; /* when last; the longest time between two beats */
-    lk_pulse now, base;          /* rates are from the one to the other */
+    lk_beat_stats now, base;     /* rates are from the one to the other */
     bool rated;
     herd_rates rates;
 } herd_instance;

@@ -1,6 +1,6 @@
 /* Asks a Redis server what the library has no words for: as the link does, with the same configuration, TLS and all. */
-#ifndef LK_CLI_PEEK_H
-#define LK_CLI_PEEK_H
+#ifndef LK_CLI_QUERY_H
+#define LK_CLI_QUERY_H
 
 #include "l2/pool.h"
 

@@ -40,9 +40,9 @@ static bool measure_round(state *s)
 static void count_findings(state *s, const char *info)
 {
     static lk_finding findings[LK_FINDINGS_MAX];
-    lk_settings settings = {
+    lk_server_check settings = {
         .info = info, .durability = s->w.config.durability, .staleness_ms = s->w.config.staleness_ms};
-    size_t count = lk_settings_check(&settings, findings);
+    size_t count = lk_server_check_check(&settings, findings);
     for (size_t i = 0; i < count; i++) {
         s->errors += findings[i].level == LATCHKEY_LOG_ERROR;
         s->warnings += findings[i].level == LATCHKEY_LOG_WARNING;
@@ -55,12 +55,12 @@ static bool read_server(state *s)
     lk_reply *info = wire_ask(&s->w, (const char *const[]){"INFO", "default", NULL});
     if (!info) return false;
     const char *text = info->type == LK_REPLY_STRING ? info->text : "";
-    lk_settings_value(text, "redis_version", s->version, sizeof s->version);
-    lk_settings_value(text, "used_memory_human", s->memory, sizeof s->memory);
-    lk_settings_value(text, "maxmemory_human", s->limit, sizeof s->limit);
-    lk_settings_value(text, "connected_slaves", s->replicas, sizeof s->replicas);
-    lk_settings_value(text, "aof_enabled", s->aof, sizeof s->aof);
-    lk_settings_value(text, "uptime_in_seconds", s->uptime, sizeof s->uptime);
+    lk_info_value(text, "redis_version", s->version, sizeof s->version);
+    lk_info_value(text, "used_memory_human", s->memory, sizeof s->memory);
+    lk_info_value(text, "maxmemory_human", s->limit, sizeof s->limit);
+    lk_info_value(text, "connected_slaves", s->replicas, sizeof s->replicas);
+    lk_info_value(text, "aof_enabled", s->aof, sizeof s->aof);
+    lk_info_value(text, "uptime_in_seconds", s->uptime, sizeof s->uptime);
     count_findings(s, text);
     lk_reply_free(info);
     return true;
@@ -147,7 +147,7 @@ static bool print_instances(const state *s)
     table *t = table_open(headings);
     for (size_t i = 0; i < s->h.count; i++) {
         const herd_instance *one = &s->h.instance[i];
-        const lk_pulse *p = &one->now;
+        const lk_beat_stats *p = &one->now;
         char text[64];
         snprintf(text, sizeof text, "  %s", one->name);
         table_cell(t, text);

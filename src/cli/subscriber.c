@@ -100,13 +100,13 @@ int wire_listen(wire *w)
 
 static int greet(wire *w, int64_t deadline_ms)
 {
-    lk_hello hello;
-    if (!lk_conn_open(&w->conn) || !lk_hello_send(&hello, &w->config, &w->conn) || !flush(w, deadline_ms))
+    lk_handshake hello;
+    if (!lk_conn_open(&w->conn) || !lk_handshake_send(&hello, &w->config, &w->conn) || !flush(w, deadline_ms))
         return cli_fail(w->c, CLI_AWAY, "%s", w->error[0] ? w->error : "no memory");
     while (hello.answers && !hello.status) {
         lk_reply *reply = hear(w, deadline_ms);
         if (!reply) return cli_fail(w->c, w->socket.refused ? CLI_CONFIG : CLI_AWAY, "%s", w->error);
-        lk_hello_take(&hello, reply);
+        lk_handshake_take(&hello, reply);
         lk_reply_free(reply);
     }
     if (!hello.status) return CLI_DONE;

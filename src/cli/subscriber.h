@@ -1,8 +1,8 @@
 /* A connection to Redis of the command's own, for what no handle gives: plain questions, and the beats of all instances. It
  * is made as an instance makes its connections: the same configuration, TLS, greeting. No handle is opened, so nobody takes
  * it for an instance, and nothing is written. */
-#ifndef LK_CLI_WIRE_H
-#define LK_CLI_WIRE_H
+#ifndef LK_CLI_SUBSCRIBER_H
+#define LK_CLI_SUBSCRIBER_H
 
 #include "cli/cli.h"
 

@@ -126,7 +126,7 @@ static const char *remark(char out[CELL], const herd_instance *i, int64_t now_ms
 static void instance_row(table *t, const herd_instance *i, int64_t now_ms)
 {
     char text[CELL];
-    const lk_pulse *p = &i->now;
+    const lk_beat_stats *p = &i->now;
     table_cell(t, i->name);
     if (i->tells) {
         table_cell(t, uptime(text, p->uptime_ms));
@@ -165,7 +165,7 @@ static bool print_table(const herd *h, int64_t now_ms, size_t most)
 
 static void json_instance(json *j, const char *name, const herd_instance *i, int64_t now_ms)
 {
-    const lk_pulse *p = &i->now;
+    const lk_beat_stats *p = &i->now;
     json_open(j, name, '{');
     json_text(j, "instance", i->name);
     json_int(j, "heard_ms_ago", i->heard_ms ? now_ms - i->heard_ms : 0);

@@ -21,19 +21,19 @@ typedef struct bucket {
     place place[BUCKET];
 } bucket;
 
-struct lk_mapped {
+struct lk_alias_cache {
     uint64_t seed;
     size_t buckets, bytes;
     _Atomic uint64_t
-        epoch; /* moved by lk_mapped_empty (release), read by lk_mapped_ticket (acquire): see negative_cache.c */
+        epoch; /* moved by lk_alias_cache_empty (release), read by lk_alias_cache_ticket (acquire): see negative_cache.c */
     bucket bucket[];
 };
 
-lk_mapped *lk_mapped_open(size_t places, uint64_t seed)
+lk_alias_cache *lk_alias_cache_open(size_t places, uint64_t seed)
 {
-    size_t buckets = ((places > LK_MAPPED_LEAST ? places : LK_MAPPED_LEAST) + BUCKET - 1) / BUCKET;
-    size_t bytes = sizeof(lk_mapped) + buckets * sizeof(bucket);
-    lk_mapped *m = lk_map(bytes, true);
+    size_t buckets = ((places > LK_ALIAS_CACHE_MIN ? places : LK_ALIAS_CACHE_MIN) + BUCKET - 1) / BUCKET;
+    size_t bytes = sizeof(lk_alias_cache) + buckets * sizeof(bucket);
+    lk_alias_cache *m = lk_map(bytes, true);
     if (!m) return NULL;
     m->seed = seed;
     m->buckets = buckets;
@@ -42,16 +42,19 @@ lk_mapped *lk_mapped_open(size_t places, uint64_t seed)
     return m;
 }
 
-void lk_mapped_close(lk_mapped *m)
+void lk_alias_cache_close(lk_alias_cache *m)
 {
     if (!m) return;
     for (size_t i = 0; i < m->buckets; i++) pthread_mutex_destroy(&m->bucket[i].lock);
     lk_unmap(m, m->bytes);
 }
 
-uint64_t lk_mapped_ticket(const lk_mapped *m) { return atomic_load_explicit(&m->epoch, memory_order_acquire); }
+uint64_t lk_alias_cache_ticket(const lk_alias_cache *m)
+{
+    return atomic_load_explicit(&m->epoch, memory_order_acquire);
+}
 
-static bucket *bucket_of(lk_mapped *m, const char *name)
+static bucket *bucket_of(lk_alias_cache *m, const char *name)
 {
     return &m->bucket[lk_hash(name, LATCHKEY_SELECTOR_LENGTH, m->seed) % m->buckets];
 }
@@ -71,7 +74,7 @@ static place *take_locked(bucket *b)
     return oldest;
 }
 
-void lk_mapped_add(lk_mapped *m, uint64_t ticket, const char *name, const char *selector)
+void lk_alias_cache_add(lk_alias_cache *m, uint64_t ticket, const char *name, const char *selector)
 {
     bucket *b = bucket_of(m, name);
     pthread_mutex_lock(&b->lock);
@@ -84,7 +87,7 @@ void lk_mapped_add(lk_mapped *m, uint64_t ticket, const char *name, const char *
     pthread_mutex_unlock(&b->lock);
 }
 
-bool lk_mapped_find(lk_mapped *m, const char *name, char selector[LATCHKEY_SELECTOR_LENGTH])
+bool lk_alias_cache_find(lk_alias_cache *m, const char *name, char selector[LATCHKEY_SELECTOR_LENGTH])
 {
     bucket *b = bucket_of(m, name);
     pthread_mutex_lock(&b->lock);
@@ -94,7 +97,7 @@ bool lk_mapped_find(lk_mapped *m, const char *name, char selector[LATCHKEY_SELEC
     return p != NULL;
 }
 
-void lk_mapped_empty(lk_mapped *m)
+void lk_alias_cache_empty(lk_alias_cache *m)
 {
     if (!m) return;
     atomic_fetch_add_explicit(&m->epoch, 1, memory_order_release);

@@ -9,26 +9,26 @@
  *
  * No secret is in it. Bounded (G): of a full bucket the place that was given longest ago makes room; invented tokens have
  * no session, and get none. Lock: bucket.lock alone. */
-#ifndef LK_MAPPED_H
-#define LK_MAPPED_H
+#ifndef LK_L1_ALIAS_CACHE_H
+#define LK_L1_ALIAS_CACHE_H
 
 #include "latchkey.h"
 
 #include <stdbool.h>
 
-enum { LK_MAPPED_LEAST = 4096 }; /* places, whatever l1_capacity is */
+enum { LK_ALIAS_CACHE_MIN = 4096 }; /* places, whatever l1_capacity is */
 
-typedef struct lk_mapped lk_mapped;
+typedef struct lk_alias_cache lk_alias_cache;
 
-lk_mapped *lk_mapped_open(size_t places, uint64_t seed); /* NULL: no memory; a forked child sees it empty */
-void lk_mapped_close(lk_mapped *mapped);                 /* NULL is allowed */
+lk_alias_cache *lk_alias_cache_open(size_t places, uint64_t seed); /* NULL: no memory; a forked child sees it empty */
+void lk_alias_cache_close(lk_alias_cache *mapped);                 /* NULL is allowed */
 
-uint64_t lk_mapped_ticket(const lk_mapped *mapped); /* before Redis is asked */
+uint64_t lk_alias_cache_ticket(const lk_alias_cache *mapped); /* before Redis is asked */
 
 /* Names and selectors are LATCHKEY_SELECTOR_LENGTH characters. */
-void lk_mapped_add(lk_mapped *mapped, uint64_t ticket, const char *name, const char *selector);
-bool lk_mapped_find(lk_mapped *mapped, const char *name, char selector[LATCHKEY_SELECTOR_LENGTH]);
+void lk_alias_cache_add(lk_alias_cache *mapped, uint64_t ticket, const char *name, const char *selector);
+bool lk_alias_cache_find(lk_alias_cache *mapped, const char *name, char selector[LATCHKEY_SELECTOR_LENGTH]);
 
-void lk_mapped_empty(lk_mapped *mapped); /* also voids tickets. NULL is allowed */
+void lk_alias_cache_empty(lk_alias_cache *mapped); /* also voids tickets. NULL is allowed */
 
 #endif

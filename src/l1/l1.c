@@ -403,7 +403,7 @@ static bool evict_trial_locked(lk_l1 *l1, stripe *st, int64_t now_ms)
 static bool evict_main_locked(lk_l1 *l1, stripe *st, int64_t now_ms)
 {
     lk_l1_slot *least = NULL;
-    unsigned least_used = LK_L1_USED_MOST + 1, seen = 0;
+    unsigned least_used = LK_L1_USED_MAX + 1, seen = 0;
     for (uint32_t i = 0; i < l1->view.rows && seen < HAND_MOST && least_used; i++) {
         lk_l1_slot *s = row_of(l1, st, step_on(&st->hand, l1->view.rows));
         if (free_locked(s) || s->queue != QUEUE_MAIN) continue;
@@ -535,15 +535,15 @@ void lk_l1_empty(lk_l1 *l1)
 
 /* ----------------------------------------------------------------------------------------------- auditing -- */
 
-static lk_l1_seen seen_of(const content *c)
+static lk_entry_sample seen_of(const content *c)
 {
-    lk_l1_seen seen = {.deadline_ms = (int64_t)c->deadline_ms};
+    lk_entry_sample seen = {.deadline_ms = (int64_t)c->deadline_ms};
     memcpy(seen.selector, c->token, sizeof seen.selector);
     memcpy(&seen.entry, c->entry, sizeof seen.entry);
     return seen;
 }
 
-bool lk_l1_sample(const lk_l1 *l1, uint64_t random, int64_t now_ms, lk_l1_seen *out)
+bool lk_l1_sample(const lk_l1 *l1, uint64_t random, int64_t now_ms, lk_entry_sample *out)
 {
     size_t slots = (size_t)l1->view.rows * l1->view.stripes, most = slots < SAMPLE_MOST ? slots : SAMPLE_MOST;
     content c;
@@ -558,7 +558,7 @@ bool lk_l1_sample(const lk_l1 *l1, uint64_t random, int64_t now_ms, lk_l1_seen *
     return found;
 }
 
-bool lk_l1_still(lk_l1 *l1, const lk_l1_seen *seen)
+bool lk_l1_still(lk_l1 *l1, const lk_entry_sample *seen)
 {
     uint64_t hash = hash_of(l1, seen->selector);
     stripe *st = stripe_of(l1, hash);

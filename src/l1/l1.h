@@ -6,8 +6,8 @@
  *   ticket   an epoch, read before L2 is asked; a put with a ticket older than a purge is refused
  *
  * Guarantees kept here: D (tickets), E (the whole token is compared), G (memory taken once), J (wiped in a child). */
-#ifndef LK_L1_H
-#define LK_L1_H
+#ifndef LK_L1_L1_H
+#define LK_L1_L1_H
 
 #include "latchkey.h"
 #include "base/entry_sample.h"
@@ -54,8 +54,8 @@ void lk_l1_empty(lk_l1 *l1);                       /* the same for everything */
 
 /* For the auditor. A plain entry that is alive at now_ms, of the slots from one chosen by `random` on, as it stood there
  * at one time; false: the few that are looked at hold none. Takes no lock. And whether that very fill is still held. */
-bool lk_l1_sample(const lk_l1 *l1, uint64_t random, int64_t now_ms, lk_l1_seen *out);
-bool lk_l1_still(lk_l1 *l1, const lk_l1_seen *seen);
+bool lk_l1_sample(const lk_l1 *l1, uint64_t random, int64_t now_ms, lk_entry_sample *out);
+bool lk_l1_still(lk_l1 *l1, const lk_entry_sample *seen);
 
 size_t lk_l1_entries(const lk_l1 *l1);
 lk_l1_stats lk_l1_read_stats(const lk_l1 *l1);

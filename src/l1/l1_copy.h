@@ -5,8 +5,8 @@
  * leaves room for the next one's loads in the processor's queues. Right because x86 keeps loads
  * in order (R1, R2, R3), as it keeps the writer's stores; a load that is torn in the middle is told by the version, as two
  * words of different times are. Elsewhere, and under ThreadSanitizer, C11 acquire loads. */
-#ifndef LK_L1_COPY_H
-#define LK_L1_COPY_H
+#ifndef LK_L1_L1_COPY_H
+#define LK_L1_L1_COPY_H
 
 #include <stdatomic.h>
 #include <stdint.h>

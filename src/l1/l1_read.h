@@ -22,8 +22,8 @@
  * If R2 saw any word of W2, W1 happened before it, and R3 cannot see a version older than W1's odd one: the reader does
  * not believe what it read. If R1 saw W3, R2 sees all of that W2. So what a reader returns stood in the slot as a whole
  * at one time. That an entry is moved from home to home is looked after in l1.c (lk_l1_get_slowly). */
-#ifndef LK_L1_READ_H
-#define LK_L1_READ_H
+#ifndef LK_L1_L1_READ_H
+#define LK_L1_L1_READ_H
 
 #include "l1/l1_copy.h"
 
@@ -38,7 +38,7 @@ enum {
     LK_L1_FREE = 0,   /* kinds */
     LK_L1_PLAIN = 1,  /* the verifier's characters are stored */
     LK_L1_HASHED = 2, /* the first 23 bytes of its hash are stored */
-    LK_L1_USED_MOST = 3,
+    LK_L1_USED_MAX = 3,
 };
 
 typedef struct lk_l1_slot {
@@ -151,7 +151,7 @@ static inline bool lk_l1_read(const lk_l1_slot *s, const char *token, int64_t *d
 static inline void lk_l1_mark(lk_l1_slot *s)
 {
     uint8_t used = atomic_load_explicit(&s->used, memory_order_relaxed);
-    if (used < LK_L1_USED_MOST) atomic_store_explicit(&s->used, (uint8_t)(used + 1), memory_order_relaxed);
+    if (used < LK_L1_USED_MAX) atomic_store_explicit(&s->used, (uint8_t)(used + 1), memory_order_relaxed);
 }
 
 /* Where the quick look failed: no such entry, a writer in the way, a hashed verifier, or eight characters in common. */

@@ -31,13 +31,13 @@ typedef struct bucket {
     lk_flight place[PLACES];
 } bucket;
 
-struct lk_flights {
+struct lk_singleflight {
     bucket bucket[BUCKETS];
 };
 
-lk_flights *lk_flights_open(void)
+lk_singleflight *lk_singleflight_open(void)
 {
-    lk_flights *f = lk_map(sizeof *f, true); /* it holds live tokens */
+    lk_singleflight *f = lk_map(sizeof *f, true); /* it holds live tokens */
     if (!f) return NULL;
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
@@ -50,7 +50,7 @@ lk_flights *lk_flights_open(void)
     return f;
 }
 
-void lk_flights_close(lk_flights *f)
+void lk_singleflight_close(lk_singleflight *f)
 {
     if (!f) return;
     for (int i = 0; i < BUCKETS; i++) {
@@ -60,7 +60,7 @@ void lk_flights_close(lk_flights *f)
     lk_unmap(f, sizeof *f);
 }
 
-static bucket *bucket_of(lk_flights *f, const char *token)
+static bucket *bucket_of(lk_singleflight *f, const char *token)
 {
     return &f->bucket[lk_hash(token, LATCHKEY_SELECTOR_LENGTH, 0) % BUCKETS];
 }
@@ -90,9 +90,9 @@ static enum lk_flight_role wait_locked(bucket *b, lk_flight *f, int64_t deadline
     return role;
 }
 
-enum lk_flight_role lk_flight_board(lk_flights *flights, const char *token, uint64_t ticket, int64_t oldest_ms,
-                                    int64_t deadline_ms, lk_flight **flight, int *status, latchkey_entry *entry,
-                                    int64_t *until_us, uint64_t *incarnation)
+enum lk_flight_role lk_singleflight_join(lk_singleflight *flights, const char *token, uint64_t ticket,
+                                         int64_t oldest_ms, int64_t deadline_ms, lk_flight **flight, int *status,
+                                         latchkey_entry *entry, int64_t *until_us, uint64_t *incarnation)
 {
     bucket *b = bucket_of(flights, token);
     enum lk_flight_role role = LK_FLIGHT_LEAD;
@@ -116,8 +116,8 @@ enum lk_flight_role lk_flight_board(lk_flights *flights, const char *token, uint
     return role;
 }
 
-void lk_flight_land(lk_flights *flights, lk_flight *flight, int status, const latchkey_entry *entry, int64_t until_us,
-                    uint64_t incarnation)
+void lk_singleflight_complete(lk_singleflight *flights, lk_flight *flight, int status, const latchkey_entry *entry,
+                              int64_t until_us, uint64_t incarnation)
 {
     if (!flight) return;
     bucket *b = bucket_of(flights, flight->token);

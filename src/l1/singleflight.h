@@ -3,34 +3,34 @@
  *
  * Joining needs the same ticket (l1.h) as the leader's: a read that began before a purge must not answer a validate
  * that began after it (guarantees B and D). */
-#ifndef LK_FLIGHT_H
-#define LK_FLIGHT_H
+#ifndef LK_L1_SINGLEFLIGHT_H
+#define LK_L1_SINGLEFLIGHT_H
 
 #include "latchkey.h"
 
 #include <stdbool.h>
 
-typedef struct lk_flights lk_flights;
+typedef struct lk_singleflight lk_singleflight;
 typedef struct lk_flight lk_flight;
 
-lk_flights *lk_flights_open(void); /* NULL: no memory; a forked child sees it empty */
-void lk_flights_close(lk_flights *flights);
+lk_singleflight *lk_singleflight_open(void); /* NULL: no memory; a forked child sees it empty */
+void lk_singleflight_close(lk_singleflight *flights);
 
 enum lk_flight_role {
-    LK_FLIGHT_LEAD, /* read L2, then call lk_flight_land. *flight is NULL where all places are taken: nobody joins */
+    LK_FLIGHT_LEAD, /* read L2, then call lk_singleflight_complete. *flight is NULL where all places are taken: nobody joins */
     LK_FLIGHT_DONE, /* *status, *entry, *until_us and *incarnation are the leader's answer */
     LK_FLIGHT_LATE, /* deadline_ms passed before it came */
 };
 
 /* Blocks, where another leads, until it landed or until deadline_ms (monotonic). A flight older than oldest_ms is not
  * joined: its answer would be older than the caller may serve. */
-enum lk_flight_role lk_flight_board(lk_flights *flights, const char *token, uint64_t ticket, int64_t oldest_ms,
-                                    int64_t deadline_ms, lk_flight **flight, int *status, latchkey_entry *entry,
-                                    int64_t *until_us, uint64_t *incarnation);
+enum lk_flight_role lk_singleflight_join(lk_singleflight *flights, const char *token, uint64_t ticket,
+                                         int64_t oldest_ms, int64_t deadline_ms, lk_flight **flight, int *status,
+                                         latchkey_entry *entry, int64_t *until_us, uint64_t *incarnation);
 
 /* until_us and incarnation are the leader's to say and the passengers' to read: how long the answer is good for, and which
  * server gave it. */
-void lk_flight_land(lk_flights *flights, lk_flight *flight, int status, const latchkey_entry *entry, int64_t until_us,
-                    uint64_t incarnation);
+void lk_singleflight_complete(lk_singleflight *flights, lk_flight *flight, int status, const latchkey_entry *entry,
+                              int64_t until_us, uint64_t incarnation);
 
 #endif

@@ -17,7 +17,7 @@ enum { BACKOFF_LEAST_MS = 5, BACKOFF_MOST_MS = 250, CONNECT_MOST_MS = 1000, WAIT
 
 /* --------------------------------------------------------------------------------------- open and close -- */
 
-static bool watch(lk_channel *c, int fd, int how, uint32_t events)
+static bool watch(lk_async_conn *c, int fd, int how, uint32_t events)
 {
     struct epoll_event event = {.events = events, .data.fd = fd};
     return fd >= 0 && epoll_ctl(c->epoll_fd, how, fd, &event) == 0;
@@ -28,7 +28,7 @@ static void close_fd(int fd)
     if (fd >= 0) close(fd);
 }
 
-bool lk_channel_open(lk_channel *c, const lk_config *config, lk_pool *pool)
+bool lk_async_conn_open(lk_async_conn *c, const lk_config *config, lk_pool *pool)
 {
     memset(c, 0, sizeof *c);
     c->config = config;
@@ -41,18 +41,18 @@ bool lk_channel_open(lk_channel *c, const lk_config *config, lk_pool *pool)
     if (c->epoll_fd >= 0 && watch(c, c->bell_fd, EPOLL_CTL_ADD, EPOLLIN) &&
         watch(c, c->timer_fd, EPOLL_CTL_ADD, EPOLLIN))
         return true;
-    lk_channel_close(c);
+    lk_async_conn_close(c);
     return false;
 }
 
-void lk_channel_close(lk_channel *c)
+void lk_async_conn_close(lk_async_conn *c)
 {
     lk_net_close(&c->socket);
     lk_conn_close(&c->conn);
-    lk_channel_abandon(c);
+    lk_async_conn_abandon(c);
 }
 
-void lk_channel_abandon(lk_channel *c)
+void lk_async_conn_abandon(lk_async_conn *c)
 {
     close_fd(c->socket.fd);
     close_fd(c->epoll_fd);
@@ -62,7 +62,7 @@ void lk_channel_abandon(lk_channel *c)
 
 /* ------------------------------------------------------------------------------------- being readable -- */
 
-void lk_channel_ring(lk_channel *c)
+void lk_async_conn_ring(lk_async_conn *c)
 {
     uint64_t one = 1;
     if (c->rung) return;
@@ -70,41 +70,41 @@ void lk_channel_ring(lk_channel *c)
     while (write(c->bell_fd, &one, sizeof one) < 0 && errno == EINTR) continue;
 }
 
-void lk_channel_hush(lk_channel *c)
+void lk_async_conn_hush(lk_async_conn *c)
 {
     uint64_t times;
     c->rung = false;
     while (read(c->bell_fd, &times, sizeof times) < 0 && errno == EINTR) continue;
 }
 
-static void set_timer(lk_channel *c, int64_t at_ms)
+static void set_timer(lk_async_conn *c, int64_t at_ms)
 {
     struct itimerspec at = {.it_value = {.tv_sec = at_ms / 1000, .tv_nsec = at_ms % 1000 * 1000000}};
     timerfd_settime(c->timer_fd, TFD_TIMER_ABSTIME, &at, NULL);
     c->armed_ms = at_ms;
 }
 
-void lk_channel_wake_at(lk_channel *c, int64_t at_ms)
+void lk_async_conn_wake_at(lk_async_conn *c, int64_t at_ms)
 {
     if (!c->armed_ms || at_ms < c->armed_ms) set_timer(c, at_ms);
 }
 
 /* Whoever needs it again says so again: the channel itself while it connects. */
-static void hear_timer(lk_channel *c, int64_t now_ms)
+static void hear_timer(lk_async_conn *c, int64_t now_ms)
 {
     if (!c->armed_ms || now_ms < c->armed_ms) return;
-    bool begun = c->state == LK_CHANNEL_CONNECTING || c->state == LK_CHANNEL_HELLO;
+    bool begun = c->state == LK_ASYNC_CONN_CONNECTING || c->state == LK_ASYNC_CONN_HANDSHAKE;
     set_timer(c, begun && c->until_ms > now_ms ? c->until_ms : 0);
 }
 
 /* ------------------------------------------------------------------------------------------- connecting -- */
 
-void lk_channel_lose(lk_channel *c, int64_t now_ms, const char *why)
+void lk_async_conn_lose(lk_async_conn *c, int64_t now_ms, const char *why)
 {
     /* One that worked is made anew at once. Else the time doubles, and a random half of it is waited, so that those who lost
      * a server together do not come back together. */
     int64_t wait = 0;
-    if (c->state != LK_CHANNEL_UP) {
+    if (c->state != LK_ASYNC_CONN_UP) {
         wait = BACKOFF_LEAST_MS << (c->failures < 6 ? c->failures : 6);
         if (wait > BACKOFF_MOST_MS) wait = BACKOFF_MOST_MS;
         c->random = lk_hash(&now_ms, sizeof now_ms, c->random);
@@ -113,33 +113,33 @@ void lk_channel_lose(lk_channel *c, int64_t now_ms, const char *why)
     }
     if (why != c->error) snprintf(c->error, sizeof c->error, "%s", why);
     c->retry_at_ms = now_ms + wait;
-    c->state = LK_CHANNEL_DOWN;
+    c->state = LK_ASYNC_CONN_DOWN;
     c->writes = false;
     lk_net_close(&c->socket); /* the epoll forgets it */
     lk_conn_close(&c->conn);
 }
 
-static bool begin(lk_channel *c, int64_t now_ms)
+static bool begin(lk_async_conn *c, int64_t now_ms)
 {
     bool good = lk_net_begin(&c->addresses, c->address, &c->socket, c->error, sizeof c->error) &&
                 watch(c, c->socket.fd, EPOLL_CTL_ADD, EPOLLIN | EPOLLOUT);
     if (!good) {
-        lk_channel_lose(c, now_ms, c->error);
+        lk_async_conn_lose(c, now_ms, c->error);
         return false;
     }
     int64_t most = c->config->deadline_ms < CONNECT_MOST_MS ? CONNECT_MOST_MS : c->config->deadline_ms;
     c->writes = true;
-    c->state = LK_CHANNEL_CONNECTING;
+    c->state = LK_ASYNC_CONN_CONNECTING;
     c->until_ms = now_ms + most / c->addresses.count;
-    lk_channel_wake_at(c, c->until_ms);
+    lk_async_conn_wake_at(c, c->until_ms);
     return true;
 }
 
-bool lk_channel_wanted(lk_channel *c, int64_t now_ms)
+bool lk_async_conn_wanted(lk_async_conn *c, int64_t now_ms)
 {
-    if (c->state != LK_CHANNEL_DOWN) return true;
+    if (c->state != LK_ASYNC_CONN_DOWN) return true;
     if (now_ms < c->retry_at_ms) {
-        lk_channel_wake_at(c, c->retry_at_ms);
+        lk_async_conn_wake_at(c, c->retry_at_ms);
         return c->failures <= LK_POOL_BLIPS;
     }
     lk_pool_where(c->pool, &c->addresses);
@@ -150,18 +150,18 @@ bool lk_channel_wanted(lk_channel *c, int64_t now_ms)
     return false;
 }
 
-static bool greet(lk_channel *c, int64_t now_ms)
+static bool greet(lk_async_conn *c, int64_t now_ms)
 {
-    if (!lk_conn_open(&c->conn) || !lk_hello_send(&c->hello, c->config, &c->conn)) {
-        lk_channel_lose(c, now_ms, "no memory for a connection");
+    if (!lk_conn_open(&c->conn) || !lk_handshake_send(&c->hello, c->config, &c->conn)) {
+        lk_async_conn_lose(c, now_ms, "no memory for a connection");
         return false;
     }
-    c->state = LK_CHANNEL_HELLO;
-    return lk_channel_send(c, now_ms);
+    c->state = LK_ASYNC_CONN_HANDSHAKE;
+    return lk_async_conn_send(c, now_ms);
 }
 
 /* Connected, or not? The next address is tried where there is one. */
-static bool look(lk_channel *c, int64_t now_ms)
+static bool look(lk_async_conn *c, int64_t now_ms)
 {
     enum lk_net_io io = lk_net_begun(&c->socket, &c->addresses, c->error, sizeof c->error);
     if (io == LK_NET_DONE) return greet(c, now_ms);
@@ -170,29 +170,29 @@ static bool look(lk_channel *c, int64_t now_ms)
         lk_net_close(&c->socket);
         return begin(c, now_ms);
     }
-    lk_channel_lose(c, now_ms, io == LK_NET_LATER ? "cannot connect to Redis: it does not answer" : c->error);
+    lk_async_conn_lose(c, now_ms, io == LK_NET_LATER ? "cannot connect to Redis: it does not answer" : c->error);
     return false;
 }
 
-static bool take_hello(lk_channel *c, int64_t now_ms, const lk_reply *reply)
+static bool take_hello(lk_async_conn *c, int64_t now_ms, const lk_reply *reply)
 {
-    if (!lk_hello_take(&c->hello, reply)) return true;
+    if (!lk_handshake_take(&c->hello, reply)) return true;
     if (c->hello.status) {
-        lk_channel_lose(c, now_ms, c->hello.error);
+        lk_async_conn_lose(c, now_ms, c->hello.error);
         return false;
     }
-    c->state = LK_CHANNEL_UP;
+    c->state = LK_ASYNC_CONN_UP;
     c->failures = 0;
     return true;
 }
 
 /* --------------------------------------------------------------------------------------------- driving -- */
 
-bool lk_channel_send(lk_channel *c, int64_t now_ms)
+bool lk_async_conn_send(lk_async_conn *c, int64_t now_ms)
 {
     enum lk_net_io sent = lk_net_flush(&c->socket, &c->conn, c->error, sizeof c->error);
     if (sent == LK_NET_LOST) {
-        lk_channel_lose(c, now_ms, c->error);
+        lk_async_conn_lose(c, now_ms, c->error);
         return false;
     }
     bool writes = lk_net_events(&c->socket, sent) & POLLOUT;
@@ -201,41 +201,41 @@ bool lk_channel_send(lk_channel *c, int64_t now_ms)
     return true;
 }
 
-static bool receive(lk_channel *c, int64_t now_ms)
+static bool receive(lk_async_conn *c, int64_t now_ms)
 {
     enum lk_net_io got = lk_net_fill(&c->socket, &c->conn, c->error, sizeof c->error);
     c->more = got == LK_NET_DONE;
     if (got != LK_NET_LOST) return true;
-    lk_channel_lose(c, now_ms, c->error);
+    lk_async_conn_lose(c, now_ms, c->error);
     return false;
 }
 
-bool lk_channel_drive(lk_channel *c, int64_t now_ms)
+bool lk_async_conn_drive(lk_async_conn *c, int64_t now_ms)
 {
     hear_timer(c, now_ms);
-    if (c->state == LK_CHANNEL_CONNECTING && !look(c, now_ms)) return false;
-    if (c->state < LK_CHANNEL_HELLO) return true;
-    if (!lk_channel_send(c, now_ms) || !receive(c, now_ms)) return false;
+    if (c->state == LK_ASYNC_CONN_CONNECTING && !look(c, now_ms)) return false;
+    if (c->state < LK_ASYNC_CONN_HANDSHAKE) return true;
+    if (!lk_async_conn_send(c, now_ms) || !receive(c, now_ms)) return false;
     lk_reply *reply;
-    while (c->state == LK_CHANNEL_HELLO) {
-        int got = lk_channel_next(c, now_ms, &reply);
+    while (c->state == LK_ASYNC_CONN_HANDSHAKE) {
+        int got = lk_async_conn_next(c, now_ms, &reply);
         if (got <= 0) break;
         bool good = take_hello(c, now_ms, reply);
         lk_reply_free(reply);
         if (!good) return false;
     }
-    if (c->state == LK_CHANNEL_HELLO && now_ms >= c->until_ms)
-        lk_channel_lose(c, now_ms, "Redis takes the connection but does not answer");
-    return c->state != LK_CHANNEL_DOWN;
+    if (c->state == LK_ASYNC_CONN_HANDSHAKE && now_ms >= c->until_ms)
+        lk_async_conn_lose(c, now_ms, "Redis takes the connection but does not answer");
+    return c->state != LK_ASYNC_CONN_DOWN;
 }
 
-int lk_channel_next(lk_channel *c, int64_t now_ms, lk_reply **reply)
+int lk_async_conn_next(lk_async_conn *c, int64_t now_ms, lk_reply **reply)
 {
     int got = lk_conn_next(&c->conn, reply);
     if (got >= 0) return got;
     char error[160];
     const char *why = lk_resp_error(c->conn.resp);
     snprintf(error, sizeof error, "the server is not usable: %s", *why ? why : "it answers more than it was asked");
-    lk_channel_lose(c, now_ms, error);
+    lk_async_conn_lose(c, now_ms, error);
     return -1;
 }

@@ -1,7 +1,7 @@
 /* L2: what the verbs ask of Redis. A read is one pipelined round trip of plain commands; a write is one script. Driven
  * by the calling thread, within its deadline. Nothing here knows of L1. */
-#ifndef LK_L2_H
-#define LK_L2_H
+#ifndef LK_L2_L2_H
+#define LK_L2_L2_H
 
 #include "l2/node.h"
 #include "redis/script.h"

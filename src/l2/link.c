@@ -60,15 +60,15 @@ bool lk_link_open(lk_link *link, const lk_config *config, const lk_link_host *ho
     link->counters = counters;
     link->random = seed;
     link->retry_at_ms = now_ms;
-    lk_trouble_open(&link->trouble, now_ms);
-    lk_audit_open(&link->audit, config, counters);
+    lk_link_log_open(&link->link_log, now_ms);
+    lk_consistency_open(&link->consistency, config, counters);
     snprintf(link->heartbeat, sizeof link->heartbeat, "%.32s:beat:%016llx", config->prefix,
              (unsigned long long)random_next(link));
     link->series = calloc((size_t)config->partitions, sizeof *link->series);
-    link->epochs = lk_epochs_open((size_t)config->partitions);
+    link->cutoffs = lk_cutoffs_open((size_t)config->partitions);
     link->recent = lk_recent_open();
     link->assertion = calloc(LK_RECENT_MAX, sizeof *link->assertion);
-    return link->series && link->epochs && link->recent && link->assertion;
+    return link->series && link->cutoffs && link->recent && link->assertion;
 }
 
 void lk_link_close(lk_link *link)
@@ -77,10 +77,10 @@ void lk_link_close(lk_link *link)
     for (int i = 0; i < LK_LINK_JOBS; i++) lk_reply_free(link->job[i].value);
     free(link->series);
     free(link->assertion);
-    lk_epochs_close(link->epochs);
+    lk_cutoffs_close(link->cutoffs);
     lk_recent_close(link->recent);
     link->series = NULL;
-    link->epochs = NULL;
+    link->cutoffs = NULL;
     link->assertion = NULL;
     link->recent = NULL;
 }
@@ -98,8 +98,8 @@ static void end_everyone(lk_link *link)
 {
     if (!link->everyone) return;
     link->everyone = false;
-    link->trouble.everyone = true;
-    link->trouble.expected++;
+    link->link_log.everyone = true;
+    link->link_log.expected++;
     link->host.everyone(link->host.context);
     lk_count(link->counters, LK_EMPTIES, 1);
 }
@@ -116,11 +116,11 @@ void lk_link_lost(lk_link *link, int64_t now_ms, int status, const char *text)
     link->retry_at_ms = now_ms + wait / 2 + (int64_t)(random_next(link) % (uint64_t)(wait / 2 + 1));
     link->failures++;
     memset(&link->beat, 0, sizeof link->beat);
-    lk_audit_leased(&link->audit, 0);
+    lk_consistency_leased(&link->consistency, 0);
     for (int i = 0; i < LK_LINK_JOBS; i++)
         if (link->job[i].kind) end_job(link, &link->job[i], LATCHKEY_UNAVAILABLE);
     link->host.trouble(link->host.context, status, text);
-    lk_trouble_lost(&link->trouble, now_ms, status, text);
+    lk_link_log_lost(&link->link_log, now_ms, status, text);
 }
 
 static void no_memory(lk_link *link, int64_t now_ms)
@@ -132,11 +132,12 @@ static void no_memory(lk_link *link, int64_t now_ms)
 
 void lk_link_connected(lk_link *link, int64_t now_ms)
 {
-    enter(link, LK_LINK_HELLO, now_ms);
-    link->hellos = LK_LINK_CONNECTIONS;
+    enter(link, LK_LINK_HANDSHAKE, now_ms);
+    link->handshakes = LK_LINK_CONNECTIONS;
     bool sent = true;
     for (int i = 0; i < LK_LINK_CONNECTIONS; i++)
-        sent = sent && lk_conn_open(&link->conn[i]) && lk_hello_send(&link->hello[i], link->config, &link->conn[i]);
+        sent = sent && lk_conn_open(&link->conn[i]) &&
+               lk_handshake_send(&link->handshake[i], link->config, &link->conn[i]);
     if (!sent) no_memory(link, now_ms);
 }
 
@@ -159,30 +160,30 @@ static void send_setup(lk_link *link, int64_t now_ms)
 static bool ask_settings(lk_link *link)
 {
     lk_span info[2] = {lk_word("INFO"), lk_word("default")};
-    return link->settings_of == link->hello[0].incarnation ||
+    return link->settings_of == link->handshake[0].incarnation ||
            lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_SETTINGS, info, 2);
 }
 
 /* What it is set to is said, and keeps nobody from using it: see server_check.h. */
 static void take_settings(lk_link *link, const lk_reply *reply)
 {
-    lk_settings settings = {.info = reply->type == LK_REPLY_STRING ? reply->text : "",
-                            .durability = link->config->durability,
-                            .staleness_ms = link->config->staleness_ms};
-    lk_settings_say(&settings, &link->settings_said);
-    link->settings_of = link->hello[0].incarnation;
+    lk_server_check settings = {.info = reply->type == LK_REPLY_STRING ? reply->text : "",
+                                .durability = link->config->durability,
+                                .staleness_ms = link->config->staleness_ms};
+    lk_server_check_say(&settings, &link->settings_said);
+    link->settings_of = link->handshake[0].incarnation;
 }
 
 static void take_hello(lk_link *link, int which, const lk_reply *reply, int64_t now_ms)
 {
-    lk_hello *hello = &link->hello[which];
-    if (!lk_hello_take(hello, reply)) return;
+    lk_handshake *hello = &link->handshake[which];
+    if (!lk_handshake_take(hello, reply)) return;
     if (hello->status) {
         lk_link_lost(link, now_ms, hello->status, hello->error);
         return;
     }
-    if (--link->hellos) return;
-    if (link->hello[0].incarnation != link->hello[1].incarnation)
+    if (--link->handshakes) return;
+    if (link->handshake[0].incarnation != link->handshake[1].incarnation)
         lk_link_lost(link, now_ms, LATCHKEY_UNAVAILABLE, "two connections reached two servers: trying again");
     else send_setup(link, now_ms);
 }
@@ -243,13 +244,13 @@ static void empty(lk_link *link)
 {
     link->host.empty(link->host.context);
     lk_count(link->counters, LK_EMPTIES, 1);
-    for (int64_t p = 0; p < link->config->partitions; p++) lk_series_skip(&link->series[p]);
+    for (int64_t p = 0; p < link->config->partitions; p++) lk_sequence_skip(&link->series[p]);
 }
 
 /* What is in it is of another server: no news for the log. */
 static void empty_for_another(lk_link *link)
 {
-    link->trouble.expected++;
+    link->link_log.expected++;
     empty(link);
 }
 
@@ -311,7 +312,7 @@ static void take_assertion(lk_link *link, const lk_reply *reply, int64_t now_ms)
 static void meet(lk_link *link)
 {
     bool first = !link->met;
-    link->met = link->hello[0].incarnation;
+    link->met = link->handshake[0].incarnation;
     link->baseline = true;
     link->host.met(link->host.context, link->met);
     if (!first) empty_for_another(link);
@@ -323,10 +324,10 @@ static void subscribed(lk_link *link, int64_t now_ms)
     size_t partitions = (size_t)link->config->partitions;
     if (link->was_up) lk_count(link->counters, LK_RECONNECTS, 1);
     link->was_up = true;
-    if (link->met != link->hello[0].incarnation) meet(link);
+    if (link->met != link->handshake[0].incarnation) meet(link);
     link->replays = 0;
     if (link->baseline) memset(link->series, 0, partitions * sizeof *link->series);
-    for (size_t p = 0; p < partitions; p++) lk_series_resubscribe(&link->series[p]);
+    for (size_t p = 0; p < partitions; p++) lk_sequence_resubscribe(&link->series[p]);
     link->server_ahead_us = 0; /* it may be another server */
     link->asserted = link->assertions_out = 0;
     /* Until its first beat came back, a server may still have to be told: the connection broke in the middle of it. */
@@ -387,12 +388,12 @@ static void send_beat(lk_link *link, int64_t now_ms, int64_t now_us)
     lk_conn *conn = &link->conn[LK_LINK_COMMANDS];
     link->beat = (lk_beat){.out = true, .sent_ms = now_ms, .sent_us = now_us, .nonce = random_next(link), .answers = 2};
     link->next_beat_ms = now_ms + link->config->staleness_ms / 4;
-    for (int64_t p = 0; p < link->config->partitions; p++) link->series[p].at_beat = lk_series_top(&link->series[p]);
-    char message[24 + LK_PULSE_SIZE];
-    lk_pulse pulse = {.version = ""};
+    for (int64_t p = 0; p < link->config->partitions; p++) link->series[p].at_beat = lk_sequence_top(&link->series[p]);
+    char message[24 + LK_BEAT_STATS_SIZE];
+    lk_beat_stats pulse = {.version = ""};
     link->host.pulse(link->host.context, &pulse);
     size_t nonce = (size_t)snprintf(message, 24, "%016llx ", (unsigned long long)link->beat.nonce);
-    size_t size = nonce + lk_pulse_write(&pulse, message + nonce);
+    size_t size = nonce + lk_beat_stats_write(&pulse, message + nonce);
     lk_span time[1] = {lk_word("TIME")}, replication[2] = {lk_word("INFO"), lk_word("replication")};
     lk_span publish[3] = {lk_word("PUBLISH"), lk_word(link->heartbeat), {message, size}};
     /* The order matters: the numbers are read before the nonce is published. */
@@ -404,7 +405,7 @@ static void send_beat(lk_link *link, int64_t now_ms, int64_t now_us)
 
 static bool send_replay(lk_link *link, int64_t p)
 {
-    lk_series *s = &link->series[p];
+    lk_sequence *s = &link->series[p];
     char key[LK_KEY_SIZE], from[40], most[16];
     lk_key_partition(key, link->config->prefix, (unsigned)p, "r");
     /* From the last one applied on, where we know whom it revoked: so a log that was started anew shows. */
@@ -422,7 +423,7 @@ static bool whole(lk_link *link, int64_t now_ms)
 {
     bool gap = false, sent = true;
     for (int64_t p = 0; p < link->config->partitions && sent; p++) {
-        if (!lk_series_gap(&link->series[p])) continue;
+        if (!lk_sequence_gap(&link->series[p])) continue;
         gap = true;
         if (link->series[p].replay == LK_REPLAY_NONE && link->replays < REPLAYS_AT_ONCE) sent = send_replay(link, p);
     }
@@ -439,7 +440,7 @@ static void complete_beat(lk_link *link, int64_t now_ms)
     if (link->baseline) empty_for_another(link);
     link->baseline = false;
     for (int64_t p = 0; p < link->config->partitions; p++)
-        lk_count(link->counters, LK_MISSED, lk_series_settle(&link->series[p]));
+        lk_count(link->counters, LK_MISSED, lk_sequence_settle(&link->series[p]));
     end_everyone(link);
     if (!whole(link, now_ms)) return; /* goes on when the log was read */
     link->failures = 0;
@@ -447,9 +448,9 @@ static void complete_beat(lk_link *link, int64_t now_ms)
     int64_t sent_ms = link->beat.sent_ms;
     link->beat.out = false;
     /* Last: whoever reads this lease sees an L1 to which everything was applied. */
-    link->host.lease(link->host.context, sent_ms, link->hello[0].incarnation, link->server_ahead_us);
-    lk_audit_leased(&link->audit, sent_ms + link->config->staleness_ms);
-    lk_trouble_lease(&link->trouble, sent_ms, link->config->staleness_ms, link->counters);
+    link->host.lease(link->host.context, sent_ms, link->handshake[0].incarnation, link->server_ahead_us);
+    lk_consistency_leased(&link->consistency, sent_ms + link->config->staleness_ms);
+    lk_link_log_lease(&link->link_log, sent_ms, link->config->staleness_ms, link->counters);
 }
 
 static void answered(lk_link *link, int64_t now_ms)
@@ -466,7 +467,7 @@ static void take_replication(lk_link *link, const lk_reply *reply, int64_t now_m
     char text[160];
     uint64_t replication;
     int status = lk_info_replication(reply, &replication, text, sizeof text);
-    if (!status && replication == link->hello[0].replication) {
+    if (!status && replication == link->handshake[0].replication) {
         answered(link, now_ms);
         return;
     }
@@ -497,9 +498,9 @@ static void take_numbers(lk_link *link, const lk_reply *reply, int64_t now_ms)
         uint64_t number = item->type == LK_REPLY_STRING ? strtoull(item->text, NULL, 10) : 0;
         /* Less than at the last beat, or than what was known when this one was sent: Redis lost its count, or a number
          * that we took was not its. */
-        if (lk_series_count(&link->series[p], number)) continue;
+        if (lk_sequence_count(&link->series[p], number)) continue;
         backwards = true;
-        lk_series_restart(&link->series[p], number);
+        lk_sequence_restart(&link->series[p], number);
     }
     if (backwards) empty(link); /* the server forgot: what it forgot is not known, so nothing from before counts */
     answered(link, now_ms);
@@ -522,7 +523,7 @@ static void doubt(lk_link *link, unsigned p)
 {
     char text[160];
     link->doubtful = true;
-    if (!lk_epochs_doubt(link->epochs, p)) return;
+    if (!lk_cutoffs_doubt(link->cutoffs, p)) return;
     link->everyone = true; /* whom it spares is not known */
     lk_count(link->counters, LK_CORRUPT_RECORDS, 1);
     snprintf(text, sizeof text, "%.32s:{%u}:e is no epoch: latchkey_revoke_everyone replaces it", link->config->prefix,
@@ -533,14 +534,14 @@ static void doubt(lk_link *link, unsigned p)
 /* What the server holds as the partition's epoch. False: it knows less than we do. */
 static bool take_epoch(lk_link *link, unsigned p, const lk_reply *item, bool strangers)
 {
-    int64_t ms = 0, known = lk_epochs_known(link->epochs, p);
+    int64_t ms = 0, known = lk_cutoffs_known(link->cutoffs, p);
     bool there = item->type == LK_REPLY_STRING;
-    if (there ? !lk_epoch_parse(item->text, item->size, &ms) : !known && strangers) {
+    if (there ? !lk_cutoff_parse(item->text, item->size, &ms) : !known && strangers) {
         doubt(link, p);
         return true;
     }
     if (ms < known) return false;
-    link->everyone |= lk_epochs_set(link->epochs, p, ms);
+    link->everyone |= lk_cutoffs_set(link->cutoffs, p, ms);
     return true;
 }
 
@@ -566,7 +567,7 @@ static void take_epochs(lk_link *link, const lk_reply *reply, int64_t now_ms)
         if (take_epoch(link, p, reply->item[p], strangers)) continue;
         char word[LATCHKEY_SELECTOR_LENGTH + 4];
         lk_recent_item *item = &link->assertion[lacking++];
-        snprintf(word, sizeof word, "*%019lld", (long long)lk_epochs_known(link->epochs, p));
+        snprintf(word, sizeof word, "*%019lld", (long long)lk_cutoffs_known(link->cutoffs, p));
         item->partition = p;
         memcpy(item->selector, word, sizeof item->selector);
     }
@@ -685,7 +686,7 @@ static unsigned partition_in(const uint8_t raw[LK_SELECTOR_RAW]) { return (raw[0
 static bool next_audit(lk_link *link, int64_t now_us, lk_job *job)
 {
     memset(job, 0, sizeof *job);
-    while (lk_audit_due(&link->audit, now_us)) {
+    while (lk_consistency_due(&link->consistency, now_us)) {
         uint8_t raw[LK_SELECTOR_RAW];
         if (!link->host.sample(link->host.context, random_next(link), now_us / 1000, &job->seen) ||
             !lk_base64_decode(job->seen.selector, sizeof job->seen.selector, raw, sizeof raw))
@@ -718,13 +719,13 @@ static void take_job(lk_link *link, unsigned place, const lk_reply *reply, int64
         return;
     }
     if (job->kind == LK_JOB_REFRESH) {
-        link->host.refreshed(link->host.context, job, job->value, reply, link->hello[0].incarnation);
+        link->host.refreshed(link->host.context, job, job->value, reply, link->handshake[0].incarnation);
     } else if (reply->type == LK_REPLY_ERROR) {
         char text[160];
         lk_count(link->counters, LK_L2_ERRORS, 1);
         status = lk_error_status(reply, text, sizeof text);
         link->host.trouble(link->host.context, status, text);
-    } else if (job->kind == LK_JOB_AUDIT) lk_audit_judge(&link->audit, &job->seen, reply, now_ms);
+    } else if (job->kind == LK_JOB_AUDIT) lk_consistency_judge(&link->consistency, &job->seen, reply, now_ms);
     else if (reply->type != LK_REPLY_INTEGER && reply->type != LK_REPLY_STRING)
         status = LATCHKEY_UNAVAILABLE; /* not what our scripts answer */
     else if (job->kind == LK_JOB_TOUCH && lk_reuse_ended(reply)) {
@@ -769,8 +770,8 @@ static uint64_t mark_of(const char *text)
 static void apply(lk_link *link, int64_t p, const char *word, size_t length, bool changed, int64_t now_ms)
 {
     int64_t ms;
-    if (*word == '*' && lk_epoch_parse(word + 1, length - 1, &ms))
-        link->everyone |= lk_epochs_set(link->epochs, (unsigned)p, ms);
+    if (*word == '*' && lk_cutoff_parse(word + 1, length - 1, &ms))
+        link->everyone |= lk_cutoffs_set(link->cutoffs, (unsigned)p, ms);
     if (!selector_good(word, length)) return;
     if (!changed) lk_recent_add(link->recent, (unsigned)p, word, now_ms);
     link->host.purge(link->host.context, word);
@@ -788,16 +789,16 @@ static void take_time_of_message(lk_link *link, const char *word, int64_t now_us
 
 static void take_number(lk_link *link, int64_t p, uint64_t number, uint64_t mark)
 {
-    lk_series *s = &link->series[p];
+    lk_sequence *s = &link->series[p];
     uint64_t missed;
     /* Before the first beat nothing is compared: that empties. */
-    if (!link->baseline && lk_series_message(s, number, mark, &missed)) {
+    if (!link->baseline && lk_sequence_message(s, number, mark, &missed)) {
         lk_count(link->counters, LK_MISSED, missed);
         return;
     }
     if (!link->baseline) empty(link);
-    lk_series_restart(s, number - 1);
-    lk_series_message(s, number, mark, &missed);
+    lk_sequence_restart(s, number - 1);
+    lk_sequence_message(s, number, mark, &missed);
 }
 
 /* "number selector... [@time in us] [changed]", or "number *epoch @time in us" */
@@ -818,7 +819,7 @@ static void take_revocation(lk_link *link, int64_t p, const char *text, int64_t 
         if (*start == '@') take_time_of_message(link, start, now_us);
         else apply(link, p, start, length, changed, now_us / 1000);
     }
-    if (lk_series_gap(&link->series[p])) whole(link, now_us / 1000);
+    if (lk_sequence_gap(&link->series[p])) whole(link, now_us / 1000);
 }
 
 /* ------------------------------------------------------------------------------------------------ the log -- */
@@ -826,14 +827,14 @@ static void take_revocation(lk_link *link, int64_t p, const char *text, int64_t 
 /* [["7-0", ["s", "selector...", "c", "1"]], ...]: applies them in turn. False where they do not go on from what was applied. */
 static bool take_entry(lk_link *link, int64_t p, const lk_reply *entry, int64_t now_ms)
 {
-    lk_series *s = &link->series[p];
+    lk_sequence *s = &link->series[p];
     bool pair = entry->type == LK_REPLY_ARRAY && entry->size == 2 && entry->item[0]->type == LK_REPLY_STRING &&
                 entry->item[1]->type == LK_REPLY_ARRAY && entry->item[1]->size >= 2;
     const lk_reply *what = pair ? entry->item[1]->item[1] : NULL;
     if (!what || what->type != LK_REPLY_STRING || !lk_reply_is(entry->item[1]->item[0], "s")) return false;
     char *end;
     uint64_t number = strtoull(entry->item[0]->text, &end, 10), before = s->applied;
-    if (strcmp(end, "-0") || !lk_series_logged(s, number, mark_of(what->text))) return false;
+    if (strcmp(end, "-0") || !lk_sequence_logged(s, number, mark_of(what->text))) return false;
     if (number == before) return true; /* applied long ago */
     bool changed = entry->item[1]->size > 2 && lk_reply_is(entry->item[1]->item[2], "c");
     for (const char *at = what->text; *at; at += strspn(at, " ")) {
@@ -848,17 +849,17 @@ static bool take_entry(lk_link *link, int64_t p, const lk_reply *entry, int64_t 
 /* True: what was asked for is there, or more of it may be. */
 static bool take_entries(lk_link *link, int64_t p, const lk_reply *reply, int64_t now_ms)
 {
-    lk_series *s = &link->series[p];
+    lk_sequence *s = &link->series[p];
     if (reply->type != LK_REPLY_ARRAY) return false;
     for (size_t i = 0; i < reply->size; i++)
         if (!take_entry(link, p, reply->item[i], now_ms)) return false;
-    lk_series_join(s);
+    lk_sequence_join(s);
     return s->applied >= s->target || reply->size == REPLAY_ENTRIES;
 }
 
 static void take_log(lk_link *link, uint32_t p, const lk_reply *reply, int64_t now_ms)
 {
-    lk_series *s = &link->series[p];
+    lk_sequence *s = &link->series[p];
     bool overtaken = s->replay == LK_REPLAY_VOID;
     s->replay = LK_REPLAY_NONE;
     link->replays--;
@@ -915,7 +916,7 @@ static bool keep(lk_link *link, int which, lk_reply *reply)
 static void take(lk_link *link, int which, const lk_reply *reply, int64_t now_ms, int64_t now_us)
 {
     uint32_t tag = reply->tag;
-    if (tag >= LK_HELLO_TAG) take_hello(link, which, reply, now_ms);
+    if (tag >= LK_HANDSHAKE_TAG) take_hello(link, which, reply, now_ms);
     else if (which == LK_LINK_SUBSCRIPTION) take_push(link, reply, now_ms, now_us);
     else if (tag == TAG_READ_PARTITIONS) take_partitions(link, reply, now_ms);
     else if (tag == TAG_SETTINGS) take_settings(link, reply);
@@ -948,7 +949,7 @@ void lk_link_fed(lk_link *link, int which, int64_t now_us)
     const char *why = lk_resp_error(link->conn[which].resp);
     snprintf(text, sizeof text, "the server is not usable: %s", *why ? why : "it answers more than it was asked");
     /* What never spoke RESP is not Redis; what stops to, is broken. */
-    bool foreign = link->state == LK_LINK_HELLO && !lk_resp_no_memory(link->conn[which].resp);
+    bool foreign = link->state == LK_LINK_HANDSHAKE && !lk_resp_no_memory(link->conn[which].resp);
     lk_link_lost(link, now_ms, foreign ? LATCHKEY_CONFIG : LATCHKEY_UNAVAILABLE, text);
 }
 
@@ -981,9 +982,10 @@ void lk_link_tick(lk_link *link, int64_t now_us)
         return;
     }
     if (!link->beat.out && now_ms >= link->next_beat_ms) send_beat(link, now_ms, now_us);
-    if (link->config->audit_per_s) lk_audit_recheck(&link->audit, now_ms, link->host.still, link->host.context);
+    if (link->config->audit_per_s)
+        lk_consistency_recheck(&link->consistency, now_ms, link->host.still, link->host.context);
     if (link->state == LK_LINK_UP) start_jobs(link, now_ms, now_us);
-    lk_audit_rest(&link->audit, now_us);
+    lk_consistency_rest(&link->consistency, now_us);
 }
 
 int64_t lk_link_wake_ms(const lk_link *link)
@@ -991,5 +993,5 @@ int64_t lk_link_wake_ms(const lk_link *link)
     if (link->state == LK_LINK_DOWN) return link->retry_at_ms;
     if (link->state == LK_LINK_CONNECTING) return link->since_ms;
     if (link->state != LK_LINK_UP) return handshake_end(link);
-    return least(link->beat.out ? beat_end(link) : link->next_beat_ms, lk_audit_wake_ms(&link->audit));
+    return least(link->beat.out ? beat_end(link) : link->next_beat_ms, lk_consistency_wake_ms(&link->consistency));
 }

@@ -30,8 +30,8 @@
  * was done may all be taken as applied, in every partition: whoever reads with a later ticket reads after all of them.
  * That is also why a new incarnation's L1 is emptied *after* the numbers of the first beat came, not before: a
  * revocation that was counted in them and whose message was lost may be later than a read that is under way. */
-#ifndef LK_LINK_H
-#define LK_LINK_H
+#ifndef LK_L2_LINK_H
+#define LK_L2_LINK_H
 
 #include "observe/consistency.h"
 #include "redis/conn.h"
@@ -47,7 +47,7 @@
 enum lk_link_state {
     LK_LINK_DOWN,
     LK_LINK_CONNECTING,
-    LK_LINK_HELLO,
+    LK_LINK_HANDSHAKE,
     LK_LINK_SETUP,
     LK_LINK_SUBSCRIBING,
     LK_LINK_REASSERTING,
@@ -61,12 +61,12 @@ enum { LK_LINK_JOBS = 16 };
 /* What the link does for others in the background. */
 typedef struct lk_job {
     enum { LK_JOB_NONE, LK_JOB_TOUCH, LK_JOB_REVOKE, LK_JOB_REFRESH, LK_JOB_AUDIT } kind;
-    lk_pending_item of; /* of all but a revocation: partition and selector alone */
-    lk_l1_seen seen;    /* of an audit, which the link gives itself when there is nothing else to do */
-    bool proven;        /* of a touch: `of` holds the hash of the verifier too, of a token that matched whole */
-    bool whole_script;  /* Redis did not know it by its SHA-1: the link's own note */
-    void *item;         /* of a refresh: the host's own note */
-    lk_reply *value;    /* and the first of its two replies, while the second is awaited */
+    lk_pending_item of;   /* of all but a revocation: partition and selector alone */
+    lk_entry_sample seen; /* of an audit, which the link gives itself when there is nothing else to do */
+    bool proven;          /* of a touch: `of` holds the hash of the verifier too, of a token that matched whole */
+    bool whole_script;    /* Redis did not know it by its SHA-1: the link's own note */
+    void *item;           /* of a refresh: the host's own note */
+    lk_reply *value;      /* and the first of its two replies, while the second is awaited */
 } lk_job;
 
 /* The other side: called from the link's functions, in the thread that calls those. */
@@ -85,10 +85,10 @@ typedef struct lk_link_host {
     /* Before that, of a refresh: what Redis answered to HGET <session> v and to PTTL, and which incarnation of it. */
     void (*refreshed)(void *context, const lk_job *job, const lk_reply *value, const lk_reply *pttl,
                       uint64_t incarnation);
-    void (*pulse)(void *context, lk_pulse *pulse); /* what this instance says of itself with a beat */
+    void (*pulse)(void *context, lk_beat_stats *pulse); /* what this instance says of itself with a beat */
     /* For the auditor, and only where audit_per_s is set: see l1.h. */
-    bool (*sample)(void *context, uint64_t random, int64_t now_ms, lk_l1_seen *out);
-    bool (*still)(void *context, const lk_l1_seen *seen);
+    bool (*sample)(void *context, uint64_t random, int64_t now_ms, lk_entry_sample *out);
+    bool (*still)(void *context, const lk_entry_sample *seen);
 } lk_link_host;
 
 typedef struct lk_beat {
@@ -104,24 +104,24 @@ typedef struct lk_link {
     lk_counters *counters;
     enum lk_link_state state;
     lk_conn conn[LK_LINK_CONNECTIONS];
-    lk_hello hello[LK_LINK_CONNECTIONS];
-    unsigned hellos, subscriptions; /* still to come */
-    int setup_status;               /* of recording the number of partitions, and why: */
+    lk_handshake handshake[LK_LINK_CONNECTIONS];
+    unsigned handshakes, subscriptions; /* still to come */
+    int setup_status;                   /* of recording the number of partitions, and why: */
     char setup_error[160];
     int64_t since_ms; /* of the state */
     int64_t retry_at_ms, next_beat_ms;
     unsigned failures; /* in a row */
-    lk_trouble trouble;
-    lk_audit audit;
+    lk_link_log link_log;
+    lk_consistency consistency;
     uint64_t settings_of, settings_said; /* the incarnation whose settings were looked at; and what was found */
     bool was_up;
     uint64_t random;           /* for jitter and nonces */
     char heartbeat[64];        /* this instance's channel */
-    lk_series *series;         /* by partition */
+    lk_sequence *series;       /* by partition */
     unsigned replays;          /* under way */
     uint64_t met;              /* the incarnation whose numbers those are, */
     bool baseline;             /* and its first beat has yet to bring them */
-    lk_epochs *epochs;         /* shared with those who judge; */
+    lk_cutoffs *cutoffs;       /* shared with those who judge; */
     bool everyone, doubtful;   /* one of them is news, and L1 has yet to be emptied; one of them is in doubt */
     long long epoch_keys;      /* so many keys are epochs, or lie where they should: 0 where it was not asked */
     lk_recent *recent;         /* shared with those who revoke */

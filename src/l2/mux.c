@@ -11,7 +11,7 @@
 
 /* ------------------------------------------------------------------------------------------------- slots -- */
 
-static void change_locked(lk_line *line, lk_exchange *x, int state)
+static void change_locked(lk_mux *line, lk_exchange *x, int state)
 {
     atomic_store_explicit(&x->state, state, memory_order_release);
     if (x == line->driver) return; /* it looks for itself */
@@ -20,23 +20,23 @@ static void change_locked(lk_line *line, lk_exchange *x, int state)
 }
 
 /* Who was told may be gone at once, and its exchange with it. */
-static void unlock_and_tell(lk_line *line)
+static void unlock_and_tell(lk_mux *line)
 {
     lk_exchange *x = line->telling;
     line->telling = NULL;
     pthread_mutex_unlock(&line->lock);
     while (x) {
         lk_exchange *next = x->next;
-        lk_turn_give(&x->told);
+        lk_park_wake(&x->told);
         x = next;
     }
 }
 
-static void lose_locked(lk_line *line, const char *why)
+static void lose_locked(lk_mux *line, const char *why)
 {
     if (!line->lost) snprintf(line->error, sizeof line->error, "%s", why);
     line->lost = true;
-    for (unsigned i = 0; i < LK_LINE_SLOTS; i++) {
+    for (unsigned i = 0; i < LK_MUX_SLOTS; i++) {
         lk_exchange *x = line->slot[i];
         if (!x) continue;
         line->slot[i] = NULL;
@@ -44,11 +44,11 @@ static void lose_locked(lk_line *line, const char *why)
     }
 }
 
-static bool append_locked(lk_line *line, lk_exchange *x)
+static bool append_locked(lk_mux *line, lk_exchange *x)
 {
     unsigned slot = 0;
-    while (slot < LK_LINE_SLOTS && line->taken[slot]) slot++;
-    if (slot == LK_LINE_SLOTS || lk_conn_room(&line->conn) < x->count) return false;
+    while (slot < LK_MUX_SLOTS && line->taken[slot]) slot++;
+    if (slot == LK_MUX_SLOTS || lk_conn_room(&line->conn) < x->count) return false;
     for (size_t i = 0; i < x->count; i++) {
         if (lk_conn_send(&line->conn, slot, x->calls[i].words, x->calls[i].count)) continue;
         if (i) lose_locked(line, "no memory for a command"); /* half of it would be sent by others */
@@ -60,16 +60,16 @@ static bool append_locked(lk_line *line, lk_exchange *x)
 }
 
 /* His name off the slot: what was asked is answered, and nobody listens. */
-static void leave_locked(lk_line *line, const lk_exchange *x)
+static void leave_locked(lk_mux *line, const lk_exchange *x)
 {
-    for (unsigned i = 0; i < LK_LINE_SLOTS; i++)
+    for (unsigned i = 0; i < LK_MUX_SLOTS; i++)
         if (line->slot[i] == x) line->slot[i] = NULL;
 }
 
 /* ----------------------------------------------------------------------------------------------- driving -- */
 
 /* One reply, to whom it belongs. A slot is free again when nothing that it asked for is awaited any more. */
-static void give_locked(lk_line *line, lk_reply *reply)
+static void give_locked(lk_mux *line, lk_reply *reply)
 {
     unsigned slot = reply->tag;
     lk_exchange *x = line->slot[slot];
@@ -81,7 +81,7 @@ static void give_locked(lk_line *line, lk_reply *reply)
     if (x) change_locked(line, x, LK_EXCHANGE_DONE);
 }
 
-static void take_replies_locked(lk_line *line)
+static void take_replies_locked(lk_mux *line)
 {
     lk_reply *reply;
     int got;
@@ -94,7 +94,7 @@ static void take_replies_locked(lk_line *line)
 }
 
 /* Sends as the socket takes it and waits for more to read. The lock is not held while waiting: others append. */
-static void drive_once_locked(lk_line *line, int64_t deadline_ms)
+static void drive_once_locked(lk_mux *line, int64_t deadline_ms)
 {
     char error[160] = "Redis did not answer within deadline_ms";
     enum lk_net_io sent = lk_net_flush(&line->socket, &line->conn, error, sizeof error), got = LK_NET_LOST;
@@ -110,7 +110,7 @@ static void drive_once_locked(lk_line *line, int64_t deadline_ms)
 }
 
 /* What was appended meanwhile is on its way before the next one wakes. */
-static void hand_over_locked(lk_line *line)
+static void hand_over_locked(lk_mux *line)
 {
     char error[160];
     line->driver = NULL;
@@ -129,7 +129,7 @@ static void hand_over_locked(lk_line *line)
     line->driver = next;
 }
 
-static void drive_locked(lk_line *line, lk_exchange *x)
+static void drive_locked(lk_mux *line, lk_exchange *x)
 {
     while (atomic_load_explicit(&x->state, memory_order_relaxed) == LK_EXCHANGE_DRIVES)
         drive_once_locked(line, x->deadline_ms);
@@ -137,9 +137,9 @@ static void drive_locked(lk_line *line, lk_exchange *x)
 }
 
 /* Until the answer is there, or it is this caller's turn to drive, or it is too late. */
-static void wait(lk_line *line, lk_exchange *x)
+static void wait(lk_mux *line, lk_exchange *x)
 {
-    bool told = lk_turn_wait(&x->told, x->deadline_ms);
+    bool told = lk_park_wait(&x->told, x->deadline_ms);
     if (told && atomic_load_explicit(&x->state, memory_order_acquire) != LK_EXCHANGE_DRIVES) return;
     pthread_mutex_lock(&line->lock);
     int state = atomic_load_explicit(&x->state, memory_order_relaxed);
@@ -147,34 +147,34 @@ static void wait(lk_line *line, lk_exchange *x)
     if (state == LK_EXCHANGE_DRIVES) drive_locked(line, x);
     unlock_and_tell(line);
     /* Told, but too late to hear it: who tells is between the lock and the post. */
-    if (!told && state != LK_EXCHANGE_WAITS) lk_turn_wait(&x->told, LK_TURN_FOREVER);
+    if (!told && state != LK_EXCHANGE_WAITS) lk_park_wait(&x->told, LK_PARK_FOREVER);
 }
 
 /* ---------------------------------------------------------------------------------------------- exchange -- */
 
-static enum lk_line_end end_of(lk_line *line, lk_exchange *x, char *error, size_t error_size)
+static enum lk_mux_end end_of(lk_mux *line, lk_exchange *x, char *error, size_t error_size)
 {
     int state = atomic_load_explicit(&x->state, memory_order_relaxed);
-    if (state == LK_EXCHANGE_DONE) return LK_LINE_DONE;
+    if (state == LK_EXCHANGE_DONE) return LK_MUX_DONE;
     bool lost = state == LK_EXCHANGE_LOST;
     snprintf(error, error_size, "%s", lost ? line->error : "Redis did not answer within deadline_ms");
     while (x->got) lk_reply_free(x->replies[--x->got]);
-    return lost && lk_now_ms() < x->deadline_ms ? LK_LINE_LOST : LK_LINE_LATE;
+    return lost && lk_now_ms() < x->deadline_ms ? LK_MUX_LOST : LK_MUX_LATE;
 }
 
-enum lk_line_end lk_line_exchange(lk_line *line, lk_exchange *x, char *error, size_t error_size)
+enum lk_mux_end lk_mux_exchange(lk_mux *line, lk_exchange *x, char *error, size_t error_size)
 {
     x->got = 0;
     pthread_mutex_lock(&line->lock);
     if (line->lost || !append_locked(line, x)) {
-        enum lk_line_end end = line->lost ? LK_LINE_GONE : LK_LINE_FULL;
+        enum lk_mux_end end = line->lost ? LK_MUX_GONE : LK_MUX_FULL;
         unlock_and_tell(line);
         return end;
     }
     bool behind = line->driver;
     atomic_init(&x->state, behind ? LK_EXCHANGE_WAITS : LK_EXCHANGE_DRIVES);
     if (behind) {
-        x->told = (lk_turn){0};
+        x->told = (lk_park){0};
         unlock_and_tell(line);
         wait(line, x);
     } else {
@@ -185,7 +185,7 @@ enum lk_line_end lk_line_exchange(lk_line *line, lk_exchange *x, char *error, si
     return end_of(line, x, error, error_size);
 }
 
-bool lk_line_good(lk_line *line)
+bool lk_mux_good(lk_mux *line)
 {
     pthread_mutex_lock(&line->lock);
     /* Somebody else may have come meanwhile. */
@@ -197,7 +197,7 @@ bool lk_line_good(lk_line *line)
 
 /* ------------------------------------------------------------------------------------------ open and close -- */
 
-static bool hear(lk_line *line, lk_hello *hello, int64_t deadline_ms, char *error, size_t error_size)
+static bool hear(lk_mux *line, lk_handshake *hello, int64_t deadline_ms, char *error, size_t error_size)
 {
     lk_reply *reply;
     int got = 0;
@@ -207,17 +207,17 @@ static bool hear(lk_line *line, lk_hello *hello, int64_t deadline_ms, char *erro
     if (!lk_net_wait(&line->socket, POLLIN | (sent == LK_NET_LATER ? POLLOUT : 0), deadline_ms, -1)) return false;
     if (lk_net_fill(&line->socket, &line->conn, error, error_size) == LK_NET_LOST) return false;
     while ((got = lk_conn_next(&line->conn, &reply)) > 0) {
-        lk_hello_take(hello, reply);
+        lk_handshake_take(hello, reply);
         lk_reply_free(reply);
     }
     if (got < 0) snprintf(error, error_size, "the server is not usable: %s", lk_resp_error(line->conn.resp));
     return got == 0;
 }
 
-static int greet(const lk_config *config, lk_line *line, int64_t deadline_ms, char *error, size_t error_size)
+static int greet(const lk_config *config, lk_mux *line, int64_t deadline_ms, char *error, size_t error_size)
 {
-    lk_hello hello;
-    if (!lk_conn_open(&line->conn) || !lk_hello_send(&hello, config, &line->conn)) return LATCHKEY_NO_MEMORY;
+    lk_handshake hello;
+    if (!lk_conn_open(&line->conn) || !lk_handshake_send(&hello, config, &line->conn)) return LATCHKEY_NO_MEMORY;
     while (hello.answers && !hello.status)
         if (!hear(line, &hello, deadline_ms, error, error_size)) return LATCHKEY_UNAVAILABLE;
     if (hello.status) snprintf(error, error_size, "%s", hello.error);
@@ -225,20 +225,20 @@ static int greet(const lk_config *config, lk_line *line, int64_t deadline_ms, ch
     return hello.status;
 }
 
-int lk_line_open(const lk_config *config, const lk_addresses *addresses, int64_t deadline_ms, lk_line **out,
-                 char *error, size_t error_size)
+int lk_mux_open(const lk_config *config, const lk_addresses *addresses, int64_t deadline_ms, lk_mux **out, char *error,
+                size_t error_size)
 {
-    lk_line *line = calloc(1, sizeof *line);
+    lk_mux *line = calloc(1, sizeof *line);
     if (!line) return LATCHKEY_NO_MEMORY;
     pthread_mutex_init(&line->lock, NULL);
     bool connected = lk_net_connect(addresses, deadline_ms, -1, &line->socket, error, error_size);
     int status = connected ? greet(config, line, deadline_ms, error, error_size) : LATCHKEY_UNAVAILABLE;
-    if (status) lk_line_close(line);
+    if (status) lk_mux_close(line);
     else *out = line;
     return status;
 }
 
-void lk_line_close(lk_line *line)
+void lk_mux_close(lk_mux *line)
 {
     lk_net_close(&line->socket);
     lk_conn_close(&line->conn);

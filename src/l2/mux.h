@@ -12,8 +12,8 @@
  * Guarantee I: each awaited reply carries the number of the slot of its caller. A caller whose deadline passes behind
  * others takes his name off his slot, and its replies are thrown away. Where the first one's passes, or anything breaks,
  * the line is lost: all on it are told so, and it is never used again. */
-#ifndef LK_LINE_H
-#define LK_LINE_H
+#ifndef LK_L2_MUX_H
+#define LK_L2_MUX_H
 
 #include "redis/handshake.h"
 #include "redis/net.h"
@@ -21,7 +21,7 @@
 
 #include <pthread.h>
 
-enum { LK_LINE_SLOTS = 256 };
+enum { LK_MUX_SLOTS = 256 };
 
 typedef struct lk_call {
     const lk_span *words;
@@ -40,17 +40,17 @@ typedef struct lk_exchange {
     size_t got;
     _Atomic int state;        /* release; acquired without the lock by who was told, who then sees `replies` */
     struct lk_exchange *next; /* of those to be told */
-    lk_turn told;             /* of the end, or of the turn to drive; once, and the waiter stays until it was */
+    lk_park told;             /* of the end, or of the turn to drive; once, and the waiter stays until it was */
 } lk_exchange;
 
-typedef struct lk_line {
+typedef struct lk_mux {
     pthread_mutex_t lock;
     /* guarded by lock, but for the socket and conn.resp, which are the driver's: */
     lk_conn conn;
     lk_socket socket;
-    lk_exchange *slot[LK_LINE_SLOTS], *driver;
+    lk_exchange *slot[LK_MUX_SLOTS], *driver;
     lk_exchange *telling; /* those who are to be told once the lock is given back, so that they need not wait for it */
-    bool taken[LK_LINE_SLOTS]; /* also where the caller has left, until its replies came */
+    bool taken[LK_MUX_SLOTS]; /* also where the caller has left, until its replies came */
     bool lost;
     char error[160]; /* why */
     /* constant: */
@@ -61,25 +61,25 @@ typedef struct lk_line {
     bool alone;          /* and want to be the only one */
     bool retired;        /* nobody else is to come */
     uint64_t used;       /* when: a number that only grows */
-} lk_line;
+} lk_mux;
 
 /* Connects and greets. OK; UNAVAILABLE, CONFIG or NO_MEMORY, and why. */
-int lk_line_open(const lk_config *config, const lk_addresses *addresses, int64_t deadline_ms, lk_line **out,
-                 char *error, size_t error_size);
-void lk_line_close(lk_line *line); /* nobody is on it */
+int lk_mux_open(const lk_config *config, const lk_addresses *addresses, int64_t deadline_ms, lk_mux **out, char *error,
+                size_t error_size);
+void lk_mux_close(lk_mux *line); /* nobody is on it */
 
 /* Is it still of use, after a time of idling? */
-bool lk_line_good(lk_line *line);
+bool lk_mux_good(lk_mux *line);
 
-enum lk_line_end {
-    LK_LINE_DONE,
-    LK_LINE_LATE, /* the deadline passed */
-    LK_LINE_LOST, /* the connection broke */
-    LK_LINE_GONE, /* it was lost before anything was sent: nothing happened */
-    LK_LINE_FULL, /* the same, for want of a slot or of memory */
+enum lk_mux_end {
+    LK_MUX_DONE,
+    LK_MUX_LATE, /* the deadline passed */
+    LK_MUX_LOST, /* the connection broke */
+    LK_MUX_GONE, /* it was lost before anything was sent: nothing happened */
+    LK_MUX_FULL, /* the same, for want of a slot or of memory */
 };
 
 /* `told` is made by the line where it is needed. On any end but DONE no reply is left. */
-enum lk_line_end lk_line_exchange(lk_line *line, lk_exchange *x, char *error, size_t error_size);
+enum lk_mux_end lk_mux_exchange(lk_mux *line, lk_exchange *x, char *error, size_t error_size);
 
 #endif

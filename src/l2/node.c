@@ -15,7 +15,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-_Static_assert((int)LK_WANTED_HANDS >= (int)LK_LINK_JOBS, "a place for each refresh in flight");
+_Static_assert((int)LK_REFRESH_QUEUE_HANDS >= (int)LK_LINK_JOBS, "a place for each refresh in flight");
 
 enum { TOUCHES_MAX = 4096, REUSED_MAX = 64, PENDING_RETRY_MS = 200, CONNECT_MOST_MS = 1000, SILENCE_MOST_MS = 1000 };
 
@@ -31,7 +31,7 @@ struct lk_node {
     lk_lease *lease; /* a page of its own */
     lk_pool *pool;
     lk_pending *pending;
-    lk_wanted *wanted;
+    lk_refresh_queue *refresh_queue;
     pthread_t thread;
     bool started;
     int wake_fd, stop_fd; /* eventfds: there is work; the end has come, also for a connection being made */
@@ -160,14 +160,14 @@ static bool pop_touch(lk_node *node, lk_job *job)
 
 static bool pop_refresh(lk_node *node, int64_t now_ms, lk_job *job)
 {
-    lk_wanted_item *item;
+    lk_refresh_item *item;
     uint64_t let_go;
     bool found = false;
     memset(job, 0, sizeof *job);
     do {
-        item = lk_wanted_take(node->wanted, now_ms, &let_go);
+        item = lk_refresh_queue_take(node->refresh_queue, now_ms, &let_go);
         found = item && node->host.refresh(node->host.context, item, &job->of);
-        if (item && !found) lk_wanted_done(item);
+        if (item && !found) lk_refresh_queue_done(item);
         lk_count(node->counters, LK_REFRESHES_DROPPED, let_go + (item && !found));
     } while (item && !found);
     job->kind = found ? LK_JOB_REFRESH : LK_JOB_NONE;
@@ -212,7 +212,7 @@ static void on_job_done(void *context, const lk_job *job, int status)
     if (job->kind == LK_JOB_TOUCH && status) lk_count(node->counters, LK_TOUCHES_DROPPED, 1);
     if (job->kind != LK_JOB_REFRESH) return;
     if (status) lk_count(node->counters, LK_REFRESHES_DROPPED, 1);
-    lk_wanted_done(job->item);
+    lk_refresh_queue_done(job->item);
 }
 
 static void on_refreshed(void *context, const lk_job *job, const lk_reply *value, const lk_reply *pttl,
@@ -222,7 +222,7 @@ static void on_refreshed(void *context, const lk_job *job, const lk_reply *value
     node->host.refreshed(node->host.context, job->item, value, pttl, incarnation);
 }
 
-static void on_pulse(void *context, lk_pulse *pulse)
+static void on_pulse(void *context, lk_beat_stats *pulse)
 {
     lk_node *node = context;
     int64_t until_ms = atomic_load_explicit(&node->lease->until_ms, memory_order_relaxed); /* this thread's own */
@@ -232,13 +232,13 @@ static void on_pulse(void *context, lk_pulse *pulse)
     node->host.pulse(node->host.context, pulse);
 }
 
-static bool on_sample(void *context, uint64_t random, int64_t now_ms, lk_l1_seen *out)
+static bool on_sample(void *context, uint64_t random, int64_t now_ms, lk_entry_sample *out)
 {
     lk_node *node = context;
     return node->host.sample(node->host.context, random, now_ms, out);
 }
 
-static bool on_still(void *context, const lk_l1_seen *seen)
+static bool on_still(void *context, const lk_entry_sample *seen)
 {
     lk_node *node = context;
     return node->host.still(node->host.context, seen);
@@ -384,9 +384,9 @@ lk_node *lk_node_open(const lk_config *config, lk_counters *counters, const lk_n
     if (node->lease) atomic_store(&node->lease->alive, 1);
     node->pool = lk_pool_open(config, counters);
     node->pending = lk_pending_open();
-    node->wanted = lk_wanted_open(seed[1]);
+    node->refresh_queue = lk_refresh_queue_open(seed[1]);
     bool good = node->wake_fd >= 0 && node->stop_fd >= 0 && node->lease && node->pool && node->pending &&
-                node->wanted && lk_link_open(&node->link, config, &link_host, counters, seed[0], lk_now_ms()) &&
+                node->refresh_queue && lk_link_open(&node->link, config, &link_host, counters, seed[0], lk_now_ms()) &&
                 start(node);
     if (good) return node;
     lk_node_close(node);
@@ -408,7 +408,7 @@ void lk_node_close(lk_node *node)
     lk_link_close(&node->link);
     lk_pool_close(node->pool);
     lk_pending_close(node->pending);
-    lk_wanted_close(node->wanted);
+    lk_refresh_queue_close(node->refresh_queue);
     lk_unmap(node->lease, sizeof *node->lease);
     pthread_cond_destroy(&node->changed);
     pthread_mutex_destroy(&node->lock);
@@ -438,7 +438,7 @@ int lk_node_wait(lk_node *node, int64_t deadline_ms, char *error, size_t error_s
 }
 
 /* OK, AGAIN, or UNAVAILABLE: not yet. `until` first: the incarnation read behind it is that lease's, or a later one's. */
-int lk_node_vouched(const lk_node *node, uint64_t incarnation)
+int lk_node_lease_covers_now(const lk_node *node, uint64_t incarnation)
 {
     int64_t until_ms = atomic_load_explicit(&node->lease->until_ms, memory_order_acquire);
     uint64_t leased = atomic_load_explicit(&node->lease->incarnation, memory_order_relaxed);
@@ -446,22 +446,25 @@ int lk_node_vouched(const lk_node *node, uint64_t incarnation)
     return leased == incarnation ? LATCHKEY_OK : LATCHKEY_AGAIN;
 }
 
-uint64_t lk_node_leased(lk_node *node) { return atomic_load_explicit(&node->lease->incarnation, memory_order_acquire); }
+uint64_t lk_node_lease_owner(lk_node *node)
+{
+    return atomic_load_explicit(&node->lease->incarnation, memory_order_acquire);
+}
 
 /* The same, of a beat that was sent after since_ms. */
 static int vouched_since(const lk_node *node, uint64_t incarnation, int64_t since_ms)
 {
     int64_t until_ms = atomic_load_explicit(&node->lease->until_ms, memory_order_acquire);
     bool later = until_ms - node->config->staleness_ms > since_ms;
-    return later ? lk_node_vouched(node, incarnation) : LATCHKEY_UNAVAILABLE;
+    return later ? lk_node_lease_covers_now(node, incarnation) : LATCHKEY_UNAVAILABLE;
 }
 
-int lk_node_vouch(lk_node *node, uint64_t incarnation, int64_t deadline_ms)
+int lk_node_lease_covers(lk_node *node, uint64_t incarnation, int64_t deadline_ms)
 {
-    return lk_node_vouch_since(node, incarnation, INT64_MIN, deadline_ms);
+    return lk_node_lease_covers_since(node, incarnation, INT64_MIN, deadline_ms);
 }
 
-int lk_node_vouch_since(lk_node *node, uint64_t incarnation, int64_t since_ms, int64_t deadline_ms)
+int lk_node_lease_covers_since(lk_node *node, uint64_t incarnation, int64_t since_ms, int64_t deadline_ms)
 {
     int status = vouched_since(node, incarnation, since_ms), late = 0;
     struct timespec until = {.tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000};
@@ -493,8 +496,8 @@ void lk_node_await_lease(lk_node *node, int event_fd)
 lk_lease *lk_node_lease(lk_node *node) { return node->lease; }
 lk_pool *lk_node_pool(lk_node *node) { return node->pool; }
 lk_pending *lk_node_pending(lk_node *node) { return node->pending; }
-lk_wanted *lk_node_wanted(lk_node *node) { return node->wanted; }
-const lk_epochs *lk_node_epochs(const lk_node *node) { return node->link.epochs; }
+lk_refresh_queue *lk_node_refresh_queue(lk_node *node) { return node->refresh_queue; }
+const lk_cutoffs *lk_node_cutoffs(const lk_node *node) { return node->link.cutoffs; }
 bool lk_node_connected(const lk_node *node) { return atomic_load(&node->connected); }
 
 void lk_node_wake(lk_node *node) { raise_event(node, node->wake_fd); }
@@ -523,13 +526,13 @@ void lk_node_touch(lk_node *node, unsigned partition, const char *selector)
 void lk_node_refresh(lk_node *node, const char *token, int64_t now_ms, int64_t patience_ms)
 {
     if (!lk_node_connected(node)) return; /* whoever cannot read is not asked to read later */
-    size_t waiting = lk_wanted_put(node->wanted, token, now_ms);
+    size_t waiting = lk_refresh_queue_put(node->refresh_queue, token, now_ms);
     lk_count(node->counters, waiting ? LK_REFRESHES : LK_REFRESHES_DROPPED, 1);
     int64_t until_ms = atomic_load_explicit(&node->sleeps_until_ms, memory_order_relaxed);
     bool late = until_ms > now_ms + patience_ms;
     /* The first who finds it asleep for too long wakes it. */
     late = late && atomic_exchange_explicit(&node->sleeps_until_ms, 0, memory_order_relaxed) == until_ms;
-    if (late || waiting == LK_WANTED_QUEUE / 4) lk_node_wake(node);
+    if (late || waiting == LK_REFRESH_QUEUE_QUEUE / 4) lk_node_wake(node);
 }
 
 bool lk_node_reused(lk_node *node, const lk_token *token)

@@ -3,8 +3,8 @@
  *
  * Threads: the link's thread owns the link's sockets and state machine. Callers' threads own the lines they take from
  * the pool. Between them: the lease (atomics), the queue of touches (node.lock), the pending revocations, the pool. */
-#ifndef LK_NODE_H
-#define LK_NODE_H
+#ifndef LK_L2_NODE_H
+#define LK_L2_NODE_H
 
 #include "l2/link.h"
 #include "l2/pool.h"
@@ -28,13 +28,15 @@ typedef struct lk_node_host {
     void *context;
     void (*purge)(void *context, const char *selector);
     void (*empty)(void *context);
-    void (*everyone)(void *context);               /* everybody's sessions were ended: L1 alone is to be emptied */
-    void (*pulse)(void *context, lk_pulse *pulse); /* what this instance says of itself, but for what a node knows */
-    bool (*sample)(void *context, uint64_t random, int64_t now_ms, lk_l1_seen *out); /* for the auditor: see l1.h */
-    bool (*still)(void *context, const lk_l1_seen *seen);
+    void (*everyone)(void *context); /* everybody's sessions were ended: L1 alone is to be emptied */
+    void (*pulse)(void *context,
+                  lk_beat_stats *pulse); /* what this instance says of itself, but for what a node knows */
+    bool (*sample)(void *context, uint64_t random, int64_t now_ms,
+                   lk_entry_sample *out); /* for the auditor: see l1.h */
+    bool (*still)(void *context, const lk_entry_sample *seen);
     /* For refreshes (refresh.c): begins one, and says whom to ask for (false: nobody); takes what Redis answered. */
-    bool (*refresh)(void *context, lk_wanted_item *item, lk_pending_item *of);
-    void (*refreshed)(void *context, const lk_wanted_item *item, const lk_reply *value, const lk_reply *pttl,
+    bool (*refresh)(void *context, lk_refresh_item *item, lk_pending_item *of);
+    void (*refreshed)(void *context, const lk_refresh_item *item, const lk_reply *value, const lk_reply *pttl,
                       uint64_t incarnation);
 } lk_node_host;
 
@@ -50,29 +52,29 @@ void lk_node_abandon(lk_node *node); /* in a forked child: closes its copies of 
 int lk_node_wait(lk_node *node, int64_t deadline_ms, char *error, size_t error_size);
 
 /* The incarnation that has the lease, lapsed or not; 0: L1 was emptied, and nobody has it yet. */
-uint64_t lk_node_leased(lk_node *node);
+uint64_t lk_node_lease_owner(lk_node *node);
 
 /* An answer of L2, yes or no, may be given only under the lease of the server that gave it, as an answer of L1 may: a
  * server that is not the primary any more goes on answering. `incarnation` is that server, if it had the lease when it was
  * asked, else 0: before, it may not have known of the revocations that it forgot. Where the lease has lapsed, asks the
  * link for a beat and waits for it, at most until deadline_ms; one beat serves all who wait.
  * OK; AGAIN: ask once more, whoever has the lease; UNAVAILABLE. */
-int lk_node_vouch(lk_node *node, uint64_t incarnation, int64_t deadline_ms);
+int lk_node_lease_covers(lk_node *node, uint64_t incarnation, int64_t deadline_ms);
 
 /* The same under a lease whose beat was sent after since_ms: then every revocation that was made before that is applied
  * to L1, whoever made it. */
-int lk_node_vouch_since(lk_node *node, uint64_t incarnation, int64_t since_ms, int64_t deadline_ms);
+int lk_node_lease_covers_since(lk_node *node, uint64_t incarnation, int64_t since_ms, int64_t deadline_ms);
 
-/* lk_node_vouch without waiting: OK, AGAIN, or UNAVAILABLE: not yet. And, for then: a beat is asked for, and the eventfd is
+/* lk_node_lease_covers without waiting: OK, AGAIN, or UNAVAILABLE: not yet. And, for then: a beat is asked for, and the eventfd is
  * raised once when it is there. One at a time. */
-int lk_node_vouched(const lk_node *node, uint64_t incarnation);
+int lk_node_lease_covers_now(const lk_node *node, uint64_t incarnation);
 void lk_node_await_lease(lk_node *node, int event_fd);
 
 lk_lease *lk_node_lease(lk_node *node);
 lk_pool *lk_node_pool(lk_node *node);
 lk_pending *lk_node_pending(lk_node *node);
-lk_wanted *lk_node_wanted(lk_node *node);
-const lk_epochs *lk_node_epochs(const lk_node *node);
+lk_refresh_queue *lk_node_refresh_queue(lk_node *node);
+const lk_cutoffs *lk_node_cutoffs(const lk_node *node);
 
 /* Remembers that this session was ended, as that incarnation of the server confirmed it. False: the link has met another
  * one meanwhile, which may not know of it, and was told of those remembered before: it has to be done once more. */

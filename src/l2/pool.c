@@ -23,7 +23,7 @@ struct lk_pool {
     pthread_cond_t changed; /* a line was opened or given back, or could not be opened */
     /* all guarded by lock: */
     lk_addresses addresses;
-    lk_line *line[LINES_MAX];
+    lk_mux *line[LINES_MAX];
     unsigned lines, opening; /* there; and being made */
     uint64_t uses;           /* of lines: what they are numbered by */
     unsigned alone_waiting;
@@ -56,7 +56,7 @@ lk_pool *lk_pool_open(const lk_config *config, lk_counters *counters)
 void lk_pool_close(lk_pool *pool)
 {
     if (!pool) return;
-    while (pool->lines) lk_line_close(pool->line[--pool->lines]);
+    while (pool->lines) lk_mux_close(pool->line[--pool->lines]);
     pthread_cond_destroy(&pool->changed);
     pthread_mutex_destroy(&pool->lock);
     free(pool);
@@ -94,7 +94,7 @@ void lk_pool_renew(lk_pool *pool)
 /* --------------------------------------------------------------------------------------------- opening -- */
 
 /* Before the line's descriptor is closed: then it may be somebody else's. */
-static void forget_locked(lk_pool *pool, const lk_line *line)
+static void forget_locked(lk_pool *pool, const lk_mux *line)
 {
     for (int i = 0; i < LINES_MAX; i++)
         if (pool->fd[i] == line->socket.fd) pool->fd[i] = -1;
@@ -102,7 +102,7 @@ static void forget_locked(lk_pool *pool, const lk_line *line)
         if (pool->line[i] == line) pool->line[i--] = pool->line[--pool->lines];
 }
 
-static void remember_locked(lk_pool *pool, lk_line *line)
+static void remember_locked(lk_pool *pool, lk_mux *line)
 {
     int i = 0;
     while (i < LINES_MAX - 1 && pool->fd[i] >= 0) i++;
@@ -124,14 +124,14 @@ static void failed_locked(lk_pool *pool, const char *error)
 }
 
 /* A place was taken (`opening`). The line that comes of it is used by the caller. */
-static int open_line(lk_pool *pool, const lk_ask *ask, lk_line **line, char *error, size_t error_size)
+static int open_line(lk_pool *pool, const lk_ask *ask, lk_mux **line, char *error, size_t error_size)
 {
     pthread_mutex_lock(&pool->lock);
     lk_addresses addresses = pool->addresses;
     unsigned generation = pool->generation;
     pthread_mutex_unlock(&pool->lock);
     snprintf(error, error_size, "no memory for a connection");
-    int status = lk_line_open(pool->config, &addresses, ask->deadline_ms, line, error, error_size);
+    int status = lk_mux_open(pool->config, &addresses, ask->deadline_ms, line, error, error_size);
     pthread_mutex_lock(&pool->lock);
     pool->opening--;
     if (status) {
@@ -151,7 +151,7 @@ static int open_line(lk_pool *pool, const lk_ask *ask, lk_line **line, char *err
 
 /* -------------------------------------------------------------------------------------------- choosing -- */
 
-static bool usable(const lk_pool *pool, const lk_line *line)
+static bool usable(const lk_pool *pool, const lk_mux *line)
 {
     return !line->retired && line->generation == pool->generation;
 }
@@ -160,20 +160,20 @@ static bool usable(const lk_pool *pool, const lk_line *line)
 static unsigned kept_locked(const lk_pool *pool, const lk_ask *ask) { return pool->alone_waiting && !ask->alone; }
 
 /* The one used last is the warmest. */
-static lk_line *idle_locked(lk_pool *pool, const lk_ask *ask)
+static lk_mux *idle_locked(lk_pool *pool, const lk_ask *ask)
 {
-    lk_line *best = NULL;
+    lk_mux *best = NULL;
     for (unsigned i = kept_locked(pool, ask); i < pool->lines; i++)
         if (!pool->line[i]->users && (!best || pool->line[i]->used > best->used)) best = pool->line[i];
     return best;
 }
 
-static lk_line *shared_locked(lk_pool *pool, const lk_ask *ask)
+static lk_mux *shared_locked(lk_pool *pool, const lk_ask *ask)
 {
-    lk_line *best = NULL;
+    lk_mux *best = NULL;
     for (unsigned i = kept_locked(pool, ask); i < pool->lines; i++) {
-        lk_line *line = pool->line[i];
-        if (!usable(pool, line) || line->alone || line->users >= LK_LINE_SLOTS) continue;
+        lk_mux *line = pool->line[i];
+        if (!usable(pool, line) || line->alone || line->users >= LK_MUX_SLOTS) continue;
         if (!best || line->users < best->users) best = line;
     }
     return best;
@@ -186,7 +186,7 @@ static void wait_locked(lk_pool *pool, int64_t until_ms)
 }
 
 /* OK with a line, on which the caller counts as a user; or without one: then a place for a new one was taken. */
-static int choose_locked(lk_pool *pool, const lk_ask *ask, lk_line **line, char *error, size_t error_size)
+static int choose_locked(lk_pool *pool, const lk_ask *ask, lk_mux **line, char *error, size_t error_size)
 {
     for (;;) {
         int64_t now_ms = lk_now_ms();
@@ -220,7 +220,7 @@ static int choose_locked(lk_pool *pool, const lk_ask *ask, lk_line **line, char 
     }
 }
 
-static void give_back(lk_pool *pool, lk_line *line, bool good)
+static void give_back(lk_pool *pool, lk_mux *line, bool good)
 {
     pthread_mutex_lock(&pool->lock);
     if (!good) line->retired = true;
@@ -233,11 +233,11 @@ static void give_back(lk_pool *pool, lk_line *line, bool good)
     if (was_alone || pool->alone_waiting) pthread_cond_broadcast(&pool->changed);
     else if (last) pthread_cond_signal(&pool->changed);
     pthread_mutex_unlock(&pool->lock);
-    if (close) lk_line_close(line);
+    if (close) lk_mux_close(line);
 }
 
 /* *fresh: it was opened for this caller: nothing that goes wrong on it can be blamed on a stale socket. */
-static int take(lk_pool *pool, const lk_ask *ask, lk_line **line, bool *fresh, char *error, size_t error_size)
+static int take(lk_pool *pool, const lk_ask *ask, lk_mux **line, bool *fresh, char *error, size_t error_size)
 {
     for (;;) {
         pthread_mutex_lock(&pool->lock);
@@ -255,7 +255,7 @@ static int take(lk_pool *pool, const lk_ask *ask, lk_line **line, bool *fresh, c
             if (!others) return status;
             continue; /* the server takes no more, perhaps; there are some */
         }
-        if (current && (!idle || lk_line_good(*line))) return LATCHKEY_OK;
+        if (current && (!idle || lk_mux_good(*line))) return LATCHKEY_OK;
         give_back(pool, *line, false); /* of yesterday, or closed by the server meanwhile */
     }
 }
@@ -286,18 +286,18 @@ static int ask_lines(lk_pool *pool, const lk_ask *ask, lk_reply **replies, uint6
     lk_exchange x = {.calls = ask->calls, .count = ask->count, .replies = replies, .deadline_ms = ask->deadline_ms};
     bool again = ask->again, fresh;
     for (;;) {
-        lk_line *line;
+        lk_mux *line;
         int status = take(pool, ask, &line, &fresh, error, error_size);
         if (status) return status;
-        enum lk_line_end end = lk_line_exchange(line, &x, error, error_size);
-        if (end == LK_LINE_DONE && incarnation) *incarnation = line->incarnation;
-        give_back(pool, line, end == LK_LINE_FULL || (end == LK_LINE_DONE && !says_goodbye(replies[0])));
+        enum lk_mux_end end = lk_mux_exchange(line, &x, error, error_size);
+        if (end == LK_MUX_DONE && incarnation) *incarnation = line->incarnation;
+        give_back(pool, line, end == LK_MUX_FULL || (end == LK_MUX_DONE && !says_goodbye(replies[0])));
         switch (end) {
-        case LK_LINE_DONE: return LATCHKEY_OK;
-        case LK_LINE_GONE: continue;
-        case LK_LINE_FULL: snprintf(error, error_size, "no memory for a command"); return LATCHKEY_NO_MEMORY;
-        case LK_LINE_LATE: return LATCHKEY_UNAVAILABLE;
-        case LK_LINE_LOST:
+        case LK_MUX_DONE: return LATCHKEY_OK;
+        case LK_MUX_GONE: continue;
+        case LK_MUX_FULL: snprintf(error, error_size, "no memory for a command"); return LATCHKEY_NO_MEMORY;
+        case LK_MUX_LATE: return LATCHKEY_UNAVAILABLE;
+        case LK_MUX_LOST:
             if (fresh || !again || !lk_pool_may_repeat(pool)) return LATCHKEY_UNAVAILABLE;
             again = false;
         }

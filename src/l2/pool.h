@@ -4,8 +4,8 @@
  * Guarantee G: at most `connections` lines, and `in_flight` callers: one more is refused at once. A server that is away is
  * not asked by everybody: after a failure nobody connects for a while that doubles, with a random half; and what failed
  * is repeated once, if it may be, out of a budget that only successes fill. */
-#ifndef LK_POOL_H
-#define LK_POOL_H
+#ifndef LK_L2_POOL_H
+#define LK_L2_POOL_H
 
 #include "base/counters.h"
 #include "l2/mux.h"

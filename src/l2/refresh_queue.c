@@ -16,28 +16,28 @@ typedef struct waiting {
     int64_t since_ms;
 } waiting;
 
-struct lk_wanted {
+struct lk_refresh_queue {
     uint64_t seed;
     /* Relaxed: a time that is read stale lets somebody ask once more. In the high bits the time in ms until which it is
      * shut, good for 8,900 years; in the low ones the token's mark. */
     _Atomic uint64_t gate[BUCKETS][WAYS];
-    lk_wanted_item hand[LK_WANTED_HANDS]; /* the link's thread alone */
+    lk_refresh_item hand[LK_REFRESH_QUEUE_HANDS]; /* the link's thread alone */
     pthread_mutex_t lock;
     /* guarded by lock: */
-    waiting queue[LK_WANTED_QUEUE]; /* a ring */
+    waiting queue[LK_REFRESH_QUEUE_QUEUE]; /* a ring */
     size_t first, count;
 };
 
-lk_wanted *lk_wanted_open(uint64_t seed)
+lk_refresh_queue *lk_refresh_queue_open(uint64_t seed)
 {
-    lk_wanted *w = lk_map(sizeof *w, true);
+    lk_refresh_queue *w = lk_map(sizeof *w, true);
     if (!w) return NULL;
     w->seed = seed;
     pthread_mutex_init(&w->lock, NULL);
     return w;
 }
 
-void lk_wanted_close(lk_wanted *w)
+void lk_refresh_queue_close(lk_refresh_queue *w)
 {
     if (!w) return;
     pthread_mutex_destroy(&w->lock);
@@ -50,7 +50,7 @@ static int64_t until_of(uint64_t word) { return (int64_t)(word >> MARK_BITS); }
 static uint64_t mark_of(uint64_t word) { return word & ((1u << MARK_BITS) - 1); }
 
 /* The token's own word, else one whose time is up; NULL: the bucket is full of others. */
-static _Atomic uint64_t *word_of(lk_wanted *w, const char *token, int64_t now_ms, uint64_t *mark, uint64_t *was)
+static _Atomic uint64_t *word_of(lk_refresh_queue *w, const char *token, int64_t now_ms, uint64_t *mark, uint64_t *was)
 {
     uint64_t hash = lk_hash(token, LATCHKEY_SELECTOR_LENGTH, w->seed);
     _Atomic uint64_t *bucket = w->gate[hash % BUCKETS], *free = NULL;
@@ -66,7 +66,7 @@ static _Atomic uint64_t *word_of(lk_wanted *w, const char *token, int64_t now_ms
     return free;
 }
 
-bool lk_wanted_gate(lk_wanted *w, const char *token, int64_t now_ms, int64_t apart_ms)
+bool lk_refresh_queue_dedup(lk_refresh_queue *w, const char *token, int64_t now_ms, int64_t apart_ms)
 {
     uint64_t mark, was = 0;
     _Atomic uint64_t *word = word_of(w, token, now_ms, &mark, &was);
@@ -75,7 +75,7 @@ bool lk_wanted_gate(lk_wanted *w, const char *token, int64_t now_ms, int64_t apa
                                                    memory_order_relaxed, memory_order_relaxed);
 }
 
-void lk_wanted_shut(lk_wanted *w, const char *token, int64_t now_ms, int64_t until_ms)
+void lk_refresh_queue_shut(lk_refresh_queue *w, const char *token, int64_t now_ms, int64_t until_ms)
 {
     uint64_t mark, was = 0;
     _Atomic uint64_t *word = word_of(w, token, now_ms, &mark, &was);
@@ -84,12 +84,12 @@ void lk_wanted_shut(lk_wanted *w, const char *token, int64_t now_ms, int64_t unt
 
 /* ------------------------------------------------------------------------------------------------- the queue -- */
 
-size_t lk_wanted_put(lk_wanted *w, const char *token, int64_t now_ms)
+size_t lk_refresh_queue_put(lk_refresh_queue *w, const char *token, int64_t now_ms)
 {
     pthread_mutex_lock(&w->lock);
-    bool room = w->count < LK_WANTED_QUEUE;
+    bool room = w->count < LK_REFRESH_QUEUE_QUEUE;
     if (room) {
-        waiting *at = &w->queue[(w->first + w->count++) % LK_WANTED_QUEUE];
+        waiting *at = &w->queue[(w->first + w->count++) % LK_REFRESH_QUEUE_QUEUE];
         at->since_ms = now_ms;
         memcpy(at->token, token, sizeof at->token);
     }
@@ -98,29 +98,29 @@ size_t lk_wanted_put(lk_wanted *w, const char *token, int64_t now_ms)
     return count;
 }
 
-static lk_wanted_item *free_hand(lk_wanted *w)
+static lk_refresh_item *free_hand(lk_refresh_queue *w)
 {
-    for (int i = 0; i < LK_WANTED_HANDS; i++)
+    for (int i = 0; i < LK_REFRESH_QUEUE_HANDS; i++)
         if (!w->hand[i].taken) return &w->hand[i];
     return NULL;
 }
 
-lk_wanted_item *lk_wanted_take(lk_wanted *w, int64_t now_ms, uint64_t *let_go)
+lk_refresh_item *lk_refresh_queue_take(lk_refresh_queue *w, int64_t now_ms, uint64_t *let_go)
 {
-    lk_wanted_item *hand = free_hand(w);
+    lk_refresh_item *hand = free_hand(w);
     *let_go = 0;
     pthread_mutex_lock(&w->lock);
     while (hand && w->count && !hand->taken) {
         waiting *at = &w->queue[w->first];
-        hand->taken = now_ms - at->since_ms <= LK_WANTED_OLD_MS;
+        hand->taken = now_ms - at->since_ms <= LK_REFRESH_QUEUE_OLD_MS;
         if (hand->taken) memcpy(hand->token, at->token, sizeof hand->token);
         else ++*let_go;
         lk_wipe(at, sizeof *at);
-        w->first = (w->first + 1) % LK_WANTED_QUEUE;
+        w->first = (w->first + 1) % LK_REFRESH_QUEUE_QUEUE;
         w->count--;
     }
     pthread_mutex_unlock(&w->lock);
     return hand && hand->taken ? hand : NULL;
 }
 
-void lk_wanted_done(lk_wanted_item *item) { lk_wipe(item, sizeof *item); }
+void lk_refresh_queue_done(lk_refresh_item *item) { lk_wipe(item, sizeof *item); }

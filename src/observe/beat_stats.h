@@ -6,17 +6,17 @@
  *
  * The link itself reads the nonce alone. An older library sends nothing behind it; a newer one may send more. Nothing in it
  * names a host, a process, a user or a session. */
-#ifndef LK_PULSE_H
-#define LK_PULSE_H
+#ifndef LK_OBSERVE_BEAT_STATS_H
+#define LK_OBSERVE_BEAT_STATS_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-enum { LK_PULSE_SIZE = 272 }; /* with its NUL: a message stays below 300 bytes */
+enum { LK_BEAT_STATS_SIZE = 272 }; /* with its NUL: a message stays below 300 bytes */
 
 /* Counts are since open. Quantiles are of the last seconds (stats.c), 0 where there was nothing. */
-typedef struct lk_pulse {
+typedef struct lk_beat_stats {
     char version[16];
     int64_t uptime_ms;
     int64_t hits, misses,
@@ -31,12 +31,12 @@ typedef struct lk_pulse {
     int64_t entries, capacity;
     int64_t reconnects;
     int64_t pending; /* revocations that Redis has not confirmed */
-} lk_pulse;
+} lk_beat_stats;
 
 /* Returns the length. */
-size_t lk_pulse_write(const lk_pulse *pulse, char text[LK_PULSE_SIZE]);
+size_t lk_beat_stats_write(const lk_beat_stats *pulse, char text[LK_BEAT_STATS_SIZE]);
 
 /* What stands behind the nonce, or anything else that somebody published. False: no numbers. What is not said is 0. */
-bool lk_pulse_read(const char *text, lk_pulse *pulse);
+bool lk_beat_stats_read(const char *text, lk_beat_stats *pulse);
 
 #endif

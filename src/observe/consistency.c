@@ -15,7 +15,7 @@ enum {
     SAY_EVERY_MS = 10000,
 };
 
-void lk_audit_open(lk_audit *a, const lk_config *config, lk_counters *counters)
+void lk_consistency_open(lk_consistency *a, const lk_config *config, lk_counters *counters)
 {
     memset(a, 0, sizeof *a);
     a->config = config;
@@ -23,17 +23,17 @@ void lk_audit_open(lk_audit *a, const lk_config *config, lk_counters *counters)
 }
 
 /* Those that were counted stay: they are looked at no more, and must not be counted once more. */
-static void forget(lk_audit *a)
+static void forget(lk_consistency *a)
 {
     for (int i = 0; i < LK_AUDIT_SUSPICIONS; i++)
         if (!a->suspicion[i].counted) a->suspicion[i].why = NULL;
 }
 
-void lk_audit_leased(lk_audit *a, int64_t until_ms) { a->leased_until_ms = until_ms; }
+void lk_consistency_leased(lk_consistency *a, int64_t until_ms) { a->leased_until_ms = until_ms; }
 
 /* ------------------------------------------------------------------------------------------------- pacing -- */
 
-bool lk_audit_due(lk_audit *a, int64_t now_us)
+bool lk_consistency_due(lk_consistency *a, int64_t now_us)
 {
     if (!a->config->audit_per_s || now_us / 1000 >= a->leased_until_ms || now_us < a->next_us) return false;
     if (now_us - a->next_us > DEBT_US) a->next_us = now_us;
@@ -41,19 +41,19 @@ bool lk_audit_due(lk_audit *a, int64_t now_us)
     return true;
 }
 
-void lk_audit_rest(lk_audit *a, int64_t now_us)
+void lk_consistency_rest(lk_consistency *a, int64_t now_us)
 {
     if (a->config->audit_per_s && a->next_us <= now_us) a->next_us = now_us + SECOND_US / a->config->audit_per_s;
 }
 
-int64_t lk_audit_wake_ms(const lk_audit *a)
+int64_t lk_consistency_wake_ms(const lk_consistency *a)
 {
     return a->config->audit_per_s ? (a->next_us + TOGETHER_US) / 1000 : INT64_MAX;
 }
 
 /* ------------------------------------------------------------------------------------------------ judging -- */
 
-static bool same(const lk_l1_seen *a, const lk_l1_seen *b)
+static bool same(const lk_entry_sample *a, const lk_entry_sample *b)
 {
     return !memcmp(a->selector, b->selector, sizeof a->selector) && a->deadline_ms == b->deadline_ms &&
            !memcmp(&a->entry, &b->entry, sizeof a->entry);
@@ -68,7 +68,7 @@ static bool same_entry(const latchkey_entry *seen, const latchkey_entry *stored)
 }
 
 /* NULL: Redis holds what L1 holds. */
-static const char *differs(const lk_audit *a, const lk_l1_seen *seen, const lk_reply *reply)
+static const char *differs(const lk_consistency *a, const lk_entry_sample *seen, const lk_reply *reply)
 {
     lk_record record;
     uint8_t raw[LK_SELECTOR_RAW];
@@ -80,7 +80,7 @@ static const char *differs(const lk_audit *a, const lk_l1_seen *seen, const lk_r
     return equal ? NULL : "has held something else for";
 }
 
-void lk_audit_judge(lk_audit *a, const lk_l1_seen *seen, const lk_reply *reply, int64_t now_ms)
+void lk_consistency_judge(lk_consistency *a, const lk_entry_sample *seen, const lk_reply *reply, int64_t now_ms)
 {
     const char *why = differs(a, seen, reply);
     lk_suspicion *free = NULL;
@@ -98,9 +98,12 @@ void lk_audit_judge(lk_audit *a, const lk_l1_seen *seen, const lk_reply *reply, 
 
 /* -------------------------------------------------------------------------------------------- looking again -- */
 
-static int64_t bound_ms(const lk_audit *a) { return a->config->staleness_ms + a->config->grace_ms + LK_CLOCK_TICK_MS; }
+static int64_t bound_ms(const lk_consistency *a)
+{
+    return a->config->staleness_ms + a->config->grace_ms + LK_CLOCK_TICK_MS;
+}
 
-static void disagreement(lk_audit *a, lk_suspicion *s)
+static void disagreement(lk_consistency *a, lk_suspicion *s)
 {
     s->counted = true;
     a->last = *s;
@@ -108,7 +111,7 @@ static void disagreement(lk_audit *a, lk_suspicion *s)
     lk_count(a->counters, LK_AUDIT_DISAGREEMENTS, 1);
 }
 
-static void say(lk_audit *a, int64_t now_ms)
+static void say(lk_consistency *a, int64_t now_ms)
 {
     if (!a->unsaid || now_ms < a->say_ms) return;
     lk_log(LATCHKEY_LOG_ERROR,
@@ -119,7 +122,8 @@ static void say(lk_audit *a, int64_t now_ms)
     a->say_ms = now_ms + SAY_EVERY_MS;
 }
 
-void lk_audit_recheck(lk_audit *a, int64_t now_ms, bool (*held)(void *context, const lk_l1_seen *seen), void *context)
+void lk_consistency_recheck(lk_consistency *a, int64_t now_ms, bool (*held)(void *context, const lk_entry_sample *seen),
+                            void *context)
 {
     if (now_ms >= a->leased_until_ms) forget(a); /* L1 answers nothing */
     for (int i = 0; i < LK_AUDIT_SUSPICIONS; i++) {

@@ -5,8 +5,8 @@
  *
  * Values are numbers, selectors and words of our own, so nothing that somebody else wrote can look like a line or a field.
  * Called under no lock (log.h). All of it does nothing where events is 0. */
-#ifndef LK_EVENT_H
-#define LK_EVENT_H
+#ifndef LK_OBSERVE_EVENTS_H
+#define LK_OBSERVE_EVENTS_H
 
 #include "base/config.h"
 

@@ -7,23 +7,23 @@
 #include <stdio.h>
 #include <string.h>
 
-void lk_trouble_open(lk_trouble *trouble, int64_t now_ms)
+void lk_link_log_open(lk_link_log *trouble, int64_t now_ms)
 {
-    *trouble = (lk_trouble){.lines = LK_TROUBLE_AT_ONCE, .refilled_ms = now_ms};
+    *trouble = (lk_link_log){.lines = LK_LINK_LOG_AT_ONCE, .refilled_ms = now_ms};
 }
 
 /* A token bucket: may one more line be said? */
-static bool room(lk_trouble *t, int64_t now_ms)
+static bool room(lk_link_log *t, int64_t now_ms)
 {
-    int64_t more = (now_ms - t->refilled_ms) / LK_TROUBLE_EVERY_MS;
-    t->refilled_ms += more * LK_TROUBLE_EVERY_MS;
-    t->lines = t->lines + more < LK_TROUBLE_AT_ONCE ? t->lines + more : LK_TROUBLE_AT_ONCE;
+    int64_t more = (now_ms - t->refilled_ms) / LK_LINK_LOG_EVERY_MS;
+    t->refilled_ms += more * LK_LINK_LOG_EVERY_MS;
+    t->lines = t->lines + more < LK_LINK_LOG_AT_ONCE ? t->lines + more : LK_LINK_LOG_AT_ONCE;
     if (t->lines <= 0) return false;
     t->lines--;
     return true;
 }
 
-void lk_trouble_lost(lk_trouble *t, int64_t now_ms, int status, const char *why)
+void lk_link_log_lost(lk_link_log *t, int64_t now_ms, int status, const char *why)
 {
     if (!t->down) {
         t->down = true;
@@ -40,7 +40,7 @@ void lk_trouble_lost(lk_trouble *t, int64_t now_ms, int status, const char *why)
     lk_log(status == LATCHKEY_CONFIG ? LATCHKEY_LOG_ERROR : LATCHKEY_LOG_WARNING, "link: down: %s", t->why);
 }
 
-static void say_up(lk_trouble *t, int64_t now_ms)
+static void say_up(lk_link_log *t, int64_t now_ms)
 {
     if (!t->losses || !room(t, now_ms)) return;
     char times[sizeof t->why + 64] = "";
@@ -51,7 +51,7 @@ static void say_up(lk_trouble *t, int64_t now_ms)
     t->losses = 0;
 }
 
-static void say_lapse(lk_trouble *t, int64_t now_ms)
+static void say_lapse(lk_link_log *t, int64_t now_ms)
 {
     if (!t->lapse_ms || !room(t, now_ms)) return;
     lk_log(LATCHKEY_LOG_WARNING,
@@ -61,7 +61,7 @@ static void say_lapse(lk_trouble *t, int64_t now_ms)
 }
 
 /* Messages may be lost without L1 being emptied, where the log of revocations tells what was in them. */
-static void say_l1(lk_trouble *t, int64_t now_ms, uint64_t missed, uint64_t empties)
+static void say_l1(lk_link_log *t, int64_t now_ms, uint64_t missed, uint64_t empties)
 {
     bool lost_some = missed != t->missed, emptied = empties > t->empties + t->expected;
     if ((lost_some || emptied) && !room(t, now_ms)) return;
@@ -77,14 +77,14 @@ static void say_l1(lk_trouble *t, int64_t now_ms, uint64_t missed, uint64_t empt
     t->expected = 0;
 }
 
-static void say_everyone(lk_trouble *t, int64_t now_ms)
+static void say_everyone(lk_link_log *t, int64_t now_ms)
 {
     if (!t->everyone || !room(t, now_ms)) return;
     lk_log(LATCHKEY_LOG_NOTICE, "l1: emptied: the sessions of all users were ended (latchkey_revoke_everyone)");
     t->everyone = false;
 }
 
-static void say_corrupt(lk_trouble *t, int64_t now_ms, uint64_t corrupt)
+static void say_corrupt(lk_link_log *t, int64_t now_ms, uint64_t corrupt)
 {
     if (corrupt == t->corrupt || !room(t, now_ms)) return;
     lk_log(LATCHKEY_LOG_ERROR,
@@ -93,7 +93,7 @@ static void say_corrupt(lk_trouble *t, int64_t now_ms, uint64_t corrupt)
     t->corrupt = corrupt;
 }
 
-void lk_trouble_lease(lk_trouble *t, int64_t sent_ms, int64_t staleness_ms, const lk_counters *counters)
+void lk_link_log_lease(lk_link_log *t, int64_t sent_ms, int64_t staleness_ms, const lk_counters *counters)
 {
     int64_t lapse_ms = t->lease_ms ? sent_ms - t->lease_ms - staleness_ms : 0;
     if (lapse_ms > t->lapse_ms) t->lapse_ms = lapse_ms;

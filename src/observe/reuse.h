@@ -1,7 +1,7 @@
 /* An old token was used after its grace (rotate.lua): its session was ended. Counted, and said to the log, which a flood of
  * them does not fill. Any thread. */
-#ifndef LK_REUSE_H
-#define LK_REUSE_H
+#ifndef LK_OBSERVE_REUSE_H
+#define LK_OBSERVE_REUSE_H
 
 #include "base/counters.h"
 #include "redis/resp.h"

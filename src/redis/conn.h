@@ -1,8 +1,8 @@
 /* A connection to Redis, without I/O: commands are appended to `out`, bytes that came are fed in, and replies come out
  * in the order of the commands, each with the tag it was asked under (guarantee I: the order is the only thing that
  * ties a reply to a request, so a connection on which anything went wrong is closed and never used again). */
-#ifndef LK_CONN_H
-#define LK_CONN_H
+#ifndef LK_REDIS_CONN_H
+#define LK_REDIS_CONN_H
 
 #include "redis/resp.h"
 

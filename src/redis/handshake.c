@@ -62,7 +62,7 @@ int lk_error_status(const lk_reply *reply, char *text, size_t text_size)
 
 enum { AUTH, SELECT, SERVER, REPLICATION };
 
-bool lk_hello_send(lk_hello *hello, const lk_config *config, lk_conn *conn)
+bool lk_handshake_send(lk_handshake *hello, const lk_config *config, lk_conn *conn)
 {
     memset(hello, 0, sizeof *hello);
     char number[24];
@@ -74,16 +74,16 @@ bool lk_hello_send(lk_hello *hello, const lk_config *config, lk_conn *conn)
     bool sent = true;
     if (config->has_password && !config->user[0]) {
         auth[1] = auth[2];
-        sent = lk_conn_send(conn, LK_HELLO_TAG + AUTH, auth, 2);
-    } else if (config->has_password) sent = lk_conn_send(conn, LK_HELLO_TAG + AUTH, auth, 3);
-    if (sent && config->database) sent = lk_conn_send(conn, LK_HELLO_TAG + SELECT, select, 2);
-    sent = sent && lk_conn_send(conn, LK_HELLO_TAG + SERVER, server, 2) &&
-           lk_conn_send(conn, LK_HELLO_TAG + REPLICATION, replication, 2);
+        sent = lk_conn_send(conn, LK_HANDSHAKE_TAG + AUTH, auth, 2);
+    } else if (config->has_password) sent = lk_conn_send(conn, LK_HANDSHAKE_TAG + AUTH, auth, 3);
+    if (sent && config->database) sent = lk_conn_send(conn, LK_HANDSHAKE_TAG + SELECT, select, 2);
+    sent = sent && lk_conn_send(conn, LK_HANDSHAKE_TAG + SERVER, server, 2) &&
+           lk_conn_send(conn, LK_HANDSHAKE_TAG + REPLICATION, replication, 2);
     hello->answers = 2u + config->has_password + (config->database != 0);
     return sent;
 }
 
-static void fail(lk_hello *hello, int status, const char *text)
+static void fail(lk_handshake *hello, int status, const char *text)
 {
     if (hello->status) return; /* the first one is the cause of the others */
     hello->status = status;
@@ -106,7 +106,7 @@ static bool info(const lk_reply *reply, const char *name, char *value, size_t si
     return false;
 }
 
-static void take_server(lk_hello *hello, const lk_reply *reply)
+static void take_server(lk_handshake *hello, const lk_reply *reply)
 {
     char version[32], id[64], mode[32] = "standalone";
     if (reply->type != LK_REPLY_STRING || !info(reply, "redis_version", version, sizeof version) ||
@@ -145,7 +145,7 @@ int lk_info_replication(const lk_reply *reply, uint64_t *replication, char *text
     return LATCHKEY_OK;
 }
 
-static void take_replication(lk_hello *hello, const lk_reply *reply)
+static void take_replication(lk_handshake *hello, const lk_reply *reply)
 {
     char text[160];
     int status = lk_info_replication(reply, &hello->replication, text, sizeof text);
@@ -154,9 +154,9 @@ static void take_replication(lk_hello *hello, const lk_reply *reply)
     hello->incarnation = lk_hash(both, sizeof both, 0) | 1;
 }
 
-bool lk_hello_take(lk_hello *hello, const lk_reply *reply)
+bool lk_handshake_take(lk_handshake *hello, const lk_reply *reply)
 {
-    unsigned which = reply->tag - LK_HELLO_TAG;
+    unsigned which = reply->tag - LK_HANDSHAKE_TAG;
     char text[160];
     if (hello->answers) hello->answers--;
     if (which == AUTH && reply->type == LK_REPLY_ERROR) {

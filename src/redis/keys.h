@@ -1,6 +1,6 @@
 /* Names in Redis. All of a partition's keys share the hash tag {p}, so what one operation touches lies in one slot. */
-#ifndef LK_KEYS_H
-#define LK_KEYS_H
+#ifndef LK_REDIS_KEYS_H
+#define LK_REDIS_KEYS_H
 
 #include "latchkey.h"
 

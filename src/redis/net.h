@@ -1,7 +1,7 @@
 /* Sockets: the thin shell round the connections, with TLS between where the configuration says so. Non-blocking, closed on
  * exec, no signals. A socket has one owner at a time: the thread that took its connection from the pool, or the link. */
-#ifndef LK_NET_H
-#define LK_NET_H
+#ifndef LK_REDIS_NET_H
+#define LK_REDIS_NET_H
 
 #include "base/config.h"
 #include "redis/conn.h"

@@ -1,7 +1,7 @@
 /* The wire: Redis' protocol (RESP2), formatted and parsed by hiredis, with limits on everything that a peer sends. The
  * one face of hiredis. No I/O: bytes in, replies out. */
-#ifndef LK_RESP_H
-#define LK_RESP_H
+#ifndef LK_REDIS_RESP_H
+#define LK_REDIS_RESP_H
 
 #include "base/crypto.h" /* lk_span */
 

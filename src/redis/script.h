@@ -1,6 +1,6 @@
 /* The scripts: every write to Redis is one of these, atomic on the server. Read as Lua files in src/redis/lua. */
-#ifndef LK_SCRIPT_H
-#define LK_SCRIPT_H
+#ifndef LK_REDIS_SCRIPT_H
+#define LK_REDIS_SCRIPT_H
 
 #include <stddef.h>
 

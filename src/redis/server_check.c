@@ -12,11 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const lk_settings_asked[] = {
+const char *const lk_server_check_asked[] = {
     "save", "appendfsync", "min-replicas-to-write", "client-output-buffer-limit", "timeout", NULL};
 
 typedef struct judge {
-    const lk_settings *of;
+    const lk_server_check *of;
     lk_finding *finding;
     size_t count;
     char unknown[160]; /* the names of fields that INFO should have */
@@ -37,7 +37,7 @@ static void find(judge *j, int level, const char *name, const char *format, ...)
 
 /* ----------------------------------------------------------------------------------------------- reading -- */
 
-bool lk_settings_value(const char *text, const char *name, char *value, size_t size)
+bool lk_info_value(const char *text, const char *name, char *value, size_t size)
 {
     size_t length = strlen(name);
     for (const char *line = text; line; line = strchr(line, '\n')) {
@@ -71,7 +71,7 @@ static bool unknown(judge *j, const char *name)
 /* Fields of INFO: false where there is none, or it is not what it should be. */
 static bool word(judge *j, const char *name, char *value, size_t size)
 {
-    if (lk_settings_value(j->of->info, name, value, size) && *value &&
+    if (lk_info_value(j->of->info, name, value, size) && *value &&
         strspn(value, "abcdefghijklmnopqrstuvwxyz-") == strlen(value))
         return true;
     return unknown(j, name);
@@ -80,13 +80,13 @@ static bool word(judge *j, const char *name, char *value, size_t size)
 static bool number(judge *j, const char *name, int64_t *value)
 {
     char text[24];
-    return (lk_settings_value(j->of->info, name, text, sizeof text) && parse(text, value)) || unknown(j, name);
+    return (lk_info_value(j->of->info, name, text, sizeof text) && parse(text, value)) || unknown(j, name);
 }
 
 /* What CONFIG GET answered, if it was asked. */
 static bool configured(const judge *j, const char *name, char *value, size_t size)
 {
-    return j->of->config && lk_settings_value(j->of->config, name, value, size);
+    return j->of->config && lk_info_value(j->of->config, name, value, size);
 }
 
 static bool configured_number(const judge *j, const char *name, int64_t *value)
@@ -139,7 +139,7 @@ static void judge_append_only(judge *j)
 {
     char save[128], status[16];
     int64_t enabled;
-    bool loading = lk_settings_value(j->of->info, "loading", status, sizeof status) && strcmp(status, "0");
+    bool loading = lk_info_value(j->of->info, "loading", status, sizeof status) && strcmp(status, "0");
     if (loading) unknown(j, "aof_enabled"); /* it shows 0 meanwhile, whatever is set */
     if (loading || !number(j, "aof_enabled", &enabled)) return;
     if (enabled) {
@@ -208,7 +208,7 @@ static void judge_isolation(judge *j)
     char good[24];
     int64_t least, wanted = j->of->durability;
     if (!wanted) return;
-    bool set = lk_settings_value(j->of->info, "min_slaves_good_slaves", good, sizeof good);
+    bool set = lk_info_value(j->of->info, "min_slaves_good_slaves", good, sizeof good);
     if (!configured_number(j, "min-replicas-to-write", &least)) least = set ? wanted : 0;
     if (set && least >= wanted) return;
     find(
@@ -247,7 +247,7 @@ static void judge_clients(judge *j)
 
 /* ------------------------------------------------------------------------------------------------- whole -- */
 
-size_t lk_settings_check(const lk_settings *settings, lk_finding findings[LK_FINDINGS_MAX])
+size_t lk_server_check_check(const lk_server_check *settings, lk_finding findings[LK_FINDINGS_MAX])
 {
     judge j = {.of = settings, .finding = findings};
     judge_eviction(&j);
@@ -262,10 +262,10 @@ size_t lk_settings_check(const lk_settings *settings, lk_finding findings[LK_FIN
     return j.count;
 }
 
-void lk_settings_say(const lk_settings *settings, uint64_t *said)
+void lk_server_check_say(const lk_server_check *settings, uint64_t *said)
 {
     lk_finding findings[LK_FINDINGS_MAX];
-    size_t count = lk_settings_check(settings, findings);
+    size_t count = lk_server_check_check(settings, findings);
     uint64_t now = 1;
     for (size_t i = 0; i < count; i++) now = lk_hash(findings[i].text, strlen(findings[i].text), now);
     if (now == *said) return;

@@ -8,8 +8,8 @@
  * No finding keeps a handle from opening: what is set can be changed while it is open, so refusing would promise more
  * than can be kept, and would turn somebody's change on the server into an outage at the next restart. What makes a server
  * of no use at all (its version, a cluster, a replica) handshake.c refuses. */
-#ifndef LK_SETTINGS_H
-#define LK_SETTINGS_H
+#ifndef LK_REDIS_SERVER_CHECK_H
+#define LK_REDIS_SERVER_CHECK_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -17,12 +17,13 @@
 
 enum { LK_FINDING_TEXT = 512, LK_FINDINGS_MAX = 12 };
 
-typedef struct lk_settings {
-    const char *info;   /* the text that INFO answers */
-    const char *config; /* lines "name:value" of what CONFIG GET answers to lk_settings_asked; NULL: it was not asked */
-    int64_t durability; /* as latchkey is configured */
+typedef struct lk_server_check {
+    const char *info; /* the text that INFO answers */
+    const char
+        *config; /* lines "name:value" of what CONFIG GET answers to lk_server_check_asked; NULL: it was not asked */
+    int64_t durability;   /* as latchkey is configured */
     int64_t staleness_ms; /* the same */
-} lk_settings;
+} lk_server_check;
 
 typedef struct lk_finding {
     int level;        /* LATCHKEY_LOG_... */
@@ -31,14 +32,15 @@ typedef struct lk_finding {
 } lk_finding;
 
 /* Returns how many there are. */
-size_t lk_settings_check(const lk_settings *settings, lk_finding findings[LK_FINDINGS_MAX]);
+size_t lk_server_check_check(const lk_server_check *settings, lk_finding findings[LK_FINDINGS_MAX]);
 
 /* Says them to the log unless they are those of `said`, a number that the caller keeps (0 at first). */
-void lk_settings_say(const lk_settings *settings, uint64_t *said);
+void lk_server_check_say(const lk_server_check *settings, uint64_t *said);
 
-extern const char *const lk_settings_asked[]; /* what to ask CONFIG GET for; ends with NULL. No secret is among them */
+extern const char
+    *const lk_server_check_asked[]; /* what to ask CONFIG GET for; ends with NULL. No secret is among them */
 
 /* The value of the line "name:value" in such a text. False: there is none, or it does not fit. */
-bool lk_settings_value(const char *text, const char *name, char *value, size_t size);
+bool lk_info_value(const char *text, const char *name, char *value, size_t size);
 
 #endif

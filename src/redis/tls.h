@@ -3,8 +3,8 @@
  *
  * Nothing here blocks: reading and writing drive the handshake, and what cannot go on says 0, "later". No signal is raised
  * and nothing is left in the thread's queue of OpenSSL's errors, which the application may use itself. */
-#ifndef LK_TLS_H
-#define LK_TLS_H
+#ifndef LK_REDIS_TLS_H
+#define LK_REDIS_TLS_H
 
 #include "base/config.h"
 

@@ -7,18 +7,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct lk_epochs {
+struct lk_cutoffs {
     /* One for each partition, in an array. In doubt: -1 less what is known. Written by one thread. Relaxed: L1's emptying (release) and a ticket (acquire), or
      * the lease's store and its load, order it for those whom it concerns. The only consequence of reading a stale one is
      * an answer that then gets no lease, and a fill whose ticket is void. */
     _Atomic int64_t at;
 };
 
-lk_epochs *lk_epochs_open(size_t partitions) { return calloc(partitions, sizeof(lk_epochs)); }
+lk_cutoffs *lk_cutoffs_open(size_t partitions) { return calloc(partitions, sizeof(lk_cutoffs)); }
 
-void lk_epochs_close(lk_epochs *e) { free(e); }
+void lk_cutoffs_close(lk_cutoffs *e) { free(e); }
 
-bool lk_epoch_parse(const char *text, size_t size, int64_t *ms)
+bool lk_cutoff_parse(const char *text, size_t size, int64_t *ms)
 {
     *ms = 0;
     if (!size || size > 13 || strspn(text, "0123456789") < size) return false;
@@ -28,26 +28,26 @@ bool lk_epoch_parse(const char *text, size_t size, int64_t *ms)
 
 static int64_t known(int64_t at) { return at < 0 ? -1 - at : at; }
 
-int64_t lk_epochs_known(const lk_epochs *e, unsigned p)
+int64_t lk_cutoffs_known(const lk_cutoffs *e, unsigned p)
 {
     return known(atomic_load_explicit(&e[p].at, memory_order_relaxed));
 }
 
-bool lk_epochs_set(lk_epochs *e, unsigned p, int64_t ms)
+bool lk_cutoffs_set(lk_cutoffs *e, unsigned p, int64_t ms)
 {
-    int64_t before = lk_epochs_known(e, p);
+    int64_t before = lk_cutoffs_known(e, p);
     atomic_store_explicit(&e[p].at, ms > before ? ms : before, memory_order_relaxed);
     return ms > before;
 }
 
-bool lk_epochs_doubt(lk_epochs *e, unsigned p)
+bool lk_cutoffs_doubt(lk_cutoffs *e, unsigned p)
 {
     int64_t at = atomic_load_explicit(&e[p].at, memory_order_relaxed);
     if (at >= 0) atomic_store_explicit(&e[p].at, -1 - at, memory_order_relaxed);
     return at >= 0;
 }
 
-int lk_epochs_judge(const lk_epochs *e, unsigned p, int64_t created_at_ms)
+int lk_cutoffs_judge(const lk_cutoffs *e, unsigned p, int64_t created_at_ms)
 {
     int64_t at = atomic_load_explicit(&e[p].at, memory_order_relaxed);
     if (at < 0) return LATCHKEY_CORRUPT;

@@ -1,7 +1,7 @@
 /* Revocations that Redis has not confirmed. A session in here is denied on this handle whatever L2 says; the link takes
  * them from here and tries again until Redis has them. Bounded; a lock of its own, called under no other. */
-#ifndef LK_PENDING_H
-#define LK_PENDING_H
+#ifndef LK_REVOCATION_PENDING_H
+#define LK_REVOCATION_PENDING_H
 
 #include "base/token.h"
 

@@ -1,8 +1,8 @@
 /* The revocations that this instance made or heard of in the last minutes, for a server that does not know of them: one
  * that came back without its newest writes, or a replica that was promoted before it had them. A ring: taken at open,
  * the newest are kept. A lock of its own, called under no other. */
-#ifndef LK_RECENT_H
-#define LK_RECENT_H
+#ifndef LK_REVOCATION_RECENT_H
+#define LK_REVOCATION_RECENT_H
 
 #include "latchkey.h"
 

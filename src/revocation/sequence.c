@@ -3,16 +3,19 @@
 
 static uint64_t most(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
-uint64_t lk_series_top(const lk_series *s) { return most(most(s->applied, s->heard), most(s->lacking, s->counted)); }
-
-void lk_series_join(lk_series *s)
+uint64_t lk_sequence_top(const lk_sequence *s)
 {
-    if (lk_series_gap(s) || s->heard <= s->applied) return;
+    return most(most(s->applied, s->heard), most(s->lacking, s->counted));
+}
+
+void lk_sequence_join(lk_sequence *s)
+{
+    if (lk_sequence_gap(s) || s->heard <= s->applied) return;
     s->applied = s->heard;
     s->mark = s->heard_mark;
 }
 
-bool lk_series_message(lk_series *s, uint64_t number, uint64_t mark, uint64_t *missed)
+bool lk_sequence_message(lk_sequence *s, uint64_t number, uint64_t mark, uint64_t *missed)
 {
     uint64_t known = most(s->applied, s->heard);
     *missed = number > known ? number - known - 1 : 0;
@@ -20,18 +23,18 @@ bool lk_series_message(lk_series *s, uint64_t number, uint64_t mark, uint64_t *m
     if (number - 1 > s->heard) s->lacking = number - 1;
     s->heard = number;
     s->heard_mark = mark;
-    lk_series_join(s);
+    lk_sequence_join(s);
     return true;
 }
 
-bool lk_series_count(lk_series *s, uint64_t number)
+bool lk_sequence_count(lk_sequence *s, uint64_t number)
 {
     bool forwards = number >= s->counted && number >= s->at_beat;
     if (forwards) s->counted = number;
     return forwards;
 }
 
-uint64_t lk_series_settle(lk_series *s)
+uint64_t lk_sequence_settle(lk_sequence *s)
 {
     uint64_t known = most(s->applied, s->heard);
     if (s->counted <= known) return 0;
@@ -40,7 +43,7 @@ uint64_t lk_series_settle(lk_series *s)
     return s->counted - known;
 }
 
-bool lk_series_logged(lk_series *s, uint64_t number, uint64_t mark)
+bool lk_sequence_logged(lk_sequence *s, uint64_t number, uint64_t mark)
 {
     if (number == s->applied) return !s->mark || s->mark == mark;
     if (number < s->applied || number - s->applied != 1) return false;
@@ -49,23 +52,23 @@ bool lk_series_logged(lk_series *s, uint64_t number, uint64_t mark)
     return true;
 }
 
-static void take(lk_series *s, uint64_t number)
+static void take(lk_sequence *s, uint64_t number)
 {
     s->applied = number;
     s->mark = number == s->heard ? s->heard_mark : 0;
     if (s->replay == LK_REPLAY_ASKED) s->replay = LK_REPLAY_VOID;
 }
 
-void lk_series_skip(lk_series *s) { take(s, lk_series_top(s)); }
+void lk_sequence_skip(lk_sequence *s) { take(s, lk_sequence_top(s)); }
 
-void lk_series_restart(lk_series *s, uint64_t number)
+void lk_sequence_restart(lk_sequence *s, uint64_t number)
 {
     s->lacking = s->heard = 0; /* what comes next through the subscription is not known */
     s->counted = number;
     take(s, number);
 }
 
-void lk_series_resubscribe(lk_series *s)
+void lk_sequence_resubscribe(lk_sequence *s)
 {
     s->heard = most(s->applied, s->heard);
     s->heard_mark = 0;

@@ -1,6 +1,6 @@
 /* What making a session has in common with moving one in (import.c). */
-#ifndef LK_CREATE_H
-#define LK_CREATE_H
+#ifndef LK_SESSION_DRAFT_H
+#define LK_SESSION_DRAFT_H
 
 #include "session/judge.h"
 

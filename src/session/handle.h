@@ -1,6 +1,6 @@
 /* The handle: what a latchkey is made of. Verb files include this; the layers below do not. */
-#ifndef LK_HANDLE_H
-#define LK_HANDLE_H
+#ifndef LK_SESSION_HANDLE_H
+#define LK_SESSION_HANDLE_H
 
 #include "base/clock.h"
 #include "l1/singleflight.h"
@@ -9,7 +9,7 @@
 #include "l1/alias_cache.h"
 #include "l1/negative_cache.h"
 
-typedef struct lk_desk lk_desk; /* submit.c */
+typedef struct lk_async lk_async; /* submit.c */
 
 /* The last seconds of the histograms, for the pulse: quantiles count from the older of two marks on, which is 5 to 10 s old.
  * The link's thread alone. */
@@ -24,15 +24,15 @@ struct latchkey {
     lk_l1 *l1;
     int64_t refresh_ms; /* what is hit so long before its end in L1 is read again: see lk_session_window */
     lk_counters counters;
-    lk_flights *flights;
-    lk_refused *refused;
-    lk_mapped *mapped; /* NULL without foreign_until_ms */
+    lk_singleflight *singleflight;
+    lk_negative_cache *negative_cache;
+    lk_alias_cache *alias_cache; /* NULL without foreign_until_ms */
     lk_l2 l2;
     lk_pending *pending;
-    lk_wanted *wanted;
+    lk_refresh_queue *refresh_queue;
     lk_config config;
     lk_window window;
-    _Atomic(lk_desk *) desk; /* NULL until somebody submits */
+    _Atomic(lk_async *) async; /* NULL until somebody submits */
 };
 
 /* In a child of the process that opened the handle the lease's page reads as zeros (guarantee J). */
@@ -46,8 +46,8 @@ static inline bool lk_parse(const latchkey *lk, const char *token, size_t token_
     return lk_token_parse(&lk->config.check_keys, (unsigned)lk->config.partitions, token, token_len, parsed);
 }
 
-void lk_desk_close(lk_desk *desk);   /* NULL is allowed; the link has ended */
-void lk_desk_abandon(lk_desk *desk); /* in a forked child: closes its copies of the descriptors, and no more */
+void lk_async_close(lk_async *desk);   /* NULL is allowed; the link has ended */
+void lk_async_abandon(lk_async *desk); /* in a forked child: closes its copies of the descriptors, and no more */
 
 /* The beginning of every verb on a token (resolve.c): OK, the token, and until when the verb may wait, from now on;
  * BAD_ARGUMENT, FORKED or MALFORMED. A foreign token may have to be asked for, within that time: OK, and it stands for an

@@ -68,7 +68,7 @@ bool lk_session_ended(latchkey *lk, unsigned partition, const char *selectors, u
 static int judge_epoch(const latchkey *lk, unsigned partition, const latchkey_entry *entry)
 {
     lk_node *node = lk_l2_owner(&lk->l2, partition);
-    int status = lk_epochs_judge(lk_node_epochs(node), partition, entry->created_at_ms);
+    int status = lk_cutoffs_judge(lk_node_cutoffs(node), partition, entry->created_at_ms);
     if (status == LATCHKEY_CORRUPT) return lk_l2_corrupt(&lk->l2, node, "a partition's epoch in Redis is none");
     return status;
 }
@@ -83,7 +83,7 @@ int lk_session_late(const latchkey *lk, unsigned partition, const latchkey_entry
 int lk_session_dead(latchkey *lk, const char *token)
 {
     int64_t lease_until = atomic_load_explicit(&lk->lease->until_ms, memory_order_acquire), now = lk_coarse_ms();
-    int status = now < lease_until ? lk_refused_find(lk->refused, token, now) : LATCHKEY_AGAIN;
+    int status = now < lease_until ? lk_negative_cache_find(lk->negative_cache, token, now) : LATCHKEY_AGAIN;
     if (status != LATCHKEY_AGAIN) lk_count(&lk->counters, LK_DEAD_REFUSED, 1);
     return status;
 }
@@ -91,7 +91,8 @@ int lk_session_dead(latchkey *lk, const char *token)
 int lk_session_no(latchkey *lk, unsigned partition, uint64_t incarnation, int status, int64_t deadline_ms)
 {
     if (status <= 0) return status;
-    return lk_node_vouch(lk_l2_owner(&lk->l2, partition), incarnation, deadline_ms) ? LATCHKEY_UNAVAILABLE : status;
+    return lk_node_lease_covers(lk_l2_owner(&lk->l2, partition), incarnation, deadline_ms) ? LATCHKEY_UNAVAILABLE
+                                                                                           : status;
 }
 
 int lk_session_record(latchkey *lk, lk_node *node, const char *selector, const lk_reply *value, lk_record *record)
@@ -236,7 +237,7 @@ void lk_session_fill(latchkey *lk, const lk_token *token, uint64_t ticket, const
                                               false, judged->l1_until_ms, now, &entry));
     /* One whose life is shorter than the window was made for. */
     if (filled && judged->again_ms > judged->l1_until_ms - lk->refresh_ms + 2 * LK_CLOCK_TICK_MS)
-        lk_wanted_shut(lk->wanted, token->text, now, judged->again_ms);
+        lk_refresh_queue_shut(lk->refresh_queue, token->text, now, judged->again_ms);
 }
 
 /* Half a second is soon enough where windows are seconds, and lets refreshes come together; asked for again after twice that,
@@ -245,7 +246,7 @@ void lk_session_refresh(latchkey *lk, const char *token, int64_t now_ms)
 {
     lk_token parsed;
     int64_t patience_ms = least(lk->refresh_ms / 4, 500);
-    if (!lk->refresh_ms || !lk_wanted_gate(lk->wanted, token, now_ms, 2 * patience_ms)) return;
+    if (!lk->refresh_ms || !lk_refresh_queue_dedup(lk->refresh_queue, token, now_ms, 2 * patience_ms)) return;
     if (lk_parse(lk, token, LATCHKEY_TOKEN_LENGTH, &parsed))
         lk_node_refresh(lk_l2_owner(&lk->l2, parsed.partition), parsed.text, now_ms, patience_ms);
     lk_wipe(&parsed, sizeof parsed);
@@ -261,7 +262,7 @@ void lk_question_ask(latchkey *lk, const lk_token *token, uint64_t ticket, lk_qu
     lk_count(&lk->counters, LK_L2_READS, 1);
     question->ticket = ticket;
     question->asked_us = lk_now_us();
-    question->leased = lk_node_leased(lk_l2_owner(&lk->l2, token->partition));
+    question->leased = lk_node_lease_owner(lk_l2_owner(&lk->l2, token->partition));
 }
 
 int lk_question_take(latchkey *lk, const lk_token *token, const lk_question *question,

@@ -1,7 +1,7 @@
 /* What L2 answered about a session, judged: is this the record of the session asked for, and how long is it good for?
  * Shared by the verbs that read. */
-#ifndef LK_SESSION_H
-#define LK_SESSION_H
+#ifndef LK_SESSION_JUDGE_H
+#define LK_SESSION_JUDGE_H
 
 #include "session/handle.h"
 #include "redis/keys.h"
@@ -109,11 +109,11 @@ void lk_session_fill(latchkey *lk, const lk_token *token, uint64_t ticket, const
 void lk_session_refresh(latchkey *lk, const char *token, int64_t now_ms);
 
 /* refresh.c, for the link's thread: false: do not ask; else whom to ask for. And what Redis answered. */
-bool lk_refresh_begin(latchkey *lk, lk_wanted_item *item, lk_pending_item *of);
-void lk_refresh_end(latchkey *lk, const lk_wanted_item *item, const lk_reply *value, const lk_reply *pttl,
+bool lk_refresh_begin(latchkey *lk, lk_refresh_item *item, lk_pending_item *of);
+void lk_refresh_end(latchkey *lk, const lk_refresh_item *item, const lk_reply *value, const lk_reply *pttl,
                     uint64_t incarnation);
 
-/* A script's "no" counts only under the lease of the server that gave it (lk_node_vouch): one that is not the primary any
+/* A script's "no" counts only under the lease of the server that gave it (lk_node_lease_covers): one that is not the primary any
  * more does not know what was made since. The status, or UNAVAILABLE. */
 int lk_session_no(latchkey *lk, unsigned partition, uint64_t incarnation, int status, int64_t deadline_ms);
 

@@ -1,6 +1,6 @@
 /* The whole record, read and checked: shared by load, show and set_fields. */
-#ifndef LK_LOAD_H
-#define LK_LOAD_H
+#ifndef LK_SESSION_READ_RECORD_H
+#define LK_SESSION_READ_RECORD_H
 
 #include "session/judge.h"
 

@@ -9,18 +9,18 @@
  * becomes of this: no answer changes nothing (A).
  *
  * A refresh is no use of a session. It is asked for by a hit alone, and that is the use which a touch tells Redis of: so the
- * refresh that finds a touch due asks for it, within moments of the hit (LK_WANTED_OLD_MS at the most). */
+ * refresh that finds a touch due asks for it, within moments of the hit (LK_REFRESH_QUEUE_OLD_MS at the most). */
 #include "session/judge.h"
 
-bool lk_refresh_begin(latchkey *lk, lk_wanted_item *item, lk_pending_item *of)
+bool lk_refresh_begin(latchkey *lk, lk_refresh_item *item, lk_pending_item *of)
 {
     lk_token token;
     if (!lk_parse(lk, item->token, sizeof item->token, &token)) return false;
     of->partition = token.partition;
     memcpy(of->selector, token.text, sizeof of->selector);
     item->asked_us = lk_now_us();
-    item->leased = lk_node_leased(lk_l2_owner(&lk->l2, token.partition));
-    item->dead_ticket = lk_refused_ticket(lk->refused);
+    item->leased = lk_node_lease_owner(lk_l2_owner(&lk->l2, token.partition));
+    item->dead_ticket = lk_negative_cache_ticket(lk->negative_cache);
     item->ticket = lk_l1_ticket(lk->l1, token.text);
     bool denied = lk_pending_has(lk->pending, &token);
     lk_wipe(&token, sizeof token);
@@ -28,14 +28,14 @@ bool lk_refresh_begin(latchkey *lk, lk_wanted_item *item, lk_pending_item *of)
 }
 
 /* Redis says that it is no more. The entry goes, whoever said it: the next request asks. */
-static void end(latchkey *lk, lk_node *node, const lk_wanted_item *item, int status, uint64_t incarnation)
+static void end(latchkey *lk, lk_node *node, const lk_refresh_item *item, int status, uint64_t incarnation)
 {
     lk_l1_purge(lk->l1, item->token);
-    if (lk_node_vouched(node, incarnation) == LATCHKEY_OK)
-        lk_refused_add(lk->refused, item->dead_ticket, item->token, status, lk_coarse_ms());
+    if (lk_node_lease_covers_now(node, incarnation) == LATCHKEY_OK)
+        lk_negative_cache_add(lk->negative_cache, item->dead_ticket, item->token, status, lk_coarse_ms());
 }
 
-void lk_refresh_end(latchkey *lk, const lk_wanted_item *item, const lk_reply *value, const lk_reply *pttl,
+void lk_refresh_end(latchkey *lk, const lk_refresh_item *item, const lk_reply *value, const lk_reply *pttl,
                     uint64_t incarnation)
 {
     lk_token token;

@@ -26,8 +26,8 @@ void lk_resolve_ask(latchkey *lk, const lk_foreign *foreign, lk_resolving *resol
     words->words[1] = lk_word(words->key);
     words->call = (lk_call){words->words, 2};
     lk_count(&lk->counters, LK_FOREIGN_READS, 1);
-    resolving->ticket = lk_mapped_ticket(lk->mapped);
-    resolving->leased = lk_node_leased(lk_l2_owner(&lk->l2, foreign->partition));
+    resolving->ticket = lk_alias_cache_ticket(lk->alias_cache);
+    resolving->leased = lk_node_lease_owner(lk_l2_owner(&lk->l2, foreign->partition));
 }
 
 static int judge(latchkey *lk, const lk_foreign *foreign, const lk_reply *reply, lk_token *token)
@@ -52,7 +52,7 @@ int lk_resolve_take(latchkey *lk, const lk_foreign *foreign, const lk_resolving 
 
 void lk_resolve_remember(latchkey *lk, const lk_foreign *foreign, const lk_resolving *resolving, const lk_token *token)
 {
-    lk_mapped_add(lk->mapped, resolving->ticket, foreign->name, token->text);
+    lk_alias_cache_add(lk->alias_cache, resolving->ticket, foreign->name, token->text);
 }
 
 int lk_resolve(latchkey *lk, const lk_foreign *foreign, int64_t deadline_ms, lk_token *token)
@@ -69,7 +69,7 @@ int lk_resolve(latchkey *lk, const lk_foreign *foreign, int64_t deadline_ms, lk_
         if (status) return status;
         int said = lk_resolve_take(lk, foreign, &resolving, reply, &incarnation, token);
         if (said < 0) return said;
-        status = lk_node_vouch(node, incarnation, deadline_ms);
+        status = lk_node_lease_covers(node, incarnation, deadline_ms);
         if (status) continue;
         if (!said) lk_resolve_remember(lk, foreign, &resolving, token);
         return said;
@@ -88,7 +88,7 @@ int lk_begin_here(latchkey *lk, const char *token, size_t token_len, lk_token *p
     if (lk_parse(lk, token, token_len, parsed)) return LATCHKEY_OK;
     lk_wipe(parsed, sizeof *parsed); /* nearly a token may be somebody's, misspelt */
     if (!lk_foreign_taken(lk) || !lk_foreign_parse(partitions, token, token_len, foreign)) return LATCHKEY_MALFORMED;
-    if (!lk_mapped_find(lk->mapped, foreign->name, selector)) return LATCHKEY_AGAIN;
+    if (!lk_alias_cache_find(lk->alias_cache, foreign->name, selector)) return LATCHKEY_AGAIN;
     lk_foreign_token(partitions, foreign, selector, sizeof selector, parsed); /* it was one when it was put in */
     lk_wipe(foreign, sizeof *foreign);
     return LATCHKEY_OK;

@@ -1,6 +1,6 @@
 /* Whose session a foreign token means (foreign_token.h): from memory, else from Redis. Shared by lk_begin, submit and import. */
-#ifndef LK_RESOLVE_H
-#define LK_RESOLVE_H
+#ifndef LK_SESSION_RESOLVE_H
+#define LK_SESSION_RESOLVE_H
 
 #include "base/foreign_token.h"
 #include "session/judge.h"
@@ -25,7 +25,7 @@ typedef struct lk_resolving_words { /* they point into this: it must not move be
 void lk_resolve_ask(latchkey *lk, const lk_foreign *foreign, lk_resolving *resolving, lk_resolving_words *words);
 
 /* Takes the reply. *incarnation is the server that gave it; 0 afterwards where it had no lease when it was asked. OK, and the
- * token of the session; NOT_FOUND: no session came with it; CORRUPT; UNAVAILABLE. To be vouched for (lk_node_vouch), and,
+ * token of the session; NOT_FOUND: no session came with it; CORRUPT; UNAVAILABLE. To be vouched for (lk_node_lease_covers), and,
  * where it is OK, remembered. */
 int lk_resolve_take(latchkey *lk, const lk_foreign *foreign, const lk_resolving *resolving, lk_reply *reply,
                     uint64_t *incarnation, lk_token *token);

@@ -77,7 +77,7 @@ void lk_swaps_free(lk_swaps *swaps)
 
 /* ------------------------------------------------------------------------------------------- key material -- */
 
-static bool changes_keys(const lk_change *change)
+static bool changes_keys(const lk_update *change)
 {
     bool keys = false;
     for (size_t i = 0; i < change->count; i++)
@@ -85,7 +85,7 @@ static bool changes_keys(const lk_change *change)
     return keys;
 }
 
-static bool is_changed(const lk_change *change, const lk_reply *name)
+static bool is_changed(const lk_update *change, const lk_reply *name)
 {
     for (size_t i = 0; i < change->count; i++)
         if (lk_reply_is(name, change->fields[i].name)) return true;
@@ -103,7 +103,7 @@ static bool hash_before(lk_reply *const *material, size_t count, uint8_t hash[LK
 }
 
 /* The material as it will be: what is there and not changed, and what is set. False: too much of it. */
-static bool hash_after(lk_reply *const *material, size_t count, const lk_change *change, uint8_t hash[LK_HASH_SIZE])
+static bool hash_after(lk_reply *const *material, size_t count, const lk_update *change, uint8_t hash[LK_HASH_SIZE])
 {
     lk_named keys[LK_KEY_FIELDS_MAX];
     size_t used = 0;
@@ -211,7 +211,7 @@ static int check_family(latchkey *lk, lk_node *node, const lk_token *token, cons
 }
 
 /* What is to stand in the place of these records. */
-static int prepare_swaps(latchkey *lk, lk_node *node, const lk_change *change, bool keys, reading *r)
+static int prepare_swaps(latchkey *lk, lk_node *node, const lk_update *change, bool keys, reading *r)
 {
     uint8_t after[LK_HASH_SIZE];
     int status = keys ? check_material(lk, node, r->material, r->material_size, &r->record) : LATCHKEY_OK;
@@ -229,7 +229,7 @@ static int prepare_swaps(latchkey *lk, lk_node *node, const lk_change *change, b
     return LATCHKEY_OK;
 }
 
-static int prepare(latchkey *lk, lk_node *node, const lk_token *token, const lk_change *change, reading *r)
+static int prepare(latchkey *lk, lk_node *node, const lk_token *token, const lk_update *change, reading *r)
 {
     bool keys = changes_keys(change);
     int status = lk_session_record(lk, node, r->token[0]->text, r->token[1], &r->record);
@@ -242,7 +242,7 @@ static int prepare(latchkey *lk, lk_node *node, const lk_token *token, const lk_
 
 /* The arguments of set_fields.lua behind the verifier's hash and the swaps: those that are set, then those that are
  * deleted, and their versions in the same order. Returns how many words. */
-static size_t put_fields(const lk_change *change, lk_span *words, char number[24], char *versions)
+static size_t put_fields(const lk_update *change, lk_span *words, char number[24], char *versions)
 {
     size_t used = 2, set = 0;
     for (int deletes = false; deletes <= true; deletes++)
@@ -261,7 +261,7 @@ static size_t put_fields(const lk_change *change, lk_span *words, char number[24
 enum { FIXED_WORDS = 4, VERSION_DIGITS = 16 };
 
 /* AGAIN: a record is not what it was when it was read. */
-static int write_change(latchkey *lk, const lk_token *token, const lk_change *change, const lk_swaps *swaps,
+static int write_change(latchkey *lk, const lk_token *token, const lk_update *change, const lk_swaps *swaps,
                         int64_t deadline_ms)
 {
     lk_span words[FIXED_WORDS + 2 * LK_FIELDS_MAX];
@@ -293,7 +293,7 @@ static void purge(latchkey *lk, const lk_token *token, const reading *r)
 }
 
 /* One time round, with records. */
-static int change_once(latchkey *lk, const lk_token *token, const lk_change *change, int64_t deadline_ms)
+static int change_once(latchkey *lk, const lk_token *token, const lk_update *change, int64_t deadline_ms)
 {
     reading r = {0};
     lk_reply *records = NULL;
@@ -301,7 +301,7 @@ static int change_once(latchkey *lk, const lk_token *token, const lk_change *cha
     if (status) return status;
     read_reply(records, &r);
     status = prepare(lk, lk_l2_owner(&lk->l2, token->partition), token, change, &r);
-    lk_change stored = *change;
+    lk_update stored = *change;
     if (r.sealed) stored.fields = r.sealed;
     if (!status) {
         status = write_change(lk, token, &stored, &r.swaps, deadline_ms);
@@ -315,7 +315,7 @@ static int change_once(latchkey *lk, const lk_token *token, const lk_change *cha
     return status;
 }
 
-int lk_change_read(latchkey *lk, const lk_token *token, int64_t deadline_ms, lk_record *record)
+int lk_update_read(latchkey *lk, const lk_token *token, int64_t deadline_ms, lk_record *record)
 {
     lk_reply *records = NULL;
     int status = read_records(lk, token, false, deadline_ms, &records);
@@ -328,7 +328,7 @@ int lk_change_read(latchkey *lk, const lk_token *token, int64_t deadline_ms, lk_
     return status;
 }
 
-int lk_change_session(latchkey *lk, const lk_token *token, const lk_change *change, int64_t deadline_ms)
+int lk_update_session(latchkey *lk, const lk_token *token, const lk_update *change, int64_t deadline_ms)
 {
     static const lk_swaps none;
     if (lk_pending_has(lk->pending, token)) return LATCHKEY_NOT_FOUND;

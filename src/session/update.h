@@ -7,23 +7,23 @@
  * Only this side can make a record: the hash in it that binds the key material, and its encoding, are nothing that Redis
  * could compute. So whoever changes one reads it first, and the script compares the bytes. A session has several where its
  * token was exchanged with a grace: old tokens answer out of records of their own. Plain fields need no reading. */
-#ifndef LK_CHANGE_H
-#define LK_CHANGE_H
+#ifndef LK_SESSION_UPDATE_H
+#define LK_SESSION_UPDATE_H
 
 #include "session/judge.h"
 
-typedef struct lk_change {
+typedef struct lk_update {
     const latchkey_field *fields; /* good ones: lk_fields_good; data NULL deletes */
     size_t count;
     const uint64_t *versions;      /* that the fields must have, 0: none; or NULL: any */
     const latchkey_access *access; /* or NULL */
-} lk_change;
+} lk_update;
 
 /* OK; REFUSED: a field has another version; else as latchkey_set_fields. */
-int lk_change_session(latchkey *lk, const lk_token *token, const lk_change *change, int64_t deadline_ms);
+int lk_update_session(latchkey *lk, const lk_token *token, const lk_update *change, int64_t deadline_ms);
 
 /* The session's record as it lies there: for what is bound to it. As latchkey_set_fields. */
-int lk_change_read(latchkey *lk, const lk_token *token, int64_t deadline_ms, lk_record *record);
+int lk_update_read(latchkey *lk, const lk_token *token, int64_t deadline_ms, lk_record *record);
 
 /* Records as they were read and as they are to be: what unpack_swaps in common.lua reads. Zero it, free it. */
 typedef struct lk_swaps {

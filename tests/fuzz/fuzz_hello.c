@@ -28,7 +28,7 @@ static bool says(const char *text, const char *name, const char *value)
     return !value || (strncmp(at, value, strlen(value)) == 0 && strchr("\r\n", at[strlen(value)]));
 }
 
-static void check_refusal(const lk_hello *hello)
+static void check_refusal(const lk_handshake *hello)
 {
     HOLDS(hello->status == LATCHKEY_CONFIG || hello->status == LATCHKEY_UNAVAILABLE ||
           hello->status == LATCHKEY_CORRUPT);
@@ -36,13 +36,13 @@ static void check_refusal(const lk_hello *hello)
 }
 
 /* Takes replies until there is nothing more to take. */
-static bool take_all(lk_hello *hello, lk_conn *conn)
+static bool take_all(lk_handshake *hello, lk_conn *conn)
 {
     lk_reply *reply;
     bool done = false;
     while (!done && lk_conn_next(conn, &reply) > 0) {
         bool error = reply->type == LK_REPLY_ERROR;
-        done = lk_hello_take(hello, reply);
+        done = lk_handshake_take(hello, reply);
         if (error) HOLDS(hello->status);
         if (error) {
             char text[160];
@@ -63,7 +63,7 @@ static void feed_text(lk_conn *conn, const char *text, size_t size)
     HOLDS(lk_conn_feed(conn, text, size) && lk_conn_feed(conn, "\r\n", 2));
 }
 
-static void info(lk_hello *hello, lk_conn *conn, fuzz_input *in)
+static void info(lk_handshake *hello, lk_conn *conn, fuzz_input *in)
 {
     const uint8_t *zero = in->left ? memchr(in->at, 0, in->left) : NULL;
     size_t server_size, role_size, at = zero ? (size_t)(zero - in->at) : in->left;
@@ -82,7 +82,7 @@ static void info(lk_hello *hello, lk_conn *conn, fuzz_input *in)
 }
 
 /* The password stands where the input has the byte 1, but only in the answer to AUTH: nothing else is sent before it. */
-static void wire(lk_hello *hello, lk_conn *conn, fuzz_input *in, bool authenticated)
+static void wire(lk_handshake *hello, lk_conn *conn, fuzz_input *in, bool authenticated)
 {
     bool first = authenticated;
     while (in->left) {
@@ -99,7 +99,7 @@ static void wire(lk_hello *hello, lk_conn *conn, fuzz_input *in, bool authentica
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static lk_config config;
-    lk_hello hello;
+    lk_handshake hello;
     lk_conn conn;
     fuzz_input in = {data, size};
     uint8_t choices = fuzz_byte(&in);
@@ -112,7 +112,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (choices & 8) strcpy(config.user, "app");
     }
     if (!texts && (choices & 4)) config.database = 3;
-    HOLDS(lk_conn_open(&conn) && lk_hello_send(&hello, &config, &conn));
+    HOLDS(lk_conn_open(&conn) && lk_handshake_send(&hello, &config, &conn));
     if (texts) info(&hello, &conn, &in);
     else wire(&hello, &conn, &in, config.has_password);
     lk_conn_close(&conn);

@@ -71,7 +71,7 @@ static void leased(int64_t sent_ms)
     HOLDS(w.emptied);
     HOLDS(!w.m->link.everyone);
     for (unsigned p = 0; p < (unsigned)w.m->config.partitions && w.honest; p++)
-        HOLDS(lk_epochs_known(w.m->link.epochs, p) >= w.ended[p]);
+        HOLDS(lk_cutoffs_known(w.m->link.cutoffs, p) >= w.ended[p]);
     for (size_t i = 0; i < w.open_count && w.honest; i++) HOLDS(!w.open[i].before_beat);
     w.beat_ms = -1; /* a lease each */
 }

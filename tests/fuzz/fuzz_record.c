@@ -67,7 +67,7 @@ static void check_opened(const uint8_t *data, size_t size, enum lk_record_check 
 
 static void check_field(const uint8_t *data, size_t size)
 {
-    static const lk_seal_home home = {.user_id = 1};
+    static const lk_seal_context home = {.user_id = 1};
     uint8_t *copy = malloc(size + 1);
     if (!copy) abort();
     memcpy(copy, data, size);

@@ -1,6 +1,6 @@
 /* latchkey doctor: what is looked at, and what is found. One file a subject. */
-#ifndef LK_CLI_DOCTOR_H
-#define LK_CLI_DOCTOR_H
+#ifndef LK_CLI_DOCTOR_DOCTOR_H
+#define LK_CLI_DOCTOR_DOCTOR_H
 
 #include "cli/cli.h"
 #include "cli/query.h"

@@ -45,11 +45,12 @@ static char *configuration(doctor *d)
     char *text = calloc(1, SIZE);
     size_t used = 0;
     bool seen = text != NULL;
-    for (size_t i = 0; seen && lk_settings_asked[i]; i++) {
-        lk_reply *reply = PEEK(d->admin, "CONFIG", "GET", lk_settings_asked[i]);
+    for (size_t i = 0; seen && lk_server_check_asked[i]; i++) {
+        lk_reply *reply = PEEK(d->admin, "CONFIG", "GET", lk_server_check_asked[i]);
         seen = reply && reply->type == LK_REPLY_ARRAY;
         if (seen && reply->size == 2)
-            used += (size_t)snprintf(text + used, SIZE - used, "%s:%s\r\n", lk_settings_asked[i], reply->item[1]->text);
+            used +=
+                (size_t)snprintf(text + used, SIZE - used, "%s:%s\r\n", lk_server_check_asked[i], reply->item[1]->text);
         seen = seen && used < SIZE;
         lk_reply_free(reply);
     }
@@ -61,8 +62,7 @@ static char *configuration(doctor *d)
 static void look_at_memory(doctor *d, const char *info)
 {
     char used[24], most[24];
-    if (!lk_settings_value(info, "used_memory", used, sizeof used) ||
-        !lk_settings_value(info, "maxmemory", most, sizeof most))
+    if (!lk_info_value(info, "used_memory", used, sizeof used) || !lk_info_value(info, "maxmemory", most, sizeof most))
         return;
     double share = atof(most) > 0 ? atof(used) / atof(most) : 0;
     if (share <= 0.9) return;
@@ -85,15 +85,15 @@ void doctor_settings(doctor *d)
     }
     char *config = configuration(d);
     if (!config) doctor_unseen(d, "CONFIG GET");
-    const lk_settings settings = {.info = info->text,
-                                  .config = config,
-                                  .durability = d->app->config.durability,
-                                  .staleness_ms = d->app->config.staleness_ms};
-    size_t count = lk_settings_check(&settings, findings);
+    const lk_server_check settings = {.info = info->text,
+                                      .config = config,
+                                      .durability = d->app->config.durability,
+                                      .staleness_ms = d->app->config.staleness_ms};
+    size_t count = lk_server_check_check(&settings, findings);
     for (size_t i = 0; i < count; i++) take(d, &findings[i]);
     look_at_memory(d, info->text);
     char version[32];
-    if (lk_settings_value(info->text, "redis_version", version, sizeof version))
+    if (lk_info_value(info->text, "redis_version", version, sizeof version))
         cli_text(d->version, sizeof d->version, version, strlen(version));
     free(config);
     lk_reply_free(info);

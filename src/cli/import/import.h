@@ -6,8 +6,8 @@
  *   import.c         the command: threads, progress, the end
  *
  * No line and no piece of one is ever shown: the tokens of a whole store are in them. */
-#ifndef LK_CLI_IMPORT_H
-#define LK_CLI_IMPORT_H
+#ifndef LK_CLI_IMPORT_IMPORT_H
+#define LK_CLI_IMPORT_IMPORT_H
 
 #include "cli/cli.h"
 #include "cli/import/line.h"

@@ -12,7 +12,7 @@ local names = {}
 for i = 7, first_deleted - 1, 2 do names[#names + 1] = ARGV[i] end
 for i = first_deleted, #ARGV do names[#names + 1] = ARGV[i] end
 
--- As lk_version: of a field that is not there, zeros; of none that is there.
+-- As lk_field_version: of a field that is not there, zeros; of none that is there.
 local none, lowest = string.rep('0', 16), string.rep('0', 15) .. '1'
 local function version(value)
   if not value then return none end

@@ -21,22 +21,22 @@ uint64_t __wrap_lk_l1_ticket(const lk_l1 *l1, const char *selector)
 }
 
 /* What happens on the lines that callers share, for the report. */
-static void count_line(const lk_line *line, bool behind, enum lk_line_end end)
+static void count_line(const lk_mux *line, bool behind, enum lk_mux_end end)
 {
     totals.behind += behind;
-    totals.left += behind && end == LK_LINE_LATE && !line->lost;
-    totals.lost_together += (end == LK_LINE_LOST || end == LK_LINE_LATE) && line->lost && line->users > 1;
+    totals.left += behind && end == LK_MUX_LATE && !line->lost;
+    totals.lost_together += (end == LK_MUX_LOST || end == LK_MUX_LATE) && line->lost && line->users > 1;
 }
 
 /* What a caller asks may be sent by another: at the earliest now. */
-enum lk_line_end __real_lk_line_exchange(lk_line *line, lk_exchange *x, char *error, size_t error_size);
-enum lk_line_end __wrap_lk_line_exchange(lk_line *line, lk_exchange *x, char *error, size_t error_size);
-enum lk_line_end __wrap_lk_line_exchange(lk_line *line, lk_exchange *x, char *error, size_t error_size)
+enum lk_mux_end __real_lk_mux_exchange(lk_mux *line, lk_exchange *x, char *error, size_t error_size);
+enum lk_mux_end __wrap_lk_mux_exchange(lk_mux *line, lk_exchange *x, char *error, size_t error_size);
+enum lk_mux_end __wrap_lk_mux_exchange(lk_mux *line, lk_exchange *x, char *error, size_t error_size)
 {
     bool behind = line->driver;
     task_notes()->exchanging = true;
     task_notes()->asked_step = ++w.step;
-    enum lk_line_end end = __real_lk_line_exchange(line, x, error, error_size);
+    enum lk_mux_end end = __real_lk_mux_exchange(line, x, error, error_size);
     task_notes()->exchanging = false;
     count_line(line, behind, end);
     return end;
@@ -139,12 +139,12 @@ void __wrap_lk_recent_add(lk_recent *recent, unsigned partition, const char *sel
  * when it was begun. What is purged from then on it must not fill. */
 enum { BEGUN = 4096 };
 static struct {
-    const lk_wanted_item *item;
+    const lk_refresh_item *item;
     uint64_t step;
 } begun[BEGUN]; /* the newest, a ring */
 static size_t begun_count;
 
-static uint64_t begun_at(const lk_wanted_item *item)
+static uint64_t begun_at(const lk_refresh_item *item)
 {
     for (size_t i = begun_count; i && i + BEGUN > begun_count; i--)
         if (begun[(i - 1) % BEGUN].item == item) return begun[(i - 1) % BEGUN].step;
@@ -152,9 +152,9 @@ static uint64_t begun_at(const lk_wanted_item *item)
     return 0;
 }
 
-bool __real_lk_refresh_begin(latchkey *lk, lk_wanted_item *item, lk_pending_item *of);
-bool __wrap_lk_refresh_begin(latchkey *lk, lk_wanted_item *item, lk_pending_item *of);
-bool __wrap_lk_refresh_begin(latchkey *lk, lk_wanted_item *item, lk_pending_item *of)
+bool __real_lk_refresh_begin(latchkey *lk, lk_refresh_item *item, lk_pending_item *of);
+bool __wrap_lk_refresh_begin(latchkey *lk, lk_refresh_item *item, lk_pending_item *of);
+bool __wrap_lk_refresh_begin(latchkey *lk, lk_refresh_item *item, lk_pending_item *of)
 {
     bool ask = __real_lk_refresh_begin(lk, item, of);
     begun[begun_count % BEGUN].item = item;
@@ -163,11 +163,11 @@ bool __wrap_lk_refresh_begin(latchkey *lk, lk_wanted_item *item, lk_pending_item
     return ask;
 }
 
-void __real_lk_refresh_end(latchkey *lk, const lk_wanted_item *item, const lk_reply *value, const lk_reply *pttl,
+void __real_lk_refresh_end(latchkey *lk, const lk_refresh_item *item, const lk_reply *value, const lk_reply *pttl,
                            uint64_t incarnation);
-void __wrap_lk_refresh_end(latchkey *lk, const lk_wanted_item *item, const lk_reply *value, const lk_reply *pttl,
+void __wrap_lk_refresh_end(latchkey *lk, const lk_refresh_item *item, const lk_reply *value, const lk_reply *pttl,
                            uint64_t incarnation);
-void __wrap_lk_refresh_end(latchkey *lk, const lk_wanted_item *item, const lk_reply *value, const lk_reply *pttl,
+void __wrap_lk_refresh_end(latchkey *lk, const lk_refresh_item *item, const lk_reply *value, const lk_reply *pttl,
                            uint64_t incarnation)
 {
     uint64_t asked = task_notes()->asked_step;

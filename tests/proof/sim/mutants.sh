@@ -133,7 +133,7 @@ mutant refused_place l1/negative_cache.c "the bucket says who is dead, not the t
 mutant settle_ticket api/submit.c "what was purged while it lay unread is given" \
     's/bool purged = [^;]*;/bool purged = false;/'
 mutant settle_lease api/submit.c "what was submitted is given without a lease" \
-    's/int vouched = lk_node_vouched\(node, p->incarnation\);/int vouched = LATCHKEY_OK;/'
+    's/int vouched = lk_node_lease_covers_now\(node, p->incarnation\);/int vouched = LATCHKEY_OK;/'
 mutant settle_late api/submit.c "what expired while it lay unread is given" \
     's/int status = lk_session_late\(lk, p->token.partition, &p->entry, p->until_us\);/int status = LATCHKEY_OK;/'
 mutant given_twice api/submit.c "what was given stays to be given" \
@@ -145,9 +145,9 @@ mutant asked_late api/submit.c "a connection with late replies on it goes on" \
 mutant ring api/submit.c "the bell is not rung for what can be given" \
     's/if \(no_room \|\| !p->waits\) \{/if (0) {/'
 mutant hush api/submit.c "the bell is never silenced" \
-    's/if \(d->channel\.rung \|\| d->channel\.shared\) lk_channel_hush/if (0) lk_channel_hush/'
+    's/if \(d->channel\.rung \|\| d->channel\.shared\) lk_async_conn_hush/if (0) lk_async_conn_hush/'
 mutant timer api/submit.c "the timer that ran for something else is not set again" \
-    's/if \(d->soonest_ms != INT64_MAX\) lk_channel_wake_at\(&d->channel, d->soonest_ms\);//'
+    's/if \(d->soonest_ms != INT64_MAX\) lk_async_conn_wake_at\(&d->channel, d->soonest_ms\);//'
 mutant wrong_slot l2/mux.c "a reply goes to the slot before" \
     's/lk_exchange \*x = line->slot\[slot\];\n    if \(x\)/lk_exchange *x = line->slot[slot ? slot - 1 : slot];\n    if (x)/'
 mutant rotate_b api/rotate.c "who exchanges a token keeps the old one in L1" \
@@ -163,7 +163,7 @@ mutant rotate_late api/rotate.c "an exchange that too few replicas hold is OK" \
 mutant keep api/revoke_user.c "the session to keep is not said" \
     's/s->keeps \? LK_HASH_SIZE : 0/0/'
 mutant sweep_beat api/revoke_user.c "revoke_user does not wait for what others ended" \
-    's/return lk_node_vouch_since\([^;]*;/return LATCHKEY_OK;/'
+    's/return lk_node_lease_covers_since\([^;]*;/return LATCHKEY_OK;/'
 mutant sweep_more api/revoke_user.c "revoke_user keeps to itself whom it ended" \
     's/return lk_session_ended\(lk, s->partition,[^;]*;/return LATCHKEY_OK;/; s/s->more \? INT64_MIN : lk_now_ms\(\)/INT64_MIN/'
 mutant generation api/create.c "create does not say which generation it knows" \
@@ -173,7 +173,7 @@ mutant owner api/revoke_user.c "a session is ended by its name alone, whoever as
 mutant list_behind api/revoke_user.c "the rows of a first answer stay behind those of the second" \
     's/if \(l->max\) memset\(l->infos, 0,[^\n]*//'
 mutant list_lease api/revoke_user.c "a list needs no lease" \
-    's/return status \? status : lk_node_vouch\(node, leased == incarnation \? incarnation : 0, deadline_ms\);(\n\}\n\nint latchkey_sessions)/return status;$1/'
+    's/return status \? status : lk_node_lease_covers\(node, leased == incarnation \? incarnation : 0, deadline_ms\);(\n\}\n\nint latchkey_sessions)/return status;$1/'
 mutant lua_family ../tests/proof/sim/common.c "a script that ends a session forgets its old tokens" \
     's/if \(!\*f\) return;/return;/'
 mutant lua_before ../tests/proof/sim/scripts.c "an exchange without a grace leaves the older tokens" \

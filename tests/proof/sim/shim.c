@@ -151,8 +151,8 @@ int __wrap_pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex)
     return 0;
 }
 
-void __wrap_lk_turn_give(lk_turn *turn);
-void __wrap_lk_turn_give(lk_turn *turn)
+void __wrap_lk_park_wake(lk_park *turn);
+void __wrap_lk_park_wake(lk_park *turn)
 {
     task_step();
     if (atomic_load(&turn->given)) fail("a turn is given twice");
@@ -163,10 +163,10 @@ void __wrap_lk_turn_give(lk_turn *turn)
     task_step();
 }
 
-bool __wrap_lk_turn_wait(lk_turn *turn, int64_t deadline_ms);
-bool __wrap_lk_turn_wait(lk_turn *turn, int64_t deadline_ms)
+bool __wrap_lk_park_wait(lk_park *turn, int64_t deadline_ms);
+bool __wrap_lk_park_wait(lk_park *turn, int64_t deadline_ms)
 {
-    bool forever = deadline_ms == LK_TURN_FOREVER;
+    bool forever = deadline_ms == LK_PARK_FOREVER;
     int64_t until_us = forever ? FOREVER : deadline_ms * MS - task_machine()->clock_us;
     while (!atomic_load(&turn->given))
         if (!task_wait(turn, until_us)) break;

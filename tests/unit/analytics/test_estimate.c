@@ -18,11 +18,11 @@ static void test_nobody(void **state)
     (void)state;
     latchkey_population zero = {0};
     clear();
-    lk_tally_sights(NULL, 0, 1, &p);
-    lk_tally_weights(NULL, 0, &p);
-    lk_tally_live(0, 0, 0, &p);
+    lk_estimate_sights(NULL, 0, 1, &p);
+    lk_estimate_weights(NULL, 0, &p);
+    lk_estimate_live(0, 0, 0, &p);
     assert_memory_equal(&p, &zero, sizeof p);
-    assert_int_equal(lk_tally_duration(NULL, 0, 1000), 0);
+    assert_int_equal(lk_estimate_duration(NULL, 0, 1000), 0);
 }
 
 static void test_all_of_them(void **state)
@@ -39,7 +39,7 @@ static void test_all_of_them(void **state)
                                                     : i % 10 < 9 ? 1
                                                                  : 2)};
     clear();
-    lk_tally_sights(sights, COUNT, 1, &p);
+    lk_estimate_sights(sights, COUNT, 1, &p);
     assert_int_equal(p.age_mean_ms, 50500);
     assert_int_equal(p.age_p50_ms, 50000);
     assert_int_equal(p.age_p99_ms, 99000);
@@ -58,8 +58,8 @@ static void test_all_of_them(void **state)
     assert_int_equal(p.device[2].sessions, 10);
     assert_int_equal(p.device[3].sessions, 0);
     clear();
-    lk_tally_sights(sights, COUNT, 2.5, &p); /* each stands for more */
-    assert_int_equal(p.age[1], 103);         /* 102.5 */
+    lk_estimate_sights(sights, COUNT, 2.5, &p); /* each stands for more */
+    assert_int_equal(p.age[1], 103);            /* 102.5 */
     assert_int_equal(p.device[0].sessions, 175);
     assert_int_equal(p.age_p50_ms, 50000);
 }
@@ -84,7 +84,7 @@ static void test_more_devices_than_are_listed(void **state)
         sights[i - 1] = swap;
     }
     clear();
-    lk_tally_sights(sights, count, 1, &p);
+    lk_estimate_sights(sights, count, 1, &p);
     assert_int_equal(p.devices, DEVICES);
     for (uint32_t i = 0; i < LATCHKEY_SAMPLE_DEVICES; i++) {
         assert_int_equal(p.device[i].sessions, DEVICES - i);
@@ -102,7 +102,7 @@ static void test_spans_have_edges(void **state)
         sights[2 * s + 1].age_ms = s ? spans[s - 1] : 0;
     }
     clear();
-    lk_tally_sights(sights, 2 * LATCHKEY_SPANS, 1, &p);
+    lk_estimate_sights(sights, 2 * LATCHKEY_SPANS, 1, &p);
     for (int s = 0; s < LATCHKEY_SPANS; s++) assert_int_equal(p.age[s], 2);
 }
 
@@ -113,7 +113,7 @@ static void test_weights(void **state)
     for (uint64_t i = 0; i < 100; i++)
         weights[i] = (lk_weight){i % 3, 184, (i + 1) * 10, i % 2 ? 0 : 1000}; /* half of them not known */
     clear();
-    lk_tally_weights(weights, 100, &p);
+    lk_estimate_weights(weights, 100, &p);
     assert_int_equal(p.sized, 100);
     assert_int_equal(p.fields_p50, 1);
     assert_int_equal(p.fields_p99, 2);
@@ -128,15 +128,15 @@ static void test_estimates_and_their_margin(void **state)
 {
     (void)state;
     clear();
-    lk_tally_live(1000000, 1000, 900, &p);
+    lk_estimate_live(1000000, 1000, 900, &p);
     assert_int_equal(p.sessions, 900000);
     assert_in_range(p.sessions_margin, 18000, 19000); /* 1.96 sqrt(.9 x .1 / 1000) = 0.0186 */
-    lk_tally_live(1000000, 1000, 1000, &p);
+    lk_estimate_live(1000000, 1000, 1000, &p);
     assert_int_equal(p.sessions, 1000000);
     assert_in_range(p.sessions_margin, 1000, 4000); /* not "certainly": one in 300 may be over and unseen */
     clear();
     p.exact = 1;
-    lk_tally_live(50, 49, 40, &p); /* one went while we looked */
+    lk_estimate_live(50, 49, 40, &p); /* one went while we looked */
     assert_int_equal(p.sessions, 40);
     assert_int_equal(p.sessions_margin, 0);
 }
@@ -152,7 +152,7 @@ static void test_margins_hold(void **state)
         uint64_t living = 0;
         for (int k = 0; k < LOOKED; k++) living += unit_below(&r, NAMES) < LIVING;
         clear();
-        lk_tally_live(NAMES, LOOKED, living, &p);
+        lk_estimate_live(NAMES, LOOKED, living, &p);
         uint64_t off = p.sessions > LIVING ? p.sessions - LIVING : LIVING - p.sessions;
         assert_true(off < 3 * p.sessions_margin);
         outside += off > p.sessions_margin;
@@ -168,13 +168,13 @@ static void test_duration_by_littles_law(void **state)
     memset(sights, 0, sizeof sights);
     /* Each lives for LIFE_MS, and one begins every LIFE_MS / COUNT: those who live are of all ages up to that. */
     for (int i = 0; i < COUNT; i++) sights[i].age_ms = (int64_t)i * LIFE_MS / COUNT;
-    assert_in_range(lk_tally_duration(sights, COUNT, WINDOW_MS), LIFE_MS - LIFE_MS / 20, LIFE_MS + LIFE_MS / 20);
+    assert_in_range(lk_estimate_duration(sights, COUNT, WINDOW_MS), LIFE_MS - LIFE_MS / 20, LIFE_MS + LIFE_MS / 20);
     /* Too young to tell: nobody is older than the window. */
     for (int i = 0; i < COUNT; i++) sights[i].age_ms = i % WINDOW_MS;
-    assert_int_equal(lk_tally_duration(sights, COUNT, WINDOW_MS), 0);
+    assert_int_equal(lk_estimate_duration(sights, COUNT, WINDOW_MS), 0);
     /* Too few. */
     for (int i = 0; i < COUNT; i++) sights[i].age_ms = i < 29 ? 0 : 10 * WINDOW_MS;
-    assert_int_equal(lk_tally_duration(sights, COUNT, WINDOW_MS), 0);
+    assert_int_equal(lk_estimate_duration(sights, COUNT, WINDOW_MS), 0);
 }
 
 int main(void)

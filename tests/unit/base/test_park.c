@@ -13,24 +13,24 @@
 static void test_given_before_it_is_waited_for(void **state)
 {
     (void)state;
-    lk_turn turn = {0};
-    lk_turn_give(&turn);
-    assert_true(lk_turn_wait(&turn, LK_TURN_FOREVER));
-    assert_true(lk_turn_wait(&turn, 0)); /* even where the deadline is long gone */
+    lk_park turn = {0};
+    lk_park_wake(&turn);
+    assert_true(lk_park_wait(&turn, LK_PARK_FOREVER));
+    assert_true(lk_park_wait(&turn, 0)); /* even where the deadline is long gone */
 }
 
 static void test_not_given_until_the_deadline(void **state)
 {
     (void)state;
-    lk_turn turn = {0};
-    assert_false(lk_turn_wait(&turn, 0));
+    lk_park turn = {0};
+    assert_false(lk_park_wait(&turn, 0));
     int64_t until_ms = lk_now_ms() + 30;
-    assert_false(lk_turn_wait(&turn, until_ms));
+    assert_false(lk_park_wait(&turn, until_ms));
     assert_true(lk_now_ms() >= until_ms); /* not before */
 }
 
 typedef struct handed {
-    lk_turn turn;
+    lk_park turn;
     uint64_t written; /* before it was given */
 } handed;
 
@@ -39,7 +39,7 @@ static void *give(void *context)
     handed *h = context;
     for (uint64_t i = h->written % 7; i; i--) sched_yield();
     h->written++;
-    lk_turn_give(&h->turn);
+    lk_park_wake(&h->turn);
     return NULL; /* `h` may be gone */
 }
 
@@ -53,7 +53,7 @@ static void test_it_is_gone_once_it_was_given(void **state)
         assert_non_null(h);
         h->written = i;
         assert_int_equal(pthread_create(&giver, NULL, give, h), 0);
-        assert_true(lk_turn_wait(&h->turn, i % 2 ? LK_TURN_FOREVER : lk_now_ms() + 100000));
+        assert_true(lk_park_wait(&h->turn, i % 2 ? LK_PARK_FOREVER : lk_now_ms() + 100000));
         assert_int_equal(h->written, i + 1);
         free(h);
         pthread_join(giver, NULL);

@@ -221,7 +221,7 @@ static void test_records_and_the_keys_that_are_there(void **state)
 
 enum { MOST = 64 * 1024 };
 
-static enum lk_seal_check open_field(const lk_seal_keys *keys, const lk_seal_home *home, const char *name,
+static enum lk_seal_check open_field(const lk_seal_keys *keys, const lk_seal_context *home, const char *name,
                                      const uint8_t *sealed, size_t size, const void *data, size_t data_size)
 {
     uint8_t *copy = unit_copy(sealed, size);
@@ -243,7 +243,7 @@ static void test_fields_round_trip(void **state)
     lk_seal_keys keys = keys_of(key_1, NULL), both = keys_of(key_2, key_1);
     unit_fill(&r, data, sizeof data);
     for (size_t i = 0; i < UNIT_COUNT(sizes); i++) {
-        lk_seal_home home = {.user_id = unit_next(&r)};
+        lk_seal_context home = {.user_id = unit_next(&r)};
         unit_fill(&r, home.session, sizeof home.session);
         lk_seal_field(&keys, &home, (lk_span){"pq.k", 4}, (lk_span){data, sizes[i]}, sealed);
         lk_seal_field(&keys, &home, (lk_span){"pq.k", 4}, (lk_span){data, sizes[i]}, again);
@@ -254,8 +254,8 @@ static void test_fields_round_trip(void **state)
         assert_int_equal(open_field(&keys, &home, "pq.k", sealed, size, data, sizes[i]), LK_SEAL_GOOD);
         assert_int_equal(open_field(&both, &home, "pq.k", again, size, data, sizes[i]), LK_SEAL_GOOD);
     }
-    lk_seal_field(&keys, &(lk_seal_home){.user_id = 1}, (lk_span){"empty", 5}, (lk_span){NULL, 0}, sealed);
-    assert_int_equal(open_field(&keys, &(lk_seal_home){.user_id = 1}, "empty", sealed, LK_SEAL_FIELD_MORE, "", 0),
+    lk_seal_field(&keys, &(lk_seal_context){.user_id = 1}, (lk_span){"empty", 5}, (lk_span){NULL, 0}, sealed);
+    assert_int_equal(open_field(&keys, &(lk_seal_context){.user_id = 1}, "empty", sealed, LK_SEAL_FIELD_MORE, "", 0),
                      LK_SEAL_GOOD);
 }
 
@@ -266,7 +266,7 @@ static void test_every_bit_and_every_length_of_a_field_counts(void **state)
     uint8_t data[100], sealed[sizeof data + LK_SEAL_FIELD_MORE + 100] = {0};
     const size_t size = sizeof data + LK_SEAL_FIELD_MORE;
     lk_seal_keys keys = keys_of(key_1, NULL);
-    lk_seal_home home = {.user_id = 7, .session = "a session's id.."};
+    lk_seal_context home = {.user_id = 7, .session = "a session's id.."};
     unit_fill(&r, data, sizeof data);
     lk_seal_field(&keys, &home, (lk_span){"note", 4}, (lk_span){data, sizeof data}, sealed);
     for (size_t bit = 0; bit < 8 * size; bit++) {
@@ -286,7 +286,7 @@ static void test_a_field_is_at_home_in_one_place(void **state)
     (void)state;
     uint8_t sealed[4 + LK_SEAL_FIELD_MORE];
     lk_seal_keys keys = keys_of(key_1, NULL), other = keys_of(key_2, NULL);
-    lk_seal_home home = {.user_id = 7, .session = "a session's id.."}, away = home;
+    lk_seal_context home = {.user_id = 7, .session = "a session's id.."}, away = home;
     lk_seal_field(&keys, &home, (lk_span){"note", 4}, (lk_span){"data", 4}, sealed);
     assert_int_equal(open_field(&keys, &home, "note", sealed, sizeof sealed, "data", 4), LK_SEAL_GOOD);
     for (const char *const *name = (const char *const[]){"not", "notf", "notes", "pq.note", "", NULL}; *name; name++)
@@ -330,7 +330,7 @@ static void test_known_answers(void **state)
         0x24, 0x25, 0x26, 0x27, 0x28, 0x29, 0x2a, 0x2b, 0x2c, 0x2d, 0x2e, 0x2f, 0x95, 0xf7, 0x93, 0x79, 0xe6, 0xca,
         0x8b, 0xd7, 0xa8, 0x84, 0x6e, 0xde, 0xa3, 0xfc, 0x38, 0x88};
     lk_seal_keys keys = keys_of(key_1, NULL);
-    lk_seal_home home = {.user_id = UINT64_C(0x0102030405060708), .session = "a session's id.."};
+    lk_seal_context home = {.user_id = UINT64_C(0x0102030405060708), .session = "a session's id.."};
     assert_memory_equal(keys.id[0], known_field + 4, 4);
     assert_int_equal(open_field(&keys, &home, "pq.k", known_field, sizeof known_field, "material", 8), LK_SEAL_GOOD);
     lk_record back;

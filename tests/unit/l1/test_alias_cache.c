@@ -11,19 +11,19 @@
 #include <stdio.h>
 #include <string.h>
 
-static lk_mapped *mapped;
+static lk_alias_cache *mapped;
 
 static int setup(void **state)
 {
     (void)state;
-    mapped = lk_mapped_open(0, unit_seed());
+    mapped = lk_alias_cache_open(0, unit_seed());
     return !mapped;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    lk_mapped_close(mapped);
+    lk_alias_cache_close(mapped);
     return 0;
 }
 
@@ -39,7 +39,7 @@ static void add(uint64_t ticket, uint64_t number, uint64_t means)
     selector_of(means, selector);
     char *exact_name = unit_copy(name, LATCHKEY_SELECTOR_LENGTH),
          *exact = unit_copy(selector, LATCHKEY_SELECTOR_LENGTH);
-    lk_mapped_add(mapped, ticket, exact_name, exact);
+    lk_alias_cache_add(mapped, ticket, exact_name, exact);
     free(exact_name);
     free(exact);
 }
@@ -50,14 +50,14 @@ static int find(uint64_t number, uint64_t means)
     char name[24], want[24], got[LATCHKEY_SELECTOR_LENGTH];
     unit_selector(number, name);
     selector_of(means, want);
-    if (!lk_mapped_find(mapped, name, got)) return 0;
+    if (!lk_alias_cache_find(mapped, name, got)) return 0;
     return memcmp(want, got, sizeof got) ? -1 : 1;
 }
 
 static void test_what_was_put_in_is_found(void **state)
 {
     (void)state;
-    uint64_t ticket = lk_mapped_ticket(mapped);
+    uint64_t ticket = lk_alias_cache_ticket(mapped);
     for (uint64_t i = 0; i < 500; i++) {
         assert_int_equal(find(i, i), 0);
         add(ticket, i, i);
@@ -72,7 +72,7 @@ static void test_what_was_put_in_is_found(void **state)
 static void test_full_it_keeps_the_newest(void **state)
 {
     (void)state;
-    uint64_t ticket = lk_mapped_ticket(mapped), found = 0;
+    uint64_t ticket = lk_alias_cache_ticket(mapped), found = 0;
     for (uint64_t i = 0; i < 50000; i++) {
         add(ticket, i, i);
         assert_int_equal(find(i, i), 1);
@@ -82,22 +82,22 @@ static void test_full_it_keeps_the_newest(void **state)
         assert_int_not_equal(is, -1);
         found += (uint64_t)is;
     }
-    assert_in_range(found, LK_MAPPED_LEAST * 9 / 10, LK_MAPPED_LEAST);
+    assert_in_range(found, LK_ALIAS_CACHE_MIN * 9 / 10, LK_ALIAS_CACHE_MIN);
 }
 
 static void test_an_emptying_leaves_nothing_and_voids_tickets(void **state)
 {
     (void)state;
-    uint64_t before = lk_mapped_ticket(mapped);
+    uint64_t before = lk_alias_cache_ticket(mapped);
     for (uint64_t i = 0; i < 3000; i++) add(before, i, i);
-    lk_mapped_empty(mapped);
+    lk_alias_cache_empty(mapped);
     for (uint64_t i = 0; i < 3000; i++) assert_int_equal(find(i, i), 0);
     add(before, 1, 1);
     assert_int_equal(find(1, 1), 0);
-    add(lk_mapped_ticket(mapped), 1, 1);
+    add(lk_alias_cache_ticket(mapped), 1, 1);
     assert_int_equal(find(1, 1), 1);
-    lk_mapped_empty(NULL);
-    lk_mapped_close(NULL);
+    lk_alias_cache_empty(NULL);
+    lk_alias_cache_close(NULL);
 }
 
 /* Many readers and writers beside emptyings: whoever finds something finds what belongs there. And what was put in with a
@@ -111,8 +111,8 @@ static void meddle(void *shared, unsigned index)
     unit_random r = unit_random_new(100 + index);
     for (uint64_t i = unit_rounds(100000); i; i--) {
         uint64_t number = unit_below(&r, NAMES);
-        if (index == 0 && i % 1000 == 0) lk_mapped_empty(mapped);
-        if (unit_chance(&r, 50)) add(lk_mapped_ticket(mapped), number, number);
+        if (index == 0 && i % 1000 == 0) lk_alias_cache_empty(mapped);
+        if (unit_chance(&r, 50)) add(lk_alias_cache_ticket(mapped), number, number);
         else if (find(number, number) < 0) atomic_fetch_add(&wrong, 1);
     }
 }
@@ -121,10 +121,10 @@ static void test_threads_find_nothing_wrong(void **state)
 {
     (void)state;
     wrong = 0;
-    uint64_t old = lk_mapped_ticket(mapped);
+    uint64_t old = lk_alias_cache_ticket(mapped);
     unit_threads(THREADS, meddle, NULL);
     assert_int_equal(wrong, 0);
-    lk_mapped_empty(mapped);
+    lk_alias_cache_empty(mapped);
     for (uint64_t i = 0; i < NAMES; i++) {
         add(old, i, i);
         assert_int_equal(find(i, i), 0);
@@ -134,7 +134,7 @@ static void test_threads_find_nothing_wrong(void **state)
 static void test_J_a_child_sees_it_empty(void **state)
 {
     (void)state;
-    add(lk_mapped_ticket(mapped), 1, 1);
+    add(lk_alias_cache_ticket(mapped), 1, 1);
     assert_true(unit_mapping_has(mapped, "wf"));
     assert_int_equal(find(1, 1), 1);
 }

@@ -451,7 +451,7 @@ static void test_what_goes_is_wiped(void **state)
 
 /* -------------------------------------------------------------------------------------------------- sampling -- */
 
-static unsigned number_of(const lk_l1_seen *seen)
+static unsigned number_of(const lk_entry_sample *seen)
 {
     latchkey_entry e = entry_of(seen->entry.user_id);
     assert_memory_equal(&e, &seen->entry, sizeof e);
@@ -473,7 +473,7 @@ static void test_samples_find_all(void **state)
         memset(seen, 0, sizeof seen);
         for (unsigned n = 0; n < counts[i]; n++) put_now(l1, token_of(n, 0), n);
         for (unsigned k = 0; found < counts[i]; k++) {
-            lk_l1_seen s;
+            lk_entry_sample s;
             assert_true(k < 200 * MOST);
             assert_true(lk_l1_sample(l1, unit_next(&r), NOW_MS, &s));
             unsigned n = number_of(&s);
@@ -501,7 +501,7 @@ static void test_samples_are_alive_and_plain(void **state)
     }
     unsigned dying = 0;
     for (unsigned k = 0; k < 10000; k++) {
-        lk_l1_seen s;
+        lk_entry_sample s;
         assert_true(lk_l1_sample(l1, unit_next(&r), NOW_MS, &s));
         unsigned n = number_of(&s);
         assert_true(n % 3 != 2);
@@ -514,7 +514,7 @@ static void test_samples_are_alive_and_plain(void **state)
     assert_true(get(l1, token_of(2, 0), &got)); /* revealed, so it is plain */
     bool revealed = false;
     for (unsigned k = 0; k < 100000 && !revealed; k++) {
-        lk_l1_seen s;
+        lk_entry_sample s;
         assert_true(lk_l1_sample(l1, unit_next(&r), NOW_MS, &s));
         revealed = number_of(&s) == 2;
     }
@@ -529,7 +529,7 @@ static void test_samples_of_nothing(void **state)
     const uint64_t numbers[] = {0, 1, UINT64_MAX, UINT64_C(1) << 63, 12345678901234567};
     for (size_t i = 0; i < UNIT_COUNT(capacities); i++) {
         lk_l1 *l1 = open_l1(capacities[i]);
-        lk_l1_seen s;
+        lk_entry_sample s;
         for (size_t k = 0; k < UNIT_COUNT(numbers); k++) assert_false(lk_l1_sample(l1, numbers[k], NOW_MS, &s));
         put_now(l1, token_of(1, 0), 1);
         lk_l1_empty(l1);
@@ -543,7 +543,7 @@ static void test_still_is_exact(void **state)
 {
     (void)state;
     lk_l1 *l1 = open_l1(10);
-    lk_l1_seen s, other;
+    lk_entry_sample s, other;
     text t = token_of(5, 0);
     put_now(l1, t, 5);
     assert_true(lk_l1_sample(l1, 0, NOW_MS, &s));

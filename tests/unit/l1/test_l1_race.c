@@ -125,7 +125,7 @@ static void sample_on(torn *t, unsigned index)
     unit_random r = unit_random_new(index);
     uint64_t samples = 0;
     for (uint64_t i = 0; i < t->reads || !samples; i++) { /* a writer that is made to wait may leave none for long */
-        lk_l1_seen seen;
+        lk_entry_sample seen;
         unsigned which = 0;
         if (!lk_l1_sample(l1, unit_next(&r), 1, &seen)) continue;
         while (which < TOKENS && memcmp(seen.selector, token[which], sizeof seen.selector)) which++;

@@ -14,19 +14,19 @@
 #include <unistd.h>
 
 static const int64_t NOW = 1000000;
-static lk_refused *refused;
+static lk_negative_cache *refused;
 
 static int setup(void **state)
 {
     (void)state;
-    refused = lk_refused_open(unit_seed());
+    refused = lk_negative_cache_open(unit_seed());
     return !refused;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    lk_refused_close(refused);
+    lk_negative_cache_close(refused);
     return 0;
 }
 
@@ -45,14 +45,14 @@ static text token_of(uint64_t number)
 static void add_at(const text *t, int status, int64_t now_ms)
 {
     char *exact = unit_copy(t->token, LATCHKEY_TOKEN_LENGTH);
-    lk_refused_add(refused, lk_refused_ticket(refused), exact, status, now_ms);
+    lk_negative_cache_add(refused, lk_negative_cache_ticket(refused), exact, status, now_ms);
     free(exact);
 }
 
 static int find_at(const text *t, int64_t now_ms)
 {
     char *exact = unit_copy(t->token, LATCHKEY_TOKEN_LENGTH);
-    int status = lk_refused_find(refused, exact, now_ms);
+    int status = lk_negative_cache_find(refused, exact, now_ms);
     free(exact);
     return status;
 }
@@ -66,11 +66,11 @@ static void test_what_was_refused_is_refused_until_its_time_is_up(void **state)
     assert_int_equal(find_at(&gone, NOW), LATCHKEY_NOT_FOUND);
     assert_int_equal(find_at(&old, NOW + 1), LATCHKEY_EXPIRED);
     assert_int_equal(find_at(&other, NOW), LATCHKEY_AGAIN);
-    assert_int_equal(find_at(&gone, NOW + LK_REFUSED_MS - 1), LATCHKEY_NOT_FOUND);
-    assert_int_equal(find_at(&gone, NOW + LK_REFUSED_MS), LATCHKEY_AGAIN);
-    assert_int_equal(find_at(&old, NOW + LK_REFUSED_MS), LATCHKEY_EXPIRED);
-    add_at(&gone, LATCHKEY_NOT_FOUND, NOW + LK_REFUSED_MS); /* asked again, refused again */
-    assert_int_equal(find_at(&gone, NOW + LK_REFUSED_MS), LATCHKEY_NOT_FOUND);
+    assert_int_equal(find_at(&gone, NOW + LK_NEGATIVE_CACHE_MS - 1), LATCHKEY_NOT_FOUND);
+    assert_int_equal(find_at(&gone, NOW + LK_NEGATIVE_CACHE_MS), LATCHKEY_AGAIN);
+    assert_int_equal(find_at(&old, NOW + LK_NEGATIVE_CACHE_MS), LATCHKEY_EXPIRED);
+    add_at(&gone, LATCHKEY_NOT_FOUND, NOW + LK_NEGATIVE_CACHE_MS); /* asked again, refused again */
+    assert_int_equal(find_at(&gone, NOW + LK_NEGATIVE_CACHE_MS), LATCHKEY_NOT_FOUND);
 }
 
 static void test_A_what_is_no_refusal_is_not_kept(void **state)
@@ -103,11 +103,11 @@ static void test_E_every_character_counts(void **state)
 static void test_E_A_the_place_decides_nothing(void **state)
 {
     (void)state;
-    for (uint64_t i = 0; i < 8 * LK_REFUSED_PLACES; i++) {
+    for (uint64_t i = 0; i < 8 * LK_NEGATIVE_CACHE_PLACES; i++) {
         text dead = token_of(i);
         add_at(&dead, LATCHKEY_NOT_FOUND, NOW);
     }
-    for (uint64_t i = 0; i < 8 * LK_REFUSED_PLACES; i++) {
+    for (uint64_t i = 0; i < 8 * LK_NEGATIVE_CACHE_PLACES; i++) {
         text living = token_of(1000000 + i);
         assert_int_equal(find_at(&living, NOW), LATCHKEY_AGAIN);
     }
@@ -126,15 +126,15 @@ static size_t known(uint64_t from, uint64_t to, int64_t now_ms)
 static void test_G_it_is_bounded_and_the_oldest_make_room(void **state)
 {
     (void)state;
-    enum { MANY = 10 * LK_REFUSED_PLACES };
+    enum { MANY = 10 * LK_NEGATIVE_CACHE_PLACES };
     for (uint64_t i = 0; i < MANY; i++) {
         text t = token_of(i);
         add_at(&t, LATCHKEY_NOT_FOUND, NOW + (int64_t)i / 100);
         assert_int_equal(find_at(&t, NOW + (int64_t)i / 100), LATCHKEY_NOT_FOUND); /* the newest is always in */
     }
-    assert_int_equal(known(0, MANY, NOW), LK_REFUSED_PLACES);
+    assert_int_equal(known(0, MANY, NOW), LK_NEGATIVE_CACHE_PLACES);
     /* In each bucket the newest: nearly all of the last half table's worth, and none of the first half of all. */
-    assert_true(known(MANY - LK_REFUSED_PLACES / 2, MANY, NOW) > LK_REFUSED_PLACES * 45 / 100);
+    assert_true(known(MANY - LK_NEGATIVE_CACHE_PLACES / 2, MANY, NOW) > LK_NEGATIVE_CACHE_PLACES * 45 / 100);
     assert_int_equal(known(0, MANY / 2, NOW), 0);
 }
 
@@ -142,22 +142,22 @@ static void test_G_it_is_bounded_and_the_oldest_make_room(void **state)
 static void test_ended_ones_make_room_first(void **state)
 {
     (void)state;
-    enum { HALF = LK_REFUSED_PLACES / 2 };
-    for (uint64_t i = 0; i < 4 * LK_REFUSED_PLACES; i++) {
+    enum { HALF = LK_NEGATIVE_CACHE_PLACES / 2 };
+    for (uint64_t i = 0; i < 4 * LK_NEGATIVE_CACHE_PLACES; i++) {
         text t = token_of(i);
         add_at(&t, LATCHKEY_NOT_FOUND, NOW);
     }
     for (uint64_t i = 0; i < HALF; i++) {
         text t = token_of(1000000 + i);
-        add_at(&t, LATCHKEY_NOT_FOUND, NOW + LK_REFUSED_MS);
+        add_at(&t, LATCHKEY_NOT_FOUND, NOW + LK_NEGATIVE_CACHE_MS);
     }
-    assert_true(known(1000000, 1000000 + HALF, NOW + LK_REFUSED_MS) > HALF * 9 / 10);
+    assert_true(known(1000000, 1000000 + HALF, NOW + LK_NEGATIVE_CACHE_MS) > HALF * 9 / 10);
 }
 
 static void test_the_same_token_takes_one_place(void **state)
 {
     (void)state;
-    text others[LK_REFUSED_BUCKET - 1], t = token_of(1);
+    text others[LK_NEGATIVE_CACHE_BUCKET - 1], t = token_of(1);
     for (size_t i = 0; i < UNIT_COUNT(others); i++) {
         others[i] = token_of(10 + i);
         add_at(&others[i], LATCHKEY_NOT_FOUND, NOW);
@@ -170,11 +170,11 @@ static void test_A_emptied_and_tickets_of_before_are_void(void **state)
 {
     (void)state;
     text t = token_of(1);
-    uint64_t ticket = lk_refused_ticket(refused);
+    uint64_t ticket = lk_negative_cache_ticket(refused);
     add_at(&t, LATCHKEY_NOT_FOUND, NOW);
-    lk_refused_empty(refused);
+    lk_negative_cache_empty(refused);
     assert_int_equal(find_at(&t, NOW), LATCHKEY_AGAIN);
-    lk_refused_add(refused, ticket, t.token, LATCHKEY_NOT_FOUND, NOW);
+    lk_negative_cache_add(refused, ticket, t.token, LATCHKEY_NOT_FOUND, NOW);
     assert_int_equal(find_at(&t, NOW), LATCHKEY_AGAIN);
     add_at(&t, LATCHKEY_NOT_FOUND, NOW);
     assert_int_equal(find_at(&t, NOW), LATCHKEY_NOT_FOUND);
@@ -201,11 +201,11 @@ static void work(void *shared, unsigned index)
         uint64_t number = (uint64_t)strtoull(t.token + LATCHKEY_SELECTOR_LENGTH, NULL, 10);
         int want = number % 4 ? LATCHKEY_NOT_FOUND : LATCHKEY_EXPIRED;
         if (!index && i % 50 == 0) {
-            lk_refused_empty(refused);
+            lk_negative_cache_empty(refused);
             atomic_fetch_add(&r->emptied, 1);
         }
-        if (number % 2 == 0) lk_refused_add(refused, lk_refused_ticket(refused), t.token, want, NOW);
-        int got = lk_refused_find(refused, t.token, NOW);
+        if (number % 2 == 0) lk_negative_cache_add(refused, lk_negative_cache_ticket(refused), t.token, want, NOW);
+        int got = lk_negative_cache_find(refused, t.token, NOW);
         if (got != LATCHKEY_AGAIN && (number % 2 || got != want)) atomic_fetch_add(&r->wrong, 1);
     }
 }
@@ -226,13 +226,13 @@ static void ask_and_empty(void *shared, unsigned index)
     for (uint64_t i = 0; i < r->rounds; i++) {
         text t = token_of(2 * i + 1);
         if (index) {
-            lk_refused_empty(refused);
+            lk_negative_cache_empty(refused);
             continue;
         }
-        uint64_t ticket = lk_refused_ticket(refused);
-        lk_refused_empty(refused);
-        lk_refused_add(refused, ticket, t.token, LATCHKEY_NOT_FOUND, NOW);
-        if (lk_refused_find(refused, t.token, NOW) != LATCHKEY_AGAIN) atomic_fetch_add(&r->wrong, 1);
+        uint64_t ticket = lk_negative_cache_ticket(refused);
+        lk_negative_cache_empty(refused);
+        lk_negative_cache_add(refused, ticket, t.token, LATCHKEY_NOT_FOUND, NOW);
+        if (lk_negative_cache_find(refused, t.token, NOW) != LATCHKEY_AGAIN) atomic_fetch_add(&r->wrong, 1);
     }
 }
 
@@ -255,7 +255,7 @@ static void test_J_a_child_sees_it_empty_and_dumps_leave_it_out(void **state)
     if (!child) {
         const unsigned char *bytes = (const unsigned char *)refused;
         unsigned any = 0;
-        for (size_t i = 0; i < (size_t)LK_REFUSED_PLACES * LATCHKEY_TOKEN_LENGTH; i++) any |= bytes[i];
+        for (size_t i = 0; i < (size_t)LK_NEGATIVE_CACHE_PLACES * LATCHKEY_TOKEN_LENGTH; i++) any |= bytes[i];
         _exit(any ? 1 : 0);
     }
     int status = -1;

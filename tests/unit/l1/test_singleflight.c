@@ -44,7 +44,7 @@ static void wait_for_waiting(unsigned count)
 
 /* ------------------------------------------------------------------------------------------------- boarding -- */
 
-static lk_flights *flights;
+static lk_singleflight *flights;
 
 typedef struct ride {
     char token[LATCHKEY_TOKEN_SIZE];
@@ -67,8 +67,8 @@ static ride ride_of(unsigned session, unsigned verifier, uint64_t ticket)
 static enum lk_flight_role board(ride *r)
 {
     char *exact = unit_copy(r->token, LATCHKEY_TOKEN_LENGTH);
-    r->role = lk_flight_board(flights, exact, r->ticket, r->oldest_ms, r->deadline_ms, &r->flight, &r->status,
-                              &r->entry, &r->until_us, &r->incarnation);
+    r->role = lk_singleflight_join(flights, exact, r->ticket, r->oldest_ms, r->deadline_ms, &r->flight, &r->status,
+                                   &r->entry, &r->until_us, &r->incarnation);
     free(exact);
     return r->role;
 }
@@ -76,7 +76,7 @@ static enum lk_flight_role board(ride *r)
 static void land(ride *r, int status, uint64_t number)
 {
     latchkey_entry e = {.user_id = number, .flags = 7};
-    lk_flight_land(flights, r->flight, status, &e, (int64_t)number * 10, number + 1);
+    lk_singleflight_complete(flights, r->flight, status, &e, (int64_t)number * 10, number + 1);
 }
 
 static void *board_in_thread(void *shared)
@@ -96,7 +96,7 @@ static int setup(void **state)
 {
     (void)state;
     waiting = 0;
-    flights = lk_flights_open();
+    flights = lk_singleflight_open();
     return !flights;
 }
 
@@ -112,7 +112,7 @@ static int teardown(void **state)
         }
         for (unsigned i = 0; i < PLACES; i++) land(&rides[i], LATCHKEY_OK, 0);
     }
-    lk_flights_close(flights);
+    lk_singleflight_close(flights);
     return 0;
 }
 

@@ -96,19 +96,19 @@ static void on_refreshed(void *context, const lk_job *job, const lk_reply *value
         incarnation == m->lease_incarnation ? "leased" : "not leased");
 }
 
-static void on_pulse(void *context, lk_pulse *pulse)
+static void on_pulse(void *context, lk_beat_stats *pulse)
 {
     redis_model *m = context;
     *pulse = m->pulse;
 }
 
-static bool on_sample(void *context, uint64_t random, int64_t now_ms, lk_l1_seen *out)
+static bool on_sample(void *context, uint64_t random, int64_t now_ms, lk_entry_sample *out)
 {
     redis_model *m = context;
     return m->l1 && lk_l1_sample(m->l1, random, now_ms, out);
 }
 
-static bool on_still(void *context, const lk_l1_seen *seen)
+static bool on_still(void *context, const lk_entry_sample *seen)
 {
     redis_model *m = context;
     return lk_l1_still(m->l1, seen);

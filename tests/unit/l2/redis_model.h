@@ -69,8 +69,8 @@ typedef struct redis_model {
     bool lose_nonces, byte_by_byte;
 
     /* what the host heard last, and what it has to do */
-    lk_pulse pulse; /* what it says of itself with each beat */
-    lk_l1 *l1;      /* purged and emptied with the link, where there is one */
+    lk_beat_stats pulse; /* what it says of itself with each beat */
+    lk_l1 *l1;           /* purged and emptied with the link, where there is one */
     int64_t lease_sent_ms, lease_ahead_us;
     uint64_t lease_incarnation;
     unsigned leases, empties, everyones, met;

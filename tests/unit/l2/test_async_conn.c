@@ -25,7 +25,7 @@ static const char hello[] = "$39\r\nredis_version:7.0.15\r\nrun_id:abcdef01\r\n\
 static lk_config config;
 static lk_counters counters;
 static lk_pool *pool;
-static lk_channel channel;
+static lk_async_conn channel;
 static int listener = -1, peer = -1;
 static int64_t now_ms;
 
@@ -65,7 +65,7 @@ static int setup(void **state)
     address_of(&addresses, 0, here);
     lk_pool_addresses(pool, &addresses);
     now_ms = lk_now_ms();
-    return !pool || !lk_channel_open(&channel, &config, pool);
+    return !pool || !lk_async_conn_open(&channel, &config, pool);
 }
 
 static void hang_up(int *fd)
@@ -77,7 +77,7 @@ static void hang_up(int *fd)
 static int teardown(void **state)
 {
     (void)state;
-    lk_channel_close(&channel);
+    lk_async_conn_close(&channel);
     lk_pool_close(pool);
     hang_up(&peer);
     hang_up(&listener);
@@ -112,11 +112,11 @@ static unsigned heard(void)
 
 static void begin(void)
 {
-    assert_true(lk_channel_wanted(&channel, now_ms));
-    assert_int_equal(channel.state, LK_CHANNEL_CONNECTING);
+    assert_true(lk_async_conn_wanted(&channel, now_ms));
+    assert_int_equal(channel.state, LK_ASYNC_CONN_CONNECTING);
     assert_true(readable());
-    assert_true(lk_channel_drive(&channel, now_ms));
-    assert_int_equal(channel.state, LK_CHANNEL_HELLO);
+    assert_true(lk_async_conn_drive(&channel, now_ms));
+    assert_int_equal(channel.state, LK_ASYNC_CONN_HANDSHAKE);
     accept_it();
     assert_int_equal(heard(), 2);
     assert_false(readable());
@@ -127,8 +127,8 @@ static void go_up(void)
     begin();
     say(hello, sizeof hello - 1);
     assert_true(readable());
-    assert_true(lk_channel_drive(&channel, now_ms));
-    assert_int_equal(channel.state, LK_CHANNEL_UP);
+    assert_true(lk_async_conn_drive(&channel, now_ms));
+    assert_int_equal(channel.state, LK_ASYNC_CONN_UP);
     assert_false(readable());
 }
 
@@ -137,7 +137,7 @@ static bool ask(uint32_t tag) { return lk_conn_send(&channel.conn, tag, (const l
 static void assert_reply(uint32_t tag, long long integer)
 {
     lk_reply *reply = NULL;
-    assert_int_equal(lk_channel_next(&channel, now_ms, &reply), 1);
+    assert_int_equal(lk_async_conn_next(&channel, now_ms, &reply), 1);
     assert_int_equal(reply->tag, tag);
     assert_int_equal(reply->integer, integer);
     lk_reply_free(reply);
@@ -146,12 +146,12 @@ static void assert_reply(uint32_t tag, long long integer)
 static void assert_none(void)
 {
     lk_reply *reply;
-    assert_int_equal(lk_channel_next(&channel, now_ms, &reply), 0);
+    assert_int_equal(lk_async_conn_next(&channel, now_ms, &reply), 0);
 }
 
 static void assert_lost(void)
 {
-    assert_int_equal(channel.state, LK_CHANNEL_DOWN);
+    assert_int_equal(channel.state, LK_ASYNC_CONN_DOWN);
     assert_true(channel.error[0]);
     assert_int_equal(channel.socket.fd, -1);
     assert_null(channel.conn.resp);
@@ -165,12 +165,12 @@ static void test_the_greeting_cut_at_every_byte(void **state)
         if (at > 1) setup(state);
         begin();
         say(hello, at);
-        assert_true(lk_channel_drive(&channel, now_ms));
-        assert_int_equal(channel.state, LK_CHANNEL_HELLO);
+        assert_true(lk_async_conn_drive(&channel, now_ms));
+        assert_int_equal(channel.state, LK_ASYNC_CONN_HANDSHAKE);
         assert_false(readable());
         say(hello + at, sizeof hello - 1 - at);
-        assert_true(lk_channel_drive(&channel, now_ms));
-        assert_int_equal(channel.state, LK_CHANNEL_UP);
+        assert_true(lk_async_conn_drive(&channel, now_ms));
+        assert_int_equal(channel.state, LK_ASYNC_CONN_UP);
         if (at < sizeof hello - 2) teardown(state);
     }
 }
@@ -183,17 +183,17 @@ static void test_replies_cut_at_every_byte(void **state)
     go_up();
     for (size_t at = 1; at < SIZE; at++) {
         for (uint32_t i = 0; i < 3; i++) assert_true(ask(at % 2 ? 7 + i : 9 - i));
-        assert_true(lk_channel_send(&channel, now_ms));
+        assert_true(lk_async_conn_send(&channel, now_ms));
         assert_int_equal(heard(), 3);
         say(bytes, at);
-        assert_true(lk_channel_drive(&channel, now_ms));
+        assert_true(lk_async_conn_drive(&channel, now_ms));
         uint32_t first = (uint32_t)at / 5;
         for (uint32_t i = 0; i < first; i++) assert_reply(at % 2 ? 7 + i : 9 - i, 70 + i);
         assert_none();
         assert_false(readable());
         say(bytes + at, SIZE - at);
         assert_true(readable());
-        assert_true(lk_channel_drive(&channel, now_ms));
+        assert_true(lk_async_conn_drive(&channel, now_ms));
         for (uint32_t i = first; i < 3; i++) assert_reply(at % 2 ? 7 + i : 9 - i, 70 + i);
         assert_none();
     }
@@ -208,13 +208,13 @@ static void test_what_does_not_fit_is_sent_when_it_does(void **state)
     go_up();
     while (!channel.writes) {
         assert_true(lk_conn_send(&channel.conn, asked++, (const lk_span[]){{"GET", 3}, {big, sizeof big}}, 2));
-        assert_true(lk_channel_send(&channel, now_ms));
+        assert_true(lk_async_conn_send(&channel, now_ms));
     }
     assert_false(readable());
     for (int i = 0; i < 10000 && channel.writes; i++) {
         came += heard();
         assert_true(readable()); /* there is room now */
-        assert_true(lk_channel_drive(&channel, now_ms));
+        assert_true(lk_async_conn_drive(&channel, now_ms));
     }
     assert_false(channel.writes);
     assert_int_equal(came + heard(), asked);
@@ -230,12 +230,12 @@ static void test_nobody_listens(void **state)
     int64_t least = 5;
     for (int i = 0; i < 12; i++, least *= 2) {
         if (least > 250) least = 250;
-        assert_false(lk_channel_wanted(&channel, now_ms));
+        assert_false(lk_async_conn_wanted(&channel, now_ms));
         assert_lost();
         assert_in_range(channel.retry_at_ms - now_ms, least / 2, least);
         assert_int_equal(channel.failures, i + 1);
         /* It does not even try yet; a blip is waited out by who asks, and no more than that. */
-        assert_int_equal(lk_channel_wanted(&channel, channel.retry_at_ms - 1), i + 1 <= LK_POOL_BLIPS);
+        assert_int_equal(lk_async_conn_wanted(&channel, channel.retry_at_ms - 1), i + 1 <= LK_POOL_BLIPS);
         assert_int_equal(channel.failures, i + 1);
         now_ms = channel.retry_at_ms;
     }
@@ -256,7 +256,7 @@ static void test_the_next_address_is_tried(void **state)
     assert_in_range(channel.until_ms - now_ms, 300, 340);
     hang_up(&peer);
     hang_up(&listener);
-    assert_false(lk_channel_drive(&channel, now_ms));
+    assert_false(lk_async_conn_drive(&channel, now_ms));
     assert_lost();
 }
 
@@ -264,7 +264,7 @@ static void test_no_address_is_known(void **state)
 {
     (void)state;
     lk_pool_addresses(pool, &(lk_addresses){0});
-    assert_false(lk_channel_wanted(&channel, now_ms));
+    assert_false(lk_async_conn_wanted(&channel, now_ms));
     assert_true(channel.error[0]);
     assert_true(channel.retry_at_ms > now_ms);
 }
@@ -273,11 +273,11 @@ static void test_it_is_silent(void **state)
 {
     (void)state;
     begin();
-    lk_channel_wake_at(&channel, now_ms + 10); /* for something else */
-    assert_true(lk_channel_drive(&channel, now_ms + 10));
+    lk_async_conn_wake_at(&channel, now_ms + 10); /* for something else */
+    assert_true(lk_async_conn_drive(&channel, now_ms + 10));
     assert_int_equal(channel.armed_ms, channel.until_ms); /* and it is not forgotten by that */
-    assert_true(lk_channel_drive(&channel, channel.until_ms - 1));
-    assert_false(lk_channel_drive(&channel, channel.until_ms));
+    assert_true(lk_async_conn_drive(&channel, channel.until_ms - 1));
+    assert_false(lk_async_conn_drive(&channel, channel.until_ms));
     assert_lost();
     assert_true(channel.retry_at_ms > channel.until_ms);
 }
@@ -289,13 +289,13 @@ static void test_it_closes_midway(void **state)
         if (at) setup(state);
         go_up();
         assert_true(ask(1) && ask(2));
-        assert_true(lk_channel_send(&channel, now_ms));
+        assert_true(lk_async_conn_send(&channel, now_ms));
         say(bytes, at);
         hang_up(&peer);
         assert_true(readable());
-        bool good = lk_channel_drive(&channel, now_ms);
+        bool good = lk_async_conn_drive(&channel, now_ms);
         if (good && at >= 5) assert_reply(1, 70);
-        for (int i = 0; i < 3 && good; i++) good = lk_channel_drive(&channel, now_ms);
+        for (int i = 0; i < 3 && good; i++) good = lk_async_conn_drive(&channel, now_ms);
         assert_false(good);
         assert_lost();
         assert_int_equal(channel.retry_at_ms, now_ms); /* it had worked: at once */
@@ -312,7 +312,7 @@ static void test_it_is_no_redis(void **state)
         if (i) setup(state);
         begin();
         say(words[i], strlen(words[i]));
-        assert_false(lk_channel_drive(&channel, now_ms));
+        assert_false(lk_async_conn_drive(&channel, now_ms));
         assert_lost();
         assert_true(channel.retry_at_ms > now_ms);
         if (i + 1 < UNIT_COUNT(words)) teardown(state);
@@ -325,11 +325,11 @@ static void test_it_answers_more_than_it_was_asked(void **state)
     lk_reply *reply;
     go_up();
     assert_true(ask(5));
-    assert_true(lk_channel_send(&channel, now_ms));
+    assert_true(lk_async_conn_send(&channel, now_ms));
     say(":1\r\n:2\r\n", 8);
-    assert_true(lk_channel_drive(&channel, now_ms));
+    assert_true(lk_async_conn_drive(&channel, now_ms));
     assert_reply(5, 1);
-    assert_int_equal(lk_channel_next(&channel, now_ms, &reply), -1);
+    assert_int_equal(lk_async_conn_next(&channel, now_ms, &reply), -1);
     assert_lost();
 }
 
@@ -347,10 +347,10 @@ static void test_the_bell(void **state)
     (void)state;
     assert_false(readable());
     for (int i = 0; i < 3; i++) {
-        lk_channel_ring(&channel);
-        lk_channel_ring(&channel);
+        lk_async_conn_ring(&channel);
+        lk_async_conn_ring(&channel);
         assert_true(readable());
-        lk_channel_hush(&channel);
+        lk_async_conn_hush(&channel);
         assert_false(readable());
     }
     pthread_t other;
@@ -359,20 +359,20 @@ static void test_the_bell(void **state)
     pthread_join(other, &failed);
     assert_null(failed);
     assert_true(readable());
-    lk_channel_ring(&channel);
-    lk_channel_hush(&channel); /* both */
+    lk_async_conn_ring(&channel);
+    lk_async_conn_hush(&channel); /* both */
     assert_false(readable());
 }
 
 static void test_the_timer(void **state)
 {
     (void)state;
-    lk_channel_wake_at(&channel, now_ms + 1000000);
+    lk_async_conn_wake_at(&channel, now_ms + 1000000);
     assert_false(readable());
-    lk_channel_wake_at(&channel, now_ms - 1);
-    lk_channel_wake_at(&channel, now_ms + 2000000); /* later: the earlier one stands */
+    lk_async_conn_wake_at(&channel, now_ms - 1);
+    lk_async_conn_wake_at(&channel, now_ms + 2000000); /* later: the earlier one stands */
     assert_true(readable());
-    assert_true(lk_channel_drive(&channel, now_ms));
+    assert_true(lk_async_conn_drive(&channel, now_ms));
     assert_false(readable());
     assert_int_equal(channel.armed_ms, 0);
 }
@@ -390,14 +390,14 @@ static void test_no_descriptor_is_left(void **state)
     for (int i = 0; i < 3; i++) {
         if (i == 0) go_up();
         if (i == 1) begin();
-        lk_channel_close(&channel);
+        lk_async_conn_close(&channel);
         hang_up(&peer);
         assert_int_equal(descriptors(), before - 3); /* epoll, bell, timer */
-        assert_true(lk_channel_open(&channel, &config, pool));
+        assert_true(lk_async_conn_open(&channel, &config, pool));
         assert_int_equal(descriptors(), before);
     }
     go_up();
-    lk_channel_abandon(&channel); /* as a forked child does it: closes, frees nothing, says nothing */
+    lk_async_conn_abandon(&channel); /* as a forked child does it: closes, frees nothing, says nothing */
     assert_int_equal(heard(), 0);
     hang_up(&peer);
     assert_int_equal(descriptors(), before - 3);

@@ -11,7 +11,7 @@
 #define A "AAAAAAAAAAAAAAAAAAAA"
 #define B "BBBBBBBBBBBBBBBBBBBB"
 
-static int64_t known(const redis_model *m, unsigned p) { return lk_epochs_known(m->link.epochs, p); }
+static int64_t known(const redis_model *m, unsigned p) { return lk_cutoffs_known(m->link.cutoffs, p); }
 static void cut(redis_model *m) { lk_link_lost(&m->link, model_ms(m), LATCHKEY_UNAVAILABLE, "cut"); }
 
 static unsigned count(const redis_model *m, const char *text)
@@ -30,7 +30,7 @@ static void test_a_message_empties_at_once(void **state)
     model_expect(m, "= everyone\n", NULL);
     assert_int_equal(known(m, 1), 1000);
     assert_int_equal(known(m, 0) + known(m, 2), 0);
-    assert_int_equal(lk_epochs_judge(m->link.epochs, 1, 1000), LATCHKEY_NOT_FOUND);
+    assert_int_equal(lk_cutoffs_judge(m->link.cutoffs, 1, 1000), LATCHKEY_NOT_FOUND);
     model_clear(m);
     model_beat(m); /* knows it, too: no news */
     assert_false(model_saw(m, "everyone"));
@@ -52,7 +52,7 @@ static void test_whoever_opens_reads_them(void **state)
     model_expect(m, "0 MGET lk:{0}:q lk:{1}:q\n", "0 EXISTS lk:{0}:e lk:{1}:e\n", "0 MGET lk:{0}:e lk:{1}:e\n",
                  "= empty\n", "= lease", NULL);
     assert_int_equal(known(m, 1), 1000);
-    assert_int_equal(lk_epochs_judge(m->link.epochs, 0, 5), LATCHKEY_OK);
+    assert_int_equal(lk_cutoffs_judge(m->link.cutoffs, 0, 5), LATCHKEY_OK);
     model_close(m);
 }
 
@@ -269,8 +269,8 @@ static void test_what_is_no_epoch_is_in_doubt(void **state)
         model_clear(m);
         model_beat(m);
         model_expect(m, "= trouble -4\n", "= everyone\n", "= lease", NULL); /* the other partition is served */
-        assert_int_equal(lk_epochs_judge(m->link.epochs, 1, LK_EPOCH_MAX), LATCHKEY_CORRUPT);
-        assert_int_equal(lk_epochs_judge(m->link.epochs, 0, 5), LATCHKEY_OK);
+        assert_int_equal(lk_cutoffs_judge(m->link.cutoffs, 1, LK_CUTOFF_MAX), LATCHKEY_CORRUPT);
+        assert_int_equal(lk_cutoffs_judge(m->link.cutoffs, 0, 5), LATCHKEY_OK);
         assert_true(strstr(m->trouble, "lk:{1}:e") != NULL);
         assert_int_equal(model_counted(m, LK_CORRUPT_RECORDS), 1);
         model_clear(m);
@@ -278,10 +278,10 @@ static void test_what_is_no_epoch_is_in_doubt(void **state)
         assert_false(model_saw(m, "trouble") || model_saw(m, "everyone"));
         m->epoch[1] = "LIST"; /* that it is gone is no reason to believe that there was none */
         model_beat(m);
-        assert_int_equal(lk_epochs_judge(m->link.epochs, 1, LK_EPOCH_MAX), LATCHKEY_CORRUPT);
+        assert_int_equal(lk_cutoffs_judge(m->link.cutoffs, 1, LK_CUTOFF_MAX), LATCHKEY_CORRUPT);
         m->epoch[1] = NULL;
         model_beat(m);
-        assert_int_equal(lk_epochs_judge(m->link.epochs, 1, 5), LATCHKEY_OK);
+        assert_int_equal(lk_cutoffs_judge(m->link.cutoffs, 1, 5), LATCHKEY_OK);
         model_close(m);
     }
 }
@@ -293,14 +293,14 @@ static void test_another_type_at_the_first_beat(void **state)
     m->epoch[0] = "LIST";
     m->epoch[2] = "1000";
     model_up(m);
-    assert_int_equal(lk_epochs_judge(m->link.epochs, 0, 5000), LATCHKEY_CORRUPT);
-    assert_int_equal(lk_epochs_judge(m->link.epochs, 1, 5000), LATCHKEY_CORRUPT); /* it might be this one */
-    assert_int_equal(lk_epochs_judge(m->link.epochs, 2, 5000), LATCHKEY_OK);
+    assert_int_equal(lk_cutoffs_judge(m->link.cutoffs, 0, 5000), LATCHKEY_CORRUPT);
+    assert_int_equal(lk_cutoffs_judge(m->link.cutoffs, 1, 5000), LATCHKEY_CORRUPT); /* it might be this one */
+    assert_int_equal(lk_cutoffs_judge(m->link.cutoffs, 2, 5000), LATCHKEY_OK);
     model_end_everyone(m, 0, 2000);
     model_deliver(m, 1);
-    assert_int_equal(lk_epochs_judge(m->link.epochs, 0, 5000), LATCHKEY_OK);
+    assert_int_equal(lk_cutoffs_judge(m->link.cutoffs, 0, 5000), LATCHKEY_OK);
     model_beat(m);
-    assert_int_equal(lk_epochs_judge(m->link.epochs, 1, 5000), LATCHKEY_OK);
+    assert_int_equal(lk_cutoffs_judge(m->link.cutoffs, 1, 5000), LATCHKEY_OK);
     model_close(m);
 }
 

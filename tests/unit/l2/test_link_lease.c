@@ -30,7 +30,7 @@ static void test_a_lease_is_of_the_time_of_sending(void **state)
     model_deliver(m, 0);
     assert_int_equal(m->leases, 2);
     assert_true(m->lease_sent_ms == sent_ms);
-    assert_true(m->lease_incarnation == m->link.hello[0].incarnation && m->lease_incarnation);
+    assert_true(m->lease_incarnation == m->link.handshake[0].incarnation && m->lease_incarnation);
     model_close(m);
 }
 
@@ -147,7 +147,7 @@ static void test_a_beat_carries_the_pulse(void **state)
     (void)state;
     redis_model *m = model_opened_up("h?partitions=2");
     char expected[160], nonce[40];
-    m->pulse = (lk_pulse){.version = "1.2.3", .hits = 41, .misses = 7, .lease_age_ms = 500};
+    m->pulse = (lk_beat_stats){.version = "1.2.3", .hits = 41, .misses = 7, .lease_age_ms = 500};
     model_tick(m, model_beat_due(m));
     model_clear(m);
     m->lose_nonces = true;

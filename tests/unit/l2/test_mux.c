@@ -26,7 +26,7 @@ static const int64_t EVER_MS = 100000;
 
 /* --------------------------------------------------------------------------------------------------- kit -- */
 
-static lk_line *line;
+static lk_mux *line;
 static int peer; /* the other end */
 
 static int setup(void **state)
@@ -45,7 +45,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    lk_line_close(line);
+    lk_mux_close(line);
     if (peer >= 0) close(peer);
     return 0;
 }
@@ -55,7 +55,7 @@ typedef struct caller {
     pthread_t thread;
     unsigned from, count;
     int64_t deadline_ms;
-    enum lk_line_end end;
+    enum lk_mux_end end;
     lk_exchange x;
     lk_reply *replies[MOST];
     char number[MOST][12];
@@ -74,7 +74,7 @@ static void ask(caller *c)
         c->words[i][1] = (lk_span){c->number[i], (size_t)size};
         c->calls[i] = (lk_call){c->words[i], 2};
     }
-    c->end = lk_line_exchange(line, &c->x, c->error, sizeof c->error);
+    c->end = lk_mux_exchange(line, &c->x, c->error, sizeof c->error);
 }
 
 /* His own replies, all of them, in order; freed. */
@@ -134,11 +134,11 @@ static caller *start(unsigned from, unsigned count, int64_t within_ms)
     return c;
 }
 
-static enum lk_line_end join(caller *c)
+static enum lk_mux_end join(caller *c)
 {
     pthread_join(c->thread, NULL);
-    enum lk_line_end end = c->end;
-    if (end == LK_LINE_DONE) assert_true(has_his_own(c));
+    enum lk_mux_end end = c->end;
+    if (end == LK_MUX_DONE) assert_true(has_his_own(c));
     else assert_int_equal(c->x.got, 0);
     free(c);
     return end;
@@ -184,7 +184,7 @@ static void start_three(caller *three[3], unsigned count)
     for (unsigned i = 0; i < 3; i++) three[i] = start(10 * (i + 1), count, EVER_MS);
     hear(1);
     say_numbers(1, 1);
-    assert_int_equal(join(before), LK_LINE_DONE);
+    assert_int_equal(join(before), LK_MUX_DONE);
     hear(3 * count);
     wait_for(drives(three[0]));
 }
@@ -200,8 +200,8 @@ static void test_one_to_a_thousand_commands(void **state)
         caller *c = start(7, count, EVER_MS);
         hear(count);
         say_numbers(7, count);
-        assert_int_equal(join(c), LK_LINE_DONE);
-        assert_true(lk_line_good(line));
+        assert_int_equal(join(c), LK_MUX_DONE);
+        assert_true(lk_mux_good(line));
     }
 }
 
@@ -216,8 +216,8 @@ static void test_cut_at_every_byte(void **state)
         say(bytes, at);
         wait_for(all_read());
         say(bytes + at, SIZE - at);
-        for (int i = 0; i < 3; i++) assert_int_equal(join(three[i]), LK_LINE_DONE);
-        assert_true(lk_line_good(line));
+        for (int i = 0; i < 3; i++) assert_int_equal(join(three[i]), LK_MUX_DONE);
+        assert_true(lk_mux_good(line));
     }
 }
 
@@ -229,18 +229,18 @@ static void test_the_role_is_handed_on(void **state)
     assert_true(drives(a));
     hear(1);
     say_numbers(10, 1);
-    assert_int_equal(join(a), LK_LINE_DONE);
+    assert_int_equal(join(a), LK_MUX_DONE);
     hear(3); /* both */
     wait_for(drives(b));
     say_numbers(20, 1);
     wait_for(waiting() == 2);
     assert_true(drives(b)); /* he has but one of two */
     say_numbers(21, 1);
-    assert_int_equal(join(b), LK_LINE_DONE);
+    assert_int_equal(join(b), LK_MUX_DONE);
     wait_for(drives(c));
     say_numbers(30, 1);
-    assert_int_equal(join(c), LK_LINE_DONE);
-    assert_true(lk_line_good(line));
+    assert_int_equal(join(c), LK_MUX_DONE);
+    assert_true(lk_mux_good(line));
 }
 
 /* ------------------------------------------------------------------------------------------- leaving late -- */
@@ -251,12 +251,12 @@ static void test_who_is_late_behind_others_leaves(void **state)
     (void)state;
     for (unsigned came = 0; came < 3; came++) {
         caller *a = start(10, 1, EVER_MS), *b = start(20, 3, 50);
-        assert_int_equal(join(b), LK_LINE_LATE);
+        assert_int_equal(join(b), LK_MUX_LATE);
         caller *c = start(30, 2, EVER_MS), *d = start(40, 1, EVER_MS);
         assert_int_equal(waiting(), 7);
         hear(1);
         say_numbers(10, 1);
-        assert_int_equal(join(a), LK_LINE_DONE);
+        assert_int_equal(join(a), LK_MUX_DONE);
         hear(6);
         wait_for(drives(c)); /* not b, who has left */
         say_numbers(20, came);
@@ -264,13 +264,13 @@ static void test_who_is_late_behind_others_leaves(void **state)
         caller *e = start(50, 2, EVER_MS);
         say_numbers(20 + came, 3 - came);
         say_numbers(30, 2);
-        assert_int_equal(join(c), LK_LINE_DONE);
+        assert_int_equal(join(c), LK_MUX_DONE);
         hear(2);
         say_numbers(40, 1);
         say_numbers(50, 2);
-        assert_int_equal(join(d), LK_LINE_DONE);
-        assert_int_equal(join(e), LK_LINE_DONE);
-        assert_true(lk_line_good(line));
+        assert_int_equal(join(d), LK_MUX_DONE);
+        assert_int_equal(join(e), LK_MUX_DONE);
+        assert_true(lk_mux_good(line));
     }
 }
 
@@ -279,13 +279,13 @@ static void test_a_line_that_all_left_is_lost(void **state)
 {
     (void)state;
     caller *a = start(10, 1, EVER_MS), *b = start(20, 1, 30);
-    assert_int_equal(join(b), LK_LINE_LATE);
+    assert_int_equal(join(b), LK_MUX_LATE);
     hear(1);
     say_numbers(10, 1);
-    assert_int_equal(join(a), LK_LINE_DONE);
-    assert_false(lk_line_good(line));
+    assert_int_equal(join(a), LK_MUX_DONE);
+    assert_false(lk_mux_good(line));
     caller *c = start(30, 1, EVER_MS);
-    assert_int_equal(join(c), LK_LINE_GONE);
+    assert_int_equal(join(c), LK_MUX_GONE);
 }
 
 static void test_late_in_front_is_lost_for_all(void **state)
@@ -294,10 +294,10 @@ static void test_late_in_front_is_lost_for_all(void **state)
     caller *a = start(10, 2, 300), *b = start(20, 2, EVER_MS), *c = start(30, 1, EVER_MS);
     assert_true(drives(a));
     say_numbers(10, 1); /* one of two */
-    assert_int_equal(join(a), LK_LINE_LATE);
-    assert_int_equal(join(b), LK_LINE_LOST); /* at once, not at their deadline */
-    assert_int_equal(join(c), LK_LINE_LOST);
-    assert_false(lk_line_good(line));
+    assert_int_equal(join(a), LK_MUX_LATE);
+    assert_int_equal(join(b), LK_MUX_LOST); /* at once, not at their deadline */
+    assert_int_equal(join(c), LK_MUX_LOST);
+    assert_false(lk_mux_good(line));
 }
 
 /* ------------------------------------------------------------------------------------------------- broken -- */
@@ -313,10 +313,10 @@ static void test_the_other_side_closes_midway(void **state)
         say(bytes, at);
         close(peer);
         peer = -1;
-        assert_int_equal(join(three[0]), at >= 10 ? LK_LINE_DONE : LK_LINE_LOST);
-        assert_int_equal(join(three[1]), LK_LINE_LOST);
-        assert_int_equal(join(three[2]), LK_LINE_LOST);
-        assert_false(lk_line_good(line));
+        assert_int_equal(join(three[0]), at >= 10 ? LK_MUX_DONE : LK_MUX_LOST);
+        assert_int_equal(join(three[1]), LK_MUX_LOST);
+        assert_int_equal(join(three[2]), LK_MUX_LOST);
+        assert_false(lk_mux_good(line));
         if (at + 1 < sizeof bytes - 1) teardown(state);
     }
 }
@@ -327,17 +327,17 @@ static void test_it_answers_more_than_it_was_asked(void **state)
     caller *a = start(10, 2, EVER_MS);
     hear(2);
     say(":10\r\n:11\r\n:12\r\n", 15);
-    assert_int_equal(join(a), LK_LINE_DONE); /* his were there */
-    assert_false(lk_line_good(line));
+    assert_int_equal(join(a), LK_MUX_DONE); /* his were there */
+    assert_false(lk_mux_good(line));
     caller *b = start(20, 1, EVER_MS);
-    assert_int_equal(join(b), LK_LINE_GONE);
+    assert_int_equal(join(b), LK_MUX_GONE);
 }
 
 static void test_it_says_something_to_nobody(void **state)
 {
     (void)state;
     say(":1\r\n", 4);
-    assert_false(lk_line_good(line));
+    assert_false(lk_mux_good(line));
 }
 
 static void test_what_it_says_is_no_reply(void **state)
@@ -346,8 +346,8 @@ static void test_what_it_says_is_no_reply(void **state)
     caller *a = start(10, 2, EVER_MS), *b = start(20, 1, EVER_MS);
     hear(2);
     say(":10\r\n?\r\n", 8);
-    assert_int_equal(join(a), LK_LINE_LOST);
-    assert_int_equal(join(b), LK_LINE_LOST);
+    assert_int_equal(join(a), LK_MUX_LOST);
+    assert_int_equal(join(b), LK_MUX_LOST);
 }
 
 /* ------------------------------------------------------------------------------------------------- limits -- */
@@ -357,28 +357,28 @@ static void test_no_slot_and_no_room(void **state)
     (void)state;
     caller *a = start(10, 1, EVER_MS);
     pthread_mutex_lock(&line->lock);
-    for (unsigned i = 1; i < LK_LINE_SLOTS - 1; i++) line->taken[i] = true; /* as by so many callers */
+    for (unsigned i = 1; i < LK_MUX_SLOTS - 1; i++) line->taken[i] = true; /* as by so many callers */
     pthread_mutex_unlock(&line->lock);
     caller *b = start(20, 1, EVER_MS), *c = start(30, 1, EVER_MS);
-    assert_int_equal(join(c), LK_LINE_FULL);
+    assert_int_equal(join(c), LK_MUX_FULL);
     hear(1);
     say_numbers(10, 1);
-    assert_int_equal(join(a), LK_LINE_DONE);
+    assert_int_equal(join(a), LK_MUX_DONE);
     hear(1);
     say_numbers(20, 1);
-    assert_int_equal(join(b), LK_LINE_DONE);
+    assert_int_equal(join(b), LK_MUX_DONE);
     memset(line->taken, 0, sizeof line->taken);
     caller *d = start(40, MOST, EVER_MS), *e = start(2000, MOST, EVER_MS), *f = start(4000, 49, EVER_MS);
-    assert_int_equal(join(f), LK_LINE_FULL); /* 2048 replies may be awaited */
+    assert_int_equal(join(f), LK_MUX_FULL); /* 2048 replies may be awaited */
     caller *g = start(5000, 48, EVER_MS);
     hear(MOST);
     say_numbers(40, MOST);
-    assert_int_equal(join(d), LK_LINE_DONE);
+    assert_int_equal(join(d), LK_MUX_DONE);
     hear(MOST + 48);
     say_numbers(2000, MOST);
     say_numbers(5000, 48);
-    assert_int_equal(join(e), LK_LINE_DONE);
-    assert_int_equal(join(g), LK_LINE_DONE);
+    assert_int_equal(join(e), LK_MUX_DONE);
+    assert_int_equal(join(g), LK_MUX_DONE);
 }
 
 /* ------------------------------------------------------------------------------------------------- at random -- */
@@ -398,11 +398,11 @@ static void call_again_and_again(crowd *k, unsigned index)
         c->count = 1 + (unsigned)unit_below(&r, unit_chance(&r, 10) ? 200 : 4);
         c->deadline_ms = lk_now_ms() + (unit_chance(&r, 20) ? (int64_t)unit_below(&r, 3) : 5000);
         ask(c);
-        if (c->end == LK_LINE_DONE) {
+        if (c->end == LK_MUX_DONE) {
             if (has_his_own(c)) k->done++;
             else k->foreign++;
         } else k->others++;
-        if (c->end == LK_LINE_GONE) return;
+        if (c->end == LK_MUX_GONE) return;
     }
 }
 

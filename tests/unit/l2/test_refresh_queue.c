@@ -15,19 +15,19 @@
 
 enum { BUCKETS = 16384, WAYS = 4 };
 static const int64_t NOW = 1000000, APART = 1000;
-static lk_wanted *wanted;
+static lk_refresh_queue *wanted;
 
 static int setup(void **state)
 {
     (void)state;
-    wanted = lk_wanted_open(unit_seed());
+    wanted = lk_refresh_queue_open(unit_seed());
     return !wanted;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    lk_wanted_close(wanted);
+    lk_refresh_queue_close(wanted);
     return 0;
 }
 
@@ -47,7 +47,7 @@ static bool gate_at(uint64_t number, int64_t now_ms)
 {
     text t = token_of(number);
     char *exact = unit_copy(t.token, LATCHKEY_TOKEN_LENGTH);
-    bool open = lk_wanted_gate(wanted, exact, now_ms, APART);
+    bool open = lk_refresh_queue_dedup(wanted, exact, now_ms, APART);
     free(exact);
     return open;
 }
@@ -67,10 +67,11 @@ static void test_it_can_be_shut_for_longer_and_opened(void **state)
 {
     (void)state;
     text t = token_of(1);
-    lk_wanted_shut(wanted, t.token, NOW, NOW + 5000);
+    lk_refresh_queue_shut(wanted, t.token, NOW, NOW + 5000);
     assert_false(gate_at(1, NOW + 4999));
     assert_true(gate_at(1, NOW + 5000));
-    lk_wanted_shut(wanted, t.token, NOW + 5000, NOW + 5001); /* what was read lets it be asked for again sooner */
+    lk_refresh_queue_shut(wanted, t.token, NOW + 5000,
+                          NOW + 5001); /* what was read lets it be asked for again sooner */
     assert_true(gate_at(1, NOW + 5001));
 }
 
@@ -93,7 +94,7 @@ static size_t put_at(uint64_t number, int64_t now_ms)
 {
     text t = token_of(number);
     char *exact = unit_copy(t.token, LATCHKEY_TOKEN_LENGTH);
-    size_t waiting = lk_wanted_put(wanted, exact, now_ms);
+    size_t waiting = lk_refresh_queue_put(wanted, exact, now_ms);
     free(exact);
     return waiting;
 }
@@ -101,21 +102,21 @@ static size_t put_at(uint64_t number, int64_t now_ms)
 static void test_first_in_first_out_and_a_hand_for_each(void **state)
 {
     (void)state;
-    lk_wanted_item *hand[LK_WANTED_HANDS];
+    lk_refresh_item *hand[LK_REFRESH_QUEUE_HANDS];
     uint64_t let_go;
-    for (size_t i = 0; i < LK_WANTED_HANDS + 3; i++) assert_int_equal(put_at(i, NOW), i + 1);
-    for (size_t i = 0; i < LK_WANTED_HANDS; i++) {
+    for (size_t i = 0; i < LK_REFRESH_QUEUE_HANDS + 3; i++) assert_int_equal(put_at(i, NOW), i + 1);
+    for (size_t i = 0; i < LK_REFRESH_QUEUE_HANDS; i++) {
         text t = token_of(i);
-        hand[i] = lk_wanted_take(wanted, NOW, &let_go);
+        hand[i] = lk_refresh_queue_take(wanted, NOW, &let_go);
         assert_non_null(hand[i]);
         assert_memory_equal(hand[i]->token, t.token, LATCHKEY_TOKEN_LENGTH);
     }
-    assert_null(lk_wanted_take(wanted, NOW, &let_go));
-    lk_wanted_done(hand[5]);
-    static const lk_wanted_item nothing;
+    assert_null(lk_refresh_queue_take(wanted, NOW, &let_go));
+    lk_refresh_queue_done(hand[5]);
+    static const lk_refresh_item nothing;
     assert_memory_equal(hand[5], &nothing, sizeof nothing); /* F */
-    text next = token_of(LK_WANTED_HANDS);
-    assert_ptr_equal(lk_wanted_take(wanted, NOW, &let_go), hand[5]);
+    text next = token_of(LK_REFRESH_QUEUE_HANDS);
+    assert_ptr_equal(lk_refresh_queue_take(wanted, NOW, &let_go), hand[5]);
     assert_memory_equal(hand[5]->token, next.token, LATCHKEY_TOKEN_LENGTH);
     assert_int_equal(let_go, 0);
 }
@@ -125,16 +126,16 @@ static void test_G_the_queue_is_bounded(void **state)
     (void)state;
     uint64_t let_go;
     for (size_t round = 0; round < 3; round++) {
-        for (size_t i = 0; i < LK_WANTED_QUEUE; i++) assert_int_equal(put_at(i, NOW), i + 1);
+        for (size_t i = 0; i < LK_REFRESH_QUEUE_QUEUE; i++) assert_int_equal(put_at(i, NOW), i + 1);
         for (size_t i = 0; i < 10; i++) assert_int_equal(put_at(i, NOW), 0);
-        for (size_t i = 0; i < LK_WANTED_QUEUE; i++) {
+        for (size_t i = 0; i < LK_REFRESH_QUEUE_QUEUE; i++) {
             text t = token_of(i);
-            lk_wanted_item *item = lk_wanted_take(wanted, NOW, &let_go);
+            lk_refresh_item *item = lk_refresh_queue_take(wanted, NOW, &let_go);
             assert_non_null(item);
             assert_memory_equal(item->token, t.token, LATCHKEY_TOKEN_LENGTH);
-            lk_wanted_done(item);
+            lk_refresh_queue_done(item);
         }
-        assert_null(lk_wanted_take(wanted, NOW, &let_go));
+        assert_null(lk_refresh_queue_take(wanted, NOW, &let_go));
     }
 }
 
@@ -144,10 +145,10 @@ static void test_what_is_old_is_let_go(void **state)
     uint64_t let_go;
     for (size_t i = 0; i < 5; i++) put_at(i, NOW + (int64_t)i);
     text t = token_of(3);
-    lk_wanted_item *item = lk_wanted_take(wanted, NOW + 3 + LK_WANTED_OLD_MS, &let_go);
+    lk_refresh_item *item = lk_refresh_queue_take(wanted, NOW + 3 + LK_REFRESH_QUEUE_OLD_MS, &let_go);
     assert_int_equal(let_go, 3);
     assert_memory_equal(item->token, t.token, LATCHKEY_TOKEN_LENGTH);
-    assert_null(lk_wanted_take(wanted, NOW + 5 + LK_WANTED_OLD_MS, &let_go));
+    assert_null(lk_refresh_queue_take(wanted, NOW + 5 + LK_REFRESH_QUEUE_OLD_MS, &let_go));
     assert_int_equal(let_go, 1);
 }
 
@@ -166,8 +167,8 @@ static void ask(race *r, unsigned index)
     unit_random random = unit_random_new(index);
     for (uint64_t i = 0; i < r->rounds; i++) {
         text t = token_of(unit_below(&random, TOKENS));
-        if (!lk_wanted_gate(wanted, t.token, NOW + (int64_t)i, 1)) continue;
-        if (lk_wanted_put(wanted, t.token, NOW)) atomic_fetch_add(&r->put, 1);
+        if (!lk_refresh_queue_dedup(wanted, t.token, NOW + (int64_t)i, 1)) continue;
+        if (lk_refresh_queue_put(wanted, t.token, NOW)) atomic_fetch_add(&r->put, 1);
         else atomic_fetch_add(&r->shed, 1);
     }
     atomic_fetch_sub(&r->busy, 1);
@@ -183,7 +184,7 @@ static void work(void *shared, unsigned index)
     }
     for (bool last = false; !last;) {
         last = !atomic_load(&r->busy);
-        for (lk_wanted_item *item; (item = lk_wanted_take(wanted, NOW, &let_go)); lk_wanted_done(item)) {
+        for (lk_refresh_item *item; (item = lk_refresh_queue_take(wanted, NOW, &let_go)); lk_refresh_queue_done(item)) {
             char number[24] = "";
             memcpy(number, item->token + LATCHKEY_SELECTOR_LENGTH, 23);
             text t = token_of(strtoull(number, NULL, 10));
@@ -210,7 +211,7 @@ static void test_F_J_no_token_stays_behind_or_reaches_a_child(void **state)
     assert_true(unit_mapping_has(wanted, "dd"));
     assert_true(unit_mapping_has(wanted, "wf"));
     put_at(7, NOW);
-    lk_wanted_item *item = lk_wanted_take(wanted, NOW, &let_go);
+    lk_refresh_item *item = lk_refresh_queue_take(wanted, NOW, &let_go);
     pid_t child = fork();
     if (!child) {
         unsigned any = 0;
@@ -220,10 +221,10 @@ static void test_F_J_no_token_stays_behind_or_reaches_a_child(void **state)
     int status = -1;
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    lk_wanted_done(item);
+    lk_refresh_queue_done(item);
     text t = token_of(7);
     const char *bytes = (const char *)wanted, *verifier = t.token + LATCHKEY_SELECTOR_LENGTH;
-    size_t size = sizeof(uint64_t) * BUCKETS * WAYS + (size_t)(LK_WANTED_QUEUE * 52);
+    size_t size = sizeof(uint64_t) * BUCKETS * WAYS + (size_t)(LK_REFRESH_QUEUE_QUEUE * 52);
     for (size_t i = 0; i + 23 < size; i++) assert_int_not_equal(memcmp(bytes + i, verifier, 23), 0);
 }
 

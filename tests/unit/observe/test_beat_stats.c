@@ -7,44 +7,44 @@
 
 #include <string.h>
 
-static lk_pulse some(void)
+static lk_beat_stats some(void)
 {
-    return (lk_pulse){.version = "0.1.0",
-                      .uptime_ms = 3600000,
-                      .hits = 181203,
-                      .misses = 2410,
-                      .refused = 7,
-                      .reads = 2400,
-                      .writes = 99,
-                      .errors = 3,
-                      .shed = 2,
-                      .in_flight = 5,
-                      .read_p50_us = 120,
-                      .read_p99_us = 900,
-                      .purges = 44,
-                      .lag_p50_us = 210,
-                      .lag_p99_us = 899,
-                      .lease_age_ms = 501,
-                      .entries = 70123,
-                      .capacity = 100000,
-                      .reconnects = 1,
-                      .pending = 4};
+    return (lk_beat_stats){.version = "0.1.0",
+                           .uptime_ms = 3600000,
+                           .hits = 181203,
+                           .misses = 2410,
+                           .refused = 7,
+                           .reads = 2400,
+                           .writes = 99,
+                           .errors = 3,
+                           .shed = 2,
+                           .in_flight = 5,
+                           .read_p50_us = 120,
+                           .read_p99_us = 900,
+                           .purges = 44,
+                           .lag_p50_us = 210,
+                           .lag_p99_us = 899,
+                           .lease_age_ms = 501,
+                           .entries = 70123,
+                           .capacity = 100000,
+                           .reconnects = 1,
+                           .pending = 4};
 }
 
 static void test_what_is_written_is_read(void **state)
 {
     (void)state;
-    char text[LK_PULSE_SIZE];
-    lk_pulse pulse = some(), read;
-    size_t size = lk_pulse_write(&pulse, text);
+    char text[LK_BEAT_STATS_SIZE];
+    lk_beat_stats pulse = some(), read;
+    size_t size = lk_beat_stats_write(&pulse, text);
     assert_int_equal(size, strlen(text));
-    assert_true(lk_pulse_read(text, &read));
+    assert_true(lk_beat_stats_read(text, &read));
     assert_memory_equal(&pulse, &read, sizeof pulse);
 
-    lk_pulse none = {.version = "12.34.56", .lease_age_ms = -1};
-    lk_pulse_write(&none, text);
+    lk_beat_stats none = {.version = "12.34.56", .lease_age_ms = -1};
+    lk_beat_stats_write(&none, text);
     assert_string_equal(text, "v=12.34.56 age=-1");
-    assert_true(lk_pulse_read(text, &read));
+    assert_true(lk_beat_stats_read(text, &read));
     assert_memory_equal(&none, &read, sizeof none);
 }
 
@@ -52,14 +52,14 @@ static void test_what_is_written_is_read(void **state)
 static void test_it_fits(void **state)
 {
     (void)state;
-    char text[LK_PULSE_SIZE];
-    lk_pulse pulse = some(), read;
-    for (size_t at = offsetof(lk_pulse, uptime_ms); at + 8 <= sizeof pulse; at += 8)
+    char text[LK_BEAT_STATS_SIZE];
+    lk_beat_stats pulse = some(), read;
+    for (size_t at = offsetof(lk_beat_stats, uptime_ms); at + 8 <= sizeof pulse; at += 8)
         memcpy((char *)&pulse + at, &(int64_t){INT64_MAX}, 8);
     memcpy(pulse.version, "999.999.999.999", 16);
-    size_t size = lk_pulse_write(&pulse, text);
-    assert_true(size < LK_PULSE_SIZE && size == strlen(text));
-    assert_true(lk_pulse_read(text, &read));
+    size_t size = lk_beat_stats_write(&pulse, text);
+    assert_true(size < LK_BEAT_STATS_SIZE && size == strlen(text));
+    assert_true(lk_beat_stats_read(text, &read));
     assert_int_equal(read.hits, INT64_C(9999999999999));
     /* As large as in years of the busiest service: nothing is left out. */
     pulse = some();
@@ -69,8 +69,8 @@ static void test_it_fits(void **state)
     pulse.errors = pulse.shed = 99999999;
     pulse.entries = pulse.capacity = 100000000;
     pulse.read_p50_us = pulse.read_p99_us = pulse.lag_p50_us = pulse.lag_p99_us = 9999999;
-    lk_pulse_write(&pulse, text);
-    assert_true(lk_pulse_read(text, &read));
+    lk_beat_stats_write(&pulse, text);
+    assert_true(lk_beat_stats_read(text, &read));
     assert_memory_equal(&pulse, &read, sizeof pulse);
 }
 
@@ -78,8 +78,8 @@ static void test_it_fits(void **state)
 static void test_unknown_numbers(void **state)
 {
     (void)state;
-    lk_pulse read;
-    assert_true(lk_pulse_read("v=9.0.0 hit=5 colour=7 miss=6", &read));
+    lk_beat_stats read;
+    assert_true(lk_beat_stats_read("v=9.0.0 hit=5 colour=7 miss=6", &read));
     assert_int_equal(read.hits, 5);
     assert_int_equal(read.misses, 6);
     assert_string_equal(read.version, "9.0.0");
@@ -103,13 +103,13 @@ static void test_nonsense_is_no_pulse(void **state)
                                         "v=1.0 hit",
                                         "v=1.0.0.0.0.0.0.0.0",
                                         "v=1.0 hit=1 \n"};
-    lk_pulse read, zero;
+    lk_beat_stats read, zero;
     memset(&zero, 0, sizeof zero);
     for (size_t i = 0; i < UNIT_COUNT(wrong); i++) {
-        if (lk_pulse_read(wrong[i], &read)) fail_msg("taken: %s", wrong[i]);
+        if (lk_beat_stats_read(wrong[i], &read)) fail_msg("taken: %s", wrong[i]);
         assert_memory_equal(&read, &zero, sizeof read);
     }
-    assert_true(lk_pulse_read("v=1.0 hit=-7", &read));
+    assert_true(lk_beat_stats_read("v=1.0 hit=-7", &read));
     assert_int_equal(read.hits, -1); /* every "less than nothing" is "there is none" */
 }
 
@@ -124,8 +124,8 @@ static void test_any_bytes(void **state)
         for (size_t k = 0; k < size; k++) text[k] = alphabet[unit_below(&r, sizeof alphabet - 1)];
         text[size] = 0;
         char *exact = unit_copy(text, size + 1);
-        lk_pulse read;
-        if (lk_pulse_read(exact, &read)) {
+        lk_beat_stats read;
+        if (lk_beat_stats_read(exact, &read)) {
             assert_true(strspn(read.version, "0123456789.") == strlen(read.version) && read.version[0]);
             assert_true(read.hits >= -1);
         }

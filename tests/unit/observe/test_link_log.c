@@ -43,24 +43,24 @@ static int stop_listening(void **state)
     } while (0)
 
 static lk_counters counters;
-static lk_trouble opened(void)
+static lk_link_log opened(void)
 {
-    lk_trouble t;
+    lk_link_log t;
     memset(&counters, 0, sizeof counters);
-    lk_trouble_open(&t, 1000);
+    lk_link_log_open(&t, 1000);
     return t;
 }
 
-static void lease(lk_trouble *t, int64_t sent_ms) { lk_trouble_lease(t, sent_ms, 2000, &counters); }
-static void lost(lk_trouble *t, int64_t now_ms, const char *why)
+static void lease(lk_link_log *t, int64_t sent_ms) { lk_link_log_lease(t, sent_ms, 2000, &counters); }
+static void lost(lk_link_log *t, int64_t now_ms, const char *why)
 {
-    lk_trouble_lost(t, now_ms, LATCHKEY_UNAVAILABLE, why);
+    lk_link_log_lost(t, now_ms, LATCHKEY_UNAVAILABLE, why);
 }
 
 static void test_transitions_are_said_once(void **state)
 {
     (void)state;
-    lk_trouble t = opened();
+    lk_link_log t = opened();
     for (int64_t ms = 1000; ms < 5000; ms += 500) lease(&t, ms);
     assert_said(""); /* all is well */
     lost(&t, 5100, "refused");
@@ -70,7 +70,7 @@ static void test_transitions_are_said_once(void **state)
     lost(&t, 60000, "loading");
     lost(&t, 60100, "loading");
     assert_said("4 link: down: loading\n");
-    lk_trouble_lost(&t, 60200, LATCHKEY_CONFIG, "wrong password");
+    lk_link_log_lost(&t, 60200, LATCHKEY_CONFIG, "wrong password");
     assert_said("3 link: down: wrong password\n");
     lease(&t, 65100);
     assert_said("5 link: up after 60000 ms\n");
@@ -83,22 +83,22 @@ static void test_transitions_are_said_once(void **state)
 static void test_flapping_says_little_and_ends_with_the_truth(void **state)
 {
     (void)state;
-    lk_trouble t = opened();
+    lk_link_log t = opened();
     int64_t ms = 1000;
     for (int i = 0; i < 5000; i++) {
         lost(&t, ms += 10, i % 2 ? "one" : "another");
         lease(&t, ms += 10);
     }
-    unsigned most = LK_TROUBLE_AT_ONCE + (unsigned)(ms - 1000) / LK_TROUBLE_EVERY_MS;
-    assert_in_range(lines, LK_TROUBLE_AT_ONCE, most);
-    for (int64_t end = ms + LK_TROUBLE_EVERY_MS; ms < end;) lease(&t, ms += 500);
+    unsigned most = LK_LINK_LOG_AT_ONCE + (unsigned)(ms - 1000) / LK_LINK_LOG_EVERY_MS;
+    assert_in_range(lines, LK_LINK_LOG_AT_ONCE, most);
+    for (int64_t end = ms + LK_LINK_LOG_EVERY_MS; ms < end;) lease(&t, ms += 500);
     said[strlen(said) - 1] = 0;
     assert_int_equal(strncmp(strrchr(said, '\n'), "\n5 link: up after 10 ms", 23), 0);
     const char *times = strstr(said, "; it was down ");
     assert_non_null(times);
     assert_non_null(strstr(times, " times, the last because of this: "));
     /* Left alone, it can speak at once again. */
-    ms += LK_TROUBLE_AT_ONCE * LK_TROUBLE_EVERY_MS;
+    ms += LK_LINK_LOG_AT_ONCE * LK_LINK_LOG_EVERY_MS;
     lease(&t, ms);
     said[0] = 0;
     lost(&t, ms += 100, "gone");
@@ -110,7 +110,7 @@ static void test_flapping_says_little_and_ends_with_the_truth(void **state)
 static void test_what_there_was_no_room_for_is_said_later(void **state)
 {
     (void)state;
-    lk_trouble t = opened();
+    lk_link_log t = opened();
     int64_t ms = 1000;
     for (int i = 0; i < 100; i++) {
         lost(&t, ms += 10, "flapping");
@@ -124,7 +124,7 @@ static void test_what_there_was_no_room_for_is_said_later(void **state)
 static void test_a_lapse_beside_a_good_connection(void **state)
 {
     (void)state;
-    lk_trouble t = opened();
+    lk_link_log t = opened();
     lease(&t, 1000);
     lease(&t, 3000); /* to the millisecond */
     assert_said("");
@@ -138,7 +138,7 @@ static void test_a_lapse_beside_a_good_connection(void **state)
 static void test_l1_emptied_for_a_reason(void **state)
 {
     (void)state;
-    lk_trouble t = opened();
+    lk_link_log t = opened();
     t.expected++; /* by the link, which met another server */
     lk_count(&counters, LK_EMPTIES, 1);
     lease(&t, 1000);
@@ -171,7 +171,7 @@ static void test_l1_emptied_for_a_reason(void **state)
 static void test_corrupt_records_are_counted_together(void **state)
 {
     (void)state;
-    lk_trouble t = opened();
+    lk_link_log t = opened();
     lease(&t, 1000);
     lk_count(&counters, LK_CORRUPT_RECORDS, 7);
     lease(&t, 1500);

@@ -40,24 +40,24 @@ static void feed_bulk(lk_conn *conn, const char *text)
 }
 
 /* Takes what was fed; true where that was the end of it. */
-static bool take_all(lk_hello *hello, lk_conn *conn)
+static bool take_all(lk_handshake *hello, lk_conn *conn)
 {
     lk_reply *reply;
     bool done = false;
     while (!done && lk_conn_next(conn, &reply) > 0) {
-        done = lk_hello_take(hello, reply);
+        done = lk_handshake_take(hello, reply);
         lk_reply_free(reply);
     }
     return done;
 }
 
 /* A greeting of a server that answers these two to INFO. */
-static lk_hello greet(const char *server, const char *replication)
+static lk_handshake greet(const char *server, const char *replication)
 {
     lk_config config = config_of("redis://h");
     lk_conn conn;
-    lk_hello hello;
-    assert_true(lk_conn_open(&conn) && lk_hello_send(&hello, &config, &conn));
+    lk_handshake hello;
+    assert_true(lk_conn_open(&conn) && lk_handshake_send(&hello, &config, &conn));
     feed_bulk(&conn, server);
     feed_bulk(&conn, replication);
     assert_true(take_all(&hello, &conn));
@@ -66,19 +66,19 @@ static lk_hello greet(const char *server, const char *replication)
 }
 
 /* The same, where every reply is this line. */
-static lk_hello greet_raw(const char *url, const char *line)
+static lk_handshake greet_raw(const char *url, const char *line)
 {
     lk_config config = config_of(url);
     lk_conn conn;
-    lk_hello hello;
-    assert_true(lk_conn_open(&conn) && lk_hello_send(&hello, &config, &conn));
+    lk_handshake hello;
+    assert_true(lk_conn_open(&conn) && lk_handshake_send(&hello, &config, &conn));
     for (unsigned i = hello.answers; i; i--) assert_true(lk_conn_feed(&conn, line, strlen(line)));
     assert_true(take_all(&hello, &conn));
     lk_conn_close(&conn);
     return hello;
 }
 
-static void assert_refused(const lk_hello *hello, int status, const char *named)
+static void assert_refused(const lk_handshake *hello, int status, const char *named)
 {
     if (hello->status != status || !strstr(hello->error, named))
         fail_msg("%d '%s', wanted %d '%s'", hello->status, hello->error, status, named);
@@ -90,12 +90,12 @@ static void assert_sent(const char *url, const char *expected, unsigned answers)
 {
     lk_config config = config_of(url);
     lk_conn conn;
-    lk_hello hello;
+    lk_handshake hello;
     lk_resp *resp = lk_resp_open();
     lk_reply *command;
     const char *bytes;
     char words[256] = "";
-    assert_true(lk_conn_open(&conn) && lk_hello_send(&hello, &config, &conn));
+    assert_true(lk_conn_open(&conn) && lk_handshake_send(&hello, &config, &conn));
     assert_int_equal(hello.answers, answers);
     assert_int_equal(conn.waiting, answers);
     size_t size = lk_conn_unsent(&conn, &bytes);
@@ -135,11 +135,11 @@ static void test_versions(void **state)
                 {"5.0.14", false}, {"2.8.24", false},    {"0.0.0", false},      {"", false},       {"x", false},
                 {"7", false},      {"seven.two", false}, {"-7.9", false}};
     for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
-        lk_hello hello = greet(info_server(rows[i].version, "standalone", run_id), primary);
+        lk_handshake hello = greet(info_server(rows[i].version, "standalone", run_id), primary);
         if (rows[i].good) assert_int_equal(hello.status, LATCHKEY_OK);
         else assert_int_equal(hello.status, LATCHKEY_CONFIG);
     }
-    lk_hello hello = greet(info_server("5.0.14", "standalone", run_id), primary);
+    lk_handshake hello = greet(info_server("5.0.14", "standalone", run_id), primary);
     assert_refused(&hello, LATCHKEY_CONFIG, "5.0.14");
     hello = greet(info_server("5.0\033[31m\x07", "standalone", run_id), primary);
     assert_refused(&hello, LATCHKEY_CONFIG, "5.0?"); /* and nothing for a terminal to obey */
@@ -149,7 +149,7 @@ static void test_versions(void **state)
 static void test_what_is_not_a_primary_alone(void **state)
 {
     (void)state;
-    lk_hello hello = greet(info_server("7.2.0", "cluster", run_id), primary);
+    lk_handshake hello = greet(info_server("7.2.0", "cluster", run_id), primary);
     assert_refused(&hello, LATCHKEY_CONFIG, "Cluster");
     hello = greet(info_server("7.2.0", "sentinel", run_id), primary);
     assert_refused(&hello, LATCHKEY_CONFIG, "Sentinel");
@@ -170,10 +170,10 @@ static void test_what_is_not_redis(void **state)
                              "redis_version\r\nrun_id:abc\r\n",
                              "xredis_version:7.2.0\r\nxrun_id:abc\r\n"};
     for (size_t i = 0; i < UNIT_COUNT(servers); i++) {
-        lk_hello hello = greet(servers[i], primary);
+        lk_handshake hello = greet(servers[i], primary);
         assert_refused(&hello, LATCHKEY_CONFIG, "INFO");
     }
-    lk_hello hello = greet(info_server("7.2.0", "standalone", run_id), "# Replication\r\n");
+    lk_handshake hello = greet(info_server("7.2.0", "standalone", run_id), "# Replication\r\n");
     assert_refused(&hello, LATCHKEY_CONFIG, "INFO");
     const char *lines[] = {"+OK\r\n", ":1\r\n", "$-1\r\n", "*-1\r\n", "*0\r\n", "*1\r\n$4\r\nrole\r\n", "$0\r\n\r\n"};
     for (size_t i = 0; i < UNIT_COUNT(lines); i++) {
@@ -190,9 +190,9 @@ static void test_info_is_read_by_name(void **state)
     memset(filler, 'y', sizeof filler - 1);
     filler[sizeof filler - 1] = 0;
     snprintf(text, sizeof text, "%s:%s\nrun_id:%s\n\n\nrun_id_2:zzz\nredis_version:7.2.0", filler, filler, run_id);
-    lk_hello hello = greet(text, "x:role:slave\nrole:master\nmaster_replid2:0\nmaster_replid:8c1");
+    lk_handshake hello = greet(text, "x:role:slave\nrole:master\nmaster_replid2:0\nmaster_replid:8c1");
     assert_int_equal(hello.status, LATCHKEY_OK);
-    lk_hello other = greet(info_server("7.2.0", "standalone", run_id), primary);
+    lk_handshake other = greet(info_server("7.2.0", "standalone", run_id), primary);
     assert_true(hello.incarnation == other.incarnation);
     snprintf(text, sizeof text, "run_id:%s\nredis_version:7.2.0\nredis_mode:%s\n", filler, filler);
     hello = greet(text, "role:master\nmaster_replid:8c1");
@@ -204,18 +204,18 @@ static void test_incarnations_differ(void **state)
     (void)state;
     char id[sizeof run_id];
     memcpy(id, run_id, sizeof id);
-    lk_hello first = greet(info_server("7.2.0", "standalone", id), primary);
+    lk_handshake first = greet(info_server("7.2.0", "standalone", id), primary);
     assert_true(first.incarnation != 0);
     for (size_t at = 0; at < sizeof id - 1; at++) {
         memcpy(id, run_id, sizeof id);
         id[at] = 'f' - (id[at] == 'f');
-        lk_hello hello = greet(info_server("7.2.0", "standalone", id), primary);
+        lk_handshake hello = greet(info_server("7.2.0", "standalone", id), primary);
         assert_true(hello.incarnation != 0 && hello.incarnation != first.incarnation);
     }
-    lk_hello promoted = greet(info_server("7.2.0", "standalone", run_id), "role:master\r\nmaster_replid:8c2\r\n");
+    lk_handshake promoted = greet(info_server("7.2.0", "standalone", run_id), "role:master\r\nmaster_replid:8c2\r\n");
     assert_int_equal(promoted.status, LATCHKEY_OK);
     assert_true(promoted.incarnation != first.incarnation && promoted.replication != first.replication);
-    lk_hello nameless = greet(info_server("7.2.0", "standalone", run_id), "role:master\r\nmaster_replid:\r\n");
+    lk_handshake nameless = greet(info_server("7.2.0", "standalone", run_id), "role:master\r\nmaster_replid:\r\n");
     assert_refused(&nameless, LATCHKEY_CONFIG, "INFO");
 }
 
@@ -243,7 +243,7 @@ static void test_errors_are_told_in_words(void **state)
         {"redis://h/99", "-ERR invalid DB index\r\n", "database", LATCHKEY_CONFIG},
     };
     for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
-        lk_hello hello = greet_raw(rows[i].url, rows[i].line);
+        lk_handshake hello = greet_raw(rows[i].url, rows[i].line);
         assert_refused(&hello, rows[i].status, rows[i].named);
     }
 }
@@ -252,7 +252,7 @@ static void test_errors_are_told_in_words(void **state)
 static void test_a_full_server_does_not_refuse_the_password(void **state)
 {
     (void)state;
-    lk_hello hello = greet_raw("redis://:p@h", "-ERR max number of clients reached\r\n");
+    lk_handshake hello = greet_raw("redis://:p@h", "-ERR max number of clients reached\r\n");
     assert_int_equal(hello.status, LATCHKEY_UNAVAILABLE);
 }
 
@@ -272,7 +272,7 @@ static void test_auth_errors_that_echo_the_password(void **state)
     const char *urls[] = {"redis://u:s3cret@h", "redis://:s3cret@h", "redis://:s3cret@h/3"};
     for (size_t i = 0; i < UNIT_COUNT(lines); i++) {
         for (size_t k = 0; k < UNIT_COUNT(urls); k++) {
-            lk_hello hello = greet_raw(urls[k], lines[i]);
+            lk_handshake hello = greet_raw(urls[k], lines[i]);
             assert_int_not_equal(hello.status, LATCHKEY_OK);
             if (strstr(hello.error, "s3cret")) fail_msg("the text gives it away: %s", hello.error);
         }
@@ -284,13 +284,13 @@ static void test_the_first_error_is_the_cause(void **state)
     (void)state;
     lk_config config = config_of("redis://:p@h/3");
     lk_conn conn;
-    lk_hello hello;
+    lk_handshake hello;
     lk_reply *reply;
     const char lines[] = "-WRONGPASS x\r\n-NOAUTH x\r\n-NOAUTH x\r\n-NOAUTH x\r\n";
-    assert_true(lk_conn_open(&conn) && lk_hello_send(&hello, &config, &conn));
+    assert_true(lk_conn_open(&conn) && lk_handshake_send(&hello, &config, &conn));
     assert_true(lk_conn_feed(&conn, lines, strlen(lines)));
     while (lk_conn_next(&conn, &reply) > 0) { /* all are taken, as the pool does */
-        assert_true(lk_hello_take(&hello, reply));
+        assert_true(lk_handshake_take(&hello, reply));
         lk_reply_free(reply);
     }
     assert_refused(&hello, LATCHKEY_CONFIG, "AUTH");

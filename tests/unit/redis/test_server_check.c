@@ -97,8 +97,8 @@ static const row rows[] = {
 
 static size_t check(const row *r, const char *info, lk_finding findings[LK_FINDINGS_MAX])
 {
-    lk_settings settings = {.info = info, .config = r->config, .durability = r->durability, .staleness_ms = 4000};
-    return lk_settings_check(&settings, findings);
+    lk_server_check settings = {.info = info, .config = r->config, .durability = r->durability, .staleness_ms = 4000};
+    return lk_server_check_check(&settings, findings);
 }
 
 static void test_recorded_servers(void **state)
@@ -138,8 +138,8 @@ static void test_every_finding_has_a_server(void **state)
 static void assert_found(const char *info, const char *wanted, const char *says)
 {
     lk_finding findings[LK_FINDINGS_MAX];
-    lk_settings settings = {.info = info, .staleness_ms = 2000};
-    size_t count = lk_settings_check(&settings, findings);
+    lk_server_check settings = {.info = info, .staleness_ms = 2000};
+    size_t count = lk_server_check_check(&settings, findings);
     assert_string_equal(found(findings, count), wanted);
     if (says && !strstr(findings[count - 1].text, says))
         fail_msg("'%s' is not in '%s'", says, findings[count - 1].text);
@@ -212,17 +212,17 @@ static void test_names_are_whole_and_at_the_beginning_of_a_line(void **state)
     char value[16];
     const char *text =
         "xmaxmemory:1\r\nmaxmemory_policy:2\r\nmaxmemor:3\r\n maxmemory:4\r\n#maxmemory:5\r\nmaxmemory:6";
-    assert_true(lk_settings_value(text, "maxmemory", value, sizeof value));
+    assert_true(lk_info_value(text, "maxmemory", value, sizeof value));
     assert_string_equal(value, "6");
-    assert_true(lk_settings_value("a:\r\nb:x y:z\r\n", "a", value, sizeof value));
+    assert_true(lk_info_value("a:\r\nb:x y:z\r\n", "a", value, sizeof value));
     assert_string_equal(value, "");
-    assert_true(lk_settings_value("a:\r\nb:x y:z\r\n", "b", value, sizeof value));
+    assert_true(lk_info_value("a:\r\nb:x y:z\r\n", "b", value, sizeof value));
     assert_string_equal(value, "x y:z");
-    assert_false(lk_settings_value("a:1", "b", value, sizeof value));
-    assert_false(lk_settings_value("a", "a", value, sizeof value));
-    assert_false(lk_settings_value("a\n:1", "a", value, sizeof value));
-    assert_false(lk_settings_value("a:0123456789abcdef\n", "a", value, sizeof value)); /* one too many */
-    assert_true(lk_settings_value("a:0123456789abcde\n", "a", value, sizeof value));
+    assert_false(lk_info_value("a:1", "b", value, sizeof value));
+    assert_false(lk_info_value("a", "a", value, sizeof value));
+    assert_false(lk_info_value("a\n:1", "a", value, sizeof value));
+    assert_false(lk_info_value("a:0123456789abcdef\n", "a", value, sizeof value)); /* one too many */
+    assert_true(lk_info_value("a:0123456789abcde\n", "a", value, sizeof value));
 }
 
 /* Cut anywhere, and with any byte changed: nothing is read that is not there, and nothing unprintable is said. */
@@ -262,24 +262,24 @@ static void test_said_once_until_it_is_otherwise(void **state)
 {
     (void)state;
     char bad[INFO_SIZE], worse[INFO_SIZE], good[INFO_SIZE];
-    lk_settings one = {.info = recorded("nothing-kept", bad)}, two = {.info = recorded("allkeys-lru", worse)},
-                none = {.info = recorded("good", good)};
+    lk_server_check one = {.info = recorded("nothing-kept", bad)}, two = {.info = recorded("allkeys-lru", worse)},
+                    none = {.info = recorded("good", good)};
     uint64_t said = 0, other = 0;
     char sign[] = "> ";
     lines[0] = 0;
     latchkey_set_log(keep, sign);
-    lk_settings_say(&one, &said);
+    lk_server_check_say(&one, &said);
     assert_int_equal(strncmp(lines, "> 4 setting appendonly: no: ", 28), 0);
     lines[0] = 0;
-    lk_settings_say(&one, &said);
+    lk_server_check_say(&one, &said);
     assert_string_equal(lines, "");
-    lk_settings_say(&two, &said);
+    lk_server_check_say(&two, &said);
     assert_int_equal(strncmp(lines, "> 3 setting maxmemory-policy: allkeys-lru", 40), 0);
     lines[0] = 0;
-    lk_settings_say(&none, &said);
-    lk_settings_say(&none, &other);
+    lk_server_check_say(&none, &said);
+    lk_server_check_say(&none, &other);
     assert_string_equal(lines, "");
-    lk_settings_say(&two, &said);
+    lk_server_check_say(&two, &said);
     assert_true(lines[0] != 0);
     latchkey_set_log(NULL, NULL);
 }

@@ -17,7 +17,7 @@ static void test_what_is_an_epoch(void **state)
     } rows[] = {{"0", 0},
                 {"1", 1},
                 {"1763800000000", 1763800000000},
-                {"9999999999999", LK_EPOCH_MAX},
+                {"9999999999999", LK_CUTOFF_MAX},
                 {"0000000000005", 5},
                 {"10000000000000", -1},
                 {"", -1},
@@ -31,42 +31,42 @@ static void test_what_is_an_epoch(void **state)
                 {"junk", -1}};
     for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
         int64_t ms = 77;
-        bool good = lk_epoch_parse(rows[i].text, strlen(rows[i].text), &ms);
+        bool good = lk_cutoff_parse(rows[i].text, strlen(rows[i].text), &ms);
         assert_int_equal(good, rows[i].ms >= 0);
         if (good) assert_int_equal(ms, rows[i].ms);
     }
     int64_t ms;
-    assert_true(lk_epoch_parse("123 @456", 3, &ms)); /* a word of a message */
+    assert_true(lk_cutoff_parse("123 @456", 3, &ms)); /* a word of a message */
     assert_int_equal(ms, 123);
-    assert_false(lk_epoch_parse("1\0003", 3, &ms));
+    assert_false(lk_cutoff_parse("1\0003", 3, &ms));
 }
 
 static void test_who_is_over(void **state)
 {
     (void)state;
-    lk_epochs *e = lk_epochs_open(2);
-    assert_int_equal(lk_epochs_judge(e, 0, 0), LATCHKEY_OK); /* nobody was ended yet */
-    assert_true(lk_epochs_set(e, 0, 1000));
-    assert_int_equal(lk_epochs_judge(e, 0, 0), LATCHKEY_NOT_FOUND);
-    assert_int_equal(lk_epochs_judge(e, 0, 1000), LATCHKEY_NOT_FOUND);
-    assert_int_equal(lk_epochs_judge(e, 0, 1001), LATCHKEY_OK);
-    assert_int_equal(lk_epochs_judge(e, 1, 1), LATCHKEY_OK); /* the other partition is another */
-    assert_int_equal(lk_epochs_known(e, 1), 0);
-    lk_epochs_close(e);
+    lk_cutoffs *e = lk_cutoffs_open(2);
+    assert_int_equal(lk_cutoffs_judge(e, 0, 0), LATCHKEY_OK); /* nobody was ended yet */
+    assert_true(lk_cutoffs_set(e, 0, 1000));
+    assert_int_equal(lk_cutoffs_judge(e, 0, 0), LATCHKEY_NOT_FOUND);
+    assert_int_equal(lk_cutoffs_judge(e, 0, 1000), LATCHKEY_NOT_FOUND);
+    assert_int_equal(lk_cutoffs_judge(e, 0, 1001), LATCHKEY_OK);
+    assert_int_equal(lk_cutoffs_judge(e, 1, 1), LATCHKEY_OK); /* the other partition is another */
+    assert_int_equal(lk_cutoffs_known(e, 1), 0);
+    lk_cutoffs_close(e);
 }
 
 static void test_it_never_goes_back(void **state)
 {
     (void)state;
-    lk_epochs *e = lk_epochs_open(1);
-    assert_true(lk_epochs_set(e, 0, 1000));
-    assert_false(lk_epochs_set(e, 0, 1000)); /* no news: L1 stays */
-    assert_false(lk_epochs_set(e, 0, 999));
-    assert_false(lk_epochs_set(e, 0, 0));
-    assert_int_equal(lk_epochs_known(e, 0), 1000);
-    assert_true(lk_epochs_set(e, 0, 1001));
-    assert_int_equal(lk_epochs_known(e, 0), 1001);
-    lk_epochs_close(e);
+    lk_cutoffs *e = lk_cutoffs_open(1);
+    assert_true(lk_cutoffs_set(e, 0, 1000));
+    assert_false(lk_cutoffs_set(e, 0, 1000)); /* no news: L1 stays */
+    assert_false(lk_cutoffs_set(e, 0, 999));
+    assert_false(lk_cutoffs_set(e, 0, 0));
+    assert_int_equal(lk_cutoffs_known(e, 0), 1000);
+    assert_true(lk_cutoffs_set(e, 0, 1001));
+    assert_int_equal(lk_cutoffs_known(e, 0), 1001);
+    lk_cutoffs_close(e);
 }
 
 static void test_in_doubt_nobody_is_known_to_live(void **state)
@@ -74,20 +74,20 @@ static void test_in_doubt_nobody_is_known_to_live(void **state)
     (void)state;
     static const int64_t before[] = {0, 1000};
     for (size_t i = 0; i < UNIT_COUNT(before); i++) {
-        lk_epochs *e = lk_epochs_open(1);
-        lk_epochs_set(e, 0, before[i]);
-        assert_true(lk_epochs_doubt(e, 0));
-        assert_false(lk_epochs_doubt(e, 0)); /* it is said once */
-        assert_int_equal(lk_epochs_known(e, 0), before[i]);
-        assert_int_equal(lk_epochs_judge(e, 0, LK_EPOCH_MAX), LATCHKEY_CORRUPT);
-        assert_int_equal(lk_epochs_judge(e, 0, 0), LATCHKEY_CORRUPT);
-        assert_false(lk_epochs_set(e, 0, before[i])); /* it is there again, and is what it was */
-        assert_int_equal(lk_epochs_judge(e, 0, 5000), LATCHKEY_OK);
-        assert_true(lk_epochs_doubt(e, 0));
-        assert_true(lk_epochs_set(e, 0, 2000));
-        assert_int_equal(lk_epochs_judge(e, 0, 2000), LATCHKEY_NOT_FOUND);
-        assert_int_equal(lk_epochs_judge(e, 0, 5000), LATCHKEY_OK);
-        lk_epochs_close(e);
+        lk_cutoffs *e = lk_cutoffs_open(1);
+        lk_cutoffs_set(e, 0, before[i]);
+        assert_true(lk_cutoffs_doubt(e, 0));
+        assert_false(lk_cutoffs_doubt(e, 0)); /* it is said once */
+        assert_int_equal(lk_cutoffs_known(e, 0), before[i]);
+        assert_int_equal(lk_cutoffs_judge(e, 0, LK_CUTOFF_MAX), LATCHKEY_CORRUPT);
+        assert_int_equal(lk_cutoffs_judge(e, 0, 0), LATCHKEY_CORRUPT);
+        assert_false(lk_cutoffs_set(e, 0, before[i])); /* it is there again, and is what it was */
+        assert_int_equal(lk_cutoffs_judge(e, 0, 5000), LATCHKEY_OK);
+        assert_true(lk_cutoffs_doubt(e, 0));
+        assert_true(lk_cutoffs_set(e, 0, 2000));
+        assert_int_equal(lk_cutoffs_judge(e, 0, 2000), LATCHKEY_NOT_FOUND);
+        assert_int_equal(lk_cutoffs_judge(e, 0, 5000), LATCHKEY_OK);
+        lk_cutoffs_close(e);
     }
 }
 
