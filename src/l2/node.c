@@ -2,6 +2,8 @@
 #include "l2/node.h"
 
 #include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
 #include "observe/events.h"
 #include "base/secure_memory.h"
 
@@ -17,7 +19,14 @@
 
 _Static_assert((int)LK_REFRESH_QUEUE_HANDS >= (int)LK_LINK_JOBS, "a place for each refresh in flight");
 
-enum { TOUCHES_MAX = 4096, REUSED_MAX = 64, PENDING_RETRY_MS = 200, CONNECT_MOST_MS = 1000, SILENCE_MOST_MS = 1000 };
+enum {
+    TOUCHES_MAX = 4096,
+    REUSED_MAX = 64,
+    REFUSALS_SAID = 32,
+    PENDING_RETRY_MS = 200,
+    CONNECT_MOST_MS = 1000,
+    SILENCE_MOST_MS = 1000
+};
 
 typedef struct touch {
     unsigned partition;
@@ -58,6 +67,11 @@ struct lk_node {
     bool leased; /* once */
     int status;  /* of the newest trouble, and what it was: */
     char trouble[160];
+    /* What Redis refuses until somebody acts is said to the log, once each: by the link's thread, since a log function may not
+     * run under the locks that callers hold. */
+    char refusal[160]; /* "": none to be said */
+    uint64_t refused[REFUSALS_SAID];
+    size_t refused_count;
 };
 
 static void raise_event(lk_node *node, int event_fd)
@@ -111,6 +125,16 @@ static void settle(lk_node *node, int64_t sent_ms)
     while (lk_pending_settle(node->pending, sent_ms, &was)) tell(node, &was, "");
 }
 
+static void say_refusal(lk_node *node)
+{
+    char text[sizeof node->refusal];
+    pthread_mutex_lock(&node->lock);
+    memcpy(text, node->refusal, sizeof text);
+    node->refusal[0] = 0;
+    pthread_mutex_unlock(&node->lock);
+    if (*text) lk_log(LATCHKEY_LOG_ERROR, "redis: %s", text);
+}
+
 static void on_lease(void *context, int64_t sent_ms, uint64_t incarnation, int64_t server_ahead_us)
 {
     lk_node *node = context;
@@ -128,6 +152,7 @@ static void on_lease(void *context, int64_t sent_ms, uint64_t incarnation, int64
     node->leased = true;
     pthread_cond_broadcast(&node->changed);
     pthread_mutex_unlock(&node->lock);
+    say_refusal(node);
 }
 
 static void on_trouble(void *context, int status, const char *text)
@@ -550,9 +575,21 @@ bool lk_node_reused(lk_node *node, const lk_token *token)
     return room;
 }
 
+static void note_refusal_locked(lk_node *node, const char *text)
+{
+    uint64_t hash = lk_hash(text, strlen(text), 0);
+    for (size_t i = 0; i < node->refused_count; i++)
+        if (node->refused[i] == hash) return;
+    if (node->refusal[0] || node->refused_count == REFUSALS_SAID) return; /* the next time */
+    node->refused[node->refused_count++] = hash;
+    snprintf(node->refusal, sizeof node->refusal, "%s", text);
+}
+
 void lk_node_trouble(lk_node *node, int status, const char *text)
 {
     pthread_mutex_lock(&node->lock);
+    /* What keeps the link from being up it says itself (trouble.h). */
+    if (status == LATCHKEY_CONFIG && lk_node_connected(node)) note_refusal_locked(node, text);
     node->status = status;
     snprintf(node->trouble, sizeof node->trouble, "%s", text);
     pthread_cond_broadcast(&node->changed);

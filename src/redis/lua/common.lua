@@ -6,6 +6,35 @@
 -- that does not. So scripts that end something start with a deletion, and scripts that make something start with that.
 --
 -- TIME is this server's clock: the only one by which sessions live and die.
+
+-- What the server's rules refuse is no data: neither "not there" nor a damaged record. So a right that is missing, or a command
+-- that the server does not know, ends the script whichever way it was called, and is named: before 7.2 Redis does not say which.
+local server = redis
+local redis = {status_reply = server.status_reply, error_reply = server.error_reply}
+
+local function look_at(command, err)
+  local unknown = string.find(err, 'Unknown Redis command', 1, true)
+  if not unknown and not string.find(err, 'user executing the script', 1, true) and not string.find(err, 'ACL failure', 1, true) then return end
+  local what = unknown and 'LKUNKNOWN ' or string.find(err, ' key', 1, true) and 'LKNOKEY '
+    or string.find(err, ' channel', 1, true) and 'LKNOCHANNEL ' or 'LKNORIGHT '
+  error(what .. string.lower(command), 0)
+end
+
+function redis.pcall(command, ...)
+  local reply = server.pcall(command, ...)
+  if type(reply) == 'table' and reply.err then look_at(command, reply.err) end
+  return reply
+end
+
+function redis.call(command, ...)
+  local reply = server.pcall(command, ...)
+  if type(reply) == 'table' and reply.err then
+    look_at(command, reply.err)
+    error(reply.err, 0)
+  end
+  return reply
+end
+
 local session, base, selector = KEYS[1], string.match(ARGV[1], '^%S*'), ARGV[2]
 local telling = #base < #ARGV[1]
 local RECORD_SIZE, VERIFIER_HASH, KEY_HASH, CREATED, DEVICE = 184, 137, 81, 113, 129 -- src/base/record.h; from 1
@@ -34,7 +63,7 @@ local function epoch()
   return found
 end
 
-local function no_epoch() return redis.error_reply('LKEPOCH what lies there is no epoch') end
+local function no_epoch() return redis.error_reply('LKEPOCH ' .. base .. 'e') end
 
 local function is_over(v) return epoch() > 0 and struct.unpack('<i8', v, CREATED) <= epoch() end
 

@@ -3,6 +3,7 @@
  * Passwords, files with passwords, and an ACL user that may do exactly what the library needs.
  */
 #include "test_handle.h"
+#include "logbook.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -220,12 +221,30 @@ static int user_life(latchkey *lk, char token[LATCHKEY_TOKEN_SIZE])
     return status;
 }
 
-/* Everything that a session's life needs, as one status; the first that is not as wished. */
-static int whole_life(const char *config)
+/* A right that is missing is named: in stats, and in the log, once and as an error. It is never taken for damage. */
+static void assert_right_named(latchkey *lk, const char *right, int status)
 {
-    char token[LATCHKEY_TOKEN_SIZE];
+    char said[96], first[128];
+    snprintf(said, sizeof said, "the Redis user lacks the right +%s ", right);
+    snprintf(first, sizeof first, "3 redis: %s", said);
+    if (status == LATCHKEY_CORRUPT) fail_msg("without +%s: CORRUPT: %s", right, stats_of(lk).last_error);
+    if (!strstr(stats_of(lk).last_error, said)) fail_msg("without +%s: %s", right, stats_of(lk).last_error);
+    wait_for(logbook_has(first));
+    uint64_t beats = stats_of(lk).beats;
+    wait_for(stats_of(lk).beats > beats + 2); /* it would have been said again */
+    char *log = logbook_text(), *at = strstr(log, first);
+    if (strstr(at + 1, first)) fail_msg("said twice: %s", log);
+    free(log);
+}
+
+/* Everything that a session's life needs, as one status; the first that is not as wished. `missing` is the right that is
+ * not there, NULL: all are. */
+static int whole_life(const char *config, const char *missing)
+{
+    char token[LATCHKEY_TOKEN_SIZE], error[256];
     latchkey *lk;
-    int status = latchkey_open(config, &lk, NULL, 0);
+    int status = latchkey_open(config, &lk, error, sizeof error);
+    if (status && missing && !strstr(error, missing)) fail_msg("without +%s: %s", missing, error);
     if (status) return status;
     latchkey_draft draft = {.size = sizeof draft, .user_id = 1, .generation = 1, .idle_ms = 1000000};
     const latchkey_field gone = {"note", NULL, 0};
@@ -262,6 +281,7 @@ static int whole_life(const char *config)
     if (!status && redis_integer(server, "EXISTS lk:{0}:r") == 0) status = LATCHKEY_CORRUPT; /* and it was logged */
     latchkey_stats stats = stats_of(lk);
     if (!status && stats.l2_errors) status = LATCHKEY_UNAVAILABLE;
+    if (status && missing) assert_right_named(lk, missing, status);
     latchkey_close(lk);
     return status;
 }
@@ -275,19 +295,22 @@ static void test_acl_none_of_the_commands_is_superfluous(void **state)
     redis_do(server, "SELECT 2");
     allow(server, RIGHT_COUNT);
     snprintf(config, sizeof config, format, server->port, 20000, 2000);
-    assert_status(NULL, LATCHKEY_OK, whole_life(config));
+    assert_status(NULL, LATCHKEY_OK, whole_life(config, NULL));
     snprintf(config, sizeof config, format, server->port, 1500, 200); /* where one is missing, that ends a call */
     int superfluous = 0;
+    logbook_open();
     for (size_t i = 0; i < RIGHT_COUNT; i++) {
         redis_do(server, "FLUSHALL");
         redis_do(server, "SCRIPT FLUSH");
+        logbook_clear();
         allow(server, i);
-        int status = whole_life(config);
+        int status = whole_life(config, rights[i]);
         if (status == LATCHKEY_OK) {
             print_error("+%s is not needed\n", rights[i]);
             superfluous++;
         }
     }
+    logbook_close();
     redis_do(server, "ACL DELUSER app");
     redis_do(server, "FLUSHALL");
     redis_do(server, "SELECT 0");

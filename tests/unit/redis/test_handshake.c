@@ -333,6 +333,39 @@ static void test_error_statuses(void **state)
     for (const char *c = text; *c; c++) assert_true(*c >= ' ' && *c <= '~');
 }
 
+/* Of Redis 6.2 to 7.2, outside scripts and inside; what our scripts say (common.lua); and what is no command's name. */
+static void test_a_refused_command_is_named(void **state)
+{
+    (void)state;
+    const struct {
+        const char *text, *said;
+    } rows[] = {
+        {"NOPERM this user has no permissions to run the 'hget' command or its subcommand", "lacks the right +hget "},
+        {"NOPERM User app has no permissions to run the 'config|get' command", "lacks the right +config|get "},
+        {"ERR ACL failure in script: User app has no permissions to run the 'hset' command", "lacks the right +hset "},
+        {"ERR LKNORIGHT hset script: 5fad2843, on @user_script:1.", "lacks the right +hset "},
+        {"ERR Error running script (call to f_5fad): @user_script: 1: LKNORIGHT zadd", "lacks the right +zadd "},
+        {"ERR LKNOKEY get script: 5fad2843, on @user_script:1.", "may not use our keys"},
+        {"ERR LKNOCHANNEL publish script: 5fad2843, on @user_script:1.", "may not use our channels"},
+        {"NOPERM this user has no permissions to access one of the keys used as arguments", "doctor"},
+        {"ERR unknown command 'hsetnx', with args beginning with: 's3cret'", "does not know the command hsetnx:"},
+        {"ERR unknown command `WAIT`, with args beginning with: `s3cret`, ", "does not know the command WAIT:"},
+        {"ERR LKUNKNOWN zrandmember script: 5fad2843", "does not know the command zrandmember:"},
+        {"NOPERM run the '\033[2J' command", "doctor"},
+        {"NOPERM run the 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'",
+         "doctor"},
+    };
+    for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
+        char text[160], copy[160];
+        snprintf(copy, sizeof copy, "%s", rows[i].text);
+        lk_reply reply = {.type = LK_REPLY_ERROR, .text = copy, .size = strlen(copy)};
+        assert_int_equal(lk_error_status(&reply, text, sizeof text), LATCHKEY_CONFIG);
+        if (!strstr(text, rows[i].said)) fail_msg("%s: %s", rows[i].text, text);
+        if (strstr(text, "s3cret") || strchr(text, '\033')) fail_msg("%s: %s", rows[i].text, text);
+        assert_true(strlen(text) < sizeof text - 1); /* nothing was cut */
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -347,6 +380,7 @@ int main(void)
         cmocka_unit_test(test_auth_errors_that_echo_the_password),
         cmocka_unit_test(test_the_first_error_is_the_cause),
         cmocka_unit_test(test_error_statuses),
+        cmocka_unit_test(test_a_refused_command_is_named),
     };
     return cmocka_run_group_tests_name("hello", tests, unit_setup, NULL);
 }
