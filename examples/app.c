@@ -40,6 +40,49 @@ __attribute__((format(printf, 3, 4))) static void json(reply *r, unsigned http, 
     r->status = http;
 }
 
+/* What comes out of a session is data, even a role: somebody chose it once. In JSON nothing of it may end the string, or read
+ * as HTML where a page embeds it, and it must be UTF-8. */
+enum { JSON_ROLE = 16 * 6 + 1 };
+
+/* How many bytes the character at `at` has; 0: it is not UTF-8. */
+static size_t utf8(const unsigned char *at, size_t left)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    size_t size = *at < 0x80 ? 1 : *at >= 0xf0 ? 4 : *at >= 0xe0 ? 3 : 2;
+    if (size == 1) return 1;
+    if (*at < 0xc2 || *at > 0xf4 || size > left) return 0;
+    uint32_t character = *at & (0x7fu >> size);
+    for (size_t i = 1; i < size; i++) {
+        if ((at[i] & 0xc0) != 0x80) return 0;
+        character = character << 6 | (at[i] & 0x3fu);
+    }
+    bool surrogate = character >= 0xd800 && character < 0xe000;
+    return character < least[size] || surrogate || character > 0x10ffff ? 0 : size;
+}
+
+/* The text, up to its NUL or its size, as it stands between the quotes of a JSON string. */
+static void json_role(const char role[16], char out[JSON_ROLE])
+{
+    const unsigned char *at = (const unsigned char *)role, *end = at + strnlen(role, 16);
+    while (at < end) {
+        size_t size = utf8(at, (size_t)(end - at));
+        if (size > 1 || (size == 1 && *at >= ' ' && *at != 0x7f && !strchr("\"\\<>&'", *at))) {
+            memcpy(out, at, size);
+            out += size;
+        } else out += sprintf(out, "\\u%04x", size ? *at : 0xfffdu);
+        at += size ? size : 1;
+    }
+    *out = 0;
+}
+
+/* JavaScript reads a number beyond 2^53 as another one: two users would become one. So those are strings. */
+static const char *json_user(uint64_t user, char out[24])
+{
+    const char *quote = user > (UINT64_C(1) << 53) - 1 ? "\"" : "";
+    snprintf(out, 24, "%s%" PRIu64 "%s", quote, user, quote);
+    return out;
+}
+
 /* Above 0 the answer is "no", and asking again will not change it: 4xx. Below 0 there was no answer, and the client
  * may try again: 5xx. Only a "no" may make a client forget its session. */
 static void refuse(reply *r, int status)
@@ -57,7 +100,12 @@ static void set_cookie(reply *r, const char *token, bool insecure)
 
 void reply_no_user(reply *r) { json(r, 400, "{\"error\":\"want /login?user=N, N a number from 0 to 2^64-1\"}\n"); }
 
-void reply_no_cookie(reply *r) { json(r, 401, "{\"error\":\"no cookie named sid: log in first\"}\n"); }
+bool reply_cookies(reply *r, const cookies *c)
+{
+    if (c->too_many) json(r, 400, "{\"error\":\"more than %d cookies are named sid: remove some\"}\n", COOKIES_MOST);
+    else if (!c->count) json(r, 401, "{\"error\":\"no cookie named sid: log in first\"}\n");
+    return c->count && !c->too_many;
+}
 
 void reply_no_route(reply *r)
 {
@@ -69,20 +117,6 @@ void reply_no_route(reply *r)
 void reply_busy(reply *r, const char *why) { json(r, 503, "{\"error\":\"%s\"}\n", why); }
 
 /* -------------------------------------------------------------------------------------- reading requests -- */
-
-const char *app_cookie(const char *header_text, size_t *length)
-{
-    for (const char *at = header_text; at && *at;) {
-        at += strspn(at, "; ");
-        size_t size = strcspn(at, "; ");
-        if (strncmp(at, "sid=", 4) == 0) {
-            *length = size - 4;
-            return at + 4;
-        }
-        at += size;
-    }
-    return NULL;
-}
 
 bool app_user(const char *text, uint64_t *user)
 {
@@ -116,6 +150,48 @@ int app_login(latchkey *lk, uint64_t user, char token[LATCHKEY_TOKEN_SIZE])
     return latchkey_create(lk, &draft, token);
 }
 
+bool app_final(int status) { return status <= 0; }
+
+/* The most that can be said: of a token that was once good, rather than that it never was (MALFORMED). */
+int app_refused(int before, int status) { return before && before < status ? before : status; }
+
+int app_validate(latchkey *lk, const cookies *c, size_t *which, latchkey_entry *entry, bool *hit)
+{
+    int refused = 0;
+    *hit = true;
+    for (*which = 0; *which < c->count; ++*which) {
+        const cookie *one = &c->at[*which];
+        /* One latchkey_validate would do; asking L1 first tells hits from misses. */
+        int status = latchkey_try_validate(lk, one->token, one->length, entry);
+        if (status == LATCHKEY_AGAIN) {
+            *hit = false;
+            status = latchkey_validate(lk, one->token, one->length, entry);
+        }
+        if (app_final(status)) return status;
+        refused = app_refused(refused, status);
+    }
+    return refused;
+}
+
+/* What one of several outcomes weighs in the answer to a logout: the heaviest is the answer. */
+static int weight(int status)
+{
+    if (status == LATCHKEY_MALFORMED) return 0; /* this cookie never was a session */
+    if (status > 0) return 1;                   /* its session is over already */
+    if (status == LATCHKEY_OK) return 2;
+    return status == LATCHKEY_PENDING ? 3 : 4;
+}
+
+int app_logout(latchkey *lk, const cookies *c)
+{
+    int answer = LATCHKEY_MALFORMED;
+    for (size_t i = 0; i < c->count; i++) {
+        int status = latchkey_revoke(lk, c->at[i].token, c->at[i].length);
+        if (weight(status) >= weight(answer)) answer = status;
+    }
+    return answer;
+}
+
 bool app_old(int status, const latchkey_entry *entry)
 {
     return status == LATCHKEY_OK && entry->flags & LATCHKEY_FLAG_RENEW;
@@ -123,9 +199,11 @@ bool app_old(int status, const latchkey_entry *entry)
 
 enum { RENEWAL_GRACE_MS = 30000 }; /* as long requests that carry the old token may still come in */
 
-void app_renew(latchkey *lk, const char *token, char renewed[LATCHKEY_TOKEN_SIZE])
+/* The status says nothing to the client: whatever it is, the request was admitted, and the old token goes on. Where the answer
+ * with the new token gets lost, the client shows the old one again; after the grace that one is flagged and exchanged anew. */
+void app_renew(latchkey *lk, const cookie *old, char renewed[LATCHKEY_TOKEN_SIZE])
 {
-    latchkey_rotate(lk, token, LATCHKEY_TOKEN_LENGTH, RENEWAL_GRACE_MS, renewed);
+    latchkey_rotate(lk, old->token, old->length, RENEWAL_GRACE_MS, renewed);
 }
 
 void reply_renewed(reply *r, const char *renewed, bool insecure_cookie)
@@ -139,24 +217,32 @@ void reply_login(reply *r, int status, uint64_t user, const char *token, bool in
         refuse(r, status);
         return;
     }
+    char id[24];
     set_cookie(r, token, insecure_cookie);
-    json(r, 200, "{\"user\":%" PRIu64 "}\n", user);
+    json(r, 200, "{\"user\":%s}\n", json_user(user, id));
 }
 
 void reply_whoami(reply *r, int status, const latchkey_entry *entry, bool hit, double took_us)
 {
     header(r, "X-Latchkey-Us", "%.3f", took_us);
     header(r, "X-Latchkey", "%s", hit ? "hit" : "miss");
-    if (status == LATCHKEY_OK)
-        json(r, 200,
-             "{\"user\":%" PRIu64 ",\"role\":\"%.16s\",\"created_at_ms\":%" PRId64 ",\"expires_at_ms\":%" PRId64 "}\n",
-             entry->user_id, entry->role, entry->created_at_ms, entry->expires_at_ms);
-    else refuse(r, status);
+    if (status != LATCHKEY_OK) {
+        refuse(r, status);
+        return;
+    }
+    char id[24], role[JSON_ROLE];
+    json_role(entry->role, role);
+    json(r, 200, "{\"user\":%s,\"role\":\"%s\",\"created_at_ms\":%" PRId64 ",\"expires_at_ms\":%" PRId64 "}\n",
+         json_user(entry->user_id, id), role, entry->created_at_ms, entry->expires_at_ms);
 }
 
-/* A session that has ended already is as good as one that ends now. PENDING is a promise: this instance denies the
- * session from here on, and goes on telling Redis until Redis has heard it. On other failures the cookie stays, so that
- * the client can try again. */
+/* A session that has ended already is as good as one that ends now.
+ *
+ * PENDING: this instance denies the session from here on, and goes on telling Redis until Redis has heard it. So the client is
+ * logged out, and its cookie goes: who uses this browser next must not find it. It is 202, not 200, since other instances may
+ * admit a copy of the token until then. Before the process stops, it waits for Redis (app_settle).
+ *
+ * On other failures nothing was promised. The cookie stays, so that the client can try again. */
 void reply_logout(reply *r, int status, bool insecure_cookie)
 {
     if (status == LATCHKEY_OK || status == LATCHKEY_NOT_FOUND) json(r, 200, "{\"ended\":true}\n");
@@ -190,6 +276,26 @@ void reply_healthz(reply *r, latchkey *lk)
 }
 
 /* --------------------------------------------------------------------------------------------------- rest -- */
+
+enum { SETTLE_MS = 10000, SETTLE_STEP_MS = 20 };
+
+bool app_settle(latchkey *lk, const char *program)
+{
+    const struct timespec step = {.tv_nsec = SETTLE_STEP_MS * 1000000L};
+    latchkey_stats stats;
+    for (int waited = 0; latchkey_stats_read(lk, &stats, sizeof stats) == LATCHKEY_OK && stats.pending;) {
+        if (waited >= SETTLE_MS) {
+            fprintf(stderr,
+                    "%s: stopping, and Redis has not heard of %" PRIu64 " logouts: until they expire, these sessions "
+                    "go on in other instances; end them with the command latchkey once Redis is back\n",
+                    program, stats.pending);
+            return false;
+        }
+        nanosleep(&step, NULL);
+        waited += SETTLE_STEP_MS;
+    }
+    return true;
+}
 
 double app_now_us(void)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The application that both servers serve, without a word of HTTP libraries: what a request means to latchkey, and what
- * each status means to the client. Nothing here logs a request, so no token can be logged.
+ * The application that both servers serve. It knows no HTTP library: it says what a request means to latchkey, and what each
+ * status means to the client. Nothing here logs a request, so no token can be logged.
  */
 #ifndef EXAMPLES_APP_H
 #define EXAMPLES_APP_H
@@ -11,9 +11,11 @@
 #include <stdint.h>
 #include <latchkey.h>
 
+#include "cookies.h"
+
 enum { REPLY_SIZE = 65536, HEADERS = 4, HEADER_SIZE = 160 };
 
-/* Lies on the stack of whoever answers; only `body` up to its NUL is sent. */
+/* Lies on the stack of the function that answers; only `body` up to its NUL is sent. */
 typedef struct reply {
     unsigned status;
     const char *type;
@@ -27,10 +29,6 @@ void reply_begin(reply *r);
 
 /* -------------------------------------------------------------------------------------- reading requests -- */
 
-/* The token inside the request's Cookie header (NULL where it has none), not copied: the library takes a length and needs
- * no NUL. NULL without a cookie named sid. */
-const char *app_cookie(const char *header, size_t *length);
-
 /* The text of /login's ?user=; false unless it is a number from 0 to 2^64-1. */
 bool app_user(const char *text, uint64_t *user);
 
@@ -39,10 +37,25 @@ bool app_user(const char *text, uint64_t *user);
 /* Makes a session with key material. Blocks, as latchkey_create does; a real login checks a password here, too. */
 int app_login(latchkey *lk, uint64_t user, char token[LATCHKEY_TOKEN_SIZE]);
 
-/* Was the answer for a token that is to be renewed (the option renew_ms)? Then app_renew gives the new one, "" where there is
- * none: another request was faster, or Redis is away; the old one goes on. Blocks, as latchkey_rotate does. */
+/* Tries the cookies until one is not refused, and says in *which it was, *hit: from memory alone. Where all are refused, it
+ * returns the answer to give for them together. Blocks, as latchkey_validate does. */
+int app_validate(latchkey *lk, const cookies *c, size_t *which, latchkey_entry *entry, bool *hit);
+
+/* Is this answer final, or is the next cookie to be tried? Only a "no" (above 0) passes on. After "no answer" (below 0) nobody
+ * can say who the client is: another cookie may be somebody else's. */
+bool app_final(int status);
+/* The answer to give for two cookies that were both refused; `before` is 0 where there was none before. */
+int app_refused(int before, int status);
+
+/* Ends the sessions of all cookies. OK only if none goes on: PENDING, if Redis has to hear of one; below 0, if one may go on.
+ * Blocks, as latchkey_revoke does, for each of them. */
+int app_logout(latchkey *lk, const cookies *c);
+
+/* Was the answer for a token that is to be exchanged (the option renew_ms, or a token of another store)? Then app_renew gives
+ * the new one. It gives "" where there is none: another request was faster, or Redis is away. The old one goes on then, and a
+ * later answer asks again. Blocks, as latchkey_rotate does. */
 bool app_old(int status, const latchkey_entry *entry);
-void app_renew(latchkey *lk, const char *token, char renewed[LATCHKEY_TOKEN_SIZE]);
+void app_renew(latchkey *lk, const cookie *old, char renewed[LATCHKEY_TOKEN_SIZE]);
 void reply_renewed(reply *r, const char *renewed, bool insecure_cookie); /* beside the answer */
 
 /* What the status says, once it is known. */
@@ -56,11 +69,16 @@ void reply_metrics(reply *r, latchkey *lk);
 void reply_healthz(reply *r, latchkey *lk);
 
 void reply_no_user(reply *r);
-void reply_no_cookie(reply *r);
+/* False: the cookies are none or too many, and `r` says so. */
+bool reply_cookies(reply *r, const cookies *c);
 void reply_no_route(reply *r);
 void reply_busy(reply *r, const char *why);
 
 /* --------------------------------------------------------------------------------------------------- rest -- */
+
+/* Before latchkey_close: waits until Redis has heard of every logout that is PENDING, for at most ten seconds. False: some are
+ * given up, which is said on stderr. */
+bool app_settle(latchkey *lk, const char *program);
 
 double app_now_us(void);
 unsigned app_number(const char *program, const char *name, const char *text, unsigned long min, unsigned long max);

@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <unistd.h>
 #include <event2/buffer.h>
 #include <event2/event.h>
@@ -41,12 +42,19 @@ enum {
     IDLE_S = 30
 };
 
-/* Where a request waits for its answer. The tag under which it is asked is the place's number and its generation, which
- * moves when the place is left: so no answer is ever given to whoever sits there later. */
-typedef struct place {
-    struct evhttp_request *request; /* NULL: free */
-    uint32_t generation, next_free;
+/* What waits for an answer. */
+typedef struct waiting {
+    struct evhttp_request *request;
     double began_us;
+    size_t cookie; /* the one that is asked about (whoami) */
+    int refused;   /* the answer to those before it; 0: there are none */
+} waiting;
+
+/* Where it waits. The tag under which it is asked is the place's number and its generation, which moves when the place is
+ * left: so no answer is ever given to a request that waits there later. */
+typedef struct place {
+    waiting who; /* its request is NULL: free */
+    uint32_t generation, next_free;
 } place;
 
 typedef struct server {
@@ -71,38 +79,36 @@ static void open_waiting_room(server *s)
 }
 
 /* False: all places are taken. */
-static bool take_place(server *s, struct evhttp_request *request, double began_us, uint64_t *tag)
+static bool take_place(server *s, const waiting *who, uint64_t *tag)
 {
     uint32_t i = s->first_free;
     if (i == PLACES) return false;
     place *p = &s->places[i];
     s->first_free = p->next_free;
     s->taken++;
-    p->request = request;
-    p->began_us = began_us;
+    p->who = *who;
     *tag = (uint64_t)p->generation << 32 | i;
     return true;
 }
 
-/* The request that waits under this tag, and waits no longer; NULL: none does. evhttp keeps a request until it is
+/* The request that waits under this tag, and waits no longer. False: none does. evhttp keeps a request until it is
  * answered, also when its client has hung up. With a library that does not, leave the place when that happens: the answer
- * that comes later then finds nobody. */
-static struct evhttp_request *leave_place(server *s, uint64_t tag, double *began_us)
+ * that comes later then finds none. */
+static bool leave_place(server *s, uint64_t tag, waiting *who)
 {
     uint32_t i = (uint32_t)tag;
-    if (i >= PLACES || s->places[i].generation != tag >> 32 || !s->places[i].request) return NULL;
+    if (i >= PLACES || s->places[i].generation != tag >> 32 || !s->places[i].who.request) return false;
     place *p = &s->places[i];
-    struct evhttp_request *request = p->request;
-    *began_us = p->began_us;
-    p->request = NULL;
+    *who = p->who;
+    p->who.request = NULL;
     p->generation++;
     p->next_free = s->first_free;
     s->first_free = i;
     s->taken--;
-    return request;
+    return true;
 }
 
-/* Stopping waits for those who wait; the moment more is for what has been answered and is not sent yet. */
+/* Stopping waits for the requests that wait; the moment more is for answers that are not sent yet. */
 static void stop_if_empty(server *s)
 {
     const struct timeval moment = {0, 100000};
@@ -134,9 +140,10 @@ typedef struct call {
     latchkey *lk;
     uint64_t tag, user;
     int status;
-    size_t length;
-    char token[LATCHKEY_TOKEN_SIZE], renewed[LATCHKEY_TOKEN_SIZE];
-    latchkey_entry entry; /* of RENEW: what is answered beside it */
+    char token[LATCHKEY_TOKEN_SIZE]; /* the new one, of LOGIN and RENEW */
+    cookies cookies;                 /* of LOGOUT */
+    cookie old;                      /* of RENEW, and what is answered beside it: */
+    latchkey_entry entry;
     bool hit;
     double took_us;
 } call;
@@ -145,22 +152,20 @@ static void make_call(task *t)
 {
     call *c = (call *)t;
     if (c->what == LOGIN) c->status = app_login(c->lk, c->user, c->token);
-    else if (c->what == LOGOUT) c->status = latchkey_revoke(c->lk, c->token, c->length);
-    else app_renew(c->lk, c->token, c->renewed);
+    else if (c->what == LOGOUT) c->status = app_logout(c->lk, &c->cookies);
+    else app_renew(c->lk, &c->old, c->token);
 }
 
 /* NULL: no memory, or no place. */
-static call *new_call(server *s, struct evhttp_request *request, const char *token, size_t length)
+static call *new_call(server *s, struct evhttp_request *request)
 {
     call *c = calloc(1, sizeof *c);
-    if (!c || !take_place(s, request, app_now_us(), &c->tag)) {
+    if (!c || !take_place(s, &(waiting){.request = request}, &c->tag)) {
         free(c);
         return NULL;
     }
     c->task.run = make_call;
     c->lk = s->lk;
-    c->length = length < sizeof c->token ? length : sizeof c->token; /* one too long is none, cut or not */
-    if (c->length) memcpy(c->token, token, c->length);
     return c;
 }
 
@@ -168,26 +173,28 @@ static call *new_call(server *s, struct evhttp_request *request, const char *tok
 
 static const char busy[] = "too many requests wait for Redis";
 
-static const char *read_cookie(struct evhttp_request *request, reply *r, size_t *length)
+/* False: `r` is the answer. */
+static bool read_cookies(struct evhttp_request *request, cookies *c, reply *r)
 {
-    const char *token = app_cookie(evhttp_find_header(evhttp_request_get_input_headers(request), "Cookie"), length);
-    if (!token) reply_no_cookie(r);
-    return token;
+    cookies_begin(c);
+    struct evkeyval *header;
+    TAILQ_FOREACH(header, evhttp_request_get_input_headers(request), next)
+    if (evutil_ascii_strcasecmp(header->key, "Cookie") == 0) cookies_add(c, header->value);
+    return reply_cookies(r, c);
 }
 
-/* What is known of the session is the answer, unless its token is to be renewed first. Where there is no room for that, a
+/* What is known of the session is the answer, unless its token is to be exchanged first. Where there is no room for that, a
  * later request will do. */
-static bool known(server *s, struct evhttp_request *request, int status, const latchkey_entry *entry, bool hit,
-                  double took_us, reply *r)
+static bool known(server *s, struct evhttp_request *request, const cookie *one, int status, const latchkey_entry *entry,
+                  bool hit, double took_us, reply *r)
 {
-    size_t length;
-    const char *token = app_old(status, entry) ? read_cookie(request, r, &length) : NULL;
-    call *c = token ? new_call(s, request, token, length) : NULL;
+    call *c = app_old(status, entry) ? new_call(s, request) : NULL;
     if (!c) {
         reply_whoami(r, status, entry, hit, took_us);
         return true;
     }
     c->what = RENEW;
+    c->old = *one;
     c->status = status;
     c->entry = *entry;
     c->hit = hit;
@@ -196,27 +203,48 @@ static bool known(server *s, struct evhttp_request *request, int status, const l
     return false;
 }
 
+/* Asks about the cookies from who->cookie on, until one is not refused. */
+static bool ask(server *s, waiting *who, const cookies *c, bool hit, reply *r)
+{
+    latchkey_entry entry;
+    for (; who->cookie < c->count; who->cookie++) {
+        const cookie *one = &c->at[who->cookie];
+        int status = latchkey_try_validate(s->lk, one->token, one->length, &entry);
+        if (status == LATCHKEY_AGAIN) {
+            uint64_t tag;
+            if (!take_place(s, who, &tag)) {
+                reply_busy(r, busy);
+                return true;
+            }
+            status = latchkey_submit(s->lk, one->token, one->length, tag);
+            if (status == LATCHKEY_OK) return false; /* answers_came goes on with it */
+            leave_place(s, tag, who);
+            hit = false;
+        }
+        if (app_final(status)) return known(s, who->request, one, status, &entry, hit, app_now_us() - who->began_us, r);
+        who->refused = app_refused(who->refused, status);
+    }
+    reply_whoami(r, who->refused, &entry, hit, app_now_us() - who->began_us);
+    return true;
+}
+
 static bool whoami(server *s, struct evhttp_request *request, reply *r)
 {
-    size_t length;
-    uint64_t tag;
-    latchkey_entry entry;
-    const char *token = read_cookie(request, r, &length);
-    if (!token) return true;
+    cookies c;
+    waiting who = {.request = request, .began_us = app_now_us()};
+    return !read_cookies(request, &c, r) || ask(s, &who, &c, true, r);
+}
 
-    double began = app_now_us();
-    int status = latchkey_try_validate(s->lk, token, length, &entry);
-    bool hit = status != LATCHKEY_AGAIN;
-    if (!hit) {
-        if (!take_place(s, request, began, &tag)) {
-            reply_busy(r, busy);
-            return true;
-        }
-        status = latchkey_submit(s->lk, token, length, tag);
-        if (status == LATCHKEY_OK) return false; /* answers_came goes on with it */
-        leave_place(s, tag, &began);
-    }
-    return known(s, request, status, &entry, hit, app_now_us() - began, r);
+/* The answer about who->cookie: true if `r` is what the client gets. */
+static bool answered(server *s, waiting *who, const latchkey_answer *a, reply *r)
+{
+    cookies c;
+    if (!read_cookies(who->request, &c, r)) return true; /* the same header as before: it does not happen */
+    if (app_final(a->status))
+        return known(s, who->request, &c.at[who->cookie], a->status, &a->entry, false, app_now_us() - who->began_us, r);
+    who->refused = app_refused(who->refused, a->status);
+    who->cookie++;
+    return ask(s, who, &c, false, r);
 }
 
 /* latchkey_fd is readable. */
@@ -229,13 +257,11 @@ static void answers_came(evutil_socket_t fd, short what, void *context)
     do {
         count = latchkey_reap(s->lk, answers, REAP);
         for (size_t i = 0; i < count; i++) {
-            double began;
-            struct evhttp_request *request = leave_place(s, answers[i].tag, &began);
-            if (!request) continue;
+            waiting who;
+            if (!leave_place(s, answers[i].tag, &who)) continue;
             reply r;
             reply_begin(&r);
-            const latchkey_entry *entry = &answers[i].entry;
-            if (known(s, request, answers[i].status, entry, false, app_now_us() - began, &r)) answer(s, request, &r);
+            if (answered(s, &who, &answers[i], &r)) answer(s, who.request, &r);
         }
     } while (count == REAP);
     stop_if_empty(s);
@@ -255,7 +281,7 @@ static bool login(server *s, struct evhttp_request *request, reply *r)
         reply_no_user(r);
         return true;
     }
-    call *c = new_call(s, request, NULL, 0);
+    call *c = new_call(s, request);
     if (c) {
         c->what = LOGIN;
         c->user = user;
@@ -266,12 +292,12 @@ static bool login(server *s, struct evhttp_request *request, reply *r)
 
 static bool logout(server *s, struct evhttp_request *request, reply *r)
 {
-    size_t length;
-    const char *token = read_cookie(request, r, &length);
-    if (!token) return true;
-    call *c = new_call(s, request, token, length);
+    cookies all;
+    if (!read_cookies(request, &all, r)) return true;
+    call *c = new_call(s, request);
     if (c) {
         c->what = LOGOUT;
+        c->cookies = all;
         blocking_put(s->threads, &c->task);
     } else reply_busy(r, busy);
     return !c;
@@ -285,17 +311,17 @@ static void calls_came(evutil_socket_t fd, short what, void *context)
     for (task *t = blocking_take(s->threads), *next; t; t = next) {
         call *c = (call *)t;
         next = t->next;
-        double began;
-        struct evhttp_request *request = leave_place(s, c->tag, &began);
+        waiting who;
+        bool waits = leave_place(s, c->tag, &who);
         reply r;
         reply_begin(&r);
         if (c->what == LOGIN) reply_login(&r, c->status, c->user, c->token, s->insecure_cookie);
         else if (c->what == LOGOUT) reply_logout(&r, c->status, s->insecure_cookie);
         else {
             reply_whoami(&r, c->status, &c->entry, c->hit, c->took_us);
-            reply_renewed(&r, c->renewed, s->insecure_cookie);
+            reply_renewed(&r, c->token, s->insecure_cookie);
         }
-        if (request) answer(s, request, &r);
+        if (waits) answer(s, who.request, &r);
         explicit_bzero(c, sizeof *c);
         free(c);
     }
@@ -396,7 +422,7 @@ static void announce(const void *context)
 {
     const server *s = context;
     printf("listening on http://127.0.0.1:%u\n", s->port);
-    fflush(stdout); /* whoever started us waits for this line, through a pipe or a file */
+    fflush(stdout); /* a program that started us waits for this line, through a pipe or a file */
 }
 
 /* Until SIGTERM or SIGINT. Both are blocked while threads start, which inherit that: so they come to this thread. */
@@ -430,8 +456,9 @@ static int serve(void *context, int listening, int ready)
     evhttp_free(s->http);
     event_base_free(s->base);
     blocking_stop(s->threads);
-    latchkey_close(s->lk); /* last: nobody uses it any more */
-    return 0;
+    bool settled = app_settle(s->lk, program);
+    latchkey_close(s->lk); /* last: nothing uses it any more */
+    return settled ? 0 : 1;
 }
 
 /* ------------------------------------------------------------------------------------------------ main -- */

@@ -4,7 +4,7 @@
  * and ended at /logout, which every other instance on the same Redis hears. A miss keeps its thread waiting for Redis.
  *
  *     main ──► latchkey_open ──► thread pool (libmicrohttpd) ──► dispatch ──► routes[] ──► a handler fills a reply
- *      └──► sigwait, until SIGTERM or SIGINT ──► stop the pool ──► latchkey_close
+ *      └──► sigwait, until SIGTERM or SIGINT ──► stop the pool ──► app_settle ──► latchkey_close
  *
  * Every handler runs on a thread of the pool; the handle is shared by all of them. What the statuses mean to a client
  * stands in app.c; server_evented.c is the same on an event loop.
@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <microhttpd.h>
 
 static const char program[] = "latchkey-server-threaded";
@@ -32,11 +33,19 @@ typedef struct server {
 
 /* ------------------------------------------------------------------------------------------ handlers -- */
 
-static const char *read_cookie(struct MHD_Connection *connection, reply *r, size_t *length)
+static enum MHD_Result take_header(void *context, enum MHD_ValueKind kind, const char *name, const char *value)
 {
-    const char *token = app_cookie(MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Cookie"), length);
-    if (!token) reply_no_cookie(r);
-    return token;
+    (void)kind;
+    if (strcasecmp(name, "Cookie") == 0) cookies_add(context, value);
+    return MHD_YES;
+}
+
+/* False: `r` is the answer. */
+static bool read_cookies(struct MHD_Connection *connection, cookies *c, reply *r)
+{
+    cookies_begin(c);
+    MHD_get_connection_values(connection, MHD_HEADER_KIND, take_header, c);
+    return reply_cookies(r, c);
 }
 
 /* POST /login?user=N */
@@ -49,31 +58,29 @@ static void login(const server *s, struct MHD_Connection *connection, reply *r)
     else reply_no_user(r);
 }
 
-/* GET /whoami. One latchkey_validate would do; asking L1 first tells hits from misses. */
+/* GET /whoami */
 static void whoami(const server *s, struct MHD_Connection *connection, reply *r)
 {
-    size_t length;
-    const char *token = read_cookie(connection, r, &length);
-    if (!token) return;
+    cookies c;
+    if (!read_cookies(connection, &c, r)) return;
 
     latchkey_entry entry;
+    size_t which;
+    bool hit;
     double began = app_now_us();
-    int status = latchkey_try_validate(s->lk, token, length, &entry);
-    bool hit = status != LATCHKEY_AGAIN;
-    if (!hit) status = latchkey_validate(s->lk, token, length, &entry);
+    int status = app_validate(s->lk, &c, &which, &entry, &hit);
     reply_whoami(r, status, &entry, hit, app_now_us() - began);
     if (!app_old(status, &entry)) return;
     char renewed[LATCHKEY_TOKEN_SIZE];
-    app_renew(s->lk, token, renewed);
+    app_renew(s->lk, &c.at[which], renewed);
     reply_renewed(r, renewed, s->insecure_cookie);
 }
 
 /* POST /logout */
 static void logout(const server *s, struct MHD_Connection *connection, reply *r)
 {
-    size_t length;
-    const char *token = read_cookie(connection, r, &length);
-    if (token) reply_logout(r, latchkey_revoke(s->lk, token, length), s->insecure_cookie);
+    cookies c;
+    if (read_cookies(connection, &c, r)) reply_logout(r, app_logout(s->lk, &c), s->insecure_cookie);
 }
 
 static void metrics(const server *s, struct MHD_Connection *connection, reply *r)
@@ -201,11 +208,12 @@ int main(int argc, char **argv)
         return 1;
     }
     printf("listening on http://127.0.0.1:%u\n", MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_BIND_PORT)->port);
-    fflush(stdout); /* whoever started us waits for this line, through a pipe or a file */
+    fflush(stdout); /* a program that started us waits for this line, through a pipe or a file */
 
     int got;
     sigwait(&stop, &got);
     MHD_stop_daemon(daemon); /* waits for the requests that are being answered; only then may the handle go */
+    bool settled = app_settle(s.lk, program);
     latchkey_close(s.lk);
-    return 0;
+    return settled ? 0 : 1;
 }

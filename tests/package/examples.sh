@@ -91,6 +91,8 @@ for kind in threaded evented; do
     echo "--- the $kind server, two instances"
     talk "$kind"
 done
+echo "--- what the servers answer where a request is not the usual one"
+python3 -B "$root/tests/http/answers.py" "$build"
 echo "--- the servers under load"
 python3 "$root/tests/http/load.py" "$build" ${servers_alone:+--seconds 1}
 [ -z "$servers_alone" ] || exit 0
@@ -102,7 +104,7 @@ grep -q NOT_FOUND "$work/minimal"
 
 echo "--- the programs of README.md"
 # Without L1, or the session that was just made would be answered from memory, and nothing by the loop.
-sh "$root/tests/readme.sh" --run "$build" "$config&l1_capacity=0"
+sh "$root/tests/package/readme.sh" --run "$build" "$config&l1_capacity=0"
 
 echo "--- Python"
 LATCHKEY_LIBRARY=$(find "$build/src" -name 'liblatchkey.so' | head -n 1) PYTHONDONTWRITEBYTECODE=1 \
