@@ -9,7 +9,7 @@
  * before the entry's end has it read in the background, at once.
  */
 #include "harness.h"
-#include "session/judge.h"
+#include "session/lifetime.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

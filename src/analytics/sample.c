@@ -18,7 +18,7 @@
 #include "analytics/sample.h"
 
 #include "analytics/sampling.h"
-#include "session/judge.h"
+#include "session/server_time.h"
 
 #include <stdio.h>
 #include <stdlib.h>

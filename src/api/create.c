@@ -3,6 +3,10 @@
 #include "session/draft.h"
 
 #include "observe/events.h"
+#include "session/ended.h"
+#include "session/read.h"
+#include "session/server_time.h"
+#include "session/lifetime.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,46 +14,12 @@
 
 enum { ATTEMPTS = 4, FIXED_WORDS = 10, WORDS_MAX = FIXED_WORDS + 2 * LK_FIELDS_MAX };
 
-static int64_t lifetime_of(const latchkey *lk, const latchkey_draft *d)
-{
-    return d->lifetime_ms ? d->lifetime_ms : lk->config.lifetime_ms;
-}
-
-static void set_times(const latchkey *lk, const latchkey_draft *d, lk_record *record, int64_t made_ms)
-{
-    record->entry.created_at_ms = record->entry.auth_at_ms = made_ms;
-    record->entry.expires_at_ms = made_ms + lifetime_of(lk, d);
-}
-
-int lk_draft_record(const latchkey *lk, const latchkey_draft *d, lk_record *record)
-{
-    size_t role = d->role ? strnlen(d->role, 17) : 0;
-    if (role > 16 || d->flags & ~LATCHKEY_FLAGS_YOURS || d->idle_ms < 0 || d->lifetime_ms < 0 ||
-        d->idle_ms > INT64_C(315360000000) || d->lifetime_ms > INT64_C(315360000000) ||
-        !lk_fields_good(d->fields, d->field_count, false))
-        return LATCHKEY_BAD_ARGUMENT;
-    memset(record, 0, sizeof *record);
-    latchkey_entry *e = &record->entry;
-    e->user_id = d->user_id;
-    if (role) memcpy(e->role, d->role, role);
-    memcpy(e->permissions_hash, d->permissions_hash, sizeof e->permissions_hash);
-    e->device = d->device;
-    e->flags = d->flags;
-    record->idle_ms = d->idle_ms ? d->idle_ms : lk->config.idle_ms;
-    record->sealed = lk->config.seal_keys.count && !lk->config.seal_keys.plain_new;
-    if (record->sealed) {
-        lk_random(record->session, sizeof record->session);
-        set_times(lk, d, record, lk_session_guess_ms(lk));
-    }
-    return latchkey_key_hash(d->fields, d->field_count, e->pq_key_hash);
-}
-
 /* Its first request is likely to come here, and soon. Known is what a read would say: the record, and how long it lives; and
  * the rules are those of any answer of Redis (lk_session_fill). */
 static void keep(latchkey *lk, const latchkey_draft *d, const lk_token *token, uint64_t ticket, int64_t asked_us,
                  lk_record *record, int64_t made_ms, uint64_t incarnation)
 {
-    if (!record->sealed) set_times(lk, d, record, made_ms);
+    if (!record->sealed) lk_draft_times(lk, d, record, made_ms);
     lk_judged judged = {.record = *record};
     int64_t absolute = record->entry.expires_at_ms - made_ms;
     int64_t left = record->idle_ms < absolute ? record->idle_ms : absolute;
@@ -85,7 +55,7 @@ static int attempt(latchkey *lk, const latchkey_draft *d, const latchkey_field *
     words[count++] = (lk_span){text, (size_t)snprintf(text, sizeof text, format, value)}
     DECIMAL(user, "%llu", (unsigned long long)d->user_id);
     DECIMAL(idle, "%lld", (long long)record->idle_ms);
-    DECIMAL(lifetime, "%lld", (long long)lifetime_of(lk, d));
+    DECIMAL(lifetime, "%lld", (long long)lk_draft_lifetime(lk, d));
     DECIMAL(generation, "%llu", (unsigned long long)d->generation);
     DECIMAL(most, "%lld", (long long)lk->config.max_sessions);
     words[count++] = lk->config.limit_deny ? (lk_span){"deny", 4} : (lk_span){"evict", 5};
@@ -108,7 +78,7 @@ static int attempt(latchkey *lk, const latchkey_draft *d, const latchkey_field *
     bool durable = !status;
     if (status && status != LATCHKEY_PENDING) return status;
     int64_t clock_ms = lk_session_clock(reply);
-    if (clock_ms && s) set_times(lk, d, record, clock_ms);
+    if (clock_ms && s) lk_draft_times(lk, d, record, clock_ms);
     const lk_reply *made_ms = take_made(lk, d, reply);
     status = made_ms                                    ? LATCHKEY_OK
              : lk_reply_is(reply, "EXISTS") || clock_ms ? LATCHKEY_AGAIN
@@ -121,14 +91,6 @@ static int attempt(latchkey *lk, const latchkey_draft *d, const latchkey_field *
     if (!status && durable) lk_event_created(&lk->config, token->text, d->user_id, d->device);
     if (status > 0) lk_event_refused(&lk->config, d->user_id, status == LATCHKEY_LIMIT ? "limit" : "generation");
     return status || durable ? status : LATCHKEY_PENDING;
-}
-
-void lk_disown(latchkey *lk, const lk_token *token)
-{
-    lk_pending_item item = {.partition = token->partition, .retry = true, .silent = true};
-    memcpy(item.selector, token->text, sizeof item.selector);
-    lk_token_verifier_hash(token, item.verifier_hash);
-    if (lk_pending_add(lk->pending, &item)) lk_node_wake(lk_l2_owner(&lk->l2, item.partition));
 }
 
 int latchkey_create(latchkey *lk, const latchkey_draft *draft, char token[LATCHKEY_TOKEN_SIZE])

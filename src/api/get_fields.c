@@ -1,5 +1,7 @@
 /* latchkey_get_fields: some fields of a session, without moving the others. latchkey_record_version: see field_version.h. */
 #include "session/read_record.h"
+#include "session/begin.h"
+#include "session/lifetime.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -16,6 +16,8 @@
 #include "session/draft.h"
 #include "observe/events.h"
 #include "session/resolve.h"
+#include "session/ended.h"
+#include "session/server_time.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,8 +1,10 @@
 /* latchkey_open and latchkey_close: from a configuration to a handle whose link holds a lease. */
-#include "session/judge.h"
 
 #include "base/secure_memory.h"
 #include "api/stats.h"
+#include "session/async.h"
+#include "session/lifetime.h"
+#include "session/refresh.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -8,6 +8,8 @@
  * is touched until that first request. */
 #include "redis/keys.h"
 #include "session/judge.h"
+#include "session/lifetime.h"
+#include "session/read.h"
 
 #include <stdio.h>
 #include <stdlib.h>

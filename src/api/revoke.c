@@ -5,6 +5,8 @@
  * the denial stays, and the link goes on trying. */
 #include "observe/events.h"
 #include "session/judge.h"
+#include "session/begin.h"
+#include "session/ended.h"
 
 #include <stdio.h>
 #include <string.h>

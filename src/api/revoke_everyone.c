@@ -11,7 +11,7 @@
  * (B), as the next beat's says in every other instance (C). Nothing is denied beforehand and nothing is retried: as with
  * latchkey_revoke_user, UNAVAILABLE promises nothing. */
 #include "observe/events.h"
-#include "session/judge.h"
+#include "session/handle.h"
 
 /* One go. The server that answered must be that of the others. */
 static int end_some(latchkey *lk, unsigned first, size_t count, int64_t deadline_ms, uint64_t *incarnation)

@@ -6,6 +6,11 @@
  * confirmed, nobody finds the old token there, and then it is purged here. */
 #include "observe/events.h"
 #include "session/judge.h"
+#include "session/begin.h"
+#include "session/ended.h"
+#include "session/read.h"
+#include "session/server_time.h"
+#include "session/token_reuse.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -4,6 +4,9 @@
  * that it lives, and is exchanged, touched and ended with it (common.lua). */
 #include "session/update.h"
 #include "session/read_record.h"
+#include "session/begin.h"
+#include "session/judge.h"
+#include "session/token_reuse.h"
 
 #include <stdio.h>
 #include <stdlib.h>

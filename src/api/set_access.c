@@ -5,8 +5,12 @@
  * of them as they are to be, at one moment: those too that were made, exchanged or changed since the first.
  * The older entries in L1 are dealt with as those of ended sessions are in revoke_user.c: purged here once Redis has confirmed, and
  * by others upon the message; and a beat is waited for, so that OK holds for what others changed a moment ago as well. */
+#include "redis/keys.h"
 #include "session/update.h"
 #include "observe/events.h"
+#include "session/begin.h"
+#include "session/ended.h"
+#include "session/judge.h"
 
 #include <stdio.h>
 #include <string.h>

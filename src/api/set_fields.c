@@ -1,6 +1,7 @@
 /* latchkey_set_fields and latchkey_change_fields: single fields, all or none, without rewriting the session; whatever they
  * are now, or only if they still are what was read. See update.h and field_version.h. */
 #include "session/update.h"
+#include "session/begin.h"
 
 static int begin_and_change(latchkey *lk, const char *token, size_t token_len, const lk_update *change)
 {

@@ -1,7 +1,9 @@
 /* latchkey_show: a session by its name alone, for whoever looks after sessions. Nobody is admitted on what it answers.
  *
  * A name that was exchanged (rotate.lua) leads to the one that the session has now, whether its grace is over or not. */
+#include "redis/keys.h"
 #include "session/read_record.h"
+#include "session/server_time.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -22,7 +22,12 @@
 #include "l2/async_conn.h"
 #include "base/hash.h"
 #include "base/secure_memory.h"
+#include "session/async.h"
 #include "session/resolve.h"
+#include "session/begin.h"
+#include "session/hit.h"
+#include "session/judge.h"
+#include "session/read.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,7 @@
 /* latchkey_touch: the session was used, in a way that validate did not see. */
 #include "session/judge.h"
+#include "session/begin.h"
+#include "session/token_reuse.h"
 
 int latchkey_touch(latchkey *lk, const char *token, size_t token_len)
 {

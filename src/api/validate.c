@@ -20,62 +20,14 @@
  *
  * The order in from_l2 is what B and D rest on. Revoke denies (pending), then purges (which voids tickets). Who saw no
  * denial took his ticket before the purge, so what he reads is not filled after it. */
-#include "redis/keys.h"
-#include "session/resolve.h"
+#include "session/begin.h"
+
+#include "session/hit.h"
+#include "session/read.h"
+#include "session/token_reuse.h"
+#include "session/judge.h"
 
 #include <string.h>
-
-/* An entry that is there: may it be answered? Off the way of every request. */
-static __attribute__((noinline)) int judge_hit(latchkey *lk, const char *token, const lk_l1_found *found,
-                                               int64_t lease_until, int64_t now, const latchkey_entry *entry)
-{
-    if (now >= found->deadline_ms) {
-        /* Its absolute expiry never moves, so that much can be said without asking. */
-        int64_t server_now = lk_server_now_ms(lk, now * 1000);
-        if (!server_now || entry->expires_at_ms > server_now) return LATCHKEY_AGAIN;
-        lk_count(&lk->counters, LK_L1_HITS, 1);
-        return LATCHKEY_EXPIRED;
-    }
-    if (now >= lease_until) {
-        lk_count(&lk->counters, LK_LAPSES, 1);
-        return LATCHKEY_AGAIN;
-    }
-    if (found->first_use) {
-        lk_token parsed;
-        if (lk_parse(lk, token, LATCHKEY_TOKEN_LENGTH, &parsed))
-            lk_node_touch(lk_l2_owner(&lk->l2, parsed.partition), parsed.partition, token);
-        lk_wipe(&parsed, sizeof parsed);
-    }
-    if (now + lk->refresh_ms >= found->deadline_ms) lk_session_refresh(lk, token, now);
-    lk_count(&lk->counters, LK_L1_HITS, 1);
-    return LATCHKEY_OK;
-}
-
-/* 0: never leased; or a forked child, where L1 reads as zeros and is not to be looked into (J). */
-static inline int64_t read_lease(const latchkey *lk)
-{
-    return atomic_load_explicit(&lk->lease->until_ms, memory_order_acquire);
-}
-
-/* Good, and for so long that it need not be read again yet. */
-static inline bool stands(const latchkey *lk, const lk_l1_found *found, int64_t lease_until, int64_t now)
-{
-    return now + lk->refresh_ms < found->deadline_ms && now < lease_until && !found->first_use;
-}
-
-static inline __attribute__((always_inline)) int from_l1(latchkey *lk, const char *token, size_t token_len,
-                                                         latchkey_entry *entry, lk_l1_found *found)
-{
-    if (token_len != LATCHKEY_TOKEN_LENGTH) return LATCHKEY_AGAIN;
-    int64_t lease_until = read_lease(lk);
-    if (__builtin_expect(!lease_until, 0)) return LATCHKEY_AGAIN;
-    if (!lk_l1_get(lk->l1, token, found, entry)) return LATCHKEY_AGAIN;
-    int64_t now = lk_coarse_ms();
-    if (__builtin_expect(!stands(lk, found, lease_until, now), 0))
-        return judge_hit(lk, token, found, lease_until, now, entry);
-    lk_count(&lk->counters, LK_L1_HITS, 1);
-    return LATCHKEY_OK;
-}
 
 static int lead(latchkey *lk, const lk_token *token, uint64_t ticket, int64_t deadline_ms, latchkey_entry *entry,
                 int64_t *until_us, uint64_t *incarnation)
@@ -131,51 +83,6 @@ static int from_l2(latchkey *lk, const lk_token *token, int64_t deadline_ms, lat
     return status == LATCHKEY_AGAIN ? LATCHKEY_UNAVAILABLE : status;
 }
 
-static __attribute__((noinline)) int refuse(latchkey_entry *entry, int status)
-{
-    memset(entry, 0, sizeof *entry);
-    return status;
-}
-
-/* With Redis lost L1 may answer for grace_ms more, and says so. The order is from_l1's: lease, slot, clock. What was
- * revoked on this handle is purged, or, where that was not possible, denied. */
-bool lk_validate_stale(latchkey *lk, const lk_token *token, latchkey_entry *entry)
-{
-    lk_l1_found found;
-    int64_t lease_until = read_lease(lk);
-    if (!lk->config.grace_ms || !lease_until || !lk_l1_get(lk->l1, token->text, &found, entry)) return false;
-    int64_t now = lk_coarse_ms();
-    if (now >= found.deadline_ms || now >= lease_until + lk->config.grace_ms || lk_pending_has(lk->pending, token))
-        return false;
-    entry->flags |= LATCHKEY_FLAG_STALE;
-    lk_count(&lk->counters, LK_STALE, 1);
-    return true;
-}
-
-/* Known to be lost: nothing is gained by waiting for it. */
-static bool lost(const latchkey *lk, const lk_token *token)
-{
-    return lk->config.grace_ms && !lk_node_connected(lk_l2_owner(&lk->l2, token->partition));
-}
-
-/* L1 was asked for the token as it came. What else can be said without Redis: of a foreign one, by the token that it stands
- * for. AGAIN: nothing. */
-static int known(latchkey *lk, const lk_token *token, latchkey_entry *entry)
-{
-    lk_l1_found found;
-    int status = token->foreign ? from_l1(lk, token->text, LATCHKEY_TOKEN_LENGTH, entry, &found) : (int)LATCHKEY_AGAIN;
-    if (status == LATCHKEY_AGAIN) status = lk_session_dead(lk, token->text);
-    if (status == LATCHKEY_AGAIN && lost(lk, token) && lk_validate_stale(lk, token, entry)) status = LATCHKEY_OK;
-    return status;
-}
-
-static int give(lk_token *token, int status, latchkey_entry *entry)
-{
-    if (!status && token->foreign) entry->flags |= LATCHKEY_FLAG_RENEW;
-    lk_wipe(token, sizeof *token);
-    return status ? refuse(entry, status) : LATCHKEY_OK;
-}
-
 /* Whom lk_begin turned away. */
 static void count_unanswered(latchkey *lk, int status)
 {
@@ -196,110 +103,29 @@ static __attribute__((noinline)) int miss(latchkey *lk, const char *token, size_
         count_unanswered(lk, status);
         return status;
     }
-    status = known(lk, &parsed, entry);
+    status = lk_hit_known(lk, &parsed, entry);
     if (status == LATCHKEY_AGAIN) {
         lk_count(&lk->counters, LK_L1_MISSES, 1);
         status = from_l2(lk, &parsed, deadline_ms, entry);
         if (status == LATCHKEY_UNAVAILABLE && lk_validate_stale(lk, &parsed, entry)) status = LATCHKEY_OK;
     }
-    return give(&parsed, status, entry);
+    return lk_hit_give(&parsed, status, entry);
 }
 
 int latchkey_validate(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry)
 {
     if (!entry) return LATCHKEY_BAD_ARGUMENT;
     lk_l1_found found;
-    if (!lk || !token) return refuse(entry, LATCHKEY_BAD_ARGUMENT);
-    int status = from_l1(lk, token, token_len, entry, &found);
+    if (!lk || !token) return lk_hit_refuse(entry, LATCHKEY_BAD_ARGUMENT);
+    int status = lk_hit(lk, token, token_len, entry, &found);
     return __builtin_expect(status == LATCHKEY_OK, 1) ? LATCHKEY_OK : miss(lk, token, token_len, entry, status);
-}
-
-int lk_validate_local(latchkey *lk, const lk_token *token, latchkey_entry *entry, int64_t *until_us)
-{
-    lk_l1_found found;
-    int status = from_l1(lk, token->text, LATCHKEY_TOKEN_LENGTH, entry, &found);
-    if (status == LATCHKEY_OK) *until_us = found.deadline_ms * 1000;
-    if (status == LATCHKEY_AGAIN) status = lk_session_dead(lk, token->text);
-    if (status == LATCHKEY_AGAIN && lost(lk, token)) return LATCHKEY_UNAVAILABLE;
-    return status;
-}
-
-/* The same without L2: MALFORMED, a no, or AGAIN. */
-static __attribute__((noinline)) int without_l2(latchkey *lk, const char *token, size_t token_len,
-                                                latchkey_entry *entry, int status)
-{
-    if (status != LATCHKEY_AGAIN) return refuse(entry, status);
-    lk_token parsed;
-    lk_foreign foreign;
-    status = lk_begin_here(lk, token, token_len, &parsed, &foreign);
-    if (status == LATCHKEY_MALFORMED) lk_count(&lk->counters, LK_MALFORMED, 1);
-    if (status == LATCHKEY_AGAIN) lk_wipe(&foreign, sizeof foreign);
-    if (status) return refuse(entry, status);
-    return give(&parsed, known(lk, &parsed, entry), entry);
 }
 
 int latchkey_try_validate(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry)
 {
     if (!entry) return LATCHKEY_BAD_ARGUMENT;
     lk_l1_found found;
-    if (!lk || !token) return refuse(entry, LATCHKEY_BAD_ARGUMENT);
-    int status = from_l1(lk, token, token_len, entry, &found);
-    return __builtin_expect(status == LATCHKEY_OK, 1) ? LATCHKEY_OK : without_l2(lk, token, token_len, entry, status);
-}
-
-/* ------------------------------------------------------------------------------------------------- batches -- */
-
-enum {
-    TOGETHER = 32
-}; /* as many round trips to memory as are under way at once, and more than the processor can keep */
-
-/* Lease, slots, clock: the order of from_l1, for all of them at once. Each loop sends off what the next one waits for. */
-static void group_from_l1(latchkey *lk, const char *const *tokens, const size_t *token_lens, size_t count,
-                          latchkey_entry *entries, int *statuses)
-{
-    static const char nothing[LATCHKEY_TOKEN_LENGTH];
-    const lk_l1_view *v = (const lk_l1_view *)(const void *)lk->l1;
-    lk_l1_homes homes[TOGETHER];
-    lk_l1_slot *slots[TOGETHER];
-    lk_l1_found found[TOGETHER];
-    const char *asked[TOGETHER];
-    int64_t lease_until = read_lease(lk);
-    for (size_t i = 0; i < count; i++) {
-        statuses[i] = LATCHKEY_AGAIN;
-        asked[i] = lease_until && tokens[i] && token_lens[i] == LATCHKEY_TOKEN_LENGTH ? tokens[i] : nothing;
-        homes[i] = lk_l1_fetch(v, asked[i]);
-    }
-    for (size_t i = 0; i < count; i++) {
-        slots[i] = lk_l1_choose(v, homes[i], asked[i]);
-        lk_l1_fetch_rest(slots[i]);
-    }
-    for (size_t i = 0; i < count; i++)
-        if (asked[i] != nothing && lk_l1_get_from(lk->l1, slots[i], asked[i], &found[i], &entries[i]))
-            statuses[i] = LATCHKEY_OK;
-    int64_t now = lk_coarse_ms();
-    uint64_t hits = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (statuses[i] != LATCHKEY_OK) continue;
-        if (__builtin_expect(stands(lk, &found[i], lease_until, now), 1)) hits++;
-        else statuses[i] = judge_hit(lk, asked[i], &found[i], lease_until, now, &entries[i]);
-    }
-    if (hits) lk_count(&lk->counters, LK_L1_HITS, hits);
-}
-
-int latchkey_try_validate_many(latchkey *lk, const char *const *tokens, const size_t *token_lens, size_t count,
-                               latchkey_entry *entries, int *statuses)
-{
-    if (!lk || (count && (!tokens || !token_lens || !entries || !statuses))) return LATCHKEY_BAD_ARGUMENT;
-    if (lk_forked(lk)) {
-        for (size_t i = 0; i < count; i++) statuses[i] = refuse(&entries[i], LATCHKEY_FORKED);
-        return LATCHKEY_FORKED;
-    }
-    for (size_t from = 0; from < count; from += TOGETHER) {
-        size_t together = count - from < TOGETHER ? count - from : TOGETHER;
-        group_from_l1(lk, tokens + from, token_lens + from, together, entries + from, statuses + from);
-    }
-    for (size_t i = 0; i < count; i++)
-        if (statuses[i] != LATCHKEY_OK)
-            statuses[i] = without_l2(lk, tokens[i], token_lens[i], &entries[i], statuses[i]);
-    return LATCHKEY_OK;
+    if (!lk || !token) return lk_hit_refuse(entry, LATCHKEY_BAD_ARGUMENT);
+    int status = lk_hit(lk, token, token_len, entry, &found);
+    return __builtin_expect(status == LATCHKEY_OK, 1) ? LATCHKEY_OK : lk_hit_try(lk, token, token_len, entry, status);
 }

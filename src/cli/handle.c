@@ -1,7 +1,6 @@
 /* Opening, and what a status means to the shell. See cli.h. */
 #include "cli/cli.h"
-
-#include "session/judge.h"
+#include "session/server_time.h"
 
 #include <stdarg.h>
 #include <stdlib.h>

@@ -4,7 +4,6 @@
 #include "observe/events.h"
 #include "base/hash.h"
 #include "redis/keys.h"
-#include "observe/reuse.h"
 #include "redis/script.h"
 #include "redis/server_check.h"
 

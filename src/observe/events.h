@@ -9,6 +9,8 @@
 #define LK_OBSERVE_EVENTS_H
 
 #include "base/config.h"
+#include "base/counters.h"
+#include "redis/resp.h"
 
 /* Scripts say of whom they ended, behind the selectors that are over, " : ", the user and of each session the selector that
  * it had last (`told` in common.lua). The piece from " : " on, or NULL. */
@@ -30,5 +32,15 @@ void lk_event_reused(const lk_config *config, const char *old_selector, const ch
 
 /* Where the script says no more than the selectors: those of this user, whom the limits left no room. */
 void lk_event_evicted(const lk_config *config, const char *selectors, uint64_t user_id);
+
+/* An old token was used after its grace (rotate.lua): its session was ended. Counted, and said to the log whether events are on
+ * or not; a flood of them does not fill the log. Any thread. */
+enum { LK_REUSE_EVERY_MS = 10000 }; /* between two lines */
+
+/* The selectors that a script ended because of it, one after another, or NULL: it answers something else. */
+const char *lk_reuse_ended(const lk_reply *reply);
+
+/* `selector` is the old token's. */
+void lk_reuse_report(lk_counters *counters, const char *selector, int64_t now_ms);
 
 #endif

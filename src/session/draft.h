@@ -2,11 +2,16 @@
 #ifndef LK_SESSION_DRAFT_H
 #define LK_SESSION_DRAFT_H
 
-#include "session/judge.h"
+#include "base/record.h"
+#include "session/handle.h"
 
 /* OK, and the record that a draft asks for, its idle time too, without selector and verifier; its times are not to be
  * relied upon; or BAD_ARGUMENT. */
 int lk_draft_record(const latchkey *lk, const latchkey_draft *draft, lk_record *record);
+
+int64_t lk_draft_lifetime(const latchkey *lk, const latchkey_draft *draft);
+/* The times of a session that was made then, by Redis' clock. */
+void lk_draft_times(const latchkey *lk, const latchkey_draft *draft, lk_record *record, int64_t made_ms);
 
 /* A session that nobody is to have, though Redis may hold it: the link ends it. */
 void lk_disown(latchkey *lk, const lk_token *token);

@@ -9,7 +9,7 @@
 #include "l1/alias_cache.h"
 #include "l1/negative_cache.h"
 
-typedef struct lk_async lk_async; /* submit.c */
+typedef struct lk_async lk_async; /* async.h */
 
 /* The last seconds of the histograms, for the pulse: quantiles count from the older of two marks on, which is 5 to 10 s old.
  * The link's thread alone. */
@@ -45,13 +45,5 @@ static inline bool lk_parse(const latchkey *lk, const char *token, size_t token_
 {
     return lk_token_parse(&lk->config.check_keys, (unsigned)lk->config.partitions, token, token_len, parsed);
 }
-
-void lk_async_close(lk_async *desk);   /* NULL is allowed; the link has ended */
-void lk_async_abandon(lk_async *desk); /* in a forked child: closes its copies of the descriptors, and no more */
-
-/* The beginning of every verb on a token (resolve.c): OK, the token, and until when the verb may wait, from now on;
- * BAD_ARGUMENT, FORKED or MALFORMED. A foreign token may have to be asked for, within that time: OK, and it stands for an
- * ordinary one; or also NOT_FOUND, UNAVAILABLE, CORRUPT, NO_MEMORY. */
-int lk_begin(latchkey *lk, const char *token, size_t token_len, lk_token *parsed, int64_t *deadline_ms);
 
 #endif

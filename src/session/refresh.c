@@ -10,7 +10,22 @@
  *
  * A refresh is no use of a session. It is asked for by a hit alone, and that is the use which a touch tells Redis of: so the
  * refresh that finds a touch due asks for it, within moments of the hit (LK_REFRESH_QUEUE_OLD_MS at the most). */
+#include "session/refresh.h"
+
+#include "session/read.h"
 #include "session/judge.h"
+
+/* Half a second is soon enough where windows are seconds, and lets refreshes come together; asked for again after twice that,
+ * whatever became of it. */
+void lk_session_refresh(latchkey *lk, const char *token, int64_t now_ms)
+{
+    lk_token parsed;
+    int64_t patience_ms = lk->refresh_ms < 2000 ? lk->refresh_ms / 4 : 500;
+    if (!lk->refresh_ms || !lk_refresh_queue_dedup(lk->refresh_queue, token, now_ms, 2 * patience_ms)) return;
+    if (lk_parse(lk, token, LATCHKEY_TOKEN_LENGTH, &parsed))
+        lk_node_refresh(lk_l2_owner(&lk->l2, parsed.partition), parsed.text, now_ms, patience_ms);
+    lk_wipe(&parsed, sizeof parsed);
+}
 
 bool lk_refresh_begin(latchkey *lk, lk_refresh_item *item, lk_pending_item *of)
 {
@@ -28,7 +43,8 @@ bool lk_refresh_begin(latchkey *lk, lk_refresh_item *item, lk_pending_item *of)
 }
 
 /* Redis says that it is no more. The entry goes, whoever said it: the next request asks. */
-static void end(latchkey *lk, lk_node *node, const lk_refresh_item *item, int status, uint64_t incarnation)
+static void refresh_found_end(latchkey *lk, lk_node *node, const lk_refresh_item *item, int status,
+                              uint64_t incarnation)
 {
     lk_l1_purge(lk->l1, item->token);
     if (lk_node_lease_covers_now(node, incarnation) == LATCHKEY_OK)
@@ -45,7 +61,7 @@ void lk_refresh_end(latchkey *lk, const lk_refresh_item *item, const lk_reply *v
     if (item->leased != incarnation) incarnation = 0;
     int status = lk_session_judge(lk, node, token.partition, token.text, &token, value, pttl, item->asked_us, &judged);
     /* An old token (rotate.lua) whose grace ended meanwhile: its next use must come to Redis. */
-    if (status > 0 && !judged.reused) end(lk, node, item, status, incarnation);
+    if (status > 0 && !judged.reused) refresh_found_end(lk, node, item, status, incarnation);
     if (!status && judged.touch_due) lk_node_touch(node, token.partition, token.text);
     if (!status) lk_session_fill(lk, &token, item->ticket, &judged, incarnation);
     lk_wipe(&token, sizeof token);

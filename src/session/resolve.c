@@ -1,13 +1,7 @@
-/* See resolve.h. lk_begin, with which every verb on a token begins, is here too:
- *
- *   is it one of ours? --yes--> OK
- *      | no, and foreign_until_ms is set and not over
- *   name and verifier (foreign_token.c) --known--> selector + verifier: an ordinary token from there on     (alias_cache.c)
- *      | not known
- *   GET of the name, under the lease like any answer: there, or NOT_FOUND
- *
- * With the option off nothing of this is reached: what is not ours is MALFORMED. */
+/* See resolve.h. */
 #include "session/resolve.h"
+
+#include "session/server_time.h"
 
 #include <string.h>
 
@@ -16,8 +10,6 @@ bool lk_foreign_taken(const latchkey *lk)
     if (!lk->config.foreign_until_ms) return false;
     return lk_server_now_ms(lk, lk_now_us()) < lk->config.foreign_until_ms;
 }
-
-/* ----------------------------------------------------------------------------------------------- asking -- */
 
 void lk_resolve_ask(latchkey *lk, const lk_foreign *foreign, lk_resolving *resolving, lk_resolving_words *words)
 {
@@ -30,7 +22,7 @@ void lk_resolve_ask(latchkey *lk, const lk_foreign *foreign, lk_resolving *resol
     resolving->leased = lk_node_lease_owner(lk_l2_owner(&lk->l2, foreign->partition));
 }
 
-static int judge(latchkey *lk, const lk_foreign *foreign, const lk_reply *reply, lk_token *token)
+static int judge_alias(latchkey *lk, const lk_foreign *foreign, const lk_reply *reply, lk_token *token)
 {
     lk_node *node = lk_l2_owner(&lk->l2, foreign->partition);
     if (reply->type == LK_REPLY_ERROR) return lk_l2_refused(&lk->l2, node, reply);
@@ -45,7 +37,7 @@ int lk_resolve_take(latchkey *lk, const lk_foreign *foreign, const lk_resolving 
                     uint64_t *incarnation, lk_token *token)
 {
     if (resolving->leased != *incarnation) *incarnation = 0;
-    int status = judge(lk, foreign, reply, token);
+    int status = judge_alias(lk, foreign, reply, token);
     lk_reply_free(reply);
     return status;
 }
@@ -75,37 +67,4 @@ int lk_resolve(latchkey *lk, const lk_foreign *foreign, int64_t deadline_ms, lk_
         return said;
     }
     return status == LATCHKEY_AGAIN ? LATCHKEY_UNAVAILABLE : status;
-}
-
-/* -------------------------------------------------------------------------------------------- beginning -- */
-
-int lk_begin_here(latchkey *lk, const char *token, size_t token_len, lk_token *parsed, lk_foreign *foreign)
-{
-    char selector[LATCHKEY_SELECTOR_LENGTH];
-    if (!lk || !token) return LATCHKEY_BAD_ARGUMENT;
-    if (lk_forked(lk)) return LATCHKEY_FORKED;
-    unsigned partitions = (unsigned)lk->config.partitions;
-    if (lk_parse(lk, token, token_len, parsed)) return LATCHKEY_OK;
-    lk_wipe(parsed, sizeof *parsed); /* nearly a token may be somebody's, misspelt */
-    if (!lk_foreign_taken(lk) || !lk_foreign_parse(partitions, token, token_len, foreign)) return LATCHKEY_MALFORMED;
-    if (!lk_alias_cache_find(lk->alias_cache, foreign->name, selector)) return LATCHKEY_AGAIN;
-    lk_foreign_token(partitions, foreign, selector, sizeof selector, parsed); /* it was one when it was put in */
-    lk_wipe(foreign, sizeof *foreign);
-    return LATCHKEY_OK;
-}
-
-int lk_begin(latchkey *lk, const char *token, size_t token_len, lk_token *parsed, int64_t *deadline_ms)
-{
-    lk_foreign foreign;
-    int status = lk_begin_here(lk, token, token_len, parsed, &foreign);
-    if (status != LATCHKEY_OK && status != LATCHKEY_AGAIN) return status;
-    *deadline_ms = lk_now_ms() + lk->config.deadline_ms;
-    if (status == LATCHKEY_AGAIN) {
-        status = lk_resolve(lk, &foreign, *deadline_ms, parsed);
-        if (status >= 0 && !lk_foreign_taken(lk)) status = LATCHKEY_MALFORMED; /* the clock was not known before */
-        if (status == LATCHKEY_NOT_FOUND) lk_count(&lk->counters, LK_FOREIGN_UNKNOWN, 1);
-        lk_wipe(&foreign, sizeof foreign);
-        if (status) lk_wipe(parsed, sizeof *parsed);
-    }
-    return status;
 }

@@ -3,11 +3,8 @@
 #define LK_SESSION_RESOLVE_H
 
 #include "base/foreign_token.h"
-#include "session/judge.h"
-
-/* lk_begin without Redis; *foreign is for a token that is not one of ours. OK, BAD_ARGUMENT, FORKED, MALFORMED; or AGAIN: it is
- * foreign, and only Redis can tell whose. */
-int lk_begin_here(latchkey *lk, const char *token, size_t token_len, lk_token *parsed, lk_foreign *foreign);
+#include "redis/keys.h"
+#include "session/handle.h"
 
 /* Are foreign tokens taken now? By Redis' clock; where it was never heard, they are: who goes on waits for a lease, and
  * with it the clock is known. */

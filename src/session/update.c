@@ -3,6 +3,8 @@
 
 #include "observe/events.h"
 #include "session/read_record.h"
+#include "session/judge.h"
+#include "session/token_reuse.h"
 
 #include <stdio.h>
 #include <stdlib.h>

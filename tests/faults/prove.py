@@ -22,7 +22,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 SHOWN = 7  # rows named in a line of the table
 Mutant = collections.namedtuple('Mutant', 'name what file old new')
 MUTANTS = [
-    Mutant('lease-ignored', 'L1 answers whatever became of the lease', 'src/api/validate.c',
+    Mutant('lease-ignored', 'L1 answers whatever became of the lease', 'src/session/hit.h',
            'now < lease_until', '1'),
     Mutant('answers-unvouched', 'an answer of Redis is given whosever lease there is', 'src/l2/node.c',
            'int status = vouched_since(node, incarnation, since_ms), late = 0;', 'int status = LATCHKEY_OK, late = 0;'),
@@ -38,13 +38,13 @@ MUTANTS = [
            'node->host.empty(node->host.context);', '(void)node;'),
     Mutant('nothing-denied', 'what this process revoked is not denied while Redis does not confirm', 'src/api/validate.c',
            'if (lk_pending_has(lk->pending, token)) return LATCHKEY_NOT_FOUND;', ''),
-    Mutant('ticket-ignored', 'a read that began before a revocation fills L1 after it', 'src/session/judge.c',
+    Mutant('ticket-ignored', 'a read that began before a revocation fills L1 after it', 'src/session/read.c',
            'lk_l1_put(lk->l1, ticket, token', 'lk_l1_put(lk->l1, lk_l1_ticket(lk->l1, token->text), token'),
     Mutant('no-answer-is-no', 'losing Redis answers NOT_FOUND', 'src/l2/l2.c',
            'return status == LATCHKEY_NO_MEMORY ? status : LATCHKEY_UNAVAILABLE;', 'return LATCHKEY_NOT_FOUND;'),
     Mutant('wall-clock', 'durations are measured on the wall clock', 'src/base/clock.h',
            'lk_clock_read(CLOCK_MONOTONIC, 1', 'lk_clock_read(CLOCK_REALTIME, 1'),
-    Mutant('life-ignored', 'L1 does not look at the expiry of what it holds', 'src/api/validate.c',
+    Mutant('life-ignored', 'L1 does not look at the expiry of what it holds', 'src/session/hit.h',
            'now + lk->refresh_ms < found->deadline_ms', '1'),
 ]
 

@@ -7,7 +7,8 @@
 #include "l1/l1.h"
 #include "l2/mux.h"
 #include "revocation/recent.h"
-#include "session/judge.h"
+#include "session/read.h"
+#include "session/refresh.h"
 #include "truth.h"
 
 uint64_t __real_lk_l1_ticket(const lk_l1 *l1, const char *selector);

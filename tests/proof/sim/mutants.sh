@@ -92,8 +92,8 @@ mutant() {
 mutants() {
 mutant ticket l1/l1.c "a read that is older than a purge is put into L1" \
     's/!= ticket\) result = LK_L1_REFUSED/== 0 \&\& ticket == 1) result = LK_L1_REFUSED/'
-mutant lease api/validate.c "L1 answers without a lease" \
-    's/if \(now >= lease_until\)/if (0)/; s/ && now < lease_until//'
+mutant lease session/hit.h "L1 answers without a lease" \
+    's/ && now < lease_until//'
 mutant denial api/validate.c "a revocation under way does not deny" \
     's/if \(lk_pending_has\(lk->pending, token\)\) return LATCHKEY_NOT_FOUND;//g'
 mutant purge l2/link.c "a message about a revocation purges nothing" \
@@ -111,7 +111,7 @@ mutant own_purge api/revoke.c "revoke does not purge its own L1" \
 mutant remember l2/node.c "revoke does not remember what it made" \
     's/lk_recent_add\(node->link\.recent, partition, selector, lk_now_ms\(\)\);/(void)partition, (void)selector;/'
 mutant late session/judge.c "an answer that comes too late admits" \
-    's/if \(now_us < until_us\) return judge_epoch/return judge_epoch/'
+    's/if \(now_us < until_us\) return judge_cutoff/return judge_cutoff/'
 mutant incarnation l2/link.c "L1 is not emptied for another incarnation" \
     's/if \(link->baseline\) empty_for_another\(link\);//'
 mutant reassert l2/link.c "a server that forgot is not told of revocations" \
@@ -153,10 +153,10 @@ mutant wrong_slot l2/mux.c "a reply goes to the slot before" \
 mutant rotate_b api/rotate.c "who exchanges a token keeps the old one in L1" \
     's/        lk_l1_purge\(lk->l1, old->text\);[^\n]*\n//; s/return lk_session_ended\(lk, [^;]*;/return LATCHKEY_OK;/'
 mutant grace session/judge.c "an old token is good for as long as its session may live" \
-    's/left = least\(left, server_now \? judged->record.grace_until_ms - server_now : 0\);//'
+    's/left = sooner\(left, server_now \? judged->record.grace_until_ms - server_now : 0\);//'
 mutant reuse api/validate.c "validate ends no session for an old token that is used after its grace" \
     's/if \(reused\) status = lk_session_reused\([^;]*;//'
-mutant reuse_later session/judge.c "nor does submit" \
+mutant reuse_later session/read.c "nor does submit" \
     's/if \(!lk_node_reused\([^;]*;//'
 mutant rotate_late api/rotate.c "an exchange that too few replicas hold is OK" \
     's/if \(!status && !durable\) return LATCHKEY_UNAVAILABLE;//'
@@ -170,9 +170,9 @@ mutant generation api/create.c "create does not say which generation it knows" \
     's/\(unsigned long long\)d->generation/0ULL/'
 mutant owner api/revoke_user.c "a session is ended by its name alone, whoever asks" \
     's/name, words, 3, deadline_ms/name, words, 2, deadline_ms/'
-mutant list_behind api/revoke_user.c "the rows of a first answer stay behind those of the second" \
+mutant list_behind api/sessions.c "the rows of a first answer stay behind those of the second" \
     's/if \(l->max\) memset\(l->infos, 0,[^\n]*//'
-mutant list_lease api/revoke_user.c "a list needs no lease" \
+mutant list_lease api/sessions.c "a list needs no lease" \
     's/return status \? status : lk_node_lease_covers\(node, leased == incarnation \? incarnation : 0, deadline_ms\);(\n\}\n\nint latchkey_sessions)/return status;$1/'
 mutant lua_family ../tests/proof/sim/common.c "a script that ends a session forgets its old tokens" \
     's/if \(!\*f\) return;/return;/'

@@ -3,9 +3,9 @@
  * For how long L1 may keep an entry, when a touch is due, and when another read is worth it: the arithmetic of judge.h, for
  * any durations. (Guarantee H, and the promise of nine tenths.)
  */
-#include "session/judge.h"
 
 #include "unit.h"
+#include "session/lifetime.h"
 
 enum { TICK = LK_CLOCK_TICK_MS };
 static const int64_t ASKED_MS = 5000000, FAR = INT64_C(1) << 40;

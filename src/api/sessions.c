@@ -1,0 +1,122 @@
+/* latchkey_sessions: the sessions of a user, for a page that lists them. */
+#include "session/begin.h"
+
+#include "base/record.h"
+#include "redis/keys.h"
+#include "session/ended.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { HEAD = 2, ROW = 4 }; /* selector, record, when it idles out, when it was used */
+
+static bool row_good(lk_reply *const row[ROW])
+{
+    return row[0]->type == LK_REPLY_STRING && row[0]->size == LATCHKEY_SELECTOR_LENGTH &&
+           row[1]->type == LK_REPLY_STRING && row[2]->type == LK_REPLY_INTEGER && row[3]->type == LK_REPLY_INTEGER;
+}
+
+/* False: it is not what it should be, and nobody can use it. */
+static bool describe_row(const lk_seal_keys *keys, lk_reply *const row[ROW], uint64_t user_id,
+                         latchkey_session_info *info)
+{
+    lk_record record;
+    uint8_t raw[LK_SELECTOR_RAW];
+    if (lk_record_open(keys, row[1]->text, row[1]->size, &record) || record.entry.user_id != user_id ||
+        !lk_base64_decode(row[0]->text, row[0]->size, raw, sizeof raw) || memcmp(raw, record.selector, sizeof raw))
+        return false;
+    memset(info, 0, sizeof *info);
+    memcpy(info->selector, row[0]->text, LATCHKEY_SELECTOR_LENGTH);
+    info->created_at_ms = record.entry.created_at_ms;
+    info->auth_at_ms = record.entry.auth_at_ms;
+    info->active_at_ms = row[3]->integer;
+    info->idle_expires_at_ms = row[2]->integer;
+    info->expires_at_ms = record.entry.expires_at_ms;
+    info->device = record.entry.device;
+    info->flags = record.entry.flags;
+    return true;
+}
+
+static int last_used_first(const void *a, const void *b)
+{
+    const latchkey_session_info *x = a, *y = b;
+    return (x->active_at_ms < y->active_at_ms) - (x->active_at_ms > y->active_at_ms);
+}
+
+typedef struct listing {
+    uint64_t user_id;
+    unsigned partition;
+    char current[LATCHKEY_SELECTOR_LENGTH]; /* LK_NOBODY, where the caller did not say */
+    latchkey_session_info *infos;
+    size_t max, count, total;
+} listing;
+
+/* [total, the current session's selector, row, row ...] */
+static int take_list(latchkey *lk, lk_node *node, listing *l, const lk_reply *reply)
+{
+    l->count = l->total = 0;
+    if (l->max) memset(l->infos, 0, l->max * sizeof *l->infos); /* of a server that did not count */
+    if (reply->type != LK_REPLY_ARRAY || reply->size < HEAD || (reply->size - HEAD) % ROW ||
+        reply->item[0]->type != LK_REPLY_INTEGER || reply->item[1]->type != LK_REPLY_STRING)
+        return LATCHKEY_UNAVAILABLE;
+    l->total = (size_t)reply->item[0]->integer;
+    for (size_t i = HEAD; i < reply->size && l->count < l->max; i += ROW) {
+        latchkey_session_info *info = &l->infos[l->count];
+        if (!row_good(&reply->item[i])) return LATCHKEY_UNAVAILABLE;
+        if (describe_row(&lk->config.seal_keys, &reply->item[i], l->user_id, info)) {
+            info->current = lk_reply_is(reply->item[1], info->selector);
+            l->count++;
+        } else {
+            lk_l2_corrupt(&lk->l2, node, "a session in a user's list is damaged or somebody else's");
+            l->total--;
+        }
+    }
+    if (l->count) qsort(l->infos, l->count, sizeof *l->infos, last_used_first);
+    return LATCHKEY_OK;
+}
+
+/* AGAIN: another server has the lease. */
+static int read_list(latchkey *lk, listing *l, int64_t deadline_ms)
+{
+    char user[24], most[24];
+    lk_node *node = lk_l2_owner(&lk->l2, l->partition);
+    snprintf(user, sizeof user, "%llu", (unsigned long long)l->user_id);
+    snprintf(most, sizeof most, "%zu", l->max);
+    const lk_span words[2] = {lk_word(user), lk_word(most)};
+    lk_reply *reply;
+    uint64_t incarnation = 0, leased = lk_node_lease_owner(node);
+    int status = lk_l2_script(&lk->l2, LK_SCRIPT_SESSIONS, l->partition, l->current, words, 2, deadline_ms, &reply,
+                              &incarnation);
+    if (status && status != LATCHKEY_PENDING) return status; /* PENDING: nothing was written */
+    status = take_list(lk, node, l, reply);
+    lk_reply_free(reply);
+    return status ? status : lk_node_lease_covers(node, leased == incarnation ? incarnation : 0, deadline_ms);
+}
+
+int latchkey_sessions(latchkey *lk, uint64_t user_id, const char *current_token, size_t current_len,
+                      latchkey_session_info *sessions, size_t max, size_t *total)
+{
+    if (total) *total = 0;
+    if (!lk || !total || (max && !sessions)) return LATCHKEY_BAD_ARGUMENT;
+    if (max) memset(sessions, 0, max * sizeof *sessions);
+    if (lk_forked(lk)) return LATCHKEY_FORKED;
+    listing l = {.user_id = user_id, .partition = lk_partition_of_user(lk, user_id), .infos = sessions};
+    l.max = max < LATCHKEY_SESSIONS_MAX ? max : LATCHKEY_SESSIONS_MAX;
+    memcpy(l.current, LK_NOBODY, sizeof l.current);
+    lk_token current;
+    int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
+    int status = current_token ? lk_begin(lk, current_token, current_len, &current, &deadline_ms)
+                 : current_len ? LATCHKEY_BAD_ARGUMENT
+                               : LATCHKEY_OK;
+    if (status && status != LATCHKEY_NOT_FOUND) return status; /* a foreign token without a session is nobody's */
+    if (current_token && !status) {
+        if (current.partition == l.partition) memcpy(l.current, current.text, sizeof l.current);
+        lk_wipe(&current, sizeof current);
+    }
+    status = read_list(lk, &l, deadline_ms);
+    if (status == LATCHKEY_AGAIN) status = read_list(lk, &l, deadline_ms);
+    if (status && max) memset(sessions, 0, max * sizeof *sessions);
+    if (!status) *total = l.total;
+    return status == LATCHKEY_AGAIN ? LATCHKEY_UNAVAILABLE : status;
+}

@@ -1,0 +1,70 @@
+/* latchkey_user_generation: a number that moves with everything that ends all sessions of a user. */
+#include "session/ended.h"
+
+#include "redis/keys.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int take_count(latchkey *lk, lk_node *node, const lk_reply *reply, uint64_t *count)
+{
+    if (reply->type == LK_REPLY_ERROR) return lk_l2_refused(&lk->l2, node, reply);
+    if (reply->type == LK_REPLY_NIL) return LATCHKEY_OK;
+    if (reply->type != LK_REPLY_STRING || !reply->size || reply->size > 18 ||
+        strspn(reply->text, "0123456789") != reply->size)
+        return lk_l2_corrupt(&lk->l2, node, "a user's generation in Redis is none");
+    *count = strtoull(reply->text, NULL, 10);
+    return LATCHKEY_OK;
+}
+
+static int take_cutoff(latchkey *lk, lk_node *node, const lk_reply *reply, int64_t *epoch)
+{
+    if (reply->type == LK_REPLY_ERROR) return lk_l2_refused(&lk->l2, node, reply);
+    if (reply->type == LK_REPLY_NIL) return LATCHKEY_OK;
+    if (reply->type != LK_REPLY_STRING || !lk_cutoff_parse(reply->text, reply->size, epoch))
+        return lk_l2_corrupt(&lk->l2, node, "a partition's epoch in Redis is none");
+    return LATCHKEY_OK;
+}
+
+/* The user's count plus one, so that it is not 0; once there is an epoch, that in front of the count's last six digits. The
+ * same in create.lua. */
+static uint64_t generation_of(uint64_t count, int64_t epoch)
+{
+    return epoch ? (uint64_t)epoch * 1000000 + (count + 1) % 1000000 : count + 1;
+}
+
+/* AGAIN: another server has the lease; see lk_node_lease_covers. */
+static int read_generation(latchkey *lk, uint64_t user_id, int64_t deadline_ms, uint64_t *generation)
+{
+    char key[LK_BASE_SIZE + 24], epoch_key[LK_KEY_SIZE];
+    unsigned partition = lk_partition_of_user(lk, user_id);
+    lk_node *node = lk_l2_owner(&lk->l2, partition);
+    lk_key_base(key, lk->config.prefix, partition);
+    snprintf(key + strlen(key), 24, "g:%llu", (unsigned long long)user_id);
+    lk_key_partition(epoch_key, lk->config.prefix, partition, "e");
+    const lk_span words[2][2] = {{lk_word("GET"), lk_word(key)}, {lk_word("GET"), lk_word(epoch_key)}};
+    const lk_call calls[2] = {{words[0], 2}, {words[1], 2}};
+    lk_reply *replies[2];
+    uint64_t incarnation = 0, leased = lk_node_lease_owner(node), count = 0;
+    int64_t epoch = 0;
+    int status = lk_l2_pipeline(&lk->l2, node, calls, 2, deadline_ms, replies, &incarnation);
+    if (status) return status;
+    status = take_count(lk, node, replies[0], &count);
+    if (!status) status = take_cutoff(lk, node, replies[1], &epoch);
+    *generation = generation_of(count, epoch);
+    for (int i = 0; i < 2; i++) lk_reply_free(replies[i]);
+    return status ? status : lk_node_lease_covers(node, leased == incarnation ? incarnation : 0, deadline_ms);
+}
+
+int latchkey_user_generation(latchkey *lk, uint64_t user_id, uint64_t *generation)
+{
+    if (generation) *generation = 0;
+    if (!lk || !generation) return LATCHKEY_BAD_ARGUMENT;
+    if (lk_forked(lk)) return LATCHKEY_FORKED;
+    int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
+    int status = read_generation(lk, user_id, deadline_ms, generation);
+    if (status == LATCHKEY_AGAIN) status = read_generation(lk, user_id, deadline_ms, generation);
+    if (status) *generation = 0;
+    return status == LATCHKEY_AGAIN ? LATCHKEY_UNAVAILABLE : status;
+}

@@ -1,0 +1,37 @@
+/* See begin.h. */
+#include "session/begin.h"
+
+#include "session/resolve.h"
+
+#include <string.h>
+
+int lk_begin_here(latchkey *lk, const char *token, size_t token_len, lk_token *parsed, lk_foreign *foreign)
+{
+    char selector[LATCHKEY_SELECTOR_LENGTH];
+    if (!lk || !token) return LATCHKEY_BAD_ARGUMENT;
+    if (lk_forked(lk)) return LATCHKEY_FORKED;
+    unsigned partitions = (unsigned)lk->config.partitions;
+    if (lk_parse(lk, token, token_len, parsed)) return LATCHKEY_OK;
+    lk_wipe(parsed, sizeof *parsed); /* nearly a token may be somebody's, misspelt */
+    if (!lk_foreign_taken(lk) || !lk_foreign_parse(partitions, token, token_len, foreign)) return LATCHKEY_MALFORMED;
+    if (!lk_alias_cache_find(lk->alias_cache, foreign->name, selector)) return LATCHKEY_AGAIN;
+    lk_foreign_token(partitions, foreign, selector, sizeof selector, parsed); /* it was one when it was put in */
+    lk_wipe(foreign, sizeof *foreign);
+    return LATCHKEY_OK;
+}
+
+int lk_begin(latchkey *lk, const char *token, size_t token_len, lk_token *parsed, int64_t *deadline_ms)
+{
+    lk_foreign foreign;
+    int status = lk_begin_here(lk, token, token_len, parsed, &foreign);
+    if (status != LATCHKEY_OK && status != LATCHKEY_AGAIN) return status;
+    *deadline_ms = lk_now_ms() + lk->config.deadline_ms;
+    if (status == LATCHKEY_AGAIN) {
+        status = lk_resolve(lk, &foreign, *deadline_ms, parsed);
+        if (status >= 0 && !lk_foreign_taken(lk)) status = LATCHKEY_MALFORMED; /* the clock was not known before */
+        if (status == LATCHKEY_NOT_FOUND) lk_count(&lk->counters, LK_FOREIGN_UNKNOWN, 1);
+        lk_wipe(&foreign, sizeof foreign);
+        if (status) lk_wipe(parsed, sizeof *parsed);
+    }
+    return status;
+}

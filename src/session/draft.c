@@ -1,0 +1,48 @@
+/* See draft.h. */
+#include "session/draft.h"
+
+#include "session/server_time.h"
+
+#include <string.h>
+
+int64_t lk_draft_lifetime(const latchkey *lk, const latchkey_draft *d)
+{
+    return d->lifetime_ms ? d->lifetime_ms : lk->config.lifetime_ms;
+}
+
+void lk_draft_times(const latchkey *lk, const latchkey_draft *d, lk_record *record, int64_t made_ms)
+{
+    record->entry.created_at_ms = record->entry.auth_at_ms = made_ms;
+    record->entry.expires_at_ms = made_ms + lk_draft_lifetime(lk, d);
+}
+
+int lk_draft_record(const latchkey *lk, const latchkey_draft *d, lk_record *record)
+{
+    size_t role = d->role ? strnlen(d->role, 17) : 0;
+    if (role > 16 || d->flags & ~LATCHKEY_FLAGS_YOURS || d->idle_ms < 0 || d->lifetime_ms < 0 ||
+        d->idle_ms > INT64_C(315360000000) || d->lifetime_ms > INT64_C(315360000000) ||
+        !lk_fields_good(d->fields, d->field_count, false))
+        return LATCHKEY_BAD_ARGUMENT;
+    memset(record, 0, sizeof *record);
+    latchkey_entry *e = &record->entry;
+    e->user_id = d->user_id;
+    if (role) memcpy(e->role, d->role, role);
+    memcpy(e->permissions_hash, d->permissions_hash, sizeof e->permissions_hash);
+    e->device = d->device;
+    e->flags = d->flags;
+    record->idle_ms = d->idle_ms ? d->idle_ms : lk->config.idle_ms;
+    record->sealed = lk->config.seal_keys.count && !lk->config.seal_keys.plain_new;
+    if (record->sealed) {
+        lk_random(record->session, sizeof record->session);
+        lk_draft_times(lk, d, record, lk_session_guess_ms(lk));
+    }
+    return latchkey_key_hash(d->fields, d->field_count, e->pq_key_hash);
+}
+
+void lk_disown(latchkey *lk, const lk_token *token)
+{
+    lk_pending_item item = {.partition = token->partition, .retry = true, .silent = true};
+    memcpy(item.selector, token->text, sizeof item.selector);
+    lk_token_verifier_hash(token, item.verifier_hash);
+    if (lk_pending_add(lk->pending, &item)) lk_node_wake(lk_l2_owner(&lk->l2, item.partition));
+}

@@ -1,0 +1,36 @@
+/* See ended.h. */
+#include "session/ended.h"
+
+#include "base/hash.h"
+
+#include <string.h>
+
+unsigned lk_partition_of_user(const latchkey *lk, uint64_t user_id)
+{
+    uint8_t bytes[8];
+    for (int i = 0; i < 8; i++) bytes[i] = (uint8_t)(user_id >> (8 * i));
+    return (unsigned)(lk_hash(bytes, sizeof bytes, 0) % (uint64_t)lk->config.partitions);
+}
+
+/* The next one, or NULL; *at moves past it. */
+static const char *next_selector(const char **at)
+{
+    *at += strspn(*at, " ");
+    const char *one = *at;
+    *at += strcspn(one, " ");
+    return *at - one == LATCHKEY_SELECTOR_LENGTH ? one : NULL;
+}
+
+void lk_session_purge(latchkey *lk, const char *selectors)
+{
+    for (const char *one = next_selector(&selectors); one; one = next_selector(&selectors)) lk_l1_purge(lk->l1, one);
+}
+
+bool lk_session_ended(latchkey *lk, unsigned partition, const char *selectors, uint64_t incarnation)
+{
+    bool remembered = true;
+    lk_session_purge(lk, selectors);
+    for (const char *one = next_selector(&selectors); one; one = next_selector(&selectors))
+        remembered &= lk_node_remember(lk_l2_owner(&lk->l2, partition), partition, one, incarnation);
+    return remembered;
+}

@@ -1,0 +1,104 @@
+/* See hit.h. */
+#include "session/hit.h"
+
+#include "session/begin.h"
+#include "session/refresh.h"
+#include "session/server_time.h"
+
+#include <string.h>
+
+/* An entry that is there: may it be answered? Off the way of every request. */
+int lk_hit_judge(latchkey *lk, const char *token, const lk_l1_found *found, int64_t lease_until, int64_t now,
+                 const latchkey_entry *entry)
+{
+    if (now >= found->deadline_ms) {
+        /* Its absolute expiry never moves, so that much can be said without asking. */
+        int64_t server_now = lk_server_now_ms(lk, now * 1000);
+        if (!server_now || entry->expires_at_ms > server_now) return LATCHKEY_AGAIN;
+        lk_count(&lk->counters, LK_L1_HITS, 1);
+        return LATCHKEY_EXPIRED;
+    }
+    if (now >= lease_until) {
+        lk_count(&lk->counters, LK_LAPSES, 1);
+        return LATCHKEY_AGAIN;
+    }
+    if (found->first_use) {
+        lk_token parsed;
+        if (lk_parse(lk, token, LATCHKEY_TOKEN_LENGTH, &parsed))
+            lk_node_touch(lk_l2_owner(&lk->l2, parsed.partition), parsed.partition, token);
+        lk_wipe(&parsed, sizeof parsed);
+    }
+    if (now + lk->refresh_ms >= found->deadline_ms) lk_session_refresh(lk, token, now);
+    lk_count(&lk->counters, LK_L1_HITS, 1);
+    return LATCHKEY_OK;
+}
+
+static int known_dead(latchkey *lk, const char *token)
+{
+    int64_t lease_until = lk_hit_lease(lk), now = lk_coarse_ms();
+    int status = now < lease_until ? lk_negative_cache_find(lk->negative_cache, token, now) : LATCHKEY_AGAIN;
+    if (status != LATCHKEY_AGAIN) lk_count(&lk->counters, LK_DEAD_REFUSED, 1);
+    return status;
+}
+
+/* With Redis lost L1 may answer for grace_ms more, and says so. The order is lk_hit's: lease, slot, clock. What was
+ * revoked on this handle is purged, or, where that was not possible, denied. */
+bool lk_validate_stale(latchkey *lk, const lk_token *token, latchkey_entry *entry)
+{
+    lk_l1_found found;
+    int64_t lease_until = lk_hit_lease(lk);
+    if (!lk->config.grace_ms || !lease_until || !lk_l1_get(lk->l1, token->text, &found, entry)) return false;
+    int64_t now = lk_coarse_ms();
+    if (now >= found.deadline_ms || now >= lease_until + lk->config.grace_ms || lk_pending_has(lk->pending, token))
+        return false;
+    entry->flags |= LATCHKEY_FLAG_STALE;
+    lk_count(&lk->counters, LK_STALE, 1);
+    return true;
+}
+
+/* Known to be lost: nothing is gained by waiting for it. */
+static bool lost(const latchkey *lk, const lk_token *token)
+{
+    return lk->config.grace_ms && !lk_node_connected(lk_l2_owner(&lk->l2, token->partition));
+}
+
+/* L1 was asked for the token as it came. What else can be said without Redis: of a foreign one, by the token that it lk_hit_stands
+ * for. AGAIN: nothing. */
+int lk_hit_known(latchkey *lk, const lk_token *token, latchkey_entry *entry)
+{
+    lk_l1_found found;
+    int status = token->foreign ? lk_hit(lk, token->text, LATCHKEY_TOKEN_LENGTH, entry, &found) : (int)LATCHKEY_AGAIN;
+    if (status == LATCHKEY_AGAIN) status = known_dead(lk, token->text);
+    if (status == LATCHKEY_AGAIN && lost(lk, token) && lk_validate_stale(lk, token, entry)) status = LATCHKEY_OK;
+    return status;
+}
+
+int lk_hit_give(lk_token *token, int status, latchkey_entry *entry)
+{
+    if (!status && token->foreign) entry->flags |= LATCHKEY_FLAG_RENEW;
+    lk_wipe(token, sizeof *token);
+    return status ? lk_hit_refuse(entry, status) : LATCHKEY_OK;
+}
+
+int lk_validate_local(latchkey *lk, const lk_token *token, latchkey_entry *entry, int64_t *until_us)
+{
+    lk_l1_found found;
+    int status = lk_hit(lk, token->text, LATCHKEY_TOKEN_LENGTH, entry, &found);
+    if (status == LATCHKEY_OK) *until_us = found.deadline_ms * 1000;
+    if (status == LATCHKEY_AGAIN) status = known_dead(lk, token->text);
+    if (status == LATCHKEY_AGAIN && lost(lk, token)) return LATCHKEY_UNAVAILABLE;
+    return status;
+}
+
+/* The same without L2: MALFORMED, a no, or AGAIN. */
+int lk_hit_try(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry, int status)
+{
+    if (status != LATCHKEY_AGAIN) return lk_hit_refuse(entry, status);
+    lk_token parsed;
+    lk_foreign foreign;
+    status = lk_begin_here(lk, token, token_len, &parsed, &foreign);
+    if (status == LATCHKEY_MALFORMED) lk_count(&lk->counters, LK_MALFORMED, 1);
+    if (status == LATCHKEY_AGAIN) lk_wipe(&foreign, sizeof foreign);
+    if (status) return lk_hit_refuse(entry, status);
+    return lk_hit_give(&parsed, lk_hit_known(lk, &parsed, entry), entry);
+}

@@ -1,0 +1,67 @@
+/* What L1 answers. The order in lk_hit is what guarantee C rests on: the lease is read first, since every purge that it vouches
+ * for was applied before it was stored; then the slot; the clock last, so that a process that was paused in between finds the
+ * lease lapsed. lk_hit is inlined into latchkey_validate: it is the way of every request. */
+#ifndef LK_SESSION_HIT_H
+#define LK_SESSION_HIT_H
+
+#include "session/handle.h"
+
+#include <string.h>
+
+/* An entry that is there: may it be answered? Off the way of every request. OK, EXPIRED, or AGAIN: Redis has to be asked. */
+int lk_hit_judge(latchkey *lk, const char *token, const lk_l1_found *found, int64_t lease_until, int64_t now,
+                 const latchkey_entry *entry);
+
+/* 0: never leased; or a forked child, where L1 reads as zeros and is not to be looked into (J). */
+static inline int64_t lk_hit_lease(const latchkey *lk)
+{
+    return atomic_load_explicit(&lk->lease->until_ms, memory_order_acquire);
+}
+
+/* Good, and for so long that it need not be read again yet. */
+static inline bool lk_hit_stands(const latchkey *lk, const lk_l1_found *found, int64_t lease_until, int64_t now)
+{
+    return now + lk->refresh_ms < found->deadline_ms && now < lease_until && !found->first_use;
+}
+
+/* OK, EXPIRED, or AGAIN: L1 cannot tell. */
+static inline __attribute__((always_inline)) int lk_hit(latchkey *lk, const char *token, size_t token_len,
+                                                        latchkey_entry *entry, lk_l1_found *found)
+{
+    if (token_len != LATCHKEY_TOKEN_LENGTH) return LATCHKEY_AGAIN;
+    int64_t lease_until = lk_hit_lease(lk);
+    if (__builtin_expect(!lease_until, 0)) return LATCHKEY_AGAIN;
+    if (!lk_l1_get(lk->l1, token, found, entry)) return LATCHKEY_AGAIN;
+    int64_t now = lk_coarse_ms();
+    if (__builtin_expect(!lk_hit_stands(lk, found, lease_until, now), 0))
+        return lk_hit_judge(lk, token, found, lease_until, now, entry);
+    lk_count(&lk->counters, LK_L1_HITS, 1);
+    return LATCHKEY_OK;
+}
+
+static inline int lk_hit_refuse(latchkey_entry *entry, int status)
+{
+    memset(entry, 0, sizeof *entry);
+    return status;
+}
+
+/* What can be said without Redis. */
+
+/* L1 was asked for the token as it came. What else is known: of a foreign one, by the token that it stands for; of a dead one
+ * (negative_cache.h). AGAIN: nothing. */
+int lk_hit_known(latchkey *lk, const lk_token *token, latchkey_entry *entry);
+
+/* All of latchkey_try_validate that comes after L1 has said `status`: OK, MALFORMED, a "no", or AGAIN. */
+int lk_hit_try(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry, int status);
+
+/* The end of a verb that validates: the token is wiped, the entry is zero unless it is OK. */
+int lk_hit_give(lk_token *token, int status, latchkey_entry *entry);
+
+/* For submit: OK, with the entry and until when it may be given; a "no"; UNAVAILABLE: Redis is known to be lost, and
+ * lk_validate_stale is all there is; or AGAIN. */
+int lk_validate_local(latchkey *lk, const lk_token *token, latchkey_entry *entry, int64_t *until_us);
+
+/* With Redis lost L1 may answer for grace_ms more, and says so. */
+bool lk_validate_stale(latchkey *lk, const lk_token *token, latchkey_entry *entry);
+
+#endif

@@ -1,0 +1,279 @@
+/* See read_record.h. */
+#include "session/read_record.h"
+
+#include "base/field_version.h"
+#include "redis/keys.h"
+#include "session/token_reuse.h"
+#include "session/judge.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The "pq." fields of a hash's reply ([name, value, ...]), as the hash wants them. */
+static size_t key_fields(const lk_reply *fields, lk_named out[LK_KEY_FIELDS_MAX + 1])
+{
+    size_t count = 0;
+    for (size_t i = 0; i + 1 < fields->size && count <= LK_KEY_FIELDS_MAX; i += 2) {
+        const lk_reply *name = fields->item[i], *value = fields->item[i + 1];
+        if (lk_field_is_key(name->text, name->size))
+            out[count++] = (lk_named){name->text, name->size, value->text, value->size};
+    }
+    return count;
+}
+
+static bool all_strings(const lk_reply *fields)
+{
+    bool good = fields->type == LK_REPLY_ARRAY && fields->size % 2 == 0;
+    for (size_t i = 0; good && i < fields->size; i++) good = fields->item[i]->type == LK_REPLY_STRING;
+    return good;
+}
+
+const lk_reply *lk_find_field(const lk_reply *fields, const char *name)
+{
+    for (size_t i = 0; i + 1 < fields->size; i += 2)
+        if (lk_reply_is(fields->item[i], name)) return fields->item[i + 1];
+    return NULL;
+}
+
+int lk_open_value(latchkey *lk, lk_node *node, const lk_record *record, const char *name, lk_reply *value)
+{
+    if (!record->sealed) return LATCHKEY_OK;
+    lk_seal_context home = lk_record_context(record);
+    enum lk_seal_check check =
+        lk_open_field(&lk->config.seal_keys, &home, lk_word(name), (uint8_t *)value->text, &value->size);
+    if (check == LK_SEAL_UNKNOWN_KEY)
+        return lk_l2_corrupt(&lk->l2, node, "a session's field is sealed, and no key in seal_key_file has its id");
+    if (check) return lk_l2_corrupt(&lk->l2, node, "a session's field does not match its seal: it was changed");
+    return LATCHKEY_OK;
+}
+
+static int open_fields(latchkey *lk, lk_node *node, const lk_record *record, const lk_reply *fields)
+{
+    int status = LATCHKEY_OK;
+    for (size_t i = 0; i + 1 < fields->size && !status; i += 2)
+        if (fields->item[i]->size > 1) /* those of one letter are the library's own */
+            status = lk_open_value(lk, node, record, fields->item[i]->text, fields->item[i + 1]);
+    return status;
+}
+
+/* Of what Redis holds, so before it is opened. */
+static int note_versions(const lk_reply *fields)
+{
+    for (size_t i = 0; i + 1 < fields->size; i += 2) {
+        lk_reply *value = fields->item[i + 1];
+        if (fields->item[i]->size <= 1) continue;
+        value->integer = (long long)lk_field_version(value->text, value->size);
+        if (!value->integer) return LATCHKEY_NO_MEMORY;
+    }
+    return LATCHKEY_OK;
+}
+
+static int check_fields(latchkey *lk, lk_node *node, const lk_reply *fields, const lk_record *record)
+{
+    lk_named keys[LK_KEY_FIELDS_MAX + 1];
+    uint8_t hash[LK_HASH_SIZE];
+    size_t count = key_fields(fields, keys);
+    if (lk_key_hash(keys, count, hash) && lk_equal(hash, record->entry.pq_key_hash, sizeof hash)) return LATCHKEY_OK;
+    return lk_l2_corrupt(&lk->l2, node, "a session's key material is not what its record was made with");
+}
+
+static int judge_fields(latchkey *lk, lk_node *node, unsigned partition, const char *selector, const lk_token *token,
+                        const lk_reply *fields, bool whole, const lk_reply *pttl, int64_t asked_us, lk_judged *judged)
+{
+    if (fields->type == LK_REPLY_ERROR) return lk_l2_refused(&lk->l2, node, fields);
+    if (!all_strings(fields)) return lk_l2_corrupt(&lk->l2, node, "Redis answers HGETALL with no fields");
+    if (!fields->size) return LATCHKEY_NOT_FOUND;
+    const lk_reply *v = lk_find_field(fields, "v");
+    if (!v) return lk_l2_corrupt(&lk->l2, node, "a session in Redis has no record");
+    int status = lk_session_judge(lk, node, partition, selector, token, v, pttl, asked_us, judged);
+    if (status || judged->record.grace_until_ms) return status; /* all of it is with the session's new name */
+    status = note_versions(fields);
+    if (!status) status = open_fields(lk, node, &judged->record, fields);
+    if (!status && whole) status = check_fields(lk, node, fields, &judged->record);
+    return status ? status : lk_session_late(lk, partition, &judged->record.entry, judged->until_us);
+}
+
+/* What is asked of Redis about one name; it must not move before it is sent. */
+typedef struct name_question {
+    char key[LK_KEY_SIZE], section_key[LK_SECTION_KEY_SIZE];
+    lk_span read[5 + LK_FIELDS_MAX], pttl[2], get[2];
+    size_t names;
+    lk_call calls[3];
+    size_t count;
+} name_question;
+
+enum { OWN = 3, BEFORE = 2 }; /* v, f and s, behind the command and the key */
+
+/* A section before the session that it is of: if both are there it was there at the moment when that was read, or was
+ * replaced by then. HGETALL, or HMGET of the library's own and what is wanted. */
+static void put_name_question(const latchkey *lk, unsigned partition, const char *selector, const lk_want *want,
+                              name_question *q)
+{
+    lk_key_session(q->key, lk->config.prefix, partition, selector);
+    lk_span key = lk_word(q->key), read[BEFORE + OWN] = {{0}, key, lk_word("v"), lk_word("f"), lk_word("s")};
+    read[0] = lk_word(want->names ? "HMGET" : "HGETALL");
+    memcpy(q->read, read, sizeof read);
+    q->names = want->names ? OWN + want->count : 0;
+    for (size_t i = 0; i < want->count; i++) q->read[BEFORE + OWN + i] = lk_word(want->names[i]);
+    q->count = 0;
+    if (want->section) {
+        lk_key_section(q->section_key, lk->config.prefix, partition, selector, want->section);
+        q->get[0] = lk_word("GET");
+        q->get[1] = lk_word(q->section_key);
+        q->calls[q->count++] = (lk_call){q->get, 2};
+    }
+    q->pttl[0] = lk_word("PTTL");
+    q->pttl[1] = key;
+    q->calls[q->count++] = (lk_call){q->read, BEFORE + q->names};
+    q->calls[q->count++] = (lk_call){q->pttl, 2};
+}
+
+static int read_name(latchkey *lk, unsigned partition, const char *selector, const lk_token *token, const lk_want *want,
+                     int64_t deadline_ms, lk_judged *judged, lk_reply **fields, uint64_t *incarnation)
+{
+    name_question q;
+    lk_reply *reply[3];
+    lk_node *node = lk_l2_owner(&lk->l2, partition);
+    *fields = NULL;
+    memset(judged, 0, sizeof *judged);
+    put_name_question(lk, partition, selector, want, &q);
+    int64_t asked_us = lk_now_us();
+    lk_count(&lk->counters, LK_L2_READS, 1);
+    int status = lk_l2_pipeline(&lk->l2, node, q.calls, q.count, deadline_ms, reply, incarnation);
+    if (status) return status;
+    lk_reply *read = reply[q.count - 2], *pttl = reply[q.count - 1];
+    if (want->names && !lk_reply_pair(read, q.read + BEFORE, q.names)) status = LATCHKEY_NO_MEMORY;
+    if (!status)
+        status = judge_fields(lk, node, partition, selector, token, read, !want->names, pttl, asked_us, judged);
+    lk_reply_free(pttl);
+    if (status) lk_reply_free(read);
+    else *fields = read;
+    if (!want->section) return status;
+    if (status) lk_reply_free(reply[0]);
+    else *want->value = reply[0];
+    return status;
+}
+
+/* What the token that `old` belongs to was exchanged for, by the name of its family. */
+static int current_name(latchkey *lk, unsigned partition, const lk_reply *old, int64_t deadline_ms,
+                        char selector[LATCHKEY_SELECTOR_LENGTH + 1], uint64_t *incarnation)
+{
+    char key[LK_KEY_SIZE];
+    const lk_reply *name = lk_find_field(old, "f");
+    lk_node *node = lk_l2_owner(&lk->l2, partition);
+    if (!name || name->size != LATCHKEY_SELECTOR_LENGTH)
+        return lk_l2_corrupt(&lk->l2, node, "a token that was exchanged names no family");
+    lk_key_base(key, lk->config.prefix, partition);
+    snprintf(key + strlen(key), sizeof key - strlen(key), "f:%.20s", name->text);
+    const lk_span words[4] = {lk_word("ZRANGE"), lk_word(key), lk_word("-1"), lk_word("-1")};
+    lk_reply *reply;
+    int status = lk_l2_pipeline(&lk->l2, node, &(lk_call){words, 4}, 1, deadline_ms, &reply, incarnation);
+    if (status) return status;
+    if (reply->type == LK_REPLY_ERROR) status = lk_l2_refused(&lk->l2, node, reply);
+    else if (reply->type != LK_REPLY_ARRAY || reply->size != 1 || reply->item[0]->size != LATCHKEY_SELECTOR_LENGTH)
+        status = LATCHKEY_NOT_FOUND; /* the session ended in between */
+    else memcpy(selector, reply->item[0]->text, LATCHKEY_SELECTOR_LENGTH + 1);
+    lk_reply_free(reply);
+    return status;
+}
+
+static void drop_fields(const lk_want *want, lk_reply **fields)
+{
+    lk_reply_free(*fields);
+    *fields = NULL;
+    if (!want->section) return;
+    lk_reply_free(*want->value);
+    *want->value = NULL;
+}
+
+/* A token that was exchanged: its session, by the name that it has now. Three reads: of one server, or of none. */
+static int load_current(latchkey *lk, unsigned partition, const lk_token *token,
+                        char selector[LATCHKEY_SELECTOR_LENGTH + 1], const lk_want *want, int64_t deadline_ms,
+                        lk_judged *judged, lk_reply **fields, uint64_t *incarnation)
+{
+    char before[LATCHKEY_SELECTOR_LENGTH + 1];
+    lk_reply *old = *fields;
+    const lk_record was = judged->record;
+    int status;
+    *fields = NULL;
+    drop_fields(want, fields);
+    do { /* until it is not exchanged while we look */
+        uint64_t found = 0, read = 0;
+        memcpy(before, selector, sizeof before);
+        status = current_name(lk, partition, old, deadline_ms, selector, &found);
+        if (found != *incarnation) *incarnation = 0;
+        if (!status && !strcmp(selector, before)) status = LATCHKEY_NOT_FOUND; /* it was not: it is gone */
+        /* By name, as for the first: who has a token is told of that one (guarantee B), and of its session by L2. */
+        if (!status && !token && lk_pending_names(lk->pending, selector)) status = LATCHKEY_NOT_FOUND;
+        if (status) break;
+        status = read_name(lk, partition, selector, NULL, want, deadline_ms, judged, fields, &read);
+        if (read != *incarnation) *incarnation = 0;
+        if (status == LATCHKEY_NOT_FOUND) status = LATCHKEY_AGAIN;
+        if (status || !judged->record.grace_until_ms) continue;
+        drop_fields(want, fields);
+        status = LATCHKEY_AGAIN;
+    } while (status == LATCHKEY_AGAIN && lk_now_ms() < deadline_ms);
+    if (status == LATCHKEY_AGAIN) status = LATCHKEY_UNAVAILABLE;
+    /* Which session is whose heir no seal says; but both have the session's id. */
+    const lk_record *is = &judged->record;
+    if (!status && (is->sealed != was.sealed || memcmp(is->session, was.session, sizeof was.session))) {
+        status =
+            lk_l2_corrupt(&lk->l2, lk_l2_owner(&lk->l2, partition), "a token that was exchanged names another session");
+        drop_fields(want, fields);
+    }
+    lk_reply_free(old);
+    return status;
+}
+
+/* By a token, or by a name alone: then `token` is NULL. The selector is the session's name afterwards. */
+static int load_session(latchkey *lk, unsigned partition, const lk_token *token,
+                        char selector[LATCHKEY_SELECTOR_LENGTH + 1], const lk_want *want, int64_t deadline_ms,
+                        lk_judged *judged, lk_reply **fields, uint64_t *incarnation)
+{
+    int status = read_name(lk, partition, selector, token, want, deadline_ms, judged, fields, incarnation);
+    if (status && judged->reused) {
+        status = lk_session_reused(lk, token, deadline_ms, &judged->until_us);
+        if (!status) status = LATCHKEY_UNAVAILABLE; /* a moment left, too short for all of this */
+    }
+    if (!status && judged->record.grace_until_ms) {
+        status = load_current(lk, partition, token, selector, want, deadline_ms, judged, fields, incarnation);
+        judged->renew = false; /* that would be for the new token, which is elsewhere */
+    }
+    return status;
+}
+
+/* Under the lease of the server that answered, as in validate.c. */
+static int load_under_lease(latchkey *lk, unsigned partition, const lk_token *token, const char *name,
+                            const lk_want *want, int64_t deadline_ms, lk_judged *judged, lk_reply **fields,
+                            char selector[LATCHKEY_SELECTOR_LENGTH + 1])
+{
+    lk_node *node = lk_l2_owner(&lk->l2, partition);
+    int status = LATCHKEY_AGAIN;
+    for (int i = 0; i < 2 && status == LATCHKEY_AGAIN; i++) {
+        uint64_t incarnation = 0, leased = lk_node_lease_owner(node);
+        if (token ? lk_pending_has(lk->pending, token) : lk_pending_names(lk->pending, name)) return LATCHKEY_NOT_FOUND;
+        memcpy(selector, name, LATCHKEY_SELECTOR_LENGTH);
+        selector[LATCHKEY_SELECTOR_LENGTH] = 0;
+        int said = load_session(lk, partition, token, selector, want, deadline_ms, judged, fields, &incarnation);
+        if (said < 0) return said;
+        status = lk_node_lease_covers(node, leased == incarnation ? incarnation : 0, deadline_ms);
+        if (!status) status = said ? said : lk_session_late(lk, partition, &judged->record.entry, judged->until_us);
+        if (!status) return LATCHKEY_OK;
+        if (!said) drop_fields(want, fields);
+    }
+    return status == LATCHKEY_AGAIN ? LATCHKEY_UNAVAILABLE : status;
+}
+
+int lk_load_vouched(latchkey *lk, const lk_token *token, const lk_want *want, int64_t deadline_ms, lk_judged *judged,
+                    lk_reply **fields)
+{
+    char selector[LATCHKEY_SELECTOR_LENGTH + 1];
+    return load_under_lease(lk, token->partition, token, token->text, want, deadline_ms, judged, fields, selector);
+}
+
+int lk_load_named(latchkey *lk, unsigned partition, const char *name, int64_t deadline_ms, lk_judged *judged,
+                  lk_reply **fields, char selector[LATCHKEY_SELECTOR_LENGTH + 1])
+{
+    return load_under_lease(lk, partition, NULL, name, &(lk_want){0}, deadline_ms, judged, fields, selector);
+}
