@@ -1,159 +1,329 @@
-/* A line of JSON: one session. See import.h. The only file with jansson.
+/* A line of JSON: one session. See import.h.
  *
  *   {"token": "...", "user_id": 17, "role": "member", "permissions_hash": "64 hexadecimal digits", "device": 1, "flags": 0,
  *    "created_at_ms": 0, "expires_at_ms": 0, "idle_ms": 0, "fields": {"name": "text", "other": {"base64": "..."}}}
+ *   {"begin": "the exporter's name"}
+ *   {"end": {"sessions": 3000, "skipped": 2}}
  *
- * token and user_id must be there, null is as good as left out, and nothing else may be there: a misspelt name would make
- * sessions that last for another time than was meant. */
+ * token and user_id must be there, null is as good as left out, and no other member may be there: a misspelt name would make
+ * sessions that last for another time than was meant.
+ *   A session whose token, user and end are known moves. What else does not fit is left out, or cut to what fits, and
+ * noted. A role that is too long is left out whole: a piece of it might be another role's name. */
 #include "cli/import/line.h"
 
 #include "base/crypto.h"
+#include "cli/json_read.h"
+#include "base/record.h"
 
-#include <errno.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
-static bool from_base64(import_session *s, const char *text, size_t size, const void **data, size_t *data_size)
+#define TEN_YEARS_MS INT64_C(315360000000)
+
+_Static_assert(IMPORT_FIELDS_MOST == LK_FIELDS_MAX && IMPORT_KEY_FIELDS_MOST == LK_KEY_FIELDS_MAX, "as the library has it");
+
+typedef struct taking {
+    import_session *session;
+    json_in in;
+    char *room; /* what is decoded next goes there. It never needs more than stands in the line */
+    unsigned seen;
+} taking;
+
+/* ------------------------------------------------------------------------------------------------- values -- */
+
+typedef struct text {
+    const char *at;
+    size_t size;
+} text;
+
+static text take_string(taking *t)
 {
-    uint8_t *out = s->room + s->room_used; /* never longer than the text, and that is a piece of the line */
-    if (!lk_base64_read(text, size, out, data_size)) return false;
-    s->room_used += *data_size;
-    *data = out;
-    return true;
+    text s = {t->room, 0};
+    s.size = json_string(&t->in, t->room, &t->session->changed[IMPORT_TEXT]);
+    t->room += s.size + 1;
+    return s;
+}
+
+/* The value is passed over in any case. */
+static bool take_text(taking *t, text *s)
+{
+    if (json_kind(&t->in) == '"') return *s = take_string(t), true;
+    json_skip(&t->in);
+    return false;
+}
+
+static bool take_base64(taking *t, text *s)
+{
+    bool good = false;
+    size_t count = 0;
+    json_enter(&t->in);
+    while (json_more(&t->in)) {
+        text name = take_string(t);
+        json_colon(&t->in);
+        bool is_text = take_text(t, s);
+        good = ++count == 1 && is_text && strcmp(name.at, "base64") == 0;
+    }
+    return good && lk_base64_read(s->at, s->size, (uint8_t *)(uintptr_t)s->at, &s->size);
 }
 
 /* "text", or {"base64": "..."}. */
-static bool take_bytes(import_session *s, const json_t *value, const void **data, size_t *size)
+static bool take_bytes(taking *t, text *s)
 {
-    *data = "";
-    if (json_is_object(value) && json_object_size(value) == 1) {
-        const json_t *text = json_object_get(value, "base64");
-        return json_is_string(text) && from_base64(s, json_string_value(text), json_string_length(text), data, size);
-    }
-    if (!json_is_string(value)) return false;
-    *data = json_string_value(value);
-    *size = json_string_length(value);
+    *s = (text){"", 0};
+    return json_kind(&t->in) == '{' ? take_base64(t, s) : take_text(t, s);
+}
+
+/* A number, or one in quotes, as larger ones than 2^53 have to be for others. */
+static bool take_number(taking *t, json_number_value *n)
+{
+    text s;
+    if (json_kind(&t->in) == '0') return *n = json_number(&t->in), true;
+    return take_text(t, &s) && json_number_of(s.at, s.size, n);
+}
+
+static int64_t up_to(const json_number_value *n, int64_t most) { return n->size > (uint64_t)most ? most : (int64_t)n->size; }
+
+/* ------------------------------------------------------------------------------------------------ members -- */
+
+static enum import_reason take_token(taking *t)
+{
+    text s;
+    if (!take_bytes(t, &s) || s.size < 16 || s.size > 256) return IMPORT_TOKEN;
+    t->session->token = s.at;
+    t->session->token_size = s.size;
+    return IMPORT_GOOD;
+}
+
+/* In quotes it has one spelling: "017" and "17" may be two users of the other store. */
+static enum import_reason take_user(taking *t)
+{
+    json_number_value n = {0};
+    text s;
+    if (json_kind(&t->in) == '"') {
+        s = take_string(t);
+        if (strspn(s.at, "0123456789") != s.size || (s.size > 1 && *s.at == '0')) return IMPORT_USER;
+        if (!json_number_of(s.at, s.size, &n)) return IMPORT_USER;
+    } else if (!take_number(t, &n)) return IMPORT_USER;
+    if (n.larger || n.fraction || (n.negative && n.size)) return IMPORT_USER;
+    t->session->draft.user_id = n.size;
+    return IMPORT_GOOD;
+}
+
+static enum import_reason take_expires(taking *t)
+{
+    json_number_value n;
+    if (!take_number(t, &n) || n.negative) return IMPORT_EXPIRES;
+    t->session->expires_at_ms = up_to(&n, INT64_MAX);
+    return IMPORT_GOOD;
+}
+
+static bool take_created(taking *t)
+{
+    json_number_value n;
+    if (!take_number(t, &n) || n.negative) return false;
+    t->session->created_at_ms = up_to(&n, INT64_MAX);
     return true;
 }
 
-static enum import_reason take_token(import_session *s, const json_t *value)
+static bool take_idle(taking *t)
 {
-    const void *data;
-    if (!take_bytes(s, value, &data, &s->token_size) || s->token_size < 16 || s->token_size > 256) return IMPORT_TOKEN;
-    s->token = data;
-    return IMPORT_GOOD;
+    json_number_value n;
+    if (!take_number(t, &n) || n.negative) return false;
+    t->session->draft.idle_ms = n.fraction && !n.size ? 1 : up_to(&n, TEN_YEARS_MS);
+    return n.size <= (uint64_t)TEN_YEARS_MS;
 }
 
-static bool decimal(const char *text, uint64_t *number)
+static bool take_small(taking *t, uint32_t most, uint32_t *number)
 {
-    errno = 0;
-    *number = strtoull(text, NULL, 10);
-    return *text && strspn(text, "0123456789") == strlen(text) && !errno;
+    json_number_value n;
+    if (!take_number(t, &n) || n.negative || n.fraction || n.size > most) return false;
+    *number = (uint32_t)n.size;
+    return true;
 }
 
-/* A number, or one in quotes, as larger ones than 2^63 - 1 have to be. */
-static enum import_reason take_user(import_session *s, const json_t *value)
+static bool take_role(taking *t)
 {
-    if (json_is_integer(value) && json_integer_value(value) >= 0)
-        s->draft.user_id = (uint64_t)json_integer_value(value);
-    else if (!json_is_string(value) || !decimal(json_string_value(value), &s->draft.user_id)) return IMPORT_USER;
-    return IMPORT_GOOD;
+    text s;
+    if (!take_text(t, &s) || s.size > 16 || memchr(s.at, 0, s.size)) return false;
+    t->session->draft.role = s.at;
+    return true;
 }
 
-static enum import_reason take_role(import_session *s, const json_t *value)
+static bool take_permissions(taking *t)
 {
-    if (!json_is_string(value) || json_string_length(value) > 16) return IMPORT_ROLE;
-    s->draft.role = json_string_value(value);
-    return IMPORT_GOOD;
+    uint8_t hash[sizeof t->session->draft.permissions_hash];
+    text s;
+    if (!take_text(t, &s) || !lk_hex_decode(s.at, s.size, hash, sizeof hash)) return false;
+    memcpy(t->session->draft.permissions_hash, hash, sizeof hash);
+    return true;
 }
 
-static enum import_reason take_permissions(import_session *s, const json_t *value)
-{
-    bool good = json_is_string(value) && lk_hex_decode(json_string_value(value), json_string_length(value),
-                                                       s->draft.permissions_hash, sizeof s->draft.permissions_hash);
-    return good ? IMPORT_GOOD : IMPORT_PERMISSIONS;
-}
+/* ------------------------------------------------------------------------------------------------- fields -- */
 
-static enum import_reason take_number(const json_t *value, int64_t most, int64_t *number)
-{
-    if (!json_is_integer(value) || json_integer_value(value) < 0 || json_integer_value(value) > most)
-        return IMPORT_NUMBER;
-    *number = json_integer_value(value);
-    return IMPORT_GOOD;
-}
+static bool is_key(const char *name) { return strncmp(name, "pq.", 3) == 0; }
 
-static enum import_reason take_small(const json_t *value, int64_t most, uint32_t *number)
+/* IMPORT_CHANGES: it fits. */
+static enum import_change fits(const import_session *s, const text *name, const text *value)
 {
-    int64_t wide = 0;
-    enum import_reason reason = take_number(value, most, &wide);
-    *number = (uint32_t)wide;
-    return reason;
-}
-
-static enum import_reason take_fields(import_session *s, json_t *fields)
-{
-    const char *name;
-    json_t *value;
-    if (!json_is_object(fields) || json_object_size(fields) > IMPORT_FIELDS_MOST) return IMPORT_FIELDS;
-    json_object_foreach(fields, name, value)
-    {
-        if (json_is_null(value)) continue;
-        latchkey_field *f = &s->fields[s->draft.field_count++];
-        f->name = name;
-        if (!take_bytes(s, value, &f->data, &f->size)) return IMPORT_FIELDS;
+    size_t keys = 0;
+    if (!lk_field_name_good(name->at, name->size)) return IMPORT_FIELD_NAME;
+    if (value->size > LK_FIELD_SIZE_MAX) return IMPORT_FIELD_SIZE;
+    for (size_t i = 0; i < s->draft.field_count; i++) {
+        if (strcmp(s->fields[i].name, name->at) == 0) return IMPORT_FIELD_TWICE;
+        keys += is_key(s->fields[i].name);
     }
-    s->draft.fields = s->fields;
+    bool full = is_key(name->at) ? keys == IMPORT_KEY_FIELDS_MOST : s->draft.field_count == IMPORT_FIELDS_MOST;
+    return full || s->draft.field_count == IMPORT_FIELDS_MOST ? IMPORT_FIELD_COUNT : IMPORT_CHANGES;
+}
+
+static void take_field(taking *t)
+{
+    import_session *s = t->session;
+    text name = take_string(t), value;
+    json_colon(&t->in);
+    if (json_kind(&t->in) == 'n') {
+        json_skip(&t->in);
+        return;
+    }
+    enum import_change change = take_bytes(t, &value) ? fits(s, &name, &value) : IMPORT_FIELD_VALUE;
+    if (change == IMPORT_CHANGES) s->fields[s->draft.field_count++] = (latchkey_field){name.at, value.at, value.size};
+    else s->changed[change] = true;
+}
+
+static bool take_fields(taking *t)
+{
+    if (json_kind(&t->in) != '{') return json_skip(&t->in), false;
+    json_enter(&t->in);
+    while (json_more(&t->in)) take_field(t);
+    t->session->draft.fields = t->session->fields;
+    return true;
+}
+
+/* ----------------------------------------------------------------------------------- the ends of an export -- */
+
+static enum import_reason take_begin(taking *t)
+{
+    json_skip(&t->in);
+    t->session->kind = IMPORT_BEGIN;
     return IMPORT_GOOD;
 }
 
-static enum import_reason take_member(import_session *s, const char *name, json_t *value)
+static enum import_reason take_end(taking *t)
 {
-    if (json_is_null(value)) return IMPORT_GOOD;
-    if (strcmp(name, "token") == 0) return take_token(s, value);
-    if (strcmp(name, "user_id") == 0) return take_user(s, value);
-    if (strcmp(name, "role") == 0) return take_role(s, value);
-    if (strcmp(name, "permissions_hash") == 0) return take_permissions(s, value);
-    if (strcmp(name, "device") == 0) return take_small(value, UINT32_MAX, &s->draft.device);
-    if (strcmp(name, "flags") == 0) return take_small(value, LATCHKEY_FLAGS_YOURS, &s->draft.flags);
-    if (strcmp(name, "created_at_ms") == 0) return take_number(value, INT64_MAX, &s->created_at_ms);
-    if (strcmp(name, "expires_at_ms") == 0) return take_number(value, INT64_MAX, &s->expires_at_ms);
-    if (strcmp(name, "idle_ms") == 0) return take_number(value, INT64_MAX, &s->draft.idle_ms);
-    if (strcmp(name, "fields") == 0) return take_fields(s, value);
+    t->session->kind = IMPORT_END;
+    if (json_kind(&t->in) != '{') return json_skip(&t->in), IMPORT_GOOD;
+    json_enter(&t->in);
+    while (json_more(&t->in)) {
+        json_number_value n = {0};
+        text name = take_string(t);
+        json_colon(&t->in);
+        if (take_number(t, &n) && strcmp(name.at, "skipped") == 0) t->session->skipped = n.size;
+    }
+    return IMPORT_GOOD;
+}
+
+/* --------------------------------------------------------------------------------------------------- a line -- */
+
+enum member { TOKEN, USER_ID, EXPIRES, CREATED, IDLE, ROLE, PERMISSIONS, DEVICE, FLAGS, FIELDS, BEGIN, END, MEMBERS };
+
+static const char *const members[MEMBERS] = {
+    "token", "user_id",          "expires_at_ms", "created_at_ms", "idle_ms", "role",
+    "permissions_hash", "device", "flags",         "fields",        "begin",   "end",
+};
+
+static enum import_reason noted(taking *t, enum import_change change, bool good)
+{
+    t->session->changed[change] |= !good;
+    return IMPORT_GOOD;
+}
+
+static enum import_reason take_member(taking *t, enum member member)
+{
+    latchkey_draft *d = &t->session->draft;
+    switch (member) {
+    case TOKEN: return take_token(t);
+    case USER_ID: return take_user(t);
+    case EXPIRES: return take_expires(t);
+    case CREATED: return noted(t, IMPORT_CREATED, take_created(t));
+    case IDLE: return noted(t, IMPORT_IDLE, take_idle(t));
+    case ROLE: return noted(t, IMPORT_ROLE, take_role(t));
+    case PERMISSIONS: return noted(t, IMPORT_PERMISSIONS, take_permissions(t));
+    case DEVICE: return noted(t, IMPORT_DEVICE, take_small(t, UINT32_MAX, &d->device));
+    case FLAGS: return noted(t, IMPORT_FLAGS, take_small(t, LATCHKEY_FLAGS_YOURS, &d->flags));
+    case FIELDS: return noted(t, IMPORT_FIELDS, take_fields(t));
+    case BEGIN: return take_begin(t);
+    case END: return take_end(t);
+    case MEMBERS: break;
+    }
     return IMPORT_UNKNOWN_MEMBER;
 }
 
-static enum import_reason take_object(import_session *s, json_t *object)
+static enum member member_of(const text *name)
 {
-    const char *name;
-    json_t *value;
-    bool user = json_object_get(object, "user_id") && !json_is_null(json_object_get(object, "user_id"));
-    if (!json_is_object(object)) return IMPORT_NOT_OBJECT;
-    json_object_foreach(object, name, value)
-    {
-        enum import_reason reason = take_member(s, name, value);
-        if (reason) return reason;
-    }
-    return !s->token ? IMPORT_TOKEN : !user ? IMPORT_USER : IMPORT_GOOD;
+    int m = 0;
+    while (m < MEMBERS && (strlen(members[m]) != name->size || memcmp(members[m], name->at, name->size) != 0)) m++;
+    return (enum member)m;
 }
 
-enum import_reason import_line_take(const char *line, size_t size, import_session *s, bool *no_memory)
+static enum import_reason take_members(taking *t)
 {
-    json_error_t error;
+    while (json_more(&t->in)) {
+        text name = take_string(t);
+        enum member member = member_of(&name);
+        json_colon(&t->in);
+        if (member < MEMBERS && t->seen & 1u << member) return IMPORT_MEMBER_TWICE;
+        t->seen |= member < MEMBERS && json_kind(&t->in) != 'n' ? 1u << member : 0;
+        if (json_kind(&t->in) == 'n') json_skip(&t->in);
+        else {
+            enum import_reason reason = take_member(t, member);
+            if (reason) return reason;
+        }
+    }
+    return IMPORT_GOOD;
+}
+
+/* Times that do not go together. */
+static void settle_times(import_session *s, int64_t now_ms)
+{
+    if (s->expires_at_ms > now_ms + TEN_YEARS_MS) {
+        s->changed[IMPORT_LIFETIME] = true;
+        s->expires_at_ms = now_ms + TEN_YEARS_MS;
+    }
+    if (s->expires_at_ms && s->created_at_ms > s->expires_at_ms) {
+        s->changed[IMPORT_CREATED] = true;
+        s->created_at_ms = 0;
+    }
+}
+
+static enum import_reason take_line(taking *t, int64_t now_ms)
+{
+    if (json_kind(&t->in) != '{') return IMPORT_NOT_OBJECT;
+    json_enter(&t->in);
+    enum import_reason reason = take_members(t);
+    if (reason) return reason;
+    if (t->session->kind != IMPORT_SESSION)
+        return t->seen & (t->seen - 1) ? IMPORT_UNKNOWN_MEMBER : IMPORT_GOOD; /* nothing else stands beside those */
+    settle_times(t->session, now_ms);
+    return !(t->seen & 1u << TOKEN) ? IMPORT_TOKEN : !(t->seen & 1u << USER_ID) ? IMPORT_USER : IMPORT_GOOD;
+}
+
+enum import_reason import_line_take(const char *line, size_t size, int64_t now_ms, import_session *s, bool *no_memory)
+{
     memset(s, 0, sizeof *s);
     s->draft.size = sizeof s->draft;
+    if (!json_check(line, size)) return IMPORT_NOT_JSON;
     s->room_size = size + 1;
     s->room = malloc(s->room_size);
-    s->document = s->room ? json_loadb(line, size, JSON_REJECT_DUPLICATES, &error) : NULL;
-    *no_memory = !s->room || (!s->document && json_error_code(&error) == json_error_out_of_memory);
-    enum import_reason reason = s->document ? take_object(s, s->document) : IMPORT_NOT_JSON;
+    *no_memory = !s->room;
+    if (*no_memory) return IMPORT_NOT_JSON;
+    taking t = {.session = s, .in = {line, line + size}, .room = s->room};
+    enum import_reason reason = take_line(&t, now_ms);
     if (reason) import_line_free(s);
     return reason;
 }
 
 void import_line_free(import_session *s)
 {
-    json_decref(s->document);
     if (s->room) lk_wipe(s->room, s->room_size);
     free(s->room);
     memset(s, 0, sizeof *s);

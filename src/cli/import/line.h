@@ -1,4 +1,4 @@
-/* A line of what `latchkey import` reads. See import.h. Without cli.h, which has names of jansson's. */
+/* A line of what `latchkey import` reads: a session, or the beginning or the end of an export. See import.h. */
 #ifndef LK_CLI_IMPORT_LINE_H
 #define LK_CLI_IMPORT_LINE_H
 
@@ -6,20 +6,18 @@
 
 #include <stdbool.h>
 
-enum { IMPORT_LINE_MOST = 8 * 1024 * 1024, IMPORT_FIELDS_MOST = 256 };
+enum { IMPORT_LINE_MOST = 8 * 1024 * 1024, IMPORT_FIELDS_MOST = 256, IMPORT_KEY_FIELDS_MOST = 64 };
 
-/* What is wrong with a line, or with what it says. Their texts are in import_tally.c. */
+/* Why a session did not move. The texts are in import_tally.c. */
 enum import_reason {
     IMPORT_GOOD,
     IMPORT_NOT_JSON,
     IMPORT_NOT_OBJECT,
     IMPORT_UNKNOWN_MEMBER,
+    IMPORT_MEMBER_TWICE,
     IMPORT_TOKEN,
     IMPORT_USER,
-    IMPORT_NUMBER,
-    IMPORT_ROLE,
-    IMPORT_PERMISSIONS,
-    IMPORT_FIELDS,
+    IMPORT_EXPIRES,
     IMPORT_TOO_LONG,
     /* these the library says: */
     IMPORT_ARGUMENT,
@@ -28,21 +26,45 @@ enum import_reason {
     IMPORT_REASONS
 };
 
+/* What a session that moved had to leave behind, or what was cut. Nobody is logged out for it. */
+enum import_change {
+    IMPORT_FIELD_SIZE,
+    IMPORT_FIELD_NAME,
+    IMPORT_FIELD_TWICE,
+    IMPORT_FIELD_VALUE,
+    IMPORT_FIELD_COUNT,
+    IMPORT_FIELDS,
+    IMPORT_ROLE,
+    IMPORT_PERMISSIONS,
+    IMPORT_DEVICE,
+    IMPORT_FLAGS,
+    IMPORT_CREATED,
+    IMPORT_IDLE,
+    IMPORT_LIFETIME,
+    IMPORT_TEXT,
+    IMPORT_CHANGES
+};
+
+enum import_kind { IMPORT_SESSION, IMPORT_BEGIN, IMPORT_END };
+
 typedef struct import_session {
+    enum import_kind kind;
+    uint64_t skipped; /* IMPORT_END: what the exporter could not read */
     const char *token;
     size_t token_size;
     latchkey_draft draft;
     int64_t created_at_ms, expires_at_ms;
+    bool changed[IMPORT_CHANGES];
     /* what those point into: */
     latchkey_field fields[IMPORT_FIELDS_MOST];
-    void *document;
-    uint8_t *room;
-    size_t room_size, room_used;
+    char *room;
+    size_t room_size;
 } import_session;
 
-/* One line without its end. IMPORT_GOOD: *session is to be freed; else there is nothing to free. *no_memory is set where that
- * is what was missing. */
-enum import_reason import_line_take(const char *line, size_t size, import_session *session, bool *no_memory);
+/* One line without its end. IMPORT_GOOD: *session is to be freed; else there is nothing to free. now_ms is Redis' clock. *no_memory
+ * is set where that is what was missing. */
+enum import_reason import_line_take(const char *line, size_t size, int64_t now_ms, import_session *session,
+                                    bool *no_memory);
 void import_line_free(import_session *session);
 
 #endif
