@@ -53,7 +53,7 @@ case $only in
 esac
 
 cd "$(dirname "$0")/.."
-sh tests/need.sh build-essential cmake pkg-config libhiredis-dev libsodium-dev libxxhash-dev libssl-dev libjansson-dev redis-server \
+sh tests/need.sh build-essential cmake pkg-config libhiredis-dev libsodium-dev libxxhash-dev libssl-dev redis-server \
     python3 python3-matplotlib g++ libtbb-dev liburcu-dev libck-dev libglib2.0-dev liblmdb-dev libevent-dev wrk \
     redis-tools util-linux
 

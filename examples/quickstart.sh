@@ -67,7 +67,7 @@ echo "latchkey: is this session valid, and whose is it? Answered from the proces
 
 # ------------------------------------------------------------------------------------------------ build --
 step 1 "Build"
-sh "$root/tests/need.sh" build-essential cmake pkg-config libhiredis-dev libsodium-dev libxxhash-dev libssl-dev libjansson-dev \
+sh "$root/tests/need.sh" build-essential cmake pkg-config libhiredis-dev libsodium-dev libxxhash-dev libssl-dev \
     libmicrohttpd-dev libevent-dev redis-server redis-tools curl python3 || fail "packages are missing, see above"
 began=$(date +%s)
 [ ! -t 1 ] || printf '    compiling ...\r'

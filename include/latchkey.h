@@ -378,7 +378,11 @@ LATCHKEY_API int latchkey_rotate(latchkey *lk, const char *token, size_t token_l
  * authenticated) at created_at_ms (0, or a time to come: now) and ending at expires_at_ms, whatever lifetime_ms is (0: the
  * draft's lifetime_ms, or the handle's, from now; then, and only then, the draft may have one), at most ten years from now.
  * Its idle time begins now. max_sessions and max_per_device are not looked at, so that nobody is logged out; the next create
- * does. A foreign token means one session, once: run the import as often as you like.
+ * does. A foreign token means one session, once: run the import as often as you like, until foreign_until_ms. Redis remembers
+ * for so long which tokens moved in, so a session that has ended is not brought back, whatever its expiry was. To allow more
+ * time, set a later foreign_until_ms before the earlier one has passed, and run the import once more before it passes: what
+ * moved in is then remembered until the later time. After it has passed, nothing of this import is remembered: do not open
+ * the time again for the same old store.
  * Returns  OK; REFUSED (it moved in already, and may have ended since: it is not brought back; or the generation moved; or
  *          it was created before latchkey_revoke_everyone);
  *          EXPIRED (expires_at_ms is past); MALFORMED (not 16 to 256 bytes; one of our own tokens; foreign_until_ms is past);

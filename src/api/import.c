@@ -6,8 +6,11 @@
  *   2. its name, where the token will be looked for, says which session it means                         (map.lua)
  *
  * Two partitions, so two scripts. The session comes first, and its name is what counts: where that is, the session was made
- * once, and is made never again, however often the import is run. So a user who has logged out in between stays logged out
- * (D), and a "no" of such a session may be remembered as any other (negative_cache.h).
+ * once, and is not made again, however often the import is run. So a user who has logged out in between stays logged out
+ * (D), and a "no" of such a session may be remembered as any other (l1/negative_cache.h).
+ *   The name has to last as long as an import can be run, whatever the session's own end was: until foreign_until_ms, or
+ * until the session's end where that is later. An import that is run again makes it last until the foreign_until_ms of that
+ * run, so the time may be moved on, as long as it has not passed.
  *   An interruption between the two leaves a session that nobody can ask for, and the same call, made again, finds it by its
  * verifier and completes it; if nobody does, it idles out. Until then the token is the old store's, as if nothing had
  * happened.
@@ -33,6 +36,7 @@ typedef struct moving {
     lk_record record;
     lk_token token;
     int64_t deadline_ms;
+    bool over; /* made before everybody's sessions were ended */
 } moving;
 
 /* Redis' clock is known: the lease that the first answer needed brought it. */
@@ -88,7 +92,8 @@ static int make_session(latchkey *lk, moving *m, const latchkey_field *fields)
     lk_reply *reply;
     int status = run(lk, m, LK_SCRIPT_IMPORT, m->token.partition, m->token.text, words, count, &reply);
     if (status) return status;
-    bool made = reply->type == LK_REPLY_INTEGER, refused = lk_reply_is(reply, "REFUSED");
+    m->over = lk_reply_is(reply, "OVER");
+    bool made = reply->type == LK_REPLY_INTEGER, refused = m->over || lk_reply_is(reply, "REFUSED");
     status = refused ? LATCHKEY_REFUSED : made && reply->integer < 0 ? LATCHKEY_EXPIRED : LATCHKEY_OK;
     lk_reply_free(reply);
     if (made || refused) return status;
@@ -106,16 +111,18 @@ static int make(latchkey *lk, moving *m)
     return status;
 }
 
+/* OK: it has its name now; REFUSED: it had it before, or the token means another session. */
 static int name_it(latchkey *lk, const moving *m)
 {
-    char expires[24];
+    int64_t until_ms = lk->config.foreign_until_ms;
+    char until[24];
     lk_reply *reply;
-    snprintf(expires, sizeof expires, "%lld", (long long)m->record.entry.expires_at_ms);
-    const lk_span words[2] = {{m->token.text, LATCHKEY_SELECTOR_LENGTH}, lk_word(expires)};
+    if (until_ms < m->record.entry.expires_at_ms) until_ms = m->record.entry.expires_at_ms;
+    snprintf(until, sizeof until, "%lld", (long long)until_ms);
+    const lk_span words[2] = {{m->token.text, LATCHKEY_SELECTOR_LENGTH}, lk_word(until)};
     int status = run(lk, m, LK_SCRIPT_MAP, m->foreign.partition, m->foreign.name, words, 2, &reply);
     if (status) return status;
     bool ours = reply->type == LK_REPLY_INTEGER, first = ours && reply->integer == 1;
-    if (first) lk_event_imported(&lk->config, m->token.text, m->draft->user_id, m->draft->device);
     lk_reply_free(reply);
     if (!ours) lk_disown(lk, &m->token); /* the token means another one */
     return first ? LATCHKEY_OK : LATCHKEY_REFUSED;
@@ -124,20 +131,24 @@ static int name_it(latchkey *lk, const moving *m)
 static int move_in(latchkey *lk, moving *m, int64_t created_at_ms, int64_t expires_at_ms)
 {
     int found = lk_resolve(lk, &m->foreign, m->deadline_ms, &m->token);
-    bool here = found == LATCHKEY_OK;
-    if (here && !lk->config.durability) return LATCHKEY_REFUSED;
-    if (!here && found != LATCHKEY_NOT_FOUND) return found;
+    if (found != LATCHKEY_OK && found != LATCHKEY_NOT_FOUND) return found;
     if (!lk_foreign_taken(lk)) return LATCHKEY_MALFORMED; /* the clock was not known before */
+    if (found == LATCHKEY_OK) { /* it is here: remembered for longer, and known to be durable */
+        int status = name_it(lk, m);
+        return status ? status : LATCHKEY_REFUSED;
+    }
     int status = set_times(lk, m, created_at_ms, expires_at_ms);
-    if (!status && !here) status = make(lk, m);
-    if (!status) status = name_it(lk, m); /* where it is here: so that it is known to be durable, too */
-    return !status && here ? LATCHKEY_REFUSED : status;
+    if (!status) status = make(lk, m);
+    if (!status) status = name_it(lk, m);
+    if (!status) lk_event_imported(&lk->config, m->token.text, m->draft->user_id, m->draft->device);
+    return status;
 }
 
-int latchkey_import(latchkey *lk, const char *foreign, size_t foreign_len, const latchkey_draft *draft,
-                    int64_t created_at_ms, int64_t expires_at_ms)
+int lk_import(latchkey *lk, const char *foreign, size_t foreign_len, const latchkey_draft *draft, int64_t created_at_ms,
+              int64_t expires_at_ms, bool *over)
 {
     moving m = {.draft = draft};
+    *over = false;
     if (!lk || !foreign || !draft || draft->size != sizeof *draft || created_at_ms < 0 || expires_at_ms < 0)
         return LATCHKEY_BAD_ARGUMENT;
     if (expires_at_ms && (created_at_ms > expires_at_ms || draft->lifetime_ms)) return LATCHKEY_BAD_ARGUMENT;
@@ -151,6 +162,14 @@ int latchkey_import(latchkey *lk, const char *foreign, size_t foreign_len, const
         !lk_foreign_parse((unsigned)lk->config.partitions, foreign, foreign_len, &m.foreign))
         status = LATCHKEY_MALFORMED;
     if (!status) status = move_in(lk, &m, created_at_ms, expires_at_ms);
+    *over = m.over;
     lk_wipe(&m, sizeof m);
     return status;
+}
+
+int latchkey_import(latchkey *lk, const char *foreign, size_t foreign_len, const latchkey_draft *draft,
+                    int64_t created_at_ms, int64_t expires_at_ms)
+{
+    bool over;
+    return lk_import(lk, foreign, foreign_len, draft, created_at_ms, expires_at_ms, &over);
 }

@@ -1,10 +1,14 @@
-/* --json: one value, ASCII alone, so that no terminal obeys what it holds. See cli.h. Not by jansson, which reads for
- * `import`: it has no integers beyond 2^63 - 1, as user ids may be, and needs the whole value before it writes any of it. */
+/* --json: one value, ASCII alone, so that no terminal obeys what it holds. See cli.h. json_read.c
+ * reads it.
+ *   A number beyond 2^53 is written in quotes, since JavaScript, and whatever else takes numbers for doubles, would read it as
+ * another one: user ids have up to 20 digits. */
 #include "cli/cli.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
+
+#define EXACT_MAX INT64_C(9007199254740991) /* 2^53 - 1: the last one that no double mistakes for its neighbour */
 
 /* The character at `at`, and how many bytes it takes; 0: it is not UTF-8. (RFC 3629: no surrogates, nothing overlong.) */
 static size_t utf8(const uint8_t *at, size_t left, uint32_t *character)
@@ -94,14 +98,16 @@ void json_bytes(json *j, const char *name, const void *bytes, size_t size)
 
 void json_int(json *j, const char *name, int64_t value)
 {
+    const char *quote = value > EXACT_MAX || value < -EXACT_MAX ? "\"" : "";
     begin(j, name);
-    printf("%" PRId64, value);
+    printf("%s%" PRId64 "%s", quote, value, quote);
 }
 
 void json_uint(json *j, const char *name, uint64_t value)
 {
+    const char *quote = value > EXACT_MAX ? "\"" : "";
     begin(j, name);
-    printf("%" PRIu64, value);
+    printf("%s%" PRIu64 "%s", quote, value, quote);
 }
 
 void json_real(json *j, const char *name, double value)

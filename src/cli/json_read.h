@@ -27,7 +27,7 @@ typedef struct json_in {
 
 bool json_check(const char *text, size_t size); /* is it one JSON value, and nothing behind it? */
 
-char json_kind(json_in *in); /* of the next value: its first character, '0' for any number */
+char json_kind(json_in *in);  /* of the next value: its first character, '0' for any number */
 bool json_enter(json_in *in); /* past the bracket of an object or array; false, and nothing happens: it is none */
 bool json_more(json_in *in);  /* false: that was its last value, and the bracket is passed */
 void json_colon(json_in *in);

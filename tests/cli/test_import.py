@@ -93,33 +93,30 @@ class WhatMovesIn(ImportCase):
 
     def test_what_is_wrong_is_counted_and_named(self):
         wrong = [
-            ('not JSON', [b'\n', b'{"token": "' + SECRET.encode() + b'"\n', b'x' * 100 + b'\n', b'{"a":1}{"b":2}\n',
-                          b'{"token":"\xff\xfe","user_id":1}\n', b'{"user_id":1,"user_id":1}\n', b'{"user_id":1e999}\n',
-                          b'\0\n', b'{"token":"' + SECRET.encode() + b'\\u0000","user_id":1}\n',
-                          b'[' * 100000 + b'\n'][1:]),
-            ('not an object', [b'[]\n', b'[{"token":"' + SECRET.encode() + b'"}]\n']),
-            ('member', [session(1, expires=1)]),
+            ('not JSON', [b'{"token": "' + SECRET.encode() + b'"\n', b'x' * 100 + b'\n', b'{"a":1}{"b":2}\n', b'{"a":1,}\n', b'[1,]\n',
+                          b'{"user_id":1e}\n', b'{"user_id":01}\n', b'{"a":"\\ud83"}\n', b'{"a":"\\x"}\n', b'{"a":tru}\n', b'{a:1}\n',
+                          b'{"a" 1}\n', b'{"a":[}]\n', b'{"a":"' + b'\x01"}\n', b'-\n', b'\0\n', b'"\n', b'[' * 100000 + b'\n']),
+            ('not an object', [b'[]\n', b'[{"token":"' + SECRET.encode() + b'"}]\n', b'5\n', b'null\n', b'"{}"\n']),
+            ('not known', [session(1, expires=1), {'user': None, 'end': 5, 'token': token(1)}, session(1, begin='x')]),
+            ('a member twice', [b'{"user_id":1,"user_id":1}\n', json.dumps(session(1)).encode()[:-1] + b',"token":"x"}\n']),
             ('token', [{'user_id': 1}, session(1, token='short'), session(1, token='x' * 257), session(1, token=5),
                        session(1, token=None), session(1, token={'base64': 'c2hvcnQ='}), session(1, token={'hex': 'a' * 40}),
-                       session(1, token={'base64': 'A' * 41}), session(1, token={'base64': '*' * 40})]),
-            ('user_id', [{'token': token(1)}, session(1, user_id=-1), session(1, user_id=1.0), session(1, user_id='x'),
-                         session(1, user_id=''), session(1, user_id='18446744073709551616'), session(1, user_id=True)]),
-            ('device or flags', [session(1, device=-1), session(1, device=2**32), session(1, flags=65536),
-                              session(1, created_at_ms='1'), session(1, idle_ms=1.5), session(1, expires_at_ms=-5)]),
-            ('role', [session(1, role='seventeen letters'), session(1, role=5)]),
-            ('permissions_hash', [session(1, permissions_hash='5a'), session(1, permissions_hash='x' * 64)]),
-            ('at most 256 texts', [session(1, fields=[]), session(1, fields={'ok': 5}), session(1, fields={'ok': {'base64': 'A'}}),
-                        session(1, fields={f'n{i}': 'x' for i in range(257)})]),
-            ('ranges', [session(1, fields={'x': 'its name is too short'}), session(1, fields={'big': 'x' * 65537}),
-                        session(1, created_at_ms=LATER_MS + 1), session(1, idle_ms=10**15)]),
+                       session(1, token={'base64': 'A' * 41}), session(1, token={'base64': '*' * 40}), session(1, token={}),
+                       session(1, token={'base64': 'A' * 40, 'more': 'A' * 40}), session(1, token=['x' * 30])]),
+            ('user_id', [{'token': token(1)}, session(1, user_id=-1), session(1, user_id=1.5), session(1, user_id='x'), session(1, user_id=''),
+                         session(1, user_id='18446744073709551616'), session(1, user_id=18446744073709551616), session(1, user_id=1e300),
+                         session(1, user_id=True), session(1, user_id='017'), session(1, user_id='1.0'), session(1, user_id=[1])]),
+            ('expires_at_ms', [session(1, expires_at_ms=-5), session(1, expires_at_ms='x'), session(1, expires_at_ms='Infinity'),
+                               session(1, expires_at_ms=True), session(1, expires_at_ms={}), session(1, expires_at_ms='')]),
             ('8 MiB', [b'"' + b'x' * (9 << 20) + b'"\n']),
         ]
         lines = [line for _, some in wrong for line in some]
         said = self.imported(self.write(lines + [session(5)]), '--threads', '3', code=NO)
-        self.assertEqual((len(lines) + 1, 1, len(lines)), (said['lines'], said['moved'], said['refused']))
+        self.assertEqual((len(lines) + 1, 1, len(lines)), (said['lines'], said['moved'], said['refused']), said)
         at = 1
         for part, some in wrong:
             reason = [r for r in said['reasons'] if part in r['reason']]
+            reason = reason if len(reason) == 1 else [r for r in reason if r['reason'].startswith(part)]
             self.assertEqual(1, len(reason), (part, said))
             self.assertEqual(len(some), reason[0]['count'], (part, said))
             self.assertEqual(list(range(at, at + min(len(some), 5))), reason[0]['first_lines'], part)
@@ -129,6 +126,103 @@ class WhatMovesIn(ImportCase):
         self.check(plain, NO, 'refused', '(line')
         self.assertNotIn(SECRET, plain.text)
         self.check_printable(plain)
+
+    def test_what_does_not_fit_logs_nobody_out(self):
+        """(what the line says, part of what is counted, field or (column of `entry`, value) that is left afterwards)"""
+        year_ms = 31536000000
+        big = {'ok': 'kept'}
+        cases = [
+            ({'fields': {'big': 'x' * 65537, **big}}, '64 KiB', b'kept'),
+            ({'fields': {'x': 'a name too short', **big}}, "field's name", b'kept'),
+            ({'fields': {'': 'none', 'a b': 'odd', 'caf\u00e9': 'odd', 'x' * 65: 'long', 'a\0b': 'odd', **big}}, "field's name", b'kept'),
+            ({'fields': {'number': 5, 'list': ['x'], 'bad': {'base64': 'A'}, 'two': {'base64': 'QUJD', 'hex': ''}, **big}}, 'neither', b'kept'),
+            ({'fields': {**big, **{f'n{i}': 'x' for i in range(300)}}}, '256 fields', b'kept'),
+            ({'fields': {**{f'pq.{i}': 'x' for i in range(65)}, **big}}, '64 named pq', b'kept'),
+            ({'fields': ['ok']}, 'not an object', b''),
+            ({'role': 'seventeen letters'}, 'role', (1, '-')),
+            ({'role': 5}, 'role', (1, '-')),
+            ({'role': 'admin\0x'}, 'role', (1, '-')),
+            ({'permissions_hash': '5a'}, 'permissions_hash', (1, '-')),
+            ({'permissions_hash': 'x' * 64}, 'permissions_hash', (1, '-')),
+            ({'device': -1}, 'device', (4, '0')),
+            ({'device': 2**32}, 'device', (4, '0')),
+            ({'flags': 65536}, 'flags', (5, str(RENEW))),
+            ({'created_at_ms': LATER_MS + 1}, 'created_at_ms', (3, str(LATER_MS))),
+            ({'created_at_ms': 'yesterday'}, 'created_at_ms', (3, str(LATER_MS))),
+            ({'idle_ms': 10**15}, 'idle_ms', (3, str(LATER_MS))),
+            ({'idle_ms': -1}, 'idle_ms', (3, str(LATER_MS))),
+            ({'idle_ms': 2**70}, 'idle_ms', (3, str(LATER_MS))),
+            ({'expires_at_ms': NOW_MS + 11 * year_ms}, 'expires_at_ms', None),
+            ({'expires_at_ms': 10**40}, 'expires_at_ms', None),
+            ({'expires_at_ms': 1e300}, 'expires_at_ms', None),
+            ({'fields': {'ok': 'half \ud83d of one', 'other': '\udcffx'}}, 'surrogate', 'half \ufffd of one'.encode()),
+            # These fit, however they are written.
+            ({'fields': {'ok': 'a\0b'}}, None, b'a\0b'),
+            ({'fields': {'ok': '\U0001f600'}}, None, '\U0001f600'.encode()),
+            ({'idle_ms': 86400000.0}, None, (3, str(LATER_MS))),
+            ({'idle_ms': 0.25}, None, (3, str(LATER_MS))),
+            ({'idle_ms': '86400000'}, None, (3, str(LATER_MS))),
+            ({'expires_at_ms': LATER_MS + 0.75}, None, (3, str(LATER_MS))),
+            ({'expires_at_ms': str(LATER_MS)}, None, (3, str(LATER_MS))),
+            ({'device': 7.0}, None, (4, '7')),
+            ({'user_id': 17.0}, None, (0, '17')),
+            ({'user_id': 18446744073709551615}, None, (0, '18446744073709551615')),
+            ({'user_id': '18446744073709551615'}, None, (0, '18446744073709551615')),
+        ]
+        lines = [session(number, **more) for number, (more, _, _) in enumerate(cases)]
+        raw = json.dumps(session(len(cases), fields={'ok': 'R'})).encode().replace(b'"R"', b'"\xff\xfe\xf0\x9f"')
+        twice = json.dumps(session(len(cases) + 1, fields={'ok': 'first'})).encode().replace(b'"first"', b'"first","ok":"second"')
+        slow = json.dumps(session(len(cases) + 2)).encode().replace(str(LATER_MS).encode(), b'%d.%de+%d' % (
+            LATER_MS // 10**12, LATER_MS % 10**12, 12))
+        said = self.imported(self.write(lines + [raw + b'\n', twice + b'\n', slow + b'\n']))
+        self.assertEqual((len(cases) + 3, 0), (said['moved'], said['refused']), said)
+        changed = [number for number, (_, part, _) in enumerate(cases) if part]
+        self.assertEqual(len(changed) + 1, said['changed'])
+        app = self.app()
+        for number, (more, part, left) in enumerate(cases):
+            status, words = app.order('entry', token(number))
+            self.assertEqual(0, status, more)
+            if isinstance(left, bytes):
+                self.assertEqual((0, left.hex()), app.order('field', token(number), 'ok'), more)
+            elif left:
+                self.assertEqual(left[1], words.split()[left[0]], more)
+            if part and 'expires_at_ms' in more:
+                self.assertAlmostEqual(NOW_MS + 10 * year_ms, int(words.split()[3]), delta=600000)
+        for extra, value in ((0, b'\xff\xfe\xf0\x9f'), (1, b'first')):
+            self.assertEqual((0, value.hex()), app.order('field', token(len(cases) + extra), 'ok'))
+        self.assertEqual(str(LATER_MS), app.order('entry', token(len(cases) + 2))[1].split()[3])
+        named = {number for change in said['changes'] for number in change['first_lines']}
+        for number in changed:  # of each kind the first five are named
+            of_kind = [c for c in said['changes'] if cases[number][1] in c['reason']]
+            self.assertTrue(any(number + 1 in c['first_lines'] or c['count'] > 5 for c in of_kind), (cases[number], said['changes']))
+        self.assertLessEqual(named, {number + 1 for number in changed} | {len(cases) + 2})
+
+    def test_the_numbers_of_json_are_read_back_without_loss(self):
+        users = [0, 2**53 - 1, 2**53, 2**53 + 1, 2**63 - 1, 2**63, 2**64 - 1]
+        app = self.app()
+        for user in users:
+            app.create(user)
+        said = [run('list', '--json', str(user), config=self.config).values[0]['user'] for user in users]
+        self.assertEqual([0, 2**53 - 1] + [str(user) for user in users[2:]], said)  # as JavaScript reads them
+        self.assertEqual(said, [json.loads(json.dumps(user), parse_int=lambda text: int(float(text))) for user in said])
+        self.imported(self.write([session(number, user_id=user) for number, user in enumerate(said)]))
+        for number, user in enumerate(users):
+            self.assertEqual(str(user), app.order('entry', token(number))[1].split()[0])
+            shown = run('list', '--json', str(user), config=self.config).values
+            self.assertEqual(2, len(shown))
+            show = run('show', '--json', shown[0]['selector'], config=self.config).value
+            self.assertEqual(user, int(show['user']))
+            self.assertIsInstance(show['user'], str if user >= 2**53 else int)
+
+    def test_after_everybody_was_ended_it_says_so(self):
+        created = NOW_MS - 60000
+        self.imported(self.write([session(1, created_at_ms=created)]))
+        self.check(run('revoke', '--everyone', '--yes', config=self.config), DONE)
+        said = self.imported(self.write([session(i, created_at_ms=created) for i in range(4)] + [session(5)]))
+        self.assertEqual((1, 1, 3), (said['moved'], said['here_already'], said['ended_for_everyone']), said)
+        self.assertEqual([NOT_FOUND] * 4, [self.app().validate(token(i)) for i in range(4)])
+        plain = run('import', self.write([session(6, created_at_ms=created)]), config=self.config)
+        self.check(plain, DONE, 'here already  0', 'ended         1')
 
     def test_expired_ones_and_those_that_are_here(self):
         old = [session(i, expires_at_ms=NOW_MS - 1000 * i) for i in range(1, 8)]
@@ -210,6 +304,56 @@ class FilesAndConfigurations(ImportCase):
         outcome = run('import', '--progress', '--threads', '1', slow, config=self.config)
         self.check(outcome, DONE, '2000 lines', 'a second', '100.0%')
         self.assertNotIn(SECRET, outcome.text)
+
+
+class CutStreams(ImportCase):
+    """{"begin": ...} promises {"end": ...}: without it something is missing, and the exit status and the text say so."""
+    BEGIN, END = {'begin': 'an exporter'}, {'end': {'sessions': 1, 'skipped': 0}}
+
+    def test_an_end_that_is_missing_is_said(self):
+        whole = [self.BEGIN, session(1), self.END]
+        for lines in (whole, whole + whole, [b'\n', *whole, b'\n'], [self.BEGIN, self.END], [session(1)], [], whole + [session(2)]):
+            said = self.imported(self.write(lines))
+            self.assertEqual((True, 0), (said['complete'], said['refused']), lines)
+            self.assertEqual(sum(isinstance(line, dict) and 'token' in line for line in lines), said['lines'])
+        for lines in (whole[:1], whole[:2], whole + whole[:2], whole[:2] + whole, [self.BEGIN, session(1), b'{"end": {"sessio']):
+            outcome = run('import', '--json', self.write(lines), config=self.config)
+            self.check(outcome, NO, 'end of the export is missing')
+            self.assertFalse(outcome.value['complete'])
+        for lines in ([], [session(1)], whole[:2], whole + [self.BEGIN]):
+            self.check(run('import', '--end', self.write(lines), config=self.config), NO, 'end of the export is missing')
+        self.imported(self.write(whole), '--end')
+        self.imported(self.write([session(1), self.END]), '--end')
+
+    def test_at_any_place_in_a_long_one(self):
+        lines = [self.BEGIN, *(session(i, fields={'note': 'x' * 300}) for i in range(1000)), self.END]
+        with open(self.write(lines), 'rb') as file:
+            text = file.read()
+        for part in (0.1, 0.5, 0.9, 1):
+            with open(self.path('cut'), 'wb') as file:
+                file.write(text[:int(len(text) * part) - 5])
+            self.check(run('import', self.path('cut'), config=self.config), NO, 'end of the export is missing')
+        self.imported(self.path('dump'))
+        self.check_there_once(1000)
+
+    def test_what_the_exporter_skipped_is_passed_on(self):
+        said = self.imported(self.write([self.BEGIN, session(1), {'end': {'sessions': 1, 'skipped': 3}}]), code=NO)
+        self.assertEqual((True, 1, 3), (said['complete'], said['moved'], said['skipped_by_exporter']))
+
+    def test_with_a_state_it_goes_on_in_the_middle_of_a_line(self):
+        whole = [self.BEGIN, *(session(i) for i in range(20)), self.END]
+        with open(self.write(whole), 'rb') as file:
+            text = file.read()
+        state = ('--state', self.path('state'))
+        for size in (len(text) - 60, len(text) - 5):
+            with open(self.path('growing'), 'wb') as file:
+                file.write(text[:size])
+            self.check(run('import', *state, self.path('growing'), config=self.config), NO, 'end of the export is missing')
+        with open(self.path('growing'), 'wb') as file:
+            file.write(text)
+        self.imported(self.path('growing'), *state)
+        self.imported(self.path('growing'), *state)  # nothing is left, and the end was seen
+        self.check_there_once(20)
 
 
 class Interruptions(ImportCase):

@@ -11,6 +11,7 @@
 #include "cli/import/import.h"
 
 #include "base/clock.h"
+#include "session/draft.h"
 #include "session/resolve.h"
 
 #include <errno.h>
@@ -22,9 +23,9 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { THREADS_MOST = 64, AHEAD = 4, PAUSE_MS = 100 };
+enum { THREADS_MOST = 64, AHEAD = 4, PAUSE_MS = 100, STOP_INTERRUPTED = -1, STOP_CUT = -2 };
 
-static bool wants_progress;
+static bool wants_progress, wants_end;
 static uint64_t threads = 16, patience_s = 60;
 static const char *state_path;
 static volatile sig_atomic_t interrupted;
@@ -44,7 +45,7 @@ typedef struct importer {
     import_state dealt_with;
     import_tally tally;
     /* atomic: the first reason to stop; the only consequence of reading stale is a session more */
-    _Atomic int stop; /* enum cli_exit, or -1: interrupted */
+    _Atomic int stop; /* enum cli_exit, or one of the below */
 } importer;
 
 static void on_signal(int number)
@@ -62,12 +63,12 @@ static void stop(importer *m, int why)
 /* ------------------------------------------------------------------------------------------------ the threads -- */
 
 /* Until there is an answer, or nobody has patience any more. */
-static int move_in(importer *m, const import_session *s)
+static int move_in(importer *m, const import_session *s, bool *over)
 {
     int64_t until_ms = lk_now_ms() + (int64_t)patience_s * 1000;
     const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
     for (;;) {
-        int status = latchkey_import(m->lk, s->token, s->token_size, &s->draft, s->created_at_ms, s->expires_at_ms);
+        int status = lk_import(m->lk, s->token, s->token_size, &s->draft, s->created_at_ms, s->expires_at_ms, over);
         if (status != LATCHKEY_UNAVAILABLE) return status;
         if (lk_now_ms() >= until_ms) stop(m, CLI_AWAY);
         if (atomic_load(&m->stop)) return status;
@@ -82,29 +83,42 @@ static enum import_reason reason_of(int status)
                                            : IMPORT_CORRUPT;
 }
 
-/* False: it is not dealt with. */
-static bool deal_with(importer *m, const char *line, size_t size, import_tally *tally, uint64_t number)
+/* What became of it is in the tally. False: it is not dealt with. */
+static bool deal_with_session(importer *m, const import_session *s, import_tally *tally, uint64_t number)
 {
-    import_session s;
-    bool no_memory = false;
-    enum import_reason reason = import_line_take(line, size, &s, &no_memory);
-    int status = LATCHKEY_OK;
-    if (!reason) {
-        status = move_in(m, &s);
-        import_line_free(&s);
-    }
+    bool over = false;
+    int status = move_in(m, s, &over);
     if (status == LATCHKEY_MALFORMED && !lk_foreign_taken(m->lk)) status = LATCHKEY_CONFIG;
-    if (no_memory || status == LATCHKEY_NO_MEMORY) stop(m, CLI_FAILED);
+    if (status == LATCHKEY_NO_MEMORY) stop(m, CLI_FAILED);
     if (status == LATCHKEY_CONFIG) stop(m, CLI_CONFIG);
-    if (no_memory || status == LATCHKEY_NO_MEMORY || status == LATCHKEY_UNAVAILABLE || status == LATCHKEY_CONFIG)
-        return false;
+    if (status == LATCHKEY_NO_MEMORY || status == LATCHKEY_UNAVAILABLE || status == LATCHKEY_CONFIG) return false;
     tally->lines++;
-    if (reason) import_tally_refuse(tally, reason, number);
-    else if (status == LATCHKEY_OK) tally->moved++;
+    if (status == LATCHKEY_OK) tally->moved++;
+    else if (status == LATCHKEY_REFUSED && over) tally->over++;
     else if (status == LATCHKEY_REFUSED) tally->here++;
     else if (status == LATCHKEY_EXPIRED) tally->expired++;
     else import_tally_refuse(tally, reason_of(status), number);
+    if (status == LATCHKEY_OK) import_tally_change(tally, s->changed, number);
     return true;
+}
+
+static bool deal_with(importer *m, import_chunk *c, const char *line, size_t size, import_tally *tally, uint64_t number)
+{
+    import_session s;
+    bool no_memory = false, good = true;
+    enum import_reason reason = import_line_take(line, size, cli_now_ms(m->lk), &s, &no_memory);
+    if (no_memory) return stop(m, CLI_FAILED), false;
+    if (reason) {
+        tally->lines++;
+        import_tally_refuse(tally, reason, number);
+        c->torn = reason == IMPORT_NOT_JSON && line + size == c->text + c->size;
+        return true;
+    }
+    if (s.kind == IMPORT_SESSION) good = deal_with_session(m, &s, tally, number);
+    else import_marks_add(&c->marks, s.kind);
+    tally->skipped += s.skipped;
+    import_line_free(&s);
+    return good;
 }
 
 static bool is_blank(const char *line, size_t size)
@@ -114,7 +128,7 @@ static bool is_blank(const char *line, size_t size)
     return true;
 }
 
-static bool deal_with_chunk(importer *m, const import_chunk *c, import_tally *tally)
+static bool deal_with_chunk(importer *m, import_chunk *c, import_tally *tally)
 {
     uint64_t number = c->first_line;
     if (c->too_long) {
@@ -130,34 +144,20 @@ static bool deal_with_chunk(importer *m, const import_chunk *c, import_tally *ta
         if (size > IMPORT_LINE_MOST) {
             tally->lines++;
             import_tally_refuse(tally, IMPORT_TOO_LONG, number);
-        } else if (atomic_load(&m->stop) || !deal_with(m, line, size, tally, number)) return false;
+        } else if (atomic_load(&m->stop) || !deal_with(m, c, line, size, tally, number)) return false;
     }
     return true;
-}
-
-static void add(import_tally *all, const import_tally *some)
-{
-    all->lines += some->lines;
-    all->moved += some->moved;
-    all->here += some->here;
-    all->expired += some->expired;
-    for (int r = 0; r < IMPORT_REASONS; r++) {
-        uint64_t shown = 0;
-        while (shown < IMPORT_LINES_SHOWN && some->of[r].line[shown])
-            import_tally_refuse(all, (enum import_reason)r, some->of[r].line[shown++]);
-        all->of[r].count += some->of[r].count - shown;
-        all->refused += some->of[r].count - shown;
-    }
 }
 
 /* What is done from the beginning on leaves the list. */
 static void finish_locked(importer *m, import_chunk *c, const import_tally *tally, bool done)
 {
-    add(&m->tally, tally);
+    import_tally_add(&m->tally, tally);
     c->done = done;
     while ((c = m->oldest) && c->done) {
-        m->dealt_with.offset = c->end;
-        m->dealt_with.line = c->lines;
+        if (!c->torn) m->dealt_with.offset = c->end;
+        if (!c->torn) m->dealt_with.line = c->lines;
+        import_marks_join(&m->dealt_with.marks, &c->marks);
         m->oldest = c->next;
         if (!m->oldest) m->newest = NULL;
         m->chunks--;
@@ -208,7 +208,7 @@ static void say_progress(importer *m, const import_tally *t, const import_state 
 static void look_after(importer *m, bool last)
 {
     int64_t now_us = lk_now_us();
-    if (interrupted) stop(m, -1);
+    if (interrupted) stop(m, STOP_INTERRUPTED);
     if (!last && now_us - m->said_us < 1000000) return;
     m->said_us = now_us;
     pthread_mutex_lock(&m->lock);
@@ -277,6 +277,12 @@ static void read_all(importer *m)
     pthread_mutex_unlock(&m->lock);
 }
 
+/* Something is missing: an export that began did not end, or --end asks for an end and there was none. */
+static bool is_cut(const import_marks *marks)
+{
+    return marks->cut || marks->last == IMPORT_BEGIN || (wants_end && marks->last != IMPORT_END);
+}
+
 static int run_all(importer *m)
 {
     pthread_t thread[THREADS_MOST];
@@ -285,6 +291,7 @@ static int run_all(importer *m)
     if (!started) return cli_fail(m->c, CLI_FAILED, "no thread can be had");
     read_all(m);
     for (unsigned i = 0; i < started; i++) pthread_join(thread[i], NULL);
+    if (!atomic_load(&m->stop) && is_cut(&m->dealt_with.marks)) stop(m, STOP_CUT);
     bool complete = !atomic_load(&m->stop);
     look_after(m, true);
     cli_progress(NULL);
@@ -302,13 +309,19 @@ static int run_all(importer *m)
 /* What the end means, said to people; with --json the tally has said all that is to be said. */
 static int conclude(importer *m, int exit)
 {
-    if (exit == CLI_DONE) return m->tally.refused ? CLI_NO : CLI_DONE;
-    const char *why = exit == -1           ? "interrupted"
-                      : exit == CLI_AWAY   ? "Redis did not answer for as long as --patience says"
-                      : exit == CLI_CONFIG ? "foreign_until_ms is past"
-                                           : "it cannot go on";
+    if (exit == CLI_DONE) return m->tally.refused || m->tally.skipped ? CLI_NO : CLI_DONE;
+    if (exit == STOP_CUT) {
+        fprintf(stderr,
+                "latchkey: the end of the export is missing, so sessions may be missing. Look at what the exporter "
+                "said, and export and import once more: what moved in is left alone\n");
+        return CLI_NO;
+    }
+    const char *why = exit == STOP_INTERRUPTED ? "interrupted"
+                      : exit == CLI_AWAY       ? "Redis did not answer for as long as --patience says"
+                      : exit == CLI_CONFIG     ? "foreign_until_ms is past"
+                                               : "it cannot go on";
     fprintf(stderr, "latchkey: %s; the same command again goes on where this one stopped\n", why);
-    return exit == -1 ? CLI_NO : exit;
+    return exit == STOP_INTERRUPTED ? CLI_NO : exit;
 }
 
 static int import_into(const cli *c, latchkey *lk)
@@ -357,6 +370,7 @@ static const cli_option options[] = {
      .value = "FILE",
      .text = &state_path,
      .help = "keeps there how far it is, and goes on from there"},
+    {.name = "end", .given = &wants_end, .help = "FILE must end with a line {\"end\": ...}, as the exporters write it"},
     {.name = "threads",
      .value = "N",
      .number = &threads,
@@ -374,22 +388,28 @@ static const cli_option options[] = {
 
 const cli_command cli_import = {
     .name = "import",
-    .arguments = "import [--progress] [--state FILE] [--threads N] [--patience S] FILE|-",
+    .arguments = "import [--progress] [--end] [--state FILE] [--threads N] [--patience S] FILE|-",
     .summary = "moves in sessions of another store, with their own tokens",
     .help = "FILE, or - for standard input, holds one session a line, as JSON:\n\n"
             "  {\"token\": \"...\", \"user_id\": 17, \"role\": \"member\", \"permissions_hash\": \"64 hex digits\", "
             "\"device\": 1,\n"
             "   \"flags\": 0, \"created_at_ms\": 0, \"expires_at_ms\": 0, \"idle_ms\": 0, \"fields\": {\"name\": "
             "\"text\"}}\n\n"
-            "token (16 to 256 bytes) and user_id must be there; null is as good as left out. Bytes that are no text "
-            "are\n"
-            "{\"base64\": \"...\"}. Needs foreign_until_ms in the configuration, as the application has it. What is "
-            "here\n"
-            "already is left alone, so run it as often as you like. At the end it says how many moved in, how many "
+            "token (16 to 256 bytes) and user_id must be there; null is as good as left out. A number may stand in "
+            "quotes. Bytes\n"
+            "that are no text are {\"base64\": \"...\"}. A session whose token, user and end are known moves in. What "
+            "else does not\n"
+            "fit is left out or cut, and counted: a field over 64 KiB, a role over 16 bytes. Needs foreign_until_ms in "
+            "the\n"
+            "configuration, as the application has it.\n\n"
+            "What is here already is left alone, so run it as often as you like. At the end it says how many moved in, "
             "were here\n"
-            "already or had expired, and how many were refused, why, and in which lines first. It never shows a "
-            "token.\n\n"
-            "Exit: 1 where something was refused, or it was interrupted.",
+            "already, had expired, were ended for everyone, and how many were refused, why, and in which lines first. "
+            "It never\n"
+            "shows a token.\n\n"
+            "An exporter may begin with {\"begin\": \"its name\"}. Then {\"end\": {\"skipped\": 0}} must follow, or "
+            "the stream was cut.\n\n"
+            "Exit: 1 where something was refused or skipped, the stream was cut, or it was interrupted.",
     .options = options,
     .least = 1,
     .most = 1,

@@ -20,7 +20,8 @@
 
 #define TEN_YEARS_MS INT64_C(315360000000)
 
-_Static_assert(IMPORT_FIELDS_MOST == LK_FIELDS_MAX && IMPORT_KEY_FIELDS_MOST == LK_KEY_FIELDS_MAX, "as the library has it");
+_Static_assert(IMPORT_FIELDS_MOST == LK_FIELDS_MAX && IMPORT_KEY_FIELDS_MOST == LK_KEY_FIELDS_MAX,
+               "as the library has it");
 
 typedef struct taking {
     import_session *session;
@@ -81,7 +82,10 @@ static bool take_number(taking *t, json_number_value *n)
     return take_text(t, &s) && json_number_of(s.at, s.size, n);
 }
 
-static int64_t up_to(const json_number_value *n, int64_t most) { return n->size > (uint64_t)most ? most : (int64_t)n->size; }
+static int64_t up_to(const json_number_value *n, int64_t most)
+{
+    return n->size > (uint64_t)most ? most : (int64_t)n->size;
+}
 
 /* ------------------------------------------------------------------------------------------------ members -- */
 
@@ -129,7 +133,7 @@ static bool take_idle(taking *t)
 {
     json_number_value n;
     if (!take_number(t, &n) || n.negative) return false;
-    t->session->draft.idle_ms = n.fraction && !n.size ? 1 : up_to(&n, TEN_YEARS_MS);
+    t->session->draft.idle_ms = up_to(&n, TEN_YEARS_MS);
     return n.size <= (uint64_t)TEN_YEARS_MS;
 }
 
@@ -227,8 +231,8 @@ static enum import_reason take_end(taking *t)
 enum member { TOKEN, USER_ID, EXPIRES, CREATED, IDLE, ROLE, PERMISSIONS, DEVICE, FLAGS, FIELDS, BEGIN, END, MEMBERS };
 
 static const char *const members[MEMBERS] = {
-    "token", "user_id",          "expires_at_ms", "created_at_ms", "idle_ms", "role",
-    "permissions_hash", "device", "flags",         "fields",        "begin",   "end",
+    "token",  "user_id", "expires_at_ms", "created_at_ms", "idle_ms", "role", "permissions_hash",
+    "device", "flags",   "fields",        "begin",         "end",
 };
 
 static enum import_reason noted(taking *t, enum import_change change, bool good)

@@ -90,6 +90,7 @@ const char *import_reader_open(import_reader *r, const char *path, const import_
     if (!fault && resume->offset) fault = pass_over(r, resume->offset);
     r->at.offset = resume->offset;
     r->at.line = resume->line;
+    r->at.marks = resume->marks;
     return fault;
 }
 
@@ -192,6 +193,21 @@ void import_chunk_free(import_chunk *c)
     free(c);
 }
 
+/* ------------------------------------------------------------------------------------------------ the marks -- */
+
+void import_marks_join(import_marks *marks, const import_marks *later)
+{
+    if (later->first == IMPORT_SESSION) return;
+    marks->cut |= later->cut || (marks->last == IMPORT_BEGIN && later->first == IMPORT_BEGIN);
+    if (marks->first == IMPORT_SESSION) marks->first = later->first;
+    marks->last = later->last;
+}
+
+void import_marks_add(import_marks *marks, enum import_kind kind)
+{
+    import_marks_join(marks, &(import_marks){kind, kind, false});
+}
+
 /* ------------------------------------------------------------------------------------------------ the state -- */
 
 bool import_state_save(const char *path, const import_state *s)
@@ -202,8 +218,8 @@ bool import_state_save(const char *path, const import_state *s)
     FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
     if (!file) return false;
     lk_hex_encode(s->beginning, sizeof s->beginning, hash);
-    fprintf(file, "latchkey import 1\noffset %" PRIu64 "\nline %" PRIu64 "\nbeginning %" PRIu64 " %s\n", s->offset,
-            s->line, s->hashed, hash);
+    fprintf(file, "latchkey import 1\noffset %" PRIu64 "\nline %" PRIu64 "\nbeginning %" PRIu64 " %s\nmarks %d %d %d\n",
+            s->offset, s->line, s->hashed, hash, (int)s->marks.first, (int)s->marks.last, (int)s->marks.cut);
     bool good = !fflush(file) && !fsync(fileno(file));
     good = !fclose(file) && good;
     return good && rename(next, path) == 0;
@@ -211,14 +227,18 @@ bool import_state_save(const char *path, const import_state *s)
 
 const char *import_state_load(const char *path, import_state *s)
 {
+    int first = 0, last = 0, was_cut = 0;
     char hash[65] = "", end = 0;
     memset(s, 0, sizeof *s);
     FILE *file = fopen(path, "re");
     if (!file) return errno == ENOENT ? NULL : strerror(errno);
     int got = fscanf(file, "latchkey import 1\noffset %" SCNu64 "\nline %" SCNu64 "\nbeginning %" SCNu64 " %64s%c",
                      &s->offset, &s->line, &s->hashed, hash, &end);
+    /* That of an earlier version has no marks. */
+    bool marked = got == 5 && fscanf(file, "marks %d %d %d", &first, &last, &was_cut) == 3;
     fclose(file);
-    bool good = got == 5 && end == '\n' && s->hashed <= HASHED_MOST &&
-                lk_hex_decode(hash, strlen(hash), s->beginning, sizeof s->beginning);
+    if (marked) s->marks = (import_marks){(enum import_kind)first, (enum import_kind)last, was_cut != 0};
+    bool good = got == 5 && (unsigned)first <= IMPORT_END && (unsigned)last <= IMPORT_END && end == '\n' &&
+                s->hashed <= HASHED_MOST && lk_hex_decode(hash, strlen(hash), s->beginning, sizeof s->beginning);
     return good ? NULL : "it is no state of latchkey import";
 }

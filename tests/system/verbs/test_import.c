@@ -44,9 +44,10 @@ static void test_what_it_was_it_is(void **state)
     assert_status(NULL, LATCHKEY_OK, latchkey_check_keys(e, fields, 2));
     assert_memory_equal(latchkey_record_field(record, "cart", &size), "eggs", 4);
     latchkey_record_free(record);
-    /* Idle from now on; the name as long as the session can live; both in the indexes' partition as any. */
+    /* Idle from now on; the name as long as an import can be run; both in the indexes' partition as any. */
     assert_in_range(redis_integer(server, "PTTL %s", only_key(server, "lk:*:s:*", key)), 900000 - 60000, 900000);
-    assert_int_equal(redis_integer(server, "PEXPIRETIME %s", only_key(server, "lk:*:i:*", key)), expires);
+    assert_int_equal(redis_integer(server, "PEXPIRETIME %s", only_key(server, "lk:*:i:*", key)),
+                     INT64_C(4102444800000));
     assert_int_equal(sessions_of(lk, 9), 1);
     size_t loaded;
     assert_status(other, LATCHKEY_OK, latchkey_prewarm(other, 10, &loaded));
@@ -163,6 +164,48 @@ static void test_D_what_has_ended_is_not_brought_back(void **state)
     }
     assert_status(other, LATCHKEY_OK, f_validate(other, renewed, NULL));
     only_key(server, "lk:*:s:*", key); /* of the exchanged one; nothing else is there */
+}
+
+/* The same, where the session's own time is over: an import of a dump without ends, or whose ends roll on, makes it anew each
+ * time it is run, but for what Redis remembers; and that has to last until foreign_until_ms, moved on or not. */
+static void test_D_nor_after_its_own_time(void **state)
+{
+    (void)state;
+    enum { SHORT_MS = 300, UNTIL_MS = 600000 };
+    char options[96], later[96], key[128];
+    int64_t now = server_ms();
+    snprintf(options, sizeof options, "foreign_until_ms=%lld&lifetime_ms=1000", (long long)now + UNTIL_MS);
+    snprintf(later, sizeof later, "foreign_until_ms=%lld&lifetime_ms=1000", (long long)now + 2 * UNTIL_MS);
+    latchkey *lk = handle_open(server, options);
+    foreign_text tokens[3];
+    const latchkey_draft short_lived = {.size = sizeof short_lived, .user_id = 5, .lifetime_ms = SHORT_MS};
+    const latchkey_draft draft = {.size = sizeof draft, .user_id = 5};
+#define MOVE_ALL(handle, status)                                                                                       \
+    do {                                                                                                               \
+        const char *t0 = foreign_of(0, tokens[0]), *t1 = foreign_of(1, tokens[1]), *t2 = foreign_of(2, tokens[2]);     \
+        assert_status(handle, status, latchkey_import(handle, t0, strlen(t0), &short_lived, 0, 0));                    \
+        assert_status(handle, status, latchkey_import(handle, t1, strlen(t1), &draft, 0, server_ms() + SHORT_MS));     \
+        assert_status(handle, status, latchkey_import(handle, t2, strlen(t2), &draft, 0, 0));                          \
+    } while (0)
+    MOVE_ALL(lk, LATCHKEY_OK);
+    assert_status(lk, LATCHKEY_OK, latchkey_revoke_user(lk, 5, NULL, 0, NULL));
+    int64_t past_ms = server_ms() + 1200;
+    wait_for(server_ms() > past_ms);
+    MOVE_ALL(lk, LATCHKEY_REFUSED);
+    for (unsigned i = 0; i < 3; i++) assert_status(lk, LATCHKEY_NOT_FOUND, f_validate(lk, tokens[i], NULL));
+    assert_int_equal(sessions_of(lk, 5), 0);
+    latchkey *longer = handle_open(server, later);
+    MOVE_ALL(longer, LATCHKEY_REFUSED);
+    MOVE_ALL(lk, LATCHKEY_REFUSED); /* and no instance that is behind takes it back */
+    size_t count;
+    char **keys = redis_keys(server, "lk:*:i:*", &count);
+    assert_int_equal(count, 3);
+    for (size_t i = 0; i < count; i++) {
+        snprintf(key, sizeof key, "%s", keys[i]);
+        assert_in_range(redis_integer(server, "PEXPIRETIME %s", key), now + 2 * UNTIL_MS, now + 2 * UNTIL_MS);
+    }
+    redis_free_keys(keys);
+#undef MOVE_ALL
 }
 
 /* Killed between the two writes: the session is there, and nobody can ask for it. The same call completes it. */
@@ -392,6 +435,7 @@ int main(void)
         TEST(test_bad_arguments),
         TEST(test_it_moves_in_once),
         TEST(test_D_what_has_ended_is_not_brought_back),
+        TEST(test_D_nor_after_its_own_time),
         TEST(test_an_interrupted_one_is_completed),
         TEST(test_a_bad_wire_makes_no_second_one),
         TEST(test_many_at_once_make_one),
