@@ -3,6 +3,7 @@
 #include "cli/subscriber.h"
 
 #include "base/clock.h"
+#include "redis/info.h"
 #include "redis/keys.h"
 #include "redis/server_check.h"
 

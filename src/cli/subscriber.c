@@ -2,6 +2,7 @@
 #include "cli/subscriber.h"
 
 #include "base/clock.h"
+#include "redis/errors.h"
 #include "redis/handshake.h"
 
 #include <poll.h>

@@ -2,6 +2,7 @@
 #include "l2/l2.h"
 
 #include "base/clock.h"
+#include "redis/errors.h"
 #include "redis/keys.h"
 
 #include <stdlib.h>

@@ -3,6 +3,8 @@
 
 #include "observe/events.h"
 #include "base/hash.h"
+#include "redis/errors.h"
+#include "redis/info.h"
 #include "redis/keys.h"
 #include "redis/script.h"
 #include "redis/server_check.h"

@@ -24,11 +24,4 @@ bool lk_handshake_send(lk_handshake *hello, const lk_config *config, lk_conn *co
 /* Takes a reply with one of hello's tags. True once the last one was taken, or the status is not OK. */
 bool lk_handshake_take(lk_handshake *hello, const lk_reply *reply);
 
-/* INFO replication's answer: is this server a primary, and which history of writes does it go on with? OK, with the hash
- * of its replication id; else what is wrong, and why. */
-int lk_info_replication(const lk_reply *reply, uint64_t *replication, char *text, size_t text_size);
-
-/* What an error reply means: UNAVAILABLE, CORRUPT or CONFIG; and, in `text`, what to do about it. */
-int lk_error_status(const lk_reply *reply, char *text, size_t text_size);
-
 #endif

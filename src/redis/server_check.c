@@ -4,6 +4,7 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "redis/info.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -36,22 +37,6 @@ static void find(judge *j, int level, const char *name, const char *format, ...)
 }
 
 /* ----------------------------------------------------------------------------------------------- reading -- */
-
-bool lk_info_value(const char *text, const char *name, char *value, size_t size)
-{
-    size_t length = strlen(name);
-    for (const char *line = text; line; line = strchr(line, '\n')) {
-        if (*line == '\n') line++;
-        if (strncmp(line, name, length) || line[length] != ':') continue;
-        line += length + 1;
-        length = strcspn(line, "\r\n");
-        if (length >= size) return false;
-        memcpy(value, line, length);
-        value[length] = 0;
-        return true;
-    }
-    return false;
-}
 
 static bool parse(const char *text, int64_t *number)
 {

@@ -40,7 +40,4 @@ void lk_server_check_say(const lk_server_check *settings, uint64_t *said);
 extern const char
     *const lk_server_check_asked[]; /* what to ask CONFIG GET for; ends with NULL. No secret is among them */
 
-/* The value of the line "name:value" in such a text. False: there is none, or it does not fit. */
-bool lk_info_value(const char *text, const char *name, char *value, size_t size);
-
 #endif

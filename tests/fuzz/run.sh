@@ -19,7 +19,7 @@ TEXT
 }
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
-build=$root/build-fuzz seconds=5 targets='token record resp config hello pulse link' minimise=
+build=$root/build-fuzz seconds=5 targets='token record resp config handshake pulse link' minimise=
 while [ $# -gt 0 ]; do
     case $1 in
     --seconds) seconds=$2 && shift 2 ;;

@@ -1,6 +1,7 @@
 /* What the server is set to, by the same judge as the link's (settings.c), with what CONFIG GET shows beside it. */
 #include "cli/doctor/doctor.h"
 
+#include "redis/info.h"
 #include "redis/server_check.h"
 
 #include <inttypes.h>

@@ -19,7 +19,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-static const char hello[] = "$39\r\nredis_version:7.0.15\r\nrun_id:abcdef01\r\n\r\n"
+static const char hello[] = "$62\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\nrun_id:abcdef01\r\n\r\n"
                             "$33\r\nrole:master\r\nmaster_replid:112233\r\n";
 
 static lk_config config;

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Records what the installed redis-server answers to INFO under different settings, for test_settings.c.
-#   sh tests/unit/redis/info/record.sh DIRECTORY     (tests/unit/info, to replace what is there)
+# Records what the installed redis-server answers to INFO under different settings, for test_server_check.c.
+#   sh tests/unit/redis/info/record.sh DIRECTORY     (tests/unit/redis/info, to replace what is there)
 set -eu
 out=$(cd "$1" && pwd)
 work=$(mktemp -d)
@@ -30,7 +30,16 @@ start() {
     until ask "$name" ping >"$work/pong" 2>&1; do sleep 0.05; done
 }
 until_info() { until ask "$1" info | tr -d '\r' | grep -q "$2"; do sleep 0.05; done; }
-record() { ask "$1" info | sed "s/^os:Linux [^ ]* /os:Linux /" >"$out/$2.txt"; }
+# The lines that server_check.c reads, and those that say which server it was; sections that have none of them go.
+record() {
+    ask "$1" info | awk '
+        /^# /     { section = $0; next }
+        !NF       { next }
+        /^(redis_version|run_id|role|master_replid|slave[0-9]+|loading|maxmemory|maxmemory_policy|aof_enabled|aof_last_write_status|rdb_last_bgsave_status|connected_slaves|min_slaves_good_slaves):/ {
+            if (section) { print (some++ ? "\r\n" : "") section; section = "" }
+            print
+        }' >"$out/$2.txt"
+}
 
 start plain
 record plain nothing-kept

@@ -1,0 +1,91 @@
+/* See errors.h. */
+#include "redis/errors.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *start;
+    int status;
+    const char *text;
+} errors[] = {
+    {"NOAUTH", LATCHKEY_CONFIG, "Redis wants a password (-NOAUTH): put user:password@ in the URL"},
+    {"WRONGPASS", LATCHKEY_CONFIG, "Redis refuses the user or password (-WRONGPASS)"},
+    {"NOPERM", LATCHKEY_CONFIG, "the Redis user may not do this (-NOPERM): `latchkey doctor` prints the ACL line"},
+    {"WRONGTYPE", LATCHKEY_CORRUPT, "a key has the wrong type (-WRONGTYPE): something else writes under our prefix"},
+    {"LKCORRUPT", LATCHKEY_CORRUPT, "a session's record in Redis is damaged"},
+    {"LKEPOCH", LATCHKEY_CORRUPT,
+     "a partition's cut-off (<prefix>:{p}:e) is not a time: something else wrote it. latchkey_revoke_everyone replaces "
+     "it, and ends all sessions"},
+    {"OOM", LATCHKEY_UNAVAILABLE, "Redis is full (-OOM): raise maxmemory, or see what fills it"},
+    {"MISCONF", LATCHKEY_UNAVAILABLE, "Redis cannot write its disk and refuses writes (-MISCONF): see its log"},
+    {"READONLY", LATCHKEY_UNAVAILABLE, "the server became a replica (-READONLY)"},
+    {"LOADING", LATCHKEY_UNAVAILABLE, "Redis is loading its data set (-LOADING)"},
+    {"MASTERDOWN", LATCHKEY_UNAVAILABLE, "the server is a replica without its primary (-MASTERDOWN)"},
+    {"NOREPLICAS", LATCHKEY_UNAVAILABLE, "too few replicas (-NOREPLICAS): see min-replicas-to-write"},
+    {"BUSY", LATCHKEY_UNAVAILABLE, "Redis is busy running somebody's script (-BUSY)"},
+    {"MOVED", LATCHKEY_UNAVAILABLE, "the server became part of a cluster (-MOVED)"},
+    {"ASK", LATCHKEY_UNAVAILABLE, "the server became part of a cluster (-ASK)"},
+    {"max number of clients", LATCHKEY_UNAVAILABLE,
+     "Redis takes no more connections (max number of clients reached): raise maxclients"},
+    {"CLUSTERDOWN", LATCHKEY_UNAVAILABLE, "the cluster is down (-CLUSTERDOWN)"},
+};
+
+int lk_known_error(const lk_reply *reply, char *text, size_t text_size)
+{
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+        /* An error raised inside a script may come with the script's place in front, depending on the version. */
+        const char *at = strstr(reply->text, errors[i].start);
+        if (!at || (at != reply->text && at[-1] != ' ' && at[-1] != '-')) continue;
+        snprintf(text, text_size, "%s", errors[i].text);
+        return errors[i].status;
+    }
+    return 0;
+}
+
+/* A command that the user may not run, or that the server does not know: its name stands behind `start`. The last four are
+ * said by our scripts (common.lua). */
+static const struct {
+    const char *start, *text, *advice;
+} refusals[] = {
+    {"run the '", "the Redis user lacks the right +",
+     " (-NOPERM): `latchkey doctor` prints the ACL line that grants it"},
+    {"unknown command '", "Redis does not know the command ", ": it was renamed, or a proxy does not pass it on"},
+    {"unknown command `", "Redis does not know the command ", ": it was renamed, or a proxy does not pass it on"},
+    {"LKUNKNOWN ", "Redis does not know the command ", ": it was renamed, or a proxy does not pass it on"},
+    {"LKNORIGHT ", "the Redis user lacks the right +",
+     " (-NOPERM): `latchkey doctor` prints the ACL line that grants it"},
+    {"LKNOKEY ", "the Redis user may not use our keys (-NOPERM of ", "): `latchkey doctor` prints the ACL line"},
+    {"LKNOCHANNEL ", "the Redis user may not use our channels (-NOPERM of ",
+     "): `latchkey doctor` prints the ACL line"},
+};
+
+static bool refused_command(const lk_reply *reply, char *text, size_t text_size)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ|_.";
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
+        char name[33];
+        const char *at = strstr(reply->text, refusals[i].start);
+        if (!at) continue;
+        at += strlen(refusals[i].start);
+        size_t length = strspn(at, letters);
+        if (!length || length >= sizeof name) continue;
+        memcpy(name, at, length);
+        name[length] = 0;
+        snprintf(text, text_size, "%s%s%s", refusals[i].text, name, refusals[i].advice);
+        return true;
+    }
+    return false;
+}
+
+int lk_error_status(const lk_reply *reply, char *text, size_t text_size)
+{
+    if (refused_command(reply, text, text_size)) return LATCHKEY_CONFIG;
+    int status = lk_known_error(reply, text, text_size);
+    if (status) return status;
+    snprintf(text, text_size, "Redis answers: %.100s", reply->text);
+    for (char *c = text; *c; c++)
+        if (*c < ' ' || *c > '~') *c = '?';
+    return LATCHKEY_UNAVAILABLE;
+}
