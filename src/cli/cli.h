@@ -5,12 +5,14 @@
  *   handle.c    open, and what a status means to the shell; the question before what cannot be undone
  *
  * Nothing secret is ever written: no token (the command never has one), no password, no key but the one that `keygen` was
- * asked for. What comes from Redis may hold any byte, so it goes through text.c or json.c, and no terminal obeys it. */
+ * asked for. A word of the command line that is not understood is not repeated: it may be one. What is said may hold any byte,
+ * from Redis or from elsewhere, so it goes through cli_say or json.c, and no terminal obeys it. */
 #ifndef LK_CLI_CLI_H
 #define LK_CLI_CLI_H
 
 #include "latchkey.h"
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 
@@ -92,7 +94,15 @@ void cli_progress(const char *format, ...) __attribute__((format(printf, 1, 2)))
 
 /* ----------------------------------------------------------------------------------------------------- text -- */
 
-enum { CLI_TIME_SIZE = 64, CLI_SIZE_SIZE = 24 };
+enum { CLI_TIME_SIZE = 64, CLI_SIZE_SIZE = 24, CLI_PATH_SIZE = 256 };
+
+/* The one way to a terminal: printable ASCII and ends of lines are written, every other byte as \xNN, whoever it came from: a
+ * server, another instance, a file, the command line. (json.c writes ASCII by itself.) */
+void cli_say(FILE *to, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void cli_say_list(FILE *to, const char *format, va_list list) __attribute__((format(printf, 2, 0)));
+
+/* A path from the command line, to be said. What may be a URL, a token or a key that was typed in its place is not. */
+const char *cli_path(char out[CLI_PATH_SIZE], const char *path);
 
 /* Printable ASCII stays, every other byte is \xNN: at most size - 1 characters. Returns `out`. */
 const char *cli_text(char *out, size_t size, const void *bytes, size_t length);

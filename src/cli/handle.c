@@ -17,7 +17,7 @@ void cli_progress(const char *format, ...)
     if (format) {
         va_list list;
         va_start(list, format);
-        vfprintf(stderr, format, list);
+        cli_say_list(stderr, format, list);
         va_end(list);
     }
     fflush(stderr);
@@ -30,8 +30,10 @@ int cli_fail(const cli *c, int exit, const char *format, ...)
     va_start(list, format);
     vsnprintf(text, sizeof text, format, list);
     va_end(list);
+    for (char *at = text; *at; at++)
+        if (*at == '\n') *at = ' '; /* one line, whatever it quotes */
     cli_progress(NULL);
-    fprintf(stderr, "latchkey: %s\n", text);
+    cli_say(stderr, "latchkey: %s\n", text);
     if (c->json) {
         json j = {0};
         json_open(&j, NULL, '{');
@@ -70,7 +72,7 @@ static void say_log(void *context, int level, const char *text)
 {
     (void)context;
     static const char *const levels[] = {"", "", "", "error", "warning", "notice", "info"};
-    fprintf(stderr, "%s: %s\n", level >= 3 && level <= 6 ? levels[level] : "log", text);
+    cli_say(stderr, "%s: %s\n", level >= 3 && level <= 6 ? levels[level] : "log", text);
 }
 
 int cli_open(const cli *c, latchkey **lk)
@@ -114,7 +116,7 @@ int cli_ask(const cli *c, const char *format, ...)
     if (!isatty(STDIN_FILENO))
         return cli_fail(c, CLI_USAGE, "nobody is there to be asked: %s Give --yes, since this cannot be undone",
                         question);
-    fprintf(stderr, "%s [y/N] ", question);
+    cli_say(stderr, "%s [y/N] ", question);
     fflush(stderr);
     if (!fgets(answer, sizeof answer, stdin)) answer[0] = 0;
     if (strcmp(answer, "y\n") == 0 || strcmp(answer, "Y\n") == 0 || strcmp(answer, "yes\n") == 0) return CLI_DONE;

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -48,13 +49,15 @@ static void make(const struct kind *kind, char text[2 * KEY_MOST + 1])
 
 static int read_keys(const cli *c, const struct kind *kind, const char *path, keys *k)
 {
+    char shown[CLI_PATH_SIZE];
     memset(k, 0, sizeof *k);
     int file = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t size = file < 0 ? -1 : read(file, k->text, sizeof k->text - 1);
     int failed = errno;
     if (file >= 0) close(file);
-    if (size < 0) return cli_fail(c, CLI_FAILED, "cannot read '%.200s': %s", path, strerror(failed));
-    if (size == sizeof k->text - 1) return cli_fail(c, CLI_FAILED, "'%.200s' is too large for a file of keys", path);
+    if (size < 0) return cli_fail(c, CLI_FAILED, "cannot read %s: %s", cli_path(shown, path), strerror(failed));
+    if (size == sizeof k->text - 1)
+        return cli_fail(c, CLI_FAILED, "%s is too large for a file of keys", cli_path(shown, path));
     char *rest = k->text, *line;
     while ((line = strsep(&rest, "\n"))) {
         uint8_t key[KEY_MOST];
@@ -63,8 +66,8 @@ static int read_keys(const cli *c, const struct kind *kind, const char *path, ke
         if (*line && *line != '#') {
             bool plain = kind->bytes == LK_AEAD_KEY_SIZE && strcmp(line, "plain") == 0; /* a key that seals nothing */
             if (!plain && !lk_hex_decode(line, strlen(line), key, kind->bytes))
-                return cli_fail(c, CLI_FAILED, "line %zu of '%.200s' is not %zu hexadecimal digits", k->lines + 1, path,
-                                2 * kind->bytes);
+                return cli_fail(c, CLI_FAILED, "line %zu of %s is not %zu hexadecimal digits", k->lines + 1,
+                                cli_path(shown, path), 2 * kind->bytes);
             if (!k->count++) k->first = k->lines;
             if (!plain) k->last = k->lines;
         }
@@ -104,19 +107,21 @@ static bool write_keys(const char *path, const keys *k, const struct stat *like)
     return good;
 }
 
+/* Where `path` is a symbolic link, the file that it leads to is replaced, and the link stays. */
 static int replace(const cli *c, const char *path, const keys *k)
 {
-    char beside[1024];
+    char file[PATH_MAX], beside[PATH_MAX + 8], shown[CLI_PATH_SIZE];
     struct stat like;
-    if (stat(path, &like)) return cli_fail(c, CLI_FAILED, "cannot read '%.200s': %s", path, strerror(errno));
-    if ((size_t)snprintf(beside, sizeof beside, "%s.new", path) >= sizeof beside)
-        return cli_fail(c, CLI_USAGE, "that path is too long");
+    if (!realpath(path, file) || stat(file, &like))
+        return cli_fail(c, CLI_FAILED, "cannot read %s: %s", cli_path(shown, path), strerror(errno));
+    snprintf(beside, sizeof beside, "%s.new", file);
     if (!write_keys(beside, k, &like))
-        return cli_fail(c, CLI_FAILED, "cannot write '%.200s': %s", beside, strerror(errno));
-    if (rename(beside, path) == 0) return CLI_DONE;
+        return cli_fail(c, CLI_FAILED, "cannot write %s: %s%s", cli_path(shown, beside), strerror(errno),
+                        errno == EEXIST ? " (left by an earlier attempt: look at it, and delete it)" : "");
+    if (rename(beside, file) == 0) return CLI_DONE;
     int failed = errno;
     unlink(beside);
-    return cli_fail(c, CLI_FAILED, "cannot replace '%.200s': %s", path, strerror(failed));
+    return cli_fail(c, CLI_FAILED, "cannot replace %s: %s", cli_path(shown, file), strerror(failed));
 }
 
 /* ------------------------------------------------------------------------------------------------- commands -- */
@@ -131,7 +136,7 @@ static int said(const cli *c, const struct kind *kind, const char *path, size_t 
         json_text(&j, "file", path);
         json_uint(&j, "keys", count);
         json_close(&j, '}');
-    } else printf("%s: %s; %zu %s in it.\n%s\n", path, what, count, count == 1 ? "key" : "keys", next);
+    } else cli_say(stdout, "%s: %s; %zu %s in it.\n%s\n", path, what, count, count == 1 ? "key" : "keys", next);
     return CLI_DONE;
 }
 
@@ -143,16 +148,17 @@ static int print_one(const cli *c, const struct kind *kind, const char *key)
         json_text(&j, "kind", kind->name);
         json_text(&j, "key", key);
         json_close(&j, '}');
-    } else printf("%s\n", key);
+    } else cli_say(stdout, "%s\n", key);
     return CLI_DONE;
 }
 
 static int create(const cli *c, const struct kind *kind, keys *k, const char *key)
 {
+    char shown[CLI_PATH_SIZE];
     memset(k, 0, sizeof *k);
     k->line[k->lines++] = key;
     if (!write_keys(new_file, k, NULL))
-        return cli_fail(c, CLI_FAILED, "cannot make '%.200s': %s%s", new_file, strerror(errno),
+        return cli_fail(c, CLI_FAILED, "cannot make %s: %s%s", cli_path(shown, new_file), strerror(errno),
                         errno == EEXIST ? " (--add puts one more key into it)" : "");
     return said(c, kind, new_file, 1, "made, for its owner alone", "Give the same file to every instance.");
 }

@@ -42,10 +42,10 @@ static int list(const cli *c, latchkey *lk, uint64_t user, latchkey_session_info
     if (status) return cli_status(c, lk, status, "list");
     size_t shown = 0;
     while (shown < LATCHKEY_SESSIONS_MAX && infos[shown].selector[0]) shown++;
-    if (!shown && !c->json) printf("User %" PRIu64 " has no sessions.\n", user);
+    if (!shown && !c->json) cli_say(stdout, "User %" PRIu64 " has no sessions.\n", user);
     else if (c->json) print_json(user, infos, shown);
     else if (!print_table(lk, infos, shown)) return cli_fail(c, CLI_FAILED, "no memory");
-    if (total > shown) fprintf(stderr, "latchkey: %zu of %zu are shown\n", shown, total);
+    if (total > shown) cli_say(stderr, "latchkey: %zu of %zu are shown\n", shown, total);
     return shown ? CLI_DONE : CLI_NO;
 }
 

@@ -12,24 +12,24 @@ static const char usage[] = "usage: latchkey COMMAND [OPTION...]\n"
 
 static void help(void)
 {
-    fputs(usage, stdout);
-    fputs("\nLooks after the sessions that latchkey keeps in Redis.\n\nCommands:\n", stdout);
-    for (const cli_command *const *c = commands; *c; c++) printf("  %-10s %s\n", (*c)->name, (*c)->summary);
-    fputs("\n`latchkey COMMAND --help` says more, and latchkey(1) all of it.\n\n"
-          "Which Redis: --config URL, or the variable LATCHKEY_CONFIG, which `ps` does not show. The URL is the one "
-          "that the\n"
-          "application gives to latchkey_open, for example\n"
-          "  LATCHKEY_CONFIG='redis://app@redis.internal:6379/0?password_file=/etc/latchkey/password'\n\n"
-          "Exit: 0 done or healthy; 1 the answer is no; 2 the command line is wrong; 3 no answer from Redis;\n"
-          "      4 the configuration cannot be used; 5 this machine failed, or Redis holds what is damaged.\n",
-          stdout);
+    cli_say(stdout, "%s", usage);
+    cli_say(stdout, "\nLooks after the sessions that latchkey keeps in Redis.\n\nCommands:\n");
+    for (const cli_command *const *c = commands; *c; c++) cli_say(stdout, "  %-10s %s\n", (*c)->name, (*c)->summary);
+    cli_say(stdout,
+            "\n`latchkey COMMAND --help` says more, and latchkey(1) all of it.\n\n"
+            "Which Redis: --config URL, or the variable LATCHKEY_CONFIG, which `ps` does not show. The URL is the one "
+            "that the\n"
+            "application gives to latchkey_open, for example\n"
+            "  LATCHKEY_CONFIG='redis://app@redis.internal:6379/0?password_file=/etc/latchkey/password'\n\n"
+            "Exit: 0 done or healthy; 1 the answer is no; 2 the command line is wrong; 3 no answer from Redis;\n"
+            "      4 the configuration cannot be used; 5 this machine failed, or Redis holds what is damaged.\n");
 }
 
 /* Whatever was written has to have arrived: a pipe may be closed, a disk full. */
 static int finish(const cli *c, int exit)
 {
     if (fflush(stdout) == 0 && !ferror(stdout)) return exit;
-    fputs("latchkey: the output could not be written\n", stderr);
+    cli_say(stderr, "latchkey: the output could not be written\n");
     (void)c;
     return exit == CLI_DONE || exit == CLI_NO ? CLI_FAILED : exit;
 }
@@ -40,12 +40,12 @@ int main(int argc, char **argv)
     bool wants_help = false, wants_version = false;
     int exit = cli_options_take(&c, argc, argv, commands, &wants_help, &wants_version);
     if (exit) return finish(&c, exit);
-    if (wants_version) printf("latchkey %s\n", latchkey_version());
+    if (wants_version) cli_say(stdout, "latchkey %s\n", latchkey_version());
     else if (wants_help && c.command) cli_options_help(c.command);
     else if (wants_help) help();
     else if (!c.command) {
-        fputs(usage, stderr);
-        fputs("`latchkey --help` lists the commands\n", stderr);
+        cli_say(stderr, "%s", usage);
+        cli_say(stderr, "`latchkey --help` lists the commands\n");
         exit = CLI_USAGE;
     } else exit = c.command->run(&c);
     return finish(&c, exit);

@@ -55,10 +55,9 @@ static int take_option(taking *t)
     if (!o && t->c->command) o = find(t->c->command->options, name, length);
     if (!o && !t->c->command)
         return cli_fail(t->c, CLI_USAGE,
-                        "there is no option --%.*s for all commands: options of one stand behind its name", (int)length,
-                        name);
+                        "word %d is no option of all commands: the options of a command stand behind its name", t->at);
     if (!o)
-        return cli_fail(t->c, CLI_USAGE, "there is no option --%.*s: see latchkey %s --help", (int)length, name,
+        return cli_fail(t->c, CLI_USAGE, "word %d is no option of this command: see latchkey %s --help", t->at,
                         t->c->command->name);
     if (!o->value && equals) return cli_fail(t->c, CLI_USAGE, "--%s takes no value", o->name);
     if (!o->value) return take_value(t, o, NULL);
@@ -74,9 +73,7 @@ static int take_command(taking *t, const char *name, const cli_command *const *c
             t->c->command = *commands;
             return CLI_DONE;
         }
-    char shown[64];
-    return cli_fail(t->c, CLI_USAGE, "there is no command '%s': see latchkey --help",
-                    cli_text(shown, sizeof shown, name, strlen(name)));
+    return cli_fail(t->c, CLI_USAGE, "word %d is no command: see latchkey --help", t->at);
 }
 
 static int take_all(taking *t, const cli_command *const *commands)
@@ -122,18 +119,18 @@ int cli_options_take(cli *c, int argc, char **argv, const cli_command *const *co
 
 void cli_options_help(const cli_command *command)
 {
-    printf("usage: latchkey %s\n\n%s\n", command->arguments, command->help);
-    if (command->options) fputs("\nOptions:\n", stdout);
+    cli_say(stdout, "usage: latchkey %s\n\n%s\n", command->arguments, command->help);
+    if (command->options) cli_say(stdout, "\nOptions:\n");
     for (const cli_option *o = command->options; o && o->name; o++) {
         char left[64];
         snprintf(left, sizeof left, "--%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
-        printf("  %-18s %s\n", left, o->help);
+        cli_say(stdout, "  %-18s %s\n", left, o->help);
     }
-    fputs("\nOptions of every command:\n"
-          "  --config URL       which Redis; without it the variable LATCHKEY_CONFIG, which `ps` does not show\n"
-          "  --json             for machines: one object, or one a line where there are many\n"
-          "  --yes              answers yes to every question\n"
-          "  --verbose          what the library says to its log goes to stderr\n"
-          "  --help             this\n",
-          stdout);
+    cli_say(stdout,
+            "\nOptions of every command:\n"
+            "  --config URL       which Redis; without it the variable LATCHKEY_CONFIG, which `ps` does not show\n"
+            "  --json             for machines: one object, or one a line where there are many\n"
+            "  --yes              answers yes to every question\n"
+            "  --verbose          what the library says to its log goes to stderr\n"
+            "  --help             this\n");
 }

@@ -57,15 +57,17 @@ static void print(const cli *c, const warming *w, const latchkey_stats *stats)
         json_close(&j, '}');
         return;
     }
-    printf(
+    cli_say(
+        stdout,
         "latchkey_prewarm(lk, %zu, ...) at the start of an instance loads %zu sessions and takes %.3f s from here.\n",
         w->count, w->loaded, seconds);
-    if (w->loaded) printf("That is %.0f a second, in batches of 128.\n", (double)w->loaded / (seconds + 1e-6));
+    if (w->loaded) cli_say(stdout, "That is %.0f a second, in batches of 128.\n", (double)w->loaded / (seconds + 1e-6));
     if (w->loaded < w->count && w->count > stats->l1_capacity)
-        printf("L1 holds no more than l1_capacity: %" PRIu64 ".\n", stats->l1_capacity);
+        cli_say(stdout, "L1 holds no more than l1_capacity: %" PRIu64 ".\n", stats->l1_capacity);
     else if (w->loaded < w->count)
-        printf("There are no more that are alive, or that this L1 could take (some share a place when it is full).\n");
-    printf("No instance that runs is warmer now: each has an L1 of its own.\n");
+        cli_say(stdout,
+                "There are no more that are alive, or that this L1 could take (some share a place when it is full).\n");
+    cli_say(stdout, "No instance that runs is warmer now: each has an L1 of its own.\n");
 }
 
 static int run(const cli *c)

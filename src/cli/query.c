@@ -20,10 +20,11 @@ lk_reply *peek_say(peek *p, const char *const *words)
     return peek_ask(p, &(lk_call){spans, count}, 1, &reply, error, sizeof error) ? NULL : reply;
 }
 
-int peek_open(const char *url, peek *p, char *error, size_t error_size)
+int peek_open(const char *url, int64_t database, peek *p, char *error, size_t error_size)
 {
     memset(p, 0, sizeof *p);
     int status = lk_config_parse(url, &p->config, error, error_size);
+    if (database != PEEK_OF_THE_URL) p->config.database = database;
     if (!status && p->config.tls) status = lk_tls_context_open(&p->config, &p->config.tls_context, error, error_size);
     if (status) return status;
     if (!lk_net_resolve(&p->config, &p->addresses, error, error_size)) return LATCHKEY_UNAVAILABLE;

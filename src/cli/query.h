@@ -14,8 +14,9 @@ typedef struct peek {
 
 enum { PEEK_DEADLINE_MS = 10000 };
 
-/* OK, and the server has answered; CONFIG, UNAVAILABLE or NO_MEMORY, and why. peek_close in any case. */
-int peek_open(const char *url, peek *p, char *error, size_t error_size);
+/* Looks into `database`, or into the one that the URL names. OK, and the server has answered; CONFIG, UNAVAILABLE or NO_MEMORY, and why. peek_close in any case. */
+enum { PEEK_OF_THE_URL = -1 };
+int peek_open(const char *url, int64_t database, peek *p, char *error, size_t error_size);
 void peek_close(peek *p); /* wipes what it knows */
 
 /* One command, or several in a row. OK: every reply is the caller's, errors of Redis among them. Else why not. */

@@ -16,7 +16,7 @@ static int said(const cli *c, size_t revoked, const char *what)
         json_open(&j, NULL, '{');
         json_uint(&j, "revoked", revoked);
         json_close(&j, '}');
-    } else printf("%s\n", what);
+    } else cli_say(stdout, "%s\n", what);
     return CLI_DONE;
 }
 
@@ -88,7 +88,7 @@ static int revoke_everyone(const cli *c, latchkey *lk)
         json_open(&j, NULL, '{');
         json_bool(&j, "everyone", true);
         json_close(&j, '}');
-    } else printf("Ended: all sessions of all users.\n");
+    } else cli_say(stdout, "Ended: all sessions of all users.\n");
     return CLI_DONE;
 }
 

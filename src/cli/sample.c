@@ -23,7 +23,8 @@ static void bar(const char *label, uint64_t value, uint64_t of)
     static const char full[] = "##############################";
     double share = of ? (double)value / (double)of : 0;
     if (share > 1) share = 1;
-    printf("  %-16s %12" PRIu64 "  %5.1f%%  %.*s\n", label, value, share * 100, (int)(share * BAR + 0.5), full);
+    cli_say(stdout, "  %-16s %12" PRIu64 "  %5.1f%%  %.*s\n", label, value, share * 100, (int)(share * BAR + 0.5),
+            full);
 }
 
 static const char *span_text(char out[CLI_TIME_SIZE], int64_t ms)
@@ -38,61 +39,63 @@ static void print_spans(const char *title, const uint64_t spans[LATCHKEY_SPANS],
 {
     static const char *const labels[LATCHKEY_SPANS] = {"under 1 min",  "1 to 5 min", "5 to 15 min", "15 to 30 min",
                                                        "30 to 60 min", "1 to 4 h",   "4 to 12 h",   "more"};
-    printf("\n%s\n", title);
+    cli_say(stdout, "\n%s\n", title);
     for (int s = 0; s < LATCHKEY_SPANS; s++) bar(labels[s], spans[s], of);
 }
 
 static void print_line(const char *label, int64_t ms)
 {
     char text[CLI_TIME_SIZE];
-    printf("  %-38s %s\n", label, span_text(text, ms));
+    cli_say(stdout, "  %-38s %s\n", label, span_text(text, ms));
 }
 
 static void print_sizes(const latchkey_population *p)
 {
     char text[CLI_SIZE_SIZE], other[CLI_SIZE_SIZE];
     if (!p->sized) return;
-    printf("\nSizes, of %" PRIu64 " sessions                half of them, 99 of 100\n", p->sized);
-    printf("  %-38s %" PRIu64 ", %" PRIu64 "\n", "fields", p->fields_p50, p->fields_p99);
-    printf("  %-38s %s\n", "record, which a miss moves", cli_bytes(text, p->record_p50_bytes));
+    cli_say(stdout, "\nSizes, of %" PRIu64 " sessions                half of them, 99 of 100\n", p->sized);
+    cli_say(stdout, "  %-38s %" PRIu64 ", %" PRIu64 "\n", "fields", p->fields_p50, p->fields_p99);
+    cli_say(stdout, "  %-38s %s\n", "record, which a miss moves", cli_bytes(text, p->record_p50_bytes));
     if (p->session_p50_bytes)
-        printf("  %-38s %s, %s\n", "all of a session", cli_bytes(text, p->session_p50_bytes),
-               cli_bytes(other, p->session_p99_bytes));
+        cli_say(stdout, "  %-38s %s, %s\n", "all of a session", cli_bytes(text, p->session_p50_bytes),
+                cli_bytes(other, p->session_p99_bytes));
     if (p->redis_p50_bytes)
-        printf("  %-38s %s, %s; %s on average\n", "in Redis' memory", cli_bytes(text, p->redis_p50_bytes),
-               cli_bytes(other, p->redis_p99_bytes), cli_bytes((char[CLI_SIZE_SIZE]){0}, p->redis_mean_bytes));
-    if (!p->session_p50_bytes || !p->redis_p50_bytes) puts("  (more with the rights +hkeys +hstrlen +memory|usage)");
+        cli_say(stdout, "  %-38s %s, %s; %s on average\n", "in Redis' memory", cli_bytes(text, p->redis_p50_bytes),
+                cli_bytes(other, p->redis_p99_bytes), cli_bytes((char[CLI_SIZE_SIZE]){0}, p->redis_mean_bytes));
+    if (!p->session_p50_bytes || !p->redis_p50_bytes)
+        cli_say(stdout, "  (more with the rights +hkeys +hstrlen +memory|usage)\n");
 }
 
 static void print_keys(const latchkey_population *p)
 {
     if (!p->scanned) {
-        puts("\nKeys: no right to SCAN, so nobody looked for sessions that the index does not know.");
+        cli_say(stdout, "\nKeys: no right to SCAN, so nobody looked for sessions that the index does not know.\n");
         return;
     }
-    printf("\nKeys, %" PRIu64 " of %" PRIu64 " looked at\n", p->scanned < p->keys ? p->scanned : p->keys, p->keys);
-    printf("  %-38s %" PRIu64 "\n", "sessions that the index does not know", p->unindexed);
-    printf("  %-38s %" PRIu64 "\n", "old tokens, of rotations", p->old_tokens);
-    if (p->unindexed) puts("  A session is in the index again once it is used.");
+    cli_say(stdout, "\nKeys, %" PRIu64 " of %" PRIu64 " looked at\n", p->scanned < p->keys ? p->scanned : p->keys,
+            p->keys);
+    cli_say(stdout, "  %-38s %" PRIu64 "\n", "sessions that the index does not know", p->unindexed);
+    cli_say(stdout, "  %-38s %" PRIu64 "\n", "old tokens, of rotations", p->old_tokens);
+    if (p->unindexed) cli_say(stdout, "  A session is in the index again once it is used.\n");
 }
 
 static void print_people(const latchkey_population *p)
 {
     char text[CLI_TIME_SIZE];
-    printf("%" PRIu64 " live sessions", p->sessions);
-    if (p->exact) printf(", all of them looked at");
-    else printf(", give or take %" PRIu64 " (%" PRIu64 " looked at)", p->sessions_margin, p->looked_at);
-    printf("; of %" PRIu64 " users\n", p->users);
-    printf("At most %" PRIu64 " at once, %s\n", p->peak, cli_time(text, p->peak_at_ms, p->taken_at_ms));
-    if (p->damaged) printf("%" PRIu64 " of those looked at are damaged\n", p->damaged);
-    puts("\nTimes, on average");
+    cli_say(stdout, "%" PRIu64 " live sessions", p->sessions);
+    if (p->exact) cli_say(stdout, ", all of them looked at");
+    else cli_say(stdout, ", give or take %" PRIu64 " (%" PRIu64 " looked at)", p->sessions_margin, p->looked_at);
+    cli_say(stdout, "; of %" PRIu64 " users\n", p->users);
+    cli_say(stdout, "At most %" PRIu64 " at once, %s\n", p->peak, cli_time(text, p->peak_at_ms, p->taken_at_ms));
+    if (p->damaged) cli_say(stdout, "%" PRIu64 " of those looked at are damaged\n", p->damaged);
+    cli_say(stdout, "\nTimes, on average\n");
     if (p->duration_mean_ms) print_line("from login to end, if logins are even", p->duration_mean_ms);
     print_line("since the login", p->age_mean_ms);
     print_line("from login to last use", p->used_mean_ms);
     print_line("since the last use", p->idle_mean_ms);
     print_spans("Since the last use", p->idle, p->sessions);
     print_spans("Since the login", p->age, p->sessions);
-    printf("\nDevices, %" PRIu64 " seen\n", p->devices);
+    cli_say(stdout, "\nDevices, %" PRIu64 " seen\n", p->devices);
     for (int d = 0; d < LATCHKEY_SAMPLE_DEVICES && p->device[d].sessions; d++) {
         snprintf(text, sizeof text, "%" PRIu32, p->device[d].device);
         bar(text, p->device[d].sessions, p->sessions);

@@ -69,7 +69,7 @@ static bool print_json(const char *asked, const latchkey_session_info *info, con
 
 /* --------------------------------------------------------------------------------------------------- people -- */
 
-static void line(const char *name, const char *text) { printf("%-14s %s\n", name, text); }
+static void line(const char *name, const char *text) { cli_say(stdout, "%-14s %s\n", name, text); }
 
 static void print_times(const latchkey_session_info *info, int64_t now_ms)
 {
@@ -98,13 +98,13 @@ static bool print_fields(const latchkey_record *record)
     for (size_t i = 0; (name = latchkey_record_field_name(record, i)); i++) {
         size_t size;
         const void *data = latchkey_record_field(record, name, &size);
-        char text[CLI_SIZE_SIZE], *value = is_shown(name) ? malloc(4 * size + 1) : NULL;
-        table_cell(t, name);
+        char text[CLI_SIZE_SIZE], shown[128], *value = is_shown(name) ? malloc(4 * size + 1) : NULL;
+        table_cell(t, cli_text(shown, sizeof shown, name, strlen(name)));
         table_cell(t, cli_bytes(text, size));
         table_cell(t, value ? cli_text(value, 4 * size + 1, data, size) : is_key(name) ? "(key material)" : "");
         free(value);
     }
-    printf("\n");
+    cli_say(stdout, "\n");
     return table_print(t);
 }
 

@@ -164,32 +164,50 @@ static bool print_instances(const state *s)
     return table_print(t);
 }
 
-static const char *shown(char out[64], const char *value) { return cli_text(out, 64, value, strlen(value)); }
+static const char *or_unknown(const char *value) { return *value ? value : "?"; }
+
+/* Redis takes it from the clock of its machine: where that was set back, it may be anything, below 0 too. */
+static const char *uptime(char out[48], const char *seconds)
+{
+    uint64_t up;
+    if (cli_number(seconds, 0, INT32_MAX, &up))
+        snprintf(out, 48, "up %" PRIu64 " h %" PRIu64 " min", up / 3600, up / 60 % 60);
+    else snprintf(out, 48, "up for an unknown time");
+    return out;
+}
+
+/* What it comes to. Nothing that somebody should look at stands beside "All is well". */
+static const char *verdict(const state *s)
+{
+    if (!healthy(s)) return "Not all is well.";
+    if (s->warnings) return "It works, and a single fault may break a guarantee: run latchkey doctor.";
+    return s->h.count ? "All is well." : "Redis is well; no instance is heard.";
+}
 
 static bool print_people(const state *s)
 {
-    char a[64], b[64];
-    uint64_t up = strtoull(s->uptime, NULL, 10);
-    printf("Redis        %s, up %" PRIu64 " h %" PRIu64 " min, %.2f ms away\n", shown(a, s->version), up / 3600,
-           up / 60 % 60, (double)s->round_us / 1000);
-    printf("             %s used of %s; append-only file %s; replicas: %s\n", shown(a, s->memory),
-           strcmp(s->limit, "0B") ? shown(b, s->limit) : "no limit", strcmp(s->aof, "1") ? "off" : "on",
-           s->replicas[0] ? s->replicas : "?");
+    char up[48];
+    cli_say(stdout, "Redis        %s, %s, %.2f ms away\n", or_unknown(s->version), uptime(up, s->uptime),
+            (double)s->round_us / 1000);
+    cli_say(stdout, "             %s used of %s; append-only file %s; replicas: %s\n", or_unknown(s->memory),
+            strcmp(s->limit, "0B") ? or_unknown(s->limit) : "no limit", strcmp(s->aof, "1") ? "off" : "on",
+            or_unknown(s->replicas));
     if (s->errors + s->warnings + s->notices)
-        printf("Settings     %zu error%s, %zu warning%s, %zu notice%s: run latchkey doctor\n", s->errors,
-               s->errors == 1 ? "" : "s", s->warnings, s->warnings == 1 ? "" : "s", s->notices,
-               s->notices == 1 ? "" : "s");
-    else puts("Settings     nothing to be said");
+        cli_say(stdout, "Settings     %zu error%s, %zu warning%s, %zu notice%s: run latchkey doctor\n", s->errors,
+                s->errors == 1 ? "" : "s", s->warnings, s->warnings == 1 ? "" : "s", s->notices,
+                s->notices == 1 ? "" : "s");
+    else cli_say(stdout, "Settings     nothing to be said\n");
     if (!s->partitions)
-        printf("Sessions     none: no instance has been here under the prefix %s\n", s->w.config.prefix);
+        cli_say(stdout, "Sessions     none: no instance has been here under the prefix %s\n", s->w.config.prefix);
     else
-        printf("Sessions     about %" PRIu64 " (latchkey sample knows more), at most %" PRIu64 " at once; %" PRIu64
-               " partitions\n",
-               s->indexed, s->peak > s->indexed ? s->peak : s->indexed, s->partitions);
-    printf("Revocations  %" PRIu64 " since the beginning\n", s->revocations);
-    printf("Instances    %zu heard%s\n", s->h.count, s->unleased ? "; NOT ALL HAVE A LEASE" : "");
+        cli_say(stdout,
+                "Sessions     about %" PRIu64 " (latchkey sample knows more), at most %" PRIu64 " at once; %" PRIu64
+                " partitions\n",
+                s->indexed, s->peak > s->indexed ? s->peak : s->indexed, s->partitions);
+    cli_say(stdout, "Revocations  %" PRIu64 " since the beginning\n", s->revocations);
+    cli_say(stdout, "Instances    %zu heard%s\n", s->h.count, s->unleased ? "; NOT ALL HAVE A LEASE" : "");
     bool printed = !s->h.count || print_instances(s);
-    puts(healthy(s) ? "\nAll is well." : "\nNot all is well.");
+    cli_say(stdout, "\n%s\n", verdict(s));
     return printed;
 }
 
@@ -266,7 +284,9 @@ const cli_command cli_status_of = {
         "many\n"
         "revocations there have been; and every instance that was heard within one and a half beats, with the age of "
         "its\n"
-        "lease. Exit 0: all is well; 1: a setting that breaks a guarantee (latchkey doctor), or an instance without a\n"
-        "lease. The Redis user needs +psubscribe beside the rights of an instance.",
+        "lease. Exit 0: no guarantee is broken; 1: a setting that breaks one (latchkey doctor), or an instance without "
+        "a\n"
+        "lease. The Redis user needs +psubscribe beside the rights of an instance: README.md's ACL has a user for "
+        "operators.",
     .run = run,
 };

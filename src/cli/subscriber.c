@@ -91,8 +91,10 @@ int wire_listen(wire *w)
     int exit = ask_to_listen(w, beats, &refused);
     if (!exit && refused) exit = ask_to_listen(w, all, &refused);
     if (!exit && refused)
-        return cli_fail(w->c, CLI_CONFIG, "may not listen to the beats: %s; the Redis user needs +psubscribe",
-                        w->error);
+        return cli_fail(
+            w->c, CLI_CONFIG,
+            "the Redis user may not listen to the beats of the instances (+psubscribe is missing): use the user "
+            "`operator` of README.md's ACL, or give this one +psubscribe");
     w->error[0] = 0;
     return exit;
 }

@@ -50,10 +50,10 @@ static void print_row(const table *t, size_t row, const int *widths)
     for (size_t k = 0; k < t->columns; k++) {
         const char *text = shown(t, row * t->columns + k);
         bool right = t->cell[k][0] == '>', last = k + 1 == t->columns;
-        if (right) printf("%*s", widths[k], text);
-        else if (last) fputs(text, stdout);
-        else printf("%-*s", widths[k], text);
-        fputs(last ? "\n" : "  ", stdout);
+        if (right) cli_say(stdout, "%*s", widths[k], text);
+        else if (last) cli_say(stdout, "%s", text);
+        else cli_say(stdout, "%-*s", widths[k], text);
+        cli_say(stdout, last ? "\n" : "  ");
     }
 }
 

@@ -2,8 +2,41 @@
 #include "cli/cli.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+void cli_say_list(FILE *to, const char *format, va_list list)
+{
+    char *text;
+    if (vasprintf(&text, format, list) < 0) return;
+    for (const char *at = text; *at; at++)
+        if (*at == '\n' || (*at >= ' ' && *at <= '~')) putc(*at, to);
+        else fprintf(to, "\\x%02x", (unsigned char)*at);
+    free(text);
+}
+
+void cli_say(FILE *to, const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    cli_say_list(to, format, list);
+    va_end(list);
+}
+
+const char *cli_path(char out[CLI_PATH_SIZE], const char *path)
+{
+    enum { KEY_LEAST = 32 };
+    static const char letters[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_";
+    bool secret = strstr(path, "://") || strchr(path, '@');
+    for (const char *at = path; *at && !secret; at += strcspn(at, letters)) {
+        size_t run = strspn(at, letters);
+        secret = run >= KEY_LEAST;
+        at += run;
+    }
+    snprintf(out, CLI_PATH_SIZE, secret ? "(what was given as the file's name)" : "'%.200s'", path);
+    return out;
+}
 
 const char *cli_text(char *out, size_t size, const void *bytes, size_t length)
 {

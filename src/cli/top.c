@@ -87,7 +87,8 @@ static const char *duration_us(char out[CELL], int64_t us)
 static const char *uptime(char out[CELL], int64_t ms)
 {
     int64_t s = ms / 1000;
-    if (s >= 86400) snprintf(out, CELL, "%" PRId64 "d%02" PRId64 "h", s / 86400, s / 3600 % 24);
+    if (ms < 0) snprintf(out, CELL, "?");
+    else if (s >= 86400) snprintf(out, CELL, "%" PRId64 "d%02" PRId64 "h", s / 86400, s / 3600 % 24);
     else if (s >= 3600) snprintf(out, CELL, "%" PRId64 "h%02" PRId64 "m", s / 3600, s / 60 % 60);
     else snprintf(out, CELL, "%" PRId64 "m%02" PRId64 "s", s / 60, s % 60);
     return out;
@@ -157,7 +158,7 @@ static bool print_table(const herd *h, int64_t now_ms, size_t most)
     instance_row(t, &total, now_ms);
     for (size_t i = 0; i < h->count && i < most; i++) instance_row(t, &h->instance[i], now_ms);
     bool printed = table_print(t);
-    if (h->count > most) printf("... and %zu more\n", h->count - most);
+    if (h->count > most) cli_say(stdout, "... and %zu more\n", h->count - most);
     return printed;
 }
 
@@ -218,9 +219,12 @@ static int draw(const cli *c, const herd *h, int64_t now_ms)
 {
     bool good = true;
     size_t most = on_screen && screen_rows() > 5 ? (size_t)screen_rows() - 5 : on_screen ? 1 : HERD_MOST;
-    if (on_screen) printf("\033[H\033[J%zu instance%s; q ends\n\n", h->count, h->count == 1 ? "" : "s");
+    if (on_screen) {
+        fputs("\033[H\033[J", stdout);
+        cli_say(stdout, "%zu instance%s; q ends\n\n", h->count, h->count == 1 ? "" : "s");
+    }
     if (c->json) print_json(h, now_ms);
-    else if (!h->count) puts("no instance is heard yet");
+    else if (!h->count) cli_say(stdout, "no instance is heard yet\n");
     else good = print_table(h, now_ms, most);
     if (fflush(stdout) || !good) return cli_fail(c, CLI_FAILED, good ? "the output cannot be written" : "no memory");
     return CLI_DONE;

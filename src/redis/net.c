@@ -100,9 +100,18 @@ static int connect_one(const struct sockaddr *at, socklen_t size, int64_t deadli
     return -1;
 }
 
-static void cannot_connect(char *error, size_t error_size, int failed)
+/* Says to whom: the host and port of the URL, or the path. */
+static void cannot_connect(const lk_addresses *addresses, char *error, size_t error_size, int failed)
 {
-    snprintf(error, error_size, "cannot connect to Redis: %s", strerror(failed));
+    const void *at = &addresses->address[0].at;
+    const struct sockaddr_un *un = at;
+    const struct sockaddr_in *in = at; /* the port of IPv6 stands at the same place */
+    bool six = strchr(addresses->host, ':') != NULL;
+    if (un->sun_family == AF_UNIX)
+        snprintf(error, error_size, "cannot connect to Redis at %.107s: %s", un->sun_path, strerror(failed));
+    else
+        snprintf(error, error_size, "cannot connect to Redis at %s%.90s%s:%u: %s", six ? "[" : "", addresses->host,
+                 six ? "]" : "", ntohs(in->sin_port), strerror(failed));
 }
 
 bool lk_net_secure(lk_socket *s, const lk_addresses *addresses)
@@ -130,7 +139,7 @@ bool lk_net_connect(const lk_addresses *addresses, int64_t deadline_ms, int canc
         failed = ENOMEM;
         lk_net_close(out);
     }
-    cannot_connect(error, error_size, failed);
+    cannot_connect(addresses, error, error_size, failed);
     return false;
 }
 
@@ -143,7 +152,7 @@ bool lk_net_begin(const lk_addresses *addresses, unsigned which, lk_socket *out,
     if (out->fd >= 0 &&
         (connect(out->fd, at, addresses->address[which].size) == 0 || errno == EINPROGRESS || errno == EINTR))
         return true;
-    cannot_connect(error, error_size, errno);
+    cannot_connect(addresses, error, error_size, errno);
     lk_net_close(out);
     return false;
 }
@@ -157,7 +166,7 @@ enum lk_net_io lk_net_begun(lk_socket *s, const lk_addresses *addresses, char *e
     /* Not before: TLS sends at once, and that would take the error. */
     if (!failed && !lk_net_secure(s, addresses)) failed = ENOMEM;
     if (!failed) return LK_NET_DONE;
-    cannot_connect(error, error_size, failed);
+    cannot_connect(addresses, error, error_size, failed);
     return LK_NET_LOST;
 }
 

@@ -21,6 +21,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 PATIENCE_S = 60
 OPTIONS = 'deadline_ms=20000&staleness_ms=4000'  # a slow machine is no failure
 DONE, NO, USAGE, AWAY, CONFIG, FAILED = range(6)
+with open(f'{ROOT}/src/redis/acl.txt', encoding='ascii') as file: # what each user is granted, but for its password
+    ACL = {line.split()[1]: line.split()[4:] for line in file}
 
 
 def wait_for(what, condition):

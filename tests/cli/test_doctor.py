@@ -15,7 +15,7 @@ from kit import DONE, NO, USAGE, AWAY, CONFIG, run
 PASSWORD, ADMIN = 'hunter2-of-the-application', 'hunter2-of-the-administrator'
 with open(f'{kit.ROOT}/README.md', encoding='utf-8') as file:
     README = file.read()
-ACL = re.search(r'^ACL SETUSER app on >PASSWORD (.*?)^\s*```', README, re.M | re.S).group(1).split()
+ACL = kit.ACL['app']
 RIGHTS = [word[1:] for word in ACL if word.startswith('+')]
 
 
@@ -232,6 +232,13 @@ def somebody_else_is_inside():
         yield server, {}
 
 
+@wrong('shared-prefix', 'warning')
+def another_database_has_the_prefix():
+    with Server() as server, kit.App(server.config()) as app:
+        app.create(7)
+        yield server, {'config': f'redis://app:{PASSWORD}@127.0.0.1:{server.port}/1?{kit.OPTIONS}'}
+
+
 @wrong('partitions', 'error')
 def other_partitions():
     with Server() as server, kit.App(server.config()) as app:
@@ -372,6 +379,32 @@ class Doctor(kit.Case):
                 server.doctor(admin=False)
                 self.assertEqual(before, state(server))
             self.assertEqual('', server.cli('--scan', '--pattern', '*doc*'))
+
+    def test_an_administrator_of_another_database(self):
+        """The application's database is looked at, and nothing is written into it, whatever stands in the other one."""
+        with Server() as server:
+            with kit.App(server.config()) as app:  # database 0 alone has the number of partitions
+                app.create(7)
+            config = f'redis://app:{PASSWORD}@127.0.0.1:{server.port}/3?{kit.OPTIONS}'
+            server.cli('-n', '3', 'SET', 'lk:cache', 'x')
+            server.allow(*(word for word in ACL if word != '+hsetnx'))  # so that no handle opens in the other
+            said = run('doctor', '--json', '--admin', server.url(f':{ADMIN}@', tcp=True), config=config)
+            found = {finding['name']: finding for finding in said.value['findings']}
+            self.assertIn('lk:cache', found['foreign-keys']['text'])
+            self.assertEqual(1, said.value['keys_looked_at'])
+            self.assertEqual('lk:cache', server.cli('-n', '3', '--scan'))
+
+    def test_two_deployments_of_one_prefix(self):
+        with Server() as server, kit.App(server.config()) as app:
+            app.create(7)
+            other = f'redis://app:{PASSWORD}@127.0.0.1:{server.port}/2?{kit.OPTIONS}'
+            with kit.App(f'redis://:{ADMIN}@127.0.0.1:{server.port}/2?{kit.OPTIONS}&prefix=another') as another:
+                another.create(7)
+            self.assertEqual({}, server.doctor())
+            with kit.App(other) as same:
+                same.create(7)
+            self.assertIn('database 2.', server.doctor()['shared-prefix']['text'])
+            self.assertIn('database 0.', server.doctor(config=other)['shared-prefix']['text'])
 
     def test_level(self):
         with Server('--appendfsync', 'everysec') as server:

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """The frame of the command: help, version, wrong command lines, exit codes, output."""
+import glob
+import os
 import re
 import subprocess
 
@@ -50,6 +52,39 @@ class Frame(kit.Case):
             self.assertEqual('', said.out)
             self.assertTrue(said.err.startswith(('latchkey: ', 'usage: latchkey ')), said.err)
             self.check_printable(said)
+
+    def test_a_secret_in_the_wrong_place_is_not_repeated(self):
+        url, token = 'redis://app:hunter2-hunter2@127.0.0.1:1/0', 'EC8OXLmQ4waFFkbgU8_IhunterZhunterZhunterZxy'
+        key = 'hunter2'.encode().hex() * 4
+        shown = {url: 'hunter2', token: 'hunterZ', key: key[:14]}
+        for secret, part in shown.items():
+            for name in command_names():
+                options = re.findall(r'^  --([a-z-]+) [A-Z]', run(name, '--help').out.split('Options of every')[0], re.M)
+                lines = [(secret,), (f'--{secret}',), (f'--{secret}=x',), (f'-{secret}',), (name, secret), (name, secret, secret),
+                         (name, f'--{secret}'), (name, '7', secret), (name, 'check', secret), (name, f'--json={secret}'),
+                         (name, f'-{secret}'), ('--', secret), (name, '7', '--config', secret), *((name, f'--{option}', secret) for option in options),
+                         *((name, 'check', f'--{option}', secret) for option in options)]
+                for words in lines:
+                    for more in ((), ('--json',)):
+                        said = run(*words, *more)
+                        if words[:3] == ('keygen', 'check', '--file') and said.code == DONE:
+                            os.remove(secret)  # a key or a token is a name as good as any
+                            continue
+                        self.assertNotEqual(DONE, said.code, words)
+                        self.assertNotIn(part, said.text, words)
+
+    def test_all_that_is_said_goes_through_one_function(self):
+        """cli_say and json.c write printable ASCII alone; a printf somewhere else would not."""
+        wild = []
+        for path in glob.glob(f'{kit.ROOT}/src/cli/**/*.c', recursive=True):
+            if os.path.basename(path) in ('text.c', 'json.c') or '/import/' in path:
+                continue
+            with open(path, encoding='ascii') as file:
+                for number, line in enumerate(file, 1):
+                    if re.search(r'(?<![a-z_])(v?f?printf|f?puts|f?putc|putchar|fwrite)\(', line) and 'puts("\\033' not in line \
+                       and 'puts("\\r\\033[K"' not in line:
+                        wild.append(f'{path}:{number}: {line.strip()}')
+        self.assertEqual([], wild)
 
     def test_errors_are_json_where_that_was_asked_for(self):
         for words in (('--json', 'no-such-command'), ('no-such-command', '--json'), ('keygen', 'x', '--json')):

@@ -8,6 +8,7 @@ import re
 import select
 import signal
 import subprocess
+import tempfile
 import termios
 import threading
 
@@ -84,6 +85,32 @@ class Insight(kit.Case):
         with Redis('--maxmemory-policy', 'allkeys-lru', '--maxmemory', '100mb', good=False) as redis:
             self.check(run('status', config=redis.url()), NO, 'latchkey doctor', 'Not all is well')
             self.assertFalse(run('status', '--json', config=redis.url()).value['healthy'])
+
+    def test_a_warning_is_not_well(self):
+        with Redis('--appendonly', 'no') as redis, App(redis.url()):
+            said = self.check(run('status', config=redis.url()), DONE, '1 warning', 'run latchkey doctor')
+            self.assertNotIn('All is well', said.out)
+        with Redis() as redis:
+            self.assertNotIn('All is well', self.check(run('status', config=redis.url()), DONE, 'no instance').out)
+
+    def test_a_server_that_lies(self):
+        """Its texts are not obeyed by the terminal, and a clock that was set back makes no number that nobody believes."""
+        def padded(text, size):
+            return text + b'\r\nx:' + b'.' * (size - len(text) - 4)
+
+        def lie(answer):
+            answer = re.sub(rb'uptime_in_seconds:\d+\r\nuptime_in_days:\d+',
+                            lambda old: padded(b'uptime_in_seconds:-63', len(old.group())), answer)
+            for name in (rb'redis_version:\d+\.\d+', b'used_memory_human:', b'maxmemory_human:'):
+                answer = re.sub(rb'(' + name + rb')([^\r]+)', lambda old: old.group(1) + b'\x1b' * len(old.group(2)), answer)
+            return answer.replace(b'connected_slaves:0', b'connected_slaves:\x1b')
+        with Redis() as redis, kit.Proxy(redis.socket, change=lie) as wire:
+            url = f'redis://127.0.0.1:{wire.port}?{kit.OPTIONS}'
+            said = run('status', config=url)
+            self.check_printable(self.check(said, DONE, '.0\\x1b\\x1b', 'replicas: \\x1b', 'up for an unknown time'))
+            self.assertNotRegex(said.out, r'\d{7}')
+            for words in (('doctor',), ('doctor', '--json'), ('status', '--json')):
+                self.check_printable(run(*words, config=url))
 
     def test_no_redis_and_wrong_words(self):
         with Redis() as redis:
@@ -216,21 +243,46 @@ class Insight(kit.Case):
             self.assertNotIn('\033]0', screen.shown.decode())
 
     def test_rights(self):
-        """An instance's rights, as README.md lists them, and +psubscribe."""
-        with open(f'{kit.ROOT}/README.md', encoding='utf-8') as readme:
-            line = re.search(r'ACL SETUSER app (.*?)\n\n?```', readme.read(), re.S).group(1)
+        """The application's user has to be told what it lacks, and the operator's lacks nothing."""
         with Redis() as redis:
-            redis.cli('ACL', 'SETUSER', 'app', *line.replace('>PASSWORD', '>secret').split())
-            url = soon(redis, 'app:secret@')
-            with App(url):
+            for user, rules in kit.ACL.items():
+                redis.cli('ACL', 'SETUSER', user, 'on', '>secret', *rules)
+            url, operator = soon(redis, 'app:secret@'), soon(redis, 'operator:secret@')
+            with App(url) as app:
+                token = app.create(7)
                 for command in ('status', 'top'):
-                    refused = self.check(run(command, *(['--once'] if command == 'top' else []), config=url), CONFIG,
-                                         'psubscribe')
+                    words = [command, *(['--once'] if command == 'top' else [])]
+                    refused = self.check(run(*words, config=url), CONFIG, '+psubscribe')
                     self.assertNotIn('secret', refused.text)
-                self.check(run('sample', config=url), DONE, '0 live sessions', 'no right to SCAN')
-                redis.cli('ACL', 'SETUSER', 'app', '+psubscribe')
-                self.check(run('status', config=url), DONE, '1 heard')
-                self.check(run('top', '--once', config=url), DONE, 'INSTANCE')
+                    self.check(run(*words, config=operator), DONE)
+                self.check(run('sample', config=url), DONE, '1 live sessions', 'no right to SCAN')
+                self.assertNotIn('no right', self.check(run('sample', config=operator), DONE).text)
+                self.check(run('list', '7', config=operator), DONE, token[:20])
+                self.check(run('show', token[:20], config=operator), DONE)
+                self.check(run('prewarm', '10', config=operator), DONE)
+                doctor = run('doctor', '--json', '--admin', operator, config=url).value
+                self.assertGreater(doctor['keys_looked_at'], 0)
+                self.check(run('revoke', token[:20], '--yes', config=operator), DONE)
+
+    def test_the_acl_as_it_is_copied(self):
+        """README.md's lines into redis-cli, each in one piece; and acl.txt as users.acl."""
+        with open(f'{kit.ROOT}/README.md', encoding='utf-8') as readme:
+            lines = re.findall(r'^ACL SETUSER .*$', readme.read(), re.M)
+        with open(f'{kit.ROOT}/src/redis/acl.txt', encoding='ascii') as file:
+            text = file.read()
+        self.assertEqual(text.splitlines(), [line.replace('ACL SETUSER', 'user', 1) for line in lines])
+        self.assertTrue(set(kit.ACL['app']) < set(kit.ACL['operator']))
+        with Redis() as redis:
+            typed = subprocess.run(['redis-cli', '-s', redis.socket], input='\n'.join(lines), capture_output=True, text=True,
+                                   check=True)
+            self.assertEqual(['OK', 'OK'], typed.stdout.split())
+        with tempfile.TemporaryDirectory() as directory:
+            with open(f'{directory}/users.acl', 'w', encoding='ascii') as file:
+                file.write(text)
+            with Redis('--aclfile', f'{directory}/users.acl') as redis:
+                with App(soon(redis, 'app:PASSWORD@')) as app:
+                    app.create(7)
+                    self.check(run('status', config=soon(redis, 'operator:PASSWORD@')), DONE, '1 heard')
 
 
 if __name__ == '__main__':

@@ -61,6 +61,19 @@ class Keygen(kit.Case):
         self.assertEqual(0o640, stat.S_IMODE(os.stat(self.file).st_mode))
         self.assertEqual(['keys'], os.listdir(self.work.name))
 
+    def test_a_symbolic_link_stays_one(self):
+        """A file of keys is often reached by a link, of a deployment or a secret's volume: what it leads to is replaced."""
+        os.mkdir(os.path.join(self.work.name, 'real'))
+        real, link = os.path.join(self.work.name, 'real', 'keys'), self.file
+        os.symlink('real/keys', link)
+        self.check(run('keygen', 'check', '--file', link), FAILED)  # nothing is made at the end of a link
+        run('keygen', 'check', '--file', real)
+        for how, count in (('--add', 2), ('--promote', 2), ('--add', 3)):
+            self.check(run('keygen', 'check', how, link), DONE)
+            self.assertEqual('real/keys', os.readlink(link))
+            self.assertEqual(count, len(self.lines()))
+        self.assertEqual(['keys'], os.listdir(os.path.dirname(real)))
+
     def test_sessions_live_through_a_change_of_keys(self):
         run('keygen', 'check', '--file', self.file)
         with kit.Redis() as redis:

@@ -76,7 +76,7 @@ static void print_wrapped(const char *text)
         size_t fits = strlen(text);
         if (fits > WIDTH)
             for (fits = WIDTH; fits > 1 && text[fits] != ' ';) fits--;
-        printf("  %.*s\n", (int)fits, text);
+        cli_say(stdout, "  %.*s\n", (int)fits, text);
         text += fits + strspn(text + fits, " ");
     }
 }
@@ -84,17 +84,18 @@ static void print_wrapped(const char *text)
 static void print(const doctor *d)
 {
     char shown[CLI_TIME_SIZE];
-    printf("Redis %s, round trip %.2f ms, its clock %+.3f s of ours, %" PRIu64 " keys looked at\n",
-           d->version[0] ? d->version : "?", d->round_trip_ms, d->clock_ahead_ms / 1000, d->keys_seen);
+    cli_say(stdout, "Redis %s, round trip %.2f ms, its clock %+.3f s of ours, %" PRIu64 " keys looked at\n",
+            d->version[0] ? d->version : "?", d->round_trip_ms, d->clock_ahead_ms / 1000, d->keys_seen);
     for (size_t i = 0; i < d->count; i++) {
         const finding *f = &d->found[i];
         snprintf(shown, sizeof shown, "%s%.24s", *f->guarantees ? ", weakens " : "", f->guarantees);
-        printf("\n%s: %s%s\n", level_name(f->level), f->name, shown);
+        cli_say(stdout, "\n%s: %s%s\n", level_name(f->level), f->name, shown);
         print_wrapped(f->text);
-        if (f->fix[0]) printf("  -> %s\n", f->fix); /* in one piece, to be copied */
+        if (f->fix[0]) cli_say(stdout, "  -> %s\n", f->fix); /* in one piece, to be copied */
     }
-    printf("\n%s\n", d->count ? "What to do stands behind each arrow; CONFIG REWRITE keeps what CONFIG SET changed."
-                              : "Nothing to change.");
+    cli_say(stdout, "\n%s\n",
+            d->count ? "What to do stands behind each arrow; CONFIG REWRITE keeps what CONFIG SET changed."
+                     : "Nothing to change.");
 }
 
 /* -------------------------------------------------------------------------------------------------- the visit -- */
@@ -143,10 +144,10 @@ static int exam(doctor *d, int least)
     return counts ? CLI_NO : CLI_DONE;
 }
 
-static int connect_to(const cli *c, const char *what, const char *url, peek *p)
+static int connect_to(const cli *c, const char *what, const char *url, int64_t database, peek *p)
 {
     char error[512] = "no memory";
-    int status = peek_open(url, p, error, sizeof error);
+    int status = peek_open(url, database, p, error, sizeof error);
     if (!status) return CLI_DONE;
     return cli_fail(c, status == LATCHKEY_CONFIG ? CLI_CONFIG : CLI_AWAY, "%s%s", what, error);
 }
@@ -160,12 +161,14 @@ static int run(const cli *c)
     if (!c->config) return cli_open(c, &(latchkey *){NULL}); /* which says what to do */
     doctor *d = calloc(1, sizeof *d);
     if (!d || !lk_crypto_init()) exit = cli_fail(c, CLI_FAILED, "no memory");
-    else if (!(exit = connect_to(c, "", c->config, &app))) {
-        *d = (doctor){.c = c, .app = &app, .admin = &app, .keys_most = keys_given ? keys_most : 20000};
+    else if (!(exit = connect_to(c, "", c->config, PEEK_OF_THE_URL, &app))) {
+        *d = (doctor){
+            .c = c, .app = &app, .admin = &app, .admin_url = c->config, .keys_most = keys_given ? keys_most : 20000};
         d->round_trip_ms = d->clock_ahead_ms = NAN;
         if (admin_url && *admin_url) {
             d->admin = &admin;
-            exit = connect_to(c, "--admin: ", admin_url, &admin);
+            d->admin_url = admin_url;
+            exit = connect_to(c, "--admin: ", admin_url, app.config.database, &admin);
             if (!exit && admin.incarnation != app.incarnation)
                 exit = cli_fail(c, CLI_CONFIG, "--admin names another server than the configuration");
         }

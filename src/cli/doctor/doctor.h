@@ -18,7 +18,8 @@ typedef struct finding {
 typedef struct doctor {
     const cli *c;
     peek *app;   /* as the application connects */
-    peek *admin; /* who may look at more: --admin, or the same */
+    peek *admin; /* who may look at more: --admin, or the same; always in the application's database */
+    const char *admin_url;
     uint64_t keys_most;
     /* what was learnt on the way */
     char version[32], unseen[256];
@@ -43,7 +44,7 @@ void doctor_rights(doctor *d);   /* what the application's user may do, and what
 void doctor_keys(doctor *d);     /* what lies under the prefix */
 void doctor_files(doctor *d);    /* of keys and passwords, on this machine */
 
-/* The rights that README.md's ACL line grants, in its order; ends with NULL. Made from there by CMake. */
+/* The rights that the application's line of src/redis/acl.txt grants, in its order; ends with NULL. Made from there by CMake. */
 extern const char *const doctor_rights_needed[];
 
 #endif

@@ -134,10 +134,57 @@ static void look_at_partitions(doctor *d)
     lk_reply_free(reply);
 }
 
+/* Channels know no databases, so deployments that share a server and a prefix hear each other. */
+static bool holds_sessions(const doctor *d, int64_t database)
+{
+    peek other;
+    char error[160], key[LK_KEY_SIZE];
+    bool holds = false;
+    lk_key_partition(key, d->app->config.prefix, 0, "m");
+    if (!peek_open(d->admin_url, database, &other, error, sizeof error)) {
+        lk_reply *reply = PEEK(&other, "HGET", key, "partitions");
+        holds = reply && reply->type == LK_REPLY_STRING;
+        lk_reply_free(reply);
+    }
+    peek_close(&other);
+    return holds;
+}
+
+static void look_at_databases(doctor *d)
+{
+    enum { DATABASES_MOST = 64 };
+    char found[120] = "";
+    unsigned looked = 0;
+    lk_reply *reply = PEEK(d->admin, "INFO", "keyspace");
+    const char *line = reply && reply->type == LK_REPLY_STRING ? reply->text : NULL;
+    for (; line && looked < DATABASES_MOST; line = strchr(line, '\n')) {
+        int64_t database;
+        line += *line == '\n';
+        if (sscanf(line, "db%" SCNd64 ":", &database) != 1 || database < 0 || database == d->app->config.database)
+            continue;
+        looked++;
+        size_t used = strlen(found);
+        if (holds_sessions(d, database))
+            snprintf(found + used, sizeof found - used, "%s%" PRId64, used ? ", " : "", database);
+    }
+    lk_reply_free(reply);
+    if (found[0])
+        doctor_fix(
+            doctor_find(d, LATCHKEY_LOG_WARNING, "shared-prefix", "",
+                        "another deployment has the prefix '%s' too, on the same server, in database %s. Redis' "
+                        "channels know no databases: both hear all that the other publishes, and `latchkey status` "
+                        "and `top` show the instances of both",
+                        d->app->config.prefix, found),
+            "prefix=NAME in the URL of one of the two; or, if nothing uses it any more, DEL %s:{0}:m in that "
+            "database",
+            d->app->config.prefix);
+}
+
 void doctor_keys(doctor *d)
 {
     survey s = {0};
     look_at_partitions(d);
+    look_at_databases(d);
     if (!scan(d, &s)) doctor_unseen(d, "SCAN");
     cli_progress(NULL);
     d->keys_seen = s.looked_at;

@@ -1,4 +1,4 @@
-/* What the application's user may do: all that README.md's ACL line grants, and no more of what harms.
+/* What the application's user may do: all that its line of src/redis/acl.txt grants, and no more of what harms.
  *
  * ACL GETUSER is not for everybody, so it is tried: Redis looks at rights before it runs a command, and each of these does
  * nothing when it runs. They are about a key that nobody has, or have words that the command does not take, or say what
@@ -123,7 +123,7 @@ static enum verdict judge_subscribe(const doctor *d, const names *n)
     peek own;
     char error[160];
     enum verdict verdict = UNKNOWN;
-    if (!peek_open(d->c->config, &own, error, sizeof error)) {
+    if (!peek_open(d->c->config, PEEK_OF_THE_URL, &own, error, sizeof error)) {
         lk_reply *reply = PEEK(&own, "SUBSCRIBE", n->key);
         verdict = judge(reply);
         lk_reply_free(reply);
@@ -225,8 +225,9 @@ void doctor_rights(doctor *d)
     snprintf(n.partitions, sizeof n.partitions, "%" PRId64, config->partitions);
     snprintf(n.database, sizeof n.database, "%" PRId64, config->database);
     snprintf(n.foreign, sizeof n.foreign, "-%s-doctor", config->prefix);
-    lk_reply *reply = PEEK(d->admin, "HEXISTS", n.meta, "partitions");
-    n.recorded = reply && reply->type == LK_REPLY_INTEGER && reply->integer;
+    /* By the application's user itself: where it looks is where the probes would write. */
+    lk_reply *reply = PEEK(d->app, "HGET", n.meta, "partitions");
+    n.recorded = reply && reply->type == LK_REPLY_STRING;
     lk_reply_free(reply);
     look_at_missing(d, &n);
     look_at_excess(d, &n);
