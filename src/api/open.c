@@ -40,11 +40,11 @@ static bool on_still(void *context, const lk_entry_sample *seen)
 
 static int build(latchkey *lk)
 {
-    uint64_t seed[3];
+    uint64_t seed[4];
     const bool foreign = lk->config.foreign_until_ms != 0;
     lk_random(seed, sizeof seed);
     lk->l1 = lk_l1_open((size_t)lk->config.l1_capacity, seed[0]);
-    lk->singleflight = lk_singleflight_open();
+    lk->singleflight = lk_singleflight_open(seed[3]);
     lk->negative_cache = lk_negative_cache_open(seed[1]);
     if (foreign) lk->alias_cache = lk_alias_cache_open((size_t)lk->config.l1_capacity, seed[2]);
     lk_node_host host = {lk, on_purge, on_empty, on_everyone, on_pulse, on_sample, on_still, on_refresh, on_refreshed};

@@ -12,13 +12,12 @@
 #ifndef LK_L1_ALIAS_CACHE_H
 #define LK_L1_ALIAS_CACHE_H
 
+#include "l1/buckets.h"
 #include "latchkey.h"
-
-#include <stdbool.h>
 
 enum { LK_ALIAS_CACHE_MIN = 4096 }; /* places, whatever l1_capacity is */
 
-typedef struct lk_alias_cache lk_alias_cache;
+typedef lk_buckets lk_alias_cache;
 
 lk_alias_cache *lk_alias_cache_open(size_t places, uint64_t seed); /* NULL: no memory; a forked child sees it empty */
 void lk_alias_cache_close(lk_alias_cache *mapped);                 /* NULL is allowed */

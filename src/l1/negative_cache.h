@@ -2,7 +2,7 @@
  *
  * Words
  *   dead     Redis said NOT_FOUND or EXPIRED of this very token, under its lease; or latchkey_revoke ended it here
- *   ticket   an epoch, read before Redis is asked; who brings one from before an emptying puts nothing in
+ *   ticket   see buckets.h: an answer that was asked for before an emptying is not put in
  *
  * Why a remembered "no" is a "no" (guarantee A: no fault turns "no answer" into "no"). Tokens are made by latchkey_create,
  * from 200 random bits, and handed out once Redis holds their session; none is ever made again, and no script brings a
@@ -21,9 +21,8 @@
 #ifndef LK_L1_NEGATIVE_CACHE_H
 #define LK_L1_NEGATIVE_CACHE_H
 
+#include "l1/buckets.h"
 #include "latchkey.h"
-
-#include <stdbool.h>
 
 enum {
     LK_NEGATIVE_CACHE_PLACES = 4096, /* in buckets of */
@@ -31,7 +30,7 @@ enum {
     LK_NEGATIVE_CACHE_MS = 5000, /* so long a token stays in */
 };
 
-typedef struct lk_negative_cache lk_negative_cache;
+typedef lk_buckets lk_negative_cache;
 
 lk_negative_cache *lk_negative_cache_open(uint64_t seed); /* NULL: no memory; a forked child sees it empty */
 void lk_negative_cache_close(lk_negative_cache *refused);

@@ -6,14 +6,13 @@
 #ifndef LK_L1_SINGLEFLIGHT_H
 #define LK_L1_SINGLEFLIGHT_H
 
+#include "l1/buckets.h"
 #include "latchkey.h"
 
-#include <stdbool.h>
-
-typedef struct lk_singleflight lk_singleflight;
+typedef lk_buckets lk_singleflight;
 typedef struct lk_flight lk_flight;
 
-lk_singleflight *lk_singleflight_open(void); /* NULL: no memory; a forked child sees it empty */
+lk_singleflight *lk_singleflight_open(uint64_t seed); /* NULL: no memory; a forked child sees it empty */
 void lk_singleflight_close(lk_singleflight *flights);
 
 enum lk_flight_role {
@@ -22,13 +21,13 @@ enum lk_flight_role {
     LK_FLIGHT_LATE, /* deadline_ms passed before it came */
 };
 
-/* Blocks, where another leads, until it landed or until deadline_ms (monotonic). A flight older than oldest_ms is not
+/* Blocks, where another leads, until that is complete or until deadline_ms (monotonic). A flight older than oldest_ms is not
  * joined: its answer would be older than the caller may serve. */
 enum lk_flight_role lk_singleflight_join(lk_singleflight *flights, const char *token, uint64_t ticket,
                                          int64_t oldest_ms, int64_t deadline_ms, lk_flight **flight, int *status,
                                          latchkey_entry *entry, int64_t *until_us, uint64_t *incarnation);
 
-/* until_us and incarnation are the leader's to say and the passengers' to read: how long the answer is good for, and which
+/* until_us and incarnation are the leader's to say and the joiners' to read: how long the answer is good for, and which
  * server gave it. */
 void lk_singleflight_complete(lk_singleflight *flights, lk_flight *flight, int status, const latchkey_entry *entry,
                               int64_t until_us, uint64_t incarnation);

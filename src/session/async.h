@@ -1,9 +1,33 @@
+/* validate without waiting, for event loops: what was submitted, asked, answered, and given to reap (async_table.h draws it).
+ *
+ * A foreign token that this process does not know yet is `unresolved`: Redis is asked which session it means first (resolve.h),
+ * in the same slots and states, under its name and verifier in the place of a token. Once that is known it is QUEUED again as
+ * the token that it stands for, and those that joined it with it.
+ *
+ * What differs from validate is that an answer may lie unread for a while. So whether it may be given is decided when it is
+ * taken, as if L1 had answered then: nothing was purged on its stripe since it was asked (the ticket), and the server that gave
+ * it has the lease (lk_node_lease_covers_now). If something was purged, or it is not that server, it is asked once more.
+ *
+ * Lock: async.lock, taken before any other and never under one; nothing under it waits. */
 #ifndef LK_SESSION_ASYNC_H
 #define LK_SESSION_ASYNC_H
 
-#include "session/handle.h"
+#include "session/async_table.h"
 
-void lk_async_close(lk_async *desk);   /* NULL is allowed; the link has ended */
-void lk_async_abandon(lk_async *desk); /* in a forked child: closes its copies of the descriptors, and no more */
+int lk_async_fd(latchkey *lk); /* or NO_MEMORY */
+
+/* `foreign` is NULL where the session is known. OK; NO_MEMORY; UNAVAILABLE: all slots are taken. */
+int lk_async_submit(latchkey *lk, const lk_token *token, const lk_foreign *foreign, uint64_t tag);
+size_t lk_async_reap(latchkey *lk, latchkey_answer *answers, size_t max);
+
+void lk_async_close(lk_async *async);   /* NULL is allowed; the link has ended */
+void lk_async_abandon(lk_async *async); /* in a forked child: closes its copies of the descriptors, and no more */
+
+/* For async_give.c: */
+size_t lk_async_give(latchkey *lk, lk_async *async, latchkey_answer *answers, size_t max, int64_t now_ms);
+int lk_async_known(latchkey *lk, lk_async_slot *slot);     /* as far as that goes; AGAIN: Redis has to be asked */
+void lk_async_queue(lk_async *async, lk_async_slot *slot); /* to be asked anew; what is joined to it stays so */
+void lk_async_mind(lk_async *async,
+                   int64_t deadline_ms); /* at that time something is to be done, whichever thread does it */
 
 #endif

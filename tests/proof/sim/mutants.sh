@@ -130,24 +130,24 @@ mutant refresh_expiry session/refresh.c "a refresh counts from when the answer c
 mutant refused_place l1/negative_cache.c "the bucket says who is dead, not the token" \
     's/now_ms < p->end_ms && lk_equal\(p->token, token, sizeof p->token\)/now_ms < p->end_ms/'
 
-mutant settle_ticket api/submit.c "what was purged while it lay unread is given" \
+mutant settle_ticket session/async_give.c "what was purged while it lay unread is given" \
     's/bool purged = [^;]*;/bool purged = false;/'
-mutant settle_lease api/submit.c "what was submitted is given without a lease" \
+mutant settle_lease session/async_give.c "what was submitted is given without a lease" \
     's/int vouched = lk_node_lease_covers_now\(node, p->incarnation\);/int vouched = LATCHKEY_OK;/'
-mutant settle_late api/submit.c "what expired while it lay unread is given" \
+mutant settle_late session/async_give.c "what expired while it lay unread is given" \
     's/int status = lk_session_late\(lk, p->token.partition, &p->entry, p->until_us\);/int status = LATCHKEY_OK;/'
-mutant given_twice api/submit.c "what was given stays to be given" \
-    's/        free_place\(d, p\);\n    \}\n    return given/    }\n    return given/'
-mutant joined api/submit.c "who joined is forgotten" \
-    's/uint32_t joined = p->joined;/uint32_t joined = NOBODY;/'
-mutant asked_late api/submit.c "a connection with late replies on it goes on" \
-    's/else late = true;/else no_answer(lk, d, p, why);/'
-mutant ring api/submit.c "the bell is not rung for what can be given" \
+mutant given_twice session/async_give.c "what was given stays to be given" \
+    's/        lk_async_free\(a, p\);\n    \}\n    return given/    }\n    return given/'
+mutant joined session/async.c "who joined is forgotten" \
+    's/uint32_t joined = p->joined;/uint32_t joined = LK_ASYNC_NOBODY;/'
+mutant asked_late session/async.c "a connection with late replies on it goes on" \
+    's/else late = true;/else no_answer(lk, a, p, why);/'
+mutant ring session/async.c "the bell is not rung for what can be given" \
     's/if \(no_room \|\| !p->waits\) \{/if (0) {/'
-mutant hush api/submit.c "the bell is never silenced" \
-    's/if \(d->channel\.rung \|\| d->channel\.shared\) lk_async_conn_hush/if (0) lk_async_conn_hush/'
-mutant timer api/submit.c "the timer that ran for something else is not set again" \
-    's/if \(d->soonest_ms != INT64_MAX\) lk_async_conn_wake_at\(&d->channel, d->soonest_ms\);//'
+mutant hush session/async.c "the bell is never silenced" \
+    's/if \(a->channel\.rung \|\| a->channel\.shared\) lk_async_conn_hush/if (0) lk_async_conn_hush/'
+mutant timer session/async.c "the timer that ran for something else is not set again" \
+    's/if \(a->soonest_ms != INT64_MAX\) lk_async_conn_wake_at\(&a->channel, a->soonest_ms\);//'
 mutant wrong_slot l2/mux.c "a reply goes to the slot before" \
     's/lk_exchange \*x = line->slot\[slot\];\n    if \(x\)/lk_exchange *x = line->slot[slot ? slot - 1 : slot];\n    if (x)/'
 mutant rotate_b api/rotate.c "who exchanges a token keeps the old one in L1" \

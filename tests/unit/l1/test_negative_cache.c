@@ -249,11 +249,11 @@ static void test_J_a_child_sees_it_empty_and_dumps_leave_it_out(void **state)
     (void)state;
     text t = token_of(1);
     add_at(&t, LATCHKEY_NOT_FOUND, NOW);
-    assert_true(unit_mapping_has(refused, "dd"));
-    assert_true(unit_mapping_has(refused, "wf"));
+    assert_true(unit_mapping_has(lk_bucket_at(refused, 0), "dd"));
+    assert_true(unit_mapping_has(lk_bucket_at(refused, 0), "wf"));
     pid_t child = fork();
     if (!child) {
-        const unsigned char *bytes = (const unsigned char *)refused;
+        const unsigned char *bytes = lk_bucket_at(refused, 0);
         unsigned any = 0;
         for (size_t i = 0; i < (size_t)LK_NEGATIVE_CACHE_PLACES * LATCHKEY_TOKEN_LENGTH; i++) any |= bytes[i];
         _exit(any ? 1 : 0);

@@ -7,6 +7,7 @@
 #include "l1/singleflight.h"
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "unit.h"
 
 #include <pthread.h>
@@ -15,7 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PLACES = 8 }; /* in a bucket: what has the same selector lies in one */
+enum { BUCKETS = 64, PLACES = 8 }; /* of a table; in a bucket */
 static const int64_t EVER_MS = 100000;
 
 static atomic_uint waiting;
@@ -64,6 +65,20 @@ static ride ride_of(unsigned session, unsigned verifier, uint64_t ticket)
     return r;
 }
 
+static unsigned bucket_of(const ride *r)
+{
+    return (unsigned)(lk_hash(r->token, LATCHKEY_TOKEN_LENGTH, unit_seed()) % BUCKETS);
+}
+
+/* The next one from *verifier on that lies in that bucket. */
+static ride ride_in(unsigned bucket, unsigned *verifier, uint64_t ticket)
+{
+    ride r;
+    do r = ride_of(1, (*verifier)++, ticket);
+    while (bucket_of(&r) != bucket);
+    return r;
+}
+
 static enum lk_flight_role board(ride *r)
 {
     char *exact = unit_copy(r->token, LATCHKEY_TOKEN_LENGTH);
@@ -96,7 +111,7 @@ static int setup(void **state)
 {
     (void)state;
     waiting = 0;
-    flights = lk_singleflight_open();
+    flights = lk_singleflight_open(unit_seed());
     return !flights;
 }
 
@@ -104,10 +119,10 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    for (unsigned session = 0; session < 300; session++) {
+    for (unsigned bucket = 0, verifier = 1000; bucket < BUCKETS; bucket++) {
         ride rides[PLACES];
         for (unsigned i = 0; i < PLACES; i++) {
-            rides[i] = ride_of(session, 1000 + i, 1);
+            rides[i] = ride_in(bucket, &verifier, 1);
             if (board(&rides[i]) != LK_FLIGHT_LEAD || !rides[i].flight) return 1;
         }
         for (unsigned i = 0; i < PLACES; i++) land(&rides[i], LATCHKEY_OK, 0);
@@ -294,12 +309,14 @@ static void test_late_ones_do_not_take_it_from_the_others(void **state)
 static void test_a_full_bucket_reads_alone(void **state)
 {
     (void)state;
-    ride rides[PLACES], more = ride_of(1, 100, 5), passenger = ride_of(1, 3, 5);
+    unsigned verifier = 0;
+    ride rides[PLACES];
     for (unsigned i = 0; i < PLACES; i++) {
-        rides[i] = ride_of(1, i, 5);
+        rides[i] = ride_in(7, &verifier, 5);
         assert_int_equal(board(&rides[i]), LK_FLIGHT_LEAD);
         assert_non_null(rides[i].flight);
     }
+    ride more = ride_in(7, &verifier, 5), passenger = rides[3];
     for (int i = 0; i < 3; i++) { /* leads, and nobody can join */
         assert_int_equal(board(&more), LK_FLIGHT_LEAD);
         assert_null(more.flight);
@@ -316,6 +333,22 @@ static void test_a_full_bucket_reads_alone(void **state)
     land(&more, LATCHKEY_OK, 0);
     for (unsigned i = 0; i < PLACES; i++)
         if (i != 3) land(&rides[i], LATCHKEY_OK, 0);
+}
+
+/* Many tokens of one selector, which anybody who knows it can make up, do not fill one bucket between them. */
+static void test_the_whole_token_chooses_the_bucket(void **state)
+{
+    (void)state;
+    enum { TOKENS = 3 * PLACES };
+    ride rides[TOKENS];
+    unsigned alone = 0;
+    for (unsigned i = 0; i < TOKENS; i++) {
+        rides[i] = ride_of(1, i, 5);
+        assert_int_equal(board(&rides[i]), LK_FLIGHT_LEAD);
+        alone += !rides[i].flight;
+    }
+    for (unsigned i = 0; i < TOKENS; i++) land(&rides[i], LATCHKEY_OK, 0);
+    assert_true(alone < PLACES / 2);
 }
 
 /* A new leader takes the place that a landed flight left; nothing of that one is in it. */
@@ -401,6 +434,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_late_passenger_leaves, setup, teardown),
         cmocka_unit_test_setup_teardown(test_late_ones_do_not_take_it_from_the_others, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_full_bucket_reads_alone, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_whole_token_chooses_the_bucket, setup, teardown),
         cmocka_unit_test_setup_teardown(test_places_are_used_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_crowd, setup, teardown),
     };

@@ -1,0 +1,50 @@
+/* See buckets.h. */
+#include "l1/buckets.h"
+
+#include "base/crypto.h"
+#include "base/hash.h"
+#include "base/secure_memory.h"
+
+#include <stdlib.h>
+
+lk_buckets *lk_buckets_open(size_t count, size_t bucket_bytes, uint64_t seed)
+{
+    lk_buckets *t = calloc(1, sizeof *t);
+    if (!t) return NULL;
+    t->first = lk_map(count * bucket_bytes, true);
+    if (!t->first) {
+        free(t);
+        return NULL;
+    }
+    t->seed = seed;
+    t->count = count;
+    t->stride = bucket_bytes;
+    for (size_t i = 0; i < count; i++) pthread_mutex_init(&((lk_bucket *)lk_bucket_at(t, i))->lock, NULL);
+    return t;
+}
+
+void lk_buckets_close(lk_buckets *t)
+{
+    if (!t) return;
+    for (size_t i = 0; i < t->count; i++) pthread_mutex_destroy(&((lk_bucket *)lk_bucket_at(t, i))->lock);
+    lk_unmap(t->first, t->count * t->stride);
+    free(t);
+}
+
+void *lk_bucket_lock(lk_buckets *t, const void *key, size_t size)
+{
+    lk_bucket *b = lk_bucket_at(t, lk_hash(key, size, t->seed) % t->count);
+    pthread_mutex_lock(&b->lock);
+    return b;
+}
+
+void lk_buckets_empty(lk_buckets *t)
+{
+    atomic_fetch_add_explicit(&t->epoch, 1, memory_order_release);
+    for (size_t i = 0; i < t->count; i++) {
+        char *b = lk_bucket_at(t, i);
+        pthread_mutex_lock(&((lk_bucket *)(void *)b)->lock);
+        lk_wipe(b + sizeof(lk_bucket), t->stride - sizeof(lk_bucket));
+        pthread_mutex_unlock(&((lk_bucket *)(void *)b)->lock);
+    }
+}

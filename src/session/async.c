@@ -1,0 +1,381 @@
+/* See async.h. What validate does in one go, these do in turns, in the threads that call them: there is no other thread. A
+ * question is asked, answered and put into L1 by the code of validate (read.h). */
+#include "session/async.h"
+
+#include "base/secure_memory.h"
+#include "session/begin.h"
+#include "session/hit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { READS_AT_ONCE = 8, SENT_TOGETHER = 32 };
+
+/* To it and to all who joined. */
+static void answer_slot(lk_async *a, lk_async_slot *p, int status, bool as_is)
+{
+    lk_async_forget(a, p);
+    for (unsigned i = 0; i < p->got; i++) lk_reply_free(p->replies[i]);
+    p->got = 0;
+    p->status = status;
+    p->as_is = as_is;
+    uint32_t joined = p->joined;
+    p->joined = LK_ASYNC_NOBODY;
+    lk_async_move(a, p, LK_ASYNC_ANSWERED);
+    while (joined != LK_ASYNC_NOBODY) {
+        lk_async_slot *q = lk_async_at(a, joined);
+        joined = q->next;
+        q->status = status;
+        q->as_is = as_is;
+        q->asks = p->asks;
+        q->question = p->question;
+        q->refused_ticket = p->refused_ticket;
+        q->incarnation = p->incarnation;
+        q->until_us = p->until_us;
+        q->entry = p->entry;
+        lk_async_move(a, q, LK_ASYNC_ANSWERED);
+    }
+}
+
+/* Where something has to be asked anew. What is joined to it stays so. */
+void lk_async_queue(lk_async *a, lk_async_slot *p)
+{
+    for (unsigned i = 0; i < p->got; i++) lk_reply_free(p->replies[i]);
+    p->got = 0;
+    lk_async_move(a, p, LK_ASYNC_QUEUED);
+}
+
+/* As far as that goes; AGAIN: Redis has to be asked. */
+int lk_async_known(latchkey *lk, lk_async_slot *p)
+{
+    p->question.ticket = lk_l1_ticket(lk->l1, p->token.text);
+    p->incarnation = lk_node_lease_owner(lk_l2_owner(&lk->l2, p->token.partition));
+    int status = lk_validate_local(lk, &p->token, &p->entry, &p->until_us);
+    if (status == LATCHKEY_AGAIN && lk_pending_has(lk->pending, &p->token)) status = LATCHKEY_NOT_FOUND;
+    return status;
+}
+
+static void resolve_slot(lk_async_slot *p, const lk_token *token)
+{
+    p->token = *token;
+    p->unresolved = false;
+    p->asks = 0;
+}
+
+/* Whose it is. From here on it is asked for as any other. */
+static void take_alias(latchkey *lk, lk_async *a, lk_async_slot *p)
+{
+    lk_token token;
+    p->got = 0;
+    p->incarnation = a->channel.hello.incarnation;
+    int status = lk_resolve_take(lk, &p->foreign, &p->resolving, p->replies[0], &p->incarnation, &token);
+    if (status == LATCHKEY_NOT_FOUND) lk_count(&lk->counters, LK_FOREIGN_UNKNOWN, 1);
+    if (status) {
+        answer_slot(a, p, status, false);
+        return;
+    }
+    if (lk_node_lease_covers_now(lk_l2_owner(&lk->l2, p->foreign.partition), p->incarnation) == LATCHKEY_OK)
+        lk_resolve_remember(lk, &p->foreign, &p->resolving, &token);
+    lk_async_forget(a, p);
+    resolve_slot(p, &token);
+    for (lk_async_slot *q = lk_async_at(a, p->joined); q; q = lk_async_at(a, q->next)) resolve_slot(q, &token);
+    lk_wipe(&token, sizeof token);
+    status = lk_async_known(lk, p);
+    lk_async_remember(a, p);
+    if (status == LATCHKEY_AGAIN) lk_async_queue(a, p);
+    else answer_slot(a, p, status, status != LATCHKEY_OK);
+}
+
+static unsigned replies_to(const lk_async_slot *p) { return p->unresolved ? 1 : LK_QUESTION_CALLS; }
+
+static void take_replies(latchkey *lk, lk_async *a, lk_async_slot *p)
+{
+    if (p->unresolved) {
+        take_alias(lk, a, p);
+        return;
+    }
+    int64_t asked_us = p->question.asked_us;
+    p->incarnation = a->channel.hello.incarnation;
+    int status = lk_question_answer(lk, &p->token, &p->question, p->replies, &p->incarnation, &p->entry, &p->until_us);
+    p->got = 0;
+    lk_histogram_add(&lk->counters.l2_read_us, (uint64_t)(lk_now_us() - asked_us));
+    answer_slot(a, p, status, false);
+}
+
+static void no_answer(latchkey *lk, lk_async *a, lk_async_slot *p, const char *why)
+{
+    lk_count(&lk->counters, LK_L2_ERRORS, 1);
+    lk_node_trouble(lk_l2_owner(&lk->l2, p->token.partition), LATCHKEY_UNAVAILABLE, why);
+    answer_slot(a, p, LATCHKEY_UNAVAILABLE, true);
+}
+
+/* ----------------------------------------------------------------------------------------------- asking -- */
+
+static void send_slot(lk_async *a, lk_async_slot *p, const lk_call *calls, unsigned count)
+{
+    p->asks++;
+    lk_async_move(a, p, LK_ASYNC_ASKED);
+    a->unsent++;
+    for (unsigned i = 0; i < count; i++)
+        if (!lk_conn_send(&a->channel.conn, lk_async_index(a, p), calls[i].words, calls[i].count)) {
+            lk_async_conn_lose(&a->channel, lk_now_ms(), "no memory for a command"); /* half a question may be in it */
+            return;
+        }
+}
+
+static void ask_alias(latchkey *lk, lk_async *a, lk_async_slot *p)
+{
+    lk_resolving_words words;
+    lk_resolve_ask(lk, &p->foreign, &p->resolving, &words);
+    send_slot(a, p, &words.call, 1);
+}
+
+/* Ticket, denials, question: the order of validate.c. */
+static void ask_session(latchkey *lk, lk_async *a, lk_async_slot *p)
+{
+    lk_question_words words;
+    p->refused_ticket = lk_negative_cache_ticket(lk->negative_cache);
+    uint64_t ticket = lk_l1_ticket(lk->l1, p->token.text);
+    if (lk_pending_has(lk->pending, &p->token)) {
+        answer_slot(a, p, LATCHKEY_NOT_FOUND, true);
+        return;
+    }
+    lk_question_ask(lk, &p->token, ticket, &p->question, &words);
+    send_slot(a, p, words.calls, LK_QUESTION_CALLS);
+}
+
+/* What is asked while others are under way goes out when their answers come, or with some more of its kind. */
+static bool send_asked(lk_async *a, int64_t now_ms, bool now)
+{
+    if (!a->unsent) return true;
+    if (a->channel.state != LK_ASYNC_CONN_UP) return false; /* it was lost while it was asked */
+    if (!now && a->asked != a->unsent && a->unsent < SENT_TOGETHER) return true;
+    a->unsent = 0;
+    return lk_async_conn_send(&a->channel, now_ms);
+}
+
+/* The connection is gone. What was asked is asked once more, as far as the budget goes. */
+static void take_loss(latchkey *lk, lk_async *a, int64_t now_ms)
+{
+    lk_async_slot *p;
+    a->unsent = 0;
+    while ((p = lk_async_first(a, LK_ASYNC_ASKED))) {
+        if (p->asks > 1 || now_ms >= p->deadline_ms || !lk_pool_may_repeat(lk_node_pool(lk->l2.node)))
+            no_answer(lk, a, p, a->channel.error);
+        else lk_async_queue(a, p);
+    }
+}
+
+/* On the channel, if it is to be had; if not, at least nobody waits for it. */
+static void ask_queued(latchkey *lk, lk_async *a, int64_t now_ms)
+{
+    lk_async_slot *p;
+    if (lk_async_first(a, LK_ASYNC_QUEUED) && !lk_async_conn_wanted(&a->channel, now_ms))
+        while ((p = lk_async_first(a, LK_ASYNC_QUEUED))) no_answer(lk, a, p, a->channel.error);
+    while (a->channel.state == LK_ASYNC_CONN_UP && (p = lk_async_first(a, LK_ASYNC_QUEUED)) &&
+           lk_conn_room(&a->channel.conn) >= LK_QUESTION_CALLS) {
+        if (p->unresolved) ask_alias(lk, a, p);
+        else ask_session(lk, a, p);
+    }
+}
+
+/* At that time something is to be done, whoever is to do it. */
+void lk_async_mind(lk_async *a, int64_t deadline_ms)
+{
+    if (deadline_ms < a->soonest_ms) a->soonest_ms = deadline_ms;
+    lk_async_conn_wake_at(&a->channel, deadline_ms);
+}
+
+/* A connection on which somebody's time has passed is given up, so that a late reply finds nobody (guarantee I). */
+static void expire_late(latchkey *lk, lk_async *a, int64_t now_ms)
+{
+    static const char why[] = "Redis did not answer within deadline_ms";
+    bool late = false;
+    if (now_ms < a->soonest_ms) {
+        /* The timer may have run for something else that was due earlier. */
+        if (a->soonest_ms != INT64_MAX) lk_async_conn_wake_at(&a->channel, a->soonest_ms);
+        return;
+    }
+    int64_t soonest = INT64_MAX;
+    for (enum lk_async_state s = LK_ASYNC_QUEUED; s <= LK_ASYNC_ASKED; s++)
+        for (lk_async_slot *p = lk_async_first(a, s), *next; p; p = next) {
+            next = lk_async_at(a, p->next);
+            if (p->deadline_ms > now_ms) soonest = p->deadline_ms < soonest ? p->deadline_ms : soonest;
+            else if (s == LK_ASYNC_QUEUED) no_answer(lk, a, p, why);
+            else late = true;
+        }
+    if (late) {
+        lk_async_conn_lose(&a->channel, now_ms, why);
+        take_loss(lk, a, now_ms);
+    }
+    a->soonest_ms = INT64_MAX;
+    if (soonest != INT64_MAX) lk_async_mind(a, soonest);
+}
+
+/* False: there is nothing more to read now. */
+static bool take_all_replies(latchkey *lk, lk_async *a, int64_t now_ms)
+{
+    lk_reply *reply;
+    bool whole = lk_async_conn_drive(&a->channel, now_ms);
+    int got = 0;
+    while (whole && a->channel.state == LK_ASYNC_CONN_UP &&
+           (got = lk_async_conn_next(&a->channel, now_ms, &reply)) > 0) {
+        lk_async_slot *p = lk_async_at(a, reply->tag);
+        p->replies[p->got++] = reply;
+        if (p->got == replies_to(p)) take_replies(lk, a, p);
+    }
+    if (!whole || got < 0) take_loss(lk, a, now_ms);
+    return whole && got == 0 && a->channel.more;
+}
+
+/* On a connection to a server that the lease is not of, nothing is gained by asking again. */
+static void leave_the_old(latchkey *lk, lk_async *a, int64_t now_ms)
+{
+    uint64_t leased = lk_node_lease_owner(lk->l2.node);
+    if (a->channel.state != LK_ASYNC_CONN_UP || !leased || a->channel.hello.incarnation == leased) return;
+    lk_async_conn_lose(&a->channel, now_ms, "the server is another one now");
+    take_loss(lk, a, now_ms);
+}
+
+/* What is left for the next time: is there something that could be given? Those that were not looked at, since the caller
+ * had no room left, count: a lease or a deadline may have come for them meanwhile. */
+static void ring_for_more(lk_async *a, bool no_room)
+{
+    for (lk_async_slot *p = lk_async_first(a, LK_ASYNC_ANSWERED); p; p = lk_async_at(a, p->next))
+        if (no_room || !p->waits) {
+            lk_async_conn_ring(&a->channel);
+            return;
+        }
+}
+
+/* ---------------------------------------------------------------------------------------- open and close -- */
+
+static lk_async *open_async(latchkey *lk)
+{
+    lk_async *a = calloc(1, sizeof *a);
+    if (!a) return NULL;
+    bool table = lk_async_table_open(a, (uint32_t)lk->config.in_flight);
+    if (!table || !lk_async_conn_open(&a->channel, &lk->config, lk_node_pool(lk->l2.node))) {
+        if (table) lk_async_table_close(a);
+        free(a);
+        return NULL;
+    }
+    pthread_mutex_init(&a->lock, NULL);
+    return a;
+}
+
+void lk_async_close(lk_async *a)
+{
+    if (!a) return;
+    lk_async_conn_close(&a->channel);
+    lk_async_table_close(a);
+    pthread_mutex_destroy(&a->lock);
+    free(a);
+}
+
+void lk_async_abandon(lk_async *a)
+{
+    if (a) lk_async_conn_abandon(&a->channel);
+}
+
+/* Made by who needs it first. */
+static lk_async *open_once(latchkey *lk)
+{
+    lk_async *a = atomic_load_explicit(&lk->async, memory_order_acquire), *none = NULL;
+    if (a) return a;
+    a = open_async(lk);
+    if (!a || atomic_compare_exchange_strong(&lk->async, &none, a)) return a;
+    lk_async_close(a);
+    return none;
+}
+
+/* ------------------------------------------------------------------------------------------------ verbs -- */
+
+static void join_or_queue(latchkey *lk, lk_async *a, lk_async_slot *p, int64_t now_ms)
+{
+    int64_t oldest_us = (now_ms - lk->config.staleness_ms) * 1000;
+    lk_async_slot *equal = lk_async_find_equal(a, p, lk_l1_ticket(lk->l1, p->token.text), oldest_us);
+    if (equal) {
+        lk_count(&lk->counters, LK_JOINED, 1);
+        lk_async_move(a, p, LK_ASYNC_JOINED);
+        p->next = equal->joined;
+        equal->joined = lk_async_index(a, p);
+        return;
+    }
+    lk_async_remember(a, p);
+    lk_async_move(a, p, LK_ASYNC_QUEUED);
+    lk_async_mind(a, p->deadline_ms);
+    ask_queued(lk, a, now_ms);
+    if (!send_asked(a, now_ms, false)) take_loss(lk, a, now_ms);
+}
+
+static void start_slot(latchkey *lk, lk_async *a, lk_async_slot *p, int64_t now_ms)
+{
+    int status = lk_async_known(lk, p);
+    if (status == LATCHKEY_AGAIN) {
+        lk_count(&lk->counters, LK_L1_MISSES, 1);
+        join_or_queue(lk, a, p, now_ms);
+    } else {
+        p->status = status;
+        p->as_is = status != LATCHKEY_OK;
+        lk_async_move(a, p, LK_ASYNC_ANSWERED);
+    }
+    ring_for_more(a, false);
+}
+
+/* `foreign` is NULL where the token is known. */
+int lk_async_submit(latchkey *lk, const lk_token *token, const lk_foreign *foreign, uint64_t tag)
+{
+    lk_async *a = open_once(lk);
+    if (!a) return LATCHKEY_NO_MEMORY;
+    int64_t now_ms = lk_now_ms();
+    pthread_mutex_lock(&a->lock);
+    lk_async_slot *p = lk_async_first(a, LK_ASYNC_FREE);
+    if (p) {
+        p->tag = tag;
+        p->token = *token;
+        p->unresolved = foreign != NULL;
+        if (foreign) p->foreign = *foreign;
+        p->deadline_ms = now_ms + lk->config.deadline_ms;
+        p->asks = 0;
+        p->waits = false;
+        start_slot(lk, a, p, now_ms);
+    } else lk_count(&lk->counters, LK_SHED, 1);
+    pthread_mutex_unlock(&a->lock);
+    return p ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE;
+}
+
+static size_t reap_locked(latchkey *lk, lk_async *a, latchkey_answer *answers, size_t max)
+{
+    int64_t now_ms = lk_now_ms();
+    if (a->channel.rung || a->channel.shared) lk_async_conn_hush(&a->channel);
+    for (int i = 0; i < READS_AT_ONCE; i++)
+        if (!take_all_replies(lk, a, now_ms)) break;
+    expire_late(lk, a, now_ms);
+    size_t given = lk_async_give(lk, a, answers, max, now_ms);
+    leave_the_old(lk, a, now_ms);
+    ask_queued(lk, a, now_ms);
+    if (!send_asked(a, now_ms, true)) take_loss(lk, a, now_ms);
+    ring_for_more(a, given == max);
+    return given;
+}
+
+size_t lk_async_reap(latchkey *lk, latchkey_answer *answers, size_t max)
+{
+    lk_async *a = atomic_load_explicit(&lk->async, memory_order_acquire);
+    if (!a) return 0;
+    pthread_mutex_lock(&a->lock);
+    size_t given = reap_locked(lk, a, answers, max);
+    pthread_mutex_unlock(&a->lock);
+    return given;
+}
+
+int lk_async_fd(latchkey *lk)
+{
+    lk_async *a = open_once(lk);
+    if (!a) return LATCHKEY_NO_MEMORY;
+    pthread_mutex_lock(&a->lock);
+    lk_async_conn_wanted(&a->channel, lk_now_ms()); /* so that the first question finds it */
+    pthread_mutex_unlock(&a->lock);
+    return a->channel.epoll_fd;
+}
