@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Runs the examples of a build on a private Redis: the short program, the programs of README.md, each HTTP server as two
+# Runs the examples of a build on a private Redis: the short programs, which the documents quote (readme.sh), each HTTP server as two
 # instances spoken to with curl and then under the load of wrk, and the demo in Python.
 #   sh tests/package/examples.sh BUILD [--servers]     --servers: the HTTP servers alone, for a build with a sanitizer
 set -eu
@@ -97,14 +97,24 @@ echo "--- the servers under load"
 python3 "$root/tests/http/load.py" "$build" ${servers_alone:+--seconds 1}
 [ -z "$servers_alone" ] || exit 0
 
-echo "--- minimal"
-"$build/examples/latchkey-minimal" "$config" | tee "$work/minimal"
-grep -q 'user 42' "$work/minimal"
-grep -q NOT_FOUND "$work/minimal"
+echo "--- the recipe"
+python3 -B "$root/tests/http/recipe.py" "$build"
 
-echo "--- the programs of README.md"
-# Without L1, or the session that was just made would be answered from memory, and nothing by the loop.
-sh "$root/tests/package/readme.sh" --run "$build" "$config&l1_capacity=0"
+# run NAME [CONFIG]: what it prints is left in $work/said
+run() {
+    echo "--- $1"
+    "$build/examples/latchkey-$1" "${2-$config}" >"$work/said" || { echo "latchkey-$1 ended with status $?" >&2; exit 1; }
+    cat "$work/said"
+}
+run minimal
+grep -q 'user 42' "$work/said"
+grep -q NOT_FOUND "$work/said"
+run event-loop "$config&l1_capacity=0" # or the session that was just made would be answered from memory, and nothing by the loop
+[ "$(grep -c 'OK.*user 42' "$work/said")" = 8 ]
+run workers
+[ "$(grep -c 'worker .*OK' "$work/said")" = 4 ]
+run move-in
+grep -q OK "$work/said"
 
 echo "--- Python"
 LATCHKEY_LIBRARY=$(find "$build/src" -name 'liblatchkey.so' | head -n 1) PYTHONDONTWRITEBYTECODE=1 \

@@ -1,26 +1,17 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Are the documents true? Functions, counters and tests that they name exist, and their C compiles: every ```c block that begins with an #include is a whole program or unit.
-# With --run those that have a main are linked with the library of a build and run, with the string for latchkey_open as
-# their argument; each must end with status 0.
-#   sh tests/package/readme.sh [--run BUILD CONFIG] [FILE...]      (README.md)
+# Are the documents true? Functions, counters and tests that they name exist, and their C compiles: every ```c block that begins
+# with an #include or a #define is a whole program or unit. A program is a file that is quoted: the line before its block is
+#   [`name.c`](path/of/name.c):
+# and the block is the file's text, from its first line that begins with # on.
+# So examples.sh, which runs the files, runs what the documents show.
+#   sh tests/package/readme.sh [FILE...]      (README.md and examples/README.md)
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
-library= config=
-if [ "${1-}" = --run ]; then
-    library=$(cd "$2/src" && pwd) config=$3
-    shift 3
-fi
-[ $# -gt 0 ] || set -- "$root/README.md"
+[ $# -gt 0 ] || set -- "$root/README.md" "$root/examples/README.md"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-compiled=0 ran=0
-run() {
-    grep -q '^int main(' "$1" || return 0
-    gcc -std=c11 -I"$root/include" "$1" -L"$library" -Wl,-rpath,"$library" -llatchkey -o "$work/program"
-    timeout 300 "$work/program" "$config" || { echo "a program of $document ended with status $?" >&2; exit 1; }
-    ran=$((ran + 1))
-}
+compiled=0
 # Functions, counters and tests that a document names must exist.
 names_exist() {
     for name in $(grep -o '`latchkey_[a-z0-9_]*`' "$1" | tr -d '`' | sort -u); do
@@ -32,26 +23,44 @@ names_exist() {
             { echo "$(basename "$1"): there is no test $name" >&2; exit 1; }
     done
 }
+# is_quoted BLOCK: its file is named in BLOCK.of, where the document names one
+is_quoted() {
+    if [ ! -f "$1.of" ]; then
+        ! grep -q '^int main(' "$1" && return 0
+        echo "$document: the program at $(head -n 1 "$1") is no file: put it into examples/, and the line [\`name.c\`](name.c): before it" >&2
+        return 1
+    fi
+    file=$(dirname "$document")/$(cat "$1.of")
+    [ -f "$file" ] || { echo "$document quotes $file, which is not there" >&2; return 1; }
+    sed 1d "$1" >"$work/quoted"
+    sed -n '/^#/,$p' "$file" | diff -u --label "$file" --label "$document" - "$work/quoted" >&2 ||
+        { echo "$document: the program that it quotes is not $file" >&2; return 1; }
+}
 for document in "$@"; do
     [ -f "$document" ] || { echo "$document is not there" >&2; exit 1; }
     names_exist "$document"
-    rm -f "$work"/*.c
+    rm -f "$work"/*.c "$work"/*.of
     awk -v out="$work/block" '
-        /^```c[ \t]*$/ { inside = 1; n++; file = out n ".c"; printf "#line %d\n", NR + 1 > file; next }
+        /^```c[ \t]*$/ {
+            inside = 1; n++; file = out n ".c"
+            printf "#line %d\n", NR + 1 > file
+            if (quoted != "") print quoted > (file ".of")
+            next
+        }
         /^```/         { if (inside) close(file); inside = 0; next }
-        inside         { print > file }' "$document"
+        inside         { print > file; next }
+        NF             { quoted = $0; if (!sub(/^\[`[^`]*`\]\(/, "", quoted) || !sub(/\):$/, "", quoted)) quoted = "" }' "$document"
     for block in "$work"/block*.c; do
         [ -f "$block" ] || continue
+        is_quoted "$block" || exit 1
         # The first line is ours; a block that starts otherwise is an excerpt, not a unit.
-        sed -n 2p "$block" | grep -q '^#include' || continue
+        sed -n 2p "$block" | grep -q '^#' || continue
         for compiler in gcc clang; do
             $compiler -std=c11 -Wall -Wextra -Werror -I"$root/include" -c "$block" -o "$work/block.o" ||
                 { echo "$(basename "$document"): a block does not compile with $compiler" >&2; exit 1; }
         done
-        [ -z "$library" ] || run "$block"
         compiled=$((compiled + 1))
     done
 done
 [ "$compiled" -gt 0 ] || { echo "no block of C that begins with #include in: $*" >&2; exit 1; }
-[ -z "$library" ] || [ "$ran" -gt 0 ] || { echo "no program to run in: $*" >&2; exit 1; }
-echo "$compiled blocks of C compile$([ -z "$library" ] || echo "; $ran programs ran")"
+echo "$compiled blocks of C compile"
