@@ -33,12 +33,13 @@ esac
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
 
-passed=0 failed=0 child=
+passed=0 failed=0 child= ticker=
 began=$(date +%s)
 finish() {
     status=$?
     trap '' INT TERM HUP
     [ -z "$child" ] || kill -s TERM -- "-$child" 2>/dev/null || :
+    [ -z "$ticker" ] || kill -s TERM -- "-$ticker" "$ticker" 2>/dev/null || :
     [ -z "${TMPDIR-}" ] || rm -rf "$TMPDIR"
     [ -z "${temporary_build-}" ] || [ "$failed" -gt 0 ] || rm -rf "$build"
     exit "$status"
@@ -80,9 +81,14 @@ run() {
     shift
     setsid "$@" >"$log" 2>&1 </dev/null 9>&- &
     child=$!
+    setsid sh tests/progress.sh "$log" 9>&- &
+    ticker=$!
     code=0
     wait "$child" || code=$?
     child=
+    kill -s TERM -- "-$ticker" "$ticker" 2>/dev/null || :
+    wait "$ticker" 2>/dev/null || :
+    ticker=
     return "$code"
 }
 
@@ -168,13 +174,19 @@ compile() {
             cmake --build "$build" --parallel "$jobs"' - "$build/$name" "$root" "$jobs" "$@"
 }
 
-echo "latchkey: all tests$([ -z "$quick" ] || echo ', the quick half'); logs in ${logs#"$root"/}"
+# How long it will take is what it took here the last time.
+took_file=$build/.took${quick:+-quick}
+if [ -s "$took_file" ]; then expected="the last time it took $(($(cat "$took_file") / 60 + 1)) min"
+else expected="half an hour on two quiet cores, as a rule${quick:+; this half some minutes}"; fi
+echo "latchkey: all tests$([ -z "$quick" ] || echo ', the quick half'): $expected; logs in ${logs#"$root"/}"
+[ -n "$quick" ] || echo "(sh tests/run.sh --quick is gcc alone, without sanitizers, and takes a few minutes)"
 
 # ------------------------------------------------------------------------------------------- the quick half --
-step "every tool is there" sh -c 'for tool in "$@"; do
-        command -v "$tool" >/dev/null || { echo "missing: $tool"; exit 1; }
-    done' - gcc g++ clang clang++ wrk taskset cmake ctest pkg-config clang-format nm redis-server redis-cli curl python3 valgrind \
-    promtool spin faketime qemu-aarch64 aarch64-linux-gnu-gcc || :
+if ! step "everything that is needed is here" sh tests/ready.sh ${quick:+--quick}; then
+    echo "nothing was tested: give it what is missing, and start again"
+    echo "$passed passed, $failed failed"
+    exit 1
+fi
 step "format" sh tests/package/format.sh || :
 step "the header alone, C11 and C++17, gcc and clang" sh tests/package/api/header.sh || :
 step "the programs of README.md compile" sh tests/package/readme.sh || :
@@ -219,5 +231,6 @@ if [ -z "$quick" ]; then
 fi
 
 echo "in $(($(date +%s) - began)) s"
+echo "$(($(date +%s) - began))" >"$took_file"
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
