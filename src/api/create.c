@@ -3,6 +3,7 @@
 #include "session/draft.h"
 
 #include "observe/events.h"
+#include "session/run_script.h"
 #include "session/ended.h"
 #include "session/read.h"
 #include "session/server_time.h"
@@ -38,8 +39,30 @@ static const lk_reply *take_made(latchkey *lk, const latchkey_draft *d, const lk
     return reply->item[0];
 }
 
-/* One attempt with a new token: OK, or what the script says, or, for EXISTS and CLOCK, AGAIN; PENDING: made, but not
- * durable. `fields` are the draft's as Redis is to hold them. */
+typedef struct making {
+    const latchkey_draft *draft;
+    lk_record *record;
+    const lk_token *token;
+    int64_t asked_us;
+    uint64_t ticket, leased; /* L1's, and which server had the lease, when it was asked */
+    bool made;               /* it is in Redis, whatever else becomes of the call */
+} making;
+
+static int take(latchkey *lk, void *context, lk_script_answer *answer, int status)
+{
+    making *m = context;
+    int64_t clock_ms = lk_session_clock(answer->reply);
+    if (clock_ms && m->record->sealed) lk_draft_times(lk, m->draft, m->record, clock_ms);
+    const lk_reply *made_ms = take_made(lk, m->draft, answer->reply);
+    if (!made_ms) return status ? status : LATCHKEY_UNAVAILABLE;
+    m->made = true;
+    uint64_t incarnation = m->leased == answer->incarnation ? answer->incarnation : 0;
+    if (answer->durable) keep(lk, m->draft, m->token, m->ticket, m->asked_us, m->record, made_ms->integer, incarnation);
+    return LATCHKEY_OK;
+}
+
+/* One attempt with a new token: OK, or what the script says; TAKEN: with another token, or by another clock. `fields` are the
+ * draft's as Redis is to hold them. */
 static int attempt(latchkey *lk, const latchkey_draft *d, const latchkey_field *fields, lk_record *record,
                    lk_token *token, int64_t deadline_ms)
 {
@@ -69,28 +92,20 @@ static int attempt(latchkey *lk, const latchkey_draft *d, const latchkey_field *
         words[count++] = (lk_span){fields[i].name, strlen(fields[i].name)};
         words[count++] = (lk_span){fields[i].data, fields[i].size};
     }
-    lk_reply *reply;
-    int64_t asked_us = lk_now_us();
-    uint64_t incarnation = 0, leased = lk_node_lease_owner(lk_l2_owner(&lk->l2, token->partition));
-    uint64_t ticket = lk_l1_ticket(lk->l1, token->text);
-    int status = lk_l2_script(&lk->l2, LK_SCRIPT_CREATE, token->partition, token->text, words, count, deadline_ms,
-                              &reply, &incarnation);
-    bool durable = !status;
-    if (status && status != LATCHKEY_PENDING) return status;
-    int64_t clock_ms = lk_session_clock(reply);
-    if (clock_ms && s) lk_draft_times(lk, d, record, clock_ms);
-    const lk_reply *made_ms = take_made(lk, d, reply);
-    status = made_ms                                    ? LATCHKEY_OK
-             : lk_reply_is(reply, "EXISTS") || clock_ms ? LATCHKEY_AGAIN
-             : lk_reply_is(reply, "REFUSED")            ? LATCHKEY_REFUSED
-             : lk_reply_is(reply, "LIMIT")              ? LATCHKEY_LIMIT
-                                                        : LATCHKEY_UNAVAILABLE;
-    if (!status && durable)
-        keep(lk, d, token, ticket, asked_us, record, made_ms->integer, leased == incarnation ? incarnation : 0);
-    lk_reply_free(reply);
-    if (!status && durable) lk_event_created(&lk->config, token->text, d->user_id, d->device);
+    making m = {d, record, token, lk_now_us(), 0, lk_node_lease_owner(lk_l2_owner(&lk->l2, token->partition)), false};
+    m.ticket = lk_l1_ticket(lk->l1, token->text);
+    const lk_script_run run = {.script = LK_SCRIPT_CREATE,
+                               .partition = token->partition,
+                               .selector = token->text,
+                               .words = words,
+                               .count = count,
+                               .take = take,
+                               .context = &m};
+    int status = lk_run_script(lk, &run, deadline_ms);
+    if (!status) lk_event_created(&lk->config, token->text, d->user_id, d->device);
     if (status > 0) lk_event_refused(&lk->config, d->user_id, status == LATCHKEY_LIMIT ? "limit" : "generation");
-    return status || durable ? status : LATCHKEY_PENDING;
+    if (status && m.made) lk_disown(lk, token); /* its token is not handed out, since a failover may lose it */
+    return status;
 }
 
 int latchkey_create(latchkey *lk, const latchkey_draft *draft, char token[LATCHKEY_TOKEN_SIZE])
@@ -106,15 +121,11 @@ int latchkey_create(latchkey *lk, const latchkey_draft *draft, char token[LATCHK
     latchkey_field *sealed = NULL;
     if (record.sealed) sealed = lk_fields_seal(&lk->config.seal_keys, &record, draft->fields, draft->field_count);
     if (record.sealed && !sealed) return LATCHKEY_NO_MEMORY;
-    status = LATCHKEY_AGAIN;
-    for (int i = 0; i < ATTEMPTS && status == LATCHKEY_AGAIN; i++)
+    status = LK_OUTCOME_TAKEN;
+    for (int i = 0; i < ATTEMPTS && status == LK_OUTCOME_TAKEN; i++)
         status = attempt(lk, draft, sealed ? sealed : draft->fields, &record, &made, deadline_ms);
     free(sealed);
-    if (status == LATCHKEY_PENDING) {
-        lk_disown(lk, &made); /* its token is not handed out, since a failover may lose it */
-        status = LATCHKEY_UNAVAILABLE;
-    }
-    if (status == LATCHKEY_AGAIN) status = LATCHKEY_UNAVAILABLE; /* four times 64 random bits that were taken */
+    status = lk_outcome_status(status); /* four times 64 random bits that were taken */
     if (!status) {
         size_t bytes = LK_RECORD_SIZE;
         for (size_t i = 0; i < draft->field_count; i++) bytes += strlen(draft->fields[i].name) + draft->fields[i].size;

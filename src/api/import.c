@@ -19,6 +19,7 @@
 #include "session/draft.h"
 #include "observe/events.h"
 #include "session/resolve.h"
+#include "session/run_script.h"
 #include "session/ended.h"
 #include "session/server_time.h"
 
@@ -54,14 +55,12 @@ static int set_times(latchkey *lk, moving *m, int64_t created_at_ms, int64_t exp
     return LATCHKEY_OK;
 }
 
-static int run(latchkey *lk, const moving *m, enum lk_script_id script, unsigned partition, const char *name,
-               const lk_span *words, size_t count, lk_reply **reply)
+static int take_made(latchkey *lk, void *context, lk_script_answer *answer, int status)
 {
-    uint64_t incarnation = 0;
-    int status = lk_l2_script(&lk->l2, script, partition, name, words, count, m->deadline_ms, reply, &incarnation);
-    if (status != LATCHKEY_PENDING) return status;
-    lk_reply_free(*reply); /* not durable yet: the same call is to be made again */
-    return LATCHKEY_UNAVAILABLE;
+    moving *m = context;
+    m->over = lk_reply_is(answer->reply, "OVER");
+    if (!lk_reply_is(answer->reply, "EXISTS")) return status;
+    return lk_l2_corrupt(&lk->l2, lk_l2_owner(&lk->l2, m->token.partition), "another session has the place of one");
 }
 
 /* `fields` are the draft's as Redis is to hold them. */
@@ -89,15 +88,14 @@ static int make_session(latchkey *lk, moving *m, const latchkey_field *fields)
         words[count++] = lk_word(fields[i].name);
         words[count++] = (lk_span){fields[i].data, fields[i].size};
     }
-    lk_reply *reply;
-    int status = run(lk, m, LK_SCRIPT_IMPORT, m->token.partition, m->token.text, words, count, &reply);
-    if (status) return status;
-    m->over = lk_reply_is(reply, "OVER");
-    bool made = reply->type == LK_REPLY_INTEGER, refused = m->over || lk_reply_is(reply, "REFUSED");
-    status = refused ? LATCHKEY_REFUSED : made && reply->integer < 0 ? LATCHKEY_EXPIRED : LATCHKEY_OK;
-    lk_reply_free(reply);
-    if (made || refused) return status;
-    return lk_l2_corrupt(&lk->l2, lk_l2_owner(&lk->l2, m->token.partition), "another session has the place of one");
+    const lk_script_run run = {.script = LK_SCRIPT_IMPORT,
+                               .partition = m->token.partition,
+                               .selector = m->token.text,
+                               .words = words,
+                               .count = count,
+                               .take = take_made,
+                               .context = m};
+    return lk_run_script(lk, &run, m->deadline_ms);
 }
 
 static int make(latchkey *lk, moving *m)
@@ -111,21 +109,33 @@ static int make(latchkey *lk, moving *m)
     return status;
 }
 
-/* OK: it has its name now; REFUSED: it had it before, or the token means another session. */
-static int name_it(latchkey *lk, const moving *m)
+/* 1: it has its name now; 0: it had it before; EXISTS: the token means another session. */
+static int take_named(latchkey *lk, void *context, lk_script_answer *answer, int status)
+{
+    const moving *m = context;
+    if (lk_reply_is(answer->reply, "EXISTS")) {
+        lk_disown(lk, &m->token);
+        return LATCHKEY_REFUSED;
+    }
+    return status == LATCHKEY_NOT_FOUND ? LATCHKEY_REFUSED : status;
+}
+
+/* OK or REFUSED: see take_named. */
+static int name_it(latchkey *lk, moving *m)
 {
     int64_t until_ms = lk->config.foreign_until_ms;
     char until[24];
-    lk_reply *reply;
     if (until_ms < m->record.entry.expires_at_ms) until_ms = m->record.entry.expires_at_ms;
     snprintf(until, sizeof until, "%lld", (long long)until_ms);
     const lk_span words[2] = {{m->token.text, LATCHKEY_SELECTOR_LENGTH}, lk_word(until)};
-    int status = run(lk, m, LK_SCRIPT_MAP, m->foreign.partition, m->foreign.name, words, 2, &reply);
-    if (status) return status;
-    bool ours = reply->type == LK_REPLY_INTEGER, first = ours && reply->integer == 1;
-    lk_reply_free(reply);
-    if (!ours) lk_disown(lk, &m->token); /* the token means another one */
-    return first ? LATCHKEY_OK : LATCHKEY_REFUSED;
+    const lk_script_run run = {.script = LK_SCRIPT_MAP,
+                               .partition = m->foreign.partition,
+                               .selector = m->foreign.name,
+                               .words = words,
+                               .count = 2,
+                               .take = take_named,
+                               .context = m};
+    return lk_run_script(lk, &run, m->deadline_ms);
 }
 
 static int move_in(latchkey *lk, moving *m, int64_t created_at_ms, int64_t expires_at_ms)

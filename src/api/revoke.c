@@ -4,38 +4,48 @@
  * Redis that does not know of the revocation yet (guarantee B): see from_l2 in validate.c. Where Redis did not confirm,
  * the denial stays, and the link goes on trying. */
 #include "observe/events.h"
-#include "session/judge.h"
+#include "session/run_script.h"
 #include "session/begin.h"
 #include "session/ended.h"
 
 #include <stdio.h>
 #include <string.h>
 
+static int take(latchkey *lk, void *context, lk_script_answer *answer, int status)
+{
+    lk_pending_item *item = context;
+    const lk_reply *reply = answer->reply;
+    item->calls[0] = 0;
+    const char *told = reply->type == LK_REPLY_STRING ? lk_event_told(reply->text) : NULL;
+    snprintf(item->told, sizeof item->told, "%s", told ? told : "");
+    bool remembered = true;
+    /* Several tokens were the session's: one that was exchanged, and is or was in its grace. */
+    if (reply->type == LK_REPLY_STRING) {
+        status = LATCHKEY_OK;
+        remembered = lk_session_ended(lk, item->partition, reply->text, answer->incarnation);
+    }
+    if (status) return status;
+    lk_node *node = lk_l2_owner(&lk->l2, item->partition);
+    remembered &= lk_node_remember(node, item->partition, item->selector, answer->incarnation);
+    return remembered ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE; /* confirmed by a server that is not the one any more */
+}
+
 /* Where no answer comes, item->calls has the number by which the log tells whether it ran (revoke.lua). */
-static int run_script(latchkey *lk, lk_pending_item *item, int64_t deadline_ms, uint64_t *incarnation, bool *durable)
+static int run(latchkey *lk, lk_pending_item *item, int64_t deadline_ms)
 {
     uint64_t number;
     lk_random(&number, sizeof number);
     snprintf(item->calls, sizeof item->calls, " %016llx", (unsigned long long)number);
-    lk_span words[4] = {
+    const lk_span words[4] = {
         {item->verifier_hash, LK_HASH_SIZE}, lk_word(item->held ? "1" : "0"), lk_word(""), lk_word(item->calls + 1)};
-    lk_reply *reply;
-    int status = lk_l2_script(&lk->l2, LK_SCRIPT_REVOKE, item->partition, item->selector, words,
-                              lk->config.events ? 4 : 2, deadline_ms, &reply, incarnation);
-    *durable = !status;
-    if (status && status != LATCHKEY_PENDING) return status;
-    item->calls[0] = 0;
-    const char *told = reply->type == LK_REPLY_STRING ? lk_event_told(reply->text) : NULL;
-    snprintf(item->told, sizeof item->told, "%s", told ? told : "");
-    /* Several tokens were the session's: one that was exchanged, and is or was in its grace. */
-    if (reply->type == LK_REPLY_STRING)
-        status = lk_session_ended(lk, item->partition, reply->text, *incarnation) ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE;
-    else
-        status = reply->type != LK_REPLY_INTEGER ? LATCHKEY_UNAVAILABLE
-                 : reply->integer                ? LATCHKEY_OK
-                                                 : LATCHKEY_NOT_FOUND;
-    lk_reply_free(reply);
-    return status;
+    const lk_script_run script = {.script = LK_SCRIPT_REVOKE,
+                                  .partition = item->partition,
+                                  .selector = item->selector,
+                                  .words = words,
+                                  .count = lk->config.events ? 4 : 2,
+                                  .take = take,
+                                  .context = item};
+    return lk_run_script(lk, &script, deadline_ms);
 }
 
 static int end(latchkey *lk, const lk_token *token, int64_t deadline_ms)
@@ -46,15 +56,8 @@ static int end(latchkey *lk, const lk_token *token, int64_t deadline_ms)
     uint64_t ticket = lk_negative_cache_ticket(lk->negative_cache);
     bool denied = lk_pending_add(lk->pending, &item);
     lk_l1_purge(lk->l1, item.selector);
-    uint64_t incarnation = 0;
-    lk_node *node = lk_l2_owner(&lk->l2, item.partition);
-    bool durable = false;
-    int status = run_script(lk, &item, deadline_ms, &incarnation, &durable);
-    status = lk_session_no(lk, item.partition, incarnation, status, deadline_ms);
-    /* Confirmed by a server that is not the one any more. */
-    if (!status && !lk_node_remember(node, item.partition, item.selector, incarnation)) status = LATCHKEY_UNAVAILABLE;
-    if (!status && !durable) status = LATCHKEY_UNAVAILABLE; /* ended there, but not yet for good: the link sees to it */
-    if (!denied) lk_l1_purge(lk->l1, item.selector);        /* the list is full: whoever read in between */
+    int status = run(lk, &item, deadline_ms); /* UNAVAILABLE: perhaps ended, but not for good: the link sees to it */
+    if (!denied) lk_l1_purge(lk->l1, item.selector); /* the list is full: whoever read in between */
     if (!status) {
         lk_negative_cache_add(lk->negative_cache, ticket, token->text, LATCHKEY_NOT_FOUND, lk_coarse_ms());
         lk_pending_remove(lk->pending, &item);
@@ -66,7 +69,7 @@ static int end(latchkey *lk, const lk_token *token, int64_t deadline_ms)
     item.retry = true;
     if (!lk_pending_add(lk->pending, &item)) return LATCHKEY_UNAVAILABLE;
     if (!denied) lk_l1_purge(lk->l1, item.selector); /* denied only now: purge behind it */
-    lk_node_wake(node);
+    lk_node_wake(lk_l2_owner(&lk->l2, item.partition));
     return LATCHKEY_PENDING;
 }
 

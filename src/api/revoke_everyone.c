@@ -10,6 +10,7 @@
  * server that gave it, and reads all epochs. So its lease says that they are known and that L1 was emptied behind that
  * (B), as the next beat's says in every other instance (C). Nothing is denied beforehand and nothing is retried: as with
  * latchkey_revoke_user, UNAVAILABLE promises nothing. */
+#include "base/outcome.h"
 #include "observe/events.h"
 #include "session/handle.h"
 
@@ -20,7 +21,7 @@ static int end_some(latchkey *lk, unsigned first, size_t count, int64_t deadline
     lk_node *node = lk_l2_owner(&lk->l2, first);
     uint64_t answered = 0;
     int status = lk_l2_scripts(&lk->l2, LK_SCRIPT_REVOKE_EVERYONE, first, count, deadline_ms, replies, &answered);
-    if (status && status != LATCHKEY_PENDING) return status;
+    if (status && status != LK_OUTCOME_NOT_DURABLE) return status;
     if (status || (*incarnation && *incarnation != answered)) status = LATCHKEY_UNAVAILABLE;
     *incarnation = answered;
     for (size_t i = 0; i < count; i++) {

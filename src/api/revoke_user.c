@@ -11,7 +11,7 @@
 #include "redis/keys.h"
 #include "session/begin.h"
 #include "session/ended.h"
-#include "session/judge.h"
+#include "session/run_script.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,40 +39,39 @@ typedef struct sweep {
     bool more;
 } sweep;
 
-/* [time, how many, more?, selectors] */
-static int take_swept(latchkey *lk, sweep *s, const lk_reply *reply, uint64_t incarnation)
+/* [time, how many, more?, selectors]. With durability, what only some replicas hold is ended here all the same, but not
+ * promised. */
+static int take_swept(latchkey *lk, void *context, lk_script_answer *answer, int status)
 {
+    sweep *s = context;
+    const lk_reply *reply = answer->reply;
     bool good = reply->type == LK_REPLY_ARRAY && reply->size == 4 && reply->item[0]->type == LK_REPLY_INTEGER &&
                 reply->item[1]->type == LK_REPLY_INTEGER && reply->item[2]->type == LK_REPLY_INTEGER &&
                 reply->item[3]->type == LK_REPLY_STRING;
     s->more = false;
-    if (!good) return LATCHKEY_UNAVAILABLE;
+    if (!good) return status ? status : LATCHKEY_UNAVAILABLE;
     s->since_ms = (uint64_t)reply->item[0]->integer;
     s->ended += (size_t)reply->item[1]->integer;
     s->more = reply->item[2]->integer != 0;
     lk_event_revoked(&lk->config, reply->item[3]->text, "user");
-    return lk_session_ended(lk, s->partition, reply->item[3]->text, incarnation) ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE;
+    answer->awaits_beat = !s->more;
+    bool told = lk_session_ended(lk, s->partition, reply->item[3]->text, answer->incarnation);
+    return told ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE;
 }
 
-/* One run of the script. With durability, what only some replicas hold is ended here all the same, but not promised. */
 static int run_sweep(latchkey *lk, sweep *s, int64_t deadline_ms)
 {
     decimal user, since;
     const lk_span words[3] = {
         decimal_of(&user, s->user_id), {s->keep_hash, s->keeps ? LK_HASH_SIZE : 0}, decimal_of(&since, s->since_ms)};
-    lk_reply *reply;
-    uint64_t incarnation = 0;
-    int status = lk_l2_script(&lk->l2, LK_SCRIPT_REVOKE_USER, s->partition, s->keeps ? s->keep : LK_NOBODY, words, 3,
-                              deadline_ms, &reply, &incarnation);
-    if (status && status != LATCHKEY_PENDING) return status;
-    bool durable = !status;
-    status = take_swept(lk, s, reply, incarnation);
-    lk_reply_free(reply);
-    if (status || !durable) return LATCHKEY_UNAVAILABLE;
-    return lk_node_lease_covers_since(lk_l2_owner(&lk->l2, s->partition), incarnation,
-                                      s->more ? INT64_MIN : lk_now_ms(), deadline_ms)
-               ? LATCHKEY_UNAVAILABLE
-               : LATCHKEY_OK;
+    const lk_script_run run = {.script = LK_SCRIPT_REVOKE_USER,
+                               .partition = s->partition,
+                               .selector = s->keeps ? s->keep : LK_NOBODY,
+                               .words = words,
+                               .count = 3,
+                               .take = take_swept,
+                               .context = s};
+    return lk_run_script(lk, &run, deadline_ms);
 }
 
 static int prepare(latchkey *lk, uint64_t user_id, const char *keep_token, size_t keep_len, sweep *s,
@@ -108,6 +107,21 @@ int latchkey_revoke_user(latchkey *lk, uint64_t user_id, const char *keep_token,
 
 /* ------------------------------------------------------------------------------------------- ending one by name -- */
 
+typedef struct ending {
+    unsigned partition;
+    const char *selector;
+} ending;
+
+static int take_ended(latchkey *lk, void *context, lk_script_answer *answer, int status)
+{
+    const ending *e = context;
+    bool several = answer->reply->type == LK_REPLY_STRING;
+    if (several) lk_event_revoked(&lk->config, answer->reply->text, "selector");
+    if (status && !several) return status;
+    const char *ended = several ? answer->reply->text : e->selector;
+    return lk_session_ended(lk, e->partition, ended, answer->incarnation) ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE;
+}
+
 int latchkey_revoke_selector(latchkey *lk, uint64_t user_id, const char selector[LATCHKEY_SELECTOR_LENGTH])
 {
     if (!lk || !selector) return LATCHKEY_BAD_ARGUMENT;
@@ -119,17 +133,13 @@ int latchkey_revoke_selector(latchkey *lk, uint64_t user_id, const char selector
     memcpy(name, selector, LATCHKEY_SELECTOR_LENGTH);
     decimal user;
     const lk_span words[3] = {{"", 0}, lk_word("0"), decimal_of(&user, user_id)};
-    lk_reply *reply;
-    uint64_t incarnation = 0;
-    int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
-    int status = lk_l2_script(&lk->l2, LK_SCRIPT_REVOKE, partition, name, words, 3, deadline_ms, &reply, &incarnation);
-    if (status && status != LATCHKEY_PENDING) return status;
-    bool durable = !status, several = reply->type == LK_REPLY_STRING,
-         ended = several || (reply->type == LK_REPLY_INTEGER && reply->integer);
-    status = ended ? LATCHKEY_OK : reply->type == LK_REPLY_INTEGER ? LATCHKEY_NOT_FOUND : LATCHKEY_UNAVAILABLE;
-    if (several) lk_event_revoked(&lk->config, reply->text, "selector");
-    if (ended && (!lk_session_ended(lk, partition, several ? reply->text : name, incarnation) || !durable))
-        status = LATCHKEY_UNAVAILABLE;
-    lk_reply_free(reply);
-    return lk_session_no(lk, partition, incarnation, status, deadline_ms);
+    ending e = {partition, name};
+    const lk_script_run run = {.script = LK_SCRIPT_REVOKE,
+                               .partition = partition,
+                               .selector = name,
+                               .words = words,
+                               .count = 3,
+                               .take = take_ended,
+                               .context = &e};
+    return lk_run_script(lk, &run, lk_now_ms() + lk->config.deadline_ms);
 }

@@ -10,26 +10,30 @@
 #include "session/ended.h"
 #include "session/read.h"
 #include "session/server_time.h"
-#include "session/token_reuse.h"
+#include "session/run_script.h"
 
 #include <stdio.h>
 #include <string.h>
 
 enum { ATTEMPTS = 4, GRACE_MOST_MS = 3600000 };
 
-/* "OK", and whom it ended. */
-static int take(latchkey *lk, const lk_token *old, const lk_token *made, int64_t grace_ms, const lk_reply *reply,
-                uint64_t incarnation)
+typedef struct exchange {
+    const lk_token *old, *made;
+    int64_t grace_ms;
+    int64_t now_ms; /* Redis' time, where it was guessed wrong; else 0 */
+} exchange;
+
+/* "OK", and what it ended. */
+static int take(latchkey *lk, void *context, lk_script_answer *answer, int status)
 {
-    if (lk_session_take_reused(lk, old, reply, incarnation)) return LATCHKEY_NOT_FOUND;
-    if (reply->type == LK_REPLY_STRING && strncmp(reply->text, "OK ", 3) == 0) {
-        lk_event_rotated(&lk->config, old->text, made->text, reply->text, grace_ms);
-        lk_l1_purge(lk->l1, old->text); /* with a grace too: it may not stay longer than that */
-        return lk_session_ended(lk, old->partition, reply->text + 3, incarnation) ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE;
-    }
-    if (reply->type == LK_REPLY_INTEGER) return reply->integer ? LATCHKEY_EXPIRED : LATCHKEY_NOT_FOUND;
-    if (lk_reply_is(reply, "EXISTS") || lk_reply_is(reply, "CHANGED") || lk_session_clock(reply)) return LATCHKEY_AGAIN;
-    return lk_reply_is(reply, "REFUSED") ? LATCHKEY_REFUSED : LATCHKEY_UNAVAILABLE;
+    exchange *x = context;
+    const lk_reply *reply = answer->reply;
+    x->now_ms = lk_session_clock(reply);
+    if (reply->type != LK_REPLY_STRING || strncmp(reply->text, "OK ", 3) != 0) return status;
+    lk_event_rotated(&lk->config, x->old->text, x->made->text, reply->text, x->grace_ms);
+    lk_l1_purge(lk->l1, x->old->text); /* with a grace too: it may not stay longer than that */
+    bool told = lk_session_ended(lk, x->old->partition, reply->text + 3, answer->incarnation);
+    return told ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE;
 }
 
 /* ------------------------------------------------------------------------------------------------- sealed -- */
@@ -83,7 +87,7 @@ static int prepare(latchkey *lk, const lk_token *old, const lk_token *made, int6
 
 /* -------------------------------------------------------------------------------------------- the exchange -- */
 
-/* AGAIN: the new selector is taken, or the record is not the one that was read, or *now_ms (0 at first), Redis' time, was
+/* TAKEN or CHANGED: the new selector is taken, or the record is not the one that was read, or *now_ms (0 at first), Redis' time, was
  * guessed wrong. */
 static int attempt(latchkey *lk, const lk_token *old, int64_t grace_ms, int64_t deadline_ms, int64_t *now_ms,
                    lk_token *made)
@@ -91,8 +95,6 @@ static int attempt(latchkey *lk, const lk_token *old, int64_t grace_ms, int64_t 
     uint8_t old_hash[LK_HASH_SIZE], new_hash[LK_HASH_SIZE];
     char grace[24];
     resealed sealed = {.size = 0};
-    lk_reply *reply;
-    uint64_t incarnation = 0;
     lk_token_make(&lk->config.check_keys, old->partition, made);
     lk_token_verifier_hash(old, old_hash);
     lk_token_verifier_hash(made, new_hash);
@@ -106,16 +108,16 @@ static int attempt(latchkey *lk, const lk_token *old, int64_t grace_ms, int64_t 
                               {sealed.was, sealed.size},
                               {sealed.becomes, sealed.size},
                               {sealed.leaves, sealed.size}};
-    status = lk_l2_script(&lk->l2, LK_SCRIPT_ROTATE, old->partition, old->text, words, seals(lk) ? 8 : 5, deadline_ms,
-                          &reply, &incarnation);
-    if (status && status != LATCHKEY_PENDING) return status;
-    bool durable = !status;
-    status = take(lk, old, made, grace_ms, reply, incarnation);
-    *now_ms = lk_session_clock(reply);
-    lk_reply_free(reply);
-    if (!status && !durable) return LATCHKEY_UNAVAILABLE;
-    return status == LATCHKEY_AGAIN ? status : lk_session_no(lk, old->partition, incarnation, status, deadline_ms);
+    exchange x = {old, made, grace_ms, 0};
+    lk_script_run run = lk_script_on(old, LK_SCRIPT_ROTATE, words, seals(lk) ? 8 : 5);
+    run.take = take;
+    run.context = &x;
+    status = lk_run_script(lk, &run, deadline_ms);
+    *now_ms = x.now_ms;
+    return status;
 }
+
+static bool to_be_repeated(int status) { return status == LK_OUTCOME_TAKEN || status == LK_OUTCOME_CHANGED; }
 
 int latchkey_rotate(latchkey *lk, const char *token, size_t token_len, int64_t grace_ms,
                     char new_token[LATCHKEY_TOKEN_SIZE])
@@ -127,12 +129,12 @@ int latchkey_rotate(latchkey *lk, const char *token, size_t token_len, int64_t g
                                                           : lk_begin(lk, token, token_len, &old, &deadline_ms);
     memset(new_token, 0, LATCHKEY_TOKEN_SIZE); /* only now: it may be where the old one stands */
     if (status) return status;
-    status = lk_pending_has(lk->pending, &old) ? LATCHKEY_NOT_FOUND : LATCHKEY_AGAIN;
+    status = lk_pending_has(lk->pending, &old) ? LATCHKEY_NOT_FOUND : LK_OUTCOME_TAKEN;
     int64_t now_ms = 0;
-    for (int i = 0; status == LATCHKEY_AGAIN && (i < ATTEMPTS || (seals(lk) && lk_now_ms() < deadline_ms)); i++)
+    for (int i = 0; to_be_repeated(status) && (i < ATTEMPTS || (seals(lk) && lk_now_ms() < deadline_ms)); i++)
         status = attempt(lk, &old, grace_ms, deadline_ms, &now_ms, &made);
     if (!status) memcpy(new_token, made.text, LATCHKEY_TOKEN_SIZE);
     lk_wipe(&old, sizeof old);
     lk_wipe(&made, sizeof made);
-    return status == LATCHKEY_AGAIN ? LATCHKEY_UNAVAILABLE : status;
+    return lk_outcome_status(status);
 }

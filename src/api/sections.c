@@ -6,7 +6,7 @@
 #include "session/read_record.h"
 #include "session/begin.h"
 #include "session/judge.h"
-#include "session/token_reuse.h"
+#include "session/run_script.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,29 +23,13 @@ static bool name_good(const char *section) { return section && lk_field_name_goo
 
 /* ------------------------------------------------------------------------------------------------- writing -- */
 
-static int take_put(latchkey *lk, const lk_token *token, const lk_reply *reply, uint64_t incarnation)
-{
-    if (lk_session_take_reused(lk, token, reply, incarnation)) return LATCHKEY_NOT_FOUND;
-    if (lk_reply_is(reply, "MANY")) return LATCHKEY_BAD_ARGUMENT;
-    if (reply->type != LK_REPLY_INTEGER) return LATCHKEY_UNAVAILABLE;
-    return reply->integer > 0 ? LATCHKEY_OK : reply->integer ? LATCHKEY_EXPIRED : LATCHKEY_NOT_FOUND;
-}
-
 static int run_put(latchkey *lk, const lk_token *token, const char *section, lk_span data, int64_t deadline_ms)
 {
     uint8_t hash[LK_HASH_SIZE];
-    lk_reply *reply;
-    uint64_t incarnation = 0;
     lk_token_verifier_hash(token, hash);
     const lk_span words[4] = {{hash, sizeof hash}, lk_word(section), lk_word(data.data ? "1" : "0"), data};
-    int status = lk_l2_script(&lk->l2, LK_SCRIPT_SECTION_PUT, token->partition, token->text, words, 4, deadline_ms,
-                              &reply, &incarnation);
-    if (status && status != LATCHKEY_PENDING) return status;
-    bool durable = !status;
-    status = take_put(lk, token, reply, incarnation);
-    lk_reply_free(reply);
-    if (!status && !durable) return LATCHKEY_UNAVAILABLE;
-    return lk_session_no(lk, token->partition, incarnation, status, deadline_ms);
+    const lk_script_run run = lk_script_on(token, LK_SCRIPT_SECTION_PUT, words, 4);
+    return lk_run_script(lk, &run, deadline_ms);
 }
 
 /* Where there are keys, the session may be a sealed one. */

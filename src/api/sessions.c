@@ -2,6 +2,7 @@
 #include "session/begin.h"
 
 #include "base/record.h"
+#include "base/outcome.h"
 #include "redis/keys.h"
 #include "session/ended.h"
 
@@ -88,7 +89,7 @@ static int read_list(latchkey *lk, listing *l, int64_t deadline_ms)
     uint64_t incarnation = 0, leased = lk_node_lease_owner(node);
     int status = lk_l2_script(&lk->l2, LK_SCRIPT_SESSIONS, l->partition, l->current, words, 2, deadline_ms, &reply,
                               &incarnation);
-    if (status && status != LATCHKEY_PENDING) return status; /* PENDING: nothing was written */
+    if (status && status != LK_OUTCOME_NOT_DURABLE) return status; /* nothing was written */
     status = take_list(lk, node, l, reply);
     lk_reply_free(reply);
     return status ? status : lk_node_lease_covers(node, leased == incarnation ? incarnation : 0, deadline_ms);

@@ -8,6 +8,7 @@
 #include "redis/keys.h"
 #include "session/update.h"
 #include "observe/events.h"
+#include "session/run_script.h"
 #include "session/begin.h"
 #include "session/ended.h"
 #include "session/judge.h"
@@ -71,40 +72,37 @@ static int take_listed(latchkey *lk, lk_node *node, crowd *c, const lk_reply *re
 }
 
 /* On to the next part of the index, once nothing is left to do in this one. */
-static int take(latchkey *lk, lk_node *node, crowd *c, const lk_reply *reply)
+static int take(latchkey *lk, void *context, lk_script_answer *answer, int status)
 {
-    if (!head_good(reply)) return LATCHKEY_UNAVAILABLE;
+    crowd *c = context;
+    const lk_reply *reply = answer->reply;
+    if (!head_good(reply)) return status ? status : LATCHKEY_UNAVAILABLE;
     if (!c->since_ms) c->since_ms = reply->item[0]->integer;
     c->changed += (size_t)reply->item[2]->integer;
     lk_session_purge(lk, reply->item[3]->text);
     lk_event_changed_all(&lk->config, reply->item[3]->text, "access");
-    if (reply->size > HEAD) return take_listed(lk, node, c, reply);
+    if (reply->size > HEAD) return take_listed(lk, lk_l2_owner(&lk->l2, c->partition), c, reply);
     memcpy(c->from, reply->item[1]->text, reply->item[1]->size + 1);
     c->over = !c->from[0];
     lk_swaps_free(&c->swaps);
+    answer->awaits_beat = c->over;
     return LATCHKEY_OK;
 }
 
 static int run_once(latchkey *lk, crowd *c, int64_t deadline_ms)
 {
     char user[24];
-    lk_node *node = lk_l2_owner(&lk->l2, c->partition);
     const lk_span words[3] = {{user, (size_t)snprintf(user, sizeof user, "%llu", (unsigned long long)c->user_id)},
                               {c->swaps.bytes, c->swaps.size},
                               lk_word(c->from)};
-    lk_reply *reply;
-    uint64_t incarnation = 0;
-    int status =
-        lk_l2_script(&lk->l2, LK_SCRIPT_SET_USER, c->partition, LK_NOBODY, words, 3, deadline_ms, &reply, &incarnation);
-    if (status && status != LATCHKEY_PENDING) return status;
-    bool durable = !status;
-    status = take(lk, node, c, reply);
-    lk_reply_free(reply);
-    if (status) return status;
-    if (!durable) return LATCHKEY_UNAVAILABLE;
-    return lk_node_lease_covers_since(node, incarnation, c->over ? lk_now_ms() : INT64_MIN, deadline_ms)
-               ? LATCHKEY_UNAVAILABLE
-               : LATCHKEY_OK;
+    const lk_script_run run = {.script = LK_SCRIPT_SET_USER,
+                               .partition = c->partition,
+                               .selector = LK_NOBODY,
+                               .words = words,
+                               .count = 3,
+                               .take = take,
+                               .context = c};
+    return lk_run_script(lk, &run, deadline_ms);
 }
 
 int latchkey_set_user_access(latchkey *lk, uint64_t user_id, const latchkey_access *access, size_t *changed)

@@ -2,6 +2,7 @@
 #include "l2/l2.h"
 
 #include "base/clock.h"
+#include "base/outcome.h"
 #include "redis/errors.h"
 #include "redis/keys.h"
 
@@ -56,7 +57,7 @@ static int not_durable(const lk_l2 *l2, lk_node *node, const lk_reply *held)
         snprintf(text, sizeof text, "written, but held by %lld of the %lld replicas that durability asks for",
                  held->type == LK_REPLY_INTEGER ? (long long)held->integer : 0, most);
     unavailable(l2, node, LATCHKEY_UNAVAILABLE, text);
-    return LATCHKEY_PENDING;
+    return LK_OUTCOME_NOT_DURABLE;
 }
 
 static bool any_ran(lk_reply *const *replies, size_t count)
@@ -134,7 +135,7 @@ int lk_l2_script(lk_l2 *l2, enum lk_script_id id, unsigned partition, const char
         all[1] = text; /* the server has it from then on */
         status = run_script(l2, node, &call, deadline_ms, reply, &server);
     }
-    if (status != LATCHKEY_OK && status != LATCHKEY_PENDING) return status;
+    if (status != LATCHKEY_OK && status != LK_OUTCOME_NOT_DURABLE) return status;
     atomic_store_explicit(&l2->ran_on[id], server, memory_order_relaxed);
     if (incarnation) *incarnation = server;
     if ((*reply)->type != LK_REPLY_ERROR) return status;

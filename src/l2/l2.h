@@ -28,7 +28,7 @@ int lk_l2_pipeline(const lk_l2 *l2, lk_node *node, const lk_call *calls, size_t 
                    lk_reply **replies, uint64_t *incarnation);
 
 /* Runs a script on a session: KEYS[1] is its key, ARGV its base, its selector, then `words`. *incarnation (may be NULL)
- * names the server that ran it. OK, and the reply; PENDING, and the reply: what it wrote, if it wrote, is not held by
+ * names the server that ran it. OK, and the reply; NOT_DURABLE, and the reply: what it wrote, if it wrote, is not held by
  * `durability` replicas yet; else no reply. */
 int lk_l2_script(lk_l2 *l2, enum lk_script_id script, unsigned partition, const char *selector, const lk_span *words,
                  size_t count, int64_t deadline_ms, lk_reply **reply, uint64_t *incarnation);

@@ -21,13 +21,6 @@ int lk_session_late(const latchkey *lk, unsigned partition, const latchkey_entry
     return entry->expires_at_ms <= lk_server_now_ms(lk, now_us) ? LATCHKEY_EXPIRED : LATCHKEY_UNAVAILABLE;
 }
 
-int lk_session_no(latchkey *lk, unsigned partition, uint64_t incarnation, int status, int64_t deadline_ms)
-{
-    if (status <= 0) return status;
-    return lk_node_lease_covers(lk_l2_owner(&lk->l2, partition), incarnation, deadline_ms) ? LATCHKEY_UNAVAILABLE
-                                                                                           : status;
-}
-
 int lk_session_record(latchkey *lk, lk_node *node, const char *selector, const lk_reply *value, lk_record *record)
 {
     if (value->type == LK_REPLY_ERROR) return lk_l2_refused(&lk->l2, node, value);

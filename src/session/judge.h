@@ -16,10 +16,6 @@ int lk_session_record(latchkey *lk, lk_node *node, const char *selector, const l
 int lk_session_judge(latchkey *lk, lk_node *node, unsigned partition, const char *selector, const lk_token *token,
                      const lk_reply *value, const lk_reply *pttl, int64_t asked_us, lk_judged *judged);
 
-/* A script's "no" counts only under the lease of the server that gave it (lk_node_lease_covers): one that is not the primary any
- * more does not know what was made since. The status, or UNAVAILABLE. */
-int lk_session_no(latchkey *lk, unsigned partition, uint64_t incarnation, int status, int64_t deadline_ms);
-
 /* The last look before an answer of Redis is given, behind the lease: OK; or, where the process was paused or the answer was
  * slow, so that what was true when Redis said it is not true any more (guarantee H): EXPIRED; or UNAVAILABLE, since the session
  * may have been used meanwhile; or NOT_FOUND or CORRUPT, by what the lease's beat brought (cutoff.h). */

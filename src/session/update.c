@@ -3,8 +3,8 @@
 
 #include "observe/events.h"
 #include "session/read_record.h"
+#include "session/run_script.h"
 #include "session/judge.h"
-#include "session/token_reuse.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -126,41 +126,39 @@ static bool hash_after(lk_reply *const *material, size_t count, const lk_update 
 
 /* -------------------------------------------------------------------------------------------- the scripts -- */
 
-/* A script's answer that is none of its successes: see set_fields.lua. */
-static int not_done(latchkey *lk, const lk_token *token, const lk_reply *reply, uint64_t incarnation)
+/* [time, how many records, selector, record ..., name, value ...]: kept for the caller. */
+static int keep_records(latchkey *lk, void *context, lk_script_answer *answer, int status)
 {
-    if (lk_session_take_reused(lk, token, reply, incarnation)) return LATCHKEY_NOT_FOUND;
-    if (reply->type == LK_REPLY_INTEGER) return reply->integer ? LATCHKEY_EXPIRED : LATCHKEY_NOT_FOUND;
-    return lk_reply_is(reply, "CHANGED")   ? LATCHKEY_AGAIN
-           : lk_reply_is(reply, "VERSION") ? LATCHKEY_REFUSED
-           : lk_reply_is(reply, "MANY")    ? LATCHKEY_BAD_ARGUMENT
-                                           : LATCHKEY_UNAVAILABLE;
-}
-
-/* [time, how many records, selector, record ..., name, value ...]: the caller's where it is OK. */
-static int read_records(latchkey *lk, const lk_token *token, bool with_keys, int64_t deadline_ms, lk_reply **records)
-{
-    uint8_t hash[LK_HASH_SIZE];
-    lk_reply *reply;
-    uint64_t incarnation = 0;
-    lk_token_verifier_hash(token, hash);
-    const lk_span words[2] = {{hash, sizeof hash}, lk_word(with_keys ? "1" : "0")};
-    int status = lk_l2_script(&lk->l2, LK_SCRIPT_RECORDS, token->partition, token->text, words, 2, deadline_ms, &reply,
-                              &incarnation);
-    if (status && status != LATCHKEY_PENDING) return status; /* PENDING: nothing was written */
+    (void)lk;
+    lk_reply **records = context, *reply = answer->reply;
     bool good = reply->type == LK_REPLY_ARRAY && reply->size >= 4 && reply->size % 2 == 0 &&
                 reply->item[0]->type == LK_REPLY_INTEGER && reply->item[1]->type == LK_REPLY_INTEGER &&
                 reply->item[1]->integer > 0 && (size_t)reply->item[1]->integer <= reply->size / 2 - 1;
     for (size_t i = 2; good && i < reply->size; i++) good = reply->item[i]->type == LK_REPLY_STRING;
     for (size_t i = 2; good && i < 2 + 2 * (size_t)reply->item[1]->integer; i += 2)
         good = reply->item[i]->size == LATCHKEY_SELECTOR_LENGTH;
-    if (good) {
-        *records = reply;
-        return LATCHKEY_OK;
-    }
-    status = not_done(lk, token, reply, incarnation);
-    lk_reply_free(reply);
-    return lk_session_no(lk, token->partition, incarnation, status, deadline_ms);
+    if (!good) return status ? status : LATCHKEY_UNAVAILABLE;
+    *records = reply;
+    answer->reply = NULL;
+    return LATCHKEY_OK;
+}
+
+/* Where it is OK the records are the caller's. */
+static int read_records(latchkey *lk, const lk_token *token, bool with_keys, int64_t deadline_ms, lk_reply **records)
+{
+    uint8_t hash[LK_HASH_SIZE];
+    lk_token_verifier_hash(token, hash);
+    const lk_span words[2] = {{hash, sizeof hash}, lk_word(with_keys ? "1" : "0")};
+    lk_script_run run = lk_script_on(token, LK_SCRIPT_RECORDS, words, 2);
+    run.reads = true;
+    run.take = keep_records;
+    run.context = records;
+    *records = NULL;
+    int status = lk_run_script(lk, &run, deadline_ms);
+    if (!status) return LATCHKEY_OK;
+    lk_reply_free(*records); /* read from a server that has no lease */
+    *records = NULL;
+    return status;
 }
 
 /* Opens it on the way, where the session is sealed. */
@@ -196,7 +194,7 @@ static void read_reply(const lk_reply *records, reading *r)
 }
 
 /* Redis says whose records these are, and no seal covers that; but all records of a session have its id, the one by which
- * the caller came in among them. AGAIN: it is not: the grace of its token ended in between, or somebody led it elsewhere. */
+ * the caller came in among them. CHANGED: it is not: the grace of its token ended in between, or somebody led it elsewhere. */
 static int check_family(latchkey *lk, lk_node *node, const lk_token *token, const reading *r)
 {
     bool among = false;
@@ -209,7 +207,7 @@ static int check_family(latchkey *lk, lk_node *node, const lk_token *token, cons
             return lk_l2_corrupt(&lk->l2, node, "the records of one session in Redis are of several");
         among |= !strncmp(selector->text, token->text, LATCHKEY_SELECTOR_LENGTH);
     }
-    return among ? LATCHKEY_OK : LATCHKEY_AGAIN;
+    return among ? LATCHKEY_OK : LK_OUTCOME_CHANGED;
 }
 
 /* What is to stand in the place of these records. */
@@ -262,7 +260,7 @@ static size_t put_fields(const lk_update *change, lk_span *words, char number[24
 
 enum { FIXED_WORDS = 4, VERSION_DIGITS = 16 };
 
-/* AGAIN: a record is not what it was when it was read. */
+/* CHANGED: a record is not what it was when it was read. */
 static int write_change(latchkey *lk, const lk_token *token, const lk_update *change, const lk_swaps *swaps,
                         int64_t deadline_ms)
 {
@@ -274,17 +272,8 @@ static int write_change(latchkey *lk, const lk_token *token, const lk_update *ch
     words[1] = (lk_span){swaps->bytes, swaps->size};
     size_t count = 2 + put_fields(change, words + 2, number, versions);
     words[3] = lk_word(versions);
-    lk_reply *reply;
-    uint64_t incarnation = 0;
-    int status = lk_l2_script(&lk->l2, LK_SCRIPT_SET_FIELDS, token->partition, token->text, words, count, deadline_ms,
-                              &reply, &incarnation);
-    bool durable = !status;
-    if (status && status != LATCHKEY_PENDING) return status;
-    bool done = reply->type == LK_REPLY_INTEGER && reply->integer > 0;
-    status = done ? LATCHKEY_OK : not_done(lk, token, reply, incarnation);
-    lk_reply_free(reply);
-    if (!status && !durable) return LATCHKEY_UNAVAILABLE;
-    return lk_session_no(lk, token->partition, incarnation, status, deadline_ms);
+    const lk_script_run run = lk_script_on(token, LK_SCRIPT_SET_FIELDS, words, count);
+    return lk_run_script(lk, &run, deadline_ms);
 }
 
 /* Confirmed or not: the next validate asks Redis, and no older read fills L1. */
@@ -338,6 +327,6 @@ int lk_update_session(latchkey *lk, const lk_token *token, const lk_update *chan
     if (plain) return write_change(lk, token, change, &none, deadline_ms);
     int status;
     do status = change_once(lk, token, change, deadline_ms);
-    while (status == LATCHKEY_AGAIN && lk_now_ms() < deadline_ms);
-    return status == LATCHKEY_AGAIN ? LATCHKEY_UNAVAILABLE : status;
+    while (status == LK_OUTCOME_CHANGED && lk_now_ms() < deadline_ms);
+    return lk_outcome_status(status);
 }

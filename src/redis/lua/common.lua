@@ -10,7 +10,7 @@
 -- What the server's rules refuse is no data: neither "not there" nor a damaged record. So a right that is missing, or a command
 -- that the server does not know, ends the script whichever way it was called, and is named: before 7.2 Redis does not say which.
 local server = redis
-local redis = {status_reply = server.status_reply, error_reply = server.error_reply}
+local redis = {sha1hex = server.sha1hex, status_reply = server.status_reply, error_reply = server.error_reply}
 
 local function look_at(command, err)
   local unknown = string.find(err, 'Unknown Redis command', 1, true)

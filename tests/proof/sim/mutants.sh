@@ -107,7 +107,7 @@ mutant replay l2/link.c "what the beat finds missing is not read in the log" \
 mutant retry l2/node.c "revocations that Redis did not confirm are not retried" \
     's/if \(lk_pending_next\(/if (0 && lk_pending_next(/'
 mutant own_purge api/revoke.c "revoke does not purge its own L1" \
-    's/    lk_l1_purge\(lk->l1, item\.selector\);\n    uint64_t/    uint64_t/'
+    's/    lk_l1_purge\(lk->l1, item\.selector\);\n    int status/    int status/'
 mutant remember l2/node.c "revoke does not remember what it made" \
     's/lk_recent_add\(node->link\.recent, partition, selector, lk_now_ms\(\)\);/(void)partition, (void)selector;/'
 mutant late session/judge.c "an answer that comes too late admits" \
@@ -151,25 +151,25 @@ mutant timer session/async.c "the timer that ran for something else is not set a
 mutant wrong_slot l2/mux.c "a reply goes to the slot before" \
     's/lk_exchange \*x = line->slot\[slot\];\n    if \(x\)/lk_exchange *x = line->slot[slot ? slot - 1 : slot];\n    if (x)/'
 mutant rotate_b api/rotate.c "who exchanges a token keeps the old one in L1" \
-    's/        lk_l1_purge\(lk->l1, old->text\);[^\n]*\n//; s/return lk_session_ended\(lk, [^;]*;/return LATCHKEY_OK;/'
+    's/    lk_l1_purge\(lk->l1, x->old->text\);[^\n]*\n//; s/bool told = lk_session_ended\(lk, [^;]*;/bool told = true;/'
 mutant grace session/judge.c "an old token is good for as long as its session may live" \
     's/left = sooner\(left, server_now \? judged->record.grace_until_ms - server_now : 0\);//'
 mutant reuse api/validate.c "validate ends no session for an old token that is used after its grace" \
     's/if \(reused\) status = lk_session_reused\([^;]*;//'
 mutant reuse_later session/read.c "nor does submit" \
     's/if \(!lk_node_reused\([^;]*;//'
-mutant rotate_late api/rotate.c "an exchange that too few replicas hold is OK" \
-    's/if \(!status && !durable\) return LATCHKEY_UNAVAILABLE;//'
+mutant rotate_late session/run_script.c "what too few replicas hold is OK" \
+    's/if \(!status && !answer.durable\) return LATCHKEY_UNAVAILABLE;//'
 mutant keep api/revoke_user.c "the session to keep is not said" \
     's/s->keeps \? LK_HASH_SIZE : 0/0/'
 mutant sweep_beat api/revoke_user.c "revoke_user does not wait for what others ended" \
-    's/return lk_node_lease_covers_since\([^;]*;/return LATCHKEY_OK;/'
+    's/answer->awaits_beat = !s->more;//'
 mutant sweep_more api/revoke_user.c "revoke_user keeps to itself whom it ended" \
-    's/return lk_session_ended\(lk, s->partition,[^;]*;/return LATCHKEY_OK;/; s/s->more \? INT64_MIN : lk_now_ms\(\)/INT64_MIN/'
+    's/bool told = lk_session_ended\(lk, s->partition,[^;]*;/bool told = true;/; s/answer->awaits_beat = !s->more;//'
 mutant generation api/create.c "create does not say which generation it knows" \
     's/\(unsigned long long\)d->generation/0ULL/'
 mutant owner api/revoke_user.c "a session is ended by its name alone, whoever asks" \
-    's/name, words, 3, deadline_ms/name, words, 2, deadline_ms/'
+    's/\.count = 3,(\s+)\.take = take_ended/.count = 2,$1.take = take_ended/'
 mutant list_behind api/sessions.c "the rows of a first answer stay behind those of the second" \
     's/if \(l->max\) memset\(l->infos, 0,[^\n]*//'
 mutant list_lease api/sessions.c "a list needs no lease" \

@@ -1,0 +1,46 @@
+/* See run_script.h. */
+#include "session/run_script.h"
+
+#include "session/server_time.h"
+#include "session/token_reuse.h"
+
+/* What scripts answer, in one language: a number above 0: done; 0: there is no such session; below: it is past its absolute
+ * expiry; or a word. */
+static int meaning(const lk_reply *reply)
+{
+    static const struct {
+        const char *word;
+        int status;
+    } words[] = {{"CHANGED", LK_OUTCOME_CHANGED}, {"EXISTS", LK_OUTCOME_TAKEN},  {"REFUSED", LATCHKEY_REFUSED},
+                 {"OVER", LATCHKEY_REFUSED},      {"VERSION", LATCHKEY_REFUSED}, {"LIMIT", LATCHKEY_LIMIT},
+                 {"MANY", LATCHKEY_BAD_ARGUMENT}};
+    if (reply->type == LK_REPLY_INTEGER)
+        return reply->integer > 0 ? LATCHKEY_OK : reply->integer ? LATCHKEY_EXPIRED : LATCHKEY_NOT_FOUND;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (lk_reply_is(reply, words[i].word)) return words[i].status;
+    return lk_session_clock(reply) ? LK_OUTCOME_TAKEN : LATCHKEY_UNAVAILABLE;
+}
+
+static int taken(latchkey *lk, const lk_script_run *run, lk_script_answer *answer)
+{
+    if (run->token && lk_session_take_reused(lk, run->token, answer->reply, answer->incarnation))
+        return LATCHKEY_NOT_FOUND;
+    int status = meaning(answer->reply);
+    return run->take ? run->take(lk, run->context, answer, status) : status;
+}
+
+int lk_run_script(latchkey *lk, const lk_script_run *run, int64_t deadline_ms)
+{
+    lk_script_answer answer = {.reply = NULL};
+    int status = lk_l2_script(&lk->l2, run->script, run->partition, run->selector, run->words, run->count, deadline_ms,
+                              &answer.reply, &answer.incarnation);
+    if (status && status != LK_OUTCOME_NOT_DURABLE) return status;
+    answer.durable = !status || run->reads;
+    status = taken(lk, run, &answer);
+    lk_reply_free(answer.reply);
+    if (status < 0) return status;
+    if (!status && !answer.durable) return LATCHKEY_UNAVAILABLE;
+    lk_node *node = lk_l2_owner(&lk->l2, run->partition);
+    int64_t since_ms = !status && answer.awaits_beat ? lk_now_ms() : INT64_MIN;
+    return lk_node_lease_covers_since(node, answer.incarnation, since_ms, deadline_ms) ? LATCHKEY_UNAVAILABLE : status;
+}

@@ -1,0 +1,54 @@
+/* A write to Redis, and what its outcome means: the one place for both. Every script that a verb runs on one partition goes
+ * through here.
+ *
+ *   script --> reply --> its meaning (the table in run_script.c) --> take: the verb's own part --> durable? --> leased? --> status
+ *
+ * An answer counts only if
+ *   1. it is what the script may answer,
+ *   2. `durability` replicas hold what was written,
+ *   3. the server that gave it has the lease: one that is not the primary any more goes on answering, but what it writes is
+ *      lost, and it does not know what was made since.
+ * Else the call is UNAVAILABLE: it may have been done, or not. */
+#ifndef LK_SESSION_RUN_SCRIPT_H
+#define LK_SESSION_RUN_SCRIPT_H
+
+#include "base/outcome.h"
+#include "session/handle.h"
+
+typedef struct lk_script_answer {
+    lk_reply *reply; /* freed afterwards; `take` may keep it, and leaves NULL here */
+    uint64_t incarnation;
+    bool durable;
+    bool awaits_beat; /* `take` sets it: OK only under a lease whose beat was sent after the answer */
+} lk_script_answer;
+
+typedef struct lk_script_run {
+    enum lk_script_id script;
+    unsigned partition;
+    const char *selector; /* of the session; or LK_NOBODY */
+    const lk_token
+        *token;           /* the token that means it, where there is one: a reuse that the script found is dealt with */
+    const lk_span *words; /* behind the selector */
+    size_t count;
+    bool reads; /* nothing is written that replicas would have to hold */
+    /* The verb's own part: may change the status that the answer means. NULL: it has none. */
+    int (*take)(latchkey *lk, void *context, lk_script_answer *answer, int status);
+    void *context;
+} lk_script_run;
+
+/* A script on the session that the caller's token means, whose answer needs no more than the table. */
+static inline lk_script_run lk_script_on(const lk_token *token, enum lk_script_id script, const lk_span *words,
+                                         size_t count)
+{
+    return (lk_script_run){.script = script,
+                           .partition = token->partition,
+                           .selector = token->text,
+                           .token = token,
+                           .words = words,
+                           .count = count};
+}
+
+/* A public status; or, where nothing was done, LK_OUTCOME_CHANGED or LK_OUTCOME_TAKEN. */
+int lk_run_script(latchkey *lk, const lk_script_run *run, int64_t deadline_ms);
+
+#endif
