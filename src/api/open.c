@@ -10,16 +10,16 @@
 #include <string.h>
 
 static void on_purge(void *context, const char *selector) { lk_l1_purge(((latchkey *)context)->l1, selector); }
-/* L1 first: whoever joins a flight has a ticket of L1's that is no older than his of the refused. */
+/* L1 first: a call that joins another has a ticket of L1 that is no older than its ticket of the negative cache. */
 static void on_empty(void *context)
 {
     lk_l1_empty(((latchkey *)context)->l1);
     lk_negative_cache_empty(((latchkey *)context)->negative_cache);
     lk_alias_cache_empty(((latchkey *)context)->alias_cache);
 }
-/* What is known to be dead stays so: it is asked for most now. */
+/* What is known to be dead stays so. It is kept: it is asked for most now. */
 static void on_everyone(void *context) { lk_l1_empty(((latchkey *)context)->l1); }
-static void on_pulse(void *context, lk_beat_stats *pulse) { lk_stats_beat(context, pulse); }
+static void on_stats(void *context, lk_beat_stats *stats) { lk_stats_beat(context, stats); }
 static bool on_sample(void *context, uint64_t random, int64_t now_ms, lk_entry_sample *out)
 {
     return lk_l1_sample(((latchkey *)context)->l1, random, now_ms, out);
@@ -47,17 +47,17 @@ static int build(latchkey *lk)
     lk->singleflight = lk_singleflight_open(seed[3]);
     lk->negative_cache = lk_negative_cache_open(seed[1]);
     if (foreign) lk->alias_cache = lk_alias_cache_open((size_t)lk->config.l1_capacity, seed[2]);
-    lk_node_host host = {lk, on_purge, on_empty, on_everyone, on_pulse, on_sample, on_still, on_refresh, on_refreshed};
+    lk_l1_side l1 = {lk, on_purge, on_empty, on_everyone, on_stats, on_sample, on_still, on_refresh, on_refreshed};
     lk->window.opened_ms = lk_now_ms();
     lk->refresh_ms = lk_session_window(lk->config.l1_ttl_ms, lk->config.idle_ms);
-    if (lk->l1 && lk->singleflight && lk->negative_cache && (lk->alias_cache || !foreign))
-        lk->l2.node = lk_node_open(&lk->config, &lk->counters, &host);
-    if (!lk->l2.node) return LATCHKEY_NO_MEMORY;
+    bool good = lk->l1 && lk->singleflight && lk->negative_cache && (lk->alias_cache || !foreign);
+    if (!good || !lk_topology_open(&lk->l2.topology, &lk->config, &lk->counters, &l1)) return LATCHKEY_NO_MEMORY;
     lk->l2.config = &lk->config;
     lk->l2.counters = &lk->counters;
-    lk->lease = lk_node_lease(lk->l2.node);
-    lk->pending = lk_node_pending(lk->l2.node);
-    lk->refresh_queue = lk_node_refresh_queue(lk->l2.node);
+    lk_node *node = lk_topology_node(&lk->l2.topology, 0);
+    lk->lease = lk_node_lease(node);
+    lk->pending = lk_node_pending(node);
+    lk->refresh_queue = lk_node_refresh_queue(node);
     return LATCHKEY_OK;
 }
 
@@ -85,8 +85,10 @@ int latchkey_open(const char *config, latchkey **out, char *error, size_t error_
     if (!status && lk->config.tls)
         status = lk_tls_context_open(&lk->config, &lk->config.tls_context, error, error_size);
     if (!status) status = build(lk);
-    if (!status && !lk->config.lazy)
-        status = lk_node_wait(lk->l2.node, lk_now_ms() + lk->config.deadline_ms, error, error_size);
+    int64_t deadline_ms = lk_now_ms() + (status ? 0 : lk->config.deadline_ms);
+    lk_node *node;
+    for (unsigned i = 0; !status && !lk->config.lazy && (node = lk_topology_node(&lk->l2.topology, i)); i++)
+        status = lk_node_wait(node, deadline_ms, error, error_size);
     if (status) latchkey_close(lk);
     else {
         *error = 0;
@@ -101,11 +103,11 @@ void latchkey_close(latchkey *lk)
     if (lk->lease && lk_forked(lk)) {
         /* Another thread of the parent may have been in the middle of anything: nothing of its memory is safe to touch,
          * let alone to free. It goes with the process. */
-        lk_node_abandon(lk->l2.node);
+        lk_topology_abandon(&lk->l2.topology);
         lk_async_abandon(atomic_load(&lk->async));
         return;
     }
-    lk_node_close(lk->l2.node); /* first: its thread uses the others */
+    lk_topology_close(&lk->l2.topology); /* first: its threads use the others */
     lk_async_close(atomic_load(&lk->async));
     lk_singleflight_close(lk->singleflight);
     lk_negative_cache_close(lk->negative_cache);

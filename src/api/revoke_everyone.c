@@ -1,24 +1,34 @@
 /* latchkey_revoke_everyone: ends all sessions of all users, without going through them.
  *
- *   in each partition, by one script: an epoch (cutoff.h) --> counted, logged, published --> every other instance's link
- *                                                        \--> this handle's next beat: epoch, L1 emptied, lease
+ *   in each partition, by one script: a cut-off (cutoff.h) --> counted, logged, published --> every other instance's link
+ *                                                          \--> this handle's next beat: cut-off, L1 emptied, lease
  *
- * A session that was made up to its partition's epoch is over, in every script and for every instance that knows the
- * epoch. Its keys stay until they expire.
+ * A session that was made up to its partition's cut-off is over, in every script and for every instance that knows the
+ * cut-off. Its keys stay until they expire.
  *
- * What it promises here it has from the link: the beat that is waited for was sent after the last script's answer, to the
- * server that gave it, and reads all epochs. So its lease says that they are known and that L1 was emptied behind that
- * (B), as the next beat's says in every other instance (C). Nothing is denied beforehand and nothing is retried: as with
+ * The link keeps the promise. The beat that is waited for was sent after the last script's answer, to the server that gave
+ * that answer, and reads all cut-offs. So its lease says that they are known and that L1 was emptied (B); the next beat of
+ * every other instance says the same there (C). Nothing is denied beforehand and nothing is retried: as with
  * latchkey_revoke_user, UNAVAILABLE promises nothing. */
 #include "base/outcome.h"
 #include "observe/events.h"
 #include "session/handle.h"
 
-/* One go. The server that answered must be that of the others. */
-static int end_some(latchkey *lk, unsigned first, size_t count, int64_t deadline_ms, uint64_t *incarnation)
+/* Partitions from `first` on, in one go: at most LK_L2_TOGETHER of one node. How many. */
+static size_t together(const latchkey *lk, unsigned first)
+{
+    size_t count = 1, left = (size_t)lk->config.partitions - first;
+    while (count < left && count < LK_L2_TOGETHER &&
+           lk_l2_owner(&lk->l2, first + (unsigned)count) == lk_l2_owner(&lk->l2, first))
+        count++;
+    return count;
+}
+
+/* The server that answers must be the one that answered for the others of its node. */
+static int end_some(latchkey *lk, lk_node *node, unsigned first, size_t count, int64_t deadline_ms,
+                    uint64_t *incarnation)
 {
     lk_reply *replies[LK_L2_TOGETHER];
-    lk_node *node = lk_l2_owner(&lk->l2, first);
     uint64_t answered = 0;
     int status = lk_l2_scripts(&lk->l2, LK_SCRIPT_REVOKE_EVERYONE, first, count, deadline_ms, replies, &answered);
     if (status && status != LK_OUTCOME_NOT_DURABLE) return status;
@@ -32,21 +42,29 @@ static int end_some(latchkey *lk, unsigned first, size_t count, int64_t deadline
     return status;
 }
 
+/* All partitions of a node; then the lease of which this handle knows the cut-offs. */
+static int end_node(latchkey *lk, lk_node *node, int64_t deadline_ms)
+{
+    uint64_t incarnation = 0;
+    int status = LATCHKEY_OK;
+    size_t count;
+    for (unsigned p = 0; p < (unsigned)lk->config.partitions && !status; p += (unsigned)count) {
+        count = together(lk, p);
+        if (lk_l2_owner(&lk->l2, p) == node) status = end_some(lk, node, p, count, deadline_ms, &incarnation);
+    }
+    if (status) return status;
+    return lk_node_lease_covers_since(node, incarnation, lk_now_ms(), deadline_ms) ? LATCHKEY_UNAVAILABLE : LATCHKEY_OK;
+}
+
 int latchkey_revoke_everyone(latchkey *lk)
 {
     if (!lk) return LATCHKEY_BAD_ARGUMENT;
     if (lk_forked(lk)) return LATCHKEY_FORKED;
     int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
-    uint64_t incarnation = 0;
-    unsigned partitions = (unsigned)lk->config.partitions;
     int status = LATCHKEY_OK;
-    for (unsigned p = 0; p < partitions && !status; p += LK_L2_TOGETHER) {
-        size_t count = partitions - p < LK_L2_TOGETHER ? partitions - p : LK_L2_TOGETHER;
-        status = end_some(lk, p, count, deadline_ms, &incarnation);
-    }
-    if (status) return status;
-    if (lk_node_lease_covers_since(lk_l2_owner(&lk->l2, 0), incarnation, lk_now_ms(), deadline_ms))
-        return LATCHKEY_UNAVAILABLE;
-    lk_event_everyone(&lk->config);
-    return LATCHKEY_OK;
+    lk_node *node;
+    for (unsigned i = 0; !status && (node = lk_topology_node(&lk->l2.topology, i)); i++)
+        status = end_node(lk, node, deadline_ms);
+    if (!status) lk_event_everyone(&lk->config);
+    return status;
 }

@@ -48,7 +48,7 @@ void lk_stats_gather(latchkey *lk, latchkey_stats *s)
     s->l1_entries = l1.entries;
     s->l1_bytes = l1.bytes;
     s->l1_capacity = (uint64_t)lk->config.l1_capacity;
-    s->connected = lk_node_connected(lk->l2.node);
+    s->connected = lk_node_connected(lk_topology_node(&lk->l2.topology, 0));
     int64_t until = atomic_load_explicit(&lk->lease->until_ms, memory_order_acquire);
     s->lease_age_ms = until ? lk_now_ms() - (until - lk->config.staleness_ms) : -1;
     uint64_t asked = s->l1_hits + s->l1_misses;
@@ -65,7 +65,7 @@ void lk_stats_gather(latchkey *lk, latchkey_stats *s)
     s->section_writes = lk_counted(c, LK_SECTION_WRITES);
     s->section_size_p50_bytes = lk_histogram_quantile(&c->section_bytes, 0.5);
     s->section_size_p99_bytes = lk_histogram_quantile(&c->section_bytes, 0.99);
-    lk_node_last_trouble(lk->l2.node, s->last_error, sizeof s->last_error);
+    lk_node_last_trouble(lk_topology_node(&lk->l2.topology, 0), s->last_error, sizeof s->last_error);
 }
 
 /* Quantiles of since open would hardly move any more: those of the last seconds are shown. */

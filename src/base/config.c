@@ -196,7 +196,7 @@ static const option options[] = {
     NUMBER(lifetime_ms, 43200000, 100, 3650 * DAY_MS),
     NUMBER(connections, 8, 1, 64),
     NUMBER(in_flight, 1024, 1, 65536),
-    NUMBER(partitions, 64, 1, 4096),
+    NUMBER(partitions, 64, 1, LK_PARTITIONS_MAX),
     NUMBER(max_sessions, 0, 0, 1000000),
     NUMBER(max_per_device, 0, 0, 1000000),
     NUMBER(grace_ms, 0, 0, 3600000),

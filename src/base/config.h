@@ -8,6 +8,8 @@
 
 #include <stdbool.h>
 
+enum { LK_PARTITIONS_MAX = 4096 };
+
 typedef struct lk_config {
     /* where */
     char host[256]; /* empty for a unix socket */

@@ -2,6 +2,8 @@
  * sleeper looks again (futex(2): spurious wake-ups). */
 #include "base/park.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
@@ -16,7 +18,7 @@ void lk_park_wake(lk_park *turn)
 
 bool lk_park_wait(lk_park *turn, int64_t deadline_ms)
 {
-    struct timespec until = {.tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000};
+    struct timespec until = lk_timespec(deadline_ms);
     const struct timespec *end = deadline_ms == LK_PARK_FOREVER ? NULL : &until;
     for (;;) {
         if (atomic_load_explicit(&turn->given, memory_order_acquire)) return true;

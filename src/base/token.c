@@ -62,6 +62,12 @@ bool lk_token_parse(const lk_check_keys *keys, unsigned partitions, const char *
     return matched;
 }
 
+bool lk_selector_spelled(const char *text)
+{
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    return strspn(text, letters) >= LATCHKEY_SELECTOR_LENGTH;
+}
+
 bool lk_selector_parse(unsigned partitions, const char *text, unsigned *partition)
 {
     uint8_t raw[LK_SELECTOR_RAW];

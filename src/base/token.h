@@ -46,6 +46,9 @@ bool lk_token_parse(const lk_check_keys *keys, unsigned partitions, const char *
 /* Of 20 characters: could they begin such a token? Its check cannot be looked at without the rest. */
 bool lk_selector_parse(unsigned partitions, const char *text, unsigned *partition);
 
+/* Does the text begin with 20 characters of the tokens' alphabet? What came from Redis is not a selector before that. */
+bool lk_selector_spelled(const char *text);
+
 /* What Redis holds of the verifier. */
 void lk_token_verifier_hash(const lk_token *token, uint8_t hash[LK_HASH_SIZE]);
 bool lk_verifier_text_hash(const char text[LK_VERIFIER_LENGTH], uint8_t hash[LK_HASH_SIZE]);

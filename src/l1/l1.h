@@ -9,17 +9,10 @@
 #ifndef LK_L1_L1_H
 #define LK_L1_L1_H
 
-#include "latchkey.h"
 #include "base/entry_sample.h"
+#include "l1/l1_read.h" /* lk_l1, lk_l1_get, and what that is made of */
 
 #include <stdbool.h>
-
-typedef struct lk_l1 lk_l1;
-
-typedef struct lk_l1_found {
-    int64_t deadline_ms; /* on the coarse monotonic clock; from then on the entry is not to be served */
-    bool first_use;      /* of a prewarmed entry: nobody has said yet that the session is in use */
-} lk_l1_found;
 
 typedef struct lk_l1_stats {
     uint64_t entries, evictions, bytes;
@@ -28,9 +21,6 @@ typedef struct lk_l1_stats {
 /* NULL: no memory, or a kernel that cannot keep it from children. A capacity of 0 makes an L1 that holds nothing. */
 lk_l1 *lk_l1_open(size_t capacity_entries, uint64_t seed);
 void lk_l1_close(lk_l1 *l1);
-
-/* lk_l1_get, and what it is made of: */
-#include "l1/l1_read.h"
 
 /* Before L2 is asked. */
 uint64_t lk_l1_ticket(const lk_l1 *l1, const char *selector);

@@ -26,10 +26,20 @@
 #define LK_L1_L1_READ_H
 
 #include "l1/l1_copy.h"
+#include "latchkey.h"
+
+#include <stdbool.h>
 
 #ifndef __SIZEOF_INT128__
 #error "latchkey needs a 64-bit machine"
 #endif
+
+typedef struct lk_l1 lk_l1;
+
+typedef struct lk_l1_found {
+    int64_t deadline_ms; /* on the coarse monotonic clock; from then on the entry is not to be served */
+    bool first_use;      /* of a prewarmed entry: nobody has said yet that the session is in use */
+} lk_l1_found;
 
 enum {
     LK_L1_TOKEN_WORDS = 5,

@@ -32,12 +32,7 @@ lk_singleflight *lk_singleflight_open(uint64_t seed)
 {
     lk_singleflight *f = lk_buckets_open(FLIGHT_BUCKETS, sizeof(flight_bucket), seed); /* it holds live tokens */
     if (!f) return NULL;
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    for (size_t i = 0; i < FLIGHT_BUCKETS; i++)
-        pthread_cond_init(&((flight_bucket *)lk_bucket_at(f, i))->complete, &attr);
-    pthread_condattr_destroy(&attr);
+    for (size_t i = 0; i < FLIGHT_BUCKETS; i++) lk_cond_init(&((flight_bucket *)lk_bucket_at(f, i))->complete);
     return f;
 }
 
@@ -57,10 +52,9 @@ static void leave_flight_locked(lk_flight *f)
 static enum lk_flight_role wait_flight_locked(flight_bucket *b, lk_flight *f, int64_t deadline_ms, int *status,
                                               latchkey_entry *entry, int64_t *until_us, uint64_t *incarnation)
 {
-    struct timespec until = {.tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000};
     int late = 0;
     f->waiting++;
-    while (f->state == FLIGHT_RUNNING && !late) late = pthread_cond_timedwait(&b->complete, &b->head.lock, &until);
+    while (f->state == FLIGHT_RUNNING && !late) late = lk_cond_wait_until(&b->complete, &b->head.lock, deadline_ms);
     f->waiting--;
     enum lk_flight_role role = f->state == FLIGHT_COMPLETE ? LK_FLIGHT_DONE : LK_FLIGHT_LATE;
     if (role == LK_FLIGHT_DONE) {

@@ -1,6 +1,7 @@
 /* See async_conn.h. */
 #include "l2/async_conn.h"
 
+#include "base/backoff.h"
 #include "base/clock.h"
 #include "base/hash.h"
 
@@ -13,7 +14,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-enum { BACKOFF_LEAST_MS = 5, BACKOFF_MOST_MS = 250, CONNECT_MOST_MS = 1000, WAIT_FOR_ADDRESS_MS = 20 };
+enum { BACKOFF_MIN_MS = 5, BACKOFF_MAX_MS = 250, CONNECT_MOST_MS = 1000, WAIT_FOR_ADDRESS_MS = 20 };
 
 /* --------------------------------------------------------------------------------------- open and close -- */
 
@@ -101,15 +102,11 @@ static void hear_timer(lk_async_conn *c, int64_t now_ms)
 
 void lk_async_conn_lose(lk_async_conn *c, int64_t now_ms, const char *why)
 {
-    /* One that worked is made anew at once. Else the time doubles, and a random half of it is waited, so that those who lost
-     * a server together do not come back together. */
+    /* One that worked is made anew at once. */
     int64_t wait = 0;
     if (c->state != LK_ASYNC_CONN_UP) {
-        wait = BACKOFF_LEAST_MS << (c->failures < 6 ? c->failures : 6);
-        if (wait > BACKOFF_MOST_MS) wait = BACKOFF_MOST_MS;
         c->random = lk_hash(&now_ms, sizeof now_ms, c->random);
-        wait = wait / 2 + (int64_t)(c->random % (uint64_t)(wait / 2 + 1));
-        c->failures++;
+        wait = lk_backoff_ms(c->failures++, BACKOFF_MIN_MS, BACKOFF_MAX_MS, c->random);
     }
     if (why != c->error) snprintf(c->error, sizeof c->error, "%s", why);
     c->retry_at_ms = now_ms + wait;

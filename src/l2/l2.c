@@ -34,8 +34,12 @@ int lk_l2_corrupt(const lk_l2 *l2, lk_node *node, const char *text)
 static int ask(const lk_l2 *l2, lk_node *node, const lk_ask *a, lk_reply **replies, uint64_t *incarnation)
 {
     char error[160] = "no memory";
-    int status = lk_pool_ask(lk_node_pool(node), a, replies, incarnation, error, sizeof error);
-    return status ? unavailable(l2, node, status, error) : LATCHKEY_OK;
+    uint64_t answered;
+    int status = lk_pool_ask(lk_node_pool(node), a, replies, &answered, error, sizeof error);
+    if (status) return unavailable(l2, node, status, error);
+    if (incarnation) *incarnation = answered;
+    lk_node_suspect(node, answered); /* whatever was asked: the link learns at once that another server answers here */
+    return LATCHKEY_OK;
 }
 
 int lk_l2_pipeline(const lk_l2 *l2, lk_node *node, const lk_call *calls, size_t count, int64_t deadline_ms,

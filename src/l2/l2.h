@@ -3,22 +3,20 @@
 #ifndef LK_L2_L2_H
 #define LK_L2_L2_H
 
-#include "l2/node.h"
+#include "l2/topology.h"
 #include "redis/script.h"
 
 typedef struct lk_l2 {
     const lk_config *config;
     lk_counters *counters;
-    lk_node *node;
+    lk_topology topology;
     /* Where a script ran last. Relaxed: without it the whole script is sent once more. */
     _Atomic uint64_t ran_on[LK_SCRIPT_COUNT];
 } lk_l2;
 
-/* The one place that knows which server a partition's keys live on. */
 static inline lk_node *lk_l2_owner(const lk_l2 *l2, unsigned partition)
 {
-    (void)partition;
-    return l2->node;
+    return lk_topology_owner(&l2->topology, partition);
 }
 
 /* Pipelined calls that only read, on one line. OK: every reply is there and is the caller's, errors of Redis among them,

@@ -1,6 +1,7 @@
 /* See pool.h. Lock: pool.lock alone; nothing blocks under it, no socket is used under it, and no line's lock is taken. */
 #include "l2/pool.h"
 
+#include "base/backoff.h"
 #include "base/clock.h"
 #include "base/hash.h"
 
@@ -11,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LINES_MAX = 64, BACKOFF_LEAST_MS = 5, BACKOFF_MOST_MS = 250 };
+enum { LINES_MAX = 64, BACKOFF_MIN_MS = 5, BACKOFF_MAX_MS = 250 };
 enum { BUDGET_MOST = 1000, RETRY_COST = 10 }; /* one repetition for ten successes, and a hundred in hand at most */
 
 struct lk_pool {
@@ -45,11 +46,7 @@ lk_pool *lk_pool_open(const lk_config *config, lk_counters *counters)
     lk_random(&pool->random, sizeof pool->random);
     for (int i = 0; i < LINES_MAX; i++) pool->fd[i] = -1;
     pthread_mutex_init(&pool->lock, NULL);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&pool->changed, &attr);
-    pthread_condattr_destroy(&attr);
+    lk_cond_init(&pool->changed);
     return pool;
 }
 
@@ -113,13 +110,8 @@ static void remember_locked(lk_pool *pool, lk_mux *line)
 static void failed_locked(lk_pool *pool, const char *error)
 {
     int64_t now_ms = lk_now_ms();
-    /* Doubling, then a random half of it: instances that lost a server together do not come back together. */
-    int64_t wait = BACKOFF_LEAST_MS << (pool->failures < 6 ? pool->failures : 6);
-    if (wait > BACKOFF_MOST_MS) wait = BACKOFF_MOST_MS;
     pool->random = lk_hash(&now_ms, sizeof now_ms, pool->random);
-    wait = wait / 2 + (int64_t)(pool->random % (uint64_t)(wait / 2 + 1));
-    pool->failures++;
-    pool->retry_at_ms = now_ms + wait;
+    pool->retry_at_ms = now_ms + lk_backoff_ms(pool->failures++, BACKOFF_MIN_MS, BACKOFF_MAX_MS, pool->random);
     snprintf(pool->failure, sizeof pool->failure, "%s", error);
 }
 
@@ -181,8 +173,7 @@ static lk_mux *shared_locked(lk_pool *pool, const lk_ask *ask)
 
 static void wait_locked(lk_pool *pool, int64_t until_ms)
 {
-    struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
-    pthread_cond_timedwait(&pool->changed, &pool->lock, &until); /* whyever it ends: who waits looks again */
+    lk_cond_wait_until(&pool->changed, &pool->lock, until_ms); /* whyever it ends: who waits looks again */
 }
 
 /* OK with a line, on which the caller counts as a user; or without one: then a place for a new one was taken. */

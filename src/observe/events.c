@@ -2,6 +2,7 @@
 #include "observe/events.h"
 
 #include "base/log.h"
+#include "base/token.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,11 +13,7 @@ enum { LENGTH = LATCHKEY_SELECTOR_LENGTH };
 const char *lk_event_told(const char *reply) { return strstr(reply, " : "); }
 
 /* What came from Redis is looked at: a name that is none is not printed. */
-static const char *name(const char *selector)
-{
-    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    return strspn(selector, letters) >= LENGTH ? selector : "?";
-}
+static const char *name(const char *selector) { return lk_selector_spelled(selector) ? selector : "?"; }
 
 static void user_text(uint64_t user_id, char out[24]) { snprintf(out, 24, "%" PRIu64, user_id); }
 

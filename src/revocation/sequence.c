@@ -5,24 +5,24 @@ static uint64_t most(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
 uint64_t lk_sequence_top(const lk_sequence *s)
 {
-    return most(most(s->applied, s->heard), most(s->lacking, s->counted));
+    return most(most(s->applied, s->received), most(s->missing, s->counted));
 }
 
 void lk_sequence_join(lk_sequence *s)
 {
-    if (lk_sequence_gap(s) || s->heard <= s->applied) return;
-    s->applied = s->heard;
-    s->mark = s->heard_mark;
+    if (lk_sequence_gap(s) || s->received <= s->applied) return;
+    s->applied = s->received;
+    s->mark = s->received_mark;
 }
 
 bool lk_sequence_message(lk_sequence *s, uint64_t number, uint64_t mark, uint64_t *missed)
 {
-    uint64_t known = most(s->applied, s->heard);
+    uint64_t known = most(s->applied, s->received);
     *missed = number > known ? number - known - 1 : 0;
-    if (number <= s->heard) return false;
-    if (number - 1 > s->heard) s->lacking = number - 1;
-    s->heard = number;
-    s->heard_mark = mark;
+    if (number <= s->received) return false;
+    if (number - 1 > s->received) s->missing = number - 1;
+    s->received = number;
+    s->received_mark = mark;
     lk_sequence_join(s);
     return true;
 }
@@ -36,10 +36,10 @@ bool lk_sequence_count(lk_sequence *s, uint64_t number)
 
 uint64_t lk_sequence_settle(lk_sequence *s)
 {
-    uint64_t known = most(s->applied, s->heard);
+    uint64_t known = most(s->applied, s->received);
     if (s->counted <= known) return 0;
-    s->lacking = s->heard = s->counted;
-    s->heard_mark = 0;
+    s->missing = s->received = s->counted;
+    s->received_mark = 0;
     return s->counted - known;
 }
 
@@ -55,7 +55,7 @@ bool lk_sequence_logged(lk_sequence *s, uint64_t number, uint64_t mark)
 static void take(lk_sequence *s, uint64_t number)
 {
     s->applied = number;
-    s->mark = number == s->heard ? s->heard_mark : 0;
+    s->mark = number == s->received ? s->received_mark : 0;
     if (s->replay == LK_REPLAY_ASKED) s->replay = LK_REPLAY_VOID;
 }
 
@@ -63,14 +63,14 @@ void lk_sequence_skip(lk_sequence *s) { take(s, lk_sequence_top(s)); }
 
 void lk_sequence_restart(lk_sequence *s, uint64_t number)
 {
-    s->lacking = s->heard = 0; /* what comes next through the subscription is not known */
+    s->missing = s->received = 0; /* what comes next through the subscription is not known */
     s->counted = number;
     take(s, number);
 }
 
 void lk_sequence_resubscribe(lk_sequence *s)
 {
-    s->heard = most(s->applied, s->heard);
-    s->heard_mark = 0;
+    s->received = most(s->applied, s->received);
+    s->received_mark = 0;
     s->replay = LK_REPLAY_NONE;
 }

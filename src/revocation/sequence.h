@@ -1,12 +1,12 @@
 /* The numbers of one partition's revocations: which were applied, which came, which are missing. Redis counts them from
  * 1; the log names each by its number. No I/O, no L1: the link acts on what this finds.
  *
- *     1 ......... applied | ....... lacking | ..... heard
+ *     1 ......... applied | ....... missing | ..... received
  *     applied to L1         missing: to be     came through the subscription, one after another, and were applied
  *                           read in the log    as they came
  *
- * A gap is open while `lacking` is beyond `applied`. Through one subscription numbers only grow, so one that is not
- * beyond `heard` shows that the counter was started anew. One that is beyond `heard` and not beyond `applied` is the
+ * A gap is open while `missing` is beyond `applied`. Through one subscription numbers only grow, so one that is not
+ * beyond `received` shows that the counter was started anew. One that is beyond `received` and not beyond `applied` is the
  * message of what the log brought already. */
 #ifndef LK_REVOCATION_SEQUENCE_H
 #define LK_REVOCATION_SEQUENCE_H
@@ -17,14 +17,14 @@
 typedef struct lk_sequence {
     uint64_t applied;
     uint64_t mark; /* a hash of whom `applied` revoked, 0: not known. By it a log that was started anew shows */
-    uint64_t lacking;
-    uint64_t heard, heard_mark;
+    uint64_t missing;
+    uint64_t received, received_mark;
     uint64_t counted, at_beat; /* the number in the last beat; what was known when that was sent */
     uint64_t target;           /* what the replay that was asked for must bring at least */
     enum { LK_REPLAY_NONE, LK_REPLAY_ASKED, LK_REPLAY_VOID } replay; /* VOID: its answer is of before a new start */
 } lk_sequence;
 
-static inline bool lk_sequence_gap(const lk_sequence *s) { return s->lacking > s->applied; }
+static inline bool lk_sequence_gap(const lk_sequence *s) { return s->missing > s->applied; }
 
 /* The highest number known to be given out. */
 uint64_t lk_sequence_top(const lk_sequence *s);

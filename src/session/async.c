@@ -160,7 +160,8 @@ static void take_loss(latchkey *lk, lk_async *a, int64_t now_ms)
     lk_async_slot *p;
     a->unsent = 0;
     while ((p = lk_async_first(a, LK_ASYNC_ASKED))) {
-        if (p->asks > 1 || now_ms >= p->deadline_ms || !lk_pool_may_repeat(lk_node_pool(lk->l2.node)))
+        if (p->asks > 1 || now_ms >= p->deadline_ms ||
+            !lk_pool_may_repeat(lk_node_pool(lk_topology_node(&lk->l2.topology, 0))))
             no_answer(lk, a, p, a->channel.error);
         else lk_async_queue(a, p);
     }
@@ -231,7 +232,7 @@ static bool take_all_replies(latchkey *lk, lk_async *a, int64_t now_ms)
 /* On a connection to a server that the lease is not of, nothing is gained by asking again. */
 static void leave_the_old(latchkey *lk, lk_async *a, int64_t now_ms)
 {
-    uint64_t leased = lk_node_lease_owner(lk->l2.node);
+    uint64_t leased = lk_node_lease_owner(lk_topology_node(&lk->l2.topology, 0));
     if (a->channel.state != LK_ASYNC_CONN_UP || !leased || a->channel.hello.incarnation == leased) return;
     lk_async_conn_lose(&a->channel, now_ms, "the server is another one now");
     take_loss(lk, a, now_ms);
@@ -255,7 +256,7 @@ static lk_async *open_async(latchkey *lk)
     lk_async *a = calloc(1, sizeof *a);
     if (!a) return NULL;
     bool table = lk_async_table_open(a, (uint32_t)lk->config.in_flight);
-    if (!table || !lk_async_conn_open(&a->channel, &lk->config, lk_node_pool(lk->l2.node))) {
+    if (!table || !lk_async_conn_open(&a->channel, &lk->config, lk_node_pool(lk_topology_node(&lk->l2.topology, 0)))) {
         if (table) lk_async_table_close(a);
         free(a);
         return NULL;

@@ -96,13 +96,13 @@ mutant lease session/hit.h "L1 answers without a lease" \
     's/ && now < lease_until//'
 mutant denial api/validate.c "a revocation under way does not deny" \
     's/if \(lk_pending_has\(lk->pending, token\)\) return LATCHKEY_NOT_FOUND;//g'
-mutant purge l2/link.c "a message about a revocation purges nothing" \
-    's/link->host\.purge\(link->host\.context, [a-z]*\);//'
+mutant purge l2/link_replay.c "a message about a revocation purges nothing" \
+    's/link->l1\.purge\(link->l1\.context, [a-z]*\);//'
 mutant no_answer api/validate.c "no answer is taken for a no" \
     's/if \(said < 0\) return said;/if (said < 0) return LATCHKEY_NOT_FOUND;/'
 mutant expiry session/judge.c "the expiry of the key is not looked at" \
     's/int64_t left = pttl->integer,/int64_t left = 86400000,/'
-mutant replay l2/link.c "what the beat finds missing is not read in the log" \
+mutant replay l2/link_replay.c "what the beat finds missing is not read in the log" \
     's/return !gap;/return true;/; s/gap = true;/break;/'
 mutant retry l2/node.c "revocations that Redis did not confirm are not retried" \
     's/if \(lk_pending_next\(/if (0 && lk_pending_next(/'
@@ -112,10 +112,10 @@ mutant remember l2/node.c "revoke does not remember what it made" \
     's/lk_recent_add\(node->link\.recent, partition, selector, lk_now_ms\(\)\);/(void)partition, (void)selector;/'
 mutant late session/judge.c "an answer that comes too late admits" \
     's/if \(now_us < until_us\) return judge_cutoff/return judge_cutoff/'
-mutant incarnation l2/link.c "L1 is not emptied for another incarnation" \
-    's/if \(link->baseline\) empty_for_another\(link\);//'
-mutant reassert l2/link.c "a server that forgot is not told of revocations" \
-    's/(static void go_on_asserting.*?bool sent = true;)/$1 link->asserted = link->assertions;/s'
+mutant incarnation l2/link_beat.c "L1 is not emptied for another incarnation" \
+    's/if \(link->baseline\) lk_link_empty_for_another\(link\);//'
+mutant reassert l2/link_handshake.c "a server that forgot is not told of revocations" \
+    's/(void lk_link_assert.*?bool sent = true;)/$1 link->asserted = link->assertions;/s'
 mutant role redis/handshake.c "a replica is as good as a primary" \
     's/if \(strcmp\(role, "master"\)\)/if (0)/'
 mutant durable l2/l2.c "a write that too few replicas hold is OK" \

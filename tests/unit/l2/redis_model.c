@@ -77,6 +77,11 @@ static bool on_next_job(void *context, int64_t now_ms, lk_job *job)
     (void)now_ms;
     if (!m->job_count) return false;
     *job = m->jobs[m->job_first % MODEL_JOBS_MAX];
+    if (job->kind == LK_JOB_REFRESH) {
+        lk_refresh_item *item = &m->items[m->job_first % MODEL_JOBS_MAX];
+        memcpy(item->token, job->of.selector, sizeof job->of.selector);
+        job->item = item;
+    }
     m->job_first++;
     m->job_count--;
     return true;
@@ -88,18 +93,32 @@ static void on_job_done(void *context, const lk_job *job, int status)
     say(m, "= done %.20s %d\n", job->of.selector, status);
 }
 
-static void on_refreshed(void *context, const lk_job *job, const lk_reply *value, const lk_reply *pttl,
+static void on_refreshed(void *context, const lk_refresh_item *item, const lk_reply *value, const lk_reply *pttl,
                          uint64_t incarnation)
 {
     redis_model *m = context;
-    say(m, "= read %.20s %d %lld %s\n", job->of.selector, (int)value->type, pttl->integer,
+    say(m, "= read %.20s %d %lld %s\n", item->token, (int)value->type, pttl->integer,
         incarnation == m->lease_incarnation ? "leased" : "not leased");
 }
 
-static void on_pulse(void *context, lk_beat_stats *pulse)
+static void on_stats(void *context, lk_beat_stats *stats)
 {
     redis_model *m = context;
-    *pulse = m->pulse;
+    *stats = m->stats;
+}
+
+static void on_nothing(void *context) { (void)context; }
+static void on_no_stats(void *context, lk_beat_stats *stats)
+{
+    (void)context;
+    (void)stats;
+}
+static bool on_no_refresh(void *context, lk_refresh_item *item, lk_pending_item *of)
+{
+    (void)context;
+    (void)item;
+    (void)of;
+    return false;
 }
 
 static bool on_sample(void *context, uint64_t random, int64_t now_ms, lk_entry_sample *out)
@@ -440,9 +459,11 @@ redis_model *model_open(const char *options, uint64_t seed)
     m->replication = "replid-1";
     m->version = "7.0.0";
     m->clock_ahead_us = INT64_C(1700000000000000);
-    lk_link_host host = {m,           on_purge,    on_empty,     on_everyone, on_lease,  on_trouble, on_met,
-                         on_next_job, on_job_done, on_refreshed, on_pulse,    on_sample, on_still};
-    assert_true(lk_link_open(&m->link, &m->config, &host, &m->counters, seed, model_ms(m)));
+    for (unsigned p = 0; p < MODEL_PARTITIONS_MAX; p++) m->partitions[p] = p;
+    lk_partitions partitions = {m->partitions, (size_t)m->config.partitions};
+    lk_link_host host = {m, on_nothing, on_lease, on_trouble, on_met, on_next_job, on_job_done, on_no_stats};
+    lk_l1_side l1 = {m, on_purge, on_empty, on_everyone, on_stats, on_sample, on_still, on_no_refresh, on_refreshed};
+    assert_true(lk_link_open(&m->link, &m->config, partitions, &host, &l1, &m->counters, seed, model_ms(m)));
     return m;
 }
 

@@ -69,14 +69,16 @@ typedef struct redis_model {
     bool lose_nonces, byte_by_byte;
 
     /* what the host heard last, and what it has to do */
-    lk_beat_stats pulse; /* what it says of itself with each beat */
+    lk_beat_stats stats; /* what it says of itself with each beat */
     lk_l1 *l1;           /* purged and emptied with the link, where there is one */
     int64_t lease_sent_ms, lease_ahead_us;
     uint64_t lease_incarnation;
     unsigned leases, empties, everyones, met;
     char trouble[200];
     int trouble_status;
+    unsigned partitions[MODEL_PARTITIONS_MAX];
     lk_job jobs[MODEL_JOBS_MAX];
+    lk_refresh_item items[MODEL_JOBS_MAX]; /* of those that are refreshes */
     size_t job_first, job_count;
 } redis_model;
 

@@ -183,6 +183,49 @@ static void test_made_and_heard_is_one(void **state)
     lk_recent_close(r);
 }
 
+/* Behind one address connections may lead to two servers: whoever learns of another one makes the link look. */
+static void test_a_link_that_is_told_of_another_server_looks(void **state)
+{
+    (void)state;
+    redis_model *m = model_opened_up("h?partitions=1");
+    model_revoke(m, 0, A);
+    model_run(m);
+    lk_link_suspect(&m->link, m->lease_incarnation); /* the one that it knows */
+    model_tick(m, 1);
+    assert_int_equal(m->link.state, LK_LINK_UP);
+    lk_link_suspect(&m->link, 12345);
+    m->run_id[0] = m->run_id[1] = "run-2";
+    m->scripts_known = false;
+    model_clear(m);
+    model_tick(m, 1);
+    assert_int_equal(m->link.state, LK_LINK_DOWN);
+    assert_non_null(strstr(m->trouble, "another server answers"));
+    model_up(m);
+    model_expect(m, "= met\n", "EVAL reassert", A, "= lease", NULL);
+    model_tick(m, 1);
+    assert_int_equal(m->link.state, LK_LINK_UP); /* what made it look is forgotten */
+    model_close(m);
+}
+
+/* Two servers may go on answering there: the link does not live on looking. */
+static void test_it_looks_once_in_a_while(void **state)
+{
+    (void)state;
+    redis_model *m = model_opened_up("h?partitions=1");
+    unsigned looks = 0;
+    for (int i = 0; i < 200; i++) { /* 20 s, in which every answer comes from somebody else */
+        lk_link_suspect(&m->link, 12345);
+        model_tick(m, 100);
+        model_run(m);
+        if (m->link.state != LK_LINK_DOWN) continue;
+        looks++;
+        model_up(m);
+    }
+    assert_in_range(looks, 2, 15);
+    assert_true(lk_link_wake_ms(&m->link) > model_ms(m));
+    model_close(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -194,6 +237,8 @@ int main(void)
         cmocka_unit_test(test_errors_give_no_lease),
         cmocka_unit_test(test_many),
         cmocka_unit_test(test_made_and_heard_is_one),
+        cmocka_unit_test(test_a_link_that_is_told_of_another_server_looks),
+        cmocka_unit_test(test_it_looks_once_in_a_while),
     };
     return cmocka_run_group_tests_name("link_incarnation", tests, unit_setup, NULL);
 }

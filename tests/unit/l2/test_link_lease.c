@@ -147,7 +147,7 @@ static void test_a_beat_carries_the_pulse(void **state)
     (void)state;
     redis_model *m = model_opened_up("h?partitions=2");
     char expected[160], nonce[40];
-    m->pulse = (lk_beat_stats){.version = "1.2.3", .hits = 41, .misses = 7, .lease_age_ms = 500};
+    m->stats = (lk_beat_stats){.version = "1.2.3", .hits = 41, .misses = 7, .lease_age_ms = 500};
     model_tick(m, model_beat_due(m));
     model_clear(m);
     m->lose_nonces = true;

@@ -35,7 +35,7 @@ static void test_a_gap_and_its_closing(void **state)
     hear(&s, 4, 2);
     hear(&s, 5, 0);
     assert_int_equal(s.applied, 1);
-    assert_int_equal(s.lacking, 3);
+    assert_int_equal(s.missing, 3);
     assert_true(lk_sequence_gap(&s));
     assert_true(lk_sequence_count(&s, 5));
     assert_int_equal(lk_sequence_settle(&s), 0);
@@ -55,7 +55,7 @@ static void test_a_gap_and_its_closing(void **state)
 static void test_a_log_that_does_not_go_on_from_here(void **state)
 {
     (void)state;
-    lk_sequence s = {.applied = 5, .mark = 50, .lacking = 8};
+    lk_sequence s = {.applied = 5, .mark = 50, .missing = 8};
     assert_false(lk_sequence_logged(&s, 7, 70)); /* 6 was trimmed */
     assert_false(lk_sequence_logged(&s, 4, 40));
     assert_false(lk_sequence_logged(&s, 5, 51)); /* another 5: started anew, and grown past it */
@@ -86,7 +86,7 @@ static void test_a_beat_finds_what_no_message_showed(void **state)
     assert_false(lk_sequence_gap(&s)); /* they may still be under way */
     assert_int_equal(lk_sequence_settle(&s), 3);
     assert_int_equal(lk_sequence_settle(&s), 0);
-    assert_int_equal(s.lacking, 4);
+    assert_int_equal(s.missing, 4);
     hear(&s, 5, 0);
     for (uint64_t i = 2; i <= 4; i++) assert_true(lk_sequence_logged(&s, i, 1));
     lk_sequence_join(&s);
@@ -146,7 +146,7 @@ static void test_a_new_subscription(void **state)
     assert_int_equal(s.replay, LK_REPLAY_NONE);
     assert_true(lk_sequence_gap(&s));
     hear(&s, 8, 3);
-    assert_int_equal(s.lacking, 7);
+    assert_int_equal(s.missing, 7);
     uint64_t missed;
     assert_false(lk_sequence_message(&s, 8, 1, &missed));
 }

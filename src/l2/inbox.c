@@ -1,0 +1,127 @@
+/* See inbox.h. */
+#include "l2/inbox.h"
+
+#include "l2/wake.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TOUCHES_MAX = 4096, REUSED_MAX = 64 };
+
+typedef struct touch {
+    unsigned partition;
+    char selector[LATCHKEY_SELECTOR_LENGTH];
+} touch;
+
+struct lk_inbox {
+    lk_counters *counters;
+    int wake_fd;
+    lk_refresh_queue *refreshes;
+    /* Relaxed: a stale value leaves the link asleep, and a refresh comes later, or wakes it in vain. */
+    _Atomic int64_t sleeps_until_ms;
+    pthread_mutex_t lock;
+    /* guarded by lock: */
+    touch touches[TOUCHES_MAX]; /* a ring */
+    size_t first_touch, touch_count;
+    lk_pending_item reused[REUSED_MAX]; /* a stack */
+    size_t reused_count;
+};
+
+lk_inbox *lk_inbox_open(lk_counters *counters, int wake_fd, uint64_t seed)
+{
+    lk_inbox *inbox = calloc(1, sizeof *inbox);
+    if (!inbox) return NULL;
+    inbox->counters = counters;
+    inbox->wake_fd = wake_fd;
+    pthread_mutex_init(&inbox->lock, NULL);
+    inbox->refreshes = lk_refresh_queue_open(seed);
+    if (inbox->refreshes) return inbox;
+    lk_inbox_close(inbox);
+    return NULL;
+}
+
+void lk_inbox_close(lk_inbox *inbox)
+{
+    if (!inbox) return;
+    lk_refresh_queue_close(inbox->refreshes);
+    pthread_mutex_destroy(&inbox->lock);
+    free(inbox);
+}
+
+lk_refresh_queue *lk_inbox_refreshes(lk_inbox *inbox) { return inbox->refreshes; }
+
+void lk_inbox_touch(lk_inbox *inbox, unsigned partition, const char *selector)
+{
+    pthread_mutex_lock(&inbox->lock);
+    bool room = inbox->touch_count < TOUCHES_MAX, first = !inbox->touch_count;
+    if (room) {
+        touch *t = &inbox->touches[(inbox->first_touch + inbox->touch_count++) % TOUCHES_MAX];
+        t->partition = partition;
+        memcpy(t->selector, selector, sizeof t->selector);
+    }
+    pthread_mutex_unlock(&inbox->lock);
+    lk_count(inbox->counters, room ? LK_TOUCHES : LK_TOUCHES_DROPPED, 1);
+    if (room && first) lk_raise(inbox->wake_fd); /* where there were some, whoever put the first has raised it */
+}
+
+bool lk_inbox_reused(lk_inbox *inbox, const lk_token *token)
+{
+    pthread_mutex_lock(&inbox->lock);
+    bool room = inbox->reused_count < REUSED_MAX;
+    if (room) {
+        lk_pending_item *item = &inbox->reused[inbox->reused_count++];
+        *item = (lk_pending_item){.partition = token->partition};
+        memcpy(item->selector, token->text, sizeof item->selector);
+        lk_token_verifier_hash(token, item->verifier_hash);
+    }
+    pthread_mutex_unlock(&inbox->lock);
+    if (room) lk_raise(inbox->wake_fd);
+    return room;
+}
+
+void lk_inbox_refresh(lk_inbox *inbox, const char *token, int64_t now_ms, int64_t patience_ms)
+{
+    size_t waiting = lk_refresh_queue_put(inbox->refreshes, token, now_ms);
+    lk_count(inbox->counters, waiting ? LK_REFRESHES : LK_REFRESHES_DROPPED, 1);
+    int64_t until_ms = atomic_load_explicit(&inbox->sleeps_until_ms, memory_order_relaxed);
+    bool late = until_ms > now_ms + patience_ms;
+    /* The first that finds it asleep for too long wakes it. */
+    late = late && atomic_exchange_explicit(&inbox->sleeps_until_ms, 0, memory_order_relaxed) == until_ms;
+    if (late || waiting == LK_REFRESH_QUEUE_QUEUE / 4) lk_raise(inbox->wake_fd);
+}
+
+void lk_inbox_sleep_until(lk_inbox *inbox, int64_t until_ms)
+{
+    atomic_store_explicit(&inbox->sleeps_until_ms, until_ms, memory_order_relaxed);
+}
+
+static bool take_touch_locked(lk_inbox *inbox, lk_pending_item *item)
+{
+    if (!inbox->touch_count) return false;
+    const touch *t = &inbox->touches[inbox->first_touch];
+    *item = (lk_pending_item){.partition = t->partition};
+    memcpy(item->selector, t->selector, sizeof t->selector);
+    inbox->first_touch = (inbox->first_touch + 1) % TOUCHES_MAX;
+    inbox->touch_count--;
+    return true;
+}
+
+bool lk_inbox_take(lk_inbox *inbox, lk_pending_item *item, bool *proven)
+{
+    pthread_mutex_lock(&inbox->lock);
+    *proven = inbox->reused_count > 0;
+    if (*proven) *item = inbox->reused[--inbox->reused_count];
+    bool found = *proven || take_touch_locked(inbox, item);
+    pthread_mutex_unlock(&inbox->lock);
+    return found;
+}
+
+lk_refresh_item *lk_inbox_take_refresh(lk_inbox *inbox, int64_t now_ms)
+{
+    uint64_t let_go;
+    lk_refresh_item *item = lk_refresh_queue_take(inbox->refreshes, now_ms, &let_go);
+    lk_count(inbox->counters, LK_REFRESHES_DROPPED, let_go);
+    return item;
+}

@@ -1,0 +1,37 @@
+/* The inbox: what other threads ask the link's thread to do when it has a place for it. It knows no node and no link: it
+ * owns its lock and its rings, and raises the eventfd that it was given.
+ *
+ *   validate, touch --> touches (a ring) ------\
+ *   an old token used after its grace --> reused > the link takes them, one at a time (link_jobs.c)
+ *   a hit near its end in L1 --> refreshes -----/
+ *
+ * Invariants: every list has a limit and sheds (G): a touch that was shed is asked for again by the next use that finds it
+ * due. The eventfd is raised when a list that was empty has something, or when a refresh cannot wait as long as the link
+ * means to sleep.
+ *
+ * Lock: inbox.lock guards touches and reused tokens; nothing is called under it. Refreshes have their own (refresh_queue.h). */
+#ifndef LK_L2_INBOX_H
+#define LK_L2_INBOX_H
+
+#include "base/counters.h"
+#include "l2/refresh_queue.h"
+#include "revocation/pending.h"
+
+typedef struct lk_inbox lk_inbox;
+
+lk_inbox *lk_inbox_open(lk_counters *counters, int wake_fd, uint64_t seed); /* NULL: no memory */
+void lk_inbox_close(lk_inbox *inbox);
+
+void lk_inbox_touch(lk_inbox *inbox, unsigned partition, const char *selector);
+bool lk_inbox_reused(lk_inbox *inbox, const lk_token *token); /* false: too many wait */
+void lk_inbox_refresh(lk_inbox *inbox, const char *token, int64_t now_ms, int64_t patience_ms);
+
+/* The link's thread alone: when it looks at its work next. */
+void lk_inbox_sleep_until(lk_inbox *inbox, int64_t until_ms);
+/* And what it takes: reused tokens first. *proven: of a reused token, with the hash of its verifier. False: nothing. */
+bool lk_inbox_take(lk_inbox *inbox, lk_pending_item *item, bool *proven);
+lk_refresh_item *lk_inbox_take_refresh(lk_inbox *inbox, int64_t now_ms);
+
+lk_refresh_queue *lk_inbox_refreshes(lk_inbox *inbox);
+
+#endif

@@ -1,0 +1,107 @@
+/* See lease.h. */
+#include "l2/lease.h"
+
+#include "base/clock.h"
+#include "l2/node_parts.h"
+
+lk_lease *lk_node_lease(lk_node *node) { return node->lease; }
+
+uint64_t lk_node_lease_owner(lk_node *node)
+{
+    return atomic_load_explicit(&node->lease->incarnation, memory_order_acquire);
+}
+
+void lk_node_lease_void(lk_node *node)
+{
+    /* First: a ticket that is taken after the emptying also finds no server that has the lease, and fills nothing that an
+     * older server answered, until the next lease names the server that it is of. */
+    atomic_store_explicit(&node->lease->incarnation, 0, memory_order_relaxed);
+}
+
+void lk_node_lease_confirm(lk_node *node, int64_t sent_ms, uint64_t incarnation, int64_t server_ahead_us)
+{
+    atomic_store_explicit(&node->lease->server_ahead_us, server_ahead_us, memory_order_relaxed);
+    atomic_store_explicit(&node->lease->incarnation, incarnation, memory_order_relaxed);
+    /* Release, with validate's acquire: a reader that sees this lease sees every purge that was applied before it. */
+    atomic_store_explicit(&node->lease->until_ms, sent_ms + node->config->staleness_ms, memory_order_release);
+    int waiting_fd = atomic_exchange(&node->lease_fd, -1);
+    if (waiting_fd >= 0) lk_raise(waiting_fd);
+    pthread_mutex_lock(&node->lock);
+    node->leased = true;
+    pthread_cond_broadcast(&node->changed);
+    pthread_mutex_unlock(&node->lock);
+}
+
+/* `until` first: the incarnation read behind it is that lease's, or a later one's. */
+int lk_node_lease_covers_now(const lk_node *node, uint64_t incarnation)
+{
+    int64_t until_ms = atomic_load_explicit(&node->lease->until_ms, memory_order_acquire);
+    uint64_t owner = atomic_load_explicit(&node->lease->incarnation, memory_order_relaxed);
+    if (lk_now_ms() >= until_ms || !owner) return LATCHKEY_UNAVAILABLE;
+    return owner == incarnation ? LATCHKEY_OK : LATCHKEY_AGAIN;
+}
+
+/* The same, of a beat that was sent after since_ms. */
+static int covers_since(const lk_node *node, uint64_t incarnation, int64_t since_ms)
+{
+    int64_t until_ms = atomic_load_explicit(&node->lease->until_ms, memory_order_acquire);
+    bool later = until_ms - node->config->staleness_ms > since_ms;
+    return later ? lk_node_lease_covers_now(node, incarnation) : LATCHKEY_UNAVAILABLE;
+}
+
+static void want_beat(lk_node *node)
+{
+    if (!atomic_exchange(&node->beat_wanted, true)) lk_raise(node->wake_fd);
+}
+
+int lk_node_lease_covers(lk_node *node, uint64_t incarnation, int64_t deadline_ms)
+{
+    return lk_node_lease_covers_since(node, incarnation, INT64_MIN, deadline_ms);
+}
+
+int lk_node_lease_covers_since(lk_node *node, uint64_t incarnation, int64_t since_ms, int64_t deadline_ms)
+{
+    int status = covers_since(node, incarnation, since_ms), late = 0;
+    while (status == LATCHKEY_UNAVAILABLE && !late) {
+        want_beat(node);
+        pthread_mutex_lock(&node->lock);
+        /* Looked at again under the lock that the news is told under: it may have come meanwhile. */
+        if (covers_since(node, incarnation, since_ms) == LATCHKEY_UNAVAILABLE)
+            late = lk_cond_wait_until(&node->changed, &node->lock, deadline_ms);
+        pthread_mutex_unlock(&node->lock);
+        status = covers_since(node, incarnation, since_ms);
+    }
+    if (status == LATCHKEY_AGAIN) lk_node_suspect(node, incarnation);
+    if (status == LATCHKEY_UNAVAILABLE && lk_node_connected(node))
+        lk_node_trouble(node, status,
+                        "an answer of Redis was not used: the lease has lapsed, and no beat came in time");
+    return status;
+}
+
+int lk_node_lease_covers_write(lk_node *node, uint64_t incarnation, int64_t deadline_ms)
+{
+    int late = 0;
+    if (lk_node_lease_owner(node) == incarnation) return LATCHKEY_OK;
+    lk_node_suspect(node, incarnation);
+    pthread_mutex_lock(&node->lock);
+    while (lk_node_lease_owner(node) != incarnation && !late)
+        late = lk_cond_wait_until(&node->changed, &node->lock, deadline_ms);
+    pthread_mutex_unlock(&node->lock);
+    if (lk_node_lease_owner(node) == incarnation) return LATCHKEY_OK;
+    lk_node_trouble(node, LATCHKEY_UNAVAILABLE,
+                    "written by a server that does not have the lease: two servers answer at this address");
+    return LATCHKEY_UNAVAILABLE;
+}
+
+void lk_node_suspect(lk_node *node, uint64_t incarnation)
+{
+    if (!incarnation || lk_node_lease_owner(node) == incarnation) return;
+    lk_pool_renew(node->pool); /* the next connection is made now, and asks who is there */
+    if (atomic_exchange(&node->suspect, incarnation) != incarnation) lk_raise(node->wake_fd);
+}
+
+void lk_node_await_lease(lk_node *node, int event_fd)
+{
+    atomic_store(&node->lease_fd, event_fd);
+    want_beat(node);
+}

@@ -1,0 +1,309 @@
+/* The beat: what is asked, what each answer must say, and when the lease is confirmed.
+ *
+ *   MGET q of every partition --> EXISTS e (where in doubt) --> MGET e --> TIME --> INFO replication --> PUBLISH nonce --> WAIT
+ *   |                                                                                             |
+ *   the numbers are compared                                the nonce comes back through the subscription
+ *
+ * Invariants: the numbers are read before the nonce is published. The lease is confirmed last, as of the time at which the
+ * beat was sent, and only when every answer came, the nonce was received, and no gap is open. One beat at a time. */
+#include "l2/link_parts.h"
+
+#include "redis/info.h"
+#include "redis/keys.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BEAT_TIMEOUT_MIN_MS = 250 };
+
+/* MGET, say, of one key of each partition. */
+static bool send_for_all(lk_link *link, uint32_t tag, const char *command, const char *which)
+{
+    size_t count = link->partitions.count, i;
+    lk_span *words = calloc(count + 1, sizeof *words);
+    char(*keys)[LK_KEY_SIZE] = calloc(count, sizeof *keys);
+    bool sent = words && keys;
+    if (sent) {
+        words[0] = lk_word(command);
+        for (i = 0; i < count; i++) {
+            lk_key_partition(keys[i], link->config->prefix, link->partitions.at[i], which);
+            words[1 + i] = lk_word(keys[i]);
+        }
+        sent = lk_conn_send(&link->conn[LK_LINK_COMMANDS], tag, words, count + 1);
+    }
+    free(words);
+    free(keys);
+    return sent;
+}
+
+/* The cut-offs behind the numbers, so that a cut-off that was counted is read. MGET takes a key of another type for one
+ * that is not there; where we would take that for no cut-off, it is asked how many there are, before: no cut-off ever goes. */
+static bool send_numbers(lk_link *link)
+{
+    link->cutoff_keys = 0;
+    bool count = link->baseline || link->doubtful;
+    link->beat.answers += 2 + count;
+    return send_for_all(link, TAG_NUMBERS, "MGET", "q") &&
+           (!count || send_for_all(link, TAG_CUTOFF_KEYS, "EXISTS", "e")) &&
+           send_for_all(link, TAG_CUTOFFS, "MGET", "e");
+}
+
+/* Behind all that this server wrote before: how many replicas hold it? An isolated primary has none, and no lease. */
+static bool send_wait(lk_link *link)
+{
+    char replicas[24], wait_ms[24];
+    if (!link->config->durability) return true;
+    snprintf(replicas, sizeof replicas, "%lld", (long long)link->config->durability);
+    /* Short, since nothing else is answered on this connection meanwhile. */
+    int64_t least_ms = link->config->staleness_ms / 8 < 250 ? link->config->staleness_ms / 8 : 250;
+    snprintf(wait_ms, sizeof wait_ms, "%lld", (long long)lk_later(least_ms, 20));
+    const lk_span wait[3] = {lk_word("WAIT"), lk_word(replicas), lk_word(wait_ms)};
+    link->beat.answers++;
+    return lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_HELD, wait, 3);
+}
+
+void lk_link_send_beat(lk_link *link, int64_t now_ms, int64_t now_us)
+{
+    lk_conn *conn = &link->conn[LK_LINK_COMMANDS];
+    link->beat =
+        (lk_beat){.out = true, .sent_ms = now_ms, .sent_us = now_us, .nonce = lk_link_random(link), .answers = 2};
+    link->next_beat_ms = now_ms + link->config->staleness_ms / 4;
+    for (size_t i = 0; i < link->partitions.count; i++) {
+        lk_sequence *s = &link->sequence[link->partitions.at[i]];
+        s->at_beat = lk_sequence_top(s);
+    }
+    char message[24 + LK_BEAT_STATS_SIZE];
+    lk_beat_stats stats = {.version = ""};
+    link->l1.stats(link->l1.context, &stats);
+    link->host.stats(link->host.context, &stats);
+    size_t nonce = (size_t)snprintf(message, 24, "%016llx ", (unsigned long long)link->beat.nonce);
+    size_t size = nonce + lk_beat_stats_write(&stats, message + nonce);
+    lk_span time[1] = {lk_word("TIME")}, replication[2] = {lk_word("INFO"), lk_word("replication")};
+    lk_span publish[3] = {lk_word("PUBLISH"), lk_word(link->heartbeat), {message, size}};
+    /* The order matters: the numbers are read before the nonce is published. */
+    if (!send_numbers(link) || !lk_conn_send(conn, TAG_TIME, time, 1) ||
+        !lk_conn_send(conn, TAG_REPLICATION, replication, 2) || !lk_conn_send(conn, TAG_PUBLISHED, publish, 3) ||
+        !send_wait(link))
+        lk_link_no_memory(link, now_ms);
+}
+
+/* Every number that the beat read must have been applied by now; else messages were lost. */
+void lk_link_complete_beat(lk_link *link, int64_t now_ms)
+{
+    if (!link->beat.out || link->beat.answers || !link->beat.received) return;
+    /* The first beat of a server takes the numbers as they are, so L1 may keep nothing that was read before: emptying it
+     * also voids the tickets of reads that are under way. */
+    if (link->baseline) lk_link_empty_for_another(link);
+    link->baseline = false;
+    for (size_t i = 0; i < link->partitions.count; i++)
+        lk_count(link->counters, LK_MISSED, lk_sequence_settle(&link->sequence[link->partitions.at[i]]));
+    lk_link_end_everyone(link);
+    if (!lk_link_complete(link, now_ms)) return; /* goes on when the log was read */
+    link->failures = 0;
+    lk_count(link->counters, LK_BEATS, 1);
+    int64_t sent_ms = link->beat.sent_ms;
+    link->beat.out = false;
+    /* Last: whoever reads this lease sees an L1 to which everything was applied. */
+    link->host.lease(link->host.context, sent_ms, link->handshake[0].incarnation, link->server_ahead_us);
+    lk_consistency_leased(&link->consistency, sent_ms + link->config->staleness_ms);
+    lk_link_log_lease(&link->link_log, sent_ms, link->config->staleness_ms, link->counters);
+}
+
+static void answered(lk_link *link, int64_t now_ms)
+{
+    link->beat.answers--;
+    lk_link_complete_beat(link, now_ms);
+}
+
+/* A primary that was made a replica keeps its run id, its connections and its subscriptions, and goes on answering all
+ * that a beat asks. Revocations go elsewhere then. One that was made a replica and a primary again since the last beat
+ * shows it by its replication id alone; what it holds now is somebody else's history of writes. */
+static void take_replication(lk_link *link, const lk_reply *reply, int64_t now_ms)
+{
+    char text[160];
+    uint64_t replication;
+    int status = lk_info_replication(reply, &replication, text, sizeof text);
+    if (!status && replication == link->handshake[0].replication) {
+        answered(link, now_ms);
+        return;
+    }
+    if (!status) snprintf(text, sizeof text, "the server's replication id changed: it is met anew");
+    if (status == LATCHKEY_CONFIG && reply->type == LK_REPLY_STRING)
+        snprintf(text, sizeof text, "the server became a replica: name its primary");
+    /* What it is refused for, if it is, the next hello says. */
+    lk_link_lost(link, now_ms, reply->type == LK_REPLY_ERROR ? status : LATCHKEY_UNAVAILABLE, text);
+}
+
+/* Of MGET. */
+static bool one_for_each(lk_link *link, const lk_reply *reply, int64_t now_ms)
+{
+    if (reply->type == LK_REPLY_ARRAY && reply->size == link->partitions.count) return true;
+    lk_link_refused(link, reply, now_ms, "Redis does not answer MGET as expected");
+    return false;
+}
+
+static void take_numbers(lk_link *link, const lk_reply *reply, int64_t now_ms)
+{
+    if (!one_for_each(link, reply, now_ms)) return;
+    bool backwards = false;
+    for (size_t i = 0; i < reply->size; i++) {
+        const lk_reply *item = reply->item[i];
+        lk_sequence *s = &link->sequence[link->partitions.at[i]];
+        uint64_t number = item->type == LK_REPLY_STRING ? strtoull(item->text, NULL, 10) : 0;
+        /* Less than at the last beat, or than what was known when this one was sent: Redis lost its count, or a number
+         * that we took was not its. */
+        if (lk_sequence_count(s, number)) continue;
+        backwards = true;
+        lk_sequence_restart(s, number);
+    }
+    if (backwards)
+        lk_link_empty(link); /* the server forgot: what it forgot is not known, so nothing from before counts */
+    answered(link, now_ms);
+}
+
+static void take_cutoff_keys(lk_link *link, const lk_reply *reply, int64_t now_ms)
+{
+    if (reply->type != LK_REPLY_INTEGER) {
+        lk_link_refused(link, reply, now_ms, "Redis does not answer EXISTS as expected");
+        return;
+    }
+    link->cutoff_keys = reply->integer;
+    answered(link, now_ms);
+}
+
+static void doubt(lk_link *link, unsigned p)
+{
+    char text[160];
+    link->doubtful = true;
+    if (!lk_cutoffs_doubt(link->cutoffs, p)) return;
+    link->everyone = true; /* whom it spares is not known */
+    lk_count(link->counters, LK_CORRUPT_RECORDS, 1);
+    snprintf(text, sizeof text, "%.32s:{%u}:e is no epoch: latchkey_revoke_everyone replaces it", link->config->prefix,
+             p);
+    link->host.trouble(link->host.context, LATCHKEY_CORRUPT, text);
+}
+
+/* What the server holds as the partition's cut-off. False: it knows less than we do. */
+static bool take_cutoff(lk_link *link, unsigned p, const lk_reply *item, bool strangers)
+{
+    int64_t ms = 0, known = lk_cutoffs_known(link->cutoffs, p);
+    bool there = item->type == LK_REPLY_STRING;
+    if (there ? !lk_cutoff_parse(item->text, item->size, &ms) : !known && strangers) {
+        doubt(link, p);
+        return true;
+    }
+    if (ms < known) return false;
+    link->everyone |= lk_cutoffs_set(link->cutoffs, p, ms);
+    return true;
+}
+
+/* It was restarted, promoted or emptied since, or somebody deleted it. This beat is of no use then. */
+static void tell_cutoffs(lk_link *link, size_t count, int64_t now_ms)
+{
+    link->beat.out = false;
+    link->assertions = count;
+    link->asserted = link->assertions_out = 0;
+    lk_link_enter(link, LK_LINK_REASSERTING, now_ms);
+    lk_link_assert(link, now_ms);
+}
+
+static void take_cutoffs(lk_link *link, const lk_reply *reply, int64_t now_ms)
+{
+    if (!one_for_each(link, reply, now_ms)) return;
+    long long texts = 0;
+    size_t missing = 0;
+    for (size_t i = 0; i < reply->size; i++) texts += reply->item[i]->type == LK_REPLY_STRING;
+    bool strangers = link->cutoff_keys > texts;
+    link->doubtful = false;
+    for (size_t i = 0; i < reply->size; i++) {
+        unsigned p = link->partitions.at[i];
+        if (take_cutoff(link, p, reply->item[i], strangers)) continue;
+        char word[LATCHKEY_SELECTOR_LENGTH + 4];
+        lk_recent_item *item = &link->assertion[missing++];
+        snprintf(word, sizeof word, "*%019lld", (long long)lk_cutoffs_known(link->cutoffs, p));
+        item->partition = p;
+        memcpy(item->selector, word, sizeof item->selector);
+    }
+    if (missing) tell_cutoffs(link, missing, now_ms);
+    else answered(link, now_ms);
+}
+
+/* Redis' time is good to half a round trip, so the shortest of the recent ones is believed (Cristian 1989). What it is worth
+ * fades, since clocks drift. A difference that the round trips do not explain is a clock that was set: believed at once. */
+static void set_server_time(lk_link *link, int64_t server_us, int64_t round_us)
+{
+    int64_t ahead_us = server_us - (link->beat.sent_us + round_us / 2), off = ahead_us - link->server_ahead_us;
+    link->best_round_us += link->best_round_us / 8 + 1;
+    bool explained = link->server_ahead_us && (off < 0 ? -off : off) <= round_us + link->best_round_us;
+    if (explained && round_us > link->best_round_us) return;
+    link->best_round_us = round_us;
+    link->server_ahead_us = ahead_us;
+}
+
+static void take_time(lk_link *link, const lk_reply *reply, int64_t now_us)
+{
+    if (reply->type == LK_REPLY_ERROR) {
+        lk_link_refused(link, reply, now_us / 1000, "");
+        return;
+    }
+    bool two = reply->type == LK_REPLY_ARRAY && reply->size == 2 && reply->item[0]->type == LK_REPLY_STRING &&
+               reply->item[1]->type == LK_REPLY_STRING;
+    long long seconds = two ? atoll(reply->item[0]->text) : 0, micros = two ? atoll(reply->item[1]->text) : 0;
+    /* A time that no clock shows is left alone: nothing that the lease is for depends on it. */
+    if (seconds > 0 && seconds < LK_LINK_TIME_MAX_US / 1000000 && micros >= 0 && micros < 1000000)
+        set_server_time(link, seconds * 1000000 + micros, now_us - link->beat.sent_us);
+    answered(link, now_us / 1000);
+}
+
+static void take_published(lk_link *link, const lk_reply *reply, int64_t now_ms)
+{
+    if (reply->type == LK_REPLY_INTEGER && reply->integer > 0) return;
+    lk_link_refused(link, reply, now_ms, "Redis does not know our subscription any more");
+}
+
+/* Too few replicas: this beat proves nothing, and the next one tries again. */
+static void take_held(lk_link *link, const lk_reply *reply, int64_t now_ms)
+{
+    char text[160];
+    if (reply->type == LK_REPLY_INTEGER && reply->integer >= link->config->durability) {
+        answered(link, now_ms);
+        return;
+    }
+    if (reply->type == LK_REPLY_ERROR) {
+        lk_link_refused(link, reply, now_ms, "");
+        return;
+    }
+    link->beat.out = false;
+    snprintf(text, sizeof text, "durability=%lld, but %lld replicas hold what was written: no lease",
+             (long long)link->config->durability, reply->type == LK_REPLY_INTEGER ? (long long)reply->integer : 0);
+    link->host.trouble(link->host.context, LATCHKEY_UNAVAILABLE, text);
+}
+
+int64_t lk_link_beat_end(const lk_link *link)
+{
+    return link->beat.sent_ms + lk_later(link->config->staleness_ms / 2, BEAT_TIMEOUT_MIN_MS);
+}
+
+void lk_link_beat_now(lk_link *link, int64_t now_ms)
+{
+    /* Not faster than this, however many ask: a beat that was just answered would have served them. */
+    int64_t soonest_ms = lk_later(now_ms, link->beat.sent_ms + LK_LINK_BEAT_APART_MS);
+    if (link->state == LK_LINK_UP && !link->beat.out && link->next_beat_ms > soonest_ms)
+        link->next_beat_ms = soonest_ms;
+}
+
+bool lk_link_take_beat(lk_link *link, const lk_reply *reply, int64_t now_us)
+{
+    int64_t now_ms = now_us / 1000;
+    switch (reply->tag) {
+    case TAG_NUMBERS: take_numbers(link, reply, now_ms); return true;
+    case TAG_CUTOFF_KEYS: take_cutoff_keys(link, reply, now_ms); return true;
+    case TAG_CUTOFFS: take_cutoffs(link, reply, now_ms); return true;
+    case TAG_TIME: take_time(link, reply, now_us); return true;
+    case TAG_REPLICATION: take_replication(link, reply, now_ms); return true;
+    case TAG_PUBLISHED: take_published(link, reply, now_ms); return true;
+    case TAG_HELD: take_held(link, reply, now_ms); return true;
+    default: return false;
+    }
+}

@@ -1,0 +1,223 @@
+/* The link on its way up: from two open sockets to a server that may be served from.
+ *
+ *   HANDSHAKE     who is there? Both connections must have reached the same incarnation of the server
+ *   SETUP         the number of partitions, recorded by the first instance, must be ours; what the server is set to is said
+ *   SUBSCRIBING   one channel for each partition of the link, and the instance's own for the nonce of its beats
+ *   REASSERTING   a server that was not met before is told of the recent revocations and of the cut-offs that it lacks
+ *   UP            the first beat is due at once
+ *
+ * Invariant: no beat is sent before every assertion was answered. An error ends the connection: a server that cannot be told
+ * is not served from. */
+#include "l2/link_parts.h"
+
+#include "redis/keys.h"
+#include "redis/script.h"
+#include "redis/server_check.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ASSERTED_BY_ONE = 64, ASSERTIONS_AT_ONCE = 32 };
+
+void lk_link_connected(lk_link *link, int64_t now_ms)
+{
+    lk_link_enter(link, LK_LINK_HANDSHAKE, now_ms);
+    link->handshakes = LK_LINK_CONNECTIONS;
+    bool sent = true;
+    for (int i = 0; i < LK_LINK_CONNECTIONS; i++)
+        sent = sent && lk_conn_open(&link->conn[i]) &&
+               lk_handshake_send(&link->handshake[i], link->config, &link->conn[i]);
+    if (!sent) lk_link_no_memory(link, now_ms);
+}
+
+/* The number of partitions is part of every key's name: recorded by the first instance, equal in all. */
+static void send_setup(lk_link *link, int64_t now_ms)
+{
+    char key[LK_KEY_SIZE], number[24];
+    lk_key_partition(key, link->config->prefix, 0, "m");
+    snprintf(number, sizeof number, "%lld", (long long)link->config->partitions);
+    lk_span record[4] = {lk_word("HSETNX"), lk_word(key), lk_word("partitions"), lk_word(number)};
+    lk_span read[3] = {lk_word("HGET"), lk_word(key), lk_word("partitions")};
+    lk_conn *conn = &link->conn[LK_LINK_COMMANDS];
+    lk_link_enter(link, LK_LINK_SETUP, now_ms);
+    if (!lk_conn_send(conn, TAG_RECORD_PARTITIONS, record, 4) || !lk_conn_send(conn, TAG_READ_PARTITIONS, read, 3))
+        lk_link_no_memory(link, now_ms);
+}
+
+/* Of a server that was not met before, and that answered a read: while Redis is loading, INFO says that there is no
+ * append-only file. The answer comes before that of the first beat. */
+static bool ask_settings(lk_link *link)
+{
+    lk_span info[2] = {lk_word("INFO"), lk_word("default")};
+    return link->settings_of == link->handshake[0].incarnation ||
+           lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_SETTINGS, info, 2);
+}
+
+/* What it is set to is said, and keeps nobody from using it: see server_check.h. */
+static void take_settings(lk_link *link, const lk_reply *reply)
+{
+    lk_server_check settings = {.info = reply->type == LK_REPLY_STRING ? reply->text : "",
+                                .durability = link->config->durability,
+                                .staleness_ms = link->config->staleness_ms};
+    lk_server_check_say(&settings, &link->settings_said);
+    link->settings_of = link->handshake[0].incarnation;
+}
+
+void lk_link_take_handshake(lk_link *link, int which, const lk_reply *reply, int64_t now_ms)
+{
+    lk_handshake *handshake = &link->handshake[which];
+    if (!lk_handshake_take(handshake, reply)) return;
+    if (handshake->status) {
+        lk_link_lost(link, now_ms, handshake->status, handshake->error);
+        return;
+    }
+    if (--link->handshakes) return;
+    if (link->handshake[0].incarnation != link->handshake[1].incarnation)
+        lk_link_lost(link, now_ms, LATCHKEY_UNAVAILABLE, "two connections reached two servers: trying again");
+    else send_setup(link, now_ms);
+}
+
+static void send_subscribe(lk_link *link, int64_t now_ms)
+{
+    size_t channels = link->partitions.count + 1, i;
+    lk_span *words = calloc(channels + 1, sizeof *words);
+    char(*names)[LK_KEY_SIZE] = calloc(channels, sizeof *names);
+    bool sent = words && names;
+    if (sent) {
+        words[0] = lk_word("SUBSCRIBE");
+        for (i = 0; i + 1 < channels; i++) {
+            lk_key_partition(names[i], link->config->prefix, link->partitions.at[i], "rev");
+            words[1 + i] = lk_word(names[i]);
+        }
+        words[channels] = lk_word(link->heartbeat);
+        link->conn[LK_LINK_SUBSCRIPTION].pushes = true;
+        sent = lk_conn_send(&link->conn[LK_LINK_SUBSCRIPTION], 0, words, channels + 1);
+    }
+    free(words);
+    free(names);
+    link->subscriptions = (unsigned)channels;
+    lk_link_enter(link, LK_LINK_SUBSCRIBING, now_ms);
+    if (!sent) lk_link_no_memory(link, now_ms);
+}
+
+/* An error here matters only if the number turns out not to be there: at maxmemory it can be read all the same. */
+static void take_recorded(lk_link *link, const lk_reply *reply)
+{
+    link->setup_status = LATCHKEY_UNAVAILABLE;
+    snprintf(link->setup_error, sizeof link->setup_error, "the number of partitions could not be recorded in Redis");
+    if (reply->type == LK_REPLY_ERROR)
+        link->setup_status = lk_error_status(reply, link->setup_error, sizeof link->setup_error);
+}
+
+static void take_partitions(lk_link *link, const lk_reply *reply, int64_t now_ms)
+{
+    char text[160];
+    if (reply->type == LK_REPLY_ERROR) {
+        int status = lk_error_status(reply, text, sizeof text);
+        lk_link_lost(link, now_ms, status == LATCHKEY_CORRUPT ? LATCHKEY_CONFIG : status, text);
+    } else if (reply->type != LK_REPLY_STRING) {
+        lk_link_lost(link, now_ms, link->setup_status, link->setup_error);
+    } else if (!reply->size || strspn(reply->text, "0123456789") != reply->size) {
+        lk_link_lost(link, now_ms, LATCHKEY_CONFIG,
+                     "the number of partitions in Redis is not a number: something else writes under our prefix");
+    } else if (atoll(reply->text) != link->config->partitions) {
+        snprintf(text, sizeof text, "partitions=%lld, but Redis holds sessions in %.20s partitions: use that number",
+                 (long long)link->config->partitions, reply->text);
+        lk_link_lost(link, now_ms, LATCHKEY_CONFIG, text);
+    } else if (ask_settings(link)) send_subscribe(link, now_ms);
+    else lk_link_no_memory(link, now_ms);
+}
+
+/* One call: some of one partition's. The first brings the script; the others find it there. */
+static bool send_assertion(lk_link *link)
+{
+    const lk_script *script = &lk_scripts[LK_SCRIPT_REASSERT];
+    const lk_recent_item *first = &link->assertion[link->asserted];
+    char base[LK_BASE_SIZE], key[LK_KEY_SIZE];
+    lk_span words[5 + ASSERTED_BY_ONE];
+    size_t count = 0;
+    bool whole_script = !link->asserted;
+    lk_key_base(base, link->config->prefix, first->partition);
+    lk_key_session(key, link->config->prefix, first->partition, first->selector);
+    words[0] = lk_word(whole_script ? "EVAL" : "EVALSHA");
+    words[1] = whole_script ? (lk_span){script->text, script->size} : lk_word(script->sha);
+    words[2] = lk_word("1");
+    words[3] = lk_word(key);
+    words[4] = lk_word(base);
+    for (; count < ASSERTED_BY_ONE && link->asserted < link->assertions; count++, link->asserted++) {
+        const lk_recent_item *item = &link->assertion[link->asserted];
+        if (item->partition != first->partition) break;
+        words[5 + count] = (lk_span){item->selector, LATCHKEY_SELECTOR_LENGTH};
+    }
+    lk_count(link->counters, LK_L2_WRITES, 1);
+    link->assertions_out++;
+    return lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_REASSERTED, words, 5 + count);
+}
+
+void lk_link_assert(lk_link *link, int64_t now_ms)
+{
+    bool sent = true;
+    while (sent && link->asserted < link->assertions && link->assertions_out < ASSERTIONS_AT_ONCE)
+        sent = send_assertion(link);
+    if (!sent) {
+        lk_link_no_memory(link, now_ms);
+    } else if (!link->assertions_out) {
+        link->next_beat_ms = lk_later(now_ms, link->beat.sent_ms + LK_LINK_BEAT_APART_MS);
+        lk_link_enter(link, LK_LINK_UP, now_ms);
+    }
+}
+
+/* Nothing is served before all of them were taken: an error is no reason to go on without. */
+static void take_assertion(lk_link *link, const lk_reply *reply, int64_t now_ms)
+{
+    if (reply->type != LK_REPLY_INTEGER) {
+        lk_link_refused(link, reply, now_ms,
+                        "Redis does not answer the revocations that are made once more as expected");
+        return;
+    }
+    link->assertions_out--;
+    lk_link_assert(link, now_ms);
+}
+
+/* Its past is not ours. The host is told first: a revocation whose answer came from the server before, and that is added to
+ * the recent ones from now on, may come too late for the list below, and is made once more by its caller. */
+static void meet(lk_link *link)
+{
+    bool first = !link->met;
+    link->met = link->handshake[0].incarnation;
+    link->baseline = true;
+    link->host.met(link->host.context, link->met);
+    if (!first) lk_link_empty_for_another(link);
+}
+
+/* From here on every revocation reaches us. What was missed before, the first beat finds. */
+void lk_link_subscribed(lk_link *link, int64_t now_ms)
+{
+    if (link->was_up) lk_count(link->counters, LK_RECONNECTS, 1);
+    link->was_up = true;
+    if (link->met != link->handshake[0].incarnation) meet(link);
+    link->replays = 0;
+    for (size_t i = 0; i < link->partitions.count; i++) {
+        lk_sequence *s = &link->sequence[link->partitions.at[i]];
+        if (link->baseline) *s = (lk_sequence){0};
+        lk_sequence_resubscribe(s);
+    }
+    link->server_ahead_us = 0; /* it may be another server */
+    link->asserted = link->assertions_out = 0;
+    /* Until its first beat came back, a server may still have to be told: the connection broke in the middle of it. */
+    link->assertions = link->baseline ? lk_recent_list(link->recent, now_ms, link->assertion) : 0;
+    lk_link_enter(link, LK_LINK_REASSERTING, now_ms);
+    lk_link_assert(link, now_ms);
+}
+
+bool lk_link_take_setup(lk_link *link, const lk_reply *reply, int64_t now_ms)
+{
+    switch (reply->tag) {
+    case TAG_RECORD_PARTITIONS: take_recorded(link, reply); return true;
+    case TAG_READ_PARTITIONS: take_partitions(link, reply, now_ms); return true;
+    case TAG_SETTINGS: take_settings(link, reply); return true;
+    case TAG_REASSERTED: take_assertion(link, reply, now_ms); return true;
+    default: return false;
+    }
+}

@@ -1,0 +1,124 @@
+/* What the link does for others in the background, between its beats: revocations that are retried, touches, refreshes, and
+ * the comparisons of the consistency check, which come last. At most LK_LINK_JOBS are in flight. */
+#include "l2/link_parts.h"
+
+#include "observe/events.h"
+#include "redis/keys.h"
+#include "redis/script.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static bool send_audit(lk_link *link, unsigned place)
+{
+    const lk_job *job = &link->job[place];
+    char key[LK_KEY_SIZE];
+    lk_key_session(key, link->config->prefix, job->of.partition, job->of.selector);
+    lk_span words[3] = {lk_word("HGET"), lk_word(key), lk_word("v")};
+    return lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_JOB + place, words, 3);
+}
+
+/* As a miss asks (judge.c). */
+static bool send_refresh(lk_link *link, unsigned place)
+{
+    const lk_job *job = &link->job[place];
+    char key[LK_KEY_SIZE];
+    lk_key_session(key, link->config->prefix, job->of.partition, job->of.selector);
+    lk_span hget[3] = {lk_word("HGET"), lk_word(key), lk_word("v")}, pttl[2] = {lk_word("PTTL"), lk_word(key)};
+    lk_conn *conn = &link->conn[LK_LINK_COMMANDS];
+    return lk_conn_send(conn, TAG_VALUE + place, hget, 3) && lk_conn_send(conn, TAG_JOB + place, pttl, 2);
+}
+
+static bool send_job(lk_link *link, unsigned place)
+{
+    const lk_job *job = &link->job[place];
+    if (job->kind == LK_JOB_AUDIT) return send_audit(link, place);
+    if (job->kind == LK_JOB_REFRESH) return send_refresh(link, place);
+    const lk_script *script = &lk_scripts[job->kind == LK_JOB_TOUCH ? LK_SCRIPT_TOUCH : LK_SCRIPT_REVOKE];
+    char base[LK_BASE_SIZE], key[LK_KEY_SIZE];
+    lk_key_script_base(base, link->config->prefix, job->of.partition, link->config->events);
+    lk_key_session(key, link->config->prefix, job->of.partition, job->of.selector);
+    bool revoke = job->kind == LK_JOB_REVOKE, whole_script = job->whole_script;
+    lk_span words[] = {lk_word(whole_script ? "EVAL" : "EVALSHA"),
+                       whole_script ? (lk_span){script->text, script->size} : lk_word(script->sha),
+                       lk_word("1"),
+                       lk_word(key),
+                       lk_word(base),
+                       {job->of.selector, LATCHKEY_SELECTOR_LENGTH},
+                       {job->of.verifier_hash, revoke || job->proven ? LK_HASH_SIZE : 0},
+                       lk_word(job->of.held ? "1" : "0"),
+                       lk_word(""),
+                       lk_word(job->of.calls[0] ? job->of.calls + 1 : ""),
+                       lk_word("1")};
+    size_t count = !revoke ? 7 : link->config->events && job->of.calls[0] ? 11 : 8;
+    lk_count(link->counters, LK_L2_WRITES, 1);
+    return lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_JOB + place, words, count);
+}
+
+/* As a token begins: see token.h. */
+static unsigned partition_in(const uint8_t raw[LK_SELECTOR_RAW]) { return (raw[0] & 0x0fu) << 8 | raw[1]; }
+
+/* The last of all jobs. */
+static bool next_audit(lk_link *link, int64_t now_us, lk_job *job)
+{
+    memset(job, 0, sizeof *job);
+    while (lk_consistency_due(&link->consistency, now_us)) {
+        uint8_t raw[LK_SELECTOR_RAW];
+        if (!link->l1.sample(link->l1.context, lk_link_random(link), now_us / 1000, &job->seen) ||
+            !lk_base64_decode(job->seen.selector, sizeof job->seen.selector, raw, sizeof raw))
+            continue;
+        job->kind = LK_JOB_AUDIT;
+        job->of.partition = partition_in(raw);
+        memcpy(job->of.selector, job->seen.selector, sizeof job->of.selector);
+        return true;
+    }
+    return false;
+}
+
+void lk_link_start_jobs(lk_link *link, int64_t now_ms, int64_t now_us)
+{
+    for (unsigned i = 0; i < LK_LINK_JOBS && link->state == LK_LINK_UP; i++) {
+        if (link->job[i].kind) continue;
+        if (!link->host.next_job(link->host.context, now_ms, &link->job[i]) && !next_audit(link, now_us, &link->job[i]))
+            return;
+        if (!send_job(link, i)) lk_link_no_memory(link, now_ms);
+    }
+}
+
+void lk_link_take_job(lk_link *link, unsigned place, const lk_reply *reply, int64_t now_ms)
+{
+    lk_job *job = &link->job[place];
+    int status = LATCHKEY_OK;
+    if (reply->type == LK_REPLY_ERROR && strncmp(reply->text, "NOSCRIPT", 8) == 0 && !job->whole_script) {
+        job->whole_script = true;
+        if (!send_job(link, place)) lk_link_no_memory(link, now_ms);
+        return;
+    }
+    if (job->kind == LK_JOB_REFRESH) {
+        link->l1.refreshed(link->l1.context, job->item, job->value, reply, link->handshake[0].incarnation);
+    } else if (reply->type == LK_REPLY_ERROR) {
+        char text[160];
+        lk_count(link->counters, LK_L2_ERRORS, 1);
+        status = lk_error_status(reply, text, sizeof text);
+        link->host.trouble(link->host.context, status, text);
+    } else if (job->kind == LK_JOB_AUDIT) lk_consistency_judge(&link->consistency, &job->seen, reply, now_ms);
+    else if (reply->type != LK_REPLY_INTEGER && reply->type != LK_REPLY_STRING)
+        status = LATCHKEY_UNAVAILABLE; /* not what our scripts answer */
+    else if (job->kind == LK_JOB_TOUCH && lk_reuse_ended(reply)) {
+        lk_reuse_report(link->counters, job->of.selector, now_ms);
+        lk_event_reused(link->config, job->of.selector, lk_reuse_ended(reply));
+    } else if (job->kind == LK_JOB_REVOKE && (reply->integer || reply->type == LK_REPLY_STRING)) { /* it is ended */
+        const char *told = reply->type == LK_REPLY_STRING ? lk_event_told(reply->text) : NULL;
+        snprintf(job->of.told, sizeof job->of.told, "%s", told ? told : "");
+        lk_recent_add(link->recent, job->of.partition, job->of.selector, now_ms);
+    }
+    lk_link_end_job(link, job, status);
+}
+
+/* The first reply of a job that has two waits for the other. */
+bool lk_link_keep(lk_link *link, int which, lk_reply *reply)
+{
+    if (which != LK_LINK_COMMANDS || reply->tag < TAG_VALUE || reply->tag >= TAG_LOG) return false;
+    link->job[reply->tag - TAG_VALUE].value = reply;
+    return true;
+}

@@ -1,0 +1,64 @@
+/* What the parts of the link (link.h) need of each other, and the tags by which they know their replies. */
+#ifndef LK_L2_LINK_PARTS_H
+#define LK_L2_LINK_PARTS_H
+
+#include "base/clock.h"
+#include "l2/link.h"
+#include "redis/errors.h"
+
+enum lk_link_tag {
+    TAG_RECORD_PARTITIONS = 1,
+    TAG_READ_PARTITIONS,
+    TAG_SETTINGS,
+    TAG_REASSERTED,
+    TAG_NUMBERS,
+    TAG_CUTOFF_KEYS,
+    TAG_CUTOFFS,
+    TAG_TIME,
+    TAG_REPLICATION,
+    TAG_PUBLISHED,
+    TAG_HELD,
+    TAG_JOB,            /* + the job's place */
+    TAG_VALUE = 0x8000, /* + the job's place: the first of two replies */
+    TAG_LOG = 0x10000,  /* + the partition */
+};
+
+#define LK_LINK_TIME_MAX_US INT64_C(100000000000000000) /* the year 5138: no clock that is set shows a later time */
+
+enum { LK_LINK_BEAT_APART_MS = 5 }; /* beats are no closer than this, however many ask for one */
+
+/* link_state.c */
+uint64_t lk_link_random(lk_link *link);
+void lk_link_enter(lk_link *link, enum lk_link_state state, int64_t now_ms);
+void lk_link_end_job(lk_link *link, lk_job *job, int status);
+void lk_link_end_everyone(lk_link *link); /* empties L1 where a cut-off is news */
+void lk_link_no_memory(lk_link *link, int64_t now_ms);
+/* The link is lost for what an error reply says, or else for `text`. */
+void lk_link_refused(lk_link *link, const lk_reply *reply, int64_t now_ms, const char *text);
+
+/* link_handshake.c */
+void lk_link_take_handshake(lk_link *link, int which, const lk_reply *reply, int64_t now_ms);
+bool lk_link_take_setup(lk_link *link, const lk_reply *reply, int64_t now_ms); /* false: another part's reply */
+void lk_link_subscribed(lk_link *link, int64_t now_ms);
+void lk_link_assert(lk_link *link, int64_t now_ms); /* sends what is left of link->assertion; then the link is UP */
+
+/* link_beat.c */
+void lk_link_send_beat(lk_link *link, int64_t now_ms, int64_t now_us);
+void lk_link_complete_beat(lk_link *link, int64_t now_ms); /* confirms the lease if nothing is missing any more */
+bool lk_link_take_beat(lk_link *link, const lk_reply *reply, int64_t now_us); /* false: another part's reply */
+int64_t lk_link_beat_end(const lk_link *link);
+
+/* link_replay.c */
+void lk_link_empty(lk_link *link);
+void lk_link_empty_for_another(lk_link *link);
+bool lk_link_complete(lk_link *link, int64_t now_ms); /* asks the log for what is missing. True: nothing is */
+int64_t lk_link_partition_of(const lk_link *link, const lk_reply *channel);
+void lk_link_take_revocation(lk_link *link, int64_t p, const char *text, int64_t now_us);
+void lk_link_take_log(lk_link *link, uint32_t p, const lk_reply *reply, int64_t now_ms);
+
+/* link_jobs.c */
+void lk_link_start_jobs(lk_link *link, int64_t now_ms, int64_t now_us);
+void lk_link_take_job(lk_link *link, unsigned place, const lk_reply *reply, int64_t now_ms);
+bool lk_link_keep(lk_link *link, int which, lk_reply *reply);
+
+#endif

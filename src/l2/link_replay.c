@@ -1,0 +1,199 @@
+/* What is applied to L1: the messages of the subscription, the entries of the log that fill a gap, and the emptying where
+ * neither tells enough.
+ *
+ *   message "7 selector... @us" --number expected?--> purge
+ *                                  \--no: XRANGE from the last one applied--> purge, in order
+ *                                                       \--the log does not go on from there--> empty
+ *
+ * Invariants: a number counts as applied only once its selectors are purged, or L1 was emptied behind it (sequence.h). */
+#include "l2/link_parts.h"
+
+#include "base/hash.h"
+#include "redis/keys.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { REPLAYS_AT_ONCE = 64, REPLAY_ENTRIES = 512 };
+
+/* Then every revocation that is known of is applied, whatever became of its message. */
+void lk_link_empty(lk_link *link)
+{
+    link->host.emptying(link->host.context);
+    link->l1.empty(link->l1.context);
+    lk_count(link->counters, LK_EMPTIES, 1);
+    for (size_t i = 0; i < link->partitions.count; i++) lk_sequence_skip(&link->sequence[link->partitions.at[i]]);
+}
+
+/* What is in it is of another server: no news for the log. */
+void lk_link_empty_for_another(lk_link *link)
+{
+    link->link_log.expected++;
+    lk_link_empty(link);
+}
+
+static bool send_replay(lk_link *link, int64_t p)
+{
+    lk_sequence *s = &link->sequence[p];
+    char key[LK_KEY_SIZE], from[40], max[16];
+    lk_key_partition(key, link->config->prefix, (unsigned)p, "r");
+    /* From the last one applied on, if we know what it revoked: so a log that was started anew shows. */
+    snprintf(from, sizeof from, "%llu-0", (unsigned long long)(s->applied + !s->mark));
+    snprintf(max, sizeof max, "%d", REPLAY_ENTRIES);
+    lk_span words[6] = {lk_word("XRANGE"), lk_word(key), lk_word(from), lk_word("+"), lk_word("COUNT"), lk_word(max)};
+    s->target = s->missing;
+    s->replay = LK_REPLAY_ASKED;
+    link->replays++;
+    return lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_LOG + (uint32_t)p, words, 6);
+}
+
+/* Asks the log for what is missing. True: nothing is. */
+bool lk_link_complete(lk_link *link, int64_t now_ms)
+{
+    bool gap = false, sent = true;
+    for (size_t i = 0; i < link->partitions.count && sent; i++) {
+        unsigned p = link->partitions.at[i];
+        if (!lk_sequence_gap(&link->sequence[p])) continue;
+        gap = true;
+        if (link->sequence[p].replay == LK_REPLAY_NONE && link->replays < REPLAYS_AT_ONCE) sent = send_replay(link, p);
+    }
+    if (!sent) lk_link_no_memory(link, now_ms);
+    return !gap;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    unsigned x = *(const unsigned *)a, y = *(const unsigned *)b;
+    return (x > y) - (x < y);
+}
+
+static bool owns(const lk_link *link, long long p)
+{
+    unsigned key = (unsigned)p;
+    return p <= LK_PARTITIONS_MAX && bsearch(&key, link->partitions.at, link->partitions.count, sizeof key, by_number);
+}
+
+/* "lk:{17}:rev" names a partition of ours, or -1. */
+int64_t lk_link_partition_of(const lk_link *link, const lk_reply *channel)
+{
+    char name[LK_KEY_SIZE];
+    const char *brace = strchr(channel->text, '{');
+    if (!brace) return -1;
+    long long p = atoll(brace + 1);
+    if (p < 0 || !owns(link, p)) return -1;
+    lk_key_partition(name, link->config->prefix, (unsigned)p, "rev");
+    return strcmp(name, channel->text) ? -1 : p;
+}
+
+/* The first selector that a revocation names, hashed. */
+static uint64_t mark_of(const char *text)
+{
+    size_t length = strcspn(text, " ");
+    return lk_hash(text, length < LATCHKEY_SELECTOR_LENGTH ? length : LATCHKEY_SELECTOR_LENGTH, 0) | 1;
+}
+
+/* One word of a message, or of an entry of the log: "selector", or "*epoch". One that changed only is not ended. */
+static void apply(lk_link *link, int64_t p, const char *word, size_t length, bool changed, int64_t now_ms)
+{
+    int64_t ms;
+    if (*word == '*' && lk_cutoff_parse(word + 1, length - 1, &ms))
+        link->everyone |= lk_cutoffs_set(link->cutoffs, (unsigned)p, ms);
+    if (length != LATCHKEY_SELECTOR_LENGTH || !lk_selector_spelled(word)) return;
+    if (!changed) lk_recent_add(link->recent, (unsigned)p, word, now_ms);
+    link->l1.purge(link->l1.context, word);
+    lk_count(link->counters, LK_PURGES, 1);
+}
+
+/* "@time in us" */
+static void take_time_of_message(lk_link *link, const char *word, int64_t now_us)
+{
+    int64_t said_us = atoll(word + 1);
+    if (!link->server_ahead_us || said_us <= 0 || said_us >= LK_LINK_TIME_MAX_US) return;
+    int64_t late_us = now_us + link->server_ahead_us - said_us;
+    lk_histogram_add(&link->counters->revocation_us, late_us > 0 ? (uint64_t)late_us : 0);
+}
+
+static void take_number(lk_link *link, int64_t p, uint64_t number, uint64_t mark)
+{
+    lk_sequence *s = &link->sequence[p];
+    uint64_t missed;
+    /* Before the first beat nothing is compared: that empties. */
+    if (!link->baseline && lk_sequence_message(s, number, mark, &missed)) {
+        lk_count(link->counters, LK_MISSED, missed);
+        return;
+    }
+    if (!link->baseline) lk_link_empty(link);
+    lk_sequence_restart(s, number - 1);
+    lk_sequence_message(s, number, mark, &missed);
+}
+
+/* "number selector... [@time in us] [changed]", or "number *epoch @time in us" */
+void lk_link_take_revocation(lk_link *link, int64_t p, const char *text, int64_t now_us)
+{
+    char *at;
+    uint64_t number = strtoull(text, &at, 10);
+    if (at == text || *at != ' ' || !number) {
+        link->host.trouble(link->host.context, LATCHKEY_CORRUPT, "a foreign message on a revocation channel");
+        return;
+    }
+    take_number(link, p, number, mark_of(at + 1));
+    bool changed = strstr(at, " changed") != NULL;
+    while (*at == ' ') {
+        const char *start = ++at;
+        size_t length = strcspn(start, " ");
+        at += length;
+        if (*start == '@') take_time_of_message(link, start, now_us);
+        else apply(link, p, start, length, changed, now_us / 1000);
+    }
+    if (lk_sequence_gap(&link->sequence[p])) lk_link_complete(link, now_us / 1000);
+}
+
+/* [["7-0", ["s", "selector...", "c", "1"]], ...]: applies them in turn. False where they do not go on from what was applied. */
+static bool take_entry(lk_link *link, int64_t p, const lk_reply *entry, int64_t now_ms)
+{
+    lk_sequence *s = &link->sequence[p];
+    bool pair = entry->type == LK_REPLY_ARRAY && entry->size == 2 && entry->item[0]->type == LK_REPLY_STRING &&
+                entry->item[1]->type == LK_REPLY_ARRAY && entry->item[1]->size >= 2;
+    const lk_reply *what = pair ? entry->item[1]->item[1] : NULL;
+    if (!what || what->type != LK_REPLY_STRING || !lk_reply_is(entry->item[1]->item[0], "s")) return false;
+    char *end;
+    uint64_t number = strtoull(entry->item[0]->text, &end, 10), before = s->applied;
+    if (strcmp(end, "-0") || !lk_sequence_logged(s, number, mark_of(what->text))) return false;
+    if (number == before) return true; /* applied long ago */
+    bool changed = entry->item[1]->size > 2 && lk_reply_is(entry->item[1]->item[2], "c");
+    for (const char *at = what->text; *at; at += strspn(at, " ")) {
+        size_t length = strcspn(at, " ");
+        apply(link, p, at, length, changed, now_ms);
+        at += length;
+    }
+    lk_count(link->counters, LK_REPLAYED, 1);
+    return true;
+}
+
+/* True: what was asked for is there, or more of it may be. */
+static bool take_entries(lk_link *link, int64_t p, const lk_reply *reply, int64_t now_ms)
+{
+    lk_sequence *s = &link->sequence[p];
+    if (reply->type != LK_REPLY_ARRAY) return false;
+    for (size_t i = 0; i < reply->size; i++)
+        if (!take_entry(link, p, reply->item[i], now_ms)) return false;
+    lk_sequence_join(s);
+    return s->applied >= s->target || reply->size == REPLAY_ENTRIES;
+}
+
+void lk_link_take_log(lk_link *link, uint32_t p, const lk_reply *reply, int64_t now_ms)
+{
+    lk_sequence *s = &link->sequence[p];
+    bool overtaken = s->replay == LK_REPLAY_VOID;
+    s->replay = LK_REPLAY_NONE;
+    link->replays--;
+    if (reply->type == LK_REPLY_ERROR) {
+        char text[160];
+        int status = lk_error_status(reply, text, sizeof text);
+        link->host.trouble(link->host.context, status, text);
+    }
+    /* One that was asked for before the numbers were started anew tells nothing: the gap, if there is one, is another. */
+    if (!overtaken && !take_entries(link, p, reply, now_ms)) lk_link_empty(link);
+    if (lk_link_complete(link, now_ms)) lk_link_complete_beat(link, now_ms);
+}

@@ -1,0 +1,52 @@
+/* A node's own state, for node.c and lease.c alone. */
+#ifndef LK_L2_NODE_PARTS_H
+#define LK_L2_NODE_PARTS_H
+
+#include "l2/inbox.h"
+#include "l2/node.h"
+#include "l2/wake.h"
+
+#include <pthread.h>
+
+enum { LK_NODE_REFUSALS_SAID = 32 };
+
+struct lk_node {
+    const lk_config *config;
+    lk_counters *counters;
+    lk_l1_side l1;
+    lk_lease *lease; /* a page of its own */
+    lk_pool *pool;
+    lk_pending *pending;
+    lk_inbox *inbox;
+    pthread_t thread;
+    bool started;
+    int wake_fd, stop_fd; /* eventfds: there is work; the end has come, also for a connection being made */
+    _Atomic bool stop, connected, beat_wanted;
+    _Atomic int lease_fd;     /* to be raised when the lease is confirmed, or -1 */
+    _Atomic uint64_t met;     /* the incarnation that the link met last, 0: none yet */
+    _Atomic uint64_t suspect; /* an answer came from this incarnation, 0: no news for the link */
+
+    /* the link's thread alone: */
+    lk_link link;
+    lk_socket socket[LK_LINK_CONNECTIONS];
+    size_t pending_cursor;
+    int64_t pending_retry_ms;
+
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* the lease, or `status` */
+    /* guarded by lock: */
+    bool leased; /* once */
+    int status;  /* of the newest trouble, and what it was: */
+    char trouble[160];
+    /* What Redis refuses until somebody acts is said to the log, once each: by the link's thread, since a log function may not
+     * run under the locks that callers hold. */
+    char refusal[160]; /* "": none to be said */
+    uint64_t refused[LK_NODE_REFUSALS_SAID];
+    size_t refused_count;
+};
+
+/* lease.c; the link's thread alone. */
+void lk_node_lease_confirm(lk_node *node, int64_t sent_ms, uint64_t incarnation, int64_t server_ahead_us);
+void lk_node_lease_void(lk_node *node); /* L1 is about to be emptied */
+
+#endif

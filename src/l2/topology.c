@@ -1,0 +1,24 @@
+/* See topology.h. Constant once it is open: no lock. */
+#include "l2/topology.h"
+
+#include <stdlib.h>
+
+bool lk_topology_open(lk_topology *topology, const lk_config *config, lk_counters *counters, const lk_l1_side *l1)
+{
+    size_t count = (size_t)config->partitions;
+    topology->partitions = calloc(count, sizeof *topology->partitions);
+    if (!topology->partitions) return false;
+    for (unsigned p = 0; p < count; p++) topology->partitions[p] = p;
+    topology->node = lk_node_open(config, counters, (lk_partitions){topology->partitions, count}, l1);
+    return topology->node != NULL;
+}
+
+void lk_topology_close(lk_topology *topology)
+{
+    lk_node_close(topology->node);
+    free(topology->partitions);
+    topology->node = NULL;
+    topology->partitions = NULL;
+}
+
+void lk_topology_abandon(lk_topology *topology) { lk_node_abandon(topology->node); }

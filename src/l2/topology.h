@@ -1,0 +1,28 @@
+/* Which server owns a partition: asked here and nowhere else. Today there is one server, found at a fixed address, which
+ * owns all partitions. With several, each node has its own link, lease and pool, for the partitions that it owns. */
+#ifndef LK_L2_TOPOLOGY_H
+#define LK_L2_TOPOLOGY_H
+
+#include "l2/node.h"
+
+typedef struct lk_topology {
+    lk_node *node;
+    unsigned *partitions; /* 0 and up: all are the one node's */
+} lk_topology;
+
+/* Opens the nodes, which start to connect. `config` and `counters` must outlive the topology. False: no memory, no thread. */
+bool lk_topology_open(lk_topology *topology, const lk_config *config, lk_counters *counters, const lk_l1_side *l1);
+void lk_topology_close(lk_topology *topology); /* also after a failed or no open, if zeroed */
+void lk_topology_abandon(
+    lk_topology *topology); /* in a forked child: closes its copies of the descriptors, and no more */
+
+static inline lk_node *lk_topology_owner(const lk_topology *topology, unsigned partition)
+{
+    (void)partition;
+    return topology->node;
+}
+
+/* The nodes, one after the other: NULL behind the last. */
+static inline lk_node *lk_topology_node(const lk_topology *topology, unsigned i) { return i ? NULL : topology->node; }
+
+#endif

@@ -1,0 +1,20 @@
+/* An eventfd: raising it wakes the thread that polls it. */
+#ifndef LK_L2_WAKE_H
+#define LK_L2_WAKE_H
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <unistd.h>
+
+/* False: it could not be raised. A counter that is full (EAGAIN) is raised already. */
+static inline bool lk_raise(int event_fd)
+{
+    uint64_t one = 1;
+    ssize_t wrote;
+    do wrote = write(event_fd, &one, sizeof one);
+    while (wrote < 0 && errno == EINTR);
+    return wrote >= 0 || errno == EAGAIN;
+}
+
+#endif
