@@ -31,6 +31,7 @@ static size_t partitions_of(const lk_sampling *s) { return (size_t)s->q.lk->conf
 /* ------------------------------------------------------------------------------------------------- survey -- */
 
 enum { SURVEY = 3, SURVEYED = LK_BATCH_CALLS / SURVEY };
+#define NAMES_MAX INT64_C(1000000000) /* of an index: what claims more is believed so much */
 
 static int survey_some(lk_sampling *s, unsigned from, unsigned count)
 {
@@ -47,10 +48,11 @@ static int survey_some(lk_sampling *s, unsigned from, unsigned count)
         lk_reply **reply = &q->replies[SURVEY * i];
         if (reply[0]->type == LK_REPLY_ERROR && lk_l2_refused(&q->lk->l2, q->node, reply[0]) != LATCHKEY_CORRUPT)
             status = LATCHKEY_UNAVAILABLE; /* something else in the index' place costs its partition alone */
-        p->names = (size_t)lk_integer(reply[0]);
-        if (reply[1]->type == LK_REPLY_ARRAY && reply[1]->size == 2) {
-            p->peak = lk_decimal(reply[1]->item[0]);
-            p->peak_at_ms = lk_decimal(reply[1]->item[1]);
+        long long names = lk_integer(reply[0]);
+        p->names = names < 0 ? 0 : names < NAMES_MAX ? (size_t)names : (size_t)NAMES_MAX;
+        if (lk_reply_shaped(reply[1], "**")) {
+            p->peak = lk_decimal(lk_reply_at(reply[1], 0));
+            p->peak_at_ms = lk_decimal(lk_reply_at(reply[1], 1));
         }
         p->epoch_ms = lk_decimal(reply[2]);
         s->population->indexed += p->names;
@@ -131,13 +133,13 @@ static void share_out(lk_sampling *s)
 
 static void take_members(lk_sampling *s, unsigned p, const lk_reply *reply)
 {
-    for (size_t i = 0; reply->type == LK_REPLY_ARRAY && i + 1 < reply->size && s->member_count < LK_SAMPLE_BATCH;
-         i += 2) {
+    for (size_t i = 0; i + 1 < reply->count && s->member_count < LK_SAMPLE_BATCH; i += 2) {
         lk_member *m = &s->members[s->member_count];
-        if (reply->item[i]->type != LK_REPLY_STRING || reply->item[i]->size != LATCHKEY_SELECTOR_LENGTH) continue;
+        const lk_reply *selector = lk_reply_at(reply, i);
+        if (selector->type != LK_REPLY_STRING || selector->size != LATCHKEY_SELECTOR_LENGTH) continue;
         m->partition = p;
-        memcpy(m->selector, reply->item[i]->text, sizeof m->selector);
-        m->used_at_ms = lk_decimal(reply->item[i + 1]);
+        memcpy(m->selector, selector->text, sizeof m->selector);
+        m->used_at_ms = lk_decimal(lk_reply_at(reply, i + 1));
         s->member_count++;
     }
 }
@@ -202,11 +204,11 @@ lk_found lk_sampling_judge(const lk_sampling *s, const lk_member *m, lk_reply *c
 {
     lk_found f = {.damaged = false};
     const lk_reply *fields = replies[0];
-    if (fields->type != LK_REPLY_ARRAY || fields->size != 2) {
+    if (!lk_reply_shaped(fields, "**")) {
         f.damaged = fields->type == LK_REPLY_ERROR && strncmp(fields->text, "WRONGTYPE", 9) == 0;
         return f;
     }
-    const lk_reply *v = fields->item[0], *x = fields->item[1];
+    const lk_reply *v = lk_reply_at(fields, 0), *x = lk_reply_at(fields, 1);
     if (v->type == LK_REPLY_NIL && x->type == LK_REPLY_NIL) return f; /* it is over */
     bool good = v->type == LK_REPLY_STRING && lk_record_header_read(v->text, v->size, &f.record);
     f.rotated = good && f.record.rotated;

@@ -49,16 +49,15 @@ static int step(lk_sampling *s, char cursor[24], bool *allowed)
     if (status) return status;
     lk_reply *reply = q->replies[0];
     q->asked = 0; /* it is kept until its keys were looked up */
-    *allowed = reply->type == LK_REPLY_ARRAY && reply->size == 2 && reply->item[0]->type == LK_REPLY_STRING &&
-               reply->item[1]->type == LK_REPLY_ARRAY;
-    const lk_reply *keys = *allowed ? reply->item[1] : NULL;
-    for (size_t at = 0; keys && at < keys->size && !status;) {
-        for (s->member_count = 0; at < keys->size && s->member_count < LK_SAMPLE_BATCH; at++)
-            s->member_count += session_of_key(s, keys->item[at], &s->members[s->member_count]);
+    *allowed = lk_reply_shaped(reply, "sa");
+    const lk_reply *keys = lk_reply_at(reply, 1);
+    for (size_t at = 0; *allowed && at < keys->count && !status;) {
+        for (s->member_count = 0; at < keys->count && s->member_count < LK_SAMPLE_BATCH; at++)
+            s->member_count += session_of_key(s, lk_reply_at(keys, at), &s->members[s->member_count]);
         status = look_up(s);
     }
-    if (*allowed) snprintf(cursor, 24, "%s", reply->item[0]->text);
-    s->population->scanned += keys ? keys->size : 0;
+    if (*allowed) snprintf(cursor, 24, "%s", lk_reply_at(reply, 0)->text);
+    if (*allowed) s->population->scanned += keys->count;
     lk_reply_free(reply);
     return status;
 }
@@ -69,10 +68,11 @@ int lk_sampling_scan(lk_sampling *s, size_t most)
     char cursor[24] = "0";
     bool allowed, whole;
     int status;
+    size_t steps = 0; /* most of them bring some keys: a walk that brings none does not go on for ever */
     do {
         status = step(s, cursor, &allowed);
         whole = strcmp(cursor, "0") == 0;
-    } while (!status && allowed && !whole && p->scanned < most);
+    } while (!status && allowed && !whole && p->scanned < most && ++steps < most);
     double scale = p->scanned && !whole ? (double)p->keys / (double)p->scanned : 1;
     p->unindexed = (uint64_t)((double)p->unindexed * scale + 0.5);
     p->old_tokens = (uint64_t)((double)p->old_tokens * scale + 0.5);

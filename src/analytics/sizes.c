@@ -54,8 +54,8 @@ static int ask_lengths(group *g, size_t i)
     const lk_reply *names = g->names[i];
     g->unknown[i] = names->type != LK_REPLY_ARRAY;
     int status = LATCHKEY_OK;
-    for (size_t k = 0; !g->unknown[i] && k < names->size && !status; k++) {
-        const lk_reply *name = names->item[k];
+    for (size_t k = 0; !g->unknown[i] && k < names->count && !status; k++) {
+        const lk_reply *name = lk_reply_at(names, k);
         if (name->type != LK_REPLY_STRING) continue;
         if (q->asked == LK_BATCH_CALLS) status = take_lengths(g);
         g->weights[i].session_bytes += name->size;

@@ -33,10 +33,9 @@ static void keep(latchkey *lk, const latchkey_draft *d, const lk_token *token, u
 static const lk_reply *take_made(latchkey *lk, const latchkey_draft *d, const lk_reply *reply)
 {
     if (reply->type != LK_REPLY_ARRAY) return reply->type == LK_REPLY_INTEGER ? reply : NULL;
-    if (reply->size != 2 || reply->item[0]->type != LK_REPLY_INTEGER || reply->item[1]->type != LK_REPLY_STRING)
-        return NULL;
-    lk_event_evicted(&lk->config, reply->item[1]->text, d->user_id);
-    return reply->item[0];
+    if (!lk_reply_shaped(reply, "is")) return NULL;
+    lk_event_evicted(&lk->config, lk_reply_at(reply, 1)->text, d->user_id);
+    return lk_reply_at(reply, 0);
 }
 
 typedef struct making {

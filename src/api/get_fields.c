@@ -32,7 +32,7 @@ static bool among(const lk_reply *name, const char *const *names, size_t count)
 static void choose(lk_reply *fields, const char *const *names, size_t count)
 {
     size_t kept = 0;
-    for (size_t i = 0; i + 1 < fields->size; i += 2) {
+    for (size_t i = 0; i + 1 < fields->count; i += 2) {
         lk_reply *name = fields->item[i], *value = fields->item[i + 1];
         if (among(name, names, count)) {
             fields->item[kept++] = name;
@@ -42,7 +42,7 @@ static void choose(lk_reply *fields, const char *const *names, size_t count)
             lk_reply_free(value);
         }
     }
-    fields->size = kept;
+    fields->count = kept;
 }
 
 int latchkey_get_fields(latchkey *lk, const char *token, size_t token_len, const char *const *names, size_t count,

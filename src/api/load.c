@@ -21,7 +21,7 @@ int latchkey_load(latchkey *lk, const char *token, size_t token_len, latchkey_re
                     : LATCHKEY_NO_MEMORY;
     if (!status) {
         uint64_t bytes = LK_RECORD_SIZE;
-        for (size_t i = 0; i + 1 < record->fields->size; i += 2) /* x and the name of v are the library's own */
+        for (size_t i = 0; i + 1 < record->fields->count; i += 2) /* x and the name of v are the library's own */
             if (record->fields->item[i]->size > 1)
                 bytes += record->fields->item[i]->size + record->fields->item[i + 1]->size;
         lk_histogram_add(&lk->counters.session_bytes, bytes);
@@ -46,7 +46,7 @@ const void *latchkey_record_field(const latchkey_record *record, const char *nam
 
 const char *latchkey_record_field_name(const latchkey_record *record, size_t index)
 {
-    for (size_t i = 0; record && i + 1 < record->fields->size; i += 2) {
+    for (size_t i = 0; record && i + 1 < record->fields->count; i += 2) {
         const lk_reply *name = record->fields->item[i];
         if (!lk_field_name_good(name->text, name->size)) continue; /* the library's own have one letter */
         if (!index--) return name->text;

@@ -50,7 +50,8 @@ static int take_page(prewarming *w, lk_node *node, unsigned partition, const lk_
         s->exhausted = true; /* a foreign key in the index' place costs its partition, not the prewarming */
         return lk_l2_refused(&w->lk->l2, node, page) == LATCHKEY_CORRUPT ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE;
     }
-    size_t rows = page->type == LK_REPLY_ARRAY ? page->size / 2 : 0;
+    size_t rows = lk_reply_shaped(page, "(ss)") ? page->count / 2 : 0;
+    if (rows > w->page) rows = w->page; /* as many as were asked for */
     if (w->used + rows > w->size) {
         size_t size = (w->used + rows) * 2;
         candidate *more = realloc(w->found, size * sizeof *more);
@@ -59,17 +60,15 @@ static int take_page(prewarming *w, lk_node *node, unsigned partition, const lk_
         w->size = size;
     }
     for (size_t i = 0; i < rows; i++) {
-        const lk_reply *selector = page->item[2 * i], *score = page->item[2 * i + 1];
-        if (selector->type != LK_REPLY_STRING || selector->size != LATCHKEY_SELECTOR_LENGTH ||
-            score->type != LK_REPLY_STRING)
-            continue;
+        const lk_reply *selector = lk_reply_at(page, 2 * i), *score = lk_reply_at(page, 2 * i + 1);
+        if (selector->size != LATCHKEY_SELECTOR_LENGTH) continue;
         candidate *c = &w->found[w->used++];
         c->active_ms = s->oldest_ms = atoll(score->text);
         c->partition = partition;
         memcpy(c->selector, selector->text, sizeof c->selector);
     }
     s->read += rows;
-    s->exhausted = rows < w->page;
+    s->exhausted = rows < w->page || s->read >= w->count; /* of no index more than that can be among the newest */
     return LATCHKEY_OK;
 }
 
@@ -108,6 +107,7 @@ static int64_t threshold(prewarming *w)
 {
     if (w->used < w->count) return INT64_MIN;
     qsort(w->found, w->used, sizeof *w->found, newest_first);
+    w->used = w->count; /* the others are not needed any more */
     return w->found[w->count - 1].active_ms;
 }
 

@@ -45,17 +45,15 @@ static int take_swept(latchkey *lk, void *context, lk_script_answer *answer, int
 {
     sweep *s = context;
     const lk_reply *reply = answer->reply;
-    bool good = reply->type == LK_REPLY_ARRAY && reply->size == 4 && reply->item[0]->type == LK_REPLY_INTEGER &&
-                reply->item[1]->type == LK_REPLY_INTEGER && reply->item[2]->type == LK_REPLY_INTEGER &&
-                reply->item[3]->type == LK_REPLY_STRING;
+    bool good = lk_reply_shaped(reply, "iiis") && lk_reply_at(reply, 1)->integer >= 0;
     s->more = false;
     if (!good) return status ? status : LATCHKEY_UNAVAILABLE;
-    s->since_ms = (uint64_t)reply->item[0]->integer;
-    s->ended += (size_t)reply->item[1]->integer;
-    s->more = reply->item[2]->integer != 0;
-    lk_event_revoked(&lk->config, reply->item[3]->text, "user");
+    s->since_ms = (uint64_t)lk_reply_at(reply, 0)->integer;
+    s->ended += (size_t)lk_reply_at(reply, 1)->integer;
+    s->more = lk_reply_at(reply, 2)->integer != 0;
+    lk_event_revoked(&lk->config, lk_reply_at(reply, 3)->text, "user");
     answer->awaits_beat = !s->more;
-    bool told = lk_session_ended(lk, s->partition, reply->item[3]->text, answer->incarnation);
+    bool told = lk_session_ended(lk, s->partition, lk_reply_at(reply, 3)->text, answer->incarnation);
     return told ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE;
 }
 

@@ -12,12 +12,6 @@
 
 enum { HEAD = 2, ROW = 4 }; /* selector, record, when it idles out, when it was used */
 
-static bool row_good(lk_reply *const row[ROW])
-{
-    return row[0]->type == LK_REPLY_STRING && row[0]->size == LATCHKEY_SELECTOR_LENGTH &&
-           row[1]->type == LK_REPLY_STRING && row[2]->type == LK_REPLY_INTEGER && row[3]->type == LK_REPLY_INTEGER;
-}
-
 /* False: it is not what it should be, and nobody can use it. */
 static bool describe_row(const lk_seal_keys *keys, lk_reply *const row[ROW], uint64_t user_id,
                          latchkey_session_info *info)
@@ -58,19 +52,17 @@ static int take_list(latchkey *lk, lk_node *node, listing *l, const lk_reply *re
 {
     l->count = l->total = 0;
     if (l->max) memset(l->infos, 0, l->max * sizeof *l->infos); /* of a server that did not count */
-    if (reply->type != LK_REPLY_ARRAY || reply->size < HEAD || (reply->size - HEAD) % ROW ||
-        reply->item[0]->type != LK_REPLY_INTEGER || reply->item[1]->type != LK_REPLY_STRING)
-        return LATCHKEY_UNAVAILABLE;
-    l->total = (size_t)reply->item[0]->integer;
-    for (size_t i = HEAD; i < reply->size && l->count < l->max; i += ROW) {
+    if (!lk_reply_shaped(reply, "is(ssii)") || lk_reply_at(reply, 0)->integer < 0) return LATCHKEY_UNAVAILABLE;
+    l->total = (size_t)lk_reply_at(reply, 0)->integer;
+    for (size_t i = HEAD; i < reply->count && l->count < l->max; i += ROW) {
         latchkey_session_info *info = &l->infos[l->count];
-        if (!row_good(&reply->item[i])) return LATCHKEY_UNAVAILABLE;
+        if (reply->item[i]->size != LATCHKEY_SELECTOR_LENGTH) return LATCHKEY_UNAVAILABLE;
         if (describe_row(&lk->config.seal_keys, &reply->item[i], l->user_id, info)) {
-            info->current = lk_reply_is(reply->item[1], info->selector);
+            info->current = lk_reply_is(lk_reply_at(reply, 1), info->selector);
             l->count++;
         } else {
             lk_l2_corrupt(&lk->l2, node, "a session in a user's list is damaged or somebody else's");
-            l->total--;
+            l->total -= l->total > 0;
         }
     }
     if (l->count) qsort(l->infos, l->count, sizeof *l->infos, last_used_first);

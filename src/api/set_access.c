@@ -43,21 +43,17 @@ typedef struct crowd {
 
 static bool head_good(const lk_reply *reply)
 {
-    return reply->type == LK_REPLY_ARRAY && reply->size >= HEAD && (reply->size - HEAD) % 2 == 0 &&
-           reply->item[0]->type == LK_REPLY_INTEGER && reply->item[1]->type == LK_REPLY_STRING &&
-           reply->item[1]->size < FROM_SIZE && reply->item[2]->type == LK_REPLY_INTEGER &&
-           reply->item[3]->type == LK_REPLY_STRING;
+    return lk_reply_shaped(reply, "isis(ss)") && lk_reply_at(reply, 1)->size < FROM_SIZE &&
+           lk_reply_at(reply, 2)->integer >= 0;
 }
 
 /* Those that are not yet as they are to be. A damaged one admits nobody here; but what wrote it may be newer than we. */
 static int take_listed(latchkey *lk, lk_node *node, crowd *c, const lk_reply *reply)
 {
-    for (size_t i = HEAD; i < reply->size; i += 2) {
-        const lk_reply *selector = reply->item[i], *was = reply->item[i + 1];
+    for (size_t i = HEAD; i < reply->count; i += 2) {
+        const lk_reply *selector = lk_reply_at(reply, i), *was = lk_reply_at(reply, i + 1);
         lk_record record;
-        if (selector->type != LK_REPLY_STRING || selector->size != LATCHKEY_SELECTOR_LENGTH ||
-            was->type != LK_REPLY_STRING)
-            return LATCHKEY_UNAVAILABLE;
+        if (selector->size != LATCHKEY_SELECTOR_LENGTH) return LATCHKEY_UNAVAILABLE;
         int status = lk_session_record(lk, node, selector->text, was, &record);
         if (!status && record.entry.user_id != c->user_id)
             status = lk_l2_corrupt(&lk->l2, node, "a session in a user's list is somebody else's");
@@ -77,12 +73,12 @@ static int take(latchkey *lk, void *context, lk_script_answer *answer, int statu
     crowd *c = context;
     const lk_reply *reply = answer->reply;
     if (!head_good(reply)) return status ? status : LATCHKEY_UNAVAILABLE;
-    if (!c->since_ms) c->since_ms = reply->item[0]->integer;
-    c->changed += (size_t)reply->item[2]->integer;
-    lk_session_purge(lk, reply->item[3]->text);
-    lk_event_changed_all(&lk->config, reply->item[3]->text, "access");
-    if (reply->size > HEAD) return take_listed(lk, lk_l2_owner(&lk->l2, c->partition), c, reply);
-    memcpy(c->from, reply->item[1]->text, reply->item[1]->size + 1);
+    if (!c->since_ms) c->since_ms = lk_reply_at(reply, 0)->integer;
+    c->changed += (size_t)lk_reply_at(reply, 2)->integer;
+    lk_session_purge(lk, lk_reply_at(reply, 3)->text);
+    lk_event_changed_all(&lk->config, lk_reply_at(reply, 3)->text, "access");
+    if (reply->count > HEAD) return take_listed(lk, lk_l2_owner(&lk->l2, c->partition), c, reply);
+    memcpy(c->from, lk_reply_at(reply, 1)->text, lk_reply_at(reply, 1)->size + 1);
     c->over = !c->from[0];
     lk_swaps_free(&c->swaps);
     answer->awaits_beat = c->over;

@@ -70,20 +70,16 @@ static void take_beat(herd_instance *i, const char *message, int64_t now_ms)
     else renew_rates(i);
 }
 
-static bool is_text(const lk_reply *reply) { return reply->type == LK_REPLY_STRING; }
-
 bool herd_take(herd *h, const lk_reply *push, int64_t now_ms)
 {
-    if (push->type != LK_REPLY_ARRAY || push->size != 4 || !lk_reply_is(push->item[0], "pmessage") ||
-        !is_text(push->item[2]) || !is_text(push->item[3]))
-        return false;
-    const char *channel = push->item[2]->text;
+    if (!lk_reply_shaped(push, "ssss") || !lk_reply_is(lk_reply_at(push, 0), "pmessage")) return false;
+    const char *channel = lk_reply_at(push, 2)->text;
     size_t prefix = strlen(h->prefix);
     if (strncmp(channel, h->prefix, prefix) || strlen(channel) != prefix + HERD_NAME ||
         strspn(channel + prefix, "0123456789abcdef") != HERD_NAME)
         return false;
     herd_instance *i = find(h, channel + prefix);
-    if (i) take_beat(i, push->item[3]->text, now_ms);
+    if (i) take_beat(i, lk_reply_at(push, 3)->text, now_ms);
     return i != NULL;
 }
 

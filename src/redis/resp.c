@@ -1,176 +1,64 @@
-/* See resp.h. The only file that includes hiredis; builds with 0.14 and with 1.x. */
+/* See resp.h. The only file that includes hiredis; builds with 0.14 and with 1.x.
+ *
+ *   bytes   [ taken ........ scanned ........ used )
+ *            handed out      looked at        fed
+ *
+ * scan() goes over each byte once and says where a reply ends: a state machine, so that it may stop anywhere. Only then
+ * build() makes it, from bytes that are known to be whole and within the limits. */
 #include "redis/resp.h"
 
 #include <hiredis/hiredis.h>
-#include <stdlib.h>
-#include <string.h>
-
 #if HIREDIS_MAJOR >= 1
-typedef size_t count_type;
+#include <hiredis/alloc.h>
 #else
-typedef int count_type;
+#include <hiredis/sds.h>
 #endif
+#include <stdlib.h>
+
+/* ------------------------------------------------------------------------------------------ one hiredis, not two -- */
+
+/* Headers of one version and the library of another disagree about types and calls. Then this does not compile (what
+ * pkg-config says against the header), or it does not link: each version has a name that the other one lacks. */
+_Static_assert(HIREDIS_MAJOR == LATCHKEY_HIREDIS_MAJOR && HIREDIS_MINOR == LATCHKEY_HIREDIS_MINOR,
+               "the headers of hiredis are of another version than its library (pkg-config)");
+#if HIREDIS_MAJOR >= 1
+#define ONLY_HERE hiredisAllocFns
+#else
+#define ONLY_HERE sdsfree
+#endif
+__attribute__((used)) static const void *const only_here = (const void *)&ONLY_HERE;
+
+/* -------------------------------------------------------------------------------------------------- buffer -- */
+
+enum { ROOM_LEAST = 1024, ROOM_KEPT = 64 * 1024 }; /* a larger one is given back once it is empty */
 
 struct lk_resp {
-    redisReader *reader;
-    size_t since_reply; /* bytes fed since the last whole reply */
-    size_t elements;    /* of all arrays of the reply being parsed */
-    bool refused;       /* by us, not for want of memory: hiredis calls both out of memory */
+    char *bytes;
+    size_t taken, scanned, used, room;
+    /* of the reply that is being scanned: */
+    size_t line;                    /* where the line begins that is being looked at */
+    size_t body;                    /* so many bytes of a string, and of its end, are to come */
+    size_t left[LK_RESP_DEPTH_MAX]; /* so many elements of each array that is open are to come */
+    unsigned depth;                 /* arrays that are open */
+    size_t elements;                /* of all its arrays */
     const char *error;
     bool no_memory;
 };
 
-static lk_reply *reply_new(enum lk_reply_type type, size_t text_size, const redisReadTask *task)
-{
-    lk_reply *reply = calloc(1, sizeof *reply + text_size);
-    if (!reply) return NULL;
-    reply->type = type;
-    if (text_size) reply->text = (char *)(reply + 1);
-    if (task->parent) ((lk_reply *)task->parent->obj)->item[task->idx] = reply;
-    return reply;
-}
+lk_resp *lk_resp_open(void) { return calloc(1, sizeof(lk_resp)); }
 
-static void *make_string(const redisReadTask *task, char *text, size_t size)
+static void give_back(lk_resp *resp)
 {
-    enum lk_reply_type type = task->type == REDIS_REPLY_ERROR    ? LK_REPLY_ERROR
-                              : task->type == REDIS_REPLY_STATUS ? LK_REPLY_STATUS
-                                                                 : LK_REPLY_STRING;
-    lk_reply *reply = reply_new(type, size + 1, task);
-    if (!reply) return NULL;
-    memcpy(reply->text, text, size);
-    reply->size = size;
-    return reply;
-}
-
-/* hiredis passes on the count that the peer sent: the limit stands before the allocation. */
-static void *make_array(const redisReadTask *task, count_type count)
-{
-    lk_resp *resp = task->privdata;
-    resp->elements += (size_t)count;
-    resp->refused = (size_t)count > LK_RESP_ELEMENTS_MAX || resp->elements > LK_RESP_ELEMENTS_MAX;
-    if (resp->refused) return NULL;
-    lk_reply **item = calloc((size_t)count + 1, sizeof *item);
-    lk_reply *reply = item ? reply_new(LK_REPLY_ARRAY, 0, task) : NULL;
-    if (!reply) {
-        free(item);
-        return NULL;
-    }
-    reply->item = item;
-    reply->size = (size_t)count;
-    return reply;
-}
-
-static void *make_integer(const redisReadTask *task, long long value)
-{
-    lk_reply *reply = reply_new(LK_REPLY_INTEGER, 0, task);
-    if (reply) reply->integer = value;
-    return reply;
-}
-
-static void *make_nil(const redisReadTask *task) { return reply_new(LK_REPLY_NIL, 0, task); }
-static void free_object(void *reply) { lk_reply_free(reply); }
-
-#if HIREDIS_MAJOR >= 1
-/* RESP3, which was not asked for: refused, as an allocation that fails. */
-static void *refuse(const redisReadTask *task)
-{
-    ((lk_resp *)task->privdata)->refused = true;
-    return NULL;
-}
-static void *make_double(const redisReadTask *task, double value, char *text, size_t size)
-{
-    (void)value, (void)text, (void)size;
-    return refuse(task);
-}
-static void *make_bool(const redisReadTask *task, int value)
-{
-    (void)value;
-    return refuse(task);
-}
-#endif
-
-static redisReplyObjectFunctions functions = {
-    .createString = make_string,
-    .createArray = make_array,
-    .createInteger = make_integer,
-    .createNil = make_nil,
-    .freeObject = free_object,
-#if HIREDIS_MAJOR >= 1
-    .createDouble = make_double,
-    .createBool = make_bool,
-#endif
-};
-
-static lk_reply *name_new(const lk_span *name)
-{
-    lk_reply *reply = calloc(1, sizeof *reply + name->size + 1);
-    if (!reply) return NULL;
-    reply->type = LK_REPLY_STRING;
-    reply->text = memcpy(reply + 1, name->data, name->size);
-    reply->size = name->size;
-    return reply;
-}
-
-bool lk_reply_pair(lk_reply *values, const lk_span *names, size_t count)
-{
-    if (values->type != LK_REPLY_ARRAY || values->size != count) return true;
-    lk_reply **item = calloc(2 * count + 1, sizeof *item);
-    size_t used = 0;
-    bool enough = item != NULL;
-    for (size_t i = 0; i < count && enough; i++) {
-        if (values->item[i]->type == LK_REPLY_NIL) continue;
-        enough = (item[used] = name_new(&names[i])) != NULL;
-        if (!enough) break;
-        item[used + 1] = values->item[i];
-        used += 2;
-    }
-    if (!enough) {
-        for (size_t i = 0; i < used; i += 2) lk_reply_free(item[i]);
-        free(item);
-        return false;
-    }
-    for (size_t i = 0; i < count; i++)
-        if (values->item[i]->type == LK_REPLY_NIL) lk_reply_free(values->item[i]);
-    free(values->item);
-    values->item = item;
-    values->size = used;
-    return true;
-}
-
-void lk_reply_free(lk_reply *reply)
-{
-    if (!reply) return;
-    if (reply->type == LK_REPLY_ARRAY) {
-        for (size_t i = 0; i < reply->size; i++) lk_reply_free(reply->item[i]);
-        free(reply->item);
-    }
-    if (reply->text) lk_wipe(reply->text, reply->size);
-    free(reply);
-}
-
-bool lk_reply_is(const lk_reply *reply, const char *text)
-{
-    return reply && (reply->type == LK_REPLY_STATUS || reply->type == LK_REPLY_STRING) && reply->size == strlen(text) &&
-           memcmp(reply->text, text, reply->size) == 0;
-}
-
-lk_resp *lk_resp_open(void)
-{
-    lk_resp *resp = calloc(1, sizeof *resp);
-    if (!resp) return NULL;
-    resp->reader = redisReaderCreateWithFunctions(&functions);
-    if (!resp->reader) {
-        free(resp);
-        return NULL;
-    }
-    resp->reader->privdata = resp;
-    return resp;
+    if (resp->bytes) lk_wipe(resp->bytes, resp->used);
+    free(resp->bytes);
+    resp->bytes = NULL;
+    resp->room = 0;
 }
 
 void lk_resp_close(lk_resp *resp)
 {
     if (!resp) return;
-    redisReaderFree(resp->reader);
+    give_back(resp);
     free(resp);
 }
 
@@ -180,43 +68,195 @@ static void out_of_memory(lk_resp *resp)
     resp->no_memory = true;
 }
 
+/* What was handed out goes. */
+static void drop_taken(lk_resp *resp)
+{
+    size_t gone = resp->taken;
+    if (!gone) return;
+    if (resp->used > gone) memmove(resp->bytes, resp->bytes + gone, resp->used - gone);
+    resp->taken = 0;
+    resp->scanned -= gone;
+    resp->line -= gone;
+    resp->used -= gone;
+    lk_wipe(resp->bytes + resp->used, gone);
+    if (!resp->used && resp->room > ROOM_KEPT) give_back(resp);
+}
+
+/* Not realloc: it would leave the old bytes behind. */
+static bool reserve(lk_resp *resp, size_t more)
+{
+    if (resp->used + more <= resp->room) return true;
+    size_t room = resp->room ? resp->room : ROOM_LEAST;
+    while (room < resp->used + more) room *= 2;
+    char *bytes = malloc(room);
+    if (!bytes) return false;
+    if (resp->used) memcpy(bytes, resp->bytes, resp->used);
+    give_back(resp);
+    resp->bytes = bytes;
+    resp->room = room;
+    return true;
+}
+
 bool lk_resp_feed(lk_resp *resp, const char *bytes, size_t size)
 {
     if (resp->error) return false;
-    resp->since_reply += size;
-    if (resp->since_reply > LK_RESP_BYTES_MAX) resp->error = "a reply larger than any that was asked for";
-    else if (redisReaderFeed(resp->reader, bytes, size) != REDIS_OK) out_of_memory(resp);
+    drop_taken(resp);
+    if (resp->used + size > LK_RESP_BYTES_MAX) resp->error = "a reply larger than any that was asked for";
+    else if (!reserve(resp, size)) out_of_memory(resp);
+    else {
+        if (size) memcpy(resp->bytes + resp->used, bytes, size);
+        resp->used += size;
+    }
     return !resp->error;
 }
 
-bool lk_resp_empty(const lk_resp *resp)
+bool lk_resp_empty(const lk_resp *resp) { return !resp->error && resp->taken == resp->used; }
+bool lk_resp_no_memory(const lk_resp *resp) { return resp->no_memory; }
+const char *lk_resp_error(const lk_resp *resp) { return resp->error ? resp->error : ""; }
+
+/* -------------------------------------------------------------------------------------------------- scanning -- */
+
+enum { NUMBER_MAX = 1 + 20 + 2 }; /* a line of a type, a number and its end */
+
+/* Of the peer's own words nothing is shown. */
+static int refuse(lk_resp *resp, const char *error)
 {
-    const redisReader *r = resp->reader;
-    return !resp->error && r->pos == r->len && r->ridx == -1; /* nothing left over, nothing half parsed */
+    resp->error = error;
+    return -1;
+}
+static int not_resp(lk_resp *resp) { return refuse(resp, "what it answers is not Redis' protocol"); }
+static int beyond(lk_resp *resp) { return refuse(resp, "a reply beyond the limits"); }
+
+/* The one spelling of a number that Redis writes, of all behind a line's type. */
+static bool number(const char *at, const char *end, long long *value)
+{
+    bool negative = at < end && *at == '-';
+    at += negative;
+    if (at == end || (*at == '0' && (negative || end - at > 1))) return false;
+    unsigned long long sum = 0, most = (unsigned long long)INT64_MAX + negative;
+    for (; at < end; at++) {
+        if (*at < '0' || *at > '9') return false;
+        unsigned digit = (unsigned)(*at - '0');
+        if (sum > (most - digit) / 10) return false;
+        sum = sum * 10 + digit;
+    }
+    *value = negative ? (long long)(0 - sum) : (long long)sum;
+    return true;
+}
+
+/* What was scanned last is whole; 1: and so is the reply. */
+static int element_end(lk_resp *resp)
+{
+    resp->line = resp->scanned;
+    while (resp->depth && !--resp->left[resp->depth - 1]) resp->depth--;
+    if (resp->depth) return 0;
+    resp->elements = 0;
+    return 1;
+}
+
+static int array_begins(lk_resp *resp, size_t count)
+{
+    if (count > LK_RESP_ELEMENTS_MAX - resp->elements || resp->depth == LK_RESP_DEPTH_MAX) return beyond(resp);
+    resp->elements += count;
+    resp->left[resp->depth++] = count;
+    resp->line = resp->scanned;
+    return 0;
+}
+
+/* A line is there. 1: it ends a reply. */
+static int take_line(lk_resp *resp)
+{
+    const char *line = resp->bytes + resp->line, *end = resp->bytes + resp->scanned - 2;
+    long long value;
+    if (end <= line || *end != '\r') return not_resp(resp);
+    if (*line == '+' || *line == '-') return element_end(resp);
+    if (!number(line + 1, end, &value)) return not_resp(resp);
+    if (*line == ':' || value == -1) return element_end(resp);
+    if (value < 0) return not_resp(resp);
+    if (*line == '*') return value ? array_begins(resp, (size_t)value) : element_end(resp);
+    if (value > LK_RESP_BYTES_MAX) return beyond(resp);
+    resp->body = (size_t)value + 2;
+    return 0;
+}
+
+static int scan_line(lk_resp *resp)
+{
+    char type = resp->bytes[resp->line];
+    bool text = type == '+' || type == '-';
+    if (!text && type != ':' && type != '$' && type != '*') return not_resp(resp); /* RESP3 was not asked for */
+    const char *end = memchr(resp->bytes + resp->scanned, '\n', resp->used - resp->scanned);
+    resp->scanned = end ? (size_t)(end - resp->bytes) + 1 : resp->used;
+    size_t length = resp->scanned - resp->line;
+    if (length > (text ? (size_t)LK_RESP_LINE_MAX : (size_t)NUMBER_MAX)) return text ? beyond(resp) : not_resp(resp);
+    return end ? take_line(resp) : 0;
+}
+
+static int scan_body(lk_resp *resp)
+{
+    size_t there = resp->used - resp->scanned, step = there < resp->body ? there : resp->body;
+    resp->scanned += step;
+    resp->body -= step;
+    if (resp->body) return 0;
+    return memcmp(resp->bytes + resp->scanned - 2, "\r\n", 2) ? not_resp(resp) : element_end(resp);
+}
+
+static int scan(lk_resp *resp)
+{
+    int end = 0;
+    while (!end && resp->scanned < resp->used) end = resp->body ? scan_body(resp) : scan_line(resp);
+    return end;
+}
+
+/* -------------------------------------------------------------------------------------------------- building -- */
+
+/* One reply, of bytes that were scanned; *at goes behind it. NULL: no memory. As deep as LK_RESP_DEPTH_MAX. */
+static lk_reply *build(const char **at, const char *stop)
+{
+    const char *line = *at + 1, *end = (const char *)memchr(line, '\n', (size_t)(stop - line)) - 1;
+    char type = **at;
+    long long value = 0;
+    *at = end + 2;
+    if (type == '+' || type == '-')
+        return lk_reply_new(type == '+' ? LK_REPLY_STATUS : LK_REPLY_ERROR, line, (size_t)(end - line));
+    number(line, end, &value);
+    if (type == ':') {
+        lk_reply *reply = lk_reply_new(LK_REPLY_INTEGER, "", 0);
+        if (reply) reply->integer = value;
+        return reply;
+    }
+    if (value < 0) return lk_reply_new(LK_REPLY_NIL, "", 0);
+    if (type == '$') {
+        const char *body = *at;
+        *at += value + 2;
+        return lk_reply_new(LK_REPLY_STRING, body, (size_t)value);
+    }
+    lk_reply *reply = lk_reply_new_array((size_t)value);
+    for (size_t i = 0; reply && i < reply->count; i++) {
+        if ((reply->item[i] = build(at, stop))) continue;
+        lk_reply_free(reply);
+        reply = NULL;
+    }
+    return reply;
 }
 
 int lk_resp_next(lk_resp *resp, lk_reply **reply)
 {
-    void *object = NULL;
     *reply = NULL;
     if (resp->error) return -1;
-    if (lk_resp_empty(resp)) return 0; /* hiredis would take the next reply for begun */
-    if (redisReaderGetReply(resp->reader, &object) != REDIS_OK) {
-        /* Not hiredis' own words: they show the bytes that the peer sent. */
-        if (resp->refused) resp->error = "a reply beyond the limits";
-        else if (resp->reader->err == REDIS_ERR_OOM) out_of_memory(resp);
-        else resp->error = "what it answers is not Redis' protocol";
+    int end = scan(resp);
+    if (end <= 0) return end;
+    const char *at = resp->bytes + resp->taken;
+    *reply = build(&at, resp->bytes + resp->scanned);
+    if (!*reply) {
+        out_of_memory(resp);
         return -1;
     }
-    if (!object) return 0;
-    resp->since_reply = resp->reader->len - resp->reader->pos;
-    resp->elements = 0;
-    *reply = object;
+    resp->taken = resp->scanned;
+    if (resp->taken == resp->used) drop_taken(resp);
     return 1;
 }
 
-bool lk_resp_no_memory(const lk_resp *resp) { return resp->no_memory; }
-const char *lk_resp_error(const lk_resp *resp) { return resp->error ? resp->error : ""; }
+/* ------------------------------------------------------------------------------------------------ formatting -- */
 
 static size_t format(const lk_span *words, size_t count, const char **text, size_t *size, char **bytes)
 {

@@ -14,7 +14,7 @@
 static size_t key_fields(const lk_reply *fields, lk_named out[LK_KEY_FIELDS_MAX + 1])
 {
     size_t count = 0;
-    for (size_t i = 0; i + 1 < fields->size && count <= LK_KEY_FIELDS_MAX; i += 2) {
+    for (size_t i = 0; i + 1 < fields->count && count <= LK_KEY_FIELDS_MAX; i += 2) {
         const lk_reply *name = fields->item[i], *value = fields->item[i + 1];
         if (lk_field_is_key(name->text, name->size))
             out[count++] = (lk_named){name->text, name->size, value->text, value->size};
@@ -22,16 +22,9 @@ static size_t key_fields(const lk_reply *fields, lk_named out[LK_KEY_FIELDS_MAX 
     return count;
 }
 
-static bool all_strings(const lk_reply *fields)
-{
-    bool good = fields->type == LK_REPLY_ARRAY && fields->size % 2 == 0;
-    for (size_t i = 0; good && i < fields->size; i++) good = fields->item[i]->type == LK_REPLY_STRING;
-    return good;
-}
-
 const lk_reply *lk_find_field(const lk_reply *fields, const char *name)
 {
-    for (size_t i = 0; i + 1 < fields->size; i += 2)
+    for (size_t i = 0; i + 1 < fields->count; i += 2)
         if (lk_reply_is(fields->item[i], name)) return fields->item[i + 1];
     return NULL;
 }
@@ -51,7 +44,7 @@ int lk_open_value(latchkey *lk, lk_node *node, const lk_record *record, const ch
 static int open_fields(latchkey *lk, lk_node *node, const lk_record *record, const lk_reply *fields)
 {
     int status = LATCHKEY_OK;
-    for (size_t i = 0; i + 1 < fields->size && !status; i += 2)
+    for (size_t i = 0; i + 1 < fields->count && !status; i += 2)
         if (fields->item[i]->size > 1) /* those of one letter are the library's own */
             status = lk_open_value(lk, node, record, fields->item[i]->text, fields->item[i + 1]);
     return status;
@@ -60,7 +53,7 @@ static int open_fields(latchkey *lk, lk_node *node, const lk_record *record, con
 /* Of what Redis holds, so before it is opened. */
 static int note_versions(const lk_reply *fields)
 {
-    for (size_t i = 0; i + 1 < fields->size; i += 2) {
+    for (size_t i = 0; i + 1 < fields->count; i += 2) {
         lk_reply *value = fields->item[i + 1];
         if (fields->item[i]->size <= 1) continue;
         value->integer = (long long)lk_field_version(value->text, value->size);
@@ -82,8 +75,8 @@ static int judge_fields(latchkey *lk, lk_node *node, unsigned partition, const c
                         const lk_reply *fields, bool whole, const lk_reply *pttl, int64_t asked_us, lk_judged *judged)
 {
     if (fields->type == LK_REPLY_ERROR) return lk_l2_refused(&lk->l2, node, fields);
-    if (!all_strings(fields)) return lk_l2_corrupt(&lk->l2, node, "Redis answers HGETALL with no fields");
-    if (!fields->size) return LATCHKEY_NOT_FOUND;
+    if (!lk_reply_shaped(fields, "(ss)")) return lk_l2_corrupt(&lk->l2, node, "Redis answers HGETALL with no fields");
+    if (!fields->count) return LATCHKEY_NOT_FOUND;
     const lk_reply *v = lk_find_field(fields, "v");
     if (!v) return lk_l2_corrupt(&lk->l2, node, "a session in Redis has no record");
     int status = lk_session_judge(lk, node, partition, selector, token, v, pttl, asked_us, judged);
@@ -171,9 +164,10 @@ static int current_name(latchkey *lk, unsigned partition, const lk_reply *old, i
     int status = lk_l2_pipeline(&lk->l2, node, &(lk_call){words, 4}, 1, deadline_ms, &reply, incarnation);
     if (status) return status;
     if (reply->type == LK_REPLY_ERROR) status = lk_l2_refused(&lk->l2, node, reply);
-    else if (reply->type != LK_REPLY_ARRAY || reply->size != 1 || reply->item[0]->size != LATCHKEY_SELECTOR_LENGTH)
-        status = LATCHKEY_NOT_FOUND; /* the session ended in between */
-    else memcpy(selector, reply->item[0]->text, LATCHKEY_SELECTOR_LENGTH + 1);
+    else if (lk_reply_shaped(reply, "")) status = LATCHKEY_NOT_FOUND; /* the session ended in between */
+    else if (!lk_reply_shaped(reply, "s") || lk_reply_at(reply, 0)->size != LATCHKEY_SELECTOR_LENGTH)
+        status = lk_l2_corrupt(&lk->l2, node, "what Redis holds for a family names no session");
+    else memcpy(selector, lk_reply_at(reply, 0)->text, LATCHKEY_SELECTOR_LENGTH + 1);
     lk_reply_free(reply);
     return status;
 }

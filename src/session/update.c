@@ -131,12 +131,10 @@ static int keep_records(latchkey *lk, void *context, lk_script_answer *answer, i
 {
     (void)lk;
     lk_reply **records = context, *reply = answer->reply;
-    bool good = reply->type == LK_REPLY_ARRAY && reply->size >= 4 && reply->size % 2 == 0 &&
-                reply->item[0]->type == LK_REPLY_INTEGER && reply->item[1]->type == LK_REPLY_INTEGER &&
-                reply->item[1]->integer > 0 && (size_t)reply->item[1]->integer <= reply->size / 2 - 1;
-    for (size_t i = 2; good && i < reply->size; i++) good = reply->item[i]->type == LK_REPLY_STRING;
-    for (size_t i = 2; good && i < 2 + 2 * (size_t)reply->item[1]->integer; i += 2)
-        good = reply->item[i]->size == LATCHKEY_SELECTOR_LENGTH;
+    long long records_of = lk_reply_at(reply, 1)->integer;
+    bool good = lk_reply_shaped(reply, "ii(ss)") && records_of > 0 && (size_t)records_of <= reply->count / 2 - 1;
+    for (size_t i = 0; good && i < (size_t)records_of; i++)
+        good = lk_reply_at(reply, 2 + 2 * i)->size == LATCHKEY_SELECTOR_LENGTH;
     if (!good) return status ? status : LATCHKEY_UNAVAILABLE;
     *records = reply;
     answer->reply = NULL;
@@ -186,11 +184,11 @@ typedef struct reading {
 
 static void read_reply(const lk_reply *records, reading *r)
 {
-    r->now_ms = records->item[0]->integer;
-    r->tokens = (size_t)records->item[1]->integer;
+    r->now_ms = lk_reply_at(records, 0)->integer;
+    r->tokens = (size_t)lk_reply_at(records, 1)->integer;
     r->token = records->item + 2;
     r->material = r->token + 2 * r->tokens;
-    r->material_size = records->size - 2 - 2 * r->tokens;
+    r->material_size = records->count - 2 - 2 * r->tokens;
 }
 
 /* Redis says whose records these are, and no seal covers that; but all records of a session have its id, the one by which
@@ -311,10 +309,11 @@ int lk_update_read(latchkey *lk, const lk_token *token, int64_t deadline_ms, lk_
     lk_reply *records = NULL;
     int status = read_records(lk, token, false, deadline_ms, &records);
     if (status) return status;
-    const lk_reply *selector = records->item[2];
-    status = selector->size != LATCHKEY_SELECTOR_LENGTH ? LATCHKEY_UNAVAILABLE
-                                                        : lk_session_record(lk, lk_l2_owner(&lk->l2, token->partition),
-                                                                            selector->text, records->item[3], record);
+    const lk_reply *selector = lk_reply_at(records, 2);
+    status = selector->size != LATCHKEY_SELECTOR_LENGTH
+                 ? LATCHKEY_UNAVAILABLE
+                 : lk_session_record(lk, lk_l2_owner(&lk->l2, token->partition), selector->text,
+                                     lk_reply_at(records, 3), record);
     lk_reply_free(records);
     return status;
 }

@@ -13,7 +13,7 @@
 #include <sanitizer/allocator_interface.h>
 
 /* What one connection may take: the elements of one reply, what its bytes stand for, and itself. */
-enum { DEPTH_MAX = 16, ITSELF = 64 * 1024, FOR_EACH_BYTE = 64 };
+enum { DEPTH_MAX = LK_RESP_DEPTH_MAX, ITSELF = 64 * 1024, FOR_EACH_BYTE = 64 };
 
 static bool watching;
 static size_t taken, taken_most; /* in all: what was given back meanwhile counts as well */

@@ -57,16 +57,17 @@ static bool look_at_page(const doctor *d, survey *s, const lk_reply *keys)
     lk_call calls[AT_ONCE];
     lk_reply *replies[AT_ONCE];
     char error[160];
-    for (size_t from = 0; from < keys->size; from += AT_ONCE) {
-        size_t count = keys->size - from < AT_ONCE ? keys->size - from : AT_ONCE;
+    for (size_t from = 0; from < keys->count; from += AT_ONCE) {
+        size_t count = keys->count - from < AT_ONCE ? keys->count - from : AT_ONCE;
         for (size_t i = 0; i < count; i++) {
             words[i][0] = lk_word("PTTL");
-            words[i][1] = (lk_span){keys->item[from + i]->text, keys->item[from + i]->size};
+            words[i][1] = (lk_span){lk_reply_at(keys, from + i)->text, lk_reply_at(keys, from + i)->size};
             calls[i] = (lk_call){words[i], 2};
         }
         if (peek_ask(d->admin, calls, count, replies, error, sizeof error)) return false;
         for (size_t i = 0; i < count; i++) {
-            look_at_key(d, s, keys->item[from + i], replies[i]->type == LK_REPLY_INTEGER ? replies[i]->integer : 0);
+            look_at_key(d, s, lk_reply_at(keys, from + i),
+                        replies[i]->type == LK_REPLY_INTEGER ? replies[i]->integer : 0);
             lk_reply_free(replies[i]);
         }
     }
@@ -75,10 +76,7 @@ static bool look_at_page(const doctor *d, survey *s, const lk_reply *keys)
 
 static bool is_page(const lk_reply *reply)
 {
-    bool good = reply && reply->type == LK_REPLY_ARRAY && reply->size == 2 && reply->item[0]->type == LK_REPLY_STRING &&
-                reply->item[1]->type == LK_REPLY_ARRAY;
-    for (size_t i = 0; good && i < reply->item[1]->size; i++) good = reply->item[1]->item[i]->type == LK_REPLY_STRING;
-    return good;
+    return reply && lk_reply_shaped(reply, "sa") && lk_reply_shaped(lk_reply_at(reply, 1), "(s)");
 }
 
 /* False: SCAN is not allowed, or the server went away. A scan of much that is not ours ends, too. */
@@ -88,8 +86,8 @@ static bool scan(const doctor *d, survey *s)
     snprintf(pattern, sizeof pattern, "%s:*", d->app->config.prefix);
     for (uint64_t pages = 0; s->looked_at < d->keys_most && pages < d->keys_most / 100 + 10; pages++) {
         lk_reply *reply = PEEK(d->admin, "SCAN", cursor, "MATCH", pattern, "COUNT", "1000");
-        bool good = is_page(reply) && look_at_page(d, s, reply->item[1]);
-        if (good) snprintf(cursor, sizeof cursor, "%.20s", reply->item[0]->text);
+        bool good = is_page(reply) && look_at_page(d, s, lk_reply_at(reply, 1));
+        if (good) snprintf(cursor, sizeof cursor, "%.20s", lk_reply_at(reply, 0)->text);
         lk_reply_free(reply);
         if (!good) return false;
         cli_progress("%" PRIu64 " keys looked at", s->looked_at);

@@ -49,9 +49,9 @@ static char *configuration(doctor *d)
     for (size_t i = 0; seen && lk_server_check_asked[i]; i++) {
         lk_reply *reply = PEEK(d->admin, "CONFIG", "GET", lk_server_check_asked[i]);
         seen = reply && reply->type == LK_REPLY_ARRAY;
-        if (seen && reply->size == 2)
-            used +=
-                (size_t)snprintf(text + used, SIZE - used, "%s:%s\r\n", lk_server_check_asked[i], reply->item[1]->text);
+        if (seen && lk_reply_shaped(reply, "ss"))
+            used += (size_t)snprintf(text + used, SIZE - used, "%s:%s\r\n", lk_server_check_asked[i],
+                                     lk_reply_at(reply, 1)->text);
         seen = seen && used < SIZE;
         lk_reply_free(reply);
     }

@@ -53,10 +53,11 @@ static bool measure(doctor *d, int64_t *median_us, int64_t *ahead_us)
         int64_t before = lk_clock_read(CLOCK_REALTIME, 1000), began = lk_now_us();
         lk_reply *reply = PEEK(d->app, "TIME");
         took[i] = lk_now_us() - began;
-        bool good = reply && reply->type == LK_REPLY_ARRAY && reply->size == 2;
+        bool good = reply && lk_reply_shaped(reply, "ss");
         if (good && took[i] < shortest) {
             shortest = took[i];
-            *ahead_us = atoll(reply->item[0]->text) * 1000000 + atoll(reply->item[1]->text) - before - took[i] / 2;
+            *ahead_us = atoll(lk_reply_at(reply, 0)->text) * 1000000 + atoll(lk_reply_at(reply, 1)->text) - before -
+                        took[i] / 2;
         }
         lk_reply_free(reply);
         if (!good) return false;
