@@ -22,7 +22,7 @@
  *                        server that was restarted, or is another one (run id or replication id), is told of the
  *                        revocations of the last five minutes by every instance that made or heard them, before
  *                        that instance serves; of latchkey_revoke_everyone always.
- *                        (Conditions, and what stays outside: README.md, "Guarantees".)
+ *                        (Conditions, and what stays outside: include/guarantees.md.)
  *   D  No resurrection.  A read of L2 that began before a purge never fills L1 after it. Touch, set_fields
  *                        and rotate never bring a deleted session back, and never leave a key without an expiry.
  *   E  Exact identity.   A hit means that the whole token matched, its secret part compared in constant time.
@@ -163,7 +163,7 @@ typedef struct latchkey_draft {
 /* Yours, to write a line where you keep such lines. `text` is one line of printable ASCII without its end, at most 639
  * characters, valid during the call. It begins with the name of what it is about and a colon:
  *   setting NAME: ...   what the server is set to that weakens a guarantee, which one and how, and what to set instead;
- *                       README.md, "What the server must be set to", lists the names. Said before open returns, and
+ *                       src/redis/README.md lists the names. Said before open returns, and
  *                       again when another server, or the same after a restart, is reached and it is not as before
  *   link: ...           Redis cannot be used, and why; it can again, and after how long
  *   lease: ...          it had lapsed although the connection held: this process, or its machine, stood still
@@ -236,7 +236,7 @@ LATCHKEY_API void latchkey_set_log(latchkey_log function, void *context);
  *                                  accepted. Every instance needs the same file.
  *          seal_key_file           what Redis holds of sessions is sealed (XChaCha20-Poly1305): a key, 64 hexadecimal digits, on
  *                                  each line, the first seals, all open; `plain` on a line: what is not sealed is accepted as
- *                                  well, and on the first line, nothing new is sealed. README.md, "Sealing". What does not
+ *                                  well, and on the first line, nothing new is sealed. include/configuration.md, "Sealing". What does not
  *                                  match its seal is CORRUPT
  *          password_file           the password, instead of in the URL; a final newline is not part of it
  *          grace_ms      0         0 to 3,600,000: how much longer L1 may answer with Redis lost, until an entry's time

@@ -14,8 +14,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define DAY_MS INT64_C(86400000)
-
 typedef struct parse {
     lk_config *config;
     char *error;
@@ -167,7 +165,7 @@ enum { RENEW_LEAST_MS = 10000 };
 static int take_renew(parse *p, const char *value)
 {
     int64_t ms;
-    int status = parse_number(p, "renew_ms", value, 0, 3650 * DAY_MS, &ms);
+    int status = parse_number(p, "renew_ms", value, 0, INT64_C(315360000000), &ms);
     if (!status && ms && ms < RENEW_LEAST_MS)
         status = FAIL(p, "renew_ms: 0, or a whole number from %d on is expected", RENEW_LEAST_MS);
     if (!status) p->config->renew_ms = ms;
@@ -175,7 +173,7 @@ static int take_renew(parse *p, const char *value)
 }
 
 typedef struct option {
-    const char *name;
+    lk_option_text text;
     int (*take)(parse *, const char *); /* or a number: */
     size_t at;
     int64_t usual, least, most;
@@ -183,40 +181,44 @@ typedef struct option {
 } option;
 
 /* clang-format off */
-#define NUMBER(field, usual, least, most) {#field, NULL, offsetof(lk_config, field), usual, least, most, 0}
-#define TEXT(field) {#field, NULL, offsetof(lk_config, field), 0, 0, 0, sizeof ((lk_config *)0)->field}
-#define OTHER(name, take) {name, take, 0, 0, 0, 0, 0}
-/* clang-format on */
+#define NUMBER(field, usual, least, most, about) {{#field, #usual, #least " to " #most, about}, NULL, offsetof(lk_config, field), usual, least, most, 0}
+#define TEXT(field, usual, about) {{#field, usual, "", about}, NULL, offsetof(lk_config, field), 0, 0, 0, sizeof ((lk_config *)0)->field}
+#define OTHER(name, take, usual, range, about) {{name, usual, range, about}, take, 0, 0, 0, 0, 0}
+/* The one table of the options: the parser reads it, and include/configuration.md is made of it (tests/package/options.sh). */
+_Static_assert(LK_PARTITIONS_MAX == 4096, "the table of options says so");
 static const option options[] = {
-    NUMBER(l1_capacity, 100000, 0, 100000000),
-    NUMBER(l1_ttl_ms, 300000, 1, DAY_MS),
-    NUMBER(staleness_ms, 2000, 100, 60000),
-    NUMBER(deadline_ms, 250, 1, 60000),
-    NUMBER(idle_ms, 1800000, 100, 3650 * DAY_MS),
-    NUMBER(lifetime_ms, 43200000, 100, 3650 * DAY_MS),
-    NUMBER(connections, 8, 1, 64),
-    NUMBER(in_flight, 1024, 1, 65536),
-    NUMBER(partitions, 64, 1, LK_PARTITIONS_MAX),
-    NUMBER(max_sessions, 0, 0, 1000000),
-    NUMBER(max_per_device, 0, 0, 1000000),
-    NUMBER(grace_ms, 0, 0, 3600000),
-    NUMBER(durability, 0, 0, 100),
-    NUMBER(audit_per_s, 0, 0, 1000),
-    NUMBER(lazy, 0, 0, 1),
-    NUMBER(events, 0, 0, 1),
-    OTHER("renew_ms", take_renew),
-    NUMBER(foreign_until_ms, 0, 0, INT64_C(99999999999999)),
-    OTHER("limit", take_limit),
-    OTHER("prefix", take_prefix),
-    OTHER("check_key_file", take_check_keys),
-    OTHER("seal_key_file", take_seal_keys),
-    OTHER("password_file", take_password_file),
-    TEXT(ca_file),
-    TEXT(cert_file),
-    TEXT(key_file),
-    TEXT(server_name),
+    NUMBER(l1_capacity, 100000, 0, 100000000, "entries that L1 holds; 0 switches L1 off"),
+    NUMBER(l1_ttl_ms, 300000, 1, 86400000, "the longest time that an entry stays in L1 before Redis is asked again; a tenth of the session's `idle_ms` bounds it too"),
+    NUMBER(staleness_ms, 2000, 100, 60000, "the bound of guarantee C"),
+    NUMBER(deadline_ms, 250, 1, 60000, "the longest time that a call waits"),
+    NUMBER(idle_ms, 1800000, 100, 315360000000, "a session that is not used for this long ends"),
+    NUMBER(lifetime_ms, 43200000, 100, 315360000000, "a session ends this long after its creation, used or not"),
+    NUMBER(connections, 8, 1, 64, "connections for misses and writes, beside the two of the link. When all are busy, further calls are pipelined behind others"),
+    NUMBER(in_flight, 1024, 1, 65536, "calls that wait for Redis at once; and, counted apart, answers of `latchkey_submit` that are outstanding. One more is `UNAVAILABLE` at once"),
+    OTHER("prefix", take_prefix, "lk", "1 to 32 of `A-Za-z0-9._-`", "the beginning of every key and channel. Equal everywhere"),
+    NUMBER(partitions, 64, 1, 4096, "shards of the key space; recorded in Redis on first use. Equal everywhere"),
+    NUMBER(max_sessions, 0, 0, 1000000, "sessions of one user; 0: no limit"),
+    NUMBER(max_per_device, 0, 0, 1000000, "sessions of one user with one value of `draft.device`; 0: no limit. A login then reads the compact records of all sessions of the user, so set `max_sessions` too"),
+    OTHER("limit", take_limit, "evict", "`evict` or `deny`", "at either limit: `evict` the session that is nearest its idle expiry (of that device), or `deny` the login"),
+    NUMBER(grace_ms, 0, 0, 3600000, "how much longer L1 may answer while Redis is lost. Such answers carry `LATCHKEY_FLAG_STALE`, and the bound of C is `staleness_ms` + `grace_ms`"),
+    NUMBER(durability, 0, 0, 100, "replicas that must hold a write before it is `OK` (`WAIT` in Redis; the ACL needs `+wait`). Until they do, a revocation is `PENDING` and a login hands out no token. With fewer replicas connected there is no lease"),
+    OTHER("renew_ms", take_renew, "0", "0, or 10000 and more", "the age of a token from which answers carry `LATCHKEY_FLAG_RENEW` (up to two seconds earlier); 0: never. See [Renewal on a set age](sessions.md#renewal-on-a-set-age)"),
+    NUMBER(events, 0, 0, 1, "1: the log function hears what happens to sessions. See [The audit trail](sessions.md#the-audit-trail)"),
+    NUMBER(audit_per_s, 0, 0, 1000, "how many entries of L1 are compared with Redis each second. An entry that differs for longer than the bound of C is counted (`latchkey_audit_disagreements_total`) and logged"),
+    NUMBER(lazy, 0, 0, 1, "1: open succeeds while Redis is away; calls answer `UNAVAILABLE` until it is there"),
+    NUMBER(foreign_until_ms, 0, 0, 99999999999999, "Unix time until which tokens of another store are accepted; 0: never. See [Moving in](../examples/import/README.md). Equal everywhere"),
+    OTHER("check_key_file", take_check_keys, "", "", "a key of 32 hexadecimal digits a line; the first makes tokens, all are accepted: invented tokens are refused without asking Redis. Equal everywhere"),
+    OTHER("seal_key_file", take_seal_keys, "", "", "a key of 64 hexadecimal digits a line: what Redis holds of sessions is sealed. See [Sealing](#sealing)"),
+    OTHER("password_file", take_password_file, "", "", "the password, outside the URL"),
+    TEXT(ca_file, "the system's", "with `rediss://`: certificates in PEM, of which one must vouch for the server's"),
+    TEXT(cert_file, "", "with `rediss://`: our certificate in PEM, its chain behind it, for a server that wants one"),
+    TEXT(key_file, "", "with `rediss://`: the key of that certificate, without a passphrase"),
+    TEXT(server_name, "the host", "with `rediss://`: the name that the server's certificate must hold, sent as SNI"),
 };
+/* clang-format on */
 enum { OPTION_COUNT = sizeof options / sizeof *options };
+
+const lk_option_text *lk_config_option(size_t index) { return index < OPTION_COUNT ? &options[index].text : NULL; }
 
 static char *text_at(lk_config *config, const option *o) { return (char *)config + o->at; }
 static int64_t *number_at(lk_config *config, const option *o) { return (int64_t *)(void *)text_at(config, o); }
@@ -232,16 +234,16 @@ static bool is_name(const char *text)
 static const option *find_option(const char *name)
 {
     for (unsigned i = 0; i < OPTION_COUNT; i++)
-        if (strcmp(name, options[i].name) == 0) return &options[i];
+        if (strcmp(name, options[i].text.name) == 0) return &options[i];
     return NULL;
 }
 
 static int take_value(parse *p, const option *o, const char *value)
 {
     if (o->take) return o->take(p, value);
-    if (!o->size) return parse_number(p, o->name, value, o->least, o->most, number_at(p->config, o));
-    if (!*value) return FAIL(p, "%s: is empty", o->name);
-    if (strlen(value) >= o->size) return FAIL(p, "%s: longer than %zu bytes", o->name, o->size - 1);
+    if (!o->size) return parse_number(p, o->text.name, value, o->least, o->most, number_at(p->config, o));
+    if (!*value) return FAIL(p, "%s: is empty", o->text.name);
+    if (strlen(value) >= o->size) return FAIL(p, "%s: longer than %zu bytes", o->text.name, o->size - 1);
     strcpy(text_at(p->config, o), value);
     return LATCHKEY_OK;
 }
@@ -360,7 +362,7 @@ static int check_tls(parse *p)
     const lk_config *c = p->config;
     for (unsigned i = 0; i < OPTION_COUNT && !c->tls; i++)
         if (options[i].size && *text_at(p->config, &options[i]))
-            return FAIL(p, "option '%s' is for TLS: only with rediss://", options[i].name);
+            return FAIL(p, "option '%s' is for TLS: only with rediss://", options[i].text.name);
     if (!c->cert_file[0] == !c->key_file[0]) return LATCHKEY_OK;
     return c->cert_file[0] ? FAIL(p, "cert_file is given without key_file: a client certificate needs its private key")
                            : FAIL(p, "key_file is given without cert_file: the certificate that belongs to the key");

@@ -35,4 +35,11 @@ typedef struct lk_config {
 /* OK or CONFIG; on CONFIG `error` says what was wrong. The caller wipes `config` when done (it holds a password). */
 int lk_config_parse(const char *text, lk_config *config, char *error, size_t error_size);
 
+/* What the documents say of an option: its name, its default, which values it takes, and what it is for, in Markdown. */
+typedef struct lk_option_text {
+    const char *name, *usual, *range, *about;
+} lk_option_text;
+
+const lk_option_text *lk_config_option(size_t index); /* from 0 on; NULL behind the last */
+
 #endif

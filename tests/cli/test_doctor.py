@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""latchkey doctor: nothing on a server that is right, and each wrong thing by its name. What it can find is read in README.md
+"""latchkey doctor: nothing on a server that is right, and each wrong thing by its name. What it can find is read in src/redis/README.md
 ("What the server must be set to") and in the manual page, so that nothing new there is left without a test."""
 import contextlib
 import glob
@@ -13,7 +13,7 @@ import kit
 from kit import DONE, NO, USAGE, AWAY, CONFIG, run
 
 PASSWORD, ADMIN = 'hunter2-of-the-application', 'hunter2-of-the-administrator'
-with open(f'{kit.ROOT}/README.md', encoding='utf-8') as file:
+with open(f'{kit.ROOT}/src/redis/README.md', encoding='utf-8') as file:
     README = file.read()
 ACL = kit.ACL['app']
 RIGHTS = [word[1:] for word in ACL if word.startswith('+')]
@@ -30,7 +30,7 @@ def names_in_manual():
 
 
 class Server(kit.Redis):
-    """As README.md wants it, and what is given; with an administrator and the application's user."""
+    """As src/redis/README.md wants it, and what is given; with an administrator and the application's user."""
 
     def __init__(self, *arguments, **named):
         super().__init__(*arguments, admin=ADMIN, **named)
@@ -311,7 +311,7 @@ class Doctor(kit.Case):
             self.assertIn('wait', server.doctor(options='durability=1')['acl-missing']['text'])
 
     def test_all_that_can_be_found_is_tested(self):
-        """What README.md and the manual page list, and what is tested here, are the same."""
+        """What src/redis/README.md and the manual page list, and what is tested here, are the same."""
         self.assertGreater(len(names_in_readme()), 8)
         self.assertGreater(len(names_in_manual()), 8)
         self.assertEqual(names_in_readme() | names_in_manual(), set(WRONG))

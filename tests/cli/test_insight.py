@@ -265,8 +265,8 @@ class Insight(kit.Case):
                 self.check(run('revoke', token[:20], '--yes', config=operator), DONE)
 
     def test_the_acl_as_it_is_copied(self):
-        """README.md's lines into redis-cli, each in one piece; and acl.txt as users.acl."""
-        with open(f'{kit.ROOT}/README.md', encoding='utf-8') as readme:
+        """The lines of src/redis/README.md into redis-cli, each in one piece; and acl.txt as users.acl."""
+        with open(f'{kit.ROOT}/src/redis/README.md', encoding='utf-8') as readme:
             lines = re.findall(r'^ACL SETUSER .*$', readme.read(), re.M)
         with open(f'{kit.ROOT}/src/redis/acl.txt', encoding='ascii') as file:
             text = file.read()

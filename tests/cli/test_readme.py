@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""README.md, "The command": what is typed there is typed here, and what comes of it looks as it does there, but for names, times
+"""src/cli/README.md: what is typed there is typed here, and what comes of it looks as it does there, but for names, times
 and numbers."""
 import re
 
@@ -12,8 +12,8 @@ USER = 7
 
 def transcript():
     """(command, what it wrote), in order."""
-    with open(f'{kit.ROOT}/README.md', encoding='utf-8') as file:
-        section = file.read().split('\n## The command\n')[1].split('\n## ')[0]
+    with open(f'{kit.ROOT}/src/cli/README.md', encoding='utf-8') as file:
+        section = file.read()
     (block,) = re.findall(r'^```console\n(.*?)^```', section, re.M | re.S)
     return [(part.split('\n', 1)[0], part.split('\n', 1)[1]) for part in re.split(r'^\$ ', block, flags=re.M)[1:]]
 

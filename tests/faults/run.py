@@ -141,16 +141,6 @@ def table(results):
     return '\n'.join(lines)
 
 
-def short_table(results):
-    """The one of the project's README.md."""
-    lines = ['| what happens | revoked, yet admitted past the bound | the longest that one was admitted, ms | recovery, ms |',
-             '|---|---:|---:|---:|']
-    for r in results:
-        admitted, staleness, _, _, recovery, _ = figures(r)
-        lines.append(f"| {r['about']} | {admitted} | {staleness} | {recovery} |")
-    return '\n'.join(lines)
-
-
 def conditions(arguments):
     version = subprocess.run(['redis-server', '--version'], check=True, capture_output=True, text=True).stdout
     redis = next(word[2:] for word in version.split() if word.startswith('v='))
@@ -169,10 +159,8 @@ def write_between_markers(path, name, text):
         file.write(f'{before}{begin_mark}\n{text}\n{end_mark}{after}')
 
 
-def write_tables(arguments, results):
+def write_table(arguments, results):
     write_between_markers(os.path.join(HERE, '..', 'README.md'), 'faults', conditions(arguments) + '\n\n' + table(results))
-    write_between_markers(os.path.join(HERE, '..', '..', 'README.md'), 'faults',
-                          conditions(arguments) + '\n\n' + short_table(results))
 
 
 def parse_arguments():
@@ -183,7 +171,7 @@ def parse_arguments():
     parser.add_argument('--staleness', type=int, default=500, metavar='MS', help='the bound (default 500)')
     parser.add_argument('--parallel', type=int, default=4, metavar='N', help='rows at a time (default 4)')
     parser.add_argument('--seed', type=int, default=0, metavar='N', help='of the row random (default: the time)')
-    parser.add_argument('--write', action='store_true', help='writes the tables into README.md and tests/README.md')
+    parser.add_argument('--write', action='store_true', help='writes the table into tests/README.md')
     parser.add_argument('--out', default='.', help='where histories and results.json go')
     parser.add_argument('--build', default='.', help='where the programs are; nothing is built then')
     parser.add_argument('--one', help=argparse.SUPPRESS)
@@ -216,7 +204,7 @@ def main():
     failed = sum(bool(r['failure']) for r in results)
     print('\n' + table(results) + '\n')
     if arguments.write:
-        write_tables(arguments, results)
+        write_table(arguments, results)
     print(f'{len(results) - failed} rows passed, {failed} failed, in {time.monotonic() - began:.0f} s')
     return 1 if failed else 0
 

@@ -5,10 +5,11 @@
 #   [`name.c`](path/of/name.c):
 # and the block is the file's text, from its first line that begins with # on.
 # So examples.sh, which runs the files, runs what the documents show.
-#   sh tests/package/readme.sh [FILE...]      (README.md and examples/README.md)
+#   sh tests/package/readme.sh [FILE...]      (every document of the project)
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
-[ $# -gt 0 ] || set -- "$root/README.md" "$root/examples/README.md"
+# shellcheck disable=SC2046 # no name of a document holds a space
+[ $# -gt 0 ] || set -- $(find "$root" -name '*.md' -not -path '*/build*' -not -path '*/.git/*' | sort)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 compiled=0

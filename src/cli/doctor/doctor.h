@@ -8,7 +8,7 @@
 enum { FINDINGS_MOST = 48, FINDING_FIX = 900 };
 
 typedef struct finding {
-    const char *name;       /* static; in the manual page, or in README.md's table of settings; never changed */
+    const char *name;       /* static; in the manual page, or in src/redis/src/redis/README.md's table; never changed */
     const char *guarantees; /* the letters, "" where it is none of them */
     int level;              /* LATCHKEY_LOG_... */
     char text[640];

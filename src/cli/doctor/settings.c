@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* By the names of README.md's table. */
+/* By the names of src/redis/README.md's table. */
 static const struct {
     const char *name, *guarantees, *fix;
 } known[] = {

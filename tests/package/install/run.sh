@@ -7,7 +7,7 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(dirname "$(dirname "$(dirname "$here")")")
 work=$(mktemp -d)
-. "$here/../support/redis.sh"
+. "$here/../../support/redis.sh"
 trap 'redis_end; rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
@@ -49,6 +49,12 @@ one() { # KIND on|off
         { echo "the command ends with $code: $said" >&2; return 1; }
     "$prefix/bin/latchkey" keygen check | grep -qxE '[0-9a-f]{32}'
     [ -s "$prefix/share/man/man1/latchkey.1" ] || { echo "no manual page was installed" >&2; return 1; }
+    # And a page for each function, without a complaint of the formatter.
+    while read -r name; do
+        page=$prefix/share/man/man3/$name.3
+        [ -s "$page" ] || { echo "no manual page of $name was installed" >&2; return 1; }
+        [ -z "$(groff -man -ww -z -Tutf8 "$page" 2>&1)" ] || { groff -man -ww -z -Tutf8 "$page"; return 1; }
+    done <"$root/tests/package/api/symbols.txt"
     # Each kind is what it says.
     if ldd "$work/$kind/main-c" | grep -q liblatchkey; then linked=shared; else linked=static; fi
     [ "$linked" = "$kind" ] || { echo "$kind is linked $linked" >&2; return 1; }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * What real servers are set to, and what is said of it at open: every wrong setting by its name and level, and nothing of
- * a server that is set as README.md recommends. What INFO can show in which form is in unit/test_settings.c.
+ * a server that is set as src/redis/README.md recommends. What INFO can show in which form is in unit/test_settings.c.
  */
 #include "test_handle.h"
 #include "logbook.h"
@@ -120,7 +120,7 @@ static void test_replicas_that_nobody_waits_for(void **state)
     redis_end(on);
 }
 
-/* The rights of README.md's ACL line show the settings; CONFIG, which they do not hold, is not tried. */
+/* The rights of src/redis/acl.txt show the settings; CONFIG, which they do not hold, is not tried. */
 static void test_no_right_but_info_is_needed(void **state)
 {
     (void)state;

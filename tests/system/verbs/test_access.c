@@ -114,7 +114,7 @@ static void test_password_where_none_is_set_is_config(void **state)
     refused(config, "password");
 }
 
-/* The rights that README.md lists. Every command here is needed, see the test after the next. */
+/* The rights that src/redis/README.md lists. Every command here is needed, see the test after the next. */
 static const char *const rights[] = {
     "select",    "info",      "subscribe", "publish", "time",   "get",         "mget",          "hsetnx",
     "hget",      "hmget",     "hgetall",   "hset",    "hdel",   "hlen",        "hexists",       "hkeys",
