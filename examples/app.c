@@ -242,7 +242,7 @@ void reply_whoami(reply *r, int status, const latchkey_entry *entry, bool hit, d
 /* A session that has ended already is as good as one that ends now.
  *
  * PENDING: this instance denies the session from here on, and goes on telling Redis until Redis has heard it. So the client is
- * logged out, and its cookie goes: who uses this browser next must not find it. It is 202, not 200, since other instances may
+ * logged out, and its cookie goes: the next person at this browser must not find it. It is 202, not 200, since other instances may
  * admit a copy of the token until then. Before the process stops, it waits for Redis (app_settle).
  *
  * On other failures nothing was promised. The cookie stays, so that the client can try again. */

@@ -42,8 +42,8 @@ int app_login(latchkey *lk, uint64_t user, const cookies *before, char token[LAT
  * returns the answer to give for them together. Blocks, as latchkey_validate does. */
 int app_validate(latchkey *lk, const cookies *c, size_t *which, latchkey_entry *entry, bool *hit);
 
-/* Is this answer final, or is the next cookie to be tried? Only a "no" (above 0) passes on. After "no answer" (below 0) nobody
- * can say who the client is: another cookie may be somebody else's. */
+/* Is this answer final, or is the next cookie to be tried? Only a "no" (above 0) passes on. After "no answer" (below 0) it is
+ * not known who the client is, and another cookie may be another user's. */
 bool app_final(int status);
 /* The answer to give for two cookies that were both refused; `before` is 0 where there was none before. */
 int app_refused(int before, int status);

@@ -88,7 +88,7 @@ int prefork(const char *program, unsigned workers, const int *listening,
     if (pipe(ready)) return 1;
     for (; count < workers && (pids[count] = fork()) >= 0; count++) {
         if (pids[count] > 0) continue;
-        prctl(PR_SET_PDEATHSIG, SIGTERM); /* nobody is left behind by a parent that is killed */
+        prctl(PR_SET_PDEATHSIG, SIGTERM); /* a parent that is killed leaves no worker behind */
         if (getppid() != parent) exit(1);
         for (unsigned i = 0; i < workers; i++)
             if (i != count) close(listening[i]);

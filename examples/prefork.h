@@ -14,7 +14,7 @@ void prefork_listen(const char *program, unsigned *port, unsigned workers, int *
 
 /* Forks: each worker runs `serve` with its socket of `listening` and exits with what that returns. `serve` writes a byte
  * to `ready` once it serves. When all do, `announce` is called. From then on the parent waits for SIGTERM or SIGINT, or for
- * a worker to end, and ends them all; nobody is restarted, that is for whoever started the parent.
+ * a worker to end, and ends them all; it restarts none: that is for the program that started it.
  * SIGTERM, SIGINT and SIGCHLD must be blocked. Returns the exit status: 0 where it was a signal, and all ended with 0. */
 int prefork(const char *program, unsigned workers, const int *listening,
             int (*serve)(void *context, int listening, int ready), void (*announce)(const void *context),
