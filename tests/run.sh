@@ -188,6 +188,8 @@ if ! step "everything that is needed is here" sh tests/ready.sh ${quick:+--quick
     exit 1
 fi
 step "format" sh tests/package/format.sh || :
+step "layers: what may include what" sh tests/package/layers.sh || :
+step "layers: each broken rule is noticed" sh tests/package/test_layers.sh || :
 step "the header alone, C11 and C++17, gcc and clang" sh tests/package/api/header.sh || :
 step "the programs of README.md compile" sh tests/package/readme.sh || :
 if compile gcc -DCMAKE_C_COMPILER=gcc -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_BENCH=ON; then

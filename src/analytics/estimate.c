@@ -36,7 +36,7 @@ static int ascending(const void *a, const void *b)
 }
 
 /* Nearest rank. */
-static int64_t quantile(const int64_t *sorted, size_t count, unsigned percent)
+static int64_t sorted_quantile(const int64_t *sorted, size_t count, unsigned percent)
 {
     return count ? sorted[(count * percent + 99) / 100 - 1] : 0;
 }
@@ -102,15 +102,15 @@ void lk_estimate_sights(lk_sight *sights, size_t count, double scale, latchkey_p
     if (!values) return;
     copy(sights, count, offsetof(lk_sight, age_ms), values);
     population->age_mean_ms = (int64_t)mean(values, count);
-    population->age_p50_ms = quantile(values, count, 50);
-    population->age_p99_ms = quantile(values, count, 99);
+    population->age_p50_ms = sorted_quantile(values, count, 50);
+    population->age_p99_ms = sorted_quantile(values, count, 99);
     spread(values, count, scale, population->age);
     copy(sights, count, offsetof(lk_sight, used_ms), values);
     population->used_mean_ms = (int64_t)mean(values, count);
     copy(sights, count, offsetof(lk_sight, idle_ms), values);
     population->idle_mean_ms = (int64_t)mean(values, count);
-    population->idle_p50_ms = quantile(values, count, 50);
-    population->idle_p99_ms = quantile(values, count, 99);
+    population->idle_p50_ms = sorted_quantile(values, count, 50);
+    population->idle_p99_ms = sorted_quantile(values, count, 99);
     spread(values, count, scale, population->idle);
     free(values);
     double users = 0;
@@ -150,17 +150,17 @@ void lk_estimate_weights(const lk_weight *weights, size_t count, latchkey_popula
     if (!values) return;
     p->sized = count;
     size_t known = column(weights, count, offsetof(lk_weight, record_bytes), values);
-    p->record_p50_bytes = (uint64_t)quantile(values, known, 50);
+    p->record_p50_bytes = (uint64_t)sorted_quantile(values, known, 50);
     known = column(weights, count, offsetof(lk_weight, session_bytes), values);
-    p->session_p50_bytes = (uint64_t)quantile(values, known, 50);
-    p->session_p99_bytes = (uint64_t)quantile(values, known, 99);
+    p->session_p50_bytes = (uint64_t)sorted_quantile(values, known, 50);
+    p->session_p99_bytes = (uint64_t)sorted_quantile(values, known, 99);
     known = column(weights, count, offsetof(lk_weight, redis_bytes), values);
-    p->redis_p50_bytes = (uint64_t)quantile(values, known, 50);
-    p->redis_p99_bytes = (uint64_t)quantile(values, known, 99);
+    p->redis_p50_bytes = (uint64_t)sorted_quantile(values, known, 50);
+    p->redis_p99_bytes = (uint64_t)sorted_quantile(values, known, 99);
     p->redis_mean_bytes = (uint64_t)mean(values, known);
     for (size_t i = 0; i < count; i++) values[i] = (int64_t)weights[i].fields; /* none is a number, too */
     qsort(values, count, sizeof *values, ascending);
-    p->fields_p50 = (uint64_t)quantile(values, count, 50);
-    p->fields_p99 = (uint64_t)quantile(values, count, 99);
+    p->fields_p50 = (uint64_t)sorted_quantile(values, count, 50);
+    p->fields_p99 = (uint64_t)sorted_quantile(values, count, 99);
     free(values);
 }

@@ -131,7 +131,7 @@ static void share_out(lk_sampling *s)
 
 /* -------------------------------------------------------------------------------------------------- draw -- */
 
-static void take_members(lk_sampling *s, unsigned p, const lk_reply *reply)
+static void take_drawn(lk_sampling *s, unsigned p, const lk_reply *reply)
 {
     for (size_t i = 0; i + 1 < reply->count && s->member_count < LK_SAMPLE_BATCH; i += 2) {
         lk_member *m = &s->members[s->member_count];
@@ -159,7 +159,7 @@ static void ask_members(lk_sampling *s, unsigned p, size_t from, size_t count)
 }
 
 /* The next 64, of as many partitions as that takes. */
-static int draw(lk_sampling *s)
+static int draw_members(lk_sampling *s)
 {
     unsigned of[LK_SAMPLE_BATCH];
     size_t total = 0;
@@ -178,7 +178,7 @@ static int draw(lk_sampling *s)
     }
     if (!s->q.asked) return LATCHKEY_OK;
     int status = lk_batch_go(&s->q);
-    for (size_t i = 0; i < s->q.asked; i++) take_members(s, of[i], s->q.replies[i]);
+    for (size_t i = 0; i < s->q.asked; i++) take_drawn(s, of[i], s->q.replies[i]);
     lk_batch_end(&s->q);
     return status;
 }
@@ -260,7 +260,7 @@ static int count_users(lk_sampling *s)
     return status;
 }
 
-static int look(lk_sampling *s)
+static int look_at_members(lk_sampling *s)
 {
     lk_found found[LK_SAMPLE_BATCH];
     for (size_t i = 0; i < s->member_count; i++) lk_sampling_ask_session(s, &s->members[i]);
@@ -308,8 +308,8 @@ static int sample(lk_sampling *s, const lk_progress *progress)
     s->sights = malloc((s->count + LK_SAMPLE_BATCH) * sizeof *s->sights);
     if (!s->sights) return LATCHKEY_NO_MEMORY;
     do {
-        status = draw(s);
-        if (!status && s->member_count) status = look(s);
+        status = draw_members(s);
+        if (!status && s->member_count) status = look_at_members(s);
         if (progress) progress->tell(progress->context, s->looked_at, s->count);
     } while (!status && s->at < partitions_of(s));
     if (!status) status = lk_sampling_sizes(s);

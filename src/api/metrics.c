@@ -10,7 +10,7 @@ typedef struct text {
     size_t size, used; /* used may exceed size: it goes on counting what would be needed */
 } text;
 
-__attribute__((format(printf, 2, 3))) static void say(text *t, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static void print_line(text *t, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -22,13 +22,13 @@ __attribute__((format(printf, 2, 3))) static void say(text *t, const char *forma
 
 static void head(text *t, const char *name, const char *type, const char *help)
 {
-    say(t, "# HELP latchkey_%s %s\n# TYPE latchkey_%s %s\n", name, help, name, type);
+    print_line(t, "# HELP latchkey_%s %s\n# TYPE latchkey_%s %s\n", name, help, name, type);
 }
 
-static void number(text *t, const char *name, const char *type, const char *help, double value)
+static void print_number(text *t, const char *name, const char *type, const char *help, double value)
 {
     head(t, name, type, help);
-    say(t, "latchkey_%s %.15g\n", name, value);
+    print_line(t, "latchkey_%s %.15g\n", name, value);
 }
 
 /* Buckets at `edges`, in the unit of the histogram; shown divided by `unit`. */
@@ -40,12 +40,12 @@ static void histogram(text *t, const char *name, const char *help, const lk_hist
     uint64_t total = lk_histogram_count(h);
     for (size_t i = 0; i < count; i++) {
         uint64_t below = lk_histogram_below(h, edges[i]);
-        say(t, "latchkey_%s_bucket{le=\"%.15g\"} %llu\n", name, (double)edges[i] / unit,
-            (unsigned long long)(below < total ? below : total));
+        print_line(t, "latchkey_%s_bucket{le=\"%.15g\"} %llu\n", name, (double)edges[i] / unit,
+                   (unsigned long long)(below < total ? below : total));
     }
-    say(t, "latchkey_%s_bucket{le=\"+Inf\"} %llu\n", name, (unsigned long long)total);
-    say(t, "latchkey_%s_sum %.15g\n", name, (double)atomic_load_explicit(&h->sum, memory_order_relaxed) / unit);
-    say(t, "latchkey_%s_count %llu\n", name, (unsigned long long)total);
+    print_line(t, "latchkey_%s_bucket{le=\"+Inf\"} %llu\n", name, (unsigned long long)total);
+    print_line(t, "latchkey_%s_sum %.15g\n", name, (double)atomic_load_explicit(&h->sum, memory_order_relaxed) / unit);
+    print_line(t, "latchkey_%s_count %llu\n", name, (unsigned long long)total);
 }
 
 static void counters(text *t, const latchkey_stats *s)
@@ -94,28 +94,29 @@ static void counters(text *t, const latchkey_stats *s)
         {"foreign_unknown_total", "Foreign tokens that were nobody's.", s->foreign_unknown},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        number(t, rows[i].name, "counter", rows[i].help, (double)rows[i].value);
+        print_number(t, rows[i].name, "counter", rows[i].help, (double)rows[i].value);
 }
 
 static void gauges(text *t, const latchkey_stats *s)
 {
-    number(t, "l1_hit_ratio", "gauge", "Hits among hits and misses since open.", s->hit_rate);
-    number(t, "l2_read_amplification", "gauge", "Records read in Redis for each validation.", s->l2_read_amplification);
-    number(t, "l1_entries", "gauge", "Entries held in memory.", (double)s->l1_entries);
-    number(t, "l1_capacity", "gauge", "Entries that memory has room for.", (double)s->l1_capacity);
-    number(t, "l1_bytes", "gauge", "Memory taken for entries, all in.", (double)s->l1_bytes);
-    number(t, "pending_revocations", "gauge", "Revocations waiting for Redis.", (double)s->pending);
-    number(t, "connected", "gauge", "1 while the link is subscribed.", (double)s->connected);
-    number(t, "lease_age_seconds", "gauge", "Since the beat behind the lease was sent; -1 without one.",
-           s->lease_age_ms < 0 ? -1 : (double)s->lease_age_ms / 1000);
-    number(t, "section_size_p50_bytes", "gauge", "Median size of sections written or read.",
-           (double)s->section_size_p50_bytes);
-    number(t, "section_size_p99_bytes", "gauge", "99th percentile of the size of sections written or read.",
-           (double)s->section_size_p99_bytes);
-    number(t, "session_size_p50_bytes", "gauge", "Median size of sessions created or loaded.",
-           (double)s->session_size_p50_bytes);
-    number(t, "session_size_p99_bytes", "gauge", "99th percentile of the size of sessions created or loaded.",
-           (double)s->session_size_p99_bytes);
+    print_number(t, "l1_hit_ratio", "gauge", "Hits among hits and misses since open.", s->hit_rate);
+    print_number(t, "l2_read_amplification", "gauge", "Records read in Redis for each validation.",
+                 s->l2_read_amplification);
+    print_number(t, "l1_entries", "gauge", "Entries held in memory.", (double)s->l1_entries);
+    print_number(t, "l1_capacity", "gauge", "Entries that memory has room for.", (double)s->l1_capacity);
+    print_number(t, "l1_bytes", "gauge", "Memory taken for entries, all in.", (double)s->l1_bytes);
+    print_number(t, "pending_revocations", "gauge", "Revocations waiting for Redis.", (double)s->pending);
+    print_number(t, "connected", "gauge", "1 while the link is subscribed.", (double)s->connected);
+    print_number(t, "lease_age_seconds", "gauge", "Since the beat behind the lease was sent; -1 without one.",
+                 s->lease_age_ms < 0 ? -1 : (double)s->lease_age_ms / 1000);
+    print_number(t, "section_size_p50_bytes", "gauge", "Median size of sections written or read.",
+                 (double)s->section_size_p50_bytes);
+    print_number(t, "section_size_p99_bytes", "gauge", "99th percentile of the size of sections written or read.",
+                 (double)s->section_size_p99_bytes);
+    print_number(t, "session_size_p50_bytes", "gauge", "Median size of sessions created or loaded.",
+                 (double)s->session_size_p50_bytes);
+    print_number(t, "session_size_p99_bytes", "gauge", "99th percentile of the size of sessions created or loaded.",
+                 (double)s->session_size_p99_bytes);
 }
 
 static void histograms(text *t, const lk_counters *c)

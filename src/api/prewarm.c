@@ -111,7 +111,7 @@ static int64_t threshold(prewarming *w)
     return w->found[w->count - 1].active_ms;
 }
 
-static int find(prewarming *w)
+static int find_members(prewarming *w)
 {
     for (;;) {
         unsigned needed[PARTITIONS_AT_ONCE];
@@ -211,7 +211,7 @@ int latchkey_prewarm(latchkey *lk, size_t count, size_t *loaded)
     size_t page = count / (size_t)lk->config.partitions + PAGE_LEAST;
     prewarming w = {.lk = lk, .count = count, .page = page < PAGE_MOST ? page : PAGE_MOST};
     w.shelves = calloc((size_t)lk->config.partitions, sizeof *w.shelves);
-    int status = w.shelves ? find(&w) : LATCHKEY_NO_MEMORY;
+    int status = w.shelves ? find_members(&w) : LATCHKEY_NO_MEMORY;
     if (!status && w.used) {
         qsort(w.found, w.used, sizeof *w.found, newest_first);
         status = fill_all(&w, loaded);

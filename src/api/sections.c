@@ -33,7 +33,7 @@ static int run_put(latchkey *lk, const lk_token *token, const char *section, lk_
 }
 
 /* Where there are keys, the session may be a sealed one. */
-static int put(latchkey *lk, const lk_token *token, const char *section, lk_span data, int64_t deadline_ms)
+static int put_section(latchkey *lk, const lk_token *token, const char *section, lk_span data, int64_t deadline_ms)
 {
     lk_record record = {.sealed = false};
     char name[SEAL_NAME_SIZE];
@@ -59,7 +59,7 @@ int latchkey_section_put(latchkey *lk, const char *token, size_t token_len, cons
     int status = lk_begin(lk, token, token_len, &parsed, &deadline_ms);
     if (status) return status;
     bool good = name_good(section) && size <= LK_SECTION_SIZE_MAX && (data || !size);
-    status = good ? put(lk, &parsed, section, (lk_span){data, size}, deadline_ms) : LATCHKEY_BAD_ARGUMENT;
+    status = good ? put_section(lk, &parsed, section, (lk_span){data, size}, deadline_ms) : LATCHKEY_BAD_ARGUMENT;
     lk_wipe(&parsed, sizeof parsed);
     if (status) return status;
     lk_count(&lk->counters, LK_SECTION_WRITES, 1);

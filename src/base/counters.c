@@ -13,15 +13,15 @@ static pthread_key_t key;
 static bool key_made;
 
 /* Other destructors of the dying thread may still count. */
-static void give_back(void *stripe)
+static void return_stripe(void *stripe)
 {
     lk_thread_stripe = LK_COUNTER_STRIPES;
     atomic_fetch_and_explicit(&owned, ~(UINT64_C(1) << ((uintptr_t)stripe - 1)), memory_order_release);
 }
 
-static void make_key(void) { key_made = pthread_key_create(&key, give_back) == 0; }
+static void make_key(void) { key_made = pthread_key_create(&key, return_stripe) == 0; }
 
-/* At exit, or where the library, or the module that it is linked into, is unloaded: give_back goes with it, and threads
+/* At exit, or where the library, or the module that it is linked into, is unloaded: return_stripe goes with it, and threads
  * that end later must not call it. */
 static __attribute__((destructor)) void delete_key(void)
 {

@@ -18,12 +18,12 @@ _Static_assert(LK_RECORD_ENTRY + LATCHKEY_ENTRY_SIZE == LK_RECORD_VERIFIER_HASH 
 /* A sane upper end for durations and times: the year 5138. Beyond it, additions could overflow. */
 #define TIME_MAX INT64_C(100000000000000)
 
-static void put(uint8_t *at, uint64_t value, int size)
+static void put_number(uint8_t *at, uint64_t value, int size)
 {
     for (int i = 0; i < size; i++) at[i] = (uint8_t)(value >> (8 * i));
 }
 
-static uint64_t get(const uint8_t *at, int size)
+static uint64_t get_number(const uint8_t *at, int size)
 {
     uint64_t value = 0;
     for (int i = 0; i < size; i++) value |= (uint64_t)at[i] << (8 * i);
@@ -37,18 +37,18 @@ void lk_record_encode(const lk_record *record, uint8_t bytes[LK_RECORD_SIZE])
     bytes[0] = 'L';
     bytes[1] = 'K';
     bytes[2] = record->grace_until_ms ? LK_RECORD_ROTATED : LK_RECORD_FORMAT;
-    put(bytes + LK_RECORD_AGE, record->age_s, 4);
-    put(bytes + 8, (uint64_t)(record->grace_until_ms ? record->grace_until_ms : record->idle_ms), 8);
+    put_number(bytes + LK_RECORD_AGE, record->age_s, 4);
+    put_number(bytes + 8, (uint64_t)(record->grace_until_ms ? record->grace_until_ms : record->idle_ms), 8);
     uint8_t *at = bytes + LK_RECORD_ENTRY;
-    put(at, e->user_id, 8);
+    put_number(at, e->user_id, 8);
     memcpy(at + 8, e->role, 16);
-    put(bytes + LK_RECORD_EXPIRES, (uint64_t)e->expires_at_ms, 8);
+    put_number(bytes + LK_RECORD_EXPIRES, (uint64_t)e->expires_at_ms, 8);
     memcpy(bytes + LK_RECORD_PERMISSIONS, e->permissions_hash, 32);
     memcpy(bytes + LK_RECORD_KEY_HASH, e->pq_key_hash, 32);
-    put(bytes + LK_RECORD_CREATED, (uint64_t)e->created_at_ms, 8);
-    put(bytes + LK_RECORD_CREATED + 8, (uint64_t)e->auth_at_ms, 8);
-    put(bytes + LK_RECORD_DEVICE, e->device, 4);
-    put(bytes + LK_RECORD_DEVICE + 4, e->flags, 4);
+    put_number(bytes + LK_RECORD_CREATED, (uint64_t)e->created_at_ms, 8);
+    put_number(bytes + LK_RECORD_CREATED + 8, (uint64_t)e->auth_at_ms, 8);
+    put_number(bytes + LK_RECORD_DEVICE, e->device, 4);
+    put_number(bytes + LK_RECORD_DEVICE + 4, e->flags, 4);
     memcpy(bytes + LK_RECORD_VERIFIER_HASH, record->verifier_hash, LK_HASH_SIZE);
     memcpy(bytes + LK_RECORD_SELECTOR, record->selector, LK_SELECTOR_RAW);
 }
@@ -64,19 +64,19 @@ enum lk_record_check lk_record_decode(const void *data, size_t size, lk_record *
     latchkey_entry *e = &record->entry;
     const uint8_t *at = bytes + LK_RECORD_ENTRY;
     bool rotated = bytes[2] == LK_RECORD_ROTATED;
-    int64_t duration = (int64_t)get(bytes + 8, 8);
+    int64_t duration = (int64_t)get_number(bytes + 8, 8);
     record->idle_ms = rotated ? 0 : duration;
     record->grace_until_ms = rotated ? duration : 0;
-    record->age_s = (uint32_t)get(bytes + LK_RECORD_AGE, 4);
-    e->user_id = get(at, 8);
+    record->age_s = (uint32_t)get_number(bytes + LK_RECORD_AGE, 4);
+    e->user_id = get_number(at, 8);
     memcpy(e->role, at + 8, 16);
-    e->expires_at_ms = (int64_t)get(bytes + LK_RECORD_EXPIRES, 8);
+    e->expires_at_ms = (int64_t)get_number(bytes + LK_RECORD_EXPIRES, 8);
     memcpy(e->permissions_hash, bytes + LK_RECORD_PERMISSIONS, 32);
     memcpy(e->pq_key_hash, bytes + LK_RECORD_KEY_HASH, 32);
-    e->created_at_ms = (int64_t)get(bytes + LK_RECORD_CREATED, 8);
-    e->auth_at_ms = (int64_t)get(bytes + LK_RECORD_CREATED + 8, 8);
-    e->device = (uint32_t)get(bytes + LK_RECORD_DEVICE, 4);
-    e->flags = (uint32_t)get(bytes + LK_RECORD_DEVICE + 4, 4);
+    e->created_at_ms = (int64_t)get_number(bytes + LK_RECORD_CREATED, 8);
+    e->auth_at_ms = (int64_t)get_number(bytes + LK_RECORD_CREATED + 8, 8);
+    e->device = (uint32_t)get_number(bytes + LK_RECORD_DEVICE, 4);
+    e->flags = (uint32_t)get_number(bytes + LK_RECORD_DEVICE + 4, 4);
     memcpy(record->verifier_hash, bytes + LK_RECORD_VERIFIER_HASH, LK_HASH_SIZE);
     memcpy(record->selector, bytes + LK_RECORD_SELECTOR, LK_SELECTOR_RAW);
     bool sane = duration > 0 && duration < TIME_MAX && e->expires_at_ms > 0 && e->expires_at_ms < TIME_MAX &&
@@ -191,9 +191,9 @@ bool lk_record_header_read(const void *data, size_t size, lk_record_header *glan
     if (size != (sealed ? LK_RECORD_SEALED_SIZE : LK_RECORD_SIZE)) return false;
     glance->size = size;
     glance->rotated = bytes[2] - (sealed ? LK_RECORD_SEALED : 0) == LK_RECORD_ROTATED;
-    glance->created_at_ms = (int64_t)get(bytes + LK_RECORD_CREATED, 8);
-    glance->expires_at_ms = (int64_t)get(bytes + LK_RECORD_EXPIRES, 8);
-    glance->device = (uint32_t)get(bytes + LK_RECORD_DEVICE, 4);
+    glance->created_at_ms = (int64_t)get_number(bytes + LK_RECORD_CREATED, 8);
+    glance->expires_at_ms = (int64_t)get_number(bytes + LK_RECORD_EXPIRES, 8);
+    glance->device = (uint32_t)get_number(bytes + LK_RECORD_DEVICE, 4);
     return glance->created_at_ms >= 0 && glance->created_at_ms <= glance->expires_at_ms &&
            glance->expires_at_ms < TIME_MAX;
 }
@@ -263,8 +263,8 @@ bool lk_key_hash(lk_named *fields, size_t count, uint8_t hash[LK_HASH_SIZE])
     lk_span spans[LK_KEY_FIELDS_MAX * 4];
     size_t used = 0;
     for (size_t i = 0; i < count; i++) {
-        put(lengths[i], fields[i].name_length, 8);
-        put(lengths[i] + 8, fields[i].size, 8);
+        put_number(lengths[i], fields[i].name_length, 8);
+        put_number(lengths[i] + 8, fields[i].size, 8);
         spans[used++] = (lk_span){lengths[i], 8};
         spans[used++] = (lk_span){fields[i].name, fields[i].name_length};
         spans[used++] = (lk_span){lengths[i] + 8, 8};

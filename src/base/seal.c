@@ -16,7 +16,7 @@ static const uint8_t field_head[FIELD_HEAD] = {'L', 'K', 'F', 1};
 
 /* ------------------------------------------------------------------------------------------------- the keys -- */
 
-static int find(const lk_seal_keys *keys, const uint8_t id[LK_SEAL_ID_SIZE])
+static int find_key(const lk_seal_keys *keys, const uint8_t id[LK_SEAL_ID_SIZE])
 {
     for (unsigned i = 0; i < keys->count; i++)
         if (memcmp(keys->id[i], id, LK_SEAL_ID_SIZE) == 0) return (int)i;
@@ -41,7 +41,7 @@ const char *lk_seal_keys_take(lk_seal_keys *keys, const char *line)
     uint8_t *key = keys->key[keys->count];
     if (!lk_hex_decode(line, strlen(line), key, LK_AEAD_KEY_SIZE)) return "is neither 64 hexadecimal digits nor plain";
     lk_blake2b((lk_span[]){{use, sizeof use - 1}, {key, LK_AEAD_KEY_SIZE}}, 2, hash);
-    if (find(keys, hash) >= 0) return "is a key that stands there already";
+    if (find_key(keys, hash) >= 0) return "is a key that stands there already";
     memcpy(keys->id[keys->count++], hash, LK_SEAL_ID_SIZE);
     return NULL;
 }
@@ -58,7 +58,7 @@ void lk_seal(const lk_seal_keys *keys, uint8_t *beside, size_t beside_size, void
 enum lk_seal_check lk_unseal(const lk_seal_keys *keys, const uint8_t *beside, size_t beside_size, void *message,
                              size_t size, const uint8_t seal[LK_AEAD_NONCE_SIZE + LK_AEAD_TAG_SIZE])
 {
-    int at = find(keys, beside + beside_size - LK_SEAL_ID_SIZE);
+    int at = find_key(keys, beside + beside_size - LK_SEAL_ID_SIZE);
     if (at < 0) return LK_SEAL_UNKNOWN_KEY;
     bool good =
         lk_aead_open(keys->key[at], (lk_span){beside, beside_size}, message, size, seal, seal + LK_AEAD_NONCE_SIZE);

@@ -86,19 +86,19 @@ static uint64_t hash_of(const lk_l1 *l1, const char *selector)
 
 /* ----------------------------------------------------------------------------------------- reading, slowly -- */
 
-static uint64_t word(const _Atomic uint64_t *w) { return atomic_load_explicit(w, memory_order_acquire); }
+static uint64_t load_word(const _Atomic uint64_t *w) { return atomic_load_explicit(w, memory_order_acquire); }
 
 static void copy_out(const lk_l1_slot *s, content *c)
 {
     uint32_t last = atomic_load_explicit(&s->last, memory_order_acquire);
     uint64_t token[LK_L1_TOKEN_WORDS];
-    for (int i = 0; i < LK_L1_TOKEN_WORDS; i++) token[i] = word(&s->token[i]);
+    for (int i = 0; i < LK_L1_TOKEN_WORDS; i++) token[i] = load_word(&s->token[i]);
     memcpy(c->token, token, sizeof token);
     memcpy(c->token + sizeof token, (const char *)&last + 1, 3);
     memcpy(c->token + KIND_AT, &last, 1);
     c->deadline_ms = atomic_load_explicit(&s->deadline_low, memory_order_acquire) |
                      (uint64_t)atomic_load_explicit(&s->deadline_high, memory_order_acquire) << 32;
-    for (int i = 0; i < LK_L1_ENTRY_WORDS; i++) c->entry[i] = word(&s->entry[i]);
+    for (int i = 0; i < LK_L1_ENTRY_WORDS; i++) c->entry[i] = load_word(&s->entry[i]);
     lk_wipe(token, sizeof token);
 }
 
@@ -124,7 +124,7 @@ static bool matches(const content *c, const char *token)
 }
 
 /* The slot that holds the token; NULL: none does, or (*whole false) a writer was in the way. */
-static lk_l1_slot *look(lk_l1 *l1, uint64_t hash, const char *token, content *c, bool *whole)
+static lk_l1_slot *look_at_homes(lk_l1 *l1, uint64_t hash, const char *token, content *c, bool *whole)
 {
     lk_l1_homes h = lk_l1_homes_of(&l1->view, hash);
     for (int i = 0; i < LK_L1_HOMES; i++) {
@@ -150,7 +150,7 @@ bool lk_l1_get_slowly(lk_l1 *l1, const char *token, lk_l1_found *found, latchkey
     for (int spin = 0; spin < SPINS; spin++) {
         bool whole = true;
         uint32_t moves = atomic_load_explicit(&st->moves, memory_order_acquire);
-        s = look(l1, hash, token, &c, &whole);
+        s = look_at_homes(l1, hash, token, &c, &whole);
         if (s || !whole) break;
         if (!(moves & 1) && atomic_load_explicit(&st->moves, memory_order_relaxed) == moves) break;
     }
@@ -226,7 +226,7 @@ static void copy_out_locked(const lk_l1_slot *s, content *c)
 
 static uint64_t hash_of_slot_locked(const lk_l1 *l1, const lk_l1_slot *s)
 {
-    return lk_l1_hash(&l1->view, word(&s->token[0]), word(&s->token[1]));
+    return lk_l1_hash(&l1->view, load_word(&s->token[0]), load_word(&s->token[1]));
 }
 
 static int64_t deadline_locked(const lk_l1_slot *s)
@@ -237,11 +237,11 @@ static int64_t deadline_locked(const lk_l1_slot *s)
 
 static bool names_locked(const lk_l1_slot *s, const char *selector)
 {
-    uint64_t words[3] = {word(&s->token[0]), word(&s->token[1]), word(&s->token[2])};
+    uint64_t words[3] = {load_word(&s->token[0]), load_word(&s->token[1]), load_word(&s->token[2])};
     return !free_locked(s) && !memcmp(words, selector, LATCHKEY_SELECTOR_LENGTH);
 }
 
-static lk_l1_slot *find_locked(const lk_l1 *l1, uint64_t hash, const char *selector)
+static lk_l1_slot *find_slot_locked(const lk_l1 *l1, uint64_t hash, const char *selector)
 {
     lk_l1_homes h = lk_l1_homes_of(&l1->view, hash);
     for (int i = 0; i < LK_L1_HOMES; i++)
@@ -433,7 +433,7 @@ static bool evict_locked(lk_l1 *l1, stripe *st, int64_t now_ms)
 /* ----------------------------------------------------------------------------------------------- writing -- */
 
 /* Takes one of the capacity's places, or answers false where all are taken. */
-static bool take_entry(lk_l1 *l1)
+static bool reserve_entry(lk_l1 *l1)
 {
     if (atomic_fetch_add_explicit(&l1->entries, 1, memory_order_relaxed) < l1->capacity) return true;
     atomic_fetch_sub_explicit(&l1->entries, 1, memory_order_relaxed);
@@ -445,8 +445,8 @@ static enum lk_l1_put add_locked(lk_l1 *l1, stripe *st, uint64_t hash, content *
     uint16_t *ghost = ghost_of(l1, st, hash);
     bool known = *ghost == ghost_mark(hash);
     /* Twice: another stripe's writer may take the place that was made. */
-    if (!take_entry(l1) && !(evict_locked(l1, st, now_ms) && take_entry(l1)) &&
-        !(evict_locked(l1, st, now_ms) && take_entry(l1)))
+    if (!reserve_entry(l1) && !(evict_locked(l1, st, now_ms) && reserve_entry(l1)) &&
+        !(evict_locked(l1, st, now_ms) && reserve_entry(l1)))
         return LK_L1_LEFT_OUT;
     c->queue = known ? QUEUE_MAIN : QUEUE_TRIAL;
     if (!place_locked(l1, st, hash, c)) { /* whoever lies in the way goes */
@@ -461,7 +461,7 @@ static enum lk_l1_put add_locked(lk_l1 *l1, stripe *st, uint64_t hash, content *
 
 static enum lk_l1_put put_locked(lk_l1 *l1, stripe *st, uint64_t hash, content *c, int64_t now_ms)
 {
-    lk_l1_slot *s = find_locked(l1, hash, c->token);
+    lk_l1_slot *s = find_slot_locked(l1, hash, c->token);
     if (!s) return add_locked(l1, st, hash, c, now_ms);
     if (c->token[KIND_AT] == LK_L1_HASHED) return LK_L1_LEFT_OUT;
     c->used = atomic_load_explicit(&s->used, memory_order_relaxed);
@@ -513,7 +513,7 @@ void lk_l1_purge(lk_l1 *l1, const char *selector)
     pthread_mutex_lock(&st->lock);
     /* Before the entry goes; with lk_l1_ticket. */
     atomic_fetch_add_explicit(epoch_of(l1, hash), 1, memory_order_release);
-    lk_l1_slot *s = find_locked(l1, hash, selector);
+    lk_l1_slot *s = find_slot_locked(l1, hash, selector);
     if (s) drop_locked(l1, s);
     pthread_mutex_unlock(&st->lock);
 }
@@ -564,7 +564,7 @@ bool lk_l1_still(lk_l1 *l1, const lk_entry_sample *seen)
     stripe *st = stripe_of(l1, hash);
     content c;
     pthread_mutex_lock(&st->lock);
-    const lk_l1_slot *s = find_locked(l1, hash, seen->selector);
+    const lk_l1_slot *s = find_slot_locked(l1, hash, seen->selector);
     if (s) copy_out(s, &c);
     pthread_mutex_unlock(&st->lock);
     bool same = s && (int64_t)c.deadline_ms == seen->deadline_ms && !memcmp(c.entry, &seen->entry, sizeof c.entry);

@@ -347,7 +347,7 @@ static bool expect_name(lk_tls *tls, const char *name)
     return X509_VERIFY_PARAM_set1_host(expected, tls->name, 0) && SSL_set_tlsext_host_name(tls->ssl, tls->name);
 }
 
-static bool prepare(lk_tls *tls, const char *name)
+static bool prepare_tls(lk_tls *tls, const char *name)
 {
     tls->ssl = SSL_new(tls->context->ssl);
     BIO *wire = tls->ssl ? BIO_new(tls->context->wire) : NULL;
@@ -500,7 +500,7 @@ lk_tls *lk_tls_open(lk_tls_context *context, const char *host, int fd)
     if (!tls) return NULL;
     tls->context = context;
     tls->fd = fd;
-    if (prepare(tls, context->server_name[0] ? context->server_name : host)) {
+    if (prepare_tls(tls, context->server_name[0] ? context->server_name : host)) {
         /* The first words go out, so that the server's are under way. What went wrong, the first write or read tells. */
         shake_hands(tls);
         return tls;

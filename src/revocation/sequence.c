@@ -52,20 +52,20 @@ bool lk_sequence_logged(lk_sequence *s, uint64_t number, uint64_t mark)
     return true;
 }
 
-static void take(lk_sequence *s, uint64_t number)
+static void receive_number(lk_sequence *s, uint64_t number)
 {
     s->applied = number;
     s->mark = number == s->received ? s->received_mark : 0;
     if (s->replay == LK_REPLAY_ASKED) s->replay = LK_REPLAY_VOID;
 }
 
-void lk_sequence_skip(lk_sequence *s) { take(s, lk_sequence_top(s)); }
+void lk_sequence_skip(lk_sequence *s) { receive_number(s, lk_sequence_top(s)); }
 
 void lk_sequence_restart(lk_sequence *s, uint64_t number)
 {
     s->missing = s->received = 0; /* what comes next through the subscription is not known */
     s->counted = number;
-    take(s, number);
+    receive_number(s, number);
 }
 
 void lk_sequence_resubscribe(lk_sequence *s)

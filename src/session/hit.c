@@ -57,7 +57,7 @@ bool lk_validate_stale(latchkey *lk, const lk_token *token, latchkey_entry *entr
 }
 
 /* Known to be lost: nothing is gained by waiting for it. */
-static bool lost(const latchkey *lk, const lk_token *token)
+static bool redis_lost(const latchkey *lk, const lk_token *token)
 {
     return lk->config.grace_ms && !lk_node_connected(lk_l2_owner(&lk->l2, token->partition));
 }
@@ -69,7 +69,7 @@ int lk_hit_known(latchkey *lk, const lk_token *token, latchkey_entry *entry)
     lk_l1_found found;
     int status = token->foreign ? lk_hit(lk, token->text, LATCHKEY_TOKEN_LENGTH, entry, &found) : (int)LATCHKEY_AGAIN;
     if (status == LATCHKEY_AGAIN) status = known_dead(lk, token->text);
-    if (status == LATCHKEY_AGAIN && lost(lk, token) && lk_validate_stale(lk, token, entry)) status = LATCHKEY_OK;
+    if (status == LATCHKEY_AGAIN && redis_lost(lk, token) && lk_validate_stale(lk, token, entry)) status = LATCHKEY_OK;
     return status;
 }
 
@@ -86,7 +86,7 @@ int lk_validate_local(latchkey *lk, const lk_token *token, latchkey_entry *entry
     int status = lk_hit(lk, token->text, LATCHKEY_TOKEN_LENGTH, entry, &found);
     if (status == LATCHKEY_OK) *until_us = found.deadline_ms * 1000;
     if (status == LATCHKEY_AGAIN) status = known_dead(lk, token->text);
-    if (status == LATCHKEY_AGAIN && lost(lk, token)) return LATCHKEY_UNAVAILABLE;
+    if (status == LATCHKEY_AGAIN && redis_lost(lk, token)) return LATCHKEY_UNAVAILABLE;
     return status;
 }
 
