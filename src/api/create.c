@@ -47,7 +47,7 @@ typedef struct making {
     bool made;               /* it is in Redis, whatever else becomes of the call */
 } making;
 
-static int take(latchkey *lk, void *context, lk_script_answer *answer, int status)
+static int take_create(latchkey *lk, void *context, lk_script_answer *answer, int status)
 {
     making *m = context;
     int64_t clock_ms = lk_session_clock(answer->reply);
@@ -98,7 +98,7 @@ static int attempt(latchkey *lk, const latchkey_draft *d, const latchkey_field *
                                .selector = token->text,
                                .words = words,
                                .count = count,
-                               .take = take,
+                               .take = take_create,
                                .context = &m};
     int status = lk_run_script(lk, &run, deadline_ms);
     if (!status) lk_event_created(&lk->config, token->text, d->user_id, d->device);

@@ -55,7 +55,7 @@ static int set_times(latchkey *lk, moving *m, int64_t created_at_ms, int64_t exp
     return LATCHKEY_OK;
 }
 
-static int take_made(latchkey *lk, void *context, lk_script_answer *answer, int status)
+static int take_import(latchkey *lk, void *context, lk_script_answer *answer, int status)
 {
     moving *m = context;
     m->over = lk_reply_is(answer->reply, "OVER");
@@ -93,7 +93,7 @@ static int make_session(latchkey *lk, moving *m, const latchkey_field *fields)
                                .selector = m->token.text,
                                .words = words,
                                .count = count,
-                               .take = take_made,
+                               .take = take_import,
                                .context = m};
     return lk_run_script(lk, &run, m->deadline_ms);
 }

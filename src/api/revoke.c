@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static int take(latchkey *lk, void *context, lk_script_answer *answer, int status)
+static int take_revoke(latchkey *lk, void *context, lk_script_answer *answer, int status)
 {
     lk_pending_item *item = context;
     const lk_reply *reply = answer->reply;
@@ -43,7 +43,7 @@ static int run(latchkey *lk, lk_pending_item *item, int64_t deadline_ms)
                                   .selector = item->selector,
                                   .words = words,
                                   .count = lk->config.events ? 4 : 2,
-                                  .take = take,
+                                  .take = take_revoke,
                                   .context = item};
     return lk_run_script(lk, &script, deadline_ms);
 }

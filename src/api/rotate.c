@@ -24,7 +24,7 @@ typedef struct exchange {
 } exchange;
 
 /* "OK", and what it ended. */
-static int take(latchkey *lk, void *context, lk_script_answer *answer, int status)
+static int take_rotate(latchkey *lk, void *context, lk_script_answer *answer, int status)
 {
     exchange *x = context;
     const lk_reply *reply = answer->reply;
@@ -110,7 +110,7 @@ static int attempt(latchkey *lk, const lk_token *old, int64_t grace_ms, int64_t 
                               {sealed.leaves, sealed.size}};
     exchange x = {old, made, grace_ms, 0};
     lk_script_run run = lk_script_on(old, LK_SCRIPT_ROTATE, words, seals(lk) ? 8 : 5);
-    run.take = take;
+    run.take = take_rotate;
     run.context = &x;
     status = lk_run_script(lk, &run, deadline_ms);
     *now_ms = x.now_ms;

@@ -68,7 +68,7 @@ static int take_listed(latchkey *lk, lk_node *node, crowd *c, const lk_reply *re
 }
 
 /* On to the next part of the index, once nothing is left to do in this one. */
-static int take(latchkey *lk, void *context, lk_script_answer *answer, int status)
+static int take_access(latchkey *lk, void *context, lk_script_answer *answer, int status)
 {
     crowd *c = context;
     const lk_reply *reply = answer->reply;
@@ -96,7 +96,7 @@ static int run_once(latchkey *lk, crowd *c, int64_t deadline_ms)
                                .selector = LK_NOBODY,
                                .words = words,
                                .count = 3,
-                               .take = take,
+                               .take = take_access,
                                .context = c};
     return lk_run_script(lk, &run, deadline_ms);
 }
