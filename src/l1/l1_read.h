@@ -51,13 +51,6 @@ enum {
     LK_L1_USED_MAX = 3,
 };
 
-typedef struct lk_l1 lk_l1;
-
-typedef struct lk_l1_found {
-    int64_t deadline_ms; /* on the coarse monotonic clock; from then on the entry is not to be served */
-    bool first_use;      /* of a prewarmed entry: nobody has said yet that the session is in use */
-} lk_l1_found;
-
 typedef struct lk_l1_slot {
     _Atomic uint32_t
         version;           /* odd while the slot is being written; written under the stripe's lock, as all but used */
