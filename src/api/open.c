@@ -38,7 +38,7 @@ static bool on_still(void *context, const lk_entry_sample *seen)
     return lk_l1_still(((latchkey *)context)->l1, seen);
 }
 
-static int build(latchkey *lk)
+static int build_handle(latchkey *lk)
 {
     uint64_t seed[4];
     const bool foreign = lk->config.foreign_until_ms != 0;
@@ -84,7 +84,7 @@ int latchkey_open(const char *config, latchkey **out, char *error, size_t error_
     int status = lk ? lk_config_parse(config, &lk->config, error, error_size) : LATCHKEY_NO_MEMORY;
     if (!status && lk->config.tls)
         status = lk_tls_context_open(&lk->config, &lk->config.tls_context, error, error_size);
-    if (!status) status = build(lk);
+    if (!status) status = build_handle(lk);
     int64_t deadline_ms = lk_now_ms() + (status ? 0 : lk->config.deadline_ms);
     lk_node *node;
     for (unsigned i = 0; !status && !lk->config.lazy && (node = lk_topology_node(&lk->l2.topology, i)); i++)

@@ -25,7 +25,7 @@ void lk_conn_close(lk_conn *conn)
     memset(conn, 0, sizeof *conn);
 }
 
-static bool reserve(lk_conn *conn, size_t more)
+static bool reserve_call(lk_conn *conn, size_t more)
 {
     if (conn->used + more <= conn->size) return true;
     size_t size = conn->size ? conn->size : 1024;
@@ -48,7 +48,7 @@ bool lk_conn_send(lk_conn *conn, uint32_t tag, const lk_span *words, size_t coun
     char *bytes;
     size_t size = lk_resp_format(words, count, &bytes);
     if (!size) return false;
-    bool kept = reserve(conn, size);
+    bool kept = reserve_call(conn, size);
     if (kept) {
         memcpy(conn->out + conn->used, bytes, size);
         conn->used += size;

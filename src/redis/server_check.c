@@ -62,7 +62,7 @@ static bool word(judge *j, const char *name, char *value, size_t size)
     return unknown(j, name);
 }
 
-static bool number(judge *j, const char *name, int64_t *value)
+static bool setting_number(judge *j, const char *name, int64_t *value)
 {
     char text[24];
     return (lk_info_value(j->of->info, name, text, sizeof text) && parse(text, value)) || unknown(j, name);
@@ -89,7 +89,7 @@ static void judge_eviction(judge *j)
     char policy[32];
     int64_t bytes;
     bool known = word(j, "maxmemory_policy", policy, sizeof policy);
-    if (!number(j, "maxmemory", &bytes) || !known || strcmp(policy, "noeviction") == 0) return;
+    if (!setting_number(j, "maxmemory", &bytes) || !known || strcmp(policy, "noeviction") == 0) return;
     bool all = strncmp(policy, "allkeys", 7) == 0;
     if (!bytes)
         find(j, LATCHKEY_LOG_NOTICE, "maxmemory-policy",
@@ -126,7 +126,7 @@ static void judge_append_only(judge *j)
     int64_t enabled;
     bool loading = lk_info_value(j->of->info, "loading", status, sizeof status) && strcmp(status, "0");
     if (loading) unknown(j, "aof_enabled"); /* it shows 0 meanwhile, whatever is set */
-    if (loading || !number(j, "aof_enabled", &enabled)) return;
+    if (loading || !setting_number(j, "aof_enabled", &enabled)) return;
     if (enabled) {
         judge_sync(j);
         if (word(j, "aof_last_write_status", status, sizeof status) && strcmp(status, "ok"))
@@ -171,7 +171,7 @@ static int64_t replicas_online(const judge *j, int64_t connected)
 static void judge_replicas(judge *j)
 {
     int64_t connected, online, wanted = j->of->durability;
-    if (!number(j, "connected_slaves", &connected)) return;
+    if (!setting_number(j, "connected_slaves", &connected)) return;
     online = replicas_online(j, connected);
     if (wanted > online)
         find(j, LATCHKEY_LOG_ERROR, "replicas",
