@@ -7,9 +7,10 @@
 
 enum { RATE_LEAST_MS = 900 }; /* beats may come milliseconds apart, and rates over that would only jump */
 
-bool herd_open(herd *h, const char *prefix)
+bool herd_open(herd *h, const char *prefix, int64_t database)
 {
     memset(h, 0, sizeof *h);
+    h->database = database;
     snprintf(h->prefix, sizeof h->prefix, "%.32s:beat:", prefix);
     h->instance = calloc(HERD_MOST, sizeof *h->instance);
     return h->instance != NULL;
@@ -55,18 +56,16 @@ static void renew_rates(herd_instance *i)
     i->base = *b;
 }
 
-static void take_beat(herd_instance *i, const char *message, int64_t now_ms)
+static void take_beat(herd_instance *i, bool tells, const lk_beat_stats *stats, int64_t now_ms)
 {
-    lk_beat_stats pulse;
-    size_t nonce = strspn(message, "0123456789abcdef");
     if (i->beats && now_ms - i->heard_ms > i->silent_ms) i->silent_ms = now_ms - i->heard_ms;
     i->heard_ms = now_ms;
     i->beats++;
-    if (!lk_beat_stats_read(message + nonce, &pulse)) return;
-    bool first = !i->tells || pulse.uptime_ms < i->now.uptime_ms;
+    if (!tells) return;
+    bool first = !i->tells || stats->uptime_ms < i->now.uptime_ms;
     i->tells = true;
-    i->now = pulse;
-    if (first) i->base = pulse;
+    i->now = *stats;
+    if (first) i->base = *stats;
     else renew_rates(i);
 }
 
@@ -78,8 +77,12 @@ bool herd_take(herd *h, const lk_reply *push, int64_t now_ms)
     if (strncmp(channel, h->prefix, prefix) || strlen(channel) != prefix + HERD_NAME ||
         strspn(channel + prefix, "0123456789abcdef") != HERD_NAME)
         return false;
+    const char *message = lk_reply_at(push, 3)->text;
+    lk_beat_stats stats;
+    bool tells = lk_beat_stats_read(message + strspn(message, "0123456789abcdef"), &stats);
+    if (tells && stats.database != h->database) return false; /* channels know no databases */
     herd_instance *i = find(h, channel + prefix);
-    if (i) take_beat(i, lk_reply_at(push, 3)->text, now_ms);
+    if (i) take_beat(i, tells, &stats, now_ms);
     return i != NULL;
 }
 

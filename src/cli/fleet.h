@@ -23,12 +23,13 @@ typedef struct herd_instance {
 } herd_instance;
 
 typedef struct herd {
-    char prefix[48]; /* of the channels: "lk:beat:" */
+    int64_t database; /* instances of another one are not looked at */
+    char prefix[48];  /* of the channels: "lk:beat:" */
     herd_instance *instance;
     size_t count;
 } herd;
 
-bool herd_open(herd *h, const char *prefix); /* false: no memory */
+bool herd_open(herd *h, const char *prefix, int64_t database); /* false: no memory */
 void herd_close(herd *h);
 
 /* A message that came to the subscription. True: a beat of somebody. */

@@ -252,7 +252,7 @@ static void print_json(const state *s)
 
 static int inspect(const cli *c, state *s)
 {
-    if (!herd_open(&s->h, s->w.config.prefix)) return cli_fail(c, CLI_FAILED, "no memory");
+    if (!herd_open(&s->h, s->w.config.prefix, s->w.config.database)) return cli_fail(c, CLI_FAILED, "no memory");
     if (!measure_round(s) || !read_server(s) || !read_sessions(s)) return cli_fail(c, CLI_AWAY, "%s", s->w.error);
     int exit = hear_instances(c, s);
     if (exit) return exit;

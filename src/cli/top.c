@@ -286,7 +286,7 @@ static int watch_wire(const cli *c, wire *w)
 {
     herd h;
     struct sigaction action = {.sa_handler = end_it};
-    if (!herd_open(&h, w->config.prefix)) return cli_fail(c, CLI_FAILED, "no memory");
+    if (!herd_open(&h, w->config.prefix, w->config.database)) return cli_fail(c, CLI_FAILED, "no memory");
     int exit = wire_listen(w);
     if (!exit) {
         sigaction(SIGINT, &action, NULL);

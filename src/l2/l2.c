@@ -112,7 +112,7 @@ int lk_l2_script(lk_l2 *l2, enum lk_script_id id, unsigned partition, const char
     char base[LK_BASE_SIZE], key[LK_KEY_SIZE];
     lk_span all[SCRIPT_WORDS_MAX + 6];
     if (count > SCRIPT_WORDS_MAX) return LATCHKEY_BAD_ARGUMENT;
-    lk_key_script_base(base, l2->config->prefix, partition, l2->config->events);
+    lk_key_script_base(base, l2->config->prefix, partition, l2->config->events, l2->config->database);
     lk_key_session(key, l2->config->prefix, partition, selector);
     all[0] = lk_word("EVALSHA");
     all[1] = lk_word(script->sha);
@@ -159,7 +159,7 @@ int lk_l2_scripts(lk_l2 *l2, enum lk_script_id id, unsigned first, size_t count,
     lk_span words[LK_L2_TOGETHER][WORDS];
     lk_call calls[LK_L2_TOGETHER];
     for (unsigned i = 0; i < count; i++) {
-        lk_key_base(base[i], l2->config->prefix, first + i);
+        lk_key_script_base(base[i], l2->config->prefix, first + i, false, l2->config->database);
         lk_key_partition(key[i], l2->config->prefix, first + i, "e");
         words[i][0] = lk_word(i ? "EVALSHA" : "EVAL");
         words[i][1] = i ? lk_word(script->sha) : (lk_span){script->text, script->size};

@@ -77,6 +77,7 @@ void lk_link_send_beat(lk_link *link, int64_t now_ms, int64_t now_us)
     lk_beat_stats stats = {.version = ""};
     link->l1.stats(link->l1.context, &stats);
     link->host.stats(link->host.context, &stats);
+    stats.database = link->config->database;
     size_t nonce = (size_t)snprintf(message, 24, "%016llx ", (unsigned long long)link->beat.nonce);
     size_t size = nonce + lk_beat_stats_write(&stats, message + nonce);
     lk_span time[1] = {lk_word("TIME")}, replication[2] = {lk_word("INFO"), lk_word("replication")};

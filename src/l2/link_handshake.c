@@ -138,7 +138,7 @@ static bool send_assertion(lk_link *link)
     lk_span words[5 + ASSERTED_BY_ONE];
     size_t count = 0;
     bool whole_script = !link->asserted;
-    lk_key_base(base, link->config->prefix, first->partition);
+    lk_key_script_base(base, link->config->prefix, first->partition, false, link->config->database);
     lk_key_session(key, link->config->prefix, first->partition, first->selector);
     words[0] = lk_word(whole_script ? "EVAL" : "EVALSHA");
     words[1] = whole_script ? (lk_span){script->text, script->size} : lk_word(script->sha);

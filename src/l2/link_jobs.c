@@ -36,7 +36,7 @@ static bool send_job(lk_link *link, unsigned place)
     if (job->kind == LK_JOB_REFRESH) return send_refresh(link, place);
     const lk_script *script = &lk_scripts[job->kind == LK_JOB_TOUCH ? LK_SCRIPT_TOUCH : LK_SCRIPT_REVOKE];
     char base[LK_BASE_SIZE], key[LK_KEY_SIZE];
-    lk_key_script_base(base, link->config->prefix, job->of.partition, link->config->events);
+    lk_key_script_base(base, link->config->prefix, job->of.partition, link->config->events, link->config->database);
     lk_key_session(key, link->config->prefix, job->of.partition, job->of.selector);
     bool revoke = job->kind == LK_JOB_REVOKE, whole_script = job->whole_script;
     lk_span words[] = {lk_word(whole_script ? "EVAL" : "EVALSHA"),

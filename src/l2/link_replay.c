@@ -128,10 +128,20 @@ static void take_number(lk_link *link, int64_t p, uint64_t number, uint64_t mark
     lk_sequence_message(s, number, mark, &missed);
 }
 
-/* "number selector... [@time in us] [changed]", or "number *epoch @time in us" */
+/* Redis' pub/sub knows no databases: two deployments with one prefix in two databases of a server hear each other. So a
+ * message names its database behind " /"; one without a name is of database 0, as all messages of versions before this are.
+ * An instance of such a version in another database is not heard: what it revokes is found by the next beat, by its number. */
+static bool of_our_database(const lk_link *link, const char *text)
+{
+    const char *name = strstr(text, " /");
+    return (name ? atoll(name + 2) : 0) == link->config->database;
+}
+
+/* "number selector... [@time in us] [changed] [/database]", or "number *cutoff @time in us [/database]" */
 void lk_link_take_revocation(lk_link *link, int64_t p, const char *text, int64_t now_us)
 {
     char *at;
+    if (!of_our_database(link, text)) return;
     uint64_t number = strtoull(text, &at, 10);
     if (at == text || *at != ' ' || !number) {
         link->host.trouble(link->host.context, LATCHKEY_CORRUPT, "a foreign message on a revocation channel");

@@ -12,16 +12,16 @@ static const struct {
     const char *name;
     size_t offset;
 } numbers[] = {
-    {"up", offsetof(lk_beat_stats, uptime_ms)},     {"hit", offsetof(lk_beat_stats, hits)},
-    {"miss", offsetof(lk_beat_stats, misses)},      {"no", offsetof(lk_beat_stats, refused)},
-    {"rd", offsetof(lk_beat_stats, reads)},         {"wr", offsetof(lk_beat_stats, writes)},
-    {"err", offsetof(lk_beat_stats, errors)},       {"shed", offsetof(lk_beat_stats, shed)},
-    {"fly", offsetof(lk_beat_stats, in_flight)},    {"r50", offsetof(lk_beat_stats, read_p50_us)},
-    {"r99", offsetof(lk_beat_stats, read_p99_us)},  {"rev", offsetof(lk_beat_stats, purges)},
-    {"g50", offsetof(lk_beat_stats, lag_p50_us)},   {"g99", offsetof(lk_beat_stats, lag_p99_us)},
-    {"age", offsetof(lk_beat_stats, lease_age_ms)}, {"l1", offsetof(lk_beat_stats, entries)},
-    {"cap", offsetof(lk_beat_stats, capacity)},     {"re", offsetof(lk_beat_stats, reconnects)},
-    {"pend", offsetof(lk_beat_stats, pending)},
+    {"db", offsetof(lk_beat_stats, database)},     {"up", offsetof(lk_beat_stats, uptime_ms)},
+    {"hit", offsetof(lk_beat_stats, hits)},        {"miss", offsetof(lk_beat_stats, misses)},
+    {"no", offsetof(lk_beat_stats, refused)},      {"rd", offsetof(lk_beat_stats, reads)},
+    {"wr", offsetof(lk_beat_stats, writes)},       {"err", offsetof(lk_beat_stats, errors)},
+    {"shed", offsetof(lk_beat_stats, shed)},       {"fly", offsetof(lk_beat_stats, in_flight)},
+    {"r50", offsetof(lk_beat_stats, read_p50_us)}, {"r99", offsetof(lk_beat_stats, read_p99_us)},
+    {"rev", offsetof(lk_beat_stats, purges)},      {"g50", offsetof(lk_beat_stats, lag_p50_us)},
+    {"g99", offsetof(lk_beat_stats, lag_p99_us)},  {"age", offsetof(lk_beat_stats, lease_age_ms)},
+    {"l1", offsetof(lk_beat_stats, entries)},      {"cap", offsetof(lk_beat_stats, capacity)},
+    {"re", offsetof(lk_beat_stats, reconnects)},   {"pend", offsetof(lk_beat_stats, pending)},
 };
 enum { NUMBERS = sizeof numbers / sizeof *numbers };
 

@@ -18,6 +18,8 @@ enum { LK_BEAT_STATS_SIZE = 272 }; /* with its NUL: a message stays below 300 by
 /* Counts are since open. Quantiles are of the last seconds (stats.c), 0 where there was nothing. */
 typedef struct lk_beat_stats {
     char version[16];
+    int64_t
+        database; /* channels know no databases: whoever listens tells by this which instances are of one deployment */
     int64_t uptime_ms;
     int64_t hits, misses,
         refused; /* validates: answered by L1, not by L1, without a look (malformed, known to be dead) */

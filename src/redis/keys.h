@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-enum { LK_BASE_SIZE = 56, LK_KEY_SIZE = LK_BASE_SIZE + LATCHKEY_SELECTOR_LENGTH + 4 };
+enum { LK_BASE_SIZE = 64, LK_KEY_SIZE = LK_BASE_SIZE + LATCHKEY_SELECTOR_LENGTH + 4 };
 
 /* Stands where a script wants a selector and there is none. */
 #define LK_NOBODY "--------------------"
@@ -19,10 +19,13 @@ static inline void lk_key_base(char out[LK_BASE_SIZE], const char *prefix, unsig
     snprintf(out, LK_BASE_SIZE, "%.32s:{%u}:", prefix, partition);
 }
 
-/* The same as scripts want it: see common.lua. */
-static inline void lk_key_script_base(char out[LK_BASE_SIZE], const char *prefix, unsigned partition, bool events)
+/* The same as scripts want it (common.lua): "lk:{17}: events /1". Channels know no databases, so what is published from one
+ * other than 0 names it. */
+static inline void lk_key_script_base(char out[LK_BASE_SIZE], const char *prefix, unsigned partition, bool events,
+                                      int64_t database)
 {
-    snprintf(out, LK_BASE_SIZE, "%.32s:{%u}:%s", prefix, partition, events ? " events" : "");
+    int size = snprintf(out, LK_BASE_SIZE, "%.32s:{%u}:%s", prefix, partition, events ? " events" : "");
+    if (database) snprintf(out + size, LK_BASE_SIZE - (size_t)size, " /%" PRId64, database);
 }
 
 /* "lk:{17}:s:<selector>": the session's hash. `selector` is 20 characters, not NUL-terminated. */

@@ -1,6 +1,6 @@
 -- Shared by all scripts. KEYS[1] is the session; ARGV[1] is the partition's base, "lk:{p}:", from which every other name
--- is made (same hash tag, so the same slot), and behind a space `events`, where the caller tells of events; ARGV[2] is the
--- selector.
+-- is made (same hash tag, so the same slot); behind a space `events`, where the caller tells of events, and `/1`, say, where the
+-- caller's database is not 0; ARGV[2] is the selector.
 --
 -- Redis refuses a script at maxmemory if its first write may need memory, and lets everything pass after a first write
 -- that does not. So scripts that end something start with a deletion, and scripts that make something start with that.
@@ -36,7 +36,8 @@ function redis.call(command, ...)
 end
 
 local session, base, selector = KEYS[1], string.match(ARGV[1], '^%S*'), ARGV[2]
-local telling = #base < #ARGV[1]
+local telling = string.find(ARGV[1], ' events', 1, true)
+local database = string.match(ARGV[1], ' /%d+$') or '' -- channels know no databases, so messages name theirs
 local RECORD_SIZE, VERIFIER_HASH, KEY_HASH, CREATED, DEVICE = 184, 137, 81, 113, 129 -- src/base/record.h; from 1
 local AGE, SPAN, EXPIRES, SEALED_SIZE = 5, 9, 41, 244
 local ROTATED = 2 -- the record's format; and 4, where it is sealed
@@ -207,7 +208,7 @@ local function announce(what, changed, note)
     redis.pcall('XADD', base .. 'r', id, unpack(entry))
   end
   local _, us = time()
-  redis.call('PUBLISH', base .. 'rev', string.format('%.0f %s @%s%s', number, what, us, changed and ' changed' or ''))
+  redis.call('PUBLISH', base .. 'rev', string.format('%.0f %s @%s%s%s', number, what, us, changed and ' changed' or '', database))
 end
 
 -- A session's sections are strings beside it. Its field `s` names them, so that they are renamed with it, live as long, and end

@@ -185,6 +185,52 @@ static void test_a_message_of_several_selectors(void **state)
     model_close(m);
 }
 
+/* Channels know no databases: what another deployment publishes from another database of the server is not ours. */
+static void test_a_message_names_its_database(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *options, *ours, *foreign[3];
+    } rows[] = {
+        {"h?partitions=1", "1 " A " @5", {"7 " A " @5 /1", "1 *1700000000000 @5 /1", "0 nonsense /12"}},
+        {"h/1?partitions=1", "1 " A " @5 /1", {"7 " A " @5", "1 *1700000000000 @5", "2 " B " @5 changed /11"}},
+        {"h/11?partitions=1", "1 " A " @5 changed /11", {"7 " A " @5 /1", "1 *1700000000000 @5 /0", "9 " B}},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        redis_model *m = model_opened_up(rows[i].options);
+        unsigned empties = m->empties;
+        for (size_t k = 0; k < 3; k++) model_publish(m, "lk:{0}:rev", rows[i].foreign[k]);
+        model_run(m);
+        assert_false(model_saw(m, "= purge"));
+        assert_false(model_saw(m, "= trouble"));
+        model_publish(m, "lk:{0}:rev", rows[i].ours);
+        m->number[0] = 1;
+        model_beat(m);
+        model_expect(m, "= purge " A, "= lease", NULL);
+        assert_int_equal(m->empties, empties);
+        assert_int_equal(m->everyones, 0);
+        assert_int_equal(model_counted(m, LK_MISSED), 0);
+        model_close(m);
+    }
+}
+
+/* And scripts are told which database that is, so that they can say it. */
+static void test_scripts_and_beats_name_the_database(void **state)
+{
+    (void)state;
+    redis_model *m = model_opened_up("h/3?partitions=1&events=1");
+    model_job(m, LK_JOB_TOUCH, 0, A);
+    model_beat(m);
+    model_expect(m, "0 PUBLISH", " db=3", NULL);
+    model_expect(m, "EVALSHA touch 1 lk:{0}:s:" A " lk:{0}: events /3 " A, NULL);
+    model_close(m);
+    m = model_opened_up("h?partitions=1");
+    model_beat(m);
+    model_expect(m, "0 PUBLISH", NULL);
+    assert_false(model_saw(m, " db="));
+    model_close(m);
+}
+
 /* Whatever stands in a message, its number counts, and only selectors are purged. */
 static void test_messages_that_are_odd_but_numbered(void **state)
 {
@@ -282,6 +328,8 @@ int main(void)
         cmocka_unit_test(test_numbers_that_go_backwards_and_overtake),
         cmocka_unit_test(test_a_message_lost_before_the_first_beat),
         cmocka_unit_test(test_a_message_of_several_selectors),
+        cmocka_unit_test(test_a_message_names_its_database),
+        cmocka_unit_test(test_scripts_and_beats_name_the_database),
         cmocka_unit_test(test_messages_that_are_odd_but_numbered),
         cmocka_unit_test(test_foreign_messages_are_passed_over),
         cmocka_unit_test(test_random_messages),
