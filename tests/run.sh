@@ -5,28 +5,33 @@ set -eu
 
 usage() {
     cat <<'TEXT'
-sh tests/run.sh [--quick | --slow]
+sh tests/run.sh [--quick | --long]
 
-  Everything: format and header; built by gcc and by clang, and once more each for AddressSanitizer with
-  UndefinedBehaviorSanitizer and for ThreadSanitizer, with all tests under each; some of them under valgrind; L1 in every
-  order of memory; the model of the lease; fuzzers; faults between real instances; mutants of the simulation; exported
-  symbols; the installed library in strangers' projects; the programs of README.md; the examples; a short benchmark.
+  Everything. Each test runs where it can find something:
+    gcc, as released      unit tests, the simulation, the command, the core of the system tests
+    clang                 unit tests; all programs compile without a warning
+    AddressSanitizer and UndefinedBehaviorSanitizer   all system tests, the unit tests, and the nth call failing
+    ThreadSanitizer       what runs in several threads
+    valgrind              what parses what comes from outside
+  Then: L1 in every order of memory; the model of the lease; fuzzers; faults between real instances; mutants of the simulation;
+  exported symbols; the layers of src; documents, their links and programs; the installed library in strangers' projects and in a
+  bare Debian; the examples; a short benchmark. tests/README.md says how long each part takes.
 
-  --slow    all of that, and five minutes of the soak in place of 20 seconds
-  --quick   gcc alone, without sanitizers, valgrind, installation, examples and benchmark
+  --long    all of that, each system test under every build, a minute for each fuzzer, and five minutes of the soak
+  --quick   gcc alone: unit tests and the core of the system tests
   --help    this
 
-Ends with one line, "N passed, M failed", which counts single tests and steps, and with status 0 only when M is 0.
-Nothing is left out silently: a missing tool is a failure. Logs stay in build-tests/logs. Servers listen on loopback or
-on unix sockets, on free ports, and are ended whatever happens; two runs at once do not disturb each other.
+Ends with the ten slowest tests and one line, "N passed, M failed", which counts single tests and steps, and with status 0 only
+when M is 0. Nothing is left out silently: a missing tool is a failure. Logs stay in build-tests/logs. Servers listen on loopback
+or on unix sockets, on free ports, and are ended whatever happens; two runs at once do not disturb each other.
 TEXT
 }
 
-quick= soak=20
+quick= long= soak=20 fuzz=5
 case ${1-} in
 '') ;;
 --quick) quick=yes ;;
---slow) soak=300 ;;
+--long) long=yes soak=300 fuzz=60 ;;
 -h | --help) usage && exit 0 ;;
 *) usage >&2 && exit 2 ;;
 esac
@@ -50,8 +55,8 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
 sh tests/need.sh build-essential cmake pkg-config clang libclang-rt-14-dev clang-format libhiredis-dev libsodium-dev \
-    libxxhash-dev libssl-dev postgresql libcmocka-dev libmicrohttpd-dev libevent-dev wrk redis-server redis-tools curl python3 perl valgrind prometheus util-linux \
-    faketime groff-base spin qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+    libxxhash-dev libssl-dev libjansson-dev postgresql libcmocka-dev libmicrohttpd-dev libevent-dev wrk redis-server redis-tools curl python3 perl valgrind prometheus util-linux \
+    faketime groff-base ccache debootstrap spin qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 
 # A run that finds build-tests in use by another takes a directory of its own.
 build=$root/build-tests
@@ -94,6 +99,15 @@ run() {
 
 say() { printf '%-58s ' "$1"; }
 took() { echo "$(($(date +%s) - step_began)) s"; }
+
+# The slowest tests of all that ctest ran here, and where.
+slowest() {
+    for file in "$logs"/tests-*.log; do
+        [ ! -f "$file" ] || awk -v where="$(basename "$file" .log)" '
+            / Test +#[0-9]+: / { for (i = 1; i <= NF; i++) if ($i == "sec") print $(i - 1), $0 ~ /Test +#/ ? name($0) : "", where }
+            function name(line) { sub(/.*Test +#[0-9]+: /, "", line); sub(/ .*/, "", line); return line }' "$file"
+    done | sort -rn | head -n 10 | while read -r seconds name where; do printf '  %6.1f s  %-32s %s\n' "$seconds" "$name" "$where"; done
+}
 show() {
     echo "------------------------------------------------------------ the end of $1"
     tail -n 120 "$1"
@@ -170,9 +184,13 @@ compile() {
     step "build: $name" sh -c '
         build=$1 root=$2 jobs=$3
         shift 3
-        cmake -S "$root" -B "$build" -DLATCHKEY_WERROR=ON -DLATCHKEY_TESTS=ON "$@" &&
+        cmake -S "$root" -B "$build" -DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache -DLATCHKEY_WERROR=ON -DLATCHKEY_TESTS=ON "$@" &&
             cmake --build "$build" --parallel "$jobs"' - "$build/$name" "$root" "$jobs" "$@"
 }
+
+# With --long every test runs under every build.
+not_address='sim|command' in_threads=threads
+[ -z "$long" ] || not_address=none in_threads=.
 
 # How long it will take is what it took here the last time.
 took_file=$build/.took${quick:+-quick}
@@ -191,37 +209,42 @@ step "format" sh tests/package/format.sh || :
 step "layers: what may include what" sh tests/package/layers.sh || :
 step "layers: each broken rule is noticed" sh tests/package/test_layers.sh || :
 step "the header alone, C11 and C++17, gcc and clang" sh tests/package/api/header.sh || :
-step "the programs of README.md compile" sh tests/package/readme.sh || :
+step "the programs of the documents compile" sh tests/package/readme.sh || :
+step "the links of the documents" python3 tests/package/links.py || :
+step "the layers of src" sh tests/package/layers.sh || :
 if compile gcc -DCMAKE_C_COMPILER=gcc -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_BENCH=ON; then
-    tests "tests: gcc" "$build/gcc"
+    if [ -n "$quick" ]; then tests "tests: gcc" "$build/gcc" -L 'unit|api|core'
+    elif [ -n "$long" ]; then tests "tests: gcc" "$build/gcc"
+    else tests "tests: gcc" "$build/gcc" -L 'unit|api|core|sim|cli'; fi
     step "exported symbols" sh tests/package/api/symbols.sh "$build/gcc/src/liblatchkey.so" || :
 fi
 
 # ------------------------------------------------------------------------------------------------- the rest --
 if [ -z "$quick" ]; then
     if compile clang -DCMAKE_C_COMPILER=clang -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_BENCH=ON; then
-        # All the others run as clang builds them, too: for ThreadSanitizer.
-        tests "tests: clang, unit" "$build/clang" -L unit
+        tests "tests: clang" "$build/clang" -L unit
     fi
     if compile address -DCMAKE_C_COMPILER=gcc -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_SANITIZE=address,undefined \
         -DCMAKE_C_FLAGS=-fno-sanitize-recover=all; then
-        tests "tests: AddressSanitizer, UndefinedBehaviorSanitizer" "$build/address"
+        # The simulation's worlds and the command are looked at as released, above: what they run runs here as well.
+        tests "tests: AddressSanitizer, UndefinedBehaviorSanitizer" "$build/address" -LE "$not_address"
     fi
     if compile thread -DCMAKE_C_COMPILER=clang -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_SANITIZE=thread; then
         inject=${LATCHKEY_INJECT-}
         export LATCHKEY_INJECT="${inject:-third}" # every n was taken above
-        tests "tests: ThreadSanitizer" "$build/thread"
+        tests "tests: ThreadSanitizer" "$build/thread" -L "$in_threads"
         export LATCHKEY_INJECT="$inject"
     fi
     step "L1's reads in every order of memory, and on arm64" sh tests/proof/weak/run.sh || :
     step "model: ticket, lease and replay" sh tests/proof/model/run.sh || :
-    step "fuzzers, 5 s each" sh tests/fuzz/run.sh --build "$build/fuzz" --seconds 5 || :
+    step "fuzzers, $fuzz s each" sh tests/fuzz/run.sh --build "$build/fuzz" --seconds "$fuzz" || :
     step "faults: real instances, a real Redis" sh tests/faults/run.sh --build "$build/gcc/tests/faults" \
         --out "$build/faults" || :
     step "what proves the faults' rows still applies" python3 tests/faults/prove.py --list || :
     step "the simulation notices what is broken" sh tests/proof/sim/mutants.sh --short || :
     step "valgrind, some of the tests" sh tests/valgrind.sh "$build/gcc" || :
     step "installed: strangers' projects" sh tests/package/install/run.sh || :
+    step "README.md's commands in a bare Debian" sh tests/package/bare.sh || :
     step "examples" sh tests/package/examples.sh "$build/gcc" || :
     step "the HTTP servers under load, AddressSanitizer" sh tests/package/examples.sh "$build/address" --servers || :
     step "the evented server under load, ThreadSanitizer" python3 tests/http/load.py "$build/thread" --seconds 1 \
@@ -232,6 +255,8 @@ if [ -z "$quick" ]; then
     step "bench/run.sh --short" flock "$root/build-tests/.shared" sh bench/run.sh --short || :
 fi
 
+echo "the slowest tests:"
+slowest
 echo "in $(($(date +%s) - began)) s"
 echo "$(($(date +%s) - began))" >"$took_file"
 echo "$passed passed, $failed failed"
