@@ -128,8 +128,8 @@ bool app_user(const char *text, uint64_t *user)
 
 /* --------------------------------------------------------------------------------------------- the routes -- */
 
-/* Every request is believed. A real login takes a name and a proof from the request's body, and checks them here. */
-int app_login(latchkey *lk, uint64_t user, const cookies *before, char token[LATCHKEY_TOKEN_SIZE])
+/* Whoever asks is believed; a real login takes a name and a proof from the request's body, and checks them here. */
+int app_login(latchkey *lk, uint64_t user, char token[LATCHKEY_TOKEN_SIZE])
 {
     /* Random bytes in the sizes of what a client would send at login: public keys and the signature that attests them.
      * Like real ones they do not compress. */
@@ -147,10 +147,7 @@ int app_login(latchkey *lk, uint64_t user, const cookies *before, char token[LAT
     if (getrandom(&keys, sizeof keys, 0) != (ssize_t)sizeof keys) return LATCHKEY_NO_MEMORY;
     /* The application's own 32 bytes: a hash of what the user may do. Here everybody may do the same. */
     memset(draft.permissions_hash, 0x5a, sizeof draft.permissions_hash);
-    int status = latchkey_create(lk, &draft, token);
-    /* Whatever becomes of it: the cookie that names them is about to be replaced, so they idle out at the latest. */
-    if (status == LATCHKEY_OK) app_logout(lk, before);
-    return status;
+    return latchkey_create(lk, &draft, token);
 }
 
 bool app_final(int status) { return status <= 0; }

@@ -34,9 +34,8 @@ bool app_user(const char *text, uint64_t *user);
 
 /* --------------------------------------------------------------------------------------------- the routes -- */
 
-/* Makes a session with key material, and ends those that the browser had before. Blocks, as latchkey_create and
- * latchkey_revoke do; a real login checks a password here, too. */
-int app_login(latchkey *lk, uint64_t user, const cookies *before, char token[LATCHKEY_TOKEN_SIZE]);
+/* Makes a session with key material. Blocks, as latchkey_create does; a real login checks a password here, too. */
+int app_login(latchkey *lk, uint64_t user, char token[LATCHKEY_TOKEN_SIZE]);
 
 /* Tries the cookies until one is not refused, and says in *which it was, *hit: from memory alone. Where all are refused, it
  * returns the answer to give for them together. Blocks, as latchkey_validate does. */

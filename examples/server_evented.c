@@ -141,7 +141,7 @@ typedef struct call {
     uint64_t tag, user;
     int status;
     char token[LATCHKEY_TOKEN_SIZE]; /* the new one, of LOGIN and RENEW */
-    cookies cookies;                 /* of LOGIN and LOGOUT: what is to end */
+    cookies cookies;                 /* of LOGOUT */
     cookie old;                      /* of RENEW, and what is answered beside it: */
     latchkey_entry entry;
     bool hit;
@@ -151,7 +151,7 @@ typedef struct call {
 static void make_call(task *t)
 {
     call *c = (call *)t;
-    if (c->what == LOGIN) c->status = app_login(c->lk, c->user, &c->cookies, c->token);
+    if (c->what == LOGIN) c->status = app_login(c->lk, c->user, c->token);
     else if (c->what == LOGOUT) c->status = app_logout(c->lk, &c->cookies);
     else app_renew(c->lk, &c->old, c->token);
 }
@@ -173,12 +173,14 @@ static call *new_call(server *s, struct evhttp_request *request)
 
 static const char busy[] = "too many requests wait for Redis";
 
-static void read_cookies(struct evhttp_request *request, cookies *c)
+/* False: `r` is the answer. */
+static bool read_cookies(struct evhttp_request *request, cookies *c, reply *r)
 {
     cookies_begin(c);
     struct evkeyval *header;
     TAILQ_FOREACH(header, evhttp_request_get_input_headers(request), next)
     if (evutil_ascii_strcasecmp(header->key, "Cookie") == 0) cookies_add(c, header->value);
+    return reply_cookies(r, c);
 }
 
 /* What is known of the session is the answer, unless its token is to be exchanged first. Where there is no room for that, a
@@ -230,15 +232,14 @@ static bool whoami(server *s, struct evhttp_request *request, reply *r)
 {
     cookies c;
     waiting who = {.request = request, .began_us = app_now_us()};
-    read_cookies(request, &c);
-    return !reply_cookies(r, &c) || ask(s, &who, &c, true, r);
+    return !read_cookies(request, &c, r) || ask(s, &who, &c, true, r);
 }
 
 /* The answer about who->cookie: true if `r` is what the client gets. */
 static bool answered(server *s, waiting *who, const latchkey_answer *a, reply *r)
 {
     cookies c;
-    read_cookies(who->request, &c);
+    if (!read_cookies(who->request, &c, r)) return true; /* the same header as before: it does not happen */
     if (app_final(a->status))
         return known(s, who->request, &c.at[who->cookie], a->status, &a->entry, false, app_now_us() - who->began_us, r);
     who->refused = app_refused(who->refused, a->status);
@@ -284,7 +285,6 @@ static bool login(server *s, struct evhttp_request *request, reply *r)
     if (c) {
         c->what = LOGIN;
         c->user = user;
-        read_cookies(request, &c->cookies);
         blocking_put(s->threads, &c->task);
     } else reply_busy(r, busy);
     return !c;
@@ -293,8 +293,7 @@ static bool login(server *s, struct evhttp_request *request, reply *r)
 static bool logout(server *s, struct evhttp_request *request, reply *r)
 {
     cookies all;
-    read_cookies(request, &all);
-    if (!reply_cookies(r, &all)) return true;
+    if (!read_cookies(request, &all, r)) return true;
     call *c = new_call(s, request);
     if (c) {
         c->what = LOGOUT;

@@ -40,21 +40,21 @@ static enum MHD_Result take_header(void *context, enum MHD_ValueKind kind, const
     return MHD_YES;
 }
 
-static void read_cookies(struct MHD_Connection *connection, cookies *c)
+/* False: `r` is the answer. */
+static bool read_cookies(struct MHD_Connection *connection, cookies *c, reply *r)
 {
     cookies_begin(c);
     MHD_get_connection_values(connection, MHD_HEADER_KIND, take_header, c);
+    return reply_cookies(r, c);
 }
 
 /* POST /login?user=N */
 static void login(const server *s, struct MHD_Connection *connection, reply *r)
 {
     uint64_t user;
-    cookies before;
     char token[LATCHKEY_TOKEN_SIZE];
-    read_cookies(connection, &before);
     if (app_user(MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, "user"), &user))
-        reply_login(r, app_login(s->lk, user, &before, token), user, token, s->insecure_cookie);
+        reply_login(r, app_login(s->lk, user, token), user, token, s->insecure_cookie);
     else reply_no_user(r);
 }
 
@@ -62,8 +62,7 @@ static void login(const server *s, struct MHD_Connection *connection, reply *r)
 static void whoami(const server *s, struct MHD_Connection *connection, reply *r)
 {
     cookies c;
-    read_cookies(connection, &c);
-    if (!reply_cookies(r, &c)) return;
+    if (!read_cookies(connection, &c, r)) return;
 
     latchkey_entry entry;
     size_t which;
@@ -81,8 +80,7 @@ static void whoami(const server *s, struct MHD_Connection *connection, reply *r)
 static void logout(const server *s, struct MHD_Connection *connection, reply *r)
 {
     cookies c;
-    read_cookies(connection, &c);
-    if (reply_cookies(r, &c)) reply_logout(r, app_logout(s->lk, &c), s->insecure_cookie);
+    if (read_cookies(connection, &c, r)) reply_logout(r, app_logout(s->lk, &c), s->insecure_cookie);
 }
 
 static void metrics(const server *s, struct MHD_Connection *connection, reply *r)
