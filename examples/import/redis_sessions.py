@@ -2,40 +2,66 @@
 # SPDX-License-Identifier: MIT
 """Sessions that another store keeps in Redis, as lines of JSON for `latchkey import`. Python's standard library alone.
 
-  redis_sessions.py connect-redis [--user PATH] [--role PATH] [--keep NAME] [--prefix sess:] WHERE
-  redis_sessions.py spring        [--user PATH] [--role PATH] [--prefix spring:session:sessions:] WHERE
+  redis_sessions.py connect-redis [OPTIONS] WHERE    express-session: keys sess:<id>, JSON
+  redis_sessions.py spring        [OPTIONS] WHERE    Spring Session: hashes spring:session:sessions:<id>, JSON or Java's own
+  redis_sessions.py php           [OPTIONS] WHERE    PHP with phpredis: keys PHPREDIS_SESSION:<id>
+  redis_sessions.py laravel       [OPTIONS] WHERE    Laravel: keys laravel_database_laravel_cache...<id>
+  redis_sessions.py rails         [OPTIONS] WHERE    redis-actionpack, redis-session-store: keys session:<id>, Marshal or JSON
+  redis_sessions.py django        [OPTIONS] WHERE    cache and cached_db: keys :1:django.contrib.sessions.cache...<id>
+  redis_sessions.py flask         [OPTIONS] WHERE    Flask-Session: keys session:<id>, pickle, MessagePack or JSON
 
-WHERE is HOST:PORT or the path of a unix socket; the password, if there is one, stands in REDIS_PASSWORD. PATH leads to a
-member of what the application keeps in its session: userId, or passport.user; with Spring the first part is the attribute's
-name, which a JSON serializer must have written: userId, or SPRING_SECURITY_CONTEXT.authentication.principal.id.
---keep NAME keeps all of what connect-redis held, without the cookie, as one field.
+WHERE is HOST:PORT or the path of a unix socket. The password, if there is one, stands in REDIS_PASSWORD, and a user's name in
+REDIS_USER. PATH leads to a member of what the application keeps in its session: userId, or passport.user. With Spring its
+first part is the attribute's name: userId, or SPRING_SECURITY_CONTEXT.authentication.principal.id.
 
-The keys are read by SCAN, so the store may go on; what it makes meanwhile comes with the next run. A session without the
-user is left out, and counted on standard error: nobody is logged in there.
+A user that is a number is written as "user_id", any other text as "user". Where users are texts some of which look like
+numbers, say --names: then all are written as "user".
+
+The keys are read by SCAN, so the store may go on; what it makes meanwhile comes with the next run. What cannot be read is
+skipped and counted by its reason on standard error. Nothing is executed or loaded that a session holds, whatever its format.
+
+Exit: 0; 1: something was skipped; 2: the command line; 3: the export is not whole, and its last line is missing.
 """
 import argparse
-import datetime
+import collections
 import json
+import math
 import os
 import socket
+import ssl
 import sys
-import time
+
+import stores
+from values import Skip
+
+NAME = 'redis_sessions.py'
+
+
+class Lost(Exception):
+    """The export cannot go on."""
 
 
 class Redis:
-    def __init__(self, where):
+    def __init__(self, where, database=0, tls=False):
         if '/' in where:
             self.socket = socket.socket(socket.AF_UNIX)
             self.socket.connect(where)
         else:
             host, _, port = where.rpartition(':')
+            if not host or not port.isdigit():
+                raise Lost('WHERE is HOST:PORT or the path of a unix socket')
+            host = host.strip('[]')
             self.socket = socket.create_connection((host, int(port)))
+            if tls:
+                self.socket = ssl.create_default_context().wrap_socket(self.socket, server_hostname=host)
         self.file = self.socket.makefile('rb', 1 << 16)
         if 'REDIS_PASSWORD' in os.environ:
-            self.ask(('AUTH', os.environ['REDIS_PASSWORD']))
+            self.must('AUTH', *([os.environ['REDIS_USER']] if 'REDIS_USER' in os.environ else []), os.environ['REDIS_PASSWORD'])
+        if database:
+            self.must('SELECT', database)
 
     def ask(self, *commands):
-        """All of them in one round trip."""
+        """All of them in one round trip. Where a key is of another type, its reply is a Skip."""
         out = []
         for words in commands:
             out.append(b'*%d\r\n' % len(words))
@@ -45,109 +71,185 @@ class Redis:
         self.socket.sendall(b''.join(out))
         return [self.reply() for _ in commands]
 
+    def must(self, *words):
+        return self.ask(words)[0]
+
     def reply(self):
         line = self.file.readline()
         if not line.endswith(b'\r\n'):
-            raise SystemExit('redis_sessions.py: the connection was closed')
+            raise Lost('the connection was closed')
         kind, rest = line[:1], line[1:-2]
         if kind == b'-':
-            raise SystemExit('redis_sessions.py: ' + rest.decode(errors='replace'))
+            if rest.startswith(b'WRONGTYPE'):
+                return Skip('a key of another type')
+            raise Lost(rest.decode(errors='replace'))
         if kind in b'+:':
             return rest if kind == b'+' else int(rest)
         if int(rest) < 0:
             return None
-        if kind == b'$':
-            return self.file.read(int(rest) + 2)[:-2]
-        return [self.reply() for _ in range(int(rest))]
+        if kind == b'*':
+            return [self.reply() for _ in range(int(rest))]
+        text = self.file.read(int(rest) + 2)
+        if len(text) != int(rest) + 2:
+            raise Lost('the connection was closed')
+        return text[:-2]
 
     def scan(self, prefix):
         """Names, some hundreds at a time. One may come twice."""
         cursor, pattern = b'0', prefix.translate(str.maketrans({c: '\\' + c for c in '*?[]\\'})) + '*'
         while True:
-            cursor, keys = self.ask(('SCAN', cursor, 'MATCH', pattern, 'COUNT', 500))[0]
+            cursor, keys = self.must('SCAN', cursor, 'MATCH', pattern, 'COUNT', 500)
             if keys:
                 yield keys
             if cursor == b'0':
                 return
 
 
-def member(value, path):
-    for name in path.split('.') if path else []:
-        value = value.get(name) if isinstance(value, dict) else None
-    return value
+def user_of(value, names):
+    """Which member of the line says whose session it is, and what it says."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or not value:
+        raise Skip('the user is neither a number nor a text')
+    number = value.isascii() and value.isdigit() and value == str(int(value[:20])) and int(value) < 1 << 64
+    return ('user_id', value) if number and not names else ('user', value)
 
 
-def milliseconds(text):
-    return int(datetime.datetime.fromisoformat(text.replace('Z', '+00:00')).timestamp() * 1000)
+def for_json(value):
+    """JSON has no infinity. What is nested, or bytes, cannot be used here: import leaves it out, and counts it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, (int, float, str, type(None))) else []
 
 
-def connect_redis(redis, keys, options):
-    """express-session: {"cookie": {"originalMaxAge": ..., "expires": "2026-11-23T10:00:00.000Z", ...}, "userId": 17}"""
-    replies = redis.ask(*[('GET', key) for key in keys], *[('PTTL', key) for key in keys])
-    for key, text, ttl_ms in zip(keys, replies, replies[len(keys):]):
-        if text is None:
-            continue
-        session = json.loads(text)
-        cookie = session.pop('cookie', None) or {}
-        expires_ms = milliseconds(cookie['expires']) if cookie.get('expires') else None
-        if expires_ms is None and ttl_ms >= 0:
-            expires_ms = int(time.time() * 1000) + ttl_ms
-        yield key, {'user_id': member(session, options.user), 'role': member(session, options.role),
-                    'expires_at_ms': expires_ms, 'idle_ms': cookie.get('originalMaxAge'),
-                    'fields': {options.keep: json.dumps(session)} if options.keep else None}
+class Export:
+    def __init__(self, store, options):
+        self.store, self.options = store, options
+        self.written = self.nobodys = self.gone = self.others = self.unkept = 0
+        self.skipped = collections.Counter()
+        self.list = open(options.skipped, 'w', encoding='utf-8', opener=lambda path, flags: os.open(path, flags, 0o600)) \
+            if options.skipped else None
+
+    def line(self, token, session):
+        options = self.options
+        if session.user is None:
+            self.nobodys += 1
+            return None
+        try:
+            token = token.decode()
+        except UnicodeDecodeError:
+            token = {'base64': stores.base64_text(token)}
+        name, user = user_of(session.user, options.names)
+        line = {'token': token, name: user, 'role': for_json(session.role), 'created_at_ms': for_json(session.created_at_ms),
+                'expires_at_ms': for_json(session.expires_at_ms), 'idle_ms': for_json(session.idle_ms)}
+        if options.idle:
+            line['idle_ms'] = options.idle * 1000
+        if options.lifetime:
+            line['expires_at_ms'] = stores.now_ms() + options.lifetime * 1000
+        if options.keep:
+            kept = stores.kept(session.value)
+            line['fields'] = {options.keep: kept} if kept else None
+            self.unkept += not kept
+        return {name: value for name, value in line.items() if value is not None}
+
+    def key(self, name, answers):
+        """One of what SCAN found."""
+        token = self.store.token(name[len(self.options.prefix.encode()):])
+        if token is None:
+            self.others += 1
+            return
+        try:
+            for answer in answers:
+                if isinstance(answer, Skip):
+                    raise answer
+            session = self.store.read(answers, self.options)
+            if session is None:
+                self.gone += 1
+                return
+            line = self.line(token, session)
+        except Skip as skip:
+            self.skip(name, str(skip))
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, MemoryError) as error:
+            self.skip(name, f'cannot be read: {type(error).__name__}')
+        else:
+            if line:
+                print(json.dumps(line))
+                self.written += 1
+
+    def skip(self, name, reason):
+        self.skipped[reason] += 1
+        if self.list:
+            print(f'{reason}\t{name!r}', file=self.list)
+
+    def run(self, redis):
+        print(json.dumps({'begin': f'{NAME} {self.options.store}'}), flush=True)
+        for keys in redis.scan(self.options.prefix):
+            commands = [command for key in keys for command in self.store.commands(key)]
+            answers, each = redis.ask(*commands), len(commands) // len(keys)
+            for i, key in enumerate(keys):
+                self.key(key, answers[i * each:(i + 1) * each])
+        print(json.dumps({'end': {'sessions': self.written, 'skipped': sum(self.skipped.values())}}), flush=True)
+
+    def tell(self):
+        def say(text):
+            print(f'{NAME}: {text}', file=sys.stderr)
+        say(f'{self.written} sessions written')
+        if self.nobodys:
+            say(f'{self.nobodys} have no {self.options.user}: nobody is logged in there')
+        if self.unkept:
+            say(f'{self.unkept} of them hold more than a field can, or nothing that is JSON: written without {self.options.keep}')
+        if self.gone:
+            say(f'{self.gone} ended while they were read')
+        if self.others:
+            say(f'{self.others} other keys begin with {self.options.prefix!r}: they hold no session')
+        for reason, count in self.skipped.most_common():
+            say(f'{count} skipped: {reason}')
+        if self.skipped and not self.list:
+            say('--skipped FILE lists what was skipped; the names are tokens, so keep it safe')
 
 
-def spring(redis, keys, options):
-    """A hash: creationTime, lastAccessedTime, maxInactiveInterval, sessionAttr:NAME ..."""
-    for key, flat in zip(keys, redis.ask(*[('HGETALL', key) for key in keys])):
-        session = dict(zip(flat[::2], flat[1::2]))
-        if b'creationTime' not in session:
-            continue
-
-        def attribute(path):
-            name, _, rest = (path or '').partition('.')
-            text = session.get(b'sessionAttr:' + name.encode())
-            return member(json.loads(text), rest) if text else None
-
-        idle_ms = int(session[b'maxInactiveInterval']) * 1000
-        idles_out_ms = int(session[b'lastAccessedTime']) + idle_ms
-        over = idles_out_ms < time.time() * 1000
-        yield key, {'user_id': attribute(options.user), 'role': attribute(options.role),
-                    'created_at_ms': int(session[b'creationTime']), 'idle_ms': idle_ms,
-                    # It has no end but that of idleness: the handle's lifetime_ms counts, from now.
-                    'expires_at_ms': idles_out_ms if over else None}
-
-
-STORES = {'connect-redis': (connect_redis, 'sess:'), 'spring': (spring, 'spring:session:sessions:')}
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('store', choices=stores.STORES)
+    parser.add_argument('where', metavar='WHERE')
+    parser.add_argument('--user', metavar='PATH', help="where the user stands; each store has its usual one")
+    parser.add_argument('--names', action='store_true', help='users are texts, even where they look like numbers')
+    parser.add_argument('--role', metavar='PATH')
+    parser.add_argument('--keep', metavar='NAME', help='keeps all that the session held as one field, as JSON')
+    parser.add_argument('--prefix', help='what the keys begin with; each store has its usual one')
+    parser.add_argument('--db', type=int, default=0, metavar='N', help='the database (0)')
+    parser.add_argument('--tls', action='store_true', help='trusted are the certificates of the system, or of SSL_CERT_FILE')
+    parser.add_argument('--idle', type=int, metavar='SECONDS', help='the idle time of all sessions, whatever the store says')
+    parser.add_argument('--lifetime', type=int, metavar='SECONDS', help='all sessions end then, counted from now')
+    parser.add_argument('--skipped', metavar='FILE', help='lists there what was skipped')
+    options = parser.parse_args()
+    store = stores.STORES[options.store]
+    options.prefix = store.prefix if options.prefix is None else options.prefix
+    options.user = options.user or store.user
+    return options, store
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('store', choices=STORES)
-    parser.add_argument('where', metavar='WHERE')
-    parser.add_argument('--user', default='userId', metavar='PATH')
-    parser.add_argument('--role', metavar='PATH')
-    parser.add_argument('--keep', metavar='NAME')
-    parser.add_argument('--prefix')
-    options = parser.parse_args()
-    read, prefix = STORES[options.store]
-    prefix = options.prefix or prefix
-    redis, nobodys = Redis(options.where), 0
-    for keys in redis.scan(prefix):
-        # Spring keeps other keys under names of the same beginning: "spring:session:sessions:expires:..."
-        keys = [key for key in keys if b':' not in key[len(prefix.encode()):]]
-        for key, session in read(redis, keys, options):
-            if session['user_id'] is None:
-                nobodys += 1
-                continue
-            session['token'] = key[len(prefix.encode()):].decode()
-            print(json.dumps({name: value for name, value in session.items() if value is not None}))
-    if nobodys:
-        print(f'redis_sessions.py: {nobodys} sessions have no {options.user}', file=sys.stderr)
+    options, store = arguments()
+    export = Export(store, options)
+    try:
+        export.run(Redis(options.where, options.db, options.tls))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        export.tell()
+        return 'what reads this has stopped: the export is not whole'
+    except (Lost, OSError) as error:
+        export.tell()
+        return f'{error}: the export is not whole'
+    export.tell()
+    return 1 if export.skipped else 0
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except BrokenPipeError:
-        sys.exit('redis_sessions.py: whoever read this has stopped')
+    outcome = main()
+    if isinstance(outcome, str):
+        print(f'{NAME}: {outcome}', file=sys.stderr)
+        outcome = 3
+    sys.exit(outcome)

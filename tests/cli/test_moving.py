@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Whole stores move in, as README.md shows it: a table of PostgreSQL, keys of connect-redis, hashes of Spring Session. All
-old tokens are then good, are exchanged, and end with their user.
+"""Whole stores move in, as examples/import/README.md shows it: a table of PostgreSQL, keys of connect-redis, hashes of Spring
+Session. All old tokens are then good, are exchanged, and end with their user. What other software makes is in test_stores.py.
 
 LATCHKEY_MOVE: how many sessions (3000). What each move took is printed."""
+import base64
 import glob
 import json
 import os
@@ -138,6 +139,79 @@ class Moving(kit.Case):
             data = json.loads(bytes.fromhex(app.order('field', tokens[5], 'data')[1]))
             self.assertEqual({'cart': 5, 'note': 'a "quoted" \\ line\nand more'}, data)
         self.check_all(tokens.__getitem__, created_ms)
+
+    def sql(self, postgres, columns, rows, *options, zone='America/New_York', code=0):
+        """A table of one's own, exported by the file as it is. The lines by their tokens, and what is said."""
+        postgres.psql('-c', f"alter role shop set timezone = '{zone}'")
+        made = postgres.psql('-c', 'drop table if exists sessions', '-c', f'create table sessions ({columns})', '-c', f'insert into sessions values {rows}')
+        self.assertEqual(0, made.returncode, made.stderr)
+        done = postgres.psql('-v', 'FETCH_COUNT=2', *options, '-f', os.path.join(IMPORT, 'sessions.sql'))
+        self.assertEqual(code, done.returncode, done.stderr)
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        return {line['token'] if isinstance(line['token'], str) else bytes.fromhex(base64.b64decode(line['token']['base64']).hex()): line
+                for line in lines if 'token' in line}, lines, done.stderr
+
+    def test_tables_with_odd_columns(self):
+        hour = 3600_000
+
+        def near(wanted_ms, found_ms):
+            self.assertAlmostEqual(wanted_ms, found_ms, delta=600_000)
+
+        with Postgres() as postgres:
+            # Local time without a zone: the database's own, and that is said; or another one, by option.
+            local = 'id text, user_id bigint, role text, created_at timestamp, expires_at timestamp, data text'
+            row = "('local-time-of-a-session', 7, null, localtimestamp - interval '1 hour', localtimestamp + interval '1 hour', null)"
+            found, lines, said = self.sql(postgres, local, row)
+            near(NOW_MS + hour, found['local-time-of-a-session']['expires_at_ms'])
+            near(NOW_MS - hour, found['local-time-of-a-session']['created_at_ms'])
+            self.assertIn('no time zone', said)
+            self.assertIn('America/New_York', said)
+            self.assertEqual(['begin', 'end'], [next(iter(lines[0])), next(iter(lines[-1]))])
+            row = row.replace('localtimestamp', "(now() at time zone 'UTC')")
+            found, _, said = self.sql(postgres, local, row, '-v', 'zone=UTC')
+            near(NOW_MS + hour, found['local-time-of-a-session']['expires_at_ms'])
+            self.assertIn('read as UTC', said)
+            # Ends that are none, users that are nobody, names of every kind.
+            found, lines, said = self.sql(
+                postgres, 'id text, user_id text, role text, created_at timestamptz, expires_at timestamptz, data bytea',
+                """('never-ends-session-0001', '1', null, now(), 'infinity', null), ('no-end-is-known-000001', '2', null, null, null, ''),
+                   ('created-before-all-time', '3', null, '-infinity', now() + interval '1 hour', '\\x00ff5c'), ('nobody-is-logged-in-01', null, null, now(), 'infinity', null),
+                   (null, '4', null, now(), 'infinity', null), ('named-by-a-text-000001', 'ada@example.org', null, now(), 'infinity', null),
+                   ('zeros-before-it-000001', '0017', null, now(), 'infinity', null), ('large-data-of-a-session', '6', null, now(), 'infinity', decode(repeat('ab', 65537), 'hex')),
+                   ('the-largest-data-there', '8', null, now(), 'infinity', decode(repeat('ab', 65536), 'hex')), ('is-over-since-long-0001', '9', null, now(), now() - interval '1 day', null)
+                """)
+            self.assertNotIn('no time zone', said)
+            self.assertIn('1 sessions have no user', said)
+            self.assertIn('1 sessions have no id', said)
+            self.assertIn('1 sessions have more than 64 KiB', said)
+            self.assertEqual(7, len(found))
+            near(NOW_MS + 3649 * 24 * hour, found['never-ends-session-0001']['expires_at_ms'])
+            self.assertIsNone(found['no-end-is-known-000001']['expires_at_ms'])
+            self.assertIsNone(found['created-before-all-time']['created_at_ms'])
+            self.assertEqual({'base64': 'AP9c'}, found['created-before-all-time']['fields']['data'])
+            self.assertIsNone(found['large-data-of-a-session']['fields']['data'])
+            self.assertEqual(65536, len(base64.b64decode(found['the-largest-data-there']['fields']['data']['base64'])))
+            self.assertEqual(('ada@example.org', None), (found['named-by-a-text-000001']['user'], found['named-by-a-text-000001']['user_id']))
+            self.assertEqual('0017', found['zeros-before-it-000001']['user'])
+            self.assertEqual({'end': {'skipped': 1}}, lines[-1])
+            path = os.path.join(self.redis.dir, 'lines')
+            with open(path, 'w', encoding='utf-8') as file:
+                file.writelines(json.dumps(line) + '\n' for line in lines)
+            outcome = kit.run('import', '--json', '--end', path, config=self.config)
+            self.assertEqual((1, 0), (outcome.value['skipped_by_exporter'], outcome.value['changed']), outcome.text)
+            # Tokens in bytes, and a uuid.
+            found, _, _ = self.sql(postgres, 'id bytea, user_id uuid, role text, created_at date, expires_at timestamptz, data json',
+                                   "('\\xff00112233445566778899aabbccddeeff', '00000000-0000-0000-0000-000000000005', 'r', current_date, 'infinity', '{\"a\": \"\\u0000\"}')")
+            (token, line), = found.items()
+            self.assertEqual(bytes.fromhex('ff00112233445566778899aabbccddeeff'), token)
+            self.assertEqual(('00000000-0000-0000-0000-000000000005', '{"a": "\\u0000"}'), (line['user'], line['fields']['data']))
+            with open(path, 'w', encoding='utf-8') as file:
+                file.write(json.dumps({'token': line['token'], 'user_id': 5}) + '\n')
+            self.assertEqual(1, kit.run('import', '--json', path, config=self.config).value['moved'])
+            # What fails part-way has no end, and another exit status.
+            found, lines, said = self.sql(postgres, 'id text, user_id text, role text, created_at text, expires_at timestamptz, data text',
+                                          "('a-session-of-somebody-1', '1', null, 'x', 'infinity', null)", code=3)
+            self.assertNotIn('"end"', json.dumps(lines))
 
     def fill(self, commands):
         """Commands into the old store, as many as there are, without waiting for each."""
