@@ -15,8 +15,12 @@ for tool in $tools; do
     command -v "$tool" >/dev/null || lacks "the program $tool"
 done
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || lacks "a PostgreSQL server, for what moves in from one"
+php -r 'exit(!extension_loaded("redis") || !is_dir("/usr/share/php/Illuminate/Redis"));' 2>/dev/null ||
+    lacks "PHP with phpredis and Laravel's illuminate-redis, for what moves in from them"
+ruby -e 'Gem::Specification.find_by_name("redis-actionpack")' 2>/dev/null || lacks "Ruby with redis-actionpack, for what moves in from Rails"
+/usr/bin/python3 -c 'import django_redis, flask_session, msgpack' 2>/dev/null || lacks "Django, django-redis, Flask-Session and msgpack for /usr/bin/python3, for what moves in from them"
 if command -v pkg-config >/dev/null; then
-    for library in hiredis libsodium libxxhash openssl jansson cmocka libmicrohttpd libevent; do
+    for library in hiredis libsodium libxxhash openssl cmocka libmicrohttpd libevent; do
         pkg-config --exists "$library" || lacks "the library $library, with its headers"
     done
 fi
