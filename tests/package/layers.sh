@@ -89,7 +89,6 @@ only libssl 'openssl/(ssl|x509|pem|bio)' redis/tls.c
 only libcrypto 'openssl/' redis/tls.c base/field_version.c
 only libsodium 'sodium' base/crypto.c
 only xxHash 'xxhash' base/hash.h
-only jansson 'jansson' 'cli/*'
 only sockets 'sys/socket|sys/un|netdb|arpa/' 'redis/net.*' redis/tls.c 'l2/*' 'cli/*'
 
 # Each header compiles alone.
