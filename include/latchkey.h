@@ -165,6 +165,7 @@ typedef struct latchkey_draft {
  *   setting NAME: ...   what the server is set to that weakens a guarantee, which one and how, and what to set instead;
  *                       src/redis/README.md lists the names. Said before open returns, and
  *                       again when another server, or the same after a restart, is reached and it is not as before
+ *   redis: ...          the Redis user lacks a right, or the server a command: said once, as an error, with its name
  *   link: ...           Redis cannot be used, and why; it can again, and after how long
  *   lease: ...          it had lapsed although the connection held: this process, or its machine, stood still
  *   l1: ...             messages of revocations were lost, or Redis lost count of them; and whether it was emptied
@@ -418,7 +419,7 @@ LATCHKEY_API int latchkey_revoke_user(latchkey *lk, uint64_t user_id, const char
                                       size_t *revoked);
 
 /* Ends one session of a user by its name: what a click in the list below does. Only if it is this user's, so the selector
- * may come from the client.
+ * may come from the client. One that is damaged is ended as well, if it stands in this user's list.
  * Returns  OK; NOT_FOUND (there was none, or it is somebody else's); UNAVAILABLE (nothing is promised and nothing is
  *          retried: call it again); MALFORMED; CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED.
  * Blocks   for at most deadline_ms. Guarantees B, C, G. */
@@ -463,7 +464,7 @@ LATCHKEY_API size_t latchkey_sessions_max(void);
  * current_token, if given (else NULL and 0), marks the one that asks. *total is how many there are; the first of them,
  * at most `max` and LATCHKEY_SESSIONS_MAX, stand in sessions[], whose rest is zeros. With max 0 they are counted.
  * Returns  OK; UNAVAILABLE; MALFORMED (current_token); CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED. A single damaged session
- *          is left out, and counted as corrupt.
+ *          is left out, and counted as corrupt; `latchkey list` shows it.
  * Blocks   for at most deadline_ms. Guarantees A, G. No token is in it, and none can be made of it (F). */
 LATCHKEY_API int latchkey_sessions(latchkey *lk, uint64_t user_id, const char *current_token, size_t current_len,
                                    latchkey_session_info *sessions, size_t max, size_t *total);

@@ -5,6 +5,7 @@
 #include "base/outcome.h"
 #include "redis/keys.h"
 #include "session/ended.h"
+#include "session/listing.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,15 +13,17 @@
 
 enum { HEAD = 2, ROW = 4 }; /* selector, record, when it idles out, when it was used */
 
-/* False: it is not what it should be, and nobody can use it. */
-static bool describe_row(const lk_seal_keys *keys, lk_reply *const row[ROW], uint64_t user_id,
-                         latchkey_session_info *info)
+/* NULL; or what is wrong with it, and nobody can use it. */
+static const char *describe_row(const lk_seal_keys *keys, lk_reply *const row[ROW], uint64_t user_id,
+                                latchkey_session_info *info)
 {
     lk_record record;
     uint8_t raw[LK_SELECTOR_RAW];
-    if (lk_record_open(keys, row[1]->text, row[1]->size, &record) || record.entry.user_id != user_id ||
-        !lk_base64_decode(row[0]->text, row[0]->size, raw, sizeof raw) || memcmp(raw, record.selector, sizeof raw))
-        return false;
+    enum lk_record_check check = lk_record_open(keys, row[1]->text, row[1]->size, &record);
+    if (check) return lk_record_fault(check);
+    if (record.entry.user_id != user_id || !lk_base64_decode(row[0]->text, row[0]->size, raw, sizeof raw) ||
+        memcmp(raw, record.selector, sizeof raw))
+        return "a session in a user's list is another one, or somebody else's";
     memset(info, 0, sizeof *info);
     memcpy(info->selector, row[0]->text, LATCHKEY_SELECTOR_LENGTH);
     info->created_at_ms = record.entry.created_at_ms;
@@ -30,7 +33,14 @@ static bool describe_row(const lk_seal_keys *keys, lk_reply *const row[ROW], uin
     info->expires_at_ms = record.entry.expires_at_ms;
     info->device = record.entry.device;
     info->flags = record.entry.flags;
-    return true;
+    return NULL;
+}
+
+static void describe_damaged(lk_reply *const row[ROW], latchkey_session_info *info)
+{
+    *info = (latchkey_session_info){
+        .active_at_ms = row[3]->integer, .idle_expires_at_ms = row[2]->integer, .reserved = LK_LISTED_DAMAGED};
+    memcpy(info->selector, row[0]->text, LATCHKEY_SELECTOR_LENGTH);
 }
 
 static int last_used_first(const void *a, const void *b)
@@ -45,6 +55,7 @@ typedef struct listing {
     char current[LATCHKEY_SELECTOR_LENGTH]; /* LK_NOBODY, where the caller did not say */
     latchkey_session_info *infos;
     size_t max, count, total;
+    bool damaged_too;
 } listing;
 
 /* [total, the current session's selector, row, row ...] */
@@ -57,13 +68,15 @@ static int take_list(latchkey *lk, lk_node *node, listing *l, const lk_reply *re
     for (size_t i = HEAD; i < reply->count && l->count < l->max; i += ROW) {
         latchkey_session_info *info = &l->infos[l->count];
         if (reply->item[i]->size != LATCHKEY_SELECTOR_LENGTH) return LATCHKEY_UNAVAILABLE;
-        if (describe_row(&lk->config.seal_keys, &reply->item[i], l->user_id, info)) {
+        const char *fault = describe_row(&lk->config.seal_keys, &reply->item[i], l->user_id, info);
+        if (!fault) {
             info->current = lk_reply_is(lk_reply_at(reply, 1), info->selector);
             l->count++;
-        } else {
-            lk_l2_corrupt(&lk->l2, node, "a session in a user's list is damaged or somebody else's");
-            l->total -= l->total > 0;
+            continue;
         }
+        lk_l2_corrupt(&lk->l2, node, fault);
+        if (l->damaged_too) describe_damaged(&reply->item[i], &l->infos[l->count++]);
+        else l->total -= l->total > 0;
     }
     if (l->count) qsort(l->infos, l->count, sizeof *l->infos, last_used_first);
     return LATCHKEY_OK;
@@ -87,6 +100,25 @@ static int read_list(latchkey *lk, listing *l, int64_t deadline_ms)
     return status ? status : lk_node_lease_covers(node, leased == incarnation ? incarnation : 0, deadline_ms);
 }
 
+static int list(latchkey *lk, listing *l, int64_t deadline_ms, size_t *total)
+{
+    int status = read_list(lk, l, deadline_ms);
+    if (status == LATCHKEY_AGAIN) status = read_list(lk, l, deadline_ms);
+    if (status && l->max) memset(l->infos, 0, l->max * sizeof *l->infos);
+    if (!status) *total = l->total;
+    return status == LATCHKEY_AGAIN ? LATCHKEY_UNAVAILABLE : status;
+}
+
+int lk_list_sessions(latchkey *lk, uint64_t user_id, latchkey_session_info *sessions, size_t max, size_t *total)
+{
+    listing l = {.user_id = user_id, .partition = lk_partition_of_user(lk, user_id), .infos = sessions};
+    l.max = max < LATCHKEY_SESSIONS_MAX ? max : LATCHKEY_SESSIONS_MAX;
+    l.damaged_too = true;
+    memcpy(l.current, LK_NOBODY, sizeof l.current);
+    *total = 0;
+    return list(lk, &l, lk_now_ms() + lk->config.deadline_ms, total);
+}
+
 int latchkey_sessions(latchkey *lk, uint64_t user_id, const char *current_token, size_t current_len,
                       latchkey_session_info *sessions, size_t max, size_t *total)
 {
@@ -107,9 +139,5 @@ int latchkey_sessions(latchkey *lk, uint64_t user_id, const char *current_token,
         if (current.partition == l.partition) memcpy(l.current, current.text, sizeof l.current);
         lk_wipe(&current, sizeof current);
     }
-    status = read_list(lk, &l, deadline_ms);
-    if (status == LATCHKEY_AGAIN) status = read_list(lk, &l, deadline_ms);
-    if (status && max) memset(sessions, 0, max * sizeof *sessions);
-    if (!status) *total = l.total;
-    return status == LATCHKEY_AGAIN ? LATCHKEY_UNAVAILABLE : status;
+    return list(lk, &l, deadline_ms, total);
 }

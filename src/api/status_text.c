@@ -7,18 +7,19 @@
 const char *latchkey_status_text(int status)
 {
     switch (status) {
-    case LATCHKEY_OK: return "OK: the session is valid";
+    case LATCHKEY_OK: return "OK: the answer is yes, or what was asked for is done";
     case LATCHKEY_NOT_FOUND: return "NOT_FOUND: there is no such session";
     case LATCHKEY_EXPIRED: return "EXPIRED: the session's absolute expiry has passed";
     case LATCHKEY_MALFORMED: return "MALFORMED: not a token that this deployment could have made";
-    case LATCHKEY_LIMIT: return "LIMIT: the user has as many sessions as are allowed";
+    case LATCHKEY_LIMIT: return "LIMIT: the user has as many sessions as max_sessions or max_per_device allows";
     case LATCHKEY_REFUSED:
-        return "REFUSED: the user's generation has moved since the login began, or the token was exchanged already";
+        return "REFUSED: something else came first: the user's generation moved, the token was exchanged, the field "
+               "was changed, or the session is here already";
     case LATCHKEY_BAD_ARGUMENT: return "BAD_ARGUMENT: a NULL or a value that the function excludes";
     case LATCHKEY_NO_MEMORY: return "NO_MEMORY: an allocation failed, or the buffer is too small";
     case LATCHKEY_UNAVAILABLE:
         return "UNAVAILABLE: Redis cannot be reached, cannot serve now, or did not answer in time";
-    case LATCHKEY_CORRUPT: return "CORRUPT: what Redis holds is not a record of this session";
+    case LATCHKEY_CORRUPT: return "CORRUPT: what Redis holds under this name is damaged, or not latchkey's";
     case LATCHKEY_PENDING: return "PENDING: denied here; Redis has not confirmed it and is being retried";
     case LATCHKEY_CONFIG: return "CONFIG: the configuration, or the server that it names, cannot be used";
     case LATCHKEY_FORKED: return "FORKED: the handle belongs to the parent process; open one here";

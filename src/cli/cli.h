@@ -77,6 +77,13 @@ int cli_fail(const cli *c, int exit, const char *format, ...) __attribute__((for
 /* What a status that is not OK means to the shell, said: "latchkey: what: STATUS: ...". */
 int cli_status(const cli *c, latchkey *lk, int status, const char *what);
 
+/* What made a session's record of no use, as the handle tells. True: damage, which nothing mends, so that it may be ended. */
+enum { CLI_WHY_SIZE = 160 };
+bool cli_damage(latchkey *lk, char why[CLI_WHY_SIZE]);
+
+/* cli_status for a call about one session, which may be damaged: then how to end it. */
+int cli_session_status(const cli *c, latchkey *lk, int status, const char *what);
+
 /* A selector from the command line: 20 characters. CLI_DONE; or CLI_USAGE, said without repeating it: it may be a token. */
 int cli_selector(const cli *c, const char *text, char selector[LATCHKEY_SELECTOR_LENGTH + 1]);
 

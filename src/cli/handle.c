@@ -60,6 +60,27 @@ static int exit_of(int status)
     }
 }
 
+/* A record that wants a key or a version that is not here is as good as ever. */
+bool cli_damage(latchkey *lk, char why[CLI_WHY_SIZE])
+{
+    latchkey_stats stats;
+    *why = 0;
+    if (latchkey_stats_read(lk, &stats, sizeof stats) == LATCHKEY_OK)
+        snprintf(why, CLI_WHY_SIZE, "%s", stats.last_error);
+    return !strstr(why, "seal_key_file") && !strstr(why, "upgrade");
+}
+
+int cli_session_status(const cli *c, latchkey *lk, int status, const char *what)
+{
+    char why[CLI_WHY_SIZE];
+    if (status != LATCHKEY_CORRUPT || !cli_damage(lk, why)) return cli_status(c, lk, status, what);
+    return cli_fail(
+        c, exit_of(status),
+        "%s: %s: %s. Nobody can use the session. To end it: latchkey revoke SELECTOR --user USER (it stands in "
+        "`latchkey list USER`)",
+        what, latchkey_status_text(status), why);
+}
+
 int cli_status(const cli *c, latchkey *lk, int status, const char *what)
 {
     latchkey_stats stats;

@@ -1,8 +1,11 @@
 /* latchkey list: the sessions of a user. */
 #include "cli/cli.h"
+#include "session/listing.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
+
+static bool is_damaged(const latchkey_session_info *info) { return info->reserved == LK_LISTED_DAMAGED; }
 
 static void print_json(uint64_t user, const latchkey_session_info *infos, size_t count)
 {
@@ -11,6 +14,7 @@ static void print_json(uint64_t user, const latchkey_session_info *infos, size_t
         json_open(&j, NULL, '{');
         json_uint(&j, "user", user);
         cli_json_session(&j, &infos[i]);
+        json_bool(&j, "damaged", is_damaged(&infos[i]));
         json_close(&j, '}');
     }
 }
@@ -25,7 +29,7 @@ static bool print_table(latchkey *lk, const latchkey_session_info *infos, size_t
         char text[CLI_TIME_SIZE];
         table_cell(t, info->selector);
         table_cell(t, cli_time(text, info->active_at_ms, now_ms));
-        table_cell(t, cli_time(text, info->created_at_ms, now_ms));
+        table_cell(t, is_damaged(info) ? "damaged" : cli_time(text, info->created_at_ms, now_ms));
         table_cell(t, cli_since(text, info->idle_expires_at_ms, now_ms));
         snprintf(text, sizeof text, "%" PRIu32, info->device);
         table_cell(t, text);
@@ -38,13 +42,20 @@ static bool print_table(latchkey *lk, const latchkey_session_info *infos, size_t
 static int list(const cli *c, latchkey *lk, uint64_t user, latchkey_session_info *infos)
 {
     size_t total;
-    int status = latchkey_sessions(lk, user, NULL, 0, infos, LATCHKEY_SESSIONS_MAX, &total);
+    int status = lk_list_sessions(lk, user, infos, LATCHKEY_SESSIONS_MAX, &total);
     if (status) return cli_status(c, lk, status, "list");
-    size_t shown = 0;
-    while (shown < LATCHKEY_SESSIONS_MAX && infos[shown].selector[0]) shown++;
+    size_t shown = 0, damaged = 0;
+    while (shown < LATCHKEY_SESSIONS_MAX && infos[shown].selector[0]) damaged += is_damaged(&infos[shown++]);
     if (!shown && !c->json) cli_say(stdout, "User %" PRIu64 " has no sessions.\n", user);
     else if (c->json) print_json(user, infos, shown);
     else if (!print_table(lk, infos, shown)) return cli_fail(c, CLI_FAILED, "no memory");
+    char why[CLI_WHY_SIZE];
+    if (damaged && !cli_damage(lk, why)) cli_say(stderr, "latchkey: %zu cannot be read here: %s\n", damaged, why);
+    else if (damaged)
+        cli_say(stderr,
+                "latchkey: %zu damaged: %s. Nobody can use them. To end one: latchkey revoke SELECTOR "
+                "--user %" PRIu64 "\n",
+                damaged, why, user);
     if (total > shown) cli_say(stderr, "latchkey: %zu of %zu are shown\n", shown, total);
     return shown ? CLI_DONE : CLI_NO;
 }

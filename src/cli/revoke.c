@@ -27,7 +27,7 @@ static int look(const cli *c, latchkey *lk, char selector[LATCHKEY_SELECTOR_LENG
     latchkey_record *record;
     char used[CLI_TIME_SIZE];
     int status = latchkey_show(lk, selector, &info, &record);
-    if (status) return cli_status(c, lk, status, "revoke");
+    if (status) return cli_session_status(c, lk, status, "revoke");
     user = latchkey_record_entry(record)->user_id;
     latchkey_record_free(record);
     snprintf(selector, LATCHKEY_SELECTOR_LENGTH + 1, "%.20s", info.selector);

@@ -140,7 +140,7 @@ static int run(const cli *c)
     if (!exit) exit = cli_open(c, &lk);
     if (exit) return exit;
     int status = latchkey_show(lk, selector, &info, &record);
-    if (status) exit = cli_status(c, lk, status, "show");
+    if (status) exit = cli_session_status(c, lk, status, "show");
     else if (!(c->json ? print_json(selector, &info, record) : print(lk, selector, &info, record)))
         exit = cli_fail(c, CLI_FAILED, "no memory");
     latchkey_record_free(record);

@@ -167,6 +167,34 @@ class Sessions(kit.Case):
         self.redis.cli('HSET', self.redis.cli('--scan', '--pattern', f'*{selector}'), 'v', 'damaged')
         self.check(self.run_('show', selector), FAILED, 'CORRUPT')
 
+    def test_a_damaged_session_is_seen_and_ended(self):
+        wrecks = {'another value': ('HSET', 'v', 'damaged'), 'no record': ('HDEL', 'v'), 'half a hash': ('HDEL', 'x')}
+        good = self.create(7)
+        for name, (command, *words) in wrecks.items():
+            with self.subTest(name):
+                token = self.create(7)
+                selector, key = token[:20], self.redis.cli('--scan', '--pattern', f'*{token[:20]}')
+                self.redis.cli(command, key, *words)
+                self.wreck_is_seen_and_ended(good[:20], selector, record=name != 'half a hash')
+        token = self.create(7)
+        key = self.redis.cli('--scan', '--pattern', f'*{token[:20]}')
+        self.redis.cli('DEL', key)
+        self.redis.cli('SET', key, 'of another type')
+        self.wreck_is_seen_and_ended(good[:20], token[:20], record=True)
+
+    def wreck_is_seen_and_ended(self, good, selector, record):
+        if record:
+            said = self.check(self.run_('list', '7'), DONE, selector, good, 'damaged', 'latchkey revoke SELECTOR --user 7')
+            self.check_printable(said)
+            rows = {row['selector']: row['damaged'] for row in self.run_('list', '7', '--json').values}
+            self.assertEqual({good: False, selector: True}, rows)
+            for words in (('show', selector), ('revoke', selector, '--yes')):
+                self.check(self.run_(*words), FAILED, 'latchkey revoke SELECTOR --user USER')
+        self.check(self.run_('revoke', selector, '--user', '8', '--yes'), NO, 'NOT_FOUND')  # not this user's
+        self.check(self.run_('revoke', selector, '--user', '7', '--yes'), DONE, 'Ended')
+        self.assertEqual([good], [row['selector'] for row in self.run_('list', '7', '--json').values])
+        self.assertEqual('', self.redis.cli('--scan', '--pattern', f'*:s:{selector}'))
+
     def test_a_whole_token_is_refused_and_not_repeated(self):
         token = self.create(7)
         for command in ('show', 'revoke'):

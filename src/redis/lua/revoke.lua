@@ -1,13 +1,19 @@
 -- Ends the session. ARGV: 3 the verifier's hash, 4 '1' where this caller's L1 held the whole token: then it is announced
 -- even if Redis lost it or what it holds is damaged, since other instances may hold it too; 5, if given and not '', the user
--- whose session it must be; 6, where events are told, the number of this call; or, with 7 '1', the numbers of calls for the
--- same whose answers were lost: where one of those ended it, as the log says, so did this one.
+-- whose session it must be: by what it holds, or, where that is damaged, by the user's list; 6, where events are told, the
+-- number of this call; or, with 7 '1', the numbers of calls for the same whose answers were lost: where one of those ended it,
+-- as the log says, so did this one.
 -- Returns 1, or 0: not found; or, where others ended with it (an old token is the session's as well) or events are told, all
 -- of them, and behind those what `told` says.
 local f, held = redis.pcall('HMGET', session, 'v', 'x', 'f'), ARGV[4] == '1'
-if f.err and not held then return f end
+local owner = (ARGV[5] or '') ~= '' and ARGV[5]
 local v, _, _, user = f[1], parse(f[2])
-if v and not is_record(v) and not held then return damaged() end
+if owner and (f.err or not is_rotated(v) and not (is_record(v) and user) and redis.call('EXISTS', session) == 1) then
+  local u = index_of(owner)
+  if not u then return no_epoch() end
+  v, user = '', redis.call('ZSCORE', u, selector) and owner
+elseif f.err and not held then return f end
+if v and not is_record(v) and not held and not owner then return damaged() end
 if v and is_record(v) and not matches(v, ARGV[3]) then return 0 end
 
 local function ended_before()
@@ -20,7 +26,7 @@ end
 local before = not v and ended_before()
 if not v and not held then return before or 0 end
 if is_rotated(v) then user = owner_of(f[3]) end
-if (ARGV[5] or '') ~= '' and user ~= ARGV[5] then return 0 end
+if owner and user ~= owner then return 0 end
 local ended, own = finish({selector}, user, telling and v and string.match(ARGV[6] or '', '^%x+'))
 if before then return before end
 if #ended > 1 or telling and v then return table.concat(ended, ' ') .. (v and told(user, own) or '') end

@@ -10,7 +10,8 @@ local total = redis.call('ZCOUNT', u, '(' .. text(now), '+inf')
 local most = math.min(total, tonumber(ARGV[4]))
 local list = most > 0 and redis.call('ZREVRANGE', u, 0, most - 1, 'WITHSCORES') or {} -- by expiry, the dead last
 for i = 1, #list, 2 do
-  local v, active = redis.call('HGET', base .. 's:' .. list[i], 'v'), redis.call('ZSCORE', base .. 'a', list[i])
+  local v, active = redis.pcall('HGET', base .. 's:' .. list[i], 'v'), redis.call('ZSCORE', base .. 'a', list[i])
+  if type(v) == 'table' or not v and redis.call('EXISTS', base .. 's:' .. list[i]) == 1 then v = '' end -- damaged
   if v then
     reply[#reply + 1] = list[i]
     reply[#reply + 1] = v

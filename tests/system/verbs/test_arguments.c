@@ -165,6 +165,10 @@ static void test_every_status_has_a_text(void **state)
         if (strncmp(text, known[i].name, strlen(known[i].name)) || text[strlen(known[i].name)] != ':')
             fail_msg("%d: '%s'", known[i].status, text);
     }
+    /* They stand behind the name of any call: of a logout, a change of fields. */
+    assert_null(strstr(latchkey_status_text(LATCHKEY_OK), "session is valid"));
+    assert_null(strstr(latchkey_status_text(LATCHKEY_REFUSED), "login"));
+    assert_null(strstr(latchkey_status_text(LATCHKEY_CORRUPT), "record of this session"));
     const int unknown[] = {6, 100, -9, -100, INT32_MAX, INT32_MIN};
     for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++) {
         const char *text = latchkey_status_text(unknown[i]);
