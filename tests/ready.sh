@@ -20,7 +20,7 @@ php -r 'exit(!extension_loaded("redis") || !is_dir("/usr/share/php/Illuminate/Re
 ruby -e 'Gem::Specification.find_by_name("redis-actionpack")' 2>/dev/null || lacks "Ruby with redis-actionpack, for what moves in from Rails"
 /usr/bin/python3 -c 'import django_redis, flask_session, msgpack' 2>/dev/null || lacks "Django, django-redis, Flask-Session and msgpack for /usr/bin/python3, for what moves in from them"
 if command -v pkg-config >/dev/null; then
-    for library in hiredis libsodium libxxhash openssl cmocka libmicrohttpd libevent; do
+    for library in hiredis libsodium libxxhash openssl cmocka lua5.1 libmicrohttpd libevent; do
         pkg-config --exists "$library" || lacks "the library $library, with its headers"
     done
 fi

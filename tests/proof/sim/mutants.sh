@@ -174,18 +174,22 @@ mutant list_behind api/sessions.c "the rows of a first answer stay behind those 
     's/if \(l->max\) memset\(l->infos, 0,[^\n]*//'
 mutant list_lease api/sessions.c "a list needs no lease" \
     's/return status \? status : lk_node_lease_covers\(node, leased == incarnation \? incarnation : 0, deadline_ms\);(\n\}\n\nint latchkey_sessions)/return status;$1/'
-mutant lua_family ../tests/proof/sim/common.c "a script that ends a session forgets its old tokens" \
-    's/if \(!\*f\) return;/return;/'
-mutant lua_before ../tests/proof/sim/scripts.c "an exchange without a grace leaves the older tokens" \
-    's/        delete_key\(c, "s:", of.name\[i\]\);\n        if \(strcmp\(of.name\[i\], c->selector\)\)/        if (strcmp(of.name[i], c->selector))/'
-mutant lua_tripwire ../tests/proof/sim/common.c "a reuse ends the old token alone" \
-    's/(static void reused.*?)finish\(c, &one,[^;]*;/$1drop(c, c->selector, NULL); names_add(&ended, c->selector); (void)has_user;/s'
-mutant lua_generation ../tests/proof/sim/scripts.c "revoke_user does not move the generation" \
-    's/if \(!before\) move_generation\(c, user\);/if (before) move_generation(c, user);/'
-mutant lua_limit ../tests/proof/sim/scripts.c "one session too many" \
-    's/going->count - most \+ 1, AT_ONCE/going->count - most, AT_ONCE/'
-mutant lua_device ../tests/proof/sim/scripts.c "one session too many on a device" \
-    's/same - of_device \+ 1, AT_ONCE/same - of_device, AT_ONCE/'
+mutant lua_family redis/lua/common.lua "a script that ends a session forgets its old tokens" \
+    's/if f\[1\] then\n      for _, other in ipairs\(family/if false then\n      for _, other in ipairs(family/'
+mutant lua_before redis/lua/rotate.lua "an exchange without a grace leaves the older tokens" \
+    's/for _, one in ipairs\(family\(f, 0\)\) do/for _, one in ipairs({selector}) do/'
+mutant lua_tripwire redis/lua/common.lua "a reuse ends the old token alone" \
+    's/local ended, own = finish\(\{selector\}, user\)\n/drop(selector) local ended, own = {selector}, {}\n/; s/^local finish$/local finish, drop/m; s/^local function drop/function drop/m'
+mutant lua_generation redis/lua/revoke_user.lua "revoke_user does not move the generation" \
+    's/if before == 0 then move_generation\(\) end//'
+mutant lua_limit redis/lua/create.lua "one session too many" \
+    's/#going - most \+ 1 or 0/#going - most or 0/'
+mutant lua_device redis/lua/create.lua "one session too many on a device" \
+    's/#same - of_device \+ 1/#same - of_device/'
+mutant lua_expiry redis/lua/create.lua "a session is made without an expiry" \
+    's/redis\.call\(.PEXPIREAT., session[^\n]*//'
+mutant lua_publish redis/lua/common.lua "a revocation is neither logged nor published" \
+    's/(local function announce\(what, changed, note\)\n)/$1  do return end\n/'
 mutant hand_over l2/mux.c "who is next is not told to drive" \
     's/change_locked\(line, next, LK_EXCHANGE_DRIVES\);//'
 }

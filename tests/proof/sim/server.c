@@ -6,7 +6,6 @@
 #include "server.h"
 
 #include "base/hash.h"
-#include "redis/script.h"
 #include "truth.h"
 
 #include <inttypes.h>
@@ -38,7 +37,7 @@ typedef struct server {
     bool up, primary;
     char run_id[41], replication_id[41];
     int64_t paused_until, loading_until, ahead_us;
-    unsigned scripts; /* a bit for each that it knows */
+    bool scripts[SCRIPTS_MAX]; /* those that it knows */
     store *data, *disk;
     entry *log; /* from position `first` on */
     size_t logged, log_room;
@@ -70,12 +69,7 @@ static void new_id(char id[41])
 
 static uint64_t log_end(const server *s) { return s->first + s->logged; }
 
-static void entry_free(entry *e)
-{
-    for (size_t i = 0; i < e->count; i++) free((char *)(uintptr_t)e->words[i].text);
-    free(e->words);
-}
-
+/* All in one piece of memory. */
 static void log_append(server *s, const word *words, size_t count)
 {
     if (s->logged == s->log_room) {
@@ -84,12 +78,14 @@ static void log_append(server *s, const word *words, size_t count)
         if (!s->log) abort();
     }
     entry e = {.when_us = w.now_us, .clock_us = clock_us(s), .count = count};
-    if (count && !(e.words = calloc(count, sizeof *e.words))) abort();
+    size_t size = count * sizeof *words;
+    for (size_t i = 0; i < count; i++) size += words[i].size + 1;
+    if (count && !(e.words = malloc(size))) abort();
+    char *text = (char *)(e.words + count);
     for (size_t i = 0; i < count; i++) {
-        char *text = malloc(words[i].size + 1);
-        if (!text) abort();
         memcpy(text, words[i].text, words[i].size + 1);
         e.words[i] = (word){text, words[i].size};
+        text += words[i].size + 1;
     }
     s->log[s->logged++] = e;
 }
@@ -99,8 +95,7 @@ static void log_replay(const server *s, store *data, uint64_t *position, int64_t
 {
     for (; *position < log_end(s) && s->log[*position - s->first].when_us <= when_us; ++*position) {
         const entry *e = &s->log[*position - s->first];
-        bool wrote;
-        if (e->count) store_run(data, e->words, e->count, e->clock_us, NULL, NULL, &wrote);
+        if (e->count) store_run_again(data, e->words, e->count, e->clock_us);
     }
 }
 
@@ -126,15 +121,16 @@ static void log_trim(server *s)
     }
     size_t gone = (size_t)(keep - s->first);
     if (gone < 64 || gone * 2 < s->logged) return;
-    for (size_t i = 0; i < gone; i++) entry_free(&s->log[i]);
+    for (size_t i = 0; i < gone; i++) free(s->log[i].words);
     memmove(s->log, s->log + gone, (s->logged - gone) * sizeof *s->log);
     s->logged -= gone;
     s->first = keep;
 }
 
+/* What a replica or the disk does not run only moves the offset. */
 static void log_command(server *s, const word *words, size_t count)
 {
-    bool followed = s->disk != NULL || in.count > 1;
+    bool followed = (s->disk != NULL || in.count > 1) && strcmp(words[0].text, "PUBLISH");
     log_append(s, words, followed ? count : 0);
     if (s->logged >= 128) log_trim(s);
 }
@@ -142,7 +138,7 @@ static void log_command(server *s, const word *words, size_t count)
 static void log_clear(server *s)
 {
     s->first = log_end(s);
-    for (size_t i = 0; i < s->logged; i++) entry_free(&s->log[i]);
+    for (size_t i = 0; i < s->logged; i++) free(s->log[i].words);
     s->logged = 0;
 }
 
@@ -198,10 +194,16 @@ static unsigned publish(void *context, word channel, word text)
     return heard;
 }
 
-static void deleted(void *context, const char *key)
+static void effect(void *context, const word *words, size_t count) { log_command(context, words, count); }
+
+static void wrote_key(void *context, const char *key, bool made)
 {
-    server *s = context;
-    if (s - in.server == in.acting) truth_deleted(key);
+    truth_wrote((int)((server *)context - in.server), key, made);
+}
+static void deleted_key(void *context, const char *key) { truth_deleted((int)((server *)context - in.server), key); }
+static void renamed_key(void *context, const char *from, const char *to)
+{
+    truth_renamed((int)((server *)context - in.server), from, to);
 }
 
 /* ---------------------------------------------------------------------------------------------- commands -- */
@@ -284,42 +286,35 @@ static void run_wait(session *c, const word *words)
 
 static const char *refusal(const server *s, word name)
 {
-    bool writes = is(name, "EVALSHA") || is(name, "EVAL") || is(name, "HSETNX");
     if (s->loading_until > w.now_us && !is(name, "INFO")) return "LOADING Redis is loading the dataset in memory";
-    if (!s->primary && writes) return "READONLY You can't write against a read only replica.";
     if (!s->primary && is(name, "WAIT")) return "ERR WAIT cannot be used with replica instances.";
     return NULL;
 }
 
-/* Does the server know the script? EVAL teaches it. */
-static bool knows(server *s, const word *words)
+/* Does the server know the script? EVAL teaches it. -1: it does not. */
+static int script_of(server *s, const word *words)
 {
-    for (unsigned i = 0; i < LK_SCRIPT_COUNT; i++) {
-        if (is(words[0], "EVAL") && is(words[1], lk_scripts[i].text)) s->scripts |= 1u << i;
-        if (is(words[0], "EVALSHA") && is(words[1], lk_scripts[i].sha)) return s->scripts >> i & 1;
-    }
-    return true;
+    int script = is(words[0], "EVAL") ? store_compile(words[1]) : store_script(words[1]);
+    if (script >= 0 && is(words[0], "EVAL")) s->scripts[script] = true;
+    return script >= 0 && s->scripts[script] ? script : -1;
 }
 
 static void run_on_data(server *s, wire *c, const word *words, size_t count, buffer *out)
 {
-    store_events events = {s, publish, deleted};
-    bool wrote = false, script = is(words[0], "EVALSHA") || is(words[0], "EVAL");
-    if (script && !knows(s, words)) {
-        buffer_print(out, "-NOSCRIPT No matching script. Please use EVAL.\r\n");
-        return;
+    const store_events events = {s, publish, effect, wrote_key, deleted_key, renamed_key, .replica = !s->primary};
+    int script = -1;
+    if (is(words[0], "EVAL") || is(words[0], "EVALSHA")) {
+        script = script_of(s, words);
+        if (script < 0) {
+            buffer_print(out, "-NOSCRIPT No matching script. Please use EVAL.\r\n");
+            return;
+        }
     }
-    int64_t now_ms = clock_us(s) / 1000;
-    bool there = script && store_holds(s->data, words[3].text, now_ms);
-    if (script) truth_script_begins(c->client, words);
-    if (!store_run(s->data, words, count, clock_us(s), &events, out, &wrote)) {
-        buffer_print(out, "-ERR unknown command '%.40s'\r\n", words[0].text);
+    truth_command_begins(c->client, script < 0 ? NULL : store_script_sha(script));
+    if (!store_run(s->data, words, count, clock_us(s), &events, out))
         fail("the library sends a command that the simulation does not know: %.40s", words[0].text);
-        return;
-    }
     if (is(words[0], "HGET")) c->read_step = w.step;
-    if (wrote) log_command(s, words, count);
-    if (script) truth_script(words, there, (int)(s - in.server));
+    truth_command_ends((int)(s - in.server));
 }
 
 static void run_command(server *s, session *c, wire *on, const word *words, size_t count, buffer *out)
@@ -329,10 +324,7 @@ static void run_command(server *s, session *c, wire *on, const word *words, size
     else if (is(words[0], "INFO") && count == 2) run_info(s, words[1], out);
     else if (is(words[0], "SUBSCRIBE")) run_subscribe(c, words, count, out);
     else if (is(words[0], "WAIT") && count == 3) run_wait(c, words);
-    else if (is(words[0], "PUBLISH") && count == 3) {
-        if (s->primary) log_command(s, NULL, 0); /* it goes to replicas, so it moves the offset */
-        buffer_print(out, ":%u\r\n", publish(s, words[1], words[2]));
-    } else if (is(words[0], "ROLE"))
+    else if (is(words[0], "ROLE"))
         buffer_print(out, s->primary ? "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"
                                      : "*5\r\n$5\r\nslave\r\n$1\r\nh\r\n:6379\r\n$9\r\nconnected\r\n:0\r\n");
     else run_on_data(s, on, words, count, out);
@@ -434,7 +426,7 @@ static void forget_clients(int which)
 void server_forget_scripts(int which)
 {
     trace("r%d forgets its scripts", which);
-    in.server[which].scripts = 0;
+    memset(in.server[which].scripts, 0, sizeof in.server[which].scripts);
 }
 
 static void spread(void)
@@ -490,7 +482,7 @@ static void come_up(void *context, uint64_t number)
     s->up = true;
     trace("r%d is up again", (int)(s - in.server));
     new_id(s->run_id);
-    s->scripts = 0;
+    memset(s->scripts, 0, sizeof s->scripts);
     if (chance(300000)) s->loading_until = w.now_us + draw_scale(MS, 2 * SECOND);
     if (!s->primary) at(w.now_us + draw_scale(10 * MS, SECOND), synchronize, s, 0);
     else {
@@ -646,9 +638,9 @@ int64_t server_number(int which, const char *key)
 {
     return store_number(in.server[which].data, key, server_clock_ms(which));
 }
-bool server_rotated(int which, const char *key)
+word server_field(int which, const char *key, const char *field)
 {
-    return server_holds(which, key) && store_rotated(in.server[which].data, key);
+    return server_holds(which, key) ? store_field(in.server[which].data, key, field) : (word){NULL, 0};
 }
 
 int64_t servers_calm_since_us(void)

@@ -45,7 +45,7 @@ int64_t servers_clock_spread_us(void);                 /* by how much servers' c
 bool server_holds(int server, const char *key);        /* alive by that server's clock */
 int64_t server_expiry_ms(int server, const char *key); /* by its clock; -1: none */
 int64_t server_number(int server, const char *key);    /* a string's; 0: there is none */
-bool server_rotated(int server, const char *key);      /* what it holds is an old token's record */
-int64_t servers_calm_since_us(void);                   /* since then one primary, nothing lost, no clock set */
+word server_field(int server, const char *key, const char *field); /* of a hash; NULL: there is none */
+int64_t servers_calm_since_us(void); /* since then one primary, nothing lost, no clock set */
 
 #endif

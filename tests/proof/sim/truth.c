@@ -6,7 +6,6 @@
 
 #include "base/clock.h"
 #include "hooks.h"
-#include "redis/script.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -72,71 +71,6 @@ known *truth_place(const known *but)
         best = s;
     }
     return best;
-}
-
-static bool is_script(const word *words, enum lk_script_id id)
-{
-    return !strcmp(words[1].text, lk_scripts[id].sha) || !strcmp(words[1].text, lk_scripts[id].text);
-}
-
-static known *make(const word *words)
-{
-    known *s = truth_place(NULL);
-    in.lives++;
-    *s = (known){.life = in.lives, .family = in.lives, .created_us = w.now_us};
-    memcpy(s->selector, words[5].text, LATCHKEY_SELECTOR_LENGTH);
-    strncpy(s->key, words[3].text, sizeof s->key - 1);
-    s->user = strtoull(words[6].text, NULL, 10);
-    s->idle_us = strtoll(words[7].text, NULL, 10) * MS;
-    s->absolute_us = w.now_us + strtoll(words[8].text, NULL, 10) * MS;
-    memcpy(&s->device, words[15].text, sizeof s->device);
-    return s;
-}
-
-void truth_script_begins(const machine *caller, const word *words)
-{
-    in.caller = caller->index;
-    in.sweeps_now = is_script(words, LK_SCRIPT_REVOKE_USER);
-}
-
-/* How long would this server let it live? Of an old token that is not the question. */
-static void look_at_expiry(known *s, int server)
-{
-    int64_t expiry_ms = server_expiry_ms(server, s->key);
-    if (s->exchanged_us || !server_holds(server, s->key)) return;
-    if (expiry_ms < 0) fail("D: a script left the session %s without an expiry", s->key);
-    int64_t until_us = w.now_us + (expiry_ms - server_clock_ms(server)) * MS + MS;
-    if (until_us > s->until_us) s->until_us = until_us;
-}
-
-void truth_script(const word *words, bool there, int server)
-{
-    bool create = is_script(words, LK_SCRIPT_CREATE), there_now = server_holds(server, words[3].text);
-    if (there_now && !there && !create) fail("D: a script other than create made the session %s", words[3].text);
-    if (there_now && server_expiry_ms(server, words[3].text) < 0)
-        fail("D: a script left the session %s without an expiry", words[3].text);
-    if (create && there_now && !there) make(words);
-    life_script(words, server);
-    const known *s = truth_find(words[5].text);
-    if (!s) return;
-    FOR_SESSIONS(one)
-    if (one->life && one->family == s->family) look_at_expiry(one, server);
-}
-
-void truth_deleted(const char *key)
-{
-    for (known *s = in.session; s < in.session + SESSIONS_MAX; s++) {
-        if (!s->life || strcmp(s->key, key)) continue;
-        trace("%.8s deleted", s->selector);
-        /* One that had come back by a loss is dead again: everybody gets the bound anew. */
-        if (s->lost_us) s->ended_us = s->deleted_us = w.now_us;
-        if (!s->deleted_us) {
-            s->deleted_us = w.now_us;
-            s->deleted_by = in.caller;
-            s->deleted_by_sweep = in.sweeps_now;
-        }
-        s->lost_us = NEVER;
-    }
 }
 
 void truth_acting_changed(bool failover)

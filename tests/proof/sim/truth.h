@@ -9,13 +9,13 @@
 #include "store.h"
 #include "world.h"
 
-enum { SESSIONS_MAX = 48, NEVER = 0 };
+enum { SESSIONS_MAX = 48, NEVER = 0, KEY_SIZE = 160 };
 
 /* A token. One that is exchanged for another goes on being one of the same session. */
 typedef struct known {
     uint64_t life;   /* which token this place holds; 0: none */
     uint64_t family; /* which session it is of */
-    char selector[LATCHKEY_SELECTOR_LENGTH + 1], key[80];
+    char selector[LATCHKEY_SELECTOR_LENGTH + 1], key[KEY_SIZE];
     char token[LATCHKEY_TOKEN_SIZE]; /* "": create has not returned it */
     uint64_t user;
     uint32_t device;
@@ -62,9 +62,11 @@ typedef struct promise { /* of the configuration that the machines share */
 void truth_begin(const promise *p);
 
 /* ------------------------------------------------------------------------------------- told by the servers -- */
-void truth_script_begins(const machine *caller, const word *words);
-void truth_script(const word *words, bool there, int server);
-void truth_deleted(const char *key);
+void truth_command_begins(const machine *caller, const char *script_sha); /* NULL: it is no script */
+void truth_wrote(int server, const char *key, bool made);
+void truth_renamed(int server, const char *from, const char *to);
+void truth_deleted(int server, const char *key);
+void truth_command_ends(int server);
 void truth_acting_changed(bool failover);
 
 /* -------------------------------------------------------------------------------------- told by the clients -- */

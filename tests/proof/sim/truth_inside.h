@@ -12,10 +12,12 @@ enum { USERS_MAX = 512 };
 
 typedef struct user_known { /* whose sessions were all ended, lately */
     uint64_t id;
-    char key[80];          /* of the generation */
+    char key[KEY_SIZE];    /* of the generation */
     int64_t generation;    /* as the acting primary has it, */
     int64_t moved_us;      /* since then; NEVER: that was lost */
     int64_t moved_told_us; /* and revoke_user returned OK */
+    int64_t swept_from_us; /* the last call of revoke_user that was OK began, */
+    int64_t swept_us;      /* and returned: NEVER: what it did was lost */
     int64_t tried_us;      /* a script ran that moves it, on whatever server */
     bool unsure;           /* one may still be on its way */
 } user_known;
@@ -29,16 +31,15 @@ typedef struct inside {
     user_known user[USERS_MAX];
     unsigned users;
     uint64_t sweeps, sweeping; /* calls of revoke_user: in all, under way */
-    int caller;                /* the machine whose script runs, */
-    bool sweeps_now;           /* and that is revoke_user's */
 } inside;
 extern inside truth_in;
 
 #define FOR_SESSIONS(s) for (known *s = truth_in.session; s < truth_in.session + SESSIONS_MAX; s++)
 
 bool truth_acting_holds(const known *s);
-bool truth_alive(const known *s); /* it would be admitted by the acting primary */
-bool truth_same(const asking *a); /* the token asked about is still the one in that place */
+bool truth_alive(const known *s);                   /* it would be admitted by the acting primary */
+bool truth_is_rotated(int server, const char *key); /* what it holds is an old token's record */
+bool truth_same(const asking *a);                   /* the token asked about is still the one in that place */
 int64_t truth_bound_us(void);
 int64_t truth_slack_us(void);  /* of times by the servers' clocks */
 int64_t truth_unsure_us(void); /* a process knows the server's clock to half a round trip of a beat */
@@ -49,7 +50,7 @@ known *truth_place(const known *but);
 known *truth_heir(const known *s); /* the token that its session has now; NULL: not known */
 
 /* truth_life.c, for truth.c: */
-void life_script(const word *words, int server);
+void life_moved(uint64_t user, const char *key, int server); /* a generation was written */
 void life_acting_changed(bool failover);
 void life_judge_ok(const asking *a);
 void life_judge_no(const asking *a, int status);

@@ -5,8 +5,6 @@
  */
 #include "truth_inside.h"
 
-#include "redis/script.h"
-
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,60 +12,9 @@
 
 #define in truth_in
 
-static bool is_script(const word *words, enum lk_script_id id)
-{
-    return !strcmp(words[1].text, lk_scripts[id].sha) || !strcmp(words[1].text, lk_scripts[id].text);
-}
-
 static bool family_of(const known *s, const known *other) { return other->life && other->family == s->family; }
 
 /* ---------------------------------------------------------------------------------- as the servers see it -- */
-
-/* The new token is one of the same session: with its end, if that came back from the dead. */
-static known *make_heir(const known *old, const word *words)
-{
-    known *s = truth_place(old);
-    *s = *old;
-    s->life = ++in.lives;
-    s->created_us = w.now_us;
-    s->token[0] = 0;
-    memcpy(s->selector, words[7].text, LATCHKEY_SELECTOR_LENGTH);
-    memcpy(s->key + strlen(s->key) - LATCHKEY_SELECTOR_LENGTH, words[7].text, LATCHKEY_SELECTOR_LENGTH);
-    s->exchanged_us = s->over_us = s->reused_us = s->deleted_us = NEVER;
-    s->exchange_told = false;
-    for (int i = 0; i < MACHINES_MAX; i++) {
-        s->on[i].purge_begun = s->on[i].purge_done = 0;
-        s->on[i].exchanged_us = NEVER;
-        if (!s->ended_us) memset(&s->on[i], 0, sizeof s->on[i]); /* a revocation that is pending denies one token */
-    }
-    return s;
-}
-
-/* Exchanged without a grace: renamed, and all that came before is forgotten. */
-static void no_old_ones(const known *renamed)
-{
-    truth_deleted(renamed->key);
-    FOR_SESSIONS(s)
-    if (family_of(renamed, s)) s->reused_us = NEVER;
-}
-
-static void exchanged(known *old, const word *words, int server)
-{
-    char key[sizeof old->key];
-    memcpy(key, old->key, sizeof key);
-    memcpy(key + strlen(key) - LATCHKEY_SELECTOR_LENGTH, words[7].text, LATCHKEY_SELECTOR_LENGTH);
-    if (!server_holds(server, key) || truth_find(words[7].text)) return;
-    if (server_expiry_ms(server, key) < 0) fail("D: rotate left the session %s without an expiry", key);
-    if (server == server_acting()) {
-        int64_t grace_us = strtoll(words[10].text, NULL, 10) * MS;
-        old->exchanged_us = w.now_us;
-        old->over_us = w.now_us + (grace_us < old->idle_us ? grace_us : old->idle_us);
-        if (!grace_us) no_old_ones(old);
-        /* Redis may say in the last moment that it has one left: then that is a second. */
-        else if (old->until_us < old->over_us + SECOND) old->until_us = old->over_us + SECOND;
-    }
-    make_heir(old, words);
-}
 
 static user_known *find_user(uint64_t id)
 {
@@ -85,48 +32,19 @@ static user_known *get_user(uint64_t id)
     return u;
 }
 
-static void moved(const word *words, int server)
+void life_moved(uint64_t user, const char *key, int server)
 {
-    user_known *u = get_user(strtoull(words[6].text, NULL, 10));
-    if (strcmp(words[8].text, "0")) return; /* one of several: the first moved it */
-    snprintf(u->key, sizeof u->key, "%.40sg:%.20s", words[4].text, words[6].text);
+    user_known *u = get_user(user);
+    snprintf(u->key, sizeof u->key, "%s", key);
     u->tried_us = w.now_us;
     if (server != server_acting()) return;
     u->moved_us = w.now_us;
     u->generation = server_number(server, u->key);
 }
 
-/* A limit holds at every moment, by the server's own clock. */
-static void judge_limits(const known *made)
-{
-    int all = 0, same = 0, acting = server_acting();
-    if (servers_clock_spread_us()) return;
-    FOR_SESSIONS(s)
-    {
-        if (!s->life || s->user != made->user || !server_holds(acting, s->key) || server_rotated(acting, s->key))
-            continue;
-        all++;
-        same += s->device == made->device;
-    }
-    if (in.promise.max_sessions && all > in.promise.max_sessions)
-        fail("limit: user %" PRIu64 " has %d sessions; max_sessions is %d", made->user, all, in.promise.max_sessions);
-    if (in.promise.max_per_device && same > in.promise.max_per_device)
-        fail("limit: user %" PRIu64 " has %d sessions on a device; max_per_device is %d", made->user, same,
-             in.promise.max_per_device);
-}
-
-void life_script(const word *words, int server)
-{
-    known *s = truth_find(words[5].text);
-    if (is_script(words, LK_SCRIPT_ROTATE) && s) exchanged(s, words, server);
-    if (is_script(words, LK_SCRIPT_REVOKE_USER)) moved(words, server);
-    if (is_script(words, LK_SCRIPT_CREATE) && s && s->created_us == w.now_us && server == server_acting())
-        judge_limits(s);
-}
-
 static void forget_exchange(known *s, bool promised)
 {
-    if (!s->exchanged_us || !truth_acting_holds(s) || server_rotated(server_acting(), s->key)) return;
+    if (!s->exchanged_us || !truth_acting_holds(s) || truth_is_rotated(server_acting(), s->key)) return;
     trace("the exchange of %.8s is undone", s->selector);
     if (promised && s->exchange_told && in.promise.durability)
         fail("C: the exchange of %s was OK with durability=%d, and a failover lost it", s->selector,
@@ -145,7 +63,7 @@ void life_acting_changed(bool promised)
         if (promised && u->moved_told_us >= u->moved_us && in.promise.durability)
             fail("C: revoke_user was OK for %" PRIu64 " with durability=%d, and a failover lost it", u->id,
                  in.promise.durability);
-        u->moved_us = u->moved_told_us = NEVER;
+        u->moved_us = u->moved_told_us = u->swept_us = NEVER;
     }
 }
 
@@ -270,6 +188,7 @@ void truth_user_revoked(const asking *a, int status)
     totals.users_ended++;
     judge_kept(a, u);
     if (u->moved_us) u->moved_told_us = w.now_us;
+    if (!truth_astray(a)) u->swept_from_us = a->began_us, u->swept_us = w.now_us;
     FOR_SESSIONS(s)
     if (s->life && s->user == a->user && s->created_us < a->began_us && s->family != a->kept &&
         (s->deleted_us || truth_alive(s)))
@@ -310,7 +229,8 @@ void truth_login(const asking *read, int64_t read_us, int64_t create_us, int sta
     const known *s = status ? NULL : truth_find(token);
     trace("m%d logs user %d in: %d", read->on->index, (int)read->user, status);
     totals.logins_refused += status == LATCHKEY_REFUSED;
-    if (!status && s && u && u->moved_us > read_us && u->moved_us < create_us && truth_acting_holds(s))
+    if (!status && s && u && u->swept_us && u->swept_from_us > read_us && u->swept_us < create_us &&
+        truth_acting_holds(s))
         fail("revoke_user: m%d makes %s for a login that began before all sessions of the user were ended",
              read->on->index, s->selector);
     if (status == LATCHKEY_REFUSED && (!u || !u->unsure) && (!u || u->tried_us < read->began_us) && truth_calm(read) &&

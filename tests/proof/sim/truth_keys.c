@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the truth learns from the servers: not from the words of a script, but from what became of keys when a command ran.
+ * A session's key that appears is a new session; one that is renamed is a token that was exchanged; one that is deleted has
+ * ended; a generation that is written has moved.
+ */
+#include "truth_inside.h"
+
+#include "base/record.h"
+#include "redis/script.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define in truth_in
+
+enum { KEYS_MAX = 4096 };
+
+/* The command under way, and what it wrote: sessions and generations. */
+static struct {
+    int caller;
+    const char *script; /* its name; "": a plain command */
+    struct {
+        char key[KEY_SIZE];
+        bool made; /* it was not there before */
+    } wrote[KEYS_MAX];
+    size_t count;
+    char renamed[2][KEY_SIZE]; /* the last one: from, to */
+} command;
+
+/* What stands behind "lk:{7}:s:" in the key, where `kind` is s; NULL: it is another kind. */
+static const char *name_in(const char *key, char kind)
+{
+    const char *at = strstr(key, "}:");
+    return at && at[2] == kind && at[3] == ':' ? at + 4 : NULL;
+}
+
+static const char *selector_in(const char *key)
+{
+    const char *name = name_in(key, 's');
+    return name && strlen(name) == LATCHKEY_SELECTOR_LENGTH ? name : NULL; /* longer: a section */
+}
+
+static int64_t time_at(const char *record, size_t offset)
+{
+    int64_t ms;
+    memcpy(&ms, record + offset, sizeof ms);
+    return ms;
+}
+
+/* A time on that server's clock as one of the world's. */
+static int64_t world_us(int server, int64_t server_ms) { return w.now_us + (server_ms - server_clock_ms(server)) * MS; }
+
+bool truth_is_rotated(int server, const char *key)
+{
+    word v = server_field(server, key, "v");
+    char format = v.text && v.size >= LK_RECORD_SIZE ? v.text[2] : 0;
+    return format == LK_RECORD_ROTATED || format == LK_RECORD_ROTATED + LK_RECORD_SEALED;
+}
+
+/* --------------------------------------------------------------------------------- what became of a key -- */
+
+static size_t find_written(const char *key)
+{
+    size_t i = 0;
+    while (i < command.count && strcmp(command.wrote[i].key, key)) i++;
+    return i;
+}
+
+static void written(const char *key, bool made)
+{
+    size_t i = find_written(key);
+    if (i < command.count) return;
+    if (command.count == KEYS_MAX || strlen(key) >= KEY_SIZE) abort();
+    strcpy(command.wrote[i].key, key);
+    command.wrote[i].made = made;
+    command.count++;
+}
+
+void truth_wrote(int server, const char *key, bool made)
+{
+    (void)server;
+    if (selector_in(key) || name_in(key, 'g')) written(key, made);
+}
+
+void truth_renamed(int server, const char *from, const char *to)
+{
+    (void)server;
+    if (!selector_in(from)) return;
+    written(from, false);
+    written(to, false);
+    strcpy(command.renamed[0], from);
+    strcpy(command.renamed[1], to);
+}
+
+static void deleted(known *s)
+{
+    trace("%.8s deleted", s->selector);
+    /* One that had come back by a loss is dead again: everybody gets the bound anew. */
+    if (s->lost_us) s->ended_us = s->deleted_us = w.now_us;
+    if (!s->deleted_us) {
+        s->deleted_us = w.now_us;
+        s->deleted_by = command.caller;
+        s->deleted_by_sweep = !strcmp(command.script, "revoke_user");
+    }
+    s->lost_us = NEVER;
+}
+
+void truth_deleted(int server, const char *key)
+{
+    if (!selector_in(key)) return;
+    written(key, false);
+    FOR_SESSIONS(s)
+    if (s->life && server == server_acting() && !strcmp(s->key, key)) deleted(s);
+}
+
+/* ------------------------------------------------------------------------------------------- new sessions -- */
+
+static known *make(int server, const char *key)
+{
+    word v = server_field(server, key, "v"), x = server_field(server, key, "x");
+    int64_t idle_ms = 0, expires_ms = 0;
+    uint64_t user = 0;
+    if (!v.text || v.size < LK_RECORD_SIZE || !x.text ||
+        sscanf(x.text, "%" SCNd64 " %" SCNd64 " %" SCNu64, &idle_ms, &expires_ms, &user) != 3) {
+        fail("D: %s made the key %s, which is no session", command.script, key);
+        return NULL;
+    }
+    known *s = truth_place(NULL);
+    in.lives++;
+    *s = (known){.life = in.lives, .family = in.lives, .created_us = w.now_us, .user = user};
+    memcpy(s->selector, selector_in(key), LATCHKEY_SELECTOR_LENGTH);
+    snprintf(s->key, sizeof s->key, "%s", key);
+    s->idle_us = idle_ms * MS;
+    s->absolute_us = world_us(server, expires_ms);
+    memcpy(&s->device, v.text + LK_RECORD_DEVICE, sizeof s->device);
+    return s;
+}
+
+/* A limit holds at every moment, by the server's own clock. */
+static void judge_limits(const known *made)
+{
+    int all = 0, same = 0, acting = server_acting();
+    if (servers_clock_spread_us()) return;
+    FOR_SESSIONS(s)
+    {
+        if (!s->life || s->user != made->user || !server_holds(acting, s->key) || truth_is_rotated(acting, s->key))
+            continue;
+        all++;
+        same += s->device == made->device;
+    }
+    if (in.promise.max_sessions && all > in.promise.max_sessions)
+        fail("limit: user %" PRIu64 " has %d sessions; max_sessions is %d", made->user, all, in.promise.max_sessions);
+    if (in.promise.max_per_device && same > in.promise.max_per_device)
+        fail("limit: user %" PRIu64 " has %d sessions on a device; max_per_device is %d", made->user, same,
+             in.promise.max_per_device);
+}
+
+static void made(int server, const char *key)
+{
+    if (strcmp(command.script, "create")) {
+        fail("D: %s made the session %s", *command.script ? command.script : "a plain command", key);
+        return;
+    }
+    const known *s = make(server, key);
+    if (s && server == server_acting()) judge_limits(s);
+}
+
+/* ---------------------------------------------------------------------------------------------- exchanges -- */
+
+/* The new token is one of the same session: with its end, if that came back from the dead. */
+static known *make_heir(const known *old, const char *key)
+{
+    known *s = truth_place(old);
+    *s = *old;
+    s->life = ++in.lives;
+    s->created_us = w.now_us;
+    s->token[0] = 0;
+    memcpy(s->selector, selector_in(key), LATCHKEY_SELECTOR_LENGTH);
+    snprintf(s->key, sizeof s->key, "%s", key);
+    s->exchanged_us = s->over_us = s->reused_us = s->deleted_us = NEVER;
+    s->exchange_told = false;
+    for (int i = 0; i < MACHINES_MAX; i++) {
+        s->on[i].purge_begun = s->on[i].purge_done = 0;
+        s->on[i].exchanged_us = NEVER;
+        if (!s->ended_us) memset(&s->on[i], 0, sizeof s->on[i]); /* a revocation that is pending denies one token */
+    }
+    return s;
+}
+
+/* Exchanged without a grace: what came before is forgotten. */
+static void no_old_ones(known *renamed)
+{
+    deleted(renamed);
+    FOR_SESSIONS(s)
+    if (s->life && s->family == renamed->family) s->reused_us = NEVER;
+}
+
+static void exchanged(int server, const char *from, const char *to)
+{
+    known *old = truth_find(selector_in(from));
+    word v = server_field(server, from, "v");
+    if (strcmp(command.script, "rotate")) fail("D: %s renamed the session %s", command.script, from);
+    if (!old || truth_find(selector_in(to))) return;
+    if (server == server_acting()) {
+        old->exchanged_us = w.now_us;
+        old->over_us = v.text ? world_us(server, time_at(v.text, 8)) : w.now_us;
+        if (!v.text) no_old_ones(old);
+        /* Redis may say in the last moment that it has one left: then that is a second. */
+        else if (old->until_us < old->over_us + SECOND) old->until_us = old->over_us + SECOND;
+    }
+    make_heir(old, to);
+}
+
+/* ---------------------------------------------------------------------------------------------- a command -- */
+
+void truth_command_begins(const machine *caller, const char *script_sha)
+{
+    command.caller = caller->index;
+    command.script = "";
+    command.count = 0;
+    command.renamed[0][0] = 0;
+    for (int i = 0; script_sha && i < LK_SCRIPT_COUNT; i++)
+        if (!strcmp(script_sha, lk_scripts[i].sha)) command.script = lk_scripts[i].name;
+}
+
+/* How long would this server let it live? Of an old token that is not the question. */
+static void look_at_expiry(int server, const char *key)
+{
+    known *s = truth_find(selector_in(key));
+    int64_t expiry_ms = server_expiry_ms(server, key);
+    if (expiry_ms < 0) fail("D: %s left the session %s without an expiry", command.script, key);
+    if (!s || s->exchanged_us) return;
+    int64_t until_us = world_us(server, expiry_ms) + MS;
+    if (until_us > s->until_us) s->until_us = until_us;
+}
+
+void truth_command_ends(int server)
+{
+    if (command.renamed[0][0]) exchanged(server, command.renamed[0], command.renamed[1]);
+    for (size_t i = 0; i < command.count; i++) {
+        const char *key = command.wrote[i].key, *user = name_in(key, 'g');
+        if (user) life_moved(strtoull(user, NULL, 10), key, server);
+        if (user || !server_holds(server, key)) continue;
+        if (command.wrote[i].made) made(server, key);
+        look_at_expiry(server, key);
+    }
+    command.count = 0;
+}
