@@ -17,16 +17,17 @@ enum { ATTEMPTS = 4, FIXED_WORDS = 10, WORDS_MAX = FIXED_WORDS + 2 * LK_FIELDS_M
 
 /* Its first request is likely to come here, and soon. Known is what a read would say: the record, and how long it lives; and
  * the rules are those of any answer of Redis (lk_session_fill). */
-static void keep(latchkey *lk, const latchkey_draft *d, const lk_token *token, uint64_t ticket, int64_t asked_us,
-                 lk_record *record, int64_t made_ms, uint64_t incarnation)
+static void keep(latchkey *lk, const latchkey_draft *d, const lk_token *token, const lk_vouch *vouch, lk_record *record,
+                 int64_t made_ms)
 {
     if (!record->sealed) lk_draft_times(lk, d, record, made_ms);
     lk_judged judged = {.record = *record};
     int64_t absolute = record->entry.expires_at_ms - made_ms;
     int64_t left = record->idle_ms < absolute ? record->idle_ms : absolute;
-    lk_session_times(lk_session_ttl(lk, token->text, asked_us), record->idle_ms, left, absolute, asked_us, &judged);
-    lk_session_renewal(lk->config.renew_ms, 0, asked_us, &judged);
-    lk_session_fill(lk, token, ticket, &judged, incarnation);
+    lk_session_times(lk_session_ttl(lk, token->text, vouch->asked_us), record->idle_ms, left, absolute, vouch->asked_us,
+                     &judged);
+    lk_session_renewal(lk->config.renew_ms, 0, vouch->asked_us, &judged);
+    lk_session_fill(lk, token, vouch, &judged);
 }
 
 /* When it was made, in ms; beside it, where events are told, whom the limits ended. NULL: it was not made. */
@@ -42,9 +43,8 @@ typedef struct making {
     const latchkey_draft *draft;
     lk_record *record;
     const lk_token *token;
-    int64_t asked_us;
-    uint64_t ticket, leased; /* L1's, and which server had the lease, when it was asked */
-    bool made;               /* it is in Redis, whatever else becomes of the call */
+    lk_vouch vouch;
+    bool made; /* it is in Redis, whatever else becomes of the call */
 } making;
 
 static int take_create(latchkey *lk, void *context, lk_script_answer *answer, int status)
@@ -55,8 +55,8 @@ static int take_create(latchkey *lk, void *context, lk_script_answer *answer, in
     const lk_reply *made_ms = take_made(lk, m->draft, answer->reply);
     if (!made_ms) return status ? status : LATCHKEY_UNAVAILABLE;
     m->made = true;
-    uint64_t incarnation = m->leased == answer->incarnation ? answer->incarnation : 0;
-    if (answer->durable) keep(lk, m->draft, m->token, m->ticket, m->asked_us, m->record, made_ms->integer, incarnation);
+    lk_vouch_answered(lk, m->token->partition, &m->vouch, answer->incarnation);
+    if (answer->durable) keep(lk, m->draft, m->token, &m->vouch, m->record, made_ms->integer);
     return LATCHKEY_OK;
 }
 
@@ -91,8 +91,8 @@ static int attempt(latchkey *lk, const latchkey_draft *d, const latchkey_field *
         words[count++] = (lk_span){fields[i].name, strlen(fields[i].name)};
         words[count++] = (lk_span){fields[i].data, fields[i].size};
     }
-    making m = {d, record, token, lk_now_us(), 0, lk_node_lease_owner(lk_l2_owner(&lk->l2, token->partition)), false};
-    m.ticket = lk_l1_ticket(lk->l1, token->text);
+    making m = {.draft = d, .record = record, .token = token};
+    if (!lk_vouch_session(lk, token, &m.vouch)) return LK_OUTCOME_TAKEN;
     const lk_script_run run = {.script = LK_SCRIPT_CREATE,
                                .partition = token->partition,
                                .selector = token->text,

@@ -137,24 +137,25 @@ static int find_members(prewarming *w)
 
 typedef struct batch {
     char key[BATCH][LK_KEY_SIZE];
-    uint64_t ticket[BATCH];
+    lk_vouch vouch[BATCH];
     bool denied[BATCH];
     lk_session_read read[BATCH];
     lk_call calls[2 * BATCH];
     lk_reply *replies[2 * BATCH];
 } batch;
 
-static bool fill(latchkey *lk, lk_node *node, const candidate *c, uint64_t ticket, lk_reply *const reply[2],
-                 int64_t asked_us)
+static bool fill(latchkey *lk, const candidate *c, const lk_vouch *vouch, lk_reply *const reply[2])
 {
     lk_judged judged;
-    if (lk_session_judge(lk, node, c->partition, c->selector, NULL, reply[0], reply[1], asked_us, &judged))
+    lk_node *node = lk_l2_owner(&lk->l2, c->partition);
+    if (!vouch->server || vouch->server != lk_node_lease_owner(node)) return false;
+    if (lk_session_judge(lk, node, c->partition, c->selector, NULL, reply[0], reply[1], vouch->asked_us, &judged))
         return false;
     int64_t now = lk_coarse_ms();
     if (judged.l1_until_ms <= now) return false;
     latchkey_entry entry = lk_session_entry(&judged);
-    return lk_count_fill(
-        lk, lk_l1_put(lk->l1, ticket, c->selector, judged.record.verifier_hash, true, judged.l1_until_ms, now, &entry));
+    return lk_count_fill(lk, lk_l1_put(lk->l1, vouch->ticket, c->selector, judged.record.verifier_hash, true,
+                                       judged.l1_until_ms, now, &entry));
 }
 
 static int fill_batch(latchkey *lk, batch *b, const candidate *c, size_t count, size_t *loaded)
@@ -162,9 +163,7 @@ static int fill_batch(latchkey *lk, batch *b, const candidate *c, size_t count, 
     lk_node *node = lk_l2_owner(&lk->l2, c->partition);
     uint64_t incarnation = 0;
     for (size_t i = 0; i < count; i++) {
-        /* Ticket, then denials, then the question: see from_l2 in validate.c. */
-        b->ticket[i] = lk_l1_ticket(lk->l1, c[i].selector);
-        b->denied[i] = lk_pending_names(lk->pending, c[i].selector);
+        b->denied[i] = !lk_vouch_named(lk, c[i].partition, c[i].selector, &b->vouch[i]);
         lk_key_session(b->key[i], lk->config.prefix, c[i].partition, c[i].selector);
         lk_session_ask(&b->read[i], b->key[i], &b->calls[2 * i]);
     }
@@ -173,9 +172,9 @@ static int fill_batch(latchkey *lk, batch *b, const candidate *c, size_t count, 
     int status = lk_l2_pipeline(&lk->l2, node, b->calls, 2 * count, asked_us / 1000 + lk->config.deadline_ms,
                                 b->replies, &incarnation);
     if (status) return status;
-    bool current = incarnation == atomic_load_explicit(&lk->lease->incarnation, memory_order_relaxed);
     for (size_t i = 0; i < count; i++) {
-        *loaded += current && !b->denied[i] && fill(lk, node, &c[i], b->ticket[i], &b->replies[2 * i], asked_us);
+        lk_vouch_answered(lk, c[i].partition, &b->vouch[i], incarnation);
+        *loaded += !b->denied[i] && fill(lk, &c[i], &b->vouch[i], &b->replies[2 * i]);
         lk_reply_free(b->replies[2 * i]);
         lk_reply_free(b->replies[2 * i + 1]);
     }

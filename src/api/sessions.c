@@ -1,5 +1,6 @@
 /* latchkey_sessions: the sessions of a user, for a page that lists them. */
 #include "session/begin.h"
+#include "session/vouched_read.h"
 
 #include "base/record.h"
 #include "base/outcome.h"
@@ -82,31 +83,32 @@ static int take_list(latchkey *lk, lk_node *node, listing *l, const lk_reply *re
     return LATCHKEY_OK;
 }
 
-/* AGAIN: another server has the lease. */
-static int read_list(latchkey *lk, listing *l, int64_t deadline_ms)
+/* By a script that only reads. */
+static int ask_list(latchkey *lk, void *context, lk_vouch *vouch, int64_t deadline_ms)
 {
+    listing *l = context;
     char user[24], most[24];
-    lk_node *node = lk_l2_owner(&lk->l2, l->partition);
     snprintf(user, sizeof user, "%llu", (unsigned long long)l->user_id);
     snprintf(most, sizeof most, "%zu", l->max);
     const lk_span words[2] = {lk_word(user), lk_word(most)};
     lk_reply *reply;
-    uint64_t incarnation = 0, leased = lk_node_lease_owner(node);
+    uint64_t incarnation = 0;
     int status = lk_l2_script(&lk->l2, LK_SCRIPT_SESSIONS, l->partition, l->current, words, 2, deadline_ms, &reply,
                               &incarnation);
     if (status && status != LK_OUTCOME_NOT_DURABLE) return status; /* nothing was written */
-    status = take_list(lk, node, l, reply);
+    lk_vouch_answered(lk, l->partition, vouch, incarnation);
+    status = take_list(lk, lk_l2_owner(&lk->l2, l->partition), l, reply);
     lk_reply_free(reply);
-    return status ? status : lk_node_lease_covers(node, leased == incarnation ? incarnation : 0, deadline_ms);
+    return status;
 }
 
-static int list(latchkey *lk, listing *l, int64_t deadline_ms, size_t *total)
+static int list_vouched(latchkey *lk, listing *l, int64_t deadline_ms, size_t *total)
 {
-    int status = read_list(lk, l, deadline_ms);
-    if (status == LATCHKEY_AGAIN) status = read_list(lk, l, deadline_ms);
+    const lk_vouched_read read = {.partition = l->partition, .ask = ask_list, .context = l};
+    int status = lk_read_vouched(lk, &read, deadline_ms);
     if (status && l->max) memset(l->infos, 0, l->max * sizeof *l->infos);
     if (!status) *total = l->total;
-    return status == LATCHKEY_AGAIN ? LATCHKEY_UNAVAILABLE : status;
+    return status;
 }
 
 int lk_list_sessions(latchkey *lk, uint64_t user_id, latchkey_session_info *sessions, size_t max, size_t *total)
@@ -116,7 +118,7 @@ int lk_list_sessions(latchkey *lk, uint64_t user_id, latchkey_session_info *sess
     l.damaged_too = true;
     memcpy(l.current, LK_NOBODY, sizeof l.current);
     *total = 0;
-    return list(lk, &l, lk_now_ms() + lk->config.deadline_ms, total);
+    return list_vouched(lk, &l, lk_now_ms() + lk->config.deadline_ms, total);
 }
 
 int latchkey_sessions(latchkey *lk, uint64_t user_id, const char *current_token, size_t current_len,
@@ -139,5 +141,5 @@ int latchkey_sessions(latchkey *lk, uint64_t user_id, const char *current_token,
         if (current.partition == l.partition) memcpy(l.current, current.text, sizeof l.current);
         lk_wipe(&current, sizeof current);
     }
-    return list(lk, &l, deadline_ms, total);
+    return list_vouched(lk, &l, deadline_ms, total);
 }

@@ -13,7 +13,7 @@ int latchkey_submit(latchkey *lk, const char *token, size_t token_len, uint64_t 
     lk_token parsed;
     lk_foreign foreign;
     int status = lk_begin_here(lk, token, token_len, &parsed, &foreign);
-    bool unresolved = status == LATCHKEY_AGAIN;
+    bool unresolved = status == LK_OUTCOME_ASK_REDIS;
     if (status == LATCHKEY_MALFORMED) lk_count(&lk->counters, LK_MALFORMED, 1);
     if (status && !unresolved) return status;
     if (unresolved) lk_foreign_stand_in(&foreign, &parsed);

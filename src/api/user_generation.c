@@ -1,5 +1,6 @@
 /* latchkey_user_generation: a number that moves with everything that ends all sessions of a user. */
 #include "session/ended.h"
+#include "session/vouched_read.h"
 
 #include "redis/keys.h"
 
@@ -34,27 +35,31 @@ static uint64_t generation_of(uint64_t count, int64_t epoch)
     return epoch ? (uint64_t)epoch * 1000000 + (count + 1) % 1000000 : count + 1;
 }
 
-/* AGAIN: another server has the lease; see lk_node_lease_covers. */
-static int read_generation(latchkey *lk, uint64_t user_id, int64_t deadline_ms, uint64_t *generation)
+typedef struct generation_read {
+    uint64_t user_id, *generation;
+    unsigned partition;
+} generation_read;
+
+static int ask_generation(latchkey *lk, void *context, lk_vouch *vouch, int64_t deadline_ms)
 {
+    const generation_read *g = context;
     char key[LK_BASE_SIZE + 24], epoch_key[LK_KEY_SIZE];
-    unsigned partition = lk_partition_of_user(lk, user_id);
-    lk_node *node = lk_l2_owner(&lk->l2, partition);
-    lk_key_base(key, lk->config.prefix, partition);
-    snprintf(key + strlen(key), 24, "g:%llu", (unsigned long long)user_id);
-    lk_key_partition(epoch_key, lk->config.prefix, partition, "e");
+    lk_node *node = lk_l2_owner(&lk->l2, g->partition);
+    lk_key_base(key, lk->config.prefix, g->partition);
+    snprintf(key + strlen(key), 24, "g:%llu", (unsigned long long)g->user_id);
+    lk_key_partition(epoch_key, lk->config.prefix, g->partition, "e");
     const lk_span words[2][2] = {{lk_word("GET"), lk_word(key)}, {lk_word("GET"), lk_word(epoch_key)}};
     const lk_call calls[2] = {{words[0], 2}, {words[1], 2}};
     lk_reply *replies[2];
-    uint64_t incarnation = 0, leased = lk_node_lease_owner(node), count = 0;
+    uint64_t count = 0;
     int64_t epoch = 0;
-    int status = lk_l2_pipeline(&lk->l2, node, calls, 2, deadline_ms, replies, &incarnation);
+    int status = lk_vouch_ask(lk, g->partition, vouch, calls, 2, deadline_ms, replies);
     if (status) return status;
     status = take_count(lk, node, replies[0], &count);
     if (!status) status = take_cutoff(lk, node, replies[1], &epoch);
-    *generation = generation_of(count, epoch);
+    *g->generation = generation_of(count, epoch);
     for (int i = 0; i < 2; i++) lk_reply_free(replies[i]);
-    return status ? status : lk_node_lease_covers(node, leased == incarnation ? incarnation : 0, deadline_ms);
+    return status;
 }
 
 int latchkey_user_generation(latchkey *lk, uint64_t user_id, uint64_t *generation)
@@ -62,9 +67,9 @@ int latchkey_user_generation(latchkey *lk, uint64_t user_id, uint64_t *generatio
     if (generation) *generation = 0;
     if (!lk || !generation) return LATCHKEY_BAD_ARGUMENT;
     if (lk_forked(lk)) return LATCHKEY_FORKED;
-    int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
-    int status = read_generation(lk, user_id, deadline_ms, generation);
-    if (status == LATCHKEY_AGAIN) status = read_generation(lk, user_id, deadline_ms, generation);
+    generation_read g = {user_id, generation, lk_partition_of_user(lk, user_id)};
+    const lk_vouched_read read = {.partition = g.partition, .ask = ask_generation, .context = &g};
+    int status = lk_read_vouched(lk, &read, lk_now_ms() + lk->config.deadline_ms);
     if (status) *generation = 0;
-    return status == LATCHKEY_AGAIN ? LATCHKEY_UNAVAILABLE : status;
+    return status;
 }

@@ -15,11 +15,7 @@
  *      | no answer, Redis lost, and grace_ms
  *   L1 once more, without a lease: OK, and LATCHKEY_FLAG_STALE
  *
- * The order in from_l1 is what guarantee C rests on. The lease is read first: every purge that it vouches for was
- * applied before it was stored. The clock is read last: a process that was paused in between finds the lease lapsed.
- *
- * The order in from_l2 is what B and D rest on. Revoke denies (pending), then purges (which voids tickets). Who saw no
- * denial took his ticket before the purge, so what he reads is not filled after it. */
+ * What C rests on is the order in lk_hit (hit.h); what B and D rest on is the order in lk_read_vouched (vouched_read.h). */
 #include "session/begin.h"
 
 #include "session/hit.h"
@@ -29,58 +25,56 @@
 
 #include <string.h>
 
-static int lead(latchkey *lk, const lk_token *token, uint64_t ticket, int64_t deadline_ms, latchkey_entry *entry,
-                int64_t *until_us, uint64_t *incarnation)
+typedef struct asking {
+    const lk_token *token;
+    latchkey_entry *entry;
+    int64_t until_us; /* the session may be admitted until then, on what Redis said */
+} asking;
+
+static int lead(latchkey *lk, asking *a, lk_vouch *vouch, int64_t deadline_ms)
 {
-    lk_question question;
     lk_question_words words;
     lk_reply *replies[LK_QUESTION_CALLS];
-    lk_question_ask(lk, token, ticket, &question, &words);
-    int status = lk_l2_pipeline(&lk->l2, lk_l2_owner(&lk->l2, token->partition), words.calls, LK_QUESTION_CALLS,
-                                deadline_ms, replies, incarnation);
+    lk_question_ask(lk, a->token, vouch, &words);
+    int status = lk_vouch_ask(lk, a->token->partition, vouch, words.calls, LK_QUESTION_CALLS, deadline_ms, replies);
     bool reused = false;
-    if (!status) status = lk_question_take(lk, token, &question, replies, incarnation, entry, until_us, &reused);
-    if (reused) status = lk_session_reused(lk, token, deadline_ms, until_us);
-    lk_histogram_add(&lk->counters.l2_read_us, (uint64_t)(lk_now_us() - question.asked_us));
+    if (!status) status = lk_question_take(lk, a->token, vouch, replies, a->entry, &a->until_us, &reused);
+    if (reused) status = lk_session_reused(lk, a->token, deadline_ms, &a->until_us);
+    lk_histogram_add(&lk->counters.l2_read_us, (uint64_t)(lk_now_us() - vouch->asked_us));
     return status;
 }
 
-/* What Redis says, and which server it is that says so. */
-static int ask_l2(latchkey *lk, const lk_token *token, int64_t deadline_ms, latchkey_entry *entry, int64_t *until_us,
-                  uint64_t *incarnation)
+/* What Redis says, to this caller or to one that asked the same with the same ticket. */
+static int ask_or_join(latchkey *lk, void *context, lk_vouch *vouch, int64_t deadline_ms)
 {
+    asking *a = context;
     int status = LATCHKEY_UNAVAILABLE;
     lk_flight *flight;
-    int64_t now_ms = lk_now_ms();
-    uint64_t ticket = lk_l1_ticket(lk->l1, token->text);
-    if (lk_pending_has(lk->pending, token)) return LATCHKEY_NOT_FOUND;
-    switch (lk_singleflight_join(lk->singleflight, token->text, ticket, now_ms - lk->config.staleness_ms, deadline_ms,
-                                 &flight, &status, entry, until_us, incarnation)) {
+    switch (lk_singleflight_join(lk->singleflight, a->token->text, vouch->ticket, lk_now_ms() - lk->config.staleness_ms,
+                                 deadline_ms, &flight, &status, a->entry, &a->until_us, &vouch->server)) {
     case LK_FLIGHT_DONE: lk_count(&lk->counters, LK_JOINED, 1); break;
     case LK_FLIGHT_LATE: return LATCHKEY_UNAVAILABLE;
     case LK_FLIGHT_LEAD:
-        status = lead(lk, token, ticket, deadline_ms, entry, until_us, incarnation);
-        lk_singleflight_complete(lk->singleflight, flight, status, entry, *until_us, *incarnation);
+        status = lead(lk, a, vouch, deadline_ms);
+        lk_singleflight_complete(lk->singleflight, flight, status, a->entry, a->until_us, vouch->server);
     }
     return status;
 }
 
-/* What Redis says counts only under the lease of the server that said it. Where another one has it, that is asked, once.
- * What is denied here needs nobody's. */
+static int last_look(latchkey *lk, void *context, const lk_vouch *vouch, int said)
+{
+    const asking *a = context;
+    if (!said) return lk_session_late(lk, a->token->partition, a->entry, a->until_us);
+    lk_negative_cache_add(lk->negative_cache, vouch->dead_ticket, a->token->text, said, lk_coarse_ms());
+    return said;
+}
+
 static int from_l2(latchkey *lk, const lk_token *token, int64_t deadline_ms, latchkey_entry *entry)
 {
-    int status = LATCHKEY_AGAIN;
-    for (int i = 0; i < 2 && status == LATCHKEY_AGAIN; i++) {
-        uint64_t incarnation = 0, ticket = lk_negative_cache_ticket(lk->negative_cache);
-        int64_t until_us = 0; /* the session may be admitted until then, on what Redis said */
-        if (lk_pending_has(lk->pending, token)) return LATCHKEY_NOT_FOUND;
-        int said = ask_l2(lk, token, deadline_ms, entry, &until_us, &incarnation);
-        if (said < 0) return said;
-        status = lk_node_lease_covers(lk_l2_owner(&lk->l2, token->partition), incarnation, deadline_ms);
-        if (!status && said) lk_negative_cache_add(lk->negative_cache, ticket, token->text, said, lk_coarse_ms());
-        if (!status) status = said ? said : lk_session_late(lk, token->partition, entry, until_us);
-    }
-    return status == LATCHKEY_AGAIN ? LATCHKEY_UNAVAILABLE : status;
+    asking a = {.token = token, .entry = entry};
+    const lk_vouched_read read = {
+        .partition = token->partition, .token = token, .ask = ask_or_join, .keep = last_look, .context = &a};
+    return lk_read_vouched(lk, &read, deadline_ms);
 }
 
 /* Whom lk_begin turned away. */

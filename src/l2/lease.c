@@ -2,6 +2,7 @@
 #include "l2/lease.h"
 
 #include "base/clock.h"
+#include "base/outcome.h"
 #include "l2/node_parts.h"
 
 lk_lease *lk_node_lease(lk_node *node) { return node->lease; }
@@ -38,7 +39,7 @@ int lk_node_lease_covers_now(const lk_node *node, uint64_t incarnation)
     int64_t until_ms = atomic_load_explicit(&node->lease->until_ms, memory_order_acquire);
     uint64_t owner = atomic_load_explicit(&node->lease->incarnation, memory_order_relaxed);
     if (lk_now_ms() >= until_ms || !owner) return LATCHKEY_UNAVAILABLE;
-    return owner == incarnation ? LATCHKEY_OK : LATCHKEY_AGAIN;
+    return owner == incarnation ? (int)LATCHKEY_OK : (int)LK_OUTCOME_OTHER_SERVER;
 }
 
 /* The same, of a beat that was sent after since_ms. */
@@ -71,7 +72,7 @@ int lk_node_lease_covers_since(lk_node *node, uint64_t incarnation, int64_t sinc
         pthread_mutex_unlock(&node->lock);
         status = covers_since(node, incarnation, since_ms);
     }
-    if (status == LATCHKEY_AGAIN) lk_node_suspect(node, incarnation);
+    if (status == LK_OUTCOME_OTHER_SERVER) lk_node_suspect(node, incarnation);
     if (status == LATCHKEY_UNAVAILABLE && lk_node_connected(node))
         lk_node_trouble(node, status,
                         "an answer of Redis was not used: the lease has lapsed, and no beat came in time");

@@ -37,14 +37,14 @@ uint64_t lk_node_lease_owner(lk_node *node);
  * server that is not the primary any more goes on answering. `incarnation` is that server, if it had the lease when it was
  * asked, else 0: before, it may not have known of the revocations that it forgot. Where the lease has lapsed, asks the
  * link for a beat and waits for it, at most until deadline_ms; one beat serves all who wait.
- * OK; AGAIN: ask once more the server that has the lease; UNAVAILABLE. */
+ * OK; LK_OUTCOME_OTHER_SERVER: ask once more, the server that has the lease; UNAVAILABLE. */
 int lk_node_lease_covers(lk_node *node, uint64_t incarnation, int64_t deadline_ms);
 
 /* The same under a lease whose beat was sent after since_ms: then every revocation that was made before that is applied
  * to L1, whoever made it. */
 int lk_node_lease_covers_since(lk_node *node, uint64_t incarnation, int64_t since_ms, int64_t deadline_ms);
 
-/* lk_node_lease_covers without waiting: OK, AGAIN, or UNAVAILABLE: not yet. And, for then: a beat is asked for, and the
+/* lk_node_lease_covers without waiting: the same, UNAVAILABLE: not yet. And, for then: a beat is asked for, and the
  * eventfd is raised once when it is there. One at a time. */
 int lk_node_lease_covers_now(const lk_node *node, uint64_t incarnation);
 void lk_node_await_lease(lk_node *node, int event_fd);

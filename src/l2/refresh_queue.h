@@ -13,6 +13,7 @@
 #ifndef LK_L2_REFRESH_QUEUE_H
 #define LK_L2_REFRESH_QUEUE_H
 
+#include "base/vouch.h"
 #include "latchkey.h"
 
 #include <stdbool.h>
@@ -29,8 +30,7 @@ typedef struct lk_refresh_queue lk_refresh_queue;
 typedef struct lk_refresh_item {
     char token[LATCHKEY_TOKEN_LENGTH];
     bool taken;
-    uint64_t ticket, dead_ticket, leased;
-    int64_t asked_us;
+    lk_vouch vouch;
 } lk_refresh_item;
 
 lk_refresh_queue *lk_refresh_queue_open(uint64_t seed); /* NULL: no memory; a forked child sees it empty */

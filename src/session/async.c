@@ -28,9 +28,7 @@ static void answer_slot(lk_async *a, lk_async_slot *p, int status, bool as_is)
         q->status = status;
         q->as_is = as_is;
         q->asks = p->asks;
-        q->question = p->question;
-        q->refused_ticket = p->refused_ticket;
-        q->incarnation = p->incarnation;
+        q->vouch = p->vouch;
         q->until_us = p->until_us;
         q->entry = p->entry;
         lk_async_move(a, q, LK_ASYNC_ANSWERED);
@@ -48,8 +46,8 @@ void lk_async_queue(lk_async *a, lk_async_slot *p)
 /* As far as that goes; AGAIN: Redis has to be asked. */
 int lk_async_known(latchkey *lk, lk_async_slot *p)
 {
-    p->question.ticket = lk_l1_ticket(lk->l1, p->token.text);
-    p->incarnation = lk_node_lease_owner(lk_l2_owner(&lk->l2, p->token.partition));
+    p->vouch = (lk_vouch){.ticket = lk_l1_ticket(lk->l1, p->token.text)};
+    p->vouch.server = lk_node_lease_owner(lk_l2_owner(&lk->l2, p->token.partition));
     int status = lk_validate_local(lk, &p->token, &p->entry, &p->until_us);
     if (status == LATCHKEY_AGAIN && lk_pending_has(lk->pending, &p->token)) status = LATCHKEY_NOT_FOUND;
     return status;
@@ -67,15 +65,15 @@ static void take_alias(latchkey *lk, lk_async *a, lk_async_slot *p)
 {
     lk_token token;
     p->got = 0;
-    p->incarnation = a->channel.hello.incarnation;
-    int status = lk_resolve_take(lk, &p->foreign, &p->resolving, p->replies[0], &p->incarnation, &token);
+    lk_vouch_answered(lk, p->foreign.partition, &p->vouch, a->channel.hello.incarnation);
+    int status = lk_resolve_take(lk, &p->foreign, p->replies[0], &token);
     if (status == LATCHKEY_NOT_FOUND) lk_count(&lk->counters, LK_FOREIGN_UNKNOWN, 1);
     if (status) {
         answer_slot(a, p, status, false);
         return;
     }
-    if (lk_node_lease_covers_now(lk_l2_owner(&lk->l2, p->foreign.partition), p->incarnation) == LATCHKEY_OK)
-        lk_resolve_remember(lk, &p->foreign, &p->resolving, &token);
+    if (lk_node_lease_covers_now(lk_l2_owner(&lk->l2, p->foreign.partition), p->vouch.server) == LATCHKEY_OK)
+        lk_resolve_remember(lk, &p->foreign, &p->vouch, &token);
     lk_async_forget(a, p);
     resolve_slot(p, &token);
     for (lk_async_slot *q = lk_async_at(a, p->joined); q; q = lk_async_at(a, q->next)) resolve_slot(q, &token);
@@ -94,11 +92,10 @@ static void take_replies(latchkey *lk, lk_async *a, lk_async_slot *p)
         take_alias(lk, a, p);
         return;
     }
-    int64_t asked_us = p->question.asked_us;
-    p->incarnation = a->channel.hello.incarnation;
-    int status = lk_question_answer(lk, &p->token, &p->question, p->replies, &p->incarnation, &p->entry, &p->until_us);
+    lk_vouch_answered(lk, p->token.partition, &p->vouch, a->channel.hello.incarnation);
+    int status = lk_question_answer(lk, &p->token, &p->vouch, p->replies, &p->entry, &p->until_us);
     p->got = 0;
-    lk_histogram_add(&lk->counters.l2_read_us, (uint64_t)(lk_now_us() - asked_us));
+    lk_histogram_add(&lk->counters.l2_read_us, (uint64_t)(lk_now_us() - p->vouch.asked_us));
     answer_slot(a, p, status, false);
 }
 
@@ -123,24 +120,21 @@ static void send_slot(lk_async *a, lk_async_slot *p, const lk_call *calls, unsig
         }
 }
 
-static void ask_alias(latchkey *lk, lk_async *a, lk_async_slot *p)
+static void ask_alias_slot(latchkey *lk, lk_async *a, lk_async_slot *p)
 {
     lk_resolving_words words;
-    lk_resolve_ask(lk, &p->foreign, &p->resolving, &words);
+    lk_resolve_ask(lk, &p->foreign, &p->vouch, &words);
     send_slot(a, p, &words.call, 1);
 }
 
-/* Ticket, denials, question: the order of validate.c. */
 static void ask_session(latchkey *lk, lk_async *a, lk_async_slot *p)
 {
     lk_question_words words;
-    p->refused_ticket = lk_negative_cache_ticket(lk->negative_cache);
-    uint64_t ticket = lk_l1_ticket(lk->l1, p->token.text);
-    if (lk_pending_has(lk->pending, &p->token)) {
+    if (!lk_vouch_session(lk, &p->token, &p->vouch)) {
         answer_slot(a, p, LATCHKEY_NOT_FOUND, true);
         return;
     }
-    lk_question_ask(lk, &p->token, ticket, &p->question, &words);
+    lk_question_ask(lk, &p->token, &p->vouch, &words);
     send_slot(a, p, words.calls, LK_QUESTION_CALLS);
 }
 
@@ -175,7 +169,7 @@ static void ask_queued(latchkey *lk, lk_async *a, int64_t now_ms)
         while ((p = lk_async_first(a, LK_ASYNC_QUEUED))) no_answer(lk, a, p, a->channel.error);
     while (a->channel.state == LK_ASYNC_CONN_UP && (p = lk_async_first(a, LK_ASYNC_QUEUED)) &&
            lk_conn_room(&a->channel.conn) >= LK_QUESTION_CALLS) {
-        if (p->unresolved) ask_alias(lk, a, p);
+        if (p->unresolved) ask_alias_slot(lk, a, p);
         else ask_session(lk, a, p);
     }
 }

@@ -26,10 +26,10 @@ static int await_lease(lk_async *a, lk_node *node, lk_async_slot *p)
     a->channel.shared = true;
     lk_node_await_lease(node, a->channel.bell_fd);
     lk_async_conn_wake_at(&a->channel, p->deadline_ms);
-    return lk_node_lease_covers_now(node, p->incarnation);
+    return lk_node_lease_covers_now(node, p->vouch.server);
 }
 
-/* What may be said now: a status; or AGAIN: nothing yet. */
+/* What may be said now: a status, or LK_OUTCOME_NOT_YET. */
 static int settle_slot(latchkey *lk, lk_async *a, lk_async_slot *p, int64_t now_ms)
 {
     lk_node *node = lk_l2_owner(&lk->l2, p->token.partition);
@@ -38,25 +38,27 @@ static int settle_slot(latchkey *lk, lk_async *a, lk_async_slot *p, int64_t now_
     if (p->status > 0 && p->as_is && now_ms > old_ms) {
         int status = lk_async_known(lk, p);
         if (status > 0) return status;
-        if (ask_once_more(a, p, now_ms, lk->config.deadline_ms)) return LATCHKEY_AGAIN;
+        if (ask_once_more(a, p, now_ms, lk->config.deadline_ms)) return LK_OUTCOME_NOT_YET;
     }
     if (p->status < 0 || p->as_is) return p->status;
-    int vouched = lk_node_lease_covers_now(node, p->incarnation);
+    int vouched = lk_node_lease_covers_now(node, p->vouch.server);
     if (vouched == LATCHKEY_UNAVAILABLE && now_ms < p->deadline_ms) vouched = await_lease(a, node, p);
     p->waits = vouched == LATCHKEY_UNAVAILABLE && now_ms < p->deadline_ms;
-    if (p->waits) return LATCHKEY_AGAIN;
+    if (p->waits) return LK_OUTCOME_NOT_YET;
     /* After the lease was read: what it vouches for was purged before it was stored. */
-    bool purged = !p->status && lk_l1_ticket(lk->l1, p->token.text) != p->question.ticket;
-    if (vouched == LATCHKEY_AGAIN || purged)
-        return ask_once_more(a, p, now_ms, lk->config.deadline_ms) ? LATCHKEY_AGAIN : LATCHKEY_UNAVAILABLE;
+    bool purged = !p->status && lk_l1_ticket(lk->l1, p->token.text) != p->vouch.ticket;
+    if (vouched == LK_OUTCOME_OTHER_SERVER || purged)
+        return ask_once_more(a, p, now_ms, lk->config.deadline_ms) ? (int)LK_OUTCOME_NOT_YET
+                                                                   : (int)LATCHKEY_UNAVAILABLE;
     if (vouched) return LATCHKEY_UNAVAILABLE;
     if (p->status > 0 && p->unresolved) return p->status; /* not remembered: see alias_cache.h */
     if (p->status > 0) {
-        lk_negative_cache_add(lk->negative_cache, p->refused_ticket, p->token.text, p->status, lk_coarse_ms());
+        lk_negative_cache_add(lk->negative_cache, p->vouch.dead_ticket, p->token.text, p->status, lk_coarse_ms());
         return p->status;
     }
     int status = lk_session_late(lk, p->token.partition, &p->entry, p->until_us);
-    if (status == LATCHKEY_UNAVAILABLE && ask_once_more(a, p, now_ms, lk->config.deadline_ms)) return LATCHKEY_AGAIN;
+    if (status == LATCHKEY_UNAVAILABLE && ask_once_more(a, p, now_ms, lk->config.deadline_ms))
+        return LK_OUTCOME_NOT_YET;
     return status;
 }
 
@@ -66,7 +68,7 @@ size_t lk_async_give(latchkey *lk, lk_async *a, latchkey_answer *answers, size_t
     for (lk_async_slot *p = lk_async_first(a, LK_ASYNC_ANSWERED), *next; p && given < max; p = next) {
         next = lk_async_at(a, p->next);
         int status = settle_slot(lk, a, p, now_ms);
-        if (status == LATCHKEY_AGAIN) continue;
+        if (status == LK_OUTCOME_NOT_YET) continue;
         latchkey_answer *out = &answers[given++];
         memset(out, 0, sizeof *out);
         out->tag = p->tag;

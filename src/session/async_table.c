@@ -75,7 +75,7 @@ void lk_async_free(lk_async *a, lk_async_slot *p)
 lk_async_slot *lk_async_find_equal(lk_async *a, const lk_async_slot *p, uint64_t ticket, int64_t oldest_us)
 {
     for (lk_async_slot *q = lk_async_at(a, *bucket_of_slot(a, p)); q; q = lk_async_at(a, q->same)) {
-        if (q->state == LK_ASYNC_ASKED && (q->question.ticket != ticket || q->question.asked_us < oldest_us)) continue;
+        if (q->state == LK_ASYNC_ASKED && (q->vouch.ticket != ticket || q->vouch.asked_us < oldest_us)) continue;
         if (lk_equal(q->token.text, p->token.text, LATCHKEY_TOKEN_LENGTH)) return q;
     }
     return NULL;

@@ -31,16 +31,13 @@ typedef struct lk_async_slot {
     lk_token token;
     bool unresolved; /* `token` is the stand-in of */
     lk_foreign foreign;
-    lk_resolving resolving;
     unsigned asks;
     bool waits;   /* ANSWERED: for a lease */
     bool as_is;   /* ANSWERED: needs nobody's lease */
     int status;   /* ANSWERED: what was said, or why there is no answer */
     unsigned got; /* replies */
     lk_reply *replies[LK_QUESTION_CALLS];
-    lk_question question;
-    uint64_t refused_ticket; /* negative_cache.h */
-    uint64_t incarnation;
+    lk_vouch vouch;
     int64_t until_us;
     latchkey_entry entry;
 } lk_async_slot;

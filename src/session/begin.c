@@ -14,7 +14,7 @@ int lk_begin_here(latchkey *lk, const char *token, size_t token_len, lk_token *p
     if (lk_parse(lk, token, token_len, parsed)) return LATCHKEY_OK;
     lk_wipe(parsed, sizeof *parsed); /* nearly a token may be somebody's, misspelt */
     if (!lk_foreign_taken(lk) || !lk_foreign_parse(partitions, token, token_len, foreign)) return LATCHKEY_MALFORMED;
-    if (!lk_alias_cache_find(lk->alias_cache, foreign->name, selector)) return LATCHKEY_AGAIN;
+    if (!lk_alias_cache_find(lk->alias_cache, foreign->name, selector)) return LK_OUTCOME_ASK_REDIS;
     lk_foreign_token(partitions, foreign, selector, sizeof selector, parsed); /* it was one when it was put in */
     lk_wipe(foreign, sizeof *foreign);
     return LATCHKEY_OK;
@@ -24,9 +24,9 @@ int lk_begin(latchkey *lk, const char *token, size_t token_len, lk_token *parsed
 {
     lk_foreign foreign;
     int status = lk_begin_here(lk, token, token_len, parsed, &foreign);
-    if (status != LATCHKEY_OK && status != LATCHKEY_AGAIN) return status;
+    if (status != LATCHKEY_OK && status != LK_OUTCOME_ASK_REDIS) return status;
     *deadline_ms = lk_now_ms() + lk->config.deadline_ms;
-    if (status == LATCHKEY_AGAIN) {
+    if (status == LK_OUTCOME_ASK_REDIS) {
         status = lk_resolve(lk, &foreign, *deadline_ms, parsed);
         if (status >= 0 && !lk_foreign_taken(lk)) status = LATCHKEY_MALFORMED; /* the clock was not known before */
         if (status == LATCHKEY_NOT_FOUND) lk_count(&lk->counters, LK_FOREIGN_UNKNOWN, 1);

@@ -11,14 +11,15 @@
 #define LK_SESSION_BEGIN_H
 
 #include "base/foreign_token.h"
+#include "base/outcome.h"
 #include "session/handle.h"
 
 /* OK, the token, and until when the verb may wait, from now on; BAD_ARGUMENT, FORKED or MALFORMED. A foreign token may have to
  * be asked for, within that time: OK, and it stands for an ordinary one; or also NOT_FOUND, UNAVAILABLE, CORRUPT, NO_MEMORY. */
 int lk_begin(latchkey *lk, const char *token, size_t token_len, lk_token *parsed, int64_t *deadline_ms);
 
-/* The same without Redis; *foreign is for a token that is not one of ours. OK, BAD_ARGUMENT, FORKED, MALFORMED; or AGAIN: it is
- * foreign, and only Redis can tell which session it means. */
+/* The same without Redis; *foreign is for a token that is not one of ours. OK, BAD_ARGUMENT, FORKED, MALFORMED; or
+ * LK_OUTCOME_ASK_REDIS: it is foreign, and only Redis can tell which session it means. */
 int lk_begin_here(latchkey *lk, const char *token, size_t token_len, lk_token *parsed, lk_foreign *foreign);
 
 #endif

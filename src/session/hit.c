@@ -98,7 +98,10 @@ int lk_hit_try(latchkey *lk, const char *token, size_t token_len, latchkey_entry
     lk_foreign foreign;
     status = lk_begin_here(lk, token, token_len, &parsed, &foreign);
     if (status == LATCHKEY_MALFORMED) lk_count(&lk->counters, LK_MALFORMED, 1);
-    if (status == LATCHKEY_AGAIN) lk_wipe(&foreign, sizeof foreign);
+    if (status == LK_OUTCOME_ASK_REDIS) {
+        lk_wipe(&foreign, sizeof foreign);
+        status = LATCHKEY_AGAIN;
+    }
     if (status) return lk_hit_refuse(entry, status);
     return lk_hit_give(&parsed, lk_hit_known(lk, &parsed, entry), entry);
 }

@@ -4,6 +4,7 @@
 #include "base/field_version.h"
 #include "redis/keys.h"
 #include "session/token_reuse.h"
+#include "session/vouched_read.h"
 #include "session/judge.h"
 
 #include <stdio.h>
@@ -123,7 +124,7 @@ static void put_name_question(const latchkey *lk, unsigned partition, const char
 }
 
 static int read_name(latchkey *lk, unsigned partition, const char *selector, const lk_token *token, const lk_want *want,
-                     int64_t deadline_ms, lk_judged *judged, lk_reply **fields, uint64_t *incarnation)
+                     int64_t deadline_ms, lk_judged *judged, lk_reply **fields, lk_vouch *vouch)
 {
     name_question q;
     lk_reply *reply[3];
@@ -133,7 +134,7 @@ static int read_name(latchkey *lk, unsigned partition, const char *selector, con
     put_name_question(lk, partition, selector, want, &q);
     int64_t asked_us = lk_now_us();
     lk_count(&lk->counters, LK_L2_READS, 1);
-    int status = lk_l2_pipeline(&lk->l2, node, q.calls, q.count, deadline_ms, reply, incarnation);
+    int status = lk_vouch_ask(lk, partition, vouch, q.calls, q.count, deadline_ms, reply);
     if (status) return status;
     lk_reply *read = reply[q.count - 2], *pttl = reply[q.count - 1];
     if (want->names && !lk_reply_pair(read, q.read + BEFORE, q.names)) status = LATCHKEY_NO_MEMORY;
@@ -150,7 +151,7 @@ static int read_name(latchkey *lk, unsigned partition, const char *selector, con
 
 /* What the token that `old` belongs to was exchanged for, by the name of its family. */
 static int current_name(latchkey *lk, unsigned partition, const lk_reply *old, int64_t deadline_ms,
-                        char selector[LATCHKEY_SELECTOR_LENGTH + 1], uint64_t *incarnation)
+                        char selector[LATCHKEY_SELECTOR_LENGTH + 1], lk_vouch *vouch)
 {
     char key[LK_KEY_SIZE];
     const lk_reply *name = lk_find_field(old, "f");
@@ -161,7 +162,7 @@ static int current_name(latchkey *lk, unsigned partition, const lk_reply *old, i
     snprintf(key + strlen(key), sizeof key - strlen(key), "f:%.20s", name->text);
     const lk_span words[4] = {lk_word("ZRANGE"), lk_word(key), lk_word("-1"), lk_word("-1")};
     lk_reply *reply;
-    int status = lk_l2_pipeline(&lk->l2, node, &(lk_call){words, 4}, 1, deadline_ms, &reply, incarnation);
+    int status = lk_vouch_ask(lk, partition, vouch, &(lk_call){words, 4}, 1, deadline_ms, &reply);
     if (status) return status;
     if (reply->type == LK_REPLY_ERROR) status = lk_l2_refused(&lk->l2, node, reply);
     else if (lk_reply_shaped(reply, "")) status = LATCHKEY_NOT_FOUND; /* the session ended in between */
@@ -184,7 +185,7 @@ static void drop_fields(const lk_want *want, lk_reply **fields)
 /* A token that was exchanged: its session, by the name that it has now. Three reads: of one server, or of none. */
 static int load_current(latchkey *lk, unsigned partition, const lk_token *token,
                         char selector[LATCHKEY_SELECTOR_LENGTH + 1], const lk_want *want, int64_t deadline_ms,
-                        lk_judged *judged, lk_reply **fields, uint64_t *incarnation)
+                        lk_judged *judged, lk_reply **fields, lk_vouch *vouch)
 {
     char before[LATCHKEY_SELECTOR_LENGTH + 1];
     lk_reply *old = *fields;
@@ -193,22 +194,19 @@ static int load_current(latchkey *lk, unsigned partition, const lk_token *token,
     *fields = NULL;
     drop_fields(want, fields);
     do { /* until it is not exchanged while we look */
-        uint64_t found = 0, read = 0;
         memcpy(before, selector, sizeof before);
-        status = current_name(lk, partition, old, deadline_ms, selector, &found);
-        if (found != *incarnation) *incarnation = 0;
+        status = current_name(lk, partition, old, deadline_ms, selector, vouch);
         if (!status && !strcmp(selector, before)) status = LATCHKEY_NOT_FOUND; /* it was not: it is gone */
         /* By name, as for the first: who has a token is told of that one (guarantee B), and of its session by L2. */
         if (!status && !token && lk_pending_names(lk->pending, selector)) status = LATCHKEY_NOT_FOUND;
         if (status) break;
-        status = read_name(lk, partition, selector, NULL, want, deadline_ms, judged, fields, &read);
-        if (read != *incarnation) *incarnation = 0;
-        if (status == LATCHKEY_NOT_FOUND) status = LATCHKEY_AGAIN;
+        status = read_name(lk, partition, selector, NULL, want, deadline_ms, judged, fields, vouch);
+        if (status == LATCHKEY_NOT_FOUND) status = LK_OUTCOME_CHANGED;
         if (status || !judged->record.grace_until_ms) continue;
         drop_fields(want, fields);
-        status = LATCHKEY_AGAIN;
-    } while (status == LATCHKEY_AGAIN && lk_now_ms() < deadline_ms);
-    if (status == LATCHKEY_AGAIN) status = LATCHKEY_UNAVAILABLE;
+        status = LK_OUTCOME_CHANGED;
+    } while (status == LK_OUTCOME_CHANGED && lk_now_ms() < deadline_ms);
+    status = lk_outcome_status(status);
     /* Which session is whose heir no seal says; but both have the session's id. */
     const lk_record *is = &judged->record;
     if (!status && (is->sealed != was.sealed || memcmp(is->session, was.session, sizeof was.session))) {
@@ -223,51 +221,74 @@ static int load_current(latchkey *lk, unsigned partition, const lk_token *token,
 /* By a token, or by a name alone: then `token` is NULL. The selector is the session's name afterwards. */
 static int load_session(latchkey *lk, unsigned partition, const lk_token *token,
                         char selector[LATCHKEY_SELECTOR_LENGTH + 1], const lk_want *want, int64_t deadline_ms,
-                        lk_judged *judged, lk_reply **fields, uint64_t *incarnation)
+                        lk_judged *judged, lk_reply **fields, lk_vouch *vouch)
 {
-    int status = read_name(lk, partition, selector, token, want, deadline_ms, judged, fields, incarnation);
+    int status = read_name(lk, partition, selector, token, want, deadline_ms, judged, fields, vouch);
     if (status && judged->reused) {
         status = lk_session_reused(lk, token, deadline_ms, &judged->until_us);
         if (!status) status = LATCHKEY_UNAVAILABLE; /* a moment left, too short for all of this */
     }
     if (!status && judged->record.grace_until_ms) {
-        status = load_current(lk, partition, token, selector, want, deadline_ms, judged, fields, incarnation);
+        status = load_current(lk, partition, token, selector, want, deadline_ms, judged, fields, vouch);
         judged->renew = false; /* that would be for the new token, which is elsewhere */
     }
     return status;
 }
 
-/* Under the lease of the server that answered, as in validate.c. */
-static int load_under_lease(latchkey *lk, unsigned partition, const lk_token *token, const char *name,
-                            const lk_want *want, int64_t deadline_ms, lk_judged *judged, lk_reply **fields,
-                            char selector[LATCHKEY_SELECTOR_LENGTH + 1])
+typedef struct loading {
+    unsigned partition;
+    const lk_token *token; /* or NULL: by name alone */
+    const char *name;
+    const lk_want *want;
+    lk_judged *judged;
+    lk_reply **fields;
+    char *selector;
+} loading;
+
+static int ask_record(latchkey *lk, void *context, lk_vouch *vouch, int64_t deadline_ms)
 {
-    lk_node *node = lk_l2_owner(&lk->l2, partition);
-    int status = LATCHKEY_AGAIN;
-    for (int i = 0; i < 2 && status == LATCHKEY_AGAIN; i++) {
-        uint64_t incarnation = 0, leased = lk_node_lease_owner(node);
-        if (token ? lk_pending_has(lk->pending, token) : lk_pending_names(lk->pending, name)) return LATCHKEY_NOT_FOUND;
-        memcpy(selector, name, LATCHKEY_SELECTOR_LENGTH);
-        selector[LATCHKEY_SELECTOR_LENGTH] = 0;
-        int said = load_session(lk, partition, token, selector, want, deadline_ms, judged, fields, &incarnation);
-        if (said < 0) return said;
-        status = lk_node_lease_covers(node, leased == incarnation ? incarnation : 0, deadline_ms);
-        if (!status) status = said ? said : lk_session_late(lk, partition, &judged->record.entry, judged->until_us);
-        if (!status) return LATCHKEY_OK;
-        if (!said) drop_fields(want, fields);
-    }
-    return status == LATCHKEY_AGAIN ? LATCHKEY_UNAVAILABLE : status;
+    loading *l = context;
+    memcpy(l->selector, l->name, LATCHKEY_SELECTOR_LENGTH);
+    l->selector[LATCHKEY_SELECTOR_LENGTH] = 0;
+    return load_session(lk, l->partition, l->token, l->selector, l->want, deadline_ms, l->judged, l->fields, vouch);
+}
+
+static int keep_record(latchkey *lk, void *context, const lk_vouch *vouch, int said)
+{
+    const loading *l = context;
+    (void)vouch;
+    return said ? said : lk_session_late(lk, l->partition, &l->judged->record.entry, l->judged->until_us);
+}
+
+static void drop_record(void *context)
+{
+    const loading *l = context;
+    drop_fields(l->want, l->fields);
+}
+
+static int load_vouched(latchkey *lk, loading *l, int64_t deadline_ms)
+{
+    const lk_vouched_read read = {.partition = l->partition,
+                                  .token = l->token,
+                                  .selector = l->name,
+                                  .ask = ask_record,
+                                  .keep = keep_record,
+                                  .drop = drop_record,
+                                  .context = l};
+    return lk_read_vouched(lk, &read, deadline_ms);
 }
 
 int lk_load_vouched(latchkey *lk, const lk_token *token, const lk_want *want, int64_t deadline_ms, lk_judged *judged,
                     lk_reply **fields)
 {
     char selector[LATCHKEY_SELECTOR_LENGTH + 1];
-    return load_under_lease(lk, token->partition, token, token->text, want, deadline_ms, judged, fields, selector);
+    loading l = {token->partition, token, token->text, want, judged, fields, selector};
+    return load_vouched(lk, &l, deadline_ms);
 }
 
 int lk_load_named(latchkey *lk, unsigned partition, const char *name, int64_t deadline_ms, lk_judged *judged,
                   lk_reply **fields, char selector[LATCHKEY_SELECTOR_LENGTH + 1])
 {
-    return load_under_lease(lk, partition, NULL, name, &(lk_want){0}, deadline_ms, judged, fields, selector);
+    loading l = {partition, NULL, name, &(lk_want){0}, judged, fields, selector};
+    return load_vouched(lk, &l, deadline_ms);
 }

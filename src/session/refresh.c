@@ -33,22 +33,17 @@ bool lk_refresh_begin(latchkey *lk, lk_refresh_item *item, lk_pending_item *of)
     if (!lk_parse(lk, item->token, sizeof item->token, &token)) return false;
     of->partition = token.partition;
     memcpy(of->selector, token.text, sizeof of->selector);
-    item->asked_us = lk_now_us();
-    item->leased = lk_node_lease_owner(lk_l2_owner(&lk->l2, token.partition));
-    item->dead_ticket = lk_negative_cache_ticket(lk->negative_cache);
-    item->ticket = lk_l1_ticket(lk->l1, token.text);
-    bool denied = lk_pending_has(lk->pending, &token);
+    bool good = lk_vouch_session(lk, &token, &item->vouch); /* else it is denied here */
     lk_wipe(&token, sizeof token);
-    return !denied;
+    return good;
 }
 
 /* Redis says that it is no more. The entry goes, whoever said it: the next request asks. */
-static void refresh_found_end(latchkey *lk, lk_node *node, const lk_refresh_item *item, int status,
-                              uint64_t incarnation)
+static void refresh_found_end(latchkey *lk, lk_node *node, const char *token, const lk_vouch *vouch, int status)
 {
-    lk_l1_purge(lk->l1, item->token);
-    if (lk_node_lease_covers_now(node, incarnation) == LATCHKEY_OK)
-        lk_negative_cache_add(lk->negative_cache, item->dead_ticket, item->token, status, lk_coarse_ms());
+    lk_l1_purge(lk->l1, token);
+    if (lk_node_lease_covers_now(node, vouch->server) == LATCHKEY_OK)
+        lk_negative_cache_add(lk->negative_cache, vouch->dead_ticket, token, status, lk_coarse_ms());
 }
 
 void lk_refresh_end(latchkey *lk, const lk_refresh_item *item, const lk_reply *value, const lk_reply *pttl,
@@ -58,11 +53,12 @@ void lk_refresh_end(latchkey *lk, const lk_refresh_item *item, const lk_reply *v
     lk_judged judged;
     if (!lk_parse(lk, item->token, sizeof item->token, &token)) return;
     lk_node *node = lk_l2_owner(&lk->l2, token.partition);
-    if (item->leased != incarnation) incarnation = 0;
-    int status = lk_session_judge(lk, node, token.partition, token.text, &token, value, pttl, item->asked_us, &judged);
+    lk_vouch vouch = item->vouch;
+    lk_vouch_answered(lk, token.partition, &vouch, incarnation);
+    int status = lk_session_judge(lk, node, token.partition, token.text, &token, value, pttl, vouch.asked_us, &judged);
     /* An old token (rotate.lua) whose grace ended meanwhile: its next use must come to Redis. */
-    if (status > 0 && !judged.reused) refresh_found_end(lk, node, item, status, incarnation);
+    if (status > 0 && !judged.reused) refresh_found_end(lk, node, item->token, &vouch, status);
     if (!status && judged.touch_due) lk_node_touch(node, token.partition, token.text);
-    if (!status) lk_session_fill(lk, &token, item->ticket, &judged, incarnation);
+    if (!status) lk_session_fill(lk, &token, &vouch, &judged);
     lk_wipe(&token, sizeof token);
 }

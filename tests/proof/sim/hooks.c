@@ -47,26 +47,23 @@ enum lk_mux_end __wrap_lk_mux_exchange(lk_mux *line, lk_exchange *x, char *error
  * for as long as anybody can want to know. The library took the ticket before. */
 enum { QUESTIONS_MAX = 1024 };
 static struct {
-    const lk_question *question;
+    const lk_vouch *question;
     uint64_t asked_step;
 } questions_of[MACHINES_MAX][QUESTIONS_MAX];
 static unsigned questions_next;
 
-static unsigned find_question(const lk_question *question)
+static unsigned find_question(const lk_vouch *question)
 {
     unsigned i = 0;
     while (i < QUESTIONS_MAX && questions_of[task_machine()->index][i].question != question) i++;
     return i;
 }
 
-void __real_lk_question_ask(latchkey *lk, const lk_token *token, uint64_t ticket, lk_question *question,
-                            lk_question_words *words);
-void __wrap_lk_question_ask(latchkey *lk, const lk_token *token, uint64_t ticket, lk_question *question,
-                            lk_question_words *words);
-void __wrap_lk_question_ask(latchkey *lk, const lk_token *token, uint64_t ticket, lk_question *question,
-                            lk_question_words *words)
+void __real_lk_question_ask(latchkey *lk, const lk_token *token, const lk_vouch *question, lk_question_words *words);
+void __wrap_lk_question_ask(latchkey *lk, const lk_token *token, const lk_vouch *question, lk_question_words *words);
+void __wrap_lk_question_ask(latchkey *lk, const lk_token *token, const lk_vouch *question, lk_question_words *words)
 {
-    __real_lk_question_ask(lk, token, ticket, question, words);
+    __real_lk_question_ask(lk, token, question, words);
     unsigned i = find_question(question);
     if (i < QUESTIONS_MAX) questions_of[task_machine()->index][i].question = NULL; /* that place asked before */
     i = questions_next++ % QUESTIONS_MAX; /* the oldest, which nobody answers any more */
@@ -74,19 +71,16 @@ void __wrap_lk_question_ask(latchkey *lk, const lk_token *token, uint64_t ticket
     questions_of[task_machine()->index][i].asked_step = ++w.step;
 }
 
-int __real_lk_question_answer(latchkey *lk, const lk_token *token, const lk_question *question,
-                              lk_reply *replies[LK_QUESTION_CALLS], uint64_t *incarnation, latchkey_entry *entry,
-                              int64_t *until_us);
-int __wrap_lk_question_answer(latchkey *lk, const lk_token *token, const lk_question *question,
-                              lk_reply *replies[LK_QUESTION_CALLS], uint64_t *incarnation, latchkey_entry *entry,
-                              int64_t *until_us);
-int __wrap_lk_question_answer(latchkey *lk, const lk_token *token, const lk_question *question,
-                              lk_reply *replies[LK_QUESTION_CALLS], uint64_t *incarnation, latchkey_entry *entry,
-                              int64_t *until_us)
+int __real_lk_question_answer(latchkey *lk, const lk_token *token, const lk_vouch *question,
+                              lk_reply *replies[LK_QUESTION_CALLS], latchkey_entry *entry, int64_t *until_us);
+int __wrap_lk_question_answer(latchkey *lk, const lk_token *token, const lk_vouch *question,
+                              lk_reply *replies[LK_QUESTION_CALLS], latchkey_entry *entry, int64_t *until_us);
+int __wrap_lk_question_answer(latchkey *lk, const lk_token *token, const lk_vouch *question,
+                              lk_reply *replies[LK_QUESTION_CALLS], latchkey_entry *entry, int64_t *until_us)
 {
     unsigned i = find_question(question);
     if (i < QUESTIONS_MAX) task_notes()->asked_step = questions_of[task_machine()->index][i].asked_step;
-    return __real_lk_question_answer(lk, token, question, replies, incarnation, entry, until_us);
+    return __real_lk_question_answer(lk, token, question, replies, entry, until_us);
 }
 
 enum lk_l1_put __real_lk_l1_put(lk_l1 *l1, uint64_t ticket, const char *selector, const void *verifier, bool hashed,

@@ -94,11 +94,11 @@ mutant ticket l1/l1.c "a read that is older than a purge is put into L1" \
     's/!= ticket\) result = LK_L1_REFUSED/== 0 \&\& ticket == 1) result = LK_L1_REFUSED/'
 mutant lease session/hit.h "L1 answers without a lease" \
     's/ && now < lease_until//'
-mutant denial api/validate.c "a revocation under way does not deny" \
-    's/if \(lk_pending_has\(lk->pending, token\)\) return LATCHKEY_NOT_FOUND;//g'
+mutant denial session/vouched_read.c "a revocation under way does not deny" \
+    's/bool denied = lk_pending_has\(lk->pending, token\);/bool denied = false;/g'
 mutant purge l2/link_replay.c "a message about a revocation purges nothing" \
     's/link->l1\.purge\(link->l1\.context, [a-z]*\);//'
-mutant no_answer api/validate.c "no answer is taken for a no" \
+mutant no_answer session/vouched_read.c "no answer is taken for a no" \
     's/if \(said < 0\) return said;/if (said < 0) return LATCHKEY_NOT_FOUND;/'
 mutant expiry session/judge.c "the expiry of the key is not looked at" \
     's/int64_t left = pttl->integer,/int64_t left = 86400000,/'
@@ -122,18 +122,18 @@ mutant durable l2/l2.c "a write that too few replicas hold is OK" \
     's/held->integer >= most\)/held->integer >= 0)/'
 
 mutant refresh_ticket session/refresh.c "a refresh takes its ticket when the answer is there" \
-    's/item->ticket, &judged/lk_l1_ticket(lk->l1, token.text), \&judged/'
+    's/(lk_vouch vouch = item->vouch;)/$1 vouch.ticket = lk_l1_ticket(lk->l1, token.text);/'
 mutant refresh_denied session/refresh.c "a refresh does not look for a revocation under way" \
-    's/return !denied;/return true || denied;/'
+    's/return good;/return true || good;/'
 mutant refresh_expiry session/refresh.c "a refresh counts from when the answer came" \
-    's/pttl, item->asked_us, /pttl, lk_now_us() + 60000000, /'
+    's/pttl, vouch\.asked_us, /pttl, lk_now_us() + 60000000, /'
 mutant refused_place l1/negative_cache.c "the bucket says who is dead, not the token" \
     's/now_ms < p->end_ms && lk_equal\(p->token, token, sizeof p->token\)/now_ms < p->end_ms/'
 
 mutant settle_ticket session/async_give.c "what was purged while it lay unread is given" \
     's/bool purged = [^;]*;/bool purged = false;/'
 mutant settle_lease session/async_give.c "what was submitted is given without a lease" \
-    's/int vouched = lk_node_lease_covers_now\(node, p->incarnation\);/int vouched = LATCHKEY_OK;/'
+    's/int vouched = lk_node_lease_covers_now\(node, p->vouch\.server\);/int vouched = LATCHKEY_OK;/'
 mutant settle_late session/async_give.c "what expired while it lay unread is given" \
     's/int status = lk_session_late\(lk, p->token.partition, &p->entry, p->until_us\);/int status = LATCHKEY_OK;/'
 mutant given_twice session/async_give.c "what was given stays to be given" \
@@ -173,7 +173,7 @@ mutant owner api/revoke_user.c "a session is ended by its name alone, whoever as
 mutant list_behind api/sessions.c "the rows of a first answer stay behind those of the second" \
     's/if \(l->max\) memset\(l->infos, 0,[^\n]*//'
 mutant list_lease api/sessions.c "a list needs no lease" \
-    's/return status \? status : lk_node_lease_covers\(node, leased == incarnation \? incarnation : 0, deadline_ms\);(\n\}\n\nint latchkey_sessions)/return status;$1/'
+    's/status = lk_read_vouched\(lk, &read, deadline_ms\);/lk_vouch v = lk_vouch_partition(lk, read.partition); status = ask_list(lk, l, \&v, deadline_ms);/'
 mutant lua_family redis/lua/common.lua "a script that ends a session forgets its old tokens" \
     's/if f\[1\] then\n      for _, other in ipairs\(family/if false then\n      for _, other in ipairs(family/'
 mutant lua_before redis/lua/rotate.lua "an exchange without a grace leaves the older tokens" \

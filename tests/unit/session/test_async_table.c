@@ -155,8 +155,8 @@ static void test_D_one_that_was_asked_with_another_ticket_is_not_joined(void **s
     lk_async_slot *p = add(token), like = *p;
     assert_ptr_equal(lk_async_find_equal(&async, &like, TICKET, 0), p); /* it has yet to be asked */
     lk_async_move(&async, p, LK_ASYNC_ASKED);
-    p->question.ticket = TICKET;
-    p->question.asked_us = 1000;
+    p->vouch.ticket = TICKET;
+    p->vouch.asked_us = 1000;
     assert_ptr_equal(lk_async_find_equal(&async, &like, TICKET, 1000), p);
     assert_null(lk_async_find_equal(&async, &like, TICKET + 1, 1000));
     assert_null(lk_async_find_equal(&async, &like, TICKET, 1001));

@@ -1,0 +1,76 @@
+/* See vouched_read.h. */
+#include "session/vouched_read.h"
+
+lk_vouch lk_vouch_partition(latchkey *lk, unsigned partition)
+{
+    lk_vouch vouch = {.leased = lk_node_lease_owner(lk_l2_owner(&lk->l2, partition))};
+    vouch.asked_us = lk_now_us();
+    return vouch;
+}
+
+static void note_tickets(latchkey *lk, unsigned partition, uint64_t ticket, uint64_t dead_ticket, lk_vouch *vouch)
+{
+    *vouch = lk_vouch_partition(lk, partition);
+    vouch->ticket = ticket;
+    vouch->dead_ticket = dead_ticket;
+}
+
+bool lk_vouch_session(latchkey *lk, const lk_token *token, lk_vouch *vouch)
+{
+    uint64_t dead_ticket = lk_negative_cache_ticket(lk->negative_cache);
+    uint64_t ticket = lk_l1_ticket(lk->l1, token->text);
+    bool denied = lk_pending_has(lk->pending, token);
+    note_tickets(lk, token->partition, ticket, dead_ticket, vouch);
+    return !denied;
+}
+
+bool lk_vouch_named(latchkey *lk, unsigned partition, const char *selector, lk_vouch *vouch)
+{
+    uint64_t dead_ticket = lk_negative_cache_ticket(lk->negative_cache);
+    uint64_t ticket = lk_l1_ticket(lk->l1, selector);
+    bool denied = lk_pending_names(lk->pending, selector);
+    note_tickets(lk, partition, ticket, dead_ticket, vouch);
+    return !denied;
+}
+
+void lk_vouch_answered(latchkey *lk, unsigned partition, lk_vouch *vouch, uint64_t incarnation)
+{
+    bool other = vouch->leased != incarnation;
+    vouch->mixed |= other;
+    vouch->server = vouch->mixed ? 0 : incarnation;
+    if (other) lk_node_suspect(lk_l2_owner(&lk->l2, partition), incarnation);
+}
+
+int lk_vouch_ask(latchkey *lk, unsigned partition, lk_vouch *vouch, const lk_call *calls, size_t count,
+                 int64_t deadline_ms, lk_reply **replies)
+{
+    uint64_t incarnation = 0;
+    lk_node *node = lk_l2_owner(&lk->l2, partition);
+    int status = lk_l2_pipeline(&lk->l2, node, calls, count, deadline_ms, replies, &incarnation);
+    if (!status) lk_vouch_answered(lk, partition, vouch, incarnation);
+    return status;
+}
+
+static bool begin_read(latchkey *lk, const lk_vouched_read *read, lk_vouch *vouch)
+{
+    if (read->token) return lk_vouch_session(lk, read->token, vouch);
+    if (read->selector) return lk_vouch_named(lk, read->partition, read->selector, vouch);
+    *vouch = lk_vouch_partition(lk, read->partition);
+    return true;
+}
+
+int lk_read_vouched(latchkey *lk, const lk_vouched_read *read, int64_t deadline_ms)
+{
+    lk_node *node = lk_l2_owner(&lk->l2, read->partition);
+    int status = LK_OUTCOME_OTHER_SERVER;
+    for (int i = 0; i < 2 && status == LK_OUTCOME_OTHER_SERVER; i++) {
+        lk_vouch vouch;
+        if (!begin_read(lk, read, &vouch)) return LATCHKEY_NOT_FOUND;
+        int said = read->ask(lk, read->context, &vouch, deadline_ms);
+        if (said < 0) return said;
+        status = lk_node_lease_covers(node, vouch.server, deadline_ms);
+        if (!status) status = read->keep ? read->keep(lk, read->context, &vouch, said) : said;
+        if (status && !said && read->drop) read->drop(read->context);
+    }
+    return lk_outcome_status(status);
+}
