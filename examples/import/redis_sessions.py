@@ -10,7 +10,7 @@
   redis_sessions.py django        [OPTIONS] WHERE    cache and cached_db: keys :1:django.contrib.sessions.cache...<id>
   redis_sessions.py flask         [OPTIONS] WHERE    Flask-Session: keys session:<id>, pickle, MessagePack or JSON
 
-WHERE is HOST:PORT or the path of a unix socket. The password, if there is one, stands in REDIS_PASSWORD, and a user's name in
+WHERE is HOST:PORT or the path of a unix socket; of a cluster each primary in turn. The password, if there is one, stands in REDIS_PASSWORD, and a user's name in
 REDIS_USER. PATH leads to a member of what the application keeps in its session: userId, or passport.user. With Spring its
 first part is the attribute's name: userId, or SPRING_SECURITY_CONTEXT.authentication.principal.id.
 
@@ -35,6 +35,7 @@ import stores
 from values import Skip
 
 NAME = 'redis_sessions.py'
+NAME_MOST = 1024
 
 
 class Lost(Exception):
@@ -111,17 +112,18 @@ def user_of(value, names):
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not 0 < len(value) <= NAME_MOST:
         raise Skip('the user is neither a number nor a text')
     number = value.isascii() and value.isdigit() and value == str(int(value[:20])) and int(value) < 1 << 64
     return ('user_id', value) if number and not names else ('user', value)
 
 
 def for_json(value):
-    """JSON has no infinity. What is nested, or bytes, cannot be used here: import leaves it out, and counts it."""
+    """JSON has no infinity. What is nested, bytes or endless cannot be used here: import leaves it out, and counts it."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return value if isinstance(value, (int, float, str, type(None))) else []
+    good = isinstance(value, (int, float, type(None))) or isinstance(value, str) and len(value) <= NAME_MOST
+    return value if good else []
 
 
 class Export:

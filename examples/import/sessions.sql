@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
 -- Sessions of a table, as lines of JSON for `latchkey import`:
 --
---   psql -qAt -v FETCH_COUNT=10000 -f sessions.sql shop | latchkey import --progress --end -
+--   psql -X -qAt -v FETCH_COUNT=10000 -f sessions.sql shop | latchkey import --progress --end -
 --
--- -At prints the text as it is (COPY would double every backslash), FETCH_COUNT fetches it piece by piece. The order lets
+-- -X leaves out what ~/.psqlrc says, -At prints the text as it is (COPY would double every backslash), FETCH_COUNT fetches it piece by piece. The order lets
 -- --state go on where it was.
 --
 -- Adapt the names in this one line. The columns may be of any type that fits:
@@ -17,6 +17,8 @@
 \set sessions 'select id, user_id, role, created_at, expires_at, data from sessions'
 
 \set ON_ERROR_STOP on
+\set QUIET on
+\timing off
 \pset format unaligned
 \pset tuples_only on
 set client_encoding = 'UTF8';

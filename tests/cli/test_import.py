@@ -102,7 +102,7 @@ class WhatMovesIn(ImportCase):
             ('token', [{'user_id': 1}, session(1, token='short'), session(1, token='x' * 257), session(1, token=5),
                        session(1, token=None), session(1, token={'base64': 'c2hvcnQ='}), session(1, token={'hex': 'a' * 40}),
                        session(1, token={'base64': 'A' * 41}), session(1, token={'base64': '*' * 40}), session(1, token={}),
-                       session(1, token={'base64': 'A' * 40, 'more': 'A' * 40}), session(1, token=['x' * 30])]),
+                       session(1, token={'base64': 'A' * 40, 'more': 'A' * 40}), session(1, token=['x' * 30]), session(1, token='half \ud83d of a pair-------')]),
             ('user_id', [{'token': token(1)}, session(1, user_id=-1), session(1, user_id=1.5), session(1, user_id='x'), session(1, user_id=''),
                          session(1, user_id='18446744073709551616'), session(1, user_id=18446744073709551616), session(1, user_id=1e300),
                          session(1, user_id=True), session(1, user_id='017'), session(1, user_id='1.0'), session(1, user_id=[1])]),
@@ -142,6 +142,7 @@ class WhatMovesIn(ImportCase):
             ({'role': 'seventeen letters'}, 'role', (1, '-')),
             ({'role': 5}, 'role', (1, '-')),
             ({'role': 'admin\0x'}, 'role', (1, '-')),
+            ({'role': 'half \ud83d'}, 'role', (1, '-')),
             ({'permissions_hash': '5a'}, 'permissions_hash', (1, '-')),
             ({'permissions_hash': 'x' * 64}, 'permissions_hash', (1, '-')),
             ({'device': -1}, 'device', (4, '0')),
@@ -270,6 +271,12 @@ class FilesAndConfigurations(ImportCase):
         self.check(run('import', '--state', '/nowhere/state', dump, config=self.config), FAILED, '--state')
         self.check(run('import', '--state', self.write([b'nonsense'], 'state'), dump, config=self.config), FAILED, 'no state')
         self.assertEqual(0, self.keys(':s:'))
+
+    def test_files_of_other_systems(self):
+        """A byte order mark at the beginning of each, and lines that end with CR LF."""
+        lines = b''.join(b'\xef\xbb\xbf' + json.dumps(session(i)).encode() + b'\r\n\xef\xbb\xbf\r\n' for i in range(3))
+        said = self.imported(self.write([lines]))
+        self.assertEqual((3, 3), (said['lines'], said['moved']))
 
     def test_a_state_of_another_file_is_refused(self):
         self.imported(self.write([session(i) for i in range(500)]), '--state', self.path('state'))

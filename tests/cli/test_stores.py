@@ -312,7 +312,7 @@ class ConnectRedis(StoreCase):
         fine = {
             b'with:colons:in:its:name': good, b'a-float-for-its-user-': {'userId': 17.0}, b'a-text-for-its-user--': {'userId': '17'},
             b'cookie-is-a-text-----': {'cookie': 'x', 'userId': 17}, b'\xff\xfe-bytes-in-its-name': good,
-            b'a-role-of-its-own----': {'userId': 17, 'role': ['x', 'y']}, b'bytes-that-are-no-text': b'{"userId":17,"x":"\xff\xfe"}',
+            b'a-role-of-its-own----': {'userId': 17, 'role': ['x', 'y']}, b'a-book-for-its-role--': {'userId': 17, 'role': 'x' * 9_000_000}, b'bytes-that-are-no-text': b'{"userId":17,"x":"\xff\xfe"}',
             b'a-max-age-of-nonsense': {'userId': 17, 'cookie': {'originalMaxAge': 'soon'}}, b'infinity-------------': b'{"userId":17,"role":Infinity,"x":NaN}',
         }
         nobody = {b'nobody-is-logged-in--': {'cookie': {}}, b'null-----------------': {'userId': None}}
@@ -322,6 +322,7 @@ class ConnectRedis(StoreCase):
             b'true-for-its-user----': ({'userId': True}, 'neither a number nor a text'), b'an-object-for-its-user': ({'userId': {'id': 1}}, 'neither a number nor a text'),
             b'half-for-its-user----': ({'userId': 1.5}, 'neither a number nor a text'), b'nothing-for-its-user-': ({'userId': ''}, 'neither a number nor a text'),
             b'deep-----------------': (b'[' * 100000, 'RecursionError'),
+            b'a-book-for-its-user--': ({'userId': 'x' * 1025}, 'neither a number nor a text'),
         }
         for name, value in {**fine, **nobody}.items():
             self.sess(name, value)

@@ -140,6 +140,7 @@ static bool deal_with_chunk(importer *m, import_chunk *c, import_tally *tally)
         const char *line = c->text + at, *end = memchr(line, '\n', c->size - at);
         size_t size = end ? (size_t)(end - line) : c->size - at;
         at += size + 1;
+        if (size >= 3 && memcmp(line, "\xef\xbb\xbf", 3) == 0) line += 3, size -= 3; /* a byte order mark */
         if (is_blank(line, size)) continue;
         if (size > IMPORT_LINE_MOST) {
             tally->lines++;

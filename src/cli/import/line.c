@@ -35,12 +35,13 @@ typedef struct taking {
 typedef struct text {
     const char *at;
     size_t size;
+    bool odd; /* half a surrogate pair was replaced: what it was cannot be told, so it names nothing */
 } text;
 
 static text take_string(taking *t)
 {
-    text s = {t->room, 0};
-    s.size = json_string(&t->in, t->room, &t->session->changed[IMPORT_TEXT]);
+    text s = {t->room, 0, false};
+    s.size = json_string(&t->in, t->room, &s.odd);
     t->room += s.size + 1;
     return s;
 }
@@ -70,7 +71,7 @@ static bool take_base64(taking *t, text *s)
 /* "text", or {"base64": "..."}. */
 static bool take_bytes(taking *t, text *s)
 {
-    *s = (text){"", 0};
+    *s = (text){"", 0, false};
     return json_kind(&t->in) == '{' ? take_base64(t, s) : take_text(t, s);
 }
 
@@ -92,7 +93,7 @@ static int64_t up_to(const json_number_value *n, int64_t most)
 static enum import_reason take_token(taking *t)
 {
     text s;
-    if (!take_bytes(t, &s) || s.size < 16 || s.size > 256) return IMPORT_TOKEN;
+    if (!take_bytes(t, &s) || s.odd || s.size < 16 || s.size > 256) return IMPORT_TOKEN;
     t->session->token = s.at;
     t->session->token_size = s.size;
     return IMPORT_GOOD;
@@ -148,7 +149,7 @@ static bool take_small(taking *t, uint32_t most, uint32_t *number)
 static bool take_role(taking *t)
 {
     text s;
-    if (!take_text(t, &s) || s.size > 16 || memchr(s.at, 0, s.size)) return false;
+    if (!take_text(t, &s) || s.odd || s.size > 16 || memchr(s.at, 0, s.size)) return false;
     t->session->draft.role = s.at;
     return true;
 }
@@ -190,6 +191,7 @@ static void take_field(taking *t)
         return;
     }
     enum import_change change = take_bytes(t, &value) ? fits(s, &name, &value) : IMPORT_FIELD_VALUE;
+    if (change == IMPORT_CHANGES) s->changed[IMPORT_TEXT] |= value.odd;
     if (change == IMPORT_CHANGES) s->fields[s->draft.field_count++] = (latchkey_field){name.at, value.at, value.size};
     else s->changed[change] = true;
 }
