@@ -185,8 +185,18 @@ class Export:
         if self.list:
             print(f'{reason}\t{name!r}', file=self.list)
 
+    def longest_ms(self, redis):
+        """The longest that any session has left, up to a second."""
+        longest = 0
+        for keys in redis.scan(self.options.prefix):
+            keys = [key for key in keys if self.store.token(key[len(self.options.prefix.encode()):]) is not None]
+            longest = max([longest, *redis.ask(*[('PTTL', key) for key in keys])])
+        return math.ceil(longest / 1000) * 1000
+
     def run(self, redis):
         print(json.dumps({'begin': f'{NAME} {self.options.store}'}), flush=True)
+        if self.store.idles and not self.options.idle:
+            self.options.longest_ms = self.longest_ms(redis)
         for keys in redis.scan(self.options.prefix):
             commands = [command for key in keys for command in self.store.commands(key)]
             answers, each = redis.ask(*commands), len(commands) // len(keys)
@@ -198,6 +208,8 @@ class Export:
         def say(text):
             print(f'{NAME}: {text}', file=sys.stderr)
         say(f'{self.written} sessions written')
+        if self.options.longest_ms:
+            say(f'their idle time is {self.options.longest_ms // 1000} s, the longest that one has left; --idle sets another')
         if self.nobodys:
             say(f'{self.nobodys} have no {self.options.user}: nobody is logged in there')
         if self.unkept:
@@ -230,6 +242,7 @@ def arguments():
     store = stores.STORES[options.store]
     options.prefix = store.prefix if options.prefix is None else options.prefix
     options.user = options.user or store.user
+    options.longest_ms = 0
     return options, store
 
 

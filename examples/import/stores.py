@@ -3,7 +3,8 @@
 
 A key's time to live is what the store itself goes by, so it counts, and not a time that stands in the value: that is written
 once, and the key's time is set anew at each use. Where each use does that, it is an idle time, and the session has no other
-end: `lifetime_ms` of the new deployment counts, from the move on."""
+end: `lifetime_ms` of the new deployment counts, from the move on. What a key has left is less than the idle time, by as long as
+the session was not used. The longest that any key has left is the idle time, or near it."""
 import base64
 import collections
 import hashlib
@@ -48,6 +49,7 @@ def kept(value):
 class Store:
     """Keys whose value is one string, and whose time to live is an idle time."""
     prefix = user = None
+    idles = True
 
     def token(self, rest):
         """What the store looked up, of a key without its prefix. None: this is no session."""
@@ -62,9 +64,9 @@ class Store:
     def unfold(self, value):
         return value
 
-    def times(self, value, ttl_ms):
+    def times(self, value, ttl_ms, longest_ms):
         """Members of Session. The time to live is -1 where the key has none: then the store keeps it for ever."""
-        return {'idle_ms': ttl_ms if ttl_ms >= 0 else 10 * YEAR_MS}
+        return {'idle_ms': max(ttl_ms, longest_ms) if ttl_ms >= 0 else 10 * YEAR_MS}
 
     def read(self, answers, options):
         """The session; None: it is gone."""
@@ -73,12 +75,13 @@ class Store:
             return None
         value = self.value(data)
         return Session(value, member(value, options.user, self.unfold), member(value, options.role, self.unfold),
-                       **self.times(value, ttl_ms))
+                       **self.times(value, ttl_ms, options.longest_ms))
 
 
 class ConnectRedis(Store):
     """{"cookie": {"originalMaxAge": 86400000, "expires": "2026-11-23T10:00:00.000Z", ...}, "userId": 17}"""
     prefix, user = 'sess:', 'userId'
+    idles = False
 
     def value(self, data):
         value = read_json(data)
@@ -86,7 +89,7 @@ class ConnectRedis(Store):
             raise Skip('not an object')
         return value
 
-    def times(self, value, ttl_ms):
+    def times(self, value, ttl_ms, longest_ms):
         cookie = value.pop('cookie', None)
         idle_ms = cookie.get('originalMaxAge') if isinstance(cookie, dict) else None
         if ttl_ms < 0:
@@ -97,6 +100,7 @@ class ConnectRedis(Store):
 class Spring(Store):
     """A hash: creationTime, lastAccessedTime, maxInactiveInterval, sessionAttr:NAME ... Each written by the serializer."""
     prefix, user = 'spring:session:sessions:', 'userId'
+    idles = False
 
     def token(self, rest):
         # Beside them are "expires:<id>", and in later versions the sorted set "expirations".
@@ -179,7 +183,7 @@ class Laravel(Store):
     prefix, user = 'laravel_database_laravel_cache', 'login_web_' + hashlib.sha1(rb'Illuminate\Auth\SessionGuard').hexdigest()
 
     def token(self, rest):
-        found = re.fullmatch(rb'[_:]*([A-Za-z0-9]{40})', rest)  # the cache is full of other things
+        found = re.fullmatch(rb'[_:-]*([A-Za-z0-9]{40})', rest)  # the cache is full of other things
         return found and found[1]
 
     def value(self, data):
@@ -225,6 +229,7 @@ class Django(Store):
     for those who get the text from a browser; what a server wrote to its own Redis needs none. The time to live is counted from
     the login, unless SESSION_SAVE_EVERY_REQUEST is set: so it is the session's end, too."""
     prefix, user = ':1:django.contrib.sessions.cache', '_auth_user_id'
+    idles = False
 
     def token(self, rest):
         found = re.fullmatch(rb'(?:d_db)?([a-z0-9]{32})', rest)  # ...cached_db<id>; the cache is full of other things
@@ -251,7 +256,7 @@ class Django(Store):
             return self.dict_of(base64.b64decode(data).partition(b':')[2])
         return msgpack_values.read(data)
 
-    def times(self, value, ttl_ms):
+    def times(self, value, ttl_ms, longest_ms):
         return {'idle_ms': ttl_ms, 'expires_at_ms': now_ms() + ttl_ms} if ttl_ms >= 0 else {'idle_ms': 10 * YEAR_MS}
 
 

@@ -136,6 +136,12 @@ class RealStores(StoreCase):
         self.assertIn("1 other keys begin with 'PHPREDIS_SESSION:'", said)
         self.assertEqual({token for some in tokens.values() for i, token in enumerate(some) if i != NOBODY}, set(found))
         self.assertAlmostEqual(86400_000, found[tokens['php'][0]]['idle_ms'], delta=600_000)
+        self.old.cli('PEXPIRE', f"PHPREDIS_SESSION:{tokens['php'][0]}", '60000')  # not used for nearly a day
+        found, said = self.export('php')
+        self.assertEqual({found[tokens['php'][1]]['idle_ms']}, {line['idle_ms'] for line in found.values()})
+        self.assertIn('their idle time is 86', said)
+        self.old.cli('PERSIST', f"PHPREDIS_SESSION:{tokens['php'][0]}")
+        self.assertEqual(315360000000, self.export('php')[0][tokens['php'][0]]['idle_ms'])
         for handler in ('php_serialize', 'php_binary'):
             self.old.cli('DEL', *(f'PHPREDIS_SESSION:{token}' for token in tokens[handler]))
         kept = self.check_moves('php', tokens['php'])
@@ -150,7 +156,7 @@ class RealStores(StoreCase):
         self.assertEqual({'eggs': 2}, kept['cart'])
         self.made('php', 'laravel.php', 'encrypted', 2)
         attributes = json.dumps({'login_web_' + hashlib.sha1(rb'Illuminate\Auth\SessionGuard').hexdigest(): 77}).encode()
-        self.put(('SET', b'laravel_database_laravel_cache_:' + b'a' * 40, b's:%d:"%s";' % (len(attributes), attributes)),  # its other keys
+        self.put(('SET', b'laravel_database_laravel_cache_-' + b'a' * 40, b's:%d:"%s";' % (len(attributes), attributes)),  # its other keys
                  ('SET', b'laravel_database_laravel_cache' + b'b' * 40, b's:%d:"%s";' % (len(attributes), attributes)))
         found, said = self.export('laravel', code=SKIPPED)
         self.assertIn('2 skipped: encrypted', said)
