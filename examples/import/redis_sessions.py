@@ -36,6 +36,7 @@ from values import Skip
 
 NAME = 'redis_sessions.py'
 NAME_MOST = 1024
+PATIENCE_S = 60  # for a reply
 
 
 class Lost(Exception):
@@ -46,13 +47,14 @@ class Redis:
     def __init__(self, where, database=0, tls=False):
         if '/' in where:
             self.socket = socket.socket(socket.AF_UNIX)
+            self.socket.settimeout(PATIENCE_S)
             self.socket.connect(where)
         else:
             host, _, port = where.rpartition(':')
             if not host or not port.isdigit():
                 raise Lost('WHERE is HOST:PORT or the path of a unix socket')
             host = host.strip('[]')
-            self.socket = socket.create_connection((host, int(port)))
+            self.socket = socket.create_connection((host, int(port)), PATIENCE_S)
             if tls:
                 self.socket = ssl.create_default_context().wrap_socket(self.socket, server_hostname=host)
         self.file = self.socket.makefile('rb', 1 << 16)

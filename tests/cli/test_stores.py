@@ -400,6 +400,33 @@ class ConnectRedis(StoreCase):
         _, said = self.export_without_server()
         self.assertIn('not whole', said)
 
+    def test_a_password_a_database_and_tls(self):
+        folder, port = self.redis.dir, kit.free_port()
+        key, certificate = os.path.join(folder, 'key'), os.path.join(folder, 'certificate')
+        subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', '/CN=old',
+                        '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', certificate], check=True, capture_output=True)
+        with kit.Redis('--tls-port', str(port), '--tls-cert-file', certificate, '--tls-key-file', key, '--tls-ca-cert-file', certificate,
+                       '--tls-auth-clients', 'no', admin='a secret') as old:
+            old.cli('ACL', 'SETUSER', 'reader', 'on', '>another', '~*', '+@all')
+            old.cli('-n', '3', 'SET', 'sess:a-session-of-somebody', '{"userId":1}')
+
+            def export(where, *words, code, **env):
+                done = subprocess.run([sys.executable, '-B', EXPORTER, 'connect-redis', *words, where], capture_output=True, text=True,
+                                      env={**os.environ, **env}, timeout=kit.PATIENCE_S, check=False)
+                self.assertNotIn('Traceback', done.stderr)
+                self.assertEqual(code, done.returncode, done.stderr)
+                return done.stdout.count('"token"')
+
+            tls = f'127.0.0.1:{port}'
+            self.assertEqual(1, export(old.socket, '--db', '3', code=0, REDIS_PASSWORD='a secret'))
+            self.assertEqual(1, export(f'127.0.0.1:{old.port}', '--db', '3', code=0, REDIS_USER='reader', REDIS_PASSWORD='another'))
+            self.assertEqual(0, export(old.socket, code=0, REDIS_PASSWORD='a secret'))
+            export(old.socket, code=LOST)
+            export(old.socket, code=LOST, REDIS_PASSWORD='wrong')
+            export('nonsense', code=LOST)
+            self.assertEqual(1, export(tls, '--tls', '--db', '3', code=0, REDIS_PASSWORD='a secret', SSL_CERT_FILE=certificate))
+            export(tls, '--tls', code=LOST, REDIS_PASSWORD='a secret')  # nobody vouches for it
+
     def export_without_server(self):
         done = subprocess.run([sys.executable, '-B', EXPORTER, 'connect-redis', self.old.socket], capture_output=True, text=True, check=False)
         self.assertEqual(LOST, done.returncode)
