@@ -197,7 +197,7 @@ class Export:
 
     def run(self, redis):
         print(json.dumps({'begin': f'{NAME} {self.options.store}'}), flush=True)
-        if self.store.idles and not self.options.idle:
+        if (self.store.idles or self.options.rolling) and not self.options.idle:
             self.options.longest_ms = self.longest_ms(redis)
         for keys in redis.scan(self.options.prefix):
             commands = [command for key in keys for command in self.store.commands(key)]
@@ -237,6 +237,7 @@ def arguments():
     parser.add_argument('--prefix', help='what the keys begin with; each store has its usual one')
     parser.add_argument('--db', type=int, default=0, metavar='N', help='the database (0)')
     parser.add_argument('--tls', action='store_true', help='trusted are the certificates of the system, or of SSL_CERT_FILE')
+    parser.add_argument('--rolling', action='store_true', help='connect-redis and django: each use extended the session')
     parser.add_argument('--idle', type=int, metavar='SECONDS', help='the idle time of all sessions, whatever the store says')
     parser.add_argument('--lifetime', type=int, metavar='SECONDS', help='all sessions end then, counted from now')
     parser.add_argument('--skipped', metavar='FILE', help='lists there what was skipped')

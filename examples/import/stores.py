@@ -64,9 +64,9 @@ class Store:
     def unfold(self, value):
         return value
 
-    def times(self, value, ttl_ms, longest_ms):
+    def times(self, value, ttl_ms, options):
         """Members of Session. The time to live is -1 where the key has none: then the store keeps it for ever."""
-        return {'idle_ms': max(ttl_ms, longest_ms) if ttl_ms >= 0 else 10 * YEAR_MS}
+        return {'idle_ms': max(ttl_ms, options.longest_ms) if ttl_ms >= 0 else 10 * YEAR_MS}
 
     def read(self, answers, options):
         """The session; None: it is gone."""
@@ -75,7 +75,7 @@ class Store:
             return None
         value = self.value(data)
         return Session(value, member(value, options.user, self.unfold), member(value, options.role, self.unfold),
-                       **self.times(value, ttl_ms, options.longest_ms))
+                       **self.times(value, ttl_ms, options))
 
 
 class ConnectRedis(Store):
@@ -89,11 +89,13 @@ class ConnectRedis(Store):
             raise Skip('not an object')
         return value
 
-    def times(self, value, ttl_ms, longest_ms):
+    def times(self, value, ttl_ms, options):
         cookie = value.pop('cookie', None)
         idle_ms = cookie.get('originalMaxAge') if isinstance(cookie, dict) else None
         if ttl_ms < 0:
             return {'idle_ms': idle_ms}
+        if options.rolling:
+            return super().times(value, ttl_ms, options) if idle_ms is None else {'idle_ms': idle_ms}
         return {'idle_ms': ttl_ms if idle_ms is None else idle_ms, 'expires_at_ms': now_ms() + ttl_ms}
 
 
@@ -256,8 +258,10 @@ class Django(Store):
             return self.dict_of(base64.b64decode(data).partition(b':')[2])
         return msgpack_values.read(data)
 
-    def times(self, value, ttl_ms, longest_ms):
-        return {'idle_ms': ttl_ms, 'expires_at_ms': now_ms() + ttl_ms} if ttl_ms >= 0 else {'idle_ms': 10 * YEAR_MS}
+    def times(self, value, ttl_ms, options):
+        if ttl_ms < 0 or options.rolling:
+            return super().times(value, ttl_ms, options)
+        return {'idle_ms': ttl_ms, 'expires_at_ms': now_ms() + ttl_ms}
 
 
 class Flask(Store):

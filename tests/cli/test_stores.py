@@ -375,6 +375,10 @@ class ConnectRedis(StoreCase):
         found, _ = self.export('connect-redis', '--idle', '60', '--lifetime', '7200')
         (line,) = found.values()
         self.assertEqual(60_000, line['idle_ms'])
+        self.sess(b'a-session-without-age', {'userId': 1}, 5000)
+        found, _ = self.export('connect-redis', '--rolling')
+        self.assertEqual([5, HOUR_MS], [found[name]['idle_ms'] for name in ('a-session-of-somebody', 'a-session-without-age')])
+        self.assertEqual([False] * 2, ['expires_at_ms' in line for line in found.values()])
         self.assertAlmostEqual(int(time.time() * 1000) + 7200_000, line['expires_at_ms'], delta=600_000)
 
     def test_what_is_kept_is_left_out_where_it_is_too_large(self):
