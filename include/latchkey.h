@@ -75,7 +75,8 @@ extern "C" {
 #define LATCHKEY_REFUSED                                                                                               \
     5 /* create: the user's generation has moved since the draft read it; rotate, import: done already; change_fields:    \
          a field has another version */
-#define LATCHKEY_BAD_ARGUMENT -1 /* a NULL or a value that the function's text excludes: a bug in the caller */
+#define LATCHKEY_BAD_ARGUMENT                                                                                          \
+    -1 /* a NULL or a value that the function's text excludes: a bug in the caller; the log names the argument */
 #define LATCHKEY_NO_MEMORY -2
 #define LATCHKEY_UNAVAILABLE -3 /* Redis did not answer in time, or answered that it cannot serve now */
 #define LATCHKEY_CORRUPT -4     /* what Redis holds under this name is not a record of this session */
@@ -138,14 +139,14 @@ typedef struct latchkey_field {
 
 /* What a login knows. Zero it, set `size`, fill in the rest. */
 typedef struct latchkey_draft {
-    size_t size; /* sizeof(latchkey_draft) */
-    uint64_t user_id;
+    size_t size;      /* sizeof(latchkey_draft) */
+    uint64_t user_id; /* any number; 0 is a user like every other */
     const char *role; /* at most 16 bytes; NULL is "" */
     uint8_t permissions_hash[32];
-    uint32_t device;
+    uint32_t device;     /* any number */
     uint32_t flags;      /* only LATCHKEY_FLAGS_YOURS */
-    int64_t idle_ms;     /* 0: the handle's idle_ms */
-    int64_t lifetime_ms; /* 0: the handle's lifetime_ms */
+    int64_t idle_ms;     /* 1 to 315360000000 (ten years); 0: the handle's idle_ms */
+    int64_t lifetime_ms; /* the same; 0: the handle's lifetime_ms */
     uint64_t generation; /* 0: not checked; else the user's generation in Redis plus one must equal it: see
                              latchkey_user_generation */
     const latchkey_field *fields;
@@ -172,6 +173,7 @@ typedef struct latchkey_draft {
  *   records: ...        what Redis holds is damaged or foreign
  *   seal: ...           seal_key_file can be read or written by every user of the machine; said by open
  *   rotation: ...       an old token was used after its grace, and its session was ended: perhaps a theft
+ *   argument: ...       a call was BAD_ARGUMENT, and by which argument; each at most once in ten seconds, as an information
  *   audit: ...          L1 answers, longer than the bound, what Redis does not hold; with audit_per_s alone
  *   event: ...          the audit trail, with events=1 alone, see below
  * A state is said once, not at each attempt, and no handle says more than a line in 10 seconds for long, beside as many of
@@ -216,12 +218,15 @@ LATCHKEY_API void latchkey_set_log(latchkey_log function, void *context);
  *          rediss://...                         (the same, over TLS)
  *          unix://[user:password@]/path/to.sock[?db=0&option=value&...]
  *          %XX stands for a byte in user, password, path and values.
+ *          Equal in every instance of a deployment: the server and the database, prefix, partitions, check_key_file,
+ *          seal_key_file and foreign_until_ms. Each of the others is an instance's own.
  * options  l1_capacity   100000    entries that L1 holds, 0 to 100,000,000; 0 switches L1 off
  *          l1_ttl_ms     300000    the longest an entry stays in L1 before Redis is asked again; a tenth of the session's
  *                                  idle_ms bounds it, too
  *          staleness_ms  2000      guarantee C: 100 to 60,000
  *          deadline_ms   250       the longest a call waits: 1 to 60,000
- *          idle_ms       1800000   a session not used for this long ends (used: see latchkey_touch)
+ *          idle_ms       1800000   a session not used for this long ends (used: see latchkey_touch): 100 to 315360000000, ten
+ *                                  years, as lifetime_ms
  *          lifetime_ms   43200000  a session ends this long after its creation, used or not
  *          connections   8         for misses and writes, beside the link's two: 1 to 64. Callers that find them all
  *                                  busy pipeline behind others

@@ -16,6 +16,7 @@
  * that ends between two questions is just not counted. Records are read as the scripts read them: what is sealed in them
  * (seal.h) is not needed. */
 #include "analytics/sample.h"
+#include "base/argument.h"
 
 #include "analytics/sampling.h"
 #include "session/server_time.h"
@@ -340,7 +341,8 @@ int latchkey_sample(latchkey *lk, size_t count, latchkey_population *population,
 {
     latchkey_population all;
     if (population && population_size) memset(population, 0, population_size);
-    if (!lk || !population || !population_size || !count) return LATCHKEY_BAD_ARGUMENT;
+    if (!lk || !population || !population_size || !count)
+        return lk_bad_argument("sample: the handle or population is NULL, or a size or count is 0");
     if (lk_forked(lk)) return LATCHKEY_FORKED;
     int status = lk_sample(lk, count < LATCHKEY_SAMPLE_MAX ? count : LATCHKEY_SAMPLE_MAX, NULL, &all);
     memcpy(population, &all, population_size < sizeof all ? population_size : sizeof all);

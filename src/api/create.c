@@ -1,6 +1,7 @@
 /* latchkey_create: draft --> token, record, script --> a session in Redis --> L1 --> the token is handed out.
  * Randomness, times and place are decided here and by Redis; nothing of them comes from a client. */
 #include "session/draft.h"
+#include "base/argument.h"
 
 #include "observe/events.h"
 #include "session/run_script.h"
@@ -110,7 +111,8 @@ static int attempt(latchkey *lk, const latchkey_draft *d, const latchkey_field *
 int latchkey_create(latchkey *lk, const latchkey_draft *draft, char token[LATCHKEY_TOKEN_SIZE])
 {
     if (token) memset(token, 0, LATCHKEY_TOKEN_SIZE);
-    if (!lk || !draft || !token || draft->size != sizeof *draft) return LATCHKEY_BAD_ARGUMENT;
+    if (!lk || !draft || !token) return lk_bad_argument("create: the handle, draft or token is NULL");
+    if (draft->size != sizeof *draft) return lk_bad_argument("create: draft.size is not sizeof(latchkey_draft)");
     if (lk_forked(lk)) return LATCHKEY_FORKED;
     lk_record record;
     lk_token made;

@@ -1,5 +1,6 @@
 /* latchkey_get_fields: some fields of a session, without moving the others. latchkey_record_version: see field_version.h. */
 #include "session/read_record.h"
+#include "base/argument.h"
 #include "session/begin.h"
 #include "session/lifetime.h"
 
@@ -49,7 +50,9 @@ int latchkey_get_fields(latchkey *lk, const char *token, size_t token_len, const
                         latchkey_record **out)
 {
     if (out) *out = NULL;
-    if (!out || !names_good(names, count)) return LATCHKEY_BAD_ARGUMENT;
+    if (!out) return lk_bad_argument("get_fields: out is NULL");
+    if (!names_good(names, count))
+        return lk_bad_argument("get_fields: names: up to 256 of 2 to 64 characters of [A-Za-z0-9._:-] are expected");
     lk_token parsed;
     lk_judged judged;
     int64_t deadline_ms;

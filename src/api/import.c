@@ -17,6 +17,7 @@
  *   Two processes that import the same token at once make the same session, and the one that names it is OK. Only where they differ (in the user, or in the
  * first check key) there are two: the first name stands, and the other session is ended. */
 #include "session/draft.h"
+#include "base/argument.h"
 #include "observe/events.h"
 #include "session/resolve.h"
 #include "session/run_script.h"
@@ -159,9 +160,14 @@ int lk_import(latchkey *lk, const char *foreign, size_t foreign_len, const latch
 {
     moving m = {.draft = draft};
     *over = false;
-    if (!lk || !foreign || !draft || draft->size != sizeof *draft || created_at_ms < 0 || expires_at_ms < 0)
-        return LATCHKEY_BAD_ARGUMENT;
-    if (expires_at_ms && (created_at_ms > expires_at_ms || draft->lifetime_ms)) return LATCHKEY_BAD_ARGUMENT;
+    if (!lk || !foreign || !draft) return lk_bad_argument("import: the handle, the token or draft is NULL");
+    if (draft->size != sizeof *draft) return lk_bad_argument("import: draft.size is not sizeof(latchkey_draft)");
+    if (created_at_ms < 0 || expires_at_ms < 0)
+        return lk_bad_argument("import: created_at_ms or expires_at_ms is below 0");
+    if (expires_at_ms && created_at_ms > expires_at_ms)
+        return lk_bad_argument("import: created_at_ms is later than expires_at_ms");
+    if (expires_at_ms && draft->lifetime_ms)
+        return lk_bad_argument("import: only one of expires_at_ms and draft.lifetime_ms");
     if (lk_forked(lk)) return LATCHKEY_FORKED;
     if (!lk->config.foreign_until_ms) return LATCHKEY_CONFIG;
     int status = lk_draft_record(lk, draft, &m.record);

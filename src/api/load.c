@@ -1,5 +1,6 @@
 /* latchkey_load and what can be asked of a record: the whole session, key material and all, from Redis. */
 #include "session/begin.h"
+#include "base/argument.h"
 
 #include "session/read_record.h"
 #include "session/lifetime.h"
@@ -10,7 +11,7 @@
 int latchkey_load(latchkey *lk, const char *token, size_t token_len, latchkey_record **out)
 {
     if (out) *out = NULL;
-    else return LATCHKEY_BAD_ARGUMENT;
+    else return lk_bad_argument("load: out is NULL");
     lk_token parsed;
     lk_judged judged;
     int64_t deadline_ms;

@@ -1,5 +1,6 @@
 /* latchkey_metrics: Prometheus' text exposition format, version 0.0.4. */
 #include "api/stats.h"
+#include "base/argument.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -136,7 +137,8 @@ int latchkey_metrics(latchkey *lk, char *buffer, size_t buffer_size, size_t *nee
 {
     if (needed) *needed = 0;
     if (buffer && buffer_size) *buffer = 0;
-    if (!lk || !needed || (buffer_size && !buffer)) return LATCHKEY_BAD_ARGUMENT;
+    if (!lk || !needed || (buffer_size && !buffer))
+        return lk_bad_argument("metrics: the handle, needed or the text is NULL");
     if (lk_forked(lk)) return LATCHKEY_FORKED;
     latchkey_stats stats;
     lk_stats_gather(lk, &stats);

@@ -1,6 +1,7 @@
 /* latchkey_open and latchkey_close: from a configuration to a handle whose link holds a lease. */
 
 #include "base/secure_memory.h"
+#include "base/argument.h"
 #include "api/stats.h"
 #include "session/async.h"
 #include "session/lifetime.h"
@@ -69,11 +70,11 @@ int latchkey_open(const char *config, latchkey **out, char *error, size_t error_
         error_size = sizeof unheard;
     }
     *error = 0;
-    if (!out) return LATCHKEY_BAD_ARGUMENT;
+    if (!out) return lk_bad_argument("open: out is NULL");
     *out = NULL;
     if (!config) {
         snprintf(error, error_size, "no configuration was given");
-        return LATCHKEY_BAD_ARGUMENT;
+        return lk_bad_argument("open: config is NULL");
     }
     if (!lk_crypto_init()) {
         snprintf(error, error_size, "libsodium finds no source of randomness");

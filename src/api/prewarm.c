@@ -7,6 +7,7 @@
  * proves it, and the entry is as any other from then on (l1.c, reveal). Being prewarmed is no use of a session: nothing
  * is touched until that first request. */
 #include "redis/keys.h"
+#include "base/argument.h"
 #include "session/judge.h"
 #include "session/lifetime.h"
 #include "session/read.h"
@@ -203,7 +204,7 @@ int latchkey_prewarm(latchkey *lk, size_t count, size_t *loaded)
     size_t unheard;
     if (!loaded) loaded = &unheard;
     *loaded = 0;
-    if (!lk) return LATCHKEY_BAD_ARGUMENT;
+    if (!lk) return lk_bad_argument("prewarm: the handle is NULL");
     if (lk_forked(lk)) return LATCHKEY_FORKED;
     if (count > (size_t)lk->config.l1_capacity) count = (size_t)lk->config.l1_capacity;
     if (!count) return LATCHKEY_OK;

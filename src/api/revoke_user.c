@@ -8,6 +8,7 @@
  * another may have ended some a moment ago, or a call before this one, whose answer was lost. So revoke_user waits for a
  * beat. */
 #include "observe/events.h"
+#include "base/argument.h"
 #include "redis/keys.h"
 #include "session/begin.h"
 #include "session/ended.h"
@@ -77,7 +78,8 @@ static int prepare(latchkey *lk, uint64_t user_id, const char *keep_token, size_
 {
     lk_token keep;
     *s = (sweep){.user_id = user_id, .partition = lk_partition_of_user(lk, user_id)};
-    if (!keep_token) return keep_len ? LATCHKEY_BAD_ARGUMENT : LATCHKEY_OK;
+    if (!keep_token)
+        return keep_len ? lk_bad_argument("revoke_user: keep_token is NULL, and keep_len is not 0") : LATCHKEY_OK;
     int status = lk_begin(lk, keep_token, keep_len, &keep, deadline_ms);
     if (status == LATCHKEY_NOT_FOUND) return LATCHKEY_OK; /* a foreign token without a session */
     if (status) return status;
@@ -91,7 +93,7 @@ static int prepare(latchkey *lk, uint64_t user_id, const char *keep_token, size_
 int latchkey_revoke_user(latchkey *lk, uint64_t user_id, const char *keep_token, size_t keep_len, size_t *revoked)
 {
     if (revoked) *revoked = 0;
-    if (!lk) return LATCHKEY_BAD_ARGUMENT;
+    if (!lk) return lk_bad_argument("revoke_user: the handle is NULL");
     if (lk_forked(lk)) return LATCHKEY_FORKED;
     sweep s;
     int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
@@ -122,7 +124,7 @@ static int take_ended(latchkey *lk, void *context, lk_script_answer *answer, int
 
 int latchkey_revoke_selector(latchkey *lk, uint64_t user_id, const char selector[LATCHKEY_SELECTOR_LENGTH])
 {
-    if (!lk || !selector) return LATCHKEY_BAD_ARGUMENT;
+    if (!lk || !selector) return lk_bad_argument("revoke_selector: the handle or selector is NULL");
     if (lk_forked(lk)) return LATCHKEY_FORKED;
     unsigned partition;
     if (!lk_selector_parse((unsigned)lk->config.partitions, selector, &partition)) return LATCHKEY_MALFORMED;

@@ -5,6 +5,7 @@
  * revocation, announced and remembered as any other. Denying beforehand, as revoke does, is not needed: once Redis
  * confirmed, nobody finds the old token there, and then it is purged here. */
 #include "observe/events.h"
+#include "base/argument.h"
 #include "session/judge.h"
 #include "session/begin.h"
 #include "session/ended.h"
@@ -123,10 +124,11 @@ int latchkey_rotate(latchkey *lk, const char *token, size_t token_len, int64_t g
                     char new_token[LATCHKEY_TOKEN_SIZE])
 {
     lk_token old, made;
-    if (!new_token) return LATCHKEY_BAD_ARGUMENT;
+    if (!new_token) return lk_bad_argument("rotate: new_token is NULL");
     int64_t deadline_ms;
-    int status = grace_ms < 0 || grace_ms > GRACE_MOST_MS ? LATCHKEY_BAD_ARGUMENT
-                                                          : lk_begin(lk, token, token_len, &old, &deadline_ms);
+    int status = grace_ms < 0 || grace_ms > GRACE_MOST_MS
+                     ? lk_bad_argument("rotate: grace_ms: 0 to 3600000 is expected")
+                     : lk_begin(lk, token, token_len, &old, &deadline_ms);
     memset(new_token, 0, LATCHKEY_TOKEN_SIZE); /* only now: it may be where the old one stands */
     if (status) return status;
     status = lk_pending_has(lk->pending, &old) ? LATCHKEY_NOT_FOUND : LK_OUTCOME_TAKEN;

@@ -3,6 +3,7 @@
  * belongs to the session. It is written under the session's name of that moment and with its expiry, in the script that sees
  * that it lives, and is exchanged, touched and ended with it (common.lua). */
 #include "session/update.h"
+#include "base/argument.h"
 #include "session/read_record.h"
 #include "session/begin.h"
 #include "session/judge.h"
@@ -19,6 +20,7 @@ static void seal_name(char out[SEAL_NAME_SIZE], const char *section)
     snprintf(out, SEAL_NAME_SIZE, "/%.64s", section);
 }
 
+static const char bad_name[] = "section: 2 to 64 characters of [A-Za-z0-9._:-] are expected";
 static bool name_good(const char *section) { return section && lk_field_name_good(section, strlen(section)); }
 
 /* ------------------------------------------------------------------------------------------------- writing -- */
@@ -58,8 +60,10 @@ int latchkey_section_put(latchkey *lk, const char *token, size_t token_len, cons
     int64_t deadline_ms;
     int status = lk_begin(lk, token, token_len, &parsed, &deadline_ms);
     if (status) return status;
-    bool good = name_good(section) && size <= LK_SECTION_SIZE_MAX && (data || !size);
-    status = good ? put_section(lk, &parsed, section, (lk_span){data, size}, deadline_ms) : LATCHKEY_BAD_ARGUMENT;
+    if (!name_good(section)) status = lk_bad_argument(bad_name);
+    else if (size > LK_SECTION_SIZE_MAX) status = lk_bad_argument("section_put: size: at most 1 MiB is expected");
+    else if (size && !data) status = lk_bad_argument("section_put: data is NULL, and size is not 0");
+    else status = put_section(lk, &parsed, section, (lk_span){data, size}, deadline_ms);
     lk_wipe(&parsed, sizeof parsed);
     if (status) return status;
     lk_count(&lk->counters, LK_SECTION_WRITES, 1);
@@ -128,7 +132,8 @@ int latchkey_section_get(latchkey *lk, const char *token, size_t token_len, cons
     if (found) *found = 0;
     lk_token parsed;
     int64_t deadline_ms;
-    if (!size || !found || !name_good(section) || (capacity && !data)) return LATCHKEY_BAD_ARGUMENT;
+    if (!size || !found || (capacity && !data)) return lk_bad_argument("section_get: size, found or data is NULL");
+    if (!name_good(section)) return lk_bad_argument(bad_name);
     int status = lk_begin(lk, token, token_len, &parsed, &deadline_ms);
     if (status) return status;
     lk_reply *value = NULL;

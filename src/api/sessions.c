@@ -1,5 +1,6 @@
 /* latchkey_sessions: the sessions of a user, for a page that lists them. */
 #include "session/begin.h"
+#include "base/argument.h"
 #include "session/vouched_read.h"
 
 #include "base/record.h"
@@ -125,7 +126,7 @@ int latchkey_sessions(latchkey *lk, uint64_t user_id, const char *current_token,
                       latchkey_session_info *sessions, size_t max, size_t *total)
 {
     if (total) *total = 0;
-    if (!lk || !total || (max && !sessions)) return LATCHKEY_BAD_ARGUMENT;
+    if (!lk || !total || (max && !sessions)) return lk_bad_argument("sessions: the handle, total or sessions is NULL");
     if (max) memset(sessions, 0, max * sizeof *sessions);
     if (lk_forked(lk)) return LATCHKEY_FORKED;
     listing l = {.user_id = user_id, .partition = lk_partition_of_user(lk, user_id), .infos = sessions};
@@ -134,7 +135,7 @@ int latchkey_sessions(latchkey *lk, uint64_t user_id, const char *current_token,
     lk_token current;
     int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
     int status = current_token ? lk_begin(lk, current_token, current_len, &current, &deadline_ms)
-                 : current_len ? LATCHKEY_BAD_ARGUMENT
+                 : current_len ? lk_bad_argument("sessions: current_token is NULL, and current_len is not 0")
                                : LATCHKEY_OK;
     if (status && status != LATCHKEY_NOT_FOUND) return status; /* a foreign token without a session is nobody's */
     if (current_token && !status) {

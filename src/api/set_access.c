@@ -6,6 +6,7 @@
  * The older entries in L1 are dealt with as those of ended sessions are in revoke_user.c: purged here once Redis has confirmed, and
  * by others upon the message; and a beat is waited for, so that OK holds for what others changed a moment ago as well. */
 #include "redis/keys.h"
+#include "base/argument.h"
 #include "session/update.h"
 #include "observe/events.h"
 #include "session/run_script.h"
@@ -23,7 +24,8 @@ int latchkey_set_access(latchkey *lk, const char *token, size_t token_len, const
     int status = lk_begin(lk, token, token_len, &parsed, &deadline_ms);
     if (status) return status;
     const lk_update change = {.access = access};
-    status = lk_access_good(access) ? lk_update_session(lk, &parsed, &change, deadline_ms) : LATCHKEY_BAD_ARGUMENT;
+    status = lk_access_check(access);
+    if (!status) status = lk_update_session(lk, &parsed, &change, deadline_ms);
     lk_wipe(&parsed, sizeof parsed);
     return status;
 }
@@ -104,11 +106,12 @@ static int run_once(latchkey *lk, crowd *c, int64_t deadline_ms)
 int latchkey_set_user_access(latchkey *lk, uint64_t user_id, const latchkey_access *access, size_t *changed)
 {
     if (changed) *changed = 0;
-    if (!lk || !lk_access_good(access)) return LATCHKEY_BAD_ARGUMENT;
+    if (!lk) return lk_bad_argument("set_user_access: the handle is NULL");
+    int status = lk_access_check(access);
+    if (status) return status;
     if (lk_forked(lk)) return LATCHKEY_FORKED;
     crowd c = {.user_id = user_id, .partition = lk_partition_of_user(lk, user_id), .access = access};
     int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
-    int status;
     do status = run_once(lk, &c, deadline_ms);
     while (!status && !c.over && lk_now_ms() < deadline_ms);
     lk_swaps_free(&c.swaps);

@@ -1,6 +1,7 @@
 /* latchkey_set_fields and latchkey_change_fields: single fields, all or none, without rewriting the session; whatever they
  * are now, or only if they still are what was read. See update.h and field_version.h. */
 #include "session/update.h"
+#include "base/argument.h"
 #include "session/begin.h"
 
 static int begin_and_change(latchkey *lk, const char *token, size_t token_len, const lk_update *change)
@@ -9,9 +10,9 @@ static int begin_and_change(latchkey *lk, const char *token, size_t token_len, c
     int64_t deadline_ms;
     int status = lk_begin(lk, token, token_len, &parsed, &deadline_ms);
     if (status) return status;
-    status = change->count && lk_fields_good(change->fields, change->count, true)
-                 ? lk_update_session(lk, &parsed, change, deadline_ms)
-                 : LATCHKEY_BAD_ARGUMENT;
+    status = change->count ? lk_fields_check(change->fields, change->count, true)
+                           : lk_bad_argument("fields: at least one is expected");
+    if (!status) status = lk_update_session(lk, &parsed, change, deadline_ms);
     lk_wipe(&parsed, sizeof parsed);
     return status;
 }
@@ -27,7 +28,8 @@ int latchkey_change_fields(latchkey *lk, const char *token, size_t token_len, co
 {
     latchkey_field fields[LK_FIELDS_MAX];
     uint64_t versions[LK_FIELDS_MAX];
-    if (!changes || count > LK_FIELDS_MAX) return LATCHKEY_BAD_ARGUMENT;
+    if (!changes || count > LK_FIELDS_MAX)
+        return lk_bad_argument("change_fields: changes is NULL, or they are more than 256");
     for (size_t i = 0; i < count; i++) {
         fields[i] = (latchkey_field){changes[i].name, changes[i].data, changes[i].size};
         versions[i] = changes[i].version;

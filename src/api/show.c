@@ -2,6 +2,7 @@
  *
  * A name that was exchanged (rotate.lua) leads to the one that the session has now, whether its grace is over or not. */
 #include "redis/keys.h"
+#include "base/argument.h"
 #include "session/read_record.h"
 #include "session/server_time.h"
 
@@ -46,7 +47,7 @@ int latchkey_show(latchkey *lk, const char selector[LATCHKEY_SELECTOR_LENGTH], l
     lk_judged judged;
     if (info) *info = found;
     if (out) *out = NULL;
-    if (!lk || !selector || !out) return LATCHKEY_BAD_ARGUMENT;
+    if (!lk || !selector || !out) return lk_bad_argument("show: the handle, selector or out is NULL");
     if (lk_forked(lk)) return LATCHKEY_FORKED;
     int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
     if (!lk_selector_parse((unsigned)lk->config.partitions, selector, &partition)) return LATCHKEY_MALFORMED;

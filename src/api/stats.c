@@ -1,5 +1,6 @@
 /* latchkey_stats_read: counters summed, gauges read. */
 #include "api/stats.h"
+#include "base/argument.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -108,7 +109,8 @@ void lk_stats_beat(latchkey *lk, lk_beat_stats *p)
 int latchkey_stats_read(latchkey *lk, latchkey_stats *stats, size_t stats_size)
 {
     if (stats && stats_size) memset(stats, 0, stats_size);
-    if (!lk || !stats || !stats_size) return LATCHKEY_BAD_ARGUMENT;
+    if (!lk || !stats || !stats_size)
+        return lk_bad_argument("stats_read: the handle or stats is NULL, or stats_size is 0");
     if (lk_forked(lk)) return LATCHKEY_FORKED;
     latchkey_stats all;
     lk_stats_gather(lk, &all);

@@ -15,7 +15,8 @@ const char *latchkey_status_text(int status)
     case LATCHKEY_REFUSED:
         return "REFUSED: something else came first: the user's generation moved, the token was exchanged, the field "
                "was changed, or the session is here already";
-    case LATCHKEY_BAD_ARGUMENT: return "BAD_ARGUMENT: a NULL or a value that the function excludes";
+    case LATCHKEY_BAD_ARGUMENT:
+        return "BAD_ARGUMENT: a NULL or a value that the function excludes; the log names it at LATCHKEY_LOG_INFO";
     case LATCHKEY_NO_MEMORY: return "NO_MEMORY: an allocation failed, or the buffer is too small";
     case LATCHKEY_UNAVAILABLE:
         return "UNAVAILABLE: Redis cannot be reached, cannot serve now, or did not answer in time";

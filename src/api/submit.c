@@ -1,10 +1,11 @@
 /* latchkey_fd, latchkey_submit, latchkey_reap: validate without waiting, for event loops. See session/async.h. */
 #include "session/async.h"
+#include "base/argument.h"
 #include "session/begin.h"
 
 int latchkey_fd(latchkey *lk)
 {
-    if (!lk) return LATCHKEY_BAD_ARGUMENT;
+    if (!lk) return lk_bad_argument("fd: the handle is NULL");
     return lk_forked(lk) ? (int)LATCHKEY_FORKED : lk_async_fd(lk);
 }
 

@@ -1,5 +1,6 @@
 /* latchkey_user_generation: a number that moves with everything that ends all sessions of a user. */
 #include "session/ended.h"
+#include "base/argument.h"
 #include "session/vouched_read.h"
 
 #include "redis/keys.h"
@@ -65,7 +66,7 @@ static int ask_generation(latchkey *lk, void *context, lk_vouch *vouch, int64_t 
 int latchkey_user_generation(latchkey *lk, uint64_t user_id, uint64_t *generation)
 {
     if (generation) *generation = 0;
-    if (!lk || !generation) return LATCHKEY_BAD_ARGUMENT;
+    if (!lk || !generation) return lk_bad_argument("user_generation: the handle or generation is NULL");
     if (lk_forked(lk)) return LATCHKEY_FORKED;
     generation_read g = {user_id, generation, lk_partition_of_user(lk, user_id)};
     const lk_vouched_read read = {.partition = g.partition, .ask = ask_generation, .context = &g};

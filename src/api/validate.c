@@ -17,6 +17,7 @@
  *
  * What C rests on is the order in lk_hit (hit.h); what B and D rest on is the order in lk_read_vouched (vouched_read.h). */
 #include "session/begin.h"
+#include "base/argument.h"
 
 #include "session/hit.h"
 #include "session/read.h"
@@ -108,18 +109,18 @@ static __attribute__((noinline)) int miss(latchkey *lk, const char *token, size_
 
 int latchkey_validate(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry)
 {
-    if (!entry) return LATCHKEY_BAD_ARGUMENT;
+    if (!entry) return lk_bad_argument("validate: entry is NULL");
     lk_l1_found found;
-    if (!lk || !token) return lk_hit_refuse(entry, LATCHKEY_BAD_ARGUMENT);
+    if (!lk || !token) return lk_hit_refuse(entry, lk_bad_argument("validate: the handle or token is NULL"));
     int status = lk_hit(lk, token, token_len, entry, &found);
     return __builtin_expect(status == LATCHKEY_OK, 1) ? LATCHKEY_OK : miss(lk, token, token_len, entry, status);
 }
 
 int latchkey_try_validate(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry)
 {
-    if (!entry) return LATCHKEY_BAD_ARGUMENT;
+    if (!entry) return lk_bad_argument("validate: entry is NULL");
     lk_l1_found found;
-    if (!lk || !token) return lk_hit_refuse(entry, LATCHKEY_BAD_ARGUMENT);
+    if (!lk || !token) return lk_hit_refuse(entry, lk_bad_argument("validate: the handle or token is NULL"));
     int status = lk_hit(lk, token, token_len, entry, &found);
     return __builtin_expect(status == LATCHKEY_OK, 1) ? LATCHKEY_OK : lk_hit_try(lk, token, token_len, entry, status);
 }

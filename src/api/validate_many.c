@@ -1,5 +1,6 @@
 /* latchkey_try_validate_many: many tokens at once, whose ways to memory overlap. */
 #include "session/hit.h"
+#include "base/argument.h"
 
 enum {
     TOGETHER = 32
@@ -41,7 +42,8 @@ static void group_from_l1(latchkey *lk, const char *const *tokens, const size_t 
 int latchkey_try_validate_many(latchkey *lk, const char *const *tokens, const size_t *token_lens, size_t count,
                                latchkey_entry *entries, int *statuses)
 {
-    if (!lk || (count && (!tokens || !token_lens || !entries || !statuses))) return LATCHKEY_BAD_ARGUMENT;
+    if (!lk || (count && (!tokens || !token_lens || !entries || !statuses)))
+        return lk_bad_argument("try_validate_many: the handle or an array is NULL");
     if (lk_forked(lk)) {
         for (size_t i = 0; i < count; i++) statuses[i] = lk_hit_refuse(&entries[i], LATCHKEY_FORKED);
         return LATCHKEY_FORKED;

@@ -1,5 +1,6 @@
 /* See record.h. */
 #include "base/record.h"
+#include "base/argument.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -207,17 +208,20 @@ bool lk_field_name_good(const char *name, size_t length)
            strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-") >= length;
 }
 
-bool lk_fields_good(const latchkey_field *fields, size_t count, bool may_delete)
+int lk_fields_check(const latchkey_field *fields, size_t count, bool may_delete)
 {
-    if (count > LK_FIELDS_MAX || (count && !fields)) return false;
+    if (count > LK_FIELDS_MAX) return lk_bad_argument("fields: at most 256 are expected");
+    if (count && !fields) return lk_bad_argument("fields is NULL, and their count is not 0");
     for (size_t i = 0; i < count; i++) {
         const latchkey_field *f = &fields[i];
-        if (!f->name || !lk_field_name_good(f->name, strlen(f->name)) || f->size > LK_FIELD_SIZE_MAX) return false;
-        if (!f->data && (f->size || !may_delete)) return false;
+        if (!f->name || !lk_field_name_good(f->name, strlen(f->name)))
+            return lk_bad_argument("fields: a name is not 2 to 64 characters of [A-Za-z0-9._:-]");
+        if (f->size > LK_FIELD_SIZE_MAX) return lk_bad_argument("fields: a value is larger than 64 KiB");
+        if (!f->data && (f->size || !may_delete)) return lk_bad_argument("fields: a value's data is NULL");
         for (size_t j = 0; j < i; j++)
-            if (strcmp(f->name, fields[j].name) == 0) return false;
+            if (strcmp(f->name, fields[j].name) == 0) return lk_bad_argument("fields: one name stands there twice");
     }
-    return true;
+    return LATCHKEY_OK;
 }
 
 latchkey_field *lk_fields_seal(const lk_seal_keys *keys, const lk_record *record, const latchkey_field *fields,

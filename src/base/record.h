@@ -93,8 +93,9 @@ typedef struct lk_record_header {
 bool lk_record_header_read(const void *bytes, size_t size, lk_record_header *glance);
 
 bool lk_field_name_good(const char *name, size_t length);
-bool lk_fields_good(const latchkey_field *fields, size_t count, bool may_delete); /* names, sizes, none twice */
-bool lk_field_is_key(const char *name, size_t length);                            /* starts with "pq." */
+/* Names, sizes, none twice: OK or BAD_ARGUMENT. */
+int lk_fields_check(const latchkey_field *fields, size_t count, bool may_delete);
+bool lk_field_is_key(const char *name, size_t length); /* starts with "pq." */
 
 /* Copies of the fields, sealed for this session: the names are the caller's, data that is NULL stays so. To be freed, all of
  * them at once. NULL: no memory. */

@@ -286,7 +286,7 @@ const cli_command cli_status_of = {
         "its\n"
         "lease. Exit 0: no guarantee is broken; 1: a setting that breaks one (latchkey doctor), or an instance without "
         "a\n"
-        "lease. The Redis user needs +psubscribe beside the rights of an instance: README.md's ACL has a user for "
+        "lease. The Redis user needs +psubscribe beside the rights of an instance: src/redis/acl.txt has a user for "
         "operators.",
     .run = run,
 };

@@ -94,7 +94,7 @@ int wire_listen(wire *w)
         return cli_fail(
             w->c, CLI_CONFIG,
             "the Redis user may not listen to the beats of the instances (+psubscribe is missing): use the user "
-            "`operator` of README.md's ACL, or give this one +psubscribe");
+            "`operator` of src/redis/acl.txt, or give this one +psubscribe");
     w->error[0] = 0;
     return exit;
 }

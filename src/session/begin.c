@@ -1,5 +1,6 @@
 /* See begin.h. */
 #include "session/begin.h"
+#include "base/argument.h"
 
 #include "session/resolve.h"
 
@@ -8,7 +9,7 @@
 int lk_begin_here(latchkey *lk, const char *token, size_t token_len, lk_token *parsed, lk_foreign *foreign)
 {
     char selector[LATCHKEY_SELECTOR_LENGTH];
-    if (!lk || !token) return LATCHKEY_BAD_ARGUMENT;
+    if (!lk || !token) return lk_bad_argument("the handle or the token is NULL");
     if (lk_forked(lk)) return LATCHKEY_FORKED;
     unsigned partitions = (unsigned)lk->config.partitions;
     if (lk_parse(lk, token, token_len, parsed)) return LATCHKEY_OK;

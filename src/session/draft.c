@@ -1,9 +1,12 @@
 /* See draft.h. */
 #include "session/draft.h"
+#include "base/argument.h"
 
 #include "session/server_time.h"
 
 #include <string.h>
+
+#define TEN_YEARS_MS INT64_C(315360000000)
 
 int64_t lk_draft_lifetime(const latchkey *lk, const latchkey_draft *d)
 {
@@ -19,10 +22,14 @@ void lk_draft_times(const latchkey *lk, const latchkey_draft *d, lk_record *reco
 int lk_draft_record(const latchkey *lk, const latchkey_draft *d, lk_record *record)
 {
     size_t role = d->role ? strnlen(d->role, 17) : 0;
-    if (role > 16 || d->flags & ~LATCHKEY_FLAGS_YOURS || d->idle_ms < 0 || d->lifetime_ms < 0 ||
-        d->idle_ms > INT64_C(315360000000) || d->lifetime_ms > INT64_C(315360000000) ||
-        !lk_fields_good(d->fields, d->field_count, false))
-        return LATCHKEY_BAD_ARGUMENT;
+    if (role > 16) return lk_bad_argument("draft.role: at most 16 bytes are expected");
+    if (d->flags & ~LATCHKEY_FLAGS_YOURS) return lk_bad_argument("draft.flags: only LATCHKEY_FLAGS_YOURS");
+    if (d->idle_ms < 0 || d->idle_ms > TEN_YEARS_MS)
+        return lk_bad_argument("draft.idle_ms: 0 to 315360000000 (ten years) is expected");
+    if (d->lifetime_ms < 0 || d->lifetime_ms > TEN_YEARS_MS)
+        return lk_bad_argument("draft.lifetime_ms: 0 to 315360000000 (ten years) is expected");
+    int status = lk_fields_check(d->fields, d->field_count, false);
+    if (status) return status;
     memset(record, 0, sizeof *record);
     latchkey_entry *e = &record->entry;
     e->user_id = d->user_id;

@@ -1,5 +1,6 @@
 /* See run_script.h. */
 #include "session/run_script.h"
+#include "base/argument.h"
 
 #include "session/server_time.h"
 #include "session/token_reuse.h"
@@ -17,7 +18,9 @@ static int meaning(const lk_reply *reply)
     if (reply->type == LK_REPLY_INTEGER)
         return reply->integer > 0 ? LATCHKEY_OK : reply->integer ? LATCHKEY_EXPIRED : LATCHKEY_NOT_FOUND;
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        if (lk_reply_is(reply, words[i].word)) return words[i].status;
+        if (lk_reply_is(reply, words[i].word))
+            return words[i].status == LATCHKEY_BAD_ARGUMENT ? lk_bad_argument("fields: a session has at most 256")
+                                                            : words[i].status;
     return lk_session_clock(reply) ? LK_OUTCOME_TAKEN : LATCHKEY_UNAVAILABLE;
 }
 

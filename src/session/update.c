@@ -1,5 +1,6 @@
 /* See update.h. */
 #include "session/update.h"
+#include "base/argument.h"
 
 #include "observe/events.h"
 #include "session/read_record.h"
@@ -12,11 +13,16 @@
 
 /* ------------------------------------------------------------------------------------------------- swaps -- */
 
-bool lk_access_good(const latchkey_access *a)
+int lk_access_check(const latchkey_access *a)
 {
-    return a && a->size == sizeof *a && !(a->flags_mask & ~LATCHKEY_FLAGS_YOURS) && !(a->flags & ~a->flags_mask) &&
-           (!a->role || strnlen(a->role, 17) <= 16) &&
-           (a->role || a->permissions_hash || a->flags_mask || a->authenticated);
+    if (!a || a->size != sizeof *a)
+        return lk_bad_argument("access is NULL, or its size is not sizeof(latchkey_access)");
+    if (a->flags_mask & ~LATCHKEY_FLAGS_YOURS) return lk_bad_argument("access.flags_mask: only LATCHKEY_FLAGS_YOURS");
+    if (a->flags & ~a->flags_mask) return lk_bad_argument("access.flags: only bits of access.flags_mask");
+    if (a->role && strnlen(a->role, 17) > 16) return lk_bad_argument("access.role: at most 16 bytes are expected");
+    if (!a->role && !a->permissions_hash && !a->flags_mask && !a->authenticated)
+        return lk_bad_argument("access: nothing in it is to be changed");
+    return LATCHKEY_OK;
 }
 
 bool lk_access_apply(const latchkey_access *a, int64_t now_ms, latchkey_entry *entry)
@@ -214,7 +220,8 @@ static int prepare_swaps(latchkey *lk, lk_node *node, const lk_update *change, b
     uint8_t after[LK_HASH_SIZE];
     int status = keys ? check_material(lk, node, r->material, r->material_size, &r->record) : LATCHKEY_OK;
     if (status) return status;
-    if (keys && !hash_after(r->material, r->material_size, change, after)) return LATCHKEY_BAD_ARGUMENT;
+    if (keys && !hash_after(r->material, r->material_size, change, after))
+        return lk_bad_argument("fields: a session has at most 64 of key material (pq.*)");
     for (size_t i = 0; i < r->tokens; i++) {
         lk_record record;
         const lk_reply *selector = r->token[2 * i], *was = r->token[2 * i + 1];

@@ -13,7 +13,7 @@
 #include "session/judge.h"
 
 typedef struct lk_update {
-    const latchkey_field *fields; /* good ones: lk_fields_good; data NULL deletes */
+    const latchkey_field *fields; /* good ones: lk_fields_check; data NULL deletes */
     size_t count;
     const uint64_t *versions;      /* that the fields must have, 0: none; or NULL: any */
     const latchkey_access *access; /* or NULL */
@@ -37,7 +37,7 @@ bool lk_swaps_add(lk_swaps *swaps, const lk_seal_keys *keys, const char selector
 bool lk_swaps_keep(lk_swaps *swaps, const char selector[LATCHKEY_SELECTOR_LENGTH], const lk_reply *was);
 void lk_swaps_free(lk_swaps *swaps);
 
-bool lk_access_good(const latchkey_access *access); /* and it changes something */
+int lk_access_check(const latchkey_access *access); /* OK or BAD_ARGUMENT */
 bool lk_access_apply(const latchkey_access *access, int64_t now_ms,
                      latchkey_entry *entry); /* false: it is so already */
 

@@ -168,11 +168,13 @@ static void look_at_databases(doctor *d)
     lk_reply_free(reply);
     if (found[0])
         doctor_fix(
-            doctor_find(d, LATCHKEY_LOG_WARNING, "shared-prefix", "",
-                        "another deployment has the prefix '%s' too, on the same server, in database %s. Redis' "
-                        "channels know no databases: both hear all that the other publishes, and `latchkey status` "
-                        "and `top` show the instances of both",
-                        d->app->config.prefix, found),
+            doctor_find(
+                d, LATCHKEY_LOG_WARNING, "shared-prefix", "",
+                "another deployment has the prefix '%s' too, on the same server, in database %s. Redis' channels know "
+                "no databases: each instance hears what both publish and drops what is not its own, and one of an "
+                "older "
+                "version obeys both",
+                d->app->config.prefix, found),
             "prefix=NAME in the URL of one of the two; or, if nothing uses it any more, DEL %s:{0}:m in that "
             "database",
             d->app->config.prefix);

@@ -3,6 +3,7 @@
  * Callers' mistakes: NULL and values out of range are BAD_ARGUMENT, outputs are zeroed, nothing crashes.
  */
 #include "test_handle.h"
+#include "logbook.h"
 
 #include <string.h>
 
@@ -74,6 +75,50 @@ static void test_NULL_arguments_are_BAD_ARGUMENT(void **state)
     assert_null(latchkey_record_field(record, "x", &size));
     latchkey_record_free(record);
     assert_status(lk, LATCHKEY_OK, validate(lk, token));
+}
+
+/* Each by its name and with what is allowed, once in a while however often the mistake is made. */
+static void test_the_log_names_the_argument(void **state)
+{
+    (void)state;
+    latchkey *lk = handle_open(server, "");
+    char token[LATCHKEY_TOKEN_SIZE], text[LATCHKEY_TOKEN_SIZE];
+    const latchkey_draft good = {.size = sizeof good, .user_id = 1};
+    latchkey_access access = {.size = sizeof access};
+    latchkey_entry entry;
+    make_session(lk, 1, token);
+    logbook_open();
+    for (int i = 0; i < 3; i++) {
+        latchkey_draft bad[6];
+        for (size_t k = 0; k < 6; k++) bad[k] = good;
+        bad[0].size = 8;
+        bad[1].role = "seventeen bytes!!";
+        bad[2].flags = 0x10000;
+        bad[3].idle_ms = -1;
+        bad[4].lifetime_ms = INT64_MAX;
+        bad[5].field_count = 257;
+        for (size_t k = 0; k < 6; k++) assert_status(lk, LATCHKEY_BAD_ARGUMENT, latchkey_create(lk, &bad[k], text));
+        assert_status(lk, LATCHKEY_BAD_ARGUMENT, latchkey_validate(lk, NULL, LENGTH, &entry));
+        assert_status(lk, LATCHKEY_BAD_ARGUMENT, latchkey_rotate(lk, token, LENGTH, -1, text));
+        assert_status(lk, LATCHKEY_BAD_ARGUMENT, latchkey_set_access(lk, token, LENGTH, &access));
+        assert_status(lk, LATCHKEY_BAD_ARGUMENT, latchkey_section_put(lk, token, LENGTH, "?", "x", 1));
+    }
+    static const char *const said[] = {"create: draft.size is not",
+                                       "draft.role: at most 16 bytes",
+                                       "draft.flags: ",
+                                       "draft.idle_ms: 0 to 315360000000",
+                                       "draft.lifetime_ms: 0 to 315360000000",
+                                       "fields: at most 256",
+                                       "validate: the handle or token is NULL",
+                                       "rotate: grace_ms: 0 to 3600000",
+                                       "access: nothing in it",
+                                       "section: 2 to 64 characters"};
+    for (size_t i = 0; i < sizeof said / sizeof *said; i++) {
+        char line[128];
+        snprintf(line, sizeof line, "%d argument: %s", LATCHKEY_LOG_INFO, said[i]);
+        if (!logbook_has(line)) fail_msg("not said: %s", line);
+    }
+    logbook_close();
 }
 
 static void test_bad_drafts_are_BAD_ARGUMENT(void **state)
@@ -180,9 +225,9 @@ static void test_every_status_has_a_text(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_NULL_arguments_are_BAD_ARGUMENT), TEST(test_bad_drafts_are_BAD_ARGUMENT),
-        TEST(test_failures_zero_their_outputs),     TEST(test_set_fields_of_nothing),
-        TEST(test_every_status_has_a_text),
+        TEST(test_the_log_names_the_argument),  TEST(test_NULL_arguments_are_BAD_ARGUMENT),
+        TEST(test_bad_drafts_are_BAD_ARGUMENT), TEST(test_failures_zero_their_outputs),
+        TEST(test_set_fields_of_nothing),       TEST(test_every_status_has_a_text),
     };
     return cmocka_run_group_tests(tests, server_start, server_end);
 }

@@ -252,12 +252,12 @@ static void test_lists_of_fields(void **state)
         snprintf(names[i], sizeof names[i], "f%u", i);
         fields[i] = (latchkey_field){names[i], "x", 1};
     }
-    assert_true(lk_fields_good(NULL, 0, false));
-    assert_false(lk_fields_good(NULL, 1, false));
-    assert_true(lk_fields_good(fields, LK_FIELDS_MAX, false));
-    assert_false(lk_fields_good(fields, LK_FIELDS_MAX + 1, false));
+    assert_int_equal(lk_fields_check(NULL, 0, false), LATCHKEY_OK);
+    assert_int_equal(lk_fields_check(NULL, 1, false), LATCHKEY_BAD_ARGUMENT);
+    assert_int_equal(lk_fields_check(fields, LK_FIELDS_MAX, false), LATCHKEY_OK);
+    assert_int_equal(lk_fields_check(fields, LK_FIELDS_MAX + 1, false), LATCHKEY_BAD_ARGUMENT);
     fields[0].name = "f7";
-    assert_false(lk_fields_good(fields, 8, false)); /* twice */
+    assert_int_equal(lk_fields_check(fields, 8, false), LATCHKEY_BAD_ARGUMENT); /* twice */
     const struct {
         latchkey_field field;
         bool good, good_to_delete;
@@ -272,8 +272,8 @@ static void test_lists_of_fields(void **state)
         {{"x", NULL, 0}, false, false},
     };
     for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
-        assert_int_equal(lk_fields_good(&rows[i].field, 1, false), rows[i].good);
-        assert_int_equal(lk_fields_good(&rows[i].field, 1, true), rows[i].good_to_delete);
+        assert_int_equal(lk_fields_check(&rows[i].field, 1, false) == LATCHKEY_OK, rows[i].good);
+        assert_int_equal(lk_fields_check(&rows[i].field, 1, true) == LATCHKEY_OK, rows[i].good_to_delete);
     }
 }
 
