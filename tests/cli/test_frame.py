@@ -77,12 +77,12 @@ class Frame(kit.Case):
         """cli_say and json.c write printable ASCII alone; a printf somewhere else would not."""
         wild = []
         for path in glob.glob(f'{kit.ROOT}/src/cli/**/*.c', recursive=True):
-            if os.path.basename(path) in ('text.c', 'json.c') or '/import/' in path:
+            if os.path.basename(path) in ('text.c', 'json.c'):
                 continue
             with open(path, encoding='ascii') as file:
                 for number, line in enumerate(file, 1):
                     if re.search(r'(?<![a-z_])(v?f?printf|f?puts|f?putc|putchar|fwrite)\(', line) and 'puts("\\033' not in line \
-                       and 'puts("\\r\\033[K"' not in line:
+                       and 'puts("\\r\\033[K"' not in line and 'fprintf(file,' not in line:
                         wild.append(f'{path}:{number}: {line.strip()}')
         self.assertEqual([], wild)
 

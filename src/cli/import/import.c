@@ -202,7 +202,7 @@ static void say_progress(importer *m, const import_tally *t, const import_state 
              " expired, %" PRIu64 " refused",
              t->lines, (double)t->lines / (seconds + 1e-6), more, t->moved, t->here, t->expired, t->refused);
     if (isatty(STDERR_FILENO)) cli_progress("%s", line);
-    else fprintf(stderr, "%s\n", line);
+    else cli_say(stderr, "%s\n", line);
 }
 
 /* Once a second: how far it is, to people and to the state. */
@@ -312,7 +312,7 @@ static int conclude(importer *m, int exit)
 {
     if (exit == CLI_DONE) return m->tally.refused || m->tally.skipped ? CLI_NO : CLI_DONE;
     if (exit == STOP_CUT) {
-        fprintf(stderr,
+        cli_say(stderr,
                 "latchkey: the end of the export is missing, so sessions may be missing. Look at what the exporter "
                 "said, and export and import once more: what moved in is left alone\n");
         return CLI_NO;
@@ -321,7 +321,7 @@ static int conclude(importer *m, int exit)
                       : exit == CLI_AWAY       ? "Redis did not answer for as long as --patience says"
                       : exit == CLI_CONFIG     ? "foreign_until_ms is past"
                                                : "it cannot go on";
-    fprintf(stderr, "latchkey: %s; the same command again goes on where this one stopped\n", why);
+    cli_say(stderr, "latchkey: %s; the same command again goes on where this one stopped\n", why);
     return exit == STOP_INTERRUPTED ? CLI_NO : exit;
 }
 

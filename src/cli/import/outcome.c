@@ -127,9 +127,9 @@ static void print_counted(const import_counted *of, const char *const *reasons, 
 {
     for (int i = 0; i < count; i++) {
         if (!of[i].count) continue;
-        printf("  %" PRIu64 ": %s (line", of[i].count, reasons[i]);
-        for (int k = 0; k < IMPORT_LINES_SHOWN && of[i].line[k]; k++) printf(" %" PRIu64, of[i].line[k]);
-        printf("%s)\n", of[i].count > IMPORT_LINES_SHOWN ? " ..." : "");
+        cli_say(stdout, "  %" PRIu64 ": %s (line", of[i].count, reasons[i]);
+        for (int k = 0; k < IMPORT_LINES_SHOWN && of[i].line[k]; k++) cli_say(stdout, " %" PRIu64, of[i].line[k]);
+        cli_say(stdout, "%s)\n", of[i].count > IMPORT_LINES_SHOWN ? " ..." : "");
     }
 }
 
@@ -139,14 +139,15 @@ void import_tally_print(const cli *c, const import_tally *t, uint64_t first_line
         print_json(t, first_line, seconds, complete);
         return;
     }
-    printf("%" PRIu64 " lines from line %" PRIu64 " on, in %.1f s%s\n", t->lines, first_line, seconds,
-           complete ? "" : "; not all of them");
-    printf("moved in      %" PRIu64 "\n", t->moved);
-    if (t->changed) printf("  %" PRIu64 " of them not with all that they had\n", t->changed);
+    cli_say(stdout, "%" PRIu64 " lines from line %" PRIu64 " on, in %.1f s%s\n", t->lines, first_line, seconds,
+            complete ? "" : "; not all of them");
+    cli_say(stdout, "moved in      %" PRIu64 "\n", t->moved);
+    if (t->changed) cli_say(stdout, "  %" PRIu64 " of them not with all that they had\n", t->changed);
     print_counted(t->changes, changes, IMPORT_CHANGES);
-    printf("here already  %" PRIu64 "\nexpired       %" PRIu64 "\n", t->here, t->expired);
-    if (t->over) printf("ended         %" PRIu64 "  created before the sessions of everybody were ended\n", t->over);
-    printf("refused       %" PRIu64 "\n", t->refused);
+    cli_say(stdout, "here already  %" PRIu64 "\nexpired       %" PRIu64 "\n", t->here, t->expired);
+    if (t->over)
+        cli_say(stdout, "ended         %" PRIu64 "  created before the sessions of everybody were ended\n", t->over);
+    cli_say(stdout, "refused       %" PRIu64 "\n", t->refused);
     print_counted(t->of, texts, IMPORT_REASONS);
-    if (t->skipped) printf("skipped       %" PRIu64 "  by the exporter, which says why\n", t->skipped);
+    if (t->skipped) cli_say(stdout, "skipped       %" PRIu64 "  by the exporter, which says why\n", t->skipped);
 }
