@@ -275,6 +275,7 @@ class Doctor(kit.Case):
     def test_nothing_on_a_right_server(self):
         with Server() as server:
             self.assertEqual({}, server.doctor())
+            self.assertEqual('', server.cli('--scan'))  # as it was: it may have been the wrong database
             with kit.App(server.config()) as app:  # and with all kinds of keys
                 tokens = [app.create(user, fields={'note': b'x', 'pq.k': b'y'}) for user in range(50)]
                 app.rotate(tokens[0], 1000)

@@ -86,6 +86,19 @@ class Frame(kit.Case):
                         wild.append(f'{path}:{number}: {line.strip()}')
         self.assertEqual([], wild)
 
+    def test_who_refuses_a_connection_is_named(self):
+        port = kit.refusing_port()
+        for url, who in ((f'redis://127.0.0.1:{port}', f'127.0.0.1:{port}'), (f'redis://localhost:{port}', f'localhost:{port}'),
+                         (f'redis://[::1]:{port}', f'[::1]:{port}'), ('unix:///nowhere/redis.sock', '/nowhere/redis.sock')):
+            for words in (('list', '7'), ('status',), ('doctor',), ('top', '--once')):
+                self.check(run(*words, config=url), kit.AWAY, f'cannot connect to Redis at {who}: ')
+
+    def test_numbers_do_not_depend_on_the_locale(self):
+        """Without setlocale a program writes and reads as in C, wherever it runs: 0.5 is never 0,5."""
+        for path in glob.glob(f'{kit.ROOT}/src/**/*.c', recursive=True):
+            with open(path, encoding='utf-8') as file:
+                self.assertNotRegex(file.read(), r'\bsetlocale\b', path)
+
     def test_errors_are_json_where_that_was_asked_for(self):
         for words in (('--json', 'no-such-command'), ('no-such-command', '--json'), ('keygen', 'x', '--json')):
             self.assertEqual(USAGE, self.check(run(*words), USAGE).value['exit'])

@@ -1,6 +1,8 @@
 /* latchkey doctor: looks at a server and at the way to it, and says what weakens which guarantee, and what to do about it. */
 #include "cli/doctor/doctor.h"
 
+#include "redis/keys.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
@@ -100,6 +102,15 @@ static void print(const doctor *d)
 
 /* -------------------------------------------------------------------------------------------------- the visit -- */
 
+/* The hash that holds the number of partitions: how many fields it has; -1: that could not be seen. */
+static int64_t recorded_fields(doctor *d, const char *key)
+{
+    lk_reply *reply = PEEK(d->app, "HLEN", key);
+    int64_t fields = reply && reply->type == LK_REPLY_INTEGER ? reply->integer : -1;
+    lk_reply_free(reply);
+    return fields;
+}
+
 /* Does a handle open, and get a lease? It also records the number of partitions, as the application would. */
 static void look_at_open(doctor *d)
 {
@@ -114,12 +125,17 @@ static void look_at_open(doctor *d)
 
 static void look_at_all(doctor *d)
 {
+    char key[LK_KEY_SIZE];
+    lk_key_partition(key, d->app->config.prefix, 0, "m");
+    bool untouched = recorded_fields(d, key) == 0;
     look_at_open(d);
     doctor_wire(d);
     doctor_settings(d);
     doctor_rights(d);
     doctor_keys(d);
     doctor_files(d);
+    /* Nobody has been here before: what the handle recorded goes again. The first login adds to it. */
+    if (untouched && recorded_fields(d, key) == 1) lk_reply_free(PEEK(d->app, "DEL", key));
     if (d->unseen[0])
         doctor_fix(doctor_find(d, LATCHKEY_LOG_NOTICE, "unseen", "",
                                "could not be looked at, for want of a right: %s. What they would show is not known",
