@@ -69,8 +69,9 @@ static bool read_server(state *s)
 
 static uint64_t number_of(const lk_reply *reply)
 {
+    uint64_t number;
     if (reply->type == LK_REPLY_INTEGER) return reply->integer > 0 ? (uint64_t)reply->integer : 0;
-    return reply->type == LK_REPLY_STRING ? strtoull(reply->text, NULL, 10) : 0;
+    return reply->type == LK_REPLY_STRING && cli_number(reply->text, 0, INT64_MAX / 4096, &number) ? number : 0;
 }
 
 /* 0 where it is not there, or something else. */

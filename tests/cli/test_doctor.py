@@ -407,6 +407,14 @@ class Doctor(kit.Case):
             self.assertIn('database 2.', server.doctor()['shared-prefix']['text'])
             self.assertIn('database 0.', server.doctor(config=other)['shared-prefix']['text'])
 
+    def test_a_clock_that_is_none(self):
+        def wild(answer):
+            return re.sub(rb'(?<=\*2\r\n\$10\r\n)\d{10}(?=\r\n)', b'-999999999', answer)
+        with Server() as server, kit.Proxy(server.socket, change=wild) as wire:
+            said = run('doctor', config=f'redis://app:{PASSWORD}@127.0.0.1:{wire.port}?{kit.OPTIONS}')
+            self.assertIn('its clock is not known', said.out)
+            self.assertNotIn('nan', said.out.split('keys looked at')[0])
+
     def test_level(self):
         with Server('--appendfsync', 'everysec') as server:
             self.assertIn('appendfsync', server.doctor())

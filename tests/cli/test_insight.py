@@ -106,9 +106,12 @@ class Insight(kit.Case):
             return answer.replace(b'connected_slaves:0', b'connected_slaves:\x1b')
         with Redis() as redis, kit.Proxy(redis.socket, change=lie) as wire:
             url = f'redis://127.0.0.1:{wire.port}?{kit.OPTIONS}'
+            redis.cli('HSET', 'lk:{0}:m', 'partitions', '64', 'peak', '-5')
+            redis.cli('SET', 'lk:{0}:q', '-7')
             said = run('status', config=url)
             self.check_printable(self.check(said, DONE, '.0\\x1b\\x1b', 'replicas: \\x1b', 'up for an unknown time'))
             self.assertNotRegex(said.out, r'\d{7}')
+            self.assertIn('Revocations  0 since', said.out)
             for words in (('doctor',), ('doctor', '--json'), ('status', '--json')):
                 self.check_printable(run(*words, config=url))
 

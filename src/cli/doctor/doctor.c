@@ -85,9 +85,11 @@ static void print_wrapped(const char *text)
 
 static void print(const doctor *d)
 {
-    char shown[CLI_TIME_SIZE];
-    cli_say(stdout, "Redis %s, round trip %.2f ms, its clock %+.3f s of ours, %" PRIu64 " keys looked at\n",
-            d->version[0] ? d->version : "?", d->round_trip_ms, d->clock_ahead_ms / 1000, d->keys_seen);
+    char shown[CLI_TIME_SIZE], away[96] = "its clock is not known";
+    if (!isnan(d->round_trip_ms))
+        snprintf(away, sizeof away, "round trip %.2f ms, its clock %+.3f s of ours", d->round_trip_ms,
+                 d->clock_ahead_ms / 1000);
+    cli_say(stdout, "Redis %s, %s, %" PRIu64 " keys looked at\n", d->version[0] ? d->version : "?", away, d->keys_seen);
     for (size_t i = 0; i < d->count; i++) {
         const finding *f = &d->found[i];
         snprintf(shown, sizeof shown, "%s%.24s", *f->guarantees ? ", weakens " : "", f->guarantees);

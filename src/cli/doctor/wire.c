@@ -9,6 +9,7 @@
 #include <string.h>
 
 enum { ROUNDS = 33 };
+#define SECONDS_MOST UINT64_C(999999999999) /* thirty thousand years: what is more is no clock */
 
 static bool is_loopback(const struct sockaddr_storage *at)
 {
@@ -53,11 +54,13 @@ static bool measure(doctor *d, int64_t *median_us, int64_t *ahead_us)
         int64_t before = lk_clock_read(CLOCK_REALTIME, 1000), began = lk_now_us();
         lk_reply *reply = PEEK(d->app, "TIME");
         took[i] = lk_now_us() - began;
-        bool good = reply && lk_reply_shaped(reply, "ss");
+        uint64_t s, us;
+        bool good = reply && lk_reply_shaped(reply, "ss") &&
+                    cli_number(lk_reply_at(reply, 0)->text, 0, SECONDS_MOST, &s) &&
+                    cli_number(lk_reply_at(reply, 1)->text, 0, 999999, &us);
         if (good && took[i] < shortest) {
             shortest = took[i];
-            *ahead_us = atoll(lk_reply_at(reply, 0)->text) * 1000000 + atoll(lk_reply_at(reply, 1)->text) - before -
-                        took[i] / 2;
+            *ahead_us = (int64_t)(s * 1000000 + us) - before - took[i] / 2;
         }
         lk_reply_free(reply);
         if (!good) return false;
