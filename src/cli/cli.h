@@ -12,6 +12,7 @@
 
 #include "latchkey.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -92,6 +93,10 @@ int cli_open(const cli *c, latchkey **lk);
 
 /* Asks on the terminal; --yes has answered. CLI_DONE: yes; CLI_NO; CLI_USAGE: there is no terminal, so --yes is needed. */
 int cli_ask(const cli *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Where a file that is to be replaced lies: what a symbolic link leads to, so that the link stays. A file that is not there is
+ * itself. False: errno says why; a link that leads nowhere is none. */
+bool cli_file_of(const char *path, char file[PATH_MAX]);
 
 /* The clock of Redis, Unix milliseconds, as the handle knows it. */
 int64_t cli_now_ms(latchkey *lk);

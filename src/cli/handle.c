@@ -2,9 +2,11 @@
 #include "cli/cli.h"
 #include "session/server_time.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static bool progress_shown;
@@ -142,6 +144,16 @@ int cli_ask(const cli *c, const char *format, ...)
     if (!fgets(answer, sizeof answer, stdin)) answer[0] = 0;
     if (strcmp(answer, "y\n") == 0 || strcmp(answer, "Y\n") == 0 || strcmp(answer, "yes\n") == 0) return CLI_DONE;
     return cli_fail(c, CLI_NO, "nothing was done");
+}
+
+bool cli_file_of(const char *path, char file[PATH_MAX])
+{
+    struct stat there;
+    if (realpath(path, file)) return true;
+    if (errno != ENOENT || lstat(path, &there) == 0 || errno != ENOENT) return false;
+    if (snprintf(file, PATH_MAX, "%s", path) < PATH_MAX) return true;
+    errno = ENAMETOOLONG;
+    return false;
 }
 
 int64_t cli_now_ms(latchkey *lk) { return lk_server_now_ms(lk, lk_now_us()); }

@@ -107,12 +107,11 @@ static bool write_keys(const char *path, const keys *k, const struct stat *like)
     return good;
 }
 
-/* Where `path` is a symbolic link, the file that it leads to is replaced, and the link stays. */
 static int replace(const cli *c, const char *path, const keys *k)
 {
     char file[PATH_MAX], beside[PATH_MAX + 8], shown[CLI_PATH_SIZE];
     struct stat like;
-    if (!realpath(path, file) || stat(file, &like))
+    if (!cli_file_of(path, file) || stat(file, &like))
         return cli_fail(c, CLI_FAILED, "cannot read %s: %s", cli_path(shown, path), strerror(errno));
     snprintf(beside, sizeof beside, "%s.new", file);
     if (!write_keys(beside, k, &like))

@@ -278,6 +278,22 @@ class FilesAndConfigurations(ImportCase):
         said = self.imported(self.write([lines]))
         self.assertEqual((3, 3), (said['lines'], said['moved']))
 
+    def test_a_state_behind_a_symbolic_link(self):
+        """The link stays, and what it leads to is the state; a link where the new one is written leads nobody astray."""
+        os.mkdir(self.path('kept'))
+        os.symlink('kept/state', self.path('state'))
+        dump = self.write([session(i) for i in range(10)])
+        self.check(run('import', '--state', self.path('state'), dump, config=self.config), FAILED, '--state')  # it leads nowhere
+        self.imported(dump, '--state', self.path('kept/state'))
+        with open(self.path('precious'), 'w', encoding='ascii') as file:
+            file.write('of somebody else')
+        os.symlink('../precious', self.path('kept/state.next'))
+        self.imported(dump, '--state', self.path('state'))
+        self.assertEqual('kept/state', os.readlink(self.path('state')))
+        self.assertFalse(os.path.islink(self.path('kept/state')))
+        with open(self.path('precious'), encoding='ascii') as file:
+            self.assertEqual('of somebody else', file.read())
+
     def test_a_state_of_another_file_is_refused(self):
         self.imported(self.write([session(i) for i in range(500)]), '--state', self.path('state'))
         other = self.write([session(i) for i in range(1000, 1900)], 'other')

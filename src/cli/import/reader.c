@@ -212,9 +212,11 @@ void import_marks_add(import_marks *marks, enum import_kind kind)
 
 bool import_state_save(const char *path, const import_state *s)
 {
-    char next[4096], hash[2 * sizeof s->beginning + 1];
-    if (snprintf(next, sizeof next, "%s.next", path) >= (int)sizeof next) return errno = ENAMETOOLONG, false;
-    int fd = open(next, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    char real[PATH_MAX], next[PATH_MAX + 8], hash[2 * sizeof s->beginning + 1];
+    if (!cli_file_of(path, real)) return false;
+    snprintf(next, sizeof next, "%s.next", real);
+    unlink(next); /* of a run that was ended in the middle; what is made now leads nowhere else */
+    int fd = open(next, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
     if (!file) return false;
     lk_hex_encode(s->beginning, sizeof s->beginning, hash);
@@ -222,7 +224,7 @@ bool import_state_save(const char *path, const import_state *s)
             s->offset, s->line, s->hashed, hash, (int)s->marks.first, (int)s->marks.last, (int)s->marks.cut);
     bool good = !fflush(file) && !fsync(fileno(file));
     good = !fclose(file) && good;
-    return good && rename(next, path) == 0;
+    return good && rename(next, real) == 0;
 }
 
 const char *import_state_load(const char *path, import_state *s)
