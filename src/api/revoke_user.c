@@ -100,7 +100,8 @@ int latchkey_revoke_user(latchkey *lk, uint64_t user_id, const char *keep_token,
     int status = prepare(lk, user_id, keep_token, keep_len, &s, &deadline_ms);
     if (status) return status;
     do status = run_sweep(lk, &s, deadline_ms);
-    while (!status && s.more);
+    while (!status && s.more && lk_now_ms() < deadline_ms);
+    if (!status && s.more) status = LATCHKEY_UNAVAILABLE;
     if (revoked) *revoked = s.ended;
     return status;
 }

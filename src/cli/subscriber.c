@@ -42,7 +42,7 @@ static lk_reply *hear(wire *w, int64_t deadline_ms)
     lk_reply *reply;
     int got;
     while (!(got = wire_next(w, &reply)))
-        if (!lk_net_wait(&w->socket, POLLIN, deadline_ms, -1)) {
+        if (lk_now_ms() >= deadline_ms || !lk_net_wait(&w->socket, POLLIN, deadline_ms, -1)) {
             lost(w, "Redis did not answer within deadline_ms");
             return NULL;
         }

@@ -89,7 +89,9 @@ void lk_link_take_job(lk_link *link, unsigned place, const lk_reply *reply, int6
 {
     lk_job *job = &link->job[place];
     int status = LATCHKEY_OK;
-    if (reply->type == LK_REPLY_ERROR && strncmp(reply->text, "NOSCRIPT", 8) == 0 && !job->whole_script) {
+    bool runs_script = job->kind == LK_JOB_TOUCH || job->kind == LK_JOB_REVOKE;
+    if (runs_script && reply->type == LK_REPLY_ERROR && strncmp(reply->text, "NOSCRIPT", 8) == 0 &&
+        !job->whole_script) {
         job->whole_script = true;
         if (!send_job(link, place)) lk_link_no_memory(link, now_ms);
         return;
@@ -119,6 +121,8 @@ void lk_link_take_job(lk_link *link, unsigned place, const lk_reply *reply, int6
 bool lk_link_keep(lk_link *link, int which, lk_reply *reply)
 {
     if (which != LK_LINK_COMMANDS || reply->tag < TAG_VALUE || reply->tag >= TAG_LOG) return false;
-    link->job[reply->tag - TAG_VALUE].value = reply;
+    lk_job *job = &link->job[reply->tag - TAG_VALUE];
+    lk_reply_free(job->value);
+    job->value = reply;
     return true;
 }

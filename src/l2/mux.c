@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const char late_text[] = "Redis did not answer within deadline_ms";
+
 /* ------------------------------------------------------------------------------------------------- slots -- */
 
 static void change_locked(lk_mux *line, lk_exchange *x, int state)
@@ -96,7 +98,8 @@ static void take_replies_locked(lk_mux *line)
 /* Sends as the socket takes it and waits for more to read. The lock is not held while waiting: others append. */
 static void drive_once_locked(lk_mux *line, int64_t deadline_ms)
 {
-    char error[160] = "Redis did not answer within deadline_ms";
+    char error[160];
+    snprintf(error, sizeof error, "%s", late_text);
     enum lk_net_io sent = lk_net_flush(&line->socket, &line->conn, error, sizeof error), got = LK_NET_LOST;
     if (sent != LK_NET_LOST) {
         short events = POLLIN | (sent == LK_NET_LATER ? POLLOUT : 0);
@@ -131,8 +134,13 @@ static void hand_over_locked(lk_mux *line)
 
 static void drive_locked(lk_mux *line, lk_exchange *x)
 {
-    while (atomic_load_explicit(&x->state, memory_order_relaxed) == LK_EXCHANGE_DRIVES)
+    while (atomic_load_explicit(&x->state, memory_order_relaxed) == LK_EXCHANGE_DRIVES) {
+        bool late = lk_now_ms() >= x->deadline_ms;
         drive_once_locked(line, x->deadline_ms);
+        /* What is there already is still taken; what goes on coming is not waited for. */
+        if (late && atomic_load_explicit(&x->state, memory_order_relaxed) == LK_EXCHANGE_DRIVES)
+            lose_locked(line, late_text);
+    }
     hand_over_locked(line);
 }
 
@@ -157,7 +165,7 @@ static enum lk_mux_end end_of(lk_mux *line, lk_exchange *x, char *error, size_t 
     int state = atomic_load_explicit(&x->state, memory_order_relaxed);
     if (state == LK_EXCHANGE_DONE) return LK_MUX_DONE;
     bool lost = state == LK_EXCHANGE_LOST;
-    snprintf(error, error_size, "%s", lost ? line->error : "Redis did not answer within deadline_ms");
+    snprintf(error, error_size, "%s", lost ? line->error : late_text);
     while (x->got) lk_reply_free(x->replies[--x->got]);
     return lost && lk_now_ms() < x->deadline_ms ? LK_MUX_LOST : LK_MUX_LATE;
 }
@@ -203,7 +211,7 @@ static bool hear(lk_mux *line, lk_handshake *hello, int64_t deadline_ms, char *e
     int got = 0;
     enum lk_net_io sent = lk_net_flush(&line->socket, &line->conn, error, error_size);
     if (sent == LK_NET_LOST) return false;
-    snprintf(error, error_size, "Redis did not answer within deadline_ms");
+    snprintf(error, error_size, "%s", late_text);
     if (!lk_net_wait(&line->socket, POLLIN | (sent == LK_NET_LATER ? POLLOUT : 0), deadline_ms, -1)) return false;
     if (lk_net_fill(&line->socket, &line->conn, error, error_size) == LK_NET_LOST) return false;
     while ((got = lk_conn_next(&line->conn, &reply)) > 0) {
@@ -218,8 +226,13 @@ static int greet(const lk_config *config, lk_mux *line, int64_t deadline_ms, cha
 {
     lk_handshake hello;
     if (!lk_conn_open(&line->conn) || !lk_handshake_send(&hello, config, &line->conn)) return LATCHKEY_NO_MEMORY;
-    while (hello.answers && !hello.status)
+    while (hello.answers && !hello.status) {
+        bool late = lk_now_ms() >= deadline_ms;
         if (!hear(line, &hello, deadline_ms, error, error_size)) return LATCHKEY_UNAVAILABLE;
+        if (!late || !hello.answers || hello.status) continue;
+        snprintf(error, error_size, "%s", late_text);
+        return LATCHKEY_UNAVAILABLE;
+    }
     if (hello.status) snprintf(error, error_size, "%s", hello.error);
     line->incarnation = hello.incarnation;
     return hello.status;

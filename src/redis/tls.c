@@ -14,6 +14,8 @@
  * Lock: tls.lock, for the sessions kept; nothing blocks under it, and no other lock is taken. An lk_tls has one owner at a time. */
 #include "redis/tls.h"
 
+#include "redis/openssl_errors.h"
+
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -309,9 +311,9 @@ int lk_tls_context_open(const lk_config *config, lk_tls_context **out, char *err
     if (!context) return LATCHKEY_NO_MEMORY;
     pthread_mutex_init(&context->lock, NULL);
     memcpy(context->server_name, config->server_name, sizeof context->server_name);
-    ERR_clear_error();
+    lk_openssl_errors *theirs = lk_openssl_errors_set_aside();
     int status = set_up(context) ? read_files(context->ssl, config, error, error_size) : LATCHKEY_NO_MEMORY;
-    ERR_clear_error();
+    lk_openssl_errors_put_back(theirs);
     if (status) lk_tls_context_close(context);
     else *out = context;
     return status;
@@ -500,11 +502,12 @@ lk_tls *lk_tls_open(lk_tls_context *context, const char *host, int fd)
     if (!tls) return NULL;
     tls->context = context;
     tls->fd = fd;
-    if (prepare_tls(tls, context->server_name[0] ? context->server_name : host)) {
-        /* The first words go out, so that the server's are under way. What went wrong, the first write or read tells. */
-        shake_hands(tls);
-        return tls;
-    }
+    lk_openssl_errors *theirs = lk_openssl_errors_set_aside();
+    bool prepared = prepare_tls(tls, context->server_name[0] ? context->server_name : host);
+    /* The first words go out, so that the server's are under way. What went wrong, the first write or read tells. */
+    if (prepared) shake_hands(tls);
+    lk_openssl_errors_put_back(theirs);
+    if (prepared) return tls;
     lk_tls_close(tls);
     return NULL;
 }
@@ -512,16 +515,20 @@ lk_tls *lk_tls_open(lk_tls_context *context, const char *host, int fd)
 ssize_t lk_tls_write(lk_tls *tls, const char *bytes, size_t size)
 {
     size_t wrote = 0;
+    lk_openssl_errors *theirs = lk_openssl_errors_set_aside();
     int result = shake_hands(tls);
     if (result > 0) result = outcome(tls, SSL_write_ex(tls->ssl, bytes, size, &wrote));
+    lk_openssl_errors_put_back(theirs);
     return result > 0 ? (ssize_t)wrote : result;
 }
 
 ssize_t lk_tls_read(lk_tls *tls, char *bytes, size_t size)
 {
     size_t got = 0;
+    lk_openssl_errors *theirs = lk_openssl_errors_set_aside();
     int result = shake_hands(tls);
     if (result > 0) result = outcome(tls, SSL_read_ex(tls->ssl, bytes, size, &got));
+    lk_openssl_errors_put_back(theirs);
     return result > 0 ? (ssize_t)got : result;
 }
 
@@ -531,21 +538,24 @@ bool lk_tls_quiet(lk_tls *tls)
 {
     char byte;
     size_t got;
+    lk_openssl_errors *theirs = lk_openssl_errors_set_aside();
     /* Peeking takes in the tickets that came meanwhile. A piece of a record may be anything. */
-    return shake_hands(tls) > 0 && outcome(tls, SSL_peek_ex(tls->ssl, &byte, 1, &got)) == 0 &&
-           !SSL_has_pending(tls->ssl);
+    bool quiet =
+        shake_hands(tls) > 0 && outcome(tls, SSL_peek_ex(tls->ssl, &byte, 1, &got)) == 0 && !SSL_has_pending(tls->ssl);
+    lk_openssl_errors_put_back(theirs);
+    return quiet;
 }
 
 void lk_tls_close(lk_tls *tls)
 {
     if (!tls) return;
-    ERR_clear_error();
+    lk_openssl_errors *theirs = lk_openssl_errors_set_aside();
     if (tls->done && !tls->failed) SSL_shutdown(tls->ssl);
     /* A wire that broke is no reason to handshake at length the next time: else OpenSSL takes the session for bad. */
     else if (tls->broke) SSL_set_shutdown(tls->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     SSL_free(tls->ssl);
     SSL_SESSION_free(tls->offered);
-    ERR_clear_error();
+    lk_openssl_errors_put_back(theirs);
     free(tls);
 }
 

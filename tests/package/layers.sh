@@ -86,7 +86,7 @@ only() {
 }
 only hiredis 'hiredis/' redis/resp.c
 only libssl 'openssl/(ssl|x509|pem|bio)' redis/tls.c
-only libcrypto 'openssl/' redis/tls.c base/field_version.c
+only libcrypto 'openssl/' redis/tls.c redis/openssl_errors.c base/field_version.c
 only libsodium 'sodium' base/crypto.c
 only xxHash 'xxhash' base/hash.h
 only sockets 'sys/socket|sys/un|netdb|arpa/' 'redis/net.*' redis/tls.c 'l2/*' 'cli/*'

@@ -302,6 +302,24 @@ static void test_errors_of_a_refresh_are_handed_on(void **state)
     }
 }
 
+/* A refresh runs no script, so there is none to be sent: its end is its end, and its first answer is no leak. */
+static void test_a_refresh_that_is_told_of_a_script(void **state)
+{
+    (void)state;
+    redis_model *m = up();
+    m->command = "PTTL";
+    m->answer = "-NOSCRIPT no\r\n";
+    model_job(m, LK_JOB_REFRESH, 3, "job00000000000000007");
+    model_tick(m, 0);
+    model_run(m);
+    assert_int_equal(count(m, "= read"), 1);
+    assert_int_equal(count(m, "= done"), 1);
+    assert_int_equal(count(m, "HGET"), 1); /* asked once */
+    assert_int_equal(model_counted(m, LK_L2_WRITES), 0);
+    assert_int_equal(m->link.state, LK_LINK_UP);
+    model_close(m);
+}
+
 /* The connection ends before, between and behind the two answers: one end for each, and the first answer is no leak. */
 static void test_a_refresh_ends_with_the_connection(void **state)
 {
@@ -348,6 +366,7 @@ int main(void)
         cmocka_unit_test(test_answers_find_their_jobs_among_beats),
         cmocka_unit_test(test_a_refresh_asks_two_questions_and_tells_both_answers),
         cmocka_unit_test(test_errors_of_a_refresh_are_handed_on),
+        cmocka_unit_test(test_a_refresh_that_is_told_of_a_script),
         cmocka_unit_test(test_a_refresh_ends_with_the_connection),
     };
     return cmocka_run_group_tests_name("link_jobs", tests, unit_setup, NULL);

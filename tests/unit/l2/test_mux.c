@@ -475,15 +475,31 @@ static void test_a_crowd(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* There is always something more to read: the deadline passes all the same. What is there is taken once more, and no longer. */
+static void test_an_answer_that_goes_on_coming(void **state)
+{
+    (void)state;
+    enum { SIZE = 100000 };
+    static const char begins[] = "$100000\r\n";
+    static char bytes[SIZE];
+    say(begins, sizeof begins - 1);
+    say(bytes, sizeof bytes);
+    say("\r\n", 2);
+    caller *c = start(1, 1, -1);
+    assert_int_equal(join(c), LK_MUX_LATE);
+    assert_false(lk_mux_good(line)); /* what is still to come answers nobody (guarantee I) */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_one_to_a_thousand_commands),   TEST(test_cut_at_every_byte),
-        TEST(test_the_role_is_handed_on),        TEST(test_who_is_late_behind_others_leaves),
-        TEST(test_a_line_that_all_left_is_lost), TEST(test_late_in_front_is_lost_for_all),
-        TEST(test_the_other_side_closes_midway), TEST(test_it_answers_more_than_it_was_asked),
-        TEST(test_it_says_something_to_nobody),  TEST(test_what_it_says_is_no_reply),
-        TEST(test_no_slot_and_no_room),          TEST(test_a_crowd),
+        TEST(test_one_to_a_thousand_commands),    TEST(test_cut_at_every_byte),
+        TEST(test_the_role_is_handed_on),         TEST(test_who_is_late_behind_others_leaves),
+        TEST(test_a_line_that_all_left_is_lost),  TEST(test_late_in_front_is_lost_for_all),
+        TEST(test_the_other_side_closes_midway),  TEST(test_it_answers_more_than_it_was_asked),
+        TEST(test_it_says_something_to_nobody),   TEST(test_what_it_says_is_no_reply),
+        TEST(test_no_slot_and_no_room),           TEST(test_a_crowd),
+        TEST(test_an_answer_that_goes_on_coming), TEST(test_a_crowd),
     };
     return cmocka_run_group_tests(tests, unit_setup, NULL);
 }

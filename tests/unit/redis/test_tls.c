@@ -480,31 +480,80 @@ static void test_last_words_are_heard_and_no_signal_is_raised(void **state)
     drop_ends(&e);
 }
 
-static void test_queue_of_errors_is_left_empty(void **state)
+/* The application's own errors, as a thread that is in the middle of something of its own has them. */
+static void leave_errors(void)
+{
+    ERR_clear_error();
+    ERR_raise_data(ERR_LIB_USER, 7, "about %s", "a file");
+    ERR_raise(ERR_LIB_USER, 8);
+}
+
+static void assert_errors_left(const char *after)
+{
+    const char *file, *function, *data;
+    int line, flags;
+    unsigned long code = ERR_get_error_all(&file, &line, &function, &data, &flags);
+    if (ERR_GET_LIB(code) != ERR_LIB_USER || ERR_GET_REASON(code) != 7) fail_msg("%s: the first error is gone", after);
+    assert_string_equal(data, "about a file");
+    assert_string_equal(function, "leave_errors");
+    assert_non_null(strstr(file, "test_tls.c"));
+    assert_true(line > 0);
+    code = ERR_get_error();
+    if (ERR_GET_LIB(code) != ERR_LIB_USER || ERR_GET_REASON(code) != 8) fail_msg("%s: the second error is gone", after);
+    if (ERR_peek_error()) fail_msg("%s: an error of ours is left", after);
+}
+
+/* None of ours is left in it, and none of the application's is taken for ours, or lost. */
+static void test_queue_of_errors_is_left_as_it_was(void **state)
 {
     (void)state;
     ends e;
+    leave_errors();
     connect_ends(&e, "c.test");
+    assert_errors_left("open");
     assert_false(shake(&e));
     assert_int_equal(ERR_peek_error(), 0);
-    /* And what the application left in it is not taken for ours. */
-    ERR_raise(ERR_LIB_USER, 1);
+    leave_errors();
+    lk_net_close(&e.client);
+    assert_errors_left("close");
     drop_ends(&e);
     connect_ends(&e, "a.test");
-    ERR_raise(ERR_LIB_USER, 1);
+    leave_errors();
     ask(&e);
     assert_int_equal(flush(&e), LK_NET_LATER);
-    ERR_raise(ERR_LIB_USER, 1);
+    assert_errors_left("the handshake's beginning");
+    leave_errors();
     assert_int_equal(fill(&e), LK_NET_LATER);
-    assert_int_equal(ERR_peek_error(), 0);
+    assert_errors_left("the handshake");
     assert_true(shake(&e));
+    ERR_clear_error();
     answer(&e);
-    ERR_raise(ERR_LIB_USER, 1);
-    assert_int_equal(fill(&e), LK_NET_LATER); /* OpenSSL itself clears it in handshakes alone */
-    ERR_raise(ERR_LIB_USER, 1);
+    leave_errors();
+    assert_int_equal(fill(&e), LK_NET_LATER);
+    assert_errors_left("a read");
+    leave_errors();
     assert_true(lk_net_idle_good(&e.client));
-    ERR_raise(ERR_LIB_USER, 1);
+    assert_errors_left("a look at an idle connection");
+    leave_errors();
+    lk_net_close(&e.client);
+    assert_errors_left("the end");
     drop_ends(&e);
+}
+
+/* The file that is named is not there, or is no certificate: those errors are ours. */
+static void test_a_context_leaves_the_queue_as_it_was(void **state)
+{
+    (void)state;
+    const char *const files[] = {"/dev/null", "/etc/hostname", "/nowhere"};
+    for (size_t i = 0; i < UNIT_COUNT(files); i++) {
+        lk_config config = {.tls = true};
+        lk_tls_context *made = NULL;
+        char error[160];
+        snprintf(config.ca_file, sizeof config.ca_file, "%s", files[i]);
+        leave_errors();
+        assert_int_equal(lk_tls_context_open(&config, &made, error, sizeof error), LATCHKEY_CONFIG);
+        assert_errors_left(files[i]);
+    }
 }
 
 /* ---------------------------------------------------------------------------------------------- no memory -- */
@@ -616,7 +665,8 @@ int main(void)
         TEST(test_close_says_goodbye),
         TEST(test_goodbye_of_the_server),
         TEST(test_last_words_are_heard_and_no_signal_is_raised),
-        TEST(test_queue_of_errors_is_left_empty),
+        TEST(test_queue_of_errors_is_left_as_it_was),
+        TEST(test_a_context_leaves_the_queue_as_it_was),
         TEST(test_many_contexts),
         TEST(test_context_without_memory),
         TEST(test_connections_without_memory),
