@@ -105,6 +105,7 @@ void lk_link_complete_beat(lk_link *link, int64_t now_ms)
     lk_count(link->counters, LK_BEATS, 1);
     int64_t sent_ms = link->beat.sent_ms;
     link->beat.out = false;
+    link->confirmed_ms = sent_ms;
     /* Last: whoever reads this lease sees an L1 to which everything was applied. */
     link->host.lease(link->host.context, sent_ms, link->handshake[0].incarnation, link->server_ahead_us);
     lk_consistency_leased(&link->consistency, sent_ms + link->config->staleness_ms);
@@ -158,9 +159,9 @@ static void take_numbers(lk_link *link, const lk_reply *reply, int64_t now_ms)
         backwards = true;
         lk_sequence_restart(s, number);
     }
-    if (backwards)
-        lk_link_empty(link); /* the server forgot: what it forgot is not known, so nothing from before counts */
-    answered(link, now_ms);
+    /* What it forgot is not known: nothing from before counts. Of a server that is being met nothing does anyway. */
+    if (backwards && !link->baseline) lk_link_forgot(link, now_ms);
+    else answered(link, now_ms);
 }
 
 static void take_cutoff_keys(lk_link *link, const lk_reply *reply, int64_t now_ms)

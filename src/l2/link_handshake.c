@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ASSERTED_BY_ONE = 64, ASSERTIONS_AT_ONCE = 32 };
+enum { ASSERTED_BY_ONE = 64, ASSERTIONS_AT_ONCE = 32, ASSERTION_SIZE = 48 };
 
 void lk_link_connected(lk_link *link, int64_t now_ms)
 {
@@ -129,12 +129,21 @@ static void take_partitions(lk_link *link, const lk_reply *reply, int64_t now_ms
     else lk_link_no_memory(link, now_ms);
 }
 
+/* As reassert.lua reads it: the selector, or "*" and a cut-off; behind a change its number. */
+static size_t write_assertion(const lk_recent_item *item, char text[ASSERTION_SIZE])
+{
+    int size = snprintf(text, ASSERTION_SIZE, "%.*s", LATCHKEY_SELECTOR_LENGTH, item->selector);
+    if (item->change) size += snprintf(text + size, ASSERTION_SIZE - (size_t)size, ":%" PRIu64, item->change);
+    return (size_t)size;
+}
+
 /* One call: some of one partition's. The first brings the script; the others find it there. */
 static bool send_assertion(lk_link *link)
 {
     const lk_script *script = &lk_scripts[LK_SCRIPT_REASSERT];
     const lk_recent_item *first = &link->assertion[link->asserted];
     char base[LK_BASE_SIZE], key[LK_KEY_SIZE];
+    char text[ASSERTED_BY_ONE][ASSERTION_SIZE];
     lk_span words[5 + ASSERTED_BY_ONE];
     size_t count = 0;
     bool whole_script = !link->asserted;
@@ -148,7 +157,7 @@ static bool send_assertion(lk_link *link)
     for (; count < ASSERTED_BY_ONE && link->asserted < link->assertions; count++, link->asserted++) {
         const lk_recent_item *item = &link->assertion[link->asserted];
         if (item->partition != first->partition) break;
-        words[5 + count] = (lk_span){item->selector, LATCHKEY_SELECTOR_LENGTH};
+        words[5 + count] = (lk_span){text[count], write_assertion(item, text[count])};
     }
     lk_count(link->counters, LK_L2_WRITES, 1);
     link->assertions_out++;
@@ -191,6 +200,40 @@ static void meet(lk_link *link)
     if (!first) lk_link_empty_for_another(link);
 }
 
+/* What has to be made once more: what was new when a server was last confirmed. */
+static void list_assertions(lk_link *link, int64_t now_ms)
+{
+    int64_t then_ms = link->confirmed_ms ? link->confirmed_ms : now_ms;
+    link->asserted = 0;
+    link->assertions = lk_recent_list(link->recent, then_ms, link->assertion);
+}
+
+void lk_link_forgot(lk_link *link, int64_t now_ms)
+{
+    if (link->baseline) return; /* it is being met already */
+    link->host.trouble(link->host.context, LATCHKEY_UNAVAILABLE,
+                       "Redis counts its revocations anew: its data set was lost or replaced. It is met anew");
+    link->baseline = true;
+    link->host.met(link->host.context, link->met);
+    lk_link_empty(link);
+    for (size_t i = 0; i < link->partitions.count; i++) {
+        lk_sequence *s = &link->sequence[link->partitions.at[i]];
+        /* The answer of a replay that is under way is of before. */
+        *s = (lk_sequence){.replay = s->replay == LK_REPLAY_NONE ? LK_REPLAY_NONE : LK_REPLAY_VOID};
+    }
+    list_assertions(link, now_ms);
+    /* The answers to the beat that is out are of before, too. They come before that of an assertion: so there is one at
+     * least, which may name no session. */
+    if (!link->assertions) {
+        link->assertion[0] = (lk_recent_item){.partition = link->partitions.at[0]};
+        memcpy(link->assertion[0].selector, LK_NOBODY, LATCHKEY_SELECTOR_LENGTH);
+        link->assertions = 1;
+    }
+    link->beat.out = false;
+    lk_link_enter(link, LK_LINK_REASSERTING, now_ms);
+    lk_link_assert(link, now_ms);
+}
+
 /* From here on every revocation reaches us. What was missed before, the first beat finds. */
 void lk_link_subscribed(lk_link *link, int64_t now_ms)
 {
@@ -204,9 +247,9 @@ void lk_link_subscribed(lk_link *link, int64_t now_ms)
         lk_sequence_resubscribe(s);
     }
     link->server_ahead_us = 0; /* it may be another server */
-    link->asserted = link->assertions_out = 0;
+    link->asserted = link->assertions = link->assertions_out = 0;
     /* Until its first beat came back, a server may still have to be told: the connection broke in the middle of it. */
-    link->assertions = link->baseline ? lk_recent_list(link->recent, now_ms, link->assertion) : 0;
+    if (link->baseline) list_assertions(link, now_ms);
     lk_link_enter(link, LK_LINK_REASSERTING, now_ms);
     lk_link_assert(link, now_ms);
 }

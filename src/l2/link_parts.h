@@ -40,6 +40,8 @@ void lk_link_refused(lk_link *link, const lk_reply *reply, int64_t now_ms, const
 void lk_link_take_handshake(lk_link *link, int which, const lk_reply *reply, int64_t now_ms);
 bool lk_link_take_setup(lk_link *link, const lk_reply *reply, int64_t now_ms); /* false: another part's reply */
 void lk_link_subscribed(lk_link *link, int64_t now_ms);
+/* The server counts its revocations anew: its data set was lost, or replaced in place. To us it is another server. */
+void lk_link_forgot(lk_link *link, int64_t now_ms);
 void lk_link_assert(lk_link *link, int64_t now_ms); /* sends what is left of link->assertion; then the link is UP */
 
 /* link_beat.c */

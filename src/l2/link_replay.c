@@ -93,14 +93,19 @@ static uint64_t mark_of(const char *text)
     return lk_hash(text, length < LATCHKEY_SELECTOR_LENGTH ? length : LATCHKEY_SELECTOR_LENGTH, 0) | 1;
 }
 
-/* One word of a message, or of an entry of the log: "selector", or "*epoch". One that changed only is not ended. */
-static void apply(lk_link *link, int64_t p, const char *word, size_t length, bool changed, int64_t now_ms)
+/* What became of the sessions that an announcement names: they ended; they changed only; or what they give their users did. */
+enum change { CHANGE_ENDED, CHANGE_ONLY, CHANGE_RIGHTS };
+
+/* One word of the announcement with that number: "selector", or "*cutoff". */
+static void apply(lk_link *link, int64_t p, const char *word, size_t length, enum change change, uint64_t number,
+                  int64_t now_ms)
 {
     int64_t ms;
     if (*word == '*' && lk_cutoff_parse(word + 1, length - 1, &ms))
         link->everyone |= lk_cutoffs_set(link->cutoffs, (unsigned)p, ms);
     if (length != LATCHKEY_SELECTOR_LENGTH || !lk_selector_spelled(word)) return;
-    if (!changed) lk_recent_add(link->recent, (unsigned)p, word, now_ms);
+    if (change == CHANGE_ENDED) lk_recent_add(link->recent, (unsigned)p, word, now_ms);
+    if (change == CHANGE_RIGHTS) lk_recent_add_change(link->recent, (unsigned)p, word, number, now_ms);
     link->l1.purge(link->l1.context, word);
     lk_count(link->counters, LK_PURGES, 1);
 }
@@ -114,7 +119,7 @@ static void take_time_of_message(lk_link *link, const char *word, int64_t now_us
     lk_histogram_add(&link->counters->revocation_us, late_us > 0 ? (uint64_t)late_us : 0);
 }
 
-static void take_number(lk_link *link, int64_t p, uint64_t number, uint64_t mark)
+static void take_number(lk_link *link, int64_t p, uint64_t number, uint64_t mark, int64_t now_ms)
 {
     lk_sequence *s = &link->sequence[p];
     uint64_t missed;
@@ -123,7 +128,7 @@ static void take_number(lk_link *link, int64_t p, uint64_t number, uint64_t mark
         lk_count(link->counters, LK_MISSED, missed);
         return;
     }
-    if (!link->baseline) lk_link_empty(link);
+    lk_link_forgot(link, now_ms);
     lk_sequence_restart(s, number - 1);
     lk_sequence_message(s, number, mark, &missed);
 }
@@ -137,7 +142,7 @@ static bool of_our_database(const lk_link *link, const char *text)
     return (name ? atoll(name + 2) : 0) == link->config->database;
 }
 
-/* "number selector... [@time in us] [changed] [/database]", or "number *cutoff @time in us [/database]" */
+/* "number selector... [@time in us] [changed [rights]] [/database]", or "number *cutoff @time in us [/database]" */
 void lk_link_take_revocation(lk_link *link, int64_t p, const char *text, int64_t now_us)
 {
     char *at;
@@ -147,49 +152,63 @@ void lk_link_take_revocation(lk_link *link, int64_t p, const char *text, int64_t
         link->host.trouble(link->host.context, LATCHKEY_CORRUPT, "a foreign message on a revocation channel");
         return;
     }
-    take_number(link, p, number, mark_of(at + 1));
-    bool changed = strstr(at, " changed") != NULL;
+    take_number(link, p, number, mark_of(at + 1), now_us / 1000);
+    enum change change = strstr(at, " changed rights") ? CHANGE_RIGHTS
+                         : strstr(at, " changed")      ? CHANGE_ONLY
+                                                       : CHANGE_ENDED;
     while (*at == ' ') {
         const char *start = ++at;
         size_t length = strcspn(start, " ");
         at += length;
         if (*start == '@') take_time_of_message(link, start, now_us);
-        else apply(link, p, start, length, changed, now_us / 1000);
+        else apply(link, p, start, length, change, number, now_us / 1000);
     }
     if (lk_sequence_gap(&link->sequence[p])) lk_link_complete(link, now_us / 1000);
 }
 
-/* [["7-0", ["s", "selector...", "c", "1"]], ...]: applies them in turn. False where they do not go on from what was applied. */
-static bool take_entry(lk_link *link, int64_t p, const lk_reply *entry, int64_t now_ms)
+enum log_says { LOG_GOES_ON, LOG_TOO_SHORT, LOG_IS_ANOTHER };
+
+static enum change logged_change(const lk_reply *fields)
+{
+    if (fields->size < 4 || !lk_reply_is(fields->item[2], "c")) return CHANGE_ENDED;
+    return lk_reply_is(fields->item[3], "2") ? CHANGE_RIGHTS : CHANGE_ONLY;
+}
+
+/* ["7-0", ["s", "selector...", "c", "1"]], with "2" where rights changed: applied, if it goes on from what was applied before. If the entry of what was
+ * applied last names another session, the log is not the one that we followed: the data set was replaced. */
+static enum log_says take_entry(lk_link *link, int64_t p, const lk_reply *entry, int64_t now_ms)
 {
     lk_sequence *s = &link->sequence[p];
     bool pair = entry->type == LK_REPLY_ARRAY && entry->size == 2 && entry->item[0]->type == LK_REPLY_STRING &&
                 entry->item[1]->type == LK_REPLY_ARRAY && entry->item[1]->size >= 2;
     const lk_reply *what = pair ? entry->item[1]->item[1] : NULL;
-    if (!what || what->type != LK_REPLY_STRING || !lk_reply_is(entry->item[1]->item[0], "s")) return false;
+    if (!what || what->type != LK_REPLY_STRING || !lk_reply_is(entry->item[1]->item[0], "s")) return LOG_TOO_SHORT;
     char *end;
     uint64_t number = strtoull(entry->item[0]->text, &end, 10), before = s->applied;
-    if (strcmp(end, "-0") || !lk_sequence_logged(s, number, mark_of(what->text))) return false;
-    if (number == before) return true; /* applied long ago */
-    bool changed = entry->item[1]->size > 2 && lk_reply_is(entry->item[1]->item[2], "c");
+    if (strcmp(end, "-0")) return LOG_TOO_SHORT;
+    if (!lk_sequence_logged(s, number, mark_of(what->text))) return number == before ? LOG_IS_ANOTHER : LOG_TOO_SHORT;
+    if (number == before) return LOG_GOES_ON; /* applied long ago */
+    enum change change = logged_change(entry->item[1]);
     for (const char *at = what->text; *at; at += strspn(at, " ")) {
         size_t length = strcspn(at, " ");
-        apply(link, p, at, length, changed, now_ms);
+        apply(link, p, at, length, change, number, now_ms);
         at += length;
     }
     lk_count(link->counters, LK_REPLAYED, 1);
-    return true;
+    return LOG_GOES_ON;
 }
 
-/* True: what was asked for is there, or more of it may be. */
-static bool take_entries(lk_link *link, int64_t p, const lk_reply *reply, int64_t now_ms)
+/* Goes on: what was asked for is there, or more of it may be. */
+static enum log_says take_entries(lk_link *link, int64_t p, const lk_reply *reply, int64_t now_ms)
 {
     lk_sequence *s = &link->sequence[p];
-    if (reply->type != LK_REPLY_ARRAY) return false;
-    for (size_t i = 0; i < reply->size; i++)
-        if (!take_entry(link, p, reply->item[i], now_ms)) return false;
+    if (reply->type != LK_REPLY_ARRAY) return LOG_TOO_SHORT;
+    for (size_t i = 0; i < reply->size; i++) {
+        enum log_says says = take_entry(link, p, reply->item[i], now_ms);
+        if (says != LOG_GOES_ON) return says;
+    }
     lk_sequence_join(s);
-    return s->applied >= s->target || reply->size == REPLAY_ENTRIES;
+    return s->applied >= s->target || reply->size == REPLAY_ENTRIES ? LOG_GOES_ON : LOG_TOO_SHORT;
 }
 
 void lk_link_take_log(lk_link *link, uint32_t p, const lk_reply *reply, int64_t now_ms)
@@ -204,6 +223,8 @@ void lk_link_take_log(lk_link *link, uint32_t p, const lk_reply *reply, int64_t 
         link->host.trouble(link->host.context, status, text);
     }
     /* One that was asked for before the numbers were started anew tells nothing: the gap, if there is one, is another. */
-    if (!overtaken && !take_entries(link, p, reply, now_ms)) lk_link_empty(link);
+    enum log_says says = overtaken ? LOG_GOES_ON : take_entries(link, p, reply, now_ms);
+    if (says == LOG_TOO_SHORT) lk_link_empty(link);
+    if (says == LOG_IS_ANOTHER) lk_link_forgot(link, now_ms);
     if (lk_link_complete(link, now_ms)) lk_link_complete_beat(link, now_ms);
 }

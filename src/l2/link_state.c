@@ -35,7 +35,7 @@ bool lk_link_open(lk_link *link, const lk_config *config, lk_partitions partitio
              (unsigned long long)lk_link_random(link));
     link->sequence = calloc((size_t)config->partitions, sizeof *link->sequence);
     link->cutoffs = lk_cutoffs_open((size_t)config->partitions);
-    link->recent = lk_recent_open();
+    link->recent = lk_recent_open(lk_link_random(link));
     link->assertion = calloc(LK_RECENT_MAX, sizeof *link->assertion);
     return link->sequence && link->cutoffs && link->recent && link->assertion;
 }

@@ -120,6 +120,7 @@ typedef struct lk_link {
     size_t asserted, assertions;
     unsigned assertions_out; /* calls without an answer yet */
     lk_beat beat;
+    int64_t confirmed_ms;    /* when the last good beat was sent, 0: none was */
     int64_t server_ahead_us; /* Redis' TIME less our monotonic clock, */
     int64_t best_round_us;   /* as the shortest of the recent beats found it */
     lk_job job[LK_LINK_JOBS];

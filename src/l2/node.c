@@ -55,6 +55,7 @@ static void on_lease(void *context, int64_t sent_ms, uint64_t incarnation, int64
     lk_node *node = context;
     bool back = !atomic_exchange(&node->connected, true);
     if (lk_node_lease_owner(node) != incarnation || back) lk_pool_renew(node->pool);
+    atomic_store(&node->forgot, false);
     if (node->config->durability) settle(node, sent_ms);
     lk_node_lease_confirm(node, sent_ms, incarnation, server_ahead_us);
     say_refusal(node);
@@ -66,11 +67,12 @@ static void on_trouble(void *context, int status, const char *text)
     lk_node_trouble(node, status, text);
 }
 
-/* Before the link lists the recent revocations, under their lock: who adds one after that sees it. */
+/* Before the link lists the recent revocations, under their lock: one that is added after that sees it. The same server once
+ * more: its data set was replaced. */
 static void on_met(void *context, uint64_t incarnation)
 {
     lk_node *node = context;
-    atomic_store(&node->met, incarnation);
+    if (atomic_exchange(&node->met, incarnation) == incarnation) atomic_store(&node->forgot, true);
 }
 
 static bool next_refresh(lk_node *node, int64_t now_ms, lk_job *job)
@@ -271,10 +273,11 @@ lk_node *lk_node_open(const lk_config *config, lk_counters *counters, lk_partiti
     node->lease = lk_map(sizeof *node->lease, true);
     if (node->lease) atomic_store(&node->lease->alive, 1);
     node->pool = lk_pool_open(config, counters);
-    node->pending = lk_pending_open();
     node->inbox = lk_inbox_open(counters, node->wake_fd, seed[1]);
-    bool good = node->wake_fd >= 0 && node->stop_fd >= 0 && node->lease && node->pool && node->pending && node->inbox &&
-                lk_link_open(&node->link, config, partitions, &host, l1, counters, seed[0], lk_now_ms()) && start(node);
+    bool good = node->wake_fd >= 0 && node->stop_fd >= 0 && node->lease && node->pool && node->inbox &&
+                lk_link_open(&node->link, config, partitions, &host, l1, counters, seed[0], lk_now_ms());
+    if (good) node->pending = lk_pending_open(node->link.recent);
+    good = good && node->pending && start(node);
     if (good) return node;
     lk_node_close(node);
     return NULL;
@@ -292,9 +295,9 @@ void lk_node_close(lk_node *node)
     close_sockets(node);
     close_fd(node->wake_fd);
     close_fd(node->stop_fd);
-    lk_link_close(&node->link);
     lk_pool_close(node->pool);
     lk_pending_close(node->pending);
+    lk_link_close(&node->link);
     lk_inbox_close(node->inbox);
     lk_unmap(node->lease, sizeof *node->lease);
     pthread_cond_destroy(&node->changed);
@@ -337,7 +340,7 @@ bool lk_node_remember(lk_node *node, unsigned partition, const char *selector, u
 {
     lk_recent_add(node->link.recent, partition, selector, lk_now_ms());
     uint64_t met = atomic_load(&node->met);
-    return !met || met == incarnation;
+    return !met || (met == incarnation && !atomic_load(&node->forgot));
 }
 
 void lk_node_touch(lk_node *node, unsigned partition, const char *selector)

@@ -4,6 +4,7 @@
 #define LK_REVOCATION_PENDING_H
 
 #include "base/token.h"
+#include "revocation/recent.h"
 
 enum { LK_PENDING_MAX = 4096, LK_PENDING_CALLS = 4, LK_PENDING_CALL = 18 };
 
@@ -22,7 +23,8 @@ typedef struct lk_pending_item {
 
 typedef struct lk_pending lk_pending;
 
-lk_pending *lk_pending_open(void); /* NULL: no memory */
+/* `recent` (may be NULL) must outlive it. NULL: no memory. */
+lk_pending *lk_pending_open(lk_recent *recent);
 void lk_pending_close(lk_pending *pending);
 
 bool lk_pending_add(lk_pending *pending, const lk_pending_item *item); /* joins an equal item; false: full */
@@ -33,7 +35,8 @@ void lk_pending_withdraw(lk_pending *pending, const lk_pending_item *item); /* t
  * False: it stays, for another run, since more calls came into it meanwhile; or an earlier run's answer has removed it. */
 bool lk_pending_done(lk_pending *pending, const lk_pending_item *run, lk_pending_item *was);
 
-/* Is this very token (selector and verifier) denied? Is any token of this selector? One load while there are none. */
+/* Is this very token (selector and verifier) denied? Is any token of this selector? Also what `recent` knows to be ended is. One
+ * load each while there are none. */
 bool lk_pending_has(lk_pending *pending, const lk_token *token);
 bool lk_pending_denies(lk_pending *pending, const lk_pending_item *item); /* the same by the item */
 bool lk_pending_names(lk_pending *pending, const char *selector);

@@ -1,24 +1,35 @@
-/* See recent.h. */
+/* See recent.h. A ring, and an index into it: the places of the ring whose selectors have one hash are a list. */
 #include "revocation/recent.h"
 
+#include "base/hash.h"
+
 #include <pthread.h>
-#include <stdbool.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOOKED_BACK = 64 }; /* for an equal one: what we make ourselves we also hear, a moment later */
+enum { RECENT_LISTS = 4096, RECENT_NONE = UINT16_MAX };
 
 struct lk_recent {
+    uint64_t seed;
+    /* Written under lock; read without it (acquire with remember's release): a validate that starts after a revoke returned
+     * sees it. */
+    _Atomic size_t ended; /* were ever added */
     pthread_mutex_t lock;
     /* guarded by lock: */
     lk_recent_item item[LK_RECENT_MAX];
+    uint16_t first[RECENT_LISTS], next[LK_RECENT_MAX];
     size_t added; /* since open; item[added % LK_RECENT_MAX] is the next one's */
 };
+_Static_assert((int)LK_RECENT_MAX < (int)RECENT_NONE, "a place fits into an index");
 
-lk_recent *lk_recent_open(void)
+lk_recent *lk_recent_open(uint64_t seed)
 {
     lk_recent *r = calloc(1, sizeof *r);
-    if (r) pthread_mutex_init(&r->lock, NULL);
+    if (!r) return NULL;
+    r->seed = seed;
+    memset(r->first, 0xff, sizeof r->first);
+    pthread_mutex_init(&r->lock, NULL);
     return r;
 }
 
@@ -29,30 +40,68 @@ void lk_recent_close(lk_recent *r)
     free(r);
 }
 
-static lk_recent_item *back_locked(lk_recent *r, size_t i) { return &r->item[(r->added - i) % LK_RECENT_MAX]; }
-static size_t held_locked(const lk_recent *r) { return r->added < LK_RECENT_MAX ? r->added : LK_RECENT_MAX; }
-
-static bool known_locked(lk_recent *r, const char *selector, int64_t now_ms)
+static uint16_t *recent_list(lk_recent *r, const char *selector)
 {
-    size_t held = held_locked(r);
-    for (size_t i = 1; i <= held && i <= LOOKED_BACK; i++) {
-        if (memcmp(back_locked(r, i)->selector, selector, LATCHKEY_SELECTOR_LENGTH)) continue;
-        back_locked(r, i)->at_ms = now_ms;
-        return true;
-    }
-    return false;
+    return &r->first[lk_hash(selector, LATCHKEY_SELECTOR_LENGTH, r->seed) % RECENT_LISTS];
+}
+
+static lk_recent_item *find_recent_locked(lk_recent *r, const char *selector)
+{
+    uint16_t i = *recent_list(r, selector);
+    while (i != RECENT_NONE && memcmp(r->item[i].selector, selector, LATCHKEY_SELECTOR_LENGTH)) i = r->next[i];
+    return i == RECENT_NONE ? NULL : &r->item[i];
+}
+
+static void unlink_recent_locked(lk_recent *r, uint16_t place)
+{
+    uint16_t *at = recent_list(r, r->item[place].selector);
+    while (*at != place) at = &r->next[*at];
+    *at = r->next[place];
+}
+
+/* The oldest one's place. */
+static lk_recent_item *take_recent_locked(lk_recent *r, unsigned partition, const char *selector)
+{
+    uint16_t place = (uint16_t)(r->added % LK_RECENT_MAX), *list = recent_list(r, selector);
+    if (r->added++ >= LK_RECENT_MAX) unlink_recent_locked(r, place);
+    lk_recent_item *item = &r->item[place];
+    *item = (lk_recent_item){.partition = partition};
+    memcpy(item->selector, selector, sizeof item->selector);
+    r->next[place] = *list;
+    *list = place;
+    return item;
+}
+
+static void remember(lk_recent *r, unsigned partition, const char *selector, uint64_t change, int64_t now_ms)
+{
+    pthread_mutex_lock(&r->lock);
+    lk_recent_item *item = find_recent_locked(r, selector);
+    bool ended = item && !item->change; /* and stays so, whatever is said of it later */
+    if (!item) item = take_recent_locked(r, partition, selector);
+    item->at_ms = now_ms;
+    item->change = ended ? 0 : change;
+    if (!change) atomic_fetch_add_explicit(&r->ended, 1, memory_order_release);
+    pthread_mutex_unlock(&r->lock);
 }
 
 void lk_recent_add(lk_recent *r, unsigned partition, const char *selector, int64_t now_ms)
 {
+    remember(r, partition, selector, 0, now_ms);
+}
+
+void lk_recent_add_change(lk_recent *r, unsigned partition, const char *selector, uint64_t number, int64_t now_ms)
+{
+    remember(r, partition, selector, number, now_ms);
+}
+
+bool lk_recent_ended(lk_recent *r, const char *selector)
+{
+    if (!atomic_load_explicit(&r->ended, memory_order_acquire)) return false;
     pthread_mutex_lock(&r->lock);
-    if (!known_locked(r, selector, now_ms)) {
-        lk_recent_item *item = back_locked(r, 0);
-        *item = (lk_recent_item){.at_ms = now_ms, .partition = partition};
-        memcpy(item->selector, selector, sizeof item->selector);
-        r->added++;
-    }
+    const lk_recent_item *item = find_recent_locked(r, selector);
+    bool ended = item && !item->change;
     pthread_mutex_unlock(&r->lock);
+    return ended;
 }
 
 static int by_partition(const void *a, const void *b)
@@ -61,13 +110,15 @@ static int by_partition(const void *a, const void *b)
     return (x->partition > y->partition) - (x->partition < y->partition);
 }
 
-size_t lk_recent_list(lk_recent *r, int64_t now_ms, lk_recent_item items[LK_RECENT_MAX])
+size_t lk_recent_list(lk_recent *r, int64_t then_ms, lk_recent_item items[LK_RECENT_MAX])
 {
     size_t count = 0;
     pthread_mutex_lock(&r->lock);
-    size_t held = held_locked(r);
-    for (size_t i = 1; i <= held; i++)
-        if (back_locked(r, i)->at_ms > now_ms - LK_RECENT_MS) items[count++] = *back_locked(r, i);
+    size_t held = r->added < LK_RECENT_MAX ? r->added : LK_RECENT_MAX;
+    for (size_t i = 1; i <= held; i++) {
+        const lk_recent_item *item = &r->item[(r->added - i) % LK_RECENT_MAX]; /* the newest first */
+        if (item->at_ms > then_ms - LK_RECENT_MS) items[count++] = *item;
+    }
     pthread_mutex_unlock(&r->lock);
     if (count) qsort(items, count, sizeof *items, by_partition);
     return count;

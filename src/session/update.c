@@ -265,6 +265,16 @@ static size_t put_fields(const lk_update *change, lk_span *words, char number[24
 
 enum { FIXED_WORDS = 4, VERSION_DIGITS = 16 };
 
+/* A change of records is announced. It is OK once the link received that, as every instance does, and so remembers it: a server
+ * that forgets it then ends the session (recent.h). */
+static int await_announcement(latchkey *lk, void *context, lk_script_answer *answer, int status)
+{
+    (void)lk;
+    (void)context;
+    answer->awaits_beat = !status;
+    return status;
+}
+
 /* CHANGED: a record is not what it was when it was read. */
 static int write_change(latchkey *lk, const lk_token *token, const lk_update *change, const lk_swaps *swaps,
                         int64_t deadline_ms)
@@ -277,7 +287,8 @@ static int write_change(latchkey *lk, const lk_token *token, const lk_update *ch
     words[1] = (lk_span){swaps->bytes, swaps->size};
     size_t count = 2 + put_fields(change, words + 2, number, versions);
     words[3] = lk_word(versions);
-    const lk_script_run run = lk_script_on(token, LK_SCRIPT_SET_FIELDS, words, count);
+    lk_script_run run = lk_script_on(token, LK_SCRIPT_SET_FIELDS, words, count);
+    if (swaps->size) run.take = await_announcement;
     return lk_run_script(lk, &run, deadline_ms);
 }
 

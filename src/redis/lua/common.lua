@@ -191,7 +191,7 @@ local function remember_peak(now)
 end
 
 -- Counts, logs and publishes that L1 everywhere must forget this selector; where it only changed, that too is said, so
--- that nobody takes it for ended. A note is kept in the log. Call it right after the write that it tells
+-- that nobody takes it for ended; and if what it gives its user changed ('rights'), so that every instance remembers it. A note is kept in the log. Call it right after the write that it tells
 -- of, and before anything that can fail: a key of the wrong type in the way of the counter or the log is replaced (a
 -- counter that starts anew makes every instance empty its L1).
 local function announce(what, changed, note)
@@ -201,14 +201,14 @@ local function announce(what, changed, note)
     number = redis.call('INCR', base .. 'q')
   end
   local id = string.format('%.0f-0', number)
-  local entry = changed and {'s', what, 'c', '1'} or note and {'s', what, 'n', note} or {'s', what}
+  local entry = changed and {'s', what, 'c', changed == 'rights' and '2' or '1'} or note and {'s', what, 'n', note} or {'s', what}
   local logged = redis.pcall('XADD', base .. 'r', 'MAXLEN', '~', '1000', id, unpack(entry))
   if type(logged) == 'table' and logged.err then -- ahead of the counter, or something else lies there
     redis.call('DEL', base .. 'r')
     redis.pcall('XADD', base .. 'r', id, unpack(entry))
   end
   local _, us = time()
-  redis.call('PUBLISH', base .. 'rev', string.format('%.0f %s @%s%s%s', number, what, us, changed and ' changed' or '', database))
+  redis.call('PUBLISH', base .. 'rev', string.format('%.0f %s @%s%s%s', number, what, us, changed and (changed == 'rights' and ' changed rights' or ' changed') or '', database))
 end
 
 -- A session's sections are strings beside it. Its field `s` names them, so that they are renamed with it, live as long, and end

@@ -1,20 +1,34 @@
--- Ends those sessions of this partition that were ended before and exist all the same: this server lost it, or was
--- promoted without it. ARGV: 2... their selectors, or "*" and an epoch, with zeros in front: then all were ended, and if
--- this server does not know of it, all are, those included that were made here since. KEYS[1] is the first one's.
--- Returns how many there were.
+-- Makes once more what was made before and may be lost: this server came back without it, or was promoted without it, or its
+-- data set was replaced. ARGV: 2... selectors of sessions that were ended: those that exist are ended; a selector, ":" and the
+-- number of its last change: where the log does not tell of that change the session is ended, since what is held of it here is
+-- older; or "*" and a cut-off, with zeros in front: then all were ended, and if this server does not know of it, all are, those
+-- included that were made here since. KEYS[1] is the first one's.
+-- Returns how many were ended.
 local ended = 0
+
+-- Is that change in this server's history?
+local function knows(number, one)
+  local id = number .. '-0'
+  local entry = redis.pcall('XRANGE', base .. 'r', id, id)[1]
+  return entry and entry[2][4] == '2' and string.find(entry[2][2], one, 1, true)
+end
+
 for i = 2, #ARGV do
-  local told, key = ms_of(string.match(ARGV[i], '^%*0*(%d+)$')), base .. 's:' .. ARGV[i]
+  local told, one = ms_of(string.match(ARGV[i], '^%*0*(%d+)$')), string.sub(ARGV[i], 1, 20)
+  local key, change = base .. 's:' .. one, string.match(ARGV[i], ':(%d+)$')
   if told then
     if (epoch() or 0) < told then
       end_everyone(told)
       ended = ended + 1
     end
-  elseif redis.call('EXISTS', key) == 1 then
+  elseif redis.call('EXISTS', key) == 1 and not (change and knows(change, one)) then
     local f = redis.pcall('HMGET', key, 'v', 'x', 'f')
     local _, _, user = parse(f[2])
-    if is_rotated(f[1]) then user = owner_of(f[3]) end -- exchanged here in the meantime: it has not ended less for that
-    finish({ARGV[i]}, user)
+    if change and is_rotated(f[1]) then drop(one, f[3]) -- its session has a selector of its own, which is told by itself
+    else
+      if is_rotated(f[1]) then user = owner_of(f[3]) end -- exchanged here in the meantime: it has not ended less for that
+      finish({one}, user)
+    end
     ended = ended + 1
   end
 end

@@ -42,5 +42,5 @@ if sets then redis.call('HSET', session, unpack(ARGV, 7, first_deleted - 1)) end
 -- Where nothing is set, the first write needs no memory: so rights are taken away at maxmemory, too.
 if not sets or first_deleted <= #ARGV then redis.call('HDEL', session, '-', unpack(ARGV, first_deleted)) end
 local changed = swap(tokens, swaps)
-if #changed > 0 then announce(table.concat(changed, ' '), true) end
+if #changed > 0 then announce(table.concat(changed, ' '), 'rights') end
 return 1

@@ -32,7 +32,7 @@ for i = 1, #list, 2 do
     for _, each in ipairs(tokens) do reply[#reply + 1] = each end
   end
 end
-for i = 1, #all, 100 do announce(table.concat(all, ' ', i, math.min(i + 99, #all)), true) end
+for i = 1, #all, 100 do announce(table.concat(all, ' ', i, math.min(i + 99, #all)), 'rights') end
 if last and (last + 1 < #list or #list == 2 * most) then
   local first = last
   while first > 1 and list[first - 1] == list[last + 1] do first = first - 2 end

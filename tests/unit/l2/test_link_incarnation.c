@@ -51,22 +51,24 @@ static void test_what_was_heard_is_made_once_more_before_the_beat(void **state)
     model_close(m);
 }
 
-/* What the log told of was never heard, and counts as much. What only changed was not ended. */
-static void test_what_was_replayed_too_and_no_change(void **state)
+/* What the log told of was never received, and counts as much. Rights that were changed may have been lost, too. */
+static void test_what_was_replayed_too_and_what_was_changed(void **state)
 {
     (void)state;
     redis_model *m = model_opened_up("h?partitions=1");
     m->lose_messages = 1;
     model_revoke(m, 0, A);
     model_beat(m);
-    model_publish(m, "lk:{0}:rev", "2 " B " @1 changed");
-    m->number[0] = 2;
+    model_publish(m, "lk:{0}:rev", "2 " B " @1 changed rights");
+    model_publish(m, "lk:{0}:rev", "3 " C " @1 changed");
+    m->number[0] = 3;
     model_beat(m);
     assert_true(model_saw(m, "= purge " B));
     fail_over(m);
     model_up(m);
-    model_expect(m, "0 EVAL reassert 1 lk:{0}:s:" A " lk:{0}: " A "\n", "= lease", NULL);
-    assert_false(model_saw(m, B));
+    /* The newest first. A change goes with its number, by which the server tells whether it knows of it. */
+    model_expect(m, "0 EVAL reassert 1 lk:{0}:s:" B " lk:{0}: " B ":2 " A "\n", "= lease", NULL);
+    assert_false(model_saw(m, C)); /* exchanged, say: its rights are what they were */
     model_close(m);
 }
 
@@ -90,11 +92,44 @@ static void test_what_is_long_ago_is_forgotten(void **state)
     redis_model *m = model_opened_up("h?partitions=1");
     model_revoke(m, 0, A);
     model_run(m);
-    fail_over(m);
     m->now_us += (int64_t)LK_RECENT_MS * 1000;
+    model_tick(m, 0);
+    model_run(m); /* the server was confirmed then */
+    fail_over(m);
     model_up(m);
     assert_false(model_saw(m, "reassert"));
     model_close(m);
+}
+
+/* The time is counted from when the server was last confirmed, not from when another one is there. */
+static void test_a_long_outage_forgets_nothing(void **state)
+{
+    (void)state;
+    redis_model *m = model_opened_up("h?partitions=1");
+    model_revoke(m, 0, A);
+    model_beat(m);
+    fail_over(m);
+    m->now_us += (int64_t)LK_RECENT_MS * 10000;
+    model_up(m);
+    model_expect(m, "EVAL reassert", A, "= lease", NULL);
+    model_close(m);
+}
+
+/* A session that ended stays ended, whatever is said of it later; of two changes the later one counts. */
+static void test_what_is_remembered_of_one_session(void **state)
+{
+    (void)state;
+    static lk_recent_item items[LK_RECENT_MAX];
+    lk_recent *r = lk_recent_open(1);
+    lk_recent_add_change(r, 0, A, 7, 1000);
+    lk_recent_add_change(r, 0, A, 9, 1001);
+    assert_int_equal(lk_recent_list(r, 1001, items), 1);
+    assert_int_equal(items[0].change, 9);
+    lk_recent_add(r, 0, A, 1002);
+    lk_recent_add_change(r, 0, A, 11, 1003);
+    assert_int_equal(lk_recent_list(r, 1003, items), 1);
+    assert_int_equal(items[0].change, 0);
+    lk_recent_close(r);
 }
 
 /* Interrupted: it was not served, so the next connection begins again. */
@@ -170,7 +205,7 @@ static void test_made_and_heard_is_one(void **state)
 {
     (void)state;
     static lk_recent_item items[LK_RECENT_MAX];
-    lk_recent *r = lk_recent_open();
+    lk_recent *r = lk_recent_open(1);
     assert_int_equal(lk_recent_list(r, 1000, items), 0);
     for (int i = 0; i < 5; i++) lk_recent_add(r, 3, A, 1000 + i);
     lk_recent_add(r, 1, B, 1000);
@@ -230,9 +265,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_was_heard_is_made_once_more_before_the_beat),
-        cmocka_unit_test(test_what_was_replayed_too_and_no_change),
+        cmocka_unit_test(test_what_was_replayed_too_and_what_was_changed),
         cmocka_unit_test(test_the_same_server_is_told_nothing),
         cmocka_unit_test(test_what_is_long_ago_is_forgotten),
+        cmocka_unit_test(test_a_long_outage_forgets_nothing),
+        cmocka_unit_test(test_what_is_remembered_of_one_session),
         cmocka_unit_test(test_an_interrupted_assertion_is_begun_again),
         cmocka_unit_test(test_errors_give_no_lease),
         cmocka_unit_test(test_many),

@@ -11,6 +11,7 @@
 
 #define A "AAAAAAAAAAAAAAAAAAAA"
 #define B "BBBBBBBBBBBBBBBBBBBB"
+#define C "CCCCCCCCCCCCCCCCCCCC"
 
 static const char *lease_at(int64_t ms)
 {
@@ -108,8 +109,9 @@ static void test_a_gap_is_of_one_partition(void **state)
     model_close(m);
 }
 
-/* A server that lost its newest writes, and numbers anew: what it forgot is not known. */
-static void test_numbers_that_go_backwards_empty(void **state)
+/* A data set that was replaced in place by an older one, by the same server on the same connections: another server. It is
+ * told of what was revoked before it is served, and L1 is emptied before and after. */
+static void test_numbers_that_go_backwards_are_another_server(void **state)
 {
     (void)state;
     redis_model *m = model_opened_up("h?partitions=2");
@@ -117,20 +119,54 @@ static void test_numbers_that_go_backwards_empty(void **state)
     model_beat(m);
     model_clear(m);
     m->number[0] = 2; /* seen by the beat */
+    m->forgetful = true;
     model_beat(m);
-    model_expect(m, "= empty\n", "= lease", NULL);
+    model_expect(m, "= met\n", "= empty\n", "EVAL reassert", A, NULL);
+    assert_false(model_saw(m, "= lease"));
+    assert_int_equal(m->number[0], 3); /* by the assertion */
+    model_tick(m, 5);
+    model_run(m);
+    model_expect(m, "EVAL reassert", "0 MGET", "= empty\n", "= lease", NULL);
     assert_int_equal(model_counted(m, LK_MISSED), 0);
+    assert_int_equal(model_counted(m, LK_RECONNECTS), 0);
     model_clear(m);
-    model_revoke(m, 0, B); /* 3: the next one there */
+    model_revoke(m, 0, B); /* 4: the next one there */
     model_beat(m);
     model_expect(m, "= purge " B, "= lease", NULL);
     assert_false(model_saw(m, "empty"));
 
     model_clear(m);
     m->number[0] = 0; /* seen by a message */
-    model_revoke(m, 0, B);
+    model_revoke(m, 0, C);
     model_run(m);
-    model_expect(m, "= empty\n", "= purge " B, NULL);
+    model_expect(m, "= met\n", "= empty\n", "= purge " C, "reassert", NULL);
+    assert_true(model_saw(m, A) && model_saw(m, B));
+    assert_false(model_saw(m, "= lease"));
+    model_tick(m, 5);
+    model_run(m);
+    model_expect(m, "reassert", "= empty\n", "= lease", NULL);
+    model_close(m);
+}
+
+/* Where there is nothing to tell, too, what was answered to the beat before counts for none after it. */
+static void test_a_data_set_that_is_replaced_under_a_beat(void **state)
+{
+    (void)state;
+    redis_model *m = model_opened_up("h?partitions=1");
+    m->number[0] = 5;
+    model_beat(m);
+    m->link.recent = (lk_recent_close(m->link.recent), lk_recent_open(1)); /* nothing is remembered */
+    model_clear(m);
+    m->number[0] = 1;
+    model_beat(m);
+    model_expect(m, "= empty\n", "reassert 1 lk:{0}:s:--------------------", NULL);
+    model_tick(m, 5);
+    model_serve(m, 0);
+    model_clear(m);
+    model_deliver(m, 0);
+    assert_false(model_saw(m, "= lease")); /* its nonce was not received yet */
+    model_deliver(m, 1);
+    model_expect(m, "= lease", NULL);
     model_close(m);
 }
 
@@ -146,7 +182,11 @@ static void test_numbers_that_go_backwards_and_overtake(void **state)
     for (int i = 0; i < 6; i++) model_revoke(m, 0, B);
     model_clear(m);
     model_beat(m);
-    model_expect(m, "= empty\n", "= lease", NULL);
+    model_expect(m, "XRANGE", "= met\n", "= empty\n", "EVAL reassert", A, NULL);
+    assert_false(model_saw(m, "= lease"));
+    model_tick(m, 5);
+    model_run(m);
+    model_expect(m, "reassert", "= empty\n", "= lease", NULL);
     model_close(m);
 }
 
@@ -324,7 +364,8 @@ int main(void)
         cmocka_unit_test(test_a_lost_message_is_replayed_before_the_lease),
         cmocka_unit_test(test_a_gap_in_the_messages_is_replayed_at_once),
         cmocka_unit_test(test_a_gap_is_of_one_partition),
-        cmocka_unit_test(test_numbers_that_go_backwards_empty),
+        cmocka_unit_test(test_numbers_that_go_backwards_are_another_server),
+        cmocka_unit_test(test_a_data_set_that_is_replaced_under_a_beat),
         cmocka_unit_test(test_numbers_that_go_backwards_and_overtake),
         cmocka_unit_test(test_a_message_lost_before_the_first_beat),
         cmocka_unit_test(test_a_message_of_several_selectors),

@@ -211,6 +211,8 @@ static void test_link_says_what_was_lost_and_found(void **state)
     said[0] = 0;
     m->number[1] = 0;
     model_beat(m);
+    model_tick(m, 5);
+    model_run(m);
     assert_non_null(strstr(said, "4 l1: emptied: Redis counts its revocations anew"));
     said[0] = 0;
     model_tick(m, 7000); /* the process stood still; the beat that was due goes out late */

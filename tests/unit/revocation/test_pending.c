@@ -39,7 +39,7 @@ static lk_token crossed(const lk_token *selector, const lk_token *verifier)
 static int setup(void **state)
 {
     (void)state;
-    pending = lk_pending_open();
+    pending = lk_pending_open(NULL);
     return !pending;
 }
 
