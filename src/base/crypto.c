@@ -34,13 +34,26 @@ void lk_blake2b_wide(const char purpose[16], const void *data, size_t size, uint
     crypto_generichash_blake2b_salt_personal(out, LK_WIDE_HASH_SIZE, data, size, NULL, 0, NULL, personal);
 }
 
+static uint64_t little_endian(const uint8_t bytes[8])
+{
+    uint64_t value = 0;
+    for (size_t i = 0; i < 8; i++) value |= (uint64_t)bytes[i] << (8 * i);
+    return value;
+}
+
+uint64_t lk_user_of_name(const void *name, size_t size)
+{
+    uint8_t out[8];
+    crypto_generichash_blake2b(out, sizeof out, name, size, NULL, 0);
+    uint64_t value = little_endian(out);
+    return value ? value : 1;
+}
+
 uint64_t lk_siphash(const void *data, size_t size, const uint8_t key[LK_CHECK_KEY_SIZE])
 {
     uint8_t out[crypto_shorthash_BYTES];
     crypto_shorthash(out, data, size, key);
-    uint64_t value = 0;
-    for (size_t i = 0; i < sizeof out; i++) value |= (uint64_t)out[i] << (8 * i);
-    return value;
+    return little_endian(out);
 }
 
 void lk_aead_seal(const uint8_t key[LK_AEAD_KEY_SIZE], lk_span beside, void *message, size_t size,

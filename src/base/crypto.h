@@ -23,6 +23,7 @@ void lk_wipe(void *data, size_t size);
 bool lk_equal(const void *a, const void *b, size_t size); /* constant time */
 
 /* BLAKE2b-256 over the spans, one after the other. */
+uint64_t lk_user_of_name(const void *name, size_t size); /* BLAKE2b-64, little-endian; 1 in place of 0 */
 void lk_blake2b(const lk_span *spans, size_t count, uint8_t out[LK_HASH_SIZE]);
 
 /* BLAKE2b-512 of one span, personalised by 16 characters: hashes for other purposes are others. */

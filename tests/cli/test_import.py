@@ -2,6 +2,7 @@
 """latchkey import: what moves in is what the line says; what is wrong is counted and named by its line, and never shown; run
 again, interrupted, killed, fed garbage, each session is there exactly once."""
 import base64
+import hashlib
 import json
 import os
 import random
@@ -105,7 +106,9 @@ class WhatMovesIn(ImportCase):
                        session(1, token={'base64': 'A' * 40, 'more': 'A' * 40}), session(1, token=['x' * 30]), session(1, token='half \ud83d of a pair-------')]),
             ('user_id', [{'token': token(1)}, session(1, user_id=-1), session(1, user_id=1.5), session(1, user_id='x'), session(1, user_id=''),
                          session(1, user_id='18446744073709551616'), session(1, user_id=18446744073709551616), session(1, user_id=1e300),
-                         session(1, user_id=True), session(1, user_id='017'), session(1, user_id='1.0'), session(1, user_id=[1])]),
+                         session(1, user_id=True), session(1, user_id='017'), session(1, user_id='1.0'), session(1, user_id=[1]),
+                         session(1, user='ada'), session(1, user_id=None), session(1, user_id=None, user=''), session(1, user_id=None, user=17),
+                         session(1, user_id=None, user='x' * 1025), session(1, user_id=None, user='half \ud83d'), session(1, user_id='ada')]),
             ('expires_at_ms', [session(1, expires_at_ms=-5), session(1, expires_at_ms='x'), session(1, expires_at_ms='Infinity'),
                                session(1, expires_at_ms=True), session(1, expires_at_ms={}), session(1, expires_at_ms='')]),
             ('8 MiB', [b'"' + b'x' * (9 << 20) + b'"\n']),
@@ -197,6 +200,19 @@ class WhatMovesIn(ImportCase):
             of_kind = [c for c in said['changes'] if cases[number][1] in c['reason']]
             self.assertTrue(any(number + 1 in c['first_lines'] or c['count'] > 5 for c in of_kind), (cases[number], said['changes']))
         self.assertLessEqual(named, {number + 1 for number in changed} | {len(cases) + 2})
+
+    def test_users_that_have_names(self):
+        """BLAKE2b-64 of the name, the same in any language."""
+        names = ['ada@example.org', '507f1f77bcf86cd799439011', '00000000-0000-0000-0000-000000000001', '17', '017', 'J\u00f6rg', ' ', 'x' * 1024]
+        ids = [int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), 'little') for name in names]
+        self.assertEqual(1, sum(i == 0 for i in ids) + len(set(ids)) // len(ids))
+        lines = [{**session(number, user=name), 'user_id': None} for number, name in enumerate(names)]
+        lines.append({'token': token(99), 'user': {'base64': base64.b64encode(b'ada@example.org').decode()}})
+        self.assertEqual(len(lines), self.imported(self.write(lines))['moved'])
+        app = self.app()
+        for number, user in enumerate(ids):
+            self.assertEqual(str(user), app.order('entry', token(number))[1].split()[0])
+        self.assertEqual((0, '2'), app.order('end', ids[0]))
 
     def test_the_numbers_of_json_are_read_back_without_loss(self):
         users = [0, 2**53 - 1, 2**53, 2**53 + 1, 2**63 - 1, 2**63, 2**64 - 1]

@@ -367,6 +367,12 @@ class ConnectRedis(StoreCase):
         for number, line in enumerate(said):
             self.assertEqual(str(users[number]), line.get('user_id' if number in numbers else 'user'), line)
             self.assertNotIn('user' if number in numbers else 'user_id', line)
+        outcome, _ = self.move(readme_command('connect-redis').replace('passport.user', 'userId'))
+        self.assertEqual((len(users), 0), (outcome['moved'], outcome['refused']))
+        with kit.App(self.config) as app:
+            for number, line in enumerate(said):
+                wanted = line.get('user_id') or str(int.from_bytes(hashlib.blake2b(line['user'].encode(), digest_size=8).digest(), 'little'))
+                self.assertEqual(wanted, app.order('entry', 'token-of-user-%04d' % number)[1].split()[0])
         found, _ = self.export('connect-redis', '--names')
         self.assertEqual(sorted(map(str, users)), sorted(line['user'] for line in found.values()))
 

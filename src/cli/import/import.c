@@ -391,26 +391,29 @@ const cli_command cli_import = {
     .name = "import",
     .arguments = "import [--progress] [--end] [--state FILE] [--threads N] [--patience S] FILE|-",
     .summary = "moves in sessions of another store, with their own tokens",
-    .help = "FILE, or - for standard input, holds one session a line, as JSON:\n\n"
-            "  {\"token\": \"...\", \"user_id\": 17, \"role\": \"member\", \"permissions_hash\": \"64 hex digits\", "
-            "\"device\": 1,\n"
-            "   \"flags\": 0, \"created_at_ms\": 0, \"expires_at_ms\": 0, \"idle_ms\": 0, \"fields\": {\"name\": "
-            "\"text\"}}\n\n"
-            "token (16 to 256 bytes) and user_id must be there; null is as good as left out. A number may stand in "
-            "quotes. Bytes\n"
-            "that are no text are {\"base64\": \"...\"}. A session whose token, user and end are known moves in. What "
-            "else does not\n"
-            "fit is left out or cut, and counted: a field over 64 KiB, a role over 16 bytes. Needs foreign_until_ms in "
-            "the\n"
-            "configuration, as the application has it.\n\n"
-            "What is here already is left alone, so run it as often as you like. At the end it says how many moved in, "
-            "were here\n"
-            "already, had expired, were ended for everyone, and how many were refused, why, and in which lines first. "
-            "It never\n"
-            "shows a token.\n\n"
-            "An exporter may begin with {\"begin\": \"its name\"}. Then {\"end\": {\"skipped\": 0}} must follow, or "
-            "the stream was cut.\n\n"
-            "Exit: 1 where something was refused or skipped, the stream was cut, or it was interrupted.",
+    .help =
+        "FILE, or - for standard input, holds one session a line, as JSON:\n\n"
+        "  {\"token\": \"...\", \"user_id\": 17, \"role\": \"member\", \"permissions_hash\": \"64 hex digits\", "
+        "\"device\": 1,\n"
+        "   \"flags\": 0, \"created_at_ms\": 0, \"expires_at_ms\": 0, \"idle_ms\": 0, \"fields\": {\"name\": "
+        "\"text\"}}\n\n"
+        "token (16 to 256 bytes) and user_id must be there; or, in place of user_id, \"user\": \"name\", where users "
+        "are "
+        "UUIDs\n"
+        "or addresses and no numbers: the id is then that of latchkey_user_id. null is as good as left out. A number "
+        "may\n"
+        "stand in quotes. Bytes that are no text are {\"base64\": \"...\"}. A session whose token, user and end are "
+        "known\n"
+        "moves in. What else does not fit is left out or cut, and counted: a field over 64 KiB, a role over 16 bytes.\n"
+        "Needs foreign_until_ms in the configuration, as the application has it.\n\n"
+        "What is here already is left alone, so run it as often as you like. At the end it says how many moved in, "
+        "were here\n"
+        "already, had expired, were ended for everyone, and how many were refused, why, and in which lines first. "
+        "It never\n"
+        "shows a token.\n\n"
+        "An exporter may begin with {\"begin\": \"its name\"}. Then {\"end\": {\"skipped\": 0}} must follow, or "
+        "the stream was cut.\n\n"
+        "Exit: 1 where something was refused or skipped, the stream was cut, or it was interrupted.",
     .options = options,
     .least = 1,
     .most = 1,

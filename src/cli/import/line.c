@@ -5,7 +5,8 @@
  *   {"begin": "the exporter's name"}
  *   {"end": {"sessions": 3000, "skipped": 2}}
  *
- * token and user_id must be there, null is as good as left out, and no other member may be there: a misspelt name would make
+ * token must be there, and user_id or, for users that have names and no numbers, "user": "ada@example.org": the id is then
+ * that of latchkey_user_id. null is as good as left out, and no other member may be there: a misspelt name would make
  * sessions that last for another time than was meant.
  *   A session whose token, user and end are known moves. What else does not fit is left out, or cut to what fits, and
  * noted. A role that is too long is left out whole: a piece of it might be another role's name. */
@@ -111,6 +112,15 @@ static enum import_reason take_user(taking *t)
     } else if (!take_number(t, &n)) return IMPORT_USER;
     if (n.larger || n.fraction || (n.negative && n.size)) return IMPORT_USER;
     t->session->draft.user_id = n.size;
+    return IMPORT_GOOD;
+}
+
+/* A name: a UUID, an address, an account. It may look like a number and is a name nevertheless. */
+static enum import_reason take_name(taking *t)
+{
+    text s;
+    if (!take_bytes(t, &s) || s.odd || !s.size || s.size > IMPORT_USER_MOST) return IMPORT_USER;
+    t->session->draft.user_id = lk_user_of_name(s.at, s.size);
     return IMPORT_GOOD;
 }
 
@@ -230,11 +240,26 @@ static enum import_reason take_end(taking *t)
 
 /* --------------------------------------------------------------------------------------------------- a line -- */
 
-enum member { TOKEN, USER_ID, EXPIRES, CREATED, IDLE, ROLE, PERMISSIONS, DEVICE, FLAGS, FIELDS, BEGIN, END, MEMBERS };
+enum member {
+    TOKEN,
+    USER_ID,
+    USER,
+    EXPIRES,
+    CREATED,
+    IDLE,
+    ROLE,
+    PERMISSIONS,
+    DEVICE,
+    FLAGS,
+    FIELDS,
+    BEGIN,
+    END,
+    MEMBERS
+};
 
 static const char *const members[MEMBERS] = {
-    "token",  "user_id", "expires_at_ms", "created_at_ms", "idle_ms", "role", "permissions_hash",
-    "device", "flags",   "fields",        "begin",         "end",
+    "token",  "user_id", "user",   "expires_at_ms", "created_at_ms", "idle_ms", "role", "permissions_hash",
+    "device", "flags",   "fields", "begin",         "end",
 };
 
 static enum import_reason noted(taking *t, enum import_change change, bool good)
@@ -249,6 +274,7 @@ static enum import_reason take_member(taking *t, enum member member)
     switch (member) {
     case TOKEN: return take_token(t);
     case USER_ID: return take_user(t);
+    case USER: return take_name(t);
     case EXPIRES: return take_expires(t);
     case CREATED: return noted(t, IMPORT_CREATED, take_created(t));
     case IDLE: return noted(t, IMPORT_IDLE, take_idle(t));
@@ -310,7 +336,8 @@ static enum import_reason take_line(taking *t, int64_t now_ms)
     if (t->session->kind != IMPORT_SESSION)
         return t->seen & (t->seen - 1) ? IMPORT_UNKNOWN_MEMBER : IMPORT_GOOD; /* nothing else stands beside those */
     settle_times(t->session, now_ms);
-    return !(t->seen & 1u << TOKEN) ? IMPORT_TOKEN : !(t->seen & 1u << USER_ID) ? IMPORT_USER : IMPORT_GOOD;
+    bool id = t->seen & 1u << USER_ID, name = t->seen & 1u << USER;
+    return !(t->seen & 1u << TOKEN) ? IMPORT_TOKEN : id == name ? IMPORT_USER : IMPORT_GOOD;
 }
 
 enum import_reason import_line_take(const char *line, size_t size, int64_t now_ms, import_session *s, bool *no_memory)

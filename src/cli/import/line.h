@@ -6,7 +6,12 @@
 
 #include <stdbool.h>
 
-enum { IMPORT_LINE_MOST = 8 * 1024 * 1024, IMPORT_FIELDS_MOST = 256, IMPORT_KEY_FIELDS_MOST = 64 };
+enum {
+    IMPORT_LINE_MOST = 8 * 1024 * 1024,
+    IMPORT_FIELDS_MOST = 256,
+    IMPORT_KEY_FIELDS_MOST = 64,
+    IMPORT_USER_MOST = 1024
+};
 
 /* Why a session did not move. The texts are in import_tally.c. */
 enum import_reason {

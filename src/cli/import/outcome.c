@@ -9,7 +9,8 @@ static const char *const texts[IMPORT_REASONS] = {
     [IMPORT_UNKNOWN_MEMBER] = "has a member that is not known",
     [IMPORT_MEMBER_TWICE] = "has a member twice",
     [IMPORT_TOKEN] = "token: 16 to 256 bytes, as text or as {\"base64\": ...}, are expected",
-    [IMPORT_USER] = "user_id: a whole number, from 0 to 18446744073709551615, is expected",
+    [IMPORT_USER] =
+        "user_id: a whole number from 0 to 18446744073709551615 is expected; or user: a name of 1 to 1024 bytes",
     [IMPORT_EXPIRES] = "expires_at_ms: a number, from 0 on, is expected",
     [IMPORT_TOO_LONG] = "longer than 8 MiB",
     [IMPORT_ARGUMENT] = "fields, times or idle_ms: out of the ranges that latchkey.h gives",
