@@ -131,7 +131,7 @@ def for_json(value):
 class Export:
     def __init__(self, store, options):
         self.store, self.options = store, options
-        self.written = self.nobodys = self.gone = self.others = self.unkept = 0
+        self.written = self.nobodys = self.roleless = self.gone = self.others = self.unkept = 0
         self.skipped = collections.Counter()
         self.list = open(options.skipped, 'w', encoding='utf-8', opener=lambda path, flags: os.open(path, flags, 0o600)) \
             if options.skipped else None
@@ -148,6 +148,7 @@ class Export:
         name, user = user_of(session.user, options.names)
         line = {'token': token, name: user, 'role': for_json(session.role), 'created_at_ms': for_json(session.created_at_ms),
                 'expires_at_ms': for_json(session.expires_at_ms), 'idle_ms': for_json(session.idle_ms)}
+        self.roleless += bool(options.role) and session.role is None
         if options.idle:
             line['idle_ms'] = options.idle * 1000
         if options.lifetime:
@@ -175,7 +176,7 @@ class Export:
             line = self.line(token, session)
         except Skip as skip:
             self.skip(name, str(skip))
-        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, MemoryError) as error:
+        except Exception as error:  # pylint: disable=broad-except # whatever it is: one odd value ends no export
             self.skip(name, f'cannot be read: {type(error).__name__}')
         else:
             if line:
@@ -204,6 +205,9 @@ class Export:
             answers, each = redis.ask(*commands), len(commands) // len(keys)
             for i, key in enumerate(keys):
                 self.key(key, answers[i * each:(i + 1) * each])
+        if self.nobodys and not self.written:
+            self.skipped[f'not one session has {self.options.user}: is --user right?'] = self.nobodys
+            self.nobodys = 0
         print(json.dumps({'end': {'sessions': self.written, 'skipped': sum(self.skipped.values())}}), flush=True)
 
     def tell(self):
@@ -214,6 +218,8 @@ class Export:
             say(f'their idle time is {self.options.longest_ms // 1000} s, the longest that one has left; --idle sets another')
         if self.nobodys:
             say(f'{self.nobodys} have no {self.options.user}: nobody is logged in there')
+        if self.roleless:
+            say(f'{self.roleless} of them have no {self.options.role}: written without a role')
         if self.unkept:
             say(f'{self.unkept} of them hold more than a field can, or nothing that is JSON: written without {self.options.keep}')
         if self.gone:

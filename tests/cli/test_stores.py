@@ -376,6 +376,17 @@ class ConnectRedis(StoreCase):
         found, _ = self.export('connect-redis', '--names')
         self.assertEqual(sorted(map(str, users)), sorted(line['user'] for line in found.values()))
 
+    def test_a_path_that_leads_nowhere_is_said(self):
+        for number in range(3):
+            self.sess(b'token-of-user-%04d' % number, {'userId': 1 + number, **({'role': 'admin'} if number else {})})
+        found, said = self.export('connect-redis', '--user', 'userid', code=SKIPPED)
+        self.assertEqual({}, found)
+        self.assertIn('3 skipped: not one session has userid', said)
+        outcome, _ = self.move(readme_command('connect-redis'), NO)
+        self.assertEqual((0, 3), (outcome['moved'], outcome['skipped_by_exporter']))
+        _, said = self.export('connect-redis', '--role', 'role')
+        self.assertIn('1 of them have no role', said)
+
     def test_times_by_option(self):
         self.sess(b'a-session-of-somebody', {'userId': 1, 'cookie': {'originalMaxAge': 5}})
         found, _ = self.export('connect-redis', '--idle', '60', '--lifetime', '7200')
