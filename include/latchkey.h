@@ -85,6 +85,24 @@ extern "C" {
 #define LATCHKEY_FORKED -7      /* the handle was opened by a parent process: open one in this process */
 #define LATCHKEY_AGAIN -8       /* try_validate: memory cannot tell; latchkey_validate or latchkey_submit can */
 
+/* The same as an enum, for debuggers, bindings and switches that are to be complete. Functions return int. */
+enum latchkey_status {
+    LATCHKEY_STATUS_OK = LATCHKEY_OK,
+    LATCHKEY_STATUS_NOT_FOUND = LATCHKEY_NOT_FOUND,
+    LATCHKEY_STATUS_EXPIRED = LATCHKEY_EXPIRED,
+    LATCHKEY_STATUS_MALFORMED = LATCHKEY_MALFORMED,
+    LATCHKEY_STATUS_LIMIT = LATCHKEY_LIMIT,
+    LATCHKEY_STATUS_REFUSED = LATCHKEY_REFUSED,
+    LATCHKEY_STATUS_BAD_ARGUMENT = LATCHKEY_BAD_ARGUMENT,
+    LATCHKEY_STATUS_NO_MEMORY = LATCHKEY_NO_MEMORY,
+    LATCHKEY_STATUS_UNAVAILABLE = LATCHKEY_UNAVAILABLE,
+    LATCHKEY_STATUS_CORRUPT = LATCHKEY_CORRUPT,
+    LATCHKEY_STATUS_PENDING = LATCHKEY_PENDING,
+    LATCHKEY_STATUS_CONFIG = LATCHKEY_CONFIG,
+    LATCHKEY_STATUS_FORKED = LATCHKEY_FORKED,
+    LATCHKEY_STATUS_AGAIN = LATCHKEY_AGAIN
+};
+
 /* The status' name and meaning in one line, for example "NOT_FOUND: there is no such session". Static text, never
  * NULL, also for a number that is no status. Does not block. */
 LATCHKEY_API const char *latchkey_status_text(int status);
@@ -107,6 +125,7 @@ LATCHKEY_API size_t latchkey_token_size(void);
 LATCHKEY_API size_t latchkey_entry_size(void);
 LATCHKEY_API size_t latchkey_stats_size(void);
 LATCHKEY_API size_t latchkey_draft_size(void);
+LATCHKEY_API size_t latchkey_field_size(void);
 LATCHKEY_API uint32_t latchkey_flags_yours(void);
 LATCHKEY_API uint32_t latchkey_flag_stale(void);
 LATCHKEY_API uint32_t latchkey_flag_renew(void);
@@ -137,7 +156,9 @@ typedef struct latchkey_field {
     size_t size;
 } latchkey_field;
 
-/* What a login knows. Zero it, set `size`, fill in the rest. */
+/* What a login knows. Zero it, set `size`, fill in the rest. It may grow at its end, as every struct that begins with `size`:
+ * a shorter one, of a program that was built with an older header, counts as zeros there; of a longer one, what this library
+ * does not know has to be zeros, else it is BAD_ARGUMENT. */
 typedef struct latchkey_draft {
     size_t size;      /* sizeof(latchkey_draft) */
     uint64_t user_id; /* any number; 0 is a user like every other */
@@ -303,6 +324,16 @@ LATCHKEY_API int latchkey_create(latchkey *lk, const latchkey_draft *draft, char
  * Returns  OK, and the entry; NOT_FOUND; EXPIRED; MALFORMED; UNAVAILABLE; CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED.
  * Blocks   not at all on a hit; on a miss for at most deadline_ms. Guarantees A to J. */
 LATCHKEY_API int latchkey_validate(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry);
+
+/* The same for what is sensitive, a payment or a change of the password: L1 answers only if the lease was confirmed at most
+ * max_age_ms ago, else Redis is asked; 0 always asks Redis. So a session that was revoked anywhere more than max_age_ms (plus
+ * 10 ms) before the call started is not admitted, whatever staleness_ms is. What Redis answers counts under the lease, as
+ * ever: that a server is no longer the primary is noticed within staleness_ms. With Redis lost it is UNAVAILABLE, also where
+ * grace_ms is set. It costs a round trip to Redis where latchkey_validate costs none: use it where that is worth it.
+ * Returns  as latchkey_validate; BAD_ARGUMENT also for a max_age_ms below 0.
+ * Blocks   for at most deadline_ms. Guarantees A to I. */
+LATCHKEY_API int latchkey_validate_fresh(latchkey *lk, const char *token, size_t token_len, int64_t max_age_ms,
+                                         latchkey_entry *entry);
 
 /* The same from L1 alone: OK; MALFORMED; NOT_FOUND; EXPIRED; BAD_ARGUMENT; FORKED; or AGAIN, meaning that only
  * latchkey_validate or latchkey_submit can tell. Never waits for Redis: it may run on an event loop. Guarantees A to E, H. */
@@ -511,6 +542,11 @@ typedef struct latchkey_answer {
 } latchkey_answer;
 LATCHKEY_API size_t latchkey_answer_size(void);
 
+/* The same for what is sensitive: see latchkey_validate_fresh. The age counts up to this call; what L1 does not answer is asked
+ * for after it. BAD_ARGUMENT also for a max_age_ms below 0. */
+LATCHKEY_API int latchkey_submit_fresh(latchkey *lk, const char *token, size_t token_len, int64_t max_age_ms,
+                                       uint64_t tag);
+
 /* Takes up to `max` answers, in any order, and returns how many; 0 also where lk or answers is NULL, and in a forked
  * child. What is outstanding when the handle is closed is never answered. Tokens submitted stay in memory, out of core
  * dumps, until they are answered.
@@ -576,6 +612,7 @@ typedef struct latchkey_change {
     size_t size;
     uint64_t version; /* latchkey_record_version of it; 0: there is none yet */
 } latchkey_change;
+LATCHKEY_API size_t latchkey_change_size(void);
 
 /* Sets (or deletes) single fields, all of them or none, and only if each still has the version that is given: so of those
  * who read, change and write one at the same time, nobody loses what another wrote. Of several calls at once with one version
@@ -737,11 +774,16 @@ LATCHKEY_API int latchkey_metrics(latchkey *lk, char *text, size_t text_size, si
     {                                                                                                                  \
         60000, 300000, 900000, 1800000, 3600000, 14400000, 43200000, INT64_MAX                                         \
     }
+LATCHKEY_API size_t latchkey_spans(void);
+LATCHKEY_API int64_t latchkey_span_ms(size_t span); /* that of LATCHKEY_SPANS_MS; 0: there is none */
+LATCHKEY_API size_t latchkey_sample_max(void);
+LATCHKEY_API size_t latchkey_sample_devices(void);
 
 typedef struct latchkey_device_count {
     uint32_t device, reserved;
     uint64_t sessions;
 } latchkey_device_count;
+LATCHKEY_API size_t latchkey_device_count_size(void);
 
 /* Who is logged in, by a sample. Numbers of sessions and users are estimates for all of them, unless `exact`; what is not
  * known is 0. Fields are only ever added at the end. */

@@ -108,11 +108,15 @@ static int attempt(latchkey *lk, const latchkey_draft *d, const latchkey_field *
     return status;
 }
 
-int latchkey_create(latchkey *lk, const latchkey_draft *draft, char token[LATCHKEY_TOKEN_SIZE])
+int latchkey_create(latchkey *lk, const latchkey_draft *given, char token[LATCHKEY_TOKEN_SIZE])
 {
+    latchkey_draft known;
+    const latchkey_draft *draft = &known;
     if (token) memset(token, 0, LATCHKEY_TOKEN_SIZE);
-    if (!lk || !draft || !token) return lk_bad_argument("create: the handle, draft or token is NULL");
-    if (draft->size != sizeof *draft) return lk_bad_argument("create: draft.size is not sizeof(latchkey_draft)");
+    if (!lk || !given || !token) return lk_bad_argument("create: the handle, draft or token is NULL");
+    if (!lk_draft_take(given, &known))
+        return lk_bad_argument(
+            "create: draft.size is not sizeof(latchkey_draft), or there is more in it than is known");
     if (lk_forked(lk)) return LATCHKEY_FORKED;
     lk_record record;
     lk_token made;

@@ -67,6 +67,7 @@ int latchkey_get_fields(latchkey *lk, const char *token, size_t token_len, const
         choose(record->fields, names, count);
         if (judged.touch_due) lk_node_touch(lk_l2_owner(&lk->l2, parsed.partition), parsed.partition, parsed.text);
         record->entry = lk_session_entry(&judged);
+        if (parsed.foreign) record->entry.flags |= LATCHKEY_FLAG_RENEW;
         *out = record;
     } else free(record);
     lk_wipe(&parsed, sizeof parsed);

@@ -155,13 +155,17 @@ static int move_in(latchkey *lk, moving *m, int64_t created_at_ms, int64_t expir
     return status;
 }
 
-int lk_import(latchkey *lk, const char *foreign, size_t foreign_len, const latchkey_draft *draft, int64_t created_at_ms,
+int lk_import(latchkey *lk, const char *foreign, size_t foreign_len, const latchkey_draft *given, int64_t created_at_ms,
               int64_t expires_at_ms, bool *over)
 {
+    latchkey_draft known;
+    const latchkey_draft *draft = &known;
     moving m = {.draft = draft};
     *over = false;
-    if (!lk || !foreign || !draft) return lk_bad_argument("import: the handle, the token or draft is NULL");
-    if (draft->size != sizeof *draft) return lk_bad_argument("import: draft.size is not sizeof(latchkey_draft)");
+    if (!lk || !foreign || !given) return lk_bad_argument("import: the handle, the token or draft is NULL");
+    if (!lk_draft_take(given, &known))
+        return lk_bad_argument(
+            "import: draft.size is not sizeof(latchkey_draft), or there is more in it than is known");
     if (created_at_ms < 0 || expires_at_ms < 0)
         return lk_bad_argument("import: created_at_ms or expires_at_ms is below 0");
     if (expires_at_ms && created_at_ms > expires_at_ms)

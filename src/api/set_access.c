@@ -17,14 +17,15 @@
 #include <stdio.h>
 #include <string.h>
 
-int latchkey_set_access(latchkey *lk, const char *token, size_t token_len, const latchkey_access *access)
+int latchkey_set_access(latchkey *lk, const char *token, size_t token_len, const latchkey_access *given)
 {
+    latchkey_access access;
     lk_token parsed;
     int64_t deadline_ms;
     int status = lk_begin(lk, token, token_len, &parsed, &deadline_ms);
     if (status) return status;
-    const lk_update change = {.access = access};
-    status = lk_access_check(access);
+    const lk_update change = {.access = &access};
+    status = lk_access_take(given, &access);
     if (!status) status = lk_update_session(lk, &parsed, &change, deadline_ms);
     lk_wipe(&parsed, sizeof parsed);
     return status;
@@ -103,14 +104,15 @@ static int run_once(latchkey *lk, crowd *c, int64_t deadline_ms)
     return lk_run_script(lk, &run, deadline_ms);
 }
 
-int latchkey_set_user_access(latchkey *lk, uint64_t user_id, const latchkey_access *access, size_t *changed)
+int latchkey_set_user_access(latchkey *lk, uint64_t user_id, const latchkey_access *given, size_t *changed)
 {
+    latchkey_access access;
     if (changed) *changed = 0;
     if (!lk) return lk_bad_argument("set_user_access: the handle is NULL");
-    int status = lk_access_check(access);
+    int status = lk_access_take(given, &access);
     if (status) return status;
     if (lk_forked(lk)) return LATCHKEY_FORKED;
-    crowd c = {.user_id = user_id, .partition = lk_partition_of_user(lk, user_id), .access = access};
+    crowd c = {.user_id = user_id, .partition = lk_partition_of_user(lk, user_id), .access = &access};
     int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
     do status = run_once(lk, &c, deadline_ms);
     while (!status && !c.over && lk_now_ms() < deadline_ms);

@@ -46,4 +46,17 @@ uint32_t latchkey_flag_stale(void) { return LATCHKEY_FLAG_STALE; }
 uint32_t latchkey_flag_renew(void) { return LATCHKEY_FLAG_RENEW; }
 size_t latchkey_answer_size(void) { return sizeof(latchkey_answer); }
 size_t latchkey_session_info_size(void) { return sizeof(latchkey_session_info); }
+size_t latchkey_field_size(void) { return sizeof(latchkey_field); }
+size_t latchkey_change_size(void) { return sizeof(latchkey_change); }
+size_t latchkey_device_count_size(void) { return sizeof(latchkey_device_count); }
+size_t latchkey_sample_max(void) { return LATCHKEY_SAMPLE_MAX; }
+size_t latchkey_sample_devices(void) { return LATCHKEY_SAMPLE_DEVICES; }
+size_t latchkey_spans(void) { return LATCHKEY_SPANS; }
+
+int64_t latchkey_span_ms(size_t span)
+{
+    static const int64_t ends[LATCHKEY_SPANS] = LATCHKEY_SPANS_MS;
+    return span < LATCHKEY_SPANS ? ends[span] : 0;
+}
+
 size_t latchkey_sessions_max(void) { return LATCHKEY_SESSIONS_MAX; }

@@ -1,4 +1,4 @@
-/* latchkey_validate: the way of every request.
+/* latchkey_validate: the way of every request. latchkey_validate_fresh: the same, by an age of the caller's.
  *
  *   lease, slot, clock  --hit-->  OK                                        (from_l1: no lock, no system call)
  *      |                     +-- near the entry's end: the link reads it again meanwhile      (refresh.c)
@@ -29,7 +29,8 @@
 typedef struct asking {
     const lk_token *token;
     latchkey_entry *entry;
-    int64_t until_us; /* the session may be admitted until then, on what Redis said */
+    int64_t oldest_ms; /* a read that began before is not joined */
+    int64_t until_us;  /* the session may be admitted until then, on what Redis said */
 } asking;
 
 static int lead(latchkey *lk, asking *a, lk_vouch *vouch, int64_t deadline_ms)
@@ -51,8 +52,8 @@ static int ask_or_join(latchkey *lk, void *context, lk_vouch *vouch, int64_t dea
     asking *a = context;
     int status = LATCHKEY_UNAVAILABLE;
     lk_flight *flight;
-    switch (lk_singleflight_join(lk->singleflight, a->token->text, vouch->ticket, lk_now_ms() - lk->config.staleness_ms,
-                                 deadline_ms, &flight, &status, a->entry, &a->until_us, &vouch->server)) {
+    switch (lk_singleflight_join(lk->singleflight, a->token->text, vouch->ticket, a->oldest_ms, deadline_ms, &flight,
+                                 &status, a->entry, &a->until_us, &vouch->server)) {
     case LK_FLIGHT_DONE: lk_count(&lk->counters, LK_JOINED, 1); break;
     case LK_FLIGHT_LATE: return LATCHKEY_UNAVAILABLE;
     case LK_FLIGHT_LEAD:
@@ -70,9 +71,11 @@ static int last_look(latchkey *lk, void *context, const lk_vouch *vouch, int sai
     return said;
 }
 
-static int from_l2(latchkey *lk, const lk_token *token, int64_t deadline_ms, latchkey_entry *entry)
+static int from_l2(latchkey *lk, const lk_token *token, int64_t max_age_ms, int64_t deadline_ms, latchkey_entry *entry)
 {
-    asking a = {.token = token, .entry = entry};
+    /* With an age of 0 none is joined: one that began in this millisecond may have been answered before this call. */
+    int64_t oldest_ms = max_age_ms ? lk_now_ms() - max_age_ms : INT64_MAX;
+    asking a = {.token = token, .entry = entry, .oldest_ms = oldest_ms};
     const lk_vouched_read read = {
         .partition = token->partition, .token = token, .ask = ask_or_join, .keep = last_look, .context = &a};
     return lk_read_vouched(lk, &read, deadline_ms);
@@ -101,7 +104,7 @@ static __attribute__((noinline)) int miss(latchkey *lk, const char *token, size_
     status = lk_hit_known(lk, &parsed, entry);
     if (status == LATCHKEY_AGAIN) {
         lk_count(&lk->counters, LK_L1_MISSES, 1);
-        status = from_l2(lk, &parsed, deadline_ms, entry);
+        status = from_l2(lk, &parsed, lk->config.staleness_ms, deadline_ms, entry);
         if (status == LATCHKEY_UNAVAILABLE && lk_validate_stale(lk, &parsed, entry)) status = LATCHKEY_OK;
     }
     return lk_hit_give(&parsed, status, entry);
@@ -114,6 +117,29 @@ int latchkey_validate(latchkey *lk, const char *token, size_t token_len, latchke
     if (!lk || !token) return lk_hit_refuse(entry, lk_bad_argument("validate: the handle or token is NULL"));
     int status = lk_hit(lk, token, token_len, entry, &found);
     return __builtin_expect(status == LATCHKEY_OK, 1) ? LATCHKEY_OK : miss(lk, token, token_len, entry, status);
+}
+
+int latchkey_validate_fresh(latchkey *lk, const char *token, size_t token_len, int64_t max_age_ms,
+                            latchkey_entry *entry)
+{
+    lk_token parsed;
+    int64_t deadline_ms, until_us;
+    if (!entry) return lk_bad_argument("validate_fresh: entry is NULL");
+    if (!lk || !token) return lk_hit_refuse(entry, lk_bad_argument("validate_fresh: the handle or token is NULL"));
+    if (max_age_ms < 0) return lk_hit_refuse(entry, lk_bad_argument("validate_fresh: max_age_ms is below 0"));
+    int status = lk_begin(lk, token, token_len, &parsed, &deadline_ms);
+    if (status) {
+        count_unanswered(lk, status);
+        return lk_hit_refuse(entry, status);
+    }
+    if (max_age_ms > lk->config.staleness_ms) max_age_ms = lk->config.staleness_ms;
+    status = lk_hit_fresh(lk, &parsed, max_age_ms, entry, &until_us);
+    if (status == LATCHKEY_AGAIN) status = lk_hit_dead(lk, parsed.text);
+    if (status == LATCHKEY_AGAIN) {
+        lk_count(&lk->counters, LK_L1_MISSES, 1);
+        status = from_l2(lk, &parsed, max_age_ms, deadline_ms, entry);
+    }
+    return lk_hit_give(&parsed, status, entry);
 }
 
 int latchkey_try_validate(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry)

@@ -257,7 +257,9 @@ enum lk_net_io lk_net_fill(lk_socket *s, lk_conn *conn, char *error, size_t erro
             return LK_NET_LOST;
         }
         s->heard = true;
-        if (lk_conn_feed(conn, bytes, (size_t)got)) continue;
+        bool fed = lk_conn_feed(conn, bytes, (size_t)got);
+        lk_wipe(bytes, (size_t)got); /* key material may be among it */
+        if (fed) continue;
         snprintf(error, error_size, "the server is not usable: %s", lk_resp_error(conn->resp));
         return LK_NET_LOST;
     } while (s->tls && lk_tls_buffered(s->tls));

@@ -48,7 +48,7 @@ int lk_async_known(latchkey *lk, lk_async_slot *p)
 {
     p->vouch = (lk_vouch){.ticket = lk_l1_ticket(lk->l1, p->token.text)};
     p->vouch.server = lk_node_lease_owner(lk_l2_owner(&lk->l2, p->token.partition));
-    int status = lk_validate_local(lk, &p->token, &p->entry, &p->until_us);
+    int status = lk_validate_local(lk, &p->token, p->max_age_ms, &p->entry, &p->until_us);
     if (status == LATCHKEY_AGAIN && lk_pending_has(lk->pending, &p->token)) status = LATCHKEY_NOT_FOUND;
     return status;
 }
@@ -288,8 +288,13 @@ static lk_async *open_once(latchkey *lk)
 
 static void join_or_queue(latchkey *lk, lk_async *a, lk_async_slot *p, int64_t now_ms)
 {
-    int64_t oldest_us = (now_ms - lk->config.staleness_ms) * 1000;
+    int64_t staleness_ms = lk->config.staleness_ms;
+    int64_t age_ms = p->max_age_ms < staleness_ms ? p->max_age_ms : staleness_ms;
+    int64_t oldest_us =
+        age_ms ? (now_ms - age_ms) * 1000 : INT64_MAX; /* what has yet to be asked is joined all the same */
     lk_async_slot *equal = lk_async_find_equal(a, p, lk_l1_ticket(lk->l1, p->token.text), oldest_us);
+    /* Once it is known which session it means, L1 may answer the other, and by an older lease. */
+    if (equal && equal->unresolved && p->max_age_ms < equal->max_age_ms) equal = NULL;
     if (equal) {
         lk_count(&lk->counters, LK_JOINED, 1);
         lk_async_move(a, p, LK_ASYNC_JOINED);
@@ -319,7 +324,7 @@ static void start_slot(latchkey *lk, lk_async *a, lk_async_slot *p, int64_t now_
 }
 
 /* `foreign` is NULL where the token is known. */
-int lk_async_submit(latchkey *lk, const lk_token *token, const lk_foreign *foreign, uint64_t tag)
+int lk_async_submit(latchkey *lk, const lk_token *token, const lk_foreign *foreign, int64_t max_age_ms, uint64_t tag)
 {
     lk_async *a = open_once(lk);
     if (!a) return LATCHKEY_NO_MEMORY;
@@ -331,6 +336,7 @@ int lk_async_submit(latchkey *lk, const lk_token *token, const lk_foreign *forei
         p->token = *token;
         p->unresolved = foreign != NULL;
         if (foreign) p->foreign = *foreign;
+        p->max_age_ms = max_age_ms;
         p->deadline_ms = now_ms + lk->config.deadline_ms;
         p->asks = 0;
         p->waits = false;

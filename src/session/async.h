@@ -17,7 +17,7 @@
 int lk_async_fd(latchkey *lk); /* or NO_MEMORY */
 
 /* `foreign` is NULL where the session is known. OK; NO_MEMORY; UNAVAILABLE: all slots are taken. */
-int lk_async_submit(latchkey *lk, const lk_token *token, const lk_foreign *foreign, uint64_t tag);
+int lk_async_submit(latchkey *lk, const lk_token *token, const lk_foreign *foreign, int64_t max_age_ms, uint64_t tag);
 size_t lk_async_reap(latchkey *lk, latchkey_answer *answers, size_t max);
 
 void lk_async_close(lk_async *async);   /* NULL is allowed; the link has ended */

@@ -74,7 +74,9 @@ size_t lk_async_give(latchkey *lk, lk_async *a, latchkey_answer *answers, size_t
         out->tag = p->tag;
         out->status = status;
         if (!status) out->entry = p->entry;
-        if (status == LATCHKEY_UNAVAILABLE && lk_validate_stale(lk, &p->token, &out->entry)) out->status = LATCHKEY_OK;
+        bool stale_too = p->max_age_ms == INT64_MAX;
+        if (status == LATCHKEY_UNAVAILABLE && stale_too && lk_validate_stale(lk, &p->token, &out->entry))
+            out->status = LATCHKEY_OK;
         if (p->token.foreign) out->entry.flags |= LATCHKEY_FLAG_RENEW;
         if (out->status) memset(&out->entry, 0, sizeof out->entry);
         lk_async_free(a, p);

@@ -28,6 +28,8 @@ typedef struct lk_async_slot {
     uint32_t same;         /* the next of its bucket, while QUEUED or ASKED */
     uint64_t tag;
     int64_t deadline_ms;
+    int64_t
+        max_age_ms; /* L1 answers under a lease no older than that, see latchkey_validate_fresh; INT64_MAX: ordinary */
     lk_token token;
     bool unresolved; /* `token` is the stand-in of */
     lk_foreign foreign;

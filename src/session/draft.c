@@ -2,11 +2,18 @@
 #include "session/draft.h"
 #include "base/argument.h"
 
+#include "base/sized.h"
 #include "session/server_time.h"
 
 #include <string.h>
 
 #define TEN_YEARS_MS INT64_C(315360000000)
+
+bool lk_draft_take(const latchkey_draft *given, latchkey_draft *draft)
+{
+    enum { FIRST = offsetof(latchkey_draft, field_count) + sizeof(size_t) }; /* of version 0.1 */
+    return lk_take_sized(draft, sizeof *draft, FIRST, given);
+}
 
 int64_t lk_draft_lifetime(const latchkey *lk, const latchkey_draft *d)
 {

@@ -9,6 +9,9 @@
  * relied upon; or BAD_ARGUMENT. */
 int lk_draft_record(const latchkey *lk, const latchkey_draft *draft, lk_record *record);
 
+/* The draft as this library knows it, whichever header the caller was built with; false: it is not good (base/sized.h). */
+bool lk_draft_take(const latchkey_draft *given, latchkey_draft *draft);
+
 int64_t lk_draft_lifetime(const latchkey *lk, const latchkey_draft *draft);
 /* The times of a session that was made then, by Redis' clock. */
 void lk_draft_times(const latchkey *lk, const latchkey_draft *draft, lk_record *record, int64_t made_ms);

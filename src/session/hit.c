@@ -33,7 +33,7 @@ int lk_hit_judge(latchkey *lk, const char *token, const lk_l1_found *found, int6
     return LATCHKEY_OK;
 }
 
-static int known_dead(latchkey *lk, const char *token)
+int lk_hit_dead(latchkey *lk, const char *token)
 {
     int64_t lease_until = lk_hit_lease(lk), now = lk_coarse_ms();
     int status = now < lease_until ? lk_negative_cache_find(lk->negative_cache, token, now) : LATCHKEY_AGAIN;
@@ -68,7 +68,7 @@ int lk_hit_known(latchkey *lk, const lk_token *token, latchkey_entry *entry)
 {
     lk_l1_found found;
     int status = token->foreign ? lk_hit(lk, token->text, LATCHKEY_TOKEN_LENGTH, entry, &found) : (int)LATCHKEY_AGAIN;
-    if (status == LATCHKEY_AGAIN) status = known_dead(lk, token->text);
+    if (status == LATCHKEY_AGAIN) status = lk_hit_dead(lk, token->text);
     if (status == LATCHKEY_AGAIN && redis_lost(lk, token) && lk_validate_stale(lk, token, entry)) status = LATCHKEY_OK;
     return status;
 }
@@ -80,12 +80,28 @@ int lk_hit_give(lk_token *token, int status, latchkey_entry *entry)
     return status ? lk_hit_refuse(entry, status) : LATCHKEY_OK;
 }
 
-int lk_validate_local(latchkey *lk, const lk_token *token, latchkey_entry *entry, int64_t *until_us)
+int lk_hit_fresh(latchkey *lk, const lk_token *token, int64_t max_age_ms, latchkey_entry *entry, int64_t *until_us)
 {
     lk_l1_found found;
-    int status = lk_hit(lk, token->text, LATCHKEY_TOKEN_LENGTH, entry, &found);
-    if (status == LATCHKEY_OK) *until_us = found.deadline_ms * 1000;
-    if (status == LATCHKEY_AGAIN) status = known_dead(lk, token->text);
+    int64_t lease_until = lk_hit_lease(lk), confirmed = lease_until - lk->config.staleness_ms;
+    if (!lease_until || !max_age_ms || !lk_l1_get(lk->l1, token->text, &found, entry)) return LATCHKEY_AGAIN;
+    int64_t now = lk_now_ms();
+    if (now - confirmed > max_age_ms) return LATCHKEY_AGAIN;
+    *until_us = found.deadline_ms * 1000;
+    if (!lk_hit_stands(lk, &found, lease_until, now))
+        return lk_hit_judge(lk, token->text, &found, lease_until, now, entry);
+    lk_count(&lk->counters, LK_L1_HITS, 1);
+    return LATCHKEY_OK;
+}
+
+int lk_validate_local(latchkey *lk, const lk_token *token, int64_t max_age_ms, latchkey_entry *entry, int64_t *until_us)
+{
+    lk_l1_found found;
+    bool fresh = max_age_ms < lk->config.staleness_ms;
+    int status = fresh ? lk_hit_fresh(lk, token, max_age_ms, entry, until_us)
+                       : lk_hit(lk, token->text, LATCHKEY_TOKEN_LENGTH, entry, &found);
+    if (status == LATCHKEY_OK && !fresh) *until_us = found.deadline_ms * 1000;
+    if (status == LATCHKEY_AGAIN) status = lk_hit_dead(lk, token->text);
     if (status == LATCHKEY_AGAIN && redis_lost(lk, token)) return LATCHKEY_UNAVAILABLE;
     return status;
 }

@@ -45,7 +45,14 @@ static inline int lk_hit_refuse(latchkey_entry *entry, int status)
     return status;
 }
 
+/* The same under a lease that was confirmed at most max_age_ms ago; 0: never. By the fine clock. */
+int lk_hit_fresh(latchkey *lk, const lk_token *token, int64_t max_age_ms, latchkey_entry *entry, int64_t *until_us);
+
 /* What can be said without Redis. */
+
+/* NOT_FOUND or EXPIRED where that is known of this very token (negative_cache.h), under the lease that L1 answers under; else
+ * AGAIN. */
+int lk_hit_dead(latchkey *lk, const char *token);
 
 /* L1 was asked for the token as it came. What else is known: of a foreign one, by the token that it stands for; of a dead one
  * (negative_cache.h). AGAIN: nothing. */
@@ -58,8 +65,9 @@ int lk_hit_try(latchkey *lk, const char *token, size_t token_len, latchkey_entry
 int lk_hit_give(lk_token *token, int status, latchkey_entry *entry);
 
 /* For submit: OK, with the entry and until when it may be given; a "no"; UNAVAILABLE: Redis is known to be lost, and
- * lk_validate_stale is all there is; or AGAIN. */
-int lk_validate_local(latchkey *lk, const lk_token *token, latchkey_entry *entry, int64_t *until_us);
+ * lk_validate_stale is all there is; or AGAIN. max_age_ms as above; INT64_MAX: as old as staleness_ms allows. */
+int lk_validate_local(latchkey *lk, const lk_token *token, int64_t max_age_ms, latchkey_entry *entry,
+                      int64_t *until_us);
 
 /* With Redis lost L1 may answer for grace_ms more, and says so. */
 bool lk_validate_stale(latchkey *lk, const lk_token *token, latchkey_entry *entry);

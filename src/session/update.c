@@ -2,6 +2,8 @@
 #include "session/update.h"
 #include "base/argument.h"
 
+#include "base/sized.h"
+
 #include "observe/events.h"
 #include "session/read_record.h"
 #include "session/run_script.h"
@@ -13,10 +15,12 @@
 
 /* ------------------------------------------------------------------------------------------------- swaps -- */
 
-int lk_access_check(const latchkey_access *a)
+int lk_access_take(const latchkey_access *given, latchkey_access *a)
 {
-    if (!a || a->size != sizeof *a)
-        return lk_bad_argument("access is NULL, or its size is not sizeof(latchkey_access)");
+    enum { FIRST = sizeof(latchkey_access) }; /* of version 0.1 */
+    if (!lk_take_sized(a, sizeof *a, FIRST, given))
+        return lk_bad_argument(
+            "access is NULL, its size is not sizeof(latchkey_access), or there is more in it than is known");
     if (a->flags_mask & ~LATCHKEY_FLAGS_YOURS) return lk_bad_argument("access.flags_mask: only LATCHKEY_FLAGS_YOURS");
     if (a->flags & ~a->flags_mask) return lk_bad_argument("access.flags: only bits of access.flags_mask");
     if (a->role && strnlen(a->role, 17) > 16) return lk_bad_argument("access.role: at most 16 bytes are expected");

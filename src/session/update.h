@@ -37,7 +37,8 @@ bool lk_swaps_add(lk_swaps *swaps, const lk_seal_keys *keys, const char selector
 bool lk_swaps_keep(lk_swaps *swaps, const char selector[LATCHKEY_SELECTOR_LENGTH], const lk_reply *was);
 void lk_swaps_free(lk_swaps *swaps);
 
-int lk_access_check(const latchkey_access *access); /* OK or BAD_ARGUMENT */
+/* The access as this library knows it (base/sized.h). OK or BAD_ARGUMENT. */
+int lk_access_take(const latchkey_access *given, latchkey_access *access);
 bool lk_access_apply(const latchkey_access *access, int64_t now_ms,
                      latchkey_entry *entry); /* false: it is so already */
 

@@ -25,6 +25,16 @@ static void test_constants_equal_their_functions(void **state)
     assert_int_equal(latchkey_access_size(), sizeof(latchkey_access));
     assert_int_equal(latchkey_session_info_size(), sizeof(latchkey_session_info));
     assert_int_equal(latchkey_sessions_max(), LATCHKEY_SESSIONS_MAX);
+    assert_int_equal(latchkey_answer_size(), sizeof(latchkey_answer));
+    assert_int_equal(latchkey_field_size(), sizeof(latchkey_field));
+    assert_int_equal(latchkey_change_size(), sizeof(latchkey_change));
+    assert_int_equal(latchkey_device_count_size(), sizeof(latchkey_device_count));
+    assert_int_equal(latchkey_sample_max(), LATCHKEY_SAMPLE_MAX);
+    assert_int_equal(latchkey_sample_devices(), LATCHKEY_SAMPLE_DEVICES);
+    assert_int_equal(latchkey_spans(), LATCHKEY_SPANS);
+    const int64_t spans[LATCHKEY_SPANS] = LATCHKEY_SPANS_MS;
+    for (size_t i = 0; i < LATCHKEY_SPANS; i++) assert_true(latchkey_span_ms(i) == spans[i]);
+    assert_int_equal(latchkey_span_ms(LATCHKEY_SPANS), 0);
     assert_int_equal(latchkey_flags_yours(), LATCHKEY_FLAGS_YOURS);
     assert_int_equal(latchkey_flag_stale(), LATCHKEY_FLAG_STALE);
     assert_int_equal(latchkey_flag_renew(), LATCHKEY_FLAG_RENEW);
@@ -39,7 +49,15 @@ static void test_statuses_keep_their_numbers(void **state)
                             LATCHKEY_UNAVAILABLE, LATCHKEY_CORRUPT,   LATCHKEY_PENDING,      LATCHKEY_CONFIG,
                             LATCHKEY_FORKED,      LATCHKEY_AGAIN};
     const int numbers[] = {0, 1, 2, 3, 4, 5, -1, -2, -3, -4, -5, -6, -7, -8};
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) assert_int_equal(statuses[i], numbers[i]);
+    const enum latchkey_status named[] = {
+        LATCHKEY_STATUS_OK,          LATCHKEY_STATUS_NOT_FOUND, LATCHKEY_STATUS_EXPIRED,      LATCHKEY_STATUS_MALFORMED,
+        LATCHKEY_STATUS_LIMIT,       LATCHKEY_STATUS_REFUSED,   LATCHKEY_STATUS_BAD_ARGUMENT, LATCHKEY_STATUS_NO_MEMORY,
+        LATCHKEY_STATUS_UNAVAILABLE, LATCHKEY_STATUS_CORRUPT,   LATCHKEY_STATUS_PENDING,      LATCHKEY_STATUS_CONFIG,
+        LATCHKEY_STATUS_FORKED,      LATCHKEY_STATUS_AGAIN};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        assert_int_equal(statuses[i], numbers[i]);
+        assert_int_equal(named[i], numbers[i]);
+    }
 }
 
 static void test_entry_layout_is_frozen(void **state)

@@ -89,6 +89,11 @@ static void test_it_is_taken_as_any_other(void **state)
     assert_status(maker, LATCHKEY_OK, latchkey_load(maker, token, strlen(token), &record));
     assert_memory_equal(latchkey_record_field(record, "note", &size), "hello", 5);
     assert_memory_equal(latchkey_record_field(record, "pq.k", &size), "material", 8);
+    assert_int_equal(latchkey_record_entry(record)->flags & LATCHKEY_FLAG_RENEW, LATCHKEY_FLAG_RENEW);
+    latchkey_record_free(record);
+    const char *const names[] = {"note"};
+    assert_status(maker, LATCHKEY_OK, latchkey_get_fields(maker, token, strlen(token), names, 1, &record));
+    assert_int_equal(latchkey_record_entry(record)->flags & LATCHKEY_FLAG_RENEW, LATCHKEY_FLAG_RENEW);
     latchkey_record_free(record);
     latchkey_session_info info;
     assert_status(lk, LATCHKEY_OK, latchkey_sessions(lk, FOREIGN_USER, token, strlen(token), &info, 1, &size));
