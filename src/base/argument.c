@@ -9,15 +9,32 @@
 
 enum { SLOTS = 256, AGAIN_MS = 10000 };
 
-/* When each text may be said again. Relaxed: two threads that say it at once do no harm, nor do two texts that share a slot. */
-static _Atomic int64_t silent_until_ms[SLOTS];
+/* When each text may be said again. Relaxed: two threads that say it at once do no harm. A slot is a text's from when it was
+ * first said; where all are taken, which is more texts than there are, it is said each time. */
+static struct {
+    _Atomic(const char *) what;
+    _Atomic int64_t silent_until_ms;
+} said[SLOTS];
+
+static _Atomic int64_t *silence_of(const char *what)
+{
+    for (uint64_t at = lk_hash(&what, sizeof what, 0), i = 0; i < SLOTS; i++, at++) {
+        const char *none = NULL;
+        if (atomic_load_explicit(&said[at % SLOTS].what, memory_order_relaxed) == what ||
+            atomic_compare_exchange_strong_explicit(&said[at % SLOTS].what, &none, what, memory_order_relaxed,
+                                                    memory_order_relaxed) ||
+            none == what)
+            return &said[at % SLOTS].silent_until_ms;
+    }
+    return NULL;
+}
 
 int lk_bad_argument(const char *what)
 {
-    _Atomic int64_t *until = &silent_until_ms[lk_hash(&what, sizeof what, 0) % SLOTS];
+    _Atomic int64_t *until = silence_of(what);
     int64_t now_ms = lk_now_ms();
-    if (now_ms >= atomic_load_explicit(until, memory_order_relaxed)) {
-        atomic_store_explicit(until, now_ms + AGAIN_MS, memory_order_relaxed);
+    if (!until || now_ms >= atomic_load_explicit(until, memory_order_relaxed)) {
+        if (until) atomic_store_explicit(until, now_ms + AGAIN_MS, memory_order_relaxed);
         lk_log(LATCHKEY_LOG_INFO, "argument: %s", what);
     }
     return LATCHKEY_BAD_ARGUMENT;
