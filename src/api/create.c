@@ -14,14 +14,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ATTEMPTS = 4, FIXED_WORDS = 10, WORDS_MAX = FIXED_WORDS + 2 * LK_FIELDS_MAX };
+enum { ATTEMPTS = 4, AHEAD_MS = 1000, FIXED_WORDS = 10, WORDS_MAX = FIXED_WORDS + 2 * LK_FIELDS_MAX };
 
 /* Its first request is likely to come here, and soon. Known is what a read would say: the record, and how long it lives; and
  * the rules are those of any answer of Redis (lk_session_fill). */
 static void keep(latchkey *lk, const latchkey_draft *d, const lk_token *token, const lk_vouch *vouch, lk_record *record,
                  int64_t made_ms)
 {
-    if (!record->sealed) lk_draft_times(lk, d, record, made_ms);
+    /* Ended were sessions up to a time that is still to come, by a clock that was ahead: how long it lives Redis says. */
+    if (made_ms > lk_server_now_ms(lk, lk_now_us()) + AHEAD_MS) return;
+    if (!record->sealed) lk_draft_times(lk, d, record, made_ms, made_ms);
     lk_judged judged = {.record = *record};
     int64_t absolute = record->entry.expires_at_ms - made_ms;
     int64_t left = record->idle_ms < absolute ? record->idle_ms : absolute;
@@ -51,8 +53,8 @@ typedef struct making {
 static int take_create(latchkey *lk, void *context, lk_script_answer *answer, int status)
 {
     making *m = context;
-    int64_t clock_ms = lk_session_clock(answer->reply);
-    if (clock_ms && m->record->sealed) lk_draft_times(lk, m->draft, m->record, clock_ms);
+    int64_t now_ms, made_at_ms = lk_session_clock(answer->reply, &now_ms);
+    if (made_at_ms && m->record->sealed) lk_draft_times(lk, m->draft, m->record, made_at_ms, now_ms);
     const lk_reply *made_ms = take_made(lk, m->draft, answer->reply);
     if (!made_ms) return status ? status : LATCHKEY_UNAVAILABLE;
     m->made = true;

@@ -13,6 +13,7 @@
 #include "session/begin.h"
 #include "session/ended.h"
 #include "session/run_script.h"
+#include "session/token_reuse.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,34 +36,35 @@ typedef struct sweep {
     char keep[LATCHKEY_SELECTOR_LENGTH];
     uint8_t keep_hash[LK_HASH_SIZE];
     bool keeps;
-    uint64_t since_ms; /* by Redis' clock, 0: not begun */
+    uint64_t count; /* which end of all the user's sessions this is; 0: not begun */
     size_t ended;
     bool more;
 } sweep;
 
-/* [time, how many, more?, selectors]. With durability, what only some replicas hold is ended here all the same, but not
+/* [count, how many, more?, selectors, reuse]. With durability, what only some replicas hold is ended here all the same, but not
  * promised. */
 static int take_swept(latchkey *lk, void *context, lk_script_answer *answer, int status)
 {
     sweep *s = context;
     const lk_reply *reply = answer->reply;
-    bool good = lk_reply_shaped(reply, "iiis") && lk_reply_at(reply, 1)->integer >= 0;
+    bool good = lk_reply_shaped(reply, "iiiss") && lk_reply_at(reply, 1)->integer >= 0;
     s->more = false;
     if (!good) return status ? status : LATCHKEY_UNAVAILABLE;
-    s->since_ms = (uint64_t)lk_reply_at(reply, 0)->integer;
+    s->count = (uint64_t)lk_reply_at(reply, 0)->integer;
     s->ended += (size_t)lk_reply_at(reply, 1)->integer;
     s->more = lk_reply_at(reply, 2)->integer != 0;
     lk_event_revoked(&lk->config, lk_reply_at(reply, 3)->text, "user");
     answer->awaits_beat = !s->more;
+    lk_session_take_reused(lk, s->partition, s->keep, lk_reply_at(reply, 4), answer->incarnation);
     bool told = lk_session_ended(lk, s->partition, lk_reply_at(reply, 3)->text, answer->incarnation);
     return told ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE;
 }
 
 static int run_sweep(latchkey *lk, sweep *s, int64_t deadline_ms)
 {
-    decimal user, since;
+    decimal user, count;
     const lk_span words[3] = {
-        decimal_of(&user, s->user_id), {s->keep_hash, s->keeps ? LK_HASH_SIZE : 0}, decimal_of(&since, s->since_ms)};
+        decimal_of(&user, s->user_id), {s->keep_hash, s->keeps ? LK_HASH_SIZE : 0}, decimal_of(&count, s->count)};
     const lk_script_run run = {.script = LK_SCRIPT_REVOKE_USER,
                                .partition = s->partition,
                                .selector = s->keeps ? s->keep : LK_NOBODY,

@@ -29,7 +29,7 @@ static int take_rotate(latchkey *lk, void *context, lk_script_answer *answer, in
 {
     exchange *x = context;
     const lk_reply *reply = answer->reply;
-    x->now_ms = lk_session_clock(reply);
+    lk_session_clock(reply, &x->now_ms);
     if (reply->type != LK_REPLY_STRING || strncmp(reply->text, "OK ", 3) != 0) return status;
     lk_event_rotated(&lk->config, x->old->text, x->made->text, reply->text, x->grace_ms);
     lk_l1_purge(lk->l1, x->old->text); /* with a grace too: it may not stay longer than that */

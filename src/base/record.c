@@ -38,7 +38,7 @@ void lk_record_encode(const lk_record *record, uint8_t bytes[LK_RECORD_SIZE])
     bytes[0] = 'L';
     bytes[1] = 'K';
     bytes[2] = record->grace_until_ms ? LK_RECORD_ROTATED : LK_RECORD_FORMAT;
-    put_number(bytes + LK_RECORD_AGE, record->age_s, 4);
+    put_number(bytes + LK_RECORD_AGE, (uint32_t)record->age_s, 4);
     put_number(bytes + 8, (uint64_t)(record->grace_until_ms ? record->grace_until_ms : record->idle_ms), 8);
     uint8_t *at = bytes + LK_RECORD_ENTRY;
     put_number(at, e->user_id, 8);
@@ -68,7 +68,7 @@ enum lk_record_check lk_record_decode(const void *data, size_t size, lk_record *
     int64_t duration = (int64_t)get_number(bytes + 8, 8);
     record->idle_ms = rotated ? 0 : duration;
     record->grace_until_ms = rotated ? duration : 0;
-    record->age_s = (uint32_t)get_number(bytes + LK_RECORD_AGE, 4);
+    record->age_s = (int32_t)get_number(bytes + LK_RECORD_AGE, 4);
     e->user_id = get_number(at, 8);
     memcpy(e->role, at + 8, 16);
     e->expires_at_ms = (int64_t)get_number(bytes + LK_RECORD_EXPIRES, 8);
@@ -82,15 +82,18 @@ enum lk_record_check lk_record_decode(const void *data, size_t size, lk_record *
     memcpy(record->selector, bytes + LK_RECORD_SELECTOR, LK_SELECTOR_RAW);
     bool sane = duration > 0 && duration < TIME_MAX && e->expires_at_ms > 0 && e->expires_at_ms < TIME_MAX &&
                 e->created_at_ms >= 0 && e->created_at_ms <= e->expires_at_ms &&
-                (int64_t)record->age_s * 1000 <= e->expires_at_ms - e->created_at_ms;
+                (int64_t)record->age_s * 1000 <= e->expires_at_ms - e->created_at_ms &&
+                (int64_t)record->age_s * 1000 >= -e->created_at_ms;
     return sane ? LK_RECORD_GOOD : LK_RECORD_BAD;
 }
 
-uint32_t lk_record_age_s(const lk_record *record, int64_t now_ms)
+int32_t lk_record_age_s(const lk_record *record, int64_t now_ms)
 {
     const latchkey_entry *e = &record->entry;
     int64_t made_ms = now_ms < e->expires_at_ms ? now_ms : e->expires_at_ms;
-    return made_ms > e->created_at_ms ? (uint32_t)((made_ms - e->created_at_ms) / 1000) : 0;
+    int64_t age_ms = made_ms - e->created_at_ms, least_ms = INT32_MIN * INT64_C(1000);
+    if (age_ms < least_ms) age_ms = least_ms;
+    return (int32_t)((age_ms < 0 ? age_ms - 999 : age_ms) / 1000);
 }
 
 /* ------------------------------------------------------------------------------------------------- sealing -- */

@@ -7,7 +7,9 @@
  *
  * Beside it stands the field `x`, "idle_ms expires_at_ms user_id" in decimal: what the scripts need.
  *
- * The age is in seconds, rounded down: from created_at_ms to when this token was made, so 0 until the first exchange.
+ * The age is in seconds, rounded down: from created_at_ms to when this token was made, so 0 until the first exchange. It is below
+ * 0 where the session says that it was created later than it was: all sessions up to a time to come had been ended, by a clock
+ * that was ahead (create.lua).
  *
  * A token that was exchanged for another (rotate.lua) leaves a record of its own format behind: in the place of idle_ms
  * stands the end of its grace, in ms of Redis' clock.
@@ -33,8 +35,10 @@
 #define LK_RECORD_SEALED 2 /* is added to the format of one that is sealed */
 #define LK_RECORD_NEWEST (LK_RECORD_ROTATED + LK_RECORD_SEALED)
 
-/* The offsets that the scripts rely on. */
+/* The offsets that the scripts rely on: redis/scripts.cmake reads them here. */
+#define LK_RECORD_KIND 2 /* where the format stands */
 #define LK_RECORD_AGE 4
+#define LK_RECORD_SPAN 8 /* idle_ms, or the end of the grace */
 #define LK_RECORD_ENTRY 16
 #define LK_RECORD_EXPIRES (LK_RECORD_ENTRY + 24)
 #define LK_RECORD_PERMISSIONS (LK_RECORD_ENTRY + 32)
@@ -49,7 +53,7 @@
 typedef struct lk_record {
     int64_t idle_ms;        /* 0 where */
     int64_t grace_until_ms; /* is not 0: the token was exchanged */
-    uint32_t age_s;         /* how old the session was when this token was made */
+    int32_t age_s;          /* how old the session was when this token was made */
     latchkey_entry entry;
     uint8_t verifier_hash[LK_HASH_SIZE];
     uint8_t selector[LK_SELECTOR_RAW];
@@ -77,7 +81,7 @@ enum lk_record_check lk_record_open(const lk_seal_keys *keys, const void *bytes,
 lk_seal_context lk_record_context(const lk_record *record); /* what its fields are bound to */
 
 /* For a token made at now_ms: see above. */
-uint32_t lk_record_age_s(const lk_record *record, int64_t now_ms);
+int32_t lk_record_age_s(const lk_record *record, int64_t now_ms);
 
 /* Those that are not sealed. Decoding checks size, format and ranges. */
 void lk_record_encode(const lk_record *record, uint8_t bytes[LK_RECORD_SIZE]);

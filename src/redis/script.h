@@ -4,23 +4,26 @@
 
 #include <stddef.h>
 
-enum lk_script_id {
-    LK_SCRIPT_CREATE,
-    LK_SCRIPT_TOUCH,
-    LK_SCRIPT_SET_FIELDS,
-    LK_SCRIPT_REVOKE,
-    LK_SCRIPT_REASSERT,
-    LK_SCRIPT_REVOKE_USER,
-    LK_SCRIPT_SESSIONS,
-    LK_SCRIPT_ROTATE,
-    LK_SCRIPT_RECORDS,
-    LK_SCRIPT_SET_USER,
-    LK_SCRIPT_SECTION_PUT,
-    LK_SCRIPT_IMPORT,
-    LK_SCRIPT_MAP,
-    LK_SCRIPT_REVOKE_EVERYONE,
-    LK_SCRIPT_COUNT
-};
+/* All of them: X(name in C, file). scripts.cmake makes the array from this list. */
+#define LK_SCRIPTS(X)                                                                                                  \
+    X(CREATE, create)                                                                                                  \
+    X(TOUCH, touch)                                                                                                    \
+    X(SET_FIELDS, set_fields)                                                                                          \
+    X(REVOKE, revoke)                                                                                                  \
+    X(REASSERT, reassert)                                                                                              \
+    X(REVOKE_USER, revoke_user)                                                                                        \
+    X(SESSIONS, sessions)                                                                                              \
+    X(ROTATE, rotate)                                                                                                  \
+    X(RECORDS, records)                                                                                                \
+    X(SET_USER, set_user)                                                                                              \
+    X(SECTION_PUT, section_put)                                                                                        \
+    X(IMPORT, import)                                                                                                  \
+    X(MAP, map)                                                                                                        \
+    X(REVOKE_EVERYONE, revoke_everyone)
+
+#define LK_SCRIPT_ID(name, file) LK_SCRIPT_##name,
+enum lk_script_id { LK_SCRIPTS(LK_SCRIPT_ID) LK_SCRIPT_COUNT };
+#undef LK_SCRIPT_ID
 
 typedef struct lk_script {
     const char *name;

@@ -20,10 +20,12 @@ int64_t lk_draft_lifetime(const latchkey *lk, const latchkey_draft *d)
     return d->lifetime_ms ? d->lifetime_ms : lk->config.lifetime_ms;
 }
 
-void lk_draft_times(const latchkey *lk, const latchkey_draft *d, lk_record *record, int64_t made_ms)
+void lk_draft_times(const latchkey *lk, const latchkey_draft *d, lk_record *record, int64_t made_ms, int64_t now_ms)
 {
+    int64_t end_ms = now_ms + lk_draft_lifetime(lk, d);
     record->entry.created_at_ms = record->entry.auth_at_ms = made_ms;
-    record->entry.expires_at_ms = made_ms + lk_draft_lifetime(lk, d);
+    record->entry.expires_at_ms = end_ms > made_ms ? end_ms : made_ms;
+    record->age_s = lk_record_age_s(record, now_ms);
 }
 
 int lk_draft_record(const latchkey *lk, const latchkey_draft *d, lk_record *record)
@@ -48,7 +50,8 @@ int lk_draft_record(const latchkey *lk, const latchkey_draft *d, lk_record *reco
     record->sealed = lk->config.seal_keys.count && !lk->config.seal_keys.plain_new;
     if (record->sealed) {
         lk_random(record->session, sizeof record->session);
-        lk_draft_times(lk, d, record, lk_session_guess_ms(lk));
+        int64_t now_ms = lk_session_guess_ms(lk);
+        lk_draft_times(lk, d, record, now_ms, now_ms);
     }
     return latchkey_key_hash(d->fields, d->field_count, e->pq_key_hash);
 }

@@ -13,8 +13,10 @@ int lk_draft_record(const latchkey *lk, const latchkey_draft *draft, lk_record *
 bool lk_draft_take(const latchkey_draft *given, latchkey_draft *draft);
 
 int64_t lk_draft_lifetime(const latchkey *lk, const latchkey_draft *draft);
-/* The times of a session that was made then, by Redis' clock. */
-void lk_draft_times(const latchkey *lk, const latchkey_draft *draft, lk_record *record, int64_t made_ms);
+/* The times of a session that is made now, by Redis' clock, and says that it was made at made_ms: later, where all sessions were
+ * ended up to then by a clock that was ahead. */
+void lk_draft_times(const latchkey *lk, const latchkey_draft *draft, lk_record *record, int64_t made_ms,
+                    int64_t now_ms);
 
 /* A session that nobody is to have, though Redis may hold it: the link ends it. */
 void lk_disown(latchkey *lk, const lk_token *token);

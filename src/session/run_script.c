@@ -21,12 +21,13 @@ static int meaning(const lk_reply *reply)
         if (lk_reply_is(reply, words[i].word))
             return words[i].status == LATCHKEY_BAD_ARGUMENT ? lk_bad_argument("fields: a session has at most 256")
                                                             : words[i].status;
-    return lk_session_clock(reply) ? LK_OUTCOME_TAKEN : LATCHKEY_UNAVAILABLE;
+    int64_t now_ms;
+    return lk_session_clock(reply, &now_ms) ? LK_OUTCOME_TAKEN : LATCHKEY_UNAVAILABLE;
 }
 
 static int taken(latchkey *lk, const lk_script_run *run, lk_script_answer *answer)
 {
-    if (run->token && lk_session_take_reused(lk, run->token, answer->reply, answer->incarnation))
+    if (run->token && lk_session_take_reused(lk, run->partition, run->selector, answer->reply, answer->incarnation))
         return LATCHKEY_NOT_FOUND;
     int status = meaning(answer->reply);
     return run->take ? run->take(lk, run->context, answer, status) : status;

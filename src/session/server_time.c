@@ -16,9 +16,14 @@ int64_t lk_session_guess_ms(const latchkey *lk)
     return now_ms > LK_CLOCK_TICK_MS ? now_ms - LK_CLOCK_TICK_MS : 0;
 }
 
-int64_t lk_session_clock(const lk_reply *reply)
+static bool is_time(int64_t ms) { return ms > 0 && ms < INT64_C(100000000000000); }
+
+int64_t lk_session_clock(const lk_reply *reply, int64_t *now_ms)
 {
-    bool is = reply->type == LK_REPLY_STATUS && strncmp(reply->text, "CLOCK ", 6) == 0;
-    int64_t now_ms = is ? strtoll(reply->text + 6, NULL, 10) : 0;
-    return now_ms > 0 && now_ms < INT64_C(100000000000000) ? now_ms : 0;
+    *now_ms = 0;
+    if (reply->type != LK_REPLY_STATUS || strncmp(reply->text, "CLOCK ", 6) != 0) return 0;
+    char *end;
+    int64_t should_ms = strtoll(reply->text + 6, &end, 10);
+    *now_ms = strtoll(end, NULL, 10);
+    return is_time(should_ms) && is_time(*now_ms) ? should_ms : 0;
 }

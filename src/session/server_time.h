@@ -8,8 +8,9 @@
 int64_t lk_server_now_ms(const latchkey *lk, int64_t now_us); /* Unix milliseconds; 0: not known yet */
 
 /* Its time of now as it may stand in a sealed record, which no script can write: rather too early than too late. A script that
- * finds it too far from its own time answers CLOCK and its time: lk_session_clock returns that time, else 0. */
+ * finds it too far from its own time answers CLOCK, the time that it should be, and its own: lk_session_clock
+ * returns the first and stores the second, which is earlier where all sessions were ended by a clock that was ahead; else 0. */
 int64_t lk_session_guess_ms(const latchkey *lk);
-int64_t lk_session_clock(const lk_reply *reply);
+int64_t lk_session_clock(const lk_reply *reply, int64_t *now_ms);
 
 #endif

@@ -11,7 +11,8 @@
  * ended, purged here, counted and logged, or there was none any more; UNAVAILABLE ... */
 int lk_session_reused(latchkey *lk, const lk_token *token, int64_t deadline_ms, int64_t *until_us);
 
-/* Did a script answer that this was such a token? Then that is dealt with, and the answer to the caller is NOT_FOUND. */
-bool lk_session_take_reused(latchkey *lk, const lk_token *token, const lk_reply *reply, uint64_t incarnation);
+/* Did a script answer that the token of this selector is one? Then that is dealt with, and the answer to the caller is NOT_FOUND. */
+bool lk_session_take_reused(latchkey *lk, unsigned partition, const char *selector, const lk_reply *reply,
+                            uint64_t incarnation);
 
 #endif

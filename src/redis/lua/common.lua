@@ -1,17 +1,19 @@
--- Shared by all scripts. KEYS[1] is the session; ARGV[1] is the partition's base, "lk:{p}:", from which every other name
--- is made (same hash tag, so the same slot); behind a space `events`, where the caller tells of events, and `/1`, say, where the
--- caller's database is not 0; ARGV[2] is the selector.
+-- What scripts share. A script is put together at build time (src/redis/scripts.cmake): from here it gets those paragraphs alone
+-- whose names it uses, or that such a one uses. So a paragraph says one thing and has no blank line in it. What stands behind
+-- `-- rare` gets what it alone needs inside itself: that is made only when it is called.
+--
+-- KEYS[1] is the session; ARGV[1] is the partition's base, "lk:{p}:", from which every other name is made (same hash tag, so the
+-- same slot); behind a space `events`, where the caller tells of events, and `/1`, say, where the caller's database is not 0;
+-- ARGV[2] is the selector.
+--
+-- LK_RECORD_X is what base/record.h says; AT_X is the same place in a Lua string, which counts from 1.
 --
 -- Redis refuses a script at maxmemory if its first write may need memory, and lets everything pass after a first write
 -- that does not. So scripts that end something start with a deletion, and scripts that make something start with that.
---
--- TIME is this server's clock: the only one by which sessions live and die.
 
 -- What the server's rules refuse is no data: neither "not there" nor a damaged record. So a right that is missing, or a command
 -- that the server does not know, ends the script whichever way it was called, and is named: before 7.2 Redis does not say which.
-local server = redis
-local redis = {sha1hex = server.sha1hex, status_reply = server.status_reply, error_reply = server.error_reply}
-
+-- rare
 local function look_at(command, err)
   local unknown = string.find(err, 'Unknown Redis command', 1, true)
   if not unknown and not string.find(err, 'user executing the script', 1, true) and not string.find(err, 'ACL failure', 1, true) then return end
@@ -20,14 +22,16 @@ local function look_at(command, err)
   error(what .. string.lower(command), 0)
 end
 
-function redis.pcall(command, ...)
-  local reply = server.pcall(command, ...)
+-- An error is a value.
+local function try(command, ...)
+  local reply = redis.pcall(command, ...)
   if type(reply) == 'table' and reply.err then look_at(command, reply.err) end
   return reply
 end
 
-function redis.call(command, ...)
-  local reply = server.pcall(command, ...)
+-- An error ends the script.
+local function call(command, ...)
+  local reply = redis.pcall(command, ...)
   if type(reply) == 'table' and reply.err then
     look_at(command, reply.err)
     error(reply.err, 0)
@@ -36,49 +40,45 @@ function redis.call(command, ...)
 end
 
 local session, base, selector = KEYS[1], string.match(ARGV[1], '^%S*'), ARGV[2]
+
 local telling = string.find(ARGV[1], ' events', 1, true)
-local database = string.match(ARGV[1], ' /%d+$') or '' -- channels know no databases, so messages name theirs
-local RECORD_SIZE, VERIFIER_HASH, KEY_HASH, CREATED, DEVICE = 184, 137, 81, 113, 129 -- src/base/record.h; from 1
-local AGE, SPAN, EXPIRES, SEALED_SIZE = 5, 9, 41, 244
-local ROTATED = 2 -- the record's format; and 4, where it is sealed
+
+-- Channels know no databases, so messages name theirs.
+local database = string.match(ARGV[1], ' /%d+$') or ''
 
 local function text(number) return string.format('%.0f', number) end
 
-local function time()
-  local t = redis.call('TIME')
-  return t[1] * 1000 + math.floor(t[2] / 1000), string.format('%s%06d', t[1], t[2])
-end
+-- This server's clock: the only one by which sessions live and die. Asked once, so that a script happens at one moment.
+local time = call('TIME')
 
--- When the partition's sessions were last ended all at once, in ms (revoke_everyone.lua). Those made up to then are over,
--- whatever else is written of them. 0: never; false: something else lies there, and nobody knows. It has at most 13 digits,
--- since a user's generation is made of it.
-local found
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
+-- At most 13 digits, since a user's generation is made of it.
 local function ms_of(digits) return digits and #digits <= 13 and tonumber(digits) or false end
 
-local function epoch()
-  if found == nil then
-    local e = redis.pcall('GET', base .. 'e')
-    found = e == false and 0 or type(e) == 'string' and ms_of(string.match(e, '^%d+$'))
-  end
-  return found
+-- When the partition's sessions were last ended all at once, in ms (revoke_everyone.lua): its cut-off. Those made up to then are
+-- over, whatever else is written of them. 0: never; false: something else lies there, and nobody knows.
+local cutoff = try('GET', base .. 'e') or 0
+if cutoff ~= 0 then cutoff = type(cutoff) == 'string' and ms_of(string.match(cutoff, '^%d+$')) end
+
+local function no_cutoff() return redis.error_reply('LKEPOCH ' .. base .. 'e') end
+
+local function is_over(v) return cutoff > 0 and struct.unpack('<i8', v, AT_CREATED) <= cutoff end
+
+-- The user's index. It carries the cut-off's name, so that after that it is empty; what was before expires by itself.
+local function index_of(user) return cutoff and base .. 'u:' .. user .. (cutoff > 0 and ':' .. text(cutoff) or '') end
+
+-- How often the user's sessions were ended together (revoke_user.lua). False: something else lies there.
+local function count_of(user)
+  local count = try('GET', base .. 'g:' .. user) or '0'
+  return type(count) == 'string' and tonumber(count) or false
 end
 
-local function no_epoch() return redis.error_reply('LKEPOCH ' .. base .. 'e') end
-
-local function is_over(v) return epoch() > 0 and struct.unpack('<i8', v, CREATED) <= epoch() end
-
--- The user's index. It carries the epoch's name, so that after that it is empty; what was before expires by itself.
-local function index_of(user)
-  local e = epoch()
-  return e and base .. 'u:' .. user .. (e > 0 and ':' .. text(e) or '')
-end
-
--- Is that the user's generation? His count plus one; once there is an epoch, that in front of its last six digits. Compared
--- as text, since it has 64 bits, and a Lua number 53. The same in src/api/revoke_user.c.
-local function is_generation(told, user)
-  local count = (tonumber(redis.call('GET', base .. 'g:' .. user) or '0') or -1) + 1
-  return told == (epoch() > 0 and string.format('%.0f%06.0f', epoch(), count % 1000000) or text(count))
+-- Is that the user's generation? The count plus one; once there is a cut-off, that in front of its last six digits. Compared
+-- as text, since it has 64 bits, and a Lua number 53. The same in src/api/user_generation.c.
+local function is_generation(told, count)
+  count = (count or -1) + 1
+  return told == (cutoff > 0 and string.format('%.0f%06.0f', cutoff, count % 1000000) or text(count))
 end
 
 local function damaged() return redis.error_reply('LKCORRUPT the record of a session is damaged') end
@@ -86,18 +86,12 @@ local function damaged() return redis.error_reply('LKCORRUPT the record of a ses
 -- Sealed or not, what is read here stands at the same places. What a seal covers only its client can write: scripts are
 -- told the whole new record then, and see that it fits: that nobody changed the old one since it was read, and that times
 -- are Redis'. A script that would have to write what it cannot answers that the record is damaged.
-local function is_sealed(v) return type(v) == 'string' and #v == SEALED_SIZE end
-local function is_record(v) return type(v) == 'string' and #v == RECORD_SIZE or is_sealed(v) end
+local function is_sealed(v) return type(v) == 'string' and #v == LK_RECORD_SEALED_SIZE end
 
--- A time that a client took for `now`: never later, not more than a second earlier, or half of what it is to measure, and
--- beyond that epoch, where it is given.
-local function clock(told, now, span, beyond)
-  local fits = told <= now and told >= now - math.min(1000, span / 2) and told > (beyond or 0)
-  return not fits and redis.status_reply('CLOCK ' .. text(now)) or nil
-end
+local function is_record(v) return type(v) == 'string' and (#v == LK_RECORD_SIZE or #v == LK_RECORD_SEALED_SIZE) end
 
 -- Does the caller who knows this verifier mean this record? ('' stands for a caller that need not know.)
-local function matches(v, hash) return hash == '' or string.sub(v, VERIFIER_HASH, VERIFIER_HASH + 31) == hash end
+local function matches(v, hash) return hash == '' or string.sub(v, AT_VERIFIER_HASH, AT_VERIFIER_HASH + 31) == hash end
 
 -- idle_ms, expires_at_ms, user_id from the field x; nil where it is damaged.
 local function parse(x) return string.match(x or '', '^(%d+) (%d+) (%d+)$') end
@@ -106,19 +100,17 @@ local function parse(x) return string.match(x or '', '^(%d+) (%d+) (%d+)$') end
 -- record, marked as rotated and with the end of the grace in place of idle_ms, and of `f`, the family's name, which is
 -- its first selector. The session has that field too. The sorted set f:<name> holds the family's selectors by the end of
 -- their grace; the session's own comes last. All of that ends with the session's absolute expiry.
-local function is_rotated(v) return is_record(v) and string.byte(v, 3) == (is_sealed(v) and ROTATED + 2 or ROTATED) end
-
--- From the one at that place on; -1: the session's own. None where something else lies there.
-local function family(f, from)
-  return f and redis.pcall('ZRANGE', base .. 'f:' .. f, from, -1) or {}
+local function is_rotated(v)
+  return is_record(v) and string.byte(v, AT_KIND) == (#v == LK_RECORD_SIZE and LK_RECORD_ROTATED or LK_RECORD_ROTATED + LK_RECORD_SEALED)
 end
 
-local finish
+-- From the one at that place on; -1: the session's own. None where something else lies there.
+local function family(f, from) return f and try('ZRANGE', base .. 'f:' .. f, from, -1) or {} end
 
 -- Whose session a family is, and the field x of its own selector; nil where that is gone.
 local function owner_of(f)
   local heir = family(f, -1)[1]
-  local x = heir and redis.call('HGET', base .. 's:' .. heir, 'x')
+  local x = heir and call('HGET', base .. 's:' .. heir, 'x')
   local _, _, user = parse(x)
   return user, x
 end
@@ -126,68 +118,46 @@ end
 -- Behind the selectors that are over, for events.c: whose they were, and of each session the selector that it had last.
 local function told(user, own) return telling and ' : ' .. (user or '-') .. ' ' .. table.concat(own, ' ') or '' end
 
--- An old token is used after its grace: two have it, the user and somebody else, and nobody knows who is who. Nil where
--- the session is over anyway, else whom that ended.
-local function reused(f)
-  local user, x = owner_of(f)
-  local ended, own = finish({selector}, user)
-  return x and 'REUSED ' .. table.concat(ended, ' ') .. told(user, own) or nil
+local function live_until(key, ms)
+  if call('PTTL', key) < ms - now then call('PEXPIREAT', key, text(ms)) end
 end
 
--- The session's record, if it is there and not over, and the caller knows its verifier. That of an old token in its grace
--- is the session's: `session` and `selector` name that from then on.
--- Returns nil; or v, idle_ms, expires_at_ms, user_id; or, as second value, an error or what `reused` returns.
-local function load(hash)
-  if not epoch() then return nil, no_epoch() end
-  local f = redis.call('HMGET', session, 'v', 'x', 'f')
-  if is_rotated(f[1]) then
-    if not matches(f[1], hash) or is_over(f[1]) then return nil end
-    if time() >= struct.unpack('<i8', f[1], SPAN) then return nil, hash ~= '' and reused(f[3]) or nil end
-    selector = family(f[3], -1)[1] or selector
-    session, hash = base .. 's:' .. selector, ''
-    f = redis.call('HMGET', session, 'v', 'x')
-    if is_rotated(f[1]) then return nil end -- its family is gone
+-- An index loses those of these names that are no more. No score decides that: scores are times, and clocks are set back.
+local function forget_dead(index, names)
+  local keys = {}
+  for i, one in ipairs(names) do keys[i] = base .. 's:' .. one end
+  if #keys == 0 or call('EXISTS', unpack(keys)) == #keys then return end
+  for i, one in ipairs(names) do
+    if call('EXISTS', keys[i]) == 0 then call('ZREM', index, one) end
   end
-  if not f[1] and not f[2] then return nil end
-  local idle, expires, user = parse(f[2])
-  if not is_record(f[1]) or not idle then return nil, damaged() end
-  if not matches(f[1], hash) or is_over(f[1]) then return nil end
-  return f[1], tonumber(idle), tonumber(expires), user
 end
 
-local function live_until(key, ms, now)
-  if redis.call('PTTL', key) < ms - now then redis.call('PEXPIREAT', key, text(ms)) end
-end
-
--- Puts the session into the user's index (by expiry) and the partition's (by activity). Neither outlives its last
--- session, and neither holds the dead for long: the user's is trimmed here, the partition's by forget_dead. It was used
--- when it was made, at least, also by a clock that was set back since: end_everyone relies on that.
-local function index(user, now, expiry, created)
+-- Puts the session into the user's index (by absolute expiry, which never moves) and the partition's (by activity: it was used
+-- when it was made, at least, also by a clock that was set back since; end_everyone relies on that). Each lives as long as the
+-- last of its sessions.
+-- Who comes looks at some who came before: at four of the user's; at the partition's two oldest and at two others, since an old
+-- session that is alive would hide the dead behind it. So the dead do not pile up: more leave than come.
+local function index(user, expiry, expires, created)
   local u, a = index_of(user), base .. 'a'
-  redis.call('ZADD', u, string.format('%.0f', expiry), selector)
-  redis.call('ZREMRANGEBYSCORE', u, '-inf', string.format('%.0f', now))
-  live_until(u, expiry, now)
-  redis.call('ZADD', a, text(math.max(now, created)), selector)
-  live_until(a, expiry, now)
+  call('ZADD', u, text(expires), selector)
+  live_until(u, expiry)
+  call('ZADD', a, text(math.max(now, created)), selector)
+  live_until(a, expiry)
 end
 
--- Who comes looks at four who came before: the two oldest, and two at random, since an old session that is alive would
--- hide the dead behind it. So the dead do not pile up: more leave than come.
-local function forget_dead()
-  local a = base .. 'a'
-  for _, list in ipairs({redis.call('ZRANGE', a, 0, 1), redis.call('ZRANDMEMBER', a, 2)}) do
-    for _, one in ipairs(list) do
-      if redis.call('EXISTS', base .. 's:' .. one) == 0 then redis.call('ZREM', a, one) end
-    end
-  end
+local function forget_some(user)
+  local u, a = index_of(user), base .. 'a'
+  local some = call('ZRANGE', a, 0, 1)
+  for _, one in ipairs(call('ZRANDMEMBER', a, 2)) do some[#some + 1] = one end
+  forget_dead(a, some)
+  some = call('ZRANDMEMBER', u, 4)
+  if #some > 1 then forget_dead(u, some) end
 end
 
 -- For those who ask later: how many were there at most, and when? (latchkey_sample)
-local function remember_peak(now)
-  local m, names = base .. 'm', redis.call('ZCARD', base .. 'a')
-  if names > (tonumber(redis.pcall('HGET', m, 'peak')) or 0) then
-    redis.pcall('HSET', m, 'peak', names, 'peak_ms', text(now))
-  end
+local function remember_peak()
+  local m, names = base .. 'm', call('ZCARD', base .. 'a')
+  if names > (tonumber(try('HGET', m, 'peak')) or 0) then try('HSET', m, 'peak', names, 'peak_ms', text(now)) end
 end
 
 -- Counts, logs and publishes that L1 everywhere must forget this selector; where it only changed, that too is said, so
@@ -195,24 +165,24 @@ end
 -- of, and before anything that can fail: a key of the wrong type in the way of the counter or the log is replaced (a
 -- counter that starts anew makes every instance empty its L1).
 local function announce(what, changed, note)
-  local number = redis.pcall('INCR', base .. 'q')
+  local number = try('INCR', base .. 'q')
   if type(number) ~= 'number' then
-    redis.call('DEL', base .. 'q')
-    number = redis.call('INCR', base .. 'q')
+    call('DEL', base .. 'q')
+    number = call('INCR', base .. 'q')
   end
   local id = string.format('%.0f-0', number)
   local entry = changed and {'s', what, 'c', changed == 'rights' and '2' or '1'} or note and {'s', what, 'n', note} or {'s', what}
-  local logged = redis.pcall('XADD', base .. 'r', 'MAXLEN', '~', '1000', id, unpack(entry))
+  local logged = try('XADD', base .. 'r', 'MAXLEN', '~', '1000', id, unpack(entry))
   if type(logged) == 'table' and logged.err then -- ahead of the counter, or something else lies there
-    redis.call('DEL', base .. 'r')
-    redis.pcall('XADD', base .. 'r', id, unpack(entry))
+    call('DEL', base .. 'r')
+    try('XADD', base .. 'r', id, unpack(entry))
   end
-  local _, us = time()
-  redis.call('PUBLISH', base .. 'rev', string.format('%.0f %s @%s%s%s', number, what, us, changed and (changed == 'rights' and ' changed rights' or ' changed') or '', database))
+  local mark = changed and (changed == 'rights' and ' changed rights' or ' changed') or ''
+  call('PUBLISH', base .. 'rev', string.format('%.0f %s @%s%06d%s%s', number, what, time[1], time[2], mark, database))
 end
 
--- A session's sections are strings beside it. Its field `s` names them, so that they are renamed with it, live as long, and end
--- with it; `names` is what stands there.
+-- A session's sections are strings beside it. Its field `s` names them, so that they are renamed with it and end with it;
+-- `names` is what stands there. They live until its absolute expiry.
 local function section_key(one, name) return base .. 's:' .. one .. ':' .. name end
 
 local function split(names)
@@ -221,79 +191,121 @@ local function split(names)
   return list
 end
 
-local function live_for(one, names, ms)
-  redis.call('PEXPIREAT', base .. 's:' .. one, text(ms))
-  for _, name in ipairs(split(names)) do redis.call('PEXPIREAT', section_key(one, name), text(ms)) end
+-- 1, or 0: it was not there.
+local function delete(one, names)
+  local deleted = call('DEL', base .. 's:' .. one)
+  if names then
+    for _, name in ipairs(split(names)) do call('DEL', section_key(one, name)) end
+  end
+  return deleted
 end
 
-local function delete(one, names)
-  redis.call('DEL', base .. 's:' .. one)
-  for _, name in ipairs(split(names)) do redis.call('DEL', section_key(one, name)) end
+-- Deletes what old tokens of a family left, but for one; adds their selectors to `all`. Returns the last of them.
+-- rare
+local function delete_family(f, but, all)
+  local last = but
+  for _, other in ipairs(family(f, 0)) do
+    if other ~= but then
+      delete(other, try('HGET', base .. 's:' .. other, 's'))
+      all[#all + 1] = other
+    end
+    last = other
+  end
+  call('DEL', base .. 'f:' .. f)
+  return last
 end
 
 -- Deletes sessions of this partition, each with its family, and says so, a hundred in one announcement. What the indexes
--- hold is looked after last: it admits nobody. Returns all whom it ended, and of each session its own selector.
-function finish(selectors, user, call)
-  local all, own = {}, {}
+-- hold is looked after last: it admits nobody. Returns all selectors that are over, of each session that was there its own
+-- one, and how many those are.
+local function finish(selectors, user, note_of)
+  local all, own, u = {}, {}, user and index_of(user)
   for _, one in ipairs(selectors) do
-    local f = redis.pcall('HMGET', base .. 's:' .. one, 'f', 's')
-    delete(one, f[2])
+    local f = try('HMGET', base .. 's:' .. one, 'f', 's')
+    local there = delete(one, f[2]) == 1
     all[#all + 1] = one
-    own[#own + 1] = one
-    if f[1] then
-      for _, other in ipairs(family(f[1], 0)) do
-        if other ~= one then
-          delete(other, redis.pcall('HGET', base .. 's:' .. other, 's'))
-          all[#all + 1] = other
-        end
-        own[#own] = other -- the last
-      end
-      redis.call('DEL', base .. 'f:' .. f[1])
-    end
+    local last = f[1] and delete_family(f[1], one, all) or one
+    if there then own[#own + 1] = last end
   end
-  local note = call and call .. told(user, own)
+  local note = note_of and note_of .. told(user, own)
   for i = 1, #all, 100 do announce(table.concat(all, ' ', i, math.min(i + 99, #all)), false, note) end
   for i = 1, #all, 100 do
-    local some, u = {unpack(all, i, math.min(i + 99, #all))}, user and index_of(user)
-    if u then redis.pcall('ZREM', u, unpack(some)) end
-    redis.pcall('ZREM', base .. 'a', unpack(some))
+    local last = math.min(i + 99, #all)
+    if u then try('ZREM', u, unpack(all, i, last)) end
+    try('ZREM', base .. 'a', unpack(all, i, last))
   end
   return all, own
 end
 
+-- An old token is used after its grace: two have it, the user and somebody else, and nobody knows who is who. Nil where
+-- the session is over anyway, else whom that ended.
+-- rare
+local function reused(f)
+  local user, x = owner_of(f)
+  local ended, own = finish({selector}, user)
+  return x and 'REUSED ' .. table.concat(ended, ' ') .. told(user, own) or nil
+end
+
+-- An old token's record was found: the session's, to which `session` and `selector` lead from then on. As `load`.
+-- rare
+local function load_heir(old, f, hash)
+  if not matches(old, hash) or is_over(old) then return nil end
+  if now >= struct.unpack('<i8', old, AT_SPAN) then return nil, hash ~= '' and reused(f) or nil end
+  selector = family(f, -1)[1] or selector
+  session = base .. 's:' .. selector
+  f = call('HMGET', session, 'v', 'x')
+  if not is_rotated(f[1]) then return f end -- else its family is gone
+end
+
+-- The session's record, if it is there and not over, and the caller knows its verifier. That of an old token in its grace
+-- is the session's: `session` and `selector` name that from then on.
+-- Returns nil; or v, idle_ms, expires_at_ms, user_id; or, as second value, an error or what `reused` returns.
+local function load(hash)
+  if not cutoff then return nil, no_cutoff() end
+  local f, answer = call('HMGET', session, 'v', 'x', 'f'), nil
+  if is_rotated(f[1]) then
+    f, answer = load_heir(f[1], f[3], hash)
+    if not f then return nil, answer end
+    hash = ''
+  end
+  if not f[1] and not f[2] then return nil end
+  local idle, expires, user = parse(f[2])
+  if not is_record(f[1]) or not idle then return nil, damaged() end
+  if not matches(f[1], hash) or is_over(f[1]) then return nil end
+  return f[1], tonumber(idle), tonumber(expires), user
+end
+
 -- Ends all sessions of the partition, without going through them. Later than any of them was made: by this clock, or,
 -- where that was set back, or where another server's was ahead, by what was seen last; and no earlier than `least`.
--- Returns the epoch.
+-- Returns the cut-off.
 local function end_everyone(least)
-  local newest = redis.pcall('ZREVRANGE', base .. 'a', 0, 0, 'WITHSCORES')[2]
-  local ms = math.max(time(), least, (epoch() or 0) + 1, newest and ms_of(string.match(newest, '^%d+$')) or 0)
-  if not ms_of(text(ms)) then return no_epoch() end
-  redis.call('UNLINK', base .. 'a') -- first: it needs no memory. None of its sessions is left
-  redis.call('SET', base .. 'e', text(ms)) -- whatever lies there
-  found = ms
+  local newest = try('ZREVRANGE', base .. 'a', 0, 0, 'WITHSCORES')[2]
+  local ms = math.max(now, least, (cutoff or 0) + 1, newest and ms_of(string.match(newest, '^%d+$')) or 0)
+  if not ms_of(text(ms)) then return no_cutoff() end
+  call('UNLINK', base .. 'a') -- first: it needs no memory. None of its sessions is left
+  call('SET', base .. 'e', text(ms)) -- whatever lies there
+  cutoff = ms
   announce('*' .. text(ms))
   return ms
 end
 
 -- Deletes what an old token left, alone. Announced as a change: its session has not ended, and a server that comes back with
 -- it is not to be told so (reassert.lua).
+-- rare
 local function drop(one, f)
-  redis.call('DEL', base .. 's:' .. one)
-  if f then redis.pcall('ZREM', base .. 'f:' .. f, one) end
+  call('DEL', base .. 's:' .. one)
+  if f then try('ZREM', base .. 'f:' .. f, one) end
   announce(one, true)
 end
 
--- Records that only a client can make: it reads them, and says what is to stand there instead. They are swapped if they are
--- still what it read, bytes for bytes.
---
 -- The tokens that are good for a session now: its own and the old ones in their grace. Of each its selector and record; false
 -- where that is not there, '' where it is none.
-local function good_tokens(one, now)
-  local f = redis.pcall('HMGET', base .. 's:' .. one, 'v', 'f')
+local function good_tokens(one)
+  local f = try('HMGET', base .. 's:' .. one, 'v', 'f')
   local v, name = f[1], f[2]
   local tokens = {one, is_record(v) and v or (v or f.err) and ''}
-  for _, each in ipairs(name and redis.pcall('ZRANGEBYSCORE', base .. 'f:' .. name, '(' .. text(now), '(+inf') or {}) do
-    local left = redis.pcall('HGET', base .. 's:' .. each, 'v')
+  for _, each in ipairs(name and try('ZRANGEBYSCORE', base .. 'f:' .. name, '(' .. text(now), '(+inf') or {}) do
+    local left = try('HGET', base .. 's:' .. each, 'v')
     if is_rotated(left) then
       tokens[#tokens + 1] = each
       tokens[#tokens + 1] = left
@@ -302,8 +314,9 @@ local function good_tokens(one, now)
   return tokens
 end
 
--- A text of selector, record as it was, record as it is to be, the records with their lengths before them. A later one of the
--- same selector counts.
+-- Records that only a client can make: it reads them, and says what is to stand there instead. They are swapped if they are
+-- still what it read, bytes for bytes. This is a text of selector, record as it was, record as it is to be, the records with
+-- their lengths before them. A later one of the same selector counts.
 local function unpack_swaps(packed)
   local swaps, at, one, was, is = {}, 1, nil, nil, nil
   while at <= #packed do
@@ -327,9 +340,16 @@ local function swap(tokens, swaps)
   for i = 1, #tokens, 2 do
     local is = swaps[tokens[i]][2]
     if is ~= tokens[i + 1] then
-      redis.call('HSET', base .. 's:' .. tokens[i], 'v', is)
+      call('HSET', base .. 's:' .. tokens[i], 'v', is)
       changed[#changed + 1] = tokens[i]
     end
   end
   return changed
+end
+
+-- A time that a client took for `now`: never later, not more than a second earlier, or half of what it is to measure, and
+-- beyond that cut-off, where it is given. Nil, or what the client is told: the time that it should have taken, and this one.
+local function clock(told, should, span, beyond)
+  local fits = told <= should and told >= should - math.min(1000, span / 2) and told > (beyond or 0)
+  return not fits and redis.status_reply('CLOCK ' .. text(should) .. ' ' .. text(now)) or nil
 end

@@ -3,60 +3,70 @@
 -- Returns when it was made, in ms (of a sealed one, a moment later than it says), and beside it, where events are told, whom
 -- the limits ended; or EXISTS, REFUSED, LIMIT or CLOCK. At most 100 are ended at a time for each limit, so that one that was
 -- lowered does not stop Redis.
-local user, idle, most, of_device = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[7]), tonumber(ARGV[9])
-local ended, u = epoch(), index_of(user)
-if not ended then return no_epoch() end
-if redis.call('EXISTS', session) == 1 then return redis.status_reply('EXISTS') end
-if ARGV[6] ~= '0' and not is_generation(ARGV[6], user) then return redis.status_reply('REFUSED') end
-local now = time()
-local made = math.max(now, ended + 1) -- not over already, as it would be in the epoch's own millisecond
-local expires, v = made + tonumber(ARGV[5]), ARGV[10]
+local user, idle, lifetime, most, of_device = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[7]), tonumber(ARGV[9])
+if not cutoff then return no_cutoff() end
+if call('EXISTS', session) == 1 then return redis.status_reply('EXISTS') end
+local u, count = index_of(user), count_of(user)
+if ARGV[6] ~= '0' then
+  if not count then call('GET', base .. 'g:' .. user) end -- of the wrong type: an error
+  if not is_generation(ARGV[6], count) then return redis.status_reply('REFUSED') end
+end
+-- Not over already: later than the cut-off, although this clock may not be. Its lifetime and its age count from now all the same.
+local made, v = math.max(now, cutoff + 1), ARGV[10]
+local expires = math.max(now + lifetime, made)
 if is_sealed(v) then
-  local late = clock(struct.unpack('<i8', v, CREATED), made, tonumber(ARGV[5]), ended)
+  local late = clock(struct.unpack('<i8', v, AT_CREATED), made, lifetime, cutoff)
   if late then return late end
-  expires = struct.unpack('<i8', v, EXPIRES)
+  expires = struct.unpack('<i8', v, AT_EXPIRES)
 else
+  if made > now then v = string.sub(v, 1, AT_AGE - 1) .. struct.pack('<i4', math.floor((now - made) / 1000)) .. string.sub(v, AT_AGE + 4) end
   v = v .. struct.pack('<i8', expires) .. ARGV[11] .. struct.pack('<i8i8', made, made) .. ARGV[12]
 end
-for _, z in ipairs({u, base .. 'a'}) do redis.call('ZCARD', z) end -- of the wrong type: an error, in time
-local living = '(' .. text(now)
+expires = math.min(expires, now + lifetime)
+local names = call('ZCARD', u) -- of the wrong type: an error, in time
+call('ZCARD', base .. 'a')
 
 -- Whom the limits leave no room for, nearest their end first. Of a class of device only the records know.
-local going, is_going = {}, {}
-local function must_go(one)
-  going[#going + 1] = one
-  is_going[one] = true
-end
-
-if of_device > 0 then
-  local same = {}
-  for _, one in ipairs(redis.call('ZRANGEBYSCORE', u, living, '+inf')) do
-    local other = redis.pcall('HGET', base .. 's:' .. one, 'v')
-    if is_record(other) and string.sub(other, DEVICE, DEVICE + 3) == string.sub(v, DEVICE, DEVICE + 3) then
-      same[#same + 1] = one
+local going
+if most > 0 and names >= most or of_device > 0 then
+  local living, is_going = {}, {}
+  going = {}
+  local left = {}
+  for _, one in ipairs(call('ZRANGE', u, 0, -1)) do
+    left[one] = call('PTTL', base .. 's:' .. one)
+    if left[one] >= 0 then living[#living + 1] = one end
+  end
+  table.sort(living, function(a, b) return left[a] < left[b] end)
+  if of_device > 0 then
+    local same = {}
+    for _, one in ipairs(living) do
+      local other = try('HGET', base .. 's:' .. one, 'v')
+      if is_record(other) and string.sub(other, AT_DEVICE, AT_DEVICE + 3) == string.sub(v, AT_DEVICE, AT_DEVICE + 3) then
+        same[#same + 1] = one
+      end
+    end
+    for i = 1, math.min(#same - of_device + 1, 100) do
+      going[#going + 1] = same[i]
+      is_going[same[i]] = true
     end
   end
-  for i = 1, math.min(#same - of_device + 1, 100) do must_go(same[i]) end
-end
-local excess = most > 0 and redis.call('ZCOUNT', u, living, '+inf') - #going - most + 1 or 0
-if excess > 0 then
-  excess = math.min(excess, 100)
-  for _, one in ipairs(redis.call('ZRANGEBYSCORE', u, living, '+inf', 'LIMIT', 0, excess + #going)) do
+  local excess = most > 0 and math.min(#living - #going - most + 1, 100) or 0
+  for _, one in ipairs(excess > 0 and living or {}) do
     if excess > 0 and not is_going[one] then
-      must_go(one)
+      going[#going + 1] = one
       excess = excess - 1
     end
   end
+  if #going > 0 and ARGV[8] == 'deny' then return redis.status_reply('LIMIT') end
 end
-if #going > 0 and ARGV[8] == 'deny' then return redis.status_reply('LIMIT') end
 
 local expiry = math.min(now + idle, expires)
-local x = string.format('%.0f %.0f %s', idle, expires, user)
-redis.call('HSET', session, 'v', v, 'x', x, unpack(ARGV, 13))
-redis.call('PEXPIREAT', session, string.format('%.0f', expiry))
-finish(going, user)
-index(user, now, expiry, made)
-forget_dead()
-remember_peak(now)
-if telling and #going > 0 then return {made, table.concat(going, ' ')} end
+call('HSET', session, 'v', v, 'x', string.format('%.0f %.0f %s', idle, expires, user), 'g', text(count or 0), unpack(ARGV, 13))
+call('PEXPIREAT', session, text(expiry))
+if (count or 0) > 0 then live_until(base .. 'g:' .. user, expires) end -- revoke_user.lua
+if going and #going > 0 then finish(going, user) end
+index(user, expiry, expires, made)
+forget_some(user)
+remember_peak()
+if telling and going and #going > 0 then return {made, table.concat(going, ' ')} end
 return made

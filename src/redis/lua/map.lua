@@ -1,12 +1,12 @@
 -- Says whose session a foreign token means: `selector` is the token's name here. ARGV: 3 the session's selector, 4 until when
 -- that is remembered, at least.
 -- Returns 1; 0: it was said before; or EXISTS: it means another session.
-local key, now = base .. 'i:' .. selector, time()
-local there = redis.call('GET', key)
+local key = base .. 'i:' .. selector
+local there = call('GET', key)
 if there and there ~= ARGV[3] then return redis.status_reply('EXISTS') end
 if there then
-  live_until(key, tonumber(ARGV[4]), now)
+  live_until(key, tonumber(ARGV[4]))
   return 0
 end
-redis.call('SET', key, ARGV[3], 'PXAT', ARGV[4])
+call('SET', key, ARGV[3], 'PXAT', ARGV[4])
 return 1

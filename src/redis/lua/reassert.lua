@@ -9,7 +9,7 @@ local ended = 0
 -- Is that change in this server's history?
 local function knows(number, one)
   local id = number .. '-0'
-  local entry = redis.pcall('XRANGE', base .. 'r', id, id)[1]
+  local entry = try('XRANGE', base .. 'r', id, id)[1]
   return entry and entry[2][4] == '2' and string.find(entry[2][2], one, 1, true)
 end
 
@@ -17,12 +17,12 @@ for i = 2, #ARGV do
   local told, one = ms_of(string.match(ARGV[i], '^%*0*(%d+)$')), string.sub(ARGV[i], 1, 20)
   local key, change = base .. 's:' .. one, string.match(ARGV[i], ':(%d+)$')
   if told then
-    if (epoch() or 0) < told then
+    if (cutoff or 0) < told then
       end_everyone(told)
       ended = ended + 1
     end
-  elseif redis.call('EXISTS', key) == 1 and not (change and knows(change, one)) then
-    local f = redis.pcall('HMGET', key, 'v', 'x', 'f')
+  elseif call('EXISTS', key) == 1 and not (change and knows(change, one)) then
+    local f = try('HMGET', key, 'v', 'x', 'f')
     local _, _, user = parse(f[2])
     if change and is_rotated(f[1]) then drop(one, f[3]) -- its session has a selector of its own, which is told by itself
     else

@@ -5,19 +5,20 @@
 -- as the log says, so did this one.
 -- Returns 1, or 0: not found; or, where others ended with it (an old token is the session's as well) or events are told, all
 -- of them, and behind those what `told` says.
-local f, held = redis.pcall('HMGET', session, 'v', 'x', 'f'), ARGV[4] == '1'
+local f, held = try('HMGET', session, 'v', 'x', 'f'), ARGV[4] == '1'
 local owner = (ARGV[5] or '') ~= '' and ARGV[5]
 local v, _, _, user = f[1], parse(f[2])
-if owner and (f.err or not is_rotated(v) and not (is_record(v) and user) and redis.call('EXISTS', session) == 1) then
+if owner and (f.err or not is_rotated(v) and not (is_record(v) and user) and call('EXISTS', session) == 1) then
   local u = index_of(owner)
-  if not u then return no_epoch() end
-  v, user = '', redis.call('ZSCORE', u, selector) and owner
+  if not u then return no_cutoff() end
+  v, user = '', call('ZSCORE', u, selector) and owner
 elseif f.err and not held then return f end
 if v and not is_record(v) and not held and not owner then return damaged() end
 if v and is_record(v) and not matches(v, ARGV[3]) then return 0 end
+if v and is_record(v) and cutoff and is_over(v) then v = nil end -- ended with all others, and told
 
 local function ended_before()
-  for _, entry in ipairs(ARGV[7] == '1' and redis.pcall('XRANGE', base .. 'r', '-', '+') or {}) do
+  for _, entry in ipairs(ARGV[7] == '1' and try('XRANGE', base .. 'r', '-', '+') or {}) do
     local what, call, rest = entry[2][2], string.match(entry[2][3] == 'n' and entry[2][4] or '', '^(%x+)( : .*)$')
     if call and string.find(ARGV[6], call, 1, true) and string.find(what, selector, 1, true) then return what .. rest end
   end
@@ -29,5 +30,5 @@ if is_rotated(v) then user = owner_of(f[3]) end
 if owner and user ~= owner then return 0 end
 local ended, own = finish({selector}, user, telling and v and string.match(ARGV[6] or '', '^%x+'))
 if before then return before end
-if #ended > 1 or telling and v then return table.concat(ended, ' ') .. (v and told(user, own) or '') end
+if v and (#ended > 1 or telling) then return table.concat(ended, ' ') .. told(user, own) end
 return v and 1 or 0

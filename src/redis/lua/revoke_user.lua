@@ -1,44 +1,49 @@
 -- Ends a user's sessions, all or all but one, a thousand at a time. ARGV: 3 user, 4 the hash of the verifier of the one
--- to keep (KEYS[1], ARGV[2]), '' to keep none, 5 '0', or the time that the first of several runs returned: then only
--- what is not newer ends, so that a login that came after the generation moved is left alone.
--- Returns the time, how many sessions were ended, 1 where there may be more, and in one text the selectors that are over.
-local user, u, now, before = ARGV[3], index_of(ARGV[3]), time(), tonumber(ARGV[5])
-if not u then return no_epoch() end
+-- to keep (KEYS[1], ARGV[2]), '' to keep none, 5 '0', or the count that the first of several runs returned: then only what was
+-- made before that count ends, so that a login that came after the generation moved is left alone. No clock has a say in it:
+-- clocks are set back.
+-- Returns that count, how many sessions were ended, 1 where there may be more, in one text the selectors that are over, and what
+-- `reused` returned of the token to keep, or ''.
+local user, count = ARGV[3], tonumber(ARGV[5])
+local u, g = index_of(user), base .. 'g:' .. user
+if not u then return no_cutoff() end
 
--- Any that is lost or damaged counts as old.
-local function newer(one)
-  local v = redis.pcall('HGET', base .. 's:' .. one, 'v')
-  return is_record(v) and struct.unpack('<i8', v, CREATED) > before
-end
+-- Any that is lost or damaged counts as old; so does one that an older version made.
+local function newer(one) return (tonumber(try('HGET', base .. 's:' .. one, 'g')) or -1) >= count end
 
--- A login begun before this moment read another number: create refuses it. Kept for longer than any login takes.
-local function move_generation()
-  local g = base .. 'g:' .. user
-  if type(redis.pcall('INCR', g)) ~= 'number' then
-    redis.call('DEL', g)
-    redis.call('INCR', g)
-  end
-  redis.call('PEXPIREAT', g, text(now + 30 * 86400000))
-end
-
+-- Shown is shown: an old token after its grace ends its session here as well, and that is said.
 local function to_keep()
-  if ARGV[4] == '' then return nil end
-  local v, _, _, owner = load(ARGV[4])
-  return v and owner == user and selector or nil
+  local v, reuse, _, owner = load(ARGV[4])
+  if v then return owner == user and selector end
+  return false, type(reuse) == 'string' and reuse
 end
 
-redis.call('ZREMRANGEBYSCORE', u, '-inf', text(now)) -- first: it needs no memory
-if before == 0 then move_generation() end
-local keep, ended, own, from, some = to_keep(), {}, {}, 0, nil
+-- A login begun before this moment read another number: create refuses it. Kept for longer than any login takes, and than any
+-- session lives that has it (create.lua).
+local first = count == 0
+call('ZREM', u, '-') -- first: it needs no memory
+if first then
+  count = try('INCR', g)
+  if type(count) ~= 'number' then -- something else lies there
+    call('DEL', g)
+    count = 1 + time[2]
+    call('SET', g, count)
+  end
+  live_until(g, now + 30 * 86400000)
+end
+local keep, reuse
+if ARGV[4] ~= '' then keep, reuse = to_keep() end
+local ended, own, from, seen, some = {}, 0, 0, {}, nil
 repeat
-  some = redis.call('ZRANGE', u, from, from + 99)
+  some = call('ZRANGE', u, from, from + 99)
   local batch = {}
   for _, one in ipairs(some) do
-    if one == keep or before > 0 and newer(one) then from = from + 1
+    if one == keep or not first and newer(one) then from = from + 1
     else batch[#batch + 1] = one end
   end
-  for _, one in ipairs(batch) do own[#own + 1] = one end -- the index names the sessions' own
-  ended[#ended + 1] = table.concat(finish(batch, user), ' ') -- each with the old tokens of its rotations
-until #some < 100 or #own >= 1000
-local first = before > 0 and before or math.max(now, epoch() + 1)
-return {first, #own, #some == 100 and 1 or 0, table.concat(ended, ' ') .. told(user, own)}
+  local all, there = finish(batch, user) -- each with the old tokens of its rotations
+  ended[#ended + 1] = table.concat(all, ' ')
+  for _, one in ipairs(there) do seen[#seen + 1] = one end
+  own = own + #batch
+until #some < 100 or own >= 1000
+return {count, #seen, #some == 100 and 1 or 0, table.concat(ended, ' ') .. told(user, seen), reuse or ''}

@@ -5,7 +5,6 @@
 -- one that was read; MANY: too many fields; or what `reused` returns.
 local v, idle, expires = load(ARGV[3])
 if not v then return idle or 0 end
-local now = time()
 if expires <= now then return -1 end
 local first_deleted = 7 + 2 * tonumber(ARGV[5])
 local names = {}
@@ -21,7 +20,7 @@ local function version(value)
 end
 
 for i, name in ipairs(ARGV[6] ~= '' and names or {}) do
-  if string.sub(ARGV[6], 16 * i - 15, 16 * i) ~= version(redis.call('HGET', session, name)) then
+  if string.sub(ARGV[6], 16 * i - 15, 16 * i) ~= version(call('HGET', session, name)) then
     return redis.status_reply('VERSION')
   end
 end
@@ -30,17 +29,17 @@ for i = 8, is_sealed(v) and first_deleted - 1 or 0, 2 do
   if string.sub(ARGV[i], 1, 4) ~= 'LKF\1' then return damaged() end
 end
 local swaps = unpack_swaps(ARGV[4])
-local tokens = ARGV[4] == '' and {} or good_tokens(selector, now)
+local tokens = ARGV[4] == '' and {} or good_tokens(selector)
 if not unchanged(tokens, swaps) then return redis.status_reply('CHANGED') end
 local new = 0
-for i = 7, first_deleted - 1, 2 do new = new + 1 - redis.call('HEXISTS', session, ARGV[i]) end
-for i = first_deleted, #ARGV do new = new - redis.call('HEXISTS', session, ARGV[i]) end
-local own = 2 + redis.call('HEXISTS', session, 'f') + redis.call('HEXISTS', session, 's')
-if redis.call('HLEN', session) + new > own + 256 then return redis.status_reply('MANY') end
+for i = 7, first_deleted - 1, 2 do new = new + 1 - call('HEXISTS', session, ARGV[i]) end
+for i = first_deleted, #ARGV do new = new - call('HEXISTS', session, ARGV[i]) end
+local own = 2 + call('HEXISTS', session, 'f') + call('HEXISTS', session, 's') + call('HEXISTS', session, 'g')
+if call('HLEN', session) + new > own + 256 then return redis.status_reply('MANY') end
 local sets = first_deleted > 7
-if sets then redis.call('HSET', session, unpack(ARGV, 7, first_deleted - 1)) end
+if sets then call('HSET', session, unpack(ARGV, 7, first_deleted - 1)) end
 -- Where nothing is set, the first write needs no memory: so rights are taken away at maxmemory, too.
-if not sets or first_deleted <= #ARGV then redis.call('HDEL', session, '-', unpack(ARGV, first_deleted)) end
+if not sets or first_deleted <= #ARGV then call('HDEL', session, '-', unpack(ARGV, first_deleted)) end
 local changed = swap(tokens, swaps)
 if #changed > 0 then announce(table.concat(changed, ' '), 'rights') end
 return 1

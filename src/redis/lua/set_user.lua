@@ -3,15 +3,15 @@
 -- swaps, 5 where to begin in the user's index: '', or what an earlier run returned.
 -- Returns the time, where a run for the rest is to begin ('': there is none), how many sessions were changed, in one text the
 -- selectors of the tokens whose records were, and behind those what `told` says; then selector and record of each token of the others.
-local user, now, swaps, from = ARGV[3], time(), unpack_swaps(ARGV[4]), ARGV[5]
+local user, swaps, from = ARGV[3], unpack_swaps(ARGV[4]), ARGV[5]
 local u, most = index_of(user), 1000
-if not u then return no_epoch() end
-redis.call('ZREMRANGEBYSCORE', u, '-inf', text(now)) -- first: it needs no memory
--- Ends only move up, so who is not seen here is seen later. `from` is the last that was seen: when it ends, how many that end
+if not u then return no_cutoff() end
+call('ZREM', u, '-') -- first: it needs no memory
+-- Absolute ends do not move, so who is not seen here is seen later, and an exchange keeps the place. `from` is the last that was seen: when it ends, how many that end
 -- in that same moment stand before it, and its selector. If it is not there any more, all of that moment are seen again.
 local score, before, one = string.match(from, '^(%S+) (%d+) (%S+)$')
 local function page(skip)
-  return redis.call('ZRANGEBYSCORE', u, score or '-inf', '+inf', 'WITHSCORES', 'LIMIT', skip, most)
+  return call('ZRANGEBYSCORE', u, score or '-inf', '+inf', 'WITHSCORES', 'LIMIT', skip, most)
 end
 local list = page(before or 0)
 if one and list[1] ~= one then
@@ -22,7 +22,7 @@ local reply, all, own, seen, last = {now, '', 0, ''}, {}, {}, 0, nil
 for i = 1, #list, 2 do
   if seen >= most then break end
   last = i
-  local tokens = good_tokens(list[i], now)
+  local tokens = good_tokens(list[i])
   seen = seen + #tokens / 2
   if unchanged(tokens, swaps) then
     local changed = swap(tokens, swaps)

@@ -175,19 +175,19 @@ mutant list_behind api/sessions.c "the rows of a first answer stay behind those 
 mutant list_lease api/sessions.c "a list needs no lease" \
     's/status = lk_read_vouched\(lk, &read, deadline_ms\);/lk_vouch v = lk_vouch_partition(lk, read.partition); status = ask_list(lk, l, \&v, deadline_ms);/'
 mutant lua_family redis/lua/common.lua "a script that ends a session forgets its old tokens" \
-    's/if f\[1\] then\n      for _, other in ipairs\(family/if false then\n      for _, other in ipairs(family/'
+    's/f\[1\] and delete_family\(f\[1\], one, all\) or one/one/'
 mutant lua_before redis/lua/rotate.lua "an exchange without a grace leaves the older tokens" \
     's/for _, one in ipairs\(family\(f, 0\)\) do/for _, one in ipairs({selector}) do/'
 mutant lua_tripwire redis/lua/common.lua "a reuse ends the old token alone" \
-    's/local ended, own = finish\(\{selector\}, user\)\n/drop(selector) local ended, own = {selector}, {}\n/; s/^local finish$/local finish, drop/m; s/^local function drop/function drop/m'
+    's/local ended, own = finish\(\{selector\}, user\)\n/delete(selector) announce(selector, true)\n  local ended, own = {selector}, {}\n/'
 mutant lua_generation redis/lua/revoke_user.lua "revoke_user does not move the generation" \
-    's/if before == 0 then move_generation\(\) end//'
+    's/count = try\(.INCR., g\)/count = tonumber(try("GET", g) or 0)/'
 mutant lua_limit redis/lua/create.lua "one session too many" \
-    's/#going - most \+ 1 or 0/#going - most or 0/'
+    's/#going - most \+ 1, 100/#going - most, 100/'
 mutant lua_device redis/lua/create.lua "one session too many on a device" \
     's/#same - of_device \+ 1/#same - of_device/'
 mutant lua_expiry redis/lua/create.lua "a session is made without an expiry" \
-    's/redis\.call\(.PEXPIREAT., session[^\n]*//'
+    's/call\(.PEXPIREAT., session[^\n]*//'
 mutant lua_publish redis/lua/common.lua "a revocation is neither logged nor published" \
     's/(local function announce\(what, changed, note\)\n)/$1  do return end\n/'
 mutant hand_over l2/mux.c "who is next is not told to drive" \

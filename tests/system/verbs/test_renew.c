@@ -172,7 +172,7 @@ static void test_damaged_age_is_corrupt(void **state)
     unsigned char v[184];
     make_session(maker, 5, token);
     read_record(token, v);
-    memset(v + 4, 0xff, 4);
+    memcpy(v + 4, "\xff\xff\xff\x7f", 4);
     write_record(token, v);
     assert_status(lk, LATCHKEY_CORRUPT, validate(lk, token));
     assert_status(lk, LATCHKEY_CORRUPT, load(lk, token));

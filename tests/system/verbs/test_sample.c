@@ -103,7 +103,7 @@ static void test_sizes(void **state)
     populate(lk);
     latchkey_population p = sample(lk, 100);
     key_of(0, key);
-    uint64_t bytes = 1 + 184 + 1 + redis_text(server, x, sizeof x, "HGET %s x", key) + 4 + 10 + 4 + 3;
+    uint64_t bytes = 1 + 184 + 1 + redis_text(server, x, sizeof x, "HGET %s x", key) + 1 + 1 + 4 + 10 + 4 + 3;
     assert_in_range(p.sized, 1, 256);
     assert_int_equal(p.fields_p50, 2);
     assert_int_equal(p.fields_p99, 2);

@@ -95,9 +95,10 @@ static void test_a_token_younger_than_its_session_may_live_is_refused(void **sta
     uint8_t bytes[LK_RECORD_SIZE];
     lk_record back, record = {.idle_ms = 1, .entry = {.created_at_ms = 5000, .expires_at_ms = 12999}};
     const struct {
-        uint32_t age_s;
+        int32_t age_s;
         enum lk_record_check check;
-    } rows[] = {{0, LK_RECORD_GOOD}, {7, LK_RECORD_GOOD}, {8, LK_RECORD_BAD}, {UINT32_MAX, LK_RECORD_BAD}};
+    } rows[] = {{0, LK_RECORD_GOOD},  {7, LK_RECORD_GOOD},  {8, LK_RECORD_BAD},        {INT32_MAX, LK_RECORD_BAD},
+                {-1, LK_RECORD_GOOD}, {-5, LK_RECORD_GOOD}, {INT32_MIN, LK_RECORD_BAD}};
     for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
         record.age_s = rows[i].age_s;
         lk_record_encode(&record, bytes);
@@ -109,7 +110,7 @@ static void test_the_age_of_a_new_token(void **state)
 {
     (void)state;
     const lk_record record = {.entry = {.created_at_ms = 5000, .expires_at_ms = 12999}};
-    const int64_t rows[][2] = {{5000, 0}, {5999, 0}, {6000, 1}, {12999, 7}, {99999, 7}, {4999, 0}, {-1, 0}};
+    const int64_t rows[][2] = {{5000, 0}, {5999, 0}, {6000, 1}, {12999, 7}, {99999, 7}, {4999, -1}, {-1, -6}};
     for (size_t i = 0; i < UNIT_COUNT(rows); i++) assert_int_equal(lk_record_age_s(&record, rows[i][0]), rows[i][1]);
 }
 

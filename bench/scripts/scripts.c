@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * latchkey-bench-scripts: what a script costs Redis, by Redis' own commandstats, and as a multiple of what an empty script
+ * costs in the same round. One caller on a private server: the figures hold for a Redis that has time.
+ */
+#include "harness.h"
+
+#include <latchkey.h>
+
+#include <hiredis/hiredis.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LENGTH = LATCHKEY_TOKEN_LENGTH, MOST_ROUNDS = 99, MOST_CALLS = 100000 };
+
+static const char usage[] =
+    "latchkey-bench-scripts [--short] [--calls N] [--rounds N] [--json FILE]\n"
+    "\n"
+    "What each script costs Redis, by commandstats, as a multiple of an empty script. A table in Markdown on stdout.\n"
+    "\n"
+    "  --short     a second or two\n"
+    "  --calls N   of each script in a round (2000)\n"
+    "  --rounds N  of which the median counts (7)\n"
+    "  --json FILE write the figures there, too\n"
+    "  --help      this\n";
+
+typedef struct world {
+    double calls, rounds;
+    const char *json;
+    bench_server *server;
+    struct redisContext *redis;
+    latchkey *lk;
+    char (*token)[LATCHKEY_TOKEN_SIZE];
+    char empty[64]; /* runs a script that does nothing */
+    uint64_t user;  /* of the first session of this step; each session has a user of its own */
+} world;
+
+/* ---------------------------------------------------------------------------------------------------- counting -- */
+
+static redisReply *ask(struct redisContext *redis, const char *command)
+{
+    redisReply *reply = redisCommand(redis, command);
+    if (!reply || reply->type == REDIS_REPLY_ERROR) bench_die("Redis: %s", reply ? reply->str : redis->errstr);
+    return reply;
+}
+
+typedef struct spent {
+    double calls, us;
+} spent;
+
+static void add(const char *stats, const char *name, spent *sum)
+{
+    double calls, us;
+    const char *at = strstr(stats, name);
+    if (!at || sscanf(at + strlen(name), "calls=%lf,usec=%lf", &calls, &us) != 2) return;
+    sum->calls += calls;
+    sum->us += us;
+}
+
+static spent of_scripts(world *w)
+{
+    spent sum = {0};
+    redisReply *reply = ask(w->redis, "INFO commandstats");
+    add(reply->str, "cmdstat_evalsha:", &sum);
+    add(reply->str, "cmdstat_eval:", &sum);
+    freeReplyObject(reply);
+    return sum;
+}
+
+/* ------------------------------------------------------------------------------------------------------- steps -- */
+
+static void must(const char *what, int status)
+{
+    if (status) bench_die("%s: %s", what, latchkey_status_text(status));
+}
+
+static void create_one(world *w, size_t i, const latchkey_field *fields, size_t count)
+{
+    latchkey_draft draft = {.size = sizeof draft, .user_id = w->user + i, .fields = fields, .field_count = count};
+    must("create", latchkey_create(w->lk, &draft, w->token[i]));
+}
+
+static void create_plain(world *w, size_t i) { create_one(w, i, NULL, 0); }
+
+/* As much key material as post-quantum keys have. */
+static void create_large(world *w, size_t i)
+{
+    static uint8_t material[2400];
+    const latchkey_field fields[] = {
+        {"pq.mlkem768", material, 1184}, {"pq.mldsa44", material, sizeof material}, {"cart", material, 1400}};
+    create_one(w, i, fields, 3);
+}
+
+/* So that a touch has something to move. */
+static void age(world *w, size_t i)
+{
+    char command[128];
+    snprintf(command, sizeof command, "PEXPIRE lk:{0}:s:%.20s 60000", w->token[i]);
+    freeReplyObject(ask(w->redis, command));
+}
+
+static void touch(world *w, size_t i) { must("touch", latchkey_touch(w->lk, w->token[i], LENGTH)); }
+static void revoke(world *w, size_t i) { must("revoke", latchkey_revoke(w->lk, w->token[i], LENGTH)); }
+
+static void revoke_user(world *w, size_t i)
+{
+    must("revoke_user", latchkey_revoke_user(w->lk, w->user + i, NULL, 0, NULL));
+}
+
+static void rotate_by(world *w, size_t i, int64_t grace_ms)
+{
+    char made[LATCHKEY_TOKEN_SIZE];
+    must("rotate", latchkey_rotate(w->lk, w->token[i], LENGTH, grace_ms, made));
+}
+
+static void rotate(world *w, size_t i) { rotate_by(w, i, 0); }
+static void rotate_with_grace(world *w, size_t i) { rotate_by(w, i, 60000); }
+
+static void set_field(world *w, size_t i)
+{
+    const latchkey_field field = {"cart", "17 apples", 9};
+    must("set_fields", latchkey_set_fields(w->lk, w->token[i], LENGTH, &field, 1));
+}
+
+static void set_section(world *w, size_t i)
+{
+    must("section_put", latchkey_section_put(w->lk, w->token[i], LENGTH, "notes", "a text", 6));
+}
+
+static void set_access(world *w, size_t i)
+{
+    const latchkey_access access = {.size = sizeof access, .role = "admin"};
+    must("set_access", latchkey_set_access(w->lk, w->token[i], LENGTH, &access));
+}
+
+static void empty(world *w, size_t i)
+{
+    (void)i;
+    freeReplyObject(ask(w->redis, w->empty));
+}
+
+/* What is timed, and what has to be there before it. */
+typedef struct step {
+    const char *name;
+    void (*make)(world *w, size_t i), (*prepare)(world *w, size_t i), (*run)(world *w, size_t i);
+    double goal; /* 0: none */
+    bool slow;   /* it waits for a beat */
+    double us[MOST_ROUNDS], times[MOST_ROUNDS];
+} step;
+
+static step steps[] = {
+    {.name = "an empty script", .run = empty},
+    {.name = "touch", .make = create_plain, .prepare = age, .run = touch, .goal = 6},
+    {.name = "create", .run = create_plain, .goal = 20},
+    {.name = "create with 5 KB of fields", .run = create_large},
+    {.name = "revoke", .make = create_plain, .run = revoke, .goal = 15},
+    {.name = "revoke_user, one session", .make = create_plain, .run = revoke_user, .goal = 20, .slow = true},
+    {.name = "rotate", .make = create_plain, .run = rotate, .goal = 25},
+    {.name = "rotate with a grace", .make = create_plain, .run = rotate_with_grace, .goal = 25},
+    {.name = "set_fields, one field", .make = create_plain, .run = set_field},
+    {.name = "set_access (two scripts)", .make = create_plain, .run = set_access},
+    {.name = "section_put", .make = create_plain, .run = set_section},
+};
+enum { STEPS = sizeof steps / sizeof *steps };
+
+static void run_step(world *w, step *s, int round)
+{
+    size_t calls = (size_t)w->calls / (s->slow ? 10 : 1);
+    w->user += MOST_CALLS;
+    for (size_t i = 0; s->make && i < calls; i++) s->make(w, i);
+    for (size_t i = 0; s->prepare && i < calls; i++) s->prepare(w, i);
+    spent before = of_scripts(w);
+    for (size_t i = 0; i < calls; i++) s->run(w, i);
+    spent after = of_scripts(w);
+    s->us[round] = (after.us - before.us) / (double)calls;
+    s->times[round] = s->us[round] / steps[0].us[round];
+}
+
+/* ------------------------------------------------------------------------------------------------------ output -- */
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void sort(const world *w, step *s)
+{
+    qsort(s->us, (size_t)w->rounds, sizeof *s->us, by_size);
+    qsort(s->times, (size_t)w->rounds, sizeof *s->times, by_size);
+}
+
+static void print_table(const world *w)
+{
+    size_t middle = (size_t)w->rounds / 2, last = (size_t)w->rounds - 1;
+    printf("| script | us of Redis a call | times an empty script (least to most) | goal |\n|---|---:|---:|---:|\n");
+    for (size_t i = 0; i < STEPS; i++) {
+        const step *s = &steps[i];
+        printf("| %s | %.1f | %.1f (%.1f to %.1f) | ", s->name, s->us[middle], s->times[middle], s->times[0],
+               s->times[last]);
+        printf(s->goal > 0 ? "%.0f |\n" : "|\n", s->goal);
+    }
+}
+
+static void write_json(world *w)
+{
+    bench_json json = {.first = true, .file = fopen(w->json, "w")};
+    bench_info info;
+    size_t middle = (size_t)w->rounds / 2;
+    if (!json.file) bench_die("latchkey-bench-scripts: cannot write %s", w->json);
+    bench_info_read(w->redis, &info);
+    bench_json_object(&json, NULL);
+    bench_json_text(&json, "benchmark", "scripts");
+    bench_json_machine(&json, info.version);
+    bench_json_number(&json, "calls", w->calls);
+    bench_json_number(&json, "rounds", w->rounds);
+    bench_json_array(&json, "scripts");
+    for (size_t i = 0; i < STEPS; i++) {
+        bench_json_object(&json, NULL);
+        bench_json_text(&json, "name", steps[i].name);
+        bench_json_number(&json, "us", steps[i].us[middle]);
+        bench_json_number(&json, "times_empty", steps[i].times[middle]);
+        bench_json_number(&json, "goal", steps[i].goal);
+        bench_json_end(&json, '}');
+    }
+    bench_json_end(&json, ']');
+    bench_json_end(&json, '}');
+    fputc('\n', json.file);
+    if (fclose(json.file)) bench_die("latchkey-bench-scripts: cannot write %s", w->json);
+}
+
+/* -------------------------------------------------------------------------------------------------------- main -- */
+
+static void read_options(world *w, int argc, char **argv)
+{
+    const bench_option known[] = {{"--calls", &w->calls, 100, MOST_CALLS}, {"--rounds", &w->rounds, 1, MOST_ROUNDS}};
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--help")) {
+            fputs(usage, stdout);
+            exit(0);
+        } else if (!strcmp(argv[i], "--short")) w->calls = 200, w->rounds = 3;
+        else if (!strcmp(argv[i], "--json") && i + 1 < argc) w->json = argv[++i];
+        else if (!bench_option_read(known, 2, argv, &i))
+            bench_die("latchkey-bench-scripts: '%s' is no option; see --help", argv[i]);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    world w = {.calls = 2000, .rounds = 7, .user = 1};
+    char config[512], error[256];
+    read_options(&w, argc, argv);
+    w.token = bench_take(MOST_CALLS * sizeof *w.token);
+    w.server = bench_server_start(false);
+    w.redis = bench_server_connect(w.server);
+    snprintf(config, sizeof config, "%s?partitions=1&deadline_ms=10000", bench_server_unix_url(w.server));
+    if (latchkey_open(config, &w.lk, error, sizeof error)) bench_die("latchkey_open: %s", error);
+    redisReply *sha = redisCommand(w.redis, "SCRIPT LOAD %s", "return 1");
+    if (!sha || sha->type != REDIS_REPLY_STRING) bench_die("Redis does not take a script");
+    snprintf(w.empty, sizeof w.empty, "EVALSHA %.40s 0", sha->str);
+    freeReplyObject(sha);
+    for (int round = 0; round < (int)w.rounds; round++)
+        for (size_t i = 0; i < STEPS; i++) {
+            run_step(&w, &steps[i], round);
+            bench_progress("scripts", round * (double)STEPS + (double)i + 1, w.rounds * (double)STEPS);
+        }
+    bench_progress_end();
+    for (size_t i = 0; i < STEPS; i++) sort(&w, &steps[i]);
+    print_table(&w);
+    if (w.json) write_json(&w);
+    latchkey_close(w.lk);
+    bench_server_stop(w.server);
+    free(w.token);
+    return 0;
+}
