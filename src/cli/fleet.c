@@ -1,4 +1,4 @@
-/* See herd.h. */
+/* See fleet.h. */
 #include "cli/fleet.h"
 
 #include <stdio.h>
@@ -7,29 +7,29 @@
 
 enum { RATE_LEAST_MS = 900 }; /* beats may come milliseconds apart, and rates over that would only jump */
 
-bool herd_open(herd *h, const char *prefix, int64_t database)
+bool fleet_open(fleet *h, const char *prefix, int64_t database)
 {
     memset(h, 0, sizeof *h);
     h->database = database;
     snprintf(h->prefix, sizeof h->prefix, "%.32s:beat:", prefix);
-    h->instance = calloc(HERD_MOST, sizeof *h->instance);
+    h->instance = calloc(FLEET_MOST, sizeof *h->instance);
     return h->instance != NULL;
 }
 
-void herd_close(herd *h)
+void fleet_close(fleet *h)
 {
     free(h->instance);
     h->instance = NULL;
 }
 
 /* In the order of their names. NULL: there are too many. */
-static herd_instance *find(herd *h, const char *name)
+static fleet_instance *find(fleet *h, const char *name)
 {
     size_t at = 0;
     int order = 1;
     while (at < h->count && (order = strcmp(h->instance[at].name, name)) < 0) at++;
     if (at < h->count && order == 0) return &h->instance[at];
-    if (h->count == HERD_MOST) return NULL;
+    if (h->count == FLEET_MOST) return NULL;
     memmove(&h->instance[at + 1], &h->instance[at], (h->count++ - at) * sizeof *h->instance);
     memset(&h->instance[at], 0, sizeof *h->instance);
     strcpy(h->instance[at].name, name);
@@ -39,24 +39,24 @@ static herd_instance *find(herd *h, const char *name)
 static double rate(int64_t from, int64_t to, double seconds) { return to > from ? (double)(to - from) / seconds : 0; }
 
 /* By the instance's own clock: what the way here takes does not matter. */
-static void renew_rates(herd_instance *i)
+static void renew_rates(fleet_instance *i)
 {
     const lk_beat_stats *a = &i->base, *b = &i->now;
     if (b->uptime_ms - a->uptime_ms < RATE_LEAST_MS) return;
     double seconds = (double)(b->uptime_ms - a->uptime_ms) / 1000;
-    i->rates = (herd_rates){.hits = rate(a->hits, b->hits, seconds),
-                            .misses = rate(a->misses, b->misses, seconds),
-                            .refused = rate(a->refused, b->refused, seconds),
-                            .reads = rate(a->reads, b->reads, seconds),
-                            .writes = rate(a->writes, b->writes, seconds),
-                            .errors = rate(a->errors + a->shed, b->errors + b->shed, seconds),
-                            .purges = rate(a->purges, b->purges, seconds)};
+    i->rates = (fleet_rates){.hits = rate(a->hits, b->hits, seconds),
+                             .misses = rate(a->misses, b->misses, seconds),
+                             .refused = rate(a->refused, b->refused, seconds),
+                             .reads = rate(a->reads, b->reads, seconds),
+                             .writes = rate(a->writes, b->writes, seconds),
+                             .errors = rate(a->errors + a->shed, b->errors + b->shed, seconds),
+                             .purges = rate(a->purges, b->purges, seconds)};
     i->rates.validates = i->rates.hits + i->rates.misses + i->rates.refused;
     i->rated = true;
     i->base = *b;
 }
 
-static void take_beat(herd_instance *i, bool tells, const lk_beat_stats *stats, int64_t now_ms)
+static void take_beat(fleet_instance *i, bool tells, const lk_beat_stats *stats, int64_t now_ms)
 {
     if (i->beats && now_ms - i->heard_ms > i->silent_ms) i->silent_ms = now_ms - i->heard_ms;
     i->heard_ms = now_ms;
@@ -69,24 +69,24 @@ static void take_beat(herd_instance *i, bool tells, const lk_beat_stats *stats, 
     else renew_rates(i);
 }
 
-bool herd_take(herd *h, const lk_reply *push, int64_t now_ms)
+bool fleet_take(fleet *h, const lk_reply *push, int64_t now_ms)
 {
     if (!lk_reply_shaped(push, "ssss") || !lk_reply_is(lk_reply_at(push, 0), "pmessage")) return false;
     const char *channel = lk_reply_at(push, 2)->text;
     size_t prefix = strlen(h->prefix);
-    if (strncmp(channel, h->prefix, prefix) || strlen(channel) != prefix + HERD_NAME ||
-        strspn(channel + prefix, "0123456789abcdef") != HERD_NAME)
+    if (strncmp(channel, h->prefix, prefix) || strlen(channel) != prefix + FLEET_NAME ||
+        strspn(channel + prefix, "0123456789abcdef") != FLEET_NAME)
         return false;
     const char *message = lk_reply_at(push, 3)->text;
     lk_beat_stats stats;
     bool tells = lk_beat_stats_read(message + strspn(message, "0123456789abcdef"), &stats);
     if (tells && stats.database != h->database) return false; /* channels know no databases */
-    herd_instance *i = find(h, channel + prefix);
+    fleet_instance *i = find(h, channel + prefix);
     if (i) take_beat(i, tells, &stats, now_ms);
     return i != NULL;
 }
 
-void herd_forget(herd *h, int64_t now_ms, int64_t silent_ms)
+void fleet_forget(fleet *h, int64_t now_ms, int64_t silent_ms)
 {
     size_t kept = 0;
     for (size_t i = 0; i < h->count; i++)
@@ -94,7 +94,7 @@ void herd_forget(herd *h, int64_t now_ms, int64_t silent_ms)
     h->count = kept;
 }
 
-double herd_hit_share(const herd_rates *rates)
+double fleet_hit_share(const fleet_rates *rates)
 {
     double asked = rates->hits + rates->misses;
     return asked > 0 ? rates->hits / asked : -1;
@@ -105,7 +105,7 @@ static void worst(int64_t *of, int64_t value)
     if (value > *of) *of = value;
 }
 
-static void add_rates(herd_rates *sum, const herd_rates *r)
+static void add_rates(fleet_rates *sum, const fleet_rates *r)
 {
     sum->validates += r->validates;
     sum->hits += r->hits;
@@ -117,13 +117,13 @@ static void add_rates(herd_rates *sum, const herd_rates *r)
     sum->purges += r->purges;
 }
 
-void herd_total(const herd *h, herd_instance *total)
+void fleet_total(const fleet *h, fleet_instance *total)
 {
     memset(total, 0, sizeof *total);
     strcpy(total->name, "all");
     bool unleased = false;
     for (size_t i = 0; i < h->count; i++) {
-        const herd_instance *one = &h->instance[i];
+        const fleet_instance *one = &h->instance[i];
         const lk_beat_stats *p = &one->now;
         lk_beat_stats *sum = &total->now;
         if (!one->tells) continue;

@@ -1,15 +1,15 @@
-/* See peek.h. */
+/* See query.h. */
 #include "cli/query.h"
 
 #include "base/clock.h"
 
-int peek_ask(peek *p, const lk_call *calls, size_t count, lk_reply **replies, char *error, size_t error_size)
+int query_ask(query *p, const lk_call *calls, size_t count, lk_reply **replies, char *error, size_t error_size)
 {
-    const lk_ask ask = {.calls = calls, .count = count, .deadline_ms = lk_now_ms() + PEEK_DEADLINE_MS, .again = true};
+    const lk_ask ask = {.calls = calls, .count = count, .deadline_ms = lk_now_ms() + QUERY_DEADLINE_MS, .again = true};
     return lk_pool_ask(p->pool, &ask, replies, &p->incarnation, error, error_size);
 }
 
-lk_reply *peek_say(peek *p, const char *const *words)
+lk_reply *query_say(query *p, const char *const *words)
 {
     enum { MOST = 8 };
     lk_span spans[MOST];
@@ -17,14 +17,14 @@ lk_reply *peek_say(peek *p, const char *const *words)
     lk_reply *reply;
     size_t count = 0;
     for (; words[count] && count < MOST; count++) spans[count] = lk_word(words[count]);
-    return peek_ask(p, &(lk_call){spans, count}, 1, &reply, error, sizeof error) ? NULL : reply;
+    return query_ask(p, &(lk_call){spans, count}, 1, &reply, error, sizeof error) ? NULL : reply;
 }
 
-int peek_open(const char *url, int64_t database, peek *p, char *error, size_t error_size)
+int query_open(const char *url, int64_t database, query *p, char *error, size_t error_size)
 {
     memset(p, 0, sizeof *p);
     int status = lk_config_parse(url, &p->config, error, error_size);
-    if (database != PEEK_OF_THE_URL) p->config.database = database;
+    if (database != QUERY_OF_THE_URL) p->config.database = database;
     if (!status && p->config.tls) status = lk_tls_context_open(&p->config, &p->config.tls_context, error, error_size);
     if (status) return status;
     if (!lk_net_resolve(&p->config, &p->addresses, error, error_size)) return LATCHKEY_UNAVAILABLE;
@@ -33,12 +33,12 @@ int peek_open(const char *url, int64_t database, peek *p, char *error, size_t er
     lk_pool_addresses(p->pool, &p->addresses);
     const lk_span time = lk_word("TIME");
     lk_reply *reply;
-    status = peek_ask(p, &(lk_call){&time, 1}, 1, &reply, error, error_size);
+    status = query_ask(p, &(lk_call){&time, 1}, 1, &reply, error, error_size);
     if (!status) lk_reply_free(reply);
     return status;
 }
 
-void peek_close(peek *p)
+void query_close(query *p)
 {
     lk_pool_close(p->pool);
     lk_tls_context_close(p->config.tls_context);

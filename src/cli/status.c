@@ -14,8 +14,8 @@
 enum { ROUNDS = 3, EACH = 3 };
 
 typedef struct state {
-    wire w;
-    herd h;
+    subscriber w;
+    fleet h;
     char version[32], memory[32], limit[32], replicas[16], aof[8], uptime[24];
     int64_t round_us;
     uint64_t partitions, indexed, peak, revocations; /* partitions 0: nobody has been here yet */
@@ -29,7 +29,7 @@ static bool measure_round(state *s)
 {
     for (int i = 0; i < ROUNDS; i++) {
         int64_t began_us = lk_now_us();
-        lk_reply *reply = wire_ask(&s->w, (const char *const[]){"TIME", NULL});
+        lk_reply *reply = subscriber_ask(&s->w, (const char *const[]){"TIME", NULL});
         int64_t us = lk_now_us() - began_us;
         if (!reply) return false;
         if (!i || us < s->round_us) s->round_us = us;
@@ -53,7 +53,7 @@ static void count_findings(state *s, const char *info)
 
 static bool read_server(state *s)
 {
-    lk_reply *info = wire_ask(&s->w, (const char *const[]){"INFO", "default", NULL});
+    lk_reply *info = subscriber_ask(&s->w, (const char *const[]){"INFO", "default", NULL});
     if (!info) return false;
     const char *text = info->type == LK_REPLY_STRING ? info->text : "";
     lk_info_value(text, "redis_version", s->version, sizeof s->version);
@@ -77,7 +77,7 @@ static uint64_t number_of(const lk_reply *reply)
 /* 0 where it is not there, or something else. */
 static bool take_number(state *s, uint64_t *sum)
 {
-    lk_reply *reply = wire_take(&s->w);
+    lk_reply *reply = subscriber_take(&s->w);
     if (!reply) return false;
     *sum += number_of(reply);
     lk_reply_free(reply);
@@ -91,11 +91,11 @@ static bool read_partitions(state *s, unsigned from, unsigned count)
     bool good = true;
     for (unsigned p = from; p < from + count && good; p++) {
         lk_key_partition(key, prefix, p, "a");
-        good = wire_send(&s->w, (const char *const[]){"ZCARD", key, NULL});
+        good = subscriber_send(&s->w, (const char *const[]){"ZCARD", key, NULL});
         lk_key_partition(key, prefix, p, "m");
-        good = good && wire_send(&s->w, (const char *const[]){"HGET", key, "peak", NULL});
+        good = good && subscriber_send(&s->w, (const char *const[]){"HGET", key, "peak", NULL});
         lk_key_partition(key, prefix, p, "q");
-        good = good && wire_send(&s->w, (const char *const[]){"GET", key, NULL});
+        good = good && subscriber_send(&s->w, (const char *const[]){"GET", key, NULL});
     }
     for (unsigned i = 0; i < count && good; i++)
         good = take_number(s, &s->indexed) && take_number(s, &s->peak) && take_number(s, &s->revocations);
@@ -106,11 +106,13 @@ static bool read_sessions(state *s)
 {
     char key[LK_KEY_SIZE];
     lk_key_partition(key, s->w.config.prefix, 0, "m");
-    if (!wire_send(&s->w, (const char *const[]){"HGET", key, "partitions", NULL}) || !take_number(s, &s->partitions))
+    if (!subscriber_send(&s->w, (const char *const[]){"HGET", key, "partitions", NULL}) ||
+        !take_number(s, &s->partitions))
         return false;
     if (s->partitions > 4096) s->partitions = 0; /* not ours */
     for (unsigned p = 0, some; p < s->partitions; p += some) {
-        some = (unsigned)s->partitions - p < WIRE_AT_ONCE / EACH ? (unsigned)s->partitions - p : WIRE_AT_ONCE / EACH;
+        some = (unsigned)s->partitions - p < SUBSCRIBER_AT_ONCE / EACH ? (unsigned)s->partitions - p
+                                                                       : SUBSCRIBER_AT_ONCE / EACH;
         if (!read_partitions(s, p, some)) return false;
     }
     return true;
@@ -119,20 +121,20 @@ static bool read_sessions(state *s)
 /* For as long as anybody may take from one beat to the next, and a bit. */
 static int hear_instances(const cli *c, state *s)
 {
-    int exit = wire_listen(&s->w);
+    int exit = subscriber_listen(&s->w);
     int64_t until_ms = lk_now_ms() + s->w.config.staleness_ms / 4 * 3 / 2 + 300;
     int got = 0;
     while (!exit && got >= 0 && lk_now_ms() < until_ms) {
         lk_reply *reply;
-        while ((got = wire_next(&s->w, &reply)) > 0) {
-            herd_take(&s->h, reply, lk_now_ms());
+        while ((got = subscriber_next(&s->w, &reply)) > 0) {
+            fleet_take(&s->h, reply, lk_now_ms());
             lk_reply_free(reply);
         }
-        if (got == 0) wire_wait(&s->w, until_ms);
+        if (got == 0) subscriber_wait(&s->w, until_ms);
     }
     if (got < 0) return cli_fail(c, CLI_AWAY, "%s", s->w.error);
     for (size_t i = 0; i < s->h.count; i++) {
-        const herd_instance *one = &s->h.instance[i];
+        const fleet_instance *one = &s->h.instance[i];
         s->unleased += one->tells && (one->now.lease_age_ms < 0 || one->now.lease_age_ms > s->w.config.staleness_ms);
     }
     return exit;
@@ -148,7 +150,7 @@ static bool print_instances(const state *s)
                                            ">L1",        ">LEASE ms", ">RECONNECTS", NULL};
     table *t = table_open(headings);
     for (size_t i = 0; i < s->h.count; i++) {
-        const herd_instance *one = &s->h.instance[i];
+        const fleet_instance *one = &s->h.instance[i];
         const lk_beat_stats *p = &one->now;
         char text[64];
         snprintf(text, sizeof text, "  %s", one->name);
@@ -216,7 +218,7 @@ static void json_instances(json *j, const state *s)
 {
     json_open(j, "instances", '[');
     for (size_t i = 0; i < s->h.count; i++) {
-        const herd_instance *one = &s->h.instance[i];
+        const fleet_instance *one = &s->h.instance[i];
         json_open(j, NULL, '{');
         json_text(j, "instance", one->name);
         json_bool(j, "tells", one->tells);
@@ -253,7 +255,7 @@ static void print_json(const state *s)
 
 static int inspect(const cli *c, state *s)
 {
-    if (!herd_open(&s->h, s->w.config.prefix, s->w.config.database)) return cli_fail(c, CLI_FAILED, "no memory");
+    if (!fleet_open(&s->h, s->w.config.prefix, s->w.config.database)) return cli_fail(c, CLI_FAILED, "no memory");
     if (!measure_round(s) || !read_server(s) || !read_sessions(s)) return cli_fail(c, CLI_AWAY, "%s", s->w.error);
     int exit = hear_instances(c, s);
     if (exit) return exit;
@@ -266,12 +268,12 @@ static int run(const cli *c)
 {
     state *s = calloc(1, sizeof *s);
     if (!s) return cli_fail(c, CLI_FAILED, "no memory");
-    int exit = wire_open(&s->w, c);
+    int exit = subscriber_open(&s->w, c);
     if (!exit) {
         exit = inspect(c, s);
-        wire_close(&s->w);
+        subscriber_close(&s->w);
     }
-    herd_close(&s->h);
+    fleet_close(&s->h);
     free(s);
     return exit;
 }

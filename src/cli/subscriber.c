@@ -1,4 +1,4 @@
-/* See wire.h. */
+/* See subscriber.h. */
 #include "cli/subscriber.h"
 
 #include "base/clock.h"
@@ -8,13 +8,13 @@
 #include <poll.h>
 #include <string.h>
 
-static bool lost(wire *w, const char *why)
+static bool lost(subscriber *w, const char *why)
 {
     if (!w->error[0]) snprintf(w->error, sizeof w->error, "%s", why);
     return false;
 }
 
-static bool flush(wire *w, int64_t deadline_ms)
+static bool flush(subscriber *w, int64_t deadline_ms)
 {
     enum lk_net_io sent;
     while ((sent = lk_net_flush(&w->socket, &w->conn, w->error, sizeof w->error)) == LK_NET_LATER)
@@ -23,7 +23,7 @@ static bool flush(wire *w, int64_t deadline_ms)
     return sent == LK_NET_DONE;
 }
 
-int wire_next(wire *w, lk_reply **reply)
+int subscriber_next(subscriber *w, lk_reply **reply)
 {
     for (;;) {
         int got = lk_conn_next(&w->conn, reply);
@@ -35,13 +35,13 @@ int wire_next(wire *w, lk_reply **reply)
     }
 }
 
-void wire_wait(wire *w, int64_t until_ms) { lk_net_wait(&w->socket, POLLIN, until_ms, -1); }
+void subscriber_wait(subscriber *w, int64_t until_ms) { lk_net_wait(&w->socket, POLLIN, until_ms, -1); }
 
-static lk_reply *hear(wire *w, int64_t deadline_ms)
+static lk_reply *hear(subscriber *w, int64_t deadline_ms)
 {
     lk_reply *reply;
     int got;
-    while (!(got = wire_next(w, &reply)))
+    while (!(got = subscriber_next(w, &reply)))
         if (lk_now_ms() >= deadline_ms || !lk_net_wait(&w->socket, POLLIN, deadline_ms, -1)) {
             lost(w, "Redis did not answer within deadline_ms");
             return NULL;
@@ -49,7 +49,7 @@ static lk_reply *hear(wire *w, int64_t deadline_ms)
     return got > 0 ? reply : NULL;
 }
 
-bool wire_send(wire *w, const char *const *words)
+bool subscriber_send(subscriber *w, const char *const *words)
 {
     lk_span span[8];
     size_t count = 0;
@@ -57,19 +57,22 @@ bool wire_send(wire *w, const char *const *words)
     return lk_conn_send(&w->conn, 1, span, count) || lost(w, "no memory");
 }
 
-lk_reply *wire_take(wire *w)
+lk_reply *subscriber_take(subscriber *w)
 {
     int64_t deadline_ms = lk_now_ms() + w->config.deadline_ms;
     return flush(w, deadline_ms) ? hear(w, deadline_ms) : NULL;
 }
 
-lk_reply *wire_ask(wire *w, const char *const *words) { return wire_send(w, words) ? wire_take(w) : NULL; }
+lk_reply *subscriber_ask(subscriber *w, const char *const *words)
+{
+    return subscriber_send(w, words) ? subscriber_take(w) : NULL;
+}
 
 /* A reply that is an error is one, too. */
-static int ask_to_listen(wire *w, const char *pattern, bool *refused)
+static int ask_to_listen(subscriber *w, const char *pattern, bool *refused)
 {
     char text[160];
-    lk_reply *reply = wire_ask(w, (const char *const[]){"PSUBSCRIBE", pattern, NULL});
+    lk_reply *reply = subscriber_ask(w, (const char *const[]){"PSUBSCRIBE", pattern, NULL});
     if (!reply) return cli_fail(w->c, CLI_AWAY, "%s", w->error);
     *refused = reply->type == LK_REPLY_ERROR;
     int exit = CLI_DONE;
@@ -82,7 +85,7 @@ static int ask_to_listen(wire *w, const char *pattern, bool *refused)
 }
 
 /* Redis lets a user subscribe to a pattern only if that very pattern is among his: an instance's is the shorter one. */
-int wire_listen(wire *w)
+int subscriber_listen(subscriber *w)
 {
     char beats[80], all[80];
     bool refused = false;
@@ -101,7 +104,7 @@ int wire_listen(wire *w)
 
 /* ------------------------------------------------------------------------------------------ open and close -- */
 
-static int greet(wire *w, int64_t deadline_ms)
+static int greet(subscriber *w, int64_t deadline_ms)
 {
     lk_handshake hello;
     if (!lk_conn_open(&w->conn) || !lk_handshake_send(&hello, &w->config, &w->conn) || !flush(w, deadline_ms))
@@ -116,7 +119,7 @@ static int greet(wire *w, int64_t deadline_ms)
     return cli_fail(w->c, hello.status == LATCHKEY_CONFIG ? CLI_CONFIG : CLI_AWAY, "%s", hello.error);
 }
 
-static int connect_and_greet(wire *w)
+static int connect_and_greet(subscriber *w)
 {
     lk_addresses addresses;
     int64_t deadline_ms = lk_now_ms() + (w->config.deadline_ms > 1000 ? w->config.deadline_ms : 1000);
@@ -128,7 +131,7 @@ static int connect_and_greet(wire *w)
     return greet(w, deadline_ms);
 }
 
-int wire_open(wire *w, const cli *c)
+int subscriber_open(subscriber *w, const cli *c)
 {
     memset(w, 0, sizeof *w);
     w->c = c;
@@ -140,11 +143,11 @@ int wire_open(wire *w, const cli *c)
                    ? cli_fail(c, CLI_CONFIG, "%s", w->error)
                    : connect_and_greet(w);
     w->error[0] = 0;
-    if (exit) wire_close(w);
+    if (exit) subscriber_close(w);
     return exit;
 }
 
-void wire_close(wire *w)
+void subscriber_close(subscriber *w)
 {
     lk_net_close(&w->socket);
     lk_conn_close(&w->conn);

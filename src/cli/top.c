@@ -94,7 +94,7 @@ static const char *uptime(char out[CELL], int64_t ms)
     return out;
 }
 
-static void rate_cell(table *t, const herd_instance *i, double value)
+static void rate_cell(table *t, const fleet_instance *i, double value)
 {
     char text[CELL];
     table_cell(t, i->rated ? number(text, value) : "-");
@@ -113,7 +113,7 @@ static const char *const headings[] = {"INSTANCE", ">UP",        ">REQ/S",   ">H
                                        ">WAIT",    ">ERR/S",     "",         NULL};
 enum { COLUMNS = sizeof headings / sizeof *headings - 1 };
 
-static const char *remark(char out[CELL], const herd_instance *i, int64_t now_ms)
+static const char *remark(char out[CELL], const fleet_instance *i, int64_t now_ms)
 {
     *out = 0;
     if (i->heard_ms && now_ms - i->heard_ms > 3000 && now_ms - i->heard_ms > 3 * i->silent_ms)
@@ -124,7 +124,7 @@ static const char *remark(char out[CELL], const herd_instance *i, int64_t now_ms
     return out;
 }
 
-static void instance_row(table *t, const herd_instance *i, int64_t now_ms)
+static void instance_row(table *t, const fleet_instance *i, int64_t now_ms)
 {
     char text[CELL];
     const lk_beat_stats *p = &i->now;
@@ -132,7 +132,7 @@ static void instance_row(table *t, const herd_instance *i, int64_t now_ms)
     if (i->tells) {
         table_cell(t, uptime(text, p->uptime_ms));
         rate_cell(t, i, i->rates.validates);
-        share_cell(t, i->rated ? herd_hit_share(&i->rates) : -1);
+        share_cell(t, i->rated ? fleet_hit_share(&i->rates) : -1);
         rate_cell(t, i, i->rates.misses);
         table_cell(t, duration_us(text, p->read_p50_us));
         table_cell(t, duration_us(text, p->read_p99_us));
@@ -149,10 +149,10 @@ static void instance_row(table *t, const herd_instance *i, int64_t now_ms)
     table_cell(t, remark(text, i, now_ms));
 }
 
-static bool print_table(const herd *h, int64_t now_ms, size_t most)
+static bool print_table(const fleet *h, int64_t now_ms, size_t most)
 {
-    herd_instance total;
-    herd_total(h, &total);
+    fleet_instance total;
+    fleet_total(h, &total);
     table *t = table_open(headings);
     if (!t) return false;
     instance_row(t, &total, now_ms);
@@ -164,7 +164,7 @@ static bool print_table(const herd *h, int64_t now_ms, size_t most)
 
 /* --------------------------------------------------------------------------------------------------- json -- */
 
-static void json_instance(json *j, const char *name, const herd_instance *i, int64_t now_ms)
+static void json_instance(json *j, const char *name, const fleet_instance *i, int64_t now_ms)
 {
     const lk_beat_stats *p = &i->now;
     json_open(j, name, '{');
@@ -175,7 +175,7 @@ static void json_instance(json *j, const char *name, const herd_instance *i, int
         json_text(j, "version", p->version);
         json_int(j, "uptime_ms", p->uptime_ms);
         json_real(j, "validates_per_s", i->rates.validates);
-        json_real(j, "hit_rate", herd_hit_share(&i->rates) < 0 ? NAN : herd_hit_share(&i->rates));
+        json_real(j, "hit_rate", fleet_hit_share(&i->rates) < 0 ? NAN : fleet_hit_share(&i->rates));
         json_real(j, "misses_per_s", i->rates.misses);
         json_real(j, "refused_per_s", i->rates.refused);
         json_real(j, "l2_reads_per_s", i->rates.reads);
@@ -200,11 +200,11 @@ static void json_instance(json *j, const char *name, const herd_instance *i, int
     json_close(j, '}');
 }
 
-static void print_json(const herd *h, int64_t now_ms)
+static void print_json(const fleet *h, int64_t now_ms)
 {
-    herd_instance total;
+    fleet_instance total;
     json j = {0};
-    herd_total(h, &total);
+    fleet_total(h, &total);
     json_open(&j, NULL, '{');
     json_open(&j, "instances", '[');
     for (size_t i = 0; i < h->count; i++) json_instance(&j, NULL, &h->instance[i], now_ms);
@@ -215,10 +215,10 @@ static void print_json(const herd *h, int64_t now_ms)
 
 /* --------------------------------------------------------------------------------------------------- loop -- */
 
-static int draw(const cli *c, const herd *h, int64_t now_ms)
+static int draw(const cli *c, const fleet *h, int64_t now_ms)
 {
     bool good = true;
-    size_t most = on_screen && screen_rows() > 5 ? (size_t)screen_rows() - 5 : on_screen ? 1 : HERD_MOST;
+    size_t most = on_screen && screen_rows() > 5 ? (size_t)screen_rows() - 5 : on_screen ? 1 : FLEET_MOST;
     if (on_screen) {
         fputs("\033[H\033[J", stdout);
         cli_say(stdout, "%zu instance%s; q ends\n\n", h->count, h->count == 1 ? "" : "s");
@@ -231,7 +231,7 @@ static int draw(const cli *c, const herd *h, int64_t now_ms)
 }
 
 /* Until something comes, a key is pressed, or a moment has passed. */
-static void wait_a_moment(wire *w)
+static void wait_a_moment(subscriber *w)
 {
     struct pollfd fd[2] = {{.fd = w->socket.fd, .events = POLLIN},
                            {.fd = on_screen ? STDIN_FILENO : -1, .events = POLLIN}};
@@ -241,18 +241,18 @@ static void wait_a_moment(wire *w)
     if (got <= 0 || key == 'q' || key == 'Q' || key == 3 || key == 4) ended = 1; /* or the terminal is gone */
 }
 
-static bool take_all(wire *w, herd *h, bool *heard)
+static bool take_all(subscriber *w, fleet *h, bool *heard)
 {
     lk_reply *reply;
     int got;
-    while ((got = wire_next(w, &reply)) > 0) {
-        *heard |= herd_take(h, reply, lk_now_ms());
+    while ((got = subscriber_next(w, &reply)) > 0) {
+        *heard |= fleet_take(h, reply, lk_now_ms());
         lk_reply_free(reply);
     }
     return got == 0;
 }
 
-static int watch(const cli *c, wire *w, herd *h, int64_t until_ms)
+static int watch(const cli *c, subscriber *w, fleet *h, int64_t until_ms)
 {
     int64_t drawn_ms = 0;
     bool heard = false;
@@ -263,7 +263,7 @@ static int watch(const cli *c, wire *w, herd *h, int64_t until_ms)
         if (until_ms && now_ms >= until_ms) break;
         int64_t apart_ms = heard && on_screen ? DRAW_LEAST_MS : DRAW_MS;
         if (!once && now_ms - drawn_ms >= apart_ms) {
-            herd_forget(h, now_ms, FORGET_MS);
+            fleet_forget(h, now_ms, FORGET_MS);
             exit = draw(c, h, now_ms);
             drawn_ms = now_ms;
             heard = false;
@@ -275,19 +275,19 @@ static int watch(const cli *c, wire *w, herd *h, int64_t until_ms)
 }
 
 /* Long enough for three beats of everybody, and for rates. */
-static int64_t listen_ms(const wire *w)
+static int64_t listen_ms(const subscriber *w)
 {
     int64_t beats_ms = w->config.staleness_ms / 4 * 3 + 500;
     if (seconds) return (int64_t)seconds * 1000;
     return !once ? 0 : beats_ms > LISTEN_LEAST_MS ? beats_ms : LISTEN_LEAST_MS;
 }
 
-static int watch_wire(const cli *c, wire *w)
+static int watch_all(const cli *c, subscriber *w)
 {
-    herd h;
+    fleet h;
     struct sigaction action = {.sa_handler = end_it};
-    if (!herd_open(&h, w->config.prefix, w->config.database)) return cli_fail(c, CLI_FAILED, "no memory");
-    int exit = wire_listen(w);
+    if (!fleet_open(&h, w->config.prefix, w->config.database)) return cli_fail(c, CLI_FAILED, "no memory");
+    int exit = subscriber_listen(w);
     if (!exit) {
         sigaction(SIGINT, &action, NULL);
         sigaction(SIGTERM, &action, NULL);
@@ -298,18 +298,18 @@ static int watch_wire(const cli *c, wire *w)
         leave_screen();
     }
     if (!exit && once && !h.count) exit = CLI_NO;
-    herd_close(&h);
+    fleet_close(&h);
     return exit;
 }
 
 static int run(const cli *c)
 {
-    wire *w = malloc(sizeof *w);
+    subscriber *w = malloc(sizeof *w);
     if (!w) return cli_fail(c, CLI_FAILED, "no memory");
-    int exit = wire_open(w, c);
+    int exit = subscriber_open(w, c);
     if (!exit) {
-        exit = watch_wire(c, w);
-        wire_close(w);
+        exit = watch_all(c, w);
+        subscriber_close(w);
     }
     free(w);
     return exit;

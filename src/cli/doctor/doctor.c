@@ -107,7 +107,7 @@ static void print(const doctor *d)
 /* The hash that holds the number of partitions: how many fields it has; -1: that could not be seen. */
 static int64_t recorded_fields(doctor *d, const char *key)
 {
-    lk_reply *reply = PEEK(d->app, "HLEN", key);
+    lk_reply *reply = QUERY(d->app, "HLEN", key);
     int64_t fields = reply && reply->type == LK_REPLY_INTEGER ? reply->integer : -1;
     lk_reply_free(reply);
     return fields;
@@ -137,7 +137,7 @@ static void look_at_all(doctor *d)
     doctor_keys(d);
     doctor_files(d);
     /* Nobody has been here before: what the handle recorded goes again. The first login adds to it. */
-    if (untouched && recorded_fields(d, key) == 1) lk_reply_free(PEEK(d->app, "DEL", key));
+    if (untouched && recorded_fields(d, key) == 1) lk_reply_free(QUERY(d->app, "DEL", key));
     if (d->unseen[0])
         doctor_fix(doctor_find(d, LATCHKEY_LOG_NOTICE, "unseen", "",
                                "could not be looked at, for want of a right: %s. What they would show is not known",
@@ -162,24 +162,24 @@ static int exam(doctor *d, int least)
     return counts ? CLI_NO : CLI_DONE;
 }
 
-static int connect_to(const cli *c, const char *what, const char *url, int64_t database, peek *p)
+static int connect_to(const cli *c, const char *what, const char *url, int64_t database, query *p)
 {
     char error[512] = "no memory";
-    int status = peek_open(url, database, p, error, sizeof error);
+    int status = query_open(url, database, p, error, sizeof error);
     if (!status) return CLI_DONE;
     return cli_fail(c, status == LATCHKEY_CONFIG ? CLI_CONFIG : CLI_AWAY, "%s%s", what, error);
 }
 
 static int run(const cli *c)
 {
-    peek app = {0}, admin = {0};
+    query app = {0}, admin = {0};
     int least = level_of(least_level), exit;
     if (least < 0) return cli_fail(c, CLI_USAGE, "--level: error, warning or notice");
     if (!admin_url) admin_url = getenv("LATCHKEY_ADMIN_CONFIG");
     if (!c->config) return cli_open(c, &(latchkey *){NULL}); /* which says what to do */
     doctor *d = calloc(1, sizeof *d);
     if (!d || !lk_crypto_init()) exit = cli_fail(c, CLI_FAILED, "no memory");
-    else if (!(exit = connect_to(c, "", c->config, PEEK_OF_THE_URL, &app))) {
+    else if (!(exit = connect_to(c, "", c->config, QUERY_OF_THE_URL, &app))) {
         *d = (doctor){
             .c = c, .app = &app, .admin = &app, .admin_url = c->config, .keys_most = keys_given ? keys_most : 20000};
         d->round_trip_ms = d->clock_ahead_ms = NAN;
@@ -192,8 +192,8 @@ static int run(const cli *c)
         }
         if (!exit) exit = exam(d, least);
     }
-    peek_close(&admin);
-    peek_close(&app);
+    query_close(&admin);
+    query_close(&app);
     free(d);
     return exit;
 }

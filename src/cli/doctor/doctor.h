@@ -17,8 +17,8 @@ typedef struct finding {
 
 typedef struct doctor {
     const cli *c;
-    peek *app;   /* as the application connects */
-    peek *admin; /* who may look at more: --admin, or the same; always in the application's database */
+    query *app;   /* as the application connects */
+    query *admin; /* who may look at more: --admin, or the same; always in the application's database */
     const char *admin_url;
     uint64_t keys_most;
     /* what was learnt on the way */

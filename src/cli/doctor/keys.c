@@ -64,7 +64,7 @@ static bool look_at_page(const doctor *d, survey *s, const lk_reply *keys)
             words[i][1] = (lk_span){lk_reply_at(keys, from + i)->text, lk_reply_at(keys, from + i)->size};
             calls[i] = (lk_call){words[i], 2};
         }
-        if (peek_ask(d->admin, calls, count, replies, error, sizeof error)) return false;
+        if (query_ask(d->admin, calls, count, replies, error, sizeof error)) return false;
         for (size_t i = 0; i < count; i++) {
             look_at_key(d, s, lk_reply_at(keys, from + i),
                         replies[i]->type == LK_REPLY_INTEGER ? replies[i]->integer : 0);
@@ -85,7 +85,7 @@ static bool scan(const doctor *d, survey *s)
     char pattern[64], cursor[24] = "0";
     snprintf(pattern, sizeof pattern, "%s:*", d->app->config.prefix);
     for (uint64_t pages = 0; s->looked_at < d->keys_most && pages < d->keys_most / 100 + 10; pages++) {
-        lk_reply *reply = PEEK(d->admin, "SCAN", cursor, "MATCH", pattern, "COUNT", "1000");
+        lk_reply *reply = QUERY(d->admin, "SCAN", cursor, "MATCH", pattern, "COUNT", "1000");
         bool good = is_page(reply) && look_at_page(d, s, lk_reply_at(reply, 1));
         if (good) snprintf(cursor, sizeof cursor, "%.20s", lk_reply_at(reply, 0)->text);
         lk_reply_free(reply);
@@ -123,7 +123,7 @@ static void look_at_partitions(doctor *d)
 {
     char key[LK_KEY_SIZE];
     lk_key_partition(key, d->app->config.prefix, 0, "m");
-    lk_reply *reply = PEEK(d->app, "HGET", key, "partitions");
+    lk_reply *reply = QUERY(d->app, "HGET", key, "partitions");
     if (reply && reply->type == LK_REPLY_STRING && atoll(reply->text) != d->app->config.partitions)
         doctor_fix(doctor_find(d, LATCHKEY_LOG_ERROR, "partitions", "A",
                                "%" PRId64 ", but Redis holds sessions in %" PRId64 ": no handle opens",
@@ -135,16 +135,16 @@ static void look_at_partitions(doctor *d)
 /* Channels know no databases, so deployments that share a server and a prefix hear each other. */
 static bool holds_sessions(const doctor *d, int64_t database)
 {
-    peek other;
+    query other;
     char error[160], key[LK_KEY_SIZE];
     bool holds = false;
     lk_key_partition(key, d->app->config.prefix, 0, "m");
-    if (!peek_open(d->admin_url, database, &other, error, sizeof error)) {
-        lk_reply *reply = PEEK(&other, "HGET", key, "partitions");
+    if (!query_open(d->admin_url, database, &other, error, sizeof error)) {
+        lk_reply *reply = QUERY(&other, "HGET", key, "partitions");
         holds = reply && reply->type == LK_REPLY_STRING;
         lk_reply_free(reply);
     }
-    peek_close(&other);
+    query_close(&other);
     return holds;
 }
 
@@ -153,7 +153,7 @@ static void look_at_databases(doctor *d)
     enum { DATABASES_MOST = 64 };
     char found[120] = "";
     unsigned looked = 0;
-    lk_reply *reply = PEEK(d->admin, "INFO", "keyspace");
+    lk_reply *reply = QUERY(d->admin, "INFO", "keyspace");
     const char *line = reply && reply->type == LK_REPLY_STRING ? reply->text : NULL;
     for (; line && looked < DATABASES_MOST; line = strchr(line, '\n')) {
         int64_t database;

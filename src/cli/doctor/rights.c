@@ -91,7 +91,7 @@ typedef struct names {
     bool recorded; /* is M there? */
 } names;
 
-static lk_reply *try(peek *p, const names *n, const struct probe *probe)
+static lk_reply *try(query *p, const names *n, const struct probe *probe)
 {
     const char *words[8] = {NULL};
     for (size_t i = 0; i < 6 && probe->words[i]; i++) {
@@ -103,7 +103,7 @@ static lk_reply *try(peek *p, const names *n, const struct probe *probe)
                    : strcmp(w, "F") == 0 ? n->foreign
                                          : w;
     }
-    return peek_say(p, words);
+    return query_say(p, words);
 }
 
 enum verdict { MAY, MAY_NOT, NOT_THESE_KEYS, UNKNOWN };
@@ -120,15 +120,15 @@ static enum verdict judge(const lk_reply *reply)
 /* On a connection of its own, which is none for commands afterwards. */
 static enum verdict judge_subscribe(const doctor *d, const names *n)
 {
-    peek own;
+    query own;
     char error[160];
     enum verdict verdict = UNKNOWN;
-    if (!peek_open(d->c->config, PEEK_OF_THE_URL, &own, error, sizeof error)) {
-        lk_reply *reply = PEEK(&own, "SUBSCRIBE", n->key);
+    if (!query_open(d->c->config, QUERY_OF_THE_URL, &own, error, sizeof error)) {
+        lk_reply *reply = QUERY(&own, "SUBSCRIBE", n->key);
         verdict = judge(reply);
         lk_reply_free(reply);
     }
-    peek_close(&own);
+    query_close(&own);
     return verdict;
 }
 
@@ -226,7 +226,7 @@ void doctor_rights(doctor *d)
     snprintf(n.database, sizeof n.database, "%" PRId64, config->database);
     snprintf(n.foreign, sizeof n.foreign, "-%s-doctor", config->prefix);
     /* By the application's user itself: where it looks is where the probes would write. */
-    lk_reply *reply = PEEK(d->app, "HGET", n.meta, "partitions");
+    lk_reply *reply = QUERY(d->app, "HGET", n.meta, "partitions");
     n.recorded = reply && reply->type == LK_REPLY_STRING;
     lk_reply_free(reply);
     look_at_missing(d, &n);

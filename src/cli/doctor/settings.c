@@ -47,7 +47,7 @@ static char *configuration(doctor *d)
     size_t used = 0;
     bool seen = text != NULL;
     for (size_t i = 0; seen && lk_server_check_asked[i]; i++) {
-        lk_reply *reply = PEEK(d->admin, "CONFIG", "GET", lk_server_check_asked[i]);
+        lk_reply *reply = QUERY(d->admin, "CONFIG", "GET", lk_server_check_asked[i]);
         seen = reply && reply->type == LK_REPLY_ARRAY;
         if (seen && lk_reply_shaped(reply, "ss"))
             used += (size_t)snprintf(text + used, SIZE - used, "%s:%s\r\n", lk_server_check_asked[i],
@@ -78,7 +78,7 @@ static void look_at_memory(doctor *d, const char *info)
 void doctor_settings(doctor *d)
 {
     lk_finding findings[LK_FINDINGS_MAX];
-    lk_reply *info = PEEK(d->admin, "INFO");
+    lk_reply *info = QUERY(d->admin, "INFO");
     if (!info || info->type != LK_REPLY_STRING) {
         lk_reply_free(info);
         doctor_unseen(d, "INFO");

@@ -22,7 +22,7 @@ static bool is_loopback(const struct sockaddr_storage *at)
 
 static void look_at_privacy(doctor *d)
 {
-    const peek *p = d->app;
+    const query *p = d->app;
     bool local = true;
     for (unsigned i = 0; i < p->addresses.count; i++) local &= is_loopback(&p->addresses.address[i].at);
     if (!p->config.tls && !local)
@@ -52,7 +52,7 @@ static bool measure(doctor *d, int64_t *median_us, int64_t *ahead_us)
     int64_t took[ROUNDS], shortest = INT64_MAX;
     for (int i = 0; i < ROUNDS; i++) {
         int64_t before = lk_clock_read(CLOCK_REALTIME, 1000), began = lk_now_us();
-        lk_reply *reply = PEEK(d->app, "TIME");
+        lk_reply *reply = QUERY(d->app, "TIME");
         took[i] = lk_now_us() - began;
         uint64_t s, us;
         bool good = reply && lk_reply_shaped(reply, "ss") &&
