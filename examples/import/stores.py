@@ -113,7 +113,12 @@ class Spring(Store):
 
     @staticmethod
     def value_of(data):
-        return java_values.read(data) if data.startswith(java_values.MAGIC) else read_json(data)
+        if data.startswith(java_values.MAGIC):
+            return java_values.read(data)
+        try:
+            return read_json(data)
+        except Skip:
+            raise Skip("written neither as JSON nor by Java's serialization") from None
 
     def number(self, fields, name):
         if name not in fields:
