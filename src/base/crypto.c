@@ -1,7 +1,10 @@
 /* See crypto.h. The only file that includes libsodium. */
 #include "base/crypto.h"
 
+#include "base/fork.h"
+
 #include <sodium.h>
+#include <stdatomic.h>
 #include <string.h>
 
 _Static_assert(LK_HASH_SIZE == crypto_generichash_BYTES, "BLAKE2b-256");
@@ -12,7 +15,18 @@ _Static_assert(LK_AEAD_KEY_SIZE == crypto_aead_xchacha20poly1305_ietf_KEYBYTES &
                    LK_AEAD_TAG_SIZE == crypto_aead_xchacha20poly1305_ietf_ABYTES,
                "XChaCha20-Poly1305");
 
-bool lk_crypto_init(void) { return sodium_init() >= 0; }
+/* libsodium takes a lock of its own, which a fork must not tear. In a child it is not asked again. */
+bool lk_crypto_init(void)
+{
+    static atomic_bool ready;
+    if (atomic_load(&ready)) return true;
+    lk_fork_enter();
+    bool good = sodium_init() >= 0;
+    lk_fork_leave();
+    if (good) atomic_store(&ready, true);
+    return good;
+}
+
 void lk_random(void *out, size_t size) { randombytes_buf(out, size); }
 void lk_wipe(void *data, size_t size) { sodium_memzero(data, size); }
 bool lk_equal(const void *a, const void *b, size_t size) { return sodium_memcmp(a, b, size) == 0; }

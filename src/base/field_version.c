@@ -1,6 +1,8 @@
 /* See field_version.h. The only file with OpenSSL's digests. */
 #include "base/field_version.h"
 
+#include "base/fork.h"
+
 #include <openssl/err.h>
 #include <openssl/sha.h>
 #include <stdbool.h>
@@ -9,9 +11,11 @@ uint64_t lk_field_version(const void *data, size_t size)
 {
     uint8_t digest[SHA_DIGEST_LENGTH];
     uint64_t version = 0;
+    lk_fork_enter();
     ERR_set_mark(); /* the thread's queue of errors is the application's */
     bool hashed = SHA1(size ? data : "", size, digest) != NULL;
     ERR_pop_to_mark();
+    lk_fork_leave();
     if (!hashed) return 0;
     for (int i = 0; i < 8; i++) version = version << 8 | digest[i];
     return version ? version : 1;

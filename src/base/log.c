@@ -1,6 +1,9 @@
 /* See log.h. log.lock is held to copy two words and never while the application's function runs: that function may wait
- * for a lock of the application's, under which another thread sets a log function or forks. */
+ * for a lock of the application's, under which another thread sets a log function or forks. A fork waits until nobody holds
+ * it (fork.h). */
 #include "base/log.h"
+
+#include "base/fork.h"
 
 #include <pthread.h>
 #include <stdarg.h>
@@ -10,16 +13,20 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static latchkey_log log_function; /* guarded by lock, as is: */
 static void *log_context;
 
-static void take_lock(void) { pthread_mutex_lock(&lock); }
-static void give_lock(void) { pthread_mutex_unlock(&lock); }
+static void take_lock(void)
+{
+    lk_fork_enter();
+    pthread_mutex_lock(&lock);
+}
 
-/* Else a child forked while another thread held the lock would wait for it for ever. */
-static void keep_over_fork(void) { pthread_atfork(take_lock, give_lock, give_lock); }
+static void give_lock(void)
+{
+    pthread_mutex_unlock(&lock);
+    lk_fork_leave();
+}
 
 void latchkey_set_log(latchkey_log function, void *context)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, keep_over_fork);
     take_lock();
     log_function = function;
     log_context = context;
