@@ -55,8 +55,8 @@ select json_build_object('begin', 'sessions.sql');
 select json_build_object(
     'token', case when pg_typeof(id)::text = 'bytea'
         then json_build_object('base64', translate(encode(id::text::bytea, 'base64'), E'\n', '')) else to_json(id::text) end,
-    'user_id', case when user_id::text ~ '^(0|[1-9][0-9]{0,19})$' then user_id::text end,
-    'user', case when user_id::text !~ '^(0|[1-9][0-9]{0,19})$' then user_id::text end,
+    'user_id', case when is_number then user_id::text end,
+    'user', case when not is_number then user_id::text end,
     'role', role::text,
     'created_at_ms', case when isfinite(created_at) then greatest(floor(extract(epoch from created_at::timestamptz) * 1000), 0)::bigint end,
     'expires_at_ms', case when isfinite(expires_at) then floor(extract(epoch from expires_at::timestamptz) * 1000)::bigint
@@ -65,7 +65,8 @@ select json_build_object(
         when pg_typeof(data)::text <> 'bytea' and octet_length(data::text) <= 65536 then to_json(data::text)
         when pg_typeof(data)::text = 'bytea' and octet_length(data::text) <= 131074
             then json_build_object('base64', translate(encode(data::text::bytea, 'base64'), E'\n', '')) end))
-from (:sessions) s
+from (:sessions) s, lateral (select case when user_id::text ~ '^(0|[1-9][0-9]{0,19})$'
+    then user_id::text::numeric <= 18446744073709551615 else false end as is_number) n
 where id is not null and user_id is not null and (expires_at is null or expires_at > now())
 order by created_at, id;
 select json_build_object('end', json_build_object('skipped', :nameless));

@@ -177,14 +177,17 @@ class Moving(kit.Case):
                 """('never-ends-session-0001', '1', null, now(), 'infinity', null), ('no-end-is-known-000001', '2', null, null, null, ''),
                    ('created-before-all-time', '3', null, '-infinity', now() + interval '1 hour', '\\x00ff5c'), ('nobody-is-logged-in-01', null, null, now(), 'infinity', null),
                    (null, '4', null, now(), 'infinity', null), ('named-by-a-text-000001', 'ada@example.org', null, now(), 'infinity', null),
-                   ('zeros-before-it-000001', '0017', null, now(), 'infinity', null), ('large-data-of-a-session', '6', null, now(), 'infinity', decode(repeat('ab', 65537), 'hex')),
+                   ('zeros-before-it-000001', '0017', null, now(), 'infinity', null), ('beyond-64-bits-0000001', '18446744073709551616', null, now(), 'infinity', null),
+                   ('all-of-64-bits-00000001', '18446744073709551615', null, now(), 'infinity', null), ('large-data-of-a-session', '6', null, now(), 'infinity', decode(repeat('ab', 65537), 'hex')),
                    ('the-largest-data-there', '8', null, now(), 'infinity', decode(repeat('ab', 65536), 'hex')), ('is-over-since-long-0001', '9', null, now(), now() - interval '1 day', null)
                 """)
             self.assertNotIn('no time zone', said)
             self.assertIn('1 sessions have no user', said)
             self.assertIn('1 sessions have no id', said)
             self.assertIn('1 sessions have more than 64 KiB', said)
-            self.assertEqual(7, len(found))
+            self.assertEqual(9, len(found))
+            self.assertEqual(('18446744073709551616', '18446744073709551615'),
+                             (found['beyond-64-bits-0000001']['user'], found['all-of-64-bits-00000001']['user_id']))
             near(NOW_MS + 3649 * 24 * hour, found['never-ends-session-0001']['expires_at_ms'])
             self.assertIsNone(found['no-end-is-known-000001']['expires_at_ms'])
             self.assertIsNone(found['created-before-all-time']['created_at_ms'])
@@ -198,7 +201,8 @@ class Moving(kit.Case):
             with open(path, 'w', encoding='utf-8') as file:
                 file.writelines(json.dumps(line) + '\n' for line in lines)
             outcome = kit.run('import', '--json', '--end', path, config=self.config)
-            self.assertEqual((1, 0), (outcome.value['skipped_by_exporter'], outcome.value['changed']), outcome.text)
+            said = outcome.value
+            self.assertEqual((9, 0, 1, 0), tuple(said[name] for name in ('moved', 'refused', 'skipped_by_exporter', 'changed')), outcome.text)
             # Tokens in bytes, and a uuid.
             found, _, _ = self.sql(postgres, 'id bytea, user_id uuid, role text, created_at date, expires_at timestamptz, data json',
                                    "('\\xff00112233445566778899aabbccddeeff', '00000000-0000-0000-0000-000000000005', 'r', current_date, 'infinity', '{\"a\": \"\\u0000\"}')")
