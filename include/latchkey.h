@@ -297,13 +297,13 @@ LATCHKEY_API void latchkey_set_log(latchkey_log function, void *context);
  *          deadline_ms); NO_MEMORY. On failure `error`, if given, names what was wrong and what to do, never a
  *          password, and *out is NULL. `error` and `error_size` may be NULL and 0.
  * Says     to the log (latchkey_set_log) what the server is set to that weakens a guarantee; that fails nothing.
- * Blocks   for at most deadline_ms, and while a host name is looked up. */
+ * Blocks   for at most deadline_ms, also where the name server does not answer. */
 LATCHKEY_API int latchkey_open(const char *config, latchkey **out, char *error, size_t error_size);
 
 /* Stops the link, closes every connection, frees everything. No other call may be running on the handle. NULL is
  * allowed. In a forked child it closes the child's copies of the descriptors, which leaves the parent's connections
  * unharmed (J), and frees nothing: another thread of the parent may have been in the middle of anything.
- * Blocks   while the link's thread ends: at once, unless it is looking a host name up. */
+ * Blocks   while the link's thread ends: at once. */
 LATCHKEY_API void latchkey_close(latchkey *lk);
 
 /* --------------------------------------------------------------------------------- the life of a session -- */

@@ -14,7 +14,13 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-enum { BACKOFF_MIN_MS = 5, BACKOFF_MAX_MS = 250, CONNECT_MOST_MS = 1000, WAIT_FOR_ADDRESS_MS = 20 };
+enum {
+    BACKOFF_MIN_MS = 5,
+    BACKOFF_MAX_MS = 250,
+    CONNECT_MOST_MS = 1000,
+    WAIT_FOR_ADDRESS_MS = 20,
+    IDLE_MAX_MS = 10000
+};
 
 /* --------------------------------------------------------------------------------------- open and close -- */
 
@@ -102,9 +108,13 @@ static void hear_timer(lk_async_conn *c, int64_t now_ms)
 
 void lk_async_conn_lose(lk_async_conn *c, int64_t now_ms, const char *why)
 {
-    /* One that worked is made anew at once. */
+    /* One that worked is made anew at once. If it owed answers, others may be as it was. */
     int64_t wait = 0;
+    if (c->state == LK_ASYNC_CONN_UP && lk_conn_waiting(&c->conn))
+        lk_pool_suspect(c->pool, now_ms - c->config->deadline_ms);
     if (c->state != LK_ASYNC_CONN_UP) {
+        if (c->state == LK_ASYNC_CONN_HANDSHAKE)
+            lk_pool_prefer(c->pool, c->address + 1); /* it took the connection alone */
         c->random = lk_hash(&now_ms, sizeof now_ms, c->random);
         wait = lk_backoff_ms(c->failures++, BACKOFF_MIN_MS, BACKOFF_MAX_MS, c->random);
     }
@@ -134,13 +144,18 @@ static bool begin(lk_async_conn *c, int64_t now_ms)
 
 bool lk_async_conn_wanted(lk_async_conn *c, int64_t now_ms)
 {
+    /* Idle for so long that what lies between may have forgotten it; or something else asked in vain since it answered last. */
+    bool idle = c->state == LK_ASYNC_CONN_UP && !lk_conn_waiting(&c->conn);
+    if (idle && (now_ms - c->heard_ms > IDLE_MAX_MS || lk_pool_suspected_ms(c->pool) > c->heard_ms))
+        lk_async_conn_lose(c, now_ms, "it was idle");
     if (c->state != LK_ASYNC_CONN_DOWN) return true;
     if (now_ms < c->retry_at_ms) {
         lk_async_conn_wake_at(c, c->retry_at_ms);
         return c->failures <= LK_POOL_BLIPS;
     }
     lk_pool_where(c->pool, &c->addresses);
-    c->address = 0;
+    c->address = c->addresses.first;
+    c->tried = 0;
     if (c->addresses.count) return begin(c, now_ms);
     snprintf(c->error, sizeof c->error, "not connected to Redis yet");
     c->retry_at_ms = now_ms + WAIT_FOR_ADDRESS_MS;
@@ -163,7 +178,8 @@ static bool look(lk_async_conn *c, int64_t now_ms)
     enum lk_net_io io = lk_net_begun(&c->socket, &c->addresses, c->error, sizeof c->error);
     if (io == LK_NET_DONE) return greet(c, now_ms);
     if (io == LK_NET_LATER && now_ms < c->until_ms) return true;
-    if (++c->address < c->addresses.count) {
+    if (++c->tried < c->addresses.count) {
+        c->address = (c->address + 1) % c->addresses.count;
         lk_net_close(&c->socket);
         return begin(c, now_ms);
     }
@@ -180,6 +196,8 @@ static bool take_hello(lk_async_conn *c, int64_t now_ms, const lk_reply *reply)
     }
     c->state = LK_ASYNC_CONN_UP;
     c->failures = 0;
+    c->heard_ms = now_ms;
+    lk_pool_prefer(c->pool, c->address);
     return true;
 }
 
@@ -202,6 +220,7 @@ static bool receive(lk_async_conn *c, int64_t now_ms)
 {
     enum lk_net_io got = lk_net_fill(&c->socket, &c->conn, c->error, sizeof c->error);
     c->more = got == LK_NET_DONE;
+    if (c->more) c->heard_ms = now_ms;
     if (got != LK_NET_LOST) return true;
     lk_async_conn_lose(c, now_ms, c->error);
     return false;

@@ -28,8 +28,9 @@ typedef struct lk_async_conn {
     bool more;   /* the last read brought something: there may be more */
     bool writes; /* the epoll waits for it to become writable */
     lk_addresses addresses;
-    unsigned address; /* the one that is tried */
-    int64_t until_ms; /* to be UP */
+    unsigned address, tried; /* the one that is tried, and how many were before it */
+    int64_t heard_ms;        /* when it answered last */
+    int64_t until_ms;        /* to be UP */
     int64_t retry_at_ms;
     unsigned failures;
     uint64_t random;

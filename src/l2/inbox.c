@@ -1,7 +1,7 @@
 /* See inbox.h. */
 #include "l2/inbox.h"
 
-#include "l2/wake.h"
+#include "base/wake.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

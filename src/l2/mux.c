@@ -238,7 +238,7 @@ static int greet(const lk_config *config, lk_mux *line, int64_t deadline_ms, cha
     return hello.status;
 }
 
-int lk_mux_open(const lk_config *config, const lk_addresses *addresses, int64_t deadline_ms, lk_mux **out, char *error,
+int lk_mux_open(const lk_config *config, lk_addresses *addresses, int64_t deadline_ms, lk_mux **out, char *error,
                 size_t error_size)
 {
     lk_mux *line = calloc(1, sizeof *line);

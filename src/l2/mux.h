@@ -61,10 +61,12 @@ typedef struct lk_mux {
     bool alone;          /* and want to be the only one */
     bool retired;        /* nobody else is to come */
     uint64_t used;       /* when: a number that only grows */
+    int64_t heard_ms;    /* when it answered last, */
+    bool probing;        /* and it is used for the first time after a while: nobody knows whether it still does */
 } lk_mux;
 
 /* Connects and greets. OK; UNAVAILABLE, CONFIG or NO_MEMORY, and why. */
-int lk_mux_open(const lk_config *config, const lk_addresses *addresses, int64_t deadline_ms, lk_mux **out, char *error,
+int lk_mux_open(const lk_config *config, lk_addresses *addresses, int64_t deadline_ms, lk_mux **out, char *error,
                 size_t error_size);
 void lk_mux_close(lk_mux *line); /* nobody is on it */
 

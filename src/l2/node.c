@@ -17,7 +17,7 @@
 
 _Static_assert((int)LK_REFRESH_QUEUE_HANDS >= (int)LK_LINK_JOBS, "a place for each refresh in flight");
 
-enum { PENDING_RETRY_MS = 200, CONNECT_MOST_MS = 1000, SILENCE_MOST_MS = 1000 };
+enum { PENDING_RETRY_MS = 200, CONNECT_MOST_MS = 1000, SILENCE_MOST_MS = 1000, LOOKUP_MS = 100 };
 
 static void raise_event(lk_node *node, int event_fd)
 {
@@ -141,6 +141,9 @@ static void on_stats(void *context, lk_beat_stats *stats)
 
 static void close_sockets(lk_node *node)
 {
+    /* It took the connection, and never served: another address may do better. */
+    if (lk_net_is_open(&node->socket[LK_LINK_COMMANDS]) && !atomic_load(&node->connected))
+        node->addresses.first = (node->addresses.first + 1) % node->addresses.count;
     /* What the callers hold is connected to the same server: it may not be what it was. New lines ask it. */
     if (lk_net_is_open(&node->socket[LK_LINK_COMMANDS])) lk_pool_renew(node->pool);
     if (node->pending) lk_pending_unsettle(node->pending);
@@ -149,7 +152,7 @@ static void close_sockets(lk_node *node)
 }
 
 /* Asked where the server's side of the handshake is late: before open has used up its deadline, so that it can say so. */
-static bool speaks_plainly(lk_node *node, const lk_addresses *addresses)
+static bool speaks_plainly(lk_node *node, lk_addresses *addresses)
 {
     int64_t patience =
         node->config->deadline_ms / 3 < SILENCE_MOST_MS ? node->config->deadline_ms / 3 : SILENCE_MOST_MS;
@@ -157,18 +160,29 @@ static bool speaks_plainly(lk_node *node, const lk_addresses *addresses)
            lk_net_speaks_plainly(addresses, lk_now_ms() + patience, node->stop_fd);
 }
 
+/* The host's addresses; where they cannot be had just now, the last that were known. */
+static bool find_addresses(lk_node *node, char *error, size_t error_size)
+{
+    lk_addresses found;
+    int64_t patience = node->addresses.count ? LOOKUP_MS : CONNECT_MOST_MS;
+    enum lk_net_io how =
+        lk_lookup_ask(&node->lookup, node->config, lk_now_ms() + patience, node->stop_fd, &found, error, error_size);
+    if (how == LK_NET_DONE) lk_net_renew(&node->addresses, &found);
+    return node->addresses.count > 0;
+}
+
 static void connect_sockets(lk_node *node)
 {
     char error[160] = "";
-    lk_addresses addresses;
     /* Where one tick found the link down and its retry due, as after a pause, the old ones are still open. */
     close_sockets(node);
     int64_t most = node->config->deadline_ms < CONNECT_MOST_MS ? CONNECT_MOST_MS : node->config->deadline_ms;
-    bool good = lk_net_resolve(node->config, &addresses, error, sizeof error);
-    if (good) lk_pool_addresses(node->pool, &addresses);
+    bool good = find_addresses(node, error, sizeof error);
     for (int i = 0; i < LK_LINK_CONNECTIONS && good && !node->stop; i++)
-        good = lk_net_connect(&addresses, lk_now_ms() + most, node->stop_fd, &node->socket[i], error, sizeof error);
-    bool plain = good && addresses.tls && speaks_plainly(node, &addresses);
+        good =
+            lk_net_connect(&node->addresses, lk_now_ms() + most, node->stop_fd, &node->socket[i], error, sizeof error);
+    if (node->addresses.count) lk_pool_addresses(node->pool, &node->addresses);
+    bool plain = good && node->addresses.tls && speaks_plainly(node, &node->addresses);
     if (plain)
         lk_link_lost(&node->link, lk_now_ms(), LATCHKEY_CONFIG,
                      "the server does not speak TLS: use redis://, or the port that is for TLS");
@@ -293,6 +307,7 @@ void lk_node_close(lk_node *node)
         pthread_join(node->thread, NULL);
     }
     close_sockets(node);
+    lk_lookup_leave(&node->lookup);
     close_fd(node->wake_fd);
     close_fd(node->stop_fd);
     lk_pool_close(node->pool);

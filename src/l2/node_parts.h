@@ -4,7 +4,8 @@
 
 #include "l2/inbox.h"
 #include "l2/node.h"
-#include "l2/wake.h"
+#include "redis/lookup.h"
+#include "base/wake.h"
 
 #include <pthread.h>
 
@@ -30,6 +31,8 @@ struct lk_node {
     /* the link's thread alone: */
     lk_link link;
     lk_socket socket[LK_LINK_CONNECTIONS];
+    lk_addresses addresses; /* the last that were known */
+    lk_lookup *lookup;      /* of newer ones, under way */
     size_t pending_cursor;
     int64_t pending_retry_ms;
 

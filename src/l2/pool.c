@@ -13,6 +13,10 @@
 #include <unistd.h>
 
 enum { LINES_MAX = 64, BACKOFF_MIN_MS = 5, BACKOFF_MAX_MS = 250 };
+enum {
+    TRUST_MS = 1000,
+    IDLE_MAX_MS = 30000
+}; /* a line that was silent for longer: one caller tries it; it is made anew */
 enum { BUDGET_MOST = 1000, RETRY_COST = 10 }; /* one repetition for ten successes, and a hundred in hand at most */
 
 struct lk_pool {
@@ -28,6 +32,8 @@ struct lk_pool {
     unsigned lines, opening; /* there; and being made */
     uint64_t uses;           /* of lines: what they are numbered by */
     unsigned alone_waiting;
+    unsigned probing;             /* lines on which a caller finds out whether they still answer */
+    _Atomic int64_t suspected_ms; /* written under the lock; a stale one is noticed a call later */
     unsigned generation;
     unsigned failures;   /* to connect, in a row */
     uint64_t random;     /* for jitter */
@@ -79,6 +85,13 @@ void lk_pool_where(lk_pool *pool, lk_addresses *addresses)
     pthread_mutex_unlock(&pool->lock);
 }
 
+void lk_pool_prefer(lk_pool *pool, unsigned address)
+{
+    pthread_mutex_lock(&pool->lock);
+    if (pool->addresses.count) pool->addresses.first = address % pool->addresses.count;
+    pthread_mutex_unlock(&pool->lock);
+}
+
 void lk_pool_renew(lk_pool *pool)
 {
     pthread_mutex_lock(&pool->lock);
@@ -126,9 +139,13 @@ static int open_line(lk_pool *pool, const lk_ask *ask, lk_mux **line, char *erro
     int status = lk_mux_open(pool->config, &addresses, ask->deadline_ms, line, error, error_size);
     pthread_mutex_lock(&pool->lock);
     pool->opening--;
+    /* Where it failed, an address may have taken the connection and not have served. */
+    if (addresses.count) pool->addresses.first = (addresses.first + (status != LATCHKEY_OK)) % addresses.count;
+    if (pool->addresses.first >= pool->addresses.count) pool->addresses.first = 0;
     if (status) {
         failed_locked(pool, error);
     } else {
+        (*line)->heard_ms = lk_now_ms();
         (*line)->generation = generation;
         (*line)->users = 1;
         (*line)->alone = ask->alone;
@@ -146,6 +163,19 @@ static int open_line(lk_pool *pool, const lk_ask *ask, lk_mux **line, char *erro
 static bool usable(const lk_pool *pool, const lk_mux *line)
 {
     return !line->retired && line->generation == pool->generation;
+}
+
+static bool trusted(const lk_mux *line, int64_t now_ms) { return now_ms - line->heard_ms <= TRUST_MS; }
+
+/* Before it is used: one that nobody tries now may be tried; one that is too old, or beside another that is being tried, is given
+ * up for a new one. */
+static bool try_locked(lk_pool *pool, lk_mux *line, int64_t now_ms)
+{
+    if (line->users > 1 || trusted(line, now_ms)) return true;
+    if (pool->probing || now_ms - line->heard_ms > IDLE_MAX_MS) return false;
+    pool->probing++;
+    line->probing = true;
+    return true;
 }
 
 /* While somebody waits for a line of his own, the first is left to become idle: the others go on with the rest. */
@@ -166,7 +196,8 @@ static lk_mux *shared_locked(lk_pool *pool, const lk_ask *ask)
     for (unsigned i = kept_locked(pool, ask); i < pool->lines; i++) {
         lk_mux *line = pool->line[i];
         if (!usable(pool, line) || line->alone || line->users >= LK_MUX_SLOTS) continue;
-        if (!best || line->users < best->users) best = line;
+        bool safer = best && best->probing && !line->probing, less_safe = best && !best->probing && line->probing;
+        if (!best || safer || (!less_safe && line->users < best->users)) best = line;
     }
     return best;
 }
@@ -211,10 +242,14 @@ static int choose_locked(lk_pool *pool, const lk_ask *ask, lk_mux **line, char *
     }
 }
 
-static void give_back(lk_pool *pool, lk_mux *line, bool good)
+/* heard_ms: when it answered; 0: it did not. */
+static void give_back(lk_pool *pool, lk_mux *line, bool good, int64_t heard_ms)
 {
     pthread_mutex_lock(&pool->lock);
+    line->heard_ms = lk_later(line->heard_ms, heard_ms);
     if (!good) line->retired = true;
+    if (line->probing) pool->probing--;
+    line->probing = false;
     bool last = --line->users == 0;
     bool was_alone = line->alone;
     line->alone = false;
@@ -227,13 +262,17 @@ static void give_back(lk_pool *pool, lk_mux *line, bool good)
     if (close) lk_mux_close(line);
 }
 
-/* *fresh: it was opened for this caller: nothing that goes wrong on it can be blamed on a stale socket. */
-static int take(lk_pool *pool, const lk_ask *ask, lk_mux **line, bool *fresh, char *error, size_t error_size)
+/* *fresh: it was opened for this caller: nothing that goes wrong on it can be blamed on a stale socket. *probes: it was idle for
+ * so long that this caller finds out whether it still answers. */
+static int take(lk_pool *pool, const lk_ask *ask, lk_mux **line, bool *fresh, bool *probes, char *error,
+                size_t error_size)
 {
     for (;;) {
         pthread_mutex_lock(&pool->lock);
         int status = choose_locked(pool, ask, line, error, error_size);
-        bool current = *line && usable(pool, *line), idle = *line && (*line)->users == 1;
+        bool current = *line && usable(pool, *line) && try_locked(pool, *line, lk_now_ms());
+        bool idle = *line && (*line)->users == 1;
+        *probes = idle && (*line)->probing;
         pthread_mutex_unlock(&pool->lock);
         *fresh = !*line;
         if (status) return status;
@@ -247,7 +286,7 @@ static int take(lk_pool *pool, const lk_ask *ask, lk_mux **line, bool *fresh, ch
             continue; /* the server takes no more, perhaps; there are some */
         }
         if (current && (!idle || lk_mux_good(*line))) return LATCHKEY_OK;
-        give_back(pool, *line, false); /* of yesterday, or closed by the server meanwhile */
+        give_back(pool, *line, false, 0); /* of yesterday, or closed by the server meanwhile, or not trusted */
     }
 }
 
@@ -259,6 +298,26 @@ static bool says_goodbye(const lk_reply *reply)
     return reply->type == LK_REPLY_ERROR &&
            (strncmp(reply->text, "READONLY", 8) == 0 || strncmp(reply->text, "NOAUTH", 6) == 0);
 }
+
+/* Those that nobody uses are closed; the others' users find out, or get their answers, and the last of them closes it. */
+void lk_pool_suspect(lk_pool *pool, int64_t asked_ms)
+{
+    lk_mux *idle[LINES_MAX];
+    unsigned count = 0;
+    pthread_mutex_lock(&pool->lock);
+    atomic_store_explicit(&pool->suspected_ms, asked_ms, memory_order_relaxed);
+    for (unsigned i = 0; i < pool->lines; i++) {
+        if (pool->line[i]->heard_ms >= asked_ms) continue;
+        pool->line[i]->retired = true;
+        if (!pool->line[i]->users) idle[count++] = pool->line[i];
+    }
+    for (unsigned i = 0; i < count; i++) forget_locked(pool, idle[i]);
+    pthread_cond_broadcast(&pool->changed); /* there are places again */
+    pthread_mutex_unlock(&pool->lock);
+    while (count) lk_mux_close(idle[--count]);
+}
+
+int64_t lk_pool_suspected_ms(lk_pool *pool) { return atomic_load_explicit(&pool->suspected_ms, memory_order_relaxed); }
 
 int64_t lk_pool_callers(const lk_pool *pool) { return atomic_load_explicit(&pool->callers, memory_order_relaxed); }
 
@@ -275,14 +334,21 @@ static int ask_lines(lk_pool *pool, const lk_ask *ask, lk_reply **replies, uint6
                      size_t error_size)
 {
     lk_exchange x = {.calls = ask->calls, .count = ask->count, .replies = replies, .deadline_ms = ask->deadline_ms};
-    bool again = ask->again, fresh;
+    bool again = ask->again, fresh, probes;
     for (;;) {
         lk_mux *line;
-        int status = take(pool, ask, &line, &fresh, error, error_size);
+        int status = take(pool, ask, &line, &fresh, &probes, error, error_size);
         if (status) return status;
+        int64_t asked_ms = lk_now_ms();
+        /* Where nobody knows whether it still answers, time is kept back for a new one. */
+        x.deadline_ms = probes && again ? (asked_ms + ask->deadline_ms) / 2 : ask->deadline_ms;
         enum lk_mux_end end = lk_mux_exchange(line, &x, error, error_size);
+        if (end == LK_MUX_LATE && lk_now_ms() < ask->deadline_ms) end = LK_MUX_LOST;
         if (end == LK_MUX_DONE && incarnation) *incarnation = line->incarnation;
-        give_back(pool, line, end == LK_MUX_FULL || (end == LK_MUX_DONE && !says_goodbye(replies[0])));
+        bool silent = end == LK_MUX_LATE || end == LK_MUX_LOST;
+        if (silent) lk_pool_suspect(pool, asked_ms);
+        give_back(pool, line, end == LK_MUX_FULL || (end == LK_MUX_DONE && !says_goodbye(replies[0])),
+                  end == LK_MUX_DONE ? lk_now_ms() : 0);
         switch (end) {
         case LK_MUX_DONE: return LATCHKEY_OK;
         case LK_MUX_GONE: continue;

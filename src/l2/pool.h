@@ -3,7 +3,11 @@
  *
  * Guarantee G: at most `connections` lines, and `in_flight` callers: one more is refused at once. A server that is away is
  * not asked by everybody: after a failure nobody connects for a while that doubles, with a random half; and what failed
- * is repeated once, if it may be, out of a budget that only successes fill. */
+ * is repeated once, if it may be, out of a budget that only successes fill.
+ *
+ * What lies between may forget a connection on which nothing was said for a while, and swallow what is said next. So a line that
+ * has been idle is trusted by one caller at a time; the others take new ones meanwhile. Where one fails, all that have not
+ * answered since then go with it: no second caller finds out. */
 #ifndef LK_L2_POOL_H
 #define LK_L2_POOL_H
 
@@ -21,6 +25,12 @@ void lk_pool_abandon(lk_pool *pool); /* in a forked child: closes its copies of 
 
 void lk_pool_addresses(lk_pool *pool, const lk_addresses *addresses);
 void lk_pool_where(lk_pool *pool, lk_addresses *addresses); /* what was said last */
+/* That one of those addresses served (or, where it did not, the next is to be tried first). */
+void lk_pool_prefer(lk_pool *pool, unsigned address);
+/* An answer did not come that was asked for at asked_ms: lines that have not answered since are not trusted any more. */
+void lk_pool_suspect(lk_pool *pool, int64_t asked_ms);
+/* When that was said last; 0: never. */
+int64_t lk_pool_suspected_ms(lk_pool *pool);
 /* The server went or came: idle lines are of yesterday, and waiting before the next attempt makes no sense. */
 void lk_pool_renew(lk_pool *pool);
 

@@ -24,16 +24,25 @@ static bool add_unix(const lk_config *config, lk_addresses *out)
     return true;
 }
 
-bool lk_net_resolve(const lk_config *config, lk_addresses *out, char *error, size_t error_size)
+/* In words of our own: gai_strerror's depend on the locale. */
+static const char *lookup_error(int code)
 {
-    memset(out, 0, sizeof *out);
-    out->tls = config->tls_context;
-    memcpy(out->host, config->host, sizeof out->host);
-    if (config->path[0]) return add_unix(config, out);
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV}, *list = NULL;
-    int failed = getaddrinfo(config->host, config->port, &hints, &list);
+    switch (code) {
+    case EAI_NONAME: return "no such name";
+    case EAI_AGAIN: return "the name server does not answer";
+    case EAI_FAIL: return "the name server refuses to answer";
+    case EAI_MEMORY: return "no memory";
+    default: return "it cannot be looked up";
+    }
+}
+
+bool lk_net_look_up(const char *host, const char *port, bool number, lk_addresses *out, char *error, size_t error_size)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | (number ? AI_NUMERICHOST : 0)};
+    struct addrinfo *list = NULL;
+    int failed = getaddrinfo(host, port, &hints, &list);
     if (failed) {
-        snprintf(error, error_size, "host '%.100s' is not known: %s", config->host, gai_strerror(failed));
+        snprintf(error, error_size, "host '%.100s' is not known: %s", host, lookup_error(failed));
         return false;
     }
     for (struct addrinfo *a = list; a && out->count < LK_NET_ADDRESSES_MAX; a = a->ai_next) {
@@ -44,6 +53,37 @@ bool lk_net_resolve(const lk_config *config, lk_addresses *out, char *error, siz
     return true;
 }
 
+void lk_net_name(const lk_config *config, lk_addresses *out)
+{
+    out->tls = config->tls_context;
+    memcpy(out->host, config->host, sizeof out->host);
+}
+
+bool lk_net_at_hand(const lk_config *config, lk_addresses *out)
+{
+    char error[160];
+    memset(out, 0, sizeof *out);
+    lk_net_name(config, out);
+    if (config->path[0]) return add_unix(config, out);
+    return lk_net_look_up(config->host, config->port, true, out, error, sizeof error);
+}
+
+bool lk_net_resolve(const lk_config *config, lk_addresses *out, char *error, size_t error_size)
+{
+    return lk_net_at_hand(config, out) || lk_net_look_up(config->host, config->port, false, out, error, error_size);
+}
+
+void lk_net_renew(lk_addresses *known, const lk_addresses *found)
+{
+    lk_addresses was = *known;
+    *known = *found;
+    if (was.first >= was.count) return;
+    for (unsigned i = 0; i < known->count; i++)
+        if (known->address[i].size == was.address[was.first].size &&
+            memcmp(&known->address[i].at, &was.address[was.first].at, known->address[i].size) == 0)
+            known->first = i;
+}
+
 void lk_net_close(lk_socket *s)
 {
     lk_tls_close(s->tls);
@@ -51,7 +91,7 @@ void lk_net_close(lk_socket *s)
     *s = LK_NO_SOCKET;
 }
 
-static bool wait_for(int fd, short events, int64_t deadline_ms, int cancel_fd)
+bool lk_net_wait_for(int fd, short events, int64_t deadline_ms, int cancel_fd)
 {
     struct pollfd p[2] = {{.fd = fd, .events = events}, {.fd = cancel_fd, .events = POLLIN}};
     for (;;) {
@@ -72,32 +112,27 @@ short lk_net_events(const lk_socket *s, enum lk_net_io sent)
 bool lk_net_wait(const lk_socket *s, short events, int64_t deadline_ms, int cancel_fd)
 {
     short wanted = lk_net_events(s, events & POLLOUT ? LK_NET_LATER : LK_NET_DONE);
-    return wait_for(s->fd, wanted, deadline_ms, cancel_fd);
+    return lk_net_wait_for(s->fd, wanted, deadline_ms, cancel_fd);
+}
+
+/* What lies between may forget a connection on which nothing is said, and does not tell: so something is said before that. */
+static void keep_alive(int fd)
+{
+    enum { IDLE_S = 15, APART_S = 5, TIMES = 3 };
+    int on = 1, idle = IDLE_S, apart = APART_S, times = TIMES;
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &apart, sizeof apart);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &times, sizeof times);
 }
 
 static int new_socket(sa_family_t family)
 {
     int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1;
-    if (fd >= 0 && family != AF_UNIX) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (fd < 0 || family == AF_UNIX) return fd;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    keep_alive(fd);
     return fd;
-}
-
-static int connect_one(const struct sockaddr *at, socklen_t size, int64_t deadline_ms, int cancel_fd)
-{
-    int fd = new_socket(at->sa_family), failed = 0;
-    socklen_t failed_size = sizeof failed;
-    if (fd < 0) return -1;
-    if (connect(fd, at, size) == 0) return fd;
-    failed = errno;
-    if (failed == EINPROGRESS || failed == EINTR) {
-        failed = ETIMEDOUT;
-        if (wait_for(fd, POLLOUT, deadline_ms, cancel_fd)) getsockopt(fd, SOL_SOCKET, SO_ERROR, &failed, &failed_size);
-        if (!failed) return fd;
-    }
-    /* A unix socket whose backlog is full says EAGAIN: an outage like any other. */
-    close(fd);
-    errno = failed;
-    return -1;
 }
 
 /* Says to whom: the host and port of the URL, or the path. */
@@ -120,7 +155,79 @@ bool lk_net_secure(lk_socket *s, const lk_addresses *addresses)
     return s->tls || !addresses->tls;
 }
 
-bool lk_net_connect(const lk_addresses *addresses, int64_t deadline_ms, int cancel_fd, lk_socket *out, char *error,
+/* ------------------------------------------------------------------------------------------------ the race -- */
+
+typedef struct race {
+    const lk_addresses *addresses;
+    struct pollfd poll_fd[LK_NET_ADDRESSES_MAX + 1]; /* by address; -1: not begun, or failed. The last is cancel_fd */
+    unsigned begun, open;
+    int failed; /* errno of the last that did */
+} race;
+
+enum { STAGGER_MS = 20 };
+
+static unsigned nth(const lk_addresses *a, unsigned n) { return (a->first + n) % a->count; }
+
+static void fail_one(race *r, unsigned which, int failed)
+{
+    if (r->poll_fd[which].fd >= 0) close(r->poll_fd[which].fd);
+    r->poll_fd[which].fd = -1;
+    r->failed = failed;
+    r->open--;
+}
+
+/* True: it is connected already, as a unix socket is. */
+static bool begin_one(race *r, unsigned which)
+{
+    const struct sockaddr *at = (const void *)&r->addresses->address[which].at;
+    int fd = new_socket(at->sa_family);
+    r->poll_fd[which] = (struct pollfd){.fd = fd, .events = POLLOUT};
+    r->open++;
+    if (fd >= 0 && connect(fd, at, r->addresses->address[which].size) == 0) return true;
+    /* A unix socket whose backlog is full says EAGAIN: an outage like any other. */
+    if (fd < 0 || (errno != EINPROGRESS && errno != EINTR)) fail_one(r, which, errno);
+    return false;
+}
+
+static bool look_at_one(race *r, unsigned which)
+{
+    int failed = 0;
+    socklen_t size = sizeof failed;
+    if (r->poll_fd[which].fd < 0 || !r->poll_fd[which].revents) return false;
+    getsockopt(r->poll_fd[which].fd, SOL_SOCKET, SO_ERROR, &failed, &size);
+    if (failed) fail_one(r, which, failed);
+    return !failed;
+}
+
+/* Which address won; -1: none did. */
+static int run_race(race *r, int64_t deadline_ms, int cancel_fd)
+{
+    const lk_addresses *a = r->addresses;
+    int64_t now_ms = lk_now_ms(), next_ms = now_ms;
+    int64_t apart =
+        (deadline_ms - now_ms) / (2 * a->count) < STAGGER_MS ? (deadline_ms - now_ms) / (2 * a->count) : STAGGER_MS;
+    r->poll_fd[a->count] = (struct pollfd){.fd = cancel_fd, .events = POLLIN};
+    for (;;) {
+        while (r->begun < a->count && (!r->open || now_ms >= next_ms)) {
+            unsigned which = nth(a, r->begun++);
+            if (begin_one(r, which)) return (int)which;
+            next_ms = now_ms + apart;
+        }
+        if (!r->open) return -1;
+        int64_t until_ms = r->begun < a->count ? lk_earlier(next_ms, deadline_ms) : deadline_ms;
+        int ready = poll(r->poll_fd, a->count + 1, until_ms > now_ms ? (int)(until_ms - now_ms) : 0);
+        if (ready < 0 && errno != EINTR && errno != EAGAIN) return -1;
+        now_ms = lk_now_ms();
+        if (ready > 0 && r->poll_fd[a->count].revents) break;
+        for (unsigned i = 0; ready > 0 && i < r->begun; i++)
+            if (look_at_one(r, nth(a, i))) return (int)nth(a, i);
+        if (ready <= 0 && now_ms >= deadline_ms) break;
+    }
+    r->failed = ETIMEDOUT;
+    return -1;
+}
+
+bool lk_net_connect(lk_addresses *addresses, int64_t deadline_ms, int cancel_fd, lk_socket *out, char *error,
                     size_t error_size)
 {
     *out = LK_NO_SOCKET;
@@ -128,18 +235,20 @@ bool lk_net_connect(const lk_addresses *addresses, int64_t deadline_ms, int canc
         snprintf(error, error_size, "not connected to Redis yet");
         return false;
     }
-    int failed = 0;
-    for (unsigned i = 0; i < addresses->count; i++) {
-        const void *at = &addresses->address[i].at;
-        int64_t now_ms = lk_now_ms(), share = (deadline_ms - now_ms) / (addresses->count - i);
-        out->fd = connect_one(at, addresses->address[i].size, now_ms + share, cancel_fd);
-        failed = errno;
-        if (out->fd < 0) continue;
-        if (lk_net_secure(out, addresses)) return true;
-        failed = ENOMEM;
-        lk_net_close(out);
+    race r = {.addresses = addresses};
+    for (unsigned i = 0; i < addresses->count; i++) r.poll_fd[i].fd = -1;
+    int winner = run_race(&r, deadline_ms, cancel_fd);
+    for (unsigned i = 0; i < addresses->count; i++)
+        if ((int)i != winner && r.poll_fd[i].fd >= 0) close(r.poll_fd[i].fd);
+    if (winner < 0) {
+        cannot_connect(addresses, error, error_size, r.failed);
+        return false;
     }
-    cannot_connect(addresses, error, error_size, failed);
+    addresses->first = (unsigned)winner;
+    out->fd = r.poll_fd[winner].fd;
+    if (lk_net_secure(out, addresses)) return true;
+    snprintf(error, error_size, "no memory for a connection with TLS");
+    lk_net_close(out);
     return false;
 }
 
@@ -161,7 +270,7 @@ enum lk_net_io lk_net_begun(lk_socket *s, const lk_addresses *addresses, char *e
 {
     int failed = 0;
     socklen_t failed_size = sizeof failed;
-    if (!wait_for(s->fd, POLLOUT, 0, -1)) return LK_NET_LATER;
+    if (!lk_net_wait_for(s->fd, POLLOUT, 0, -1)) return LK_NET_LATER;
     getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &failed, &failed_size);
     /* Not before: TLS sends at once, and that would take the error. */
     if (!failed && !lk_net_secure(s, addresses)) failed = ENOMEM;

@@ -17,6 +17,8 @@ typedef struct pair {
     int up, down; /* towards Redis, towards the handle; -1: free */
     int held;     /* PROXY_HOLD_ONE and PROXY_HOLD_REQUEST: this is the one */
     int subscribed;
+    int64_t passed_ms; /* something did, last */
+    int forgotten;
 } pair;
 
 struct proxy {
@@ -31,7 +33,7 @@ struct proxy {
     proxy_mode mode;
     const char *bytes;
     size_t size;
-    int drop, stop;
+    int drop, stop, forget_ms; /* forget_ms: 0, or to be done */
     unsigned long asked, done; /* changes asked for, and taken up by the thread */
 };
 
@@ -71,6 +73,11 @@ static int look(proxy *p, pair *both, proxy_mode mode, const char *bytes, size_t
 static void pass(proxy *p, pair *both, int is_reply, proxy_mode mode, const char *bytes, size_t size)
 {
     char piece[65536];
+    both->passed_ms = check_now_ms();
+    if (both->forgotten) {
+        if (recv(is_reply ? both->up : both->down, piece, sizeof piece, MSG_DONTWAIT) <= 0) drop(both);
+        return;
+    }
     if (!is_reply && look(p, both, mode, bytes, size)) return;
     int from = is_reply ? both->up : both->down, to = is_reply ? both->down : both->up;
     ssize_t got = recv(from, piece, sizeof piece, MSG_DONTWAIT);
@@ -108,7 +115,7 @@ static void welcome(proxy *p, proxy_mode mode)
         if (p->pairs[i].up >= 0) continue;
         setsockopt(up, SOL_SOCKET, SO_SNDTIMEO, &second, sizeof second);
         setsockopt(down, SOL_SOCKET, SO_SNDTIMEO, &second, sizeof second);
-        p->pairs[i] = (pair){.up = up, .down = down};
+        p->pairs[i] = (pair){.up = up, .down = down, .passed_ms = check_now_ms()};
         return;
     }
     if (up >= 0) close(up);
@@ -119,6 +126,12 @@ static void drop_all(proxy *p)
 {
     for (int i = 0; i < MAX_PAIRS; i++)
         if (p->pairs[i].up >= 0) drop(&p->pairs[i]);
+}
+
+static void forget_idle(proxy *p, int idle_ms)
+{
+    for (int i = 0; i < MAX_PAIRS; i++)
+        if (check_now_ms() - p->pairs[i].passed_ms >= idle_ms) p->pairs[i].forgotten = 1;
 }
 
 static void *serve(void *argument)
@@ -133,6 +146,8 @@ static void *serve(void *argument)
         int stop = p->stop;
         if (p->drop || stop || mode == PROXY_CUT) drop_all(p);
         p->drop = 0;
+        if (p->forget_ms) forget_idle(p, p->forget_ms);
+        p->forget_ms = 0;
         p->done = p->asked;
         pthread_cond_broadcast(&p->taken_up);
         pthread_mutex_unlock(&p->lock);
@@ -187,6 +202,14 @@ void proxy_drop_connections(proxy *p)
 {
     pthread_mutex_lock(&p->lock);
     p->drop = 1;
+    change_locked(p);
+    pthread_mutex_unlock(&p->lock);
+}
+
+void proxy_forget_idle(proxy *p, int idle_ms)
+{
+    pthread_mutex_lock(&p->lock);
+    p->forget_ms = idle_ms;
     change_locked(p);
     pthread_mutex_unlock(&p->lock);
 }

@@ -39,6 +39,10 @@ int proxy_holds_one(proxy *p);
 /* Closes the open connections; new ones are relayed as the mode says. */
 void proxy_drop_connections(proxy *p);
 
+/* As a NAT or a load balancer forgets: connections on which nothing has passed for so long are swallowed from now on, in both
+ * directions, and stay open; the others, and new ones, are as the mode says. */
+void proxy_forget_idle(proxy *p, int idle_ms);
+
 /* New connections go there; a failover, as a name or an address that moves. */
 void proxy_aim(proxy *p, int redis_port);
 

@@ -1,6 +1,6 @@
 /* An eventfd: raising it wakes the thread that polls it. */
-#ifndef LK_L2_WAKE_H
-#define LK_L2_WAKE_H
+#ifndef LK_BASE_WAKE_H
+#define LK_BASE_WAKE_H
 
 #include <errno.h>
 #include <stdbool.h>

@@ -1,0 +1,99 @@
+/* See lookup.h. A lookup is shared by who asked and by its thread; the last to leave frees it. */
+#include "redis/lookup.h"
+
+#include "base/wake.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+struct lk_lookup {
+    _Atomic int sharers; /* acquire and release: the last one frees what the other wrote */
+    int done_fd;         /* readable once the rest is there */
+    char host[sizeof((lk_config *)0)->host], port[sizeof((lk_config *)0)->port];
+    /* written by the thread before it raises done_fd: */
+    bool good;
+    lk_addresses addresses;
+    char error[160];
+};
+
+static void leave(lk_lookup *l)
+{
+    if (atomic_fetch_sub(&l->sharers, 1) > 1) return;
+    close(l->done_fd);
+    free(l);
+}
+
+static void *look_up(void *context)
+{
+    lk_lookup *l = context;
+    l->good = lk_net_look_up(l->host, l->port, false, &l->addresses, l->error, sizeof l->error);
+    lk_raise(l->done_fd);
+    leave(l);
+    return NULL;
+}
+
+static bool start(lk_lookup *l)
+{
+    pthread_attr_t attr;
+    pthread_t thread;
+    sigset_t all, before;
+    if (pthread_attr_init(&attr)) return false;
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    sigfillset(&all); /* the application's signals are its own */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool started = pthread_create(&thread, &attr, look_up, l) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attr);
+    return started;
+}
+
+static lk_lookup *begin(const lk_config *config)
+{
+    lk_lookup *l = calloc(1, sizeof *l);
+    if (!l) return NULL;
+    atomic_store(&l->sharers, 2);
+    memcpy(l->host, config->host, sizeof l->host);
+    memcpy(l->port, config->port, sizeof l->port);
+    l->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (l->done_fd >= 0 && start(l)) return l;
+    if (l->done_fd >= 0) close(l->done_fd);
+    free(l);
+    return NULL;
+}
+
+enum lk_net_io lk_lookup_ask(lk_lookup **lookup, const lk_config *config, int64_t deadline_ms, int cancel_fd,
+                             lk_addresses *out, char *error, size_t error_size)
+{
+    if (!*lookup) {
+        if (lk_net_at_hand(config, out)) return LK_NET_DONE;
+        *lookup = begin(config);
+    }
+    if (!*lookup) {
+        snprintf(error, error_size, "host '%.100s': no thread or descriptor is left to look it up", config->host);
+        return LK_NET_LOST;
+    }
+    if (!lk_net_wait_for((*lookup)->done_fd, POLLIN, deadline_ms, cancel_fd)) {
+        snprintf(error, error_size, "host '%.100s' is still being looked up: the name server does not answer",
+                 config->host);
+        return LK_NET_LATER;
+    }
+    bool good = (*lookup)->good;
+    if (good) lk_net_name(config, &(*lookup)->addresses);
+    if (good) *out = (*lookup)->addresses;
+    else snprintf(error, error_size, "%s", (*lookup)->error);
+    lk_lookup_leave(lookup);
+    return good ? LK_NET_DONE : LK_NET_LOST;
+}
+
+void lk_lookup_leave(lk_lookup **lookup)
+{
+    if (*lookup) leave(*lookup);
+    *lookup = NULL;
+}
