@@ -30,7 +30,7 @@ static void leave(lk_lookup *l)
     free(l);
 }
 
-static void *look_up(void *context)
+static void *resolve_host(void *context)
 {
     lk_lookup *l = context;
     l->good = lk_net_look_up(l->host, l->port, false, &l->addresses, l->error, sizeof l->error);
@@ -48,7 +48,7 @@ static bool start(lk_lookup *l)
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     sigfillset(&all); /* the application's signals are its own */
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool started = pthread_create(&thread, &attr, look_up, l) == 0;
+    bool started = pthread_create(&thread, &attr, resolve_host, l) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
     return started;
