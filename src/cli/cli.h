@@ -78,6 +78,10 @@ int cli_fail(const cli *c, int exit, const char *format, ...) __attribute__((for
 /* What a status that is not OK means to the shell, said: "latchkey: what: STATUS: ...". */
 int cli_status(const cli *c, latchkey *lk, int status, const char *what);
 
+/* A user from the command line: the number that draft.user_id is; else a name, whose number latchkey_user_id makes. "name=" before
+ * it says that it is one, whatever it looks like. CLI_DONE; or CLI_USAGE, said without repeating it. */
+int cli_user(const cli *c, const char *text, uint64_t *user);
+
 /* What made a session's record of no use, as the handle tells. True: damage, which nothing mends, so that it may be ended. */
 enum { CLI_WHY_SIZE = 160 };
 bool cli_damage(latchkey *lk, char why[CLI_WHY_SIZE]);

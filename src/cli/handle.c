@@ -1,5 +1,9 @@
 /* Opening, and what a status means to the shell. See cli.h. */
 #include "cli/cli.h"
+
+#include "base/config.h"
+#include "base/crypto.h"
+#include "base/token.h"
 #include "session/server_time.h"
 
 #include <errno.h>
@@ -144,6 +148,30 @@ int cli_ask(const cli *c, const char *format, ...)
     if (!fgets(answer, sizeof answer, stdin)) answer[0] = 0;
     if (strcmp(answer, "y\n") == 0 || strcmp(answer, "Y\n") == 0 || strcmp(answer, "yes\n") == 0) return CLI_DONE;
     return cli_fail(c, CLI_NO, "nothing was done");
+}
+
+/* What was typed in a name's place: half a number, a token, its selector, the URL. */
+enum { NAME_LEAST = 3, NAME_MOST = 256 };
+static bool is_no_name(const char *text)
+{
+    unsigned partition;
+    size_t length = strlen(text);
+    return length < NAME_LEAST || length == LATCHKEY_TOKEN_LENGTH || strstr(text, "://") ||
+           strspn(text, "0123456789 +-.,") == length ||
+           (length == LATCHKEY_SELECTOR_LENGTH && lk_selector_parse(LK_PARTITIONS_MAX, text, &partition));
+}
+
+int cli_user(const cli *c, const char *text, uint64_t *user)
+{
+    if (cli_number(text, 0, UINT64_MAX, user)) return CLI_DONE;
+    bool said = strncmp(text, "name=", 5) == 0;
+    if (said) text += 5;
+    if (!*text || strlen(text) > NAME_MOST || (!said && is_no_name(text)))
+        return cli_fail(c, CLI_USAGE,
+                        "USER is a number, as in draft.user_id, or a name of at most 256 bytes, for latchkey_user_id; "
+                        "name=NAME says that it is one, whatever it looks like");
+    *user = lk_user_of_name(text, strlen(text));
+    return CLI_DONE;
 }
 
 bool cli_file_of(const char *path, char file[PATH_MAX])

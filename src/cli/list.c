@@ -5,6 +5,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+static const char *user_text;
+
 static bool is_damaged(const latchkey_session_info *info) { return info->reserved == LK_LISTED_DAMAGED; }
 
 static void print_json(uint64_t user, const latchkey_session_info *infos, size_t count)
@@ -64,24 +66,33 @@ static int run(const cli *c)
 {
     uint64_t user;
     latchkey *lk;
-    if (!cli_number(c->arguments[0], 0, UINT64_MAX, &user))
-        return cli_fail(c, CLI_USAGE, "USER is a number, as in draft.user_id");
+    if (c->count == (user_text != NULL)) return cli_fail(c, CLI_USAGE, "usage: latchkey %s", c->command->arguments);
+    int exit = cli_user(c, user_text ? user_text : c->arguments[0], &user);
+    if (exit) return exit;
     latchkey_session_info *infos = calloc(LATCHKEY_SESSIONS_MAX, sizeof *infos);
     if (!infos) return cli_fail(c, CLI_FAILED, "no memory");
-    int exit = cli_open(c, &lk);
+    exit = cli_open(c, &lk);
     if (!exit) exit = list(c, lk, user, infos);
     latchkey_close(lk);
     free(infos);
     return exit;
 }
 
+static const cli_option options[] = {
+    {.name = "user", .value = "USER", .text = &user_text, .help = "the same as USER alone"},
+    {0},
+};
+
 const cli_command cli_list = {
     .name = "list",
-    .arguments = "list USER",
+    .arguments = "list USER | list --user USER",
     .summary = "the sessions of a user",
-    .help = "Lists the live sessions of a user, the last used first, at most 1,000. Exit 1: there are none.\n"
-            "With --json an object a line; times are Unix milliseconds by the clock of Redis.",
-    .least = 1,
+    .help =
+        "Lists the live sessions of a user, the last used first, at most 1,000. Exit 1: there are none.\n"
+        "USER is the number that draft.user_id is, or a name, whose number latchkey_user_id makes; name=NAME where a\n"
+        "name looks like a number.\n"
+        "With --json an object a line; times are Unix milliseconds by the clock of Redis.",
+    .options = options,
     .most = 1,
     .run = run,
 };

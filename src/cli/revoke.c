@@ -7,6 +7,7 @@
 enum { TRIES = 5 };
 
 static bool by_user, everyone;
+static const char *user_text;
 static uint64_t user;
 
 static int said(const cli *c, size_t revoked, const char *what)
@@ -99,6 +100,7 @@ static int run(const cli *c)
     if (everyone ? by_user || c->count : !c->count && !by_user)
         return cli_fail(c, CLI_USAGE, "usage: latchkey %s", c->command->arguments);
     int exit = c->count ? cli_selector(c, c->arguments[0], selector) : CLI_DONE;
+    if (!exit && by_user) exit = cli_user(c, user_text, &user);
     if (!exit) exit = cli_open(c, &lk);
     if (exit) return exit;
     exit = everyone ? revoke_everyone(c, lk) : c->count ? revoke_one(c, lk, selector) : revoke_user(c, lk);
@@ -110,9 +112,8 @@ static const cli_option options[] = {
     {.name = "user",
      .value = "USER",
      .given = &by_user,
-     .number = &user,
-     .most = UINT64_MAX,
-     .help = "all sessions of this user; with a SELECTOR: that one, if it is this user's"},
+     .text = &user_text,
+     .help = "all sessions of this user, by number or name; with a SELECTOR: that one, if it is this user's"},
     {.name = "everyone", .given = &everyone, .help = "all sessions of all users, at once"},
     {0},
 };

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """list, show, revoke, prewarm: what they say, to people and to machines, and what they end."""
+import hashlib
 import os
 import subprocess
 import time
@@ -167,6 +168,27 @@ class Sessions(kit.Case):
         self.redis.cli('HSET', self.redis.cli('--scan', '--pattern', f'*{selector}'), 'v', 'damaged')
         self.check(self.run_('show', selector), FAILED, 'CORRUPT')
 
+    def test_users_that_have_names(self):
+        """By the function that any language has: BLAKE2b-64 of the name."""
+        def number(name):
+            return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), 'little') or 1
+        for name in ('ada@example.org', '3f0c5e1a-6a8e-4d7c-9b53-0f2f0c1d2e3f', 'J\u00f6rg', '7'):
+            words = name if name != '7' else 'name=7'
+            token = self.create(number(name))
+            for where in ((words,), ('--user', words), (str(number(name)),)):
+                self.check(self.run_('list', *where), DONE, token[:20])
+            self.check(self.run_('revoke', token[:20], '--user', 'name=somebody else', '--yes'), NO)
+            self.check(self.run_('revoke', '--user', words, '--yes'), DONE, '1 session')
+            self.check(self.run_('list', words), NO, 'no sessions')
+        self.create(7)
+        self.check(self.run_('list', 'name=7'), NO)
+        token = self.create(8)
+        for wrong in (token, token[:20], 'redis://h', '99999999999999999999', 'name=', '', 'x' * 300):
+            for words in (('list', wrong), ('list', '--user', wrong), ('revoke', '--user', wrong, '--yes')):
+                self.check(self.run_(*words), USAGE)
+        self.check(self.run_('list', '7', '--user', '7'), USAGE, 'usage: latchkey list')
+        self.check(self.run_('list'), USAGE, 'usage: latchkey list')
+
     def test_a_damaged_session_is_seen_and_ended(self):
         wrecks = {'another value': ('HSET', 'v', 'damaged'), 'no record': ('HDEL', 'v'), 'half a hash': ('HDEL', 'x')}
         good = self.create(7)
@@ -258,7 +280,7 @@ class Sessions(kit.Case):
     def test_revoke_whom(self):
         self.check(self.run_('revoke'), USAGE, 'usage: latchkey revoke')
         self.check(self.run_('revoke', '--yes'), USAGE)
-        self.check(self.run_('revoke', '--user', 'x', '--yes'), USAGE, '--user: a whole number')
+        self.check(self.run_('revoke', '--user', 'x', '--yes'), USAGE, 'USER is a number')
         self.check(self.run_('revoke', '--everyone', '--user', '7', '--yes'), USAGE)
         self.check(self.run_('revoke', '--everyone', 'E' * 20, '--yes'), USAGE)
 
