@@ -19,8 +19,8 @@ struct lk_inbox {
     lk_counters *counters;
     int wake_fd;
     lk_refresh_queue *refreshes;
-    /* Relaxed: a stale value leaves the link asleep, and a refresh comes later, or wakes it in vain. */
-    _Atomic int64_t sleeps_until_ms;
+    /* Relaxed, all three: a stale value leaves the link asleep, and a refresh comes later, or wakes it in vain. */
+    _Atomic int64_t sleeps_until_ms, looks_until_ms, patience_ms;
     pthread_mutex_t lock;
     /* guarded by lock: */
     touch touches[TOUCHES_MAX]; /* a ring */
@@ -85,6 +85,8 @@ void lk_inbox_refresh(lk_inbox *inbox, const char *token, int64_t now_ms, int64_
 {
     size_t waiting = lk_refresh_queue_put(inbox->refreshes, token, now_ms);
     lk_count(inbox->counters, waiting ? LK_REFRESHES : LK_REFRESHES_DROPPED, 1);
+    atomic_store_explicit(&inbox->patience_ms, patience_ms, memory_order_relaxed);
+    atomic_store_explicit(&inbox->looks_until_ms, now_ms + LK_INBOX_LOOKS_MS, memory_order_relaxed);
     int64_t until_ms = atomic_load_explicit(&inbox->sleeps_until_ms, memory_order_relaxed);
     bool late = until_ms > now_ms + patience_ms;
     /* The first that finds it asleep for too long wakes it. */
@@ -92,9 +94,14 @@ void lk_inbox_refresh(lk_inbox *inbox, const char *token, int64_t now_ms, int64_
     if (late || waiting == LK_REFRESH_QUEUE_QUEUE / 4) lk_raise(inbox->wake_fd);
 }
 
-void lk_inbox_sleep_until(lk_inbox *inbox, int64_t until_ms)
+int64_t lk_inbox_nap(lk_inbox *inbox, int64_t now_ms, int64_t wait_ms)
 {
-    atomic_store_explicit(&inbox->sleeps_until_ms, until_ms, memory_order_relaxed);
+    int64_t patience_ms = atomic_load_explicit(&inbox->patience_ms, memory_order_relaxed);
+    bool looks = now_ms < atomic_load_explicit(&inbox->looks_until_ms, memory_order_relaxed);
+    /* A little less: a hit compares with the clock of its own moment, which is later. */
+    if (looks && wait_ms > patience_ms - patience_ms / 8) wait_ms = patience_ms - patience_ms / 8;
+    atomic_store_explicit(&inbox->sleeps_until_ms, now_ms + wait_ms, memory_order_relaxed);
+    return wait_ms;
 }
 
 static bool take_touch_locked(lk_inbox *inbox, lk_pending_item *item)

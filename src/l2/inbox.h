@@ -26,8 +26,11 @@ void lk_inbox_touch(lk_inbox *inbox, unsigned partition, const char *selector);
 bool lk_inbox_reused(lk_inbox *inbox, const lk_token *token); /* false: too many wait */
 void lk_inbox_refresh(lk_inbox *inbox, const char *token, int64_t now_ms, int64_t patience_ms);
 
-/* The link's thread alone: when it looks at its work next. */
-void lk_inbox_sleep_until(lk_inbox *inbox, int64_t until_ms);
+/* The link's thread alone: how long it may sleep, if it would for wait_ms. While refreshes come, no longer than they can wait: so
+ * it looks for itself, and the hit that asks for one does not pay for waking a thread (tens of microseconds, beside a tenth of
+ * one for the hit). Only the first after LK_INBOX_LOOKS_MS of silence has to wake it. */
+enum { LK_INBOX_LOOKS_MS = 10000 };
+int64_t lk_inbox_nap(lk_inbox *inbox, int64_t now_ms, int64_t wait_ms);
 /* And what it takes: reused tokens first. *proven: of a reused token, with the hash of its verifier. False: nothing. */
 bool lk_inbox_take(lk_inbox *inbox, lk_pending_item *item, bool *proven);
 lk_refresh_item *lk_inbox_take_refresh(lk_inbox *inbox, int64_t now_ms);

@@ -212,7 +212,7 @@ static void wait_for_events(lk_node *node, struct pollfd poll_fd[LK_LINK_CONNECT
     poll_fd[LK_LINK_CONNECTIONS] = (struct pollfd){.fd = node->wake_fd, .events = POLLIN};
     int64_t wait = lk_link_wake_ms(&node->link) - lk_now_ms();
     if (wait > PENDING_RETRY_MS && lk_pending_retries(node->pending)) wait = PENDING_RETRY_MS;
-    lk_inbox_sleep_until(node->inbox, lk_now_ms() + wait);
+    wait = lk_inbox_nap(node->inbox, lk_now_ms(), wait);
     if (poll(poll_fd, LK_LINK_CONNECTIONS + 1, wait > 0 ? (int)wait : 0) < 0) memset(poll_fd, 0, sizeof *poll_fd * 3);
     uint64_t times;
     if (poll_fd[LK_LINK_CONNECTIONS].revents && read(node->wake_fd, &times, sizeof times) < 0 && errno != EAGAIN &&
