@@ -73,7 +73,7 @@ extern "C" {
 #define LATCHKEY_MALFORMED 3 /* not a token that this deployment could have made; Redis was not asked */
 #define LATCHKEY_LIMIT 4     /* create: the user has max_sessions sessions, or max_per_device, and limit=deny */
 #define LATCHKEY_REFUSED                                                                                               \
-    5 /* create: the user's generation has moved since the draft read it; rotate, import: done already; change_fields:    \
+    5 /* create: the user's generation has moved since the draft read it, or draft.user_name is another user's of this id; rotate, import: done already; change_fields:    \
          a field has another version */
 #define LATCHKEY_BAD_ARGUMENT                                                                                          \
     -1 /* a NULL or a value that the function's text excludes: a bug in the caller; the log names the argument */
@@ -172,7 +172,19 @@ typedef struct latchkey_draft {
                              latchkey_user_generation */
     const latchkey_field *fields;
     size_t field_count;
+    /* Where your users have names (UUIDs, addresses, ObjectIds) and no numbers: the name, user_name_size bytes, else NULL and 0.
+     * user_id is then latchkey_user_id of it, or 0, which stands for that. Two names of one id are told apart: REFUSED. */
+    const void *user_name;
+    size_t user_name_size;
 } latchkey_draft;
+
+/* The user id of a name: 8 bytes of BLAKE2b (digest size 8, no key), little-endian, and 1 in place of 0. So every language
+ * computes the same, and it never changes. Of 0 bytes, or NULL, it is 0: no id. Two names may have one id: by chance with two
+ * in 2^64, among a million users in one of 37 million deployments, and by intent, for somebody who tries 2^32 names of
+ * their own. So give the name in draft.user_name as well: Redis keeps a hash of it (BLAKE2b-256) beside the user's sessions, for
+ * as long as the last of them may live, and a login under another name of the same id is REFUSED, and said to the log as an
+ * error. Does not block. */
+LATCHKEY_API uint64_t latchkey_user_id(const void *name, size_t size);
 
 /* --------------------------------------------------------------------------------------------- the log -- */
 

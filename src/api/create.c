@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ATTEMPTS = 4, AHEAD_MS = 1000, FIXED_WORDS = 10, WORDS_MAX = FIXED_WORDS + 2 * LK_FIELDS_MAX };
+enum { ATTEMPTS = 4, AHEAD_MS = 1000, FIXED_WORDS = 10, WORDS_MAX = FIXED_WORDS + 2 + 2 * LK_FIELDS_MAX };
 
 /* Its first request is likely to come here, and soon. Known is what a read would say: the record, and how long it lives; and
  * the rules are those of any answer of Redis (lk_session_fill). */
@@ -47,7 +47,8 @@ typedef struct making {
     lk_record *record;
     const lk_token *token;
     lk_vouch vouch;
-    bool made; /* it is in Redis, whatever else becomes of the call */
+    bool named; /* the id is another name's */
+    bool made;  /* it is in Redis, whatever else becomes of the call */
 } making;
 
 static int take_create(latchkey *lk, void *context, lk_script_answer *answer, int status)
@@ -55,6 +56,7 @@ static int take_create(latchkey *lk, void *context, lk_script_answer *answer, in
     making *m = context;
     int64_t now_ms, made_at_ms = lk_session_clock(answer->reply, &now_ms);
     if (made_at_ms && m->record->sealed) lk_draft_times(lk, m->draft, m->record, made_at_ms, now_ms);
+    m->named = lk_draft_collides(m->draft, answer->reply);
     const lk_reply *made_ms = take_made(lk, m->draft, answer->reply);
     if (!made_ms) return status ? status : LATCHKEY_UNAVAILABLE;
     m->made = true;
@@ -90,6 +92,8 @@ static int attempt(latchkey *lk, const latchkey_draft *d, const latchkey_field *
     words[count++] = (lk_span){v, s ? size : LK_RECORD_EXPIRES};
     words[count++] = (lk_span){v + LK_RECORD_PERMISSIONS, s ? 0 : LK_RECORD_CREATED - LK_RECORD_PERMISSIONS};
     words[count++] = (lk_span){v + LK_RECORD_DEVICE, s ? 0 : LK_RECORD_SIZE - LK_RECORD_DEVICE};
+    uint8_t name[LK_HASH_SIZE];
+    count += lk_draft_name(d, words + count, name);
     for (size_t i = 0; i < d->field_count; i++) {
         words[count++] = (lk_span){fields[i].name, strlen(fields[i].name)};
         words[count++] = (lk_span){fields[i].data, fields[i].size};
@@ -105,7 +109,8 @@ static int attempt(latchkey *lk, const latchkey_draft *d, const latchkey_field *
                                .context = &m};
     int status = lk_run_script(lk, &run, deadline_ms);
     if (!status) lk_event_created(&lk->config, token->text, d->user_id, d->device);
-    if (status > 0) lk_event_refused(&lk->config, d->user_id, status == LATCHKEY_LIMIT ? "limit" : "generation");
+    if (status > 0)
+        lk_event_refused(&lk->config, d->user_id, status == LATCHKEY_LIMIT ? "limit" : m.named ? "name" : "generation");
     if (status && m.made) lk_disown(lk, token); /* its token is not handed out, since a failover may lose it */
     return status;
 }
@@ -116,13 +121,12 @@ int latchkey_create(latchkey *lk, const latchkey_draft *given, char token[LATCHK
     const latchkey_draft *draft = &known;
     if (token) memset(token, 0, LATCHKEY_TOKEN_SIZE);
     if (!lk || !given || !token) return lk_bad_argument("create: the handle, draft or token is NULL");
-    if (!lk_draft_take(given, &known))
-        return lk_bad_argument(
-            "create: draft.size is not sizeof(latchkey_draft), or there is more in it than is known");
+    int status = lk_draft_take(given, &known);
+    if (status) return status;
     if (lk_forked(lk)) return LATCHKEY_FORKED;
     lk_record record;
     lk_token made;
-    int status = lk_draft_record(lk, draft, &record);
+    status = lk_draft_record(lk, draft, &record);
     if (status) return status;
     int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
     latchkey_field *sealed = NULL;

@@ -28,7 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIXED_WORDS = 5, WORDS_MAX = FIXED_WORDS + 2 * LK_FIELDS_MAX };
+enum { FIXED_WORDS = 5, WORDS_MAX = FIXED_WORDS + 2 + 2 * LK_FIELDS_MAX };
 
 #define LATEST_MS INT64_C(315360000000) /* ten years from now, as for lifetime_ms */
 
@@ -60,6 +60,7 @@ static int take_import(latchkey *lk, void *context, lk_script_answer *answer, in
 {
     moving *m = context;
     m->over = lk_reply_is(answer->reply, "OVER");
+    lk_draft_collides(m->draft, answer->reply);
     if (!lk_reply_is(answer->reply, "EXISTS")) return status;
     return lk_l2_corrupt(&lk->l2, lk_l2_owner(&lk->l2, m->token.partition), "another session has the place of one");
 }
@@ -85,6 +86,8 @@ static int make_session(latchkey *lk, moving *m, const latchkey_field *fields)
     words[count++] = lk_word(expires);
     words[count++] = lk_word(generation);
     words[count++] = (lk_span){v, size};
+    uint8_t name[LK_HASH_SIZE];
+    count += lk_draft_name(d, words + count, name);
     for (size_t i = 0; i < d->field_count; i++) {
         words[count++] = lk_word(fields[i].name);
         words[count++] = (lk_span){fields[i].data, fields[i].size};
@@ -163,9 +166,8 @@ int lk_import(latchkey *lk, const char *foreign, size_t foreign_len, const latch
     moving m = {.draft = draft};
     *over = false;
     if (!lk || !foreign || !given) return lk_bad_argument("import: the handle, the token or draft is NULL");
-    if (!lk_draft_take(given, &known))
-        return lk_bad_argument(
-            "import: draft.size is not sizeof(latchkey_draft), or there is more in it than is known");
+    int status = lk_draft_take(given, &known);
+    if (status) return status;
     if (created_at_ms < 0 || expires_at_ms < 0)
         return lk_bad_argument("import: created_at_ms or expires_at_ms is below 0");
     if (expires_at_ms && created_at_ms > expires_at_ms)
@@ -174,7 +176,7 @@ int lk_import(latchkey *lk, const char *foreign, size_t foreign_len, const latch
         return lk_bad_argument("import: only one of expires_at_ms and draft.lifetime_ms");
     if (lk_forked(lk)) return LATCHKEY_FORKED;
     if (!lk->config.foreign_until_ms) return LATCHKEY_CONFIG;
-    int status = lk_draft_record(lk, draft, &m.record);
+    status = lk_draft_record(lk, draft, &m.record);
     if (status) return status;
     m.deadline_ms = lk_now_ms() + lk->config.deadline_ms;
     bool ours = lk_parse(lk, foreign, foreign_len, &m.token);

@@ -63,6 +63,8 @@ static int ask_generation(latchkey *lk, void *context, lk_vouch *vouch, int64_t 
     return status;
 }
 
+uint64_t latchkey_user_id(const void *name, size_t size) { return name && size ? lk_user_of_name(name, size) : 0; }
+
 int latchkey_user_generation(latchkey *lk, uint64_t user_id, uint64_t *generation)
 {
     if (generation) *generation = 0;

@@ -2,17 +2,49 @@
 #include "session/draft.h"
 #include "base/argument.h"
 
+#include "base/crypto.h"
+#include "base/log.h"
 #include "base/sized.h"
 #include "session/server_time.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #define TEN_YEARS_MS INT64_C(315360000000)
 
-bool lk_draft_take(const latchkey_draft *given, latchkey_draft *draft)
+int lk_draft_take(const latchkey_draft *given, latchkey_draft *draft)
 {
     enum { FIRST = offsetof(latchkey_draft, field_count) + sizeof(size_t) }; /* of version 0.1 */
-    return lk_take_sized(draft, sizeof *draft, FIRST, given);
+    if (!lk_take_sized(draft, sizeof *draft, FIRST, given))
+        return lk_bad_argument("draft.size is not sizeof(latchkey_draft), or there is more in it than is known");
+    if (!draft->user_name != !draft->user_name_size)
+        return lk_bad_argument("draft.user_name: NULL and 0, or a name and its size");
+    if (!draft->user_name) return LATCHKEY_OK;
+    uint64_t id = latchkey_user_id(draft->user_name, draft->user_name_size);
+    if (draft->user_id && draft->user_id != id)
+        return lk_bad_argument("draft.user_id: 0 or latchkey_user_id of draft.user_name");
+    draft->user_id = id;
+    return LATCHKEY_OK;
+}
+
+size_t lk_draft_name(const latchkey_draft *draft, lk_span words[2], uint8_t hash[LK_HASH_SIZE])
+{
+    if (!draft->user_name) return 0;
+    lk_blake2b(&(lk_span){draft->user_name, draft->user_name_size}, 1, hash);
+    words[0] = (lk_span){"n", 1};
+    words[1] = (lk_span){hash, LK_HASH_SIZE};
+    return 2;
+}
+
+bool lk_draft_collides(const latchkey_draft *draft, const lk_reply *reply)
+{
+    if (!lk_reply_is(reply, "NAME")) return false;
+    lk_log(LATCHKEY_LOG_ERROR,
+           "users: two names have the user id %" PRIu64
+           ": the login under the second was refused. One of the two needs "
+           "another name, or a user id of its own",
+           draft->user_id);
+    return true;
 }
 
 int64_t lk_draft_lifetime(const latchkey *lk, const latchkey_draft *d)

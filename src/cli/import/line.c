@@ -120,7 +120,9 @@ static enum import_reason take_name(taking *t)
 {
     text s;
     if (!take_bytes(t, &s) || s.odd || !s.size || s.size > IMPORT_USER_MOST) return IMPORT_USER;
-    t->session->draft.user_id = lk_user_of_name(s.at, s.size);
+    t->session->draft.user_id = latchkey_user_id(s.at, s.size);
+    t->session->draft.user_name = s.at;
+    t->session->draft.user_name_size = s.size;
     return IMPORT_GOOD;
 }
 

@@ -122,6 +122,19 @@ local function live_until(key, ms)
   if call('PTTL', key) < ms - now then call('PEXPIREAT', key, text(ms)) end
 end
 
+-- Users that have names and no numbers: the id is a hash of the name, so two names may have one id. What is kept is a hash of
+-- the name, for as long as the last session of the user may live.
+local function is_anothers(user, name)
+  local before = call('GET', base .. 'n:' .. user)
+  return before and before ~= name
+end
+
+local function keep_name(user, name, expires)
+  local key = base .. 'n:' .. user
+  if call('EXISTS', key) == 0 then call('SET', key, name, 'PX', text(math.max(expires - now, 1))) end
+  live_until(key, expires)
+end
+
 -- An index loses those of these names that are no more. No score decides that: scores are times, and clocks are set back.
 local function forget_dead(index, names)
   local keys = {}

@@ -1,5 +1,5 @@
 -- Moves a session in. ARGV: 3 user, 4 idle_ms, 5 expires_at_ms, 6 generation or 0, 7 the record, 8... names and values of
--- fields. No limit is looked at: nobody is logged out.
+-- fields, before them, where the user has a name, "n" and its hash. No limit is looked at: nobody is logged out.
 -- Returns 1, also where that very session is there already, without a name by which it could be found; -1: past its
 -- absolute expiry; or REFUSED (generation), OVER (it was made before everybody's sessions were ended) or EXISTS: another
 -- session has this selector.
@@ -14,13 +14,15 @@ if there then
   if not same then return redis.status_reply('EXISTS') end
   if is_over(there) then return redis.status_reply('OVER') end
 end
-local count = count_of(user)
+local count, name = count_of(user), ARGV[8] == 'n' and ARGV[9]
+if name and is_anothers(user, name) then return redis.status_reply('NAME') end
 if not there and ARGV[6] ~= '0' and not is_generation(ARGV[6], count) then return redis.status_reply('REFUSED') end
 for _, z in ipairs({u, base .. 'a'}) do call('ZCARD', z) end -- of the wrong type: an error, in time
 if not there then
-  call('HSET', session, 'v', record, 'x', string.format('%s %s %s', ARGV[4], ARGV[5], user), 'g', text(count or 0), unpack(ARGV, 8))
+  call('HSET', session, 'v', record, 'x', string.format('%s %s %s', ARGV[4], ARGV[5], user), 'g', text(count or 0), unpack(ARGV, name and 10 or 8))
 end
 if (count or 0) > 0 then live_until(base .. 'g:' .. user, expires) end -- revoke_user.lua
+if name then keep_name(user, name, expires) end
 local expiry = math.min(now + idle, expires)
 call('PEXPIREAT', session, text(expiry))
 index(user, expiry, expires, struct.unpack('<i8', record, AT_CREATED))
