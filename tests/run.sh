@@ -58,7 +58,7 @@ sh tests/need.sh build-essential cmake pkg-config clang libclang-rt-14-dev clang
     libxxhash-dev libssl-dev postgresql libcmocka-dev liblua5.1-0-dev libmicrohttpd-dev libevent-dev wrk redis-server redis-tools curl python3 perl valgrind prometheus util-linux \
     php-cli php-redis php-illuminate-redis php-illuminate-session php-illuminate-cache php-illuminate-encryption ruby ruby-redis-actionpack \
     python3-django python3-django-redis python3-flask-session python3-redis python3-msgpack \
-    faketime groff-base openssl ccache debootstrap spin qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+    faketime locales groff-base openssl ccache debootstrap spin qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 
 # A run that finds build-tests in use by another takes a directory of its own.
 build=$root/build-tests
@@ -246,6 +246,10 @@ if [ -z "$quick" ]; then
     step "the simulation notices what is broken" sh tests/proof/sim/mutants.sh --short || :
     step "valgrind, some of the tests" sh tests/valgrind.sh "$build/gcc" || :
     step "installed: strangers' projects" sh tests/package/install/run.sh || :
+    step "hiredis 1.x: unit tests, and what a server may answer" sh tests/package/hiredis.sh "$build/hiredis" \
+        --parallel "$parallel" -R '^unit_|^system_(life|fields|lies|servers|deadlines|submit)$' || :
+    step "Valkey 8: the system tests" sh tests/package/valkey.sh "$build/gcc" "$build/valkey" --parallel "$parallel" -R \
+        '^system_(life|fields|sections|users|access|changes|rotation|everyone|replay|incarnation|limits|keys|foreign|seal|events)$' || :
     step "README.md's commands in a bare Debian" sh tests/package/bare.sh || :
     step "examples" sh tests/package/examples.sh "$build/gcc" || :
     step "the HTTP servers under load, AddressSanitizer" sh tests/package/examples.sh "$build/address" --servers || :

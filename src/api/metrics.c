@@ -21,6 +21,25 @@ __attribute__((format(printf, 2, 3))) static void print_line(text *t, const char
     if (size > 0) t->used += (size_t)size;
 }
 
+/* The same bytes in every locale: Prometheus reads no decimal comma, and one sample that it cannot read costs all of them. What
+ * a locale can put in is its decimal point, of one byte or several. */
+typedef struct decimal_text {
+    char text[40];
+} decimal_text;
+
+static const char *decimal(decimal_text *out, double value)
+{
+    char written[40];
+    size_t used = 0;
+    snprintf(written, sizeof written, "%.15g", value);
+    for (const char *c = written; *c; c++) {
+        bool plain = strchr("0123456789+-einfa", *c) != NULL;
+        if (plain || !used || out->text[used - 1] != '.') out->text[used++] = plain ? *c : '.';
+    }
+    out->text[used] = 0;
+    return out->text;
+}
+
 static void head(text *t, const char *name, const char *type, const char *help)
 {
     print_line(t, "# HELP latchkey_%s %s\n# TYPE latchkey_%s %s\n", name, help, name, type);
@@ -29,23 +48,26 @@ static void head(text *t, const char *name, const char *type, const char *help)
 static void print_number(text *t, const char *name, const char *type, const char *help, double value)
 {
     head(t, name, type, help);
-    print_line(t, "latchkey_%s %.15g\n", name, value);
+    decimal_text shown;
+    print_line(t, "latchkey_%s %s\n", name, decimal(&shown, value));
 }
 
 /* Buckets at `edges`, in the unit of the histogram; shown divided by `unit`. */
 static void histogram(text *t, const char *name, const char *help, const lk_histogram *h, const uint64_t *edges,
                       size_t count, double unit)
 {
+    decimal_text shown;
     head(t, name, "histogram", help);
     /* Counted once, before the buckets: a value that comes in between may not make a bucket exceed the total. */
     uint64_t total = lk_histogram_count(h);
     for (size_t i = 0; i < count; i++) {
         uint64_t below = lk_histogram_below(h, edges[i]);
-        print_line(t, "latchkey_%s_bucket{le=\"%.15g\"} %llu\n", name, (double)edges[i] / unit,
+        print_line(t, "latchkey_%s_bucket{le=\"%s\"} %llu\n", name, decimal(&shown, (double)edges[i] / unit),
                    (unsigned long long)(below < total ? below : total));
     }
     print_line(t, "latchkey_%s_bucket{le=\"+Inf\"} %llu\n", name, (unsigned long long)total);
-    print_line(t, "latchkey_%s_sum %.15g\n", name, (double)atomic_load_explicit(&h->sum, memory_order_relaxed) / unit);
+    print_line(t, "latchkey_%s_sum %s\n", name,
+               decimal(&shown, (double)atomic_load_explicit(&h->sum, memory_order_relaxed) / unit));
     print_line(t, "latchkey_%s_count %llu\n", name, (unsigned long long)total);
 }
 

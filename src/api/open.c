@@ -90,6 +90,7 @@ int latchkey_open(const char *config, latchkey **out, char *error, size_t error_
     lk_node *node;
     for (unsigned i = 0; !status && !lk->config.lazy && (node = lk_topology_node(&lk->l2.topology, i)); i++)
         status = lk_node_wait(node, deadline_ms, error, error_size);
+    if (!status && !lk->config.lazy) status = lk_l2_probe(&lk->l2, 0, deadline_ms, error, error_size);
     if (status) latchkey_close(lk);
     else {
         *error = 0;

@@ -20,8 +20,8 @@ static int read_activity(latchkey *lk, lk_node *node, unsigned partition, const 
     int status = lk_l2_pipeline(&lk->l2, node, &(lk_call){words, 3}, 1, deadline_ms, &score, NULL);
     if (status) return status;
     /* Else the index was lost; it is made anew by the next use. */
-    if (score->type == LK_REPLY_STRING && score->size && strspn(score->text, "0123456789.e+") == score->size)
-        *active_ms = (int64_t)strtod(score->text, NULL);
+    if (score->type == LK_REPLY_STRING && score->size && strspn(score->text, "0123456789") == score->size)
+        *active_ms = strtoll(score->text, NULL, 10);
     lk_reply_free(score);
     return LATCHKEY_OK;
 }

@@ -6,6 +6,7 @@
  * escaped separator separates nothing. */
 #include "base/config.h"
 
+#include "base/errno_text.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -59,13 +60,13 @@ static int parse_number(parse *p, const char *what, const char *text, int64_t le
 static int read_file(parse *p, const char *what, const char *path, char *text, size_t size)
 {
     FILE *file = fopen(path, "re");
-    if (!file) return FAIL(p, "%s: cannot open '%.100s': %s", what, path, strerror(errno));
+    if (!file) return FAIL(p, "%s: cannot open '%.100s': %s", what, path, lk_errno_text(errno));
     setvbuf(file, NULL, _IONBF, 0); /* no second copy of a secret in a buffer of stdio's */
     errno = 0;
     size_t used = fread(text, 1, size, file);
     int failed = ferror(file) ? errno : 0;
     fclose(file);
-    if (failed) return FAIL(p, "%s: cannot read '%.100s': %s", what, path, strerror(failed));
+    if (failed) return FAIL(p, "%s: cannot read '%.100s': %s", what, path, lk_errno_text(failed));
     if (used == size) return FAIL(p, "%s: '%.100s' is larger than %zu bytes", what, path, size - 1);
     text[used] = 0;
     if (strlen(text) != used) return FAIL(p, "%s: '%.100s' holds a NUL byte: a text file is expected", what, path);

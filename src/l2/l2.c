@@ -6,6 +6,7 @@
 #include "redis/errors.h"
 #include "redis/keys.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -170,4 +171,34 @@ int lk_l2_scripts(lk_l2 *l2, enum lk_script_id id, unsigned first, size_t count,
     }
     lk_count(l2->counters, LK_L2_WRITES, count);
     return run_scripts(l2, lk_l2_owner(l2, first), calls, count, deadline_ms, replies, incarnation);
+}
+
+int lk_l2_probe(const lk_l2 *l2, unsigned partition, int64_t deadline_ms, char *error, size_t error_size)
+{
+    enum { CALLS = 6 };
+    const lk_script *script = &lk_scripts[LK_SCRIPT_PROBE];
+    char base[LK_BASE_SIZE], key[LK_KEY_SIZE], text[160];
+    lk_key_script_base(base, l2->config->prefix, partition, false, l2->config->database);
+    lk_key_session(key, l2->config->prefix, partition, LK_NOBODY);
+    const lk_span whole = {script->text, script->size}, one = lk_word("1"), of = lk_word(key),
+                  nobody = {LK_NOBODY, LATCHKEY_SELECTOR_LENGTH};
+    const lk_span eval[6] = {lk_word("EVAL"), whole, one, of, lk_word(base), nobody},
+                  evalsha[6] = {lk_word("EVALSHA"), lk_word(script->sha), one, of, lk_word(base), nobody},
+                  hget[3] = {lk_word("HGET"), of, lk_word("v")}, pttl[2] = {lk_word("PTTL"), of},
+                  hmget[3] = {lk_word("HMGET"), of, lk_word("v")}, hgetall[2] = {lk_word("HGETALL"), of};
+    const lk_call calls[CALLS] = {{eval, 6}, {evalsha, 6}, {hget, 3}, {pttl, 2}, {hmget, 3}, {hgetall, 2}};
+    lk_reply *replies[CALLS];
+    const lk_ask ask = {.calls = calls, .count = CALLS, .deadline_ms = deadline_ms, .again = true};
+    int status = lk_pool_ask(lk_node_pool(lk_l2_owner(l2, partition)), &ask, replies, NULL, text, sizeof text);
+    if (status == LATCHKEY_CONFIG) snprintf(error, error_size, "%s", text);
+    if (status) return status == LATCHKEY_CONFIG ? status : LATCHKEY_OK;
+    for (size_t i = 0; i < CALLS; i++) {
+        if (!status && replies[i]->type == LK_REPLY_ERROR &&
+            lk_error_status(replies[i], text, sizeof text) == LATCHKEY_CONFIG) {
+            status = LATCHKEY_CONFIG;
+            snprintf(error, error_size, "%s", text);
+        }
+        lk_reply_free(replies[i]);
+    }
+    return status;
 }

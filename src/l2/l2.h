@@ -39,6 +39,10 @@ int lk_l2_scripts(lk_l2 *l2, enum lk_script_id script, unsigned first, size_t co
 
 /* What an error reply at run time means: UNAVAILABLE or CORRUPT; remembered as the newest trouble. */
 int lk_l2_refused(const lk_l2 *l2, lk_node *node, const lk_reply *reply);
+/* Does the server do what every call needs? By probe.lua, and the commands that are not sent by scripts. OK, also where it was
+ * not found out; or CONFIG, and `error` names the command. Changes nothing. */
+int lk_l2_probe(const lk_l2 *l2, unsigned partition, int64_t deadline_ms, char *error, size_t error_size);
+
 int lk_l2_corrupt(const lk_l2 *l2, lk_node *node, const char *text); /* CORRUPT, counted and remembered */
 
 #endif

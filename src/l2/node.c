@@ -220,13 +220,27 @@ static void wait_for_events(lk_node *node, struct pollfd poll_fd[LK_LINK_CONNECT
         lk_node_trouble(node, LATCHKEY_UNAVAILABLE, "the link's eventfd failed");
 }
 
+/* A proxy that does not know INFO (twemproxy) answers PING, and ends the connection without a word. Redis that is about to go
+ * away, or a wire that breaks, may do so now and then. */
+static bool is_a_proxy(lk_node *node, const lk_socket *s)
+{
+    enum { IN_A_ROW = 4 };
+    node->hung_up = s->heard || s->tls || node->link.state != LK_LINK_HANDSHAKE ? 0 : node->hung_up + 1;
+    if (node->hung_up < IN_A_ROW) return false;
+    return lk_net_speaks_plainly(&node->addresses, lk_now_ms() + SILENCE_MOST_MS, node->stop_fd);
+}
+
 static void read_sockets(lk_node *node, const struct pollfd poll_fd[LK_LINK_CONNECTIONS + 1])
 {
     char error[160];
     for (int i = 0; i < LK_LINK_CONNECTIONS; i++) {
         if (!lk_net_is_open(&node->socket[i]) || !poll_fd[i].revents || node->link.state == LK_LINK_DOWN) continue;
         enum lk_net_io got = lk_net_fill(&node->socket[i], &node->link.conn[i], error, sizeof error);
-        if (got == LK_NET_LOST) lost(node, &node->socket[i], error);
+        if (got == LK_NET_LOST && is_a_proxy(node, &node->socket[i]))
+            lk_link_lost(
+                &node->link, lk_now_ms(), LATCHKEY_CONFIG,
+                "the server answers PING, and ends the connection upon INFO: it is a proxy; name Redis itself");
+        else if (got == LK_NET_LOST) lost(node, &node->socket[i], error);
         else if (got == LK_NET_DONE) lk_link_fed(&node->link, i, lk_now_us());
     }
 }

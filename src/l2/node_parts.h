@@ -33,6 +33,7 @@ struct lk_node {
     lk_socket socket[LK_LINK_CONNECTIONS];
     lk_addresses addresses; /* the last that were known */
     lk_lookup *lookup;      /* of newer ones, under way */
+    unsigned hung_up;       /* connections, in a row, that ended before their first answer */
     size_t pending_cursor;
     int64_t pending_retry_ms;
 

@@ -2,6 +2,7 @@
 #include "redis/net.h"
 
 #include "base/clock.h"
+#include "base/errno_text.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -143,10 +144,10 @@ static void cannot_connect(const lk_addresses *addresses, char *error, size_t er
     const struct sockaddr_in *in = at; /* the port of IPv6 stands at the same place */
     bool six = strchr(addresses->host, ':') != NULL;
     if (un->sun_family == AF_UNIX)
-        snprintf(error, error_size, "cannot connect to Redis at %.107s: %s", un->sun_path, strerror(failed));
+        snprintf(error, error_size, "cannot connect to Redis at %.107s: %s", un->sun_path, lk_errno_text(failed));
     else
         snprintf(error, error_size, "cannot connect to Redis at %s%.90s%s:%u: %s", six ? "[" : "", addresses->host,
-                 six ? "]" : "", ntohs(in->sin_port), strerror(failed));
+                 six ? "]" : "", ntohs(in->sin_port), lk_errno_text(failed));
 }
 
 bool lk_net_secure(lk_socket *s, const lk_addresses *addresses)
@@ -300,7 +301,8 @@ static bool not_now(void) { return errno == EAGAIN || errno == EWOULDBLOCK; }
 /* 0: closed. */
 static ssize_t broke(const lk_socket *s, int why, char *error, size_t error_size)
 {
-    snprintf(error, error_size, "the connection to Redis broke: %s%s", why ? strerror(why) : "closed by the server",
+    snprintf(error, error_size, "the connection to Redis broke: %s%s",
+             why ? lk_errno_text(why) : "closed by the server",
              s->heard ? "" : " before its first answer (is it a port for TLS, rediss://?)");
     return -1;
 }

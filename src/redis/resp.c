@@ -8,11 +8,7 @@
 #include "redis/resp.h"
 
 #include <hiredis/hiredis.h>
-#if HIREDIS_MAJOR >= 1
 #include <hiredis/alloc.h>
-#else
-#include <hiredis/sds.h>
-#endif
 #include <stdlib.h>
 
 /* ------------------------------------------------------------------------------------------ one hiredis, not two -- */
@@ -24,7 +20,7 @@ _Static_assert(HIREDIS_MAJOR == LATCHKEY_HIREDIS_MAJOR && HIREDIS_MINOR == LATCH
 #if HIREDIS_MAJOR >= 1
 #define ONLY_HERE hiredisAllocFns
 #else
-#define ONLY_HERE sdsfree
+#define ONLY_HERE hi_malloc
 #endif
 __attribute__((used)) static const void *const only_here = (const void *)&ONLY_HERE;
 

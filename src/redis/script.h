@@ -19,7 +19,8 @@
     X(SECTION_PUT, section_put)                                                                                        \
     X(IMPORT, import)                                                                                                  \
     X(MAP, map)                                                                                                        \
-    X(REVOKE_EVERYONE, revoke_everyone)
+    X(REVOKE_EVERYONE, revoke_everyone)                                                                                \
+    X(PROBE, probe)
 
 #define LK_SCRIPT_ID(name, file) LK_SCRIPT_##name,
 enum lk_script_id { LK_SCRIPTS(LK_SCRIPT_ID) LK_SCRIPT_COUNT };

@@ -14,6 +14,7 @@
  * Lock: tls.lock, for the sessions kept; nothing blocks under it, and no other lock is taken. An lk_tls has one owner at a time. */
 #include "redis/tls.h"
 
+#include "base/errno_text.h"
 #include "redis/openssl_errors.h"
 
 #include <errno.h>
@@ -190,13 +191,13 @@ static BIO *cannot(const source *s, const char *what, const char *why)
 static BIO *open_pem(const source *s)
 {
     FILE *file = fopen(s->path, "re");
-    if (!file) return cannot(s, "open", strerror(errno));
+    if (!file) return cannot(s, "open", lk_errno_text(errno));
     setvbuf(file, NULL, _IONBF, 0); /* no second copy of a private key in a buffer of stdio's */
     errno = 0;
     int c = getc(file);
     BIO *bio = c != EOF && ungetc(c, file) == c ? BIO_new_fp(file, BIO_CLOSE) : NULL;
     if (!bio) {
-        cannot(s, "read", errno ? strerror(errno) : "it is empty");
+        cannot(s, "read", errno ? lk_errno_text(errno) : "it is empty");
         fclose(file);
     }
     return bio;
@@ -444,7 +445,7 @@ static void explain(lk_tls *tls)
     else if (!tls->done && reason == SSL_R_UNSUPPORTED_PROTOCOL) tls->refused = say_alert(tls, SSL_AD_PROTOCOL_VERSION);
     else if (tls->broke)
         SAY(tls, "the connection to Redis broke: %s%s",
-            tls->broke == CLOSED ? "closed by the server" : strerror(tls->broke),
+            tls->broke == CLOSED ? "closed by the server" : lk_errno_text(tls->broke),
             tls->done ? "" : " in the TLS handshake");
     else if (!code) SAY(tls, "the connection to Redis broke: closed by the server"); /* with TLS' own farewell */
     else SAY(tls, "the connection to Redis broke: TLS: %.100s", openssl_says(code));

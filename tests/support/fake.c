@@ -54,7 +54,10 @@ static void answer_commands(fake *f, client *c, const char *input)
         const char *name = strchr(command, '$');
         if (name) name = strchr(name, '\n');
         name = name ? name + 1 : "";
-        if (script->info && strncasecmp(name, "INFO", 4) == 0) {
+        if (script->knows_ping_alone) {
+            if (strncasecmp(name, "PING", 4) == 0 || strncasecmp(command, "PING", 4) == 0) say(c, "+PONG\r\n", 7);
+            else drop(c);
+        } else if (script->info && strncasecmp(name, "INFO", 4) == 0) {
             char reply[4096];
             int size = snprintf(reply, sizeof reply, "$%zu\r\n%s\r\n", strlen(script->info), script->info);
             say(c, reply, (size_t)size);

@@ -14,6 +14,7 @@ typedef struct fake_script {
     const char *info;       /* if given: INFO is answered with this text, PING with +PONG, the rest by `answer` */
     int close_at_once;      /* closes every connection as it comes */
     int close_after_answer; /* closes after the first answer */
+    int knows_ping_alone;   /* PING is answered; upon anything else the connection is closed, without a word */
     int drip;               /* sends the answer byte by byte, one each few milliseconds, for ever round and round */
     int flood;              /* after the answer sends 'x' for as long as they are taken */
 } fake_script;

@@ -4,6 +4,7 @@
  */
 #include "test_handle.h"
 
+#include <locale.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -153,6 +154,44 @@ static void test_metrics_and_statistics_say_the_same(void **state)
     assert_true(stats.hit_rate > 0 && stats.hit_rate < 1);
 }
 
+/* Where numbers have a decimal comma, and in others: the same bytes, but for what is counted meanwhile. Made here, since a
+ * machine may have no locale but its own. */
+static void test_metrics_are_the_same_in_every_locale(void **state)
+{
+    (void)state;
+    static char text[1 << 16];
+    char directory[128], command[400];
+    size_t needed;
+    latchkey *lk = handle_open(server, "");
+    char token[LATCHKEY_TOKEN_SIZE];
+    make_session(lk, 1, token);
+    for (int i = 0; i < 10; i++) validate(lk, token);
+    check_temp_path("locales", directory, sizeof directory);
+    snprintf(command, sizeof command, "mkdir -p %s && localedef -i de_DE -f UTF-8 %s/de_DE.UTF-8", directory,
+             directory);
+    if (system(command) || setenv("LOCPATH", directory, 1) || !setlocale(LC_ALL, "de_DE.UTF-8"))
+        fail_msg("no German locale can be made (packages locales and libc-bin)");
+    char comma[8];
+    snprintf(comma, sizeof comma, "%.1f", 0.5);
+    assert_string_equal(comma, "0,5");
+    assert_status(lk, LATCHKEY_OK, latchkey_metrics(lk, text, sizeof text, &needed));
+    setlocale(LC_ALL, "C");
+    unsigned fractions = 0;
+    for (char *line = text, *end; *line; line = end + 1) {
+        end = strchr(line, '\n');
+        assert_non_null(end);
+        *end = 0;
+        if (*line == '#') continue;
+        char *value = strrchr(line, ' '), *rest;
+        assert_non_null(value);
+        strtod(value + 1, &rest);
+        if (*rest || strchr(line, ',')) fail_msg("%s", line);
+        fractions += strchr(line, '.') != NULL;
+    }
+    assert_true(fractions > 5);
+    handle_close(lk);
+}
+
 static void test_metrics_say_how_much_they_need(void **state)
 {
     (void)state;
@@ -218,6 +257,7 @@ int main(void)
         TEST(test_promtool_accepts_the_metrics),
         TEST(test_promtool_accepts_the_metrics_without_redis),
         TEST(test_metrics_and_statistics_say_the_same),
+        TEST(test_metrics_are_the_same_in_every_locale),
         TEST(test_metrics_say_how_much_they_need),
         TEST(test_shorter_statistics_of_an_older_caller),
         TEST(test_statistics_of_a_newer_caller_are_zero_filled_or_refused),

@@ -89,11 +89,12 @@ static void test_absurd_lengths_are_refused(void **state)
                              "*-7\r\n",
                              "$abc\r\n",
                              "*x\r\n",
+                             "$999999999\r\n",
                              "%3\r\n"};
     for (size_t i = 0; i < sizeof answers / sizeof *answers; i++)
         expect(&(fake_script){.answer = answers[i]}, SHORT, LATCHKEY_CONFIG, NULL);
     /* Well formed so far: nobody can tell before the deadline whether the rest will come. */
-    expect(&(fake_script){.answer = "$999999999\r\n"}, SHORT, LATCHKEY_UNAVAILABLE, NULL);
+    expect(&(fake_script){.answer = "$20000000\r\n"}, SHORT, LATCHKEY_UNAVAILABLE, NULL);
 }
 
 static void test_deep_nesting_is_refused(void **state)
@@ -371,6 +372,93 @@ static void test_A_foreign_bytes_instead_of_replies_admit_and_deny_nothing(void 
     proxy_end(wire);
 }
 
+/* ------------------------------------------------------------------------------- permanent is not passing -- */
+
+/* Whoever is asked for something that is not granted says what, at open: each right in turn. */
+static void test_open_names_the_right_that_is_missing(void **state)
+{
+    (void)state;
+    char acl[2048], config[256], error[512];
+    FILE *file = fopen(LATCHKEY_ACL, "r");
+    assert_non_null(file);
+    assert_non_null(fgets(acl, sizeof acl, file));
+    fclose(file);
+    char *rights = strstr(acl, "resetchannels");
+    assert_non_null(rights);
+    rights[strcspn(rights, "\r\n")] = 0;
+    redis_do(server, "SELECT 0");
+    handle_close(handle_open(server, "")); /* the number of partitions is recorded */
+    snprintf(config, sizeof config, "unix://probed:pw@%s?deadline_ms=10000&db=0", server->socket);
+    unsigned asked = 0;
+    for (char *right = strstr(rights, " +"); right; right = strstr(right + 1, " +")) {
+        char line[2048], command[40];
+        size_t length = strcspn(right + 2, " ");
+        snprintf(command, sizeof command, "%.*s", (int)length, right + 2);
+        if (strcmp(command, "select") == 0) continue; /* of another database than the first */
+        snprintf(line, sizeof line, "ACL SETUSER probed reset on >pw %.*s -%s", (int)strlen(rights), rights, command);
+        const char *words[100];
+        size_t sizes[100], count = 0;
+        for (char *at = strtok(line, " "); at && count < 100; at = strtok(NULL, " "), count++) {
+            words[count] = at;
+            sizes[count] = strlen(at);
+        }
+        redisReply *reply = redisCommandArgv(server->control, (int)count, words, sizes);
+        assert_true(reply && reply->type == REDIS_REPLY_STATUS);
+        freeReplyObject(reply);
+        *error = 0;
+        if (strcmp(command, "hsetnx") == 0) redis_do(server, "DEL lk:{0}:m"); /* needed once, to record it */
+        int status = open_at(config, error);
+        if (strcmp(command, "hsetnx") == 0) handle_close(handle_open(server, ""));
+        if (status != LATCHKEY_CONFIG || !strstr(error, command))
+            fail_msg("without +%s: %s, '%s'", command, latchkey_status_text(status), error);
+        asked++;
+    }
+    assert_true(asked > 30);
+    redis_do(server, "ACL DELUSER probed");
+}
+
+/* Commands that are not there: renamed, or not passed on. */
+static void test_open_names_the_command_that_is_not_there(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *command, *options;
+    } rows[] = {{"INFO", ""}, {"TIME", ""},  {"EVAL", ""},      {"EVALSHA", ""}, {"SUBSCRIBE", ""},
+                {"ZADD", ""}, {"PTTL", ""},  {"PEXPIREAT", ""}, {"PUBLISH", ""}, {"WAIT", "&durability=1"},
+                {"MGET", ""}, {"HSETNX", ""}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char config[256], error[512] = "";
+        redis *on = redis_start("--rename-command", rows[i].command, "GONE");
+        snprintf(config, sizeof config, "unix://%s?deadline_ms=10000%s", on->socket, rows[i].options);
+        int status = open_at(config, error);
+        char *found = strcasestr(error, rows[i].command);
+        if (status != LATCHKEY_CONFIG || !found)
+            fail_msg("without %s: %s, '%s'", rows[i].command, latchkey_status_text(status), error);
+        redis_end(on);
+    }
+}
+
+/* What was refused is looked for without leaving anything behind. */
+static void test_open_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    latchkey *lk = handle_open(server, "partitions=4");
+    handle_close(lk);
+    size_t count;
+    char **keys = redis_keys(server, "*", &count);
+    assert_int_equal(count, 1);
+    assert_string_equal(keys[0], "lk:{0}:m");
+    redis_free_keys(keys);
+    assert_int_equal(redis_integer(server, "HLEN lk:{0}:m"), 1);
+}
+
+/* As twemproxy does: for ever, and nothing is ever said. */
+static void test_a_proxy_that_hangs_up_is_config(void **state)
+{
+    (void)state;
+    expect(&(fake_script){.knows_ping_alone = 1}, LONG, LATCHKEY_CONFIG, "proxy");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -400,6 +488,10 @@ int main(void)
         TEST(test_database_that_does_not_exist_is_config),
         TEST(test_lazy_open_of_a_server_that_is_no_redis_admits_nothing),
         TEST(test_A_foreign_bytes_instead_of_replies_admit_and_deny_nothing),
+        TEST(test_open_names_the_right_that_is_missing),
+        TEST(test_open_names_the_command_that_is_not_there),
+        TEST(test_open_leaves_nothing_behind),
+        TEST(test_a_proxy_that_hangs_up_is_config),
     };
     return cmocka_run_group_tests(tests, server_start, server_end);
 }

@@ -127,9 +127,7 @@ static void test_no_right_but_info_is_needed(void **state)
     char config[256];
     latchkey *lk;
     redis *on = redis_start("--appendonly", "no");
-    redis_do(on, "ACL SETUSER app on >secret resetchannels -@all ~lk:{*}:* &lk:* +info +role +subscribe +publish +time "
-                 "+mget +exists "
-                 "+hsetnx +hget");
+    redis_do(on, "ACL SETUSER app on >secret resetchannels ~lk:{*}:* &lk:* +@all -config -role");
     snprintf(config, sizeof config, "redis://app:secret@127.0.0.1:%d?deadline_ms=10000", on->port);
     logbook_open();
     assert_status(NULL, LATCHKEY_OK, latchkey_open(config, &lk, NULL, 0));
