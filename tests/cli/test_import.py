@@ -32,8 +32,9 @@ def session(number, **more):
 
 class ImportCase(kit.Case):
     def setUp(self):
-        # Where nothing is killed nothing has to be on a disk: a thousand sessions a second more.
-        self.redis = kit.Redis(*([] if 'redis_away' in self.id() else ['--appendonly', 'no']))
+        # Where nothing is killed nothing has to be in a file: a thousand sessions a second more. And what is written outlives the
+        # server that is killed, on the disk or not.
+        self.redis = kit.Redis(*(['--appendfsync', 'no'] if 'redis_away' in self.id() else ['--appendonly', 'no']))
         self.addCleanup(self.redis.__exit__)
         self.config = self.redis.url(options=TAKEN)
         self.dir = tempfile.TemporaryDirectory()
