@@ -433,7 +433,7 @@ LATCHKEY_API int latchkey_rotate(latchkey *lk, const char *token, size_t token_l
  * moved in is then remembered until the later time. After it has passed, nothing of this import is remembered: do not open
  * the time again for the same old store.
  * Returns  OK; REFUSED (it moved in already, and may have ended since: it is not brought back; or the generation moved; or
- *          it was created before latchkey_revoke_everyone);
+ *          draft.user_name is another user's of this id; or it was created before latchkey_revoke_everyone);
  *          EXPIRED (expires_at_ms is past); MALFORMED (not 16 to 256 bytes; one of our own tokens; foreign_until_ms is past);
  *          CONFIG (foreign_until_ms is not set); UNAVAILABLE (call it again: it goes on where it stopped. Until it is OK or
  *          REFUSED the token is good in the old store alone, and a session that is to end has to be ended there);

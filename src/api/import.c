@@ -38,7 +38,7 @@ typedef struct moving {
     lk_record record;
     lk_token token;
     int64_t deadline_ms;
-    bool over; /* made before everybody's sessions were ended */
+    enum lk_import_refusal why;
 } moving;
 
 /* Redis' clock is known: the lease that the first answer needed brought it. */
@@ -59,8 +59,8 @@ static int set_times(latchkey *lk, moving *m, int64_t created_at_ms, int64_t exp
 static int take_import(latchkey *lk, void *context, lk_script_answer *answer, int status)
 {
     moving *m = context;
-    m->over = lk_reply_is(answer->reply, "OVER");
-    lk_draft_collides(m->draft, answer->reply);
+    if (lk_reply_is(answer->reply, "OVER")) m->why = LK_IMPORT_OVER;
+    if (lk_draft_collides(m->draft, answer->reply)) m->why = LK_IMPORT_NAME;
     if (!lk_reply_is(answer->reply, "EXISTS")) return status;
     return lk_l2_corrupt(&lk->l2, lk_l2_owner(&lk->l2, m->token.partition), "another session has the place of one");
 }
@@ -159,12 +159,12 @@ static int move_in(latchkey *lk, moving *m, int64_t created_at_ms, int64_t expir
 }
 
 int lk_import(latchkey *lk, const char *foreign, size_t foreign_len, const latchkey_draft *given, int64_t created_at_ms,
-              int64_t expires_at_ms, bool *over)
+              int64_t expires_at_ms, enum lk_import_refusal *why)
 {
     latchkey_draft known;
     const latchkey_draft *draft = &known;
     moving m = {.draft = draft};
-    *over = false;
+    *why = LK_IMPORT_HERE;
     if (!lk || !foreign || !given) return lk_bad_argument("import: the handle, the token or draft is NULL");
     int status = lk_draft_take(given, &known);
     if (status) return status;
@@ -184,7 +184,7 @@ int lk_import(latchkey *lk, const char *foreign, size_t foreign_len, const latch
         !lk_foreign_parse((unsigned)lk->config.partitions, foreign, foreign_len, &m.foreign))
         status = LATCHKEY_MALFORMED;
     if (!status) status = move_in(lk, &m, created_at_ms, expires_at_ms);
-    *over = m.over;
+    *why = m.why;
     lk_wipe(&m, sizeof m);
     return status;
 }
@@ -192,6 +192,6 @@ int lk_import(latchkey *lk, const char *foreign, size_t foreign_len, const latch
 int latchkey_import(latchkey *lk, const char *foreign, size_t foreign_len, const latchkey_draft *draft,
                     int64_t created_at_ms, int64_t expires_at_ms)
 {
-    bool over;
-    return lk_import(lk, foreign, foreign_len, draft, created_at_ms, expires_at_ms, &over);
+    enum lk_import_refusal why;
+    return lk_import(lk, foreign, foreign_len, draft, created_at_ms, expires_at_ms, &why);
 }

@@ -28,9 +28,13 @@ void lk_draft_times(const latchkey *lk, const latchkey_draft *draft, lk_record *
 /* A session that nobody is to have, though Redis may hold it: the link ends it. */
 void lk_disown(latchkey *lk, const lk_token *token);
 
-/* latchkey_import. *over, beside REFUSED: not because it is here, but because it was created before the sessions of everybody
- * were ended (latchkey_revoke_everyone). */
+/* latchkey_import, and what REFUSED means. */
+enum lk_import_refusal {
+    LK_IMPORT_HERE, /* it moved in before; or the generation moved */
+    LK_IMPORT_OVER, /* it was created before the sessions of everybody were ended (latchkey_revoke_everyone) */
+    LK_IMPORT_NAME  /* its user's id is another name's */
+};
 int lk_import(latchkey *lk, const char *foreign, size_t foreign_len, const latchkey_draft *draft, int64_t created_at_ms,
-              int64_t expires_at_ms, bool *over);
+              int64_t expires_at_ms, enum lk_import_refusal *why);
 
 #endif

@@ -213,6 +213,13 @@ class WhatMovesIn(ImportCase):
         app = self.app()
         for number, user in enumerate(ids):
             self.assertEqual(str(user), app.order('entry', token(number))[1].split()[0])
+        # Nobody has found two names of one number, so another name's hash is put into Redis by hand.
+        key = self.redis.cli('--scan', '--pattern', f'lk:*:n:{ids[0]}')
+        self.redis.cli('SET', key, 'another name, hashed to 32 bytes', 'KEEPTTL')
+        said = self.imported(self.write([lines[0], {'token': token(98), 'user': names[0]}, lines[1]]), code=NO)
+        self.assertEqual((2, 1), (said['here_already'], said['refused']), said)
+        self.assertIn('another name has the same number', said['reasons'][0]['reason'])
+        self.assertEqual(NOT_FOUND, app.validate(token(98)))
         self.assertEqual((0, '2'), app.order('end', ids[0]))
 
     def test_the_numbers_of_json_are_read_back_without_loss(self):

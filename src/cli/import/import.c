@@ -63,12 +63,12 @@ static void stop(importer *m, int why)
 /* ------------------------------------------------------------------------------------------------ the threads -- */
 
 /* Until there is an answer, or nobody has patience any more. */
-static int move_in(importer *m, const import_session *s, bool *over)
+static int move_in(importer *m, const import_session *s, enum lk_import_refusal *why)
 {
     int64_t until_ms = lk_now_ms() + (int64_t)patience_s * 1000;
     const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
     for (;;) {
-        int status = lk_import(m->lk, s->token, s->token_size, &s->draft, s->created_at_ms, s->expires_at_ms, over);
+        int status = lk_import(m->lk, s->token, s->token_size, &s->draft, s->created_at_ms, s->expires_at_ms, why);
         if (status != LATCHKEY_UNAVAILABLE) return status;
         if (lk_now_ms() >= until_ms) stop(m, CLI_AWAY);
         if (atomic_load(&m->stop)) return status;
@@ -78,24 +78,25 @@ static int move_in(importer *m, const import_session *s, bool *over)
 
 static enum import_reason reason_of(int status)
 {
-    return status == LATCHKEY_BAD_ARGUMENT ? IMPORT_ARGUMENT
-           : status == LATCHKEY_MALFORMED  ? IMPORT_MALFORMED
-                                           : IMPORT_CORRUPT;
+    return status == LATCHKEY_REFUSED        ? IMPORT_NAME
+           : status == LATCHKEY_BAD_ARGUMENT ? IMPORT_ARGUMENT
+           : status == LATCHKEY_MALFORMED    ? IMPORT_MALFORMED
+                                             : IMPORT_CORRUPT;
 }
 
 /* What became of it is in the tally. False: it is not dealt with. */
 static bool deal_with_session(importer *m, const import_session *s, import_tally *tally, uint64_t number)
 {
-    bool over = false;
-    int status = move_in(m, s, &over);
+    enum lk_import_refusal why = LK_IMPORT_HERE;
+    int status = move_in(m, s, &why);
     if (status == LATCHKEY_MALFORMED && !lk_foreign_taken(m->lk)) status = LATCHKEY_CONFIG;
     if (status == LATCHKEY_NO_MEMORY) stop(m, CLI_FAILED);
     if (status == LATCHKEY_CONFIG) stop(m, CLI_CONFIG);
     if (status == LATCHKEY_NO_MEMORY || status == LATCHKEY_UNAVAILABLE || status == LATCHKEY_CONFIG) return false;
     tally->lines++;
     if (status == LATCHKEY_OK) tally->moved++;
-    else if (status == LATCHKEY_REFUSED && over) tally->over++;
-    else if (status == LATCHKEY_REFUSED) tally->here++;
+    else if (status == LATCHKEY_REFUSED && why == LK_IMPORT_HERE) tally->here++;
+    else if (status == LATCHKEY_REFUSED && why == LK_IMPORT_OVER) tally->over++;
     else if (status == LATCHKEY_EXPIRED) tally->expired++;
     else import_tally_refuse(tally, reason_of(status), number);
     if (status == LATCHKEY_OK) import_tally_change(tally, s->changed, number);

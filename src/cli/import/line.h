@@ -25,6 +25,7 @@ enum import_reason {
     IMPORT_EXPIRES,
     IMPORT_TOO_LONG,
     /* these the library says: */
+    IMPORT_NAME,
     IMPORT_ARGUMENT,
     IMPORT_MALFORMED,
     IMPORT_CORRUPT,

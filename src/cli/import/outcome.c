@@ -13,6 +13,7 @@ static const char *const texts[IMPORT_REASONS] = {
         "user_id: a whole number from 0 to 18446744073709551615 is expected; or user: a name of 1 to 1024 bytes",
     [IMPORT_EXPIRES] = "expires_at_ms: a number, from 0 on, is expected",
     [IMPORT_TOO_LONG] = "longer than 8 MiB",
+    [IMPORT_NAME] = "user: another name has the same number: one of the two needs a user_id of its own",
     [IMPORT_ARGUMENT] = "fields, times or idle_ms: out of the ranges that latchkey.h gives",
     [IMPORT_MALFORMED] = "token: it is one of latchkey's own",
     [IMPORT_CORRUPT] = "what Redis holds in its place is damaged or another's",
