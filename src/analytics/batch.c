@@ -1,5 +1,5 @@
-/* See sampling.h. */
-#include "analytics/sampling.h"
+/* See batch.h. */
+#include "analytics/batch.h"
 
 #include <stdio.h>
 #include <stdlib.h>

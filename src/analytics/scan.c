@@ -1,5 +1,7 @@
-/* A walk over some of the keys: which sessions does the index not know, and what did exchanges leave behind? See sampling.h. */
-#include "analytics/sampling.h"
+/* See scan.h. */
+#include "analytics/scan.h"
+
+#include "analytics/probe.h"
 
 #include <stdio.h>
 #include <stdlib.h>

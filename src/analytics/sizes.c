@@ -1,5 +1,5 @@
-/* What some of the sessions take. Names and lengths are asked for: no value leaves Redis. See sampling.h. */
-#include "analytics/sampling.h"
+/* See sizes.h. */
+#include "analytics/sizes.h"
 
 #include <string.h>
 
