@@ -6,6 +6,7 @@
 
 #include "clients.h"
 #include "server.h"
+#include "truth.h"
 #include "wire.h"
 
 #include <string.h>
@@ -126,6 +127,8 @@ static void restart_and_lose(void)
     server_restart(server_acting(), draw_scale(10 * MS, 10 * SECOND), lose_us, silent);
 }
 
+static void restore(void) { server_restore(server_acting(), draw_scale(MS, 100 * SECOND)); }
+
 static void step_clock(void)
 {
     int64_t us = draw_scale(MS, 60 * SECOND);
@@ -177,6 +180,16 @@ static void fail_over(void)
     at(w.now_us + (how == 2 ? draw_scale(100 * MS, scale(500)) : 1), demote, NULL, (uint64_t)old);
 }
 
+/* Behind one address: new connections come to the new primary, and old ones stay with the old one, which lives on and
+ * believes that it is one. Nothing is in anybody's way, so everybody is served again soon. */
+static void split(void)
+{
+    if (in.failed_over || server_count() < 2 || !server_fail_over()) return;
+    in.failed_over = true;
+    lead_all(server_acting(), SECOND);
+    if (!w.pause_ppm) truth_expects_service(w.now_us + 16 * SECOND + 2 * in.climate.staleness_us, in.ends_us);
+}
+
 /* Somebody is led to a replica, which lags: it answers, but it is not whom to ask. */
 static void mislead(void)
 {
@@ -212,7 +225,9 @@ static const struct {
              {"lag of replicas", lag, 6, true},
              {"replicas for primaries", mislead, 3, true},
              {"failovers", fail_over, 1, false},
+             {"split addresses", split, 1, false},
              {"set clocks", step_clock, 2, false},
+             {"restored data", restore, 2, false},
              {"lossy restarts", restart_and_lose, 1, false}};
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
@@ -223,6 +238,8 @@ static bool allowed(int kind)
     if (in.climate.calm) return kind == 0;
     if (kinds[kind].strike == step_clock) return in.climate.clocks;
     if (kinds[kind].strike == restart_and_lose) return in.climate.lossy;
+    if (kinds[kind].strike == restore) return in.climate.restores;
+    if (kinds[kind].strike == split) return in.climate.splits && server_count() > 1;
     if (kinds[kind].strike == fail_over || kinds[kind].strike == lag || kinds[kind].strike == mislead)
         return server_count() > 1;
     return true;
@@ -275,6 +292,7 @@ static void begin_episode(void *context, uint64_t number)
     in.failed_over = false;
     chaos_episodes[in.kind]++;
     int64_t length = draw_between(scale(100), scale(600)) + 5 * SECOND;
+    if (kinds[in.kind].strike == split) length += scale(400) + 20 * SECOND;
     in.ends_us = w.now_us + length;
     trace("episode: %s", kinds[in.kind].name);
     clients_busy(length + scale(200));

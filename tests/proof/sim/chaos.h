@@ -10,8 +10,10 @@
 #include "world.h"
 
 typedef struct climate {
-    bool lossy;  /* servers may lose what they acknowledged last */
-    bool clocks; /* servers' clocks are set */
+    bool lossy;    /* servers may lose what they acknowledged last */
+    bool clocks;   /* servers' clocks are set */
+    bool restores; /* their data are replaced in place by older ones */
+    bool splits;   /* failovers behind one address: old connections stay with the old primary */
     bool storm;
     bool calm; /* nothing goes wrong at all */
     int64_t staleness_us;

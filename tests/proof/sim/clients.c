@@ -3,254 +3,22 @@
  * See clients.h. On every machine a process opens the handle and starts the clients; when it is to end it waits for them,
  * closes the handle, and, where it is a restart, begins again.
  */
-#include "clients.h"
+#include "clients_inside.h"
 
-#include "latchkey.h"
-#include "truth.h"
 #include "wire.h"
 
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { CLIENTS_MAX = 12, LOOPS_MAX = 2, OUTSTANDING_MAX = 32, SPINS_MAX = 200 };
-
-typedef struct submitted {
-    uint64_t tag; /* 0: none */
-    asking asking;
-    int64_t gap_us; /* the longest time for which nobody reaped */
-    bool proof;     /* must be admitted */
-} submitted;
-
-typedef struct process {
-    machine *on;
-    latchkey *lk;
-    task *main, *client[CLIENTS_MAX], *loop[LOOPS_MAX];
-    bool restart, end, proved, loop_proved;
-    submitted submitted[OUTSTANDING_MAX];
-    uint64_t tags;
-    int64_t reaped_us; /* when it was reaped last */
-    int64_t lie_us;    /* 0: nothing is to lie */
-} process;
+enum { SPINS_MAX = 200 };
 
 static struct {
     workload load;
     process process[MACHINES_MAX];
     int64_t busy_until_us;
-    uint64_t users;
     bool prove; /* everything is healed: show that it serves */
 } in;
-
-/* ----------------------------------------------------------------------------------------------- calls -- */
-
-static latchkey_draft draft_of(uint64_t user)
-{
-    latchkey_draft draft = {.size = sizeof draft, .role = "user", .user_id = user};
-    draft.device = (uint32_t)draw(2);
-    draft.idle_ms = in.load.idle_ms;
-    draft.lifetime_ms = in.load.lifetime_ms;
-    if (chance(200000)) draft.idle_ms = draw_scale(200, 60000); /* one that ends soon */
-    if (chance(200000)) draft.lifetime_ms = draw_scale(500, 120000);
-    return draft;
-}
-
-static int create_from(process *p, latchkey_draft *draft, char token[LATCHKEY_TOKEN_SIZE])
-{
-    static const latchkey_field keys = {"pq.mlkem768", "key", 3};
-    draft->fields = &keys;
-    draft->field_count = chance(300000);
-    int status = latchkey_create(p->lk, draft, token);
-    trace("m%d creates %.8s %d", p->on->index, token, status);
-    if (!status) truth_created(token, draft->user_id);
-    totals.creates += !status;
-    return status;
-}
-
-static bool create(process *p, int64_t idle_ms, int64_t lifetime_ms, uint64_t user, char token[LATCHKEY_TOKEN_SIZE])
-{
-    latchkey_draft draft = draft_of(user);
-    draft.idle_ms = idle_ms;
-    draft.lifetime_ms = lifetime_ms;
-    return !create_from(p, &draft, token);
-}
-
-static void do_create(process *p, known *s)
-{
-    char token[LATCHKEY_TOKEN_SIZE];
-    bool again = s && chance(400000); /* one more of a user's */
-    latchkey_draft draft = draft_of(again ? s->user : ++in.users);
-    create_from(p, &draft, token);
-}
-
-static void do_validate(process *p, known *s)
-{
-    latchkey_entry entry;
-    int times = chance(200000) ? (int)draw_between(2, 12) : 1;
-    uint64_t life = s->life;
-    for (int i = 0; i < times && s->life == life; i++) {
-        asking a = truth_asks(p->on, s);
-        int status = latchkey_validate(p->lk, a.token, LATCHKEY_TOKEN_LENGTH, &entry);
-        truth_in_time(&a, "validate");
-        truth_answer(&a, status, &entry);
-        if (chance(100000)) task_sleep(draw_scale(1, 20 * MS));
-    }
-}
-
-static void do_try(process *p, known *s)
-{
-    latchkey_entry entry;
-    asking a = truth_asks(p->on, s);
-    int status = latchkey_try_validate(p->lk, a.token, LATCHKEY_TOKEN_LENGTH, &entry);
-    truth_answer(&a, status, &entry);
-}
-
-static void do_load(process *p, known *s)
-{
-    latchkey_record *record = NULL;
-    asking a = truth_asks(p->on, s);
-    int status = latchkey_load(p->lk, a.token, LATCHKEY_TOKEN_LENGTH, &record);
-    truth_in_time(&a, "load");
-    truth_answer(&a, status, latchkey_record_entry(record));
-    latchkey_record_free(record);
-}
-
-static void do_touch(process *p, known *s)
-{
-    asking a = truth_asks(p->on, s);
-    trace("m%d touches %.8s %d", p->on->index, a.token, latchkey_touch(p->lk, a.token, LATCHKEY_TOKEN_LENGTH));
-    truth_in_time(&a, "touch");
-}
-
-static void do_set_fields(process *p, known *s)
-{
-    latchkey_field field = {"theme", "another", draw(8)};
-    if (chance(500000)) field.name = "pq.mldsa44";
-    asking a = truth_asks(p->on, s);
-    int status = latchkey_set_fields(p->lk, a.token, LATCHKEY_TOKEN_LENGTH, &field, 1);
-    trace("m%d changes %.8s %d", p->on->index, a.token, status);
-    truth_in_time(&a, "set_fields");
-}
-
-static int revoke(process *p, known *s)
-{
-    if (!s->on[p->on->index].asked_us) s->on[p->on->index].asked_us = w.now_us;
-    asking a = truth_asks(p->on, s);
-    int status = latchkey_revoke(p->lk, a.token, LATCHKEY_TOKEN_LENGTH);
-    truth_in_time(&a, "revoke");
-    truth_revoked(&a, status);
-    return status;
-}
-
-/* Others come in just then, and who ended it looks whether it did end. */
-static void do_revoke(process *p, known *s)
-{
-    uint64_t life = s->life;
-    if (chance(500000)) {
-        truth_favour(s);
-        task_wake(&in, true);
-        if (chance(500000)) task_sleep(draw_scale(1, 5 * MS));
-    }
-    if (s->life == life) revoke(p, s);
-    if (s->life == life && chance(500000)) do_validate(p, s);
-}
-
-static void favour_some(known *s)
-{
-    if (chance(500000)) truth_favour(s);
-    if (chance(500000)) task_wake(&in, true);
-}
-
-/* With the old token somebody goes on, in its grace and after it. */
-static void do_rotate(process *p, known *s)
-{
-    char token[LATCHKEY_TOKEN_SIZE] = "";
-    int64_t grace_ms = chance(350000) ? 0 : draw_scale(20, in.load.idle_ms < 3600000 ? in.load.idle_ms : 3600000);
-    uint64_t life = s->life;
-    if (chance(500000)) favour_some(s);
-    asking a = truth_asks(p->on, s);
-    int status = latchkey_rotate(p->lk, a.token, LATCHKEY_TOKEN_LENGTH, grace_ms, token);
-    truth_in_time(&a, "rotate");
-    truth_rotated(&a, status, token);
-    if (s->life == life && chance(700000)) do_validate(p, s);
-    if (s->life != life || !chance(300000)) return;
-    if (grace_ms && grace_ms < 5000) task_sleep(grace_ms * MS + draw_scale(1, SECOND));
-    if (s->life == life) do_validate(p, s);
-}
-
-/* Of all sessions of its user; it is kept itself, or another's token is given, or none. */
-static void do_revoke_user(process *p, known *s)
-{
-    known *keep = chance(200000) ? truth_any(false) : chance(500000) ? s : NULL;
-    char token[LATCHKEY_TOKEN_SIZE] = "";
-    size_t ended;
-    if (chance(500000)) favour_some(s);
-    if (keep) memcpy(token, keep->token, sizeof token);
-    asking a = truth_asks_all(p->on, s, keep);
-    int status = latchkey_revoke_user(p->lk, a.user, keep ? token : NULL, strlen(token), &ended);
-    truth_in_time(&a, "revoke_user");
-    truth_user_revoked(&a, status);
-    for (int i = 0; i < 2 && s->life == a.life && chance(500000); i++) do_validate(p, s);
-}
-
-static void do_revoke_selector(process *p, known *s)
-{
-    bool foreign = chance(150000);
-    asking a = truth_asks(p->on, s);
-    int status = latchkey_revoke_selector(p->lk, a.user + foreign, s->selector);
-    truth_in_time(&a, "revoke_selector");
-    if (!foreign) truth_named_revoked(&a, status);
-    else if (!status) fail("m%d ends %s in another user's name", p->on->index, a.token);
-    if (chance(500000) && s->life == a.life) do_validate(p, s);
-}
-
-/* A login of two steps, between which the user's sessions may be ended. */
-static void do_login(process *p, known *s)
-{
-    char token[LATCHKEY_TOKEN_SIZE] = "";
-    asking a = truth_asks(p->on, s);
-    latchkey_draft draft = draft_of(a.user);
-    int status = latchkey_user_generation(p->lk, a.user, &draft.generation);
-    truth_in_time(&a, "user_generation");
-    if (status) return;
-    int64_t read_us = w.now_us;
-    if (chance(400000) && a.life == s->life) do_revoke_user(p, s);
-    else if (chance(700000)) task_sleep(draw_scale(1, SECOND));
-    int64_t create_us = w.now_us;
-    status = create_from(p, &draft, token);
-    truth_login(&a, read_us, create_us, status, token);
-}
-
-static void do_list(process *p, known *s)
-{
-    latchkey_session_info infos[64];
-    size_t total, max = chance(100000) ? draw(4) : 64;
-    asking a = truth_asks(p->on, s);
-    int status = latchkey_sessions(p->lk, a.user, a.token, LATCHKEY_TOKEN_LENGTH, infos, max, &total);
-    truth_in_time(&a, "sessions");
-    if (!status) truth_listed(&a, infos, max, total);
-}
-
-static void do_prewarm(process *p, known *s)
-{
-    size_t loaded;
-    (void)s;
-    trace("m%d prewarms %d", p->on->index, latchkey_prewarm(p->lk, 20, &loaded));
-}
-
-static void act(process *p)
-{
-    static const struct {
-        unsigned parts;
-        void (*call)(process *p, known *s);
-    } calls[] = {{600, do_validate},  {70, do_try},    {30, do_load},           {50, do_create}, {40, do_touch},
-                 {30, do_set_fields}, {90, do_revoke}, {10, do_prewarm},        {60, do_rotate}, {15, do_revoke_user},
-                 {15, do_login},      {15, do_list},   {15, do_revoke_selector}};
-    known *s = truth_any(chance(350000));
-    unsigned dice = (unsigned)draw(1040), i = 0;
-    while (dice >= calls[i].parts) dice -= calls[i++].parts;
-    if (!s) do_create(p, NULL);
-    else calls[i].call(p, s);
-}
 
 /* --------------------------------------------------------------------------------------------- processes -- */
 
@@ -268,7 +36,7 @@ static bool answers(process *p, known *s, uint64_t life, int expected)
     latchkey_entry entry;
     if (s->life != life) return false;
     asking a = truth_asks(p->on, s);
-    int status = latchkey_validate(p->lk, a.token, LATCHKEY_TOKEN_LENGTH, &entry);
+    int status = latchkey_validate(p->lk, a.token, strlen(a.token), &entry);
     truth_answer(&a, status, &entry);
     return status == expected;
 }
@@ -278,13 +46,13 @@ static bool prove(process *p)
 {
     char token[LATCHKEY_TOKEN_SIZE];
     latchkey_entry entry;
-    if (!create(p, 600000, 3600000, ++in.users, token)) return false;
+    if (!calls_create(p, 600000, 3600000, calls_new_user(), token)) return false;
     known *s = truth_find(token);
     if (!s) return false;
     uint64_t life = s->life;
     if (!answers(p, s, life, LATCHKEY_OK)) return false;
     if (in.load.l1 && latchkey_try_validate(p->lk, token, LATCHKEY_TOKEN_LENGTH, &entry)) return false;
-    if (s->life != life || revoke(p, s)) return false;
+    if (s->life != life || calls_revoke(p, s)) return false;
     return answers(p, s, life, LATCHKEY_NOT_FOUND);
 }
 
@@ -294,7 +62,7 @@ static void *client(void *context)
     while (!p->end && !p->restart) {
         rest();
         if (p->end || p->restart) break;
-        if (!in.prove) act(p);
+        if (!in.prove) calls_act(p);
         else if (!p->proved) p->proved = prove(p);
     }
     return NULL;
@@ -324,7 +92,7 @@ static void submit(process *p, known *s, bool proof)
     uint64_t tag = ++p->tags;
     *o = (submitted){.tag = tag, .asking = truth_asks(p->on, s), .proof = proof};
     int before = outstanding(p) - 1;
-    int status = latchkey_submit(p->lk, o->asking.token, LATCHKEY_TOKEN_LENGTH, tag);
+    int status = latchkey_submit(p->lk, o->asking.token, strlen(o->asking.token), tag);
     trace("m%d submits %.8s as %d: %d", p->on->index, s->token, (int)tag, status);
     totals.submitted += !status;
     if (!status) return;
@@ -437,7 +205,7 @@ static void submit_some(process *p)
 static void prove_loop(process *p)
 {
     char token[LATCHKEY_TOKEN_SIZE];
-    if (!create(p, 600000, 3600000, ++in.users, token)) return;
+    if (!calls_create(p, 600000, 3600000, calls_new_user(), token)) return;
     known *s = truth_find(token);
     if (s) submit(p, s, true);
     serve_until(p, 0);
@@ -483,8 +251,8 @@ static void count(process *p)
 
 static void live_once(process *p)
 {
-    char error[200], config[512];
-    snprintf(config, sizeof config, "%s", in.load.config);
+    char error[200], config[sizeof in.load.config + 8];
+    snprintf(config, sizeof config, "%s%s", in.load.config, p->on->database ? "&db=1" : "");
     int status = latchkey_open(config, &p->lk, error, sizeof error);
     if (status) {
         fail("open: %d %s (%s)", status, error, config);
@@ -519,11 +287,15 @@ void clients_begin(const workload *load)
 {
     memset(&in, 0, sizeof in);
     in.load = *load;
+    calls_begin(load);
+    if (load->second_database) w.machines[w.machine_count - 1].database = 1;
     for (int i = 0; i < w.machine_count; i++) {
         in.process[i].on = &w.machines[i];
         in.process[i].main = task_start(&w.machines[i], "process", process_main, &in.process[i]);
     }
 }
+
+void clients_wake(void) { task_wake(&in, true); }
 
 void clients_busy(int64_t us)
 {

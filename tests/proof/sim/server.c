@@ -13,17 +13,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHANNELS_MAX = 16, CHANNEL_ROOM = 64, WORDS_MAX = 64 };
+enum { DATABASES = 2, CHANNELS_MAX = 16, CHANNEL_ROOM = 64, WORDS_MAX = 64 };
 
 typedef struct entry { /* one command in the log; words is NULL where it only moves the offset */
     int64_t when_us, clock_us;
     word *words;
     size_t count;
+    int database;
 } entry;
 
 typedef struct session { /* a connection, as the server sees it; its place is the wire's */
     bool open, blocked;
-    int server;
+    int server, database;
     buffer in;
     char channel[CHANNELS_MAX][CHANNEL_ROOM];
     int channels;
@@ -38,7 +39,7 @@ typedef struct server {
     char run_id[41], replication_id[41];
     int64_t paused_until, loading_until, ahead_us;
     bool scripts[SCRIPTS_MAX]; /* those that it knows */
-    store *data, *disk;
+    store *data[DATABASES], *disk[DATABASES];
     entry *log; /* from position `first` on */
     size_t logged, log_room;
     uint64_t first, disk_at;
@@ -70,14 +71,14 @@ static void new_id(char id[41])
 static uint64_t log_end(const server *s) { return s->first + s->logged; }
 
 /* All in one piece of memory. */
-static void log_append(server *s, const word *words, size_t count)
+static void log_append(server *s, int database, const word *words, size_t count)
 {
     if (s->logged == s->log_room) {
         s->log_room = s->log_room ? 2 * s->log_room : 256;
         s->log = realloc(s->log, s->log_room * sizeof *s->log);
         if (!s->log) abort();
     }
-    entry e = {.when_us = w.now_us, .clock_us = clock_us(s), .count = count};
+    entry e = {.when_us = w.now_us, .clock_us = clock_us(s), .count = count, .database = database};
     size_t size = count * sizeof *words;
     for (size_t i = 0; i < count; i++) size += words[i].size + 1;
     if (count && !(e.words = malloc(size))) abort();
@@ -91,11 +92,11 @@ static void log_append(server *s, const word *words, size_t count)
 }
 
 /* Runs on `data`, which is at *position, what was logged up to when_us. */
-static void log_replay(const server *s, store *data, uint64_t *position, int64_t when_us)
+static void log_replay(const server *s, store *const data[DATABASES], uint64_t *position, int64_t when_us)
 {
     for (; *position < log_end(s) && s->log[*position - s->first].when_us <= when_us; ++*position) {
         const entry *e = &s->log[*position - s->first];
-        if (e->count) store_run_again(data, e->words, e->count, e->clock_us);
+        if (e->count) store_run_again(data[e->database], e->words, e->count, e->clock_us);
     }
 }
 
@@ -109,7 +110,7 @@ static void catch_up(server *r)
 static void log_trim(server *s)
 {
     uint64_t keep = log_end(s);
-    if (s->disk) {
+    if (s->disk[0]) {
         log_replay(s, s->disk, &s->disk_at, w.now_us - in.disk_behind_us);
         keep = s->disk_at;
     }
@@ -128,10 +129,10 @@ static void log_trim(server *s)
 }
 
 /* What a replica or the disk does not run only moves the offset. */
-static void log_command(server *s, const word *words, size_t count)
+static void log_command(server *s, int database, const word *words, size_t count)
 {
-    bool followed = (s->disk != NULL || in.count > 1) && strcmp(words[0].text, "PUBLISH");
-    log_append(s, words, followed ? count : 0);
+    bool followed = (s->disk[0] != NULL || in.count > 1) && strcmp(words[0].text, "PUBLISH");
+    log_append(s, database, words, followed ? count : 0);
     if (s->logged >= 128) log_trim(s);
 }
 
@@ -142,11 +143,25 @@ static void log_clear(server *s)
     s->logged = 0;
 }
 
+static void close_data(store *data[DATABASES])
+{
+    for (int i = 0; i < DATABASES; i++) {
+        store_close(data[i]);
+        data[i] = NULL;
+    }
+}
+
+static void copy_data(store *to[DATABASES], store *const from[DATABASES])
+{
+    close_data(to);
+    for (int i = 0; i < DATABASES; i++) to[i] = store_copy(from[i]);
+}
+
 /* The disk holds what the memory holds, from now on. */
 static void disk_begin(server *s)
 {
-    store_close(s->disk);
-    s->disk = in.keep_disk ? store_copy(s->data) : NULL;
+    close_data(s->disk);
+    if (in.keep_disk) copy_data(s->disk, s->data);
     s->disk_at = log_end(s);
 }
 
@@ -170,9 +185,8 @@ void server_accepted(wire *c)
 
 void server_lost(wire *c) { session_close(&in.session[c->index]); }
 
-static unsigned publish(void *context, word channel, word text)
+static unsigned publish(server *s, word channel, word text)
 {
-    server *s = context;
     unsigned heard = 0;
     buffer message = {0};
     for (int i = 0; i < CONNECTIONS_MAX; i++) {
@@ -194,16 +208,47 @@ static unsigned publish(void *context, word channel, word text)
     return heard;
 }
 
-static void effect(void *context, const word *words, size_t count) { log_command(context, words, count); }
+/* The server and the database on which a command runs. */
+typedef struct place {
+    server *on;
+    int database;
+} place;
 
+static unsigned publish_from(void *context, word channel, word text)
+{
+    const place *p = context;
+    return publish(p->on, channel, text);
+}
+static void effect(void *context, const word *words, size_t count)
+{
+    const place *p = context;
+    log_command(p->on, p->database, words, count);
+}
+
+/* To the checks, a key of another database is one of another name: "1/lk:{0}:q". */
+enum { KEY_TEXT = 200 };
+static const char *full_key(const place *p, const char *key, char out[KEY_TEXT])
+{
+    snprintf(out, KEY_TEXT, "%s%s", p->database ? "1/" : "", key);
+    return out;
+}
 static void wrote_key(void *context, const char *key, bool made)
 {
-    truth_wrote((int)((server *)context - in.server), key, made);
+    const place *p = context;
+    char text[KEY_TEXT];
+    truth_wrote((int)(p->on - in.server), full_key(p, key, text), made);
 }
-static void deleted_key(void *context, const char *key) { truth_deleted((int)((server *)context - in.server), key); }
+static void deleted_key(void *context, const char *key)
+{
+    const place *p = context;
+    char text[KEY_TEXT];
+    truth_deleted((int)(p->on - in.server), full_key(p, key, text));
+}
 static void renamed_key(void *context, const char *from, const char *to)
 {
-    truth_renamed((int)((server *)context - in.server), from, to);
+    const place *p = context;
+    char old[KEY_TEXT], new[KEY_TEXT];
+    truth_renamed((int)(p->on - in.server), full_key(p, from, old), full_key(p, to, new));
 }
 
 /* ---------------------------------------------------------------------------------------------- commands -- */
@@ -299,9 +344,11 @@ static int script_of(server *s, const word *words)
     return script >= 0 && s->scripts[script] ? script : -1;
 }
 
-static void run_on_data(server *s, wire *c, const word *words, size_t count, buffer *out)
+static void run_on_data(server *s, const session *of, wire *c, const word *words, size_t count, buffer *out)
 {
-    const store_events events = {s, publish, effect, wrote_key, deleted_key, renamed_key, .replica = !s->primary};
+    place here = {s, of->database};
+    const store_events events = {&here,       publish_from,          effect, wrote_key, deleted_key,
+                                 renamed_key, .replica = !s->primary};
     int script = -1;
     if (is(words[0], "EVAL") || is(words[0], "EVALSHA")) {
         script = script_of(s, words);
@@ -311,7 +358,7 @@ static void run_on_data(server *s, wire *c, const word *words, size_t count, buf
         }
     }
     truth_command_begins(c->client, script < 0 ? NULL : store_script_sha(script));
-    if (!store_run(s->data, words, count, clock_us(s), &events, out))
+    if (!store_run(s->data[of->database], words, count, clock_us(s), &events, out))
         fail("the library sends a command that the simulation does not know: %.40s", words[0].text);
     if (is(words[0], "HGET")) c->read_step = w.step;
     truth_command_ends((int)(s - in.server));
@@ -327,7 +374,10 @@ static void run_command(server *s, session *c, wire *on, const word *words, size
     else if (is(words[0], "ROLE"))
         buffer_print(out, s->primary ? "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"
                                      : "*5\r\n$5\r\nslave\r\n$1\r\nh\r\n:6379\r\n$9\r\nconnected\r\n:0\r\n");
-    else run_on_data(s, on, words, count, out);
+    else if (is(words[0], "SELECT") && count == 2) {
+        c->database = atoi(words[1].text);
+        buffer_print(out, "+OK\r\n");
+    } else run_on_data(s, c, on, words, count, out);
     c->position = log_end(s);
     if (s - in.server != in.acting && s->primary) on->client->astray_us = w.now_us;
 }
@@ -457,8 +507,7 @@ static void synchronize(void *context, uint64_t number)
         return;
     }
     trace("r%d synchronized with r%d", (int)(r - in.server), in.acting);
-    store_close(r->data);
-    r->data = store_copy(m->data);
+    copy_data(r->data, m->data);
     r->master = in.acting;
     r->at = log_end(m);
     strcpy(r->replication_id, m->replication_id);
@@ -493,6 +542,27 @@ static void come_up(void *context, uint64_t number)
     disturbed();
 }
 
+/* What was written up to so long ago is what it holds. */
+static void load_disk(server *s, int64_t lose_us)
+{
+    log_replay(s, s->disk, &s->disk_at, w.now_us - lose_us);
+    copy_data(s->data, s->disk);
+    log_clear(s);
+    disk_begin(s);
+}
+
+void server_restore(int which, int64_t lose_us)
+{
+    server *s = &in.server[which];
+    if (!s->up || !s->primary || !s->disk[0]) return;
+    trace("r%d's data are replaced by those of %.3f s ago", which, (double)lose_us / 1e6);
+    for (int i = 0; i < in.count; i++) catch_up(&in.server[i]);
+    load_disk(s, lose_us);
+    desynchronize_replicas(which);
+    disturbed();
+    if (which == in.acting) truth_acting_changed(false, true);
+}
+
 void server_restart(int which, int64_t down_us, int64_t lose_us, bool silent)
 {
     server *s = &in.server[which];
@@ -500,14 +570,7 @@ void server_restart(int which, int64_t down_us, int64_t lose_us, bool silent)
     trace("r%d dies%s for %.3f s and loses the last %.3f s", which, silent ? " silently" : "", (double)down_us / 1e6,
           (double)lose_us / 1e6);
     for (int i = 0; i < in.count; i++) catch_up(&in.server[i]);
-    if (s->primary && s->disk) {
-        log_replay(s, s->disk, &s->disk_at, w.now_us - lose_us);
-        store_close(s->data);
-        s->data = s->disk;
-        s->disk = NULL;
-        log_clear(s);
-        disk_begin(s);
-    }
+    if (s->primary && s->disk[0]) load_disk(s, lose_us);
     desynchronize_replicas(which);
     s->master = -1;
     s->up = false;
@@ -515,7 +578,7 @@ void server_restart(int which, int64_t down_us, int64_t lose_us, bool silent)
     if (silent) forget_clients(which);
     else server_kill_clients(which, false);
     disturbed();
-    if (which == in.acting) truth_acting_changed(false);
+    if (which == in.acting) truth_acting_changed(false, false);
     at(w.now_us + down_us, come_up, s, 0);
 }
 
@@ -539,7 +602,7 @@ bool server_fail_over(void)
     disk_begin(best);
     (void)old;
     disturbed();
-    truth_acting_changed(true);
+    truth_acting_changed(true, false);
     return true;
 }
 
@@ -552,8 +615,7 @@ void server_demote(int which)
     s->master = -1;
     s->at = 0;
     log_clear(s);
-    store_close(s->disk);
-    s->disk = NULL;
+    close_data(s->disk);
     at(w.now_us + draw_scale(10 * MS, 2 * SECOND), synchronize, s, 0);
     disturbed();
 }
@@ -603,7 +665,7 @@ void servers_begin(int count, int64_t lag_us, bool keep_disk)
         *s = (server){.up = true, .primary = i == 0, .master = i ? 0 : -1, .ahead_us = epoch_us, .first = 1};
         s->at = 1;
         s->lag_us = lag_us;
-        s->data = store_open();
+        for (int n = 0; n < DATABASES; n++) s->data[n] = store_open();
         new_id(s->run_id);
         new_id(s->replication_id);
         disk_begin(s);
@@ -616,8 +678,8 @@ void servers_end(void)
     for (int i = 0; i < in.count; i++) {
         log_clear(&in.server[i]);
         free(in.server[i].log);
-        store_close(in.server[i].data);
-        store_close(in.server[i].disk);
+        close_data(in.server[i].data);
+        close_data(in.server[i].disk);
     }
     for (int i = 0; i < CONNECTIONS_MAX; i++) session_close(&in.session[i]);
 }
@@ -628,19 +690,37 @@ bool server_up(int which) { return in.server[which].up; }
 bool server_primary(int which) { return in.server[which].primary; }
 int64_t server_clock_ms(int which) { return clock_us(&in.server[which]) / 1000; }
 int64_t servers_clock_spread_us(void) { return in.spread_us; }
-bool server_holds(int which, const char *key)
+/* The keyspace of a full key, and the rest of it. */
+static store *data_of(int which, const char **key)
 {
-    return store_holds(in.server[which].data, key, server_clock_ms(which));
+    bool second = !strncmp(*key, "1/", 2);
+    *key += second ? 2 : 0;
+    return in.server[which].data[second];
 }
 
-int64_t server_expiry_ms(int which, const char *key) { return store_expiry_ms(in.server[which].data, key); }
+bool server_holds(int which, const char *key)
+{
+    store *s = data_of(which, &key);
+    return store_holds(s, key, server_clock_ms(which));
+}
+
+int64_t server_expiry_ms(int which, const char *key)
+{
+    store *s = data_of(which, &key);
+    return store_expiry_ms(s, key);
+}
+
 int64_t server_number(int which, const char *key)
 {
-    return store_number(in.server[which].data, key, server_clock_ms(which));
+    store *s = data_of(which, &key);
+    return store_number(s, key, server_clock_ms(which));
 }
+
 word server_field(int which, const char *key, const char *field)
 {
-    return server_holds(which, key) ? store_field(in.server[which].data, key, field) : (word){NULL, 0};
+    bool there = server_holds(which, key);
+    store *s = data_of(which, &key);
+    return there ? store_field(s, key, field) : (word){NULL, 0};
 }
 
 int64_t servers_calm_since_us(void)

@@ -30,6 +30,8 @@ void server_step_clock(int server, int64_t us);
 /* Down for so long. lose_us: what was written in the last so many microseconds is lost (needs keep_disk); silent: its
  * connections do not learn of it. */
 void server_restart(int server, int64_t down_us, int64_t lose_us, bool silent);
+/* Its data are replaced in place by what they were so long ago: it is the same server, and no connection learns of it. */
+void server_restore(int server, int64_t lose_us);
 /* The most advanced replica becomes the acting primary. The old one, where it lives, goes on as it is until demoted. */
 bool server_fail_over(void);
 void server_demote(int server); /* becomes a replica of the acting one; its connections stay */
@@ -40,6 +42,7 @@ void server_kill_clients(int server, bool subscribers_only);
 void servers_heal(void); /* all up, nobody paused, all others replicas of the acting one */
 
 /* ---------------------------------------------------------------------------------------------- the truth -- */
+/* Keys of the second database begin with "1/". */
 int64_t server_clock_ms(int server);
 int64_t servers_clock_spread_us(void);                 /* by how much servers' clocks ever differed or were set */
 bool server_holds(int server, const char *key);        /* alive by that server's clock */

@@ -8,10 +8,12 @@
 #include "hooks.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define REMEMBERED_US (290 * SECOND)
+enum { UNSERVED_MOST = 8 };
 #define SETTLED_US (10 * SECOND)
 
 tally totals;
@@ -23,6 +25,7 @@ void truth_begin(const promise *p)
 {
     memset(&in, 0, sizeof in);
     in.promise = *p;
+    change_begin();
 }
 
 known *truth_find(const char *selector)
@@ -32,7 +35,22 @@ known *truth_find(const char *selector)
     return NULL;
 }
 
-bool truth_acting_holds(const known *s) { return server_holds(server_acting(), s->key); }
+known *truth_of_user(uint64_t user)
+{
+    known *found = NULL;
+    unsigned seen = 0;
+    FOR_SESSIONS(s)
+    if (s->life && *s->token && s->user == user && !draw(++seen)) found = s;
+    return found;
+}
+
+int truth_database(const known *s) { return !strncmp(s->key, "1/", 2); }
+
+/* And nobody ended all of them since it was made. */
+bool truth_acting_holds(const known *s)
+{
+    return server_holds(server_acting(), s->key) && !truth_is_over(server_acting(), s->key);
+}
 
 int64_t truth_slack_us(void) { return MS + servers_clock_spread_us(); }
 
@@ -73,22 +91,25 @@ known *truth_place(const known *but)
     return best;
 }
 
-void truth_acting_changed(bool failover)
+void truth_acting_changed(bool failover, bool in_place)
 {
     int down = 0;
+    in.lost_us = w.now_us;
     for (int i = 0; i < server_count(); i++) down += !server_up(i);
     for (known *s = in.session; s < in.session + SESSIONS_MAX; s++) {
         if (!s->life || !truth_acting_holds(s)) continue;
         s->deleted_us = NEVER;
         if (!s->ended_us || s->lost_us) continue;
         s->lost_us = w.now_us;
-        if (chance(300000)) in.favourite = s; /* they try everything with it */
+        s->lost_in_place = in_place;
+        if (chance(300000)) in.favourite[truth_database(s)] = s; /* they try everything with it */
         trace("%.8s was ended, and is there again", s->selector);
         if (failover && in.promise.durability && down <= 1)
             fail("C: the revocation of %s was OK with durability=%d, and a failover lost it", s->selector,
                  in.promise.durability);
     }
     life_acting_changed(failover && down <= 1);
+    if (!failover || !in.promise.durability || down > 1) change_lost();
 }
 
 /* ---------------------------------------------------------------------------------------- told by the hooks -- */
@@ -127,29 +148,30 @@ void truth_filled(const machine *m, const char *selector, uint64_t asked, uint64
 
 known *truth_any(bool ended)
 {
-    known *found = in.favourite;
+    int database = task_machine()->database;
+    known *found = in.favourite[database];
     unsigned seen = 0;
     /* One is asked about by everybody for a while, since calls meet only there. */
-    if (chance(30000)) in.favourite = NULL;
-    else if (found && *found->token && chance(400000)) return found;
+    if (chance(30000)) in.favourite[database] = NULL;
+    else if (found && *found->token && truth_database(found) == database && chance(400000)) return found;
     found = NULL;
     for (known *s = in.session; s < in.session + SESSIONS_MAX; s++) {
-        if (!s->life || !*s->token || s->until_us < w.now_us - 60 * SECOND) continue;
+        if (!s->life || !*s->token || truth_database(s) != database || s->until_us < w.now_us - 60 * SECOND) continue;
         bool dead = s->ended_us || s->deleted_us || s->until_us < w.now_us;
         if (dead != ended && !(ended && s->lost_us)) continue;
         if (!draw(++seen)) found = s;
     }
-    if (!in.favourite) in.favourite = found;
+    if (!in.favourite[database]) in.favourite[database] = found;
     return found;
 }
 
-void truth_favour(known *s) { in.favourite = s; }
+void truth_favour(known *s) { in.favourite[truth_database(s)] = s; }
 
 void truth_created(const char *token, uint64_t user)
 {
     known *s = truth_find(token);
     if (!s) return;
-    memcpy(s->token, token, LATCHKEY_TOKEN_SIZE);
+    snprintf(s->token, sizeof s->token, "%s", token);
     s->user = user;
 }
 
@@ -180,11 +202,13 @@ bool truth_astray(const asking *a) { return a->on->astray_us && a->on->astray_us
 /* What no configuration of this kind promises:
  *  - the acting primary lost an acknowledged revocation (nobody else had it: durability was 0, or the disk was behind),
  *    and this process never knew of it; until somebody who knows asserts it again;
+ *    or, where its data were replaced under it, until the bound after that;
  *  - durability is 0 and this process is connected to a primary that was deposed and does not know it yet, so that
  *    revocations go elsewhere; until its lease of that one is over. */
 bool truth_excused(const known *s, const asking *a)
 {
-    bool lost = s->lost_us && !knows(s, a->on->index);
+    bool unseen = s->lost_in_place && a->began_us <= s->lost_us + truth_bound_us(); /* a beat may see it until then */
+    bool lost = s->lost_us && (unseen || !knows(s, a->on->index));
     bool astray = !in.promise.durability && truth_astray(a);
     totals.excused += lost || astray;
     return lost || astray;
@@ -217,6 +241,28 @@ bool truth_calm(const asking *a)
     int64_t long_ago = a->began_us - SETTLED_US - truth_bound_us();
     return servers_calm_since_us() < long_ago && a->on->route_us < long_ago && a->on->astray_us < long_ago &&
            a->on->route == server_acting();
+}
+
+void truth_expects_service(int64_t from_us, int64_t until_us)
+{
+    in.service_from_us = from_us;
+    in.service_until_us = until_us;
+}
+
+static bool must_serve(const asking *a)
+{
+    return w.faults && in.service_from_us && a->began_us >= in.service_from_us && w.now_us < in.service_until_us &&
+           a->on->paused_us == a->paused_us && !in.promise.durability;
+}
+
+/* One call for each old connection may find out; then they are served. */
+static void judge_service(const asking *a, int status)
+{
+    unsigned *unserved = &in.unserved[a->on->index];
+    if (status != LATCHKEY_UNAVAILABLE || !must_serve(a)) *unserved = 0;
+    else if (++*unserved > UNSERVED_MOST)
+        fail("m%d is UNAVAILABLE %u times one after the other, last about %s, %.3f s after it should be served",
+             a->on->index, *unserved, a->about->selector, (double)(a->began_us - in.service_from_us) / 1e6);
 }
 
 static void judge_no(const asking *a, int status)
@@ -257,10 +303,12 @@ static void judge(const asking *no, const asking *ok, int status, const latchkey
     if (status == LATCHKEY_OK) {
         judge_ok(ok, entry);
         life_judge_ok(ok);
+        if (entry) change_judge_ok(ok, entry);
     } else if (status > 0) {
         judge_no(no, status);
         life_judge_no(no, status);
     }
+    judge_service(no, status);
     if (status == LATCHKEY_CORRUPT || status == LATCHKEY_CONFIG || status == LATCHKEY_MALFORMED)
         fail("A: m%d answers %d about %s", no->on->index, status, no->about->selector);
 }
@@ -288,6 +336,7 @@ void truth_restarted(const machine *m)
 {
     for (known *s = in.session; s < in.session + SESSIONS_MAX; s++) memset(&s->on[m->index], 0, sizeof s->on[0]);
     in.empty_begun[m->index] = in.empty_done[m->index] = 0;
+    change_restarted(m);
 }
 
 void truth_at_the_end(void)

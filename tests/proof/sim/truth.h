@@ -9,17 +9,20 @@
 #include "store.h"
 #include "world.h"
 
-enum { SESSIONS_MAX = 48, NEVER = 0, KEY_SIZE = 160 };
+#define TRUTH_CROWDS (UINT64_C(1) << 40) /* users from there on have so many sessions that a few are looked after */
+
+enum { SESSIONS_MAX = 48, NEVER = 0, KEY_SIZE = 160, TOKEN_ROOM = 64 };
 
 /* A token. One that is exchanged for another goes on being one of the same session. */
 typedef struct known {
     uint64_t life;   /* which token this place holds; 0: none */
     uint64_t family; /* which session it is of */
     char selector[LATCHKEY_SELECTOR_LENGTH + 1], key[KEY_SIZE];
-    char token[LATCHKEY_TOKEN_SIZE]; /* "": create has not returned it */
+    char token[TOKEN_ROOM]; /* "": create has not returned it. A foreign one has another length */
     uint64_t user;
     uint32_t device;
     int64_t idle_us;
+    int64_t born_us;      /* the session was made, and perhaps exchanged since */
     int64_t created_us;   /* the script ran */
     int64_t exchanged_us; /* a script exchanged it for another on the acting primary, */
     int64_t over_us;      /* and its grace ends then */
@@ -31,7 +34,8 @@ typedef struct known {
     int64_t deleted_us;    /* a script deleted it on the acting primary, */
     int deleted_by;        /* called by this machine; */
     bool deleted_by_sweep; /* and that was revoke_user's */
-    int64_t lost_us;       /* the acting primary forgot that it was ended */
+    int64_t lost_us;       /* the acting primary forgot that it was ended, */
+    bool lost_in_place;    /* and it is the same server: no connection told anybody */
     struct {
         int64_t asked_us;                 /* a revoke was begun here */
         int64_t denied_us;                /* a revoke returned OK or PENDING here */
@@ -44,8 +48,8 @@ typedef struct known {
 
 typedef struct tally {
     uint64_t validates[12]; /* by status + 8 */
-    uint64_t revokes, exchanges, reuses, users_ended, kept, logins_refused, lists, listed, creates, hits, fills,
-        refused_fills, empties, purges, beats, excused, missed, replayed, lapses;
+    uint64_t revokes, exchanges, reuses, users_ended, crowds, floods, everyone, imported, changed, kept, logins_refused,
+        lists, listed, creates, hits, fills, refused_fills, empties, purges, beats, excused, missed, replayed, lapses;
     uint64_t refreshes, refreshes_dropped, dead_refused;
     uint64_t behind, handed_over, left, lost_together; /* callers on a line that others drove; ... */
     uint64_t submitted, reaped, reaped_late, dropped;  /* late: after deadline_ms, by whosever fault */
@@ -67,12 +71,13 @@ void truth_wrote(int server, const char *key, bool made);
 void truth_renamed(int server, const char *from, const char *to);
 void truth_deleted(int server, const char *key);
 void truth_command_ends(int server);
-void truth_acting_changed(bool failover);
+void truth_acting_changed(bool failover, bool in_place);
 
 /* -------------------------------------------------------------------------------------- told by the clients -- */
 known *truth_any(bool ended); /* one that has a token, alive or not any more; NULL: there is none */
 void truth_favour(known *s);  /* everybody asks about it for a while */
 known *truth_find(const char *selector);
+known *truth_of_user(uint64_t user); /* one whose token is known; NULL: none */
 void truth_created(const char *token, uint64_t user);
 
 typedef struct asking { /* one call under way */
@@ -83,8 +88,8 @@ typedef struct asking { /* one call under way */
     /* revoke_user: the family to be spared; its token, if it lives and nobody else is at it, and that one's life: an heir
      * may take its place; how many such calls began before */
     uint64_t kept, keeps_life, sweeps;
-    known *keeps;
-    char token[LATCHKEY_TOKEN_SIZE];
+    known *keeps, *spares; /* spares: another user's, whose old token was named */
+    char token[TOKEN_ROOM];
     int64_t began_us, paused_us;
     int64_t looked_us; /* when it was decided, at the earliest; 0: at the task's last look at a clock */
 } asking;
@@ -98,12 +103,19 @@ void truth_revoked(const asking *a, int status);
 void truth_rotated(const asking *a, int status, const char *new_token);
 asking truth_asks_all(machine *m, known *about, known *keep); /* of its user; keep: or NULL */
 void truth_user_revoked(const asking *a, int status);         /* all sessions of a->about's user */
-void truth_named_revoked(const asking *a, int status);        /* by its selector */
+asking truth_asks_everyone(machine *m, known *about);
+void truth_everyone_revoked(const asking *a, int status);
+void truth_imported(const asking *a, int status, uint64_t user, const char *foreign);
+/* Its role was to become that number; of all its user's sessions, or of it alone. Returns the number. */
+unsigned truth_changes(const asking *a, bool all);
+void truth_changed(const asking *a, unsigned number, int status);
+void truth_named_revoked(const asking *a, int status); /* by its selector */
 /* The user's generation was read, between the two; then a session was to be made with it. */
 void truth_login(const asking *read, int64_t read_us, int64_t create_us, int status, const char *token);
 void truth_listed(const asking *a, const latchkey_session_info *infos, size_t count, size_t total);
-void truth_in_time(const asking *a, const char *what); /* guarantee G */
-void truth_restarted(const machine *m);                /* its process knows nothing any more */
+void truth_expects_service(int64_t from_us, int64_t until_us); /* nothing is in anybody's way then */
+void truth_in_time(const asking *a, const char *what);         /* guarantee G */
+void truth_restarted(const machine *m);                        /* its process knows nothing any more */
 void truth_at_the_end(void);
 
 #endif

@@ -25,20 +25,27 @@ typedef struct user_known { /* whose sessions were all ended, lately */
 typedef struct inside {
     promise promise;
     known session[SESSIONS_MAX];
-    known *favourite;
+    known *favourite[2]; /* of each database */
     uint64_t lives;
     uint64_t empty_begun[MACHINES_MAX], empty_done[MACHINES_MAX];
     user_known user[USERS_MAX];
     unsigned users;
-    uint64_t sweeps, sweeping; /* calls of revoke_user: in all, under way */
+    int64_t everyone_tried_us[2];                /* a script ran that ends everybody's sessions, on whatever server */
+    int64_t everyone_from_us[2], everyone_us[2]; /* the last such call that was OK began, and returned */
+    int64_t lost_us;                             /* something that was written may have been lost, or undone */
+    int64_t service_from_us, service_until_us;
+    unsigned unserved[MACHINES_MAX]; /* answers that were UNAVAILABLE meanwhile, one after the other */
+    uint64_t sweeps, sweeping;       /* calls of revoke_user: in all, under way */
 } inside;
 extern inside truth_in;
 
 #define FOR_SESSIONS(s) for (known *s = truth_in.session; s < truth_in.session + SESSIONS_MAX; s++)
 
+int truth_database(const known *s);
 bool truth_acting_holds(const known *s);
 bool truth_alive(const known *s);                   /* it would be admitted by the acting primary */
 bool truth_is_rotated(int server, const char *key); /* what it holds is an old token's record */
+bool truth_is_over(int server, const char *key);    /* it was made before all of its partition were ended */
 bool truth_same(const asking *a);                   /* the token asked about is still the one in that place */
 int64_t truth_bound_us(void);
 int64_t truth_slack_us(void);  /* of times by the servers' clocks */
@@ -54,6 +61,13 @@ void life_moved(uint64_t user, const char *key, int server); /* a generation was
 void life_acting_changed(bool failover);
 void life_judge_ok(const asking *a);
 void life_judge_no(const asking *a, int status);
+void life_ended_here(known *s, const asking *a);
 void life_ended(known *s, const asking *a); /* a call that ends it returned OK: so is its family */
+
+/* truth_change.c, for the others: */
+void change_begin(void);
+void change_judge_ok(const asking *a, const latchkey_entry *entry);
+void change_lost(void); /* what the acting primary was told last may be lost */
+void change_restarted(const machine *m);
 
 #endif

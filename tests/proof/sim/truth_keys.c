@@ -43,6 +43,13 @@ static const char *selector_in(const char *key)
     return name && strlen(name) == LATCHKEY_SELECTOR_LENGTH ? name : NULL; /* longer: a section */
 }
 
+/* "lk:{7}:e", the cut-off. */
+static bool is_cutoff(const char *key)
+{
+    const char *at = strstr(key, "}:");
+    return at && !strcmp(at + 2, "e");
+}
+
 static int64_t time_at(const char *record, size_t offset)
 {
     int64_t ms;
@@ -58,6 +65,16 @@ bool truth_is_rotated(int server, const char *key)
     word v = server_field(server, key, "v");
     char format = v.text && v.size >= LK_RECORD_SIZE ? v.text[2] : 0;
     return format == LK_RECORD_ROTATED || format == LK_RECORD_ROTATED + LK_RECORD_SEALED;
+}
+
+bool truth_is_over(int server, const char *key)
+{
+    char cutoff[KEY_SIZE];
+    word v = server_field(server, key, "v");
+    const char *kind = strstr(key, "}:");
+    if (!v.text || v.size < LK_RECORD_SIZE || !kind) return false;
+    snprintf(cutoff, sizeof cutoff, "%.*s}:e", (int)(kind - key), key);
+    return time_at(v.text, LK_RECORD_CREATED) <= server_number(server, cutoff);
 }
 
 /* --------------------------------------------------------------------------------- what became of a key -- */
@@ -82,7 +99,7 @@ static void written(const char *key, bool made)
 void truth_wrote(int server, const char *key, bool made)
 {
     (void)server;
-    if (selector_in(key) || name_in(key, 'g')) written(key, made);
+    if (selector_in(key) || name_in(key, 'g') || is_cutoff(key)) written(key, made);
 }
 
 void truth_renamed(int server, const char *from, const char *to)
@@ -128,9 +145,10 @@ static known *make(int server, const char *key)
         fail("D: %s made the key %s, which is no session", command.script, key);
         return NULL;
     }
+    if (user >= TRUTH_CROWDS && draw(80)) return NULL;
     known *s = truth_place(NULL);
     in.lives++;
-    *s = (known){.life = in.lives, .family = in.lives, .created_us = w.now_us, .user = user};
+    *s = (known){.life = in.lives, .family = in.lives, .born_us = w.now_us, .created_us = w.now_us, .user = user};
     memcpy(s->selector, selector_in(key), LATCHKEY_SELECTOR_LENGTH);
     snprintf(s->key, sizeof s->key, "%s", key);
     s->idle_us = idle_ms * MS;
@@ -146,8 +164,7 @@ static void judge_limits(const known *made)
     if (servers_clock_spread_us()) return;
     FOR_SESSIONS(s)
     {
-        if (!s->life || s->user != made->user || !server_holds(acting, s->key) || truth_is_rotated(acting, s->key))
-            continue;
+        if (!s->life || s->user != made->user || !truth_acting_holds(s) || truth_is_rotated(acting, s->key)) continue;
         all++;
         same += s->device == made->device;
     }
@@ -160,12 +177,16 @@ static void judge_limits(const known *made)
 
 static void made(int server, const char *key)
 {
-    if (strcmp(command.script, "create")) {
+    bool import = !strcmp(command.script, "import");
+    known *before = import ? truth_find(selector_in(key)) : NULL;
+    if (before && !in.lost_us) fail("D: import made the session %s once more", key);
+    if (before) *before = (known){0}; /* the server lost the session, and that it moved in: it begins anew */
+    if (!import && strcmp(command.script, "create")) {
         fail("D: %s made the session %s", *command.script ? command.script : "a plain command", key);
         return;
     }
     const known *s = make(server, key);
-    if (s && server == server_acting()) judge_limits(s);
+    if (s && server == server_acting() && !import) judge_limits(s);
 }
 
 /* ---------------------------------------------------------------------------------------------- exchanges -- */
@@ -237,13 +258,25 @@ static void look_at_expiry(int server, const char *key)
     if (until_us > s->until_us) s->until_us = until_us;
 }
 
+/* All that were made up to then are over, whatever their keys say. */
+static void cut_off(int server, const char *key)
+{
+    size_t base = (size_t)(strstr(key, "}:") - key);
+    in.everyone_tried_us[!strncmp(key, "1/", 2)] = w.now_us;
+    FOR_SESSIONS(s)
+    if (server == server_acting() && s->life && !strncmp(s->key, key, base + 2) && server_holds(server, s->key) &&
+        truth_is_over(server, s->key))
+        deleted(s);
+}
+
 void truth_command_ends(int server)
 {
     if (command.renamed[0][0]) exchanged(server, command.renamed[0], command.renamed[1]);
     for (size_t i = 0; i < command.count; i++) {
         const char *key = command.wrote[i].key, *user = name_in(key, 'g');
         if (user) life_moved(strtoull(user, NULL, 10), key, server);
-        if (user || !server_holds(server, key)) continue;
+        if (is_cutoff(key)) cut_off(server, key);
+        if (user || is_cutoff(key) || !server_holds(server, key)) continue;
         if (command.wrote[i].made) made(server, key);
         look_at_expiry(server, key);
     }

@@ -65,6 +65,7 @@ void life_acting_changed(bool promised)
                  in.promise.durability);
         u->moved_us = u->moved_told_us = u->swept_us = NEVER;
     }
+    if (!promised) in.everyone_us[0] = in.everyone_us[1] = NEVER;
 }
 
 /* ------------------------------------------------------------------------------------------------- answers -- */
@@ -114,11 +115,11 @@ static bool ended_by(const known *s, const asking *a)
 }
 
 /* A call that ends it returned OK on that machine. */
-static void ended_here(known *s, const asking *a)
+void life_ended_here(known *s, const asking *a)
 {
     int m = a->on->index;
     if (truth_alive(s)) {
-        if (in.promise.durability)
+        if (in.promise.durability && truth_astray(a))
             fail("C: a deposed primary made an end of %s OK, with durability=%d", s->selector, in.promise.durability);
         if (servers_calm_since_us() < a->began_us && !truth_astray(a))
             fail("C: m%d was told that %s has ended, and it has not", m, s->selector);
@@ -135,13 +136,13 @@ static void family_ended(const known *s, const asking *a, int64_t before_us)
     FOR_SESSIONS(other)
     if (other != s && family_of(s, other) && other->created_us < before_us &&
         (ended_by(other, a) || truth_alive(other)))
-        ended_here(other, a);
+        life_ended_here(other, a);
 }
 
 void life_ended(known *s, const asking *a)
 {
     s->on[a->on->index].made_us = w.now_us;
-    ended_here(s, a);
+    life_ended_here(s, a);
     if (!s->lost_us) family_ended(s, a, FOREVER);
 }
 
@@ -154,9 +155,28 @@ void truth_named_revoked(const asking *a, int status)
     else if (status > 0 && !a->about->exchanged_us) truth_answer(a, status, NULL);
 }
 
+/* Of one database, which is all that the machine knows. */
+asking truth_asks_everyone(machine *m, known *about) { return truth_asks(m, about); }
+
+void truth_everyone_revoked(const asking *a, int status)
+{
+    trace("m%d ends everybody's sessions: %d", a->on->index, status);
+    if (status != LATCHKEY_OK) return;
+    totals.everyone++;
+    int database = a->on->database;
+    if (!truth_astray(a)) in.everyone_from_us[database] = a->began_us, in.everyone_us[database] = w.now_us;
+    FOR_SESSIONS(s)
+    if (s->life && truth_database(s) == database && s->created_us < a->began_us && (s->deleted_us || truth_alive(s)))
+        life_ended_here(s, a);
+}
+
 asking truth_asks_all(machine *m, known *about, known *keep)
 {
     asking a = truth_asks(m, about);
+    if (keep && keep->user != a.user) {
+        a.spares = truth_heir(keep);
+        a.keeps_life = a.spares ? a.spares->life : 0;
+    }
     if (keep && keep->user == a.user) {
         a.kept = keep->family;
         a.keeps_life = keep->life;
@@ -184,6 +204,10 @@ void truth_user_revoked(const asking *a, int status)
     trace("m%d ends all of user %d but family %d: %d", a->on->index, (int)a->user, (int)a->kept, status);
     in.sweeping--;
     u->unsure |= status != LATCHKEY_OK;
+    if (a->spares && a->spares->life == a->keeps_life && in.sweeps == a->sweeps &&
+        a->spares->deleted_us >= a->began_us && a->spares->deleted_by_sweep && a->spares->deleted_by == a->on->index)
+        fail("revoke_user: m%d ends %s of user %d, since an old token of it was to be kept for user %d", a->on->index,
+             a->spares->selector, (int)a->spares->user, (int)a->user);
     if (status != LATCHKEY_OK) return;
     totals.users_ended++;
     judge_kept(a, u);
@@ -192,7 +216,7 @@ void truth_user_revoked(const asking *a, int status)
     FOR_SESSIONS(s)
     if (s->life && s->user == a->user && s->created_us < a->began_us && s->family != a->kept &&
         (s->deleted_us || truth_alive(s)))
-        ended_here(s, a);
+        life_ended_here(s, a);
 }
 
 /* ------------------------------------------------------------------------------------------------ exchanges -- */
@@ -207,7 +231,7 @@ void truth_rotated(const asking *a, int status, const char *new_token)
     if (status == LATCHKEY_REFUSED && !old->exchanged_us && truth_calm(a))
         fail("A: m%d says that %s was exchanged already", a->on->index, old->selector);
     if (status || !made) return;
-    memcpy(made->token, new_token, LATCHKEY_TOKEN_SIZE);
+    snprintf(made->token, sizeof made->token, "%s", new_token);
     if (!old->exchanged_us) { /* by a deposed primary, or that was lost */
         if (in.promise.durability && truth_astray(a))
             fail("C: a deposed primary made an exchange OK, with durability=%d", in.promise.durability);
@@ -217,14 +241,24 @@ void truth_rotated(const asking *a, int status, const char *new_token)
     old->exchange_told = true;
     old->on[a->on->index].exchanged_us = w.now_us;
     if (old->over_us > old->exchanged_us) return;
-    ended_here(old, a);
+    life_ended_here(old, a);
     family_ended(old, a, old->created_us);
 }
 
 /* -------------------------------------------------------------------------------------------------- logins -- */
 
+/* Its user is nobody else's, so it is known by that. */
+void truth_imported(const asking *a, int status, uint64_t user, const char *foreign)
+{
+    (void)a;
+    totals.imported += !status;
+    FOR_SESSIONS(s)
+    if (!status && s->life && s->user == user && !*s->token) snprintf(s->token, sizeof s->token, "%s", foreign);
+}
+
 void truth_login(const asking *read, int64_t read_us, int64_t create_us, int status, const char *token)
 {
+    int database = read->on->database;
     const user_known *u = find_user(read->user);
     const known *s = status ? NULL : truth_find(token);
     trace("m%d logs user %d in: %d", read->on->index, (int)read->user, status);
@@ -233,8 +267,11 @@ void truth_login(const asking *read, int64_t read_us, int64_t create_us, int sta
         truth_acting_holds(s))
         fail("revoke_user: m%d makes %s for a login that began before all sessions of the user were ended",
              read->on->index, s->selector);
-    if (status == LATCHKEY_REFUSED && (!u || !u->unsure) && (!u || u->tried_us < read->began_us) && truth_calm(read) &&
-        in.users < USERS_MAX)
+    if (!status && s && in.everyone_us[database] && in.everyone_from_us[database] > read_us &&
+        in.everyone_us[database] < create_us && truth_acting_holds(s))
+        fail("revoke_everyone: m%d makes %s for a login that began before", read->on->index, s->selector);
+    if (status == LATCHKEY_REFUSED && in.everyone_tried_us[database] < read->began_us && (!u || !u->unsure) &&
+        (!u || u->tried_us < read->began_us) && truth_calm(read) && in.users < USERS_MAX)
         fail("A: m%d refuses a login of user %" PRIu64 ", whose sessions nobody ended", read->on->index, read->user);
 }
 

@@ -19,6 +19,7 @@ enum { MACHINES_MAX = 4, NEVER_MS = -1 };
 /* A computer with one process: an instance of the library and its clients. */
 typedef struct machine {
     int index;
+    int database;         /* of the servers, that its process uses */
     int64_t clock_us;     /* of its monotonic clock when the world began */
     int64_t tick_us;      /* of its coarse clock */
     int64_t paused_until; /* its tasks stand still */

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The truth about changes: a role is a number, so an answer says which change it comes from. Once a change was OK, what was
+ * there before it is an old entry: guarantee B on that handle, and C everywhere.
+ */
+#include "truth_inside.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define in truth_in
+
+enum { CHANGES = 256 };
+#define REMEMBERED_US (290 * SECOND)
+
+static struct {
+    struct change {
+        unsigned number;
+        uint64_t family, user;     /* user: of all that were made before; else 0 */
+        int64_t began_us, over_us; /* FOREVER: it may still be done */
+        int64_t told_us;           /* it was OK; NEVER: it was not */
+        int64_t lost_us; /* since then it may have been lost: the handle that made it tells the server again */
+        int machine;     /* on that handle; -1: that is closed */
+    } change[CHANGES];
+    unsigned count;
+} all;
+
+#define FOR_CHANGES(c)                                                                                                 \
+    for (struct change *c = all.change; c < all.change + CHANGES; c++)                                                 \
+        if (c->number)
+
+void change_begin(void) { memset(&all, 0, sizeof all); }
+
+void change_lost(void) { FOR_CHANGES(c) c->lost_us = w.now_us; }
+
+void change_restarted(const machine *m) { FOR_CHANGES(c) if (c->machine == m->index) c->machine = -1; }
+
+unsigned truth_changes(const asking *a, bool every)
+{
+    struct change *c = &all.change[all.count++ % CHANGES];
+    *c = (struct change){
+        .number = all.count, .family = a->family, .began_us = w.now_us, .over_us = FOREVER, .machine = a->on->index};
+    if (every) c->user = a->user;
+    return c->number;
+}
+
+static struct change *find(unsigned number)
+{
+    struct change *c = &all.change[(number - 1) % CHANGES];
+    return number && c->number == number ? c : NULL;
+}
+
+void truth_changed(const asking *a, unsigned number, int status)
+{
+    struct change *c = find(number);
+    trace("m%d changes %.8s to r%u: %d", a->on->index, a->token, number, status);
+    totals.changed += !status;
+    if (!c || status < 0) return;
+    c->over_us = w.now_us;
+    if (!status && !truth_astray(a)) c->told_us = w.now_us;
+}
+
+static bool concerns(const struct change *c, const known *s)
+{
+    return c->user ? c->user == s->user && s->born_us < c->began_us : c->family == s->family;
+}
+
+void change_judge_ok(const asking *a, const latchkey_entry *entry)
+{
+    const known *s = a->about;
+    char role[sizeof entry->role + 1] = "";
+    memcpy(role, entry->role, sizeof entry->role);
+    unsigned number = *role == 'r' ? (unsigned)strtoul(role + 1, NULL, 10) : 0;
+    const struct change *shown = find(number);
+    int64_t over_us = shown ? shown->over_us : 0; /* none that is remembered: long ago */
+    FOR_CHANGES(c)
+    {
+        if (!c->told_us || !concerns(c, s) || c->began_us <= over_us || c->number == number) continue;
+        bool here = c->machine == a->on->index && a->began_us > c->told_us;
+        if (c->lost_us &&
+            (!here || a->began_us <= c->lost_us + truth_bound_us() || c->told_us < c->lost_us - REMEMBERED_US))
+            continue;
+        if ((here || a->began_us > c->told_us + truth_bound_us()) && !truth_excused(s, a))
+            fail("%s: m%d admits %s with the role '%s', %.3f s after r%u was OK", here ? "B" : "C", a->on->index,
+                 s->selector, role, (double)(a->began_us - c->told_us) / 1e6, c->number);
+    }
+}
