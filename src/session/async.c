@@ -49,7 +49,9 @@ int lk_async_known(latchkey *lk, lk_async_slot *p)
     p->vouch = (lk_vouch){.ticket = lk_l1_ticket(lk->l1, p->token.text)};
     p->vouch.server = lk_node_lease_owner(lk_l2_owner(&lk->l2, p->token.partition));
     int status = lk_validate_local(lk, &p->token, p->max_age_ms, &p->entry, &p->until_us);
-    if (status == LATCHKEY_AGAIN && lk_pending_has(lk->pending, &p->token)) status = LATCHKEY_NOT_FOUND;
+    /* This handle's own denial needs no Redis. Else it would be asked for, and denied again, in each reap. */
+    bool unknown = status == LATCHKEY_AGAIN || status == LATCHKEY_UNAVAILABLE;
+    if (unknown && lk_pending_has(lk->pending, &p->token)) status = LATCHKEY_NOT_FOUND;
     return status;
 }
 
