@@ -305,11 +305,12 @@ LATCHKEY_API void latchkey_set_log(latchkey_log function, void *context);
  *
  * Returns  OK; BAD_ARGUMENT; CONFIG (unknown option, value out of range, file that cannot be read, server too old,
  *          not Redis, wrong password, a replica, another number of partitions, a certificate that is refused by either
- *          side, TLS on one side alone); UNAVAILABLE (no answer within
- *          deadline_ms); NO_MEMORY. On failure `error`, if given, names what was wrong and what to do, never a
+ *          side, TLS on one side alone, a right or a command that any call needs is missing: it is named); UNAVAILABLE (no
+ *          answer within deadline_ms); NO_MEMORY. On failure `error`, if given, names what was wrong and what to do, never a
  *          password, and *out is NULL. `error` and `error_size` may be NULL and 0.
  * Says     to the log (latchkey_set_log) what the server is set to that weakens a guarantee; that fails nothing.
- * Blocks   for at most deadline_ms, also where the name server does not answer. */
+ * Blocks   for at most deadline_ms, also where the name server does not answer; before that, while the memory of L1 is taken:
+ *          a second or so for a million entries. */
 LATCHKEY_API int latchkey_open(const char *config, latchkey **out, char *error, size_t error_size);
 
 /* Stops the link, closes every connection, frees everything. No other call may be running on the handle. NULL is
