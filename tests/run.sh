@@ -249,7 +249,7 @@ if [ -z "$quick" ]; then
     step "hiredis 1.x: unit tests, and what a server may answer" sh tests/package/hiredis.sh "$build/hiredis" \
         --parallel "$parallel" -R '^unit_|^system_(life|fields|lies|servers|deadlines|submit)$' || :
     step "Valkey 8: the system tests" sh tests/package/valkey.sh "$build/gcc" "$build/valkey" --parallel "$parallel" -R \
-        '^system_(life|fields|sections|users|access|changes|rotation|everyone|replay|incarnation|limits|keys|foreign|seal|events)$' || :
+        '^system_(life|fields|sections|users|access|changes|rotation|everyone|replay|incarnation|limits|keys|foreign|seal|events|servers)$' || :
     step "README.md's commands in a bare Debian" sh tests/package/bare.sh || :
     step "examples" sh tests/package/examples.sh "$build/gcc" || :
     step "the HTTP servers under load, AddressSanitizer" sh tests/package/examples.sh "$build/address" --servers || :

@@ -15,7 +15,7 @@
 -- that the server does not know, ends the script whichever way it was called, and is named: before 7.2 Redis does not say which.
 -- rare
 local function look_at(command, err)
-  local unknown = string.find(err, 'Unknown Redis command', 1, true)
+  local unknown = string.match(err, 'Unknown R?e?d?i?s? ?command') -- Valkey does not say Redis
   if not unknown and not string.find(err, 'user executing the script', 1, true) and not string.find(err, 'ACL failure', 1, true) then return end
   local what = unknown and 'LKUNKNOWN ' or string.find(err, ' key', 1, true) and 'LKNOKEY '
     or string.find(err, ' channel', 1, true) and 'LKNOCHANNEL ' or 'LKNORIGHT '
