@@ -5,7 +5,7 @@
 #include "redis/keys.h"
 #include "session/handle.h"
 
-enum { LK_BATCH_CALLS = 320, LK_BATCH_WORDS = 6, LK_BATCH_TEXT = 96 };
+enum { LK_BATCH_CALLS = 320, LK_BATCH_WORDS = 6, LK_BATCH_TEXT = 128 };
 
 typedef struct lk_batch {
     latchkey *lk;

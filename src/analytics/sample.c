@@ -206,11 +206,8 @@ static void ask_user(lk_sampling *s, const lk_member *m, uint64_t user_id)
 {
     lk_batch *q = &s->q;
     char *key = lk_batch_text(q, 0), *from = lk_batch_text(q, 1);
-    lk_key_base(key, q->lk->config.prefix, m->partition);
-    int64_t epoch_ms = s->partitions[m->partition].epoch_ms; /* the index carries its name: see common.lua */
-    size_t size = strlen(key);
-    size += (size_t)snprintf(key + size, LK_BATCH_TEXT - size, "u:%llu", (unsigned long long)user_id);
-    if (epoch_ms) snprintf(key + size, LK_BATCH_TEXT - size, ":%lld", (long long)epoch_ms);
+    _Static_assert((int)LK_USER_KEY_SIZE <= (int)LK_BATCH_TEXT, "the key fits");
+    lk_key_user(key, q->lk->config.prefix, m->partition, user_id, s->partitions[m->partition].epoch_ms);
     snprintf(from, LK_BATCH_TEXT, "(%lld", (long long)s->now_ms);
     LK_ASK(q, "ZCOUNT", key, from, "+inf");
 }

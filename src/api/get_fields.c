@@ -1,4 +1,5 @@
 /* latchkey_get_fields: some fields of a session, without moving the others. latchkey_record_version: see field_version.h. */
+#include "session/touch.h"
 #include "session/read_record.h"
 #include "base/argument.h"
 #include "session/begin.h"
@@ -65,7 +66,7 @@ int latchkey_get_fields(latchkey *lk, const char *token, size_t token_len, const
                     : LATCHKEY_NO_MEMORY;
     if (!status) {
         choose(record->fields, names, count);
-        if (judged.touch_due) lk_node_touch(lk_l2_owner(&lk->l2, parsed.partition), parsed.partition, parsed.text);
+        if (judged.touch_due) lk_session_touch(lk, parsed.partition, &judged.record);
         record->entry = lk_session_entry(&judged);
         if (parsed.foreign) record->entry.flags |= LATCHKEY_FLAG_RENEW;
         *out = record;

@@ -1,4 +1,5 @@
 /* latchkey_load and what can be asked of a record: the whole session, key material and all, from Redis. */
+#include "session/touch.h"
 #include "session/begin.h"
 #include "base/argument.h"
 
@@ -26,7 +27,7 @@ int latchkey_load(latchkey *lk, const char *token, size_t token_len, latchkey_re
             if (record->fields->item[i]->size > 1)
                 bytes += record->fields->item[i]->size + record->fields->item[i + 1]->size;
         lk_histogram_add(&lk->counters.session_bytes, bytes);
-        if (judged.touch_due) lk_node_touch(lk_l2_owner(&lk->l2, parsed.partition), parsed.partition, parsed.text);
+        if (judged.touch_due) lk_session_touch(lk, parsed.partition, &judged.record);
         record->entry = lk_session_entry(&judged);
         if (parsed.foreign) record->entry.flags |= LATCHKEY_FLAG_RENEW;
         *out = record;

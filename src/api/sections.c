@@ -2,6 +2,7 @@
  * for. A string of its own, lk:{p}:s:<selector>:<section>, which the session's field `s` names: only what is named there
  * belongs to the session. It is written under the session's name of that moment and with its expiry, in the script that sees
  * that it lives, and is exchanged, touched and ended with it (common.lua). */
+#include "session/touch.h"
 #include "session/update.h"
 #include "base/argument.h"
 #include "session/read_record.h"
@@ -115,7 +116,7 @@ static int get(latchkey *lk, const lk_token *token, const char *section, int64_t
         lk_reply *fields = NULL;
         status = lk_load_vouched(lk, token, &want, deadline_ms, &judged, &fields);
         if (status) return status;
-        if (judged.touch_due) lk_node_touch(node, token->partition, token->text);
+        if (judged.touch_due) lk_session_touch(lk, token->partition, &judged.record);
         status = judge(lk, node, section, fields, &judged.record, *value, found);
         lk_reply_free(fields);
         if (!status) return status;

@@ -44,10 +44,9 @@ typedef struct generation_read {
 static int ask_generation(latchkey *lk, void *context, lk_vouch *vouch, int64_t deadline_ms)
 {
     const generation_read *g = context;
-    char key[LK_BASE_SIZE + 24], epoch_key[LK_KEY_SIZE];
+    char key[LK_USER_KEY_SIZE], epoch_key[LK_KEY_SIZE];
     lk_node *node = lk_l2_owner(&lk->l2, g->partition);
-    lk_key_base(key, lk->config.prefix, g->partition);
-    snprintf(key + strlen(key), 24, "g:%llu", (unsigned long long)g->user_id);
+    lk_key_generation(key, lk->config.prefix, g->partition, g->user_id);
     lk_key_partition(epoch_key, lk->config.prefix, g->partition, "e");
     const lk_span words[2][2] = {{lk_word("GET"), lk_word(key)}, {lk_word("GET"), lk_word(epoch_key)}};
     const lk_call calls[2] = {{words[0], 2}, {words[1], 2}};

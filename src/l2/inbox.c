@@ -10,11 +10,6 @@
 
 enum { TOUCHES_MAX = 4096, REUSED_MAX = 64 };
 
-typedef struct touch {
-    unsigned partition;
-    char selector[LATCHKEY_SELECTOR_LENGTH];
-} touch;
-
 struct lk_inbox {
     lk_counters *counters;
     int wake_fd;
@@ -23,7 +18,7 @@ struct lk_inbox {
     _Atomic int64_t sleeps_until_ms, looks_until_ms, patience_ms;
     pthread_mutex_t lock;
     /* guarded by lock: */
-    touch touches[TOUCHES_MAX]; /* a ring */
+    lk_touch touches[TOUCHES_MAX]; /* a ring */
     size_t first_touch, touch_count;
     lk_pending_item reused[REUSED_MAX]; /* a stack */
     size_t reused_count;
@@ -52,15 +47,11 @@ void lk_inbox_close(lk_inbox *inbox)
 
 lk_refresh_queue *lk_inbox_refreshes(lk_inbox *inbox) { return inbox->refreshes; }
 
-void lk_inbox_touch(lk_inbox *inbox, unsigned partition, const char *selector)
+void lk_inbox_touch(lk_inbox *inbox, const lk_touch *touch)
 {
     pthread_mutex_lock(&inbox->lock);
     bool room = inbox->touch_count < TOUCHES_MAX, first = !inbox->touch_count;
-    if (room) {
-        touch *t = &inbox->touches[(inbox->first_touch + inbox->touch_count++) % TOUCHES_MAX];
-        t->partition = partition;
-        memcpy(t->selector, selector, sizeof t->selector);
-    }
+    if (room) inbox->touches[(inbox->first_touch + inbox->touch_count++) % TOUCHES_MAX] = *touch;
     pthread_mutex_unlock(&inbox->lock);
     lk_count(inbox->counters, room ? LK_TOUCHES : LK_TOUCHES_DROPPED, 1);
     if (room && first) lk_raise(inbox->wake_fd); /* where there were some, whoever put the first has raised it */
@@ -104,23 +95,24 @@ int64_t lk_inbox_nap(lk_inbox *inbox, int64_t now_ms, int64_t wait_ms)
     return wait_ms;
 }
 
-static bool take_touch_locked(lk_inbox *inbox, lk_pending_item *item)
+static bool take_touch_locked(lk_inbox *inbox, lk_pending_item *item, lk_touch *touch)
 {
     if (!inbox->touch_count) return false;
-    const touch *t = &inbox->touches[inbox->first_touch];
-    *item = (lk_pending_item){.partition = t->partition};
-    memcpy(item->selector, t->selector, sizeof t->selector);
+    *touch = inbox->touches[inbox->first_touch];
+    *item = (lk_pending_item){.partition = touch->partition};
+    memcpy(item->selector, touch->selector, sizeof touch->selector);
     inbox->first_touch = (inbox->first_touch + 1) % TOUCHES_MAX;
     inbox->touch_count--;
     return true;
 }
 
-bool lk_inbox_take(lk_inbox *inbox, lk_pending_item *item, bool *proven)
+bool lk_inbox_take(lk_inbox *inbox, lk_pending_item *item, lk_touch *touch, bool *proven)
 {
+    *touch = (lk_touch){.partition = 0};
     pthread_mutex_lock(&inbox->lock);
     *proven = inbox->reused_count > 0;
     if (*proven) *item = inbox->reused[--inbox->reused_count];
-    bool found = *proven || take_touch_locked(inbox, item);
+    bool found = *proven || take_touch_locked(inbox, item, touch);
     pthread_mutex_unlock(&inbox->lock);
     return found;
 }

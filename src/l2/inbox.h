@@ -17,12 +17,20 @@
 #include "l2/refresh_queue.h"
 #include "revocation/pending.h"
 
+/* A session that was used, and what the link must know to tell Redis so by plain commands. */
+typedef struct lk_touch {
+    unsigned partition;
+    char selector[LATCHKEY_SELECTOR_LENGTH];
+    uint64_t user_id;
+    int64_t idle_ms, expires_at_ms; /* 0: not known; then a script does it */
+} lk_touch;
+
 typedef struct lk_inbox lk_inbox;
 
 lk_inbox *lk_inbox_open(lk_counters *counters, int wake_fd, uint64_t seed); /* NULL: no memory */
 void lk_inbox_close(lk_inbox *inbox);
 
-void lk_inbox_touch(lk_inbox *inbox, unsigned partition, const char *selector);
+void lk_inbox_touch(lk_inbox *inbox, const lk_touch *touch);
 bool lk_inbox_reused(lk_inbox *inbox, const lk_token *token); /* false: too many wait */
 void lk_inbox_refresh(lk_inbox *inbox, const char *token, int64_t now_ms, int64_t patience_ms);
 
@@ -32,7 +40,7 @@ void lk_inbox_refresh(lk_inbox *inbox, const char *token, int64_t now_ms, int64_
 enum { LK_INBOX_LOOKS_MS = 10000 };
 int64_t lk_inbox_nap(lk_inbox *inbox, int64_t now_ms, int64_t wait_ms);
 /* And what it takes: reused tokens first. *proven: of a reused token, with the hash of its verifier. False: nothing. */
-bool lk_inbox_take(lk_inbox *inbox, lk_pending_item *item, bool *proven);
+bool lk_inbox_take(lk_inbox *inbox, lk_pending_item *item, lk_touch *touch, bool *proven);
 lk_refresh_item *lk_inbox_take_refresh(lk_inbox *inbox, int64_t now_ms);
 
 lk_refresh_queue *lk_inbox_refreshes(lk_inbox *inbox);

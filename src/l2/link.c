@@ -45,7 +45,7 @@ static void take(lk_link *link, int which, const lk_reply *reply, int64_t now_ms
     else if (which == LK_LINK_SUBSCRIPTION) take_push(link, reply, now_ms, now_us);
     else if (tag >= TAG_LOG) lk_link_take_log(link, tag - TAG_LOG, reply, now_ms);
     else if (tag >= TAG_JOB) lk_link_take_job(link, tag - TAG_JOB, reply, now_ms);
-    else if (!lk_link_take_beat(link, reply, now_us)) lk_link_take_setup(link, reply, now_ms);
+    else if (tag != TAG_INDEXED && !lk_link_take_beat(link, reply, now_us)) lk_link_take_setup(link, reply, now_ms);
 }
 
 void lk_link_fed(lk_link *link, int which, int64_t now_us)

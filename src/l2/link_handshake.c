@@ -246,6 +246,8 @@ void lk_link_subscribed(lk_link *link, int64_t now_ms)
         if (link->baseline) *s = (lk_sequence){0};
         lk_sequence_resubscribe(s);
     }
+    link->scripts_alone = false;
+    memset(link->prolonged_ms, 0, sizeof link->prolonged_ms);
     link->server_ahead_us = 0; /* it may be another server */
     link->asserted = link->assertions = link->assertions_out = 0;
     /* Until its first beat came back, a server may still have to be told: the connection broke in the middle of it. */

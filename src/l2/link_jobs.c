@@ -29,11 +29,79 @@ static bool send_refresh(lk_link *link, unsigned place)
     return lk_conn_send(conn, TAG_VALUE + place, hget, 3) && lk_conn_send(conn, TAG_JOB + place, pttl, 2);
 }
 
-static bool send_job(lk_link *link, unsigned place)
+/* A touch is plain commands, none of which creates anything (D). Two say that all is well, by 1: the session's own key lives
+ * longer now, and so does the user's index. GT, since a clock that went back must shorten nothing, nor must an old token's
+ * selector, whose key lives until the absolute end. What is not 1 a script looks at: touch.lua.
+ *
+ *   PEXPIRE s:<selector> idle_ms GT   ZADD a XX GT now <selector>   (PEXPIRE a ...)   PEXPIRE u:<user> idle_ms + 1 s GT
+ *
+ * The partition's index is prolonged for longer than one touch needs, so that the next ones need not. */
+enum { SLACK_MS = 1000 };
+
+typedef struct plain_touch {
+    char session[LK_KEY_SIZE], user[LK_USER_KEY_SIZE], activity[LK_KEY_SIZE];
+    char idle[24], used_at[24], user_idle[24], longer[24];
+    bool prolongs; /* the partition's index */
+} plain_touch;
+
+/* False: a script has to do it. Near its absolute end a session is given what is left. */
+static bool prepare_touch(lk_link *link, const lk_touch *t, int64_t now_us, plain_touch *p)
 {
-    const lk_job *job = &link->job[place];
+    int64_t now_ms = now_us / 1000, server_ms = (now_us + link->server_ahead_us) / 1000;
+    int64_t idle_ms = lk_earlier(t->idle_ms, t->expires_at_ms - server_ms), cutoff_ms;
+    if (t->idle_ms <= 0 || !link->server_ahead_us || idle_ms <= 0) return false;
+    cutoff_ms = lk_cutoffs_known(link->cutoffs, t->partition);
+    if (cutoff_ms < 0) return false;
+    int64_t *prolonged_ms = &link->prolonged_ms[t->partition % LK_LINK_PROLONGED];
+    p->prolongs = now_ms + t->idle_ms > *prolonged_ms;
+    if (p->prolongs) *prolonged_ms = now_ms + t->idle_ms + t->idle_ms / 4;
+    lk_key_session(p->session, link->config->prefix, t->partition, t->selector);
+    lk_key_partition(p->activity, link->config->prefix, t->partition, "a");
+    lk_key_user(p->user, link->config->prefix, t->partition, t->user_id, cutoff_ms);
+    snprintf(p->idle, sizeof p->idle, "%lld", (long long)idle_ms);
+    snprintf(p->used_at, sizeof p->used_at, "%lld", (long long)server_ms);
+    snprintf(p->user_idle, sizeof p->user_idle, "%lld", (long long)(idle_ms + SLACK_MS));
+    snprintf(p->longer, sizeof p->longer, "%lld", (long long)(t->idle_ms + t->idle_ms / 4 + SLACK_MS));
+    return true;
+}
+
+static bool send_touch(lk_link *link, unsigned place, const plain_touch *p)
+{
+    lk_conn *conn = &link->conn[LK_LINK_COMMANDS];
+    const lk_span gt = {"GT", 2}, pexpire = {"PEXPIRE", 7},
+                  selector = {link->job[place].touch.selector, LATCHKEY_SELECTOR_LENGTH};
+    lk_span session[] = {pexpire, lk_word(p->session), lk_word(p->idle), gt};
+    lk_span used[] = {{"ZADD", 4}, lk_word(p->activity), {"XX", 2}, gt, lk_word(p->used_at), selector};
+    lk_span activity[] = {pexpire, lk_word(p->activity), lk_word(p->longer), gt};
+    lk_span user[] = {pexpire, lk_word(p->user), lk_word(p->user_idle), gt};
+    lk_count(link->counters, LK_L2_WRITES, 1);
+    return lk_conn_send(conn, TAG_VALUE + place, session, 4) && lk_conn_send(conn, TAG_INDEXED, used, 6) &&
+           (!p->prolongs || lk_conn_send(conn, TAG_INDEXED, activity, 4)) &&
+           lk_conn_send(conn, TAG_JOB + place, user, 4);
+}
+
+/* Was that all? False: a script is to do it, or it failed as *status says. */
+static bool touched(lk_link *link, lk_job *job, const lk_reply *user, int *status)
+{
+    const lk_reply *session = job->value, *refused = user->type == LK_REPLY_ERROR ? user : session;
+    bool done = session->type == LK_REPLY_INTEGER && session->integer == 1 && user->type == LK_REPLY_INTEGER &&
+                user->integer == 1;
+    if (done || refused->type != LK_REPLY_ERROR) return done;
+    bool old = strstr(refused->text, "wrong number of arguments") || strstr(refused->text, "Unsupported option");
+    link->scripts_alone |= old;
+    if (!old) *status = LATCHKEY_UNAVAILABLE;
+    return false;
+}
+
+static bool send_job(lk_link *link, unsigned place, int64_t now_us)
+{
+    lk_job *job = &link->job[place];
+    plain_touch plain;
     if (job->kind == LK_JOB_AUDIT) return send_audit(link, place);
     if (job->kind == LK_JOB_REFRESH) return send_refresh(link, place);
+    job->by_script |= job->kind != LK_JOB_TOUCH || job->proven || link->scripts_alone ||
+                      !prepare_touch(link, &job->touch, now_us, &plain);
+    if (!job->by_script) return send_touch(link, place, &plain);
     const lk_script *script = &lk_scripts[job->kind == LK_JOB_TOUCH ? LK_SCRIPT_TOUCH : LK_SCRIPT_REVOKE];
     char base[LK_BASE_SIZE], key[LK_KEY_SIZE];
     lk_key_script_base(base, link->config->prefix, job->of.partition, link->config->events, link->config->database);
@@ -50,7 +118,7 @@ static bool send_job(lk_link *link, unsigned place)
                        lk_word(""),
                        lk_word(job->of.calls[0] ? job->of.calls + 1 : ""),
                        lk_word("1")};
-    size_t count = !revoke ? 7 : link->config->events && job->of.calls[0] ? 11 : 8;
+    size_t count = !revoke ? (job->looks ? 8 : 7) : link->config->events && job->of.calls[0] ? 11 : 8;
     lk_count(link->counters, LK_L2_WRITES, 1);
     return lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_JOB + place, words, count);
 }
@@ -81,7 +149,7 @@ void lk_link_start_jobs(lk_link *link, int64_t now_ms, int64_t now_us)
         if (link->job[i].kind) continue;
         if (!link->host.next_job(link->host.context, now_ms, &link->job[i]) && !next_audit(link, now_us, &link->job[i]))
             return;
-        if (!send_job(link, i)) lk_link_no_memory(link, now_ms);
+        if (!send_job(link, i, now_us)) lk_link_no_memory(link, now_ms);
     }
 }
 
@@ -93,8 +161,20 @@ void lk_link_take_job(lk_link *link, unsigned place, const lk_reply *reply, int6
     if (runs_script && reply->type == LK_REPLY_ERROR && strncmp(reply->text, "NOSCRIPT", 8) == 0 &&
         !job->whole_script) {
         job->whole_script = true;
-        if (!send_job(link, place)) lk_link_no_memory(link, now_ms);
+        if (!send_job(link, place, now_ms * 1000)) lk_link_no_memory(link, now_ms);
         return;
+    }
+    if (job->kind == LK_JOB_TOUCH && !job->by_script) {
+        if (touched(link, job, reply, &status)) {
+            lk_link_end_job(link, job, LATCHKEY_OK);
+            return;
+        }
+        if (!status) {
+            job->by_script = job->looks = true;
+            if (!send_job(link, place, now_ms * 1000)) lk_link_no_memory(link, now_ms);
+            return;
+        }
+        if (reply->type != LK_REPLY_ERROR) reply = job->value; /* the first was refused */
     }
     if (job->kind == LK_JOB_REFRESH) {
         link->l1.refreshed(link->l1.context, job->item, job->value, reply, link->handshake[0].incarnation);
@@ -109,6 +189,8 @@ void lk_link_take_job(lk_link *link, unsigned place, const lk_reply *reply, int6
     else if (job->kind == LK_JOB_TOUCH && lk_reuse_ended(reply)) {
         lk_reuse_report(link->counters, job->of.selector, now_ms);
         lk_event_reused(link->config, job->of.selector, lk_reuse_ended(reply));
+    } else if (job->kind == LK_JOB_TOUCH && reply->type == LK_REPLY_INTEGER && reply->integer <= 0) {
+        link->l1.purge(link->l1.context, job->of.selector);                                        /* it is gone */
     } else if (job->kind == LK_JOB_REVOKE && (reply->integer || reply->type == LK_REPLY_STRING)) { /* it is ended */
         const char *told = reply->type == LK_REPLY_STRING ? lk_event_told(reply->text) : NULL;
         snprintf(job->of.told, sizeof job->of.told, "%s", told ? told : "");

@@ -18,6 +18,7 @@ enum lk_link_tag {
     TAG_REPLICATION,
     TAG_PUBLISHED,
     TAG_HELD,
+    TAG_INDEXED,        /* of a touch; nothing depends on it */
     TAG_JOB,            /* + the job's place */
     TAG_VALUE = 0x8000, /* + the job's place: the first of two replies */
     TAG_LOG = 0x10000,  /* + the partition */

@@ -7,6 +7,7 @@
 #include "observe/consistency.h"
 #include "observe/link_log.h"
 #include "redis/conn.h"
+#include "l2/inbox.h"
 #include "l2/refresh_queue.h"
 #include "redis/handshake.h"
 #include "revocation/cutoff.h"
@@ -26,7 +27,7 @@ enum lk_link_state {
 enum { LK_LINK_COMMANDS, LK_LINK_SUBSCRIPTION, LK_LINK_CONNECTIONS };
 /* In flight at most: a burst of touches, at 10 us each, must not keep Redis from misses for long. It is enough for refreshes,
  * too: with half a millisecond to Redis and back, 32,000 a second. */
-enum { LK_LINK_JOBS = 16 };
+enum { LK_LINK_JOBS = 16, LK_LINK_PROLONGED = 64 };
 
 /* What the link does for others in the background. */
 typedef struct lk_job {
@@ -34,9 +35,12 @@ typedef struct lk_job {
     lk_pending_item of;   /* of all but a revocation: partition and selector alone */
     lk_entry_sample seen; /* of an audit, which the link gives itself when there is nothing else to do */
     bool proven;          /* of a touch: `of` holds the hash of the verifier too, of a token that matched whole */
+    lk_touch touch;       /* of a touch */
+    bool by_script;       /* of a touch: plain commands do not do; the link's own note */
+    bool looks;           /* and they were tried: something is not as it should be */
     bool whole_script;    /* Redis did not know it by its SHA-1: the link's own note */
     void *item;           /* of a refresh: the host's own note */
-    lk_reply *value;      /* and the first of its two replies, while the second is awaited */
+    lk_reply *value;      /* and of a touch: the first reply, while the last is awaited */
 } lk_job;
 
 /* What happens in L1, and what is asked of it. Given by the handle (open.c); called in the link's thread. */
@@ -120,9 +124,11 @@ typedef struct lk_link {
     size_t asserted, assertions;
     unsigned assertions_out; /* calls without an answer yet */
     lk_beat beat;
-    int64_t confirmed_ms;    /* when the last good beat was sent, 0: none was */
-    int64_t server_ahead_us; /* Redis' TIME less our monotonic clock, */
-    int64_t best_round_us;   /* as the shortest of the recent beats found it */
+    int64_t confirmed_ms;                    /* when the last good beat was sent, 0: none was */
+    bool scripts_alone;                      /* this server does not know GT (Redis before 7.0): a script touches */
+    int64_t prolonged_ms[LK_LINK_PROLONGED]; /* link_jobs.c: up to when partition % that is sure to have its index */
+    int64_t server_ahead_us;                 /* Redis' TIME less our monotonic clock, */
+    int64_t best_round_us;                   /* as the shortest of the recent beats found it */
     lk_job job[LK_LINK_JOBS];
 } lk_link;
 

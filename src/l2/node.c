@@ -91,9 +91,10 @@ static bool next_refresh(lk_node *node, int64_t now_ms, lk_job *job)
 static bool next_of_inbox(lk_node *node, int64_t now_ms, lk_job *job)
 {
     lk_pending_item of;
+    lk_touch touch;
     bool proven;
-    if (!lk_inbox_take(node->inbox, &of, &proven)) return next_refresh(node, now_ms, job);
-    *job = (lk_job){.kind = LK_JOB_TOUCH, .proven = proven, .of = of};
+    if (!lk_inbox_take(node->inbox, &of, &touch, &proven)) return next_refresh(node, now_ms, job);
+    *job = (lk_job){.kind = LK_JOB_TOUCH, .proven = proven, .of = of, .touch = touch};
     return true;
 }
 
@@ -372,10 +373,7 @@ bool lk_node_remember(lk_node *node, unsigned partition, const char *selector, u
     return !met || (met == incarnation && !atomic_load(&node->forgot));
 }
 
-void lk_node_touch(lk_node *node, unsigned partition, const char *selector)
-{
-    lk_inbox_touch(node->inbox, partition, selector);
-}
+void lk_node_touch(lk_node *node, const lk_touch *touch) { lk_inbox_touch(node->inbox, touch); }
 
 void lk_node_refresh(lk_node *node, const char *token, int64_t now_ms, int64_t patience_ms)
 {

@@ -36,7 +36,7 @@ const lk_cutoffs *lk_node_cutoffs(const lk_node *node);
  * server meanwhile. That one may not know of it, and was told what was remembered before: it has to be done once more. */
 bool lk_node_remember(lk_node *node, unsigned partition, const char *selector, uint64_t incarnation);
 
-void lk_node_touch(lk_node *node, unsigned partition, const char *selector); /* queued; shed when the queue is full */
+void lk_node_touch(lk_node *node, const lk_touch *touch); /* queued; shed when the queue is full */
 /* Asks for a refresh, within patience_ms if the queue has room. The link is woken only where it would sleep for longer, or where
  * many have come together. */
 void lk_node_refresh(lk_node *node, const char *token, int64_t now_ms, int64_t patience_ms);

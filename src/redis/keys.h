@@ -49,6 +49,29 @@ static inline void lk_key_section(char out[LK_SECTION_KEY_SIZE], const char *pre
     snprintf(out, LK_SECTION_KEY_SIZE, "%.32s:{%u}:s:%.20s:%.64s", prefix, partition, selector, section);
 }
 
+enum { LK_USER_KEY_SIZE = LK_BASE_SIZE + 2 + 20 + 1 + 20 };
+
+/* "lk:{17}:u:<user>", and after a cut-off its name: a user's index, as common.lua names it. */
+static inline void lk_key_user(char out[LK_USER_KEY_SIZE], const char *prefix, unsigned partition, uint64_t user_id,
+                               int64_t cutoff_ms)
+{
+    int size = snprintf(out, LK_USER_KEY_SIZE, "%.32s:{%u}:u:%" PRIu64, prefix, partition, user_id);
+    if (cutoff_ms > 0) snprintf(out + size, LK_USER_KEY_SIZE - (size_t)size, ":%" PRId64, cutoff_ms);
+}
+
+/* "lk:{17}:g:<user>": how often the user's sessions were ended together. */
+static inline void lk_key_generation(char out[LK_USER_KEY_SIZE], const char *prefix, unsigned partition,
+                                     uint64_t user_id)
+{
+    snprintf(out, LK_USER_KEY_SIZE, "%.32s:{%u}:g:%" PRIu64, prefix, partition, user_id);
+}
+
+/* "lk:{17}:f:<name>": a rotation family, which is called by its first selector. */
+static inline void lk_key_family(char out[LK_KEY_SIZE], const char *prefix, unsigned partition, const char *name)
+{
+    snprintf(out, LK_KEY_SIZE, "%.32s:{%u}:f:%.20s", prefix, partition, name);
+}
+
 /* "lk:{17}:q" and the like: one of the partition's own keys. */
 static inline void lk_key_partition(char out[LK_KEY_SIZE], const char *prefix, unsigned partition, const char *which)
 {

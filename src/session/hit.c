@@ -1,4 +1,5 @@
 /* See hit.h. */
+#include "session/touch.h"
 #include "session/hit.h"
 
 #include "session/begin.h"
@@ -24,8 +25,7 @@ int lk_hit_judge(latchkey *lk, const char *token, const lk_l1_found *found, int6
     }
     if (found->first_use) {
         lk_token parsed;
-        if (lk_parse(lk, token, LATCHKEY_TOKEN_LENGTH, &parsed))
-            lk_node_touch(lk_l2_owner(&lk->l2, parsed.partition), parsed.partition, token);
+        if (lk_parse(lk, token, LATCHKEY_TOKEN_LENGTH, &parsed)) lk_session_touch_name(lk, parsed.partition, token);
         lk_wipe(&parsed, sizeof parsed);
     }
     if (now + lk->refresh_ms >= found->deadline_ms) lk_session_refresh(lk, token, now);

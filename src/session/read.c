@@ -1,4 +1,5 @@
 /* See read.h. */
+#include "session/touch.h"
 #include "session/read.h"
 #include "session/judge.h"
 #include "session/lifetime.h"
@@ -49,7 +50,7 @@ int lk_question_take(latchkey *lk, const lk_token *token, const lk_vouch *vouch,
     if (*reused) *entry = judged.record.entry; /* in case that it has a moment left */
     if (status) return status;
     *until_us = judged.until_us;
-    if (judged.touch_due) lk_node_touch(node, token->partition, token->text);
+    if (judged.touch_due) lk_session_touch(lk, token->partition, &judged.record);
     lk_session_fill(lk, token, vouch, &judged);
     *entry = lk_session_entry(&judged);
     return LATCHKEY_OK;

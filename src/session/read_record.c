@@ -158,8 +158,7 @@ static int current_name(latchkey *lk, unsigned partition, const lk_reply *old, i
     lk_node *node = lk_l2_owner(&lk->l2, partition);
     if (!name || name->size != LATCHKEY_SELECTOR_LENGTH)
         return lk_l2_corrupt(&lk->l2, node, "a token that was exchanged names no family");
-    lk_key_base(key, lk->config.prefix, partition);
-    snprintf(key + strlen(key), sizeof key - strlen(key), "f:%.20s", name->text);
+    lk_key_family(key, lk->config.prefix, partition, name->text);
     const lk_span words[4] = {lk_word("ZRANGE"), lk_word(key), lk_word("-1"), lk_word("-1")};
     lk_reply *reply;
     int status = lk_vouch_ask(lk, partition, vouch, &(lk_call){words, 4}, 1, deadline_ms, &reply);

@@ -10,6 +10,7 @@
  *
  * A refresh is no use of a session. It is asked for by a hit alone, and that is the use which a touch tells Redis of: so the
  * refresh that finds a touch due asks for it, within moments of the hit (LK_REFRESH_QUEUE_OLD_MS at the most). */
+#include "session/touch.h"
 #include "session/refresh.h"
 
 #include "session/read.h"
@@ -58,7 +59,7 @@ void lk_refresh_end(latchkey *lk, const lk_refresh_item *item, const lk_reply *v
     int status = lk_session_judge(lk, node, token.partition, token.text, &token, value, pttl, vouch.asked_us, &judged);
     /* An old token (rotate.lua) whose grace ended meanwhile: its next use must come to Redis. */
     if (status > 0 && !judged.reused) refresh_found_end(lk, node, item->token, &vouch, status);
-    if (!status && judged.touch_due) lk_node_touch(node, token.partition, token.text);
+    if (!status && judged.touch_due) lk_session_touch(lk, token.partition, &judged.record);
     if (!status) lk_session_fill(lk, &token, &vouch, &judged);
     lk_wipe(&token, sizeof token);
 }

@@ -190,6 +190,10 @@ mutant lua_expiry redis/lua/create.lua "a session is made without an expiry" \
     's/call\(.PEXPIREAT., session[^\n]*//'
 mutant lua_publish redis/lua/common.lua "a revocation is neither logged nor published" \
     's/(local function announce\(what, changed, note\)\n)/$1  do return end\n/'
+mutant lua_forget redis/lua/common.lua "an index forgets who is there" \
+    's/if call\(.EXISTS., keys\[i\]\) == 0 then/if true then/; s/if #keys == 0 or [^\n]*//'
+mutant touch_name l2/link_jobs.c "a touch prolongs the session alone" \
+    's/lk_key_user\(p->user,[^;]*;/lk_key_session(p->user, link->config->prefix, t->partition, t->selector);/; s/user->integer == 1;/true;/'
 mutant hand_over l2/mux.c "who is next is not told to drive" \
     's/change_locked\(line, next, LK_EXCHANGE_DRIVES\);//'
 }

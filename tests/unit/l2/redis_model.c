@@ -337,6 +337,8 @@ static void answer(redis_model *m, int which, const lk_reply *c)
         reply(m, which, ":1\r\n");
     } else if (strcmp(name, "HGET") == 0 && lk_reply_is(c->item[2], "v")) answer_record(m, c->item[1]);
     else if (strcmp(name, "HGET") == 0) reply_bulk(m, which, m->recorded);
+    else if (strcmp(name, "PEXPIRE") == 0) reply(m, which, "%s", m->prolonged ? m->prolonged : ":1\r\n");
+    else if (strcmp(name, "ZADD") == 0) reply(m, which, ":0\r\n");
     else if (strcmp(name, "PTTL") == 0) answer_pttl(m, which, c->item[1]->text);
     else if (strcmp(name, "XRANGE") == 0) answer_xrange(m, which, c);
     else if (strcmp(name, "SUBSCRIBE") == 0) answer_subscribe(m, which, c);

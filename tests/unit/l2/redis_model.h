@@ -64,6 +64,7 @@ typedef struct redis_model {
     bool subscribed, scripts_known, forgetful; /* forgetful: knows every session that is asserted not to be */
 
     /* what goes wrong */
+    const char *prolonged;        /* the reply to PEXPIRE; NULL: 1 */
     const char *command, *answer; /* this command is answered so; "" not at all, nor any that follows it */
     unsigned lose_messages;       /* so many revocations' messages do not arrive */
     bool lose_nonces, byte_by_byte;

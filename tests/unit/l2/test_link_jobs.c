@@ -54,6 +54,89 @@ static void test_a_touch_and_revocations(void **state)
     model_close(m);
 }
 
+/* All that a plain touch must know. Ends in an hour, by the server's clock. */
+static void plain_touch(redis_model *m, int64_t idle_ms)
+{
+    model_job(m, LK_JOB_TOUCH, 3, TOUCHED);
+    lk_job *job = &m->jobs[(m->job_first + m->job_count - 1) % MODEL_JOBS_MAX];
+    job->touch = (lk_touch){.partition = 3, .user_id = 7, .idle_ms = idle_ms};
+    job->touch.expires_at_ms = model_ms(m) + m->clock_ahead_us / 1000 + 3600000;
+    memcpy(job->touch.selector, TOUCHED, LATCHKEY_SELECTOR_LENGTH);
+    model_tick(m, 0);
+    model_run(m);
+}
+
+static void test_a_touch_is_commands_that_create_nothing(void **state)
+{
+    (void)state;
+    redis_model *m = up();
+    plain_touch(m, 600000);
+    model_expect(m, "0 PEXPIRE lk:{3}:s:" TOUCHED " 600000 GT\n", "0 ZADD lk:{3}:a XX GT ",
+                 "0 PEXPIRE lk:{3}:a 751000 GT\n", "0 PEXPIRE lk:{3}:u:7 601000 GT\n", "= done " TOUCHED " 0\n", NULL);
+    assert_int_equal(count(m, "EVAL"), 0);
+    model_clear(m);
+    model_tick(m, 100000);
+    plain_touch(m, 600000);
+    assert_int_equal(count(m, "lk:{3}:a 7"), 0); /* the index of the partition lives for long enough */
+    assert_int_equal(count(m, "= done " TOUCHED " 0\n"), 1);
+    model_clear(m);
+    plain_touch(m, 7200000); /* no longer than its absolute end */
+    model_expect(m, "0 PEXPIRE lk:{3}:s:" TOUCHED " 3600000 GT\n", "0 PEXPIRE lk:{3}:u:7 3601000 GT\n", NULL);
+    model_close(m);
+}
+
+/* 0: it is gone, or its clock went back, or its user's index is lost: the script says. */
+static void test_a_touch_that_moved_nothing_is_looked_at_by_the_script(void **state)
+{
+    (void)state;
+    redis_model *m = up();
+    m->prolonged = ":0\r\n";
+    plain_touch(m, 600000);
+    assert_int_equal(count(m, "0 EVALSHA touch 1 lk:{3}:s:" TOUCHED " lk:{3}: " TOUCHED " '' 0\n"), 1);
+    assert_int_equal(count(m, "= done " TOUCHED " 0\n"), 1);
+    assert_int_equal(count(m, "= purge"), 0);
+    m->command = "EVALSHA";
+    m->answer = ":0\r\n";
+    plain_touch(m, 600000);
+    assert_int_equal(count(m, "= purge " TOUCHED), 1); /* it is gone */
+    m->command = NULL;
+    m->prolonged = NULL;
+    model_clear(m);
+    plain_touch(m, 600000); /* plain commands are tried again */
+    assert_int_equal(count(m, "EVAL"), 0);
+    model_close(m);
+}
+
+/* Redis 6.2 has no GT here. It is tried once. */
+static void test_a_server_without_gt_is_touched_by_scripts(void **state)
+{
+    (void)state;
+    redis_model *m = up();
+    m->prolonged = "-ERR wrong number of arguments for 'pexpire' command\r\n";
+    plain_touch(m, 600000);
+    assert_int_equal(count(m, "0 EVALSHA touch"), 1);
+    assert_int_equal(count(m, "= done " TOUCHED " 0\n"), 1);
+    model_clear(m);
+    plain_touch(m, 600000);
+    assert_int_equal(count(m, "PEXPIRE"), 0);
+    assert_int_equal(count(m, "0 EVALSHA touch"), 1);
+    model_close(m);
+}
+
+/* What it may not do it says, and does not try by another way. */
+static void test_a_touch_that_is_refused_is_told(void **state)
+{
+    (void)state;
+    redis_model *m = up();
+    m->prolonged = "-NOPERM this user has no permissions to run the 'pexpire' command\r\n";
+    plain_touch(m, 600000);
+    assert_int_equal(count(m, "EVAL"), 0);
+    assert_int_equal(count(m, "= done " TOUCHED " 0\n"), 0);
+    assert_int_equal(count(m, "= done " TOUCHED), 1);
+    assert_non_null(strstr(m->trouble, "pexpire"));
+    model_close(m);
+}
+
 /* The first of the calls whose answers were lost is the number that a run logs, and it begins with it (revoke.lua): or the
  * next run, where this one's answer is lost too, would not know it again. */
 static void test_a_revocation_brings_the_calls_that_were_lost(void **state)
@@ -356,6 +439,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_touch_and_revocations),
+        cmocka_unit_test(test_a_touch_is_commands_that_create_nothing),
+        cmocka_unit_test(test_a_touch_that_moved_nothing_is_looked_at_by_the_script),
+        cmocka_unit_test(test_a_server_without_gt_is_touched_by_scripts),
+        cmocka_unit_test(test_a_touch_that_is_refused_is_told),
         cmocka_unit_test(test_a_revocation_brings_the_calls_that_were_lost),
         cmocka_unit_test(test_nothing_is_started_before_it_is_up),
         cmocka_unit_test(test_a_script_that_is_not_known_is_sent_whole),

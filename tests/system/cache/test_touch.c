@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the link tells Redis of a session that is used: plain commands, which create nothing.
+ */
+#include "test_handle.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { USER = 42, IDLE = 600000, LENGTH = LATCHKEY_TOKEN_LENGTH };
+
+static long long calls_of(const char *command)
+{
+    redisReply *info = redis_command(server, "INFO commandstats");
+    char name[64];
+    snprintf(name, sizeof name, "cmdstat_%s:calls=", command);
+    const char *at = strstr(info->str, name);
+    long long calls = at ? atoll(at + strlen(name)) : 0;
+    freeReplyObject(info);
+    return calls;
+}
+
+/* As if it had not been used for a while, so that a touch is due. */
+static void rest(const char *token)
+{
+    char key[128];
+    redis_do(server, "PEXPIRE %s %d", session_key(server, token, key), IDLE / 2);
+}
+
+static void test_a_use_prolongs_the_session_and_its_users_index_without_a_script(void **state)
+{
+    (void)state;
+    latchkey *lk = handle_open(server, "partitions=1&idle_ms=600000&l1_capacity=0");
+    char token[LATCHKEY_TOKEN_SIZE], key[128];
+    make_session(lk, USER, token);
+    redis_do(server, "PEXPIRE lk:{0}:u:%d %d", USER, IDLE / 2);
+    redis_do(server, "PEXPIRE lk:{0}:a %d", IDLE / 2);
+    redis_do(server, "ZADD lk:{0}:a 1 %b", token, (size_t)20);
+    rest(token);
+    long long scripts = calls_of("evalsha") + calls_of("eval");
+    assert_status(lk, LATCHKEY_OK, validate(lk, token));
+    session_key(server, token, key);
+    wait_for(redis_integer(server, "PTTL lk:{0}:u:%d", USER) > IDLE * 9 / 10);
+    assert_true(redis_integer(server, "PTTL %s", key) > IDLE * 9 / 10);
+    assert_true(redis_integer(server, "PTTL %s", key) <= IDLE);
+    assert_true(redis_integer(server, "PTTL lk:{0}:a") > IDLE * 9 / 10);
+    assert_int_equal(calls_of("evalsha") + calls_of("eval"), scripts);
+    latchkey_session_info info;
+    size_t total;
+    assert_status(lk, LATCHKEY_OK, latchkey_sessions(lk, USER, NULL, 0, &info, 1, &total));
+    assert_true(info.active_at_ms > 1);
+}
+
+/* What is found by an old token in its grace is the session; what the old token left lives no shorter for it. */
+static void test_a_use_by_an_old_token_prolongs_the_session(void **state)
+{
+    (void)state;
+    latchkey *lk = handle_open(server, "partitions=1&idle_ms=600000&l1_capacity=0");
+    char token[LATCHKEY_TOKEN_SIZE], renewed[LATCHKEY_TOKEN_SIZE], key[128], old[128];
+    make_session(lk, USER, token);
+    assert_status(lk, LATCHKEY_OK, latchkey_rotate(lk, token, LENGTH, 3000000, renewed));
+    session_key(server, token, old);
+    session_key(server, renewed, key);
+    rest(renewed);
+    long long left = redis_integer(server, "PTTL %s", old);
+    assert_status(lk, LATCHKEY_OK, load(lk, token));
+    wait_for(redis_integer(server, "PTTL %s", key) > IDLE * 9 / 10);
+    assert_true(redis_integer(server, "PTTL %s", old) > left - 120000);
+}
+
+/* A user's index that was lost is made anew by the next use. */
+static void test_a_use_heals_a_lost_index(void **state)
+{
+    (void)state;
+    latchkey *lk = handle_open(server, "partitions=1&idle_ms=600000&l1_capacity=0");
+    char token[LATCHKEY_TOKEN_SIZE];
+    make_session(lk, USER, token);
+    redis_do(server, "DEL lk:{0}:u:%d", USER);
+    rest(token);
+    assert_status(lk, LATCHKEY_OK, validate(lk, token));
+    wait_for(redis_integer(server, "EXISTS lk:{0}:u:%d", USER) == 1);
+    assert_int_equal(sessions_of(lk, USER), 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_a_use_prolongs_the_session_and_its_users_index_without_a_script),
+        TEST(test_a_use_by_an_old_token_prolongs_the_session),
+        TEST(test_a_use_heals_a_lost_index),
+    };
+    return cmocka_run_group_tests(tests, server_start, server_end);
+}
