@@ -9,8 +9,8 @@ usage: sh bench/run.sh [--only NAME] [--short] [BENCHMARK OPTIONS]
 
   without options   every benchmark once, some quarter of an hour; writes bench/results/*.json and *.svg, and the tables in
                     bench/README.md
-  --only NAME       one of them: article (two minutes), l1 (two and a half), server (seven), http (two), ttl (two) or hygiene
-                    (three)
+  --only NAME       one of them: article (two minutes), l1 (two and a half), server (seven), http (two), ttl (two), hygiene (three)
+                    or scripts (half)
   --runs N          l1 so often, one run after the other (1): which of its goals are met in all of them?
   --short           a minute and few sessions, into a temporary directory that is removed: does everything still run?
                     Changes no tracked file
@@ -48,7 +48,7 @@ while [ "$count" -gt 0 ]; do
     esac
 done
 case $only in
-'' | article | l1 | server | http | ttl | hygiene) ;;
+'' | article | l1 | server | http | ttl | hygiene | scripts) ;;
 *) echo "there is no benchmark '$only'" >&2; exit 2 ;;
 esac
 
@@ -126,6 +126,12 @@ if wanted ttl; then
     [ -n "$short" ] || PYTHONPATH=bench/support "$python" -c 'import sys, report
 report.put_between_markers("bench/README.md", "ttl", f"`{sys.argv[2]}`\n\n" + open(sys.argv[1]).read().rstrip())' \
         "$temporary/ttl.tables" "$command"
+fi
+if wanted scripts; then
+    run scripts build-bench/bench/latchkey-bench-scripts "$@" >"$temporary/scripts.tables"
+    [ -n "$short" ] || PYTHONPATH=bench/support "$python" -c 'import sys, report
+report.put_between_markers("bench/README.md", "scripts", f"`{sys.argv[2]}`\n\n" + open(sys.argv[1]).read().rstrip())' \
+        "$temporary/scripts.tables" "$command"
 fi
 if wanted hygiene; then
     run hygiene build-bench/bench/latchkey-bench-hygiene "$@" >"$temporary/hygiene.tables"

@@ -118,7 +118,7 @@ static bool send_job(lk_link *link, unsigned place, int64_t now_us)
                        lk_word(""),
                        lk_word(job->of.calls[0] ? job->of.calls + 1 : ""),
                        lk_word("1")};
-    size_t count = !revoke ? (job->looks ? 8 : 7) : link->config->events && job->of.calls[0] ? 11 : 8;
+    size_t count = revoke ? 11 : job->looks ? 8 : 7;
     lk_count(link->counters, LK_L2_WRITES, 1);
     return lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_JOB + place, words, count);
 }

@@ -3,6 +3,7 @@
 -- whose session it must be: by what it holds, or, where that is damaged, by the user's list; 6, where events are told, the
 -- number of this call; or, with 7 '1', the numbers of calls for the same whose answers were lost: where one of those ended it,
 -- as the log says, so did this one.
+-- With 7 '1' the session is ended also if the token was exchanged since.
 -- Returns 1, or 0: not found; or, where others ended with it (an old token is the session's as well) or events are told, all
 -- of them, and behind those what `told` says.
 local f, held = try('HMGET', session, 'v', 'x', 'f'), ARGV[4] == '1'
@@ -24,11 +25,31 @@ local function ended_before()
   end
 end
 
+-- Where a call for it was lost, the token may have been exchanged since, without a grace. Then it is ended what that became: the
+-- log has the exchange, oldest first, so that a chain of them is followed in one go.
+local followed = false
+local function follow()
+  for _, entry in ipairs(try('XRANGE', base .. 'r', '-', '+')) do
+    local at, note = string.find(entry[2][2], selector, 1, true), entry[2][3] == 'n' and entry[2][4] or ''
+    local own = at and 22 + (at - 1) / 21 * 32
+    if at and string.sub(note, 1, 1) == 'x' and (followed or string.sub(note, own, own + 31) == ARGV[3]) then
+      selector, followed = string.sub(note, 2, 21), true
+    end
+  end
+end
+
+if not v and not f.err and ARGV[7] == '1' then
+  follow()
+  if followed then
+    f = try('HMGET', base .. 's:' .. selector, 'v', 'x', 'f')
+    v, _, _, user = f[1], parse(f[2])
+  end
+end
 local before = not v and ended_before()
 if not v and not held then return before or 0 end
 if is_rotated(v) then user = owner_of(f[3]) end
 if owner and user ~= owner then return 0 end
 local ended, own = finish({selector}, user, telling and v and string.match(ARGV[6] or '', '^%x+'))
 if before then return before end
-if v and (#ended > 1 or telling) then return table.concat(ended, ' ') .. told(user, own) end
+if v and (#ended > 1 or telling or followed) then return table.concat(ended, ' ') .. told(user, own) end
 return v and 1 or 0

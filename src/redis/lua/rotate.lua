@@ -33,7 +33,8 @@ call('ZCARD', a)
 call('ZCARD', base .. 'f:' .. name)
 
 -- It makes something, so at maxmemory it is refused as a whole.
-local ended = ''
+-- Where the old tokens are ended, the log says what they were exchanged for, and by which verifiers: revoke.lua.
+local ended, note = '', nil
 if grace > 0 then
   call('ZADD', base .. 'f:' .. name, text(over), selector, '+inf', new)
   live_until(base .. 'f:' .. name, expires)
@@ -43,10 +44,14 @@ if grace > 0 then
   call('PEXPIREAT', session, text(expires))
 else -- it ends something: the first write needs no memory
   call('RENAME', session, key)
-  ended = selector
+  ended, note = selector, 'x' .. new .. ARGV[3]
   for _, one in ipairs(family(f, 0)) do
+    if one ~= selector then
+      local old = try('HGET', base .. 's:' .. one, 'v')
+      ended = ended .. ' ' .. one
+      note = note .. (is_record(old) and string.sub(old, AT_VERIFIER_HASH, AT_VERIFIER_HASH + 31) or string.rep('?', 32))
+    end
     call('DEL', base .. 's:' .. one)
-    if one ~= selector then ended = ended .. ' ' .. one end
   end
   if f then
     call('DEL', base .. 'f:' .. name)
@@ -58,7 +63,7 @@ local expiry = math.min(now + idle, expires)
 -- One that was lost has no name to be changed, and that is no error.
 for _, one in ipairs(sections and split(sections) or {}) do try('RENAME', section_key(selector, one), section_key(new, one)) end
 call('PEXPIREAT', key, text(expiry))
-announce(grace > 0 and selector or ended, grace > 0)
+announce(grace > 0 and selector or ended, grace > 0, note)
 call('ZREM', u, selector)
 call('ZREM', a, selector)
 selector = new

@@ -179,6 +179,36 @@ static void test_close_with_pending_revocations(void **state)
     redis_end(on);
 }
 
+/* One handle's revocation waits; another one, which cannot know of it, exchanges the token meanwhile, again and again. The session
+ * was to be ended, so it is, whatever its token is by now; but only for the one who showed the token whole. */
+static void test_B_what_was_exchanged_meanwhile_is_ended(void **state)
+{
+    (void)state;
+    char config[256], token[4][LATCHKEY_TOKEN_SIZE], other[2][LATCHKEY_TOKEN_SIZE], invented[LATCHKEY_TOKEN_SIZE];
+    latchkey *lk = handle_open(server, "partitions=1");
+    redis_do(server, "ACL SETUSER mute on >secret +@all ~* &*");
+    snprintf(config, sizeof config, "unix://mute:secret@%s?partitions=1&l1_capacity=0", server->socket);
+    latchkey *mute = handle_open_config(config);
+    make_session(lk, 1, token[0]);
+    make_session(lk, 2, other[0]);
+    redis_do(server, "ACL SETUSER mute -eval -evalsha");
+    assert_status(mute, LATCHKEY_PENDING, end_session(mute, token[0]));
+    memcpy(invented, other[0], sizeof invented);
+    invented[30] = invented[30] == 'A' ? 'B' : 'A';
+    assert_status(mute, LATCHKEY_PENDING, end_session(mute, invented));
+    for (int i = 0; i < 3; i++)
+        assert_status(lk, LATCHKEY_OK,
+                      latchkey_rotate(lk, token[i], strlen(token[i]), i == 1 ? 60000 : 0, token[i + 1]));
+    assert_status(lk, LATCHKEY_OK, latchkey_rotate(lk, other[0], strlen(other[0]), 0, other[1]));
+    assert_status(lk, LATCHKEY_OK, validate(lk, token[3]));
+    redis_do(server, "ACL SETUSER mute +eval +evalsha");
+    wait_for(stats_of(mute).pending == 0);
+    wait_for(validate(lk, token[3]) == LATCHKEY_NOT_FOUND);
+    assert_status(lk, LATCHKEY_OK, validate(lk, other[1]));
+    assert_int_equal(sessions_of(lk, 1), 0);
+    redis_do(server, "ACL DELUSER mute");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -188,6 +218,7 @@ int main(void)
         TEST(test_revoke_whose_reply_was_lost_is_done_once_it_is_known),
         TEST(test_G_pending_revocations_have_a_limit),
         TEST(test_close_with_pending_revocations),
+        TEST(test_B_what_was_exchanged_meanwhile_is_ended),
     };
     return cmocka_run_group_tests(tests, server_start, server_end);
 }

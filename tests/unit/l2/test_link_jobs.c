@@ -44,8 +44,8 @@ static void test_a_touch_and_revocations(void **state)
     model_tick(m, 0);
     model_run(m);
     model_expect(m, "0 EVALSHA touch 1 lk:{3}:s:" TOUCHED " lk:{3}: " TOUCHED " ''\n",
-                 "0 EVALSHA revoke 1 lk:{1}:s:" REVOKED " lk:{1}: " REVOKED " (v...) 0\n",
-                 "0 EVALSHA revoke 1 lk:{2}:s:" HELD " lk:{2}: " HELD " (v...) 1\n", NULL);
+                 "0 EVALSHA revoke 1 lk:{1}:s:" REVOKED " lk:{1}: " REVOKED " (v...) 0 '' '' 1\n",
+                 "0 EVALSHA revoke 1 lk:{2}:s:" HELD " lk:{2}: " HELD " (v...) 1 '' '' 1\n", NULL);
     model_expect(m, "= done " TOUCHED " 0\n", "= done " REVOKED " 0\n", "= done " HELD " 0\n", NULL);
     assert_int_equal(count(m, "= done"), 3);
     assert_int_equal(model_counted(m, LK_L2_WRITES), 3);
@@ -152,7 +152,7 @@ static void test_a_revocation_brings_the_calls_that_were_lost(void **state)
     model_tick(m, 0);
     model_run(m);
     model_expect(m, "lk:{1}: events " REVOKED " (v...) 0 '' 00112233aabbccdd ffffffffffffffff 1\n",
-                 "lk:{1}: events " HELD " (v...) 1\n", NULL);
+                 "lk:{1}: events " HELD " (v...) 1 '' '' 1\n", NULL);
     model_close(m);
 }
 
@@ -189,7 +189,7 @@ static void test_a_script_that_is_not_known_is_sent_whole(void **state)
     model_tick(m, 0);
     model_run(m);
     model_expect(m, "0 EVALSHA revoke 1 lk:{1}:s:" REVOKED,
-                 "0 EVAL revoke 1 lk:{1}:s:" REVOKED " lk:{1}: " REVOKED " (v...) 0\n", "= done " REVOKED " 0\n", NULL);
+                 "0 EVAL revoke 1 lk:{1}:s:" REVOKED " lk:{1}: " REVOKED " (v...) 0 '' '' 1\n", "= done " REVOKED " 0\n", NULL);
     assert_int_equal(m->number[1], 1);
     assert_int_equal(count(m, "= done"), 1);
     assert_false(model_saw(m, "trouble"));
