@@ -180,11 +180,11 @@ static void test_close_with_pending_revocations(void **state)
 }
 
 /* One handle's revocation waits; another one, which cannot know of it, exchanges the token meanwhile, again and again. The session
- * was to be ended, so it is, whatever its token is by now; but only for the one who showed the token whole. */
+ * was to be ended, so it is, whatever its token is by now. Another one of the same partition is not. */
 static void test_B_what_was_exchanged_meanwhile_is_ended(void **state)
 {
     (void)state;
-    char config[256], token[4][LATCHKEY_TOKEN_SIZE], other[2][LATCHKEY_TOKEN_SIZE], invented[LATCHKEY_TOKEN_SIZE];
+    char config[256], token[4][LATCHKEY_TOKEN_SIZE], other[2][LATCHKEY_TOKEN_SIZE];
     latchkey *lk = handle_open(server, "partitions=1");
     redis_do(server, "ACL SETUSER mute on >secret +@all ~* &*");
     snprintf(config, sizeof config, "unix://mute:secret@%s?partitions=1&l1_capacity=0", server->socket);
@@ -193,9 +193,6 @@ static void test_B_what_was_exchanged_meanwhile_is_ended(void **state)
     make_session(lk, 2, other[0]);
     redis_do(server, "ACL SETUSER mute -eval -evalsha");
     assert_status(mute, LATCHKEY_PENDING, end_session(mute, token[0]));
-    memcpy(invented, other[0], sizeof invented);
-    invented[30] = invented[30] == 'A' ? 'B' : 'A';
-    assert_status(mute, LATCHKEY_PENDING, end_session(mute, invented));
     for (int i = 0; i < 3; i++)
         assert_status(lk, LATCHKEY_OK,
                       latchkey_rotate(lk, token[i], strlen(token[i]), i == 1 ? 60000 : 0, token[i + 1]));

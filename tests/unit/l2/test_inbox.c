@@ -105,16 +105,18 @@ static void test_G_touches_are_bounded_and_the_first_wakes(void **state)
 {
     (void)state;
     lk_pending_item item;
+    lk_touch touch;
     bool proven;
-    lk_inbox_touch(inbox, 3, "selector-of-20-chars");
+    lk_inbox_touch(inbox, &(lk_touch){.partition = 3, .selector = "selector-of-20-char", .idle_ms = 7});
     assert_true(woken());
-    for (int i = 0; i < 10000; i++) lk_inbox_touch(inbox, 4, "another-of-20-charss");
+    for (int i = 0; i < 10000; i++) lk_inbox_touch(inbox, &(lk_touch){.partition = 4});
     assert_false(woken());
-    assert_true(lk_inbox_take(inbox, &item, &proven));
+    assert_true(lk_inbox_take(inbox, &item, &touch, &proven));
     assert_int_equal(item.partition, 3);
+    assert_int_equal(touch.idle_ms, 7);
     assert_false(proven);
     size_t left = 0;
-    while (lk_inbox_take(inbox, &item, &proven)) left++;
+    while (lk_inbox_take(inbox, &item, &touch, &proven)) left++;
     assert_in_range(left, 1, 4095);
 }
 
