@@ -189,7 +189,8 @@ static void test_a_script_that_is_not_known_is_sent_whole(void **state)
     model_tick(m, 0);
     model_run(m);
     model_expect(m, "0 EVALSHA revoke 1 lk:{1}:s:" REVOKED,
-                 "0 EVAL revoke 1 lk:{1}:s:" REVOKED " lk:{1}: " REVOKED " (v...) 0 '' '' 1\n", "= done " REVOKED " 0\n", NULL);
+                 "0 EVAL revoke 1 lk:{1}:s:" REVOKED " lk:{1}: " REVOKED " (v...) 0 '' '' 1\n",
+                 "= done " REVOKED " 0\n", NULL);
     assert_int_equal(m->number[1], 1);
     assert_int_equal(count(m, "= done"), 1);
     assert_false(model_saw(m, "trouble"));
