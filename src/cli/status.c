@@ -3,6 +3,7 @@
 #include "cli/subscriber.h"
 
 #include "base/clock.h"
+#include "redis/errors.h"
 #include "redis/info.h"
 #include "redis/keys.h"
 #include "redis/server_check.h"
@@ -20,6 +21,7 @@ typedef struct state {
     int64_t round_us;
     uint64_t partitions, indexed, peak, revocations; /* partitions 0: nobody has been here yet */
     size_t errors, warnings, notices;
+    bool refused;    /* a right is missing, see w.error */
     size_t unleased; /* instances whose lease has lapsed, or that have none */
 } state;
 
@@ -80,8 +82,12 @@ static bool take_number(state *s, uint64_t *sum)
     lk_reply *reply = subscriber_take(&s->w);
     if (!reply) return false;
     *sum += number_of(reply);
+    bool refused = reply->type == LK_REPLY_ERROR &&
+                   lk_error_status(reply, s->w.error, sizeof s->w.error) == LATCHKEY_CONFIG; /* which is no 0 */
+    if (!refused) s->w.error[0] = 0;
+    s->refused |= refused;
     lk_reply_free(reply);
-    return true;
+    return !refused;
 }
 
 static bool read_partitions(state *s, unsigned from, unsigned count)
@@ -256,7 +262,8 @@ static void print_json(const state *s)
 static int inspect(const cli *c, state *s)
 {
     if (!fleet_open(&s->h, s->w.config.prefix, s->w.config.database)) return cli_fail(c, CLI_FAILED, "no memory");
-    if (!measure_round(s) || !read_server(s) || !read_sessions(s)) return cli_fail(c, CLI_AWAY, "%s", s->w.error);
+    if (!measure_round(s) || !read_server(s) || !read_sessions(s))
+        return cli_fail(c, s->refused ? CLI_CONFIG : CLI_AWAY, "%s", s->w.error);
     int exit = hear_instances(c, s);
     if (exit) return exit;
     if (c->json) print_json(s);

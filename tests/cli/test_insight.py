@@ -267,6 +267,17 @@ class Insight(kit.Case):
                 self.assertGreater(doctor['keys_looked_at'], 0)
                 self.check(run('revoke', token[:20], '--yes', config=operator), DONE)
 
+    def test_a_right_that_is_missing_is_no_zero(self):
+        with Redis() as redis, App(redis.url()) as app:
+            app.create(7)
+            for right in ('hget', 'zcard', 'get'):
+                redis.cli('ACL', 'SETUSER', 'operator', 'reset', 'on', '>secret', *kit.ACL['operator'], f'-{right}')
+                self.check(run('status', config=soon(redis, 'operator:secret@')), CONFIG, f'+{right}')
+            redis.cli('ACL', 'SETUSER', 'operator', 'reset', 'on', '>secret', *kit.ACL['operator'], '-pttl')
+            found = run('doctor', '--json', '--admin', soon(redis, 'operator:secret@'), config=redis.url()).value['findings']
+            (unseen,) = [finding for finding in found if finding['name'] == 'unseen']
+            self.assertIn('PTTL', unseen['text'])
+
     def test_the_acl_as_it_is_copied(self):
         """The lines of src/redis/README.md into redis-cli, each in one piece; and acl.txt as users.acl."""
         with open(f'{kit.ROOT}/src/redis/README.md', encoding='utf-8') as readme:

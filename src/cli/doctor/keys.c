@@ -65,11 +65,14 @@ static bool look_at_page(const doctor *d, survey *s, const lk_reply *keys)
             calls[i] = (lk_call){words[i], 2};
         }
         if (query_ask(d->admin, calls, count, replies, error, sizeof error)) return false;
+        bool seen = true;
         for (size_t i = 0; i < count; i++) {
-            look_at_key(d, s, lk_reply_at(keys, from + i),
-                        replies[i]->type == LK_REPLY_INTEGER ? replies[i]->integer : 0);
+            bool number = replies[i]->type == LK_REPLY_INTEGER;
+            seen &= number; /* an error is not "it expires" */
+            look_at_key(d, s, lk_reply_at(keys, from + i), number ? replies[i]->integer : 0);
             lk_reply_free(replies[i]);
         }
+        if (!seen) return false;
     }
     return true;
 }
@@ -185,7 +188,7 @@ void doctor_keys(doctor *d)
     survey s = {0};
     look_at_partitions(d);
     look_at_databases(d);
-    if (!scan(d, &s)) doctor_unseen(d, "SCAN");
+    if (!scan(d, &s)) doctor_unseen(d, "SCAN and PTTL of the keys");
     cli_progress(NULL);
     d->keys_seen = s.looked_at;
     report(d, &s);
