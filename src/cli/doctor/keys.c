@@ -32,10 +32,10 @@ static bool is_ours(const char *part)
 {
     if (!part || !*part) return false;
     if (!part[1]) return strchr("aqrme", *part) != NULL;
-    return part[1] == ':' && part[2] && strchr("sugfi", *part) != NULL;
+    return part[1] == ':' && part[2] && strchr("sugfin", *part) != NULL;
 }
 
-static bool must_expire(const char *part) { return strchr("sugfia", *part) != NULL; }
+static bool must_expire(const char *part) { return strchr("sugfina", *part) != NULL; }
 
 static void look_at_key(const doctor *d, survey *s, const lk_reply *key, int64_t pttl)
 {
