@@ -40,6 +40,11 @@
  * STATUS      0 admits; above 0 is an answer, "no"; below 0 no answer could be had.
  * THREADS     Every function may be called from any thread at any time, except latchkey_close, which must be
  *             the last call on its handle. One handle per process is enough. 64 KiB of stack are enough.
+ * FORK        A process may fork at any time, also while its threads open handles: the fork waits, for milliseconds at
+ *             most, until no thread of it is inside what all handles share (the log, OpenSSL, libsodium). A child opens
+ *             handles of its own. One limit: OpenSSL cannot be forked while other code of the process uses it in another
+ *             thread. Then rediss:// in the child may find it locked, and latchkey_open answers UNAVAILABLE and says so:
+ *             fork before such threads start, or exec.
  * OUTPUTS     On any status but LATCHKEY_OK the outputs are zeroed and there is nothing to free, unless the
  *             function says otherwise.
  * TEXT        Tokens are 43 characters (foreign ones, see latchkey_import, 16 to 256); they need not be NUL-terminated where
@@ -250,6 +255,7 @@ LATCHKEY_API void latchkey_set_log(latchkey_log function, void *context);
  *          redis://:password@host...            (the password alone, for `requirepass`)
  *          rediss://...                         (the same, over TLS)
  *          unix://[user:password@]/path/to.sock[?db=0&option=value&...]
+ *          valkey:// and valkeys:// are redis:// and rediss://; a scheme may be written in any case.
  *          %XX stands for a byte in user, password, path and values.
  *          Equal in every instance of a deployment: the server and the database, prefix, partitions, check_key_file,
  *          seal_key_file and foreign_until_ms. Each of the others is an instance's own.
@@ -277,7 +283,9 @@ LATCHKEY_API void latchkey_set_log(latchkey_log function, void *context);
  *                                  each line, the first seals, all open; `plain` on a line: what is not sealed is accepted as
  *                                  well, and on the first line, nothing new is sealed. include/configuration.md, "Sealing". What does not
  *                                  match its seal is CORRUPT
- *          password_file           the password, instead of in the URL; a final newline is not part of it
+ *          password_file           the password, instead of in the URL: its first line, 1 to 4,096 bytes. Read again for
+ *                                  each new connection, since it may change; where that cannot be done, or the file is
+ *                                  empty, the last known password is used, and the log says so once
  *          grace_ms      0         0 to 3,600,000: how much longer L1 may answer with Redis lost, until an entry's time
  *                                  in L1 is up (l1_ttl_ms); such answers carry LATCHKEY_FLAG_STALE. The bound of
  *                                  guarantee C is then staleness_ms + grace_ms
@@ -298,10 +306,15 @@ LATCHKEY_API void latchkey_set_log(latchkey_log function, void *context);
  *                                  instance needs the same. Takes 47 bytes for each of l1_capacity's entries, at least 4,096
  *          ca_file                 with rediss:// alone: the certificates, in PEM, of which one must vouch for the server's;
  *                                  without it the system's. The server's certificate must hold the host of the URL,
- *                                  name or address. TLS 1.2 or newer
+ *                                  name (a final dot does not count) or address: as a subjectAltName, and as its common
+ *                                  name only where it has no subjectAltName at all. TLS 1.2 or newer
  *          server_name             the name that it must hold instead
  *          cert_file, key_file     our certificate, its chain behind it, and its key, without a passphrase; for servers
- *                                  that want one (tls-auth-clients). All files are read at open, and not again
+ *                                  that want one (tls-auth-clients). One file may be both. What else stands in one of the
+ *                                  three files than certificates and the key is refused by its name. When one of the three
+ *                                  has changed, all are read again before the next connection is made; open connections
+ *                                  stay. New files that cannot be used change nothing, and the log says so.
+ *                                  check_key_file and seal_key_file are read at open alone
  *
  * Returns  OK; BAD_ARGUMENT; CONFIG (unknown option, value out of range, file that cannot be read, server too old,
  *          not Redis, wrong password, a replica, another number of partitions, a certificate that is refused by either

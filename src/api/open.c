@@ -62,6 +62,16 @@ static int build_handle(latchkey *lk)
     return LATCHKEY_OK;
 }
 
+/* What connections are made with, as it is now: files may change while the handle is open. */
+static int build_sources(lk_config *config, char *error, size_t error_size)
+{
+    const char *file = config->password_file;
+    if (!(config->notices = lk_notices_open())) return LATCHKEY_NO_MEMORY;
+    if (*file && !(config->password_now = lk_password_open(file, config->password, config->notices)))
+        return LATCHKEY_NO_MEMORY;
+    return config->tls ? lk_tls_context_open(config, &config->tls_context, error, error_size) : LATCHKEY_OK;
+}
+
 int latchkey_open(const char *config, latchkey **out, char *error, size_t error_size)
 {
     char unheard[160] = "";
@@ -83,8 +93,7 @@ int latchkey_open(const char *config, latchkey **out, char *error, size_t error_
     latchkey *lk = lk_map(sizeof *lk, false); /* it holds the password; a child must find `lease` */
     snprintf(error, error_size, "no memory");
     int status = lk ? lk_config_parse(config, &lk->config, error, error_size) : LATCHKEY_NO_MEMORY;
-    if (!status && lk->config.tls)
-        status = lk_tls_context_open(&lk->config, &lk->config.tls_context, error, error_size);
+    if (!status) status = build_sources(&lk->config, error, error_size);
     if (!status) status = build_handle(lk);
     int64_t deadline_ms = lk_now_ms() + (status ? 0 : lk->config.deadline_ms);
     lk_node *node;
@@ -116,5 +125,8 @@ void latchkey_close(latchkey *lk)
     lk_alias_cache_close(lk->alias_cache);
     lk_l1_close(lk->l1);
     lk_tls_context_close(lk->config.tls_context);
+    lk_password_close(lk->config.password_now);
+    lk_notices_say(lk->config.notices);
+    lk_notices_close(lk->config.notices);
     lk_unmap(lk, sizeof *lk);
 }

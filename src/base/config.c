@@ -6,13 +6,14 @@
  * escaped separator separates nothing. */
 #include "base/config.h"
 
-#include "base/errno_text.h"
+#include "base/file.h"
 #include "base/log.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 typedef struct parse {
@@ -59,35 +60,21 @@ static int parse_number(parse *p, const char *what, const char *text, int64_t le
 /* Reads a small text file whole. The path is no secret, the content is. */
 static int read_file(parse *p, const char *what, const char *path, char *text, size_t size)
 {
-    FILE *file = fopen(path, "re");
-    if (!file) return FAIL(p, "%s: cannot open '%.100s': %s", what, path, lk_errno_text(errno));
-    setvbuf(file, NULL, _IONBF, 0); /* no second copy of a secret in a buffer of stdio's */
-    errno = 0;
-    size_t used = fread(text, 1, size, file);
-    int failed = ferror(file) ? errno : 0;
-    fclose(file);
-    if (failed) return FAIL(p, "%s: cannot read '%.100s': %s", what, path, lk_errno_text(failed));
-    if (used == size) return FAIL(p, "%s: '%.100s' is larger than %zu bytes", what, path, size - 1);
+    ssize_t used = lk_file_read(what, path, false, text, size, p->error, p->error_size);
+    if (used < 0) return LATCHKEY_CONFIG;
     text[used] = 0;
-    if (strlen(text) != used) return FAIL(p, "%s: '%.100s' holds a NUL byte: a text file is expected", what, path);
-    return LATCHKEY_OK;
+    if (strlen(text) == (size_t)used) return LATCHKEY_OK;
+    return FAIL(p, "%s: '%.100s' holds a NUL byte: a text file is expected", what, path);
 }
 
 static int take_password_file(parse *p, const char *path)
 {
-    char text[sizeof p->config->password];
-    int status = read_file(p, "password_file", path, text, sizeof text);
-    if (!status) {
-        text[strcspn(text, "\r\n")] = 0;
-        if (p->config->has_password) status = FAIL(p, "password_file: the URL holds a password already: give one");
-        else if (!*text) status = FAIL(p, "password_file: '%.100s' is empty", path);
-        else {
-            strcpy(p->config->password, text);
-            p->config->has_password = true;
-        }
-    }
-    lk_wipe(text, sizeof text);
-    return status;
+    lk_config *config = p->config;
+    if (config->has_password) return FAIL(p, "password_file: the URL holds a password already: give one");
+    if (!lk_password_read(path, false, config->password, p->error, p->error_size)) return LATCHKEY_CONFIG;
+    snprintf(config->password_file, sizeof config->password_file, "%s", path);
+    config->has_password = true;
+    return LATCHKEY_OK;
 }
 
 /* Each line of a small text file, without its end. What is wrong with one is said by its number: it may be a key. */
@@ -210,8 +197,8 @@ static const option options[] = {
     NUMBER(foreign_until_ms, 0, 0, 99999999999999, "Unix time until which tokens of another store are accepted; 0: never. See [Moving in](../examples/import/README.md). Equal everywhere"),
     OTHER("check_key_file", take_check_keys, "", "", "a key of 32 hexadecimal digits a line; the first makes tokens, all are accepted: invented tokens are refused without asking Redis. Equal everywhere"),
     OTHER("seal_key_file", take_seal_keys, "", "", "a key of 64 hexadecimal digits a line: what Redis holds of sessions is sealed. See [Sealing](#sealing)"),
-    OTHER("password_file", take_password_file, "", "", "the password, outside the URL"),
-    TEXT(ca_file, "the system's", "with `rediss://`: certificates in PEM, of which one must vouch for the server's"),
+    OTHER("password_file", take_password_file, "", "", "the password, outside the URL. Read again for each connection: see [Passwords](#passwords)"),
+    TEXT(ca_file, "the system's", "with `rediss://`: certificates in PEM, of which one must vouch for the server's. Read again when it changes, as are the next two: see [TLS](#tls)"),
     TEXT(cert_file, "", "with `rediss://`: our certificate in PEM, its chain behind it, for a server that wants one"),
     TEXT(key_file, "", "with `rediss://`: the key of that certificate, without a passphrase"),
     TEXT(server_name, "the host", "with `rediss://`: the name that the server's certificate must hold, sent as SNI"),
@@ -330,17 +317,45 @@ static int take_path(parse *p, char *text)
     return status;
 }
 
-static bool starts_with(const char *text, const char *start) { return strncmp(text, start, strlen(start)) == 0; }
+typedef struct scheme {
+    const char *name;
+    bool tls, local, supported;
+} scheme;
+
+/* The part before "://", in any case. */
+static const scheme *find_scheme(const char *text)
+{
+    static const scheme schemes[] = {
+        {"redis", false, false, true},
+        {"rediss", true, false, true},
+        {"valkey", false, false, true},
+        {"valkeys", true, false, true},
+        {"unix", false, true, true},
+        {"redis+sentinel", false, false, false},
+        {"rediss+sentinel", false, false, false},
+        {"redis+cluster", false, false, false},
+        {"rediss+cluster", false, false, false},
+        {"valkey+sentinel", false, false, false},
+        {"valkey+cluster", false, false, false},
+    };
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
+        size_t length = strlen(schemes[i].name);
+        if (strncasecmp(text, schemes[i].name, length) == 0 && strncmp(text + length, "://", 3) == 0)
+            return &schemes[i];
+    }
+    return NULL;
+}
 
 static int take_url(parse *p, char *text)
 {
-    p->config->tls = starts_with(text, "rediss://");
-    bool tcp = p->config->tls || starts_with(text, "redis://"), local = starts_with(text, "unix://");
-    if (starts_with(text, "redis+sentinel://") || starts_with(text, "redis+cluster://"))
-        return FAIL(p, "scheme '%.*s' is not supported by this version of latchkey: use redis://, rediss:// or unix://",
-                    (int)strcspn(text, ":"), text);
+    const scheme *how = find_scheme(text);
     /* The text is not shown: what is misspelt may hold a password. */
-    if (!tcp && !local) return FAIL(p, "the configuration must start with redis://, rediss:// or unix://");
+    if (!how)
+        return FAIL(p, "the configuration must start with redis://, rediss:// or unix:// (or valkey://, valkeys://)");
+    if (!how->supported)
+        return FAIL(p, "scheme '%s' is not supported by this version of latchkey: use redis://, rediss:// or unix://",
+                    how->name);
+    p->config->tls = how->tls;
     char *query = strchr(text, '?');
     if (query) *query++ = 0;
     if (query && strchr(query, '@'))
@@ -353,7 +368,7 @@ static int take_url(parse *p, char *text)
         status = take_credentials(p, where);
         where = at + 1;
     }
-    if (!status) status = tcp ? take_host(p, where) : take_path(p, where);
+    if (!status) status = how->local ? take_path(p, where) : take_host(p, where);
     if (!status && query) status = take_options(p, query);
     return status;
 }
@@ -379,7 +394,7 @@ int lk_config_parse(const char *text, lk_config *config, char *error, size_t err
     lk_check_keys_public(&config->check_keys);
 
     size_t size = strlen(text) + 1;
-    if (size > 8192) return FAIL(&p, "the configuration is longer than 8,191 bytes");
+    if (size > 16384) return FAIL(&p, "the configuration is longer than 16,383 bytes");
     char *copy = malloc(size);
     if (!copy) return LATCHKEY_NO_MEMORY;
     memcpy(copy, text, size);
@@ -391,4 +406,10 @@ int lk_config_parse(const char *text, lk_config *config, char *error, size_t err
     lk_wipe(copy, size);
     free(copy);
     return status;
+}
+
+void lk_config_password(const lk_config *config, char password[LK_PASSWORD_SIZE])
+{
+    if (config->password_now) lk_password_now(config->password_now, password);
+    else strcpy(password, config->password);
 }

@@ -255,6 +255,7 @@ static void *run(void *context)
         uint64_t suspect = atomic_exchange(&node->suspect, 0);
         if (suspect) lk_link_suspect(&node->link, suspect);
         lk_link_tick(&node->link, lk_now_us());
+        lk_notices_say(node->config->notices);
         if (node->link.state == LK_LINK_DOWN) close_sockets(node);
         if (node->link.state == LK_LINK_CONNECTING) connect_sockets(node);
         memset(poll_fd, 0, sizeof poll_fd);

@@ -17,7 +17,9 @@ bool lk_handshake_send(lk_handshake *hello, const lk_config *config, lk_conn *co
     memset(hello, 0, sizeof *hello);
     char number[24];
     snprintf(number, sizeof number, "%lld", (long long)config->database);
-    lk_span auth[3] = {lk_word("AUTH"), lk_word(config->user), lk_word(config->password)};
+    char password[LK_PASSWORD_SIZE];
+    lk_config_password(config, password);
+    lk_span auth[3] = {lk_word("AUTH"), lk_word(config->user), lk_word(password)};
     lk_span select[2] = {lk_word("SELECT"), lk_word(number)};
     lk_span server[2] = {lk_word("INFO"), lk_word("server")},
             replication[2] = {lk_word("INFO"), lk_word("replication")};

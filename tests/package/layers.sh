@@ -85,11 +85,11 @@ only() {
     done >>"$broken"
 }
 only hiredis 'hiredis/' redis/resp.c
-only libssl 'openssl/(ssl|x509|pem|bio)' redis/tls.c
-only libcrypto 'openssl/' redis/tls.c redis/openssl_errors.c base/field_version.c
+only libssl 'openssl/(ssl|x509|pem|bio)' 'redis/tls*'
+only libcrypto 'openssl/' 'redis/tls*' base/field_version.c
 only libsodium 'sodium' base/crypto.c
 only xxHash 'xxhash' base/hash.h
-only sockets 'sys/socket|sys/un|netdb|arpa/' 'redis/net.*' redis/tls.c 'l2/*' 'cli/*'
+only sockets 'sys/socket|sys/un|netdb|arpa/' 'redis/net.*' 'redis/tls*' 'l2/*' 'cli/*'
 
 # Each header compiles alone.
 flags="-std=c11 -D_GNU_SOURCE -fsyntax-only -Wall -I. -I../include $(pkg-config --cflags hiredis libsodium libxxhash openssl)"

@@ -4,6 +4,7 @@
  * writes down what came back, and exits with the number of the first answer that was wrong.
  */
 #include "test_handle.h"
+#include "pki.h"
 #include "threads.h"
 
 #include <signal.h>
@@ -205,6 +206,63 @@ static void test_J_fork_in_the_middle_of_everything(void **state)
     wait_for(validate(lk, token) == LATCHKEY_OK);
 }
 
+/* Children are forked while threads open and close handles, and each opens one of its own: it must not wait for a lock that was
+ * torn: the log's, OpenSSL's, libsodium's. A child that hangs is ended by its alarm clock. */
+static char configs[3][400];
+
+static int open_another(const char *config)
+{
+    latchkey *own;
+    latchkey_draft draft = {.size = sizeof draft, .user_id = 3};
+    char made[LATCHKEY_TOKEN_SIZE];
+    int status = latchkey_open(config, &own, NULL, 0);
+    if (status) return 1;
+    if (!strstr(config, "lazy")) status = latchkey_create(own, &draft, made);
+    if (!status && !strstr(config, "lazy")) status = validate(own, made);
+    latchkey_close(own);
+    return status ? 2 : 0;
+}
+
+static unsigned children;
+
+static int open_in_a_child(void)
+{
+    alarm(CHECK_PATIENCE_MS / 1000);
+    return open_another(configs[children % 3]);
+}
+
+static void open_again_and_again(crew_member *member)
+{
+    for (unsigned i = (unsigned)member->index; !crew_stopped(member); i++) open_another(configs[i % 3]);
+}
+
+static void test_J_fork_while_threads_open_handles(void **state)
+{
+    (void)state;
+    enum { CHILDREN = 100 };
+    pki_make(&(pki_card){.name = "ca", .ca = 1});
+    pki_make(&(pki_card){.name = "good", .for_names = "DNS:localhost", .issuer = "ca"});
+    redis *secure = redis_start("--tls-cert-file", pki_crt("good"), "--tls-key-file", pki_key("good"),
+                                "--tls-ca-cert-file", pki_crt("ca"), "--tls-auth-clients", "no");
+    const char options[] = "deadline_ms=50000&staleness_ms=20000&l1_capacity=100&connections=1";
+    snprintf(configs[0], sizeof *configs, "rediss://localhost:%d?ca_file=%s&%s", secure->port, pki_crt("ca"), options);
+    snprintf(configs[1], sizeof *configs, "redis://localhost:%d?%s", server->port, options);
+    snprintf(configs[2], sizeof *configs, "rediss://localhost:%d?ca_file=%s&lazy=1&%s", secure->port, pki_crt("ca"),
+             options);
+    crew *workers = crew_start(3, open_again_and_again, NULL);
+    int wrong = 0, status = -1;
+    for (children = 0; children < CHILDREN && !wrong; children++) {
+        pid_t child = fork();
+        if (child == 0) _exit(as_child(open_in_a_child));
+        if (child < 0 || waitpid(child, &status, 0) != child || status) wrong = status;
+    }
+    crew_stop(workers);
+    crew_join(workers);
+    redis_end(secure);
+    if (WIFSIGNALED(wrong)) fail_msg("a child was ended by signal %d", WTERMSIG(wrong));
+    assert_int_equal(wrong, 0);
+}
+
 /* L1 reads as zeros in the child: the token that the parent's L1 holds is nowhere in the child's memory. The test's own
  * copies are kept inverted, so that only the library's can be found. */
 static unsigned char inverted[LATCHKEY_TOKEN_SIZE];
@@ -269,6 +327,7 @@ int main(void)
         TEST(test_J_grandchild_answers_FORKED_as_well),
         TEST(test_J_fork_in_the_middle_of_everything),
         TEST(test_J_l1_reads_as_zeros_in_a_child),
+        TEST(test_J_fork_while_threads_open_handles),
     };
     return cmocka_run_group_tests(tests, server_start, server_end);
 }

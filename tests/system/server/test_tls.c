@@ -70,6 +70,16 @@ static int leave(void **state)
 #undef TEST
 #define TEST(name) cmocka_unit_test_setup_teardown(name, clean, leave)
 
+static void copy_file(const char *from, const char *to)
+{
+    static char bytes[20000];
+    FILE *file = fopen(from, "r");
+    assert_non_null(file);
+    size_t size = fread(bytes, 1, sizeof bytes, file);
+    fclose(file);
+    check_write_file(to, bytes, size);
+}
+
 /* The configuration of a handle that trusts our CA; with generous times unless others are given. */
 static const char *config_at(const char *host, int port, const char *options)
 {
@@ -136,6 +146,18 @@ static void test_whole_life(void **state)
     assert_true(stats_of(b).purges > 0);
 }
 
+static void test_schemes(void **state)
+{
+    (void)state;
+    static const char *const schemes[] = {"REDISS", "Rediss", "valkeys", "VALKEYS"};
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
+        char config[1024];
+        snprintf(config, sizeof config, "%s%s", schemes[i],
+                 config_at("localhost", server->port, "") + strlen("rediss"));
+        handle_close(handle_open_config(config));
+    }
+}
+
 static void test_both_versions_of_tls(void **state)
 {
     (void)state;
@@ -166,6 +188,13 @@ static void test_addresses_and_names(void **state)
     expect(config_at("127.0.0.1", server->port, "server_name=redis.internal.evil"), LATCHKEY_CONFIG,
            "redis.internal.evil");
     expect(config_at("localhost", server->port, "server_name=127.0.0.1"), LATCHKEY_CONFIG, "not for '127.0.0.1'");
+    expect(config_at("127.0.0.1", server->port, "server_name=numbered"), LATCHKEY_CONFIG, "not for 'numbered'");
+    present("numbered"); /* its common name does not count, since it has a subjectAltName */
+    expect(config_at("127.0.0.1", server->port, "server_name=numbered"), LATCHKEY_CONFIG, "not for 'numbered'");
+    present("good");
+    handle_open_config(
+        config_at("127.0.0.1", server->port, "server_name=localhost.")); /* one name with or without the dot */
+    handle_open_config(config_at("127.1", server->port, ""));
     present("redis.cn");
     handle_open_config(config_at("127.0.0.1", server->port, "server_name=redis.cn"));
 }
@@ -316,12 +345,12 @@ static void test_files_that_are_of_no_use(void **state)
         const char *ca, *certificate, *key, *named, *why;
     } rows[] = {
         {text, NULL, NULL, text, "ca_file: there is no certificate"},
-        {noise, NULL, NULL, noise, "ca_file: there is no certificate"},
+        {noise, NULL, NULL, noise, "begins a PRIVATE KEY"},
         {torn, NULL, NULL, torn, "ca_file: certificate 1"},
         {NULL, text, "key", text, "cert_file: there is no certificate"},
         {NULL, torn, "key", torn, "cert_file: certificate 1"},
         {NULL, "crt", text, text, "key_file: there is no private key"},
-        {NULL, "crt", torn, torn, "key_file: there is no private key"},
+        {NULL, "crt", torn, torn, "begins a CERTIFICATE: only a private key"},
         {NULL, "crt", "crt", "client.crt", "key_file: there is no private key"},
         {NULL, "crt", noise, noise, "key_file"},
         {NULL, "crt", noise, "client.crt", "is not the key of the certificate"},
@@ -568,6 +597,44 @@ static void test_J_child_leaves_the_connections_unharmed(void **state)
     assert_int_equal(stats_of(lk).reconnects, 0);
 }
 
+/* Files that change while a handle is open: new connections go by the new ones. */
+static void test_files_that_change(void **state)
+{
+    (void)state;
+    static const char *const parts[] = {"ca", "crt", "key"};
+    char path[3][200], config[1024], token[LATCHKEY_TOKEN_SIZE];
+    const char *const first[3] = {pki_crt("ca"), pki_crt("client"), pki_key("client")};
+    for (int i = 0; i < 3; i++) {
+        snprintf(config, sizeof config, "changing.%s", parts[i]);
+        check_temp_path(config, path[i], sizeof *path);
+        copy_file(first[i], path[i]);
+    }
+    logbook_open();
+    redis_do(server, "CONFIG SET tls-auth-clients %s", "yes");
+    snprintf(
+        config, sizeof config,
+        "rediss://localhost:%d?deadline_ms=10000&staleness_ms=2000&l1_capacity=0&ca_file=%s&cert_file=%s&key_file=%s",
+        server->port, path[0], path[1], path[2]);
+    latchkey *lk = handle_open_config(config);
+    make_session(lk, 1, token);
+    /* Everything is of the other CA now. */
+    redis_do(server, "CONFIG SET tls-ca-cert-file %s tls-cert-file %s tls-key-file %s", pki_crt("other-ca"),
+             pki_crt("stranger"), pki_key("stranger"));
+    copy_file(pki_key("foreign-client"), path[2]);
+    redis_do(server, "CLIENT KILL TYPE normal SKIPME yes");
+    redis_do(server, "CLIENT KILL TYPE pubsub");
+    wait_for(logbook_has("is not the key of the certificate")); /* half of the new ones: the old ones stay */
+    wait_for(logbook_has("not trusted here"));
+    assert_true(validate(lk, token) < 0);
+    copy_file(pki_crt("foreign-client"), path[1]);
+    copy_file(pki_crt("other-ca"), path[0]);
+    wait_for(logbook_has("6 tls: a file has changed: all were read again"));
+    wait_for(validate(lk, token) == LATCHKEY_OK);
+    wait_for(ask_one(lk, token, LATCHKEY_OK));
+    logbook_close();
+    redis_do(server, "CONFIG SET tls-ca-cert-file %s tls-auth-clients no", pki_crt("ca"));
+}
+
 /* A child may open a handle of its own, over TLS too. */
 static void test_J_child_opens_its_own(void **state)
 {
@@ -594,6 +661,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_whole_life),
+        TEST(test_schemes),
         TEST(test_both_versions_of_tls),
         TEST(test_addresses_and_names),
         TEST(test_event_loop),
@@ -611,6 +679,7 @@ int main(void)
         TEST(test_A_another_server_in_its_place_is_no_answer),
         TEST(test_I_many_threads_on_few_connections),
         TEST(test_J_child_leaves_the_connections_unharmed),
+        TEST(test_files_that_change),
         TEST(test_J_child_opens_its_own),
     };
     return cmocka_run_group_tests(tests, group_start, server_end);

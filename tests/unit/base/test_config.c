@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <sys/stat.h>
 
@@ -61,6 +62,12 @@ static void test_urls(void **state)
         {"redis://u%3a:%3F%40%2f%25%26@h", "h", "6379", "", "u:", "?@/%&", 0},
         {"redis://%68%6F%73%74", "host", "6379", "", "", "", 0},
         {"redis://@h", "h", "6379", "", "", "", 0},
+        {"REDIS://H", "H", "6379", "", "", "", 0},
+        {"Valkey://u:p@h:7/1", "h", "7", "", "u", "p", 1},
+        {"RedisS://h", "h", "6379", "", "", "", 0},
+        {"valkeys://h", "h", "6379", "", "", "", 0},
+        {"redis://name.", "name.", "6379", "", "", "", 0}, /* looked up as it stands */
+        {"UNIX:///S", "", "", "/S", "", "", 0},
         {"unix:///run/redis.sock", "", "", "/run/redis.sock", "", "", 0},
         {"unix://u:p@/s?db=4", "", "", "/s", "u", "p", 4},
         {"unix:///a%20b%3F", "", "", "/a b?", "", "", 0},
@@ -75,6 +82,8 @@ static void test_urls(void **state)
         assert_string_equal(c.password, rows[i].password);
         assert_int_equal(c.has_password, *rows[i].password != 0);
         assert_true(c.database == rows[i].database);
+        assert_int_equal(c.tls,
+                         strncasecmp(rows[i].text, "rediss", 6) == 0 || strncmp(rows[i].text, "valkeys", 7) == 0);
     }
 }
 
@@ -85,11 +94,15 @@ static void test_bad_urls_are_named(void **state)
         {"", "redis://"},
         {"localhost", "redis://"},
         {"redis:/h", "redis://"},
-        {"REDIS://h", "redis://"},
         {" redis://h", "redis://"},
         {"rediss:/h", "rediss://"},
         {"rediss://", "host"},
+        {"valkeyss://h", "redis://"},
+        {"redis ://h", "redis://"},
+        {"unix:/s", "unix://"},
         {"redis+sentinel://h/m", "redis+sentinel"},
+        {"Valkey+Sentinel://h/m", "valkey+sentinel"},
+        {"rediss+cluster://h", "rediss+cluster"},
         {"redis+cluster://h", "redis+cluster"},
         {"redis://", "host"},
         {"redis://:6379", "host"},
@@ -140,20 +153,20 @@ static void test_texts_that_are_too_long(void **state)
     } rows[] = {{"redis://", "", "host", 255},
                 {"unix:///", "", "path", 106},
                 {"redis://", ":p@h", "user", 127},
-                {"redis://:", "@h", "password", 511},
+                {"redis://:", "@h", "password", 4096},
                 {"redis://h?prefix=", "", "prefix", 32},
                 {"redis://h?limit=", "", "limit", 0},
                 {"redis://h?", "=1", "unknown option", 0}};
-    static char text[9000];
+    static char text[20000];
     for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
-        for (size_t length = rows[i].fits; length < rows[i].fits + 8000; length += length < 600 ? 1 : 977) {
+        for (size_t length = rows[i].fits; length < rows[i].fits + 17000; length += length < 600 ? 1 : 977) {
             lk_config c;
             size_t at = strlen(strcpy(text, rows[i].before));
             memset(text + at, 'y', length);
             strcpy(text + at + length, rows[i].after);
             if (length && length == rows[i].fits) assert_good(text, &c);
-            else if (length && strlen(text) < 8192) assert_bad(text, rows[i].named);
-            else if (length) assert_bad(text, "8,191");
+            else if (length && strlen(text) < 16384) assert_bad(text, rows[i].named);
+            else if (length) assert_bad(text, "16,383");
         }
     }
 }
@@ -344,11 +357,16 @@ static void test_password_file(void **state)
         assert_true(c.has_password);
         assert_string_equal(c.password, rows[i].password);
     }
-    char large[600];
+    char large[5000];
     memset(large, 'y', sizeof large);
-    assert_good(with_file("password_file", large, 511), &c);
-    assert_int_equal(strlen(c.password), 511);
-    assert_bad(with_file("password_file", large, 512), "password_file");
+    assert_good(with_file("password_file", large, 4096), &c);
+    assert_int_equal(strlen(c.password), 4096);
+    large[4096] = '\r';
+    large[4097] = '\n';
+    assert_good(with_file("password_file", large, 4098), &c);
+    assert_int_equal(strlen(c.password), 4096);
+    memset(large, 'y', sizeof large);
+    assert_bad(with_file("password_file", large, 4097), "password_file");
     assert_bad(with_file("password_file", large, sizeof large), "password_file");
 
     char text[256];

@@ -5,15 +5,19 @@
  */
 #include "redis/net.h"
 #include "../../support/pki.h"
+#include "base/log.h"
 #include "unit.h"
 
 #include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* Has a certificate's date passed? As told. */
@@ -36,9 +40,22 @@ static bool fails(void)
     return true;
 }
 
+/* Or this thread stays in it: at its nth allocation, for some milliseconds or until it is let go. */
+static _Thread_local long until_stop;
+static _Atomic bool stopped_in_openssl, in_the_middle, may_go_on, waits_for_leave;
+
+static void stop_there(void)
+{
+    if (!until_stop || --until_stop) return;
+    stopped_in_openssl = in_the_middle = true;
+    for (int i = 0; waits_for_leave ? !may_go_on : i < 20; i++) usleep(1000);
+    in_the_middle = false;
+}
+
 static void *take_memory(size_t size, const char *file, int line)
 {
     (void)file, (void)line;
+    stop_there();
     return fails() ? NULL : malloc(size);
 }
 
@@ -556,6 +573,295 @@ static void test_a_context_leaves_the_queue_as_it_was(void **state)
     }
 }
 
+/* --------------------------------------------------------------------------------------------- who it is -- */
+
+static void server_presents(const char *name)
+{
+    assert_int_equal(SSL_CTX_use_certificate_file(server_context, pki_crt(name), SSL_FILETYPE_PEM), 1);
+    assert_int_equal(SSL_CTX_use_PrivateKey_file(server_context, pki_key(name), SSL_FILETYPE_PEM), 1);
+}
+
+static void refused(const char *host, const char *why)
+{
+    ends e;
+    connect_ends(&e, host);
+    assert_false(shake(&e));
+    assert_true(e.client.refused);
+    if (!strstr(e.error, why)) fail_msg("'%s' lacks '%s'", e.error, why);
+    drop_ends(&e);
+}
+
+/* RFC 6125: where a certificate has a subjectAltName of any kind, its common name does not count. */
+static void test_the_common_name_counts_only_without_other_names(void **state)
+{
+    (void)state;
+    static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+    for (int i = 0; i < 2; i++) {
+        limit_version(versions[i]);
+        server_presents("plain.test");
+        once("plain.test");
+        refused("a.test", "not for 'a.test'");
+        server_presents("numbered.test");
+        refused("numbered.test", "not for 'numbered.test'");
+        once("127.0.0.1");
+        once("127.1");
+        server_presents("mail.test");
+        refused("mail.test", "not for 'mail.test'");
+    }
+}
+
+static void test_hosts_as_people_write_them(void **state)
+{
+    (void)state;
+    const struct {
+        const char *host, *certificate, *sni; /* NULL: none is sent */
+    } rows[] = {
+        {"a.test", "server", "a.test"},       {"a.test.", "server", "a.test"},
+        {"A.Test", "server", "A.Test"},       {"::1", "numbered.test", NULL},
+        {"[::1]", "numbered.test", NULL},     {"fe80::1%eth0", "numbered.test", NULL},
+        {"127.0.0.1", "numbered.test", NULL}, {"0x7f.1", "numbered.test", NULL},
+    };
+    for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
+        ends e;
+        server_presents(rows[i].certificate);
+        whole(&e, rows[i].host);
+        const char *sni = SSL_get_servername(e.server, TLSEXT_NAMETYPE_host_name);
+        assert_int_equal(sni != NULL, rows[i].sni != NULL);
+        if (sni) assert_string_equal(sni, rows[i].sni);
+        drop_ends(&e);
+    }
+    server_presents("server");
+    refused("a.test%x", "not for 'a.test%x'"); /* a zone is of addresses alone */
+    refused("a.test..", "not for 'a.test.'");
+}
+
+/* -------------------------------------------------------------------------------------- files that change -- */
+
+static char changing[300];
+static lk_notices *notices;
+static char heard[LK_LOG_LINE];
+static int lines;
+
+static void hear(void *nothing, int level, const char *line)
+{
+    (void)nothing, (void)level;
+    snprintf(heard, sizeof heard, "%s", line);
+    lines++;
+}
+
+static void put_files(const char *first, const char *second)
+{
+    char bytes[9000];
+    size_t size = 0;
+    const char *names[2] = {first, second};
+    for (int i = 0; i < 2; i++) {
+        FILE *file = names[i] ? fopen(names[i], "r") : NULL;
+        if (!file) continue;
+        size += fread(bytes + size, 1, sizeof bytes - size, file);
+        fclose(file);
+    }
+    snprintf(changing, sizeof changing, "%s", unit_file("changing", bytes, size));
+}
+
+static int said(const char *part)
+{
+    lines = 0;
+    latchkey_set_log(hear, NULL);
+    lk_notices_say(notices);
+    latchkey_set_log(NULL, NULL);
+    if (part && lines != 1) fail_msg("%d lines", lines);
+    if (part && !strstr(heard, part)) fail_msg("'%s' lacks '%s'", heard, part);
+    return lines;
+}
+
+static void open_changing(const char *options)
+{
+    char text[900], error[256];
+    lk_config config;
+    lk_tls_context_close(context);
+    context = NULL;
+    snprintf(text, sizeof text, "rediss://h?%s", options);
+    assert_int_equal(lk_config_parse(text, &config, error, sizeof error), LATCHKEY_OK);
+    config.notices = notices = lk_notices_open();
+    if (lk_tls_context_open(&config, &context, error, sizeof error)) fail_msg("%s", error);
+}
+
+static void test_certificates_of_cas_that_change(void **state)
+{
+    (void)state;
+    char options[400];
+    ends open;
+    put_files(pki_crt("ca"), NULL);
+    snprintf(options, sizeof options, "ca_file=%s", changing);
+    open_changing(options);
+    whole(&open, "a.test");
+    once("a.test");
+    assert_int_equal(lk_tls_resumed(context), 1);
+    assert_int_equal(said(NULL), 0);
+    put_files(pki_crt("other-ca"), NULL);
+    refused("a.test", "not trusted here"); /* and no session of before goes on */
+    said("were read again");
+    server_presents("other");
+    once("a.test");
+    ask(&open); /* what is open stays so */
+    assert_int_equal(flush(&open), LK_NET_DONE);
+    assert_int_equal(lk_tls_resumed(context), 1);
+    /* What cannot be used changes nothing, and is told once. */
+    const struct {
+        const char *first, *second, *why;
+    } rows[] = {{"/dev/null", NULL, "is empty"},
+                {pki_key("ca"), NULL, "begins a PRIVATE KEY"},
+                {pki_crt("ca"), pki_key("ca"), "only certificates"}};
+    for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
+        put_files(rows[i].first, rows[i].second);
+        for (int n = 0; n < 3; n++) once("a.test");
+        said(rows[i].why);
+        assert_non_null(strstr(heard, "what was read before is used"));
+    }
+    unlink(changing);
+    for (int n = 0; n < 3; n++) once("a.test");
+    said("cannot open");
+    put_files(pki_crt("ca"), pki_crt("other-ca"));
+    once("a.test");
+    server_presents("server");
+    once("a.test");
+    said("were read again");
+    drop_ends(&open);
+    lk_tls_context_close(context);
+    lk_notices_close(notices);
+    context = NULL;
+}
+
+static const char *client_of(ends *e)
+{
+    static char name[100];
+    X509 *peer = SSL_get0_peer_certificate(e->server);
+    assert_non_null(peer);
+    X509_NAME_get_text_by_NID(X509_get_subject_name(peer), NID_commonName, name, sizeof name);
+    return name;
+}
+
+static void shown_to_the_server(const char *name)
+{
+    ends e;
+    whole(&e, "a.test");
+    assert_string_equal(client_of(&e), name);
+    drop_ends(&e);
+}
+
+static void test_a_certificate_of_our_own_that_changes(void **state)
+{
+    (void)state;
+    char options[900];
+    assert_int_equal(SSL_CTX_load_verify_locations(server_context, pki_crt("ca"), NULL), 1);
+    SSL_CTX_set_verify(server_context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    SSL_CTX_set_session_id_context(server_context, (const unsigned char *)"x", 1);
+    put_files(pki_crt("server"), pki_key("server")); /* both in one file, so that they change together */
+    snprintf(options, sizeof options, "ca_file=%s&cert_file=%s&key_file=%s", pki_crt("ca"), changing, changing);
+    open_changing(options);
+    shown_to_the_server("server");
+    put_files(pki_crt("plain.test"), pki_key("server")); /* in the middle of being replaced */
+    shown_to_the_server("server");
+    said("is not the key");
+    put_files(pki_crt("plain.test"), pki_key("plain.test"));
+    shown_to_the_server("plain.test");
+    said("were read again");
+    lk_tls_context_close(context);
+    lk_notices_close(notices);
+    context = NULL;
+}
+
+/* -------------------------------------------------------------------------------------------------- forks -- */
+
+/* What a child makes of a handle's own part in TLS: 0 or what was wrong. It is ended if it hangs. */
+static int open_in_a_child(int expected, const char *part)
+{
+    pid_t child = fork();
+    if (!child) {
+        char text[400], error[256] = "";
+        lk_config config;
+        lk_tls_context *made = NULL;
+        alarm(60);
+        if (in_the_middle && !part) _exit(5); /* a lock may be anybody's there */
+        snprintf(text, sizeof text, "rediss://h?ca_file=%s&deadline_ms=%d", pki_crt("ca"), part ? 300 : 50000);
+        if (lk_config_parse(text, &config, error, sizeof error)) _exit(1);
+        if (lk_tls_context_open(&config, &made, error, sizeof error) != expected) _exit(2);
+        if (part && !strstr(error, part)) _exit(3);
+        if (expected) _exit(0);
+        lk_tls *tls = lk_tls_open(made, "a.test", -1);
+        if (!tls) _exit(4);
+        lk_tls_close(tls);
+        lk_tls_context_close(made);
+        _exit(0);
+    }
+    int status = -1;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 100;
+}
+
+static void *open_and_stop(void *nth)
+{
+    char text[400], error[256];
+    lk_config config;
+    lk_tls_context *made = NULL;
+    snprintf(text, sizeof text, "rediss://h?ca_file=%s", pki_crt("ca"));
+    if (lk_config_parse(text, &config, error, sizeof error)) return NULL;
+    until_stop = *(const long *)nth;
+    if (!lk_tls_context_open(&config, &made, error, sizeof error)) {
+        lk_tls *tls = lk_tls_open(made, "a.test", -1);
+        if (tls) lk_tls_close(tls);
+    }
+    lk_tls_context_close(made);
+    bool reached = !until_stop;
+    until_stop = 0;
+    stopped_in_openssl = true;
+    return reached ? made : NULL;
+}
+
+/* Children are forked while a thread of ours is in the middle of OpenSSL, wherever that is. */
+static void test_no_child_finds_openssl_locked_by_us(void **state)
+{
+    (void)state;
+    int wrong = 0;
+    bool reached = true;
+    for (long nth = 1; reached && !wrong; nth += 1 + nth / 12) {
+        pthread_t thread;
+        void *result;
+        stopped_in_openssl = false;
+        assert_int_equal(pthread_create(&thread, NULL, open_and_stop, &nth), 0);
+        while (!stopped_in_openssl) usleep(100);
+        wrong = open_in_a_child(LATCHKEY_OK, NULL);
+        pthread_join(thread, &result);
+        reached = result != NULL;
+    }
+    assert_int_equal(wrong, 0);
+}
+
+static void *be_the_application(void *unused)
+{
+    until_stop = 1;
+    CRYPTO_get_ex_new_index(CRYPTO_EX_INDEX_SSL_CTX, 0, NULL, NULL, NULL,
+                            NULL); /* allocates under a lock of OpenSSL's */
+    return unused;
+}
+
+/* What the application's own threads do with OpenSSL is not ours to hold: then open answers. */
+static void test_a_child_that_finds_openssl_locked_is_told(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    stopped_in_openssl = may_go_on = false;
+    waits_for_leave = true;
+    assert_int_equal(pthread_create(&thread, NULL, be_the_application, NULL), 0);
+    while (!stopped_in_openssl) usleep(100);
+    int wrong = open_in_a_child(LATCHKEY_UNAVAILABLE, "forked process");
+    may_go_on = true;
+    pthread_join(thread, NULL);
+    waits_for_leave = false;
+    assert_int_equal(wrong, 0);
+    assert_int_equal(open_in_a_child(LATCHKEY_OK, NULL), 0);
+}
+
 /* ---------------------------------------------------------------------------------------------- no memory -- */
 
 static void begin_shortage(long nth)
@@ -642,6 +948,11 @@ static int group_setup(void **state)
     unit_setup(state);
     pki_make(&(pki_card){.name = "ca", .ca = 1});
     pki_make(&(pki_card){.name = "server", .for_names = "DNS:a.test,DNS:b.test", .issuer = "ca"});
+    pki_make(&(pki_card){.name = "plain.test", .issuer = "ca"});
+    pki_make(&(pki_card){.name = "numbered.test", .for_names = "IP:127.0.0.1,IP:::1,IP:fe80::1", .issuer = "ca"});
+    pki_make(&(pki_card){.name = "mail.test", .for_names = "email:a@mail.test", .issuer = "ca"});
+    pki_make(&(pki_card){.name = "other-ca", .ca = 1});
+    pki_make(&(pki_card){.name = "other", .for_names = "DNS:a.test", .issuer = "other-ca"});
     return 0;
 }
 
@@ -667,6 +978,12 @@ int main(void)
         TEST(test_last_words_are_heard_and_no_signal_is_raised),
         TEST(test_queue_of_errors_is_left_as_it_was),
         TEST(test_a_context_leaves_the_queue_as_it_was),
+        TEST(test_the_common_name_counts_only_without_other_names),
+        TEST(test_hosts_as_people_write_them),
+        TEST(test_certificates_of_cas_that_change),
+        TEST(test_a_certificate_of_our_own_that_changes),
+        TEST(test_no_child_finds_openssl_locked_by_us),
+        TEST(test_a_child_that_finds_openssl_locked_is_told),
         TEST(test_many_contexts),
         TEST(test_context_without_memory),
         TEST(test_connections_without_memory),

@@ -1,0 +1,76 @@
+/* See notices.h. Lock: notices.lock, a leaf. */
+#include "base/notices.h"
+
+#include "base/log.h"
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { WAITING_MAX = 8 };
+
+struct lk_notices {
+    _Atomic unsigned waiting; /* written under lock; read without: what is overlooked is said the next time */
+    pthread_mutex_t lock;
+    /* guarded by lock: */
+    int level[WAITING_MAX];
+    char text[WAITING_MAX][LK_LOG_LINE];
+};
+
+lk_notices *lk_notices_open(void)
+{
+    lk_notices *notices = calloc(1, sizeof *notices);
+    if (notices) pthread_mutex_init(&notices->lock, NULL);
+    return notices;
+}
+
+void lk_notices_close(lk_notices *notices)
+{
+    if (!notices) return;
+    pthread_mutex_destroy(&notices->lock);
+    free(notices);
+}
+
+void lk_notices_add(lk_notices *notices, int level, const char *format, ...)
+{
+    if (!notices) return;
+    va_list list;
+    va_start(list, format);
+    pthread_mutex_lock(&notices->lock);
+    unsigned at = notices->waiting;
+    if (at < WAITING_MAX) {
+        notices->level[at] = level;
+        vsnprintf(notices->text[at], sizeof notices->text[at], format, list);
+        notices->waiting = at + 1;
+    }
+    pthread_mutex_unlock(&notices->lock);
+    va_end(list);
+}
+
+/* The oldest. */
+static int take(lk_notices *notices, char text[LK_LOG_LINE])
+{
+    pthread_mutex_lock(&notices->lock);
+    unsigned waiting = notices->waiting;
+    int level = notices->level[0];
+    memcpy(text, waiting ? notices->text[0] : "", waiting ? LK_LOG_LINE : 1);
+    if (waiting) {
+        memmove(notices->level, notices->level + 1, (waiting - 1) * sizeof *notices->level);
+        memmove(notices->text, notices->text + 1, (waiting - 1) * sizeof *notices->text);
+        notices->waiting = waiting - 1;
+    }
+    pthread_mutex_unlock(&notices->lock);
+    return level;
+}
+
+void lk_notices_say(lk_notices *notices)
+{
+    char text[LK_LOG_LINE];
+    while (notices && notices->waiting) {
+        int level = take(notices, text);
+        if (*text) lk_log(level, "%s", text);
+    }
+}
