@@ -83,7 +83,7 @@ typedef struct scan {
 static bool is_space(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 
 /* One line without its end; *from goes behind it. */
-static size_t take_line(const char **from, const char **line)
+static size_t next_line(const char **from, const char **line)
 {
     *line = *from;
     const char *end = strchr(*from, '\n');
@@ -124,7 +124,7 @@ static int next_block(scan *s)
     bool inside = false;
     while (*s->next) {
         const char *line;
-        size_t length = take_line(&s->next, &line);
+        size_t length = next_line(&s->next, &line);
         unsigned number = s->line++;
         if (!inside && is_marker(line, length, "-----BEGIN ", s->label)) {
             inside = true;
