@@ -319,7 +319,8 @@ LATCHKEY_API void latchkey_set_log(latchkey_log function, void *context);
  * Returns  OK; BAD_ARGUMENT; CONFIG (unknown option, value out of range, file that cannot be read, server too old,
  *          not Redis, wrong password, a replica, another number of partitions, a certificate that is refused by either
  *          side, TLS on one side alone, a right or a command that any call needs is missing: it is named); UNAVAILABLE (no
- *          answer within deadline_ms); NO_MEMORY. On failure `error`, if given, names what was wrong and what to do, never a
+ *          answer within deadline_ms; or no thread or descriptor is left for this process); NO_MEMORY. On failure
+ *          `error`, if given, names what was wrong and what to do, never a
  *          password, and *out is NULL. `error` and `error_size` may be NULL and 0.
  * Says     to the log (latchkey_set_log) what the server is set to that weakens a guarantee; that fails nothing.
  * Blocks   for at most deadline_ms, also where the name server does not answer; before that, while the memory of L1 is taken:
@@ -548,7 +549,8 @@ LATCHKEY_API int latchkey_sessions(latchkey *lk, uint64_t user_id, const char *c
  * latchkey_touch: validating says it. */
 
 /* A descriptor that is readable when there is something to reap. It is the handle's, for all its threads, and lives as
- * long: do not read from it or close it. Negative: BAD_ARGUMENT; NO_MEMORY (also: no descriptor is left); FORKED.
+ * long: do not read from it or close it. Negative: BAD_ARGUMENT; UNAVAILABLE (no descriptor is left for it); NO_MEMORY;
+ * FORKED.
  * Does not block. */
 LATCHKEY_API int latchkey_fd(latchkey *lk);
 

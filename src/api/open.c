@@ -39,7 +39,7 @@ static bool on_still(void *context, const lk_entry_sample *seen)
     return lk_l1_still(((latchkey *)context)->l1, seen);
 }
 
-static int build_handle(latchkey *lk)
+static int build_handle(latchkey *lk, char *error, size_t error_size)
 {
     uint64_t seed[4];
     const bool foreign = lk->config.foreign_until_ms != 0;
@@ -52,7 +52,9 @@ static int build_handle(latchkey *lk)
     lk->window.opened_ms = lk_now_ms();
     lk->refresh_ms = lk_session_window(lk->config.l1_ttl_ms, lk->config.idle_ms);
     bool good = lk->l1 && lk->singleflight && lk->negative_cache && (lk->alias_cache || !foreign);
-    if (!good || !lk_topology_open(&lk->l2.topology, &lk->config, &lk->counters, &l1)) return LATCHKEY_NO_MEMORY;
+    if (!good) return LATCHKEY_NO_MEMORY;
+    int status = lk_topology_open(&lk->l2.topology, &lk->config, &lk->counters, &l1, error, error_size);
+    if (status) return status;
     lk->l2.config = &lk->config;
     lk->l2.counters = &lk->counters;
     lk_node *node = lk_topology_node(&lk->l2.topology, 0);
@@ -94,7 +96,7 @@ int latchkey_open(const char *config, latchkey **out, char *error, size_t error_
     snprintf(error, error_size, "no memory");
     int status = lk ? lk_config_parse(config, &lk->config, error, error_size) : LATCHKEY_NO_MEMORY;
     if (!status) status = build_sources(&lk->config, error, error_size);
-    if (!status) status = build_handle(lk);
+    if (!status) status = build_handle(lk, error, error_size);
     int64_t deadline_ms = lk_now_ms() + (status ? 0 : lk->config.deadline_ms);
     lk_node *node;
     for (unsigned i = 0; !status && !lk->config.lazy && (node = lk_topology_node(&lk->l2.topology, i)); i++)

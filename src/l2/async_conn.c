@@ -35,6 +35,19 @@ static void close_fd(int fd)
     if (fd >= 0) close(fd);
 }
 
+/* What is closed leaves the epoll by itself only where nobody else holds it: a forked child may have a copy, and then the epoll
+ * would go on telling of it for ever, and could not be told to stop. */
+static void unwatch(const lk_async_conn *c, int fd)
+{
+    if (fd >= 0 && c->epoll_fd >= 0) epoll_ctl(c->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+}
+
+static void close_socket(lk_async_conn *c)
+{
+    unwatch(c, c->socket.fd);
+    lk_net_close(&c->socket);
+}
+
 bool lk_async_conn_open(lk_async_conn *c, const lk_config *config, lk_pool *pool)
 {
     memset(c, 0, sizeof *c);
@@ -48,14 +61,19 @@ bool lk_async_conn_open(lk_async_conn *c, const lk_config *config, lk_pool *pool
     if (c->epoll_fd >= 0 && watch(c, c->bell_fd, EPOLL_CTL_ADD, EPOLLIN) &&
         watch(c, c->timer_fd, EPOLL_CTL_ADD, EPOLLIN))
         return true;
+    int why = errno;
     lk_async_conn_close(c);
+    errno = why;
     return false;
 }
 
 void lk_async_conn_close(lk_async_conn *c)
 {
-    lk_net_close(&c->socket);
+    close_socket(c);
     lk_conn_close(&c->conn);
+    /* The epoll itself may be in one of the application's, and a copy of it in a child: it shall say nothing any more. */
+    unwatch(c, c->bell_fd);
+    unwatch(c, c->timer_fd);
     lk_async_conn_abandon(c);
 }
 
@@ -122,7 +140,7 @@ void lk_async_conn_lose(lk_async_conn *c, int64_t now_ms, const char *why)
     c->retry_at_ms = now_ms + wait;
     c->state = LK_ASYNC_CONN_DOWN;
     c->writes = false;
-    lk_net_close(&c->socket); /* the epoll forgets it */
+    close_socket(c);
     lk_conn_close(&c->conn);
 }
 
@@ -180,7 +198,7 @@ static bool look(lk_async_conn *c, int64_t now_ms)
     if (io == LK_NET_LATER && now_ms < c->until_ms) return true;
     if (++c->tried < c->addresses.count) {
         c->address = (c->address + 1) % c->addresses.count;
-        lk_net_close(&c->socket);
+        close_socket(c);
         return begin(c, now_ms);
     }
     lk_async_conn_lose(c, now_ms, io == LK_NET_LATER ? "cannot connect to Redis: it does not answer" : c->error);

@@ -38,7 +38,7 @@ typedef struct lk_async_conn {
 } lk_async_conn;
 
 bool lk_async_conn_open(lk_async_conn *channel, const lk_config *config,
-                        lk_pool *pool); /* false: no memory, no descriptor */
+                        lk_pool *pool); /* false: no memory, or no descriptor; errno says which */
 void lk_async_conn_close(lk_async_conn *channel);
 void lk_async_conn_abandon(
     lk_async_conn *channel); /* in a forked child: closes its copies of the descriptors, and no more */

@@ -46,19 +46,20 @@ static void lose_locked(lk_mux *line, const char *why)
     }
 }
 
-static bool append_locked(lk_mux *line, lk_exchange *x)
+/* DONE: it was; else FULL, or NO_MEMORY. */
+static enum lk_mux_end append_locked(lk_mux *line, lk_exchange *x)
 {
     unsigned slot = 0;
     while (slot < LK_MUX_SLOTS && line->taken[slot]) slot++;
-    if (slot == LK_MUX_SLOTS || lk_conn_room(&line->conn) < x->count) return false;
+    if (slot == LK_MUX_SLOTS || lk_conn_room(&line->conn) < x->count) return LK_MUX_FULL;
     for (size_t i = 0; i < x->count; i++) {
         if (lk_conn_send(&line->conn, slot, x->calls[i].words, x->calls[i].count)) continue;
         if (i) lose_locked(line, "no memory for a command"); /* half of it would be sent by others */
-        return false;
+        return LK_MUX_NO_MEMORY;
     }
     line->slot[slot] = x;
     line->taken[slot] = true;
-    return true;
+    return LK_MUX_DONE;
 }
 
 /* His name off the slot: what was asked is answered, and nobody listens. */
@@ -174,10 +175,11 @@ enum lk_mux_end lk_mux_exchange(lk_mux *line, lk_exchange *x, char *error, size_
 {
     x->got = 0;
     pthread_mutex_lock(&line->lock);
-    if (line->lost || !append_locked(line, x)) {
-        enum lk_mux_end end = line->lost ? LK_MUX_GONE : LK_MUX_FULL;
+    enum lk_mux_end appended = line->lost ? LK_MUX_GONE : append_locked(line, x);
+    if (line->lost) appended = LK_MUX_GONE;
+    if (appended != LK_MUX_DONE) {
         unlock_and_tell(line);
-        return end;
+        return appended;
     }
     bool behind = line->driver;
     atomic_init(&x->state, behind ? LK_EXCHANGE_WAITS : LK_EXCHANGE_DRIVES);

@@ -75,10 +75,11 @@ bool lk_mux_good(lk_mux *line);
 
 enum lk_mux_end {
     LK_MUX_DONE,
-    LK_MUX_LATE, /* the deadline passed */
-    LK_MUX_LOST, /* the connection broke */
-    LK_MUX_GONE, /* it was lost before anything was sent: nothing happened */
-    LK_MUX_FULL, /* the same, for want of a slot or of memory */
+    LK_MUX_LATE,      /* the deadline passed */
+    LK_MUX_LOST,      /* the connection broke */
+    LK_MUX_GONE,      /* it was lost before anything was sent: nothing happened */
+    LK_MUX_FULL,      /* the same, for want of a slot */
+    LK_MUX_NO_MEMORY, /* the same, for want of memory */
 };
 
 /* `told` is made by the line where it is needed. On any end but DONE no reply is left. */

@@ -8,6 +8,7 @@
 #include "l2/node_parts.h"
 #include "observe/events.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -266,15 +267,17 @@ static void *run(void *context)
 }
 
 /* The application's signals are its own: none is ever delivered to this thread. */
-static bool start(lk_node *node)
+static int start(lk_node *node, char *error, size_t error_size)
 {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    node->started = pthread_create(&node->thread, NULL, run, node) == 0;
+    int failed = pthread_create(&node->thread, NULL, run, node);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    node->started = !failed;
     if (node->started) pthread_setname_np(node->thread, "latchkey");
-    return node->started;
+    else snprintf(error, error_size, "no thread is left for the link: %s (see ulimit -u)", strerror(failed));
+    return failed ? LATCHKEY_UNAVAILABLE : LATCHKEY_OK;
 }
 
 /* ---------------------------------------------------------------------------------------- open and close -- */
@@ -284,33 +287,51 @@ static void close_fd(int fd)
     if (fd >= 0) close(fd);
 }
 
-lk_node *lk_node_open(const lk_config *config, lk_counters *counters, lk_partitions partitions, const lk_l1_side *l1)
+/* An eventfd, or why there is none. */
+static int take_descriptor(int *fd, char *error, size_t error_size)
+{
+    *fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (*fd >= 0) return LATCHKEY_OK;
+    if (errno == ENOMEM) return LATCHKEY_NO_MEMORY;
+    snprintf(error, error_size, "no descriptor is left for the link: %s (see ulimit -n)", strerror(errno));
+    return LATCHKEY_UNAVAILABLE;
+}
+
+static bool build_node(lk_node *node, lk_partitions partitions, const lk_l1_side *l1)
+{
+    lk_link_host host = {node, on_emptying, on_lease, on_trouble, on_met, on_next_job, on_job_done, on_stats};
+    uint64_t seed[2];
+    lk_random(seed, sizeof seed);
+    node->lease = lk_map(sizeof *node->lease, true);
+    if (node->lease) atomic_store(&node->lease->alive, 1);
+    node->pool = lk_pool_open(node->config, node->counters);
+    node->inbox = lk_inbox_open(node->counters, node->wake_fd, seed[1]);
+    bool good = node->lease && node->pool && node->inbox &&
+                lk_link_open(&node->link, node->config, partitions, &host, l1, node->counters, seed[0], lk_now_ms());
+    if (good) node->pending = lk_pending_open(node->link.recent);
+    return good && node->pending;
+}
+
+int lk_node_open(const lk_config *config, lk_counters *counters, lk_partitions partitions, const lk_l1_side *l1,
+                 lk_node **out, char *error, size_t error_size)
 {
     lk_node *node = calloc(1, sizeof *node);
-    if (!node) return NULL;
+    if (!node) return LATCHKEY_NO_MEMORY;
     node->config = config;
     node->counters = counters;
     node->l1 = *l1;
     for (int i = 0; i < LK_LINK_CONNECTIONS; i++) node->socket[i] = LK_NO_SOCKET;
     pthread_mutex_init(&node->lock, NULL);
     lk_cond_init(&node->changed);
-    lk_link_host host = {node, on_emptying, on_lease, on_trouble, on_met, on_next_job, on_job_done, on_stats};
-    uint64_t seed[2];
-    lk_random(seed, sizeof seed);
-    node->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    node->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     atomic_store(&node->lease_fd, -1);
-    node->lease = lk_map(sizeof *node->lease, true);
-    if (node->lease) atomic_store(&node->lease->alive, 1);
-    node->pool = lk_pool_open(config, counters);
-    node->inbox = lk_inbox_open(counters, node->wake_fd, seed[1]);
-    bool good = node->wake_fd >= 0 && node->stop_fd >= 0 && node->lease && node->pool && node->inbox &&
-                lk_link_open(&node->link, config, partitions, &host, l1, counters, seed[0], lk_now_ms());
-    if (good) node->pending = lk_pending_open(node->link.recent);
-    good = good && node->pending && start(node);
-    if (good) return node;
-    lk_node_close(node);
-    return NULL;
+    node->wake_fd = node->stop_fd = -1;
+    int status = take_descriptor(&node->wake_fd, error, error_size);
+    if (!status) status = take_descriptor(&node->stop_fd, error, error_size);
+    if (!status && !build_node(node, partitions, l1)) status = LATCHKEY_NO_MEMORY;
+    if (!status) status = start(node, error, error_size);
+    if (status) lk_node_close(node);
+    else *out = node;
+    return status;
 }
 
 void lk_node_close(lk_node *node)

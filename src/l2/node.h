@@ -17,9 +17,10 @@
 #include "l2/link.h"
 #include "l2/pool.h"
 
-/* Starts the link's thread, for these partitions. `config`, `counters` and the partitions must outlive the node. NULL: no
- * memory, no thread. */
-lk_node *lk_node_open(const lk_config *config, lk_counters *counters, lk_partitions partitions, const lk_l1_side *l1);
+/* Starts the link's thread, for these partitions. `config`, `counters` and the partitions must outlive the node. OK;
+ * NO_MEMORY; UNAVAILABLE: the process may have no more threads or descriptors, and `error` says which. */
+int lk_node_open(const lk_config *config, lk_counters *counters, lk_partitions partitions, const lk_l1_side *l1,
+                 lk_node **out, char *error, size_t error_size);
 void lk_node_close(lk_node *node);
 void lk_node_abandon(lk_node *node); /* in a forked child: closes its copies of the descriptors, and no more */
 

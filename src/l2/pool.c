@@ -347,12 +347,16 @@ static int ask_lines(lk_pool *pool, const lk_ask *ask, lk_reply **replies, uint6
         if (end == LK_MUX_DONE && incarnation) *incarnation = line->incarnation;
         bool silent = end == LK_MUX_LATE || end == LK_MUX_LOST;
         if (silent) lk_pool_suspect(pool, asked_ms);
-        give_back(pool, line, end == LK_MUX_FULL || (end == LK_MUX_DONE && !says_goodbye(replies[0])),
+        bool unasked = end == LK_MUX_FULL || end == LK_MUX_NO_MEMORY;
+        give_back(pool, line, unasked || (end == LK_MUX_DONE && !says_goodbye(replies[0])),
                   end == LK_MUX_DONE ? lk_now_ms() : 0);
         switch (end) {
         case LK_MUX_DONE: return LATCHKEY_OK;
         case LK_MUX_GONE: continue;
-        case LK_MUX_FULL: snprintf(error, error_size, "no memory for a command"); return LATCHKEY_NO_MEMORY;
+        case LK_MUX_FULL:
+            snprintf(error, error_size, "a connection has no room: too many answers of it are awaited");
+            return LATCHKEY_UNAVAILABLE;
+        case LK_MUX_NO_MEMORY: snprintf(error, error_size, "no memory for a command"); return LATCHKEY_NO_MEMORY;
         case LK_MUX_LATE: return LATCHKEY_UNAVAILABLE;
         case LK_MUX_LOST:
             if (fresh || !again || !lk_pool_may_repeat(pool)) return LATCHKEY_UNAVAILABLE;

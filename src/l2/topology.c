@@ -3,14 +3,15 @@
 
 #include <stdlib.h>
 
-bool lk_topology_open(lk_topology *topology, const lk_config *config, lk_counters *counters, const lk_l1_side *l1)
+int lk_topology_open(lk_topology *topology, const lk_config *config, lk_counters *counters, const lk_l1_side *l1,
+                     char *error, size_t error_size)
 {
     size_t count = (size_t)config->partitions;
     topology->partitions = calloc(count, sizeof *topology->partitions);
-    if (!topology->partitions) return false;
+    if (!topology->partitions) return LATCHKEY_NO_MEMORY;
     for (unsigned p = 0; p < count; p++) topology->partitions[p] = p;
-    topology->node = lk_node_open(config, counters, (lk_partitions){topology->partitions, count}, l1);
-    return topology->node != NULL;
+    lk_partitions all = {topology->partitions, count};
+    return lk_node_open(config, counters, all, l1, &topology->node, error, error_size);
 }
 
 void lk_topology_close(lk_topology *topology)

@@ -10,8 +10,9 @@ typedef struct lk_topology {
     unsigned *partitions; /* 0 and up: all are the one node's */
 } lk_topology;
 
-/* Opens the nodes, which start to connect. `config` and `counters` must outlive the topology. False: no memory, no thread. */
-bool lk_topology_open(lk_topology *topology, const lk_config *config, lk_counters *counters, const lk_l1_side *l1);
+/* Opens the nodes, which start to connect. `config` and `counters` must outlive the topology. As lk_node_open. */
+int lk_topology_open(lk_topology *topology, const lk_config *config, lk_counters *counters, const lk_l1_side *l1,
+                     char *error, size_t error_size);
 void lk_topology_close(lk_topology *topology); /* also after a failed or no open, if zeroed */
 void lk_topology_abandon(
     lk_topology *topology); /* in a forked child: closes its copies of the descriptors, and no more */

@@ -6,6 +6,8 @@
 #include "session/begin.h"
 #include "session/hit.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -247,14 +249,17 @@ static void ring_for_more(lk_async *a, bool no_room)
 
 /* ---------------------------------------------------------------------------------------- open and close -- */
 
+/* NULL: errno says why. */
 static lk_async *open_async(latchkey *lk)
 {
     lk_async *a = calloc(1, sizeof *a);
     if (!a) return NULL;
     bool table = lk_async_table_open(a, (uint32_t)lk->config.in_flight);
     if (!table || !lk_async_conn_open(&a->channel, &lk->config, lk_node_pool(lk_topology_node(&lk->l2.topology, 0)))) {
+        int why = errno;
         if (table) lk_async_table_close(a);
         free(a);
+        errno = why;
         return NULL;
     }
     pthread_mutex_init(&a->lock, NULL);
@@ -275,15 +280,25 @@ void lk_async_abandon(lk_async *a)
     if (a) lk_async_conn_abandon(&a->channel);
 }
 
-/* Made by who needs it first. */
-static lk_async *open_once(latchkey *lk)
+/* Made by who needs it first. NO_MEMORY; UNAVAILABLE where the process may have no more descriptors. */
+static int open_once(latchkey *lk, lk_async **out)
 {
-    lk_async *a = atomic_load_explicit(&lk->async, memory_order_acquire), *none = NULL;
-    if (a) return a;
-    a = open_async(lk);
-    if (!a || atomic_compare_exchange_strong(&lk->async, &none, a)) return a;
-    lk_async_close(a);
-    return none;
+    lk_async *none = NULL;
+    *out = atomic_load_explicit(&lk->async, memory_order_acquire);
+    if (*out) return LATCHKEY_OK;
+    *out = open_async(lk);
+    if (!*out && errno != EMFILE && errno != ENFILE && errno != ENOSPC) return LATCHKEY_NO_MEMORY;
+    if (!*out) {
+        char text[160];
+        snprintf(text, sizeof text, "no descriptor is left for latchkey_fd and latchkey_submit: %s (see ulimit -n)",
+                 strerror(errno));
+        lk_node_trouble(lk_topology_node(&lk->l2.topology, 0), LATCHKEY_UNAVAILABLE, text);
+        return LATCHKEY_UNAVAILABLE;
+    }
+    if (atomic_compare_exchange_strong(&lk->async, &none, *out)) return LATCHKEY_OK;
+    lk_async_close(*out);
+    *out = none;
+    return LATCHKEY_OK;
 }
 
 /* ------------------------------------------------------------------------------------------------ verbs -- */
@@ -328,8 +343,9 @@ static void start_slot(latchkey *lk, lk_async *a, lk_async_slot *p, int64_t now_
 /* `foreign` is NULL where the token is known. */
 int lk_async_submit(latchkey *lk, const lk_token *token, const lk_foreign *foreign, int64_t max_age_ms, uint64_t tag)
 {
-    lk_async *a = open_once(lk);
-    if (!a) return LATCHKEY_NO_MEMORY;
+    lk_async *a;
+    int status = open_once(lk, &a);
+    if (status) return status;
     int64_t now_ms = lk_now_ms();
     pthread_mutex_lock(&a->lock);
     lk_async_slot *p = lk_async_first(a, LK_ASYNC_FREE);
@@ -375,8 +391,9 @@ size_t lk_async_reap(latchkey *lk, latchkey_answer *answers, size_t max)
 
 int lk_async_fd(latchkey *lk)
 {
-    lk_async *a = open_once(lk);
-    if (!a) return LATCHKEY_NO_MEMORY;
+    lk_async *a;
+    int status = open_once(lk, &a);
+    if (status) return status;
     pthread_mutex_lock(&a->lock);
     lk_async_conn_wanted(&a->channel, lk_now_ms()); /* so that the first question finds it */
     pthread_mutex_unlock(&a->lock);

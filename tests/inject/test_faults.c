@@ -210,7 +210,7 @@ enum { TAGS = 6, THREADS = 4 };
 static int descriptor(void)
 {
     int fd = latchkey_fd(lk);
-    if (fd < 0) first_answer(allow(fd, LATCHKEY_NO_MEMORY), "fd");
+    if (fd < 0) first_answer(allow(fd, NO_ANSWER), "fd");
     return fd;
 }
 

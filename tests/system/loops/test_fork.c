@@ -7,9 +7,11 @@
 #include "pki.h"
 #include "threads.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -206,6 +208,56 @@ static void test_J_fork_in_the_middle_of_everything(void **state)
     wait_for(validate(lk, token) == LATCHKEY_OK);
 }
 
+static pid_t start_sleeper(void)
+{
+    pid_t child = fork();
+    if (child == 0)
+        for (;;) pause();
+    assert_true(child > 0);
+    return child;
+}
+
+static void end_sleeper(pid_t child)
+{
+    kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+}
+
+static int ask_and_reap(struct pollfd *ready)
+{
+    latchkey_answer answer;
+    if (latchkey_submit(lk, token, LATCHKEY_TOKEN_LENGTH, 7)) return LATCHKEY_UNAVAILABLE;
+    while (!latchkey_reap(lk, &answer, 1)) assert_int_equal(poll(ready, 1, CHECK_PATIENCE_MS), 1);
+    return answer.status;
+}
+
+/* A child that lives on has copies of the parent's sockets. The parent closes its own, and its event loop is told of them no
+ * more: also where the application did not take the descriptor out of its epoll before it closed the handle. */
+static void test_J_a_child_does_not_keep_the_parents_event_loop_busy(void **state)
+{
+    (void)state;
+    latchkey_answer answer;
+    prepare("l1_capacity=0");
+    struct pollfd ready = {.fd = latchkey_fd(lk), .events = POLLIN};
+    struct epoll_event event = {.events = EPOLLIN};
+    int application = epoll_create1(EPOLL_CLOEXEC);
+    assert_int_equal(epoll_ctl(application, EPOLL_CTL_ADD, ready.fd, &event), 0);
+    wait_for(ask_and_reap(&ready) == LATCHKEY_OK);
+    pid_t child = start_sleeper();
+    for (int i = 0; i < 3; i++) {
+        redis_do(server, "CLIENT KILL TYPE normal SKIPME yes");
+        wait_for(ask_and_reap(&ready) == LATCHKEY_OK);
+        wait_for(latchkey_reap(lk, &answer, 1) == 0 && poll(&ready, 1, 0) == 0);
+    }
+    assert_status(lk, LATCHKEY_OK, latchkey_submit(lk, token, LATCHKEY_TOKEN_LENGTH, 8));
+    wait_for(poll(&ready, 1, 0) == 1);
+    handle_close(lk);
+    int told = epoll_wait(application, &event, 1, 0);
+    end_sleeper(child);
+    close(application);
+    assert_int_equal(told, 0);
+}
+
 /* Children are forked while threads open and close handles, and each opens one of its own: it must not wait for a lock that was
  * torn: the log's, OpenSSL's, libsodium's. A child that hangs is ended by its alarm clock. */
 static char configs[3][400];
@@ -328,6 +380,7 @@ int main(void)
         TEST(test_J_fork_in_the_middle_of_everything),
         TEST(test_J_l1_reads_as_zeros_in_a_child),
         TEST(test_J_fork_while_threads_open_handles),
+        TEST(test_J_a_child_does_not_keep_the_parents_event_loop_busy),
     };
     return cmocka_run_group_tests(tests, server_start, server_end);
 }
