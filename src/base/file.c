@@ -1,6 +1,8 @@
 /* See file.h. Not by stdio, whose buffer would keep a copy of a secret. */
 #include "base/file.h"
 
+#include "base/errno_text.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -44,14 +46,14 @@ ssize_t lk_file_read(const char *option, const char *path, bool again, char *byt
     struct stat s;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | (again ? O_NONBLOCK : 0));
     if (fd < 0) {
-        snprintf(error, error_size, "%s: cannot open '%.100s': %s", option, path, strerror(errno));
+        snprintf(error, error_size, "%s: cannot open '%.100s': %s", option, path, lk_errno_text(errno));
         return -1;
     }
     ssize_t got = -1;
     if (again && (fstat(fd, &s) || !S_ISREG(s.st_mode)))
         snprintf(error, error_size, "%s: '%.100s' is not a regular file any more", option, path);
     else if ((got = read_all(fd, bytes, size)) < 0)
-        snprintf(error, error_size, "%s: cannot read '%.100s': %s", option, path, strerror(errno));
+        snprintf(error, error_size, "%s: cannot read '%.100s': %s", option, path, lk_errno_text(errno));
     else if ((size_t)got == size) {
         snprintf(error, error_size, "%s: '%.100s' is larger than %zu bytes", option, path, size - 1);
         got = -1;

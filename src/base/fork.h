@@ -16,6 +16,11 @@
 void lk_fork_enter(void);
 void lk_fork_leave(void);
 
+/* The same for what may take long: the look-up of a host, in which glibc takes locks of its own now and then. A fork waits for it
+ * for half a second at most. */
+void lk_fork_enter_slow(void);
+void lk_fork_leave_slow(void);
+
 /* This process, or one of its parents, was forked when the library was in it already. Then another library, one that the
  * application shares with us, may have been left locked. */
 bool lk_fork_is_child(void);

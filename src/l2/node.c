@@ -2,6 +2,7 @@
 #include "l2/node.h"
 
 #include "base/clock.h"
+#include "base/errno_text.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/secure_memory.h"
@@ -276,7 +277,7 @@ static int start(lk_node *node, char *error, size_t error_size)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     node->started = !failed;
     if (node->started) pthread_setname_np(node->thread, "latchkey");
-    else snprintf(error, error_size, "no thread is left for the link: %s (see ulimit -u)", strerror(failed));
+    else snprintf(error, error_size, "no thread is left for the link: %s (see ulimit -u)", lk_errno_text(failed));
     return failed ? LATCHKEY_UNAVAILABLE : LATCHKEY_OK;
 }
 
@@ -293,7 +294,7 @@ static int take_descriptor(int *fd, char *error, size_t error_size)
     *fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (*fd >= 0) return LATCHKEY_OK;
     if (errno == ENOMEM) return LATCHKEY_NO_MEMORY;
-    snprintf(error, error_size, "no descriptor is left for the link: %s (see ulimit -n)", strerror(errno));
+    snprintf(error, error_size, "no descriptor is left for the link: %s (see ulimit -n)", lk_errno_text(errno));
     return LATCHKEY_UNAVAILABLE;
 }
 

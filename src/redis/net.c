@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/errno_text.h"
+#include "base/fork.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -41,7 +42,9 @@ bool lk_net_look_up(const char *host, const char *port, bool number, lk_addresse
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | (number ? AI_NUMERICHOST : 0)};
     struct addrinfo *list = NULL;
+    lk_fork_enter_slow();
     int failed = getaddrinfo(host, port, &hints, &list);
+    lk_fork_leave_slow();
     if (failed) {
         snprintf(error, error_size, "host '%.100s' is not known: %s", host, lookup_error(failed));
         return false;

@@ -10,6 +10,7 @@
  * No lock: an lk_tls has one owner at a time. */
 #include "redis/tls_context.h"
 
+#include "base/errno_text.h"
 #include "redis/tls_guard.h"
 
 #include <errno.h>

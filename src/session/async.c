@@ -2,6 +2,7 @@
  * question is asked, answered and put into L1 by the code of validate (read.h). */
 #include "session/async.h"
 
+#include "base/errno_text.h"
 #include "base/secure_memory.h"
 #include "session/begin.h"
 #include "session/hit.h"
@@ -291,7 +292,7 @@ static int open_once(latchkey *lk, lk_async **out)
     if (!*out) {
         char text[160];
         snprintf(text, sizeof text, "no descriptor is left for latchkey_fd and latchkey_submit: %s (see ulimit -n)",
-                 strerror(errno));
+                 lk_errno_text(errno));
         lk_node_trouble(lk_topology_node(&lk->l2.topology, 0), LATCHKEY_UNAVAILABLE, text);
         return LATCHKEY_UNAVAILABLE;
     }

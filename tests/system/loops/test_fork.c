@@ -293,13 +293,13 @@ static void test_J_fork_while_threads_open_handles(void **state)
     (void)state;
     enum { CHILDREN = 100 };
     pki_make(&(pki_card){.name = "ca", .ca = 1});
-    pki_make(&(pki_card){.name = "good", .for_names = "DNS:localhost", .issuer = "ca"});
+    pki_make(&(pki_card){.name = "good", .for_names = "IP:127.0.0.1", .issuer = "ca"});
     redis *secure = redis_start("--tls-cert-file", pki_crt("good"), "--tls-key-file", pki_key("good"),
                                 "--tls-ca-cert-file", pki_crt("ca"), "--tls-auth-clients", "no");
     const char options[] = "deadline_ms=50000&staleness_ms=20000&l1_capacity=100&connections=1";
-    snprintf(configs[0], sizeof *configs, "rediss://localhost:%d?ca_file=%s&%s", secure->port, pki_crt("ca"), options);
-    snprintf(configs[1], sizeof *configs, "redis://localhost:%d?%s", server->port, options);
-    snprintf(configs[2], sizeof *configs, "rediss://localhost:%d?ca_file=%s&lazy=1&%s", secure->port, pki_crt("ca"),
+    snprintf(configs[0], sizeof *configs, "rediss://127.0.0.1:%d?ca_file=%s&%s", secure->port, pki_crt("ca"), options);
+    snprintf(configs[1], sizeof *configs, "redis://127.0.0.1:%d?%s", server->port, options);
+    snprintf(configs[2], sizeof *configs, "rediss://127.0.0.1:%d?ca_file=%s&lazy=1&%s", secure->port, pki_crt("ca"),
              options);
     crew *workers = crew_start(3, open_again_and_again, NULL);
     int wrong = 0, status = -1;

@@ -62,10 +62,32 @@ static void test_no_lock_is_torn(void **state)
     assert_false(lk_fork_is_child());
 }
 
+/* A look-up that does not end holds no fork up for long. */
+static void test_what_is_slow_is_not_waited_for_for_ever(void **state)
+{
+    (void)state;
+    lk_fork_enter_slow();
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(60);
+        lk_fork_enter_slow();
+        lk_fork_leave_slow();
+        pid_t own = fork(); /* the parent's look-up is not here: nothing is waited for */
+        if (own == 0) _exit(0);
+        int end = 1;
+        _exit(waitpid(own, &end, 0) != own || end);
+    }
+    int status = 1;
+    assert_true(waitpid(child, &status, 0) == child);
+    lk_fork_leave_slow();
+    assert_int_equal(status, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_lock_is_torn),
+        cmocka_unit_test(test_what_is_slow_is_not_waited_for_for_ever),
     };
     return cmocka_run_group_tests_name("fork", tests, unit_setup, NULL);
 }
