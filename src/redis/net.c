@@ -38,12 +38,24 @@ static const char *lookup_error(int code)
     }
 }
 
+/* A dot at the end says that the name is whole. Names of /etc/hosts stand there without it. */
+static int look_up_whole(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **list)
+{
+    char bare[256];
+    size_t length = strlen(host);
+    int failed = getaddrinfo(host, port, hints, list);
+    if (!failed || length < 2 || length > sizeof bare || host[length - 1] != '.') return failed;
+    memcpy(bare, host, length - 1);
+    bare[length - 1] = 0;
+    return getaddrinfo(bare, port, hints, list);
+}
+
 bool lk_net_look_up(const char *host, const char *port, bool number, lk_addresses *out, char *error, size_t error_size)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | (number ? AI_NUMERICHOST : 0)};
     struct addrinfo *list = NULL;
     lk_fork_enter_slow();
-    int failed = getaddrinfo(host, port, &hints, &list);
+    int failed = look_up_whole(host, port, &hints, &list);
     lk_fork_leave_slow();
     if (failed) {
         snprintf(error, error_size, "host '%.100s' is not known: %s", host, lookup_error(failed));

@@ -192,6 +192,7 @@ static void test_addresses_and_names(void **state)
     present("numbered"); /* its common name does not count, since it has a subjectAltName */
     expect(config_at("127.0.0.1", server->port, "server_name=numbered"), LATCHKEY_CONFIG, "not for 'numbered'");
     present("good");
+    handle_open_config(config_at("localhost.", server->port, ""));
     handle_open_config(
         config_at("127.0.0.1", server->port, "server_name=localhost.")); /* one name with or without the dot */
     handle_open_config(config_at("127.1", server->port, ""));
