@@ -335,6 +335,18 @@ int lk_node_open(const lk_config *config, lk_counters *counters, lk_partitions p
     return status;
 }
 
+/* A process that stops has to know, and can wait before it does: latchkey_stats tells how many are pending. */
+static void say_given_up(const lk_node *node)
+{
+    size_t given_up = node->pending ? lk_pending_retries(node->pending) : 0;
+    if (given_up)
+        lk_log(LATCHKEY_LOG_ERROR,
+               "close: %zu revocations that Redis has not confirmed are given up: these sessions may live on. Before a "
+               "stop, "
+               "wait until `pending` (latchkey_stats_read) is 0",
+               given_up);
+}
+
 void lk_node_close(lk_node *node)
 {
     if (!node) return;
@@ -344,6 +356,7 @@ void lk_node_close(lk_node *node)
         raise_event(node, node->wake_fd);
         pthread_join(node->thread, NULL);
     }
+    say_given_up(node);
     close_sockets(node);
     lk_lookup_leave(&node->lookup);
     close_fd(node->wake_fd);

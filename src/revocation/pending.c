@@ -11,7 +11,9 @@ struct lk_pending {
     pthread_mutex_t lock;
     /* Written under lock; read without it (acquire with add's release): who comes after a revoke returned sees it. */
     _Atomic size_t count, retries;
-    lk_pending_item item[LK_PENDING_MAX]; /* guarded by lock; [0..count) */
+    /* guarded by lock: */
+    size_t unproven;
+    lk_pending_item item[LK_PENDING_MAX]; /* [0..count) */
 };
 
 lk_pending *lk_pending_open(lk_recent *recent)
@@ -58,17 +60,26 @@ static void merge_locked(lk_pending_item *into, const lk_pending_item *item)
     if (used + more < sizeof into->calls) memcpy(into->calls + used, item->calls, more + 1);
 }
 
+static bool proven(const lk_pending_item *item) { return item->held || item->silent; }
+
+static bool has_place_locked(const lk_pending *p, const lk_pending_item *item)
+{
+    return p->count < LK_PENDING_MAX && (proven(item) || p->unproven < LK_PENDING_UNPROVEN_MAX);
+}
+
 bool lk_pending_add(lk_pending *p, const lk_pending_item *item)
 {
     pthread_mutex_lock(&p->lock);
     size_t i = find_locked(p, item->selector, item->verifier_hash), count = p->count;
-    bool room = i < LK_PENDING_MAX;
+    bool room = i < count || has_place_locked(p, item);
     if (room && i == count) {
         p->item[i] = *item;
         p->item[i].retry = false;
+        p->unproven += !proven(item);
         atomic_store_explicit(&p->count, count + 1, memory_order_release);
     }
     if (room) {
+        p->unproven -= !proven(&p->item[i]) && item->held;
         p->item[i].held |= item->held;
         if (i < count) merge_locked(&p->item[i], item);
         if (item->calls[0]) p->item[i].ran_ms = 0; /* what ran did not look for these */
@@ -82,6 +93,7 @@ static void remove_locked(lk_pending *p, size_t i)
 {
     size_t last = p->count - 1;
     set_retry_locked(p, &p->item[i], false);
+    p->unproven -= !proven(&p->item[i]);
     p->item[i] = p->item[last];
     atomic_store_explicit(&p->count, last, memory_order_release);
 }

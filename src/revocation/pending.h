@@ -6,7 +6,14 @@
 #include "base/token.h"
 #include "revocation/recent.h"
 
-enum { LK_PENDING_MAX = 4096, LK_PENDING_CALLS = 4, LK_PENDING_CALL = 18 };
+/* A token that nothing has proven takes a place, too. Invented tokens that are shown to logout in an outage must not take the
+ * places of real ones: so half of the places are kept for sessions that L1 held, or that this handle made. */
+enum {
+    LK_PENDING_UNPROVEN_MAX = 4096,
+    LK_PENDING_MAX = 2 * LK_PENDING_UNPROVEN_MAX,
+    LK_PENDING_CALLS = 4,
+    LK_PENDING_CALL = 18
+};
 
 typedef struct lk_pending_item {
     unsigned partition;
@@ -27,7 +34,8 @@ typedef struct lk_pending lk_pending;
 lk_pending *lk_pending_open(lk_recent *recent);
 void lk_pending_close(lk_pending *pending);
 
-bool lk_pending_add(lk_pending *pending, const lk_pending_item *item); /* joins an equal item; false: full */
+/* Joins an equal item. False: there is no place for it. */
+bool lk_pending_add(lk_pending *pending, const lk_pending_item *item);
 void lk_pending_remove(lk_pending *pending, const lk_pending_item *item);
 void lk_pending_withdraw(lk_pending *pending, const lk_pending_item *item); /* the same, unless it is to be retried */
 

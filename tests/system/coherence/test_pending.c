@@ -4,6 +4,7 @@
  * as soon as that is back.
  */
 #include "test_handle.h"
+#include "logbook.h"
 #include "threads.h"
 
 #include <stdio.h>
@@ -149,6 +150,9 @@ static void test_G_pending_revocations_have_a_limit(void **state)
     f.tokens = calloc(LIMIT + THREADS, sizeof *f.tokens);
     assert_non_null(f.tokens);
     for (int i = 0; i < LIMIT + THREADS; i++) make_session(maker, 1 + (uint64_t)i, f.tokens[i]);
+    char real[LATCHKEY_TOKEN_SIZE]; /* the only one that this handle has seen to be real */
+    make_session(f.lk, 1, real);
+    warm(f.lk, real);
     handle_close(maker);
     redis_kill(on);
     crew_run(THREADS, revoke_many, &f);
@@ -157,6 +161,8 @@ static void test_G_pending_revocations_have_a_limit(void **state)
     assert_int_equal(atomic_load(&f.pending), LIMIT);
     assert_int_equal(atomic_load(&f.unavailable), THREADS);
     assert_int_equal(stats_of(f.lk).pending, LIMIT);
+    assert_status(f.lk, LATCHKEY_PENDING, end_session(f.lk, real)); /* what is proven finds a place all the same */
+    assert_denied_here(f.lk, real);
     redis_boot(on);
     wait_for(stats_of(f.lk).pending == 0);
     assert_int_equal(redis_count_keys(on, "lk:*:s:*"), THREADS);
@@ -165,7 +171,7 @@ static void test_G_pending_revocations_have_a_limit(void **state)
     redis_end(on);
 }
 
-/* A handle that is closed with pending revocations ends, and leaks nothing (LeakSanitizer looks). */
+/* A handle that is closed with pending revocations ends, leaks nothing (LeakSanitizer looks), and says what it gives up. */
 static void test_close_with_pending_revocations(void **state)
 {
     (void)state;
@@ -175,7 +181,14 @@ static void test_close_with_pending_revocations(void **state)
     make_session(lk, 1, token);
     redis_kill(on);
     assert_status(lk, LATCHKEY_PENDING, end_session(lk, token));
+    logbook_open();
     handle_close(lk);
+    assert_true(logbook_has("3 close: 1 revocations that Redis has not confirmed are given up"));
+    lk = handle_open(server, "");
+    logbook_clear();
+    handle_close(lk);
+    assert_false(logbook_has("close: "));
+    logbook_close();
     redis_end(on);
 }
 

@@ -155,24 +155,58 @@ static void test_is_bounded(void **state)
     (void)state;
     lk_token tokens[2] = {make_token(), make_token()};
     lk_pending_item first = item_of(&tokens[0]), item = first, last = item_of(&tokens[1]);
-    for (unsigned i = 0; i < LK_PENDING_MAX; i++) {
+    for (unsigned i = 0; i < LK_PENDING_UNPROVEN_MAX; i++) {
         memcpy(item.selector, &i, sizeof i);
         item.retry = i % 2;
         assert_true(lk_pending_add(pending, i ? &item : &first));
     }
-    assert_int_equal(lk_pending_retries(pending), LK_PENDING_MAX / 2);
+    assert_int_equal(lk_pending_retries(pending), LK_PENDING_UNPROVEN_MAX / 2);
     assert_false(lk_pending_add(pending, &last));
     assert_false(lk_pending_has(pending, &tokens[1]));
     last.retry = true;
     assert_false(lk_pending_add(pending, &last));
-    assert_int_equal(lk_pending_retries(pending), LK_PENDING_MAX / 2);
+    assert_int_equal(lk_pending_retries(pending), LK_PENDING_UNPROVEN_MAX / 2);
     first.retry = true; /* is in there already: what it may still become */
     assert_true(lk_pending_add(pending, &first));
-    assert_int_equal(lk_pending_retries(pending), LK_PENDING_MAX / 2 + 1);
+    assert_int_equal(lk_pending_retries(pending), LK_PENDING_UNPROVEN_MAX / 2 + 1);
     lk_pending_remove(pending, &item);
     assert_true(lk_pending_add(pending, &last));
     assert_true(lk_pending_has(pending, &tokens[0]));
     assert_true(lk_pending_has(pending, &tokens[1]));
+}
+
+/* What nothing has proven takes no more than its half: what L1 held, or was made here, finds a place. */
+static void test_places_are_kept_for_what_is_proven(void **state)
+{
+    (void)state;
+    lk_token token = make_token();
+    lk_pending_item item = item_of(&token);
+    unsigned n = 0;
+    for (;; n++) {
+        memcpy(item.selector, &n, sizeof n);
+        if (!lk_pending_add(pending, &item)) break;
+    }
+    assert_int_equal(n, LK_PENDING_UNPROVEN_MAX);
+    lk_pending_item real = item, made = item;
+    for (unsigned i = 0; i < LK_PENDING_MAX - LK_PENDING_UNPROVEN_MAX; i++, n++) {
+        lk_pending_item *one = i % 2 ? &real : &made;
+        memcpy(one->selector, &n, sizeof n);
+        real.held = made.silent = true;
+        assert_true(lk_pending_add(pending, one));
+        assert_true(lk_pending_names(pending, one->selector));
+    }
+    memcpy(real.selector, &n, sizeof n);
+    assert_false(lk_pending_add(pending, &real)); /* and there is an end to that */
+    /* One of the others leaves: its place is anybody's. One that turns out to be proven makes room for another. */
+    unsigned first = 0, second = 1;
+    memcpy(item.selector, &first, sizeof first);
+    lk_pending_remove(pending, &item);
+    memcpy(item.selector, &second, sizeof second);
+    item.held = true;
+    assert_true(lk_pending_add(pending, &item));
+    item.held = false;
+    memcpy(item.selector, &n, sizeof n);
+    assert_true(lk_pending_add(pending, &item));
 }
 
 static void test_next_goes_through_all_that_are_retried(void **state)
@@ -328,6 +362,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_who_withdraws_leaves_what_is_retried, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_same_twice_is_one, setup, teardown),
         cmocka_unit_test_setup_teardown(test_is_bounded, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_places_are_kept_for_what_is_proven, setup, teardown),
         cmocka_unit_test_setup_teardown(test_next_goes_through_all_that_are_retried, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_ran_is_settled_by_a_later_beat_only, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_call_that_came_during_the_run_is_looked_for_by_another, setup, teardown),
