@@ -80,15 +80,13 @@ static bool suspicious(const lk_link *link)
     return link->suspect && link->suspect != link->handshake[LK_LINK_COMMANDS].incarnation;
 }
 
-/* Connects anew. If the address leads to the server that it led to before, nothing was lost but a few milliseconds. */
-static void look(lk_link *link, int64_t now_ms)
+void lk_link_look(lk_link *link, int64_t now_ms, const char *why)
 {
     if (now_ms - link->looked_ms > LOOKS_FORGOTTEN_MS) link->looks = 0;
     link->looked_ms = now_ms;
     link->look_at_ms = now_ms + lk_backoff_ms(link->looks++, LOOK_MIN_MS, LOOK_MAX_MS, lk_link_random(link));
     link->suspect = 0;
-    lk_link_lost(link, now_ms, LATCHKEY_UNAVAILABLE,
-                 "another server answers at the same address: connecting anew, to see which one counts");
+    lk_link_lost(link, now_ms, LATCHKEY_UNAVAILABLE, why);
 }
 
 void lk_link_tick(lk_link *link, int64_t now_us)
@@ -99,7 +97,8 @@ void lk_link_tick(lk_link *link, int64_t now_us)
         lk_link_lost(link, now_ms, LATCHKEY_UNAVAILABLE, "Redis takes the connection but does not answer");
     if (link->state != LK_LINK_UP) return;
     if (suspicious(link) && now_ms >= link->look_at_ms) {
-        look(link, now_ms);
+        lk_link_look(link, now_ms,
+                     "another server answers at the same address: connecting anew, to see which one counts");
         return;
     }
     if (link->beat.out && now_ms >= lk_link_beat_end(link)) {

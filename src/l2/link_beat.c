@@ -224,7 +224,7 @@ static void take_cutoffs(lk_link *link, const lk_reply *reply, int64_t now_ms)
         char word[LATCHKEY_SELECTOR_LENGTH + 4];
         lk_recent_item *item = &link->assertion[missing++];
         snprintf(word, sizeof word, "*%019lld", (long long)lk_cutoffs_known(link->cutoffs, p));
-        item->partition = p;
+        *item = (lk_recent_item){.partition = p};
         memcpy(item->selector, word, sizeof item->selector);
     }
     if (missing) tell_cutoffs(link, missing, now_ms);
@@ -264,6 +264,13 @@ static void take_published(lk_link *link, const lk_reply *reply, int64_t now_ms)
     lk_link_refused(link, reply, now_ms, "Redis does not know our subscription any more");
 }
 
+/* Without a lease for so long that L1 answers nothing any more: the address may lead to another server by now, while our
+ * connections stay with a primary that lost its replicas. */
+static bool may_be_deposed(const lk_link *link, int64_t now_ms)
+{
+    return link->confirmed_ms && now_ms - link->confirmed_ms > link->config->staleness_ms && now_ms >= link->look_at_ms;
+}
+
 /* Too few replicas: this beat proves nothing, and the next one tries again. */
 static void take_held(lk_link *link, const lk_reply *reply, int64_t now_ms)
 {
@@ -280,6 +287,7 @@ static void take_held(lk_link *link, const lk_reply *reply, int64_t now_ms)
     snprintf(text, sizeof text, "durability=%lld, but %lld replicas hold what was written: no lease",
              (long long)link->config->durability, reply->type == LK_REPLY_INTEGER ? (long long)reply->integer : 0);
     link->host.trouble(link->host.context, LATCHKEY_UNAVAILABLE, text);
+    if (may_be_deposed(link, now_ms)) lk_link_look(link, now_ms, text);
 }
 
 int64_t lk_link_beat_end(const lk_link *link)

@@ -37,6 +37,10 @@ void lk_link_no_memory(lk_link *link, int64_t now_ms);
 /* The link is lost for what an error reply says, or else for `text`. */
 void lk_link_refused(lk_link *link, const lk_reply *reply, int64_t now_ms, const char *text);
 
+/* link.c: connects anew. If the address leads to the server that it led to before, nothing was lost but a few milliseconds. Not
+ * again before link->look_at_ms. */
+void lk_link_look(lk_link *link, int64_t now_ms, const char *why);
+
 /* link_handshake.c */
 void lk_link_take_handshake(lk_link *link, int which, const lk_reply *reply, int64_t now_ms);
 bool lk_link_take_setup(lk_link *link, const lk_reply *reply, int64_t now_ms); /* false: another part's reply */

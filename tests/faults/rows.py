@@ -312,6 +312,22 @@ def restart_empty(lab):
     return restart(lab, 0)
 
 
+@row('replaced', 'the data set is replaced in place by an older one: the same run id, and all connections stay', threads=16,
+     server=('--enable-debug-command', 'yes'))
+def replaced(lab):
+    since = time.monotonic_ns()
+    run_id = lab.server.info('server', 'run_id')
+    lab.server.command('SAVE')
+    lab.last(1)
+    lab.mark('lost', since)
+    before = numbers(lab.server)
+    lab.server.command('DEBUG', 'RELOAD', 'NOSAVE')
+    forgotten = before - numbers(lab.server)
+    lab.last()
+    same = lab.server.info('server', 'run_id') == run_id
+    return lambda _lab: (same and forgotten > 0, f'{forgotten} revocations that it does not know any more')
+
+
 @row('flushall', 'FLUSHALL: Redis forgets all without a restart')
 def flushall(lab):
     lab.mark('lost', 0)
@@ -402,6 +418,18 @@ def promoted_apart(lab):
      options='&durability=1', setup=with_replicas)
 def promoted_drift(lab):
     return promote_for_a(lab, lambda: lab.b.proxy.lead_new_to(lab.replica))
+
+
+@row('promoted-address', 'the same behind one address: all old connections stay with the old primary, which lives on',
+     options='&durability=1', setup=with_replicas)
+def promoted_address(lab):
+    missed = promote(lab)
+    for one in lab.a, lab.b:
+        one.proxy.lead_new_to(lab.replica)
+    before = numbers(lab.replica)
+    lab.last()
+    apart = numbers(lab.replica) - before
+    return lambda _lab: (missed > 0 and apart > 0, f'{missed} it did not have, {apart} that the old one never had')
 
 
 # -------------------------------------------------------------------------------------------------- clocks --
