@@ -60,42 +60,23 @@ int lk_node_lease_covers(lk_node *node, uint64_t incarnation, int64_t deadline_m
     return lk_node_lease_covers_since(node, incarnation, INT64_MIN, deadline_ms);
 }
 
-/* Until it is there, or the deadline. Who waits for a write also waits for another server to have the lease. */
-static int await_cover(lk_node *node, uint64_t incarnation, int64_t since_ms, bool write, int64_t deadline_ms)
+int lk_node_lease_covers_since(lk_node *node, uint64_t incarnation, int64_t since_ms, int64_t deadline_ms)
 {
     int status = covers_since(node, incarnation, since_ms), late = 0;
-    while (!late && (status == LATCHKEY_UNAVAILABLE || (write && status))) {
-        if (status == LATCHKEY_AGAIN) lk_node_suspect(node, incarnation);
-        else want_beat(node);
+    while (status == LATCHKEY_UNAVAILABLE && !late) {
+        want_beat(node);
         pthread_mutex_lock(&node->lock);
         /* Looked at again under the lock that the news is told under: it may have come meanwhile. */
-        if (covers_since(node, incarnation, since_ms) == status)
+        if (covers_since(node, incarnation, since_ms) == LATCHKEY_UNAVAILABLE)
             late = lk_cond_wait_until(&node->changed, &node->lock, deadline_ms);
         pthread_mutex_unlock(&node->lock);
         status = covers_since(node, incarnation, since_ms);
     }
-    return status;
-}
-
-int lk_node_lease_covers_since(lk_node *node, uint64_t incarnation, int64_t since_ms, int64_t deadline_ms)
-{
-    int status = await_cover(node, incarnation, since_ms, false, deadline_ms);
     if (status == LATCHKEY_AGAIN) lk_node_suspect(node, incarnation);
     if (status == LATCHKEY_UNAVAILABLE && lk_node_connected(node))
         lk_node_trouble(node, status,
                         "an answer of Redis was not used: the lease has lapsed, and no beat came in time");
     return status;
-}
-
-int lk_node_lease_covers_write(lk_node *node, uint64_t incarnation, int64_t since_ms, int64_t deadline_ms)
-{
-    int status = await_cover(node, incarnation, since_ms, true, deadline_ms);
-    if (status && lk_node_connected(node))
-        lk_node_trouble(node, LATCHKEY_UNAVAILABLE,
-                        status == LATCHKEY_AGAIN
-                            ? "written by a server that does not have the lease: two servers answer at this address"
-                            : "written, but the lease has lapsed, and no beat came in time");
-    return status ? LATCHKEY_UNAVAILABLE : LATCHKEY_OK;
 }
 
 void lk_node_suspect(lk_node *node, uint64_t incarnation)

@@ -49,11 +49,6 @@ int lk_node_lease_covers_since(lk_node *node, uint64_t incarnation, int64_t sinc
 int lk_node_lease_covers_now(const lk_node *node, uint64_t incarnation);
 void lk_node_await_lease(lk_node *node, int event_fd);
 
-/* The same of what a script wrote, or found: it cannot simply be asked once more. Where another server has the lease, the
- * link is made to look (lk_node_suspect) and is waited for, at most until deadline_ms: it then meets the server that ran
- * the script, or it does not. OK, or UNAVAILABLE: what was written may not be what counts. */
-int lk_node_lease_covers_write(lk_node *node, uint64_t incarnation, int64_t since_ms, int64_t deadline_ms);
-
 /* An answer came from this server, which may not be the one that has the lease. If it is not, the link connects anew, soon, and
  * says so; and connections of before are not used again. From any thread; cheap where nothing is wrong. */
 void lk_node_suspect(lk_node *node, uint64_t incarnation);

@@ -46,5 +46,5 @@ int lk_run_script(latchkey *lk, const lk_script_run *run, int64_t deadline_ms)
     if (!status && !answer.durable) return LATCHKEY_UNAVAILABLE;
     lk_node *node = lk_l2_owner(&lk->l2, run->partition);
     int64_t since_ms = !status && answer.awaits_beat ? lk_now_ms() : INT64_MIN;
-    return lk_node_lease_covers_write(node, answer.incarnation, since_ms, deadline_ms) ? LATCHKEY_UNAVAILABLE : status;
+    return lk_node_lease_covers_since(node, answer.incarnation, since_ms, deadline_ms) ? LATCHKEY_UNAVAILABLE : status;
 }

@@ -99,19 +99,29 @@ static void test_C_a_role_that_was_taken_away_is_not_answered_any_more(void **st
     close_stage(&s);
 }
 
+/* Each OK, from the first one on. What is not OK was perhaps made, and is nobody's. */
 static void test_A_a_new_token_is_good_where_it_was_made(void **state)
 {
     (void)state;
     stage s = open_stage();
-    char old[LATCHKEY_TOKEN_SIZE], created[LATCHKEY_TOKEN_SIZE], rotated[LATCHKEY_TOKEN_SIZE];
+    char old[LATCHKEY_TOKEN_SIZE], made[LATCHKEY_TOKEN_SIZE], rotated[LATCHKEY_TOKEN_SIZE];
     make_session(s.lk, 1, old);
     warm(s.lk, old);
     move(&s);
-    write_ok(s, create_with(s.lk, 2, 0, created));
-    assert_status(s.lk, LATCHKEY_OK, validate(s.lk, created));
-    write_ok(s, latchkey_rotate(s.lk, old, LATCHKEY_TOKEN_LENGTH, 0, rotated));
-    assert_status(s.lk, LATCHKEY_OK, validate(s.lk, rotated));
-    assert_status(s.lk, LATCHKEY_NOT_FOUND, validate(s.lk, old));
+    int good = 0;
+    for (int i = 0; i < 1000 && good < 20; i++) {
+        int status = create_with(s.lk, 2, 0, made);
+        assert_status_in(s.lk, status, LATCHKEY_OK, LATCHKEY_UNAVAILABLE);
+        if (status) continue;
+        assert_status(s.lk, LATCHKEY_OK, validate(s.lk, made));
+        status = latchkey_rotate(s.lk, made, LATCHKEY_TOKEN_LENGTH, 0, rotated);
+        assert_status_in(s.lk, status, LATCHKEY_OK, LATCHKEY_UNAVAILABLE);
+        if (status) continue;
+        assert_status(s.lk, LATCHKEY_OK, validate(s.lk, rotated));
+        assert_status(s.lk, LATCHKEY_NOT_FOUND, validate(s.lk, made));
+        good++;
+    }
+    assert_int_equal(good, 20);
     close_stage(&s);
 }
 
