@@ -59,6 +59,12 @@ static bool begin_read(latchkey *lk, const lk_vouched_read *read, lk_vouch *vouc
     return true;
 }
 
+static bool denied(latchkey *lk, const lk_vouched_read *read)
+{
+    if (read->token) return lk_pending_has(lk->pending, read->token);
+    return read->selector && lk_pending_names(lk->pending, read->selector);
+}
+
 int lk_read_vouched(latchkey *lk, const lk_vouched_read *read, int64_t deadline_ms)
 {
     lk_node *node = lk_l2_owner(&lk->l2, read->partition);
@@ -69,7 +75,10 @@ int lk_read_vouched(latchkey *lk, const lk_vouched_read *read, int64_t deadline_
         int said = read->ask(lk, read->context, &vouch, deadline_ms);
         if (said < 0) return said;
         status = lk_node_lease_covers(node, vouch.server, deadline_ms);
-        if (!status) status = read->keep ? read->keep(lk, read->context, &vouch, said) : said;
+        /* What was ended while it was asked for, and is remembered since: the answer may be of before, or of a data set that was
+         * replaced by an older one. */
+        if (!status && !said && denied(lk, read)) status = LATCHKEY_NOT_FOUND;
+        else if (!status) status = read->keep ? read->keep(lk, read->context, &vouch, said) : said;
         if (status && !said && read->drop) read->drop(read->context);
     }
     return lk_outcome_status(status);

@@ -18,6 +18,8 @@
  * Chosen by -D:
  *   REVOKED_HERE          A is revoked on this handle (B, D); else elsewhere (C, D)
  *   RESTART               Redis is restarted once, and may have forgotten what it did last
+ *   REPLACED              its data set is replaced once by an older one, in place: the same incarnation, all connections stay
+ *   CONNECTED             the link never connects anew
  *   DEAF                  the subscription may become half open: nothing comes through it until the link connects anew
  *   RELIABLE              no message is lost, but with its connection
  *   S, OTHERS, LOG        staleness_ms in ticks; revocations of others; how many the log keeps
@@ -39,15 +41,16 @@
 
 /* ------------------------------------------------------------------------------------------- properties -- */
 
-#if !defined(ONLY_C) && !defined(ONLY_LOOK) && !defined(ONLY_B) && !defined(ONLY_D) && !defined(ONLY_HEARS)
+#if !defined(ONLY_C) && !defined(ONLY_LOOK) && !defined(ONLY_B) && !defined(ONLY_D) && !defined(ONLY_HEARS) && !defined(ONLY_TOLD)
 #define ONLY_C
 #define ONLY_LOOK
 #define ONLY_B
 #define ONLY_D
 #define ONLY_HEARS
+#define ONLY_TOLD
 #endif
 
-bool C_broken, LOOK_broken, B_broken, D_broken, HEARS_broken; /* named, so that what pan says names the property */
+bool C_broken, LOOK_broken, B_broken, D_broken, HEARS_broken, TOLD_broken; /* named, so that what pan says names the property */
 
 /* C: no validate that started S or more after a revoke elsewhere returned OK admits. */
 #ifdef ONLY_C
@@ -75,6 +78,12 @@ bool C_broken, LOOK_broken, B_broken, D_broken, HEARS_broken; /* named, so that 
 #endif
 
 /* HEARS: a subscription that is deaf keeps no lease: none is confirmed by a beat that was sent while nothing came through. */
+/* TOLD: a server whose data set was replaced gets no lease before it was told of what is remembered. */
+#ifdef ONLY_TOLD
+#define TOLD_HOLDS(ok) TOLD_broken = !(ok); assert(!TOLD_broken)
+#else
+#define TOLD_HOLDS(ok) skip
+#endif
 #ifdef ONLY_HEARS
 #define HEARS_HOLDS(ok) HEARS_broken = !(ok); assert(!HEARS_broken)
 #else
@@ -86,9 +95,10 @@ bool C_broken, LOOK_broken, B_broken, D_broken, HEARS_broken; /* named, so that 
 c_decl {
     \#include <stdio.h>
     enum { ADMITTED, ADMITTED_BY_L2, LAPSED, LATE, AFTER, REFUSED, DENIED, GAP, REPLAY, LOG_TOO_SHORT, LEASE, LEASE_AFTER,
-           ASSERTED, OTHER_SERVER, FOREIGN, DEAFENED, PLACES };
+           ASSERTED, OTHER_SERVER, FOREIGN, DEAFENED, FORGOT, REMEMBERED, PLACES };
     static const char *const place[PLACES] = {"ADMITTED", "ADMITTED_BY_L2", "LAPSED", "LATE", "AFTER", "REFUSED", "DENIED",
-        "GAP", "REPLAY", "LOG_TOO_SHORT", "LEASE", "LEASE_AFTER", "ASSERTED", "OTHER_SERVER", "FOREIGN", "DEAFENED"};
+        "GAP", "REPLAY", "LOG_TOO_SHORT", "LEASE", "LEASE_AFTER", "ASSERTED", "OTHER_SERVER", "FOREIGN", "DEAFENED", "FORGOT",
+        "REMEMBERED"};
     static unsigned long times_reached[PLACES];
     __attribute__((destructor)) static void say_reached(void)
     {
@@ -107,6 +117,8 @@ mtype = {REVOCATION, NONCE, NUMBERS, PUBLISH, RANGE, REVOKE};
 byte incarnation = 1; /* run_id, as hello.c knows it */
 bool present = true;  /* lk:{p}:s:A is there */
 byte number;          /* lk:{p}:q */
+bool known;           /* link.h: not baseline: `applied` is of the server that we are connected to */
+bool replaced;        /* not in src: the data set is an older one */
 byte of_a;            /* lk:{p}:r: bit n is set where revocation n is A's. It reaches back to number - LOG + 1 */
 
 /* link.h: conn[LK_LINK_SUBSCRIPTION]; conn[LK_LINK_COMMANDS], there and back */
@@ -251,8 +263,11 @@ inline from_l2(me, ok, server)
     moved[me] = false; /* lk_l1_ticket */
     if
     :: atomic { denied -> REACHED(DENIED); ok = false } /* lk_pending_has */
+#if defined(REPLACED) && !defined(REMEMBERED_NOT_DENIED)
+    :: atomic { !denied && purged -> REACHED(REMEMBERED); ok = false } /* the same: lk_recent_ended */
+#endif
     :: atomic { else -> ok = true };
-#ifdef RESTART
+#if defined(RESTART) || defined(REPLACED)
         if /* lead: before the question; what is asked now is asked after all that this lease says */
         :: me == 1 -> leased = lease_incarnation
         :: else /* to fill, the ticket is enough: prewarm.c does not look */
@@ -317,6 +332,9 @@ end:
 #ifdef RESTART
     :: atomic { done && incarnation == 2 && present -> printf("elsewhere: asserts A\n"); script(false) }
 #endif
+#ifdef REPLACED
+    :: atomic { done && replaced && present -> printf("elsewhere: asserts A\n"); script(false) }
+#endif
 #endif
     od
 }
@@ -344,13 +362,38 @@ active proctype restart()
 }
 #endif
 
+#ifdef REPLACED
+/* DEBUG RELOAD, a restore: the run id and the replication id stay, and so do the connections. */
+active proctype replace()
+{
+    atomic {
+        known && number > 0 -> /* not while it is being met; and at least one is forgotten, else nothing happened */
+        replaced = true;
+        do
+        :: number > 0 ->
+            present = present || (of_a & (1 << number));
+            of_a = of_a & ((1 << number) - 1);
+            number--
+        :: true -> break
+        od;
+        if
+        :: present && !purged -> revoked_age = NEVER; late = false; late_look = false
+        :: else
+        fi;
+        printf("redis: its data set is another; A is there: %d\n", present)
+    }
+}
+#endif
+
 /* -------------------------------------------------------------------------------------------------- link -- */
 
-bool known;           /* link.h: not baseline: `applied` is of the server that we are connected to */
 byte applied;         /* link.h */
 byte counted;         /* link.h */
 bool gap;             /* numbers are missing, and were asked for */
 bool answered, heard; /* link.h: beat.answers == 0, beat.heard */
+byte received;        /* sequence.h: the number of the last message */
+byte at_beat;         /* sequence.h: what was known when the beat was sent */
+bool replaced_at_beat; /* not in src: when the beat was sent, the data set had been replaced, and there was something to tell */
 bool deaf_at_beat;    /* not in src: the subscription was deaf when the beat was sent */
 
 inline forget_beat()
@@ -358,6 +401,8 @@ inline forget_beat()
     beat_out = false;
     beat_age = 0;
     deaf_at_beat = false;
+    replaced_at_beat = false;
+    at_beat = 0;
     answered = false;
     heard = false;
     counted = 0
@@ -377,6 +422,7 @@ inline confirm()
     lease_incarnation = link_to;
     atomic {
         HEARS_HOLDS(!deaf_at_beat);
+        TOLD_HOLDS(!(replaced_at_beat && present));
 #ifdef STAMP_ON_RECEIPT
         lease_age = 0;
 #else
@@ -422,6 +468,7 @@ inline connect()
 #else
         known = known && link_to == incarnation;
 #endif
+        received = 0;
 #ifdef RECONNECT_BLIND
         applied = (known -> number : 0);
 #else
@@ -438,6 +485,21 @@ inline connect()
     }
 }
 
+/* link_handshake.c: lk_link_forgot. What is under way is of before, and counts for nothing: so it is as a new connection to another
+ * server, but that no message is lost. */
+inline forgot()
+{
+    atomic { printf("link: the server forgot\\n"); REACHED(FORGOT); known = false };
+    empty_l1();
+    connect()
+}
+
+#if defined(REPLACED) && !defined(FORGOT_UNNOTICED)
+#define WENT_BACK(n, last) (known && (n) <= (last))
+#else
+#define WENT_BACK(n, last) false
+#endif
+
 active proctype link()
 {
     byte n, last;
@@ -445,10 +507,16 @@ active proctype link()
 end:
 idle:
     do
+#ifndef CONNECTED
     :: connect()
+#endif
     :: atomic { !beat_out -> /* lk_link_tick, send_beat */
            beat_out = true;
            deaf_at_beat = deaf;
+#ifdef REPLACED
+           replaced_at_beat = replaced && purged;
+           at_beat = (received > applied -> received : applied);
+#endif
            printf("link: sends a beat\n");
            if
            :: deaf -> REACHED(DEAFENED)
@@ -457,7 +525,17 @@ idle:
            commands!NUMBERS(0);
            commands!PUBLISH(0)
        }
+#ifdef REPLACED
+    :: atomic { replies?[NUMBERS(_, _, _)] -> replies?NUMBERS(counted, _, _); answered = true }; /* take_numbers */
+        if
+        :: WENT_BACK(counted + 1, at_beat) ->
+            forgot();
+            goto idle
+        :: atomic { !WENT_BACK(counted + 1, at_beat) -> goto back }
+        fi
+#else
     :: atomic { replies?[NUMBERS(_, _, _)] -> replies?NUMBERS(counted, _, _); answered = true; goto back } /* take_numbers */
+#endif
     :: atomic { replies?[PUBLISH(_, _, _)] -> replies?PUBLISH(_, _, _); heard = true; goto back } /* of mutants */
     :: atomic { subscription?[NONCE(_, _)] -> subscription?NONCE(_, _); heard = true; goto back } /* take_message */
     :: atomic { subscription?[REVOCATION(_, _)] -> /* take_revocation */
@@ -472,9 +550,18 @@ idle:
            :: known && n > applied + 1 && !gap -> ask_for_missing()
            :: else /* replayed already, or behind a gap that is open */
            fi;
-           n = 0;
-           is_a = false
+           is_a = false;
+#ifndef REPLACED
+           n = 0
        }
+#else
+       };
+        if
+        :: atomic { WENT_BACK(n, received) -> n = 0 };
+            forgot()
+        :: atomic { !WENT_BACK(n, received) -> received = n; n = 0 }
+        fi
+#endif
     :: atomic { replies?[RANGE(_, _, _)] -> replies?RANGE(n, last, is_a) }; /* the log answers */
         if
 #ifndef LOG_UNCHECKED
@@ -583,7 +670,7 @@ inline answer_from_l1()
     live = false
 }
 
-#if defined(ANSWERS_OF_ANY_SERVER) || !defined(RESTART)
+#if defined(ANSWERS_OF_ANY_SERVER) || !(defined(RESTART) || defined(REPLACED))
 #define ANSWERED_BY_THE_LEASED true
 #else
 #define ANSWERED_BY_THE_LEASED (server == leased)
@@ -621,13 +708,16 @@ end:
     read_slot();
     atomic { read_clock(); answer_from_l1() };
 #endif
-#if defined(REVOKED_HERE) || defined(RESTART) /* else: what Redis says is plainly good enough, and `miss` fills */
+#if defined(REVOKED_HERE) || defined(RESTART) || defined(REPLACED) /* else: what Redis says is plainly good enough, and `miss` fills */
     if
     :: ok
     :: else ->
         from_l2(1, ok, server);
 #ifdef ANSWER_CHECKED_AFTER
         leased = lease_incarnation;
+#endif
+#if defined(REPLACED) && !defined(REMEMBERED_NOT_DENIED) && !defined(LOOKED_ONCE)
+        atomic { ok = ok && !purged }; /* vouched_read.c: what was remembered meanwhile counts, too */
 #endif
         atomic {
             if

@@ -28,6 +28,7 @@ proofs() {
         OTHER_SERVER FOREIGN
     proof elsewhere "$elsewhere" ADMITTED LAPSED LATE REFUSED GAP REPLAY LOG_TOO_SHORT LEASE LEASE_AFTER
     proof here "$here -DREVOKED_HERE" ADMITTED ADMITTED_BY_L2 LAPSED AFTER REFUSED DENIED GAP REPLAY LEASE
+    proof replaced "$small $replaced" ADMITTED ADMITTED_BY_L2 LAPSED LATE REFUSED LEASE LEASE_AFTER FORGOT REMEMBERED
     proof deaf "$small -DDEAF" ADMITTED LAPSED LATE REFUSED GAP REPLAY LEASE LEASE_AFTER DEAFENED
     proof numbers-alone "$small -DBEAT_OFF_SUBSCRIPTION -DDEAF -DONLY_C -DONLY_LOOK -DONLY_D" ADMITTED LAPSED LATE REFUSED GAP \
         REPLAY LEASE LEASE_AFTER DEAFENED
@@ -38,6 +39,9 @@ proofs() {
 
 # Where a message is lost only with its connection, and every connection starts with an empty L1, no number is needed.
 nonce_alone='-DRELIABLE -DRECONNECT_EMPTY -DNO_NUMBER'
+
+# Where the data set is replaced in place: no message is lost, and no connection.
+replaced='-DREPLACED -DRELIABLE -DCONNECTED'
 
 # The mutants: name, the property that it must break, what to define. In the smallest bounds.
 mutants() {
@@ -61,6 +65,10 @@ no-assertion                C     -DNO_ASSERTION -DRESTART
 no-incarnation              C     -DNO_INCARNATION -DRESTART
 answers-of-any-server       C     -DANSWERS_OF_ANY_SERVER -DRESTART
 answer-checked-after        C     -DANSWER_CHECKED_AFTER -DRESTART
+remembered-not-denied       C     -DREMEMBERED_NOT_DENIED $replaced
+looked-once                 C     -DLOOKED_ONCE $replaced
+forgot-unnoticed            TOLD  -DFORGOT_UNNOTICED $replaced
+forgot-not-told             TOLD  -DNO_ASSERTION $replaced
 TEXT
 }
 

@@ -328,6 +328,27 @@ static void test_times_that_cannot_be(void **state)
     }
 }
 
+/* A primary that lost its replicas may be deposed: behind one address, new connections may lead to the new one. */
+static void test_without_replicas_for_long_it_connects_anew(void **state)
+{
+    (void)state;
+    redis_model *m = model_open("h?partitions=1&durability=1&staleness_ms=1000", unit_seed());
+    m->command = "WAIT";
+    m->answer = ":1\r\n";
+    model_up(m);
+    m->answer = ":0\r\n";
+    int64_t since_ms = model_ms(m);
+    while (m->link.state == LK_LINK_UP) {
+        assert_true(model_ms(m) < since_ms + 5000);
+        model_beat(m);
+    }
+    assert_true(model_ms(m) > since_ms + 1000); /* not before L1 answers nothing any more */
+    assert_non_null(strstr(m->trouble, "durability=1, but 0 replicas"));
+    m->answer = ":1\r\n";
+    model_up(m);
+    model_close(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -347,6 +368,7 @@ int main(void)
         cmocka_unit_test(test_half_a_failover_gives_no_lease),
         cmocka_unit_test(test_the_servers_clock_is_told),
         cmocka_unit_test(test_times_that_cannot_be),
+        cmocka_unit_test(test_without_replicas_for_long_it_connects_anew),
     };
     return cmocka_run_group_tests_name("link_lease", tests, unit_setup, NULL);
 }

@@ -127,12 +127,12 @@ static void test_an_answer_of_the_leases_server_counts(void **state)
     }
 }
 
-/* The ticket, then the denials, then the question. */
+/* The ticket, then the denials, then the question; and behind a yes the denials once more. */
 static void test_B_D_the_order(void **state)
 {
     (void)state;
     read_it();
-    assert_string_equal(world.order, "tpoa");
+    assert_string_equal(world.order, "tpoap");
 }
 
 static void test_B_what_is_denied_here_is_not_asked_for(void **state)
