@@ -108,36 +108,23 @@ static int run_script(const lk_l2 *l2, lk_node *node, const lk_call *script, int
 int lk_l2_script(lk_l2 *l2, enum lk_script_id id, unsigned partition, const char *selector, const lk_span *words,
                  size_t count, int64_t deadline_ms, lk_reply **reply, uint64_t *incarnation)
 {
-    const lk_script *script = &lk_scripts[id];
     lk_node *node = lk_l2_owner(l2, partition);
-    char base[LK_BASE_SIZE], key[LK_KEY_SIZE];
-    lk_span all[SCRIPT_WORDS_MAX + 6];
+    lk_script_names names;
+    lk_span all[SCRIPT_WORDS_MAX + LK_SCRIPT_HEAD];
     if (count > SCRIPT_WORDS_MAX) return LATCHKEY_BAD_ARGUMENT;
-    lk_key_script_base(base, l2->config->prefix, partition, l2->config->events, l2->config->database);
-    lk_key_session(key, l2->config->prefix, partition, selector);
-    all[0] = lk_word("EVALSHA");
-    all[1] = lk_word(script->sha);
-    all[2] = lk_word("1");
-    all[3] = lk_word(key);
-    all[4] = lk_word(base);
-    all[5] = (lk_span){selector, LATCHKEY_SELECTOR_LENGTH};
-    memcpy(all + 6, words, count * sizeof *words);
-    lk_call call = {all, 6 + count};
+    size_t head = lk_script_words(&names, all, id, l2->config, partition, selector, l2->config->events);
+    memcpy(all + head, words, count * sizeof *words);
+    lk_call call = {all, head + count};
     lk_count(l2->counters, LK_L2_WRITES, 1);
     uint64_t server = 0, lease = atomic_load_explicit(&lk_node_lease(node)->incarnation, memory_order_relaxed);
     /* Not known there, it would not run, but the WAIT behind it would take its time. */
     bool whole = l2->config->durability && atomic_load_explicit(&l2->ran_on[id], memory_order_relaxed) != lease;
-    const lk_span text = {script->text, script->size};
-    if (whole) {
-        all[0] = lk_word("EVAL");
-        all[1] = text;
-    }
+    if (whole) lk_script_by_text(all, id);
     int status = run_script(l2, node, &call, deadline_ms, reply, &server);
     if (!status && !whole && (*reply)->type == LK_REPLY_ERROR && strncmp((*reply)->text, "NOSCRIPT", 8) == 0) {
         lk_reply_free(*reply);
         *reply = NULL;
-        all[0] = lk_word("EVAL");
-        all[1] = text; /* the server has it from then on */
+        lk_script_by_text(all, id); /* the server has it from then on */
         status = run_script(l2, node, &call, deadline_ms, reply, &server);
     }
     if (status != LATCHKEY_OK && status != LK_OUTCOME_NOT_DURABLE) return status;
@@ -154,20 +141,13 @@ int lk_l2_script(lk_l2 *l2, enum lk_script_id id, unsigned partition, const char
 int lk_l2_scripts(lk_l2 *l2, enum lk_script_id id, unsigned first, size_t count, int64_t deadline_ms,
                   lk_reply *replies[LK_L2_TOGETHER], uint64_t *incarnation)
 {
-    enum { WORDS = 5 };
-    const lk_script *script = &lk_scripts[id];
-    char base[LK_L2_TOGETHER][LK_BASE_SIZE], key[LK_L2_TOGETHER][LK_KEY_SIZE];
-    lk_span words[LK_L2_TOGETHER][WORDS];
+    lk_script_names names[LK_L2_TOGETHER];
+    lk_span words[LK_L2_TOGETHER][LK_SCRIPT_HEAD];
     lk_call calls[LK_L2_TOGETHER];
     for (unsigned i = 0; i < count; i++) {
-        lk_key_script_base(base[i], l2->config->prefix, first + i, false, l2->config->database);
-        lk_key_partition(key[i], l2->config->prefix, first + i, "e");
-        words[i][0] = lk_word(i ? "EVALSHA" : "EVAL");
-        words[i][1] = i ? lk_word(script->sha) : (lk_span){script->text, script->size};
-        words[i][2] = lk_word("1");
-        words[i][3] = lk_word(key[i]);
-        words[i][4] = lk_word(base[i]);
-        calls[i] = (lk_call){words[i], WORDS};
+        size_t head = lk_script_words(&names[i], words[i], id, l2->config, first + i, NULL, false);
+        if (!i) lk_script_by_text(words[i], id);
+        calls[i] = (lk_call){words[i], head};
     }
     lk_count(l2->counters, LK_L2_WRITES, count);
     return run_scripts(l2, lk_l2_owner(l2, first), calls, count, deadline_ms, replies, incarnation);

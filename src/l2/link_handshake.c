@@ -140,28 +140,21 @@ static size_t write_assertion(const lk_recent_item *item, char text[ASSERTION_SI
 /* One call: some of one partition's. The first brings the script; the others find it there. */
 static bool send_assertion(lk_link *link)
 {
-    const lk_script *script = &lk_scripts[LK_SCRIPT_REASSERT];
     const lk_recent_item *first = &link->assertion[link->asserted];
-    char base[LK_BASE_SIZE], key[LK_KEY_SIZE];
+    lk_script_names names;
     char text[ASSERTED_BY_ONE][ASSERTION_SIZE];
-    lk_span words[5 + ASSERTED_BY_ONE];
-    size_t count = 0;
-    bool whole_script = !link->asserted;
-    lk_key_script_base(base, link->config->prefix, first->partition, false, link->config->database);
-    lk_key_session(key, link->config->prefix, first->partition, first->selector);
-    words[0] = lk_word(whole_script ? "EVAL" : "EVALSHA");
-    words[1] = whole_script ? (lk_span){script->text, script->size} : lk_word(script->sha);
-    words[2] = lk_word("1");
-    words[3] = lk_word(key);
-    words[4] = lk_word(base);
+    lk_span words[LK_SCRIPT_HEAD + ASSERTED_BY_ONE];
+    size_t count = 0, head = LK_SCRIPT_HEAD - 1; /* selectors are all that it takes */
+    lk_script_words(&names, words, LK_SCRIPT_REASSERT, link->config, first->partition, first->selector, false);
+    if (!link->asserted) lk_script_by_text(words, LK_SCRIPT_REASSERT);
     for (; count < ASSERTED_BY_ONE && link->asserted < link->assertions; count++, link->asserted++) {
         const lk_recent_item *item = &link->assertion[link->asserted];
         if (item->partition != first->partition) break;
-        words[5 + count] = (lk_span){text[count], write_assertion(item, text[count])};
+        words[head + count] = (lk_span){text[count], write_assertion(item, text[count])};
     }
     lk_count(link->counters, LK_L2_WRITES, 1);
     link->assertions_out++;
-    return lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_REASSERTED, words, 5 + count);
+    return lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_REASSERTED, words, head + count);
 }
 
 void lk_link_assert(lk_link *link, int64_t now_ms)

@@ -102,23 +102,20 @@ static bool send_job(lk_link *link, unsigned place, int64_t now_us)
     job->by_script |= job->kind != LK_JOB_TOUCH || job->proven || link->scripts_alone ||
                       !prepare_touch(link, &job->touch, now_us, &plain);
     if (!job->by_script) return send_touch(link, place, &plain);
-    const lk_script *script = &lk_scripts[job->kind == LK_JOB_TOUCH ? LK_SCRIPT_TOUCH : LK_SCRIPT_REVOKE];
-    char base[LK_BASE_SIZE], key[LK_KEY_SIZE];
-    lk_key_script_base(base, link->config->prefix, job->of.partition, link->config->events, link->config->database);
-    lk_key_session(key, link->config->prefix, job->of.partition, job->of.selector);
-    bool revoke = job->kind == LK_JOB_REVOKE, whole_script = job->whole_script;
-    lk_span words[] = {lk_word(whole_script ? "EVAL" : "EVALSHA"),
-                       whole_script ? (lk_span){script->text, script->size} : lk_word(script->sha),
-                       lk_word("1"),
-                       lk_word(key),
-                       lk_word(base),
-                       {job->of.selector, LATCHKEY_SELECTOR_LENGTH},
-                       {job->of.verifier_hash, revoke || job->proven ? LK_HASH_SIZE : 0},
-                       lk_word(job->of.held ? "1" : "0"),
-                       lk_word(""),
-                       lk_word(job->of.calls[0] ? job->of.calls + 1 : ""),
-                       lk_word("1")};
-    size_t count = revoke ? 11 : job->looks ? 8 : 7;
+    bool revoke = job->kind == LK_JOB_REVOKE;
+    enum lk_script_id script = revoke ? LK_SCRIPT_REVOKE : LK_SCRIPT_TOUCH;
+    lk_script_names names;
+    lk_span words[LK_SCRIPT_HEAD + 5];
+    size_t count =
+        lk_script_words(&names, words, script, link->config, job->of.partition, job->of.selector, link->config->events);
+    if (job->whole_script) lk_script_by_text(words, script);
+    words[count++] = (lk_span){job->of.verifier_hash, revoke || job->proven ? LK_HASH_SIZE : 0};
+    if (revoke || job->looks) words[count++] = lk_word(job->of.held ? "1" : "0");
+    if (revoke) {
+        words[count++] = lk_word("");
+        words[count++] = lk_word(job->of.calls[0] ? job->of.calls + 1 : "");
+        words[count++] = lk_word("1"); /* it is a retry */
+    }
     lk_count(link->counters, LK_L2_WRITES, 1);
     return lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_JOB + place, words, count);
 }

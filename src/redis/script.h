@@ -2,6 +2,10 @@
 #ifndef LK_REDIS_SCRIPT_H
 #define LK_REDIS_SCRIPT_H
 
+#include "base/config.h"
+#include "redis/conn.h"
+#include "redis/keys.h"
+
 #include <stddef.h>
 
 /* All of them: X(name in C, file). scripts.cmake makes the array from this list. */
@@ -34,5 +38,18 @@ typedef struct lk_script {
 } lk_script;
 
 extern const lk_script lk_scripts[LK_SCRIPT_COUNT];
+
+/* How a script is called: EVALSHA, its SHA-1, "1", KEYS[1], ARGV[1] (the base), ARGV[2] (the selector); see common.lua. Returns how
+ * many words that is. Without a selector KEYS[1] is a key of the partition's, and there is no ARGV[2]. The words point into
+ * `names` and `selector`. */
+enum { LK_SCRIPT_HEAD = 6 };
+typedef struct lk_script_names {
+    char base[LK_BASE_SIZE], key[LK_KEY_SIZE];
+} lk_script_names;
+size_t lk_script_words(lk_script_names *names, lk_span *words, enum lk_script_id id, const lk_config *config,
+                       unsigned partition, const char *selector, bool events);
+
+/* The same call for a server that does not know the script yet: EVAL, and its text. */
+void lk_script_by_text(lk_span *words, enum lk_script_id id);
 
 #endif
