@@ -27,6 +27,7 @@ uint64_t lk_alias_cache_ticket(const lk_alias_cache *m) { return lk_buckets_tick
 
 static alias *find_alias_locked(alias_bucket *b, const char *name)
 {
+    lk_lock_assert(&b->head.lock);
     for (alias *p = b->place; p < b->place + b->used; p++)
         if (memcmp(p->name, name, sizeof p->name) == 0) return p;
     return NULL;
@@ -34,6 +35,7 @@ static alias *find_alias_locked(alias_bucket *b, const char *name)
 
 static alias *take_alias_locked(alias_bucket *b)
 {
+    lk_lock_assert(&b->head.lock);
     if (b->used < BUCKET_ALIASES) return &b->place[b->used++];
     alias *oldest = &b->place[b->next];
     b->next = (b->next + 1) % BUCKET_ALIASES;

@@ -4,6 +4,7 @@
 #include "base/crypto.h"
 #include "base/hash.h"
 #include "base/secure_memory.h"
+#include "base/lock.h"
 
 #include <stdlib.h>
 
@@ -19,14 +20,14 @@ lk_buckets *lk_buckets_open(size_t count, size_t bucket_bytes, uint64_t seed)
     t->seed = seed;
     t->count = count;
     t->stride = bucket_bytes;
-    for (size_t i = 0; i < count; i++) pthread_mutex_init(&((lk_bucket *)lk_bucket_at(t, i))->lock, NULL);
+    for (size_t i = 0; i < count; i++) lk_lock_open(&((lk_bucket *)lk_bucket_at(t, i))->lock, LK_RANK_BUCKET);
     return t;
 }
 
 void lk_buckets_close(lk_buckets *t)
 {
     if (!t) return;
-    for (size_t i = 0; i < t->count; i++) pthread_mutex_destroy(&((lk_bucket *)lk_bucket_at(t, i))->lock);
+    for (size_t i = 0; i < t->count; i++) lk_lock_close(&((lk_bucket *)lk_bucket_at(t, i))->lock);
     lk_unmap(t->first, t->count * t->stride);
     free(t);
 }
@@ -34,7 +35,7 @@ void lk_buckets_close(lk_buckets *t)
 void *lk_bucket_lock(lk_buckets *t, const void *key, size_t size)
 {
     lk_bucket *b = lk_bucket_at(t, lk_hash(key, size, t->seed) % t->count);
-    pthread_mutex_lock(&b->lock);
+    lk_lock_take(&b->lock);
     return b;
 }
 
@@ -43,8 +44,8 @@ void lk_buckets_empty(lk_buckets *t)
     atomic_fetch_add_explicit(&t->epoch, 1, memory_order_release);
     for (size_t i = 0; i < t->count; i++) {
         char *b = lk_bucket_at(t, i);
-        pthread_mutex_lock(&((lk_bucket *)(void *)b)->lock);
+        lk_lock_take(&((lk_bucket *)(void *)b)->lock);
         lk_wipe(b + sizeof(lk_bucket), t->stride - sizeof(lk_bucket));
-        pthread_mutex_unlock(&((lk_bucket *)(void *)b)->lock);
+        lk_lock_give(&((lk_bucket *)(void *)b)->lock);
     }
 }

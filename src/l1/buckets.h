@@ -13,6 +13,8 @@
 #ifndef LK_L1_BUCKETS_H
 #define LK_L1_BUCKETS_H
 
+#include "base/lock.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -20,7 +22,7 @@
 #include <stdint.h>
 
 typedef struct lk_bucket {
-    pthread_mutex_t lock;
+    lk_lock lock;
 } lk_bucket;
 
 typedef struct lk_buckets {
@@ -42,7 +44,7 @@ static inline void *lk_bucket_at(const lk_buckets *buckets, size_t index)
 
 /* The bucket of that key, locked. */
 void *lk_bucket_lock(lk_buckets *buckets, const void *key, size_t size);
-static inline void lk_bucket_unlock(void *bucket) { pthread_mutex_unlock(&((lk_bucket *)bucket)->lock); }
+static inline void lk_bucket_unlock(void *bucket) { lk_lock_give(&((lk_bucket *)bucket)->lock); }
 
 static inline uint64_t lk_buckets_ticket(const lk_buckets *buckets)
 {

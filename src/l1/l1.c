@@ -20,6 +20,7 @@
 #include "base/hash.h"
 #include "base/secure_memory.h"
 #include "base/token.h"
+#include "base/lock.h"
 
 #include <pthread.h>
 
@@ -39,7 +40,7 @@ enum {
 };
 
 typedef struct stripe {
-    _Alignas(64) pthread_mutex_t lock;
+    _Alignas(64) lk_lock lock;
     _Atomic uint32_t
         moves; /* odd while entries are being moved; written under lock (release, but for the odd one, which
                                the moves' own releases publish), read by readers (acquire) */
@@ -304,6 +305,7 @@ static int path_locked(const lk_l1 *l1, uint64_t hash, step steps[PATH_MOST])
 /* Into a home of the hash, from which others may have to move. False: there is no path. */
 static bool place_locked(lk_l1 *l1, stripe *st, uint64_t hash, const content *c)
 {
+    lk_lock_assert(&st->lock);
     step steps[PATH_MOST];
     int end = path_locked(l1, hash, steps);
     if (end < 0) return false;
@@ -325,6 +327,7 @@ static uint16_t ghost_mark(uint64_t hash) { return (uint16_t)(hash * UINT64_C(0x
 
 static void evict_slot_locked(lk_l1 *l1, stripe *st, lk_l1_slot *s, int64_t now_ms)
 {
+    lk_lock_assert(&st->lock);
     if (deadline_locked(s) > now_ms) atomic_fetch_add_explicit(&st->evictions, 1, memory_order_relaxed);
     drop_locked(l1, s);
 }
@@ -338,6 +341,7 @@ static uint32_t step_on(uint32_t *hand, uint32_t rows)
 
 static bool evict_dead_locked(lk_l1 *l1, stripe *st, int64_t now_ms)
 {
+    lk_lock_assert(&st->lock);
     for (int i = 0; i < DEAD_MOST; i++) {
         lk_l1_slot *s = row_of(l1, st, step_on(&st->dead_hand, l1->view.rows));
         if (free_locked(s) || deadline_locked(s) > now_ms) continue;
@@ -360,6 +364,7 @@ static lk_l1_slot *on_trial_locked(const lk_l1 *l1, uint64_t hash)
 
 static lk_l1_slot *end_of_trial_locked(lk_l1 *l1, stripe *st, uint64_t *hash)
 {
+    lk_lock_assert(&st->lock);
     while (st->ring_count) {
         *hash = ring_of(l1, st)[(st->ring_at + st->ring_size - st->ring_count) % st->ring_size];
         st->ring_count--;
@@ -371,6 +376,7 @@ static lk_l1_slot *end_of_trial_locked(lk_l1 *l1, stripe *st, uint64_t *hash)
 
 static void begin_trial_locked(lk_l1 *l1, stripe *st, uint64_t hash)
 {
+    lk_lock_assert(&st->lock);
     uint64_t oldest;
     if (st->ring_count == st->ring_size) { /* there was room for everybody, so the oldest stays */
         lk_l1_slot *s = end_of_trial_locked(l1, st, &oldest);
@@ -384,6 +390,7 @@ static void begin_trial_locked(lk_l1 *l1, stripe *st, uint64_t hash)
 /* Who ends his trial now, and was not read twice; who was, is taken over on the way. */
 static bool evict_trial_locked(lk_l1 *l1, stripe *st, int64_t now_ms)
 {
+    lk_lock_assert(&st->lock);
     uint64_t hash;
     while (st->ring_count == st->ring_size) {
         lk_l1_slot *s = end_of_trial_locked(l1, st, &hash);
@@ -402,6 +409,7 @@ static bool evict_trial_locked(lk_l1 *l1, stripe *st, int64_t now_ms)
 /* Of the main part: the next that was not read since the hand last came by; among many that were, the least. */
 static bool evict_main_locked(lk_l1 *l1, stripe *st, int64_t now_ms)
 {
+    lk_lock_assert(&st->lock);
     lk_l1_slot *least = NULL;
     unsigned least_used = LK_L1_USED_MAX + 1, seen = 0;
     for (uint32_t i = 0; i < l1->view.rows && seen < HAND_MOST && least_used; i++) {
@@ -422,6 +430,7 @@ static bool evict_main_locked(lk_l1 *l1, stripe *st, int64_t now_ms)
 /* False: the stripe is empty. */
 static bool evict_locked(lk_l1 *l1, stripe *st, int64_t now_ms)
 {
+    lk_lock_assert(&st->lock);
     uint64_t hash;
     if (evict_dead_locked(l1, st, now_ms) || evict_trial_locked(l1, st, now_ms) || evict_main_locked(l1, st, now_ms))
         return true;
@@ -442,6 +451,7 @@ static bool reserve_entry(lk_l1 *l1)
 
 static enum lk_l1_put add_locked(lk_l1 *l1, stripe *st, uint64_t hash, content *c, int64_t now_ms)
 {
+    lk_lock_assert(&st->lock);
     uint16_t *ghost = ghost_of(l1, st, hash);
     bool known = *ghost == ghost_mark(hash);
     /* Twice: another stripe's writer may take the place that was made. */
@@ -461,6 +471,7 @@ static enum lk_l1_put add_locked(lk_l1 *l1, stripe *st, uint64_t hash, content *
 
 static enum lk_l1_put put_locked(lk_l1 *l1, stripe *st, uint64_t hash, content *c, int64_t now_ms)
 {
+    lk_lock_assert(&st->lock);
     lk_l1_slot *s = find_slot_locked(l1, hash, c->token);
     if (!s) return add_locked(l1, st, hash, c, now_ms);
     if (c->token[KIND_AT] == LK_L1_HASHED) return LK_L1_LEFT_OUT;
@@ -483,10 +494,10 @@ enum lk_l1_put lk_l1_put(lk_l1 *l1, uint64_t ticket, const char *selector, const
     stripe *st = stripe_of(l1, hash);
     enum lk_l1_put result = LK_L1_LEFT_OUT;
 
-    pthread_mutex_lock(&st->lock);
+    lk_lock_take(&st->lock);
     if (atomic_load_explicit(epoch_of(l1, hash), memory_order_relaxed) != ticket) result = LK_L1_REFUSED;
     else if (l1->capacity && deadline_ms >= 0) result = put_locked(l1, st, hash, &c, now_ms);
-    pthread_mutex_unlock(&st->lock);
+    lk_lock_give(&st->lock);
     lk_wipe(&c, sizeof c);
     return result;
 }
@@ -495,14 +506,14 @@ static void reveal(lk_l1 *l1, uint64_t hash, lk_l1_slot *s, const content *was, 
 {
     stripe *st = stripe_of(l1, hash);
     content c;
-    pthread_mutex_lock(&st->lock);
+    lk_lock_take(&st->lock);
     copy_out_locked(s, &c);
     if (!memcmp(c.token, was->token, sizeof c.token) && !memcmp(c.entry, was->entry, sizeof c.entry)) {
         memcpy(c.token, token, LATCHKEY_TOKEN_LENGTH);
         c.token[KIND_AT] = LK_L1_PLAIN;
         fill_locked(s, &c);
     }
-    pthread_mutex_unlock(&st->lock);
+    lk_lock_give(&st->lock);
     lk_wipe(&c, sizeof c);
 }
 
@@ -510,22 +521,22 @@ void lk_l1_purge(lk_l1 *l1, const char *selector)
 {
     uint64_t hash = hash_of(l1, selector);
     stripe *st = stripe_of(l1, hash);
-    pthread_mutex_lock(&st->lock);
+    lk_lock_take(&st->lock);
     /* Before the entry goes; with lk_l1_ticket. */
     atomic_fetch_add_explicit(epoch_of(l1, hash), 1, memory_order_release);
     lk_l1_slot *s = find_slot_locked(l1, hash, selector);
     if (s) drop_locked(l1, s);
-    pthread_mutex_unlock(&st->lock);
+    lk_lock_give(&st->lock);
 }
 
 static void empty_stripe(lk_l1 *l1, stripe *st)
 {
-    pthread_mutex_lock(&st->lock);
+    lk_lock_take(&st->lock);
     for (int k = 0; k < EPOCHS; k++) atomic_fetch_add_explicit(&st->epoch[k], 1, memory_order_release);
     for (uint32_t row = 0; row < l1->view.rows; row++)
         if (!free_locked(row_of(l1, st, row))) drop_locked(l1, row_of(l1, st, row));
     st->ring_count = 0;
-    pthread_mutex_unlock(&st->lock);
+    lk_lock_give(&st->lock);
 }
 
 void lk_l1_empty(lk_l1 *l1)
@@ -563,10 +574,10 @@ bool lk_l1_still(lk_l1 *l1, const lk_entry_sample *seen)
     uint64_t hash = hash_of(l1, seen->selector);
     stripe *st = stripe_of(l1, hash);
     content c;
-    pthread_mutex_lock(&st->lock);
+    lk_lock_take(&st->lock);
     const lk_l1_slot *s = find_slot_locked(l1, hash, seen->selector);
     if (s) copy_out(s, &c);
-    pthread_mutex_unlock(&st->lock);
+    lk_lock_give(&st->lock);
     bool same = s && (int64_t)c.deadline_ms == seen->deadline_ms && !memcmp(c.entry, &seen->entry, sizeof c.entry);
     lk_wipe(&c, sizeof c);
     return same;
@@ -598,7 +609,7 @@ lk_l1 *lk_l1_open(size_t capacity, uint64_t seed)
     l1->bytes = lk_map_size(bytes);
     for (size_t i = 0; i < stripes; i++) {
         stripe *st = &stripes_of(l1)[i];
-        pthread_mutex_init(&st->lock, NULL);
+        lk_lock_open(&st->lock, LK_RANK_STRIPE);
         st->ring_size = (uint32_t)ring;
         st->ghosts_size = (uint32_t)ghosts;
         st->ring_from = rings_at + i * ring * sizeof(uint64_t);
@@ -612,7 +623,7 @@ void lk_l1_close(lk_l1 *l1)
     if (!l1) return;
     size_t bytes = l1->bytes;
     if (!bytes) return; /* a forked child: zeros, and where they end was wiped too. They go with the process. */
-    for (uint32_t i = 0; i < l1->view.stripes; i++) pthread_mutex_destroy(&stripes_of(l1)[i].lock);
+    for (uint32_t i = 0; i < l1->view.stripes; i++) lk_lock_close(&stripes_of(l1)[i].lock);
     lk_unmap(l1, bytes);
 }
 

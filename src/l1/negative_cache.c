@@ -34,6 +34,7 @@ static dead_bucket *lock_bucket(lk_negative_cache *r, const char *token)
 /* The token's own place, else the one that ends first; a free one has ended long ago. */
 static dead_token *choose_dead_locked(dead_bucket *b, const char *token)
 {
+    lk_lock_assert(&b->head.lock);
     dead_token *first = &b->place[0];
     for (dead_token *p = b->place; p < b->place + LK_NEGATIVE_CACHE_BUCKET; p++) {
         if (p->end_ms && lk_equal(p->token, token, sizeof p->token)) return p;

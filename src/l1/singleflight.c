@@ -52,9 +52,10 @@ static void leave_flight_locked(lk_flight *f)
 static enum lk_flight_role wait_flight_locked(flight_bucket *b, lk_flight *f, int64_t deadline_ms, int *status,
                                               latchkey_entry *entry, int64_t *until_us, uint64_t *incarnation)
 {
+    lk_lock_assert(&b->head.lock);
     int late = 0;
     f->waiting++;
-    while (f->state == FLIGHT_RUNNING && !late) late = lk_cond_wait_until(&b->complete, &b->head.lock, deadline_ms);
+    while (f->state == FLIGHT_RUNNING && !late) late = lk_lock_wait_until(&b->head.lock, &b->complete, deadline_ms);
     f->waiting--;
     enum lk_flight_role role = f->state == FLIGHT_COMPLETE ? LK_FLIGHT_DONE : LK_FLIGHT_LATE;
     if (role == LK_FLIGHT_DONE) {

@@ -2,6 +2,7 @@
 #include "l2/inbox.h"
 
 #include "base/wake.h"
+#include "base/lock.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -16,7 +17,7 @@ struct lk_inbox {
     lk_refresh_queue *refreshes;
     /* Relaxed, all three: a stale value leaves the link asleep, and a refresh comes later, or wakes it in vain. */
     _Atomic int64_t sleeps_until_ms, looks_until_ms, patience_ms;
-    pthread_mutex_t lock;
+    lk_lock lock;
     /* guarded by lock: */
     lk_touch touches[TOUCHES_MAX]; /* a ring */
     size_t first_touch, touch_count;
@@ -30,7 +31,7 @@ lk_inbox *lk_inbox_open(lk_counters *counters, int wake_fd, uint64_t seed)
     if (!inbox) return NULL;
     inbox->counters = counters;
     inbox->wake_fd = wake_fd;
-    pthread_mutex_init(&inbox->lock, NULL);
+    lk_lock_open(&inbox->lock, LK_RANK_INBOX);
     inbox->refreshes = lk_refresh_queue_open(seed);
     if (inbox->refreshes) return inbox;
     lk_inbox_close(inbox);
@@ -41,7 +42,7 @@ void lk_inbox_close(lk_inbox *inbox)
 {
     if (!inbox) return;
     lk_refresh_queue_close(inbox->refreshes);
-    pthread_mutex_destroy(&inbox->lock);
+    lk_lock_close(&inbox->lock);
     free(inbox);
 }
 
@@ -49,17 +50,17 @@ lk_refresh_queue *lk_inbox_refreshes(lk_inbox *inbox) { return inbox->refreshes;
 
 void lk_inbox_touch(lk_inbox *inbox, const lk_touch *touch)
 {
-    pthread_mutex_lock(&inbox->lock);
+    lk_lock_take(&inbox->lock);
     bool room = inbox->touch_count < TOUCHES_MAX, first = !inbox->touch_count;
     if (room) inbox->touches[(inbox->first_touch + inbox->touch_count++) % TOUCHES_MAX] = *touch;
-    pthread_mutex_unlock(&inbox->lock);
+    lk_lock_give(&inbox->lock);
     lk_count(inbox->counters, room ? LK_TOUCHES : LK_TOUCHES_DROPPED, 1);
     if (room && first) lk_raise(inbox->wake_fd); /* where there were some, whoever put the first has raised it */
 }
 
 bool lk_inbox_reused(lk_inbox *inbox, const lk_token *token)
 {
-    pthread_mutex_lock(&inbox->lock);
+    lk_lock_take(&inbox->lock);
     bool room = inbox->reused_count < REUSED_MAX;
     if (room) {
         lk_pending_item *item = &inbox->reused[inbox->reused_count++];
@@ -67,7 +68,7 @@ bool lk_inbox_reused(lk_inbox *inbox, const lk_token *token)
         memcpy(item->selector, token->text, sizeof item->selector);
         lk_token_verifier_hash(token, item->verifier_hash);
     }
-    pthread_mutex_unlock(&inbox->lock);
+    lk_lock_give(&inbox->lock);
     if (room) lk_raise(inbox->wake_fd);
     return room;
 }
@@ -97,6 +98,7 @@ int64_t lk_inbox_nap(lk_inbox *inbox, int64_t now_ms, int64_t wait_ms)
 
 static bool take_touch_locked(lk_inbox *inbox, lk_pending_item *item, lk_touch *touch)
 {
+    lk_lock_assert(&inbox->lock);
     if (!inbox->touch_count) return false;
     *touch = inbox->touches[inbox->first_touch];
     *item = (lk_pending_item){.partition = touch->partition};
@@ -109,11 +111,11 @@ static bool take_touch_locked(lk_inbox *inbox, lk_pending_item *item, lk_touch *
 bool lk_inbox_take(lk_inbox *inbox, lk_pending_item *item, lk_touch *touch, bool *proven)
 {
     *touch = (lk_touch){.partition = 0};
-    pthread_mutex_lock(&inbox->lock);
+    lk_lock_take(&inbox->lock);
     *proven = inbox->reused_count > 0;
     if (*proven) *item = inbox->reused[--inbox->reused_count];
     bool found = *proven || take_touch_locked(inbox, item, touch);
-    pthread_mutex_unlock(&inbox->lock);
+    lk_lock_give(&inbox->lock);
     return found;
 }
 

@@ -27,10 +27,10 @@ void lk_node_lease_confirm(lk_node *node, int64_t sent_ms, uint64_t incarnation,
     atomic_store_explicit(&node->lease->until_ms, sent_ms + node->config->staleness_ms, memory_order_release);
     int waiting_fd = atomic_exchange(&node->lease_fd, -1);
     if (waiting_fd >= 0) lk_raise(waiting_fd);
-    pthread_mutex_lock(&node->lock);
+    lk_lock_take(&node->lock);
     node->leased = true;
     pthread_cond_broadcast(&node->changed);
-    pthread_mutex_unlock(&node->lock);
+    lk_lock_give(&node->lock);
 }
 
 /* `until` first: the incarnation read behind it is that lease's, or a later one's. */
@@ -65,11 +65,11 @@ int lk_node_lease_covers_since(lk_node *node, uint64_t incarnation, int64_t sinc
     int status = covers_since(node, incarnation, since_ms), late = 0;
     while (status == LATCHKEY_UNAVAILABLE && !late) {
         want_beat(node);
-        pthread_mutex_lock(&node->lock);
+        lk_lock_take(&node->lock);
         /* Looked at again under the lock that the news is told under: it may have come meanwhile. */
         if (covers_since(node, incarnation, since_ms) == LATCHKEY_UNAVAILABLE)
-            late = lk_cond_wait_until(&node->changed, &node->lock, deadline_ms);
-        pthread_mutex_unlock(&node->lock);
+            late = lk_lock_wait_until(&node->lock, &node->changed, deadline_ms);
+        lk_lock_give(&node->lock);
         status = covers_since(node, incarnation, since_ms);
     }
     if (status == LATCHKEY_AGAIN) lk_node_suspect(node, incarnation);

@@ -3,6 +3,7 @@
 #include "l2/mux.h"
 
 #include "base/clock.h"
+#include "base/lock.h"
 
 #include <poll.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@ static const char late_text[] = "Redis did not answer within deadline_ms";
 
 static void change_locked(lk_mux *line, lk_exchange *x, int state)
 {
+    lk_lock_assert(&line->lock);
     atomic_store_explicit(&x->state, state, memory_order_release);
     if (x == line->driver) return; /* it looks for itself */
     x->next = line->telling;
@@ -26,7 +28,7 @@ static void unlock_and_tell(lk_mux *line)
 {
     lk_exchange *x = line->telling;
     line->telling = NULL;
-    pthread_mutex_unlock(&line->lock);
+    lk_lock_give(&line->lock);
     while (x) {
         lk_exchange *next = x->next;
         lk_park_wake(&x->told);
@@ -36,6 +38,7 @@ static void unlock_and_tell(lk_mux *line)
 
 static void lose_locked(lk_mux *line, const char *why)
 {
+    lk_lock_assert(&line->lock);
     if (!line->lost) snprintf(line->error, sizeof line->error, "%s", why);
     line->lost = true;
     for (unsigned i = 0; i < LK_MUX_SLOTS; i++) {
@@ -49,6 +52,7 @@ static void lose_locked(lk_mux *line, const char *why)
 /* DONE: it was; else FULL, or NO_MEMORY. */
 static enum lk_mux_end append_locked(lk_mux *line, lk_exchange *x)
 {
+    lk_lock_assert(&line->lock);
     unsigned slot = 0;
     while (slot < LK_MUX_SLOTS && line->taken[slot]) slot++;
     if (slot == LK_MUX_SLOTS || lk_conn_room(&line->conn) < x->count) return LK_MUX_FULL;
@@ -65,6 +69,7 @@ static enum lk_mux_end append_locked(lk_mux *line, lk_exchange *x)
 /* His name off the slot: what was asked is answered, and nobody listens. */
 static void leave_locked(lk_mux *line, const lk_exchange *x)
 {
+    lk_lock_assert(&line->lock);
     for (unsigned i = 0; i < LK_MUX_SLOTS; i++)
         if (line->slot[i] == x) line->slot[i] = NULL;
 }
@@ -74,6 +79,7 @@ static void leave_locked(lk_mux *line, const lk_exchange *x)
 /* One reply, to whom it belongs. A slot is free again when nothing that it asked for is awaited any more. */
 static void give_locked(lk_mux *line, lk_reply *reply)
 {
+    lk_lock_assert(&line->lock);
     unsigned slot = reply->tag;
     lk_exchange *x = line->slot[slot];
     if (x) x->replies[x->got++] = reply;
@@ -86,6 +92,7 @@ static void give_locked(lk_mux *line, lk_reply *reply)
 
 static void take_replies_locked(lk_mux *line)
 {
+    lk_lock_assert(&line->lock);
     lk_reply *reply;
     int got;
     while ((got = lk_conn_next(&line->conn, &reply)) > 0) give_locked(line, reply);
@@ -99,6 +106,7 @@ static void take_replies_locked(lk_mux *line)
 /* Sends as the socket takes it and waits for more to read. The lock is not held while waiting: others append. */
 static void drive_once_locked(lk_mux *line, int64_t deadline_ms)
 {
+    lk_lock_assert(&line->lock);
     char error[160];
     snprintf(error, sizeof error, "%s", late_text);
     enum lk_net_io sent = lk_net_flush(&line->socket, &line->conn, error, sizeof error), got = LK_NET_LOST;
@@ -107,7 +115,7 @@ static void drive_once_locked(lk_mux *line, int64_t deadline_ms)
         unlock_and_tell(line);
         if (lk_net_wait(&line->socket, events, deadline_ms, -1))
             got = lk_net_fill(&line->socket, &line->conn, error, sizeof error);
-        pthread_mutex_lock(&line->lock);
+        lk_lock_take(&line->lock);
     }
     if (got == LK_NET_LOST) lose_locked(line, error);
     else take_replies_locked(line);
@@ -116,6 +124,7 @@ static void drive_once_locked(lk_mux *line, int64_t deadline_ms)
 /* What was appended meanwhile is on its way before the next one wakes. */
 static void hand_over_locked(lk_mux *line)
 {
+    lk_lock_assert(&line->lock);
     char error[160];
     line->driver = NULL;
     if (line->lost || !lk_conn_waiting(&line->conn)) return;
@@ -135,6 +144,7 @@ static void hand_over_locked(lk_mux *line)
 
 static void drive_locked(lk_mux *line, lk_exchange *x)
 {
+    lk_lock_assert(&line->lock);
     while (atomic_load_explicit(&x->state, memory_order_relaxed) == LK_EXCHANGE_DRIVES) {
         bool late = lk_now_ms() >= x->deadline_ms;
         drive_once_locked(line, x->deadline_ms);
@@ -150,7 +160,7 @@ static void wait(lk_mux *line, lk_exchange *x)
 {
     bool told = lk_park_wait(&x->told, x->deadline_ms);
     if (told && atomic_load_explicit(&x->state, memory_order_acquire) != LK_EXCHANGE_DRIVES) return;
-    pthread_mutex_lock(&line->lock);
+    lk_lock_take(&line->lock);
     int state = atomic_load_explicit(&x->state, memory_order_relaxed);
     if (state == LK_EXCHANGE_WAITS) leave_locked(line, x);
     if (state == LK_EXCHANGE_DRIVES) drive_locked(line, x);
@@ -174,7 +184,7 @@ static enum lk_mux_end end_of(lk_mux *line, lk_exchange *x, char *error, size_t 
 enum lk_mux_end lk_mux_exchange(lk_mux *line, lk_exchange *x, char *error, size_t error_size)
 {
     x->got = 0;
-    pthread_mutex_lock(&line->lock);
+    lk_lock_take(&line->lock);
     enum lk_mux_end appended = line->lost ? LK_MUX_GONE : append_locked(line, x);
     if (line->lost) appended = LK_MUX_GONE;
     if (appended != LK_MUX_DONE) {
@@ -197,11 +207,11 @@ enum lk_mux_end lk_mux_exchange(lk_mux *line, lk_exchange *x, char *error, size_
 
 bool lk_mux_good(lk_mux *line)
 {
-    pthread_mutex_lock(&line->lock);
+    lk_lock_take(&line->lock);
     /* Somebody else may have come meanwhile. */
     bool idle = !line->driver;
     bool good = !line->lost && (!idle || (lk_conn_quiet(&line->conn) && lk_net_idle_good(&line->socket)));
-    pthread_mutex_unlock(&line->lock);
+    lk_lock_give(&line->lock);
     return good;
 }
 
@@ -245,7 +255,7 @@ int lk_mux_open(const lk_config *config, lk_addresses *addresses, int64_t deadli
 {
     lk_mux *line = calloc(1, sizeof *line);
     if (!line) return LATCHKEY_NO_MEMORY;
-    pthread_mutex_init(&line->lock, NULL);
+    lk_lock_open(&line->lock, LK_RANK_MUX);
     bool connected = lk_net_connect(addresses, deadline_ms, -1, &line->socket, error, error_size);
     int status = connected ? greet(config, line, deadline_ms, error, error_size) : LATCHKEY_UNAVAILABLE;
     if (status) lk_mux_close(line);
@@ -257,6 +267,6 @@ void lk_mux_close(lk_mux *line)
 {
     lk_net_close(&line->socket);
     lk_conn_close(&line->conn);
-    pthread_mutex_destroy(&line->lock);
+    lk_lock_close(&line->lock);
     free(line);
 }

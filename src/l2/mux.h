@@ -18,6 +18,7 @@
 #include "redis/handshake.h"
 #include "redis/net.h"
 #include "base/park.h"
+#include "base/lock.h"
 
 #include <pthread.h>
 
@@ -44,7 +45,7 @@ typedef struct lk_exchange {
 } lk_exchange;
 
 typedef struct lk_mux {
-    pthread_mutex_t lock;
+    lk_lock lock;
     /* guarded by lock, but for the socket and conn.resp, which are the driver's: */
     lk_conn conn;
     lk_socket socket;

@@ -8,6 +8,7 @@
 #include "base/secure_memory.h"
 #include "l2/node_parts.h"
 #include "observe/events.h"
+#include "base/lock.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -45,10 +46,10 @@ static void settle(lk_node *node, int64_t sent_ms)
 static void say_refusal(lk_node *node)
 {
     char text[sizeof node->refusal];
-    pthread_mutex_lock(&node->lock);
+    lk_lock_take(&node->lock);
     memcpy(text, node->refusal, sizeof text);
     node->refusal[0] = 0;
-    pthread_mutex_unlock(&node->lock);
+    lk_lock_give(&node->lock);
     if (*text) lk_log(LATCHKEY_LOG_ERROR, "redis: %s", text);
 }
 
@@ -322,7 +323,7 @@ int lk_node_open(const lk_config *config, lk_counters *counters, lk_partitions p
     node->counters = counters;
     node->l1 = *l1;
     for (int i = 0; i < LK_LINK_CONNECTIONS; i++) node->socket[i] = LK_NO_SOCKET;
-    pthread_mutex_init(&node->lock, NULL);
+    lk_lock_open(&node->lock, LK_RANK_NODE);
     lk_cond_init(&node->changed);
     atomic_store(&node->lease_fd, -1);
     node->wake_fd = node->stop_fd = -1;
@@ -367,7 +368,7 @@ void lk_node_close(lk_node *node)
     lk_inbox_close(node->inbox);
     lk_unmap(node->lease, sizeof *node->lease);
     pthread_cond_destroy(&node->changed);
-    pthread_mutex_destroy(&node->lock);
+    lk_lock_close(&node->lock);
     free(node);
 }
 
@@ -381,14 +382,14 @@ void lk_node_abandon(lk_node *node)
 
 int lk_node_wait(lk_node *node, int64_t deadline_ms, char *error, size_t error_size)
 {
-    pthread_mutex_lock(&node->lock);
+    lk_lock_take(&node->lock);
     int late = 0;
     while (!node->leased && node->status != LATCHKEY_CONFIG && !late)
-        late = lk_cond_wait_until(&node->changed, &node->lock, deadline_ms);
+        late = lk_lock_wait_until(&node->lock, &node->changed, deadline_ms);
     int status = node->leased ? LATCHKEY_OK : node->status ? node->status : LATCHKEY_UNAVAILABLE;
     if (status)
         snprintf(error, error_size, "%s", node->trouble[0] ? node->trouble : "Redis did not answer within deadline_ms");
-    pthread_mutex_unlock(&node->lock);
+    lk_lock_give(&node->lock);
     return status;
 }
 
@@ -421,6 +422,7 @@ bool lk_node_reused(lk_node *node, const lk_token *token) { return lk_inbox_reus
 
 static void note_refusal_locked(lk_node *node, const char *text)
 {
+    lk_lock_assert(&node->lock);
     uint64_t hash = lk_hash(text, strlen(text), 0);
     for (size_t i = 0; i < node->refused_count; i++)
         if (node->refused[i] == hash) return;
@@ -431,18 +433,18 @@ static void note_refusal_locked(lk_node *node, const char *text)
 
 void lk_node_trouble(lk_node *node, int status, const char *text)
 {
-    pthread_mutex_lock(&node->lock);
+    lk_lock_take(&node->lock);
     /* What keeps the link from being up it says itself (trouble.h). */
     if (status == LATCHKEY_CONFIG && lk_node_connected(node)) note_refusal_locked(node, text);
     node->status = status;
     snprintf(node->trouble, sizeof node->trouble, "%s", text);
     pthread_cond_broadcast(&node->changed);
-    pthread_mutex_unlock(&node->lock);
+    lk_lock_give(&node->lock);
 }
 
 void lk_node_last_trouble(lk_node *node, char *text, size_t size)
 {
-    pthread_mutex_lock(&node->lock);
+    lk_lock_take(&node->lock);
     snprintf(text, size, "%s", node->trouble);
-    pthread_mutex_unlock(&node->lock);
+    lk_lock_give(&node->lock);
 }

@@ -6,6 +6,7 @@
 #include "l2/node.h"
 #include "redis/lookup.h"
 #include "base/wake.h"
+#include "base/lock.h"
 
 #include <pthread.h>
 
@@ -37,7 +38,7 @@ struct lk_node {
     size_t pending_cursor;
     int64_t pending_retry_ms;
 
-    pthread_mutex_t lock;
+    lk_lock lock;
     pthread_cond_t changed; /* the lease, or `status` */
     /* guarded by lock: */
     bool leased; /* once */

@@ -4,6 +4,7 @@
 #include "base/backoff.h"
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/lock.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -24,7 +25,7 @@ struct lk_pool {
     lk_counters *counters;
     _Atomic int64_t callers; /* a count, nothing else */
     _Atomic int budget;      /* the same; beyond its most by as many callers as add at once */
-    pthread_mutex_t lock;
+    lk_lock lock;
     pthread_cond_t changed; /* a line was opened or given back, or could not be opened */
     /* all guarded by lock: */
     lk_addresses addresses;
@@ -51,7 +52,7 @@ lk_pool *lk_pool_open(const lk_config *config, lk_counters *counters)
     pool->budget = BUDGET_MOST / 10;
     lk_random(&pool->random, sizeof pool->random);
     for (int i = 0; i < LINES_MAX; i++) pool->fd[i] = -1;
-    pthread_mutex_init(&pool->lock, NULL);
+    lk_lock_open(&pool->lock, LK_RANK_POOL);
     lk_cond_init(&pool->changed);
     return pool;
 }
@@ -61,7 +62,7 @@ void lk_pool_close(lk_pool *pool)
     if (!pool) return;
     while (pool->lines) lk_mux_close(pool->line[--pool->lines]);
     pthread_cond_destroy(&pool->changed);
-    pthread_mutex_destroy(&pool->lock);
+    lk_lock_close(&pool->lock);
     free(pool);
 }
 
@@ -73,32 +74,32 @@ void lk_pool_abandon(lk_pool *pool)
 
 void lk_pool_addresses(lk_pool *pool, const lk_addresses *addresses)
 {
-    pthread_mutex_lock(&pool->lock);
+    lk_lock_take(&pool->lock);
     pool->addresses = *addresses;
-    pthread_mutex_unlock(&pool->lock);
+    lk_lock_give(&pool->lock);
 }
 
 void lk_pool_where(lk_pool *pool, lk_addresses *addresses)
 {
-    pthread_mutex_lock(&pool->lock);
+    lk_lock_take(&pool->lock);
     *addresses = pool->addresses;
-    pthread_mutex_unlock(&pool->lock);
+    lk_lock_give(&pool->lock);
 }
 
 void lk_pool_prefer(lk_pool *pool, unsigned address)
 {
-    pthread_mutex_lock(&pool->lock);
+    lk_lock_take(&pool->lock);
     if (pool->addresses.count) pool->addresses.first = address % pool->addresses.count;
-    pthread_mutex_unlock(&pool->lock);
+    lk_lock_give(&pool->lock);
 }
 
 void lk_pool_renew(lk_pool *pool)
 {
-    pthread_mutex_lock(&pool->lock);
+    lk_lock_take(&pool->lock);
     pool->generation++;
     pool->failures = 0;
     pool->retry_at_ms = 0;
-    pthread_mutex_unlock(&pool->lock);
+    lk_lock_give(&pool->lock);
 }
 
 /* --------------------------------------------------------------------------------------------- opening -- */
@@ -106,6 +107,7 @@ void lk_pool_renew(lk_pool *pool)
 /* Before the line's descriptor is closed: then it may be somebody else's. */
 static void forget_locked(lk_pool *pool, const lk_mux *line)
 {
+    lk_lock_assert(&pool->lock);
     for (int i = 0; i < LINES_MAX; i++)
         if (pool->fd[i] == line->socket.fd) pool->fd[i] = -1;
     for (unsigned i = 0; i < pool->lines; i++)
@@ -114,6 +116,7 @@ static void forget_locked(lk_pool *pool, const lk_mux *line)
 
 static void remember_locked(lk_pool *pool, lk_mux *line)
 {
+    lk_lock_assert(&pool->lock);
     int i = 0;
     while (i < LINES_MAX - 1 && pool->fd[i] >= 0) i++;
     pool->fd[i] = line->socket.fd;
@@ -122,6 +125,7 @@ static void remember_locked(lk_pool *pool, lk_mux *line)
 
 static void failed_locked(lk_pool *pool, const char *error)
 {
+    lk_lock_assert(&pool->lock);
     int64_t now_ms = lk_now_ms();
     pool->random = lk_hash(&now_ms, sizeof now_ms, pool->random);
     pool->retry_at_ms = now_ms + lk_backoff_ms(pool->failures++, BACKOFF_MIN_MS, BACKOFF_MAX_MS, pool->random);
@@ -131,13 +135,13 @@ static void failed_locked(lk_pool *pool, const char *error)
 /* A place was taken (`opening`). The line that comes of it is used by the caller. */
 static int open_line(lk_pool *pool, const lk_ask *ask, lk_mux **line, char *error, size_t error_size)
 {
-    pthread_mutex_lock(&pool->lock);
+    lk_lock_take(&pool->lock);
     lk_addresses addresses = pool->addresses;
     unsigned generation = pool->generation;
-    pthread_mutex_unlock(&pool->lock);
+    lk_lock_give(&pool->lock);
     snprintf(error, error_size, "no memory for a connection");
     int status = lk_mux_open(pool->config, &addresses, ask->deadline_ms, line, error, error_size);
-    pthread_mutex_lock(&pool->lock);
+    lk_lock_take(&pool->lock);
     pool->opening--;
     /* Where it failed, an address may have taken the connection and not have served. */
     if (addresses.count) pool->addresses.first = (addresses.first + (status != LATCHKEY_OK)) % addresses.count;
@@ -154,7 +158,7 @@ static int open_line(lk_pool *pool, const lk_ask *ask, lk_mux **line, char *erro
         remember_locked(pool, *line);
     }
     pthread_cond_broadcast(&pool->changed); /* those waiting go behind, try for themselves, or learn the same */
-    pthread_mutex_unlock(&pool->lock);
+    lk_lock_give(&pool->lock);
     return status;
 }
 
@@ -171,6 +175,7 @@ static bool trusted(const lk_mux *line, int64_t now_ms) { return now_ms - line->
  * up for a new one. */
 static bool try_locked(lk_pool *pool, lk_mux *line, int64_t now_ms)
 {
+    lk_lock_assert(&pool->lock);
     if (line->users > 1 || trusted(line, now_ms)) return true;
     if (pool->probing || now_ms - line->heard_ms > IDLE_MAX_MS) return false;
     pool->probing++;
@@ -184,6 +189,7 @@ static unsigned kept_locked(const lk_pool *pool, const lk_ask *ask) { return poo
 /* The one used last is the warmest. */
 static lk_mux *idle_locked(lk_pool *pool, const lk_ask *ask)
 {
+    lk_lock_assert(&pool->lock);
     lk_mux *best = NULL;
     for (unsigned i = kept_locked(pool, ask); i < pool->lines; i++)
         if (!pool->line[i]->users && (!best || pool->line[i]->used > best->used)) best = pool->line[i];
@@ -192,6 +198,7 @@ static lk_mux *idle_locked(lk_pool *pool, const lk_ask *ask)
 
 static lk_mux *shared_locked(lk_pool *pool, const lk_ask *ask)
 {
+    lk_lock_assert(&pool->lock);
     lk_mux *best = NULL;
     for (unsigned i = kept_locked(pool, ask); i < pool->lines; i++) {
         lk_mux *line = pool->line[i];
@@ -204,12 +211,14 @@ static lk_mux *shared_locked(lk_pool *pool, const lk_ask *ask)
 
 static void wait_locked(lk_pool *pool, int64_t until_ms)
 {
-    lk_cond_wait_until(&pool->changed, &pool->lock, until_ms); /* whyever it ends: who waits looks again */
+    lk_lock_assert(&pool->lock);
+    lk_lock_wait_until(&pool->lock, &pool->changed, until_ms); /* whyever it ends: who waits looks again */
 }
 
 /* OK with a line, on which the caller counts as a user; or without one: then a place for a new one was taken. */
 static int choose_locked(lk_pool *pool, const lk_ask *ask, lk_mux **line, char *error, size_t error_size)
 {
+    lk_lock_assert(&pool->lock);
     for (;;) {
         int64_t now_ms = lk_now_ms();
         bool place = pool->lines + pool->opening < (unsigned)pool->config->connections;
@@ -245,7 +254,7 @@ static int choose_locked(lk_pool *pool, const lk_ask *ask, lk_mux **line, char *
 /* heard_ms: when it answered; 0: it did not. */
 static void give_back(lk_pool *pool, lk_mux *line, bool good, int64_t heard_ms)
 {
-    pthread_mutex_lock(&pool->lock);
+    lk_lock_take(&pool->lock);
     line->heard_ms = lk_later(line->heard_ms, heard_ms);
     if (!good) line->retired = true;
     if (line->probing) pool->probing--;
@@ -258,7 +267,7 @@ static void give_back(lk_pool *pool, lk_mux *line, bool good, int64_t heard_ms)
     /* It is to be shared again, by all who wait; or those who wait want different things of it. */
     if (was_alone || pool->alone_waiting) pthread_cond_broadcast(&pool->changed);
     else if (last) pthread_cond_signal(&pool->changed);
-    pthread_mutex_unlock(&pool->lock);
+    lk_lock_give(&pool->lock);
     if (close) lk_mux_close(line);
 }
 
@@ -268,20 +277,20 @@ static int take(lk_pool *pool, const lk_ask *ask, lk_mux **line, bool *fresh, bo
                 size_t error_size)
 {
     for (;;) {
-        pthread_mutex_lock(&pool->lock);
+        lk_lock_take(&pool->lock);
         int status = choose_locked(pool, ask, line, error, error_size);
         bool current = *line && usable(pool, *line) && try_locked(pool, *line, lk_now_ms());
         bool idle = *line && (*line)->users == 1;
         *probes = idle && (*line)->probing;
-        pthread_mutex_unlock(&pool->lock);
+        lk_lock_give(&pool->lock);
         *fresh = !*line;
         if (status) return status;
         if (*fresh) {
             status = open_line(pool, ask, line, error, error_size);
             if (status != LATCHKEY_UNAVAILABLE) return status;
-            pthread_mutex_lock(&pool->lock);
+            lk_lock_take(&pool->lock);
             bool others = pool->lines > 0;
-            pthread_mutex_unlock(&pool->lock);
+            lk_lock_give(&pool->lock);
             if (!others) return status;
             continue; /* the server takes no more, perhaps; there are some */
         }
@@ -304,7 +313,7 @@ void lk_pool_suspect(lk_pool *pool, int64_t asked_ms)
 {
     lk_mux *idle[LINES_MAX];
     unsigned count = 0;
-    pthread_mutex_lock(&pool->lock);
+    lk_lock_take(&pool->lock);
     atomic_store_explicit(&pool->suspected_ms, asked_ms, memory_order_relaxed);
     for (unsigned i = 0; i < pool->lines; i++) {
         if (pool->line[i]->heard_ms >= asked_ms) continue;
@@ -313,7 +322,7 @@ void lk_pool_suspect(lk_pool *pool, int64_t asked_ms)
     }
     for (unsigned i = 0; i < count; i++) forget_locked(pool, idle[i]);
     pthread_cond_broadcast(&pool->changed); /* there are places again */
-    pthread_mutex_unlock(&pool->lock);
+    lk_lock_give(&pool->lock);
     while (count) lk_mux_close(idle[--count]);
 }
 

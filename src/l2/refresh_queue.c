@@ -4,6 +4,7 @@
 #include "base/crypto.h"
 #include "base/hash.h"
 #include "base/secure_memory.h"
+#include "base/lock.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -22,7 +23,7 @@ struct lk_refresh_queue {
      * shut, good for 8,900 years; in the low ones the token's mark. */
     _Atomic uint64_t gate[BUCKETS][WAYS];
     lk_refresh_item hand[LK_REFRESH_QUEUE_HANDS]; /* the link's thread alone */
-    pthread_mutex_t lock;
+    lk_lock lock;
     /* guarded by lock: */
     waiting queue[LK_REFRESH_QUEUE_QUEUE]; /* a ring */
     size_t first, count;
@@ -33,14 +34,14 @@ lk_refresh_queue *lk_refresh_queue_open(uint64_t seed)
     lk_refresh_queue *w = lk_map(sizeof *w, true);
     if (!w) return NULL;
     w->seed = seed;
-    pthread_mutex_init(&w->lock, NULL);
+    lk_lock_open(&w->lock, LK_RANK_REFRESH_QUEUE);
     return w;
 }
 
 void lk_refresh_queue_close(lk_refresh_queue *w)
 {
     if (!w) return;
-    pthread_mutex_destroy(&w->lock);
+    lk_lock_close(&w->lock);
     lk_unmap(w, sizeof *w);
 }
 
@@ -86,7 +87,7 @@ void lk_refresh_queue_shut(lk_refresh_queue *w, const char *token, int64_t now_m
 
 size_t lk_refresh_queue_put(lk_refresh_queue *w, const char *token, int64_t now_ms)
 {
-    pthread_mutex_lock(&w->lock);
+    lk_lock_take(&w->lock);
     bool room = w->count < LK_REFRESH_QUEUE_QUEUE;
     if (room) {
         waiting *at = &w->queue[(w->first + w->count++) % LK_REFRESH_QUEUE_QUEUE];
@@ -94,7 +95,7 @@ size_t lk_refresh_queue_put(lk_refresh_queue *w, const char *token, int64_t now_
         memcpy(at->token, token, sizeof at->token);
     }
     size_t count = room ? w->count : 0;
-    pthread_mutex_unlock(&w->lock);
+    lk_lock_give(&w->lock);
     return count;
 }
 
@@ -109,7 +110,7 @@ lk_refresh_item *lk_refresh_queue_take(lk_refresh_queue *w, int64_t now_ms, uint
 {
     lk_refresh_item *hand = free_hand(w);
     *let_go = 0;
-    pthread_mutex_lock(&w->lock);
+    lk_lock_take(&w->lock);
     while (hand && w->count && !hand->taken) {
         waiting *at = &w->queue[w->first];
         hand->taken = now_ms - at->since_ms <= LK_REFRESH_QUEUE_OLD_MS;
@@ -119,7 +120,7 @@ lk_refresh_item *lk_refresh_queue_take(lk_refresh_queue *w, int64_t now_ms, uint
         w->first = (w->first + 1) % LK_REFRESH_QUEUE_QUEUE;
         w->count--;
     }
-    pthread_mutex_unlock(&w->lock);
+    lk_lock_give(&w->lock);
     return hand && hand->taken ? hand : NULL;
 }
 

@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "redis/tls_files.h"
 #include "redis/tls_guard.h"
+#include "base/lock.h"
 
 #include <arpa/inet.h>
 #include <openssl/err.h>
@@ -41,7 +42,7 @@ struct lk_tls_context {
     char path[LK_TLS_FILES][256], server_name[LK_TLS_NAME_SIZE];
     lk_notices *notices;
     _Atomic uint64_t resumed; /* relaxed: a count */
-    pthread_mutex_t lock;
+    lk_lock lock;
     /* guarded by lock: */
     SSL_CTX *ssl;
     lk_file_id seen[LK_TLS_FILES]; /* when the files were read last, for good or not */
@@ -92,7 +93,7 @@ static void drop_kept_locked(lk_tls_context *context, unsigned i)
 
 bool lk_tls_context_keep(lk_tls_context *context, const SSL *ssl, SSL_SESSION *session, const char *name)
 {
-    pthread_mutex_lock(&context->lock);
+    lk_lock_take(&context->lock);
     bool current = SSL_get_SSL_CTX(ssl) == context->ssl;
     if (current) {
         if (context->keeps == SESSIONS_MAX) drop_kept_locked(context, 0);
@@ -100,7 +101,7 @@ bool lk_tls_context_keep(lk_tls_context *context, const SSL *ssl, SSL_SESSION *s
         kept->session = session;
         snprintf(kept->name, sizeof kept->name, "%s", name);
     }
-    pthread_mutex_unlock(&context->lock);
+    lk_lock_give(&context->lock);
     return current;
 }
 
@@ -114,23 +115,23 @@ static bool outdated(const SSL_SESSION *session)
 SSL_SESSION *lk_tls_context_session(lk_tls_context *context, const char *name)
 {
     SSL_SESSION *found = NULL;
-    pthread_mutex_lock(&context->lock);
+    lk_lock_take(&context->lock);
     for (unsigned i = context->keeps; i-- && !found;) {
         SSL_SESSION *session = context->kept[i].session;
         if (strcmp(context->kept[i].name, name)) continue;
         if (!outdated(session) && SSL_SESSION_up_ref(session)) found = session;
         if (!found || SSL_SESSION_get_protocol_version(session) >= TLS1_3_VERSION) drop_kept_locked(context, i);
     }
-    pthread_mutex_unlock(&context->lock);
+    lk_lock_give(&context->lock);
     return found;
 }
 
 void lk_tls_context_forget(lk_tls_context *context, const SSL_SESSION *session)
 {
-    pthread_mutex_lock(&context->lock);
+    lk_lock_take(&context->lock);
     for (unsigned i = context->keeps; i--;)
         if (context->kept[i].session == session) drop_kept_locked(context, i);
-    pthread_mutex_unlock(&context->lock);
+    lk_lock_give(&context->lock);
 }
 
 /* -------------------------------------------------------------------------------------------- the contents -- */
@@ -178,11 +179,11 @@ static lk_tls_files files_of(const lk_tls_context *context)
 
 static void swap_ssl(lk_tls_context *context, SSL_CTX *ssl)
 {
-    pthread_mutex_lock(&context->lock);
+    lk_lock_take(&context->lock);
     SSL_CTX *old = context->ssl;
     context->ssl = ssl;
     while (context->keeps) drop_kept_locked(context, context->keeps - 1);
-    pthread_mutex_unlock(&context->lock);
+    lk_lock_give(&context->lock);
     SSL_CTX_free(old);
 }
 
@@ -207,26 +208,26 @@ void lk_tls_context_look(lk_tls_context *context)
 {
     lk_file_id now[LK_TLS_FILES];
     identify_files(context, now);
-    pthread_mutex_lock(&context->lock);
+    lk_lock_take(&context->lock);
     bool changed = !context->renewing && memcmp(now, context->seen, sizeof now) != 0;
     if (changed) {
         context->renewing = true;
         memcpy(context->seen, now, sizeof now);
     }
-    pthread_mutex_unlock(&context->lock);
+    lk_lock_give(&context->lock);
     if (!changed) return;
     renew(context);
-    pthread_mutex_lock(&context->lock);
+    lk_lock_take(&context->lock);
     context->renewing = false;
-    pthread_mutex_unlock(&context->lock);
+    lk_lock_give(&context->lock);
 }
 
 SSL_CTX *lk_tls_context_now(lk_tls_context *context)
 {
-    pthread_mutex_lock(&context->lock);
+    lk_lock_take(&context->lock);
     SSL_CTX *ssl = context->ssl;
     SSL_CTX_up_ref(ssl);
-    pthread_mutex_unlock(&context->lock);
+    lk_lock_give(&context->lock);
     return ssl;
 }
 
@@ -286,7 +287,7 @@ static lk_tls_context *new_context(const lk_config *config)
     for (int i = 0; i < LK_TLS_FILES; i++) snprintf(context->path[i], sizeof context->path[i], "%s", path[i]);
     snprintf(context->server_name, sizeof context->server_name, "%s", config->server_name);
     context->notices = config->notices;
-    pthread_mutex_init(&context->lock, NULL);
+    lk_lock_open(&context->lock, LK_RANK_TLS);
     return context;
 }
 
@@ -298,7 +299,7 @@ void lk_tls_context_close(lk_tls_context *context)
     SSL_CTX_free(context->ssl);
     BIO_meth_free(context->wire);
     lk_tls_leave(theirs);
-    pthread_mutex_destroy(&context->lock);
+    lk_lock_close(&context->lock);
     free(context);
 }
 
@@ -309,7 +310,7 @@ typedef struct attempt {
     lk_tls_context *context;
     int status;
     char error[256];
-    pthread_mutex_t lock;
+    lk_lock lock;
     pthread_cond_t changed;
     /* guarded by lock: */
     bool done, left;
@@ -318,7 +319,7 @@ typedef struct attempt {
 static void end_attempt(attempt *a)
 {
     pthread_cond_destroy(&a->changed);
-    pthread_mutex_destroy(&a->lock);
+    lk_lock_close(&a->lock);
     free(a);
 }
 
@@ -328,11 +329,11 @@ static void *try_openssl(void *arg)
     attempt *a = arg;
     a->status = open_context(a->context, a->error, sizeof a->error);
     if (!a->status) lk_tls_close(lk_tls_open(a->context, "localhost", -1));
-    pthread_mutex_lock(&a->lock);
+    lk_lock_take(&a->lock);
     a->done = true;
     bool left = a->left;
     pthread_cond_signal(&a->changed);
-    pthread_mutex_unlock(&a->lock);
+    lk_lock_give(&a->lock);
     if (left) {
         lk_tls_context_close(a->context);
         end_attempt(a);
@@ -361,19 +362,19 @@ static int open_in_child(lk_tls_context **context, int64_t deadline_ms, char *er
     (*context)->notices = NULL; /* the handle's, which may be gone before the thread returns */
     a->context = *context;
     snprintf(a->error, sizeof a->error, "%s", error);
-    pthread_mutex_init(&a->lock, NULL);
+    lk_lock_open(&a->lock, LK_RANK_TLS);
     lk_cond_init(&a->changed);
     if (!start_attempt(a)) {
         snprintf(error, error_size, "cannot start a thread: there are too many");
         end_attempt(a);
         return LATCHKEY_UNAVAILABLE;
     }
-    pthread_mutex_lock(&a->lock);
+    lk_lock_take(&a->lock);
     int late = 0;
-    while (!a->done && !late) late = lk_cond_wait_until(&a->changed, &a->lock, deadline_ms);
+    while (!a->done && !late) late = lk_lock_wait_until(&a->lock, &a->changed, deadline_ms);
     bool done = a->done;
     a->left = !done;
-    pthread_mutex_unlock(&a->lock);
+    lk_lock_give(&a->lock);
     if (!done) {
         *context = NULL;
         snprintf(error, error_size,

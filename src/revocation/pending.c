@@ -1,5 +1,6 @@
 /* See pending.h. A flat array, searched from end to end: it is empty but for outages. */
 #include "revocation/pending.h"
+#include "base/lock.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -8,7 +9,7 @@
 
 struct lk_pending {
     lk_recent *recent; /* constant; NULL: none */
-    pthread_mutex_t lock;
+    lk_lock lock;
     /* Written under lock; read without it (acquire with add's release): who comes after a revoke returned sees it. */
     _Atomic size_t count, retries;
     /* guarded by lock: */
@@ -21,7 +22,7 @@ lk_pending *lk_pending_open(lk_recent *recent)
     lk_pending *p = calloc(1, sizeof *p);
     if (!p) return NULL;
     p->recent = recent;
-    pthread_mutex_init(&p->lock, NULL);
+    lk_lock_open(&p->lock, LK_RANK_PENDING);
     return p;
 }
 
@@ -31,13 +32,14 @@ static bool ended(lk_pending *p, const char *selector) { return p->recent && lk_
 void lk_pending_close(lk_pending *p)
 {
     if (!p) return;
-    pthread_mutex_destroy(&p->lock);
+    lk_lock_close(&p->lock);
     free(p);
 }
 
 /* By selector and verifier: a forged token with somebody's selector must not deny that somebody. */
 static size_t find_locked(lk_pending *p, const char *selector, const uint8_t *hash)
 {
+    lk_lock_assert(&p->lock);
     size_t i = 0;
     while (i < p->count && (memcmp(p->item[i].selector, selector, LATCHKEY_SELECTOR_LENGTH) ||
                             !lk_equal(p->item[i].verifier_hash, hash, LK_HASH_SIZE)))
@@ -47,6 +49,7 @@ static size_t find_locked(lk_pending *p, const char *selector, const uint8_t *ha
 
 static void set_retry_locked(lk_pending *p, lk_pending_item *item, bool retry)
 {
+    lk_lock_assert(&p->lock);
     if (retry && !item->retry) atomic_fetch_add_explicit(&p->retries, 1, memory_order_release);
     if (!retry && item->retry) atomic_fetch_sub_explicit(&p->retries, 1, memory_order_release);
     item->retry = retry;
@@ -69,7 +72,7 @@ static bool has_place_locked(const lk_pending *p, const lk_pending_item *item)
 
 bool lk_pending_add(lk_pending *p, const lk_pending_item *item)
 {
-    pthread_mutex_lock(&p->lock);
+    lk_lock_take(&p->lock);
     size_t i = find_locked(p, item->selector, item->verifier_hash), count = p->count;
     bool room = i < count || has_place_locked(p, item);
     if (room && i == count) {
@@ -85,12 +88,13 @@ bool lk_pending_add(lk_pending *p, const lk_pending_item *item)
         if (item->calls[0]) p->item[i].ran_ms = 0; /* what ran did not look for these */
         set_retry_locked(p, &p->item[i], item->retry || p->item[i].retry);
     }
-    pthread_mutex_unlock(&p->lock);
+    lk_lock_give(&p->lock);
     return room;
 }
 
 static void remove_locked(lk_pending *p, size_t i)
 {
+    lk_lock_assert(&p->lock);
     size_t last = p->count - 1;
     set_retry_locked(p, &p->item[i], false);
     p->unproven -= !proven(&p->item[i]);
@@ -100,10 +104,10 @@ static void remove_locked(lk_pending *p, size_t i)
 
 static void remove_item(lk_pending *p, const lk_pending_item *item, bool retried_too)
 {
-    pthread_mutex_lock(&p->lock);
+    lk_lock_take(&p->lock);
     size_t i = find_locked(p, item->selector, item->verifier_hash);
     if (i < p->count && (retried_too || !p->item[i].retry)) remove_locked(p, i);
-    pthread_mutex_unlock(&p->lock);
+    lk_lock_give(&p->lock);
 }
 
 void lk_pending_remove(lk_pending *p, const lk_pending_item *item) { remove_item(p, item, true); }
@@ -116,14 +120,14 @@ static bool outdated_locked(const lk_pending_item *now, const lk_pending_item *r
 
 bool lk_pending_done(lk_pending *p, const lk_pending_item *run, lk_pending_item *was)
 {
-    pthread_mutex_lock(&p->lock);
+    lk_lock_take(&p->lock);
     size_t i = find_locked(p, run->selector, run->verifier_hash);
     bool done = i < p->count && !outdated_locked(&p->item[i], run);
     if (done) {
         *was = p->item[i];
         remove_locked(p, i);
     }
-    pthread_mutex_unlock(&p->lock);
+    lk_lock_give(&p->lock);
     return done;
 }
 
@@ -135,9 +139,9 @@ static bool any(lk_pending *p) { return atomic_load_explicit(&p->count, memory_o
 
 static bool has(lk_pending *p, const char *selector, const uint8_t *hash)
 {
-    pthread_mutex_lock(&p->lock);
+    lk_lock_take(&p->lock);
     bool found = find_locked(p, selector, hash) < p->count;
-    pthread_mutex_unlock(&p->lock);
+    lk_lock_give(&p->lock);
     return found;
 }
 
@@ -160,53 +164,53 @@ bool lk_pending_names(lk_pending *p, const char *selector)
     if (ended(p, selector)) return true;
     if (!any(p)) return false;
     bool named = false;
-    pthread_mutex_lock(&p->lock);
+    lk_lock_take(&p->lock);
     for (size_t i = 0; i < p->count && !named; i++)
         named = memcmp(p->item[i].selector, selector, LATCHKEY_SELECTOR_LENGTH) == 0;
-    pthread_mutex_unlock(&p->lock);
+    lk_lock_give(&p->lock);
     return named;
 }
 
 void lk_pending_ran(lk_pending *p, const lk_pending_item *item, int64_t now_ms)
 {
-    pthread_mutex_lock(&p->lock);
+    lk_lock_take(&p->lock);
     size_t i = find_locked(p, item->selector, item->verifier_hash);
     if (i < p->count && !outdated_locked(&p->item[i], item)) {
         p->item[i].ran_ms = now_ms;
         if (item->told[0]) memcpy(p->item[i].told, item->told, sizeof item->told);
     }
-    pthread_mutex_unlock(&p->lock);
+    lk_lock_give(&p->lock);
 }
 
 bool lk_pending_settle(lk_pending *p, int64_t before_ms, lk_pending_item *was)
 {
     bool found = false;
     if (!any(p)) return false;
-    pthread_mutex_lock(&p->lock);
+    lk_lock_take(&p->lock);
     for (size_t i = p->count; i-- > 0 && !found;) {
         found = p->item[i].ran_ms && p->item[i].ran_ms < before_ms;
         if (!found) continue;
         *was = p->item[i];
         remove_locked(p, i);
     }
-    pthread_mutex_unlock(&p->lock);
+    lk_lock_give(&p->lock);
     return found;
 }
 
 void lk_pending_unsettle(lk_pending *p)
 {
     if (!any(p)) return;
-    pthread_mutex_lock(&p->lock);
+    lk_lock_take(&p->lock);
     for (size_t i = 0; i < p->count; i++) p->item[i].ran_ms = 0;
-    pthread_mutex_unlock(&p->lock);
+    lk_lock_give(&p->lock);
 }
 
 bool lk_pending_next(lk_pending *p, size_t *cursor, lk_pending_item *item)
 {
-    pthread_mutex_lock(&p->lock);
+    lk_lock_take(&p->lock);
     while (*cursor < p->count && (!p->item[*cursor].retry || p->item[*cursor].ran_ms)) ++*cursor;
     bool found = *cursor < p->count;
     if (found) *item = p->item[(*cursor)++];
-    pthread_mutex_unlock(&p->lock);
+    lk_lock_give(&p->lock);
     return found;
 }

@@ -2,6 +2,7 @@
 #include "revocation/recent.h"
 
 #include "base/hash.h"
+#include "base/lock.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -15,7 +16,7 @@ struct lk_recent {
     /* Written under lock; read without it (acquire with remember's release): a validate that starts after a revoke returned
      * sees it. */
     _Atomic size_t ended; /* were ever added */
-    pthread_mutex_t lock;
+    lk_lock lock;
     /* guarded by lock: */
     lk_recent_item item[LK_RECENT_MAX];
     uint16_t first[RECENT_LISTS], next[LK_RECENT_MAX];
@@ -29,14 +30,14 @@ lk_recent *lk_recent_open(uint64_t seed)
     if (!r) return NULL;
     r->seed = seed;
     memset(r->first, 0xff, sizeof r->first);
-    pthread_mutex_init(&r->lock, NULL);
+    lk_lock_open(&r->lock, LK_RANK_RECENT);
     return r;
 }
 
 void lk_recent_close(lk_recent *r)
 {
     if (!r) return;
-    pthread_mutex_destroy(&r->lock);
+    lk_lock_close(&r->lock);
     free(r);
 }
 
@@ -47,6 +48,7 @@ static uint16_t *recent_list(lk_recent *r, const char *selector)
 
 static lk_recent_item *find_recent_locked(lk_recent *r, const char *selector)
 {
+    lk_lock_assert(&r->lock);
     uint16_t i = *recent_list(r, selector);
     while (i != RECENT_NONE && memcmp(r->item[i].selector, selector, LATCHKEY_SELECTOR_LENGTH)) i = r->next[i];
     return i == RECENT_NONE ? NULL : &r->item[i];
@@ -54,6 +56,7 @@ static lk_recent_item *find_recent_locked(lk_recent *r, const char *selector)
 
 static void unlink_recent_locked(lk_recent *r, uint16_t place)
 {
+    lk_lock_assert(&r->lock);
     uint16_t *at = recent_list(r, r->item[place].selector);
     while (*at != place) at = &r->next[*at];
     *at = r->next[place];
@@ -62,6 +65,7 @@ static void unlink_recent_locked(lk_recent *r, uint16_t place)
 /* The oldest one's place. */
 static lk_recent_item *take_recent_locked(lk_recent *r, unsigned partition, const char *selector)
 {
+    lk_lock_assert(&r->lock);
     uint16_t place = (uint16_t)(r->added % LK_RECENT_MAX), *list = recent_list(r, selector);
     if (r->added++ >= LK_RECENT_MAX) unlink_recent_locked(r, place);
     lk_recent_item *item = &r->item[place];
@@ -74,14 +78,14 @@ static lk_recent_item *take_recent_locked(lk_recent *r, unsigned partition, cons
 
 static void remember(lk_recent *r, unsigned partition, const char *selector, uint64_t change, int64_t now_ms)
 {
-    pthread_mutex_lock(&r->lock);
+    lk_lock_take(&r->lock);
     lk_recent_item *item = find_recent_locked(r, selector);
     bool ended = item && !item->change; /* and stays so, whatever is said of it later */
     if (!item) item = take_recent_locked(r, partition, selector);
     item->at_ms = now_ms;
     item->change = ended ? 0 : change;
     if (!change) atomic_fetch_add_explicit(&r->ended, 1, memory_order_release);
-    pthread_mutex_unlock(&r->lock);
+    lk_lock_give(&r->lock);
 }
 
 void lk_recent_add(lk_recent *r, unsigned partition, const char *selector, int64_t now_ms)
@@ -97,10 +101,10 @@ void lk_recent_add_change(lk_recent *r, unsigned partition, const char *selector
 bool lk_recent_ended(lk_recent *r, const char *selector)
 {
     if (!atomic_load_explicit(&r->ended, memory_order_acquire)) return false;
-    pthread_mutex_lock(&r->lock);
+    lk_lock_take(&r->lock);
     const lk_recent_item *item = find_recent_locked(r, selector);
     bool ended = item && !item->change;
-    pthread_mutex_unlock(&r->lock);
+    lk_lock_give(&r->lock);
     return ended;
 }
 
@@ -113,13 +117,13 @@ static int by_partition(const void *a, const void *b)
 size_t lk_recent_list(lk_recent *r, int64_t then_ms, lk_recent_item items[LK_RECENT_MAX])
 {
     size_t count = 0;
-    pthread_mutex_lock(&r->lock);
+    lk_lock_take(&r->lock);
     size_t held = r->added < LK_RECENT_MAX ? r->added : LK_RECENT_MAX;
     for (size_t i = 1; i <= held; i++) {
         const lk_recent_item *item = &r->item[(r->added - i) % LK_RECENT_MAX]; /* the newest first */
         if (item->at_ms > then_ms - LK_RECENT_MS) items[count++] = *item;
     }
-    pthread_mutex_unlock(&r->lock);
+    lk_lock_give(&r->lock);
     if (count) qsort(items, count, sizeof *items, by_partition);
     return count;
 }

@@ -6,6 +6,7 @@
 #include "base/secure_memory.h"
 #include "session/begin.h"
 #include "session/hit.h"
+#include "base/lock.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -263,7 +264,7 @@ static lk_async *open_async(latchkey *lk)
         errno = why;
         return NULL;
     }
-    pthread_mutex_init(&a->lock, NULL);
+    lk_lock_open(&a->lock, LK_RANK_ASYNC);
     return a;
 }
 
@@ -272,7 +273,7 @@ void lk_async_close(lk_async *a)
     if (!a) return;
     lk_async_conn_close(&a->channel);
     lk_async_table_close(a);
-    pthread_mutex_destroy(&a->lock);
+    lk_lock_close(&a->lock);
     free(a);
 }
 
@@ -348,7 +349,7 @@ int lk_async_submit(latchkey *lk, const lk_token *token, const lk_foreign *forei
     int status = open_once(lk, &a);
     if (status) return status;
     int64_t now_ms = lk_now_ms();
-    pthread_mutex_lock(&a->lock);
+    lk_lock_take(&a->lock);
     lk_async_slot *p = lk_async_first(a, LK_ASYNC_FREE);
     if (p) {
         p->tag = tag;
@@ -361,12 +362,13 @@ int lk_async_submit(latchkey *lk, const lk_token *token, const lk_foreign *forei
         p->waits = false;
         start_slot(lk, a, p, now_ms);
     } else lk_count(&lk->counters, LK_SHED, 1);
-    pthread_mutex_unlock(&a->lock);
+    lk_lock_give(&a->lock);
     return p ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE;
 }
 
 static size_t reap_locked(latchkey *lk, lk_async *a, latchkey_answer *answers, size_t max)
 {
+    lk_lock_assert(&a->lock);
     int64_t now_ms = lk_now_ms();
     if (a->channel.rung || a->channel.shared) lk_async_conn_hush(&a->channel);
     for (int i = 0; i < READS_AT_ONCE; i++)
@@ -384,9 +386,9 @@ size_t lk_async_reap(latchkey *lk, latchkey_answer *answers, size_t max)
 {
     lk_async *a = atomic_load_explicit(&lk->async, memory_order_acquire);
     if (!a) return 0;
-    pthread_mutex_lock(&a->lock);
+    lk_lock_take(&a->lock);
     size_t given = reap_locked(lk, a, answers, max);
-    pthread_mutex_unlock(&a->lock);
+    lk_lock_give(&a->lock);
     return given;
 }
 
@@ -395,8 +397,8 @@ int lk_async_fd(latchkey *lk)
     lk_async *a;
     int status = open_once(lk, &a);
     if (status) return status;
-    pthread_mutex_lock(&a->lock);
+    lk_lock_take(&a->lock);
     lk_async_conn_wanted(&a->channel, lk_now_ms()); /* so that the first question finds it */
-    pthread_mutex_unlock(&a->lock);
+    lk_lock_give(&a->lock);
     return a->channel.epoll_fd;
 }

@@ -16,6 +16,7 @@
 #include "l2/async_conn.h"
 #include "session/read.h"
 #include "session/resolve.h"
+#include "base/lock.h"
 
 enum lk_async_state { LK_ASYNC_FREE, LK_ASYNC_QUEUED, LK_ASYNC_ASKED, LK_ASYNC_JOINED, LK_ASYNC_ANSWERED };
 enum { LK_ASYNC_BUCKETS = 1024 };
@@ -49,7 +50,7 @@ typedef struct lk_async_list {
 } lk_async_list;
 
 struct lk_async {
-    pthread_mutex_t lock;
+    lk_lock lock;
     /* all guarded by lock: */
     lk_async_conn channel;
     uint64_t seed; /* of the hash: secret, made when the table is opened */

@@ -35,7 +35,7 @@ static int setup(void **state)
     int pair[2];
     line = calloc(1, sizeof *line);
     if (!line || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) return -1;
-    pthread_mutex_init(&line->lock, NULL);
+    lk_lock_open(&line->lock, LK_RANK_MUX);
     line->socket = LK_NO_SOCKET;
     line->socket.fd = pair[0];
     peer = pair[1];
@@ -99,17 +99,17 @@ static void *run(void *context)
 
 static unsigned waiting(void)
 {
-    pthread_mutex_lock(&line->lock);
+    lk_lock_take(&line->lock);
     unsigned count = lk_conn_waiting(&line->conn);
-    pthread_mutex_unlock(&line->lock);
+    lk_lock_give(&line->lock);
     return count;
 }
 
 static bool drives(const caller *c)
 {
-    pthread_mutex_lock(&line->lock);
+    lk_lock_take(&line->lock);
     bool is = line->driver == &c->x;
-    pthread_mutex_unlock(&line->lock);
+    lk_lock_give(&line->lock);
     return is;
 }
 
@@ -356,9 +356,9 @@ static void test_no_slot_and_no_room(void **state)
 {
     (void)state;
     caller *a = start(10, 1, EVER_MS);
-    pthread_mutex_lock(&line->lock);
+    lk_lock_take(&line->lock);
     for (unsigned i = 1; i < LK_MUX_SLOTS - 1; i++) line->taken[i] = true; /* as by so many callers */
-    pthread_mutex_unlock(&line->lock);
+    lk_lock_give(&line->lock);
     caller *b = start(20, 1, EVER_MS), *c = start(30, 1, EVER_MS);
     assert_int_equal(join(c), LK_MUX_FULL);
     hear(1);
