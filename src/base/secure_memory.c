@@ -70,6 +70,10 @@ static void unlist_map(const char *at)
         *m = found->next;
         break;
     }
+    if (!maps && probe) { /* with the last one: nothing is left behind */
+        munmap((void *)(uintptr_t)probe, PAGE);
+        probe = NULL;
+    }
     pthread_mutex_unlock(&map_lock);
     lk_fork_leave();
     free(found);
