@@ -339,11 +339,10 @@ LATCHKEY_API void latchkey_set_log(latchkey_log function, void *context);
  *          server_name             the name that the server's certificate must hold instead of the host
  *          cert_file, key_file     our certificate, with its chain behind it, and its key, without a passphrase; for a server
  *                                  that demands one (tls-auth-clients). One file may be both
- *          The files of TLS        may hold only certificates and the key: anything else in ca_file, cert_file or key_file is
- *                                  refused by its name. When one of the three has changed, all three are read again before
- *                                  the next connection is made; open connections stay. New files that cannot be used
- *                                  change nothing, and the log says so. check_key_file and seal_key_file are read only
- *                                  at open
+ *                                  A block in one of these three files that is neither a certificate nor the key is refused
+ *                                  by its name. When one of the three has changed, all are read again before the next
+ *                                  connection is made; open connections stay. New files that cannot be used change nothing,
+ *                                  and the log says so. check_key_file and seal_key_file are read only at open
  *
  * Returns  OK; BAD_ARGUMENT; CONFIG; UNAVAILABLE (no answer within deadline_ms, or no thread or descriptor is left for this
  *          process); NO_MEMORY. It is CONFIG for:
@@ -742,8 +741,9 @@ LATCHKEY_API int latchkey_set_user_access(latchkey *lk, uint64_t user_id, const 
                                           size_t *changed);
 
 /* Sections are large attributes. They are kept beside the session, and are moved only when one is asked for: latchkey_load does
- * not read them. A session has at most 16, each of at most 1 MiB, named as fields are. They belong to the session: they are
- * exchanged, kept alive and ended with it, and never outlive it. */
+ * not read them. A session has at most 16, each of at most 1 MiB, named as fields are. An exchange of the token leaves them with the
+ * session, and ending the session ends them. A session that idles out leaves its sections in Redis, where no call finds them any
+ * more, at most until its absolute expiry. */
 #define LATCHKEY_SECTION_SIZE_MAX (1024 * 1024)
 LATCHKEY_API size_t latchkey_section_size_max(void);
 
