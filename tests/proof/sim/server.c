@@ -491,7 +491,9 @@ static void spread(void)
 void server_step_clock(int which, int64_t us)
 {
     trace("r%d's clock is set by %+.3f s", which, (double)us / 1e6);
+    if (which == in.acting) truth_clock_set();
     in.server[which].ahead_us += us;
+    if (which == in.acting) truth_clock_set();
     in.spread_us += us < 0 ? -us : us;
     disturbed();
 }

@@ -30,7 +30,7 @@ static const char usage[] =
     "  --runs N      how many worlds (20); 0: until --seconds are over\n"
     "  --hours H     virtual hours in each (0: drawn from the seed, 0.5 to 24)\n"
     "  --seconds S   begin no world after so many real seconds (0: no limit)\n"
-    "  --with NAME   an ingredient of the worlds that is off, or --without NAME one that is on: databases, restores,\n"
+    "  --with NAME   an ingredient in every world that can have it, or --without NAME in none: databases, restores,\n"
     "                splits, crowds, floods, old-keeps\n"
     "  --trace       print what happens, one event a line\n"
     "  --quiet       one line at the end\n"
@@ -77,9 +77,9 @@ static void make_machines(void)
 /* What is new in the worlds, by name. Off: a fault that is known, and not mended yet, would be found. */
 static struct ingredient {
     const char *name;
-    bool on;
-} ingredients[] = {{"databases", true}, {"restores", true}, {"splits", true},
-                   {"crowds", false},   {"floods", false},  {"old-keeps", false}};
+    enum { OFF, SOMETIMES, ALWAYS } when;
+} ingredients[] = {{"databases", SOMETIMES}, {"restores", SOMETIMES}, {"splits", SOMETIMES},
+                   {"crowds", SOMETIMES},    {"floods", OFF},         {"old-keeps", SOMETIMES}};
 static char switched[200]; /* as it was said, for the command that replays */
 enum { INGREDIENTS = sizeof ingredients / sizeof *ingredients };
 
@@ -88,7 +88,8 @@ static bool ingredient(const char *name, unsigned parts_of_a_million)
 {
     bool drawn = chance(parts_of_a_million);
     for (int i = 0; i < INGREDIENTS; i++)
-        if (!strcmp(ingredients[i].name, name)) return drawn && ingredients[i].on;
+        if (!strcmp(ingredients[i].name, name))
+            return ingredients[i].when == ALWAYS || (drawn && ingredients[i].when == SOMETIMES);
     abort();
 }
 
@@ -99,7 +100,8 @@ static void make_climate(climate *c, const promise *p)
     c->storm = chance(300000);
     c->clocks = chance(150000);
     c->lossy = chance(300000);
-    c->restores = ingredient("restores", 500000) && c->lossy;
+    c->restores = ingredient("restores", 500000);
+    c->lossy |= c->restores; /* there is a disk */
     c->splits = ingredient("splits", 500000);
     c->quiet_most_us = p->staleness_us < 5 * SECOND ? 300 * SECOND : 3 * 3600 * SECOND;
 }
@@ -309,7 +311,7 @@ static void switch_ingredient(const char *name, bool on)
         fprintf(stderr, "sim: there is no ingredient '%s'\n", name);
         exit(2);
     }
-    ingredients[i].on = on;
+    ingredients[i].when = on ? ALWAYS : OFF;
     snprintf(switched + strlen(switched), sizeof switched - strlen(switched), " --with%s %s", on ? "" : "out", name);
 }
 

@@ -243,6 +243,12 @@ bool truth_calm(const asking *a)
            a->on->route == server_acting();
 }
 
+void truth_clock_set(void)
+{
+    FOR_SESSIONS(s)
+    if (s->life && !s->deleted_us && !server_holds(server_acting(), s->key)) s->idled = true;
+}
+
 void truth_expects_service(int64_t from_us, int64_t until_us)
 {
     in.service_from_us = from_us;

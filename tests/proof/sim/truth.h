@@ -34,6 +34,7 @@ typedef struct known {
     int64_t deleted_us;    /* a script deleted it on the acting primary, */
     int deleted_by;        /* called by this machine; */
     bool deleted_by_sweep; /* and that was revoke_user's */
+    bool idled;            /* by a clock that was ahead its time was up once, so Redis may have forgotten whose it is */
     int64_t lost_us;       /* the acting primary forgot that it was ended, */
     bool lost_in_place;    /* and it is the same server: no connection told anybody */
     struct {
@@ -88,7 +89,7 @@ typedef struct asking { /* one call under way */
     /* revoke_user: the family to be spared; its token, if it lives and nobody else is at it, and that one's life: an heir
      * may take its place; how many such calls began before */
     uint64_t kept, keeps_life, sweeps;
-    known *keeps, *spares; /* spares: another user's, whose old token was named */
+    known *keeps;
     char token[TOKEN_ROOM];
     int64_t began_us, paused_us;
     int64_t looked_us; /* when it was decided, at the earliest; 0: at the task's last look at a clock */
@@ -113,6 +114,7 @@ void truth_named_revoked(const asking *a, int status); /* by its selector */
 /* The user's generation was read, between the two; then a session was to be made with it. */
 void truth_login(const asking *read, int64_t read_us, int64_t create_us, int status, const char *token);
 void truth_listed(const asking *a, const latchkey_session_info *infos, size_t count, size_t total);
+void truth_clock_set(void);                                    /* the acting primary's, a moment ago or in a moment */
 void truth_expects_service(int64_t from_us, int64_t until_us); /* nothing is in anybody's way then */
 void truth_in_time(const asking *a, const char *what);         /* guarantee G */
 void truth_restarted(const machine *m);                        /* its process knows nothing any more */
