@@ -262,7 +262,10 @@ static void look_at_expiry(int server, const char *key)
 static void cut_off(int server, const char *key)
 {
     size_t base = (size_t)(strstr(key, "}:") - key);
-    in.everyone_tried_us[!strncmp(key, "1/", 2)] = w.now_us;
+    int64_t *tried_us = &in.everyone_tried_us[!strncmp(key, "1/", 2)];
+    if (!*tried_us && strcmp(command.script, "revoke_everyone"))
+        fail("A: %s ends everybody's sessions in %s, and nobody asked for that", command.script, key);
+    *tried_us = w.now_us;
     FOR_SESSIONS(s)
     if (server == server_acting() && s->life && !strncmp(s->key, key, base + 2) && server_holds(server, s->key) &&
         truth_is_over(server, s->key))
