@@ -488,7 +488,8 @@ int __wrap_epoll_ctl(int fd, int how, int member, struct epoll_event *event)
         errno = EBADF;
         return -1;
     }
-    f->epoll = epoll;
+    f->epoll = how == EPOLL_CTL_DEL ? NULL : epoll;
+    if (how == EPOLL_CTL_DEL) return 0;
     f->watched = (short)event->events;
     if (ready_file(f, f->watched)) wake_poller(f);
     return 0;
