@@ -197,10 +197,11 @@ bool app_old(int status, const latchkey_entry *entry)
     return status == LATCHKEY_OK && entry->flags & LATCHKEY_FLAG_RENEW;
 }
 
-enum { RENEWAL_GRACE_MS = 30000 }; /* as long requests that carry the old token may still come in */
+enum { RENEWAL_GRACE_MS = 300000 }; /* longer than a client may be without an answer */
 
-/* The status says nothing to the client: whatever it is, the request was admitted, and the old token goes on. Where the answer
- * with the new token gets lost, the client shows the old one again; after the grace that one is flagged and exchanged anew. */
+/* The status is not for the client: the request was admitted, and the old token goes on. If the answer with the new token gets
+ * lost, the client shows the old one again. That works until the grace is over; after it, that ends the session, and the user
+ * logs in again. */
 void app_renew(latchkey *lk, const cookie *old, char renewed[LATCHKEY_TOKEN_SIZE])
 {
     latchkey_rotate(lk, old->token, old->length, RENEWAL_GRACE_MS, renewed);

@@ -51,7 +51,7 @@ static answer get(latchkey *lk, const char *token)
     a.user = entry.user_id;
     if (status == LATCHKEY_OK &&
         entry.flags & LATCHKEY_FLAG_RENEW) /* if that fails the old token goes on, and asks again */
-        a.set_cookie = latchkey_rotate(lk, token, strlen(token), 30000, a.cookie) == LATCHKEY_OK;
+        a.set_cookie = latchkey_rotate(lk, token, strlen(token), 300000, a.cookie) == LATCHKEY_OK;
     return a;
 }
 
