@@ -147,7 +147,11 @@ static bool has(lk_pending *p, const char *selector, const uint8_t *hash)
 
 bool lk_pending_has(lk_pending *p, const lk_token *token)
 {
-    if (ended(p, token->text)) return true;
+    return ended(p, token->text) || lk_pending_holds(p, token);
+}
+
+bool lk_pending_holds(lk_pending *p, const lk_token *token)
+{
     if (!any(p)) return false;
     uint8_t hash[LK_HASH_SIZE];
     lk_token_verifier_hash(token, hash);

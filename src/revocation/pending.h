@@ -46,6 +46,9 @@ bool lk_pending_done(lk_pending *pending, const lk_pending_item *run, lk_pending
 /* Is this very token (selector and verifier) denied? Is any token of this selector? Also what `recent` knows to be ended is. One
  * load each while there are none. */
 bool lk_pending_has(lk_pending *pending, const lk_token *token);
+/* Without what `recent` knows: a revocation of this handle's own that waits for Redis denies whatever the lease is (B). What was
+ * confirmed is a "no" as Redis' own is: it needs the lease (A). */
+bool lk_pending_holds(lk_pending *pending, const lk_token *token);
 bool lk_pending_denies(lk_pending *pending, const lk_pending_item *item); /* the same by the item */
 bool lk_pending_names(lk_pending *pending, const char *selector);
 

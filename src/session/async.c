@@ -55,7 +55,7 @@ int lk_async_known(latchkey *lk, lk_async_slot *p)
     int status = lk_validate_local(lk, &p->token, p->max_age_ms, &p->entry, &p->until_us);
     /* This handle's own denial needs no Redis. Else it would be asked for, and denied again, in each reap. */
     bool unknown = status == LATCHKEY_AGAIN || status == LATCHKEY_UNAVAILABLE;
-    if (unknown && lk_pending_has(lk->pending, &p->token)) status = LATCHKEY_NOT_FOUND;
+    if (unknown && lk_pending_holds(lk->pending, &p->token)) status = LATCHKEY_NOT_FOUND;
     return status;
 }
 
@@ -137,7 +137,8 @@ static void ask_session(latchkey *lk, lk_async *a, lk_async_slot *p)
 {
     lk_question_words words;
     if (!lk_vouch_session(lk, &p->token, &p->vouch)) {
-        answer_slot(a, p, LATCHKEY_NOT_FOUND, true);
+        p->vouch.server = p->vouch.leased;
+        answer_slot(a, p, LATCHKEY_NOT_FOUND, lk_pending_holds(lk->pending, &p->token));
         return;
     }
     lk_question_ask(lk, &p->token, &p->vouch, &words);

@@ -65,13 +65,22 @@ static bool denied(latchkey *lk, const lk_vouched_read *read)
     return read->selector && lk_pending_names(lk->pending, read->selector);
 }
 
+/* Denied before it was asked for. */
+static int denial(latchkey *lk, const lk_vouched_read *read, int64_t deadline_ms)
+{
+    lk_node *node = lk_l2_owner(&lk->l2, read->partition);
+    if (!read->token || lk_pending_holds(lk->pending, read->token)) return LATCHKEY_NOT_FOUND;
+    uint64_t leased = lk_node_lease_owner(node); /* 0: a server is being met, and told of it */
+    return leased && lk_node_lease_covers(node, leased, deadline_ms) ? LATCHKEY_UNAVAILABLE : LATCHKEY_NOT_FOUND;
+}
+
 int lk_read_vouched(latchkey *lk, const lk_vouched_read *read, int64_t deadline_ms)
 {
     lk_node *node = lk_l2_owner(&lk->l2, read->partition);
     int status = LK_OUTCOME_OTHER_SERVER;
     for (int i = 0; i < 2 && status == LK_OUTCOME_OTHER_SERVER; i++) {
         lk_vouch vouch;
-        if (!begin_read(lk, read, &vouch)) return LATCHKEY_NOT_FOUND;
+        if (!begin_read(lk, read, &vouch)) return denial(lk, read, deadline_ms);
         int said = read->ask(lk, read->context, &vouch, deadline_ms);
         if (said < 0) return said;
         status = lk_node_lease_covers(node, vouch.server, deadline_ms);

@@ -19,7 +19,8 @@ static struct {
     bool denied;
     unsigned asked, covered, dropped, kept, suspected;
     uint64_t suspect, covered_server;
-    uint64_t ticket; /* L1's */
+    uint64_t ticket;  /* L1's */
+    bool unconfirmed; /* what is denied waits for Redis */
     char order[16];
 } world;
 
@@ -55,6 +56,13 @@ bool __wrap_lk_pending_has(lk_pending *pending, const lk_token *token)
     (void)pending, (void)token;
     happens("p");
     return world.denied;
+}
+
+bool __wrap_lk_pending_holds(lk_pending *pending, const lk_token *token);
+bool __wrap_lk_pending_holds(lk_pending *pending, const lk_token *token)
+{
+    (void)pending, (void)token;
+    return world.unconfirmed;
 }
 
 uint64_t __wrap_lk_l1_ticket(const lk_l1 *l1, const char *selector);
@@ -138,9 +146,31 @@ static void test_B_D_the_order(void **state)
 static void test_B_what_is_denied_here_is_not_asked_for(void **state)
 {
     (void)state;
-    world.denied = true;
+    world.denied = world.unconfirmed = true;
+    world.owner = 5;
+    world.covers[0] = LATCHKEY_UNAVAILABLE;
     assert_int_equal(read_it(), LATCHKEY_NOT_FOUND);
     assert_int_equal(world.asked, 0);
+}
+
+/* What Redis confirmed is a "no" as Redis' own is: it needs the lease. While a server is being met, nobody has it. */
+static void test_A_what_is_known_to_be_over_needs_the_lease(void **state)
+{
+    (void)state;
+    world.denied = true;
+    world.owner = 5;
+    assert_int_equal(read_it(), LATCHKEY_NOT_FOUND);
+    assert_true(world.covered_server == 5 && world.asked == 0);
+    setup(NULL);
+    world.denied = true;
+    world.owner = 5;
+    world.covers[0] = LATCHKEY_UNAVAILABLE;
+    assert_int_equal(read_it(), LATCHKEY_UNAVAILABLE);
+    setup(NULL);
+    world.denied = true;
+    world.owner = 0;
+    assert_int_equal(read_it(), LATCHKEY_NOT_FOUND);
+    assert_true(world.covered == 0 && world.asked == 0);
 }
 
 static void test_A_no_answer_is_no_answer(void **state)
@@ -203,10 +233,15 @@ static void test_C_all_answers_are_of_one_server(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_an_answer_of_the_leases_server_counts),   TEST(test_B_D_the_order),
-        TEST(test_B_what_is_denied_here_is_not_asked_for),  TEST(test_A_no_answer_is_no_answer),
-        TEST(test_C_another_servers_answer_does_not_count), TEST(test_C_the_second_may_be_of_the_leases_server),
-        TEST(test_C_without_a_lease_nothing_is_given),      TEST(test_C_all_answers_are_of_one_server),
+        TEST(test_an_answer_of_the_leases_server_counts),
+        TEST(test_B_D_the_order),
+        TEST(test_B_what_is_denied_here_is_not_asked_for),
+        TEST(test_A_what_is_known_to_be_over_needs_the_lease),
+        TEST(test_A_no_answer_is_no_answer),
+        TEST(test_C_another_servers_answer_does_not_count),
+        TEST(test_C_the_second_may_be_of_the_leases_server),
+        TEST(test_C_without_a_lease_nothing_is_given),
+        TEST(test_C_all_answers_are_of_one_server),
     };
     return cmocka_run_group_tests_name("vouched_read", tests, unit_setup, NULL);
 }
