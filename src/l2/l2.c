@@ -155,7 +155,7 @@ int lk_l2_scripts(lk_l2 *l2, enum lk_script_id id, unsigned first, size_t count,
 
 int lk_l2_probe(const lk_l2 *l2, unsigned partition, int64_t deadline_ms, char *error, size_t error_size)
 {
-    enum { CALLS = 6 };
+    enum { CALLS = 8 };
     const lk_script *script = &lk_scripts[LK_SCRIPT_PROBE];
     char base[LK_BASE_SIZE], key[LK_KEY_SIZE], text[160];
     lk_key_script_base(base, l2->config->prefix, partition, false, l2->config->database);
@@ -166,7 +166,10 @@ int lk_l2_probe(const lk_l2 *l2, unsigned partition, int64_t deadline_ms, char *
                   evalsha[6] = {lk_word("EVALSHA"), lk_word(script->sha), one, of, lk_word(base), nobody},
                   hget[3] = {lk_word("HGET"), of, lk_word("v")}, pttl[2] = {lk_word("PTTL"), of},
                   hmget[3] = {lk_word("HMGET"), of, lk_word("v")}, hgetall[2] = {lk_word("HGETALL"), of};
-    const lk_call calls[CALLS] = {{eval, 6}, {evalsha, 6}, {hget, 3}, {pttl, 2}, {hmget, 3}, {hgetall, 2}};
+    /* A touch's. Without GT: where that is not known, a script touches (link_jobs.c). */
+    const lk_span pexpire[3] = {lk_word("PEXPIRE"), of, one}, zadd[5] = {lk_word("ZADD"), of, lk_word("XX"), one, one};
+    const lk_call calls[CALLS] = {{eval, 6},  {evalsha, 6}, {hget, 3},    {pttl, 2},
+                                  {hmget, 3}, {hgetall, 2}, {pexpire, 3}, {zadd, 5}};
     lk_reply *replies[CALLS];
     const lk_ask ask = {.calls = calls, .count = CALLS, .deadline_ms = deadline_ms, .again = true};
     int status = lk_pool_ask(lk_node_pool(lk_l2_owner(l2, partition)), &ask, replies, NULL, text, sizeof text);

@@ -16,7 +16,8 @@ int lk_draft_take(const latchkey_draft *given, latchkey_draft *draft)
 {
     enum { FIRST = offsetof(latchkey_draft, field_count) + sizeof(size_t) }; /* of version 0.1 */
     if (!lk_take_sized(draft, sizeof *draft, FIRST, given))
-        return lk_bad_argument("draft.size is not sizeof(latchkey_draft), or there is more in it than is known");
+        return lk_bad_argument(
+            "draft.size: sizeof(latchkey_draft) is expected, and 0 in all members that this version does not have");
     if (!draft->user_name != !draft->user_name_size)
         return lk_bad_argument("draft.user_name: NULL and 0, or a name and its size");
     if (!draft->user_name) return LATCHKEY_OK;

@@ -20,7 +20,8 @@ int lk_access_take(const latchkey_access *given, latchkey_access *a)
     enum { FIRST = sizeof(latchkey_access) }; /* of version 0.1 */
     if (!lk_take_sized(a, sizeof *a, FIRST, given))
         return lk_bad_argument(
-            "access is NULL, its size is not sizeof(latchkey_access), or there is more in it than is known");
+            "access: NULL, or access.size is wrong: sizeof(latchkey_access) is expected, and 0 in all "
+            "members that this version does not have");
     if (a->flags_mask & ~LATCHKEY_FLAGS_YOURS) return lk_bad_argument("access.flags_mask: only LATCHKEY_FLAGS_YOURS");
     if (a->flags & ~a->flags_mask) return lk_bad_argument("access.flags: only bits of access.flags_mask");
     if (a->role && strnlen(a->role, 17) > 16) return lk_bad_argument("access.role: at most 16 bytes are expected");

@@ -423,9 +423,9 @@ static void test_open_names_the_command_that_is_not_there(void **state)
     (void)state;
     static const struct {
         const char *command, *options;
-    } rows[] = {{"INFO", ""}, {"TIME", ""},  {"EVAL", ""},      {"EVALSHA", ""}, {"SUBSCRIBE", ""},
-                {"ZADD", ""}, {"PTTL", ""},  {"PEXPIREAT", ""}, {"PUBLISH", ""}, {"WAIT", "&durability=1"},
-                {"MGET", ""}, {"HSETNX", ""}};
+    } rows[] = {{"INFO", ""}, {"TIME", ""},   {"EVAL", ""},      {"EVALSHA", ""}, {"SUBSCRIBE", ""},
+                {"ZADD", ""}, {"PTTL", ""},   {"PEXPIREAT", ""}, {"PUBLISH", ""}, {"WAIT", "&durability=1"},
+                {"MGET", ""}, {"HSETNX", ""}, {"PEXPIRE", ""}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char config[256], error[512] = "";
         redis *on = redis_start("--rename-command", rows[i].command, "GONE");

@@ -84,7 +84,7 @@ static void test_the_log_names_the_argument(void **state)
     latchkey *lk = handle_open(server, "");
     char token[LATCHKEY_TOKEN_SIZE], text[LATCHKEY_TOKEN_SIZE];
     const latchkey_draft good = {.size = sizeof good, .user_id = 1};
-    latchkey_access access = {.size = sizeof access};
+    const latchkey_access access = {.size = sizeof access}, sizeless = {.authenticated = 1};
     latchkey_entry entry;
     make_session(lk, 1, token);
     logbook_open();
@@ -101,9 +101,10 @@ static void test_the_log_names_the_argument(void **state)
         assert_status(lk, LATCHKEY_BAD_ARGUMENT, latchkey_validate(lk, NULL, LENGTH, &entry));
         assert_status(lk, LATCHKEY_BAD_ARGUMENT, latchkey_rotate(lk, token, LENGTH, -1, text));
         assert_status(lk, LATCHKEY_BAD_ARGUMENT, latchkey_set_access(lk, token, LENGTH, &access));
+        assert_status(lk, LATCHKEY_BAD_ARGUMENT, latchkey_set_access(lk, token, LENGTH, &sizeless));
         assert_status(lk, LATCHKEY_BAD_ARGUMENT, latchkey_section_put(lk, token, LENGTH, "?", "x", 1));
     }
-    static const char *const said[] = {"create: draft.size is not",
+    static const char *const said[] = {"draft.size: sizeof(latchkey_draft) is expected",
                                        "draft.role: at most 16 bytes",
                                        "draft.flags: ",
                                        "draft.idle_ms: 0 to 315360000000",
@@ -112,6 +113,7 @@ static void test_the_log_names_the_argument(void **state)
                                        "validate: the handle or token is NULL",
                                        "rotate: grace_ms: 0 to 3600000",
                                        "access: nothing in it",
+                                       "access: NULL, or access.size is wrong",
                                        "section: 2 to 64 characters"};
     for (size_t i = 0; i < sizeof said / sizeof *said; i++) {
         char line[128];
