@@ -44,7 +44,9 @@ ssize_t lk_file_read(const char *option, const char *path, bool again, char *byt
                      size_t error_size)
 {
     struct stat s;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | (again ? O_NONBLOCK : 0));
+    int fd;
+    do fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | (again ? O_NONBLOCK : 0));
+    while (fd < 0 && errno == EINTR);
     if (fd < 0) {
         snprintf(error, error_size, "%s: cannot open '%.100s': %s", option, path, lk_errno_text(errno));
         return -1;

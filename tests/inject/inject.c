@@ -5,6 +5,7 @@
 #include "inject.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
@@ -31,6 +32,7 @@ static const struct {
     [INJECT_MADVISE] = {"madvise", {EINVAL}},
     [INJECT_THREAD] = {"pthread_create", {EAGAIN}},
     [INJECT_EVENTFD] = {"eventfd", {EMFILE}},
+    [INJECT_OPEN] = {"open", {EINTR, EMFILE}},
     [INJECT_RESOLVE] = {"getaddrinfo", {EAI_MEMORY, EAI_AGAIN}},
     [INJECT_SOCKET] = {"socket", {EMFILE, ENOBUFS}},
     [INJECT_CONNECT] = {"connect", {ECONNREFUSED, EINTR, EAGAIN}},
@@ -240,6 +242,17 @@ int inject_eventfd(unsigned value, int flags)
     int how = fails(INJECT_EVENTFD);
     return how ? failure(how) : opened(eventfd(value, flags));
 }
+
+/* Of files that are there: the library makes none. */
+int inject_open(const char *path, int flags, ...);
+int inject_open(const char *path, int flags, ...)
+{
+    int how = fails(INJECT_OPEN);
+    return how ? failure(how) : opened(open(path, flags));
+}
+
+/* See inject_mmap64. */
+int inject_open64(const char *path, int flags, ...) __attribute__((alias("inject_open")));
 
 int inject_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **list);
 int inject_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **list)

@@ -22,6 +22,7 @@ enum inject_call {
     INJECT_MADVISE,
     INJECT_THREAD, /* pthread_create */
     INJECT_EVENTFD,
+    INJECT_OPEN,
     INJECT_RESOLVE, /* getaddrinfo */
     INJECT_SOCKET,
     INJECT_CONNECT,
