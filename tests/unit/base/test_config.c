@@ -157,7 +157,7 @@ static void test_texts_that_are_too_long(void **state)
                 {"redis://h?prefix=", "", "prefix", 32},
                 {"redis://h?limit=", "", "limit", 0},
                 {"redis://h?", "=1", "unknown option", 0}};
-    static char text[20000];
+    static char text[40000];
     for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
         for (size_t length = rows[i].fits; length < rows[i].fits + 17000; length += length < 600 ? 1 : 977) {
             lk_config c;
