@@ -8,6 +8,7 @@
 #include "base/secure_memory.h"
 #include "l2/node_parts.h"
 #include "observe/events.h"
+#include "redis/tls_guard.h"
 #include "base/lock.h"
 
 #include <errno.h>
@@ -265,6 +266,7 @@ static void *run(void *context)
         wait_for_events(node, poll_fd);
         read_sockets(node, poll_fd);
     }
+    if (node->config->tls) lk_tls_end_thread();
     return NULL;
 }
 

@@ -338,6 +338,7 @@ static void *try_openssl(void *arg)
         lk_tls_context_close(a->context);
         end_attempt(a);
     }
+    lk_tls_end_thread();
     return NULL;
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/fork.h"
 
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,5 +58,12 @@ void lk_tls_leave(lk_tls_errors *theirs)
         else ERR_set_error(ERR_GET_LIB(e->code), ERR_GET_REASON(e->code), NULL);
     }
     free(theirs);
+    lk_fork_leave();
+}
+
+void lk_tls_end_thread(void)
+{
+    lk_fork_enter();
+    OPENSSL_thread_stop();
     lk_fork_leave();
 }

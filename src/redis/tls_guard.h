@@ -8,4 +8,8 @@ typedef struct lk_tls_errors lk_tls_errors;
 lk_tls_errors *lk_tls_enter(void); /* the application's errors; NULL: none */
 void lk_tls_leave(lk_tls_errors *theirs);
 
+/* The last thing that a thread of the library does, where it may have used OpenSSL. OpenSSL takes a lock when such a thread ends.
+ * It does so here, where no fork comes in between: a child that got the lock taken would hang in its first use of OpenSSL. */
+void lk_tls_end_thread(void);
+
 #endif
