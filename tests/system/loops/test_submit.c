@@ -346,7 +346,8 @@ static void test_C_a_beat_rings(void **state)
     wait_for(stats_of(lk).revocations_heard == 3);
     uint64_t empties = stats_of(lk).empties;
     redis_do(server, "DEL lk:{0}:q");
-    assert_status(lk, LATCHKEY_OK, end_session(lk, ended[3]));
+    /* The link may hear of the new count before the answer is here. Then the answer is from another server than the lease. */
+    assert_status_in(lk, end_session(lk, ended[3]), LATCHKEY_OK, LATCHKEY_PENDING);
     wait_for(stats_of(lk).empties > empties);
     assert_status(lk, LATCHKEY_OK, ask(lk, token, &a));
 }
