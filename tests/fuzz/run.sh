@@ -4,12 +4,13 @@
 # corpus, then for a short time from there. Ends with one line, "N passed, M failed".
 set -eu
 
+all='token record resp config handshake pulse link'
 usage() {
-    cat <<'TEXT'
+    cat <<TEXT
 sh tests/fuzz/run.sh [--seconds N] [--target NAME] [--build DIRECTORY] [--minimise]
 
   --seconds N    fuzz each target for so long (5); 0: the corpus alone
-  --target NAME  only this one: token, record, resp, config, hello or link
+  --target NAME  only this one of $all
   --build DIR    where to build (build-fuzz)
   --minimise     afterwards, take into tests/fuzz/corpus what reaches code that nothing there does
   --help         this
@@ -19,7 +20,7 @@ TEXT
 }
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
-build=$root/build-fuzz seconds=5 targets='token record resp config handshake pulse link' minimise=
+build=$root/build-fuzz seconds=5 targets="$all" minimise=
 while [ $# -gt 0 ]; do
     case $1 in
     --seconds) seconds=$2 && shift 2 ;;

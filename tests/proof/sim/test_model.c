@@ -487,8 +487,8 @@ static const char *const scripts[] = {
     "return {struct.unpack('<i8', 'short')}",
     "return {struct.unpack('<I2', 'abcdef', 3)}",
     "redis.call('HSET', KEYS[2], 'a', 1, unpack(ARGV)) return redis.call('HGETALL', KEYS[2])",
-    "redis.call('ZADD', KEYS[3], 1700000000123, 'm', '+inf', 'n') return redis.call('ZRANGE', KEYS[3], 0, -1, "
-    "'WITHSCORES')",
+    "return redis.call('ZADD', KEYS[3], 1700000000123, 'm', '+inf', 'n')",
+    "return redis.call('ZRANGE', KEYS[3], 0, -1, 'WITHSCORES')",
     "return redis.call('ZSCORE', KEYS[3], 'm') + 1",
     "return redis.call('ZRANGEBYSCORE', KEYS[3], '(1', '+inf', 'LIMIT', 0, 1)",
     "return redis.call('PEXPIREAT', KEYS[2], redis.call('TIME')[1] * 1000 + 500000)",
