@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The configuration string. Input: the string; the byte 1 in it stands for a password, which the target puts there.
- * Two files can be named in it: /proc/self/fd/100 holds check keys, /proc/self/fd/101 a password.
+ * Three files can be named in it: /proc/self/fd/100 holds check keys, /proc/self/fd/101 a password, and
+ * /proc/self/fd/102 is a pipe that stays open and empty.
  *
  * Properties: OK, or CONFIG with a text; that text shows no password, wherever a password may stand or be misspelt, and
  * nothing out of a file; what is accepted is in the ranges that latchkey_open's documentation gives.
@@ -9,6 +10,7 @@
 #include "fuzz.h"
 #include "base/config.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -18,7 +20,7 @@
 #define FILE_HEAD "Jq4"
 #define FILE_PASSWORD FILE_HEAD "-from-a-file\n"
 #define FILE_KEYS "00112233445566778899aabbccddeeff\n"
-enum { KEYS_FD = 100, PASSWORD_FD = 101 };
+enum { KEYS_FD = 100, PASSWORD_FD = 101, PIPE_FD = 102 };
 
 static const struct {
     const char *name;
@@ -98,11 +100,25 @@ static void make_file(int fd, const char *content)
     close(made);
 }
 
+/* A file at open may be a pipe, and the library waits for its end. The fuzzer finds the names of pipes that never end, its
+ * own or the symbolizer's. So no file is waited for here (the linker's --wrap). */
+int __real_open64(const char *path, int flags, ...);
+int __wrap_open64(const char *path, int flags, ...);
+int __wrap_open64(const char *path, int flags, ...) { return __real_open64(path, flags | O_NONBLOCK); }
+
+static void make_pipe(int fd)
+{
+    int ends[2];
+    HOLDS(!pipe(ends) && dup2(ends[0], fd) == fd); /* the other end stays open */
+    close(ends[0]);
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc, (void)argv;
     make_file(KEYS_FD, FILE_KEYS);
     make_file(PASSWORD_FD, FILE_PASSWORD);
+    make_pipe(PIPE_FD);
     return !lk_crypto_init();
 }
 
