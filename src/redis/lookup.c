@@ -15,9 +15,10 @@
 
 struct lk_lookup {
     _Atomic int sharers; /* acquire and release: the last one frees what the other wrote */
-    int done_fd;         /* readable once the rest is there */
+    int done_fd;         /* readable once the rest is there: wakes who waits */
+    _Atomic bool done;   /* release and acquire: who sees it may read the rest */
     char host[sizeof((lk_config *)0)->host], port[sizeof((lk_config *)0)->port];
-    /* written by the thread before it raises done_fd: */
+    /* written by the thread before `done`: */
     bool good;
     lk_addresses addresses;
     char error[160];
@@ -34,6 +35,7 @@ static void *resolve_host(void *context)
 {
     lk_lookup *l = context;
     l->good = lk_net_look_up(l->host, l->port, false, &l->addresses, l->error, sizeof l->error);
+    atomic_store(&l->done, true);
     lk_raise(l->done_fd);
     leave(l);
     return NULL;
@@ -79,7 +81,7 @@ enum lk_net_io lk_lookup_ask(lk_lookup **lookup, const lk_config *config, int64_
         snprintf(error, error_size, "host '%.100s': no thread or descriptor is left to look it up", config->host);
         return LK_NET_LOST;
     }
-    if (!lk_net_wait_for((*lookup)->done_fd, POLLIN, deadline_ms, cancel_fd)) {
+    if (!lk_net_wait_for((*lookup)->done_fd, POLLIN, deadline_ms, cancel_fd) || !atomic_load(&(*lookup)->done)) {
         snprintf(error, error_size, "host '%.100s' is still being looked up: the name server does not answer",
                  config->host);
         return LK_NET_LATER;

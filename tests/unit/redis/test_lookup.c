@@ -21,8 +21,9 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
-static bool silent; /* the name server does not answer */
-static int asked, answered;
+static bool silent;       /* the name server does not answer */
+static _Atomic int asked; /* also read without the lock */
+static int answered;
 static int says; /* 0: the addresses of `numbers`; or an EAI_ code */
 static const char *numbers[4];
 
