@@ -11,9 +11,16 @@
 #include <stdio.h>
 #include <string.h>
 
+typedef struct revocation {
+    lk_pending_item item;
+    uint64_t
+        forgotten_by; /* the server that confirmed it, where the link had to meet one anew before it was remembered; or 0 */
+} revocation;
+
 static int take_revoke(latchkey *lk, void *context, lk_script_answer *answer, int status)
 {
-    lk_pending_item *item = context;
+    revocation *r = context;
+    lk_pending_item *item = &r->item;
     const lk_reply *reply = answer->reply;
     item->calls[0] = 0;
     const char *told = reply->type == LK_REPLY_STRING ? lk_event_told(reply->text) : NULL;
@@ -27,12 +34,15 @@ static int take_revoke(latchkey *lk, void *context, lk_script_answer *answer, in
     if (status) return status;
     lk_node *node = lk_l2_owner(&lk->l2, item->partition);
     remembered &= lk_node_remember(node, item->partition, item->selector, answer->incarnation);
-    return remembered ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE; /* confirmed by a server that is not the one any more */
+    if (remembered) return LATCHKEY_OK;
+    r->forgotten_by = answer->incarnation; /* it is not the one any more, or lost its count */
+    return LATCHKEY_UNAVAILABLE;
 }
 
 /* Where no answer comes, item->calls has the number by which the log tells whether it ran (revoke.lua). */
-static int run(latchkey *lk, lk_pending_item *item, int64_t deadline_ms)
+static int run(latchkey *lk, revocation *r, int64_t deadline_ms)
 {
+    lk_pending_item *item = &r->item;
     uint64_t number;
     lk_random(&number, sizeof number);
     snprintf(item->calls, sizeof item->calls, " %016llx", (unsigned long long)number);
@@ -44,33 +54,35 @@ static int run(latchkey *lk, lk_pending_item *item, int64_t deadline_ms)
                                   .words = words,
                                   .count = lk->config.events ? 4 : 2,
                                   .take = take_revoke,
-                                  .context = item};
+                                  .context = r};
     return lk_run_script(lk, &script, deadline_ms);
 }
 
 static int end(latchkey *lk, const lk_token *token, int64_t deadline_ms)
 {
-    lk_pending_item item = {.partition = token->partition, .held = lk_l1_holds(lk->l1, token->text)};
-    memcpy(item.selector, token->text, sizeof item.selector);
-    lk_token_verifier_hash(token, item.verifier_hash);
+    revocation r = {.item = {.partition = token->partition, .held = lk_l1_holds(lk->l1, token->text)}};
+    lk_pending_item *item = &r.item;
+    memcpy(item->selector, token->text, sizeof item->selector);
+    lk_token_verifier_hash(token, item->verifier_hash);
     uint64_t ticket = lk_negative_cache_ticket(lk->negative_cache);
-    bool denied = lk_pending_add(lk->pending, &item);
-    lk_l1_purge(lk->l1, item.selector);
-    int status = run(lk, &item, deadline_ms); /* UNAVAILABLE: perhaps ended, but not for good: the link sees to it */
-    if (!denied) lk_l1_purge(lk->l1, item.selector); /* the list is full: whoever read in between */
+    bool denied = lk_pending_add(lk->pending, item);
+    lk_l1_purge(lk->l1, item->selector);
+    int status = run(lk, &r, deadline_ms); /* UNAVAILABLE: perhaps ended, but not for good: the link sees to it */
+    if (!denied) lk_l1_purge(lk->l1, item->selector); /* the list is full: whoever read in between */
     if (!status) {
         lk_negative_cache_add(lk->negative_cache, ticket, token->text, LATCHKEY_NOT_FOUND, lk_coarse_ms());
-        lk_pending_remove(lk->pending, &item);
-        lk_event_revoked(&lk->config, item.told, "token");
-    } else if (status > 0 || status == LATCHKEY_CORRUPT) lk_pending_withdraw(lk->pending, &item);
+        lk_pending_remove(lk->pending, item);
+        lk_event_revoked(&lk->config, item->told, "token");
+    } else if (status > 0 || status == LATCHKEY_CORRUPT) lk_pending_withdraw(lk->pending, item);
     /* Not found any more, since an earlier revoke deleted it, but that is not settled yet. */
-    if (status > 0 && lk_pending_denies(lk->pending, &item)) return LATCHKEY_PENDING;
+    if (status > 0 && lk_pending_denies(lk->pending, item)) return LATCHKEY_PENDING;
     if (status >= 0 || status == LATCHKEY_CORRUPT) return status;
-    item.retry = true;
-    if (!lk_pending_add(lk->pending, &item)) return LATCHKEY_UNAVAILABLE;
-    if (!denied) lk_l1_purge(lk->l1, item.selector); /* denied only now: purge behind it */
-    lk_node_wake(lk_l2_owner(&lk->l2, item.partition));
-    return LATCHKEY_PENDING;
+    item->retry = true;
+    if (!lk_pending_add(lk->pending, item)) return LATCHKEY_UNAVAILABLE;
+    if (!denied) lk_l1_purge(lk->l1, item->selector); /* denied only now: purge behind it */
+    lk_node *node = lk_l2_owner(&lk->l2, item->partition);
+    lk_node_wake(node);
+    return lk_node_await_retry(node, item, r.forgotten_by, deadline_ms) ? LATCHKEY_OK : LATCHKEY_PENDING;
 }
 
 int latchkey_revoke(latchkey *lk, const char *token, size_t token_len)

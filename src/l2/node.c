@@ -33,8 +33,12 @@ static void raise_event(lk_node *node, int event_fd)
 static void on_emptying(void *context) { lk_node_lease_void(context); }
 
 /* A revocation that was retried is done with; `told` is what its last run said, if that run ended the session. */
-static void tell(const lk_node *node, const lk_pending_item *was, const char *told)
+static void tell(lk_node *node, const lk_pending_item *was, const char *told)
 {
+    lk_lock_take(&node->lock);
+    node->retried++;
+    pthread_cond_broadcast(&node->changed);
+    lk_lock_give(&node->lock);
     if (!was->silent) lk_event_revoked(node->config, *told ? told : was->told, "token");
 }
 
@@ -410,6 +414,28 @@ bool lk_node_remember(lk_node *node, unsigned partition, const char *selector, u
     lk_recent_add(node->link.recent, partition, selector, lk_now_ms());
     uint64_t met = atomic_load(&node->met);
     return !met || (met == incarnation && !atomic_load(&node->forgot));
+}
+
+/* Until the link has retried it. */
+static bool await_retry(lk_node *node, const lk_pending_item *item, int64_t deadline_ms)
+{
+    lk_lock_take(&node->lock);
+    uint64_t seen = node->retried;
+    lk_lock_give(&node->lock);
+    bool open = lk_pending_denies(node->pending, item);
+    for (int late = 0; open && !late; open = lk_pending_denies(node->pending, item)) {
+        lk_lock_take(&node->lock);
+        while (node->retried == seen && !late) late = lk_lock_wait_until(&node->lock, &node->changed, deadline_ms);
+        seen = node->retried;
+        lk_lock_give(&node->lock);
+    }
+    return !open;
+}
+
+bool lk_node_await_retry(lk_node *node, const lk_pending_item *item, uint64_t incarnation, int64_t deadline_ms)
+{
+    return incarnation && atomic_load(&node->met) == incarnation &&
+           lk_node_lease_covers(node, incarnation, deadline_ms) == LATCHKEY_OK && await_retry(node, item, deadline_ms);
 }
 
 void lk_node_touch(lk_node *node, const lk_touch *touch) { lk_inbox_touch(node->inbox, touch); }
