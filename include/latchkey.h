@@ -220,6 +220,9 @@ LATCHKEY_API uint64_t latchkey_user_id(const void *name, size_t size);
  *   l1: ...             messages of revocations were lost, or Redis lost count of them; and whether L1 was emptied
  *   records: ...        a record in Redis is damaged or foreign
  *   seal: ...           every user of the machine can read or write seal_key_file; said by open
+ *   tls: ...            a certificate has expired; or a file of TLS has changed, and whether the new one can be used
+ *   password_file: ...  the file cannot be read again, and the last known password is used; or it can be read again
+ *   close: ...          latchkey_close gave up revocations that Redis had not confirmed
  *   users: ...          two names have one user id; the second was refused
  *   rotation: ...       an old token was used after its grace, and its session was ended: a theft, or a lost answer
  *   argument: ...       a call was BAD_ARGUMENT, and because of which argument; each at most once in ten seconds, level INFO

@@ -62,7 +62,8 @@ static int take_import(latchkey *lk, void *context, lk_script_answer *answer, in
     if (lk_reply_is(answer->reply, "OVER")) m->why = LK_IMPORT_OVER;
     if (lk_draft_collides(m->draft, answer->reply)) m->why = LK_IMPORT_NAME;
     if (!lk_reply_is(answer->reply, "EXISTS")) return status;
-    return lk_l2_corrupt(&lk->l2, lk_l2_owner(&lk->l2, m->token.partition), "another session has the place of one");
+    return lk_l2_corrupt(&lk->l2, lk_l2_owner(&lk->l2, m->token.partition),
+                         "another session is stored under the name of an imported one");
 }
 
 /* `fields` are the draft's as Redis is to hold them. */

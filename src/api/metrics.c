@@ -85,13 +85,13 @@ static void counters(text *t, const latchkey_stats *s)
         {"l2_reads_total", "Records asked for in Redis.", s->l2_reads},
         {"l2_writes_total", "Scripts run in Redis.", s->l2_writes},
         {"l2_errors_total", "Round trips to Redis without an answer, or with an error.", s->l2_errors},
-        {"joined_total", "Misses that shared another's read.", s->joined},
+        {"joined_total", "Misses that shared the read of another.", s->joined},
         {"fills_total", "Entries put into memory.", s->fills},
         {"fills_refused_total", "Answers not kept because a revocation came in between.", s->fills_refused},
         {"evictions_total", "Live entries that made room for others.", s->evictions},
         {"purges_total", "Revocations applied to memory.", s->purges},
         {"empties_total", "Times that memory was emptied, after another server was met, and after gaps.", s->empties},
-        {"missed_total", "Revocations whose message did not come, found by number.", s->missed},
+        {"missed_total", "Revocations whose message was lost, found by their number.", s->missed},
         {"replayed_total", "Revocations read in the log, where their messages did not come.", s->replayed},
         {"reconnects_total", "Reconnections of the link.", s->reconnects},
         {"refreshes_total", "Entries in use that were to be read again before their time in memory was up.",
@@ -108,13 +108,13 @@ static void counters(text *t, const latchkey_stats *s)
         {"audited_total", "Entries of memory that the auditor compared with Redis.", s->audited},
         {"audit_suspicions_total", "Entries that differed, as they do while a revocation is under way.",
          s->audit_suspicions},
-        {"audit_disagreements_total", "Entries that differed for longer than the bound: none ought to.",
+        {"audit_disagreements_total", "Entries that differed for longer than the bound: should be 0.",
          s->audit_disagreements},
         {"section_reads_total", "Sections of sessions read, or found not to be there.", s->section_reads},
         {"section_writes_total", "Sections of sessions written or deleted.", s->section_writes},
         {"reuses_total", "Old tokens used after their grace: their sessions were ended.", s->reuses},
-        {"foreign_reads_total", "Foreign tokens of which Redis was asked whose they are.", s->foreign_reads},
-        {"foreign_unknown_total", "Foreign tokens that were nobody's.", s->foreign_unknown},
+        {"foreign_reads_total", "Foreign tokens that Redis was asked about.", s->foreign_reads},
+        {"foreign_unknown_total", "Foreign tokens that mean no session.", s->foreign_unknown},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         print_number(t, rows[i].name, "counter", rows[i].help, (double)rows[i].value);
@@ -127,10 +127,11 @@ static void gauges(text *t, const latchkey_stats *s)
                  s->l2_read_amplification);
     print_number(t, "l1_entries", "gauge", "Entries held in memory.", (double)s->l1_entries);
     print_number(t, "l1_capacity", "gauge", "Entries that memory has room for.", (double)s->l1_capacity);
-    print_number(t, "l1_bytes", "gauge", "Memory taken for entries, all in.", (double)s->l1_bytes);
+    print_number(t, "l1_bytes", "gauge", "Memory that L1 takes, all of it.", (double)s->l1_bytes);
     print_number(t, "pending_revocations", "gauge", "Revocations waiting for Redis.", (double)s->pending);
     print_number(t, "connected", "gauge", "1 while the link is subscribed.", (double)s->connected);
-    print_number(t, "lease_age_seconds", "gauge", "Since the beat behind the lease was sent; -1 without one.",
+    print_number(t, "lease_age_seconds", "gauge",
+                 "Time since the beat that confirmed the lease was sent; -1 without a lease.",
                  s->lease_age_ms < 0 ? -1 : (double)s->lease_age_ms / 1000);
     print_number(t, "section_size_p50_bytes", "gauge", "Median size of sections written or read.",
                  (double)s->section_size_p50_bytes);

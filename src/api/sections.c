@@ -95,7 +95,7 @@ static int judge(latchkey *lk, lk_node *node, const char *section, const lk_repl
     if (value->type == LK_REPLY_ERROR) return lk_l2_refused(&lk->l2, node, value);
     if (!names_section(fields, section)) return LATCHKEY_OK;
     if (value->type == LK_REPLY_NIL) return LATCHKEY_AGAIN;
-    if (value->type != LK_REPLY_STRING) return lk_l2_corrupt(&lk->l2, node, "Redis answers GET with no string");
+    if (value->type != LK_REPLY_STRING) return lk_l2_corrupt(&lk->l2, node, "Redis' answer to GET is not a string");
     *found = true;
     seal_name(name, section);
     return lk_open_value(lk, node, record, name, value);

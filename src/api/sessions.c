@@ -25,7 +25,7 @@ static const char *describe_row(const lk_seal_keys *keys, lk_reply *const row[RO
     if (check) return lk_record_fault(check);
     if (record.entry.user_id != user_id || !lk_base64_decode(row[0]->text, row[0]->size, raw, sizeof raw) ||
         memcmp(raw, record.selector, sizeof raw))
-        return "a session in a user's list is another one, or somebody else's";
+        return "a session in a user's list has another name, or belongs to another user";
     memset(info, 0, sizeof *info);
     memcpy(info->selector, row[0]->text, LATCHKEY_SELECTOR_LENGTH);
     info->created_at_ms = record.entry.created_at_ms;

@@ -59,7 +59,7 @@ static int take_listed(latchkey *lk, lk_node *node, crowd *c, const lk_reply *re
         if (selector->size != LATCHKEY_SELECTOR_LENGTH) return LATCHKEY_UNAVAILABLE;
         int status = lk_session_record(lk, node, selector->text, was, &record);
         if (!status && record.entry.user_id != c->user_id)
-            status = lk_l2_corrupt(&lk->l2, node, "a session in a user's list is somebody else's");
+            status = lk_l2_corrupt(&lk->l2, node, "a session in a user's list belongs to another user");
         c->corrupt |= status != LATCHKEY_OK;
         bool right = status || !lk_access_apply(c->access, c->since_ms, &record.entry);
         if (!(right ? lk_swaps_keep(&c->swaps, selector->text, was)

@@ -14,7 +14,7 @@ const char *latchkey_status_text(int status)
     case LATCHKEY_LIMIT: return "LIMIT: the user has as many sessions as max_sessions or max_per_device allows";
     case LATCHKEY_REFUSED:
         return "REFUSED: something else came first: the user's generation moved, the token was exchanged, the field "
-               "was changed, or the session is here already";
+               "was changed, the session is here already, or another user's name has this id";
     case LATCHKEY_BAD_ARGUMENT:
         return "BAD_ARGUMENT: a NULL or a value that the function excludes; the log names it at LATCHKEY_LOG_INFO";
     case LATCHKEY_NO_MEMORY: return "NO_MEMORY: an allocation failed, or the buffer is too small";
@@ -24,7 +24,7 @@ const char *latchkey_status_text(int status)
     case LATCHKEY_PENDING: return "PENDING: denied here; Redis has not confirmed it and is being retried";
     case LATCHKEY_CONFIG: return "CONFIG: the configuration, or the server that it names, cannot be used";
     case LATCHKEY_FORKED: return "FORKED: the handle belongs to the parent process; open one here";
-    case LATCHKEY_AGAIN: return "AGAIN: memory alone cannot tell; call latchkey_validate or latchkey_submit";
+    case LATCHKEY_AGAIN: return "AGAIN: L1 alone cannot tell; call latchkey_validate or latchkey_submit";
     default: return "not a status of latchkey";
     }
 }

@@ -15,7 +15,7 @@ static int take_count(latchkey *lk, lk_node *node, const lk_reply *reply, uint64
     if (reply->type == LK_REPLY_NIL) return LATCHKEY_OK;
     if (reply->type != LK_REPLY_STRING || !reply->size || reply->size > 18 ||
         strspn(reply->text, "0123456789") != reply->size)
-        return lk_l2_corrupt(&lk->l2, node, "a user's generation in Redis is none");
+        return lk_l2_corrupt(&lk->l2, node, "a user's generation in Redis is not a number: something else wrote it");
     *count = strtoull(reply->text, NULL, 10);
     return LATCHKEY_OK;
 }
@@ -25,7 +25,9 @@ static int take_cutoff(latchkey *lk, lk_node *node, const lk_reply *reply, int64
     if (reply->type == LK_REPLY_ERROR) return lk_l2_refused(&lk->l2, node, reply);
     if (reply->type == LK_REPLY_NIL) return LATCHKEY_OK;
     if (reply->type != LK_REPLY_STRING || !lk_cutoff_parse(reply->text, reply->size, epoch))
-        return lk_l2_corrupt(&lk->l2, node, "a partition's epoch in Redis is none");
+        return lk_l2_corrupt(&lk->l2, node,
+                             "a partition's cut-off in Redis is not a time: latchkey_revoke_everyone replaces it, and "
+                             "ends all sessions");
     return LATCHKEY_OK;
 }
 

@@ -242,7 +242,7 @@ static int take_option(parse *p, char *pair, uint32_t *seen)
     if (!equals && find_option(pair)) return FAIL(p, "option '%s' has no value: %s=value is expected", pair, pair);
     if (equals) *equals = 0;
     if (!equals) return FAIL(p, "an option has no value: name=value is expected between '?' and '&'");
-    if (!is_name(pair)) return FAIL(p, "unknown option, and its name is none: letters, digits and '_' are expected");
+    if (!is_name(pair)) return FAIL(p, "unknown option: a name has only letters, digits and '_'");
     const option *o = find_option(pair);
     int status = decode_text(p, pair, equals + 1, value, sizeof value);
     if (status) return status;
@@ -381,7 +381,7 @@ static int check_tls(parse *p)
             return FAIL(p, "option '%s' is for TLS: only with rediss://", options[i].text.name);
     if (!c->cert_file[0] == !c->key_file[0]) return LATCHKEY_OK;
     return c->cert_file[0] ? FAIL(p, "cert_file is given without key_file: a client certificate needs its private key")
-                           : FAIL(p, "key_file is given without cert_file: the certificate that belongs to the key");
+                           : FAIL(p, "key_file is given without cert_file: a private key needs its certificate");
 }
 
 int lk_config_parse(const char *text, lk_config *config, char *error, size_t error_size)

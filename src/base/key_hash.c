@@ -21,7 +21,7 @@ int latchkey_key_hash(const latchkey_field *fields, size_t field_count, uint8_t 
         if (count == LK_KEY_FIELDS_MAX) return lk_bad_argument(too_many);
         keys[count++] = (lk_named){fields[i].name, length, fields[i].data, fields[i].size};
     }
-    return lk_key_hash(keys, count, hash) ? LATCHKEY_OK : lk_bad_argument("key_hash: one name stands there twice");
+    return lk_key_hash(keys, count, hash) ? LATCHKEY_OK : lk_bad_argument("key_hash: one name is given twice");
 }
 
 int latchkey_check_keys(const latchkey_entry *entry, const latchkey_field *fields, size_t field_count)

@@ -177,7 +177,7 @@ const char *lk_record_fault(enum lk_record_check check)
     case LK_RECORD_BAD: break;
     case LK_RECORD_FUTURE: return "a session's record in Redis was written by a newer latchkey: upgrade";
     case LK_RECORD_UNSEALED:
-        return "a session's record in Redis is not sealed, and seal_key_file does not say that this may be: plain";
+        return "a session's record in Redis is not sealed, and seal_key_file has no line `plain` to accept it";
     case LK_RECORD_KEYLESS: return "a session's record in Redis is sealed, and there is no seal_key_file here";
     case LK_RECORD_UNKNOWN_KEY: return "a session's record in Redis is sealed, and no key in seal_key_file has its id";
     case LK_RECORD_BROKEN: return "a session's record in Redis does not match its seal: it was changed";
@@ -222,7 +222,7 @@ int lk_fields_check(const latchkey_field *fields, size_t count, bool may_delete)
         if (f->size > LK_FIELD_SIZE_MAX) return lk_bad_argument("fields: a value is larger than 64 KiB");
         if (!f->data && (f->size || !may_delete)) return lk_bad_argument("fields: a value's data is NULL");
         for (size_t j = 0; j < i; j++)
-            if (strcmp(f->name, fields[j].name) == 0) return lk_bad_argument("fields: one name stands there twice");
+            if (strcmp(f->name, fields[j].name) == 0) return lk_bad_argument("fields: one name is given twice");
     }
     return LATCHKEY_OK;
 }

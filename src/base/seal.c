@@ -41,7 +41,7 @@ const char *lk_seal_keys_take(lk_seal_keys *keys, const char *line)
     uint8_t *key = keys->key[keys->count];
     if (!lk_hex_decode(line, strlen(line), key, LK_AEAD_KEY_SIZE)) return "is neither 64 hexadecimal digits nor plain";
     lk_blake2b((lk_span[]){{use, sizeof use - 1}, {key, LK_AEAD_KEY_SIZE}}, 2, hash);
-    if (find_key(keys, hash) >= 0) return "is a key that stands there already";
+    if (find_key(keys, hash) >= 0) return "is a key that is in the file already";
     memcpy(keys->id[keys->count++], hash, LK_SEAL_ID_SIZE);
     return NULL;
 }

@@ -259,7 +259,7 @@ bool lk_async_conn_drive(lk_async_conn *c, int64_t now_ms)
         if (!good) return false;
     }
     if (c->state == LK_ASYNC_CONN_HANDSHAKE && now_ms >= c->until_ms)
-        lk_async_conn_lose(c, now_ms, "Redis takes the connection but does not answer");
+        lk_async_conn_lose(c, now_ms, "Redis accepts the connection but does not answer");
     return c->state != LK_ASYNC_CONN_DOWN;
 }
 
@@ -269,7 +269,8 @@ int lk_async_conn_next(lk_async_conn *c, int64_t now_ms, lk_reply **reply)
     if (got >= 0) return got;
     char error[160];
     const char *why = lk_resp_error(c->conn.resp);
-    snprintf(error, sizeof error, "the server is not usable: %s", *why ? why : "it answers more than it was asked");
+    snprintf(error, sizeof error, "the server is not usable: %s",
+             *why ? why : "it sends answers that were not asked for");
     lk_async_conn_lose(c, now_ms, error);
     return -1;
 }

@@ -59,7 +59,7 @@ static int not_durable(const lk_l2 *l2, lk_node *node, const lk_reply *held)
     if (held->type == LK_REPLY_INTEGER && held->integer >= most) return LATCHKEY_OK;
     if (held->type == LK_REPLY_ERROR) lk_error_status(held, text, sizeof text);
     else
-        snprintf(text, sizeof text, "written, but held by %lld of the %lld replicas that durability asks for",
+        snprintf(text, sizeof text, "written, but only %lld of the %lld replicas that durability asks for hold it",
                  held->type == LK_REPLY_INTEGER ? (long long)held->integer : 0, most);
     unavailable(l2, node, LATCHKEY_UNAVAILABLE, text);
     return LK_OUTCOME_NOT_DURABLE;

@@ -35,7 +35,9 @@ static void take_push(lk_link *link, const lk_reply *reply, int64_t now_ms, int6
     } else if (three && lk_reply_is(reply->item[0], "message") && reply->item[2]->type == LK_REPLY_STRING) {
         /* One of a channel that was confirmed may come before the last confirmation: the first beat finds it. */
         if (link->state >= LK_LINK_REASSERTING) take_message(link, reply->item[1], reply->item[2], now_us);
-    } else lk_link_lost(link, now_ms, LATCHKEY_UNAVAILABLE, "the subscription was ended or answered unasked");
+    } else
+        lk_link_lost(link, now_ms, LATCHKEY_UNAVAILABLE,
+                     "the subscription was ended, or sent an answer that was not asked for");
 }
 
 static void take(lk_link *link, int which, const lk_reply *reply, int64_t now_ms, int64_t now_us)
@@ -62,7 +64,8 @@ void lk_link_fed(lk_link *link, int which, int64_t now_us)
     if (got >= 0 || link->state <= LK_LINK_CONNECTING) return;
     char text[160];
     const char *why = lk_resp_error(link->conn[which].resp);
-    snprintf(text, sizeof text, "the server is not usable: %s", *why ? why : "it answers more than it was asked");
+    snprintf(text, sizeof text, "the server is not usable: %s",
+             *why ? why : "it sends answers that were not asked for");
     /* What never spoke RESP is not Redis; what stops to, is broken. */
     bool foreign = link->state == LK_LINK_HANDSHAKE && !lk_resp_no_memory(link->conn[which].resp);
     lk_link_lost(link, now_ms, foreign ? LATCHKEY_CONFIG : LATCHKEY_UNAVAILABLE, text);
@@ -94,11 +97,11 @@ void lk_link_tick(lk_link *link, int64_t now_us)
     int64_t now_ms = now_us / 1000;
     if (link->state == LK_LINK_DOWN && now_ms >= link->retry_at_ms) lk_link_enter(link, LK_LINK_CONNECTING, now_ms);
     else if (link->state > LK_LINK_CONNECTING && link->state < LK_LINK_UP && now_ms >= handshake_end(link))
-        lk_link_lost(link, now_ms, LATCHKEY_UNAVAILABLE, "Redis takes the connection but does not answer");
+        lk_link_lost(link, now_ms, LATCHKEY_UNAVAILABLE, "Redis accepts the connection but does not answer");
     if (link->state != LK_LINK_UP) return;
     if (suspicious(link) && now_ms >= link->look_at_ms) {
         lk_link_look(link, now_ms,
-                     "another server answers at the same address: connecting anew, to see which one counts");
+                     "another server answers at the same address: connecting again, to see which one it is now");
         return;
     }
     if (link->beat.out && now_ms >= lk_link_beat_end(link)) {

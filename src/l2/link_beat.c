@@ -130,7 +130,7 @@ static void take_replication(lk_link *link, const lk_reply *reply, int64_t now_m
         answered(link, now_ms);
         return;
     }
-    if (!status) snprintf(text, sizeof text, "the server's replication id changed: it is met anew");
+    if (!status) snprintf(text, sizeof text, "the server's replication id changed: it is treated as another server");
     if (status == LATCHKEY_CONFIG && reply->type == LK_REPLY_STRING)
         snprintf(text, sizeof text, "the server became a replica: name its primary");
     /* What it is refused for, if it is, the next hello says. */
@@ -181,8 +181,10 @@ static void doubt(lk_link *link, unsigned p)
     if (!lk_cutoffs_doubt(link->cutoffs, p)) return;
     link->everyone = true; /* whom it spares is not known */
     lk_count(link->counters, LK_CORRUPT_RECORDS, 1);
-    snprintf(text, sizeof text, "%.32s:{%u}:e is no epoch: latchkey_revoke_everyone replaces it", link->config->prefix,
-             p);
+    snprintf(text, sizeof text,
+             "the cut-off of partition %u (%.32s:{%u}:e) is not a time: latchkey_revoke_everyone replaces it, and ends "
+             "all sessions",
+             p, link->config->prefix, p);
     link->host.trouble(link->host.context, LATCHKEY_CORRUPT, text);
 }
 

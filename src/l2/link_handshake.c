@@ -175,7 +175,7 @@ static void take_assertion(lk_link *link, const lk_reply *reply, int64_t now_ms)
 {
     if (reply->type != LK_REPLY_INTEGER) {
         lk_link_refused(link, reply, now_ms,
-                        "Redis does not answer the revocations that are made once more as expected");
+                        "Redis gave an unexpected answer when recent revocations were re-asserted");
         return;
     }
     link->assertions_out--;
@@ -205,7 +205,7 @@ void lk_link_forgot(lk_link *link, int64_t now_ms)
 {
     if (link->baseline) return; /* it is being met already */
     link->host.trouble(link->host.context, LATCHKEY_UNAVAILABLE,
-                       "Redis counts its revocations anew: its data set was lost or replaced. It is met anew");
+                       "Redis counts its revocations anew: its data set was lost or replaced");
     link->baseline = true;
     link->host.met(link->host.context, link->met);
     lk_link_empty(link);

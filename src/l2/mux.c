@@ -99,7 +99,8 @@ static void take_replies_locked(lk_mux *line)
     if (got == 0) return;
     char error[160];
     const char *why = lk_resp_error(line->conn.resp);
-    snprintf(error, sizeof error, "the server is not usable: %s", *why ? why : "it answers more than it was asked");
+    snprintf(error, sizeof error, "the server is not usable: %s",
+             *why ? why : "it sends answers that were not asked for");
     lose_locked(line, error);
 }
 
@@ -131,7 +132,7 @@ static void hand_over_locked(lk_mux *line)
     lk_exchange *next = NULL;
     for (unsigned i = 0; !next && i < lk_conn_waiting(&line->conn); i++) next = line->slot[lk_conn_tag(&line->conn, i)];
     if (!next) {
-        lose_locked(line, "an answer did not come in time, and nobody waits for it any more");
+        lose_locked(line, "an answer did not come in time: the connection is closed");
         return;
     }
     if (lk_net_flush(&line->socket, &line->conn, error, sizeof error) == LK_NET_LOST) {

@@ -246,9 +246,8 @@ static void read_sockets(lk_node *node, const struct pollfd poll_fd[LK_LINK_CONN
         if (!lk_net_is_open(&node->socket[i]) || !poll_fd[i].revents || node->link.state == LK_LINK_DOWN) continue;
         enum lk_net_io got = lk_net_fill(&node->socket[i], &node->link.conn[i], error, sizeof error);
         if (got == LK_NET_LOST && is_a_proxy(node, &node->socket[i]))
-            lk_link_lost(
-                &node->link, lk_now_ms(), LATCHKEY_CONFIG,
-                "the server answers PING, and ends the connection upon INFO: it is a proxy; name Redis itself");
+            lk_link_lost(&node->link, lk_now_ms(), LATCHKEY_CONFIG,
+                         "the server answers PING and closes the connection on INFO: it is a proxy; name Redis itself");
         else if (got == LK_NET_LOST) lost(node, &node->socket[i], error);
         else if (got == LK_NET_DONE) lk_link_fed(&node->link, i, lk_now_us());
     }

@@ -363,7 +363,7 @@ static int ask_lines(lk_pool *pool, const lk_ask *ask, lk_reply **replies, uint6
         case LK_MUX_DONE: return LATCHKEY_OK;
         case LK_MUX_GONE: continue;
         case LK_MUX_FULL:
-            snprintf(error, error_size, "a connection has no room: too many answers of it are awaited");
+            snprintf(error, error_size, "a connection has no room: too many calls wait for its answers");
             return LATCHKEY_UNAVAILABLE;
         case LK_MUX_NO_MEMORY: snprintf(error, error_size, "no memory for a command"); return LATCHKEY_NO_MEMORY;
         case LK_MUX_LATE: return LATCHKEY_UNAVAILABLE;

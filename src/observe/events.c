@@ -135,7 +135,8 @@ void lk_reuse_report(lk_counters *counters, const char *selector, int64_t now_ms
         return;
     uint64_t unsaid = atomic_exchange_explicit(&counters->reuses_unsaid, 0, memory_order_relaxed);
     lk_log(LATCHKEY_LOG_WARNING,
-           "rotation: the old token of selector %.20s was used after its grace, so two hold it: its session was ended; "
-           "%" PRIu64 " such since this was last said",
+           "rotation: the old token of selector %.20s was used after its grace, and its session was ended: a theft, or "
+           "the "
+           "answer with the new token was lost; %" PRIu64 " such since this was last said",
            selector, unsaid);
 }

@@ -55,7 +55,7 @@ static void say_lapse(lk_link_log *t, int64_t now_ms)
 {
     if (!t->lapse_ms || !room(t, now_ms)) return;
     lk_log(LATCHKEY_LOG_WARNING,
-           "lease: it had lapsed for %" PRId64 " ms: this process, or its machine, stood still or was too busy",
+           "lease: it had lapsed for %" PRId64 " ms: this process, or its machine, was paused or too busy",
            t->lapse_ms);
     t->lapse_ms = 0;
 }
@@ -67,7 +67,7 @@ static void say_l1(lk_link_log *t, int64_t now_ms, uint64_t missed, uint64_t emp
     if ((lost_some || emptied) && !room(t, now_ms)) return;
     if (lost_some)
         lk_log(emptied ? LATCHKEY_LOG_WARNING : LATCHKEY_LOG_NOTICE,
-               "l1: the messages of %" PRIu64 " revocations did not come, as their numbers show%s", missed - t->missed,
+               "l1: the messages of %" PRIu64 " revocations were lost, as their numbers show%s", missed - t->missed,
                emptied ? "; it was emptied" : "");
     else if (emptied)
         lk_log(LATCHKEY_LOG_WARNING, "l1: emptied: Redis counts its revocations anew: it lost some, or something else "

@@ -24,7 +24,7 @@ static const struct {
     {"LOADING", LATCHKEY_UNAVAILABLE, "Redis is loading its data set (-LOADING)"},
     {"MASTERDOWN", LATCHKEY_UNAVAILABLE, "the server is a replica without its primary (-MASTERDOWN)"},
     {"NOREPLICAS", LATCHKEY_UNAVAILABLE, "too few replicas (-NOREPLICAS): see min-replicas-to-write"},
-    {"BUSY", LATCHKEY_UNAVAILABLE, "Redis is busy running somebody's script (-BUSY)"},
+    {"BUSY", LATCHKEY_UNAVAILABLE, "Redis is busy running a script (-BUSY): see SCRIPT KILL"},
     {"MOVED", LATCHKEY_UNAVAILABLE, "the server became part of a cluster (-MOVED)"},
     {"ASK", LATCHKEY_UNAVAILABLE, "the server became part of a cluster (-ASK)"},
     {"max number of clients", LATCHKEY_UNAVAILABLE,

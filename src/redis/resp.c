@@ -97,7 +97,7 @@ bool lk_resp_feed(lk_resp *resp, const char *bytes, size_t size)
 {
     if (resp->error) return false;
     drop_taken(resp);
-    if (resp->used + size > LK_RESP_BYTES_MAX) resp->error = "a reply larger than any that was asked for";
+    if (resp->used + size > LK_RESP_BYTES_MAX) resp->error = "its reply is larger than any expected answer";
     else if (!reserve(resp, size)) out_of_memory(resp);
     else {
         if (size) memcpy(resp->bytes + resp->used, bytes, size);
@@ -120,7 +120,7 @@ static int refuse(lk_resp *resp, const char *error)
     resp->error = error;
     return -1;
 }
-static int not_resp(lk_resp *resp) { return refuse(resp, "what it answers is not Redis' protocol"); }
+static int not_resp(lk_resp *resp) { return refuse(resp, "its answer is not in the protocol of Redis"); }
 static int beyond(lk_resp *resp) { return refuse(resp, "a reply beyond the limits"); }
 
 /* The one spelling of a number that Redis writes, of all behind a line's type. */

@@ -93,12 +93,12 @@ static void judge_eviction(judge *j)
     bool all = strncmp(policy, "allkeys", 7) == 0;
     if (!bytes)
         find(j, LATCHKEY_LOG_NOTICE, "maxmemory-policy",
-             "%s: harmless while maxmemory is 0; with a maxmemory Redis would delete sessions that nobody revoked "
+             "%s: harmless while maxmemory is 0; with a maxmemory Redis would delete live sessions "
              "(guarantee A). Set maxmemory-policy noeviction",
              policy);
     else
         find(j, LATCHKEY_LOG_ERROR, "maxmemory-policy",
-             "%s, with maxmemory %" PRId64 ": a full Redis deletes sessions that nobody revoked, so users are logged "
+             "%s, with maxmemory %" PRId64 ": a full Redis deletes live sessions, so users are logged "
              "out (A), and forgets which sessions a user has, so limits count too few%s. Set maxmemory-policy "
              "noeviction, and maxmemory to what the sessions need",
              policy, bytes,
@@ -114,7 +114,7 @@ static void judge_sync(judge *j)
     if (!configured(j, "appendfsync", when, sizeof when) || strcmp(when, "always") == 0) return;
     bool never = strcmp(when, "no") == 0;
     find(j, never ? LATCHKEY_LOG_WARNING : LATCHKEY_LOG_NOTICE, "appendfsync",
-         "%s: a machine that loses its power loses the revocations of the last %s (C); a Redis that crashes alone does "
+         "%s: a loss of power loses the revocations of the last %s (C); a crash of Redis alone does "
          "not. Set appendfsync %s",
          never ? "no" : "everysec", never ? "half minute or so" : "second or two",
          never ? "everysec, or always" : "always where that is too much");
@@ -139,7 +139,7 @@ static void judge_append_only(judge *j)
     bool nothing = configured(j, "save", save, sizeof save) && !*save;
     find(j, LATCHKEY_LOG_WARNING, "appendonly", "no%s. Set appendonly yes",
          nothing ? ", and no snapshots: a Redis that restarts has lost every session (A)"
-                 : ": a Redis that crashed comes back as its last snapshot was, and sessions revoked since then live "
+                 : ": after a crash Redis comes back as of its last snapshot, and sessions revoked since then live "
                    "again (C); without a snapshot every session is lost (A)");
 }
 
@@ -180,7 +180,7 @@ static void judge_replicas(judge *j)
              online, wanted);
     else if (!wanted && connected)
         find(j, LATCHKEY_LOG_WARNING, "durability",
-             "0, and the server has %" PRId64 " replicas: where one takes over that had not received a revocation yet, "
+             "0, and the server has %" PRId64 " replicas: if one takes over that has not received a revocation yet, "
              "the session lives again (C). With a durability above 0 a revocation is OK only once so many have it; "
              "without "
              "one, let none take over",
@@ -196,13 +196,12 @@ static void judge_isolation(judge *j)
     bool set = lk_info_value(j->of->info, "min_slaves_good_slaves", good, sizeof good);
     if (!configured_number(j, "min-replicas-to-write", &least)) least = set ? wanted : 0;
     if (set && least >= wanted) return;
-    find(
-        j, LATCHKEY_LOG_WARNING, "min-replicas-to-write",
-        "%" PRId64 ", with latchkey's durability %" PRId64
-        ": a primary that is cut off from its replicas goes on taking "
-        "logins and touches, which are lost when it comes back as a replica: sessions end that nobody revoked (A). Set "
-        "min-replicas-to-write %" PRId64 " and a min-replicas-max-lag",
-        least, wanted, wanted);
+    find(j, LATCHKEY_LOG_WARNING, "min-replicas-to-write",
+         "%" PRId64 ", with latchkey's durability %" PRId64
+         ": a primary that is cut off from its replicas goes on taking "
+         "logins and touches, which are lost when it comes back as a replica: live sessions end (A). Set "
+         "min-replicas-to-write %" PRId64 " and a min-replicas-max-lag",
+         least, wanted, wanted);
 }
 
 /* Known to CONFIG GET alone. */
@@ -218,7 +217,7 @@ static void judge_clients(judge *j)
         if (hard > 0 && hard < LEAST_BYTES)
             find(j, LATCHKEY_LOG_NOTICE, "client-output-buffer-limit",
                  "pubsub %" PRId64
-                 " bytes: a burst of revocations ends the subscription of whoever is slow, and its L1 "
+                 " bytes: a burst of revocations ends the subscription of a slow instance, and its L1 "
                  "starts empty again. Set client-output-buffer-limit pubsub 32mb 8mb 60",
                  hard);
     }

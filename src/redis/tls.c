@@ -190,7 +190,8 @@ static void say_unverified(lk_tls *tls)
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
-        SAY(tls, "the server's certificate is of an issuer that is not trusted here: give its CA's as ca_file");
+        SAY(tls,
+            "the issuer of the server's certificate is not trusted here: give the certificate of its CA as ca_file");
         break;
     default: SAY(tls, "the server's certificate is refused: %.100s", X509_verify_cert_error_string(why));
     }
@@ -216,9 +217,7 @@ static bool say_alert(lk_tls *tls, int alert)
             SAY(tls, "the server refuses the client certificate of cert_file (TLS alert: %.40s)", text);
         else SAY(tls, "the server refuses the TLS handshake (alert: %.40s): no cipher in common?", text);
         return true;
-    case SSL_AD_PROTOCOL_VERSION:
-        SAY(tls, "the server speaks no TLS that is new enough: TLS 1.2 or newer is needed");
-        return true;
+    case SSL_AD_PROTOCOL_VERSION: SAY(tls, "the server's TLS is too old: TLS 1.2 or newer is needed"); return true;
     case SSL_AD_UNRECOGNIZED_NAME:
         SAY(tls, "the server does not know the name '%.60s' (TLS alert): see server_name", tls->name);
         return true;

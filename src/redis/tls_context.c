@@ -274,7 +274,7 @@ static int check_name(const lk_config *config, char *error, size_t error_size)
     bool address;
     const char *host = config->server_name[0] ? config->server_name : config->host;
     if (lk_tls_name(host, name, &address)) return LATCHKEY_OK;
-    snprintf(error, error_size, "%s: '%.60s' is no name that a certificate can hold",
+    snprintf(error, error_size, "%s: '%.60s' is not a name that a certificate can hold",
              config->server_name[0] ? "server_name" : "host", host);
     return LATCHKEY_CONFIG;
 }

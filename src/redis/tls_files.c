@@ -152,7 +152,7 @@ static int begin_scan(const lk_tls_files *files, enum lk_tls_file which, lk_noti
         return FAIL(s, "%s: '%.80s' is in DER form: write it in PEM form (openssl x509, or pkey, -inform DER)",
                     s->option, s->path);
     if (memchr(bytes, 0, files->size[which]))
-        return FAIL(s, "%s: '%.80s' is no text: PEM form is expected", s->option, s->path);
+        return FAIL(s, "%s: '%.80s' is not text: PEM form is expected", s->option, s->path);
     if (!memcmp(bytes, "\xef\xbb\xbf", 3)) s->next += 3; /* else its first line would be no marker */
     return LATCHKEY_OK;
 }

@@ -10,7 +10,10 @@ static int judge_cutoff(const latchkey *lk, unsigned partition, const latchkey_e
 {
     lk_node *node = lk_l2_owner(&lk->l2, partition);
     int status = lk_cutoffs_judge(lk_node_cutoffs(node), partition, entry->created_at_ms);
-    if (status == LATCHKEY_CORRUPT) return lk_l2_corrupt(&lk->l2, node, "a partition's epoch in Redis is none");
+    if (status == LATCHKEY_CORRUPT)
+        return lk_l2_corrupt(&lk->l2, node,
+                             "a partition's cut-off in Redis is not a time: latchkey_revoke_everyone replaces it, and "
+                             "ends all sessions");
     return status;
 }
 
@@ -25,7 +28,7 @@ int lk_session_record(latchkey *lk, lk_node *node, const char *selector, const l
 {
     if (value->type == LK_REPLY_ERROR) return lk_l2_refused(&lk->l2, node, value);
     if (value->type == LK_REPLY_NIL) return LATCHKEY_NOT_FOUND;
-    if (value->type != LK_REPLY_STRING) return lk_l2_corrupt(&lk->l2, node, "Redis answers HGET with no string");
+    if (value->type != LK_REPLY_STRING) return lk_l2_corrupt(&lk->l2, node, "Redis' answer to HGET is not a string");
     enum lk_record_check check = lk_record_open(&lk->config.seal_keys, value->text, value->size, record);
     if (check) return lk_l2_corrupt(&lk->l2, node, lk_record_fault(check));
     uint8_t raw[LK_SELECTOR_RAW];

@@ -76,7 +76,8 @@ static int judge_fields(latchkey *lk, lk_node *node, unsigned partition, const c
                         const lk_reply *fields, bool whole, const lk_reply *pttl, int64_t asked_us, lk_judged *judged)
 {
     if (fields->type == LK_REPLY_ERROR) return lk_l2_refused(&lk->l2, node, fields);
-    if (!lk_reply_shaped(fields, "(ss)")) return lk_l2_corrupt(&lk->l2, node, "Redis answers HGETALL with no fields");
+    if (!lk_reply_shaped(fields, "(ss)"))
+        return lk_l2_corrupt(&lk->l2, node, "Redis' answer to HGETALL is not a list of fields");
     if (!fields->count) return LATCHKEY_NOT_FOUND;
     const lk_reply *v = lk_find_field(fields, "v");
     if (!v) return lk_l2_corrupt(&lk->l2, node, "a session in Redis has no record");
@@ -157,7 +158,7 @@ static int current_name(latchkey *lk, unsigned partition, const lk_reply *old, i
     const lk_reply *name = lk_find_field(old, "f");
     lk_node *node = lk_l2_owner(&lk->l2, partition);
     if (!name || name->size != LATCHKEY_SELECTOR_LENGTH)
-        return lk_l2_corrupt(&lk->l2, node, "a token that was exchanged names no family");
+        return lk_l2_corrupt(&lk->l2, node, "the record of an exchanged token names no rotation family");
     lk_key_family(key, lk->config.prefix, partition, name->text);
     const lk_span words[4] = {lk_word("ZRANGE"), lk_word(key), lk_word("-1"), lk_word("-1")};
     lk_reply *reply;
@@ -166,7 +167,7 @@ static int current_name(latchkey *lk, unsigned partition, const lk_reply *old, i
     if (reply->type == LK_REPLY_ERROR) status = lk_l2_refused(&lk->l2, node, reply);
     else if (lk_reply_shaped(reply, "")) status = LATCHKEY_NOT_FOUND; /* the session ended in between */
     else if (!lk_reply_shaped(reply, "s") || lk_reply_at(reply, 0)->size != LATCHKEY_SELECTOR_LENGTH)
-        status = lk_l2_corrupt(&lk->l2, node, "what Redis holds for a family names no session");
+        status = lk_l2_corrupt(&lk->l2, node, "a rotation family in Redis names no session");
     else memcpy(selector, lk_reply_at(reply, 0)->text, LATCHKEY_SELECTOR_LENGTH + 1);
     lk_reply_free(reply);
     return status;
@@ -209,8 +210,8 @@ static int load_current(latchkey *lk, unsigned partition, const lk_token *token,
     /* Which session is whose heir no seal says; but both have the session's id. */
     const lk_record *is = &judged->record;
     if (!status && (is->sealed != was.sealed || memcmp(is->session, was.session, sizeof was.session))) {
-        status =
-            lk_l2_corrupt(&lk->l2, lk_l2_owner(&lk->l2, partition), "a token that was exchanged names another session");
+        status = lk_l2_corrupt(&lk->l2, lk_l2_owner(&lk->l2, partition),
+                               "the record of an exchanged token names another session");
         drop_fields(want, fields);
     }
     lk_reply_free(old);

@@ -30,7 +30,7 @@ static int judge_alias(latchkey *lk, const lk_foreign *foreign, const lk_reply *
     if (reply->type == LK_REPLY_NIL) return LATCHKEY_NOT_FOUND;
     if (reply->type != LK_REPLY_STRING ||
         !lk_foreign_token((unsigned)lk->config.partitions, foreign, reply->text, reply->size, token))
-        return lk_l2_corrupt(&lk->l2, node, "what Redis holds for a foreign token names no session");
+        return lk_l2_corrupt(&lk->l2, node, "the key of a foreign token in Redis names no session");
     return LATCHKEY_OK;
 }
 

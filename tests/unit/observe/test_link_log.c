@@ -129,7 +129,7 @@ static void test_a_lapse_beside_a_good_connection(void **state)
     lease(&t, 3000); /* to the millisecond */
     assert_said("");
     lease(&t, 8500);
-    assert_said("4 lease: it had lapsed for 3500 ms: this process, or its machine, stood still or was too busy\n");
+    assert_said("4 lease: it had lapsed for 3500 ms: this process, or its machine, was paused or too busy\n");
     lost(&t, 8600, "x"); /* what a lost link is the cause of is not said twice */
     lease(&t, 90000);
     assert_said("4 link: down: x\n5 link: up after 81400 ms\n");
@@ -146,10 +146,10 @@ static void test_l1_emptied_for_a_reason(void **state)
     lk_count(&counters, LK_EMPTIES, 1);
     lk_count(&counters, LK_MISSED, 3);
     lease(&t, 1500);
-    assert_said("4 l1: the messages of 3 revocations did not come, as their numbers show; it was emptied\n");
+    assert_said("4 l1: the messages of 3 revocations were lost, as their numbers show; it was emptied\n");
     lk_count(&counters, LK_MISSED, 2); /* and what was in them is known */
     lease(&t, 1600);
-    assert_said("5 l1: the messages of 2 revocations did not come, as their numbers show\n");
+    assert_said("5 l1: the messages of 2 revocations were lost, as their numbers show\n");
     lk_count(&counters, LK_EMPTIES, 1);
     lease(&t, 2000);
     assert_non_null(strstr(said, "4 l1: emptied: Redis counts its revocations anew"));
@@ -207,7 +207,7 @@ static void test_link_says_what_was_lost_and_found(void **state)
     m->lose_messages = 1;
     model_revoke(m, 1, "ABCDEFGHIJKLMNOPQRST");
     model_beat(m);
-    assert_non_null(strstr(said, " l1: the messages of 1 revocations did not come, as their numbers show"));
+    assert_non_null(strstr(said, " l1: the messages of 1 revocations were lost, as their numbers show"));
     said[0] = 0;
     m->number[1] = 0;
     model_beat(m);

@@ -147,7 +147,7 @@ static void test_files_of_cas(void **state)
         {"another last marker", without(labelled(ca, "CERTIFICATE"), "END CERT"), "its end is missing"},
         {"in one line", "-----BEGIN CERTIFICATE-----MIIB-----END CERTIFICATE-----\n", "is a piece of a block"},
         {"text alone", "hello\n", "there is no certificate"},
-        {"utf-16", NULL, "is no text"},
+        {"utf-16", NULL, "is not text"},
         {"der", NULL, "DER form"},
     };
     for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
