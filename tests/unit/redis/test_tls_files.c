@@ -257,7 +257,7 @@ static void test_names(void **state)
     bool address;
     assert_false(lk_tls_name(text, name, &address));
     snprintf(text, sizeof text, "ca_file=%s&server_name=.", pki_crt("ca"));
-    expect(text, "a dot", "server_name: '.' is no name");
+    expect(text, "a dot", "server_name: '.' is not a name");
 }
 
 static int group_setup(void **state)
