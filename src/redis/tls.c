@@ -191,7 +191,7 @@ static void say_unverified(lk_tls *tls)
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
         SAY(tls,
-            "the issuer of the server's certificate is not trusted here: give the certificate of its CA as ca_file");
+            "the server's certificate has an issuer that is not trusted here: give its CA's certificate as ca_file");
         break;
     default: SAY(tls, "the server's certificate is refused: %.100s", X509_verify_cert_error_string(why));
     }
