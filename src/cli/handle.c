@@ -110,8 +110,8 @@ int cli_open(const cli *c, latchkey **lk)
         return cli_fail(
             c, CLI_USAGE,
             "which Redis? Give --config URL, or set LATCHKEY_CONFIG to the text that the application gives to "
-            "latchkey_open, for example redis://127.0.0.1:6379 (a password is better in "
-            "?password_file=/path, which nobody sees)");
+            "latchkey_open, for example redis://127.0.0.1:6379 (put a password into the file of "
+            "?password_file=/path: arguments are visible to others)");
     if (c->verbose) latchkey_set_log(say_log, NULL);
     int status = latchkey_open(c->config, lk, error, sizeof error);
     if (!status) return CLI_DONE;
@@ -141,7 +141,7 @@ int cli_ask(const cli *c, const char *format, ...)
     vsnprintf(question, sizeof question, format, list);
     va_end(list);
     if (!isatty(STDIN_FILENO))
-        return cli_fail(c, CLI_USAGE, "nobody is there to be asked: %s Give --yes, since this cannot be undone",
+        return cli_fail(c, CLI_USAGE, "there is no terminal to ask at: %s Give --yes, since this cannot be undone",
                         question);
     cli_say(stderr, "%s [y/N] ", question);
     fflush(stderr);

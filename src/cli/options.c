@@ -55,9 +55,10 @@ static int take_option(taking *t)
     if (!o && t->c->command) o = find(t->c->command->options, name, length);
     if (!o && !t->c->command)
         return cli_fail(t->c, CLI_USAGE,
-                        "word %d is no option of all commands: the options of a command stand behind its name", t->at);
+                        "word %d is not an option of all commands: put the options of a command behind its name",
+                        t->at);
     if (!o)
-        return cli_fail(t->c, CLI_USAGE, "word %d is no option of this command: see latchkey %s --help", t->at,
+        return cli_fail(t->c, CLI_USAGE, "word %d is not an option of this command: see latchkey %s --help", t->at,
                         t->c->command->name);
     if (!o->value && equals) return cli_fail(t->c, CLI_USAGE, "--%s takes no value", o->name);
     if (!o->value) return take_value(t, o, NULL);
@@ -73,7 +74,7 @@ static int take_command(taking *t, const char *name, const cli_command *const *c
             t->c->command = *commands;
             return CLI_DONE;
         }
-    return cli_fail(t->c, CLI_USAGE, "word %d is no command: see latchkey --help", t->at);
+    return cli_fail(t->c, CLI_USAGE, "word %d is not a command: see latchkey --help", t->at);
 }
 
 static int take_all(taking *t, const cli_command *const *commands)

@@ -93,11 +93,12 @@ const cli_command cli_prewarm = {
     .name = "prewarm",
     .arguments = "prewarm COUNT",
     .summary = "how long prewarming an instance takes from here",
-    .help = "Loads the COUNT most recently used sessions into an L1 of its own, as latchkey_prewarm does at the start "
-            "of an\n"
-            "instance, says how many there were and how long it took, and forgets them. It warms nobody else's L1, "
-            "which only\n"
-            "a process itself can do; it tells what COUNT will cost there, and Redis, before you choose it.",
+    .help =
+        "Loads the COUNT most recently used sessions into an L1 of its own, as latchkey_prewarm does at the start "
+        "of an\n"
+        "instance, says how many there were and how long it took, and forgets them. It does not warm\n"
+        "the L1 of other processes: only a process itself can do that. It tells what COUNT will cost an instance, and\n"
+        "Redis, before you choose it.",
     .least = 1,
     .most = 1,
     .run = run,

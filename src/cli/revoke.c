@@ -123,10 +123,9 @@ const cli_command cli_revoke = {
     .arguments = "revoke SELECTOR [--user USER] | revoke --user USER | revoke --everyone",
     .summary = "ends a session, all of a user's, or everyone's",
     .help =
-        "Ends sessions, everywhere within staleness_ms of its end (guarantees B and C). It cannot be undone, so it "
-        "asks;\n"
-        "where there is no terminal, --yes is needed. With --user alone, logins of that user that are under way are\n"
-        "refused, too (draft.generation). Exit 3: nothing is promised, give it again.",
+        "Ends sessions. That holds everywhere within staleness_ms of its end (guarantees B and C). It cannot be\n"
+        "undone, so the command asks first. Without a terminal, --yes is needed. With --user alone, logins of that\n"
+        "user that are under way are refused too (draft.generation). Exit 3: nothing is promised, give it again.",
     .options = options,
     .most = 1,
     .run = run,

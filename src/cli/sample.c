@@ -69,7 +69,7 @@ static void print_sizes(const latchkey_population *p)
 static void print_keys(const latchkey_population *p)
 {
     if (!p->scanned) {
-        cli_say(stdout, "\nKeys: no right to SCAN, so nobody looked for sessions that the index does not know.\n");
+        cli_say(stdout, "\nKeys: no right to SCAN, so sessions that the index does not know were not looked for.\n");
         return;
     }
     cli_say(stdout, "\nKeys, %" PRIu64 " of %" PRIu64 " looked at\n", p->scanned < p->keys ? p->scanned : p->keys,
@@ -210,7 +210,7 @@ static const cli_option options[] = {
 const cli_command cli_sample = {
     .name = "sample",
     .arguments = "sample [--count N | --all]",
-    .summary = "who is logged in: how many, for how long, on what, how large",
+    .summary = "who is logged in: how many, for how long, on which devices, how large",
     .help = "Looks at some of the sessions and tells how many live, how long they do, on what devices, and how large "
             "they are;\n"
             "see latchkey_sample in latchkey.h. Numbers of sessions are estimates for all of them unless all were "

@@ -318,7 +318,7 @@ static int run(const cli *c)
 static const cli_option options[] = {
     {.name = "once",
      .given = &once,
-     .help = "listens for three beats, prints one table, and ends; exit 1: nobody was heard"},
+     .help = "listens for three beats, prints one table, and ends; exit 1: no instance was heard"},
     {.name = "seconds",
      .value = "N",
      .number = &seconds,

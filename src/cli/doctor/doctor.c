@@ -140,9 +140,9 @@ static void look_at_all(doctor *d)
     if (untouched && recorded_fields(d, key) == 1) lk_reply_free(QUERY(d->app, "DEL", key));
     if (d->unseen[0])
         doctor_fix(doctor_find(d, LATCHKEY_LOG_NOTICE, "unseen", "",
-                               "could not be looked at, for want of a right: %s. What they would show is not known",
+                               "not looked at, because a right is missing: %s. What they would show is not known",
                                d->unseen),
-                   "--admin URL, of a user who may do that, for this look alone");
+                   "--admin URL of a user that has the right, for this run alone");
 }
 
 static int level_of(const char *name)
@@ -203,7 +203,7 @@ static const cli_option options[] = {
      .value = "URL",
      .text = &admin_url,
      .secret = true,
-     .help = "the same server, by a user who may CONFIG GET and SCAN; or LATCHKEY_ADMIN_CONFIG"},
+     .help = "the same server, with a user that may CONFIG GET and SCAN; or LATCHKEY_ADMIN_CONFIG"},
     {.name = "level",
      .value = "LEVEL",
      .text = &least_level,

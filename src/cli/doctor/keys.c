@@ -102,12 +102,12 @@ static bool scan(const doctor *d, survey *s)
 static void report(doctor *d, const survey *s)
 {
     if (s->eternal)
-        doctor_fix(doctor_find(d, LATCHKEY_LOG_ERROR, "expiry", "H",
-                               "%" PRIu64 " of %" PRIu64
-                               " keys never expire though they should, for example %s: something "
-                               "else writes under the prefix, or took the expiry off",
-                               s->eternal, s->looked_at, s->an_eternal),
-                   "DEL of each, which ends its session; and find who does that: redis-cli MONITOR, for a moment");
+        doctor_fix(
+            doctor_find(d, LATCHKEY_LOG_ERROR, "expiry", "H",
+                        "%" PRIu64 " of %" PRIu64 " keys never expire though they should, for example %s: something "
+                        "else writes under the prefix, or took the expiry off",
+                        s->eternal, s->looked_at, s->an_eternal),
+            "DEL of each, which ends its session; and find the client that does it: redis-cli MONITOR, for a moment");
     if (s->foreign)
         doctor_fix(doctor_find(d, LATCHKEY_LOG_WARNING, "foreign-keys", "",
                                "%" PRIu64 " of %" PRIu64 " keys under the prefix are not latchkey's, for example %s",
@@ -116,7 +116,7 @@ static void report(doctor *d, const survey *s)
     if (s->beyond)
         doctor_fix(doctor_find(d, LATCHKEY_LOG_ERROR, "partitions", "A",
                                "%" PRIu64 " of %" PRIu64 " keys lie in partitions beyond %" PRId64
-                               ": somebody uses, or used, another number, and sessions of those nobody finds",
+                               ": an instance uses, or used, another number; this one does not find those sessions",
                                s->beyond, s->looked_at, d->app->config.partitions),
                    "one number of partitions in every URL: the one that Redis has recorded (HGET %s:{0}:m partitions)",
                    d->app->config.prefix);

@@ -28,14 +28,15 @@ static void look_at_privacy(doctor *d)
     if (!p->config.tls && !local)
         doctor_fix(
             doctor_find(d, LATCHKEY_LOG_WARNING, "tls", "A C E",
-                        "off, and Redis is on another machine: whoever is on the wire reads the password, and can "
-                        "answer in place of Redis: admit whom they like, and hide revocations"),
+                        "off, and Redis is on another machine: an attacker in the network can read the password, and "
+                        "can answer in place of Redis: admit any session, and hide revocations"),
             "rediss:// in the URL, with ca_file; tls-port, tls-cert-file and tls-key-file in redis.conf");
     if (!p->config.has_password)
         doctor_fix(
-            doctor_find(d, LATCHKEY_LOG_WARNING, "password", "A C E",
-                        "none: whoever reaches the port or the socket of Redis can make, read and end sessions, and "
-                        "put revoked ones back"),
+            doctor_find(
+                d, LATCHKEY_LOG_WARNING, "password", "A C E",
+                "none: everyone who reaches the port or the socket of Redis can make, read and end sessions, and "
+                "put revoked ones back"),
             "a user of its own for the application (see acl-excess), or: CONFIG SET requirepass PASSWORD; and "
             "password_file in the URL");
 }

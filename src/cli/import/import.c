@@ -332,7 +332,8 @@ static int import_into(const cli *c, latchkey *lk)
     importer m = {.c = c, .lk = lk, .began_us = lk_now_us()};
     if (!lk_foreign_taken(lk))
         return cli_fail(c, CLI_CONFIG,
-                        "foreign_until_ms is not set in the configuration, or is past: nobody could use what moved in");
+                        "foreign_until_ms is not set in the configuration, or is past: the tokens that move in would "
+                        "not be accepted");
     const char *fault = state_path ? import_state_load(state_path, &resume) : NULL;
     if (fault) return cli_fail(c, CLI_FAILED, "--state: %s", fault);
     fault = import_reader_open(&m.reader, c->arguments[0], &resume);
@@ -403,7 +404,7 @@ const cli_command cli_import = {
         "UUIDs\n"
         "or addresses and no numbers: the id is then that of latchkey_user_id. null is as good as left out. A number "
         "may\n"
-        "stand in quotes. Bytes that are no text are {\"base64\": \"...\"}. A session whose token, user and end are "
+        "stand in quotes. Bytes that are not text are {\"base64\": \"...\"}. A session whose token, user and end are "
         "known\n"
         "moves in. What else does not fit is left out or cut, and counted: a field over 64 KiB, a role over 16 bytes.\n"
         "Needs foreign_until_ms in the configuration, as the application has it.\n\n"

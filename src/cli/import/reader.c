@@ -242,5 +242,5 @@ const char *import_state_load(const char *path, import_state *s)
     if (marked) s->marks = (import_marks){(enum import_kind)first, (enum import_kind)last, was_cut != 0};
     bool good = got == 5 && (unsigned)first <= IMPORT_END && (unsigned)last <= IMPORT_END && end == '\n' &&
                 s->hashed <= HASHED_MOST && lk_hex_decode(hash, strlen(hash), s->beginning, sizeof s->beginning);
-    return good ? NULL : "it is no state of latchkey import";
+    return good ? NULL : "it is not a state of latchkey import";
 }
