@@ -293,7 +293,7 @@ class FilesAndConfigurations(ImportCase):
         self.check(run('import', config=self.config), USAGE)
         self.check(run('import', '--threads', '0', dump, config=self.config), USAGE, '--threads')
         self.check(run('import', '--state', '/nowhere/state', dump, config=self.config), FAILED, '--state')
-        self.check(run('import', '--state', self.write([b'nonsense'], 'state'), dump, config=self.config), FAILED, 'no state')
+        self.check(run('import', '--state', self.write([b'nonsense'], 'state'), dump, config=self.config), FAILED, 'not a state')
         self.assertEqual(0, self.keys(':s:'))
 
     def test_files_of_other_systems(self):
