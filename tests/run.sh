@@ -213,7 +213,6 @@ step "layers: each broken rule is noticed" sh tests/package/test_layers.sh || :
 step "the header alone, C11 and C++17, gcc and clang" sh tests/package/api/header.sh || :
 step "the programs of the documents compile" sh tests/package/readme.sh || :
 step "the links of the documents" python3 tests/package/links.py || :
-step "the layers of src" sh tests/package/layers.sh || :
 if compile gcc -DCMAKE_C_COMPILER=gcc -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_BENCH=ON; then
     if [ -n "$quick" ]; then tests "tests: gcc" "$build/gcc" -L 'unit|api|core'
     elif [ -n "$long" ]; then tests "tests: gcc" "$build/gcc"

@@ -31,7 +31,7 @@ MUTANTS = [
     Mutant('message-ignored', 'a revocation that was heard, or read in the log, purges nothing', 'src/l2/link_replay.c',
            'link->l1.purge(link->l1.context, word);', ''),
     Mutant('ended-not-denied', 'what is remembered as ended is not denied until the server was told', 'src/revocation/pending.c',
-           'if (ended(p, token->text)) return true;', ''),
+           'return ended(p, token->text) || lk_pending_holds', 'return lk_pending_holds'),
     Mutant('gap-ignored', 'a gap in the numbers keeps no lease back', 'src/l2/link_beat.c',
            'if (!lk_link_complete(link, now_ms)) return; /*', '/*'),
     Mutant('log-ignored', 'what is read in the log is counted, not applied', 'src/l2/link_replay.c',

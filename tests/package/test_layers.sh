@@ -45,7 +45,7 @@ notices "an include without a folder" 'src/base/token.c: #include "log.h" names 
 notices "a file that is not there" 'there is no src/base/nothing.h'
 notices "a header that does not compile alone" 'src/base/alone.h: it does not compile alone'
 notices "hiredis elsewhere" 'hiredis is included in redis/resp.c alone'
-notices "libssl elsewhere" 'libssl is included in redis/tls.c alone'
+notices "libssl elsewhere" 'libssl is included in redis/tls* alone'
 notices "libsodium elsewhere" 'libsodium is included in base/crypto.c alone'
 notices "a socket in a session" 'src/session/begin.c:'
 notices "headers in a circle" 'it is in a circle of headers'
