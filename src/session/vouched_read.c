@@ -66,12 +66,14 @@ static bool denied(latchkey *lk, const lk_vouched_read *read)
 }
 
 /* Denied before it was asked for. */
-static int denial(latchkey *lk, const lk_vouched_read *read, int64_t deadline_ms)
+static int denial(latchkey *lk, const lk_vouched_read *read, const lk_vouch *vouch, int64_t deadline_ms)
 {
     lk_node *node = lk_l2_owner(&lk->l2, read->partition);
     if (!read->token || lk_pending_holds(lk->pending, read->token)) return LATCHKEY_NOT_FOUND;
     uint64_t leased = lk_node_lease_owner(node); /* 0: a server is being met, and told of it */
-    return leased && lk_node_lease_covers(node, leased, deadline_ms) ? LATCHKEY_UNAVAILABLE : LATCHKEY_NOT_FOUND;
+    if (!leased) return LATCHKEY_NOT_FOUND;
+    if (lk_node_lease_covers(node, leased, deadline_ms)) return LATCHKEY_UNAVAILABLE;
+    return read->keep ? read->keep(lk, read->context, vouch, LATCHKEY_NOT_FOUND) : LATCHKEY_NOT_FOUND;
 }
 
 int lk_read_vouched(latchkey *lk, const lk_vouched_read *read, int64_t deadline_ms)
@@ -80,7 +82,7 @@ int lk_read_vouched(latchkey *lk, const lk_vouched_read *read, int64_t deadline_
     int status = LK_OUTCOME_OTHER_SERVER;
     for (int i = 0; i < 2 && status == LK_OUTCOME_OTHER_SERVER; i++) {
         lk_vouch vouch;
-        if (!begin_read(lk, read, &vouch)) return denial(lk, read, deadline_ms);
+        if (!begin_read(lk, read, &vouch)) return denial(lk, read, &vouch, deadline_ms);
         int said = read->ask(lk, read->context, &vouch, deadline_ms);
         if (said < 0) return said;
         status = lk_node_lease_covers(node, vouch.server, deadline_ms);
