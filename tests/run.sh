@@ -5,7 +5,7 @@ set -eu
 
 usage() {
     cat <<'TEXT'
-sh tests/run.sh [--quick | --long]
+sh tests/run.sh [--quick | --long | --only PART]
 
   Everything. Each test runs where it can find something:
     gcc, as released      unit tests, the simulation, the command, the core of the system tests
@@ -19,6 +19,7 @@ sh tests/run.sh [--quick | --long]
 
   --long    all of that, each system test under every build, a minute for each fuzzer, and five minutes of the soak
   --quick   gcc alone: unit tests and the core of the system tests
+  --only    one part alone: bindings (the library from other languages)
   --help    this
 
 Ends with the ten slowest tests and one line, "N passed, M failed", which counts single tests and steps, and with status 0 only
@@ -27,11 +28,12 @@ or on unix sockets, on free ports, and are ended whatever happens; two runs at o
 TEXT
 }
 
-quick= long= soak=20 fuzz=5
+quick= long= only= soak=20 fuzz=5
 case ${1-} in
 '') ;;
 --quick) quick=yes ;;
 --long) long=yes soak=300 fuzz=60 ;;
+--only) only=${2-} ;;
 -h | --help) usage && exit 0 ;;
 *) usage >&2 && exit 2 ;;
 esac
@@ -58,6 +60,7 @@ sh tests/need.sh build-essential cmake pkg-config clang libclang-rt-14-dev clang
     libxxhash-dev libssl-dev postgresql libcmocka-dev liblua5.1-0-dev libmicrohttpd-dev libevent-dev wrk redis-server redis-tools curl python3 perl valgrind prometheus util-linux \
     php-cli php-redis php-illuminate-redis php-illuminate-session php-illuminate-cache php-illuminate-encryption ruby ruby-redis-actionpack \
     python3-django python3-django-redis python3-flask-session python3-redis python3-msgpack \
+    python3-dev python3-setuptools python3-flask python3-fastapi gunicorn uvicorn luajit libuv1-dev libasio-dev \
     faketime locales groff-base openssl ccache debootstrap spin qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 
 # A run that finds build-tests in use by another takes a directory of its own.
@@ -190,6 +193,16 @@ compile() {
             cmake --build "$build" --parallel "$jobs"' - "$build/$name" "$root" "$jobs" "$@"
 }
 
+# ---------------------------------------------------------------------------------- the parts of --only PART --
+part_bindings() { step "bindings: one list, every language" sh tests/bindings/run.sh || :; }
+if [ "${1-}" = --only ]; then
+    command -v "part_$only" >/dev/null || { echo "--only '$only': there is no such part" >&2; usage >&2; exit 2; }
+    "part_$only"
+    echo "$passed passed, $failed failed"
+    [ "$failed" = 0 ]
+    exit
+fi
+
 # With --long every test runs under every build.
 not_address='sim|command' in_threads=threads
 [ -z "$long" ] || not_address=none in_threads=.
@@ -245,6 +258,7 @@ if [ -z "$quick" ]; then
     step "the simulation notices what is broken" sh tests/proof/sim/mutants.sh --short || :
     step "valgrind, some of the tests" sh tests/valgrind.sh "$build/gcc" || :
     step "installed: strangers' projects" sh tests/package/install/run.sh || :
+    part_bindings
     step "hiredis 1.x: unit tests, and what a server may answer" sh tests/package/hiredis.sh "$build/hiredis" \
         --parallel "$parallel" -R '^unit_|^system_(life|fields|lies|servers|deadlines|submit)$' || :
     step "Valkey 8: the system tests" sh tests/package/valkey.sh "$build/gcc" "$build/valkey" --parallel "$parallel" -R \
