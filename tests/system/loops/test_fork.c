@@ -258,6 +258,18 @@ static void test_J_a_child_does_not_keep_the_parents_event_loop_busy(void **stat
     assert_int_equal(told, 0);
 }
 
+/* Not under sanitizers. ThreadSanitizer does not support new threads after a fork of a process with several ("starting new threads
+ * after multi-threaded fork is not supported", it says without die_after_fork=0). AddressSanitizer takes stacks of threads that
+ * a child does not have for its own. */
+#ifdef __has_feature
+#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
+#define IN_A_SANITIZER
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define IN_A_SANITIZER
+#endif
+
 /* Children are forked while threads open and close handles, and each opens one of its own: it must not wait for a lock that was
  * torn: the log's, OpenSSL's, libsodium's. A child that hangs is ended by its alarm clock. */
 static char configs[3][400];
@@ -386,7 +398,7 @@ int main(void)
         TEST(test_J_grandchild_answers_FORKED_as_well),
         TEST(test_J_fork_in_the_middle_of_everything),
         TEST(test_J_l1_reads_as_zeros_in_a_child),
-#ifndef __SANITIZE_ADDRESS__ /* it takes stacks of threads that a child does not have for its own */
+#ifndef IN_A_SANITIZER
         TEST(test_J_fork_while_threads_open_handles),
 #endif
         TEST(test_J_a_child_does_not_keep_the_parents_event_loop_busy),
