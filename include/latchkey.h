@@ -86,7 +86,7 @@ extern "C" {
 #define LATCHKEY_LIMIT 4     /* create: the user has max_sessions sessions, or max_per_device, and limit=deny */
 #define LATCHKEY_REFUSED                                                                                               \
     5 /* create: the user's generation has moved since it was read, or another user's name has this id; rotate,          \
-         import: done already; change_fields: a field has another version */
+         import, create_with: done already; change_fields: a field has another version */
 #define LATCHKEY_BAD_ARGUMENT                                                                                          \
     -1 /* a NULL, or a value that the function's text excludes: a bug in the caller; the log names the argument */
 #define LATCHKEY_NO_MEMORY -2
@@ -138,6 +138,8 @@ LATCHKEY_API size_t latchkey_entry_size(void);
 LATCHKEY_API size_t latchkey_stats_size(void);
 LATCHKEY_API size_t latchkey_draft_size(void);
 LATCHKEY_API size_t latchkey_field_size(void);
+LATCHKEY_API size_t latchkey_request_size(void);
+LATCHKEY_API size_t latchkey_result_size(void);
 LATCHKEY_API uint32_t latchkey_flags_yours(void);
 LATCHKEY_API uint32_t latchkey_flag_stale(void);
 LATCHKEY_API uint32_t latchkey_flag_renew(void);
@@ -231,10 +233,11 @@ LATCHKEY_API uint64_t latchkey_user_id(const void *name, size_t size);
  * A state is said once, not at each attempt. Over time, a handle says at most one line in 10 seconds, and at most as many
  * lines of the audit. Events are not limited, since a trail must be complete. No line holds a token or a password; a selector may be in
  * it (F).
- * The function is called by the links' threads and by threads that are in latchkey_open. For "rotation:" and "event:" it is
- * called by the thread whose call caused the line. Several threads may call it at once. While the link's thread is in it, the
- * lease keeps ageing: return quickly. Do not call any latchkey_ function on a handle in it. Take no lock in it under which
- * another thread of yours opens or closes a handle. */
+ * The function is called by the links' threads. For "rotation:" and "event:" it is called by the thread whose call caused the
+ * line. While a handle is being opened, the thread that is in latchkey_open calls it, and the link's thread does not: so a
+ * function that waits for that thread (for an interpreter's lock, say) holds nothing up. Several threads may call it at once. While
+ * the link's thread is in it, the lease keeps ageing: return quickly. Do not call any latchkey_ function on a handle in it. Take no
+ * lock in it under which another thread of yours closes a handle. latchkey_log_read needs no function. */
 typedef void (*latchkey_log)(void *context, int level, const char *text);
 
 /* EVENTS. With events=1 each of these is one line at LATCHKEY_LOG_INFO. The instance that did it says it once, after Redis has
@@ -270,6 +273,17 @@ typedef void (*latchkey_log)(void *context, int level, const char *text);
  * running in another thread when this returns; it no longer runs once every handle that was open then is closed.
  * Does not block. */
 LATCHKEY_API void latchkey_set_log(latchkey_log function, void *context);
+
+/* Takes the oldest line of this handle that was not read yet, for programs that do not want to be called: bindings, event loops.
+ * *level (may be NULL) is its level; text is NUL-terminated, and cut to `size` (640 hold every line). The lines are those that the
+ * log function would hear, whether there is one or not. Only "argument:" is missing: it belongs to no handle, and
+ * latchkey_error_text says it.
+ * A handle keeps its last 128 lines. What was lost before they were read is said in one line: "log: N lines were dropped".
+ * From the first call on, the descriptor of the handle's own queue (latchkey_fd) is readable also while a line waits: then read
+ * until it is NOT_FOUND.
+ * Returns  OK; NOT_FOUND: no line waits, and text is ""; BAD_ARGUMENT; FORKED.
+ * Does not block. */
+LATCHKEY_API int latchkey_log_read(latchkey *lk, int *level, char *text, size_t size);
 
 /* ------------------------------------------------------------------------------------ open and close -- */
 
@@ -329,6 +343,9 @@ LATCHKEY_API void latchkey_set_log(latchkey_log function, void *context);
  *                                  way. An entry that L1 still holds longer than the bound of C after that is a
  *                                  disagreement: the promise was not kept, or Redis was changed by hand. See
  *                                  latchkey_stats, and "audit:" in the log
+ *          name                    a name for this instance, 1 to 32 of [A-Za-z0-9._:-], so that an operator finds it: `latchkey top`
+ *                                  and `latchkey status` show it beside host and process id, and CLIENT LIST in Redis shows it
+ *                                  where the Redis user has the right +client|setname
  *          lazy          0         1: open succeeds while Redis is away; calls answer UNAVAILABLE until it is there
  *          foreign_until_ms 0      the Unix time until which, by Redis' clock, tokens that another store made are accepted, if
  *                                  their sessions moved in (latchkey_import); 0: never. The ACL needs +set. Every
@@ -359,10 +376,33 @@ LATCHKEY_API void latchkey_set_log(latchkey_log function, void *context);
  *          lasts a second or so for a million entries. */
 LATCHKEY_API int latchkey_open(const char *config, latchkey **out, char *error, size_t error_size);
 
+/* Looks whether latchkey_open could use this configuration: parses it, and reads the files that it names (keys, password,
+ * certificates). It connects nowhere, and looks no host up. For `nginx -t` and for checks at start-up.
+ * Returns  OK; CONFIG, and `error` says what was wrong and what to do, as for latchkey_open; BAD_ARGUMENT; NO_MEMORY. `error` and
+ *          `size` may be NULL and 0.
+ * Does not wait for Redis or for the network. */
+LATCHKEY_API int latchkey_check_config(const char *config, char *error, size_t size);
+
+/* Why the last call of this thread that failed did so, in words: which argument was wrong, what Redis said, why a login was refused.
+ * `buffer` receives up to `size` bytes, NUL-terminated; 256 hold every text. It is "" where the status says all there is to say
+ * (latchkey_status_text). `lk` is the handle of that call; NULL for latchkey_open and latchkey_check_config. After a call that did
+ * not fail it says nothing of use. It never holds a secret. Requests of queues run in other threads: latchkey_stats, `last_error`.
+ * Returns  OK; BAD_ARGUMENT. Does not block. */
+LATCHKEY_API int latchkey_error_text(latchkey *lk, char *buffer, size_t size);
+
+/* Prepares the end of a handle that threads may still be using. From now on calls that need Redis are UNAVAILABLE (hits of
+ * latchkey_validate are answered as before), submits are UNAVAILABLE, and this call waits until no call that may wait for Redis is
+ * under way, and until every accepted write of its queues has been done. After OK latchkey_close is safe once no thread is in
+ * a call that does not wait (a hit, latchkey_try_validate, submit, reap).
+ * Returns  OK; UNAVAILABLE: a call is still under way after deadline_ms: drain again; BAD_ARGUMENT; FORKED.
+ * Blocks   for little more than deadline_ms. There is no way back. */
+LATCHKEY_API int latchkey_drain(latchkey *lk);
+
 /* Stops the link, closes every connection, frees everything. No other call may be running on the handle. NULL is
  * allowed. In a forked child it closes the child's copies of the descriptors, which leaves the parent's connections
  * unharmed (J). There it frees nothing, because another thread of the parent may have been in the middle of anything.
- * Blocks   until the link's thread has ended, which happens at once. */
+ * Writes that queues have accepted are carried out first; their answers are lost.
+ * Blocks   until the link's thread has ended, which happens at once; with writes outstanding, for at most deadline_ms. */
 LATCHKEY_API void latchkey_close(latchkey *lk);
 
 /* --------------------------------------------------------------------------------- the life of a session -- */
@@ -374,6 +414,23 @@ LATCHKEY_API void latchkey_close(latchkey *lk);
  *          given out. After UNAVAILABLE Redis may hold a session that has no known token, until it idles out.
  * Blocks   for at most deadline_ms. Guarantees F, G. */
 LATCHKEY_API int latchkey_create(latchkey *lk, const latchkey_draft *draft, char token[LATCHKEY_TOKEN_SIZE]);
+
+/* A token for a session of this user that is yet to be made, for frameworks that want the id first. Redis is not asked, and
+ * there is no session: every function answers NOT_FOUND for it until latchkey_create_with has made one. user_id is that of the draft;
+ * for a user who has a name, latchkey_user_id of it.
+ * Returns  OK; BAD_ARGUMENT; FORKED. On failure token is zeros.
+ * Does not block. */
+LATCHKEY_API int latchkey_token_new(latchkey *lk, uint64_t user_id, char token[LATCHKEY_TOKEN_SIZE]);
+
+/* Makes a session as latchkey_create does, with a token of latchkey_token_new for the draft's user. Never pass on a token that came
+ * from a client: somebody else may know it.
+ * Where this was UNAVAILABLE, call it again with the same token. If it is then REFUSED, validate the token: the first call may have
+ * made the session.
+ * Returns  as latchkey_create; REFUSED also where a session of this token exists, or was ended lately (the last 1,000 revocations
+ *          of its partition are known); MALFORMED (not a token that this deployment made); BAD_ARGUMENT also for a token that was
+ *          made for another user.
+ * Blocks   for at most deadline_ms. Guarantees D, F, G. */
+LATCHKEY_API int latchkey_create_with(latchkey *lk, const latchkey_draft *draft, const char *token, size_t token_len);
 
 /* Is this session valid, and whose is it? L1 answers. On a miss the calling thread asks Redis itself; equal
  * misses in flight share one read. Using a session keeps it alive (see latchkey_touch).
@@ -590,16 +647,17 @@ LATCHKEY_API int latchkey_sessions(latchkey *lk, uint64_t user_id, const char *c
  *     latchkey_submit(lk, ..., tag)   for each token that try_validate could not tell
  *     when fd is readable:            latchkey_reap, until it returns less than `max`
  *
- * There is no callback, and no thread of the library is on the way. submit writes to a connection that belongs to these three
- * functions. reap reads from it. The descriptor (an epoll) is readable while bytes, answers or a deadline wait for reap. So a
+ * There is no callback, and no thread of the library is on the way of a validation. submit writes to a connection that belongs to
+ * the queue. reap reads from it. The descriptor (an epoll) is readable while bytes, answers or a deadline wait for reap. So a
  * loop that stops calling reap stops only its own answers. The descriptor may be readable before an answer is complete: then
  * reap returns 0.
- * create, touch, revoke, load and set_fields have no such form. They are rare beside validations, and a login hashes a
- * password, for which an evented server has a worker thread already: call them there. A session's use needs no
- * latchkey_touch, because validating is a use. */
+ * A session's use needs no latchkey_touch, because validating is a use.
+ *
+ * These three are the short form. Below, under "Queues", is the whole: writes and reads of Redis without waiting, and a queue for
+ * each event loop of the process. */
 
-/* A descriptor that is readable when there is something to reap. It belongs to the handle, serves all its threads, and lives as
- * long as the handle: do not read from it, and do not close it.
+/* The descriptor of the handle's own queue (latchkey_queue_own), readable when there is something to reap. It belongs to the handle,
+ * serves all its threads, and lives as long as the handle: do not read from it, and do not close it.
  * Returns  the descriptor, or a status below 0: BAD_ARGUMENT; UNAVAILABLE (no descriptor is left for it); NO_MEMORY; FORKED.
  * Does not block. */
 LATCHKEY_API int latchkey_fd(latchkey *lk);
@@ -607,8 +665,8 @@ LATCHKEY_API int latchkey_fd(latchkey *lk);
 /* Asks for what latchkey_validate answers, without waiting. Equal tokens in flight share one read. Commands that are
  * submitted while others are under way go out together.
  * Returns  OK: latchkey_reap gives exactly one answer with this tag, within deadline_ms if it is called by then (the answer may
- *          be there already). Else no answer comes: MALFORMED; UNAVAILABLE (in_flight answers are outstanding or not yet
- *          reaped); BAD_ARGUMENT; NO_MEMORY; FORKED.
+ *          be there already). Else no answer comes: MALFORMED; UNAVAILABLE (in_flight validations of this queue are outstanding or
+ *          not yet reaped); BAD_ARGUMENT; NO_MEMORY; FORKED.
  * Does not block. For microseconds it locks out other threads' submits and reaps of the same handle. Guarantee G. */
 LATCHKEY_API int latchkey_submit(latchkey *lk, const char *token, size_t token_len, uint64_t tag);
 
@@ -625,12 +683,113 @@ LATCHKEY_API size_t latchkey_answer_size(void);
 LATCHKEY_API int latchkey_submit_fresh(latchkey *lk, const char *token, size_t token_len, int64_t max_age_ms,
                                        uint64_t tag);
 
-/* Takes up to `max` answers, in any order, and returns how many. It returns 0 also where lk or answers is NULL, and in a forked
+/* Takes up to `max` answers of validations, in any order, and returns how many. (Answers of other kinds, which only
+ * latchkey_queue_submit asks for, wait for latchkey_queue_reap.) It returns 0 also where lk or answers is NULL, and in a forked
  * child. What is outstanding when the handle is closed is never answered. Submitted tokens stay in memory, kept out of core
  * dumps, until they are answered.
  * Does not block. Guarantees A to I, as of this call: an answer that lay unread until it was too old is asked for again, or is
  * UNAVAILABLE. */
 LATCHKEY_API size_t latchkey_reap(latchkey *lk, latchkey_answer *answers, size_t max);
+
+/* ---------------------------------------------------------------------------------------------- queues -- */
+
+/* A queue: requests go in, results come out, and nothing waits. Each event loop of a process may have one of its own, with its own
+ * descriptor: a result is reaped from the queue that it was submitted to, and from no other. The handle's own is the first of
+ * them; latchkey_fd, latchkey_submit and latchkey_reap are its short form for validations.
+ *
+ *     q = latchkey_queue_open(lk)            once for each event loop; latchkey_queue_fd(q) is registered for reading
+ *     latchkey_queue_submit(q, &request)     a request has a kind, and a tag by which you know its result
+ *     when the descriptor is readable:       latchkey_queue_reap, until it returns less than `max`
+ *
+ * Validations go as above, without a thread. What writes to Redis, or reads a whole record, is done by a few threads of the
+ * handle (at most 4, at most `connections`; made when first needed, all signals blocked), as the blocking function of that name
+ * does it, on a copy of the request. deadline_ms counts from submit: what waited for longer is answered UNAVAILABLE, without having
+ * been done, except a revocation, which is then PENDING. */
+typedef struct latchkey_queue latchkey_queue;
+
+enum latchkey_kind { /* what a request asks for; the numbers are frozen. Beside each, what it needs: */
+                     LATCHKEY_VALIDATE = 0, /* token; and, where `fresh` is not 0, max_age_ms */
+                     LATCHKEY_CREATE =
+                         1, /* draft; token: one of latchkey_token_new (as latchkey_create_with), or NULL */
+                     LATCHKEY_REVOKE = 2,        /* token */
+                     LATCHKEY_ROTATE = 3,        /* token, grace_ms */
+                     LATCHKEY_TOUCH = 4,         /* token */
+                     LATCHKEY_GET_FIELDS = 5,    /* token, names, count */
+                     LATCHKEY_CHANGE_FIELDS = 6, /* token, changes, count */
+                     LATCHKEY_SET_FIELDS = 7,    /* token, fields, count */
+                     LATCHKEY_LOAD = 8,          /* token */
+                     LATCHKEY_SET_ACCESS = 9,    /* token, access */
+                     LATCHKEY_REVOKE_USER = 10   /* user_id; token: the one to keep, or NULL */
+};
+
+/* A request. Zero it, set `size`, `kind`, `tag` and what the kind needs; the rest is not looked at. Everything that it points to is
+ * copied before submit returns. */
+typedef struct latchkey_request {
+    size_t size; /* sizeof(latchkey_request) */
+    int kind;    /* enum latchkey_kind */
+    int fresh;   /* VALIDATE: not 0: as latchkey_validate_fresh */
+    uint64_t tag;
+    const char *token;
+    size_t token_len;
+    int64_t max_age_ms; /* VALIDATE, with `fresh` */
+    int64_t grace_ms;   /* ROTATE */
+    const latchkey_draft *draft;
+    const char *const *names;
+    const latchkey_field *fields;
+    const struct latchkey_change *changes;
+    size_t count;
+    const struct latchkey_access *access;
+    uint64_t user_id;
+} latchkey_request;
+
+/* A result. Fields are only ever added at the end: pass sizeof(latchkey_result) to reap. */
+typedef struct latchkey_result {
+    uint64_t tag;
+    int kind;
+    int status;                      /* one that the blocking function of this kind returns */
+    latchkey_entry entry;            /* VALIDATE, CREATE: the session's; else, and unless it is OK, zeros */
+    char token[LATCHKEY_TOKEN_SIZE]; /* CREATE, ROTATE: the new token; else, and unless it is OK, "" */
+    uint32_t reserved;
+    uint64_t count; /* REVOKE_USER: how many sessions were ended, also when the status is not OK; else 0 */
+    latchkey_record
+        *record; /* GET_FIELDS, LOAD: yours, to be freed with latchkey_record_free; else, and unless it is OK, NULL */
+} latchkey_result;
+
+/* Opens one more queue. A handle has at most 64, its own among them. Each has a connection of its own, made when it is first
+ * needed, and memory for in_flight validations.
+ * Returns  the queue, or NULL: latchkey_error_text says why (no descriptor or no memory is left, there are 64, lk is NULL, a
+ *          forked child). Does not block. */
+LATCHKEY_API latchkey_queue *latchkey_queue_open(latchkey *lk);
+
+/* The handle's own queue. It lives as long as the handle, and is not closed. NULL as for latchkey_queue_open. Does not block. */
+LATCHKEY_API latchkey_queue *latchkey_queue_own(latchkey *lk);
+
+/* The descriptor that is readable when there is something to reap. It belongs to the queue: do not read from it, and do not close
+ * it. Or a status below 0: BAD_ARGUMENT; FORKED. Does not block. */
+LATCHKEY_API int latchkey_queue_fd(latchkey_queue *q);
+
+/* Asks, without waiting.
+ * Returns  OK: latchkey_queue_reap of this queue gives exactly one result with this tag, within deadline_ms if it is called by
+ *          then. After OK for a REVOKE, no validate on this handle that starts later admits the session (B): it is denied now,
+ *          whatever the result will be but NOT_FOUND. (One limit: a foreign token that this process does not know yet is denied
+ *          from when Redis has said which session it means.)
+ *          Else no result comes: MALFORMED; UNAVAILABLE (in_flight validations of this queue, or as many requests of other kinds,
+ *          are outstanding or not yet reaped; no thread is left for this process; for a REVOKE also: 4,096 revocations wait already;
+ *          after latchkey_drain); BAD_ARGUMENT; NO_MEMORY; FORKED.
+ * Does not block. Guarantees A to J. */
+LATCHKEY_API int latchkey_queue_submit(latchkey_queue *q, const latchkey_request *request);
+
+/* Takes up to `max` results, in any order, and returns how many. result_size is sizeof(latchkey_result): the results stand so far
+ * apart. It returns 0 also where q or results is NULL, for a result_size that no version of latchkey_result has, and in a
+ * forked child. Tokens and fields of requests stay in memory until they are reaped, tokens outside core dumps; then they are wiped.
+ * Does not block. Guarantees A to I; validations as of this call, see latchkey_reap. */
+LATCHKEY_API size_t latchkey_queue_reap(latchkey_queue *q, latchkey_result *results, size_t result_size, size_t max);
+
+/* Closes a queue. What is outstanding is not answered; writes that were accepted are carried out all the same (the token of a login
+ * whose result is never reaped is lost). No other call may be running on this queue. Close all queues before the handle is closed:
+ * latchkey_close closes those that are left, and they must not be used after it. NULL is allowed; the handle's own is left as it is.
+ * Does not block. */
+LATCHKEY_API void latchkey_queue_close(latchkey_queue *q);
 
 /* ------------------------------------------------------------------------------------ the whole record -- */
 

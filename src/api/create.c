@@ -1,7 +1,9 @@
-/* latchkey_create: draft --> token, record, script --> a session in Redis --> L1 --> the token is handed out.
+/* latchkey_create, latchkey_create_with, latchkey_token_new: draft --> token, record, script --> a session in Redis --> L1 --> the token is handed out.
  * Randomness, times and place are decided here and by Redis; nothing of them comes from a client. */
-#include "session/draft.h"
+#include "api/create.h"
+
 #include "base/argument.h"
+#include "base/reason.h"
 
 #include "observe/events.h"
 #include "session/run_script.h"
@@ -14,16 +16,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ATTEMPTS = 4, AHEAD_MS = 1000, FIXED_WORDS = 10, WORDS_MAX = FIXED_WORDS + 2 + 2 * LK_FIELDS_MAX };
+enum { ATTEMPTS = 4, AHEAD_MS = 1000, FIXED_WORDS = 10, WORDS_MAX = FIXED_WORDS + 3 + 2 * LK_FIELDS_MAX };
 
 /* Its first request is likely to come here, and soon. Known is what a read would say: the record, and how long it lives; and
  * the rules are those of any answer of Redis (lk_session_fill). */
-static void keep(latchkey *lk, const latchkey_draft *d, const lk_token *token, const lk_vouch *vouch, lk_record *record,
-                 int64_t made_ms)
+static void keep(latchkey *lk, const lk_token *token, const lk_vouch *vouch, const lk_record *record, int64_t made_ms)
 {
     /* Ended were sessions up to a time that is still to come, by a clock that was ahead: how long it lives Redis says. */
     if (made_ms > lk_server_now_ms(lk, lk_now_us()) + AHEAD_MS) return;
-    if (!record->sealed) lk_draft_times(lk, d, record, made_ms, made_ms);
     lk_judged judged = {.record = *record};
     int64_t absolute = record->entry.expires_at_ms - made_ms;
     int64_t left = record->idle_ms < absolute ? record->idle_ms : absolute;
@@ -47,8 +47,9 @@ typedef struct making {
     lk_record *record;
     const lk_token *token;
     lk_vouch vouch;
-    bool named; /* the id is another name's */
-    bool made;  /* it is in Redis, whatever else becomes of the call */
+    bool named;  /* the id is another name's */
+    bool exists; /* a session of this token, or it was ended lately */
+    bool made;   /* it is in Redis, whatever else becomes of the call */
 } making;
 
 static int take_create(latchkey *lk, void *context, lk_script_answer *answer, int status)
@@ -57,24 +58,35 @@ static int take_create(latchkey *lk, void *context, lk_script_answer *answer, in
     int64_t now_ms, made_at_ms = lk_session_clock(answer->reply, &now_ms);
     if (made_at_ms && m->record->sealed) lk_draft_times(lk, m->draft, m->record, made_at_ms, now_ms);
     m->named = lk_draft_collides(m->draft, answer->reply);
+    m->exists = lk_reply_is(answer->reply, "EXISTS");
     const lk_reply *made_ms = take_made(lk, m->draft, answer->reply);
     if (!made_ms) return status ? status : LATCHKEY_UNAVAILABLE;
     m->made = true;
     lk_vouch_answered(lk, m->token->partition, &m->vouch, answer->incarnation);
-    if (answer->durable) keep(lk, m->draft, m->token, &m->vouch, m->record, made_ms->integer);
+    if (!m->record->sealed) lk_draft_times(lk, m->draft, m->record, made_ms->integer, made_ms->integer);
+    if (answer->durable) keep(lk, m->token, &m->vouch, m->record, made_ms->integer);
     return LATCHKEY_OK;
 }
 
-/* One attempt with a new token: OK, or what the script says; TAKEN: with another token, or by another clock. `fields` are the
- * draft's as Redis is to hold them. */
+static int say_why_not(const making *m, int status)
+{
+    if (status == LATCHKEY_LIMIT)
+        return lk_reason(status, "the user has as many sessions as max_sessions or max_per_device allows");
+    if (status != LATCHKEY_REFUSED) return status;
+    return m->named ? lk_reason(status, "another user's name has this user id")
+                    : lk_reason(status, "the user's generation has moved since it was read: the sessions were ended");
+}
+
+/* One attempt, with a new token or with the one that is given: OK, or what the script says; TAKEN: with another token, or by another
+ * clock. `fields` are the draft's as Redis is to hold them. */
 static int attempt(latchkey *lk, const latchkey_draft *d, const latchkey_field *fields, lk_record *record,
-                   lk_token *token, int64_t deadline_ms)
+                   lk_token *token, bool given, int64_t deadline_ms)
 {
     uint8_t v[LK_RECORD_SEALED_SIZE];
     char user[24], idle[24], lifetime[24], generation[24], most[24], of_device[24];
     lk_span words[WORDS_MAX];
     size_t count = 0;
-    lk_token_make(&lk->config.check_keys, lk_partition_of_user(lk, d->user_id), token);
+    if (!given) lk_token_make(&lk->config.check_keys, lk_partition_of_user(lk, d->user_id), token);
     memcpy(record->selector, token->raw, LK_SELECTOR_RAW);
     lk_token_verifier_hash(token, record->verifier_hash);
     size_t size = lk_record_seal(&lk->config.seal_keys, record, v);
@@ -93,13 +105,14 @@ static int attempt(latchkey *lk, const latchkey_draft *d, const latchkey_field *
     words[count++] = (lk_span){v + LK_RECORD_PERMISSIONS, s ? 0 : LK_RECORD_CREATED - LK_RECORD_PERMISSIONS};
     words[count++] = (lk_span){v + LK_RECORD_DEVICE, s ? 0 : LK_RECORD_SIZE - LK_RECORD_DEVICE};
     uint8_t name[LK_HASH_SIZE];
+    if (given) words[count++] = (lk_span){"o", 1}; /* once: not after it was ended, either */
     count += lk_draft_name(d, words + count, name);
     for (size_t i = 0; i < d->field_count; i++) {
         words[count++] = (lk_span){fields[i].name, strlen(fields[i].name)};
         words[count++] = (lk_span){fields[i].data, fields[i].size};
     }
     making m = {.draft = d, .record = record, .token = token};
-    if (!lk_vouch_session(lk, token, &m.vouch)) return LK_OUTCOME_TAKEN;
+    if (!lk_vouch_session(lk, token, &m.vouch)) return given ? (int)LATCHKEY_REFUSED : (int)LK_OUTCOME_TAKEN;
     const lk_script_run run = {.script = LK_SCRIPT_CREATE,
                                .partition = token->partition,
                                .selector = token->text,
@@ -112,21 +125,14 @@ static int attempt(latchkey *lk, const latchkey_draft *d, const latchkey_field *
     if (status > 0)
         lk_event_refused(&lk->config, d->user_id, status == LATCHKEY_LIMIT ? "limit" : m.named ? "name" : "generation");
     if (status && m.made) lk_disown(lk, token); /* its token is not handed out, since a failover may lose it */
-    return status;
+    if (m.exists && given) return lk_reason(LATCHKEY_REFUSED, "a session of this token exists, or was ended lately");
+    return say_why_not(&m, status);
 }
 
-int latchkey_create(latchkey *lk, const latchkey_draft *given, char token[LATCHKEY_TOKEN_SIZE])
+int lk_create(latchkey *lk, const latchkey_draft *draft, bool given, lk_token *token, latchkey_entry *entry)
 {
-    latchkey_draft known;
-    const latchkey_draft *draft = &known;
-    if (token) memset(token, 0, LATCHKEY_TOKEN_SIZE);
-    if (!lk || !given || !token) return lk_bad_argument("create: the handle, draft or token is NULL");
-    int status = lk_draft_take(given, &known);
-    if (status) return status;
-    if (lk_forked(lk)) return LATCHKEY_FORKED;
     lk_record record;
-    lk_token made;
-    status = lk_draft_record(lk, draft, &record);
+    int status = lk_draft_record(lk, draft, &record);
     if (status) return status;
     int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
     latchkey_field *sealed = NULL;
@@ -134,15 +140,69 @@ int latchkey_create(latchkey *lk, const latchkey_draft *given, char token[LATCHK
     if (record.sealed && !sealed) return LATCHKEY_NO_MEMORY;
     status = LK_OUTCOME_TAKEN;
     for (int i = 0; i < ATTEMPTS && status == LK_OUTCOME_TAKEN; i++)
-        status = attempt(lk, draft, sealed ? sealed : draft->fields, &record, &made, deadline_ms);
+        status = attempt(lk, draft, sealed ? sealed : draft->fields, &record, token, given, deadline_ms);
     free(sealed);
     status = lk_outcome_status(status); /* four times 64 random bits that were taken */
-    if (!status) {
-        size_t bytes = LK_RECORD_SIZE;
-        for (size_t i = 0; i < draft->field_count; i++) bytes += strlen(draft->fields[i].name) + draft->fields[i].size;
-        lk_histogram_add(&lk->counters.session_bytes, bytes);
-        memcpy(token, made.text, LATCHKEY_TOKEN_SIZE);
-    }
+    if (status) return status;
+    size_t bytes = LK_RECORD_SIZE;
+    for (size_t i = 0; i < draft->field_count; i++) bytes += strlen(draft->fields[i].name) + draft->fields[i].size;
+    lk_histogram_add(&lk->counters.session_bytes, bytes);
+    *entry = record.entry;
+    return LATCHKEY_OK;
+}
+
+int latchkey_create(latchkey *lk, const latchkey_draft *given, char token[LATCHKEY_TOKEN_SIZE])
+{
+    latchkey_draft draft;
+    latchkey_entry entry;
+    lk_token made;
+    if (token) memset(token, 0, LATCHKEY_TOKEN_SIZE);
+    if (!lk || !given || !token) return lk_bad_argument("create: the handle, draft or token is NULL");
+    int status = lk_draft_take(given, &draft);
+    if (status) return status;
+    if (lk_forked(lk)) return LATCHKEY_FORKED;
+    status = lk_create(lk, &draft, false, &made, &entry);
+    if (!status) memcpy(token, made.text, LATCHKEY_TOKEN_SIZE);
     lk_wipe(&made, sizeof made);
+    return status;
+}
+
+/* --------------------------------------------------------------------------------- with a token of before -- */
+
+int latchkey_token_new(latchkey *lk, uint64_t user_id, char token[LATCHKEY_TOKEN_SIZE])
+{
+    if (token) memset(token, 0, LATCHKEY_TOKEN_SIZE);
+    if (!lk || !token) return lk_bad_argument("token_new: the handle or token is NULL");
+    if (lk_forked(lk)) return LATCHKEY_FORKED;
+    lk_token made;
+    lk_token_make(&lk->config.check_keys, lk_partition_of_user(lk, user_id), &made);
+    memcpy(token, made.text, LATCHKEY_TOKEN_SIZE);
+    lk_wipe(&made, sizeof made);
+    return LATCHKEY_OK;
+}
+
+int lk_create_given(const latchkey *lk, const latchkey_draft *draft, const char *token, size_t token_len,
+                    lk_token *parsed)
+{
+    if (!lk_parse(lk, token, token_len, parsed)) return LATCHKEY_MALFORMED;
+    if (parsed->partition == lk_partition_of_user(lk, draft->user_id)) return LATCHKEY_OK;
+    lk_wipe(parsed, sizeof *parsed);
+    return lk_bad_argument(
+        "create_with: the token was made for another user: call latchkey_token_new with the draft's");
+}
+
+int latchkey_create_with(latchkey *lk, const latchkey_draft *given, const char *token, size_t token_len)
+{
+    latchkey_draft draft;
+    latchkey_entry entry;
+    lk_token parsed;
+    if (!lk || !given || !token) return lk_bad_argument("create_with: the handle, draft or token is NULL");
+    int status = lk_draft_take(given, &draft);
+    if (status) return status;
+    if (lk_forked(lk)) return LATCHKEY_FORKED;
+    status = lk_create_given(lk, &draft, token, token_len, &parsed);
+    if (status) return status;
+    status = lk_create(lk, &draft, true, &parsed, &entry);
+    lk_wipe(&parsed, sizeof parsed);
     return status;
 }

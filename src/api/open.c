@@ -2,8 +2,9 @@
 
 #include "base/secure_memory.h"
 #include "base/argument.h"
+#include "base/reason.h"
 #include "api/stats.h"
-#include "session/async.h"
+#include "api/queue.h"
 #include "session/lifetime.h"
 #include "session/refresh.h"
 
@@ -90,7 +91,7 @@ int latchkey_open(const char *config, latchkey **out, char *error, size_t error_
     }
     if (!lk_crypto_init()) {
         snprintf(error, error_size, "libsodium finds no source of randomness");
-        return LATCHKEY_CONFIG;
+        return lk_reason(LATCHKEY_CONFIG, "%s", error);
     }
     latchkey *lk = lk_map(sizeof *lk, false); /* it holds the password; a child must find `lease` */
     snprintf(error, error_size, "no memory");
@@ -102,8 +103,11 @@ int latchkey_open(const char *config, latchkey **out, char *error, size_t error_
     for (unsigned i = 0; !status && !lk->config.lazy && (node = lk_topology_node(&lk->l2.topology, i)); i++)
         status = lk_node_wait(node, deadline_ms, error, error_size);
     if (!status && !lk->config.lazy) status = lk_l2_probe(&lk->l2, 0, deadline_ms, error, error_size);
-    if (status) latchkey_close(lk);
-    else {
+    if (status) {
+        lk_reason_clear(NULL);
+        lk_reason(status, "%s", error);
+        latchkey_close(lk);
+    } else {
         *error = 0;
         *out = lk;
     }
@@ -117,11 +121,11 @@ void latchkey_close(latchkey *lk)
         /* Another thread of the parent may have been in the middle of anything: nothing of its memory is safe to touch,
          * let alone to free. It goes with the process. */
         lk_topology_abandon(&lk->l2.topology);
-        lk_async_abandon(atomic_load(&lk->async));
+        lk_queues_abandon(lk);
         return;
     }
     lk_topology_close(&lk->l2.topology); /* first: its threads use the others */
-    lk_async_close(atomic_load(&lk->async));
+    lk_queues_close(lk);
     lk_singleflight_close(lk->singleflight);
     lk_negative_cache_close(lk->negative_cache);
     lk_alias_cache_close(lk->alias_cache);

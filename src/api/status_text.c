@@ -45,6 +45,8 @@ uint32_t latchkey_flags_yours(void) { return LATCHKEY_FLAGS_YOURS; }
 uint32_t latchkey_flag_stale(void) { return LATCHKEY_FLAG_STALE; }
 uint32_t latchkey_flag_renew(void) { return LATCHKEY_FLAG_RENEW; }
 size_t latchkey_answer_size(void) { return sizeof(latchkey_answer); }
+size_t latchkey_request_size(void) { return sizeof(latchkey_request); }
+size_t latchkey_result_size(void) { return sizeof(latchkey_result); }
 size_t latchkey_session_info_size(void) { return sizeof(latchkey_session_info); }
 size_t latchkey_field_size(void) { return sizeof(latchkey_field); }
 size_t latchkey_change_size(void) { return sizeof(latchkey_change); }

@@ -1,27 +1,23 @@
-/* latchkey_fd, latchkey_submit, latchkey_submit_fresh, latchkey_reap: validate without waiting, for event loops. See session/async.h. */
-#include "session/async.h"
+/* latchkey_fd, latchkey_submit, latchkey_submit_fresh, latchkey_reap: the short form of the handle's own queue. */
+#include "api/queue.h"
 #include "base/argument.h"
-#include "session/begin.h"
 
 int latchkey_fd(latchkey *lk)
 {
+    latchkey_queue *q;
     if (!lk) return lk_bad_argument("fd: the handle is NULL");
-    return lk_forked(lk) ? (int)LATCHKEY_FORKED : lk_async_fd(lk);
+    if (lk_forked(lk)) return LATCHKEY_FORKED;
+    int status = lk_queue_own(lk, &q);
+    return status ? status : lk_async_fd(q->async);
 }
 
 static int submit_aged(latchkey *lk, const char *token, size_t token_len, int64_t max_age_ms, uint64_t tag)
 {
-    lk_token parsed;
-    lk_foreign foreign;
-    int status = lk_begin_here(lk, token, token_len, &parsed, &foreign);
-    bool unresolved = status == LK_OUTCOME_ASK_REDIS;
-    if (status == LATCHKEY_MALFORMED) lk_count(&lk->counters, LK_MALFORMED, 1);
-    if (status && !unresolved) return status;
-    if (unresolved) lk_foreign_stand_in(&foreign, &parsed);
-    status = lk_async_submit(lk, &parsed, unresolved ? &foreign : NULL, max_age_ms, tag);
-    if (unresolved) lk_wipe(&foreign, sizeof foreign);
-    lk_wipe(&parsed, sizeof parsed);
-    return status;
+    latchkey_queue *q;
+    if (!lk || !token) return lk_bad_argument("submit: the handle or the token is NULL");
+    if (lk_forked(lk)) return LATCHKEY_FORKED;
+    int status = lk_queue_own(lk, &q);
+    return status ? status : lk_queue_validate(q, token, token_len, max_age_ms, tag);
 }
 
 int latchkey_submit(latchkey *lk, const char *token, size_t token_len, uint64_t tag)
@@ -38,5 +34,6 @@ int latchkey_submit_fresh(latchkey *lk, const char *token, size_t token_len, int
 size_t latchkey_reap(latchkey *lk, latchkey_answer *answers, size_t max)
 {
     if (!lk || !answers || lk_forked(lk)) return 0;
-    return lk_async_reap(lk, answers, max);
+    latchkey_queue *q = lk_queue_made(lk);
+    return q ? lk_async_reap(lk, q->async, answers, max) : 0;
 }

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/reason.h"
 
 #include <stdatomic.h>
 
@@ -37,5 +38,6 @@ int lk_bad_argument(const char *what)
         if (until) atomic_store_explicit(until, now_ms + AGAIN_MS, memory_order_relaxed);
         lk_log(LATCHKEY_LOG_INFO, "argument: %s", what);
     }
-    return LATCHKEY_BAD_ARGUMENT;
+    lk_reason_clear(NULL);
+    return lk_reason(LATCHKEY_BAD_ARGUMENT, "%s", what);
 }

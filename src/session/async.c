@@ -3,6 +3,7 @@
 #include "session/async.h"
 
 #include "base/errno_text.h"
+#include "base/reason.h"
 #include "base/secure_memory.h"
 #include "session/begin.h"
 #include "session/hit.h"
@@ -278,30 +279,18 @@ void lk_async_close(lk_async *a)
     free(a);
 }
 
-void lk_async_abandon(lk_async *a)
-{
-    if (a) lk_async_conn_abandon(&a->channel);
-}
+void lk_async_abandon(lk_async *a) { lk_async_conn_abandon(&a->channel); }
 
-/* Made by who needs it first. NO_MEMORY; UNAVAILABLE where the process may have no more descriptors. */
-static int open_once(latchkey *lk, lk_async **out)
+int lk_async_open(latchkey *lk, lk_async **out)
 {
-    lk_async *none = NULL;
-    *out = atomic_load_explicit(&lk->async, memory_order_acquire);
-    if (*out) return LATCHKEY_OK;
     *out = open_async(lk);
-    if (!*out && errno != EMFILE && errno != ENFILE && errno != ENOSPC) return LATCHKEY_NO_MEMORY;
-    if (!*out) {
-        char text[160];
-        snprintf(text, sizeof text, "no descriptor is left for latchkey_fd and latchkey_submit: %s (see ulimit -n)",
-                 lk_errno_text(errno));
-        lk_node_trouble(lk_topology_node(&lk->l2.topology, 0), LATCHKEY_UNAVAILABLE, text);
-        return LATCHKEY_UNAVAILABLE;
-    }
-    if (atomic_compare_exchange_strong(&lk->async, &none, *out)) return LATCHKEY_OK;
-    lk_async_close(*out);
-    *out = none;
-    return LATCHKEY_OK;
+    if (*out) return LATCHKEY_OK;
+    if (errno != EMFILE && errno != ENFILE && errno != ENOSPC) return lk_reason(LATCHKEY_NO_MEMORY, "no memory");
+    char text[160];
+    snprintf(text, sizeof text, "no descriptor is left for latchkey_fd and latchkey_submit: %s (see ulimit -n)",
+             lk_errno_text(errno));
+    lk_node_trouble(lk_topology_node(&lk->l2.topology, 0), LATCHKEY_UNAVAILABLE, text);
+    return lk_reason(LATCHKEY_UNAVAILABLE, "%s", text);
 }
 
 /* ------------------------------------------------------------------------------------------------ verbs -- */
@@ -344,11 +333,9 @@ static void start_slot(latchkey *lk, lk_async *a, lk_async_slot *p, int64_t now_
 }
 
 /* `foreign` is NULL where the token is known. */
-int lk_async_submit(latchkey *lk, const lk_token *token, const lk_foreign *foreign, int64_t max_age_ms, uint64_t tag)
+int lk_async_submit(latchkey *lk, lk_async *a, const lk_token *token, const lk_foreign *foreign, int64_t max_age_ms,
+                    uint64_t tag)
 {
-    lk_async *a;
-    int status = open_once(lk, &a);
-    if (status) return status;
     int64_t now_ms = lk_now_ms();
     lk_lock_take(&a->lock);
     lk_async_slot *p = lk_async_first(a, LK_ASYNC_FREE);
@@ -364,7 +351,7 @@ int lk_async_submit(latchkey *lk, const lk_token *token, const lk_foreign *forei
         start_slot(lk, a, p, now_ms);
     } else lk_count(&lk->counters, LK_SHED, 1);
     lk_lock_give(&a->lock);
-    return p ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE;
+    return p ? LATCHKEY_OK : lk_reason(LATCHKEY_UNAVAILABLE, "in_flight answers of this queue are outstanding already");
 }
 
 static size_t reap_locked(latchkey *lk, lk_async *a, latchkey_answer *answers, size_t max)
@@ -383,21 +370,16 @@ static size_t reap_locked(latchkey *lk, lk_async *a, latchkey_answer *answers, s
     return given;
 }
 
-size_t lk_async_reap(latchkey *lk, latchkey_answer *answers, size_t max)
+size_t lk_async_reap(latchkey *lk, lk_async *a, latchkey_answer *answers, size_t max)
 {
-    lk_async *a = atomic_load_explicit(&lk->async, memory_order_acquire);
-    if (!a) return 0;
     lk_lock_take(&a->lock);
     size_t given = reap_locked(lk, a, answers, max);
     lk_lock_give(&a->lock);
     return given;
 }
 
-int lk_async_fd(latchkey *lk)
+int lk_async_fd(lk_async *a)
 {
-    lk_async *a;
-    int status = open_once(lk, &a);
-    if (status) return status;
     lk_lock_take(&a->lock);
     lk_async_conn_wanted(&a->channel, lk_now_ms()); /* so that the first question finds it */
     lk_lock_give(&a->lock);

@@ -14,13 +14,16 @@
 
 #include "session/async_table.h"
 
-int lk_async_fd(latchkey *lk); /* or NO_MEMORY */
+/* OK; NO_MEMORY; UNAVAILABLE: the process may have no more descriptors. */
+int lk_async_open(latchkey *lk, lk_async **out);
+int lk_async_fd(lk_async *async);
 
-/* `foreign` is NULL where the session is known. OK; NO_MEMORY; UNAVAILABLE: all slots are taken. */
-int lk_async_submit(latchkey *lk, const lk_token *token, const lk_foreign *foreign, int64_t max_age_ms, uint64_t tag);
-size_t lk_async_reap(latchkey *lk, latchkey_answer *answers, size_t max);
+/* `foreign` is NULL where the session is known. OK; UNAVAILABLE: all slots are taken. */
+int lk_async_submit(latchkey *lk, lk_async *async, const lk_token *token, const lk_foreign *foreign, int64_t max_age_ms,
+                    uint64_t tag);
+size_t lk_async_reap(latchkey *lk, lk_async *async, latchkey_answer *answers, size_t max);
 
-void lk_async_close(lk_async *async);   /* NULL is allowed; the link has ended */
+void lk_async_close(lk_async *async);   /* NULL is allowed */
 void lk_async_abandon(lk_async *async); /* in a forked child: closes its copies of the descriptors, and no more */
 
 /* For async_give.c: */

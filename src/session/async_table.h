@@ -49,7 +49,7 @@ typedef struct lk_async_list {
     uint32_t first, last;
 } lk_async_list;
 
-struct lk_async {
+typedef struct lk_async {
     lk_lock lock;
     /* all guarded by lock: */
     lk_async_conn channel;
@@ -62,7 +62,7 @@ struct lk_async {
     uint32_t unsent; /* asked, but still in the channel's buffer */
     uint32_t asked;
     int64_t soonest_ms; /* no deadline of those QUEUED or ASKED is earlier */
-};
+} lk_async;
 
 bool lk_async_table_open(lk_async *async, uint32_t count); /* false: no memory. All slots are FREE */
 void lk_async_table_close(lk_async *async);

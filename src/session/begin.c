@@ -1,6 +1,7 @@
 /* See begin.h. */
 #include "session/begin.h"
 #include "base/argument.h"
+#include "base/reason.h"
 
 #include "session/resolve.h"
 
@@ -11,6 +12,7 @@ int lk_begin_here(latchkey *lk, const char *token, size_t token_len, lk_token *p
     char selector[LATCHKEY_SELECTOR_LENGTH];
     if (!lk || !token) return lk_bad_argument("the handle or the token is NULL");
     if (lk_forked(lk)) return LATCHKEY_FORKED;
+    lk_reason_clear(lk);
     unsigned partitions = (unsigned)lk->config.partitions;
     if (lk_parse(lk, token, token_len, parsed)) return LATCHKEY_OK;
     lk_wipe(parsed, sizeof *parsed); /* nearly a token may be somebody's, misspelt */

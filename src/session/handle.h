@@ -9,7 +9,7 @@
 #include "l1/alias_cache.h"
 #include "l1/negative_cache.h"
 
-typedef struct lk_async lk_async; /* async.h */
+enum { LK_QUEUES_MAX = 64 };
 
 /* The last seconds of the histograms, for the pulse: quantiles count from the older of two marks on, which is 5 to 10 s old.
  * The link's thread alone. */
@@ -32,7 +32,8 @@ struct latchkey {
     lk_refresh_queue *refresh_queue;
     lk_config config;
     lk_window window;
-    _Atomic(lk_async *) async; /* NULL until somebody submits */
+    /* NULL: not open. The first is the handle's own, made when it is first needed. Release; acquire: all of it is seen. */
+    _Atomic(latchkey_queue *) queue[LK_QUEUES_MAX];
 };
 
 /* In a child of the process that opened the handle the lease's page reads as zeros (guarantee J). */

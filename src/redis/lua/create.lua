@@ -1,6 +1,7 @@
 -- Makes a session. ARGV: 3 user, 4 idle_ms, 5 lifetime_ms, 6 generation or 0, 7 max_sessions or 0, 8 evict|deny,
 -- 9 max_per_device or 0, 10 to 12 the record without its times, or 10 a sealed one, whole, 13... names and values of fields,
--- before them, where the user has a name, "n" and its hash.
+-- before them, where the user has a name, "n" and its hash, and before that, where the token was made beforehand, "o": it makes one
+-- session, once.
 -- Returns when it was made, in ms (of a sealed one, a moment later than it says), and beside it, where events are told, whom
 -- the limits ended; or EXISTS, REFUSED, NAME (the id is of another name), LIMIT or CLOCK. At most 100 are ended at a time for each limit, so that one that was
 -- lowered does not stop Redis.
@@ -8,7 +9,14 @@ local user, idle, lifetime, most, of_device = ARGV[3], tonumber(ARGV[4]), tonumb
 if not cutoff then return no_cutoff() end
 if call('EXISTS', session) == 1 then return redis.status_reply('EXISTS') end
 local u, count = index_of(user), count_of(user)
-local name = ARGV[13] == 'n' and ARGV[14]
+local at = 13
+if ARGV[at] == 'o' then
+  at = at + 1
+  for _, entry in ipairs(try('XRANGE', base .. 'r', '-', '+')) do
+    if string.find(entry[2][2], selector, 1, true) then return redis.status_reply('EXISTS') end
+  end
+end
+local name = ARGV[at] == 'n' and ARGV[at + 1]
 if name and is_anothers(user, name) then return redis.status_reply('NAME') end
 if ARGV[6] ~= '0' then
   if not count then call('GET', base .. 'g:' .. user) end -- of the wrong type: an error
@@ -64,7 +72,7 @@ if most > 0 and names >= most or of_device > 0 then
 end
 
 local expiry = math.min(now + idle, expires)
-call('HSET', session, 'v', v, 'x', string.format('%.0f %.0f %s', idle, expires, user), 'g', text(count or 0), unpack(ARGV, name and 15 or 13))
+call('HSET', session, 'v', v, 'x', string.format('%.0f %.0f %s', idle, expires, user), 'g', text(count or 0), unpack(ARGV, name and at + 2 or at))
 call('PEXPIREAT', session, text(expiry))
 if (count or 0) > 0 then live_until(base .. 'g:' .. user, expires) end -- revoke_user.lua
 if name then keep_name(user, name, expires) end

@@ -26,6 +26,8 @@ static void test_constants_equal_their_functions(void **state)
     assert_int_equal(latchkey_session_info_size(), sizeof(latchkey_session_info));
     assert_int_equal(latchkey_sessions_max(), LATCHKEY_SESSIONS_MAX);
     assert_int_equal(latchkey_answer_size(), sizeof(latchkey_answer));
+    assert_int_equal(latchkey_request_size(), sizeof(latchkey_request));
+    assert_int_equal(latchkey_result_size(), sizeof(latchkey_result));
     assert_int_equal(latchkey_field_size(), sizeof(latchkey_field));
     assert_int_equal(latchkey_change_size(), sizeof(latchkey_change));
     assert_int_equal(latchkey_device_count_size(), sizeof(latchkey_device_count));

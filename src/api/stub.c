@@ -1,0 +1,14 @@
+#include "base/argument.h"
+#include "session/handle.h"
+int latchkey_log_read(latchkey *lk, int *level, char *text, size_t size)
+{
+    if (!lk || !text || !size) return lk_bad_argument("log_read: the handle or text is NULL, or size is 0");
+    if (level) *level = 0;
+    *text = 0;
+    return lk_forked(lk) ? LATCHKEY_FORKED : LATCHKEY_NOT_FOUND;
+}
+int latchkey_drain(latchkey *lk)
+{
+    if (!lk) return lk_bad_argument("drain: the handle is NULL");
+    return lk_forked(lk) ? LATCHKEY_FORKED : LATCHKEY_OK;
+}

@@ -1,0 +1,19 @@
+/* Why the last call of this thread that failed did so, for latchkey_error_text. A call begins by forgetting the last one's reason, off
+ * the way of a hit; whatever fails says why where it is known. No secret may stand in it (guarantee F). */
+#ifndef LK_BASE_REASON_H
+#define LK_BASE_REASON_H
+
+#include <stddef.h>
+
+enum { LK_REASON_SIZE = 256 };
+
+/* A call on this handle begins. */
+void lk_reason_clear(const void *handle);
+
+/* Keeps why, and returns the status. */
+int lk_reason(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* "": none is known, or it is another handle's. `handle` may be NULL: any. */
+const char *lk_reason_text(const void *handle);
+
+#endif
