@@ -68,6 +68,8 @@ static int take_create(latchkey *lk, void *context, lk_script_answer *answer, in
     return LATCHKEY_OK;
 }
 
+static const char used[] = "a session of this token exists, or was ended lately";
+
 static int say_why_not(const making *m, int status)
 {
     if (status == LATCHKEY_LIMIT)
@@ -112,7 +114,8 @@ static int attempt(latchkey *lk, const latchkey_draft *d, const latchkey_field *
         words[count++] = (lk_span){fields[i].data, fields[i].size};
     }
     making m = {.draft = d, .record = record, .token = token};
-    if (!lk_vouch_session(lk, token, &m.vouch)) return given ? (int)LATCHKEY_REFUSED : (int)LK_OUTCOME_TAKEN;
+    if (!lk_vouch_session(lk, token, &m.vouch)) m.exists = true;
+    if (m.exists) return given ? lk_reason(LATCHKEY_REFUSED, "%s", used) : (int)LK_OUTCOME_TAKEN;
     const lk_script_run run = {.script = LK_SCRIPT_CREATE,
                                .partition = token->partition,
                                .selector = token->text,
@@ -125,13 +128,14 @@ static int attempt(latchkey *lk, const latchkey_draft *d, const latchkey_field *
     if (status > 0)
         lk_event_refused(&lk->config, d->user_id, status == LATCHKEY_LIMIT ? "limit" : m.named ? "name" : "generation");
     if (status && m.made) lk_disown(lk, token); /* its token is not handed out, since a failover may lose it */
-    if (m.exists && given) return lk_reason(LATCHKEY_REFUSED, "a session of this token exists, or was ended lately");
+    if (m.exists && given) return lk_reason(LATCHKEY_REFUSED, "%s", used);
     return say_why_not(&m, status);
 }
 
 int lk_create(latchkey *lk, const latchkey_draft *draft, bool given, lk_token *token, latchkey_entry *entry)
 {
     lk_record record;
+    lk_reason_clear(lk);
     int status = lk_draft_record(lk, draft, &record);
     if (status) return status;
     int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
