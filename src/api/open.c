@@ -56,12 +56,11 @@ static int build_handle(latchkey *lk, char *error, size_t error_size)
     if (!good) return LATCHKEY_NO_MEMORY;
     int status = lk_topology_open(&lk->l2.topology, &lk->config, &lk->counters, &l1, error, error_size);
     if (status) return status;
+    lk->leases = lk->l2.topology.book.leases;
+    lk->pending = lk->l2.topology.book.pending;
+    lk->refresh_queue = lk_inbox_refreshes(lk->l2.topology.book.inbox);
     lk->l2.config = &lk->config;
     lk->l2.counters = &lk->counters;
-    lk_node *node = lk_topology_node(&lk->l2.topology, 0);
-    lk->lease = lk_node_lease(node);
-    lk->pending = lk_node_pending(node);
-    lk->refresh_queue = lk_node_refresh_queue(node);
     return LATCHKEY_OK;
 }
 
@@ -93,7 +92,7 @@ int latchkey_open(const char *config, latchkey **out, char *error, size_t error_
         snprintf(error, error_size, "libsodium finds no source of randomness");
         return lk_reason(LATCHKEY_CONFIG, "%s", error);
     }
-    latchkey *lk = lk_map(sizeof *lk, false); /* it holds the password; a child must find `lease` */
+    latchkey *lk = lk_map(sizeof *lk, false); /* it holds the password; a child must find `leases` */
     snprintf(error, error_size, "no memory");
     int status = lk ? lk_config_parse(config, &lk->config, error, error_size) : LATCHKEY_NO_MEMORY;
     if (!status) status = build_sources(&lk->config, error, error_size);
@@ -117,7 +116,7 @@ int latchkey_open(const char *config, latchkey **out, char *error, size_t error_
 void latchkey_close(latchkey *lk)
 {
     if (!lk) return;
-    if (lk->lease && lk_forked(lk)) {
+    if (lk->leases && lk_forked(lk)) {
         /* Another thread of the parent may have been in the middle of anything: nothing of its memory is safe to touch,
          * let alone to free. It goes with the process. */
         lk_topology_abandon(&lk->l2.topology);

@@ -50,7 +50,7 @@ void lk_stats_gather(latchkey *lk, latchkey_stats *s)
     s->l1_bytes = l1.bytes;
     s->l1_capacity = (uint64_t)lk->config.l1_capacity;
     s->connected = lk_node_connected(lk_topology_node(&lk->l2.topology, 0));
-    int64_t until = atomic_load_explicit(&lk->lease->until_ms, memory_order_acquire);
+    int64_t until = atomic_load_explicit(&lk->leases->of[0].until_ms, memory_order_acquire);
     s->lease_age_ms = until ? lk_now_ms() - (until - lk->config.staleness_ms) : -1;
     uint64_t asked = s->l1_hits + s->l1_misses;
     s->hit_rate = asked ? (double)s->l1_hits / (double)asked : 0;

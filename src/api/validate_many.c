@@ -16,10 +16,12 @@ static void group_from_l1(latchkey *lk, const char *const *tokens, const size_t 
     lk_l1_slot *slots[TOGETHER];
     lk_l1_found found[TOGETHER];
     const char *asked[TOGETHER];
-    int64_t lease_until = lk_hit_lease(lk);
+    int64_t lease_until[TOGETHER];
     for (size_t i = 0; i < count; i++) {
         statuses[i] = LATCHKEY_AGAIN;
-        asked[i] = lease_until && tokens[i] && token_lens[i] == LATCHKEY_TOKEN_LENGTH ? tokens[i] : nothing;
+        asked[i] = tokens[i] && token_lens[i] == LATCHKEY_TOKEN_LENGTH ? tokens[i] : nothing;
+        lease_until[i] = lk_hit_lease(lk, asked[i]);
+        if (!lease_until[i]) asked[i] = nothing;
         homes[i] = lk_l1_fetch(v, asked[i]);
     }
     for (size_t i = 0; i < count; i++) {
@@ -33,8 +35,8 @@ static void group_from_l1(latchkey *lk, const char *const *tokens, const size_t 
     uint64_t hits = 0;
     for (size_t i = 0; i < count; i++) {
         if (statuses[i] != LATCHKEY_OK) continue;
-        if (__builtin_expect(lk_hit_stands(lk, &found[i], lease_until, now), 1)) hits++;
-        else statuses[i] = lk_hit_judge(lk, asked[i], &found[i], lease_until, now, &entries[i]);
+        if (__builtin_expect(lk_hit_stands(lk, &found[i], lease_until[i], now), 1)) hits++;
+        else statuses[i] = lk_hit_judge(lk, asked[i], &found[i], lease_until[i], now, &entries[i]);
     }
     if (hits) lk_count(&lk->counters, LK_L1_HITS, hits);
 }

@@ -49,6 +49,16 @@ bool lk_selector_parse(unsigned partitions, const char *text, unsigned *partitio
 /* Does the text begin with 20 characters of the tokens' alphabet? What came from Redis is not a selector before that. */
 bool lk_selector_spelled(const char *text);
 
+/* The partition that stands in a token's first three characters. Of anything else a number that is no partition, or any: always
+ * below 4,096. Cheap: it is on the way of every request. */
+extern const uint8_t lk_base64_values[256];
+
+static inline unsigned lk_token_partition(const char *token)
+{
+    const unsigned char *c = (const unsigned char *)token;
+    return (lk_base64_values[c[0]] & 3u) << 10 | (unsigned)lk_base64_values[c[1]] << 4 | lk_base64_values[c[2]] >> 2;
+}
+
 /* What Redis holds of the verifier. */
 void lk_token_verifier_hash(const lk_token *token, uint8_t hash[LK_HASH_SIZE]);
 bool lk_verifier_text_hash(const char text[LK_VERIFIER_LENGTH], uint8_t hash[LK_HASH_SIZE]);

@@ -116,7 +116,7 @@ int lk_l2_script(lk_l2 *l2, enum lk_script_id id, unsigned partition, const char
     memcpy(all + head, words, count * sizeof *words);
     lk_call call = {all, head + count};
     lk_count(l2->counters, LK_L2_WRITES, 1);
-    uint64_t server = 0, lease = atomic_load_explicit(&lk_node_lease(node)->incarnation, memory_order_relaxed);
+    uint64_t server = 0, lease = lk_node_lease_owner(node);
     /* Not known there, it would not run, but the WAIT behind it would take its time. */
     bool whole = l2->config->durability && atomic_load_explicit(&l2->ran_on[id], memory_order_relaxed) != lease;
     if (whole) lk_script_by_text(all, id);

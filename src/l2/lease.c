@@ -3,28 +3,47 @@
 
 #include "base/clock.h"
 #include "base/outcome.h"
+#include "base/secure_memory.h"
 #include "l2/node_parts.h"
 
-lk_lease *lk_node_lease(lk_node *node) { return node->lease; }
+_Static_assert(sizeof(lk_lease) == 32, "two to a cache line");
+
+lk_leases *lk_leases_open(void)
+{
+    lk_leases *leases = lk_map(sizeof *leases, true);
+    if (leases) atomic_store(&leases->alive, 1);
+    return leases;
+}
+
+void lk_leases_close(lk_leases *leases)
+{
+    if (leases) lk_unmap(leases, sizeof *leases);
+}
+
+static lk_lease *first_of(const lk_node *node) { return &node->book->leases->of[node->partitions.at[0]]; }
 
 uint64_t lk_node_lease_owner(lk_node *node)
 {
-    return atomic_load_explicit(&node->lease->incarnation, memory_order_acquire);
+    return atomic_load_explicit(&first_of(node)->incarnation, memory_order_acquire);
 }
 
 void lk_node_lease_void(lk_node *node)
 {
     /* First: a ticket that is taken after the emptying also finds no server that has the lease, and fills nothing that an
      * older server answered, until the next lease names the server that it is of. */
-    atomic_store_explicit(&node->lease->incarnation, 0, memory_order_relaxed);
+    for (size_t i = 0; i < node->partitions.count; i++)
+        atomic_store_explicit(&node->book->leases->of[node->partitions.at[i]].incarnation, 0, memory_order_relaxed);
 }
 
 void lk_node_lease_confirm(lk_node *node, int64_t sent_ms, uint64_t incarnation, int64_t server_ahead_us)
 {
-    atomic_store_explicit(&node->lease->server_ahead_us, server_ahead_us, memory_order_relaxed);
-    atomic_store_explicit(&node->lease->incarnation, incarnation, memory_order_relaxed);
-    /* Release, with validate's acquire: a reader that sees this lease sees every purge that was applied before it. */
-    atomic_store_explicit(&node->lease->until_ms, sent_ms + node->config->staleness_ms, memory_order_release);
+    for (size_t i = 0; i < node->partitions.count; i++) {
+        lk_lease *lease = &node->book->leases->of[node->partitions.at[i]];
+        atomic_store_explicit(&lease->server_ahead_us, server_ahead_us, memory_order_relaxed);
+        atomic_store_explicit(&lease->incarnation, incarnation, memory_order_relaxed);
+        /* Release, with validate's acquire: a reader that sees this lease sees every purge that was applied before it. */
+        atomic_store_explicit(&lease->until_ms, sent_ms + node->config->staleness_ms, memory_order_release);
+    }
     int waiting_fd = atomic_exchange(&node->lease_fd, -1);
     if (waiting_fd >= 0) lk_raise(waiting_fd);
     lk_lock_take(&node->lock);
@@ -36,8 +55,8 @@ void lk_node_lease_confirm(lk_node *node, int64_t sent_ms, uint64_t incarnation,
 /* `until` first: the incarnation read behind it is that lease's, or a later one's. */
 int lk_node_lease_covers_now(const lk_node *node, uint64_t incarnation)
 {
-    int64_t until_ms = atomic_load_explicit(&node->lease->until_ms, memory_order_acquire);
-    uint64_t owner = atomic_load_explicit(&node->lease->incarnation, memory_order_relaxed);
+    int64_t until_ms = atomic_load_explicit(&first_of(node)->until_ms, memory_order_acquire);
+    uint64_t owner = atomic_load_explicit(&first_of(node)->incarnation, memory_order_relaxed);
     if (lk_now_ms() >= until_ms || !owner) return LATCHKEY_UNAVAILABLE;
     return owner == incarnation ? (int)LATCHKEY_OK : (int)LK_OUTCOME_OTHER_SERVER;
 }
@@ -45,14 +64,14 @@ int lk_node_lease_covers_now(const lk_node *node, uint64_t incarnation)
 /* The same, of a beat that was sent after since_ms. */
 static int covers_since(const lk_node *node, uint64_t incarnation, int64_t since_ms)
 {
-    int64_t until_ms = atomic_load_explicit(&node->lease->until_ms, memory_order_acquire);
+    int64_t until_ms = atomic_load_explicit(&first_of(node)->until_ms, memory_order_acquire);
     bool later = until_ms - node->config->staleness_ms > since_ms;
     return later ? lk_node_lease_covers_now(node, incarnation) : LATCHKEY_UNAVAILABLE;
 }
 
 static void want_beat(lk_node *node)
 {
-    if (!atomic_exchange(&node->beat_wanted, true)) lk_raise(node->wake_fd);
+    if (!atomic_exchange(&node->beat_wanted, true)) lk_raise(node->book->wake_fd);
 }
 
 int lk_node_lease_covers(lk_node *node, uint64_t incarnation, int64_t deadline_ms)
@@ -83,7 +102,7 @@ void lk_node_suspect(lk_node *node, uint64_t incarnation)
 {
     if (!incarnation || lk_node_lease_owner(node) == incarnation) return;
     lk_pool_renew(node->pool); /* the next connection is made now, and asks who is there */
-    if (atomic_exchange(&node->suspect, incarnation) != incarnation) lk_raise(node->wake_fd);
+    if (atomic_exchange(&node->suspect, incarnation) != incarnation) lk_raise(node->book->wake_fd);
 }
 
 void lk_node_await_lease(lk_node *node, int event_fd)

@@ -1,4 +1,5 @@
-/* The lease: until when L1 may answer, and of which server.
+/* The lease: until when L1 may answer, and of which server. Each partition has its own. A node confirms those of the partitions
+ * that it owns together, so what is asked of a node's lease is asked of the first of them.
  *
  *   the link confirms it, last of all that a beat does --release--> until_ms <--acquire-- validate reads it, first
  *   an answer of Redis, yes or no, and the OK of a script --> is it the server that has the lease? --> else it does not count
@@ -12,12 +13,14 @@
 #ifndef LK_L2_LEASE_H
 #define LK_L2_LEASE_H
 
+#include "base/config.h"
+
 #include <stdatomic.h>
 #include <stdint.h>
 
 typedef struct lk_node lk_node;
 
-/* In a page of its own that reads as zeros in a forked child: there `alive` is 0 and no lease ever holds (J). */
+/* Of one partition: whoever owns it writes it, so an entry of L1 need not know which server it came from. */
 typedef struct lk_lease {
     _Atomic int64_t until_ms;        /* L1 may answer until then: sent time of the last good beat plus staleness_ms.
                                         Release by the link, last of all that a beat does; acquire by validate, first */
@@ -25,10 +28,19 @@ typedef struct lk_lease {
                                         Relaxed: the stripe's epoch, moved after it and read before it, orders it */
     _Atomic int64_t server_ahead_us; /* Redis' clock less ours, 0: not known yet. Relaxed: a stale one
                                         is off by what the clocks drifted in one beat */
-    _Atomic uint32_t alive;
+    int64_t unused;                  /* a power of two is found by a shift */
 } lk_lease;
 
-lk_lease *lk_node_lease(lk_node *node);
+/* All of a handle's, in pages of their own that read as zeros in a forked child: there `alive` is 0 and no lease ever holds (J).
+ * There is a place for each partition that a token can name, so what a token says needs no check; only the places of partitions
+ * that there are take memory. */
+typedef struct lk_leases {
+    lk_lease of[LK_PARTITIONS_MAX];
+    _Atomic uint32_t alive;
+} lk_leases;
+
+lk_leases *lk_leases_open(void); /* NULL: no memory */
+void lk_leases_close(lk_leases *leases);
 
 /* The incarnation that has the lease, lapsed or not; 0: L1 was emptied, and no server has it yet. */
 uint64_t lk_node_lease_owner(lk_node *node);

@@ -18,8 +18,8 @@ void lk_link_enter(lk_link *link, enum lk_link_state state, int64_t now_ms)
     link->since_ms = now_ms;
 }
 
-bool lk_link_open(lk_link *link, const lk_config *config, lk_partitions partitions, const lk_link_host *host,
-                  const lk_l1_side *l1, lk_counters *counters, uint64_t seed, int64_t now_ms)
+bool lk_link_open(lk_link *link, const lk_config *config, lk_partitions partitions, lk_link_known known,
+                  const lk_link_host *host, const lk_l1_side *l1, lk_counters *counters, uint64_t seed, int64_t now_ms)
 {
     memset(link, 0, sizeof *link);
     link->config = config;
@@ -34,10 +34,10 @@ bool lk_link_open(lk_link *link, const lk_config *config, lk_partitions partitio
     snprintf(link->heartbeat, sizeof link->heartbeat, "%.32s:beat:%016llx", config->prefix,
              (unsigned long long)lk_link_random(link));
     link->sequence = calloc((size_t)config->partitions, sizeof *link->sequence);
-    link->cutoffs = lk_cutoffs_open((size_t)config->partitions);
-    link->recent = lk_recent_open(lk_link_random(link));
+    link->cutoffs = known.cutoffs;
+    link->recent = known.recent;
     link->assertion = calloc(LK_RECENT_MAX, sizeof *link->assertion);
-    return link->sequence && link->cutoffs && link->recent && link->assertion;
+    return link->sequence && link->assertion;
 }
 
 void lk_link_close(lk_link *link)
@@ -46,12 +46,8 @@ void lk_link_close(lk_link *link)
     for (int i = 0; i < LK_LINK_JOBS; i++) lk_reply_free(link->job[i].value);
     free(link->sequence);
     free(link->assertion);
-    lk_cutoffs_close(link->cutoffs);
-    lk_recent_close(link->recent);
     link->sequence = NULL;
-    link->cutoffs = NULL;
     link->assertion = NULL;
-    link->recent = NULL;
 }
 
 void lk_link_end_job(lk_link *link, lk_job *job, int status)

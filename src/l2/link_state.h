@@ -81,6 +81,12 @@ typedef struct lk_partitions {
     size_t count;
 } lk_partitions;
 
+/* What is known of revocations, whichever server they were heard of from: the handle's (book.h). */
+typedef struct lk_link_known {
+    lk_cutoffs *cutoffs;
+    lk_recent *recent;
+} lk_link_known;
+
 typedef struct lk_beat {
     bool out, received; /* sent; the nonce came through the subscription */
     unsigned answers;   /* still to come on the command connection */
@@ -132,8 +138,9 @@ typedef struct lk_link {
     lk_job job[LK_LINK_JOBS];
 } lk_link;
 
-bool lk_link_open(lk_link *link, const lk_config *config, lk_partitions partitions, const lk_link_host *host,
-                  const lk_l1_side *l1, lk_counters *counters, uint64_t seed, int64_t now_ms); /* false: no memory */
+/* `known` must outlive the link. False: no memory. */
+bool lk_link_open(lk_link *link, const lk_config *config, lk_partitions partitions, lk_link_known known,
+                  const lk_link_host *host, const lk_l1_side *l1, lk_counters *counters, uint64_t seed, int64_t now_ms);
 void lk_link_close(lk_link *link);
 
 /* Anywhere: a socket broke, or none could be had. Also what the link calls itself when the peer misbehaves: then the

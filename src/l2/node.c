@@ -5,7 +5,6 @@
 #include "base/errno_text.h"
 #include "base/hash.h"
 #include "base/log.h"
-#include "base/secure_memory.h"
 #include "l2/node_parts.h"
 #include "observe/events.h"
 #include "redis/tls_guard.h"
@@ -17,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 
 _Static_assert((int)LK_REFRESH_QUEUE_HANDS >= (int)LK_LINK_JOBS, "a place for each refresh in flight");
 
@@ -45,7 +43,7 @@ static void tell(lk_node *node, const lk_pending_item *was, const char *told)
 static void settle(lk_node *node, int64_t sent_ms)
 {
     lk_pending_item was;
-    while (lk_pending_settle(node->pending, sent_ms, &was)) tell(node, &was, "");
+    while (lk_pending_settle(node->book->pending, sent_ms, &was)) tell(node, &was, "");
 }
 
 static void say_refusal(lk_node *node)
@@ -87,7 +85,8 @@ static bool next_refresh(lk_node *node, int64_t now_ms, lk_job *job)
 {
     lk_refresh_item *item;
     memset(job, 0, sizeof *job);
-    while ((item = lk_inbox_take_refresh(node->inbox, now_ms)) && !node->l1.refresh(node->l1.context, item, &job->of)) {
+    while ((item = lk_inbox_take_refresh(node->book->inbox, now_ms)) &&
+           !node->l1.refresh(node->l1.context, item, &job->of)) {
         lk_refresh_queue_done(item);
         lk_count(node->counters, LK_REFRESHES_DROPPED, 1);
     }
@@ -101,7 +100,7 @@ static bool next_of_inbox(lk_node *node, int64_t now_ms, lk_job *job)
     lk_pending_item of;
     lk_touch touch;
     bool proven;
-    if (!lk_inbox_take(node->inbox, &of, &touch, &proven)) return next_refresh(node, now_ms, job);
+    if (!lk_inbox_take(node->book->inbox, &of, &touch, &proven)) return next_refresh(node, now_ms, job);
     *job = (lk_job){.kind = LK_JOB_TOUCH, .proven = proven, .of = of, .touch = touch};
     return true;
 }
@@ -110,9 +109,9 @@ static bool next_of_inbox(lk_node *node, int64_t now_ms, lk_job *job)
 static bool on_next_job(void *context, int64_t now_ms, lk_job *job)
 {
     lk_node *node = context;
-    if (lk_pending_retries(node->pending) && now_ms >= node->pending_retry_ms) {
+    if (lk_pending_retries(node->book->pending) && now_ms >= node->pending_retry_ms) {
         memset(job, 0, sizeof *job);
-        if (lk_pending_next(node->pending, &node->pending_cursor, &job->of)) {
+        if (lk_pending_next(node->book->pending, &node->pending_cursor, &job->of)) {
             job->kind = LK_JOB_REVOKE;
             return true;
         }
@@ -127,8 +126,8 @@ static void on_job_done(void *context, const lk_job *job, int status)
     lk_node *node = context;
     if (job->kind == LK_JOB_REVOKE && status == LATCHKEY_OK) {
         lk_pending_item was;
-        if (node->config->durability) lk_pending_ran(node->pending, &job->of, lk_now_ms());
-        else if (lk_pending_done(node->pending, &job->of, &was)) tell(node, &was, job->of.told);
+        if (node->config->durability) lk_pending_ran(node->book->pending, &job->of, lk_now_ms());
+        else if (lk_pending_done(node->book->pending, &job->of, &was)) tell(node, &was, job->of.told);
     }
     /* A touch that failed is asked for again by the next use that finds it due. */
     if (job->kind == LK_JOB_TOUCH && status) lk_count(node->counters, LK_TOUCHES_DROPPED, 1);
@@ -140,10 +139,11 @@ static void on_job_done(void *context, const lk_job *job, int status)
 static void on_stats(void *context, lk_beat_stats *stats)
 {
     lk_node *node = context;
-    int64_t until_ms = atomic_load_explicit(&node->lease->until_ms, memory_order_relaxed); /* this thread's own */
+    const lk_lease *lease = &node->book->leases->of[node->partitions.at[0]];
+    int64_t until_ms = atomic_load_explicit(&lease->until_ms, memory_order_relaxed); /* this thread's own */
     stats->lease_age_ms = until_ms ? lk_now_ms() - (until_ms - node->config->staleness_ms) : -1;
     stats->in_flight = lk_pool_callers(node->pool);
-    stats->pending = (int64_t)lk_pending_retries(node->pending);
+    stats->pending = (int64_t)lk_pending_retries(node->book->pending);
 }
 
 /* ------------------------------------------------------------------------------------------------ thread -- */
@@ -155,7 +155,7 @@ static void close_sockets(lk_node *node)
         node->addresses.first = (node->addresses.first + 1) % node->addresses.count;
     /* What the callers hold is connected to the same server: it may not be what it was. New lines ask it. */
     if (lk_net_is_open(&node->socket[LK_LINK_COMMANDS])) lk_pool_renew(node->pool);
-    if (node->pending) lk_pending_unsettle(node->pending);
+    lk_pending_unsettle(node->book->pending);
     for (int i = 0; i < LK_LINK_CONNECTIONS; i++) lk_net_close(&node->socket[i]);
     atomic_store(&node->connected, false);
 }
@@ -218,14 +218,14 @@ static void wait_for_events(lk_node *node, struct pollfd poll_fd[LK_LINK_CONNECT
         lost(node, &node->socket[i], error);
         return;
     }
-    poll_fd[LK_LINK_CONNECTIONS] = (struct pollfd){.fd = node->wake_fd, .events = POLLIN};
+    poll_fd[LK_LINK_CONNECTIONS] = (struct pollfd){.fd = node->book->wake_fd, .events = POLLIN};
     int64_t wait = lk_link_wake_ms(&node->link) - lk_now_ms();
-    if (wait > PENDING_RETRY_MS && lk_pending_retries(node->pending)) wait = PENDING_RETRY_MS;
-    wait = lk_inbox_nap(node->inbox, lk_now_ms(), wait);
+    if (wait > PENDING_RETRY_MS && lk_pending_retries(node->book->pending)) wait = PENDING_RETRY_MS;
+    wait = lk_inbox_nap(node->book->inbox, lk_now_ms(), wait);
     if (poll(poll_fd, LK_LINK_CONNECTIONS + 1, wait > 0 ? (int)wait : 0) < 0) memset(poll_fd, 0, sizeof *poll_fd * 3);
     uint64_t times;
-    if (poll_fd[LK_LINK_CONNECTIONS].revents && read(node->wake_fd, &times, sizeof times) < 0 && errno != EAGAIN &&
-        errno != EINTR) /* the next poll finds it again */
+    if (poll_fd[LK_LINK_CONNECTIONS].revents && read(node->book->wake_fd, &times, sizeof times) < 0 &&
+        errno != EAGAIN && errno != EINTR) /* the next poll finds it again */
         lk_node_trouble(node, LATCHKEY_UNAVAILABLE, "the link's eventfd failed");
 }
 
@@ -294,47 +294,34 @@ static void close_fd(int fd)
     if (fd >= 0) close(fd);
 }
 
-/* An eventfd, or why there is none. */
-static int take_descriptor(int *fd, char *error, size_t error_size)
-{
-    *fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (*fd >= 0) return LATCHKEY_OK;
-    if (errno == ENOMEM) return LATCHKEY_NO_MEMORY;
-    snprintf(error, error_size, "no descriptor is left for the link: %s (see ulimit -n)", lk_errno_text(errno));
-    return LATCHKEY_UNAVAILABLE;
-}
-
-static bool build_node(lk_node *node, lk_partitions partitions, const lk_l1_side *l1)
+static bool build_node(lk_node *node, const lk_l1_side *l1)
 {
     lk_link_host host = {node, on_emptying, on_lease, on_trouble, on_met, on_next_job, on_job_done, on_stats};
-    uint64_t seed[2];
-    lk_random(seed, sizeof seed);
-    node->lease = lk_map(sizeof *node->lease, true);
-    if (node->lease) atomic_store(&node->lease->alive, 1);
+    lk_link_known known = {node->book->cutoffs, node->book->recent};
+    uint64_t seed;
+    lk_random(&seed, sizeof seed);
     node->pool = lk_pool_open(node->config, node->counters);
-    node->inbox = lk_inbox_open(node->counters, node->wake_fd, seed[1]);
-    bool good = node->lease && node->pool && node->inbox &&
-                lk_link_open(&node->link, node->config, partitions, &host, l1, node->counters, seed[0], lk_now_ms());
-    if (good) node->pending = lk_pending_open(node->link.recent);
-    return good && node->pending;
+    return node->pool && lk_link_open(&node->link, node->config, node->partitions, known, &host, l1, node->counters,
+                                      seed, lk_now_ms());
 }
 
-int lk_node_open(const lk_config *config, lk_counters *counters, lk_partitions partitions, const lk_l1_side *l1,
-                 lk_node **out, char *error, size_t error_size)
+int lk_node_open(const lk_config *config, lk_counters *counters, lk_partitions partitions, lk_book *book,
+                 const lk_l1_side *l1, lk_node **out, char *error, size_t error_size)
 {
     lk_node *node = calloc(1, sizeof *node);
     if (!node) return LATCHKEY_NO_MEMORY;
     node->config = config;
     node->counters = counters;
+    node->book = book;
+    node->partitions = partitions;
     node->l1 = *l1;
     for (int i = 0; i < LK_LINK_CONNECTIONS; i++) node->socket[i] = LK_NO_SOCKET;
     lk_lock_open(&node->lock, LK_RANK_NODE);
     lk_cond_init(&node->changed);
     atomic_store(&node->lease_fd, -1);
-    node->wake_fd = node->stop_fd = -1;
-    int status = take_descriptor(&node->wake_fd, error, error_size);
-    if (!status) status = take_descriptor(&node->stop_fd, error, error_size);
-    if (!status && !build_node(node, partitions, l1)) status = LATCHKEY_NO_MEMORY;
+    node->stop_fd = -1;
+    int status = lk_book_descriptor(&node->stop_fd, error, error_size);
+    if (!status && !build_node(node, l1)) status = LATCHKEY_NO_MEMORY;
     if (!status) status = start(node, error, error_size);
     if (status) lk_node_close(node);
     else *out = node;
@@ -344,7 +331,7 @@ int lk_node_open(const lk_config *config, lk_counters *counters, lk_partitions p
 /* A process that stops has to know, and can wait before it does: latchkey_stats tells how many are pending. */
 static void say_given_up(const lk_node *node)
 {
-    size_t given_up = node->pending ? lk_pending_retries(node->pending) : 0;
+    size_t given_up = lk_pending_retries(node->book->pending);
     if (given_up)
         lk_log(LATCHKEY_LOG_ERROR,
                "close: %zu revocations that Redis has not confirmed are given up: these sessions may live on. Before a "
@@ -359,19 +346,15 @@ void lk_node_close(lk_node *node)
     if (node->started) {
         atomic_store(&node->stop, true);
         raise_event(node, node->stop_fd);
-        raise_event(node, node->wake_fd);
+        raise_event(node, node->book->wake_fd);
         pthread_join(node->thread, NULL);
     }
     say_given_up(node);
     close_sockets(node);
     lk_lookup_leave(&node->lookup);
-    close_fd(node->wake_fd);
     close_fd(node->stop_fd);
     lk_pool_close(node->pool);
-    lk_pending_close(node->pending);
     lk_link_close(&node->link);
-    lk_inbox_close(node->inbox);
-    lk_unmap(node->lease, sizeof *node->lease);
     pthread_cond_destroy(&node->changed);
     lk_lock_close(&node->lock);
     free(node);
@@ -380,7 +363,6 @@ void lk_node_close(lk_node *node)
 void lk_node_abandon(lk_node *node)
 {
     for (int i = 0; i < LK_LINK_CONNECTIONS; i++) close_fd(node->socket[i].fd);
-    close_fd(node->wake_fd);
     close_fd(node->stop_fd);
     lk_pool_abandon(node->pool);
 }
@@ -401,16 +383,13 @@ int lk_node_wait(lk_node *node, int64_t deadline_ms, char *error, size_t error_s
 /* ------------------------------------------------------------------------------------- from other threads -- */
 
 lk_pool *lk_node_pool(lk_node *node) { return node->pool; }
-lk_pending *lk_node_pending(lk_node *node) { return node->pending; }
-lk_refresh_queue *lk_node_refresh_queue(lk_node *node) { return lk_inbox_refreshes(node->inbox); }
-const lk_cutoffs *lk_node_cutoffs(const lk_node *node) { return node->link.cutoffs; }
 bool lk_node_connected(const lk_node *node) { return atomic_load(&node->connected); }
 
-void lk_node_wake(lk_node *node) { raise_event(node, node->wake_fd); }
+void lk_node_wake(lk_node *node) { raise_event(node, node->book->wake_fd); }
 
 bool lk_node_remember(lk_node *node, unsigned partition, const char *selector, uint64_t incarnation)
 {
-    lk_recent_add(node->link.recent, partition, selector, lk_now_ms());
+    lk_recent_add(node->book->recent, partition, selector, lk_now_ms());
     uint64_t met = atomic_load(&node->met);
     return !met || (met == incarnation && !atomic_load(&node->forgot));
 }
@@ -421,8 +400,8 @@ static bool await_retry(lk_node *node, const lk_pending_item *item, int64_t dead
     lk_lock_take(&node->lock);
     uint64_t seen = node->retried;
     lk_lock_give(&node->lock);
-    bool open = lk_pending_denies(node->pending, item);
-    for (int late = 0; open && !late; open = lk_pending_denies(node->pending, item)) {
+    bool open = lk_pending_denies(node->book->pending, item);
+    for (int late = 0; open && !late; open = lk_pending_denies(node->book->pending, item)) {
         lk_lock_take(&node->lock);
         while (node->retried == seen && !late) late = lk_lock_wait_until(&node->lock, &node->changed, deadline_ms);
         seen = node->retried;
@@ -437,15 +416,15 @@ bool lk_node_await_retry(lk_node *node, const lk_pending_item *item, uint64_t in
            lk_node_lease_covers(node, incarnation, deadline_ms) == LATCHKEY_OK && await_retry(node, item, deadline_ms);
 }
 
-void lk_node_touch(lk_node *node, const lk_touch *touch) { lk_inbox_touch(node->inbox, touch); }
+void lk_node_touch(lk_node *node, const lk_touch *touch) { lk_inbox_touch(node->book->inbox, touch); }
 
 void lk_node_refresh(lk_node *node, const char *token, int64_t now_ms, int64_t patience_ms)
 {
     /* What cannot be read now is not asked for later. */
-    if (lk_node_connected(node)) lk_inbox_refresh(node->inbox, token, now_ms, patience_ms);
+    if (lk_node_connected(node)) lk_inbox_refresh(node->book->inbox, token, now_ms, patience_ms);
 }
 
-bool lk_node_reused(lk_node *node, const lk_token *token) { return lk_inbox_reused(node->inbox, token); }
+bool lk_node_reused(lk_node *node, const lk_token *token) { return lk_inbox_reused(node->book->inbox, token); }
 
 static void note_refusal_locked(lk_node *node, const char *text)
 {

@@ -1,5 +1,6 @@
-/* A node: one Redis server that owns partitions, with its lease, its link (and the thread that drives it), its inbox and its
- * pool. Which node owns a partition is asked of the topology (topology.h).
+/* A node: one Redis server that owns partitions, with its link (and the thread that drives it) and its pool. What outlives it, the
+ * leases, the inbox, the pending revocations, stands in the handle's book (book.h). Which node owns a partition is asked of the
+ * topology (topology.h).
  *
  *   callers' threads --pool: a connection for a call--------------------------> Redis
  *        |    \--inbox: touches, refreshes, reused tokens--\                    ^
@@ -13,14 +14,14 @@
 #ifndef LK_L2_NODE_H
 #define LK_L2_NODE_H
 
-#include "l2/lease.h"
+#include "l2/book.h"
 #include "l2/link.h"
 #include "l2/pool.h"
 
-/* Starts the link's thread, for these partitions. `config`, `counters` and the partitions must outlive the node. OK;
+/* Starts the link's thread, for these partitions. `config`, `counters`, the book and the partitions must outlive the node. OK;
  * NO_MEMORY; UNAVAILABLE: the process may have no more threads or descriptors, and `error` says which. */
-int lk_node_open(const lk_config *config, lk_counters *counters, lk_partitions partitions, const lk_l1_side *l1,
-                 lk_node **out, char *error, size_t error_size);
+int lk_node_open(const lk_config *config, lk_counters *counters, lk_partitions partitions, lk_book *book,
+                 const lk_l1_side *l1, lk_node **out, char *error, size_t error_size);
 void lk_node_close(lk_node *node);
 void lk_node_abandon(lk_node *node); /* in a forked child: closes its copies of the descriptors, and no more */
 
@@ -29,9 +30,6 @@ void lk_node_abandon(lk_node *node); /* in a forked child: closes its copies of 
 int lk_node_wait(lk_node *node, int64_t deadline_ms, char *error, size_t error_size);
 
 lk_pool *lk_node_pool(lk_node *node);
-lk_pending *lk_node_pending(lk_node *node);
-lk_refresh_queue *lk_node_refresh_queue(lk_node *node);
-const lk_cutoffs *lk_node_cutoffs(const lk_node *node);
 
 /* Remembers that this session was ended, as that incarnation of the server confirmed it. False: the link has met another
  * server meanwhile. That one may not know of it, and was told what was remembered before: it has to be done once more. */

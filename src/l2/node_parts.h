@@ -16,13 +16,12 @@ struct lk_node {
     const lk_config *config;
     lk_counters *counters;
     lk_l1_side l1;
-    lk_lease *lease; /* a page of its own */
+    lk_book *book;
+    lk_partitions partitions;
     lk_pool *pool;
-    lk_pending *pending;
-    lk_inbox *inbox;
     pthread_t thread;
     bool started;
-    int wake_fd, stop_fd; /* eventfds: there is work; the end has come, also for a connection being made */
+    int stop_fd; /* an eventfd: the end has come, also for a connection being made */
     _Atomic bool stop, connected, beat_wanted;
     _Atomic int lease_fd;     /* to be raised when the lease is confirmed, or -1 */
     _Atomic uint64_t met;     /* the incarnation that the link met last, 0: none yet */

@@ -3,9 +3,11 @@
 #ifndef LK_L2_TOPOLOGY_H
 #define LK_L2_TOPOLOGY_H
 
+#include "l2/book.h"
 #include "l2/node.h"
 
 typedef struct lk_topology {
+    lk_book book;
     lk_node *node;
     unsigned *partitions; /* 0 and up: all are the one node's */
 } lk_topology;

@@ -20,7 +20,7 @@ typedef struct lk_window {
 } lk_window;
 
 struct latchkey {
-    lk_lease *lease; /* of the one node; first, because validate reads it first */
+    lk_leases *leases; /* first, because validate reads it first. These three are the topology's */
     lk_l1 *l1;
     int64_t refresh_ms; /* what is hit so long before its end in L1 is read again: see lk_session_window */
     lk_counters counters;
@@ -36,10 +36,10 @@ struct latchkey {
     _Atomic(latchkey_queue *) queue[LK_QUEUES_MAX];
 };
 
-/* In a child of the process that opened the handle the lease's page reads as zeros (guarantee J). */
+/* In a child of the process that opened the handle the leases read as zeros (guarantee J). */
 static inline bool lk_forked(const latchkey *lk)
 {
-    return !atomic_load_explicit(&lk->lease->alive, memory_order_relaxed);
+    return !atomic_load_explicit(&lk->leases->alive, memory_order_relaxed);
 }
 
 static inline bool lk_parse(const latchkey *lk, const char *token, size_t token_len, lk_token *parsed)

@@ -35,7 +35,7 @@ int lk_hit_judge(latchkey *lk, const char *token, const lk_l1_found *found, int6
 
 int lk_hit_dead(latchkey *lk, const char *token)
 {
-    int64_t lease_until = lk_hit_lease(lk), now = lk_coarse_ms();
+    int64_t lease_until = lk_hit_lease(lk, token), now = lk_coarse_ms();
     int status = now < lease_until ? lk_negative_cache_find(lk->negative_cache, token, now) : LATCHKEY_AGAIN;
     if (status != LATCHKEY_AGAIN) lk_count(&lk->counters, LK_DEAD_REFUSED, 1);
     return status;
@@ -46,7 +46,7 @@ int lk_hit_dead(latchkey *lk, const char *token)
 bool lk_validate_stale(latchkey *lk, const lk_token *token, latchkey_entry *entry)
 {
     lk_l1_found found;
-    int64_t lease_until = lk_hit_lease(lk);
+    int64_t lease_until = lk_hit_lease(lk, token->text);
     if (!lk->config.grace_ms || !lease_until || !lk_l1_get(lk->l1, token->text, &found, entry)) return false;
     int64_t now = lk_coarse_ms();
     if (now >= found.deadline_ms || now >= lease_until + lk->config.grace_ms || lk_pending_has(lk->pending, token))
@@ -83,7 +83,7 @@ int lk_hit_give(lk_token *token, int status, latchkey_entry *entry)
 int lk_hit_fresh(latchkey *lk, const lk_token *token, int64_t max_age_ms, latchkey_entry *entry, int64_t *until_us)
 {
     lk_l1_found found;
-    int64_t lease_until = lk_hit_lease(lk), confirmed = lease_until - lk->config.staleness_ms;
+    int64_t lease_until = lk_hit_lease(lk, token->text), confirmed = lease_until - lk->config.staleness_ms;
     if (!lease_until || !max_age_ms || !lk_l1_get(lk->l1, token->text, &found, entry)) return LATCHKEY_AGAIN;
     int64_t now = lk_now_ms();
     if (now - confirmed > max_age_ms) return LATCHKEY_AGAIN;

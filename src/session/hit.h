@@ -12,10 +12,11 @@
 int lk_hit_judge(latchkey *lk, const char *token, const lk_l1_found *found, int64_t lease_until, int64_t now,
                  const latchkey_entry *entry);
 
-/* 0: never leased; or a forked child, where L1 reads as zeros and is not to be looked into (J). */
-static inline int64_t lk_hit_lease(const latchkey *lk)
+/* Of the partition that a token names, if it is one. 0: never leased; or a forked child, where L1 reads as zeros and is not to be
+ * looked into (J). */
+static inline int64_t lk_hit_lease(const latchkey *lk, const char *token)
 {
-    return atomic_load_explicit(&lk->lease->until_ms, memory_order_acquire);
+    return atomic_load_explicit(&lk->leases->of[lk_token_partition(token)].until_ms, memory_order_acquire);
 }
 
 /* Good, and for so long that it need not be read again yet. */
@@ -29,7 +30,7 @@ static inline __attribute__((always_inline)) int lk_hit(latchkey *lk, const char
                                                         latchkey_entry *entry, lk_l1_found *found)
 {
     if (token_len != LATCHKEY_TOKEN_LENGTH) return LATCHKEY_AGAIN;
-    int64_t lease_until = lk_hit_lease(lk);
+    int64_t lease_until = lk_hit_lease(lk, token);
     if (__builtin_expect(!lease_until, 0)) return LATCHKEY_AGAIN;
     if (!lk_l1_get(lk->l1, token, found, entry)) return LATCHKEY_AGAIN;
     int64_t now = lk_coarse_ms();

@@ -9,7 +9,7 @@
 static int judge_cutoff(const latchkey *lk, unsigned partition, const latchkey_entry *entry)
 {
     lk_node *node = lk_l2_owner(&lk->l2, partition);
-    int status = lk_cutoffs_judge(lk_node_cutoffs(node), partition, entry->created_at_ms);
+    int status = lk_cutoffs_judge(lk->l2.topology.book.cutoffs, partition, entry->created_at_ms);
     if (status == LATCHKEY_CORRUPT)
         return lk_l2_corrupt(&lk->l2, node,
                              "a partition's cut-off in Redis is not a time: latchkey_revoke_everyone replaces it, and "

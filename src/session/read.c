@@ -18,7 +18,7 @@ void lk_session_fill(latchkey *lk, const lk_token *token, const lk_vouch *vouch,
 {
     int64_t now = lk_coarse_ms();
     /* A connection to another server than the lease's proves nothing about revocations. */
-    uint64_t owner = atomic_load_explicit(&lk->lease->incarnation, memory_order_relaxed);
+    uint64_t owner = atomic_load_explicit(&lk->leases->of[token->partition].incarnation, memory_order_relaxed);
     if (!vouch->server || vouch->server != owner) return;
     if (judged->l1_until_ms <= now || !lk->config.l1_capacity) return;
     latchkey_entry entry = lk_session_entry(judged);

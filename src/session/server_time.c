@@ -6,7 +6,7 @@
 
 int64_t lk_server_now_ms(const latchkey *lk, int64_t now_us)
 {
-    int64_t ahead_us = atomic_load_explicit(&lk->lease->server_ahead_us, memory_order_relaxed);
+    int64_t ahead_us = atomic_load_explicit(&lk->leases->of[0].server_ahead_us, memory_order_relaxed);
     return ahead_us ? (now_us + ahead_us) / 1000 : 0;
 }
 

@@ -1,4 +1,5 @@
-/* Redis' clock, as this process knows it from the beats of the link: absolute times are compared with it alone (guarantee H). */
+/* Redis' clock, as this process knows it from the beats of the link: absolute times are compared with it alone (guarantee H). It is
+ * the clock of the server that owns the first partition. */
 #ifndef LK_SESSION_SERVER_TIME_H
 #define LK_SESSION_SERVER_TIME_H
 

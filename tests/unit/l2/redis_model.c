@@ -465,7 +465,9 @@ redis_model *model_open(const char *options, uint64_t seed)
     lk_partitions partitions = {m->partitions, (size_t)m->config.partitions};
     lk_link_host host = {m, on_nothing, on_lease, on_trouble, on_met, on_next_job, on_job_done, on_no_stats};
     lk_l1_side l1 = {m, on_purge, on_empty, on_everyone, on_stats, on_sample, on_still, on_no_refresh, on_refreshed};
-    assert_true(lk_link_open(&m->link, &m->config, partitions, &host, &l1, &m->counters, seed, model_ms(m)));
+    lk_link_known known = {lk_cutoffs_open((size_t)m->config.partitions), lk_recent_open(seed)};
+    assert_true(known.cutoffs && known.recent);
+    assert_true(lk_link_open(&m->link, &m->config, partitions, known, &host, &l1, &m->counters, seed, model_ms(m)));
     return m;
 }
 
@@ -473,6 +475,8 @@ void model_close(redis_model *m)
 {
     cut(m);
     lk_link_close(&m->link);
+    lk_cutoffs_close(m->link.cutoffs);
+    lk_recent_close(m->link.recent);
     if (m->l1) lk_l1_close(m->l1);
     free(m);
 }

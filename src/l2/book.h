@@ -1,0 +1,29 @@
+/* The book: what a handle knows of revocations, and what it wants done, whichever server owns a partition just now. It is opened
+ * before the nodes and closed after them. Every part has its own lock, or needs none; the link's thread is who works it off. */
+#ifndef LK_L2_BOOK_H
+#define LK_L2_BOOK_H
+
+#include "l2/inbox.h"
+#include "l2/lease.h"
+#include "revocation/cutoff.h"
+#include "revocation/recent.h"
+
+typedef struct lk_book {
+    bool open;
+    lk_leases *leases;
+    lk_cutoffs *cutoffs;
+    lk_recent *recent;
+    lk_pending *pending;
+    lk_inbox *inbox;
+    int wake_fd; /* an eventfd: there is work for the link's thread */
+} lk_book;
+
+/* OK; NO_MEMORY; UNAVAILABLE: the process may have no more descriptors, and `error` says so. */
+int lk_book_open(lk_book *book, const lk_config *config, lk_counters *counters, char *error, size_t error_size);
+void lk_book_close(lk_book *book);   /* also after a failed or no open, if zeroed */
+void lk_book_abandon(lk_book *book); /* in a forked child: closes its copy of the descriptor, and no more */
+
+/* An eventfd for the link's thread; as lk_book_open. */
+int lk_book_descriptor(int *fd, char *error, size_t error_size);
+
+#endif
