@@ -10,10 +10,12 @@ lacks() {
 }
 
 tools="gcc g++ clang clang++ cmake ctest pkg-config clang-format nm redis-server redis-cli curl python3 perl setsid flock taskset faketime groff psql"
-[ "$quick" = --quick ] || tools="$tools ccache debootstrap chroot wrk valgrind promtool spin qemu-aarch64 aarch64-linux-gnu-gcc"
+[ "$quick" = --quick ] || tools="$tools ccache debootstrap chroot wrk valgrind promtool spin qemu-aarch64 aarch64-linux-gnu-gcc caddy haproxy"
+PATH=$PATH:/usr/sbin
 for tool in $tools; do
     command -v "$tool" >/dev/null || lacks "the program $tool"
 done
+[ -x /usr/sbin/nginx ] && [ -e /usr/share/nginx/src/conf_flags ] || lacks "nginx, and nginx-dev, for the module"
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || lacks "a PostgreSQL server, for what moves in from one"
 php -r 'exit(!extension_loaded("redis") || !is_dir("/usr/share/php/Illuminate/Redis"));' 2>/dev/null ||
     lacks "PHP with phpredis and Laravel's illuminate-redis, for what moves in from them"

@@ -61,7 +61,8 @@ sh tests/need.sh build-essential cmake pkg-config clang libclang-rt-14-dev clang
     php-cli php-redis php-illuminate-redis php-illuminate-session php-illuminate-cache php-illuminate-encryption ruby ruby-redis-actionpack \
     python3-django python3-django-redis python3-flask-session python3-redis python3-msgpack \
     python3-dev python3-setuptools python3-flask python3-fastapi gunicorn uvicorn luajit libuv1-dev libasio-dev \
-    faketime locales groff-base openssl ccache debootstrap spin qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+    faketime locales groff-base openssl ccache debootstrap spin qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross \
+    nginx nginx-dev caddy haproxy libnginx-mod-http-lua
 
 # A run that finds build-tests in use by another takes a directory of its own.
 build=$root/build-tests
@@ -226,7 +227,7 @@ step "layers: each broken rule is noticed" sh tests/package/test_layers.sh || :
 step "the header alone, C11 and C++17, gcc and clang" sh tests/package/api/header.sh || :
 step "the programs of the documents compile" sh tests/package/readme.sh || :
 step "the links of the documents" python3 tests/package/links.py || :
-if compile gcc -DCMAKE_C_COMPILER=gcc -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_BENCH=ON; then
+if compile gcc -DCMAKE_C_COMPILER=gcc -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_BENCH=ON -DLATCHKEY_NGINX=ON; then
     if [ -n "$quick" ]; then tests "tests: gcc" "$build/gcc" -L 'unit|api|core'
     elif [ -n "$long" ]; then tests "tests: gcc" "$build/gcc"
     else tests "tests: gcc" "$build/gcc" -L 'unit|api|core|sim|cli'; fi
@@ -238,7 +239,7 @@ if [ -z "$quick" ]; then
     if compile clang -DCMAKE_C_COMPILER=clang -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_BENCH=ON; then
         tests "tests: clang" "$build/clang" -L unit
     fi
-    if compile address -DCMAKE_C_COMPILER=gcc -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_SANITIZE=address,undefined \
+    if compile address -DCMAKE_C_COMPILER=gcc -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_NGINX=ON -DLATCHKEY_SANITIZE=address,undefined \
         -DCMAKE_C_FLAGS=-fno-sanitize-recover=all; then
         # The simulation's worlds and the command are looked at as released, above: what they run runs here as well.
         tests "tests: AddressSanitizer, UndefinedBehaviorSanitizer" "$build/address" -LE "$not_address"
@@ -269,6 +270,8 @@ if [ -z "$quick" ]; then
     step "the HTTP servers under load, AddressSanitizer" sh tests/package/examples.sh "$build/address" --servers || :
     step "the evented server under load, ThreadSanitizer" python3 tests/http/load.py "$build/thread" --seconds 1 \
         --only evented || :
+    step "nginx: the module, as released" sh tests/nginx/run.sh "$build/gcc" || :
+    step "nginx: the module, AddressSanitizer" sh tests/nginx/run.sh "$build/address" || :
     step "soak, $soak s" "$build/gcc/tests/soak/latchkey-soak" --seconds "$soak" || :
     # These two build in directories of their own, which two runs at once must not do together.
     step "examples/quickstart.sh" flock "$root/build-tests/.shared" sh examples/quickstart.sh --sessions 300 || :

@@ -1,0 +1,613 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Directives and phases. See ngx_http_latchkey_module.h for the way of a request.
+ */
+
+#include "ngx_http_latchkey_module.h"
+
+
+static ngx_int_t ngx_http_latchkey_preaccess(ngx_http_request_t *r);
+static ngx_int_t ngx_http_latchkey_access(ngx_http_request_t *r);
+static ngx_int_t ngx_http_latchkey_header_filter(ngx_http_request_t *r);
+
+static char *ngx_http_latchkey_store(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_latchkey(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static char *ngx_http_latchkey_token(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_latchkey_require(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static ngx_http_latchkey_store_t *ngx_http_latchkey_get_store(ngx_conf_t *cf,
+    ngx_str_t *name);
+
+static void *ngx_http_latchkey_create_main_conf(ngx_conf_t *cf);
+static char *ngx_http_latchkey_init_main_conf(ngx_conf_t *cf, void *conf);
+static void *ngx_http_latchkey_create_loc_conf(ngx_conf_t *cf);
+static char *ngx_http_latchkey_merge_loc_conf(ngx_conf_t *cf, void *parent,
+    void *child);
+static ngx_int_t ngx_http_latchkey_init(ngx_conf_t *cf);
+static ngx_int_t ngx_http_latchkey_init_process(ngx_cycle_t *cycle);
+static void ngx_http_latchkey_exit_process(ngx_cycle_t *cycle);
+
+
+static ngx_conf_enum_t  ngx_http_latchkey_optional[] = {
+    { ngx_string("off"), NGX_HTTP_LATCHKEY_OPTIONAL_OFF },
+    { ngx_string("on"), NGX_HTTP_LATCHKEY_OPTIONAL_ON },
+    { ngx_string("always"), NGX_HTTP_LATCHKEY_OPTIONAL_ALWAYS },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_command_t  ngx_http_latchkey_commands[] = {
+
+    { ngx_string("latchkey_store"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE2,
+      ngx_http_latchkey_store,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("latchkey"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_latchkey,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("latchkey_token"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_latchkey_token,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("latchkey_optional"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_latchkey_loc_conf_t, optional),
+      &ngx_http_latchkey_optional },
+
+    { ngx_string("latchkey_require"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_2MORE,
+      ngx_http_latchkey_require,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_http_module_t  ngx_http_latchkey_module_ctx = {
+    ngx_http_latchkey_add_variables,       /* preconfiguration */
+    ngx_http_latchkey_init,                /* postconfiguration */
+
+    ngx_http_latchkey_create_main_conf,    /* create main configuration */
+    ngx_http_latchkey_init_main_conf,      /* init main configuration */
+
+    NULL,                                  /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    ngx_http_latchkey_create_loc_conf,     /* create location configuration */
+    ngx_http_latchkey_merge_loc_conf       /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_http_latchkey_module = {
+    NGX_MODULE_V1,
+    &ngx_http_latchkey_module_ctx,         /* module context */
+    ngx_http_latchkey_commands,            /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    ngx_http_latchkey_init_process,        /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    ngx_http_latchkey_exit_process,        /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+/* What nginx looks for in a dynamic module. Without an order it is the last of all: its preaccess handler runs first. */
+
+ngx_module_t  *ngx_modules[] = {
+    &ngx_http_latchkey_module,
+    NULL
+};
+
+char  *ngx_module_names[] = {
+    (char *) "ngx_http_latchkey_module",
+    NULL
+};
+
+char  *ngx_module_order[] = {
+    NULL
+};
+
+
+static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
+
+
+/* Before limit_req, which may then count by $latchkey_user. */
+
+static ngx_int_t
+ngx_http_latchkey_preaccess(ngx_http_request_t *r)
+{
+    ngx_int_t                      rc;
+    ngx_http_latchkey_loc_conf_t  *llcf;
+
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_latchkey_module);
+
+    if (llcf->store == NULL) {
+        return NGX_DECLINED;
+    }
+
+    if (r != r->main && ngx_http_latchkey_find_ctx(r->parent)) {
+        return NGX_DECLINED;
+    }
+
+    rc = ngx_http_latchkey_resolve(r, llcf);
+
+    return rc == NGX_OK ? NGX_DECLINED : rc;
+}
+
+
+/* After all others: with "satisfy any" what they admit needs no answer from here. */
+
+static ngx_int_t
+ngx_http_latchkey_access(ngx_http_request_t *r)
+{
+    ngx_int_t                      rc;
+    ngx_http_latchkey_loc_conf_t  *llcf;
+
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_latchkey_module);
+
+    if (llcf->store == NULL) {
+        return NGX_DECLINED;
+    }
+
+    /* nothing to do, unless another module ended the preaccess phase early */
+
+    rc = ngx_http_latchkey_resolve(r, llcf);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    return ngx_http_latchkey_decide(r, llcf, ngx_http_latchkey_get_ctx(r));
+}
+
+
+static ngx_int_t
+ngx_http_latchkey_header_filter(ngx_http_request_t *r)
+{
+    ngx_table_elt_t          *h;
+    ngx_http_latchkey_ctx_t  *ctx;
+
+    if (r == r->main
+        && r->headers_out.status == NGX_HTTP_SERVICE_UNAVAILABLE)
+    {
+        ctx = ngx_http_latchkey_get_ctx(r);
+
+        if (ctx && ctx->retry) {
+
+            h = ngx_list_push(&r->headers_out.headers);
+            if (h == NULL) {
+                return NGX_ERROR;
+            }
+
+            h->hash = 1;
+            ngx_str_set(&h->key, "Retry-After");
+            ngx_str_set(&h->value, "1");
+#if (nginx_version >= 1023000)
+            h->next = NULL;
+#endif
+        }
+    }
+
+    return ngx_http_next_header_filter(r);
+}
+
+
+/* latchkey_store NAME CONFIG */
+
+static char *
+ngx_http_latchkey_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    char                        error[512];
+    size_t                      size;
+    ngx_str_t                  *value;
+    ngx_http_latchkey_store_t  *store;
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "off") == 0) {
+        return "cannot be named \"off\"";
+    }
+
+    if (ngx_strstr(value[2].data, "lazy=")) {
+        return "has \"lazy=\", which the module sets itself: leave it out";
+    }
+
+    store = ngx_http_latchkey_get_store(cf, &value[1]);
+    if (store == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (store->config) {
+        return "is duplicate";
+    }
+
+    size = value[2].len + sizeof("?lazy=1");
+
+    store->config = ngx_pnalloc(cf->pool, size);
+    if (store->config == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_snprintf(store->config, size, "%V%clazy=1%Z", &value[2],
+                 ngx_strchr(value[2].data, '?') ? '&' : '?');
+
+    if (latchkey_check_config((char *) store->config, error, sizeof(error))
+        != LATCHKEY_OK)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "latchkey_store \"%V\": %s",
+                           &value[1], error);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* latchkey NAME | off */
+
+static char *
+ngx_http_latchkey(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_latchkey_loc_conf_t *llcf = conf;
+
+    ngx_str_t  *value;
+
+    if (llcf->store != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "off") == 0) {
+        llcf->store = NULL;
+        return NGX_CONF_OK;
+    }
+
+    llcf->store = ngx_http_latchkey_get_store(cf, &value[1]);
+
+    return llcf->store ? NGX_CONF_OK : NGX_CONF_ERROR;
+}
+
+
+/* The store of this name. It may be defined later in the file. */
+
+static ngx_http_latchkey_store_t *
+ngx_http_latchkey_get_store(ngx_conf_t *cf, ngx_str_t *name)
+{
+    ngx_uint_t                       i;
+    ngx_http_latchkey_store_t       *store, **stores;
+    ngx_http_latchkey_main_conf_t   *lmcf;
+
+    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_latchkey_module);
+
+    stores = lmcf->stores.elts;
+
+    for (i = 0; i < lmcf->stores.nelts; i++) {
+        if (stores[i]->name.len == name->len
+            && ngx_strncmp(stores[i]->name.data, name->data, name->len) == 0)
+        {
+            return stores[i];
+        }
+    }
+
+    store = ngx_pcalloc(cf->pool, sizeof(ngx_http_latchkey_store_t));
+    if (store == NULL) {
+        return NULL;
+    }
+
+    stores = ngx_array_push(&lmcf->stores);
+    if (stores == NULL) {
+        return NULL;
+    }
+
+    *stores = store;
+
+    store->name = *name;
+    store->file = cf->conf_file->file.name.data;
+    store->line = cf->conf_file->line;
+
+    return store;
+}
+
+
+/* latchkey_token VALUE... */
+
+static char *
+ngx_http_latchkey_token(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_latchkey_loc_conf_t *llcf = conf;
+
+    ngx_str_t                         *value;
+    ngx_uint_t                         i;
+    ngx_http_complex_value_t          *token;
+    ngx_http_compile_complex_value_t   ccv;
+
+    if (llcf->tokens != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    llcf->tokens = ngx_array_create(cf->pool, cf->args->nelts - 1,
+                                    sizeof(ngx_http_complex_value_t));
+    if (llcf->tokens == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        token = ngx_array_push(llcf->tokens);
+        if (token == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
+
+        ccv.cf = cf;
+        ccv.value = &value[i];
+        ccv.complex_value = token;
+
+        if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
+            return NGX_CONF_ERROR;
+        }
+
+        if (token->lengths == NULL) {
+            return "needs a variable, such as $cookie_sid: a fixed token "
+                   "would admit everybody";
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* latchkey_require $variable VALUE... */
+
+static char *
+ngx_http_latchkey_require(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_latchkey_loc_conf_t *llcf = conf;
+
+    ngx_str_t                         *value, *wanted;
+    ngx_uint_t                         i;
+    ngx_http_latchkey_require_t       *require;
+    ngx_http_compile_complex_value_t   ccv;
+
+    value = cf->args->elts;
+
+    if (llcf->requires == NGX_CONF_UNSET_PTR) {
+        llcf->requires = ngx_array_create(cf->pool, 2,
+                                        sizeof(ngx_http_latchkey_require_t));
+        if (llcf->requires == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    require = ngx_array_push(llcf->requires);
+    if (require == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
+
+    ccv.cf = cf;
+    ccv.value = &value[1];
+    ccv.complex_value = &require->value;
+
+    if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (require->value.lengths == NULL) {
+        return "needs a variable, such as $latchkey_role";
+    }
+
+    require->wanted = ngx_array_create(cf->pool, cf->args->nelts - 2,
+                                       sizeof(ngx_str_t));
+    if (require->wanted == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 2; i < cf->args->nelts; i++) {
+
+        if (value[i].len == 0) {
+            return "cannot ask for an empty value: a request without a "
+                   "session has no other";
+        }
+
+        wanted = ngx_array_push(require->wanted);
+        if (wanted == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        *wanted = value[i];
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static void *
+ngx_http_latchkey_create_main_conf(ngx_conf_t *cf)
+{
+    ngx_http_latchkey_main_conf_t  *lmcf;
+
+    lmcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_latchkey_main_conf_t));
+    if (lmcf == NULL) {
+        return NULL;
+    }
+
+    if (ngx_array_init(&lmcf->stores, cf->pool, 2,
+                       sizeof(ngx_http_latchkey_store_t *))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    return lmcf;
+}
+
+
+static char *
+ngx_http_latchkey_init_main_conf(ngx_conf_t *cf, void *conf)
+{
+    ngx_http_latchkey_main_conf_t *lmcf = conf;
+
+    ngx_uint_t                   i;
+    ngx_http_latchkey_store_t  **stores;
+
+    stores = lmcf->stores.elts;
+
+    for (i = 0; i < lmcf->stores.nelts; i++) {
+        if (stores[i]->config == NULL) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "there is no latchkey_store \"%V\" in %s:%ui",
+                          &stores[i]->name, stores[i]->file, stores[i]->line);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static void *
+ngx_http_latchkey_create_loc_conf(ngx_conf_t *cf)
+{
+    ngx_http_latchkey_loc_conf_t  *llcf;
+
+    llcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_latchkey_loc_conf_t));
+    if (llcf == NULL) {
+        return NULL;
+    }
+
+    llcf->store = NGX_CONF_UNSET_PTR;
+    llcf->tokens = NGX_CONF_UNSET_PTR;
+    llcf->requires = NGX_CONF_UNSET_PTR;
+    llcf->optional = NGX_CONF_UNSET_UINT;
+
+    return llcf;
+}
+
+
+static char *
+ngx_http_latchkey_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    ngx_http_latchkey_loc_conf_t *prev = parent;
+    ngx_http_latchkey_loc_conf_t *conf = child;
+
+    ngx_conf_merge_ptr_value(conf->store, prev->store, NULL);
+    ngx_conf_merge_ptr_value(conf->tokens, prev->tokens, NULL);
+    ngx_conf_merge_ptr_value(conf->requires, prev->requires, NULL);
+    ngx_conf_merge_uint_value(conf->optional, prev->optional,
+                              NGX_HTTP_LATCHKEY_OPTIONAL_OFF);
+    ngx_conf_merge_str_value(conf->cookie, prev->cookie, "sid");
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_latchkey_init(ngx_conf_t *cf)
+{
+    ngx_array_t                *access;
+    ngx_http_handler_pt        *h;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_PREACCESS_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_http_latchkey_preaccess;
+
+    /* the last that is pushed runs first: this one goes to the front */
+
+    access = &cmcf->phases[NGX_HTTP_ACCESS_PHASE].handlers;
+
+    if (ngx_array_push(access) == NULL) {
+        return NGX_ERROR;
+    }
+
+    h = access->elts;
+
+    ngx_memmove(&h[1], &h[0], (access->nelts - 1) * sizeof(*h));
+
+    h[0] = ngx_http_latchkey_access;
+
+    ngx_http_next_header_filter = ngx_http_top_header_filter;
+    ngx_http_top_header_filter = ngx_http_latchkey_header_filter;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_latchkey_init_process(ngx_cycle_t *cycle)
+{
+    ngx_uint_t                       i;
+    ngx_http_latchkey_store_t      **stores;
+    ngx_http_latchkey_main_conf_t   *lmcf;
+
+    if (ngx_process != NGX_PROCESS_WORKER && ngx_process != NGX_PROCESS_SINGLE)
+    {
+        return NGX_OK;
+    }
+
+    lmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_latchkey_module);
+
+    if (lmcf == NULL) {
+        return NGX_OK;
+    }
+
+    stores = lmcf->stores.elts;
+
+    for (i = 0; i < lmcf->stores.nelts; i++) {
+        ngx_queue_init(&stores[i]->waits);
+        (void) ngx_http_latchkey_store_open(stores[i], cycle->log);
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_latchkey_exit_process(ngx_cycle_t *cycle)
+{
+    ngx_uint_t                       i;
+    ngx_http_latchkey_store_t      **stores;
+    ngx_http_latchkey_main_conf_t   *lmcf;
+
+    lmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_latchkey_module);
+
+    if (lmcf == NULL) {
+        return;
+    }
+
+    stores = lmcf->stores.elts;
+
+    for (i = 0; i < lmcf->stores.nelts; i++) {
+        ngx_http_latchkey_store_close(stores[i]);
+    }
+}

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One handle of the library for each store and worker. It never makes the worker wait: it is opened with lazy=1, and what L1 cannot
+ * answer is submitted, and reaped when the handle's descriptor is readable.
+ *
+ * A wait lives from submit to its answer, which comes once. A request that ends before that leaves its wait behind, without a
+ * request. So no answer is ever given to another request, and none to a request that has gone.
+ */
+
+#include "ngx_http_latchkey_module.h"
+
+
+#define NGX_HTTP_LATCHKEY_REAP      64
+#define NGX_HTTP_LATCHKEY_RETRY     5    /* seconds between attempts to open */
+
+
+static ngx_int_t ngx_http_latchkey_watch(ngx_http_latchkey_store_t *store,
+    ngx_log_t *log);
+static void ngx_http_latchkey_readable(ngx_event_t *ev);
+static void ngx_http_latchkey_answered(ngx_http_latchkey_store_t *store,
+    latchkey_result *result);
+static void ngx_http_latchkey_log(ngx_http_latchkey_store_t *store);
+
+
+ngx_int_t
+ngx_http_latchkey_store_open(ngx_http_latchkey_store_t *store, ngx_log_t *log)
+{
+    int     status;
+    char    error[512];
+
+    if (store->handle) {
+        return NGX_OK;
+    }
+
+    if (store->tried && ngx_time() - store->tried < NGX_HTTP_LATCHKEY_RETRY) {
+        return NGX_DECLINED;
+    }
+
+    store->tried = ngx_time();
+
+    status = latchkey_open((char *) store->config, &store->handle, error,
+                           sizeof(error));
+
+    if (status != LATCHKEY_OK) {
+        ngx_log_error(NGX_LOG_EMERG, log, 0,
+                      "latchkey_store \"%V\": %s; its locations answer 503; "
+                      "the next attempt is in %d s", &store->name, error,
+                      NGX_HTTP_LATCHKEY_RETRY);
+        return NGX_DECLINED;
+    }
+
+    if (ngx_http_latchkey_watch(store, log) != NGX_OK) {
+        latchkey_close(store->handle);
+        store->handle = NULL;
+        return NGX_DECLINED;
+    }
+
+    ngx_http_latchkey_log(store); /* from now on its lines make the descriptor readable */
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_latchkey_watch(ngx_http_latchkey_store_t *store, ngx_log_t *log)
+{
+    int                fd;
+    ngx_connection_t  *c;
+
+    store->queue = latchkey_queue_own(store->handle);
+    fd = latchkey_queue_fd(store->queue);
+
+    if (fd < 0) {
+        ngx_log_error(NGX_LOG_EMERG, log, 0,
+                      "latchkey_store \"%V\": no descriptor: %s", &store->name,
+                      latchkey_status_text(fd));
+        return NGX_ERROR;
+    }
+
+    c = ngx_get_connection(fd, log);
+
+    if (c == NULL) {
+        return NGX_ERROR;
+    }
+
+    c->data = store;
+    c->read->log = log;
+    c->write->log = log;
+    c->read->handler = ngx_http_latchkey_readable;
+
+    /* as a channel's: it neither holds up a graceful end nor is reported as left open */
+    c->read->channel = 1;
+    c->write->channel = 1;
+
+    /* the descriptor is readable while something waits: level-triggered */
+    if (ngx_add_event(c->read, NGX_READ_EVENT, 0) != NGX_OK) {
+        ngx_free_connection(c);
+        c->fd = (ngx_socket_t) -1;
+        return NGX_ERROR;
+    }
+
+    store->connection = c;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_latchkey_store_close(ngx_http_latchkey_store_t *store)
+{
+    ngx_queue_t               *q;
+    ngx_connection_t          *c;
+    ngx_http_latchkey_wait_t  *wait;
+
+    if (store->handle == NULL) {
+        return;
+    }
+
+    c = store->connection;
+
+    ngx_del_event(c->read, NGX_READ_EVENT, 0);
+    ngx_free_connection(c);
+    c->fd = (ngx_socket_t) -1; /* the handle closes it */
+
+    latchkey_close(store->handle);
+    store->handle = NULL;
+
+    while (!ngx_queue_empty(&store->waits)) {
+        q = ngx_queue_head(&store->waits);
+        wait = ngx_queue_data(q, ngx_http_latchkey_wait_t, queue);
+
+        if (wait->ctx) {
+            wait->ctx->wait = NULL;
+        }
+
+        ngx_queue_remove(q);
+        ngx_free(wait);
+    }
+}
+
+
+/*
+ * Asks about the ctx's current token. NGX_AGAIN: the answer will come;
+ * NGX_OK: the ctx holds it already.
+ */
+
+ngx_int_t
+ngx_http_latchkey_ask(ngx_http_latchkey_ctx_t *ctx, int kind)
+{
+    ngx_str_t                  *token;
+    ngx_log_t                  *log;
+    latchkey_request            request;
+    ngx_http_latchkey_wait_t   *wait;
+    ngx_http_latchkey_store_t  *store;
+
+    store = ctx->store;
+    token = &ctx->tokens[ctx->current];
+    log = ctx->request->connection->log;
+
+    if (ngx_http_latchkey_store_open(store, log) != NGX_OK) {
+        ctx->status = LATCHKEY_UNAVAILABLE;
+        return NGX_OK;
+    }
+
+    if (kind == LATCHKEY_VALIDATE) {
+        ctx->source = NGX_HTTP_LATCHKEY_FROM_L1;
+        ctx->status = latchkey_try_validate(store->handle,
+                                            (char *) token->data, token->len,
+                                            &ctx->entry);
+
+        if (ctx->status != LATCHKEY_AGAIN) {
+            return NGX_OK;
+        }
+
+        ctx->source = NGX_HTTP_LATCHKEY_FROM_REDIS;
+    }
+
+    wait = ngx_alloc(sizeof(ngx_http_latchkey_wait_t), log);
+
+    if (wait == NULL) {
+        ctx->status = LATCHKEY_NO_MEMORY;
+        return NGX_OK;
+    }
+
+    ngx_memzero(&request, sizeof(latchkey_request));
+
+    request.size = sizeof(latchkey_request);
+    request.kind = kind;
+    request.tag = (uint64_t) (uintptr_t) wait;
+    request.token = (char *) token->data;
+    request.token_len = token->len;
+
+    ctx->status = latchkey_queue_submit(store->queue, &request);
+
+    if (ctx->status != LATCHKEY_OK) {
+        ngx_free(wait);
+        return NGX_OK;
+    }
+
+    wait->ctx = ctx;
+    ctx->wait = wait;
+    ngx_queue_insert_tail(&store->waits, &wait->queue);
+
+    return NGX_AGAIN;
+}
+
+
+static void
+ngx_http_latchkey_readable(ngx_event_t *ev)
+{
+    size_t                      i, n;
+    latchkey_result             results[NGX_HTTP_LATCHKEY_REAP];
+    ngx_connection_t           *c;
+    ngx_http_latchkey_store_t  *store;
+
+    c = ev->data;
+    store = c->data;
+
+    do {
+        n = latchkey_queue_reap(store->queue, results, sizeof(latchkey_result),
+                                NGX_HTTP_LATCHKEY_REAP);
+
+        for (i = 0; i < n; i++) {
+            ngx_http_latchkey_answered(store, &results[i]);
+        }
+
+    } while (n == NGX_HTTP_LATCHKEY_REAP);
+
+    ngx_http_latchkey_log(store);
+}
+
+
+static void
+ngx_http_latchkey_answered(ngx_http_latchkey_store_t *store,
+    latchkey_result *result)
+{
+    ngx_http_latchkey_ctx_t   *ctx;
+    ngx_http_latchkey_wait_t  *wait;
+
+    wait = (ngx_http_latchkey_wait_t *) (uintptr_t) result->tag;
+    ctx = wait->ctx;
+
+    ngx_queue_remove(&wait->queue);
+    ngx_free(wait);
+
+    if (ctx == NULL) {
+        return;
+    }
+
+    ctx->wait = NULL;
+    ctx->status = result->status;
+
+    if (result->kind == LATCHKEY_VALIDATE) {
+        ctx->entry = result->entry;
+    }
+
+    ngx_http_latchkey_resume(ctx);
+}
+
+
+/* The library's lines go to nginx's log. Both count levels as syslog does, nginx from one higher. */
+
+static void
+ngx_http_latchkey_log(ngx_http_latchkey_store_t *store)
+{
+    int   level;
+    char  text[640];
+
+    while (latchkey_log_read(store->handle, &level, text, sizeof(text))
+           == LATCHKEY_OK)
+    {
+        ngx_log_error((ngx_uint_t) level + 1, ngx_cycle->log, 0,
+                      "latchkey_store \"%V\": %s", &store->name, text);
+    }
+}
