@@ -10,8 +10,9 @@
 
 enum { SLOTS = 256, AGAIN_MS = 10000 };
 
-/* When each text may be said again. Relaxed: two threads that say it at once do no harm. A slot is a text's from when it was
- * first said; where all are taken, which is more texts than there are, it is said each time. */
+/* When each text may be logged again. A slot belongs to the first text that takes it. If all slots are taken, which
+ * takes more texts than the library has, a text is logged each time. All accesses are relaxed: at worst two threads log
+ * the same text at once. */
 static struct {
     _Atomic(const char *) what;
     _Atomic int64_t silent_until_ms;

@@ -1,5 +1,5 @@
-/* Clocks. Durations and deadlines are on the monotonic clock, in milliseconds; the wall clock of this machine is
- * never consulted (guarantee H): absolute times come from Redis and from the record. */
+/* Clocks. Durations and deadlines are milliseconds on the monotonic clock. The wall clock of this machine is never read
+ * (guarantee H): absolute times come from Redis and from the record. */
 #ifndef LK_BASE_CLOCK_H
 #define LK_BASE_CLOCK_H
 
@@ -7,8 +7,8 @@
 #include <stdint.h>
 #include <time.h>
 
-/* The coarse clock lags the fine one by up to a tick: 4 ms at the kernel's usual HZ=250, 10 ms at HZ=100. What is
- * stored to be compared with the coarse clock is made this much earlier. */
+/* The coarse clock lags behind the fine one by up to a tick: 4 ms at the kernel's usual HZ=250, 10 ms at HZ=100. A time
+ * that is stored to be compared with the coarse clock is made this much earlier. */
 #define LK_CLOCK_TICK_MS 10
 
 static inline int64_t lk_clock_read(clockid_t clock, int64_t unit_ns)
@@ -30,7 +30,7 @@ static inline struct timespec lk_timespec(int64_t ms)
     return (struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
 }
 
-/* A condition that is waited for until a time on the monotonic clock. */
+/* A condition whose waits end at a time on the monotonic clock. */
 static inline void lk_cond_init(pthread_cond_t *cond)
 {
     pthread_condattr_t attr;
@@ -40,7 +40,7 @@ static inline void lk_cond_init(pthread_cond_t *cond)
     pthread_condattr_destroy(&attr);
 }
 
-/* ETIMEDOUT once until_ms is past; 0 also without a reason, so look again. */
+/* ETIMEDOUT once until_ms has passed. 0 may also be a spurious wake-up, so check the condition again. */
 static inline int lk_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t until_ms)
 {
     struct timespec until = lk_timespec(until_ms);

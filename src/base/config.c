@@ -2,8 +2,8 @@
  *
  *   scheme://[user:password@]host[:port][/database]?option=value&option=value
  *
- * The text is cut into pieces on a private copy, which is wiped; each piece is %-decoded after the cutting, so an
- * escaped separator separates nothing. */
+ * The text is cut into pieces on a private copy, which is wiped afterwards. Each piece is %-decoded after the cutting,
+ * so an escaped separator separates nothing. */
 #include "base/config.h"
 
 #include "base/file.h"
@@ -50,14 +50,14 @@ static int parse_number(parse *p, const char *what, const char *text, int64_t le
     errno = 0;
     long long value = strtoll(text, &end, 10);
     bool digits = *text && strspn(text, "0123456789") == strlen(text);
-    /* The text is not shown: in a misspelt URL, what stands in a number's place may be a password. */
+    /* The text is not shown: in a misspelt URL, the characters in a number's place may be a password. */
     if (!digits || errno || value < least || value > most)
         return FAIL(p, "%s: a whole number from %lld to %lld is expected", what, (long long)least, (long long)most);
     *out = value;
     return LATCHKEY_OK;
 }
 
-/* Reads a small text file whole. The path is no secret, the content is. */
+/* Reads a small text file whole. The error may show the path, never the content. */
 static int read_file(parse *p, const char *what, const char *path, char *text, size_t size)
 {
     ssize_t used = lk_file_read(what, path, false, text, size, p->error, p->error_size);
@@ -77,7 +77,8 @@ static int take_password_file(parse *p, const char *path)
     return LATCHKEY_OK;
 }
 
-/* Each line of a small text file, without its end. What is wrong with one is said by its number: it may be a key. */
+/* Passes each line of a small text file to `take`, without its line end. An error names the line by its number, because
+ * the line may be a key. */
 static int take_lines(parse *p, const char *what, const char *path, const char *(*take)(lk_config *, const char *line))
 {
     char text[4096];
@@ -147,7 +148,8 @@ static int take_limit(parse *p, const char *value)
     return LATCHKEY_OK;
 }
 
-/* Less is no age: a token that was just made would be told to be old (record.h, LK_SESSION_EARLY_MS). */
+/* The least that makes sense: with less, a token that was just made would already count as old (record.h,
+ * LK_SESSION_EARLY_MS). */
 enum { RENEW_LEAST_MS = 10000 };
 
 static int take_renew(parse *p, const char *value)
@@ -162,17 +164,18 @@ static int take_renew(parse *p, const char *value)
 
 typedef struct option {
     lk_option_text text;
-    int (*take)(parse *, const char *); /* or a number: */
+    int (*take)(parse *, const char *); /* parses the value; NULL: the value is a number: */
     size_t at;
     int64_t usual, least, most;
-    size_t size; /* or a text of less than this many bytes */
+    size_t size; /* or, if not 0, a text of less than this many bytes */
 } option;
 
 /* clang-format off */
 #define NUMBER(field, usual, least, most, about) {{#field, #usual, #least " to " #most, about}, NULL, offsetof(lk_config, field), usual, least, most, 0}
 #define TEXT(field, usual, about) {{#field, usual, "", about}, NULL, offsetof(lk_config, field), 0, 0, 0, sizeof ((lk_config *)0)->field}
 #define OTHER(name, take, usual, range, about) {{name, usual, range, about}, take, 0, 0, 0, 0, 0}
-/* The one table of the options: the parser reads it, and include/configuration.md is made of it (tests/package/options.sh). */
+/* The one table of the options. The parser reads it, and include/configuration.md is made from it
+ * (tests/package/options.sh). */
 _Static_assert(LK_PARTITIONS_MAX == 4096, "the table of options says so");
 static const option options[] = {
     NUMBER(l1_capacity, 100000, 0, 100000000, "entries that L1 holds; 0 switches L1 off"),
@@ -211,7 +214,7 @@ const lk_option_text *lk_config_option(size_t index) { return index < OPTION_COU
 static char *text_at(lk_config *config, const option *o) { return (char *)config + o->at; }
 static int64_t *number_at(lk_config *config, const option *o) { return (int64_t *)(void *)text_at(config, o); }
 
-/* What is not clearly a name is not shown: in a misspelt URL it may be a piece of a password. */
+/* A text that is clearly not an option's name is not shown: in a misspelt URL it may be a piece of a password. */
 static bool is_name(const char *text)
 {
     size_t length = strlen(text);
@@ -274,7 +277,7 @@ static int take_options(parse *p, char *text)
 
 static int take_credentials(parse *p, char *text)
 {
-    char *colon = strchr(text, ':'); /* none: the user alone, and the password in password_file */
+    char *colon = strchr(text, ':'); /* no colon: a user alone, with the password in password_file */
     if (colon) *colon++ = 0;
     int status = decode_text(p, "user", text, p->config->user, sizeof p->config->user);
     if (!status && colon) status = decode_text(p, "password", colon, p->config->password, sizeof p->config->password);
@@ -349,7 +352,7 @@ static const scheme *find_scheme(const char *text)
 static int take_url(parse *p, char *text)
 {
     const scheme *how = find_scheme(text);
-    /* The text is not shown: what is misspelt may hold a password. */
+    /* The text is not shown: a misspelt text may hold a password. */
     if (!how)
         return FAIL(p, "the configuration must start with redis://, rediss:// or unix:// (or valkey://, valkeys://)");
     if (!how->supported)

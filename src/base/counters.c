@@ -6,13 +6,13 @@
 
 _Thread_local unsigned lk_thread_stripe;
 
-/* A bit for each stripe that has an owner. Release when it is given back, acquire when it is taken: the next owner's
- * loads see the last one's stores. */
+/* A bit for each stripe that has an owner. Giving a stripe back is a release, taking one an acquire: so the new owner's
+ * loads see the previous owner's stores, and its plain additions lose none. */
 static _Atomic uint64_t owned = UINT64_C(1) << LK_COUNTER_OWN;
 static pthread_key_t key;
 static bool key_made;
 
-/* Other destructors of the dying thread may still count. */
+/* Other destructors of the ending thread may still count. From here on they use the shared stripe. */
 static void return_stripe(void *stripe)
 {
     lk_thread_stripe = LK_COUNTER_STRIPES;
@@ -21,8 +21,8 @@ static void return_stripe(void *stripe)
 
 static void make_key(void) { key_made = pthread_key_create(&key, return_stripe) == 0; }
 
-/* At exit, or where the library, or the module that it is linked into, is unloaded: return_stripe goes with it, and threads
- * that end later must not call it. */
+/* Runs at exit, or when the library, or the module that it is linked into, is unloaded. return_stripe is gone after
+ * that, so threads that end later must not call it. */
 static __attribute__((destructor)) void delete_key(void)
 {
     if (key_made) pthread_key_delete(key);
@@ -54,7 +54,7 @@ uint64_t lk_counted(const lk_counters *c, enum lk_counter which)
     return sum;
 }
 
-/* Values 0 to 15 have a bucket each; above, an octave [2^k, 2^(k+1)) has 16. */
+/* Each value from 0 to 15 has a bucket of its own. Above that, each octave [2^k, 2^(k+1)) has 16. */
 static unsigned bucket_of(uint64_t value)
 {
     if (value < 16) return (unsigned)value;

@@ -1,6 +1,11 @@
-/* Counters and histograms. A hit adds to a counter, so counters are striped: a thread adds on lines of its own, by a plain
- * load and store, and reading sums the lines. A locked addition would make the next lookup's reads of memory wait for the
- * last one's. Threads beyond the 63rd at a time share one stripe, and add there by locked ones. */
+/* Counters and histograms.
+ *
+ * A hit adds to a counter, so counters are striped: each thread adds to cache lines of its own, by a plain load and
+ * store, and reading sums all stripes. A locked addition would make the next lookup's reads of memory wait for it. Only
+ * the first 63 threads have stripes of their own; the others share the last one, and add to it by locked additions.
+ *
+ * Every access is relaxed: each counter is a sum of its own, and orders nothing. The only consequence of a stale read
+ * is a figure that is a few events old. */
 #ifndef LK_BASE_COUNTERS_H
 #define LK_BASE_COUNTERS_H
 
@@ -48,26 +53,27 @@ enum lk_counter {
 enum { LK_HISTOGRAM_BUCKETS = 16 * 37 };
 
 typedef struct lk_histogram {
-    _Atomic uint64_t bucket[LK_HISTOGRAM_BUCKETS]; /* relaxed: each is a sum of its own */
+    _Atomic uint64_t bucket[LK_HISTOGRAM_BUCKETS]; /* relaxed, as is `sum`: see above */
     _Atomic uint64_t sum;
 } lk_histogram;
 
-enum { LK_COUNTER_OWN = 63, LK_COUNTER_STRIPES = LK_COUNTER_OWN + 1 /* the shared one, the last */ };
+enum { LK_COUNTER_OWN = 63, LK_COUNTER_STRIPES = LK_COUNTER_OWN + 1 /* the last one is the shared one */ };
 
 typedef struct lk_counters {
     struct {
-        _Alignas(64) _Atomic uint64_t n[LK_COUNTER_COUNT]; /* relaxed: the only consequence of reading stale is a
-                                                              figure that is one event old */
+        _Alignas(64) _Atomic uint64_t n[LK_COUNTER_COUNT]; /* relaxed, see above */
     } stripe[LK_COUNTER_STRIPES];
-    lk_histogram revocation_us; /* publish to purge */
+    lk_histogram revocation_us; /* from publish to purge */
     lk_histogram l2_read_us;
     lk_histogram session_bytes;
     lk_histogram section_bytes;
-    _Atomic int64_t reuse_say_ms;   /* reuse.c: the next line to the log is due then, and stands for */
-    _Atomic uint64_t reuses_unsaid; /* so many. Relaxed: at worst a line comes late */
+    /* For events.c, which logs reuses at most every LK_REUSE_EVERY_MS: when the next line may be logged, and how many
+     * reuses it stands for. Relaxed: at worst a line comes late. */
+    _Atomic int64_t reuse_say_ms;
+    _Atomic uint64_t reuses_unsaid;
 } lk_counters;
 
-/* This thread's stripe, counted from 1; 0: not taken yet. Given back when the thread ends. initial-exec: one load
+/* This thread's stripe, counted from 1; 0: not taken yet. It is given back when the thread ends. initial-exec: one load
  * instead of a call to find the thread's storage. */
 extern _Thread_local unsigned lk_thread_stripe __attribute__((tls_model("initial-exec")));
 unsigned lk_thread_stripe_take(void);
@@ -86,10 +92,11 @@ uint64_t lk_counted(const lk_counters *c, enum lk_counter which);
 
 void lk_histogram_add(lk_histogram *h, uint64_t value);
 uint64_t lk_histogram_count(const lk_histogram *h);
-uint64_t lk_histogram_below(const lk_histogram *h, uint64_t value); /* how many were at most `value`, to a bucket */
-uint64_t lk_histogram_quantile(const lk_histogram *h, double q);    /* upper edge of the bucket; 0 where empty */
+/* how many values were at most `value`, as exact as a bucket is wide */
+uint64_t lk_histogram_below(const lk_histogram *h, uint64_t value);
+uint64_t lk_histogram_quantile(const lk_histogram *h, double q); /* upper edge of the bucket; 0 if empty */
 
-/* A histogram as it is, kept to tell later what came since. */
+/* A copy of a histogram, to tell later what has been added since. */
 typedef struct lk_histogram_mark {
     uint64_t bucket[LK_HISTOGRAM_BUCKETS];
 } lk_histogram_mark;

@@ -15,7 +15,8 @@ _Static_assert(LK_AEAD_KEY_SIZE == crypto_aead_xchacha20poly1305_ietf_KEYBYTES &
                    LK_AEAD_TAG_SIZE == crypto_aead_xchacha20poly1305_ietf_ABYTES,
                "XChaCha20-Poly1305");
 
-/* libsodium takes a lock of its own, which a fork must not tear. In a child it is not asked again. */
+/* libsodium takes a lock of its own, and a fork must not happen while it is held. In a child libsodium is not
+ * initialised again. */
 bool lk_crypto_init(void)
 {
     static atomic_bool ready;
@@ -94,7 +95,7 @@ bool lk_base64_decode(const char *text, size_t length, uint8_t *raw, size_t raw_
                                                     sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0)
         return false;
     if (decoded != raw_size || end != text + length) return false;
-    /* libsodium 1.0.18 takes some bytes above 127 for digits: only what it would write itself is a spelling. */
+    /* libsodium 1.0.18 takes some bytes above 127 for digits. So only a text that it would write itself is accepted. */
     sodium_bin2base64(again, sizeof again, raw, raw_size, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
     bool same = lk_equal(again, text, length);
     sodium_memzero(again, sizeof again);

@@ -1,4 +1,4 @@
-/* An entry as L1 holds it, for whoever compares it with L2 (consistency.h). The verifier is not in it. */
+/* An entry as L1 holds it, to be compared with L2 (consistency.h). The verifier is not in it. */
 #ifndef LK_BASE_ENTRY_SAMPLE_H
 #define LK_BASE_ENTRY_SAMPLE_H
 
@@ -6,7 +6,7 @@
 
 typedef struct lk_entry_sample {
     char selector[LATCHKEY_SELECTOR_LENGTH];
-    int64_t deadline_ms; /* as in lk_l1_found; of two fills of one session it tells which */
+    int64_t deadline_ms; /* as in lk_l1_found; it tells two fills of the same session apart */
     latchkey_entry entry;
 } lk_entry_sample;
 

@@ -1,4 +1,4 @@
-/* What an errno means, in English whatever the process' locale: our texts are one language, and logs are searched for them. */
+/* An errno's meaning, in English whatever the process' locale is: logs are searched for these texts. */
 #ifndef LK_BASE_ERRNO_TEXT_H
 #define LK_BASE_ERRNO_TEXT_H
 

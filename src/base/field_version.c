@@ -1,4 +1,4 @@
-/* See field_version.h. The only file with OpenSSL's digests. */
+/* See field_version.h. The only file that uses OpenSSL's digests. */
 #include "base/field_version.h"
 
 #include "base/fork.h"
@@ -12,7 +12,7 @@ uint64_t lk_field_version(const void *data, size_t size)
     uint8_t digest[SHA_DIGEST_LENGTH];
     uint64_t version = 0;
     lk_fork_enter();
-    ERR_set_mark(); /* the thread's queue of errors is the application's */
+    ERR_set_mark(); /* the thread's queue of OpenSSL errors belongs to the application */
     bool hashed = SHA1(size ? data : "", size, digest) != NULL;
     ERR_pop_to_mark();
     lk_fork_leave();

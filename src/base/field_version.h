@@ -1,10 +1,15 @@
-/* A field's version: the first 8 bytes of SHA-1 of what Redis holds of it, as a number; 1 instead of 0.
+/* A field's version: the first 8 bytes of the SHA-1 of what Redis holds of the field, as a number; 1 in place of 0.
  *
- * So nothing is stored beside a field, every write counts, whoever made it, and a read is a plain HMGET: computed here. A
- * script finds the same by redis.sha1hex before it writes (set_fields.lua), which is why it is SHA-1, the only digest that
- * Redis has. It guards against losing others' changes, not against enemies: who can write to Redis need not collide.
- * Equal bytes have equal versions; what changed and changed back is as it was. Sealed fields differ each time.
- * Counters would have to be written, kept beside the fields, rotated and expired with them, and would miss a plain HSET. */
+ * Nothing is stored beside a field. Every write changes the version, also one by another program. A read is a plain
+ * HMGET, and the version is computed here. Before it writes, a script computes the same by redis.sha1hex
+ * (set_fields.lua). That is why it is SHA-1: Redis has no other digest.
+ *
+ * It protects against losing another writer's change, not against an attacker: an attacker who can write to Redis needs
+ * no collision. Equal bytes have equal versions, so a value that was changed and changed back has its old version
+ * again. Sealed fields differ each time.
+ *
+ * Refused: counters. They would have to be written, kept beside the fields, rotated and expired with them, and they
+ * would miss a plain HSET. */
 #ifndef LK_BASE_FIELD_VERSION_H
 #define LK_BASE_FIELD_VERSION_H
 

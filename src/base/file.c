@@ -1,4 +1,4 @@
-/* See file.h. Not by stdio, whose buffer would keep a copy of a secret. */
+/* See file.h. It does not use stdio, whose buffer would keep a copy of a secret. */
 #include "base/file.h"
 
 #include "base/errno_text.h"
@@ -16,7 +16,7 @@ lk_file_id lk_file_identify(const char *path)
 {
     struct stat s;
     lk_file_id id;
-    memset(&id, 0, sizeof id); /* also what lies between its members: they are compared with memcmp */
+    memset(&id, 0, sizeof id); /* the padding too: they are compared with memcmp */
     if (stat(path, &s) || !S_ISREG(s.st_mode)) return id;
     id.device = s.st_dev;
     id.inode = s.st_ino;
@@ -26,7 +26,7 @@ lk_file_id lk_file_identify(const char *path)
     return id;
 }
 
-/* Until its end, or until `size` bytes are there. -1: errno says why. */
+/* Reads until the end of the file, or until `size` bytes are there. -1: errno says why. */
 static ssize_t read_all(int fd, char *bytes, size_t size)
 {
     size_t used = 0;

@@ -1,9 +1,11 @@
 /* See fork.h.
  *
- *   (1) enter adds to `inside`, then looks at `forking`; prepare sets `forking`, then waits for `inside` to be 0. Both are
- *       sequentially consistent, so at least one of the two sees the other. So it is with `slow`.
+ * (1) lk_fork_enter adds to `inside`, then reads `forking`. A fork sets `forking`, then reads `inside` until it is 0.
+ * Each side writes its own word and then reads the other's. That needs sequential consistency: at least one of the two
+ * then sees the other. With acquire and release alone, both could miss each other. The same holds for `slow`.
  *
- * Lock: fork_lock, held from before the fork until after it. Nothing is locked under it but by the handlers of others. */
+ * Lock: fork_lock, held from before the fork until after it. Under it only the fork handlers of other libraries take
+ * locks. */
 #include "base/fork.h"
 
 #include "base/clock.h"
@@ -16,11 +18,12 @@
 enum { SLOW_MOST_MS = 500 };
 
 static pthread_mutex_t fork_lock = PTHREAD_MUTEX_INITIALIZER;
-static atomic_int inside;   /* threads in between; see (1) */
-static atomic_int slow;     /* the same, of those that are not waited for for ever */
-static atomic_bool forking; /* see (1) */
-static atomic_bool child;   /* relaxed: written while there is one thread */
-/* Handlers of the application's may call us in the middle of a fork. They are this thread. */
+static atomic_int inside;   /* threads between enter and leave; seq_cst, see (1) */
+static atomic_int slow;     /* the same for those that a fork waits for only a while; seq_cst, see (1) */
+static atomic_bool forking; /* seq_cst, see (1) */
+static atomic_bool child;   /* relaxed: it is written while the process has one thread */
+/* Fork handlers of the application may call us in the middle of a fork. They run in the forking thread, which must not
+ * wait for itself. */
 static _Thread_local bool this_thread_forks;
 
 static void before_fork(void)
@@ -41,7 +44,7 @@ static void after_fork(void)
     pthread_mutex_unlock(&fork_lock);
 }
 
-/* Threads that were on their way in are not here. */
+/* The threads that had entered do not exist in the child. */
 static void in_child(void)
 {
     atomic_store(&inside, 0);
@@ -51,7 +54,7 @@ static void in_child(void)
     after_fork();
 }
 
-/* When the library is loaded: a process may fork before it opens a handle, and while it opens the first one. */
+/* Runs when the library is loaded: a process may fork before it opens its first handle, or while it does. */
 __attribute__((constructor)) static void watch_forks(void) { pthread_atfork(before_fork, after_fork, in_child); }
 
 static void enter(atomic_int *among)

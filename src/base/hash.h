@@ -1,9 +1,10 @@
-/* The one face of xxHash: XXH3, seeded. It places things (entries, flights, partitions); it never decides who somebody
- * is (guarantee E). XXH3's output is frozen since 0.8.0, so a user's partition is the same in every version. */
+/* The one file that includes xxHash: XXH3, seeded. A hash places things (entries, reads under way, partitions); it
+ * never decides which session a token means (guarantee E). XXH3's output is frozen since 0.8.0, so a user's partition
+ * is the same in every version. */
 #ifndef LK_BASE_HASH_H
 #define LK_BASE_HASH_H
 
-#define XXH_INLINE_ALL /* a call through the PLT would cost as much as the hash: 3.4 ns inlined */
+#define XXH_INLINE_ALL /* a call through the PLT would cost as much as the hash, which takes 3.4 ns inlined */
 #include <xxhash.h>
 #include <stdint.h>
 

@@ -1,4 +1,5 @@
-/* latchkey_key_hash, latchkey_check_keys: the hash that binds key material to an entry, for who keeps the material elsewhere. */
+/* latchkey_key_hash, latchkey_check_keys: the hash that binds key material to an entry, for applications that keep the
+ * material elsewhere. */
 #include "base/crypto.h"
 #include "base/argument.h"
 

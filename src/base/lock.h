@@ -1,7 +1,7 @@
-/* A lock with a rank. A thread takes locks by rising rank alone, so no two threads can wait for each other.
+/* A lock with a rank. A thread takes locks only in rising order of rank, so no two threads can wait for each other.
  *
- * Debug and sanitizer builds (LK_CHECK_LOCKS) check that, and that what is `_locked` is: they keep the ranks that a thread holds. Release builds keep
- * nothing, and a lock is a mutex. */
+ * Debug and sanitizer builds (LK_CHECK_LOCKS) keep the ranks that each thread holds. They check the order, and that a
+ * function whose name ends in _locked is called under its lock. In release builds a lock is a mutex and nothing more. */
 #ifndef LK_BASE_LOCK_H
 #define LK_BASE_LOCK_H
 
@@ -10,7 +10,8 @@
 #include <assert.h>
 #include <stdbool.h>
 
-/* The order, from the first to be taken to the last; src/README.md says what each guards. Equal ones are never held together. */
+/* The order, from the first to be taken to the last; src/README.md says what each lock guards. Two locks of equal rank
+ * are never held together. */
 enum lk_rank {
     LK_RANK_ASYNC = 1,
     LK_RANK_BUCKET,
@@ -36,7 +37,7 @@ static inline void lk_lock_note(const lk_lock *lock, bool taken) { (void)lock, (
 static inline bool lk_lock_is_held(const lk_lock *lock) { return lock != NULL; }
 static inline bool lk_lock_may_take(const lk_lock *lock) { return lock != NULL; }
 #else
-extern _Thread_local const lk_lock *lk_locks_held[LK_RANK_END]; /* by this thread, by rank */
+extern _Thread_local const lk_lock *lk_locks_held[LK_RANK_END]; /* of this thread, by rank */
 static inline void lk_lock_note(const lk_lock *lock, bool taken) { lk_locks_held[lock->rank] = taken ? lock : NULL; }
 static inline bool lk_lock_is_held(const lk_lock *lock) { return lk_locks_held[lock->rank] == lock; }
 static inline bool lk_lock_may_take(const lk_lock *lock)
@@ -47,7 +48,7 @@ static inline bool lk_lock_may_take(const lk_lock *lock)
 }
 #endif
 
-/* At the top of what is `_locked`. */
+/* Call it first in each function whose name ends in _locked. */
 static inline void lk_lock_assert(const lk_lock *lock) { assert(lk_lock_is_held(lock)); }
 
 static inline void lk_lock_open(lk_lock *lock, enum lk_rank rank)
@@ -72,7 +73,7 @@ static inline void lk_lock_give(lk_lock *lock)
     pthread_mutex_unlock(&lock->mutex);
 }
 
-/* As lk_cond_wait_until: the lock is given while waiting, and this thread holds no other. */
+/* As lk_cond_wait_until. The lock is released while waiting, and this thread must hold no other. */
 static inline int lk_lock_wait_until(lk_lock *lock, pthread_cond_t *cond, int64_t until_ms)
 {
     lk_lock_assert(lock);

@@ -1,6 +1,6 @@
-/* See log.h. log.lock is held to copy two words and never while the application's function runs: that function may wait
- * for a lock of the application's, under which another thread sets a log function or forks. A fork waits until nobody holds
- * it (fork.h). */
+/* See log.h. log.lock is held only to copy two words, never while the application's function runs: that function may
+ * wait for a lock of the application's, and another thread may hold that lock while it sets a log function or forks. A
+ * fork waits until the lock is free (fork.h). */
 #include "base/log.h"
 
 #include "base/fork.h"
@@ -10,7 +10,7 @@
 #include <stdio.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static latchkey_log log_function; /* guarded by lock, as is: */
+static latchkey_log log_function; /* guarded by lock, as is log_context */
 static void *log_context;
 
 static void take_lock(void)

@@ -1,13 +1,13 @@
-/* What the library says to the application's log: a line at a time, through the one function of the process. */
+/* What the library tells the application's log: one line at a time, through the one log function of the process. */
 #ifndef LK_BASE_LOG_H
 #define LK_BASE_LOG_H
 
 #include "latchkey.h"
 
-enum { LK_LOG_LINE = 640 }; /* bytes of a line, its NUL included: what is longer is cut */
+enum { LK_LOG_LINE = 640 }; /* bytes of a line, its NUL included; a longer line is cut */
 
-/* Call it under no lock: the application's function runs in it. Whatever the arguments hold, the line is printable ASCII.
- * No secret may stand in them (guarantee F). */
+/* Call it under no lock: it calls the application's function. The line is printable ASCII whatever the arguments hold.
+ * They must hold no secret (guarantee F). */
 void lk_log(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

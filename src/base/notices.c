@@ -1,4 +1,4 @@
-/* See notices.h. Lock: notices.lock, a leaf. */
+/* See notices.h. Lock: notices.lock; no other lock is taken under it. */
 #include "base/notices.h"
 
 #include "base/log.h"
@@ -13,7 +13,9 @@
 enum { WAITING_MAX = 8 };
 
 struct lk_notices {
-    _Atomic unsigned waiting; /* written under lock; read without: what is overlooked is said the next time */
+    /* written under lock. lk_notices_say reads it without the lock, to be cheap. Relaxed: if it reads a stale 0, the
+     * line is logged at the next call */
+    _Atomic unsigned waiting;
     pthread_mutex_t lock;
     /* guarded by lock: */
     int level[WAITING_MAX];
@@ -50,7 +52,7 @@ void lk_notices_add(lk_notices *notices, int level, const char *format, ...)
     va_end(list);
 }
 
-/* The oldest. */
+/* Takes the oldest line. "": there is none. */
 static int take(lk_notices *notices, char text[LK_LOG_LINE])
 {
     pthread_mutex_lock(&notices->lock);

@@ -1,5 +1,5 @@
-/* See park.h. A futex: Linux wakes whoever sleeps on the word's address, also if it is something else's by then, and every
- * sleeper looks again (futex(2): spurious wake-ups). */
+/* See park.h. A futex. FUTEX_WAKE names an address, and by then other memory may be in use there. That does no harm: a
+ * thread that sleeps on that address wakes up, checks its own word and sleeps again (futex(2): spurious wake-ups). */
 #include "base/park.h"
 
 #include "base/clock.h"
@@ -22,7 +22,7 @@ bool lk_park_wait(lk_park *turn, int64_t deadline_ms)
     const struct timespec *end = deadline_ms == LK_PARK_FOREVER ? NULL : &until;
     for (;;) {
         if (atomic_load_explicit(&turn->given, memory_order_acquire)) return true;
-        /* WAIT_BITSET takes an absolute time, on the monotonic clock. */
+        /* WAIT_BITSET takes an absolute time on the monotonic clock. */
         long failed = syscall(SYS_futex, &turn->given, FUTEX_WAIT_BITSET_PRIVATE, 0, end, NULL, FUTEX_BITSET_MATCH_ANY);
         if (failed && errno == ETIMEDOUT) return atomic_load_explicit(&turn->given, memory_order_acquire);
     }

@@ -1,4 +1,4 @@
-/* See password.h. Lock: password.lock, for the copy; the file is read without it. */
+/* See password.h. password.lock guards the copy; the file is read without it. */
 #include "base/password.h"
 
 #include "base/crypto.h"
@@ -12,18 +12,18 @@
 
 struct lk_password {
     char path[600];
-    bool changes; /* a regular file: anything else, as a pipe, is read once */
+    bool changes; /* it is a regular file; anything else, such as a pipe, is read once */
     lk_notices *notices;
     pthread_mutex_t lock;
     /* guarded by lock: */
     char last[LK_PASSWORD_SIZE];
-    char said[400]; /* what is wrong with the file since it was good */
+    char said[400]; /* the last problem with the file that was logged; "": none since it was good */
 };
 
 bool lk_password_read(const char *path, bool again, char password[LK_PASSWORD_SIZE], char *error, size_t error_size)
 {
     static const char option[] = "password_file";
-    char text[LK_PASSWORD_SIZE + 2]; /* with the end of its line */
+    char text[LK_PASSWORD_SIZE + 2]; /* with room for the line end */
     bool good = false;
     ssize_t got = lk_file_read(option, path, again, text, sizeof text, error, error_size);
     if (got >= 0) {

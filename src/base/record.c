@@ -16,7 +16,7 @@ _Static_assert(LK_RECORD_ENTRY + LATCHKEY_ENTRY_SIZE == LK_RECORD_VERIFIER_HASH 
                    LK_RECORD_SELECTOR + LK_SELECTOR_RAW + 1 == LK_RECORD_SIZE,
                "the record has no gaps");
 
-/* A sane upper end for durations and times: the year 5138. Beyond it, additions could overflow. */
+/* The largest duration or time that is believed: the year 5138. Beyond it, additions could overflow. */
 #define TIME_MAX INT64_C(100000000000000)
 
 static void put_number(uint8_t *at, uint64_t value, int size)
@@ -109,7 +109,7 @@ static const struct {
 } secret[] = {{LK_RECORD_ENTRY, 24}, {LK_RECORD_PERMISSIONS, 64}, {LK_RECORD_DEVICE + 4, 4}};
 enum { SECRETS = sizeof secret / sizeof *secret, SECRET_SIZE = 92 };
 
-/* Out of their places, which are zeros then. */
+/* Moves the secret parts out of the record into the message, and leaves zeros in their places. */
 static void gather(uint8_t *bytes, uint8_t message[SECRET_SIZE])
 {
     for (int i = 0; i < SECRETS; message += secret[i++].size) {
@@ -206,7 +206,7 @@ bool lk_record_header_read(const void *data, size_t size, lk_record_header *glan
 
 bool lk_field_name_good(const char *name, size_t length)
 {
-    /* One-letter names are the library's own: v and x. */
+    /* Names of one letter are the library's own: v and x. */
     return length >= 2 && length <= 64 &&
            strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-") >= length;
 }
@@ -265,7 +265,7 @@ bool lk_key_hash(lk_named *fields, size_t count, uint8_t hash[LK_HASH_SIZE])
     qsort(fields, count, sizeof *fields, by_name);
     for (size_t i = 1; i < count; i++)
         if (by_name(&fields[i - 1], &fields[i]) == 0) return false;
-    /* Lengths stand before what they count, so no two sets of fields feed the hash the same bytes. */
+    /* Each length comes before what it counts, so two different sets of fields never feed the hash the same bytes. */
     uint8_t lengths[LK_KEY_FIELDS_MAX][16];
     lk_span spans[LK_KEY_FIELDS_MAX * 4];
     size_t used = 0;

@@ -6,7 +6,7 @@
 enum {
     FIELD_HEAD = 4,
     FIELD_DATA = FIELD_HEAD + LK_SEAL_ID_SIZE + LK_AEAD_NONCE_SIZE,
-    /* What is authenticated beside a field: its head, whose it is, its name; and the key's id, the last. */
+    /* What is authenticated beside a field: its head, its session and user, its name, and last the key's id. */
     BESIDE_NAME = FIELD_HEAD + LK_SEAL_SESSION_SIZE + 8,
     BESIDE_MAX = BESIDE_NAME + LK_SEAL_NAME_MAX + LK_SEAL_ID_SIZE,
 };
@@ -67,7 +67,7 @@ enum lk_seal_check lk_unseal(const lk_seal_keys *keys, const uint8_t *beside, si
 
 /* ------------------------------------------------------------------------------------------------- fields -- */
 
-/* All but the name has a fixed length, so no two fields are told apart by where one thing ends alone. */
+/* Only the name has a length that varies, so two different fields never give the same bytes. */
 static size_t field_beside(const lk_seal_context *home, lk_span name, uint8_t beside[BESIDE_MAX])
 {
     memcpy(beside, field_head, FIELD_HEAD);
@@ -102,7 +102,7 @@ enum lk_seal_check lk_open_field(const lk_seal_keys *keys, const lk_seal_context
     enum lk_seal_check check = lk_unseal(keys, beside, beside_size, sealed + FIELD_DATA, data_size, seal);
     if (check) return check;
     memmove(sealed, sealed + FIELD_DATA, data_size);
-    lk_wipe(sealed + data_size, LK_SEAL_FIELD_MORE); /* of the data, too */
+    lk_wipe(sealed + data_size, LK_SEAL_FIELD_MORE); /* the tail of the moved data too */
     *size = data_size;
     return LK_SEAL_GOOD;
 }

@@ -1,11 +1,13 @@
 /* See secure_memory.h.
  *
- * Zeros in a child. Kernels from 4.14 on wipe pages that were marked for it (MADV_WIPEONFORK). Older ones refuse the mark, and
- * what only looks like Linux (gVisor, qemu) may take it and do nothing. So all such mappings are listed, and so is a page
- * of which it is known what stands in it: the probe. A child looks at the probe. Where it was not wiped, or the mark was
- * refused, the child puts fresh pages in the place of its parent's. That takes no time, however large they are.
+ * Zeros in a child. Kernels from 4.14 on wipe pages that were marked for it (MADV_WIPEONFORK). Older ones refuse the
+ * mark; systems that only look like Linux (gVisor, qemu) may accept it and do nothing. So all such mappings are in a
+ * list, and there is one more page with known contents: the probe. A child reads the probe. If the probe was not wiped,
+ * or a mapping's mark was refused, the child replaces that mapping with fresh pages. That takes no time, however large
+ * it is.
  *
- * Lock: map_lock, for the list and the probe, inside lk_fork_enter alone: so no child finds it held. */
+ * Lock: map_lock, for the list and the probe. It is only taken between lk_fork_enter and lk_fork_leave, so no child
+ * finds it taken. */
 #include "base/secure_memory.h"
 
 #include "base/fork.h"
@@ -21,13 +23,13 @@ enum { PAGE = 4096, HUGE_PAGE = 2 * 1024 * 1024 };
 typedef struct wiped_map {
     char *at;
     size_t bytes;
-    bool marked; /* the kernel took the mark */
+    bool marked; /* the kernel accepted the mark */
     struct wiped_map *next;
 } wiped_map;
 
 static pthread_mutex_t map_lock = PTHREAD_MUTEX_INITIALIZER;
-static wiped_map *maps;      /* guarded by map_lock, as is: */
-static volatile char *probe; /* 1, unless this is a child of which the kernel wiped it */
+static wiped_map *maps;      /* guarded by map_lock, as is `probe` */
+static volatile char *probe; /* 1; 0 in a child if the kernel wiped it */
 
 size_t lk_map_size(size_t bytes) { return (bytes + PAGE - 1) / PAGE * PAGE; }
 
@@ -39,7 +41,7 @@ static char *map_pages(size_t bytes)
 
 static void make_probe_locked(void)
 {
-    if (probe || !(probe = map_pages(PAGE))) return; /* without one nothing is taken for wiped */
+    if (probe || !(probe = map_pages(PAGE))) return; /* without a probe the child takes no page for wiped */
     madvise((void *)(uintptr_t)probe, PAGE, MADV_WIPEONFORK);
     *probe = 1;
 }
@@ -70,7 +72,7 @@ static void unlist_map(const char *at)
         *m = found->next;
         break;
     }
-    if (!maps && probe) { /* with the last one: nothing is left behind */
+    if (!maps && probe) { /* it goes with the last mapping, so that nothing is left behind */
         munmap((void *)(uintptr_t)probe, PAGE);
         probe = NULL;
     }
@@ -88,7 +90,7 @@ void lk_map_forked(void)
         if (mmap(m->at, m->bytes, PROT_READ | PROT_WRITE, how, -1, 0) == MAP_FAILED) memset(m->at, 0, m->bytes);
         madvise(m->at, m->bytes, MADV_DONTDUMP);
     }
-    if (probe) *probe = 1; /* for children of this one */
+    if (probe) *probe = 1; /* for this child's own children */
 }
 
 void *lk_map(size_t bytes, bool wiped)
@@ -101,13 +103,14 @@ void *lk_map(size_t bytes, bool wiped)
     if (before) munmap(at, before);
     if (all - before > bytes) munmap(at + before + bytes, all - before - bytes);
     at += before;
-    madvise(at, bytes, MADV_DONTDUMP); /* where it is refused, who may read core dumps may read this */
+    madvise(at, bytes, MADV_DONTDUMP); /* if the kernel refuses, core dumps hold this memory */
     if (wiped && !list_map(at, bytes)) {
         munmap(at, bytes);
         return NULL;
     }
-    if (align == HUGE_PAGE) madvise(at, bytes, MADV_HUGEPAGE); /* a wish: without it lookups are slower, not wrong */
-    memset(at, 0, bytes);                                      /* taken now, not when it is first needed */
+    /* only a hint: without it lookups are slower, not wrong */
+    if (align == HUGE_PAGE) madvise(at, bytes, MADV_HUGEPAGE);
+    memset(at, 0, bytes); /* takes the memory now, not when it is first used */
     return at;
 }
 
@@ -115,5 +118,5 @@ void lk_unmap(void *at, size_t bytes)
 {
     if (!at) return;
     unlist_map(at);
-    munmap(at, lk_map_size(bytes)); /* the kernel hands these pages to nobody unwiped */
+    munmap(at, lk_map_size(bytes)); /* the kernel wipes these pages before it gives them to another process */
 }

@@ -1,5 +1,5 @@
-/* Public structs that begin with their size, so that they can grow at the end: a program that was built with an older header
- * passes a shorter one, one that was built with a newer header a longer one. */
+/* Public structs that begin with their size, so that they can grow at the end. A program that was built with an older
+ * header passes a shorter one, a program that was built with a newer header a longer one. */
 #ifndef LK_BASE_SIZED_H
 #define LK_BASE_SIZED_H
 
@@ -7,8 +7,9 @@
 #include <stddef.h>
 #include <string.h>
 
-/* Copies what is known of it, with zeros for what a shorter one lacks. False: it is shorter than its first version (`first`
- * bytes), or it is longer than ours (`known` bytes) and says something there, which we would not do. `given` may be NULL: false. */
+/* Copies the part that this library knows, with zeros for what a shorter struct lacks. False: `given` is NULL, or
+ * shorter than the first version (`first` bytes), or longer than ours (`known` bytes) with something set there, which
+ * we would ignore. */
 static inline bool lk_take_sized(void *copy, size_t known, size_t first, const void *given)
 {
     size_t size;

@@ -6,7 +6,7 @@
  *          15-31  136 random bits                                               verifier = characters 20-42
  *
  * The selector names the session and is no secret. The verifier is the secret; Redis holds its BLAKE2b-256. The check
- * refuses invented tokens before anything is sent; it is a filter, not the security boundary. */
+ * refuses invented tokens before anything is sent. It is a filter, not the security boundary. */
 #ifndef LK_BASE_TOKEN_H
 #define LK_BASE_TOKEN_H
 
@@ -22,7 +22,7 @@
 #define LK_CHECK_KEYS_MAX 16
 
 typedef struct lk_check_keys {
-    uint8_t key[LK_CHECK_KEYS_MAX][LK_CHECK_KEY_SIZE]; /* the first makes tokens, all are accepted */
+    uint8_t key[LK_CHECK_KEYS_MAX][LK_CHECK_KEY_SIZE]; /* the first key makes tokens, all are accepted */
     unsigned count;
 } lk_check_keys;
 
@@ -30,23 +30,24 @@ typedef struct lk_token {
     char text[LATCHKEY_TOKEN_SIZE]; /* NUL-terminated; the selector is its first 20 characters */
     uint8_t raw[LK_TOKEN_RAW];
     unsigned partition;
-    bool foreign; /* it stands for one that another store made: foreign_token.h */
+    bool foreign; /* it stands for a token of another store: foreign_token.h */
 } lk_token;
 
-void lk_check_keys_public(lk_check_keys *keys); /* the fixed public key, used without check_key_file */
+void lk_check_keys_public(lk_check_keys *keys); /* the fixed public key, for use without check_key_file */
 
 void lk_token_make(const lk_check_keys *keys, unsigned partition, lk_token *token);
 
-/* The same with these random bytes in raw: the selector's own, and the verifier. */
+/* The same with the random bytes that raw already holds: the selector's own, and the verifier. */
 void lk_token_complete(const lk_check_keys *keys, unsigned partition, lk_token *token);
 
-/* False: not a token that a holder of these keys could have made for this many partitions. */
+/* False: no holder of these keys could have made this token for so many partitions. */
 bool lk_token_parse(const lk_check_keys *keys, unsigned partitions, const char *text, size_t length, lk_token *token);
 
-/* Of 20 characters: could they begin such a token? Its check cannot be looked at without the rest. */
+/* Could these 20 characters begin such a token? Its check needs the rest of the token and is not looked at. */
 bool lk_selector_parse(unsigned partitions, const char *text, unsigned *partition);
 
-/* Does the text begin with 20 characters of the tokens' alphabet? What came from Redis is not a selector before that. */
+/* Does the text begin with 20 characters of the tokens' alphabet? Text from Redis is not taken for a selector before
+ * that. */
 bool lk_selector_spelled(const char *text);
 
 /* The partition that stands in a token's first three characters. Of anything else a number that is no partition, or any: always

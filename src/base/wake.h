@@ -1,4 +1,4 @@
-/* An eventfd: raising it wakes the thread that polls it. */
+/* An eventfd that wakes a polling thread. */
 #ifndef LK_BASE_WAKE_H
 #define LK_BASE_WAKE_H
 
@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <unistd.h>
 
-/* False: it could not be raised. A counter that is full (EAGAIN) is raised already. */
+/* False: it could not be raised. If the counter is full (EAGAIN), it is raised already. */
 static inline bool lk_raise(int event_fd)
 {
     uint64_t one = 1;
