@@ -11,7 +11,7 @@ typedef struct alias { /* guarded by bucket.lock */
 
 typedef struct alias_bucket {
     lk_bucket head;
-    unsigned used, next; /* guarded by bucket.lock: places that are taken, and the one that was given longest ago */
+    unsigned used, next; /* guarded by bucket.lock: how many places are taken, and which was given longest ago */
     alias place[BUCKET_ALIASES];
 } alias_bucket;
 

@@ -1,15 +1,16 @@
-/* A fixed table in buckets, each with its own lock: what negative_cache, alias_cache and singleflight have in common.
+/* A fixed table of buckets, each with its own lock: what negative_cache, alias_cache and singleflight have in common.
  *
- * A bucket is a struct of the user's whose first member is lk_bucket; the rest of it is guarded by that lock and begins as zeros.
- * A hash with a secret seed places a key (E: it decides nothing), so that nobody can choose keys for one bucket.
+ * A bucket is a struct that its user defines. Its first member is an lk_bucket; the lock in there guards the rest,
+ * which begins as zeros. A hash with a secret seed places a key, so that an attacker cannot choose keys that fall into
+ * one bucket. The hash decides nothing else (E).
  *
- * Adding and emptying. A ticket is the table's epoch, read before Redis is asked. Emptying moves the epoch first and then goes
- * through the buckets. A thread that adds looks at the epoch under the bucket's lock: if it still finds its ticket there, the
- * emptying has yet to reach that bucket, and what was added goes with it. So an answer that was asked for before an emptying is
- * not in the table after it (guarantee D).
+ * Adding and emptying. A ticket is the table's epoch, read before Redis is asked. Emptying first moves the epoch, then
+ * clears one bucket after the other. A thread that adds compares the epoch with its ticket under the bucket's lock. If
+ * they are equal, the emptying has not reached that bucket yet, and will clear what is added now. So an answer that was
+ * asked for before an emptying is not in the table after it (guarantee D).
  *
- * The buckets lie in memory of their own, outside core dumps and zeros in a forked child (J): tokens are in them. A lock of zeros
- * is an open one. Lock: bucket.lock alone. */
+ * The buckets lie in memory of their own, outside core dumps and zeros in a forked child (J), because they hold tokens.
+ * A lock of zeros is an open lock. Lock: bucket.lock, and no other with it. */
 #ifndef LK_L1_BUCKETS_H
 #define LK_L1_BUCKETS_H
 
@@ -27,11 +28,11 @@ typedef struct lk_bucket {
 
 typedef struct lk_buckets {
     uint64_t seed;
-    size_t count, stride; /* buckets, and bytes of each */
-    /* Moved by lk_buckets_empty (release), read by lk_buckets_ticket (acquire): a thread that has the new one asks Redis after the
+    size_t count, stride; /* how many buckets, and the bytes of each */
+    /* Release in lk_buckets_empty, acquire in lk_buckets_ticket: a thread that reads the new epoch asks Redis after the
      * emptying began. */
     _Atomic uint64_t epoch;
-    void *first; /* bucket */
+    void *first; /* the first bucket */
 } lk_buckets;
 
 lk_buckets *lk_buckets_open(size_t count, size_t bucket_bytes, uint64_t seed); /* NULL: no memory */
@@ -51,12 +52,13 @@ static inline uint64_t lk_buckets_ticket(const lk_buckets *buckets)
     return atomic_load_explicit(&buckets->epoch, memory_order_acquire);
 }
 
-/* Under a bucket's lock: may what was asked for with that ticket be put in? Relaxed: the lock orders it with the emptying. */
+/* Call it under a bucket's lock. May an answer that was asked for with that ticket be added? Relaxed: the lock orders
+ * it with the emptying. */
 static inline bool lk_buckets_good_locked(const lk_buckets *buckets, uint64_t ticket)
 {
     return atomic_load_explicit(&buckets->epoch, memory_order_relaxed) == ticket;
 }
 
-void lk_buckets_empty(lk_buckets *buckets); /* zeros, and voids tickets */
+void lk_buckets_empty(lk_buckets *buckets); /* clears all buckets and makes older tickets invalid */
 
 #endif

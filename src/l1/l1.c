@@ -1,20 +1,23 @@
 /* L1: the writers. See l1.h for the words, l1_read.h for the layout and for why readers need no lock.
  *
- * Outside core dumps (MADV_DONTDUMP), and zeros in a forked child (MADV_WIPEONFORK): it holds live tokens.
+ * The memory is left out of core dumps (MADV_DONTDUMP) and is zeros in a forked child (MADV_WIPEONFORK): it holds live
+ * tokens.
  *
- * Placing (cuckoo hashing with three choices: Fotakis et al. 2003). A new entry goes to a free home; where all three are
- * taken, the shortest chain of moves that ends in a free slot is looked for, breadth first, and made from its end: every
- * entry on the way stands in both places for a moment, so a reader finds it in one or the other. `moves` tells a reader
- * that found nothing whether it may have looked at the one place too early and at the other too late. At capacity 87 of
- * 100 slots are taken on average, in the fullest stripe about 90: three homes leave room up to 91.8.
+ * Placing (cuckoo hashing with three choices: Fotakis et al. 2003). A new entry goes to a free home. If all three are
+ * taken, a breadth-first search finds the shortest chain of moves that ends in a free slot, and the moves are made from
+ * that end. Each moved entry is in both places for a moment, so a reader finds it in one or the other. A reader that
+ * found nothing reads `moves`: it tells whether the reader may have looked at the new place too early and at the old
+ * place too late. When L1 is at its capacity, 87 of 100 slots are taken on average, about 90 in the fullest stripe.
+ * Three homes work up to 91.8.
  *
- * Evicting. Who is dead goes first, as far as a hand that sweeps for them finds one in a few steps. Else S3-FIFO (Yang
- * et al., "FIFO queues are all you need for cache eviction", SOSP 2023): new entries are on trial in a queue of a tenth of
- * the capacity; who was read twice by its end stays in the main part, which a hand goes round in the order of the slots;
- * who was not goes, and is remembered in `ghosts` by 16 bits: if it comes back soon, it goes to the main part at once.
+ * Evicting. A dead entry goes first, if a hand that sweeps for dead entries finds one within a few steps. Otherwise
+ * S3-FIFO decides (Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023). New entries are on
+ * trial, in a queue of a tenth of the capacity. An entry that was read twice by the end of its trial moves to the main
+ * part; a hand goes round that in the order of the slots. Any other entry is evicted, and `ghosts` keeps 16 bits of its
+ * hash: if it comes back soon, it goes to the main part at once.
  *
- * Invariants: a selector is stored in at most one slot, but for the moment of a move; no more slots are filled than the
- * capacity. Locks: stripe.lock only, one at a time, and nothing is called under it but memory. */
+ * Invariants: a selector is stored in at most one slot, except during a move. No more slots are filled than the
+ * capacity. Locks: stripe.lock only, one at a time; under it nothing is called that blocks. */
 #include "l1/l1.h"
 
 #include "base/hash.h"
@@ -26,15 +29,15 @@
 
 enum {
     STRIPES_MAX = 1024,
-    ROWS_LEAST = 8192, /* of a stripe, before there are two: with fewer, the fullest would be too full */
+    ROWS_LEAST = 8192, /* of a stripe before there are two: with fewer rows, the fullest stripe would be too full */
     EPOCHS = 64,
     SPINS = 1000,
     LOAD_PERCENT = 87,
-    TRIAL = 10,        /* 1 in so many entries */
-    PATH_MOST = 512,   /* slots looked at for a free one */
-    HAND_MOST = 64,    /* entries looked at for one to evict */
-    DEAD_MOST = 32,    /* slots looked at for a dead one */
-    SAMPLE_MOST = 256, /* slots looked at for a sample: a fraction of a millisecond, also where L1 is nearly empty */
+    TRIAL = 10,        /* one entry in so many is on trial */
+    PATH_MOST = 512,   /* slots looked at to find a free one */
+    HAND_MOST = 64,    /* entries looked at to find one to evict */
+    DEAD_MOST = 32,    /* slots looked at to find a dead one */
+    SAMPLE_MOST = 256, /* slots looked at for a sample: a fraction of a millisecond, even if L1 is nearly empty */
     QUEUE_TRIAL = 0,
     QUEUE_MAIN = 1,
 };
@@ -42,26 +45,30 @@ enum {
 typedef struct stripe {
     _Alignas(64) lk_lock lock;
     _Atomic uint32_t
-        moves; /* odd while entries are being moved; written under lock (release, but for the odd one, which
-                               the moves' own releases publish), read by readers (acquire) */
+        /* Odd while entries are being moved. Written under the lock. The even store is a release; the odd one is
+         * published by the releases of the moves themselves. Readers load it with acquire. */
+        moves;
     /* guarded by lock: */
-    uint32_t hand, dead_hand; /* rows, of the sweeps for the little used and for the dead */
+    uint32_t hand, dead_hand; /* the rows where the two sweeps are: for little-used entries, and for dead ones */
     uint32_t ring_at, ring_count, ring_size, ghosts_size;
-    size_t ring_from, ghosts_from;  /* bytes from the beginning of the mapping */
-    _Atomic uint64_t evictions;     /* relaxed: read by the statistics */
-    _Atomic uint64_t epoch[EPOCHS]; /* moved by every purge; written under lock, read by lk_l1_ticket (acquire
-                                             with release) */
+    size_t ring_from, ghosts_from; /* bytes from the beginning of the mapping */
+    _Atomic uint64_t evictions;    /* relaxed: a number for the statistics, which orders nothing */
+    /* Moved by every purge, under the lock, with release; lk_l1_ticket reads it with acquire. Without that pair a read
+     * of L2 could take a new ticket although it began before the purge. */
+    _Atomic uint64_t epoch[EPOCHS];
 } stripe;
 
 struct lk_l1 {
     lk_l1_view view;
     size_t capacity, bytes;
-    _Alignas(64) _Atomic uint64_t entries; /* relaxed; above capacity only while take_entry takes one back */
+    /* relaxed: fetch_add and fetch_sub are exact in any order, and it orders nothing else. It is above the capacity
+     * only while reserve_entry takes one back */
+    _Alignas(64) _Atomic uint64_t entries;
 };
 
 enum { KIND_AT = LATCHKEY_TOKEN_LENGTH };
 
-/* What a slot holds, taken apart. */
+/* What a slot holds, in parts. */
 typedef struct content {
     char token[LATCHKEY_TOKEN_LENGTH + 1]; /* and the kind */
     uint8_t used, queue;
@@ -103,7 +110,7 @@ static void copy_out(const lk_l1_slot *s, content *c)
     lk_wipe(token, sizeof token);
 }
 
-/* What stood in the slot as a whole at one time. False: a writer was in the way all the time. */
+/* Copies what stood in the slot as a whole at one moment. False: a writer was in the way all the time. */
 static bool copy_whole(const lk_l1_slot *s, content *c)
 {
     for (int spin = 0; spin < SPINS; spin++) {
@@ -114,7 +121,7 @@ static bool copy_whole(const lk_l1_slot *s, content *c)
     return false;
 }
 
-/* A prewarmed slot knows the verifier's hash alone. */
+/* A prewarmed slot knows only the verifier's hash. */
 static bool matches(const content *c, const char *token)
 {
     uint8_t hash[LK_HASH_SIZE];
@@ -124,7 +131,7 @@ static bool matches(const content *c, const char *token)
            lk_equal(hash, c->token + LATCHKEY_SELECTOR_LENGTH, LK_VERIFIER_LENGTH);
 }
 
-/* The slot that holds the token; NULL: none does, or (*whole false) a writer was in the way. */
+/* The slot that holds the token. NULL: no slot does, or (*whole false) a writer was in the way. */
 static lk_l1_slot *look_at_homes(lk_l1 *l1, uint64_t hash, const char *token, content *c, bool *whole)
 {
     lk_l1_homes h = lk_l1_homes_of(&l1->view, hash);
@@ -136,12 +143,13 @@ static lk_l1_slot *look_at_homes(lk_l1 *l1, uint64_t hash, const char *token, co
     return NULL;
 }
 
-/* Puts the plain verifier where its hash was, if the very same entry is still there. */
+/* Puts the plain verifier in place of its hash, if the very same entry is still there. */
 static void reveal(lk_l1 *l1, uint64_t hash, lk_l1_slot *s, const content *was, const char *token);
 
-/* Why nothing that is held all the time is missed: a move copies first and clears after, both by W1 to W3. Who read the
- * old home after it was cleared has seen a word of that W2, which `moves` = odd happened before; so the second look at
- * `moves` finds it changed, and all is looked at again. Who read it before it was cleared found the entry there. */
+/* Why an entry that is held all the time is never missed. A move first copies and then clears, each by W1 to W3. If a
+ * reader read the old home after it was cleared, it saw a word of that W2. `moves` became odd before that, so the
+ * second look at `moves` shows a change, and the reader looks at all homes again. If it read the old home before it was
+ * cleared, it found the entry there. */
 bool lk_l1_get_slowly(lk_l1 *l1, const char *token, lk_l1_found *found, latchkey_entry *entry)
 {
     content c;
@@ -260,7 +268,7 @@ static void drop_locked(lk_l1 *l1, lk_l1_slot *s)
 
 typedef struct step {
     size_t at;
-    int from; /* the step whose entry would move here; -1: a home of the new one */
+    int from; /* the step whose entry would move here; -1: this is a home of the new entry */
 } step;
 
 static bool on_path(const step *steps, int last, size_t at)
@@ -270,8 +278,8 @@ static bool on_path(const step *steps, int last, size_t at)
     return false;
 }
 
-/* Makes the moves that free the home at the beginning of the path, from its end. The home itself is left as it was: the
- * new entry is written over it. */
+/* Makes the moves that free the home at the beginning of the path, starting at the path's end. The home itself is left
+ * as it was: the new entry is written over it. */
 static lk_l1_slot *walk_back_locked(lk_l1 *l1, const step *steps, int i)
 {
     content c;
@@ -283,7 +291,7 @@ static lk_l1_slot *walk_back_locked(lk_l1 *l1, const step *steps, int i)
     return slot_at(l1, steps[i].at);
 }
 
-/* The end of the shortest path from a home of the hash to a free slot; -1: none was found. */
+/* The end of the shortest path from a home of the hash to a free slot. -1: none was found. */
 static int path_locked(const lk_l1 *l1, uint64_t hash, step steps[PATH_MOST])
 {
     int count = 0;
@@ -302,7 +310,7 @@ static int path_locked(const lk_l1 *l1, uint64_t hash, step steps[PATH_MOST])
     return -1;
 }
 
-/* Into a home of the hash, from which others may have to move. False: there is no path. */
+/* Puts the entry into one of its homes, for which others may have to move. False: there is no path. */
 static bool place_locked(lk_l1 *l1, stripe *st, uint64_t hash, const content *c)
 {
     lk_lock_assert(&st->lock);
@@ -378,7 +386,7 @@ static void begin_trial_locked(lk_l1 *l1, stripe *st, uint64_t hash)
 {
     lk_lock_assert(&st->lock);
     uint64_t oldest;
-    if (st->ring_count == st->ring_size) { /* there was room for everybody, so the oldest stays */
+    if (st->ring_count == st->ring_size) { /* all entries had room so far, so the oldest moves to the main part */
         lk_l1_slot *s = end_of_trial_locked(l1, st, &oldest);
         if (s) s->queue = QUEUE_MAIN;
     }
@@ -387,7 +395,8 @@ static void begin_trial_locked(lk_l1 *l1, stripe *st, uint64_t hash)
     st->ring_count++;
 }
 
-/* Who ends his trial now, and was not read twice; who was, is taken over on the way. */
+/* Ends trials, the oldest first. An entry that was read twice moves to the main part; the first one that was not is
+ * evicted. */
 static bool evict_trial_locked(lk_l1 *l1, stripe *st, int64_t now_ms)
 {
     lk_lock_assert(&st->lock);
@@ -406,7 +415,8 @@ static bool evict_trial_locked(lk_l1 *l1, stripe *st, int64_t now_ms)
     return false;
 }
 
-/* Of the main part: the next that was not read since the hand last came by; among many that were, the least. */
+/* Evicts from the main part: the next entry that was not read since the hand last passed it. If many were read, the one
+ * that was read least. */
 static bool evict_main_locked(lk_l1 *l1, stripe *st, int64_t now_ms)
 {
     lk_lock_assert(&st->lock);
@@ -441,7 +451,7 @@ static bool evict_locked(lk_l1 *l1, stripe *st, int64_t now_ms)
 
 /* ----------------------------------------------------------------------------------------------- writing -- */
 
-/* Takes one of the capacity's places, or answers false where all are taken. */
+/* Takes one of the capacity's places. False: all are taken. */
 static bool reserve_entry(lk_l1 *l1)
 {
     if (atomic_fetch_add_explicit(&l1->entries, 1, memory_order_relaxed) < l1->capacity) return true;
@@ -459,7 +469,7 @@ static enum lk_l1_put add_locked(lk_l1 *l1, stripe *st, uint64_t hash, content *
         !(evict_locked(l1, st, now_ms) && reserve_entry(l1)))
         return LK_L1_LEFT_OUT;
     c->queue = known ? QUEUE_MAIN : QUEUE_TRIAL;
-    if (!place_locked(l1, st, hash, c)) { /* whoever lies in the way goes */
+    if (!place_locked(l1, st, hash, c)) { /* the entry in the way is evicted */
         lk_l1_slot *s = slot_at(l1, lk_l1_homes_of(&l1->view, hash).at[0]);
         evict_slot_locked(l1, st, s, now_ms);
         fill_locked(s, c);
@@ -477,7 +487,7 @@ static enum lk_l1_put put_locked(lk_l1 *l1, stripe *st, uint64_t hash, content *
     if (c->token[KIND_AT] == LK_L1_HASHED) return LK_L1_LEFT_OUT;
     c->used = atomic_load_explicit(&s->used, memory_order_relaxed);
     c->queue = s->queue;
-    fill_locked(s, c); /* a newer answer for the same session */
+    fill_locked(s, c); /* this is a newer answer for the same session */
     return LK_L1_STORED;
 }
 
@@ -522,7 +532,8 @@ void lk_l1_purge(lk_l1 *l1, const char *selector)
     uint64_t hash = hash_of(l1, selector);
     stripe *st = stripe_of(l1, hash);
     lk_lock_take(&st->lock);
-    /* Before the entry goes; with lk_l1_ticket. */
+    /* Comes before the entry is removed. Release, with the acquire in lk_l1_ticket: a reader with the new ticket asks
+     * L2 after this. */
     atomic_fetch_add_explicit(epoch_of(l1, hash), 1, memory_order_release);
     lk_l1_slot *s = find_slot_locked(l1, hash, selector);
     if (s) drop_locked(l1, s);
@@ -561,7 +572,7 @@ bool lk_l1_sample(const lk_l1 *l1, uint64_t random, int64_t now_ms, lk_entry_sam
     bool found = false;
     for (size_t i = 0; i < most && !found; i++) { /* the stripes' rows lie one behind the other */
         const lk_l1_slot *s = slot_at(l1, l1->view.slots_at + (random % slots + i) % slots * sizeof(lk_l1_slot));
-        if (free_locked(s)) continue; /* without the lock: a hint */
+        if (free_locked(s)) continue; /* read without the lock: a hint */
         found = copy_whole(s, &c) && c.token[KIND_AT] == LK_L1_PLAIN && (int64_t)c.deadline_ms > now_ms;
     }
     if (found) *out = seen_of(&c);
@@ -589,7 +600,7 @@ static size_t whole_lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 lk_l1 *lk_l1_open(size_t capacity, uint64_t seed)
 {
-    /* A capacity of 0 still has a stripe: its epochs make the tickets. */
+    /* A capacity of 0 still has one stripe: its epochs make the tickets. */
     size_t all = capacity * 100 / LOAD_PERCENT + 8, stripes = 1;
     while (stripes * 2 * ROWS_LEAST <= all && stripes < STRIPES_MAX) stripes *= 2;
     size_t rows = (all + stripes - 1) / stripes;
@@ -622,7 +633,8 @@ void lk_l1_close(lk_l1 *l1)
 {
     if (!l1) return;
     size_t bytes = l1->bytes;
-    if (!bytes) return; /* a forked child: zeros, and where they end was wiped too. They go with the process. */
+    /* a forked child: it reads zeros, also for where the mapping ends. The pages go with the process. */
+    if (!bytes) return;
     for (uint32_t i = 0; i < l1->view.stripes; i++) lk_lock_close(&stripes_of(l1)[i].lock);
     lk_unmap(l1, bytes);
 }

@@ -1,10 +1,12 @@
-/* How a slot's words are read while a writer may be changing them (R2 in l1_read.h): two ways, the same result.
+/* How a slot's words are read while a writer may be changing them (R2 in l1_read.h): two ways with the same result.
  *
- * On x86-64, 16 bytes at a time by instructions that the C abstract machine does not see, because C11 has no atomic load
- * of that size: of a slot's 23 words 11 loads are left, and at a million entries a lookup that waits for memory then
- * leaves room for the next one's loads in the processor's queues. Right because x86 keeps loads
- * in order (R1, R2, R3), as it keeps the writer's stores; a load that is torn in the middle is told by the version, as two
- * words of different times are. Elsewhere, and under ThreadSanitizer, C11 acquire loads. */
+ * On x86-64: 16 bytes at a time, by instructions that the C abstract machine does not see, because C11 has no atomic
+ * load of that size. That is 11 loads for a slot's 23 words. At a million entries a lookup waits for memory, and fewer
+ * loads leave room in the processor's queues for the next lookup's. It is right because x86 keeps loads in order (R1,
+ * R2, R3), as it keeps the writer's stores. A load that is torn in the middle is found out by the version, just as two
+ * words of different times are.
+ *
+ * Elsewhere, and under ThreadSanitizer: C11 acquire loads. */
 #ifndef LK_L1_L1_COPY_H
 #define LK_L1_L1_COPY_H
 
@@ -43,7 +45,7 @@ static inline void lk_l1_copy_entry(const _Atomic uint64_t from[15], void *to)
     memcpy((char *)to + 112, &last, sizeof last);
 }
 
-/* A conditional move: of C's condition a compiler may make a branch. */
+/* A conditional move. From a condition in C, a compiler may make a branch. */
 static inline size_t lk_l1_if_equal(const _Atomic uint64_t *stored, uint64_t wanted, size_t then, size_t otherwise)
 {
     __asm__("cmpq %2, %1\n\tcmoveq %3, %0"
@@ -66,8 +68,8 @@ static inline uint64_t lk_l1_token_differs(const _Atomic uint64_t stored[5], con
 
 #else
 
-/* A word at a time straight to where it goes: by way of an array, gcc 12 fetches pairs of words before they are there.
- * Written out: gcc 12 leaves a loop of atomic loads rolled, at 8 to 14 ns. */
+/* Each word goes straight to its place: through an array, gcc 12 fetches pairs of words before they are there. Written
+ * out: gcc 12 leaves a loop of atomic loads rolled, which takes 8 to 14 ns. */
 static inline void lk_l1_copy_word(const _Atomic uint64_t *from, char *to)
 {
     uint64_t word = atomic_load_explicit(from, memory_order_acquire);
@@ -82,7 +84,8 @@ static inline void lk_l1_copy_entry(const _Atomic uint64_t from[15], void *to)
     LK_L1_WORD(8), LK_L1_WORD(9), LK_L1_WORD(10), LK_L1_WORD(11), LK_L1_WORD(12), LK_L1_WORD(13), LK_L1_WORD(14);
 }
 
-/* By a mask: of a condition a compiler may make a branch. */
+/* By a mask: from a condition, a compiler may make a branch. Relaxed: it only chooses a home, and a wrong choice is
+ * found out by the comparison of the whole token. */
 static inline size_t lk_l1_if_equal(const _Atomic uint64_t *stored, uint64_t wanted, size_t then, size_t otherwise)
 {
     size_t mask = -(size_t)(atomic_load_explicit(stored, memory_order_relaxed) == wanted);

@@ -10,18 +10,20 @@
  *
  *   token --hash--> stripe, three homes --fetch all three--> the one whose first 8 characters agree --copy--> entry
  *
- * One round trip to memory: nothing waits for memory before all that may be needed is on its way, and no branch depends
- * on what comes.
+ * It costs one round trip to memory: all cache lines that may be needed are requested before any is waited for, and no
+ * branch depends on their contents.
  *
- * Why a reader without a lock is right (a sequence lock a slot, with Boehm's acquire loads in place of fences: "Can
- * seqlocks get along with programming language memory models?", MSPC 2012; ThreadSanitizer understands it without help):
+ * Why a reader without a lock is right. Each slot is a sequence lock, with Boehm's acquire loads in place of fences
+ * ("Can seqlocks get along with programming language memory models?", MSPC 2012); ThreadSanitizer understands it
+ * without help.
  *   writer, holding the stripe's lock      reader
  *   W1 version = odd          (relaxed)    R1 v = version, must be even           (acquire, with W3)
  *   W2 words...               (release)    R2 words...                            (acquire, with W2)
  *   W3 version = next even    (release)    R3 version == v, else again            (relaxed)
- * If R2 saw any word of W2, W1 happened before it, and R3 cannot see a version older than W1's odd one: the reader does
- * not believe what it read. If R1 saw W3, R2 sees all of that W2. So what a reader returns stood in the slot as a whole
- * at one time. That an entry is moved from home to home is looked after in l1.c (lk_l1_get_slowly). */
+ * If R2 saw any word of a W2, the W1 before it happened before R3, so R3 cannot see a version older than that odd one,
+ * and the reader discards what it read. If R1 saw a W3, R2 sees all words of the W2 before it. So what a reader returns
+ * stood in the slot as a whole at one moment. An entry may also move from home to home: lk_l1_get_slowly in l1.c deals
+ * with that. */
 #ifndef LK_L1_L1_READ_H
 #define LK_L1_L1_READ_H
 
@@ -37,8 +39,8 @@
 typedef struct lk_l1 lk_l1;
 
 typedef struct lk_l1_found {
-    int64_t deadline_ms; /* on the coarse monotonic clock; from then on the entry is not to be served */
-    bool first_use;      /* of a prewarmed entry: nobody has said yet that the session is in use */
+    int64_t deadline_ms; /* on the coarse monotonic clock; from then on the entry is not served */
+    bool first_use;      /* of a prewarmed entry: no request has used the session here yet */
 } lk_l1_found;
 
 enum {
@@ -47,28 +49,29 @@ enum {
     LK_L1_HOMES = 3,
     LK_L1_FREE = 0,   /* kinds */
     LK_L1_PLAIN = 1,  /* the verifier's characters are stored */
-    LK_L1_HASHED = 2, /* the first 23 bytes of its hash are stored */
+    LK_L1_HASHED = 2, /* only the first 23 bytes of its hash are stored */
     LK_L1_USED_MAX = 3,
 };
 
 typedef struct lk_l1_slot {
     _Atomic uint32_t
-        version;           /* odd while the slot is being written; written under the stripe's lock, as all but used */
+        /* odd while the slot is being written. The stripe's lock is held for writing it, and all other fields but
+         * `used` */
+        version;
     _Atomic uint32_t last; /* the kind, and characters 40 to 42 */
     _Atomic uint64_t token[LK_L1_TOKEN_WORDS];
     _Atomic uint32_t deadline_low;
     _Atomic uint16_t deadline_high;
-    _Atomic uint8_t
-        used;      /* reads since it was last looked at for eviction, at most 3; relaxed: losing one is harmless */
-    uint8_t queue; /* guarded by the stripe's lock */
+    _Atomic uint8_t used; /* reads since eviction last looked at it, at most 3. Relaxed: losing one does no harm */
+    uint8_t queue;        /* guarded by the stripe's lock */
     _Atomic uint64_t entry[LK_L1_ENTRY_WORDS];
 } lk_l1_slot;
 _Static_assert(sizeof(lk_l1_slot) == 176, "a slot has no padding");
 
-/* The first words of an L1; constant after open. No pointer: the mapping may lie elsewhere in another process. */
+/* The first words of an L1, constant after open. There is no pointer: the mapping may lie elsewhere in another process. */
 typedef struct lk_l1_view {
     uint64_t seed[2];
-    size_t slots_at, stripe_size; /* in bytes, the first from here */
+    size_t slots_at, stripe_size; /* in bytes; slots_at counts from here */
     uint32_t rows;                /* slots a stripe */
     uint32_t stripes;             /* a power of two */
 } lk_l1_view;
@@ -84,9 +87,9 @@ static inline uint64_t lk_l1_load(const char *at)
     return word;
 }
 
-/* Of the first 16 characters, which hold 80 random bits that we drew: nobody chooses them, and the seeds are secret. One
- * multiplication, folded (wyhash's mixing step); XXH3 of 20 bytes takes three times as long (bench/README.md, L1: the yardsticks
- * and the ideals). */
+/* A hash of the first 16 characters. They hold 80 bits that this library drew at random, and the seeds are secret, so
+ * nobody can choose a slot. It is one multiplication, folded (wyhash's mixing step); XXH3 of 20 bytes takes three times
+ * as long (bench/README.md, L1: the yardsticks and the ideals). */
 static inline uint64_t lk_l1_hash(const lk_l1_view *v, uint64_t first, uint64_t second)
 {
     __extension__ unsigned __int128 product = (unsigned __int128)(first ^ v->seed[0]) * (second ^ v->seed[1]);
@@ -111,7 +114,7 @@ static inline lk_l1_homes lk_l1_homes_of_token(const lk_l1_view *v, const char *
 
 static inline lk_l1_slot *lk_l1_at(const lk_l1_view *v, size_t at) { return (lk_l1_slot *)((uintptr_t)v + at); }
 
-/* All lines of a slot but the first, which the look at its first characters fetches. */
+/* Fetches all lines of a slot but the first, which the comparison of its first characters fetches. */
 static inline void lk_l1_fetch_rest(const lk_l1_slot *s)
 {
     const char *at = (const char *)s;
@@ -120,8 +123,8 @@ static inline void lk_l1_fetch_rest(const lk_l1_slot *s)
     __builtin_prefetch(at + sizeof *s - 1);
 }
 
-/* The home to read, told by the token's first 8 characters. Without a branch, which would wait for memory and be wrong
- * half of the time. A wrong choice is found out by the comparison of the whole. */
+/* The home to read, chosen by the token's first 8 characters. Without a branch: it would wait for memory and be
+ * mispredicted half of the time. A wrong choice is found out by the comparison of the whole token. */
 static inline lk_l1_slot *lk_l1_choose(const lk_l1_view *v, lk_l1_homes h, const char *token)
 {
     uint64_t first = lk_l1_load(token);
@@ -129,7 +132,7 @@ static inline lk_l1_slot *lk_l1_choose(const lk_l1_view *v, lk_l1_homes h, const
     return lk_l1_at(v, lk_l1_if_equal(&lk_l1_at(v, h.at[1])->token[0], first, h.at[1], at));
 }
 
-/* Characters 40 to 42 behind the kind, which takes the place of character 39. */
+/* The kind, with characters 40 to 42 behind it: the kind takes the place of character 39. */
 static inline uint32_t lk_l1_last(const char *token, uint8_t kind)
 {
     static const uint8_t keep[4] = {0, 0xff, 0xff, 0xff};
@@ -141,8 +144,8 @@ static inline uint32_t lk_l1_last(const char *token, uint8_t kind)
     return (last & mask) | kind_word;
 }
 
-/* R1 to R3. True: the slot held the token, and *entry is its entry. False: it does not, or a writer is at it. The token
- * is compared in constant time: one branch, when all of it was looked at (guarantee E). */
+/* R1 to R3. True: the slot held the token, and *entry is its entry. False: it did not, or a writer was changing it. The
+ * token is compared in constant time: one branch, after all of it was compared (guarantee E). */
 static inline bool lk_l1_read(const lk_l1_slot *s, const char *token, int64_t *deadline_ms, latchkey_entry *entry)
 {
     uint32_t version = atomic_load_explicit(&s->version, memory_order_acquire); /* R1 */
@@ -164,7 +167,8 @@ static inline void lk_l1_mark(lk_l1_slot *s)
     if (used < LK_L1_USED_MAX) atomic_store_explicit(&s->used, (uint8_t)(used + 1), memory_order_relaxed);
 }
 
-/* Where the quick look failed: no such entry, a writer in the way, a hashed verifier, or eight characters in common. */
+/* For when the quick look fails: there is no such entry, a writer was in the way, the verifier is hashed, or two tokens
+ * have their first eight characters in common. */
 bool lk_l1_get_slowly(lk_l1 *l1, const char *token, lk_l1_found *found, latchkey_entry *entry);
 
 static inline bool lk_l1_get_from(lk_l1 *l1, lk_l1_slot *s, const char *token, lk_l1_found *found,
@@ -177,14 +181,15 @@ static inline bool lk_l1_get_from(lk_l1 *l1, lk_l1_slot *s, const char *token, l
     return true;
 }
 
-/* The token's entry, if it is held: token[0..43) must equal all 43 characters stored. Says nothing of time: the caller
- * reads the clock afterwards and compares. Takes no lock; where a writer is in the way for too long, answers false. On
- * false *entry holds rubbish, also somebody else's: wipe it. */
+/* The token's entry, if L1 holds it: token[0..43) must equal all 43 characters stored. It does not look at the time:
+ * the caller reads the clock afterwards and compares. It takes no lock; if a writer is in the way for too long, it
+ * returns false. On false *entry holds rubbish, perhaps of another session: wipe it. */
 static inline bool lk_l1_get(lk_l1 *l1, const char *token, lk_l1_found *found, latchkey_entry *entry)
 {
     const lk_l1_view *v = (const lk_l1_view *)(const void *)l1;
     lk_l1_homes h = lk_l1_homes_of_token(v, token);
-    __builtin_prefetch(lk_l1_at(v, h.at[0])); /* the one that is not looked at before it is chosen */
+    /* the first eight characters of the other two homes are compared, which fetches them */
+    __builtin_prefetch(lk_l1_at(v, h.at[0]));
     for (int i = 0; i < LK_L1_HOMES; i++) lk_l1_fetch_rest(lk_l1_at(v, h.at[i]));
     return lk_l1_get_from(l1, lk_l1_choose(v, h, token), token, found, entry);
 }

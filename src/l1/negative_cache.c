@@ -1,4 +1,5 @@
-/* See negative_cache.h. It holds whole tokens: dead ones, but a failover may bring one back. */
+/* See negative_cache.h. It holds whole tokens. They are dead, but a failover may bring one back, so the memory is
+ * wiped. */
 #include "l1/negative_cache.h"
 
 #include "base/crypto.h"
@@ -6,7 +7,7 @@
 #include <string.h>
 
 typedef struct dead_token { /* guarded by bucket.lock */
-    int64_t end_ms;         /* 0: free */
+    int64_t end_ms;         /* 0: the place is free */
     int status;
     char token[LATCHKEY_TOKEN_LENGTH];
 } dead_token;
@@ -25,13 +26,14 @@ void lk_negative_cache_close(lk_negative_cache *r) { lk_buckets_close(r); }
 
 uint64_t lk_negative_cache_ticket(const lk_negative_cache *r) { return lk_buckets_ticket(r); }
 
-/* By the whole token: who knows a selector could else choose the bucket that it shares with others. */
+/* The bucket is chosen by the whole token. If the selector alone chose it, an attacker who knows a selector could
+ * choose the bucket that it shares with other tokens. */
 static dead_bucket *lock_bucket(lk_negative_cache *r, const char *token)
 {
     return lk_bucket_lock(r, token, LATCHKEY_TOKEN_LENGTH);
 }
 
-/* The token's own place, else the one that ends first; a free one has ended long ago. */
+/* The token's own place, or else the one whose time ends first. A free place counts as ended long ago. */
 static dead_token *choose_dead_locked(dead_bucket *b, const char *token)
 {
     lk_lock_assert(&b->head.lock);

@@ -1,8 +1,9 @@
-/* See singleflight.h. A token hashes to a bucket of a few places (buckets.h); each bucket also has a condition to wait on.
+/* See singleflight.h. A token hashes to a bucket of a few places (buckets.h). Each bucket also has a condition to wait
+ * on.
  *
- *   free --join, first--> running --complete--> complete --the last that waited leaves--> free
+ *   free --join, first--> running --complete--> complete --the last waiting caller leaves--> free
  *
- * A complete flight takes no more callers: a miss that comes then reads anew. Lock: bucket.lock alone. */
+ * Nothing joins a complete flight: a miss that comes then reads anew. Lock: bucket.lock, and no other with it. */
 #include "l1/singleflight.h"
 
 #include "base/clock.h"
