@@ -19,12 +19,13 @@ _Static_assert(LK_AEAD_KEY_SIZE == crypto_aead_xchacha20poly1305_ietf_KEYBYTES &
  * initialised again. */
 bool lk_crypto_init(void)
 {
+    /* Release after sodium_init, acquire before libsodium is used: so another thread sees what sodium_init wrote. */
     static atomic_bool ready;
-    if (atomic_load(&ready)) return true;
+    if (atomic_load_explicit(&ready, memory_order_acquire)) return true;
     lk_fork_enter();
     bool good = sodium_init() >= 0;
     lk_fork_leave();
-    if (good) atomic_store(&ready, true);
+    if (good) atomic_store_explicit(&ready, true, memory_order_release);
     return good;
 }
 

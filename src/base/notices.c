@@ -22,6 +22,13 @@ struct lk_notices {
     char text[WAITING_MAX][LK_LOG_LINE];
 };
 
+static unsigned waiting(const lk_notices *n) { return atomic_load_explicit(&n->waiting, memory_order_relaxed); }
+
+static void set_waiting(lk_notices *n, unsigned count)
+{
+    atomic_store_explicit(&n->waiting, count, memory_order_relaxed);
+}
+
 lk_notices *lk_notices_open(void)
 {
     lk_notices *notices = calloc(1, sizeof *notices);
@@ -42,11 +49,11 @@ void lk_notices_add(lk_notices *notices, int level, const char *format, ...)
     va_list list;
     va_start(list, format);
     pthread_mutex_lock(&notices->lock);
-    unsigned at = notices->waiting;
+    unsigned at = waiting(notices);
     if (at < WAITING_MAX) {
         notices->level[at] = level;
         vsnprintf(notices->text[at], sizeof notices->text[at], format, list);
-        notices->waiting = at + 1;
+        set_waiting(notices, at + 1);
     }
     pthread_mutex_unlock(&notices->lock);
     va_end(list);
@@ -56,13 +63,13 @@ void lk_notices_add(lk_notices *notices, int level, const char *format, ...)
 static int take(lk_notices *notices, char text[LK_LOG_LINE])
 {
     pthread_mutex_lock(&notices->lock);
-    unsigned waiting = notices->waiting;
+    unsigned count = waiting(notices);
     int level = notices->level[0];
-    memcpy(text, waiting ? notices->text[0] : "", waiting ? LK_LOG_LINE : 1);
-    if (waiting) {
-        memmove(notices->level, notices->level + 1, (waiting - 1) * sizeof *notices->level);
-        memmove(notices->text, notices->text + 1, (waiting - 1) * sizeof *notices->text);
-        notices->waiting = waiting - 1;
+    memcpy(text, count ? notices->text[0] : "", count ? LK_LOG_LINE : 1);
+    if (count) {
+        memmove(notices->level, notices->level + 1, (count - 1) * sizeof *notices->level);
+        memmove(notices->text, notices->text + 1, (count - 1) * sizeof *notices->text);
+        set_waiting(notices, count - 1);
     }
     pthread_mutex_unlock(&notices->lock);
     return level;
@@ -71,7 +78,7 @@ static int take(lk_notices *notices, char text[LK_LOG_LINE])
 void lk_notices_say(lk_notices *notices)
 {
     char text[LK_LOG_LINE];
-    while (notices && notices->waiting) {
+    while (notices && waiting(notices)) {
         int level = take(notices, text);
         if (*text) lk_log(level, "%s", text);
     }

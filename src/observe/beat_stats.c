@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NUMBER_MOST INT64_C(9999999999999) /* 13 digits: three hundred years in ms, a year of 300,000 a second */
+/* 13 digits: three hundred years in milliseconds, or a year of 300,000 a second */
+#define NUMBER_MOST INT64_C(9999999999999)
 
 static const struct {
     const char *name;
@@ -27,7 +28,7 @@ enum { NUMBERS = sizeof numbers / sizeof *numbers };
 
 static int64_t *at(lk_beat_stats *pulse, size_t i) { return (int64_t *)(void *)((char *)pulse + numbers[i].offset); }
 
-/* Zeros are left out, as is what would not fit any more: the first ones matter most. */
+/* Zeros are left out, and so are numbers at the end for which there is no more room: the first ones matter most. */
 size_t lk_beat_stats_write(const lk_beat_stats *pulse, char text[LK_BEAT_STATS_SIZE])
 {
     lk_beat_stats copy = *pulse;
@@ -59,7 +60,7 @@ static bool take_number(const char *name, size_t name_length, const char *value,
     for (size_t i = 0; i < NUMBERS; i++)
         if (strlen(numbers[i].name) == name_length && memcmp(numbers[i].name, name, name_length) == 0)
             *at(pulse, i) = sign ? -1 : strtoll(value, NULL, 10);
-    return true; /* also where a newer version says more */
+    return true; /* also if a newer version says more */
 }
 
 bool lk_beat_stats_read(const char *text, lk_beat_stats *pulse)

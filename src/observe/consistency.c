@@ -1,4 +1,4 @@
-/* See consistency.h. Owned by the link's thread; it locks nothing itself. */
+/* See consistency.h. It belongs to the link's thread, and takes no lock. */
 #include "observe/consistency.h"
 
 #include "base/clock.h"
@@ -10,8 +10,8 @@
 
 enum {
     SECOND_US = 1000000,
-    TOGETHER_US = 9000, /* a comparison may wait so long for others, to be sent at one waking with them */
-    DEBT_US = 100000,   /* what was due longer ago is not made up for: no burst after a pause */
+    TOGETHER_US = 9000, /* a comparison may wait this long for others, so that they are sent at one waking */
+    DEBT_US = 100000,   /* a comparison that was due longer ago is dropped: so there is no burst after a pause */
     SAY_EVERY_MS = 10000,
 };
 
@@ -22,7 +22,7 @@ void lk_consistency_open(lk_consistency *a, const lk_config *config, lk_counters
     a->counters = counters;
 }
 
-/* Those that were counted stay: they are looked at no more, and must not be counted once more. */
+/* Suspicions that were counted stay: so they are neither looked at nor counted again. */
 static void forget(lk_consistency *a)
 {
     for (int i = 0; i < LK_AUDIT_SUSPICIONS; i++)
@@ -59,7 +59,7 @@ static bool same(const lk_entry_sample *a, const lk_entry_sample *b)
            !memcmp(&a->entry, &b->entry, sizeof a->entry);
 }
 
-/* But for the flags that are not the record's: they were set when it was judged (judge.c). */
+/* Compares all but the flags that are not in the record: those were set when the record was judged (judge.c). */
 static bool same_entry(const latchkey_entry *seen, const latchkey_entry *stored)
 {
     latchkey_entry plain = *seen;
@@ -67,7 +67,7 @@ static bool same_entry(const latchkey_entry *seen, const latchkey_entry *stored)
     return !memcmp(&plain, stored, sizeof plain);
 }
 
-/* NULL: Redis holds what L1 holds. */
+/* How the two differ. NULL: Redis holds what L1 holds. */
 static const char *differs(const lk_consistency *a, const lk_entry_sample *seen, const lk_reply *reply)
 {
     lk_record record;
@@ -89,7 +89,7 @@ void lk_consistency_judge(lk_consistency *a, const lk_entry_sample *seen, const 
     for (int i = 0; i < LK_AUDIT_SUSPICIONS; i++) {
         lk_suspicion *s = &a->suspicion[i];
         if (!s->why) free = s;
-        else if (same(&s->seen, seen)) return; /* known, and its time runs */
+        else if (same(&s->seen, seen)) return; /* it is known already, and its time runs */
     }
     if (!free) return;
     *free = (lk_suspicion){.seen = *seen, .why = why, .since_ms = now_ms};
@@ -125,7 +125,7 @@ static void say(lk_consistency *a, int64_t now_ms)
 void lk_consistency_recheck(lk_consistency *a, int64_t now_ms, bool (*held)(void *context, const lk_entry_sample *seen),
                             void *context)
 {
-    if (now_ms >= a->leased_until_ms) forget(a); /* L1 answers nothing */
+    if (now_ms >= a->leased_until_ms) forget(a); /* without a lease L1 answers nothing */
     for (int i = 0; i < LK_AUDIT_SUSPICIONS; i++) {
         lk_suspicion *s = &a->suspicion[i];
         if (!s->why) continue;

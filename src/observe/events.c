@@ -12,12 +12,12 @@ enum { LENGTH = LATCHKEY_SELECTOR_LENGTH };
 
 const char *lk_event_told(const char *reply) { return strstr(reply, " : "); }
 
-/* What came from Redis is looked at: a name that is none is not printed. */
+/* The text came from Redis, so it is checked: what is not a selector is printed as "?". */
 static const char *name(const char *selector) { return lk_selector_spelled(selector) ? selector : "?"; }
 
 static void user_text(uint64_t user_id, char out[24]) { snprintf(out, 24, "%" PRIu64, user_id); }
 
-/* The user in a piece that is told, "?" where that is not known; returns what stands behind it. */
+/* The user in a piece (lk_event_told), or "?" if it is not known. Returns the text behind it. */
 static const char *take_user(const char *told, char out[24])
 {
     const char *user = told + 3;
@@ -129,9 +129,10 @@ void lk_reuse_report(lk_counters *counters, const char *selector, int64_t now_ms
     lk_count(counters, LK_REUSES, 1);
     atomic_fetch_add_explicit(&counters->reuses_unsaid, 1, memory_order_relaxed);
     int64_t next_ms = atomic_load_explicit(&counters->reuse_say_ms, memory_order_relaxed);
-    /* Whoever moves the time says it. */
+    /* The thread that moves the time logs the line. Relaxed: at worst a line comes late (counters.h). */
     if (now_ms < next_ms ||
-        !atomic_compare_exchange_strong(&counters->reuse_say_ms, &next_ms, now_ms + LK_REUSE_EVERY_MS))
+        !atomic_compare_exchange_strong_explicit(&counters->reuse_say_ms, &next_ms, now_ms + LK_REUSE_EVERY_MS,
+                                                 memory_order_relaxed, memory_order_relaxed))
         return;
     uint64_t unsaid = atomic_exchange_explicit(&counters->reuses_unsaid, 0, memory_order_relaxed);
     lk_log(LATCHKEY_LOG_WARNING,

@@ -12,7 +12,7 @@ void lk_link_log_open(lk_link_log *trouble, int64_t now_ms)
     *trouble = (lk_link_log){.lines = LK_LINK_LOG_AT_ONCE, .refilled_ms = now_ms};
 }
 
-/* A token bucket: may one more line be said? */
+/* A token bucket: may one more line be logged? */
 static bool room(lk_link_log *t, int64_t now_ms)
 {
     int64_t more = (now_ms - t->refilled_ms) / LK_LINK_LOG_EVERY_MS;
@@ -60,7 +60,7 @@ static void say_lapse(lk_link_log *t, int64_t now_ms)
     t->lapse_ms = 0;
 }
 
-/* Messages may be lost without L1 being emptied, where the log of revocations tells what was in them. */
+/* If messages were lost but the log of revocations had them all, L1 was not emptied. */
 static void say_l1(lk_link_log *t, int64_t now_ms, uint64_t missed, uint64_t empties)
 {
     bool lost_some = missed != t->missed, emptied = empties > t->empties + t->expected;

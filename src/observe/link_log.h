@@ -1,7 +1,7 @@
-/* What the link says to the log of its own ups and downs. Transitions, not repetitions: that the link is down is said
- * once, however often it then fails in the same way, and once that it is up. And never much: a few lines at once, then
- * one in LK_LINK_LOG_EVERY_MS. What there was no room for is said with the next line, so the last line always tells how
- * things are. Owned by the link's thread. */
+/* What the link logs about itself: changes, not repetitions. That the link is down is logged once, however often it
+ * then fails in the same way, and once that it is up again. It is never much: a few lines at once, then one in
+ * LK_LINK_LOG_EVERY_MS. What had no room is logged with the next line, so the last line always says how things are.
+ * Owned by the link's thread; no lock. */
 #ifndef LK_OBSERVE_LINK_LOG_H
 #define LK_OBSERVE_LINK_LOG_H
 
@@ -13,22 +13,25 @@ enum { LK_LINK_LOG_AT_ONCE = 10, LK_LINK_LOG_EVERY_MS = 10000 };
 
 typedef struct lk_link_log {
     bool down, said_down;
-    char why[160];                     /* the newest reason */
-    int64_t down_ms, away_ms;          /* since when; and, once it is up, for how long it was */
-    unsigned losses;                   /* since it was last said to be up */
-    int64_t lease_ms, lapse_ms;        /* when the last beat was sent, 0: down; the longest lapse not yet said */
-    uint64_t missed, empties, corrupt; /* counted, when it was last said */
-    uint64_t expected;                 /* of the empties since: another server was met, or */
-    bool everyone;                     /* all sessions were ended */
-    int64_t lines, refilled_ms;        /* to be had at once; as of then */
+    char why[160];            /* the newest reason */
+    int64_t down_ms, away_ms; /* since when the link is down; and, once it is up, how long it was down */
+    unsigned losses;          /* since the log last said that the link is up */
+    /* when the last beat was sent, 0: the link is down; the longest lapse of the lease that is not logged yet */
+    int64_t lease_ms, lapse_ms;
+    uint64_t missed, empties, corrupt; /* the counters as of the last line */
+    /* how many of the empties since then have another cause: another server was met, or */
+    uint64_t expected;
+    bool everyone;              /* all sessions were ended */
+    int64_t lines, refilled_ms; /* how many lines may be logged now; when that was computed */
 } lk_link_log;
 
 void lk_link_log_open(lk_link_log *trouble, int64_t now_ms);
 
-/* The link was lost, or could not be had: CONFIG needs somebody to act, anything else may pass by itself. */
+/* The link was lost, or could not be made. CONFIG: a person has to change something; any other status may pass by
+ * itself. */
 void lk_link_log_lost(lk_link_log *trouble, int64_t now_ms, int status, const char *why);
 
-/* A lease is confirmed as of this time. `counters` tell what happened since the last one. */
+/* There is a lease as of this time. `counters` tell what happened since the last one. */
 void lk_link_log_lease(lk_link_log *trouble, int64_t sent_ms, int64_t staleness_ms, const lk_counters *counters);
 
 #endif

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OUT_KEPT = 64 * 1024 }; /* a larger buffer is given back once it is written */
+enum { OUT_KEPT = 64 * 1024 }; /* a larger buffer is freed once it is written */
 
 bool lk_conn_open(lk_conn *conn)
 {

@@ -35,7 +35,7 @@ static const struct {
 int lk_known_error(const lk_reply *reply, char *text, size_t text_size)
 {
     for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
-        /* An error raised inside a script may come with the script's place in front, depending on the version. */
+        /* Depending on its version, Redis puts the script's place in front of an error that was raised inside a script. */
         const char *at = strstr(reply->text, errors[i].start);
         if (!at || (at != reply->text && at[-1] != ' ' && at[-1] != '-')) continue;
         snprintf(text, text_size, "%s", errors[i].text);
@@ -44,8 +44,8 @@ int lk_known_error(const lk_reply *reply, char *text, size_t text_size)
     return 0;
 }
 
-/* A command that the user may not run, or that the server does not know: its name stands behind `start`. The last four are
- * said by our scripts (common.lua). */
+/* A command that the user may not run, or that the server does not know: its name is behind `start`. Our scripts raise
+ * the last four (common.lua). */
 static const struct {
     const char *start, *text, *advice;
 } refusals[] = {

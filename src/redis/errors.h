@@ -1,4 +1,4 @@
-/* What an error reply of Redis means: a status, and what to do about it. */
+/* What an error reply of Redis means: which status it is, and what to do about it. */
 #ifndef LK_REDIS_ERRORS_H
 #define LK_REDIS_ERRORS_H
 
@@ -6,10 +6,10 @@
 
 #include "latchkey.h"
 
-/* UNAVAILABLE, CORRUPT or CONFIG; and, in `text`, what to do about it. */
+/* UNAVAILABLE, CORRUPT or CONFIG; `text` says what to do about it. */
 int lk_error_status(const lk_reply *reply, char *text, size_t text_size);
 
-/* The same of an error that is known. 0 of another one, and no text: it never shows what the server wrote. */
+/* The same for an error that is known. For another one, 0 and no text: so it never shows what the server wrote. */
 int lk_known_error(const lk_reply *reply, char *text, size_t text_size);
 
 #endif

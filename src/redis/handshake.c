@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ------------------------------------------------------------------------------------------------- hello -- */
+/* -------------------------------------------------------------------------------------------- handshake -- */
 
 enum { AUTH, SELECT, SERVER, REPLICATION };
 
@@ -37,12 +37,12 @@ bool lk_handshake_send(lk_handshake *hello, const lk_config *config, lk_conn *co
 
 static void fail(lk_handshake *hello, int status, const char *text)
 {
-    if (hello->status) return; /* the first one is the cause of the others */
+    if (hello->status) return; /* the first error causes the others */
     hello->status = status;
     snprintf(hello->error, sizeof hello->error, "%s", text);
 }
 
-/* Valkey says server_mode unless it is set to say what Redis does. A mode that is not shown is no harmless one. */
+/* Valkey says server_mode, unless it is set to say what Redis does. If the mode is not shown, it may be any. */
 static const char *judge_mode(const char *info)
 {
     char mode[32];
@@ -96,7 +96,7 @@ bool lk_handshake_take(lk_handshake *hello, const lk_reply *reply)
     char text[160];
     if (hello->answers) hello->answers--;
     if (which == AUTH && reply->type == LK_REPLY_ERROR) {
-        /* Not the server's words: something that is nearly Redis may repeat the password in them. */
+        /* The server's words are not shown: a server that is not quite Redis may repeat the password in them. */
         if (lk_known_error(reply, text, sizeof text) == LATCHKEY_UNAVAILABLE) fail(hello, LATCHKEY_UNAVAILABLE, text);
         else
             fail(hello, LATCHKEY_CONFIG,

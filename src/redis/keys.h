@@ -10,7 +10,7 @@
 
 enum { LK_BASE_SIZE = 64, LK_KEY_SIZE = LK_BASE_SIZE + LATCHKEY_SELECTOR_LENGTH + 4 };
 
-/* Stands where a script wants a selector and there is none. */
+/* Takes a selector's place in a script's arguments if there is no selector. */
 #define LK_NOBODY "--------------------"
 
 /* "lk:{17}:" */
@@ -19,8 +19,8 @@ static inline void lk_key_base(char out[LK_BASE_SIZE], const char *prefix, unsig
     snprintf(out, LK_BASE_SIZE, "%.32s:{%u}:", prefix, partition);
 }
 
-/* The same as scripts want it (common.lua): "lk:{17}: events /1". Channels know no databases, so what is published from one
- * other than 0 names it. */
+/* The same with what scripts are told (common.lua): "lk:{17}: events /1". Channels do not belong to a database, so a
+ * message from a database other than 0 names it. */
 static inline void lk_key_script_base(char out[LK_BASE_SIZE], const char *prefix, unsigned partition, bool events,
                                       int64_t database)
 {
@@ -34,7 +34,7 @@ static inline void lk_key_session(char out[LK_KEY_SIZE], const char *prefix, uns
     snprintf(out, LK_KEY_SIZE, "%.32s:{%u}:s:%.20s", prefix, partition, selector);
 }
 
-/* "lk:{17}:i:<name>": whose session a foreign token means, see foreign_token.h. The name is as long as a selector. */
+/* "lk:{17}:i:<name>": which session a foreign token means, see foreign_token.h. The name is as long as a selector. */
 static inline void lk_key_foreign(char out[LK_KEY_SIZE], const char *prefix, unsigned partition, const char *name)
 {
     snprintf(out, LK_KEY_SIZE, "%.32s:{%u}:i:%.20s", prefix, partition, name);
@@ -51,7 +51,7 @@ static inline void lk_key_section(char out[LK_SECTION_KEY_SIZE], const char *pre
 
 enum { LK_USER_KEY_SIZE = LK_BASE_SIZE + 2 + 20 + 1 + 20 };
 
-/* "lk:{17}:u:<user>", and after a cut-off its name: a user's index, as common.lua names it. */
+/* "lk:{17}:u:<user>": the index of a user's sessions; behind a cut-off it has another name: see common.lua. */
 static inline void lk_key_user(char out[LK_USER_KEY_SIZE], const char *prefix, unsigned partition, uint64_t user_id,
                                int64_t cutoff_ms)
 {
@@ -66,7 +66,7 @@ static inline void lk_key_generation(char out[LK_USER_KEY_SIZE], const char *pre
     snprintf(out, LK_USER_KEY_SIZE, "%.32s:{%u}:g:%" PRIu64, prefix, partition, user_id);
 }
 
-/* "lk:{17}:f:<name>": a rotation family, which is called by its first selector. */
+/* "lk:{17}:f:<name>": a rotation family, named by its first selector. */
 static inline void lk_key_family(char out[LK_KEY_SIZE], const char *prefix, unsigned partition, const char *name)
 {
     snprintf(out, LK_KEY_SIZE, "%.32s:{%u}:f:%.20s", prefix, partition, name);

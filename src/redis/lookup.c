@@ -1,4 +1,4 @@
-/* See lookup.h. A lookup is shared by who asked and by its thread; the last to leave frees it. */
+/* See lookup.h. A lookup is shared by its caller and its thread; the last of the two to leave frees it. */
 #include "redis/lookup.h"
 
 #include "base/wake.h"
@@ -14,11 +14,11 @@
 #include <unistd.h>
 
 struct lk_lookup {
-    _Atomic int sharers; /* acquire and release: the last one frees what the other wrote */
-    int done_fd;         /* readable once the rest is there: wakes who waits */
-    _Atomic bool done;   /* release and acquire: who sees it may read the rest */
+    _Atomic int sharers; /* acquire and release in one (acq_rel): the last to leave frees what the other wrote */
+    int done_fd;         /* readable once the rest is there: wakes the caller */
+    _Atomic bool done;   /* release by the thread, acquire by the caller: if it is true, the caller may read the rest */
     char host[sizeof((lk_config *)0)->host], port[sizeof((lk_config *)0)->port];
-    /* written by the thread before `done`: */
+    /* the thread writes these before `done`: */
     bool good;
     lk_addresses addresses;
     char error[160];
@@ -26,7 +26,7 @@ struct lk_lookup {
 
 static void leave(lk_lookup *l)
 {
-    if (atomic_fetch_sub(&l->sharers, 1) > 1) return;
+    if (atomic_fetch_sub_explicit(&l->sharers, 1, memory_order_acq_rel) > 1) return;
     close(l->done_fd);
     free(l);
 }
@@ -35,7 +35,7 @@ static void *resolve_host(void *context)
 {
     lk_lookup *l = context;
     l->good = lk_net_look_up(l->host, l->port, false, &l->addresses, l->error, sizeof l->error);
-    atomic_store(&l->done, true);
+    atomic_store_explicit(&l->done, true, memory_order_release);
     lk_raise(l->done_fd);
     leave(l);
     return NULL;
@@ -48,7 +48,7 @@ static bool start(lk_lookup *l)
     sigset_t all, before;
     if (pthread_attr_init(&attr)) return false;
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    sigfillset(&all); /* the application's signals are its own */
+    sigfillset(&all); /* no signal of the application's is handled in this thread */
     pthread_sigmask(SIG_SETMASK, &all, &before);
     bool started = pthread_create(&thread, &attr, resolve_host, l) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -60,7 +60,7 @@ static lk_lookup *begin(const lk_config *config)
 {
     lk_lookup *l = calloc(1, sizeof *l);
     if (!l) return NULL;
-    atomic_store(&l->sharers, 2);
+    atomic_store_explicit(&l->sharers, 2, memory_order_relaxed); /* the thread begins after this */
     memcpy(l->host, config->host, sizeof l->host);
     memcpy(l->port, config->port, sizeof l->port);
     l->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -81,7 +81,8 @@ enum lk_net_io lk_lookup_ask(lk_lookup **lookup, const lk_config *config, int64_
         snprintf(error, error_size, "host '%.100s': no thread or descriptor is left to look it up", config->host);
         return LK_NET_LOST;
     }
-    if (!lk_net_wait_for((*lookup)->done_fd, POLLIN, deadline_ms, cancel_fd) || !atomic_load(&(*lookup)->done)) {
+    if (!lk_net_wait_for((*lookup)->done_fd, POLLIN, deadline_ms, cancel_fd) ||
+        !atomic_load_explicit(&(*lookup)->done, memory_order_acquire)) {
         snprintf(error, error_size, "host '%.100s' is still being looked up: the name server does not answer",
                  config->host);
         return LK_NET_LATER;

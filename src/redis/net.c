@@ -26,7 +26,7 @@ static bool add_unix(const lk_config *config, lk_addresses *out)
     return true;
 }
 
-/* In words of our own: gai_strerror's depend on the locale. */
+/* Our own words: the texts of gai_strerror depend on the locale. */
 static const char *lookup_error(int code)
 {
     switch (code) {
@@ -38,7 +38,7 @@ static const char *lookup_error(int code)
     }
 }
 
-/* A dot at the end says that the name is whole. Names of /etc/hosts stand there without it. */
+/* A dot at the end says that the name is complete. Names in /etc/hosts have no such dot. */
 static int look_up_whole(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **list)
 {
     char bare[256];
@@ -131,7 +131,8 @@ bool lk_net_wait(const lk_socket *s, short events, int64_t deadline_ms, int canc
     return lk_net_wait_for(s->fd, wanted, deadline_ms, cancel_fd);
 }
 
-/* What lies between may forget a connection on which nothing is said, and does not tell: so something is said before that. */
+/* A firewall in between may forget a connection that is silent, and says nothing. So the kernel sends something before
+ * that. */
 static void keep_alive(int fd)
 {
     enum { IDLE_S = 15, APART_S = 5, TIMES = 3 };
@@ -151,12 +152,12 @@ static int new_socket(sa_family_t family)
     return fd;
 }
 
-/* Says to whom: the host and port of the URL, or the path. */
+/* Names the server: the host and port of the URL, or the path. */
 static void cannot_connect(const lk_addresses *addresses, char *error, size_t error_size, int failed)
 {
     const void *at = &addresses->address[0].at;
     const struct sockaddr_un *un = at;
-    const struct sockaddr_in *in = at; /* the port of IPv6 stands at the same place */
+    const struct sockaddr_in *in = at; /* the port of an IPv6 address is at the same place */
     bool six = strchr(addresses->host, ':') != NULL;
     if (un->sun_family == AF_UNIX)
         snprintf(error, error_size, "cannot connect to Redis at %.107s: %s", un->sun_path, lk_errno_text(failed));
@@ -175,9 +176,10 @@ bool lk_net_secure(lk_socket *s, const lk_addresses *addresses)
 
 typedef struct race {
     const lk_addresses *addresses;
-    struct pollfd poll_fd[LK_NET_ADDRESSES_MAX + 1]; /* by address; -1: not begun, or failed. The last is cancel_fd */
+    /* by address; -1: not begun, or failed. The last one is cancel_fd */
+    struct pollfd poll_fd[LK_NET_ADDRESSES_MAX + 1];
     unsigned begun, open;
-    int failed; /* errno of the last that did */
+    int failed; /* the errno of the last address that failed */
 } race;
 
 enum { STAGGER_MS = 20 };
@@ -200,7 +202,7 @@ static bool begin_one(race *r, unsigned which)
     r->poll_fd[which] = (struct pollfd){.fd = fd, .events = POLLOUT};
     r->open++;
     if (fd >= 0 && connect(fd, at, r->addresses->address[which].size) == 0) return true;
-    /* A unix socket whose backlog is full says EAGAIN: an outage like any other. */
+    /* A unix socket whose backlog is full says EAGAIN: that counts as any other outage. */
     if (fd < 0 || (errno != EINPROGRESS && errno != EINTR)) fail_one(r, which, errno);
     return false;
 }
@@ -215,7 +217,7 @@ static bool look_at_one(race *r, unsigned which)
     return !failed;
 }
 
-/* Which address won; -1: none did. */
+/* The address that won. -1: none did. */
 static int run_race(race *r, int64_t deadline_ms, int cancel_fd)
 {
     const lk_addresses *a = r->addresses;
@@ -273,7 +275,7 @@ bool lk_net_begin(const lk_addresses *addresses, unsigned which, lk_socket *out,
     const struct sockaddr *at = (const void *)&addresses->address[which].at;
     *out = LK_NO_SOCKET;
     out->fd = new_socket(at->sa_family);
-    /* Interrupted, it goes on in the background, too. */
+    /* An interrupted connect goes on in the background, too. */
     if (out->fd >= 0 &&
         (connect(out->fd, at, addresses->address[which].size) == 0 || errno == EINPROGRESS || errno == EINTR))
         return true;
@@ -288,7 +290,7 @@ enum lk_net_io lk_net_begun(lk_socket *s, const lk_addresses *addresses, char *e
     socklen_t failed_size = sizeof failed;
     if (!lk_net_wait_for(s->fd, POLLOUT, 0, -1)) return LK_NET_LATER;
     getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &failed, &failed_size);
-    /* Not before: TLS sends at once, and that would take the error. */
+    /* Not earlier: TLS sends at once, and that would take away the socket's error. */
     if (!failed && !lk_net_secure(s, addresses)) failed = ENOMEM;
     if (!failed) return LK_NET_DONE;
     cannot_connect(addresses, error, error_size, failed);
@@ -313,7 +315,7 @@ bool lk_net_speaks_plainly(const lk_addresses *addresses, int64_t deadline_ms, i
 
 static bool not_now(void) { return errno == EAGAIN || errno == EWOULDBLOCK; }
 
-/* 0: closed. */
+/* `why` is 0 if the peer closed it. */
 static ssize_t broke(const lk_socket *s, int why, char *error, size_t error_size)
 {
     snprintf(error, error_size, "the connection to Redis broke: %s%s",
@@ -322,7 +324,7 @@ static ssize_t broke(const lk_socket *s, int why, char *error, size_t error_size
     return -1;
 }
 
-/* With and without TLS: how many bytes; 0: later; -1: lost, and why. */
+/* With or without TLS: how many bytes; 0: later; -1: the connection is lost, and `error` says why. */
 static ssize_t put(lk_socket *s, const char *bytes, size_t size, char *error, size_t error_size)
 {
     ssize_t wrote;
@@ -364,7 +366,7 @@ enum lk_net_io lk_net_flush(lk_socket *s, lk_conn *conn, char *error, size_t err
     return LK_NET_DONE;
 }
 
-/* A server that speaks TLS and was spoken to without it may say so, in TLS: an alert. */
+/* A server that expects TLS and gets plain Redis may answer with a TLS alert. */
 static bool is_alert(const lk_socket *s, const char *bytes, size_t size)
 {
     return !s->tls && !s->heard && size >= 2 && bytes[0] == 0x15 && bytes[1] == 0x03;
@@ -372,7 +374,7 @@ static bool is_alert(const lk_socket *s, const char *bytes, size_t size)
 
 enum lk_net_io lk_net_fill(lk_socket *s, lk_conn *conn, char *error, size_t error_size)
 {
-    char bytes[8192]; /* of the caller's stack, which may be small */
+    char bytes[8192]; /* on the caller's stack, which may be small */
     do {
         ssize_t got = get(s, bytes, sizeof bytes, error, error_size);
         if (!got) return LK_NET_LATER;
@@ -384,7 +386,7 @@ enum lk_net_io lk_net_fill(lk_socket *s, lk_conn *conn, char *error, size_t erro
         }
         s->heard = true;
         bool fed = lk_conn_feed(conn, bytes, (size_t)got);
-        lk_wipe(bytes, (size_t)got); /* key material may be among it */
+        lk_wipe(bytes, (size_t)got); /* it may hold key material */
         if (fed) continue;
         snprintf(error, error_size, "the server is not usable: %s", lk_resp_error(conn->resp));
         return LK_NET_LOST;

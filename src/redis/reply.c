@@ -26,7 +26,7 @@ lk_reply *lk_reply_new_array(size_t count)
     return NULL;
 }
 
-/* As deep as replies may be (LK_RESP_DEPTH_MAX), and no deeper. */
+/* Recursive: as deep as a reply may be (LK_RESP_DEPTH_MAX). */
 void lk_reply_free(lk_reply *reply)
 {
     if (!reply) return;

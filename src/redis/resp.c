@@ -1,10 +1,10 @@
-/* See resp.h. The only file that includes hiredis; builds with 0.14 and with 1.x.
+/* See resp.h. The only file that includes hiredis; it builds with 0.14 and with 1.x.
  *
  *   bytes   [ taken ........ scanned ........ used )
- *            handed out      looked at        fed
+ *            returned        looked at        fed
  *
- * scan() goes over each byte once and says where a reply ends: a state machine, so that it may stop anywhere. Only then
- * build() makes it, from bytes that are known to be whole and within the limits. */
+ * scan() goes over each byte once and finds where a reply ends. It is a state machine, so it can stop at any byte. Only
+ * then does build() make the reply, from bytes that are known to be complete and within the limits. */
 #include "redis/resp.h"
 
 #include <hiredis/hiredis.h>
@@ -13,8 +13,9 @@
 
 /* ------------------------------------------------------------------------------------------ one hiredis, not two -- */
 
-/* Headers of one version and the library of another disagree about types and calls. Then this does not compile (what
- * pkg-config says against the header), or it does not link: each version has a name that the other one lacks. */
+/* The headers of one version and the library of another have different types and functions. Then this must not compile
+ * (pkg-config's version is compared with the header's), or not link: each version has a function that the other one
+ * lacks. */
 _Static_assert(HIREDIS_MAJOR == LATCHKEY_HIREDIS_MAJOR && HIREDIS_MINOR == LATCHKEY_HIREDIS_MINOR,
                "the headers of hiredis are of another version than its library (pkg-config)");
 #if HIREDIS_MAJOR >= 1
@@ -26,17 +27,17 @@ __attribute__((used)) static const void *const only_here = (const void *)&ONLY_H
 
 /* -------------------------------------------------------------------------------------------------- buffer -- */
 
-enum { ROOM_LEAST = 1024, ROOM_KEPT = 64 * 1024 }; /* a larger one is given back once it is empty */
+enum { ROOM_LEAST = 1024, ROOM_KEPT = 64 * 1024 }; /* a larger buffer is freed once it is empty */
 
 struct lk_resp {
     char *bytes;
     size_t taken, scanned, used, room;
-    /* of the reply that is being scanned: */
-    size_t line;                    /* where the line begins that is being looked at */
-    size_t body;                    /* so many bytes of a string, and of its end, are to come */
-    size_t left[LK_RESP_DEPTH_MAX]; /* so many elements of each array that is open are to come */
-    unsigned depth;                 /* arrays that are open */
-    size_t elements;                /* of all its arrays */
+    /* about the reply that is being scanned: */
+    size_t line;                    /* where the current line begins */
+    size_t body;                    /* how many bytes of a string and its line end are still to come */
+    size_t left[LK_RESP_DEPTH_MAX]; /* how many elements of each open array are still to come */
+    unsigned depth;                 /* how many arrays are open */
+    size_t elements;                /* of all its arrays together */
     const char *error;
     bool no_memory;
 };
@@ -64,7 +65,7 @@ static void out_of_memory(lk_resp *resp)
     resp->no_memory = true;
 }
 
-/* What was handed out goes. */
+/* Drops the replies that were returned. */
 static void drop_taken(lk_resp *resp)
 {
     size_t gone = resp->taken;
@@ -114,7 +115,7 @@ const char *lk_resp_error(const lk_resp *resp) { return resp->error ? resp->erro
 
 enum { NUMBER_MAX = 1 + 20 + 2 }; /* a line of a type, a number and its end */
 
-/* Of the peer's own words nothing is shown. */
+/* Nothing that the peer wrote is shown. */
 static int refuse(lk_resp *resp, const char *error)
 {
     resp->error = error;
@@ -123,7 +124,7 @@ static int refuse(lk_resp *resp, const char *error)
 static int not_resp(lk_resp *resp) { return refuse(resp, "its answer is not in the protocol of Redis"); }
 static int beyond(lk_resp *resp) { return refuse(resp, "a reply beyond the limits"); }
 
-/* The one spelling of a number that Redis writes, of all behind a line's type. */
+/* Only a number as Redis writes it, which must fill the line behind its type. */
 static bool number(const char *at, const char *end, long long *value)
 {
     bool negative = at < end && *at == '-';
@@ -140,7 +141,7 @@ static bool number(const char *at, const char *end, long long *value)
     return true;
 }
 
-/* What was scanned last is whole; 1: and so is the reply. */
+/* The element that was scanned last is complete. Returns 1 if the reply is complete too. */
 static int element_end(lk_resp *resp)
 {
     resp->line = resp->scanned;
@@ -159,7 +160,7 @@ static int array_begins(lk_resp *resp, size_t count)
     return 0;
 }
 
-/* A line is there. 1: it ends a reply. */
+/* A line is there. Returns 1 if it ends a reply. */
 static int take_line(lk_resp *resp)
 {
     const char *line = resp->bytes + resp->line, *end = resp->bytes + resp->scanned - 2;
@@ -205,7 +206,8 @@ static int scan(lk_resp *resp)
 
 /* -------------------------------------------------------------------------------------------------- building -- */
 
-/* One reply, of bytes that were scanned; *at goes behind it. NULL: no memory. As deep as LK_RESP_DEPTH_MAX. */
+/* Builds one reply, from bytes that were scanned, and moves *at behind it. NULL: no memory. Recursive, at most
+ * LK_RESP_DEPTH_MAX deep. */
 static lk_reply *build(const char **at, const char *stop)
 {
     const char *line = *at + 1, *end = (const char *)memchr(line, '\n', (size_t)(stop - line)) - 1;

@@ -1,8 +1,8 @@
-/* The wire: Redis' protocol (RESP2), with limits on everything that a peer sends. No I/O: bytes in, replies out.
+/* Redis' protocol (RESP2), with limits on everything that a peer sends. No I/O: bytes in, replies out.
  *
- * What comes is read here, and not by a library: how deep, how long and how many are counted before any memory is taken for
- * them, whichever version of hiredis is installed; each byte is looked at once; and what was read is wiped. hiredis formats
- * the commands, and this is its one face. */
+ * Replies are parsed here and not by hiredis. So depth, length and number are checked before memory is taken for them,
+ * whichever version of hiredis is installed; each byte is looked at once; and what was parsed is wiped. hiredis formats
+ * the commands, and only resp.c uses it. */
 #ifndef LK_REDIS_RESP_H
 #define LK_REDIS_RESP_H
 
@@ -13,27 +13,29 @@
 static inline lk_span lk_word(const char *text) { return (lk_span){text, strlen(text)}; }
 
 enum {
-    LK_RESP_DEPTH_MAX = 7,                /* arrays in arrays; what the library asks for is 3 deep at most */
-    LK_RESP_ELEMENTS_MAX = 8192,          /* of all arrays of one reply together */
+    LK_RESP_DEPTH_MAX = 7,                /* arrays in arrays; the library's own commands need 3 */
+    LK_RESP_ELEMENTS_MAX = 8192,          /* of all arrays in one reply together */
     LK_RESP_LINE_MAX = 16 * 1024,         /* of a status or an error */
-    LK_RESP_BYTES_MAX = 24 * 1024 * 1024, /* of one reply: 256 fields of 64 KiB, and change */
+    LK_RESP_BYTES_MAX = 24 * 1024 * 1024, /* of one reply: 256 fields of 64 KiB, and some room */
 };
 
 typedef struct lk_resp lk_resp;
 lk_resp *lk_resp_open(void); /* NULL: no memory */
 void lk_resp_close(lk_resp *resp);
 
-/* False: no memory, or more bytes than any reply may have. The parser is of no use afterwards. */
+/* False: no memory, or more bytes than any reply may have. The parser is useless afterwards. */
 bool lk_resp_feed(lk_resp *resp, const char *bytes, size_t size);
 
-/* 1: *reply is the caller's. 0: more bytes are needed. -1: not RESP2, or beyond a limit; see lk_resp_error. */
+/* 1: *reply is there, and the caller frees it. 0: more bytes are needed. -1: this is not RESP2, or it is beyond a
+ * limit; see lk_resp_error. */
 int lk_resp_next(lk_resp *resp, lk_reply **reply);
 bool lk_resp_empty(const lk_resp *resp); /* every byte that was fed came out in a reply */
 const char *lk_resp_error(const lk_resp *resp);
-bool lk_resp_no_memory(const lk_resp *resp); /* that was the error: our want, not the peer's fault */
+/* the error was that this process has no memory, not that the peer did something wrong */
+bool lk_resp_no_memory(const lk_resp *resp);
 
-/* A command as bytes, to be given back with lk_resp_format_free; 0: no memory. */
+/* Formats a command as bytes. Free them with lk_resp_format_free. 0: no memory. */
 size_t lk_resp_format(const lk_span *words, size_t count, char **bytes);
-void lk_resp_format_free(char *bytes, size_t size); /* wipes */
+void lk_resp_format_free(char *bytes, size_t size); /* wipes them first */
 
 #endif

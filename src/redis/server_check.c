@@ -1,5 +1,5 @@
-/* See server_check.h. One function a subject; each reads the fields that it needs, notes those that are not there, and says
- * what is set, what that does to which guarantee, and what to set instead. */
+/* See server_check.h. There is one function for each subject. It reads the fields that it needs, notes those that are
+ * missing, and says what is set, which guarantee that weakens, and what to set instead. */
 #include "redis/server_check.h"
 
 #include "base/hash.h"
@@ -20,7 +20,7 @@ typedef struct judge {
     const lk_server_check *of;
     lk_finding *finding;
     size_t count;
-    char unknown[160]; /* the names of fields that INFO should have */
+    char unknown[160]; /* the names of the fields that INFO should have and does not */
 } judge;
 
 static void find(judge *j, int level, const char *name, const char *format, ...) __attribute__((format(printf, 4, 5)));
@@ -53,7 +53,7 @@ static bool unknown(judge *j, const char *name)
     return false;
 }
 
-/* Fields of INFO: false where there is none, or it is not what it should be. */
+/* Fields of INFO. False: there is no such field, or its value is not of the expected kind. */
 static bool word(judge *j, const char *name, char *value, size_t size)
 {
     if (lk_info_value(j->of->info, name, value, size) && *value &&
@@ -68,7 +68,7 @@ static bool setting_number(judge *j, const char *name, int64_t *value)
     return (lk_info_value(j->of->info, name, text, sizeof text) && parse(text, value)) || unknown(j, name);
 }
 
-/* What CONFIG GET answered, if it was asked. */
+/* A value that CONFIG GET answered, if it was asked. */
 static bool configured(const judge *j, const char *name, char *value, size_t size)
 {
     return j->of->config && lk_info_value(j->of->config, name, value, size);
@@ -82,8 +82,8 @@ static bool configured_number(const judge *j, const char *name, int64_t *value)
 
 /* ---------------------------------------------------------------------------------------------- subjects -- */
 
-/* What has an expiry: sessions, and the indexes of users and of activity. What has none: the counters and logs of
- * revocations, the generations, the number of partitions. */
+/* Eviction takes keys that have an expiry: sessions, and the indexes of users and of activity. Keys without an expiry
+ * are the counters and logs of revocations, the generations, and the number of partitions. */
 static void judge_eviction(judge *j)
 {
     char policy[32];
@@ -107,7 +107,7 @@ static void judge_eviction(judge *j)
                  : "");
 }
 
-/* Known to CONFIG GET alone. */
+/* Only CONFIG GET shows this. */
 static void judge_sync(judge *j)
 {
     char when[16];
@@ -125,7 +125,7 @@ static void judge_append_only(judge *j)
     char save[128], status[16];
     int64_t enabled;
     bool loading = lk_info_value(j->of->info, "loading", status, sizeof status) && strcmp(status, "0");
-    if (loading) unknown(j, "aof_enabled"); /* it shows 0 meanwhile, whatever is set */
+    if (loading) unknown(j, "aof_enabled"); /* while loading, it shows 0 whatever is set */
     if (loading || !setting_number(j, "aof_enabled", &enabled)) return;
     if (enabled) {
         judge_sync(j);
@@ -154,7 +154,7 @@ static void judge_snapshots(judge *j)
          status);
 }
 
-/* Replicas that take part: connected, and done with the first copy. */
+/* Replicas that count: connected, and past their first copy. */
 static int64_t replicas_online(const judge *j, int64_t connected)
 {
     int64_t listed = 0, online = 0;
@@ -187,7 +187,7 @@ static void judge_replicas(judge *j)
              connected);
 }
 
-/* INFO shows the good replicas only where min-replicas-to-write and min-replicas-max-lag are both set. */
+/* INFO shows the good replicas only if min-replicas-to-write and min-replicas-max-lag are both set. */
 static void judge_isolation(judge *j)
 {
     char good[24];
@@ -204,7 +204,7 @@ static void judge_isolation(judge *j)
          least, wanted, wanted);
 }
 
-/* Known to CONFIG GET alone. */
+/* Only CONFIG GET shows this. */
 static void judge_clients(judge *j)
 {
     enum { LEAST_BYTES = 1024 * 1024 };

@@ -4,8 +4,8 @@
  *                                    ├── SSL ── wire ──┤   (a BIO of our own: OpenSSL's would raise SIGPIPE)
  *   lk_conn <── bytes ── SSL_read ───┘                 └── what broke, and the first byte that came
  *
- * Verified are the chain of certificates, up to one of ca_file or of the system's, and the name: a peer that fails in
- * either is refused in the handshake, before a byte of ours, the password above all, went out.
+ * Two things are verified: the chain of certificates, up to one of ca_file or of the system's, and the name. If either
+ * fails, the peer is refused during the handshake. No byte of the library's has been sent by then, and no password.
  *
  * No lock: an lk_tls has one owner at a time. */
 #include "redis/tls_context.h"
@@ -28,21 +28,21 @@ struct lk_tls {
     lk_tls_context *context;
     SSL *ssl;
     int fd;
-    char name[LK_TLS_NAME_SIZE]; /* that the certificate has to hold */
+    char name[LK_TLS_NAME_SIZE]; /* the name that the certificate must hold */
     SSL_SESSION *offered;
-    bool address; /* `name` is one */
-    bool done;    /* the handshake, and the name is right */
+    bool address; /* `name` is an address */
+    bool done;    /* the handshake is done, and the name is right */
     bool waits_to_write, certificate_wanted, write_failed, failed, refused;
-    bool heard; /* something came, and it began with: */
+    bool heard; /* something was received, and this was its first byte: */
     unsigned char first;
-    int broke; /* the wire: an errno, or CLOSED; 0: it did not */
+    int broke; /* why the wire broke: an errno, or CLOSED; 0: it did not */
     char error[160];
 };
 
 /* ---------------------------------------------------------------------------------------------- the wire -- */
 
-/* An error is told when it comes twice. The server may have said why it closed, and that is still to be read: until it
- * was, the socket is said to be full. It is readable from then on, so nobody waits for long. */
+/* An error is reported when it comes a second time. The server may have said why it closed, and that has yet to be
+ * read: until it is, wire_write says that the socket is full. The socket is readable then, so the wait is short. */
 static int wire_write(BIO *wire, const char *bytes, int size)
 {
     lk_tls *tls = BIO_get_data(wire);
@@ -83,7 +83,8 @@ static long wire_control(BIO *wire, int command, long number, void *pointer)
 
 BIO_METHOD *lk_tls_make_wire(void)
 {
-    BIO_METHOD *wire = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "latchkey"); /* numbers of types run out */
+    /* OpenSSL has few numbers for types, so this takes none */
+    BIO_METHOD *wire = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "latchkey");
     if (wire && BIO_meth_set_write(wire, wire_write) && BIO_meth_set_read(wire, wire_read) &&
         BIO_meth_set_ctrl(wire, wire_control))
         return wire;
@@ -93,14 +94,14 @@ BIO_METHOD *lk_tls_make_wire(void)
 
 /* -------------------------------------------------------------------------------------------- callbacks -- */
 
-/* A ticket came, or in TLS 1.2 the handshake ended. 1: the reference is taken over. */
+/* A ticket came, or in TLS 1.2 the handshake ended. Returns 1 if it keeps the reference. */
 static int on_session(SSL *ssl, SSL_SESSION *session)
 {
     const lk_tls *tls = SSL_get_app_data(ssl);
     return lk_tls_context_keep(tls->context, ssl, session, tls->name);
 }
 
-/* Asked for where the server wants a certificate and we have none: whether it insists, it says later. */
+/* Called if the server wants a certificate and we have none. Whether it insists will show later. */
 static int on_certificate_wanted(SSL *ssl, X509 **certificate, EVP_PKEY **key)
 {
     (void)certificate, (void)key;
@@ -109,8 +110,8 @@ static int on_certificate_wanted(SSL *ssl, X509 **certificate, EVP_PKEY **key)
     return 0;
 }
 
-/* Names stand in the subjectAltName. The common name counts only for a certificate that has none at all (RFC 6125, 6.4.4):
- * OpenSSL takes it also where there are only addresses. */
+/* Names are in the subjectAltName. The common name counts only if the certificate has no subjectAltName at all (RFC
+ * 6125, 6.4.4); OpenSSL also accepts it if there are only addresses. */
 static bool holds_name(const lk_tls *tls, X509 *peer)
 {
     bool named = X509_get_ext_by_NID(peer, NID_subject_alt_name, -1) >= 0;
@@ -119,7 +120,7 @@ static bool holds_name(const lk_tls *tls, X509 *peer)
                         : X509_check_host(peer, tls->name, 0, flags, NULL) == 1;
 }
 
-/* Each certificate that OpenSSL finds good; the server's own is the last. */
+/* Called for each certificate that OpenSSL finds good; the server's own is the last. */
 static int on_certificate(int good, X509_STORE_CTX *chain)
 {
     if (!good || X509_STORE_CTX_get_error_depth(chain)) return good;
@@ -139,7 +140,7 @@ void lk_tls_equip(SSL_CTX *ssl)
 
 /* -------------------------------------------------------------------------------------------- connection -- */
 
-/* OpenSSL looks for it in the handshake, and we do: see holds_name. An address is not sent, since SNI is for names. */
+/* OpenSSL compares the name during the handshake, and so does holds_name. An address is not sent: SNI is for names. */
 static bool expect_name(lk_tls *tls, const char *host)
 {
     if (!lk_tls_name(host, tls->name, &tls->address)) return false;
@@ -197,7 +198,7 @@ static void say_unverified(lk_tls *tls)
     }
 }
 
-/* True: no other attempt will end otherwise. */
+/* True: another attempt would end the same way. */
 static bool say_alert(lk_tls *tls, int alert)
 {
     bool have_one = SSL_get_certificate(tls->ssl) != NULL;
@@ -230,7 +231,7 @@ static bool foreign(const lk_tls *tls)
     return !tls->done && tls->heard && tls->first != SSL3_RT_HANDSHAKE && tls->first != SSL3_RT_ALERT;
 }
 
-/* The first error in the queue is the cause of those that follow it. */
+/* The first error in the queue is the cause of those behind it. */
 static void explain(lk_tls *tls)
 {
     unsigned long code = ERR_peek_error();
@@ -247,14 +248,14 @@ static void explain(lk_tls *tls)
         SAY(tls, "the connection to Redis broke: %s%s",
             tls->broke == CLOSED ? "closed by the server" : lk_errno_text(tls->broke),
             tls->done ? "" : " in the TLS handshake");
-    else if (!code) SAY(tls, "the connection to Redis broke: closed by the server"); /* with TLS' own farewell */
+    else if (!code) SAY(tls, "the connection to Redis broke: closed by the server"); /* with TLS' own closing message */
     else {
         const char *text = ERR_reason_error_string(code);
         SAY(tls, "the connection to Redis broke: TLS: %.100s", text ? text : "no reason is given");
     }
 }
 
-/* What a call of OpenSSL came to: 1, 0 (later) or -1. */
+/* The result of an OpenSSL call: 1, 0 (later) or -1. */
 static int outcome(lk_tls *tls, int success)
 {
     int why = SSL_get_error(tls->ssl, success);
@@ -271,7 +272,8 @@ static int outcome(lk_tls *tls, int success)
 
 /* -------------------------------------------------------------------------------------------- the handshake -- */
 
-/* The callback has looked at the name already; a session that goes on has none called, and whatever fails in between is seen here. */
+/* Checks once more what the callback checked. A session that continues calls no callback, and this also sees any
+ * failure in between. */
 static bool right_name(const lk_tls *tls)
 {
     X509 *peer = SSL_get0_peer_certificate(tls->ssl);
@@ -279,7 +281,7 @@ static bool right_name(const lk_tls *tls)
     return holds_name(tls, peer);
 }
 
-/* 1: it is done, and we know who is there; 0 or -1 as usual. Nothing of ours is sent before. */
+/* 1: the handshake is done and the peer is verified; 0 or -1 as usual. Nothing of the library's is sent before. */
 static int shake_hands(lk_tls *tls)
 {
     if (tls->failed) return -1;
@@ -302,7 +304,7 @@ static int shake_hands(lk_tls *tls)
 static void end_tls(lk_tls *tls)
 {
     if (tls->done && !tls->failed) SSL_shutdown(tls->ssl);
-    /* A wire that broke is no reason to handshake at length the next time: else OpenSSL takes the session for bad. */
+    /* OpenSSL takes the session for bad if the wire broke. That is no reason for a full handshake the next time. */
     else if (tls->broke) SSL_set_shutdown(tls->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     SSL_free(tls->ssl);
     SSL_SESSION_free(tls->offered);
@@ -318,7 +320,7 @@ lk_tls *lk_tls_open(lk_tls_context *context, const char *host, int fd)
     tls->fd = fd;
     const char *server_name = lk_tls_context_server_name(context);
     lk_tls_errors *theirs = lk_tls_enter();
-    /* The first words go out, so that the server's are under way. What went wrong, the first write or read tells. */
+    /* Sends the first message, so that the server's answer is on its way. If it fails, the first write or read says so. */
     if (prepare_tls(tls, server_name[0] ? server_name : host)) shake_hands(tls);
     else {
         end_tls(tls);
@@ -355,7 +357,7 @@ bool lk_tls_quiet(lk_tls *tls)
     char byte;
     size_t got;
     lk_tls_errors *theirs = lk_tls_enter();
-    /* Peeking takes in the tickets that came meanwhile. A piece of a record may be anything. */
+    /* Peeking takes in the tickets that came meanwhile. A part of a record may be anything, so it is not quiet. */
     bool quiet =
         shake_hands(tls) > 0 && outcome(tls, SSL_peek_ex(tls->ssl, &byte, 1, &got)) == 0 && !SSL_has_pending(tls->ssl);
     lk_tls_leave(theirs);

@@ -1,17 +1,19 @@
 /* See tls_context.h.
  *
- * Files that change. Before each connection the identity of each file (file.h) is compared with that of the time it was
- * read. Where one differs, all are read anew, into a new SSL_CTX: by one thread, while the others go on with the old one.
- * Connections that are open keep what they began with. Sessions are dropped: they were verified by what was trusted then.
+ * Files that change. Before each connection, each file's identity (file.h) is compared with the identity that it had
+ * when it was read. If one differs, all files are read again into a new SSL_CTX: by one thread, while the others go on
+ * with the old one. Open connections keep what they began with. The kept sessions are dropped: they were verified by
+ * the certificates that were trusted then.
  *
- * Sessions. A server hands out tickets after a handshake; each spares a later one the certificates and their verification.
- * So a session is offered to the name that was verified with it alone, and not once the certificate it began with has
- * expired. One of TLS 1.3 is used once (RFC 8446, C.4); one of TLS 1.2 until a handshake with it fails.
+ * Sessions. A server sends tickets after a handshake; each spares a later handshake the certificates and their
+ * verification. So a session is offered only for the name that was verified with it, and not after the certificate that
+ * it began with has expired. A session of TLS 1.3 is used once (RFC 8446, C.4), one of TLS 1.2 until a handshake with
+ * it fails.
  *
- * Children. Nobody keeps the application's own use of OpenSSL from being torn by a fork. So in a forked child a thread tries
+ * Children. Nothing protects the application's own use of OpenSSL from a fork. So in a forked child a thread tries
  * OpenSSL first, and open waits for it only until its deadline.
  *
- * Lock: context.lock; nothing blocks under it, and no other lock is taken but that of the notices. */
+ * Lock: context.lock. Nothing blocks under it, and only notices.lock is taken under it. */
 #include "redis/tls_context.h"
 
 #include "base/clock.h"
@@ -34,20 +36,20 @@ enum { SESSIONS_MAX = 8 };
 
 typedef struct kept_session {
     SSL_SESSION *session;
-    char name[LK_TLS_NAME_SIZE]; /* that was verified */
+    char name[LK_TLS_NAME_SIZE]; /* the name that was verified */
 } kept_session;
 
 struct lk_tls_context {
     BIO_METHOD *wire;
     char path[LK_TLS_FILES][256], server_name[LK_TLS_NAME_SIZE];
     lk_notices *notices;
-    _Atomic uint64_t resumed; /* relaxed: a count */
+    _Atomic uint64_t resumed; /* relaxed: a count, which orders nothing */
     lk_lock lock;
     /* guarded by lock: */
     SSL_CTX *ssl;
-    lk_file_id seen[LK_TLS_FILES]; /* when the files were read last, for good or not */
+    lk_file_id seen[LK_TLS_FILES]; /* as of when the files were last read, whether they were good or not */
     bool renewing;
-    kept_session kept[SESSIONS_MAX]; /* the newest last */
+    kept_session kept[SESSIONS_MAX]; /* the newest is the last */
     unsigned keeps;
 };
 
@@ -60,10 +62,10 @@ static bool is_address(char name[LK_TLS_NAME_SIZE])
     char *zone = strchr(name, '%');
     if (zone) *zone = 0;
     if (inet_pton(AF_INET6, name, &six) == 1) return true;
-    if (zone) *zone = '%'; /* it was none */
+    if (zone) *zone = '%'; /* it was not a zone */
     bool digits = strspn(name, "0123456789abcdefABCDEFxX.") == strlen(name);
     if (!digits || !inet_aton(name, &four)) return false;
-    inet_ntop(AF_INET, &four, name, LK_TLS_NAME_SIZE); /* 127.1 is 127.0.0.1, as it is for who connects */
+    inet_ntop(AF_INET, &four, name, LK_TLS_NAME_SIZE); /* 127.1 becomes 127.0.0.1, the address that connect would use */
     return true;
 }
 
@@ -105,7 +107,7 @@ bool lk_tls_context_keep(lk_tls_context *context, const SSL *ssl, SSL_SESSION *s
     return current;
 }
 
-/* What it was verified by would be refused today. */
+/* Has the certificate expired that this session was verified with? */
 static bool outdated(const SSL_SESSION *session)
 {
     X509 *peer = SSL_SESSION_get0_peer((SSL_SESSION *)(uintptr_t)session);
@@ -145,14 +147,14 @@ static SSL_CTX *new_ssl(void)
         return NULL;
     }
     SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION);
-    /* What was not written is kept in a buffer that may grow and move meanwhile: see lk_conn. */
+    /* Bytes that were not written yet are in a buffer that may grow and move meanwhile: see lk_conn. */
     SSL_CTX_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     lk_tls_equip(ssl);
     return ssl;
 }
 
-/* From bytes that were read. */
+/* Makes an SSL_CTX from the bytes that were read. */
 static int make_ssl(const lk_tls_context *context, const lk_tls_files *files, SSL_CTX **out, char *error,
                     size_t error_size)
 {
@@ -249,8 +251,8 @@ uint64_t lk_tls_resumed(const lk_tls_context *context)
 static int begin_openssl(lk_tls_context *context, const lk_tls_files *files, char *error, size_t error_size)
 {
     lk_tls_errors *theirs = lk_tls_enter();
-    /* Without OpenSSL's cleaning up at exit: an application may exit without closing its handles, while the link's
-     * thread is in the middle of something. */
+    /* Without OpenSSL's clean-up at exit: an application may exit without closing its handles, while the link's thread
+     * is using OpenSSL. */
     bool good = OPENSSL_init_ssl(OPENSSL_INIT_NO_ATEXIT, NULL) && (context->wire = lk_tls_make_wire());
     int status = good ? make_ssl(context, files, &context->ssl, error, error_size)
                       : lk_tls_says("OpenSSL cannot be used as it is set up here", error, error_size);
@@ -305,7 +307,7 @@ void lk_tls_context_close(lk_tls_context *context)
 
 /* ----------------------------------------------------------------------------------------------- children -- */
 
-/* What a thread tries while open waits. It belongs to whoever is the last to let go of it. */
+/* A try of OpenSSL by a thread, while open waits. The last of the two to leave frees it. */
 typedef struct attempt {
     lk_tls_context *context;
     int status;
@@ -323,7 +325,7 @@ static void end_attempt(attempt *a)
     free(a);
 }
 
-/* All that a connection needs, as far as that goes without a server. */
+/* Does all that a connection needs, as far as that goes without a server. */
 static void *try_openssl(void *arg)
 {
     attempt *a = arg;
@@ -354,13 +356,13 @@ static bool start_attempt(attempt *a)
     return started;
 }
 
-/* The context is the attempt's where this says UNAVAILABLE. */
+/* If this returns UNAVAILABLE, the context belongs to the attempt. */
 static int open_in_child(lk_tls_context **context, int64_t deadline_ms, char *error, size_t error_size)
 {
     attempt *a = calloc(1, sizeof *a);
     if (!a) return LATCHKEY_NO_MEMORY;
     lk_notices *notices = (*context)->notices;
-    (*context)->notices = NULL; /* the handle's, which may be gone before the thread returns */
+    (*context)->notices = NULL; /* they belong to the handle, which may be gone before the thread returns */
     a->context = *context;
     snprintf(a->error, sizeof a->error, "%s", error);
     lk_lock_open(&a->lock, LK_RANK_TLS);

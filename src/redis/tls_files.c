@@ -1,5 +1,5 @@
-/* See tls_files.h. The lines are gone through here, since OpenSSL passes over whatever it does not look for: a block of
- * another kind, and one whose first line is damaged. OpenSSL reads the blocks, one at a time. */
+/* See tls_files.h. The lines are read here, because OpenSSL skips what it does not look for: a block of another kind,
+ * or one whose first line is damaged. OpenSSL then reads the blocks, one at a time. */
 #include "redis/tls_files.h"
 
 #include "base/log.h"
@@ -22,7 +22,7 @@ int lk_tls_says(const char *what, char *error, size_t error_size)
     unsigned long code;
     const char *reason = "no reason is given";
     bool memory = false;
-    while ((code = ERR_get_error())) { /* the first is the cause of the others */
+    while ((code = ERR_get_error())) { /* the first error is the cause of the others */
         if (!strcmp(reason, "no reason is given") && ERR_reason_error_string(code))
             reason = ERR_reason_error_string(code);
         memory = memory || ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE;
@@ -59,7 +59,7 @@ int lk_tls_files_read(lk_tls_files *files, bool again, char *error, size_t error
 void lk_tls_files_close(lk_tls_files *files)
 {
     for (int i = 0; i < LK_TLS_FILES; i++) {
-        if (files->bytes[i]) lk_wipe(files->bytes[i], files->size[i]); /* a private key */
+        if (files->bytes[i]) lk_wipe(files->bytes[i], files->size[i]); /* it may be a private key */
         free(files->bytes[i]);
         files->bytes[i] = NULL;
     }
@@ -68,7 +68,7 @@ void lk_tls_files_close(lk_tls_files *files)
 /* -------------------------------------------------------------------------------------------------- blocks -- */
 
 typedef struct scan {
-    const char *option, *path, *next; /* the line to be looked at */
+    const char *option, *path, *next; /* the line to look at next */
     unsigned line;                    /* its number */
     char *error;
     size_t error_size;
@@ -82,7 +82,7 @@ typedef struct scan {
 
 static bool is_space(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 
-/* One line without its end; *from goes behind it. */
+/* Takes one line without its line end, and moves *from behind it. */
 static size_t next_line(const char **from, const char **line)
 {
     *line = *from;
@@ -93,7 +93,7 @@ static size_t next_line(const char **from, const char **line)
     return length;
 }
 
-/* "-----BEGIN LABEL-----", or END, as OpenSSL knows it. */
+/* Is the line "-----BEGIN LABEL-----", or END, as OpenSSL knows them? */
 static bool is_marker(const char *line, size_t length, const char *word, char label[LABEL_SIZE])
 {
     size_t before = strlen(word);
@@ -105,7 +105,7 @@ static bool is_marker(const char *line, size_t length, const char *word, char la
     return true;
 }
 
-/* Text between blocks, but it looks like a piece of one. */
+/* Is this text between blocks that looks like a part of a block? */
 static bool is_debris(const char *line, size_t length)
 {
     char text[128];
@@ -117,7 +117,7 @@ static bool is_debris(const char *line, size_t length)
            strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=") == copied;
 }
 
-/* 1: a block; 0: there is none any more; or CONFIG, and why. */
+/* 1: a block; 0: there is no further block; or CONFIG, and `error` says why. */
 static int next_block(scan *s)
 {
     char label[LABEL_SIZE];
@@ -153,7 +153,8 @@ static int begin_scan(const lk_tls_files *files, enum lk_tls_file which, lk_noti
                     s->option, s->path);
     if (memchr(bytes, 0, files->size[which]))
         return FAIL(s, "%s: '%.80s' is not text: PEM form is expected", s->option, s->path);
-    if (!memcmp(bytes, "\xef\xbb\xbf", 3)) s->next += 3; /* else its first line would be no marker */
+    /* a byte order mark; with it the first line would not be a marker */
+    if (!memcmp(bytes, "\xef\xbb\xbf", 3)) s->next += 3;
     return LATCHKEY_OK;
 }
 
@@ -168,7 +169,7 @@ static bool is_certificate(const scan *s)
     return !strcmp(s->label, PEM_STRING_X509) || !strcmp(s->label, PEM_STRING_X509_OLD);
 }
 
-/* "EC PARAMETERS", which openssl ecparam writes before a key, are in the key once more. */
+/* "EC PARAMETERS", which openssl ecparam writes before a key, is skipped: the key has them too. */
 static bool is_key(const scan *s)
 {
     static const char end[] = "PRIVATE KEY";
@@ -179,7 +180,7 @@ static bool is_key(const scan *s)
 
 /* -------------------------------------------------------------------------------------------- certificates -- */
 
-/* NULL: damaged. */
+/* NULL: it is damaged. */
 static X509 *decode(const scan *s)
 {
     char *name = NULL, *header = NULL;
@@ -190,7 +191,7 @@ static X509 *decode(const scan *s)
     if (bio && PEM_read_bio(bio, &name, &header, &data, &size)) {
         const unsigned char *at = data;
         certificate = d2i_X509(NULL, &at, size);
-        if (certificate && at != data + size) { /* more than one certificate */
+        if (certificate && at != data + size) { /* there is more than one certificate in it */
             X509_free(certificate);
             certificate = NULL;
         }
@@ -202,7 +203,7 @@ static X509 *decode(const scan *s)
     return certificate;
 }
 
-/* Our own first, then those that lead from it towards the server's CA. */
+/* The first is our own; the next ones lead from it towards the server's CA. */
 static bool take_certificate(SSL_CTX *ssl, X509 *certificate, bool trusted, bool first)
 {
     if (trusted) return X509_STORE_add_cert(SSL_CTX_get_cert_store(ssl), certificate);
@@ -229,7 +230,7 @@ static int bad_certificate(const scan *s, unsigned number, const char *what)
     return lk_tls_says(text, s->error, s->error_size);
 }
 
-/* `with_key`: a private key may stand in the file, which is read for itself. */
+/* `with_key`: the file may also hold a private key, which is read separately. */
 static int read_certificates(scan *s, SSL_CTX *ssl, bool trusted, bool with_key)
 {
     unsigned count = 0;
@@ -306,7 +307,8 @@ int lk_tls_files_load(const lk_tls_files *files, SSL_CTX *ssl, lk_notices *notic
 {
     scan s;
     int status = LATCHKEY_OK;
-    /* What is given is trusted as it is: an issuer in the middle of a chain, and the server's own certificate, too. */
+    /* Each given certificate is trusted as it is, also an issuer in the middle of a chain, or the server's own
+     * certificate. */
     X509_STORE_set_flags(SSL_CTX_get_cert_store(ssl), X509_V_FLAG_PARTIAL_CHAIN);
     if (files->bytes[LK_TLS_CA]) {
         status = begin_scan(files, LK_TLS_CA, notices, error, error_size, &s);

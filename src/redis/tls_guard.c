@@ -1,5 +1,5 @@
-/* See tls_guard.h. OpenSSL's own handshake clears the queue, and what it says of a connection it finds out by looking at the
- * oldest error there. So the application's are taken out and put back. Most often there are none. */
+/* See tls_guard.h. OpenSSL's handshake clears the queue, and OpenSSL judges a connection by the oldest error in it. So
+ * the application's errors are taken out and put back. Most often there are none. */
 #include "redis/tls_guard.h"
 
 #include "base/fork.h"

@@ -8,9 +8,10 @@
 #include <string.h>
 
 struct lk_cutoffs {
-    /* One for each partition, in an array. In doubt: -1 less what is known. Written by one thread. Relaxed: L1's emptying (release) and a ticket (acquire), or
-     * the lease's store and its load, order it for those whom it concerns. The only consequence of reading a stale one is
-     * an answer that then gets no lease, and a fill whose ticket is void. */
+    /* One for each partition, in an array. In doubt: -1 less the cut-off that is known. Written by one thread. Relaxed:
+     * readers are ordered by L1's emptying (release) with the ticket (acquire), or by the store of the lease with its
+     * load. The only consequence of a stale read is an answer that then gets no lease, or a fill whose ticket is not
+     * valid any more. */
     _Atomic int64_t at;
 };
 

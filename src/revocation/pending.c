@@ -1,4 +1,4 @@
-/* See pending.h. A flat array, searched from end to end: it is empty but for outages. */
+/* See pending.h. A flat array, searched from end to end: it is empty except in outages. */
 #include "revocation/pending.h"
 #include "base/lock.h"
 
@@ -10,7 +10,8 @@
 struct lk_pending {
     lk_recent *recent; /* constant; NULL: none */
     lk_lock lock;
-    /* Written under lock; read without it (acquire with add's release): who comes after a revoke returned sees it. */
+    /* Written under the lock, with release in lk_pending_add. Read without it, with acquire: a validate that starts
+     * after a revoke returned sees it (B). */
     _Atomic size_t count, retries;
     /* guarded by lock: */
     size_t unproven;
@@ -26,7 +27,14 @@ lk_pending *lk_pending_open(lk_recent *recent)
     return p;
 }
 
-/* Redis confirmed its end, lately: whatever Redis answers by now. */
+/* Relaxed: the lock orders it. */
+static size_t count_locked(const lk_pending *p)
+{
+    lk_lock_assert(&p->lock);
+    return atomic_load_explicit(&p->count, memory_order_relaxed);
+}
+
+/* Did Redis confirm its end, in the last minutes? Then it is over, whatever Redis says by now. */
 static bool ended(lk_pending *p, const char *selector) { return p->recent && lk_recent_ended(p->recent, selector); }
 
 void lk_pending_close(lk_pending *p)
@@ -36,13 +44,13 @@ void lk_pending_close(lk_pending *p)
     free(p);
 }
 
-/* By selector and verifier: a forged token with somebody's selector must not deny that somebody. */
+/* Found by selector and verifier: a forged token with the selector of a real session must not deny that session. */
 static size_t find_locked(lk_pending *p, const char *selector, const uint8_t *hash)
 {
     lk_lock_assert(&p->lock);
     size_t i = 0;
-    while (i < p->count && (memcmp(p->item[i].selector, selector, LATCHKEY_SELECTOR_LENGTH) ||
-                            !lk_equal(p->item[i].verifier_hash, hash, LK_HASH_SIZE)))
+    while (i < count_locked(p) && (memcmp(p->item[i].selector, selector, LATCHKEY_SELECTOR_LENGTH) ||
+                                   !lk_equal(p->item[i].verifier_hash, hash, LK_HASH_SIZE)))
         i++;
     return i;
 }
@@ -55,7 +63,7 @@ static void set_retry_locked(lk_pending *p, lk_pending_item *item, bool retry)
     item->retry = retry;
 }
 
-/* Where the calls are too many, the newest is left out. */
+/* If there are too many calls, the newest is left out. */
 static void merge_locked(lk_pending_item *into, const lk_pending_item *item)
 {
     if (!into->told[0]) memcpy(into->told, item->told, sizeof into->told);
@@ -67,13 +75,13 @@ static bool proven(const lk_pending_item *item) { return item->held || item->sil
 
 static bool has_place_locked(const lk_pending *p, const lk_pending_item *item)
 {
-    return p->count < LK_PENDING_MAX && (proven(item) || p->unproven < LK_PENDING_UNPROVEN_MAX);
+    return count_locked(p) < LK_PENDING_MAX && (proven(item) || p->unproven < LK_PENDING_UNPROVEN_MAX);
 }
 
 bool lk_pending_add(lk_pending *p, const lk_pending_item *item)
 {
     lk_lock_take(&p->lock);
-    size_t i = find_locked(p, item->selector, item->verifier_hash), count = p->count;
+    size_t i = find_locked(p, item->selector, item->verifier_hash), count = count_locked(p);
     bool room = i < count || has_place_locked(p, item);
     if (room && i == count) {
         p->item[i] = *item;
@@ -85,7 +93,7 @@ bool lk_pending_add(lk_pending *p, const lk_pending_item *item)
         p->unproven -= !proven(&p->item[i]) && item->held;
         p->item[i].held |= item->held;
         if (i < count) merge_locked(&p->item[i], item);
-        if (item->calls[0]) p->item[i].ran_ms = 0; /* what ran did not look for these */
+        if (item->calls[0]) p->item[i].ran_ms = 0; /* the run that is under way does not know these calls */
         set_retry_locked(p, &p->item[i], item->retry || p->item[i].retry);
     }
     lk_lock_give(&p->lock);
@@ -95,7 +103,7 @@ bool lk_pending_add(lk_pending *p, const lk_pending_item *item)
 static void remove_locked(lk_pending *p, size_t i)
 {
     lk_lock_assert(&p->lock);
-    size_t last = p->count - 1;
+    size_t last = count_locked(p) - 1;
     set_retry_locked(p, &p->item[i], false);
     p->unproven -= !proven(&p->item[i]);
     p->item[i] = p->item[last];
@@ -106,13 +114,13 @@ static void remove_item(lk_pending *p, const lk_pending_item *item, bool retried
 {
     lk_lock_take(&p->lock);
     size_t i = find_locked(p, item->selector, item->verifier_hash);
-    if (i < p->count && (retried_too || !p->item[i].retry)) remove_locked(p, i);
+    if (i < count_locked(p) && (retried_too || !p->item[i].retry)) remove_locked(p, i);
     lk_lock_give(&p->lock);
 }
 
 void lk_pending_remove(lk_pending *p, const lk_pending_item *item) { remove_item(p, item, true); }
 
-/* A run that knew fewer calls, none of which had ended it: one that came since may have. */
+/* The run knew fewer calls and none of those had ended the session: a call that joined since may have. */
 static bool outdated_locked(const lk_pending_item *now, const lk_pending_item *run)
 {
     return !run->told[0] && !now->told[0] && strcmp(now->calls, run->calls) != 0;
@@ -122,7 +130,7 @@ bool lk_pending_done(lk_pending *p, const lk_pending_item *run, lk_pending_item 
 {
     lk_lock_take(&p->lock);
     size_t i = find_locked(p, run->selector, run->verifier_hash);
-    bool done = i < p->count && !outdated_locked(&p->item[i], run);
+    bool done = i < count_locked(p) && !outdated_locked(&p->item[i], run);
     if (done) {
         *was = p->item[i];
         remove_locked(p, i);
@@ -140,7 +148,7 @@ static bool any(lk_pending *p) { return atomic_load_explicit(&p->count, memory_o
 static bool has(lk_pending *p, const char *selector, const uint8_t *hash)
 {
     lk_lock_take(&p->lock);
-    bool found = find_locked(p, selector, hash) < p->count;
+    bool found = find_locked(p, selector, hash) < count_locked(p);
     lk_lock_give(&p->lock);
     return found;
 }
@@ -169,7 +177,7 @@ bool lk_pending_names(lk_pending *p, const char *selector)
     if (!any(p)) return false;
     bool named = false;
     lk_lock_take(&p->lock);
-    for (size_t i = 0; i < p->count && !named; i++)
+    for (size_t i = 0; i < count_locked(p) && !named; i++)
         named = memcmp(p->item[i].selector, selector, LATCHKEY_SELECTOR_LENGTH) == 0;
     lk_lock_give(&p->lock);
     return named;
@@ -179,7 +187,7 @@ void lk_pending_ran(lk_pending *p, const lk_pending_item *item, int64_t now_ms)
 {
     lk_lock_take(&p->lock);
     size_t i = find_locked(p, item->selector, item->verifier_hash);
-    if (i < p->count && !outdated_locked(&p->item[i], item)) {
+    if (i < count_locked(p) && !outdated_locked(&p->item[i], item)) {
         p->item[i].ran_ms = now_ms;
         if (item->told[0]) memcpy(p->item[i].told, item->told, sizeof item->told);
     }
@@ -191,7 +199,7 @@ bool lk_pending_settle(lk_pending *p, int64_t before_ms, lk_pending_item *was)
     bool found = false;
     if (!any(p)) return false;
     lk_lock_take(&p->lock);
-    for (size_t i = p->count; i-- > 0 && !found;) {
+    for (size_t i = count_locked(p); i-- > 0 && !found;) {
         found = p->item[i].ran_ms && p->item[i].ran_ms < before_ms;
         if (!found) continue;
         *was = p->item[i];
@@ -205,15 +213,15 @@ void lk_pending_unsettle(lk_pending *p)
 {
     if (!any(p)) return;
     lk_lock_take(&p->lock);
-    for (size_t i = 0; i < p->count; i++) p->item[i].ran_ms = 0;
+    for (size_t i = 0; i < count_locked(p); i++) p->item[i].ran_ms = 0;
     lk_lock_give(&p->lock);
 }
 
 bool lk_pending_next(lk_pending *p, size_t *cursor, lk_pending_item *item)
 {
     lk_lock_take(&p->lock);
-    while (*cursor < p->count && (!p->item[*cursor].retry || p->item[*cursor].ran_ms)) ++*cursor;
-    bool found = *cursor < p->count;
+    while (*cursor < count_locked(p) && (!p->item[*cursor].retry || p->item[*cursor].ran_ms)) ++*cursor;
+    bool found = *cursor < count_locked(p);
     if (found) *item = p->item[(*cursor)++];
     lk_lock_give(&p->lock);
     return found;

@@ -1,4 +1,4 @@
-/* See recent.h. A ring, and an index into it: the places of the ring whose selectors have one hash are a list. */
+/* See recent.h. A ring, and an index into it: the places whose selectors have the same hash form a list. */
 #include "revocation/recent.h"
 
 #include "base/hash.h"
@@ -13,14 +13,14 @@ enum { RECENT_LISTS = 4096, RECENT_NONE = UINT16_MAX };
 
 struct lk_recent {
     uint64_t seed;
-    /* Written under lock; read without it (acquire with remember's release): a validate that starts after a revoke returned
-     * sees it. */
-    _Atomic size_t ended; /* were ever added */
+    /* Written under the lock, with release. Read without it, with acquire: a validate that starts after a revoke
+     * returned sees the session among the ended ones (B). */
+    _Atomic size_t ended; /* how many were ever added */
     lk_lock lock;
     /* guarded by lock: */
     lk_recent_item item[LK_RECENT_MAX];
     uint16_t first[RECENT_LISTS], next[LK_RECENT_MAX];
-    size_t added; /* since open; item[added % LK_RECENT_MAX] is the next one's */
+    size_t added; /* since open; the next item goes to item[added % LK_RECENT_MAX] */
 };
 _Static_assert((int)LK_RECENT_MAX < (int)RECENT_NONE, "a place fits into an index");
 
@@ -62,7 +62,7 @@ static void unlink_recent_locked(lk_recent *r, uint16_t place)
     *at = r->next[place];
 }
 
-/* The oldest one's place. */
+/* Takes the oldest item's place. */
 static lk_recent_item *take_recent_locked(lk_recent *r, unsigned partition, const char *selector)
 {
     lk_lock_assert(&r->lock);
@@ -80,7 +80,7 @@ static void remember(lk_recent *r, unsigned partition, const char *selector, uin
 {
     lk_lock_take(&r->lock);
     lk_recent_item *item = find_recent_locked(r, selector);
-    bool ended = item && !item->change; /* and stays so, whatever is said of it later */
+    bool ended = item && !item->change; /* and it stays ended, whatever is remembered about it later */
     if (!item) item = take_recent_locked(r, partition, selector);
     item->at_ms = now_ms;
     item->change = ended ? 0 : change;

@@ -63,7 +63,7 @@ void lk_sequence_skip(lk_sequence *s) { receive_number(s, lk_sequence_top(s)); }
 
 void lk_sequence_restart(lk_sequence *s, uint64_t number)
 {
-    s->missing = s->received = 0; /* what comes next through the subscription is not known */
+    s->missing = s->received = 0; /* it is not known which number comes next through the subscription */
     s->counted = number;
     receive_number(s, number);
 }

@@ -1,13 +1,13 @@
-/* The numbers of one partition's revocations: which were applied, which came, which are missing. Redis counts them from
- * 1; the log names each by its number. No I/O, no L1: the link acts on what this finds.
+/* The numbers of one partition's revocations: which were applied, which were received, which are missing. Redis counts
+ * revocations from 1, and its log names each by its number. No I/O, no L1: the link acts on what this finds.
  *
  *     1 ......... applied | ....... missing | ..... received
  *     applied to L1         missing: to be     came through the subscription, one after another, and were applied
  *                           read in the log    as they came
  *
- * A gap is open while `missing` is beyond `applied`. Through one subscription numbers only grow, so one that is not
- * beyond `received` shows that the counter was started anew. One that is beyond `received` and not beyond `applied` is the
- * message of what the log brought already. */
+ * There is a gap while `missing` is beyond `applied`. Within one subscription numbers only grow. So a number that is
+ * not beyond `received` shows that the counter started anew. A number that is beyond `received` and not beyond
+ * `applied` belongs to a message that the log brought first. */
 #ifndef LK_REVOCATION_SEQUENCE_H
 #define LK_REVOCATION_SEQUENCE_H
 
@@ -16,38 +16,42 @@
 
 typedef struct lk_sequence {
     uint64_t applied;
-    uint64_t mark; /* a hash of whom `applied` revoked, 0: not known. By it a log that was started anew shows */
+    /* a hash of the selectors that number `applied` revoked, 0: not known. It shows that a log was started anew */
+    uint64_t mark;
     uint64_t missing;
     uint64_t received, received_mark;
-    uint64_t counted, at_beat; /* the number in the last beat; what was known when that was sent */
-    uint64_t target;           /* what the replay that was asked for must bring at least */
-    enum { LK_REPLAY_NONE, LK_REPLAY_ASKED, LK_REPLAY_VOID } replay; /* VOID: its answer is of before a new start */
+    uint64_t counted, at_beat; /* the number that the last beat read; what was known when that beat was sent */
+    uint64_t target;           /* the number that the replay must bring at least */
+    /* VOID: the counter started anew, and the answer to come is from before that */
+    enum { LK_REPLAY_NONE, LK_REPLAY_ASKED, LK_REPLAY_VOID } replay;
 } lk_sequence;
 
 static inline bool lk_sequence_gap(const lk_sequence *s) { return s->missing > s->applied; }
 
-/* The highest number known to be given out. */
+/* The highest number that is known to be given out. */
 uint64_t lk_sequence_top(const lk_sequence *s);
 
-/* A message came. False: the counter was started anew (then `restart`). *missed: how many did not come before it. */
+/* A message came. False: the counter started anew; then `restart`. *missed: how many messages before it did not come. */
 bool lk_sequence_message(lk_sequence *s, uint64_t number, uint64_t mark, uint64_t *missed);
 
-/* Redis' own number, read by a beat. False: it went backwards (then `restart`). */
+/* A beat read Redis' own number. False: it went backwards; then `restart`. */
 bool lk_sequence_count(lk_sequence *s, uint64_t number);
 
-/* Everything that was published before the beat came: so what was counted and did not come is missing. How many are. */
+/* The beat came back, so everything that was published before it came too. What was counted and did not come is
+ * missing: returns how many. */
 uint64_t lk_sequence_settle(lk_sequence *s);
 
-/* An entry of the log. False: entries between are not there any more, or the log is another. */
+/* An entry of the log. False: entries in between are gone, or it is another log. */
 bool lk_sequence_logged(lk_sequence *s, uint64_t number, uint64_t mark);
-void lk_sequence_join(lk_sequence *s); /* behind the last entry: what was heard behind the gap counts too */
+/* behind the last entry: what was received behind the gap counts as applied too */
+void lk_sequence_join(lk_sequence *s);
 
-/* L1 was emptied: nothing from before `number` is in it. What was asked of the log before means nothing any more. */
+/* L1 was emptied: it holds nothing from before `number`. An answer to an earlier question to the log is ignored. */
 void lk_sequence_restart(lk_sequence *s, uint64_t number);
-/* The same where the counter is what it was. */
+/* The same with the counter as it is. */
 void lk_sequence_skip(lk_sequence *s);
 
-/* A new subscription: messages may have been lost meanwhile. */
+/* There is a new subscription: messages may have been lost before it. */
 void lk_sequence_resubscribe(lk_sequence *s);
 
 #endif
