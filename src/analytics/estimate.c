@@ -8,7 +8,7 @@ static const int64_t spans_ms[LATCHKEY_SPANS] = LATCHKEY_SPANS_MS;
 
 static uint64_t rounded(double value) { return value > 0 ? (uint64_t)(value + 0.5) : 0; }
 
-/* Newton's; no reason to link libm. */
+/* Newton's method: no need to link libm for this. */
 static double root(double value)
 {
     double r = 1;
@@ -21,7 +21,7 @@ void lk_estimate_live(uint64_t indexed, uint64_t looked_at, uint64_t living, lat
     double share = looked_at ? (double)living / (double)looked_at : 0;
     population->sessions = population->exact ? living : rounded((double)indexed * share);
     if (population->exact || !looked_at) return;
-    /* Wilson 1927, which holds also where all of them lived, or none. */
+    /* Wilson 1927: it holds also if all of them were alive, or none. */
     double z = 1.96, n = (double)looked_at;
     double half = z / (1 + z * z / n) * root(share * (1 - share) / n + z * z / (4 * n * n));
     population->sessions_margin = (uint64_t)((double)indexed * half) + 1;
@@ -35,7 +35,7 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Nearest rank. */
+/* By the nearest rank. */
 static int64_t sorted_quantile(const int64_t *sorted, size_t count, unsigned percent)
 {
     return count ? sorted[(count * percent + 99) / 100 - 1] : 0;

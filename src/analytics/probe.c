@@ -1,4 +1,4 @@
-/* See probe.h. Records are read as the scripts read them: what is sealed in them (seal.h) is not needed. */
+/* See probe.h. Records are read as the scripts read them: the sealed parts (seal.h) are not needed. */
 #include "analytics/probe.h"
 
 #include <stdio.h>
@@ -28,11 +28,11 @@ lk_found lk_sampling_judge(const lk_sampling *s, const lk_member *m, lk_reply *c
         return f;
     }
     const lk_reply *v = lk_reply_at(fields, 0), *x = lk_reply_at(fields, 1);
-    if (v->type == LK_REPLY_NIL && x->type == LK_REPLY_NIL) return f; /* it is over */
+    if (v->type == LK_REPLY_NIL && x->type == LK_REPLY_NIL) return f; /* the session is over */
     bool good = v->type == LK_REPLY_STRING && lk_record_header_read(v->text, v->size, &f.record);
     f.rotated = good && f.record.rotated;
     f.damaged = !good || (!f.rotated && !user_of(x, &f.user_id));
     f.lives = !f.damaged && !f.rotated && lk_integer(replies[1]) > 0 && f.record.expires_at_ms > s->now_ms &&
-              f.record.created_at_ms > s->partitions[m->partition].epoch_ms;
+              f.record.created_at_ms > s->partitions[m->partition].cutoff_ms;
     return f;
 }

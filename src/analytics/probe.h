@@ -1,10 +1,10 @@
-/* What lies under a session's key: asked, and judged. */
+/* Asks what is under a session's key, and judges the answer. */
 #ifndef LK_ANALYTICS_PROBE_H
 #define LK_ANALYTICS_PROBE_H
 
 #include "analytics/sampling.h"
 
-/* What lies under a session's key? By the replies to what lk_sampling_ask_session asked. */
+/* Judges the replies to what lk_sampling_ask_session asked. */
 enum { LK_SAMPLE_CALLS = 2 };
 typedef struct lk_found {
     bool lives, rotated, damaged;

@@ -1,20 +1,19 @@
-/* latchkey_sample: who is logged in, by a sample, while Redis goes on with its work.
+/* latchkey_sample: an estimate of who is logged in, from a sample, while Redis goes on with its work.
  *
- *   survey   every partition's index: how many names, its peak; and how large the database is
- *   draw     members, from each index as many as its share: ZRANDMEMBER with replacement (whose cost does not grow with the
- *            index, as that of drawing distinct ones does), or, where all are to be looked at, ZRANGE page by page
- *   look     64 at a time: what is it, how long has it to live; then how many sessions its user has
- *   weigh    the sizes of some (sizes.c)
- *   scan     SCAN over some keys (scan.c). Redis places keys by a seeded hash, so the first buckets hold a fair sample, and a
- *            walk that is not finished costs no more than what was walked
- *   tally    estimate.c
+ *   survey   each partition's index: how many names it has, and its peak; and how large the database is
+ *   draw     names, from each index its share. With ZRANDMEMBER with replacement, whose cost does not grow with the index,
+ *            as it would for distinct names. If all are to be looked at: with ZRANGE, page by page
+ *   look     64 at a time: what the name means, and how long it has to live; then how many sessions its user has
+ *   sizes    how large some of them are (sizes.c)
+ *   scan     SCAN over some keys (scan.c). Redis places keys by a seeded hash, so the first buckets hold a fair sample, and
+ *            a walk that is not finished costs no more than what was walked
+ *   add up   estimate.c
  *
- * Measured on 1,000,000 sessions and two busy cores (`latchkey sample`, then INFO commandstats): what one round trip brings took
- * Redis 0.35 ms where members are drawn or looked at, 0.14 ms for a step of SCAN; 5,000 sessions took 7 s.
+ * Measured on 1,000,000 sessions and two busy cores (`latchkey sample`, then INFO commandstats): one round trip took
+ * Redis 0.35 ms while drawing or looking, and 0.14 ms for a step of SCAN; 5,000 sessions took 7 s.
  *
- * After every round trip it rests for as long as that took. Nothing here admits anybody: there is no lease, and a session
- * that ends between two questions is just not counted. Records are read as the scripts read them: what is sealed in them
- * (seal.h) is not needed. */
+ * After every round trip it rests for as long as that took. Nothing here admits a request: there is no lease, and a
+ * session that ends between two questions is simply not counted. */
 #include "analytics/sample.h"
 #include "base/argument.h"
 
@@ -34,7 +33,7 @@ static size_t partitions_of(const lk_sampling *s) { return (size_t)s->q.lk->conf
 /* ------------------------------------------------------------------------------------------------- survey -- */
 
 enum { SURVEY = 3, SURVEYED = LK_BATCH_CALLS / SURVEY };
-#define NAMES_MAX INT64_C(1000000000) /* of an index: what claims more is believed so much */
+#define NAMES_MAX INT64_C(1000000000) /* of one index: a larger number is not believed, and taken for this */
 
 static int survey_some(lk_sampling *s, unsigned from, unsigned count)
 {
@@ -50,14 +49,15 @@ static int survey_some(lk_sampling *s, unsigned from, unsigned count)
         lk_sampled_partition *p = &s->partitions[from + i];
         lk_reply **reply = &q->replies[SURVEY * i];
         if (reply[0]->type == LK_REPLY_ERROR && lk_l2_refused(&q->lk->l2, q->node, reply[0]) != LATCHKEY_CORRUPT)
-            status = LATCHKEY_UNAVAILABLE; /* something else in the index' place costs its partition alone */
+            /* if something else is in the index' place, only that partition is left out */
+            status = LATCHKEY_UNAVAILABLE;
         long long names = lk_integer(reply[0]);
         p->names = names < 0 ? 0 : names < NAMES_MAX ? (size_t)names : (size_t)NAMES_MAX;
         if (lk_reply_shaped(reply[1], "**")) {
             p->peak = lk_decimal(lk_reply_at(reply[1], 0));
             p->peak_at_ms = lk_decimal(lk_reply_at(reply[1], 1));
         }
-        p->epoch_ms = lk_decimal(reply[2]);
+        p->cutoff_ms = lk_decimal(reply[2]);
         s->population->indexed += p->names;
     }
     lk_batch_end(q);
@@ -70,7 +70,7 @@ static int by_number(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Of partitions that had one at all. */
+/* Over the partitions that have a peak. */
 static void sum_peaks(lk_sampling *s)
 {
     size_t with = 0;
@@ -113,7 +113,7 @@ static int survey(lk_sampling *s)
     return status;
 }
 
-/* Every name has the same chance: each `indexed / count`-th of them is one, from a random beginning on. */
+/* Every name has the same chance: each `indexed / count`-th name is taken, from a random beginning. */
 static void share_out(lk_sampling *s)
 {
     uint64_t all = s->population->indexed, seed, passed = 0;
@@ -161,7 +161,7 @@ static void ask_members(lk_sampling *s, unsigned p, size_t from, size_t count)
     }
 }
 
-/* The next 64, of as many partitions as that takes. */
+/* The next 64 names, from as many partitions as that takes. */
 static int draw_members(lk_sampling *s)
 {
     unsigned of[LK_SAMPLE_BATCH];
@@ -207,12 +207,12 @@ static void ask_user(lk_sampling *s, const lk_member *m, uint64_t user_id)
     lk_batch *q = &s->q;
     char *key = lk_batch_text(q, 0), *from = lk_batch_text(q, 1);
     _Static_assert((int)LK_USER_KEY_SIZE <= (int)LK_BATCH_TEXT, "the key fits");
-    lk_key_user(key, q->lk->config.prefix, m->partition, user_id, s->partitions[m->partition].epoch_ms);
+    lk_key_user(key, q->lk->config.prefix, m->partition, user_id, s->partitions[m->partition].cutoff_ms);
     snprintf(from, LK_BATCH_TEXT, "(%lld", (long long)s->now_ms);
     LK_ASK(q, "ZCOUNT", key, from, "+inf");
 }
 
-/* How many sessions do the users of the newest sights have? In their order. */
+/* How many sessions the users of the newest sightings have, in the order of the sightings. */
 static int count_users(lk_sampling *s)
 {
     lk_batch *q = &s->q;
@@ -260,7 +260,7 @@ static void tally(lk_sampling *s)
     p->duration_mean_ms = lk_estimate_duration(s->sights, s->living, idle_ms < RATE_MS ? idle_ms : RATE_MS);
     lk_estimate_sights(s->sights, s->living, scale, p);
     lk_estimate_weights(s->weights, s->weighed, p);
-    if (p->peak < p->sessions) { /* some were made before peaks were kept */
+    if (p->peak < p->sessions) { /* some sessions were made before peaks were kept */
         p->peak = p->sessions;
         p->peak_at_ms = s->now_ms;
     }

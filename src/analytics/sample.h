@@ -1,4 +1,4 @@
-/* latchkey_sample, and the same with somebody who is told how far it is. */
+/* latchkey_sample, and the same with a function that is told about the progress. */
 #ifndef LK_ANALYTICS_SAMPLE_H
 #define LK_ANALYTICS_SAMPLE_H
 

@@ -1,11 +1,11 @@
 /* What latchkey_sample has found so far.
  *
  *   sample.c    the verb: survey, draw, look, add up
- *   probe.c     what lies under a session's key
+ *   probe.c     what is under a session's key
  *   sizes.c     what some of the sessions take
  *   scan.c      a walk over some of the keys
  *   batch.c     questions, one round trip of them, and the rest after it
- *   estimate.c  what a sample says of all */
+ *   estimate.c  what a sample says about all sessions */
 #ifndef LK_ANALYTICS_SAMPLING_H
 #define LK_ANALYTICS_SAMPLING_H
 
@@ -17,20 +17,21 @@ enum { LK_SAMPLE_BATCH = 64, LK_SAMPLE_WEIGHED = 256 };
 
 typedef struct lk_sampled_partition {
     size_t names, draw, drawn;
-    int64_t peak, peak_at_ms, epoch_ms; /* what was made up to the epoch is over */
+    int64_t peak, peak_at_ms, cutoff_ms; /* sessions that were made at cutoff_ms or before are over */
 } lk_sampled_partition;
 
 typedef struct lk_sampling {
     lk_batch q;
     latchkey_population *population;
-    int64_t now_ms; /* by Redis' clock, at the beginning */
+    int64_t now_ms; /* by Redis' clock, when the sample was begun */
     lk_sampled_partition *partitions;
-    size_t count, looked_at, at; /* to look at; so far; the partition that is being drawn from */
+    /* how many to look at; how many were looked at; the partition that names are drawn from */
+    size_t count, looked_at, at;
     lk_sight *sights;
     size_t living;
     lk_member members[LK_SAMPLE_BATCH];
     size_t member_count;
-    lk_member chosen[LK_SAMPLE_WEIGHED]; /* to be weighed */
+    lk_member chosen[LK_SAMPLE_WEIGHED]; /* whose sizes are measured */
     size_t chosen_count, choose_every;
     lk_weight weights[LK_SAMPLE_WEIGHED];
     size_t weighed;

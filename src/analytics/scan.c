@@ -42,7 +42,7 @@ static int look_up(lk_sampling *s)
     return status;
 }
 
-/* [cursor, [key ...]]; anything else: no right to it. */
+/* [cursor, [key ...]]; anything else: the user has no right to SCAN. */
 static int step(lk_sampling *s, char cursor[24], bool *allowed)
 {
     lk_batch *q = &s->q;
@@ -50,7 +50,7 @@ static int step(lk_sampling *s, char cursor[24], bool *allowed)
     int status = lk_batch_go(q);
     if (status) return status;
     lk_reply *reply = q->replies[0];
-    q->asked = 0; /* it is kept until its keys were looked up */
+    q->asked = 0; /* the reply is kept until its keys were looked up */
     *allowed = lk_reply_shaped(reply, "sa");
     const lk_reply *keys = lk_reply_at(reply, 1);
     for (size_t at = 0; *allowed && at < keys->count && !status;) {
@@ -70,7 +70,7 @@ int lk_sampling_scan(lk_sampling *s, size_t most)
     char cursor[24] = "0";
     bool allowed, whole;
     int status;
-    size_t steps = 0; /* most of them bring some keys: a walk that brings none does not go on for ever */
+    size_t steps = 0; /* most steps bring some keys; a limit, so that a walk that brings none ends */
     do {
         status = step(s, cursor, &allowed);
         whole = strcmp(cursor, "0") == 0;

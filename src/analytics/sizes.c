@@ -11,7 +11,7 @@ typedef struct group {
     lk_weight *weights;
     size_t count;
     lk_reply *names[AT_ONCE];
-    size_t of[LK_BATCH_CALLS]; /* whose length is asked for */
+    size_t of[LK_BATCH_CALLS]; /* the session whose length is asked for */
     bool unknown[AT_ONCE];
 } group;
 
@@ -28,7 +28,7 @@ static int ask_names(group *g)
         g->weights[i] = (lk_weight){.record_bytes = g->members[i].record_size,
                                     .redis_bytes = (uint64_t)lk_integer(q->replies[EACH * i]),
                                     .fields = (uint64_t)lk_integer(q->replies[EACH * i + 1])};
-        g->names[i] = q->replies[EACH * i + 2]; /* kept while its words are asked by */
+        g->names[i] = q->replies[EACH * i + 2]; /* kept as long as the words of the question point into it */
         q->replies[EACH * i + 2] = NULL;
     }
     lk_batch_end(q);
@@ -47,7 +47,7 @@ static int take_lengths(group *g)
     return status;
 }
 
-/* Of one session; more than one round trip holds are asked for in several. */
+/* The questions about one session. If they are more than one round trip takes, several are made. */
 static int ask_lengths(group *g, size_t i)
 {
     lk_batch *q = &g->s->q;
@@ -59,7 +59,7 @@ static int ask_lengths(group *g, size_t i)
         if (name->type != LK_REPLY_STRING) continue;
         if (q->asked == LK_BATCH_CALLS) status = take_lengths(g);
         g->weights[i].session_bytes += name->size;
-        g->weights[i].fields -= name->size == 1 && g->weights[i].fields; /* one letter: the library's own */
+        g->weights[i].fields -= name->size == 1 && g->weights[i].fields; /* a name of one letter is the library's own */
         g->of[q->asked] = i;
         LK_ASK(q, "HSTRLEN", lk_batch_session_key(q, &g->members[i]), name->text);
     }

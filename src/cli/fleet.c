@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RATE_LEAST_MS = 900 }; /* beats may come milliseconds apart, and rates over that would only jump */
+enum { RATE_LEAST_MS = 900 }; /* beats may come milliseconds apart, and rates over so short a time would only jump */
 
 bool fleet_open(fleet *h, const char *prefix, int64_t database)
 {
@@ -22,7 +22,7 @@ void fleet_close(fleet *h)
     h->instance = NULL;
 }
 
-/* In the order of their names. NULL: there are too many. */
+/* The list is in the order of the names. NULL: there are too many instances. */
 static fleet_instance *find(fleet *h, const char *name)
 {
     size_t at = 0;
@@ -38,7 +38,7 @@ static fleet_instance *find(fleet *h, const char *name)
 
 static double rate(int64_t from, int64_t to, double seconds) { return to > from ? (double)(to - from) / seconds : 0; }
 
-/* By the instance's own clock: what the way here takes does not matter. */
+/* By the instance's own clock: so the time that a message takes does not matter. */
 static void renew_rates(fleet_instance *i)
 {
     const lk_beat_stats *a = &i->base, *b = &i->now;
@@ -80,7 +80,7 @@ bool fleet_take(fleet *h, const lk_reply *push, int64_t now_ms)
     const char *message = lk_reply_at(push, 3)->text;
     lk_beat_stats stats;
     bool tells = lk_beat_stats_read(message + strspn(message, "0123456789abcdef"), &stats);
-    if (tells && stats.database != h->database) return false; /* channels know no databases */
+    if (tells && stats.database != h->database) return false; /* channels do not belong to a database */
     fleet_instance *i = find(h, channel + prefix);
     if (i) take_beat(i, tells, &stats, now_ms);
     return i != NULL;

@@ -1,4 +1,4 @@
-/* The instances that are heard: of each its newest numbers (beat_stats.h), and what they make in a second. No I/O. */
+/* The instances that send beats: for each, its newest numbers (beat_stats.h), and its rates. No I/O. */
 #ifndef LK_CLI_FLEET_H
 #define LK_CLI_FLEET_H
 
@@ -7,24 +7,24 @@
 
 enum { FLEET_MOST = 1000, FLEET_NAME = 16 };
 
-/* In a second; the rest as it is now, or of the last seconds. */
+/* Counts are a second; the rest is as of now, or of the last seconds. */
 typedef struct fleet_rates {
     double validates, hits, misses, refused, reads, writes, errors, purges;
 } fleet_rates;
 
 typedef struct fleet_instance {
     char name[FLEET_NAME + 1];
-    bool tells; /* numbers; an older library sends none */
+    bool tells; /* it sends numbers; an older library sends none */
     unsigned beats;
-    int64_t heard_ms, silent_ms; /* when last; the longest time between two beats */
-    lk_beat_stats now, base;     /* rates are from the one to the other */
+    int64_t heard_ms, silent_ms; /* when its last beat came; the longest time between two beats */
+    lk_beat_stats now, base;     /* the rates are from `base` to `now` */
     bool rated;
     fleet_rates rates;
 } fleet_instance;
 
 typedef struct fleet {
-    int64_t database; /* instances of another one are not looked at */
-    char prefix[48];  /* of the channels: "lk:beat:" */
+    int64_t database; /* instances of another database are ignored */
+    char prefix[48];  /* the beginning of the channels' names: "lk:beat:" */
     fleet_instance *instance;
     size_t count;
 } fleet;
@@ -32,16 +32,17 @@ typedef struct fleet {
 bool fleet_open(fleet *h, const char *prefix, int64_t database); /* false: no memory */
 void fleet_close(fleet *h);
 
-/* A message that came to the subscription. True: a beat of somebody. */
+/* Takes a message of the subscription. True: it was an instance's beat. */
 bool fleet_take(fleet *h, const lk_reply *push, int64_t now_ms);
 
-/* Whoever has been silent for so long is forgotten. */
+/* Forgets the instances that have been silent for that long. */
 void fleet_forget(fleet *h, int64_t now_ms, int64_t silent_ms);
 
-/* All together: counts and rates added up, of times the worst, of ages the oldest (-1: somebody has no lease). */
+/* All instances together: counts and rates are added up; of times the worst is taken, of ages the oldest (-1: some
+ * instance has no lease). */
 void fleet_total(const fleet *h, fleet_instance *total);
 
-/* Of what tells; -1: nothing was asked of it. */
+/* Over the instances that send numbers. -1: nothing was asked of them. */
 double fleet_hit_share(const fleet_rates *rates);
 
 #endif

@@ -1,4 +1,4 @@
-/* Opening, and what a status means to the shell. See cli.h. */
+/* Opening a handle, and what a status means to the shell. See cli.h. */
 #include "cli/cli.h"
 
 #include "base/config.h"
@@ -37,7 +37,7 @@ int cli_fail(const cli *c, int exit, const char *format, ...)
     vsnprintf(text, sizeof text, format, list);
     va_end(list);
     for (char *at = text; *at; at++)
-        if (*at == '\n') *at = ' '; /* one line, whatever it quotes */
+        if (*at == '\n') *at = ' '; /* one line, whatever the text quotes */
     cli_progress(NULL);
     cli_say(stderr, "latchkey: %s\n", text);
     if (c->json) {
@@ -66,7 +66,7 @@ static int exit_of(int status)
     }
 }
 
-/* A record that wants a key or a version that is not here is as good as ever. */
+/* A record that needs a missing key or a newer version is not damaged. */
 bool cli_damage(latchkey *lk, char why[CLI_WHY_SIZE])
 {
     latchkey_stats stats;
@@ -150,7 +150,7 @@ int cli_ask(const cli *c, const char *format, ...)
     return cli_fail(c, CLI_NO, "nothing was done");
 }
 
-/* What was typed in a name's place: half a number, a token, its selector, the URL. */
+/* Something else in a name's place: half a number, a token, its selector, or the URL. */
 enum { NAME_LEAST = 3, NAME_MOST = 256 };
 static bool is_no_name(const char *text)
 {

@@ -1,16 +1,16 @@
-/* --json: one value, ASCII alone, so that no terminal obeys what it holds. See cli.h. json_read.c
- * reads it.
- *   A number beyond 2^53 is written in quotes, since JavaScript, and whatever else takes numbers for doubles, would read it as
- * another one: user ids have up to 20 digits. */
+/* --json: one value, in ASCII only, so that no escape sequence reaches a terminal. See cli.h. json_read.c reads it.
+ *
+ * A number beyond 2^53 is written in quotes: JavaScript, and other programs that read numbers as doubles, would read
+ * another one. User ids have up to 20 digits. */
 #include "cli/cli.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
-#define EXACT_MAX INT64_C(9007199254740991) /* 2^53 - 1: the last one that no double mistakes for its neighbour */
+#define EXACT_MAX INT64_C(9007199254740991) /* 2^53 - 1: the last integer that no double confuses with its neighbour */
 
-/* The character at `at`, and how many bytes it takes; 0: it is not UTF-8. (RFC 3629: no surrogates, nothing overlong.) */
+/* The character at `at`, and how many bytes it takes. 0: it is not UTF-8. (RFC 3629: no surrogates, nothing overlong.) */
 static size_t utf8(const uint8_t *at, size_t left, uint32_t *character)
 {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};

@@ -86,7 +86,7 @@ static bool check_name(json_in *in)
     return take(in, ":");
 }
 
-/* Up to the end of the value. `open` holds the brackets around it. */
+/* Checks up to the end of the value. `open` holds the brackets around it. */
 static bool check_value(json_in *in)
 {
     char open[JSON_DEPTH_MAX];
@@ -103,7 +103,7 @@ static bool check_value(json_in *in)
             if (!empty && open[depth - 1] == '}' && !check_name(in)) return false;
             if (!empty) continue;
         } else if (!check_scalar(in)) return false;
-        for (; depth; depth--) { /* the brackets that close behind it */
+        for (; depth; depth--) { /* the brackets that close behind the value */
             space(in);
             if (take(in, ",")) {
                 if (open[depth - 1] == '}' && !check_name(in)) return false;
@@ -168,7 +168,7 @@ static char *put_utf8(char *out, uint32_t c)
     return out;
 }
 
-/* Behind "\u": its four digits, and those of the other half of a pair. */
+/* Behind "\u": four digits, and those of the other half of a surrogate pair. */
 static uint32_t take_escape(json_in *in, bool *odd)
 {
     uint32_t c = (uint32_t)hex4(in->at, in->end);
@@ -206,7 +206,7 @@ size_t json_string(json_in *in, char *out, bool *odd)
 
 /* ------------------------------------------------------------------------------------------------ numbers -- */
 
-/* An exponent beyond what counts is as good as that. */
+/* A larger exponent than this changes nothing more. */
 static int take_exponent(json_in *in)
 {
     int exponent = 0;

@@ -1,6 +1,6 @@
-/* Reads JSON where it stands: no tree, no memory of its own. Beside json.c, which writes it.
+/* Reads JSON in place: no tree, no memory of its own. json.c writes JSON.
  *
- * json_check looks at the whole text once. After that the other functions cannot fail, and they walk over it:
+ * json_check reads the whole text once. After that the other functions cannot fail, and they walk over it:
  *
  *   json_in in = {text, text + size};
  *   json_enter(&in);                          past the '{'
@@ -10,8 +10,8 @@
  *       ... json_string, json_number or json_skip takes the value
  *   }
  *
- * It takes what other stores write and a strict reader refuses: integers of any size, \u0000, half a surrogate pair, bytes
- * that are no UTF-8. The process' locale does not matter. */
+ * It accepts what other stores write and a strict reader refuses: integers of any size, \u0000, half a surrogate pair,
+ * bytes that are not UTF-8. It does not depend on the process' locale. */
 #ifndef LK_CLI_JSON_READ_H
 #define LK_CLI_JSON_READ_H
 
@@ -25,25 +25,26 @@ typedef struct json_in {
     const char *at, *end;
 } json_in;
 
-bool json_check(const char *text, size_t size); /* is it one JSON value, and nothing behind it? */
+bool json_check(const char *text, size_t size); /* is it one JSON value, with nothing behind it? */
 
-char json_kind(json_in *in);  /* of the next value: its first character, '0' for any number */
-bool json_enter(json_in *in); /* past the bracket of an object or array; false, and nothing happens: it is none */
-bool json_more(json_in *in);  /* false: that was its last value, and the bracket is passed */
+char json_kind(json_in *in); /* of the next value: its first character, or '0' for any number */
+/* moves past the bracket of an object or array; false, and it does not move: the value is neither */
+bool json_enter(json_in *in);
+bool json_more(json_in *in); /* false: that was the last value, and the closing bracket is passed */
 void json_colon(json_in *in);
 void json_skip(json_in *in);
 
-/* Decodes a string to `out`, which needs as many bytes as stand in the text and one more, for a NUL behind it. Returns its
+/* Decodes a string to `out`. That needs as many bytes as the text has, and one more for a NUL. Returns the string's
  * size. Half a surrogate pair becomes U+FFFD, and sets *odd. */
 size_t json_string(json_in *in, char *out, bool *odd);
 
 /* A number, rounded towards zero. */
 typedef struct json_number_value {
-    uint64_t size; /* without its sign; UINT64_MAX where it is larger */
+    uint64_t size; /* without its sign; UINT64_MAX if it is larger */
     bool negative, fraction, larger;
 } json_number_value;
 json_number_value json_number(json_in *in);
-/* The same of a text, such as a string's: false where it is none. */
+/* The same for a text, such as a string's. False: it is not a number. */
 bool json_number_of(const char *text, size_t size, json_number_value *number);
 
 #endif

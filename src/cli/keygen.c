@@ -1,8 +1,8 @@
-/* latchkey keygen: keys for files that the configuration names, and their rotation.
+/* latchkey keygen: keys for the files that the configuration names, and their rotation.
  *
- * Every instance has to accept a key before any makes tokens by it, so a new key goes behind the others first (--add), and
- * to the front once every instance has been restarted with it (--promote). A file is replaced by a whole new one, under
- * another name until it is complete, so no instance ever reads half of it. */
+ * Every instance must accept a key before any instance makes tokens with it. So a new key first goes behind the others
+ * (--add), and to the front once every instance has been restarted with it (--promote). A file is written whole under
+ * another name and then renamed, so no instance ever reads half of it. */
 #include "cli/cli.h"
 
 #include "base/crypto.h"
@@ -24,9 +24,9 @@ static const struct kind {
 
 static const char *new_file, *add_file, *promote_file;
 
-typedef struct keys { /* lines of a file, comments among them */
+typedef struct keys { /* the lines of a file, comments included */
     const char *line[FILE_MOST];
-    size_t lines, first, last, count; /* the first and last key among the lines, and how many there are */
+    size_t lines, first, last, count; /* which lines the first and the last key are, and how many keys there are */
     char text[FILE_MOST];
 } keys;
 
@@ -64,7 +64,8 @@ static int read_keys(const cli *c, const struct kind *kind, const char *path, ke
         line[strcspn(line, "\r")] = 0;
         if (!*line && !rest) break; /* behind the last newline */
         if (*line && *line != '#') {
-            bool plain = kind->bytes == LK_AEAD_KEY_SIZE && strcmp(line, "plain") == 0; /* a key that seals nothing */
+            /* it counts as a key that seals nothing */
+            bool plain = kind->bytes == LK_AEAD_KEY_SIZE && strcmp(line, "plain") == 0;
             if (!plain && !lk_hex_decode(line, strlen(line), key, kind->bytes))
                 return cli_fail(c, CLI_FAILED, "line %zu of %s is not %zu hexadecimal digits", k->lines + 1,
                                 cli_path(shown, path), 2 * kind->bytes);
@@ -91,7 +92,7 @@ static bool write_all(int file, const char *text)
 
 static bool write_line(int file, const char *line) { return write_all(file, line) && write_all(file, "\n"); }
 
-/* `path` must not be there. False: errno says why, and nothing is left of it. */
+/* There must be no file at `path`. False: errno says why, and no file is left. */
 static bool write_keys(const char *path, const keys *k, const struct stat *like)
 {
     int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);

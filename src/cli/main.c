@@ -1,4 +1,4 @@
-/* The command `latchkey`: the table of its commands, and what they have in common. */
+/* The command `latchkey`: the table of its commands, and what they share. */
 #include "cli/cli.h"
 
 #include <string.h>
@@ -25,7 +25,7 @@ static void help(void)
             "      4 the configuration cannot be used; 5 this machine failed, or Redis holds what is damaged.\n");
 }
 
-/* Whatever was written has to have arrived: a pipe may be closed, a disk full. */
+/* All output must have arrived: a pipe may be closed, a disk full. */
 static int finish(const cli *c, int exit)
 {
     if (fflush(stdout) == 0 && !ferror(stdout)) return exit;

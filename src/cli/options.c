@@ -16,7 +16,7 @@ typedef struct taking {
 bool cli_number(const char *text, uint64_t least, uint64_t most, uint64_t *number)
 {
     char *end;
-    if (*text < '0' || *text > '9') return false; /* strtoull takes spaces and signs */
+    if (*text < '0' || *text > '9') return false; /* strtoull accepts spaces and signs */
     errno = 0;
     *number = strtoull(text, &end, 10);
     return !*end && !errno && *number >= least && *number <= most;
@@ -29,7 +29,8 @@ static const cli_option *find(const cli_option *options, const char *name, size_
     return NULL;
 }
 
-/* The copy is kept; what `ps` shows is not. (For a moment it did: a variable or password_file are better.) */
+/* The copy is kept, and the original is overwritten, so that `ps` does not show it. (For a moment it did: a variable or
+ * password_file are better.) */
 static const char *take_out(char *value)
 {
     char *copy = strdup(value);
@@ -104,7 +105,7 @@ int cli_options_take(cli *c, int argc, char **argv, const cli_command *const *co
         {.name = "version", .given = version},
         {0},
     };
-    /* Also for what fails before it is met. */
+    /* Taken first, so that an error in an earlier argument is printed as JSON too. */
     for (int i = 1; i < argc && strcmp(argv[i], "--"); i++) c->json |= strcmp(argv[i], "--json") == 0;
     c->arguments = calloc((size_t)argc + 1, sizeof *c->arguments);
     if (!c->arguments) return cli_fail(c, CLI_FAILED, "no memory");

@@ -1,5 +1,5 @@
-/* latchkey prewarm: what latchkey_prewarm at the start of an instance will cost, measured from here. An L1 lives in its own
- * process, so no other one is warmer afterwards. */
+/* latchkey prewarm: measures from here what latchkey_prewarm will cost when an instance starts. It fills only this
+ * process' own L1. */
 #include "cli/cli.h"
 
 #include "base/clock.h"
@@ -26,7 +26,7 @@ static void *warm(void *context)
     return NULL;
 }
 
-/* On a thread of its own, so that this one can say how far it is. */
+/* It runs in a thread, so that this one can show the progress. */
 static bool measure(warming *w)
 {
     pthread_t thread;

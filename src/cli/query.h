@@ -1,4 +1,5 @@
-/* Asks a Redis server what the library has no words for: as the link does, with the same configuration, TLS and all. */
+/* Asks a Redis server what the library has no function for. It connects as the link does, with the same configuration
+ * and TLS. */
 #ifndef LK_CLI_QUERY_H
 #define LK_CLI_QUERY_H
 
@@ -15,15 +16,16 @@ typedef struct query {
 enum { QUERY_DEADLINE_MS = 10000 };
 
 enum { QUERY_OF_THE_URL = -1 };
-/* Looks into `database`, or into the one that the URL names. OK, and the server has answered; CONFIG, UNAVAILABLE or NO_MEMORY, and
- * why. query_close in any case. */
+/* Connects to `database`, or to the one that the URL names. OK: the server has answered. CONFIG, UNAVAILABLE or
+ * NO_MEMORY: `error` says why. Call query_close in any case. */
 int query_open(const char *url, int64_t database, query *p, char *error, size_t error_size);
-void query_close(query *p); /* wipes what it knows */
+void query_close(query *p); /* wipes the password, too */
 
-/* One command, or several in a row. OK: every reply is the caller's, errors of Redis among them. Else why not. */
+/* Runs one command, or several in one round trip. OK: the caller frees every reply; an error of Redis is a reply, too.
+ * Any other status: `error` says why. */
 int query_ask(query *p, const lk_call *calls, size_t count, lk_reply **replies, char *error, size_t error_size);
 
-/* One command of words, the last of which is NULL. NULL: no answer. */
+/* Runs one command of words; the last word is NULL. NULL: there was no answer. */
 lk_reply *query_say(query *p, const char *const *words);
 #define QUERY(p, ...) query_say(p, (const char *const[]){__VA_ARGS__, NULL})
 

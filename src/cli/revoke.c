@@ -1,4 +1,4 @@
-/* latchkey revoke: ends a session, all of a user's, or everyone's. Asks first. */
+/* latchkey revoke: ends a session, all sessions of a user, or all sessions. It asks first. */
 #include "cli/cli.h"
 
 #include <inttypes.h>
@@ -21,7 +21,7 @@ static int said(const cli *c, size_t revoked, const char *what)
     return CLI_DONE;
 }
 
-/* Whose is it, and under which name? */
+/* Whose session is it, and what is its current name? */
 static int look(const cli *c, latchkey *lk, char selector[LATCHKEY_SELECTOR_LENGTH + 1])
 {
     latchkey_session_info info;
@@ -46,7 +46,7 @@ static int revoke_one(const cli *c, latchkey *lk, char selector[LATCHKEY_SELECTO
     return status ? cli_status(c, lk, status, "revoke") : said(c, 1, "Ended.");
 }
 
-/* Without sessions it is done all the same: logins that are under way are refused from then on. */
+/* Without sessions it runs all the same: logins that are under way are refused from then on. */
 static int revoke_user(const cli *c, latchkey *lk)
 {
     size_t total, revoked, all = 0;
@@ -68,7 +68,7 @@ static int revoke_user(const cli *c, latchkey *lk)
     return said(c, all, text);
 }
 
-/* How many that are, as far as a sample tells; not where --yes has answered already, and in a hurry perhaps. */
+/* Says how many sessions that would end, by a sample. With --yes it does not: the caller may be in a hurry. */
 static int ask_everyone(const cli *c, latchkey *lk)
 {
     latchkey_population seen = {0};

@@ -1,4 +1,4 @@
-/* latchkey sample: who is logged in, for people. */
+/* latchkey sample: who is logged in, by a sample. */
 #include "analytics/sample.h"
 #include "cli/cli.h"
 

@@ -1,4 +1,4 @@
-/* latchkey show: everything about one session but its secret. */
+/* latchkey show: everything about one session except its secret. */
 #include "cli/cli.h"
 
 #include "base/crypto.h"

@@ -1,4 +1,5 @@
-/* latchkey status: is all well, on one screen. It opens no handle: nothing is written, and nobody takes it for an instance. */
+/* latchkey status: whether all is well, on one screen. It opens no handle: nothing is written, and no instance counts
+ * it as one of them. */
 #include "cli/fleet.h"
 #include "cli/subscriber.h"
 
@@ -19,9 +20,9 @@ typedef struct state {
     fleet h;
     char version[32], memory[32], limit[32], replicas[16], aof[8], uptime[24];
     int64_t round_us;
-    uint64_t partitions, indexed, peak, revocations; /* partitions 0: nobody has been here yet */
+    uint64_t partitions, indexed, peak, revocations; /* partitions 0: no handle has been opened there yet */
     size_t errors, warnings, notices;
-    bool refused;    /* a right is missing, see w.error */
+    bool refused;    /* a right is missing; w.error says which */
     size_t unleased; /* instances whose lease has lapsed, or that have none */
 } state;
 
@@ -76,14 +77,15 @@ static uint64_t number_of(const lk_reply *reply)
     return reply->type == LK_REPLY_STRING && cli_number(reply->text, 0, INT64_MAX / 4096, &number) ? number : 0;
 }
 
-/* 0 where it is not there, or something else. */
+/* The number counts as 0 if it is missing or something else is there. */
 static bool take_number(state *s, uint64_t *sum)
 {
     lk_reply *reply = subscriber_take(&s->w);
     if (!reply) return false;
     *sum += number_of(reply);
     bool refused = reply->type == LK_REPLY_ERROR &&
-                   lk_error_status(reply, s->w.error, sizeof s->w.error) == LATCHKEY_CONFIG; /* which is no 0 */
+                   /* a missing right is not a 0 */
+                   lk_error_status(reply, s->w.error, sizeof s->w.error) == LATCHKEY_CONFIG;
     if (!refused) s->w.error[0] = 0;
     s->refused |= refused;
     lk_reply_free(reply);
@@ -115,7 +117,7 @@ static bool read_sessions(state *s)
     if (!subscriber_send(&s->w, (const char *const[]){"HGET", key, "partitions", NULL}) ||
         !take_number(s, &s->partitions))
         return false;
-    if (s->partitions > 4096) s->partitions = 0; /* not ours */
+    if (s->partitions > 4096) s->partitions = 0; /* it is not the library's */
     for (unsigned p = 0, some; p < s->partitions; p += some) {
         some = (unsigned)s->partitions - p < SUBSCRIBER_AT_ONCE / EACH ? (unsigned)s->partitions - p
                                                                        : SUBSCRIBER_AT_ONCE / EACH;
@@ -124,7 +126,7 @@ static bool read_sessions(state *s)
     return true;
 }
 
-/* For as long as anybody may take from one beat to the next, and a bit. */
+/* Listens for as long as an instance may take between two beats, and a little longer. */
 static int hear_instances(const cli *c, state *s)
 {
     int exit = subscriber_listen(&s->w);
@@ -175,7 +177,7 @@ static bool print_instances(const state *s)
 
 static const char *or_unknown(const char *value) { return *value ? value : "?"; }
 
-/* Redis takes it from the clock of its machine: where that was set back, it may be anything, below 0 too. */
+/* Redis computes it from its machine's clock: if that was set back, it may be anything, also negative. */
 static const char *uptime(char out[48], const char *seconds)
 {
     uint64_t up;
@@ -185,7 +187,7 @@ static const char *uptime(char out[48], const char *seconds)
     return out;
 }
 
-/* What it comes to. Nothing that somebody should look at stands beside "All is well". */
+/* The summary. It says "All is well" only if nothing needs a person's attention. */
 static const char *verdict(const state *s)
 {
     if (!healthy(s)) return "Not all is well.";

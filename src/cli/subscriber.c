@@ -68,7 +68,7 @@ lk_reply *subscriber_ask(subscriber *w, const char *const *words)
     return subscriber_send(w, words) ? subscriber_take(w) : NULL;
 }
 
-/* A reply that is an error is one, too. */
+/* An error is a reply, too. */
 static int ask_to_listen(subscriber *w, const char *pattern, bool *refused)
 {
     char text[160];
@@ -84,7 +84,7 @@ static int ask_to_listen(subscriber *w, const char *pattern, bool *refused)
     return exit;
 }
 
-/* Redis lets a user subscribe to a pattern only if that very pattern is among his: an instance's is the shorter one. */
+/* Redis lets a user subscribe to a pattern only if the ACL has that very pattern; an instance's has the shorter one. */
 int subscriber_listen(subscriber *w)
 {
     char beats[80], all[80];

@@ -5,7 +5,7 @@
 #include <string.h>
 
 struct table {
-    size_t columns, count, size; /* cells, the headings' among them */
+    size_t columns, count, size; /* cells, those of the headings included */
     char **cell;
     bool failed;
 };

@@ -60,7 +60,7 @@ const char *cli_since(char out[CLI_TIME_SIZE], int64_t ms, int64_t now_ms)
         int64_t ms;
         const char *name;
     } units[] = {{86400000, "d"}, {3600000, "h"}, {60000, "min"}, {1000, "s"}};
-    if (ms < 0) ms = 0; /* whatever a record holds */
+    if (ms < 0) ms = 0; /* a record may hold anything */
     if (ms > INT64_MAX / 2) ms = INT64_MAX / 2;
     int64_t far = ms < now_ms ? now_ms - ms : ms - now_ms;
     size_t unit = 0;

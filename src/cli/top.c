@@ -1,5 +1,6 @@
-/* latchkey top: every instance at work, by what it says of itself with each beat. Nothing is asked of the instances, and no
- * port is open in them: Redis carries their beats anyway. Plain ANSI on a terminal, lines elsewhere, objects with --json. */
+/* latchkey top: every instance at work, by the numbers in its beats. The instances are not asked, and they open no
+ * port: Redis carries their beats anyway. On a terminal it uses plain ANSI sequences, elsewhere it prints lines, and
+ * objects with --json. */
 #include "cli/fleet.h"
 #include "cli/subscriber.h"
 
@@ -44,7 +45,7 @@ static void enter_screen(void)
         raw.c_cc[VSUSP] = _POSIX_VDISABLE; /* a stopped program would leave the terminal like this */
         tcsetattr(STDIN_FILENO, TCSANOW, &raw);
     }
-    fputs("\033[?1049h\033[?25l", stdout); /* a screen of its own, without a cursor */
+    fputs("\033[?1049h\033[?25l", stdout); /* a separate screen, without a cursor */
 }
 
 static void leave_screen(void)
@@ -103,7 +104,7 @@ static void rate_cell(table *t, const fleet_instance *i, double value)
 static void share_cell(table *t, double share)
 {
     char text[CELL] = "-";
-    /* What is not all is not shown as all. */
+    /* Less than all is not shown as 100. */
     if (share >= 0) snprintf(text, sizeof text, "%.2f", share < 1 && share > 0.9999 ? 99.99 : share * 100);
     table_cell(t, text);
 }
@@ -230,7 +231,7 @@ static int draw(const cli *c, const fleet *h, int64_t now_ms)
     return CLI_DONE;
 }
 
-/* Until something comes, a key is pressed, or a moment has passed. */
+/* Waits until a message comes, a key is pressed, or a moment has passed. */
 static void wait_a_moment(subscriber *w)
 {
     struct pollfd fd[2] = {{.fd = w->socket.fd, .events = POLLIN},
@@ -274,7 +275,7 @@ static int watch(const cli *c, subscriber *w, fleet *h, int64_t until_ms)
     return exit || !once ? exit : draw(c, h, lk_now_ms());
 }
 
-/* Long enough for three beats of everybody, and for rates. */
+/* Long enough for three beats of every instance, and for rates. */
 static int64_t listen_ms(const subscriber *w)
 {
     int64_t beats_ms = w->config.staleness_ms / 4 * 3 + 500;

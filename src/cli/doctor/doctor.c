@@ -1,4 +1,4 @@
-/* latchkey doctor: looks at a server and at the way to it, and says what weakens which guarantee, and what to do about it. */
+/* latchkey doctor: examines a server and the way to it. It says what weakens which guarantee, and what to do about it. */
 #include "cli/doctor/doctor.h"
 
 #include "redis/keys.h"
@@ -95,7 +95,7 @@ static void print(const doctor *d)
         snprintf(shown, sizeof shown, "%s%.24s", *f->guarantees ? ", weakens " : "", f->guarantees);
         cli_say(stdout, "\n%s: %s%s\n", level_name(f->level), f->name, shown);
         print_wrapped(f->text);
-        if (f->fix[0]) cli_say(stdout, "  -> %s\n", f->fix); /* in one piece, to be copied */
+        if (f->fix[0]) cli_say(stdout, "  -> %s\n", f->fix); /* in one piece, so that it can be copied */
     }
     cli_say(stdout, "\n%s\n",
             d->count ? "What to do stands behind each arrow; CONFIG REWRITE keeps what CONFIG SET changed."
@@ -104,7 +104,7 @@ static void print(const doctor *d)
 
 /* -------------------------------------------------------------------------------------------------- the visit -- */
 
-/* The hash that holds the number of partitions: how many fields it has; -1: that could not be seen. */
+/* How many fields the hash has that holds the number of partitions. -1: that could not be read. */
 static int64_t recorded_fields(doctor *d, const char *key)
 {
     lk_reply *reply = QUERY(d->app, "HLEN", key);
@@ -113,7 +113,7 @@ static int64_t recorded_fields(doctor *d, const char *key)
     return fields;
 }
 
-/* Does a handle open, and get a lease? It also records the number of partitions, as the application would. */
+/* Does a handle open, and get a lease? Opening records the number of partitions, as the application would. */
 static void look_at_open(doctor *d)
 {
     char error[256];
@@ -136,7 +136,8 @@ static void look_at_all(doctor *d)
     doctor_rights(d);
     doctor_keys(d);
     doctor_files(d);
-    /* Nobody has been here before: what the handle recorded goes again. The first login adds to it. */
+    /* No handle was opened here before, so what this one recorded is deleted again. (The first login adds a field to
+     * it.) */
     if (untouched && recorded_fields(d, key) == 1) lk_reply_free(QUERY(d->app, "DEL", key));
     if (d->unseen[0])
         doctor_fix(doctor_find(d, LATCHKEY_LOG_NOTICE, "unseen", "",
@@ -176,7 +177,7 @@ static int run(const cli *c)
     int least = level_of(least_level), exit;
     if (least < 0) return cli_fail(c, CLI_USAGE, "--level: error, warning or notice");
     if (!admin_url) admin_url = getenv("LATCHKEY_ADMIN_CONFIG");
-    if (!c->config) return cli_open(c, &(latchkey *){NULL}); /* which says what to do */
+    if (!c->config) return cli_open(c, &(latchkey *){NULL}); /* prints what to do */
     doctor *d = calloc(1, sizeof *d);
     if (!d || !lk_crypto_init()) exit = cli_fail(c, CLI_FAILED, "no memory");
     else if (!(exit = connect_to(c, "", c->config, QUERY_OF_THE_URL, &app))) {

@@ -1,4 +1,4 @@
-/* latchkey doctor: what is looked at, and what is found. One file a subject. */
+/* latchkey doctor: what is examined, and what is found. One file for each subject. */
 #ifndef LK_CLI_DOCTOR_DOCTOR_H
 #define LK_CLI_DOCTOR_DOCTOR_H
 
@@ -8,8 +8,8 @@
 enum { FINDINGS_MOST = 48, FINDING_FIX = 900 };
 
 typedef struct finding {
-    const char *name;       /* static; in the manual page, or in src/redis/src/redis/README.md's table; never changed */
-    const char *guarantees; /* the letters, "" where it is none of them */
+    const char *name; /* static; it is in the manual page, or in the table of src/redis/README.md; never changed */
+    const char *guarantees; /* the letters; "": none of them */
     int level;              /* LATCHKEY_LOG_... */
     char text[640];
     char fix[FINDING_FIX]; /* a command, or what to do */
@@ -18,10 +18,10 @@ typedef struct finding {
 typedef struct doctor {
     const cli *c;
     query *app;   /* as the application connects */
-    query *admin; /* who may look at more: --admin, or the same; always in the application's database */
+    query *admin; /* the user that may see more: --admin, or the same as `app`; always in the application's database */
     const char *admin_url;
     uint64_t keys_most;
-    /* what was learnt on the way */
+    /* learnt on the way: */
     char version[32], unseen[256];
     double round_trip_ms, clock_ahead_ms; /* NAN: not known */
     uint64_t keys_seen;
@@ -29,22 +29,23 @@ typedef struct doctor {
     size_t count;
 } doctor;
 
-/* Notes a finding; `fix` may hold the name of the user, of the prefix and such, but nothing secret. */
+/* Adds a finding. `fix` may hold the names of the user, of the prefix and the like, but nothing secret. */
 finding *doctor_find(doctor *d, int level, const char *name, const char *guarantees, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 void doctor_fix(finding *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Something could not be looked at, for want of a right. */
+/* Notes that something could not be examined because a right is missing. */
 void doctor_unseen(doctor *d, const char *what);
 
-/* In this order. Each asks what it needs, and leaves nothing behind in Redis. */
+/* The subjects, in this order. Each asks what it needs, and leaves nothing behind in Redis. */
 void doctor_wire(doctor *d);     /* TLS, passwords, round trips, the clock */
-void doctor_settings(doctor *d); /* INFO and CONFIG GET, by settings.c; memory */
-void doctor_rights(doctor *d);   /* what the application's user may do, and what not */
-void doctor_keys(doctor *d);     /* what lies under the prefix */
-void doctor_files(doctor *d);    /* of keys and passwords, on this machine */
+void doctor_settings(doctor *d); /* INFO and CONFIG GET, judged by redis/server_check.c; memory */
+void doctor_rights(doctor *d);   /* what the application's user may do, and may not */
+void doctor_keys(doctor *d);     /* the keys under the prefix */
+void doctor_files(doctor *d);    /* files of keys and passwords on this machine */
 
-/* The rights that the application's line of src/redis/acl.txt grants, in its order; ends with NULL. Made from there by CMake. */
+/* The rights that the application's line of src/redis/acl.txt grants, in its order; ends with NULL. CMake makes it from
+ * that file. */
 extern const char *const doctor_rights_needed[];
 
 #endif

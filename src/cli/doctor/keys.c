@@ -1,5 +1,5 @@
-/* What lies under the prefix: looked at by SCAN, in pieces, and no more than a number of keys, so that Redis serves others
- * meanwhile. And the files that the configuration names. */
+/* The keys under the prefix. SCAN reads them in pieces, up to a limit, so that Redis serves others meanwhile. And the
+ * files that the configuration names. */
 #include "cli/doctor/doctor.h"
 
 #include "redis/keys.h"
@@ -15,7 +15,7 @@ typedef struct survey {
     char an_eternal[100], a_foreign[100];
 } survey;
 
-/* What stands behind "prefix:{p}:"; NULL: it is no such key. */
+/* The part behind "prefix:{p}:"; NULL: the key does not begin so. */
 static const char *part_of(const doctor *d, const char *key, unsigned long *partition)
 {
     size_t length = strlen(d->app->config.prefix);
@@ -27,7 +27,7 @@ static const char *part_of(const doctor *d, const char *key, unsigned long *part
     return strncmp(end, "}:", 2) ? NULL : end + 2;
 }
 
-/* The names that the library makes (keys.h, src/redis/lua/): those of one letter, and those of something. */
+/* Is this a name that the library makes (keys.h, src/redis/lua/)? Some have one letter, the others a letter and more. */
 static bool is_ours(const char *part)
 {
     if (!part || !*part) return false;
@@ -68,7 +68,7 @@ static bool look_at_page(const doctor *d, survey *s, const lk_reply *keys)
         bool seen = true;
         for (size_t i = 0; i < count; i++) {
             bool number = replies[i]->type == LK_REPLY_INTEGER;
-            seen &= number; /* an error is not "it expires" */
+            seen &= number; /* an error does not mean that the key expires */
             look_at_key(d, s, lk_reply_at(keys, from + i), number ? replies[i]->integer : 0);
             lk_reply_free(replies[i]);
         }
@@ -82,7 +82,7 @@ static bool is_page(const lk_reply *reply)
     return reply && lk_reply_shaped(reply, "sa") && lk_reply_shaped(lk_reply_at(reply, 1), "(s)");
 }
 
-/* False: SCAN is not allowed, or the server went away. A scan of much that is not ours ends, too. */
+/* False: SCAN is not allowed, or the server went away. It also ends if many keys are not the library's. */
 static bool scan(const doctor *d, survey *s)
 {
     char pattern[64], cursor[24] = "0";
@@ -135,7 +135,7 @@ static void look_at_partitions(doctor *d)
     lk_reply_free(reply);
 }
 
-/* Channels know no databases, so deployments that share a server and a prefix hear each other. */
+/* Channels do not belong to a database, so deployments that share a server and a prefix receive each other's messages. */
 static bool holds_sessions(const doctor *d, int64_t database)
 {
     query other;
@@ -196,7 +196,7 @@ void doctor_keys(doctor *d)
 
 /* --------------------------------------------------------------------------------------------------- files -- */
 
-/* The value of an option of the URL, which was parsed without a fault before. */
+/* The value of an option of the URL. The URL was parsed without an error before. */
 static bool option(const char *url, const char *name, char *out, size_t size)
 {
     size_t length = strlen(name), used = 0;

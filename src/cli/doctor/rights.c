@@ -1,8 +1,9 @@
-/* What the application's user may do: all that its line of src/redis/acl.txt grants, and no more of what harms.
+/* Whether the application's user may do all that its line of src/redis/acl.txt grants, and nothing harmful beyond that.
  *
- * ACL GETUSER is not for everybody, so it is tried: Redis looks at rights before it runs a command, and each of these does
- * nothing when it runs. They are about a key that nobody has, or have words that the command does not take, or say what
- * Redis holds already (K: such a key; M: the key of the number of partitions, which is a hash and is there). */
+ * ACL GETUSER is not allowed to everyone, so each right is tried. Redis checks rights before it runs a command, and
+ * each of these commands does nothing when it runs: it is about a key that does not exist, or it has words that the
+ * command does not accept, or it writes what Redis holds already. (K is a key that does not exist. M is the key of the
+ * number of partitions, a hash that exists.) */
 #include "cli/doctor/doctor.h"
 
 #include "redis/keys.h"
@@ -74,7 +75,7 @@ static const struct probe {
     {"ping", {"PING"}},
 };
 
-/* What nobody needs and much harm can be done with. */
+/* Commands that no one needs, and that can do much harm. */
 static const struct probe harmful[] = {
     {"FLUSHALL", {"FLUSHALL", "no option"}},
     {"FLUSHDB", {"FLUSHDB", "no option"}},
@@ -88,7 +89,7 @@ static const struct probe harmful[] = {
 
 typedef struct names {
     char key[LK_KEY_SIZE + 8], meta[LK_KEY_SIZE], partitions[24], database[24], foreign[64];
-    bool recorded; /* is M there? */
+    bool recorded; /* does M exist? */
 } names;
 
 static lk_reply *try(query *p, const names *n, const struct probe *probe)
@@ -112,12 +113,12 @@ static enum verdict judge(const lk_reply *reply)
 {
     if (!reply) return UNKNOWN;
     if (reply->type != LK_REPLY_ERROR) return MAY;
-    if (strncmp(reply->text, "ERR unknown command", 19) == 0) return MAY_NOT; /* renamed away */
+    if (strncmp(reply->text, "ERR unknown command", 19) == 0) return MAY_NOT; /* it was renamed */
     if (strncmp(reply->text, "NOPERM", 6)) return MAY;
     return strstr(reply->text, "run the") ? MAY_NOT : NOT_THESE_KEYS;
 }
 
-/* On a connection of its own, which is none for commands afterwards. */
+/* On a connection of its own: after SUBSCRIBE, a connection takes no other commands. */
 static enum verdict judge_subscribe(const doctor *d, const names *n)
 {
     query own;
@@ -138,7 +139,7 @@ static enum verdict judge_right(const doctor *d, const names *n, const char *rig
     for (size_t i = 0; i < sizeof probes / sizeof *probes; i++) {
         if (strcmp(probes[i].right, right)) continue;
         bool about_meta = strcmp(probes[i].words[1] ? probes[i].words[1] : "", "M") == 0;
-        if (about_meta && !n->recorded) return MAY; /* as far as can be seen: it would be made */
+        if (about_meta && !n->recorded) return MAY; /* so far as can be seen: the command would create it */
         lk_reply *reply = try(d->app, n, &probes[i]);
         enum verdict verdict = judge(reply);
         lk_reply_free(reply);
@@ -153,12 +154,12 @@ static void append(char *list, size_t size, const char *separator, const char *n
     snprintf(list + used, size - used, "%s%s", used ? separator : "", name);
 }
 
-/* The line that grants what is needed, and nothing else. */
+/* The ACL line that grants what is needed, and nothing else. */
 static void grant(finding *f, const doctor *d)
 {
     const lk_config *config = &d->app->config;
     char rights[700] = "", user[160];
-    bool own = config->user[0] && strcmp(config->user, "default"); /* else one has to be made */
+    bool own = config->user[0] && strcmp(config->user, "default"); /* else a user has to be made */
     for (size_t i = 0; doctor_rights_needed[i]; i++) append(rights, sizeof rights, " +", doctor_rights_needed[i]);
     if (config->durability) append(rights, sizeof rights, " +", "wait");
     doctor_fix(f, "ACL SETUSER %s resetchannels resetkeys -@all ~%s:{*}:* &%s:* +%s",
@@ -225,7 +226,7 @@ void doctor_rights(doctor *d)
     snprintf(n.partitions, sizeof n.partitions, "%" PRId64, config->partitions);
     snprintf(n.database, sizeof n.database, "%" PRId64, config->database);
     snprintf(n.foreign, sizeof n.foreign, "-%s-doctor", config->prefix);
-    /* By the application's user itself: where it looks is where the probes would write. */
+    /* Asked as the application's user: the probes would write in the same database. */
     lk_reply *reply = QUERY(d->app, "HGET", n.meta, "partitions");
     n.recorded = reply && reply->type == LK_REPLY_STRING;
     lk_reply_free(reply);

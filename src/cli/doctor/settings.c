@@ -1,4 +1,5 @@
-/* What the server is set to, by the same judge as the link's (settings.c), with what CONFIG GET shows beside it. */
+/* The server's settings, judged by the function that the link uses (redis/server_check.c), with CONFIG GET's answers if
+ * allowed. */
 #include "cli/doctor/doctor.h"
 
 #include "redis/info.h"
@@ -8,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* By the names of src/redis/README.md's table. */
+/* By the names in the table of src/redis/README.md. */
 static const struct {
     const char *name, *guarantees, *fix;
 } known[] = {
@@ -39,7 +40,7 @@ static void take(doctor *d, const lk_finding *judged)
     doctor_find(d, judged->level, judged->name, "", "%s", judged->text);
 }
 
-/* "name:value" lines; NULL: it may not be asked. */
+/* "name:value" lines; NULL: CONFIG GET is not allowed. */
 static char *configuration(doctor *d)
 {
     enum { SIZE = 4096 };

@@ -1,4 +1,4 @@
-/* The way to Redis: is it private, is it short enough for the deadlines, and do both ends agree on the time? */
+/* The way to Redis: whether it is private, whether it is short enough for the deadlines, and whether both clocks agree. */
 #include "cli/doctor/doctor.h"
 
 #include "base/clock.h"
@@ -9,7 +9,7 @@
 #include <string.h>
 
 enum { ROUNDS = 33 };
-#define SECONDS_MOST UINT64_C(999999999999) /* thirty thousand years: what is more is no clock */
+#define SECONDS_MOST UINT64_C(999999999999) /* thirty thousand years: a larger time cannot be right */
 
 static bool is_loopback(const struct sockaddr_storage *at)
 {
@@ -47,7 +47,7 @@ static int by_value(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
-/* The server's clock less ours, as of the shortest of the rounds; their median. */
+/* The server's clock less ours, by the shortest of the rounds; and the rounds' median. */
 static bool measure(doctor *d, int64_t *median_us, int64_t *ahead_us)
 {
     int64_t took[ROUNDS], shortest = INT64_MAX;

@@ -1,13 +1,13 @@
 /* latchkey import: sessions of another store, as lines of JSON, move in. See import.h, and latchkey_import.
  *
- *   reading (this thread) --> chunks, in order --> threads: a line, latchkey_import, a line ... --> tally
+ *   reading (this thread) --> chunks, in order --> threads: a line, latchkey_import, a line ... --> counts
  *                                  |                                                    chunk done
- *                                  +-- the longest done beginning: the state, saved once a second
+ *                                  +-- all chunks from the beginning that are done: the state, saved once a second
  *
- * A session that is here already is left alone, so whatever was interrupted is run again: with --state from where everything
- * before is known to be dealt with, without it from the start.
+ * A session that has moved in already is left alone. So a run that was interrupted is simply run again: with --state
+ * from the point up to which all lines are done, without it from the beginning.
  *
- * Lock: importer.lock, for a few operations on the list and the tally; not held while anything is asked. */
+ * Lock: importer.lock, held for a few operations on the list and the counts; nothing is asked of Redis under it. */
 #include "cli/import/import.h"
 
 #include "base/clock.h"
@@ -34,18 +34,19 @@ typedef struct importer {
     const cli *c;
     latchkey *lk;
     import_reader reader;
-    uint64_t first_line, began_at; /* where this run goes on from */
+    uint64_t first_line, began_at; /* where this run begins */
     int64_t began_us, said_us;
     pthread_mutex_t lock;
     pthread_cond_t changed;
     /* guarded by lock: */
-    import_chunk *oldest, *newest, *free_to_take; /* a list, in the file's order; the first that nobody has taken */
+    /* a list, in the file's order; free_to_take is the first chunk that no thread has taken */
+    import_chunk *oldest, *newest, *free_to_take;
     unsigned chunks;
-    bool ended; /* there will be no more */
+    bool ended; /* no more chunks will come */
     import_state dealt_with;
     import_tally tally;
-    /* atomic: the first reason to stop; the only consequence of reading stale is a session more */
-    _Atomic int stop; /* enum cli_exit, or one of the below */
+    /* The first reason to stop. Sequentially consistent, the default: a weaker order would gain nothing here. */
+    _Atomic int stop; /* an enum cli_exit, or one of the values below */
 } importer;
 
 static void on_signal(int number)
@@ -62,7 +63,7 @@ static void stop(importer *m, int why)
 
 /* ------------------------------------------------------------------------------------------------ the threads -- */
 
-/* Until there is an answer, or nobody has patience any more. */
+/* Tries until there is an answer, or until patience_s has passed. */
 static int move_in(importer *m, const import_session *s, enum lk_import_refusal *why)
 {
     int64_t until_ms = lk_now_ms() + (int64_t)patience_s * 1000;
@@ -84,7 +85,7 @@ static enum import_reason reason_of(int status)
                                              : IMPORT_CORRUPT;
 }
 
-/* What became of it is in the tally. False: it is not dealt with. */
+/* Moves one session in, and counts the outcome. False: it is not done. */
 static bool deal_with_session(importer *m, const import_session *s, import_tally *tally, uint64_t number)
 {
     enum lk_import_refusal why = LK_IMPORT_HERE;
@@ -151,7 +152,7 @@ static bool deal_with_chunk(importer *m, import_chunk *c, import_tally *tally)
     return true;
 }
 
-/* What is done from the beginning on leaves the list. */
+/* Chunks that are done leave the list, as far as all before them are done too. */
 static void finish_locked(importer *m, import_chunk *c, const import_tally *tally, bool done)
 {
     import_tally_add(&m->tally, tally);
@@ -206,7 +207,7 @@ static void say_progress(importer *m, const import_tally *t, const import_state 
     else cli_say(stderr, "%s\n", line);
 }
 
-/* Once a second: how far it is, to people and to the state. */
+/* Once a second: shows the progress and saves the state. */
 static void look_after(importer *m, bool last)
 {
     int64_t now_us = lk_now_us();
@@ -234,7 +235,7 @@ static void wait_a_moment_locked(importer *m)
     pthread_cond_timedwait(&m->changed, &m->lock, &until);
 }
 
-/* Waits, looking after things, while there are more than `most` chunks. */
+/* Waits while there are more than `most` chunks, and calls look_after meanwhile. */
 static void wait_for_room(importer *m, unsigned most)
 {
     pthread_mutex_lock(&m->lock);
@@ -279,7 +280,7 @@ static void read_all(importer *m)
     pthread_mutex_unlock(&m->lock);
 }
 
-/* Something is missing: an export that began did not end, or --end asks for an end and there was none. */
+/* Is something missing? An export began and did not end; or --end asks for an end and there was none. */
 static bool is_cut(const import_marks *marks)
 {
     return marks->cut || marks->last == IMPORT_BEGIN || (wants_end && marks->last != IMPORT_END);
@@ -297,7 +298,7 @@ static int run_all(importer *m)
     bool complete = !atomic_load(&m->stop);
     look_after(m, true);
     cli_progress(NULL);
-    while (m->oldest) { /* taken, and not dealt with; or never taken */
+    while (m->oldest) { /* taken by a thread and not done, or never taken */
         import_chunk *c = m->oldest;
         m->oldest = c->next;
         import_chunk_free(c);
@@ -308,7 +309,7 @@ static int run_all(importer *m)
 
 /* ------------------------------------------------------------------------------------------------- the command -- */
 
-/* What the end means, said to people; with --json the tally has said all that is to be said. */
+/* Tells people how it ended; with --json the counts have said everything. */
 static int conclude(importer *m, int exit)
 {
     if (exit == CLI_DONE) return m->tally.refused || m->tally.skipped ? CLI_NO : CLI_DONE;

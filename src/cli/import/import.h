@@ -5,10 +5,10 @@
  *   outcome.c   what became of the lines: counts, reasons, the first lines of each
  *   import.c    the command: threads, progress, the end
  *
- * An exporter may put {"begin": ...} before its sessions and {"end": ...} behind them. What began and did not end was cut
- * somewhere on its way, and the import says so; several exports in a row are as good as one.
+ * An exporter may put {"begin": ...} before its sessions and {"end": ...} behind them. If an export began and did not
+ * end, a part was lost on its way, and the import says so. Several exports may follow each other.
  *
- * No line and no piece of one is ever shown: the tokens of a whole store are in them. */
+ * No line is ever shown, and no part of one: the lines hold the tokens of a whole store. */
 #ifndef LK_CLI_IMPORT_IMPORT_H
 #define LK_CLI_IMPORT_IMPORT_H
 
@@ -17,10 +17,10 @@
 
 /* ----------------------------------------------------------------------------------------------- the file -- */
 
-/* What some lines hold of the beginnings and ends of exports. */
+/* The beginnings and ends of exports in some lines. */
 typedef struct import_marks {
-    enum import_kind first, last; /* IMPORT_SESSION: none */
-    bool cut;                     /* one began where the one before had not ended */
+    enum import_kind first, last; /* IMPORT_SESSION: there was none */
+    bool cut;                     /* an export began before the one before it had ended */
 } import_marks;
 
 void import_marks_add(import_marks *marks, enum import_kind kind);
@@ -28,43 +28,44 @@ void import_marks_join(import_marks *marks, const import_marks *later);
 
 typedef struct import_chunk {
     struct import_chunk *next;
-    char *text; /* whole lines; the last may lack its end */
+    char *text; /* whole lines; the last one may lack its line end */
     size_t size;
-    uint64_t first_line; /* from 1 */
-    uint64_t end, lines; /* offset behind it in the file, and lines up to there */
-    bool too_long;       /* instead of text: one line that is not looked at */
+    uint64_t first_line; /* counts from 1 */
+    uint64_t end, lines; /* the offset behind it in the file, and how many lines there are up to there */
+    bool too_long;       /* one line that is not read; there is no text */
     bool done;
-    bool torn; /* its last line has no end, and is no JSON: the state stops before it, since the rest may come later */
+    bool torn; /* its last line has no end and is not JSON: the state stops before it, since the rest may come later */
     import_marks marks;
 } import_chunk;
 
-typedef struct import_state { /* how far everything before is dealt with */
+typedef struct import_state { /* the point up to which all lines are done */
     uint64_t offset, line;
-    uint8_t beginning[32]; /* of the file: BLAKE2b-256 of its first bytes, */
-    uint64_t hashed;       /* so many of them */
+    uint8_t beginning[32]; /* of the file: the BLAKE2b-256 of its first `hashed` bytes */
+    uint64_t hashed;
     import_marks marks;
 } import_state;
 
 typedef struct import_reader {
     int fd;
-    uint64_t size; /* of a file; 0: not known */
+    uint64_t size; /* of the file; 0: not known */
     import_state at;
     char *carried;
     size_t carried_size;
     bool ended;
 } import_reader;
 
-/* NULL: good; else what stands in the way, for people. "-" is standard input. With resume->offset that much is passed over,
- * and must be the same file's. */
+/* NULL: it is open. Else what is wrong, for people. "-" is standard input. With resume->offset that many bytes are
+ * skipped; it must be the same file. */
 const char *import_reader_open(import_reader *reader, const char *path, const import_state *resume);
 void import_reader_close(import_reader *reader);
-/* The next chunk; NULL: the end, or, where *fault says so, no more can be read. To be freed with import_chunk_free. */
+/* The next chunk. NULL: the end of the file, or, if *fault is set, it cannot be read. The caller frees it with
+ * import_chunk_free. */
 import_chunk *import_reader_next(import_reader *reader, const char **fault);
 void import_chunk_free(import_chunk *chunk);
 
-/* Written anew, renamed into place. False: errno. */
+/* Written under another name, then renamed. False: errno says why. */
 bool import_state_save(const char *path, const import_state *state);
-/* NULL: *state is as it was saved, or zeros where there is no such file; else what is wrong with it. */
+/* NULL: *state is what was saved, or zeros if there is no such file. Else what is wrong with it. */
 const char *import_state_load(const char *path, import_state *state);
 
 /* --------------------------------------------------------------------------------------------- the tally -- */
@@ -72,7 +73,7 @@ const char *import_state_load(const char *path, import_state *state);
 enum { IMPORT_LINES_SHOWN = 5 };
 
 typedef struct import_counted {
-    uint64_t count, line[IMPORT_LINES_SHOWN]; /* the first of them, in order; 0: none */
+    uint64_t count, line[IMPORT_LINES_SHOWN]; /* the numbers of the first of them, in order; 0: none */
 } import_counted;
 
 typedef struct import_tally { /* guarded by the importer's lock */

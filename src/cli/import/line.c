@@ -5,11 +5,12 @@
  *   {"begin": "the exporter's name"}
  *   {"end": {"sessions": 3000, "skipped": 2}}
  *
- * token must be there, and user_id or, for users that have names and no numbers, "user": "ada@example.org": the id is then
- * that of latchkey_user_id. null is as good as left out, and no other member may be there: a misspelt name would make
- * sessions that last for another time than was meant.
- *   A session whose token, user and end are known moves. What else does not fit is left out, or cut to what fits, and
- * noted. A role that is too long is left out whole: a piece of it might be another role's name. */
+ * `token` must be there, and `user_id`. For users that have names instead of numbers it is "user": "ada@example.org";
+ * the id is then latchkey_user_id of the name. null is the same as leaving a member out. No other member is accepted:
+ * with a misspelt name the session would last for another time than was meant.
+ *
+ * A session moves if its token, user and end are known. Anything else that does not fit is left out, or cut to what
+ * fits, and counted. A role that is too long is left out as a whole: a part of it might be the name of another role. */
 #include "cli/import/line.h"
 
 #include "base/crypto.h"
@@ -27,7 +28,7 @@ _Static_assert(IMPORT_FIELDS_MOST == LK_FIELDS_MAX && IMPORT_KEY_FIELDS_MOST == 
 typedef struct taking {
     import_session *session;
     json_in in;
-    char *room; /* what is decoded next goes there. It never needs more than stands in the line */
+    char *room; /* where the next value is decoded to. All values together never need more room than the line */
     unsigned seen;
 } taking;
 
@@ -36,7 +37,7 @@ typedef struct taking {
 typedef struct text {
     const char *at;
     size_t size;
-    bool odd; /* half a surrogate pair was replaced: what it was cannot be told, so it names nothing */
+    bool odd; /* half a surrogate pair was replaced: the original is not known, so it is no name */
 } text;
 
 static text take_string(taking *t)
@@ -47,7 +48,7 @@ static text take_string(taking *t)
     return s;
 }
 
-/* The value is passed over in any case. */
+/* The value is passed in any case. */
 static bool take_text(taking *t, text *s)
 {
     if (json_kind(&t->in) == '"') return *s = take_string(t), true;
@@ -76,7 +77,7 @@ static bool take_bytes(taking *t, text *s)
     return json_kind(&t->in) == '{' ? take_base64(t, s) : take_text(t, s);
 }
 
-/* A number, or one in quotes, as larger ones than 2^53 have to be for others. */
+/* A number, or a number in quotes: other programs need the quotes beyond 2^53. */
 static bool take_number(taking *t, json_number_value *n)
 {
     text s;
@@ -100,7 +101,7 @@ static enum import_reason take_token(taking *t)
     return IMPORT_GOOD;
 }
 
-/* In quotes it has one spelling: "017" and "17" may be two users of the other store. */
+/* In quotes, only one spelling is accepted: "017" and "17" may be two users of the other store. */
 static enum import_reason take_user(taking *t)
 {
     json_number_value n = {0};
@@ -115,7 +116,7 @@ static enum import_reason take_user(taking *t)
     return IMPORT_GOOD;
 }
 
-/* A name: a UUID, an address, an account. It may look like a number and is a name nevertheless. */
+/* A name: a UUID, an address, an account. It may look like a number and is still a name. */
 static enum import_reason take_name(taking *t)
 {
     text s;
@@ -316,7 +317,7 @@ static enum import_reason take_members(taking *t)
     return IMPORT_GOOD;
 }
 
-/* Times that do not go together. */
+/* Corrects times that contradict each other. */
 static void settle_times(import_session *s, int64_t now_ms)
 {
     if (s->expires_at_ms > now_ms + TEN_YEARS_MS) {
@@ -335,8 +336,8 @@ static enum import_reason take_line(taking *t, int64_t now_ms)
     json_enter(&t->in);
     enum import_reason reason = take_members(t);
     if (reason) return reason;
-    if (t->session->kind != IMPORT_SESSION)
-        return t->seen & (t->seen - 1) ? IMPORT_UNKNOWN_MEMBER : IMPORT_GOOD; /* nothing else stands beside those */
+    if (t->session->kind != IMPORT_SESSION) /* a beginning or an end has no other member */
+        return t->seen & (t->seen - 1) ? IMPORT_UNKNOWN_MEMBER : IMPORT_GOOD;
     settle_times(t->session, now_ms);
     bool id = t->seen & 1u << USER_ID, name = t->seen & 1u << USER;
     return !(t->seen & 1u << TOKEN) ? IMPORT_TOKEN : id == name ? IMPORT_USER : IMPORT_GOOD;

@@ -1,4 +1,4 @@
-/* A line of what `latchkey import` reads: a session, or the beginning or the end of an export. See import.h. */
+/* A line that `latchkey import` reads: a session, or the beginning or end of an export. See import.h. */
 #ifndef LK_CLI_IMPORT_LINE_H
 #define LK_CLI_IMPORT_LINE_H
 
@@ -13,7 +13,7 @@ enum {
     IMPORT_USER_MOST = 1024
 };
 
-/* Why a session did not move. The texts are in import_tally.c. */
+/* Why a session did not move in. The texts are in outcome.c. */
 enum import_reason {
     IMPORT_GOOD,
     IMPORT_NOT_JSON,
@@ -24,7 +24,7 @@ enum import_reason {
     IMPORT_USER,
     IMPORT_EXPIRES,
     IMPORT_TOO_LONG,
-    /* these the library says: */
+    /* latchkey_import gives these reasons: */
     IMPORT_NAME,
     IMPORT_ARGUMENT,
     IMPORT_MALFORMED,
@@ -32,7 +32,7 @@ enum import_reason {
     IMPORT_REASONS
 };
 
-/* What a session that moved had to leave behind, or what was cut. Nobody is logged out for it. */
+/* What a session that moved in had to leave behind, or what was cut. No user is logged out by that. */
 enum import_change {
     IMPORT_FIELD_SIZE,
     IMPORT_FIELD_NAME,
@@ -61,14 +61,14 @@ typedef struct import_session {
     latchkey_draft draft;
     int64_t created_at_ms, expires_at_ms;
     bool changed[IMPORT_CHANGES];
-    /* what those point into: */
+    /* what the fields above point into: */
     latchkey_field fields[IMPORT_FIELDS_MOST];
     char *room;
     size_t room_size;
 } import_session;
 
-/* One line without its end. IMPORT_GOOD: *session is to be freed; else there is nothing to free. now_ms is Redis' clock. *no_memory
- * is set where that is what was missing. */
+/* Takes one line without its line end. IMPORT_GOOD: the caller frees *session. Else there is nothing to free. now_ms is
+ * Redis' clock. *no_memory is set if that was the reason. */
 enum import_reason import_line_take(const char *line, size_t size, int64_t now_ms, import_session *session,
                                     bool *no_memory);
 void import_line_free(import_session *session);

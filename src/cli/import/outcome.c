@@ -36,11 +36,11 @@ static const char *const changes[IMPORT_CHANGES] = {
     [IMPORT_TEXT] = "half a surrogate pair in a text: U+FFFD in its place",
 };
 
-/* Counts it, and keeps the line if it is one of the first. */
+/* Counts it, and keeps the line's number if it is one of the first. */
 static void count(import_counted *of, uint64_t line)
 {
     if (++of->count > IMPORT_LINES_SHOWN && line > of->line[IMPORT_LINES_SHOWN - 1]) return;
-    for (int i = 0; i < IMPORT_LINES_SHOWN; i++) { /* in its place, and the last falls off */
+    for (int i = 0; i < IMPORT_LINES_SHOWN; i++) { /* put in its place; the last one is dropped */
         if (of->line[i] && of->line[i] < line) continue;
         uint64_t later = of->line[i];
         of->line[i] = line;

@@ -1,8 +1,8 @@
 /* The file, in chunks of whole lines, and the state. See import.h.
  *
- * The state is how far everything before is dealt with, so behind what is under way: whoever goes on from there meets some
- * sessions that have moved in already, and that does no harm. It names the file by a hash of its beginning, since a state
- * used with another dump would leave out sessions without a word. */
+ * The state is the point up to which all lines are done. Some lines behind it may be done too: a run from there meets
+ * some sessions that have moved in already, which does no harm. The state names the file by a hash of its beginning:
+ * used with another file, it would skip sessions without a word. */
 #include "cli/import/import.h"
 
 #include "base/crypto.h"
@@ -17,7 +17,7 @@
 
 enum { CHUNK = 32 * 1024, HASHED_MOST = 4096 };
 
-/* Until there are `size` bytes, or the end. -1: errno. */
+/* Reads until there are `size` bytes, or the end. -1: errno says why. */
 static ssize_t read_all(int fd, char *to, size_t size)
 {
     size_t got = 0;
@@ -40,7 +40,7 @@ static bool carry(import_reader *r, const char *text, size_t size)
     return r->carried != NULL;
 }
 
-/* Reads the beginning, which has to be there in any case, and puts it back. */
+/* Reads the beginning, which is needed in any case, and keeps it for the first chunk. */
 static const char *look_at_beginning(import_reader *r, const import_state *resume)
 {
     char text[HASHED_MOST];
@@ -101,7 +101,7 @@ void import_reader_close(import_reader *r)
     free(r->carried);
 }
 
-/* What was carried over, and more, until there is a whole line in it; or the end, or too much. */
+/* Reads until there is a whole line, the end, or too much; it begins with what was carried over. */
 static char *fill(import_reader *r, size_t *size, const char **fault)
 {
     size_t room = (r->carried_size > CHUNK ? r->carried_size : 0) + CHUNK, used = r->carried_size, looked = 0;
@@ -130,7 +130,7 @@ static char *fill(import_reader *r, size_t *size, const char **fault)
     return NULL;
 }
 
-/* A line that is too long for anybody: what comes up to its end is dropped. */
+/* A line that is too long: drops the rest of it. */
 static bool drop_line(import_reader *r, import_chunk *c, const char **fault)
 {
     char *end = NULL;
@@ -156,7 +156,7 @@ static bool cut(import_reader *r, import_chunk *c, const char **fault)
 {
     char *last = memrchr(c->text, '\n', c->size);
     if (!last && c->size > IMPORT_LINE_MOST) return drop_line(r, c, fault);
-    size_t used = last ? (size_t)(last - c->text) + 1 : c->size; /* no end of line: the last one */
+    size_t used = last ? (size_t)(last - c->text) + 1 : c->size; /* no line end: it is the last line */
     if (!carry(r, c->text + used, c->size - used)) *fault = "no memory";
     c->size = used;
     c->end += used;
@@ -215,7 +215,7 @@ bool import_state_save(const char *path, const import_state *s)
     char real[PATH_MAX], next[PATH_MAX + 8], hash[2 * sizeof s->beginning + 1];
     if (!cli_file_of(path, real)) return false;
     snprintf(next, sizeof next, "%s.next", real);
-    unlink(next); /* of a run that was ended in the middle; what is made now leads nowhere else */
+    unlink(next); /* left by a run that was ended in the middle; the new file must not be what it links to */
     int fd = open(next, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
     if (!file) return false;
@@ -236,7 +236,7 @@ const char *import_state_load(const char *path, import_state *s)
     if (!file) return errno == ENOENT ? NULL : strerror(errno);
     int got = fscanf(file, "latchkey import 1\noffset %" SCNu64 "\nline %" SCNu64 "\nbeginning %" SCNu64 " %64s%c",
                      &s->offset, &s->line, &s->hashed, hash, &end);
-    /* That of an earlier version has no marks. */
+    /* A state of an earlier version has no marks. */
     bool marked = got == 5 && fscanf(file, "marks %d %d %d", &first, &last, &was_cut) == 3;
     fclose(file);
     if (marked) s->marks = (import_marks){(enum import_kind)first, (enum import_kind)last, was_cut != 0};
