@@ -82,8 +82,8 @@ int cli_session_status(const cli *c, latchkey *lk, int status, const char *what)
     if (status != LATCHKEY_CORRUPT || !cli_damage(lk, why)) return cli_status(c, lk, status, what);
     return cli_fail(
         c, exit_of(status),
-        "%s: %s: %s. Nobody can use the session. To end it: latchkey revoke SELECTOR --user USER (it stands in "
-        "`latchkey list USER`)",
+        "%s: %s: %s. The session cannot be used. To end it: latchkey revoke SELECTOR --user USER (see `latchkey list "
+        "USER`)",
         what, latchkey_status_text(status), why);
 }
 

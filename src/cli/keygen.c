@@ -226,10 +226,11 @@ const cli_command cli_keygen = {
     .arguments = "keygen check|seal [--file FILE | --add FILE | --promote FILE]",
     .summary = "makes a random key, or puts one into a file of keys",
     .help =
-        "Makes a key for the option check_key_file, and prints it, or puts it into a file.\n\n"
-        "The first key of such a file makes tokens, and all are accepted. To change to a new key without refusing\n"
-        "any token: --add, restart every instance; --promote, restart every instance; and take the old key out once\n"
-        "the sessions that were made with it are over (lifetime_ms). No Redis is needed.",
+        "Makes a key for the option check_key_file or seal_key_file, and prints it, or puts it into a file.\n"
+        "\n"
+        "The first key of such a file is used for new tokens or sessions, and all are accepted. To change to a new\n"
+        "key without refusing any token: --add, restart every instance; --promote, restart every instance; and remove\n"
+        "the old key once the sessions that were made with it are over (lifetime_ms). No Redis is needed.",
     .options = options,
     .least = 1,
     .most = 1,

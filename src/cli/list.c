@@ -55,7 +55,7 @@ static int list(const cli *c, latchkey *lk, uint64_t user, latchkey_session_info
     if (damaged && !cli_damage(lk, why)) cli_say(stderr, "latchkey: %zu cannot be read here: %s\n", damaged, why);
     else if (damaged)
         cli_say(stderr,
-                "latchkey: %zu damaged: %s. Nobody can use them. To end one: latchkey revoke SELECTOR "
+                "latchkey: %zu damaged: %s. They cannot be used. To end one: latchkey revoke SELECTOR "
                 "--user %" PRIu64 "\n",
                 damaged, why, user);
     if (total > shown) cli_say(stderr, "latchkey: %zu of %zu are shown\n", shown, total);
@@ -87,11 +87,10 @@ const cli_command cli_list = {
     .name = "list",
     .arguments = "list USER | list --user USER",
     .summary = "the sessions of a user",
-    .help =
-        "Lists the live sessions of a user, the last used first, at most 1,000. Exit 1: there are none.\n"
-        "USER is the number that draft.user_id is, or a name, whose number latchkey_user_id makes; name=NAME where a\n"
-        "name looks like a number.\n"
-        "With --json an object a line; times are Unix milliseconds by the clock of Redis.",
+    .help = "Lists the live sessions of a user, the last used first, at most 1,000. Exit 1: there are none.\n"
+            "USER is the number that draft.user_id is, or a name, for which latchkey_user_id makes the number; write\n"
+            "name=NAME if a name looks like a number.\n"
+            "With --json, one object a line; times are Unix milliseconds by Redis' clock.",
     .options = options,
     .most = 1,
     .run = run,

@@ -94,11 +94,9 @@ const cli_command cli_prewarm = {
     .arguments = "prewarm COUNT",
     .summary = "how long prewarming an instance takes from here",
     .help =
-        "Loads the COUNT most recently used sessions into an L1 of its own, as latchkey_prewarm does at the start "
-        "of an\n"
-        "instance, says how many there were and how long it took, and forgets them. It does not warm\n"
-        "the L1 of other processes: only a process itself can do that. It tells what COUNT will cost an instance, and\n"
-        "Redis, before you choose it.",
+        "Loads the COUNT most recently used sessions into an L1 of its own, as latchkey_prewarm does when an instance\n"
+        "starts, says how many there were and how long it took, and forgets them. So it shows what COUNT will cost an\n"
+        "instance, and Redis, before you choose it. It does not warm the L1 of any other process.",
     .least = 1,
     .most = 1,
     .run = run,

@@ -123,9 +123,9 @@ const cli_command cli_revoke = {
     .arguments = "revoke SELECTOR [--user USER] | revoke --user USER | revoke --everyone",
     .summary = "ends a session, all of a user's, or everyone's",
     .help =
-        "Ends sessions. That holds everywhere within staleness_ms of its end (guarantees B and C). It cannot be\n"
-        "undone, so the command asks first. Without a terminal, --yes is needed. With --user alone, logins of that\n"
-        "user that are under way are refused too (draft.generation). Exit 3: nothing is promised, give it again.",
+        "Ends sessions. They are refused everywhere within staleness_ms (guarantees B and C). It cannot be undone, so\n"
+        "the command asks first; without a terminal, --yes is needed. With --user alone, logins of that user that are\n"
+        "under way are refused too (draft.generation). Exit 3: it is not certain that they ended; run it again.",
     .options = options,
     .most = 1,
     .run = run,

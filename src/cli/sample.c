@@ -211,13 +211,13 @@ const cli_command cli_sample = {
     .name = "sample",
     .arguments = "sample [--count N | --all]",
     .summary = "who is logged in: how many, for how long, on which devices, how large",
-    .help = "Looks at some of the sessions and tells how many live, how long they do, on what devices, and how large "
-            "they are;\n"
-            "see latchkey_sample in latchkey.h. Numbers of sessions are estimates for all of them unless all were "
-            "looked at.\n"
-            "Redis is never held up: small steps, and a rest as long as the step after each. Some of it needs rights "
-            "that an\n"
-            "instance does not: +scan +memory|usage +hkeys +hstrlen.",
+    .help =
+        "Looks at some of the sessions and estimates how many there are, how long they last, on what devices, and\n"
+        "how large they are; see latchkey_sample in latchkey.h. With --all, and when there are few, the numbers are "
+        "exact.\n"
+        "It works in small steps, and rests after each for as long as the step took, so Redis stays free. Some "
+        "numbers\n"
+        "need rights that an instance does not have: +scan +memory|usage +hkeys +hstrlen.",
     .options = options,
     .run = run,
 };

@@ -158,9 +158,9 @@ const cli_command cli_show = {
     .name = "show",
     .arguments = "show SELECTOR [--values] [--keys]",
     .summary = "everything about a session but its secret",
-    .help = "Shows a session by its selector, which is the first 20 characters of its token and stands in logs and in\n"
-            "`list`: its user, its times, and its fields by name and size. The selector of a token that was exchanged\n"
-            "leads to the session too. Looking at a session is not a use of it.",
+    .help = "Shows a session by its selector: the first 20 characters of its token, which logs and `list` show. It\n"
+            "prints the user, the times, and the fields by name and size. The selector of a token that was exchanged\n"
+            "leads to the session too. Showing a session does not count as a use of it.",
     .options = options,
     .least = 1,
     .most = 1,

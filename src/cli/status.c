@@ -292,13 +292,10 @@ const cli_command cli_status_of = {
     .arguments = "status",
     .summary = "is all well, on one screen",
     .help =
-        "Redis, how far it is away and what it is set to; how many sessions there are, about, and were at most; how "
-        "many\n"
-        "revocations there have been; and every instance that was heard within one and a half beats, with the age of "
-        "its\n"
-        "lease. Exit 0: no guarantee is broken; 1: a setting that breaks one (latchkey doctor), or an instance without "
-        "a\n"
-        "lease. The Redis user needs +psubscribe beside the rights of an instance: src/redis/acl.txt has a user for "
-        "operators.",
+        "Shows whether all is well: Redis, its distance and its settings; about how many sessions there are, and the\n"
+        "most at once; how many revocations there were; and each instance that sent a beat within one and a half\n"
+        "times the usual interval, with the age of its lease. Nothing is written.\n"
+        "Exit 0: no guarantee is broken. Exit 1: a setting breaks one (run latchkey doctor), or an instance has no\n"
+        "lease. The Redis user needs +psubscribe beside the rights of an instance; src/redis/acl.txt has such a user.",
     .run = run,
 };

@@ -333,16 +333,15 @@ const cli_command cli_top = {
     .name = "top",
     .arguments = "top [--once] [--seconds N]",
     .summary = "all instances at work, live",
-    .help = "Shows what every instance says of itself with each beat (every staleness_ms / 4): requests, the share "
-            "that memory\n"
-            "answered, misses and how long they took, revocations and how long they took to come, the age of the "
-            "lease, how\n"
-            "full L1 is, callers that wait for Redis, errors. Rates are of the last second, times of the last five to "
-            "ten.\n"
-            "The first line is all of them together: sums, and of times the worst.\n\n"
-            "q or control-C ends it. Without a terminal it prints a table, with --json an object, each second. It "
-            "listens to\n"
-            "Redis alone; the Redis user needs +psubscribe. An instance of an older version shows \"no numbers\".",
+    .help =
+        "Shows each instance by the numbers in its beats (one every staleness_ms / 4): requests, the share that L1\n"
+        "answered, misses and how long they took, revocations and how long they took to arrive, the age of the\n"
+        "lease, how full L1 is, callers that wait for Redis, errors. Rates are of the last second, times of the last\n"
+        "five to ten seconds. The first line is all instances together: sums, and the worst of the times.\n"
+        "\n"
+        "q or control-C ends it. Without a terminal it prints a table each second, with --json an object. It listens\n"
+        "to Redis and asks the instances nothing; the Redis user needs +psubscribe. An instance of an older version\n"
+        "shows \"no numbers\".",
     .options = options,
     .run = run,
 };

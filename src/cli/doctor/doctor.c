@@ -222,11 +222,10 @@ const cli_command cli_doctor = {
     .name = "doctor",
     .arguments = "doctor [--admin URL] [--level LEVEL] [--keys N]",
     .summary = "checks Redis, and the way to it, against the guarantees",
-    .help = "Looks at what the server is set to, at the rights of the application's user, at the wire, at what lies "
-            "under the\n"
-            "prefix, and at the files of keys; says what weakens which guarantee, and what to change. It changes "
-            "nothing. What\n"
-            "the application's user may not see is looked at by --admin. Exit 1: there are findings.",
+    .help =
+        "Examines the server's settings, the rights of the application's user, the connection, the keys under the\n"
+        "prefix, and the files of keys. It says what weakens which guarantee, and what to change. It changes nothing.\n"
+        "What the application's user may not see is read as the user of --admin. Exit 1: there are findings.",
     .options = options,
     .run = run,
 };

@@ -209,11 +209,10 @@ static void look_at_excess(doctor *d, const names *n)
         lk_reply_free(reply);
     }
     if (excess[0])
-        grant(doctor_find(
-                  d, LATCHKEY_LOG_WARNING, "acl-excess", "A C",
-                  "the application's user may use what it does not need: %s. Whoever gets hold of its password, or "
-                  "of the application, can end every session, or put revoked ones back",
-                  excess),
+        grant(doctor_find(d, LATCHKEY_LOG_WARNING, "acl-excess", "A C",
+                          "the application's user may use what it does not need: %s. An attacker who has its password, "
+                          "or controls the application, can end every session, or put revoked ones back",
+                          excess),
               d);
 }
 

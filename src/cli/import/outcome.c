@@ -147,8 +147,7 @@ void import_tally_print(const cli *c, const import_tally *t, uint64_t first_line
     if (t->changed) cli_say(stdout, "  %" PRIu64 " of them not with all that they had\n", t->changed);
     print_counted(t->changes, changes, IMPORT_CHANGES);
     cli_say(stdout, "here already  %" PRIu64 "\nexpired       %" PRIu64 "\n", t->here, t->expired);
-    if (t->over)
-        cli_say(stdout, "ended         %" PRIu64 "  created before the sessions of everybody were ended\n", t->over);
+    if (t->over) cli_say(stdout, "ended         %" PRIu64 "  created before all sessions were ended\n", t->over);
     cli_say(stdout, "refused       %" PRIu64 "\n", t->refused);
     print_counted(t->of, texts, IMPORT_REASONS);
     if (t->skipped) cli_say(stdout, "skipped       %" PRIu64 "  by the exporter, which says why\n", t->skipped);
