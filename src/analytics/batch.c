@@ -1,6 +1,8 @@
 /* See batch.h. */
 #include "analytics/batch.h"
 
+#include "session/visit.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +31,11 @@ int lk_batch_go(lk_batch *q)
         status = lk_l2_pipeline(&q->lk->l2, q->node, q->calls, q->asked, now_us / 1000 + q->lk->config.deadline_ms,
                                 q->replies, NULL);
         rest(now_us);
-    } while (status == LATCHKEY_UNAVAILABLE && q->tries && q->tries--);
+    } while (status == LATCHKEY_UNAVAILABLE && q->tries && q->tries-- && !lk_visit_draining(q->lk));
+    if (!status && lk_visit_draining(q->lk)) {
+        lk_batch_end(q);
+        status = LATCHKEY_UNAVAILABLE;
+    }
     if (status) q->asked = 0;
     return status;
 }

@@ -15,6 +15,7 @@
  * After every round trip it rests for as long as that took. Nothing here admits a request: there is no lease, and a
  * session that ends between two questions is simply not counted. */
 #include "analytics/sample.h"
+#include "session/visit.h"
 #include "base/argument.h"
 
 #include "analytics/probe.h"
@@ -309,8 +310,10 @@ int latchkey_sample(latchkey *lk, size_t count, latchkey_population *population,
     if (population && population_size) memset(population, 0, population_size);
     if (!lk || !population || !population_size || !count)
         return lk_bad_argument("sample: the handle or population is NULL, or a size or count is 0");
-    if (lk_forked(lk)) return LATCHKEY_FORKED;
-    int status = lk_sample(lk, count < LATCHKEY_SAMPLE_MAX ? count : LATCHKEY_SAMPLE_MAX, NULL, &all);
+    LK_VISIT(visit);
+    int status = lk_visit_begin(lk, &visit);
+    if (status) return status;
+    status = lk_sample(lk, count < LATCHKEY_SAMPLE_MAX ? count : LATCHKEY_SAMPLE_MAX, NULL, &all);
     memcpy(population, &all, population_size < sizeof all ? population_size : sizeof all);
     return status;
 }

@@ -1,6 +1,7 @@
 /* latchkey_create, latchkey_create_with, latchkey_token_new: draft --> token, record, script --> a session in Redis --> L1 --> the token is handed out.
  * Randomness, times and place are decided here and by Redis; nothing of them comes from a client. */
 #include "api/create.h"
+#include "session/visit.h"
 
 #include "base/argument.h"
 #include "base/reason.h"
@@ -135,16 +136,16 @@ static int attempt(latchkey *lk, const latchkey_draft *d, const latchkey_field *
 int lk_create(latchkey *lk, const latchkey_draft *draft, bool given, lk_token *token, latchkey_entry *entry)
 {
     lk_record record;
-    lk_reason_clear(lk);
-    int status = lk_draft_record(lk, draft, &record);
+    LK_VISIT(visit);
+    int status = lk_visit_begin(lk, &visit);
+    if (!status) status = lk_draft_record(lk, draft, &record);
     if (status) return status;
-    int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
     latchkey_field *sealed = NULL;
     if (record.sealed) sealed = lk_fields_seal(&lk->config.seal_keys, &record, draft->fields, draft->field_count);
     if (record.sealed && !sealed) return LATCHKEY_NO_MEMORY;
     status = LK_OUTCOME_TAKEN;
     for (int i = 0; i < ATTEMPTS && status == LK_OUTCOME_TAKEN; i++)
-        status = attempt(lk, draft, sealed ? sealed : draft->fields, &record, token, given, deadline_ms);
+        status = attempt(lk, draft, sealed ? sealed : draft->fields, &record, token, given, visit.deadline_ms);
     free(sealed);
     status = lk_outcome_status(status); /* four times 64 random bits that were taken */
     if (status) return status;
@@ -164,7 +165,6 @@ int latchkey_create(latchkey *lk, const latchkey_draft *given, char token[LATCHK
     if (!lk || !given || !token) return lk_bad_argument("create: the handle, draft or token is NULL");
     int status = lk_draft_take(given, &draft);
     if (status) return status;
-    if (lk_forked(lk)) return LATCHKEY_FORKED;
     status = lk_create(lk, &draft, false, &made, &entry);
     if (!status) memcpy(token, made.text, LATCHKEY_TOKEN_SIZE);
     lk_wipe(&made, sizeof made);

@@ -56,12 +56,12 @@ int latchkey_get_fields(latchkey *lk, const char *token, size_t token_len, const
         return lk_bad_argument("get_fields: names: up to 256 of 2 to 64 characters of [A-Za-z0-9._:-] are expected");
     lk_token parsed;
     lk_judged judged;
-    int64_t deadline_ms;
-    int status = lk_begin(lk, token, token_len, &parsed, &deadline_ms);
+    LK_VISIT(visit);
+    int status = lk_begin(lk, token, token_len, &parsed, &visit);
     if (status) return status;
     const lk_want all = {0}, some = {.names = names, .count = count};
     latchkey_record *record = calloc(1, sizeof *record);
-    status = record ? lk_load_vouched(lk, &parsed, names_keys(names, count) ? &all : &some, deadline_ms, &judged,
+    status = record ? lk_load_vouched(lk, &parsed, names_keys(names, count) ? &all : &some, visit.deadline_ms, &judged,
                                       &record->fields)
                     : LATCHKEY_NO_MEMORY;
     if (!status) {

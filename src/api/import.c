@@ -17,7 +17,9 @@
  *   Two processes that import the same token at once make the same session, and the one that names it is OK. Only where they differ (in the user, or in the
  * first check key) there are two: the first name stands, and the other session is ended. */
 #include "session/draft.h"
+#include "session/visit.h"
 #include "base/argument.h"
+#include "base/reason.h"
 #include "observe/events.h"
 #include "session/resolve.h"
 #include "session/run_script.h"
@@ -175,11 +177,12 @@ int lk_import(latchkey *lk, const char *foreign, size_t foreign_len, const latch
         return lk_bad_argument("import: created_at_ms is later than expires_at_ms");
     if (expires_at_ms && draft->lifetime_ms)
         return lk_bad_argument("import: only one of expires_at_ms and draft.lifetime_ms");
-    if (lk_forked(lk)) return LATCHKEY_FORKED;
-    if (!lk->config.foreign_until_ms) return LATCHKEY_CONFIG;
+    LK_VISIT(visit);
+    if ((status = lk_visit_begin(lk, &visit))) return status;
+    if (!lk->config.foreign_until_ms) return lk_reason(LATCHKEY_CONFIG, "import: foreign_until_ms is not set");
     status = lk_draft_record(lk, draft, &m.record);
     if (status) return status;
-    m.deadline_ms = lk_now_ms() + lk->config.deadline_ms;
+    m.deadline_ms = visit.deadline_ms;
     bool ours = lk_parse(lk, foreign, foreign_len, &m.token);
     if (ours || !lk_foreign_taken(lk) ||
         !lk_foreign_parse((unsigned)lk->config.partitions, foreign, foreign_len, &m.foreign))

@@ -15,11 +15,11 @@ int latchkey_load(latchkey *lk, const char *token, size_t token_len, latchkey_re
     else return lk_bad_argument("load: out is NULL");
     lk_token parsed;
     lk_judged judged;
-    int64_t deadline_ms;
-    int status = lk_begin(lk, token, token_len, &parsed, &deadline_ms);
+    LK_VISIT(visit);
+    int status = lk_begin(lk, token, token_len, &parsed, &visit);
     if (status) return status;
     latchkey_record *record = calloc(1, sizeof *record);
-    status = record ? lk_load_vouched(lk, &parsed, &(lk_want){0}, deadline_ms, &judged, &record->fields)
+    status = record ? lk_load_vouched(lk, &parsed, &(lk_want){0}, visit.deadline_ms, &judged, &record->fields)
                     : LATCHKEY_NO_MEMORY;
     if (!status) {
         uint64_t bytes = LK_RECORD_SIZE;

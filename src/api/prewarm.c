@@ -7,6 +7,7 @@
  * proves it, and the entry is as any other from then on (l1.c, reveal). Being prewarmed is no use of a session: nothing
  * is touched until that first request. */
 #include "redis/keys.h"
+#include "session/visit.h"
 #include "base/argument.h"
 #include "session/judge.h"
 #include "session/lifetime.h"
@@ -93,6 +94,7 @@ static int read_pages(prewarming *w, const unsigned *partitions, size_t count)
         words[i][4] = (lk_span){"WITHSCORES", 10};
         calls[i] = (lk_call){words[i], 5};
     }
+    if (lk_visit_draining(w->lk)) return LATCHKEY_UNAVAILABLE;
     int64_t deadline_ms = lk_now_ms() + w->lk->config.deadline_ms;
     int status = lk_l2_pipeline(&w->lk->l2, node, calls, count, deadline_ms, replies, NULL);
     if (status) return status;
@@ -191,7 +193,8 @@ static int fill_all(prewarming *w, size_t *loaded)
     /* Many instances may be at it at once, against a Redis that is busy: one batch that comes too late is not the end. */
     for (size_t i = 0, tries = TRIES; i < count && !status;) {
         size_t some = count - i < BATCH ? count - i : BATCH;
-        status = fill_batch(w->lk, b, w->found + i, some, loaded);
+        status =
+            lk_visit_draining(w->lk) ? (int)LATCHKEY_UNAVAILABLE : fill_batch(w->lk, b, w->found + i, some, loaded);
         if (status == LATCHKEY_UNAVAILABLE && --tries) status = LATCHKEY_OK;
         else i += some;
     }
@@ -205,13 +208,15 @@ int latchkey_prewarm(latchkey *lk, size_t count, size_t *loaded)
     if (!loaded) loaded = &unheard;
     *loaded = 0;
     if (!lk) return lk_bad_argument("prewarm: the handle is NULL");
-    if (lk_forked(lk)) return LATCHKEY_FORKED;
+    LK_VISIT(visit);
+    int status = lk_visit_begin(lk, &visit);
+    if (status) return status;
     if (count > (size_t)lk->config.l1_capacity) count = (size_t)lk->config.l1_capacity;
     if (!count) return LATCHKEY_OK;
     size_t page = count / (size_t)lk->config.partitions + PAGE_LEAST;
     prewarming w = {.lk = lk, .count = count, .page = page < PAGE_MOST ? page : PAGE_MOST};
     w.shelves = calloc((size_t)lk->config.partitions, sizeof *w.shelves);
-    int status = w.shelves ? find_members(&w) : LATCHKEY_NO_MEMORY;
+    status = w.shelves ? find_members(&w) : LATCHKEY_NO_MEMORY;
     if (!status && w.used) {
         qsort(w.found, w.used, sizeof *w.found, newest_first);
         status = fill_all(&w, loaded);

@@ -88,10 +88,10 @@ static int end(latchkey *lk, const lk_token *token, int64_t deadline_ms)
 int latchkey_revoke(latchkey *lk, const char *token, size_t token_len)
 {
     lk_token parsed;
-    int64_t deadline_ms;
-    int status = lk_begin(lk, token, token_len, &parsed, &deadline_ms);
+    LK_VISIT(visit);
+    int status = lk_begin(lk, token, token_len, &parsed, &visit);
     if (status) return status;
-    status = end(lk, &parsed, deadline_ms);
+    status = end(lk, &parsed, visit.deadline_ms);
     lk_wipe(&parsed, sizeof parsed);
     return status;
 }

@@ -11,6 +11,7 @@
  * every other instance says the same there (C). Nothing is denied beforehand and nothing is retried: as with
  * latchkey_revoke_user, UNAVAILABLE promises nothing. */
 #include "base/outcome.h"
+#include "session/visit.h"
 #include "base/argument.h"
 #include "observe/events.h"
 #include "session/handle.h"
@@ -60,12 +61,11 @@ static int end_node(latchkey *lk, lk_node *node, int64_t deadline_ms)
 int latchkey_revoke_everyone(latchkey *lk)
 {
     if (!lk) return lk_bad_argument("revoke_everyone: the handle is NULL");
-    if (lk_forked(lk)) return LATCHKEY_FORKED;
-    int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
-    int status = LATCHKEY_OK;
+    LK_VISIT(visit);
+    int status = lk_visit_begin(lk, &visit);
     lk_node *node;
     for (unsigned i = 0; !status && (node = lk_topology_node(&lk->l2.topology, i)); i++)
-        status = end_node(lk, node, deadline_ms);
+        status = end_node(lk, node, visit.deadline_ms);
     if (!status) lk_event_everyone(&lk->config);
     return status;
 }

@@ -75,14 +75,13 @@ static int run_sweep(latchkey *lk, sweep *s, int64_t deadline_ms)
     return lk_run_script(lk, &run, deadline_ms);
 }
 
-static int prepare(latchkey *lk, uint64_t user_id, const char *keep_token, size_t keep_len, sweep *s,
-                   int64_t *deadline_ms)
+static int prepare(latchkey *lk, uint64_t user_id, const char *keep_token, size_t keep_len, sweep *s, lk_visit *visit)
 {
     lk_token keep;
     *s = (sweep){.user_id = user_id, .partition = lk_partition_of_user(lk, user_id)};
     if (!keep_token)
         return keep_len ? lk_bad_argument("revoke_user: keep_token is NULL, and keep_len is not 0") : LATCHKEY_OK;
-    int status = lk_begin(lk, keep_token, keep_len, &keep, deadline_ms);
+    int status = lk_begin(lk, keep_token, keep_len, &keep, visit);
     if (status == LATCHKEY_NOT_FOUND) return LATCHKEY_OK; /* a foreign token without a session */
     if (status) return status;
     s->keeps = keep.partition == s->partition; /* else it is nobody's of this user */
@@ -96,13 +95,14 @@ int latchkey_revoke_user(latchkey *lk, uint64_t user_id, const char *keep_token,
 {
     if (revoked) *revoked = 0;
     if (!lk) return lk_bad_argument("revoke_user: the handle is NULL");
-    if (lk_forked(lk)) return LATCHKEY_FORKED;
-    sweep s;
-    int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
-    int status = prepare(lk, user_id, keep_token, keep_len, &s, &deadline_ms);
+    LK_VISIT(visit);
+    int status = lk_visit_begin(lk, &visit);
     if (status) return status;
-    do status = run_sweep(lk, &s, deadline_ms);
-    while (!status && s.more && lk_now_ms() < deadline_ms);
+    sweep s;
+    status = prepare(lk, user_id, keep_token, keep_len, &s, &visit);
+    if (status) return status;
+    do status = run_sweep(lk, &s, visit.deadline_ms);
+    while (!status && s.more && lk_now_ms() < visit.deadline_ms);
     if (!status && s.more) status = LATCHKEY_UNAVAILABLE;
     if (revoked) *revoked = s.ended;
     return status;
@@ -128,7 +128,9 @@ static int take_ended(latchkey *lk, void *context, lk_script_answer *answer, int
 int latchkey_revoke_selector(latchkey *lk, uint64_t user_id, const char selector[LATCHKEY_SELECTOR_LENGTH])
 {
     if (!lk || !selector) return lk_bad_argument("revoke_selector: the handle or selector is NULL");
-    if (lk_forked(lk)) return LATCHKEY_FORKED;
+    LK_VISIT(visit);
+    int status = lk_visit_begin(lk, &visit);
+    if (status) return status;
     unsigned partition;
     if (!lk_selector_parse((unsigned)lk->config.partitions, selector, &partition)) return LATCHKEY_MALFORMED;
     if (partition != lk_partition_of_user(lk, user_id)) return LATCHKEY_NOT_FOUND;
@@ -144,5 +146,5 @@ int latchkey_revoke_selector(latchkey *lk, uint64_t user_id, const char selector
                                .count = 3,
                                .take = take_ended,
                                .context = &e};
-    return lk_run_script(lk, &run, lk_now_ms() + lk->config.deadline_ms);
+    return lk_run_script(lk, &run, visit.deadline_ms);
 }

@@ -125,16 +125,16 @@ int latchkey_rotate(latchkey *lk, const char *token, size_t token_len, int64_t g
 {
     lk_token old, made;
     if (!new_token) return lk_bad_argument("rotate: new_token is NULL");
-    int64_t deadline_ms;
+    LK_VISIT(visit);
     int status = grace_ms < 0 || grace_ms > GRACE_MOST_MS
                      ? lk_bad_argument("rotate: grace_ms: 0 to 3600000 is expected")
-                     : lk_begin(lk, token, token_len, &old, &deadline_ms);
+                     : lk_begin(lk, token, token_len, &old, &visit);
     memset(new_token, 0, LATCHKEY_TOKEN_SIZE); /* only now: it may be where the old one stands */
     if (status) return status;
     status = lk_pending_has(lk->pending, &old) ? LATCHKEY_NOT_FOUND : LK_OUTCOME_TAKEN;
     int64_t now_ms = 0;
-    for (int i = 0; to_be_repeated(status) && (i < ATTEMPTS || (seals(lk) && lk_now_ms() < deadline_ms)); i++)
-        status = attempt(lk, &old, grace_ms, deadline_ms, &now_ms, &made);
+    for (int i = 0; to_be_repeated(status) && (i < ATTEMPTS || (seals(lk) && lk_now_ms() < visit.deadline_ms)); i++)
+        status = attempt(lk, &old, grace_ms, visit.deadline_ms, &now_ms, &made);
     if (!status) memcpy(new_token, made.text, LATCHKEY_TOKEN_SIZE);
     lk_wipe(&old, sizeof old);
     lk_wipe(&made, sizeof made);

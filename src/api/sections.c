@@ -58,13 +58,13 @@ int latchkey_section_put(latchkey *lk, const char *token, size_t token_len, cons
                          size_t size)
 {
     lk_token parsed;
-    int64_t deadline_ms;
-    int status = lk_begin(lk, token, token_len, &parsed, &deadline_ms);
+    LK_VISIT(visit);
+    int status = lk_begin(lk, token, token_len, &parsed, &visit);
     if (status) return status;
     if (!name_good(section)) status = lk_bad_argument(bad_name);
     else if (size > LK_SECTION_SIZE_MAX) status = lk_bad_argument("section_put: size: at most 1 MiB is expected");
     else if (size && !data) status = lk_bad_argument("section_put: data is NULL, and size is not 0");
-    else status = put_section(lk, &parsed, section, (lk_span){data, size}, deadline_ms);
+    else status = put_section(lk, &parsed, section, (lk_span){data, size}, visit.deadline_ms);
     lk_wipe(&parsed, sizeof parsed);
     if (status) return status;
     lk_count(&lk->counters, LK_SECTION_WRITES, 1);
@@ -132,14 +132,14 @@ int latchkey_section_get(latchkey *lk, const char *token, size_t token_len, cons
     if (size) *size = 0;
     if (found) *found = 0;
     lk_token parsed;
-    int64_t deadline_ms;
+    LK_VISIT(visit);
     if (!size || !found || (capacity && !data)) return lk_bad_argument("section_get: size, found or data is NULL");
     if (!name_good(section)) return lk_bad_argument(bad_name);
-    int status = lk_begin(lk, token, token_len, &parsed, &deadline_ms);
+    int status = lk_begin(lk, token, token_len, &parsed, &visit);
     if (status) return status;
     lk_reply *value = NULL;
     bool there = false;
-    status = get(lk, &parsed, section, deadline_ms, &value, &there);
+    status = get(lk, &parsed, section, visit.deadline_ms, &value, &there);
     lk_wipe(&parsed, sizeof parsed);
     if (status) return status;
     lk_count(&lk->counters, LK_SECTION_READS, 1);

@@ -128,19 +128,20 @@ int latchkey_sessions(latchkey *lk, uint64_t user_id, const char *current_token,
     if (total) *total = 0;
     if (!lk || !total || (max && !sessions)) return lk_bad_argument("sessions: the handle, total or sessions is NULL");
     if (max) memset(sessions, 0, max * sizeof *sessions);
-    if (lk_forked(lk)) return LATCHKEY_FORKED;
+    LK_VISIT(visit);
+    int status = lk_visit_begin(lk, &visit);
+    if (status) return status;
     listing l = {.user_id = user_id, .partition = lk_partition_of_user(lk, user_id), .infos = sessions};
     l.max = max < LATCHKEY_SESSIONS_MAX ? max : LATCHKEY_SESSIONS_MAX;
     memcpy(l.current, LK_NOBODY, sizeof l.current);
     lk_token current;
-    int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
-    int status = current_token ? lk_begin(lk, current_token, current_len, &current, &deadline_ms)
-                 : current_len ? lk_bad_argument("sessions: current_token is NULL, and current_len is not 0")
-                               : LATCHKEY_OK;
+    status = current_token ? lk_begin(lk, current_token, current_len, &current, &visit)
+             : current_len ? lk_bad_argument("sessions: current_token is NULL, and current_len is not 0")
+                           : LATCHKEY_OK;
     if (status && status != LATCHKEY_NOT_FOUND) return status; /* a foreign token without a session is nobody's */
     if (current_token && !status) {
         if (current.partition == l.partition) memcpy(l.current, current.text, sizeof l.current);
         lk_wipe(&current, sizeof current);
     }
-    return list_vouched(lk, &l, deadline_ms, total);
+    return list_vouched(lk, &l, visit.deadline_ms, total);
 }

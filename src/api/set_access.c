@@ -21,12 +21,12 @@ int latchkey_set_access(latchkey *lk, const char *token, size_t token_len, const
 {
     latchkey_access access;
     lk_token parsed;
-    int64_t deadline_ms;
-    int status = lk_begin(lk, token, token_len, &parsed, &deadline_ms);
+    LK_VISIT(visit);
+    int status = lk_begin(lk, token, token_len, &parsed, &visit);
     if (status) return status;
     const lk_update change = {.access = &access};
     status = lk_access_take(given, &access);
-    if (!status) status = lk_update_session(lk, &parsed, &change, deadline_ms);
+    if (!status) status = lk_update_session(lk, &parsed, &change, visit.deadline_ms);
     lk_wipe(&parsed, sizeof parsed);
     return status;
 }
@@ -111,11 +111,12 @@ int latchkey_set_user_access(latchkey *lk, uint64_t user_id, const latchkey_acce
     if (!lk) return lk_bad_argument("set_user_access: the handle is NULL");
     int status = lk_access_take(given, &access);
     if (status) return status;
-    if (lk_forked(lk)) return LATCHKEY_FORKED;
+    LK_VISIT(visit);
+    status = lk_visit_begin(lk, &visit);
+    if (status) return status;
     crowd c = {.user_id = user_id, .partition = lk_partition_of_user(lk, user_id), .access = &access};
-    int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
-    do status = run_once(lk, &c, deadline_ms);
-    while (!status && !c.over && lk_now_ms() < deadline_ms);
+    do status = run_once(lk, &c, visit.deadline_ms);
+    while (!status && !c.over && lk_now_ms() < visit.deadline_ms);
     lk_swaps_free(&c.swaps);
     if (changed) *changed = c.changed;
     if (!status && !c.over) status = LATCHKEY_UNAVAILABLE;

@@ -7,12 +7,12 @@
 static int begin_and_change(latchkey *lk, const char *token, size_t token_len, const lk_update *change)
 {
     lk_token parsed;
-    int64_t deadline_ms;
-    int status = lk_begin(lk, token, token_len, &parsed, &deadline_ms);
+    LK_VISIT(visit);
+    int status = lk_begin(lk, token, token_len, &parsed, &visit);
     if (status) return status;
     status = change->count ? lk_fields_check(change->fields, change->count, true)
                            : lk_bad_argument("fields: at least one is expected");
-    if (!status) status = lk_update_session(lk, &parsed, change, deadline_ms);
+    if (!status) status = lk_update_session(lk, &parsed, change, visit.deadline_ms);
     lk_wipe(&parsed, sizeof parsed);
     return status;
 }

@@ -2,6 +2,7 @@
  *
  * A name that was exchanged (rotate.lua) leads to the one that the session has now, whether its grace is over or not. */
 #include "redis/keys.h"
+#include "session/visit.h"
 #include "base/argument.h"
 #include "session/read_record.h"
 #include "session/server_time.h"
@@ -48,17 +49,18 @@ int latchkey_show(latchkey *lk, const char selector[LATCHKEY_SELECTOR_LENGTH], l
     if (info) *info = found;
     if (out) *out = NULL;
     if (!lk || !selector || !out) return lk_bad_argument("show: the handle, selector or out is NULL");
-    if (lk_forked(lk)) return LATCHKEY_FORKED;
-    int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
+    LK_VISIT(visit);
+    int status = lk_visit_begin(lk, &visit);
+    if (status) return status;
     if (!lk_selector_parse((unsigned)lk->config.partitions, selector, &partition)) return LATCHKEY_MALFORMED;
     latchkey_record *record = calloc(1, sizeof *record);
     if (!record) return LATCHKEY_NO_MEMORY;
-    int status = lk_load_named(lk, partition, selector, deadline_ms, &judged, &record->fields, found.selector);
+    status = lk_load_named(lk, partition, selector, visit.deadline_ms, &judged, &record->fields, found.selector);
     if (!status) {
         record->entry = judged.record.entry;
         describe(lk, &judged, &found);
         found.current = !strncmp(selector, found.selector, LATCHKEY_SELECTOR_LENGTH);
-        status = read_activity(lk, lk_l2_owner(&lk->l2, partition), partition, found.selector, deadline_ms,
+        status = read_activity(lk, lk_l2_owner(&lk->l2, partition), partition, found.selector, visit.deadline_ms,
                                &found.active_at_ms);
     }
     if (status) {

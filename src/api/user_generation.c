@@ -1,5 +1,6 @@
 /* latchkey_user_generation: a number that moves with everything that ends all sessions of a user. */
 #include "session/ended.h"
+#include "session/visit.h"
 #include "base/argument.h"
 #include "session/vouched_read.h"
 
@@ -70,10 +71,12 @@ int latchkey_user_generation(latchkey *lk, uint64_t user_id, uint64_t *generatio
 {
     if (generation) *generation = 0;
     if (!lk || !generation) return lk_bad_argument("user_generation: the handle or generation is NULL");
-    if (lk_forked(lk)) return LATCHKEY_FORKED;
+    LK_VISIT(visit);
+    int status = lk_visit_begin(lk, &visit);
+    if (status) return status;
     generation_read g = {user_id, generation, lk_partition_of_user(lk, user_id)};
     const lk_vouched_read read = {.partition = g.partition, .ask = ask_generation, .context = &g};
-    int status = lk_read_vouched(lk, &read, lk_now_ms() + lk->config.deadline_ms);
+    status = lk_read_vouched(lk, &read, visit.deadline_ms);
     if (status) *generation = 0;
     return status;
 }

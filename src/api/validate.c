@@ -95,8 +95,8 @@ static __attribute__((noinline)) int miss(latchkey *lk, const char *token, size_
     memset(entry, 0, sizeof *entry);
     if (status != LATCHKEY_AGAIN) return status;
     lk_token parsed;
-    int64_t deadline_ms;
-    status = lk_begin(lk, token, token_len, &parsed, &deadline_ms);
+    LK_VISIT(visit);
+    status = lk_begin(lk, token, token_len, &parsed, &visit);
     if (status) {
         count_unanswered(lk, status);
         return status;
@@ -104,7 +104,7 @@ static __attribute__((noinline)) int miss(latchkey *lk, const char *token, size_
     status = lk_hit_known(lk, &parsed, entry);
     if (status == LATCHKEY_AGAIN) {
         lk_count(&lk->counters, LK_L1_MISSES, 1);
-        status = from_l2(lk, &parsed, lk->config.staleness_ms, deadline_ms, entry);
+        status = from_l2(lk, &parsed, lk->config.staleness_ms, visit.deadline_ms, entry);
         if (status == LATCHKEY_UNAVAILABLE && lk_validate_stale(lk, &parsed, entry)) status = LATCHKEY_OK;
     }
     return lk_hit_give(&parsed, status, entry);
@@ -123,11 +123,12 @@ int latchkey_validate_fresh(latchkey *lk, const char *token, size_t token_len, i
                             latchkey_entry *entry)
 {
     lk_token parsed;
-    int64_t deadline_ms, until_us;
+    int64_t until_us;
+    LK_VISIT(visit);
     if (!entry) return lk_bad_argument("validate_fresh: entry is NULL");
     if (!lk || !token) return lk_hit_refuse(entry, lk_bad_argument("validate_fresh: the handle or token is NULL"));
     if (max_age_ms < 0) return lk_hit_refuse(entry, lk_bad_argument("validate_fresh: max_age_ms is below 0"));
-    int status = lk_begin(lk, token, token_len, &parsed, &deadline_ms);
+    int status = lk_begin(lk, token, token_len, &parsed, &visit);
     if (status) {
         count_unanswered(lk, status);
         return lk_hit_refuse(entry, status);
@@ -137,7 +138,7 @@ int latchkey_validate_fresh(latchkey *lk, const char *token, size_t token_len, i
     if (status == LATCHKEY_AGAIN) status = lk_hit_dead(lk, parsed.text);
     if (status == LATCHKEY_AGAIN) {
         lk_count(&lk->counters, LK_L1_MISSES, 1);
-        status = from_l2(lk, &parsed, max_age_ms, deadline_ms, entry);
+        status = from_l2(lk, &parsed, max_age_ms, visit.deadline_ms, entry);
     }
     return lk_hit_give(&parsed, status, entry);
 }

@@ -11,8 +11,8 @@ int lk_begin_here(latchkey *lk, const char *token, size_t token_len, lk_token *p
 {
     char selector[LATCHKEY_SELECTOR_LENGTH];
     if (!lk || !token) return lk_bad_argument("the handle or the token is NULL");
-    if (lk_forked(lk)) return LATCHKEY_FORKED;
     lk_reason_clear(lk);
+    if (lk_forked(lk)) return lk_reason(LATCHKEY_FORKED, "the handle was opened by a parent process: open one here");
     unsigned partitions = (unsigned)lk->config.partitions;
     if (lk_parse(lk, token, token_len, parsed)) return LATCHKEY_OK;
     lk_wipe(parsed, sizeof *parsed); /* nearly a token may be somebody's, misspelt */
@@ -23,14 +23,19 @@ int lk_begin_here(latchkey *lk, const char *token, size_t token_len, lk_token *p
     return LATCHKEY_OK;
 }
 
-int lk_begin(latchkey *lk, const char *token, size_t token_len, lk_token *parsed, int64_t *deadline_ms)
+int lk_begin(latchkey *lk, const char *token, size_t token_len, lk_token *parsed, lk_visit *visit)
 {
     lk_foreign foreign;
     int status = lk_begin_here(lk, token, token_len, parsed, &foreign);
     if (status != LATCHKEY_OK && status != LK_OUTCOME_ASK_REDIS) return status;
-    *deadline_ms = lk_now_ms() + lk->config.deadline_ms;
+    int begun = lk_visit_begin(lk, visit);
+    if (begun) {
+        if (status) lk_wipe(&foreign, sizeof foreign);
+        lk_wipe(parsed, sizeof *parsed);
+        return begun;
+    }
     if (status == LK_OUTCOME_ASK_REDIS) {
-        status = lk_resolve(lk, &foreign, *deadline_ms, parsed);
+        status = lk_resolve(lk, &foreign, visit->deadline_ms, parsed);
         if (status >= 0 && !lk_foreign_taken(lk)) status = LATCHKEY_MALFORMED; /* the clock was not known before */
         if (status == LATCHKEY_NOT_FOUND) lk_count(&lk->counters, LK_FOREIGN_UNKNOWN, 1);
         lk_wipe(&foreign, sizeof foreign);

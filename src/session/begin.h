@@ -12,11 +12,11 @@
 
 #include "base/foreign_token.h"
 #include "base/outcome.h"
-#include "session/handle.h"
+#include "session/visit.h"
 
-/* OK, the token, and until when the verb may wait, from now on; BAD_ARGUMENT, FORKED or MALFORMED. A foreign token may have to
+/* OK, the token, and the visit is begun (visit.h); BAD_ARGUMENT, FORKED, MALFORMED or UNAVAILABLE. A foreign token may have to
  * be asked for, within that time: OK, and it stands for an ordinary one; or also NOT_FOUND, UNAVAILABLE, CORRUPT, NO_MEMORY. */
-int lk_begin(latchkey *lk, const char *token, size_t token_len, lk_token *parsed, int64_t *deadline_ms);
+int lk_begin(latchkey *lk, const char *token, size_t token_len, lk_token *parsed, lk_visit *visit);
 
 /* The same without Redis; *foreign is for a token that is not one of ours. OK, BAD_ARGUMENT, FORKED, MALFORMED; or
  * LK_OUTCOME_ASK_REDIS: it is foreign, and only Redis can tell which session it means. */

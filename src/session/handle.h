@@ -32,6 +32,8 @@ struct latchkey {
     lk_refresh_queue *refresh_queue;
     lk_config config;
     lk_window window;
+    _Atomic int64_t visits; /* see visit.h, (1), as */
+    _Atomic bool draining;
     /* NULL: not open. The first is the handle's own, made when it is first needed. Release; acquire: all of it is seen. */
     _Atomic(latchkey_queue *) queue[LK_QUEUES_MAX];
 };
