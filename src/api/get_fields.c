@@ -8,13 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool names_good(const char *const *names, size_t count)
-{
-    bool good = names && count && count <= LK_FIELDS_MAX;
-    for (size_t i = 0; good && i < count; i++) good = names[i] && lk_field_name_good(names[i], strlen(names[i]));
-    return good;
-}
-
 /* Key material is bound to the entry all together: so all of it has to be read. */
 static bool names_keys(const char *const *names, size_t count)
 {
@@ -52,7 +45,7 @@ int latchkey_get_fields(latchkey *lk, const char *token, size_t token_len, const
 {
     if (out) *out = NULL;
     if (!out) return lk_bad_argument("get_fields: out is NULL");
-    if (!names_good(names, count))
+    if (!lk_field_names_good(names, count))
         return lk_bad_argument("get_fields: names: up to 256 of 2 to 64 characters of [A-Za-z0-9._:-] are expected");
     lk_token parsed;
     lk_judged judged;

@@ -4,7 +4,7 @@
 #include "base/argument.h"
 #include "base/reason.h"
 #include "api/stats.h"
-#include "api/queue.h"
+#include "api/writes.h"
 #include "session/lifetime.h"
 #include "session/refresh.h"
 
@@ -123,8 +123,10 @@ void latchkey_close(latchkey *lk)
         lk_queues_abandon(lk);
         return;
     }
-    lk_topology_close(&lk->l2.topology); /* first: its threads use the others */
+    lk_writes_finish(lk);
+    lk_topology_close(&lk->l2.topology); /* before the others: its threads use them */
     lk_queues_close(lk);
+    lk_writes_close(lk);
     lk_singleflight_close(lk->singleflight);
     lk_negative_cache_close(lk->negative_cache);
     lk_alias_cache_close(lk->alias_cache);

@@ -1,10 +1,12 @@
-/* latchkey_queue_open, _own, _fd, _submit, _reap, _close: requests without waiting, for event loops. Validations: see session/async.h. */
-#include "api/queue.h"
+/* latchkey_queue_open, _own, _fd, _submit, _reap, _close: requests without waiting, for event loops. Validations: session/async.h; all
+ * else: writes.h. */
+#include "api/writes.h"
 
 #include "base/argument.h"
 #include "base/reason.h"
 #include "base/sized.h"
 #include "session/begin.h"
+#include "session/visit.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +26,7 @@ static int build_queue(latchkey *lk, latchkey_queue **out)
 
 static void destroy_queue(latchkey_queue *q)
 {
+    lk_writes_leave(q);
     lk_async_close(q->async);
     free(q);
 }
@@ -105,6 +108,8 @@ int lk_queue_validate(latchkey_queue *q, const char *token, size_t token_len, in
 {
     lk_token parsed;
     lk_foreign foreign;
+    if (lk_visit_draining(q->lk))
+        return lk_reason(LATCHKEY_UNAVAILABLE, "the handle is being drained (latchkey_drain)");
     int status = lk_begin_here(q->lk, token, token_len, &parsed, &foreign);
     bool unresolved = status == LK_OUTCOME_ASK_REDIS;
     if (status == LATCHKEY_MALFORMED) lk_count(&q->lk->counters, LK_MALFORMED, 1);
@@ -133,6 +138,7 @@ int latchkey_queue_submit(latchkey_queue *q, const latchkey_request *request)
             "request.size: sizeof(latchkey_request) is expected, and 0 in all members that this version does not have");
     if (lk_forked(q->lk)) return LATCHKEY_FORKED;
     if (r.kind == LATCHKEY_VALIDATE) return submit_validate(q, &r);
+    if (r.kind > LATCHKEY_VALIDATE && r.kind <= LATCHKEY_REVOKE_USER) return lk_writes_submit(q, &r);
     return lk_bad_argument("request.kind: one of enum latchkey_kind is expected");
 }
 
@@ -140,24 +146,31 @@ int latchkey_queue_submit(latchkey_queue *q, const latchkey_request *request)
 
 enum { AT_ONCE = 32 };
 
-/* As the caller knows a result: an older program has a shorter one. */
-static void give_result(void *results, size_t size, size_t at, const latchkey_result *result)
+/* Where results go. An older program has shorter ones, a newer one longer ones. */
+typedef struct basket {
+    char *next;
+    size_t size;
+} basket;
+
+static void give_result(void *context, const latchkey_result *result)
 {
-    char *out = (char *)results + at * size;
-    if (size > sizeof *result) memset(out + sizeof *result, 0, size - sizeof *result);
-    memcpy(out, result, size < sizeof *result ? size : sizeof *result);
+    basket *b = context;
+    if (b->size > sizeof *result) memset(b->next + sizeof *result, 0, b->size - sizeof *result);
+    memcpy(b->next, result, b->size < sizeof *result ? b->size : sizeof *result);
+    b->next += b->size;
 }
 
-static size_t reap_validations(latchkey_queue *q, void *results, size_t size, size_t max)
+static size_t reap_validations(latchkey_queue *q, basket *b, size_t max)
 {
     latchkey_answer answers[AT_ONCE];
     size_t given = 0, wanted, got;
     do {
         wanted = max - given < AT_ONCE ? max - given : AT_ONCE;
         got = lk_async_reap(q->lk, q->async, answers, wanted);
+        given += got;
         for (size_t i = 0; i < got; i++) {
             latchkey_result result = {.tag = answers[i].tag, .status = answers[i].status, .entry = answers[i].entry};
-            give_result(results, size, given++, &result);
+            give_result(b, &result);
         }
     } while (got == wanted && given < max);
     return given;
@@ -170,5 +183,9 @@ size_t latchkey_queue_reap(latchkey_queue *q, latchkey_result *results, size_t r
         lk_bad_argument("queue_reap: result_size: sizeof(latchkey_result) is expected");
         return 0;
     }
-    return max ? reap_validations(q, results, result_size, max) : 0;
+    basket b = {(char *)results, result_size};
+    size_t given = atomic_load(&q->writes) ? lk_writes_reap(q, give_result, &b, max) : 0;
+    if (given < max) given += reap_validations(q, &b, max - given);
+    if (atomic_load(&q->writes)) lk_writes_ring(q); /* the bell was heard, and there may be more, or more by now */
+    return given;
 }

@@ -7,6 +7,9 @@
 struct latchkey_queue {
     latchkey *lk;
     lk_async *async; /* validations */
+    _Atomic int64_t
+        writes; /* of other kinds (writes.h), from submit until reap; written under writes.lock, which guards: */
+    struct lk_write *done, **done_last;
 };
 
 /* The handle's own: made by who needs it first. OK; NO_MEMORY; UNAVAILABLE where the process may have no more descriptors. */

@@ -3,6 +3,8 @@
  * Denying comes first and ends last, so that there is no time at which this handle could read the session anew from a
  * Redis that does not know of the revocation yet (guarantee B): see from_l2 in validate.c. Where Redis did not confirm,
  * the denial stays, and the link goes on trying. */
+#include "api/revoke.h"
+
 #include "observe/events.h"
 #include "session/run_script.h"
 #include "session/begin.h"
@@ -11,15 +13,9 @@
 #include <stdio.h>
 #include <string.h>
 
-typedef struct revocation {
-    lk_pending_item item;
-    uint64_t
-        forgotten_by; /* the server that confirmed it, where the link had to meet one anew before it was remembered; or 0 */
-} revocation;
-
 static int take_revoke(latchkey *lk, void *context, lk_script_answer *answer, int status)
 {
-    revocation *r = context;
+    lk_revocation *r = context;
     lk_pending_item *item = &r->item;
     const lk_reply *reply = answer->reply;
     item->calls[0] = 0;
@@ -40,7 +36,7 @@ static int take_revoke(latchkey *lk, void *context, lk_script_answer *answer, in
 }
 
 /* Where no answer comes, item->calls has the number by which the log tells whether it ran (revoke.lua). */
-static int run(latchkey *lk, revocation *r, int64_t deadline_ms)
+static int run(latchkey *lk, lk_revocation *r, int64_t deadline_ms)
 {
     lk_pending_item *item = &r->item;
     uint64_t number;
@@ -58,40 +54,61 @@ static int run(latchkey *lk, revocation *r, int64_t deadline_ms)
     return lk_run_script(lk, &script, deadline_ms);
 }
 
-static int end(latchkey *lk, const lk_token *token, int64_t deadline_ms)
+void lk_revoke_deny(latchkey *lk, const lk_token *token, lk_revocation *r)
 {
-    revocation r = {.item = {.partition = token->partition, .held = lk_l1_holds(lk->l1, token->text)}};
-    lk_pending_item *item = &r.item;
+    *r = (lk_revocation){.item = {.partition = token->partition, .held = lk_l1_holds(lk->l1, token->text)}};
+    lk_pending_item *item = &r->item;
     memcpy(item->selector, token->text, sizeof item->selector);
+    memcpy(r->token, token->text, sizeof r->token);
     lk_token_verifier_hash(token, item->verifier_hash);
-    uint64_t ticket = lk_negative_cache_ticket(lk->negative_cache);
-    bool denied = lk_pending_add(lk->pending, item);
+    r->ticket = lk_negative_cache_ticket(lk->negative_cache);
+    r->denied = lk_pending_add(lk->pending, item);
     lk_l1_purge(lk->l1, item->selector);
-    int status = run(lk, &r, deadline_ms); /* UNAVAILABLE: perhaps ended, but not for good: the link sees to it */
-    if (!denied) lk_l1_purge(lk->l1, item->selector); /* the list is full: whoever read in between */
+}
+
+/* Redis has not confirmed it: denied from now on, and the link goes on with it. False: there is no place for it. */
+static bool hand_over(latchkey *lk, lk_revocation *r)
+{
+    r->item.retry = true;
+    if (!lk_pending_add(lk->pending, &r->item)) return false;
+    if (!r->denied) lk_l1_purge(lk->l1, r->item.selector); /* denied only now: purge behind it */
+    lk_node_wake(lk_l2_owner(&lk->l2, r->item.partition));
+    return true;
+}
+
+int lk_revoke_later(latchkey *lk, lk_revocation *r)
+{
+    return hand_over(lk, r) ? LATCHKEY_PENDING : LATCHKEY_UNAVAILABLE;
+}
+
+int lk_revoke_confirm(latchkey *lk, lk_revocation *r, int64_t deadline_ms)
+{
+    lk_pending_item *item = &r->item;
+    int status = run(lk, r, deadline_ms); /* UNAVAILABLE: perhaps ended, but not for good: the link sees to it */
+    if (!r->denied) lk_l1_purge(lk->l1, item->selector); /* the list is full: whoever read in between */
     if (!status) {
-        lk_negative_cache_add(lk->negative_cache, ticket, token->text, LATCHKEY_NOT_FOUND, lk_coarse_ms());
+        lk_negative_cache_add(lk->negative_cache, r->ticket, r->token, LATCHKEY_NOT_FOUND, lk_coarse_ms());
         lk_pending_remove(lk->pending, item);
         lk_event_revoked(&lk->config, item->told, "token");
     } else if (status > 0 || status == LATCHKEY_CORRUPT) lk_pending_withdraw(lk->pending, item);
     /* Not found any more, since an earlier revoke deleted it, but that is not settled yet. */
     if (status > 0 && lk_pending_denies(lk->pending, item)) return LATCHKEY_PENDING;
     if (status >= 0 || status == LATCHKEY_CORRUPT) return status;
-    item->retry = true;
-    if (!lk_pending_add(lk->pending, item)) return LATCHKEY_UNAVAILABLE;
-    if (!denied) lk_l1_purge(lk->l1, item->selector); /* denied only now: purge behind it */
+    if (!hand_over(lk, r)) return LATCHKEY_UNAVAILABLE;
     lk_node *node = lk_l2_owner(&lk->l2, item->partition);
-    lk_node_wake(node);
-    return lk_node_await_retry(node, item, r.forgotten_by, deadline_ms) ? LATCHKEY_OK : LATCHKEY_PENDING;
+    return lk_node_await_retry(node, item, r->forgotten_by, deadline_ms) ? LATCHKEY_OK : LATCHKEY_PENDING;
 }
 
 int latchkey_revoke(latchkey *lk, const char *token, size_t token_len)
 {
     lk_token parsed;
+    lk_revocation r;
     LK_VISIT(visit);
     int status = lk_begin(lk, token, token_len, &parsed, &visit);
     if (status) return status;
-    status = end(lk, &parsed, visit.deadline_ms);
+    lk_revoke_deny(lk, &parsed, &r);
+    status = lk_revoke_confirm(lk, &r, visit.deadline_ms);
     lk_wipe(&parsed, sizeof parsed);
+    lk_wipe(&r, sizeof r);
     return status;
 }

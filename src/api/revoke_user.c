@@ -75,7 +75,8 @@ static int run_sweep(latchkey *lk, sweep *s, int64_t deadline_ms)
     return lk_run_script(lk, &run, deadline_ms);
 }
 
-static int prepare(latchkey *lk, uint64_t user_id, const char *keep_token, size_t keep_len, sweep *s, lk_visit *visit)
+static int begin_sweep(latchkey *lk, uint64_t user_id, const char *keep_token, size_t keep_len, sweep *s,
+                       lk_visit *visit)
 {
     lk_token keep;
     *s = (sweep){.user_id = user_id, .partition = lk_partition_of_user(lk, user_id)};
@@ -99,7 +100,7 @@ int latchkey_revoke_user(latchkey *lk, uint64_t user_id, const char *keep_token,
     int status = lk_visit_begin(lk, &visit);
     if (status) return status;
     sweep s;
-    status = prepare(lk, user_id, keep_token, keep_len, &s, &visit);
+    status = begin_sweep(lk, user_id, keep_token, keep_len, &s, &visit);
     if (status) return status;
     do status = run_sweep(lk, &s, visit.deadline_ms);
     while (!status && s.more && lk_now_ms() < visit.deadline_ms);

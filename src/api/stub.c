@@ -7,8 +7,3 @@ int latchkey_log_read(latchkey *lk, int *level, char *text, size_t size)
     *text = 0;
     return lk_forked(lk) ? LATCHKEY_FORKED : LATCHKEY_NOT_FOUND;
 }
-int latchkey_drain(latchkey *lk)
-{
-    if (!lk) return lk_bad_argument("drain: the handle is NULL");
-    return lk_forked(lk) ? LATCHKEY_FORKED : LATCHKEY_OK;
-}

@@ -1,5 +1,5 @@
 /* latchkey_fd, latchkey_submit, latchkey_submit_fresh, latchkey_reap: the short form of the handle's own queue. */
-#include "api/queue.h"
+#include "api/writes.h"
 #include "base/argument.h"
 
 int latchkey_fd(latchkey *lk)
@@ -35,5 +35,8 @@ size_t latchkey_reap(latchkey *lk, latchkey_answer *answers, size_t max)
 {
     if (!lk || !answers || lk_forked(lk)) return 0;
     latchkey_queue *q = lk_queue_made(lk);
-    return q ? lk_async_reap(lk, q->async, answers, max) : 0;
+    if (!q) return 0;
+    size_t given = lk_async_reap(lk, q->async, answers, max);
+    if (atomic_load(&q->writes)) lk_writes_ring(q); /* what is left for queue_reap */
+    return given;
 }

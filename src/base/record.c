@@ -211,6 +211,13 @@ bool lk_field_name_good(const char *name, size_t length)
            strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-") >= length;
 }
 
+bool lk_field_names_good(const char *const *names, size_t count)
+{
+    bool good = names && count && count <= LK_FIELDS_MAX;
+    for (size_t i = 0; good && i < count; i++) good = names[i] && lk_field_name_good(names[i], strnlen(names[i], 65));
+    return good;
+}
+
 int lk_fields_check(const latchkey_field *fields, size_t count, bool may_delete)
 {
     if (count > LK_FIELDS_MAX) return lk_bad_argument("fields: at most 256 are expected");

@@ -98,6 +98,7 @@ typedef struct lk_record_header {
 bool lk_record_header_read(const void *bytes, size_t size, lk_record_header *glance);
 
 bool lk_field_name_good(const char *name, size_t length);
+bool lk_field_names_good(const char *const *names, size_t count); /* 1 to LK_FIELDS_MAX good ones */
 /* Checks names and sizes, and that no name is given twice: OK or BAD_ARGUMENT. */
 int lk_fields_check(const latchkey_field *fields, size_t count, bool may_delete);
 bool lk_field_is_key(const char *name, size_t length); /* starts with "pq." */

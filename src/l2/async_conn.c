@@ -4,6 +4,7 @@
 #include "base/backoff.h"
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/wake.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -99,7 +100,15 @@ void lk_async_conn_hush(lk_async_conn *c)
 {
     uint64_t times;
     c->rung = false;
+    atomic_store(&c->rung_from, false);
     while (read(c->bell_fd, &times, sizeof times) < 0 && errno == EINTR) continue;
+}
+
+/* The bell first: hushed in between, it is only looked at once more than needed. The other way round it might ring on unheard. */
+void lk_async_conn_ring_from(lk_async_conn *c)
+{
+    lk_raise(c->bell_fd);
+    atomic_store(&c->rung_from, true);
 }
 
 static void set_timer(lk_async_conn *c, int64_t at_ms)

@@ -12,13 +12,16 @@
 
 #include "l2/pool.h"
 
+#include <stdatomic.h>
+
 enum lk_async_conn_state { LK_ASYNC_CONN_DOWN, LK_ASYNC_CONN_CONNECTING, LK_ASYNC_CONN_HANDSHAKE, LK_ASYNC_CONN_UP };
 
 typedef struct lk_async_conn {
     const lk_config *config;
     lk_pool *pool; /* which knows the addresses */
     int epoll_fd, bell_fd, timer_fd;
-    bool rung;        /* by the owner, and not heard yet */
+    bool rung;              /* by the owner, and not heard yet */
+    _Atomic bool rung_from; /* by another thread, and not heard yet */
     bool shared;      /* somebody else was told of the bell: it may ring at any time, once more than expected, too */
     int64_t armed_ms; /* the timer, 0: not */
     enum lk_async_conn_state state;
@@ -46,6 +49,12 @@ void lk_async_conn_abandon(
 /* Makes the descriptor readable, or ends that. */
 void lk_async_conn_ring(lk_async_conn *channel);
 void lk_async_conn_hush(lk_async_conn *channel);
+void lk_async_conn_ring_from(lk_async_conn *channel); /* from any thread */
+/* May the bell have been rung? */
+static inline bool lk_async_conn_rung(const lk_async_conn *channel)
+{
+    return channel->rung || channel->shared || atomic_load(&channel->rung_from);
+}
 /* Readable at that time at the latest; later than another one that was asked for before counts for nothing until that. */
 void lk_async_conn_wake_at(lk_async_conn *channel, int64_t at_ms);
 

@@ -358,7 +358,7 @@ static size_t reap_locked(latchkey *lk, lk_async *a, latchkey_answer *answers, s
 {
     lk_lock_assert(&a->lock);
     int64_t now_ms = lk_now_ms();
-    if (a->channel.rung || a->channel.shared) lk_async_conn_hush(&a->channel);
+    if (lk_async_conn_rung(&a->channel)) lk_async_conn_hush(&a->channel);
     for (int i = 0; i < READS_AT_ONCE; i++)
         if (!take_all_replies(lk, a, now_ms)) break;
     expire_late(lk, a, now_ms);
@@ -377,6 +377,8 @@ size_t lk_async_reap(latchkey *lk, lk_async *a, latchkey_answer *answers, size_t
     lk_lock_give(&a->lock);
     return given;
 }
+
+void lk_async_ring(lk_async *a) { lk_async_conn_ring_from(&a->channel); }
 
 int lk_async_fd(lk_async *a)
 {

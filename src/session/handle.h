@@ -10,6 +10,7 @@
 #include "l1/negative_cache.h"
 
 enum { LK_QUEUES_MAX = 64 };
+typedef struct lk_writes lk_writes; /* api/writes.h */
 
 /* The last seconds of the histograms, for the pulse: quantiles count from the older of two marks on, which is 5 to 10 s old.
  * The link's thread alone. */
@@ -36,6 +37,7 @@ struct latchkey {
     _Atomic bool draining;
     /* NULL: not open. The first is the handle's own, made when it is first needed. Release; acquire: all of it is seen. */
     _Atomic(latchkey_queue *) queue[LK_QUEUES_MAX];
+    _Atomic(lk_writes *) writes; /* NULL until a queue is asked for one */
 };
 
 /* In a child of the process that opened the handle the leases read as zeros (guarantee J). */
