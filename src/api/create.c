@@ -63,7 +63,7 @@ static int take_create(latchkey *lk, void *context, lk_script_answer *answer, in
     const lk_reply *made_ms = take_made(lk, m->draft, answer->reply);
     if (!made_ms) return status ? status : LATCHKEY_UNAVAILABLE;
     m->made = true;
-    lk_vouch_answered(lk, m->token->partition, &m->vouch, answer->incarnation);
+    lk_vouch_answered(lk, m->token->partition, &m->vouch, answer->source.incarnation);
     if (!m->record->sealed) lk_draft_times(lk, m->draft, m->record, made_ms->integer, made_ms->integer);
     if (answer->durable) keep(lk, m->token, &m->vouch, m->record, made_ms->integer);
     return LATCHKEY_OK;

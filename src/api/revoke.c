@@ -25,14 +25,14 @@ static int take_revoke(latchkey *lk, void *context, lk_script_answer *answer, in
     /* Several tokens were the session's: one that was exchanged, and is or was in its grace. */
     if (reply->type == LK_REPLY_STRING) {
         status = LATCHKEY_OK;
-        remembered = lk_session_ended(lk, item->partition, reply->text, answer->incarnation);
+        remembered = lk_session_ended(lk, item->partition, reply->text, answer->source);
     }
     if (status) return status;
     lk_node *node = lk_l2_owner(&lk->l2, item->partition);
-    remembered &= lk_node_remember(node, item->partition, item->selector, answer->incarnation);
-    if (remembered) return LATCHKEY_OK;
-    r->forgotten_by = answer->incarnation; /* it is not the one any more, or lost its count */
-    return LATCHKEY_UNAVAILABLE;
+    remembered &= lk_node_remember(node, item->partition, item->selector, answer->source);
+    if (answer->durable) r->confirmed_by = answer->source.incarnation;
+    return remembered ? LATCHKEY_OK
+                      : LATCHKEY_UNAVAILABLE; /* it is not the one any more, or its data set was replaced */
 }
 
 /* Where no answer comes, item->calls has the number by which the log tells whether it ran (revoke.lua). */
@@ -96,7 +96,7 @@ int lk_revoke_confirm(latchkey *lk, lk_revocation *r, int64_t deadline_ms)
     if (status >= 0 || status == LATCHKEY_CORRUPT) return status;
     if (!hand_over(lk, r)) return LATCHKEY_UNAVAILABLE;
     lk_node *node = lk_l2_owner(&lk->l2, item->partition);
-    return lk_node_await_retry(node, item, r->forgotten_by, deadline_ms) ? LATCHKEY_OK : LATCHKEY_PENDING;
+    return lk_node_await_retry(node, item, r->confirmed_by, deadline_ms) ? LATCHKEY_OK : LATCHKEY_PENDING;
 }
 
 int latchkey_revoke(latchkey *lk, const char *token, size_t token_len)

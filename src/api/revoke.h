@@ -9,8 +9,7 @@ typedef struct lk_revocation {
     char token[LATCHKEY_TOKEN_SIZE]; /* to be wiped by the caller */
     uint64_t ticket;                 /* of the negative cache, as of the denial */
     bool denied;                     /* false: there is no place for it in the list of those that are pending */
-    /* The server that confirmed it, where the link had to meet one anew before it was remembered; or 0. */
-    uint64_t forgotten_by;
+    uint64_t confirmed_by;           /* the server that did, and its replicas; 0: none */
 } lk_revocation;
 
 /* Once it returned, and r->denied, no validate on this handle that starts later admits the session. */

@@ -16,6 +16,8 @@
 #include "observe/events.h"
 #include "session/handle.h"
 
+#include <stdlib.h>
+
 /* Partitions from `first` on, in one go: at most LK_L2_TOGETHER of one node. How many. */
 static size_t together(const latchkey *lk, unsigned first)
 {
@@ -28,7 +30,7 @@ static size_t together(const latchkey *lk, unsigned first)
 
 /* The server that answers must be the one that answered for the others of its node. */
 static int end_some(latchkey *lk, lk_node *node, unsigned first, size_t count, int64_t deadline_ms,
-                    uint64_t *incarnation)
+                    uint64_t *incarnation, int64_t *cutoffs)
 {
     lk_reply *replies[LK_L2_TOGETHER];
     uint64_t answered = 0;
@@ -39,23 +41,34 @@ static int end_some(latchkey *lk, lk_node *node, unsigned first, size_t count, i
     for (size_t i = 0; i < count; i++) {
         if (!status && replies[i]->type == LK_REPLY_ERROR) status = lk_l2_refused(&lk->l2, node, replies[i]);
         else if (!status && replies[i]->type != LK_REPLY_INTEGER) status = LATCHKEY_UNAVAILABLE;
+        cutoffs[first + i] = replies[i]->integer;
         lk_reply_free(replies[i]);
     }
     return status;
 }
 
+/* As the beat read them. If one is missing, the data set that had it is gone. */
+static bool all_known(const latchkey *lk, const lk_node *node, const int64_t *cutoffs)
+{
+    bool known = true;
+    for (unsigned p = 0; p < (unsigned)lk->config.partitions; p++)
+        if (lk_l2_owner(&lk->l2, p) == node) known &= lk_cutoffs_known(lk->l2.topology.book.cutoffs, p) >= cutoffs[p];
+    return known;
+}
+
 /* All partitions of a node; then the lease of which this handle knows the cut-offs. */
-static int end_node(latchkey *lk, lk_node *node, int64_t deadline_ms)
+static int end_node(latchkey *lk, lk_node *node, int64_t deadline_ms, int64_t *cutoffs)
 {
     uint64_t incarnation = 0;
     int status = LATCHKEY_OK;
     size_t count;
     for (unsigned p = 0; p < (unsigned)lk->config.partitions && !status; p += (unsigned)count) {
         count = together(lk, p);
-        if (lk_l2_owner(&lk->l2, p) == node) status = end_some(lk, node, p, count, deadline_ms, &incarnation);
+        if (lk_l2_owner(&lk->l2, p) == node) status = end_some(lk, node, p, count, deadline_ms, &incarnation, cutoffs);
     }
     if (status) return status;
-    return lk_node_lease_covers_since(node, incarnation, lk_now_ms(), deadline_ms) ? LATCHKEY_UNAVAILABLE : LATCHKEY_OK;
+    if (lk_node_lease_covers_since(node, incarnation, lk_now_ms(), deadline_ms)) return LATCHKEY_UNAVAILABLE;
+    return all_known(lk, node, cutoffs) ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE;
 }
 
 int latchkey_revoke_everyone(latchkey *lk)
@@ -63,9 +76,13 @@ int latchkey_revoke_everyone(latchkey *lk)
     if (!lk) return lk_bad_argument("revoke_everyone: the handle is NULL");
     LK_VISIT(visit);
     int status = lk_visit_begin(lk, &visit);
+    if (status) return status;
+    int64_t *cutoffs = calloc((size_t)lk->config.partitions, sizeof *cutoffs);
+    if (!cutoffs) return LATCHKEY_NO_MEMORY;
     lk_node *node;
     for (unsigned i = 0; !status && (node = lk_topology_node(&lk->l2.topology, i)); i++)
-        status = end_node(lk, node, visit.deadline_ms);
+        status = end_node(lk, node, visit.deadline_ms, cutoffs);
+    free(cutoffs);
     if (!status) lk_event_everyone(&lk->config);
     return status;
 }

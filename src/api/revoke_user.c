@@ -55,8 +55,8 @@ static int take_swept(latchkey *lk, void *context, lk_script_answer *answer, int
     s->more = lk_reply_at(reply, 2)->integer != 0;
     lk_event_revoked(&lk->config, lk_reply_at(reply, 3)->text, "user");
     answer->awaits_beat = !s->more;
-    lk_session_take_reused(lk, s->partition, s->keep, lk_reply_at(reply, 4), answer->incarnation);
-    bool told = lk_session_ended(lk, s->partition, lk_reply_at(reply, 3)->text, answer->incarnation);
+    lk_session_take_reused(lk, s->partition, s->keep, lk_reply_at(reply, 4), answer->source);
+    bool told = lk_session_ended(lk, s->partition, lk_reply_at(reply, 3)->text, answer->source);
     return told ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE;
 }
 
@@ -123,7 +123,7 @@ static int take_ended(latchkey *lk, void *context, lk_script_answer *answer, int
     if (several) lk_event_revoked(&lk->config, answer->reply->text, "selector");
     if (status && !several) return status;
     const char *ended = several ? answer->reply->text : e->selector;
-    return lk_session_ended(lk, e->partition, ended, answer->incarnation) ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE;
+    return lk_session_ended(lk, e->partition, ended, answer->source) ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE;
 }
 
 int latchkey_revoke_selector(latchkey *lk, uint64_t user_id, const char selector[LATCHKEY_SELECTOR_LENGTH])

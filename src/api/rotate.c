@@ -33,7 +33,7 @@ static int take_rotate(latchkey *lk, void *context, lk_script_answer *answer, in
     if (reply->type != LK_REPLY_STRING || strncmp(reply->text, "OK ", 3) != 0) return status;
     lk_event_rotated(&lk->config, x->old->text, x->made->text, reply->text, x->grace_ms);
     lk_l1_purge(lk->l1, x->old->text); /* with a grace too: it may not stay longer than that */
-    bool told = lk_session_ended(lk, x->old->partition, reply->text + 3, answer->incarnation);
+    bool told = lk_session_ended(lk, x->old->partition, reply->text + 3, answer->source);
     return told ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE;
 }
 

@@ -28,7 +28,8 @@ typedef struct lk_lease {
                                         Relaxed: the stripe's epoch, moved after it and read before it, orders it */
     _Atomic int64_t server_ahead_us; /* Redis' clock less ours, 0: not known yet. Relaxed: a stale one
                                         is off by what the clocks drifted in one beat */
-    int64_t unused;                  /* a power of two is found by a shift */
+    _Atomic uint64_t meetings; /* how many servers the link has begun to meet; a data set that was replaced in place
+                                        counts as another server. Before it lists what it tells that one */
 } lk_lease;
 
 /* All of a handle's, in pages of their own that read as zeros in a forked child: there `alive` is 0 and no lease ever holds (J).
@@ -41,6 +42,11 @@ typedef struct lk_leases {
 
 lk_leases *lk_leases_open(void); /* NULL: no memory */
 void lk_leases_close(lk_leases *leases);
+
+static inline uint64_t lk_leases_meetings(const lk_leases *leases, unsigned partition)
+{
+    return atomic_load(&leases->of[partition].meetings);
+}
 
 /* The incarnation that has the lease, lapsed or not; 0: L1 was emptied, and no server has it yet. */
 uint64_t lk_node_lease_owner(lk_node *node);

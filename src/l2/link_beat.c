@@ -93,6 +93,7 @@ void lk_link_send_beat(lk_link *link, int64_t now_ms, int64_t now_us)
 void lk_link_complete_beat(lk_link *link, int64_t now_ms)
 {
     if (!link->beat.out || link->beat.answers || !link->beat.received) return;
+    if (link->baseline && lk_link_tell_heard(link, now_ms)) return;
     /* The first beat of a server takes the numbers as they are, so L1 may keep nothing that was read before: emptying it
      * also voids the tickets of reads that are under way. */
     if (link->baseline) lk_link_empty_for_another(link);
@@ -101,6 +102,7 @@ void lk_link_complete_beat(lk_link *link, int64_t now_ms)
         lk_count(link->counters, LK_MISSED, lk_sequence_settle(&link->sequence[link->partitions.at[i]]));
     lk_link_end_everyone(link);
     if (!lk_link_complete(link, now_ms)) return; /* goes on when the log was read */
+    if (lk_link_tell_unheard(link, now_ms)) return;
     link->failures = 0;
     lk_count(link->counters, LK_BEATS, 1);
     int64_t sent_ms = link->beat.sent_ms;
@@ -160,7 +162,7 @@ static void take_numbers(lk_link *link, const lk_reply *reply, int64_t now_ms)
         lk_sequence_restart(s, number);
     }
     /* What it forgot is not known: nothing from before counts. Of a server that is being met nothing does anyway. */
-    if (backwards && !link->baseline) lk_link_forgot(link, now_ms);
+    if (backwards && !link->baseline) lk_link_forgot(link, now_ms, false);
     else answered(link, now_ms);
 }
 
@@ -202,16 +204,7 @@ static bool take_cutoff(lk_link *link, unsigned p, const lk_reply *item, bool st
     return true;
 }
 
-/* It was restarted, promoted or emptied since, or somebody deleted it. This beat is of no use then. */
-static void tell_cutoffs(lk_link *link, size_t count, int64_t now_ms)
-{
-    link->beat.out = false;
-    link->assertions = count;
-    link->asserted = link->assertions_out = 0;
-    lk_link_enter(link, LK_LINK_REASSERTING, now_ms);
-    lk_link_assert(link, now_ms);
-}
-
+/* Where the server does not know a cut-off, it was restarted, promoted or emptied since, or somebody deleted it. */
 static void take_cutoffs(lk_link *link, const lk_reply *reply, int64_t now_ms)
 {
     if (!one_for_each(link, reply, now_ms)) return;
@@ -229,7 +222,7 @@ static void take_cutoffs(lk_link *link, const lk_reply *reply, int64_t now_ms)
         *item = (lk_recent_item){.partition = p};
         memcpy(item->selector, word, sizeof item->selector);
     }
-    if (missing) tell_cutoffs(link, missing, now_ms);
+    if (missing) lk_link_tell(link, missing, 0, now_ms);
     else answered(link, now_ms);
 }
 

@@ -165,6 +165,7 @@ void lk_link_assert(lk_link *link, int64_t now_ms)
     if (!sent) {
         lk_link_no_memory(link, now_ms);
     } else if (!link->assertions_out) {
+        lk_recent_told(link->recent, link->listed_ms);
         link->next_beat_ms = lk_later(now_ms, link->beat.sent_ms + LK_LINK_BEAT_APART_MS);
         lk_link_enter(link, LK_LINK_UP, now_ms);
     }
@@ -184,13 +185,13 @@ static void take_assertion(lk_link *link, const lk_reply *reply, int64_t now_ms)
 
 /* Its past is not ours. The host is told first: a revocation whose answer came from the server before, and that is added to
  * the recent ones from now on, may come too late for the list below, and is made once more by its caller. */
-static void meet(lk_link *link)
+static void meet(lk_link *link, bool unheard)
 {
-    bool first = !link->met;
     link->met = link->handshake[0].incarnation;
     link->baseline = true;
+    link->unheard = unheard;
+    link->meetings++;
     link->host.met(link->host.context, link->met);
-    if (!first) lk_link_empty_for_another(link);
 }
 
 /* What has to be made once more: what was new when a server was last confirmed. */
@@ -198,22 +199,13 @@ static void list_assertions(lk_link *link, int64_t now_ms)
 {
     int64_t then_ms = link->confirmed_ms ? link->confirmed_ms : now_ms;
     link->asserted = 0;
+    link->heard = false;
+    link->listed_ms = now_ms;
     link->assertions = lk_recent_list(link->recent, then_ms, link->assertion);
 }
 
-void lk_link_forgot(lk_link *link, int64_t now_ms)
+static void tell_recent(lk_link *link, int64_t now_ms)
 {
-    if (link->baseline) return; /* it is being met already */
-    link->host.trouble(link->host.context, LATCHKEY_UNAVAILABLE,
-                       "Redis counts its revocations anew: its data set was lost or replaced");
-    link->baseline = true;
-    link->host.met(link->host.context, link->met);
-    lk_link_empty(link);
-    for (size_t i = 0; i < link->partitions.count; i++) {
-        lk_sequence *s = &link->sequence[link->partitions.at[i]];
-        /* The answer of a replay that is under way is of before. */
-        *s = (lk_sequence){.replay = s->replay == LK_REPLAY_NONE ? LK_REPLAY_NONE : LK_REPLAY_VOID};
-    }
     list_assertions(link, now_ms);
     /* The answers to the beat that is out are of before, too. They come before that of an assertion: so there is one at
      * least, which may name no session. */
@@ -227,12 +219,57 @@ void lk_link_forgot(lk_link *link, int64_t now_ms)
     lk_link_assert(link, now_ms);
 }
 
+void lk_link_tell(lk_link *link, size_t count, int64_t listed_ms, int64_t now_ms)
+{
+    link->beat.out = false;
+    link->assertions = count;
+    link->asserted = link->assertions_out = 0;
+    link->listed_ms = listed_ms;
+    lk_link_enter(link, LK_LINK_REASSERTING, now_ms);
+    lk_link_assert(link, now_ms);
+}
+
+bool lk_link_tell_unheard(lk_link *link, int64_t now_ms)
+{
+    int64_t before_ms = link->beat.sent_ms;
+    size_t count = lk_recent_unheard(link->recent, before_ms, link->assertion);
+    if (count) lk_link_tell(link, count, before_ms, now_ms);
+    return count;
+}
+
+void lk_link_forgot(lk_link *link, int64_t now_ms, bool heard_all)
+{
+    if (link->baseline) return; /* it is being met already */
+    link->host.trouble(link->host.context, LATCHKEY_UNAVAILABLE,
+                       "Redis counts its revocations anew: its data set was lost or replaced");
+    meet(link, !heard_all);
+    lk_link_empty(link);
+    for (size_t i = 0; i < link->partitions.count; i++) {
+        lk_sequence *s = &link->sequence[link->partitions.at[i]];
+        /* The answer of a replay that is under way is of before. */
+        *s = (lk_sequence){.replay = s->replay == LK_REPLAY_NONE ? LK_REPLAY_NONE : LK_REPLAY_VOID};
+    }
+    tell_recent(link, now_ms);
+}
+
+bool lk_link_tell_heard(lk_link *link, int64_t now_ms)
+{
+    bool more = link->unheard && link->heard;
+    link->unheard = false;
+    if (more) tell_recent(link, now_ms);
+    return more;
+}
+
 /* From here on every revocation reaches us. What was missed before, the first beat finds. */
 void lk_link_subscribed(lk_link *link, int64_t now_ms)
 {
     if (link->was_up) lk_count(link->counters, LK_RECONNECTS, 1);
     link->was_up = true;
-    if (link->met != link->handshake[0].incarnation) meet(link);
+    bool first = !link->met;
+    if (link->met != link->handshake[0].incarnation) {
+        meet(link, false);
+        if (!first) lk_link_empty_for_another(link);
+    }
     link->replays = 0;
     for (size_t i = 0; i < link->partitions.count; i++) {
         lk_sequence *s = &link->sequence[link->partitions.at[i]];
@@ -243,6 +280,7 @@ void lk_link_subscribed(lk_link *link, int64_t now_ms)
     memset(link->prolonged_ms, 0, sizeof link->prolonged_ms);
     link->server_ahead_us = 0; /* it may be another server */
     link->asserted = link->assertions = link->assertions_out = 0;
+    link->listed_ms = 0;
     /* Until its first beat came back, a server may still have to be told: the connection broke in the middle of it. */
     if (link->baseline) list_assertions(link, now_ms);
     lk_link_enter(link, LK_LINK_REASSERTING, now_ms);

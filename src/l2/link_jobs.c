@@ -112,6 +112,7 @@ static bool send_job(lk_link *link, unsigned place, int64_t now_us)
     words[count++] = (lk_span){job->of.verifier_hash, revoke || job->proven ? LK_HASH_SIZE : 0};
     if (revoke || job->looks) words[count++] = lk_word(job->of.held ? "1" : "0");
     if (revoke) {
+        job->meetings = link->meetings;
         words[count++] = lk_word("");
         words[count++] = lk_word(job->of.calls[0] ? job->of.calls + 1 : "");
         words[count++] = lk_word("1"); /* it is a retry */
@@ -191,7 +192,8 @@ void lk_link_take_job(lk_link *link, unsigned place, const lk_reply *reply, int6
     } else if (job->kind == LK_JOB_REVOKE && (reply->integer || reply->type == LK_REPLY_STRING)) { /* it is ended */
         const char *told = reply->type == LK_REPLY_STRING ? lk_event_told(reply->text) : NULL;
         snprintf(job->of.told, sizeof job->of.told, "%s", told ? told : "");
-        lk_recent_add(link->recent, job->of.partition, job->of.selector, now_ms);
+        lk_recent_made(link->recent, job->of.partition, job->of.selector, now_ms);
+        if (job->meetings != link->meetings) status = LATCHKEY_UNAVAILABLE; /* of a data set that is gone: once more */
     }
     lk_link_end_job(link, job, status);
 }

@@ -45,8 +45,18 @@ void lk_link_look(lk_link *link, int64_t now_ms, const char *why);
 void lk_link_take_handshake(lk_link *link, int which, const lk_reply *reply, int64_t now_ms);
 bool lk_link_take_setup(lk_link *link, const lk_reply *reply, int64_t now_ms); /* false: another part's reply */
 void lk_link_subscribed(lk_link *link, int64_t now_ms);
-/* The server counts its revocations anew: its data set was lost, or replaced in place. To us it is another server. */
-void lk_link_forgot(lk_link *link, int64_t now_ms);
+/* The server counts its revocations anew: its data set was lost, or replaced in place. To us it is another server. heard_all:
+ * every message of the data set before has come. */
+void lk_link_forgot(lk_link *link, int64_t now_ms, bool heard_all);
+/* Its first beat came back, and so did all messages of the data set before. Those that came behind the list tell of what is not
+ * in it. True: there were some; the server is told, and another beat is sent. */
+bool lk_link_tell_heard(lk_link *link, int64_t now_ms);
+/* A beat came back, and nothing is missing: so what this instance made before it has been announced. True: something was not, so
+ * it is not in this data set; the server is told, and another beat is sent. */
+bool lk_link_tell_unheard(lk_link *link, int64_t now_ms);
+/* Tells the server, which is UP, what stands in link->assertion; the beat that is out is of no use then. listed_ms: what was made
+ * before then is in it; 0: cut-offs. */
+void lk_link_tell(lk_link *link, size_t count, int64_t listed_ms, int64_t now_ms);
 void lk_link_assert(lk_link *link, int64_t now_ms); /* sends what is left of link->assertion; then the link is UP */
 
 /* link_beat.c */

@@ -104,8 +104,8 @@ static void apply(lk_link *link, int64_t p, const char *word, size_t length, enu
     if (*word == '*' && lk_cutoff_parse(word + 1, length - 1, &ms))
         link->everyone |= lk_cutoffs_set(link->cutoffs, (unsigned)p, ms);
     if (length != LATCHKEY_SELECTOR_LENGTH || !lk_selector_spelled(word)) return;
-    if (change == CHANGE_ENDED) lk_recent_add(link->recent, (unsigned)p, word, now_ms);
-    if (change == CHANGE_RIGHTS) lk_recent_add_change(link->recent, (unsigned)p, word, number, now_ms);
+    if (change == CHANGE_ENDED) link->heard |= lk_recent_add(link->recent, (unsigned)p, word, now_ms);
+    if (change == CHANGE_RIGHTS) link->heard |= lk_recent_add_change(link->recent, (unsigned)p, word, number, now_ms);
     link->l1.purge(link->l1.context, word);
     lk_count(link->counters, LK_PURGES, 1);
 }
@@ -128,7 +128,7 @@ static void take_number(lk_link *link, int64_t p, uint64_t number, uint64_t mark
         lk_count(link->counters, LK_MISSED, missed);
         return;
     }
-    lk_link_forgot(link, now_ms);
+    lk_link_forgot(link, now_ms, true);
     lk_sequence_restart(s, number - 1);
     lk_sequence_message(s, number, mark, &missed);
 }
@@ -225,6 +225,6 @@ void lk_link_take_log(lk_link *link, uint32_t p, const lk_reply *reply, int64_t 
     /* One that was asked for before the numbers were started anew tells nothing: the gap, if there is one, is another. */
     enum log_says says = overtaken ? LOG_GOES_ON : take_entries(link, p, reply, now_ms);
     if (says == LOG_TOO_SHORT) lk_link_empty(link);
-    if (says == LOG_IS_ANOTHER) lk_link_forgot(link, now_ms);
+    if (says == LOG_IS_ANOTHER) lk_link_forgot(link, now_ms, false);
     if (lk_link_complete(link, now_ms)) lk_link_complete_beat(link, now_ms);
 }

@@ -39,6 +39,7 @@ typedef struct lk_job {
     bool by_script;       /* of a touch: plain commands do not do; the link's own note */
     bool looks;           /* and they were tried: something is not as it should be */
     bool whole_script;    /* Redis did not know it by its SHA-1: the link's own note */
+    uint64_t meetings;    /* the link's, when a revocation was sent */
     void *item;           /* of a refresh: the host's own note */
     lk_reply *value;      /* and of a touch: the first reply, while the last is awaited */
 } lk_job;
@@ -122,12 +123,16 @@ typedef struct lk_link {
     unsigned replays;          /* under way */
     uint64_t met;              /* the incarnation whose numbers those are, */
     bool baseline;             /* and its first beat has yet to bring them */
+    uint64_t meetings;         /* how many it has begun to meet */
+    bool unheard;              /* messages of the data set that it had before may still come, */
+    bool heard;                /* and some told news since the recent revocations were listed for it */
     lk_cutoffs *cutoffs;       /* shared with those who judge; */
     bool everyone, doubtful;   /* one of them is news, and L1 has yet to be emptied; one of them is in doubt */
     long long cutoff_keys;     /* so many keys are cut-offs, or lie where they should: 0 where it was not asked */
     lk_recent *recent;         /* shared with those who revoke */
     lk_recent_item *assertion; /* what has to be made once more, while REASSERTING: [asserted..assertions) is left */
     size_t asserted, assertions;
+    int64_t listed_ms;       /* when those were listed; 0: they are cut-offs */
     unsigned assertions_out; /* calls without an answer yet */
     lk_beat beat;
     int64_t confirmed_ms;                    /* when the last good beat was sent, 0: none was */

@@ -61,7 +61,6 @@ static void on_lease(void *context, int64_t sent_ms, uint64_t incarnation, int64
     lk_node *node = context;
     bool back = !atomic_exchange(&node->connected, true);
     if (lk_node_lease_owner(node) != incarnation || back) lk_pool_renew(node->pool);
-    atomic_store(&node->forgot, false);
     if (node->config->durability) settle(node, sent_ms);
     lk_node_lease_confirm(node, sent_ms, incarnation, server_ahead_us);
     say_refusal(node);
@@ -73,12 +72,13 @@ static void on_trouble(void *context, int status, const char *text)
     lk_node_trouble(node, status, text);
 }
 
-/* Before the link lists the recent revocations, under their lock: one that is added after that sees it. The same server once
- * more: its data set was replaced. */
+/* Before the link lists the recent revocations, under their lock: one that is added after that sees it. */
 static void on_met(void *context, uint64_t incarnation)
 {
     lk_node *node = context;
-    if (atomic_exchange(&node->met, incarnation) == incarnation) atomic_store(&node->forgot, true);
+    atomic_store(&node->met, incarnation);
+    for (size_t i = 0; i < node->partitions.count; i++)
+        atomic_fetch_add(&node->book->leases->of[node->partitions.at[i]].meetings, 1);
 }
 
 static bool next_refresh(lk_node *node, int64_t now_ms, lk_job *job)
@@ -387,11 +387,11 @@ bool lk_node_connected(const lk_node *node) { return atomic_load(&node->connecte
 
 void lk_node_wake(lk_node *node) { raise_event(node, node->book->wake_fd); }
 
-bool lk_node_remember(lk_node *node, unsigned partition, const char *selector, uint64_t incarnation)
+bool lk_node_remember(lk_node *node, unsigned partition, const char *selector, lk_source source)
 {
-    lk_recent_add(node->book->recent, partition, selector, lk_now_ms());
+    lk_recent_made(node->book->recent, partition, selector, lk_now_ms());
     uint64_t met = atomic_load(&node->met);
-    return !met || (met == incarnation && !atomic_load(&node->forgot));
+    return lk_leases_meetings(node->book->leases, partition) == source.meetings && (!met || met == source.incarnation);
 }
 
 /* Until the link has retried it. */

@@ -31,9 +31,14 @@ int lk_node_wait(lk_node *node, int64_t deadline_ms, char *error, size_t error_s
 
 lk_pool *lk_node_pool(lk_node *node);
 
-/* Remembers that this session was ended, as that incarnation of the server confirmed it. False: the link has met another
- * server meanwhile. That one may not know of it, and was told what was remembered before: it has to be done once more. */
-bool lk_node_remember(lk_node *node, unsigned partition, const char *selector, uint64_t incarnation);
+/* What a script's answer came from. `meetings`: those of the partition (lease.h) before the script was sent. */
+typedef struct lk_source {
+    uint64_t incarnation, meetings;
+} lk_source;
+
+/* Remembers that this session was ended, as the script's answer says. False: the link has begun to meet a server since the
+ * script was sent. That one may not know of it, and was told what was remembered before: it has to be done once more. */
+bool lk_node_remember(lk_node *node, unsigned partition, const char *selector, lk_source source);
 
 /* That server confirmed a revocation, but lk_node_remember was too late; now it is pending, to be retried. Where the link is
  * connected to that very server, which lost its count and is met anew, this is a matter of one beat: waits for it, at most until

@@ -25,7 +25,6 @@ struct lk_node {
     _Atomic bool stop, connected, beat_wanted;
     _Atomic int lease_fd;     /* to be raised when the lease is confirmed, or -1 */
     _Atomic uint64_t met;     /* the incarnation that the link met last, 0: none yet */
-    _Atomic bool forgot;      /* it was found to have forgotten, and is told what was remembered before */
     _Atomic uint64_t suspect; /* an answer came from this incarnation, 0: no news for the link */
 
     /* the link's thread alone: */

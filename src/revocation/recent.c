@@ -16,6 +16,8 @@ struct lk_recent {
     /* Written under the lock, with release. Read without it, with acquire: a validate that starts after a revoke
      * returned sees the session among the ended ones (B). */
     _Atomic size_t ended; /* how many were ever added */
+    /* How many items. Relaxed: a stale count costs one beat. */
+    _Atomic size_t unheard;
     lk_lock lock;
     /* guarded by lock: */
     lk_recent_item item[LK_RECENT_MAX];
@@ -62,13 +64,22 @@ static void unlink_recent_locked(lk_recent *r, uint16_t place)
     *at = r->next[place];
 }
 
+static void set_unheard_locked(lk_recent *r, lk_recent_item *item, bool unheard)
+{
+    lk_lock_assert(&r->lock);
+    if (unheard && !item->unheard) atomic_fetch_add_explicit(&r->unheard, 1, memory_order_relaxed);
+    if (!unheard && item->unheard) atomic_fetch_sub_explicit(&r->unheard, 1, memory_order_relaxed);
+    item->unheard = unheard;
+}
+
 /* Takes the oldest item's place. */
 static lk_recent_item *take_recent_locked(lk_recent *r, unsigned partition, const char *selector)
 {
     lk_lock_assert(&r->lock);
     uint16_t place = (uint16_t)(r->added % LK_RECENT_MAX), *list = recent_list(r, selector);
-    if (r->added++ >= LK_RECENT_MAX) unlink_recent_locked(r, place);
     lk_recent_item *item = &r->item[place];
+    if (r->added++ >= LK_RECENT_MAX) unlink_recent_locked(r, place);
+    set_unheard_locked(r, item, false);
     *item = (lk_recent_item){.partition = partition};
     memcpy(item->selector, selector, sizeof item->selector);
     r->next[place] = *list;
@@ -76,26 +87,34 @@ static lk_recent_item *take_recent_locked(lk_recent *r, unsigned partition, cons
     return item;
 }
 
-static void remember(lk_recent *r, unsigned partition, const char *selector, uint64_t change, int64_t now_ms)
+static bool remember(lk_recent *r, unsigned partition, const char *selector, uint64_t change, bool made, int64_t now_ms)
 {
     lk_lock_take(&r->lock);
     lk_recent_item *item = find_recent_locked(r, selector);
     bool ended = item && !item->change; /* and it stays ended, whatever is remembered about it later */
+    bool news = !item || (!ended && item->change != change);
     if (!item) item = take_recent_locked(r, partition, selector);
     item->at_ms = now_ms;
     item->change = ended ? 0 : change;
+    set_unheard_locked(r, item, made && (news || item->unheard));
     if (!change) atomic_fetch_add_explicit(&r->ended, 1, memory_order_release);
     lk_lock_give(&r->lock);
+    return news;
 }
 
-void lk_recent_add(lk_recent *r, unsigned partition, const char *selector, int64_t now_ms)
+void lk_recent_made(lk_recent *r, unsigned partition, const char *selector, int64_t now_ms)
 {
-    remember(r, partition, selector, 0, now_ms);
+    remember(r, partition, selector, 0, true, now_ms);
 }
 
-void lk_recent_add_change(lk_recent *r, unsigned partition, const char *selector, uint64_t number, int64_t now_ms)
+bool lk_recent_add(lk_recent *r, unsigned partition, const char *selector, int64_t now_ms)
 {
-    remember(r, partition, selector, number, now_ms);
+    return remember(r, partition, selector, 0, false, now_ms);
+}
+
+bool lk_recent_add_change(lk_recent *r, unsigned partition, const char *selector, uint64_t number, int64_t now_ms)
+{
+    return remember(r, partition, selector, number, false, now_ms);
 }
 
 bool lk_recent_ended(lk_recent *r, const char *selector)
@@ -114,16 +133,38 @@ static int by_partition(const void *a, const void *b)
     return (x->partition > y->partition) - (x->partition < y->partition);
 }
 
+static size_t held_locked(const lk_recent *r) { return r->added < LK_RECENT_MAX ? r->added : LK_RECENT_MAX; }
+
 size_t lk_recent_list(lk_recent *r, int64_t then_ms, lk_recent_item items[LK_RECENT_MAX])
 {
     size_t count = 0;
     lk_lock_take(&r->lock);
-    size_t held = r->added < LK_RECENT_MAX ? r->added : LK_RECENT_MAX;
-    for (size_t i = 1; i <= held; i++) {
+    for (size_t i = 1; i <= held_locked(r); i++) {
         const lk_recent_item *item = &r->item[(r->added - i) % LK_RECENT_MAX]; /* the newest first */
         if (item->at_ms > then_ms - LK_RECENT_MS) items[count++] = *item;
     }
     lk_lock_give(&r->lock);
     if (count) qsort(items, count, sizeof *items, by_partition);
     return count;
+}
+
+size_t lk_recent_unheard(lk_recent *r, int64_t before_ms, lk_recent_item items[LK_RECENT_MAX])
+{
+    size_t count = 0;
+    if (!atomic_load_explicit(&r->unheard, memory_order_relaxed)) return 0;
+    lk_lock_take(&r->lock);
+    for (size_t i = 0; i < held_locked(r); i++)
+        if (r->item[i].unheard && r->item[i].at_ms < before_ms) items[count++] = r->item[i];
+    lk_lock_give(&r->lock);
+    if (count) qsort(items, count, sizeof *items, by_partition);
+    return count;
+}
+
+void lk_recent_told(lk_recent *r, int64_t before_ms)
+{
+    if (!atomic_load_explicit(&r->unheard, memory_order_relaxed)) return;
+    lk_lock_take(&r->lock);
+    for (size_t i = 0; i < held_locked(r); i++)
+        if (r->item[i].at_ms < before_ms) set_unheard_locked(r, &r->item[i], false);
+    lk_lock_give(&r->lock);
 }

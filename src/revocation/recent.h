@@ -10,6 +10,9 @@
  * A session that is remembered as ended is denied on this handle whatever Redis says (lk_pending_has). A selector never
  * lives twice; and a replaced data set is noticed by the next beat, not by the next read (B).
  *
+ * What this instance did itself comes back to it as an announcement, before the nonce of the next beat. If it does not
+ * come, the data set that it was done in is gone, replaced in place: then the server is told of it.
+ *
  * A ring, allocated at open, that keeps the newest LK_RECENT_MAX. The list for a new server is what was new when the
  * last server was last confirmed, not what is new when Redis returns: so a long outage forgets nothing.
  *
@@ -29,6 +32,7 @@ typedef struct lk_recent_item {
     uint64_t change; /* the partition's number of the change; 0: the session was ended */
     unsigned partition;
     char selector[LATCHKEY_SELECTOR_LENGTH];
+    bool unheard; /* made here, and not announced to us yet */
 } lk_recent_item;
 
 typedef struct lk_recent lk_recent;
@@ -36,13 +40,19 @@ typedef struct lk_recent lk_recent;
 lk_recent *lk_recent_open(uint64_t seed); /* NULL: no memory */
 void lk_recent_close(lk_recent *recent);
 
-void lk_recent_add(lk_recent *recent, unsigned partition, const char *selector, int64_t now_ms);
-void lk_recent_add_change(lk_recent *recent, unsigned partition, const char *selector, uint64_t number, int64_t now_ms);
+/* A script that this instance ran ended it. */
+void lk_recent_made(lk_recent *recent, unsigned partition, const char *selector, int64_t now_ms);
+/* It was announced. True: that was not known. */
+bool lk_recent_add(lk_recent *recent, unsigned partition, const char *selector, int64_t now_ms);
+bool lk_recent_add_change(lk_recent *recent, unsigned partition, const char *selector, uint64_t number, int64_t now_ms);
 
 /* Is this session remembered as ended? One load while no session is. */
 bool lk_recent_ended(lk_recent *recent, const char *selector);
 
 /* What happened in the LK_RECENT_MS before then and since, ordered by partition. Returns how many. */
 size_t lk_recent_list(lk_recent *recent, int64_t then_ms, lk_recent_item items[LK_RECENT_MAX]);
+/* Those that were made before then and are unheard: in the same way. And: the server was told of what was made before then. */
+size_t lk_recent_unheard(lk_recent *recent, int64_t before_ms, lk_recent_item items[LK_RECENT_MAX]);
+void lk_recent_told(lk_recent *recent, int64_t before_ms);
 
 #endif

@@ -26,11 +26,11 @@ void lk_session_purge(latchkey *lk, const char *selectors)
     for (const char *one = next_selector(&selectors); one; one = next_selector(&selectors)) lk_l1_purge(lk->l1, one);
 }
 
-bool lk_session_ended(latchkey *lk, unsigned partition, const char *selectors, uint64_t incarnation)
+bool lk_session_ended(latchkey *lk, unsigned partition, const char *selectors, lk_source source)
 {
     bool remembered = true;
     lk_session_purge(lk, selectors);
     for (const char *one = next_selector(&selectors); one; one = next_selector(&selectors))
-        remembered &= lk_node_remember(lk_l2_owner(&lk->l2, partition), partition, one, incarnation);
+        remembered &= lk_node_remember(lk_l2_owner(&lk->l2, partition), partition, one, source);
     return remembered;
 }

@@ -10,8 +10,8 @@ unsigned lk_partition_of_user(const latchkey *lk, uint64_t user_id);
 /* `selectors`: one after another, with spaces between. They are purged here (guarantee B). */
 void lk_session_purge(latchkey *lk, const char *selectors);
 
-/* These were ended by that incarnation of the server, and this process learns of it now: they are purged and remembered.
+/* These were ended, as a script's answer says, and this process learns of it now: they are purged and remembered.
  * False: another server was met meanwhile, see lk_node_remember. */
-bool lk_session_ended(latchkey *lk, unsigned partition, const char *selectors, uint64_t incarnation);
+bool lk_session_ended(latchkey *lk, unsigned partition, const char *selectors, lk_source source);
 
 #endif

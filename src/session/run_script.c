@@ -27,24 +27,30 @@ static int meaning(const lk_reply *reply)
 
 static int taken(latchkey *lk, const lk_script_run *run, lk_script_answer *answer)
 {
-    if (run->token && lk_session_take_reused(lk, run->partition, run->selector, answer->reply, answer->incarnation))
+    if (run->token && lk_session_take_reused(lk, run->partition, run->selector, answer->reply, answer->source))
         return LATCHKEY_NOT_FOUND;
     int status = meaning(answer->reply);
     return run->take ? run->take(lk, run->context, answer, status) : status;
 }
 
+static uint64_t met(const latchkey *lk, unsigned partition)
+{
+    return lk_leases_meetings(lk->l2.topology.book.leases, partition);
+}
+
 int lk_run_script(latchkey *lk, const lk_script_run *run, int64_t deadline_ms)
 {
-    lk_script_answer answer = {.reply = NULL};
+    lk_node *node = lk_l2_owner(&lk->l2, run->partition);
+    lk_script_answer answer = {.source.meetings = met(lk, run->partition)};
     int status = lk_l2_script(&lk->l2, run->script, run->partition, run->selector, run->words, run->count, deadline_ms,
-                              &answer.reply, &answer.incarnation);
+                              &answer.reply, &answer.source.incarnation);
     if (status && status != LK_OUTCOME_NOT_DURABLE) return status;
     answer.durable = !status || run->reads;
     status = taken(lk, run, &answer);
     lk_reply_free(answer.reply);
     if (status < 0) return status;
     if (!status && !answer.durable) return LATCHKEY_UNAVAILABLE;
-    lk_node *node = lk_l2_owner(&lk->l2, run->partition);
     int64_t since_ms = !status && answer.awaits_beat ? lk_now_ms() : INT64_MIN;
-    return lk_node_lease_covers_since(node, answer.incarnation, since_ms, deadline_ms) ? LATCHKEY_UNAVAILABLE : status;
+    if (lk_node_lease_covers_since(node, answer.source.incarnation, since_ms, deadline_ms)) return LATCHKEY_UNAVAILABLE;
+    return met(lk, run->partition) == answer.source.meetings ? status : LATCHKEY_UNAVAILABLE;
 }

@@ -7,7 +7,9 @@
  *   1. it is what the script may answer,
  *   2. `durability` replicas hold what was written,
  *   3. the server that gave it has the lease: one that is not the primary any more goes on answering, but what it writes is
- *      lost, and it does not know what was made since.
+ *      lost, and it does not know what was made since,
+ *   4. the link has begun to meet no server since the script was sent: the data set that it ran on may be gone, replaced in
+ *      place.
  * Else the call is UNAVAILABLE: it may have been done, or not. */
 #ifndef LK_SESSION_RUN_SCRIPT_H
 #define LK_SESSION_RUN_SCRIPT_H
@@ -17,7 +19,7 @@
 
 typedef struct lk_script_answer {
     lk_reply *reply; /* freed afterwards; `take` may keep it, and leaves NULL here */
-    uint64_t incarnation;
+    lk_source source;
     bool durable;
     bool awaits_beat; /* `take` sets it: OK only under a lease whose beat was sent after the answer */
 } lk_script_answer;

@@ -6,12 +6,12 @@
 #include "session/run_script.h"
 
 bool lk_session_take_reused(latchkey *lk, unsigned partition, const char *selector, const lk_reply *reply,
-                            uint64_t incarnation)
+                            lk_source source)
 {
     const char *ended = lk_reuse_ended(reply);
     if (!ended) return false;
     /* Where another server was met meanwhile that knows nothing of it: the next use of the old token tells that one. */
-    lk_session_ended(lk, partition, ended, incarnation);
+    lk_session_ended(lk, partition, ended, source);
     lk_reuse_report(&lk->counters, selector, lk_now_ms());
     lk_event_reused(&lk->config, selector, ended);
     return true;

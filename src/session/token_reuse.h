@@ -13,6 +13,6 @@ int lk_session_reused(latchkey *lk, const lk_token *token, int64_t deadline_ms, 
 
 /* Did a script answer that the token of this selector is one? Then that is dealt with, and the answer to the caller is NOT_FOUND. */
 bool lk_session_take_reused(latchkey *lk, unsigned partition, const char *selector, const lk_reply *reply,
-                            uint64_t incarnation);
+                            lk_source source);
 
 #endif

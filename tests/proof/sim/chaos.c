@@ -129,6 +129,13 @@ static void restart_and_lose(void)
 
 static void restore(void) { server_restore(server_acting(), draw_scale(MS, 100 * SECOND)); }
 
+/* Who waits for the answer learns of a data set that is gone. By then the link may have met the one in its place. */
+static void restore_behind(void)
+{
+    int64_t lose_us = draw_scale(1, 10 * SECOND), hold_us = draw_scale(MS, SECOND);
+    server_restore_behind_a_script(lose_us, hold_us, chance(500000));
+}
+
 static void step_clock(void)
 {
     int64_t us = draw_scale(MS, 60 * SECOND);
@@ -228,6 +235,7 @@ static const struct {
              {"split addresses", split, 1, false},
              {"set clocks", step_clock, 2, false},
              {"restored data", restore, 2, false},
+             {"data restored behind a script", restore_behind, 4, false},
              {"lossy restarts", restart_and_lose, 1, false}};
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
@@ -238,7 +246,7 @@ static bool allowed(int kind)
     if (in.climate.calm) return kind == 0;
     if (kinds[kind].strike == step_clock) return in.climate.clocks;
     if (kinds[kind].strike == restart_and_lose) return in.climate.lossy;
-    if (kinds[kind].strike == restore) return in.climate.restores;
+    if (kinds[kind].strike == restore || kinds[kind].strike == restore_behind) return in.climate.restores;
     if (kinds[kind].strike == split) return in.climate.splits && server_count() > 1;
     if (kinds[kind].strike == fail_over || kinds[kind].strike == lag || kinds[kind].strike == mislead)
         return server_count() > 1;

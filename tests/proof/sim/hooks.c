@@ -118,12 +118,23 @@ void __wrap_lk_l1_empty(lk_l1 *l1)
     task_step();
 }
 
-void __real_lk_recent_add(lk_recent *recent, unsigned partition, const char *selector, int64_t now_ms);
-void __wrap_lk_recent_add(lk_recent *recent, unsigned partition, const char *selector, int64_t now_ms);
-void __wrap_lk_recent_add(lk_recent *recent, unsigned partition, const char *selector, int64_t now_ms)
+bool __real_lk_recent_add(lk_recent *recent, unsigned partition, const char *selector, int64_t now_ms);
+bool __wrap_lk_recent_add(lk_recent *recent, unsigned partition, const char *selector, int64_t now_ms);
+bool __wrap_lk_recent_add(lk_recent *recent, unsigned partition, const char *selector, int64_t now_ms)
 {
     task_step();
-    __real_lk_recent_add(recent, partition, selector, now_ms);
+    bool news = __real_lk_recent_add(recent, partition, selector, now_ms);
+    truth_remembered(task_machine(), selector);
+    task_step();
+    return news;
+}
+
+void __real_lk_recent_made(lk_recent *recent, unsigned partition, const char *selector, int64_t now_ms);
+void __wrap_lk_recent_made(lk_recent *recent, unsigned partition, const char *selector, int64_t now_ms);
+void __wrap_lk_recent_made(lk_recent *recent, unsigned partition, const char *selector, int64_t now_ms)
+{
+    task_step();
+    __real_lk_recent_made(recent, partition, selector, now_ms);
     truth_remembered(task_machine(), selector);
     task_step();
 }

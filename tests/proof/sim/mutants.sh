@@ -109,7 +109,7 @@ mutant retry l2/node.c "revocations that Redis did not confirm are not retried" 
 mutant own_purge api/revoke.c "revoke does not purge its own L1" \
     's/    lk_l1_purge\(lk->l1, item\.selector\);\n    int status/    int status/'
 mutant remember l2/node.c "revoke does not remember what it made" \
-    's/lk_recent_add\(node->link\.recent, partition, selector, lk_now_ms\(\)\);/(void)partition, (void)selector;/'
+    's/lk_recent_made\(node->link\.recent, partition, selector, lk_now_ms\(\)\);/(void)partition, (void)selector;/'
 mutant late session/judge.c "an answer that comes too late admits" \
     's/if \(now_us < until_us\) return judge_cutoff/return judge_cutoff/'
 mutant incarnation l2/link_beat.c "L1 is not emptied for another incarnation" \
@@ -196,6 +196,8 @@ mutant touch_name l2/link_jobs.c "a touch prolongs the session alone" \
     's/lk_key_user\(p->user,[^;]*;/lk_key_session(p->user, link->config->prefix, t->partition, t->selector);/; s/user->integer == 1;/true;/'
 mutant backwards l2/link_beat.c "data that were replaced by older ones are not told of revocations" \
     's/if \(backwards && !link->baseline\)/if (0 \&\& backwards \&\& !link->baseline)/'
+mutant unheard l2/link_beat.c "what was made in a data set that is gone is not told to the one in its place" \
+    's/if \(lk_link_tell_unheard\(link, now_ms\)\) return;//'
 mutant hand_over l2/mux.c "who is next is not told to drive" \
     's/change_locked\(line, next, LK_EXCHANGE_DRIVES\);//'
 }

@@ -25,6 +25,7 @@ typedef struct entry { /* one command in the log; words is NULL where it only mo
 typedef struct session { /* a connection, as the server sees it; its place is the wire's */
     bool open, blocked;
     int server, database;
+    bool links; /* it is a link's connection for commands */
     buffer in;
     char channel[CHANNELS_MAX][CHANNEL_ROOM];
     int channels;
@@ -55,6 +56,10 @@ static struct {
     int count, acting;
     bool keep_disk;
     int64_t disk_behind_us, spread_us, calm_us;
+    struct {
+        int64_t lose_us, hold_us; /* lose_us 0: not to be done */
+        bool cuts;
+    } behind;
 } in;
 
 static void disturbed(void) { in.calm_us = w.now_us; }
@@ -212,11 +217,13 @@ static unsigned publish(server *s, word channel, word text)
 typedef struct place {
     server *on;
     int database;
+    bool announced; /* something, on a channel of revocations */
 } place;
 
 static unsigned publish_from(void *context, word channel, word text)
 {
-    const place *p = context;
+    place *p = context;
+    p->announced |= channel.size > 4 && !strcmp(channel.text + channel.size - 4, ":rev");
     return publish(p->on, channel, text);
 }
 static void effect(void *context, const word *words, size_t count)
@@ -344,9 +351,17 @@ static int script_of(server *s, const word *words)
     return script >= 0 && s->scripts[script] ? script : -1;
 }
 
-static void run_on_data(server *s, const session *of, wire *c, const word *words, size_t count, buffer *out)
+static void restore_now(void *context, uint64_t lose_us)
 {
-    place here = {s, of->database};
+    int which = (int)((server *)context - in.server);
+    for (int i = 0; in.behind.cuts && i < CONNECTIONS_MAX; i++)
+        if (in.session[i].open && in.session[i].server == which && in.session[i].channels) wire_break(wire_of(i));
+    server_restore(which, (int64_t)lose_us);
+}
+
+static void run_on_data(server *s, session *of, wire *c, const word *words, size_t count, buffer *out)
+{
+    place here = {s, of->database, false};
     const store_events events = {&here,       publish_from,          effect, wrote_key, deleted_key,
                                  renamed_key, .replica = !s->primary};
     int script = -1;
@@ -361,7 +376,13 @@ static void run_on_data(server *s, const session *of, wire *c, const word *words
     if (!store_run(s->data[of->database], words, count, clock_us(s), &events, out))
         fail("the library sends a command that the simulation does not know: %.40s", words[0].text);
     if (is(words[0], "HGET")) c->read_step = w.step;
+    of->links |= is(words[0], "MGET");
     truth_command_ends((int)(s - in.server));
+    if (!in.behind.lose_us || !here.announced || of->links || s - in.server != in.acting) return;
+    trace("the answer on wire %d is held back for %.3f s", c->index, (double)in.behind.hold_us / 1e6);
+    wire_hole(c, 2, in.behind.hold_us, false);
+    at(w.now_us, restore_now, s, (uint64_t)in.behind.lose_us);
+    in.behind.lose_us = 0;
 }
 
 static void run_command(server *s, session *c, wire *on, const word *words, size_t count, buffer *out)
@@ -562,7 +583,14 @@ void server_restore(int which, int64_t lose_us)
     load_disk(s, lose_us);
     desynchronize_replicas(which);
     disturbed();
-    if (which == in.acting) truth_acting_changed(false, true);
+    if (which == in.acting) truth_acting_changed(false, w.now_us - lose_us);
+}
+
+void server_restore_behind_a_script(int64_t lose_us, int64_t hold_us, bool cuts)
+{
+    in.behind.cuts = cuts;
+    in.behind.lose_us = lose_us;
+    in.behind.hold_us = hold_us;
 }
 
 void server_restart(int which, int64_t down_us, int64_t lose_us, bool silent)
@@ -580,7 +608,7 @@ void server_restart(int which, int64_t down_us, int64_t lose_us, bool silent)
     if (silent) forget_clients(which);
     else server_kill_clients(which, false);
     disturbed();
-    if (which == in.acting) truth_acting_changed(false, false);
+    if (which == in.acting) truth_acting_changed(false, FOREVER);
     at(w.now_us + down_us, come_up, s, 0);
 }
 
@@ -604,7 +632,7 @@ bool server_fail_over(void)
     disk_begin(best);
     (void)old;
     disturbed();
-    truth_acting_changed(true, false);
+    truth_acting_changed(true, FOREVER);
     return true;
 }
 
@@ -639,6 +667,7 @@ void server_cut_replica(int which, int64_t us)
 
 void servers_heal(void)
 {
+    in.behind.lose_us = 0;
     for (int i = 0; i < in.count; i++) {
         server *s = &in.server[i];
         s->cut_until = 0;

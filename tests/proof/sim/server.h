@@ -32,6 +32,9 @@ void server_step_clock(int server, int64_t us);
 void server_restart(int server, int64_t down_us, int64_t lose_us, bool silent);
 /* Its data are replaced in place by what they were so long ago: it is the same server, and no connection learns of it. */
 void server_restore(int server, int64_t lose_us);
+/* The same behind the next script that announces something. Its answer is held back for so long; what it announced is lost with
+ * the subscriptions (cuts), or is not. */
+void server_restore_behind_a_script(int64_t lose_us, int64_t hold_us, bool cuts);
 /* The most advanced replica becomes the acting primary. The old one, where it lives, goes on as it is until demoted. */
 bool server_fail_over(void);
 void server_demote(int server); /* becomes a replica of the acting one; its connections stay */

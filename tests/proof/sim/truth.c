@@ -91,12 +91,15 @@ known *truth_place(const known *but)
     return best;
 }
 
-void truth_acting_changed(bool failover, bool in_place)
+void truth_acting_changed(bool failover, int64_t replaced_us)
 {
+    bool in_place = replaced_us != FOREVER;
     int down = 0;
     in.lost_us = w.now_us;
     for (int i = 0; i < server_count(); i++) down += !server_up(i);
     for (known *s = in.session; s < in.session + SESSIONS_MAX; s++) {
+        /* Also where it is not there: it was made and deleted since, and in the data that it has now neither happened. */
+        if (s->life && s->deleted_us > replaced_us) s->deleted_us = NEVER, in.favourite[truth_database(s)] = s;
         if (!s->life || !truth_acting_holds(s)) continue;
         s->deleted_us = NEVER;
         if (!s->ended_us || s->lost_us) continue;

@@ -72,7 +72,8 @@ void truth_wrote(int server, const char *key, bool made);
 void truth_renamed(int server, const char *from, const char *to);
 void truth_deleted(int server, const char *key);
 void truth_command_ends(int server);
-void truth_acting_changed(bool failover, bool in_place);
+/* replaced_us: the same server goes on with the data that it had then; FOREVER: it does not. */
+void truth_acting_changed(bool failover, int64_t replaced_us);
 
 /* -------------------------------------------------------------------------------------- told by the clients -- */
 known *truth_any(bool ended); /* one that has a token, alive or not any more; NULL: there is none */

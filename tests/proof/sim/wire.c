@@ -217,6 +217,13 @@ void wire_hole(wire *c, unsigned directions, int64_t us, bool loses)
     at(w.now_us + us + draw_scale(10, 30 * SECOND), reset_server, c, c->life);
 }
 
+void wire_break(wire *c)
+{
+    c->dropped[TO_SERVER] = c->dropped[TO_CLIENT] = c->lost[TO_SERVER] = c->lost[TO_CLIENT] = true;
+    at(w.now_us + draw_scale(10, 10 * MS), reset_client, c, c->life);
+    at(w.now_us, reset_server, c, c->life);
+}
+
 void wire_slow(wire *c, int64_t extra_us)
 {
     c->latency_us[TO_SERVER] += extra_us / 2;

@@ -42,6 +42,8 @@ wire *wire_of(int index);                                /* NULL: not open */
 /* ----------------------------------------------------------------------------------------------- the faults -- */
 void wire_cut(wire *c);                                               /* both sides learn of it, each in its time */
 void wire_hole(wire *c, unsigned directions, int64_t us, bool loses); /* 1 to the server, 2 to the client, 3 both */
+/* At once; what is under way is lost. The client learns of it a moment later. */
+void wire_break(wire *c);
 void wire_slow(wire *c, int64_t extra_us);
 void wire_hold_all(machine *m, int64_t us); /* nothing comes or goes for so long, and nothing is lost */
 
