@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: MIT
+"""The verbs of a handle for asyncio. A hit is answered at once. Everything else goes through a queue of the library: the loop
+watches its descriptor, and no thread waits for anything."""
+import asyncio
+import os
+import threading
+
+from ._latchkey import (AGAIN, CHANGE_FIELDS, CREATE, GET_FIELDS, LOAD, REVOKE, REVOKE_USER, ROTATE, SET_ACCESS, SET_FIELDS, TOUCH,
+                        VALIDATE, Closed, Queue)
+
+_NONE = {}
+
+
+class _Loop:
+    """One event loop's queue, and who waits for an answer from it."""
+
+    def __init__(self, lk, loop):
+        self.loop, self.pid = loop, os.getpid()
+        self.queue = Queue(lk)
+        self.waiting, self.tag = {}, 0
+        self.fds = self.queue.fd, lk._log_fd
+        loop.add_reader(self.fds[0], self.reap)
+        loop.add_reader(self.fds[1], lk.read_log)
+
+    def reap(self):
+        for tag, answer, *failed in self.queue.reap():
+            future = self.waiting.pop(tag, None)
+            if future is None or future.done():
+                continue  # nobody waits any more
+            if failed:
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
+
+    def end(self):
+        if not self.loop.is_closed():
+            for fd in self.fds:
+                self.loop.remove_reader(fd)
+        self.queue.close()
+        for future in self.waiting.values():
+            if not future.done() and not self.loop.is_closed():
+                future.set_exception(Closed("the handle was closed while this was awaited"))
+        self.waiting.clear()
+
+    def end_from_anywhere(self):
+        """A loop that runs in another thread is asked to do it, for the descriptors must be out of it before they are closed."""
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None
+        if self.loop is here or not self.loop.is_running() or self.pid != os.getpid():
+            return self.end()
+        done = threading.Event()
+        self.loop.call_soon_threadsafe(lambda: (self.end(), done.set()))
+        done.wait(1)
+
+
+class Aio:
+    """`lk.aio`. Each verb is the one of the handle, awaited."""
+
+    def __init__(self, lk):
+        self._lk, self._try = lk, lk.try_validate
+        self._loops = {}
+
+    def _at(self):
+        loop = asyncio.get_running_loop()
+        at = self._loops.get(loop)
+        if at is None or at.queue.closed or at.pid != os.getpid():
+            for other in [other for other in self._loops if other.is_closed()]:
+                self._loops.pop(other).end()
+            at = self._loops[loop] = _Loop(self._lk, loop)
+        return at
+
+    def _close(self):
+        for at in list(self._loops.values()):
+            at.end_from_anywhere()
+        self._loops.clear()
+
+    async def _ask(self, kind, args, kwargs=_NONE):
+        at = self._at()
+        at.tag += 1
+        answer = at.queue.submit(at.tag, kind, args, kwargs)
+        if answer is not AGAIN:
+            return answer
+        tag, future = at.tag, at.loop.create_future()
+        at.waiting[tag] = future
+        try:
+            return await future
+        finally:
+            at.waiting.pop(tag, None)
+
+    async def validate(self, token):
+        found = self._try(token)
+        return found if found is not AGAIN else await self._ask(VALIDATE, (token,))
+
+    async def validate_fresh(self, token, max_age_ms=0):
+        return await self._ask(VALIDATE, (token, max_age_ms))
+
+    async def create(self, user, role="", **draft):
+        return await self._ask(CREATE, (user, role), draft)
+
+    async def revoke(self, token):
+        return await self._ask(REVOKE, (token,))
+
+    async def rotate(self, token, grace_ms=0):
+        return await self._ask(ROTATE, (token, grace_ms))
+
+    async def touch(self, token):
+        return await self._ask(TOUCH, (token,))
+
+    async def fields(self, token, *names):
+        return await self._ask(GET_FIELDS, (token, *names))
+
+    async def change_fields(self, token, record, changes):
+        return await self._ask(CHANGE_FIELDS, (token, record, changes))
+
+    async def set_fields(self, token, changes):
+        return await self._ask(SET_FIELDS, (token, changes))
+
+    async def load(self, token):
+        return await self._ask(LOAD, (token,))
+
+    async def set_access(self, token, **access):
+        return await self._ask(SET_ACCESS, (token,), access)
+
+    async def revoke_user(self, user, keep=None):
+        return await self._ask(REVOKE_USER, (user, keep))

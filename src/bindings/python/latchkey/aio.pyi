@@ -1,0 +1,43 @@
+from collections.abc import Mapping
+from typing import Literal
+
+from . import Entry, Latchkey, Record, _Bytes, _Token, _User
+
+class Aio:
+    def __init__(self, lk: Latchkey) -> None: ...
+    async def validate(self, token: _Token) -> Entry | None: ...
+    async def validate_fresh(self, token: _Token, max_age_ms: int = 0) -> Entry | None: ...
+    async def create(
+        self,
+        user: _User,
+        role: str = "",
+        *,
+        permissions_hash: _Bytes | None = None,
+        device: int = 0,
+        flags: int = 0,
+        idle_ms: int = 0,
+        lifetime_ms: int = 0,
+        generation: int = 0,
+        fields: Mapping[str, _Bytes] | None = None,
+        token: str | None = None,
+    ) -> str: ...
+    async def revoke(self, token: _Token) -> bool: ...
+    async def rotate(self, token: _Token, grace_ms: int = 0) -> str | Literal[False] | None: ...
+    async def touch(self, token: _Token) -> bool: ...
+    async def fields(self, token: _Token, *names: str) -> Record | None: ...
+    async def load(self, token: _Token) -> Record | None: ...
+    async def set_fields(self, token: _Token, changes: Mapping[str, _Bytes | None]) -> bool: ...
+    async def change_fields(
+        self, token: _Token, record: Record, changes: Mapping[str, _Bytes | None]
+    ) -> bool | None: ...
+    async def set_access(
+        self,
+        token: _Token,
+        *,
+        role: str | None = None,
+        permissions_hash: _Bytes | None = None,
+        flags: int | None = None,
+        flags_mask: int | None = None,
+        authenticated: bool = False,
+    ) -> bool: ...
+    async def revoke_user(self, user: _User, keep: _Token = None) -> int: ...
