@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: MIT
+"""What the web frameworks share: cookies, and a session's data in one field that is saved by compare-and-set."""
+import secrets
+
+ANONYMOUS = "anonymous"  # the role of a session that nobody has logged in to; its user id is random
+GRACE_MS = 300000        # for how long a token that was renewed goes on: longer than a client may be without an answer
+_ABSENT = object()
+
+
+def anonymous():
+    """The draft of a session of nobody."""
+    return {"user": secrets.randbits(64), "role": ANONYMOUS}
+
+
+def cookies(header, name):
+    """All values of a cookie in a Cookie header, in their order. A client may send several of one name: an old one with another
+    path, one that another host of the domain has set."""
+    found = []
+    for part in (header or "").split(";"):
+        key, _, value = part.partition("=")
+        if key.strip() == name and value:
+            found.append(value.strip().strip('"'))
+    return found
+
+
+def cookie(name, token, *, secure=True, samesite="Lax", path="/", domain=None, max_age=None):
+    """A Set-Cookie header. HttpOnly always: no script has any use for a token."""
+    parts = [f"{name}={token}", f"Path={path}", "HttpOnly", f"SameSite={samesite}"]
+    if secure:
+        parts.append("Secure")
+    if domain:
+        parts.append(f"Domain={domain}")
+    if max_age is not None:
+        parts.append(f"Max-Age={max_age}")
+    return "; ".join(parts)
+
+
+def first_valid(tokens, validate):
+    """Of several cookies, the first that is a session: (token, entry). Else (None, None)."""
+    for token in tokens:
+        entry = validate(token)
+        if entry is not None:
+            return token, entry
+    return None, None
+
+
+class Ended(Exception):
+    """The session was ended while its data was being changed. It is not made again."""
+
+
+class Data:
+    """The data of one session: a dict in one field. It is read when it is first needed, in one round trip. When it is saved, what
+    others have written meanwhile is kept, and only the keys that were changed here are changed there."""
+
+    def __init__(self, lk, field, loads, dumps):
+        self._lk, self._field, self._loads, self._dumps = lk, field, loads, dumps
+        self._record, self._raw = None, None
+
+    def load(self, token):
+        """(entry, dict); (None, None) where there is no session."""
+        self._record = self._lk.fields(token, self._field)
+        if self._record is None:
+            return None, None
+        self._raw = self._record.get(self._field)
+        return self._record.entry, self._decode(self._raw)
+
+    def entry(self, token):
+        """The entry that the data was read with; read now where it was not."""
+        if self._record is None:
+            self._record = self._lk.fields(token, self._field)
+            if self._record is None:
+                raise Ended
+        return self._record.entry
+
+    def fields(self, wanted):
+        """For the draft of a new session."""
+        self._record, self._raw = None, self._encode(wanted)
+        return {} if self._raw is None else {self._field: self._raw}
+
+    def save(self, token, wanted):
+        """Writes what was changed. Gives the data as it is now. Raises Ended where the session has ended."""
+        base = self._decode(self._raw)
+        while True:
+            self.entry(token)
+            raw = self._record.get(self._field)
+            if raw != self._raw:
+                wanted = self._merged(base, wanted, self._decode(raw))
+            new = self._encode(wanted)
+            if new == raw:
+                self._raw = raw
+                return wanted
+            done = self._lk.change_fields(token, self._record, {self._field: new})
+            self._record = None  # it has another version now, whoever wrote it
+            if done is None:
+                raise Ended
+            if done:
+                self._raw = new
+                return wanted
+
+    @staticmethod
+    def _merged(base, wanted, theirs):
+        merged = dict(theirs)
+        for key in base.keys() | wanted.keys():
+            value = wanted.get(key, _ABSENT)
+            if value is _ABSENT:
+                merged.pop(key, None)
+            elif value != base.get(key, _ABSENT):
+                merged[key] = value
+        return merged
+
+    def _decode(self, raw):
+        return self._loads(raw) if raw else {}
+
+    def _encode(self, data):
+        return self._dumps(data) if data else None

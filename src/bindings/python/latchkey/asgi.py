@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: MIT
+"""latchkey for ASGI applications (Starlette, FastAPI, Quart, ...).
+
+    app = latchkey.asgi.Middleware(app, lk, cookie="sid")
+
+Each request has `scope["latchkey"]`, an Entry, and `scope["latchkey.token"]`. No session is 401; with `required=False`, both are None. No
+answer is 503, with the cookie left alone. `required` may be a function of the scope; where it gives None, the request is not looked
+at. A token that has grown old is renewed. A hit is answered at once, a miss without a thread.
+"""
+import latchkey
+
+from . import _web
+
+_TEXT = {401: b"There is no such session. Log in.\n", 503: b"The service cannot check sessions now.\n"}
+
+
+async def find(lk, scope, cookie):
+    """(token, entry) of a connection; (None, None) where there is no session."""
+    header = "; ".join(value.decode("latin-1") for name, value in scope["headers"] if name == b"cookie")
+    for token in _web.cookies(header, cookie):
+        entry = await lk.aio.validate(token)
+        if entry is not None:
+            return token, entry
+    return None, None
+
+
+async def renewed(lk, token, entry):
+    """The new token of one that has grown old; None where there is nothing to do. It goes on for a while, so nothing is lost if it
+    cannot be renewed now."""
+    if not entry.renew:
+        return None
+    try:
+        return await lk.aio.rotate(token, grace_ms=_web.GRACE_MS) or None
+    except latchkey.Unavailable:
+        return None
+
+
+class Middleware:
+    def __init__(self, app, lk, cookie="sid", required=True, **attributes):
+        """attributes of a renewed cookie: secure=True, samesite="Lax", path="/", domain, max_age."""
+        self.app, self.lk, self.cookie, self.required, self.attributes = app, lk, cookie, required, attributes
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] not in ("http", "websocket"):
+            return await self.app(scope, receive, send)
+        required = self.required(scope) if callable(self.required) else self.required
+        if required is None:
+            return await self.app({**scope, "latchkey": None, "latchkey.token": None}, receive, send)
+        try:
+            token, entry = await find(self.lk, scope, self.cookie)
+        except latchkey.Unavailable:
+            return await self._refuse(scope, receive, send, 503)
+        if entry is None and required:
+            return await self._refuse(scope, receive, send, 401)
+        scope = {**scope, "latchkey": entry, "latchkey.token": token}
+        if entry is not None and entry.renew and scope["type"] == "http":
+            new = await renewed(self.lk, token, entry)
+            if new:
+                scope["latchkey.token"] = new
+                send = self._with_cookie(send, new)
+        await self.app(scope, receive, send)
+
+    def _with_cookie(self, send, token):
+        header = (b"set-cookie", _web.cookie(self.cookie, token, **self.attributes).encode())
+
+        async def with_cookie(message):
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), header]}
+            await send(message)
+        return with_cookie
+
+    @staticmethod
+    async def _refuse(scope, receive, send, status):
+        if scope["type"] == "websocket":
+            await receive()
+            return await send({"type": "websocket.close", "code": 1008 if status == 401 else 1013})
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
+        if status == 503:
+            headers.append((b"retry-after", b"1"))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": _TEXT[status]})

@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: MIT
+"""Sessions of Django in latchkey.
+
+    SESSION_ENGINE = "latchkey.django"
+    LATCHKEY = "redis://127.0.0.1:6379"       # the URL, or a dict: {"url": "redis://...", "staleness_ms": 500}
+    MIDDLEWARE = [..., "latchkey.django.SessionMiddleware", ...]    # in place of Django's
+
+The session key is the token. Django's three login keys (user, backend, hash of the password) are in the entry, so `request.user` is
+answered from memory. All other data is one field, read when somebody looks at it. A session that was logged out is never saved
+again. `latchkey.django.handle()` is the handle.
+"""
+import hashlib
+import threading
+
+from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.sessions import middleware
+from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
+from django.contrib.sessions.exceptions import SessionInterrupted
+from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpResponse
+
+import latchkey
+
+from . import _web
+
+_FIELD = "django"
+_EXPIRY = "_session_expiry"
+_LOGIN_KEYS = frozenset((SESSION_KEY, BACKEND_SESSION_KEY, HASH_SESSION_KEY))
+_LOGGED_IN = 0x8000  # of the entry's flags: its user, permissions_hash and the other 15 bits are Django's login
+_lock = threading.Lock()
+_opened = None
+
+
+def handle():
+    """The handle of this process. It is opened by the first request that needs it."""
+    global _opened
+    if _opened is None:
+        with _lock:
+            if _opened is None:
+                config = settings.LATCHKEY
+                options = {"url": config} if isinstance(config, str) else dict(config)
+                _opened = latchkey.open(options.pop("url"), **options)
+    return _opened
+
+
+def _number(backend):
+    """15 bits that stand for a backend's path, whatever the order of AUTHENTICATION_BACKENDS is."""
+    return int.from_bytes(hashlib.blake2b(backend.encode(), digest_size=2).digest(), "little") & 0x7fff
+
+
+def _backend(number):
+    found = [path for path in settings.AUTHENTICATION_BACKENDS if _number(path) == number]
+    if len(found) > 1:
+        raise ImproperlyConfigured(f"latchkey cannot tell these backends apart; rename one: {found}")
+    return found[0] if found else None
+
+
+def _login_of(entry):
+    """The login that an entry holds, as Django's three keys; {} where it holds none."""
+    backend = _backend(entry.flags & 0x7fff) if entry.flags & _LOGGED_IN else None
+    if backend is None:
+        return {}
+    return {SESSION_KEY: str(entry.user_id), BACKEND_SESSION_KEY: backend, HASH_SESSION_KEY: entry.permissions_hash.hex()}
+
+
+def _draft(data):
+    """(draft, rest): what an entry can hold of the data, and what it cannot. A login whose user is no number of 64 bits, or whose
+    hash is not SHA-256, stays in the data; the session is then the one of a user who has a name."""
+    user, hash_ = data.get(SESSION_KEY), data.get(HASH_SESSION_KEY)
+    if user is None:
+        return _web.anonymous(), data
+    try:
+        fits = str(int(user)) == user and 0 <= int(user) < 2 ** 64 and len(hash_) == 64 and bytes.fromhex(hash_).hex() == hash_
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        return {"user": str(user)}, data
+    draft = {"user": int(user), "flags": _LOGGED_IN | _number(data[BACKEND_SESSION_KEY]), "permissions_hash": bytes.fromhex(hash_)}
+    return draft, {key: value for key, value in data.items() if key not in _LOGIN_KEYS}
+
+
+def _same_login(entry, draft):
+    """Is this the entry of that draft, but for the hash of the password?"""
+    if entry.role == _web.ANONYMOUS or draft.get("role") == _web.ANONYMOUS:
+        return entry.role == draft.get("role")
+    user = draft["user"]
+    return entry.user_id == (user if isinstance(user, int) else latchkey.user_id(user)) and entry.flags == draft.get("flags", 0)
+
+
+class SessionStore(SessionBase):
+    """A session. Nothing is asked of latchkey before somebody looks at it."""
+
+    def __init__(self, session_key=None):
+        super().__init__(session_key)
+        self._data = None
+        self._cycled = False
+
+    # ------------------------------------------------------------------------------------- what memory knows --
+    def entry(self):
+        """The session's entry, or None. It is asked for once in a request."""
+        try:
+            return self._entry
+        except AttributeError:
+            self._entry = handle().validate(self.session_key) if self.session_key else None
+            return self._entry
+
+    def _from_entry(self, key):
+        """The login, where the data was not read yet and the entry answers for this key. Else None."""
+        if key not in _LOGIN_KEYS or hasattr(self, "_session_cache"):
+            return None
+        entry = self.entry()
+        if entry is None:
+            return None
+        login = _login_of(entry)
+        if not login and entry.role != _web.ANONYMOUS:
+            return None  # it is in the data
+        self.accessed = True
+        return login
+
+    def __getitem__(self, key):
+        login = self._from_entry(key)
+        return super().__getitem__(key) if login is None else login[key]
+
+    def __contains__(self, key):
+        login = self._from_entry(key)
+        return super().__contains__(key) if login is None else key in login
+
+    has_key = __contains__
+
+    def get(self, key, default=None):
+        login = self._from_entry(key)
+        return super().get(key, default) if login is None else login.get(key, default)
+
+    # ------------------------------------------------------------------------------------------ what Redis has --
+    def _new_data(self):
+        serializer = self.serializer()
+        return _web.Data(handle(), _FIELD, serializer.loads, serializer.dumps)
+
+    def load(self):
+        self._data = self._new_data()
+        entry, data = self._data.load(self.session_key)
+        if entry is None:
+            self._session_key = None
+            self._data = None
+            return {}
+        self._expiry = data.get(_EXPIRY)
+        data.update(_login_of(entry))
+        return data
+
+    def exists(self, session_key):
+        return handle().validate(session_key) is not None
+
+    def create(self):
+        self._session_cache = {}
+        self._make({})
+        self.modified = True
+
+    def save(self, must_create=False):
+        data = self._get_session(no_load=must_create)
+        if must_create or self.session_key is None:
+            return self._make(data)
+        if self._data is None:  # it was cleared, or made in this request
+            self._data = self._new_data()
+        try:
+            self._update(data)
+        except _web.Ended:
+            raise UpdateError from None
+
+    def delete(self, session_key=None):
+        session_key = session_key or self.session_key
+        if session_key:
+            handle().revoke(session_key)
+
+    def cycle_key(self):
+        data, old = self._session, self.session_key
+        if old is None:
+            return  # there will be a key when it is saved
+        self.modified = True
+        if SESSION_KEY not in data:
+            self._cycled = True  # a login may follow, which makes another session anyhow: that is seen when it is saved
+            return
+        new = handle().rotate(old)
+        if new is None:
+            raise SessionInterrupted("The session was ended before it could get a new key.")
+        if new is False:  # it was exchanged before, and goes on in its grace
+            self._cycled = True
+            return
+        self._use(new)
+
+    @classmethod
+    def clear_expired(cls):
+        """Redis does that."""
+
+    # ------------------------------------------------------------------------------------------------- how --
+    def _use(self, token):
+        self._session_key = token
+        self._cycled = False
+        self.__dict__.pop("_entry", None)
+
+    def _make(self, data):
+        draft, rest = _draft(data)
+        self._data = self._data or self._new_data()
+        milliseconds = max(int(self.get_expiry_age() * 1000), 1000)
+        try:
+            self._use(handle().create(draft.pop("user"), fields=self._data.fields(rest), idle_ms=milliseconds,
+                                      lifetime_ms=milliseconds, **draft))
+        except (latchkey.LimitReached, latchkey.Refused) as error:
+            raise CreateError from error
+        self._expiry = data.get(_EXPIRY)
+
+    def _update(self, data):
+        draft, rest = _draft(data)
+        entry = self._data.entry(self.session_key)
+        same = _same_login(entry, draft)
+        if not same or self._cycled or data.get(_EXPIRY) != getattr(self, "_expiry", data.get(_EXPIRY)):
+            # Another user, another key or another expiry is another session. The one before ends.
+            old = self.session_key
+            self._make(data)
+            if not handle().revoke(old) and same:
+                handle().revoke(self.session_key)
+                raise _web.Ended
+            return
+        if entry.permissions_hash != draft.get("permissions_hash", entry.permissions_hash):
+            if not handle().set_access(self.session_key, permissions_hash=draft["permissions_hash"], authenticated=True):
+                raise _web.Ended
+            self.__dict__.pop("_entry", None)
+        saved = self._data.save(self.session_key, rest)
+        if saved is not rest:
+            self._session_cache = {**saved, **{key: data[key] for key in _LOGIN_KEYS if key in data}}
+
+
+def unavailable():
+    """There was no answer: 503, and the cookie stays as it is."""
+    return HttpResponse("The service cannot check sessions now.\n", status=503, content_type="text/plain",
+                        headers={"Retry-After": "1", "Cache-Control": "no-store"})
+
+
+class SessionMiddleware(middleware.SessionMiddleware):
+    """Django's, and: no answer of Redis is 503 with the cookie left alone; a token that has grown old is renewed; of several cookies
+    of one name the first that is a session counts."""
+
+    def process_request(self, request):
+        tokens = _web.cookies(request.META.get("HTTP_COOKIE"), settings.SESSION_COOKIE_NAME)
+        if len(tokens) > 1:
+            try:
+                token, _ = _web.first_valid(tokens, handle().validate)
+            except latchkey.Unavailable:
+                return unavailable()
+            request.session = self.SessionStore(token or tokens[0])
+        else:
+            super().process_request(request)
+
+    def process_exception(self, request, exception):
+        return unavailable() if isinstance(exception, latchkey.Unavailable) else None
+
+    def process_response(self, request, response):
+        try:
+            session = getattr(request, "session", None)
+            entry = getattr(session, "_entry", None)
+            if response.status_code < 500 and entry is not None and entry.renew and not session.modified:
+                new = handle().rotate(session.session_key, grace_ms=_web.GRACE_MS)
+                if new:
+                    session._use(new)
+                    self._set_cookie(response, new)
+            return super().process_response(request, response)
+        except latchkey.Unavailable:
+            return unavailable()
+
+    @staticmethod
+    def _set_cookie(response, token):
+        response.set_cookie(settings.SESSION_COOKIE_NAME, token,
+                            max_age=None if settings.SESSION_EXPIRE_AT_BROWSER_CLOSE else settings.SESSION_COOKIE_AGE,
+                            domain=settings.SESSION_COOKIE_DOMAIN, path=settings.SESSION_COOKIE_PATH,
+                            secure=settings.SESSION_COOKIE_SECURE or None, httponly=True,
+                            samesite=settings.SESSION_COOKIE_SAMESITE)

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: MIT
+"""latchkey as a dependency of FastAPI.
+
+    auth = latchkey.fastapi.Auth(lk, cookie="sid")
+
+    @app.get("/me")
+    async def me(entry: latchkey.Entry = Depends(auth)): ...
+
+    @app.post("/login")
+    async def login(response: Response): await auth.login(response, 42, role="member")
+
+No session is 401, no answer is 503. `Depends(auth.optional)` gives None where there is no session. A token that has grown old is
+renewed on the response that FastAPI makes; an application that returns responses of its own uses latchkey.asgi.Middleware.
+"""
+from fastapi import HTTPException, Response
+from starlette.requests import HTTPConnection
+
+import latchkey
+
+from . import _web
+from .asgi import find, renewed
+
+
+class Auth:
+    def __init__(self, lk, cookie="sid", **attributes):
+        """attributes of the cookie: secure=True, samesite="Lax", path="/", domain, max_age."""
+        self.lk, self.cookie, self.attributes = lk, cookie, attributes
+
+    async def __call__(self, connection: HTTPConnection, response: Response):
+        entry = await self.optional(connection, response)
+        if entry is None:
+            raise HTTPException(401, "There is no such session. Log in.")
+        return entry
+
+    async def optional(self, connection: HTTPConnection, response: Response):
+        try:
+            token, entry = await find(self.lk, connection.scope, self.cookie)
+        except latchkey.Unavailable:
+            raise self._unavailable() from None
+        if entry is not None:
+            new = await renewed(self.lk, token, entry)
+            if new:
+                self._set(response, new)
+        return entry
+
+    async def login(self, response, user, role="", **draft):
+        """Makes a session, and puts its token into the cookie of the response."""
+        try:
+            token = await self.lk.aio.create(user, role, **draft)
+        except latchkey.Unavailable:
+            raise self._unavailable() from None
+        self._set(response, token)
+        return token
+
+    async def logout(self, connection, response):
+        """Ends the session. 503: it ends, but Redis did not confirm it yet; the cookie stays, and the client may try again."""
+        try:
+            token, entry = await find(self.lk, connection.scope, self.cookie)
+            if entry is not None:
+                await self.lk.aio.revoke(token)
+        except latchkey.Unavailable:
+            raise self._unavailable() from None
+        response.headers.append("set-cookie", _web.cookie(self.cookie, "", **{**self.attributes, "max_age": 0}))
+
+    def _set(self, response, token):
+        response.headers.append("set-cookie", _web.cookie(self.cookie, token, **self.attributes))
+
+    @staticmethod
+    def _unavailable():
+        return HTTPException(503, "The service cannot check sessions now.", {"Retry-After": "1"})

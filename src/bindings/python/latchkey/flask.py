@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: MIT
+"""Sessions of Flask in latchkey.
+
+    app = Flask(__name__)
+    auth = latchkey.flask.Sessions(app, "redis://127.0.0.1:6379")
+
+    session.login(42, role="member")     # a new token; ends what the visitor had before
+    session.entry                        # an Entry from memory, or None: nobody is logged in
+    session["cart"] = [1, 2]             # data is one field, read when somebody looks at it
+    session.logout()
+
+A session that was logged out is never saved again. No answer of Redis is 503, with the cookie left alone.
+"""
+from flask import Response
+from flask.json.tag import TaggedJSONSerializer
+from flask.sessions import SessionInterface, SessionMixin
+
+import latchkey
+
+from . import _web
+
+_FIELD = "flask"
+_json = TaggedJSONSerializer()
+
+
+def _loads(raw):
+    return _json.loads(raw.decode())
+
+
+def _dumps(data):
+    return _json.dumps(data).encode()
+
+
+class Session(SessionMixin):
+    """The session of a request. Nothing is asked of latchkey before somebody looks at it."""
+
+    def __init__(self, lk, tokens):
+        self._lk, self._tokens = lk, tokens
+        self._looked = False
+        self._token = self._entry = self._dict = None
+        self._data = _web.Data(lk, _FIELD, _loads, _dumps)
+        self.modified = self.accessed = False
+        self.changed = False  # another token than that of the cookie, or none
+
+    def _look(self):
+        if not self._looked:
+            self._token, self._entry = _web.first_valid(self._tokens, self._lk.validate)
+            self._looked = True
+        self.accessed = True
+
+    @property
+    def entry(self):
+        """Whose session it is. None: nobody is logged in."""
+        self._look()
+        return None if self._entry is None or self._entry.role == _web.ANONYMOUS else self._entry
+
+    @property
+    def token(self):
+        """The token, or None where there is no session."""
+        self._look()
+        return self._token
+
+    @property
+    def new(self):
+        return self.token is None
+
+    def login(self, user, role="", **draft):
+        """Makes a session of this user, with the data that the visitor had, and ends the one before."""
+        data, old = dict(self._loaded()), self._token
+        self._token = self._lk.create(user, role, fields=self._data.fields(data), **draft)
+        self._entry = self._lk.validate(self._token)
+        self.changed, self.modified = True, False
+        if old:
+            self._lk.revoke(old)
+        return self._token
+
+    def logout(self):
+        """Ends the session. Pending, which is a kind of Unavailable: it ends, but Redis did not confirm it yet."""
+        self._look()
+        if self._token:
+            self._lk.revoke(self._token)
+        self._token, self._entry, self._dict = None, None, {}
+        self.changed, self.modified = True, False
+
+    # ------------------------------------------------------------------------------------------------ the data --
+    def _loaded(self):
+        self._look()
+        if self._dict is None:
+            self._dict = {}
+            if self._token:
+                entry, data = self._data.load(self._token)
+                if entry is not None:
+                    self._dict = data
+        return self._dict
+
+    def __getitem__(self, key):
+        return self._loaded()[key]
+
+    def __setitem__(self, key, value):
+        self._loaded()[key] = value
+        self.modified = True
+
+    def __delitem__(self, key):
+        del self._loaded()[key]
+        self.modified = True
+
+    def __iter__(self):
+        return iter(self._loaded())
+
+    def __len__(self):
+        return len(self._loaded())
+
+    def __repr__(self):
+        return f"<latchkey.flask.Session entry={self._entry!r}>"
+
+    def save(self):
+        """What the interface calls at the end of the request."""
+        if self.modified:
+            self.modified = False
+            if self._token is None:
+                if self._dict:
+                    self._token = self._lk.create(**_web.anonymous(), fields=self._data.fields(self._dict))
+                    self.changed = True
+            else:
+                try:
+                    self._data.save(self._token, self._dict)
+                except _web.Ended:
+                    self._token, self._entry, self.changed = None, None, True
+        if self._entry is not None and self._entry.renew and not self.changed:
+            new = self._lk.rotate(self._token, grace_ms=_web.GRACE_MS)
+            if new:
+                self._token, self.changed = new, True
+
+
+def unavailable(error=None):
+    return Response("The service cannot check sessions now.\n", 503, {"Retry-After": "1", "Cache-Control": "no-store"},
+                    mimetype="text/plain")
+
+
+class Sessions(SessionInterface):
+    """`app.session_interface`. `lk` is a handle, or the URL to open one with."""
+
+    def __init__(self, app, lk, **options):
+        self.lk = latchkey.open(lk, **options) if isinstance(lk, str) else lk
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app):
+        app.session_interface = self
+        app.register_error_handler(latchkey.Unavailable, unavailable)
+
+    def open_session(self, app, request):
+        return Session(self.lk, _web.cookies(request.environ.get("HTTP_COOKIE"), self.get_cookie_name(app)))
+
+    def save_session(self, app, session, response):
+        if response.status_code == 503:
+            return
+        try:
+            session.save()
+        except latchkey.Unavailable:
+            answer = unavailable()
+            response.status_code, response.headers = 503, answer.headers
+            response.set_data(answer.get_data())
+            return
+        if session.accessed:
+            response.vary.add("Cookie")
+        if not session.changed:
+            return
+        name = self.get_cookie_name(app)
+        where = {"domain": self.get_cookie_domain(app), "path": self.get_cookie_path(app),
+                 "secure": self.get_cookie_secure(app), "samesite": self.get_cookie_samesite(app) or "Lax", "httponly": True}
+        if session._token is None:
+            response.delete_cookie(name, **where)
+        else:
+            response.set_cookie(name, session._token, expires=self.get_expiration_time(app, session), **where)

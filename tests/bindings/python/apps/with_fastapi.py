@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+"""The application that test_web.py speaks to, in FastAPI: routes with the dependency, and one behind the ASGI middleware."""
+import asyncio
+import os
+
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.responses import PlainTextResponse
+
+import latchkey
+import latchkey.asgi
+import latchkey.fastapi
+
+lk = latchkey.open(os.environ["LATCHKEY_URL"])
+auth = latchkey.fastapi.Auth(lk, cookie="session", secure=False)
+api = FastAPI()
+
+
+@api.post("/login")
+async def login(user: int, response: Response):
+    await auth.login(response, user, role="member")
+    return "welcome"
+
+
+@api.get("/me", response_class=PlainTextResponse)
+async def me(response: Response, entry: latchkey.Entry = Depends(auth)):
+    return str(entry.user_id)
+
+
+@api.get("/maybe", response_class=PlainTextResponse)
+async def maybe(entry=Depends(auth.optional)):
+    return str(entry and entry.user_id)
+
+
+@api.post("/logout")
+async def logout(request: Request, response: Response):
+    await auth.logout(request, response)
+    return "bye"
+
+
+@api.get("/stats")
+async def stats():
+    return lk.stats()
+
+
+@api.get("/tasks")
+async def tasks():
+    return len(asyncio.all_tasks())
+
+
+async def behind(scope, receive, send):
+    text = str(scope["latchkey"] and scope["latchkey"].user_id).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+    await send({"type": "http.response.body", "body": text})
+
+
+def required(scope):
+    return {"/behind": True, "/behind/maybe": False}.get(scope["path"])
+
+
+middleware = latchkey.asgi.Middleware(behind, lk, cookie="session", required=required, secure=False)
+
+
+async def app(scope, receive, send):
+    if scope["type"] == "http" and scope["path"].startswith("/behind"):
+        return await middleware(scope, receive, send)
+    await api(scope, receive, send)

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+"""The application that test_web.py speaks to, in Flask."""
+import os
+
+import flask
+from flask import request, session
+
+import latchkey
+import latchkey.flask
+
+app = flask.Flask(__name__)
+auth = latchkey.flask.Sessions(app, os.environ["LATCHKEY_URL"])
+
+
+@app.post("/login")
+def login():
+    session.login(int(request.args["user"]), role="member")
+    return "welcome"
+
+
+@app.get("/me")
+def me():
+    return str(session.entry.user_id) if session.entry else ("no", 401)
+
+
+@app.post("/logout")
+def logout():
+    session.logout()
+    return "bye"
+
+
+@app.get("/data")
+def data():
+    return dict(session)
+
+
+@app.post("/data")
+def change():
+    # Everything that is read is read before the others have written: see `hold`.
+    before = dict(session)
+    hold()
+    for name, value in request.args.items():
+        if name != "hold":
+            session[name] = value
+    return before
+
+
+def hold():
+    """Waits until so many requests have come as far as this."""
+    if "hold" in request.args:
+        auth.gate.wait(30)
+
+
+@app.get("/stats")
+def stats():
+    return auth.lk.stats()
+
+
+@app.post("/gate")
+def gate():
+    import threading
+    auth.gate = threading.Barrier(int(request.args["parties"]))
+    return ""

@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: MIT
+"""Flask and Django under gunicorn, FastAPI and the ASGI middleware under uvicorn: Debian's versions, real sockets, several processes."""
+import concurrent.futures
+import contextlib
+import http.client
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+
+import latchkey
+from support import SHORT, URL, WORK, point, redis_stopped, run, wait_until
+
+APPS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "apps")
+SECONDS = 60  # nothing here takes so long, however slow the machine is
+
+
+class Answer:
+    def __init__(self, response):
+        self.status, self.headers, self.body = response.status, response.headers, response.read().decode()
+        self.set_cookies = response.headers.get_all("Set-Cookie") or []
+
+
+class Client:
+    """A browser: one cookie."""
+
+    def __init__(self, path, cookie=None):
+        self.path, self.cookie = path, cookie
+
+    def ask(self, method, path, cookie=None):
+        connection = http.client.HTTPConnection("localhost")
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(SECONDS)
+        sent = cookie or (f"session={self.cookie}" if self.cookie else None)
+        with contextlib.closing(connection):
+            connection.sock.connect(self.path)
+            connection.request(method, path, headers={"Cookie": sent} if sent else {})
+            answer = Answer(connection.getresponse())
+        for line in answer.set_cookies:
+            self.cookie = re.match(r"session=([^;]*)", line)[1].strip('"') or None
+        return answer
+
+    def get(self, path, status=200, **how):
+        answer = self.ask("GET", path, **how)
+        assert answer.status == status, (path, answer.status, answer.body)
+        return answer
+
+    def post(self, path, status=200, **how):
+        answer = self.ask("POST", path, **how)
+        assert answer.status == status, (path, answer.status, answer.body)
+        return answer
+
+
+class Server:
+    """with Server("flask", "--threads", "8") as socket_path"""
+    number = 0
+
+    def __init__(self, kind, *options, url=SHORT):
+        self.kind = kind
+        Server.number += 1
+        self.path = os.path.join(WORK, f"{kind}{Server.number}.sock")
+        self.log = os.path.join(WORK, f"{kind}{Server.number}.log")
+        program = [sys.executable, "-B", "-m"]
+        if kind == "fastapi":
+            program += ["uvicorn", "--uds", self.path, "--log-level", "warning", *options, "with_fastapi:app"]
+        else:
+            program += ["gunicorn", "--bind", f"unix:{self.path}", "--log-level", "warning", "--graceful-timeout", "5",
+                        "--worker-tmp-dir", WORK, *options, f"with_{kind}:app"]
+        self.program, self.environ = program, {**os.environ, "LATCHKEY_URL": url}
+
+    def __enter__(self):
+        if self.kind == "django":
+            subprocess.run([sys.executable, "-B", os.path.join(APPS, "with_django.py")], env=self.environ, check=True)
+        self.file = open(self.log, "w", encoding="utf-8")
+        self.process = subprocess.Popen(self.program, cwd=APPS, env=self.environ, stdout=self.file, stderr=self.file)
+        end = time.monotonic() + SECONDS
+        while True:
+            try:
+                Client(self.path).ask("GET", "/stats")
+                return self.path
+            except OSError:
+                if self.process.poll() is not None or time.monotonic() > end:
+                    self.__exit__(True)
+                    raise AssertionError("the server does not start") from None
+                time.sleep(0.05)
+
+    def __exit__(self, failed, *_):
+        self.process.terminate()
+        self.process.wait(SECONDS)
+        self.file.close()
+        if failed:
+            with open(self.log, encoding="utf-8") as file:
+                print(file.read())
+
+
+def rules(path, login="/login", me="/me", logout="/logout"):
+    """What holds for every middleware."""
+    here = latchkey.open(URL)
+    client = Client(path)
+    client.get(me, 401)
+    assert not client.get(me, 401).set_cookies
+    line = client.post(login + "?user=42").set_cookies
+    assert len(line) == 1 and "httponly" in line[0].lower() and "samesite=lax" in line[0].lower(), line
+    assert client.get(me).body == "42" and not client.get(me).set_cookies
+    assert here.validate(client.cookie).user_id == 42
+    # A second cookie of the name, that is dead, before or behind.
+    dead = here.create(1)
+    here.revoke(dead)
+    for cookie in (f"session={dead}; session={client.cookie}", f"other=1; session={client.cookie}; session={dead}"):
+        assert client.get(me, cookie=cookie).body == "42"
+    # What a client makes up is 401 for that client alone.
+    for forged in (dead, "x", "", client.cookie[:-1], client.cookie[:30] + "0" * 13, "\u00e9" * 43):
+        answer = Client(path).ask("GET", me, cookie=f"session={forged}")
+        assert answer.status == 401, (forged, answer.status, answer.body)
+    # No answer: 503, and the cookie is left alone.
+    other = Client(path, here.create(43))
+    unknown = here.create(44)
+    with redis_stopped():
+        answer = other.ask("GET", me, cookie=f"session={unknown}")
+        assert answer.status == 503 and not answer.set_cookies, (answer.status, answer.set_cookies)
+        assert Client(path).ask("POST", login + "?user=9").status == 503
+    wait_until("it answers again", lambda: client.ask("GET", me).body == "42")
+    # A logout here ends it in every process.
+    kept = client.cookie
+    client.post(logout)
+    assert client.cookie is None
+    wait_until("every process refuses it", lambda: all(Client(path, kept).ask("GET", me).status == 401 for _ in range(10)))
+    assert here.validate(kept) is None
+    # A session that ended elsewhere.
+    client.post(login + "?user=42")
+    client.get(me)
+    here.revoke(client.cookie)
+    wait_until("it ends here", lambda: Client(path, client.cookie).ask("GET", me).status == 401)
+    here.close()
+
+
+def costs_no_redis(path, me="/me", requests=50):
+    client = Client(path)
+    client.post("/login?user=7")
+    client.get(me)
+    before = json.loads(client.get("/stats").body)
+    for _ in range(requests):
+        assert client.get(me).body == "7"
+    after = json.loads(client.get("/stats").body)
+    assert after["l1_hits"] >= before["l1_hits"] + requests and after["l2_reads"] == before["l2_reads"], (before, after)
+
+
+def data(path):
+    """A session's data: lazily read, saved by compare-and-set, never raised from the dead."""
+    here = latchkey.open(URL)
+    client = Client(path)
+    assert not client.post("/data?a=1").body.count("a")  # nobody yet, and there is a session now
+    anonymous = client.cookie
+    assert here.validate(anonymous).role == "anonymous"
+    client.get("/me", 401)
+    assert json.loads(client.get("/data").body) == {"a": "1"}
+    client.post("/login?user=8")  # the data goes along, the token does not
+    assert client.cookie != anonymous and here.validate(anonymous) is None
+    assert json.loads(client.get("/data").body) == {"a": "1"} and client.get("/me").body == "8"
+    # Eight requests have read the same before the first of them writes: no change is lost.
+    client.post("/gate?parties=8")
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda n: Client(path, client.cookie).post(f"/data?hold=1&n{n}={n}").body, range(8)))
+    assert all(json.loads(each) == {"a": "1"} for each in found), found
+    assert json.loads(client.get("/data").body) == {"a": "1", **{f"n{n}": str(n) for n in range(8)}}
+    # A logout while a request is under way: its data is not written, the session does not rise again.
+    client.post("/gate?parties=2")
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        slow = pool.submit(Client(path, client.cookie).ask, "POST", "/data?hold=1&late=1")
+        token = client.cookie
+        time.sleep(0.2)  # it has read its data, as a rule; if it has not, it finds no session, and says so too
+        here.revoke(token)
+        Client(path, here.create(1)).ask("POST", "/data?hold=1")
+        answer = slow.result()
+    assert answer.status in (200, 400) and here.validate(token) is None and here.load(token) is None, answer.status
+    assert not any(token in line for line in answer.set_cookies)
+    here.close()
+
+
+aging = []  # (server, what is asked, its client, when it logged in): looked at when the tokens are old
+servers = contextlib.ExitStack()  # those that wait for it
+
+
+def grow_old(path, me="/me"):
+    client = Client(path)
+    client.post("/login?user=12")
+    aging.append((path, me, client, time.monotonic()))
+
+
+def renewed(path, me, client, began):
+    """The token has grown old: an answer has the new one, one of several at once. (The handles here have renew_ms=10000.)"""
+    time.sleep(max(0, 10.1 - (time.monotonic() - began)))  # time itself is what is asked for
+    old = client.cookie
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: Client(path, old).get(me), range(4)))
+    assert [answer.body for answer in answers] == ["12"] * 4
+    lines = [line for answer in answers for line in answer.set_cookies]
+    assert len(lines) == 1 and "httponly" in lines[0].lower(), lines
+    new = re.match(r"session=([^;]*)", lines[0])[1]
+    assert new != old and Client(path, new).get(me).body == "12" and Client(path, old).get(me).body == "12"
+
+
+@point(24, "Flask: a hit asks Redis nothing; data")
+def flask_data():
+    path = servers.enter_context(Server("flask", "--workers", "1", "--threads", "12", url=URL + "&renew_ms=10000"))
+    costs_no_redis(path)
+    data(path)
+    grow_old(path)
+
+
+@point(24, "Django: request.user asks Redis nothing; data; passwords; expiry")
+def django_data():
+    path = servers.enter_context(Server("django", "--workers", "1", "--threads", "12", url=URL + "&renew_ms=10000"))
+    costs_no_redis(path)
+    data(path)
+    # A change of the password ends all sessions but the one that keeps itself.
+    here, one, two = latchkey.open(URL), Client(path), Client(path)
+    one.post("/login?user=21")
+    two.post("/login?user=21")
+    before = one.cookie
+    one.post("/password?password=new&keep=1")
+    assert one.cookie != before and one.get("/me").body == "21" and here.validate(before) is None
+    two.get("/me", 401)
+    assert here.validate(two.cookie or "") is None
+    # Another expiry is another session: set_expiry holds.
+    before = one.cookie
+    one.post("/data?expiry=1000")
+    entry = here.validate(one.cookie)
+    assert one.cookie != before and here.validate(before) is None
+    assert 990000 < entry.expires_at_ms - entry.created_at_ms <= 1000000 and one.get("/me").body == "21"
+    here.close()
+    grow_old(path)
+
+
+@point(24, "Flask under gunicorn, two processes that were forked with the handle open")
+def flask():
+    with Server("flask", "--workers", "2", "--threads", "4", "--preload") as path:
+        rules(path)
+
+
+@point(24, "Django under gunicorn, two processes")
+def django():
+    with Server("django", "--workers", "2", "--threads", "4", "--preload") as path:
+        rules(path)
+
+
+@point(24, "FastAPI's dependency and the ASGI middleware under uvicorn")
+def asgi():
+    path = servers.enter_context(Server("fastapi", url=SHORT + "&renew_ms=10000"))
+    rules(path)
+    rules(path, me="/behind")
+    costs_no_redis(path)
+    costs_no_redis(path, me="/behind")
+    assert Client(path).get("/maybe").body == Client(path).get("/behind/maybe").body == "None"
+    assert Client(path).get("/behind/alone").body == "None"
+    grow_old(path)
+    grow_old(path, me="/behind")
+
+
+@point(24, "a token that has grown old is renewed")
+def renewals():
+    assert len(aging) == 4
+    for each in aging:
+        renewed(*each)
+
+
+if __name__ == "__main__":
+    with servers:
+        run()
