@@ -12,42 +12,47 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-enum lk_counter {
-    LK_L1_HITS,
-    LK_L1_MISSES,
-    LK_MALFORMED,
-    LK_L2_READS,
-    LK_L2_WRITES,
-    LK_L2_ERRORS,
-    LK_JOINED,
-    LK_FILLS,
-    LK_FILLS_REFUSED,
-    LK_PURGES,
-    LK_EMPTIES,
-    LK_MISSED,
-    LK_RECONNECTS,
-    LK_TOUCHES,
-    LK_TOUCHES_DROPPED,
-    LK_BEATS,
-    LK_LAPSES,
-    LK_STALE,
-    LK_CORRUPT_RECORDS,
-    LK_REPLAYED,
-    LK_SHED,
-    LK_RETRIES,
-    LK_AUDITED,
-    LK_AUDIT_SUSPICIONS_SEEN,
-    LK_AUDIT_DISAGREEMENTS,
-    LK_DEAD_REFUSED,
-    LK_REFRESHES,
-    LK_REFRESHES_DROPPED,
-    LK_REUSES,
-    LK_FOREIGN_READS,
-    LK_FOREIGN_UNKNOWN,
-    LK_SECTION_READS,
-    LK_SECTION_WRITES,
-    LK_COUNTER_COUNT
-};
+/* All counters, once: X(name here, field of latchkey_stats, what it counts). The name in Prometheus is the field's, with
+ * "latchkey_" before and "_total" behind it. The enum below, latchkey_stats_read and latchkey_metrics are made from this. */
+#define LK_COUNTERS(X)                                                                                                 \
+    X(LK_L1_HITS, l1_hits, "Validations answered from memory.")                                                        \
+    X(LK_L1_MISSES, l1_misses, "Validations of well-formed tokens that memory could not answer.")                      \
+    X(LK_MALFORMED, malformed, "Tokens refused before anything was asked.")                                            \
+    X(LK_DEAD_REFUSED, dead_refused, "Validations of tokens that were known to be dead.")                              \
+    X(LK_L2_READS, l2_reads, "Records asked for in Redis.")                                                            \
+    X(LK_L2_WRITES, l2_writes, "Scripts run in Redis.")                                                                \
+    X(LK_L2_ERRORS, l2_errors, "Round trips to Redis without an answer, or with an error.")                            \
+    X(LK_JOINED, joined, "Misses that shared the read of another.")                                                    \
+    X(LK_FILLS, fills, "Entries put into memory.")                                                                     \
+    X(LK_FILLS_REFUSED, fills_refused, "Answers not kept because a revocation came in between.")                       \
+    X(LK_PURGES, purges, "Revocations applied to memory.")                                                             \
+    X(LK_EMPTIES, empties, "Times that memory was emptied, after another server was met, and after gaps.")             \
+    X(LK_MISSED, missed, "Revocations whose message was lost, found by their number.")                                 \
+    X(LK_REPLAYED, replayed, "Revocations read in the log, where their messages did not come.")                        \
+    X(LK_RECONNECTS, reconnects, "Reconnections of the link.")                                                         \
+    X(LK_REFRESHES, refreshes, "Entries in use that were to be read again before their time in memory was up.")        \
+    X(LK_REFRESHES_DROPPED, refreshes_dropped, "Refreshes dropped, or without an answer.")                             \
+    X(LK_TOUCHES, touches, "Touches asked for by validations.")                                                        \
+    X(LK_TOUCHES_DROPPED, touches_dropped, "Touches dropped, or not done by Redis.")                                   \
+    X(LK_BEATS, beats, "Leases confirmed.")                                                                            \
+    X(LK_SHED, shed, "Calls refused because in_flight of them waited for Redis already.")                              \
+    X(LK_RETRIES, retries, "Reads repeated because a connection broke.")                                               \
+    X(LK_STALE, stale, "Validations answered without a lease, under grace_ms.")                                        \
+    X(LK_LAPSES, lapses, "Validations that found the lease lapsed.")                                                   \
+    X(LK_CORRUPT_RECORDS, corrupt, "Records refused as corrupt.")                                                      \
+    X(LK_AUDITED, audited, "Entries of memory that were compared with Redis.")                                         \
+    X(LK_AUDIT_SUSPICIONS_SEEN, audit_suspicions,                                                                      \
+      "Entries that differed, as they do while a revocation is under way.")                                            \
+    X(LK_AUDIT_DISAGREEMENTS, audit_disagreements, "Entries that differed for longer than the bound: should be 0.")    \
+    X(LK_SECTION_READS, section_reads, "Sections of sessions read, or found not to be there.")                         \
+    X(LK_SECTION_WRITES, section_writes, "Sections of sessions written or deleted.")                                   \
+    X(LK_REUSES, reuses, "Old tokens used after their grace: their sessions were ended.")                              \
+    X(LK_FOREIGN_READS, foreign_reads, "Foreign tokens that Redis was asked about.")                                   \
+    X(LK_FOREIGN_UNKNOWN, foreign_unknown, "Foreign tokens that mean no session.")
+
+#define LK_COUNTER_NAME(name, field, help) name,
+enum lk_counter { LK_COUNTERS(LK_COUNTER_NAME) LK_COUNTER_COUNT };
+#undef LK_COUNTER_NAME
 
 /* Log-linear: 16 buckets an octave, so a bucket is at most 6.25% wide. Values up to 2^40. */
 enum { LK_HISTOGRAM_BUCKETS = 16 * 37 };

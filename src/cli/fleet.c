@@ -44,13 +44,10 @@ static void renew_rates(fleet_instance *i)
     const lk_beat_stats *a = &i->base, *b = &i->now;
     if (b->uptime_ms - a->uptime_ms < RATE_LEAST_MS) return;
     double seconds = (double)(b->uptime_ms - a->uptime_ms) / 1000;
-    i->rates = (fleet_rates){.hits = rate(a->hits, b->hits, seconds),
-                             .misses = rate(a->misses, b->misses, seconds),
-                             .refused = rate(a->refused, b->refused, seconds),
-                             .reads = rate(a->reads, b->reads, seconds),
-                             .writes = rate(a->writes, b->writes, seconds),
-                             .errors = rate(a->errors + a->shed, b->errors + b->shed, seconds),
-                             .purges = rate(a->purges, b->purges, seconds)};
+#define RATE(field) i->rates.field = rate(a->field, b->field, seconds);
+    FLEET_RATES(RATE)
+#undef RATE
+    i->rates.errors += rate(a->shed, b->shed, seconds);
     i->rates.validates = i->rates.hits + i->rates.misses + i->rates.refused;
     i->rated = true;
     i->base = *b;
@@ -100,21 +97,22 @@ double fleet_hit_share(const fleet_rates *rates)
     return asked > 0 ? rates->hits / asked : -1;
 }
 
-static void worst(int64_t *of, int64_t value)
-{
-    if (value > *of) *of = value;
-}
-
 static void add_rates(fleet_rates *sum, const fleet_rates *r)
 {
     sum->validates += r->validates;
-    sum->hits += r->hits;
-    sum->misses += r->misses;
-    sum->refused += r->refused;
-    sum->reads += r->reads;
-    sum->writes += r->writes;
-    sum->errors += r->errors;
-    sum->purges += r->purges;
+#define ADD(field) sum->field += r->field;
+    FLEET_RATES(ADD)
+#undef ADD
+}
+
+static void add_numbers(lk_beat_stats *sum, lk_beat_stats *one)
+{
+    for (size_t k = 0; k < lk_beat_number_count; k++) {
+        int64_t *to = lk_beat_number_of(sum, &lk_beat_numbers[k]);
+        int64_t value = *lk_beat_number_of(one, &lk_beat_numbers[k]);
+        if (lk_beat_numbers[k].total == LK_BEAT_SUM) *to += value;
+        else if (value > *to) *to = value;
+    }
 }
 
 void fleet_total(const fleet *h, fleet_instance *total)
@@ -123,24 +121,13 @@ void fleet_total(const fleet *h, fleet_instance *total)
     strcpy(total->name, "all");
     bool unleased = false;
     for (size_t i = 0; i < h->count; i++) {
-        const fleet_instance *one = &h->instance[i];
-        const lk_beat_stats *p = &one->now;
-        lk_beat_stats *sum = &total->now;
+        fleet_instance *one = &h->instance[i];
         if (!one->tells) continue;
         total->tells = true;
         total->rated |= one->rated;
         add_rates(&total->rates, &one->rates);
-        sum->hits += p->hits, sum->misses += p->misses, sum->refused += p->refused;
-        sum->reads += p->reads, sum->writes += p->writes, sum->errors += p->errors, sum->shed += p->shed;
-        sum->in_flight += p->in_flight, sum->purges += p->purges, sum->entries += p->entries;
-        sum->capacity += p->capacity, sum->reconnects += p->reconnects, sum->pending += p->pending;
-        worst(&sum->uptime_ms, p->uptime_ms);
-        worst(&sum->read_p50_us, p->read_p50_us);
-        worst(&sum->read_p99_us, p->read_p99_us);
-        worst(&sum->lag_p50_us, p->lag_p50_us);
-        worst(&sum->lag_p99_us, p->lag_p99_us);
-        worst(&sum->lease_age_ms, p->lease_age_ms);
-        unleased |= p->lease_age_ms < 0;
+        add_numbers(&total->now, &one->now);
+        unleased |= one->now.lease_age_ms < 0;
     }
     if (unleased) total->now.lease_age_ms = -1;
 }

@@ -7,10 +7,14 @@
 
 enum { FLEET_MOST = 1000, FLEET_NAME = 16 };
 
-/* Counts are a second; the rest is as of now, or of the last seconds. */
+/* Counts a second. Each is the rate of the number of that name in beats (beat_stats.h); `errors` also counts `shed`. */
+#define FLEET_RATES(X) X(hits) X(misses) X(refused) X(reads) X(writes) X(errors) X(purges)
+#define FLEET_FIELD(field) double field;
 typedef struct fleet_rates {
-    double validates, hits, misses, refused, reads, writes, errors, purges;
+    double validates; /* hits, misses and refused together */
+    FLEET_RATES(FLEET_FIELD)
 } fleet_rates;
+#undef FLEET_FIELD
 
 typedef struct fleet_instance {
     char name[FLEET_NAME + 1];

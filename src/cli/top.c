@@ -167,14 +167,13 @@ static bool print_table(const fleet *h, int64_t now_ms, size_t most)
 
 static void json_instance(json *j, const char *name, const fleet_instance *i, int64_t now_ms)
 {
-    const lk_beat_stats *p = &i->now;
+    lk_beat_stats numbers = i->now;
     json_open(j, name, '{');
     json_text(j, "instance", i->name);
     json_int(j, "heard_ms_ago", i->heard_ms ? now_ms - i->heard_ms : 0);
     json_bool(j, "tells", i->tells);
     if (i->tells) {
-        json_text(j, "version", p->version);
-        json_int(j, "uptime_ms", p->uptime_ms);
+        json_text(j, "version", numbers.version);
         json_real(j, "validates_per_s", i->rates.validates);
         json_real(j, "hit_rate", fleet_hit_share(&i->rates) < 0 ? NAN : fleet_hit_share(&i->rates));
         json_real(j, "misses_per_s", i->rates.misses);
@@ -183,20 +182,8 @@ static void json_instance(json *j, const char *name, const fleet_instance *i, in
         json_real(j, "l2_writes_per_s", i->rates.writes);
         json_real(j, "errors_per_s", i->rates.errors);
         json_real(j, "revocations_per_s", i->rates.purges);
-        json_int(j, "hits", p->hits);
-        json_int(j, "misses", p->misses);
-        json_int(j, "refused", p->refused);
-        json_int(j, "revocations", p->purges);
-        json_int(j, "l2_read_p50_us", p->read_p50_us);
-        json_int(j, "l2_read_p99_us", p->read_p99_us);
-        json_int(j, "revocation_p50_us", p->lag_p50_us);
-        json_int(j, "revocation_p99_us", p->lag_p99_us);
-        json_int(j, "lease_age_ms", p->lease_age_ms);
-        json_int(j, "l1_entries", p->entries);
-        json_int(j, "l1_capacity", p->capacity);
-        json_int(j, "in_flight", p->in_flight);
-        json_int(j, "pending", p->pending);
-        json_int(j, "reconnects", p->reconnects);
+        for (size_t k = 0; k < lk_beat_number_count; k++)
+            json_int(j, lk_beat_numbers[k].json, *lk_beat_number_of(&numbers, &lk_beat_numbers[k]));
     }
     json_close(j, '}');
 }

@@ -9,36 +9,23 @@
 /* 13 digits: three hundred years in milliseconds, or a year of 300,000 a second */
 #define NUMBER_MOST INT64_C(9999999999999)
 
-static const struct {
-    const char *name;
-    size_t offset;
-} numbers[] = {
-    {"db", offsetof(lk_beat_stats, database)},     {"up", offsetof(lk_beat_stats, uptime_ms)},
-    {"hit", offsetof(lk_beat_stats, hits)},        {"miss", offsetof(lk_beat_stats, misses)},
-    {"no", offsetof(lk_beat_stats, refused)},      {"rd", offsetof(lk_beat_stats, reads)},
-    {"wr", offsetof(lk_beat_stats, writes)},       {"err", offsetof(lk_beat_stats, errors)},
-    {"shed", offsetof(lk_beat_stats, shed)},       {"fly", offsetof(lk_beat_stats, in_flight)},
-    {"r50", offsetof(lk_beat_stats, read_p50_us)}, {"r99", offsetof(lk_beat_stats, read_p99_us)},
-    {"rev", offsetof(lk_beat_stats, purges)},      {"g50", offsetof(lk_beat_stats, lag_p50_us)},
-    {"g99", offsetof(lk_beat_stats, lag_p99_us)},  {"age", offsetof(lk_beat_stats, lease_age_ms)},
-    {"l1", offsetof(lk_beat_stats, entries)},      {"cap", offsetof(lk_beat_stats, capacity)},
-    {"re", offsetof(lk_beat_stats, reconnects)},   {"pend", offsetof(lk_beat_stats, pending)},
-};
-enum { NUMBERS = sizeof numbers / sizeof *numbers };
-
-static int64_t *at(lk_beat_stats *pulse, size_t i) { return (int64_t *)(void *)((char *)pulse + numbers[i].offset); }
+#define NUMBER(field, word, json, total) {word, json, offsetof(lk_beat_stats, field), LK_BEAT_##total},
+const lk_beat_number lk_beat_numbers[] = {LK_BEAT_NUMBERS(NUMBER)};
+enum { NUMBERS = sizeof lk_beat_numbers / sizeof *lk_beat_numbers };
+const size_t lk_beat_number_count = NUMBERS;
 
 /* Zeros are left out, and so are numbers at the end for which there is no more room: the first ones matter most. */
-size_t lk_beat_stats_write(const lk_beat_stats *pulse, char text[LK_BEAT_STATS_SIZE])
+size_t lk_beat_stats_write(const lk_beat_stats *stats, char text[LK_BEAT_STATS_SIZE])
 {
-    lk_beat_stats copy = *pulse;
-    size_t used = (size_t)snprintf(text, LK_BEAT_STATS_SIZE, "v=%.15s", pulse->version);
+    lk_beat_stats copy = *stats;
+    size_t used = (size_t)snprintf(text, LK_BEAT_STATS_SIZE, "v=%.15s", stats->version);
     for (size_t i = 0; i < NUMBERS; i++) {
-        int64_t value = *at(&copy, i);
+        int64_t value = *lk_beat_number_of(&copy, &lk_beat_numbers[i]);
         if (!value) continue;
         if (value > NUMBER_MOST) value = NUMBER_MOST;
         char word[32];
-        size_t size = (size_t)snprintf(word, sizeof word, " %s=%" PRId64, numbers[i].name, value < 0 ? -1 : value);
+        size_t size =
+            (size_t)snprintf(word, sizeof word, " %s=%" PRId64, lk_beat_numbers[i].word, value < 0 ? -1 : value);
         if (used + size >= LK_BEAT_STATS_SIZE) break;
         memcpy(text + used, word, size + 1);
         used += size;
@@ -46,36 +33,36 @@ size_t lk_beat_stats_write(const lk_beat_stats *pulse, char text[LK_BEAT_STATS_S
     return used;
 }
 
-static bool take_version(const char *value, size_t length, lk_beat_stats *pulse)
+static bool take_version(const char *value, size_t length, lk_beat_stats *stats)
 {
-    if (!length || length >= sizeof pulse->version || strspn(value, "0123456789.") < length) return false;
-    memcpy(pulse->version, value, length);
+    if (!length || length >= sizeof stats->version || strspn(value, "0123456789.") < length) return false;
+    memcpy(stats->version, value, length);
     return true;
 }
 
-static bool take_number(const char *name, size_t name_length, const char *value, size_t length, lk_beat_stats *pulse)
+static bool take_number(const char *name, size_t name_length, const char *value, size_t length, lk_beat_stats *stats)
 {
     size_t sign = *value == '-';
     if (length == sign || length - sign > 13 || strspn(value + sign, "0123456789") < length - sign) return false;
     for (size_t i = 0; i < NUMBERS; i++)
-        if (strlen(numbers[i].name) == name_length && memcmp(numbers[i].name, name, name_length) == 0)
-            *at(pulse, i) = sign ? -1 : strtoll(value, NULL, 10);
+        if (strlen(lk_beat_numbers[i].word) == name_length && memcmp(lk_beat_numbers[i].word, name, name_length) == 0)
+            *lk_beat_number_of(stats, &lk_beat_numbers[i]) = sign ? -1 : strtoll(value, NULL, 10);
     return true; /* also if a newer version says more */
 }
 
-bool lk_beat_stats_read(const char *text, lk_beat_stats *pulse)
+bool lk_beat_stats_read(const char *text, lk_beat_stats *stats)
 {
-    memset(pulse, 0, sizeof *pulse);
+    memset(stats, 0, sizeof *stats);
     bool good = true;
     for (text += strspn(text, " "); good && *text; text += strspn(text, " ")) {
         size_t size = strcspn(text, " "), name = strcspn(text, "= ");
         const char *value = text + name + 1;
         if (name >= size) good = false;
-        else if (name == 1 && *text == 'v') good = take_version(value, size - name - 1, pulse);
-        else good = take_number(text, name, value, size - name - 1, pulse);
+        else if (name == 1 && *text == 'v') good = take_version(value, size - name - 1, stats);
+        else good = take_number(text, name, value, size - name - 1, stats);
         text += size;
     }
-    good = good && pulse->version[0];
-    if (!good) memset(pulse, 0, sizeof *pulse);
+    good = good && stats->version[0];
+    if (!good) memset(stats, 0, sizeof *stats);
     return good;
 }

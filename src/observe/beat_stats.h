@@ -15,32 +15,66 @@
 
 enum { LK_BEAT_STATS_SIZE = 272 }; /* with its NUL: so a message stays below 300 bytes */
 
-/* Counts are since open. Quantiles are of the last seconds (stats.c), and 0 if there was nothing to measure. */
+/* All numbers, once and in the order in which they are sent: X(field, name in a beat, name in --json, total). Counts are
+ * since open. Quantiles are of the last seconds (stats.c), and 0 if there was nothing to measure. `total` says how those of
+ * several instances make one: SUM, or the MOST, which of times is the worst.
+ *
+ *   database           channels do not belong to one: a listener tells by it which instances are of one deployment
+ *   hits, misses       validates: answered by L1, and not by L1
+ *   refused            validates refused at once: malformed, or known to be dead
+ *   reads, writes      records read from Redis, scripts run there
+ *   errors, shed       round trips without an answer; calls refused because too many were waiting already
+ *   in_flight          calls that wait for Redis now
+ *   purges             revocations applied to L1; lag_: how long they took, from publish to purge
+ *   lease_age_ms       as of when the beat was sent; -1: there is no lease
+ *   pending            revocations that Redis has not confirmed */
+#define LK_BEAT_NUMBERS(X)                                                                                             \
+    X(database, "db", "database", MOST)                                                                                \
+    X(uptime_ms, "up", "uptime_ms", MOST)                                                                              \
+    X(hits, "hit", "hits", SUM)                                                                                        \
+    X(misses, "miss", "misses", SUM)                                                                                   \
+    X(refused, "no", "refused", SUM)                                                                                   \
+    X(reads, "rd", "l2_reads", SUM)                                                                                    \
+    X(writes, "wr", "l2_writes", SUM)                                                                                  \
+    X(errors, "err", "errors", SUM)                                                                                    \
+    X(shed, "shed", "shed", SUM)                                                                                       \
+    X(in_flight, "fly", "in_flight", SUM)                                                                              \
+    X(read_p50_us, "r50", "l2_read_p50_us", MOST)                                                                      \
+    X(read_p99_us, "r99", "l2_read_p99_us", MOST)                                                                      \
+    X(purges, "rev", "revocations", SUM)                                                                               \
+    X(lag_p50_us, "g50", "revocation_p50_us", MOST)                                                                    \
+    X(lag_p99_us, "g99", "revocation_p99_us", MOST)                                                                    \
+    X(lease_age_ms, "age", "lease_age_ms", MOST)                                                                       \
+    X(entries, "l1", "l1_entries", SUM)                                                                                \
+    X(capacity, "cap", "l1_capacity", SUM)                                                                             \
+    X(reconnects, "re", "reconnects", SUM)                                                                             \
+    X(pending, "pend", "pending", SUM)
+
+#define LK_BEAT_FIELD(field, word, json, total) int64_t field;
 typedef struct lk_beat_stats {
     char version[16];
-    int64_t
-        /* channels do not belong to a database: a listener tells by this number which instances are of one deployment */
-        database;
-    int64_t uptime_ms;
-    int64_t hits, misses,
-        refused; /* validates: answered by L1; not by L1; refused at once (malformed, or known to be dead) */
-    int64_t reads, writes, errors; /* records read from Redis, scripts run, and round trips without an answer */
-    int64_t shed;                  /* calls refused because too many were waiting already */
-    int64_t in_flight;             /* calls that wait for Redis now */
-    int64_t read_p50_us, read_p99_us;
-    int64_t purges; /* revocations applied to L1 */
-    int64_t lag_p50_us, lag_p99_us;
-    int64_t lease_age_ms; /* as of when the beat was sent; -1: there is no lease */
-    int64_t entries, capacity;
-    int64_t reconnects;
-    int64_t pending; /* revocations that Redis has not confirmed */
+    LK_BEAT_NUMBERS(LK_BEAT_FIELD)
 } lk_beat_stats;
+#undef LK_BEAT_FIELD
+
+typedef struct lk_beat_number {
+    const char *word, *json;
+    size_t offset;
+    enum { LK_BEAT_SUM, LK_BEAT_MOST } total;
+} lk_beat_number;
+extern const lk_beat_number lk_beat_numbers[];
+extern const size_t lk_beat_number_count;
+
+static inline int64_t *lk_beat_number_of(lk_beat_stats *stats, const lk_beat_number *number)
+{
+    return (int64_t *)(void *)((char *)stats + number->offset);
+}
 
 /* Returns the length. */
-size_t lk_beat_stats_write(const lk_beat_stats *pulse, char text[LK_BEAT_STATS_SIZE]);
+size_t lk_beat_stats_write(const lk_beat_stats *stats, char text[LK_BEAT_STATS_SIZE]);
 
 /* Takes the text behind a nonce; anything may have been published there. False: these are not numbers. What is not said
  * is 0. */
-bool lk_beat_stats_read(const char *text, lk_beat_stats *pulse);
+bool lk_beat_stats_read(const char *text, lk_beat_stats *stats);
 
 #endif
