@@ -10,20 +10,20 @@
 #include <time.h>
 #include <unistd.h>
 
-void lk_park_wake(lk_park *turn)
+void lk_park_wake(lk_park *park)
 {
-    atomic_store_explicit(&turn->given, 1, memory_order_release);
-    syscall(SYS_futex, &turn->given, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    atomic_store_explicit(&park->given, 1, memory_order_release);
+    syscall(SYS_futex, &park->given, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
-bool lk_park_wait(lk_park *turn, int64_t deadline_ms)
+bool lk_park_wait(lk_park *park, int64_t deadline_ms)
 {
     struct timespec until = lk_timespec(deadline_ms);
     const struct timespec *end = deadline_ms == LK_PARK_FOREVER ? NULL : &until;
     for (;;) {
-        if (atomic_load_explicit(&turn->given, memory_order_acquire)) return true;
+        if (atomic_load_explicit(&park->given, memory_order_acquire)) return true;
         /* WAIT_BITSET takes an absolute time on the monotonic clock. */
-        long failed = syscall(SYS_futex, &turn->given, FUTEX_WAIT_BITSET_PRIVATE, 0, end, NULL, FUTEX_BITSET_MATCH_ANY);
-        if (failed && errno == ETIMEDOUT) return atomic_load_explicit(&turn->given, memory_order_acquire);
+        long failed = syscall(SYS_futex, &park->given, FUTEX_WAIT_BITSET_PRIVATE, 0, end, NULL, FUTEX_BITSET_MATCH_ANY);
+        if (failed && errno == ETIMEDOUT) return atomic_load_explicit(&park->given, memory_order_acquire);
     }
 }

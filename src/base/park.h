@@ -14,7 +14,7 @@ typedef struct lk_park {
 
 #define LK_PARK_FOREVER INT64_MAX
 
-void lk_park_wake(lk_park *turn);
-bool lk_park_wait(lk_park *turn, int64_t deadline_ms); /* false: it was not woken by then (monotonic clock) */
+void lk_park_wake(lk_park *park);
+bool lk_park_wait(lk_park *park, int64_t deadline_ms); /* false: it was not woken by then (monotonic clock) */
 
 #endif

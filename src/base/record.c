@@ -138,9 +138,9 @@ size_t lk_record_seal(const lk_seal_keys *keys, const lk_record *record, uint8_t
 
 lk_seal_context lk_record_context(const lk_record *record)
 {
-    lk_seal_context home = {.user_id = record->entry.user_id};
-    memcpy(home.session, record->session, sizeof home.session);
-    return home;
+    lk_seal_context context = {.user_id = record->entry.user_id};
+    memcpy(context.session, record->session, sizeof context.session);
+    return context;
 }
 
 static enum lk_record_check open_sealed(const lk_seal_keys *keys, const uint8_t *sealed, lk_record *record)
@@ -185,21 +185,21 @@ const char *lk_record_fault(enum lk_record_check check)
     return "a session's record in Redis is damaged or foreign";
 }
 
-bool lk_record_header_read(const void *data, size_t size, lk_record_header *glance)
+bool lk_record_header_read(const void *data, size_t size, lk_record_header *header)
 {
     const uint8_t *bytes = data;
-    memset(glance, 0, sizeof *glance);
+    memset(header, 0, sizeof *header);
     if (size < LK_RECORD_SIZE || bytes[0] != 'L' || bytes[1] != 'K' || !bytes[2] || bytes[2] > LK_RECORD_NEWEST)
         return false;
     bool sealed = bytes[2] > LK_RECORD_SEALED;
     if (size != (sealed ? LK_RECORD_SEALED_SIZE : LK_RECORD_SIZE)) return false;
-    glance->size = size;
-    glance->rotated = bytes[2] - (sealed ? LK_RECORD_SEALED : 0) == LK_RECORD_ROTATED;
-    glance->created_at_ms = (int64_t)get_number(bytes + LK_RECORD_CREATED, 8);
-    glance->expires_at_ms = (int64_t)get_number(bytes + LK_RECORD_EXPIRES, 8);
-    glance->device = (uint32_t)get_number(bytes + LK_RECORD_DEVICE, 4);
-    return glance->created_at_ms >= 0 && glance->created_at_ms <= glance->expires_at_ms &&
-           glance->expires_at_ms < TIME_MAX;
+    header->size = size;
+    header->rotated = bytes[2] - (sealed ? LK_RECORD_SEALED : 0) == LK_RECORD_ROTATED;
+    header->created_at_ms = (int64_t)get_number(bytes + LK_RECORD_CREATED, 8);
+    header->expires_at_ms = (int64_t)get_number(bytes + LK_RECORD_EXPIRES, 8);
+    header->device = (uint32_t)get_number(bytes + LK_RECORD_DEVICE, 4);
+    return header->created_at_ms >= 0 && header->created_at_ms <= header->expires_at_ms &&
+           header->expires_at_ms < TIME_MAX;
 }
 
 /* -------------------------------------------------------------------------------------------------- fields -- */
@@ -237,7 +237,7 @@ int lk_fields_check(const latchkey_field *fields, size_t count, bool may_delete)
 latchkey_field *lk_fields_seal(const lk_seal_keys *keys, const lk_record *record, const latchkey_field *fields,
                                size_t count)
 {
-    lk_seal_context home = lk_record_context(record);
+    lk_seal_context context = lk_record_context(record);
     size_t bytes = (count + 1) * sizeof(latchkey_field);
     for (size_t i = 0; i < count; i++) bytes += fields[i].size + LK_SEAL_FIELD_MORE;
     latchkey_field *sealed = malloc(bytes);
@@ -247,7 +247,7 @@ latchkey_field *lk_fields_seal(const lk_seal_keys *keys, const lk_record *record
         const latchkey_field *f = &fields[i];
         sealed[i] = (latchkey_field){.name = f->name};
         if (!f->data) continue;
-        lk_seal_field(keys, &home, (lk_span){f->name, strlen(f->name)}, (lk_span){f->data, f->size}, at);
+        lk_seal_field(keys, &context, (lk_span){f->name, strlen(f->name)}, (lk_span){f->data, f->size}, at);
         sealed[i].data = at;
         sealed[i].size = f->size + LK_SEAL_FIELD_MORE;
         at += sealed[i].size;

@@ -95,7 +95,7 @@ typedef struct lk_record_header {
     int64_t created_at_ms, expires_at_ms;
     uint32_t device;
 } lk_record_header;
-bool lk_record_header_read(const void *bytes, size_t size, lk_record_header *glance);
+bool lk_record_header_read(const void *bytes, size_t size, lk_record_header *header);
 
 bool lk_field_name_good(const char *name, size_t length);
 bool lk_field_names_good(const char *const *names, size_t count); /* 1 to LK_FIELDS_MAX good ones */

@@ -68,19 +68,20 @@ enum lk_seal_check lk_unseal(const lk_seal_keys *keys, const uint8_t *beside, si
 /* ------------------------------------------------------------------------------------------------- fields -- */
 
 /* Only the name has a length that varies, so two different fields never give the same bytes. */
-static size_t field_beside(const lk_seal_context *home, lk_span name, uint8_t beside[BESIDE_MAX])
+static size_t field_beside(const lk_seal_context *context, lk_span name, uint8_t beside[BESIDE_MAX])
 {
     memcpy(beside, field_head, FIELD_HEAD);
-    memcpy(beside + FIELD_HEAD, home->session, LK_SEAL_SESSION_SIZE);
-    for (int i = 0; i < 8; i++) beside[FIELD_HEAD + LK_SEAL_SESSION_SIZE + i] = (uint8_t)(home->user_id >> (8 * i));
+    memcpy(beside + FIELD_HEAD, context->session, LK_SEAL_SESSION_SIZE);
+    for (int i = 0; i < 8; i++) beside[FIELD_HEAD + LK_SEAL_SESSION_SIZE + i] = (uint8_t)(context->user_id >> (8 * i));
     memcpy(beside + BESIDE_NAME, name.data, name.size);
     return BESIDE_NAME + name.size + LK_SEAL_ID_SIZE;
 }
 
-void lk_seal_field(const lk_seal_keys *keys, const lk_seal_context *home, lk_span name, lk_span data, uint8_t *sealed)
+void lk_seal_field(const lk_seal_keys *keys, const lk_seal_context *context, lk_span name, lk_span data,
+                   uint8_t *sealed)
 {
     uint8_t beside[BESIDE_MAX], seal[LK_AEAD_NONCE_SIZE + LK_AEAD_TAG_SIZE];
-    size_t beside_size = field_beside(home, name, beside);
+    size_t beside_size = field_beside(context, name, beside);
     if (data.size) memcpy(sealed + FIELD_DATA, data.data, data.size);
     lk_seal(keys, beside, beside_size, sealed + FIELD_DATA, data.size, seal);
     memcpy(sealed, field_head, FIELD_HEAD);
@@ -89,13 +90,13 @@ void lk_seal_field(const lk_seal_keys *keys, const lk_seal_context *home, lk_spa
     memcpy(sealed + FIELD_DATA + data.size, seal + LK_AEAD_NONCE_SIZE, LK_AEAD_TAG_SIZE);
 }
 
-enum lk_seal_check lk_open_field(const lk_seal_keys *keys, const lk_seal_context *home, lk_span name, uint8_t *sealed,
-                                 size_t *size)
+enum lk_seal_check lk_open_field(const lk_seal_keys *keys, const lk_seal_context *context, lk_span name,
+                                 uint8_t *sealed, size_t *size)
 {
     uint8_t beside[BESIDE_MAX], seal[LK_AEAD_NONCE_SIZE + LK_AEAD_TAG_SIZE];
     if (*size < LK_SEAL_FIELD_MORE || name.size > LK_SEAL_NAME_MAX || memcmp(sealed, field_head, FIELD_HEAD))
         return LK_SEAL_BROKEN;
-    size_t beside_size = field_beside(home, name, beside), data_size = *size - LK_SEAL_FIELD_MORE;
+    size_t beside_size = field_beside(context, name, beside), data_size = *size - LK_SEAL_FIELD_MORE;
     memcpy(beside + beside_size - LK_SEAL_ID_SIZE, sealed + FIELD_HEAD, LK_SEAL_ID_SIZE);
     memcpy(seal, sealed + FIELD_HEAD + LK_SEAL_ID_SIZE, LK_AEAD_NONCE_SIZE);
     memcpy(seal + LK_AEAD_NONCE_SIZE, sealed + FIELD_DATA + data_size, LK_AEAD_TAG_SIZE);

@@ -60,11 +60,12 @@ typedef struct lk_seal_context {
 } lk_seal_context;
 
 /* `sealed` has room for data.size + LK_SEAL_FIELD_MORE bytes. A name is at most LK_SEAL_NAME_MAX long. */
-void lk_seal_field(const lk_seal_keys *keys, const lk_seal_context *home, lk_span name, lk_span data, uint8_t *sealed);
+void lk_seal_field(const lk_seal_keys *keys, const lk_seal_context *context, lk_span name, lk_span data,
+                   uint8_t *sealed);
 
 /* In place: the *size bytes at `sealed` become the field's data, which begins there, and *size becomes its length. On
  * failure the bytes there are useless. */
-enum lk_seal_check lk_open_field(const lk_seal_keys *keys, const lk_seal_context *home, lk_span name, uint8_t *sealed,
-                                 size_t *size);
+enum lk_seal_check lk_open_field(const lk_seal_keys *keys, const lk_seal_context *context, lk_span name,
+                                 uint8_t *sealed, size_t *size);
 
 #endif

@@ -20,14 +20,14 @@ enum { LK_ALIAS_CACHE_MIN = 4096 }; /* places, whatever l1_capacity is */
 typedef lk_buckets lk_alias_cache;
 
 lk_alias_cache *lk_alias_cache_open(size_t places, uint64_t seed); /* NULL: no memory; a forked child sees it empty */
-void lk_alias_cache_close(lk_alias_cache *mapped);                 /* NULL is allowed */
+void lk_alias_cache_close(lk_alias_cache *aliases);                /* NULL is allowed */
 
-uint64_t lk_alias_cache_ticket(const lk_alias_cache *mapped); /* taken before Redis is asked */
+uint64_t lk_alias_cache_ticket(const lk_alias_cache *aliases); /* taken before Redis is asked */
 
 /* Names and selectors are LATCHKEY_SELECTOR_LENGTH characters. */
-void lk_alias_cache_add(lk_alias_cache *mapped, uint64_t ticket, const char *name, const char *selector);
-bool lk_alias_cache_find(lk_alias_cache *mapped, const char *name, char selector[LATCHKEY_SELECTOR_LENGTH]);
+void lk_alias_cache_add(lk_alias_cache *aliases, uint64_t ticket, const char *name, const char *selector);
+bool lk_alias_cache_find(lk_alias_cache *aliases, const char *name, char selector[LATCHKEY_SELECTOR_LENGTH]);
 
-void lk_alias_cache_empty(lk_alias_cache *mapped); /* also makes older tickets invalid. NULL is allowed */
+void lk_alias_cache_empty(lk_alias_cache *aliases); /* also makes older tickets invalid. NULL is allowed */
 
 #endif

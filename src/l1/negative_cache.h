@@ -37,17 +37,17 @@ enum {
 typedef lk_buckets lk_negative_cache;
 
 lk_negative_cache *lk_negative_cache_open(uint64_t seed); /* NULL: no memory; a forked child sees it empty */
-void lk_negative_cache_close(lk_negative_cache *refused);
+void lk_negative_cache_close(lk_negative_cache *cache);
 
-uint64_t lk_negative_cache_ticket(const lk_negative_cache *refused); /* taken before Redis is asked */
+uint64_t lk_negative_cache_ticket(const lk_negative_cache *cache); /* taken before Redis is asked */
 
 /* `status` is NOT_FOUND or EXPIRED; with any other status nothing is added. In a full bucket, the token that would
  * leave first makes room. */
-void lk_negative_cache_add(lk_negative_cache *refused, uint64_t ticket, const char *token, int status, int64_t now_ms);
+void lk_negative_cache_add(lk_negative_cache *cache, uint64_t ticket, const char *token, int status, int64_t now_ms);
 
-int lk_negative_cache_find(lk_negative_cache *refused, const char *token,
+int lk_negative_cache_find(lk_negative_cache *cache, const char *token,
                            int64_t now_ms); /* that status; AGAIN: the token is not in the table */
 
-void lk_negative_cache_empty(lk_negative_cache *refused); /* also makes older tickets invalid */
+void lk_negative_cache_empty(lk_negative_cache *cache); /* also makes older tickets invalid */
 
 #endif

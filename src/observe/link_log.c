@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
-void lk_link_log_open(lk_link_log *trouble, int64_t now_ms)
+void lk_link_log_open(lk_link_log *log, int64_t now_ms)
 {
-    *trouble = (lk_link_log){.lines = LK_LINK_LOG_AT_ONCE, .refilled_ms = now_ms};
+    *log = (lk_link_log){.lines = LK_LINK_LOG_AT_ONCE, .refilled_ms = now_ms};
 }
 
 /* A token bucket: may one more line be logged? */

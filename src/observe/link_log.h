@@ -25,13 +25,13 @@ typedef struct lk_link_log {
     int64_t lines, refilled_ms; /* how many lines may be logged now; when that was computed */
 } lk_link_log;
 
-void lk_link_log_open(lk_link_log *trouble, int64_t now_ms);
+void lk_link_log_open(lk_link_log *log, int64_t now_ms);
 
 /* The link was lost, or could not be made. CONFIG: a person has to change something; any other status may pass by
  * itself. */
-void lk_link_log_lost(lk_link_log *trouble, int64_t now_ms, int status, const char *why);
+void lk_link_log_lost(lk_link_log *log, int64_t now_ms, int status, const char *why);
 
 /* There is a lease as of this time. `counters` tell what happened since the last one. */
-void lk_link_log_lease(lk_link_log *trouble, int64_t sent_ms, int64_t staleness_ms, const lk_counters *counters);
+void lk_link_log_lease(lk_link_log *log, int64_t sent_ms, int64_t staleness_ms, const lk_counters *counters);
 
 #endif

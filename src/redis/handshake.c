@@ -12,9 +12,9 @@
 
 enum { AUTH, SELECT, SERVER, REPLICATION };
 
-bool lk_handshake_send(lk_handshake *hello, const lk_config *config, lk_conn *conn)
+bool lk_handshake_send(lk_handshake *handshake, const lk_config *config, lk_conn *conn)
 {
-    memset(hello, 0, sizeof *hello);
+    memset(handshake, 0, sizeof *handshake);
     char number[24];
     snprintf(number, sizeof number, "%lld", (long long)config->database);
     char password[LK_PASSWORD_SIZE];
@@ -31,15 +31,15 @@ bool lk_handshake_send(lk_handshake *hello, const lk_config *config, lk_conn *co
     if (sent && config->database) sent = lk_conn_send(conn, LK_HANDSHAKE_TAG + SELECT, select, 2);
     sent = sent && lk_conn_send(conn, LK_HANDSHAKE_TAG + SERVER, server, 2) &&
            lk_conn_send(conn, LK_HANDSHAKE_TAG + REPLICATION, replication, 2);
-    hello->answers = 2u + config->has_password + (config->database != 0);
+    handshake->answers = 2u + config->has_password + (config->database != 0);
     return sent;
 }
 
-static void fail(lk_handshake *hello, int status, const char *text)
+static void fail(lk_handshake *handshake, int status, const char *text)
 {
-    if (hello->status) return; /* the first error causes the others */
-    hello->status = status;
-    snprintf(hello->error, sizeof hello->error, "%s", text);
+    if (handshake->status) return; /* the first error causes the others */
+    handshake->status = status;
+    snprintf(handshake->error, sizeof handshake->error, "%s", text);
 }
 
 /* Valkey says server_mode, unless it is set to say what Redis does. If the mode is not shown, it may be any. */
@@ -55,7 +55,7 @@ static const char *judge_mode(const char *info)
     return NULL;
 }
 
-static void take_server(lk_handshake *hello, const lk_reply *reply)
+static void take_server(lk_handshake *handshake, const lk_reply *reply)
 {
     char version[32], id[64], text[128];
     const char *info = reply->type == LK_REPLY_STRING ? reply->text : "";
@@ -66,40 +66,41 @@ static void take_server(lk_handshake *hello, const lk_reply *reply)
         snprintf(text, sizeof text,
                  "the server's INFO shows no %s: it is not Redis, or something in between leaves the field out",
                  version[0] ? "run_id" : "redis_version");
-        fail(hello, LATCHKEY_CONFIG, text);
+        fail(handshake, LATCHKEY_CONFIG, text);
         return;
     }
-    hello->run = lk_hash(id, strlen(id), 0);
+    handshake->run = lk_hash(id, strlen(id), 0);
     if (sscanf(version, "%d.%d", &major, &minor) != 2 || major < 6 || (major == 6 && minor < 2)) {
         for (char *c = version; *c; c++)
             if (!strchr("0123456789.", *c)) *c = '?';
         snprintf(text, sizeof text, "the server is Redis %s: 6.2 or newer is needed", version);
-        fail(hello, LATCHKEY_CONFIG, text);
+        fail(handshake, LATCHKEY_CONFIG, text);
         return;
     }
     const char *wrong = judge_mode(info);
-    if (wrong) fail(hello, LATCHKEY_CONFIG, wrong);
+    if (wrong) fail(handshake, LATCHKEY_CONFIG, wrong);
 }
 
-static void take_replication(lk_handshake *hello, const lk_reply *reply)
+static void take_replication(lk_handshake *handshake, const lk_reply *reply)
 {
     char text[160];
-    int status = lk_info_replication(reply, &hello->replication, text, sizeof text);
-    if (status) fail(hello, status, text);
-    uint64_t both[2] = {hello->run, hello->replication};
-    hello->incarnation = lk_hash(both, sizeof both, 0) | 1;
+    int status = lk_info_replication(reply, &handshake->replication, text, sizeof text);
+    if (status) fail(handshake, status, text);
+    uint64_t both[2] = {handshake->run, handshake->replication};
+    handshake->incarnation = lk_hash(both, sizeof both, 0) | 1;
 }
 
-bool lk_handshake_take(lk_handshake *hello, const lk_reply *reply)
+bool lk_handshake_take(lk_handshake *handshake, const lk_reply *reply)
 {
     unsigned which = reply->tag - LK_HANDSHAKE_TAG;
     char text[160];
-    if (hello->answers) hello->answers--;
+    if (handshake->answers) handshake->answers--;
     if (which == AUTH && reply->type == LK_REPLY_ERROR) {
         /* The server's words are not shown: a server that is not quite Redis may repeat the password in them. */
-        if (lk_known_error(reply, text, sizeof text) == LATCHKEY_UNAVAILABLE) fail(hello, LATCHKEY_UNAVAILABLE, text);
+        if (lk_known_error(reply, text, sizeof text) == LATCHKEY_UNAVAILABLE)
+            fail(handshake, LATCHKEY_UNAVAILABLE, text);
         else
-            fail(hello, LATCHKEY_CONFIG,
+            fail(handshake, LATCHKEY_CONFIG,
                  "Redis refuses the user or password (AUTH failed): check the URL or password_file");
     } else if (reply->type == LK_REPLY_ERROR) {
         int status = lk_error_status(reply, text, sizeof text);
@@ -107,8 +108,8 @@ bool lk_handshake_take(lk_handshake *hello, const lk_reply *reply)
             status = LATCHKEY_CONFIG;
             snprintf(text, sizeof text, "the database number is beyond what the server has");
         }
-        fail(hello, status, text);
-    } else if (which == SERVER) take_server(hello, reply);
-    else if (which == REPLICATION) take_replication(hello, reply);
-    return hello->status || !hello->answers;
+        fail(handshake, status, text);
+    } else if (which == SERVER) take_server(handshake, reply);
+    else if (which == REPLICATION) take_replication(handshake, reply);
+    return handshake->status || !handshake->answers;
 }

@@ -21,9 +21,9 @@ typedef struct lk_handshake {
 
 enum { LK_HANDSHAKE_TAG = 0xfffffff0u }; /* tags from here on belong to the handshake */
 
-bool lk_handshake_send(lk_handshake *hello, const lk_config *config, lk_conn *conn); /* false: no memory */
+bool lk_handshake_send(lk_handshake *handshake, const lk_config *config, lk_conn *conn); /* false: no memory */
 
 /* Takes a reply with one of those tags. True: it was the last one, or the status is not OK. */
-bool lk_handshake_take(lk_handshake *hello, const lk_reply *reply);
+bool lk_handshake_take(lk_handshake *handshake, const lk_reply *reply);
 
 #endif

@@ -231,9 +231,9 @@ static void judge_clients(judge *j)
 
 /* ------------------------------------------------------------------------------------------------- whole -- */
 
-size_t lk_server_check_check(const lk_server_check *settings, lk_finding findings[LK_FINDINGS_MAX])
+size_t lk_server_check_check(const lk_server_check *check, lk_finding findings[LK_FINDINGS_MAX])
 {
-    judge j = {.of = settings, .finding = findings};
+    judge j = {.of = check, .finding = findings};
     judge_eviction(&j);
     judge_append_only(&j);
     judge_snapshots(&j);
@@ -246,10 +246,10 @@ size_t lk_server_check_check(const lk_server_check *settings, lk_finding finding
     return j.count;
 }
 
-void lk_server_check_say(const lk_server_check *settings, uint64_t *said)
+void lk_server_check_say(const lk_server_check *check, uint64_t *said)
 {
     lk_finding findings[LK_FINDINGS_MAX];
-    size_t count = lk_server_check_check(settings, findings);
+    size_t count = lk_server_check_check(check, findings);
     uint64_t now = 1;
     for (size_t i = 0; i < count; i++) now = lk_hash(findings[i].text, strlen(findings[i].text), now);
     if (now == *said) return;

@@ -33,10 +33,10 @@ typedef struct lk_finding {
 } lk_finding;
 
 /* Returns how many findings there are. */
-size_t lk_server_check_check(const lk_server_check *settings, lk_finding findings[LK_FINDINGS_MAX]);
+size_t lk_server_check_check(const lk_server_check *check, lk_finding findings[LK_FINDINGS_MAX]);
 
 /* Logs the findings, unless they are the same as before. `said` is a number that the caller keeps for that, 0 at first. */
-void lk_server_check_say(const lk_server_check *settings, uint64_t *said);
+void lk_server_check_say(const lk_server_check *check, uint64_t *said);
 
 extern const char
     /* the names to ask CONFIG GET for, with NULL at the end. None of their values is a secret */

@@ -22,19 +22,19 @@
 typedef struct lk_cutoffs lk_cutoffs;
 
 lk_cutoffs *lk_cutoffs_open(size_t partitions); /* NULL: no memory. At first there are no cut-offs */
-void lk_cutoffs_close(lk_cutoffs *epochs);
+void lk_cutoffs_close(lk_cutoffs *cutoffs);
 
 bool lk_cutoff_parse(const char *text, size_t size, int64_t *ms); /* false: it is not a cut-off */
 
-int64_t lk_cutoffs_known(const lk_cutoffs *epochs,
+int64_t lk_cutoffs_known(const lk_cutoffs *cutoffs,
                          unsigned partition); /* 0: there is none; in doubt, the last one that was known */
 
 /* True: this changes something, and L1 has to be emptied. */
-bool lk_cutoffs_set(lk_cutoffs *epochs, unsigned partition,
+bool lk_cutoffs_set(lk_cutoffs *cutoffs, unsigned partition,
                     int64_t ms); /* ends a doubt; an older cut-off than the known one changes nothing else */
-bool lk_cutoffs_doubt(lk_cutoffs *epochs, unsigned partition);
+bool lk_cutoffs_doubt(lk_cutoffs *cutoffs, unsigned partition);
 
 /* Judges a session that was made at that time: OK, NOT_FOUND or CORRUPT. May be called from any thread. */
-int lk_cutoffs_judge(const lk_cutoffs *epochs, unsigned partition, int64_t created_at_ms);
+int lk_cutoffs_judge(const lk_cutoffs *cutoffs, unsigned partition, int64_t created_at_ms);
 
 #endif
