@@ -23,7 +23,7 @@ void fleet_close(fleet *h)
 }
 
 /* The list is in the order of the names. NULL: there are too many instances. */
-static fleet_instance *find(fleet *h, const char *name)
+static fleet_instance *find_instance(fleet *h, const char *name)
 {
     size_t at = 0;
     int order = 1;
@@ -78,7 +78,7 @@ bool fleet_take(fleet *h, const lk_reply *push, int64_t now_ms)
     lk_beat_stats stats;
     bool tells = lk_beat_stats_read(message + strspn(message, "0123456789abcdef"), &stats);
     if (tells && stats.database != h->database) return false; /* channels do not belong to a database */
-    fleet_instance *i = find(h, channel + prefix);
+    fleet_instance *i = find_instance(h, channel + prefix);
     if (i) take_beat(i, tells, &stats, now_ms);
     return i != NULL;
 }

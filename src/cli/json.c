@@ -56,7 +56,7 @@ static void write_text(const void *bytes, size_t size)
     putchar('"');
 }
 
-static void begin(json *j, const char *name)
+static void begin_value(json *j, const char *name)
 {
     if (j->comma) putchar(',');
     j->comma = true;
@@ -67,7 +67,7 @@ static void begin(json *j, const char *name)
 
 void json_open(json *j, const char *name, char bracket)
 {
-    begin(j, name);
+    begin_value(j, name);
     putchar(bracket);
     j->comma = false;
     j->depth++;
@@ -86,40 +86,40 @@ void json_text(json *j, const char *name, const char *text)
         json_bytes(j, name, text, strlen(text));
         return;
     }
-    begin(j, name);
+    begin_value(j, name);
     fputs("null", stdout);
 }
 
 void json_bytes(json *j, const char *name, const void *bytes, size_t size)
 {
-    begin(j, name);
+    begin_value(j, name);
     write_text(bytes, size);
 }
 
 void json_int(json *j, const char *name, int64_t value)
 {
     const char *quote = value > EXACT_MAX || value < -EXACT_MAX ? "\"" : "";
-    begin(j, name);
+    begin_value(j, name);
     printf("%s%" PRId64 "%s", quote, value, quote);
 }
 
 void json_uint(json *j, const char *name, uint64_t value)
 {
     const char *quote = value > EXACT_MAX ? "\"" : "";
-    begin(j, name);
+    begin_value(j, name);
     printf("%s%" PRIu64 "%s", quote, value, quote);
 }
 
 void json_real(json *j, const char *name, double value)
 {
-    begin(j, name);
+    begin_value(j, name);
     if (isfinite(value)) printf("%.6g", value);
     else fputs("null", stdout);
 }
 
 void json_bool(json *j, const char *name, bool value)
 {
-    begin(j, name);
+    begin_value(j, name);
     fputs(value ? "true" : "false", stdout);
 }
 

@@ -17,7 +17,7 @@ static bool digits(json_in *in)
     return in->at > from;
 }
 
-static bool take(json_in *in, const char *any)
+static bool take_byte(json_in *in, const char *any)
 {
     bool there = in->at < in->end && *in->at && strchr(any, *in->at);
     in->at += there;
@@ -26,11 +26,11 @@ static bool take(json_in *in, const char *any)
 
 static bool check_number(json_in *in)
 {
-    take(in, "-");
-    if (!take(in, "0") && !digits(in)) return false;
-    if (take(in, ".") && !digits(in)) return false;
-    if (!take(in, "eE")) return true;
-    take(in, "+-");
+    take_byte(in, "-");
+    if (!take_byte(in, "0") && !digits(in)) return false;
+    if (take_byte(in, ".") && !digits(in)) return false;
+    if (!take_byte(in, "eE")) return true;
+    take_byte(in, "+-");
     return digits(in);
 }
 
@@ -49,14 +49,14 @@ static int hex4(const char *at, const char *end)
 
 static bool check_string(json_in *in)
 {
-    if (!take(in, "\"")) return false;
+    if (!take_byte(in, "\"")) return false;
     for (; in->at < in->end && *in->at != '"'; in->at++) {
         if ((unsigned char)*in->at < ' ') return false;
         if (*in->at != '\\') continue;
         if (++in->at == in->end || !*in->at || !strchr("\"\\/bfnrtu", *in->at)) return false;
         if (*in->at == 'u' && hex4(in->at + 1, in->end) < 0) return false;
     }
-    return take(in, "\"");
+    return take_byte(in, "\"");
 }
 
 static bool check_word(json_in *in, const char *word)
@@ -78,12 +78,12 @@ static bool check_scalar(json_in *in)
     }
 }
 
-static bool check_name(json_in *in)
+static bool check_member_name(json_in *in)
 {
     space(in);
     if (!check_string(in)) return false;
     space(in);
-    return take(in, ":");
+    return take_byte(in, ":");
 }
 
 /* Checks up to the end of the value. `open` holds the brackets around it. */
@@ -100,13 +100,13 @@ static bool check_value(json_in *in)
             open[depth++] = *in->at++ == '{' ? '}' : ']';
             space(in);
             empty = in->at < in->end && *in->at == open[depth - 1];
-            if (!empty && open[depth - 1] == '}' && !check_name(in)) return false;
+            if (!empty && open[depth - 1] == '}' && !check_member_name(in)) return false;
             if (!empty) continue;
         } else if (!check_scalar(in)) return false;
         for (; depth; depth--) { /* the brackets that close behind the value */
             space(in);
-            if (take(in, ",")) {
-                if (open[depth - 1] == '}' && !check_name(in)) return false;
+            if (take_byte(in, ",")) {
+                if (open[depth - 1] == '}' && !check_member_name(in)) return false;
                 break;
             }
             if (in->at == in->end || *in->at++ != open[depth - 1]) return false;
@@ -142,15 +142,15 @@ bool json_enter(json_in *in)
 bool json_more(json_in *in)
 {
     space(in);
-    take(in, ",");
+    take_byte(in, ",");
     space(in);
-    return !take(in, "]}");
+    return !take_byte(in, "]}");
 }
 
 void json_colon(json_in *in)
 {
     space(in);
-    take(in, ":");
+    take_byte(in, ":");
 }
 
 void json_skip(json_in *in) { check_value(in); }
@@ -210,9 +210,9 @@ size_t json_string(json_in *in, char *out, bool *odd)
 static int take_exponent(json_in *in)
 {
     int exponent = 0;
-    if (!take(in, "eE")) return 0;
+    if (!take_byte(in, "eE")) return 0;
     bool negative = in->at < in->end && *in->at == '-';
-    take(in, "+-");
+    take_byte(in, "+-");
     for (; in->at < in->end && *in->at >= '0' && *in->at <= '9'; in->at++)
         if (exponent < 100000000) exponent = exponent * 10 + (*in->at - '0');
     return negative ? -exponent : exponent;
@@ -228,11 +228,11 @@ json_number_value json_number(json_in *in)
 {
     json_number_value n = {0};
     space(in);
-    n.negative = take(in, "-");
+    n.negative = take_byte(in, "-");
     const char *from = in->at;
     digits(in);
     long whole = in->at - from; /* digits before the point */
-    if (take(in, ".")) digits(in);
+    if (take_byte(in, ".")) digits(in);
     const char *to = in->at;
     whole += take_exponent(in);
     for (const char *at = from; at < to; at++) {

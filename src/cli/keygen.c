@@ -37,7 +37,7 @@ static const struct kind *find_kind(const char *name)
     return NULL;
 }
 
-static void make(const struct kind *kind, char text[2 * KEY_MOST + 1])
+static void draw_key(const struct kind *kind, char text[2 * KEY_MOST + 1])
 {
     uint8_t key[KEY_MOST];
     lk_random(key, kind->bytes);
@@ -126,8 +126,8 @@ static int replace(const cli *c, const char *path, const keys *k)
 
 /* ------------------------------------------------------------------------------------------------- commands -- */
 
-static int said(const cli *c, const struct kind *kind, const char *path, size_t count, const char *what,
-                const char *next)
+static int tell_key(const cli *c, const struct kind *kind, const char *path, size_t count, const char *what,
+                    const char *next)
 {
     if (c->json) {
         json j = {0};
@@ -160,10 +160,10 @@ static int create(const cli *c, const struct kind *kind, keys *k, const char *ke
     if (!write_keys(new_file, k, NULL))
         return cli_fail(c, CLI_FAILED, "cannot make %s: %s%s", cli_path(shown, new_file), strerror(errno),
                         errno == EEXIST ? " (--add puts one more key into it)" : "");
-    return said(c, kind, new_file, 1, "made, for its owner alone", "Give the same file to every instance.");
+    return tell_key(c, kind, new_file, 1, "made, for its owner alone", "Give the same file to every instance.");
 }
 
-static int add(const cli *c, const struct kind *kind, keys *k, const char *key)
+static int add_key(const cli *c, const struct kind *kind, keys *k, const char *key)
 {
     int exit = read_keys(c, kind, add_file, k);
     if (exit) return exit;
@@ -172,8 +172,8 @@ static int add(const cli *c, const struct kind *kind, keys *k, const char *key)
     k->line[k->lines++] = key;
     exit = replace(c, add_file, k);
     return exit ? exit
-                : said(c, kind, add_file, k->count + 1, "one more key, which is accepted and not used yet",
-                       "Restart every instance with it; then --promote, and restart again.");
+                : tell_key(c, kind, add_file, k->count + 1, "one more key, which is accepted and not used yet",
+                           "Restart every instance with it; then --promote, and restart again.");
 }
 
 static int promote(const cli *c, const struct kind *kind, keys *k)
@@ -186,11 +186,11 @@ static int promote(const cli *c, const struct kind *kind, keys *k)
     k->line[k->first] = newest;
     exit = replace(c, promote_file, k);
     return exit ? exit
-                : said(c, kind, promote_file, k->count, "the newest key is the first",
-                       "Restart every instance with it. Keep the old keys in it for as long as sessions live.");
+                : tell_key(c, kind, promote_file, k->count, "the newest key is the first",
+                           "Restart every instance with it. Keep the old keys in it for as long as sessions live.");
 }
 
-static int run(const cli *c)
+static int run_keygen(const cli *c)
 {
     const struct kind *kind = find_kind(c->arguments[0]);
     char key[2 * KEY_MOST + 1];
@@ -200,9 +200,9 @@ static int run(const cli *c)
     if (!lk_crypto_init()) return cli_fail(c, CLI_FAILED, "libsodium finds no source of randomness");
     keys *k = calloc(1, sizeof *k);
     if (!k) return cli_fail(c, CLI_FAILED, "no memory");
-    make(kind, key);
+    draw_key(kind, key);
     int exit = promote_file ? promote(c, kind, k)
-               : add_file   ? add(c, kind, k, key)
+               : add_file   ? add_key(c, kind, k, key)
                : new_file   ? create(c, kind, k, key)
                             : print_one(c, kind, key);
     lk_wipe(key, sizeof key);
@@ -234,5 +234,5 @@ const cli_command cli_keygen = {
     .options = options,
     .least = 1,
     .most = 1,
-    .run = run,
+    .run = run_keygen,
 };

@@ -9,7 +9,7 @@ static const char *user_text;
 
 static bool is_damaged(const latchkey_session_info *info) { return info->reserved == LK_LISTED_DAMAGED; }
 
-static void print_json(uint64_t user, const latchkey_session_info *infos, size_t count)
+static void print_sessions_json(uint64_t user, const latchkey_session_info *infos, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         json j = {0};
@@ -21,7 +21,7 @@ static void print_json(uint64_t user, const latchkey_session_info *infos, size_t
     }
 }
 
-static bool print_table(latchkey *lk, const latchkey_session_info *infos, size_t count)
+static bool print_sessions(latchkey *lk, const latchkey_session_info *infos, size_t count)
 {
     static const char *const headings[] = {"SELECTOR", "LAST USED", "CREATED", "IDLES OUT", ">DEVICE", ">FLAGS", NULL};
     int64_t now_ms = cli_now_ms(lk);
@@ -49,8 +49,8 @@ static int list(const cli *c, latchkey *lk, uint64_t user, latchkey_session_info
     size_t shown = 0, damaged = 0;
     while (shown < LATCHKEY_SESSIONS_MAX && infos[shown].selector[0]) damaged += is_damaged(&infos[shown++]);
     if (!shown && !c->json) cli_say(stdout, "User %" PRIu64 " has no sessions.\n", user);
-    else if (c->json) print_json(user, infos, shown);
-    else if (!print_table(lk, infos, shown)) return cli_fail(c, CLI_FAILED, "no memory");
+    else if (c->json) print_sessions_json(user, infos, shown);
+    else if (!print_sessions(lk, infos, shown)) return cli_fail(c, CLI_FAILED, "no memory");
     char why[CLI_WHY_SIZE];
     if (damaged && !cli_damage(lk, why)) cli_say(stderr, "latchkey: %zu cannot be read here: %s\n", damaged, why);
     else if (damaged)
@@ -62,7 +62,7 @@ static int list(const cli *c, latchkey *lk, uint64_t user, latchkey_session_info
     return shown ? CLI_DONE : CLI_NO;
 }
 
-static int run(const cli *c)
+static int run_list(const cli *c)
 {
     uint64_t user;
     latchkey *lk;
@@ -93,5 +93,5 @@ const cli_command cli_list = {
             "With --json, one object a line; times are Unix milliseconds by Redis' clock.",
     .options = options,
     .most = 1,
-    .run = run,
+    .run = run_list,
 };

@@ -22,7 +22,7 @@ bool cli_number(const char *text, uint64_t least, uint64_t most, uint64_t *numbe
     return !*end && !errno && *number >= least && *number <= most;
 }
 
-static const cli_option *find(const cli_option *options, const char *name, size_t length)
+static const cli_option *option_named(const cli_option *options, const char *name, size_t length)
 {
     for (; options && options->name; options++)
         if (strlen(options->name) == length && strncmp(options->name, name, length) == 0) return options;
@@ -38,7 +38,7 @@ static const char *take_out(char *value)
     return copy ? copy : value;
 }
 
-static int take_value(taking *t, const cli_option *o, char *value)
+static int take_cli_value(taking *t, const cli_option *o, char *value)
 {
     if (o->given) *o->given = true;
     if (o->text) *o->text = o->secret ? take_out(value) : value;
@@ -48,12 +48,12 @@ static int take_value(taking *t, const cli_option *o, char *value)
     return CLI_DONE;
 }
 
-static int take_option(taking *t)
+static int take_cli_option(taking *t)
 {
     char *name = t->argv[t->at] + 2, *equals = strchr(name, '=');
     size_t length = equals ? (size_t)(equals - name) : strlen(name);
-    const cli_option *o = find(t->common, name, length);
-    if (!o && t->c->command) o = find(t->c->command->options, name, length);
+    const cli_option *o = option_named(t->common, name, length);
+    if (!o && t->c->command) o = option_named(t->c->command->options, name, length);
     if (!o && !t->c->command)
         return cli_fail(t->c, CLI_USAGE,
                         "word %d is not an option of all commands: put the options of a command behind its name",
@@ -62,10 +62,10 @@ static int take_option(taking *t)
         return cli_fail(t->c, CLI_USAGE, "word %d is not an option of this command: see latchkey %s --help", t->at,
                         t->c->command->name);
     if (!o->value && equals) return cli_fail(t->c, CLI_USAGE, "--%s takes no value", o->name);
-    if (!o->value) return take_value(t, o, NULL);
-    if (equals) return take_value(t, o, equals + 1);
+    if (!o->value) return take_cli_value(t, o, NULL);
+    if (equals) return take_cli_value(t, o, equals + 1);
     if (t->at + 1 == t->argc) return cli_fail(t->c, CLI_USAGE, "--%s needs a value: %s", o->name, o->value);
-    return take_value(t, o, t->argv[++t->at]);
+    return take_cli_value(t, o, t->argv[++t->at]);
 }
 
 static int take_command(taking *t, const char *name, const cli_command *const *commands)
@@ -78,14 +78,15 @@ static int take_command(taking *t, const char *name, const cli_command *const *c
     return cli_fail(t->c, CLI_USAGE, "word %d is not a command: see latchkey --help", t->at);
 }
 
-static int take_all(taking *t, const cli_command *const *commands)
+static int take_words(taking *t, const cli_command *const *commands)
 {
     int exit = CLI_DONE;
     for (; !exit && t->at < t->argc; t->at++) {
         const char *word = t->argv[t->at];
         if (!t->ended && strcmp(word, "--") == 0) t->ended = true;
-        else if (!t->ended && strcmp(word, "-h") == 0) exit = take_value(t, find(t->common, "help", 4), NULL);
-        else if (!t->ended && strncmp(word, "--", 2) == 0) exit = take_option(t);
+        else if (!t->ended && strcmp(word, "-h") == 0)
+            exit = take_cli_value(t, option_named(t->common, "help", 4), NULL);
+        else if (!t->ended && strncmp(word, "--", 2) == 0) exit = take_cli_option(t);
         else if (!t->ended && word[0] == '-' && word[1])
             exit = cli_fail(t->c, CLI_USAGE, "options are written out, with two dashes: see latchkey --help");
         else if (!t->c->command) exit = take_command(t, word, commands);
@@ -110,7 +111,7 @@ int cli_options_take(cli *c, int argc, char **argv, const cli_command *const *co
     c->arguments = calloc((size_t)argc + 1, sizeof *c->arguments);
     if (!c->arguments) return cli_fail(c, CLI_FAILED, "no memory");
     taking t = {.c = c, .argc = argc, .at = 1, .argv = argv, .common = common};
-    int exit = take_all(&t, commands);
+    int exit = take_words(&t, commands);
     if (!c->config) c->config = getenv("LATCHKEY_CONFIG");
     if (c->config && !*c->config) c->config = NULL;
     if (exit || *help || *version || !c->command) return exit;

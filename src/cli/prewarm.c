@@ -27,7 +27,7 @@ static void *warm(void *context)
 }
 
 /* It runs in a thread, so that this one can show the progress. */
-static bool measure(warming *w)
+static bool measure_prewarm(warming *w)
 {
     pthread_t thread;
     latchkey_stats stats;
@@ -43,7 +43,7 @@ static bool measure(warming *w)
     return true;
 }
 
-static void print(const cli *c, const warming *w, const latchkey_stats *stats)
+static void print_prewarm(const cli *c, const warming *w, const latchkey_stats *stats)
 {
     double seconds = (double)w->took_us / 1e6;
     if (c->json) {
@@ -70,7 +70,7 @@ static void print(const cli *c, const warming *w, const latchkey_stats *stats)
     cli_say(stdout, "No instance that runs is warmer now: each has an L1 of its own.\n");
 }
 
-static int run(const cli *c)
+static int run_prewarm(const cli *c)
 {
     warming w = {0};
     uint64_t count;
@@ -80,11 +80,11 @@ static int run(const cli *c)
     w.count = (size_t)count;
     int exit = cli_open(c, &w.lk);
     if (exit) return exit;
-    bool measured = measure(&w);
+    bool measured = measure_prewarm(&w);
     latchkey_stats_read(w.lk, &stats, sizeof stats);
     if (!measured) exit = cli_fail(c, CLI_FAILED, "no thread can be had");
     else if (w.status) exit = cli_status(c, w.lk, w.status, "prewarm");
-    else print(c, &w, &stats);
+    else print_prewarm(c, &w, &stats);
     latchkey_close(w.lk);
     return exit;
 }
@@ -99,5 +99,5 @@ const cli_command cli_prewarm = {
         "instance, and Redis, before you choose it. It does not warm the L1 of any other process.",
     .least = 1,
     .most = 1,
-    .run = run,
+    .run = run_prewarm,
 };

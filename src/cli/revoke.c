@@ -10,7 +10,7 @@ static bool by_user, everyone;
 static const char *user_text;
 static uint64_t user;
 
-static int said(const cli *c, size_t revoked, const char *what)
+static int tell_ended(const cli *c, size_t revoked, const char *what)
 {
     if (c->json) {
         json j = {0};
@@ -22,7 +22,7 @@ static int said(const cli *c, size_t revoked, const char *what)
 }
 
 /* Whose session is it, and what is its current name? */
-static int look(const cli *c, latchkey *lk, char selector[LATCHKEY_SELECTOR_LENGTH + 1])
+static int look_up_session(const cli *c, latchkey *lk, char selector[LATCHKEY_SELECTOR_LENGTH + 1])
 {
     latchkey_session_info info;
     latchkey_record *record;
@@ -38,12 +38,13 @@ static int look(const cli *c, latchkey *lk, char selector[LATCHKEY_SELECTOR_LENG
 
 static int revoke_one(const cli *c, latchkey *lk, char selector[LATCHKEY_SELECTOR_LENGTH + 1])
 {
-    int exit = by_user ? cli_ask(c, "End the session %s of user %" PRIu64 "?", selector, user) : look(c, lk, selector);
+    int exit = by_user ? cli_ask(c, "End the session %s of user %" PRIu64 "?", selector, user)
+                       : look_up_session(c, lk, selector);
     if (exit) return exit;
     int status = LATCHKEY_UNAVAILABLE;
     for (int i = 0; i < TRIES && status == LATCHKEY_UNAVAILABLE; i++)
         status = latchkey_revoke_selector(lk, user, selector);
-    return status ? cli_status(c, lk, status, "revoke") : said(c, 1, "Ended.");
+    return status ? cli_status(c, lk, status, "revoke") : tell_ended(c, 1, "Ended.");
 }
 
 /* Without sessions it runs all the same: logins that are under way are refused from then on. */
@@ -65,7 +66,7 @@ static int revoke_user(const cli *c, latchkey *lk)
     cli_progress(NULL);
     if (status) return cli_status(c, lk, status, "not all are ended for sure: give it again");
     snprintf(text, sizeof text, "Ended: %zu %s of user %" PRIu64 ".", all, all == 1 ? "session" : "sessions", user);
-    return said(c, all, text);
+    return tell_ended(c, all, text);
 }
 
 /* Says how many sessions that would end, by a sample. With --yes it does not: the caller may be in a hurry. */
@@ -93,7 +94,7 @@ static int revoke_everyone(const cli *c, latchkey *lk)
     return CLI_DONE;
 }
 
-static int run(const cli *c)
+static int run_revoke(const cli *c)
 {
     char selector[LATCHKEY_SELECTOR_LENGTH + 1];
     latchkey *lk;
@@ -128,5 +129,5 @@ const cli_command cli_revoke = {
         "under way are refused too (draft.generation). Exit 3: it is not certain that they ended; run it again.",
     .options = options,
     .most = 1,
-    .run = run,
+    .run = run_revoke,
 };

@@ -10,7 +10,7 @@ enum { LOOK_AT = 5000, BAR = 30 };
 static bool all;
 static uint64_t count;
 
-static void tell(void *context, size_t done, size_t of)
+static void tell_progress(void *context, size_t done, size_t of)
 {
     (void)context;
     if (done != of) cli_progress("looked at %zu of %zu sessions", done, of);
@@ -43,7 +43,7 @@ static void print_spans(const char *title, const uint64_t spans[LATCHKEY_SPANS],
     for (int s = 0; s < LATCHKEY_SPANS; s++) bar(labels[s], spans[s], of);
 }
 
-static void print_line(const char *label, int64_t ms)
+static void print_span(const char *label, int64_t ms)
 {
     char text[CLI_TIME_SIZE];
     cli_say(stdout, "  %-38s %s\n", label, span_text(text, ms));
@@ -79,7 +79,7 @@ static void print_keys(const latchkey_population *p)
     if (p->unindexed) cli_say(stdout, "  A session is in the index again once it is used.\n");
 }
 
-static void print_people(const latchkey_population *p)
+static void print_population(const latchkey_population *p)
 {
     char text[CLI_TIME_SIZE];
     cli_say(stdout, "%" PRIu64 " live sessions", p->sessions);
@@ -89,10 +89,10 @@ static void print_people(const latchkey_population *p)
     cli_say(stdout, "At most %" PRIu64 " at once, %s\n", p->peak, cli_time(text, p->peak_at_ms, p->taken_at_ms));
     if (p->damaged) cli_say(stdout, "%" PRIu64 " of those looked at are damaged\n", p->damaged);
     cli_say(stdout, "\nTimes, on average\n");
-    if (p->duration_mean_ms) print_line("from login to end, if logins are even", p->duration_mean_ms);
-    print_line("since the login", p->age_mean_ms);
-    print_line("from login to last use", p->used_mean_ms);
-    print_line("since the last use", p->idle_mean_ms);
+    if (p->duration_mean_ms) print_span("from login to end, if logins are even", p->duration_mean_ms);
+    print_span("since the login", p->age_mean_ms);
+    print_span("from login to last use", p->used_mean_ms);
+    print_span("since the last use", p->idle_mean_ms);
     print_spans("Since the last use", p->idle, p->sessions);
     print_spans("Since the login", p->age, p->sessions);
     cli_say(stdout, "\nDevices, %" PRIu64 " seen\n", p->devices);
@@ -132,7 +132,7 @@ static void json_devices(json *j, const latchkey_population *p)
     json_close(j, ']');
 }
 
-static void print_json(const latchkey_population *p)
+static void print_population_json(const latchkey_population *p)
 {
     const struct {
         const char *name;
@@ -179,7 +179,7 @@ static void print_json(const latchkey_population *p)
     json_close(&j, '}');
 }
 
-static int run(const cli *c)
+static int run_sample(const cli *c)
 {
     latchkey *lk;
     latchkey_population population;
@@ -187,11 +187,11 @@ static int run(const cli *c)
     int exit = cli_open(c, &lk);
     if (exit) return exit;
     size_t most = all ? LATCHKEY_SAMPLE_MAX : count ? (size_t)count : LOOK_AT;
-    int status = lk_sample(lk, most, &(lk_progress){.tell = tell}, &population);
+    int status = lk_sample(lk, most, &(lk_progress){.tell = tell_progress}, &population);
     cli_progress(NULL);
     if (status) exit = cli_status(c, lk, status, "sample");
-    else if (c->json) print_json(&population);
-    else print_people(&population);
+    else if (c->json) print_population_json(&population);
+    else print_population(&population);
     latchkey_close(lk);
     return exit;
 }
@@ -219,5 +219,5 @@ const cli_command cli_sample = {
         "numbers\n"
         "need rights that an instance does not have: +scan +memory|usage +hkeys +hstrlen.",
     .options = options,
-    .run = run,
+    .run = run_sample,
 };

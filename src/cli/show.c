@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include "base/crypto.h"
+#include "base/record.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -9,8 +10,8 @@
 
 static bool values, keys;
 
-static bool is_key(const char *name) { return strncmp(name, "pq.", 3) == 0; }
-static bool is_shown(const char *name) { return is_key(name) ? keys : values; }
+static bool is_pq_field(const char *name) { return lk_field_is_key(name, strlen(name)); }
+static bool is_shown(const char *name) { return is_pq_field(name) ? keys : values; }
 
 /* ------------------------------------------------------------------------------------------------- machines -- */
 
@@ -39,7 +40,7 @@ static bool json_fields(json *j, const latchkey_record *record)
         json_open(j, NULL, '{');
         json_text(j, "name", name);
         json_uint(j, "size", size);
-        json_bool(j, "key_material", is_key(name));
+        json_bool(j, "key_material", is_pq_field(name));
         if (is_shown(name)) good &= json_value(j, data, size);
         json_close(j, '}');
     }
@@ -47,7 +48,7 @@ static bool json_fields(json *j, const latchkey_record *record)
     return good;
 }
 
-static bool print_json(const char *asked, const latchkey_session_info *info, const latchkey_record *record)
+static bool print_session_json(const char *asked, const latchkey_session_info *info, const latchkey_record *record)
 {
     const latchkey_entry *entry = latchkey_record_entry(record);
     char hex[65];
@@ -101,14 +102,15 @@ static bool print_fields(const latchkey_record *record)
         char text[CLI_SIZE_SIZE], shown[128], *value = is_shown(name) ? malloc(4 * size + 1) : NULL;
         table_cell(t, cli_text(shown, sizeof shown, name, strlen(name)));
         table_cell(t, cli_bytes(text, size));
-        table_cell(t, value ? cli_text(value, 4 * size + 1, data, size) : is_key(name) ? "(key material)" : "");
+        table_cell(t, value ? cli_text(value, 4 * size + 1, data, size) : is_pq_field(name) ? "(key material)" : "");
         free(value);
     }
     cli_say(stdout, "\n");
     return table_print(t);
 }
 
-static bool print(latchkey *lk, const char *asked, const latchkey_session_info *info, const latchkey_record *record)
+static bool print_session(latchkey *lk, const char *asked, const latchkey_session_info *info,
+                          const latchkey_record *record)
 {
     const latchkey_entry *entry = latchkey_record_entry(record);
     char text[80];
@@ -130,7 +132,7 @@ static bool print(latchkey *lk, const char *asked, const latchkey_session_info *
     return print_fields(record);
 }
 
-static int run(const cli *c)
+static int run_show(const cli *c)
 {
     char selector[LATCHKEY_SELECTOR_LENGTH + 1];
     latchkey_session_info info;
@@ -141,7 +143,7 @@ static int run(const cli *c)
     if (exit) return exit;
     int status = latchkey_show(lk, selector, &info, &record);
     if (status) exit = cli_session_status(c, lk, status, "show");
-    else if (!(c->json ? print_json(selector, &info, record) : print(lk, selector, &info, record)))
+    else if (!(c->json ? print_session_json(selector, &info, record) : print_session(lk, selector, &info, record)))
         exit = cli_fail(c, CLI_FAILED, "no memory");
     latchkey_record_free(record);
     latchkey_close(lk);
@@ -164,5 +166,5 @@ const cli_command cli_show = {
     .options = options,
     .least = 1,
     .most = 1,
-    .run = run,
+    .run = run_show,
 };

@@ -78,7 +78,7 @@ static uint64_t number_of(const lk_reply *reply)
 }
 
 /* The number counts as 0 if it is missing or something else is there. */
-static bool take_number(state *s, uint64_t *sum)
+static bool take_sum(state *s, uint64_t *sum)
 {
     lk_reply *reply = subscriber_take(&s->w);
     if (!reply) return false;
@@ -106,7 +106,7 @@ static bool read_partitions(state *s, unsigned from, unsigned count)
         good = good && subscriber_send(&s->w, (const char *const[]){"GET", key, NULL});
     }
     for (unsigned i = 0; i < count && good; i++)
-        good = take_number(s, &s->indexed) && take_number(s, &s->peak) && take_number(s, &s->revocations);
+        good = take_sum(s, &s->indexed) && take_sum(s, &s->peak) && take_sum(s, &s->revocations);
     return good;
 }
 
@@ -114,8 +114,7 @@ static bool read_sessions(state *s)
 {
     char key[LK_KEY_SIZE];
     lk_key_partition(key, s->w.config.prefix, 0, "m");
-    if (!subscriber_send(&s->w, (const char *const[]){"HGET", key, "partitions", NULL}) ||
-        !take_number(s, &s->partitions))
+    if (!subscriber_send(&s->w, (const char *const[]){"HGET", key, "partitions", NULL}) || !take_sum(s, &s->partitions))
         return false;
     if (s->partitions > 4096) s->partitions = 0; /* it is not the library's */
     for (unsigned p = 0, some; p < s->partitions; p += some) {
@@ -178,7 +177,7 @@ static bool print_instances(const state *s)
 static const char *or_unknown(const char *value) { return *value ? value : "?"; }
 
 /* Redis computes it from its machine's clock: if that was set back, it may be anything, also negative. */
-static const char *uptime(char out[48], const char *seconds)
+static const char *uptime_in_words(char out[48], const char *seconds)
 {
     uint64_t up;
     if (cli_number(seconds, 0, INT32_MAX, &up))
@@ -195,10 +194,10 @@ static const char *verdict(const state *s)
     return s->h.count ? "All is well." : "Redis is well; no instance is heard.";
 }
 
-static bool print_people(const state *s)
+static bool print_status(const state *s)
 {
     char up[48];
-    cli_say(stdout, "Redis        %s, %s, %.2f ms away\n", or_unknown(s->version), uptime(up, s->uptime),
+    cli_say(stdout, "Redis        %s, %s, %.2f ms away\n", or_unknown(s->version), uptime_in_words(up, s->uptime),
             (double)s->round_us / 1000);
     cli_say(stdout, "             %s used of %s; append-only file %s; replicas: %s\n", or_unknown(s->memory),
             strcmp(s->limit, "0B") ? or_unknown(s->limit) : "no limit", strcmp(s->aof, "1") ? "off" : "on",
@@ -240,7 +239,7 @@ static void json_instances(json *j, const state *s)
     json_close(j, ']');
 }
 
-static void print_json(const state *s)
+static void print_status_json(const state *s)
 {
     json j = {0};
     json_open(&j, NULL, '{');
@@ -268,12 +267,12 @@ static int inspect(const cli *c, state *s)
         return cli_fail(c, s->refused ? CLI_CONFIG : CLI_AWAY, "%s", s->w.error);
     int exit = hear_instances(c, s);
     if (exit) return exit;
-    if (c->json) print_json(s);
-    else if (!print_people(s)) return cli_fail(c, CLI_FAILED, "no memory");
+    if (c->json) print_status_json(s);
+    else if (!print_status(s)) return cli_fail(c, CLI_FAILED, "no memory");
     return healthy(s) ? CLI_DONE : CLI_NO;
 }
 
-static int run(const cli *c)
+static int run_status(const cli *c)
 {
     state *s = calloc(1, sizeof *s);
     if (!s) return cli_fail(c, CLI_FAILED, "no memory");
@@ -297,5 +296,5 @@ const cli_command cli_status_of = {
         "times the usual interval, with the age of its lease. Nothing is written.\n"
         "Exit 0: no guarantee is broken. Exit 1: a setting breaks one (run latchkey doctor), or an instance has no\n"
         "lease. The Redis user needs +psubscribe beside the rights of an instance; src/redis/acl.txt has such a user.",
-    .run = run,
+    .run = run_status,
 };

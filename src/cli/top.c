@@ -67,7 +67,7 @@ static int screen_rows(void)
 
 enum { CELL = 32 };
 
-static const char *number(char out[CELL], double value)
+static const char *number_text(char out[CELL], double value)
 {
     static const char units[] = " kMGT";
     size_t unit = 0;
@@ -85,7 +85,7 @@ static const char *duration_us(char out[CELL], int64_t us)
     return out;
 }
 
-static const char *uptime(char out[CELL], int64_t ms)
+static const char *uptime_text(char out[CELL], int64_t ms)
 {
     int64_t s = ms / 1000;
     if (ms < 0) snprintf(out, CELL, "?");
@@ -98,7 +98,7 @@ static const char *uptime(char out[CELL], int64_t ms)
 static void rate_cell(table *t, const fleet_instance *i, double value)
 {
     char text[CELL];
-    table_cell(t, i->rated ? number(text, value) : "-");
+    table_cell(t, i->rated ? number_text(text, value) : "-");
 }
 
 static void share_cell(table *t, double share)
@@ -131,7 +131,7 @@ static void instance_row(table *t, const fleet_instance *i, int64_t now_ms)
     const lk_beat_stats *p = &i->now;
     table_cell(t, i->name);
     if (i->tells) {
-        table_cell(t, uptime(text, p->uptime_ms));
+        table_cell(t, uptime_text(text, p->uptime_ms));
         rate_cell(t, i, i->rates.validates);
         share_cell(t, i->rated ? fleet_hit_share(&i->rates) : -1);
         rate_cell(t, i, i->rates.misses);
@@ -143,14 +143,14 @@ static void instance_row(table *t, const fleet_instance *i, int64_t now_ms)
         snprintf(text, sizeof text, "%" PRId64, p->lease_age_ms);
         table_cell(t, p->lease_age_ms < 0 ? "none" : text);
         share_cell(t, p->capacity ? (double)p->entries / (double)p->capacity : -1);
-        table_cell(t, number(text, (double)p->in_flight));
+        table_cell(t, number_text(text, (double)p->in_flight));
         rate_cell(t, i, i->rates.errors);
     } else
         for (int k = 0; k < COLUMNS - 2; k++) table_cell(t, "-");
     table_cell(t, remark(text, i, now_ms));
 }
 
-static bool print_table(const fleet *h, int64_t now_ms, size_t most)
+static bool print_fleet(const fleet *h, int64_t now_ms, size_t most)
 {
     fleet_instance total;
     fleet_total(h, &total);
@@ -188,7 +188,7 @@ static void json_instance(json *j, const char *name, const fleet_instance *i, in
     json_close(j, '}');
 }
 
-static void print_json(const fleet *h, int64_t now_ms)
+static void print_fleet_json(const fleet *h, int64_t now_ms)
 {
     fleet_instance total;
     json j = {0};
@@ -211,9 +211,9 @@ static int draw(const cli *c, const fleet *h, int64_t now_ms)
         fputs("\033[H\033[J", stdout);
         cli_say(stdout, "%zu instance%s; q ends\n\n", h->count, h->count == 1 ? "" : "s");
     }
-    if (c->json) print_json(h, now_ms);
+    if (c->json) print_fleet_json(h, now_ms);
     else if (!h->count) cli_say(stdout, "no instance is heard yet\n");
-    else good = print_table(h, now_ms, most);
+    else good = print_fleet(h, now_ms, most);
     if (fflush(stdout) || !good) return cli_fail(c, CLI_FAILED, good ? "the output cannot be written" : "no memory");
     return CLI_DONE;
 }
@@ -229,7 +229,7 @@ static void wait_a_moment(subscriber *w)
     if (got <= 0 || key == 'q' || key == 'Q' || key == 3 || key == 4) ended = 1; /* or the terminal is gone */
 }
 
-static bool take_all(subscriber *w, fleet *h, bool *heard)
+static bool take_beats(subscriber *w, fleet *h, bool *heard)
 {
     lk_reply *reply;
     int got;
@@ -240,13 +240,13 @@ static bool take_all(subscriber *w, fleet *h, bool *heard)
     return got == 0;
 }
 
-static int watch(const cli *c, subscriber *w, fleet *h, int64_t until_ms)
+static int watch_fleet(const cli *c, subscriber *w, fleet *h, int64_t until_ms)
 {
     int64_t drawn_ms = 0;
     bool heard = false;
     int exit = CLI_DONE;
     while (!exit && !ended) {
-        if (!take_all(w, h, &heard)) return leave_screen(), cli_fail(c, CLI_AWAY, "%s", w->error);
+        if (!take_beats(w, h, &heard)) return leave_screen(), cli_fail(c, CLI_AWAY, "%s", w->error);
         int64_t now_ms = lk_now_ms();
         if (until_ms && now_ms >= until_ms) break;
         int64_t apart_ms = heard && on_screen ? DRAW_LEAST_MS : DRAW_MS;
@@ -282,7 +282,7 @@ static int watch_all(const cli *c, subscriber *w)
         sigaction(SIGHUP, &action, NULL);
         if (!once && !c->json && isatty(STDOUT_FILENO)) enter_screen();
         int64_t ms = listen_ms(w);
-        exit = watch(c, w, &h, ms ? lk_now_ms() + ms : 0);
+        exit = watch_fleet(c, w, &h, ms ? lk_now_ms() + ms : 0);
         leave_screen();
     }
     if (!exit && once && !h.count) exit = CLI_NO;
@@ -290,7 +290,7 @@ static int watch_all(const cli *c, subscriber *w)
     return exit;
 }
 
-static int run(const cli *c)
+static int run_top(const cli *c)
 {
     subscriber *w = malloc(sizeof *w);
     if (!w) return cli_fail(c, CLI_FAILED, "no memory");
@@ -330,5 +330,5 @@ const cli_command cli_top = {
         "to Redis and asks the instances nothing; the Redis user needs +psubscribe. An instance of an older version\n"
         "shows \"no numbers\".",
     .options = options,
-    .run = run,
+    .run = run_top,
 };

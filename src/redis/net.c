@@ -325,7 +325,7 @@ static ssize_t broke(const lk_socket *s, int why, char *error, size_t error_size
 }
 
 /* With or without TLS: how many bytes; 0: later; -1: the connection is lost, and `error` says why. */
-static ssize_t put(lk_socket *s, const char *bytes, size_t size, char *error, size_t error_size)
+static ssize_t send_bytes(lk_socket *s, const char *bytes, size_t size, char *error, size_t error_size)
 {
     ssize_t wrote;
     if (s->tls) return lk_tls_write(s->tls, bytes, size);
@@ -335,7 +335,7 @@ static ssize_t put(lk_socket *s, const char *bytes, size_t size, char *error, si
     return broke(s, errno, error, error_size);
 }
 
-static ssize_t get(lk_socket *s, char *bytes, size_t size, char *error, size_t error_size)
+static ssize_t receive_bytes(lk_socket *s, char *bytes, size_t size, char *error, size_t error_size)
 {
     ssize_t got;
     if (s->tls) return lk_tls_read(s->tls, bytes, size);
@@ -358,7 +358,7 @@ enum lk_net_io lk_net_flush(lk_socket *s, lk_conn *conn, char *error, size_t err
     const char *bytes;
     size_t size;
     while ((size = lk_conn_unsent(conn, &bytes))) {
-        ssize_t wrote = put(s, bytes, size, error, error_size);
+        ssize_t wrote = send_bytes(s, bytes, size, error, error_size);
         if (!wrote) return LK_NET_LATER;
         if (wrote < 0) return lost(s, error, error_size);
         lk_conn_wrote(conn, (size_t)wrote);
@@ -376,7 +376,7 @@ enum lk_net_io lk_net_fill(lk_socket *s, lk_conn *conn, char *error, size_t erro
 {
     char bytes[8192]; /* on the caller's stack, which may be small */
     do {
-        ssize_t got = get(s, bytes, sizeof bytes, error, error_size);
+        ssize_t got = receive_bytes(s, bytes, sizeof bytes, error, error_size);
         if (!got) return LK_NET_LATER;
         if (got < 0) return lost(s, error, error_size);
         if (is_alert(s, bytes, (size_t)got)) {

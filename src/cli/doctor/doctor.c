@@ -47,7 +47,7 @@ static const char *level_name(int level)
     return level == LATCHKEY_LOG_ERROR ? "error" : level == LATCHKEY_LOG_WARNING ? "warning" : "notice";
 }
 
-static void print_json(const doctor *d)
+static void print_findings_json(const doctor *d)
 {
     json j = {0};
     json_open(&j, NULL, '{');
@@ -83,7 +83,7 @@ static void print_wrapped(const char *text)
     }
 }
 
-static void print(const doctor *d)
+static void print_findings(const doctor *d)
 {
     char shown[CLI_TIME_SIZE], away[96] = "its clock is not known";
     if (!isnan(d->round_trip_ms))
@@ -157,8 +157,8 @@ static int exam(doctor *d, int least)
 {
     size_t counts = 0;
     look_at_all(d);
-    if (d->c->json) print_json(d);
-    else print(d);
+    if (d->c->json) print_findings_json(d);
+    else print_findings(d);
     for (size_t i = 0; i < d->count; i++) counts += d->found[i].level <= least;
     return counts ? CLI_NO : CLI_DONE;
 }
@@ -171,7 +171,7 @@ static int connect_to(const cli *c, const char *what, const char *url, int64_t d
     return cli_fail(c, status == LATCHKEY_CONFIG ? CLI_CONFIG : CLI_AWAY, "%s%s", what, error);
 }
 
-static int run(const cli *c)
+static int run_doctor(const cli *c)
 {
     query app = {0}, admin = {0};
     int least = level_of(least_level), exit;
@@ -227,5 +227,5 @@ const cli_command cli_doctor = {
         "prefix, and the files of keys. It says what weakens which guarantee, and what to change. It changes nothing.\n"
         "What the application's user may not see is read as the user of --admin. Exit 1: there are findings.",
     .options = options,
-    .run = run,
+    .run = run_doctor,
 };

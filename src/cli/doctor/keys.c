@@ -83,7 +83,7 @@ static bool is_page(const lk_reply *reply)
 }
 
 /* False: SCAN is not allowed, or the server went away. It also ends if many keys are not the library's. */
-static bool scan(const doctor *d, survey *s)
+static bool scan_prefix(const doctor *d, survey *s)
 {
     char pattern[64], cursor[24] = "0";
     snprintf(pattern, sizeof pattern, "%s:*", d->app->config.prefix);
@@ -188,7 +188,7 @@ void doctor_keys(doctor *d)
     survey s = {0};
     look_at_partitions(d);
     look_at_databases(d);
-    if (!scan(d, &s)) doctor_unseen(d, "SCAN and PTTL of the keys");
+    if (!scan_prefix(d, &s)) doctor_unseen(d, "SCAN and PTTL of the keys");
     cli_progress(NULL);
     d->keys_seen = s.looked_at;
     report(d, &s);

@@ -109,7 +109,7 @@ static lk_reply *try(query *p, const names *n, const struct probe *probe)
 
 enum verdict { MAY, MAY_NOT, NOT_THESE_KEYS, UNKNOWN };
 
-static enum verdict judge(const lk_reply *reply)
+static enum verdict verdict_of(const lk_reply *reply)
 {
     if (!reply) return UNKNOWN;
     if (reply->type != LK_REPLY_ERROR) return MAY;
@@ -126,7 +126,7 @@ static enum verdict judge_subscribe(const doctor *d, const names *n)
     enum verdict verdict = UNKNOWN;
     if (!query_open(d->c->config, QUERY_OF_THE_URL, &own, error, sizeof error)) {
         lk_reply *reply = QUERY(&own, "SUBSCRIBE", n->key);
-        verdict = judge(reply);
+        verdict = verdict_of(reply);
         lk_reply_free(reply);
     }
     query_close(&own);
@@ -141,14 +141,14 @@ static enum verdict judge_right(const doctor *d, const names *n, const char *rig
         bool about_meta = strcmp(probes[i].words[1] ? probes[i].words[1] : "", "M") == 0;
         if (about_meta && !n->recorded) return MAY; /* so far as can be seen: the command would create it */
         lk_reply *reply = try(d->app, n, &probes[i]);
-        enum verdict verdict = judge(reply);
+        enum verdict verdict = verdict_of(reply);
         lk_reply_free(reply);
         return verdict;
     }
     return UNKNOWN;
 }
 
-static void append(char *list, size_t size, const char *separator, const char *name)
+static void append_word(char *list, size_t size, const char *separator, const char *name)
 {
     size_t used = strlen(list);
     snprintf(list + used, size - used, "%s%s", used ? separator : "", name);
@@ -160,8 +160,8 @@ static void grant(finding *f, const doctor *d)
     const lk_config *config = &d->app->config;
     char rights[700] = "", user[160];
     bool own = config->user[0] && strcmp(config->user, "default"); /* else a user has to be made */
-    for (size_t i = 0; doctor_rights_needed[i]; i++) append(rights, sizeof rights, " +", doctor_rights_needed[i]);
-    if (config->durability) append(rights, sizeof rights, " +", "wait");
+    for (size_t i = 0; doctor_rights_needed[i]; i++) append_word(rights, sizeof rights, " +", doctor_rights_needed[i]);
+    if (config->durability) append_word(rights, sizeof rights, " +", "wait");
     doctor_fix(f, "ACL SETUSER %s resetchannels resetkeys -@all ~%s:{*}:* &%s:* +%s",
                own ? cli_text(user, sizeof user, config->user, strlen(config->user)) : "app on >PASSWORD",
                config->prefix, config->prefix, rights);
@@ -175,8 +175,8 @@ static void look_at_right(doctor *d, const names *n, const char *right, lacking 
 {
     switch (judge_right(d, n, right)) {
     case MAY: return;
-    case MAY_NOT: append(l->commands, sizeof l->commands, ", ", right); return;
-    case NOT_THESE_KEYS: append(l->keys, sizeof l->keys, ", ", right); return;
+    case MAY_NOT: append_word(l->commands, sizeof l->commands, ", ", right); return;
+    case NOT_THESE_KEYS: append_word(l->keys, sizeof l->keys, ", ", right); return;
     case UNKNOWN: doctor_unseen(d, right); return;
     }
 }
@@ -205,7 +205,7 @@ static void look_at_excess(doctor *d, const names *n)
     char excess[300] = "";
     for (size_t i = 0; i < sizeof harmful / sizeof *harmful; i++) {
         lk_reply *reply = try(d->app, n, &harmful[i]);
-        if (judge(reply) == MAY) append(excess, sizeof excess, ", ", harmful[i].right);
+        if (verdict_of(reply) == MAY) append_word(excess, sizeof excess, ", ", harmful[i].right);
         lk_reply_free(reply);
     }
     if (excess[0])

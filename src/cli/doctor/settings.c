@@ -26,7 +26,7 @@ static const struct {
     {"info", "A C", "INFO on the server itself: what stands between leaves fields out"},
 };
 
-static void take(doctor *d, const lk_finding *judged)
+static void take_finding(doctor *d, const lk_finding *judged)
 {
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (strcmp(known[i].name, judged->name)) continue;
@@ -92,7 +92,7 @@ void doctor_settings(doctor *d)
                                       .durability = d->app->config.durability,
                                       .staleness_ms = d->app->config.staleness_ms};
     size_t count = lk_server_check_check(&settings, findings);
-    for (size_t i = 0; i < count; i++) take(d, &findings[i]);
+    for (size_t i = 0; i < count; i++) take_finding(d, &findings[i]);
     look_at_memory(d, info->text);
     char version[32];
     if (lk_info_value(info->text, "redis_version", version, sizeof version))

@@ -48,7 +48,7 @@ static int by_value(const void *a, const void *b)
 }
 
 /* The server's clock less ours, by the shortest of the rounds; and the rounds' median. */
-static bool measure(doctor *d, int64_t *median_us, int64_t *ahead_us)
+static bool measure_rounds(doctor *d, int64_t *median_us, int64_t *ahead_us)
 {
     int64_t took[ROUNDS], shortest = INT64_MAX;
     for (int i = 0; i < ROUNDS; i++) {
@@ -76,7 +76,7 @@ void doctor_wire(doctor *d)
     enum { APART_MS = 2000 };
     int64_t median_us, ahead_us = 0, deadline_ms = d->app->config.deadline_ms, bound_ms = d->app->config.staleness_ms;
     look_at_privacy(d);
-    if (!measure(d, &median_us, &ahead_us)) return;
+    if (!measure_rounds(d, &median_us, &ahead_us)) return;
     d->round_trip_ms = (double)median_us / 1000;
     d->clock_ahead_ms = (double)ahead_us / 1000;
     if (median_us > deadline_ms * 1000 / 4)

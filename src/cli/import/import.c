@@ -64,7 +64,7 @@ static void stop(importer *m, int why)
 /* ------------------------------------------------------------------------------------------------ the threads -- */
 
 /* Tries until there is an answer, or until patience_s has passed. */
-static int move_in(importer *m, const import_session *s, enum lk_import_refusal *why)
+static int move_session_in(importer *m, const import_session *s, enum lk_import_refusal *why)
 {
     int64_t until_ms = lk_now_ms() + (int64_t)patience_s * 1000;
     const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
@@ -89,7 +89,7 @@ static enum import_reason reason_of(int status)
 static bool deal_with_session(importer *m, const import_session *s, import_tally *tally, uint64_t number)
 {
     enum lk_import_refusal why = LK_IMPORT_HERE;
-    int status = move_in(m, s, &why);
+    int status = move_session_in(m, s, &why);
     if (status == LATCHKEY_MALFORMED && !lk_foreign_taken(m->lk)) status = LATCHKEY_CONFIG;
     if (status == LATCHKEY_NO_MEMORY) stop(m, CLI_FAILED);
     if (status == LATCHKEY_CONFIG) stop(m, CLI_CONFIG);
@@ -248,7 +248,7 @@ static void wait_for_room(importer *m, unsigned most)
     pthread_mutex_unlock(&m->lock);
 }
 
-static void append(importer *m, import_chunk *c)
+static void append_bytes(importer *m, import_chunk *c)
 {
     pthread_mutex_lock(&m->lock);
     if (m->newest) m->newest->next = c;
@@ -260,12 +260,12 @@ static void append(importer *m, import_chunk *c)
     pthread_mutex_unlock(&m->lock);
 }
 
-static void read_all(importer *m)
+static void read_chunks(importer *m)
 {
     const char *fault = NULL;
     import_chunk *c;
     while (!atomic_load(&m->stop) && (c = import_reader_next(&m->reader, &fault))) {
-        append(m, c);
+        append_bytes(m, c);
         wait_for_room(m, (unsigned)threads * AHEAD);
         look_after(m, false);
     }
@@ -292,7 +292,7 @@ static int run_all(importer *m)
     unsigned started = 0;
     while (started < threads && pthread_create(&thread[started], NULL, work, m) == 0) started++;
     if (!started) return cli_fail(m->c, CLI_FAILED, "no thread can be had");
-    read_all(m);
+    read_chunks(m);
     for (unsigned i = 0; i < started; i++) pthread_join(thread[i], NULL);
     if (!atomic_load(&m->stop) && is_cut(&m->dealt_with.marks)) stop(m, STOP_CUT);
     bool complete = !atomic_load(&m->stop);
@@ -355,7 +355,7 @@ static int import_into(const cli *c, latchkey *lk)
     return exit;
 }
 
-static int run(const cli *c)
+static int run_import(const cli *c)
 {
     latchkey *lk;
     const struct sigaction act = {.sa_handler = on_signal};
@@ -424,5 +424,5 @@ const cli_command cli_import = {
     .options = options,
     .least = 1,
     .most = 1,
-    .run = run,
+    .run = run_import,
 };

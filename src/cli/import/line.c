@@ -78,7 +78,7 @@ static bool take_bytes(taking *t, text *s)
 }
 
 /* A number, or a number in quotes: other programs need the quotes beyond 2^53. */
-static bool take_number(taking *t, json_number_value *n)
+static bool take_json_number(taking *t, json_number_value *n)
 {
     text s;
     if (json_kind(&t->in) == '0') return *n = json_number(&t->in), true;
@@ -102,7 +102,7 @@ static enum import_reason take_token(taking *t)
 }
 
 /* In quotes, only one spelling is accepted: "017" and "17" may be two users of the other store. */
-static enum import_reason take_user(taking *t)
+static enum import_reason take_user_id(taking *t)
 {
     json_number_value n = {0};
     text s;
@@ -110,7 +110,7 @@ static enum import_reason take_user(taking *t)
         s = take_string(t);
         if (strspn(s.at, "0123456789") != s.size || (s.size > 1 && *s.at == '0')) return IMPORT_USER;
         if (!json_number_of(s.at, s.size, &n)) return IMPORT_USER;
-    } else if (!take_number(t, &n)) return IMPORT_USER;
+    } else if (!take_json_number(t, &n)) return IMPORT_USER;
     if (n.larger || n.fraction || (n.negative && n.size)) return IMPORT_USER;
     t->session->draft.user_id = n.size;
     return IMPORT_GOOD;
@@ -130,7 +130,7 @@ static enum import_reason take_name(taking *t)
 static enum import_reason take_expires(taking *t)
 {
     json_number_value n;
-    if (!take_number(t, &n) || n.negative) return IMPORT_EXPIRES;
+    if (!take_json_number(t, &n) || n.negative) return IMPORT_EXPIRES;
     t->session->expires_at_ms = up_to(&n, INT64_MAX);
     return IMPORT_GOOD;
 }
@@ -138,7 +138,7 @@ static enum import_reason take_expires(taking *t)
 static bool take_created(taking *t)
 {
     json_number_value n;
-    if (!take_number(t, &n) || n.negative) return false;
+    if (!take_json_number(t, &n) || n.negative) return false;
     t->session->created_at_ms = up_to(&n, INT64_MAX);
     return true;
 }
@@ -146,7 +146,7 @@ static bool take_created(taking *t)
 static bool take_idle(taking *t)
 {
     json_number_value n;
-    if (!take_number(t, &n) || n.negative) return false;
+    if (!take_json_number(t, &n) || n.negative) return false;
     t->session->draft.idle_ms = up_to(&n, TEN_YEARS_MS);
     return n.size <= (uint64_t)TEN_YEARS_MS;
 }
@@ -154,7 +154,7 @@ static bool take_idle(taking *t)
 static bool take_small(taking *t, uint32_t most, uint32_t *number)
 {
     json_number_value n;
-    if (!take_number(t, &n) || n.negative || n.fraction || n.size > most) return false;
+    if (!take_json_number(t, &n) || n.negative || n.fraction || n.size > most) return false;
     *number = (uint32_t)n.size;
     return true;
 }
@@ -178,8 +178,6 @@ static bool take_permissions(taking *t)
 
 /* ------------------------------------------------------------------------------------------------- fields -- */
 
-static bool is_key(const char *name) { return strncmp(name, "pq.", 3) == 0; }
-
 /* IMPORT_CHANGES: it fits. */
 static enum import_change fits(const import_session *s, const text *name, const text *value)
 {
@@ -188,9 +186,10 @@ static enum import_change fits(const import_session *s, const text *name, const 
     if (value->size > LK_FIELD_SIZE_MAX) return IMPORT_FIELD_SIZE;
     for (size_t i = 0; i < s->draft.field_count; i++) {
         if (strcmp(s->fields[i].name, name->at) == 0) return IMPORT_FIELD_TWICE;
-        keys += is_key(s->fields[i].name);
+        keys += lk_field_is_key(s->fields[i].name, strlen(s->fields[i].name));
     }
-    bool full = is_key(name->at) ? keys == IMPORT_KEY_FIELDS_MOST : s->draft.field_count == IMPORT_FIELDS_MOST;
+    bool full = lk_field_is_key(name->at, strlen(name->at)) ? keys == IMPORT_KEY_FIELDS_MOST
+                                                            : s->draft.field_count == IMPORT_FIELDS_MOST;
     return full || s->draft.field_count == IMPORT_FIELDS_MOST ? IMPORT_FIELD_COUNT : IMPORT_CHANGES;
 }
 
@@ -236,7 +235,7 @@ static enum import_reason take_end(taking *t)
         json_number_value n = {0};
         text name = take_string(t);
         json_colon(&t->in);
-        if (take_number(t, &n) && strcmp(name.at, "skipped") == 0) t->session->skipped = n.size;
+        if (take_json_number(t, &n) && strcmp(name.at, "skipped") == 0) t->session->skipped = n.size;
     }
     return IMPORT_GOOD;
 }
@@ -276,7 +275,7 @@ static enum import_reason take_member(taking *t, enum member member)
     latchkey_draft *d = &t->session->draft;
     switch (member) {
     case TOKEN: return take_token(t);
-    case USER_ID: return take_user(t);
+    case USER_ID: return take_user_id(t);
     case USER: return take_name(t);
     case EXPIRES: return take_expires(t);
     case CREATED: return noted(t, IMPORT_CREATED, take_created(t));
@@ -330,7 +329,7 @@ static void settle_times(import_session *s, int64_t now_ms)
     }
 }
 
-static enum import_reason take_line(taking *t, int64_t now_ms)
+static enum import_reason take_session(taking *t, int64_t now_ms)
 {
     if (json_kind(&t->in) != '{') return IMPORT_NOT_OBJECT;
     json_enter(&t->in);
@@ -353,7 +352,7 @@ enum import_reason import_line_take(const char *line, size_t size, int64_t now_m
     *no_memory = !s->room;
     if (*no_memory) return IMPORT_NOT_JSON;
     taking t = {.session = s, .in = {line, line + size}, .room = s->room};
-    enum import_reason reason = take_line(&t, now_ms);
+    enum import_reason reason = take_session(&t, now_ms);
     if (reason) import_line_free(s);
     return reason;
 }

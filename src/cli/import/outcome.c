@@ -49,7 +49,7 @@ static void count(import_counted *of, uint64_t line)
     }
 }
 
-static void add(import_counted *all, const import_counted *some)
+static void add_counted(import_counted *all, const import_counted *some)
 {
     uint64_t shown = 0;
     while (shown < IMPORT_LINES_SHOWN && some->line[shown]) count(all, some->line[shown++]);
@@ -82,8 +82,8 @@ void import_tally_add(import_tally *all, const import_tally *some)
     all->refused += some->refused;
     all->changed += some->changed;
     all->skipped += some->skipped;
-    for (int i = 0; i < IMPORT_REASONS; i++) add(&all->of[i], &some->of[i]);
-    for (int i = 0; i < IMPORT_CHANGES; i++) add(&all->changes[i], &some->changes[i]);
+    for (int i = 0; i < IMPORT_REASONS; i++) add_counted(&all->of[i], &some->of[i]);
+    for (int i = 0; i < IMPORT_CHANGES; i++) add_counted(&all->changes[i], &some->changes[i]);
 }
 
 /* ------------------------------------------------------------------------------------------------ printing -- */
@@ -105,7 +105,7 @@ static void print_counted_json(json *j, const char *name, const import_counted *
     json_close(j, ']');
 }
 
-static void print_json(const import_tally *t, uint64_t first_line, double seconds, bool complete)
+static void print_outcome_json(const import_tally *t, uint64_t first_line, double seconds, bool complete)
 {
     json j = {0};
     json_open(&j, NULL, '{');
@@ -138,7 +138,7 @@ static void print_counted(const import_counted *of, const char *const *reasons, 
 void import_tally_print(const cli *c, const import_tally *t, uint64_t first_line, double seconds, bool complete)
 {
     if (c->json) {
-        print_json(t, first_line, seconds, complete);
+        print_outcome_json(t, first_line, seconds, complete);
         return;
     }
     cli_say(stdout, "%" PRIu64 " lines from line %" PRIu64 " on, in %.1f s%s\n", t->lines, first_line, seconds,

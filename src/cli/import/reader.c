@@ -18,7 +18,7 @@
 enum { CHUNK = 32 * 1024, HASHED_MOST = 4096 };
 
 /* Reads until there are `size` bytes, or the end. -1: errno says why. */
-static ssize_t read_all(int fd, char *to, size_t size)
+static ssize_t read_bytes(int fd, char *to, size_t size)
 {
     size_t got = 0;
     while (got < size) {
@@ -45,7 +45,7 @@ static const char *look_at_beginning(import_reader *r, const import_state *resum
 {
     char text[HASHED_MOST];
     uint8_t hash[LK_HASH_SIZE];
-    ssize_t got = read_all(r->fd, text, sizeof text);
+    ssize_t got = read_bytes(r->fd, text, sizeof text);
     if (got < 0) return strerror(errno);
     r->at.hashed = (uint64_t)got;
     lk_blake2b(&(lk_span){text, (size_t)got}, 1, r->at.beginning);
@@ -71,7 +71,7 @@ static const char *pass_over(import_reader *r, uint64_t offset)
     r->carried_size = 0;
     if (lseek(r->fd, (off_t)offset, SEEK_SET) >= 0) return NULL;
     while (left) {
-        ssize_t got = read_all(r->fd, text, left < sizeof text ? (size_t)left : sizeof text);
+        ssize_t got = read_bytes(r->fd, text, left < sizeof text ? (size_t)left : sizeof text);
         if (got < 0) return strerror(errno);
         if (!got) return "the file is shorter than the state says";
         left -= (uint64_t)got;
@@ -102,14 +102,14 @@ void import_reader_close(import_reader *r)
 }
 
 /* Reads until there is a whole line, the end, or too much; it begins with what was carried over. */
-static char *fill(import_reader *r, size_t *size, const char **fault)
+static char *fill_chunk(import_reader *r, size_t *size, const char **fault)
 {
     size_t room = (r->carried_size > CHUNK ? r->carried_size : 0) + CHUNK, used = r->carried_size, looked = 0;
     char *text = malloc(room + 1);
     if (text && used) memcpy(text, r->carried, used);
     while (text) {
         if (used < room) {
-            ssize_t got = r->ended ? 0 : read_all(r->fd, text + used, room - used);
+            ssize_t got = r->ended ? 0 : read_bytes(r->fd, text + used, room - used);
             if (got < 0) *fault = strerror(errno);
             if (got < 0) break;
             r->ended = (size_t)got < room - used;
@@ -136,7 +136,7 @@ static bool drop_line(import_reader *r, import_chunk *c, const char **fault)
     char *end = NULL;
     while (!end && !r->ended) {
         c->end += c->size;
-        ssize_t got = read_all(r->fd, c->text, CHUNK);
+        ssize_t got = read_bytes(r->fd, c->text, CHUNK);
         if (got < 0) *fault = strerror(errno);
         if (got < 0) return false;
         r->ended = got < CHUNK;
@@ -169,7 +169,7 @@ import_chunk *import_reader_next(import_reader *r, const char **fault)
 {
     import_chunk *c = calloc(1, sizeof *c);
     *fault = c ? NULL : "no memory";
-    if (c) c->text = fill(r, &c->size, fault);
+    if (c) c->text = fill_chunk(r, &c->size, fault);
     if (!c || !c->text || !c->size) {
         import_chunk_free(c);
         return NULL;
