@@ -96,12 +96,12 @@ flags="-std=c11 -D_GNU_SOURCE -fsyntax-only -Wall -I. -I../include $(pkg-config 
 grep '\.h$' "$work/files" | xargs -P "$(nproc)" -I{} sh -c \
     '${CC:-cc} '"$flags"' -x c "$1" >"'"$work"'/$(echo "$1" | tr / _).log" 2>&1 || echo "src/$1: it does not compile alone" >>"'"$broken"'"' - {}
 
-# A name a file: definitions begin at the left and end with a brace on a line of its own or on the same line.
+# A name a file: definitions begin at the left; their further lines are indented; they end with a brace, there or on the next line.
 while read -r file; do
-    tr '\n' '\001' <"$file" | sed 's/\([^\001]\)\001\([ ]\)/\1\2/g' | tr '\001' '\n' |
+    awk '/^ / { line = line $0; next } { print line; line = $0 } END { print line }' "$file" |
         sed -nE '/__attribute__.*;$/d; s/^(static |inline |__attribute__\(\(.*\)\) |const |unsigned |struct |enum )*[a-z_0-9]+ \**([a-z_0-9]+)\([^;]*\)[ ]*(\{.*)?$/\2/p' |
         sort -u | sed "s|$| $file|"
-done <"$work/files" | grep -vE ' l2/' | sort >"$work/functions"
+done <"$work/files" | grep -vE ' (l2|api|session)/' | sort >"$work/functions"
 awk '{ files[$1] = files[$1] " src/" $2; count[$1]++ }
      END { for (name in count) if (count[name] > 1) print name "():" files[name] ": one name in several files" }' \
     "$work/functions" | sort >"$work/names"
