@@ -12,14 +12,13 @@
 #include <string>
 #include <thread>
 
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            std::printf("FAILED %s:%d: %s\n", __FILE__, __LINE__, #condition);                                         \
-            std::fflush(stdout);                                                                                       \
-            std::_Exit(1);                                                                                             \
-        }                                                                                                              \
-    } while (0)
+#define CHECK(condition) ((condition) ? void() : check_failed(__FILE__, __LINE__, #condition))
+[[noreturn]] inline void check_failed(const char *file, int line, const char *condition)
+{
+    std::printf("FAILED %s:%d: %s\n", file, line, condition);
+    std::fflush(stdout);
+    std::_Exit(1);
+}
 
 inline std::string environment(const char *name)
 {

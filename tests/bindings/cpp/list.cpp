@@ -26,7 +26,7 @@ static_assert(!std::is_copy_constructible_v<latchkey::queue> && sizeof(entry) ==
 template <class T, class = void> struct is_printable : std::false_type {
 };
 template <class T>
-struct is_printable<T, std::void_t<decltype(static_cast<std::ostream &(*)(std::ostream &, const T &)>(operator<<))>>
+struct is_printable<T, std::void_t<decltype(std::declval<std::ostream &>() << std::declval<const T &>())>>
     : std::true_type {
 };
 
@@ -151,7 +151,7 @@ static void trouble(latchkey::handle &here, latchkey::handle &there)
         CHECK(raises<latchkey::pending>([&] { brief.revoke(token); }).status() == LATCHKEY_PENDING);
         CHECK(!brief.validate(token));
     }
-    wait_until([&] { return !*&there.validate(token, std::nothrow) && there.validate(token, std::nothrow).no(); });
+    wait_until([&] { return there.validate(token, std::nothrow).no(); });
     passed(9, "pending");
 
     for (const bool asks : {true, false}) {

@@ -29,15 +29,13 @@ two=$!
 wait $one && wait $two
 build bare g++ "$here/bare.cpp" -fno-exceptions -fno-rtti
 build bare-clang clang++ "$here/bare.cpp" -fno-exceptions
-# shellcheck disable=SC2046 # flags are words
-build adapters g++ "$here/adapters.cpp" -DASIO_STANDALONE $(pkg-config --cflags --libs libevent libuv)
 libs="$libs $(pkg-config --libs libevent libuv)"
 build adapters g++ "$here/adapters.cpp" -DASIO_STANDALONE
 build readme g++ "$work/readme.cpp"
 for adapter in libevent libuv; do # they are C as well
     printf '#include <latchkey/adapters/%s.h>\nint main(void) { return 0; }\n' $adapter >"$work/adapter.c"
     # shellcheck disable=SC2086
-    cc -std=c11 -Wall -Wextra -Werror -Wno-unused-function $flags "$work/adapter.c" -o "$work/adapter" $libs
+    cc -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -Wno-unused-function $flags "$work/adapter.c" -o "$work/adapter" $libs
 done
 
 "$work/bare" && "$work/bare-clang"
