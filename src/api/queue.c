@@ -27,7 +27,7 @@ static int build_queue(latchkey *lk, latchkey_queue **out)
 static void destroy_queue(latchkey_queue *q)
 {
     lk_writes_leave(q);
-    lk_async_close(q->async);
+    lk_async_close(q->lk, q->async);
     free(q);
 }
 

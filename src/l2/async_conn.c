@@ -223,7 +223,7 @@ static bool take_hello(lk_async_conn *c, int64_t now_ms, const lk_reply *reply)
     }
     c->state = LK_ASYNC_CONN_UP;
     c->failures = 0;
-    c->heard_ms = now_ms;
+    c->up_ms = c->heard_ms = now_ms;
     lk_pool_prefer(c->pool, c->address);
     return true;
 }

@@ -32,6 +32,7 @@ typedef struct lk_async_conn {
     bool writes; /* the epoll waits for it to become writable */
     lk_addresses addresses;
     unsigned address, tried; /* the one that is tried, and how many were before it */
+    int64_t up_ms;           /* since when it is UP */
     int64_t heard_ms;        /* when it answered last */
     int64_t until_ms;        /* to be UP */
     int64_t retry_at_ms;

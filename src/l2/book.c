@@ -27,6 +27,7 @@ int lk_book_open(lk_book *book, const lk_config *config, lk_counters *counters, 
     int status = lk_book_descriptor(&book->wake_fd, error, error_size);
     if (status) return status;
     book->open = true;
+    lk_bells_open(&book->bells);
     book->leases = lk_leases_open();
     book->cutoffs = lk_cutoffs_open((size_t)config->partitions);
     book->recent = lk_recent_open(seed[0]);
@@ -43,6 +44,7 @@ void lk_book_close(lk_book *book)
     lk_recent_close(book->recent);
     lk_cutoffs_close(book->cutoffs);
     lk_leases_close(book->leases);
+    lk_bells_close(&book->bells);
     lk_book_abandon(book);
     memset(book, 0, sizeof *book);
 }

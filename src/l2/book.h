@@ -3,6 +3,7 @@
 #ifndef LK_L2_BOOK_H
 #define LK_L2_BOOK_H
 
+#include "l2/bells.h"
 #include "l2/inbox.h"
 #include "l2/lease.h"
 #include "revocation/cutoff.h"
@@ -11,6 +12,7 @@
 typedef struct lk_book {
     bool open;
     lk_leases *leases;
+    lk_bells bells;
     lk_cutoffs *cutoffs;
     lk_recent *recent;
     lk_pending *pending;

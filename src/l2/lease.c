@@ -44,8 +44,7 @@ void lk_node_lease_confirm(lk_node *node, int64_t sent_ms, uint64_t incarnation,
         /* Release, with validate's acquire: a reader that sees this lease sees every purge that was applied before it. */
         atomic_store_explicit(&lease->until_ms, sent_ms + node->config->staleness_ms, memory_order_release);
     }
-    int waiting_fd = atomic_exchange(&node->lease_fd, -1);
-    if (waiting_fd >= 0) lk_raise(waiting_fd);
+    lk_bells_ring(&node->book->bells);
     lk_lock_take(&node->lock);
     node->leased = true;
     pthread_cond_broadcast(&node->changed);
@@ -107,6 +106,6 @@ void lk_node_suspect(lk_node *node, uint64_t incarnation)
 
 void lk_node_await_lease(lk_node *node, int event_fd)
 {
-    atomic_store(&node->lease_fd, event_fd);
+    lk_bells_wait(&node->book->bells, event_fd);
     want_beat(node);
 }

@@ -63,7 +63,7 @@ int lk_node_lease_covers(lk_node *node, uint64_t incarnation, int64_t deadline_m
 int lk_node_lease_covers_since(lk_node *node, uint64_t incarnation, int64_t since_ms, int64_t deadline_ms);
 
 /* lk_node_lease_covers without waiting: the same, UNAVAILABLE: not yet. And, for then: a beat is asked for, and the
- * eventfd is raised once when it is there. One at a time. */
+ * eventfd is raised once when it is there (bells.h). */
 int lk_node_lease_covers_now(const lk_node *node, uint64_t incarnation);
 void lk_node_await_lease(lk_node *node, int event_fd);
 

@@ -318,7 +318,6 @@ int lk_node_open(const lk_config *config, lk_counters *counters, lk_partitions p
     for (int i = 0; i < LK_LINK_CONNECTIONS; i++) node->socket[i] = LK_NO_SOCKET;
     lk_lock_open(&node->lock, LK_RANK_NODE);
     lk_cond_init(&node->changed);
-    atomic_store(&node->lease_fd, -1);
     node->stop_fd = -1;
     int status = lk_book_descriptor(&node->stop_fd, error, error_size);
     if (!status && !build_node(node, l1)) status = LATCHKEY_NO_MEMORY;

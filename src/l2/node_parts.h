@@ -23,7 +23,6 @@ struct lk_node {
     bool started;
     int stop_fd; /* an eventfd: the end has come, also for a connection being made */
     _Atomic bool stop, connected, beat_wanted;
-    _Atomic int lease_fd;     /* to be raised when the lease is confirmed, or -1 */
     _Atomic uint64_t met;     /* the incarnation that the link met last, 0: none yet */
     _Atomic uint64_t suspect; /* an answer came from this incarnation, 0: no news for the link */
 

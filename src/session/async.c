@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { READS_AT_ONCE = 8, SENT_TOGETHER = 32 };
+enum { READS_AT_ONCE = 8, SENT_TOGETHER = 32, AHEAD_MOST_MS = 1000 };
 
 /* To it and to all who joined. */
 static void answer_slot(lk_async *a, lk_async_slot *p, int status, bool as_is)
@@ -175,7 +175,7 @@ static void ask_queued(latchkey *lk, lk_async *a, int64_t now_ms)
     lk_async_slot *p;
     if (lk_async_first(a, LK_ASYNC_QUEUED) && !lk_async_conn_wanted(&a->channel, now_ms))
         while ((p = lk_async_first(a, LK_ASYNC_QUEUED))) no_answer(lk, a, p, a->channel.error);
-    while (a->channel.state == LK_ASYNC_CONN_UP && (p = lk_async_first(a, LK_ASYNC_QUEUED)) &&
+    while (a->channel.state == LK_ASYNC_CONN_UP && !a->ahead && (p = lk_async_first(a, LK_ASYNC_QUEUED)) &&
            lk_conn_room(&a->channel.conn) >= LK_QUESTION_CALLS) {
         if (p->unresolved) ask_alias_slot(lk, a, p);
         else ask_session(lk, a, p);
@@ -231,11 +231,27 @@ static bool take_all_replies(latchkey *lk, lk_async *a, int64_t now_ms)
     return whole && got == 0 && a->channel.more;
 }
 
-/* On a connection to a server that the lease is not of, nothing is gained by asking again. */
+/* On a connection to a server that the lease is not of, nothing is gained by asking. If it had the lease once, another one has it
+ * now: a new connection leads there. If it never had, the link is behind, and is told to look; a new connection would only lead to
+ * the same server. */
 static void leave_the_old(latchkey *lk, lk_async *a, int64_t now_ms)
 {
-    uint64_t leased = lk_node_lease_owner(lk_topology_node(&lk->l2.topology, 0));
-    if (a->channel.state != LK_ASYNC_CONN_UP || !leased || a->channel.hello.incarnation == leased) return;
+    lk_node *node = lk_topology_node(&lk->l2.topology, 0);
+    uint64_t leased = lk_node_lease_owner(node), server = a->channel.hello.incarnation;
+    a->ahead = false;
+    if (a->channel.state != LK_ASYNC_CONN_UP || !leased) return;
+    if (server == leased) a->served = server;
+    if (server == leased) return;
+    lk_node_suspect(node, server);
+    if (a->served != server && now_ms - a->channel.up_ms < AHEAD_MOST_MS) {
+        a->ahead = true;
+        if (!lk_async_first(a, LK_ASYNC_QUEUED)) return;
+        a->channel.shared = true;
+        lk_node_await_lease(node, a->channel.bell_fd);
+        lk_async_conn_wake_at(&a->channel, a->channel.up_ms + AHEAD_MOST_MS);
+        return;
+    }
+    a->served = 0;
     lk_async_conn_lose(&a->channel, now_ms, "the server is another one now");
     take_loss(lk, a, now_ms);
 }
@@ -270,9 +286,11 @@ static lk_async *open_async(latchkey *lk)
     return a;
 }
 
-void lk_async_close(lk_async *a)
+void lk_async_close(latchkey *lk, lk_async *a)
 {
     if (!a) return;
+    lk_book *book = &lk->l2.topology.book;
+    if (book->open) lk_bells_leave(&book->bells, a->channel.bell_fd);
     lk_async_conn_close(&a->channel);
     lk_async_table_close(a);
     lk_lock_close(&a->lock);
@@ -314,6 +332,7 @@ static void join_or_queue(latchkey *lk, lk_async *a, lk_async_slot *p, int64_t n
     lk_async_remember(a, p);
     lk_async_move(a, p, LK_ASYNC_QUEUED);
     lk_async_mind(a, p->deadline_ms);
+    leave_the_old(lk, a, now_ms);
     ask_queued(lk, a, now_ms);
     if (!send_asked(a, now_ms, false)) take_loss(lk, a, now_ms);
 }

@@ -59,6 +59,8 @@ typedef struct lk_async {
     size_t bytes;
     lk_async_list of[LK_ASYNC_ANSWERED + 1]; /* by state; in the order in which they got there */
     uint32_t bucket[LK_ASYNC_BUCKETS];
+    uint64_t served; /* the channel's server, since that had the lease; 0: it never had */
+    bool ahead;      /* the channel leads to a server that has no lease yet: nothing is asked of it */
     uint32_t unsent; /* asked, but still in the channel's buffer */
     uint32_t asked;
     int64_t soonest_ms; /* no deadline of those QUEUED or ASKED is earlier */

@@ -9,7 +9,7 @@
 #include "l1/alias_cache.h"
 #include "l1/negative_cache.h"
 
-enum { LK_QUEUES_MAX = 64 };
+enum { LK_QUEUES_MAX = LK_BELLS_MAX };
 typedef struct lk_writes lk_writes; /* api/writes.h */
 
 /* The last seconds of the histograms, for the pulse: quantiles count from the older of two marks on, which is 5 to 10 s old.

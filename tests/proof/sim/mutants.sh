@@ -196,6 +196,8 @@ mutant touch_name l2/link_jobs.c "a touch prolongs the session alone" \
     's/lk_key_user\(p->user,[^;]*;/lk_key_session(p->user, link->config->prefix, t->partition, t->selector);/; s/user->integer == 1;/true;/'
 mutant backwards l2/link_beat.c "data that were replaced by older ones are not told of revocations" \
     's/if \(backwards && !link->baseline\)/if (0 \&\& backwards \&\& !link->baseline)/'
+mutant ahead session/async.c "submit connects anew for as long as the link is behind, and does not tell it" \
+    's/    lk_node_suspect\(node, server\);//; s/if \(a->served != server && [^)]*\)/if (0)/'
 mutant unheard l2/link_beat.c "what was made in a data set that is gone is not told to the one in its place" \
     's/if \(lk_link_tell_unheard\(link, now_ms\)\) return;//'
 mutant hand_over l2/mux.c "who is next is not told to drive" \
