@@ -17,6 +17,7 @@ static char *ngx_http_latchkey_token(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_latchkey_require(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static ngx_uint_t ngx_http_latchkey_has_option(ngx_str_t *config, char *option);
 static ngx_http_latchkey_store_t *ngx_http_latchkey_get_store(ngx_conf_t *cf,
     ngx_str_t *name);
 
@@ -71,6 +72,41 @@ static ngx_command_t  ngx_http_latchkey_commands[] = {
     { ngx_string("latchkey_require"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_2MORE,
       ngx_http_latchkey_require,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("latchkey_renew"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
+      ngx_http_latchkey_renew,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("latchkey_cookie"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
+      ngx_http_latchkey_cookie,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("latchkey_answer"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_latchkey_answer,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("latchkey_logout"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE12,
+      ngx_http_latchkey_logout,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("latchkey_status"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
+      ngx_http_latchkey_status,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -144,6 +180,16 @@ ngx_http_latchkey_preaccess(ngx_http_request_t *r)
         return NGX_DECLINED;
     }
 
+    if (r == r->main && !r->internal) {
+        ngx_http_latchkey_blank_headers(r);
+    }
+
+    /* its handler asks, once the access phase has let it pass */
+
+    if (llcf->content == NGX_HTTP_LATCHKEY_CONTENT_LOGOUT) {
+        return NGX_DECLINED;
+    }
+
     if (r != r->main && ngx_http_latchkey_find_ctx(r->parent)) {
         return NGX_DECLINED;
     }
@@ -164,7 +210,12 @@ ngx_http_latchkey_access(ngx_http_request_t *r)
 
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_latchkey_module);
 
-    if (llcf->store == NULL) {
+    /* the handlers of latchkey_answer and latchkey_logout decide by themselves */
+
+    if (llcf->store == NULL
+        || llcf->content == NGX_HTTP_LATCHKEY_CONTENT_ANSWER
+        || llcf->content == NGX_HTTP_LATCHKEY_CONTENT_LOGOUT)
+    {
         return NGX_DECLINED;
     }
 
@@ -186,25 +237,31 @@ ngx_http_latchkey_header_filter(ngx_http_request_t *r)
     ngx_table_elt_t          *h;
     ngx_http_latchkey_ctx_t  *ctx;
 
-    if (r == r->main
-        && r->headers_out.status == NGX_HTTP_SERVICE_UNAVAILABLE)
+    if (r != r->main) {
+        return ngx_http_next_header_filter(r);
+    }
+
+    ctx = ngx_http_latchkey_get_ctx(r);
+
+    if (ctx == NULL) {
+        return ngx_http_next_header_filter(r);
+    }
+
+    if (ctx->set_cookie.len
+        && ngx_http_latchkey_send_cookie(r, ctx) != NGX_OK)
     {
-        ctx = ngx_http_latchkey_get_ctx(r);
+        return NGX_ERROR;
+    }
 
-        if (ctx && ctx->retry) {
+    if (ctx->retry && r->headers_out.status == NGX_HTTP_SERVICE_UNAVAILABLE) {
 
-            h = ngx_list_push(&r->headers_out.headers);
-            if (h == NULL) {
-                return NGX_ERROR;
-            }
-
-            h->hash = 1;
-            ngx_str_set(&h->key, "Retry-After");
-            ngx_str_set(&h->value, "1");
-#if (nginx_version >= 1023000)
-            h->next = NULL;
-#endif
+        h = ngx_http_latchkey_add_header(r);
+        if (h == NULL) {
+            return NGX_ERROR;
         }
+
+        ngx_str_set(&h->key, "Retry-After");
+        ngx_str_set(&h->value, "1");
     }
 
     return ngx_http_next_header_filter(r);
@@ -227,7 +284,7 @@ ngx_http_latchkey_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return "cannot be named \"off\"";
     }
 
-    if (ngx_strstr(value[2].data, "lazy=")) {
+    if (ngx_http_latchkey_has_option(&value[2], "lazy=")) {
         return "has \"lazy=\", which the module sets itself: leave it out";
     }
 
@@ -258,7 +315,28 @@ ngx_http_latchkey_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    return NGX_CONF_OK;
+    return ngx_http_latchkey_add_zone(cf, store) == NGX_OK ? NGX_CONF_OK
+                                                           : NGX_CONF_ERROR;
+}
+
+
+static ngx_uint_t
+ngx_http_latchkey_has_option(ngx_str_t *config, char *option)
+{
+    char  *p;
+
+    p = (char *) config->data;
+
+    while ((p = strstr(p, option)) != NULL) {
+
+        if ((u_char *) p > config->data && (p[-1] == '?' || p[-1] == '&')) {
+            return 1;
+        }
+
+        p++;
+    }
+
+    return 0;
 }
 
 
@@ -504,6 +582,8 @@ ngx_http_latchkey_create_loc_conf(ngx_conf_t *cf)
     llcf->tokens = NGX_CONF_UNSET_PTR;
     llcf->requires = NGX_CONF_UNSET_PTR;
     llcf->optional = NGX_CONF_UNSET_UINT;
+    llcf->renew = NGX_CONF_UNSET;
+    llcf->grace = NGX_CONF_UNSET_MSEC;
 
     return llcf;
 }
@@ -520,9 +600,27 @@ ngx_http_latchkey_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_ptr_value(conf->requires, prev->requires, NULL);
     ngx_conf_merge_uint_value(conf->optional, prev->optional,
                               NGX_HTTP_LATCHKEY_OPTIONAL_OFF);
-    ngx_conf_merge_str_value(conf->cookie, prev->cookie, "sid");
+    ngx_conf_merge_msec_value(conf->grace, prev->grace, 300000);
+    ngx_conf_merge_value(conf->renew, prev->renew, 0);
 
-    return NGX_CONF_OK;
+    if (conf->name.len == 0) {
+        conf->name = prev->name;
+        conf->attributes = prev->attributes;
+    }
+
+    ngx_http_latchkey_merge_content(cf, prev, conf);
+
+    if (conf->store == NULL
+        && (conf->content == NGX_HTTP_LATCHKEY_CONTENT_ANSWER
+            || conf->content == NGX_HTTP_LATCHKEY_CONTENT_LOGOUT))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "latchkey_answer and latchkey_logout need "
+                           "\"latchkey NAME\" in their location");
+        return NGX_CONF_ERROR;
+    }
+
+    return ngx_http_latchkey_merge_cookie(cf, conf);
 }
 
 
@@ -586,6 +684,7 @@ ngx_http_latchkey_init_process(ngx_cycle_t *cycle)
     for (i = 0; i < lmcf->stores.nelts; i++) {
         ngx_queue_init(&stores[i]->waits);
         (void) ngx_http_latchkey_store_open(stores[i], cycle->log);
+        ngx_http_latchkey_enter(stores[i]);
     }
 
     return NGX_OK;
@@ -608,6 +707,7 @@ ngx_http_latchkey_exit_process(ngx_cycle_t *cycle)
     stores = lmcf->stores.elts;
 
     for (i = 0; i < lmcf->stores.nelts; i++) {
+        ngx_http_latchkey_exit(stores[i]);
         ngx_http_latchkey_store_close(stores[i]);
     }
 }

@@ -27,9 +27,26 @@
 
 #define NGX_HTTP_LATCHKEY_TOKENS       8     /* cookies of one name that are tried */
 
+#define NGX_HTTP_LATCHKEY_RETRY        5     /* seconds until what failed is tried again */
+
 #define NGX_HTTP_LATCHKEY_OPTIONAL_OFF      0
 #define NGX_HTTP_LATCHKEY_OPTIONAL_ON       1
 #define NGX_HTTP_LATCHKEY_OPTIONAL_ALWAYS   2
+
+#define NGX_HTTP_LATCHKEY_CONTENT_NONE      0
+#define NGX_HTTP_LATCHKEY_CONTENT_ANSWER    1
+#define NGX_HTTP_LATCHKEY_CONTENT_LOGOUT    2
+#define NGX_HTTP_LATCHKEY_CONTENT_STATUS    3
+
+/* what a worker counts of each store, in the order of ngx_http_latchkey_counters */
+#define NGX_HTTP_LATCHKEY_ADMITTED          0
+#define NGX_HTTP_LATCHKEY_ANONYMOUS         1
+#define NGX_HTTP_LATCHKEY_UNAUTHORIZED      2
+#define NGX_HTTP_LATCHKEY_FORBIDDEN         3
+#define NGX_HTTP_LATCHKEY_UNAVAILABLE       4
+#define NGX_HTTP_LATCHKEY_RENEWED           5
+#define NGX_HTTP_LATCHKEY_LOGOUTS           6
+#define NGX_HTTP_LATCHKEY_COUNTERS          7
 
 /* no status of the library's */
 #define NGX_HTTP_LATCHKEY_NOT_ASKED    1000
@@ -40,7 +57,8 @@
 #define NGX_HTTP_LATCHKEY_FROM_REDIS   2
 
 
-typedef struct ngx_http_latchkey_ctx_s  ngx_http_latchkey_ctx_t;
+typedef struct ngx_http_latchkey_ctx_s   ngx_http_latchkey_ctx_t;
+typedef struct ngx_http_latchkey_slot_s  ngx_http_latchkey_slot_t;
 
 
 typedef struct {
@@ -48,6 +66,7 @@ typedef struct {
     u_char                     *config;      /* NULL: used, and not defined yet */
     u_char                     *file;        /* where it was used or defined first */
     ngx_uint_t                  line;
+    ngx_shm_zone_t             *zone;        /* what its workers count */
 
     /* of this worker */
     latchkey                   *handle;      /* NULL: could not be opened yet */
@@ -55,6 +74,11 @@ typedef struct {
     ngx_connection_t           *connection;  /* its descriptor, in nginx's loop */
     ngx_queue_t                 waits;
     time_t                      tried;       /* when it was opened, or that failed */
+    time_t                      renew;       /* no token is exchanged before this */
+    u_char                      error[256];  /* why it could not be opened */
+    ngx_uint_t                  counts[NGX_HTTP_LATCHKEY_COUNTERS];
+    ngx_http_latchkey_slot_t   *slot;        /* in the zone; NULL: all are taken */
+    ngx_event_t                 publish;
 } ngx_http_latchkey_store_t;
 
 
@@ -74,7 +98,18 @@ typedef struct {
     ngx_array_t                *tokens;      /* of ngx_http_complex_value_t; NULL: the cookies */
     ngx_array_t                *requires;    /* of ngx_http_latchkey_require_t */
     ngx_uint_t                  optional;
-    ngx_str_t                   cookie;      /* its name */
+
+    ngx_flag_t                  renew;
+    ngx_msec_t                  grace;       /* of an exchanged token */
+
+    ngx_str_t                   name;        /* as latchkey_cookie says; "": it does not */
+    ngx_str_t                   attributes;
+    ngx_str_t                   cookie;      /* the cookie's name, whoever says it */
+
+    ngx_uint_t                  content;     /* of this location alone */
+    ngx_uint_t                  format;      /* status: of the text */
+    ngx_uint_t                  any;         /* logout: by any method */
+    ngx_http_complex_value_t   *redirect;    /* logout: where to; NULL: nowhere */
 } ngx_http_latchkey_loc_conf_t;
 
 
@@ -88,7 +123,9 @@ struct ngx_http_latchkey_ctx_s {
     ngx_http_request_t            *request;
     ngx_http_latchkey_loc_conf_t  *conf;     /* where it was resolved; NULL: elsewhere than where the request is now */
     ngx_http_latchkey_store_t     *store;
+
     ngx_http_latchkey_wait_t      *wait;     /* NULL: nothing is under way */
+    ngx_http_event_handler_pt      resume;   /* runs when the answer is there */
 
     ngx_str_t                      tokens[NGX_HTTP_LATCHKEY_TOKENS];
     ngx_uint_t                     ntokens;
@@ -96,9 +133,13 @@ struct ngx_http_latchkey_ctx_s {
 
     int                            status;
     latchkey_entry                 entry;    /* zeros unless the status is OK */
+    int                            ended;    /* logout: the worst status so far */
+
+    ngx_str_t                      set_cookie;
 
     unsigned                       answered:1;  /* about `current` */
     unsigned                       resolved:1;
+    unsigned                       renewed:1;   /* the exchange was asked for, once */
     unsigned                       source:2;
     unsigned                       cleaned:1;   /* will be told when the request ends */
     unsigned                       retry:1;     /* 503 was for want of an answer */
@@ -110,21 +151,63 @@ struct ngx_http_latchkey_ctx_s {
 ngx_int_t ngx_http_latchkey_store_open(ngx_http_latchkey_store_t *store,
     ngx_log_t *log);
 void ngx_http_latchkey_store_close(ngx_http_latchkey_store_t *store);
-ngx_int_t ngx_http_latchkey_ask(ngx_http_latchkey_ctx_t *ctx, int kind);
+int ngx_http_latchkey_validate(ngx_http_latchkey_ctx_t *ctx);
+int ngx_http_latchkey_submit(ngx_http_latchkey_ctx_t *ctx, int kind,
+    int64_t grace);
 
 /* ngx_http_latchkey_resolve.c */
 
 ngx_http_latchkey_ctx_t *ngx_http_latchkey_get_ctx(ngx_http_request_t *r);
 ngx_http_latchkey_ctx_t *ngx_http_latchkey_find_ctx(ngx_http_request_t *r);
+ngx_http_latchkey_ctx_t *ngx_http_latchkey_create_ctx(ngx_http_request_t *r);
+ngx_int_t ngx_http_latchkey_begin(ngx_http_request_t *r,
+    ngx_http_latchkey_loc_conf_t *llcf, ngx_http_latchkey_ctx_t *ctx);
 ngx_int_t ngx_http_latchkey_resolve(ngx_http_request_t *r,
     ngx_http_latchkey_loc_conf_t *llcf);
 ngx_int_t ngx_http_latchkey_decide(ngx_http_request_t *r,
     ngx_http_latchkey_loc_conf_t *llcf, ngx_http_latchkey_ctx_t *ctx);
-void ngx_http_latchkey_resume(ngx_http_latchkey_ctx_t *ctx);
+ngx_int_t ngx_http_latchkey_wait(ngx_http_latchkey_ctx_t *ctx,
+    ngx_http_event_handler_pt resume);
+void ngx_http_latchkey_answered(ngx_http_latchkey_ctx_t *ctx,
+    latchkey_result *result);
+
+/* ngx_http_latchkey_cookie.c */
+
+char *ngx_http_latchkey_cookie(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_latchkey_renew(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_latchkey_merge_cookie(ngx_conf_t *cf,
+    ngx_http_latchkey_loc_conf_t *conf);
+ngx_uint_t ngx_http_latchkey_cookies(ngx_http_request_t *r, ngx_str_t *name,
+    ngx_str_t *tokens);
+ngx_int_t ngx_http_latchkey_set_cookie(ngx_http_latchkey_ctx_t *ctx,
+    u_char *token);
+ngx_int_t ngx_http_latchkey_send_cookie(ngx_http_request_t *r,
+    ngx_http_latchkey_ctx_t *ctx);
+
+/* ngx_http_latchkey_answer.c */
+
+char *ngx_http_latchkey_answer(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_latchkey_logout(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+void ngx_http_latchkey_merge_content(ngx_conf_t *cf,
+    ngx_http_latchkey_loc_conf_t *prev, ngx_http_latchkey_loc_conf_t *conf);
+
+/* ngx_http_latchkey_status.c */
+
+char *ngx_http_latchkey_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+ngx_int_t ngx_http_latchkey_status_handler(ngx_http_request_t *r);
+ngx_int_t ngx_http_latchkey_add_zone(ngx_conf_t *cf,
+    ngx_http_latchkey_store_t *store);
+void ngx_http_latchkey_enter(ngx_http_latchkey_store_t *store);
+void ngx_http_latchkey_publish(ngx_http_latchkey_store_t *store);
+void ngx_http_latchkey_exit(ngx_http_latchkey_store_t *store);
 
 /* ngx_http_latchkey_variables.c */
 
 ngx_int_t ngx_http_latchkey_add_variables(ngx_conf_t *cf);
+ngx_int_t ngx_http_latchkey_add_headers(ngx_http_request_t *r,
+    ngx_http_latchkey_ctx_t *ctx);
+void ngx_http_latchkey_blank_headers(ngx_http_request_t *r);
+ngx_table_elt_t *ngx_http_latchkey_add_header(ngx_http_request_t *r);
 
 
 extern ngx_module_t  ngx_http_latchkey_module;

@@ -6,19 +6,11 @@
 #include "ngx_http_latchkey_module.h"
 
 
-static ngx_http_latchkey_ctx_t *ngx_http_latchkey_create_ctx(
-    ngx_http_request_t *r);
 static void ngx_http_latchkey_forget(void *data);
 static ngx_int_t ngx_http_latchkey_tokens(ngx_http_request_t *r,
     ngx_http_latchkey_loc_conf_t *llcf, ngx_str_t *tokens, ngx_uint_t *n);
-static ngx_uint_t ngx_http_latchkey_cookies(ngx_http_request_t *r,
-    ngx_str_t *name, ngx_str_t *tokens);
-static ngx_uint_t ngx_http_latchkey_cookie_line(ngx_str_t *line,
-    ngx_str_t *name, ngx_str_t *tokens, ngx_uint_t n);
-static ngx_int_t ngx_http_latchkey_begin(ngx_http_request_t *r,
-    ngx_http_latchkey_loc_conf_t *llcf, ngx_http_latchkey_ctx_t *ctx);
-static ngx_int_t ngx_http_latchkey_wait(ngx_http_request_t *r,
-    ngx_http_latchkey_ctx_t *ctx);
+static void ngx_http_latchkey_renewed(ngx_http_latchkey_ctx_t *ctx,
+    latchkey_result *result);
 static ngx_int_t ngx_http_latchkey_meets(ngx_http_request_t *r,
     ngx_http_latchkey_loc_conf_t *llcf);
 
@@ -83,7 +75,7 @@ ngx_http_latchkey_find_ctx(ngx_http_request_t *r)
 }
 
 
-static ngx_http_latchkey_ctx_t *
+ngx_http_latchkey_ctx_t *
 ngx_http_latchkey_create_ctx(ngx_http_request_t *r)
 {
     ngx_pool_cleanup_t       *cln;
@@ -144,9 +136,10 @@ ngx_http_latchkey_resolve(ngx_http_request_t *r,
 
         if (!ctx->answered) {
             ctx->answered = 1;
+            ctx->status = ngx_http_latchkey_validate(ctx);
 
-            if (ngx_http_latchkey_ask(ctx, LATCHKEY_VALIDATE) == NGX_AGAIN) {
-                return ngx_http_latchkey_wait(r, ctx);
+            if (ctx->wait) {
+                return ngx_http_latchkey_wait(ctx, ngx_http_core_run_phases);
             }
         }
 
@@ -161,13 +154,27 @@ ngx_http_latchkey_resolve(ngx_http_request_t *r,
         ctx->resolved = 1;
     }
 
+    if ((ctx->entry.flags & LATCHKEY_FLAG_RENEW)
+        && llcf->renew && r == r->main && !ctx->renewed
+        && ngx_time() >= ctx->store->renew)
+    {
+        ctx->renewed = 1;
+
+        if (ngx_http_latchkey_submit(ctx, LATCHKEY_ROTATE,
+                                     (int64_t) llcf->grace)
+            == LATCHKEY_OK)
+        {
+            return ngx_http_latchkey_wait(ctx, ngx_http_core_run_phases);
+        }
+    }
+
     return NGX_OK;
 }
 
 
 /* Keeps what is known if this location asks the same. */
 
-static ngx_int_t
+ngx_int_t
 ngx_http_latchkey_begin(ngx_http_request_t *r,
     ngx_http_latchkey_loc_conf_t *llcf, ngx_http_latchkey_ctx_t *ctx)
 {
@@ -204,6 +211,7 @@ ngx_http_latchkey_begin(ngx_http_request_t *r,
     ctx->ntokens = n;
     ctx->current = 0;
     ctx->answered = 0;
+    ctx->renewed = 0;
     ctx->resolved = (n == 0);
     ctx->source = NGX_HTTP_LATCHKEY_FROM_NOWHERE;
     ctx->status = n ? NGX_HTTP_LATCHKEY_NOT_ASKED : NGX_HTTP_LATCHKEY_NO_TOKEN;
@@ -245,82 +253,16 @@ ngx_http_latchkey_tokens(ngx_http_request_t *r,
 }
 
 
-/* A browser sends every cookie that fits, so there may be several of one name. */
+/* Until the answer is there; then `resume` runs. NGX_AGAIN, or NGX_ERROR. */
 
-static ngx_uint_t
-ngx_http_latchkey_cookies(ngx_http_request_t *r, ngx_str_t *name,
-    ngx_str_t *tokens)
-{
-    ngx_uint_t         n;
-    ngx_table_elt_t   *h;
-#if (nginx_version < 1023000)
-    ngx_uint_t         i;
-    ngx_table_elt_t  **line;
-#endif
-
-    n = 0;
-
-#if (nginx_version >= 1023000)
-
-    for (h = r->headers_in.cookie; h; h = h->next) {
-        n = ngx_http_latchkey_cookie_line(&h->value, name, tokens, n);
-    }
-
-#else
-
-    line = r->headers_in.cookies.elts;
-
-    for (i = 0; i < r->headers_in.cookies.nelts; i++) {
-        h = line[i];
-        n = ngx_http_latchkey_cookie_line(&h->value, name, tokens, n);
-    }
-
-#endif
-
-    return n;
-}
-
-
-static ngx_uint_t
-ngx_http_latchkey_cookie_line(ngx_str_t *line, ngx_str_t *name,
-    ngx_str_t *tokens, ngx_uint_t n)
-{
-    u_char  *p, *last, *start;
-
-    p = line->data;
-    last = p + line->len;
-
-    while (p < last) {
-
-        while (p < last && (*p == ';' || *p == ' ' || *p == '\t')) {
-            p++;
-        }
-
-        start = p;
-
-        while (p < last && *p != ';' && *p != ' ' && *p != '\t') {
-            p++;
-        }
-
-        if (n < NGX_HTTP_LATCHKEY_TOKENS
-            && (size_t) (p - start) > name->len + 1
-            && start[name->len] == '='
-            && ngx_memcmp(start, name->data, name->len) == 0)
-        {
-            tokens[n].data = start + name->len + 1;
-            tokens[n].len = p - tokens[n].data;
-            n++;
-        }
-    }
-
-    return n;
-}
-
-
-static ngx_int_t
-ngx_http_latchkey_wait(ngx_http_request_t *r, ngx_http_latchkey_ctx_t *ctx)
+ngx_int_t
+ngx_http_latchkey_wait(ngx_http_latchkey_ctx_t *ctx,
+    ngx_http_event_handler_pt resume)
 {
     ngx_http_cleanup_t  *cln;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
 
     if (!ctx->cleaned) {
 
@@ -353,6 +295,8 @@ ngx_http_latchkey_wait(ngx_http_request_t *r, ngx_http_latchkey_ctx_t *ctx)
 
     r->write_event_handler = ngx_http_request_empty_handler;
 
+    ctx->resume = resume;
+
     return NGX_AGAIN;
 }
 
@@ -369,13 +313,29 @@ ngx_http_latchkey_forget(void *data)
 }
 
 
-/* The answer is there: the phase's handler runs again, and finds it. */
+/* The answer is there, and the request goes on. */
 
 void
-ngx_http_latchkey_resume(ngx_http_latchkey_ctx_t *ctx)
+ngx_http_latchkey_answered(ngx_http_latchkey_ctx_t *ctx,
+    latchkey_result *result)
 {
     ngx_connection_t    *c;
     ngx_http_request_t  *r;
+
+    switch (result->kind) {
+
+    case LATCHKEY_VALIDATE:
+        ctx->status = result->status;
+        ctx->entry = result->entry;
+        break;
+
+    case LATCHKEY_ROTATE:
+        ngx_http_latchkey_renewed(ctx, result);
+        break;
+
+    default: /* LATCHKEY_REVOKE */
+        ctx->status = result->status;
+    }
 
     r = ctx->request;
     c = r->connection;
@@ -386,11 +346,41 @@ ngx_http_latchkey_resume(ngx_http_latchkey_ctx_t *ctx)
         r->read_event_handler = ngx_http_block_reading;
     }
 
-    r->write_event_handler = ngx_http_core_run_phases;
+    r->write_event_handler = ctx->resume;
 
-    ngx_http_core_run_phases(r);
+    ctx->resume(r);
 
     ngx_http_run_posted_requests(c);
+}
+
+
+/* Whatever came of it, the request passes: its token is good, or in its grace. */
+
+static void
+ngx_http_latchkey_renewed(ngx_http_latchkey_ctx_t *ctx,
+    latchkey_result *result)
+{
+    switch (result->status) {
+
+    case LATCHKEY_OK:
+        ctx->store->counts[NGX_HTTP_LATCHKEY_RENEWED]++;
+        (void) ngx_http_latchkey_set_cookie(ctx, (u_char *) result->token);
+        ctx->entry.flags &= ~LATCHKEY_FLAG_RENEW;
+        break;
+
+    case LATCHKEY_REFUSED: /* another request was quicker */
+        ctx->entry.flags &= ~LATCHKEY_FLAG_RENEW;
+        break;
+
+    default:
+        if (result->status < 0) {
+            ctx->store->renew = ngx_time() + NGX_HTTP_LATCHKEY_RETRY;
+        }
+
+        ngx_log_error(NGX_LOG_INFO, ctx->request->connection->log, 0,
+                      "latchkey: the token was not renewed: %s",
+                      latchkey_status_text(result->status));
+    }
 }
 
 
@@ -403,7 +393,10 @@ ngx_int_t
 ngx_http_latchkey_decide(ngx_http_request_t *r,
     ngx_http_latchkey_loc_conf_t *llcf, ngx_http_latchkey_ctx_t *ctx)
 {
-    ngx_int_t  rc;
+    ngx_int_t    rc;
+    ngx_uint_t  *counts;
+
+    counts = llcf->store->counts;
 
     rc = ngx_http_latchkey_meets(r, llcf);
 
@@ -411,37 +404,45 @@ ngx_http_latchkey_decide(ngx_http_request_t *r,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    if (ctx->status < 0) {
-        ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                      "latchkey: no answer: %s",
-                      latchkey_status_text(ctx->status));
+    if (ctx->status == LATCHKEY_OK) {
 
-        if (llcf->optional == NGX_HTTP_LATCHKEY_OPTIONAL_ALWAYS
-            && rc == NGX_OK)
-        {
-            return NGX_DECLINED;
+        if (rc == NGX_OK) {
+            counts[NGX_HTTP_LATCHKEY_ADMITTED]++;
+            return NGX_OK;
         }
 
-        ctx->retry = 1;
+        counts[NGX_HTTP_LATCHKEY_FORBIDDEN]++;
 
-        return NGX_HTTP_SERVICE_UNAVAILABLE;
+        ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                      "latchkey: forbidden: a latchkey_require does not hold");
+
+        return NGX_HTTP_FORBIDDEN;
     }
 
-    if (ctx->status == LATCHKEY_OK) {
-        return rc == NGX_OK ? NGX_OK : NGX_HTTP_FORBIDDEN;
-    }
-
-    if (llcf->optional && rc == NGX_OK) {
+    if (rc == NGX_OK
+        && (llcf->optional == NGX_HTTP_LATCHKEY_OPTIONAL_ALWAYS
+            || (llcf->optional && ctx->status > 0)))
+    {
+        counts[NGX_HTTP_LATCHKEY_ANONYMOUS]++;
         return NGX_DECLINED;
     }
 
-    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                  "latchkey: refused: %s",
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0, "latchkey: refused: %s",
                   ctx->status == NGX_HTTP_LATCHKEY_NO_TOKEN
                       ? "the request has no token"
                       : latchkey_status_text(ctx->status));
 
-    return NGX_HTTP_UNAUTHORIZED;
+    if (ctx->status > 0) {
+        counts[NGX_HTTP_LATCHKEY_UNAUTHORIZED]++;
+        return NGX_HTTP_UNAUTHORIZED;
+    }
+
+    /* below 0 there was no answer */
+
+    counts[NGX_HTTP_LATCHKEY_UNAVAILABLE]++;
+    ctx->retry = 1;
+
+    return NGX_HTTP_SERVICE_UNAVAILABLE;
 }
 
 

@@ -11,14 +11,11 @@
 
 
 #define NGX_HTTP_LATCHKEY_REAP      64
-#define NGX_HTTP_LATCHKEY_RETRY     5    /* seconds between attempts to open */
 
 
 static ngx_int_t ngx_http_latchkey_watch(ngx_http_latchkey_store_t *store,
     ngx_log_t *log);
 static void ngx_http_latchkey_readable(ngx_event_t *ev);
-static void ngx_http_latchkey_answered(ngx_http_latchkey_store_t *store,
-    latchkey_result *result);
 static void ngx_http_latchkey_log(ngx_http_latchkey_store_t *store);
 
 
@@ -46,6 +43,7 @@ ngx_http_latchkey_store_open(ngx_http_latchkey_store_t *store, ngx_log_t *log)
                       "latchkey_store \"%V\": %s; its locations answer 503; "
                       "the next attempt is in %d s", &store->name, error,
                       NGX_HTTP_LATCHKEY_RETRY);
+        ngx_cpystrn(store->error, (u_char *) error, sizeof(store->error));
         return NGX_DECLINED;
     }
 
@@ -139,14 +137,47 @@ ngx_http_latchkey_store_close(ngx_http_latchkey_store_t *store)
 }
 
 
-/*
- * Asks about the ctx's current token. NGX_AGAIN: the answer will come;
- * NGX_OK: the ctx holds it already.
- */
+/* The status of the ctx's current token; LATCHKEY_AGAIN: the answer will come. */
 
-ngx_int_t
-ngx_http_latchkey_ask(ngx_http_latchkey_ctx_t *ctx, int kind)
+int
+ngx_http_latchkey_validate(ngx_http_latchkey_ctx_t *ctx)
 {
+    int                         status;
+    ngx_str_t                  *token;
+    ngx_http_latchkey_store_t  *store;
+
+    store = ctx->store;
+    token = &ctx->tokens[ctx->current];
+
+    ctx->source = NGX_HTTP_LATCHKEY_FROM_L1;
+
+    if (ngx_http_latchkey_store_open(store, ctx->request->connection->log)
+        != NGX_OK)
+    {
+        return LATCHKEY_UNAVAILABLE;
+    }
+
+    status = latchkey_try_validate(store->handle, (char *) token->data,
+                                   token->len, &ctx->entry);
+
+    if (status != LATCHKEY_AGAIN) {
+        return status;
+    }
+
+    ctx->source = NGX_HTTP_LATCHKEY_FROM_REDIS;
+
+    status = ngx_http_latchkey_submit(ctx, LATCHKEY_VALIDATE, 0);
+
+    return status == LATCHKEY_OK ? LATCHKEY_AGAIN : status;
+}
+
+
+/* Asks for something about the ctx's current token. LATCHKEY_OK: the answer will come, once; else none does. */
+
+int
+ngx_http_latchkey_submit(ngx_http_latchkey_ctx_t *ctx, int kind, int64_t grace)
+{
+    int                         status;
     ngx_str_t                  *token;
     ngx_log_t                  *log;
     latchkey_request            request;
@@ -158,28 +189,13 @@ ngx_http_latchkey_ask(ngx_http_latchkey_ctx_t *ctx, int kind)
     log = ctx->request->connection->log;
 
     if (ngx_http_latchkey_store_open(store, log) != NGX_OK) {
-        ctx->status = LATCHKEY_UNAVAILABLE;
-        return NGX_OK;
-    }
-
-    if (kind == LATCHKEY_VALIDATE) {
-        ctx->source = NGX_HTTP_LATCHKEY_FROM_L1;
-        ctx->status = latchkey_try_validate(store->handle,
-                                            (char *) token->data, token->len,
-                                            &ctx->entry);
-
-        if (ctx->status != LATCHKEY_AGAIN) {
-            return NGX_OK;
-        }
-
-        ctx->source = NGX_HTTP_LATCHKEY_FROM_REDIS;
+        return LATCHKEY_UNAVAILABLE;
     }
 
     wait = ngx_alloc(sizeof(ngx_http_latchkey_wait_t), log);
 
     if (wait == NULL) {
-        ctx->status = LATCHKEY_NO_MEMORY;
-        return NGX_OK;
+        return LATCHKEY_NO_MEMORY;
     }
 
     ngx_memzero(&request, sizeof(latchkey_request));
@@ -189,19 +205,20 @@ ngx_http_latchkey_ask(ngx_http_latchkey_ctx_t *ctx, int kind)
     request.tag = (uint64_t) (uintptr_t) wait;
     request.token = (char *) token->data;
     request.token_len = token->len;
+    request.grace_ms = grace;
 
-    ctx->status = latchkey_queue_submit(store->queue, &request);
+    status = latchkey_queue_submit(store->queue, &request);
 
-    if (ctx->status != LATCHKEY_OK) {
+    if (status != LATCHKEY_OK) {
         ngx_free(wait);
-        return NGX_OK;
+        return status;
     }
 
     wait->ctx = ctx;
     ctx->wait = wait;
     ngx_queue_insert_tail(&store->waits, &wait->queue);
 
-    return NGX_AGAIN;
+    return LATCHKEY_OK;
 }
 
 
@@ -211,6 +228,8 @@ ngx_http_latchkey_readable(ngx_event_t *ev)
     size_t                      i, n;
     latchkey_result             results[NGX_HTTP_LATCHKEY_REAP];
     ngx_connection_t           *c;
+    ngx_http_latchkey_ctx_t    *ctx;
+    ngx_http_latchkey_wait_t   *wait;
     ngx_http_latchkey_store_t  *store;
 
     c = ev->data;
@@ -221,40 +240,23 @@ ngx_http_latchkey_readable(ngx_event_t *ev)
                                 NGX_HTTP_LATCHKEY_REAP);
 
         for (i = 0; i < n; i++) {
-            ngx_http_latchkey_answered(store, &results[i]);
+            wait = (ngx_http_latchkey_wait_t *) (uintptr_t) results[i].tag;
+            ctx = wait->ctx;
+
+            ngx_queue_remove(&wait->queue);
+            ngx_free(wait);
+
+            if (ctx) {
+                ctx->wait = NULL;
+                ngx_http_latchkey_answered(ctx, &results[i]);
+            }
         }
+
+        ngx_explicit_memzero(results, n * sizeof(latchkey_result));
 
     } while (n == NGX_HTTP_LATCHKEY_REAP);
 
     ngx_http_latchkey_log(store);
-}
-
-
-static void
-ngx_http_latchkey_answered(ngx_http_latchkey_store_t *store,
-    latchkey_result *result)
-{
-    ngx_http_latchkey_ctx_t   *ctx;
-    ngx_http_latchkey_wait_t  *wait;
-
-    wait = (ngx_http_latchkey_wait_t *) (uintptr_t) result->tag;
-    ctx = wait->ctx;
-
-    ngx_queue_remove(&wait->queue);
-    ngx_free(wait);
-
-    if (ctx == NULL) {
-        return;
-    }
-
-    ctx->wait = NULL;
-    ctx->status = result->status;
-
-    if (result->kind == LATCHKEY_VALIDATE) {
-        ctx->entry = result->entry;
-    }
-
-    ngx_http_latchkey_resume(ctx);
 }
 
 

@@ -15,6 +15,7 @@ typedef u_char *(*ngx_http_latchkey_show_pt)(u_char *p,
 
 typedef struct {
     ngx_str_t                  name;
+    ngx_str_t                  header;  /* of latchkey_answer */
     ngx_http_latchkey_show_pt  show;
     ngx_uint_t                 always;  /* else only of a session that is valid */
 } ngx_http_latchkey_variable_t;
@@ -22,6 +23,9 @@ typedef struct {
 
 static ngx_int_t ngx_http_latchkey_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_latchkey_value(ngx_http_request_t *r,
+    ngx_http_latchkey_ctx_t *ctx, ngx_http_latchkey_variable_t *variable,
+    ngx_str_t *value);
 
 
 static u_char *
@@ -191,22 +195,59 @@ ngx_http_latchkey_show_source(u_char *p, ngx_http_latchkey_ctx_t *ctx)
 
 static ngx_http_latchkey_variable_t  ngx_http_latchkey_variables[] = {
 
-    { ngx_string("latchkey_status"), ngx_http_latchkey_show_status, 1 },
-    { ngx_string("latchkey_user"), ngx_http_latchkey_show_user, 0 },
-    { ngx_string("latchkey_role"), ngx_http_latchkey_show_role, 0 },
-    { ngx_string("latchkey_device"), ngx_http_latchkey_show_device, 0 },
-    { ngx_string("latchkey_flags"), ngx_http_latchkey_show_flags, 0 },
-    { ngx_string("latchkey_permissions"),
-      ngx_http_latchkey_show_permissions, 0 },
-    { ngx_string("latchkey_selector"), ngx_http_latchkey_show_selector, 0 },
-    { ngx_string("latchkey_created"), ngx_http_latchkey_show_created, 0 },
-    { ngx_string("latchkey_auth_age"), ngx_http_latchkey_show_auth_age, 0 },
-    { ngx_string("latchkey_expires"), ngx_http_latchkey_show_expires, 0 },
-    { ngx_string("latchkey_renew"), ngx_http_latchkey_show_renew, 0 },
-    { ngx_string("latchkey_stale"), ngx_http_latchkey_show_stale, 0 },
-    { ngx_string("latchkey_source"), ngx_http_latchkey_show_source, 1 },
+    { ngx_string("latchkey_status"),
+      ngx_string("X-Latchkey-Status"),
+      ngx_http_latchkey_show_status, 1 },
 
-    { ngx_null_string, NULL, 0 }
+    { ngx_string("latchkey_user"),
+      ngx_string("X-Latchkey-User"),
+      ngx_http_latchkey_show_user, 0 },
+
+    { ngx_string("latchkey_role"),
+      ngx_string("X-Latchkey-Role"),
+      ngx_http_latchkey_show_role, 0 },
+
+    { ngx_string("latchkey_device"),
+      ngx_string("X-Latchkey-Device"),
+      ngx_http_latchkey_show_device, 0 },
+
+    { ngx_string("latchkey_flags"),
+      ngx_string("X-Latchkey-Flags"),
+      ngx_http_latchkey_show_flags, 0 },
+
+    { ngx_string("latchkey_permissions"),
+      ngx_string("X-Latchkey-Permissions"),
+      ngx_http_latchkey_show_permissions, 0 },
+
+    { ngx_string("latchkey_selector"),
+      ngx_string("X-Latchkey-Selector"),
+      ngx_http_latchkey_show_selector, 0 },
+
+    { ngx_string("latchkey_created"),
+      ngx_string("X-Latchkey-Created"),
+      ngx_http_latchkey_show_created, 0 },
+
+    { ngx_string("latchkey_auth_age"),
+      ngx_string("X-Latchkey-Auth-Age"),
+      ngx_http_latchkey_show_auth_age, 0 },
+
+    { ngx_string("latchkey_expires"),
+      ngx_string("X-Latchkey-Expires"),
+      ngx_http_latchkey_show_expires, 0 },
+
+    { ngx_string("latchkey_renew"),
+      ngx_string("X-Latchkey-Renew"),
+      ngx_http_latchkey_show_renew, 0 },
+
+    { ngx_string("latchkey_stale"),
+      ngx_string("X-Latchkey-Stale"),
+      ngx_http_latchkey_show_stale, 0 },
+
+    { ngx_string("latchkey_source"),
+      ngx_string("X-Latchkey-Source"),
+      ngx_http_latchkey_show_source, 1 },
+
+    { ngx_null_string, ngx_null_string, NULL, 0 }
 };
 
 
@@ -236,19 +277,33 @@ static ngx_int_t
 ngx_http_latchkey_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
-    u_char                        *p;
-    ngx_http_latchkey_ctx_t       *ctx;
-    ngx_http_latchkey_variable_t  *variable;
-
-    variable = &ngx_http_latchkey_variables[data];
+    ngx_str_t                 value;
+    ngx_http_latchkey_ctx_t  *ctx;
 
     ctx = ngx_http_latchkey_find_ctx(r);
 
-    v->len = 0;
-    v->data = (u_char *) "";
+    if (ngx_http_latchkey_value(r, ctx, &ngx_http_latchkey_variables[data],
+                                &value)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    v->data = value.data;
+    v->len = value.len;
     v->valid = 1;
     v->no_cacheable = 0;
     v->not_found = 0;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_latchkey_value(ngx_http_request_t *r, ngx_http_latchkey_ctx_t *ctx,
+    ngx_http_latchkey_variable_t *variable, ngx_str_t *value)
+{
+    ngx_str_set(value, "");
 
     if (ctx == NULL || !ctx->resolved
         || (ctx->status != LATCHKEY_OK && !variable->always))
@@ -256,14 +311,113 @@ ngx_http_latchkey_variable(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    p = ngx_pnalloc(r->pool, NGX_HTTP_LATCHKEY_SHOWN);
-
-    if (p == NULL) {
+    value->data = ngx_pnalloc(r->pool, NGX_HTTP_LATCHKEY_SHOWN);
+    if (value->data == NULL) {
         return NGX_ERROR;
     }
 
-    v->data = p;
-    v->len = variable->show(p, ctx) - p;
+    value->len = variable->show(value->data, ctx) - value->data;
 
     return NGX_OK;
+}
+
+
+/* All of them, the empty ones too: a proxy that copies them so replaces what its client sent under these names. */
+
+ngx_int_t
+ngx_http_latchkey_add_headers(ngx_http_request_t *r,
+    ngx_http_latchkey_ctx_t *ctx)
+{
+    ngx_uint_t                     i;
+    ngx_table_elt_t               *h;
+    ngx_http_latchkey_variable_t  *variable;
+
+    for (i = 0; ngx_http_latchkey_variables[i].name.len; i++) {
+
+        variable = &ngx_http_latchkey_variables[i];
+
+        h = ngx_http_latchkey_add_header(r);
+        if (h == NULL) {
+            return NGX_ERROR;
+        }
+
+        h->key = variable->header;
+
+        if (ngx_http_latchkey_value(r, ctx, variable, &h->value) != NGX_OK) {
+            h->hash = 0;
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * A client does not say who it is: what it sends under the names of the
+ * headers above is emptied, whether written with "-" or "_".
+ */
+
+void
+ngx_http_latchkey_blank_headers(ngx_http_request_t *r)
+{
+    u_char            ch, *name;
+    size_t            j;
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    static u_char     prefix[] = "x-latchkey-";
+
+    part = &r->headers_in.headers.part;
+    h = part->elts;
+
+    for (i = 0; /* void */ ; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                return;
+            }
+
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        name = h[i].lowcase_key;
+
+        if (h[i].key.len < sizeof(prefix) - 1 || name[0] != 'x') {
+            continue;
+        }
+
+        for (j = 1; j < sizeof(prefix) - 1; j++) {
+            ch = name[j] == '_' ? '-' : name[j];
+
+            if (ch != prefix[j]) {
+                break;
+            }
+        }
+
+        if (j == sizeof(prefix) - 1) {
+            h[i].value.len = 0;
+        }
+    }
+}
+
+
+/* A header of the response, to be filled in. */
+
+ngx_table_elt_t *
+ngx_http_latchkey_add_header(ngx_http_request_t *r)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+
+    if (h) {
+        ngx_memzero(h, sizeof(ngx_table_elt_t));
+        h->hash = 1;
+    }
+
+    return h;
 }
