@@ -2,6 +2,7 @@
 
 #include "base/secure_memory.h"
 #include "base/argument.h"
+#include "base/journal.h"
 #include "base/reason.h"
 #include "api/stats.h"
 #include "api/writes.h"
@@ -65,13 +66,36 @@ static int build_handle(latchkey *lk, char *error, size_t error_size)
 }
 
 /* What connections are made with, as it is now: files may change while the handle is open. */
-static int build_sources(lk_config *config, char *error, size_t error_size)
+static int build_sources(lk_config *config, lk_journal *journal, char *error, size_t error_size)
 {
+    config->journal = journal;
     const char *file = config->password_file;
     if (!(config->notices = lk_notices_open())) return LATCHKEY_NO_MEMORY;
     if (*file && !(config->password_now = lk_password_open(file, config->password, config->notices)))
         return LATCHKEY_NO_MEMORY;
     return config->tls ? lk_tls_context_open(config, &config->tls_context, error, error_size) : LATCHKEY_OK;
+}
+
+static int open_handle(latchkey *lk, const char *config, char *error, size_t error_size)
+{
+    int status = lk_config_parse(config, &lk->config, error, error_size);
+    if (!status) status = build_sources(&lk->config, lk->journal, error, error_size);
+    if (!status) status = build_handle(lk, error, error_size);
+    int64_t deadline_ms = lk_now_ms() + (status ? 0 : lk->config.deadline_ms);
+    lk_node *node;
+    for (unsigned i = 0; !status && !lk->config.lazy && (node = lk_topology_node(&lk->l2.topology, i)); i++)
+        status = lk_node_wait(node, deadline_ms, error, error_size);
+    if (!status && !lk->config.lazy) status = lk_l2_probe(&lk->l2, 0, deadline_ms, error, error_size);
+    return status;
+}
+
+/* Memory for a handle and for its lines. NULL: none. */
+static latchkey *new_handle(void)
+{
+    latchkey *lk = lk_map(sizeof *lk, false); /* it holds the password; a child must find `leases` */
+    if (!lk || (lk->journal = lk_journal_open())) return lk;
+    lk_unmap(lk, sizeof *lk);
+    return NULL;
 }
 
 int latchkey_open(const char *config, latchkey **out, char *error, size_t error_size)
@@ -88,28 +112,26 @@ int latchkey_open(const char *config, latchkey **out, char *error, size_t error_
         snprintf(error, error_size, "no configuration was given");
         return lk_bad_argument("open: config is NULL");
     }
+    lk_reason_clear(NULL);
     if (!lk_crypto_init()) {
         snprintf(error, error_size, "libsodium finds no source of randomness");
         return lk_reason(LATCHKEY_CONFIG, "%s", error);
     }
-    latchkey *lk = lk_map(sizeof *lk, false); /* it holds the password; a child must find `leases` */
     snprintf(error, error_size, "no memory");
-    int status = lk ? lk_config_parse(config, &lk->config, error, error_size) : LATCHKEY_NO_MEMORY;
-    if (!status) status = build_sources(&lk->config, error, error_size);
-    if (!status) status = build_handle(lk, error, error_size);
-    int64_t deadline_ms = lk_now_ms() + (status ? 0 : lk->config.deadline_ms);
-    lk_node *node;
-    for (unsigned i = 0; !status && !lk->config.lazy && (node = lk_topology_node(&lk->l2.topology, i)); i++)
-        status = lk_node_wait(node, deadline_ms, error, error_size);
-    if (!status && !lk->config.lazy) status = lk_l2_probe(&lk->l2, 0, deadline_ms, error, error_size);
+    latchkey *lk = new_handle();
+    if (!lk) return lk_reason(LATCHKEY_NO_MEMORY, "%s", error);
+    lk_journal *before = lk_log_to(lk->journal);
+    int status = open_handle(lk, config, error, error_size);
     if (status) {
         lk_reason_clear(NULL);
         lk_reason(status, "%s", error);
-        latchkey_close(lk);
+        latchkey_close(lk); /* its link's lines are said there, in this thread */
     } else {
         *error = 0;
         *out = lk;
+        lk_journal_opened(lk->journal);
     }
+    lk_log_to(before);
     return status;
 }
 
@@ -121,6 +143,7 @@ void latchkey_close(latchkey *lk)
          * let alone to free. It goes with the process. */
         lk_topology_abandon(&lk->l2.topology);
         lk_queues_abandon(lk);
+        lk_journal_abandon(lk->journal);
         return;
     }
     lk_writes_finish(lk);
@@ -135,5 +158,6 @@ void latchkey_close(latchkey *lk)
     lk_password_close(lk->config.password_now);
     lk_notices_say(lk->config.notices);
     lk_notices_close(lk->config.notices);
+    lk_journal_close(lk->journal);
     lk_unmap(lk, sizeof *lk);
 }

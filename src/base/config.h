@@ -28,6 +28,7 @@ typedef struct lk_config {
     struct lk_tls_context *tls_context; /* NULL: no TLS */
     lk_password *password_now;          /* NULL: the password does not change */
     lk_notices *notices;
+    struct lk_journal *journal;
     /* options; latchkey_open documents them */
     int64_t l1_capacity, l1_ttl_ms, staleness_ms, deadline_ms, idle_ms, lifetime_ms, connections, in_flight, partitions;
     int64_t max_sessions, max_per_device, grace_ms, durability, audit_per_s, lazy, renew_ms, foreign_until_ms, events;

@@ -4,6 +4,7 @@
 #include "base/log.h"
 
 #include "base/fork.h"
+#include "base/journal.h"
 
 #include <pthread.h>
 #include <stdarg.h>
@@ -33,13 +34,33 @@ void latchkey_set_log(latchkey_log function, void *context)
     give_lock();
 }
 
-void lk_log(int level, const char *format, ...)
+static _Thread_local lk_journal *journal_here;
+
+lk_journal *lk_log_to(lk_journal *journal)
+{
+    lk_journal *before = journal_here;
+    journal_here = journal;
+    return before;
+}
+
+static latchkey_log function_now(void **context)
 {
     take_lock();
     latchkey_log function = log_function;
-    void *context = log_context;
+    *context = log_context;
     give_lock();
-    if (!function) return;
+    return function;
+}
+
+void lk_log_say(int level, const char *line)
+{
+    void *context;
+    latchkey_log function = function_now(&context);
+    if (function) function(context, level, line);
+}
+
+void lk_log(int level, const char *format, ...)
+{
     char line[LK_LOG_LINE];
     va_list list;
     va_start(list, format);
@@ -47,5 +68,5 @@ void lk_log(int level, const char *format, ...)
     va_end(list);
     for (char *c = line; *c; c++)
         if (*c < ' ' || *c > '~') *c = '?';
-    function(context, level, line);
+    if (!journal_here || !lk_journal_add(journal_here, level, line)) lk_log_say(level, line);
 }

@@ -55,6 +55,7 @@ bool lk_async_conn_open(lk_async_conn *c, const lk_config *config, lk_pool *pool
     c->config = config;
     c->pool = pool;
     c->socket = LK_NO_SOCKET;
+    c->watched_fd = -1;
     lk_random(&c->random, sizeof c->random);
     c->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     c->bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -75,6 +76,7 @@ void lk_async_conn_close(lk_async_conn *c)
     /* The epoll itself may be in one of the application's, and a copy of it in a child: it shall say nothing any more. */
     unwatch(c, c->bell_fd);
     unwatch(c, c->timer_fd);
+    unwatch(c, c->watched_fd);
     lk_async_conn_abandon(c);
 }
 
@@ -102,6 +104,12 @@ void lk_async_conn_hush(lk_async_conn *c)
     c->rung = false;
     atomic_store(&c->rung_from, false);
     while (read(c->bell_fd, &times, sizeof times) < 0 && errno == EINTR) continue;
+}
+
+bool lk_async_conn_watch(lk_async_conn *c, int fd)
+{
+    if (c->watched_fd < 0 && watch(c, fd, EPOLL_CTL_ADD, EPOLLIN)) c->watched_fd = fd;
+    return c->watched_fd == fd;
 }
 
 /* The bell first: hushed in between, it is only looked at once more than needed. The other way round it might ring on unheard. */

@@ -20,6 +20,7 @@ typedef struct lk_async_conn {
     const lk_config *config;
     lk_pool *pool; /* which knows the addresses */
     int epoll_fd, bell_fd, timer_fd;
+    int watched_fd;         /* somebody else's, see lk_async_conn_watch; -1: none */
     bool rung;              /* by the owner, and not heard yet */
     _Atomic bool rung_from; /* by another thread, and not heard yet */
     bool shared;      /* somebody else was told of the bell: it may ring at any time, once more than expected, too */
@@ -49,6 +50,8 @@ void lk_async_conn_abandon(
 
 /* Makes the descriptor readable, or ends that. */
 void lk_async_conn_ring(lk_async_conn *channel);
+/* The descriptor is readable while that one is, too. One, until the channel is closed. False: errno says why. */
+bool lk_async_conn_watch(lk_async_conn *channel, int fd);
 void lk_async_conn_hush(lk_async_conn *channel);
 void lk_async_conn_ring_from(lk_async_conn *channel); /* from any thread */
 /* May the bell have been rung? */

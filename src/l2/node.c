@@ -256,6 +256,7 @@ static void read_sockets(lk_node *node, const struct pollfd poll_fd[LK_LINK_CONN
 static void *run(void *context)
 {
     lk_node *node = context;
+    lk_log_to(node->config->journal);
     struct pollfd poll_fd[LK_LINK_CONNECTIONS + 1];
     while (!atomic_load(&node->stop)) {
         if (atomic_exchange(&node->beat_wanted, false)) lk_link_beat_now(&node->link, lk_now_ms());

@@ -397,6 +397,14 @@ size_t lk_async_reap(latchkey *lk, lk_async *a, latchkey_answer *answers, size_t
     return given;
 }
 
+bool lk_async_watch(lk_async *a, int fd)
+{
+    lk_lock_take(&a->lock);
+    bool watched = lk_async_conn_watch(&a->channel, fd);
+    lk_lock_give(&a->lock);
+    return watched;
+}
+
 void lk_async_ring(lk_async *a) { lk_async_conn_ring_from(&a->channel); }
 
 int lk_async_fd(lk_async *a)

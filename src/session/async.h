@@ -23,6 +23,8 @@ int lk_async_submit(latchkey *lk, lk_async *async, const lk_token *token, const 
                     uint64_t tag);
 size_t lk_async_reap(latchkey *lk, lk_async *async, latchkey_answer *answers, size_t max);
 
+/* The descriptor is readable while that one is, too; once. False: errno says why. Any thread */
+bool lk_async_watch(lk_async *async, int fd);
 void lk_async_ring(lk_async *async);                /* makes the descriptor readable until the next reap. Any thread */
 void lk_async_close(latchkey *lk, lk_async *async); /* NULL is allowed */
 void lk_async_abandon(lk_async *async); /* in a forked child: closes its copies of the descriptors, and no more */

@@ -3,6 +3,7 @@
 #define LK_SESSION_HANDLE_H
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "l1/singleflight.h"
 #include "l1/l1.h"
 #include "l2/l2.h"
@@ -37,6 +38,8 @@ struct latchkey {
     _Atomic bool draining;
     /* NULL: not open. The first is the handle's own, made when it is first needed. Release; acquire: all of it is seen. */
     _Atomic(latchkey_queue *) queue[LK_QUEUES_MAX];
+    lk_journal *journal;
+    _Atomic bool log_watched;    /* relaxed: looked at once more than needed */
     _Atomic(lk_writes *) writes; /* NULL until a queue is asked for one */
 };
 

@@ -14,6 +14,7 @@ int lk_visit_begin(latchkey *lk, lk_visit *visit)
     if (lk_forked(lk)) return lk_reason(LATCHKEY_FORKED, "the handle was opened by a parent process: open one here");
     atomic_fetch_add(&lk->visits, 1);
     visit->lk = lk;
+    visit->before = lk_log_to(lk->journal);
     visit->deadline_ms = worker_deadline_ms ? worker_deadline_ms : lk_now_ms() + lk->config.deadline_ms;
     if (!lk_visit_draining(lk) || worker_deadline_ms) return LATCHKEY_OK;
     return lk_reason(LATCHKEY_UNAVAILABLE, "the handle is being drained (latchkey_drain)");
@@ -21,5 +22,7 @@ int lk_visit_begin(latchkey *lk, lk_visit *visit)
 
 void lk_visit_end(const lk_visit *visit)
 {
-    if (visit->lk) atomic_fetch_sub(&visit->lk->visits, 1);
+    if (!visit->lk) return;
+    lk_log_to(visit->before);
+    atomic_fetch_sub(&visit->lk->visits, 1);
 }

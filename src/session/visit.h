@@ -1,5 +1,5 @@
 /* A call that may wait for Redis, from its first line to its last: until when it may wait, and one of those that latchkey_drain
- * waits for. A hit is none.
+ * waits for. What it says to the log is the handle's. A hit is none.
  *
  *     LK_VISIT(visit);                                        at the top of the function: ended wherever that returns
  *     status = lk_begin(lk, token, token_len, &parsed, &visit);         or, without a token:
@@ -13,7 +13,8 @@
 #include "session/handle.h"
 
 typedef struct lk_visit {
-    latchkey *lk; /* NULL: not begun */
+    latchkey *lk;       /* NULL: not begun */
+    lk_journal *before; /* whose lines this thread's were */
     int64_t deadline_ms;
 } lk_visit;
 
