@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static double ms(uint64_t us) { return (double)us / 1000.0; }
 
@@ -87,6 +88,10 @@ void lk_stats_beat(latchkey *lk, lk_beat_stats *p)
     lk_window *w = &lk->window;
     int64_t now_ms = lk_now_ms();
     snprintf(p->version, sizeof p->version, "%s", latchkey_version());
+    snprintf(p->name, sizeof p->name, "%s", lk->config.name);
+    if (gethostname(p->host, sizeof p->host - 1)) p->host[0] = 0; /* a longer one is cut */
+    p->host[sizeof p->host - 1] = 0;
+    p->pid = getpid();
     p->uptime_ms = now_ms - w->opened_ms;
     p->hits = (int64_t)lk_counted(c, LK_L1_HITS);
     p->misses = (int64_t)lk_counted(c, LK_L1_MISSES);

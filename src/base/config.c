@@ -141,6 +141,17 @@ static int take_prefix(parse *p, const char *value)
     return LATCHKEY_OK;
 }
 
+/* It is shown on terminals, and sent to Redis as a word. */
+static int take_instance_name(parse *p, const char *value)
+{
+    size_t length = strlen(value);
+    if (!length || length >= sizeof p->config->name ||
+        strspn(value, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-") != length)
+        return FAIL(p, "name: 1 to 32 characters of [A-Za-z0-9._:-] are expected");
+    strcpy(p->config->name, value);
+    return LATCHKEY_OK;
+}
+
 static int take_limit(parse *p, const char *value)
 {
     if (strcmp(value, "evict") && strcmp(value, "deny")) return FAIL(p, "limit: 'evict' or 'deny' is expected");
@@ -196,6 +207,7 @@ static const option options[] = {
     OTHER("renew_ms", take_renew, "0", "0, or 10000 and more", "answers for a token that is older than this carry `LATCHKEY_FLAG_RENEW` (up to two seconds earlier); 0: never. See [Renewal on a set age](sessions.md#renewal-on-a-set-age)"),
     NUMBER(events, 0, 0, 1, "1: what happens to sessions is logged. See [The audit trail](sessions.md#the-audit-trail)"),
     NUMBER(audit_per_s, 0, 0, 1000, "how many entries of L1 are compared with Redis each second; 0: none. An entry that differs for longer than the bound of C is counted (`latchkey_audit_disagreements_total`) and logged"),
+    OTHER("name", take_instance_name, "", "1 to 32 of `A-Za-z0-9._:-`", "a name for this instance: `latchkey top` and `latchkey status` show it beside host and process id, and `CLIENT LIST` in Redis where the ACL has `+client|setname`"),
     NUMBER(lazy, 0, 0, 1, "1: open succeeds while Redis is away; calls answer `UNAVAILABLE` until it is there"),
     NUMBER(foreign_until_ms, 0, 0, 99999999999999, "the Unix time, in milliseconds, until which tokens of another store are accepted; 0: never. See [Moving in](../examples/import/README.md). Equal everywhere"),
     OTHER("check_key_file", take_check_keys, "", "", "a file with a key of 32 hexadecimal digits on each line. The first key makes tokens; tokens of all keys are accepted; other tokens are refused without asking Redis. Equal everywhere"),
@@ -208,6 +220,7 @@ static const option options[] = {
 };
 /* clang-format on */
 enum { OPTION_COUNT = sizeof options / sizeof *options };
+_Static_assert(OPTION_COUNT <= 31, "a bit for each in `seen`, and one for db");
 
 const lk_option_text *lk_config_option(size_t index) { return index < OPTION_COUNT ? &options[index].text : NULL; }
 

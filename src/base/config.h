@@ -34,6 +34,7 @@ typedef struct lk_config {
     int64_t max_sessions, max_per_device, grace_ms, durability, audit_per_s, lazy, renew_ms, foreign_until_ms, events;
     bool limit_deny;
     char prefix[33];
+    char name[33]; /* of this instance, "": none */
     lk_check_keys check_keys;
     lk_seal_keys seal_keys;
 } lk_config;

@@ -1,6 +1,7 @@
 /* See fleet.h. */
 #include "cli/fleet.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -130,4 +131,16 @@ void fleet_total(const fleet *h, fleet_instance *total)
         unleased |= one->now.lease_age_ms < 0;
     }
     if (unleased) total->now.lease_age_ms = -1;
+    total->now.pid = 0; /* it is no process */
+}
+
+static const char *or_dash(const char *text) { return *text ? text : "-"; }
+
+void fleet_cells(table *t, const fleet_instance *i)
+{
+    char pid[24] = "";
+    if (i->now.pid) snprintf(pid, sizeof pid, "%" PRId64, i->now.pid);
+    table_cell(t, or_dash(i->now.host));
+    table_cell(t, or_dash(pid));
+    table_cell(t, or_dash(i->now.name));
 }

@@ -2,6 +2,7 @@
 #ifndef LK_CLI_FLEET_H
 #define LK_CLI_FLEET_H
 
+#include "cli/cli.h"
 #include "observe/beat_stats.h"
 #include "redis/resp.h"
 
@@ -48,5 +49,8 @@ void fleet_total(const fleet *h, fleet_instance *total);
 
 /* Over the instances that send numbers. -1: nothing was asked of them. */
 double fleet_hit_share(const fleet_rates *rates);
+
+/* Who it is, in three cells: host, process, name. */
+void fleet_cells(table *t, const fleet_instance *i);
 
 #endif

@@ -153,8 +153,8 @@ static bool healthy(const state *s) { return !s->errors && !s->unleased; }
 
 static bool print_instances(const state *s)
 {
-    static const char *const headings[] = {"  INSTANCE", "VERSION",   ">UP s",       ">HIT %",
-                                           ">L1",        ">LEASE ms", ">RECONNECTS", NULL};
+    static const char *const headings[] = {"  INSTANCE", "HOST", ">PID",      "NAME",        "VERSION", ">UP s",
+                                           ">HIT %",     ">L1",  ">LEASE ms", ">RECONNECTS", NULL};
     table *t = table_open(headings);
     for (size_t i = 0; i < s->h.count; i++) {
         const fleet_instance *one = &s->h.instance[i];
@@ -162,6 +162,7 @@ static bool print_instances(const state *s)
         char text[64];
         snprintf(text, sizeof text, "  %s", one->name);
         table_cell(t, text);
+        fleet_cells(t, one);
         table_cell(t, one->tells ? p->version : "older");
         int64_t asked = p->hits + p->misses;
         const double values[] = {(double)p->uptime_ms / 1000, asked ? 100.0 * (double)p->hits / (double)asked : 0,
@@ -229,6 +230,9 @@ static void json_instances(json *j, const state *s)
         json_open(j, NULL, '{');
         json_text(j, "instance", one->name);
         json_bool(j, "tells", one->tells);
+        json_text(j, "host", one->now.host);
+        json_int(j, "pid", one->now.pid);
+        json_text(j, "name", one->now.name);
         json_text(j, "version", one->now.version);
         json_int(j, "uptime_ms", one->now.uptime_ms);
         json_int(j, "lease_age_ms", one->now.lease_age_ms);

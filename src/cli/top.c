@@ -109,9 +109,9 @@ static void share_cell(table *t, double share)
     table_cell(t, text);
 }
 
-static const char *const headings[] = {"INSTANCE", ">UP",        ">REQ/S",   ">HIT %",   ">MISS/S",   ">P50 ms",
-                                       ">P99 ms",  ">REVOKED/S", ">LAG P50", ">LAG P99", ">LEASE ms", ">L1 %",
-                                       ">WAIT",    ">ERR/S",     "",         NULL};
+static const char *const headings[] = {
+    "INSTANCE",   "HOST",     ">PID",     "NAME",      ">UP",   ">REQ/S", ">HIT %", ">MISS/S", ">P50 ms", ">P99 ms",
+    ">REVOKED/S", ">LAG P50", ">LAG P99", ">LEASE ms", ">L1 %", ">WAIT",  ">ERR/S", "",        NULL};
 enum { COLUMNS = sizeof headings / sizeof *headings - 1 };
 
 static const char *remark(char out[CELL], const fleet_instance *i, int64_t now_ms)
@@ -130,6 +130,7 @@ static void instance_row(table *t, const fleet_instance *i, int64_t now_ms)
     char text[CELL];
     const lk_beat_stats *p = &i->now;
     table_cell(t, i->name);
+    fleet_cells(t, i);
     if (i->tells) {
         table_cell(t, uptime_text(text, p->uptime_ms));
         rate_cell(t, i, i->rates.validates);
@@ -146,7 +147,7 @@ static void instance_row(table *t, const fleet_instance *i, int64_t now_ms)
         table_cell(t, number_text(text, (double)p->in_flight));
         rate_cell(t, i, i->rates.errors);
     } else
-        for (int k = 0; k < COLUMNS - 2; k++) table_cell(t, "-");
+        for (int k = 0; k < COLUMNS - 5; k++) table_cell(t, "-");
     table_cell(t, remark(text, i, now_ms));
 }
 
@@ -172,6 +173,8 @@ static void json_instance(json *j, const char *name, const fleet_instance *i, in
     json_text(j, "instance", i->name);
     json_int(j, "heard_ms_ago", i->heard_ms ? now_ms - i->heard_ms : 0);
     json_bool(j, "tells", i->tells);
+    json_text(j, "host", p->host);
+    json_text(j, "name", p->name);
     if (i->tells) {
         json_text(j, "version", numbers.version);
         json_real(j, "validates_per_s", i->rates.validates);

@@ -14,11 +14,28 @@ const lk_beat_number lk_beat_numbers[] = {LK_BEAT_NUMBERS(NUMBER)};
 enum { NUMBERS = sizeof lk_beat_numbers / sizeof *lk_beat_numbers };
 const size_t lk_beat_number_count = NUMBERS;
 
+/* They are shown on terminals: nothing else may stand in them. */
+#define WORD "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-"
+enum { WORD_MOST = 32 };
+
+static size_t write_word(char text[LK_BEAT_STATS_SIZE], size_t used, const char *name, const char *value)
+{
+    size_t length = strnlen(value, WORD_MOST);
+    if (!length) return used;
+    int size = snprintf(text + used, LK_BEAT_STATS_SIZE - used, " %s=%.*s", name, (int)length, value);
+    char *from = text + used + strlen(name) + 2;
+    for (char *c = from; *c; c++)
+        if (!strchr(WORD, *c)) *c = '-';
+    return used + (size_t)size;
+}
+
 /* Zeros are left out, and so are numbers at the end for which there is no more room: the first ones matter most. */
 size_t lk_beat_stats_write(const lk_beat_stats *stats, char text[LK_BEAT_STATS_SIZE])
 {
     lk_beat_stats copy = *stats;
     size_t used = (size_t)snprintf(text, LK_BEAT_STATS_SIZE, "v=%.15s", stats->version);
+    used = write_word(text, used, "host", stats->host);
+    used = write_word(text, used, "name", stats->name);
     for (size_t i = 0; i < NUMBERS; i++) {
         int64_t value = *lk_beat_number_of(&copy, &lk_beat_numbers[i]);
         if (!value) continue;
@@ -37,6 +54,15 @@ static bool take_version(const char *value, size_t length, lk_beat_stats *stats)
 {
     if (!length || length >= sizeof stats->version || strspn(value, "0123456789.") < length) return false;
     memcpy(stats->version, value, length);
+    return true;
+}
+
+/* Is it this word? Then it is taken, or nonsense (*good). */
+static bool take_word(const char *word, const char *name, const char *value, size_t length, char out[40], bool *good)
+{
+    if (strncmp(word, name, strlen(name)) != 0 || word[strlen(name)] != '=') return false;
+    *good = length && length <= WORD_MOST && strspn(value, WORD) >= length;
+    if (*good) memcpy(out, value, length);
     return true;
 }
 
@@ -59,7 +85,9 @@ bool lk_beat_stats_read(const char *text, lk_beat_stats *stats)
         const char *value = text + name + 1;
         if (name >= size) good = false;
         else if (name == 1 && *text == 'v') good = take_version(value, size - name - 1, stats);
-        else good = take_number(text, name, value, size - name - 1, stats);
+        else if (!take_word(text, "host", value, size - name - 1, stats->host, &good) &&
+                 !take_word(text, "name", value, size - name - 1, stats->name, &good))
+            good = take_number(text, name, value, size - name - 1, stats);
         text += size;
     }
     good = good && stats->version[0];

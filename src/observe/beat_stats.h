@@ -1,11 +1,11 @@
-/* What an instance says about itself with each beat: numbers, as text, behind the nonce that the link publishes to the
+/* What an instance says about itself with each beat: who it is, and numbers, as text, behind the nonce that the link publishes to the
  * instance's own channel (link.h). Anyone who may listen there sees every instance at work, without a port to open and
  * without a key in Redis:
  *
- *   lk:beat:<16 hex digits, the instance's name>  -->  "<nonce> v=0.1.0 up=3600000 hit=181203 miss=2410 ..."
+ *   lk:beat:<16 hex digits, the instance's name>  -->  "<nonce> v=0.1.0 host=web3 name=checkout pid=812 up=3600000 ..."
  *
- * The link itself reads only the nonce. An older library sends nothing behind it; a newer one may send more. No number
- * names a host, a process, a user or a session. */
+ * The link itself reads only the nonce. An older library sends nothing behind it; a newer one may send more. Nothing in it
+ * names a user or a session. */
 #ifndef LK_OBSERVE_BEAT_STATS_H
 #define LK_OBSERVE_BEAT_STATS_H
 
@@ -13,12 +13,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { LK_BEAT_STATS_SIZE = 272 }; /* with its NUL: so a message stays below 300 bytes */
+enum { LK_BEAT_STATS_SIZE = 372 }; /* with its NUL: so a message stays below 400 bytes */
 
 /* All numbers, once and in the order in which they are sent: X(field, name in a beat, name in --json, total). Counts are
  * since open. Quantiles are of the last seconds (stats.c), and 0 if there was nothing to measure. `total` says how those of
  * several instances make one: SUM, or the MOST, which of times is the worst.
  *
+ *   pid                the process; in a total it says nothing
  *   database           channels do not belong to one: a listener tells by it which instances are of one deployment
  *   hits, misses       validates: answered by L1, and not by L1
  *   refused            validates refused at once: malformed, or known to be dead
@@ -29,6 +30,7 @@ enum { LK_BEAT_STATS_SIZE = 272 }; /* with its NUL: so a message stays below 300
  *   lease_age_ms       as of when the beat was sent; -1: there is no lease
  *   pending            revocations that Redis has not confirmed */
 #define LK_BEAT_NUMBERS(X)                                                                                             \
+    X(pid, "pid", "pid", MOST)                                                                                         \
     X(database, "db", "database", MOST)                                                                                \
     X(uptime_ms, "up", "uptime_ms", MOST)                                                                              \
     X(hits, "hit", "hits", SUM)                                                                                        \
@@ -53,6 +55,7 @@ enum { LK_BEAT_STATS_SIZE = 272 }; /* with its NUL: so a message stays below 300
 #define LK_BEAT_FIELD(field, word, json, total) int64_t field;
 typedef struct lk_beat_stats {
     char version[16];
+    char host[40], name[40]; /* of the machine, cut to 32 characters; the option `name`. "": not said */
     LK_BEAT_NUMBERS(LK_BEAT_FIELD)
 } lk_beat_stats;
 #undef LK_BEAT_FIELD

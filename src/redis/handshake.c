@@ -10,7 +10,7 @@
 
 /* -------------------------------------------------------------------------------------------- handshake -- */
 
-enum { AUTH, SELECT, SERVER, REPLICATION };
+enum { AUTH, SELECT, SERVER, REPLICATION, NAME };
 
 bool lk_handshake_send(lk_handshake *handshake, const lk_config *config, lk_conn *conn)
 {
@@ -23,6 +23,7 @@ bool lk_handshake_send(lk_handshake *handshake, const lk_config *config, lk_conn
     lk_span select[2] = {lk_word("SELECT"), lk_word(number)};
     lk_span server[2] = {lk_word("INFO"), lk_word("server")},
             replication[2] = {lk_word("INFO"), lk_word("replication")};
+    const lk_span name[3] = {lk_word("CLIENT"), lk_word("SETNAME"), lk_word(config->name)};
     bool sent = true;
     if (config->has_password && !config->user[0]) {
         auth[1] = auth[2];
@@ -31,7 +32,8 @@ bool lk_handshake_send(lk_handshake *handshake, const lk_config *config, lk_conn
     if (sent && config->database) sent = lk_conn_send(conn, LK_HANDSHAKE_TAG + SELECT, select, 2);
     sent = sent && lk_conn_send(conn, LK_HANDSHAKE_TAG + SERVER, server, 2) &&
            lk_conn_send(conn, LK_HANDSHAKE_TAG + REPLICATION, replication, 2);
-    handshake->answers = 2u + config->has_password + (config->database != 0);
+    if (sent && config->name[0]) sent = lk_conn_send(conn, LK_HANDSHAKE_TAG + NAME, name, 3);
+    handshake->answers = 2u + config->has_password + (config->database != 0) + (config->name[0] != 0);
     return sent;
 }
 
@@ -95,6 +97,8 @@ bool lk_handshake_take(lk_handshake *handshake, const lk_reply *reply)
     unsigned which = reply->tag - LK_HANDSHAKE_TAG;
     char text[160];
     if (handshake->answers) handshake->answers--;
+    if (which == NAME)
+        return !handshake->answers; /* the last: where the right is missing, it goes without a name there */
     if (which == AUTH && reply->type == LK_REPLY_ERROR) {
         /* The server's words are not shown: a server that is not quite Redis may repeat the password in them. */
         if (lk_known_error(reply, text, sizeof text) == LATCHKEY_UNAVAILABLE)

@@ -3,7 +3,8 @@
  *
  *   AUTH [user] password     (if there is a password)
  *   SELECT database          (if it is not 0)
- *   INFO server, INFO replication */
+ *   INFO server, INFO replication
+ *   CLIENT SETNAME name      (where there is one; a refusal is no error) */
 #ifndef LK_REDIS_HANDSHAKE_H
 #define LK_REDIS_HANDSHAKE_H
 

@@ -7,6 +7,7 @@ import pty
 import re
 import select
 import signal
+import socket
 import subprocess
 import tempfile
 import termios
@@ -167,6 +168,15 @@ class Insight(kit.Case):
             self.assertGreaterEqual(total['lease_age_ms'], 0)
             self.assertTrue(0 < total['l2_read_p50_us'] <= total['l2_read_p99_us'])
             self.check(run('top', '--once', config=soon(redis)), DONE, 'INSTANCE', 'all ')
+
+    def test_who_an_instance_is(self):
+        """By host, process and name, in top and status."""
+        host = re.sub('[^A-Za-z0-9._:-]', '-', socket.gethostname())[:32]
+        with Redis() as redis, App(soon(redis) + '&name=check-out:7') as app:
+            for command in (['top', '--once'], ['status']):
+                one = run(*command, '--json', config=soon(redis)).value['instances'][0]
+                self.assertEqual((host, app.process.pid, 'check-out:7'), (one['host'], one['pid'], one['name']))
+                self.assertIn('check-out:7', run(*command, config=soon(redis)).out)
 
     def test_top_shows_rates(self):
         with Redis() as redis, App(soon(redis)) as app:

@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { TOKENS = 50 };
 
@@ -28,7 +29,7 @@ static void hear(redisContext *context, char channel[64], char message[512])
     redisReply *reply;
     assert_int_equal(redisGetReply(context, (void **)&reply), REDIS_OK);
     assert_int_equal(reply->elements, 4); /* pmessage, pattern, channel, message */
-    assert_true(reply->element[3]->len < 300);
+    assert_true(reply->element[3]->len < 400);
     snprintf(channel, 64, "%s", reply->element[2]->str);
     snprintf(message, 512, "%s", reply->element[3]->str);
     freeReplyObject(reply);
@@ -73,6 +74,9 @@ static void test_beats_tell_what_the_statistics_tell(void **state)
     char version[32];
     snprintf(version, sizeof version, " v=%s ", latchkey_version());
     assert_non_null(strstr(message, version));
+    assert_int_equal(number(message, "pid"), getpid());
+    assert_contains(message, " host=");
+    assert_lacks(message, " name=");
     redisFree(ear);
 }
 
@@ -104,9 +108,42 @@ static void test_F_no_secret_in_any_beat(void **state)
         assert_lacks(message, "7777777777777777");
         assert_lacks(message, "sesame");
         /* Nothing but short words of letters, digits, '=', '.', '-' and blanks can be in it. */
-        assert_int_equal(strspn(message, "abcdefghijklmnopqrstuvwxyz0123456789=.- "), strlen(message));
+        assert_int_equal(strspn(message, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789=._:- "),
+                         strlen(message));
     }
     redisFree(ear);
+}
+
+/* An operator finds an instance by its name: in its beats, and in the server's list of its clients. */
+static void test_it_has_a_name(void **state)
+{
+    (void)state;
+    latchkey *lk = handle_open(server, "name=check-out:7&staleness_ms=400");
+    char channel[64], message[512], clients[16384], token[LATCHKEY_TOKEN_SIZE];
+    redisContext *ear = listen_to_beats();
+    do hear(ear, channel, message);
+    while (!strstr(message, " name="));
+    assert_contains(message, " name=check-out:7 ");
+    redisFree(ear);
+    make_session(lk, 1, token);
+    redis_text(server, clients, sizeof clients, "CLIENT LIST");
+    unsigned named = 0;
+    for (const char *at = clients; (at = strstr(at, " name=check-out:7 ")); at++) named++;
+    assert_true(named >= 3); /* the link's two, and the one that made the session */
+    /* A user without that right: it is no error. */
+    redis_do(server, "ACL SETUSER app on >pw allkeys allchannels +@all -client");
+    latchkey *other = handle_open(server, "name=other&staleness_ms=400");
+    handle_close(other);
+    char config[512];
+    snprintf(config, sizeof config, "unix://app:pw@%s?name=quiet&deadline_ms=10000", server->socket);
+    other = handle_open_config(config);
+    make_session(other, 1, token);
+    assert_status(other, LATCHKEY_OK, validate(other, token));
+    assert_string_equal(stats_of(other).last_error, "");
+    redis_text(server, clients, sizeof clients, "CLIENT LIST");
+    assert_null(strstr(clients, " name=quiet "));
+    handle_close(other);
+    redis_do(server, "ACL DELUSER app");
 }
 
 int main(void)
@@ -114,6 +151,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_beats_tell_what_the_statistics_tell),
         TEST(test_F_no_secret_in_any_beat),
+        TEST(test_it_has_a_name),
     };
     return cmocka_run_group_tests(tests, server_start, server_end);
 }

@@ -10,6 +10,9 @@
 static lk_beat_stats some(void)
 {
     return (lk_beat_stats){.version = "0.1.0",
+                           .host = "web-3.example",
+                           .name = "check_out:7",
+                           .pid = 4194304,
                            .uptime_ms = 3600000,
                            .hits = 181203,
                            .misses = 2410,
@@ -57,12 +60,18 @@ static void test_it_fits(void **state)
     for (size_t at = offsetof(lk_beat_stats, uptime_ms); at + 8 <= sizeof pulse; at += 8)
         memcpy((char *)&pulse + at, &(int64_t){INT64_MAX}, 8);
     memcpy(pulse.version, "999.999.999.999", 16);
+    memset(pulse.host, 'h', sizeof pulse.host);
+    memset(pulse.name, 'n', sizeof pulse.name);
     size_t size = lk_beat_stats_write(&pulse, text);
     assert_true(size < LK_BEAT_STATS_SIZE && size == strlen(text));
     assert_true(lk_beat_stats_read(text, &read));
     assert_int_equal(read.hits, INT64_C(9999999999999));
+    assert_int_equal(strlen(read.host), 32);
+    assert_int_equal(strlen(read.name), 32);
     /* As large as in years of the busiest service: nothing is left out. */
     pulse = some();
+    memset(pulse.host, 'h', 32);
+    memset(pulse.name, 'n', 32);
     pulse.uptime_ms = INT64_C(99999999999);
     pulse.hits = pulse.misses = pulse.refused = INT64_C(99999999999);
     pulse.reads = pulse.writes = pulse.purges = 9999999999;
@@ -102,7 +111,10 @@ static void test_nonsense_is_no_pulse(void **state)
                                         "v=1.0 hit=0x1",
                                         "v=1.0 hit",
                                         "v=1.0.0.0.0.0.0.0.0",
-                                        "v=1.0 hit=1 \n"};
+                                        "v=1.0 hit=1 \n",
+                                        "v=1.0 host=",
+                                        "v=1.0 host=a\x1b[2J",
+                                        "v=1.0 name=012345678901234567890123456789012"};
     lk_beat_stats read, zero;
     memset(&zero, 0, sizeof zero);
     for (size_t i = 0; i < UNIT_COUNT(wrong); i++) {
