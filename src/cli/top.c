@@ -173,8 +173,8 @@ static void json_instance(json *j, const char *name, const fleet_instance *i, in
     json_text(j, "instance", i->name);
     json_int(j, "heard_ms_ago", i->heard_ms ? now_ms - i->heard_ms : 0);
     json_bool(j, "tells", i->tells);
-    json_text(j, "host", p->host);
-    json_text(j, "name", p->name);
+    json_text(j, "host", numbers.host);
+    json_text(j, "name", numbers.name);
     if (i->tells) {
         json_text(j, "version", numbers.version);
         json_real(j, "validates_per_s", i->rates.validates);
