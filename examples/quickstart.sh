@@ -163,12 +163,9 @@ attend() {
 }
 attend python3 "$here/quickstart.py" --redis-port "$port" --a "$a" --b "$b" --c "$c" --sessions "$sessions" --step 4
 
-step 9 "The 20-line program (examples/minimal.c), and the same from Python (examples/python)"
+step 9 "The 20-line program (examples/minimal.c)"
 config=redis://127.0.0.1:$port
 attend "$build/examples/latchkey-minimal" "$config" >"$tmp/minimal.out" 2>&1 || fail "latchkey-minimal failed" "$tmp/minimal.out"
 sed 's/^/    /' "$tmp/minimal.out"
-export LATCHKEY_LIBRARY="$build/src/liblatchkey.so" PYTHONDONTWRITEBYTECODE=1
-attend python3 "$here/python/demo.py" "$config" >"$tmp/demo.out" 2>&1 || fail "the Python demo failed" "$tmp/demo.out"
-sed 's/^/    /' "$tmp/demo.out"
 
 printf '\n    Every answer was the right one. Next: README.md, include/latchkey.h, examples/server_threaded.c\n'

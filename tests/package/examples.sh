@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Runs the examples of a build on a private Redis: the short programs, which the documents quote (readme.sh), each HTTP server as two
-# instances spoken to with curl and then under the load of wrk, and the demo in Python.
+# instances spoken to with curl and then under the load of wrk. (The demo in Python is run by tests/bindings.)
 #   sh tests/package/examples.sh BUILD [--servers]     --servers: the HTTP servers alone, for a build with a sanitizer
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -116,7 +116,4 @@ run workers
 run move-in
 grep -q OK "$work/said"
 
-echo "--- Python"
-LATCHKEY_LIBRARY=$(find "$build/src" -name 'liblatchkey.so' | head -n 1) PYTHONDONTWRITEBYTECODE=1 \
-    python3 "$root/examples/python/demo.py" "$config"
 echo "the examples ran"

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""The first lines that a user types, out of the binding's README; and the package, as pip makes it."""
+"""The first lines that a user types, out of the binding's README; the example; the stubs name what there is."""
+import ast
 import os
 import re
 import subprocess
 import sys
 
-from support import SOCKET, point, run
+import latchkey
+from support import SOCKET, URL, point, run
 
 BINDING = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..", "src", "bindings", "python")
 
@@ -19,6 +21,29 @@ def readme():
     said = subprocess.run([sys.executable, "-X", "dev", "-W", "error", "-c", program], check=True, capture_output=True, text=True)
     assert said.stdout == "42 member\nNone\n", said.stdout
     assert said.stderr == "" or "latchkey" not in said.stderr, said.stderr
+
+
+@point("example", "examples/python/demo.py")
+def example():
+    demo = os.path.join(BINDING, "..", "..", "..", "examples", "python", "demo.py")
+    said = subprocess.run([sys.executable, "-B", demo, URL], capture_output=True, text=True)
+    assert said.returncode == 0, said.stdout + said.stderr
+
+
+@point("stubs", "the stubs name what there is, and no more")
+def stubs():
+    for module, of in ((latchkey, {"": latchkey, "Latchkey": latchkey.Latchkey, "Entry": latchkey.Entry, "Record": latchkey.Record}),
+                       (latchkey.aio, {"Aio": latchkey.aio.Aio})):
+        with open(module.__file__.replace(".py", ".pyi"), encoding="utf-8") as file:
+            tree = ast.parse(file.read())
+        classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+        for name, thing in of.items():
+            body = classes[name].body if name else tree.body
+            stub = {node.name for node in body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))}
+            stub |= {node.target.id for node in body if isinstance(node, ast.AnnAssign)}
+            named = {each for each in (thing.__all__ if thing is latchkey else dir(thing)) if not each.startswith("_")}
+            assert {each for each in stub if not each.startswith("_")} | {"Aio"} >= named - {"Aio"}, (name, named - stub)
+            assert all(hasattr(thing, each) for each in stub if not each.startswith("_")), (name, stub)
 
 
 if __name__ == "__main__":
