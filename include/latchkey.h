@@ -294,6 +294,9 @@ LATCHKEY_API int latchkey_log_read(latchkey *lk, int *level, char *text, size_t 
  *          redis://:password@host...            (the password alone, for `requirepass`)
  *          rediss://...                         (the same, over TLS)
  *          unix://[user:password@]/path/to.sock[?db=0&option=value&...]
+ *          redis+sentinel://[user:password@]host[:port],host[:port].../NAME[/database][?option=value&...]
+ *                                               (the primary that Redis Sentinel calls NAME; rediss+sentinel:// is the
+ *                                               same over TLS. List all sentinels: see "Sentinel" in configuration.md)
  *          valkey:// and valkeys:// are redis:// and rediss://; a scheme may be written in any case.
  *          valkey:// and valkeys:// mean redis:// and rediss://. A scheme may be written in any case.
  *          %XX stands for a byte in user, password, path and values.
@@ -351,6 +354,8 @@ LATCHKEY_API int latchkey_log_read(latchkey *lk, int *level, char *text, size_t 
  *                                  their sessions moved in (latchkey_import); 0: never. The ACL needs +set. Every
  *                                  instance needs the same value. It takes 47 bytes for each of l1_capacity's entries, and
  *                                  for at least 4,096
+ *          sentinel_user           only with redis+sentinel://, as the next one: whom the sentinels know us as
+ *          sentinel_password_file  a file with the password for the sentinels, as password_file. Without it they are sent none
  *          ca_file                 only with rediss://, as the three below: certificates in PEM. One of them must vouch for
  *                                  the server's certificate; without ca_file, one of the system's. The server's certificate
  *                                  must hold the host of the URL, a name (a final dot does not count) or an address: as a

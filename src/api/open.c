@@ -73,6 +73,9 @@ static int build_sources(lk_config *config, lk_journal *journal, char *error, si
     if (!(config->notices = lk_notices_open())) return LATCHKEY_NO_MEMORY;
     if (*file && !(config->password_now = lk_password_open(file, config->password, config->notices)))
         return LATCHKEY_NO_MEMORY;
+    file = config->sentinel_password_file;
+    if (*file && !(config->sentinel_password_now = lk_password_open(file, config->sentinel_password, config->notices)))
+        return LATCHKEY_NO_MEMORY;
     return config->tls ? lk_tls_context_open(config, &config->tls_context, error, error_size) : LATCHKEY_OK;
 }
 
@@ -156,6 +159,7 @@ void latchkey_close(latchkey *lk)
     lk_l1_close(lk->l1);
     lk_tls_context_close(lk->config.tls_context);
     lk_password_close(lk->config.password_now);
+    lk_password_close(lk->config.sentinel_password_now);
     lk_notices_say(lk->config.notices);
     lk_notices_close(lk->config.notices);
     lk_journal_close(lk->journal);

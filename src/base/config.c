@@ -1,6 +1,7 @@
 /* See config.h.
  *
  *   scheme://[user:password@]host[:port][/database]?option=value&option=value
+ *   scheme+sentinel://[user:password@]host[:port],host[:port].../name[/database]?option=value&option=value
  *
  * The text is cut into pieces on a private copy, which is wiped afterwards. Each piece is %-decoded after the cutting,
  * so an escaped separator separates nothing. */
@@ -74,6 +75,25 @@ static int take_password_file(parse *p, const char *path)
     if (!lk_password_read(path, false, config->password, p->error, p->error_size)) return LATCHKEY_CONFIG;
     snprintf(config->password_file, sizeof config->password_file, "%s", path);
     config->has_password = true;
+    return LATCHKEY_OK;
+}
+
+static int take_sentinel_password_file(parse *p, const char *path)
+{
+    lk_config *config = p->config;
+    char why[160];
+    if (!lk_password_read(path, false, config->sentinel_password, why, sizeof why))
+        return FAIL(p, "%s%s", strncmp(why, "password_file", 13) ? "" : "sentinel_", why);
+    snprintf(config->sentinel_password_file, sizeof config->sentinel_password_file, "%s", path);
+    config->has_sentinel_password = true;
+    return LATCHKEY_OK;
+}
+
+static int take_sentinel_user(parse *p, const char *value)
+{
+    if (!*value || strlen(value) >= sizeof p->config->sentinel_user)
+        return FAIL(p, "sentinel_user: 1 to %zu bytes are expected", sizeof p->config->sentinel_user - 1);
+    strcpy(p->config->sentinel_user, value);
     return LATCHKEY_OK;
 }
 
@@ -213,10 +233,12 @@ static const option options[] = {
     OTHER("check_key_file", take_check_keys, "", "", "a file with a key of 32 hexadecimal digits on each line. The first key makes tokens; tokens of all keys are accepted; other tokens are refused without asking Redis. Equal everywhere"),
     OTHER("seal_key_file", take_seal_keys, "", "", "a file with a key of 64 hexadecimal digits on each line. What Redis holds of sessions is sealed. Equal everywhere. See [Sealing](#sealing)"),
     OTHER("password_file", take_password_file, "", "", "a file with the password, instead of the URL. It is read again for each connection: see [Passwords](#passwords)"),
+    OTHER("sentinel_user", take_sentinel_user, "", "", "with `redis+sentinel://`: the user that the sentinels know us as; it needs `sentinel_password_file`. They have users of their own, apart from those of Redis"),
+    OTHER("sentinel_password_file", take_sentinel_password_file, "", "", "with `redis+sentinel://`: a file with the password for the sentinels, read again for each connection. Without it they are sent none; the URL's is for Redis alone"),
     TEXT(ca_file, "the system's", "with `rediss://`: certificates in PEM. One of them must vouch for the server's certificate. The file is read again when it changes, as are the next two: see [TLS](#tls)"),
     TEXT(cert_file, "", "with `rediss://`: our certificate in PEM, with its chain behind it, for a server that demands one"),
     TEXT(key_file, "", "with `rediss://`: the key of that certificate, without a passphrase"),
-    TEXT(server_name, "the host", "with `rediss://`: the name that the server's certificate must hold instead. It is sent as SNI"),
+    TEXT(server_name, "the host", "with `rediss://`: the name that the server's certificate must hold instead. It is sent as SNI. With sentinels it is for all of them and for every Redis"),
 };
 /* clang-format on */
 enum { OPTION_COUNT = sizeof options / sizeof *options };
@@ -252,7 +274,7 @@ static int take_value(parse *p, const option *o, const char *value)
     return LATCHKEY_OK;
 }
 
-static int take_option(parse *p, char *pair, uint32_t *seen)
+static int take_option(parse *p, char *pair, uint64_t *seen)
 {
     char *equals = strchr(pair, '='), value[600];
     if (!equals && find_option(pair)) return FAIL(p, "option '%s' has no value: %s=value is expected", pair, pair);
@@ -263,13 +285,13 @@ static int take_option(parse *p, char *pair, uint32_t *seen)
     int status = decode_text(p, pair, equals + 1, value, sizeof value);
     if (status) return status;
     if (strcmp(pair, "db") == 0) {
-        if (*seen & 1u << 31) return FAIL(p, "option 'db' is given twice");
-        *seen |= 1u << 31;
+        if (*seen >> 63) return FAIL(p, "option 'db' is given twice");
+        *seen |= UINT64_C(1) << 63;
         if (!p->config->path[0]) return FAIL(p, "option 'db' is for unix sockets: write /NUMBER behind the port");
         return parse_number(p, "db", value, 0, 1000000, &p->config->database);
     }
     if (!o) return FAIL(p, "unknown option '%s'", pair);
-    uint32_t bit = 1u << (o - options);
+    uint64_t bit = UINT64_C(1) << (o - options);
     if (*seen & bit) return FAIL(p, "option '%s' is given twice", pair);
     *seen |= bit;
     return take_value(p, o, value);
@@ -277,7 +299,7 @@ static int take_option(parse *p, char *pair, uint32_t *seen)
 
 static int take_options(parse *p, char *text)
 {
-    uint32_t seen = 0;
+    uint64_t seen = 0;
     int status = LATCHKEY_OK;
     for (char *next = text; !status && next && *next;) {
         char *pair = next;
@@ -298,13 +320,10 @@ static int take_credentials(parse *p, char *text)
     return status;
 }
 
-static int take_host(parse *p, char *text)
+/* host[:port], [address]:port */
+static int take_place(parse *p, char *text, int64_t usual_port, char *host, size_t host_size, char port_text[8])
 {
-    char *slash = strchr(text, '/');
-    if (slash) *slash++ = 0;
     int status = LATCHKEY_OK;
-    if (slash && *slash) status = parse_number(p, "database", slash, 0, 1000000, &p->config->database);
-    if (status) return status;
     char *port = NULL;
     if (*text == '[') { /* an IPv6 address */
         char *bracket = strchr(text++, ']');
@@ -316,12 +335,60 @@ static int take_host(parse *p, char *text)
         *port++ = 0;
         if (strchr(port, ':')) return FAIL(p, "host: write an IPv6 address in brackets: [::1]:6379");
     }
-    int64_t number = 6379;
+    int64_t number = usual_port;
     if (port) status = parse_number(p, "port", port, 1, 65535, &number);
     if (status) return status;
-    snprintf(p->config->port, sizeof p->config->port, "%d", (int)number);
-    status = decode_text(p, "host", text, p->config->host, sizeof p->config->host);
-    if (!status && !p->config->host[0]) status = FAIL(p, "host: is missing: redis://HOST[:PORT]");
+    snprintf(port_text, 8, "%d", (int)number);
+    return decode_text(p, "host", text, host, host_size);
+}
+
+static int take_host(parse *p, char *text)
+{
+    lk_config *config = p->config;
+    char *slash = strchr(text, '/');
+    if (slash) *slash++ = 0;
+    int status = LATCHKEY_OK;
+    if (slash && *slash) status = parse_number(p, "database", slash, 0, 1000000, &config->database);
+    if (!status) status = take_place(p, text, 6379, config->host, sizeof config->host, config->port);
+    if (!status && !config->host[0]) status = FAIL(p, "host: is missing: redis://HOST[:PORT]");
+    return status;
+}
+
+static int take_sentinel(parse *p, char *text)
+{
+    lk_config *config = p->config;
+    if (config->sentinels == LK_SENTINELS_MAX) return FAIL(p, "host: more than %d sentinels", LK_SENTINELS_MAX);
+    lk_host *at = &config->sentinel[config->sentinels];
+    int status = take_place(p, text, 26379, at->name, sizeof at->name, at->port);
+    if (!status && !at->name[0])
+        status = FAIL(p, "host: a sentinel's is missing: redis+sentinel://HOST[:PORT],HOST[:PORT].../NAME");
+    /* Listed twice, one would count for two. */
+    for (unsigned i = 0; !status && i < config->sentinels; i++)
+        if (!strcasecmp(config->sentinel[i].name, at->name) && !strcmp(config->sentinel[i].port, at->port))
+            status = FAIL(p, "host: a sentinel is listed twice: %.90s", at->name);
+    config->sentinels += !status;
+    return status;
+}
+
+/* host[:port],host[:port].../name[/database] */
+static int take_sentinels(parse *p, char *text)
+{
+    lk_config *config = p->config;
+    char *name = strchr(text, '/'), *slash = name ? strchr(name + 1, '/') : NULL;
+    if (name) *name++ = 0;
+    if (slash) *slash++ = 0;
+    int status = LATCHKEY_OK;
+    for (char *next = text; !status && next;) {
+        char *one = next;
+        next = strchr(one, ',');
+        if (next) *next++ = 0;
+        status = take_sentinel(p, one);
+    }
+    if (!status && name) status = decode_text(p, "name", name, config->service, sizeof config->service);
+    if (!status && !config->service[0])
+        status = FAIL(p, "name: what the sentinels call the primary is missing: redis+sentinel://HOST,HOST/NAME, as in "
+                         "`sentinel monitor NAME ...`");
+    if (!status && slash && *slash) status = parse_number(p, "database", slash, 0, 1000000, &config->database);
     return status;
 }
 
@@ -335,24 +402,26 @@ static int take_path(parse *p, char *text)
 
 typedef struct scheme {
     const char *name;
-    bool tls, local, supported;
+    bool tls, local, supported, sentinel;
 } scheme;
 
 /* The part before "://", in any case. */
 static const scheme *find_scheme(const char *text)
 {
     static const scheme schemes[] = {
-        {"redis", false, false, true},
-        {"rediss", true, false, true},
-        {"valkey", false, false, true},
-        {"valkeys", true, false, true},
-        {"unix", false, true, true},
-        {"redis+sentinel", false, false, false},
-        {"rediss+sentinel", false, false, false},
-        {"redis+cluster", false, false, false},
-        {"rediss+cluster", false, false, false},
-        {"valkey+sentinel", false, false, false},
-        {"valkey+cluster", false, false, false},
+        {"redis", .supported = true},
+        {"rediss", .tls = true, .supported = true},
+        {"valkey", .supported = true},
+        {"valkeys", .tls = true, .supported = true},
+        {"unix", .local = true, .supported = true},
+        {"redis+sentinel", .sentinel = true, .supported = true},
+        {"rediss+sentinel", .sentinel = true, .tls = true, .supported = true},
+        {"valkey+sentinel", .sentinel = true, .supported = true},
+        {"valkeys+sentinel", .sentinel = true, .tls = true, .supported = true},
+        {"redis+cluster", .supported = false},
+        {"rediss+cluster", .tls = true},
+        {"valkey+cluster", .supported = false},
+        {"valkeys+cluster", .tls = true},
     };
     for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
         size_t length = strlen(schemes[i].name);
@@ -369,7 +438,9 @@ static int take_url(parse *p, char *text)
     if (!how)
         return FAIL(p, "the configuration must start with redis://, rediss:// or unix:// (or valkey://, valkeys://)");
     if (!how->supported)
-        return FAIL(p, "scheme '%s' is not supported by this version of latchkey: use redis://, rediss:// or unix://",
+        return FAIL(p,
+                    "scheme '%s' is not supported by this version of latchkey: use redis://, rediss://, "
+                    "redis+sentinel:// or unix://",
                     how->name);
     p->config->tls = how->tls;
     char *query = strchr(text, '?');
@@ -384,17 +455,23 @@ static int take_url(parse *p, char *text)
         status = take_credentials(p, where);
         where = at + 1;
     }
-    if (!status) status = how->local ? take_path(p, where) : take_host(p, where);
+    if (!status)
+        status = how->local ? take_path(p, where) : how->sentinel ? take_sentinels(p, where) : take_host(p, where);
     if (!status && query) status = take_options(p, query);
     return status;
 }
 
-static int check_tls(parse *p)
+static int check_together(parse *p)
 {
     const lk_config *c = p->config;
     for (unsigned i = 0; i < OPTION_COUNT && !c->tls; i++)
         if (options[i].size && *text_at(p->config, &options[i]))
             return FAIL(p, "option '%s' is for TLS: only with rediss://", options[i].text.name);
+    if (!c->sentinels && (c->sentinel_user[0] || c->has_sentinel_password))
+        return FAIL(p, "option '%s' is for sentinels: only with redis+sentinel://",
+                    c->sentinel_user[0] ? "sentinel_user" : "sentinel_password_file");
+    if (c->sentinel_user[0] && !c->has_sentinel_password)
+        return FAIL(p, "sentinel_user is given without sentinel_password_file: a user needs its password");
     if (!c->cert_file[0] == !c->key_file[0]) return LATCHKEY_OK;
     return c->cert_file[0] ? FAIL(p, "cert_file is given without key_file: a client certificate needs its private key")
                            : FAIL(p, "key_file is given without cert_file: a private key needs its certificate");
@@ -418,7 +495,7 @@ int lk_config_parse(const char *text, lk_config *config, char *error, size_t err
     if (!status && config->user[0] && !config->has_password)
         status =
             FAIL(&p, "a user is given without a password: write user:password@ (or :password@), or use password_file");
-    if (!status) status = check_tls(&p);
+    if (!status) status = check_together(&p);
     lk_wipe(copy, size);
     free(copy);
     return status;
@@ -428,4 +505,10 @@ void lk_config_password(const lk_config *config, char password[LK_PASSWORD_SIZE]
 {
     if (config->password_now) lk_password_now(config->password_now, password);
     else strcpy(password, config->password);
+}
+
+void lk_config_sentinel_password(const lk_config *config, char password[LK_PASSWORD_SIZE])
+{
+    if (config->sentinel_password_now) lk_password_now(config->sentinel_password_now, password);
+    else strcpy(password, config->sentinel_password);
 }

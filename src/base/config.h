@@ -9,7 +9,11 @@
 
 #include <stdbool.h>
 
-enum { LK_PARTITIONS_MAX = 4096 };
+enum { LK_PARTITIONS_MAX = 4096, LK_SENTINELS_MAX = 16 };
+
+typedef struct lk_host {
+    char name[256], port[8];
+} lk_host;
 
 typedef struct lk_config {
     /* where the server is */
@@ -22,11 +26,18 @@ typedef struct lk_config {
     bool has_password;
     int64_t database;
     bool tls; /* rediss:// */
+    /* With sentinels host, port and path are empty: the sentinels are asked where the server is. */
+    lk_host sentinel[LK_SENTINELS_MAX];
+    unsigned sentinels; /* 0: none */
+    char service[128];  /* what they call the primary */
+    char sentinel_user[128], sentinel_password[LK_PASSWORD_SIZE], sentinel_password_file[600];
+    bool has_sentinel_password;
     char ca_file[256], cert_file[256], key_file[256],
         server_name[256]; /* empty: not given; lk_tls_context_open reads these files */
     /* made by latchkey_open from the fields above; they belong to the handle: */
     struct lk_tls_context *tls_context; /* NULL: no TLS */
     lk_password *password_now;          /* NULL: the password does not change */
+    lk_password *sentinel_password_now; /* the same of the sentinels' */
     lk_notices *notices;
     struct lk_journal *journal;
     /* options; latchkey_open documents them */
@@ -45,6 +56,7 @@ int lk_config_parse(const char *text, lk_config *config, char *error, size_t err
 
 /* The password for a new connection, or "" if there is none. May be called from any thread. The caller wipes it. */
 void lk_config_password(const lk_config *config, char password[LK_PASSWORD_SIZE]);
+void lk_config_sentinel_password(const lk_config *config, char password[LK_PASSWORD_SIZE]);
 
 /* What the documents say about an option: its name, its default, the values that it takes, and what it is for, in
  * Markdown. */

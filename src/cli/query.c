@@ -2,6 +2,7 @@
 #include "cli/query.h"
 
 #include "base/clock.h"
+#include "l2/sentinels.h"
 
 int query_ask(query *p, const lk_call *calls, size_t count, lk_reply **replies, char *error, size_t error_size)
 {
@@ -27,6 +28,7 @@ int query_open(const char *url, int64_t database, query *p, char *error, size_t 
     if (database != QUERY_OF_THE_URL) p->config.database = database;
     if (!status && p->config.tls) status = lk_tls_context_open(&p->config, &p->config.tls_context, error, error_size);
     if (status) return status;
+    if (!lk_sentinels_find(&p->config, lk_now_ms() + QUERY_DEADLINE_MS, error, error_size)) return LATCHKEY_UNAVAILABLE;
     if (!lk_net_resolve(&p->config, &p->addresses, error, error_size)) return LATCHKEY_UNAVAILABLE;
     p->pool = lk_pool_open(&p->config, &p->counters);
     if (!p->pool) return LATCHKEY_NO_MEMORY;

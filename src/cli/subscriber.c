@@ -2,6 +2,7 @@
 #include "cli/subscriber.h"
 
 #include "base/clock.h"
+#include "l2/sentinels.h"
 #include "redis/errors.h"
 #include "redis/handshake.h"
 
@@ -125,7 +126,8 @@ static int connect_and_greet(subscriber *w)
     int64_t deadline_ms = lk_now_ms() + (w->config.deadline_ms > 1000 ? w->config.deadline_ms : 1000);
     if (w->config.tls && lk_tls_context_open(&w->config, &w->config.tls_context, w->error, sizeof w->error))
         return cli_fail(w->c, CLI_CONFIG, "%s", w->error);
-    if (!lk_net_resolve(&w->config, &addresses, w->error, sizeof w->error) ||
+    if (!lk_sentinels_find(&w->config, deadline_ms, w->error, sizeof w->error) ||
+        !lk_net_resolve(&w->config, &addresses, w->error, sizeof w->error) ||
         !lk_net_connect(&addresses, deadline_ms, -1, &w->socket, w->error, sizeof w->error))
         return cli_fail(w->c, CLI_AWAY, "%s", w->error);
     return greet_server(w, deadline_ms);

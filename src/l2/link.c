@@ -92,6 +92,19 @@ void lk_link_look(lk_link *link, int64_t now_ms, const char *why)
     lk_link_lost(link, now_ms, LATCHKEY_UNAVAILABLE, why);
 }
 
+void lk_link_moved(lk_link *link, int64_t now_ms, const char *text)
+{
+    lk_link_lost(link, now_ms, LATCHKEY_UNAVAILABLE, text);
+    link->failures = 0;
+    link->suspect = 0;
+    link->retry_at_ms = now_ms;
+}
+
+void lk_link_vouched(lk_link *link, int64_t now_ms)
+{
+    if (link->state == LK_LINK_UP) lk_link_complete_beat(link, now_ms);
+}
+
 void lk_link_tick(lk_link *link, int64_t now_us)
 {
     int64_t now_ms = now_us / 1000;
@@ -104,7 +117,7 @@ void lk_link_tick(lk_link *link, int64_t now_us)
                      "another server answers at the same address: connecting again, to see which one it is now");
         return;
     }
-    if (link->beat.out && now_ms >= lk_link_beat_end(link)) {
+    if (link->beat.out && now_ms >= lk_link_beat_end(link) && !lk_link_await_vouch(link, now_ms)) {
         lk_link_lost(link, now_ms, LATCHKEY_UNAVAILABLE, "a beat did not come back through the subscription in time");
         return;
     }

@@ -57,6 +57,12 @@ void lk_link_beat_now(lk_link *link, int64_t now_ms);
  * at the next tick; not more often than once in a while, since two servers may go on answering there. */
 void lk_link_suspect(lk_link *link, uint64_t incarnation);
 
+/* The server is elsewhere now: connects anew at once, and not after a while as where it was lost. */
+void lk_link_moved(lk_link *link, int64_t now_ms, const char *text);
+
+/* Something was said that lets host.vouched answer otherwise. */
+void lk_link_vouched(lk_link *link, int64_t now_ms);
+
 void lk_link_tick(lk_link *link, int64_t now_us); /* monotonic, microseconds */
 int64_t lk_link_wake_ms(const lk_link *link);     /* call tick no later than this */
 

@@ -89,11 +89,42 @@ void lk_link_send_beat(lk_link *link, int64_t now_ms, int64_t now_us)
         lk_link_no_memory(link, now_ms);
 }
 
+static bool came_back(const lk_link *link) { return link->beat.out && !link->beat.answers && link->beat.received; }
+
+/* A primary that was deposed and does not know it answers all that a beat asks. Where sentinels name the primary, more than half of
+ * them must name this one, asked when the beat was sent or later (naming.h). */
+static bool vouched(const lk_link *link)
+{
+    return !link->host.vouched || link->host.vouched(link->host.context, link->beat.sent_ms);
+}
+
+/* No reason to connect anew: the next beat tries again. */
+bool lk_link_await_vouch(lk_link *link, int64_t now_ms)
+{
+    if (!came_back(link) || vouched(link)) return false;
+    link->beat.out = false;
+    link->next_beat_ms = lk_earlier(link->next_beat_ms, now_ms);
+    link->host.trouble(link->host.context, LATCHKEY_UNAVAILABLE,
+                       "fewer than half of the listed sentinels name this primary now: no lease");
+    return true;
+}
+
+/* What a server met in place of another lacks, everybody who knows of it tells it as soon as they have met it, too. Nobody is
+ * served from it before they have had the time to. */
+static bool too_early(lk_link *link)
+{
+    if (link->beat.sent_ms >= link->serve_ms) return false;
+    link->beat.out = false;
+    link->next_beat_ms = lk_earlier(link->next_beat_ms, link->serve_ms);
+    return true;
+}
+
 /* Every number that the beat read must have been applied by now; else messages were lost. */
 void lk_link_complete_beat(lk_link *link, int64_t now_ms)
 {
-    if (!link->beat.out || link->beat.answers || !link->beat.received) return;
+    if (!came_back(link) || !vouched(link)) return;
     if (link->baseline && lk_link_tell_heard(link, now_ms)) return;
+    if (too_early(link)) return;
     /* The first beat of a server takes the numbers as they are, so L1 may keep nothing that was read before: emptying it
      * also voids the tickets of reads that are under way. */
     if (link->baseline) lk_link_empty_for_another(link);

@@ -269,6 +269,7 @@ void lk_link_subscribed(lk_link *link, int64_t now_ms)
     if (link->met != link->handshake[0].incarnation) {
         meet(link, false);
         if (!first) lk_link_empty_for_another(link);
+        if (!first && link->config->sentinels) link->serve_ms = now_ms + lk_link_told_ms(link->config);
     }
     link->replays = 0;
     for (size_t i = 0; i < link->partitions.count; i++) {

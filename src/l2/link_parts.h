@@ -41,6 +41,9 @@ void lk_link_refused(lk_link *link, const lk_reply *reply, int64_t now_ms, const
  * again before link->look_at_ms. */
 void lk_link_look(lk_link *link, int64_t now_ms, const char *why);
 
+/* Who asks the sentinels hears of another primary within half a beat of whoever else does; the rest is for meeting it. */
+static inline int64_t lk_link_told_ms(const lk_config *config) { return lk_later(config->staleness_ms / 4, 250); }
+
 /* link_handshake.c */
 void lk_link_take_handshake(lk_link *link, int which, const lk_reply *reply, int64_t now_ms);
 bool lk_link_take_setup(lk_link *link, const lk_reply *reply, int64_t now_ms); /* false: another part's reply */
@@ -62,6 +65,7 @@ void lk_link_assert(lk_link *link, int64_t now_ms); /* sends what is left of lin
 /* link_beat.c */
 void lk_link_send_beat(lk_link *link, int64_t now_ms, int64_t now_us);
 void lk_link_complete_beat(lk_link *link, int64_t now_ms); /* confirms the lease if nothing is missing any more */
+bool lk_link_await_vouch(lk_link *link, int64_t now_ms);   /* the beat came back, and that alone is missing */
 bool lk_link_take_beat(lk_link *link, const lk_reply *reply, int64_t now_us); /* false: another part's reply */
 int64_t lk_link_beat_end(const lk_link *link);
 

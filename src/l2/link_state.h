@@ -74,6 +74,8 @@ typedef struct lk_link_host {
     bool (*next_job)(void *context, int64_t now_ms, lk_job *job);
     void (*job_done)(void *context, const lk_job *job, int status); /* OK: Redis has it; else why not */
     void (*stats)(void *context, lk_beat_stats *stats);             /* what the node knows of a beat's statistics */
+    /* Is it known, of that time or later, that this server is the one to be served from? NULL: it need not be. */
+    bool (*vouched)(void *context, int64_t since_ms);
 } lk_link_host;
 
 /* The partitions that a link is for: the server of its node owns them (topology.h). */
@@ -126,6 +128,7 @@ typedef struct lk_link {
     uint64_t meetings;         /* how many it has begun to meet */
     bool unheard;              /* messages of the data set that it had before may still come, */
     bool heard;                /* and some told news since the recent revocations were listed for it */
+    int64_t serve_ms;          /* no lease of an earlier beat: others have yet to tell it what they know */
     lk_cutoffs *cutoffs;       /* shared with those who judge; */
     bool everyone, doubtful;   /* one of them is news, and L1 has yet to be emptied; one of them is in doubt */
     long long cutoff_keys;     /* so many keys are cut-offs, or lie where they should: 0 where it was not asked */

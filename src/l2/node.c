@@ -19,7 +19,13 @@
 
 _Static_assert((int)LK_REFRESH_QUEUE_HANDS >= (int)LK_LINK_JOBS, "a place for each refresh in flight");
 
-enum { PENDING_RETRY_MS = 200, CONNECT_MOST_MS = 1000, SILENCE_MOST_MS = 1000, LOOKUP_MS = 100 };
+enum {
+    PENDING_RETRY_MS = 200,
+    CONNECT_MOST_MS = 1000,
+    CONNECT_NAMED_MS = 250,
+    SILENCE_MOST_MS = 1000,
+    LOOKUP_MS = 100
+};
 
 static void raise_event(lk_node *node, int event_fd)
 {
@@ -146,12 +152,20 @@ static void on_stats(void *context, lk_beat_stats *stats)
     stats->pending = (int64_t)lk_pending_retries(node->book->pending);
 }
 
+/* Without durability, more than half of the sentinels must name this primary, asked with the beat. With it the replicas that hold
+ * what was written say the same, and the sentinels may be away. */
+static bool on_vouched(void *context, int64_t since_ms)
+{
+    lk_node *node = context;
+    return node->config->durability || lk_naming_vouched(lk_sentinels_naming(node->sentinels), since_ms);
+}
+
 /* ------------------------------------------------------------------------------------------------ thread -- */
 
 static void close_sockets(lk_node *node)
 {
     /* It took the connection, and never served: another address may do better. */
-    if (lk_net_is_open(&node->socket[LK_LINK_COMMANDS]) && !atomic_load(&node->connected))
+    if (lk_net_is_open(&node->socket[LK_LINK_COMMANDS]) && !atomic_load(&node->connected) && node->addresses.count)
         node->addresses.first = (node->addresses.first + 1) % node->addresses.count;
     /* What the callers hold is connected to the same server: it may not be what it was. New lines ask it. */
     if (lk_net_is_open(&node->socket[LK_LINK_COMMANDS])) lk_pool_renew(node->pool);
@@ -169,23 +183,56 @@ static bool speaks_plainly(lk_node *node, lk_addresses *addresses)
            lk_net_speaks_plainly(addresses, lk_now_ms() + patience, node->stop_fd);
 }
 
+/* Whom the sentinels name; NULL: the server stands at the configuration's address. */
+static const lk_host *where(const lk_node *node)
+{
+    return node->sentinels ? &lk_sentinels_naming(node->sentinels)->primary : NULL;
+}
+
 /* The host's addresses; where they cannot be had just now, the last that were known. */
 static bool find_addresses(lk_node *node, char *error, size_t error_size)
 {
     lk_addresses found;
     int64_t patience = node->addresses.count ? LOOKUP_MS : CONNECT_MOST_MS;
-    enum lk_net_io how =
-        lk_lookup_ask(&node->lookup, node->config, lk_now_ms() + patience, node->stop_fd, &found, error, error_size);
+    enum lk_net_io how = lk_lookup_ask(&node->lookup, node->config, where(node), lk_now_ms() + patience, node->stop_fd,
+                                       &found, error, error_size);
     if (how == LK_NET_DONE) lk_net_renew(&node->addresses, &found);
     return node->addresses.count > 0;
 }
 
+/* Nobody is connected to before more than half of the sentinels have named it. Why they do not is said once they have had the time
+ * to answer. */
+static bool awaits_name(lk_node *node)
+{
+    char text[160];
+    int64_t now_ms = lk_now_ms();
+    if (!node->sentinels || lk_sentinels_naming(node->sentinels)->known) return false;
+    if (now_ms < node->named_by_ms && !lk_sentinels_heard_all(node->sentinels)) return true;
+    int status = lk_naming_trouble(lk_sentinels_naming(node->sentinels), node->config, text, sizeof text);
+    lk_link_lost(&node->link, now_ms, status, text);
+    return true;
+}
+
+/* The old link and the old pool are dropped at once, not when they break: a primary that was deposed may live on for long. */
+static void move_to(lk_node *node, const lk_host *primary)
+{
+    char at[112], text[160];
+    lk_host_text(primary, at, sizeof at);
+    snprintf(text, sizeof text, "the sentinels name another primary: %s", at);
+    node->addresses.count = node->addresses.first = 0;
+    lk_lookup_leave(&node->lookup);
+    if (node->link.state == LK_LINK_CONNECTING) return; /* it is waited for */
+    lk_pool_cut(node->pool);
+    lk_link_moved(&node->link, lk_now_ms(), text);
+}
+
 static void connect_sockets(lk_node *node)
 {
+    if (awaits_name(node)) return;
     char error[160] = "";
     /* Where one tick found the link down and its retry due, as after a pause, the old ones are still open. */
     close_sockets(node);
-    int64_t most = node->config->deadline_ms < CONNECT_MOST_MS ? CONNECT_MOST_MS : node->config->deadline_ms;
+    int64_t most = lk_later(node->config->deadline_ms, node->sentinels ? CONNECT_NAMED_MS : CONNECT_MOST_MS);
     bool good = find_addresses(node, error, sizeof error);
     for (int i = 0; i < LK_LINK_CONNECTIONS && good && !node->stop; i++)
         good =
@@ -205,8 +252,21 @@ static void lost(lk_node *node, const lk_socket *s, const char *why)
     lk_link_lost(&node->link, lk_now_ms(), s->refused ? LATCHKEY_CONFIG : LATCHKEY_UNAVAILABLE, why);
 }
 
+/* Of poll: the link's sockets, the eventfd, the sentinels. */
+enum { WAKE = LK_LINK_CONNECTIONS, SENTINELS, POLLED = SENTINELS + LK_SENTINELS_MAX };
+
+static int64_t nap_ms(lk_node *node, int64_t now_ms)
+{
+    int64_t wake_ms = lk_link_wake_ms(&node->link);
+    if (node->sentinels && node->link.state == LK_LINK_CONNECTING) wake_ms = node->named_by_ms; /* it awaits a name */
+    if (node->sentinels) wake_ms = lk_earlier(wake_ms, lk_sentinels_wake_ms(node->sentinels));
+    int64_t wait = wake_ms - now_ms;
+    if (wait > PENDING_RETRY_MS && lk_pending_retries(node->book->pending)) wait = PENDING_RETRY_MS;
+    return lk_inbox_nap(node->book->inbox, now_ms, wait);
+}
+
 /* Writes what the link has to say; then waits for something to happen. */
-static void wait_for_events(lk_node *node, struct pollfd poll_fd[LK_LINK_CONNECTIONS + 1])
+static void wait_for_events(lk_node *node, struct pollfd poll_fd[POLLED])
 {
     char error[160];
     for (int i = 0; i < LK_LINK_CONNECTIONS; i++) {
@@ -218,15 +278,24 @@ static void wait_for_events(lk_node *node, struct pollfd poll_fd[LK_LINK_CONNECT
         lost(node, &node->socket[i], error);
         return;
     }
-    poll_fd[LK_LINK_CONNECTIONS] = (struct pollfd){.fd = node->book->wake_fd, .events = POLLIN};
-    int64_t wait = lk_link_wake_ms(&node->link) - lk_now_ms();
-    if (wait > PENDING_RETRY_MS && lk_pending_retries(node->book->pending)) wait = PENDING_RETRY_MS;
-    wait = lk_inbox_nap(node->book->inbox, lk_now_ms(), wait);
-    if (poll(poll_fd, LK_LINK_CONNECTIONS + 1, wait > 0 ? (int)wait : 0) < 0) memset(poll_fd, 0, sizeof *poll_fd * 3);
+    poll_fd[WAKE] = (struct pollfd){.fd = node->book->wake_fd, .events = POLLIN};
+    nfds_t count = SENTINELS;
+    if (node->sentinels) count += lk_sentinels_poll(node->sentinels, poll_fd + SENTINELS, lk_now_ms());
+    int64_t wait = nap_ms(node, lk_now_ms());
+    if (poll(poll_fd, count, wait > 0 ? (int)wait : 0) < 0) memset(poll_fd, 0, sizeof *poll_fd * POLLED);
     uint64_t times;
-    if (poll_fd[LK_LINK_CONNECTIONS].revents && read(node->book->wake_fd, &times, sizeof times) < 0 &&
-        errno != EAGAIN && errno != EINTR) /* the next poll finds it again */
+    if (poll_fd[WAKE].revents && read(node->book->wake_fd, &times, sizeof times) < 0 && errno != EAGAIN &&
+        errno != EINTR) /* the next poll finds it again */
         lk_node_trouble(node, LATCHKEY_UNAVAILABLE, "the link's eventfd failed");
+}
+
+/* A new name is followed at once. What they say otherwise may be what the beat that is out waits for. */
+static void hear_sentinels(lk_node *node, const struct pollfd poll_fd[POLLED])
+{
+    if (!node->sentinels) return;
+    if (lk_sentinels_fed(node->sentinels, poll_fd + SENTINELS, lk_now_ms()))
+        move_to(node, &lk_sentinels_naming(node->sentinels)->primary);
+    lk_link_vouched(&node->link, lk_now_ms());
 }
 
 /* A proxy that does not know INFO (twemproxy) answers PING, and ends the connection without a word. Redis that is about to go
@@ -239,7 +308,7 @@ static bool is_a_proxy(lk_node *node, const lk_socket *s)
     return lk_net_speaks_plainly(&node->addresses, lk_now_ms() + SILENCE_MOST_MS, node->stop_fd);
 }
 
-static void read_sockets(lk_node *node, const struct pollfd poll_fd[LK_LINK_CONNECTIONS + 1])
+static void read_sockets(lk_node *node, const struct pollfd poll_fd[POLLED])
 {
     char error[160];
     for (int i = 0; i < LK_LINK_CONNECTIONS; i++) {
@@ -253,11 +322,13 @@ static void read_sockets(lk_node *node, const struct pollfd poll_fd[LK_LINK_CONN
     }
 }
 
+static int64_t beat_sent_ms(const lk_node *node) { return node->link.beat.out ? node->link.beat.sent_ms : 0; }
+
 static void *run(void *context)
 {
     lk_node *node = context;
     lk_log_to(node->config->journal);
-    struct pollfd poll_fd[LK_LINK_CONNECTIONS + 1];
+    struct pollfd poll_fd[POLLED];
     while (!atomic_load(&node->stop)) {
         if (atomic_exchange(&node->beat_wanted, false)) lk_link_beat_now(&node->link, lk_now_ms());
         uint64_t suspect = atomic_exchange(&node->suspect, 0);
@@ -266,9 +337,11 @@ static void *run(void *context)
         lk_notices_say(node->config->notices);
         if (node->link.state == LK_LINK_DOWN) close_sockets(node);
         if (node->link.state == LK_LINK_CONNECTING) connect_sockets(node);
+        if (node->sentinels) lk_sentinels_tick(node->sentinels, beat_sent_ms(node), lk_now_ms());
         memset(poll_fd, 0, sizeof poll_fd);
         wait_for_events(node, poll_fd);
         read_sockets(node, poll_fd);
+        hear_sentinels(node, poll_fd);
     }
     if (node->config->tls) lk_tls_end_thread();
     return NULL;
@@ -297,11 +370,15 @@ static void close_fd(int fd)
 
 static bool build_node(lk_node *node, const lk_l1_side *l1)
 {
-    lk_link_host host = {node, on_emptying, on_lease, on_trouble, on_met, on_next_job, on_job_done, on_stats};
+    lk_link_host host = {node,        on_emptying, on_lease,
+                         on_trouble,  on_met,      on_next_job,
+                         on_job_done, on_stats,    node->config->sentinels ? on_vouched : NULL};
     lk_link_known known = {node->book->cutoffs, node->book->recent};
     uint64_t seed;
     lk_random(&seed, sizeof seed);
     node->pool = lk_pool_open(node->config, node->counters);
+    if (node->config->sentinels && !(node->sentinels = lk_sentinels_open(node->config, lk_now_ms()))) return false;
+    node->named_by_ms = lk_now_ms() + node->config->deadline_ms / 2;
     return node->pool && lk_link_open(&node->link, node->config, node->partitions, known, &host, l1, node->counters,
                                       seed, lk_now_ms());
 }
@@ -352,6 +429,7 @@ void lk_node_close(lk_node *node)
     say_given_up(node);
     close_sockets(node);
     lk_lookup_leave(&node->lookup);
+    lk_sentinels_close(node->sentinels);
     close_fd(node->stop_fd);
     lk_pool_close(node->pool);
     lk_link_close(&node->link);
@@ -363,6 +441,7 @@ void lk_node_close(lk_node *node)
 void lk_node_abandon(lk_node *node)
 {
     for (int i = 0; i < LK_LINK_CONNECTIONS; i++) close_fd(node->socket[i].fd);
+    lk_sentinels_abandon(node->sentinels);
     close_fd(node->stop_fd);
     lk_pool_abandon(node->pool);
 }

@@ -4,6 +4,7 @@
 
 #include "l2/inbox.h"
 #include "l2/node.h"
+#include "l2/sentinels.h"
 #include "redis/lookup.h"
 #include "base/wake.h"
 #include "base/lock.h"
@@ -29,9 +30,11 @@ struct lk_node {
     /* the link's thread alone: */
     lk_link link;
     lk_socket socket[LK_LINK_CONNECTIONS];
-    lk_addresses addresses; /* the last that were known */
-    lk_lookup *lookup;      /* of newer ones, under way */
-    unsigned hung_up;       /* connections, in a row, that ended before their first answer */
+    lk_addresses addresses;  /* the last that were known */
+    lk_lookup *lookup;       /* of newer ones, under way */
+    lk_sentinels *sentinels; /* NULL: the server stands at one address */
+    int64_t named_by_ms;     /* no primary is named yet; from then on that is said */
+    unsigned hung_up;        /* connections, in a row, that ended before their first answer */
     size_t pending_cursor;
     int64_t pending_retry_ms;
 

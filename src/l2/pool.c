@@ -102,6 +102,21 @@ void lk_pool_renew(lk_pool *pool)
     lk_lock_give(&pool->lock);
 }
 
+void lk_pool_cut(lk_pool *pool)
+{
+    lk_lock_take(&pool->lock);
+    pool->generation++;
+    pool->failures = 0;
+    pool->retry_at_ms = 0;
+    pool->addresses.count = pool->addresses.first = 0;
+    atomic_store_explicit(&pool->suspected_ms, lk_now_ms(), memory_order_relaxed);
+    /* Their users read the end, and close them. */
+    for (int i = 0; i < LINES_MAX; i++)
+        if (pool->fd[i] >= 0) shutdown(pool->fd[i], SHUT_RDWR);
+    pthread_cond_broadcast(&pool->changed);
+    lk_lock_give(&pool->lock);
+}
+
 /* --------------------------------------------------------------------------------------------- opening -- */
 
 /* Before the line's descriptor is closed: then it may be somebody else's. */

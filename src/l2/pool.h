@@ -34,6 +34,10 @@ int64_t lk_pool_suspected_ms(lk_pool *pool);
 /* The server went or came: idle lines are of yesterday, and waiting before the next attempt makes no sense. */
 void lk_pool_renew(lk_pool *pool);
 
+/* The server is elsewhere now, and nothing is to be had of the old one: who waits for it is let go, and nobody connects before
+ * lk_pool_addresses says where. */
+void lk_pool_cut(lk_pool *pool);
+
 typedef struct lk_ask {
     const lk_call *calls; /* they run one after the other, on one line */
     size_t count;

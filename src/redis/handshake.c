@@ -15,6 +15,7 @@ enum { AUTH, SELECT, SERVER, REPLICATION, NAME };
 bool lk_handshake_send(lk_handshake *handshake, const lk_config *config, lk_conn *conn)
 {
     memset(handshake, 0, sizeof *handshake);
+    handshake->named = config->sentinels != 0;
     char number[24];
     snprintf(number, sizeof number, "%lld", (long long)config->database);
     char password[LK_PASSWORD_SIZE];
@@ -87,7 +88,10 @@ static void take_replication(lk_handshake *handshake, const lk_reply *reply)
 {
     char text[160];
     int status = lk_info_replication(reply, &handshake->replication, text, sizeof text);
-    if (status) fail(handshake, status, text);
+    bool replica = status == LATCHKEY_CONFIG && reply->type == LK_REPLY_STRING && strstr(text, "is a replica");
+    if (replica && handshake->named)
+        fail(handshake, LATCHKEY_UNAVAILABLE, "the server that the sentinels name is a replica: asking them again");
+    else if (status) fail(handshake, status, text);
     uint64_t both[2] = {handshake->run, handshake->replication};
     handshake->incarnation = lk_hash(both, sizeof both, 0) | 1;
 }

@@ -16,6 +16,7 @@ typedef struct lk_handshake {
     uint64_t incarnation;
     uint64_t run, replication; /* the hashes of each */
     unsigned answers;          /* how many are still to come */
+    bool named;                /* sentinels named the server: they may name a replica for a while */
     int status;                /* OK; or CONFIG or UNAVAILABLE, and then `error` says why */
     char error[160];
 } lk_handshake;

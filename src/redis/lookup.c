@@ -56,13 +56,13 @@ static bool start(lk_lookup *l)
     return started;
 }
 
-static lk_lookup *begin(const lk_config *config)
+static lk_lookup *begin(const char *host, const char *port)
 {
     lk_lookup *l = calloc(1, sizeof *l);
     if (!l) return NULL;
     atomic_store_explicit(&l->sharers, 2, memory_order_relaxed); /* the thread begins after this */
-    memcpy(l->host, config->host, sizeof l->host);
-    memcpy(l->port, config->port, sizeof l->port);
+    snprintf(l->host, sizeof l->host, "%s", host);
+    snprintf(l->port, sizeof l->port, "%s", port);
     l->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (l->done_fd >= 0 && start(l)) return l;
     if (l->done_fd >= 0) close(l->done_fd);
@@ -70,25 +70,25 @@ static lk_lookup *begin(const lk_config *config)
     return NULL;
 }
 
-enum lk_net_io lk_lookup_ask(lk_lookup **lookup, const lk_config *config, int64_t deadline_ms, int cancel_fd,
-                             lk_addresses *out, char *error, size_t error_size)
+enum lk_net_io lk_lookup_ask(lk_lookup **lookup, const lk_config *config, const lk_host *host, int64_t deadline_ms,
+                             int cancel_fd, lk_addresses *out, char *error, size_t error_size)
 {
+    const char *name = host ? host->name : config->host;
     if (!*lookup) {
-        if (lk_net_at_hand(config, out)) return LK_NET_DONE;
-        *lookup = begin(config);
+        if (lk_net_at_hand(config, host, out)) return LK_NET_DONE;
+        *lookup = begin(name, host ? host->port : config->port);
     }
     if (!*lookup) {
-        snprintf(error, error_size, "host '%.100s': no thread or descriptor is left to look it up", config->host);
+        snprintf(error, error_size, "host '%.100s': no thread or descriptor is left to look it up", name);
         return LK_NET_LOST;
     }
     if (!lk_net_wait_for((*lookup)->done_fd, POLLIN, deadline_ms, cancel_fd) ||
         !atomic_load_explicit(&(*lookup)->done, memory_order_acquire)) {
-        snprintf(error, error_size, "host '%.100s' is still being looked up: the name server does not answer",
-                 config->host);
+        snprintf(error, error_size, "host '%.100s' is still being looked up: the name server does not answer", name);
         return LK_NET_LATER;
     }
     bool good = (*lookup)->good;
-    if (good) lk_net_name(config, &(*lookup)->addresses);
+    if (good) lk_net_name(config, host, &(*lookup)->addresses);
     if (good) *out = (*lookup)->addresses;
     else snprintf(error, error_size, "%s", (*lookup)->error);
     lk_lookup_leave(lookup);

@@ -69,24 +69,25 @@ bool lk_net_look_up(const char *host, const char *port, bool number, lk_addresse
     return true;
 }
 
-void lk_net_name(const lk_config *config, lk_addresses *out)
+void lk_net_name(const lk_config *config, const lk_host *host, lk_addresses *out)
 {
     out->tls = config->tls_context;
-    memcpy(out->host, config->host, sizeof out->host);
+    memcpy(out->host, host ? host->name : config->host, sizeof out->host);
 }
 
-bool lk_net_at_hand(const lk_config *config, lk_addresses *out)
+bool lk_net_at_hand(const lk_config *config, const lk_host *host, lk_addresses *out)
 {
     char error[160];
     memset(out, 0, sizeof *out);
-    lk_net_name(config, out);
+    lk_net_name(config, host, out);
     if (config->path[0]) return add_unix(config, out);
-    return lk_net_look_up(config->host, config->port, true, out, error, sizeof error);
+    return lk_net_look_up(out->host, host ? host->port : config->port, true, out, error, sizeof error);
 }
 
 bool lk_net_resolve(const lk_config *config, lk_addresses *out, char *error, size_t error_size)
 {
-    return lk_net_at_hand(config, out) || lk_net_look_up(config->host, config->port, false, out, error, error_size);
+    return lk_net_at_hand(config, NULL, out) ||
+           lk_net_look_up(config->host, config->port, false, out, error, error_size);
 }
 
 void lk_net_renew(lk_addresses *known, const lk_addresses *found)
@@ -162,8 +163,9 @@ static void cannot_connect(const lk_addresses *addresses, char *error, size_t er
     if (un->sun_family == AF_UNIX)
         snprintf(error, error_size, "cannot connect to Redis at %.107s: %s", un->sun_path, lk_errno_text(failed));
     else
-        snprintf(error, error_size, "cannot connect to Redis at %s%.90s%s:%u: %s", six ? "[" : "", addresses->host,
-                 six ? "]" : "", ntohs(in->sin_port), lk_errno_text(failed));
+        snprintf(error, error_size, "cannot connect to %s at %s%.90s%s:%u: %s",
+                 addresses->sentinel ? "a sentinel" : "Redis", six ? "[" : "", addresses->host, six ? "]" : "",
+                 ntohs(in->sin_port), lk_errno_text(failed));
 }
 
 bool lk_net_secure(lk_socket *s, const lk_addresses *addresses)

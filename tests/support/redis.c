@@ -35,8 +35,9 @@ static _Noreturn void become_server(const redis *server, pid_t parent)
     int n = 0;
     snprintf(port, sizeof port, "%d", server->port);
     snprintf(log, sizeof log, "%s/log", server->dir);
-    const char *fixed[] = {"redis-server",
-                           server->tls ? "--tls-port" : "--port",
+    argv[n++] = strdup("redis-server");
+    if (server->file[0]) argv[n++] = strdup(server->file), argv[n++] = strdup("--sentinel");
+    const char *fixed[] = {server->tls ? "--tls-port" : "--port",
                            port,
                            "--bind",
                            "127.0.0.1",
@@ -49,12 +50,10 @@ static _Noreturn void become_server(const redis *server, pid_t parent)
                            "--logfile",
                            log,
                            "--daemonize",
-                           "no",
-                           "--save",
-                           "",
-                           "--appendonly",
                            "no"};
+    const char *empty[] = {"--save", "", "--appendonly", "no"};
     for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) argv[n++] = strdup(fixed[i]);
+    for (size_t i = 0; i < sizeof empty / sizeof *empty && !server->file[0]; i++) argv[n++] = strdup(empty[i]);
     for (int i = 0; server->arguments[i]; i++) argv[n++] = server->arguments[i];
     if (server->tls) argv[n++] = strdup("--port"), argv[n++] = strdup("0");
     argv[n] = NULL;
@@ -148,13 +147,17 @@ static void end_all(void)
     while (servers) redis_end(servers);
 }
 
-redis *redis_start_with(const char *const *arguments)
+static redis *start(const char *const *arguments, const char *file)
 {
     redis *server = calloc(1, sizeof *server);
     assert_non_null(server);
     snprintf(server->dir, sizeof server->dir, "%s/lk-redis-XXXXXX", check_temp_root());
     if (!mkdtemp(server->dir)) fail_msg("mkdtemp %s: %s", server->dir, strerror(errno));
     snprintf(server->socket, sizeof server->socket, "%s/socket", server->dir);
+    if (file) {
+        snprintf(server->file, sizeof server->file, "%s/conf", server->dir);
+        check_write_file(server->file, file, strlen(file));
+    }
 
     int n = 0;
     for (; arguments[n] && n < REDIS_MAX_ARGUMENTS - 1; n++) server->arguments[n] = strdup(arguments[n]);
@@ -175,6 +178,26 @@ redis *redis_start_with(const char *const *arguments)
     show_log(server);
     fail_msg("redis-server does not start (is the package redis-server installed?)");
     return NULL;
+}
+
+redis *redis_start_with(const char *const *arguments) { return start(arguments, NULL); }
+
+redis *redis_start_sentinel(redis *primary, int quorum, const char *settings)
+{
+    char file[1024];
+    snprintf(file, sizeof file,
+             "%s\nsentinel monitor mymaster %s %d %d\nsentinel down-after-milliseconds mymaster 500\n"
+             "sentinel failover-timeout mymaster 1000\n",
+             settings ? settings : "",
+             settings && strstr(settings, "announce-hostnames yes") ? "localhost" : "127.0.0.1", primary->port, quorum);
+    const char *none[] = {NULL};
+    redis *sentinel = start(none, file);
+    const char *password = settings ? strstr(settings, "requirepass ") : NULL;
+    if (!password) return sentinel;
+    sscanf(password, "requirepass %31s", sentinel->secret);
+    sentinel->password = sentinel->secret;
+    forget_control(sentinel); /* it was made without */
+    return sentinel;
 }
 
 void redis_add_argument(redis *server, const char *argument)

@@ -22,6 +22,8 @@ typedef struct redis {
     const char *password;                 /* of --requirepass, for the control connection; or NULL */
     int tls;                              /* by --tls-cert-file: then the port is for TLS; the unix socket never is */
     char *arguments[REDIS_MAX_ARGUMENTS]; /* as given, for a restart */
+    char secret[32];                      /* of a Sentinel with `requirepass` */
+    char file[112];                       /* of a Sentinel: its configuration, which it writes itself; else "" */
     redisContext *control;                /* made when first used and again when it broke */
     struct redis *next;
 } redis;
@@ -30,6 +32,10 @@ typedef struct redis {
  * answers. No persistence unless asked for. Fails the test when it cannot be started. */
 #define redis_start(...) redis_start_with((const char *const[]){__VA_ARGS__, NULL})
 redis *redis_start_with(const char *const *arguments);
+
+/* A Sentinel that watches this primary under the name `mymaster`, believes it down after 500 ms, and wants `quorum` of them to agree.
+ * `settings` are lines of its file, before `sentinel monitor`; NULL: none. */
+redis *redis_start_sentinel(redis *primary, int quorum, const char *settings);
 
 void redis_end(redis *server); /* kills it, removes its directory, frees it. NULL is allowed */
 

@@ -87,6 +87,38 @@ static void test_urls(void **state)
     }
 }
 
+static void test_sentinels(void **state)
+{
+    (void)state;
+    lk_config c;
+    assert_good("redis+sentinel://u:p@h1,h2:7,[::1]:8,[::2]/my%20master/3?staleness_ms=500", &c);
+    assert_int_equal(c.sentinels, 4);
+    const char *const at[][2] = {{"h1", "26379"}, {"h2", "7"}, {"::1", "8"}, {"::2", "26379"}};
+    for (int i = 0; i < 4; i++) {
+        assert_string_equal(c.sentinel[i].name, at[i][0]);
+        assert_string_equal(c.sentinel[i].port, at[i][1]);
+    }
+    assert_string_equal(c.service, "my master");
+    assert_string_equal(c.user, "u");
+    assert_string_equal(c.password, "p");
+    assert_true(c.database == 3 && c.staleness_ms == 500 && !c.tls);
+    assert_true(!c.host[0] && !c.path[0] && !c.has_sentinel_password);
+    assert_good("RedisS+Sentinel://h/m?server_name=x", &c);
+    assert_true(c.tls && c.sentinels == 1);
+    assert_good("valkeys+sentinel://h/m/", &c);
+    assert_true(c.tls && !c.database);
+    assert_good("redis://h", &c);
+    assert_int_equal(c.sentinels, 0);
+    char text[600], password[LK_PASSWORD_SIZE];
+    snprintf(text, sizeof text, "redis+sentinel://h/m?sentinel_user=u%%26&sentinel_password_file=%s",
+             unit_file("sentinel", "s3cret\n", 7));
+    assert_good(text, &c);
+    assert_string_equal(c.sentinel_user, "u&");
+    lk_config_sentinel_password(&c, password);
+    assert_string_equal(password, "s3cret");
+    assert_false(c.has_password); /* it is another one */
+}
+
 static void test_bad_urls_are_named(void **state)
 {
     (void)state;
@@ -100,8 +132,27 @@ static void test_bad_urls_are_named(void **state)
         {"valkeyss://h", "redis://"},
         {"redis ://h", "redis://"},
         {"unix:/s", "unix://"},
-        {"redis+sentinel://h/m", "redis+sentinel"},
-        {"Valkey+Sentinel://h/m", "valkey+sentinel"},
+        {"redis+sentinel://", "host"},
+        {"redis+sentinel:///m", "host"},
+        {"redis+sentinel://h,/m", "host"},
+        {"redis+sentinel://,h/m", "host"},
+        {"redis+sentinel://h,g", "name"},
+        {"Valkey+Sentinel://h/", "name"},
+        {"redis+sentinel://h//1", "name"},
+        {"redis+sentinel://h:0/m", "port"},
+        {"redis+sentinel://h,h:26379/m", "twice"},
+        {"redis+sentinel://h,H/m", "twice"},
+        {"redis+sentinel://h/m/x", "database"},
+        {"redis+sentinel://h/m/1/2", "database"},
+        {"redis+sentinel://::1/m", "[::1]"},
+        {"redis+sentinel://h/m%zz", "name"},
+        {"redis+sentinel://a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q/m", "16"},
+        {"redis+sentinel://h/m?sentinel_user=u", "sentinel_password_file"},
+        {"redis+sentinel://h/m?sentinel_user=", "sentinel_user"},
+        {"redis+sentinel://h/m?sentinel_password_file=/nowhere", "sentinel_password_file"},
+        {"redis://h?sentinel_user=u", "redis+sentinel://"},
+        {"redis+sentinel://h/m?server_name=x", "rediss://"},
+        {"valkeys+cluster://h", "valkeys+cluster"},
         {"rediss+cluster://h", "rediss+cluster"},
         {"redis+cluster://h", "redis+cluster"},
         {"redis://", "host"},
@@ -539,7 +590,9 @@ static void test_no_password_in_any_text(void **state)
         "REDIS://u:s3cret@h",
         "rediss://u:s3cret@h:",
         "rediss://u:s3cret@h?key_file=x",
-        "redis+sentinel://:s3cret@h/m",
+        "redis+sentinel://:s3cret@h",
+        "redis+sentinel://:s3cret@,h/m",
+        "redis+sentinel://u:s3cret,h/m",
         "redis+cluster://:s3cret@h",
         "http://u:s3cret@h",
         "redis://u:s3cret",
@@ -664,6 +717,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_urls),
+        cmocka_unit_test(test_sentinels),
         cmocka_unit_test(test_bad_urls_are_named),
         cmocka_unit_test(test_texts_that_are_too_long),
         cmocka_unit_test(test_numbers_and_their_ranges),

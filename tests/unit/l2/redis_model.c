@@ -446,6 +446,13 @@ void model_run(redis_model *m)
 
 /* -------------------------------------------------------------------------------------------------- driving -- */
 
+static bool on_vouched(void *context, int64_t since_ms)
+{
+    redis_model *m = context;
+    m->asked_since_ms = since_ms;
+    return !m->deposed;
+}
+
 redis_model *model_open(const char *options, uint64_t seed)
 {
     char url[512], error[160];
@@ -463,7 +470,8 @@ redis_model *model_open(const char *options, uint64_t seed)
     m->clock_ahead_us = INT64_C(1700000000000000);
     for (unsigned p = 0; p < MODEL_PARTITIONS_MAX; p++) m->partitions[p] = p;
     lk_partitions partitions = {m->partitions, (size_t)m->config.partitions};
-    lk_link_host host = {m, on_nothing, on_lease, on_trouble, on_met, on_next_job, on_job_done, on_no_stats};
+    lk_link_host host = {m,           on_nothing,  on_lease,    on_trouble, on_met,
+                         on_next_job, on_job_done, on_no_stats, on_vouched};
     lk_l1_side l1 = {m, on_purge, on_empty, on_everyone, on_stats, on_sample, on_still, on_no_refresh, on_refreshed};
     lk_link_known known = {lk_cutoffs_open((size_t)m->config.partitions), lk_recent_open(seed)};
     assert_true(known.cutoffs && known.recent);

@@ -47,6 +47,8 @@ typedef struct redis_model {
     lk_config config;
     lk_counters counters;
     lk_link link;
+    bool deposed;           /* the sentinels do not name it */
+    int64_t asked_since_ms; /* and since when they were to be asked */
     int64_t now_us;
     char log[MODEL_BUFFER];
     size_t logged;

@@ -84,7 +84,7 @@ static int setup(void **state)
 static enum lk_net_io ask(lk_lookup **lookup, const lk_config *config, int64_t patience_ms, lk_addresses *out,
                           char error[160])
 {
-    return lk_lookup_ask(lookup, config, lk_now_ms() + patience_ms, -1, out, error, 160);
+    return lk_lookup_ask(lookup, config, NULL, lk_now_ms() + patience_ms, -1, out, error, 160);
 }
 
 static void test_a_name_and_a_number(void **state)
@@ -118,8 +118,9 @@ static void test_a_name_server_that_is_silent_keeps_no_one(void **state)
     assert_non_null(strstr(error, "redis.test"));
     assert_int_equal(ask(&lookup, &config, 20, &found, error), LK_NET_LATER);
     int cancel_fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
-    assert_int_equal(lk_lookup_ask(&lookup, &config, lk_now_ms() + 600000, cancel_fd, &found, error, sizeof error),
-                     LK_NET_LATER);
+    assert_int_equal(
+        lk_lookup_ask(&lookup, &config, NULL, lk_now_ms() + 600000, cancel_fd, &found, error, sizeof error),
+        LK_NET_LATER);
     close(cancel_fd);
     assert_int_equal(asked, 1); /* one thread, however often it is asked */
     be(false, 0, "127.0.0.1");

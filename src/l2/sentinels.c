@@ -1,0 +1,361 @@
+/* See sentinels.h. */
+#include "l2/sentinels.h"
+
+#include "base/backoff.h"
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "redis/errors.h"
+#include "redis/lookup.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    ASKED_MOST_MS = 250,   /* between two questions */
+    ANSWER_MOST_MS = 1000, /* a connection that does not answer for so long is given up */
+    CONNECT_MOST_MS = 500,
+    LOOKUP_AGAIN_MS = 10,
+    BACKOFF_MIN_MS = 50,
+    BACKOFF_MAX_MS = 1000,
+    QUESTIONS_MAX = 16, /* without an answer, on one connection */
+    APART_MS = 15000    /* a failover sets sentinels apart for some seconds */
+};
+enum { TAG_AUTH = 1, TAG_QUESTION };
+enum state { DOWN, LOOKING_UP, CONNECTING, UP };
+
+typedef struct sentinel {
+    enum state state;
+    lk_addresses addresses;
+    unsigned address;
+    lk_lookup *lookup;
+    lk_socket socket;
+    lk_conn conn;
+    int64_t until_ms, retry_at_ms;
+    int64_t asked_ms[QUESTIONS_MAX]; /* a ring of those that are out */
+    unsigned first, out;
+    unsigned failures;
+    bool tried;         /* it has answered, or failed to */
+    char auth_why[128]; /* it did not take the password; "": it did, or was given none */
+} sentinel;
+
+struct lk_sentinels {
+    const lk_config *config;
+    lk_naming naming;
+    int64_t asked_ms, apart_ms; /* all of them, the last time; how far apart questions are */
+    uint64_t random;
+    bool news; /* the primary is another one, and nobody was told */
+    sentinel at[LK_SENTINELS_MAX];
+};
+
+lk_sentinels *lk_sentinels_open(const lk_config *config, int64_t now_ms)
+{
+    lk_sentinels *s = calloc(1, sizeof *s);
+    if (!s) return NULL;
+    s->config = config;
+    s->naming.listed = config->sentinels;
+    s->apart_ms = lk_earlier(config->staleness_ms / 4 / LK_SENTINELS_ASKED, ASKED_MOST_MS);
+    lk_random(&s->random, sizeof s->random);
+    for (unsigned i = 0; i < s->naming.listed; i++) {
+        s->at[i].socket = LK_NO_SOCKET;
+        s->at[i].retry_at_ms = now_ms;
+        snprintf(s->naming.said[i].why, sizeof s->naming.said[i].why, "it has not answered yet");
+    }
+    return s;
+}
+
+void lk_sentinels_close(lk_sentinels *s)
+{
+    if (!s) return;
+    for (unsigned i = 0; i < s->naming.listed; i++) {
+        lk_net_close(&s->at[i].socket);
+        lk_conn_close(&s->at[i].conn);
+        lk_lookup_leave(&s->at[i].lookup);
+    }
+    free(s);
+}
+
+void lk_sentinels_abandon(lk_sentinels *s)
+{
+    for (unsigned i = 0; s && i < s->naming.listed; i++)
+        if (s->at[i].socket.fd >= 0) close(s->at[i].socket.fd);
+}
+
+lk_naming *lk_sentinels_naming(lk_sentinels *s) { return &s->naming; }
+
+bool lk_sentinels_heard_all(const lk_sentinels *s)
+{
+    bool all = true;
+    for (unsigned i = 0; i < s->naming.listed; i++) all = all && s->at[i].tried;
+    return all;
+}
+
+/* ------------------------------------------------------------------------------------------- one sentinel -- */
+
+static void take(lk_sentinels *s, unsigned i, const lk_said *said, int64_t now_ms)
+{
+    s->at[i].tried = true;
+    s->news |= lk_naming_take(&s->naming, i, said, now_ms, s->config->staleness_ms);
+}
+
+static void lose(lk_sentinels *s, unsigned i, int64_t now_ms, const char *why)
+{
+    sentinel *at = &s->at[i];
+    /* What it said last is kept while it is young: the connection's end says nothing of the primary. */
+    lk_said said = s->naming.said[i];
+    if (said.what == LK_SAID_PRIMARY || said.what == LK_SAID_NOTHING) {
+        if (now_ms - said.asked_ms > s->config->staleness_ms) said.what = LK_SAID_NOTHING;
+        snprintf(said.why, sizeof said.why, "%s", why);
+    }
+    take(s, i, &said, now_ms);
+    s->random = lk_hash(&now_ms, sizeof now_ms, s->random);
+    at->retry_at_ms = now_ms + lk_backoff_ms(at->failures++, BACKOFF_MIN_MS, BACKOFF_MAX_MS, s->random);
+    at->state = DOWN;
+    at->address++; /* another may do better */
+    at->first = at->out = 0;
+    lk_net_close(&at->socket);
+    lk_conn_close(&at->conn);
+}
+
+static bool send_auth(const lk_config *config, lk_conn *conn)
+{
+    if (!config->has_sentinel_password) return true;
+    char password[LK_PASSWORD_SIZE];
+    lk_config_sentinel_password(config, password);
+    lk_span auth[3] = {lk_word("AUTH"), lk_word(config->sentinel_user), lk_word(password)};
+    bool user = config->sentinel_user[0];
+    if (!user) auth[1] = auth[2];
+    bool sent = lk_conn_send(conn, TAG_AUTH, auth, user ? 3 : 2);
+    lk_wipe(password, sizeof password);
+    return sent;
+}
+
+static void ask(lk_sentinels *s, unsigned i, int64_t now_ms)
+{
+    sentinel *at = &s->at[i];
+    const lk_span words[3] = {lk_word("SENTINEL"), lk_word("GET-MASTER-ADDR-BY-NAME"), lk_word(s->config->service)};
+    if (at->state != UP || at->out == QUESTIONS_MAX) return;
+    if (!lk_conn_send(&at->conn, TAG_QUESTION, words, 3)) {
+        lose(s, i, now_ms, "no memory for a command");
+        return;
+    }
+    at->asked_ms[(at->first + at->out++) % QUESTIONS_MAX] = now_ms;
+}
+
+static void greet(lk_sentinels *s, unsigned i, int64_t now_ms)
+{
+    sentinel *at = &s->at[i];
+    at->state = UP;
+    at->auth_why[0] = 0;
+    if (lk_conn_open(&at->conn) && send_auth(s->config, &at->conn)) ask(s, i, now_ms);
+    else lose(s, i, now_ms, "no memory for a connection");
+}
+
+static void begin(lk_sentinels *s, unsigned i, int64_t now_ms)
+{
+    sentinel *at = &s->at[i];
+    char error[160];
+    at->state = LOOKING_UP;
+    at->retry_at_ms = now_ms + LOOKUP_AGAIN_MS;
+    enum lk_net_io found =
+        lk_lookup_ask(&at->lookup, s->config, &s->config->sentinel[i], now_ms, -1, &at->addresses, error, sizeof error);
+    if (found == LK_NET_LATER) snprintf(s->naming.said[i].why, sizeof s->naming.said[i].why, "%.120s", error);
+    if (found == LK_NET_LATER) return;
+    bool begun = found == LK_NET_DONE && at->addresses.count;
+    at->addresses.sentinel = true;
+    if (begun)
+        begun = lk_net_begin(&at->addresses, at->address % at->addresses.count, &at->socket, error, sizeof error);
+    if (!begun) {
+        lose(s, i, now_ms, error);
+        return;
+    }
+    at->state = CONNECTING;
+    at->until_ms = now_ms + CONNECT_MOST_MS;
+}
+
+static void take_address(lk_said *said, const lk_reply *reply)
+{
+    const lk_reply *host = reply->item[0], *port = reply->item[1];
+    long number = port->type == LK_REPLY_STRING ? strtol(port->text, NULL, 10) : 0;
+    bool good = host->type == LK_REPLY_STRING && host->size && host->size < sizeof said->primary.name && number > 0 &&
+                number < 65536;
+    if (!good) {
+        said->what = LK_SAID_REFUSED;
+        snprintf(said->why, sizeof said->why, "it names a primary without an address");
+        return;
+    }
+    said->what = LK_SAID_PRIMARY;
+    memcpy(said->primary.name, host->text, host->size);
+    snprintf(said->primary.port, sizeof said->primary.port, "%ld", number);
+}
+
+static const char *refusal(const lk_reply *reply, char *text, size_t size)
+{
+    static const struct {
+        const char *begins, *text;
+    } known[] = {
+        {"NOAUTH", "it wants a password: give sentinel_password_file"},
+        {"WRONGPASS", "it refuses sentinel_user or the password of sentinel_password_file"},
+        {"ERR AUTH", "it has no password: leave out sentinel_password_file, or set requirepass there"},
+        {"ERR Client sent AUTH", "it has no password: leave out sentinel_password_file"},
+        {"NOPERM", "its user may not ask it: the ACL needs +sentinel|get-master-addr-by-name"},
+        {"ERR unknown command", "it is no Sentinel: name the sentinels, port 26379, not Redis"},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strncmp(reply->text, known[i].begins, strlen(known[i].begins)) == 0) return known[i].text;
+    lk_error_status(reply, text, size);
+    return text;
+}
+
+/* A sentinel that has no password refuses the one that it is given, and answers all the same. What is refused is asked again on a
+ * new connection, since a password may have changed. */
+static void take_reply(lk_sentinels *s, unsigned i, const lk_reply *reply, int64_t now_ms)
+{
+    sentinel *at = &s->at[i];
+    char text[160];
+    lk_said said = {.what = LK_SAID_UNKNOWN};
+    if (reply->tag == TAG_QUESTION) {
+        said.asked_ms = at->asked_ms[at->first];
+        at->first = (at->first + 1) % QUESTIONS_MAX;
+        at->out--;
+    } else {
+        if (reply->type == LK_REPLY_ERROR)
+            snprintf(at->auth_why, sizeof at->auth_why, "%.120s", refusal(reply, text, sizeof text));
+        return;
+    }
+    if (reply->type == LK_REPLY_ERROR) {
+        said.what = LK_SAID_REFUSED;
+        snprintf(said.why, sizeof said.why, "%.120s",
+                 at->auth_why[0] ? at->auth_why : refusal(reply, text, sizeof text));
+    } else if (reply->type == LK_REPLY_ARRAY && reply->size == 2) take_address(&said, reply);
+    else if (reply->type != LK_REPLY_NIL) {
+        said.what = LK_SAID_REFUSED;
+        snprintf(said.why, sizeof said.why, "it does not answer as a Sentinel does");
+    }
+    take(s, i, &said, now_ms);
+    if (said.what == LK_SAID_REFUSED) lose(s, i, now_ms, said.why);
+    else at->failures = 0;
+}
+
+static void read_one(lk_sentinels *s, unsigned i, int64_t now_ms)
+{
+    sentinel *at = &s->at[i];
+    char error[160];
+    lk_reply *reply;
+    int got = 0;
+    enum lk_net_io io = lk_net_fill(&at->socket, &at->conn, error, sizeof error);
+    if (io != LK_NET_DONE) {
+        if (io == LK_NET_LOST) lose(s, i, now_ms, error);
+        return;
+    }
+    while (at->state == UP && (got = lk_conn_next(&at->conn, &reply)) > 0) {
+        take_reply(s, i, reply, now_ms);
+        lk_reply_free(reply);
+    }
+    if (got < 0) lose(s, i, now_ms, "it does not answer as a Sentinel does");
+}
+
+/* ------------------------------------------------------------------------------------------------ all of them -- */
+
+static void say_apart(lk_sentinels *s, int64_t now_ms)
+{
+    char at[112], named[112], most[112];
+    int i = lk_naming_apart(&s->naming, now_ms, APART_MS);
+    if (i < 0) return;
+    lk_host_text(&s->config->sentinel[i], at, sizeof at);
+    lk_host_text(&s->naming.said[i].primary, named, sizeof named);
+    lk_host_text(&s->naming.primary, most, sizeof most);
+    lk_log(LATCHKEY_LOG_WARNING, "sentinel %s names %s, more than half name %s: it is cut off, or its file is old", at,
+           named, most);
+}
+
+static void tick_one(lk_sentinels *s, unsigned i, int64_t now_ms)
+{
+    sentinel *at = &s->at[i];
+    if ((at->state == DOWN || at->state == LOOKING_UP) && now_ms >= at->retry_at_ms) begin(s, i, now_ms);
+    else if (at->state == CONNECTING && now_ms >= at->until_ms)
+        lose(s, i, now_ms, "cannot connect: it does not answer");
+    else if (at->state == UP && at->out && now_ms - at->asked_ms[at->first] > ANSWER_MOST_MS)
+        lose(s, i, now_ms, "it takes the connection and does not answer");
+}
+
+void lk_sentinels_tick(lk_sentinels *s, int64_t beat_ms, int64_t now_ms)
+{
+    for (unsigned i = 0; i < s->naming.listed; i++) tick_one(s, i, now_ms);
+    say_apart(s, now_ms);
+    if (now_ms - s->asked_ms < s->apart_ms && s->asked_ms >= beat_ms) return;
+    s->asked_ms = now_ms;
+    for (unsigned i = 0; i < s->naming.listed; i++) ask(s, i, now_ms);
+}
+
+int64_t lk_sentinels_wake_ms(const lk_sentinels *s)
+{
+    int64_t wake_ms = s->asked_ms + s->apart_ms;
+    for (unsigned i = 0; i < s->naming.listed; i++) {
+        const sentinel *at = &s->at[i];
+        wake_ms = lk_earlier(wake_ms, at->state == DOWN || at->state == LOOKING_UP ? at->retry_at_ms
+                                      : at->state == CONNECTING                    ? at->until_ms
+                                                                                   : wake_ms);
+    }
+    return wake_ms;
+}
+
+unsigned lk_sentinels_poll(lk_sentinels *s, struct pollfd *poll_fd, int64_t now_ms)
+{
+    char error[160];
+    for (unsigned i = 0; i < s->naming.listed; i++) {
+        sentinel *at = &s->at[i];
+        enum lk_net_io sent = LK_NET_LATER;
+        if (at->state == UP) sent = lk_net_flush(&at->socket, &at->conn, error, sizeof error);
+        if (sent == LK_NET_LOST) lose(s, i, now_ms, error);
+        poll_fd[i] = (struct pollfd){.fd = at->socket.fd, .events = POLLIN};
+        if (at->state == CONNECTING) poll_fd[i].events = POLLOUT;
+        else if (at->state == UP) poll_fd[i].events = lk_net_events(&at->socket, sent);
+    }
+    return s->naming.listed;
+}
+
+bool lk_sentinels_fed(lk_sentinels *s, const struct pollfd *poll_fd, int64_t now_ms)
+{
+    char error[160];
+    for (unsigned i = 0; i < s->naming.listed; i++) {
+        sentinel *at = &s->at[i];
+        if (!poll_fd[i].revents || poll_fd[i].fd != at->socket.fd) continue;
+        if (at->state == UP) read_one(s, i, now_ms);
+        else if (at->state == CONNECTING) {
+            enum lk_net_io io = lk_net_begun(&at->socket, &at->addresses, error, sizeof error);
+            if (io == LK_NET_DONE) greet(s, i, now_ms);
+            else if (io == LK_NET_LOST) lose(s, i, now_ms, error);
+        }
+    }
+    bool news = s->news;
+    s->news = false;
+    return news;
+}
+
+bool lk_sentinels_find(lk_config *config, int64_t deadline_ms, char *error, size_t error_size)
+{
+    if (!config->sentinels) return true;
+    lk_sentinels *s = lk_sentinels_open(config, lk_now_ms());
+    snprintf(error, error_size, "no memory");
+    if (!s) return false;
+    int64_t now_ms = lk_now_ms();
+    for (; !s->naming.known && now_ms < deadline_ms; now_ms = lk_now_ms()) {
+        struct pollfd poll_fd[LK_SENTINELS_MAX];
+        lk_sentinels_tick(s, 0, now_ms);
+        unsigned count = lk_sentinels_poll(s, poll_fd, now_ms);
+        int64_t wait_ms = lk_earlier(lk_sentinels_wake_ms(s), deadline_ms) - now_ms;
+        if (poll(poll_fd, count, wait_ms > 0 ? (int)wait_ms : 0) > 0) lk_sentinels_fed(s, poll_fd, lk_now_ms());
+        if (lk_sentinels_heard_all(s) && lk_naming_trouble(&s->naming, config, error, error_size) == LATCHKEY_CONFIG)
+            break;
+    }
+    bool found = s->naming.known;
+    if (found) {
+        memcpy(config->host, s->naming.primary.name, sizeof config->host);
+        memcpy(config->port, s->naming.primary.port, sizeof config->port);
+    } else lk_naming_trouble(&s->naming, config, error, error_size);
+    lk_sentinels_close(s);
+    return found;
+}

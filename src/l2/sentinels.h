@@ -1,0 +1,44 @@
+/* The sentinels of a handle: a connection to each, over which it is asked for the address of the primary, and what they said.
+ *
+ *   the link's thread --tick: connect, ask--> sentinel 1, 2, 3 ... --fed: answers--> naming.h --> is the primary another one?
+ *
+ * Nothing here waits: connecting, looking up a host and reading go on as far as they can. A sentinel is asked with every beat, and
+ * LK_SENTINELS_ASKED times for each of them. There is no subscription: the answers of sentinels change before they announce it.
+ * A sentinel has a user and a password of its own; there is no SELECT and no other command.
+ *
+ * The link's thread alone. */
+#ifndef LK_L2_SENTINELS_H
+#define LK_L2_SENTINELS_H
+
+#include "l2/naming.h"
+
+#include <poll.h>
+
+enum { LK_SENTINELS_ASKED = 2 };
+
+typedef struct lk_sentinels lk_sentinels;
+
+lk_sentinels *lk_sentinels_open(const lk_config *config, int64_t now_ms); /* NULL: no memory */
+void lk_sentinels_close(lk_sentinels *sentinels);                         /* NULL is allowed */
+void lk_sentinels_abandon(
+    lk_sentinels *sentinels); /* in a forked child: closes its copies of the descriptors, and no more */
+
+lk_naming *lk_sentinels_naming(lk_sentinels *sentinels);
+
+/* Goes on with what is under way. Asks all of them where it is time to, or where they were not asked since beat_ms. */
+void lk_sentinels_tick(lk_sentinels *sentinels, int64_t beat_ms, int64_t now_ms);
+int64_t lk_sentinels_wake_ms(const lk_sentinels *sentinels); /* call tick no later than this */
+
+/* For poll: sends what there is to be sent, and says what to wait for. How many, at most LK_SENTINELS_MAX. */
+unsigned lk_sentinels_poll(lk_sentinels *sentinels, struct pollfd *poll_fd, int64_t now_ms);
+/* Afterwards. True: more than half name another primary than before. */
+bool lk_sentinels_fed(lk_sentinels *sentinels, const struct pollfd *poll_fd, int64_t now_ms);
+
+/* Has each of them answered, or failed to, at least once? */
+bool lk_sentinels_heard_all(const lk_sentinels *sentinels);
+
+/* For a tool that makes its own connections: asks, and waits until more than half have named the primary. config->host and port are
+ * it then. True where there are no sentinels, too. False: why not. */
+bool lk_sentinels_find(lk_config *config, int64_t deadline_ms, char *error, size_t error_size);
+
+#endif
