@@ -5,6 +5,8 @@
                              Redis --- (wire --- replica --- second replica)
   instance B --- proxy B ---/
 
+or, where sentinels name the primary: no proxies; a primary, two replicas and three sentinels.
+
 Everything started here dies with the process that started it, whatever happens to that.
 """
 import ctypes
@@ -202,6 +204,34 @@ class Redis:
             os.unlink(self.path)
 
 
+class Sentinel(Redis):
+    """Watches `primary` under the name mymaster; two of three must agree."""
+
+    def __init__(self, directory, primary):
+        self.primary = primary
+        super().__init__(directory)
+
+    def boot(self):
+        conf = os.path.join(self.directory, 'conf')
+        if not os.path.exists(conf):
+            with open(conf, 'w', encoding='ascii') as file:
+                file.write(f'sentinel monitor mymaster 127.0.0.1 {self.primary.port} 2\n'
+                           'sentinel down-after-milliseconds mymaster 500\nsentinel failover-timeout mymaster 1000\n'
+                           'sentinel auth-user mymaster watcher\nsentinel auth-pass mymaster watcher\n')
+        fixed = ['--port', str(self.port), '--bind', '127.0.0.1', '--unixsocket', self.path, '--dir', self.directory,
+                 '--logfile', os.path.join(self.directory, 'log')]
+        self.process = Process('redis-sentinel', ['redis-server', conf, '--sentinel', *fixed],
+                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for('redis-sentinel answers', self.answers)
+
+    def names(self):
+        """The port of the primary that it names."""
+        return int(self.command('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', 'mymaster')[1])
+
+    def knows_all(self):
+        return all(len(self.command('SENTINEL', what, 'mymaster')) == 2 for what in ('REPLICAS', 'SENTINELS'))
+
+
 # ---------------------------------------------------------------------------------------------------------- proxy --
 class Proxy(Told):
     COUNTS = ('passed', 'held', 'delayed', 'dripped', 'dropped', 'doubled', 'cut', 'connections', 'subscriptions')
@@ -240,7 +270,7 @@ class Proxy(Told):
 class Instance(Told):
     def __init__(self, lab, name, proxy, environment):
         self.proxy = proxy
-        config = (f'redis://127.0.0.1:{proxy.port}?staleness_ms={lab.staleness_ms}&partitions={PARTITIONS}'
+        config = (f'{lab.place(name, proxy)}?staleness_ms={lab.staleness_ms}&partitions={PARTITIONS}'
                   f'&l1_capacity=20000&connections=16{lab.row.options}')
         argv = [os.path.join(lab.build, 'latchkey_fault_instance'), config, name, lab.path('board'), lab.path(''), str(lab.row.threads)]
         super().__init__('instance ' + name, argv, lab.path('log'), env={**os.environ, **environment})
@@ -282,7 +312,7 @@ class Lab:
         self.build, self.row, self.seconds, self.seed = build, row, seconds, seed
         self.staleness_ms = staleness_ms
         self.directory = tempfile.mkdtemp(prefix='')
-        self.things, self.marks = [], []
+        self.things, self.marks, self.sentinels = [], [], []
         with open(self.path('board'), 'wb'):
             pass
 
@@ -307,9 +337,19 @@ class Lab:
         for one in self.a, self.b:
             one.opened()
 
+    def place(self, letter, proxy):
+        """Where an instance finds Redis. B's way to the first two sentinels can be cut."""
+        if not self.sentinels:
+            return f'redis://127.0.0.1:{proxy.port}'
+        ports = [sentinel.port for sentinel in self.sentinels]
+        if letter == 'B':
+            self.sentinel_wires = [self.wire('a wire to a sentinel', one, raw=True) for one in self.sentinels[:2]]
+            ports[:2] = [wire.port for wire in self.sentinel_wires]
+        return 'redis+sentinel://' + ','.join(f'127.0.0.1:{port}' for port in ports) + '/mymaster'
+
     def instance(self, letter):
         environment = self.row.environment(self) if self.row.environment and letter == 'B' else {}
-        one = Instance(self, letter, self.wire('proxy ' + letter, self.server), environment)
+        one = Instance(self, letter, None if self.sentinels else self.wire('proxy ' + letter, self.server), environment)
         self.things.append(one)
         return one
 

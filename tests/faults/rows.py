@@ -7,7 +7,7 @@ import os
 import random
 import time
 
-from lab import PARTITIONS, Failed, wait_for
+from lab import PARTITIONS, Failed, RedisError, Sentinel, wait_for
 
 Row = collections.namedtuple('Row', 'name about fault server options setup environment threads',
                              defaults=((), '', None, None, 3))
@@ -430,6 +430,155 @@ def promoted_address(lab):
     lab.last()
     apart = numbers(lab.replica) - before
     return lambda _lab: (missed > 0 and apart > 0, f'{missed} it did not have, {apart} that the old one never had')
+
+
+# ------------------------------------------------------------------------------------------------ sentinels --
+def with_sentinels(lab):
+    """A primary, two replicas, three sentinels. Replicas and sentinels are users of their own, so that a server can be cut off from
+    them and not from the instances."""
+    def all_of(redis):
+        redis.command('ACL', 'SETUSER', 'watcher', 'on', '>watcher', '~*', '&*', '+@all')
+        redis.command('CONFIG', 'SET', 'masteruser', 'watcher')
+        redis.command('CONFIG', 'SET', 'masterauth', 'watcher')
+    lab.servers = [lab.server, lab.redis('first'), lab.redis('second')]
+    for redis in lab.servers:
+        all_of(redis)
+    for replica in lab.servers[1:]:
+        replica.command('REPLICAOF', '127.0.0.1', lab.server.port)
+    wait_for('both replicas follow', lambda: lab.server.command('WAIT', 2, 100) == 2)
+    for name in 'one', 'two', 'three':
+        sentinel = Sentinel(lab.path(name), lab.server)
+        lab.things.append(sentinel)
+        lab.sentinels.append(sentinel)
+    wait_for('the sentinels know each other and the replicas', lambda: all(one.knows_all() for one in lab.sentinels))
+
+
+def named(lab):
+    """The server that more than half of them name."""
+    ports = sorted(one.names() for one in lab.sentinels)
+    return next(redis for redis in lab.servers if redis.port == ports[1])
+
+
+def another(lab, old):
+    wait_for('the sentinels name another primary', lambda: named(lab) is not old)
+    return named(lab)
+
+
+def forget_killed(lab):
+    """Sentinels end the connections of the servers that they change."""
+    for redis in lab.servers:
+        redis.hang_up()
+
+
+def replaced_by(lab, old, told=None):
+    """Once another is named, the fault lasts a while longer; evidence: what is revoked there."""
+    new = another(lab, old)
+    forget_killed(lab)
+    before = numbers(new)
+    if told:
+        told(new)
+    lab.last()
+    after = numbers(new) - before
+    return lambda _lab: (after > 0, f'{after} revocations at the new one')
+
+
+@row('sentinel-kill', 'sentinels: the primary dies, a replica is promoted', setup=with_sentinels)
+def sentinel_kill(lab):
+    lab.mark('lost', time.monotonic_ns() - 10**9)
+    lab.server.kill()
+    return replaced_by(lab, lab.server)
+
+
+@row('sentinel-stopped', 'sentinels: the primary gets SIGSTOP, a replica is promoted; SIGCONT: there are two primaries',
+     setup=with_sentinels)
+def sentinel_stopped(lab):
+    lab.mark('lost', time.monotonic_ns() - 10**9)
+    lab.server.process.freeze()
+    evidence = replaced_by(lab, lab.server, told=lambda _new: lab.server.process.thaw())
+    two = lab.server.info('replication', 'role') == 'master'
+    return lambda _lab: (two and evidence(lab)[0], evidence(lab)[1])
+
+
+@row('sentinel-planned', 'sentinels: SENTINEL FAILOVER: the old primary stays one for 11 s', setup=with_sentinels)
+def sentinel_planned(lab):
+    lab.mark('lost', time.monotonic_ns())
+    lab.sentinels[0].command('SENTINEL', 'FAILOVER', 'mymaster')
+    evidence = replaced_by(lab, lab.server)
+    two = lab.server.info('replication', 'role') == 'master'
+    return lambda _lab: (two and evidence(lab)[0], evidence(lab)[1])
+
+
+def offset(redis):
+    return int(redis.info('replication', 'master_repl_offset'))
+
+
+@row('sentinel-paused', 'sentinels: CLIENT PAUSE WRITE, then SENTINEL FAILOVER: nothing is lost', setup=with_sentinels)
+def sentinel_paused(lab):
+    lab.server.command('CLIENT', 'PAUSE', 15000, 'WRITE')
+    wait_for('the replicas have everything', lambda: len({offset(redis) for redis in lab.servers}) == 1)
+    lab.sentinels[0].command('SENTINEL', 'FAILOVER', 'mymaster')
+    return replaced_by(lab, lab.server)
+
+
+@row('sentinel-apart', 'sentinels: the primary is cut off from replicas and sentinels, B from two of three; A moves', setup=with_sentinels)
+def sentinel_apart(lab):
+    lab.mark('lost', time.monotonic_ns() - 10**9)
+    for wire in lab.sentinel_wires:
+        wire.rule('all both any - freeze')
+    lab.server.command('ACL', 'SETUSER', 'watcher', 'off')
+    lab.server.command('CLIENT', 'KILL', 'USER', 'watcher')
+    old_had = numbers(lab.server)
+    evidence = replaced_by(lab, lab.server)
+    missed = numbers(lab.server) - old_had
+    trouble = lab.b.stat()['trouble']
+    for wire in lab.sentinel_wires:
+        wire.clear()
+        wire.close()
+    return lambda _lab: (evidence(lab)[0], f"{evidence(lab)[1]}, {missed} at the old one; B: {trouble[:60]}")
+
+
+@row('sentinel-stale', 'sentinels: one of three names another server, from beginning to end', setup=with_sentinels)
+def sentinel_stale(lab):
+    stale = lab.sentinels[2]
+    stale.command('SENTINEL', 'REMOVE', 'mymaster')
+    stale.command('SENTINEL', 'MONITOR', 'mymaster', '127.0.0.1', lab.servers[1].port, 2)
+    wrong = [0]
+
+    def look():
+        wrong[0] += stale.names() != lab.server.port
+    lab.last(every_s=0.1, action=look)
+    return lambda _lab: (wrong[0] > 10, f'{wrong[0]} times it named another')
+
+
+@row('sentinels-dead', 'durability=1, and all sentinels die: all goes on', options='&durability=1', setup=with_sentinels)
+def sentinels_dead(lab):
+    for one in lab.sentinels:
+        one.kill()
+    before = numbers(lab.server)
+    lab.last()
+    made = numbers(lab.server) - before
+    for one in lab.sentinels:
+        one.boot()
+    return lambda _lab: (made > 0, f'{made} revocations meanwhile')
+
+
+@row('sentinel-twice', 'sentinels: two failovers, one after the other', setup=with_sentinels)
+def sentinel_twice(lab):
+    lab.mark('lost', time.monotonic_ns() - 10**9)
+    lab.server.kill()
+    second = another(lab, lab.server)
+    forget_killed(lab)
+    third = next(redis for redis in lab.servers if redis not in (lab.server, second))
+
+    def order():
+        try:
+            return lab.sentinels[0].command('SENTINEL', 'FAILOVER', 'mymaster') == 'OK'
+        except RedisError:  # the first is not over yet, or no replica is good
+            return False
+    wait_for('the last replica follows', lambda: third.info('replication', 'master_port') == str(second.port) and
+             third.info('replication', 'master_link_status') == 'up')
+    wait_for('a second failover is taken on', order)
+    return replaced_by(lab, second)
 
 
 # -------------------------------------------------------------------------------------------------- clocks --
