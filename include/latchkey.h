@@ -502,10 +502,11 @@ LATCHKEY_API int latchkey_revoke(latchkey *lk, const char *token, size_t token_l
  * grace_ms >0  for renewal on a set age. For this long (at most 3,600,000, and at most the session's idle_ms) the old token
  *              goes on in every function as if it were the new one, for requests that are under way with it. Revoking either
  *              ends both.
- *              After the grace the old token ends the session. Where the whole old token is shown to validate, touch, load,
- *              set_fields or rotate, the answer is NOT_FOUND, and the session ends everywhere, its new token with it. That
- *              holds for as long as the session may live, for the last 64 old tokens. It is counted (latchkey_stats,
- *              `reuses`) and logged.
+ *              After the grace the old token ends the session. Where the whole old token is shown to a function that reads or
+ *              changes the session (validate, submit, touch, load, get_fields, set_fields, change_fields, set_access, section_get,
+ *              section_put, rotate), the answer is NOT_FOUND, and the session ends everywhere, its new token with it. The same
+ *              happens where it is the keep_token of revoke_user: then nothing is kept. That holds for as long as the session
+ *              may live, for the last 64 old tokens. It is counted (latchkey_stats, `reuses`) and logged.
  *
  * Choose the grace longer than a client may be without an answer. Five minutes (300000) rather than 30 seconds cost only
  * this: the old token lives that much longer. If the answer with the new token gets lost, the client goes on with the old

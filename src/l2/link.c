@@ -29,12 +29,12 @@ static void take_push(lk_link *link, const lk_reply *reply, int64_t now_ms, int6
         lk_link_refused(link, reply, now_ms, "");
         return;
     }
-    bool three = reply->type == LK_REPLY_ARRAY && reply->size == 3 && reply->item[1]->type == LK_REPLY_STRING;
-    if (three && lk_reply_is(reply->item[0], "subscribe") && link->state == LK_LINK_SUBSCRIBING) {
+    const lk_reply *kind = lk_reply_at(reply, 0), *channel = lk_reply_at(reply, 1);
+    if (lk_reply_shaped(reply, "ssi") && lk_reply_is(kind, "subscribe") && link->state == LK_LINK_SUBSCRIBING) {
         if (link->subscriptions && !--link->subscriptions) lk_link_subscribed(link, now_ms);
-    } else if (three && lk_reply_is(reply->item[0], "message") && reply->item[2]->type == LK_REPLY_STRING) {
+    } else if (lk_reply_shaped(reply, "sss") && lk_reply_is(kind, "message")) {
         /* One of a channel that was confirmed may come before the last confirmation: the first beat finds it. */
-        if (link->state >= LK_LINK_REASSERTING) take_message(link, reply->item[1], reply->item[2], now_us);
+        if (link->state >= LK_LINK_REASSERTING) take_message(link, channel, lk_reply_at(reply, 2), now_us);
     } else
         lk_link_lost(link, now_ms, LATCHKEY_UNAVAILABLE,
                      "the subscription was ended, or sent an answer that was not asked for");

@@ -173,7 +173,7 @@ static void take_replication(lk_link *link, const lk_reply *reply, int64_t now_m
 /* Of MGET. */
 static bool one_for_each(lk_link *link, const lk_reply *reply, int64_t now_ms)
 {
-    if (reply->type == LK_REPLY_ARRAY && reply->size == link->partitions.count) return true;
+    if (reply->count == link->partitions.count) return true;
     lk_link_refused(link, reply, now_ms, "Redis does not answer MGET as expected");
     return false;
 }
@@ -182,8 +182,8 @@ static void take_numbers(lk_link *link, const lk_reply *reply, int64_t now_ms)
 {
     if (!one_for_each(link, reply, now_ms)) return;
     bool backwards = false;
-    for (size_t i = 0; i < reply->size; i++) {
-        const lk_reply *item = reply->item[i];
+    for (size_t i = 0; i < reply->count; i++) {
+        const lk_reply *item = lk_reply_at(reply, i);
         lk_sequence *s = &link->sequence[link->partitions.at[i]];
         uint64_t number = item->type == LK_REPLY_STRING ? strtoull(item->text, NULL, 10) : 0;
         /* Less than at the last beat, or than what was known when this one was sent: Redis lost its count, or a number
@@ -241,12 +241,12 @@ static void take_cutoffs(lk_link *link, const lk_reply *reply, int64_t now_ms)
     if (!one_for_each(link, reply, now_ms)) return;
     long long texts = 0;
     size_t missing = 0;
-    for (size_t i = 0; i < reply->size; i++) texts += reply->item[i]->type == LK_REPLY_STRING;
+    for (size_t i = 0; i < reply->count; i++) texts += lk_reply_at(reply, i)->type == LK_REPLY_STRING;
     bool strangers = link->cutoff_keys > texts;
     link->doubtful = false;
-    for (size_t i = 0; i < reply->size; i++) {
+    for (size_t i = 0; i < reply->count; i++) {
         unsigned p = link->partitions.at[i];
-        if (take_cutoff(link, p, reply->item[i], strangers)) continue;
+        if (take_cutoff(link, p, lk_reply_at(reply, i), strangers)) continue;
         char word[LATCHKEY_SELECTOR_LENGTH + 4];
         lk_recent_item *item = &link->assertion[missing++];
         snprintf(word, sizeof word, "*%019lld", (long long)lk_cutoffs_known(link->cutoffs, p));
@@ -275,9 +275,9 @@ static void take_time(lk_link *link, const lk_reply *reply, int64_t now_us)
         lk_link_refused(link, reply, now_us / 1000, "");
         return;
     }
-    bool two = reply->type == LK_REPLY_ARRAY && reply->size == 2 && reply->item[0]->type == LK_REPLY_STRING &&
-               reply->item[1]->type == LK_REPLY_STRING;
-    long long seconds = two ? atoll(reply->item[0]->text) : 0, micros = two ? atoll(reply->item[1]->text) : 0;
+    bool two = lk_reply_shaped(reply, "ss");
+    long long seconds = two ? atoll(lk_reply_at(reply, 0)->text) : 0;
+    long long micros = two ? atoll(lk_reply_at(reply, 1)->text) : 0;
     /* A time that no clock shows is left alone: nothing that the lease is for depends on it. */
     if (seconds > 0 && seconds < LK_LINK_TIME_MAX_US / 1000000 && micros >= 0 && micros < 1000000)
         set_server_time(link, seconds * 1000000 + micros, now_us - link->beat.sent_us);

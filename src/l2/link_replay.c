@@ -170,8 +170,8 @@ enum log_says { LOG_GOES_ON, LOG_TOO_SHORT, LOG_IS_ANOTHER };
 
 static enum change logged_change(const lk_reply *fields)
 {
-    if (fields->size < 4 || !lk_reply_is(fields->item[2], "c")) return CHANGE_ENDED;
-    return lk_reply_is(fields->item[3], "2") ? CHANGE_RIGHTS : CHANGE_ONLY;
+    if (!lk_reply_is(lk_reply_at(fields, 2), "c")) return CHANGE_ENDED;
+    return lk_reply_is(lk_reply_at(fields, 3), "2") ? CHANGE_RIGHTS : CHANGE_ONLY;
 }
 
 /* ["7-0", ["s", "selector...", "c", "1"]], with "2" where rights changed: applied, if it goes on from what was applied before. If the entry of what was
@@ -179,16 +179,15 @@ static enum change logged_change(const lk_reply *fields)
 static enum log_says take_entry(lk_link *link, int64_t p, const lk_reply *entry, int64_t now_ms)
 {
     lk_sequence *s = &link->sequence[p];
-    bool pair = entry->type == LK_REPLY_ARRAY && entry->size == 2 && entry->item[0]->type == LK_REPLY_STRING &&
-                entry->item[1]->type == LK_REPLY_ARRAY && entry->item[1]->size >= 2;
-    const lk_reply *what = pair ? entry->item[1]->item[1] : NULL;
-    if (!what || what->type != LK_REPLY_STRING || !lk_reply_is(entry->item[1]->item[0], "s")) return LOG_TOO_SHORT;
+    const lk_reply *fields = lk_reply_at(entry, 1), *what = lk_reply_at(fields, 1);
+    if (!lk_reply_shaped(entry, "sa") || !lk_reply_shaped(fields, "ss(ss)")) return LOG_TOO_SHORT;
+    if (!lk_reply_is(lk_reply_at(fields, 0), "s")) return LOG_TOO_SHORT;
     char *end;
-    uint64_t number = strtoull(entry->item[0]->text, &end, 10), before = s->applied;
+    uint64_t number = strtoull(lk_reply_at(entry, 0)->text, &end, 10), before = s->applied;
     if (strcmp(end, "-0")) return LOG_TOO_SHORT;
     if (!lk_sequence_logged(s, number, mark_of(what->text))) return number == before ? LOG_IS_ANOTHER : LOG_TOO_SHORT;
     if (number == before) return LOG_GOES_ON; /* applied long ago */
-    enum change change = logged_change(entry->item[1]);
+    enum change change = logged_change(fields);
     for (const char *at = what->text; *at; at += strspn(at, " ")) {
         size_t length = strcspn(at, " ");
         apply(link, p, at, length, change, number, now_ms);
@@ -203,12 +202,12 @@ static enum log_says take_entries(lk_link *link, int64_t p, const lk_reply *repl
 {
     lk_sequence *s = &link->sequence[p];
     if (reply->type != LK_REPLY_ARRAY) return LOG_TOO_SHORT;
-    for (size_t i = 0; i < reply->size; i++) {
-        enum log_says says = take_entry(link, p, reply->item[i], now_ms);
+    for (size_t i = 0; i < reply->count; i++) {
+        enum log_says says = take_entry(link, p, lk_reply_at(reply, i), now_ms);
         if (says != LOG_GOES_ON) return says;
     }
     lk_sequence_join(s);
-    return s->applied >= s->target || reply->size == REPLAY_ENTRIES ? LOG_GOES_ON : LOG_TOO_SHORT;
+    return s->applied >= s->target || reply->count == REPLAY_ENTRIES ? LOG_GOES_ON : LOG_TOO_SHORT;
 }
 
 void lk_link_take_log(lk_link *link, uint32_t p, const lk_reply *reply, int64_t now_ms)
