@@ -303,8 +303,7 @@ LATCHKEY_API int latchkey_log_read(latchkey *lk, int *level, char *text, size_t 
  *          These must be equal in every instance of a deployment: the server and the database, prefix, partitions,
  *          check_key_file, seal_key_file and foreign_until_ms. Each instance may choose the others for itself.
  * options  l1_capacity   100000    entries that L1 holds, 0 to 100,000,000; 0 switches L1 off
- *          l1_ttl_ms     300000    the longest time that an entry stays in L1 before Redis is asked again; a tenth of the
- *                                  session's idle_ms bounds it too
+ *          l1_ttl_ms     300000    the longest time that an entry stays in L1 before Redis is asked for it again
  *          staleness_ms  2000      the bound of guarantee C: 100 to 60,000
  *          deadline_ms   250       the longest time that a call waits: 1 to 60,000
  *          idle_ms       1800000   a session that is not used for this long ends (what counts as use: latchkey_touch): 100 to
@@ -473,8 +472,8 @@ LATCHKEY_API int latchkey_try_validate_many(latchkey *lk, const char *const *tok
 
 /* Says that the session was used now. That moves its idle expiry, never past the absolute one. Validate does this by
  * itself, off the caller's path: call touch for use that validate does not see.
- * Touches are coalesced in Redis: over all instances, a session is written at most once per twelfth of its idle_ms. So a
- * session ends between nine tenths of idle_ms and idle_ms after its last use.
+ * Touches are coalesced: an instance tells Redis of a session's use at most once per twelfth of its idle_ms, and answers from
+ * memory meanwhile. So a session ends between eleven twelfths of idle_ms and idle_ms after its last use.
  * Returns  OK; NOT_FOUND; EXPIRED; MALFORMED; UNAVAILABLE; CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED.
  * Blocks   for at most deadline_ms. Guarantees D, G. */
 LATCHKEY_API int latchkey_touch(latchkey *lk, const char *token, size_t token_len);
@@ -624,7 +623,7 @@ LATCHKEY_API int latchkey_revoke_everyone(latchkey *lk);
 typedef struct latchkey_session_info {
     char selector[24]; /* 20 characters and NULs; "" where there is none */
     int64_t created_at_ms, auth_at_ms;
-    int64_t active_at_ms;       /* last used, to a tenth of its idle_ms (see latchkey_touch) */
+    int64_t active_at_ms;       /* last used, to a twelfth of its idle_ms (see latchkey_touch) */
     int64_t idle_expires_at_ms; /* when it ends if it is not used */
     int64_t expires_at_ms;      /* the absolute expiry */
     uint32_t device, flags;     /* as in the draft */
@@ -1000,8 +999,7 @@ typedef struct latchkey_stats {
     uint64_t shed;                /* calls and submits refused because in_flight of them waited for Redis already */
     uint64_t retries;             /* reads repeated because a connection broke; at most one for ten successes */
     uint64_t dead_refused; /* validates of tokens known to be dead, refused without asking Redis; not in l1_misses */
-    uint64_t
-        refreshes; /* entries in use that the link was asked to read again before their time was up; not in l2_reads */
+    uint64_t refreshes; /* entries in use that the link was asked to renew before their time was up; not in l2_reads */
     uint64_t refreshes_dropped;             /* of those: dropped, or not answered by Redis; the next hit asks again */
     uint64_t reuses;                        /* old tokens that were used after their grace, and ended their session */
     uint64_t foreign_reads;                 /* foreign tokens that Redis was asked about */

@@ -143,7 +143,8 @@ static bool ask_l1(policy *p, uint32_t n)
     latchkey_entry entry = {.user_id = n};
     token_text(n, text);
     if (lk_l1_holds(p->l1, text)) return true;
-    lk_l1_put(p->l1, lk_l1_ticket(p->l1, text), text, text + LATCHKEY_SELECTOR_LENGTH, false, INT64_MAX, 0, &entry);
+    lk_l1_put(p->l1, lk_l1_ticket(p->l1, text), text, text + LATCHKEY_SELECTOR_LENGTH, false, lk_l1_until(INT64_MAX), 0,
+              &entry);
     return false;
 }
 

@@ -16,6 +16,7 @@
 #include <string.h>
 
 enum { TTLS = 7, WINDOWS = 6, WARM_S = 190, COUNTED_S = 190, IDLE_MS = 1800000, OWN = -1 };
+static const int64_t FAR_MS = INT64_C(1) << 40;
 static const int64_t ttls_s[TTLS] = {5, 10, 30, 60, 120, 300, 900};
 static const int windows[WINDOWS] = {0, 10, 25, 50, 75, OWN}; /* percent of the shortest life; the library's own */
 
@@ -43,7 +44,7 @@ typedef struct figures {
 
 typedef struct session {
     char token[LATCHKEY_TOKEN_SIZE];
-    int64_t touched_ms, shut_ms;
+    int64_t touched_ms;
 } session;
 
 typedef struct world {
@@ -73,17 +74,26 @@ static int64_t ttl_of(world *w)
     return w->ttl_ms - (int64_t)(bench_random_unit(&w->random) * (double)w->ttl_ms / 10);
 }
 
+/* And its answer renews the entry. */
+static void touch(world *w, session *s)
+{
+    lk_judged j = {0};
+    s->touched_ms = w->now_us / 1000;
+    w->touches++;
+    lk_session_times(FAR_MS, w->window_ms, IDLE_MS, IDLE_MS, FAR_MS, w->now_us, &j);
+    lk_l1_renew(w->l1, lk_l1_ticket(w->l1, s->token), s->token, j.times, w->window_ms);
+}
+
 static void read_again(world *w, session *s)
 {
     static const latchkey_entry entry;
     lk_judged j = {0};
     int64_t now_ms = w->now_us / 1000, left = s->touched_ms + IDLE_MS - now_ms;
     if (left <= 0) left = IDLE_MS, s->touched_ms = now_ms; /* it has idled out: its user comes back with a new one */
-    lk_session_times(ttl_of(w), IDLE_MS, left, INT64_MAX / 2, w->now_us, &j);
-    if (j.touch_due) s->touched_ms = now_ms, w->touches++;
-    s->shut_ms = j.again_ms > j.l1_until_ms - w->window_ms ? j.again_ms : 0;
-    lk_l1_put(w->l1, lk_l1_ticket(w->l1, s->token), s->token, s->token + LATCHKEY_SELECTOR_LENGTH, false, j.l1_until_ms,
+    lk_session_times(ttl_of(w), w->window_ms, IDLE_MS, left, FAR_MS, w->now_us, &j);
+    lk_l1_put(w->l1, lk_l1_ticket(w->l1, s->token), s->token, s->token + LATCHKEY_SELECTOR_LENGTH, false, j.times,
               now_ms, &entry);
+    if (j.touch_due) touch(w, s);
 }
 
 static void ask(world *w)
@@ -91,13 +101,16 @@ static void ask(world *w)
     session *s = &w->of[bench_zipf_next(&w->zipf, &w->random)];
     int64_t now_ms = w->now_us / 1000;
     lk_l1_found found;
+    lk_l1_times times;
     latchkey_entry entry;
-    bool hit = lk_l1_get(w->l1, s->token, &found, &entry) && now_ms < found.deadline_ms;
-    bool again = hit && w->window_ms && now_ms + w->window_ms >= found.deadline_ms && now_ms >= s->shut_ms;
+    bool held = lk_l1_get(w->l1, s->token, &found, &entry) && lk_l1_look(w->l1, s->token, &times, &entry);
+    bool hit = held && now_ms < lk_l1_end(&times), due = hit && now_ms >= times.due_ms;
+    bool touches = due && times.end_ms - now_ms > w->window_ms, again = due && !touches;
     w->requests++;
     w->hits += hit;
     w->path += !hit;
     w->background += again;
+    if (touches) touch(w, s);
     if (!hit || again) read_again(w, s);
 }
 
@@ -125,9 +138,9 @@ static void run_for(world *w, int64_t seconds)
 
 static figures measure(const options *o, double skew, uint64_t capacity, int64_t ttl_ms, int window)
 {
-    int64_t keep = IDLE_MS / LK_SESSION_KEEP, life = ttl_ms * 9 / 10 < keep ? ttl_ms * 9 / 10 : keep;
+    int64_t keep = IDLE_MS / LK_SESSION_TOUCH, life = ttl_ms * 9 / 10 < keep ? ttl_ms * 9 / 10 : keep;
     world w = {.o = o, .ttl_ms = ttl_ms, .now_us = INT64_C(1000000000000)};
-    w.window_ms = window == OWN ? lk_session_window(ttl_ms, IDLE_MS) : life * window / 100;
+    w.window_ms = window == OWN ? lk_session_window(ttl_ms) : life * window / 100;
     bench_random_seed(&w.random, o->seed);
     bench_zipf_init(&w.zipf, o->sessions, skew);
     w.l1 = lk_l1_open(capacity, o->seed);

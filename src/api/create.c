@@ -28,8 +28,8 @@ static void keep(latchkey *lk, const lk_token *token, const lk_vouch *vouch, con
     lk_judged judged = {.record = *record};
     int64_t absolute = record->entry.expires_at_ms - made_ms;
     int64_t left = record->idle_ms < absolute ? record->idle_ms : absolute;
-    lk_session_times(lk_session_ttl(lk, token->text, vouch->asked_us), record->idle_ms, left, absolute, vouch->asked_us,
-                     &judged);
+    lk_session_times(lk_session_ttl(lk, token->text, vouch->asked_us), lk->refresh_ms, record->idle_ms, left, absolute,
+                     vouch->asked_us, &judged);
     lk_session_renewal(lk->config.renew_ms, 0, vouch->asked_us, &judged);
     lk_session_fill(lk, token, vouch, &judged);
 }

@@ -8,6 +8,7 @@
 #include "api/writes.h"
 #include "session/lifetime.h"
 #include "session/refresh.h"
+#include "session/touch.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -27,14 +28,19 @@ static bool on_sample(void *context, uint64_t random, int64_t now_ms, lk_entry_s
 {
     return lk_l1_sample(((latchkey *)context)->l1, random, now_ms, out);
 }
-static bool on_refresh(void *context, lk_refresh_item *item, lk_pending_item *of)
+static bool on_refresh(void *context, lk_refresh_item *item, lk_job *job)
 {
-    return lk_refresh_begin(context, item, of);
+    return lk_refresh_begin(context, item, job);
 }
 static void on_refreshed(void *context, const lk_refresh_item *item, const lk_reply *value, const lk_reply *pttl,
                          uint64_t incarnation)
 {
     lk_refresh_end(context, item, value, pttl, incarnation);
+}
+static void on_touching(void *context, lk_job *job) { lk_touch_begin(context, job); }
+static void on_touched(void *context, const lk_job *job, uint64_t incarnation)
+{
+    lk_touch_end(context, job, incarnation);
 }
 static bool on_still(void *context, const lk_entry_sample *seen)
 {
@@ -50,9 +56,10 @@ static int build_handle(latchkey *lk, char *error, size_t error_size)
     lk->singleflight = lk_singleflight_open(seed[3]);
     lk->negative_cache = lk_negative_cache_open(seed[1]);
     if (foreign) lk->alias_cache = lk_alias_cache_open((size_t)lk->config.l1_capacity, seed[2]);
-    lk_l1_side l1 = {lk, on_purge, on_empty, on_everyone, on_stats, on_sample, on_still, on_refresh, on_refreshed};
+    lk_l1_side l1 = {lk,       on_purge,   on_empty,     on_everyone, on_stats,  on_sample,
+                     on_still, on_refresh, on_refreshed, on_touching, on_touched};
     lk->window.opened_ms = lk_now_ms();
-    lk->refresh_ms = lk_session_window(lk->config.l1_ttl_ms, lk->config.idle_ms);
+    lk->refresh_ms = lk_session_window(lk->config.l1_ttl_ms);
     bool good = lk->l1 && lk->singleflight && lk->negative_cache && (lk->alias_cache || !foreign);
     if (!good) return LATCHKEY_NO_MEMORY;
     int status = lk_topology_open(&lk->l2.topology, &lk->config, &lk->counters, &l1, error, error_size);

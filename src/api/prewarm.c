@@ -155,10 +155,10 @@ static bool fill(latchkey *lk, const candidate *c, const lk_vouch *vouch, lk_rep
     if (lk_session_judge(lk, node, c->partition, c->selector, NULL, reply[0], reply[1], vouch->asked_us, &judged))
         return false;
     int64_t now = lk_coarse_ms();
-    if (judged.l1_until_ms <= now) return false;
+    if (lk_l1_end(&judged.times) <= now) return false;
     latchkey_entry entry = lk_session_entry(&judged);
     return lk_count_fill(lk, lk_l1_put(lk->l1, vouch->ticket, c->selector, judged.record.verifier_hash, true,
-                                       judged.l1_until_ms, now, &entry));
+                                       judged.times, now, &entry));
 }
 
 static int fill_batch(latchkey *lk, batch *b, const candidate *c, size_t count, size_t *loaded)

@@ -35,7 +35,7 @@ static void group_from_l1(latchkey *lk, const char *const *tokens, const size_t 
     uint64_t hits = 0;
     for (size_t i = 0; i < count; i++) {
         if (statuses[i] != LATCHKEY_OK) continue;
-        if (__builtin_expect(lk_hit_stands(lk, &found[i], lease_until[i], now), 1)) hits++;
+        if (__builtin_expect(lk_hit_stands(&found[i], lease_until[i], now), 1)) hits++;
         else statuses[i] = lk_hit_judge(lk, asked[i], &found[i], lease_until[i], now, &entries[i]);
     }
     if (hits) lk_count(&lk->counters, LK_L1_HITS, hits);

@@ -210,7 +210,7 @@ typedef struct option {
 _Static_assert(LK_PARTITIONS_MAX == 4096, "the table of options says so");
 static const option options[] = {
     NUMBER(l1_capacity, 100000, 0, 100000000, "entries that L1 holds; 0 switches L1 off"),
-    NUMBER(l1_ttl_ms, 300000, 1, 86400000, "the longest time that an entry stays in L1 before Redis is asked again. A tenth of the session's `idle_ms` bounds it too"),
+    NUMBER(l1_ttl_ms, 300000, 1, 86400000, "the longest time that an entry stays in L1 before Redis is asked for it again"),
     NUMBER(staleness_ms, 2000, 100, 60000, "the bound of guarantee C"),
     NUMBER(deadline_ms, 250, 1, 60000, "the longest time that a call waits"),
     NUMBER(idle_ms, 1800000, 100, 315360000000, "a session that is not used for this long ends"),

@@ -19,6 +19,7 @@
  * Invariants: a selector is stored in at most one slot, except during a move. No more slots are filled than the
  * capacity. Locks: stripe.lock only, one at a time; under it nothing is called that blocks. */
 #include "l1/l1.h"
+#include "l1/l1_terms.h"
 
 #include "base/hash.h"
 #include "base/secure_memory.h"
@@ -58,21 +59,23 @@ typedef struct stripe {
     _Atomic uint64_t epoch[EPOCHS];
 } stripe;
 
+enum { KIND_AT = LATCHKEY_TOKEN_LENGTH };
+
 struct lk_l1 {
     lk_l1_view view;
     size_t capacity, bytes;
+    lk_l1_idle_times idle_times;
     /* relaxed: fetch_add and fetch_sub are exact in any order, and it orders nothing else. It is above the capacity
      * only while reserve_entry takes one back */
     _Alignas(64) _Atomic uint64_t entries;
 };
 
-enum { KIND_AT = LATCHKEY_TOKEN_LENGTH };
-
 /* What a slot holds, in parts. */
 typedef struct content {
     char token[LATCHKEY_TOKEN_LENGTH + 1]; /* and the kind */
     uint8_t used, queue;
-    uint64_t deadline_ms;
+    uint16_t terms; /* but for the queue */
+    uint64_t due_ms;
     uint64_t entry[LK_L1_ENTRY_WORDS];
 } content;
 
@@ -92,6 +95,18 @@ static uint64_t hash_of(const lk_l1 *l1, const char *selector)
     return lk_l1_hash(&l1->view, lk_l1_load(selector), lk_l1_load(selector + 8));
 }
 
+static lk_l1_times times_of(const lk_l1 *l1, uint64_t due_ms, unsigned terms)
+{
+    return lk_l1_terms_read(&l1->idle_times, due_ms, terms);
+}
+
+static lk_l1_times times_in(const lk_l1 *l1, const content *c) { return times_of(l1, c->due_ms, c->terms); }
+
+static void put_times(lk_l1 *l1, content *c, lk_l1_times times)
+{
+    c->terms = lk_l1_terms_write(&l1->idle_times, times, &c->due_ms);
+}
+
 /* ----------------------------------------------------------------------------------------- reading, slowly -- */
 
 static uint64_t load_word(const _Atomic uint64_t *w) { return atomic_load_explicit(w, memory_order_acquire); }
@@ -104,8 +119,9 @@ static void copy_out(const lk_l1_slot *s, content *c)
     memcpy(c->token, token, sizeof token);
     memcpy(c->token + sizeof token, (const char *)&last + 1, 3);
     memcpy(c->token + KIND_AT, &last, 1);
-    c->deadline_ms = atomic_load_explicit(&s->deadline_low, memory_order_acquire) |
-                     (uint64_t)atomic_load_explicit(&s->deadline_high, memory_order_acquire) << 32;
+    c->due_ms = atomic_load_explicit(&s->due_low, memory_order_acquire) |
+                (uint64_t)atomic_load_explicit(&s->due_high, memory_order_acquire) << 32;
+    c->terms = atomic_load_explicit(&s->terms, memory_order_acquire) & (uint16_t)~LK_L1_QUEUE_BIT;
     for (int i = 0; i < LK_L1_ENTRY_WORDS; i++) c->entry[i] = load_word(&s->entry[i]);
     lk_wipe(token, sizeof token);
 }
@@ -150,21 +166,27 @@ static void reveal(lk_l1 *l1, uint64_t hash, lk_l1_slot *s, const content *was, 
  * reader read the old home after it was cleared, it saw a word of that W2. `moves` became odd before that, so the
  * second look at `moves` shows a change, and the reader looks at all homes again. If it read the old home before it was
  * cleared, it found the entry there. */
-bool lk_l1_get_slowly(lk_l1 *l1, const char *token, lk_l1_found *found, latchkey_entry *entry)
+static lk_l1_slot *find_whole(lk_l1 *l1, uint64_t hash, const char *token, content *c)
 {
-    content c;
     lk_l1_slot *s = NULL;
-    uint64_t hash = hash_of(l1, token);
     const stripe *st = stripe_of(l1, hash);
     for (int spin = 0; spin < SPINS; spin++) {
         bool whole = true;
         uint32_t moves = atomic_load_explicit(&st->moves, memory_order_acquire);
-        s = look_at_homes(l1, hash, token, &c, &whole);
+        s = look_at_homes(l1, hash, token, c, &whole);
         if (s || !whole) break;
         if (!(moves & 1) && atomic_load_explicit(&st->moves, memory_order_relaxed) == moves) break;
     }
+    return s;
+}
+
+bool lk_l1_get_slowly(lk_l1 *l1, const char *token, lk_l1_found *found, latchkey_entry *entry)
+{
+    content c;
+    uint64_t hash = hash_of(l1, token);
+    lk_l1_slot *s = find_whole(l1, hash, token, &c);
     if (s) {
-        found->deadline_ms = (int64_t)c.deadline_ms;
+        found->due_ms = (int64_t)c.due_ms;
         found->first_use = c.token[KIND_AT] == LK_L1_HASHED;
         memcpy(entry, c.entry, sizeof *entry);
         lk_l1_mark(s);
@@ -172,6 +194,18 @@ bool lk_l1_get_slowly(lk_l1 *l1, const char *token, lk_l1_found *found, latchkey
     }
     lk_wipe(&c, sizeof c);
     return s != NULL;
+}
+
+bool lk_l1_look(lk_l1 *l1, const char *token, lk_l1_times *times, latchkey_entry *entry)
+{
+    content c;
+    bool held = find_whole(l1, hash_of(l1, token), token, &c);
+    if (held) {
+        *times = times_in(l1, &c);
+        memcpy(entry, c.entry, sizeof *entry);
+    }
+    lk_wipe(&c, sizeof c);
+    return held;
 }
 
 bool lk_l1_holds(lk_l1 *l1, const char *token)
@@ -203,6 +237,17 @@ static bool free_locked(const lk_l1_slot *s)
     return kind == LK_L1_FREE;
 }
 
+static uint8_t queue_locked(const lk_l1_slot *s)
+{
+    return atomic_load_explicit(&s->terms, memory_order_relaxed) & LK_L1_QUEUE_BIT ? QUEUE_MAIN : QUEUE_TRIAL;
+}
+
+static void enter_main_locked(lk_l1_slot *s)
+{
+    uint16_t terms = atomic_load_explicit(&s->terms, memory_order_relaxed);
+    atomic_store_explicit(&s->terms, terms | LK_L1_QUEUE_BIT, memory_order_relaxed);
+}
+
 static void fill_locked(lk_l1_slot *s, const content *c)
 {
     uint32_t version = atomic_load_explicit(&s->version, memory_order_relaxed);
@@ -211,12 +256,12 @@ static void fill_locked(lk_l1_slot *s, const content *c)
     atomic_store_explicit(&s->version, version + 1, memory_order_relaxed);                                   /* W1 */
     atomic_store_explicit(&s->last, lk_l1_last(c->token, (uint8_t)c->token[KIND_AT]), memory_order_release); /* W2 */
     for (int i = 0; i < LK_L1_TOKEN_WORDS; i++) atomic_store_explicit(&s->token[i], token[i], memory_order_release);
-    atomic_store_explicit(&s->deadline_low, (uint32_t)c->deadline_ms, memory_order_release);
-    atomic_store_explicit(&s->deadline_high, (uint16_t)(c->deadline_ms >> 32), memory_order_release);
+    atomic_store_explicit(&s->due_low, (uint32_t)c->due_ms, memory_order_release);
+    atomic_store_explicit(&s->due_high, (uint8_t)(c->due_ms >> 32), memory_order_release);
+    atomic_store_explicit(&s->terms, (uint16_t)(c->terms | (c->queue ? LK_L1_QUEUE_BIT : 0)), memory_order_release);
     for (int i = 0; i < LK_L1_ENTRY_WORDS; i++) atomic_store_explicit(&s->entry[i], c->entry[i], memory_order_release);
     atomic_store_explicit(&s->version, version + 2, memory_order_release); /* W3 */
     atomic_store_explicit(&s->used, c->used, memory_order_relaxed);
-    s->queue = c->queue;
     lk_wipe(token, sizeof token);
 }
 
@@ -230,7 +275,7 @@ static void copy_out_locked(const lk_l1_slot *s, content *c)
 {
     copy_out(s, c);
     c->used = atomic_load_explicit(&s->used, memory_order_relaxed);
-    c->queue = s->queue;
+    c->queue = queue_locked(s);
 }
 
 static uint64_t hash_of_slot_locked(const lk_l1 *l1, const lk_l1_slot *s)
@@ -238,10 +283,12 @@ static uint64_t hash_of_slot_locked(const lk_l1 *l1, const lk_l1_slot *s)
     return lk_l1_hash(&l1->view, load_word(&s->token[0]), load_word(&s->token[1]));
 }
 
-static int64_t deadline_locked(const lk_l1_slot *s)
+static int64_t end_locked(const lk_l1 *l1, const lk_l1_slot *s)
 {
-    return (int64_t)(atomic_load_explicit(&s->deadline_low, memory_order_relaxed) |
-                     (uint64_t)atomic_load_explicit(&s->deadline_high, memory_order_relaxed) << 32);
+    uint64_t due_ms = atomic_load_explicit(&s->due_low, memory_order_relaxed) |
+                      (uint64_t)atomic_load_explicit(&s->due_high, memory_order_relaxed) << 32;
+    lk_l1_times times = times_of(l1, due_ms, atomic_load_explicit(&s->terms, memory_order_relaxed));
+    return lk_l1_end(&times);
 }
 
 static bool names_locked(const lk_l1_slot *s, const char *selector)
@@ -336,7 +383,7 @@ static uint16_t ghost_mark(uint64_t hash) { return (uint16_t)(hash * UINT64_C(0x
 static void evict_slot_locked(lk_l1 *l1, stripe *st, lk_l1_slot *s, int64_t now_ms)
 {
     lk_lock_assert(&st->lock);
-    if (deadline_locked(s) > now_ms) atomic_fetch_add_explicit(&st->evictions, 1, memory_order_relaxed);
+    if (end_locked(l1, s) > now_ms) atomic_fetch_add_explicit(&st->evictions, 1, memory_order_relaxed);
     drop_locked(l1, s);
 }
 
@@ -352,7 +399,7 @@ static bool evict_dead_locked(lk_l1 *l1, stripe *st, int64_t now_ms)
     lk_lock_assert(&st->lock);
     for (int i = 0; i < DEAD_MOST; i++) {
         lk_l1_slot *s = row_of(l1, st, step_on(&st->dead_hand, l1->view.rows));
-        if (free_locked(s) || deadline_locked(s) > now_ms) continue;
+        if (free_locked(s) || end_locked(l1, s) > now_ms) continue;
         drop_locked(l1, s);
         return true;
     }
@@ -365,7 +412,7 @@ static lk_l1_slot *on_trial_locked(const lk_l1 *l1, uint64_t hash)
     lk_l1_homes h = lk_l1_homes_of(&l1->view, hash);
     for (int i = 0; i < LK_L1_HOMES; i++) {
         lk_l1_slot *s = slot_at(l1, h.at[i]);
-        if (!free_locked(s) && s->queue == QUEUE_TRIAL && hash_of_slot_locked(l1, s) == hash) return s;
+        if (!free_locked(s) && queue_locked(s) == QUEUE_TRIAL && hash_of_slot_locked(l1, s) == hash) return s;
     }
     return NULL;
 }
@@ -388,7 +435,7 @@ static void begin_trial_locked(lk_l1 *l1, stripe *st, uint64_t hash)
     uint64_t oldest;
     if (st->ring_count == st->ring_size) { /* all entries had room so far, so the oldest moves to the main part */
         lk_l1_slot *s = end_of_trial_locked(l1, st, &oldest);
-        if (s) s->queue = QUEUE_MAIN;
+        if (s) enter_main_locked(s);
     }
     ring_of(l1, st)[st->ring_at] = hash;
     st->ring_at = (st->ring_at + 1) % st->ring_size;
@@ -409,7 +456,7 @@ static bool evict_trial_locked(lk_l1 *l1, stripe *st, int64_t now_ms)
             evict_slot_locked(l1, st, s, now_ms);
             return true;
         }
-        s->queue = QUEUE_MAIN;
+        enter_main_locked(s);
         atomic_store_explicit(&s->used, 0, memory_order_relaxed);
     }
     return false;
@@ -424,7 +471,7 @@ static bool evict_main_locked(lk_l1 *l1, stripe *st, int64_t now_ms)
     unsigned least_used = LK_L1_USED_MAX + 1, seen = 0;
     for (uint32_t i = 0; i < l1->view.rows && seen < HAND_MOST && least_used; i++) {
         lk_l1_slot *s = row_of(l1, st, step_on(&st->hand, l1->view.rows));
-        if (free_locked(s) || s->queue != QUEUE_MAIN) continue;
+        if (free_locked(s) || queue_locked(s) != QUEUE_MAIN) continue;
         uint8_t used = atomic_load_explicit(&s->used, memory_order_relaxed);
         if (used < least_used) {
             least = s;
@@ -486,16 +533,16 @@ static enum lk_l1_put put_locked(lk_l1 *l1, stripe *st, uint64_t hash, content *
     if (!s) return add_locked(l1, st, hash, c, now_ms);
     if (c->token[KIND_AT] == LK_L1_HASHED) return LK_L1_LEFT_OUT;
     c->used = atomic_load_explicit(&s->used, memory_order_relaxed);
-    c->queue = s->queue;
+    c->queue = queue_locked(s);
     fill_locked(s, c); /* this is a newer answer for the same session */
     return LK_L1_STORED;
 }
 
 enum lk_l1_put lk_l1_put(lk_l1 *l1, uint64_t ticket, const char *selector, const void *verifier, bool hashed,
-                         int64_t deadline_ms, int64_t now_ms, const latchkey_entry *entry)
+                         lk_l1_times times, int64_t now_ms, const latchkey_entry *entry)
 {
-    const int64_t most = (INT64_C(1) << 48) - 1; /* of milliseconds: 8,900 years */
-    content c = {.deadline_ms = (uint64_t)(deadline_ms < most ? deadline_ms : most)};
+    content c = {.used = 0};
+    put_times(l1, &c, times);
     memcpy(c.token, selector, LATCHKEY_SELECTOR_LENGTH);
     memcpy(c.token + LATCHKEY_SELECTOR_LENGTH, verifier, LK_VERIFIER_LENGTH);
     c.token[KIND_AT] = hashed ? LK_L1_HASHED : LK_L1_PLAIN;
@@ -506,10 +553,57 @@ enum lk_l1_put lk_l1_put(lk_l1 *l1, uint64_t ticket, const char *selector, const
 
     lk_lock_take(&st->lock);
     if (atomic_load_explicit(epoch_of(l1, hash), memory_order_relaxed) != ticket) result = LK_L1_REFUSED;
-    else if (l1->capacity && deadline_ms >= 0) result = put_locked(l1, st, hash, &c, now_ms);
+    else if (l1->capacity && times.end_ms >= 0) result = put_locked(l1, st, hash, &c, now_ms);
     lk_lock_give(&st->lock);
     lk_wipe(&c, sizeof c);
     return result;
+}
+
+/* False: it is good for as long already. */
+static bool renew_locked(lk_l1 *l1, stripe *st, lk_l1_slot *s, lk_l1_times times, int64_t ahead_ms)
+{
+    lk_lock_assert(&st->lock);
+    content c;
+    copy_out_locked(s, &c);
+    lk_l1_times before = times_in(l1, &c);
+    if (times.end_ms > before.end_ms) times.end_ms = before.end_ms;
+    if (times.due_ms > times.end_ms - ahead_ms) times.due_ms = times.end_ms - ahead_ms;
+    bool renews = before.idle_ms && times.due_ms > before.due_ms;
+    if (renews) {
+        put_times(l1, &c, times);
+        fill_locked(s, &c);
+    }
+    lk_wipe(&c, sizeof c);
+    return renews;
+}
+
+enum lk_l1_put lk_l1_renew(lk_l1 *l1, uint64_t ticket, const char *selector, lk_l1_times times, int64_t ahead_ms)
+{
+    uint64_t hash = hash_of(l1, selector);
+    stripe *st = stripe_of(l1, hash);
+    enum lk_l1_put result = LK_L1_LEFT_OUT;
+    lk_lock_take(&st->lock);
+    lk_l1_slot *s = find_slot_locked(l1, hash, selector);
+    if (atomic_load_explicit(epoch_of(l1, hash), memory_order_relaxed) != ticket) result = LK_L1_REFUSED;
+    else if (s && renew_locked(l1, st, s, times, ahead_ms)) result = LK_L1_STORED;
+    lk_lock_give(&st->lock);
+    return result;
+}
+
+bool lk_l1_terms_of(lk_l1 *l1, const char *selector, lk_l1_times *times, latchkey_entry *entry)
+{
+    uint64_t hash = hash_of(l1, selector);
+    stripe *st = stripe_of(l1, hash);
+    content c;
+    lk_lock_take(&st->lock);
+    const lk_l1_slot *s = find_slot_locked(l1, hash, selector);
+    if (s) copy_out(s, &c);
+    lk_lock_give(&st->lock);
+    if (!s) return false;
+    *times = times_in(l1, &c);
+    memcpy(entry, c.entry, sizeof *entry);
+    lk_wipe(&c, sizeof c);
+    return true;
 }
 
 static void reveal(lk_l1 *l1, uint64_t hash, lk_l1_slot *s, const content *was, const char *token)
@@ -557,9 +651,15 @@ void lk_l1_empty(lk_l1 *l1)
 
 /* ----------------------------------------------------------------------------------------------- auditing -- */
 
-static lk_entry_sample seen_of(const content *c)
+static int64_t end_of(const lk_l1 *l1, const content *c)
 {
-    lk_entry_sample seen = {.deadline_ms = (int64_t)c->deadline_ms};
+    lk_l1_times times = times_in(l1, c);
+    return lk_l1_end(&times);
+}
+
+static lk_entry_sample seen_of(const lk_l1 *l1, const content *c)
+{
+    lk_entry_sample seen = {.deadline_ms = end_of(l1, c)};
     memcpy(seen.selector, c->token, sizeof seen.selector);
     memcpy(&seen.entry, c->entry, sizeof seen.entry);
     return seen;
@@ -573,9 +673,9 @@ bool lk_l1_sample(const lk_l1 *l1, uint64_t random, int64_t now_ms, lk_entry_sam
     for (size_t i = 0; i < most && !found; i++) { /* the stripes' rows lie one behind the other */
         const lk_l1_slot *s = slot_at(l1, l1->view.slots_at + (random % slots + i) % slots * sizeof(lk_l1_slot));
         if (free_locked(s)) continue; /* read without the lock: a hint */
-        found = copy_whole(s, &c) && c.token[KIND_AT] == LK_L1_PLAIN && (int64_t)c.deadline_ms > now_ms;
+        found = copy_whole(s, &c) && c.token[KIND_AT] == LK_L1_PLAIN && end_of(l1, &c) > now_ms;
     }
-    if (found) *out = seen_of(&c);
+    if (found) *out = seen_of(l1, &c);
     lk_wipe(&c, sizeof c);
     return found;
 }
@@ -589,7 +689,7 @@ bool lk_l1_still(lk_l1 *l1, const lk_entry_sample *seen)
     const lk_l1_slot *s = find_slot_locked(l1, hash, seen->selector);
     if (s) copy_out(s, &c);
     lk_lock_give(&st->lock);
-    bool same = s && (int64_t)c.deadline_ms == seen->deadline_ms && !memcmp(c.entry, &seen->entry, sizeof c.entry);
+    bool same = s && end_of(l1, &c) == seen->deadline_ms && !memcmp(c.entry, &seen->entry, sizeof c.entry);
     lk_wipe(&c, sizeof c);
     return same;
 }

@@ -31,11 +31,41 @@ enum lk_l1_put {
     LK_L1_REFUSED,  /* a purge came after the ticket (guarantee D) */
 };
 
+/* How long an entry is good for, on the coarse monotonic clock. Where a touch of its session moves that on, `idle_ms` is the
+ * session's idle time: then it is also good for no longer than eleven twelfths of that after due_ms, since the twelfth before
+ * may have gone by when Redis last heard of a use. */
+typedef struct lk_l1_times {
+    int64_t due_ms;  /* from then on a hit is told that there is something to ask */
+    int64_t end_ms;  /* from then on it is not to be served, whatever is asked */
+    int64_t idle_ms; /* 0: no touch moves it on */
+} lk_l1_times;
+
+enum { LK_L1_TOUCHES = 12 }; /* a session is touched once that part of its idle time has gone by */
+
+static inline lk_l1_times lk_l1_until(int64_t end_ms) { return (lk_l1_times){.due_ms = end_ms, .end_ms = end_ms}; }
+
+/* Until when it is good. */
+static inline int64_t lk_l1_end(const lk_l1_times *times)
+{
+    int64_t idle_end_ms = times->due_ms + times->idle_ms * (LK_L1_TOUCHES - 1) / LK_L1_TOUCHES;
+    return times->idle_ms && idle_end_ms < times->end_ms ? idle_end_ms : times->end_ms;
+}
+
 /* Stores what L2 answered. `verifier` is the token's last 23 characters. With `hashed` it is the first 23 bytes of
  * their BLAKE2b-256, which is all that prewarming knows; then an entry that is there already is not replaced. If there
  * is no room, an entry that is dead at now_ms is replaced, or else one that is little used. */
 enum lk_l1_put lk_l1_put(lk_l1 *l1, uint64_t ticket, const char *selector, const void *verifier, bool hashed,
-                         int64_t deadline_ms, int64_t now_ms, const latchkey_entry *entry);
+                         lk_l1_times times, int64_t now_ms, const latchkey_entry *entry);
+
+/* A touch was answered: the entry, if there is one that a touch moves on, is good for longer. Never beyond its own end, and
+ * nothing is shortened. STORED; LEFT_OUT: no such entry, or it is good for as long already; REFUSED. `ahead_ms`: how long
+ * before its end it is to be read again. */
+enum lk_l1_put lk_l1_renew(lk_l1 *l1, uint64_t ticket, const char *selector, lk_l1_times times, int64_t ahead_ms);
+
+/* As lk_l1_get, and for how long: off the way of every request. */
+bool lk_l1_look(lk_l1 *l1, const char *token, lk_l1_times *times, latchkey_entry *entry);
+/* The same by name alone, for who asks Redis about it: admits nobody. */
+bool lk_l1_terms_of(lk_l1 *l1, const char *selector, lk_l1_times *times, latchkey_entry *entry);
 
 bool lk_l1_holds(lk_l1 *l1, const char *token); /* compares the whole token; counts dead entries too */
 

@@ -4,9 +4,9 @@
  *
  *   a row is a slot of 176 bytes
  *   +---------+-------------------+------------+----------+------+-------+-----------+
- *   | version | token 40-42, kind | token 0-39 | deadline | used | queue | entry 120 |
+ *   | version | token 40-42, kind | token 0-39 | due time | used | terms | entry 120 |
  *   +---------+-------------------+------------+----------+------+-------+-----------+
- *     4         4                   40           6          1      1
+ *     4         4                   40           5          1      2
  *
  *   token --hash--> stripe, three homes --fetch all three--> the one whose first 8 characters agree --copy--> entry
  *
@@ -39,8 +39,10 @@
 typedef struct lk_l1 lk_l1;
 
 typedef struct lk_l1_found {
-    int64_t deadline_ms; /* on the coarse monotonic clock; from then on the entry is not served */
-    bool first_use;      /* of a prewarmed entry: no request has used the session here yet */
+    /* On the coarse monotonic clock: until then the entry is good, and there is nothing to ask. It may be good for longer:
+     * lk_l1_look tells until when. */
+    int64_t due_ms;
+    bool first_use; /* of a prewarmed entry: no request has used the session here yet */
 } lk_l1_found;
 
 enum {
@@ -60,10 +62,10 @@ typedef struct lk_l1_slot {
         version;
     _Atomic uint32_t last; /* the kind, and characters 40 to 42 */
     _Atomic uint64_t token[LK_L1_TOKEN_WORDS];
-    _Atomic uint32_t deadline_low;
-    _Atomic uint16_t deadline_high;
-    _Atomic uint8_t used; /* reads since eviction last looked at it, at most 3. Relaxed: losing one does no harm */
-    uint8_t queue;        /* guarded by the stripe's lock */
+    _Atomic uint32_t due_low; /* 40 bits of milliseconds: 34 years of uptime */
+    _Atomic uint8_t due_high;
+    _Atomic uint8_t used;   /* reads since eviction last looked at it, at most 3. Relaxed: losing one does no harm */
+    _Atomic uint16_t terms; /* see l1_terms.h */
     _Atomic uint64_t entry[LK_L1_ENTRY_WORDS];
 } lk_l1_slot;
 _Static_assert(sizeof(lk_l1_slot) == 176, "a slot has no padding");
@@ -146,18 +148,18 @@ static inline uint32_t lk_l1_last(const char *token, uint8_t kind)
 
 /* R1 to R3. True: the slot held the token, and *entry is its entry. False: it did not, or a writer was changing it. The
  * token is compared in constant time: one branch, after all of it was compared (guarantee E). */
-static inline bool lk_l1_read(const lk_l1_slot *s, const char *token, int64_t *deadline_ms, latchkey_entry *entry)
+static inline bool lk_l1_read(const lk_l1_slot *s, const char *token, int64_t *due_ms, latchkey_entry *entry)
 {
     uint32_t version = atomic_load_explicit(&s->version, memory_order_acquire); /* R1 */
     uint64_t differs = lk_l1_last(token, LK_L1_PLAIN) ^ atomic_load_explicit(&s->last, memory_order_acquire);
     differs |= lk_l1_token_differs(s->token, token);
-    uint64_t low = atomic_load_explicit(&s->deadline_low, memory_order_acquire);
-    uint64_t high = atomic_load_explicit(&s->deadline_high, memory_order_acquire);
+    uint64_t low = atomic_load_explicit(&s->due_low, memory_order_acquire);
+    uint64_t high = atomic_load_explicit(&s->due_high, memory_order_acquire);
     lk_l1_copy_entry(s->entry, entry);
     atomic_signal_fence(memory_order_acquire); /* for the compiler: see l1_copy.h */
     differs |= version & 1;
     differs |= version ^ atomic_load_explicit(&s->version, memory_order_relaxed); /* R3 */
-    *deadline_ms = (int64_t)(high << 32 | low);
+    *due_ms = (int64_t)(high << 32 | low);
     return differs == 0;
 }
 
@@ -175,7 +177,7 @@ static inline bool lk_l1_get_from(lk_l1 *l1, lk_l1_slot *s, const char *token, l
                                   latchkey_entry *entry)
 {
     found->first_use = false;
-    if (__builtin_expect(!lk_l1_read(s, token, &found->deadline_ms, entry), 0))
+    if (__builtin_expect(!lk_l1_read(s, token, &found->due_ms, entry), 0))
         return lk_l1_get_slowly(l1, token, found, entry);
     lk_l1_mark(s);
     return true;

@@ -164,6 +164,7 @@ void lk_link_take_job(lk_link *link, unsigned place, const lk_reply *reply, int6
     }
     if (job->kind == LK_JOB_TOUCH && !job->by_script) {
         if (touched(link, job, reply, &status)) {
+            link->l1.touched(link->l1.context, job, link->handshake[0].incarnation);
             lk_link_end_job(link, job, LATCHKEY_OK);
             return;
         }
@@ -188,7 +189,9 @@ void lk_link_take_job(lk_link *link, unsigned place, const lk_reply *reply, int6
         lk_reuse_report(link->counters, job->of.selector, now_ms);
         lk_event_reused(link->config, job->of.selector, lk_reuse_ended(reply));
     } else if (job->kind == LK_JOB_TOUCH && reply->type == LK_REPLY_INTEGER && reply->integer <= 0) {
-        link->l1.purge(link->l1.context, job->of.selector);                                        /* it is gone */
+        link->l1.purge(link->l1.context, job->of.selector); /* it is gone */
+    } else if (job->kind == LK_JOB_TOUCH && !job->proven && reply->integer == 2) {
+        link->l1.touched(link->l1.context, job, link->handshake[0].incarnation);
     } else if (job->kind == LK_JOB_REVOKE && (reply->integer || reply->type == LK_REPLY_STRING)) { /* it is ended */
         const char *told = reply->type == LK_REPLY_STRING ? lk_event_told(reply->text) : NULL;
         snprintf(job->of.told, sizeof job->of.told, "%s", told ? told : "");

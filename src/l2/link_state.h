@@ -3,6 +3,7 @@
 #define LK_L2_LINK_STATE_H
 
 #include "base/counters.h"
+#include "base/vouch.h"
 #include "observe/beat_stats.h"
 #include "observe/consistency.h"
 #include "observe/link_log.h"
@@ -40,6 +41,7 @@ typedef struct lk_job {
     bool looks;           /* and they were tried: something is not as it should be */
     bool whole_script;    /* Redis did not know it by its SHA-1: the link's own note */
     uint64_t meetings;    /* the link's, when a revocation was sent */
+    lk_vouch vouch;       /* of a touch: what was noted before it was sent */
     void *item;           /* of a refresh: the host's own note */
     lk_reply *value;      /* and of a touch: the first reply, while the last is awaited */
 } lk_job;
@@ -55,11 +57,14 @@ typedef struct lk_l1_side {
     /* For the consistency check, and only where audit_per_s is set: see l1.h. */
     bool (*sample)(void *context, uint64_t random, int64_t now_ms, lk_entry_sample *out);
     bool (*still)(void *context, const lk_entry_sample *seen);
-    /* For refreshes (refresh.c): begins one, and names the session to ask for (false: none). Takes what Redis answered to
-     * HGET <session> v and to PTTL, and which incarnation of it. */
-    bool (*refresh)(void *context, lk_refresh_item *item, lk_pending_item *of);
+    /* For refreshes (refresh.c): begins one, as a touch or as a read (false: there is nothing to ask). Takes what Redis
+     * answered to HGET <session> v and to PTTL, and which incarnation of it. */
+    bool (*refresh)(void *context, lk_refresh_item *item, lk_job *job);
     void (*refreshed)(void *context, const lk_refresh_item *item, const lk_reply *value, const lk_reply *pttl,
                       uint64_t incarnation);
+    /* For touches (touch.c): one is about to be sent; and that incarnation of Redis moved the session's expiry. */
+    void (*touching)(void *context, lk_job *job);
+    void (*touched)(void *context, const lk_job *job, uint64_t incarnation);
 } lk_l1_side;
 
 /* The node's side: called from the link's functions, in the thread that calls those. */

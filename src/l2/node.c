@@ -92,13 +92,20 @@ static bool next_refresh(lk_node *node, int64_t now_ms, lk_job *job)
     lk_refresh_item *item;
     memset(job, 0, sizeof *job);
     while ((item = lk_inbox_take_refresh(node->book->inbox, now_ms)) &&
-           !node->l1.refresh(node->l1.context, item, &job->of)) {
+           !node->l1.refresh(node->l1.context, item, job)) {
         lk_refresh_queue_done(item);
         lk_count(node->counters, LK_REFRESHES_DROPPED, 1);
     }
-    job->kind = item ? LK_JOB_REFRESH : LK_JOB_NONE;
-    job->item = item;
-    return item != NULL;
+    if (!item) {
+        job->kind = LK_JOB_NONE;
+        return false;
+    }
+    if (job->kind == LK_JOB_REFRESH) job->item = item;
+    else {
+        lk_refresh_queue_done(item);
+        lk_count(node->counters, LK_TOUCHES, 1);
+    }
+    return true;
 }
 
 static bool next_of_inbox(lk_node *node, int64_t now_ms, lk_job *job)
@@ -108,6 +115,7 @@ static bool next_of_inbox(lk_node *node, int64_t now_ms, lk_job *job)
     bool proven;
     if (!lk_inbox_take(node->book->inbox, &of, &touch, &proven)) return next_refresh(node, now_ms, job);
     *job = (lk_job){.kind = LK_JOB_TOUCH, .proven = proven, .of = of, .touch = touch};
+    if (!proven) node->l1.touching(node->l1.context, job);
     return true;
 }
 

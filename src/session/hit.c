@@ -8,11 +8,17 @@
 
 #include <string.h>
 
-/* An entry that is there: may it be answered? Off the way of every request. */
-int lk_hit_judge(latchkey *lk, const char *token, const lk_l1_found *found, int64_t lease_until, int64_t now,
-                 const latchkey_entry *entry)
+int lk_hit_judge(latchkey *lk, const char *token, lk_l1_found *found, int64_t lease_until, int64_t now,
+                 latchkey_entry *entry)
 {
-    if (now >= found->deadline_ms) {
+    lk_l1_times times = lk_l1_until(found->due_ms);
+    bool due = now >= found->due_ms;
+    if (due) {
+        if (!lk_l1_look(lk->l1, token, &times, entry)) return LATCHKEY_AGAIN; /* it went meanwhile */
+        now = lk_coarse_ms();
+        found->due_ms = lk_l1_end(&times);
+    }
+    if (now >= found->due_ms) {
         /* Its absolute expiry never moves, so that much can be said without asking. */
         int64_t server_now = lk_server_now_ms(lk, now * 1000);
         if (!server_now || entry->expires_at_ms > server_now) return LATCHKEY_AGAIN;
@@ -28,7 +34,7 @@ int lk_hit_judge(latchkey *lk, const char *token, const lk_l1_found *found, int6
         if (lk_parse(lk, token, LATCHKEY_TOKEN_LENGTH, &parsed)) lk_session_touch_name(lk, parsed.partition, token);
         lk_wipe(&parsed, sizeof parsed);
     }
-    if (now + lk->refresh_ms >= found->deadline_ms) lk_session_refresh(lk, token, now);
+    if (due && now >= times.due_ms) lk_session_refresh(lk, token, now);
     lk_count(&lk->counters, LK_L1_HITS, 1);
     return LATCHKEY_OK;
 }
@@ -45,11 +51,11 @@ int lk_hit_dead(latchkey *lk, const char *token)
  * revoked on this handle is purged, or, where that was not possible, denied. */
 bool lk_validate_stale(latchkey *lk, const lk_token *token, latchkey_entry *entry)
 {
-    lk_l1_found found;
+    lk_l1_times times;
     int64_t lease_until = lk_hit_lease(lk, token->text);
-    if (!lk->config.grace_ms || !lease_until || !lk_l1_get(lk->l1, token->text, &found, entry)) return false;
+    if (!lk->config.grace_ms || !lease_until || !lk_l1_look(lk->l1, token->text, &times, entry)) return false;
     int64_t now = lk_coarse_ms();
-    if (now >= found.deadline_ms || now >= lease_until + lk->config.grace_ms || lk_pending_has(lk->pending, token))
+    if (now >= lk_l1_end(&times) || now >= lease_until + lk->config.grace_ms || lk_pending_has(lk->pending, token))
         return false;
     entry->flags |= LATCHKEY_FLAG_STALE;
     lk_count(&lk->counters, LK_STALE, 1);
@@ -62,7 +68,7 @@ static bool redis_lost(const latchkey *lk, const lk_token *token)
     return lk->config.grace_ms && !lk_node_connected(lk_l2_owner(&lk->l2, token->partition));
 }
 
-/* L1 was asked for the token as it came. What else can be said without Redis: of a foreign one, by the token that it lk_hit_stands
+/* L1 was asked for the token as it came. What else can be said without Redis: of a foreign one, by the token that it stands
  * for. AGAIN: nothing. */
 int lk_hit_known(latchkey *lk, const lk_token *token, latchkey_entry *entry)
 {
@@ -87,11 +93,11 @@ int lk_hit_fresh(latchkey *lk, const lk_token *token, int64_t max_age_ms, latchk
     if (!lease_until || !max_age_ms || !lk_l1_get(lk->l1, token->text, &found, entry)) return LATCHKEY_AGAIN;
     int64_t now = lk_now_ms();
     if (now - confirmed > max_age_ms) return LATCHKEY_AGAIN;
-    *until_us = found.deadline_ms * 1000;
-    if (!lk_hit_stands(lk, &found, lease_until, now))
-        return lk_hit_judge(lk, token->text, &found, lease_until, now, entry);
-    lk_count(&lk->counters, LK_L1_HITS, 1);
-    return LATCHKEY_OK;
+    int status = LATCHKEY_OK;
+    if (lk_hit_stands(&found, lease_until, now)) lk_count(&lk->counters, LK_L1_HITS, 1);
+    else status = lk_hit_judge(lk, token->text, &found, lease_until, now, entry);
+    *until_us = found.due_ms * 1000;
+    return status;
 }
 
 int lk_validate_local(latchkey *lk, const lk_token *token, int64_t max_age_ms, latchkey_entry *entry, int64_t *until_us)
@@ -100,7 +106,7 @@ int lk_validate_local(latchkey *lk, const lk_token *token, int64_t max_age_ms, l
     bool fresh = max_age_ms < lk->config.staleness_ms;
     int status = fresh ? lk_hit_fresh(lk, token, max_age_ms, entry, until_us)
                        : lk_hit(lk, token->text, LATCHKEY_TOKEN_LENGTH, entry, &found);
-    if (status == LATCHKEY_OK && !fresh) *until_us = found.deadline_ms * 1000;
+    if (status == LATCHKEY_OK && !fresh) *until_us = found.due_ms * 1000;
     if (status == LATCHKEY_AGAIN) status = lk_hit_dead(lk, token->text);
     if (status == LATCHKEY_AGAIN && redis_lost(lk, token)) return LATCHKEY_UNAVAILABLE;
     return status;

@@ -8,9 +8,11 @@
 
 #include <string.h>
 
-/* An entry that is there: may it be answered? Off the way of every request. OK, EXPIRED, or AGAIN: Redis has to be asked. */
-int lk_hit_judge(latchkey *lk, const char *token, const lk_l1_found *found, int64_t lease_until, int64_t now,
-                 const latchkey_entry *entry);
+/* An entry that is there, and does not simply stand: may it be answered? Off the way of every request. OK, EXPIRED, or AGAIN:
+ * Redis has to be asked. Where it is due for a question it is looked at once more, by a later clock: then found->due_ms is
+ * until when it may be given, and *entry what is there by then. */
+int lk_hit_judge(latchkey *lk, const char *token, lk_l1_found *found, int64_t lease_until, int64_t now,
+                 latchkey_entry *entry);
 
 /* Of the partition that a token names, if it is one. 0: never leased; or a forked child, where L1 reads as zeros and is not to be
  * looked into (J). */
@@ -19,10 +21,10 @@ static inline int64_t lk_hit_lease(const latchkey *lk, const char *token)
     return atomic_load_explicit(&lk->leases->of[lk_token_partition(token)].until_ms, memory_order_acquire);
 }
 
-/* Good, and for so long that it need not be read again yet. */
-static inline bool lk_hit_stands(const latchkey *lk, const lk_l1_found *found, int64_t lease_until, int64_t now)
+/* Good, and there is nothing to ask about it yet. */
+static inline bool lk_hit_stands(const lk_l1_found *found, int64_t lease_until, int64_t now)
 {
-    return now + lk->refresh_ms < found->deadline_ms && now < lease_until && !found->first_use;
+    return now < found->due_ms && now < lease_until && !found->first_use;
 }
 
 /* OK, EXPIRED, or AGAIN: L1 cannot tell. */
@@ -34,7 +36,7 @@ static inline __attribute__((always_inline)) int lk_hit(latchkey *lk, const char
     if (__builtin_expect(!lease_until, 0)) return LATCHKEY_AGAIN;
     if (!lk_l1_get(lk->l1, token, found, entry)) return LATCHKEY_AGAIN;
     int64_t now = lk_coarse_ms();
-    if (__builtin_expect(!lk_hit_stands(lk, found, lease_until, now), 0))
+    if (__builtin_expect(!lk_hit_stands(found, lease_until, now), 0))
         return lk_hit_judge(lk, token, found, lease_until, now, entry);
     lk_count(&lk->counters, LK_L1_HITS, 1);
     return LATCHKEY_OK;

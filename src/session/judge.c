@@ -60,8 +60,9 @@ static int judge_rotated(const latchkey *lk, const lk_token *token, int64_t left
     if (judged->reused) return LATCHKEY_NOT_FOUND;
     judged->final = true;
     judged->until_us = asked_us + left * 1000;
-    judged->l1_until_ms = asked_us / 1000 + sooner(left, lk_session_ttl(lk, token->text, asked_us)) - LK_CLOCK_TICK_MS;
-    judged->again_ms = judged->l1_until_ms; /* it is not worth a read ahead */
+    /* It is not worth a read ahead. */
+    judged->times =
+        lk_l1_until(asked_us / 1000 + sooner(left, lk_session_ttl(lk, token->text, asked_us)) - LK_CLOCK_TICK_MS);
     return LATCHKEY_OK;
 }
 
@@ -86,7 +87,8 @@ int lk_session_judge(latchkey *lk, lk_node *node, unsigned partition, const char
     if (absolute <= 0) return LATCHKEY_EXPIRED;
     if (judged->record.grace_until_ms)
         return judge_rotated(lk, token, sooner(left, absolute), server_now, asked_us, judged);
-    lk_session_times(lk_session_ttl(lk, selector, asked_us), judged->record.idle_ms, left, absolute, asked_us, judged);
+    lk_session_times(lk_session_ttl(lk, selector, asked_us), lk->refresh_ms, judged->record.idle_ms, left, absolute,
+                     asked_us, judged);
     int64_t made_ms = judged->record.entry.created_at_ms + (int64_t)judged->record.age_s * 1000;
     /* Where Redis' clock is not known yet nobody can tell: L1 keeps nothing. */
     int64_t age = server_now ? server_now - made_ms : lk->config.renew_ms - LK_SESSION_EARLY_MS - 1;

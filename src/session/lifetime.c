@@ -12,27 +12,24 @@ int64_t lk_session_ttl(const latchkey *lk, const char *selector, int64_t asked_u
 }
 
 static int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t max_of(int64_t a, int64_t b) { return a > b ? a : b; }
 
-void lk_session_times(int64_t ttl, int64_t idle, int64_t left, int64_t absolute, int64_t asked_us, lk_judged *judged)
+void lk_session_times(int64_t ttl, int64_t ahead, int64_t idle, int64_t left, int64_t absolute, int64_t asked_us,
+                      lk_judged *judged)
 {
-    const int64_t tick = LK_CLOCK_TICK_MS, keep = idle / LK_SESSION_KEEP;
+    const int64_t asked_ms = asked_us / 1000 - LK_CLOCK_TICK_MS;
     left = min_of(left, absolute);
     judged->until_us = asked_us + left * 1000; /* from before it was asked: never too long */
-    judged->final = absolute - left < keep; /* a touch could add less than that: the absolute expiry is what ends it */
-    int64_t until_due = left - idle * (LK_SESSION_TOUCH - 1) / LK_SESSION_TOUCH, until_gone = left - (idle - keep);
+    /* A touch could add less than that: the absolute expiry is what ends it. */
+    judged->final = absolute - left < idle / LK_SESSION_WORTH;
+    int64_t until_due = left - idle * (LK_SESSION_TOUCH - 1) / LK_SESSION_TOUCH,
+            life = min_of(ttl, judged->final ? left : absolute);
     judged->touch_due = !judged->final && until_due <= 0;
-    int64_t life = min_of(ttl, left), bound = until_gone;
-    if (judged->touch_due) bound = keep; /* since it is asked for now */
-    /* Never for less than two ticks: the last moments before a touch is due are not worth a read for every use. */
-    else if (bound < 2 * tick) bound = min_of(2 * tick, keep);
-    bool bounded = !judged->final && bound < life;
-    if (bounded) life = bound;
-    judged->l1_until_ms = asked_us / 1000 + life - tick;
-    /* What ends with the session, or before the touch is due, would be given no more by another read. */
-    judged->again_ms = asked_us / 1000 + life / 2;
-    if (bounded && !judged->touch_due) judged->again_ms = max_of(judged->again_ms, asked_us / 1000 + until_due);
-    if (judged->final && life == left) judged->again_ms = judged->l1_until_ms;
+    judged->touch_ms = judged->final ? INT64_MAX : asked_ms + until_due;
+    judged->times.end_ms = asked_ms + life;
+    /* What ends with the session would be given no more by another read. */
+    if (life == ttl || !judged->final) life -= min_of(ahead, life / 2);
+    judged->times.due_ms = min_of(asked_ms + life, judged->touch_ms);
+    judged->times.idle_ms = judged->final ? 0 : idle;
 }
 
 void lk_session_renewal(int64_t renew_ms, int64_t age_ms, int64_t asked_us, lk_judged *judged)
@@ -43,9 +40,9 @@ void lk_session_renewal(int64_t renew_ms, int64_t age_ms, int64_t asked_us, lk_j
         judged->renew = true;
         return;
     }
-    if (judged->l1_until_ms <= asked_ms + left - LK_CLOCK_TICK_MS) return;
-    judged->l1_until_ms = asked_ms + left - LK_CLOCK_TICK_MS;
-    judged->again_ms = asked_ms + early; /* before then a read would bring the same */
+    if (judged->times.end_ms <= asked_ms + left - LK_CLOCK_TICK_MS) return;
+    judged->times.end_ms = asked_ms + left - LK_CLOCK_TICK_MS;
+    judged->times.due_ms = min_of(asked_ms + early, judged->touch_ms); /* before then a read would bring the same */
 }
 
 latchkey_entry lk_session_entry(const lk_judged *judged)
@@ -55,8 +52,8 @@ latchkey_entry lk_session_entry(const lk_judged *judged)
     return entry;
 }
 
-int64_t lk_session_window(int64_t ttl, int64_t idle)
+int64_t lk_session_window(int64_t ttl)
 {
-    int64_t window = min_of(ttl * 45 / 100, idle / LK_SESSION_KEEP - idle / LK_SESSION_TOUCH);
+    int64_t window = min_of(ttl * 45 / 100, LK_SESSION_WINDOW_MS);
     return window < 2 * LK_CLOCK_TICK_MS ? 0 : window;
 }

@@ -3,6 +3,7 @@
 #include "session/read.h"
 #include "session/judge.h"
 #include "session/lifetime.h"
+#include "session/refresh.h"
 
 #include <string.h>
 
@@ -20,14 +21,14 @@ void lk_session_fill(latchkey *lk, const lk_token *token, const lk_vouch *vouch,
     /* A connection to another server than the lease's proves nothing about revocations. */
     uint64_t owner = atomic_load_explicit(&lk->leases->of[token->partition].incarnation, memory_order_relaxed);
     if (!vouch->server || vouch->server != owner) return;
-    if (judged->l1_until_ms <= now || !lk->config.l1_capacity) return;
+    if (lk_l1_end(&judged->times) <= now || !lk->config.l1_capacity) return;
     latchkey_entry entry = lk_session_entry(judged);
     bool filled =
         lk_count_fill(lk, lk_l1_put(lk->l1, vouch->ticket, token->text, token->text + LATCHKEY_SELECTOR_LENGTH, false,
-                                    judged->l1_until_ms, now, &entry));
-    /* One whose life is shorter than the window was made for. */
-    if (filled && judged->again_ms > judged->l1_until_ms - lk->refresh_ms + 2 * LK_CLOCK_TICK_MS)
-        lk_refresh_queue_shut(lk->refresh_queue, token->text, now, judged->again_ms);
+                                    judged->times, now, &entry));
+    /* A touch is on its way; no hit need ask for another one yet. */
+    if (filled && judged->touch_due)
+        lk_refresh_queue_shut(lk->refresh_queue, token->text, now, now + 2 * lk_session_patience(lk));
 }
 
 void lk_question_ask(latchkey *lk, const lk_token *token, const lk_vouch *vouch, lk_question_words *words)
@@ -50,8 +51,9 @@ int lk_question_take(latchkey *lk, const lk_token *token, const lk_vouch *vouch,
     if (*reused) *entry = judged.record.entry; /* in case that it has a moment left */
     if (status) return status;
     *until_us = judged.until_us;
-    if (judged.touch_due) lk_session_touch(lk, token->partition, &judged.record);
     lk_session_fill(lk, token, vouch, &judged);
+    if (judged.touch_due)
+        lk_session_touch(lk, token->partition, &judged.record); /* its answer renews what was filled */
     *entry = lk_session_entry(&judged);
     return LATCHKEY_OK;
 }

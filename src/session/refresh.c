@@ -1,40 +1,62 @@
-/* Refresh ahead: entries of L1 that are in use are read again before their time is up, off the requests' path.
+/* See refresh.h.
  *
- *   a hit near the entry's end (validate.c) --> refresh_queue.c --> the link asks HGET v, PTTL --> judge --> L1
- *                    before Redis is asked: lk_refresh_begin       with both replies: lk_refresh_end
+ *   a hit that finds a question due (hit.c) --> refresh_queue.c --> the link
+ *        a touch is due:                  PEXPIRE ... --> 1 --> the entry's time moves on              (touch.c)
+ *        its end in L1 is near, or RENEW: HGET v, PTTL --> judge --> L1
  *
- * It is the miss of validate.c, driven by the link: the same question, the same judge (the whole token, E), the same fill
+ * The read is the miss of validate.c, driven by the link: the same question, the same judge (the whole token, E), the same fill
  * under the same rules. The ticket is taken before the question is sent (D); then it is looked whether the session is being
  * revoked here: who saw no denial took his ticket before the purge (B). The entry is used until its time is up whatever
  * becomes of this: no answer changes nothing (A).
  *
- * A refresh is no use of a session. It is asked for by a hit alone, and that is the use which a touch tells Redis of: so the
- * refresh that finds a touch due asks for it, within moments of the hit (LK_REFRESH_QUEUE_OLD_MS at the most). */
-#include "session/touch.h"
+ * A read is no use of a session. It is asked for by a hit alone, and that is the use which a touch tells Redis of: so the
+ * read that finds a touch due asks for it, within moments of the hit (LK_REFRESH_QUEUE_OLD_MS at the most). */
 #include "session/refresh.h"
 
-#include "session/read.h"
 #include "session/judge.h"
+#include "session/read.h"
+#include "session/touch.h"
 
-/* Half a second is soon enough where windows are seconds, and lets refreshes come together; asked for again after twice that,
- * whatever became of it. */
+#include <string.h>
+
+/* Half a second is soon enough where times are minutes, and lets questions come together. */
+int64_t lk_session_patience(const latchkey *lk)
+{
+    int64_t patience_ms = lk->refresh_ms && lk->refresh_ms < 2000 ? lk->refresh_ms / 4 : 500;
+    int64_t most_ms = lk_later(lk->config.idle_ms / 16, 1);
+    return lk_earlier(patience_ms, most_ms);
+}
+
 void lk_session_refresh(latchkey *lk, const char *token, int64_t now_ms)
 {
     lk_token parsed;
-    int64_t patience_ms = lk->refresh_ms < 2000 ? lk->refresh_ms / 4 : 500;
-    if (!lk->refresh_ms || !lk_refresh_queue_dedup(lk->refresh_queue, token, now_ms, 2 * patience_ms)) return;
+    int64_t patience_ms = lk_session_patience(lk);
+    if (!lk_refresh_queue_dedup(lk->refresh_queue, token, now_ms, 2 * patience_ms)) return;
     if (lk_parse(lk, token, LATCHKEY_TOKEN_LENGTH, &parsed))
         lk_node_refresh(lk_l2_owner(&lk->l2, parsed.partition), parsed.text, now_ms, patience_ms);
     lk_wipe(&parsed, sizeof parsed);
 }
 
-bool lk_refresh_begin(latchkey *lk, lk_refresh_item *item, lk_pending_item *of)
+/* A touch will do: the entry is there, and its own end is not near. */
+static bool touch_does(latchkey *lk, const lk_token *token, lk_touch *touch)
+{
+    lk_l1_times times;
+    latchkey_entry entry;
+    if (!lk_l1_terms_of(lk->l1, token->text, &times, &entry) || !times.idle_ms) return false;
+    if (times.end_ms - lk_coarse_ms() <= lk->refresh_ms + 2 * LK_CLOCK_TICK_MS) return false;
+    *touch = lk_touch_of(lk, token->partition, token->text, &entry, times.idle_ms);
+    return true;
+}
+
+bool lk_refresh_begin(latchkey *lk, lk_refresh_item *item, lk_job *job)
 {
     lk_token token;
     if (!lk_parse(lk, item->token, sizeof item->token, &token)) return false;
-    of->partition = token.partition;
-    memcpy(of->selector, token.text, sizeof of->selector);
+    job->of.partition = token.partition;
+    memcpy(job->of.selector, token.text, sizeof job->of.selector);
     bool good = lk_vouch_session(lk, &token, &item->vouch); /* else it is denied here */
+    job->kind = touch_does(lk, &token, &job->touch) ? LK_JOB_TOUCH : LK_JOB_REFRESH;
+    job->vouch = item->vouch;
     lk_wipe(&token, sizeof token);
     return good;
 }
@@ -59,7 +81,7 @@ void lk_refresh_end(latchkey *lk, const lk_refresh_item *item, const lk_reply *v
     int status = lk_session_judge(lk, node, token.partition, token.text, &token, value, pttl, vouch.asked_us, &judged);
     /* An old token (rotate.lua) whose grace ended meanwhile: its next use must come to Redis. */
     if (status > 0 && !judged.reused) refresh_found_end(lk, node, item->token, &vouch, status);
-    if (!status && judged.touch_due) lk_session_touch(lk, token.partition, &judged.record);
     if (!status) lk_session_fill(lk, &token, &vouch, &judged);
+    if (!status && judged.touch_due) lk_session_touch(lk, token.partition, &judged.record);
     lk_wipe(&token, sizeof token);
 }

@@ -1,23 +1,35 @@
-/* See touch.h. */
+/* See touch.h.
+ *
+ * Why an answer may renew an entry. Before the touch is sent: the ticket, then the denials, then the lease's owner, as before any
+ * read (vouched_read.h). The answer counts if that server answered and has the lease still, and the ticket is still good: no
+ * end and no change of the session was heard since (B, D). Then the entry is what a read would have brought; and how long the
+ * session lives is known, since the touch says it (H). An answer that is not "moved" renews nothing. */
 #include "session/touch.h"
 
+#include "session/lifetime.h"
 #include "session/server_time.h"
+#include "session/vouched_read.h"
 
 #include <string.h>
 
 enum { AHEAD_MS = 1000 };
 
+lk_touch lk_touch_of(latchkey *lk, unsigned partition, const char *selector, const latchkey_entry *entry,
+                     int64_t idle_ms)
+{
+    lk_touch touch = {
+        .partition = partition, .user_id = entry->user_id, .idle_ms = idle_ms, .expires_at_ms = entry->expires_at_ms};
+    /* Created in time to come: only Redis knows when it ends (create.lua). */
+    if (entry->created_at_ms > lk_server_now_ms(lk, lk_now_us()) + AHEAD_MS) touch.idle_ms = 0;
+    memcpy(touch.selector, selector, sizeof touch.selector);
+    return touch;
+}
+
 void lk_session_touch(latchkey *lk, unsigned partition, const lk_record *record)
 {
-    lk_touch touch = {.partition = partition,
-                      .user_id = record->entry.user_id,
-                      .idle_ms = record->idle_ms,
-                      .expires_at_ms = record->entry.expires_at_ms};
-    /* Created in time to come: only Redis knows when it ends (create.lua). */
-    if (record->entry.created_at_ms > lk_server_now_ms(lk, lk_now_us()) + AHEAD_MS) touch.idle_ms = 0;
     char selector[LATCHKEY_SELECTOR_LENGTH + 1];
     lk_base64_encode(record->selector, sizeof record->selector, selector, sizeof selector);
-    memcpy(touch.selector, selector, sizeof touch.selector);
+    lk_touch touch = lk_touch_of(lk, partition, selector, &record->entry, record->idle_ms);
     lk_node_touch(lk_l2_owner(&lk->l2, partition), &touch);
 }
 
@@ -26,4 +38,23 @@ void lk_session_touch_name(latchkey *lk, unsigned partition, const char *selecto
     lk_touch touch = {.partition = partition};
     memcpy(touch.selector, selector, sizeof touch.selector);
     lk_node_touch(lk_l2_owner(&lk->l2, partition), &touch);
+}
+
+void lk_touch_begin(latchkey *lk, lk_job *job)
+{
+    bool good = lk_vouch_named(lk, job->of.partition, job->of.selector, &job->vouch);
+    job->vouch.mixed = !good; /* denied here: it renews nothing */
+}
+
+void lk_touch_end(latchkey *lk, const lk_job *job, uint64_t incarnation)
+{
+    lk_vouch vouch = job->vouch;
+    lk_judged judged;
+    int64_t server_now = lk_server_now_ms(lk, vouch.asked_us), idle_ms = job->touch.idle_ms;
+    lk_vouch_answered(lk, job->of.partition, &vouch, incarnation);
+    if (!vouch.server || vouch.server != lk_node_lease_owner(lk_l2_owner(&lk->l2, job->of.partition))) return;
+    if (!server_now || idle_ms <= 0) return;
+    int64_t absolute = job->touch.expires_at_ms - server_now;
+    lk_session_times(INT64_MAX / 2000, lk->refresh_ms, idle_ms, idle_ms, absolute, vouch.asked_us, &judged);
+    lk_l1_renew(lk->l1, vouch.ticket, job->of.selector, judged.times, lk->refresh_ms);
 }

@@ -28,8 +28,8 @@ static bool get(void *map, const request *asked, latchkey_entry *entry)
 static void put(void *map, const record *r)
 {
     lk_l1 *l1 = ((latchkey *)map)->l1;
-    lk_l1_put(l1, lk_l1_ticket(l1, r->text), r->text, r->text + LATCHKEY_SELECTOR_LENGTH, false, r->deadline_ms,
-              lk_coarse_ms(), &r->entry);
+    lk_l1_put(l1, lk_l1_ticket(l1, r->text), r->text, r->text + LATCHKEY_SELECTOR_LENGTH, false,
+              lk_l1_until(r->deadline_ms), lk_coarse_ms(), &r->entry);
 }
 
 static void drop(void *map, const record *r) { lk_l1_purge(((latchkey *)map)->l1, r->text); }
@@ -78,7 +78,7 @@ static __attribute__((noinline)) int try_without_lease(latchkey *lk, const char 
     lk_l1_found found;
     if (!entry || !lk || !token || token_len != LATCHKEY_TOKEN_LENGTH) return LATCHKEY_AGAIN;
     if (!lk_l1_get(lk->l1, token, &found, entry)) return LATCHKEY_AGAIN;
-    if (lk_coarse_ms() >= found.deadline_ms || found.first_use) return LATCHKEY_AGAIN;
+    if (lk_coarse_ms() >= found.due_ms || found.first_use) return LATCHKEY_AGAIN;
     lk_count(&lk->counters, LK_L1_HITS, 1);
     return LATCHKEY_OK;
 }

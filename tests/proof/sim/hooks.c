@@ -9,6 +9,7 @@
 #include "revocation/recent.h"
 #include "session/read.h"
 #include "session/refresh.h"
+#include "session/touch.h"
 #include "truth.h"
 
 uint64_t __real_lk_l1_ticket(const lk_l1 *l1, const char *selector);
@@ -84,16 +85,31 @@ int __wrap_lk_question_answer(latchkey *lk, const lk_token *token, const lk_vouc
 }
 
 enum lk_l1_put __real_lk_l1_put(lk_l1 *l1, uint64_t ticket, const char *selector, const void *verifier, bool hashed,
-                                int64_t deadline_ms, int64_t now_ms, const latchkey_entry *entry);
+                                lk_l1_times times, int64_t now_ms, const latchkey_entry *entry);
 enum lk_l1_put __wrap_lk_l1_put(lk_l1 *l1, uint64_t ticket, const char *selector, const void *verifier, bool hashed,
-                                int64_t deadline_ms, int64_t now_ms, const latchkey_entry *entry);
+                                lk_l1_times times, int64_t now_ms, const latchkey_entry *entry);
 enum lk_l1_put __wrap_lk_l1_put(lk_l1 *l1, uint64_t ticket, const char *selector, const void *verifier, bool hashed,
-                                int64_t deadline_ms, int64_t now_ms, const latchkey_entry *entry)
+                                lk_l1_times times, int64_t now_ms, const latchkey_entry *entry)
 {
     task_step();
     uint64_t begun = ++w.step;
-    enum lk_l1_put put = __real_lk_l1_put(l1, ticket, selector, verifier, hashed, deadline_ms, now_ms, entry);
+    enum lk_l1_put put = __real_lk_l1_put(l1, ticket, selector, verifier, hashed, times, now_ms, entry);
     if (put == LK_L1_STORED) truth_filled(task_machine(), selector, task_notes()->asked_step, begun);
+    return put;
+}
+
+/* An entry that is renewed by a touch is to be what a read would have brought that was begun when the touch was. */
+enum lk_l1_put __real_lk_l1_renew(lk_l1 *l1, uint64_t ticket, const char *selector, lk_l1_times times,
+                                  int64_t ahead_ms);
+enum lk_l1_put __wrap_lk_l1_renew(lk_l1 *l1, uint64_t ticket, const char *selector, lk_l1_times times,
+                                  int64_t ahead_ms);
+enum lk_l1_put __wrap_lk_l1_renew(lk_l1 *l1, uint64_t ticket, const char *selector, lk_l1_times times, int64_t ahead_ms)
+{
+    task_step();
+    uint64_t begun = ++w.step;
+    enum lk_l1_put put = __real_lk_l1_renew(l1, ticket, selector, times, ahead_ms);
+    if (put == LK_L1_STORED)
+        truth_renewed(task_machine(), selector, task_notes()->asked_step, begun, task_notes()->vouched);
     return put;
 }
 
@@ -139,32 +155,60 @@ void __wrap_lk_recent_made(lk_recent *recent, unsigned partition, const char *se
     task_step();
 }
 
-/* ----------------------------------------------------------------------------------------------- refreshes -- */
+/* ------------------------------------------------------------------------------------ refreshes and touches -- */
 
-/* The link has many questions under way at once, so that its last bytes say nothing about one of them: a refresh was asked for
- * when it was begun. What is purged from then on it must not fill. */
+/* The link has many questions under way at once, so that its last bytes say nothing about one of them: a refresh, or a touch, was
+ * asked for when it was begun. What is purged from then on it must not fill or renew. */
 enum { BEGUN = 4096 };
 static struct {
-    const lk_refresh_item *item;
-    uint64_t step;
-} begun[BEGUN]; /* the newest, a ring */
+    const void *what;
+    uint64_t step, leased; /* and which server had the lease then */
+} begun[BEGUN];            /* the newest, a ring */
 static size_t begun_count;
 
-static uint64_t begun_at(const lk_refresh_item *item)
+static void note_begun(latchkey *lk, unsigned partition, const void *what)
+{
+    begun[begun_count % BEGUN].what = what;
+    begun[begun_count % BEGUN].leased = lk_node_lease_owner(lk_l2_owner(&lk->l2, partition));
+    begun[begun_count++ % BEGUN].step = ++w.step;
+}
+
+static size_t begun_at(const void *what)
 {
     for (size_t i = begun_count; i && i + BEGUN > begun_count; i--)
-        if (begun[(i - 1) % BEGUN].item == item) return begun[(i - 1) % BEGUN].step;
-    fail("sim: a refresh ends that was not begun");
+        if (begun[(i - 1) % BEGUN].what == what) return (i - 1) % BEGUN;
+    fail("sim: a refresh or a touch ends that was not begun");
     return 0;
 }
 
-bool __real_lk_refresh_begin(latchkey *lk, lk_refresh_item *item, lk_pending_item *of);
-bool __wrap_lk_refresh_begin(latchkey *lk, lk_refresh_item *item, lk_pending_item *of);
-bool __wrap_lk_refresh_begin(latchkey *lk, lk_refresh_item *item, lk_pending_item *of)
+void __real_lk_touch_begin(latchkey *lk, lk_job *job);
+void __wrap_lk_touch_begin(latchkey *lk, lk_job *job);
+void __wrap_lk_touch_begin(latchkey *lk, lk_job *job)
 {
-    bool ask = __real_lk_refresh_begin(lk, item, of);
-    begun[begun_count % BEGUN].item = item;
-    begun[begun_count++ % BEGUN].step = ++w.step;
+    __real_lk_touch_begin(lk, job);
+    note_begun(lk, job->of.partition, job);
+    task_step();
+}
+
+void __real_lk_touch_end(latchkey *lk, const lk_job *job, uint64_t incarnation);
+void __wrap_lk_touch_end(latchkey *lk, const lk_job *job, uint64_t incarnation);
+void __wrap_lk_touch_end(latchkey *lk, const lk_job *job, uint64_t incarnation)
+{
+    uint64_t asked = task_notes()->asked_step, owner = lk_node_lease_owner(lk_l2_owner(&lk->l2, job->of.partition));
+    size_t at = begun_at(job);
+    task_notes()->asked_step = begun[at].step;
+    task_notes()->vouched = begun[at].leased == incarnation && owner == incarnation;
+    task_step();
+    __real_lk_touch_end(lk, job, incarnation);
+    task_notes()->asked_step = asked;
+}
+
+bool __real_lk_refresh_begin(latchkey *lk, lk_refresh_item *item, lk_job *job);
+bool __wrap_lk_refresh_begin(latchkey *lk, lk_refresh_item *item, lk_job *job);
+bool __wrap_lk_refresh_begin(latchkey *lk, lk_refresh_item *item, lk_job *job)
+{
+    bool ask = __real_lk_refresh_begin(lk, item, job);
+    if (ask) note_begun(lk, job->of.partition, job->kind == LK_JOB_TOUCH ? (const void *)job : item);
     task_step();
     return ask;
 }
@@ -177,7 +221,7 @@ void __wrap_lk_refresh_end(latchkey *lk, const lk_refresh_item *item, const lk_r
                            uint64_t incarnation)
 {
     uint64_t asked = task_notes()->asked_step;
-    task_notes()->asked_step = begun_at(item);
+    task_notes()->asked_step = begun[begun_at(item)].step;
     task_step();
     __real_lk_refresh_end(lk, item, value, pttl, incarnation);
     task_notes()->asked_step = asked;

@@ -194,6 +194,14 @@ mutant lua_forget redis/lua/common.lua "an index forgets who is there" \
     's/if call\(.EXISTS., keys\[i\]\) == 0 then/if true then/; s/if #keys == 0 or [^\n]*//'
 mutant touch_name l2/link_jobs.c "a touch prolongs the session alone" \
     's/lk_key_user\(p->user,[^;]*;/lk_key_session(p->user, link->config->prefix, t->partition, t->selector);/; s/user->integer == 1;/true;/'
+mutant touch_adds l2/link_jobs.c "a touch adds what is gone" \
+    's/\{"XX", 2\}, gt, lk_word\(p->used_at\), selector\}/lk_word(p->used_at), selector}/; s/TAG_INDEXED, used, 6/TAG_INDEXED, used, 4/'
+mutant renew_gone l2/link_jobs.c "a touch that was answered 0 renews the entry" \
+    's/session->integer == 1 && user->type == LK_REPLY_INTEGER &&\s+user->integer == 1;/1;/'
+mutant renew_ticket session/touch.c "an entry is renewed across an announcement" \
+    's/vouch\.ticket, job->of\.selector/lk_l1_ticket(lk->l1, job->of.selector), job->of.selector/'
+mutant renew_lease session/touch.c "an entry is renewed under the lease of another server" \
+    's/if \(!vouch\.server \|\| vouch\.server != [^\n]*//'
 mutant backwards l2/link_beat.c "data that were replaced by older ones are not told of revocations" \
     's/if \(backwards && !link->baseline\)/if (0 \&\& backwards \&\& !link->baseline)/'
 mutant ahead session/async.c "submit connects anew for as long as the link is behind, and does not tell it" \

@@ -220,10 +220,10 @@ static void report(const options *o, uint64_t runs, double hours, double seconds
            t->revokes);
     printf("  L1: %" PRIu64 " hits, %" PRIu64 " fills, %" PRIu64 " refused, %" PRIu64 " purges, %" PRIu64
            " times emptied, %" PRIu64 " messages missed, %" PRIu64 " replayed, %" PRIu64 " lapses; %" PRIu64
-           " beats, %" PRIu64 " of them while connected twice\n  %" PRIu64 " refreshes, %" PRIu64
-           " of them dropped; %" PRIu64 " times known to be dead\n",
+           " beats, %" PRIu64 " of them while connected twice\n  %" PRIu64 " entries renewed by a touch, %" PRIu64
+           " refreshes, %" PRIu64 " of them dropped; %" PRIu64 " times known to be dead\n",
            t->hits, t->fills, t->refused_fills, t->purges, t->empties, t->missed, t->replayed, t->lapses, t->beats,
-           t->twice, t->refreshes, t->refreshes_dropped, t->dead_refused);
+           t->twice, t->renewed, t->refreshes, t->refreshes_dropped, t->dead_refused);
     printf("  lines: %" PRIu64 " calls behind others, %" PRIu64 " took over, %" PRIu64
            " left too late to wait, %" PRIu64 " lost one together; submitted %" PRIu64 ", reaped %" PRIu64 " (%" PRIu64
            " after deadline_ms), %" PRIu64 " dropped by close\n",

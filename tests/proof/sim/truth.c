@@ -147,6 +147,18 @@ void truth_filled(const machine *m, const char *selector, uint64_t asked, uint64
         fail("D: m%d fills L1 with %.20s, asked for before L1 was emptied", i, selector);
 }
 
+void truth_renewed(const machine *m, const char *selector, uint64_t asked, uint64_t begun, bool vouched)
+{
+    const known *s = truth_find(selector);
+    int i = m->index;
+    totals.renewed++;
+    if (!vouched) fail("C: m%d renews %.20s by the answer of a server without the lease", i, selector);
+    if (s && asked < s->on[i].purge_begun && s->on[i].purge_done < begun)
+        fail("D: m%d renews %s in L1 by a touch from before its purge", i, selector);
+    if (asked < in.empty_begun[i] && in.empty_done[i] < begun)
+        fail("D: m%d renews %.20s by a touch from before L1 was emptied", i, selector);
+}
+
 /* -------------------------------------------------------------------------------------- told by the clients -- */
 
 known *truth_any(bool ended)

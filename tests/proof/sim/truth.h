@@ -51,7 +51,7 @@ typedef struct tally {
     uint64_t validates[12]; /* by status + 8 */
     uint64_t revokes, exchanges, reuses, users_ended, crowds, floods, everyone, imported, changed, kept, logins_refused,
         lists, listed, creates, hits, fills, refused_fills, empties, purges, beats, excused, missed, replayed, lapses;
-    uint64_t refreshes, refreshes_dropped, dead_refused;
+    uint64_t refreshes, refreshes_dropped, renewed, dead_refused;
     uint64_t behind, handed_over, left, lost_together; /* callers on a line that others drove; ... */
     uint64_t submitted, reaped, reaped_late, dropped;  /* late: after deadline_ms, by whosever fault */
     uint64_t twice; /* beats that an older subscription of the same instance heard too: it had connected twice */

@@ -50,6 +50,13 @@ static bool is_cutoff(const char *key)
     return at && !strcmp(at + 2, "e");
 }
 
+/* "lk:{7}:a" and "lk:{7}:u:...": the indexes. */
+static bool is_index(const char *key)
+{
+    const char *at = strstr(key, "}:");
+    return name_in(key, 'u') || (at && !strcmp(at + 2, "a"));
+}
+
 static int64_t time_at(const char *record, size_t offset)
 {
     int64_t ms;
@@ -99,6 +106,7 @@ static void written(const char *key, bool made)
 void truth_wrote(int server, const char *key, bool made)
 {
     (void)server;
+    if (made && !*command.script && is_index(key)) fail("D: a plain command made the index %s", key);
     if (selector_in(key) || name_in(key, 'g') || is_cutoff(key)) written(key, made);
 }
 

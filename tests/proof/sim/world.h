@@ -89,6 +89,7 @@ void machine_pause(machine *m, int64_t us);
 /* What a task did last, for the checks. */
 typedef struct task_note {
     uint64_t asked_step; /* of its last bytes sent on a connection; of a caller of the pool: when its exchange began */
+    bool vouched;        /* of the touch that ends: by the server that had the lease and has it */
     bool exchanging;
     int64_t clock_us; /* when it looked at a clock last */
 } task_note;

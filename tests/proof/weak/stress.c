@@ -51,7 +51,7 @@ static bool whole(unsigned session, const lk_l1_found *found, const latchkey_ent
 {
     uint64_t words[WORDS];
     memcpy(words, e, sizeof words);
-    return words[WORDS - 1] == checksum(session, words, found->deadline_ms);
+    return words[WORDS - 1] == checksum(session, words, found->due_ms);
 }
 
 static void *read_on(void *seed)
@@ -81,7 +81,8 @@ static void *write_on(void *seed)
         const char *t = tokens[session];
         latchkey_entry e = entry_of(session, random);
         if (random >> 40 & 3)
-            lk_l1_put(l1, lk_l1_ticket(l1, t), t, t + LATCHKEY_SELECTOR_LENGTH, false, deadline_of(random), 1, &e);
+            lk_l1_put(l1, lk_l1_ticket(l1, t), t, t + LATCHKEY_SELECTOR_LENGTH, false, lk_l1_until(deadline_of(random)),
+                      1, &e);
         else lk_l1_purge(l1, t);
         count++;
     }

@@ -215,8 +215,8 @@ static bool whole(const latchkey_entry *e)
 static void put(name t, uint64_t number)
 {
     latchkey_entry e = entry(number);
-    lk_l1_put(l1, lk_l1_ticket(l1, t.text), t.text, t.text + LATCHKEY_SELECTOR_LENGTH, false, LATER + (int64_t)number,
-              NOW, &e);
+    lk_l1_put(l1, lk_l1_ticket(l1, t.text), t.text, t.text + LATCHKEY_SELECTOR_LENGTH, false,
+              lk_l1_until(LATER + (int64_t)number), NOW, &e);
 }
 
 static bool second_try(uintptr_t at, memory_order order)
@@ -259,7 +259,7 @@ static void search(name t, bool slowly, const char *(*judge)(bool found, int64_t
         reader.runs++;
         if (setjmp(reader.give_up) == 0) {
             bool there = slowly ? lk_l1_get_slowly(l1, t.text, &found, &e) : lk_l1_get(l1, t.text, &found, &e);
-            const char *wrong = judge(there, found.deadline_ms, &e);
+            const char *wrong = judge(there, found.due_ms, &e);
             if (wrong) fail_with(wrong);
         } else reader.given_up++;
         reader.running = false;

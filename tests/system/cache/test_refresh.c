@@ -62,7 +62,7 @@ static void test_try_validate_never_says_AGAIN(void **state)
     never_misses(lk, token, 3 * TTL, try_validate);
 }
 
-/* Where the idle time is what bounds an entry's life (to a tenth of it), it is touched in time by the refresh. */
+/* Where the idle time is shorter than l1_ttl_ms, touches keep the session and its entry alive. */
 static void test_H_touches_in_time_cost_no_request_a_miss(void **state)
 {
     (void)state;

@@ -83,12 +83,48 @@ static void test_a_use_heals_a_lost_index(void **state)
     assert_int_equal(sessions_of(lk, USER), 1);
 }
 
+/* Used all the time: Redis is told, and asked for nothing. Where the machine stood still for too long a read is right. */
+static void test_a_touch_renews_what_l1_holds_without_a_read(void **state)
+{
+    (void)state;
+    enum { SHORT_IDLE = 6000, TOUCHES = 5, TRIES = 5 };
+    latchkey *lk = handle_open(server, "partitions=1&l1_ttl_ms=600000&idle_ms=6000");
+    char token[LATCHKEY_TOKEN_SIZE], key[128];
+    long long reads = 1;
+    make_session(lk, USER, token);
+    for (int i = 0; reads && i < TRIES; i++) {
+        warm(lk, token);
+        reads = calls_of("hget");
+        uint64_t before = stats_of(lk).touches;
+        wait_for(validate(lk, token) == LATCHKEY_OK && stats_of(lk).touches >= before + TOUCHES);
+        reads = calls_of("hget") - reads;
+    }
+    assert_int_equal(reads, 0);
+    session_key(server, token, key);
+    assert_true(redis_integer(server, "PTTL %s", key) > SHORT_IDLE / 2);
+}
+
+/* A session that was taken away by hand, without a word: the next touch finds it out. */
+static void test_a_touch_that_finds_nothing_ends_the_entry(void **state)
+{
+    (void)state;
+    latchkey *lk = handle_open(server, "partitions=1&l1_ttl_ms=600000&idle_ms=6000");
+    char token[LATCHKEY_TOKEN_SIZE], key[128];
+    make_session(lk, USER, token);
+    warm(lk, token);
+    redis_do(server, "DEL %s", session_key(server, token, key));
+    wait_for(validate(lk, token) == LATCHKEY_NOT_FOUND);
+    assert_int_equal(redis_integer(server, "EXISTS %s", key), 0); /* D */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_a_use_prolongs_the_session_and_its_users_index_without_a_script),
         TEST(test_a_use_by_an_old_token_prolongs_the_session),
         TEST(test_a_use_heals_a_lost_index),
+        TEST(test_a_touch_renews_what_l1_holds_without_a_read),
+        TEST(test_a_touch_that_finds_nothing_ends_the_entry),
     };
     return cmocka_run_group_tests(tests, server_start, server_end);
 }

@@ -17,7 +17,7 @@ static inline bool l1_get(lk_l1 *l1, const char *token, l1_got *got)
 {
     lk_l1_found found;
     if (!lk_l1_get(l1, token, &found, &got->entry)) return false;
-    got->deadline_ms = found.deadline_ms;
+    got->deadline_ms = found.due_ms;
     got->first_use = found.first_use;
     return true;
 }

@@ -28,7 +28,7 @@ latchkey_entry entry_of(uint64_t number)
 enum lk_l1_put put(lk_l1 *l1, text t, uint64_t ticket, uint64_t number, int64_t deadline_ms)
 {
     latchkey_entry e = entry_of(number);
-    return lk_l1_put(l1, ticket, t.at, t.at + LATCHKEY_SELECTOR_LENGTH, false, deadline_ms, NOW_MS, &e);
+    return lk_l1_put(l1, ticket, t.at, t.at + LATCHKEY_SELECTOR_LENGTH, false, lk_l1_until(deadline_ms), NOW_MS, &e);
 }
 
 enum lk_l1_put put_hashed(lk_l1 *l1, text t, uint64_t ticket, uint64_t number, int64_t deadline_ms)
@@ -36,7 +36,7 @@ enum lk_l1_put put_hashed(lk_l1 *l1, text t, uint64_t ticket, uint64_t number, i
     latchkey_entry e = entry_of(number);
     uint8_t hash[LK_HASH_SIZE];
     assert_true(lk_verifier_text_hash(t.at + LATCHKEY_SELECTOR_LENGTH, hash));
-    return lk_l1_put(l1, ticket, t.at, hash, true, deadline_ms, NOW_MS, &e);
+    return lk_l1_put(l1, ticket, t.at, hash, true, lk_l1_until(deadline_ms), NOW_MS, &e);
 }
 
 enum lk_l1_put put_now(lk_l1 *l1, text t, uint64_t number)

@@ -54,7 +54,7 @@ static enum lk_l1_put put(unsigned which, uint64_t ticket, uint64_t number, bool
 {
     latchkey_entry e = entry_of(which, number);
     const void *verifier = hashed ? (const void *)verifier_hash[which] : token[which] + LATCHKEY_SELECTOR_LENGTH;
-    return lk_l1_put(l1, ticket, token[which], verifier, hashed, deadline_of(which, number), now_ms, &e);
+    return lk_l1_put(l1, ticket, token[which], verifier, hashed, lk_l1_until(deadline_of(which, number)), now_ms, &e);
 }
 
 /* -------------------------------------------------------------------------------------------------- torn reads -- */
@@ -197,8 +197,8 @@ static bool put_number(const moving *m, unsigned which, uint64_t number)
 {
     latchkey_entry e = entry_of(which, number);
     const char *t = m->token[which];
-    return lk_l1_put(l1, lk_l1_ticket(l1, t), t, t + LATCHKEY_SELECTOR_LENGTH, false, deadline_of(which, number), 1,
-                     &e) == LK_L1_STORED;
+    return lk_l1_put(l1, lk_l1_ticket(l1, t), t, t + LATCHKEY_SELECTOR_LENGTH, false,
+                     lk_l1_until(deadline_of(which, number)), 1, &e) == LK_L1_STORED;
 }
 
 static void move_or_read(void *shared, unsigned index)
@@ -218,7 +218,7 @@ static void move_or_read(void *shared, unsigned index)
         /* The quick look hardly ever meets a move: so the slow one is asked as well. */
         bool there =
             i % 4 == 0 ? l1_get(l1, m->token[which], &found) : lk_l1_get_slowly(l1, m->token[which], &at, &found.entry);
-        if (i % 4) found.deadline_ms = at.deadline_ms;
+        if (i % 4) found.deadline_ms = at.due_ms;
         if (there) m->mixed += !whole(which, &found);
         else if (lk_l1_read_stats(l1).evictions > evicted) { /* all its homes' ways led nowhere: hardly ever */
             evicted = lk_l1_read_stats(l1).evictions;

@@ -23,7 +23,8 @@ static void put(lk_l1 *l1, uint64_t i, int64_t deadline_ms, int64_t now_ms)
     static const latchkey_entry entry;
     char token[LATCHKEY_TOKEN_SIZE];
     token_of(i, token);
-    lk_l1_put(l1, lk_l1_ticket(l1, token), token, token + LATCHKEY_SELECTOR_LENGTH, false, deadline_ms, now_ms, &entry);
+    lk_l1_put(l1, lk_l1_ticket(l1, token), token, token + LATCHKEY_SELECTOR_LENGTH, false, lk_l1_until(deadline_ms),
+              now_ms, &entry);
 }
 
 static bool holds(lk_l1 *l1, uint64_t i)

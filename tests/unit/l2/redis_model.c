@@ -113,12 +113,22 @@ static void on_no_stats(void *context, lk_beat_stats *stats)
     (void)context;
     (void)stats;
 }
-static bool on_no_refresh(void *context, lk_refresh_item *item, lk_pending_item *of)
+static bool on_no_refresh(void *context, lk_refresh_item *item, lk_job *job)
 {
     (void)context;
     (void)item;
-    (void)of;
+    (void)job;
     return false;
+}
+static void on_touching(void *context, lk_job *job)
+{
+    (void)context;
+    (void)job;
+}
+static void on_touched(void *context, const lk_job *job, uint64_t incarnation)
+{
+    redis_model *m = context;
+    say(m, "= touched %.20s %s\n", job->of.selector, incarnation == m->lease_incarnation ? "leased" : "not leased");
 }
 
 static bool on_sample(void *context, uint64_t random, int64_t now_ms, lk_entry_sample *out)
@@ -472,7 +482,8 @@ redis_model *model_open(const char *options, uint64_t seed)
     lk_partitions partitions = {m->partitions, (size_t)m->config.partitions};
     lk_link_host host = {m,           on_nothing,  on_lease,    on_trouble, on_met,
                          on_next_job, on_job_done, on_no_stats, on_vouched};
-    lk_l1_side l1 = {m, on_purge, on_empty, on_everyone, on_stats, on_sample, on_still, on_no_refresh, on_refreshed};
+    lk_l1_side l1 = {m,        on_purge,      on_empty,     on_everyone, on_stats,  on_sample,
+                     on_still, on_no_refresh, on_refreshed, on_touching, on_touched};
     lk_link_known known = {lk_cutoffs_open((size_t)m->config.partitions), lk_recent_open(seed)};
     assert_true(known.cutoffs && known.recent);
     assert_true(lk_link_open(&m->link, &m->config, partitions, known, &host, &l1, &m->counters, seed, model_ms(m)));

@@ -107,7 +107,7 @@ static void move_a_read(world *w)
         memcpy(entry.permissions_hash, read->of->token, 32);
         if (read->run_id == w->leased_run)
             w->filled += lk_l1_put(w->m->l1, read->ticket, read->of->token, read->of->token + LATCHKEY_SELECTOR_LENGTH,
-                                   false, INT64_MAX, model_ms(w->m), &entry) == LK_L1_STORED;
+                                   false, lk_l1_until(INT64_MAX), model_ms(w->m), &entry) == LK_L1_STORED;
         read->of = NULL;
     }
 }

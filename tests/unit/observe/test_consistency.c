@@ -60,7 +60,7 @@ static void fill(redis_model *m, unsigned i, int64_t deadline_ms)
 {
     latchkey_entry e = record_of(i).entry;
     assert_int_equal(lk_l1_put(m->l1, lk_l1_ticket(m->l1, session[i].selector), session[i].selector,
-                               "verifier_verifier_verif", false, deadline_ms, model_ms(m), &e),
+                               "verifier_verifier_verif", false, lk_l1_until(deadline_ms), model_ms(m), &e),
                      LK_L1_STORED);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * For how long L1 may keep an entry, when a touch is due, and when another read is worth it: the arithmetic of judge.h, for
- * any durations. (Guarantee H, and the promise of nine tenths.)
+ * any durations. (Guarantee H, and the promise of eleven twelfths.)
  */
 
 #include "unit.h"
@@ -10,14 +10,21 @@
 enum { TICK = LK_CLOCK_TICK_MS };
 static const int64_t ASKED_MS = 5000000, FAR = INT64_C(1) << 40;
 
-static lk_judged times(int64_t ttl, int64_t idle, int64_t left, int64_t absolute)
+static lk_judged times_ahead(int64_t ttl, int64_t ahead, int64_t idle, int64_t left, int64_t absolute)
 {
     lk_judged j = {0};
-    lk_session_times(ttl, idle, left, absolute, ASKED_MS * 1000, &j);
+    lk_session_times(ttl, ahead, idle, left, absolute, ASKED_MS * 1000, &j);
     return j;
 }
 
-static int64_t life(const lk_judged *j) { return j->l1_until_ms + TICK - ASKED_MS; }
+static lk_judged times(int64_t ttl, int64_t idle, int64_t left, int64_t absolute)
+{
+    return times_ahead(ttl, lk_session_window(ttl), idle, left, absolute);
+}
+
+static int64_t after(int64_t ms) { return ms + TICK - ASKED_MS; }
+static int64_t life(const lk_judged *j) { return after(lk_l1_end(&j->times)); }
+static int64_t due(const lk_judged *j) { return after(j->times.due_ms); }
 
 static void test_an_entry_lives_for_its_ttl(void **state)
 {
@@ -27,21 +34,28 @@ static void test_an_entry_lives_for_its_ttl(void **state)
     assert_false(j.touch_due);
     assert_false(j.final);
     assert_int_equal(j.until_us, (ASKED_MS + 1800000) * 1000);
-    assert_int_equal(j.again_ms, ASKED_MS + 15000);
+    assert_int_equal(due(&j), 30000 - 13500);
+    j = times_ahead(30000, 20000, 1800000, 1800000, FAR);
+    assert_int_equal(due(&j), 15000); /* half of its life, at most */
+    j = times_ahead(30000, 0, 1800000, 1800000, FAR);
+    assert_int_equal(due(&j), 30000);
 }
 
-static void test_a_tenth_of_the_idle_time_bounds_it(void **state)
+static void test_a_touch_is_due_after_a_twelfth_of_the_idle_time(void **state)
 {
     (void)state;
     lk_judged j = times(600000, 1800000, 1800000 - 60000, FAR);
-    assert_int_equal(life(&j), 180000 - 60000);
-    assert_int_equal(j.again_ms, ASKED_MS + 150000 - 60000); /* when a touch is due: before, a read brings nothing */
+    assert_int_equal(life(&j), 600000);
+    assert_int_equal(due(&j), 150000 - 60000);
     j = times(600000, 1800000, 1800000 - 149999, FAR);
     assert_false(j.touch_due);
-    assert_int_equal(life(&j), 30001);
+    assert_int_equal(due(&j), 1);
     j = times(600000, 1800000, 1800000 - 150000, FAR);
     assert_true(j.touch_due);
-    assert_int_equal(life(&j), 180000);
+    assert_int_equal(due(&j), 0);
+    j = times(600000, 60000, 20000, FAR); /* the session would idle out before the ttl is over */
+    assert_true(j.touch_due);
+    assert_int_equal(life(&j), 20000);
 }
 
 static void test_the_absolute_expiry_ends_it(void **state)
@@ -51,23 +65,22 @@ static void test_the_absolute_expiry_ends_it(void **state)
     assert_true(j.final);
     assert_false(j.touch_due);
     assert_int_equal(life(&j), 100000);
-    assert_int_equal(j.again_ms, j.l1_until_ms); /* never again */
-    j = times(600000, 1800000, 1800000, 50000);  /* somebody stretched the key's */
+    assert_int_equal(due(&j), 100000);          /* there is never anything to ask */
+    j = times(600000, 1800000, 1800000, 50000); /* somebody stretched the key's */
     assert_int_equal(life(&j), 50000);
     assert_int_equal(j.until_us, (ASKED_MS + 50000) * 1000);
 }
 
-static void test_the_window_is_the_gap_at_most(void **state)
+static void test_the_window_is_half_a_minute_at_most(void **state)
 {
     (void)state;
-    assert_int_equal(lk_session_window(30000, 1800000), 13500);
-    assert_int_equal(lk_session_window(600000, 1800000), 30000);
-    assert_int_equal(lk_session_window(10, 1800000), 0);
-    assert_int_equal(lk_session_window(30000, 100), 0);
+    assert_int_equal(lk_session_window(30000), 13500);
+    assert_int_equal(lk_session_window(600000), 30000);
+    assert_int_equal(lk_session_window(10), 0);
 }
 
-/* Whatever the durations: L1 never outlives the key; a touch is asked for exactly where touch.lua would move the expiry (but
- * for the absolute one); and an entry whose touch is not asked for is gone when a tenth of the idle time is. */
+/* Whatever the durations: L1 never outlives the key, nor its ttl; and a touch is asked for exactly where touch.lua would move
+ * the expiry (but for the absolute one), and a hit is told so by then. */
 static void test_H_for_any_durations(void **state)
 {
     (void)state;
@@ -80,14 +93,12 @@ static void test_H_for_any_durations(void **state)
         lk_judged j = times(ttl, idle, left, absolute);
         bool moves = !(left * 12 > idle * 11);
         assert_true(life(&j) <= left && life(&j) <= ttl);
+        assert_true(life(&j) == left || life(&j) == ttl); /* and no shorter */
         assert_int_equal(j.touch_due, moves && !j.final);
         assert_int_equal(j.final, absolute - left < idle / 10);
-        if (!j.final && !j.touch_due) {
-            int64_t tenth = left - (idle - idle / 10);
-            assert_true(life(&j) <= (tenth > 2 * TICK ? tenth : 2 * TICK));
-        }
-        if (j.touch_due) assert_true(life(&j) <= idle / 10);
-        assert_true(j.again_ms <= j.l1_until_ms + TICK);
+        assert_true(j.final ? !j.times.idle_ms : j.times.idle_ms == idle);
+        assert_true(j.final || due(&j) <= left - idle * 11 / 12);
+        assert_true(j.times.due_ms <= j.times.end_ms);
     }
 }
 
@@ -113,8 +124,7 @@ static void test_an_old_token_is_to_be_renewed(void **state)
     assert_memory_equal(&j, &plain, sizeof j);
     j = aged(RENEW, RENEW);
     assert_true(flagged(&j));
-    assert_int_equal(j.l1_until_ms, plain.l1_until_ms); /* and kept as any other */
-    assert_int_equal(j.again_ms, plain.again_ms);
+    assert_memory_equal(&j.times, &plain.times, sizeof j.times); /* and kept as any other */
     j = aged(RENEW, RENEW - EARLY);
     assert_true(flagged(&j));
     j = aged(RENEW, -RENEW); /* a clock that was set */
@@ -127,14 +137,14 @@ static void test_no_entry_outlives_the_age_without_the_flag(void **state)
     lk_judged j = aged(RENEW, RENEW - 100000);
     assert_false(flagged(&j));
     assert_int_equal(life(&j), 100000);
-    assert_int_equal(j.again_ms, ASKED_MS + 100000 - EARLY);
+    assert_int_equal(j.times.due_ms, ASKED_MS + 100000 - EARLY);
     j = aged(RENEW, RENEW - EARLY - 1);
     assert_false(flagged(&j));
     assert_int_equal(life(&j), EARLY + 1);
-    assert_int_equal(j.again_ms, ASKED_MS + 1);
+    assert_int_equal(j.times.due_ms, ASKED_MS + 1);
 }
 
-/* Whatever the durations: an entry has the flag or is gone when the token is that old; and the read that again_ms asks for
+/* Whatever the durations: an entry has the flag or is gone when the token is that old; and the read that due_ms asks for
  * brings it, so there is no second one. */
 static void test_one_read_ahead_brings_the_flag(void **state)
 {
@@ -145,13 +155,13 @@ static void test_one_read_ahead_brings_the_flag(void **state)
         int64_t age = (int64_t)unit_below(&r, (uint64_t)renew + 10000);
         lk_judged before = times(1 + (int64_t)unit_below(&r, 600000), 1800000, 1800000, FAR), j = before;
         lk_session_renewal(renew, age, ASKED_MS * 1000, &j);
-        assert_true(flagged(&j) || ASKED_MS + renew - age > j.l1_until_ms);
+        assert_true(flagged(&j) || ASKED_MS + renew - age > j.times.end_ms);
         assert_true(!flagged(&j) || age >= renew - EARLY);
-        assert_true(j.l1_until_ms <= before.l1_until_ms);
-        if (j.l1_until_ms == before.l1_until_ms) continue;
-        assert_true(j.again_ms < j.l1_until_ms);
+        assert_true(j.times.end_ms <= before.times.end_ms);
+        if (j.times.end_ms == before.times.end_ms || j.times.due_ms == j.touch_ms) continue;
+        assert_true(j.times.due_ms < j.times.end_ms);
         lk_judged again = before;
-        lk_session_renewal(renew, age + j.again_ms - ASKED_MS, j.again_ms * 1000, &again);
+        lk_session_renewal(renew, age + j.times.due_ms - ASKED_MS, j.times.due_ms * 1000, &again);
         assert_true(flagged(&again));
     }
 }
@@ -160,9 +170,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_entry_lives_for_its_ttl),
-        cmocka_unit_test(test_a_tenth_of_the_idle_time_bounds_it),
+        cmocka_unit_test(test_a_touch_is_due_after_a_twelfth_of_the_idle_time),
         cmocka_unit_test(test_the_absolute_expiry_ends_it),
-        cmocka_unit_test(test_the_window_is_the_gap_at_most),
+        cmocka_unit_test(test_the_window_is_half_a_minute_at_most),
         cmocka_unit_test(test_H_for_any_durations),
         cmocka_unit_test(test_an_old_token_is_to_be_renewed),
         cmocka_unit_test(test_no_entry_outlives_the_age_without_the_flag),
