@@ -102,7 +102,7 @@ void lk_async_conn_hush(lk_async_conn *c)
 {
     uint64_t times;
     c->rung = false;
-    atomic_store(&c->rung_from, false);
+    atomic_store(&c->rung_from, 0);
     while (read(c->bell_fd, &times, sizeof times) < 0 && errno == EINTR) continue;
 }
 
@@ -116,7 +116,7 @@ bool lk_async_conn_watch(lk_async_conn *c, int fd)
 void lk_async_conn_ring_from(lk_async_conn *c)
 {
     lk_raise(c->bell_fd);
-    atomic_store(&c->rung_from, true);
+    atomic_store(&c->rung_from, 1);
 }
 
 static void set_timer(lk_async_conn *c, int64_t at_ms)

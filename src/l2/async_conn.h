@@ -20,10 +20,11 @@ typedef struct lk_async_conn {
     const lk_config *config;
     lk_pool *pool; /* which knows the addresses */
     int epoll_fd, bell_fd, timer_fd;
-    int watched_fd;         /* somebody else's, see lk_async_conn_watch; -1: none */
-    bool rung;              /* by the owner, and not heard yet */
-    _Atomic bool rung_from; /* by another thread, and not heard yet */
-    bool shared;      /* somebody else was told of the bell: it may ring at any time, once more than expected, too */
+    int watched_fd; /* somebody else's, see lk_async_conn_watch; -1: none */
+    _Atomic uint32_t
+        rung_from; /* by another thread, and not heard yet. No bool: it does not share a word with those of the owner */
+    bool rung;     /* by the owner, and not heard yet */
+    bool shared;   /* somebody else was told of the bell: it may ring at any time, once more than expected, too */
     int64_t armed_ms; /* the timer, 0: not */
     enum lk_async_conn_state state;
     lk_socket socket;
