@@ -12,6 +12,7 @@
  * latchkey_revoke_user, UNAVAILABLE promises nothing. */
 #include "base/outcome.h"
 #include "session/visit.h"
+#include "session/vouched_read.h"
 #include "base/argument.h"
 #include "observe/events.h"
 #include "session/handle.h"
@@ -67,7 +68,7 @@ static int end_node(latchkey *lk, lk_node *node, int64_t deadline_ms, int64_t *c
         if (lk_l2_owner(&lk->l2, p) == node) status = end_some(lk, node, p, count, deadline_ms, &incarnation, cutoffs);
     }
     if (status) return status;
-    if (lk_node_lease_covers_since(node, incarnation, lk_now_ms(), deadline_ms)) return LATCHKEY_UNAVAILABLE;
+    if (lk_node_lease_covers_since(node, incarnation, lk_now_ms(), deadline_ms)) return lk_unleased(node);
     return all_known(lk, node, cutoffs) ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE;
 }
 

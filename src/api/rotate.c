@@ -6,6 +6,7 @@
  * confirmed, nobody finds the old token there, and then it is purged here. */
 #include "observe/events.h"
 #include "base/argument.h"
+#include "base/reason.h"
 #include "session/judge.h"
 #include "session/begin.h"
 #include "session/ended.h"
@@ -138,5 +139,7 @@ int latchkey_rotate(latchkey *lk, const char *token, size_t token_len, int64_t g
     if (!status) memcpy(new_token, made.text, LATCHKEY_TOKEN_SIZE);
     lk_wipe(&old, sizeof old);
     lk_wipe(&made, sizeof made);
+    if (status == LATCHKEY_REFUSED)
+        return lk_reason(status, "this token was exchanged already, and is in its grace: go on with it");
     return lk_outcome_status(status);
 }

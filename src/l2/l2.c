@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/outcome.h"
+#include "base/reason.h"
 #include "redis/errors.h"
 #include "redis/keys.h"
 
@@ -14,7 +15,8 @@ static int unavailable(const lk_l2 *l2, lk_node *node, int status, const char *t
 {
     lk_count(l2->counters, LK_L2_ERRORS, 1);
     lk_node_trouble(node, status, text);
-    return status == LATCHKEY_NO_MEMORY ? status : LATCHKEY_UNAVAILABLE; /* no answer is no answer, whyever */
+    status = status == LATCHKEY_NO_MEMORY ? status : LATCHKEY_UNAVAILABLE; /* no answer is no answer, whyever */
+    return lk_reason(status, "%s", text);
 }
 
 int lk_l2_refused(const lk_l2 *l2, lk_node *node, const lk_reply *reply)
@@ -29,7 +31,7 @@ int lk_l2_corrupt(const lk_l2 *l2, lk_node *node, const char *text)
 {
     lk_count(l2->counters, LK_CORRUPT_RECORDS, 1);
     lk_node_trouble(node, LATCHKEY_CORRUPT, text);
-    return LATCHKEY_CORRUPT;
+    return lk_reason(LATCHKEY_CORRUPT, "%s", text);
 }
 
 static int ask(const lk_l2 *l2, lk_node *node, const lk_ask *a, lk_reply **replies, uint64_t *incarnation)

@@ -4,6 +4,7 @@
 
 #include "session/server_time.h"
 #include "session/token_reuse.h"
+#include "session/vouched_read.h"
 
 /* What scripts answer, in one language: a number above 0: done; 0: there is no such session; below: it is past its absolute
  * expiry; or a word. */
@@ -51,6 +52,6 @@ int lk_run_script(latchkey *lk, const lk_script_run *run, int64_t deadline_ms)
     if (status < 0) return status;
     if (!status && !answer.durable) return LATCHKEY_UNAVAILABLE;
     int64_t since_ms = !status && answer.awaits_beat ? lk_now_ms() : INT64_MIN;
-    if (lk_node_lease_covers_since(node, answer.source.incarnation, since_ms, deadline_ms)) return LATCHKEY_UNAVAILABLE;
+    if (lk_node_lease_covers_since(node, answer.source.incarnation, since_ms, deadline_ms)) return lk_unleased(node);
     return met(lk, run->partition) == answer.source.meetings ? status : LATCHKEY_UNAVAILABLE;
 }

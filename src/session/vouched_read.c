@@ -1,6 +1,8 @@
 /* See vouched_read.h. */
 #include "session/vouched_read.h"
 
+#include "base/reason.h"
+
 lk_vouch lk_vouch_partition(latchkey *lk, unsigned partition)
 {
     lk_vouch vouch = {.leased = lk_node_lease_owner(lk_l2_owner(&lk->l2, partition))};
@@ -51,6 +53,13 @@ int lk_vouch_ask(latchkey *lk, unsigned partition, lk_vouch *vouch, const lk_cal
     return status;
 }
 
+int lk_unleased(lk_node *node)
+{
+    char trouble[160];
+    lk_node_last_trouble(node, trouble, sizeof trouble);
+    return lk_reason(LATCHKEY_UNAVAILABLE, "no lease covers what Redis answered%s%s", *trouble ? ": " : "", trouble);
+}
+
 static bool begin_read(latchkey *lk, const lk_vouched_read *read, lk_vouch *vouch)
 {
     if (read->token) return lk_vouch_session(lk, read->token, vouch);
@@ -72,7 +81,7 @@ static int denial(latchkey *lk, const lk_vouched_read *read, const lk_vouch *vou
     if (!read->token || lk_pending_holds(lk->pending, read->token)) return LATCHKEY_NOT_FOUND;
     uint64_t leased = lk_node_lease_owner(node); /* 0: a server is being met, and told of it */
     if (!leased) return LATCHKEY_NOT_FOUND;
-    if (lk_node_lease_covers(node, leased, deadline_ms)) return LATCHKEY_UNAVAILABLE;
+    if (lk_node_lease_covers(node, leased, deadline_ms)) return lk_unleased(node);
     return read->keep ? read->keep(lk, read->context, vouch, LATCHKEY_NOT_FOUND) : LATCHKEY_NOT_FOUND;
 }
 
@@ -92,5 +101,6 @@ int lk_read_vouched(latchkey *lk, const lk_vouched_read *read, int64_t deadline_
         else if (!status) status = read->keep ? read->keep(lk, read->context, &vouch, said) : said;
         if (status && !said && read->drop) read->drop(read->context);
     }
-    return lk_outcome_status(status);
+    status = lk_outcome_status(status);
+    return status == LATCHKEY_UNAVAILABLE ? lk_unleased(node) : status;
 }

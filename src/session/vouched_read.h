@@ -31,6 +31,9 @@ void lk_vouch_answered(latchkey *lk, unsigned partition, lk_vouch *vouch, uint64
 int lk_vouch_ask(latchkey *lk, unsigned partition, lk_vouch *vouch, const lk_call *calls, size_t count,
                  int64_t deadline_ms, lk_reply **replies);
 
+/* UNAVAILABLE, and why: no lease covers what Redis answered. */
+int lk_unleased(lk_node *node);
+
 typedef struct lk_vouched_read {
     unsigned partition;
     const lk_token *token; /* of the session that is asked for, */

@@ -117,12 +117,61 @@ static void test_why_the_last_call_failed(void **state)
     assert_string_equal(text, error);
 }
 
+static void test_why_redis_gave_no_answer(void **state)
+{
+    (void)state;
+    latchkey *lk = handle_open(server, "deadline_ms=500"), *other = handle_open(server, "");
+    char token[LATCHKEY_TOKEN_SIZE], renewed[LATCHKEY_TOKEN_SIZE], text[256], key[128];
+    make_session(other, 1, token);
+    redis_freeze(server);
+    assert_status(lk, LATCHKEY_UNAVAILABLE, touch(lk, token));
+    reason(lk, text);
+    assert_contains(text, "Redis");
+    reason(other, text); /* another handle's call */
+    assert_string_equal(text, "");
+    assert_status(lk, LATCHKEY_UNAVAILABLE, validate(lk, token));
+    reason(lk, text);
+    assert_true(strlen(text) > 10);
+    redis_thaw(server);
+    assert_status(other, LATCHKEY_OK, latchkey_rotate(other, token, strlen(token), 60000, renewed));
+    assert_status(other, LATCHKEY_REFUSED, latchkey_rotate(other, token, strlen(token), 60000, renewed));
+    reason(other, text);
+    assert_contains(text, "exchanged already");
+    redis_do(server, "HSET %s v damaged", session_key(server, token, key));
+    assert_status(other, LATCHKEY_CORRUPT, load(other, token));
+    reason(other, text);
+    assert_contains(text, "record");
+    assert_lacks(text, token);
+}
+
+static void fail_once(crew_member *m)
+{
+    char text[256], token[LATCHKEY_TOKEN_SIZE];
+    latchkey_draft draft = {.size = sizeof draft, .role = "a role that is far too long"};
+    int *wrong = m->shared;
+    for (int i = 0; i < 200; i++) {
+        if (m->index) latchkey_create(NULL, NULL, token);
+        else latchkey_create(NULL, &draft, NULL);
+        latchkey_touch(NULL, NULL, 0);
+        if (m->index) latchkey_rotate(NULL, token, 43, 5, NULL);
+        latchkey_error_text(NULL, text, sizeof text);
+        if (strncmp(text, m->index ? "rotate:" : "the handle", 7)) *wrong = 1;
+    }
+}
+
+static void test_each_thread_has_its_own(void **state)
+{
+    (void)state;
+    int wrong = 0;
+    crew_run(2, fail_once, &wrong);
+    assert_int_equal(wrong, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_what_is_wrong_is_named),
-        TEST(test_files_are_read),
-        TEST(test_why_the_last_call_failed),
+        TEST(test_what_is_wrong_is_named),   TEST(test_files_are_read),          TEST(test_why_the_last_call_failed),
+        TEST(test_why_redis_gave_no_answer), TEST(test_each_thread_has_its_own),
     };
     return cmocka_run_group_tests(tests, server_start, server_end);
 }
