@@ -42,6 +42,13 @@ int __wrap_lk_node_lease_covers(lk_node *node, uint64_t incarnation, int64_t dea
     return world.covers[world.covered++];
 }
 
+void __wrap_lk_node_last_trouble(lk_node *node, char *text, size_t size);
+void __wrap_lk_node_last_trouble(lk_node *node, char *text, size_t size)
+{
+    (void)node;
+    memset(text, 0, size);
+}
+
 void __wrap_lk_node_suspect(lk_node *node, uint64_t incarnation);
 void __wrap_lk_node_suspect(lk_node *node, uint64_t incarnation)
 {
