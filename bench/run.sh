@@ -9,8 +9,8 @@ usage: sh bench/run.sh [--only NAME] [--short] [BENCHMARK OPTIONS]
 
   without options   every benchmark once, some quarter of an hour; writes bench/results/*.json and *.svg, and the tables in
                     bench/README.md
-  --only NAME       one of them: article (two minutes), l1 (two and a half), server (seven), http (two), ttl (two), hygiene (three)
-                    or scripts (half)
+  --only NAME       one of them: article (two minutes), l1 (two and a half), server (seven), http (two), ttl (two), hygiene (three),
+                    scripts (half) or ffi (one: other languages)
   --runs N          l1 so often, one run after the other (1): which of its goals are met in all of them?
   --short           a minute and few sessions, into a temporary directory that is removed: does everything still run?
                     Changes no tracked file
@@ -48,14 +48,14 @@ while [ "$count" -gt 0 ]; do
     esac
 done
 case $only in
-'' | article | l1 | server | http | ttl | hygiene | scripts) ;;
+'' | article | l1 | server | http | ttl | hygiene | scripts | ffi) ;;
 *) echo "there is no benchmark '$only'" >&2; exit 2 ;;
 esac
 
 cd "$(dirname "$0")/.."
 sh tests/need.sh build-essential cmake pkg-config libhiredis-dev libsodium-dev libxxhash-dev libssl-dev redis-server \
     python3 python3-matplotlib g++ libtbb-dev liburcu-dev libck-dev libglib2.0-dev liblmdb-dev libevent-dev wrk \
-    redis-tools util-linux
+    redis-tools util-linux python3-dev python3-setuptools python3-flask python3-flask-session python3-redis luajit2
 
 # The first python3 of PATH need not be the system's, for which Debian's matplotlib is.
 python=
@@ -132,6 +132,11 @@ if wanted scripts; then
     [ -n "$short" ] || PYTHONPATH=bench/support "$python" -c 'import sys, report
 report.put_between_markers("bench/README.md", "scripts", f"`{sys.argv[2]}`\n\n" + open(sys.argv[1]).read().rstrip())' \
         "$temporary/scripts.tables" "$command"
+fi
+if wanted ffi; then
+    sh bench/ffi/run.sh ${short:+--short} --json "$temporary/new.json"
+    mv "$temporary/new.json" "$results/ffi.json"
+    report ffi "$python" bench/support/report.py "$results/ffi.json"
 fi
 if wanted hygiene; then
     run hygiene build-bench/bench/latchkey-bench-hygiene "$@" >"$temporary/hygiene.tables"

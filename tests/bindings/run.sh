@@ -11,6 +11,7 @@ root=$(dirname "$(dirname "$here")")
 work=$(mktemp -d)
 running=
 . "$root/tests/support/redis.sh"
+. "$root/tests/support/prefix.sh"
 cleanup() {
     for pid in $running; do kill "$pid" 2>/dev/null && wait "$pid" || :; done
     rm -rf "$work"
@@ -19,20 +20,7 @@ trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# Shared and static into one prefix. The objects are the same ones, so the second is quick where there is a ccache.
-export LATCHKEY_PREFIX="$work/prefix"
-launcher=
-! command -v ccache >/dev/null || launcher="-DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache"
-for shared in OFF ON; do
-    # shellcheck disable=SC2086 # the launcher is two words or none
-    cmake -S "$root" -B "$work/build-$shared" $launcher -DBUILD_SHARED_LIBS=$shared -DCMAKE_POSITION_INDEPENDENT_CODE=ON \
-        -DCMAKE_INSTALL_PREFIX="$LATCHKEY_PREFIX" -DCMAKE_INSTALL_LIBDIR=lib -DLATCHKEY_CLI=OFF >"$work/install.log" 2>&1 &&
-        cmake --build "$work/build-$shared" --parallel "$(nproc)" >>"$work/install.log" 2>&1 &&
-        cmake --install "$work/build-$shared" >>"$work/install.log" 2>&1 || { cat "$work/install.log" >&2; exit 1; }
-    rm -rf "$work/build-$shared"
-done
-export PKG_CONFIG_PATH="$LATCHKEY_PREFIX/lib/pkgconfig"
-export LD_LIBRARY_PATH="$LATCHKEY_PREFIX/lib"
+prefix_install "$root" "$work/library"
 
 # points LANGUAGE: the numbers of the list that it must pass
 points() {

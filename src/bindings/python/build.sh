@@ -8,4 +8,4 @@ dir=$(cd "$1" && pwd)
 cd "$(dirname "$0")"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-"${PYTHON:-python3}" -B setup.py -q build --build-base "$work" --build-lib "$dir"
+"${PYTHON:-python3}" -B setup.py -q egg_info --egg-base "$work" build --build-base "$work" --build-lib "$dir"

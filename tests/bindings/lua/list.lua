@@ -180,10 +180,10 @@ local none, words, status = strict:create(1800)
 assert(none == nil and words:find("LIMIT") and status == 4)
 ok(18, "limit")
 
-redis("CONFIG SET maxmemory-policy allkeys-lru")
+redis("CONFIG SET maxmemory 1gb maxmemory-policy allkeys-lru")
 lines = {}
 open():close()
-redis("CONFIG SET maxmemory-policy noeviction")
+redis("CONFIG SET maxmemory 0 maxmemory-policy noeviction")
 local found = false
 for _, each in ipairs(lines) do found = found or each.text:find("maxmemory%-policy") and each.level <= 4 end
 assert(found, "the log says nothing of maxmemory-policy")

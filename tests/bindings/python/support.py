@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the tests of the Python binding share: the private Redis, handles on it, and the points of the list."""
 import contextlib
+import logging
 import os
 import signal
 import subprocess
@@ -10,6 +11,8 @@ import traceback
 
 import latchkey
 
+logging.getLogger("latchkey").addHandler(logging.NullHandler())  # the private Redis is not set up as a careful one is
+logging.getLogger("asyncio").setLevel(logging.ERROR)  # that a callback took long, under -X dev on a slow machine, is no news
 SOCKET = os.environ["LATCHKEY_REDIS_SOCKET"]
 REDIS_PID = int(os.environ["LATCHKEY_REDIS_PID"])
 WORK = os.environ["LATCHKEY_WORK"]

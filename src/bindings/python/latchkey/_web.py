@@ -15,8 +15,13 @@ def anonymous():
 def cookies(header, name):
     """All values of a cookie in a Cookie header, in their order. A client may send several of one name: an old one with another
     path, one that another host of the domain has set."""
+    if not header:
+        return ()
+    if ";" not in header:
+        key, _, value = header.partition("=")
+        return (value.strip().strip('"'),) if key.strip() == name and value else ()
     found = []
-    for part in (header or "").split(";"):
+    for part in header.split(";"):
         key, _, value = part.partition("=")
         if key.strip() == name and value:
             found.append(value.strip().strip('"'))

@@ -34,25 +34,31 @@ def _dumps(data):
 class Session(SessionMixin):
     """The session of a request. Nothing is asked of latchkey before somebody looks at it."""
 
+    # What most requests leave as it is stands here once.
+    modified = accessed = False
+    changed = False  # another token than that of the cookie, or none
+    _token = _entry = _dict = _kept = None
+
     def __init__(self, lk, tokens):
         self._lk, self._tokens = lk, tokens
-        self._looked = False
-        self._token = self._entry = self._dict = None
-        self._data = _web.Data(lk, _FIELD, _loads, _dumps)
-        self.modified = self.accessed = False
-        self.changed = False  # another token than that of the cookie, or none
 
     def _look(self):
-        if not self._looked:
+        if not self.accessed:
             self._token, self._entry = _web.first_valid(self._tokens, self._lk.validate)
-            self._looked = True
-        self.accessed = True
+            self.accessed = True
+
+    @property
+    def _data(self):
+        if self._kept is None:
+            self._kept = _web.Data(self._lk, _FIELD, _loads, _dumps)
+        return self._kept
 
     @property
     def entry(self):
         """Whose session it is. None: nobody is logged in."""
         self._look()
-        return None if self._entry is None or self._entry.role == _web.ANONYMOUS else self._entry
+        entry = self._entry
+        return None if entry is None or entry.role == _web.ANONYMOUS else entry
 
     @property
     def token(self):
@@ -155,6 +161,8 @@ class Sessions(SessionInterface):
     def save_session(self, app, session, response):
         if response.status_code == 503:
             return
+        if not session.accessed:
+            return
         try:
             session.save()
         except latchkey.Unavailable:
@@ -162,8 +170,10 @@ class Sessions(SessionInterface):
             response.status_code, response.headers = 503, answer.headers
             response.set_data(answer.get_data())
             return
-        if session.accessed:
+        if "Vary" in response.headers:
             response.vary.add("Cookie")
+        else:
+            response.headers["Vary"] = "Cookie"
         if not session.changed:
             return
         name = self.get_cookie_name(app)

@@ -112,8 +112,9 @@ local latchkey = { _VERSION = "0.1.0" }
 -- ------------------------------------------------------------------------------------------------- entries --
 
 local function text_of(chars, size)
-    local text = ffi.string(chars, size)
-    return (text:gsub("%z.*", ""))
+    local length = 0
+    while length < size and chars[length] ~= 0 do length = length + 1 end
+    return ffi.string(chars, length)
 end
 
 -- Decoded when somebody looks. user_id and the times are 64-bit numbers of LuaJIT; compare with 42ULL, or tonumber() of them.
@@ -259,12 +260,13 @@ local function beyond(self, status)
     return unanswered(self, status)
 end
 
---- From memory alone: an entry; nil: no; nil and "again": only Redis can tell. Never waits.
-function Handle:try_validate(token)
+--- From memory alone: an entry; nil: no; nil and "again": only Redis can tell. Never waits. `into`, an entry of before, is filled instead
+-- of a new one.
+function Handle:try_validate(token, into)
     local raw = self.raw
     if raw == nil then return nil, "the handle is closed" end
     if type(token) ~= "string" then return nil end
-    local entry = entry_t()
+    local entry = into or entry_t()
     local status = C.latchkey_try_validate(raw, token, #token, entry)
     if status == OK then return entry end
     return beyond(self, status)
