@@ -58,6 +58,7 @@ typedef struct {
     uint32_t device, flags, current, reserved;
 } latchkey_session_info;
 
+size_t strnlen(const char *text, size_t size);
 const char *latchkey_version(void);
 const char *latchkey_status_text(int status);
 size_t latchkey_token_size(void);
@@ -112,9 +113,7 @@ local latchkey = { _VERSION = "0.1.0" }
 -- ------------------------------------------------------------------------------------------------- entries --
 
 local function text_of(chars, size)
-    local length = 0
-    while length < size and chars[length] ~= 0 do length = length + 1 end
-    return ffi.string(chars, length)
+    return ffi.string(chars, ffi.C.strnlen(chars, size))
 end
 
 -- Decoded when somebody looks. user_id and the times are 64-bit numbers of LuaJIT; compare with 42ULL, or tonumber() of them.
