@@ -63,7 +63,7 @@ static answer exchanged(int status, answer a)
 }
 
 /* More rights: first a new token, then the rights. If the second fails, the new token has the old rights, and the user tries
- * again. The other way round, a failure would give the rights to the old token, which somebody may have stolen before.
+ * again. The other way round, a failure would give the rights to the old token, which may have been stolen before.
  * (If the first is UNAVAILABLE, Redis may have made the exchange all the same: then the user has to log in again.) */
 static answer promote(latchkey *lk, const char *token)
 {

@@ -197,7 +197,7 @@ typedef struct latchkey_draft {
 /* The user id of a name. It is BLAKE2b with a digest of 8 bytes and no key, read as a little-endian number, and 1 in place of
  * 0. So every language computes the same, and it never changes. For a name of 0 bytes, or NULL, it is 0: no id.
  * Two names may have one id. By chance that is two in 2^64: among a million users, in one of 37 million deployments. On
- * purpose, it takes somebody 2^32 tries with names of their own. So give the name in draft.user_name as well. Redis then keeps
+ * purpose, it takes an attacker 2^32 tries with names of their own. So give the name in draft.user_name as well. Redis then keeps
  * a hash of the name (BLAKE2b-256) beside the user's sessions, for as long as the last of them may live. A login under another
  * name of the same id is REFUSED, and logged as an error.
  * Does not block. */
@@ -206,7 +206,7 @@ LATCHKEY_API uint64_t latchkey_user_id(const void *name, size_t size);
 /* --------------------------------------------------------------------------------------------- the log -- */
 
 /* Levels. The numbers are those of syslog: smaller is graver. */
-#define LATCHKEY_LOG_ERROR 3   /* a guarantee does not hold now, or nothing works until somebody acts */
+#define LATCHKEY_LOG_ERROR 3   /* a guarantee does not hold now, or nothing works until a person acts */
 #define LATCHKEY_LOG_WARNING 4 /* one more fault would break a guarantee; or service is impaired */
 #define LATCHKEY_LOG_NOTICE 5  /* worth knowing: what works again, what could not be checked */
 #define LATCHKEY_LOG_INFO 6    /* events, where events=1 asks for them */
@@ -427,7 +427,7 @@ LATCHKEY_API int latchkey_create(latchkey *lk, const latchkey_draft *draft, char
 LATCHKEY_API int latchkey_token_new(latchkey *lk, uint64_t user_id, char token[LATCHKEY_TOKEN_SIZE]);
 
 /* Makes a session as latchkey_create does, with a token of latchkey_token_new for the draft's user. Never pass on a token that came
- * from a client: somebody else may know it.
+ * from a client: an attacker may know it.
  * Where this was UNAVAILABLE, call it again with the same token. If it is then REFUSED, validate the token: the first call may have
  * made the session.
  * Returns  as latchkey_create; REFUSED also where a session of this token exists, or was ended lately (the last 1,000 revocations
@@ -549,7 +549,7 @@ LATCHKEY_API int latchkey_rotate(latchkey *lk, const char *token, size_t token_l
  *   expires_at_ms   when it ends, whatever lifetime_ms is; at most ten years from now. 0: after the draft's lifetime_ms, or the
  *                   handle's, from now. Only with 0 may the draft have a lifetime_ms.
  *   idle time       begins now.
- *   limits          max_sessions and max_per_device are not applied, so that nobody is logged out. The next create applies them.
+ *   limits          max_sessions and max_per_device are not applied, so that no user is logged out. The next create applies them.
  * A foreign token means one session, once: run the import as often as you like, until foreign_until_ms. Until then Redis
  * remembers which tokens moved in, so a session that has ended is not brought back, whatever its expiry was.
  * To allow more time, set a later foreign_until_ms before the earlier one has passed, and run the import once more before it

@@ -386,7 +386,7 @@ def flood_markdown(result, goals):
     goals.add("a dead token over and over: records that Redis was asked for, per 5 s begun", 1,
               [again["reads"] / (1 + again["seconds"] // 5)])
     return "\n\n".join([
-        "### Floods of tokens that nobody has",
+        "### Floods of tokens without a session",
         table(["alone", "sent", "threads", "a token takes its thread", "records Redis was asked for",
                "no answer in time", "live entries in L1 before, after"], rows),
         "Beside good traffic, which is paced, and whose sessions are in L1:",
