@@ -169,7 +169,7 @@ def latency(b, c, pairs):
 
 
 def commands(redis, b, c, pairs):
-    """Exact counts by INFO commandstats. What the instances send of themselves is measured first, while nobody asks."""
+    """Exact counts by INFO commandstats. What the instances send of themselves is measured first, while there are no requests."""
     for user, cookie in pairs:
         b.whoami(user, cookie)  # now in B's L1, for the longest that an entry stays there
     before = redis.commands()
@@ -200,7 +200,7 @@ def commands(redis, b, c, pairs):
             + f"{others * 1000 / count:>11,.1f}   {f'({idle_rate * took * 1000 / count:,.1f})':>16}")
     say()
     say(f"B had seen each session once before; that first sight is the miss of step 5. The three instances send {idle_rate:,.1f}")
-    say("commands a second of themselves while nobody asks anything; the last column is that rate times the row's time.")
+    say("commands a second of themselves while there are no requests; the last column is that rate times the row's time.")
     (_, without, _), (_, kept, _) = rows
     if without.get("hget", 0) < count:
         wrong(f"C has no L1, and read {without.get('hget', 0):,} records for {count:,} requests")

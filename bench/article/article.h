@@ -96,7 +96,7 @@ typedef struct world {
 
 world *world_make(const article_options *options, latchkey *lk, const bench_server *server);
 void world_free(world *w);
-/* False: nobody is logged in there. used_s is that of the read before this one. */
+/* False: there is no session there. used_s is that of the read before this one. */
 bool world_read(world *w, size_t index, session *out);
 bool world_holds(world *w, size_t index, const session *it); /* is it still this session? */
 /* Takes a session out of its slot, which then is the caller's until world_put or world_leave. */

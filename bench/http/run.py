@@ -69,7 +69,7 @@ class Server:
         return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
     def check(self, cookies):
-        """It does what its mode says: who is who, and nobody without a cookie."""
+        """It does what its mode says: each user is recognised, and no request without a cookie is admitted."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
 
         def ask(headers):

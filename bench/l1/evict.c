@@ -12,7 +12,7 @@ const char *const trace_names[TRACES] = {"churn", "churn and a scan"};
 const double exponents[EXPONENTS] = {0.9, 1.0, 1.1};
 
 /* A trace: sessions of Zipf popularity; with each hundredth request one of them ends and another takes its place in the
- * ranking; through the middle half of a trace with a scan, each fourth request is that of somebody who walks
+ * ranking; through the middle half of a trace with a scan, every fourth request walks
  * through all sessions in turn, once. */
 enum { CHURN_EVERY = 100, SCAN_EVERY = 4 };
 

@@ -94,7 +94,7 @@ static void measure_redis(results *r)
     char token[LATCHKEY_TOKEN_SIZE], pattern[64];
     if (latchkey_create(lk, &draft, token) != LATCHKEY_OK) bench_die("latchkey_create failed");
     snprintf(pattern, sizeof pattern, "lk:*:s:%.20s", token);
-    redisReply *reply = redisCommand(redis, "KEYS %s", pattern); /* a Redis of our own: there KEYS harms nobody */
+    redisReply *reply = redisCommand(redis, "KEYS %s", pattern); /* a Redis of our own: there KEYS does no harm */
     if (reply && reply->type == REDIS_REPLY_ARRAY && reply->elements == 1)
         r->redis_latchkey_bytes = usage(redis, reply->element[0]->str);
     freeReplyObject(reply);

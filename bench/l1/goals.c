@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * What L1 is to reach, as ratios within one run, and whether it did. Of the interleaved repeats the least counts, ours
- * and everybody's: what else the machine does can only add, and on a shared one it adds more than half to some.
+ * and every contender's: what else the machine does can only add, and on a shared one it adds more than half to some.
  */
 #include "l1bench.h"
 

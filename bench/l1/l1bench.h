@@ -24,7 +24,7 @@ enum { SIZES = 3, PEERS_MAX = 20, REPEATS_MAX = 25, CHUNK = 512, BATCH = 32 };
 
 enum distribution { UNIFORM, ZIPF, DISTRIBUTIONS };
 
-/* Before WRITERS nobody writes, and every lookup must hit. */
+/* Before WRITERS no thread writes, and every lookup must hit. */
 enum mode {
     LATENCY,         /* a lookup cannot begin before the one before it has ended */
     THROUGHPUT,      /* back to back */
@@ -71,7 +71,7 @@ void token_text(uint64_t number, char text[LATCHKEY_TOKEN_LENGTH]); /* of a made
 void stream_open(stream *s, const world *w, enum distribution d, size_t count, const bool *usable, uint64_t seed);
 void stream_close(stream *s);
 
-/* An entry consumed, every byte of it, in words of 8 bytes, as its fields are: wider loads would wait for whoever stored it
+/* An entry consumed, every byte of it, in words of 8 bytes, as its fields are: wider loads would wait for the stores
  * in words. */
 static inline uint64_t fold(const latchkey_entry *entry)
 {

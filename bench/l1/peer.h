@@ -45,7 +45,7 @@ typedef struct peer {
     bool evicts;         /* may drop what it was given: a cache, not a map */
     void *(*open)(size_t capacity);
     void (*close)(void *map);
-    void (*fill)(void *map);  /* many puts follow, nobody reads; may be NULL */
+    void (*fill)(void *map);  /* many puts follow, and no reads; may be NULL */
     void (*enter)(void *map); /* this thread begins to use it, and ends; may be NULL */
     void (*leave)(void *map);
     bool (*get)(void *map, const request *asked, latchkey_entry *entry);
@@ -60,7 +60,7 @@ typedef struct peer {
 extern const peer *const peers[];
 extern const int peer_count;
 
-/* The lease of everybody but latchkey, which has its own. Far away, but only the run knows. */
+/* The lease of all contenders but latchkey, which has its own. Far away, but only the run knows. */
 extern int64_t peer_lease_until_ms;
 
 static inline int64_t lease_until(void) { return __atomic_load_n(&peer_lease_until_ms, __ATOMIC_ACQUIRE); }

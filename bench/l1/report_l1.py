@@ -61,7 +61,7 @@ def least(result, contender, size, distribution, mode):
 
 
 def of_the_ideal(result, text):
-    """What the same goal would come to for the ideal: beyond that nobody can get on this machine in this run."""
+    """What the same goal would come to for the ideal: more than that is not possible on this machine in this run."""
     match = re.match(r"(\d+) (uniform|Zipf 0.99): (.*)", text)
     if not match:
         return ""

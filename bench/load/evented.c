@@ -38,7 +38,7 @@ static void submit(loop *l, uint64_t tag)
 
 static void take(loop *l, const latchkey_answer *answer)
 {
-    if (answer->tag >= IN_FLIGHT || l->asked[answer->tag].it == NULL) bench_die("an answer that nobody asked for");
+    if (answer->tag >= IN_FLIGHT || l->asked[answer->tag].it == NULL) bench_die("an answer that was not asked for");
     asked *a = &l->asked[answer->tag];
     answer_check(a->it, answer->status, &answer->entry);
     if (l->recording) account_note(l->account, answer->status, false, bench_now_ns() - a->began_ns);

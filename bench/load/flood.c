@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tokens that nobody has, and what they cost Redis, their sender's server and the users beside them. See parts.h.
+ * Tokens without a session, and what they cost Redis, the server that they are sent to, and other users. See parts.h.
  *
  *     invented     the check is wrong, all else is right: refused before Redis is asked (checked: not one read)
  *     dead         well-formed, of sessions that do not exist (any more), each sent once
@@ -40,7 +40,7 @@ typedef struct sender {
     uint64_t end_ns;
     const atomic_int *stop; /* relaxed: the join orders everything */
     uint64_t sent, unavailable;
-    volatile uint64_t counted; /* read by nobody: so that counting is done */
+    volatile uint64_t counted; /* not read: so that counting is done */
 } sender;
 
 static void send_one(sender *f, uint64_t number)
@@ -49,7 +49,7 @@ static void send_one(sender *f, uint64_t number)
     const char *token = f->tokens[kinds[f->kind].once ? f->first + number % f->span : 0];
     int status = latchkey_validate(f->lk, token, LATCHKEY_TOKEN_LENGTH, &entry);
     if (status == LATCHKEY_UNAVAILABLE) f->unavailable++;
-    else if (status != kinds[f->kind].expected) wrong_answer("to a token that nobody has", status);
+    else if (status != kinds[f->kind].expected) wrong_answer("to a token without a session", status);
 }
 
 static void *send(void *argument)

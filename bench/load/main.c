@@ -19,7 +19,7 @@ static const char usage[] =
     "  steady                the article's load on an L1 of all\n"
     "  outage                Redis killed under load, and back with its data\n"
     "  cold                  ten instances cold at once\n"
-    "  flood                 tokens that nobody has\n"
+    "  flood                 tokens without a session\n"
     "\n"
     "  --json FILE           where the figures go (server.json); report.py makes tables and plots of it\n"
     "  --sessions N          sessions that exist (100000)\n"

@@ -7,7 +7,7 @@
  *     steady.c    the article's load, L1 of all
  *     outage.c    Redis killed under load, and back again
  *     cold.c      ten instances, cold at once
- *     flood.c     tokens that nobody has
+ *     flood.c     tokens without a session
  *     drive.c     threads that ask about sessions, and what they saw      series.c   Redis and L1 over time
  *     stage.c     a server with sessions on it
  *
@@ -42,7 +42,7 @@ typedef struct settings {
 
 /* ------------------------------------------------------------------------------------------------ stage -- */
 
-/* A session as the parts see it that log nobody in or out. */
+/* A session as the parts see it that make and end none. */
 typedef struct one {
     char token[LATCHKEY_TOKEN_SIZE];
     char key[72]; /* in Redis, for those who ask it by themselves */
@@ -118,7 +118,7 @@ void wrong_answer(const char *what, int status);
 void answer_check(const one *it, int status, const latchkey_entry *entry);
 uint64_t wrong_answers(void);
 
-/* A token nobody has: the check wrong, or right. */
+/* A token without a session: the check wrong, or right. */
 void token_invent(char token[LATCHKEY_TOKEN_SIZE], bool check_right);
 
 /* ----------------------------------------------------------------------------------------------- series -- */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * A server with sessions on it, and tokens that nobody has. See parts.h.
+ * A server with sessions on it, and tokens without a session. See parts.h.
  */
 #include "parts.h"
 

@@ -22,7 +22,7 @@ static void variant(bench_json *json, const settings *s, const bench_server *ser
     snprintf(text, sizeof text, "l1_capacity=%zu&l1_ttl_ms=%.0f&idle_ms=%.0f", w->count + w->count / 4,
              options->l1_ttl_ms, options->idle_ms);
     latchkey *lk = open_at(bench_server_url(server), text);
-    if (!refreshed) lk->refresh_ms = 0; /* there is no option for that; nobody else uses the handle yet */
+    if (!refreshed) lk->refresh_ms = 0; /* there is no option for that; no other thread uses the handle yet */
     snprintf(text, sizeof text, "steady, %s, %s", options->skew > 0 ? "article" : "in use", key);
     result *r = clients_run(text, w, lk, server, options, s->rate, whole_s - measured_s, measured_s);
     if (!refreshed && r->stats.refreshes) bench_die("refreshes, although they are switched off");

@@ -47,7 +47,7 @@ static void kill_server(bench_server *server)
     while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) continue;
 }
 
-/* SIGKILL: nothing in it is worth keeping, and there is nobody left to wait for a shutdown. */
+/* SIGKILL: nothing in it is worth keeping, and nothing waits for a shutdown. */
 static void end_server(bench_server *server)
 {
     kill_server(server);

@@ -217,7 +217,7 @@ class Export:
         if self.options.longest_ms:
             say(f'their idle time is {self.options.longest_ms // 1000} s, the longest that one has left; --idle sets another')
         if self.nobodys:
-            say(f'{self.nobodys} have no {self.options.user}: nobody is logged in there')
+            say(f'{self.nobodys} have no {self.options.user}: they are not logged in')
         if self.roleless:
             say(f'{self.roleless} of them have no {self.options.role}: written without a role')
         if self.unkept:

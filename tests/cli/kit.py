@@ -43,7 +43,7 @@ def free_port():
 
 
 def refusing_port():
-    """Nobody listens there, nor will while this process lives."""
+    """No process listens there, nor will while this one lives."""
     held = socket.socket()
     held.bind(('127.0.0.1', 0))
     HELD.append(held)

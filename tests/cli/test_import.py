@@ -260,7 +260,7 @@ class WhatMovesIn(ImportCase):
         app = self.app()
         self.assertEqual((0, '1'), app.order('end', 7))
         self.assertEqual(51, self.imported(self.write(good + [session(50)]))['here_already'])
-        self.assertEqual(NOT_FOUND, app.validate(token(7)))  # whoever has logged out is not brought back
+        self.assertEqual(NOT_FOUND, app.validate(token(7)))  # a session that was ended is not brought back
 
     def test_what_lies_in_the_way(self):
         self.imported(self.write([session(1)]))

@@ -151,7 +151,7 @@ class Redis:
         os.mkdir(directory)
         self.path = os.path.join(directory, 's')
         self.connection = None
-        for _ in range(20):  # somebody else may take the port between asking and listening
+        for _ in range(20):  # another process may take the port between asking and listening
             with socket.socket() as free:
                 free.bind(('127.0.0.1', 0))
                 self.port = free.getsockname()[1]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The rows: what is done to whom. Each function brings the fault about, lets it last, ends it, and returns how to see that
+"""The rows: which fault hits what. Each function causes the fault, lets it last, ends it, and returns how to see that
 it happened: a function of the lab that answers (seen, in words)."""
 import collections
 import glob
@@ -123,17 +123,17 @@ def everyone(lab, rule, count, what):
     return evidence
 
 
-@row('everyone-lost', 'A ends everybody, again and again; all messages of it are lost to B')
+@row('everyone-lost', 'A ends all sessions, again and again; all messages of it are lost to B')
 def everyone_lost(lab):
     return everyone(lab, 'subscription down message :rev drop', 'dropped', 'messages lost')
 
 
-@row('everyone-held', "A ends everybody, again and again; B's subscription is held up, then delivered")
+@row('everyone-held', "A ends all sessions, again and again; B's subscription is held up, then delivered")
 def everyone_held(lab):
     return everyone(lab, 'subscription down any - hold', 'held', 'messages held')
 
 
-@row('everyone-stopped', 'A ends everybody, again and again, while B has SIGSTOP', threads=16)
+@row('everyone-stopped', 'A ends all sessions, again and again, while B has SIGSTOP', threads=16)
 def everyone_stopped(lab):
     lab.b.freeze()
     lab.last(every_s=lab.seconds / 4, action=lab.a.end_everyone)
@@ -387,7 +387,7 @@ def replica_stopped(lab):
     return stopped(lab, lab.replica.process)
 
 
-@row('promoted', 'a replica promoted by hand while its link was cut; everybody moves to it',
+@row('promoted', 'a replica promoted by hand while its link was cut; all instances move to it',
      options='&durability=1', setup=with_replicas)
 def promoted(lab):
     missed = promote(lab)

@@ -10,7 +10,7 @@
  *   - a lease is as of the time at which its beat was sent, and the beat's nonce came back through the subscription
  *   - before the first lease of a server that is another one L1 was emptied
  *   - while the server does not lie: every session revoked before the beat was sent was purged, or L1 emptied, before
- *     the lease (guarantee C), however many messages were lost; so was everybody's ending, by its epoch
+ *     the lease (guarantee C), however many messages were lost; so was the end of all sessions, by its cut-off
  *   - no lease while L1 has yet to be emptied for an epoch
  */
 #include "fuzz.h"
@@ -186,7 +186,7 @@ static void revoke(fuzz_input *in)
     model_revoke(w.m, choice % (unsigned)w.m->config.partitions, selector);
 }
 
-/* Everybody in a partition; or its epoch is lost, which is told again. */
+/* All sessions of a partition; or its cut-off is lost, and is told again. */
 static void end_everyone(fuzz_input *in)
 {
     uint8_t choice = fuzz_byte(in);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What stands behind the nonce of a beat, as anybody may publish it. Input: the text.
+ * The text behind the nonce of a beat, as anyone may publish it. Input: the text.
  *
  * Properties: what is taken has a version of digits and points, and says the same again once it was written anew; what is
  * refused leaves zeros.

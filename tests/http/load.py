@@ -243,7 +243,7 @@ class Stage:
 
 def log_out(spare, here, there):
     """B: refused at once by the instance that answered; C: by the others within the bound. Answers that are no answer
-    (503) admit nobody and are asked again."""
+    (503) admit no request and are asked again."""
     at_here, at_there = Client(here), Client(there)
     for session in spare:
         check(at_here.whoami(session) == 200 and at_there.whoami(session) == 200, "a spare session is not admitted")
@@ -404,7 +404,7 @@ def scene_workers(stage, kind):
 
 
 def scene_worker_dies(stage, kind):
-    """A worker that is killed takes the others with it: nobody is left behind, and the status says so."""
+    """A worker that is killed takes the others with it: no process is left behind, and the status says so."""
     server = stage.server(kind, arguments=["--workers", "3"])
     worker = int(Client(server).ask("GET", "/healthz")[2]["X-Worker"])
     with open(f"/proc/{server.process.pid}/task/{server.process.pid}/children", encoding="ascii") as file:

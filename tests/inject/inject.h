@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Calls that fail on purpose. The library's objects (and hiredis') are linked with the system's calls renamed, so that
- * inject_malloc and its sisters here stand in the way of malloc for them and for nobody else: see CMakeLists.txt and
+ * inject_malloc and its sisters here replace malloc for them and for nothing else: see CMakeLists.txt and
  * calls.txt. What is not told to fail goes on to the real call.
  *
  * Calls are counted for each kind of thread, so that "the 7th send of the link's thread" means the same in every run,

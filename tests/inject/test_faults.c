@@ -28,7 +28,7 @@ static redis *server, *plain, *secured; /* the one in use, without TLS and with 
 static latchkey *lk;
 static uint64_t seed;
 static bool lengthy, every_third, over_unix;
-static char plan_text[160];  /* for whoever reads a failure */
+static char plan_text[160];  /* for people who read a failure */
 static inject_held at_first; /* by an earlier scenario that failed, and left things behind */
 
 static const uint64_t user = 42, other_user = 43;
@@ -128,7 +128,7 @@ static int set(const char *token, const char *name, const char *text)
     return latchkey_set_fields(lk, token, LATCHKEY_TOKEN_LENGTH, &field, 1);
 }
 
-/* Nobody else writes it: so what was read a moment ago is never another version. */
+/* No other thread writes it: so what was read a moment ago is never another version. */
 static int change_note(const char *token)
 {
     static const char *const names[] = {"note"};
@@ -142,7 +142,7 @@ static int change_note(const char *token)
     return latchkey_change_fields(lk, token, LATCHKEY_TOKEN_LENGTH, &change, 1);
 }
 
-/* Once it is OK nobody is told the old role (B). */
+/* Once it is OK no call answers with the old role (B). */
 static int promote(const char *token)
 {
     const latchkey_access access = {.size = sizeof access, .role = "r, promoted"};

@@ -55,7 +55,7 @@ static settings read_settings(int count, char **arguments)
 
 /* ---------------------------------------------------------------------------------------------- the course -- */
 
-/* Sessions may idle out while nobody uses them, so much later than any restart lasts. Few connections, so that all of
+/* Sessions may idle out while no call uses them, so much later than any restart lasts. Few connections, so that all of
  * them are in use and their number says something. */
 #define COMMON "idle_ms=120000&l1_ttl_ms=1000&l1_capacity=5000&connections=2&staleness_ms=1000&deadline_ms=250&lazy=1"
 

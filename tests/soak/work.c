@@ -90,7 +90,7 @@ static void use_many(worker *w, latchkey *lk)
     judge(w->soak, TRY_MANY, latchkey_try_validate_many(lk, tokens, lengths, MANY, entries, statuses), NULL);
 }
 
-/* Guarantee B: from the return on, nobody is admitted on this handle. */
+/* Guarantee B: from the return on, the session is not admitted on this handle. */
 static void logout(worker *w, latchkey *lk, owned *it)
 {
     latchkey_entry entry;
@@ -184,7 +184,7 @@ static void take(loop *l, const latchkey_answer *answer)
 {
     uint64_t tag = answer->tag;
     if (tag >= EVENTED_IN_FLIGHT || !l->asked[tag]) {
-        wrong(l->soak, SUBMIT, answer->status, "a tag that nobody gave, or twice");
+        wrong(l->soak, SUBMIT, answer->status, "a tag that was not given, or twice");
         return;
     }
     l->asked[tag] = false;

@@ -8,7 +8,7 @@
 #include <stddef.h>
 
 typedef struct fake_script {
-    const char *greeting;   /* sent as soon as somebody connects, or NULL */
+    const char *greeting;   /* sent as soon as a client connects, or NULL */
     const char *answer;     /* sent for each command, or NULL: nothing is ever answered */
     size_t answer_size;     /* 0: strlen(answer) */
     const char *info;       /* if given: INFO is answered with this text, PING with +PONG, the rest by `answer` */

@@ -133,7 +133,7 @@ static void pass_requests(pair *p)
     }
 }
 
-/* Whose the next reply is. One that was asked for before somebody subscribed is no message yet. */
+/* What the next reply belongs to. If it was asked for before the subscription, it is not a message yet. */
 static liar_to next_reply(pair *p)
 {
     int info = 0;

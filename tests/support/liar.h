@@ -11,7 +11,7 @@
 typedef enum liar_to {
     LIAR_CALLERS, /* replies to what callers ask */
     LIAR_LINK,    /* those to the link, its messages too */
-    LIAR_HELLO,   /* those to INFO, whoever asks */
+    LIAR_HELLO,   /* those to INFO, on any connection */
 } liar_to;
 
 typedef struct lie {

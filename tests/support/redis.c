@@ -15,7 +15,7 @@
 static redis *servers;
 static pid_t owner;
 
-/* One that nobody listened on a moment ago. */
+/* A port on which no process listened a moment ago. */
 static int free_port(void)
 {
     /* At most 55,535, since a server in cluster mode also takes the port 10,000 above. */
@@ -110,7 +110,7 @@ void redis_launch(redis *server)
     if (server->pid == 0) become_server(server, parent);
 }
 
-/* Waits until it answers. False when it ended instead, as it does where somebody else took the port first. */
+/* Waits until it answers. False when it ended instead, as it does if another process took the port first. */
 static int await_answer(redis *server)
 {
     int64_t limit = check_now_ms() + CHECK_PATIENCE_MS;

@@ -28,7 +28,7 @@ int net_refusing(void)
 {
     struct sockaddr_in address = loopback(0);
     socklen_t size = sizeof address;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0); /* stays open: bound, and nobody listens */
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0); /* stays open: bound, and not listening */
     if (fd < 0 || bind(fd, (struct sockaddr *)&address, size) || getsockname(fd, (struct sockaddr *)&address, &size))
         fail_msg("cannot bind on loopback");
     return ntohs(address.sin_port);

@@ -7,6 +7,6 @@
 
 int net_listen(int *port); /* listens on a free loopback port; fails the test when it cannot */
 int net_connect(int port); /* connects to one; -1 when it is refused */
-int net_refusing(void);    /* a loopback port that nobody listens on, nor will while this process lives */
+int net_refusing(void);    /* a loopback port on which no process listens, nor will while this one lives */
 
 #endif

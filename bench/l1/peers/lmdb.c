@@ -14,7 +14,7 @@
 typedef struct table {
     MDB_env *env;
     MDB_dbi dbi;
-    MDB_txn *filling; /* the first puts share a transaction, until somebody enters */
+    MDB_txn *filling; /* the first puts share a transaction, until a reader enters */
     char path[256];
 } table;
 

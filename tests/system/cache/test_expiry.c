@@ -19,7 +19,7 @@ static void test_H_unused_session_dies_of_idleness(void **state)
     make_session_with(lk, 1, 700, 0, NULL, 0, token);
     int64_t made = check_now_ms();
     session_key(server, token, key);
-    /* Redis deletes it by itself; nobody has asked. */
+    /* Redis deletes it by itself, without being asked. */
     wait_for(redis_integer(server, "EXISTS %s", key) == 0);
     assert_true(check_now_ms() - made >= 0);
     assert_status(lk, LATCHKEY_NOT_FOUND, validate(lk, token));
@@ -138,7 +138,7 @@ static void test_H_absolute_expiry_holds_under_use(void **state)
     assert_int_equal(redis_integer(server, "EXISTS %s", key), 0);
 }
 
-/* A record whose absolute expiry has passed although its key still stands (somebody extended it by hand). */
+/* A record whose absolute expiry has passed although its key is still there (a person made it live longer). */
 static void test_H_record_past_its_absolute_expiry_is_expired(void **state)
 {
     (void)state;

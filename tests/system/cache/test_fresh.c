@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * latchkey_validate_fresh and latchkey_submit_fresh: L1 answers under a lease that is young enough for the caller, else Redis
- * is asked. A session is taken away by hand, without a word to anybody: what L1 says is then told from what Redis says.
+ * is asked. A session is taken away by hand, and not announced: what L1 says is then told from what Redis says.
  */
 #include "test_handle.h"
 

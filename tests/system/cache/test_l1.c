@@ -144,7 +144,7 @@ static void test_l1_ttl_sends_validate_back_to_redis(void **state)
     assert_true(now.l2_reads + now.refreshes >= before.l2_reads + 3);
 }
 
-/* A change that no message tells of (somebody deletes the key by hand) is seen after l1_ttl_ms at the latest. */
+/* A change that no message tells of (a person deletes the key) is seen after l1_ttl_ms at the latest. */
 static void test_key_deleted_by_hand_is_noticed_by_ttl(void **state)
 {
     (void)state;

@@ -154,7 +154,7 @@ static void test_H_an_unused_session_is_not_refreshed_and_idles_out(void **state
     redisReply *time = redis_command(server, "TIME");
     assert_true(atoll(time->element[0]->str) * 1000 + 1000 >= expires);
     freeReplyObject(time);
-    assert_true(expires > 0); /* and it was never moved: it is gone at that time, whoever looked */
+    assert_true(expires > 0); /* and it was never moved: it is gone at that time, in any case */
     assert_int_not_equal(try_validate(lk, token), LATCHKEY_OK);
     assert_status(lk, LATCHKEY_NOT_FOUND, validate(lk, token));
 }

@@ -62,7 +62,7 @@ static void test_a_token_revoked_here_is_not_asked_for(void **state)
     asked_seldom(lk, before, 0, start);
 }
 
-/* Somebody takes a session away by hand and brings it back: it is seen when the time is up. What asks Redis by itself
+/* A person deletes a session and brings it back: it is seen when the time is up. What asks Redis by itself
  * (load, touch, revoke) sees it at once. */
 static void test_a_refusal_is_remembered_for_a_short_time(void **state)
 {

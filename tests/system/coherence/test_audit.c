@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The auditor on a real Redis: it sees nothing while the promise of guarantee C is kept, whatever comes and goes; it sees
- * what somebody does to Redis by hand; and where it is off, it is off.
+ * what a person does to Redis; and where it is off, it is off.
  */
 #include "test_handle.h"
 #include "logbook.h"

@@ -75,7 +75,7 @@ static void read_on(crew_member *m)
     while (!crew_stopped(m)) atomic_fetch_add(&r->reads, validate(r->lk, r->token) == LATCHKEY_OK);
 }
 
-/* One connection, which many share all the time: whoever has to wait for the replica gets it for himself. */
+/* One connection, which many share all the time: a call that has to wait for the replica gets it for itself. */
 static void test_G_writes_have_their_turn(void **state)
 {
     (void)state;
@@ -179,7 +179,7 @@ static void test_open_says_that_replicas_are_missing(void **state)
     assert_non_null(strstr(error, "durability=2"));
 }
 
-/* Promoted by hand while it had everything: what was revoked with OK stays so, whoever is asked. */
+/* Promoted by hand while it had everything: what was revoked with OK stays so, whichever server is asked. */
 static void test_C_promoted_replica_knows_what_was_revoked(void **state)
 {
     (void)state;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * C where Redis itself forgets: killed and started from an old snapshot, failed over to a replica that had not heard of
- * the revocation, demoted and promoted. Who made or heard the revocation makes it once more before anybody is served.
+ * the revocation, demoted and promoted. An instance that made or heard the revocation makes it once more before it serves a request.
  */
 #include "test_handle.h"
 #include "proxy.h"
@@ -26,7 +26,7 @@ static void test_C_revocation_lost_with_the_last_writes_is_made_once_more(void *
     redis_do(on, "SAVE");
     assert_status(revoker, LATCHKEY_OK, end_session(revoker, token));
     wait_for(try_validate(heard, token) != LATCHKEY_OK);
-    handle_close(revoker); /* whoever made it is gone; one who heard it is there */
+    handle_close(revoker); /* the instance that made it is gone; one that heard it is there */
     redis_kill(on);
     uint64_t reconnects = stats_of(heard).reconnects;
     redis_boot(on);
@@ -77,7 +77,7 @@ static void test_C_promoted_replica_that_lacks_the_revocation_is_told(void **sta
     redis_end(primary);
 }
 
-/* Before it is told, somebody exchanges the token there, and so has one that nobody ever revoked. */
+/* Before it is told, the token is exchanged there, for one that was never revoked. */
 static void test_C_promoted_replica_that_exchanged_the_revoked_token_is_told(void **state)
 {
     (void)state;

@@ -101,7 +101,7 @@ static void test_C_a_role_that_was_taken_away_is_not_answered_any_more(void **st
     close_stage(&s);
 }
 
-/* Each OK, from the first one on. What is not OK was perhaps made, and is nobody's. */
+/* Each OK, from the first one on. What is not OK was perhaps made, and its token is not handed out. */
 static void test_A_a_new_token_is_good_where_it_was_made(void **state)
 {
     (void)state;
@@ -138,7 +138,7 @@ static void test_C_a_revocation_counts_where_it_was_made(void **state)
     move(&s);
     assert_status_in(s.lk, end_session(s.lk, token), LATCHKEY_OK, LATCHKEY_PENDING);
     assert_status(s.lk, LATCHKEY_NOT_FOUND, validate(s.lk, token));
-    /* If it was retried over the link, the old one has it. Whoever asks the new one next brings the link there, which tells it. */
+    /* If it was retried over the link, the old one has it. The next call to the new one brings the link there, which tells it. */
     wait_for(load(s.lk, other) == LATCHKEY_OK);
     wait_for(!*session_key(s.new, token, key));
     wait_for(stats_of(s.lk).pending == 0);

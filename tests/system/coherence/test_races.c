@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * B and D where threads meet. The dangerous interleavings are forced: a wire between the handle and Redis holds back
- * the reply that must come late. Beside them storms, for the interleavings that nobody thought of (and for
+ * the reply that must come late. Beside them storms, for the interleavings that were not thought of (and for
  * ThreadSanitizer).
  */
 #include "test_handle.h"
@@ -237,7 +237,7 @@ static void revocation_storm(const char *options)
     int status = LATCHKEY_OK;
     for (int i = 0; i < SESSIONS && status == LATCHKEY_OK; i++) {
         atomic_store(&s.at, i);
-        /* Somebody has to be at it when it goes. */
+        /* A call must be under way when it goes. */
         int seen = atomic_load(&s.seen_ok);
         for (int64_t limit = check_now_ms() + 5000; atomic_load(&s.seen_ok) < seen + 3 && check_now_ms() < limit;)
             check_pause();

@@ -109,7 +109,7 @@ static void test_C_lost_message_beyond_the_log_empties(void **state)
     }
 }
 
-/* The counter is lost, or somebody deletes it: what was revoked under the old one and the new one is not known. */
+/* The counter is lost, or a person deletes it: what was revoked under the old one and the new one is not known. */
 static void test_C_counter_that_starts_anew_empties(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Many callers on few connections: each gets his own answer, nobody waits longer than his deadline, and there are never more
+ * Many callers on few connections: each gets its own answer, none waits longer than its deadline, and there are never more
  * connections, calls or repetitions than the options say.
  */
 #include "test_handle.h"
@@ -74,7 +74,7 @@ static void test_commands_go_out_together(void **state)
     free(s);
 }
 
-/* Broken under everybody's feet, again and again: no answer to the wrong one, and every loss is made up for or said. */
+/* All connections are cut, again and again: no answer to the wrong one, and every loss is made up for or said. */
 static void test_I_connections_killed_under_many(void **state)
 {
     (void)state;

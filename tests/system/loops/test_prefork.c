@@ -163,7 +163,7 @@ static void warm_worker(const worker *w, const char *token)
     wait_for(ask(w, VALIDATE, token).status == LATCHKEY_OK && ask(w, TRY, token).status == LATCHKEY_OK);
 }
 
-/* Refuses from the bound on at the latest. No answer at all admits nobody. */
+/* Refuses from the bound on at the latest. No answer at all admits no request. */
 static void assert_heard(const worker *w, const char *token, int64_t revoked_ns)
 {
     for (report r; (r = ask(w, VALIDATE, token)).status != LATCHKEY_NOT_FOUND;) {

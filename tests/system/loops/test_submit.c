@@ -422,7 +422,7 @@ static void reap_some(shared *s)
     atomic_fetch_add(&s->reaped, n);
 }
 
-/* Whoever reaps gets anybody's answers. */
+/* Any thread that reaps gets any thread's answers. */
 static void go_round(crew_member *m)
 {
     shared *s = m->shared;
@@ -475,7 +475,7 @@ static void test_GI_connections_killed_all_the_time(void **state)
     free(share("deadline_ms=100&l1_ttl_ms=5", 60));
 }
 
-/* An old token of an exchange, after its grace: the link ends its session, since nobody here may wait. */
+/* An old token of an exchange, after its grace: the link ends its session, since no call here may wait. */
 static void test_old_token_after_its_grace_ends_the_session(void **state)
 {
     (void)state;

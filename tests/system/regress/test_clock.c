@@ -65,7 +65,7 @@ static void test_what_seemed_to_be_over_is_not_forgotten(void **state)
 }
 
 /* All sessions were ended by a clock that was a day ahead. Who logs in afterwards lives no longer than lifetime_ms for that, and
- * is old as soon as anybody; and everything else works. */
+ * ages like any other; and everything else works. */
 static void test_after_a_cut_off_to_come_lifetimes_and_ages_are_right(void **state)
 {
     (void)state;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Bugs that were between a handle and its server: connecting that nothing could cut short, passwords in error texts, a
- * primary that became a replica unnoticed, connections that the server refuses, and answers that nobody had asked for.
+ * primary that became a replica unnoticed, connections that the server refuses, and answers that were not asked for.
  */
 #include "test_handle.h"
 #include "test_net.h"
@@ -170,7 +170,7 @@ static void test_C_primary_made_a_replica_in_place_loses_the_lease(void **state)
     char token[LATCHKEY_TOKEN_SIZE], config[256], error[512];
     make_session(lk, 1, token);
     assert_status(lk, LATCHKEY_OK, validate(lk, token));
-    redis_do(on, "REPLICAOF 127.0.0.1 %d", net_refusing()); /* of nobody: its data stays */
+    redis_do(on, "REPLICAOF 127.0.0.1 %d", net_refusing()); /* of no server: its data stays */
     wait_for(try_validate(lk, token) != LATCHKEY_OK);
     wait_for(!stats_of(lk).connected);
     for (int i = 0; i < 20; i++) {
@@ -189,7 +189,7 @@ static void test_C_primary_made_a_replica_in_place_loses_the_lease(void **state)
     redis_end(on);
 }
 
-/* Its revocations go elsewhere now, so it admits nobody: not through connections from before, either. */
+/* Its revocations go elsewhere now, so its answers do not count: not through connections from before, either. */
 static void test_A_primary_made_a_replica_in_place_is_not_asked(void **state)
 {
     (void)state;
@@ -205,7 +205,7 @@ static void test_A_primary_made_a_replica_in_place_is_not_asked(void **state)
     redis_end(on);
 }
 
-/* The server takes no more connections: those that there are serve everybody. */
+/* The server takes no more connections: those that there are serve all callers. */
 enum { THREADS = 8, ROUNDS = 1000 };
 
 typedef struct tally {

@@ -27,7 +27,7 @@ static void assert_refused(const char *config, const char *part)
     assert_string_equal(opened, error);
 }
 
-/* Nobody listens at port 1: it is not asked. */
+/* No process listens at port 1: it is not asked. */
 static void test_what_is_wrong_is_named(void **state)
 {
     (void)state;

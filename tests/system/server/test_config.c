@@ -67,7 +67,7 @@ static const wrong wrongs[] = {
     {"redis://127.0.0.1?prefix=lk&bogus=" SECRET, "bogus"},
     {"redis://127.0.0.1?bogus_without_value", "no value"},
     {"redis://127.0.0.1?" SECRET, "no value"},
-    {"redis://" SECRET "@127.0.0.1", "password"}, /* the way somebody writes who forgot the colon */
+    {"redis://" SECRET "@127.0.0.1", "password"}, /* as a person writes who forgot the colon */
     {"redis://127.0.0.1?deadline_ms=0", "deadline_ms"},
     {"redis://127.0.0.1?deadline_ms=60001", "deadline_ms"},
     {"redis://127.0.0.1?deadline_ms=99999999999999999999", "deadline_ms"},

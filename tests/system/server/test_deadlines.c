@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * G and I: a Redis that stands still or answers late. Calls return, and a late reply answers nobody.
+ * G and I: a Redis that stands still or answers late. Calls return, and a late reply answers no call.
  *
  * The limits asserted are many times the deadline: the machine may be slow. What matters is that calls end.
  */
@@ -163,7 +163,7 @@ static void test_I_late_reply_never_answers_another_request_with_many_connection
     late_replies("deadline_ms=200&l1_capacity=0&connections=8");
 }
 
-/* Both sides of a swap: Redis answers what somebody else asked. The record names its session, so it is no answer. */
+/* Both sides of a swap: Redis answers what another call asked. The record names its session, so it is no answer. */
 static void test_I_foreign_record_is_corrupt(void **state)
 {
     (void)state;

@@ -82,7 +82,7 @@ typedef struct subject {
 static latchkey *maker;
 static unsigned made;
 
-/* A session like any other, that nobody has used yet. */
+/* A session like any other, not used yet. */
 static void make_subject(subject *s)
 {
     const latchkey_field fields[] = {{"note", "text", 4}, {"pq.k", "material", 8}};
@@ -385,7 +385,7 @@ static void test_G_pages_without_an_end(void **state)
     liar_end(wire);
 }
 
-/* The link hears lies, too, and whoever says hello. Nobody is admitted on them, and nothing stays broken. */
+/* The link gets lies, too, and so do new connections. They admit no request, and nothing stays broken. */
 static void test_A_lies_to_the_link(void **state)
 {
     (void)state;

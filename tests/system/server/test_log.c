@@ -86,7 +86,7 @@ static void test_l1_emptied_for_a_reason(void **state)
     latchkey *lk = handle_open(good, "staleness_ms=1000&partitions=64");
     int64_t limit = check_now_ms() + CHECK_PATIENCE_MS;
     logbook_open();
-    /* As if a thousand had been published while nobody listened, and then forgotten. Again, where the link was lost at
+    /* As if a thousand had been published while the link was away, and then forgotten. Again, where the link was lost at
      * the wrong moment, since a new connection takes the numbers as they are. */
     while (!logbook_has("4 l1: the messages of ") || !logbook_has("4 l1: emptied: Redis counts its revocations anew")) {
         assert_true(check_now_ms() < limit);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The numbers that every instance publishes with its beats, as somebody hears them who listens to all: they are those of
+ * The numbers that every instance publishes with its beats, as a listener to all of them gets them: they are those of
  * latchkey_stats, they are few bytes, and there is nothing secret in them.
  */
 #include "test_handle.h"
@@ -23,7 +23,7 @@ static redisContext *listen_to_beats(void)
     return context;
 }
 
-/* The next beat of anybody: its channel and its message. */
+/* The next beat of any instance: its channel and its message. */
 static void hear(redisContext *context, char channel[64], char message[512])
 {
     redisReply *reply;
@@ -80,7 +80,7 @@ static void test_beats_tell_what_the_statistics_tell(void **state)
     redisFree(ear);
 }
 
-/* Guarantee F, and more: nobody who listens learns who is there. Sessions of well-known users, with well-known fields. */
+/* Guarantee F, and more: a listener does not learn which users are there. Sessions of well-known users, with well-known fields. */
 static void test_F_no_secret_in_any_beat(void **state)
 {
     (void)state;

@@ -72,7 +72,7 @@ static void test_binary_noise_is_no_redis(void **state)
 static void test_wrong_kinds_of_reply_are_no_redis(void **state)
 {
     (void)state;
-    /* RESP, but nobody's INFO. */
+    /* RESP, but not an INFO. */
     const char *answers[] = {"+OK\r\n", ":1\r\n",          "$-1\r\n",           "*0\r\n",
                              "*-1\r\n", "$5\r\nhello\r\n", "*2\r\n+a\r\n+b\r\n"};
     for (size_t i = 0; i < sizeof answers / sizeof *answers; i++)
@@ -93,7 +93,7 @@ static void test_absurd_lengths_are_refused(void **state)
                              "%3\r\n"};
     for (size_t i = 0; i < sizeof answers / sizeof *answers; i++)
         expect(&(fake_script){.answer = answers[i]}, SHORT, LATCHKEY_CONFIG, NULL);
-    /* Well formed so far: nobody can tell before the deadline whether the rest will come. */
+    /* Well formed so far: before the deadline it is not known whether the rest will come. */
     expect(&(fake_script){.answer = "$20000000\r\n"}, SHORT, LATCHKEY_UNAVAILABLE, NULL);
 }
 
@@ -274,7 +274,7 @@ static void test_other_number_of_partitions_is_config(void **state)
     assert_contains(error, "partitions");
     assert_contains(error, "16");
     assert_contains(error, "32");
-    /* It is recorded, so also when nobody is there any more. */
+    /* It is recorded, so also when no session is there any more. */
     handle_close(first);
     assert_status(NULL, LATCHKEY_CONFIG, open_at(config, error));
     handle_config(server, 0, "partitions=16", config, sizeof config);
@@ -374,7 +374,7 @@ static void test_A_foreign_bytes_instead_of_replies_admit_and_deny_nothing(void 
 
 /* ------------------------------------------------------------------------------- permanent is not passing -- */
 
-/* Whoever is asked for something that is not granted says what, at open: each right in turn. */
+/* If a right is missing, open names it: each right in turn. */
 static void test_open_names_the_right_that_is_missing(void **state)
 {
     (void)state;

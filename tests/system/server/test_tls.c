@@ -449,7 +449,7 @@ static void test_A_server_dies_and_comes_back(void **state)
     latchkey *lk = handle_open_config(config_at("localhost", mortal->port, "l1_capacity=0&staleness_ms=1000"));
     make_session(lk, 1, token);
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(signal(SIGPIPE, SIG_DFL), SIG_DFL); /* nobody catches it */
+        assert_int_equal(signal(SIGPIPE, SIG_DFL), SIG_DFL); /* it is not caught */
         redis_kill(mortal);
         for (int n = 0; n < 20; n++) assert_status(lk, LATCHKEY_UNAVAILABLE, validate(lk, token));
         redis_boot(mortal);
@@ -516,7 +516,7 @@ static void test_A_corrupted_bytes_are_no_answers(void **state)
     proxy_end(wire);
 }
 
-/* Somebody else answers at the address from now on: no answer, and above all no "no". */
+/* Another server answers at the address from now on: no answer, and above all no "no". */
 static void test_A_another_server_in_its_place_is_no_answer(void **state)
 {
     (void)state;

@@ -71,7 +71,7 @@ static void test_forgotten_scripts_are_sent_again(void **state)
         redis_do(server, "SCRIPT FLUSH");
         wait_for(set_field(lk, token, "pq.k", "x") ==
                  LATCHKEY_OK); /* it waits for a beat, which a busy machine may send late */
-        /* A touch by the link, which nobody waits for. */
+        /* A touch by the link, for which no call waits. */
         redis_do(server, "PEXPIRE %s 1000000", session_key(server, token, key));
         redis_do(server, "SCRIPT FLUSH");
         wait_for(validate(lk, token) == LATCHKEY_OK && redis_integer(server, "PTTL %s", key) > 1100000);
@@ -118,7 +118,7 @@ static void test_primary_that_becomes_a_replica(void **state)
     latchkey *lk = handle_open(on, "l1_capacity=0&deadline_ms=2000");
     char token[LATCHKEY_TOKEN_SIZE], none[LATCHKEY_TOKEN_SIZE];
     make_session(lk, 1, token);
-    redis_do(on, "REPLICAOF 127.0.0.1 %d", net_refusing()); /* of nobody: its data stays */
+    redis_do(on, "REPLICAOF 127.0.0.1 %d", net_refusing()); /* of no server: its data stays */
     assert_status(lk, LATCHKEY_UNAVAILABLE, create(lk, none));
     assert_int_equal(none[0], 0);
     assert_true(stats_of(lk).last_error[0] != 0);

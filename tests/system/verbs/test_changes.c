@@ -250,7 +250,7 @@ static void test_A_without_redis_nothing_is_promised(void **state)
     redis_end(on);
 }
 
-/* Nobody tells B: it finds out by the numbers, within the bound. */
+/* B is not told: it finds out by the numbers, within the bound. */
 static void test_C_a_lost_message_of_a_change_is_found(void **state)
 {
     (void)state;
@@ -353,7 +353,7 @@ static void test_a_damaged_session_keeps_the_others_from_nothing(void **state)
     redis_do(server, "SET %s text", key);
     assert_status(lk, LATCHKEY_CORRUPT, set_user_role(lk, USER, "less", &changed));
     assert_int_equal(changed, 0);
-    redis_do(server, "DEL %s", key); /* lost: nobody's */
+    redis_do(server, "DEL %s", key); /* lost */
     /* The old token's record alone: its session changes all the same. */
     redis_do(server, "EVAL %s 1 %s",
              "local v = redis.call('HGET', KEYS[1], 'v') redis.call('HSET', KEYS[1], 'v', "
@@ -366,7 +366,7 @@ static void test_a_damaged_session_keeps_the_others_from_nothing(void **state)
     redis_do(server, "DEL %s", session_key(server, token[0], key));
     assert_status(lk, LATCHKEY_OK, set_user_role(lk, USER, "none", &changed));
     assert_int_equal(changed, 3);
-    token_text foreign; /* somebody else's session in this user's list */
+    token_text foreign; /* another user's session in this user's list */
     make_session(lk, USER + 1, foreign);
     char list[64];
     snprintf(list, sizeof list, "lk:{%u}:u:42", token_partition(renewed));
@@ -448,7 +448,7 @@ static void test_B_C_nobody_sees_the_old_role_past_the_bound(void **state)
     assert_true(atomic_load(&s.validated) > 1000);
 }
 
-/* Each worker changes what is its own, of one session, by whatever token: nobody's change is lost. */
+/* Each worker changes what is its own, of one session, by any token: no change is lost. */
 enum { WORKERS = 4, CHANGES = 100 };
 
 typedef struct mixture {

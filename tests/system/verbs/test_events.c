@@ -244,7 +244,7 @@ static void test_reuse_is_told_with_the_end_that_it_brought(void **state)
 
 /* ------------------------------------------------------------------------------------------------- confirmed -- */
 
-/* Redis stands still: the first call's command reaches it, and its answer reaches nobody. */
+/* Redis stands still: the first call's command reaches it, and its answer is lost. */
 static void test_a_revocation_whose_answer_was_lost_is_told_once(void **state)
 {
     (void)state;
@@ -307,7 +307,7 @@ enum { HANDLES = 4, THREADS = 8, ROUNDS = 1500, POOL = 96, USERS = 6 };
 typedef struct storm {
     latchkey *handles[HANDLES];
     pthread_mutex_t lock;
-    token_text pool[POOL]; /* guarded by lock: tokens, live and dead, that everybody uses */
+    token_text pool[POOL]; /* guarded by lock: tokens, live and dead, that all threads use */
     atomic_int created, denied, refused, rotated, odd;
 } storm;
 
@@ -335,7 +335,7 @@ static void log_in(storm *s, latchkey *lk, unsigned *seed)
 {
     token_text token;
     latchkey_draft draft = {.size = sizeof draft, .user_id = draw(seed, USERS), .device = draw(seed, 3)};
-    if (draw(seed, 20) == 0) draft.generation = 1000000; /* nobody's */
+    if (draw(seed, 20) == 0) draft.generation = 1000000; /* no user's */
     int status = latchkey_create(lk, &draft, token);
     if (status == LATCHKEY_OK) atomic_fetch_add(&s->created, 1);
     else if (status > 0) atomic_fetch_add(status == LATCHKEY_LIMIT ? &s->denied : &s->refused, 1);
@@ -471,7 +471,7 @@ static void test_the_events_of_all_instances_are_what_happened(void **state)
 }
 
 /* The same sessions revoked by all instances at once, while connections are killed: answers are lost, calls are PENDING and
- * go on. Each end is told once, by somebody. */
+ * go on. Each end is logged once, by one of them. */
 enum { DOOMED = 600 };
 
 typedef struct doom {

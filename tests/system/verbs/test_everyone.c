@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The panic button: all sessions of all users end, everywhere, and whoever logs in after that is not concerned.
+ * The panic button: all sessions of all users end, everywhere, and later logins are not affected.
  */
 #include "test_handle.h"
 #include "logbook.h"
@@ -76,7 +76,7 @@ static void test_B_C_everyone_ends_all_sessions_of_all_users_everywhere(void **s
     latchkey *fresh = handle_open(server, "");
     assert_dead(fresh, tokens[2]);
     assert_status(fresh, LATCHKEY_NOT_FOUND, load(fresh, rotated));
-    assert_true(redis_count_keys(server, "lk:*:s:*") >= USERS); /* nobody went through them */
+    assert_true(redis_count_keys(server, "lk:*:s:*") >= USERS); /* they were not enumerated */
 }
 
 static void test_logins_limits_and_lists_start_anew(void **state)
@@ -114,7 +114,7 @@ static void test_logins_limits_and_lists_start_anew(void **state)
     assert_status(lk, LATCHKEY_OK, validate(lk, token));
     assert_status(lk, LATCHKEY_OK, latchkey_revoke_user(lk, 8, before, LENGTH, &revoked));
     assert_int_equal(revoked, 1);
-    /* Prewarming finds who came after, and nobody else. */
+    /* Prewarming finds the later sessions, and no others. */
     make_session(lk, 9, before);
     assert_status(lk, LATCHKEY_OK, latchkey_revoke_everyone(lk));
     make_session(lk, 9, token);
@@ -169,7 +169,7 @@ static void test_login_that_began_before_is_REFUSED(void **state)
     char token[LATCHKEY_TOKEN_SIZE];
     uint64_t first, before, after, user = 42;
     assert_status(lk, LATCHKEY_OK, latchkey_user_generation(lk, user, &first));
-    assert_int_equal(first, 1); /* Redis' number and one, where nobody ever pressed the button */
+    assert_int_equal(first, 1); /* Redis' number and one, if the button was never pressed */
     assert_status(lk, LATCHKEY_OK, latchkey_revoke_user(lk, user, NULL, 0, NULL));
     assert_status(lk, LATCHKEY_OK, latchkey_user_generation(lk, user, &before));
     assert_int_equal(before, 2);
@@ -189,7 +189,7 @@ static void test_login_that_began_before_is_REFUSED(void **state)
         assert_status(lk, LATCHKEY_OK, create_with(lk, user, before, token));
     }
     assert_status(lk, LATCHKEY_OK, create_with(lk, user, 0, token));                /* not checked */
-    assert_status(lk, LATCHKEY_OK, latchkey_user_generation(lk, user + 1, &after)); /* everybody's moved */
+    assert_status(lk, LATCHKEY_OK, latchkey_user_generation(lk, user + 1, &after)); /* every user's moved */
     assert_int_not_equal(after, 1);
     assert_status(lk, LATCHKEY_REFUSED, create_with(lk, user + 1, 1, token));
     assert_status(lk, LATCHKEY_OK, create_with(lk, user + 1, after, token));
@@ -280,7 +280,7 @@ static int64_t now_ns(void)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-/* When the last press began that must be known on that handle to whoever starts now. */
+/* When the last press began that a call starting now on that handle must know. */
 static int64_t must_know(race *r, size_t handle, int64_t start_ns)
 {
     int64_t began_ns = 0;
@@ -582,7 +582,7 @@ static void test_C_promoted_replica_that_lacks_it_is_told(void **state)
     redis_end(primary);
 }
 
-/* It lost the epoch and nothing else: no other incarnation, and a session that somebody brings back. */
+/* It lost the cut-off and nothing else: the same incarnation, and a session that a person brings back. */
 static void test_C_epoch_that_is_deleted_or_set_back_is_made_once_more(void **state)
 {
     (void)state;
@@ -636,7 +636,7 @@ static void test_works_at_maxmemory(void **state)
     redis_end(on);
 }
 
-/* Nobody knows whom it spares: no answer, for whoever lives in that partition; the others are not concerned. */
+/* It is not known which sessions it spares: no answer for those of that partition; the others are not affected. */
 static void test_A_what_is_no_epoch_is_CORRUPT_until_it_is_replaced(void **state)
 {
     (void)state;
@@ -665,7 +665,7 @@ static void test_A_what_is_no_epoch_is_CORRUPT_until_it_is_replaced(void **state
         assert_status(fresh, LATCHKEY_CORRUPT, latchkey_revoke_user(fresh, user, NULL, 0, NULL));
         size_t total;
         assert_status(fresh, LATCHKEY_CORRUPT, latchkey_sessions(fresh, user, NULL, 0, NULL, 0, &total));
-        if (!list) { /* whoever knew that there was none cannot tell a list from that */
+        if (!list) { /* an instance that knew of none cannot tell a list from that */
             wait_for(try_validate(lk, token) != LATCHKEY_OK);
             wait_for(validate(lk, token) == LATCHKEY_CORRUPT);
             assert_status(lk, LATCHKEY_OK, validate(lk, elsewhere));

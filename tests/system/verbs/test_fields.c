@@ -312,7 +312,7 @@ static void test_check_keys_tells_foreign_material(void **state)
     assert_status(NULL, LATCHKEY_CORRUPT, latchkey_check_keys(&entry, material, MATERIAL));
 }
 
-/* Several handles change the key material of one session at once: nobody's change is lost, and the hash fits. */
+/* Several handles change the key material of one session at once: no change is lost, and the hash fits. */
 enum { CHANGERS = 4, CHANGES = 10 };
 
 typedef struct contest {

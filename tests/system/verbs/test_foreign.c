@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Foreign tokens: every verb takes them, for as long as foreign_until_ms says; they are asked for once, and are then as
- * fast, as safe and as dead as any other; and what is wrong in Redis is said, and admits nobody.
+ * fast, as safe and as dead as any other; and what is wrong in Redis is said, and admits no request.
  */
 #include "base/foreign_token.h"
 #include "foreign_kit.h"
@@ -156,7 +156,7 @@ static void test_revoke_user_keeps_it_or_ends_it(void **state)
     assert_status(other, LATCHKEY_OK, f_validate(other, kept, NULL));
     assert_status(other, LATCHKEY_NOT_FOUND, f_validate(other, ended, NULL));
     assert_status(other, LATCHKEY_NOT_FOUND, validate(other, own));
-    /* One that is nobody's keeps nothing, and marks nothing. */
+    /* One without a session keeps nothing, and marks nothing. */
     latchkey_session_info info;
     foreign_of(9, nobodys);
     assert_status(lk, LATCHKEY_OK, latchkey_sessions(lk, FOREIGN_USER, nobodys, strlen(nobodys), &info, 1, &revoked));
@@ -266,7 +266,7 @@ static void test_E_every_changed_character_is_refused(void **state)
     assert_status(lk, LATCHKEY_OK, f_validate(lk, token, NULL));
 }
 
-/* Nobody's: asked for each time, since it may move in at any moment; then it is there at once. */
+/* Without a session: asked for each time, since it may move in at any moment; then it is there at once. */
 static void test_one_that_moves_in_late_is_seen_at_once(void **state)
 {
     (void)state;
@@ -311,7 +311,7 @@ static void test_a_damaged_name_is_corrupt(void **state)
     assert_status(lk, LATCHKEY_CORRUPT, import_one(lk, token));
 }
 
-/* Somebody who writes to Redis lets his token mean another's session: the verifier is not his. */
+/* An attacker who writes to Redis lets a token mean another user's session: the verifier does not match. */
 static void test_E_a_name_that_means_another_session_admits_nobody(void **state)
 {
     (void)state;
@@ -506,7 +506,7 @@ static void race_on(crew_member *m)
     }
 }
 
-/* Whoever is resolving it, reading it or exchanging it: after it was ended on a handle, nobody is admitted there (B). */
+/* While other threads resolve, read or exchange it: after it was ended on a handle, it is not admitted there (B). */
 static void test_B_resolving_against_revoking_and_exchanging(void **state)
 {
     (void)state;

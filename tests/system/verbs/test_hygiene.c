@@ -196,7 +196,7 @@ static void test_indexes_are_exact_whatever_ends_sessions(void **state)
     assert_int_equal(c.sessions + c.old + c.of_users + c.active + c.family + c.other, 0);
 }
 
-/* The dead lie in the partition's index until somebody comes. Each who comes looks at four, here at two that live longest
+/* Dead names stay in the partition's index until a session is made. Each new one looks at four, here at two that live longest
  * and at two at random: so of D dead, when 2 D others have come, one in fifteen is expected to be left. */
 static void test_the_dead_leave_the_indexes_as_others_come(void **state)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * latchkey_import: a session moves in as it was, once, whatever interrupts or repeats the import; nobody is logged out by
- * it, and nobody who has logged out is brought back.
+ * latchkey_import: a session moves in as it was, once, whatever interrupts or repeats the import; no user is logged out by
+ * it, and no session that was ended is brought back.
  */
 #include "foreign_kit.h"
 #include "proxy.h"
@@ -208,7 +208,7 @@ static void test_D_nor_after_its_own_time(void **state)
 #undef MOVE_ALL
 }
 
-/* Killed between the two writes: the session is there, and nobody can ask for it. The same call completes it. */
+/* Killed between the two writes: the session is there, and no token leads to it. The same call completes it. */
 static void test_an_interrupted_one_is_completed(void **state)
 {
     (void)state;

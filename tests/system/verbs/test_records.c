@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Bad input: what somebody else wrote into Redis under our names. Never OK for what is not a whole record of this very
+ * Bad input: what other programs wrote into Redis under our names. Never OK for what is not a whole record of this very
  * session, never NOT_FOUND for what is there and damaged; and a text that says what it was.
  */
 #include "test_handle.h"
@@ -262,7 +262,7 @@ static void test_counter_that_was_lost_goes_on(void **state)
     wait_for(validate(other, token) == LATCHKEY_NOT_FOUND);
 }
 
-/* Somebody else's messages on our channels. */
+/* Other programs' messages on our channels. */
 static void test_foreign_messages_are_survived(void **state)
 {
     (void)state;

@@ -151,7 +151,7 @@ static void test_in_its_grace_the_old_token_is_as_good_as_the_new(void **state)
     assert_int_equal(stats_of(lk).reuses + stats_of(other).reuses, 0);
 }
 
-/* Everybody's L1 hears of the exchange: an entry that was there before does not outlive the grace. */
+/* Every instance's L1 hears of the exchange: an entry that was there before does not outlive the grace. */
 static void test_H_l1_does_not_outlive_the_grace(void **state)
 {
     (void)state;
@@ -277,7 +277,7 @@ static void test_old_token_after_its_grace_ends_the_session_everywhere(void **st
     logbook_close();
 }
 
-/* E: who knows a selector, and not the secret, ends nobody's session. */
+/* E: a selector without the secret ends no session. */
 static void test_E_an_old_selector_with_another_secret_ends_nothing(void **state)
 {
     (void)state;
@@ -329,7 +329,7 @@ static void test_B_revoking_either_token_ends_both(void **state)
         size_t revoked;
         make_session(lk, USER, old);
         rotated(lk, old, i == 4 ? SHORT : LONG, renewed);
-        if (i == 4) check_outlive(SHORT); /* whoever logs out late is believed too, and no thief */
+        if (i == 4) check_outlive(SHORT); /* a late logout is accepted too, and is not a theft */
         const char *tokens[2] = {renewed, i == 4 ? renewed : old};
         for (int j = 0; j < 2; j++) {
             warm(lk, tokens[j]);
@@ -494,7 +494,7 @@ static void test_of_exchanges_at_once_one_wins(void **state)
     }
 }
 
-/* One exchanges, one revokes the old token, two use it: whoever came first, what was revoked stays dead. */
+/* One exchanges, one revokes the old token, two use it: whichever came first, what was revoked stays dead. */
 static void exchange_revoke_use(crew_member *member)
 {
     race *r = member->shared;

@@ -223,7 +223,7 @@ static void test_what_is_damaged_or_lost_from_the_index(void **state)
     assert_true(p.unindexed >= in_2 - 23);
 }
 
-/* Those who were ended all at once are nobody's, though Redis still holds their keys. */
+/* Sessions that were ended all at once are not counted, though Redis still holds their keys. */
 static void test_after_everybody_was_ended(void **state)
 {
     (void)state;

@@ -286,7 +286,7 @@ static void test_an_old_token_does_not_lead_into_another_session(void **state)
     assert_status(lk, LATCHKEY_OK, latchkey_load(lk, victim, LENGTH, &record));
     assert_memory_equal(latchkey_record_field(record, "pq.mlkem768", &size), fields[0].data, fields[0].size);
     latchkey_record_free(record);
-    /* Nor is somebody's old token one of another family. */
+    /* Nor is one session's old token a token of another family. */
     redis_do(server, "HSET %s f %b", key, old, (size_t)LATCHKEY_SELECTOR_LENGTH);
     redis_do(server, "ZADD %s 4000000000000 %b", family, old, (size_t)LATCHKEY_SELECTOR_LENGTH);
     assert_status(lk, LATCHKEY_CORRUPT, set_field(lk, victim, "pq.mlkem768", "new"));
@@ -355,7 +355,7 @@ static void test_another_key_without_logging_anybody_out(void **state)
             handle_close(lk);
         }
     }
-    /* Whoever has dropped the old key cannot open what it sealed, says so, and it is no "no". */
+    /* An instance without the old key cannot open what that key sealed, says so, and does not answer "no". */
     latchkey *lk = open_bare(NEW_KEY);
     assert_status(lk, LATCHKEY_OK, validate(lk, tokens[4][0]));
     assert_status(lk, LATCHKEY_CORRUPT, validate(lk, tokens[0][0]));
@@ -416,7 +416,7 @@ static void test_from_unsealed_sessions_to_sealed_ones_and_back(void **state)
     assert_contains(stats_of(lk).last_error, "there is no seal_key_file here");
 }
 
-/* Whoever writes to Redis can write a record, unsealed; and its user's token is his. */
+/* An attacker who writes to Redis can write an unsealed record, with a token of its own. */
 static void test_a_forged_unsealed_session_is_never_admitted(void **state)
 {
     (void)state;
@@ -547,7 +547,7 @@ static void change(crew_member *member)
     }
 }
 
-/* Outside the lock, all at one session: nobody loses anything but time. */
+/* Outside the lock, all at one session: none loses anything but time. */
 static void compete(crew_member *member)
 {
     bustle *b = member->shared;

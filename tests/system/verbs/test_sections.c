@@ -308,7 +308,7 @@ static void test_H_kept_alive_and_idled_out_with_it(void **state)
     assert_status(lk, LATCHKEY_OK, touch(lk, token));
     assert_expiries(server);
 
-    /* One that idles out leaves its sections, at most until its absolute expiry; nobody gets them. */
+    /* One that idles out leaves its sections, at most until its absolute expiry; no call gets them. */
     make_session_with(lk, USER, SHORT, 4 * SHORT, NULL, 0, idle);
     int status = put_text(lk, idle, "one", "x");
     assert_status_in(lk, status, LATCHKEY_OK, LATCHKEY_NOT_FOUND);
@@ -328,7 +328,7 @@ static void test_exchanged_with_it(void **state)
     assert_status(lk, LATCHKEY_OK, put_text(lk, token[0], "one", "by 0"));
     assert_status(lk, LATCHKEY_OK, put(lk, token[0], "large", bytes, 100000));
     for (int i = 0; i < 5; i++) {
-        bool grace = i != 2; /* after the third the tokens before it are nobody's */
+        bool grace = i != 2; /* after the third the tokens before it mean no session */
         assert_status(lk, LATCHKEY_OK, latchkey_rotate(lk, token[i], LENGTH, grace ? LONG : 0, token[i + 1]));
         assert_int_equal(redis_integer(server, "EXISTS %s", section_key(token[i], "one", key)), 0);
         assert_int_equal(redis_integer(server, "EXISTS %s", section_key(token[i + 1], "one", key)), 1);
@@ -387,8 +387,7 @@ static void test_damage_is_corrupt(void **state)
     assert_text(lk, token, "two", NULL);
     redis_do(server, "DEL %s", key);
     redis_do(server, "DEL %s", section_key(token, "one", key));
-    assert_status(lk, LATCHKEY_OK,
-                  latchkey_rotate(lk, token, LENGTH, LONG, renewed)); /* a lost one is in nobody's way */
+    assert_status(lk, LATCHKEY_OK, latchkey_rotate(lk, token, LENGTH, LONG, renewed)); /* a lost one does not matter */
     assert_status(lk, LATCHKEY_OK, validate(lk, renewed));
     assert_status(lk, LATCHKEY_CORRUPT, status_of(lk, renewed, "one"));
     assert_status(lk, LATCHKEY_OK, put_text(lk, renewed, "one", "z"));

@@ -48,7 +48,7 @@ static void test_B_revoke_user_ends_all_sessions_of_the_user_and_no_other(void *
     assert_status(lk, LATCHKEY_OK, revoke_all(lk, USER, NULL));
 }
 
-/* Between two runs of the script for very many sessions somebody logs in, by the new generation: he stays. The script is
+/* Between two runs of the script for very many sessions there is a login, with the new generation: it stays. The script is
  * run as the library runs it for the second time. */
 static void test_what_is_made_between_two_runs_stays(void **state)
 {
@@ -72,7 +72,7 @@ static void test_what_is_made_between_two_runs_stays(void **state)
     wait_for(validate(lk, before) == LATCHKEY_NOT_FOUND);
 }
 
-/* Ended by somebody else a moment ago, or by a call whose answer was lost: the message is still on its way here. Then
+/* Ended by another instance a moment ago, or by a call whose answer was lost: the message is still on its way here. Then
  * there is nothing to end, and nothing to purge by name, and OK promises as much. */
 static void test_B_revoke_user_answers_for_what_others_ended(void **state)
 {
@@ -121,7 +121,7 @@ static void test_revoke_user_keeps_the_current_session(void **state)
     assert_status(lk, LATCHKEY_OK, touch(lk, kept));
 }
 
-/* What keeps nothing: somebody else's session, a selector with another secret, one that has ended. */
+/* What keeps nothing: another user's session, a selector with another secret, one that has ended. */
 static void test_revoke_user_keeps_nothing_for_a_token_that_is_not_the_users(void **state)
 {
     (void)state;
@@ -167,7 +167,7 @@ static void test_C_thousands_of_sessions_end_in_announcements_of_a_hundred(void 
     warm(other, bystander);
     for (int i = 0; i < SESSIONS; i++) warm(other, tokens[i]);
     latchkey_stats before = stats_of(other);
-    /* Nobody knows in which message a selector stands, so that which comes first is lost: "1 ...". */
+    /* It is not known which message has a selector, so the first one is lost: "1 ...". */
     proxy_set(wire, PROXY_DROP_ONE, "p1:{0}:rev", 10);
     size_t revoked;
     assert_status(lk, LATCHKEY_OK, revoke_all(lk, USER, &revoked));
@@ -227,7 +227,7 @@ static void test_revoke_user_works_at_maxmemory(void **state)
     assert_status(lk, LATCHKEY_OK, latchkey_revoke_user(lk, USER, tokens[1], LENGTH, &revoked));
     assert_int_equal(revoked, 2);
     assert_status(lk, LATCHKEY_OK, validate(lk, tokens[1]));
-    /* Also where there is nobody to end, and only the generation moves. */
+    /* Also if there is no session to end, and only the generation moves. */
     assert_status(lk, LATCHKEY_OK, latchkey_user_generation(lk, USER + 1, &before));
     assert_status(lk, LATCHKEY_OK, revoke_all(lk, USER + 1, &revoked));
     assert_status(lk, LATCHKEY_OK, latchkey_user_generation(lk, USER + 1, &after));
@@ -382,7 +382,7 @@ typedef struct storm {
     atomic_int round, late;
 } storm;
 
-/* Validates, loads and touches for as long as it goes; what starts after revoke_user returned admits nobody. */
+/* Validates, loads and touches for as long as it goes; what starts after revoke_user returned admits no request. */
 static void use(crew_member *member)
 {
     storm *s = member->shared;
@@ -438,7 +438,7 @@ static void test_B_revoke_selector_ends_the_users_own_alone(void **state)
     assert_status(lk, LATCHKEY_OK, validate(lk, mine[1]));
     assert_int_equal(sessions_of(lk, USER), 1);
     assert_status(lk, LATCHKEY_MALFORMED, latchkey_revoke_selector(lk, USER, "not a selector at al"));
-    /* Of another partition than the user's: nobody is asked. */
+    /* Of another partition than the user's: Redis is not asked. */
     latchkey *wide = handle_open(server, "prefix=p64");
     char far[LATCHKEY_TOKEN_SIZE];
     uint64_t user = USER + 1;

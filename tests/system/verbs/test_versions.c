@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Some fields of a session alone, their versions, and changes that happen only where nobody was faster.
+ * Some fields of a session alone, their versions, and changes that happen only if no other was faster.
  */
 #include "test_handle.h"
 #include "threads.h"
@@ -399,7 +399,7 @@ static void count_together(const char *name, int increments)
     assert_int_equal(atomic_load(&c.odd), 0);
     snprintf(text, sizeof text, "%d", WRITERS * increments);
     assert_field(c.handle[0], token, name, text);
-    assert_true(atomic_load(&c.refused) > 0); /* or nobody was in anybody's way */
+    assert_true(atomic_load(&c.refused) > 0); /* or no writer met another */
     assert_status(c.handle[0], LATCHKEY_OK, load(c.handle[0], token));
 }
 

@@ -169,7 +169,7 @@ static void test_duration_by_littles_law(void **state)
     /* Each lives for LIFE_MS, and one begins every LIFE_MS / COUNT: those who live are of all ages up to that. */
     for (int i = 0; i < COUNT; i++) sights[i].age_ms = (int64_t)i * LIFE_MS / COUNT;
     assert_in_range(lk_estimate_duration(sights, COUNT, WINDOW_MS), LIFE_MS - LIFE_MS / 20, LIFE_MS + LIFE_MS / 20);
-    /* Too young to tell: nobody is older than the window. */
+    /* Too young to tell: no session is older than the window. */
     for (int i = 0; i < COUNT; i++) sights[i].age_ms = i % WINDOW_MS;
     assert_int_equal(lk_estimate_duration(sights, COUNT, WINDOW_MS), 0);
     /* Too few. */

@@ -159,7 +159,7 @@ static void test_nothing_is_lost_between_threads(void **state)
     free(s);
 }
 
-/* Stripes are given back, and whoever has one next goes on counting where the last owner stopped. */
+/* Stripes are given back, and the next owner of one goes on counting where the last one stopped. */
 static void count_one(void *argument, unsigned index)
 {
     shared *s = argument;
@@ -176,7 +176,7 @@ static void test_stripes_are_given_back(void **state)
     memset(s, 0, sizeof *s);
     for (int round = 0; round < 20; round++) unit_threads(LK_COUNTER_OWN / 2, count_one, s);
     assert_true(lk_counted(&s->counters, LK_L1_HITS) == 20 * (LK_COUNTER_OWN / 2));
-    assert_true(lk_counted(&s->counters, LK_MISSED) == 0); /* nobody had to share */
+    assert_true(lk_counted(&s->counters, LK_MISSED) == 0); /* no thread had to share */
     free(s);
 }
 

@@ -85,7 +85,7 @@ static void test_every_bit_and_the_length_count(void **state)
     }
 }
 
-/* As import makes it, and as it is found again by its selector: one token, and one that anybody could have made. */
+/* As import makes it, and as it is found again by its selector: one token, and one like any other. */
 static void test_what_it_stands_for_is_an_ordinary_token(void **state)
 {
     (void)state;

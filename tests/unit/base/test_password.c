@@ -116,7 +116,7 @@ static void test_a_file_that_is_no_good_changes_nothing_and_is_told_once(void **
     }
     unlink(path);
     for (int n = 0; n < 5; n++) assert_password("s3cret-1");
-    mkfifo(path, 0600); /* nobody is waited for */
+    mkfifo(path, 0600); /* no writer is waited for */
     for (int n = 0; n < 5; n++) assert_password("s3cret-1");
     unlink(path);
     lk_notices_say(notices);

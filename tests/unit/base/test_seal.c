@@ -167,7 +167,7 @@ static void test_every_other_length_of_a_record_is_refused(void **state)
     }
 }
 
-/* A part of one session's record in another's, whoever they belong to: each of the parts that scripts know. */
+/* A part of one session's record in another's, of the same user or of another: each of the parts that scripts know. */
 static void test_parts_of_other_records_do_not_fit(void **state)
 {
     (void)state;

@@ -100,7 +100,7 @@ static void test_an_emptying_leaves_nothing_and_voids_tickets(void **state)
     lk_alias_cache_close(NULL);
 }
 
-/* Many readers and writers beside emptyings: whoever finds something finds what belongs there. And what was put in with a
+/* Many readers and writers beside emptyings: what is found is what belongs there. And what was put in with a
  * ticket from before the last emptying is never there after it. */
 enum { NAMES = 6000, THREADS = 4 };
 static _Atomic uint64_t wrong;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What L1 promises, one by one: room, eviction, tickets, exact tokens, prewarmed entries, memory that nobody else sees.
+ * What L1 promises, one by one: room, eviction, tickets, exact tokens, prewarmed entries, memory that no other process sees.
  * (Guarantees D, E, G and J; at random in test_l1_model.c, under threads in test_l1_race.c.)
  */
 #include "l1_kit.h"
@@ -144,7 +144,7 @@ static void test_what_is_read_stays(void **state)
     lk_l1_close(l1);
 }
 
-/* What nobody reads goes once it is dead, all of it: no slot is passed over for ever. */
+/* An entry that is not read goes once it is dead, each of them: no slot is skipped for ever. */
 static void test_the_dead_go_all_of_them(void **state)
 {
     (void)state;
@@ -183,7 +183,7 @@ static void test_a_new_working_set_takes_over(void **state)
     lk_l1_close(l1);
 }
 
-/* What comes once and never again does not push out what was there before, though nobody read that lately either. */
+/* What comes once and never again does not push out what was there before, though that was not read lately either. */
 static void test_a_scan_leaves_the_rest_alone(void **state)
 {
     (void)state;

@@ -252,7 +252,7 @@ static void test_what_is_moved_is_found(void **state)
 
 /* --------------------------------------------------------------------------------------------- fill and revoke -- */
 
-/* One step of somebody's, done by a thread of its own when its turn comes: so that each order really is one of threads,
+/* One step, done by a thread of its own when its turn comes: so that each order really is one of threads,
  * and a sanitizer sees who writes. */
 typedef struct step {
     char what; /* T takes the ticket, P puts; U purges, E empties */
@@ -348,7 +348,7 @@ static void test_every_order_of_two_fills_and_two_purges(void **state)
 }
 
 /* The race of guarantees B and D, freely running. L2 is one number for each session: the generation that lives. Revoking
- * ends it there, then purges; whoever read it before must not bring it back. */
+ * ends it there, then purges; a read that began before must not bring it back. */
 typedef struct fill_and_revoke {
     uint64_t rounds;
     atomic_uint revoking;
@@ -371,7 +371,7 @@ static void revoke_on(fill_and_revoke *f, unsigned index)
         atomic_store(&f->session[which].alive, 0);
         if (unit_chance(&r, 5)) lk_l1_empty(l1);
         else lk_l1_purge(l1, token[which]);
-        f->here_after_revoke += l1_get(l1, token[which], &found); /* B: nobody can have put it since */
+        f->here_after_revoke += l1_get(l1, token[which], &found); /* B: no thread can have put it since */
         atomic_store(&f->session[which].revoked, generation);
     }
     f->revoking--;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Equal misses share one read: who joins whom, what they are answered, and who must not join. (Guarantees B, D and G.)
+ * Equal misses share one read: which call joins which, what they are answered, and which must not join. (Guarantees B, D and G.)
  *
  * A passenger that waits is seen by the call with which it waits, which this program wraps: nothing is guessed from time.
  */
@@ -20,12 +20,12 @@ enum { BUCKETS = 64, PLACES = 8 }; /* of a table; in a bucket */
 static const int64_t EVER_MS = 100000;
 
 static atomic_uint waiting;
-static atomic_bool held; /* whoever is woken does not come to itself yet */
+static atomic_bool held; /* a thread that is woken does not go on yet */
 
 int __real_pthread_cond_timedwait(pthread_cond_t *bell, pthread_mutex_t *lock, const struct timespec *until);
 int __wrap_pthread_cond_timedwait(pthread_cond_t *bell, pthread_mutex_t *lock, const struct timespec *until);
 
-/* Called under the bucket's lock: whoever gets that lock afterwards finds the passenger waiting. */
+/* Called under the bucket's lock: a thread that gets that lock afterwards finds the other one waiting. */
 int __wrap_pthread_cond_timedwait(pthread_cond_t *bell, pthread_mutex_t *lock, const struct timespec *until)
 {
     waiting++;
@@ -283,7 +283,7 @@ static void test_a_late_passenger_leaves(void **state)
         assert_true(lk_now_ms() >= deadlines[i]);
         assert_int_equal(late.status, 99); /* it was told nothing */
     }
-    land(&leader, LATCHKEY_OK, 1); /* nobody is there to hear it */
+    land(&leader, LATCHKEY_OK, 1); /* no call waits for it */
 }
 
 static void test_late_ones_do_not_take_it_from_the_others(void **state)
@@ -317,7 +317,7 @@ static void test_a_full_bucket_reads_alone(void **state)
         assert_non_null(rides[i].flight);
     }
     ride more = ride_in(7, &verifier, 5), passenger = rides[3];
-    for (int i = 0; i < 3; i++) { /* leads, and nobody can join */
+    for (int i = 0; i < 3; i++) { /* leads, and no call can join */
         assert_int_equal(board(&more), LK_FLIGHT_LEAD);
         assert_null(more.flight);
         land(&more, LATCHKEY_OK, 0);
@@ -335,7 +335,7 @@ static void test_a_full_bucket_reads_alone(void **state)
         if (i != 3) land(&rides[i], LATCHKEY_OK, 0);
 }
 
-/* Many tokens of one selector, which anybody who knows it can make up, do not fill one bucket between them. */
+/* Many tokens of one selector, which anyone who knows it can make up, do not all fall into one bucket. */
 static void test_the_whole_token_chooses_the_bucket(void **state)
 {
     (void)state;

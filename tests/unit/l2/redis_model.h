@@ -94,7 +94,7 @@ void model_tick(redis_model *m, int64_t later_ms); /* and then so much time has 
 void model_connect(redis_model *m);                /* both sockets are there; ticks until they are wanted */
 void model_serve(redis_model *m, int which);       /* the server reads, and answers into its buffer */
 void model_deliver(redis_model *m, int which);     /* what it answered arrives */
-void model_run(redis_model *m);                    /* both, until nobody has anything to say */
+void model_run(redis_model *m);                    /* both, until neither has anything to say */
 void model_up(redis_model *m);                     /* connects, and goes on until there is a lease */
 redis_model *model_opened_up(const char *options); /* the same from the beginning, with an empty log */
 int64_t model_beat_due(const redis_model *m);      /* in so many ms */

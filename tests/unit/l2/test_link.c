@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The link's way up and down: what it says to whom and in which order, what it does when an answer is wrong or late,
+ * The link's way up and down: what it says on which connection and in which order, what it does when an answer is wrong or late,
  * and how it comes back. Its leases are in test_link_lease.c, its jobs in test_link_jobs.c.
  */
 #include "redis_model.h"
@@ -195,7 +195,7 @@ static void test_the_recorded_number_is_not_shown_raw(void **state)
     model_close(m);
 }
 
-/* A reply nobody asked for: the order of the replies means nothing any more (guarantee I). */
+/* A reply that was not asked for: the order of the replies means nothing any more (guarantee I). */
 static void test_unasked_replies_end_the_connection(void **state)
 {
     (void)state;
@@ -353,7 +353,7 @@ static void test_lost_twice_is_lost_once(void **state)
     assert_string_equal(m->trouble, "first");
     assert_string_equal(m->log, "= trouble -3\n");
     assert_true(m->link.retry_at_ms == retry);
-    lk_link_fed(&m->link, 0, m->now_us); /* whoever still has bytes for it */
+    lk_link_fed(&m->link, 0, m->now_us); /* the node may still have bytes for it */
     model_tick(m, 0);
     assert_int_equal(m->link.state, LK_LINK_DOWN);
     model_close(m);

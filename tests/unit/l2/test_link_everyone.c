@@ -94,7 +94,7 @@ static void test_a_lost_message(void **state)
     }
 }
 
-/* Also where nothing counts it, as where somebody set it by hand. */
+/* Also if it is not counted, as if a person set it by hand. */
 static void test_the_beat_alone_is_enough(void **state)
 {
     (void)state;

@@ -218,7 +218,7 @@ static void test_made_and_heard_is_one(void **state)
     lk_recent_close(r);
 }
 
-/* Behind one address connections may lead to two servers: whoever learns of another one makes the link look. */
+/* Behind one address connections may lead to two servers: a thread that learns of another one makes the link look. */
 static void test_a_link_that_is_told_of_another_server_looks(void **state)
 {
     (void)state;
@@ -248,7 +248,7 @@ static void test_it_looks_once_in_a_while(void **state)
     (void)state;
     redis_model *m = model_opened_up("h?partitions=1");
     unsigned looks = 0;
-    for (int i = 0; i < 200; i++) { /* 20 s, in which every answer comes from somebody else */
+    for (int i = 0; i < 200; i++) { /* 20 s, in which every answer comes from another server */
         lk_link_suspect(&m->link, 12345);
         model_tick(m, 100);
         model_run(m);

@@ -49,7 +49,8 @@ static void test_a_touch_and_revocations(void **state)
     model_expect(m, "= done " TOUCHED " 0\n", "= done " REVOKED " 0\n", "= done " HELD " 0\n", NULL);
     assert_int_equal(count(m, "= done"), 3);
     assert_int_equal(model_counted(m, LK_L2_WRITES), 3);
-    assert_int_equal(model_counted(m, LK_PURGES), 2); /* they come back through the subscription, as to everybody */
+    assert_int_equal(model_counted(m, LK_PURGES),
+                     2); /* they come back through the subscription, as to every instance */
     assert_int_equal(m->number[1], 1);
     model_close(m);
 }
@@ -280,7 +281,7 @@ static void test_all_under_way_end_with_the_connection(void **state)
         char name[LATCHKEY_SELECTOR_LENGTH + 1];
         for (unsigned i = 0; i < 5; i++) model_job(m, i % 2 ? LK_JOB_TOUCH : LK_JOB_REVOKE, 0, numbered(name, i));
         model_tick(m, 0);
-        if (when > 0) model_serve(m, 0); /* Redis did it, and nobody will ever know */
+        if (when > 0) model_serve(m, 0); /* Redis did it, and its answer is lost */
         if (when > 1) {                  /* one is answered before the end */
             m->byte_by_byte = true;
             m->side[0].used = 4;
@@ -294,7 +295,7 @@ static void test_all_under_way_end_with_the_connection(void **state)
             assert_int_equal(count(m, done), 1);
         }
         model_clear(m);
-        model_up(m); /* and their late answers are nobody's */
+        model_up(m); /* and their late answers answer no job */
         assert_int_equal(count(m, "= done"), 0);
         for (int i = 0; i < LK_LINK_JOBS; i++) assert_int_equal(m->link.job[i].kind, LK_JOB_NONE);
         model_close(m);

@@ -14,7 +14,7 @@
 
 /* -------------------------------------------------------------------------------------- what a lease stands for -- */
 
-/* However long the answer took: a lease from the time of the answer would vouch for revocations nobody waited for. */
+/* However long the answer took: a lease from the time of the answer would cover revocations that were not waited for. */
 static void test_a_lease_is_of_the_time_of_sending(void **state)
 {
     (void)state;
@@ -127,7 +127,7 @@ static void test_other_nonces_are_no_answer(void **state)
     for (size_t i = 0; i < UNIT_COUNT(wrong); i++) model_publish(m, m->link.heartbeat, wrong[i]);
     char right[24];
     snprintf(right, sizeof right, "%016" PRIx64, m->link.beat.nonce);
-    model_publish(m, "lk:beat:0000000000000000", right); /* somebody else's channel */
+    model_publish(m, "lk:beat:0000000000000000", right); /* another instance's channel */
     model_publish(m, "lk:{0}:rev", right);
     model_run(m);
     assert_int_equal(m->leases, 1);
@@ -295,7 +295,7 @@ static void test_the_servers_clock_is_told(void **state)
     (void)state;
     redis_model *m = model_opened_up("h?partitions=2");
     assert_true(m->lease_ahead_us == m->clock_ahead_us);
-    m->clock_ahead_us -= 5000000; /* somebody set it */
+    m->clock_ahead_us -= 5000000; /* a person set it */
     model_beat(m);
     assert_true(m->lease_ahead_us == m->clock_ahead_us);
     model_close(m);

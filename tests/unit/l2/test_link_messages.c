@@ -170,7 +170,7 @@ static void test_a_data_set_that_is_replaced_under_a_beat(void **state)
     model_close(m);
 }
 
-/* As above, and grown past the old number before anybody looked: the log names another under the last one's number. */
+/* As above, and grown past the old number before it was compared: the log names another under the last one's number. */
 static void test_numbers_that_go_backwards_and_overtake(void **state)
 {
     (void)state;
@@ -196,7 +196,7 @@ static void test_a_message_lost_before_the_first_beat(void **state)
 {
     (void)state;
     redis_model *m = model_open("h?partitions=2", 1);
-    m->number[0] = 7; /* from before: nobody missed those */
+    m->number[0] = 7; /* from before: those were not missed */
     model_connect(m);
     model_run(m);
     assert_int_equal(m->link.state, LK_LINK_UP);

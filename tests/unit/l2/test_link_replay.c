@@ -27,7 +27,7 @@ static void test_a_reconnect_to_the_same_server_keeps_l1(void **state)
     model_revoke(m, 0, A);
     model_run(m);
     cut(m);
-    model_revoke(m, 0, B); /* nobody is subscribed */
+    model_revoke(m, 0, B); /* there is no subscription */
     model_revoke(m, 1, C);
     model_clear(m);
     model_up(m);

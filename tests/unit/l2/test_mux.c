@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * A line: everybody on it gets his own replies, or is told that there are none, whoever drives, whoever leaves, and wherever
+ * A shared connection: each caller on it gets its own replies, or is told that there are none, whichever drives or leaves, and wherever
  * the bytes are cut. (Guarantees G and I.)
  *
- * The other end is the test. Who waits, and behind whom, is seen under the line's lock; nothing is guessed from time.
+ * The other end is the test. Which caller waits behind which is seen under the lock; nothing is guessed from time.
  */
 #include "l2/mux.h"
 
@@ -245,7 +245,7 @@ static void test_the_role_is_handed_on(void **state)
 
 /* ------------------------------------------------------------------------------------------- leaving late -- */
 
-/* His replies come when he is gone, whole or in part, and are nobody's; his slot is not another's until then. */
+/* A caller's replies come when it is gone, whole or in part, and answer no other; its slot is not given away until then. */
 static void test_who_is_late_behind_others_leaves(void **state)
 {
     (void)state;
@@ -274,7 +274,7 @@ static void test_who_is_late_behind_others_leaves(void **state)
     }
 }
 
-/* Nobody is left who could read what is still to come: the line is of no use. */
+/* No caller is left to read what is still to come: the connection cannot be used. */
 static void test_a_line_that_all_left_is_lost(void **state)
 {
     (void)state;
@@ -487,7 +487,7 @@ static void test_an_answer_that_goes_on_coming(void **state)
     say("\r\n", 2);
     caller *c = start(1, 1, -1);
     assert_int_equal(join(c), LK_MUX_LATE);
-    assert_false(lk_mux_good(line)); /* what is still to come answers nobody (guarantee I) */
+    assert_false(lk_mux_good(line)); /* what is still to come answers no call (guarantee I) */
 }
 
 int main(void)

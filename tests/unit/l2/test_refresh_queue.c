@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tokens wanted again: the gate lets one through and then nobody for a while, the queue is bounded, keeps its order and
+ * Tokens to be read again: the gate lets one hit through and then none for a while, the queue is bounded, keeps its order and
  * forgets what is old, and nothing of a token stays behind. (Guarantees E, F, G, J.)
  */
 #include "l2/refresh_queue.h"
@@ -75,7 +75,7 @@ static void test_it_can_be_shut_for_longer_and_opened(void **state)
     assert_true(gate_at(1, NOW + 5001));
 }
 
-/* With as many as there are places hardly anybody is in another's way; with many more, the gate lets no more through than
+/* With as many as there are places, hardly any is in another's way; with many more, the gate lets no more through than
  * there are places: a collision costs a refresh, never a read more. */
 static void test_G_collisions_shut_the_gate(void **state)
 {

@@ -53,7 +53,7 @@ static void hold(redis_model *m, unsigned sessions)
     }
 }
 
-/* By hand: nobody is told. */
+/* By hand: it is not announced. */
 static void delete_last(redis_model *m) { m->records = m->records->next; }
 
 static void fill(redis_model *m, unsigned i, int64_t deadline_ms)

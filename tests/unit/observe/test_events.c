@@ -34,7 +34,7 @@ static void say_all(const lk_config *c)
     lk_event_rotated(c, ONE, TWO, "OK " ONE, 0);
     lk_event_revoked(c, ONE " " TWO " : 18446744073709551615 " TWO, "token");
     lk_event_revoked(c, ONE " " TWO " : 5 " ONE " " TWO, "user");
-    lk_event_revoked(c, ONE, "token"); /* nobody was told of */
+    lk_event_revoked(c, ONE, "token"); /* it was not logged */
     lk_event_reused(c, ONE, ONE " " TWO " : 9 " TWO);
     lk_event_evicted(c, ONE " " TWO, 8);
     lk_event_changed_all(c, ONE " " TWO " : 9 " TWO " " ONE, "access");
@@ -67,7 +67,7 @@ static void test_every_line(void **state)
     latchkey_set_log(NULL, NULL);
 }
 
-/* Members of indexes, and users, that somebody else wrote. */
+/* Members of indexes, and users, that other programs wrote. */
 static void test_nothing_forges_a_line(void **state)
 {
     (void)state;

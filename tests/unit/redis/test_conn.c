@@ -124,7 +124,7 @@ static void test_replies_nobody_asked_for_end_it(void **state)
     assert_next(-1);
 }
 
-/* Only then may it serve somebody else: nothing is awaited, and not a byte came too much. */
+/* Only then may another thread use it: nothing is awaited, and no unasked byte came. */
 static void test_quiet(void **state)
 {
     (void)state;

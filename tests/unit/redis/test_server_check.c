@@ -197,7 +197,7 @@ static void test_values_that_are_none(void **state)
     assert_found(info, ERR("maxmemory-policy"), "9223372036854775807");
 }
 
-/* A policy of a version to come evicts as far as anybody knows. */
+/* An unknown policy of a later version is taken to evict. */
 static void test_new_policy_is_told(void **state)
 {
     (void)state;

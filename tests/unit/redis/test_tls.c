@@ -782,7 +782,7 @@ static int open_in_a_child(int expected, const char *part)
         lk_config config;
         lk_tls_context *made = NULL;
         alarm(60);
-        if (in_the_middle && !part) _exit(5); /* a lock may be anybody's there */
+        if (in_the_middle && !part) _exit(5); /* any lock may be taken there */
         snprintf(text, sizeof text, "rediss://h?ca_file=%s&deadline_ms=%d", pki_crt("ca"), part ? 300 : 50000);
         if (lk_config_parse(text, &config, error, sizeof error)) _exit(1);
         if (lk_tls_context_open(&config, &made, error, sizeof error) != expected) _exit(2);

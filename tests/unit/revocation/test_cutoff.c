@@ -45,7 +45,7 @@ static void test_who_is_over(void **state)
 {
     (void)state;
     lk_cutoffs *e = lk_cutoffs_open(2);
-    assert_int_equal(lk_cutoffs_judge(e, 0, 0), LATCHKEY_OK); /* nobody was ended yet */
+    assert_int_equal(lk_cutoffs_judge(e, 0, 0), LATCHKEY_OK); /* no session was ended yet */
     assert_true(lk_cutoffs_set(e, 0, 1000));
     assert_int_equal(lk_cutoffs_judge(e, 0, 0), LATCHKEY_NOT_FOUND);
     assert_int_equal(lk_cutoffs_judge(e, 0, 1000), LATCHKEY_NOT_FOUND);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Revocations that Redis has not confirmed: they deny one token and nobody else's, up to a limit. (Guarantees B and G.)
+ * Revocations that Redis has not confirmed: they deny one token and no other, up to a limit. (Guarantees B and G.)
  */
 #include "revocation/pending.h"
 #include "unit.h"
@@ -27,7 +27,7 @@ static lk_pending_item item_of(const lk_token *token)
     return item;
 }
 
-/* A token with the selector of one and the verifier of another: what somebody may make who saw a log. */
+/* A token with the selector of one and the verifier of another: what a person who saw a log can make. */
 static lk_token crossed(const lk_token *selector, const lk_token *verifier)
 {
     lk_token token = *selector;
@@ -84,7 +84,7 @@ static void test_denies_the_very_token(void **state)
     assert_false(named(&a));
 }
 
-/* Revoking with a made-up verifier must deny nobody, nor take a true denial away. */
+/* Revoking with a made-up verifier must deny no session, and must not remove a true denial. */
 static void test_a_forged_item_touches_nobody(void **state)
 {
     (void)state;
@@ -135,7 +135,7 @@ static void test_the_same_twice_is_one(void **state)
     size_t cursor = 0;
     item.retry = true;
     assert_true(lk_pending_add(pending, &item));
-    item.held = true; /* whoever held it, it has to be announced */
+    item.held = true; /* one call held it, so it has to be announced */
     assert_true(lk_pending_add(pending, &item));
     item.held = false;
     assert_true(lk_pending_add(pending, &item));
@@ -197,7 +197,7 @@ static void test_places_are_kept_for_what_is_proven(void **state)
     }
     memcpy(real.selector, &n, sizeof n);
     assert_false(lk_pending_add(pending, &real)); /* and there is an end to that */
-    /* One of the others leaves: its place is anybody's. One that turns out to be proven makes room for another. */
+    /* One of the others leaves: its place is free for all. One that turns out to be proven makes room for another. */
     unsigned first = 0, second = 1;
     memcpy(item.selector, &first, sizeof first);
     lk_pending_remove(pending, &item);

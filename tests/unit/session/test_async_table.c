@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The table of what was submitted: tokens that somebody made for one bucket do not lie in one; equal ones are found, and
+ * The table of what was submitted: tokens that an attacker made for one bucket do not lie in one; equal ones are found, and
  * nothing else is. (Guarantees E and G.)
  */
 #include "session/async_table.h"
@@ -64,7 +64,7 @@ static size_t longest_chain(void)
     return longest;
 }
 
-/* `hash` is one that anybody can compute. 256 in 1,024 buckets: five in one are likely, twenty are not. */
+/* `hash` is one that anyone can compute. 256 in 1,024 buckets: five in one are likely, twenty are not. */
 static void fill_bucket(uint64_t (*hash)(const char *token))
 {
     char token[LATCHKEY_TOKEN_SIZE];

@@ -160,7 +160,7 @@ static void test_B_what_is_denied_here_is_not_asked_for(void **state)
     assert_int_equal(world.asked, 0);
 }
 
-/* What Redis confirmed is a "no" as Redis' own is: it needs the lease. While a server is being met, nobody has it. */
+/* What Redis confirmed is a "no" as Redis' own is: it needs the lease. While a server is being met, no server has it. */
 static void test_A_what_is_known_to_be_over_needs_the_lease(void **state)
 {
     (void)state;
