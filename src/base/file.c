@@ -26,8 +26,7 @@ lk_file_id lk_file_identify(const char *path)
     return id;
 }
 
-/* Reads until the end of the file, or until `size` bytes are there. -1: errno says why. */
-static ssize_t read_all(int fd, char *bytes, size_t size)
+ssize_t lk_read_all(int fd, char *bytes, size_t size)
 {
     size_t used = 0;
     while (used < size) {
@@ -54,7 +53,7 @@ ssize_t lk_file_read(const char *option, const char *path, bool again, char *byt
     ssize_t got = -1;
     if (again && (fstat(fd, &s) || !S_ISREG(s.st_mode)))
         snprintf(error, error_size, "%s: '%.100s' is not a regular file any more", option, path);
-    else if ((got = read_all(fd, bytes, size)) < 0)
+    else if ((got = lk_read_all(fd, bytes, size)) < 0)
         snprintf(error, error_size, "%s: cannot read '%.100s': %s", option, path, lk_errno_text(errno));
     else if ((size_t)got == size) {
         snprintf(error, error_size, "%s: '%.100s' is larger than %zu bytes", option, path, size - 1);

@@ -22,4 +22,7 @@ lk_file_id lk_file_identify(const char *path);
 ssize_t lk_file_read(const char *option, const char *path, bool again, char *bytes, size_t size, char *error,
                      size_t error_size);
 
+/* Reads until the end of the file, or until `size` bytes are there. -1: errno says why. */
+ssize_t lk_read_all(int fd, char *bytes, size_t size);
+
 #endif

@@ -13,7 +13,7 @@ typedef struct warming {
     size_t count, loaded;
     int status;
     int64_t took_us;
-    atomic_bool done;
+    atomic_bool done; /* sequentially consistent, the default: nothing here is fast */
 } warming;
 
 static void *warm(void *context)

@@ -6,6 +6,7 @@
 #include "cli/import/import.h"
 
 #include "base/crypto.h"
+#include "base/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,20 +17,6 @@
 #include <unistd.h>
 
 enum { CHUNK = 32 * 1024, HASHED_MOST = 4096 };
-
-/* Reads until there are `size` bytes, or the end. -1: errno says why. */
-static ssize_t read_bytes(int fd, char *to, size_t size)
-{
-    size_t got = 0;
-    while (got < size) {
-        ssize_t more = read(fd, to + got, size - got);
-        if (more < 0 && errno == EINTR) continue;
-        if (more < 0) return -1;
-        if (!more) break;
-        got += (size_t)more;
-    }
-    return (ssize_t)got;
-}
 
 static bool carry(import_reader *r, const char *text, size_t size)
 {
@@ -45,7 +32,7 @@ static const char *look_at_beginning(import_reader *r, const import_state *resum
 {
     char text[HASHED_MOST];
     uint8_t hash[LK_HASH_SIZE];
-    ssize_t got = read_bytes(r->fd, text, sizeof text);
+    ssize_t got = lk_read_all(r->fd, text, sizeof text);
     if (got < 0) return strerror(errno);
     r->at.hashed = (uint64_t)got;
     lk_blake2b(&(lk_span){text, (size_t)got}, 1, r->at.beginning);
@@ -71,7 +58,7 @@ static const char *pass_over(import_reader *r, uint64_t offset)
     r->carried_size = 0;
     if (lseek(r->fd, (off_t)offset, SEEK_SET) >= 0) return NULL;
     while (left) {
-        ssize_t got = read_bytes(r->fd, text, left < sizeof text ? (size_t)left : sizeof text);
+        ssize_t got = lk_read_all(r->fd, text, left < sizeof text ? (size_t)left : sizeof text);
         if (got < 0) return strerror(errno);
         if (!got) return "the file is shorter than the state says";
         left -= (uint64_t)got;
@@ -109,7 +96,7 @@ static char *fill_chunk(import_reader *r, size_t *size, const char **fault)
     if (text && used) memcpy(text, r->carried, used);
     while (text) {
         if (used < room) {
-            ssize_t got = r->ended ? 0 : read_bytes(r->fd, text + used, room - used);
+            ssize_t got = r->ended ? 0 : lk_read_all(r->fd, text + used, room - used);
             if (got < 0) *fault = strerror(errno);
             if (got < 0) break;
             r->ended = (size_t)got < room - used;
@@ -136,7 +123,7 @@ static bool drop_line(import_reader *r, import_chunk *c, const char **fault)
     char *end = NULL;
     while (!end && !r->ended) {
         c->end += c->size;
-        ssize_t got = read_bytes(r->fd, c->text, CHUNK);
+        ssize_t got = lk_read_all(r->fd, c->text, CHUNK);
         if (got < 0) *fault = strerror(errno);
         if (got < 0) return false;
         r->ended = got < CHUNK;
