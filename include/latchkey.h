@@ -228,7 +228,7 @@ LATCHKEY_API uint64_t latchkey_user_id(const void *name, size_t size);
  *   users: ...          two names have one user id; the second was refused
  *   rotation: ...       an old token was used after its grace, and its session was ended: a theft, or a lost answer
  *   argument: ...       a call was BAD_ARGUMENT, and because of which argument; each at most once in ten seconds, level INFO
- *   audit: ...          L1 answers, for longer than the bound, what Redis does not hold; only with audit_per_s
+ *   audit: ...          L1 answered for longer than the bound with something that Redis does not hold; only with audit_per_s
  *   event: ...          the audit trail, only with events=1; see below
  * A state is said once, not at each attempt. Over time, a handle says at most one line in 10 seconds, and at most as many
  * lines of the audit. Events are not limited, since a trail must be complete. No line holds a token or a password; a selector may be in
@@ -268,7 +268,7 @@ typedef void (*latchkey_log)(void *context, int level, const char *text);
  * Not in the trail: other calls that Redis carried out but whose answer never came (UNAVAILABLE), and sessions that idle out
  * or reach their absolute expiry. */
 
-/* Sets the one log function of this process, for all handles. NULL, as at the start, means silence. Set it before the
+/* Sets the one log function of this process, for all handles. NULL, as at the start, means that nothing is logged. Set it before the
  * first open. A forked child has its parent's. Any thread may set it at any time. The previous function may still be
  * running in another thread when this returns; it no longer runs once every handle that was open then is closed.
  * Does not block. */
@@ -297,7 +297,6 @@ LATCHKEY_API int latchkey_log_read(latchkey *lk, int *level, char *text, size_t 
  *          redis+sentinel://[user:password@]host[:port],host[:port].../NAME[/database][?option=value&...]
  *                                               (the primary that Redis Sentinel calls NAME; rediss+sentinel:// is the
  *                                               same over TLS. List all sentinels: see "Sentinel" in configuration.md)
- *          valkey:// and valkeys:// are redis:// and rediss://; a scheme may be written in any case.
  *          valkey:// and valkeys:// mean redis:// and rediss://. A scheme may be written in any case.
  *          %XX stands for a byte in user, password, path and values.
  *          These must be equal in every instance of a deployment: the server and the database, prefix, partitions,
@@ -363,8 +362,8 @@ LATCHKEY_API int latchkey_log_read(latchkey *lk, int *level, char *text, size_t 
  *          server_name             the name that the server's certificate must hold instead of the host
  *          cert_file, key_file     our certificate, with its chain behind it, and its key, without a passphrase; for a server
  *                                  that demands one (tls-auth-clients). One file may be both
- *                                  A block in one of these three files that is neither a certificate nor the key is refused
- *                                  by its name. When one of the three has changed, all are read again before the next
+ *                                  If one of these three files has a block that is neither a certificate nor the key, it is
+ *                                  refused, and the error names the block. When one of the three has changed, all are read again before the next
  *                                  connection is made; open connections stay. New files that cannot be used change nothing,
  *                                  and the log says so. check_key_file and seal_key_file are read only at open
  *
@@ -413,7 +412,7 @@ LATCHKEY_API void latchkey_close(latchkey *lk);
 
 /* Makes a session and its token. The token is random, made here, and handed out only after Redis holds the session.
  * The session is then in this handle's L1: its first request here is a hit, and asks Redis nothing.
- * draft->fields are copied to Redis. Fields whose names start with "pq." are bound to the entry by pq_key_hash.
+ * draft->fields are stored in Redis. Fields whose names start with "pq." are bound to the entry by pq_key_hash.
  * Returns  OK; LIMIT; REFUSED; BAD_ARGUMENT; UNAVAILABLE; CORRUPT; NO_MEMORY; FORKED. When it is not OK no token was
  *          given out. After UNAVAILABLE Redis may hold a session that has no known token, until it idles out.
  * Blocks   for at most deadline_ms. Guarantees F, G. */
@@ -530,19 +529,19 @@ LATCHKEY_API int latchkey_rotate(latchkey *lk, const char *token, size_t token_l
 
 /* Sessions of another store move in without logging anybody out. With foreign_until_ms set, their own tokens are accepted until
  * then by every function that takes a token. A foreign token is 16 to 256 bytes, any bytes, that are not a token of ours.
- *   Redis holds neither the token nor a hash of all of it (F). BLAKE2b-512 of the token is cut in two: a name (120 bits), under
- * which Redis holds which session is meant, and a verifier (136 bits), of which Redis holds the hash, as for our own tokens.
+ *   Redis holds neither the token nor a hash of all of it (F). BLAKE2b-512 of the token gives two parts: a name (120 bits), under
+ * which Redis keeps the session's selector, and a verifier (136 bits), of which Redis keeps the hash, as for our own tokens.
  * Both must match (E). So a foreign token is as safe as it is random: a reader of Redis can try out tokens that can be guessed.
  *   Each process asks Redis once which session a foreign token means, by a GET before the first answer, and remembers it. From
- * then on it costs what an own token costs, and a hash of its bytes. If its session never moved in it is NOT_FOUND. That is not
+ * then on it costs as much as one of our own tokens, and a hash of its bytes. If its session never moved in it is NOT_FOUND. That is not
  * remembered, so a flood of such tokens costs a GET each (latchkey_stats, `foreign_unknown`), at most in_flight at a time: set
  * foreign_until_ms no later than the move needs. latchkey_try_validate answers AGAIN until this process knows the session.
  * While Redis is away, latchkey_revoke of a token that this process does not know yet is UNAVAILABLE, and promises nothing.
  *   Answers for a foreign token carry LATCHKEY_FLAG_RENEW: call latchkey_rotate with it, and hand out the new token. The foreign
  * one is then an old token like any other. (It still carries the flag until its grace is over. latchkey_rotate then answers
  * REFUSED, and there is nothing to do.) A foreign token that was not exchanged by foreign_until_ms is MALFORMED from then on,
- * and Redis is not asked. That ends the foreign spelling, not the session: the client knows the whole secret, and could work
- * out the token behind it until the session ends.
+ * and Redis is not asked. That does not end the session: the client knows the foreign token, and could compute the
+ * token of ours that it stands for, until the session ends.
  *
  * latchkey_import makes the session that `foreign` means, from the draft, as latchkey_create does, except for these:
  *   created_at_ms   when it was created and authenticated; 0, or a time to come, means now.
@@ -572,7 +571,7 @@ LATCHKEY_API int latchkey_import(latchkey *lk, const char *foreign, size_t forei
 
 /* Reads the user's generation, for a login that takes several steps. Read it before the first step, and put it into
  * draft.generation. latchkey_revoke_user moves it, and latchkey_revoke_everyone moves it for every user. create then answers
- * REFUSED: so a login that began with the old password ends there. The number is only good for being handed on and compared.
+ * REFUSED: so a login that began with the old password ends there. Only pass the number on; it means nothing else.
  * Redis keeps it for 30 days after it last moved, which is longer than any login may take.
  * Returns  OK; UNAVAILABLE; CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED.
  * Blocks   for at most deadline_ms. */
@@ -652,7 +651,7 @@ LATCHKEY_API int latchkey_sessions(latchkey *lk, uint64_t user_id, const char *c
  *     latchkey_submit(lk, ..., tag)   for each token that try_validate could not tell
  *     when fd is readable:            latchkey_reap, until it returns less than `max`
  *
- * There is no callback, and no thread of the library is on the way of a validation. submit writes to a connection that belongs to
+ * There is no callback, and no thread of the library takes part in a validation. submit writes to a connection that belongs to
  * the queue. reap reads from it. The descriptor (an epoll) is readable while bytes, answers or a deadline wait for reap. So a
  * loop that stops calling reap stops only its own answers. The descriptor may be readable before an answer is complete: then
  * reap returns 0.
