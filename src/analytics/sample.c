@@ -65,7 +65,7 @@ static int survey_some(lk_sampling *s, unsigned from, unsigned count)
     return status;
 }
 
-static int by_number(const void *a, const void *b)
+static int by_time(const void *a, const void *b)
 {
     int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
     return (x > y) - (x < y);
@@ -81,7 +81,7 @@ static void sum_peaks(lk_sampling *s)
         if (when && s->partitions[p].peak) when[with++] = s->partitions[p].peak_at_ms;
     }
     if (with) {
-        qsort(when, with, sizeof *when, by_number);
+        qsort(when, with, sizeof *when, by_time);
         s->population->peak_at_ms = when[with / 2];
     }
     free(when);

@@ -321,7 +321,7 @@ static int take_credentials(parse *p, char *text)
 }
 
 /* host[:port], [address]:port */
-static int take_place(parse *p, char *text, int64_t usual_port, char *host, size_t host_size, char port_text[8])
+static int take_host_port(parse *p, char *text, int64_t usual_port, char *host, size_t host_size, char port_text[8])
 {
     int status = LATCHKEY_OK;
     char *port = NULL;
@@ -349,7 +349,7 @@ static int take_host(parse *p, char *text)
     if (slash) *slash++ = 0;
     int status = LATCHKEY_OK;
     if (slash && *slash) status = parse_number(p, "database", slash, 0, 1000000, &config->database);
-    if (!status) status = take_place(p, text, 6379, config->host, sizeof config->host, config->port);
+    if (!status) status = take_host_port(p, text, 6379, config->host, sizeof config->host, config->port);
     if (!status && !config->host[0]) status = FAIL(p, "host: is missing: redis://HOST[:PORT]");
     return status;
 }
@@ -359,7 +359,7 @@ static int take_sentinel(parse *p, char *text)
     lk_config *config = p->config;
     if (config->sentinels == LK_SENTINELS_MAX) return FAIL(p, "host: more than %d sentinels", LK_SENTINELS_MAX);
     lk_host *at = &config->sentinel[config->sentinels];
-    int status = take_place(p, text, 26379, at->name, sizeof at->name, at->port);
+    int status = take_host_port(p, text, 26379, at->name, sizeof at->name, at->port);
     if (!status && !at->name[0])
         status = FAIL(p, "host: a sentinel's is missing: redis+sentinel://HOST[:PORT],HOST[:PORT].../NAME");
     /* Listed twice, one would count for two. */

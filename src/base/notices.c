@@ -60,7 +60,7 @@ void lk_notices_add(lk_notices *notices, int level, const char *format, ...)
 }
 
 /* Takes the oldest line. "": there is none. */
-static int take(lk_notices *notices, char text[LK_LOG_LINE])
+static int take_notice(lk_notices *notices, char text[LK_LOG_LINE])
 {
     pthread_mutex_lock(&notices->lock);
     unsigned count = waiting(notices);
@@ -79,7 +79,7 @@ void lk_notices_say(lk_notices *notices)
 {
     char text[LK_LOG_LINE];
     while (notices && waiting(notices)) {
-        int level = take(notices, text);
+        int level = take_notice(notices, text);
         if (*text) lk_log(level, "%s", text);
     }
 }

@@ -9,7 +9,7 @@
 #include <poll.h>
 #include <string.h>
 
-static bool lose(subscriber *w, const char *why)
+static bool lose_subscription(subscriber *w, const char *why)
 {
     if (!w->error[0]) snprintf(w->error, sizeof w->error, "%s", why);
     return false;
@@ -20,7 +20,7 @@ static bool flush(subscriber *w, int64_t deadline_ms)
     enum lk_net_io sent;
     while ((sent = lk_net_flush(&w->socket, &w->conn, w->error, sizeof w->error)) == LK_NET_LATER)
         if (!lk_net_wait(&w->socket, lk_net_events(&w->socket, sent), deadline_ms, -1))
-            return lose(w, "Redis did not take a command within deadline_ms");
+            return lose_subscription(w, "Redis did not take a command within deadline_ms");
     return sent == LK_NET_DONE;
 }
 
@@ -29,7 +29,7 @@ int subscriber_next(subscriber *w, lk_reply **reply)
     for (;;) {
         int got = lk_conn_next(&w->conn, reply);
         if (got > 0) return 1;
-        if (got < 0) lose(w, "the server does not speak as Redis does");
+        if (got < 0) lose_subscription(w, "the server does not speak as Redis does");
         enum lk_net_io filled = got ? LK_NET_LOST : lk_net_fill(&w->socket, &w->conn, w->error, sizeof w->error);
         if (filled == LK_NET_LATER) return 0;
         if (filled == LK_NET_LOST) return -1;
@@ -38,13 +38,13 @@ int subscriber_next(subscriber *w, lk_reply **reply)
 
 void subscriber_wait(subscriber *w, int64_t until_ms) { lk_net_wait(&w->socket, POLLIN, until_ms, -1); }
 
-static lk_reply *receive(subscriber *w, int64_t deadline_ms)
+static lk_reply *receive_some(subscriber *w, int64_t deadline_ms)
 {
     lk_reply *reply;
     int got;
     while (!(got = subscriber_next(w, &reply)))
         if (lk_now_ms() >= deadline_ms || !lk_net_wait(&w->socket, POLLIN, deadline_ms, -1)) {
-            lose(w, "Redis did not answer within deadline_ms");
+            lose_subscription(w, "Redis did not answer within deadline_ms");
             return NULL;
         }
     return got > 0 ? reply : NULL;
@@ -55,13 +55,13 @@ bool subscriber_send(subscriber *w, const char *const *words)
     lk_span span[8];
     size_t count = 0;
     for (; words[count] && count < sizeof span / sizeof *span; count++) span[count] = lk_word(words[count]);
-    return lk_conn_send(&w->conn, 1, span, count) || lose(w, "no memory");
+    return lk_conn_send(&w->conn, 1, span, count) || lose_subscription(w, "no memory");
 }
 
 lk_reply *subscriber_take(subscriber *w)
 {
     int64_t deadline_ms = lk_now_ms() + w->config.deadline_ms;
-    return flush(w, deadline_ms) ? receive(w, deadline_ms) : NULL;
+    return flush(w, deadline_ms) ? receive_some(w, deadline_ms) : NULL;
 }
 
 lk_reply *subscriber_ask(subscriber *w, const char *const *words)
@@ -111,7 +111,7 @@ static int greet_server(subscriber *w, int64_t deadline_ms)
     if (!lk_conn_open(&w->conn) || !lk_handshake_send(&hello, &w->config, &w->conn) || !flush(w, deadline_ms))
         return cli_fail(w->c, CLI_AWAY, "%s", w->error[0] ? w->error : "no memory");
     while (hello.answers && !hello.status) {
-        lk_reply *reply = receive(w, deadline_ms);
+        lk_reply *reply = receive_some(w, deadline_ms);
         if (!reply) return cli_fail(w->c, w->socket.refused ? CLI_CONFIG : CLI_AWAY, "%s", w->error);
         lk_handshake_take(&hello, reply);
         lk_reply_free(reply);

@@ -358,7 +358,7 @@ static int path_locked(const lk_l1 *l1, uint64_t hash, step steps[PATH_MOST])
 }
 
 /* Puts the entry into one of its homes, for which others may have to move. False: there is no path. */
-static bool place_locked(lk_l1 *l1, stripe *st, uint64_t hash, const content *c)
+static bool place_entry_locked(lk_l1 *l1, stripe *st, uint64_t hash, const content *c)
 {
     lk_lock_assert(&st->lock);
     step steps[PATH_MOST];
@@ -516,7 +516,7 @@ static enum lk_l1_put add_locked(lk_l1 *l1, stripe *st, uint64_t hash, content *
         !(evict_locked(l1, st, now_ms) && reserve_entry(l1)))
         return LK_L1_LEFT_OUT;
     c->queue = known ? QUEUE_MAIN : QUEUE_TRIAL;
-    if (!place_locked(l1, st, hash, c)) { /* the entry in the way is evicted */
+    if (!place_entry_locked(l1, st, hash, c)) { /* the entry in the way is evicted */
         lk_l1_slot *s = slot_at(l1, lk_l1_homes_of(&l1->view, hash).at[0]);
         evict_slot_locked(l1, st, s, now_ms);
         fill_locked(s, c);

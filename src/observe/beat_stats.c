@@ -66,7 +66,8 @@ static bool take_word(const char *word, const char *name, const char *value, siz
     return true;
 }
 
-static bool take_number(const char *name, size_t name_length, const char *value, size_t length, lk_beat_stats *stats)
+static bool take_beat_number(const char *name, size_t name_length, const char *value, size_t length,
+                             lk_beat_stats *stats)
 {
     size_t sign = *value == '-';
     if (length == sign || length - sign > 13 || strspn(value + sign, "0123456789") < length - sign) return false;
@@ -87,7 +88,7 @@ bool lk_beat_stats_read(const char *text, lk_beat_stats *stats)
         else if (name == 1 && *text == 'v') good = take_version(value, size - name - 1, stats);
         else if (!take_word(text, "host", value, size - name - 1, stats->host, &good) &&
                  !take_word(text, "name", value, size - name - 1, stats->name, &good))
-            good = take_number(text, name, value, size - name - 1, stats);
+            good = take_beat_number(text, name, value, size - name - 1, stats);
         text += size;
     }
     good = good && stats->version[0];

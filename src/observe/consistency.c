@@ -53,7 +53,7 @@ int64_t lk_consistency_wake_ms(const lk_consistency *a)
 
 /* ------------------------------------------------------------------------------------------------ judging -- */
 
-static bool same(const lk_entry_sample *a, const lk_entry_sample *b)
+static bool same_fill(const lk_entry_sample *a, const lk_entry_sample *b)
 {
     return !memcmp(a->selector, b->selector, sizeof a->selector) && a->deadline_ms == b->deadline_ms &&
            !memcmp(&a->entry, &b->entry, sizeof a->entry);
@@ -89,7 +89,7 @@ void lk_consistency_judge(lk_consistency *a, const lk_entry_sample *seen, const 
     for (int i = 0; i < LK_AUDIT_SUSPICIONS; i++) {
         lk_suspicion *s = &a->suspicion[i];
         if (!s->why) free = s;
-        else if (same(&s->seen, seen)) return; /* it is known already, and its time runs */
+        else if (same_fill(&s->seen, seen)) return; /* it is known already, and its time runs */
     }
     if (!free) return;
     *free = (lk_suspicion){.seen = *seen, .why = why, .since_ms = now_ms};

@@ -84,7 +84,7 @@ static void take_server(lk_handshake *handshake, const lk_reply *reply)
     if (wrong) fail(handshake, LATCHKEY_CONFIG, wrong);
 }
 
-static void take_replication(lk_handshake *handshake, const lk_reply *reply)
+static void take_history(lk_handshake *handshake, const lk_reply *reply)
 {
     char text[160];
     int status = lk_info_replication(reply, &handshake->replication, text, sizeof text);
@@ -118,6 +118,6 @@ bool lk_handshake_take(lk_handshake *handshake, const lk_reply *reply)
         }
         fail(handshake, status, text);
     } else if (which == SERVER) take_server(handshake, reply);
-    else if (which == REPLICATION) take_replication(handshake, reply);
+    else if (which == REPLICATION) take_history(handshake, reply);
     return handshake->status || !handshake->answers;
 }

@@ -41,7 +41,7 @@ static void *resolve_host(void *context)
     return NULL;
 }
 
-static bool start(lk_lookup *l)
+static bool start_lookup(lk_lookup *l)
 {
     pthread_attr_t attr;
     pthread_t thread;
@@ -56,7 +56,7 @@ static bool start(lk_lookup *l)
     return started;
 }
 
-static lk_lookup *begin(const char *host, const char *port)
+static lk_lookup *begin_lookup(const char *host, const char *port)
 {
     lk_lookup *l = calloc(1, sizeof *l);
     if (!l) return NULL;
@@ -64,7 +64,7 @@ static lk_lookup *begin(const char *host, const char *port)
     snprintf(l->host, sizeof l->host, "%s", host);
     snprintf(l->port, sizeof l->port, "%s", port);
     l->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (l->done_fd >= 0 && start(l)) return l;
+    if (l->done_fd >= 0 && start_lookup(l)) return l;
     if (l->done_fd >= 0) close(l->done_fd);
     free(l);
     return NULL;
@@ -76,7 +76,7 @@ enum lk_net_io lk_lookup_ask(lk_lookup **lookup, const lk_config *config, const 
     const char *name = host ? host->name : config->host;
     if (!*lookup) {
         if (lk_net_at_hand(config, host, out)) return LK_NET_DONE;
-        *lookup = begin(name, host ? host->port : config->port);
+        *lookup = begin_lookup(name, host ? host->port : config->port);
     }
     if (!*lookup) {
         snprintf(error, error_size, "host '%.100s': no thread or descriptor is left to look it up", name);

@@ -347,7 +347,7 @@ static ssize_t receive_bytes(lk_socket *s, char *bytes, size_t size, char *error
     return broke(s, got ? errno : 0, error, error_size);
 }
 
-static enum lk_net_io lost(lk_socket *s, char *error, size_t error_size)
+static enum lk_net_io lose_socket(lk_socket *s, char *error, size_t error_size)
 {
     if (!s->tls) return LK_NET_LOST;
     s->refused = lk_tls_refused(s->tls);
@@ -362,7 +362,7 @@ enum lk_net_io lk_net_flush(lk_socket *s, lk_conn *conn, char *error, size_t err
     while ((size = lk_conn_unsent(conn, &bytes))) {
         ssize_t wrote = send_bytes(s, bytes, size, error, error_size);
         if (!wrote) return LK_NET_LATER;
-        if (wrote < 0) return lost(s, error, error_size);
+        if (wrote < 0) return lose_socket(s, error, error_size);
         lk_conn_wrote(conn, (size_t)wrote);
     }
     return LK_NET_DONE;
@@ -380,7 +380,7 @@ enum lk_net_io lk_net_fill(lk_socket *s, lk_conn *conn, char *error, size_t erro
     do {
         ssize_t got = receive_bytes(s, bytes, sizeof bytes, error, error_size);
         if (!got) return LK_NET_LATER;
-        if (got < 0) return lost(s, error, error_size);
+        if (got < 0) return lose_socket(s, error, error_size);
         if (is_alert(s, bytes, (size_t)got)) {
             s->refused = true;
             snprintf(error, error_size, "the server speaks TLS here: use rediss://, or the port that is without TLS");

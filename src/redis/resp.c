@@ -44,7 +44,7 @@ struct lk_resp {
 
 lk_resp *lk_resp_open(void) { return calloc(1, sizeof(lk_resp)); }
 
-static void give_back(lk_resp *resp)
+static void free_room(lk_resp *resp)
 {
     if (resp->bytes) lk_wipe(resp->bytes, resp->used);
     free(resp->bytes);
@@ -55,7 +55,7 @@ static void give_back(lk_resp *resp)
 void lk_resp_close(lk_resp *resp)
 {
     if (!resp) return;
-    give_back(resp);
+    free_room(resp);
     free(resp);
 }
 
@@ -76,7 +76,7 @@ static void drop_taken(lk_resp *resp)
     resp->line -= gone;
     resp->used -= gone;
     lk_wipe(resp->bytes + resp->used, gone);
-    if (!resp->used && resp->room > ROOM_KEPT) give_back(resp);
+    if (!resp->used && resp->room > ROOM_KEPT) free_room(resp);
 }
 
 /* Not realloc: it would leave the old bytes behind. */
@@ -88,7 +88,7 @@ static bool reserve(lk_resp *resp, size_t more)
     char *bytes = malloc(room);
     if (!bytes) return false;
     if (resp->used) memcpy(bytes, resp->bytes, resp->used);
-    give_back(resp);
+    free_room(resp);
     resp->bytes = bytes;
     resp->room = room;
     return true;

@@ -34,7 +34,7 @@ int lk_tls_says(const char *what, char *error, size_t error_size)
 
 /* ------------------------------------------------------------------------------------------------- reading -- */
 
-static int read_one(lk_tls_files *files, int which, bool again, char *error, size_t error_size)
+static int read_tls_file(lk_tls_files *files, int which, bool again, char *error, size_t error_size)
 {
     if (!files->path[which][0]) return LATCHKEY_OK;
     char *bytes = malloc(FILE_MOST + 1);
@@ -52,7 +52,7 @@ static int read_one(lk_tls_files *files, int which, bool again, char *error, siz
 int lk_tls_files_read(lk_tls_files *files, bool again, char *error, size_t error_size)
 {
     int status = LATCHKEY_OK;
-    for (int i = 0; !status && i < LK_TLS_FILES; i++) status = read_one(files, i, again, error, error_size);
+    for (int i = 0; !status && i < LK_TLS_FILES; i++) status = read_tls_file(files, i, again, error, error_size);
     return status;
 }
 

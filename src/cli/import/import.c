@@ -153,7 +153,7 @@ static bool deal_with_chunk(importer *m, import_chunk *c, import_tally *tally)
 }
 
 /* Chunks that are done leave the list, as far as all before them are done too. */
-static void finish_locked(importer *m, import_chunk *c, const import_tally *tally, bool done)
+static void finish_chunk_locked(importer *m, import_chunk *c, const import_tally *tally, bool done)
 {
     import_tally_add(&m->tally, tally);
     c->done = done;
@@ -182,7 +182,7 @@ static void *work(void *context)
         import_tally tally = {0};
         bool done = deal_with_chunk(m, c, &tally);
         pthread_mutex_lock(&m->lock);
-        finish_locked(m, c, &tally, done);
+        finish_chunk_locked(m, c, &tally, done);
     }
     pthread_mutex_unlock(&m->lock);
     return NULL;

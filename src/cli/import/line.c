@@ -92,7 +92,7 @@ static int64_t up_to(const json_number_value *n, int64_t most)
 
 /* ------------------------------------------------------------------------------------------------ members -- */
 
-static enum import_reason take_token(taking *t)
+static enum import_reason take_token_text(taking *t)
 {
     text s;
     if (!take_bytes(t, &s) || s.odd || s.size < 16 || s.size > 256) return IMPORT_TOKEN;
@@ -274,7 +274,7 @@ static enum import_reason take_member(taking *t, enum member member)
 {
     latchkey_draft *d = &t->session->draft;
     switch (member) {
-    case TOKEN: return take_token(t);
+    case TOKEN: return take_token_text(t);
     case USER_ID: return take_user_id(t);
     case USER: return take_name(t);
     case EXPIRES: return take_expires(t);
