@@ -17,7 +17,7 @@ static ngx_int_t ngx_http_latchkey_send(ngx_http_request_t *r,
     ngx_uint_t status);
 
 
-/* 204, 401, 403 or 503, without a body; what is known of the session in headers, each of them always. */
+/* 204 (or 200), 401, 403 or 503, without a body; what is known of the session in headers, each of them always. */
 
 static ngx_int_t
 ngx_http_latchkey_answer_handler(ngx_http_request_t *r)
@@ -43,7 +43,7 @@ ngx_http_latchkey_answer_handler(ngx_http_request_t *r)
     rc = ngx_http_latchkey_decide(r, llcf, ctx);
 
     if (rc == NGX_OK || rc == NGX_DECLINED) {
-        rc = NGX_HTTP_NO_CONTENT;
+        rc = llcf->pass;
     }
 
     if (ngx_http_latchkey_add_headers(r, ctx) != NGX_OK) {
@@ -259,6 +259,7 @@ ngx_http_latchkey_merge_content(ngx_conf_t *cf,
 
     if (clcf->noname && conf->content == 0 && clcf->handler == NULL) {
         conf->content = prev->content;
+        conf->pass = prev->pass;
         conf->any = prev->any;
         conf->redirect = prev->redirect;
         conf->format = prev->format;
@@ -270,12 +271,14 @@ ngx_http_latchkey_merge_content(ngx_conf_t *cf,
 }
 
 
-/* latchkey_answer */
+/* latchkey_answer [204 | 200] */
 
 char *
 ngx_http_latchkey_answer(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_latchkey_loc_conf_t *llcf = conf;
+
+    ngx_str_t  *value;
 
     if (llcf->content) {
         return "is duplicate, or stands beside latchkey_logout or "
@@ -283,6 +286,18 @@ ngx_http_latchkey_answer(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     llcf->content = NGX_HTTP_LATCHKEY_CONTENT_ANSWER;
+    llcf->pass = NGX_HTTP_NO_CONTENT;
+
+    if (cf->args->nelts == 2) {
+        value = cf->args->elts;
+
+        if (ngx_strcmp(value[1].data, "200") == 0) {
+            llcf->pass = NGX_HTTP_OK;
+
+        } else if (ngx_strcmp(value[1].data, "204") != 0) {
+            return "must be 204 or 200";
+        }
+    }
 
     return NGX_CONF_OK;
 }

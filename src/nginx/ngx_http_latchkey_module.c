@@ -91,7 +91,7 @@ static ngx_command_t  ngx_http_latchkey_commands[] = {
       NULL },
 
     { ngx_string("latchkey_answer"),
-      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
       ngx_http_latchkey_answer,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
@@ -273,7 +273,7 @@ ngx_http_latchkey_header_filter(ngx_http_request_t *r)
 static char *
 ngx_http_latchkey_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    char                        error[512];
+    char                       *name, error[512];
     size_t                      size;
     ngx_str_t                  *value;
     ngx_http_latchkey_store_t  *store;
@@ -297,15 +297,17 @@ ngx_http_latchkey_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return "is duplicate";
     }
 
-    size = value[2].len + sizeof("?lazy=1");
+    name = ngx_http_latchkey_has_option(&value[2], "name=") ? "" : "&name=nginx";
+
+    size = value[2].len + sizeof("?lazy=1&name=nginx");
 
     store->config = ngx_pnalloc(cf->pool, size);
     if (store->config == NULL) {
         return NGX_CONF_ERROR;
     }
 
-    ngx_snprintf(store->config, size, "%V%clazy=1%Z", &value[2],
-                 ngx_strchr(value[2].data, '?') ? '&' : '?');
+    ngx_snprintf(store->config, size, "%V%clazy=1%s%Z", &value[2],
+                 ngx_strchr(value[2].data, '?') ? '&' : '?', name);
 
     if (latchkey_check_config((char *) store->config, error, sizeof(error))
         != LATCHKEY_OK)

@@ -73,6 +73,7 @@ typedef struct {
     latchkey_queue             *queue;       /* its own */
     ngx_connection_t           *connection;  /* its descriptor, in nginx's loop */
     ngx_queue_t                 waits;
+    ngx_event_t                 hold;        /* a timer while there are waits */
     time_t                      tried;       /* when it was opened, or that failed */
     time_t                      renew;       /* no token is exchanged before this */
     u_char                      error[256];  /* why it could not be opened */
@@ -108,6 +109,7 @@ typedef struct {
 
     ngx_uint_t                  content;     /* of this location alone */
     ngx_uint_t                  format;      /* status: of the text */
+    ngx_uint_t                  pass;        /* answer: its status if the request may pass */
     ngx_uint_t                  any;         /* logout: by any method */
     ngx_http_complex_value_t   *redirect;    /* logout: where to; NULL: nowhere */
 } ngx_http_latchkey_loc_conf_t;

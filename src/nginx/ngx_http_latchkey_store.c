@@ -5,16 +5,21 @@
  *
  * A wait lives from submit to its answer, which comes once. A request that ends before that leaves its wait behind, without a
  * request. So no answer is ever given to another request, and none to a request that has gone.
+ *
+ * A worker that is to end gracefully does so once no timer is left. Requests that wait here have none of their own, so the store has
+ * one for them.
  */
 
 #include "ngx_http_latchkey_module.h"
 
 
 #define NGX_HTTP_LATCHKEY_REAP      64
+#define NGX_HTTP_LATCHKEY_HOLD      1000    /* ms */
 
 
 static ngx_int_t ngx_http_latchkey_watch(ngx_http_latchkey_store_t *store,
     ngx_log_t *log);
+static void ngx_http_latchkey_hold_handler(ngx_event_t *ev);
 static void ngx_http_latchkey_readable(ngx_event_t *ev);
 static void ngx_http_latchkey_log(ngx_http_latchkey_store_t *store);
 
@@ -82,8 +87,9 @@ ngx_http_latchkey_watch(ngx_http_latchkey_store_t *store, ngx_log_t *log)
     }
 
     c->data = store;
-    c->read->log = log;
-    c->write->log = log;
+    c->log = ngx_cycle->log; /* not that of a request which found the store closed */
+    c->read->log = c->log;
+    c->write->log = c->log;
     c->read->handler = ngx_http_latchkey_readable;
 
     /* as a channel's: it neither holds up a graceful end nor is reported as left open */
@@ -99,7 +105,28 @@ ngx_http_latchkey_watch(ngx_http_latchkey_store_t *store, ngx_log_t *log)
 
     store->connection = c;
 
+    ngx_memzero(&store->hold, sizeof(ngx_event_t));
+
+    store->hold.data = c;
+    store->hold.handler = ngx_http_latchkey_hold_handler;
+    store->hold.log = c->log;
+
     return NGX_OK;
+}
+
+
+static void
+ngx_http_latchkey_hold_handler(ngx_event_t *ev)
+{
+    ngx_connection_t           *c;
+    ngx_http_latchkey_store_t  *store;
+
+    c = ev->data;
+    store = c->data;
+
+    if (!ngx_queue_empty(&store->waits)) {
+        ngx_add_timer(ev, NGX_HTTP_LATCHKEY_HOLD);
+    }
 }
 
 
@@ -112,6 +139,10 @@ ngx_http_latchkey_store_close(ngx_http_latchkey_store_t *store)
 
     if (store->handle == NULL) {
         return;
+    }
+
+    if (store->hold.timer_set) {
+        ngx_del_timer(&store->hold);
     }
 
     c = store->connection;
@@ -218,6 +249,10 @@ ngx_http_latchkey_submit(ngx_http_latchkey_ctx_t *ctx, int kind, int64_t grace)
     ctx->wait = wait;
     ngx_queue_insert_tail(&store->waits, &wait->queue);
 
+    if (!store->hold.timer_set) {
+        ngx_add_timer(&store->hold, NGX_HTTP_LATCHKEY_HOLD);
+    }
+
     return LATCHKEY_OK;
 }
 
@@ -253,6 +288,10 @@ ngx_http_latchkey_readable(ngx_event_t *ev)
         }
 
         ngx_explicit_memzero(results, n * sizeof(latchkey_result));
+
+        if (ngx_queue_empty(&store->waits) && store->hold.timer_set) {
+            ngx_del_timer(&store->hold);
+        }
 
     } while (n == NGX_HTTP_LATCHKEY_REAP);
 

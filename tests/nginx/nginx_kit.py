@@ -36,15 +36,33 @@ ASAN = asan()
 Answer = collections.namedtuple('Answer', 'status headers text')
 
 
+class Adopted:
+    """A process that is not our child, as far as it is used here."""
+
+    def __init__(self, pid):
+        self.pid = pid
+
+    def poll(self):
+        try:
+            with open(f'/proc/{self.pid}/stat', encoding='ascii', errors='replace') as file:
+                return 0 if file.read().rpartition(')')[2].split()[0] == 'Z' else None
+        except OSError:
+            return 0
+
+    def wait(self, _=None):
+        wait_for('it ends', lambda: self.poll() is not None)
+        return 0
+
+
 class Nginx:
     """Debian's nginx with the module. `http` is what stands in its http block, {port} and {dir} filled in. Use with `with`."""
 
-    def __init__(self, http_block, main='', workers=2, ports=('port', 'status')):
+    def __init__(self, http_block, main='', workers=2, ports=('port', 'status'), daemon=False):
         self.dir = tempfile.mkdtemp(prefix='latchkey-nginx-')
         os.chmod(self.dir, 0o755)
         self.log = f'{self.dir}/error.log'
         self.conf = f'{self.dir}/nginx.conf'
-        self.main, self.workers = main, workers
+        self.main, self.workers, self.daemon = main, workers, daemon
         self.ports = {name: free_port() for name in ports}
         self.port = self.ports['port']
         self.process = None
@@ -58,7 +76,7 @@ class Nginx:
                               ('client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'))
         kept = '\n'.join(f'env {name};' for name in ('LD_PRELOAD', 'ASAN_OPTIONS', 'LSAN_OPTIONS'))
         with open(self.conf, 'w', encoding='utf-8') as file:
-            file.write(f'''daemon off;
+            file.write(f'''daemon {'on' if self.daemon else 'off'};
 worker_processes {self.workers};
 error_log {self.log} info;
 pid {self.dir}/pid;
@@ -93,6 +111,10 @@ http {{
     def start(self):
         self.process = subprocess.Popen(self.argv(), env=self.environment(), stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        if self.daemon:
+            assert self.process.wait(60) == 0, self.said()
+            wait_for('it has written its pid', lambda: os.path.exists(f'{self.dir}/pid') and os.path.getsize(f'{self.dir}/pid'))
+            self.process = Adopted(self.pid())
         wait_for('nginx listens', lambda: self.process.poll() is not None or self.listens())
         if self.process.poll() is not None:
             raise AssertionError('nginx does not start:\n' + self.said())
@@ -148,6 +170,10 @@ http {{
         self.look()
         assert status == 0, f'nginx ended with {status}'
 
+    def adopt(self):
+        """The process that was started has handed over to another master, and has ended."""
+        self.process = Adopted(self.pid())
+
     def forgive(self, text):
         """The test made it say so."""
         self.forgiven.append(text)
@@ -190,6 +216,8 @@ class WithNginx(unittest.TestCase):
     HTTP = ''
     MAIN = 'user root;' if os.getuid() == 0 else ''
     WORKERS = 2
+    PORTS = ('port', 'status')
+    DAEMON = False
 
     @classmethod
     def setUpClass(cls):
@@ -197,7 +225,7 @@ class WithNginx(unittest.TestCase):
         cls.redis = cls.enter(Redis())
         cls.app = cls.enter(App(cls.redis.url()))
         cls.nginx = cls.enter(Nginx(cls.HTTP.replace('{store}', f'unix://{cls.redis.socket}?{cls.OPTIONS}'),
-                                    cls.MAIN, cls.WORKERS))
+                                    cls.MAIN, cls.WORKERS, cls.PORTS, cls.DAEMON))
         cls.user = 1000
         cls.ready()
 
