@@ -42,7 +42,7 @@
  *
  * WORDS       L1: the memory of this process. L2: Redis. The link: the handle's one background thread. It receives
  *             revocations and purges them from L1. A beat: a message that the link sends itself through Redis, every
- *             staleness_ms/4. The lease: the time for which a beat lets L1 answer. The selector: the first 20
+ *             staleness_ms/4 (in an idle process every staleness_ms/2). The lease: the time for which a beat lets L1 answer. The selector: the first 20
  *             characters of a token; it names the session and is no secret.
  * STATUS      0 admits. Above 0 is an answer: "no". Below 0 there was no answer.
  * THREADS     Every function may be called from any thread at any time, except latchkey_close: it must be

@@ -129,7 +129,7 @@ static bool read_sessions(state *s)
 static int hear_instances(const cli *c, state *s)
 {
     int exit = subscriber_listen(&s->w);
-    int64_t until_ms = lk_now_ms() + s->w.config.staleness_ms / 4 * 3 / 2 + 300;
+    int64_t until_ms = lk_now_ms() + s->w.config.staleness_ms / 2 * 3 / 2 + 300;
     int got = 0;
     while (!exit && got >= 0 && lk_now_ms() < until_ms) {
         lk_reply *reply;

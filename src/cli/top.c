@@ -268,7 +268,7 @@ static int watch_fleet(const cli *c, subscriber *w, fleet *h, int64_t until_ms)
 /* Long enough for three beats of every instance, and for rates. */
 static int64_t listen_ms(const subscriber *w)
 {
-    int64_t beats_ms = w->config.staleness_ms / 4 * 3 + 500;
+    int64_t beats_ms = w->config.staleness_ms / 2 * 3 + 500;
     if (seconds) return (int64_t)seconds * 1000;
     return !once ? 0 : beats_ms > LISTEN_LEAST_MS ? beats_ms : LISTEN_LEAST_MS;
 }
@@ -324,7 +324,8 @@ const cli_command cli_top = {
     .arguments = "top [--once] [--seconds N]",
     .summary = "all instances at work, live",
     .help =
-        "Shows each instance by the numbers in its beats (one every staleness_ms / 4): requests, the share that L1\n"
+        "Shows each instance by the numbers in its beats (one every staleness_ms / 4, or / 2 while idle): requests, "
+        "the share that L1\n"
         "answered, misses and how long they took, revocations and how long they took to arrive, the age of the\n"
         "lease, how full L1 is, callers that wait for Redis, errors. Rates are of the last second, times of the last\n"
         "five to ten seconds. The first line is all instances together: sums, and the worst of the times.\n"

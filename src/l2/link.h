@@ -8,7 +8,7 @@
  *
  * Words
  *   incarnation  one run of one server with one history of writes: its run id and its replication id
- *   beat         the questions that are asked every staleness_ms / 4; it confirms the lease
+ *   beat         the questions that are asked every staleness_ms / 4 (/ 2 where nothing is asked of us); it confirms the lease
  *   lease        until when L1 may answer: the time at which the last good beat was sent, plus staleness_ms
  *   nonce        a random number that a beat publishes on a channel of this instance alone
  *   number       Redis counts the revocations of each partition; each message and each entry of the log has its number

@@ -1,6 +1,6 @@
 /* The beat: what is asked, what each answer must say, and when the lease is confirmed.
  *
- *   MGET q of every partition --> EXISTS e (where in doubt) --> MGET e --> TIME --> INFO replication --> PUBLISH nonce --> WAIT
+ *   EXISTS e (where in doubt) --> MGET q and e of every partition --> TIME --> INFO replication --> PUBLISH nonce --> WAIT
  *   |                                                                                             |
  *   the numbers are compared                                the nonce comes back through the subscription
  *
@@ -17,17 +17,17 @@
 
 enum { BEAT_TIMEOUT_MIN_MS = 250 };
 
-/* MGET, say, of one key of each partition. */
-static bool send_for_all(lk_link *link, uint32_t tag, const char *command, const char *which)
+/* MGET, say, of these keys of each partition: all of the first kind, then all of the second, if there is one. */
+static bool send_for_all(lk_link *link, uint32_t tag, const char *command, const char *const which[2])
 {
-    size_t count = link->partitions.count, i;
+    size_t each = link->partitions.count, count = each * (which[1] ? 2 : 1);
     lk_span *words = calloc(count + 1, sizeof *words);
     char(*keys)[LK_KEY_SIZE] = calloc(count, sizeof *keys);
     bool sent = words && keys;
     if (sent) {
         words[0] = lk_word(command);
-        for (i = 0; i < count; i++) {
-            lk_key_partition(keys[i], link->config->prefix, link->partitions.at[i], which);
+        for (size_t i = 0; i < count; i++) {
+            lk_key_partition(keys[i], link->config->prefix, link->partitions.at[i % each], which[i / each]);
             words[1 + i] = lk_word(keys[i]);
         }
         sent = lk_conn_send(&link->conn[LK_LINK_COMMANDS], tag, words, count + 1);
@@ -37,16 +37,16 @@ static bool send_for_all(lk_link *link, uint32_t tag, const char *command, const
     return sent;
 }
 
-/* The cut-offs behind the numbers, so that a cut-off that was counted is read. MGET takes a key of another type for one
- * that is not there; where we would take that for no cut-off, it is asked how many there are, before: no cut-off ever goes. */
+/* Numbers and cut-offs at one moment, so that a cut-off that was counted is read. MGET takes a key of another type for one
+ * that is not there. Where we would take that for no cut-off, it is asked before how many there are: no cut-off ever goes. */
 static bool send_numbers(lk_link *link)
 {
+    static const char *const cutoffs[2] = {"e", NULL}, *const both[2] = {"q", "e"};
     link->cutoff_keys = 0;
     bool count = link->baseline || link->doubtful;
-    link->beat.answers += 2 + count;
-    return send_for_all(link, TAG_NUMBERS, "MGET", "q") &&
-           (!count || send_for_all(link, TAG_CUTOFF_KEYS, "EXISTS", "e")) &&
-           send_for_all(link, TAG_CUTOFFS, "MGET", "e");
+    link->beat.answers += 1 + count;
+    return (!count || send_for_all(link, TAG_CUTOFF_KEYS, "EXISTS", cutoffs)) &&
+           send_for_all(link, TAG_NUMBERS, "MGET", both);
 }
 
 /* Behind all that this server wrote before: how many replicas hold it? An isolated primary has none, and no lease. */
@@ -63,12 +63,33 @@ static bool send_wait(lk_link *link)
     return lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_HELD, wait, 3);
 }
 
+/* Nobody has asked this instance for anything for a while: then beats come half as often, and each second one asks for the time.
+ * What a beat proves stays the same, and the lease never lapses for it. */
+static bool is_idle(lk_link *link)
+{
+    static const enum lk_counter uses[] = {LK_L1_HITS, LK_L1_MISSES, LK_DEAD_REFUSED, LK_L2_READS, LK_L2_WRITES};
+    uint64_t used = 0;
+    for (size_t i = 0; i < sizeof uses / sizeof *uses; i++) used += lk_counted(link->counters, uses[i]);
+    link->quiet = used == link->used ? link->quiet + 1 : 0;
+    link->used = used;
+    return link->quiet >= LK_LINK_QUIET_BEATS && !link->baseline;
+}
+
+static bool send_time(lk_link *link, bool idle)
+{
+    const lk_span time[1] = {lk_word("TIME")};
+    if (idle && link->server_ahead_us && link->quiet % 2) return true;
+    link->beat.answers++;
+    return lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_TIME, time, 1);
+}
+
 void lk_link_send_beat(lk_link *link, int64_t now_ms, int64_t now_us)
 {
     lk_conn *conn = &link->conn[LK_LINK_COMMANDS];
     link->beat =
-        (lk_beat){.out = true, .sent_ms = now_ms, .sent_us = now_us, .nonce = lk_link_random(link), .answers = 2};
-    link->next_beat_ms = now_ms + link->config->staleness_ms / 4;
+        (lk_beat){.out = true, .sent_ms = now_ms, .sent_us = now_us, .nonce = lk_link_random(link), .answers = 1};
+    bool idle = is_idle(link);
+    link->next_beat_ms = now_ms + link->config->staleness_ms / (idle ? 2 : 4);
     for (size_t i = 0; i < link->partitions.count; i++) {
         lk_sequence *s = &link->sequence[link->partitions.at[i]];
         s->at_beat = lk_sequence_top(s);
@@ -80,12 +101,11 @@ void lk_link_send_beat(lk_link *link, int64_t now_ms, int64_t now_us)
     stats.database = link->config->database;
     size_t nonce = (size_t)snprintf(message, 24, "%016llx ", (unsigned long long)link->beat.nonce);
     size_t size = nonce + lk_beat_stats_write(&stats, message + nonce);
-    lk_span time[1] = {lk_word("TIME")}, replication[2] = {lk_word("INFO"), lk_word("replication")};
+    lk_span replication[2] = {lk_word("INFO"), lk_word("replication")};
     lk_span publish[3] = {lk_word("PUBLISH"), lk_word(link->heartbeat), {message, size}};
     /* The order matters: the numbers are read before the nonce is published. */
-    if (!send_numbers(link) || !lk_conn_send(conn, TAG_TIME, time, 1) ||
-        !lk_conn_send(conn, TAG_REPLICATION, replication, 2) || !lk_conn_send(conn, TAG_PUBLISHED, publish, 3) ||
-        !send_wait(link))
+    if (!send_numbers(link) || !send_time(link, idle) || !lk_conn_send(conn, TAG_REPLICATION, replication, 2) ||
+        !lk_conn_send(conn, TAG_PUBLISHED, publish, 3) || !send_wait(link))
         lk_link_no_memory(link, now_ms);
 }
 
@@ -170,31 +190,20 @@ static void take_replication(lk_link *link, const lk_reply *reply, int64_t now_m
     lk_link_lost(link, now_ms, reply->type == LK_REPLY_ERROR ? status : LATCHKEY_UNAVAILABLE, text);
 }
 
-/* Of MGET. */
-static bool one_for_each(lk_link *link, const lk_reply *reply, int64_t now_ms)
+/* False: Redis lost its count. Less than at the last beat, or than what was known when this one was sent; or a number that we
+ * took was not its. */
+static bool take_numbers(lk_link *link, const lk_reply *reply)
 {
-    if (reply->count == link->partitions.count) return true;
-    lk_link_refused(link, reply, now_ms, "Redis does not answer MGET as expected");
-    return false;
-}
-
-static void take_numbers(lk_link *link, const lk_reply *reply, int64_t now_ms)
-{
-    if (!one_for_each(link, reply, now_ms)) return;
-    bool backwards = false;
-    for (size_t i = 0; i < reply->count; i++) {
+    bool forwards = true;
+    for (size_t i = 0; i < link->partitions.count; i++) {
         const lk_reply *item = lk_reply_at(reply, i);
         lk_sequence *s = &link->sequence[link->partitions.at[i]];
         uint64_t number = item->type == LK_REPLY_STRING ? strtoull(item->text, NULL, 10) : 0;
-        /* Less than at the last beat, or than what was known when this one was sent: Redis lost its count, or a number
-         * that we took was not its. */
         if (lk_sequence_count(s, number)) continue;
-        backwards = true;
+        forwards = false;
         lk_sequence_restart(s, number);
     }
-    /* What it forgot is not known: nothing from before counts. Of a server that is being met nothing does anyway. */
-    if (backwards && !link->baseline) lk_link_forgot(link, now_ms, false);
-    else answered(link, now_ms);
+    return forwards;
 }
 
 static void take_cutoff_keys(lk_link *link, const lk_reply *reply, int64_t now_ms)
@@ -235,24 +244,40 @@ static bool take_cutoff(lk_link *link, unsigned p, const lk_reply *item, bool st
     return true;
 }
 
-/* Where the server does not know a cut-off, it was restarted, promoted or emptied since, or somebody deleted it. */
-static void take_cutoffs(lk_link *link, const lk_reply *reply, int64_t now_ms)
+/* Where the server does not know a cut-off, it was restarted, promoted or emptied since, or somebody deleted it. Returns how
+ * many it does not know; it is told of them. */
+static size_t take_cutoffs(lk_link *link, const lk_reply *reply)
 {
-    if (!one_for_each(link, reply, now_ms)) return;
+    const size_t count = link->partitions.count;
     long long texts = 0;
     size_t missing = 0;
-    for (size_t i = 0; i < reply->count; i++) texts += lk_reply_at(reply, i)->type == LK_REPLY_STRING;
+    for (size_t i = 0; i < count; i++) texts += lk_reply_at(reply, count + i)->type == LK_REPLY_STRING;
     bool strangers = link->cutoff_keys > texts;
     link->doubtful = false;
-    for (size_t i = 0; i < reply->count; i++) {
+    for (size_t i = 0; i < count; i++) {
         unsigned p = link->partitions.at[i];
-        if (take_cutoff(link, p, lk_reply_at(reply, i), strangers)) continue;
+        if (take_cutoff(link, p, lk_reply_at(reply, count + i), strangers)) continue;
         char word[LATCHKEY_SELECTOR_LENGTH + 4];
         lk_recent_item *item = &link->assertion[missing++];
         snprintf(word, sizeof word, "*%019lld", (long long)lk_cutoffs_known(link->cutoffs, p));
         *item = (lk_recent_item){.partition = p};
         memcpy(item->selector, word, sizeof item->selector);
     }
+    return missing;
+}
+
+static void take_state(lk_link *link, const lk_reply *reply, int64_t now_ms)
+{
+    if (reply->count != 2 * link->partitions.count) {
+        lk_link_refused(link, reply, now_ms, "Redis does not answer MGET as expected");
+        return;
+    }
+    /* What it forgot is not known: nothing from before counts. Of a server that is being met nothing does anyway. */
+    if (!take_numbers(link, reply) && !link->baseline) {
+        lk_link_forgot(link, now_ms, false);
+        return;
+    }
+    size_t missing = take_cutoffs(link, reply);
     if (missing) lk_link_tell(link, missing, 0, now_ms);
     else answered(link, now_ms);
 }
@@ -333,9 +358,8 @@ bool lk_link_take_beat(lk_link *link, const lk_reply *reply, int64_t now_us)
 {
     int64_t now_ms = now_us / 1000;
     switch (reply->tag) {
-    case TAG_NUMBERS: take_numbers(link, reply, now_ms); return true;
+    case TAG_NUMBERS: take_state(link, reply, now_ms); return true;
     case TAG_CUTOFF_KEYS: take_cutoff_keys(link, reply, now_ms); return true;
-    case TAG_CUTOFFS: take_cutoffs(link, reply, now_ms); return true;
     case TAG_TIME: take_time(link, reply, now_us); return true;
     case TAG_REPLICATION: take_replication(link, reply, now_ms); return true;
     case TAG_PUBLISHED: take_published(link, reply, now_ms); return true;

@@ -13,7 +13,6 @@ enum lk_link_tag {
     TAG_REASSERTED,
     TAG_NUMBERS,
     TAG_CUTOFF_KEYS,
-    TAG_CUTOFFS,
     TAG_TIME,
     TAG_REPLICATION,
     TAG_PUBLISHED,
@@ -26,6 +25,7 @@ enum lk_link_tag {
 
 #define LK_LINK_TIME_MAX_US INT64_C(100000000000000000) /* the year 5138: no clock that is set shows a later time */
 
+enum { LK_LINK_QUIET_BEATS = 20 };  /* without a use in between: then an instance is idle */
 enum { LK_LINK_BEAT_APART_MS = 5 }; /* beats are no closer than this, however many ask for one */
 
 /* link_state.c */

@@ -143,6 +143,8 @@ typedef struct lk_link {
     int64_t listed_ms;       /* when those were listed; 0: they are cut-offs */
     unsigned assertions_out; /* calls without an answer yet */
     lk_beat beat;
+    uint64_t used;                           /* what callers had asked of this instance at the last beat, */
+    unsigned quiet;                          /* and how many beats they have asked for nothing */
     int64_t confirmed_ms;                    /* when the last good beat was sent, 0: none was */
     bool scripts_alone;                      /* this server does not know GT (Redis before 7.0): a script touches */
     int64_t prolonged_ms[LK_LINK_PROLONGED]; /* link_jobs.c: up to when partition % that is sure to have its index */

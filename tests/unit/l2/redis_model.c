@@ -353,13 +353,14 @@ static void answer(redis_model *m, int which, const lk_reply *c)
     else if (strcmp(name, "XRANGE") == 0) answer_xrange(m, which, c);
     else if (strcmp(name, "SUBSCRIBE") == 0) answer_subscribe(m, which, c);
     else if (strcmp(name, "MGET") == 0) {
-        bool epochs = strstr(c->item[1]->text, "}:e") != NULL;
         reply(m, which, "*%zu\r\n", c->size - 1);
-        for (size_t p = 0; p + 1 < c->size; p++) {
+        for (size_t i = 1; i < c->size; i++) {
             char text[24];
+            int p = atoi(strchr(c->item[i]->text, '{') + 1);
+            bool epoch = strstr(c->item[i]->text, "}:e") != NULL;
             snprintf(text, sizeof text, "%" PRIu64, m->number[p]);
-            bool there = epochs ? m->epoch[p] && strcmp(m->epoch[p], "LIST") : m->number[p] != 0;
-            if (there) reply_bulk(m, which, epochs ? m->epoch[p] : text);
+            bool there = epoch ? m->epoch[p] && strcmp(m->epoch[p], "LIST") : m->number[p] != 0;
+            if (there) reply_bulk(m, which, epoch ? m->epoch[p] : text);
             else reply(m, which, "$-1\r\n");
         }
     } else if (strcmp(name, "EXISTS") == 0) {

@@ -31,8 +31,8 @@ static void test_the_order_of_the_handshake(void **state)
     model_up(m);
     model_expect(m, "0 AUTH u pw\n", "0 SELECT 3\n", "0 INFO server\n", "0 INFO replication\n",
                  "0 HSETNX px:{0}:m partitions 2\n", "0 HGET px:{0}:m partitions\n", "0 INFO default\n", subscribe,
-                 "0 MGET px:{0}:q px:{1}:q\n", "0 TIME\n", "0 INFO replication\n", beat, "= empty\n", "= lease 1000\n",
-                 NULL);
+                 "0 MGET px:{0}:q px:{1}:q px:{0}:e px:{1}:e\n", "0 TIME\n", "0 INFO replication\n", beat, "= empty\n",
+                 "= lease 1000\n", NULL);
     model_expect(m, "1 AUTH u pw\n", "1 SELECT 3\n", "1 INFO server\n", "1 INFO replication\n", "1 SUBSCRIBE", NULL);
     assert_false(model_saw(m, "trouble"));
     assert_int_equal(model_counted(m, LK_EMPTIES), m->empties);

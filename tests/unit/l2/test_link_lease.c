@@ -4,6 +4,7 @@
  * to the time at which its beat was sent was applied to L1. What is applied, and what is missed: test_link_messages.c.
  */
 #include "redis_model.h"
+#include "l2/link_parts.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -51,6 +52,39 @@ static void test_beats_come_four_to_a_staleness(void **state)
         assert_int_equal(model_counted(m, LK_BEATS), 11);
         model_close(m);
     }
+}
+
+static unsigned times_said(const redis_model *m, const char *what)
+{
+    unsigned times = 0;
+    for (const char *at = m->log; (at = strstr(at, what)); at++) times++;
+    return times;
+}
+
+/* An instance that nobody asks for anything: two beats to a staleness, and fewer commands; the lease holds all the time. */
+static void test_an_idle_instance_asks_for_little(void **state)
+{
+    (void)state;
+    enum { SECONDS = 60, MOST_A_SECOND = 4 };
+    redis_model *m = model_opened_up("h?partitions=2&staleness_ms=2000");
+    for (int i = 0; i < LK_LINK_QUIET_BEATS; i++) model_beat(m);
+    model_clear(m);
+    int64_t end = model_ms(m) + SECONDS * 1000;
+    while (model_ms(m) < end) {
+        model_beat(m);
+        assert_true(model_ms(m) - m->lease_sent_ms < 1000);
+    }
+    assert_true(times_said(m, "0 ") <= SECONDS * MOST_A_SECOND);
+    assert_int_equal(times_said(m, "0 MGET"), SECONDS);
+    assert_int_equal(times_said(m, "0 INFO replication"), SECONDS); /* a demotion is found by each beat */
+    assert_int_equal(times_said(m, "0 PUBLISH"), SECONDS);
+    assert_int_equal(times_said(m, "0 TIME"), SECONDS / 2);
+    lk_count(&m->counters, LK_L1_HITS, 1);
+    model_beat(m);
+    int64_t before = m->lease_sent_ms;
+    model_beat(m);
+    assert_true(m->lease_sent_ms == before + 500);
+    model_close(m);
 }
 
 /* The nonce must come through the subscription: everything else proves only that the server is there. */
@@ -366,6 +400,7 @@ int main(void)
         cmocka_unit_test(test_another_replication_id_gives_no_lease),
         cmocka_unit_test(test_another_incarnation_empties_before_its_lease),
         cmocka_unit_test(test_half_a_failover_gives_no_lease),
+        cmocka_unit_test(test_an_idle_instance_asks_for_little),
         cmocka_unit_test(test_the_servers_clock_is_told),
         cmocka_unit_test(test_times_that_cannot_be),
         cmocka_unit_test(test_without_replicas_for_long_it_connects_anew),
