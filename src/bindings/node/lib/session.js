@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: MIT
+// session(lk, options): middleware for Express (and Connect, and node:http), and a plugin for Fastify. It reads the cookie, and sets
+// req.auth to the entry or null. Where no answer can be had it answers 503 itself and leaves the cookie alone: a browser that
+// is told to forget a cookie because Redis was away has been logged out.
+'use strict'
+const { LatchkeyError, badArgument } = require('./errors')
+
+const COOKIES_MAX = 8 // of one name, in one request
+const TEXT = { 400: 'Bad Request', 401: 'Unauthorized', 503: 'Service Unavailable' }
+
+// Every value of the cookie. A browser sends each cookie that fits: one of another path, one that an earlier version of the site set.
+// Their order says nothing about which one is alive, so each is tried.
+function cookiesOf(header, name) {
+  const values = []
+  if (header === undefined) return values
+  for (const part of header.split(';')) {
+    const equal = part.indexOf('=')
+    if (equal < 0 || part.slice(0, equal).trim() !== name) continue
+    const value = part.slice(equal + 1).trim()
+    values.push(value.length > 1 && value[0] === '"' && value.endsWith('"') ? value.slice(1, -1) : value)
+  }
+  return values
+}
+
+function cookieWriter({ cookie, path = '/', domain, secure = true, sameSite = 'Lax', maxAge }) {
+  const rest = `; Path=${path}${domain ? `; Domain=${domain}` : ''}; HttpOnly${secure ? '; Secure' : ''}; SameSite=${sameSite}`
+  return {
+    value: (token) => `${cookie}=${token}${rest}${maxAge === undefined ? '' : `; Max-Age=${maxAge}`}`,
+    gone: `${cookie}=${rest}; Max-Age=0`
+  }
+}
+
+// A response of Fastify, or one of node:http (which Express' are).
+const isReply = (response) => response.raw !== undefined && typeof response.send === 'function' && response.request !== undefined
+
+function addCookie(response, value) {
+  if (isReply(response)) return void response.header('set-cookie', value)
+  const before = response.getHeader('set-cookie')
+  response.setHeader('set-cookie', before === undefined ? value : [].concat(before, value))
+}
+
+function refuse(response, status) {
+  const headers = { 'cache-control': 'no-store', ...(status === 503 && { 'retry-after': '1' }) }
+  const body = JSON.stringify({ error: TEXT[status] })
+  if (isReply(response)) return void response.code(status).headers(headers).type('application/json').send(body)
+  response.writeHead(status, { ...headers, 'content-type': 'application/json' }).end(body)
+}
+
+function session(lk, options = {}) {
+  const { cookie = 'sid', required = false, graceMs = 300000 } = options
+  if (typeof lk?.tryValidate !== 'function') throw badArgument('session needs a handle: session(await open(url), { cookie: "sid" })')
+  if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(cookie)) throw badArgument('the name of the cookie cannot be used')
+  const write = cookieWriter({ ...options, cookie })
+  const tokens = new WeakMap() // of each request: beside it, so that no text of it holds the token
+
+  // {entry, token}; null: a "no". A promise where memory cannot tell. Undefined: too many cookies.
+  function find(values) {
+    if (values.length > COOKIES_MAX) return undefined
+    const unknown = []
+    for (const token of values) {
+      const entry = lk.tryValidate(token)
+      if (entry) return { entry, token }
+      if (entry === undefined) unknown.push(token)
+    }
+    return unknown.length === 0 ? null : ask(unknown)
+  }
+  async function ask(unknown) {
+    const answers = await Promise.allSettled(unknown.map((token) => lk.validate(token)))
+    const at = answers.findIndex((answer) => answer.status === 'fulfilled' && answer.value !== null)
+    if (at >= 0) return { entry: answers[at].value, token: unknown[at] }
+    const failed = answers.find((answer) => answer.status === 'rejected')
+    if (failed) throw failed.reason
+    return null
+  }
+
+  async function renew(request, response, token) {
+    try {
+      const fresh = await lk.rotate(token, { graceMs })
+      if (!fresh) return // another request has it
+      tokens.set(request, fresh)
+      addCookie(response, write.value(fresh))
+    } catch (error) {
+      if (!(error instanceof LatchkeyError)) throw error // the old token goes on, and the next request tries again
+    }
+  }
+
+  function admit(request, response, found, next) {
+    request.auth = found ? found.entry : null
+    if (!found) return required ? refuse(response, 401) : next()
+    tokens.set(request, found.token)
+    if (!found.entry.renew) return next()
+    renew(request, response, found.token).then(() => next(), next)
+  }
+  function fail(response, error, next) {
+    if (error instanceof LatchkeyError) refuse(response, 503)
+    else next(error)
+  }
+  function handle(request, response, next) {
+    let found
+    try {
+      found = find(cookiesOf(request.headers.cookie, cookie))
+    } catch (error) {
+      return fail(response, error, next)
+    }
+    if (found === undefined) return refuse(response, 400)
+    if (!(found instanceof Promise)) return admit(request, response, found, next)
+    found.then((answer) => admit(request, response, answer, next), (error) => fail(response, error, next)).catch(next)
+  }
+
+  // Express calls it with a request; Fastify's register with an instance.
+  function middleware(first, second, next) {
+    if (typeof first.addHook !== 'function') return handle(first, second, next)
+    first.decorateRequest('auth', null)
+    first.addHook('onRequest', handle)
+    next()
+  }
+  middleware[Symbol.for('skip-override')] = true // Fastify: the hook holds for the instance that registers it
+  middleware[Symbol.for('fastify.display-name')] = 'latchkey'
+
+  /** Makes a session, sends its cookie, and ends the session that the request came with. Gives the entry. */
+  middleware.login = async (request, response, draft) => {
+    const before = tokens.get(request)
+    const token = await lk.create(draft)
+    if (before !== undefined) await lk.revoke(before).catch(() => {}) // PENDING: it is denied here already
+    tokens.set(request, token)
+    addCookie(response, write.value(token))
+    return (request.auth = await lk.validate(token))
+  }
+  /** Ends the session of the request, and takes the cookie back. Where Redis does not confirm it rejects, and the cookie stays. */
+  middleware.logout = async (request, response) => {
+    const ended = await lk.revoke(tokens.get(request))
+    tokens.delete(request)
+    request.auth = null
+    addCookie(response, write.gone)
+    return ended
+  }
+  /** The token of the request, for the handle's other functions. */
+  middleware.token = (request) => tokens.get(request)
+  return middleware
+}
+
+/** For single routes: 401 unless the request has a session. */
+session.required = (request, response, next) => (request.auth ? next() : refuse(response, 401))
+
+module.exports = { session }

@@ -1,0 +1,5 @@
+module bindings
+
+go 1.19
+
+require latchkey v0.0.0

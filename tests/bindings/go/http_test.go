@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+
+package bindings
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"latchkey"
+)
+
+// ask gives the status, the cookies that are set, and the user.
+func ask(t *testing.T, server *httptest.Server, cookie string) (int, []*http.Cookie, string) {
+	t.Helper()
+	request, err := http.NewRequest("GET", server.URL, nil)
+	must(t, err)
+	if cookie != "" {
+		request.Header.Set("Cookie", cookie)
+	}
+	response, err := server.Client().Do(request)
+	must(t, err)
+	defer response.Body.Close()
+	return response.StatusCode, response.Cookies(), response.Header.Get("X-User")
+}
+
+func server(t *testing.T, lk *latchkey.Latchkey, opts ...latchkey.MiddlewareOption) *httptest.Server {
+	t.Helper()
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if e, ok := latchkey.FromContext(r.Context()); ok {
+			w.Header().Set("X-User", fmt.Sprint(e.UserID))
+			if token, ok := latchkey.TokenFromContext(r.Context()); !ok || strings.Contains(fmt.Sprint(r.Context()), token[20:]) {
+				w.WriteHeader(http.StatusTeapot)
+			}
+		}
+	})
+	s := httptest.NewServer(lk.Middleware("sid", opts...)(handler))
+	t.Cleanup(s.Close)
+	return s
+}
+
+// Renewal is tested here, since it takes ten seconds until a token is old.
+func TestHTTP(t *testing.T) {
+	point(t, 13, "renewal")
+	point(t, 24, "http")
+	lk := open(t, url(patient, "renew_ms=10000"))
+	old := create(t, lk, latchkey.Draft{UserID: 13})
+	e, err := lk.Validate(ctx, old)
+	check(t, err == nil && !e.Renew(), "a new token: %v", err)
+
+	short := open(t, url("deadline_ms=300"))
+	token := create(t, lk, latchkey.Draft{UserID: 24})
+	s, cold, optional := server(t, lk), server(t, short), server(t, lk, latchkey.Optional)
+	for cookie, wanted := range map[string]int{
+		"": 401, "sid=" + never: 401, "sid": 401, "sid=": 401, "other=" + token: 401, "sid=" + token: 200,
+		"sid=" + never + "; sid=" + token: 200, "sid=" + token + "; sid=" + never: 200,
+		strings.Repeat("sid="+token+"; ", 9): 400} {
+		status, cookies, user := ask(t, s, cookie)
+		check(t, status == wanted && len(cookies) == 0, "%q: %d, %v", cookie, status, cookies)
+		check(t, status != 200 || user == "24", "the user is %s", user)
+	}
+	status, _, user := ask(t, optional, "sid="+never)
+	check(t, status == 200 && user == "", "where no session is needed: %d", status)
+	stopped(t, func() {
+		status, cookies, _ := ask(t, cold, "sid="+never+"; sid="+token)
+		if status != 503 || len(cookies) != 0 {
+			t.Errorf("Redis stands still: %d, %v", status, cookies)
+		}
+	})
+	recovered(t, lk)
+
+	var fresh *http.Cookie
+	until(t, "the token is renewed", func() bool {
+		status, cookies, _ := ask(t, s, "sid="+old)
+		check(t, status == 200, "the old token: %d", status)
+		if len(cookies) == 1 {
+			fresh = cookies[0]
+		}
+		return fresh != nil
+	})
+	check(t, fresh.Name == "sid" && fresh.HttpOnly && fresh.Secure && fresh.Value != old, "%v", fresh)
+	e, err = lk.Validate(ctx, fresh.Value)
+	check(t, err == nil && e.UserID == 13 && !e.Renew(), "%v, %v", e, err)
+	e, err = lk.Validate(ctx, old)
+	check(t, err == nil, "in the grace: %v, %v", e, err)
+}

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: MIT
+// The middleware behind Express and Fastify, and the store of express-session.
+import assert from 'node:assert/strict'
+import http from 'node:http'
+import { test } from 'node:test'
+import express from 'express'
+import expressSession from 'express-session'
+import fastify from 'fastify'
+import { session, open } from 'latchkey'
+import { LatchkeyStore } from 'latchkey/express-session'
+import { handle, point, recovered, redis, stopped, until, url } from './support.mjs'
+
+const never = 'A'.repeat(43)
+
+/** A request; {status, cookies, body}. */
+async function ask(port, path, { cookie, method = 'GET' } = {}) {
+  const answer = await fetch(`http://127.0.0.1:${port}${path}`, { method, headers: cookie ? { cookie } : {} })
+  const text = await answer.text()
+  return { status: answer.status, cookies: answer.headers.getSetCookie(), body: text && JSON.parse(text) }
+}
+const only = (cookies) => { assert.equal(cookies.length, 1); return cookies[0].split(';')[0] }
+
+function expressApp(lk) {
+  const app = express()
+  const auth = session(lk, { cookie: 'sid', secure: false })
+  app.use(auth)
+  app.get('/', (req, res) => res.json({ user: req.auth ? String(req.auth.userId) : null }))
+  app.get('/me', session.required, (req, res) => res.json(req.auth))
+  app.post('/login', async (req, res, next) => {
+    try { res.json(await auth.login(req, res, { userId: 42n, role: 'member' })) } catch (error) { next(error) }
+  })
+  app.post('/logout', async (req, res, next) => {
+    try { res.json(await auth.logout(req, res)) } catch (error) { next(error) }
+  })
+  app.use((error, req, res, next) => res.status(error.statusCode ?? 500).json({ error: error.code ?? String(error) }))
+  return new Promise((resolve) => { const server = app.listen(0, '127.0.0.1', () => resolve(server)) })
+}
+
+async function fastifyApp(lk) {
+  const app = fastify()
+  const auth = session(lk, { cookie: 'sid', secure: false })
+  await app.register(auth)
+  app.get('/', async (req) => ({ user: req.auth ? String(req.auth.userId) : null }))
+  app.get('/me', { preHandler: session.required }, async (req) => req.auth)
+  app.post('/login', async (req, reply) => auth.login(req, reply, { userId: 42n, role: 'member' }))
+  app.post('/logout', async (req, reply) => auth.logout(req, reply))
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  return app.server
+}
+
+// Plain node:http, where everything needs a session.
+async function plainApp(lk) {
+  const auth = session(lk, { required: true, secure: false })
+  const server = http.createServer((req, res) => auth(req, res, (error) => {
+    if (error) return res.writeHead(500).end()
+    res.setHeader('content-type', 'application/json')
+    res.end(JSON.stringify(req.auth))
+  }))
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return server
+}
+
+const lists = { express: expressApp, fastify: fastifyApp }
+const end = (server) => { server.closeAllConnections(); server.close() }
+
+point(24, 'http: Express, Fastify, node:http', async (t) => {
+  // Its token grows old while the rest is tested.
+  const renewing = await open(url('renew_ms=10000'), { log: null })
+  t.after(() => renewing.close())
+  const aging = {}
+  for (const name of Object.keys(lists)) aging[name] = `sid=${await renewing.create({ userId: 42n })}`
+  for (const [name, start] of Object.entries(lists)) {
+    await t.test(name, async (t) => {
+      const lk = await open(url('renew_ms=10000').replace('deadline_ms=10000', 'deadline_ms=500'), { apart: true, log: null })
+      t.after(() => lk.close())
+      const cold = await open(url().replace('deadline_ms=10000', 'deadline_ms=500'), { apart: true, log: null })
+      t.after(() => cold.close())
+      const server = await start(lk), other = await start(cold)
+      t.after(() => { end(server); end(other) })
+      const { port } = server.address()
+
+      assert.deepEqual(await ask(port, '/'), { status: 200, cookies: [], body: { user: null } })
+      assert.equal((await ask(port, '/me')).status, 401)
+      assert.equal((await ask(port, '/me', { cookie: `sid=${never}` })).status, 401)
+      const login = await ask(port, '/login', { method: 'POST' })
+      assert.equal(login.body.userId, '42')
+      assert.match(login.cookies[0], /^sid=[A-Za-z0-9_-]{43}; Path=\/; HttpOnly; SameSite=Lax$/)
+      const cookie = only(login.cookies)
+      const me = await ask(port, '/me', { cookie })
+      assert.deepEqual([me.status, me.body.userId, me.body.role, me.cookies], [200, '42', 'member', []])
+      // Two cookies of one name, of which one is dead; a quoted one; one on an instance that has to ask Redis.
+      assert.equal((await ask(port, '/me', { cookie: `sid=${never}; ${cookie}` })).status, 200)
+      assert.equal((await ask(port, '/me', { cookie: `${cookie}; sid=${never}; a=b` })).status, 200)
+      assert.equal((await ask(port, '/me', { cookie: cookie.replace('=', '="') + '"' })).status, 200)
+      assert.equal((await ask(port, '/me', { cookie: `xsid=1; sid; ${Array(9).fill(cookie).join('; ')}` })).status, 400)
+      // Redis stands still: no answer is 503, and the cookie is left alone.
+      await stopped(async () => {
+        const away = await ask(other.address().port, '/me', { cookie: `sid=${never}; ${cookie}` })
+        assert.deepEqual([away.status, away.cookies], [503, []])
+        assert.equal((await ask(other.address().port, '/', { cookie })).status, 503) // also where no session is needed
+        const out = await ask(port, '/logout', { cookie, method: 'POST' })
+        assert.ok(out.status === 503 && out.cookies.length === 0, `logout: ${JSON.stringify(out)}`)
+      })
+      await recovered(lk)
+      await recovered(cold)
+
+      // A token that is renewed.
+      const again = aging[name]
+      assert.equal((await ask(other.address().port, '/me', { cookie: `sid=${never}; ${again}` })).status, 200)
+      const renewed = await until(async () => {
+        const answer = await ask(port, '/me', { cookie: again })
+        assert.equal(answer.status, 200)
+        return answer.cookies[0]
+      }, 'the token is renewed')
+      assert.match(renewed, /^sid=[A-Za-z0-9_-]{43}; .*HttpOnly/)
+      const fresh = renewed.split(';')[0]
+      assert.notEqual(fresh, again)
+      for (const each of [again, fresh]) assert.equal((await ask(port, '/me', { cookie: each })).status, 200)
+      const out = await ask(port, '/logout', { cookie: fresh, method: 'POST' })
+      assert.deepEqual([out.status, out.body], [200, true])
+      assert.match(out.cookies[0], /^sid=; .*Max-Age=0$/)
+      for (const each of [again, fresh]) assert.equal((await ask(port, '/me', { cookie: each })).status, 401)
+    })
+  }
+  await t.test('node:http', async (t) => {
+    const lk = await handle(t)
+    const server = await plainApp(lk)
+    t.after(() => end(server))
+    const { port } = server.address()
+    assert.equal((await ask(port, '/')).status, 401)
+    assert.equal((await ask(port, '/', { cookie: `sid=${await lk.create({ userId: 1n })}` })).body.userId, '1')
+  })
+})
+
+test('the store of express-session', async (t) => {
+  const lk = await handle(t)
+  const store = new LatchkeyStore({ lk, user: (req) => req.user })
+  const brief = await open(url().replace('deadline_ms=10000', 'deadline_ms=300'), { apart: true, log: null })
+  t.after(() => brief.close())
+  const app = express()
+  let hold = null
+  app.use(expressSession({ store, genid: store.genid, secret: 'not so secret', resave: false, saveUninitialized: false, cookie: { maxAge: 600000 } }))
+  app.get('/', (req, res) => res.json({ ...req.session, cookie: undefined }))
+  app.get('/set/:name/:value', async (req, res) => {
+    req.session[req.params.name] = req.params.value
+    if (req.params.name === 'slow') await new Promise((resolve) => { hold = resolve })
+    res.json({})
+  })
+  app.get('/login', (req, res) => {
+    req.user = 77n
+    req.session.regenerate(() => { req.session.user = '77'; res.json({}) })
+  })
+  app.get('/logout', (req, res) => req.session.destroy(() => res.json({})))
+  app.use((error, req, res, next) => res.status(error.statusCode ?? 500).json({ error: error.code ?? String(error) }))
+  const server = await new Promise((resolve) => { const made = app.listen(0, '127.0.0.1', () => resolve(made)) })
+  t.after(() => end(server))
+  const { port } = server.address()
+
+  assert.deepEqual(await ask(port, '/'), { status: 200, cookies: [], body: {} }) // nothing is saved
+  const cookie = only((await ask(port, '/set/a/1')).cookies)
+  assert.deepEqual((await ask(port, '/', { cookie })).body, { a: '1' })
+  // Reading costs one command.
+  const commands = () => Number(/total_commands_processed:(\d+)/.exec(redis('info', 'stats'))[1])
+  const { l2Reads } = lk.stats()
+  for (let i = 0; i < 10; i++) await ask(port, '/', { cookie })
+  assert.ok(lk.stats().l2Reads - l2Reads <= 10 && commands() > 0)
+  // Two requests that change different members.
+  const slow = ask(port, '/set/slow/2', { cookie })
+  await until(() => hold, 'the slow one is under way')
+  await ask(port, '/set/b/3', { cookie })
+  hold()
+  await slow
+  assert.deepEqual((await ask(port, '/', { cookie })).body, { a: '1', slow: '2', b: '3' })
+  // A request that is under way does not bring a session back.
+  hold = null
+  const late = ask(port, '/set/slow/4', { cookie })
+  await until(() => hold, 'the slow one is under way')
+  await ask(port, '/logout', { cookie })
+  hold()
+  assert.equal((await late).status, 200)
+  assert.deepEqual((await ask(port, '/', { cookie })).body, {})
+  // A login, which regenerates the id: the user's sessions are known.
+  const login = only((await ask(port, '/login')).cookies)
+  assert.deepEqual((await ask(port, '/', { cookie: login })).body, { user: '77' })
+  assert.equal(await lk.revokeUser(77n), 1)
+  assert.deepEqual((await ask(port, '/', { cookie: login })).body, {})
+  const away = only((await ask(port, '/set/a/1')).cookies)
+  const short = new LatchkeyStore({ lk: brief })
+  await stopped(async () => {
+    const error = await new Promise((resolve) => short.get(/s:([^.]{43})\./.exec(decodeURIComponent(away))[1], resolve))
+    assert.equal(error.statusCode, 503)
+  })
+})

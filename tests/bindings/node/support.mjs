@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+// For the tests of the binding for Node: the private Redis that run.sh was given, and points of the list.
+import { appendFileSync, readdirSync, readFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import { open } from 'latchkey'
+
+export const socket = process.env.LATCHKEY_REDIS_SOCKET
+export const pid = Number(process.env.LATCHKEY_REDIS_PID)
+
+/** A configuration for this Redis. The bound of C is short, so that tests of it are. */
+export const url = (options = '') => `unix://${socket}?deadline_ms=10000&staleness_ms=500&${options}`
+
+/** A handle of its own, closed when the test ends. The log is silent. */
+export async function handle(t, options = '', more = {}) {
+  const lk = await open(url(options), { apart: true, log: null, ...more })
+  t.after(() => lk.close())
+  return lk
+}
+
+/** One point of tests/bindings/README.md. */
+export function point(number, what, body) {
+  test(`${number} ${what}`, { timeout: 60000 }, async (t) => {
+    await body(t)
+    appendFileSync(process.env.LATCHKEY_POINTS, `ok ${number} ${what}\n`)
+  })
+}
+
+export const redis = (...command) => execFileSync('redis-cli', ['-s', socket, ...command], { encoding: 'utf8' }).trim()
+export const stop = () => process.kill(pid, 'SIGSTOP')
+export const go = () => process.kill(pid, 'SIGCONT')
+
+/** Redis stands still while `body` runs. */
+export async function stopped(body) {
+  stop()
+  try { return await body() } finally { go() }
+}
+
+/** Waits until `holds` gives something true, for as long as the slowest machine may take. */
+export async function until(holds, what) {
+  for (let i = 0; i < 1500; i++) {
+    const value = await holds()
+    if (value) return value
+    await delay(20)
+  }
+  throw new Error(`it never came to that: ${what}`)
+}
+
+/** Until Redis answers this handle again after it stood still. */
+export const recovered = (lk) => until(() => lk.sessions(1n).then(() => true, () => false), 'Redis answers again')
+
+export const descriptors = () => readdirSync('/proc/self/fd').length
+export const threads = () => Number(/^Threads:\s+(\d+)/m.exec(readFileSync('/proc/self/status', 'utf8'))[1])
+export const code = (name) => (error) => error.code === name
