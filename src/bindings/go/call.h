@@ -13,10 +13,10 @@ typedef struct lkgo_answer {
     latchkey_entry entry;
 } lkgo_answer;
 
-static inline lkgo_answer lkgo_try_validate(latchkey *lk, const char *token, size_t token_len)
+static inline lkgo_answer lkgo_try_validate(uintptr_t lk, const char *token, size_t token_len)
 {
     lkgo_answer answer;
-    answer.status = latchkey_try_validate(lk, token, token_len, &answer.entry);
+    answer.status = latchkey_try_validate((latchkey *)lk, token, token_len, &answer.entry);
     return answer;
 }
 

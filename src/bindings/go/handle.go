@@ -38,6 +38,7 @@ type inner struct {
 	// Read-locked during each call of C. Close takes it for writing, so it waits for calls that are under way.
 	mu    sync.RWMutex
 	lk    *C.latchkey       // nil: closed
+	plain C.uintptr_t       // the same, as a number: cgo allocates where it checks a pointer to a type that it does not know
 	queue *C.latchkey_queue // guarded by mu, as lk is
 
 	waitMu  sync.Mutex
@@ -45,8 +46,7 @@ type inner struct {
 	tag     uint64
 	ended   bool // guarded by waitMu: no answer comes any more
 
-	files []*os.File // the descriptors of the reading goroutines: closing them ends these
-	done  sync.WaitGroup
+	files []*os.File // guarded by waitMu: the descriptors of the reading goroutines. Closing them ends these
 }
 
 type result struct {
@@ -91,6 +91,7 @@ func Open(config string, opts ...Option) (*Latchkey, error) {
 	if status := int(C.latchkey_open(a.text(config), &in.lk, text, 512)); status != C.LATCHKEY_OK {
 		return nil, failure(status, C.GoString(text))
 	}
+	in.plain = C.uintptr_t(uintptr(unsafe.Pointer(in.lk)))
 	in.queue = C.latchkey_queue_open(in.lk)
 	if in.queue == nil {
 		err := failure(C.LATCHKEY_UNAVAILABLE, in.reason())
@@ -110,7 +111,8 @@ func Open(config string, opts ...Option) (*Latchkey, error) {
 	return lk, nil
 }
 
-// Close ends the handle. Calls that wait for answers end with ErrClosed. A second Close does nothing.
+// Close ends the handle. Calls that wait for answers end with ErrClosed. A second Close does nothing. The log's function must not
+// call it.
 func (lk *Latchkey) Close() {
 	runtime.SetFinalizer(lk, nil)
 	lk.in.close()
@@ -137,9 +139,7 @@ func (in *inner) read(fd C.int, take func()) error {
 		var conn syscall.RawConn
 		if conn, err = file.SyscallConn(); err == nil {
 			in.files = append(in.files, file)
-			in.done.Add(1)
 			go func() {
-				defer in.done.Done()
 				// The function says that it has not read yet, and so waits for the next time; the end is that the file is closed.
 				_ = conn.Read(func(uintptr) bool { take(); return false })
 			}()
@@ -296,17 +296,19 @@ func (in *inner) close() {
 	in.ended = true
 	waiting := in.waiting
 	in.waiting = map[uint64]chan result{}
+	files := in.files
+	in.files = nil
 	in.waitMu.Unlock()
 	for _, each := range waiting {
 		each <- result{status: closedStatus}
+	}
+	for _, file := range files { // waits for the goroutine that reads it, which takes mu
+		file.Close()
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.lk == nil {
 		return
-	}
-	for _, file := range in.files {
-		file.Close()
 	}
 	C.latchkey_queue_close(in.queue)
 	C.latchkey_close(in.lk)

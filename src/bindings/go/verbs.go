@@ -42,7 +42,7 @@ func (lk *Latchkey) TryValidate(token string) (entry Entry, known bool, err erro
 		in.mu.RUnlock()
 		return Entry{}, true, ErrClosed
 	}
-	answer := C.lkgo_try_validate(in.lk, chars(token), C.size_t(len(token)))
+	answer := C.lkgo_try_validate(in.plain, chars(token), C.size_t(len(token)))
 	in.mu.RUnlock()
 	runtime.KeepAlive(lk)
 	switch answer.status {
