@@ -77,6 +77,7 @@ static lk_write *next_locked(lk_writes *w)
 static void *run_worker(void *context)
 {
     lk_writes *w = context;
+    lk_log_to(w->lk->journal); /* a revocation that was denied by submit is confirmed outside of any verb */
     lk_lock_take(&w->lock);
     unsigned place = 0; /* threads that run no write need none */
     while (!w->stop || w->first) {

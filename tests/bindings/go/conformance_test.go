@@ -411,8 +411,8 @@ func TestSecrets(t *testing.T) {
 
 func TestLog(t *testing.T) {
 	point(t, 20, "log")
-	redis(t, "config", "set", "maxmemory-policy", "allkeys-lru")
-	defer redis(t, "config", "set", "maxmemory-policy", "noeviction")
+	redis(t, "config", "set", "maxmemory-policy", "allkeys-lru", "maxmemory", "1gb")
+	defer redis(t, "config", "set", "maxmemory-policy", "noeviction", "maxmemory", "0")
 	var said lines
 	lk := open(t, url(patient), latchkey.WithLog(said.add))
 	until(t, "the line came", func() bool { return said.has(" setting maxmemory-policy: ") })

@@ -288,8 +288,8 @@ point(19, 'secrets', async (t) => {
 })
 
 point(20, 'log', async (t) => {
-  redis('config', 'set', 'maxmemory-policy', 'allkeys-lru')
-  t.after(() => redis('config', 'set', 'maxmemory-policy', 'noeviction'))
+  redis('config', 'set', 'maxmemory-policy', 'allkeys-lru', 'maxmemory', '1gb')
+  t.after(() => redis('config', 'set', 'maxmemory-policy', 'noeviction', 'maxmemory', '0'))
   const lines = []
   const lk = await handle(t, '', { log: (level, text) => lines.push(`${level} ${text}`) })
   await until(() => lines.some((line) => /^(error|warning) setting maxmemory-policy: /.test(line)), 'the line came')
