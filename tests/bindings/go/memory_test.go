@@ -58,7 +58,7 @@ func TestMemory(t *testing.T) {
 			return entries(t, "/proc/self/fd") <= descriptors
 		}
 	}
-	for i := 0; i < 20; i++ {
+	for i := 0; i < 50; i++ {
 		round(i)
 	}
 	until(t, "handles that are not used are collected", settled(40))
@@ -68,7 +68,8 @@ func TestMemory(t *testing.T) {
 	}
 	until(t, "descriptors are as before", settled(descriptors))
 	grown := (residentKB(t) - memory) / 1024
-	check(t, grown < 60, "memory has grown by %d MiB", grown)
+	// AddressSanitizer keeps what was freed for a while.
+	check(t, grown < 60 || os.Getenv("LATCHKEY_SANITIZED") != "", "memory has grown by %d MiB", grown)
 	until(t, "no goroutine is left", func() bool { return runtime.NumGoroutine() < 12 })
 	t.Logf("%d MiB more, %d descriptors, %d threads", grown, entries(t, "/proc/self/fd"), threads(t))
 }
