@@ -370,11 +370,13 @@ func (l *lines) add(level latchkey.Level, text string) {
 	l.all = append(l.all, level.String()+" "+text)
 }
 
-func (l *lines) has(part string) bool {
+func (l *lines) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return strings.Contains(strings.Join(l.all, "\n"), part)
+	return strings.Join(l.all, "\n")
 }
+
+func (l *lines) has(part string) bool { return strings.Contains(l.String(), part) }
 
 func TestSecrets(t *testing.T) {
 	point(t, 19, "secrets")
@@ -402,7 +404,7 @@ func TestSecrets(t *testing.T) {
 	}
 	must(t, lk.Revoke(ctx, token))
 	until(t, "the log has its lines", func() bool { return said.has("event: revoked") })
-	texts = append(texts, strings.Join(said.all, "\n"))
+	texts = append(texts, said.String())
 	for _, text := range texts {
 		check(t, !strings.Contains(text, token[20:]) && !strings.Contains(text, "pass-is") && !strings.Contains(text, "hidden value"),
 			"a secret is in: %s", text)
