@@ -57,7 +57,7 @@ if (!isMainThread) {
     return descriptors() <= before.descriptors && threads() <= before.threads
   }, `descriptors and threads are as before (${before.descriptors}, ${before.threads})`)
   const grown = (process.memoryUsage.rss() - before.memory) / 1048576
-  if (rounds >= 100) assert.ok(grown < 30, `memory has grown by ${grown.toFixed(1)} MiB in ${rounds} rounds`)
+  if (rounds >= 100) assert.ok(grown < 20, `memory has grown by ${grown.toFixed(1)} MiB in ${rounds} rounds`)
 
   for (const way of ['close', 'leave', 'hang', 'close', 'hang']) {
     const worker = new Worker(new URL(import.meta.url), { workerData: { token, way } })
