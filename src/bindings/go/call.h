@@ -32,10 +32,11 @@ typedef struct lkgo_detail {
     uint64_t user_id;
 } lkgo_detail;
 
-static inline int lkgo_submit(latchkey_queue *q, int kind, uint64_t tag, const char *token, size_t token_len, int64_t max_age_ms,
-                              const lkgo_detail *detail)
+static inline int lkgo_submit(latchkey_queue *q, int kind, uint64_t tag, const char *token, size_t token_len,
+                              int64_t max_age_ms, const lkgo_detail *detail)
 {
-    latchkey_request request = {.size = sizeof request, .kind = kind, .tag = tag, .token = token, .token_len = token_len};
+    latchkey_request request = {
+        .size = sizeof request, .kind = kind, .tag = tag, .token = token, .token_len = token_len};
     request.fresh = max_age_ms >= 0;
     request.max_age_ms = request.fresh ? max_age_ms : 0;
     if (detail) {
@@ -51,9 +52,6 @@ static inline int lkgo_submit(latchkey_queue *q, int kind, uint64_t tag, const c
     return latchkey_queue_submit(q, &request);
 }
 
-static inline void lkgo_wipe(void *memory, size_t size)
-{
-    explicit_bzero(memory, size);
-}
+static inline void lkgo_wipe(void *memory, size_t size) { explicit_bzero(memory, size); }
 
 #endif

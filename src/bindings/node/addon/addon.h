@@ -74,8 +74,9 @@ typedef struct handle {
     bool closing, logs, collected;
 } handle;
 
-napi_value handle_new(napi_env env, shared *s, napi_value deliver); /* takes the shared handle; NULL: no queue can be had */
-void handle_work_done(handle *h);                                   /* after each work, in the handle's thread */
+napi_value handle_new(napi_env env, shared *s,
+                      napi_value deliver); /* takes the shared handle; NULL: no queue can be had */
+void handle_work_done(handle *h);          /* after each work, in the handle's thread */
 
 /* Gives one answer to JavaScript. */
 void handle_deliver(handle *h, double tag, int status, napi_value value, const char *text);
@@ -96,10 +97,11 @@ bool read_token(napi_env env, napi_value value, char token[TOKEN_SIZE], size_t *
 uint64_t read_number(napi_env env, arena *a, napi_value value); /* a BigInt below 2^64 */
 int64_t read_integer(napi_env env, arena *a, napi_value value);
 napi_value read_element(napi_env env, napi_value array, uint32_t index);
-const char *read_text(napi_env env, arena *a, napi_value value, size_t *length);   /* NULL for undefined */
-const void *read_bytes(napi_env env, arena *a, napi_value value, size_t *length);  /* NULL for null and undefined */
-latchkey_change *read_changes(napi_env env, arena *a, napi_value value, size_t *count); /* [name, bytes, version, ...] */
-latchkey_field *read_fields(napi_env env, arena *a, napi_value value, size_t *count);   /* the same, without versions */
+const char *read_text(napi_env env, arena *a, napi_value value, size_t *length);  /* NULL for undefined */
+const void *read_bytes(napi_env env, arena *a, napi_value value, size_t *length); /* NULL for null and undefined */
+latchkey_change *read_changes(napi_env env, arena *a, napi_value value,
+                              size_t *count);                                         /* [name, bytes, version, ...] */
+latchkey_field *read_fields(napi_env env, arena *a, napi_value value, size_t *count); /* the same, without versions */
 const char **read_names(napi_env env, arena *a, napi_value value, size_t *count);
 latchkey_draft *read_draft(napi_env env, arena *a, napi_value value);
 latchkey_access *read_access(napi_env env, arena *a, napi_value value);

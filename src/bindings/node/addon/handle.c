@@ -23,7 +23,8 @@ static void check_thrown(napi_env env)
 {
     bool thrown = false;
     napi_value error;
-    if (napi_is_exception_pending(env, &thrown) == napi_ok && thrown && napi_get_and_clear_last_exception(env, &error) == napi_ok)
+    if (napi_is_exception_pending(env, &thrown) == napi_ok && thrown &&
+        napi_get_and_clear_last_exception(env, &error) == napi_ok)
         napi_fatal_exception(env, error);
 }
 
@@ -131,10 +132,7 @@ typedef struct release_job {
     napi_deferred promise;
 } release_job;
 
-static void run_release(job *j)
-{
-    shared_release(((release_job *)j)->shared);
-}
+static void run_release(job *j) { shared_release(((release_job *)j)->shared); }
 
 static void end_release(job *j)
 {

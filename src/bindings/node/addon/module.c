@@ -119,33 +119,20 @@ static napi_value check_config(napi_env env, napi_callback_info info)
 
 /* ------------------------------------------------------------------------------------------------------ the module -- */
 
-#define CONSTANT(name) {#name, LATCHKEY_##name}
+#define CONSTANT(name)                                                                                                 \
+    {                                                                                                                  \
+#name, LATCHKEY_##name                                                                                         \
+    }
 static const struct {
     const char *name;
     int64_t value;
 } constants[] = {
-    CONSTANT(OK),
-    CONSTANT(NOT_FOUND),
-    CONSTANT(EXPIRED),
-    CONSTANT(MALFORMED),
-    CONSTANT(REFUSED),
-    CONSTANT(BAD_ARGUMENT),
-    CONSTANT(AGAIN),
-    {"CLOSED", HANDLE_CLOSED},
-    CONSTANT(VALIDATE),
-    CONSTANT(CREATE),
-    CONSTANT(REVOKE),
-    CONSTANT(ROTATE),
-    CONSTANT(TOUCH),
-    CONSTANT(GET_FIELDS),
-    CONSTANT(CHANGE_FIELDS),
-    CONSTANT(SET_FIELDS),
-    CONSTANT(LOAD),
-    CONSTANT(SET_ACCESS),
-    CONSTANT(REVOKE_USER),
-    CONSTANT(FLAGS_YOURS),
-    CONSTANT(FLAG_STALE),
-    CONSTANT(FLAG_RENEW),
+    CONSTANT(OK),         CONSTANT(NOT_FOUND),    CONSTANT(EXPIRED),       CONSTANT(MALFORMED),
+    CONSTANT(REFUSED),    CONSTANT(BAD_ARGUMENT), CONSTANT(AGAIN),         {"CLOSED", HANDLE_CLOSED},
+    CONSTANT(VALIDATE),   CONSTANT(CREATE),       CONSTANT(REVOKE),        CONSTANT(ROTATE),
+    CONSTANT(TOUCH),      CONSTANT(GET_FIELDS),   CONSTANT(CHANGE_FIELDS), CONSTANT(SET_FIELDS),
+    CONSTANT(LOAD),       CONSTANT(SET_ACCESS),   CONSTANT(REVOKE_USER),   CONSTANT(FLAGS_YOURS),
+    CONSTANT(FLAG_STALE), CONSTANT(FLAG_RENEW),
 };
 
 NAPI_MODULE_INIT()

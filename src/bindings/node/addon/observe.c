@@ -35,18 +35,21 @@ napi_value handle_reason(napi_env env, napi_callback_info info)
 }
 
 /* The counters that are of use to a program; latchkey_metrics has all of them. */
-#define COUNTER(name, member) {name, offsetof(latchkey_stats, member)}
+#define COUNTER(name, member)                                                                                          \
+    {                                                                                                                  \
+        name, offsetof(latchkey_stats, member)                                                                         \
+    }
 static const struct {
     const char *name;
     size_t at;
 } counters[] = {
-    COUNTER("validates", validates), COUNTER("l1Hits", l1_hits),       COUNTER("l1Misses", l1_misses),
-    COUNTER("malformed", malformed), COUNTER("l2Reads", l2_reads),     COUNTER("l2Writes", l2_writes),
-    COUNTER("l2Errors", l2_errors),  COUNTER("joined", joined),        COUNTER("fills", fills),
-    COUNTER("purges", purges),       COUNTER("evictions", evictions),  COUNTER("missed", missed),
-    COUNTER("replayed", replayed),   COUNTER("empties", empties),      COUNTER("reconnects", reconnects),
-    COUNTER("lapses", lapses),       COUNTER("shed", shed),            COUNTER("stale", stale),
-    COUNTER("pending", pending),     COUNTER("reuses", reuses),        COUNTER("l1Entries", l1_entries),
+    COUNTER("validates", validates), COUNTER("l1Hits", l1_hits),      COUNTER("l1Misses", l1_misses),
+    COUNTER("malformed", malformed), COUNTER("l2Reads", l2_reads),    COUNTER("l2Writes", l2_writes),
+    COUNTER("l2Errors", l2_errors),  COUNTER("joined", joined),       COUNTER("fills", fills),
+    COUNTER("purges", purges),       COUNTER("evictions", evictions), COUNTER("missed", missed),
+    COUNTER("replayed", replayed),   COUNTER("empties", empties),     COUNTER("reconnects", reconnects),
+    COUNTER("lapses", lapses),       COUNTER("shed", shed),           COUNTER("stale", stale),
+    COUNTER("pending", pending),     COUNTER("reuses", reuses),       COUNTER("l1Entries", l1_entries),
     COUNTER("l1Bytes", l1_bytes),    COUNTER("connected", connected),
 };
 

@@ -109,10 +109,7 @@ int shared_open(const char *config, bool apart, shared **out, char *error, size_
     return status;
 }
 
-latchkey *shared_latchkey(const shared *s)
-{
-    return s->lk;
-}
+latchkey *shared_latchkey(const shared *s) { return s->lk; }
 
 bool shared_take_log(shared *s)
 {

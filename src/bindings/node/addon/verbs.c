@@ -60,10 +60,7 @@ static void read_user_and_access(napi_env env, work *w, napi_value *argument)
     w->access = read_access(env, &w->arena, argument[1]);
 }
 
-static void read_nothing(napi_env env, work *w, napi_value *argument)
-{
-    (void)env, (void)w, (void)argument;
-}
+static void read_nothing(napi_env env, work *w, napi_value *argument) { (void)env, (void)w, (void)argument; }
 
 static void read_count(napi_env env, work *w, napi_value *argument)
 {
@@ -100,20 +97,11 @@ static int run_revoke_selector(work *w)
     return latchkey_revoke_selector(w->lk, w->user_id, w->token);
 }
 
-static int run_revoke_everyone(work *w)
-{
-    return latchkey_revoke_everyone(w->lk);
-}
+static int run_revoke_everyone(work *w) { return latchkey_revoke_everyone(w->lk); }
 
-static int run_user_generation(work *w)
-{
-    return latchkey_user_generation(w->lk, w->user_id, &w->number);
-}
+static int run_user_generation(work *w) { return latchkey_user_generation(w->lk, w->user_id, &w->number); }
 
-static int run_set_user_access(work *w)
-{
-    return latchkey_set_user_access(w->lk, w->user_id, w->access, &w->count);
-}
+static int run_set_user_access(work *w) { return latchkey_set_user_access(w->lk, w->user_id, w->access, &w->count); }
 
 static int run_prewarm(work *w)
 {
@@ -149,15 +137,9 @@ static napi_value value_none(napi_env env, const work *w)
     return make_undefined(env);
 }
 
-static napi_value value_number(napi_env env, const work *w)
-{
-    return make_number(env, w->number);
-}
+static napi_value value_number(napi_env env, const work *w) { return make_number(env, w->number); }
 
-static napi_value value_count(napi_env env, const work *w)
-{
-    return make_integer(env, (int64_t)w->count);
-}
+static napi_value value_count(napi_env env, const work *w) { return make_integer(env, (int64_t)w->count); }
 
 static napi_value value_section(napi_env env, const work *w)
 {
