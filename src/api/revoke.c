@@ -49,6 +49,7 @@ static int run(latchkey *lk, lk_revocation *r, int64_t deadline_ms)
                                   .selector = item->selector,
                                   .words = words,
                                   .count = lk->config.events ? 4 : 2,
+                                  .anywhere = true,
                                   .take = take_revoke,
                                   .context = r};
     return lk_run_script(lk, &script, deadline_ms);

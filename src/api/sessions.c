@@ -93,11 +93,11 @@ static int ask_list(latchkey *lk, void *context, lk_vouch *vouch, int64_t deadli
     snprintf(most, sizeof most, "%zu", l->max);
     const lk_span words[2] = {lk_word(user), lk_word(most)};
     lk_reply *reply;
-    uint64_t incarnation = 0;
-    int status = lk_l2_script(&lk->l2, LK_SCRIPT_SESSIONS, l->partition, l->current, words, 2, deadline_ms, &reply,
-                              &incarnation);
+    lk_source source = {.incarnation = 0};
+    int status =
+        lk_l2_script(&lk->l2, LK_SCRIPT_SESSIONS, l->partition, l->current, words, 2, deadline_ms, &reply, &source);
     if (status && status != LK_OUTCOME_NOT_DURABLE) return status; /* nothing was written */
-    lk_vouch_answered(lk, l->partition, vouch, incarnation);
+    lk_vouch_answered(lk, l->partition, vouch, source.incarnation);
     status = take_list(lk, lk_l2_owner(&lk->l2, l->partition), l, reply);
     lk_reply_free(reply);
     return status;

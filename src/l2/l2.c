@@ -39,6 +39,8 @@ static int ask(const lk_l2 *l2, lk_node *node, const lk_ask *a, lk_reply **repli
     char error[160] = "no memory";
     uint64_t answered;
     int status = lk_pool_ask(lk_node_pool(node), a, replies, &answered, error, sizeof error);
+    if (status == LK_OUTCOME_OTHER_SERVER && incarnation) *incarnation = answered;
+    if (status == LK_OUTCOME_OTHER_SERVER) return status;
     if (status) return unavailable(l2, node, status, error);
     if (incarnation) *incarnation = answered;
     lk_node_suspect(node, answered); /* whatever was asked: the link learns at once that another server answers here */
@@ -74,14 +76,25 @@ static bool any_ran(lk_reply *const *replies, size_t count)
     return ran;
 }
 
+/* What a script is sent to, and what it says. */
+typedef struct script_run {
+    lk_node *node;
+    unsigned partition; /* the first one's */
+    int64_t deadline_ms;
+    bool leased; /* only the server that has the lease is to run it */
+    lk_source source;
+} script_run;
+
 /* Scripts and, on the same line, so that it is asked of what they wrote, WAIT for the replicas. */
-static int run_scripts(const lk_l2 *l2, lk_node *node, const lk_call *scripts, size_t count, int64_t deadline_ms,
-                       lk_reply **replies, uint64_t *incarnation)
+static int send_scripts(const lk_l2 *l2, script_run *run, const lk_call *scripts, size_t count, lk_reply **replies)
 {
+    lk_node *node = run->node;
+    int64_t deadline_ms = run->deadline_ms;
     lk_call calls[LK_L2_TOGETHER + 1];
     lk_reply *all[LK_L2_TOGETHER + 1];
     bool waits = l2->config->durability != 0;
     memcpy(calls, scripts, count * sizeof *calls);
+    run->source.meetings = lk_leases_meetings(l2->topology.book.leases, run->partition);
     char replicas[24], wait_ms[24];
     int64_t left_ms = deadline_ms - lk_now_ms();
     snprintf(replicas, sizeof replicas, "%lld", (long long)l2->config->durability);
@@ -90,9 +103,14 @@ static int run_scripts(const lk_l2 *l2, lk_node *node, const lk_call *scripts, s
     snprintf(wait_ms, sizeof wait_ms, "%lld", (long long)(left_ms > 1 ? left_ms : 1));
     const lk_span wait[3] = {lk_word("WAIT"), lk_word(replicas), lk_word(wait_ms)};
     calls[count] = (lk_call){wait, 3};
-    int status =
-        ask(l2, node, &(lk_ask){.calls = calls, .count = count + waits, .deadline_ms = deadline_ms, .alone = waits},
-            all, incarnation);
+    int status = ask(l2, node,
+                     &(lk_ask){.calls = calls,
+                               .count = count + waits,
+                               .deadline_ms = deadline_ms,
+                               .alone = waits,
+                               .bound = run->leased,
+                               .to = lk_node_lease_owner(node)},
+                     all, &run->source.incarnation);
     if (status) return status;
     memcpy(replies, all, count * sizeof *all);
     if (!waits) return LATCHKEY_OK;
@@ -101,16 +119,23 @@ static int run_scripts(const lk_l2 *l2, lk_node *node, const lk_call *scripts, s
     return status;
 }
 
-static int run_script(const lk_l2 *l2, lk_node *node, const lk_call *script, int64_t deadline_ms, lk_reply **reply,
-                      uint64_t *incarnation)
+/* Nothing was sent to a server that has no lease; the link may be about to meet it. */
+static int run_scripts(const lk_l2 *l2, script_run *run, const lk_call *scripts, size_t count, lk_reply **replies)
 {
-    return run_scripts(l2, node, script, 1, deadline_ms, reply, incarnation);
+    int status;
+    do status = send_scripts(l2, run, scripts, count, replies);
+    while (status == LK_OUTCOME_OTHER_SERVER &&
+           lk_node_lease_moves(run->node, run->source.incarnation, run->deadline_ms));
+    if (status != LK_OUTCOME_OTHER_SERVER) return status;
+    return unavailable(l2, run->node, LATCHKEY_UNAVAILABLE,
+                       "connections lead to a server that was not met within deadline_ms: nothing was sent to it");
 }
 
-int lk_l2_script(lk_l2 *l2, enum lk_script_id id, unsigned partition, const char *selector, const lk_span *words,
-                 size_t count, int64_t deadline_ms, lk_reply **reply, uint64_t *incarnation)
+static int run_script(lk_l2 *l2, bool leased, enum lk_script_id id, unsigned partition, const char *selector,
+                      const lk_span *words, size_t count, int64_t deadline_ms, lk_reply **reply, lk_source *source)
 {
     lk_node *node = lk_l2_owner(l2, partition);
+    script_run run = {.node = node, .partition = partition, .deadline_ms = deadline_ms, .leased = leased};
     lk_script_names names;
     lk_span all[SCRIPT_WORDS_MAX + LK_SCRIPT_HEAD];
     if (count > SCRIPT_WORDS_MAX) return LATCHKEY_BAD_ARGUMENT;
@@ -118,25 +143,37 @@ int lk_l2_script(lk_l2 *l2, enum lk_script_id id, unsigned partition, const char
     memcpy(all + head, words, count * sizeof *words);
     lk_call call = {all, head + count};
     lk_count(l2->counters, LK_L2_WRITES, 1);
-    uint64_t server = 0, lease = lk_node_lease_owner(node);
+    uint64_t lease = lk_node_lease_owner(node);
     /* Not known there, it would not run, but the WAIT behind it would take its time. */
     bool whole = l2->config->durability && atomic_load_explicit(&l2->ran_on[id], memory_order_relaxed) != lease;
     if (whole) lk_script_by_text(all, id);
-    int status = run_script(l2, node, &call, deadline_ms, reply, &server);
+    int status = run_scripts(l2, &run, &call, 1, reply);
     if (!status && !whole && (*reply)->type == LK_REPLY_ERROR && strncmp((*reply)->text, "NOSCRIPT", 8) == 0) {
         lk_reply_free(*reply);
         *reply = NULL;
         lk_script_by_text(all, id); /* the server has it from then on */
-        status = run_script(l2, node, &call, deadline_ms, reply, &server);
+        status = run_scripts(l2, &run, &call, 1, reply);
     }
     if (status != LATCHKEY_OK && status != LK_OUTCOME_NOT_DURABLE) return status;
-    atomic_store_explicit(&l2->ran_on[id], server, memory_order_relaxed);
-    if (incarnation) *incarnation = server;
+    atomic_store_explicit(&l2->ran_on[id], run.source.incarnation, memory_order_relaxed);
+    if (source) *source = run.source;
     if ((*reply)->type != LK_REPLY_ERROR) return status;
     status = lk_l2_refused(l2, node, *reply);
     lk_reply_free(*reply);
     *reply = NULL;
     return status;
+}
+
+int lk_l2_script(lk_l2 *l2, enum lk_script_id id, unsigned partition, const char *selector, const lk_span *words,
+                 size_t count, int64_t deadline_ms, lk_reply **reply, lk_source *source)
+{
+    return run_script(l2, false, id, partition, selector, words, count, deadline_ms, reply, source);
+}
+
+int lk_l2_script_leased(lk_l2 *l2, enum lk_script_id id, unsigned partition, const char *selector, const lk_span *words,
+                        size_t count, int64_t deadline_ms, lk_reply **reply, lk_source *source)
+{
+    return run_script(l2, true, id, partition, selector, words, count, deadline_ms, reply, source);
 }
 
 /* The first brings the script; the others find it there. */
@@ -152,7 +189,10 @@ int lk_l2_scripts(lk_l2 *l2, enum lk_script_id id, unsigned first, size_t count,
         calls[i] = (lk_call){words[i], head};
     }
     lk_count(l2->counters, LK_L2_WRITES, count);
-    return run_scripts(l2, lk_l2_owner(l2, first), calls, count, deadline_ms, replies, incarnation);
+    script_run run = {.node = lk_l2_owner(l2, first), .partition = first, .deadline_ms = deadline_ms, .leased = true};
+    int status = run_scripts(l2, &run, calls, count, replies);
+    *incarnation = run.source.incarnation;
+    return status;
 }
 
 int lk_l2_probe(const lk_l2 *l2, unsigned partition, int64_t deadline_ms, char *error, size_t error_size)

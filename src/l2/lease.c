@@ -47,6 +47,7 @@ void lk_node_lease_confirm(lk_node *node, int64_t sent_ms, uint64_t incarnation,
     lk_bells_ring(&node->book->bells);
     lk_lock_take(&node->lock);
     node->leased = true;
+    node->confirmed++;
     pthread_cond_broadcast(&node->changed);
     lk_lock_give(&node->lock);
 }
@@ -82,19 +83,36 @@ int lk_node_lease_covers_since(lk_node *node, uint64_t incarnation, int64_t sinc
 {
     int status = covers_since(node, incarnation, since_ms), late = 0;
     while (status == LATCHKEY_UNAVAILABLE && !late) {
+        lk_lock_take(&node->lock);
+        uint64_t seen = node->confirmed;
+        lk_lock_give(&node->lock);
         want_beat(node);
         lk_lock_take(&node->lock);
-        /* Looked at again under the lock that the news is told under: it may have come meanwhile. */
-        if (covers_since(node, incarnation, since_ms) == LATCHKEY_UNAVAILABLE)
+        /* Looked at again under the lock that the news is told under. It may have come meanwhile; also of a beat that was out
+         * when this one was asked for, and is too old: then one has to be asked for once more. */
+        if (node->confirmed == seen && covers_since(node, incarnation, since_ms) == LATCHKEY_UNAVAILABLE)
             late = lk_lock_wait_until(&node->lock, &node->changed, deadline_ms);
         lk_lock_give(&node->lock);
         status = covers_since(node, incarnation, since_ms);
     }
-    if (status == LATCHKEY_AGAIN) lk_node_suspect(node, incarnation);
+    if (status == LK_OUTCOME_OTHER_SERVER) lk_node_suspect(node, incarnation);
     if (status == LATCHKEY_UNAVAILABLE && lk_node_connected(node))
         lk_node_trouble(node, status,
                         "an answer of Redis was not used: the lease has lapsed, and no beat came in time");
     return status;
+}
+
+bool lk_node_lease_moves(lk_node *node, uint64_t incarnation, int64_t deadline_ms)
+{
+    uint64_t before = lk_node_lease_owner(node), owner = before;
+    int late = 0;
+    lk_node_suspect(node, incarnation);
+    want_beat(node);
+    lk_lock_take(&node->lock);
+    while ((!(owner = lk_node_lease_owner(node)) || (owner == before && owner != incarnation)) && !late)
+        late = lk_lock_wait_until(&node->lock, &node->changed, deadline_ms);
+    lk_lock_give(&node->lock);
+    return owner && (owner != before || owner == incarnation);
 }
 
 void lk_node_suspect(lk_node *node, uint64_t incarnation)

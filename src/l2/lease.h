@@ -16,6 +16,7 @@
 #include "base/config.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct lk_node lk_node;
@@ -61,6 +62,10 @@ int lk_node_lease_covers(lk_node *node, uint64_t incarnation, int64_t deadline_m
 /* The same under a lease whose beat was sent after since_ms: then every revocation that was made before that is applied
  * to L1, whoever made it. */
 int lk_node_lease_covers_since(lk_node *node, uint64_t incarnation, int64_t since_ms, int64_t deadline_ms);
+
+/* Connections lead to that server, which has no lease: the link is told to look, and the lease is waited for until that server
+ * has it, or another one than now, at most until deadline_ms. True: it moved. */
+bool lk_node_lease_moves(lk_node *node, uint64_t incarnation, int64_t deadline_ms);
 
 /* lk_node_lease_covers without waiting: the same, UNAVAILABLE: not yet. And, for then: a beat is asked for, and the
  * eventfd is raised once when it is there (bells.h). */

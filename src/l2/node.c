@@ -499,7 +499,9 @@ static bool await_retry(lk_node *node, const lk_pending_item *item, int64_t dead
 
 bool lk_node_await_retry(lk_node *node, const lk_pending_item *item, uint64_t incarnation, int64_t deadline_ms)
 {
-    return incarnation && atomic_load(&node->met) == incarnation &&
+    if (!incarnation) return false;
+    if (lk_node_lease_owner(node) != incarnation) lk_node_lease_moves(node, incarnation, deadline_ms);
+    return atomic_load(&node->met) == incarnation &&
            lk_node_lease_covers(node, incarnation, deadline_ms) == LATCHKEY_OK && await_retry(node, item, deadline_ms);
 }
 

@@ -40,9 +40,9 @@ typedef struct lk_source {
  * script was sent. That one may not know of it, and was told what was remembered before: it has to be done once more. */
 bool lk_node_remember(lk_node *node, unsigned partition, const char *selector, lk_source source);
 
-/* That server confirmed a revocation, but lk_node_remember was too late; now it is pending, to be retried. Where the link is
- * connected to that very server, which lost its count and is met anew, this is a matter of one beat: waits for it, at most until
- * deadline_ms. True: the link has done it once more, and that server has the lease. */
+/* That server confirmed a revocation, but it does not count yet; now it is pending, to be retried. Where the link meets that very
+ * server now, this is a matter of one beat: waits for it, at most until deadline_ms. True: the link has done it once more, and that
+ * server has the lease. */
 bool lk_node_await_retry(lk_node *node, const lk_pending_item *item, uint64_t incarnation, int64_t deadline_ms);
 
 void lk_node_touch(lk_node *node, const lk_touch *touch); /* queued; shed when the queue is full */

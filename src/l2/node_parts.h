@@ -41,9 +41,10 @@ struct lk_node {
     lk_lock lock;
     pthread_cond_t changed; /* the lease, `status` or `retried` */
     /* guarded by lock: */
-    uint64_t retried; /* revocations that the link has done since a call gave up */
-    bool leased;      /* once */
-    int status;       /* of the newest trouble, and what it was: */
+    uint64_t retried;   /* revocations that the link has done since a call gave up */
+    bool leased;        /* once */
+    uint64_t confirmed; /* how many leases */
+    int status;         /* of the newest trouble, and what it was: */
     char trouble[160];
     /* What Redis refuses until somebody acts is said to the log, once each: by the link's thread, since a log function may not
      * run under the locks that callers hold. */

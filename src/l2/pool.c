@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/lock.h"
+#include "base/outcome.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -363,6 +364,11 @@ static int ask_lines(lk_pool *pool, const lk_ask *ask, lk_reply **replies, uint6
         lk_mux *line;
         int status = take(pool, ask, &line, &fresh, &probes, error, error_size);
         if (status) return status;
+        if (ask->bound && line->incarnation != ask->to) {
+            if (incarnation) *incarnation = line->incarnation;
+            give_back(pool, line, true, 0);
+            return LK_OUTCOME_OTHER_SERVER;
+        }
         int64_t asked_ms = lk_now_ms();
         /* Where nobody knows whether it still answers, time is kept back for a new one. */
         x.deadline_ms = probes && again ? (asked_ms + ask->deadline_ms) / 2 : ask->deadline_ms;

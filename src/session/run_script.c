@@ -34,17 +34,13 @@ static int taken(latchkey *lk, const lk_script_run *run, lk_script_answer *answe
     return run->take ? run->take(lk, run->context, answer, status) : status;
 }
 
-static uint64_t met(const latchkey *lk, unsigned partition)
-{
-    return lk_leases_meetings(lk->l2.topology.book.leases, partition);
-}
-
 int lk_run_script(latchkey *lk, const lk_script_run *run, int64_t deadline_ms)
 {
     lk_node *node = lk_l2_owner(&lk->l2, run->partition);
-    lk_script_answer answer = {.source.meetings = met(lk, run->partition)};
-    int status = lk_l2_script(&lk->l2, run->script, run->partition, run->selector, run->words, run->count, deadline_ms,
-                              &answer.reply, &answer.source.incarnation);
+    lk_script_answer answer = {.reply = NULL};
+    int status = (run->anywhere ? lk_l2_script : lk_l2_script_leased)(&lk->l2, run->script, run->partition,
+                                                                      run->selector, run->words, run->count,
+                                                                      deadline_ms, &answer.reply, &answer.source);
     if (status && status != LK_OUTCOME_NOT_DURABLE) return status;
     answer.durable = !status || run->reads;
     status = taken(lk, run, &answer);
@@ -53,5 +49,6 @@ int lk_run_script(latchkey *lk, const lk_script_run *run, int64_t deadline_ms)
     if (!status && !answer.durable) return LATCHKEY_UNAVAILABLE;
     int64_t since_ms = !status && answer.awaits_beat ? lk_now_ms() : INT64_MIN;
     if (lk_node_lease_covers_since(node, answer.source.incarnation, since_ms, deadline_ms)) return lk_unleased(node);
-    return met(lk, run->partition) == answer.source.meetings ? status : LATCHKEY_UNAVAILABLE;
+    uint64_t met = lk_leases_meetings(lk->l2.topology.book.leases, run->partition);
+    return met == answer.source.meetings ? status : LATCHKEY_UNAVAILABLE;
 }

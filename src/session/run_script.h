@@ -3,7 +3,8 @@
  *
  *   script --> reply --> its meaning (the table in run_script.c) --> take: the verb's own part --> durable? --> leased? --> status
  *
- * An answer counts only if
+ * A script is sent to the server that has the lease; where connections lead to another one, that one is met first, within the
+ * deadline. So no call fails because a server is met anew just now. An answer counts only if
  *   1. it is what the script may answer,
  *   2. `durability` replicas hold what was written,
  *   3. the server that gave it has the lease: one that is not the primary any more goes on answering, but what it writes is
@@ -32,7 +33,8 @@ typedef struct lk_script_run {
         *token;           /* the token that means it, where there is one: a reuse that the script found is dealt with */
     const lk_span *words; /* behind the selector */
     size_t count;
-    bool reads; /* nothing is written that replicas would have to hold */
+    bool anywhere; /* also by a server that has no lease (yet): it is something that must be done, and is repeated */
+    bool reads;    /* nothing is written that replicas would have to hold */
     /* The verb's own part: may change the status that the answer means. NULL: it has none. */
     int (*take)(latchkey *lk, void *context, lk_script_answer *answer, int status);
     void *context;
