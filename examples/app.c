@@ -129,25 +129,26 @@ bool app_user(const char *text, uint64_t *user)
 /* --------------------------------------------------------------------------------------------- the routes -- */
 
 /* Whoever asks is believed; a real login takes a name and a proof from the request's body, and checks them here. */
-int app_login(latchkey *lk, uint64_t user, char token[LATCHKEY_TOKEN_SIZE])
+bool app_draft(uint64_t user, login_draft *l)
 {
     /* Random bytes in the sizes of what a client would send at login: public keys and the signature that attests them.
      * Like real ones they do not compress. */
-    struct material {
-        uint8_t mlkem768[1184], mldsa44[1312], slhdsa[32], attestation[2420];
-    } keys;
-    const latchkey_field fields[] = {
-        {"pq.mlkem768", keys.mlkem768, sizeof keys.mlkem768},
-        {"pq.mldsa44", keys.mldsa44, sizeof keys.mldsa44},
-        {"pq.slhdsa", keys.slhdsa, sizeof keys.slhdsa},
-        {"pq.attestation", keys.attestation, sizeof keys.attestation},
-    };
-    latchkey_draft draft = {
-        .size = sizeof draft, .user_id = user, .role = "member", .fields = fields, .field_count = 4};
-    if (getrandom(&keys, sizeof keys, 0) != (ssize_t)sizeof keys) return LATCHKEY_NO_MEMORY;
+    if (getrandom(&l->keys, sizeof l->keys, 0) != (ssize_t)sizeof l->keys) return false;
+    l->fields[0] = (latchkey_field){"pq.mlkem768", l->keys.mlkem768, sizeof l->keys.mlkem768};
+    l->fields[1] = (latchkey_field){"pq.mldsa44", l->keys.mldsa44, sizeof l->keys.mldsa44};
+    l->fields[2] = (latchkey_field){"pq.slhdsa", l->keys.slhdsa, sizeof l->keys.slhdsa};
+    l->fields[3] = (latchkey_field){"pq.attestation", l->keys.attestation, sizeof l->keys.attestation};
+    l->draft = (latchkey_draft){
+        .size = sizeof l->draft, .user_id = user, .role = "member", .fields = l->fields, .field_count = 4};
     /* The application's own 32 bytes: a hash of what the user may do. Here everybody may do the same. */
-    memset(draft.permissions_hash, 0x5a, sizeof draft.permissions_hash);
-    return latchkey_create(lk, &draft, token);
+    memset(l->draft.permissions_hash, 0x5a, sizeof l->draft.permissions_hash);
+    return true;
+}
+
+int app_login(latchkey *lk, uint64_t user, char token[LATCHKEY_TOKEN_SIZE])
+{
+    login_draft l;
+    return app_draft(user, &l) ? latchkey_create(lk, &l.draft, token) : LATCHKEY_NO_MEMORY;
 }
 
 bool app_final(int status) { return status <= 0; }
@@ -182,13 +183,13 @@ static int weight(int status)
     return status == LATCHKEY_PENDING ? 3 : 4;
 }
 
+int app_ended(int before, int status) { return weight(status) >= weight(before) ? status : before; }
+
 int app_logout(latchkey *lk, const cookies *c)
 {
     int answer = LATCHKEY_MALFORMED;
-    for (size_t i = 0; i < c->count; i++) {
-        int status = latchkey_revoke(lk, c->at[i].token, c->at[i].length);
-        if (weight(status) >= weight(answer)) answer = status;
-    }
+    for (size_t i = 0; i < c->count; i++)
+        answer = app_ended(answer, latchkey_revoke(lk, c->at[i].token, c->at[i].length));
     return answer;
 }
 
@@ -197,14 +198,12 @@ bool app_old(int status, const latchkey_entry *entry)
     return status == LATCHKEY_OK && entry->flags & LATCHKEY_FLAG_RENEW;
 }
 
-enum { RENEWAL_GRACE_MS = 300000 }; /* longer than a client may be without an answer */
-
 /* The status is not for the client: the request was admitted, and the old token goes on. If the answer with the new token gets
  * lost, the client shows the old one again. That works until the grace is over; after it, that ends the session, and the user
  * logs in again. */
 void app_renew(latchkey *lk, const cookie *old, char renewed[LATCHKEY_TOKEN_SIZE])
 {
-    latchkey_rotate(lk, old->token, old->length, RENEWAL_GRACE_MS, renewed);
+    latchkey_rotate(lk, old->token, old->length, APP_RENEWAL_GRACE_MS, renewed);
 }
 
 void reply_renewed(reply *r, const char *renewed, bool insecure_cookie)

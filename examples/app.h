@@ -34,7 +34,17 @@ bool app_user(const char *text, uint64_t *user);
 
 /* --------------------------------------------------------------------------------------------- the routes -- */
 
-/* Makes a session with key material. Blocks, as latchkey_create does; a real login checks a password here, too. */
+/* The draft of a login, with key material. Its pointers lead into it. False: there is no randomness. */
+typedef struct login_draft {
+    latchkey_draft draft;
+    latchkey_field fields[4];
+    struct {
+        uint8_t mlkem768[1184], mldsa44[1312], slhdsa[32], attestation[2420];
+    } keys;
+} login_draft;
+bool app_draft(uint64_t user, login_draft *l);
+
+/* Makes a session of such a draft. Blocks, as latchkey_create does; a real login checks a password here, too. */
 int app_login(latchkey *lk, uint64_t user, char token[LATCHKEY_TOKEN_SIZE]);
 
 /* Tries the cookies until one is not refused, and says in *which it was, *hit: from memory alone. Where all are refused, it
@@ -50,10 +60,13 @@ int app_refused(int before, int status);
 /* Ends the sessions of all cookies. OK only if none goes on: PENDING, if Redis has to hear of one; below 0, if one may go on.
  * Blocks, as latchkey_revoke does, for each of them. */
 int app_logout(latchkey *lk, const cookies *c);
+/* The answer to a logout, when one of its revocations has this status; `before` is LATCHKEY_MALFORMED where it is the first. */
+int app_ended(int before, int status);
 
 /* Was the answer for a token that is to be exchanged (the option renew_ms, or a token of another store)? Then app_renew gives
  * the new one. It gives "" where there is none: another request was faster, or Redis is away. The old one goes on then, and a
  * later answer asks again. Blocks, as latchkey_rotate does. */
+enum { APP_RENEWAL_GRACE_MS = 300000 }; /* longer than a client may be without an answer */
 bool app_old(int status, const latchkey_entry *entry);
 void app_renew(latchkey *lk, const cookie *old, char renewed[LATCHKEY_TOKEN_SIZE]);
 void reply_renewed(reply *r, const char *renewed, bool insecure_cookie); /* beside the answer */

@@ -5,17 +5,15 @@
  *
  *     /whoami ──► latchkey_try_validate ──hit──► reply
  *                     │ AGAIN
- *                     └──► take a place, latchkey_submit(tag) ... latchkey_fd readable ──► latchkey_reap ─┐
- *                                                                                                         ├─► tag ──► reply
- *     /login, /logout ──► take a place, a thread that may wait ... blocking_fd readable ──► blocking_take ┘
+ *     /login          │
+ *     /logout ────────┴──► take a place, submit with its tag ... queue readable ──► reap ──► tag ──► place ──► reply
  *
- * An answer that says LATCHKEY_FLAG_RENEW goes the last of these ways, too, before it is sent.
+ * An answer that says LATCHKEY_FLAG_RENEW goes that way once more, to exchange the token, before it is sent.
  *
  * With --workers N it is N processes, each with a loop and a handle of its own, opened after the fork.
  */
 #define _GNU_SOURCE /* getopt_long, explicit_bzero */
 #include "app.h"
-#include "blocking.h"
 #include "prefork.h"
 
 #include <errno.h>
@@ -36,7 +34,6 @@ static const char program[] = "latchkey-server-evented";
 enum {
     PLACES = 4096, /* requests that wait for Redis at once; latchkey's own limit is the option in_flight */
     REAP = 64,
-    BLOCKING_THREADS = 4,
     BODY_LIMIT = 4096, /* no route reads one */
     HEADERS_LIMIT = 16384,
     IDLE_S = 30
@@ -45,9 +42,15 @@ enum {
 /* What waits for an answer. */
 typedef struct waiting {
     struct evhttp_request *request;
+    enum { WHOAMI, RENEW, LOGIN, LOGOUT } what;
     double began_us;
-    size_t cookie; /* the one that is asked about (whoami) */
-    int refused;   /* the answer to those before it; 0: there are none */
+    size_t cookie;        /* WHOAMI: the one that is asked about */
+    int status;           /* of those before it, 0: there are none; RENEW: the answer; LOGOUT: the outcome so far */
+    latchkey_entry entry; /* RENEW */
+    bool hit;
+    double took_us;
+    uint64_t user; /* LOGIN */
+    unsigned left; /* LOGOUT: results that are still to come */
 } waiting;
 
 /* Where it waits. The tag under which it is asked is the place's number and its generation, which moves when the place is
@@ -63,7 +66,7 @@ typedef struct server {
     bool insecure_cookie, stopping;
 
     latchkey *lk;
-    blocking *threads;
+    latchkey_queue *queue; /* this loop's */
     struct event_base *base;
     struct evhttp *http;
     struct evhttp_bound_socket *listening;
@@ -91,21 +94,24 @@ static bool take_place(server *s, const waiting *who, uint64_t *tag)
     return true;
 }
 
-/* The request that waits under this tag, and waits no longer. False: none does. evhttp keeps a request until it is
- * answered, also when its client has hung up. With a library that does not, leave the place when that happens: the answer
- * that comes later then finds none. */
-static bool leave_place(server *s, uint64_t tag, waiting *who)
+/* Who waits under this tag. NULL: nobody does. evhttp keeps a request until it is answered, also when its client has hung up.
+ * With a library that does not, leave the place when that happens: the result that comes later then finds nobody. */
+static waiting *find_place(server *s, uint64_t tag)
 {
     uint32_t i = (uint32_t)tag;
-    if (i >= PLACES || s->places[i].generation != tag >> 32 || !s->places[i].who.request) return false;
+    bool taken = i < PLACES && s->places[i].generation == tag >> 32 && s->places[i].who.request;
+    return taken ? &s->places[i].who : NULL;
+}
+
+static void leave_place(server *s, uint64_t tag)
+{
+    uint32_t i = (uint32_t)tag;
     place *p = &s->places[i];
-    *who = p->who;
     p->who.request = NULL;
     p->generation++;
     p->next_free = s->first_free;
     s->first_free = i;
     s->taken--;
-    return true;
 }
 
 /* Stopping waits for the requests that wait; the moment more is for answers that are not sent yet. */
@@ -131,42 +137,13 @@ static void answer(const server *s, struct evhttp_request *request, const reply 
     evhttp_send_reply(request, (int)r->status, NULL, NULL);
 }
 
-/* -------------------------------------------------------------------------------------- calls that may wait -- */
-
-/* A call that waits for Redis, made by a thread that may. */
-typedef struct call {
-    task task; /* first: a task of ours is a call */
-    enum { LOGIN, LOGOUT, RENEW } what;
-    latchkey *lk;
-    uint64_t tag, user;
-    int status;
-    char token[LATCHKEY_TOKEN_SIZE]; /* the new one, of LOGIN and RENEW */
-    cookies cookies;                 /* of LOGOUT */
-    cookie old;                      /* of RENEW, and what is answered beside it: */
-    latchkey_entry entry;
-    bool hit;
-    double took_us;
-} call;
-
-static void make_call(task *t)
+/* Asks; OK: a result comes under this tag. */
+static int submit(server *s, uint64_t tag, int kind, const cookie *of, const latchkey_draft *draft)
 {
-    call *c = (call *)t;
-    if (c->what == LOGIN) c->status = app_login(c->lk, c->user, c->token);
-    else if (c->what == LOGOUT) c->status = app_logout(c->lk, &c->cookies);
-    else app_renew(c->lk, &c->old, c->token);
-}
-
-/* NULL: no memory, or no place. */
-static call *new_call(server *s, struct evhttp_request *request)
-{
-    call *c = calloc(1, sizeof *c);
-    if (!c || !take_place(s, &(waiting){.request = request}, &c->tag)) {
-        free(c);
-        return NULL;
-    }
-    c->task.run = make_call;
-    c->lk = s->lk;
-    return c;
+    latchkey_request r = {.size = sizeof r, .kind = kind, .tag = tag, .draft = draft};
+    if (of) r.token = of->token, r.token_len = of->length;
+    r.grace_ms = APP_RENEWAL_GRACE_MS;
+    return latchkey_queue_submit(s->queue, &r);
 }
 
 /* ------------------------------------------------------------------- handlers: true if `r` is the answer -- */
@@ -185,22 +162,21 @@ static bool read_cookies(struct evhttp_request *request, cookies *c, reply *r)
 
 /* What is known of the session is the answer, unless its token is to be exchanged first. Where there is no room for that, a
  * later request will do. */
-static bool known(server *s, struct evhttp_request *request, const cookie *one, int status, const latchkey_entry *entry,
-                  bool hit, double took_us, reply *r)
+static bool known(server *s, waiting *who, const cookie *one, int status, const latchkey_entry *entry, bool hit,
+                  reply *r)
 {
-    call *c = app_old(status, entry) ? new_call(s, request) : NULL;
-    if (!c) {
-        reply_whoami(r, status, entry, hit, took_us);
-        return true;
+    uint64_t tag;
+    who->what = RENEW;
+    who->status = status;
+    who->entry = *entry;
+    who->hit = hit;
+    who->took_us = app_now_us() - who->began_us;
+    if (app_old(status, entry) && take_place(s, who, &tag)) {
+        if (submit(s, tag, LATCHKEY_ROTATE, one, NULL) == LATCHKEY_OK) return false;
+        leave_place(s, tag);
     }
-    c->what = RENEW;
-    c->old = *one;
-    c->status = status;
-    c->entry = *entry;
-    c->hit = hit;
-    c->took_us = took_us;
-    blocking_put(s->threads, &c->task);
-    return false;
+    reply_whoami(r, status, entry, hit, who->took_us);
+    return true;
 }
 
 /* Asks about the cookies from who->cookie on, until one is not refused. */
@@ -216,116 +192,130 @@ static bool ask(server *s, waiting *who, const cookies *c, bool hit, reply *r)
                 reply_busy(r, busy);
                 return true;
             }
-            status = latchkey_submit(s->lk, one->token, one->length, tag);
-            if (status == LATCHKEY_OK) return false; /* answers_came goes on with it */
-            leave_place(s, tag, who);
+            status = submit(s, tag, LATCHKEY_VALIDATE, one, NULL);
+            if (status == LATCHKEY_OK) return false; /* results_came goes on with it */
+            leave_place(s, tag);
             hit = false;
         }
-        if (app_final(status)) return known(s, who->request, one, status, &entry, hit, app_now_us() - who->began_us, r);
-        who->refused = app_refused(who->refused, status);
+        if (app_final(status)) return known(s, who, one, status, &entry, hit, r);
+        who->status = app_refused(who->status, status);
     }
-    reply_whoami(r, who->refused, &entry, hit, app_now_us() - who->began_us);
+    reply_whoami(r, who->status, &entry, hit, app_now_us() - who->began_us);
     return true;
 }
 
 static bool whoami(server *s, struct evhttp_request *request, reply *r)
 {
     cookies c;
-    waiting who = {.request = request, .began_us = app_now_us()};
+    waiting who = {.request = request, .what = WHOAMI, .began_us = app_now_us()};
     return !read_cookies(request, &c, r) || ask(s, &who, &c, true, r);
 }
 
-/* The answer about who->cookie: true if `r` is what the client gets. */
-static bool answered(server *s, waiting *who, const latchkey_answer *a, reply *r)
+/* The result about who->cookie. */
+static bool validated(server *s, waiting *who, const latchkey_result *result, reply *r)
 {
     cookies c;
     if (!read_cookies(who->request, &c, r)) return true; /* the same header as before: it does not happen */
-    if (app_final(a->status))
-        return known(s, who->request, &c.at[who->cookie], a->status, &a->entry, false, app_now_us() - who->began_us, r);
-    who->refused = app_refused(who->refused, a->status);
+    if (app_final(result->status)) return known(s, who, &c.at[who->cookie], result->status, &result->entry, false, r);
+    who->status = app_refused(who->status, result->status);
     who->cookie++;
     return ask(s, who, &c, false, r);
 }
 
-/* latchkey_fd is readable. */
-static void answers_came(evutil_socket_t fd, short what, void *context)
+/* True if `r` is what the client gets. */
+static bool answered(server *s, waiting *who, const latchkey_result *result, reply *r)
+{
+    switch (who->what) {
+    case WHOAMI: return validated(s, who, result, r);
+    case LOGIN: reply_login(r, result->status, who->user, result->token, s->insecure_cookie); break;
+    case LOGOUT: reply_logout(r, who->status, s->insecure_cookie); break;
+    case RENEW:
+        reply_whoami(r, who->status, &who->entry, who->hit, who->took_us);
+        reply_renewed(r, result->token, s->insecure_cookie);
+    }
+    return true;
+}
+
+static void result_came(server *s, const latchkey_result *result)
+{
+    waiting *place = find_place(s, result->tag);
+    if (!place) return;
+    if (place->what == LOGOUT) {
+        place->status = app_ended(place->status, result->status);
+        if (--place->left) return; /* of the other cookies */
+    }
+    waiting who = *place;
+    leave_place(s, result->tag);
+    reply r;
+    reply_begin(&r);
+    if (answered(s, &who, result, &r)) answer(s, who.request, &r);
+}
+
+/* The queue's descriptor is readable. */
+static void results_came(evutil_socket_t fd, short what, void *context)
 {
     (void)fd, (void)what;
     server *s = context;
-    latchkey_answer answers[REAP];
+    latchkey_result results[REAP];
     size_t count;
     do {
-        count = latchkey_reap(s->lk, answers, REAP);
-        for (size_t i = 0; i < count; i++) {
-            waiting who;
-            if (!leave_place(s, answers[i].tag, &who)) continue;
-            reply r;
-            reply_begin(&r);
-            if (answered(s, &who, &answers[i], &r)) answer(s, who.request, &r);
-        }
+        count = latchkey_queue_reap(s->queue, results, sizeof *results, REAP);
+        for (size_t i = 0; i < count; i++) result_came(s, &results[i]);
     } while (count == REAP);
+    explicit_bzero(results, sizeof results); /* tokens are in them */
     stop_if_empty(s);
 }
 
-static bool login(server *s, struct evhttp_request *request, reply *r)
+static bool read_user(struct evhttp_request *request, uint64_t *user)
 {
     struct evkeyvalq query;
-    uint64_t user;
     const char *text = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(request));
-    bool found = text && evhttp_parse_query_str(text, &query) == 0;
-    if (found) {
-        found = app_user(evhttp_find_header(&query, "user"), &user);
-        evhttp_clear_headers(&query);
-    }
-    if (!found) {
+    if (!text || evhttp_parse_query_str(text, &query) != 0) return false;
+    bool found = app_user(evhttp_find_header(&query, "user"), user);
+    evhttp_clear_headers(&query);
+    return found;
+}
+
+static bool log_in(server *s, struct evhttp_request *request, reply *r)
+{
+    login_draft l;
+    uint64_t tag;
+    waiting who = {.request = request, .what = LOGIN};
+    if (!read_user(request, &who.user)) {
         reply_no_user(r);
         return true;
     }
-    call *c = new_call(s, request);
-    if (c) {
-        c->what = LOGIN;
-        c->user = user;
-        blocking_put(s->threads, &c->task);
-    } else reply_busy(r, busy);
-    return !c;
+    if (!take_place(s, &who, &tag)) {
+        reply_busy(r, busy);
+        return true;
+    }
+    int status = app_draft(who.user, &l) ? submit(s, tag, LATCHKEY_CREATE, NULL, &l.draft) : (int)LATCHKEY_NO_MEMORY;
+    if (status == LATCHKEY_OK) return false;
+    leave_place(s, tag);
+    reply_login(r, status, who.user, "", s->insecure_cookie);
+    return true;
 }
 
-static bool logout(server *s, struct evhttp_request *request, reply *r)
+/* Ends the sessions of all cookies, at once. From submit on they are denied here. */
+static bool log_out(server *s, struct evhttp_request *request, reply *r)
 {
     cookies all;
+    uint64_t tag;
     if (!read_cookies(request, &all, r)) return true;
-    call *c = new_call(s, request);
-    if (c) {
-        c->what = LOGOUT;
-        c->cookies = all;
-        blocking_put(s->threads, &c->task);
-    } else reply_busy(r, busy);
-    return !c;
-}
-
-/* blocking_fd is readable. */
-static void calls_came(evutil_socket_t fd, short what, void *context)
-{
-    (void)fd, (void)what;
-    server *s = context;
-    for (task *t = blocking_take(s->threads), *next; t; t = next) {
-        call *c = (call *)t;
-        next = t->next;
-        waiting who;
-        bool waits = leave_place(s, c->tag, &who);
-        reply r;
-        reply_begin(&r);
-        if (c->what == LOGIN) reply_login(&r, c->status, c->user, c->token, s->insecure_cookie);
-        else if (c->what == LOGOUT) reply_logout(&r, c->status, s->insecure_cookie);
-        else {
-            reply_whoami(&r, c->status, &c->entry, c->hit, c->took_us);
-            reply_renewed(&r, c->token, s->insecure_cookie);
-        }
-        if (waits) answer(s, who.request, &r);
-        explicit_bzero(c, sizeof *c);
-        free(c);
+    if (!take_place(s, &(waiting){.request = request, .what = LOGOUT, .status = LATCHKEY_MALFORMED}, &tag)) {
+        reply_busy(r, busy);
+        return true;
     }
-    stop_if_empty(s);
+    waiting *who = find_place(s, tag);
+    for (size_t i = 0; i < all.count; i++) {
+        int status = submit(s, tag, LATCHKEY_REVOKE, &all.at[i], NULL);
+        if (status == LATCHKEY_OK) who->left++;
+        else who->status = app_ended(who->status, status);
+    }
+    if (who->left) return false;
+    reply_logout(r, who->status, s->insecure_cookie);
+    leave_place(s, tag);
+    return true;
 }
 
 static bool metrics(server *s, struct evhttp_request *request, reply *r)
@@ -349,7 +339,7 @@ static const struct route {
     const char *path;
     bool (*handle)(server *s, struct evhttp_request *request, reply *r);
 } routes[] = {
-    {EVHTTP_REQ_POST, "/login", login},    {EVHTTP_REQ_GET, "/whoami", whoami},   {EVHTTP_REQ_POST, "/logout", logout},
+    {EVHTTP_REQ_POST, "/login", log_in},   {EVHTTP_REQ_GET, "/whoami", whoami},   {EVHTTP_REQ_POST, "/logout", log_out},
     {EVHTTP_REQ_GET, "/metrics", metrics}, {EVHTTP_REQ_GET, "/healthz", healthz},
 };
 
@@ -425,7 +415,7 @@ static void announce(const void *context)
     fflush(stdout); /* a program that started us waits for this line, through a pipe or a file */
 }
 
-/* Until SIGTERM or SIGINT. Both are blocked while threads start, which inherit that: so they come to this thread. */
+/* Until SIGTERM or SIGINT. */
 static int serve(void *context, int listening, int ready)
 {
     server *s = context;
@@ -436,14 +426,13 @@ static int serve(void *context, int listening, int ready)
     }
     open_waiting_room(s);
     s->base = event_base_new();
-    s->threads = blocking_start(BLOCKING_THREADS);
-    if (!s->base || !s->threads || !start_http(s, listening)) {
+    s->queue = latchkey_queue_open(s->lk);
+    if (!s->base || !s->queue || !start_http(s, listening)) {
         fprintf(stderr, "%s: cannot start: %s\n", program, strerror(errno));
         return 1;
     }
     struct event *events[] = {
-        watch(s, latchkey_fd(s->lk), EV_READ, answers_came),
-        watch(s, blocking_fd(s->threads), EV_READ, calls_came),
+        watch(s, latchkey_queue_fd(s->queue), EV_READ, results_came),
         watch(s, SIGTERM, EV_SIGNAL, stop),
         watch(s, SIGINT, EV_SIGNAL, stop),
     };
@@ -455,7 +444,7 @@ static int serve(void *context, int listening, int ready)
     for (size_t i = 0; i < sizeof events / sizeof *events; i++) event_free(events[i]);
     evhttp_free(s->http);
     event_base_free(s->base);
-    blocking_stop(s->threads);
+    latchkey_queue_close(s->queue);
     bool settled = app_settle(s->lk, program);
     latchkey_close(s->lk); /* last: nothing uses it any more */
     return settled ? 0 : 1;
