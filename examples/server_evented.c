@@ -238,13 +238,13 @@ static bool answered(server *s, waiting *who, const latchkey_result *result, rep
 
 static void result_came(server *s, const latchkey_result *result)
 {
-    waiting *place = find_place(s, result->tag);
-    if (!place) return;
-    if (place->what == LOGOUT) {
-        place->status = app_ended(place->status, result->status);
-        if (--place->left) return; /* of the other cookies */
+    waiting *at = find_place(s, result->tag);
+    if (!at) return;
+    if (at->what == LOGOUT) {
+        at->status = app_ended(at->status, result->status);
+        if (--at->left) return; /* of the other cookies */
     }
-    waiting who = *place;
+    waiting who = *at;
     leave_place(s, result->tag);
     reply r;
     reply_begin(&r);

@@ -12,7 +12,8 @@
  * reap. Deadlines count from submit, so they are in the order in which writes wait. A thread is free again at its own write's
  * deadline at the latest. So each write is begun, or given up, by its own deadline.
  *
- * Lock: writes.lock, taken before any other, guards all of it. Under it bells are rung, which is a system call that does not wait. */
+ * Lock: writes.lock guards all of it; no other is taken under it. Under it bells are rung, and threads are started: system calls that do
+ * not wait. */
 #ifndef LK_API_WRITES_H
 #define LK_API_WRITES_H
 
