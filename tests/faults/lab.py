@@ -150,7 +150,7 @@ class Redis:
         self.directory, self.arguments = directory, arguments
         os.mkdir(directory)
         self.path = os.path.join(directory, 's')
-        self.connection = None
+        self.connection, self.password = None, None
         for _ in range(20):  # another process may take the port between asking and listening
             with socket.socket() as free:
                 free.bind(('127.0.0.1', 0))
@@ -180,7 +180,10 @@ class Redis:
 
     def command(self, *words):
         try:
-            self.connection = self.connection or Connection(self.path)
+            if not self.connection:
+                self.connection = Connection(self.path)
+                if self.password:
+                    self.connection.command('AUTH', self.password)
             return self.connection.command(*words)
         except ConnectionError:
             self.hang_up()
@@ -345,7 +348,7 @@ class Lab:
         if letter == 'B':
             self.sentinel_wires = [self.wire('a wire to a sentinel', one, raw=True) for one in self.sentinels[:2]]
             ports[:2] = [wire.port for wire in self.sentinel_wires]
-        return 'redis+sentinel://' + ','.join(f'127.0.0.1:{port}' for port in ports) + '/mymaster'
+        return f'redis+sentinel://:{self.server.password}@' + ','.join(f'127.0.0.1:{port}' for port in ports) + '/mymaster'
 
     def instance(self, letter):
         environment = self.row.environment(self) if self.row.environment and letter == 'B' else {}

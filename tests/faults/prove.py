@@ -46,6 +46,10 @@ MUTANTS = [
            'return status == LATCHKEY_NO_MEMORY ? status : LATCHKEY_UNAVAILABLE;', 'return LATCHKEY_NOT_FOUND;'),
     Mutant('wall-clock', 'durations are measured on the wall clock', 'src/base/clock.h',
            'lk_clock_read(CLOCK_MONOTONIC, 1', 'lk_clock_read(CLOCK_REALTIME, 1'),
+    Mutant('naming-ignored', 'a lease needs no sentinel, and no replica', 'src/l2/node.c',
+           'return node->config->durability || lk_naming_vouched', 'return true || lk_naming_vouched'),
+    Mutant('one-sentinel-decides', 'what one sentinel names is believed', 'src/l2/naming.c',
+           'return 2 * count > n->listed;', 'return count > 0;'),
     Mutant('life-ignored', 'L1 does not look at the expiry of what it holds', 'src/session/hit.h',
            'now + lk->refresh_ms < found->deadline_ms', '1'),
 ]

@@ -446,6 +446,9 @@ def with_sentinels(lab):
     for replica in lab.servers[1:]:
         replica.command('REPLICAOF', '127.0.0.1', lab.server.port)
     wait_for('both replicas follow', lambda: lab.server.command('WAIT', 2, 100) == 2)
+    for redis in lab.servers:  # who is no watcher any more is nobody
+        redis.command('CONFIG', 'SET', 'requirepass', 'lab')
+        redis.password = 'lab'
     for name in 'one', 'two', 'three':
         sentinel = Sentinel(lab.path(name), lab.server)
         lab.things.append(sentinel)
@@ -459,8 +462,13 @@ def named(lab):
     return next(redis for redis in lab.servers if redis.port == ports[1])
 
 
-def another(lab, old):
-    wait_for('the sentinels name another primary', lambda: named(lab) is not old)
+def another(lab, old, since=None):
+    """Waits until another is named. From any moment of it on, what the old one was told since `since` may be lost."""
+    def look():
+        if since is not None:
+            lab.mark('lost', since)
+        return named(lab) is not old
+    wait_for('the sentinels name another primary', look)
     return named(lab)
 
 
@@ -470,13 +478,15 @@ def forget_killed(lab):
         redis.hang_up()
 
 
-def replaced_by(lab, old, told=None):
+def replaced_by(lab, old, since=None, told=None):
     """Once another is named, the fault lasts a while longer; evidence: what is revoked there."""
-    new = another(lab, old)
+    new = another(lab, old, since)
     forget_killed(lab)
     before = numbers(new)
     if told:
         told(new)
+    if since is not None:  # until everybody has been told
+        lab.last(0.5, every_s=0.01, action=lambda: lab.mark('lost', since))
     lab.last()
     after = numbers(new) - before
     return lambda _lab: (after > 0, f'{after} revocations at the new one')
@@ -484,26 +494,26 @@ def replaced_by(lab, old, told=None):
 
 @row('sentinel-kill', 'sentinels: the primary dies, a replica is promoted', setup=with_sentinels)
 def sentinel_kill(lab):
-    lab.mark('lost', time.monotonic_ns() - 10**9)
+    since = time.monotonic_ns() - 10**9
     lab.server.kill()
-    return replaced_by(lab, lab.server)
+    return replaced_by(lab, lab.server, since)
 
 
 @row('sentinel-stopped', 'sentinels: the primary gets SIGSTOP, a replica is promoted; SIGCONT: there are two primaries',
      setup=with_sentinels)
 def sentinel_stopped(lab):
-    lab.mark('lost', time.monotonic_ns() - 10**9)
+    since = time.monotonic_ns() - 10**9
     lab.server.process.freeze()
-    evidence = replaced_by(lab, lab.server, told=lambda _new: lab.server.process.thaw())
+    evidence = replaced_by(lab, lab.server, since, told=lambda _new: lab.server.process.thaw())
     two = lab.server.info('replication', 'role') == 'master'
     return lambda _lab: (two and evidence(lab)[0], evidence(lab)[1])
 
 
 @row('sentinel-planned', 'sentinels: SENTINEL FAILOVER: the old primary stays one for 11 s', setup=with_sentinels)
 def sentinel_planned(lab):
-    lab.mark('lost', time.monotonic_ns())
+    since = time.monotonic_ns()
     lab.sentinels[0].command('SENTINEL', 'FAILOVER', 'mymaster')
-    evidence = replaced_by(lab, lab.server)
+    evidence = replaced_by(lab, lab.server, since)
     two = lab.server.info('replication', 'role') == 'master'
     return lambda _lab: (two and evidence(lab)[0], evidence(lab)[1])
 
@@ -522,13 +532,13 @@ def sentinel_paused(lab):
 
 @row('sentinel-apart', 'sentinels: the primary is cut off from replicas and sentinels, B from two of three; A moves', setup=with_sentinels)
 def sentinel_apart(lab):
-    lab.mark('lost', time.monotonic_ns() - 10**9)
+    since = time.monotonic_ns() - 10**9
     for wire in lab.sentinel_wires:
         wire.rule('all both any - freeze')
     lab.server.command('ACL', 'SETUSER', 'watcher', 'off')
     lab.server.command('CLIENT', 'KILL', 'USER', 'watcher')
     old_had = numbers(lab.server)
-    evidence = replaced_by(lab, lab.server)
+    evidence = replaced_by(lab, lab.server, since)
     missed = numbers(lab.server) - old_had
     trouble = lab.b.stat()['trouble']
     for wire in lab.sentinel_wires:
@@ -564,9 +574,9 @@ def sentinels_dead(lab):
 
 @row('sentinel-twice', 'sentinels: two failovers, one after the other', setup=with_sentinels)
 def sentinel_twice(lab):
-    lab.mark('lost', time.monotonic_ns() - 10**9)
+    since = time.monotonic_ns() - 10**9
     lab.server.kill()
-    second = another(lab, lab.server)
+    second = another(lab, lab.server, since)
     forget_killed(lab)
     third = next(redis for redis in lab.servers if redis not in (lab.server, second))
 
@@ -578,7 +588,7 @@ def sentinel_twice(lab):
     wait_for('the last replica follows', lambda: third.info('replication', 'master_port') == str(second.port) and
              third.info('replication', 'master_link_status') == 'up')
     wait_for('a second failover is taken on', order)
-    return replaced_by(lab, second)
+    return replaced_by(lab, second, since)
 
 
 # -------------------------------------------------------------------------------------------------- clocks --
