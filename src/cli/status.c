@@ -4,6 +4,7 @@
 #include "cli/subscriber.h"
 
 #include "base/clock.h"
+#include "l2/sentinels.h"
 #include "redis/errors.h"
 #include "redis/info.h"
 #include "redis/keys.h"
@@ -21,6 +22,8 @@ typedef struct state {
     char version[32], memory[32], limit[32], replicas[16], aof[8], uptime[24];
     int64_t round_us;
     uint64_t partitions, indexed, peak, revocations; /* partitions 0: no handle has been opened there yet */
+    lk_host primary;                                 /* as the sentinels name it, */
+    unsigned agreeing;                               /* so many of them */
     size_t errors, warnings, notices;
     bool refused;    /* a right is missing; w.error says which */
     size_t unleased; /* instances whose lease has lapsed, or that have none */
@@ -44,8 +47,10 @@ static bool measure_round(state *s)
 static void count_findings(state *s, const char *info)
 {
     static lk_finding findings[LK_FINDINGS_MAX];
-    lk_server_check settings = {
-        .info = info, .durability = s->w.config.durability, .staleness_ms = s->w.config.staleness_ms};
+    lk_server_check settings = {.info = info,
+                                .durability = s->w.config.durability,
+                                .staleness_ms = s->w.config.staleness_ms,
+                                .sentinels = s->w.config.sentinels != 0};
     size_t count = lk_server_check_check(&settings, findings);
     for (size_t i = 0; i < count; i++) {
         s->errors += findings[i].level == LATCHKEY_LOG_ERROR;
@@ -197,9 +202,13 @@ static const char *verdict(const state *s)
 
 static bool print_status(const state *s)
 {
-    char up[48];
+    char up[48], at[112];
     cli_say(stdout, "Redis        %s, %s, %.2f ms away\n", or_unknown(s->version), uptime_in_words(up, s->uptime),
             (double)s->round_us / 1000);
+    if (s->w.config.sentinels) {
+        lk_host_text(&s->primary, at, sizeof at);
+        cli_say(stdout, "             %s, named by %u of %u sentinels\n", at, s->agreeing, s->w.config.sentinels);
+    }
     cli_say(stdout, "             %s used of %s; append-only file %s; replicas: %s\n", or_unknown(s->memory),
             strcmp(s->limit, "0B") ? or_unknown(s->limit) : "no limit", strcmp(s->aof, "1") ? "off" : "on",
             or_unknown(s->replicas));
@@ -250,6 +259,13 @@ static void print_status_json(const state *s)
     json_bool(&j, "healthy", healthy(s));
     json_text(&j, "redis_version", s->version);
     json_real(&j, "round_trip_ms", (double)s->round_us / 1000);
+    if (s->w.config.sentinels) {
+        char at[112];
+        lk_host_text(&s->primary, at, sizeof at);
+        json_text(&j, "primary", at);
+        json_uint(&j, "sentinels", s->w.config.sentinels);
+        json_uint(&j, "sentinels_agreeing", s->agreeing);
+    }
     json_int(&j, "replicas", atoi(s->replicas));
     json_bool(&j, "append_only", strcmp(s->aof, "1") == 0);
     json_uint(&j, "errors", s->errors);
@@ -264,8 +280,19 @@ static void print_status_json(const state *s)
     json_close(&j, '}');
 }
 
+static void ask_sentinels(state *s)
+{
+    enum { ASKED_MS = 2000 };
+    lk_sentinels *asked = s->w.config.sentinels ? lk_sentinels_ask_all(&s->w.config, lk_now_ms() + ASKED_MS) : NULL;
+    if (!asked) return;
+    s->primary = lk_sentinels_naming(asked)->primary;
+    s->agreeing = lk_naming_agreeing(lk_sentinels_naming(asked), 0);
+    lk_sentinels_close(asked);
+}
+
 static int inspect(const cli *c, state *s)
 {
+    ask_sentinels(s);
     if (!fleet_open(&s->h, s->w.config.prefix, s->w.config.database)) return cli_fail(c, CLI_FAILED, "no memory");
     if (!measure_round(s) || !read_server(s) || !read_sessions(s))
         return cli_fail(c, s->refused ? CLI_CONFIG : CLI_AWAY, "%s", s->w.error);

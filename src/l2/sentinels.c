@@ -335,22 +335,36 @@ bool lk_sentinels_fed(lk_sentinels *s, const struct pollfd *poll_fd, int64_t now
     return news;
 }
 
+/* Until all have been heard; or, if `primary` alone is asked for, until that is known or will not be. */
+static void converse(lk_sentinels *s, bool primary, int64_t deadline_ms)
+{
+    char why[160];
+    for (int64_t now_ms = lk_now_ms(); now_ms < deadline_ms; now_ms = lk_now_ms()) {
+        struct pollfd poll_fd[LK_SENTINELS_MAX];
+        bool all = lk_sentinels_heard_all(s);
+        if (primary ? s->naming.known : all) return;
+        if (all && lk_naming_trouble(&s->naming, s->config, why, sizeof why) == LATCHKEY_CONFIG) return;
+        lk_sentinels_tick(s, 0, now_ms);
+        unsigned count = lk_sentinels_poll(s, poll_fd, now_ms);
+        int64_t wait_ms = lk_earlier(lk_sentinels_wake_ms(s), deadline_ms) - now_ms;
+        if (poll(poll_fd, count, wait_ms > 0 ? (int)wait_ms : 0) > 0) lk_sentinels_fed(s, poll_fd, lk_now_ms());
+    }
+}
+
+lk_sentinels *lk_sentinels_ask_all(const lk_config *config, int64_t deadline_ms)
+{
+    lk_sentinels *s = lk_sentinels_open(config, lk_now_ms());
+    if (s) converse(s, false, deadline_ms);
+    return s;
+}
+
 bool lk_sentinels_find(lk_config *config, int64_t deadline_ms, char *error, size_t error_size)
 {
     if (!config->sentinels) return true;
     lk_sentinels *s = lk_sentinels_open(config, lk_now_ms());
     snprintf(error, error_size, "no memory");
     if (!s) return false;
-    int64_t now_ms = lk_now_ms();
-    for (; !s->naming.known && now_ms < deadline_ms; now_ms = lk_now_ms()) {
-        struct pollfd poll_fd[LK_SENTINELS_MAX];
-        lk_sentinels_tick(s, 0, now_ms);
-        unsigned count = lk_sentinels_poll(s, poll_fd, now_ms);
-        int64_t wait_ms = lk_earlier(lk_sentinels_wake_ms(s), deadline_ms) - now_ms;
-        if (poll(poll_fd, count, wait_ms > 0 ? (int)wait_ms : 0) > 0) lk_sentinels_fed(s, poll_fd, lk_now_ms());
-        if (lk_sentinels_heard_all(s) && lk_naming_trouble(&s->naming, config, error, error_size) == LATCHKEY_CONFIG)
-            break;
-    }
+    converse(s, true, deadline_ms);
     bool found = s->naming.known;
     if (found) {
         memcpy(config->host, s->naming.primary.name, sizeof config->host);

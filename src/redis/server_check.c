@@ -178,7 +178,14 @@ static void judge_replicas(judge *j)
              "%" PRId64 " online, but latchkey's durability is %" PRId64 ": no write can be acknowledged and no lease "
              "confirmed, so calls answer UNAVAILABLE (C) until there are as many. Connect them, or lower durability",
              online, wanted);
-    else if (!wanted && connected)
+    else if (wanted && 2 * (wanted + 1) <= connected + 1)
+        find(j, LATCHKEY_LOG_WARNING, "durability-fence",
+             "%" PRId64 ", and there are %" PRId64 " replicas: the primary and %" PRId64
+             " of them are no more than half. In a failover two servers could both take writes as durable, and a "
+             "session "
+             "that was revoked at one lives on at the other (C). Set durability %" PRId64,
+             wanted, connected, wanted, (connected + 1) / 2);
+    else if (!wanted && connected && !j->of->sentinels)
         find(j, LATCHKEY_LOG_WARNING, "durability",
              "0, and the server has %" PRId64 " replicas: if one takes over that has not received a revocation yet, "
              "the session lives again (C). With a durability above 0 a revocation is OK only once so many have it; "

@@ -24,6 +24,7 @@ typedef struct lk_server_check {
         *config;
     int64_t durability;   /* as latchkey is configured */
     int64_t staleness_ms; /* as latchkey is configured */
+    bool sentinels;       /* they name the primary: a replica that takes over is followed, see include/guarantees.md */
 } lk_server_check;
 
 typedef struct lk_finding {

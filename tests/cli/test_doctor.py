@@ -7,7 +7,10 @@ import glob
 import os
 import re
 import resource
+import shutil
 import signal
+import subprocess
+import tempfile
 
 import kit
 from kit import DONE, NO, USAGE, AWAY, CONFIG, run
@@ -126,6 +129,75 @@ def an_isolated_primary_would_go_on():
     with replicated() as server:
         server.allow(*ACL, '+wait')
         yield server, {'options': 'durability=1'}
+
+
+@wrong('durability-fence', 'warning')
+def two_primaries_could_both_be_durable():
+    with Server('--repl-diskless-sync-delay', '0', '--min-replicas-to-write', '1') as server, contextlib.ExitStack() as more:
+        for _ in range(3):
+            more.enter_context(kit.Redis('--replicaof', '127.0.0.1', str(server.port), '--masterauth', ADMIN))
+        kit.wait_for('the replicas are there', lambda: server.cli('INFO', 'replication').count('state=online') == 3)
+        server.allow(*ACL, '+wait')
+        yield server, {'options': 'durability=1'}
+
+
+class Sentinel:
+    """Watches this server. Use with `with`."""
+
+    def __init__(self, server):
+        self.dir, self.port = tempfile.mkdtemp(prefix='latchkey-cli-'), kit.free_port()
+        with open(f'{self.dir}/conf', 'w', encoding='ascii') as file:
+            file.write(f'port {self.port}\nbind 127.0.0.1\ndir {self.dir}\nlogfile {self.dir}/log\n'
+                       f'sentinel monitor mymaster 127.0.0.1 {server.port} 2\nsentinel auth-pass mymaster {ADMIN}\n')
+
+    def cli(self, *words):
+        return subprocess.run(['redis-cli', '-p', str(self.port), *words], capture_output=True, text=True, check=False).stdout
+
+    def __enter__(self):
+        self.process = subprocess.Popen(['redis-server', f'{self.dir}/conf', '--sentinel'], start_new_session=True)
+        kit.wait_for('the sentinel answers', lambda: 'PONG' in self.cli('PING'))
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def named_by(*ports):
+    where = ','.join(f'127.0.0.1:{port}' for port in ports)
+    return {'config': f'redis+sentinel://app:{PASSWORD}@{where}/mymaster?{kit.OPTIONS}'}
+
+
+@wrong('sentinels', 'warning')
+def a_sentinel_is_down():
+    with Server() as server, Sentinel(server) as one, Sentinel(server) as two:
+        yield server, named_by(one.port, kit.refusing_port(), two.port)
+
+
+@wrong('sentinel-apart', 'warning')
+def a_sentinel_does_not_know_the_name():
+    with Server() as server, Sentinel(server) as one, Sentinel(server) as two, Sentinel(server) as three:
+        three.cli('SENTINEL', 'REMOVE', 'mymaster')
+        yield server, named_by(one.port, two.port, three.port)
+
+
+@wrong('sentinel-count', 'warning')
+def one_sentinel_is_not_enough():
+    with Server() as server, Sentinel(server) as one:
+        yield server, named_by(one.port)
+
+
+@wrong('failover', 'error')
+def nobody_could_take_over():
+    with Server() as server, Sentinel(server) as one:
+        yield server, named_by(one.port)
+
+
+@wrong('failover', 'notice')
+def a_failover_would_cost_logins():
+    with replicated() as server, Sentinel(server) as one:
+        yield server, named_by(one.port)
 
 
 @wrong('info', 'notice')

@@ -76,6 +76,19 @@ class Insight(kit.Case):
                 self.assertTrue(0 <= instance['lease_age_ms'] <= 4000, instance)
             self.assertGreater(value['round_trip_ms'], 0)
 
+    def test_status_says_who_is_named(self):
+        with kit.Redis() as redis, kit.Redis(good=False) as sentinel:
+            sentinel.kill()
+            with open(f'{sentinel.dir}/conf', 'w', encoding='ascii') as file:
+                file.write(f'sentinel monitor mymaster 127.0.0.1 {redis.port} 1\n')
+            sentinel.argv = ['redis-server', f'{sentinel.dir}/conf', '--sentinel', *sentinel.argv[1:]]
+            sentinel.boot()
+            config = f'redis+sentinel://127.0.0.1:{sentinel.port}/mymaster?{kit.OPTIONS}'
+            self.check(run('status', config=config), DONE, f'127.0.0.1:{redis.port}, named by 1 of 1 sentinels')
+            value = self.check(run('status', '--json', config=config), DONE).value
+            self.assertEqual([f'127.0.0.1:{redis.port}', 1, 1],
+                             [value[name] for name in ('primary', 'sentinels', 'sentinels_agreeing')])
+
     def test_status_and_top_write_nothing(self):
         with Redis() as redis:
             self.check(run('status', config=redis.url()), DONE, 'no instance has been here', '0 heard')

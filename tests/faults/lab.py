@@ -219,7 +219,7 @@ class Sentinel(Redis):
         if not os.path.exists(conf):
             with open(conf, 'w', encoding='ascii') as file:
                 file.write(f'sentinel monitor mymaster 127.0.0.1 {self.primary.port} 2\n'
-                           'sentinel down-after-milliseconds mymaster 500\nsentinel failover-timeout mymaster 1000\n'
+                           'sentinel down-after-milliseconds mymaster 60000\nsentinel failover-timeout mymaster 1000\n'
                            'sentinel auth-user mymaster watcher\nsentinel auth-pass mymaster watcher\n')
         fixed = ['--port', str(self.port), '--bind', '127.0.0.1', '--unixsocket', self.path, '--dir', self.directory,
                  '--logfile', os.path.join(self.directory, 'log')]

@@ -186,7 +186,7 @@ redis *redis_start_sentinel(redis *primary, int quorum, const char *settings)
 {
     char file[1024];
     snprintf(file, sizeof file,
-             "%s\nsentinel monitor mymaster %s %d %d\nsentinel down-after-milliseconds mymaster 500\n"
+             "%s\nsentinel monitor mymaster %s %d %d\nsentinel down-after-milliseconds mymaster 60000\n"
              "sentinel failover-timeout mymaster 1000\n",
              settings ? settings : "",
              settings && strstr(settings, "announce-hostnames yes") ? "localhost" : "127.0.0.1", primary->port, quorum);
@@ -198,6 +198,11 @@ redis *redis_start_sentinel(redis *primary, int quorum, const char *settings)
     sentinel->password = sentinel->secret;
     forget_control(sentinel); /* it was made without */
     return sentinel;
+}
+
+void redis_sentinel_patience(redis *sentinel, int ms)
+{
+    redis_do(sentinel, "SENTINEL SET mymaster down-after-milliseconds %d", ms);
 }
 
 void redis_add_argument(redis *server, const char *argument)

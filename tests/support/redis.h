@@ -33,9 +33,11 @@ typedef struct redis {
 #define redis_start(...) redis_start_with((const char *const[]){__VA_ARGS__, NULL})
 redis *redis_start_with(const char *const *arguments);
 
-/* A Sentinel that watches this primary under the name `mymaster`, believes it down after 500 ms, and wants `quorum` of them to agree.
- * `settings` are lines of its file, before `sentinel monitor`; NULL: none. */
+/* A Sentinel that watches this primary under the name `mymaster`, and wants `quorum` of them to agree. It believes a server down
+ * after a minute, so that a slow machine is no failover, or after as long as it is told. `settings` are lines of its file, before
+ * `sentinel monitor`; NULL: none. */
 redis *redis_start_sentinel(redis *primary, int quorum, const char *settings);
+void redis_sentinel_patience(redis *sentinel, int ms);
 
 void redis_end(redis *server); /* kills it, removes its directory, frees it. NULL is allowed */
 

@@ -132,6 +132,7 @@ static void look_at_all(doctor *d)
     bool untouched = recorded_fields(d, key) == 0;
     look_at_open(d);
     doctor_wire(d);
+    doctor_sentinels(d);
     doctor_settings(d);
     doctor_rights(d);
     doctor_keys(d);

@@ -20,6 +20,7 @@ static const struct {
     {"rdb_last_bgsave_status", "A", "room on Redis' disk, then BGSAVE; or CONFIG SET save \"\", with appendonly yes"},
     {"replicas", "C", "REPLICAOF HOST PORT on as many replicas; or a smaller durability in the URL"},
     {"durability", "C", "durability=1 in the URL; or REPLICAOF NO ONE on the replicas"},
+    {"durability-fence", "C", "a larger durability in the URL of every instance; or fewer replicas"},
     {"min-replicas-to-write", "A", "CONFIG SET min-replicas-to-write %" PRId64 "; CONFIG SET min-replicas-max-lag 10"},
     {"timeout", "", "CONFIG SET timeout 0"},
     {"client-output-buffer-limit", "", "CONFIG SET client-output-buffer-limit \"pubsub 32mb 8mb 60\""},
@@ -90,7 +91,8 @@ void doctor_settings(doctor *d)
     const lk_server_check settings = {.info = info->text,
                                       .config = config,
                                       .durability = d->app->config.durability,
-                                      .staleness_ms = d->app->config.staleness_ms};
+                                      .staleness_ms = d->app->config.staleness_ms,
+                                      .sentinels = d->app->config.sentinels != 0};
     size_t count = lk_server_check_check(&settings, findings);
     for (size_t i = 0; i < count; i++) take_finding(d, &findings[i]);
     look_at_memory(d, info->text);

@@ -97,6 +97,11 @@ static redis *await_another(const stage *s, const redis *before)
     return named(s, 0) != before ? named(s, 0) : named(s, 1);
 }
 
+static void patience(const stage *s, int ms)
+{
+    for (int i = 0; i < SENTINELS; i++) redis_sentinel_patience(s->sentinel[i], ms);
+}
+
 static bool has(redis *on, const char *token)
 {
     char key[128];
@@ -438,6 +443,7 @@ static void test_C_a_planned_failover_is_followed_at_once(void **state)
     crew *c = begin_load(&l, other, tokens);
     redis_do(s.sentinel[0], "SENTINEL FAILOVER mymaster");
     redis *now = await_another(&s, s.server[0]);
+    patience(&s, 60000);
     wait_for(create_with(lk, 7, 0, more) == LATCHKEY_OK && has(now, more));
     char role[4096];
     redis_text(s.server[0], role, sizeof role, "INFO replication");
@@ -463,6 +469,7 @@ static void test_A_B_a_dead_primary_is_left(void **state)
     wait_for(redis_integer(s.server[0], "WAIT 2 100") == 2);
     pressure l;
     crew *c = begin_load(&l, other, tokens);
+    patience(&s, 500);
     redis_kill(s.server[0]);
     assert_status_in(lk, end_session(lk, tokens[2]), LATCHKEY_PENDING);
     assert_status_in(lk, end_session(lk, tokens[4]), LATCHKEY_PENDING);
@@ -470,6 +477,7 @@ static void test_A_B_a_dead_primary_is_left(void **state)
     crew_join(c);
     assert_int_equal(l.admitted_dead + l.refused_alive, 0);
     redis *now = await_another(&s, s.server[0]);
+    patience(&s, 60000);
     wait_for(stats_of(lk).pending == 0);
     for (int i = 2; i <= 4; i += 2) {
         assert_false(has(now, tokens[i]));
@@ -497,8 +505,10 @@ static void test_C_a_primary_that_stood_still_is_not_believed(void **state)
              *other = open_on(&s, "staleness_ms=1000&deadline_ms=500");
     fill(lk, tokens);
     wait_for(redis_integer(s.server[0], "WAIT 2 100") == 2);
+    patience(&s, 500);
     redis_freeze(s.server[0]);
     redis *now = await_another(&s, s.server[0]);
+    patience(&s, 60000);
     wait_for(validate(lk, tokens[2]) == LATCHKEY_OK && validate(other, tokens[2]) == LATCHKEY_OK);
     assert_status(lk, LATCHKEY_OK, end_session(lk, tokens[2]));
     assert_false(has(now, tokens[2]));

@@ -168,6 +168,35 @@ static void test_unknown_is_said_as_unknown(void **state)
                  WARN("durability"), "3 replicas");
 }
 
+static void check_fence(int64_t replicas, int64_t durability, bool sentinels, const char *want)
+{
+    char info[256], got[160] = "";
+    snprintf(info, sizeof info,
+             "aof_enabled:1\naof_last_write_status:ok\nmaxmemory_policy:noeviction\nmaxmemory:0\n"
+             "rdb_last_bgsave_status:ok\nconnected_slaves:%d\nmin_slaves_good_slaves:%d\n",
+             (int)replicas, (int)replicas);
+    lk_finding findings[LK_FINDINGS_MAX];
+    lk_server_check check = {.info = info, .durability = durability, .staleness_ms = 4000, .sentinels = sentinels};
+    size_t count = lk_server_check_check(&check, findings);
+    for (size_t i = 0; i < count; i++) snprintf(got + strlen(got), sizeof got - strlen(got), "%s ", findings[i].name);
+    assert_string_equal(got, want);
+}
+
+/* Two servers must never both find as many replicas as durability asks for. */
+static void test_more_than_half_must_hold_what_is_durable(void **state)
+{
+    (void)state;
+    check_fence(1, 1, false, "");
+    check_fence(2, 1, false, "");
+    check_fence(3, 1, false, "durability-fence ");
+    check_fence(3, 2, true, "");
+    check_fence(4, 1, true, "durability-fence ");
+    check_fence(4, 2, true, "");
+    /* Sentinels name who is served from, and what is lost is told: that is no fault of the settings. */
+    check_fence(2, 0, false, "durability ");
+    check_fence(2, 0, true, "");
+}
+
 static const char whole[] = "aof_enabled:%s\nmaxmemory_policy:%s\nmaxmemory:%s\nconnected_slaves:%s\n"
                             "rdb_last_bgsave_status:%s\naof_last_write_status:ok\n";
 
@@ -274,6 +303,7 @@ int main(void)
         cmocka_unit_test(test_values_that_are_none),
         cmocka_unit_test(test_new_policy_is_told),
         cmocka_unit_test(test_damaged_answers),
+        cmocka_unit_test(test_more_than_half_must_hold_what_is_durable),
         cmocka_unit_test(test_said_once_until_it_is_otherwise),
     };
     return cmocka_run_group_tests_name("server_check", tests, unit_setup, NULL);
