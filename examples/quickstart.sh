@@ -1,12 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # From nothing to the main job on real HTTP requests, on one machine.
-#   sh examples/quickstart.sh [--sessions N]
+#   sh examples/quickstart.sh [--sessions N | --sentinel]
 set -eu
+sentinel=
 case ${1-} in
 -h | --help)
     cat <<'TEXT'
-sh examples/quickstart.sh [--sessions N]
+sh examples/quickstart.sh [--sessions N | --sentinel]
 
 Installs the Debian packages that are missing, builds the library and the examples into build-quickstart/, starts a
 private Redis and three HTTP servers on loopback, on free ports, and shows on real requests: logins with key material,
@@ -15,17 +16,20 @@ is refused by another, and what a session costs in memory. Everything it started
 also on Ctrl-C; build-quickstart/ stays, so that the next run starts at once.
 
   --sessions N   logins to make, 100 to 100,000 (2,000)
+  --sentinel     instead of all that: three sentinels, a primary that is killed under load, and a picture of the
+                 requests that were answered and refused meanwhile
 
 It ends with status 0 only if every answer on the way was the right one.
 TEXT
     exit 0
     ;;
 '') sessions=2000 ;;
+--sentinel) sessions=2000 sentinel=yes ;;
 --sessions) sessions=${2:-} ;;
 *) sessions= ;;
 esac
 case $sessions in
-'' | *[!0-9]* | ???????*) echo "usage: sh examples/quickstart.sh [--sessions N]; --help tells more" >&2 && exit 2 ;;
+'' | *[!0-9]* | ???????*) echo "usage: sh examples/quickstart.sh [--sessions N | --sentinel]; --help tells more" >&2 && exit 2 ;;
 esac
 if [ "$sessions" -lt 100 ] || [ "$sessions" -gt 100000 ]; then
     echo "quickstart: --sessions wants a number from 100 to 100000" >&2
@@ -76,6 +80,20 @@ began=$(date +%s)
         cmake --build "$build" --parallel "$(nproc)"
 } >"$tmp/build.log" 2>&1 || fail "the build failed, see above; if $build is from another compiler or place, remove it and try again" "$tmp/build.log"
 say "the library, the 20-line program and the HTTP servers, in build-quickstart/, $(($(date +%s) - began)) s"
+
+# In the background and waited for: a shell acts on a signal while it waits, and not while a command runs.
+attend() {
+    "$@" &
+    running=$!
+    wait "$running"
+    running=
+}
+
+if [ -n "$sentinel" ]; then
+    attend python3 "$here/failover.py" --server "$build/examples/latchkey-server-threaded"
+    printf '\n    What a failover can lose, and how to order one without loss: include/guarantees.md\n'
+    exit 0
+fi
 
 # ------------------------------------------------------------------------------------------------ start --
 step 2 "Start a private Redis and three instances of the HTTP server"
@@ -154,13 +172,6 @@ request "B: GET /whoami, with the cookie that somebody kept" "$b/whoami"
 expect '^HTTP/1.1 401' "B took the cookie of a session that was logged out on A"
 
 # ----------------------------------------------------------------------------------------- by the thousand --
-# In the background and waited for: a shell acts on a signal while it waits, and not while a command runs.
-attend() {
-    "$@" &
-    running=$!
-    wait "$running"
-    running=
-}
 attend python3 "$here/quickstart.py" --redis-port "$port" --a "$a" --b "$b" --c "$c" --sessions "$sessions" --step 4
 
 step 9 "The 20-line program (examples/minimal.c)"

@@ -35,6 +35,11 @@ proofs() {
     [ -z "$deep" ] || proof here-restart "$small -DREVOKED_HERE -DRESTART -DONLY_B" AFTER REFUSED DENIED GAP REPLAY \
         LOG_TOO_SHORT LEASE ASSERTED OTHER_SERVER FOREIGN
     proof nonce-alone "$small $nonce_alone" ADMITTED LAPSED LATE REFUSED LEASE LEASE_AFTER
+    # Of the other model: two primaries at once.
+    proof deposed '-DS=2' LAPSED EMPTY LEASE_OF_X LEASE_OF_Y TWO_PRIMARIES LEASE_AFTER REVOKED_AT_Y MOVED
+    proof deposed-durable '-DDURABLE=1' LAPSED EMPTY LEASE_OF_X LEASE_OF_Y TWO_PRIMARIES LEASE_AFTER REVOKED_AT_Y MOVED
+    proof deposed-durable-of-four '-DDURABLE=2 -DOTHERS=2' LAPSED EMPTY LEASE_OF_X LEASE_OF_Y TWO_PRIMARIES REVOKED_AT_Y MOVED
+    proof deposed-told '-DTOLD -DS=1' LAPSED EMPTY LEASE_OF_X LEASE_OF_Y MOVED ASSERTED
 }
 
 # Where a message is lost only with its connection, and every connection starts with an empty L1, no number is needed.
@@ -69,6 +74,12 @@ remembered-not-denied       C     -DREMEMBERED_NOT_DENIED $replaced
 looked-once                 C     -DLOOKED_ONCE $replaced
 forgot-unnoticed            TOLD  -DFORGOT_UNNOTICED $replaced
 forgot-not-told             TOLD  -DNO_ASSERTION $replaced
+deposed-believed            C     -DNO_SENTINEL
+deposed-asked-before        C     -DASKED_BEFORE
+deposed-one-sentinel        C     -DMINORITY
+deposed-sentinel-goes-back  C     -DGOES_BACK
+deposed-wait-of-half        C     -DDURABLE=1 -DOTHERS=2
+deposed-not-told            C     -DTOLD -DNO_WAIT
 TEXT
 }
 
@@ -89,7 +100,12 @@ case ${1-} in
 *) usage >&2 && exit 2 ;;
 esac
 root=$(cd "$(dirname "$0")/../../.." && pwd)
-model=$root/tests/proof/model/latchkey.pml
+model_of() {
+    case $1 in
+    deposed*) echo "$root/tests/proof/model/deposed.pml" ;;
+    *) echo "$root/tests/proof/model/latchkey.pml" ;;
+    esac
+}
 for tool in spin gcc; do
     command -v "$tool" >/dev/null || { echo "missing: $tool" >&2; echo '0 passed, 1 failed'; exit 1; }
 done
@@ -113,6 +129,7 @@ megabytes=2000
 # check DIRECTORY "SPIN'S OPTIONS" "GCC'S OPTIONS": generates, compiles, runs; what pan says is in DIRECTORY/log.
 check() {
     mkdir -p "$1"
+    model=$(model_of "${1##*/}")
     cd "$1"
     began=$(date +%s)
     # Split into words on purpose. -O1: half of the time goes into compiling.
@@ -156,8 +173,9 @@ mutant() {
     how=$1 name=$2 property=$3 directory=$work/$2
     shift 3
     defines="-DS=1 -DOTHERS=0 -DONLY_$property $*"
+    case $name in deposed*) defines="-DS=1 $*" ;; esac
     check "$directory" "$defines" "$how"
-    if grep -q "assertion violated  *!(${property}_broken)" "$directory/log" && [ -s "$directory/latchkey.pml.trail" ]; then
+    if grep -q "assertion violated  *!(${property}_broken)" "$directory/log" && [ -s "$directory/${model##*/}.trail" ]; then
         good "$name" "$property violated, as it must be"
     else bad "$name" "it should break $property and does not" "$directory/log"; fi
 }
@@ -168,9 +186,9 @@ if [ -n "$show" ]; then
     grep -q '^ok' "$work/result" || exit 1
     keep=yes
     cd "$directory"
-    spin $defines -k latchkey.pml.trail "$model" >story 2>&1 || :
+    spin $defines -k "${model##*/}.trail" "$model" >story 2>&1 || :
     grep -E '^ +[a-z0-9]+: ' story
-    echo "every step: cd $directory && spin $defines -k latchkey.pml.trail -p -g $model"
+    echo "every step: cd $directory && spin $defines -k ${model##*/}.trail -p -g $model"
     exit 0
 fi
 
