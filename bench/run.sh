@@ -9,7 +9,8 @@ usage: sh bench/run.sh [--only NAME] [--short] [BENCHMARK OPTIONS]
 
   without options   every benchmark once, some quarter of an hour; writes bench/results/*.json and *.svg, and the tables in
                     bench/README.md
-  --only NAME       one of them: article (two minutes), l1 (two and a half), server (seven), http (two), ttl (two), hygiene (three),
+  --only NAME       one of them: article (two minutes), l1 (two and a half), server (seven), http (two), nginx (three),
+                    ttl (two), hygiene (three),
                     scripts (half) or ffi (one: other languages)
   --runs N          l1 so often, one run after the other (1): which of its goals are met in all of them?
   --short           a minute and few sessions, into a temporary directory that is removed: does everything still run?
@@ -48,13 +49,13 @@ while [ "$count" -gt 0 ]; do
     esac
 done
 case $only in
-'' | article | l1 | server | http | ttl | hygiene | scripts | ffi) ;;
+'' | article | l1 | server | http | nginx | ttl | hygiene | scripts | ffi) ;;
 *) echo "there is no benchmark '$only'" >&2; exit 2 ;;
 esac
 
 cd "$(dirname "$0")/.."
 sh tests/need.sh build-essential cmake pkg-config libhiredis-dev libsodium-dev libxxhash-dev libssl-dev redis-server \
-    python3 python3-matplotlib g++ libtbb-dev liburcu-dev libck-dev libglib2.0-dev liblmdb-dev libevent-dev wrk \
+    nginx nginx-dev libnginx-mod-http-lua curl python3 python3-matplotlib g++ libtbb-dev liburcu-dev libck-dev libglib2.0-dev liblmdb-dev libevent-dev wrk \
     redis-tools util-linux python3-dev python3-setuptools python3-flask python3-flask-session python3-redis luajit2
 
 # The first python3 of PATH need not be the system's, for which Debian's matplotlib is.
@@ -64,7 +65,7 @@ for candidate in python3 /usr/bin/python3; do
 done
 [ -n "$python" ] || { echo "no python3 has matplotlib" >&2; exit 1; }
 
-cmake -S . -B build-bench -DCMAKE_BUILD_TYPE=Release -DLATCHKEY_BENCH=ON >/dev/null
+cmake -S . -B build-bench -DCMAKE_BUILD_TYPE=Release -DLATCHKEY_BENCH=ON -DLATCHKEY_NGINX=ON >/dev/null
 cmake --build build-bench --parallel "$(nproc)" >/dev/null
 
 results=bench/results
@@ -120,6 +121,10 @@ fi
 if wanted http; then
     run http "$python" bench/http/run.py build-bench/bench/http/latchkey-bench-http "$@"
     report http "$python" bench/support/report.py "$results/http.json"
+fi
+if wanted nginx; then
+    run nginx "$python" bench/nginx/run.py build-bench "$@"
+    report nginx "$python" bench/support/report.py "$results/nginx.json"
 fi
 if wanted ttl; then
     run ttl build-bench/bench/latchkey-bench-ttl "$@" >"$temporary/ttl.tables"

@@ -277,8 +277,8 @@ if [ -z "$quick" ]; then
     step "the HTTP servers under load, AddressSanitizer" sh tests/package/examples.sh "$build/address" --servers || :
     step "the evented server under load, ThreadSanitizer" python3 tests/http/load.py "$build/thread" --seconds 1 \
         --only evented || :
-    step "nginx: the module, as released" sh tests/nginx/run.sh "$build/gcc" || :
-    step "nginx: the module, AddressSanitizer" sh tests/nginx/run.sh "$build/address" || :
+    step "nginx: the module's README, other proxies, Lua" sh tests/nginx/run.sh "$build/gcc" readme lua || :
+    step "nginx: the module, AddressSanitizer" sh tests/nginx/run.sh "$build/address" access config content faults status || :
     step "soak, $soak s" "$build/gcc/tests/soak/latchkey-soak" --seconds "$soak" || :
     # These two build in directories of their own, which two runs at once must not do together.
     step "examples/quickstart.sh" flock "$root/build-tests/.shared" sh examples/quickstart.sh --sessions 300 || :

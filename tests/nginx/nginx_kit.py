@@ -74,7 +74,7 @@ class Nginx:
             http_block = http_block.replace('{' + name + '}', str(port))
         temporary = '\n'.join(f'    {what}_temp_path {self.dir}/{what};' for what in
                               ('client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'))
-        kept = '\n'.join(f'env {name};' for name in ('LD_PRELOAD', 'ASAN_OPTIONS', 'LSAN_OPTIONS'))
+        kept = '\n'.join(f'env {name};' for name in ('LD_PRELOAD', 'ASAN_OPTIONS'))
         with open(self.conf, 'w', encoding='utf-8') as file:
             file.write(f'''daemon {'on' if self.daemon else 'off'};
 worker_processes {self.workers};
@@ -97,7 +97,6 @@ http {{
         if ASAN:
             environment['LD_PRELOAD'] = ASAN
             environment['ASAN_OPTIONS'] = f'detect_leaks=1:log_path={self.dir}/asan:detect_odr_violation=0'
-            environment['LSAN_OPTIONS'] = f'suppressions={HERE}/leaks.txt:print_suppressions=0'
         return environment
 
     def argv(self, *more):
@@ -237,6 +236,11 @@ class WithNginx(unittest.TestCase):
             return json.loads(answer.text)['app']
         wait_for('every worker has its lease', lambda: len(told()['workers']) == cls.WORKERS and all(
             worker.get('lease_age_seconds', -1) >= 0 for worker in told()['workers']))
+
+    @classmethod
+    def total(cls):
+        """What all workers have counted; exact where there is one."""
+        return json.loads(cls.nginx.get('/', port=cls.nginx.ports['status']).text)['app']['total']
 
     def login(self, **draft):
         type(self).user += 1

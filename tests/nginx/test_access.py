@@ -9,14 +9,31 @@ SHOWN = ('status', 'user', 'role', 'device', 'flags', 'permissions', 'selector',
 
 
 class Access(WithNginx):
+    WORKERS = 1
+    PORTS = ('port', 'status', 'cookies')
     HTTP = '''
+    limit_req_zone $latchkey_user zone=users:1m rate=1r/m;
+    limit_req_status 429;
     latchkey_store app "{store}";
     server { # what is behind: says what it is told
         listen unix:{dir}/back;
         location / { return 200 "user=[$http_x_user] uri=[$request_uri]"; }
     }
     server {
+        listen unix:{dir}/ssi;
+        location / { default_type text/plain; return 200 '<!--#include virtual="/part1" --> <!--#include virtual="/part2" -->'; }
+    }
+    server { listen unix:{dir}/accel; location / { add_header X-Accel-Redirect /part; return 200; } }
+    server {
+        listen 127.0.0.1:{cookies};
+        latchkey app;
+        latchkey_cookie __Host-id;
+        proxy_set_header X-User $latchkey_user;
+        location / { proxy_pass http://unix:{dir}/back:; }
+    }
+    server {
         listen 127.0.0.1:{port};
+        location /part { latchkey app; proxy_set_header X-User $latchkey_user; proxy_pass http://unix:{dir}/back:; }
         latchkey_token $cookie_sid $http_x_token;
         location / {
             latchkey app;
@@ -36,6 +53,20 @@ class Access(WithNginx):
             latchkey_require $latchkey_role admin root;
             proxy_pass http://unix:{dir}/back:;
         }
+        location /limited { latchkey app; limit_req zone=users; proxy_pass http://unix:{dir}/back:; }
+        location /page {
+            latchkey app;
+            ssi on;
+            ssi_types text/plain;
+            proxy_set_header X-User $latchkey_user;
+            proxy_pass http://unix:{dir}/ssi:;
+        }
+        location /accel { latchkey app; proxy_pass http://unix:{dir}/accel:; }
+        location /any-closed { satisfy any; deny all; latchkey app; proxy_pass http://unix:{dir}/back:; }
+        location /both { allow 127.0.0.1; deny all; latchkey app; proxy_pass http://unix:{dir}/back:; }
+        location /none { deny all; latchkey app; proxy_pass http://unix:{dir}/back:; }
+        location /welcome { latchkey app; error_page 401 = @login; proxy_pass http://unix:{dir}/back:; }
+        location @login { return 302 /login; }
         location /shown {
             latchkey app;
             latchkey_optional on;
@@ -89,6 +120,44 @@ class Access(WithNginx):
             _, token = self.login(role=role)
             self.assertEqual(self.nginx.get('/admin', f'sid={token}').status, status, role)
         self.assertEqual(self.nginx.get('/admin').status, 401)
+
+    def test_satisfy(self):
+        _, token = self.login()
+        for path, with_one, without in (('/any-closed', 200, 401), ('/both', 200, 401), ('/none', 403, 403)):
+            self.assertEqual((self.nginx.get(path, f'sid={token}').status, self.nginx.get(path).status), (with_one, without), path)
+
+    def test_an_error_page(self):
+        answer = self.nginx.get('/welcome', 'sid=nonsense')
+        self.assertEqual((answer.status, answer.headers['Location']), (302, f'http://127.0.0.1:{self.nginx.port}/login'))
+
+    def test_limit_req_counts_users(self):
+        for _ in range(2):
+            _, token = self.login()
+            self.assertEqual(self.nginx.get('/limited', f'sid={token}').status, 200)
+            self.assertEqual(self.nginx.get('/limited', f'sid={token}').status, 429)
+        self.assertEqual([self.nginx.get('/limited').status for _ in range(3)], [401] * 3)
+
+    def test_a_request_asks_once(self):
+        user, token = self.login()
+        for path, text in (('/page', f'user=[{user}] uri=[/part1] user=[{user}] uri=[/part2]'),
+                           ('/accel', f'user=[{user}] uri=[/part]')):
+            before = self.total()['validates_total']
+            self.assertEqual(self.nginx.get(path, f'sid={token}').text, text)
+            self.assertEqual(self.total()['validates_total'] - before, 1, path)
+
+    def test_several_cookies_of_one_name(self):
+        user, token = self.login()
+        _, dead = self.login()
+        self.app.order('end', self.user)
+        for cookies, status in ((f'__Host-id={token}', 200), (f'__Host-id={dead}; __Host-id=planted;__Host-id={token}', 200),
+                                (f'a=1; __Host-id={token}; b=2', 200), (f'x__Host-id={token}', 401), (f'__Host-id={dead}', 401),
+                                (f'__host-id={token}', 401), ('__Host-id=; __Host-id', 401)):
+            answer = self.nginx.get('/', cookies, port=self.nginx.ports['cookies'])
+            self.assertEqual((answer.status, answer.text if status == 200 else ''),
+                             (status, f'user=[{user}] uri=[/]' if status == 200 else ''), cookies)
+        answer = self.nginx.get('/', port=self.nginx.ports['cookies'],
+                                headers=[('Cookie', f'__Host-id={dead}'), ('Cookie', f'__Host-id={token}')])
+        self.assertEqual(answer.status, 200)
 
     def test_variables(self):
         user, token = self.login(role=b'sixteen bytes ok', device=7)

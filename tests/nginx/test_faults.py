@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
 """Redis stands still or is away, clients hang up, workers end: no worker waits, nothing crashes, nobody gets another's answer."""
-import json
 import os
 import random
 import signal
@@ -122,7 +121,7 @@ class Stopped(WithNginx):
         waiting = [threading.Thread(target=ask, args=(path,)) for path in ('/', '/optional', '/auth')]
         for thread in waiting:
             thread.start()
-        wait_for('they wait', lambda: self.told()['nginx_waiting'] == 3)
+        wait_for('they wait', lambda: self.total()['nginx_waiting'] == 3)
         for _ in range(100):
             self.assertEqual(self.nginx.get('/open').text, 'open')
         self.assertEqual(answers, [], 'the worker was held up: those that wait were answered first')
@@ -131,9 +130,6 @@ class Stopped(WithNginx):
         for answer, took in answers:
             self.assertEqual((answer.status, answer.headers['Retry-After'], answer.headers['Set-Cookie']), (503, '1', None))
             self.assertGreater(took, 1.9)
-
-    def told(self):
-        return json.loads(self.nginx.get('/', port=self.nginx.ports['status']).text)['app']['total']
 
     def test_where_no_answer_is_needed_there_is_one(self):
         _, token = self.login()
@@ -159,10 +155,11 @@ class Stopped(WithNginx):
         for i, (_, token) in enumerate(sessions):
             hang_up(self.nginx.port, token, i % 2)
         with tempfile.TemporaryDirectory() as directory: # streams of HTTP/2 that are given up
-            subprocess.run(['curl', '-s', '--http2-prior-knowledge', '--parallel', '--max-time', '0.5', '-H',
+            subprocess.run(['curl', '-s', '--no-progress-meter', '--http2-prior-knowledge', '--parallel', '--max-time', '0.5', '-H',
                             f'Cookie: sid={sessions[0][1]}', '-o', f'{directory}/#1',
-                            f'http://127.0.0.1:{self.nginx.ports["http2"]}/[1-30]'], check=False)
-        wait_for('all are gone', lambda: self.told()['nginx_waiting'] == 0)
+                            f'http://127.0.0.1:{self.nginx.ports["http2"]}/[1-30]'], check=False, stdout=subprocess.DEVNULL,
+                           stderr=subprocess.DEVNULL)
+        wait_for('all are gone', lambda: self.total()['nginx_waiting'] == 0)
         self.redis.process.send_signal(signal.SIGCONT)
         self.ready()
         for user, token in sessions:
@@ -178,7 +175,7 @@ class Stopped(WithNginx):
         threads = [threading.Thread(target=ask, args=session) for session in sessions]
         for thread in threads:
             thread.start()
-        wait_for('some wait', lambda: self.told()['nginx_waiting'] > 0)
+        wait_for('some wait', lambda: self.total()['nginx_waiting'] > 0)
         self.redis.process.send_signal(signal.SIGCONT)
         for thread in threads:
             thread.join()

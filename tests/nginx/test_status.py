@@ -30,9 +30,6 @@ class Status(WithNginx):
     def told(self):
         return json.loads(self.nginx.get('/latchkey?format=json').text)['app']
 
-    def total(self):
-        return self.told()['total']
-
     def workers(self):
         return {worker['pid'] for worker in self.told()['workers']}
 
