@@ -149,6 +149,10 @@ if wanted hygiene; then
 report.put_between_markers("bench/README.md", "hygiene", f"`{sys.argv[2]}`\n\n" + open(sys.argv[1]).read().rstrip())' \
         "$temporary/hygiene.tables" "$command"
 fi
+if wanted stores; then
+    run stores "$python" bench/stores/run.py build-bench/bench/stores/latchkey-bench-stores "$@"
+    report stores "$python" bench/support/report.py "$results/stores.json"
+fi
 if [ -n "$short" ]; then
     echo "benchmarks run, tables and plots made: $(cat "$temporary"/*.tables | wc -l) lines, $(ls "$results" | grep -c svg) plots"
 else

@@ -4,7 +4,8 @@
  * latchkey before it.
  *
  *     yardsticks
- *     plain GET        load strings, closed loop, paced; then the server is emptied by starting another
+ *     plain GET        load strings, closed loop, paced
+ *     GET and EXPIRE   the same, with idle time kept; then the server is emptied by starting another
  *     latchkey         make sessions one by one, then with
  *       no L1            closed loop, paced
  *       L1 of all        cold at the article's rate (hit rate over time, steady state), paced, closed loop; a hit alone
@@ -65,6 +66,18 @@ static bench_info info_now(const bench_server *server)
     return info;
 }
 
+/* A GET alone keeps no idle time. */
+static void expires_column(bench_json *json, world *w, const bench_server *server, const article_options *o,
+                           double rate)
+{
+    article_options with = *o;
+    with.plain_expires = true;
+    bench_json_object(json, "plain_expires");
+    result_free(phase(json, "GET and EXPIRE, closed loop", "closed", w, NULL, server, &with, 0, o->warm_s, o->seconds));
+    result_free(phase(json, "GET and EXPIRE, paced", "paced", w, NULL, server, &with, rate, o->warm_s, o->seconds));
+    bench_json_end(json, '}');
+}
+
 /* Returns the rate at which every column is paced. */
 static double plain_column(bench_json *json, const article_options *o)
 {
@@ -86,6 +99,7 @@ static double plain_column(bench_json *json, const article_options *o)
     result_free(closed);
     result_free(phase(json, "plain GET, paced", "paced", w, NULL, server, o, rate, o->warm_s, o->seconds));
     bench_json_end(json, '}');
+    expires_column(json, w, server, o, rate);
     world_free(w);
     bench_server_stop(server);
     return rate;
@@ -165,6 +179,7 @@ static void run_once(bench_json *json, article_options *o)
     bench_json_number(json, "in_process_bytes", in_process_bytes(o));
     bench_json_end(json, '}');
 
+    probe_script_commands(json, server, o);
     no_l1_column(json, w, server, o, rate);
     /* L1 of all first: while it warms, the idle times of all sessions, made together, fall due together. */
     l1_column(json, "l1_all", "L1 of all", (size_t)o->l1_capacity, w, server, o, rate);

@@ -35,7 +35,8 @@ typedef struct article_options {
     double curve_s;      /* of the prewarmed run */
     double l1_ttl_ms, idle_ms;
     bool tcp, article_record, short_run;
-    bool no_material; /* sessions without key material, for other benchmarks that use these pieces */
+    bool plain_expires; /* a plain read moves the idle expiry too: GET and EXPIRE, in one round trip */
+    bool no_material;   /* sessions without key material, for other benchmarks that use these pieces */
 } article_options;
 
 void options_read(int count, char **arguments, article_options *o); /* ends the process where they are wrong */
@@ -152,6 +153,8 @@ void probe_harness(bench_json *json, world *w, const article_options *options);
 void probe_hit(bench_json *json, const bench_server *server, world *w, const article_options *options, size_t capacity);
 /* The mean MEMORY USAGE of the keys that match. */
 double probe_key_bytes(const bench_server *server, const char *pattern);
+/* How many commands Redis runs for a login and for a logout, those inside scripts included. */
+void probe_script_commands(bench_json *json, const bench_server *server, const article_options *options);
 void probe_prewarm(bench_json *json, const bench_server *server, const article_options *options);
 void probe_revocation(bench_json *json, const bench_server *server, const article_options *options);
 

@@ -210,6 +210,35 @@ double probe_key_bytes(const bench_server *server, const char *pattern)
 
 /* ---------------------------------------------------------------------------------------------- prewarming -- */
 
+static double commands_now(redisContext *redis)
+{
+    bench_info info;
+    bench_info_read(redis, &info);
+    return info.commands;
+}
+
+void probe_script_commands(bench_json *json, const bench_server *server, const article_options *options)
+{
+    enum { CALLS = 200 };
+    static char tokens[CALLS][LATCHKEY_TOKEN_SIZE];
+    redisContext *redis = bench_server_connect(server);
+    latchkey *lk = open_latchkey(server, options, 0);
+    store s;
+    store_open(&s, lk, server, options, 1);
+    double start = commands_now(redis);
+    for (int i = 0; i < CALLS; i++)
+        if (store_login(&s, UINT64_C(1) << 50 | (uint64_t)i, tokens[i])) bench_die("a login failed");
+    double made = commands_now(redis);
+    for (int i = 0; i < CALLS; i++)
+        if (store_logout(&s, tokens[i])) bench_die("a logout failed");
+    double ended = commands_now(redis);
+    bench_json_number(json, "commands_per_login", (made - start) / CALLS);
+    bench_json_number(json, "commands_per_logout", (ended - made) / CALLS);
+    store_close(&s);
+    latchkey_close(lk);
+    redisFree(redis);
+}
+
 void probe_prewarm(bench_json *json, const bench_server *server, const article_options *options)
 {
     bench_json_object(json, "prewarm");

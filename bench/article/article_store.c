@@ -99,10 +99,26 @@ static int plain_logout(store *s, const char *token)
     return status;
 }
 
+/* With plain_expires both commands go in one flush: as good as it can be done. */
+static redisReply *plain_read(store *s, const char *token)
+{
+    redisReply *reply = NULL, *moved = NULL;
+    if (!s->options->plain_expires) return redisCommand(s->redis, "GET sess:%s", token);
+    redisAppendCommand(s->redis, "GET sess:%s", token);
+    redisAppendCommand(s->redis, "EXPIRE sess:%s 1800", token);
+    if (redisGetReply(s->redis, (void **)&reply) != REDIS_OK) return NULL;
+    if (redisGetReply(s->redis, (void **)&moved) == REDIS_OK) {
+        freeReplyObject(moved);
+        return reply;
+    }
+    freeReplyObject(reply);
+    return NULL;
+}
+
 static int plain_validate(store *s, const char *token, uint64_t *user_id, uint64_t *check,
                           unsigned char bytes[CHECKED_BYTES])
 {
-    redisReply *reply = redisCommand(s->redis, "GET sess:%s", token);
+    redisReply *reply = plain_read(s, token);
     int status = LATCHKEY_UNAVAILABLE;
     if (reply && reply->type == REDIS_REPLY_NIL) status = LATCHKEY_NOT_FOUND;
     if (reply && reply->type == REDIS_REPLY_STRING) {
