@@ -39,12 +39,15 @@ local function call(command, ...)
   return reply
 end
 
-local session, base, selector = KEYS[1], string.match(ARGV[1], '^%S*'), ARGV[2]
+-- Nothing stands behind the base, as for most callers.
+local bare = string.byte(ARGV[1], -1) == 58
 
-local telling = string.find(ARGV[1], ' events', 1, true)
+local session, base, selector = KEYS[1], bare and ARGV[1] or string.match(ARGV[1], '^%S*'), ARGV[2]
+
+local telling = not bare and string.find(ARGV[1], ' events', 1, true)
 
 -- Channels know no databases, so messages name theirs.
-local database = string.match(ARGV[1], ' /%d+$') or ''
+local database = not bare and string.match(ARGV[1], ' /%d+$') or ''
 
 local function text(number) return string.format('%.0f', number) end
 
@@ -150,26 +153,28 @@ end
 -- last of its sessions.
 -- Who comes looks at some who came before: at four of the user's; at the partition's two oldest and at two others, since an old
 -- session that is alive would hide the dead behind it. So the dead do not pile up: more leave than come.
-local function index(user, expiry, expires, created)
+-- The partition's lives for a quarter longer, so that who comes next need not prolong it. `first`: of its user, for all that is known.
+local function index(user, expiry, expires, created, first)
   local u, a = index_of(user), base .. 'a'
   call('ZADD', u, text(expires), selector)
-  live_until(u, expiry)
+  if first then call('PEXPIREAT', u, text(expiry)) else live_until(u, expiry) end
   call('ZADD', a, text(math.max(now, created)), selector)
-  live_until(a, expiry)
+  if call('PTTL', a) < expiry - now then call('PEXPIREAT', a, text(expiry + (expiry - now) / 4)) end
 end
 
-local function forget_some(user)
+local function forget_some(user, first)
   local u, a = index_of(user), base .. 'a'
   local some = call('ZRANGE', a, 0, 1)
   for _, one in ipairs(call('ZRANDMEMBER', a, 2)) do some[#some + 1] = one end
   forget_dead(a, some)
-  some = call('ZRANDMEMBER', u, 4)
+  some = first and {} or call('ZRANDMEMBER', u, 4)
   if #some > 1 then forget_dead(u, some) end
 end
 
--- For those who ask later: how many were there at most, and when? (latchkey_sample)
+-- For those who ask later: how many were there at most, and when? Of many, to a few. (latchkey_sample)
 local function remember_peak()
   local m, names = base .. 'm', call('ZCARD', base .. 'a')
+  if names > 1000 and names % 16 > 0 then return end
   if names > (tonumber(try('HGET', m, 'peak')) or 0) then try('HSET', m, 'peak', names, 'peak_ms', text(now)) end
 end
 

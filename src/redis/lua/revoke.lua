@@ -18,34 +18,28 @@ if v and not is_record(v) and not held and not owner then return damaged() end
 if v and is_record(v) and not matches(v, ARGV[3]) then return 0 end
 if v and is_record(v) and cutoff and is_over(v) then v = nil end -- ended with all others, and told
 
-local function ended_before()
-  for _, entry in ipairs(ARGV[7] == '1' and try('XRANGE', base .. 'r', '-', '+') or {}) do
-    local what, call, rest = entry[2][2], string.match(entry[2][3] == 'n' and entry[2][4] or '', '^(%x+)( : .*)$')
-    if call and string.find(ARGV[6], call, 1, true) and string.find(what, selector, 1, true) then return what .. rest end
-  end
-end
-
 -- Where a call for it was lost, the token may have been exchanged since, without a grace. Then it is ended what that became: the
 -- log has the exchange, oldest first, so that a chain of them is followed in one go.
-local followed = false
-local function follow()
-  for _, entry in ipairs(try('XRANGE', base .. 'r', '-', '+')) do
-    local at, note = string.find(entry[2][2], selector, 1, true), entry[2][3] == 'n' and entry[2][4] or ''
-    local own = at and 22 + (at - 1) / 21 * 32
-    if at and string.sub(note, 1, 1) == 'x' and (followed or string.sub(note, own, own + 31) == ARGV[3]) then
-      selector, followed = string.sub(note, 2, 21), true
-    end
+local followed, before, log = false, false, not v and ARGV[7] == '1' and try('XRANGE', base .. 'r', '-', '+') or {}
+for _, entry in ipairs(f.err and {} or log) do
+  local at, note = string.find(entry[2][2], selector, 1, true), entry[2][3] == 'n' and entry[2][4] or ''
+  local own = at and 22 + (at - 1) / 21 * 32
+  if at and string.sub(note, 1, 1) == 'x' and (followed or string.sub(note, own, own + 31) == ARGV[3]) then
+    selector, followed = string.sub(note, 2, 21), true
   end
 end
-
-if not v and not f.err and ARGV[7] == '1' then
-  follow()
-  if followed then
-    f = try('HMGET', base .. 's:' .. selector, 'v', 'x', 'f')
-    v, _, _, user = f[1], parse(f[2])
+if followed then
+  f = try('HMGET', base .. 's:' .. selector, 'v', 'x', 'f')
+  v, _, _, user = f[1], parse(f[2])
+end
+-- Or that call has ended it.
+for _, entry in ipairs(v and {} or log) do
+  local what, call, rest = entry[2][2], string.match(entry[2][3] == 'n' and entry[2][4] or '', '^(%x+)( : .*)$')
+  if call and string.find(ARGV[6], call, 1, true) and string.find(what, selector, 1, true) then
+    before = what .. rest
+    break
   end
 end
-local before = not v and ended_before()
 if not v and not held then return before or 0 end
 if is_rotated(v) then user = owner_of(f[3]) end
 if owner and user ~= owner then return 0 end
