@@ -24,4 +24,5 @@ elif command -v nginx >/dev/null; then # --add-dynamic-module names folders of t
 else
     flags=(--with-compat)
 fi
+[ -e configure ] || ln -s auto/configure configure # nginx's repository
 ./configure "${flags[@]}" >configure.log 2>&1 || { tail -n 30 configure.log >&2; exit 1; }

@@ -180,7 +180,7 @@ ngx_http_latchkey_preaccess(ngx_http_request_t *r)
         return NGX_DECLINED;
     }
 
-    if (r == r->main && !r->internal) {
+    if (r == r->main) {
         ngx_http_latchkey_blank_headers(r);
     }
 

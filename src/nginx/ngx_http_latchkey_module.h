@@ -105,7 +105,7 @@ typedef struct {
 
     ngx_str_t                   name;        /* as latchkey_cookie says; "": it does not */
     ngx_str_t                   attributes;
-    ngx_str_t                   cookie;      /* the cookie's name, whoever says it */
+    ngx_str_t                   cookie;      /* the cookie's name, by latchkey_cookie or latchkey_token */
 
     ngx_uint_t                  content;     /* of this location alone */
     ngx_uint_t                  format;      /* status: of the text */

@@ -4,7 +4,7 @@
  *
  * Each store has a zone of shared memory with a slot for each worker. Once a second a worker writes there what
  * latchkey_metrics says, and its own counters in the same form: lines "name{labels} value" behind lines "# HELP" and "# TYPE".
- * Whoever is asked reads all slots line by line, side by side. They come from one build of the library, so the lines are the same.
+ * The worker that is asked reads all slots line by line, side by side. They come from one build of the library, so the lines are the same.
  *
  * When a worker ends, its counters are added to those of the workers before it, so that no total goes backwards at a reload.
  * All of the zone is read and written under its mutex, which nginx's master frees if a worker dies with it.

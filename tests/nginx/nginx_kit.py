@@ -22,7 +22,7 @@ os.environ.setdefault('LATCHKEY_APP', f'{BUILD}/tests/cli/latchkey_cli_app')
 sys.path.insert(0, f'{ROOT}/tests/cli')
 from kit import App, Redis, free_port, wait_for  # noqa: E402,F401
 
-NGINX = shutil.which('nginx', path='/usr/sbin:/usr/bin:/sbin:/bin')
+NGINX = os.environ.get('LATCHKEY_NGINX') or shutil.which('nginx', path='/usr/sbin:/usr/bin:/sbin:/bin')
 
 
 def asan():
