@@ -1,4 +1,4 @@
-/* latchkey_check_config, latchkey_error_text: what is wrong, for checks at start-up and for bindings. */
+/* latchkey_check_config, latchkey_error_text: say what is wrong, for checks at start-up and for bindings. */
 #include "base/argument.h"
 #include "base/reason.h"
 #include "base/secure_memory.h"
@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Files of TLS are read as open reads them. */
+/* Reads the files of TLS as open does. */
 static int check(const char *text, lk_config *config, char *error, size_t size)
 {
     if (!lk_crypto_init()) {

@@ -1,5 +1,5 @@
-/* latchkey_create, latchkey_create_with, latchkey_token_new: draft --> token, record, script --> a session in Redis --> L1 --> the token is handed out.
- * Randomness, times and place are decided here and by Redis; nothing of them comes from a client. */
+/* latchkey_create, latchkey_create_with, latchkey_token_new: draft --> token, record, script --> a session in Redis -->
+ * L1 --> the token is handed out. Randomness, times and place are decided here and by Redis, never by a client. */
 #include "api/create.h"
 #include "session/visit.h"
 
@@ -19,11 +19,12 @@
 
 enum { ATTEMPTS = 4, AHEAD_MS = 1000, FIXED_WORDS = 10, WORDS_MAX = FIXED_WORDS + 3 + 2 * LK_FIELDS_MAX };
 
-/* Its first request is likely to come here, and soon. Known is what a read would say: the record, and how long it lives; and
- * the rules are those of any answer of Redis (lk_session_fill). */
+/* Puts the session into L1: its first request is likely to come here, and soon. What a read would say is known, the
+ * record and how long it lives. The rules are those for any answer of Redis (lk_session_fill). */
 static void keep(latchkey *lk, const lk_token *token, const lk_vouch *vouch, const lk_record *record, int64_t made_ms)
 {
-    /* Ended were sessions up to a time that is still to come, by a clock that was ahead: how long it lives Redis says. */
+    /* All sessions up to a time in the future were ended, by a clock that was ahead: only Redis knows how long this one
+     * lives. */
     if (made_ms > lk_server_now_ms(lk, lk_now_us()) + AHEAD_MS) return;
     lk_judged judged = {.record = *record};
     int64_t absolute = record->entry.expires_at_ms - made_ms;
@@ -34,7 +35,7 @@ static void keep(latchkey *lk, const lk_token *token, const lk_vouch *vouch, con
     lk_session_fill(lk, token, vouch, &judged);
 }
 
-/* When it was made, in ms; beside it, where events are told, whom the limits ended. NULL: it was not made. */
+/* When it was made, in ms; and, if events are told, the sessions that the limits ended. NULL: it was not made. */
 static const lk_reply *take_made(latchkey *lk, const latchkey_draft *d, const lk_reply *reply)
 {
     if (reply->type != LK_REPLY_ARRAY) return reply->type == LK_REPLY_INTEGER ? reply : NULL;
@@ -48,8 +49,8 @@ typedef struct making {
     lk_record *record;
     const lk_token *token;
     lk_vouch vouch;
-    bool named;  /* the id is another name's */
-    bool exists; /* a session of this token, or it was ended lately */
+    bool named;  /* the id belongs to another name */
+    bool exists; /* there is a session of this token, or it was ended recently */
     bool made;   /* it is in Redis, whatever else becomes of the call */
 } making;
 
@@ -80,8 +81,8 @@ static int say_why_not(const making *m, int status)
                     : lk_reason(status, "the user's generation has moved since it was read: the sessions were ended");
 }
 
-/* One attempt, with a new token or with the one that is given: OK, or what the script says; TAKEN: with another token, or by another
- * clock. `fields` are the draft's as Redis is to hold them. */
+/* One attempt, with a new token or with the given one. OK, or what the script says; TAKEN: try again with another
+ * token, or with another time. `fields` are the draft's as Redis is to hold them. */
 static int attempt(latchkey *lk, const latchkey_draft *d, const latchkey_field *fields, lk_record *record,
                    lk_token *token, bool given, int64_t deadline_ms)
 {
@@ -102,13 +103,13 @@ static int attempt(latchkey *lk, const latchkey_draft *d, const latchkey_field *
     DECIMAL(most, "%lld", (long long)lk->config.max_sessions);
     words[count++] = lk->config.limit_deny ? (lk_span){"deny", 4} : (lk_span){"evict", 5};
     DECIMAL(of_device, "%lld", (long long)lk->config.max_per_device);
-    /* The record around its times, which the script fills in by Redis' clock; or all of it, sealed. */
+    /* The record around its times, which the script fills in by Redis' clock; or, sealed, the whole record. */
     bool s = record->sealed;
     words[count++] = (lk_span){v, s ? size : LK_RECORD_EXPIRES};
     words[count++] = (lk_span){v + LK_RECORD_PERMISSIONS, s ? 0 : LK_RECORD_CREATED - LK_RECORD_PERMISSIONS};
     words[count++] = (lk_span){v + LK_RECORD_DEVICE, s ? 0 : LK_RECORD_SIZE - LK_RECORD_DEVICE};
     uint8_t name[LK_HASH_SIZE];
-    if (given) words[count++] = (lk_span){"o", 1}; /* once: not after it was ended, either */
+    if (given) words[count++] = (lk_span){"o", 1}; /* "once": not after it was ended, either */
     count += lk_draft_name(d, words + count, name);
     for (size_t i = 0; i < d->field_count; i++) {
         words[count++] = (lk_span){fields[i].name, strlen(fields[i].name)};
@@ -128,7 +129,7 @@ static int attempt(latchkey *lk, const latchkey_draft *d, const latchkey_field *
     if (!status) lk_event_created(&lk->config, token->text, d->user_id, d->device);
     if (status > 0)
         lk_event_refused(&lk->config, d->user_id, status == LATCHKEY_LIMIT ? "limit" : m.named ? "name" : "generation");
-    if (status && m.made) lk_disown(lk, token); /* its token is not handed out, since a failover may lose it */
+    if (status && m.made) lk_disown(lk, token); /* its token is not handed out, since a failover may lose the session */
     if (m.exists && given) return lk_reason(LATCHKEY_REFUSED, "%s", used);
     return say_why_not(&m, status);
 }
@@ -147,7 +148,7 @@ int lk_create(latchkey *lk, const latchkey_draft *draft, bool given, lk_token *t
     for (int i = 0; i < ATTEMPTS && status == LK_OUTCOME_TAKEN; i++)
         status = attempt(lk, draft, sealed ? sealed : draft->fields, &record, token, given, visit.deadline_ms);
     free(sealed);
-    status = lk_outcome_status(status); /* four times 64 random bits that were taken */
+    status = lk_outcome_status(status); /* four times, 64 random bits were taken already */
     if (status) return status;
     size_t bytes = LK_RECORD_SIZE;
     for (size_t i = 0; i < draft->field_count; i++) bytes += strlen(draft->fields[i].name) + draft->fields[i].size;

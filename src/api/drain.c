@@ -1,4 +1,4 @@
-/* latchkey_drain: the end of a handle that threads may still be using. See session/visit.h. */
+/* latchkey_drain: prepares the end of a handle that threads may still be using. See session/visit.h. */
 #include "base/argument.h"
 #include "base/reason.h"
 #include "session/visit.h"

@@ -1,4 +1,5 @@
-/* latchkey_get_fields: some fields of a session, without moving the others. latchkey_record_version: see field_version.h. */
+/* latchkey_get_fields: some fields of a session, without reading the others. latchkey_record_version: see
+ * field_version.h. */
 #include "session/touch.h"
 #include "session/read_record.h"
 #include "base/argument.h"
@@ -8,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Key material is bound to the entry all together: so all of it has to be read. */
+/* The entry binds all key material together, so all of it has to be read. */
 static bool names_keys(const char *const *names, size_t count)
 {
     bool keys = false;
@@ -23,7 +24,7 @@ static bool among(const lk_reply *name, const char *const *names, size_t count)
     return false;
 }
 
-/* Drops the fields that nobody asked for. */
+/* Drops the fields that were not asked for. */
 static void choose(lk_reply *fields, const char *const *names, size_t count)
 {
     size_t kept = 0;

@@ -3,19 +3,23 @@
  *   is it here already? --yes--> REFUSED
  *      | no
  *   1. the session, in its user's partition, with the selector and verifier that follow from the token   (import.lua)
- *   2. its name, where the token will be looked for, says which session it means                         (map.lua)
+ *   2. its name, by which the token will be looked up, with the session that it means                    (map.lua)
  *
- * Two partitions, so two scripts. The session comes first, and its name is what counts: where that is, the session was made
- * once, and is not made again, however often the import is run. So a user who has logged out in between stays logged out
- * (D), and a "no" of such a session may be remembered as any other (l1/negative_cache.h).
- *   The name has to last as long as an import can be run, whatever the session's own end was: until foreign_until_ms, or
- * until the session's end where that is later. An import that is run again makes it last until the foreign_until_ms of that
- * run, so the time may be moved on, as long as it has not passed.
- *   An interruption between the two leaves a session that nobody can ask for, and the same call, made again, finds it by its
- * verifier and completes it; if nobody does, it idles out. Until then the token is the old store's, as if nothing had
- * happened.
- *   Two processes that import the same token at once make the same session, and the one that names it is OK. Only where they differ (in the user, or in the
- * first check key) there are two: the first name stands, and the other session is ended. */
+ * Two partitions, so two scripts. The session comes first; the name decides. If the name is there, the session was made
+ * once, and is not made again, however often the import is run. So a user who has logged out in between stays logged
+ * out (D), and a "no" to such a session may be remembered as any other (l1/negative_cache.h).
+ *
+ * The name must last as long as an import can be run, whatever the session's own end was: until foreign_until_ms, or
+ * until the session's end if that is later. An import that is run again makes it last until that run's
+ * foreign_until_ms. So the time may be moved on, as long as it has not passed.
+ *
+ * An interruption between the two scripts leaves a session that no token leads to. The same call, made again, finds it
+ * by its verifier and completes it; otherwise it idles out. Until then the token belongs to the old store, as if
+ * nothing had happened.
+ *
+ * Two processes that import the same token at once make the same session, and the one that adds the name gets OK. Only
+ * if they differ (in the user, or in the first check key) there are two sessions: the first name stays, and the other
+ * session is ended. */
 #include "session/draft.h"
 #include "session/visit.h"
 #include "base/argument.h"
@@ -43,7 +47,7 @@ typedef struct moving {
     enum lk_import_refusal why;
 } moving;
 
-/* Redis' clock is known: the lease that the first answer needed brought it. */
+/* Redis' clock is known: the first answer needed a lease, which brought it. */
 static int set_times(latchkey *lk, moving *m, int64_t created_at_ms, int64_t expires_at_ms)
 {
     latchkey_entry *e = &m->record.entry;
@@ -150,7 +154,7 @@ static int move_in(latchkey *lk, moving *m, int64_t created_at_ms, int64_t expir
     int found = lk_resolve(lk, &m->foreign, m->deadline_ms, &m->token);
     if (found != LATCHKEY_OK && found != LATCHKEY_NOT_FOUND) return found;
     if (!lk_foreign_taken(lk)) return LATCHKEY_MALFORMED; /* the clock was not known before */
-    if (found == LATCHKEY_OK) { /* it is here: remembered for longer, and known to be durable */
+    if (found == LATCHKEY_OK) { /* it is here: its name is made to last, and to be durable */
         int status = name_it(lk, m);
         return status ? status : LATCHKEY_REFUSED;
     }

@@ -1,4 +1,4 @@
-/* latchkey_load and what can be asked of a record: the whole session, key material and all, from Redis. */
+/* latchkey_load, and what can be read from a record: the whole session, with its key material, from Redis. */
 #include "session/touch.h"
 #include "session/begin.h"
 #include "base/argument.h"

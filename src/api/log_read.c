@@ -3,7 +3,8 @@
 #include "base/argument.h"
 #include "base/journal.h"
 
-/* From the first call on the own queue's descriptor tells of lines, too. Where none is left for that, the next call tries again. */
+/* From the first call on, the own queue's descriptor is also readable while lines wait. If there was no descriptor for
+ * that, the next call tries again. */
 static void watch_lines(latchkey *lk)
 {
     latchkey_queue *q;

@@ -8,7 +8,7 @@
 
 typedef struct text {
     char *at;
-    size_t size, used; /* used may exceed size: it goes on counting what would be needed */
+    size_t size, used; /* used may exceed size: it counts the bytes that would be needed */
 } text;
 
 __attribute__((format(printf, 2, 3))) static void print_line(text *t, const char *format, ...)
@@ -21,8 +21,8 @@ __attribute__((format(printf, 2, 3))) static void print_line(text *t, const char
     if (size > 0) t->used += (size_t)size;
 }
 
-/* The same bytes in every locale: Prometheus reads no decimal comma, and one sample that it cannot read costs all of them. What
- * a locale can put in is its decimal point, of one byte or several. */
+/* The same bytes in every locale: Prometheus does not read a decimal comma, and one sample that it cannot read costs
+ * all of them. A locale only changes the decimal point, which may be several bytes. */
 typedef struct decimal_text {
     char text[40];
 } decimal_text;
@@ -52,13 +52,13 @@ static void print_number(text *t, const char *name, const char *type, const char
     print_line(t, "latchkey_%s %s\n", name, decimal(&shown, value));
 }
 
-/* Buckets at `edges`, in the unit of the histogram; shown divided by `unit`. */
+/* Buckets at `edges`, in the histogram's unit; shown divided by `unit`. */
 static void histogram(text *t, const char *name, const char *help, const lk_histogram *h, const uint64_t *edges,
                       size_t count, double unit)
 {
     decimal_text shown;
     head(t, name, "histogram", help);
-    /* Counted once, before the buckets: a value that comes in between may not make a bucket exceed the total. */
+    /* Counted once, before the buckets: so a value that comes in between cannot make a bucket exceed the total. */
     uint64_t total = lk_histogram_count(h);
     for (size_t i = 0; i < count; i++) {
         uint64_t below = lk_histogram_below(h, edges[i]);

@@ -14,14 +14,14 @@
 #include <string.h>
 
 static void on_purge(void *context, const char *selector) { lk_l1_purge(((latchkey *)context)->l1, selector); }
-/* L1 first: a call that joins another has a ticket of L1 that is no older than its ticket of the negative cache. */
+/* L1 first: so if a call joins another one, its ticket of L1 is not older than its ticket of the negative cache. */
 static void on_empty(void *context)
 {
     lk_l1_empty(((latchkey *)context)->l1);
     lk_negative_cache_empty(((latchkey *)context)->negative_cache);
     lk_alias_cache_empty(((latchkey *)context)->alias_cache);
 }
-/* What is known to be dead stays so. It is kept: it is asked for most now. */
+/* The negative cache is kept: dead tokens stay dead, and are asked for most now. */
 static void on_everyone(void *context) { lk_l1_empty(((latchkey *)context)->l1); }
 static void on_stats(void *context, lk_beat_stats *stats) { lk_stats_beat(context, stats); }
 static bool on_sample(void *context, uint64_t random, int64_t now_ms, lk_entry_sample *out)
@@ -72,7 +72,7 @@ static int build_handle(latchkey *lk, char *error, size_t error_size)
     return LATCHKEY_OK;
 }
 
-/* What connections are made with, as it is now: files may change while the handle is open. */
+/* What connections are made from, as it is now: files may change while the handle is open. */
 static int build_sources(lk_config *config, lk_journal *journal, char *error, size_t error_size)
 {
     config->journal = journal;
@@ -99,7 +99,7 @@ static int open_handle(latchkey *lk, const char *config, char *error, size_t err
     return status;
 }
 
-/* Memory for a handle and for its lines. NULL: none. */
+/* Memory for a handle and for its lines. NULL: there is none. */
 static latchkey *new_handle(void)
 {
     latchkey *lk = lk_map(sizeof *lk, false); /* it holds the password; a child must find `leases` */
@@ -135,7 +135,7 @@ int latchkey_open(const char *config, latchkey **out, char *error, size_t error_
     if (status) {
         lk_reason_clear(NULL);
         lk_reason(status, "%s", error);
-        latchkey_close(lk); /* its link's lines are said there, in this thread */
+        latchkey_close(lk); /* this logs the link's lines, in this thread */
     } else {
         *error = 0;
         *out = lk;
@@ -149,8 +149,8 @@ void latchkey_close(latchkey *lk)
 {
     if (!lk) return;
     if (lk->leases && lk_forked(lk)) {
-        /* Another thread of the parent may have been in the middle of anything: nothing of its memory is safe to touch,
-         * let alone to free. It goes with the process. */
+        /* Another thread of the parent may have been in the middle of anything, so this process' copy of its memory is
+         * neither used nor freed. It goes with the process. */
         lk_topology_abandon(&lk->l2.topology);
         lk_queues_abandon(lk);
         lk_journal_abandon(lk->journal);

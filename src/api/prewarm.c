@@ -3,8 +3,8 @@
  *   1. every partition's index of activity, page by page, until the newest `count` are certainly among what was read
  *   2. their compact records, in pipelined batches, newest first
  *
- * Redis knows the hash of a verifier alone, so a prewarmed entry holds that; the first request that brings the token
- * proves it, and the entry is as any other from then on (l1.c, reveal). Being prewarmed is no use of a session: nothing
+ * Redis only knows the hash of a verifier, so a prewarmed entry holds that. The first request with the token proves it,
+ * and from then on the entry is as any other (l1.c, reveal). Prewarming does not count as a use of a session: nothing
  * is touched until that first request. */
 #include "redis/keys.h"
 #include "session/visit.h"
@@ -49,11 +49,11 @@ static int take_page(prewarming *w, lk_node *node, unsigned partition, const lk_
 {
     shelf *s = &w->shelves[partition];
     if (page->type == LK_REPLY_ERROR) {
-        s->exhausted = true; /* a foreign key in the index' place costs its partition, not the prewarming */
+        s->exhausted = true; /* if something else is in the index' place, only that partition is left out */
         return lk_l2_refused(&w->lk->l2, node, page) == LATCHKEY_CORRUPT ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE;
     }
     size_t rows = lk_reply_shaped(page, "(ss)") ? page->count / 2 : 0;
-    if (rows > w->page) rows = w->page; /* as many as were asked for */
+    if (rows > w->page) rows = w->page; /* no more than were asked for */
     if (w->used + rows > w->size) {
         size_t size = (w->used + rows) * 2;
         candidate *more = realloc(w->found, size * sizeof *more);
@@ -70,11 +70,11 @@ static int take_page(prewarming *w, lk_node *node, unsigned partition, const lk_
         memcpy(c->selector, selector->text, sizeof c->selector);
     }
     s->read += rows;
-    s->exhausted = rows < w->page || s->read >= w->count; /* of no index more than that can be among the newest */
+    s->exhausted = rows < w->page || s->read >= w->count; /* no index has more than that among the newest */
     return LATCHKEY_OK;
 }
 
-/* The next page of some partitions' indexes, in one round trip. */
+/* Reads the next page of some partitions' indexes, in one round trip. */
 static int read_pages(prewarming *w, const unsigned *partitions, size_t count)
 {
     char key[PARTITIONS_AT_ONCE][LK_KEY_SIZE], from[PARTITIONS_AT_ONCE][24], to[PARTITIONS_AT_ONCE][24];
@@ -105,7 +105,7 @@ static int read_pages(prewarming *w, const unsigned *partitions, size_t count)
     return status;
 }
 
-/* Activity below which a session cannot be among the newest `count` of those read so far. */
+/* A session that was active before this cannot be among the newest `count` of those read so far. */
 static int64_t threshold(prewarming *w)
 {
     if (w->used < w->count) return INT64_MIN;
@@ -190,7 +190,7 @@ static int fill_all(prewarming *w, size_t *loaded)
     if (!b) return LATCHKEY_NO_MEMORY;
     size_t count = w->used < w->count ? w->used : w->count;
     int status = LATCHKEY_OK;
-    /* Many instances may be at it at once, against a Redis that is busy: one batch that comes too late is not the end. */
+    /* Many instances may prewarm at once while Redis is busy: one batch that comes too late does not end it. */
     for (size_t i = 0, tries = TRIES; i < count && !status;) {
         size_t some = count - i < BATCH ? count - i : BATCH;
         status =

@@ -1,5 +1,5 @@
-/* latchkey_queue_open, _own, _fd, _submit, _reap, _close: requests without waiting, for event loops. Validations: session/async.h; all
- * else: writes.h. */
+/* latchkey_queue_open, _own, _fd, _submit, _reap, _close: requests that never wait, for event loops. Validations are in
+ * session/async.h, all others in writes.h. */
 #include "api/writes.h"
 
 #include "base/argument.h"
@@ -62,7 +62,7 @@ latchkey_queue *latchkey_queue_open(latchkey *lk)
     return NULL;
 }
 
-/* It is not among the handle's any more. False: it is the handle's own. */
+/* Takes it off the handle's list. False: it is the handle's own. */
 static bool unlist_queue(latchkey_queue *q)
 {
     for (size_t i = 1; i < LK_QUEUES_MAX; i++)
@@ -146,7 +146,7 @@ int latchkey_queue_submit(latchkey_queue *q, const latchkey_request *request)
 
 enum { AT_ONCE = 32 };
 
-/* Where results go. An older program has shorter ones, a newer one longer ones. */
+/* Where results go. An older program has shorter structs, a newer one longer ones. */
 typedef struct basket {
     char *next;
     size_t size;
@@ -186,6 +186,7 @@ size_t latchkey_queue_reap(latchkey_queue *q, latchkey_result *results, size_t r
     basket b = {(char *)results, result_size};
     size_t given = atomic_load(&q->writes) ? lk_writes_reap(q, give_result, &b, max) : 0;
     if (given < max) given += reap_validations(q, &b, max - given);
-    if (atomic_load(&q->writes)) lk_writes_ring(q); /* the bell was heard, and there may be more, or more by now */
+    /* the bell was hushed, and there may be more to reap, or more by now */
+    if (atomic_load(&q->writes)) lk_writes_ring(q);
     return given;
 }

@@ -1,4 +1,4 @@
-/* A queue's own state, and the queues of a handle. */
+/* The state of a queue, and the queues of a handle. */
 #ifndef LK_API_QUEUE_H
 #define LK_API_QUEUE_H
 
@@ -8,14 +8,16 @@ struct latchkey_queue {
     latchkey *lk;
     lk_async *async; /* validations */
     _Atomic int64_t
-        writes; /* of other kinds (writes.h), from submit until reap; written under writes.lock, which guards: */
+        /* writes (writes.h), from submit until reap. Written under writes.lock; read without it, relaxed: a stale
+         * number is corrected at the next ring. The lock guards: */
+        writes;
     struct lk_write *done, **done_last;
 };
 
-/* The handle's own: made by who needs it first. OK; NO_MEMORY; UNAVAILABLE where the process may have no more descriptors. */
+/* The handle's own: made when it is first needed. OK; NO_MEMORY; UNAVAILABLE: the process has no more descriptors. */
 int lk_queue_own(latchkey *lk, latchkey_queue **out);
 
-/* The same without making it: NULL. */
+/* The same without making it: NULL if there is none. Acquire, with the release in lk_queue_own: all of it is seen. */
 static inline latchkey_queue *lk_queue_made(const latchkey *lk)
 {
     return atomic_load_explicit(&lk->queue[0], memory_order_acquire);
@@ -24,7 +26,8 @@ static inline latchkey_queue *lk_queue_made(const latchkey *lk)
 /* A validation. Statuses as latchkey_submit. */
 int lk_queue_validate(latchkey_queue *q, const char *token, size_t token_len, int64_t max_age_ms, uint64_t tag);
 
-/* All of them. The link has ended; or, abandon, this is a forked child: it closes its copies of the descriptors, and no more. */
+/* All queues. close: the link has ended. abandon: this is a forked child; it closes its copies of the descriptors, and
+ * does nothing else. */
 void lk_queues_close(latchkey *lk);
 void lk_queues_abandon(latchkey *lk);
 

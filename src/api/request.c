@@ -1,4 +1,4 @@
-/* Requests of queues: taken (checked, copied), and run, by the blocking verb of their kind. See writes.h. */
+/* Requests of queues: takes them (checks, copies), and runs them by the blocking verb of their kind. See writes.h. */
 #include "api/create.h"
 #include "api/writes.h"
 
@@ -13,7 +13,8 @@
 
 /* ------------------------------------------------------------------------------------------------ copying -- */
 
-/* What a request points to, one thing after another in one piece of memory. First it is counted (`at` is NULL), then copied. */
+/* What a request points to, one thing after another in one piece of memory. It is first counted (`at` is NULL), then
+ * copied. */
 typedef struct packing {
     char *at;
     size_t used;
@@ -74,7 +75,8 @@ static void pack_access(packing *p, latchkey_access *a)
     if (a->permissions_hash) a->permissions_hash = pack(p, a->permissions_hash, 32);
 }
 
-/* The request with what it points to in its place: `r`, and the draft or access that was taken of it. */
+/* Packs what the request points to, and makes its pointers lead there: those of `r`, and of the draft or access that
+ * was taken from it. */
 static void pack_parts(packing *p, latchkey_request *r, latchkey_draft *draft, latchkey_access *access)
 {
     switch (r->kind) {
@@ -145,7 +147,8 @@ static int check_parts(latchkey *lk, const latchkey_request *r, lk_write *w)
     }
 }
 
-/* Is it a token? Of a revocation: denied from now on. A foreign one that is not known yet is looked for when its turn comes. */
+/* Is it a token? For a revocation, it is denied from now on. A foreign token that is not known yet is looked up when
+ * its turn comes. */
 static int take_token(latchkey *lk, const latchkey_request *r, lk_write *w)
 {
     lk_token parsed;
@@ -175,7 +178,7 @@ int lk_write_take(latchkey *lk, const latchkey_request *r, lk_write *w)
     if (!status) status = copy_parts(w);
     if (!status && r->kind != LATCHKEY_CREATE) status = take_token(lk, r, w);
     if (!status && r->token) {
-        memcpy(w->token, r->token, r->token_len); /* it is one: so it is not longer */
+        memcpy(w->token, r->token, r->token_len); /* it is a token, so it is not longer */
         w->request.token = w->token;
     }
     return status;

@@ -1,8 +1,8 @@
 /* latchkey_revoke: deny here --> purge here --> script in Redis (delete, count, log, publish) --> every other instance.
  *
- * Denying comes first and ends last, so that there is no time at which this handle could read the session anew from a
- * Redis that does not know of the revocation yet (guarantee B): see from_l2 in validate.c. Where Redis did not confirm,
- * the denial stays, and the link goes on trying. */
+ * The denial comes first and ends last. So at no time can this handle read the session anew from a Redis that does not
+ * know of the revocation yet (guarantee B): see from_l2 in validate.c. If Redis did not confirm, the denial stays, and
+ * the link goes on trying. */
 #include "api/revoke.h"
 
 #include "observe/events.h"
@@ -22,7 +22,7 @@ static int take_revoke(latchkey *lk, void *context, lk_script_answer *answer, in
     const char *told = reply->type == LK_REPLY_STRING ? lk_event_told(reply->text) : NULL;
     snprintf(item->told, sizeof item->told, "%s", told ? told : "");
     bool remembered = true;
-    /* Several tokens were the session's: one that was exchanged, and is or was in its grace. */
+    /* The session had several tokens: one that was exchanged, and is or was in its grace. */
     if (reply->type == LK_REPLY_STRING) {
         status = LATCHKEY_OK;
         remembered = lk_session_ended(lk, item->partition, reply->text, answer->source);
@@ -32,10 +32,10 @@ static int take_revoke(latchkey *lk, void *context, lk_script_answer *answer, in
     remembered &= lk_node_remember(node, item->partition, item->selector, answer->source);
     if (answer->durable) r->confirmed_by = answer->source.incarnation;
     return remembered ? LATCHKEY_OK
-                      : LATCHKEY_UNAVAILABLE; /* it is not the one any more, or its data set was replaced */
+                      : LATCHKEY_UNAVAILABLE; /* that server is not the one any more, or its data set was replaced */
 }
 
-/* Where no answer comes, item->calls has the number by which the log tells whether it ran (revoke.lua). */
+/* If no answer comes, item->calls has the number by which the log tells whether it ran (revoke.lua). */
 static int run(latchkey *lk, lk_revocation *r, int64_t deadline_ms)
 {
     lk_pending_item *item = &r->item;
@@ -67,12 +67,12 @@ void lk_revoke_deny(latchkey *lk, const lk_token *token, lk_revocation *r)
     lk_l1_purge(lk->l1, item->selector);
 }
 
-/* Redis has not confirmed it: denied from now on, and the link goes on with it. False: there is no place for it. */
+/* Redis has not confirmed it: it is denied from now on, and the link continues. False: there is no place for it. */
 static bool hand_over(latchkey *lk, lk_revocation *r)
 {
     r->item.retry = true;
     if (!lk_pending_add(lk->pending, &r->item)) return false;
-    if (!r->denied) lk_l1_purge(lk->l1, r->item.selector); /* denied only now: purge behind it */
+    if (!r->denied) lk_l1_purge(lk->l1, r->item.selector); /* denied only now, so it is purged once more */
     lk_node_wake(lk_l2_owner(&lk->l2, r->item.partition));
     return true;
 }
@@ -85,14 +85,15 @@ int lk_revoke_later(latchkey *lk, lk_revocation *r)
 int lk_revoke_confirm(latchkey *lk, lk_revocation *r, int64_t deadline_ms)
 {
     lk_pending_item *item = &r->item;
-    int status = run(lk, r, deadline_ms); /* UNAVAILABLE: perhaps ended, but not for good: the link sees to it */
-    if (!r->denied) lk_l1_purge(lk->l1, item->selector); /* the list is full: whoever read in between */
+    int status = run(lk, r, deadline_ms); /* UNAVAILABLE: it may have ended, but not for certain: the link takes over */
+    /* the list of denials is full: a read in between may have filled L1 */
+    if (!r->denied) lk_l1_purge(lk->l1, item->selector);
     if (!status) {
         lk_negative_cache_add(lk->negative_cache, r->ticket, r->token, LATCHKEY_NOT_FOUND, lk_coarse_ms());
         lk_pending_remove(lk->pending, item);
         lk_event_revoked(&lk->config, item->told, "token");
     } else if (status > 0 || status == LATCHKEY_CORRUPT) lk_pending_withdraw(lk->pending, item);
-    /* Not found any more, since an earlier revoke deleted it, but that is not settled yet. */
+    /* An earlier revoke deleted it, but that one is not confirmed yet. */
     if (status > 0 && lk_pending_denies(lk->pending, item)) return LATCHKEY_PENDING;
     if (status >= 0 || status == LATCHKEY_CORRUPT) return status;
     if (!hand_over(lk, r)) return LATCHKEY_UNAVAILABLE;

@@ -1,4 +1,4 @@
-/* latchkey_revoke_everyone: ends all sessions of all users, without going through them.
+/* latchkey_revoke_everyone: ends all sessions of all users, without enumerating them.
  *
  *   in each partition, by one script: a cut-off (cutoff.h) --> counted, logged, published --> every other instance's link
  *                                                          \--> this handle's next beat: cut-off, L1 emptied, lease
@@ -6,10 +6,10 @@
  * A session that was made up to its partition's cut-off is over, in every script and for every instance that knows the
  * cut-off. Its keys stay until they expire.
  *
- * The link keeps the promise. The beat that is waited for was sent after the last script's answer, to the server that gave
- * that answer, and reads all cut-offs. So its lease says that they are known and that L1 was emptied (B); the next beat of
- * every other instance says the same there (C). Nothing is denied beforehand and nothing is retried: as with
- * latchkey_revoke_user, UNAVAILABLE promises nothing. */
+ * The link keeps the promise. This waits for a beat that was sent after the last script's answer, to the server that
+ * gave that answer; a beat reads all cut-offs. So its lease says that they are known and that L1 was emptied (B); the
+ * next beat of every other instance says the same there (C). Nothing is denied beforehand and nothing is retried: as
+ * with latchkey_revoke_user, UNAVAILABLE promises nothing. */
 #include "base/outcome.h"
 #include "session/visit.h"
 #include "session/vouched_read.h"
@@ -19,7 +19,7 @@
 
 #include <stdlib.h>
 
-/* Partitions from `first` on, in one go: at most LK_L2_TOGETHER of one node. How many. */
+/* How many partitions, from `first` on, go into one round trip: at most LK_L2_TOGETHER, all of one node. */
 static size_t together(const latchkey *lk, unsigned first)
 {
     size_t count = 1, left = (size_t)lk->config.partitions - first;
@@ -48,7 +48,7 @@ static int end_some(latchkey *lk, lk_node *node, unsigned first, size_t count, i
     return status;
 }
 
-/* As the beat read them. If one is missing, the data set that had it is gone. */
+/* The cut-offs as the beat read them. If one is missing, the data set that had it is gone. */
 static bool all_known(const latchkey *lk, const lk_node *node, const int64_t *cutoffs)
 {
     bool known = true;
@@ -57,7 +57,7 @@ static bool all_known(const latchkey *lk, const lk_node *node, const int64_t *cu
     return known;
 }
 
-/* All partitions of a node; then the lease of which this handle knows the cut-offs. */
+/* All partitions of a node; then waits for a lease whose beat read the cut-offs. */
 static int end_node(latchkey *lk, lk_node *node, int64_t deadline_ms, int64_t *cutoffs)
 {
     uint64_t incarnation = 0;

@@ -1,12 +1,12 @@
 /* What is done with all sessions of a user: latchkey_revoke_user, latchkey_revoke_selector.
  *
- * Whom they end is known only once Redis has said it. So, unlike revoke, they deny nothing beforehand and leave nothing
- * behind to be retried: where Redis does not confirm they are UNAVAILABLE, and promise nothing. What Redis did end is
- * purged here before they return (guarantee B): who reads from then on finds it gone.
+ * Only Redis knows which sessions the user has. So, unlike revoke, these verbs deny nothing beforehand and leave
+ * nothing to be retried: if Redis does not confirm, they are UNAVAILABLE, and promise nothing. What Redis did end is
+ * purged here before they return (guarantee B): a read that begins after that finds it gone.
  *
- * All of a user's sessions are over for this handle once it has heard of every end up to then, and not of its own alone:
- * another may have ended some a moment ago, or a call before this one, whose answer was lost. So revoke_user waits for a
- * beat. */
+ * All of a user's sessions are over for this handle once it has heard of every end up to then, not only of its own:
+ * another instance may have ended some a moment ago, or an earlier call whose answer was lost. So revoke_user waits for
+ * a beat. */
 #include "observe/events.h"
 #include "base/argument.h"
 #include "redis/keys.h"
@@ -36,13 +36,13 @@ typedef struct sweep {
     char keep[LATCHKEY_SELECTOR_LENGTH];
     uint8_t keep_hash[LK_HASH_SIZE];
     bool keeps;
-    uint64_t count; /* which end of all the user's sessions this is; 0: not begun */
+    uint64_t count; /* the number of this end among the ends of all the user's sessions; 0: not begun */
     size_t ended;
     bool more;
 } sweep;
 
-/* [count, how many, more?, selectors, reuse]. With durability, what only some replicas hold is ended here all the same, but not
- * promised. */
+/* [count, how many, more?, selectors, reuse]. With durability, sessions whose end only some replicas hold are ended
+ * here all the same, but it is not promised. */
 static int take_swept(latchkey *lk, void *context, lk_script_answer *answer, int status)
 {
     sweep *s = context;
@@ -85,7 +85,7 @@ static int begin_sweep(latchkey *lk, uint64_t user_id, const char *keep_token, s
     int status = lk_begin(lk, keep_token, keep_len, &keep, visit);
     if (status == LATCHKEY_NOT_FOUND) return LATCHKEY_OK; /* a foreign token without a session */
     if (status) return status;
-    s->keeps = keep.partition == s->partition; /* else it is nobody's of this user */
+    s->keeps = keep.partition == s->partition; /* else it is not a session of this user */
     memcpy(s->keep, keep.text, sizeof s->keep);
     lk_token_verifier_hash(&keep, s->keep_hash);
     lk_wipe(&keep, sizeof keep);

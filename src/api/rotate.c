@@ -1,9 +1,9 @@
 /* latchkey_rotate: a new token for the same session --> script in Redis --> the new token is handed out.
  *
- * With a grace the old selector stays for so long, as a small record of its own that a miss reads like any other; after
- * that it is a tripwire: see lk_session_reused. Without, it is gone, and so is every token before it: that is a
- * revocation, announced and remembered as any other. Denying beforehand, as revoke does, is not needed: once Redis
- * confirmed, nobody finds the old token there, and then it is purged here. */
+ * With a grace, the old selector stays for that long, as a small record of its own that a miss reads like any other.
+ * After that it serves to notice a reuse: see lk_session_reused. Without a grace it is gone, and so is every token
+ * before it: that is a revocation, announced and remembered as any other. A denial beforehand, as in revoke, is not
+ * needed: once Redis confirmed, no read finds the old token there, and then it is purged here. */
 #include "observe/events.h"
 #include "base/argument.h"
 #include "base/reason.h"
@@ -22,10 +22,10 @@ enum { ATTEMPTS = 4, GRACE_MOST_MS = 3600000 };
 typedef struct exchange {
     const lk_token *old, *made;
     int64_t grace_ms;
-    int64_t now_ms; /* Redis' time, where it was guessed wrong; else 0 */
+    int64_t now_ms; /* Redis' time, if the guess was wrong; else 0 */
 } exchange;
 
-/* "OK", and what it ended. */
+/* "OK", and which sessions it ended. */
 static int take_rotate(latchkey *lk, void *context, lk_script_answer *answer, int status)
 {
     exchange *x = context;
@@ -33,15 +33,15 @@ static int take_rotate(latchkey *lk, void *context, lk_script_answer *answer, in
     lk_session_clock(reply, &x->now_ms);
     if (reply->type != LK_REPLY_STRING || strncmp(reply->text, "OK ", 3) != 0) return status;
     lk_event_rotated(&lk->config, x->old->text, x->made->text, reply->text, x->grace_ms);
-    lk_l1_purge(lk->l1, x->old->text); /* with a grace too: it may not stay longer than that */
+    lk_l1_purge(lk->l1, x->old->text); /* with a grace too: the entry may not stay longer than the grace */
     bool told = lk_session_ended(lk, x->old->partition, reply->text + 3, answer->source);
     return told ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE;
 }
 
 /* ------------------------------------------------------------------------------------------------- sealed -- */
 
-/* Sealed records, which no script can write: the one that is there, by which the script sees that it is still there, what it
- * becomes, and what the old token leaves. All empty where the session's is not sealed. */
+/* Sealed records, which no script can write: the current one, which the script compares; what it becomes; and what the
+ * old token leaves. All are empty if the session is not sealed. */
 typedef struct resealed {
     uint8_t was[LK_RECORD_SEALED_SIZE], becomes[LK_RECORD_SEALED_SIZE], leaves[LK_RECORD_SEALED_SIZE];
     size_t size;
@@ -61,7 +61,7 @@ static void reseal(const latchkey *lk, lk_record *record, const lk_token *made, 
     lk_record_seal(&lk->config.seal_keys, &left, out->leaves);
 }
 
-/* Reads the record. What is not there, over, or exchanged already, the script is to say. */
+/* Reads the record. If it is missing, over, or exchanged already, the script will say so. */
 static int prepare(latchkey *lk, const lk_token *old, const lk_token *made, int64_t grace_ms, int64_t now_ms,
                    int64_t deadline_ms, resealed *out)
 {
@@ -89,8 +89,8 @@ static int prepare(latchkey *lk, const lk_token *old, const lk_token *made, int6
 
 /* -------------------------------------------------------------------------------------------- the exchange -- */
 
-/* TAKEN or CHANGED: the new selector is taken, or the record is not the one that was read, or *now_ms (0 at first), Redis' time, was
- * guessed wrong. */
+/* TAKEN or CHANGED: the new selector is taken, or the record is not the one that was read, or *now_ms (Redis' time, 0
+ * at first) was guessed wrong. */
 static int attempt(latchkey *lk, const lk_token *old, int64_t grace_ms, int64_t deadline_ms, int64_t *now_ms,
                    lk_token *made)
 {
@@ -130,7 +130,7 @@ int latchkey_rotate(latchkey *lk, const char *token, size_t token_len, int64_t g
     int status = grace_ms < 0 || grace_ms > GRACE_MOST_MS
                      ? lk_bad_argument("rotate: grace_ms: 0 to 3600000 is expected")
                      : lk_begin(lk, token, token_len, &old, &visit);
-    memset(new_token, 0, LATCHKEY_TOKEN_SIZE); /* only now: it may be where the old one stands */
+    memset(new_token, 0, LATCHKEY_TOKEN_SIZE); /* only now: it may be the same memory as the old token's */
     if (status) return status;
     status = lk_pending_has(lk->pending, &old) ? LATCHKEY_NOT_FOUND : LK_OUTCOME_TAKEN;
     int64_t now_ms = 0;

@@ -1,7 +1,7 @@
-/* latchkey_section_put and latchkey_section_get: what is too large to lie in the session, beside it, and moved only when asked
- * for. A string of its own, lk:{p}:s:<selector>:<section>, which the session's field `s` names: only what is named there
- * belongs to the session. It is written under the session's name of that moment and with its expiry, in the script that sees
- * that it lives, and is exchanged, touched and ended with it (common.lua). */
+/* latchkey_section_put and latchkey_section_get: what is too large for the session itself. It is a string of its own,
+ * lk:{p}:s:<selector>:<section>, and is moved only when it is asked for. The session's field `s` names its sections:
+ * only what is named there belongs to the session. A section is written under the session's current name and with its
+ * expiry, in the script that checks that the session lives; it is exchanged, touched and ended with it (common.lua). */
 #include "session/touch.h"
 #include "session/update.h"
 #include "base/argument.h"
@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A section is sealed as a field is whose name no field can have. */
+/* A section is sealed as a field, under a name that no field can have. */
 enum { SEAL_NAME_SIZE = 1 + 64 + 1 };
 static void seal_name(char out[SEAL_NAME_SIZE], const char *section)
 {
@@ -35,7 +35,7 @@ static int run_put(latchkey *lk, const lk_token *token, const char *section, lk_
     return lk_run_script(lk, &run, deadline_ms);
 }
 
-/* Where there are keys, the session may be a sealed one. */
+/* If there are seal keys, the session may be sealed. */
 static int put_section(latchkey *lk, const lk_token *token, const char *section, lk_span data, int64_t deadline_ms)
 {
     lk_record record = {.sealed = false};
@@ -86,7 +86,7 @@ static bool names_section(const lk_reply *fields, const char *section)
     return false;
 }
 
-/* What was read of the section, beside its session. AGAIN: it was written in between. */
+/* Judges what was read of the section, with its session. AGAIN: it was written in between. */
 static int judge(latchkey *lk, lk_node *node, const char *section, const lk_reply *fields, const lk_record *record,
                  lk_reply *value, bool *found)
 {
@@ -101,7 +101,7 @@ static int judge(latchkey *lk, lk_node *node, const char *section, const lk_repl
     return lk_open_value(lk, node, record, name, value);
 }
 
-/* What is named stays named until it is deleted, so it cannot be missing time after time. */
+/* A named section stays named until it is deleted, so it cannot be missing again and again. */
 enum { TRIES = 4 };
 
 static int get(latchkey *lk, const lk_token *token, const char *section, int64_t deadline_ms, lk_reply **value,

@@ -13,9 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HEAD = 2, ROW = 4 }; /* selector, record, when it idles out, when it was used */
+enum { HEAD = 2, ROW = 4 }; /* selector, record, when it idles out, when it was last used */
 
-/* NULL; or what is wrong with it, and nobody can use it. */
+/* NULL: it is good. Else what is wrong with it; it cannot be used. */
 static const char *describe_row(const lk_seal_keys *keys, lk_reply *const row[ROW], uint64_t user_id,
                                 latchkey_session_info *info)
 {
@@ -54,7 +54,7 @@ static int last_used_first(const void *a, const void *b)
 typedef struct listing {
     uint64_t user_id;
     unsigned partition;
-    char current[LATCHKEY_SELECTOR_LENGTH]; /* LK_NOBODY, where the caller did not say */
+    char current[LATCHKEY_SELECTOR_LENGTH]; /* LK_NOBODY if the caller named no session */
     latchkey_session_info *infos;
     size_t max, count, total;
     bool damaged_too;
@@ -64,7 +64,7 @@ typedef struct listing {
 static int take_list(latchkey *lk, lk_node *node, listing *l, const lk_reply *reply)
 {
     l->count = l->total = 0;
-    if (l->max) memset(l->infos, 0, l->max * sizeof *l->infos); /* of a server that did not count */
+    if (l->max) memset(l->infos, 0, l->max * sizeof *l->infos); /* from a server whose answer did not count */
     if (!lk_reply_shaped(reply, "is(ssii)") || lk_reply_at(reply, 0)->integer < 0) return LATCHKEY_UNAVAILABLE;
     l->total = (size_t)lk_reply_at(reply, 0)->integer;
     for (size_t i = HEAD; i < reply->count && l->count < l->max; i += ROW) {
@@ -138,7 +138,7 @@ int latchkey_sessions(latchkey *lk, uint64_t user_id, const char *current_token,
     status = current_token ? lk_begin(lk, current_token, current_len, &current, &visit)
              : current_len ? lk_bad_argument("sessions: current_token is NULL, and current_len is not 0")
                            : LATCHKEY_OK;
-    if (status && status != LATCHKEY_NOT_FOUND) return status; /* a foreign token without a session is nobody's */
+    if (status && status != LATCHKEY_NOT_FOUND) return status; /* a foreign token without a session belongs to no user */
     if (current_token && !status) {
         if (current.partition == l.partition) memcpy(l.current, current.text, sizeof l.current);
         lk_wipe(&current, sizeof current);

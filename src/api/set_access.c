@@ -1,10 +1,12 @@
-/* latchkey_set_access, latchkey_set_user_access: what a session may do, changed where it lies. See update.h.
+/* latchkey_set_access, latchkey_set_user_access: change in place what a session may do. See update.h.
  *
- * All sessions of a user are changed by runs of one script (set_user.lua): each swaps the records that still are what was
- * read, and returns the others, until none is left. Up to a thousand are looked at by one run, so that the last run saw all
- * of them as they are to be, at one moment: those too that were made, exchanged or changed since the first.
- * The older entries in L1 are dealt with as those of ended sessions are in revoke_user.c: purged here once Redis has confirmed, and
- * by others upon the message; and a beat is waited for, so that OK holds for what others changed a moment ago as well. */
+ * All sessions of a user are changed by runs of one script (set_user.lua). Each run swaps the records that are still
+ * what was read, and returns the others, until none is left. One run looks at up to a thousand. So the last run saw all
+ * of them at one moment as they are to be, also those that were made, exchanged or changed since the first run.
+ *
+ * Older entries in L1 are handled as those of ended sessions in revoke_user.c: purged here once Redis has confirmed,
+ * and by other instances upon the message. Then a beat is waited for, so that OK also covers what others changed a
+ * moment ago. */
 #include "redis/keys.h"
 #include "base/argument.h"
 #include "session/update.h"
@@ -39,7 +41,7 @@ typedef struct crowd {
     const latchkey_access *access;
     int64_t since_ms;     /* when it began, by Redis' clock; 0: not yet */
     lk_swaps swaps;       /* of this part of the index */
-    char from[FROM_SIZE]; /* where that begins */
+    char from[FROM_SIZE]; /* where that part begins */
     size_t changed;
     bool corrupt, over;
 } crowd;
@@ -50,7 +52,8 @@ static bool head_good(const lk_reply *reply)
            lk_reply_at(reply, 2)->integer >= 0;
 }
 
-/* Those that are not yet as they are to be. A damaged one admits nobody here; but what wrote it may be newer than we. */
+/* The records that are not yet as they are to be. A damaged one admits no request here; but a newer version may have
+ * written it. */
 static int take_listed(latchkey *lk, lk_node *node, crowd *c, const lk_reply *reply)
 {
     for (size_t i = HEAD; i < reply->count; i += 2) {
@@ -65,12 +68,12 @@ static int take_listed(latchkey *lk, lk_node *node, crowd *c, const lk_reply *re
         if (!(right ? lk_swaps_keep(&c->swaps, selector->text, was)
                     : lk_swaps_add(&c->swaps, &lk->config.seal_keys, selector->text, was, &record)))
             return LATCHKEY_NO_MEMORY;
-        lk_l1_purge(lk->l1, selector->text); /* also where it is right already: an answer may have been lost */
+        lk_l1_purge(lk->l1, selector->text); /* also if it is right already: an earlier answer may have been lost */
     }
     return LATCHKEY_OK;
 }
 
-/* On to the next part of the index, once nothing is left to do in this one. */
+/* Goes on to the next part of the index, once nothing is left to do in this one. */
 static int take_access(latchkey *lk, void *context, lk_script_answer *answer, int status)
 {
     crowd *c = context;

@@ -1,5 +1,5 @@
-/* latchkey_set_fields and latchkey_change_fields: single fields, all or none, without rewriting the session; whatever they
- * are now, or only if they still are what was read. See update.h and field_version.h. */
+/* latchkey_set_fields and latchkey_change_fields: change single fields, all or none, without rewriting the session; the
+ * second one only if they are still what was read. See update.h and field_version.h. */
 #include "session/update.h"
 #include "base/argument.h"
 #include "session/begin.h"

@@ -1,6 +1,6 @@
-/* latchkey_show: a session by its name alone, for whoever looks after sessions. Nobody is admitted on what it answers.
+/* latchkey_show: a session by its name alone, for operators. Its answer must admit no request.
  *
- * A name that was exchanged (rotate.lua) leads to the one that the session has now, whether its grace is over or not. */
+ * A name that was exchanged (rotate.lua) leads to the session's current name, whether its grace is over or not. */
 #include "redis/keys.h"
 #include "session/visit.h"
 #include "base/argument.h"
@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* When it was used, from the activity index. */
+/* When it was last used, from the activity index. */
 static int read_activity(latchkey *lk, lk_node *node, unsigned partition, const char *selector, int64_t deadline_ms,
                          int64_t *active_ms)
 {
@@ -20,7 +20,7 @@ static int read_activity(latchkey *lk, lk_node *node, unsigned partition, const 
     const lk_span words[3] = {lk_word("ZSCORE"), lk_word(index), lk_word(selector)};
     int status = lk_l2_pipeline(&lk->l2, node, &(lk_call){words, 3}, 1, deadline_ms, &score, NULL);
     if (status) return status;
-    /* Else the index was lost; it is made anew by the next use. */
+    /* Otherwise the index was lost; the next use makes it anew. */
     if (score->type == LK_REPLY_STRING && score->size && strspn(score->text, "0123456789") == score->size)
         *active_ms = strtoll(score->text, NULL, 10);
     lk_reply_free(score);

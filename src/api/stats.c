@@ -70,7 +70,7 @@ void lk_stats_gather(latchkey *lk, latchkey_stats *s)
     lk_node_last_trouble(lk_topology_node(&lk->l2.topology, 0), s->last_error, sizeof s->last_error);
 }
 
-/* Quantiles of since open would hardly move any more: those of the last seconds are shown. */
+/* Quantiles since open would hardly move after a while, so those of the last seconds are shown. */
 enum { WINDOW_MS = 5000 };
 
 static void move_window(latchkey *lk, lk_window *w, int64_t now_ms)
@@ -119,7 +119,8 @@ int latchkey_stats_read(latchkey *lk, latchkey_stats *stats, size_t stats_size)
     if (lk_forked(lk)) return LATCHKEY_FORKED;
     latchkey_stats all;
     lk_stats_gather(lk, &all);
-    /* A caller built against an older header has a smaller struct, against a newer one a larger: zeros at its end. */
+    /* A caller that was built with an older header has a smaller struct, with a newer header a larger one: zeros at its
+     * end. */
     memcpy(stats, &all, stats_size < sizeof all ? stats_size : sizeof all);
     return LATCHKEY_OK;
 }

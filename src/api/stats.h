@@ -1,4 +1,4 @@
-/* What stats_read copies and metrics prints. */
+/* What latchkey_stats_read copies and latchkey_metrics prints. */
 #ifndef LK_API_STATS_H
 #define LK_API_STATS_H
 
@@ -6,7 +6,7 @@
 
 void lk_stats_gather(latchkey *lk, latchkey_stats *stats);
 
-/* For the link's thread alone, with each beat: no lock, no loop over L1. What the node knows stands there already. */
+/* Called by the link's thread, with each beat: no lock, no loop over L1. The node has filled in its own numbers before. */
 void lk_stats_beat(latchkey *lk, lk_beat_stats *pulse);
 
 #endif

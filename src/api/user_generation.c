@@ -1,4 +1,4 @@
-/* latchkey_user_generation: a number that moves with everything that ends all sessions of a user. */
+/* latchkey_user_generation: a number that changes whenever all sessions of a user are ended. */
 #include "session/ended.h"
 #include "session/visit.h"
 #include "base/argument.h"
@@ -32,8 +32,8 @@ static int take_cutoff(latchkey *lk, lk_node *node, const lk_reply *reply, int64
     return LATCHKEY_OK;
 }
 
-/* The user's count plus one, so that it is not 0; once there is an epoch, that in front of the count's last six digits. The
- * same in create.lua. */
+/* The user's count plus one, so that it is not 0. With a cut-off, the cut-off in front of the count's last six digits.
+ * The same is in create.lua. */
 static uint64_t generation_of(uint64_t count, int64_t epoch)
 {
     return epoch ? (uint64_t)epoch * 1000000 + (count + 1) % 1000000 : count + 1;

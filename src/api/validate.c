@@ -1,21 +1,21 @@
-/* latchkey_validate: the way of every request. latchkey_validate_fresh: the same, by an age of the caller's.
+/* latchkey_validate: what every request runs. latchkey_validate_fresh: the same, with an age that the caller sets.
  *
- *   lease, slot, clock  --hit-->  OK                                        (from_l1: no lock, no system call)
+ *   lease, slot, clock  --hit-->  OK                                        (lk_hit: no lock, no system call)
  *      |                     +-- near the entry's end: the link reads it again meanwhile      (refresh.c)
  *      | miss
  *   is it a token that we could have made?  --no-->  MALFORMED              (Redis is not asked)
  *      |
  *   is it known to be dead?  --yes-->  NOT_FOUND, EXPIRED                   (negative_cache.h; Redis is not asked again)
  *      |
- *   ticket, denied?, board a flight  --another is reading-->  its answer
- *      | lead
- *   HGET v, PTTL in one round trip on a pooled line --> judge --> fill L1 if the ticket is still good --> land
+ *   ticket, denied?, is an equal miss reading?  --yes: join it-->  its answer
+ *      | no
+ *   HGET v, PTTL in one round trip on a pooled connection --> judge --> fill L1 if the ticket is still good --> complete
  *      |
  *   does the server that answered have the lease, and had it when it was asked?   (lk_node_lease_covers; waits for a beat)
  *      | no answer, Redis lost, and grace_ms
  *   L1 once more, without a lease: OK, and LATCHKEY_FLAG_STALE
  *
- * What C rests on is the order in lk_hit (hit.h); what B and D rest on is the order in lk_read_vouched (vouched_read.h). */
+ * C rests on the order in lk_hit (hit.h); B and D rest on the order in lk_read_vouched (vouched_read.h). */
 #include "session/begin.h"
 #include "base/argument.h"
 
@@ -29,8 +29,8 @@
 typedef struct asking {
     const lk_token *token;
     latchkey_entry *entry;
-    int64_t oldest_ms; /* a read that began before is not joined */
-    int64_t until_us;  /* the session may be admitted until then, on what Redis said */
+    int64_t oldest_ms; /* a read that began earlier is not joined */
+    int64_t until_us;  /* until when the session may be admitted, on what Redis said */
 } asking;
 
 static int lead(latchkey *lk, asking *a, lk_vouch *vouch, int64_t deadline_ms)
@@ -46,7 +46,7 @@ static int lead(latchkey *lk, asking *a, lk_vouch *vouch, int64_t deadline_ms)
     return status;
 }
 
-/* What Redis says, to this caller or to one that asked the same with the same ticket. */
+/* Redis' answer, to this caller or to an equal one with the same ticket. */
 static int ask_or_join(latchkey *lk, void *context, lk_vouch *vouch, int64_t deadline_ms)
 {
     asking *a = context;
@@ -73,7 +73,7 @@ static int last_look(latchkey *lk, void *context, const lk_vouch *vouch, int sai
 
 static int from_l2(latchkey *lk, const lk_token *token, int64_t max_age_ms, int64_t deadline_ms, latchkey_entry *entry)
 {
-    /* With an age of 0 none is joined: one that began in this millisecond may have been answered before this call. */
+    /* With an age of 0 no read is joined: one that began in this millisecond may have been answered before this call. */
     int64_t oldest_ms = max_age_ms ? lk_now_ms() - max_age_ms : INT64_MAX;
     asking a = {.token = token, .entry = entry, .oldest_ms = oldest_ms};
     const lk_vouched_read read = {
@@ -81,14 +81,15 @@ static int from_l2(latchkey *lk, const lk_token *token, int64_t max_age_ms, int6
     return lk_read_vouched(lk, &read, deadline_ms);
 }
 
-/* Whom lk_begin turned away. */
+/* Counts a validate that lk_begin ended. */
 static void count_unanswered(latchkey *lk, int status)
 {
     if (status == LATCHKEY_MALFORMED) lk_count(&lk->counters, LK_MALFORMED, 1);
-    else if (status != LATCHKEY_FORKED) lk_count(&lk->counters, LK_L1_MISSES, 1); /* foreign, and asked for */
+    /* a foreign token that was asked for */
+    else if (status != LATCHKEY_FORKED) lk_count(&lk->counters, LK_L1_MISSES, 1);
 }
 
-/* What L1 did not answer with OK. */
+/* For what L1 did not answer with OK. */
 static __attribute__((noinline)) int miss(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry,
                                           int status)
 {

@@ -1,12 +1,12 @@
-/* latchkey_try_validate_many: many tokens at once, whose ways to memory overlap. */
+/* latchkey_try_validate_many: many tokens at once, whose reads of memory overlap. */
 #include "session/hit.h"
 #include "base/argument.h"
 
 enum {
     TOGETHER = 32
-}; /* as many round trips to memory as are under way at once, and more than the processor can keep */
+}; /* how many reads of memory are under way at once: more than the processor can keep */
 
-/* Lease, slots, clock: the order of lk_hit, for all of them at once. Each loop sends off what the next one waits for. */
+/* Lease, slots, clock: the order of lk_hit, for all of them at once. Each loop requests what the next one waits for. */
 static void group_from_l1(latchkey *lk, const char *const *tokens, const size_t *token_lens, size_t count,
                           latchkey_entry *entries, int *statuses)
 {

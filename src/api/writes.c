@@ -22,10 +22,10 @@ typedef struct chunk {
 struct lk_writes {
     latchkey *lk;
     lk_lock lock;
-    pthread_cond_t work; /* something waits, or the end has come */
+    pthread_cond_t work; /* there is a write to do, or the end has come */
     /* guarded by lock: */
-    lk_write *first, **last; /* that wait, the oldest first, */
-    unsigned waiting;        /* and how many */
+    lk_write *first, **last; /* those that wait, the oldest first, */
+    unsigned waiting;        /* and how many they are */
     lk_write *free;
     chunk *chunks;
     lk_write *running[LK_WRITES_WORKERS_MAX];
@@ -52,7 +52,7 @@ static void set_free_locked(lk_writes *w, lk_write *write)
     w->free = write;
 }
 
-/* It is done: its queue hears of it, if it is still open. */
+/* It is done: its queue is told, if it is still open. */
 static void finish_locked(lk_writes *w, lk_write *write)
 {
     latchkey_queue *q = write->queue;
@@ -79,7 +79,7 @@ static void *run_worker(void *context)
     lk_writes *w = context;
     lk_log_to(w->lk->journal); /* a revocation that was denied by submit is confirmed outside of any verb */
     lk_lock_take(&w->lock);
-    unsigned place = 0; /* threads that run no write need none */
+    unsigned place = 0; /* only threads that run a write have a place */
     while (!w->stop || w->first) {
         lk_write *write = next_locked(w);
         if (!write) {
@@ -104,7 +104,7 @@ static void *run_worker(void *context)
     return NULL;
 }
 
-/* The application's signals are its own: none is ever delivered to these threads. 0, or an errno. */
+/* The application's signals are its own: none is ever delivered to these threads. Returns 0, or an errno. */
 static int start_worker_locked(lk_writes *w)
 {
     sigset_t all, before;
@@ -117,7 +117,8 @@ static int start_worker_locked(lk_writes *w)
     return 0;
 }
 
-/* A thread for one more: one that is idle, or a new one, or, where there are as many as there may be, the next that is free. */
+/* Finds a thread for one more write: an idle one, or a new one, or, if there are as many as allowed, the next one that
+ * is free. */
 static int wake_worker_locked(lk_writes *w)
 {
     int64_t most = lk_earlier(w->lk->config.connections, LK_WRITES_WORKERS_MAX);
@@ -142,7 +143,7 @@ static void destroy_writes(lk_writes *w)
     free(w);
 }
 
-/* Made by who needs it first. NULL: no memory. */
+/* Made when it is first needed. NULL: no memory. */
 static lk_writes *writes_of(latchkey *lk)
 {
     lk_writes *none = NULL, *w = atomic_load_explicit(&lk->writes, memory_order_acquire);
@@ -191,7 +192,7 @@ void lk_writes_leave(latchkey_queue *q)
 
 /* ------------------------------------------------------------------------------------------------ submit -- */
 
-/* A free write, counted as one of the queue's. NULL: in_flight of them are outstanding, or no memory. */
+/* A free write, counted as one of the queue's. NULL: in_flight of them are outstanding, or there is no memory. */
 static lk_write *take_place(lk_writes *w, latchkey_queue *q, int *status)
 {
     chunk *more = NULL;
@@ -253,7 +254,7 @@ static int accept_write(lk_writes *w, latchkey_queue *q, const latchkey_request 
     write->deadline_ms = lk_now_ms() + q->lk->config.deadline_ms;
     status = lk_write_take(q->lk, request, write);
     if (!status) status = enqueue(w, write);
-    /* Nothing was promised: what it has denied is not denied any more. */
+    /* Nothing was promised: its denial is withdrawn. */
     if (status && write->denied) lk_pending_withdraw(q->lk->pending, &write->revocation.item);
     if (status) give_place_back(w, write);
     return status;
@@ -288,7 +289,7 @@ size_t lk_writes_reap(latchkey_queue *q, void (*give)(void *context, const latch
     while (given < max && (write = take_done(w, q))) {
         give(context, &write->result);
         given++;
-        write->result.record = NULL; /* the caller's */
+        write->result.record = NULL; /* it belongs to the caller */
         give_place_back(w, write);
     }
     return given;

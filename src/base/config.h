@@ -26,10 +26,10 @@ typedef struct lk_config {
     bool has_password;
     int64_t database;
     bool tls; /* rediss:// */
-    /* With sentinels host, port and path are empty: the sentinels are asked where the server is. */
+    /* With sentinels, host, port and path are empty: the sentinels are asked where the server is. */
     lk_host sentinel[LK_SENTINELS_MAX];
-    unsigned sentinels; /* 0: none */
-    char service[128];  /* what they call the primary */
+    unsigned sentinels; /* how many; 0: there are none */
+    char service[128];  /* the sentinels' name for the primary */
     char sentinel_user[128], sentinel_password[LK_PASSWORD_SIZE], sentinel_password_file[600];
     bool has_sentinel_password;
     char ca_file[256], cert_file[256], key_file[256],
@@ -37,7 +37,7 @@ typedef struct lk_config {
     /* made by latchkey_open from the fields above; they belong to the handle: */
     struct lk_tls_context *tls_context; /* NULL: no TLS */
     lk_password *password_now;          /* NULL: the password does not change */
-    lk_password *sentinel_password_now; /* the same of the sentinels' */
+    lk_password *sentinel_password_now; /* the same for the sentinels' password */
     lk_notices *notices;
     struct lk_journal *journal;
     /* options; latchkey_open documents them */
@@ -45,7 +45,7 @@ typedef struct lk_config {
     int64_t max_sessions, max_per_device, grace_ms, durability, audit_per_s, lazy, renew_ms, foreign_until_ms, events;
     bool limit_deny;
     char prefix[33];
-    char name[33]; /* of this instance, "": none */
+    char name[33]; /* this instance's name; "": it has none */
     lk_check_keys check_keys;
     lk_seal_keys seal_keys;
 } lk_config;

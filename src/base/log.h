@@ -10,11 +10,12 @@ enum { LK_LOG_LINE = 640 }; /* bytes of a line, its NUL included; a longer line 
  * They must hold no secret (guarantee F). */
 void lk_log(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Whose lines those of this thread are: from now on each is kept in that handle's journal as well (journal.h). NULL: no handle's.
- * Returns what it was before. The link's thread sets it once; a call sets it for as long as it lasts (session/visit.h). */
+/* The handle that this thread's lines belong to: from now on each line is kept in that handle's journal as well
+ * (journal.h). NULL: none. Returns the one before. The link's thread sets it once; a call sets it for as long as it
+ * lasts (session/visit.h). */
 typedef struct lk_journal lk_journal;
 lk_journal *lk_log_to(lk_journal *journal);
 
-void lk_log_say(int level, const char *line); /* to the log function alone: a line of a journal */
+void lk_log_say(int level, const char *line); /* passes a journal's line to the log function only */
 
 #endif

@@ -131,7 +131,7 @@ void fleet_total(const fleet *h, fleet_instance *total)
         unleased |= one->now.lease_age_ms < 0;
     }
     if (unleased) total->now.lease_age_ms = -1;
-    total->now.pid = 0; /* it is no process */
+    total->now.pid = 0; /* the total has no process */
 }
 
 static const char *or_dash(const char *text) { return *text ? text : "-"; }

@@ -50,7 +50,7 @@ void fleet_total(const fleet *h, fleet_instance *total);
 /* Over the instances that send numbers. -1: nothing was asked of them. */
 double fleet_hit_share(const fleet_rates *rates);
 
-/* Who it is, in three cells: host, process, name. */
+/* Three cells that say which instance it is: host, process, name. */
 void fleet_cells(table *t, const fleet_instance *i);
 
 #endif

@@ -36,8 +36,8 @@ static void close_fd(int fd)
     if (fd >= 0) close(fd);
 }
 
-/* What is closed leaves the epoll by itself only where nobody else holds it: a forked child may have a copy, and then the epoll
- * would go on telling of it for ever, and could not be told to stop. */
+/* A closed descriptor leaves the epoll by itself only if no other process has it: a forked child may have a copy. Then
+ * the epoll would report it for ever, and could not be told to stop. */
 static void unwatch(const lk_async_conn *c, int fd)
 {
     if (fd >= 0 && c->epoll_fd >= 0) epoll_ctl(c->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
@@ -73,7 +73,8 @@ void lk_async_conn_close(lk_async_conn *c)
 {
     close_socket(c);
     lk_conn_close(&c->conn);
-    /* The epoll itself may be in one of the application's, and a copy of it in a child: it shall say nothing any more. */
+    /* The epoll itself may be in one of the application's, and a child may have a copy of it: it must not report
+     * anything any more. */
     unwatch(c, c->bell_fd);
     unwatch(c, c->timer_fd);
     unwatch(c, c->watched_fd);
@@ -112,7 +113,8 @@ bool lk_async_conn_watch(lk_async_conn *c, int fd)
     return c->watched_fd == fd;
 }
 
-/* The bell first: hushed in between, it is only looked at once more than needed. The other way round it might ring on unheard. */
+/* The bell is rung before the flag is set. If the owner hushes it in between, it only looks once more than needed. In
+ * the other order the bell might go on ringing without being noticed. */
 void lk_async_conn_ring_from(lk_async_conn *c)
 {
     lk_raise(c->bell_fd);
@@ -131,7 +133,7 @@ void lk_async_conn_wake_at(lk_async_conn *c, int64_t at_ms)
     if (!c->armed_ms || at_ms < c->armed_ms) set_timer(c, at_ms);
 }
 
-/* Whoever needs it again says so again: the channel itself while it connects. */
+/* What still needs the timer sets it again: the connection does, while it connects. */
 static void hear_timer(lk_async_conn *c, int64_t now_ms)
 {
     if (!c->armed_ms || now_ms < c->armed_ms) return;
@@ -143,13 +145,13 @@ static void hear_timer(lk_async_conn *c, int64_t now_ms)
 
 void lk_async_conn_lose(lk_async_conn *c, int64_t now_ms, const char *why)
 {
-    /* One that worked is made anew at once. If it owed answers, others may be as it was. */
+    /* A connection that worked is made again at once. If it owed answers, other connections may be broken too. */
     int64_t wait = 0;
     if (c->state == LK_ASYNC_CONN_UP && lk_conn_waiting(&c->conn))
         lk_pool_suspect(c->pool, now_ms - c->config->deadline_ms);
     if (c->state != LK_ASYNC_CONN_UP) {
         if (c->state == LK_ASYNC_CONN_HANDSHAKE)
-            lk_pool_prefer(c->pool, c->address + 1); /* it took the connection alone */
+            lk_pool_prefer(c->pool, c->address + 1); /* the server accepted the connection and nothing more */
         c->random = lk_hash(&now_ms, sizeof now_ms, c->random);
         wait = lk_backoff_ms(c->failures++, BACKOFF_MIN_MS, BACKOFF_MAX_MS, c->random);
     }
@@ -179,7 +181,8 @@ static bool begin(lk_async_conn *c, int64_t now_ms)
 
 bool lk_async_conn_wanted(lk_async_conn *c, int64_t now_ms)
 {
-    /* Idle for so long that what lies between may have forgotten it; or something else asked in vain since it answered last. */
+    /* It was idle for so long that a firewall in between may have forgotten it; or another connection got no answer
+     * since this one answered last. */
     bool idle = c->state == LK_ASYNC_CONN_UP && !lk_conn_waiting(&c->conn);
     if (idle && (now_ms - c->heard_ms > IDLE_MAX_MS || lk_pool_suspected_ms(c->pool) > c->heard_ms))
         lk_async_conn_lose(c, now_ms, "it was idle");
@@ -207,7 +210,7 @@ static bool greet(lk_async_conn *c, int64_t now_ms)
     return lk_async_conn_send(c, now_ms);
 }
 
-/* Connected, or not? The next address is tried where there is one. */
+/* Is it connected, or not? If not, the next address is tried, if there is one. */
 static bool look(lk_async_conn *c, int64_t now_ms)
 {
     enum lk_net_io io = lk_net_begun(&c->socket, &c->addresses, c->error, sizeof c->error);

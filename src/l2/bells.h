@@ -1,6 +1,6 @@
-/* The bells: eventfds of queues that wait for a lease without a thread. Each is raised once, when the next lease is confirmed,
- * whichever node's it is. Lock: its own, taken under async.lock alone. A bell that has left is never raised again, so its
- * descriptor may be closed. */
+/* The bells: eventfds of queues that wait for a lease without a thread. Each is raised once, when the next lease is
+ * confirmed, by whichever node. Lock: bells.lock, taken under async.lock or alone. A bell that has left is never raised
+ * again, so its descriptor may be closed. */
 #ifndef LK_L2_BELLS_H
 #define LK_L2_BELLS_H
 
@@ -18,7 +18,8 @@ typedef struct lk_bells {
 void lk_bells_open(lk_bells *bells);
 void lk_bells_close(lk_bells *bells);
 
-void lk_bells_wait(lk_bells *bells, int fd); /* where there is no place for it, it is raised at once: it looks again */
+/* if there is no place for it, it is raised at once, and its queue looks again */
+void lk_bells_wait(lk_bells *bells, int fd);
 void lk_bells_leave(lk_bells *bells, int fd);
 void lk_bells_ring(lk_bells *bells);
 

@@ -15,7 +15,8 @@ struct lk_inbox {
     lk_counters *counters;
     int wake_fd;
     lk_refresh_queue *refreshes;
-    /* Relaxed, all three: a stale value leaves the link asleep, and a refresh comes later, or wakes it in vain. */
+    /* All three are relaxed. With a stale value the link sleeps on and a refresh comes later, or it is woken for
+     * nothing. */
     _Atomic int64_t sleeps_until_ms, looks_until_ms, patience_ms;
     lk_lock lock;
     /* guarded by lock: */
@@ -55,7 +56,7 @@ void lk_inbox_touch(lk_inbox *inbox, const lk_touch *touch)
     if (room) inbox->touches[(inbox->first_touch + inbox->touch_count++) % TOUCHES_MAX] = *touch;
     lk_lock_give(&inbox->lock);
     lk_count(inbox->counters, room ? LK_TOUCHES : LK_TOUCHES_DROPPED, 1);
-    if (room && first) lk_raise(inbox->wake_fd); /* where there were some, whoever put the first has raised it */
+    if (room && first) lk_raise(inbox->wake_fd); /* if there were some, the thread that put in the first has raised it */
 }
 
 bool lk_inbox_reused(lk_inbox *inbox, const lk_token *token)
@@ -81,7 +82,7 @@ void lk_inbox_refresh(lk_inbox *inbox, const char *token, int64_t now_ms, int64_
     atomic_store_explicit(&inbox->looks_until_ms, now_ms + LK_INBOX_LOOKS_MS, memory_order_relaxed);
     int64_t until_ms = atomic_load_explicit(&inbox->sleeps_until_ms, memory_order_relaxed);
     bool late = until_ms > now_ms + patience_ms;
-    /* The first that finds it asleep for too long wakes it. */
+    /* The first thread that finds it asleep for too long wakes it. */
     late = late && atomic_exchange_explicit(&inbox->sleeps_until_ms, 0, memory_order_relaxed) == until_ms;
     if (late || waiting == LK_REFRESH_QUEUE_QUEUE / 4) lk_raise(inbox->wake_fd);
 }
@@ -90,7 +91,7 @@ int64_t lk_inbox_nap(lk_inbox *inbox, int64_t now_ms, int64_t wait_ms)
 {
     int64_t patience_ms = atomic_load_explicit(&inbox->patience_ms, memory_order_relaxed);
     bool looks = now_ms < atomic_load_explicit(&inbox->looks_until_ms, memory_order_relaxed);
-    /* A little less: a hit compares with the clock of its own moment, which is later. */
+    /* A little less: a hit compares with its own clock, which is later. */
     if (looks && wait_ms > patience_ms - patience_ms / 8) wait_ms = patience_ms - patience_ms / 8;
     atomic_store_explicit(&inbox->sleeps_until_ms, now_ms + wait_ms, memory_order_relaxed);
     return wait_ms;

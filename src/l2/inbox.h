@@ -1,15 +1,16 @@
-/* The inbox: what other threads ask the link's thread to do when it has a place for it. It knows no node and no link: it
- * owns its lock and its rings, and raises the eventfd that it was given.
+/* The inbox: what other threads ask the link's thread to do when it has time. It knows neither the node nor the link:
+ * it has its lock and its rings, and raises the eventfd that it was given.
  *
  *   validate, touch --> touches (a ring) ------\
  *   an old token used after its grace --> reused > the link takes them, one at a time (link_jobs.c)
  *   a hit near its end in L1 --> refreshes -----/
  *
- * Invariants: every list has a limit and sheds (G): a touch that was shed is asked for again by the next use that finds it
- * due. The eventfd is raised when a list that was empty has something, or when a refresh cannot wait as long as the link
- * means to sleep.
+ * Invariants: every list has a limit, and what exceeds it is dropped (G): a dropped touch is asked for again by the
+ * next use that finds it due. The eventfd is raised when a list that was empty gets something, or when a refresh cannot
+ * wait as long as the link will sleep.
  *
- * Lock: inbox.lock guards touches and reused tokens; nothing is called under it. Refreshes have their own (refresh_queue.h). */
+ * Lock: inbox.lock guards touches and reused tokens; nothing is called under it. Refreshes have their own
+ * (refresh_queue.h). */
 #ifndef LK_L2_INBOX_H
 #define LK_L2_INBOX_H
 
@@ -17,7 +18,7 @@
 #include "l2/refresh_queue.h"
 #include "revocation/pending.h"
 
-/* A session that was used, and what the link must know to tell Redis so by plain commands. */
+/* A session that was used, and what the link must know to tell Redis by plain commands. */
 typedef struct lk_touch {
     unsigned partition;
     char selector[LATCHKEY_SELECTOR_LENGTH];
@@ -31,15 +32,17 @@ lk_inbox *lk_inbox_open(lk_counters *counters, int wake_fd, uint64_t seed); /* N
 void lk_inbox_close(lk_inbox *inbox);
 
 void lk_inbox_touch(lk_inbox *inbox, const lk_touch *touch);
-bool lk_inbox_reused(lk_inbox *inbox, const lk_token *token); /* false: too many wait */
+bool lk_inbox_reused(lk_inbox *inbox, const lk_token *token); /* false: too many are waiting */
 void lk_inbox_refresh(lk_inbox *inbox, const char *token, int64_t now_ms, int64_t patience_ms);
 
-/* The link's thread alone: how long it may sleep, if it would for wait_ms. While refreshes come, no longer than they can wait: so
- * it looks for itself, and the hit that asks for one does not pay for waking a thread (tens of microseconds, beside a tenth of
- * one for the hit). Only the first after LK_INBOX_LOOKS_MS of silence has to wake it. */
+/* Called by the link's thread only: how long it may sleep, if it wanted to for wait_ms. While refreshes come, no longer
+ * than they can wait: so the link looks by itself, and the hit that asks for one does not have to wake a thread, which
+ * takes tens of microseconds; the hit itself takes a tenth of one. Only the first hit after LK_INBOX_LOOKS_MS of
+ * silence wakes it. */
 enum { LK_INBOX_LOOKS_MS = 10000 };
 int64_t lk_inbox_nap(lk_inbox *inbox, int64_t now_ms, int64_t wait_ms);
-/* And what it takes: reused tokens first. *proven: of a reused token, with the hash of its verifier. False: nothing. */
+/* What it takes: reused tokens first. *proven: it is a reused token, with the hash of its verifier. False: there is
+ * nothing. */
 bool lk_inbox_take(lk_inbox *inbox, lk_pending_item *item, lk_touch *touch, bool *proven);
 lk_refresh_item *lk_inbox_take_refresh(lk_inbox *inbox, int64_t now_ms);
 

@@ -15,7 +15,8 @@ static int unavailable(const lk_l2 *l2, lk_node *node, int status, const char *t
 {
     lk_count(l2->counters, LK_L2_ERRORS, 1);
     lk_node_trouble(node, status, text);
-    status = status == LATCHKEY_NO_MEMORY ? status : LATCHKEY_UNAVAILABLE; /* no answer is no answer, whyever */
+    /* whatever the reason is, there is no answer */
+    status = status == LATCHKEY_NO_MEMORY ? status : LATCHKEY_UNAVAILABLE;
     return lk_reason(status, "%s", text);
 }
 
@@ -98,7 +99,7 @@ static int send_scripts(const lk_l2 *l2, script_run *run, const lk_call *scripts
     char replicas[24], wait_ms[24];
     int64_t left_ms = deadline_ms - lk_now_ms();
     snprintf(replicas, sizeof replicas, "%lld", (long long)l2->config->durability);
-    /* Redis looks at WAIT's time every 100 ms, and the answer has to be here in time. 0 would be for ever. */
+    /* Redis checks WAIT's time every 100 ms, and the answer must be here in time. 0 would mean for ever. */
     left_ms = left_ms > 240 ? left_ms - 120 : left_ms / 2;
     snprintf(wait_ms, sizeof wait_ms, "%lld", (long long)(left_ms > 1 ? left_ms : 1));
     const lk_span wait[3] = {lk_word("WAIT"), lk_word(replicas), lk_word(wait_ms)};
@@ -208,7 +209,7 @@ int lk_l2_probe(const lk_l2 *l2, unsigned partition, int64_t deadline_ms, char *
                   evalsha[6] = {lk_word("EVALSHA"), lk_word(script->sha), one, of, lk_word(base), nobody},
                   hget[3] = {lk_word("HGET"), of, lk_word("v")}, pttl[2] = {lk_word("PTTL"), of},
                   hmget[3] = {lk_word("HMGET"), of, lk_word("v")}, hgetall[2] = {lk_word("HGETALL"), of};
-    /* A touch's. Without GT: where that is not known, a script touches (link_jobs.c). */
+    /* A touch's commands. Without GT: if the server does not know GT, a script touches (link_jobs.c). */
     const lk_span pexpire[3] = {lk_word("PEXPIRE"), of, one}, zadd[5] = {lk_word("ZADD"), of, lk_word("XX"), one, one};
     const lk_call calls[CALLS] = {{eval, 6},  {evalsha, 6}, {hget, 3},    {pttl, 2},
                                   {hmget, 3}, {hgetall, 2}, {pexpire, 3}, {zadd, 5}};

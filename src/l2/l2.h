@@ -1,5 +1,5 @@
-/* L2: what the verbs ask of Redis. A read is one pipelined round trip of plain commands; a write is one script. Driven
- * by the calling thread, within its deadline. Nothing here knows of L1. */
+/* L2: what the verbs ask of Redis. A read is one pipelined round trip of plain commands; a write is one script. The
+ * calling thread drives both, within its deadline. Nothing here knows of L1. */
 #ifndef LK_L2_L2_H
 #define LK_L2_L2_H
 
@@ -10,7 +10,7 @@ typedef struct lk_l2 {
     const lk_config *config;
     lk_counters *counters;
     lk_topology topology;
-    /* Where a script ran last. Relaxed: without it the whole script is sent once more. */
+    /* The server on which a script last ran. Relaxed: with a stale value the whole script is sent once more. */
     _Atomic uint64_t ran_on[LK_SCRIPT_COUNT];
 } lk_l2;
 
@@ -19,9 +19,9 @@ static inline lk_node *lk_l2_owner(const lk_l2 *l2, unsigned partition)
     return lk_topology_owner(&l2->topology, partition);
 }
 
-/* Pipelined calls that only read, on one line. OK: every reply is there and is the caller's, errors of Redis among them,
- * and *incarnation (may be NULL) names the server that answered. Else UNAVAILABLE or NO_MEMORY, and no reply. Asked once
- * more where a connection breaks. */
+/* Pipelined calls that only read, on one connection. OK: every reply is there, and the caller frees it; an error of
+ * Redis is a reply, too. *incarnation (may be NULL) names the server that answered. Else UNAVAILABLE or NO_MEMORY, and
+ * no reply. If a connection breaks, it asks once more. */
 int lk_l2_pipeline(const lk_l2 *l2, lk_node *node, const lk_call *calls, size_t count, int64_t deadline_ms,
                    lk_reply **replies, uint64_t *incarnation);
 
@@ -41,12 +41,12 @@ enum { LK_L2_TOGETHER = 64 };
 int lk_l2_scripts(lk_l2 *l2, enum lk_script_id script, unsigned first, size_t count, int64_t deadline_ms,
                   lk_reply *replies[LK_L2_TOGETHER], uint64_t *incarnation);
 
-/* What an error reply at run time means: UNAVAILABLE or CORRUPT; remembered as the newest trouble. */
+/* What an error reply at run time means: UNAVAILABLE or CORRUPT. It is remembered as the newest trouble. */
 int lk_l2_refused(const lk_l2 *l2, lk_node *node, const lk_reply *reply);
-/* Does the server do what every call needs? By probe.lua, and the commands that are not sent by scripts. OK, also where it was
- * not found out; or CONFIG, and `error` names the command. Changes nothing. */
+/* Does the server do what every call needs? Tries probe.lua, and the commands that no script sends. OK, also if it
+ * could not be found out; or CONFIG, and `error` names the command. It changes nothing. */
 int lk_l2_probe(const lk_l2 *l2, unsigned partition, int64_t deadline_ms, char *error, size_t error_size);
 
-int lk_l2_corrupt(const lk_l2 *l2, lk_node *node, const char *text); /* CORRUPT, counted and remembered */
+int lk_l2_corrupt(const lk_l2 *l2, lk_node *node, const char *text); /* returns CORRUPT; it is counted and remembered */
 
 #endif

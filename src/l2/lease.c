@@ -29,8 +29,8 @@ uint64_t lk_node_lease_owner(lk_node *node)
 
 void lk_node_lease_void(lk_node *node)
 {
-    /* First: a ticket that is taken after the emptying also finds no server that has the lease, and fills nothing that an
-     * older server answered, until the next lease names the server that it is of. */
+    /* First: so a thread that takes its ticket after the emptying also finds that no server has the lease, and does not
+     * fill L1 with an older server's answer. The next lease names its server. */
     for (size_t i = 0; i < node->partitions.count; i++)
         atomic_store_explicit(&node->book->leases->of[node->partitions.at[i]].incarnation, 0, memory_order_relaxed);
 }
@@ -41,7 +41,8 @@ void lk_node_lease_confirm(lk_node *node, int64_t sent_ms, uint64_t incarnation,
         lk_lease *lease = &node->book->leases->of[node->partitions.at[i]];
         atomic_store_explicit(&lease->server_ahead_us, server_ahead_us, memory_order_relaxed);
         atomic_store_explicit(&lease->incarnation, incarnation, memory_order_relaxed);
-        /* Release, with validate's acquire: a reader that sees this lease sees every purge that was applied before it. */
+        /* Release, with the acquire in validate: a reader that sees this lease sees every purge that was applied before
+         * it. */
         atomic_store_explicit(&lease->until_ms, sent_ms + node->config->staleness_ms, memory_order_release);
     }
     lk_bells_ring(&node->book->bells);
@@ -52,7 +53,7 @@ void lk_node_lease_confirm(lk_node *node, int64_t sent_ms, uint64_t incarnation,
     lk_lock_give(&node->lock);
 }
 
-/* `until` first: the incarnation read behind it is that lease's, or a later one's. */
+/* `until_ms` is read first: the incarnation that is read after it belongs to that lease, or to a later one. */
 int lk_node_lease_covers_now(const lk_node *node, uint64_t incarnation)
 {
     int64_t until_ms = atomic_load_explicit(&first_of(node)->until_ms, memory_order_acquire);
@@ -61,7 +62,7 @@ int lk_node_lease_covers_now(const lk_node *node, uint64_t incarnation)
     return owner == incarnation ? (int)LATCHKEY_OK : (int)LK_OUTCOME_OTHER_SERVER;
 }
 
-/* The same, of a beat that was sent after since_ms. */
+/* The same for a beat that was sent after since_ms. */
 static int covers_since(const lk_node *node, uint64_t incarnation, int64_t since_ms)
 {
     int64_t until_ms = atomic_load_explicit(&first_of(node)->until_ms, memory_order_acquire);
@@ -118,7 +119,7 @@ bool lk_node_lease_moves(lk_node *node, uint64_t incarnation, int64_t deadline_m
 void lk_node_suspect(lk_node *node, uint64_t incarnation)
 {
     if (!incarnation || lk_node_lease_owner(node) == incarnation) return;
-    lk_pool_renew(node->pool); /* the next connection is made now, and asks who is there */
+    lk_pool_renew(node->pool); /* the next connection is a new one, and finds out which server answers */
     if (atomic_exchange(&node->suspect, incarnation) != incarnation) lk_raise(node->book->wake_fd);
 }
 

@@ -1,13 +1,14 @@
-/* The lease: until when L1 may answer, and of which server. Each partition has its own. A node confirms those of the partitions
- * that it owns together, so what is asked of a node's lease is asked of the first of them.
+/* The lease: until when L1 may answer, and for which server. Each partition has its own. A node confirms those of all
+ * its partitions together, so a question about a node's lease is answered by the first of them.
  *
  *   the link confirms it, last of all that a beat does --release--> until_ms <--acquire-- validate reads it, first
  *   an answer of Redis, yes or no, and the OK of a script --> is it the server that has the lease? --> else it does not count
  *
- * Why the second rule. Behind one address (a proxy, a Kubernetes Service, a failover of the address) connections may lead
- * to different servers. The link's may stay with a server that is not the primary any more while new ones lead to the new
- * one. What the new one answers says nothing of what L1 holds, and what L1 holds says nothing of the new one. So an answer
- * counts only where its server has the lease, and whoever learns of another server makes the link look, at once.
+ * Why an answer needs it too. Behind one address (a proxy, a Kubernetes Service, a failover of the address) connections
+ * may lead to different servers. The link's connection may stay with a deposed primary while new connections lead to
+ * the new one. An answer of the new server then says nothing about L1, and L1 says nothing about the new server. So an
+ * answer counts only if its server has the lease, and a thread that gets an answer from another server makes the link
+ * look at once.
  *
  * Locks: `confirmed` is waited for under node.lock; all else is atomic. */
 #ifndef LK_L2_LEASE_H
@@ -21,21 +22,27 @@
 
 typedef struct lk_node lk_node;
 
-/* Of one partition: whoever owns it writes it, so an entry of L1 need not know which server it came from. */
+/* The lease of one partition: the node that owns it writes it, so an entry of L1 need not know which server it came
+ * from. */
 typedef struct lk_lease {
-    _Atomic int64_t until_ms;        /* L1 may answer until then: sent time of the last good beat plus staleness_ms.
-                                        Release by the link, last of all that a beat does; acquire by validate, first */
-    _Atomic uint64_t incarnation;    /* of the server that confirmed it, 0 from the emptying of L1 until the next one.
-                                        Relaxed: the stripe's epoch, moved after it and read before it, orders it */
-    _Atomic int64_t server_ahead_us; /* Redis' clock less ours, 0: not known yet. Relaxed: a stale one
-                                        is off by what the clocks drifted in one beat */
-    _Atomic uint64_t meetings; /* how many servers the link has begun to meet; a data set that was replaced in place
-                                        counts as another server. Before it lists what it tells that one */
+    /* L1 may answer until then: when the last good beat was sent, plus staleness_ms. The link stores it with release,
+     * last of all that a beat does; validate loads it with acquire, first: so it sees every purge that was applied
+     * before */
+    _Atomic int64_t until_ms;
+    /* the server that confirmed it; 0 from the emptying of L1 until the next one. Relaxed: the stripe's epoch, which
+     * moves after it and is read before it, orders it */
+    _Atomic uint64_t incarnation;
+    /* Redis' clock less ours, 0: not known yet. Relaxed: a stale value is off by what the clocks drifted in one beat */
+    _Atomic int64_t server_ahead_us;
+    /* How many servers the link has begun to meet; a data set that was replaced in place counts as another server. It
+     * is counted before the link lists what it tells that server. Relaxed: recent.lock orders it. A revocation that is
+     * added after the list sees the new number; one that is added before is in the list. */
+    _Atomic uint64_t meetings;
 } lk_lease;
 
-/* All of a handle's, in pages of their own that read as zeros in a forked child: there `alive` is 0 and no lease ever holds (J).
- * There is a place for each partition that a token can name, so what a token says needs no check; only the places of partitions
- * that there are take memory. */
+/* All leases of a handle, in pages of their own that read as zeros in a forked child: there `alive` is 0 and no lease
+ * holds (J). There is a place for each partition that a token can name, so the number in a token needs no check. Only
+ * the places of existing partitions take memory. */
 typedef struct lk_leases {
     lk_lease of[LK_PARTITIONS_MAX];
     _Atomic uint32_t alive;
@@ -49,18 +56,18 @@ static inline uint64_t lk_leases_meetings(const lk_leases *leases, unsigned part
     return atomic_load(&leases->of[partition].meetings);
 }
 
-/* The incarnation that has the lease, lapsed or not; 0: L1 was emptied, and no server has it yet. */
+/* The incarnation that has the lease, even if it has lapsed; 0: L1 was emptied, and no server has it yet. */
 uint64_t lk_node_lease_owner(lk_node *node);
 
 /* An answer of L2, yes or no, may be given only under the lease of the server that gave it, as an answer of L1 may: a
- * server that is not the primary any more goes on answering. `incarnation` is that server, if it had the lease when it was
- * asked, else 0: before, it may not have known of the revocations that it forgot. Where the lease has lapsed, asks the
- * link for a beat and waits for it, at most until deadline_ms; one beat serves all who wait.
- * OK; LK_OUTCOME_OTHER_SERVER: ask once more, the server that has the lease; UNAVAILABLE. */
+ * deposed primary goes on answering. `incarnation`: that server, if it had the lease when it was asked; else 0, since
+ * before it had the lease it may not have known of the revocations that it forgot. If the lease has lapsed, this asks
+ * the link for a beat and waits for it until deadline_ms at most; one beat serves all that wait. OK.
+ * LK_OUTCOME_OTHER_SERVER: ask again, the server that has the lease. UNAVAILABLE. */
 int lk_node_lease_covers(lk_node *node, uint64_t incarnation, int64_t deadline_ms);
 
-/* The same under a lease whose beat was sent after since_ms: then every revocation that was made before that is applied
- * to L1, whoever made it. */
+/* The same under a lease whose beat was sent after since_ms: then every revocation that any instance made before that
+ * is applied to L1. */
 int lk_node_lease_covers_since(lk_node *node, uint64_t incarnation, int64_t since_ms, int64_t deadline_ms);
 
 /* Connections lead to that server, which has no lease: the link is told to look, and the lease is waited for until that server
@@ -72,8 +79,8 @@ bool lk_node_lease_moves(lk_node *node, uint64_t incarnation, int64_t deadline_m
 int lk_node_lease_covers_now(const lk_node *node, uint64_t incarnation);
 void lk_node_await_lease(lk_node *node, int event_fd);
 
-/* An answer came from this server, which may not be the one that has the lease. If it is not, the link connects anew, soon, and
- * says so; and connections of before are not used again. From any thread; cheap where nothing is wrong. */
+/* An answer came from this server, which may not be the one that has the lease. If it is not, the link soon connects
+ * anew and says so, and older connections are not used again. May be called from any thread; cheap if nothing is wrong. */
 void lk_node_suspect(lk_node *node, uint64_t incarnation);
 
 #endif

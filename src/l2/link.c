@@ -1,5 +1,5 @@
-/* See link.h. The link's doors: bytes that came are handed to the part that they are for, and a tick does what is due.
- * Owned by one thread (the node's, or a simulation's); it locks nothing itself. */
+/* See link.h. Hands the bytes that came to the part that they belong to; a tick does what is due. Owned by one thread
+ * (the node's, or a simulation's); it takes no lock. */
 #include "l2/link_parts.h"
 
 #include "base/backoff.h"
@@ -14,7 +14,7 @@ static void take_message(lk_link *link, const lk_reply *channel, const lk_reply 
 {
     if (strcmp(channel->text, link->heartbeat) == 0) {
         uint64_t nonce = strtoull(payload->text, NULL, 16);
-        if (!link->beat.out || nonce != link->beat.nonce) return; /* of an older beat */
+        if (!link->beat.out || nonce != link->beat.nonce) return; /* it belongs to an older beat */
         link->beat.received = true;
         lk_link_complete_beat(link, now_us / 1000);
         return;
@@ -33,7 +33,7 @@ static void take_push(lk_link *link, const lk_reply *reply, int64_t now_ms, int6
     if (lk_reply_shaped(reply, "ssi") && lk_reply_is(kind, "subscribe") && link->state == LK_LINK_SUBSCRIBING) {
         if (link->subscriptions && !--link->subscriptions) lk_link_subscribed(link, now_ms);
     } else if (lk_reply_shaped(reply, "sss") && lk_reply_is(kind, "message")) {
-        /* One of a channel that was confirmed may come before the last confirmation: the first beat finds it. */
+        /* A message of a channel that is confirmed may come before the last confirmation: the first beat finds it. */
         if (link->state >= LK_LINK_REASSERTING) take_message(link, channel, lk_reply_at(reply, 2), now_us);
     } else
         lk_link_lost(link, now_ms, LATCHKEY_UNAVAILABLE,
@@ -66,7 +66,7 @@ void lk_link_fed(lk_link *link, int which, int64_t now_us)
     const char *why = lk_resp_error(link->conn[which].resp);
     snprintf(text, sizeof text, "the server is not usable: %s",
              *why ? why : "it sends answers that were not asked for");
-    /* What never spoke RESP is not Redis; what stops to, is broken. */
+    /* A peer that never spoke RESP is not Redis; one that stops to is broken. */
     bool foreign = link->state == LK_LINK_HANDSHAKE && !lk_resp_no_memory(link->conn[which].resp);
     lk_link_lost(link, now_ms, foreign ? LATCHKEY_CONFIG : LATCHKEY_UNAVAILABLE, text);
 }

@@ -1,11 +1,11 @@
-/* The beat: what is asked, what each answer must say, and when the lease is confirmed.
+/* The beat: what is asked, what each answer must be, and when the lease is confirmed.
  *
- *   EXISTS e (where in doubt) --> MGET q and e of every partition --> TIME --> INFO replication --> PUBLISH nonce --> WAIT
+ *   EXISTS e (if in doubt) --> MGET q and e of every partition --> TIME --> INFO replication --> PUBLISH nonce --> WAIT
  *   |                                                                                             |
  *   the numbers are compared                                the nonce comes back through the subscription
  *
- * Invariants: the numbers are read before the nonce is published. The lease is confirmed last, as of the time at which the
- * beat was sent, and only when every answer came, the nonce was received, and no gap is open. One beat at a time. */
+ * Invariants: the numbers are read before the nonce is published. The lease is confirmed last, as of the time at which
+ * the beat was sent, and only when every answer came, the nonce was received, and no gap is open. One beat at a time. */
 #include "l2/link_parts.h"
 
 #include "redis/info.h"
@@ -17,7 +17,8 @@
 
 enum { BEAT_TIMEOUT_MIN_MS = 250 };
 
-/* MGET, say, of these keys of each partition: all of the first kind, then all of the second, if there is one. */
+/* One command, such as MGET, for these keys of each partition: all of the first kind, then all of the second, if there
+ * is one. */
 static bool send_for_all(lk_link *link, uint32_t tag, const char *command, const char *const which[2])
 {
     size_t each = link->partitions.count, count = each * (which[1] ? 2 : 1);
@@ -37,8 +38,8 @@ static bool send_for_all(lk_link *link, uint32_t tag, const char *command, const
     return sent;
 }
 
-/* Numbers and cut-offs at one moment, so that a cut-off that was counted is read. MGET takes a key of another type for one
- * that is not there. Where we would take that for no cut-off, it is asked before how many there are: no cut-off ever goes. */
+/* Numbers and cut-offs are read at one moment, so that a cut-off that was counted is read. MGET treats a key of another
+ * type as missing. If we would then take it for no cut-off, EXISTS is asked before: a cut-off never disappears. */
 static bool send_numbers(lk_link *link)
 {
     static const char *const cutoffs[2] = {"e", NULL}, *const both[2] = {"q", "e"};
@@ -49,7 +50,7 @@ static bool send_numbers(lk_link *link)
            send_for_all(link, TAG_NUMBERS, "MGET", both);
 }
 
-/* Behind all that this server wrote before: how many replicas hold it? An isolated primary has none, and no lease. */
+/* How many replicas hold what this server wrote so far? An isolated primary has none, and gets no lease. */
 static bool send_wait(lk_link *link)
 {
     char replicas[24], wait_ms[24];
@@ -63,8 +64,8 @@ static bool send_wait(lk_link *link)
     return lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_HELD, wait, 3);
 }
 
-/* Nobody has asked this instance for anything for a while: then beats come half as often, and each second one asks for the time.
- * What a beat proves stays the same, and the lease never lapses for it. */
+/* This instance was asked for nothing for a while. Beats then come half as often, and every second one asks for the
+ * time. What a beat proves stays the same, and the lease never lapses because of it. */
 static bool is_idle(lk_link *link)
 {
     static const enum lk_counter uses[] = {LK_L1_HITS, LK_L1_MISSES, LK_DEAD_REFUSED, LK_L2_READS, LK_L2_WRITES};
@@ -111,14 +112,14 @@ void lk_link_send_beat(lk_link *link, int64_t now_ms, int64_t now_us)
 
 static bool came_back(const lk_link *link) { return link->beat.out && !link->beat.answers && link->beat.received; }
 
-/* A primary that was deposed and does not know it answers all that a beat asks. Where sentinels name the primary, more than half of
- * them must name this one, asked when the beat was sent or later (naming.h). */
+/* A deposed primary that does not know it answers all that a beat asks. If sentinels name the primary, more than half
+ * of them must name this one, asked when the beat was sent or later (naming.h). */
 static bool vouched(const lk_link *link)
 {
     return !link->host.vouched || link->host.vouched(link->host.context, link->beat.sent_ms);
 }
 
-/* No reason to connect anew: the next beat tries again. */
+/* This is no reason to connect anew: the next beat tries again. */
 bool lk_link_await_vouch(lk_link *link, int64_t now_ms)
 {
     if (!came_back(link) || vouched(link)) return false;
@@ -129,8 +130,8 @@ bool lk_link_await_vouch(lk_link *link, int64_t now_ms)
     return true;
 }
 
-/* What a server met in place of another lacks, everybody who knows of it tells it as soon as they have met it, too. Nobody is
- * served from it before they have had the time to. */
+/* A server that is met in place of another may lack revocations. Every instance that knows of them tells the server as
+ * soon as it has met it. No answer of the server is used before they have had the time for that. */
 static bool too_early(lk_link *link)
 {
     if (link->beat.sent_ms >= link->serve_ms) return false;
@@ -139,27 +140,27 @@ static bool too_early(lk_link *link)
     return true;
 }
 
-/* Every number that the beat read must have been applied by now; else messages were lost. */
+/* Every number that the beat read must have been applied by now; otherwise messages were lost. */
 void lk_link_complete_beat(lk_link *link, int64_t now_ms)
 {
     if (!came_back(link) || !vouched(link)) return;
     if (link->baseline && lk_link_tell_heard(link, now_ms)) return;
     if (too_early(link)) return;
-    /* The first beat of a server takes the numbers as they are, so L1 may keep nothing that was read before: emptying it
-     * also voids the tickets of reads that are under way. */
+    /* The first beat of a server takes the numbers as they are, so L1 must keep nothing that was read before. Emptying
+     * it also makes the tickets of reads under way invalid. */
     if (link->baseline) lk_link_empty_for_another(link);
     link->baseline = false;
     for (size_t i = 0; i < link->partitions.count; i++)
         lk_count(link->counters, LK_MISSED, lk_sequence_settle(&link->sequence[link->partitions.at[i]]));
     lk_link_end_everyone(link);
-    if (!lk_link_complete(link, now_ms)) return; /* goes on when the log was read */
+    if (!lk_link_complete(link, now_ms)) return; /* continued when the log was read */
     if (lk_link_tell_unheard(link, now_ms)) return;
     link->failures = 0;
     lk_count(link->counters, LK_BEATS, 1);
     int64_t sent_ms = link->beat.sent_ms;
     link->beat.out = false;
     link->confirmed_ms = sent_ms;
-    /* Last: whoever reads this lease sees an L1 to which everything was applied. */
+    /* Last: a thread that reads this lease sees an L1 to which everything was applied. */
     link->host.lease(link->host.context, sent_ms, link->handshake[0].incarnation, link->server_ahead_us);
     lk_consistency_leased(&link->consistency, sent_ms + link->config->staleness_ms);
     lk_link_log_lease(&link->link_log, sent_ms, link->config->staleness_ms, link->counters);
@@ -172,8 +173,8 @@ static void answered(lk_link *link, int64_t now_ms)
 }
 
 /* A primary that was made a replica keeps its run id, its connections and its subscriptions, and goes on answering all
- * that a beat asks. Revocations go elsewhere then. One that was made a replica and a primary again since the last beat
- * shows it by its replication id alone; what it holds now is somebody else's history of writes. */
+ * that a beat asks. Revocations then go elsewhere. If it was made a replica and a primary again since the last beat,
+ * only its replication id shows it; what it holds now is another history of writes. */
 static void take_replication(lk_link *link, const lk_reply *reply, int64_t now_ms)
 {
     char text[160];
@@ -186,12 +187,12 @@ static void take_replication(lk_link *link, const lk_reply *reply, int64_t now_m
     if (!status) snprintf(text, sizeof text, "the server's replication id changed: it is treated as another server");
     if (status == LATCHKEY_CONFIG && reply->type == LK_REPLY_STRING)
         snprintf(text, sizeof text, "the server became a replica: name its primary");
-    /* What it is refused for, if it is, the next hello says. */
+    /* The next handshake says why it is refused, if it is. */
     lk_link_lost(link, now_ms, reply->type == LK_REPLY_ERROR ? status : LATCHKEY_UNAVAILABLE, text);
 }
 
-/* False: Redis lost its count. Less than at the last beat, or than what was known when this one was sent; or a number that we
- * took was not its. */
+/* False: Redis lost its count. The number is less than at the last beat, or than what was known when this one was sent;
+ * or a number that was taken before was not its own. */
 static bool take_numbers(lk_link *link, const lk_reply *reply)
 {
     bool forwards = true;
@@ -221,7 +222,7 @@ static void doubt(lk_link *link, unsigned p)
     char text[160];
     link->doubtful = true;
     if (!lk_cutoffs_doubt(link->cutoffs, p)) return;
-    link->everyone = true; /* whom it spares is not known */
+    link->everyone = true; /* it is not known which sessions it spares */
     lk_count(link->counters, LK_CORRUPT_RECORDS, 1);
     snprintf(text, sizeof text,
              "the cut-off of partition %u (%.32s:{%u}:e) is not a time: latchkey_revoke_everyone replaces it, and ends "
@@ -230,7 +231,7 @@ static void doubt(lk_link *link, unsigned p)
     link->host.trouble(link->host.context, LATCHKEY_CORRUPT, text);
 }
 
-/* What the server holds as the partition's cut-off. False: it knows less than we do. */
+/* What the server holds as the partition's cut-off. False: it knows less than this instance. */
 static bool take_cutoff(lk_link *link, unsigned p, const lk_reply *item, bool strangers)
 {
     int64_t ms = 0, known = lk_cutoffs_known(link->cutoffs, p);
@@ -244,8 +245,8 @@ static bool take_cutoff(lk_link *link, unsigned p, const lk_reply *item, bool st
     return true;
 }
 
-/* Where the server does not know a cut-off, it was restarted, promoted or emptied since, or somebody deleted it. Returns how
- * many it does not know; it is told of them. */
+/* If the server does not know a cut-off, it was restarted, promoted or emptied since, or a person deleted the key.
+ * Returns how many it does not know; it is told of them. */
 static size_t take_cutoffs(lk_link *link, const lk_reply *reply)
 {
     const size_t count = link->partitions.count;
@@ -272,7 +273,8 @@ static void take_state(lk_link *link, const lk_reply *reply, int64_t now_ms)
         lk_link_refused(link, reply, now_ms, "Redis does not answer MGET as expected");
         return;
     }
-    /* What it forgot is not known: nothing from before counts. Of a server that is being met nothing does anyway. */
+    /* It is not known what the server forgot, so nothing from before counts. For a server that is just being met
+     * nothing does anyway. */
     if (!take_numbers(link, reply) && !link->baseline) {
         lk_link_forgot(link, now_ms, false);
         return;
@@ -282,8 +284,9 @@ static void take_state(lk_link *link, const lk_reply *reply, int64_t now_ms)
     else answered(link, now_ms);
 }
 
-/* Redis' time is good to half a round trip, so the shortest of the recent ones is believed (Cristian 1989). What it is worth
- * fades, since clocks drift. A difference that the round trips do not explain is a clock that was set: believed at once. */
+/* Redis' time is known to half a round trip, so the shortest of the recent ones is used (Cristian 1989). Its worth
+ * fades, since clocks drift. A difference that the round trips do not explain is a clock that was set: it is taken at
+ * once. */
 static void set_server_time(lk_link *link, int64_t server_us, int64_t round_us)
 {
     int64_t ahead_us = server_us - (link->beat.sent_us + round_us / 2), off = ahead_us - link->server_ahead_us;
@@ -303,7 +306,7 @@ static void take_time(lk_link *link, const lk_reply *reply, int64_t now_us)
     bool two = lk_reply_shaped(reply, "ss");
     long long seconds = two ? atoll(lk_reply_at(reply, 0)->text) : 0;
     long long micros = two ? atoll(lk_reply_at(reply, 1)->text) : 0;
-    /* A time that no clock shows is left alone: nothing that the lease is for depends on it. */
+    /* A time that no set clock shows is ignored: the lease does not depend on it. */
     if (seconds > 0 && seconds < LK_LINK_TIME_MAX_US / 1000000 && micros >= 0 && micros < 1000000)
         set_server_time(link, seconds * 1000000 + micros, now_us - link->beat.sent_us);
     answered(link, now_us / 1000);
@@ -315,8 +318,8 @@ static void take_published(lk_link *link, const lk_reply *reply, int64_t now_ms)
     lk_link_refused(link, reply, now_ms, "Redis does not know our subscription any more");
 }
 
-/* Without a lease for so long that L1 answers nothing any more: the address may lead to another server by now, while our
- * connections stay with a primary that lost its replicas. */
+/* There was no lease for so long that L1 answers nothing any more. The address may lead to another server by now, while
+ * our connections stay with a primary that lost its replicas. */
 static bool may_be_deposed(const lk_link *link, int64_t now_ms)
 {
     return link->confirmed_ms && now_ms - link->confirmed_ms > link->config->staleness_ms && now_ms >= link->look_at_ms;
@@ -348,7 +351,7 @@ int64_t lk_link_beat_end(const lk_link *link)
 
 void lk_link_beat_now(lk_link *link, int64_t now_ms)
 {
-    /* Not faster than this, however many ask: a beat that was just answered would have served them. */
+    /* Not sooner than this, however many callers ask: a beat that was just answered would have served them. */
     int64_t soonest_ms = lk_later(now_ms, link->beat.sent_ms + LK_LINK_BEAT_APART_MS);
     if (link->state == LK_LINK_UP && !link->beat.out && link->next_beat_ms > soonest_ms)
         link->next_beat_ms = soonest_ms;

@@ -1,13 +1,13 @@
-/* The link on its way up: from two open sockets to a server that may be served from.
+/* The link on its way up: from two open sockets to a server that may be used.
  *
- *   HANDSHAKE     who is there? Both connections must have reached the same incarnation of the server
- *   SETUP         the number of partitions, recorded by the first instance, must be ours; what the server is set to is said
+ *   HANDSHAKE     which server is this? Both connections must have reached the same incarnation
+ *   SETUP         the number of partitions, recorded by the first instance, must be ours; wrong settings are logged
  *   SUBSCRIBING   one channel for each partition of the link, and the instance's own for the nonce of its beats
- *   REASSERTING   a server that was not met before is told of the recent revocations and of the cut-offs that it lacks
+ *   REASSERTING   a server that was not met before is told of the recent revocations and the cut-offs that it lacks
  *   UP            the first beat is due at once
  *
- * Invariant: no beat is sent before every assertion was answered. An error ends the connection: a server that cannot be told
- * is not served from. */
+ * Invariant: no beat is sent before every assertion was answered. An error ends the connection: a server that cannot be
+ * told is not used. */
 #include "l2/link_parts.h"
 
 #include "redis/keys.h"
@@ -31,7 +31,7 @@ void lk_link_connected(lk_link *link, int64_t now_ms)
     if (!sent) lk_link_no_memory(link, now_ms);
 }
 
-/* The number of partitions is part of every key's name: recorded by the first instance, equal in all. */
+/* The number of partitions is part of every key's name: the first instance records it, and it must be equal in all. */
 static void send_setup(lk_link *link, int64_t now_ms)
 {
     char key[LK_KEY_SIZE], number[24];
@@ -45,8 +45,8 @@ static void send_setup(lk_link *link, int64_t now_ms)
         lk_link_no_memory(link, now_ms);
 }
 
-/* Of a server that was not met before, and that answered a read: while Redis is loading, INFO says that there is no
- * append-only file. The answer comes before that of the first beat. */
+/* Asked of a server that was not met before, once it has answered a read: while Redis is loading, INFO shows no
+ * append-only file. The answer comes before the first beat's. */
 static bool ask_settings(lk_link *link)
 {
     lk_span info[2] = {lk_word("INFO"), lk_word("default")};
@@ -54,7 +54,7 @@ static bool ask_settings(lk_link *link)
            lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_SETTINGS, info, 2);
 }
 
-/* What it is set to is said, and keeps nobody from using it: see server_check.h. */
+/* Findings are logged, and do not keep the server from being used: see server_check.h. */
 static void take_settings(lk_link *link, const lk_reply *reply)
 {
     lk_server_check settings = {.info = reply->type == LK_REPLY_STRING ? reply->text : "",
@@ -102,7 +102,7 @@ static void send_subscribe(lk_link *link, int64_t now_ms)
     if (!sent) lk_link_no_memory(link, now_ms);
 }
 
-/* An error here matters only if the number turns out not to be there: at maxmemory it can be read all the same. */
+/* An error here matters only if the number turns out not to be there: at maxmemory it can still be read. */
 static void take_recorded(lk_link *link, const lk_reply *reply)
 {
     link->setup_status = LATCHKEY_UNAVAILABLE;
@@ -130,7 +130,7 @@ static void take_partitions(lk_link *link, const lk_reply *reply, int64_t now_ms
     else lk_link_no_memory(link, now_ms);
 }
 
-/* As reassert.lua reads it: the selector, or "*" and a cut-off; behind a change its number. */
+/* As reassert.lua reads it: the selector, or "*" and a cut-off; behind a change, its number. */
 static size_t write_assertion(const lk_recent_item *item, char text[ASSERTION_SIZE])
 {
     int size = snprintf(text, ASSERTION_SIZE, "%.*s", LATCHKEY_SELECTOR_LENGTH, item->selector);
@@ -138,14 +138,14 @@ static size_t write_assertion(const lk_recent_item *item, char text[ASSERTION_SI
     return (size_t)size;
 }
 
-/* One call: some of one partition's. The first brings the script; the others find it there. */
+/* One call, for some items of one partition. The first call sends the script's text; the others find it there. */
 static bool send_assertion(lk_link *link)
 {
     const lk_recent_item *first = &link->assertion[link->asserted];
     lk_script_names names;
     char text[ASSERTED_BY_ONE][ASSERTION_SIZE];
     lk_span words[LK_SCRIPT_HEAD + ASSERTED_BY_ONE];
-    size_t count = 0, head = LK_SCRIPT_HEAD - 1; /* selectors are all that it takes */
+    size_t count = 0, head = LK_SCRIPT_HEAD - 1; /* it takes only selectors */
     lk_script_words(&names, words, LK_SCRIPT_REASSERT, link->config, first->partition, first->selector, false);
     if (!link->asserted) lk_script_by_text(words, LK_SCRIPT_REASSERT);
     for (; count < ASSERTED_BY_ONE && link->asserted < link->assertions; count++, link->asserted++) {
@@ -172,7 +172,7 @@ void lk_link_assert(lk_link *link, int64_t now_ms)
     }
 }
 
-/* Nothing is served before all of them were taken: an error is no reason to go on without. */
+/* Nothing is served before all of them were done: after an error it does not go on without them. */
 static void take_assertion(lk_link *link, const lk_reply *reply, int64_t now_ms)
 {
     if (reply->type != LK_REPLY_INTEGER) {
@@ -184,8 +184,8 @@ static void take_assertion(lk_link *link, const lk_reply *reply, int64_t now_ms)
     lk_link_assert(link, now_ms);
 }
 
-/* Its past is not ours. The host is told first: a revocation whose answer came from the server before, and that is added to
- * the recent ones from now on, may come too late for the list below, and is made once more by its caller. */
+/* The server's past is another one. The host is told first. Reason: a revocation that the server before answered, and
+ * that is added to the recent ones from now on, may come too late for the list below. Its caller then makes it again. */
 static void meet(lk_link *link, bool unheard)
 {
     link->met = link->handshake[0].incarnation;
@@ -195,7 +195,7 @@ static void meet(lk_link *link, bool unheard)
     link->host.met(link->host.context, link->met);
 }
 
-/* What has to be made once more: what was new when a server was last confirmed. */
+/* What has to be made again: what was new when a server was last confirmed. */
 static void list_assertions(lk_link *link, int64_t now_ms)
 {
     int64_t then_ms = link->confirmed_ms ? link->confirmed_ms : now_ms;
@@ -208,8 +208,8 @@ static void list_assertions(lk_link *link, int64_t now_ms)
 static void tell_recent(lk_link *link, int64_t now_ms)
 {
     list_assertions(link, now_ms);
-    /* The answers to the beat that is out are of before, too. They come before that of an assertion: so there is one at
-     * least, which may name no session. */
+    /* The answers to the beat that is out are from before this, too. They come before the answer to an assertion: so
+     * there is at least one assertion, which may name no session. */
     if (!link->assertions) {
         link->assertion[0] = (lk_recent_item){.partition = link->partitions.at[0]};
         memcpy(link->assertion[0].selector, LK_NOBODY, LATCHKEY_SELECTOR_LENGTH);
@@ -247,7 +247,7 @@ void lk_link_forgot(lk_link *link, int64_t now_ms, bool heard_all)
     lk_link_empty(link);
     for (size_t i = 0; i < link->partitions.count; i++) {
         lk_sequence *s = &link->sequence[link->partitions.at[i]];
-        /* The answer of a replay that is under way is of before. */
+        /* The answer to a replay that is under way is from before this. */
         *s = (lk_sequence){.replay = s->replay == LK_REPLAY_NONE ? LK_REPLAY_NONE : LK_REPLAY_VOID};
     }
     tell_recent(link, now_ms);
@@ -261,7 +261,7 @@ bool lk_link_tell_heard(lk_link *link, int64_t now_ms)
     return more;
 }
 
-/* From here on every revocation reaches us. What was missed before, the first beat finds. */
+/* From here on every revocation arrives. The first beat finds what was missed before. */
 void lk_link_subscribed(lk_link *link, int64_t now_ms)
 {
     if (link->was_up) lk_count(link->counters, LK_RECONNECTS, 1);
@@ -283,7 +283,7 @@ void lk_link_subscribed(lk_link *link, int64_t now_ms)
     link->server_ahead_us = 0; /* it may be another server */
     link->asserted = link->assertions = link->assertions_out = 0;
     link->listed_ms = 0;
-    /* Until its first beat came back, a server may still have to be told: the connection broke in the middle of it. */
+    /* Until its first beat came back, a server may still have to be told: the connection broke in the middle of that. */
     if (link->baseline) list_assertions(link, now_ms);
     lk_link_enter(link, LK_LINK_REASSERTING, now_ms);
     lk_link_assert(link, now_ms);

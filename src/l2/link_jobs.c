@@ -1,5 +1,5 @@
-/* What the link does for others in the background, between its beats: revocations that are retried, touches, refreshes, and
- * the comparisons of the consistency check, which come last. At most LK_LINK_JOBS are in flight. */
+/* What the link does in the background, between its beats: revocations that are retried, touches, refreshes, and last
+ * the comparisons of the consistency check. At most LK_LINK_JOBS are under way. */
 #include "l2/link_parts.h"
 
 #include "observe/events.h"
@@ -18,7 +18,7 @@ static bool send_audit(lk_link *link, unsigned place)
     return lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_JOB + place, words, 3);
 }
 
-/* As a miss asks (judge.c). */
+/* Asks as a miss does (judge.c). */
 static bool send_refresh(lk_link *link, unsigned place)
 {
     const lk_job *job = &link->job[place];
@@ -29,13 +29,14 @@ static bool send_refresh(lk_link *link, unsigned place)
     return lk_conn_send(conn, TAG_VALUE + place, hget, 3) && lk_conn_send(conn, TAG_JOB + place, pttl, 2);
 }
 
-/* A touch is plain commands, none of which creates anything (D). Two say that all is well, by 1: the session's own key lives
- * longer now, and so does the user's index. GT, since a clock that went back must shorten nothing, nor must an old token's
- * selector, whose key lives until the absolute end. What is not 1 a script looks at: touch.lua.
+/* A touch is plain commands, none of which creates anything (D). Two of them answer 1 if all is well: the session's own
+ * key lives longer now, and so does the user's index. GT, because two things must not shorten a life: a clock that went
+ * back, and an old token's selector, whose key lives until the absolute end. If an answer is not 1, a script looks at
+ * it: touch.lua.
  *
  *   PEXPIRE s:<selector> idle_ms GT   ZADD a XX GT now <selector>   (PEXPIRE a ...)   PEXPIRE u:<user> idle_ms + 1 s GT
  *
- * The partition's index is prolonged for longer than one touch needs, so that the next ones need not. */
+ * The partition's index is prolonged for longer than one touch needs, so that the next touches need not do it. */
 enum { SLACK_MS = 1000 };
 
 typedef struct plain_touch {
@@ -44,7 +45,7 @@ typedef struct plain_touch {
     bool prolongs; /* the partition's index */
 } plain_touch;
 
-/* False: a script has to do it. Near its absolute end a session is given what is left. */
+/* False: a script has to do it. Near its absolute end, a session gets what is left. */
 static bool prepare_touch(lk_link *link, const lk_touch *t, int64_t now_us, plain_touch *p)
 {
     int64_t now_ms = now_us / 1000, server_ms = (now_us + link->server_ahead_us) / 1000;
@@ -80,7 +81,7 @@ static bool send_touch(lk_link *link, unsigned place, const plain_touch *p)
            lk_conn_send(conn, TAG_JOB + place, user, 4);
 }
 
-/* Was that all? False: a script is to do it, or it failed as *status says. */
+/* Was that all? False: a script has to do it, or it failed, and *status says why. */
 static bool touched(lk_link *link, lk_job *job, const lk_reply *user, int *status)
 {
     const lk_reply *session = job->value, *refused = user->type == LK_REPLY_ERROR ? user : session;
@@ -115,13 +116,13 @@ static bool send_job(lk_link *link, unsigned place, int64_t now_us)
         job->meetings = link->meetings;
         words[count++] = lk_word("");
         words[count++] = lk_word(job->of.calls[0] ? job->of.calls + 1 : "");
-        words[count++] = lk_word("1"); /* it is a retry */
+        words[count++] = lk_word("1"); /* this is a retry */
     }
     lk_count(link->counters, LK_L2_WRITES, 1);
     return lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_JOB + place, words, count);
 }
 
-/* As a token begins: see token.h. */
+/* From the beginning of a token: see token.h. */
 static unsigned partition_in(const uint8_t raw[LK_SELECTOR_RAW]) { return (raw[0] & 0x0fu) << 8 | raw[1]; }
 
 /* The last of all jobs. */
@@ -173,7 +174,7 @@ void lk_link_take_job(lk_link *link, unsigned place, const lk_reply *reply, int6
             if (!send_job(link, place, now_ms * 1000)) lk_link_no_memory(link, now_ms);
             return;
         }
-        if (reply->type != LK_REPLY_ERROR) reply = job->value; /* the first was refused */
+        if (reply->type != LK_REPLY_ERROR) reply = job->value; /* the first command was refused */
     }
     if (job->kind == LK_JOB_REFRESH) {
         link->l1.refreshed(link->l1.context, job->item, job->value, reply, link->handshake[0].incarnation);
@@ -184,24 +185,26 @@ void lk_link_take_job(lk_link *link, unsigned place, const lk_reply *reply, int6
         link->host.trouble(link->host.context, status, text);
     } else if (job->kind == LK_JOB_AUDIT) lk_consistency_judge(&link->consistency, &job->seen, reply, now_ms);
     else if (reply->type != LK_REPLY_INTEGER && reply->type != LK_REPLY_STRING)
-        status = LATCHKEY_UNAVAILABLE; /* not what our scripts answer */
+        status = LATCHKEY_UNAVAILABLE; /* our scripts do not answer this */
     else if (job->kind == LK_JOB_TOUCH && lk_reuse_ended(reply)) {
         lk_reuse_report(link->counters, job->of.selector, now_ms);
         lk_event_reused(link->config, job->of.selector, lk_reuse_ended(reply));
     } else if (job->kind == LK_JOB_TOUCH && reply->type == LK_REPLY_INTEGER && reply->integer <= 0) {
-        link->l1.purge(link->l1.context, job->of.selector); /* it is gone */
+        link->l1.purge(link->l1.context, job->of.selector); /* the session is gone */
     } else if (job->kind == LK_JOB_TOUCH && !job->proven && reply->integer == 2) {
         link->l1.touched(link->l1.context, job, link->handshake[0].incarnation);
-    } else if (job->kind == LK_JOB_REVOKE && (reply->integer || reply->type == LK_REPLY_STRING)) { /* it is ended */
+    /* the session is ended */
+    } else if (job->kind == LK_JOB_REVOKE && (reply->integer || reply->type == LK_REPLY_STRING)) {
         const char *told = reply->type == LK_REPLY_STRING ? lk_event_told(reply->text) : NULL;
         snprintf(job->of.told, sizeof job->of.told, "%s", told ? told : "");
         lk_recent_made(link->recent, job->of.partition, job->of.selector, now_ms);
-        if (job->meetings != link->meetings) status = LATCHKEY_UNAVAILABLE; /* of a data set that is gone: once more */
+        /* it ran in a data set that is gone: again */
+        if (job->meetings != link->meetings) status = LATCHKEY_UNAVAILABLE;
     }
     lk_link_end_job(link, job, status);
 }
 
-/* The first reply of a job that has two waits for the other. */
+/* If a job has two replies, the first waits for the other. */
 bool lk_link_keep(lk_link *link, int which, lk_reply *reply)
 {
     if (which != LK_LINK_COMMANDS || reply->tag < TAG_VALUE || reply->tag >= TAG_LOG) return false;

@@ -1,4 +1,4 @@
-/* What the parts of the link (link.h) need of each other, and the tags by which they know their replies. */
+/* What the parts of the link (link.h) need from each other, and the tags by which they know their replies. */
 #ifndef LK_L2_LINK_PARTS_H
 #define LK_L2_LINK_PARTS_H
 
@@ -18,61 +18,64 @@ enum lk_link_tag {
     TAG_PUBLISHED,
     TAG_HELD,
     TAG_INDEXED,        /* of a touch; nothing depends on it */
-    TAG_JOB,            /* + the job's place */
-    TAG_VALUE = 0x8000, /* + the job's place: the first of two replies */
+    TAG_JOB,            /* + the job's index */
+    TAG_VALUE = 0x8000, /* + the job's index: the first of two replies */
     TAG_LOG = 0x10000,  /* + the partition */
 };
 
-#define LK_LINK_TIME_MAX_US INT64_C(100000000000000000) /* the year 5138: no clock that is set shows a later time */
+#define LK_LINK_TIME_MAX_US INT64_C(100000000000000000) /* the year 5138: a clock that shows a later time is not set */
 
-enum { LK_LINK_QUIET_BEATS = 20 };  /* without a use in between: then an instance is idle */
-enum { LK_LINK_BEAT_APART_MS = 5 }; /* beats are no closer than this, however many ask for one */
+enum { LK_LINK_QUIET_BEATS = 20 };  /* without a use in between, until an instance counts as idle */
+enum { LK_LINK_BEAT_APART_MS = 5 }; /* the shortest time between two beats, however many callers ask for one */
 
 /* link_state.c */
 uint64_t lk_link_random(lk_link *link);
 void lk_link_enter(lk_link *link, enum lk_link_state state, int64_t now_ms);
 void lk_link_end_job(lk_link *link, lk_job *job, int status);
-void lk_link_end_everyone(lk_link *link); /* empties L1 where a cut-off is news */
+void lk_link_end_everyone(lk_link *link); /* empties L1 if a cut-off is new */
 void lk_link_no_memory(lk_link *link, int64_t now_ms);
-/* The link is lost for what an error reply says, or else for `text`. */
+/* The link is lost, for the reason in an error reply, or else for `text`. */
 void lk_link_refused(lk_link *link, const lk_reply *reply, int64_t now_ms, const char *text);
 
-/* link.c: connects anew. If the address leads to the server that it led to before, nothing was lost but a few milliseconds. Not
+/* link.c: connects anew. If the address leads to the same server as before, that costs only a few milliseconds. Not
  * again before link->look_at_ms. */
 void lk_link_look(lk_link *link, int64_t now_ms, const char *why);
 
-/* Who asks the sentinels hears of another primary within half a beat of whoever else does; the rest is for meeting it. */
+/* An instance that asks the sentinels learns of another primary within half a beat of any other instance; the rest is
+ * for meeting it. */
 static inline int64_t lk_link_told_ms(const lk_config *config) { return lk_later(config->staleness_ms / 4, 250); }
 
 /* link_handshake.c */
 void lk_link_take_handshake(lk_link *link, int which, const lk_reply *reply, int64_t now_ms);
-bool lk_link_take_setup(lk_link *link, const lk_reply *reply, int64_t now_ms); /* false: another part's reply */
+/* false: the reply belongs to another part */
+bool lk_link_take_setup(lk_link *link, const lk_reply *reply, int64_t now_ms);
 void lk_link_subscribed(lk_link *link, int64_t now_ms);
-/* The server counts its revocations anew: its data set was lost, or replaced in place. To us it is another server. heard_all:
- * every message of the data set before has come. */
+/* The server counts its revocations anew: its data set was lost, or replaced in place. From now on it counts as another
+ * server. heard_all: every message of the data set before has come. */
 void lk_link_forgot(lk_link *link, int64_t now_ms, bool heard_all);
-/* Its first beat came back, and so did all messages of the data set before. Those that came behind the list tell of what is not
- * in it. True: there were some; the server is told, and another beat is sent. */
+/* The server's first beat came back, and so did all messages of the data set before. Messages that came after the list
+ * was made name what is not in it. True: there were some; the server is told, and another beat is sent. */
 bool lk_link_tell_heard(lk_link *link, int64_t now_ms);
-/* A beat came back, and nothing is missing: so what this instance made before it has been announced. True: something was not, so
- * it is not in this data set; the server is told, and another beat is sent. */
+/* A beat came back, and nothing is missing: so what this instance made before the beat has been announced. True:
+ * something was not, so it is not in this data set; the server is told, and another beat is sent. */
 bool lk_link_tell_unheard(lk_link *link, int64_t now_ms);
-/* Tells the server, which is UP, what stands in link->assertion; the beat that is out is of no use then. listed_ms: what was made
- * before then is in it; 0: cut-offs. */
+/* Tells the server, which is UP, what is in link->assertion; the beat that is out is of no use then. listed_ms: what
+ * was made before then is in the list; 0: the list holds cut-offs. */
 void lk_link_tell(lk_link *link, size_t count, int64_t listed_ms, int64_t now_ms);
-void lk_link_assert(lk_link *link, int64_t now_ms); /* sends what is left of link->assertion; then the link is UP */
+void lk_link_assert(lk_link *link, int64_t now_ms); /* sends the rest of link->assertion; then the link is UP */
 
 /* link_beat.c */
 void lk_link_send_beat(lk_link *link, int64_t now_ms, int64_t now_us);
 void lk_link_complete_beat(lk_link *link, int64_t now_ms); /* confirms the lease if nothing is missing any more */
-bool lk_link_await_vouch(lk_link *link, int64_t now_ms);   /* the beat came back, and that alone is missing */
-bool lk_link_take_beat(lk_link *link, const lk_reply *reply, int64_t now_us); /* false: another part's reply */
+bool lk_link_await_vouch(lk_link *link, int64_t now_ms);   /* the beat came back, and only that is missing */
+/* false: the reply belongs to another part */
+bool lk_link_take_beat(lk_link *link, const lk_reply *reply, int64_t now_us);
 int64_t lk_link_beat_end(const lk_link *link);
 
 /* link_replay.c */
 void lk_link_empty(lk_link *link);
 void lk_link_empty_for_another(lk_link *link);
-bool lk_link_complete(lk_link *link, int64_t now_ms); /* asks the log for what is missing. True: nothing is */
+bool lk_link_complete(lk_link *link, int64_t now_ms); /* asks the log for what is missing. True: nothing is missing */
 int64_t lk_link_partition_of(const lk_link *link, const lk_reply *channel);
 void lk_link_take_revocation(lk_link *link, int64_t p, const char *text, int64_t now_us);
 void lk_link_take_log(lk_link *link, uint32_t p, const lk_reply *reply, int64_t now_ms);

@@ -1,11 +1,11 @@
-/* What is applied to L1: the messages of the subscription, the entries of the log that fill a gap, and the emptying where
- * neither tells enough.
+/* What is applied to L1: the messages of the subscription, the entries of the log that fill a gap, and the emptying if
+ * neither has everything.
  *
  *   message "7 selector... @us" --number expected?--> purge
  *                                  \--no: XRANGE from the last one applied--> purge, in order
  *                                                       \--the log does not go on from there--> empty
  *
- * Invariants: a number counts as applied only once its selectors are purged, or L1 was emptied behind it (sequence.h). */
+ * Invariants: a number counts as applied only once its selectors were purged, or L1 was emptied after it (sequence.h). */
 #include "l2/link_parts.h"
 
 #include "base/hash.h"
@@ -17,7 +17,7 @@
 
 enum { REPLAYS_AT_ONCE = 64, REPLAY_ENTRIES = 512 };
 
-/* Then every revocation that is known of is applied, whatever became of its message. */
+/* Then every known revocation is applied, whatever became of its message. */
 void lk_link_empty(lk_link *link)
 {
     link->host.emptying(link->host.context);
@@ -26,7 +26,7 @@ void lk_link_empty(lk_link *link)
     for (size_t i = 0; i < link->partitions.count; i++) lk_sequence_skip(&link->sequence[link->partitions.at[i]]);
 }
 
-/* What is in it is of another server: no news for the log. */
+/* What is in L1 comes from another server: that is nothing to log. */
 void lk_link_empty_for_another(lk_link *link)
 {
     link->link_log.expected++;
@@ -38,7 +38,7 @@ static bool send_replay(lk_link *link, int64_t p)
     lk_sequence *s = &link->sequence[p];
     char key[LK_KEY_SIZE], from[40], max[16];
     lk_key_partition(key, link->config->prefix, (unsigned)p, "r");
-    /* From the last one applied on, if we know what it revoked: so a log that was started anew shows. */
+    /* From the last one applied, if it is known what that one revoked: so a log that was started anew shows. */
     snprintf(from, sizeof from, "%llu-0", (unsigned long long)(s->applied + !s->mark));
     snprintf(max, sizeof max, "%d", REPLAY_ENTRIES);
     lk_span words[6] = {lk_word("XRANGE"), lk_word(key), lk_word(from), lk_word("+"), lk_word("COUNT"), lk_word(max)};
@@ -48,7 +48,7 @@ static bool send_replay(lk_link *link, int64_t p)
     return lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_LOG + (uint32_t)p, words, 6);
 }
 
-/* Asks the log for what is missing. True: nothing is. */
+/* Asks the log for what is missing. True: nothing is missing. */
 bool lk_link_complete(lk_link *link, int64_t now_ms)
 {
     bool gap = false, sent = true;
@@ -74,7 +74,7 @@ static bool owns(const lk_link *link, long long p)
     return p <= LK_PARTITIONS_MAX && bsearch(&key, link->partitions.at, link->partitions.count, sizeof key, by_number);
 }
 
-/* "lk:{17}:rev" names a partition of ours, or -1. */
+/* The partition of this link that "lk:{17}:rev" names, or -1. */
 int64_t lk_link_partition_of(const lk_link *link, const lk_reply *channel)
 {
     char name[LK_KEY_SIZE];
@@ -86,17 +86,18 @@ int64_t lk_link_partition_of(const lk_link *link, const lk_reply *channel)
     return strcmp(name, channel->text) ? -1 : p;
 }
 
-/* The first selector that a revocation names, hashed. */
+/* A hash of the first selector that a revocation names. */
 static uint64_t mark_of(const char *text)
 {
     size_t length = strcspn(text, " ");
     return lk_hash(text, length < LATCHKEY_SELECTOR_LENGTH ? length : LATCHKEY_SELECTOR_LENGTH, 0) | 1;
 }
 
-/* What became of the sessions that an announcement names: they ended; they changed only; or what they give their users did. */
+/* What happened to the sessions that an announcement names: they ended; they only changed; or what they give their
+ * users changed. */
 enum change { CHANGE_ENDED, CHANGE_ONLY, CHANGE_RIGHTS };
 
-/* One word of the announcement with that number: "selector", or "*cutoff". */
+/* Applies one word of the announcement with that number: "selector", or "*cutoff". */
 static void apply(lk_link *link, int64_t p, const char *word, size_t length, enum change change, uint64_t number,
                   int64_t now_ms)
 {
@@ -123,7 +124,7 @@ static void take_number(lk_link *link, int64_t p, uint64_t number, uint64_t mark
 {
     lk_sequence *s = &link->sequence[p];
     uint64_t missed;
-    /* Before the first beat nothing is compared: that empties. */
+    /* Before the first beat nothing is compared: that beat empties L1. */
     if (!link->baseline && lk_sequence_message(s, number, mark, &missed)) {
         lk_count(link->counters, LK_MISSED, missed);
         return;
@@ -133,9 +134,10 @@ static void take_number(lk_link *link, int64_t p, uint64_t number, uint64_t mark
     lk_sequence_message(s, number, mark, &missed);
 }
 
-/* Redis' pub/sub knows no databases: two deployments with one prefix in two databases of a server hear each other. So a
- * message names its database behind " /"; one without a name is of database 0, as all messages of versions before this are.
- * An instance of such a version in another database is not heard: what it revokes is found by the next beat, by its number. */
+/* Redis' channels do not belong to a database: two deployments with one prefix, in two databases of a server, receive
+ * each other's messages. So a message names its database behind " /"; a message without one is of database 0, as are
+ * all messages of older versions. An older instance in another database is not understood: the next beat finds what it
+ * revokes, by its number. */
 static bool of_our_database(const lk_link *link, const char *text)
 {
     const char *name = strstr(text, " /");
@@ -174,8 +176,9 @@ static enum change logged_change(const lk_reply *fields)
     return lk_reply_is(lk_reply_at(fields, 3), "2") ? CHANGE_RIGHTS : CHANGE_ONLY;
 }
 
-/* ["7-0", ["s", "selector...", "c", "1"]], with "2" where rights changed: applied, if it goes on from what was applied before. If the entry of what was
- * applied last names another session, the log is not the one that we followed: the data set was replaced. */
+/* An entry is ["7-0", ["s", "selector...", "c", "1"]], with "2" if rights changed. It is applied if it continues what
+ * was applied before. If the entry that was applied last names another session, this is not the log that was followed:
+ * the data set was replaced. */
 static enum log_says take_entry(lk_link *link, int64_t p, const lk_reply *entry, int64_t now_ms)
 {
     lk_sequence *s = &link->sequence[p];
@@ -186,7 +189,7 @@ static enum log_says take_entry(lk_link *link, int64_t p, const lk_reply *entry,
     uint64_t number = strtoull(lk_reply_at(entry, 0)->text, &end, 10), before = s->applied;
     if (strcmp(end, "-0")) return LOG_TOO_SHORT;
     if (!lk_sequence_logged(s, number, mark_of(what->text))) return number == before ? LOG_IS_ANOTHER : LOG_TOO_SHORT;
-    if (number == before) return LOG_GOES_ON; /* applied long ago */
+    if (number == before) return LOG_GOES_ON; /* it was applied before */
     enum change change = logged_change(fields);
     for (const char *at = what->text; *at; at += strspn(at, " ")) {
         size_t length = strcspn(at, " ");
@@ -197,7 +200,7 @@ static enum log_says take_entry(lk_link *link, int64_t p, const lk_reply *entry,
     return LOG_GOES_ON;
 }
 
-/* Goes on: what was asked for is there, or more of it may be. */
+/* LOG_GOES_ON: what was asked for is there, or there may be more. */
 static enum log_says take_entries(lk_link *link, int64_t p, const lk_reply *reply, int64_t now_ms)
 {
     lk_sequence *s = &link->sequence[p];
@@ -221,7 +224,8 @@ void lk_link_take_log(lk_link *link, uint32_t p, const lk_reply *reply, int64_t 
         int status = lk_error_status(reply, text, sizeof text);
         link->host.trouble(link->host.context, status, text);
     }
-    /* One that was asked for before the numbers were started anew tells nothing: the gap, if there is one, is another. */
+    /* A reply that was asked for before the numbers were started anew tells nothing: the gap, if there is one, is
+     * another. */
     enum log_says says = overtaken ? LOG_GOES_ON : take_entries(link, p, reply, now_ms);
     if (says == LOG_TOO_SHORT) lk_link_empty(link);
     if (says == LOG_IS_ANOTHER) lk_link_forgot(link, now_ms, false);

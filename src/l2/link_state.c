@@ -1,4 +1,4 @@
-/* See link_state.h: what the parts of the link have in common. How a link begins, how it is lost, and how it ends. */
+/* See link_state.h: what the parts of the link share. How a link begins, how it is lost, and how it ends. */
 #include "l2/link_parts.h"
 
 #include "base/backoff.h"
@@ -58,7 +58,7 @@ void lk_link_end_job(lk_link *link, lk_job *job, int status)
     job->kind = LK_JOB_NONE;
 }
 
-/* The cut-offs of many partitions come together: L1 is emptied once for all that have come, before anything else. */
+/* Cut-offs of many partitions come together: L1 is emptied once for all that have come, before anything else. */
 void lk_link_end_everyone(lk_link *link)
 {
     if (!link->everyone) return;

@@ -1,5 +1,5 @@
-/* See mux.h. Lock: line.lock alone. Sending under it does not block; waiting and receiving are done without it, by the
- * driver. */
+/* See mux.h. Lock: mux.lock, and no other with it. Sending under it does not block; the driver waits and receives
+ * without it. */
 #include "l2/mux.h"
 
 #include "base/clock.h"
@@ -18,12 +18,12 @@ static void change_locked(lk_mux *line, lk_exchange *x, int state)
 {
     lk_lock_assert(&line->lock);
     atomic_store_explicit(&x->state, state, memory_order_release);
-    if (x == line->driver) return; /* it looks for itself */
+    if (x == line->driver) return; /* it looks by itself */
     x->next = line->telling;
     line->telling = x;
 }
 
-/* Who was told may be gone at once, and its exchange with it. */
+/* A caller that was woken may be gone at once, and its exchange with it. */
 static void unlock_and_tell(lk_mux *line)
 {
     lk_exchange *x = line->telling;
@@ -49,7 +49,7 @@ static void lose_locked(lk_mux *line, const char *why)
     }
 }
 
-/* DONE: it was; else FULL, or NO_MEMORY. */
+/* DONE, or FULL, or NO_MEMORY. */
 static enum lk_mux_end append_locked(lk_mux *line, lk_exchange *x)
 {
     lk_lock_assert(&line->lock);
@@ -58,7 +58,7 @@ static enum lk_mux_end append_locked(lk_mux *line, lk_exchange *x)
     if (slot == LK_MUX_SLOTS || lk_conn_room(&line->conn) < x->count) return LK_MUX_FULL;
     for (size_t i = 0; i < x->count; i++) {
         if (lk_conn_send(&line->conn, slot, x->calls[i].words, x->calls[i].count)) continue;
-        if (i) lose_locked(line, "no memory for a command"); /* half of it would be sent by others */
+        if (i) lose_locked(line, "no memory for a command"); /* otherwise others would send half of it */
         return LK_MUX_NO_MEMORY;
     }
     line->slot[slot] = x;
@@ -66,7 +66,7 @@ static enum lk_mux_end append_locked(lk_mux *line, lk_exchange *x)
     return LK_MUX_DONE;
 }
 
-/* His name off the slot: what was asked is answered, and nobody listens. */
+/* Takes the caller's name off its slot: the answers will come, and are dropped. */
 static void leave_locked(lk_mux *line, const lk_exchange *x)
 {
     lk_lock_assert(&line->lock);
@@ -76,7 +76,7 @@ static void leave_locked(lk_mux *line, const lk_exchange *x)
 
 /* ----------------------------------------------------------------------------------------------- driving -- */
 
-/* One reply, to whom it belongs. A slot is free again when nothing that it asked for is awaited any more. */
+/* Gives one reply to its caller. A slot is free again when nothing that it asked for is awaited any more. */
 static void give_locked(lk_mux *line, lk_reply *reply)
 {
     lk_lock_assert(&line->lock);
@@ -104,7 +104,7 @@ static void take_replies_locked(lk_mux *line)
     lose_locked(line, error);
 }
 
-/* Sends as the socket takes it and waits for more to read. The lock is not held while waiting: others append. */
+/* Sends what the socket takes, and waits for more to read. The lock is not held while waiting: others append. */
 static void drive_once_locked(lk_mux *line, int64_t deadline_ms)
 {
     lk_lock_assert(&line->lock);
@@ -122,7 +122,7 @@ static void drive_once_locked(lk_mux *line, int64_t deadline_ms)
     else take_replies_locked(line);
 }
 
-/* What was appended meanwhile is on its way before the next one wakes. */
+/* Sends what was appended meanwhile before the next caller wakes. */
 static void hand_over_locked(lk_mux *line)
 {
     lk_lock_assert(&line->lock);
@@ -149,7 +149,7 @@ static void drive_locked(lk_mux *line, lk_exchange *x)
     while (atomic_load_explicit(&x->state, memory_order_relaxed) == LK_EXCHANGE_DRIVES) {
         bool late = lk_now_ms() >= x->deadline_ms;
         drive_once_locked(line, x->deadline_ms);
-        /* What is there already is still taken; what goes on coming is not waited for. */
+        /* Takes what is there already; does not wait for what is still to come. */
         if (late && atomic_load_explicit(&x->state, memory_order_relaxed) == LK_EXCHANGE_DRIVES)
             lose_locked(line, late_text);
     }
@@ -166,7 +166,8 @@ static void wait(lk_mux *line, lk_exchange *x)
     if (state == LK_EXCHANGE_WAITS) leave_locked(line, x);
     if (state == LK_EXCHANGE_DRIVES) drive_locked(line, x);
     unlock_and_tell(line);
-    /* Told, but too late to hear it: who tells is between the lock and the post. */
+    /* It is being woken, but noticed its deadline first: the waking thread has released the lock and is about to wake
+     * it. */
     if (!told && state != LK_EXCHANGE_WAITS) lk_park_wait(&x->told, LK_PARK_FOREVER);
 }
 
@@ -209,7 +210,7 @@ enum lk_mux_end lk_mux_exchange(lk_mux *line, lk_exchange *x, char *error, size_
 bool lk_mux_good(lk_mux *line)
 {
     lk_lock_take(&line->lock);
-    /* Somebody else may have come meanwhile. */
+    /* Another caller may have come meanwhile. */
     bool idle = !line->driver;
     bool good = !line->lost && (!idle || (lk_conn_quiet(&line->conn) && lk_net_idle_good(&line->socket)));
     lk_lock_give(&line->lock);

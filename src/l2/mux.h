@@ -1,17 +1,20 @@
-/* A line: one connection to Redis, shared by callers who wait for their own answers.
+/* One connection to Redis, shared by callers that each wait for their own answer.
  *
  *   caller A --append--> [out] --send--+                     +--recv--> A's replies: A is done, and hands over to B
  *   caller B --append--> [out]         |--> Redis -->        |          B's, C's: they are woken
  *   caller C --append--> [out] --------+ (together)          |
  *
- * Who finds nobody driving, drives: sends what was appended, by whomever, and reads; the first reply awaited is his, since
- * Redis keeps the order. What is appended while he waits goes out in one piece when his answer is there, by his hand, and
- * who is first now drives on. So no thread of the library's is in between, an idle line costs its caller what a bare
- * connection does, and under load one system call, here and in Redis, serves many.
+ * A caller that finds no driver becomes the driver. It sends what was appended, by any caller, and reads. Redis keeps
+ * the order, so the first reply that is awaited is its own. What is appended while it waits is sent in one piece when
+ * its answer is there; it does that before it leaves, and the caller that is first then drives on. So no thread of the
+ * library is in between: an idle connection costs its caller what a bare one does, and under load one system call, here
+ * and in Redis, serves many.
  *
- * Guarantee I: each awaited reply carries the number of the slot of its caller. A caller whose deadline passes behind
- * others takes his name off his slot, and its replies are thrown away. Where the first one's passes, or anything breaks,
- * the line is lost: all on it are told so, and it is never used again. */
+ * Guarantee I: each awaited reply carries the number of its caller's slot. If a caller's deadline passes while others
+ * are before it, it takes its name off its slot, and its replies are dropped. If the deadline of the first one passes,
+ * or anything breaks, the connection is lost: all callers on it are told, and it is never used again.
+ *
+ * Lock: mux.lock; it is not held while waiting and receiving. */
 #ifndef LK_L2_MUX_H
 #define LK_L2_MUX_H
 
@@ -31,47 +34,49 @@ typedef struct lk_call {
 
 enum lk_exchange_state { LK_EXCHANGE_WAITS, LK_EXCHANGE_DRIVES, LK_EXCHANGE_DONE, LK_EXCHANGE_LOST };
 
-/* Calls that belong together, their replies, and who waits for them: on the caller's stack. */
+/* Calls that belong together, and their replies: on the stack of the caller that waits for them. */
 typedef struct lk_exchange {
     const lk_call *calls;
     size_t count;
-    lk_reply **replies; /* `count` of them, the caller's once all are there */
+    lk_reply **replies; /* `count` of them; the caller frees them once all are there */
     int64_t deadline_ms;
-    /* the line's, written under its lock: */
+    /* for mux.c, written under its lock: */
     size_t got;
-    _Atomic int state;        /* release; acquired without the lock by who was told, who then sees `replies` */
-    struct lk_exchange *next; /* of those to be told */
-    lk_park told;             /* of the end, or of the turn to drive; once, and the waiter stays until it was */
+    /* release; a caller that was woken loads it with acquire, without the lock, and then sees `replies` */
+    _Atomic int state;
+    struct lk_exchange *next; /* the next one to be woken */
+    /* woken at the end, or when it is this caller's turn to drive; once, and the caller stays until then */
+    lk_park told;
 } lk_exchange;
 
 typedef struct lk_mux {
     lk_lock lock;
-    /* guarded by lock, but for the socket and conn.resp, which are the driver's: */
+    /* guarded by lock, except the socket and conn.resp, which belong to the driver: */
     lk_conn conn;
     lk_socket socket;
     lk_exchange *slot[LK_MUX_SLOTS], *driver;
-    lk_exchange *telling; /* those who are to be told once the lock is given back, so that they need not wait for it */
-    bool taken[LK_MUX_SLOTS]; /* also where the caller has left, until its replies came */
+    lk_exchange *telling; /* to be woken after the lock was released, so that they need not wait for it */
+    bool taken[LK_MUX_SLOTS]; /* a slot stays taken after its caller has left, until its replies have come */
     bool lost;
-    char error[160]; /* why */
+    char error[160]; /* why it was lost */
     /* constant: */
     uint64_t incarnation; /* of the server at the other end */
-    /* the pool's, guarded by its lock: */
-    unsigned generation; /* of the pool when the line was opened */
-    unsigned users;      /* callers that are on it or on the way to it */
-    bool alone;          /* and want to be the only one */
-    bool retired;        /* nobody else is to come */
-    uint64_t used;       /* when: a number that only grows */
-    int64_t heard_ms;    /* when it answered last, */
-    bool probing;        /* and it is used for the first time after a while: nobody knows whether it still does */
+    /* for pool.c, guarded by the pool's lock: */
+    unsigned generation; /* the pool's when the connection was opened */
+    unsigned users;      /* callers that use it, or are about to */
+    bool alone;          /* and its caller wants to be the only one */
+    bool retired;        /* no further caller may use it */
+    uint64_t used;       /* when it was last used: a number that only grows */
+    int64_t heard_ms;    /* when it last answered, */
+    bool probing;        /* and it is used for the first time after a while: it is not known whether it still works */
 } lk_mux;
 
-/* Connects and greets. OK; UNAVAILABLE, CONFIG or NO_MEMORY, and why. */
+/* Connects, with the handshake. OK; UNAVAILABLE, CONFIG or NO_MEMORY, and `error` says why. */
 int lk_mux_open(const lk_config *config, lk_addresses *addresses, int64_t deadline_ms, lk_mux **out, char *error,
                 size_t error_size);
-void lk_mux_close(lk_mux *line); /* nobody is on it */
+void lk_mux_close(lk_mux *line); /* no caller may be using it */
 
-/* Is it still of use, after a time of idling? */
+/* Does it still work after having been idle? */
 bool lk_mux_good(lk_mux *line);
 
 enum lk_mux_end {
@@ -79,11 +84,11 @@ enum lk_mux_end {
     LK_MUX_LATE,      /* the deadline passed */
     LK_MUX_LOST,      /* the connection broke */
     LK_MUX_GONE,      /* it was lost before anything was sent: nothing happened */
-    LK_MUX_FULL,      /* the same, for want of a slot */
-    LK_MUX_NO_MEMORY, /* the same, for want of memory */
+    LK_MUX_FULL,      /* the same, because there was no free slot */
+    LK_MUX_NO_MEMORY, /* the same, because there was no memory */
 };
 
-/* `told` is made by the line where it is needed. On any end but DONE no reply is left. */
+/* `told` is set up where it is needed. On any end but DONE, no reply is left. */
 enum lk_mux_end lk_mux_exchange(lk_mux *line, lk_exchange *x, char *error, size_t error_size);
 
 #endif

@@ -1,4 +1,4 @@
-/* See node.h. The shell around the link: one thread, two sockets, an eventfd to wake it. */
+/* See node.h. The shell around the link: one thread, two sockets, and an eventfd to wake it. */
 #include "l2/node.h"
 
 #include "base/clock.h"
@@ -36,7 +36,7 @@ static void raise_event(lk_node *node, int event_fd)
 
 static void on_emptying(void *context) { lk_node_lease_void(context); }
 
-/* A revocation that was retried is done with; `told` is what its last run said, if that run ended the session. */
+/* A revocation that was retried is done. `told` is what its last run said, if that run ended the session. */
 static void tell(lk_node *node, const lk_pending_item *was, const char *told)
 {
     lk_lock_take(&node->lock);
@@ -78,7 +78,8 @@ static void on_trouble(void *context, int status, const char *text)
     lk_node_trouble(node, status, text);
 }
 
-/* Before the link lists the recent revocations, under their lock: one that is added after that sees it. */
+/* Called before the link lists the recent revocations, under their lock: a revocation that is added after that sees
+ * this. */
 static void on_met(void *context, uint64_t incarnation)
 {
     lk_node *node = context;
@@ -119,7 +120,7 @@ static bool next_of_inbox(lk_node *node, int64_t now_ms, lk_job *job)
     return true;
 }
 
-/* Revocations first. They are gone through in rounds, a while apart. */
+/* Revocations first. They are taken in rounds, some time apart. */
 static bool on_next_job(void *context, int64_t now_ms, lk_job *job)
 {
     lk_node *node = context;
@@ -154,14 +155,14 @@ static void on_stats(void *context, lk_beat_stats *stats)
 {
     lk_node *node = context;
     const lk_lease *lease = &node->book->leases->of[node->partitions.at[0]];
-    int64_t until_ms = atomic_load_explicit(&lease->until_ms, memory_order_relaxed); /* this thread's own */
+    int64_t until_ms = atomic_load_explicit(&lease->until_ms, memory_order_relaxed); /* written by this thread */
     stats->lease_age_ms = until_ms ? lk_now_ms() - (until_ms - node->config->staleness_ms) : -1;
     stats->in_flight = lk_pool_callers(node->pool);
     stats->pending = (int64_t)lk_pending_retries(node->book->pending);
 }
 
-/* Without durability, more than half of the sentinels must name this primary, asked with the beat. With it the replicas that hold
- * what was written say the same, and the sentinels may be away. */
+/* Without durability, more than half of the sentinels must name this primary, asked with the beat. With durability, the
+ * replicas that hold what was written show the same, and the sentinels may be away. */
 static bool on_vouched(void *context, int64_t since_ms)
 {
     lk_node *node = context;
@@ -172,17 +173,17 @@ static bool on_vouched(void *context, int64_t since_ms)
 
 static void close_sockets(lk_node *node)
 {
-    /* It took the connection, and never served: another address may do better. */
+    /* The server accepted the connection, and never served: another address may be better. */
     if (lk_net_is_open(&node->socket[LK_LINK_COMMANDS]) && !atomic_load(&node->connected) && node->addresses.count)
         node->addresses.first = (node->addresses.first + 1) % node->addresses.count;
-    /* What the callers hold is connected to the same server: it may not be what it was. New lines ask it. */
+    /* The connections of callers lead to the same server, which may have changed. New connections find out. */
     if (lk_net_is_open(&node->socket[LK_LINK_COMMANDS])) lk_pool_renew(node->pool);
     lk_pending_unsettle(node->book->pending);
     for (int i = 0; i < LK_LINK_CONNECTIONS; i++) lk_net_close(&node->socket[i]);
     atomic_store(&node->connected, false);
 }
 
-/* Asked where the server's side of the handshake is late: before open has used up its deadline, so that it can say so. */
+/* Asked if the server's side of the handshake is late, before open has used up its deadline, so that open can say it. */
 static bool speaks_plainly(lk_node *node, lk_addresses *addresses)
 {
     int64_t patience =
@@ -191,13 +192,13 @@ static bool speaks_plainly(lk_node *node, lk_addresses *addresses)
            lk_net_speaks_plainly(addresses, lk_now_ms() + patience, node->stop_fd);
 }
 
-/* Whom the sentinels name; NULL: the server stands at the configuration's address. */
+/* The server that the sentinels name; NULL: the configuration's address is used. */
 static const lk_host *where(const lk_node *node)
 {
     return node->sentinels ? &lk_sentinels_naming(node->sentinels)->primary : NULL;
 }
 
-/* The host's addresses; where they cannot be had just now, the last that were known. */
+/* The host's addresses; if they cannot be found now, the last known ones. */
 static bool find_addresses(lk_node *node, char *error, size_t error_size)
 {
     lk_addresses found;
@@ -208,8 +209,8 @@ static bool find_addresses(lk_node *node, char *error, size_t error_size)
     return node->addresses.count > 0;
 }
 
-/* Nobody is connected to before more than half of the sentinels have named it. Why they do not is said once they have had the time
- * to answer. */
+/* No server is connected to before more than half of the sentinels have named it. If they do not, that is reported once
+ * they have had the time to answer. */
 static bool awaits_name(lk_node *node)
 {
     char text[160];
@@ -221,7 +222,7 @@ static bool awaits_name(lk_node *node)
     return true;
 }
 
-/* The old link and the old pool are dropped at once, not when they break: a primary that was deposed may live on for long. */
+/* The old link and the old pool are dropped at once, not when they break: a deposed primary may live on for long. */
 static void move_to(lk_node *node, const lk_host *primary)
 {
     char at[112], text[160];
@@ -229,7 +230,7 @@ static void move_to(lk_node *node, const lk_host *primary)
     snprintf(text, sizeof text, "the sentinels name another primary: %s", at);
     node->addresses.count = node->addresses.first = 0;
     lk_lookup_leave(&node->lookup);
-    if (node->link.state == LK_LINK_CONNECTING) return; /* it is waited for */
+    if (node->link.state == LK_LINK_CONNECTING) return; /* a name is waited for */
     lk_pool_cut(node->pool);
     lk_link_moved(&node->link, lk_now_ms(), text);
 }
@@ -238,7 +239,7 @@ static void connect_sockets(lk_node *node)
 {
     if (awaits_name(node)) return;
     char error[160] = "";
-    /* Where one tick found the link down and its retry due, as after a pause, the old ones are still open. */
+    /* If one tick found the link down and its retry due, as after a pause, the old sockets are still open. */
     close_sockets(node);
     int64_t most = lk_later(node->config->deadline_ms, node->sentinels ? CONNECT_NAMED_MS : CONNECT_MOST_MS);
     bool good = find_addresses(node, error, sizeof error);
@@ -254,26 +255,27 @@ static void connect_sockets(lk_node *node)
     else lk_link_lost(&node->link, lk_now_ms(), LATCHKEY_UNAVAILABLE, error);
 }
 
-/* What waiting cannot mend needs somebody to act. */
+/* CONFIG: waiting does not help, a person has to change something. */
 static void lost(lk_node *node, const lk_socket *s, const char *why)
 {
     lk_link_lost(&node->link, lk_now_ms(), s->refused ? LATCHKEY_CONFIG : LATCHKEY_UNAVAILABLE, why);
 }
 
-/* Of poll: the link's sockets, the eventfd, the sentinels. */
+/* In poll's array: the link's sockets, the eventfd, the sentinels. */
 enum { WAKE = LK_LINK_CONNECTIONS, SENTINELS, POLLED = SENTINELS + LK_SENTINELS_MAX };
 
 static int64_t nap_ms(lk_node *node, int64_t now_ms)
 {
     int64_t wake_ms = lk_link_wake_ms(&node->link);
-    if (node->sentinels && node->link.state == LK_LINK_CONNECTING) wake_ms = node->named_by_ms; /* it awaits a name */
+    /* the link waits for a name */
+    if (node->sentinels && node->link.state == LK_LINK_CONNECTING) wake_ms = node->named_by_ms;
     if (node->sentinels) wake_ms = lk_earlier(wake_ms, lk_sentinels_wake_ms(node->sentinels));
     int64_t wait = wake_ms - now_ms;
     if (wait > PENDING_RETRY_MS && lk_pending_retries(node->book->pending)) wait = PENDING_RETRY_MS;
     return lk_inbox_nap(node->book->inbox, now_ms, wait);
 }
 
-/* Writes what the link has to say; then waits for something to happen. */
+/* Writes what the link has to send; then waits until something happens. */
 static void wait_for_events(lk_node *node, struct pollfd poll_fd[POLLED])
 {
     char error[160];
@@ -293,11 +295,11 @@ static void wait_for_events(lk_node *node, struct pollfd poll_fd[POLLED])
     if (poll(poll_fd, count, wait > 0 ? (int)wait : 0) < 0) memset(poll_fd, 0, sizeof *poll_fd * POLLED);
     uint64_t times;
     if (poll_fd[WAKE].revents && read(node->book->wake_fd, &times, sizeof times) < 0 && errno != EAGAIN &&
-        errno != EINTR) /* the next poll finds it again */
+        errno != EINTR) /* the next poll reports it again */
         lk_node_trouble(node, LATCHKEY_UNAVAILABLE, "the link's eventfd failed");
 }
 
-/* A new name is followed at once. What they say otherwise may be what the beat that is out waits for. */
+/* A new name is followed at once. Other answers may be what the beat that is out waits for. */
 static void hear_sentinels(lk_node *node, const struct pollfd poll_fd[POLLED])
 {
     if (!node->sentinels) return;
@@ -306,8 +308,8 @@ static void hear_sentinels(lk_node *node, const struct pollfd poll_fd[POLLED])
     lk_link_vouched(&node->link, lk_now_ms());
 }
 
-/* A proxy that does not know INFO (twemproxy) answers PING, and ends the connection without a word. Redis that is about to go
- * away, or a wire that breaks, may do so now and then. */
+/* A proxy that does not know INFO (twemproxy) answers PING, and ends the connection without a word. A Redis that is
+ * about to stop, or a connection that breaks, may do so now and then. */
 static bool is_a_proxy(lk_node *node, const lk_socket *s)
 {
     enum { IN_A_ROW = 4 };
@@ -413,7 +415,7 @@ int lk_node_open(const lk_config *config, lk_counters *counters, lk_partitions p
     return status;
 }
 
-/* A process that stops has to know, and can wait before it does: latchkey_stats tells how many are pending. */
+/* A process that stops has to know, and can wait before it does: latchkey_stats says how many are pending. */
 static void say_given_up(const lk_node *node)
 {
     size_t given_up = lk_pending_retries(node->book->pending);
@@ -481,7 +483,7 @@ bool lk_node_remember(lk_node *node, unsigned partition, const char *selector, l
     return lk_leases_meetings(node->book->leases, partition) == source.meetings && (!met || met == source.incarnation);
 }
 
-/* Until the link has retried it. */
+/* Waits until the link has made it again. */
 static bool await_retry(lk_node *node, const lk_pending_item *item, int64_t deadline_ms)
 {
     lk_lock_take(&node->lock);
@@ -509,7 +511,7 @@ void lk_node_touch(lk_node *node, const lk_touch *touch) { lk_inbox_touch(node->
 
 void lk_node_refresh(lk_node *node, const char *token, int64_t now_ms, int64_t patience_ms)
 {
-    /* What cannot be read now is not asked for later. */
+    /* A session that cannot be read now is not asked for later. */
     if (lk_node_connected(node)) lk_inbox_refresh(node->book->inbox, token, now_ms, patience_ms);
 }
 
@@ -521,7 +523,7 @@ static void note_refusal_locked(lk_node *node, const char *text)
     uint64_t hash = lk_hash(text, strlen(text), 0);
     for (size_t i = 0; i < node->refused_count; i++)
         if (node->refused[i] == hash) return;
-    if (node->refusal[0] || node->refused_count == LK_NODE_REFUSALS_SAID) return; /* the next time */
+    if (node->refusal[0] || node->refused_count == LK_NODE_REFUSALS_SAID) return; /* at the next time */
     node->refused[node->refused_count++] = hash;
     snprintf(node->refusal, sizeof node->refusal, "%s", text);
 }
@@ -529,7 +531,7 @@ static void note_refusal_locked(lk_node *node, const char *text)
 void lk_node_trouble(lk_node *node, int status, const char *text)
 {
     lk_lock_take(&node->lock);
-    /* What keeps the link from being up it says itself (trouble.h). */
+    /* The link itself logs what keeps it from being up (link_log.h). */
     if (status == LATCHKEY_CONFIG && lk_node_connected(node)) note_refusal_locked(node, text);
     node->status = status;
     snprintf(node->trouble, sizeof node->trouble, "%s", text);

@@ -1,4 +1,4 @@
-/* A node's own state, for node.c and lease.c alone. */
+/* A node's own state, for node.c and lease.c only. */
 #ifndef LK_L2_NODE_PARTS_H
 #define LK_L2_NODE_PARTS_H
 
@@ -22,38 +22,38 @@ struct lk_node {
     lk_pool *pool;
     pthread_t thread;
     bool started;
-    int stop_fd; /* an eventfd: the end has come, also for a connection being made */
+    int stop_fd; /* an eventfd: the end has come, also for a connection that is being made */
     _Atomic bool stop, connected, beat_wanted;
     _Atomic uint64_t met;     /* the incarnation that the link met last, 0: none yet */
     _Atomic uint64_t suspect; /* an answer came from this incarnation, 0: no news for the link */
 
-    /* the link's thread alone: */
+    /* used by the link's thread only: */
     lk_link link;
     lk_socket socket[LK_LINK_CONNECTIONS];
-    lk_addresses addresses;  /* the last that were known */
-    lk_lookup *lookup;       /* of newer ones, under way */
-    lk_sentinels *sentinels; /* NULL: the server stands at one address */
-    int64_t named_by_ms;     /* no primary is named yet; from then on that is said */
-    unsigned hung_up;        /* connections, in a row, that ended before their first answer */
+    lk_addresses addresses;  /* the last known ones */
+    lk_lookup *lookup;       /* a lookup of newer ones that is under way */
+    lk_sentinels *sentinels; /* NULL: the server is at one address */
+    int64_t named_by_ms;     /* no primary is named yet: from then on that is reported */
+    unsigned hung_up;        /* how many connections, in a row, ended before their first answer */
     size_t pending_cursor;
     int64_t pending_retry_ms;
 
     lk_lock lock;
-    pthread_cond_t changed; /* the lease, `status` or `retried` */
+    pthread_cond_t changed; /* the lease, `status` or `retried` has changed */
     /* guarded by lock: */
     uint64_t retried;   /* revocations that the link has done since a call gave up */
     bool leased;        /* once */
     uint64_t confirmed; /* how many leases */
     int status;         /* of the newest trouble, and what it was: */
     char trouble[160];
-    /* What Redis refuses until somebody acts is said to the log, once each: by the link's thread, since a log function may not
-     * run under the locks that callers hold. */
-    char refusal[160]; /* "": none to be said */
+    /* What Redis refuses until a person changes something is logged once each. The link's thread does that, since a log
+     * function must not run under the locks that callers hold. */
+    char refusal[160]; /* "": there is none to be logged */
     uint64_t refused[LK_NODE_REFUSALS_SAID];
     size_t refused_count;
 };
 
-/* lease.c; the link's thread alone. */
+/* in lease.c; called by the link's thread only. */
 void lk_node_lease_confirm(lk_node *node, int64_t sent_ms, uint64_t incarnation, int64_t server_ahead_us);
 void lk_node_lease_void(lk_node *node); /* L1 is about to be emptied */
 

@@ -1,4 +1,4 @@
-/* See pool.h. Lock: pool.lock alone; nothing blocks under it, no socket is used under it, and no line's lock is taken. */
+/* See pool.h. Lock: pool.lock, and no other with it. Nothing blocks under it, and no socket is used under it. */
 #include "l2/pool.h"
 
 #include "base/backoff.h"
@@ -18,30 +18,30 @@ enum { LINES_MAX = 64, BACKOFF_MIN_MS = 5, BACKOFF_MAX_MS = 250 };
 enum {
     TRUST_MS = 1000,
     IDLE_MAX_MS = 30000
-}; /* a line that was silent for longer: one caller tries it; it is made anew */
-enum { BUDGET_MOST = 1000, RETRY_COST = 10 }; /* one repetition for ten successes, and a hundred in hand at most */
+}; /* a connection that was silent for longer is first tried by one caller; one that is older still is made anew */
+enum { BUDGET_MOST = 1000, RETRY_COST = 10 }; /* one repetition for ten successes, and a hundred saved up at most */
 
 struct lk_pool {
     const lk_config *config;
     lk_counters *counters;
-    _Atomic int64_t callers; /* a count, nothing else */
-    _Atomic int budget;      /* the same; beyond its most by as many callers as add at once */
+    _Atomic int64_t callers; /* relaxed: a count, which orders nothing */
+    _Atomic int budget;      /* relaxed: the same. It may exceed its maximum by as many callers as add at once */
     lk_lock lock;
-    pthread_cond_t changed; /* a line was opened or given back, or could not be opened */
+    pthread_cond_t changed; /* a connection was opened or given back, or could not be opened */
     /* all guarded by lock: */
     lk_addresses addresses;
     lk_mux *line[LINES_MAX];
-    unsigned lines, opening; /* there; and being made */
-    uint64_t uses;           /* of lines: what they are numbered by */
+    unsigned lines, opening; /* how many there are; how many are being made */
+    uint64_t uses;           /* of connections: this numbers each use */
     unsigned alone_waiting;
-    unsigned probing;             /* lines on which a caller finds out whether they still answer */
-    _Atomic int64_t suspected_ms; /* written under the lock; a stale one is noticed a call later */
+    unsigned probing;             /* connections on which a caller finds out whether they still work */
+    _Atomic int64_t suspected_ms; /* written under the lock. Relaxed: a stale value is noticed one call later */
     unsigned generation;
     unsigned failures;   /* to connect, in a row */
     uint64_t random;     /* for jitter */
-    int64_t retry_at_ms; /* before it, connecting is not tried again */
+    int64_t retry_at_ms; /* no attempt to connect before then */
     char failure[160];
-    int fd[LINES_MAX]; /* of every line, or -1: what a forked child closes */
+    int fd[LINES_MAX]; /* of every connection, or -1: a forked child closes them */
 };
 
 lk_pool *lk_pool_open(const lk_config *config, lk_counters *counters)
@@ -111,7 +111,7 @@ void lk_pool_cut(lk_pool *pool)
     pool->retry_at_ms = 0;
     pool->addresses.count = pool->addresses.first = 0;
     atomic_store_explicit(&pool->suspected_ms, lk_now_ms(), memory_order_relaxed);
-    /* Their users read the end, and close them. */
+    /* Their users read the end of the connection, and close them. */
     for (int i = 0; i < LINES_MAX; i++)
         if (pool->fd[i] >= 0) shutdown(pool->fd[i], SHUT_RDWR);
     pthread_cond_broadcast(&pool->changed);
@@ -120,7 +120,7 @@ void lk_pool_cut(lk_pool *pool)
 
 /* --------------------------------------------------------------------------------------------- opening -- */
 
-/* Before the line's descriptor is closed: then it may be somebody else's. */
+/* Called before the descriptor is closed: after that it may belong to another file. */
 static void forget_locked(lk_pool *pool, const lk_mux *line)
 {
     lk_lock_assert(&pool->lock);
@@ -148,7 +148,7 @@ static void failed_locked(lk_pool *pool, const char *error)
     snprintf(pool->failure, sizeof pool->failure, "%s", error);
 }
 
-/* A place was taken (`opening`). The line that comes of it is used by the caller. */
+/* A place was taken (`opening`). The caller uses the connection that is made. */
 static int open_line(lk_pool *pool, const lk_ask *ask, lk_mux **line, char *error, size_t error_size)
 {
     lk_lock_take(&pool->lock);
@@ -159,7 +159,7 @@ static int open_line(lk_pool *pool, const lk_ask *ask, lk_mux **line, char *erro
     int status = lk_mux_open(pool->config, &addresses, ask->deadline_ms, line, error, error_size);
     lk_lock_take(&pool->lock);
     pool->opening--;
-    /* Where it failed, an address may have taken the connection and not have served. */
+    /* If it failed, an address may have accepted the connection and not have served. */
     if (addresses.count) pool->addresses.first = (addresses.first + (status != LATCHKEY_OK)) % addresses.count;
     if (pool->addresses.first >= pool->addresses.count) pool->addresses.first = 0;
     if (status) {
@@ -173,7 +173,7 @@ static int open_line(lk_pool *pool, const lk_ask *ask, lk_mux **line, char *erro
         pool->failures = 0;
         remember_locked(pool, *line);
     }
-    pthread_cond_broadcast(&pool->changed); /* those waiting go behind, try for themselves, or learn the same */
+    pthread_cond_broadcast(&pool->changed); /* those that wait share others, try for themselves, or learn the same */
     lk_lock_give(&pool->lock);
     return status;
 }
@@ -187,8 +187,8 @@ static bool usable(const lk_pool *pool, const lk_mux *line)
 
 static bool trusted(const lk_mux *line, int64_t now_ms) { return now_ms - line->heard_ms <= TRUST_MS; }
 
-/* Before it is used: one that nobody tries now may be tried; one that is too old, or beside another that is being tried, is given
- * up for a new one. */
+/* Called before a connection is used. If no caller is trying it now, it may be tried. If it is too old, or beside
+ * another one that is being tried, it is dropped for a new one. */
 static bool try_locked(lk_pool *pool, lk_mux *line, int64_t now_ms)
 {
     lk_lock_assert(&pool->lock);
@@ -199,10 +199,10 @@ static bool try_locked(lk_pool *pool, lk_mux *line, int64_t now_ms)
     return true;
 }
 
-/* While somebody waits for a line of his own, the first is left to become idle: the others go on with the rest. */
+/* While a caller waits for a connection of its own, the first one is left to become idle: the others share the rest. */
 static unsigned kept_locked(const lk_pool *pool, const lk_ask *ask) { return pool->alone_waiting && !ask->alone; }
 
-/* The one used last is the warmest. */
+/* The one that was used last is the warmest. */
 static lk_mux *idle_locked(lk_pool *pool, const lk_ask *ask)
 {
     lk_lock_assert(&pool->lock);
@@ -228,10 +228,10 @@ static lk_mux *shared_locked(lk_pool *pool, const lk_ask *ask)
 static void wait_locked(lk_pool *pool, int64_t until_ms)
 {
     lk_lock_assert(&pool->lock);
-    lk_lock_wait_until(&pool->lock, &pool->changed, until_ms); /* whyever it ends: who waits looks again */
+    lk_lock_wait_until(&pool->lock, &pool->changed, until_ms); /* whatever ended the wait, the caller looks again */
 }
 
-/* OK with a line, on which the caller counts as a user; or without one: then a place for a new one was taken. */
+/* OK with a connection, which counts the caller as a user; or OK without one: then a place for a new one was taken. */
 static int choose_locked(lk_pool *pool, const lk_ask *ask, lk_mux **line, char *error, size_t error_size)
 {
     lk_lock_assert(&pool->lock);
@@ -258,7 +258,7 @@ static int choose_locked(lk_pool *pool, const lk_ask *ask, lk_mux **line, char *
         }
         if (now_ms >= ask->deadline_ms) {
             snprintf(error, error_size, "all connections (%u) were busy until deadline_ms", pool->lines);
-            if (ask->alone) pthread_cond_broadcast(&pool->changed); /* what was kept for this one is anybody's */
+            if (ask->alone) pthread_cond_broadcast(&pool->changed); /* what was kept for this caller is free for all */
             return LATCHKEY_UNAVAILABLE;
         }
         pool->alone_waiting += ask->alone;
@@ -280,15 +280,15 @@ static void give_back(lk_pool *pool, lk_mux *line, bool good, int64_t heard_ms)
     line->alone = false;
     bool close = last && !usable(pool, line);
     if (close) forget_locked(pool, line);
-    /* It is to be shared again, by all who wait; or those who wait want different things of it. */
+    /* It may be shared again, by all that wait; or those that wait need different things of it. */
     if (was_alone || pool->alone_waiting) pthread_cond_broadcast(&pool->changed);
     else if (last) pthread_cond_signal(&pool->changed);
     lk_lock_give(&pool->lock);
     if (close) lk_mux_close(line);
 }
 
-/* *fresh: it was opened for this caller: nothing that goes wrong on it can be blamed on a stale socket. *probes: it was idle for
- * so long that this caller finds out whether it still answers. */
+/* *fresh: it was opened for this caller, so a fault on it is not a stale socket's. *probes: it was idle for so long
+ * that this caller finds out whether it still works. */
 static int take(lk_pool *pool, const lk_ask *ask, lk_mux **line, bool *fresh, bool *probes, char *error,
                 size_t error_size)
 {
@@ -308,23 +308,24 @@ static int take(lk_pool *pool, const lk_ask *ask, lk_mux **line, bool *fresh, bo
             bool others = pool->lines > 0;
             lk_lock_give(&pool->lock);
             if (!others) return status;
-            continue; /* the server takes no more, perhaps; there are some */
+            continue; /* the server may have no room for more; but there are some */
         }
         if (current && (!idle || lk_mux_good(*line))) return LATCHKEY_OK;
-        give_back(pool, *line, false, 0); /* of yesterday, or closed by the server meanwhile, or not trusted */
+        give_back(pool, *line, false, 0); /* out of date, or closed by the server meanwhile, or not trusted */
     }
 }
 
 /* ---------------------------------------------------------------------------------------------- asking -- */
 
-/* A reply after which this line is of no use: the server is not what it was. */
+/* A reply after which this connection cannot be used: the server is not what it was. */
 static bool says_goodbye(const lk_reply *reply)
 {
     return reply->type == LK_REPLY_ERROR &&
            (strncmp(reply->text, "READONLY", 8) == 0 || strncmp(reply->text, "NOAUTH", 6) == 0);
 }
 
-/* Those that nobody uses are closed; the others' users find out, or get their answers, and the last of them closes it. */
+/* Unused connections are closed. The users of the others find out, or get their answers, and the last of them closes
+ * it. */
 void lk_pool_suspect(lk_pool *pool, int64_t asked_ms)
 {
     lk_mux *idle[LINES_MAX];
@@ -370,7 +371,7 @@ static int ask_lines(lk_pool *pool, const lk_ask *ask, lk_reply **replies, uint6
             return LK_OUTCOME_OTHER_SERVER;
         }
         int64_t asked_ms = lk_now_ms();
-        /* Where nobody knows whether it still answers, time is kept back for a new one. */
+        /* If it is not known whether it still works, time is kept for a new one. */
         x.deadline_ms = probes && again ? (asked_ms + ask->deadline_ms) / 2 : ask->deadline_ms;
         enum lk_mux_end end = lk_mux_exchange(line, &x, error, error_size);
         if (end == LK_MUX_LATE && lk_now_ms() < ask->deadline_ms) end = LK_MUX_LOST;

@@ -1,4 +1,4 @@
-/* See refresh_queue.h. Lock: wanted.lock, for the queue. */
+/* See refresh_queue.h. Lock: refresh_queue.lock, for the queue. */
 #include "l2/refresh_queue.h"
 
 #include "base/crypto.h"
@@ -19,10 +19,10 @@ typedef struct waiting {
 
 struct lk_refresh_queue {
     uint64_t seed;
-    /* Relaxed: a time that is read stale lets somebody ask once more. In the high bits the time in ms until which it is
-     * shut, good for 8,900 years; in the low ones the token's mark. */
+    /* Relaxed: with a stale time, a hit asks once more. The high bits hold the time in ms until which it is shut,
+     * enough for 8,900 years; the low bits hold the token's mark. */
     _Atomic uint64_t gate[BUCKETS][WAYS];
-    lk_refresh_item hand[LK_REFRESH_QUEUE_HANDS]; /* the link's thread alone */
+    lk_refresh_item hand[LK_REFRESH_QUEUE_HANDS]; /* used by the link's thread only */
     lk_lock lock;
     /* guarded by lock: */
     waiting queue[LK_REFRESH_QUEUE_QUEUE]; /* a ring */
@@ -50,7 +50,7 @@ void lk_refresh_queue_close(lk_refresh_queue *w)
 static int64_t until_of(uint64_t word) { return (int64_t)(word >> MARK_BITS); }
 static uint64_t mark_of(uint64_t word) { return word & ((1u << MARK_BITS) - 1); }
 
-/* The token's own word, else one whose time is up; NULL: the bucket is full of others. */
+/* The token's own word, or else one whose time is up. NULL: the bucket is full of others. */
 static _Atomic uint64_t *word_of(lk_refresh_queue *w, const char *token, int64_t now_ms, uint64_t *mark, uint64_t *was)
 {
     uint64_t hash = lk_hash(token, LATCHKEY_SELECTOR_LENGTH, w->seed);

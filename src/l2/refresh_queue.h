@@ -1,15 +1,19 @@
-/* Tokens whose entries of L1 are in use and near their end, to be read again by the link before it comes (refresh.c): who may
- * ask, and the queue of what was asked for.
+/* Tokens whose entries of L1 are in use and near their end, to be read again by the link before that (refresh.c): which
+ * hits may ask, and the queue of what was asked for.
  *
- *   a hit near the entry's end --gate: nobody asked for it lately--> queue --the link, when it has a place--> in hand
+ *   a hit near the entry's end --gate: not asked for recently--> queue --the link, when it has time--> in hand
  *
- * The gate is a lossy table without locks: 16,384 buckets of four words, each the mark of a token and the time until which
- * nobody need ask for it again. Where a bucket holds four others, the gate is shut: a collision costs a miss, as there would
- * be without all this, and never a read more. Two threads at one token may both find it open: that costs one read.
+ * The gate is a lossy table without locks: 16,384 buckets of four words. Each word is the mark of a token, and the time
+ * until which it need not be asked for again. If a bucket holds four others, the gate is shut: a collision costs a
+ * miss, as there would be without all this, and never a read more. Two threads may find it open for one token at the
+ * same time: that costs one read.
  *
- * The queue has a limit and sheds (G). It holds whole tokens, live ones, so all of it lies in memory of its own, outside core
- * dumps and zeros in a forked child, and a token is wiped as soon as it leaves (F). A hash places a mark here and decides
- * nothing (E): whoever is let through wrongly, or not let through, is answered from L1 all the same. */
+ * The queue has a limit, and what exceeds it is dropped (G). It holds whole, live tokens, so all of it is in memory of
+ * its own, outside core dumps and zeros in a forked child, and a token is wiped as soon as it leaves (F). A hash places
+ * a mark and decides nothing else (E): a hit that is wrongly let through, or not let through, is answered from L1 all
+ * the same.
+ *
+ * Lock: refresh_queue.lock, for the queue. */
 #ifndef LK_L2_REFRESH_QUEUE_H
 #define LK_L2_REFRESH_QUEUE_H
 
@@ -20,13 +24,13 @@
 
 enum {
     LK_REFRESH_QUEUE_QUEUE = 4096,
-    LK_REFRESH_QUEUE_HANDS = 16,    /* being read: as many as the link has jobs in flight */
-    LK_REFRESH_QUEUE_OLD_MS = 5000, /* what waited longer is let go: its use is no news any more */
+    LK_REFRESH_QUEUE_HANDS = 16,    /* being read: as many as the link can have under way */
+    LK_REFRESH_QUEUE_OLD_MS = 5000, /* what waited longer is dropped: that use is too long ago */
 };
 
 typedef struct lk_refresh_queue lk_refresh_queue;
 
-/* What the link has in hand. Its own: the reader's notes of the time before Redis was asked (refresh.c). */
+/* What the link has in hand. `vouch` was noted before Redis was asked (refresh.c). */
 typedef struct lk_refresh_item {
     char token[LATCHKEY_TOKEN_LENGTH];
     bool taken;
@@ -36,14 +40,15 @@ typedef struct lk_refresh_item {
 lk_refresh_queue *lk_refresh_queue_open(uint64_t seed); /* NULL: no memory; a forked child sees it empty */
 void lk_refresh_queue_close(lk_refresh_queue *wanted);
 
-/* True: nobody asked for it for apart_ms, and now somebody has. Locks nothing. */
+/* True: it was not asked for in the last apart_ms, and now it has been. Takes no lock. */
 bool lk_refresh_queue_dedup(lk_refresh_queue *wanted, const char *token, int64_t now_ms, int64_t apart_ms);
 void lk_refresh_queue_shut(lk_refresh_queue *wanted, const char *token, int64_t now_ms, int64_t until_ms);
 
 size_t lk_refresh_queue_put(lk_refresh_queue *wanted, const char *token,
-                            int64_t now_ms); /* how many wait now; 0: full, it was shed */
+                            int64_t now_ms); /* how many wait now; 0: it is full, and this one was dropped */
 
-/* The link's thread alone: the next one, and how many were let go before it; NULL: none, or all hands are full. */
+/* Called by the link's thread only: the next one, and how many were dropped before it. NULL: there is none, or all
+ * hands are full. */
 lk_refresh_item *lk_refresh_queue_take(lk_refresh_queue *wanted, int64_t now_ms, uint64_t *let_go);
 void lk_refresh_queue_done(lk_refresh_item *item);
 

@@ -15,13 +15,13 @@
 
 enum {
     ASKED_MOST_MS = 250,   /* between two questions */
-    ANSWER_MOST_MS = 1000, /* a connection that does not answer for so long is given up */
+    ANSWER_MOST_MS = 1000, /* a connection that does not answer for that long is dropped */
     CONNECT_MOST_MS = 500,
     LOOKUP_AGAIN_MS = 10,
     BACKOFF_MIN_MS = 50,
     BACKOFF_MAX_MS = 1000,
-    QUESTIONS_MAX = 16, /* without an answer, on one connection */
-    APART_MS = 15000    /* a failover sets sentinels apart for some seconds */
+    QUESTIONS_MAX = 16, /* unanswered, on one connection */
+    APART_MS = 15000    /* during a failover, sentinels disagree for some seconds */
 };
 enum { TAG_AUTH = 1, TAG_QUESTION };
 enum state { DOWN, LOOKING_UP, CONNECTING, UP };
@@ -34,19 +34,19 @@ typedef struct sentinel {
     lk_socket socket;
     lk_conn conn;
     int64_t until_ms, retry_at_ms;
-    int64_t asked_ms[QUESTIONS_MAX]; /* a ring of those that are out */
+    int64_t asked_ms[QUESTIONS_MAX]; /* a ring of those that are not answered yet */
     unsigned first, out;
     unsigned failures;
     bool tried;         /* it has answered, or failed to */
-    char auth_why[128]; /* it did not take the password; "": it did, or was given none */
+    char auth_why[128]; /* why it did not accept the password; "": it did, or there was none */
 } sentinel;
 
 struct lk_sentinels {
     const lk_config *config;
     lk_naming naming;
-    int64_t asked_ms, apart_ms; /* all of them, the last time; how far apart questions are */
+    int64_t asked_ms, apart_ms; /* when all of them were last asked; how far apart questions are */
     uint64_t random;
-    bool news; /* the primary is another one, and nobody was told */
+    bool news; /* the primary is another one, and this was not reported yet */
     sentinel at[LK_SENTINELS_MAX];
 };
 
@@ -103,7 +103,7 @@ static void take(lk_sentinels *s, unsigned i, const lk_said *said, int64_t now_m
 static void lose(lk_sentinels *s, unsigned i, int64_t now_ms, const char *why)
 {
     sentinel *at = &s->at[i];
-    /* What it said last is kept while it is young: the connection's end says nothing of the primary. */
+    /* Its last answer counts while it is young: the end of a connection says nothing about the primary. */
     lk_said said = s->naming.said[i];
     if (said.what == LK_SAID_PRIMARY || said.what == LK_SAID_NOTHING) {
         if (now_ms - said.asked_ms > s->config->staleness_ms) said.what = LK_SAID_NOTHING;
@@ -113,7 +113,7 @@ static void lose(lk_sentinels *s, unsigned i, int64_t now_ms, const char *why)
     s->random = lk_hash(&now_ms, sizeof now_ms, s->random);
     at->retry_at_ms = now_ms + lk_backoff_ms(at->failures++, BACKOFF_MIN_MS, BACKOFF_MAX_MS, s->random);
     at->state = DOWN;
-    at->address++; /* another may do better */
+    at->address++; /* another address may be better */
     at->first = at->out = 0;
     lk_net_close(&at->socket);
     lk_conn_close(&at->conn);
@@ -209,8 +209,8 @@ static const char *refusal(const lk_reply *reply, char *text, size_t size)
     return text;
 }
 
-/* A sentinel that has no password refuses the one that it is given, and answers all the same. What is refused is asked again on a
- * new connection, since a password may have changed. */
+/* A sentinel without a password refuses the one that it is given, and answers all the same. A question that was refused
+ * is asked again on a new connection, since a password may have changed. */
 static void take_reply(lk_sentinels *s, unsigned i, const lk_reply *reply, int64_t now_ms)
 {
     sentinel *at = &s->at[i];

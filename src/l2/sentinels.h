@@ -1,12 +1,13 @@
-/* The sentinels of a handle: a connection to each, over which it is asked for the address of the primary, and what they said.
+/* The sentinels of a handle: a connection to each, over which it is asked for the primary's address, and what they
+ * said.
  *
  *   the link's thread --tick: connect, ask--> sentinel 1, 2, 3 ... --fed: answers--> naming.h --> is the primary another one?
  *
- * Nothing here waits: connecting, looking up a host and reading go on as far as they can. A sentinel is asked with every beat, and
- * LK_SENTINELS_ASKED times for each of them. There is no subscription: the answers of sentinels change before they announce it.
- * A sentinel has a user and a password of its own; there is no SELECT and no other command.
+ * Nothing here waits: connecting, looking up a host and reading go as far as they can. A sentinel is asked with every
+ * beat, and LK_SENTINELS_ASKED times for each of them. There is no subscription: a sentinel's answers change before it
+ * announces the change. A sentinel has a user and a password of its own; there is no SELECT and no other command.
  *
- * The link's thread alone. */
+ * Used by the link's thread only; no lock. */
 #ifndef LK_L2_SENTINELS_H
 #define LK_L2_SENTINELS_H
 
@@ -25,13 +26,13 @@ void lk_sentinels_abandon(
 
 lk_naming *lk_sentinels_naming(lk_sentinels *sentinels);
 
-/* Goes on with what is under way. Asks all of them where it is time to, or where they were not asked since beat_ms. */
+/* Continues what is under way. Asks all of them if it is time to, or if they were not asked since beat_ms. */
 void lk_sentinels_tick(lk_sentinels *sentinels, int64_t beat_ms, int64_t now_ms);
 int64_t lk_sentinels_wake_ms(const lk_sentinels *sentinels); /* call tick no later than this */
 
-/* For poll: sends what there is to be sent, and says what to wait for. How many, at most LK_SENTINELS_MAX. */
+/* For poll: sends what can be sent, and says what to wait for. Returns how many, at most LK_SENTINELS_MAX. */
 unsigned lk_sentinels_poll(lk_sentinels *sentinels, struct pollfd *poll_fd, int64_t now_ms);
-/* Afterwards. True: more than half name another primary than before. */
+/* Call it after poll. True: more than half name another primary than before. */
 bool lk_sentinels_fed(lk_sentinels *sentinels, const struct pollfd *poll_fd, int64_t now_ms);
 
 /* Has each of them answered, or failed to, at least once? */

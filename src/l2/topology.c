@@ -1,4 +1,4 @@
-/* See topology.h. Constant once it is open: no lock. */
+/* See topology.h. Constant once it is open, so it needs no lock. */
 #include "l2/topology.h"
 
 #include <stdlib.h>

@@ -102,7 +102,7 @@ bool lk_handshake_take(lk_handshake *handshake, const lk_reply *reply)
     char text[160];
     if (handshake->answers) handshake->answers--;
     if (which == NAME)
-        return !handshake->answers; /* the last: where the right is missing, it goes without a name there */
+        return !handshake->answers; /* the last reply: without the right, the connection goes without a name */
     if (which == AUTH && reply->type == LK_REPLY_ERROR) {
         /* The server's words are not shown: a server that is not quite Redis may repeat the password in them. */
         if (lk_known_error(reply, text, sizeof text) == LATCHKEY_UNAVAILABLE)

@@ -4,7 +4,7 @@
  *   AUTH [user] password     (if there is a password)
  *   SELECT database          (if it is not 0)
  *   INFO server, INFO replication
- *   CLIENT SETNAME name      (where there is one; a refusal is no error) */
+ *   CLIENT SETNAME name      (if there is one; a refusal is not an error) */
 #ifndef LK_REDIS_HANDSHAKE_H
 #define LK_REDIS_HANDSHAKE_H
 

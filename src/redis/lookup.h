@@ -11,8 +11,8 @@
 typedef struct lk_lookup lk_lookup; /* NULL: no lookup is under way */
 
 /* DONE, and the addresses. LATER: deadline_ms passed, or cancel_fd became readable; the lookup goes on. LOST: the host
- * was not found, or there was no thread for it; `error` says why.
- * `host`: another one than the configuration's, the same one until the lookup ended or was left; or NULL. */
+ * was not found, or there was no thread for it; `error` says why. `host`: another host than the configuration's, and
+ * the same one until the lookup has ended or was left; or NULL. */
 enum lk_net_io lk_lookup_ask(lk_lookup **lookup, const lk_config *config, const lk_host *host, int64_t deadline_ms,
                              int cancel_fd, lk_addresses *out, char *error, size_t error_size);
 void lk_lookup_leave(lk_lookup **lookup);

@@ -15,7 +15,7 @@ typedef struct lk_addresses {
     lk_tls_context *tls;   /* NULL: without TLS */
     char host[256];        /* the host that these addresses were found for: TLS verifies it */
     unsigned count, first; /* the address to begin with: it worked the last time */
-    bool sentinel;         /* for texts: a Sentinel is there, not Redis */
+    bool sentinel;         /* for error texts: this is a Sentinel, not Redis */
     struct {
         struct sockaddr_storage at;
         socklen_t size;
@@ -25,8 +25,8 @@ typedef struct lk_addresses {
 /* Looks the host up. It may block as long as the system's resolver does (not for numeric addresses and unix sockets).
  * lookup.h is for callers that must not wait. */
 bool lk_net_resolve(const lk_config *config, lk_addresses *out, char *error, size_t error_size);
-/* The same for a numeric address or a unix socket, for which nothing has to be looked up. False: it is a name. `host`: another one than the
- * configuration's; or NULL. */
+/* The same for a numeric address or a unix socket, for which nothing has to be looked up. False: it is a name. `host`:
+ * another host than the configuration's; or NULL. */
 bool lk_net_at_hand(const lk_config *config, const lk_host *host, lk_addresses *out);
 void lk_net_name(const lk_config *config, const lk_host *host, lk_addresses *out); /* fills in `tls` and `host` */
 /* The addresses alone, without those two. */

@@ -270,7 +270,7 @@ static int open_context(lk_tls_context *context, char *error, size_t error_size)
     return status;
 }
 
-/* What sentinels name later is looked at when it is connected to. */
+/* Checks the name in the configuration. A name that sentinels give is checked when it is connected to. */
 static int check_name(const lk_config *config, char *error, size_t error_size)
 {
     char name[LK_TLS_NAME_SIZE];

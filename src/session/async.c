@@ -1,5 +1,5 @@
-/* See async.h. What validate does in one go, these do in turns, in the threads that call them: there is no other thread. A
- * question is asked, answered and put into L1 by the code of validate (read.h). */
+/* See async.h. What validate does in one go, these functions do step by step, in the threads that call them: there is
+ * no other thread. A question is asked, answered and put into L1 by the code of validate (read.h). */
 #include "session/async.h"
 
 #include "base/errno_text.h"
@@ -16,7 +16,7 @@
 
 enum { READS_AT_ONCE = 8, SENT_TOGETHER = 32, AHEAD_MOST_MS = 1000 };
 
-/* To it and to all who joined. */
+/* Answers this slot and all that joined it. */
 static void answer_slot(lk_async *a, lk_async_slot *p, int status, bool as_is)
 {
     lk_async_forget(a, p);
@@ -40,7 +40,7 @@ static void answer_slot(lk_async *a, lk_async_slot *p, int status, bool as_is)
     }
 }
 
-/* Where something has to be asked anew. What is joined to it stays so. */
+/* For a question that must be asked anew, together with those that joined it. */
 void lk_async_queue(lk_async *a, lk_async_slot *p)
 {
     for (unsigned i = 0; i < p->got; i++) lk_reply_free(p->replies[i]);
@@ -48,13 +48,13 @@ void lk_async_queue(lk_async *a, lk_async_slot *p)
     lk_async_move(a, p, LK_ASYNC_QUEUED);
 }
 
-/* As far as that goes; AGAIN: Redis has to be asked. */
+/* What is known here. AGAIN: Redis has to be asked. */
 int lk_async_known(latchkey *lk, lk_async_slot *p)
 {
     p->vouch = (lk_vouch){.ticket = lk_l1_ticket(lk->l1, p->token.text)};
     p->vouch.server = lk_node_lease_owner(lk_l2_owner(&lk->l2, p->token.partition));
     int status = lk_validate_local(lk, &p->token, p->max_age_ms, &p->entry, &p->until_us);
-    /* This handle's own denial needs no Redis. Else it would be asked for, and denied again, in each reap. */
+    /* This handle's own denial needs no Redis. Otherwise it would be asked for, and denied again, at each reap. */
     bool unknown = status == LATCHKEY_AGAIN || status == LATCHKEY_UNAVAILABLE;
     if (unknown && lk_pending_holds(lk->pending, &p->token)) status = LATCHKEY_NOT_FOUND;
     return status;
@@ -67,7 +67,7 @@ static void resolve_slot(lk_async_slot *p, const lk_token *token)
     p->asks = 0;
 }
 
-/* Whose it is. From here on it is asked for as any other. */
+/* The name is resolved. From here on it is asked for as any other token. */
 static void take_alias(latchkey *lk, lk_async *a, lk_async_slot *p)
 {
     lk_token token;
@@ -122,7 +122,8 @@ static void send_slot(lk_async *a, lk_async_slot *p, const lk_call *calls, unsig
     a->unsent++;
     for (unsigned i = 0; i < count; i++)
         if (!lk_conn_send(&a->channel.conn, lk_async_index(a, p), calls[i].words, calls[i].count)) {
-            lk_async_conn_lose(&a->channel, lk_now_ms(), "no memory for a command"); /* half a question may be in it */
+            /* half a question may be in the buffer */
+            lk_async_conn_lose(&a->channel, lk_now_ms(), "no memory for a command");
             return;
         }
 }
@@ -146,17 +147,17 @@ static void ask_session(latchkey *lk, lk_async *a, lk_async_slot *p)
     send_slot(a, p, words.calls, LK_QUESTION_CALLS);
 }
 
-/* What is asked while others are under way goes out when their answers come, or with some more of its kind. */
+/* Questions that are asked while others are under way are sent when answers come, or when there are some more of them. */
 static bool send_asked(lk_async *a, int64_t now_ms, bool now)
 {
     if (!a->unsent) return true;
-    if (a->channel.state != LK_ASYNC_CONN_UP) return false; /* it was lost while it was asked */
+    if (a->channel.state != LK_ASYNC_CONN_UP) return false; /* the connection was lost while asking */
     if (!now && a->asked != a->unsent && a->unsent < SENT_TOGETHER) return true;
     a->unsent = 0;
     return lk_async_conn_send(&a->channel, now_ms);
 }
 
-/* The connection is gone. What was asked is asked once more, as far as the budget goes. */
+/* The connection is gone. What was asked is asked once more, as far as the budget allows. */
 static void take_loss(latchkey *lk, lk_async *a, int64_t now_ms)
 {
     lk_async_slot *p;
@@ -169,7 +170,7 @@ static void take_loss(latchkey *lk, lk_async *a, int64_t now_ms)
     }
 }
 
-/* On the channel, if it is to be had; if not, at least nobody waits for it. */
+/* Asks on the connection if there is one; if there cannot be one, nothing waits for it. */
 static void ask_queued(latchkey *lk, lk_async *a, int64_t now_ms)
 {
     lk_async_slot *p;
@@ -182,14 +183,14 @@ static void ask_queued(latchkey *lk, lk_async *a, int64_t now_ms)
     }
 }
 
-/* At that time something is to be done, whoever is to do it. */
+/* Something is due then, whichever thread does it. */
 void lk_async_mind(lk_async *a, int64_t deadline_ms)
 {
     if (deadline_ms < a->soonest_ms) a->soonest_ms = deadline_ms;
     lk_async_conn_wake_at(&a->channel, deadline_ms);
 }
 
-/* A connection on which somebody's time has passed is given up, so that a late reply finds nobody (guarantee I). */
+/* If a caller's time has passed, the connection is given up: so a late reply can answer nothing (guarantee I). */
 static void expire_late(latchkey *lk, lk_async *a, int64_t now_ms)
 {
     static const char why[] = "Redis did not answer within deadline_ms";
@@ -231,9 +232,9 @@ static bool take_all_replies(latchkey *lk, lk_async *a, int64_t now_ms)
     return whole && got == 0 && a->channel.more;
 }
 
-/* On a connection to a server that the lease is not of, nothing is gained by asking. If it had the lease once, another one has it
- * now: a new connection leads there. If it never had, the link is behind, and is told to look; a new connection would only lead to
- * the same server. */
+/* On a connection to a server without the lease, asking gains nothing. If that server once had the lease, another
+ * server has it now: a new connection leads there. If it never had it, the link is behind, and is told to look; a new
+ * connection would lead to the same server. */
 static void leave_the_old(latchkey *lk, lk_async *a, int64_t now_ms)
 {
     lk_node *node = lk_topology_node(&lk->l2.topology, 0);
@@ -256,8 +257,8 @@ static void leave_the_old(latchkey *lk, lk_async *a, int64_t now_ms)
     take_loss(lk, a, now_ms);
 }
 
-/* What is left for the next time: is there something that could be given? Those that were not looked at, since the caller
- * had no room left, count: a lease or a deadline may have come for them meanwhile. */
+/* Is there something left that could be given? Slots that were not looked at, because the caller had no room, count: a
+ * lease or a deadline may have come for them meanwhile. */
 static void ring_for_more(lk_async *a, bool no_room)
 {
     for (lk_async_slot *p = lk_async_first(a, LK_ASYNC_ANSWERED); p; p = lk_async_at(a, p->next))
@@ -318,9 +319,9 @@ static void join_or_queue(latchkey *lk, lk_async *a, lk_async_slot *p, int64_t n
     int64_t staleness_ms = lk->config.staleness_ms;
     int64_t age_ms = p->max_age_ms < staleness_ms ? p->max_age_ms : staleness_ms;
     int64_t oldest_us =
-        age_ms ? (now_ms - age_ms) * 1000 : INT64_MAX; /* what has yet to be asked is joined all the same */
+        age_ms ? (now_ms - age_ms) * 1000 : INT64_MAX; /* a question that was not sent yet is joined in any case */
     lk_async_slot *equal = lk_async_find_equal(a, p, lk_l1_ticket(lk->l1, p->token.text), oldest_us);
-    /* Once it is known which session it means, L1 may answer the other, and by an older lease. */
+    /* Once it is known which session it means, L1 may answer the other one, under an older lease. */
     if (equal && equal->unresolved && p->max_age_ms < equal->max_age_ms) equal = NULL;
     if (equal) {
         lk_count(&lk->counters, LK_JOINED, 1);
@@ -351,7 +352,7 @@ static void start_slot(latchkey *lk, lk_async *a, lk_async_slot *p, int64_t now_
     ring_for_more(a, false);
 }
 
-/* `foreign` is NULL where the token is known. */
+/* `foreign` is NULL if the token is known. */
 int lk_async_submit(latchkey *lk, lk_async *a, const lk_token *token, const lk_foreign *foreign, int64_t max_age_ms,
                     uint64_t tag)
 {
@@ -410,7 +411,7 @@ void lk_async_ring(lk_async *a) { lk_async_conn_ring_from(&a->channel); }
 int lk_async_fd(lk_async *a)
 {
     lk_lock_take(&a->lock);
-    lk_async_conn_wanted(&a->channel, lk_now_ms()); /* so that the first question finds it */
+    lk_async_conn_wanted(&a->channel, lk_now_ms()); /* so that it is there for the first question */
     lk_lock_give(&a->lock);
     return a->channel.epoll_fd;
 }

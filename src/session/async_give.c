@@ -1,4 +1,4 @@
-/* Giving: may an answer that lay unread for a while be given now? See async.h. */
+/* May an answer that lay unread for a while be given now? See async.h. */
 #include "session/async.h"
 
 #include "session/hit.h"
@@ -7,8 +7,8 @@
 
 enum { ASKS_MOST = 3, LATE_MS = 50 };
 
-/* It lay there, or its server is not the one any more: what it says now is asked. Somebody who comes late has his time
- * again. */
+/* The answer is too old, or its server does not have the lease any more: Redis is asked again. A caller that comes late
+ * gets its time again. */
 static bool ask_once_more(lk_async *a, lk_async_slot *p, int64_t now_ms, int64_t deadline_ms)
 {
     int64_t late_ms = now_ms - p->deadline_ms;
@@ -20,7 +20,7 @@ static bool ask_once_more(lk_async *a, lk_async_slot *p, int64_t now_ms, int64_t
     return true;
 }
 
-/* The lease has lapsed: a beat is on its way, and rings. It may have come just now. */
+/* The lease has lapsed: a beat is on its way, and will ring. It may have come just now. */
 static int await_lease(lk_async *a, lk_node *node, lk_async_slot *p)
 {
     a->channel.shared = true;
@@ -29,11 +29,11 @@ static int await_lease(lk_async *a, lk_node *node, lk_async_slot *p)
     return lk_node_lease_covers_now(node, p->vouch.server);
 }
 
-/* What may be said now: a status, or LK_OUTCOME_NOT_YET. */
+/* What may be answered now: a status, or LK_OUTCOME_NOT_YET. */
 static int settle_slot(latchkey *lk, lk_async *a, lk_async_slot *p, int64_t now_ms)
 {
     lk_node *node = lk_l2_owner(&lk->l2, p->token.partition);
-    /* A "no" that needed no lease then: it may be another server's turn by now. */
+    /* A "no" that needed no lease when it was given: by now another server may have the lease. */
     int64_t old_ms = p->deadline_ms - lk->config.deadline_ms + lk->config.staleness_ms;
     if (p->status > 0 && p->as_is && now_ms > old_ms) {
         int status = lk_async_known(lk, p);
@@ -45,7 +45,7 @@ static int settle_slot(latchkey *lk, lk_async *a, lk_async_slot *p, int64_t now_
     if (vouched == LATCHKEY_UNAVAILABLE && now_ms < p->deadline_ms) vouched = await_lease(a, node, p);
     p->waits = vouched == LATCHKEY_UNAVAILABLE && now_ms < p->deadline_ms;
     if (p->waits) return LK_OUTCOME_NOT_YET;
-    /* After the lease was read: what it vouches for was purged before it was stored. */
+    /* Comes after the lease was read: what the lease covers was purged before it was stored. */
     bool purged = !p->status && lk_l1_ticket(lk->l1, p->token.text) != p->vouch.ticket;
     if (vouched == LK_OUTCOME_OTHER_SERVER || purged)
         return ask_once_more(a, p, now_ms, lk->config.deadline_ms) ? (int)LK_OUTCOME_NOT_YET

@@ -10,7 +10,7 @@
 static void unlist_slot(lk_async *a, lk_async_slot *p)
 {
     lk_async_list *l = &a->of[p->state];
-    if (p->state == LK_ASYNC_JOINED) return; /* the one it waits for looks after it */
+    if (p->state == LK_ASYNC_JOINED) return; /* the slot that it joined takes care of it */
     if (p->before == LK_ASYNC_NOBODY) l->first = p->next;
     else a->slots[p->before].next = p->next;
     if (p->next == LK_ASYNC_NOBODY) l->last = p->before;
@@ -71,7 +71,7 @@ void lk_async_free(lk_async *a, lk_async_slot *p)
     lk_async_move(a, p, LK_ASYNC_FREE);
 }
 
-/* An equal one that was asked with the same ticket, or has yet to be. */
+/* An equal one that was asked with the same ticket, or that has not been asked yet. */
 lk_async_slot *lk_async_find_equal(lk_async *a, const lk_async_slot *p, uint64_t ticket, int64_t oldest_us)
 {
     for (lk_async_slot *q = lk_async_at(a, *bucket_of_slot(a, p)); q; q = lk_async_at(a, q->same)) {
@@ -85,7 +85,7 @@ bool lk_async_table_open(lk_async *a, uint32_t count)
 {
     a->count = count;
     a->bytes = count * sizeof(lk_async_slot);
-    a->slots = lk_map(a->bytes, true); /* tokens are in it */
+    a->slots = lk_map(a->bytes, true); /* it holds tokens */
     if (!a->slots) return false;
     lk_random(&a->seed, sizeof a->seed);
     a->soonest_ms = INT64_MAX;

@@ -1,5 +1,5 @@
-/* The table of what was submitted: a fixed number of slots, each in one state and in the list of that state, and a hash by token
- * over those that are QUEUED or ASKED, so that an equal one can be joined.
+/* The table of what was submitted: a fixed number of slots. Each is in one state, and in the list of that state. A hash
+ * by token over the slots that are QUEUED or ASKED finds an equal one to join.
  *
  *   submit --known without Redis------------------------------------> ANSWERED --+
  *      |                                                                 ^       |
@@ -8,8 +8,9 @@
  *      |         +--- the connection broke, once -----+                  |
  *      +-----> JOINED to an equal one that is QUEUED or ASKED -----------+
  *
- * Lock: async.lock guards all of it; who calls these functions holds it. Bounded: in_flight slots, from submit until reap (G). A
- * hash with a secret seed over the whole token places it, so that nobody can make tokens for one bucket; it decides nothing. */
+ * Lock: async.lock guards all of it; callers of these functions hold it. Bounded: in_flight slots, from submit until
+ * reap (G). The hash is over the whole token and has a secret seed, so an attacker cannot make tokens for one bucket;
+ * it decides nothing else. */
 #ifndef LK_SESSION_ASYNC_TABLE_H
 #define LK_SESSION_ASYNC_TABLE_H
 
@@ -24,21 +25,23 @@ enum { LK_ASYNC_BUCKETS = 1024 };
 
 typedef struct lk_async_slot {
     enum lk_async_state state;
-    uint32_t next, before; /* of the list of its state; of the joined, `next` alone */
-    uint32_t joined;       /* the first that waits for this one's answer */
-    uint32_t same;         /* the next of its bucket, while QUEUED or ASKED */
+    uint32_t next, before; /* in the list of its state; slots that JOINED use only `next` */
+    uint32_t joined;       /* the first slot that waits for this one's answer */
+    uint32_t same;         /* the next one in its bucket, while QUEUED or ASKED */
     uint64_t tag;
     int64_t deadline_ms;
     int64_t
-        max_age_ms; /* L1 answers under a lease no older than that, see latchkey_validate_fresh; INT64_MAX: ordinary */
+        /* L1 answers only under a lease that is at most this old, see latchkey_validate_fresh; INT64_MAX: as old as
+         * usual. */
+        max_age_ms;
     lk_token token;
     bool unresolved; /* `token` is the stand-in of */
     lk_foreign foreign;
     unsigned asks;
-    bool waits;   /* ANSWERED: for a lease */
-    bool as_is;   /* ANSWERED: needs nobody's lease */
-    int status;   /* ANSWERED: what was said, or why there is no answer */
-    unsigned got; /* replies */
+    bool waits;   /* ANSWERED, and waits for a lease */
+    bool as_is;   /* ANSWERED, and needs no lease */
+    int status;   /* ANSWERED: the answer, or why there is none */
+    unsigned got; /* how many replies have come */
     lk_reply *replies[LK_QUESTION_CALLS];
     lk_vouch vouch;
     int64_t until_us;
@@ -53,15 +56,15 @@ typedef struct lk_async {
     lk_lock lock;
     /* all guarded by lock: */
     lk_async_conn channel;
-    uint64_t seed; /* of the hash: secret, made when the table is opened */
+    uint64_t seed; /* of the hash: secret, drawn when the table is opened */
     lk_async_slot *slots;
     uint32_t count;
     size_t bytes;
-    lk_async_list of[LK_ASYNC_ANSWERED + 1]; /* by state; in the order in which they got there */
+    lk_async_list of[LK_ASYNC_ANSWERED + 1]; /* by state; in the order in which the slots came there */
     uint32_t bucket[LK_ASYNC_BUCKETS];
-    uint64_t served; /* the channel's server, since that had the lease; 0: it never had */
-    bool ahead;      /* the channel leads to a server that has no lease yet: nothing is asked of it */
-    uint32_t unsent; /* asked, but still in the channel's buffer */
+    uint64_t served; /* the connection's server, once it had the lease; 0: it never had it */
+    bool ahead;      /* the connection leads to a server that has no lease yet: nothing is asked there */
+    uint32_t unsent; /* asked, but still in the connection's buffer */
     uint32_t asked;
     int64_t soonest_ms; /* no deadline of those QUEUED or ASKED is earlier */
 } lk_async;
@@ -79,10 +82,10 @@ static inline lk_async_slot *lk_async_first(lk_async *a, enum lk_async_state sta
 void lk_async_move(lk_async *async, lk_async_slot *slot, enum lk_async_state state);
 void lk_async_free(lk_async *async, lk_async_slot *slot); /* wipes the token */
 
-void lk_async_remember(lk_async *async, lk_async_slot *slot); /* into the hash, while QUEUED or ASKED */
+void lk_async_remember(lk_async *async, lk_async_slot *slot); /* puts it into the hash, while QUEUED or ASKED */
 void lk_async_forget(lk_async *async, lk_async_slot *slot);
 
-/* An equal one that was asked with the same ticket and not before oldest_us, or has yet to be asked. */
+/* An equal one that was asked with the same ticket and not before oldest_us, or that has not been asked yet. */
 lk_async_slot *lk_async_find_equal(lk_async *async, const lk_async_slot *slot, uint64_t ticket, int64_t oldest_us);
 uint32_t lk_async_bucket(const lk_async *async, const char *token); /* for the test of the hash */
 

@@ -15,10 +15,10 @@ int lk_begin_here(latchkey *lk, const char *token, size_t token_len, lk_token *p
     if (lk_forked(lk)) return lk_reason(LATCHKEY_FORKED, "the handle was opened by a parent process: open one here");
     unsigned partitions = (unsigned)lk->config.partitions;
     if (lk_parse(lk, token, token_len, parsed)) return LATCHKEY_OK;
-    lk_wipe(parsed, sizeof *parsed); /* nearly a token may be somebody's, misspelt */
+    lk_wipe(parsed, sizeof *parsed); /* it may be a real token, misspelt */
     if (!lk_foreign_taken(lk) || !lk_foreign_parse(partitions, token, token_len, foreign)) return LATCHKEY_MALFORMED;
     if (!lk_alias_cache_find(lk->alias_cache, foreign->name, selector)) return LK_OUTCOME_ASK_REDIS;
-    lk_foreign_token(partitions, foreign, selector, sizeof selector, parsed); /* it was one when it was put in */
+    lk_foreign_token(partitions, foreign, selector, sizeof selector, parsed); /* it was valid when it was put in */
     lk_wipe(foreign, sizeof *foreign);
     return LATCHKEY_OK;
 }

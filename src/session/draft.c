@@ -14,7 +14,7 @@
 
 int lk_draft_take(const latchkey_draft *given, latchkey_draft *draft)
 {
-    enum { FIRST = offsetof(latchkey_draft, field_count) + sizeof(size_t) }; /* of version 0.1 */
+    enum { FIRST = offsetof(latchkey_draft, field_count) + sizeof(size_t) }; /* the size in version 0.1 */
     if (!lk_take_sized(draft, sizeof *draft, FIRST, given))
         return lk_bad_argument(
             "draft.size: sizeof(latchkey_draft) is expected, and 0 in all members that this version does not have");

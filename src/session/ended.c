@@ -12,7 +12,7 @@ unsigned lk_partition_of_user(const latchkey *lk, uint64_t user_id)
     return (unsigned)(lk_hash(bytes, sizeof bytes, 0) % (uint64_t)lk->config.partitions);
 }
 
-/* The next one, or NULL; *at moves past it. */
+/* The next one, or NULL. *at moves past it. */
 static const char *next_selector(const char **at)
 {
     *at += strspn(*at, " ");

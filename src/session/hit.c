@@ -14,12 +14,12 @@ int lk_hit_judge(latchkey *lk, const char *token, lk_l1_found *found, int64_t le
     lk_l1_times times = lk_l1_until(found->due_ms);
     bool due = now >= found->due_ms;
     if (due) {
-        if (!lk_l1_look(lk->l1, token, &times, entry)) return LATCHKEY_AGAIN; /* it went meanwhile */
+        if (!lk_l1_look(lk->l1, token, &times, entry)) return LATCHKEY_AGAIN; /* it was removed meanwhile */
         now = lk_coarse_ms();
         found->due_ms = lk_l1_end(&times);
     }
     if (now >= found->due_ms) {
-        /* Its absolute expiry never moves, so that much can be said without asking. */
+        /* its absolute expiry never moves, so EXPIRED can be answered without asking */
         int64_t server_now = lk_server_now_ms(lk, now * 1000);
         if (!server_now || entry->expires_at_ms > server_now) return LATCHKEY_AGAIN;
         lk_count(&lk->counters, LK_L1_HITS, 1);
@@ -47,8 +47,8 @@ int lk_hit_dead(latchkey *lk, const char *token)
     return status;
 }
 
-/* With Redis lost L1 may answer for grace_ms more, and says so. The order is lk_hit's: lease, slot, clock. What was
- * revoked on this handle is purged, or, where that was not possible, denied. */
+/* With Redis lost, L1 may answer for grace_ms more, and flags the answer. The order is lk_hit's: lease, slot, clock. A
+ * session that was revoked on this handle is purged, or, if it could not be, denied. */
 bool lk_validate_stale(latchkey *lk, const lk_token *token, latchkey_entry *entry)
 {
     lk_l1_times times;
@@ -62,14 +62,14 @@ bool lk_validate_stale(latchkey *lk, const lk_token *token, latchkey_entry *entr
     return true;
 }
 
-/* Known to be lost: nothing is gained by waiting for it. */
+/* Redis is known to be lost, so waiting for it gains nothing. */
 static bool redis_lost(const latchkey *lk, const lk_token *token)
 {
     return lk->config.grace_ms && !lk_node_connected(lk_l2_owner(&lk->l2, token->partition));
 }
 
-/* L1 was asked for the token as it came. What else can be said without Redis: of a foreign one, by the token that it stands
- * for. AGAIN: nothing. */
+/* Call it after L1 was asked for the token as it came. What else is known without Redis: of a foreign token, by the
+ * token that it stands for. AGAIN: nothing. */
 int lk_hit_known(latchkey *lk, const lk_token *token, latchkey_entry *entry)
 {
     lk_l1_found found;
@@ -112,7 +112,7 @@ int lk_validate_local(latchkey *lk, const lk_token *token, int64_t max_age_ms, l
     return status;
 }
 
-/* The same without L2: MALFORMED, a no, or AGAIN. */
+/* The same without L2: MALFORMED, a "no", or AGAIN. */
 int lk_hit_try(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry, int status)
 {
     if (status != LATCHKEY_AGAIN) return lk_hit_refuse(entry, status);

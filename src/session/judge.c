@@ -48,13 +48,13 @@ static bool verified(const lk_token *token, const lk_record *record) /* guarante
 
 static int64_t sooner(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* An old token, which was exchanged: good until its grace ends, and no longer. Nobody touches it: its session was touched
- * when it was exchanged, and does not idle out before. */
+/* An old token, which was exchanged: good until its grace ends, and no longer. It is not touched: its session was
+ * touched when it was exchanged, and does not idle out before. */
 static int judge_rotated(const latchkey *lk, const lk_token *token, int64_t left, int64_t server_now, int64_t asked_us,
                          lk_judged *judged)
 {
-    if (!token) return LATCHKEY_OK; /* the session is elsewhere */
-    /* Where Redis' clock is not known yet, Redis is to say. */
+    if (!token) return LATCHKEY_OK; /* the session has another name now */
+    /* if Redis' clock is not known yet, Redis must decide */
     left = sooner(left, server_now ? judged->record.grace_until_ms - server_now : 0);
     judged->reused = left <= 0;
     if (judged->reused) return LATCHKEY_NOT_FOUND;
@@ -80,8 +80,8 @@ int lk_session_judge(latchkey *lk, lk_node *node, unsigned partition, const char
         return lk_l2_corrupt(&lk->l2, node, "a session's key in Redis has no expiry");
     if (pttl->integer < 0) return LATCHKEY_NOT_FOUND; /* it ended between the two commands */
 
-    /* Its expiry of the key covers the absolute expiry as well; the record's own time is looked at in case somebody
-     * stretched the key's. */
+    /* The key's expiry covers the absolute expiry as well. The record's own time is compared in case a person made the
+     * key live longer. */
     int64_t left = pttl->integer, server_now = lk_server_now_ms(lk, asked_us);
     int64_t absolute = server_now ? judged->record.entry.expires_at_ms - server_now : INT64_MAX;
     if (absolute <= 0) return LATCHKEY_EXPIRED;
@@ -90,7 +90,7 @@ int lk_session_judge(latchkey *lk, lk_node *node, unsigned partition, const char
     lk_session_times(lk_session_ttl(lk, selector, asked_us), lk->refresh_ms, judged->record.idle_ms, left, absolute,
                      asked_us, judged);
     int64_t made_ms = judged->record.entry.created_at_ms + (int64_t)judged->record.age_s * 1000;
-    /* Where Redis' clock is not known yet nobody can tell: L1 keeps nothing. */
+    /* If Redis' clock is not known yet, the age is not known: then L1 keeps nothing. */
     int64_t age = server_now ? server_now - made_ms : lk->config.renew_ms - LK_SESSION_EARLY_MS - 1;
     lk_session_renewal(lk->config.renew_ms, age, asked_us, judged);
     return LATCHKEY_OK;

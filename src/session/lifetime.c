@@ -3,7 +3,7 @@
 
 #include "base/hash.h"
 
-/* Between nine tenths and all of l1_ttl_ms, so that what was filled together is not asked for together again. */
+/* Between nine tenths and all of l1_ttl_ms, so that entries that were filled together are not all read again together. */
 int64_t lk_session_ttl(const latchkey *lk, const char *selector, int64_t asked_us)
 {
     int64_t ttl = lk->config.l1_ttl_ms;
@@ -18,15 +18,15 @@ void lk_session_times(int64_t ttl, int64_t ahead, int64_t idle, int64_t left, in
 {
     const int64_t asked_ms = asked_us / 1000 - LK_CLOCK_TICK_MS;
     left = min_of(left, absolute);
-    judged->until_us = asked_us + left * 1000; /* from before it was asked: never too long */
-    /* A touch could add less than that: the absolute expiry is what ends it. */
+    judged->until_us = asked_us + left * 1000; /* counted from before Redis was asked: so it is never too long */
+    /* A touch could add less than that, so it ends by its absolute expiry. */
     judged->final = absolute - left < idle / LK_SESSION_WORTH;
     int64_t until_due = left - idle * (LK_SESSION_TOUCH - 1) / LK_SESSION_TOUCH,
             life = min_of(ttl, judged->final ? left : absolute);
     judged->touch_due = !judged->final && until_due <= 0;
     judged->touch_ms = judged->final ? INT64_MAX : asked_ms + until_due;
     judged->times.end_ms = asked_ms + life;
-    /* What ends with the session would be given no more by another read. */
+    /* Another read would not give a longer life to an entry that ends with the session. */
     if (life == ttl || !judged->final) life -= min_of(ahead, life / 2);
     judged->times.due_ms = min_of(asked_ms + life, judged->touch_ms);
     judged->times.idle_ms = judged->final ? 0 : idle;

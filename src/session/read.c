@@ -18,7 +18,8 @@ void lk_session_ask(lk_session_read *read, const char *key, lk_call calls[2])
 void lk_session_fill(latchkey *lk, const lk_token *token, const lk_vouch *vouch, const lk_judged *judged)
 {
     int64_t now = lk_coarse_ms();
-    /* A connection to another server than the lease's proves nothing about revocations. */
+    /* A connection to a server without the lease proves nothing about revocations. Relaxed: the lease's acquire comes
+     * later, before the answer counts. */
     uint64_t owner = atomic_load_explicit(&lk->leases->of[token->partition].incarnation, memory_order_relaxed);
     if (!vouch->server || vouch->server != owner) return;
     if (lk_l1_end(&judged->times) <= now || !lk->config.l1_capacity) return;
@@ -26,14 +27,14 @@ void lk_session_fill(latchkey *lk, const lk_token *token, const lk_vouch *vouch,
     bool filled =
         lk_count_fill(lk, lk_l1_put(lk->l1, vouch->ticket, token->text, token->text + LATCHKEY_SELECTOR_LENGTH, false,
                                     judged->times, now, &entry));
-    /* A touch is on its way; no hit need ask for another one yet. */
+    /* A touch is on its way; no hit needs to ask for another one yet. */
     if (filled && judged->touch_due)
         lk_refresh_queue_shut(lk->refresh_queue, token->text, now, now + 2 * lk_session_patience(lk));
 }
 
 void lk_question_ask(latchkey *lk, const lk_token *token, const lk_vouch *vouch, lk_question_words *words)
 {
-    (void)vouch; /* it is from before this */
+    (void)vouch; /* it was taken before this */
     lk_key_session(words->key, lk->config.prefix, token->partition, token->text);
     lk_session_ask(&words->read, words->key, words->calls);
     lk_count(&lk->counters, LK_L2_READS, 1);
@@ -48,7 +49,7 @@ int lk_question_take(latchkey *lk, const lk_token *token, const lk_vouch *vouch,
                                   vouch->asked_us, &judged);
     for (int i = 0; i < LK_QUESTION_CALLS; i++) lk_reply_free(replies[i]);
     *reused = status && judged.reused;
-    if (*reused) *entry = judged.record.entry; /* in case that it has a moment left */
+    if (*reused) *entry = judged.record.entry; /* in case it is still good for a moment */
     if (status) return status;
     *until_us = judged.until_us;
     lk_session_fill(lk, token, vouch, &judged);
@@ -65,7 +66,7 @@ int lk_question_answer(latchkey *lk, const lk_token *token, const lk_vouch *vouc
     int status = lk_question_take(lk, token, vouch, replies, entry, until_us, &reused);
     if (reused) {
         memset(entry, 0, sizeof *entry);
-        /* Not a word until its session is sure to be ended. */
+        /* No answer until it is certain that its session will be ended. */
         if (!lk_node_reused(lk_l2_owner(&lk->l2, token->partition), token)) status = LATCHKEY_UNAVAILABLE;
     }
     return status;

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The "pq." fields of a hash's reply ([name, value, ...]), as the hash wants them. */
+/* The "pq." fields of a hash's reply ([name, value, ...]), in the form that lk_key_hash takes. */
 static size_t key_fields(const lk_reply *fields, lk_named out[LK_KEY_FIELDS_MAX + 1])
 {
     size_t count = 0;
@@ -46,12 +46,12 @@ static int open_fields(latchkey *lk, lk_node *node, const lk_record *record, con
 {
     int status = LATCHKEY_OK;
     for (size_t i = 0; i + 1 < fields->count && !status; i += 2)
-        if (fields->item[i]->size > 1) /* those of one letter are the library's own */
+        if (fields->item[i]->size > 1) /* names of one letter are the library's own */
             status = lk_open_value(lk, node, record, fields->item[i]->text, fields->item[i + 1]);
     return status;
 }
 
-/* Of what Redis holds, so before it is opened. */
+/* The version is of what Redis holds, so this runs before the values are opened. */
 static int note_versions(const lk_reply *fields)
 {
     for (size_t i = 0; i + 1 < fields->count; i += 2) {
@@ -82,14 +82,14 @@ static int judge_fields(latchkey *lk, lk_node *node, unsigned partition, const c
     const lk_reply *v = lk_find_field(fields, "v");
     if (!v) return lk_l2_corrupt(&lk->l2, node, "a session in Redis has no record");
     int status = lk_session_judge(lk, node, partition, selector, token, v, pttl, asked_us, judged);
-    if (status || judged->record.grace_until_ms) return status; /* all of it is with the session's new name */
+    if (status || judged->record.grace_until_ms) return status; /* everything else is under the session's new name */
     status = note_versions(fields);
     if (!status) status = open_fields(lk, node, &judged->record, fields);
     if (!status && whole) status = check_fields(lk, node, fields, &judged->record);
     return status ? status : lk_session_late(lk, partition, &judged->record.entry, judged->until_us);
 }
 
-/* What is asked of Redis about one name; it must not move before it is sent. */
+/* What is asked about one name. It must not move before it is sent. */
 typedef struct name_question {
     char key[LK_KEY_SIZE], section_key[LK_SECTION_KEY_SIZE];
     lk_span read[5 + LK_FIELDS_MAX], pttl[2], get[2];
@@ -100,8 +100,8 @@ typedef struct name_question {
 
 enum { OWN = 3, BEFORE = 2 }; /* v, f and s, behind the command and the key */
 
-/* A section before the session that it is of: if both are there it was there at the moment when that was read, or was
- * replaced by then. HGETALL, or HMGET of the library's own and what is wanted. */
+/* A section is read before its session. So if both are there, the section was there when the session was read, or was
+ * replaced by then. HGETALL, or HMGET of the library's own fields and those that are wanted. */
 static void put_name_question(const latchkey *lk, unsigned partition, const char *selector, const lk_want *want,
                               name_question *q)
 {
@@ -150,7 +150,7 @@ static int read_name(latchkey *lk, unsigned partition, const char *selector, con
     return status;
 }
 
-/* What the token that `old` belongs to was exchanged for, by the name of its family. */
+/* The name that the token of `old` was exchanged for, by the name of its family. */
 static int current_name(latchkey *lk, unsigned partition, const lk_reply *old, int64_t deadline_ms,
                         char selector[LATCHKEY_SELECTOR_LENGTH + 1], lk_vouch *vouch)
 {
@@ -182,7 +182,7 @@ static void drop_fields(const lk_want *want, lk_reply **fields)
     *want->value = NULL;
 }
 
-/* A token that was exchanged: its session, by the name that it has now. Three reads: of one server, or of none. */
+/* Finds the session of a token that was exchanged, by its current name. Three reads, all from one server. */
 static int load_current(latchkey *lk, unsigned partition, const lk_token *token,
                         char selector[LATCHKEY_SELECTOR_LENGTH + 1], const lk_want *want, int64_t deadline_ms,
                         lk_judged *judged, lk_reply **fields, lk_vouch *vouch)
@@ -193,11 +193,12 @@ static int load_current(latchkey *lk, unsigned partition, const lk_token *token,
     int status;
     *fields = NULL;
     drop_fields(want, fields);
-    do { /* until it is not exchanged while we look */
+    do { /* until it is not exchanged while this looks */
         memcpy(before, selector, sizeof before);
         status = current_name(lk, partition, old, deadline_ms, selector, vouch);
-        if (!status && !strcmp(selector, before)) status = LATCHKEY_NOT_FOUND; /* it was not: it is gone */
-        /* By name, as for the first: who has a token is told of that one (guarantee B), and of its session by L2. */
+        if (!status && !strcmp(selector, before)) status = LATCHKEY_NOT_FOUND; /* it was not exchanged: it is gone */
+        /* By name, as for the first one. A caller with a token is denied for that token (guarantee B), and Redis knows
+         * about its session. */
         if (!status && !token && lk_pending_names(lk->pending, selector)) status = LATCHKEY_NOT_FOUND;
         if (status) break;
         status = read_name(lk, partition, selector, NULL, want, deadline_ms, judged, fields, vouch);
@@ -207,7 +208,7 @@ static int load_current(latchkey *lk, unsigned partition, const lk_token *token,
         status = LK_OUTCOME_CHANGED;
     } while (status == LK_OUTCOME_CHANGED && lk_now_ms() < deadline_ms);
     status = lk_outcome_status(status);
-    /* Which session is whose heir no seal says; but both have the session's id. */
+    /* No seal covers which session continues which; but both have the same session id. */
     const lk_record *is = &judged->record;
     if (!status && (is->sealed != was.sealed || memcmp(is->session, was.session, sizeof was.session))) {
         status = lk_l2_corrupt(&lk->l2, lk_l2_owner(&lk->l2, partition),
@@ -218,7 +219,7 @@ static int load_current(latchkey *lk, unsigned partition, const lk_token *token,
     return status;
 }
 
-/* By a token, or by a name alone: then `token` is NULL. The selector is the session's name afterwards. */
+/* By a token, or by a name alone: then `token` is NULL. Afterwards `selector` is the session's name. */
 static int load_session(latchkey *lk, unsigned partition, const lk_token *token,
                         char selector[LATCHKEY_SELECTOR_LENGTH + 1], const lk_want *want, int64_t deadline_ms,
                         lk_judged *judged, lk_reply **fields, lk_vouch *vouch)
@@ -226,18 +227,18 @@ static int load_session(latchkey *lk, unsigned partition, const lk_token *token,
     int status = read_name(lk, partition, selector, token, want, deadline_ms, judged, fields, vouch);
     if (status && judged->reused) {
         status = lk_session_reused(lk, token, deadline_ms, &judged->until_us);
-        if (!status) status = LATCHKEY_UNAVAILABLE; /* a moment left, too short for all of this */
+        if (!status) status = LATCHKEY_UNAVAILABLE; /* it is good for a moment, which is too short for all of this */
     }
     if (!status && judged->record.grace_until_ms) {
         status = load_current(lk, partition, token, selector, want, deadline_ms, judged, fields, vouch);
-        judged->renew = false; /* that would be for the new token, which is elsewhere */
+        judged->renew = false; /* that would be for the new token, and this is the old one */
     }
     return status;
 }
 
 typedef struct loading {
     unsigned partition;
-    const lk_token *token; /* or NULL: by name alone */
+    const lk_token *token; /* NULL: by name alone */
     const char *name;
     const lk_want *want;
     lk_judged *judged;

@@ -4,13 +4,13 @@
  *        a touch is due:                  PEXPIRE ... --> 1 --> the entry's time moves on              (touch.c)
  *        its end in L1 is near, or RENEW: HGET v, PTTL --> judge --> L1
  *
- * The read is the miss of validate.c, driven by the link: the same question, the same judge (the whole token, E), the same fill
- * under the same rules. The ticket is taken before the question is sent (D); then it is looked whether the session is being
- * revoked here: who saw no denial took his ticket before the purge (B). The entry is used until its time is up whatever
- * becomes of this: no answer changes nothing (A).
+ * The read is the miss of validate.c, driven by the link: the same question, the same judging (the whole token, E), the
+ * same fill under the same rules. The ticket is taken before the question is sent (D), and pending revocations are
+ * looked at after it: a read that saw no denial has a ticket from before the purge (B). Whatever becomes of this, the
+ * entry is used until its time is up: no answer changes nothing (A).
  *
- * A read is no use of a session. It is asked for by a hit alone, and that is the use which a touch tells Redis of: so the
- * read that finds a touch due asks for it, within moments of the hit (LK_REFRESH_QUEUE_OLD_MS at the most). */
+ * A read does not count as a use of the session. Only a hit asks for one, and a touch tells Redis of that hit: a read
+ * that finds a touch due asks for it, within LK_REFRESH_QUEUE_OLD_MS of the hit at most. */
 #include "session/refresh.h"
 
 #include "session/judge.h"
@@ -37,7 +37,7 @@ void lk_session_refresh(latchkey *lk, const char *token, int64_t now_ms)
     lk_wipe(&parsed, sizeof parsed);
 }
 
-/* A touch will do: the entry is there, and its own end is not near. */
+/* A touch is enough: the entry is there, and its own end is not near. */
 static bool touch_does(latchkey *lk, const lk_token *token, lk_touch *touch)
 {
     lk_l1_times times;
@@ -61,7 +61,7 @@ bool lk_refresh_begin(latchkey *lk, lk_refresh_item *item, lk_job *job)
     return good;
 }
 
-/* Redis says that it is no more. The entry goes, whoever said it: the next request asks. */
+/* Redis says that the session is over. The entry goes, whichever server said it: the next request asks. */
 static void refresh_found_end(latchkey *lk, lk_node *node, const char *token, const lk_vouch *vouch, int status)
 {
     lk_l1_purge(lk->l1, token);
@@ -79,7 +79,7 @@ void lk_refresh_end(latchkey *lk, const lk_refresh_item *item, const lk_reply *v
     lk_vouch vouch = item->vouch;
     lk_vouch_answered(lk, token.partition, &vouch, incarnation);
     int status = lk_session_judge(lk, node, token.partition, token.text, &token, value, pttl, vouch.asked_us, &judged);
-    /* An old token (rotate.lua) whose grace ended meanwhile: its next use must come to Redis. */
+    /* An old token (rotate.lua) whose grace ended meanwhile: its next use must reach Redis. */
     if (status > 0 && !judged.reused) refresh_found_end(lk, node, item->token, &vouch, status);
     if (!status) lk_session_fill(lk, &token, &vouch, &judged);
     if (!status && judged.touch_due) lk_session_touch(lk, token.partition, &judged.record);

@@ -1,4 +1,5 @@
-/* Whose session a foreign token means (foreign_token.h): from memory, else from Redis. Shared by lk_begin, submit and import. */
+/* Which session a foreign token means (foreign_token.h): from memory, else from Redis. Used by lk_begin, submit and
+ * import. */
 #ifndef LK_SESSION_RESOLVE_H
 #define LK_SESSION_RESOLVE_H
 
@@ -6,24 +7,24 @@
 #include "redis/keys.h"
 #include "session/vouched_read.h"
 
-/* Are foreign tokens taken now? By Redis' clock; where it was never heard, they are: who goes on waits for a lease, and
- * with it the clock is known. */
+/* Are foreign tokens accepted now? By Redis' clock. If that is not known yet, yes: the caller will wait for a lease,
+ * and with it the clock is known. */
 bool lk_foreign_taken(const latchkey *lk);
 
-/* One question: asked, and answered by its one reply, whoever drives the connection. */
-typedef struct lk_resolving_words { /* they point into this: it must not move before they are sent */
+/* One question: asks, and takes its one reply, whichever thread drives the connection. */
+typedef struct lk_resolving_words { /* the calls point into this, so it must not move before they are sent */
     char key[LK_KEY_SIZE];
     lk_span words[2];
     lk_call call;
 } lk_resolving_words;
 void lk_resolve_ask(latchkey *lk, const lk_foreign *foreign, lk_vouch *vouch, lk_resolving_words *words);
 
-/* Takes the reply. OK, and the token of the session; NOT_FOUND: no session came with it; CORRUPT; UNAVAILABLE. It counts under the
- * lease alone (vouched_read.h); then, where it is OK, it is to be remembered. */
+/* Takes the reply. OK, with the session's token; NOT_FOUND: no session came with it; CORRUPT; UNAVAILABLE. It counts
+ * only under the lease (vouched_read.h). If it is OK, lk_resolve_remember is called then. */
 int lk_resolve_take(latchkey *lk, const lk_foreign *foreign, lk_reply *reply, lk_token *token);
 void lk_resolve_remember(latchkey *lk, const lk_foreign *foreign, const lk_vouch *vouch, const lk_token *token);
 
-/* All of that, waiting for at most until deadline_ms, under the lease of the server that answered. */
+/* All of that, waiting until deadline_ms at most, under the lease of the server that answered. */
 int lk_resolve(latchkey *lk, const lk_foreign *foreign, int64_t deadline_ms, lk_token *token);
 
 #endif

@@ -6,8 +6,8 @@
 #include "session/token_reuse.h"
 #include "session/vouched_read.h"
 
-/* What scripts answer, in one language: a number above 0: done; 0: there is no such session; below: it is past its absolute
- * expiry; or a word. */
+/* What all scripts answer. A number above 0: done. 0: there is no such session. Below 0: it is past its absolute
+ * expiry. Or a word. */
 static int meaning(const lk_reply *reply)
 {
     static const struct {

@@ -1,5 +1,5 @@
-/* A write to Redis, and what its outcome means: the one place for both. Every script that a verb runs on one partition goes
- * through here.
+/* A write to Redis, and what its outcome means: the one place for both. Every script that a verb runs on one partition
+ * goes through here.
  *
  *   script --> reply --> its meaning (the table in run_script.c) --> take: the verb's own part --> durable? --> leased? --> status
  *
@@ -7,11 +7,11 @@
  * deadline. So no call fails because a server is met anew just now. An answer counts only if
  *   1. it is what the script may answer,
  *   2. `durability` replicas hold what was written,
- *   3. the server that gave it has the lease: one that is not the primary any more goes on answering, but what it writes is
- *      lost, and it does not know what was made since,
- *   4. the link has begun to meet no server since the script was sent: the data set that it ran on may be gone, replaced in
+ *   3. the server that gave it has the lease. A deposed primary goes on answering, but what it writes is lost, and it does not
+ *      know what was made since,
+ *   4. the link has not begun to meet a server since the script was sent: the data set that it ran on may be gone, replaced in
  *      place.
- * Else the call is UNAVAILABLE: it may have been done, or not. */
+ * Otherwise the call is UNAVAILABLE: it may have been done, or not. */
 #ifndef LK_SESSION_RUN_SCRIPT_H
 #define LK_SESSION_RUN_SCRIPT_H
 
@@ -19,7 +19,7 @@
 #include "session/handle.h"
 
 typedef struct lk_script_answer {
-    lk_reply *reply; /* freed afterwards; `take` may keep it, and leaves NULL here */
+    lk_reply *reply; /* freed afterwards; if `take` keeps it, it leaves NULL here */
     lk_source source;
     bool durable;
     bool awaits_beat; /* `take` sets it: OK only under a lease whose beat was sent after the answer */
@@ -30,8 +30,9 @@ typedef struct lk_script_run {
     unsigned partition;
     const char *selector; /* of the session; or LK_NOBODY */
     const lk_token
-        *token;           /* the token that means it, where there is one: a reuse that the script found is dealt with */
-    const lk_span *words; /* behind the selector */
+        /* the token that means the session, if there is one: a reuse that the script found is dealt with */
+        *token;
+    const lk_span *words; /* the words behind the selector */
     size_t count;
     bool anywhere; /* also by a server that has no lease (yet): it is something that must be done, and is repeated */
     bool reads;    /* nothing is written that replicas would have to hold */
@@ -40,7 +41,7 @@ typedef struct lk_script_run {
     void *context;
 } lk_script_run;
 
-/* A script on the session that the caller's token means, whose answer needs no more than the table. */
+/* A script on the session of the caller's token, whose answer needs only the table. */
 static inline lk_script_run lk_script_on(const lk_token *token, enum lk_script_id script, const lk_span *words,
                                          size_t count)
 {
@@ -52,7 +53,7 @@ static inline lk_script_run lk_script_on(const lk_token *token, enum lk_script_i
                            .count = count};
 }
 
-/* A public status; or, where nothing was done, LK_OUTCOME_CHANGED or LK_OUTCOME_TAKEN. */
+/* A public status; or, if nothing was done, LK_OUTCOME_CHANGED or LK_OUTCOME_TAKEN. */
 int lk_run_script(latchkey *lk, const lk_script_run *run, int64_t deadline_ms);
 
 #endif

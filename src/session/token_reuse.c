@@ -10,7 +10,7 @@ bool lk_session_take_reused(latchkey *lk, unsigned partition, const char *select
 {
     const char *ended = lk_reuse_ended(reply);
     if (!ended) return false;
-    /* Where another server was met meanwhile that knows nothing of it: the next use of the old token tells that one. */
+    /* If another server was met meanwhile that knows nothing of it, the next use of the old token tells that server. */
     lk_session_ended(lk, partition, ended, source);
     lk_reuse_report(&lk->counters, selector, lk_now_ms());
     lk_event_reused(&lk->config, selector, ended);
@@ -23,7 +23,7 @@ int lk_session_reused(latchkey *lk, const lk_token *token, int64_t deadline_ms, 
 {
     uint8_t hash[LK_HASH_SIZE];
     lk_token_verifier_hash(token, hash);
-    /* Touching with an old token is what ends its session: Redis' clock decides. */
+    /* A touch with an old token ends its session: Redis' clock decides. */
     const lk_span words[1] = {{hash, sizeof hash}};
     const lk_script_run run = lk_script_on(token, LK_SCRIPT_TOUCH, words, 1);
     int status = lk_run_script(lk, &run, deadline_ms);

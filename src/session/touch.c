@@ -1,9 +1,10 @@
 /* See touch.h.
  *
- * Why an answer may renew an entry. Before the touch is sent: the ticket, then the denials, then the lease's owner, as before any
- * read (vouched_read.h). The answer counts if that server answered and has the lease still, and the ticket is still good: no
- * end and no change of the session was heard since (B, D). Then the entry is what a read would have brought; and how long the
- * session lives is known, since the touch says it (H). An answer that is not "moved" renews nothing. */
+ * Why an answer may renew an entry. As before any read (vouched_read.h), three things are noted before the touch is
+ * sent: the ticket, the denials, the owner of the lease. The answer counts if that server gave it and still has the
+ * lease, and if the ticket is still good: neither an end nor a change of the session was received since (B, D). Then
+ * the entry is what a read would have brought, and the touch says how long the session lives (H). An answer that is not
+ * "moved" renews nothing. */
 #include "session/touch.h"
 
 #include "session/lifetime.h"
@@ -19,7 +20,7 @@ lk_touch lk_touch_of(latchkey *lk, unsigned partition, const char *selector, con
 {
     lk_touch touch = {
         .partition = partition, .user_id = entry->user_id, .idle_ms = idle_ms, .expires_at_ms = entry->expires_at_ms};
-    /* Created in time to come: only Redis knows when it ends (create.lua). */
+    /* Created at a time in the future: only Redis knows when it ends (create.lua). */
     if (entry->created_at_ms > lk_server_now_ms(lk, lk_now_us()) + AHEAD_MS) touch.idle_ms = 0;
     memcpy(touch.selector, selector, sizeof touch.selector);
     return touch;
@@ -43,7 +44,7 @@ void lk_session_touch_name(latchkey *lk, unsigned partition, const char *selecto
 void lk_touch_begin(latchkey *lk, lk_job *job)
 {
     bool good = lk_vouch_named(lk, job->of.partition, job->of.selector, &job->vouch);
-    job->vouch.mixed = !good; /* denied here: it renews nothing */
+    job->vouch.mixed = !good; /* it is denied here: it renews nothing */
 }
 
 void lk_touch_end(latchkey *lk, const lk_job *job, uint64_t incarnation)

@@ -17,7 +17,7 @@
 
 int lk_access_take(const latchkey_access *given, latchkey_access *a)
 {
-    enum { FIRST = sizeof(latchkey_access) }; /* of version 0.1 */
+    enum { FIRST = sizeof(latchkey_access) }; /* the size in version 0.1 */
     if (!lk_take_sized(a, sizeof *a, FIRST, given))
         return lk_bad_argument(
             "access: NULL, or access.size is wrong: sizeof(latchkey_access) is expected, and 0 in all "
@@ -51,11 +51,11 @@ static uint8_t *put_text(uint8_t *at, const void *text, size_t size)
     return at + 2 + size;
 }
 
-/* Selector, then both with their lengths, of two bytes, before them. */
+/* The selector, then both records, each with its length of two bytes in front. */
 static bool add(lk_swaps *swaps, const char *selector, const lk_reply *was, const void *is, size_t is_size)
 {
     size_t more = LATCHKEY_SELECTOR_LENGTH + 2 + was->size + 2 + is_size;
-    if (was->size > UINT16_MAX) return false; /* the scripts give back none that is longer than a record */
+    if (was->size > UINT16_MAX) return false; /* the scripts return none that is longer than a record */
     if (swaps->size + more > swaps->room) {
         size_t room = 2 * (swaps->size + more);
         uint8_t *bytes = realloc(swaps->bytes, room);
@@ -105,7 +105,7 @@ static bool is_changed(const lk_update *change, const lk_reply *name)
     return false;
 }
 
-/* The material as it lies there: names and values in turn. */
+/* The key material as it is: names and values in turn. */
 static bool hash_before(lk_reply *const *material, size_t count, uint8_t hash[LK_HASH_SIZE])
 {
     lk_named keys[LK_KEY_FIELDS_MAX];
@@ -115,7 +115,7 @@ static bool hash_before(lk_reply *const *material, size_t count, uint8_t hash[LK
     return lk_key_hash(keys, count / 2, hash);
 }
 
-/* The material as it will be: what is there and not changed, and what is set. False: too much of it. */
+/* The key material as it will be: what is there and not changed, and what is set. False: it is too much. */
 static bool hash_after(lk_reply *const *material, size_t count, const lk_update *change, uint8_t hash[LK_HASH_SIZE])
 {
     lk_named keys[LK_KEY_FIELDS_MAX];
@@ -137,7 +137,7 @@ static bool hash_after(lk_reply *const *material, size_t count, const lk_update 
 
 /* -------------------------------------------------------------------------------------------- the scripts -- */
 
-/* [time, how many records, selector, record ..., name, value ...]: kept for the caller. */
+/* The reply: [time, how many records, selector, record ..., name, value ...]. The caller gets it. */
 static int keep_records(latchkey *lk, void *context, lk_script_answer *answer, int status)
 {
     (void)lk;
@@ -152,7 +152,7 @@ static int keep_records(latchkey *lk, void *context, lk_script_answer *answer, i
     return LATCHKEY_OK;
 }
 
-/* Where it is OK the records are the caller's. */
+/* On OK the caller frees the records. */
 static int read_records(latchkey *lk, const lk_token *token, bool with_keys, int64_t deadline_ms, lk_reply **records)
 {
     uint8_t hash[LK_HASH_SIZE];
@@ -170,7 +170,7 @@ static int read_records(latchkey *lk, const lk_token *token, bool with_keys, int
     return status;
 }
 
-/* Opens it on the way, where the session is sealed. */
+/* If the session is sealed, this also opens it. */
 static int check_material(latchkey *lk, lk_node *node, lk_reply *const *material, size_t count, const lk_record *record)
 {
     uint8_t hash[LK_HASH_SIZE];
@@ -189,8 +189,8 @@ typedef struct reading {
     size_t tokens, material_size;
     int64_t now_ms;
     lk_record record;       /* the session's own */
-    lk_swaps swaps;         /* none where no record changes */
-    latchkey_field *sealed; /* the fields as Redis is to hold them, where the session is sealed */
+    lk_swaps swaps;         /* empty if no record changes */
+    latchkey_field *sealed; /* the fields as Redis is to hold them, if the session is sealed */
 } reading;
 
 static void read_reply(const lk_reply *records, reading *r)
@@ -202,8 +202,9 @@ static void read_reply(const lk_reply *records, reading *r)
     r->material_size = records->count - 2 - 2 * r->tokens;
 }
 
-/* Redis says whose records these are, and no seal covers that; but all records of a session have its id, the one by which
- * the caller came in among them. CHANGED: it is not: the grace of its token ended in between, or somebody led it elsewhere. */
+/* Redis says which session these records belong to, and no seal covers that. But all records of a session have its id,
+ * and the caller's own record must be among them. CHANGED: it is not, because its grace ended in between, or because a
+ * person moved it. */
 static int check_family(latchkey *lk, lk_node *node, const lk_token *token, const reading *r)
 {
     bool among = false;
@@ -219,7 +220,7 @@ static int check_family(latchkey *lk, lk_node *node, const lk_token *token, cons
     return among ? LATCHKEY_OK : LK_OUTCOME_CHANGED;
 }
 
-/* What is to stand in the place of these records. */
+/* Makes what replaces these records. */
 static int prepare_swaps(latchkey *lk, lk_node *node, const lk_update *change, bool keys, reading *r)
 {
     uint8_t after[LK_HASH_SIZE];
@@ -250,8 +251,8 @@ static int prepare(latchkey *lk, lk_node *node, const lk_token *token, const lk_
     return r->sealed ? LATCHKEY_OK : LATCHKEY_NO_MEMORY;
 }
 
-/* The arguments of set_fields.lua behind the verifier's hash and the swaps: those that are set, then those that are
- * deleted, and their versions in the same order. Returns how many words. */
+/* The arguments of set_fields.lua behind the verifier's hash and the swaps: the fields that are set, then those that
+ * are deleted, and their versions in the same order. Returns the number of words. */
 static size_t put_fields(const lk_update *change, lk_span *words, char number[24], char *versions)
 {
     size_t used = 2, set = 0;
@@ -270,8 +271,8 @@ static size_t put_fields(const lk_update *change, lk_span *words, char number[24
 
 enum { FIXED_WORDS = 4, VERSION_DIGITS = 16 };
 
-/* A change of records is announced. It is OK once the link received that, as every instance does, and so remembers it: a server
- * that forgets it then ends the session (recent.h). */
+/* A change of records is announced. It is OK once the link has received the message, as every instance does, and so
+ * remembers it: a server that forgets the change then ends the session (recent.h). */
 static int await_announcement(latchkey *lk, void *context, lk_script_answer *answer, int status)
 {
     (void)lk;
@@ -280,7 +281,7 @@ static int await_announcement(latchkey *lk, void *context, lk_script_answer *ans
     return status;
 }
 
-/* CHANGED: a record is not what it was when it was read. */
+/* CHANGED: a record is not what was read. */
 static int write_change(latchkey *lk, const lk_token *token, const lk_update *change, const lk_swaps *swaps,
                         int64_t deadline_ms)
 {
@@ -297,14 +298,14 @@ static int write_change(latchkey *lk, const lk_token *token, const lk_update *ch
     return lk_run_script(lk, &run, deadline_ms);
 }
 
-/* Confirmed or not: the next validate asks Redis, and no older read fills L1. */
+/* Whether it was confirmed or not: the next validate asks Redis, and no older read fills L1. */
 static void purge(latchkey *lk, const lk_token *token, const reading *r)
 {
     lk_l1_purge(lk->l1, token->text);
     for (size_t i = 0; i < r->tokens; i++) lk_l1_purge(lk->l1, r->token[2 * i]->text);
 }
 
-/* One time round, with records. */
+/* One try, with records. */
 static int change_once(latchkey *lk, const lk_token *token, const lk_update *change, int64_t deadline_ms)
 {
     reading r = {0};

@@ -74,7 +74,7 @@ static bool denied(latchkey *lk, const lk_vouched_read *read)
     return read->selector && lk_pending_names(lk->pending, read->selector);
 }
 
-/* Denied before it was asked for. */
+/* It was denied before it was asked for. */
 static int denial(latchkey *lk, const lk_vouched_read *read, const lk_vouch *vouch, int64_t deadline_ms)
 {
     lk_node *node = lk_l2_owner(&lk->l2, read->partition);
@@ -95,8 +95,8 @@ int lk_read_vouched(latchkey *lk, const lk_vouched_read *read, int64_t deadline_
         int said = read->ask(lk, read->context, &vouch, deadline_ms);
         if (said < 0) return said;
         status = lk_node_lease_covers(node, vouch.server, deadline_ms);
-        /* What was ended while it was asked for, and is remembered since: the answer may be of before, or of a data set that was
-         * replaced by an older one. */
+        /* If the session was ended while it was asked for, it is remembered by now: the answer may be from before that,
+         * or from a data set that was replaced by an older one. */
         if (!status && !said && denied(lk, read)) status = LATCHKEY_NOT_FOUND;
         else if (!status) status = read->keep ? read->keep(lk, read->context, &vouch, said) : said;
         if (status && !said && read->drop) read->drop(read->context);

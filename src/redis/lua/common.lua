@@ -1,15 +1,15 @@
--- What scripts share. A script is put together at build time (src/redis/scripts.cmake): from here it gets those paragraphs alone
--- whose names it uses, or that such a one uses. So a paragraph says one thing and has no blank line in it. What stands behind
--- `-- rare` gets what it alone needs inside itself: that is made only when it is called.
+-- What scripts share. Scripts are put together at build time (src/redis/scripts.cmake): a script gets those paragraphs of this
+-- file whose names it uses, directly or through another paragraph. So a paragraph does one thing, and has no blank line in it.
+-- A paragraph under `-- rare` has inside it what only it needs: that is made only when it is called.
 --
--- KEYS[1] is the session; ARGV[1] is the partition's base, "lk:{p}:", from which every other name is made (same hash tag, so the
--- same slot); behind a space `events`, where the caller tells of events, and `/1`, say, where the caller's database is not 0;
--- ARGV[2] is the selector.
+-- KEYS[1] is the session. ARGV[1] is the partition's base, "lk:{p}:", from which every other name is made (the same hash tag,
+-- so the same slot). Behind a space it may have `events`, if the caller logs events, and `/1` and the like, if the caller's
+-- database is not 0. ARGV[2] is the selector.
 --
--- LK_RECORD_X is what base/record.h says; AT_X is the same place in a Lua string, which counts from 1.
+-- LK_RECORD_X is from base/record.h; AT_X is the same place in a Lua string, which counts from 1.
 --
--- Redis refuses a script at maxmemory if its first write may need memory, and lets everything pass after a first write
--- that does not. So scripts that end something start with a deletion, and scripts that make something start with that.
+-- At maxmemory, Redis refuses a script if its first write may need memory, and lets everything pass after a first write that
+-- does not. So a script that ends something begins with a deletion, and a script that makes something begins with that.
 
 -- What the server's rules refuse is no data: neither "not there" nor a damaged record. So a right that is missing, or a command
 -- that the server does not know, ends the script whichever way it was called, and is named: before 7.2 Redis does not say which.
@@ -51,16 +51,17 @@ local database = not bare and string.match(ARGV[1], ' /%d+$') or ''
 
 local function text(number) return string.format('%.0f', number) end
 
--- This server's clock: the only one by which sessions live and die. Asked once, so that a script happens at one moment.
+-- This server's clock: the only one that decides when sessions end. It is asked once, so that a script happens at one moment.
 local time = call('TIME')
 
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
--- At most 13 digits, since a user's generation is made of it.
+-- At most 13 digits, since a user's generation is made from it.
 local function ms_of(digits) return digits and #digits <= 13 and tonumber(digits) or false end
 
--- When the partition's sessions were last ended all at once, in ms (revoke_everyone.lua): its cut-off. Those made up to then are
--- over, whatever else is written of them. 0: never; false: something else lies there, and nobody knows.
+-- The partition's cut-off: when all of its sessions were last ended at once, in ms (revoke_everyone.lua). Sessions that were
+-- made up to then are over, whatever else is written about them. 0: there is none. False: something else is in its place, so
+-- it is not known.
 local cutoff = try('GET', base .. 'e') or 0
 if cutoff ~= 0 then cutoff = type(cutoff) == 'string' and ms_of(string.match(cutoff, '^%d+$')) end
 
@@ -68,17 +69,18 @@ local function no_cutoff() return redis.error_reply('LKEPOCH ' .. base .. 'e') e
 
 local function is_over(v) return cutoff > 0 and struct.unpack('<i8', v, AT_CREATED) <= cutoff end
 
--- The user's index. It carries the cut-off's name, so that after that it is empty; what was before expires by itself.
+-- The user's index. Its name has the cut-off in it, so after a cut-off it is empty; the earlier one expires by itself.
 local function index_of(user) return cutoff and base .. 'u:' .. user .. (cutoff > 0 and ':' .. text(cutoff) or '') end
 
--- How often the user's sessions were ended together (revoke_user.lua). False: something else lies there.
+-- How often the user's sessions were ended together (revoke_user.lua). False: something else is in its place.
 local function count_of(user)
   local count = try('GET', base .. 'g:' .. user) or '0'
   return type(count) == 'string' and tonumber(count) or false
 end
 
--- Is that the user's generation? The count plus one; once there is a cut-off, that in front of its last six digits. Compared
--- as text, since it has 64 bits, and a Lua number 53. The same in src/api/user_generation.c.
+-- Is that the user's generation? It is the count plus one; with a cut-off, the cut-off in front of the count's last six
+-- digits. They are compared as text, since a generation has 64 bits, and a Lua number 53. The same is in
+-- src/api/user_generation.c.
 local function is_generation(told, count)
   count = (count or -1) + 1
   return told == (cutoff > 0 and string.format('%.0f%06.0f', cutoff, count % 1000000) or text(count))
@@ -86,31 +88,31 @@ end
 
 local function damaged() return redis.error_reply('LKCORRUPT the record of a session is damaged') end
 
--- Sealed or not, what is read here stands at the same places. What a seal covers only its client can write: scripts are
--- told the whole new record then, and see that it fits: that nobody changed the old one since it was read, and that times
--- are Redis'. A script that would have to write what it cannot answers that the record is damaged.
+-- Whether a record is sealed or not, these are at the same places. Only a client can write what a seal covers. So a script
+-- gets the whole new record, and checks it: that the old one was not changed since it was read, and that the times are Redis'.
+-- A script that would have to write what it cannot answers that the record is damaged.
 local function is_sealed(v) return type(v) == 'string' and #v == LK_RECORD_SEALED_SIZE end
 
 local function is_record(v) return type(v) == 'string' and (#v == LK_RECORD_SIZE or #v == LK_RECORD_SEALED_SIZE) end
 
--- Does the caller who knows this verifier mean this record? ('' stands for a caller that need not know.)
+-- Does this record belong to a caller with this verifier? ('' is for a caller that need not know the verifier.)
 local function matches(v, hash) return hash == '' or string.sub(v, AT_VERIFIER_HASH, AT_VERIFIER_HASH + 31) == hash end
 
--- idle_ms, expires_at_ms, user_id from the field x; nil where it is damaged.
+-- idle_ms, expires_at_ms, user_id from the field x; nil if it is damaged.
 local function parse(x) return string.match(x or '', '^(%d+) (%d+) (%d+)$') end
 
--- Rotation. A token that was exchanged for a new one, with a grace, leaves its selector behind: a small hash of the
--- record, marked as rotated and with the end of the grace in place of idle_ms, and of `f`, the family's name, which is
--- its first selector. The session has that field too. The sorted set f:<name> holds the family's selectors by the end of
--- their grace; the session's own comes last. All of that ends with the session's absolute expiry.
+-- Rotation. A token that was exchanged for a new one, with a grace, leaves its selector behind: a small hash with the record,
+-- marked as rotated and with the end of the grace in place of idle_ms, and with `f`, the family's name, which is the family's
+-- first selector. The session has that field too. The sorted set f:<name> holds the family's selectors by the end of their
+-- grace; the session's own comes last. All of that ends with the session's absolute expiry.
 local function is_rotated(v)
   return is_record(v) and string.byte(v, AT_KIND) == (#v == LK_RECORD_SIZE and LK_RECORD_ROTATED or LK_RECORD_ROTATED + LK_RECORD_SEALED)
 end
 
--- From the one at that place on; -1: the session's own. None where something else lies there.
+-- The family's selectors from that place on; -1: the session's own. None if something else is there.
 local function family(f, from) return f and try('ZRANGE', base .. 'f:' .. f, from, -1) or {} end
 
--- Whose session a family is, and the field x of its own selector; nil where that is gone.
+-- The user of a family's session, and the field x of the session's own selector; nil if that is gone.
 local function owner_of(f)
   local heir = family(f, -1)[1]
   local x = heir and call('HGET', base .. 's:' .. heir, 'x')
@@ -118,14 +120,14 @@ local function owner_of(f)
   return user, x
 end
 
--- Behind the selectors that are over, for events.c: whose they were, and of each session the selector that it had last.
+-- The piece behind the selectors that are over, for events.c: the user, and for each session the selector that it had last.
 local function told(user, own) return telling and ' : ' .. (user or '-') .. ' ' .. table.concat(own, ' ') or '' end
 
 local function live_until(key, ms)
   if call('PTTL', key) < ms - now then call('PEXPIREAT', key, text(ms)) end
 end
 
--- Users that have names and no numbers: the id is a hash of the name, so two names may have one id. What is kept is a hash of
+-- For users that have names instead of numbers: the id is a hash of the name, so two names may have one id. Kept is a hash of
 -- the name, for as long as the last session of the user may live.
 local function is_anothers(user, name)
   local before = call('GET', base .. 'n:' .. user)
@@ -138,7 +140,8 @@ local function keep_name(user, name, expires)
   live_until(key, expires)
 end
 
--- An index loses those of these names that are no more. No score decides that: scores are times, and clocks are set back.
+-- Removes from an index those of these names whose keys are gone. Scores do not decide that: they are times, and clocks are
+-- set back.
 local function forget_dead(index, names)
   local keys = {}
   for i, one in ipairs(names) do keys[i] = base .. 's:' .. one end
@@ -178,10 +181,11 @@ local function remember_peak()
   if names > (tonumber(try('HGET', m, 'peak')) or 0) then try('HSET', m, 'peak', names, 'peak_ms', text(now)) end
 end
 
--- Counts, logs and publishes that L1 everywhere must forget this selector; where it only changed, that too is said, so
--- that nobody takes it for ended; and if what it gives its user changed ('rights'), so that every instance remembers it. A note is kept in the log. Call it right after the write that it tells
--- of, and before anything that can fail: a key of the wrong type in the way of the counter or the log is replaced (a
--- counter that starts anew makes every instance empty its L1).
+-- Counts, logs and publishes that every L1 must forget this selector. If the session only changed, that is said too, so that
+-- it is not taken for ended; and if what it gives its user changed ('rights'), so that every instance remembers it. A note is
+-- kept in the log. Call this right after the write that it announces, and before anything that can fail. If a key of the wrong
+-- type is in the place of the counter or the log, it is replaced (a counter that starts anew makes every instance empty its
+-- L1).
 local function announce(what, changed, note)
   local number = try('INCR', base .. 'q')
   if type(number) ~= 'number' then
@@ -199,8 +203,8 @@ local function announce(what, changed, note)
   call('PUBLISH', base .. 'rev', string.format('%.0f %s @%s%06d%s%s', number, what, time[1], time[2], mark, database))
 end
 
--- A session's sections are strings beside it. Its field `s` names them, so that they are renamed with it and end with it;
--- `names` is what stands there. They live until its absolute expiry.
+-- A session's sections are strings of their own. Its field `s` names them, so that they are renamed and end with it; `names`
+-- is that field. They live until the session's absolute expiry.
 local function section_key(one, name) return base .. 's:' .. one .. ':' .. name end
 
 local function split(names)
@@ -233,9 +237,9 @@ local function delete_family(f, but, all)
   return last
 end
 
--- Deletes sessions of this partition, each with its family, and says so, a hundred in one announcement. What the indexes
--- hold is looked after last: it admits nobody. Returns all selectors that are over, of each session that was there its own
--- one, and how many those are.
+-- Deletes sessions of this partition, each with its family, and announces it, a hundred in one message. The indexes come last:
+-- they admit no request. Returns all selectors that are over, for each session that was there its own one, and how many those
+-- are.
 local function finish(selectors, user, note_of)
   local all, own, u = {}, {}, user and index_of(user)
   for _, one in ipairs(selectors) do
@@ -264,7 +268,7 @@ local function reused(f)
   return x and 'REUSED ' .. table.concat(ended, ' ') .. told(user, own) or nil
 end
 
--- An old token's record was found: the session's, to which `session` and `selector` lead from then on. As `load`.
+-- An old token's record was found: finds the session, and `session` and `selector` then lead to it. Returns as `load`.
 -- rare
 local function load_heir(old, f, hash)
   if not matches(old, hash) or is_over(old) then return nil end
@@ -275,8 +279,8 @@ local function load_heir(old, f, hash)
   if not is_rotated(f[1]) then return f end -- else its family is gone
 end
 
--- The session's record, if it is there and not over, and the caller knows its verifier. That of an old token in its grace
--- is the session's: `session` and `selector` name that from then on.
+-- The session's record, if it is there and not over, and matches the caller's verifier. For an old token in its grace it is
+-- the session's record: `session` and `selector` then lead to that.
 -- Returns nil; or v, idle_ms, expires_at_ms, user_id; or, as second value, an error or what `reused` returns.
 local function load(hash)
   if not cutoff then return nil, no_cutoff() end
@@ -293,9 +297,9 @@ local function load(hash)
   return f[1], tonumber(idle), tonumber(expires), user
 end
 
--- Ends all sessions of the partition, without going through them. Later than any of them was made: by this clock, or,
--- where that was set back, or where another server's was ahead, by what was seen last; and no earlier than `least`.
--- Returns the cut-off.
+-- Ends all sessions of the partition, without enumerating them. The cut-off is later than any of them was made: by this clock,
+-- or, if that was set back, or another server's was ahead, by the last activity; and no earlier than `least`. Returns the
+-- cut-off.
 local function end_everyone(least)
   local newest = try('ZREVRANGE', base .. 'a', 0, 0, 'WITHSCORES')[2]
   local ms = math.max(now, least, (cutoff or 0) + 1, newest and ms_of(string.match(newest, '^%d+$')) or 0)
@@ -316,8 +320,8 @@ local function drop(one, f)
   announce(one, true)
 end
 
--- The tokens that are good for a session now: its own and the old ones in their grace. Of each its selector and record; false
--- where that is not there, '' where it is none.
+-- The tokens that are good for a session now: its own and the old ones in their grace. For each its selector and record; false
+-- if that is not there, '' if it is not a record.
 local function good_tokens(one)
   local f = try('HMGET', base .. 's:' .. one, 'v', 'f')
   local v, name = f[1], f[2]
@@ -332,9 +336,9 @@ local function good_tokens(one)
   return tokens
 end
 
--- Records that only a client can make: it reads them, and says what is to stand there instead. They are swapped if they are
--- still what it read, bytes for bytes. This is a text of selector, record as it was, record as it is to be, the records with
--- their lengths before them. A later one of the same selector counts.
+-- Records that only a client can make: it reads them, and sends what is to replace them. They are swapped if they are still
+-- what it read, byte for byte. The argument is a text of selector, old record, new record, each record with its length before
+-- it. A later one of the same selector counts.
 local function unpack_swaps(packed)
   local swaps, at, one, was, is = {}, 1, nil, nil, nil
   while at <= #packed do
@@ -352,7 +356,7 @@ local function unchanged(tokens, swaps)
   return true
 end
 
--- Once they are known to be unchanged. Returns the selectors of those that were not swapped before.
+-- Swaps them, once they are known to be unchanged. Returns the selectors of those that were not swapped before.
 local function swap(tokens, swaps)
   local changed = {}
   for i = 1, #tokens, 2 do
@@ -365,8 +369,9 @@ local function swap(tokens, swaps)
   return changed
 end
 
--- A time that a client took for `now`: never later, not more than a second earlier, or half of what it is to measure, and
--- beyond that cut-off, where it is given. Nil, or what the client is told: the time that it should have taken, and this one.
+-- Checks a time that a client took for `now`: it must not be later, nor more than a second earlier, or half of what it is to
+-- measure; and it must be later than the cut-off, if that is given. Nil: it is good. Else what the client is told: the time
+-- that it should have taken, and this one.
 local function clock(told, should, span, beyond)
   local fits = told <= should and told >= should - math.min(1000, span / 2) and told > (beyond or 0)
   return not fits and redis.status_reply('CLOCK ' .. text(should) .. ' ' .. text(now)) or nil

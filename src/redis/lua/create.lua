@@ -22,7 +22,8 @@ if ARGV[6] ~= '0' then
   if not count then call('GET', base .. 'g:' .. user) end -- of the wrong type: an error
   if not is_generation(ARGV[6], count) then return redis.status_reply('REFUSED') end
 end
--- Not over already: later than the cut-off, although this clock may not be. Its lifetime and its age count from now all the same.
+-- Its creation is later than the cut-off, although this clock may not be: so it is not over already. Its lifetime and its age
+-- count from now all the same.
 local made, v = math.max(now, cutoff + 1), ARGV[10]
 local expires = math.max(now + lifetime, made)
 if is_sealed(v) then
@@ -37,7 +38,7 @@ expires = math.min(expires, now + lifetime)
 local names = call('ZCARD', u) -- of the wrong type: an error, in time
 call('ZCARD', base .. 'a')
 
--- Whom the limits leave no room for, nearest their end first. Of a class of device only the records know.
+-- The sessions for which the limits leave no room, those nearest their end first. Only the records know the class of device.
 local going
 if most > 0 and names >= most or of_device > 0 then
   local living, is_going = {}, {}

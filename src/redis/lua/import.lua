@@ -1,8 +1,8 @@
 -- Moves a session in. ARGV: 3 user, 4 idle_ms, 5 expires_at_ms, 6 generation or 0, 7 the record, 8... names and values of
--- fields, before them, where the user has a name, "n" and its hash. No limit is looked at: nobody is logged out.
--- Returns 1, also where that very session is there already, without a name by which it could be found; -1: past its
--- absolute expiry; or REFUSED (generation), OVER (it was made before everybody's sessions were ended) or EXISTS: another
--- session has this selector.
+-- fields; before them, if the user has a name, "n" and its hash. The limits are not applied, so no user is logged out.
+-- Returns 1, also if that very session is there already, without a name by which it could be found; -1: it is past its
+-- absolute expiry; or REFUSED (generation), OVER (it was made before all sessions were ended) or EXISTS: another session has
+-- this selector.
 local user, idle, expires, record = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[7]
 local u, there = index_of(user), call('HGET', session, 'v')
 if not u then return no_cutoff() end

@@ -1,6 +1,6 @@
--- Says whose session a foreign token means: `selector` is the token's name here. ARGV: 3 the session's selector, 4 until when
--- that is remembered, at least.
--- Returns 1; 0: it was said before; or EXISTS: it means another session.
+-- Records which session a foreign token means: `selector` is the token's name here. ARGV: 3 the session's selector, 4 until
+-- when that is remembered, at least.
+-- Returns 1; 0: it was recorded before; or EXISTS: the token means another session.
 local key = base .. 'i:' .. selector
 local there = call('GET', key)
 if there and there ~= ARGV[3] then return redis.status_reply('EXISTS') end

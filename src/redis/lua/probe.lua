@@ -1,6 +1,6 @@
--- Changes nothing, by every command that any call needs: on keys that are not there, or of another type. So what the server's
--- rules refuse, or it does not know, is named when a handle opens (see `look_at`), and not by the first login that fails.
--- What else goes wrong, at maxmemory say, is no matter. Returns 0.
+-- Changes nothing: runs every command that any call needs, on keys that are not there, or of another type. So what the
+-- server's rules refuse, or what it does not know, is named when a handle opens (see `look_at`), and not by the first login
+-- that fails. Other failures, such as at maxmemory, do not matter. Returns 0.
 local nothing, m = base .. 'f:', base .. 'm'
 for _, command in ipairs({
   {'EXISTS'}, {'GET'}, {'STRLEN'}, {'PTTL'}, {'HGETALL'}, {'HKEYS'}, {'HLEN'}, {'ZCARD'}, {'DEL'}, {'UNLINK'}, {'ZRANDMEMBER'},

@@ -1,8 +1,8 @@
--- Makes once more what was made before and may be lost: this server came back without it, or was promoted without it, or its
--- data set was replaced. ARGV: 2... selectors of sessions that were ended: those that exist are ended; a selector, ":" and the
--- number of its last change: where the log does not tell of that change the session is ended, since what is held of it here is
--- older; or "*" and a cut-off, with zeros in front: then all were ended, and if this server does not know of it, all are, those
--- included that were made here since. KEYS[1] is the first one's.
+-- Makes again what was made before and may be lost: this server came back without it, or was promoted without it, or its data
+-- set was replaced. ARGV: 2... a selector of a session that was ended: if it exists, it is ended; a selector, ":" and the
+-- number of its last change: if the log does not have that change, the session is ended, since what is held here is older; or
+-- "*" and a cut-off, with zeros in front: all sessions were ended then, and if this server does not know of it, all are ended,
+-- including those that were made here since. KEYS[1] is the first one's.
 -- Returns how many were ended.
 local ended = 0
 

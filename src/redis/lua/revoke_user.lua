@@ -1,25 +1,25 @@
--- Ends a user's sessions, all or all but one, a thousand at a time. ARGV: 3 user, 4 the hash of the verifier of the one
--- to keep (KEYS[1], ARGV[2]), '' to keep none, 5 '0', or the count that the first of several runs returned: then only what was
--- made before that count ends, so that a login that came after the generation moved is left alone. No clock has a say in it:
--- clocks are set back.
--- Returns that count, how many sessions were ended, 1 where there may be more, in one text the selectors that are over, and what
--- `reused` returned of the token to keep, or ''.
+-- Ends a user's sessions, all or all but one, a thousand at a time. ARGV: 3 user, 4 the hash of the verifier of the one to
+-- keep (KEYS[1], ARGV[2]), '' to keep none, 5 '0', or the count that the first of several runs returned: then only what was
+-- made before that count ends, so that a login that came after the generation moved stays. No clock decides that: clocks are
+-- set back.
+-- Returns that count, how many sessions were ended, 1 if there may be more, in one text the selectors that are over, and what
+-- `reused` returned for the token to keep, or ''.
 local user, count = ARGV[3], tonumber(ARGV[5])
 local u, g = index_of(user), base .. 'g:' .. user
 if not u then return no_cutoff() end
 
--- Any that is lost or damaged counts as old; so does one that an older version made.
+-- A session whose count is lost or damaged counts as old; so does one that an older version made.
 local function newer(one) return (tonumber(try('HGET', base .. 's:' .. one, 'g')) or -1) >= count end
 
--- Shown is shown: an old token after its grace ends its session here as well, and that is said.
+-- An old token after its grace ends its session here as well, and that is returned.
 local function to_keep()
   local v, reuse, _, owner = load(ARGV[4])
   if v then return owner == user and selector end
   return false, type(reuse) == 'string' and reuse
 end
 
--- A login begun before this moment read another number: create refuses it. Kept for longer than any login takes, and than any
--- session lives that has it (create.lua).
+-- A login that began before this moment read another number: create refuses it. It is kept for longer than any login takes,
+-- and than any session lives that has it (create.lua).
 local first = count == 0
 call('ZREM', u, '-') -- first: it needs no memory
 if first then

@@ -60,7 +60,7 @@ else -- it ends something: the first write needs no memory
 end
 call('HSET', key, 'v', renewed)
 local expiry = math.min(now + idle, expires)
--- One that was lost has no name to be changed, and that is no error.
+-- A session that was lost has no name to change, and that is not an error.
 for _, one in ipairs(sections and split(sections) or {}) do try('RENAME', section_key(selector, one), section_key(new, one)) end
 call('PEXPIREAT', key, text(expiry))
 announce(grace > 0 and selector or ended, grace > 0, note)
@@ -68,6 +68,6 @@ call('ZREM', u, selector)
 call('ZREM', a, selector)
 selector = new
 index(user, expiry, expires, struct.unpack('<i8', v, AT_CREATED))
--- No more than 64 old ones: then the one whose grace ended first is forgotten.
+-- No more than 64 old ones: the one whose grace ended first is forgotten.
 if grace > 0 and call('ZCARD', base .. 'f:' .. name) > 65 then drop(family(name, 0)[1], name) end
 return 'OK ' .. ended .. told(user, {})

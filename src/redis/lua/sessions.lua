@@ -1,7 +1,7 @@
--- A user's sessions, the last used first. Changes nothing. KEYS[1] is the session that asks, or none. ARGV: 3 user, 4 how
--- many at most.
--- Returns how many there are, the selector of the one that asks; then of each the selector, the record, when it idles
--- out, and when it was last used.
+-- A user's sessions, the last used first. Changes nothing. KEYS[1] is the caller's session, or none. ARGV: 3 user, 4 how many
+-- at most.
+-- Returns how many there are, and the selector of the caller's; then for each its selector, its record, when it idles out, and
+-- when it was last used.
 local u, reply = index_of(ARGV[3]), {0, selector}
 if not u then return no_cutoff() end
 local asks = try('HMGET', session, 'v', 'f')

@@ -11,7 +11,7 @@ local names = {}
 for i = 7, first_deleted - 1, 2 do names[#names + 1] = ARGV[i] end
 for i = first_deleted, #ARGV do names[#names + 1] = ARGV[i] end
 
--- As lk_field_version: of a field that is not there, zeros; of none that is there.
+-- As lk_field_version: zeros if the field is not there; a field that is there never has zeros.
 local none, lowest = string.rep('0', 16), string.rep('0', 15) .. '1'
 local function version(value)
   if not value then return none end
@@ -24,7 +24,7 @@ for i, name in ipairs(ARGV[6] ~= '' and names or {}) do
     return redis.status_reply('VERSION')
   end
 end
--- A client without keys would put into a sealed session what no other one opens.
+-- A client without keys would put into a sealed session what no other client can open.
 for i = 8, is_sealed(v) and first_deleted - 1 or 0, 2 do
   if string.sub(ARGV[i], 1, 4) ~= 'LKF\1' then return damaged() end
 end
@@ -38,7 +38,7 @@ local own = 2 + call('HEXISTS', session, 'f') + call('HEXISTS', session, 's') + 
 if call('HLEN', session) + new > own + 256 then return redis.status_reply('MANY') end
 local sets = first_deleted > 7
 if sets then call('HSET', session, unpack(ARGV, 7, first_deleted - 1)) end
--- Where nothing is set, the first write needs no memory: so rights are taken away at maxmemory, too.
+-- If nothing is set, the first write needs no memory: so rights are removed at maxmemory, too.
 if not sets or first_deleted <= #ARGV then call('HDEL', session, '-', unpack(ARGV, first_deleted)) end
 local changed = swap(tokens, swaps)
 if #changed > 0 then announce(table.concat(changed, ' '), 'rights') end

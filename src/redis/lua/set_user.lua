@@ -1,14 +1,16 @@
--- Changes the records of all sessions of a user. Only the client can make them: so a first run returns them as they are,
--- the next one swaps those that still are what was read and returns the others, until there is none. ARGV: 3 user, 4 the
+-- Changes the records of all sessions of a user. Only the client can make records: so a first run returns them as they are,
+-- and each next run swaps those that are still what was read, and returns the others, until there is none. ARGV: 3 user, 4 the
 -- swaps, 5 where to begin in the user's index: '', or what an earlier run returned.
 -- Returns the time, where a run for the rest is to begin ('': there is none), how many sessions were changed, in one text the
--- selectors of the tokens whose records were, and behind those what `told` says; then selector and record of each token of the others.
+-- selectors of the tokens whose records were, and behind those what `told` returns; then selector and record of each token of
+-- the others.
 local user, swaps, from = ARGV[3], unpack_swaps(ARGV[4]), ARGV[5]
 local u, most = index_of(user), 1000
 if not u then return no_cutoff() end
 call('ZREM', u, '-') -- first: it needs no memory
--- Absolute ends do not move, so who is not seen here is seen later, and an exchange keeps the place. `from` is the last that was seen: when it ends, how many that end
--- in that same moment stand before it, and its selector. If it is not there any more, all of that moment are seen again.
+-- Absolute ends do not move, so a session that is not seen here is seen later, and an exchange keeps the place. `from` is the
+-- last one that was seen: when it ends, how many that end at the same moment are before it, and its selector. If it is gone,
+-- all of that moment are seen again.
 local score, before, one = string.match(from, '^(%S+) (%d+) (%S+)$')
 local function page(skip)
   return call('ZRANGEBYSCORE', u, score or '-inf', '+inf', 'WITHSCORES', 'LIMIT', skip, most)
