@@ -352,7 +352,7 @@ LATCHKEY_API int latchkey_log_read(latchkey *lk, int *level, char *text, size_t 
  *                                  their sessions moved in (latchkey_import); 0: never. The ACL needs +set. Every
  *                                  instance needs the same value. It takes 47 bytes for each of l1_capacity's entries, and
  *                                  for at least 4,096
- *          sentinel_user           only with redis+sentinel://, as the next one: whom the sentinels know us as
+ *          sentinel_user           only with redis+sentinel://, as the next one: our user name at the sentinels
  *          sentinel_password_file  a file with the password for the sentinels, as password_file. Without it they are sent none
  *          ca_file                 only with rediss://, as the three below: certificates in PEM. One of them must vouch for
  *                                  the server's certificate; without ca_file, one of the system's. The server's certificate

@@ -231,6 +231,7 @@ fi
 step "format" sh tests/package/format.sh || :
 step "layers: what may include what" sh tests/package/layers.sh || :
 step "layers: each broken rule is noticed" sh tests/package/test_layers.sh || :
+step "words: plain words, and atomics with their order" sh tests/package/words.sh || :
 step "the header alone, C11 and C++17, gcc and clang" sh tests/package/api/header.sh || :
 step "the programs of the documents compile" sh tests/package/readme.sh || :
 step "the links of the documents" python3 tests/package/links.py || :

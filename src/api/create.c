@@ -83,8 +83,8 @@ static int say_why_not(const making *m, int status)
 
 /* One attempt, with a new token or with the given one. OK, or what the script says; TAKEN: try again with another
  * token, or with another time. `fields` are the draft's as Redis is to hold them. */
-static int attempt(latchkey *lk, const latchkey_draft *d, const latchkey_field *fields, lk_record *record,
-                   lk_token *token, bool given, int64_t deadline_ms)
+static int attempt_create(latchkey *lk, const latchkey_draft *d, const latchkey_field *fields, lk_record *record,
+                          lk_token *token, bool given, int64_t deadline_ms)
 {
     uint8_t v[LK_RECORD_SEALED_SIZE];
     char user[24], idle[24], lifetime[24], generation[24], most[24], of_device[24];
@@ -146,7 +146,7 @@ int lk_create(latchkey *lk, const latchkey_draft *draft, bool given, lk_token *t
     if (record.sealed && !sealed) return LATCHKEY_NO_MEMORY;
     status = LK_OUTCOME_TAKEN;
     for (int i = 0; i < ATTEMPTS && status == LK_OUTCOME_TAKEN; i++)
-        status = attempt(lk, draft, sealed ? sealed : draft->fields, &record, token, given, visit.deadline_ms);
+        status = attempt_create(lk, draft, sealed ? sealed : draft->fields, &record, token, given, visit.deadline_ms);
     free(sealed);
     status = lk_outcome_status(status); /* four times, 64 random bits were taken already */
     if (status) return status;

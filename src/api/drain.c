@@ -12,8 +12,8 @@ int latchkey_drain(latchkey *lk)
     const struct timespec moment = {.tv_nsec = LOOK_US * 1000};
     int64_t until_ms = lk_now_ms() + lk->config.deadline_ms + MORE_MS;
     lk_reason_clear(lk);
-    atomic_store(&lk->draining, true);
-    while (atomic_load(&lk->visits) && lk_now_ms() < until_ms) nanosleep(&moment, NULL);
-    if (!atomic_load(&lk->visits)) return LATCHKEY_OK;
+    atomic_store_explicit(&lk->draining, true, memory_order_seq_cst);
+    while (atomic_load_explicit(&lk->visits, memory_order_seq_cst) && lk_now_ms() < until_ms) nanosleep(&moment, NULL);
+    if (!atomic_load_explicit(&lk->visits, memory_order_seq_cst)) return LATCHKEY_OK;
     return lk_reason(LATCHKEY_UNAVAILABLE, "drain: a call that waits for Redis is still under way");
 }

@@ -154,7 +154,7 @@ static int move_in(latchkey *lk, moving *m, int64_t created_at_ms, int64_t expir
     int found = lk_resolve(lk, &m->foreign, m->deadline_ms, &m->token);
     if (found != LATCHKEY_OK && found != LATCHKEY_NOT_FOUND) return found;
     if (!lk_foreign_taken(lk)) return LATCHKEY_MALFORMED; /* the clock was not known before */
-    if (found == LATCHKEY_OK) { /* it is here: its name is made to last, and to be durable */
+    if (found == LATCHKEY_OK) {                           /* it is here: its name is made to last, and to be durable */
         int status = name_it(lk, m);
         return status ? status : LATCHKEY_REFUSED;
     }

@@ -10,7 +10,7 @@ static void watch_lines(latchkey *lk)
     latchkey_queue *q;
     if (atomic_load_explicit(&lk->log_watched, memory_order_relaxed) || lk_queue_own(lk, &q)) return;
     int fd = lk_journal_fd(lk->journal);
-    if (fd >= 0 && lk_async_watch(q->async, fd)) atomic_store(&lk->log_watched, true);
+    if (fd >= 0 && lk_async_watch(q->async, fd)) atomic_store_explicit(&lk->log_watched, true, memory_order_relaxed);
 }
 
 int latchkey_log_read(latchkey *lk, int *level, char *text, size_t size)

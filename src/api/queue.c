@@ -36,7 +36,9 @@ int lk_queue_own(latchkey *lk, latchkey_queue **out)
     latchkey_queue *none = NULL;
     if ((*out = lk_queue_made(lk))) return LATCHKEY_OK;
     int status = build_queue(lk, out);
-    if (status || atomic_compare_exchange_strong(&lk->queue[0], &none, *out)) return status;
+    if (status ||
+        atomic_compare_exchange_strong_explicit(&lk->queue[0], &none, *out, memory_order_acq_rel, memory_order_acquire))
+        return status;
     destroy_queue(*out);
     *out = none;
     return LATCHKEY_OK;
@@ -56,7 +58,9 @@ latchkey_queue *latchkey_queue_open(latchkey *lk)
     latchkey_queue *q = latchkey_queue_own(lk), *none;
     if (!q || build_queue(lk, &q)) return NULL;
     for (size_t i = 1; i < LK_QUEUES_MAX; i++)
-        if ((none = NULL, atomic_compare_exchange_strong(&lk->queue[i], &none, q))) return q;
+        if ((none = NULL, atomic_compare_exchange_strong_explicit(&lk->queue[i], &none, q, memory_order_acq_rel,
+                                                                  memory_order_acquire)))
+            return q;
     destroy_queue(q);
     lk_reason(LATCHKEY_UNAVAILABLE, "queue_open: a handle has at most %d queues", LK_QUEUES_MAX);
     return NULL;
@@ -67,7 +71,7 @@ static bool unlist_queue(latchkey_queue *q)
 {
     for (size_t i = 1; i < LK_QUEUES_MAX; i++)
         if (atomic_load_explicit(&q->lk->queue[i], memory_order_relaxed) == q) {
-            atomic_store(&q->lk->queue[i], NULL);
+            atomic_store_explicit(&q->lk->queue[i], NULL, memory_order_release);
             return true;
         }
     return false;
@@ -83,7 +87,7 @@ void latchkey_queue_close(latchkey_queue *q)
 void lk_queues_close(latchkey *lk)
 {
     for (size_t i = 0; i < LK_QUEUES_MAX; i++) {
-        latchkey_queue *q = atomic_load(&lk->queue[i]);
+        latchkey_queue *q = atomic_load_explicit(&lk->queue[i], memory_order_acquire);
         if (q) destroy_queue(q);
     }
 }
@@ -91,7 +95,7 @@ void lk_queues_close(latchkey *lk)
 void lk_queues_abandon(latchkey *lk)
 {
     for (size_t i = 0; i < LK_QUEUES_MAX; i++) {
-        latchkey_queue *q = atomic_load(&lk->queue[i]);
+        latchkey_queue *q = atomic_load_explicit(&lk->queue[i], memory_order_acquire);
         if (q) lk_async_abandon(q->async);
     }
 }
@@ -184,9 +188,9 @@ size_t latchkey_queue_reap(latchkey_queue *q, latchkey_result *results, size_t r
         return 0;
     }
     basket b = {(char *)results, result_size};
-    size_t given = atomic_load(&q->writes) ? lk_writes_reap(q, give_result, &b, max) : 0;
+    size_t given = atomic_load_explicit(&q->writes, memory_order_acquire) ? lk_writes_reap(q, give_result, &b, max) : 0;
     if (given < max) given += reap_validations(q, &b, max - given);
     /* the bell was hushed, and there may be more to reap, or more by now */
-    if (atomic_load(&q->writes)) lk_writes_ring(q);
+    if (atomic_load_explicit(&q->writes, memory_order_acquire)) lk_writes_ring(q);
     return given;
 }

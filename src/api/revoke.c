@@ -36,7 +36,7 @@ static int take_revoke(latchkey *lk, void *context, lk_script_answer *answer, in
 }
 
 /* If no answer comes, item->calls has the number by which the log tells whether it ran (revoke.lua). */
-static int run(latchkey *lk, lk_revocation *r, int64_t deadline_ms)
+static int run_revoke_script(latchkey *lk, lk_revocation *r, int64_t deadline_ms)
 {
     lk_pending_item *item = &r->item;
     uint64_t number;
@@ -85,7 +85,8 @@ int lk_revoke_later(latchkey *lk, lk_revocation *r)
 int lk_revoke_confirm(latchkey *lk, lk_revocation *r, int64_t deadline_ms)
 {
     lk_pending_item *item = &r->item;
-    int status = run(lk, r, deadline_ms); /* UNAVAILABLE: it may have ended, but not for certain: the link takes over */
+    int status = run_revoke_script(
+        lk, r, deadline_ms); /* UNAVAILABLE: it may have ended, but not for certain: the link takes over */
     /* the list of denials is full: a read in between may have filled L1 */
     if (!r->denied) lk_l1_purge(lk->l1, item->selector);
     if (!status) {

@@ -62,8 +62,8 @@ static void reseal(const latchkey *lk, lk_record *record, const lk_token *made, 
 }
 
 /* Reads the record. If it is missing, over, or exchanged already, the script will say so. */
-static int prepare(latchkey *lk, const lk_token *old, const lk_token *made, int64_t grace_ms, int64_t now_ms,
-                   int64_t deadline_ms, resealed *out)
+static int prepare_exchange(latchkey *lk, const lk_token *old, const lk_token *made, int64_t grace_ms, int64_t now_ms,
+                            int64_t deadline_ms, resealed *out)
 {
     char key[LK_KEY_SIZE];
     lk_session_read read;
@@ -91,8 +91,8 @@ static int prepare(latchkey *lk, const lk_token *old, const lk_token *made, int6
 
 /* TAKEN or CHANGED: the new selector is taken, or the record is not the one that was read, or *now_ms (Redis' time, 0
  * at first) was guessed wrong. */
-static int attempt(latchkey *lk, const lk_token *old, int64_t grace_ms, int64_t deadline_ms, int64_t *now_ms,
-                   lk_token *made)
+static int attempt_exchange(latchkey *lk, const lk_token *old, int64_t grace_ms, int64_t deadline_ms, int64_t *now_ms,
+                            lk_token *made)
 {
     uint8_t old_hash[LK_HASH_SIZE], new_hash[LK_HASH_SIZE];
     char grace[24];
@@ -100,7 +100,7 @@ static int attempt(latchkey *lk, const lk_token *old, int64_t grace_ms, int64_t 
     lk_token_make(&lk->config.check_keys, old->partition, made);
     lk_token_verifier_hash(old, old_hash);
     lk_token_verifier_hash(made, new_hash);
-    int status = seals(lk) ? prepare(lk, old, made, grace_ms, *now_ms, deadline_ms, &sealed) : LATCHKEY_OK;
+    int status = seals(lk) ? prepare_exchange(lk, old, made, grace_ms, *now_ms, deadline_ms, &sealed) : LATCHKEY_OK;
     if (status) return status;
     const lk_span words[8] = {{old_hash, sizeof old_hash},
                               {made->text, LATCHKEY_SELECTOR_LENGTH},
@@ -135,7 +135,7 @@ int latchkey_rotate(latchkey *lk, const char *token, size_t token_len, int64_t g
     status = lk_pending_has(lk->pending, &old) ? LATCHKEY_NOT_FOUND : LK_OUTCOME_TAKEN;
     int64_t now_ms = 0;
     for (int i = 0; to_be_repeated(status) && (i < ATTEMPTS || (seals(lk) && lk_now_ms() < visit.deadline_ms)); i++)
-        status = attempt(lk, &old, grace_ms, visit.deadline_ms, &now_ms, &made);
+        status = attempt_exchange(lk, &old, grace_ms, visit.deadline_ms, &now_ms, &made);
     if (!status) memcpy(new_token, made.text, LATCHKEY_TOKEN_SIZE);
     lk_wipe(&old, sizeof old);
     lk_wipe(&made, sizeof made);

@@ -138,7 +138,8 @@ int latchkey_sessions(latchkey *lk, uint64_t user_id, const char *current_token,
     status = current_token ? lk_begin(lk, current_token, current_len, &current, &visit)
              : current_len ? lk_bad_argument("sessions: current_token is NULL, and current_len is not 0")
                            : LATCHKEY_OK;
-    if (status && status != LATCHKEY_NOT_FOUND) return status; /* a foreign token without a session belongs to no user */
+    if (status && status != LATCHKEY_NOT_FOUND)
+        return status; /* a foreign token without a session belongs to no user */
     if (current_token && !status) {
         if (current.partition == l.partition) memcpy(l.current, current.text, sizeof l.current);
         lk_wipe(&current, sizeof current);

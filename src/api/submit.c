@@ -37,6 +37,7 @@ size_t latchkey_reap(latchkey *lk, latchkey_answer *answers, size_t max)
     latchkey_queue *q = lk_queue_made(lk);
     if (!q) return 0;
     size_t given = lk_async_reap(lk, q->async, answers, max);
-    if (atomic_load(&q->writes)) lk_writes_ring(q); /* there is something left for queue_reap */
+    if (atomic_load_explicit(&q->writes, memory_order_acquire))
+        lk_writes_ring(q); /* there is something left for queue_reap */
     return given;
 }

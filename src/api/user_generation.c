@@ -21,11 +21,11 @@ static int take_count(latchkey *lk, lk_node *node, const lk_reply *reply, uint64
     return LATCHKEY_OK;
 }
 
-static int take_cutoff(latchkey *lk, lk_node *node, const lk_reply *reply, int64_t *epoch)
+static int take_known_cutoff(latchkey *lk, lk_node *node, const lk_reply *reply, int64_t *cutoff_ms)
 {
     if (reply->type == LK_REPLY_ERROR) return lk_l2_refused(&lk->l2, node, reply);
     if (reply->type == LK_REPLY_NIL) return LATCHKEY_OK;
-    if (reply->type != LK_REPLY_STRING || !lk_cutoff_parse(reply->text, reply->size, epoch))
+    if (reply->type != LK_REPLY_STRING || !lk_cutoff_parse(reply->text, reply->size, cutoff_ms))
         return lk_l2_corrupt(&lk->l2, node,
                              "a partition's cut-off in Redis is not a time: latchkey_revoke_everyone replaces it, and "
                              "ends all sessions");
@@ -34,9 +34,9 @@ static int take_cutoff(latchkey *lk, lk_node *node, const lk_reply *reply, int64
 
 /* The user's count plus one, so that it is not 0. With a cut-off, the cut-off in front of the count's last six digits.
  * The same is in create.lua. */
-static uint64_t generation_of(uint64_t count, int64_t epoch)
+static uint64_t generation_of(uint64_t count, int64_t cutoff_ms)
 {
-    return epoch ? (uint64_t)epoch * 1000000 + (count + 1) % 1000000 : count + 1;
+    return cutoff_ms ? (uint64_t)cutoff_ms * 1000000 + (count + 1) % 1000000 : count + 1;
 }
 
 typedef struct generation_read {
@@ -55,12 +55,12 @@ static int ask_generation(latchkey *lk, void *context, lk_vouch *vouch, int64_t 
     const lk_call calls[2] = {{words[0], 2}, {words[1], 2}};
     lk_reply *replies[2];
     uint64_t count = 0;
-    int64_t epoch = 0;
+    int64_t cutoff_ms = 0;
     int status = lk_vouch_ask(lk, g->partition, vouch, calls, 2, deadline_ms, replies);
     if (status) return status;
     status = take_count(lk, node, replies[0], &count);
-    if (!status) status = take_cutoff(lk, node, replies[1], &epoch);
-    *g->generation = generation_of(count, epoch);
+    if (!status) status = take_known_cutoff(lk, node, replies[1], &cutoff_ms);
+    *g->generation = generation_of(count, cutoff_ms);
     for (int i = 0; i < 2; i++) lk_reply_free(replies[i]);
     return status;
 }

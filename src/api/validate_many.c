@@ -2,9 +2,7 @@
 #include "session/hit.h"
 #include "base/argument.h"
 
-enum {
-    TOGETHER = 32
-}; /* how many reads of memory are under way at once: more than the processor can keep */
+enum { TOGETHER = 32 }; /* how many reads of memory are under way at once: more than the processor can keep */
 
 /* Lease, slots, clock: the order of lk_hit, for all of them at once. Each loop requests what the next one waits for. */
 static void group_from_l1(latchkey *lk, const char *const *tokens, const size_t *token_lens, size_t count,

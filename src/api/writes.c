@@ -97,7 +97,7 @@ static void *run_worker(void *context)
         lk_lock_take(&w->lock);
         w->running[place] = NULL;
         finish_locked(w, write);
-        atomic_fetch_sub(&w->lk->visits, 1);
+        atomic_fetch_sub_explicit(&w->lk->visits, 1, memory_order_seq_cst);
     }
     lk_lock_give(&w->lock);
     if (w->lk->config.tls) lk_tls_end_thread();
@@ -151,14 +151,15 @@ static lk_writes *writes_of(latchkey *lk)
     w->lk = lk;
     lk_lock_open(&w->lock, LK_RANK_WRITES);
     lk_cond_init(&w->work);
-    if (atomic_compare_exchange_strong(&lk->writes, &none, w)) return w;
+    if (atomic_compare_exchange_strong_explicit(&lk->writes, &none, w, memory_order_acq_rel, memory_order_acquire))
+        return w;
     destroy_writes(w);
     return none;
 }
 
 void lk_writes_finish(latchkey *lk)
 {
-    lk_writes *w = atomic_load(&lk->writes);
+    lk_writes *w = atomic_load_explicit(&lk->writes, memory_order_acquire);
     if (!w) return;
     lk_lock_take(&w->lock);
     w->stop = true;
@@ -169,7 +170,7 @@ void lk_writes_finish(latchkey *lk)
 
 void lk_writes_close(latchkey *lk)
 {
-    lk_writes *w = atomic_load(&lk->writes);
+    lk_writes *w = atomic_load_explicit(&lk->writes, memory_order_acquire);
     if (w) destroy_writes(w);
 }
 
@@ -204,11 +205,11 @@ static lk_write *take_place(lk_writes *w, latchkey_queue *q, int *status)
             w->chunks = more;
             for (size_t i = 0; i < CHUNK; i++) set_free_locked(w, &more->write[i]);
         }
-        bool room = atomic_load(&q->writes) < q->lk->config.in_flight;
+        bool room = atomic_load_explicit(&q->writes, memory_order_acquire) < q->lk->config.in_flight;
         if (room && (write = w->free)) {
             w->free = write->next;
             write->queue = q;
-            atomic_fetch_add(&q->writes, 1);
+            atomic_fetch_add_explicit(&q->writes, 1, memory_order_release);
         }
         lk_lock_give(&w->lock);
         if (!room) {
@@ -228,7 +229,7 @@ static void give_place_back(lk_writes *w, lk_write *write)
     latchkey_queue *q = write->queue;
     lk_write_wipe(write);
     lk_lock_take(&w->lock);
-    atomic_fetch_sub(&q->writes, 1);
+    atomic_fetch_sub_explicit(&q->writes, 1, memory_order_release);
     set_free_locked(w, write);
     lk_lock_give(&w->lock);
 }
@@ -238,7 +239,7 @@ static int enqueue(lk_writes *w, lk_write *write)
     lk_lock_take(&w->lock);
     int status = wake_worker_locked(w);
     if (!status) {
-        atomic_fetch_add(&w->lk->visits, 1);
+        atomic_fetch_add_explicit(&w->lk->visits, 1, memory_order_seq_cst);
         append(&w->first, &w->last, write);
         w->waiting++;
     }

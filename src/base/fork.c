@@ -30,16 +30,16 @@ static void before_fork(void)
 {
     pthread_mutex_lock(&fork_lock);
     this_thread_forks = true;
-    atomic_store(&forking, true);
+    atomic_store_explicit(&forking, true, memory_order_seq_cst);
     const struct timespec pause = {.tv_nsec = 20000};
-    while (atomic_load(&inside)) nanosleep(&pause, NULL);
+    while (atomic_load_explicit(&inside, memory_order_seq_cst)) nanosleep(&pause, NULL);
     const int64_t until_ms = lk_now_ms() + SLOW_MOST_MS;
-    while (atomic_load(&slow) && lk_now_ms() < until_ms) nanosleep(&pause, NULL);
+    while (atomic_load_explicit(&slow, memory_order_seq_cst) && lk_now_ms() < until_ms) nanosleep(&pause, NULL);
 }
 
 static void after_fork(void)
 {
-    atomic_store(&forking, false);
+    atomic_store_explicit(&forking, false, memory_order_seq_cst);
     this_thread_forks = false;
     pthread_mutex_unlock(&fork_lock);
 }
@@ -47,8 +47,8 @@ static void after_fork(void)
 /* The threads that had entered do not exist in the child. */
 static void in_child(void)
 {
-    atomic_store(&inside, 0);
-    atomic_store(&slow, 0);
+    atomic_store_explicit(&inside, 0, memory_order_seq_cst);
+    atomic_store_explicit(&slow, 0, memory_order_seq_cst);
     atomic_store_explicit(&child, true, memory_order_relaxed);
     lk_map_forked();
     after_fork();
@@ -60,17 +60,17 @@ __attribute__((constructor)) static void watch_forks(void) { pthread_atfork(befo
 static void enter(atomic_int *among)
 {
     for (;;) {
-        atomic_fetch_add(among, 1);
-        if (!atomic_load(&forking) || this_thread_forks) return;
-        atomic_fetch_sub(among, 1);
+        atomic_fetch_add_explicit(among, 1, memory_order_seq_cst);
+        if (!atomic_load_explicit(&forking, memory_order_seq_cst) || this_thread_forks) return;
+        atomic_fetch_sub_explicit(among, 1, memory_order_seq_cst);
         pthread_mutex_lock(&fork_lock);
         pthread_mutex_unlock(&fork_lock);
     }
 }
 
 void lk_fork_enter(void) { enter(&inside); }
-void lk_fork_leave(void) { atomic_fetch_sub(&inside, 1); }
+void lk_fork_leave(void) { atomic_fetch_sub_explicit(&inside, 1, memory_order_seq_cst); }
 void lk_fork_enter_slow(void) { enter(&slow); }
-void lk_fork_leave_slow(void) { atomic_fetch_sub(&slow, 1); }
+void lk_fork_leave_slow(void) { atomic_fetch_sub_explicit(&slow, 1, memory_order_seq_cst); }
 
 bool lk_fork_is_child(void) { return atomic_load_explicit(&child, memory_order_relaxed); }

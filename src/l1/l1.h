@@ -64,7 +64,7 @@ enum lk_l1_put lk_l1_renew(lk_l1 *l1, uint64_t ticket, const char *selector, lk_
 
 /* As lk_l1_get, and for how long: off the way of every request. */
 bool lk_l1_look(lk_l1 *l1, const char *token, lk_l1_times *times, latchkey_entry *entry);
-/* The same by name alone, for who asks Redis about it: admits nobody. */
+/* The same by name alone, for a question to Redis: it admits no request. */
 bool lk_l1_terms_of(lk_l1 *l1, const char *selector, lk_l1_times *times, latchkey_entry *entry);
 
 bool lk_l1_holds(lk_l1 *l1, const char *token); /* compares the whole token; counts dead entries too */

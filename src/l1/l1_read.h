@@ -89,8 +89,8 @@ static inline uint64_t lk_l1_load(const char *at)
     return word;
 }
 
-/* A hash of the first 16 characters. They hold 80 bits that this library drew at random, and the seeds are secret, so
- * nobody can choose a slot. It is one multiplication, folded (wyhash's mixing step); XXH3 of 20 bytes takes three times
+/* A hash of the first 16 characters. They hold 80 bits that this library drew at random, and the seeds are secret, so an attacker cannot
+ * choose a slot. It is one multiplication, folded (wyhash's mixing step); XXH3 of 20 bytes takes three times
  * as long (bench/README.md, L1: the yardsticks and the ideals). */
 static inline uint64_t lk_l1_hash(const lk_l1_view *v, uint64_t first, uint64_t second)
 {

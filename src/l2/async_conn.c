@@ -31,7 +31,7 @@ static bool watch(lk_async_conn *c, int fd, int how, uint32_t events)
     return fd >= 0 && epoll_ctl(c->epoll_fd, how, fd, &event) == 0;
 }
 
-static void close_fd(int fd)
+static void close_descriptor(int fd)
 {
     if (fd >= 0) close(fd);
 }
@@ -83,10 +83,10 @@ void lk_async_conn_close(lk_async_conn *c)
 
 void lk_async_conn_abandon(lk_async_conn *c)
 {
-    close_fd(c->socket.fd);
-    close_fd(c->epoll_fd);
-    close_fd(c->bell_fd);
-    close_fd(c->timer_fd);
+    close_descriptor(c->socket.fd);
+    close_descriptor(c->epoll_fd);
+    close_descriptor(c->bell_fd);
+    close_descriptor(c->timer_fd);
 }
 
 /* ------------------------------------------------------------------------------------- being readable -- */
@@ -103,7 +103,7 @@ void lk_async_conn_hush(lk_async_conn *c)
 {
     uint64_t times;
     c->rung = false;
-    atomic_store(&c->rung_from, 0);
+    atomic_store_explicit(&c->rung_from, 0, memory_order_seq_cst);
     while (read(c->bell_fd, &times, sizeof times) < 0 && errno == EINTR) continue;
 }
 
@@ -118,7 +118,7 @@ bool lk_async_conn_watch(lk_async_conn *c, int fd)
 void lk_async_conn_ring_from(lk_async_conn *c)
 {
     lk_raise(c->bell_fd);
-    atomic_store(&c->rung_from, 1);
+    atomic_store_explicit(&c->rung_from, 1, memory_order_seq_cst);
 }
 
 static void set_timer(lk_async_conn *c, int64_t at_ms)
@@ -163,7 +163,7 @@ void lk_async_conn_lose(lk_async_conn *c, int64_t now_ms, const char *why)
     lk_conn_close(&c->conn);
 }
 
-static bool begin(lk_async_conn *c, int64_t now_ms)
+static bool begin_channel(lk_async_conn *c, int64_t now_ms)
 {
     bool good = lk_net_begin(&c->addresses, c->address, &c->socket, c->error, sizeof c->error) &&
                 watch(c, c->socket.fd, EPOLL_CTL_ADD, EPOLLIN | EPOLLOUT);
@@ -194,13 +194,13 @@ bool lk_async_conn_wanted(lk_async_conn *c, int64_t now_ms)
     lk_pool_where(c->pool, &c->addresses);
     c->address = c->addresses.first;
     c->tried = 0;
-    if (c->addresses.count) return begin(c, now_ms);
+    if (c->addresses.count) return begin_channel(c, now_ms);
     snprintf(c->error, sizeof c->error, "not connected to Redis yet");
     c->retry_at_ms = now_ms + WAIT_FOR_ADDRESS_MS;
     return false;
 }
 
-static bool greet(lk_async_conn *c, int64_t now_ms)
+static bool greet_channel(lk_async_conn *c, int64_t now_ms)
 {
     if (!lk_conn_open(&c->conn) || !lk_handshake_send(&c->hello, c->config, &c->conn)) {
         lk_async_conn_lose(c, now_ms, "no memory for a connection");
@@ -214,12 +214,12 @@ static bool greet(lk_async_conn *c, int64_t now_ms)
 static bool look(lk_async_conn *c, int64_t now_ms)
 {
     enum lk_net_io io = lk_net_begun(&c->socket, &c->addresses, c->error, sizeof c->error);
-    if (io == LK_NET_DONE) return greet(c, now_ms);
+    if (io == LK_NET_DONE) return greet_channel(c, now_ms);
     if (io == LK_NET_LATER && now_ms < c->until_ms) return true;
     if (++c->tried < c->addresses.count) {
         c->address = (c->address + 1) % c->addresses.count;
         close_socket(c);
-        return begin(c, now_ms);
+        return begin_channel(c, now_ms);
     }
     lk_async_conn_lose(c, now_ms, io == LK_NET_LATER ? "cannot connect to Redis: it does not answer" : c->error);
     return false;

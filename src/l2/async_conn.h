@@ -25,8 +25,8 @@ typedef struct lk_async_conn {
         /* rung by another thread, and the owner has not noticed yet. It is no bool, so it does not share a word with
          * the owner's. Sequentially consistent, with the bell's system calls around it */
         rung_from;
-    bool rung;     /* by the owner, who has not noticed yet */
-    bool shared;   /* another thread has the bell's descriptor: it may ring at any time, also once more than expected */
+    bool rung;   /* by the owner, who has not noticed yet */
+    bool shared; /* another thread has the bell's descriptor: it may ring at any time, also once more than expected */
     int64_t armed_ms; /* when the timer runs out, 0: it is off */
     enum lk_async_conn_state state;
     lk_socket socket;
@@ -60,7 +60,7 @@ void lk_async_conn_ring_from(lk_async_conn *channel); /* may be called from any 
 /* May the bell have been rung? */
 static inline bool lk_async_conn_rung(const lk_async_conn *channel)
 {
-    return channel->rung || channel->shared || atomic_load(&channel->rung_from);
+    return channel->rung || channel->shared || atomic_load_explicit(&channel->rung_from, memory_order_seq_cst);
 }
 /* Makes it readable at that time at the latest. If an earlier time was set before, that one comes first. */
 void lk_async_conn_wake_at(lk_async_conn *channel, int64_t at_ms);

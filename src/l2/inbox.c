@@ -56,7 +56,8 @@ void lk_inbox_touch(lk_inbox *inbox, const lk_touch *touch)
     if (room) inbox->touches[(inbox->first_touch + inbox->touch_count++) % TOUCHES_MAX] = *touch;
     lk_lock_give(&inbox->lock);
     lk_count(inbox->counters, room ? LK_TOUCHES : LK_TOUCHES_DROPPED, 1);
-    if (room && first) lk_raise(inbox->wake_fd); /* if there were some, the thread that put in the first has raised it */
+    if (room && first)
+        lk_raise(inbox->wake_fd); /* if there were some, the thread that put in the first has raised it */
 }
 
 bool lk_inbox_reused(lk_inbox *inbox, const lk_token *token)

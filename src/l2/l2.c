@@ -35,7 +35,7 @@ int lk_l2_corrupt(const lk_l2 *l2, lk_node *node, const char *text)
     return lk_reason(LATCHKEY_CORRUPT, "%s", text);
 }
 
-static int ask(const lk_l2 *l2, lk_node *node, const lk_ask *a, lk_reply **replies, uint64_t *incarnation)
+static int ask_pool(const lk_l2 *l2, lk_node *node, const lk_ask *a, lk_reply **replies, uint64_t *incarnation)
 {
     char error[160] = "no memory";
     uint64_t answered;
@@ -51,8 +51,8 @@ static int ask(const lk_l2 *l2, lk_node *node, const lk_ask *a, lk_reply **repli
 int lk_l2_pipeline(const lk_l2 *l2, lk_node *node, const lk_call *calls, size_t count, int64_t deadline_ms,
                    lk_reply **replies, uint64_t *incarnation)
 {
-    return ask(l2, node, &(lk_ask){.calls = calls, .count = count, .deadline_ms = deadline_ms, .again = true}, replies,
-               incarnation);
+    return ask_pool(l2, node, &(lk_ask){.calls = calls, .count = count, .deadline_ms = deadline_ms, .again = true},
+                    replies, incarnation);
 }
 
 enum { SCRIPT_WORDS_MAX = 2 * 256 + 32 };
@@ -204,9 +204,9 @@ int lk_l2_probe(const lk_l2 *l2, unsigned partition, int64_t deadline_ms, char *
     lk_key_script_base(base, l2->config->prefix, partition, false, l2->config->database);
     lk_key_session(key, l2->config->prefix, partition, LK_NOBODY);
     const lk_span whole = {script->text, script->size}, one = lk_word("1"), of = lk_word(key),
-                  nobody = {LK_NOBODY, LATCHKEY_SELECTOR_LENGTH};
-    const lk_span eval[6] = {lk_word("EVAL"), whole, one, of, lk_word(base), nobody},
-                  evalsha[6] = {lk_word("EVALSHA"), lk_word(script->sha), one, of, lk_word(base), nobody},
+                  no_selector = {LK_NOBODY, LATCHKEY_SELECTOR_LENGTH};
+    const lk_span eval[6] = {lk_word("EVAL"), whole, one, of, lk_word(base), no_selector},
+                  evalsha[6] = {lk_word("EVALSHA"), lk_word(script->sha), one, of, lk_word(base), no_selector},
                   hget[3] = {lk_word("HGET"), of, lk_word("v")}, pttl[2] = {lk_word("PTTL"), of},
                   hmget[3] = {lk_word("HMGET"), of, lk_word("v")}, hgetall[2] = {lk_word("HGETALL"), of};
     /* A touch's commands. Without GT: if the server does not know GT, a script touches (link_jobs.c). */

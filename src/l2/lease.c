@@ -11,7 +11,7 @@ _Static_assert(sizeof(lk_lease) == 32, "two to a cache line");
 lk_leases *lk_leases_open(void)
 {
     lk_leases *leases = lk_map(sizeof *leases, true);
-    if (leases) atomic_store(&leases->alive, 1);
+    if (leases) atomic_store_explicit(&leases->alive, 1, memory_order_relaxed);
     return leases;
 }
 
@@ -72,7 +72,7 @@ static int covers_since(const lk_node *node, uint64_t incarnation, int64_t since
 
 static void want_beat(lk_node *node)
 {
-    if (!atomic_exchange(&node->beat_wanted, true)) lk_raise(node->book->wake_fd);
+    if (!atomic_exchange_explicit(&node->beat_wanted, true, memory_order_acq_rel)) lk_raise(node->book->wake_fd);
 }
 
 int lk_node_lease_covers(lk_node *node, uint64_t incarnation, int64_t deadline_ms)
@@ -120,7 +120,8 @@ void lk_node_suspect(lk_node *node, uint64_t incarnation)
 {
     if (!incarnation || lk_node_lease_owner(node) == incarnation) return;
     lk_pool_renew(node->pool); /* the next connection is a new one, and finds out which server answers */
-    if (atomic_exchange(&node->suspect, incarnation) != incarnation) lk_raise(node->book->wake_fd);
+    if (atomic_exchange_explicit(&node->suspect, incarnation, memory_order_acq_rel) != incarnation)
+        lk_raise(node->book->wake_fd);
 }
 
 void lk_node_await_lease(lk_node *node, int event_fd)

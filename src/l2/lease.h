@@ -53,7 +53,7 @@ void lk_leases_close(lk_leases *leases);
 
 static inline uint64_t lk_leases_meetings(const lk_leases *leases, unsigned partition)
 {
-    return atomic_load(&leases->of[partition].meetings);
+    return atomic_load_explicit(&leases->of[partition].meetings, memory_order_acquire);
 }
 
 /* The incarnation that has the lease, even if it has lapsed; 0: L1 was emptied, and no server has it yet. */

@@ -40,7 +40,7 @@ static void take_push(lk_link *link, const lk_reply *reply, int64_t now_ms, int6
                      "the subscription was ended, or sent an answer that was not asked for");
 }
 
-static void take(lk_link *link, int which, const lk_reply *reply, int64_t now_ms, int64_t now_us)
+static void take_reply_of(lk_link *link, int which, const lk_reply *reply, int64_t now_ms, int64_t now_us)
 {
     uint32_t tag = reply->tag;
     if (tag >= LK_HANDSHAKE_TAG) lk_link_take_handshake(link, which, reply, now_ms);
@@ -57,7 +57,7 @@ void lk_link_fed(lk_link *link, int which, int64_t now_us)
     int got = 0;
     while (link->state > LK_LINK_CONNECTING && (got = lk_conn_next(&link->conn[which], &reply)) > 0) {
         if (lk_link_keep(link, which, reply)) continue;
-        take(link, which, reply, now_ms, now_us);
+        take_reply_of(link, which, reply, now_ms, now_us);
         lk_reply_free(reply);
     }
     lk_link_end_everyone(link);

@@ -193,7 +193,7 @@ void lk_link_take_job(lk_link *link, unsigned place, const lk_reply *reply, int6
         link->l1.purge(link->l1.context, job->of.selector); /* the session is gone */
     } else if (job->kind == LK_JOB_TOUCH && !job->proven && reply->integer == 2) {
         link->l1.touched(link->l1.context, job, link->handshake[0].incarnation);
-    /* the session is ended */
+        /* the session is ended */
     } else if (job->kind == LK_JOB_REVOKE && (reply->integer || reply->type == LK_REPLY_STRING)) {
         const char *told = reply->type == LK_REPLY_STRING ? lk_event_told(reply->text) : NULL;
         snprintf(job->of.told, sizeof job->of.told, "%s", told ? told : "");

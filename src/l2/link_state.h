@@ -125,15 +125,15 @@ typedef struct lk_link {
     lk_consistency consistency;
     uint64_t settings_of, settings_said; /* the incarnation whose settings were checked, and what was found */
     bool was_up;
-    uint64_t random;           /* for jitter and nonces */
-    char heartbeat[64];        /* this instance's channel */
-    lk_sequence *sequence;     /* by partition */
-    unsigned replays;          /* how many replays are under way */
-    uint64_t met;              /* the incarnation that those numbers belong to, */
-    bool baseline;             /* and its first beat has not brought them yet */
-    uint64_t meetings;         /* how many servers it has begun to meet */
-    bool unheard;              /* messages of the data set before may still come, */
-    bool heard;                /* and some brought news after the recent revocations were listed for this server */
+    uint64_t random;       /* for jitter and nonces */
+    char heartbeat[64];    /* this instance's channel */
+    lk_sequence *sequence; /* by partition */
+    unsigned replays;      /* how many replays are under way */
+    uint64_t met;          /* the incarnation that those numbers belong to, */
+    bool baseline;         /* and its first beat has not brought them yet */
+    uint64_t meetings;     /* how many servers it has begun to meet */
+    bool unheard;          /* messages of the data set before may still come, */
+    bool heard;            /* and some brought news after the recent revocations were listed for this server */
     /* no lease for a beat from before then: other instances have yet to tell the server what they know */
     int64_t serve_ms;
     lk_cutoffs *cutoffs;       /* shared with the threads that judge sessions; */

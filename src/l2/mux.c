@@ -173,7 +173,7 @@ static void wait(lk_mux *line, lk_exchange *x)
 
 /* ---------------------------------------------------------------------------------------------- exchange -- */
 
-static enum lk_mux_end end_of(lk_mux *line, lk_exchange *x, char *error, size_t error_size)
+static enum lk_mux_end outcome_of(lk_mux *line, lk_exchange *x, char *error, size_t error_size)
 {
     int state = atomic_load_explicit(&x->state, memory_order_relaxed);
     if (state == LK_EXCHANGE_DONE) return LK_MUX_DONE;
@@ -204,7 +204,7 @@ enum lk_mux_end lk_mux_exchange(lk_mux *line, lk_exchange *x, char *error, size_
         drive_locked(line, x);
         unlock_and_tell(line);
     }
-    return end_of(line, x, error, error_size);
+    return outcome_of(line, x, error, error_size);
 }
 
 bool lk_mux_good(lk_mux *line)
@@ -236,7 +236,7 @@ static bool hear(lk_mux *line, lk_handshake *hello, int64_t deadline_ms, char *e
     return got == 0;
 }
 
-static int greet(const lk_config *config, lk_mux *line, int64_t deadline_ms, char *error, size_t error_size)
+static int greet_mux(const lk_config *config, lk_mux *line, int64_t deadline_ms, char *error, size_t error_size)
 {
     lk_handshake hello;
     if (!lk_conn_open(&line->conn) || !lk_handshake_send(&hello, config, &line->conn)) return LATCHKEY_NO_MEMORY;
@@ -259,7 +259,7 @@ int lk_mux_open(const lk_config *config, lk_addresses *addresses, int64_t deadli
     if (!line) return LATCHKEY_NO_MEMORY;
     lk_lock_open(&line->lock, LK_RANK_MUX);
     bool connected = lk_net_connect(addresses, deadline_ms, -1, &line->socket, error, error_size);
-    int status = connected ? greet(config, line, deadline_ms, error, error_size) : LATCHKEY_UNAVAILABLE;
+    int status = connected ? greet_mux(config, line, deadline_ms, error, error_size) : LATCHKEY_UNAVAILABLE;
     if (status) lk_mux_close(line);
     else *out = line;
     return status;

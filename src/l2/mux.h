@@ -55,7 +55,7 @@ typedef struct lk_mux {
     lk_conn conn;
     lk_socket socket;
     lk_exchange *slot[LK_MUX_SLOTS], *driver;
-    lk_exchange *telling; /* to be woken after the lock was released, so that they need not wait for it */
+    lk_exchange *telling;     /* to be woken after the lock was released, so that they need not wait for it */
     bool taken[LK_MUX_SLOTS]; /* a slot stays taken after its caller has left, until its replies have come */
     bool lost;
     char error[160]; /* why it was lost */

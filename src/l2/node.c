@@ -65,7 +65,7 @@ static void say_refusal(lk_node *node)
 static void on_lease(void *context, int64_t sent_ms, uint64_t incarnation, int64_t server_ahead_us)
 {
     lk_node *node = context;
-    bool back = !atomic_exchange(&node->connected, true);
+    bool back = !atomic_exchange_explicit(&node->connected, true, memory_order_relaxed);
     if (lk_node_lease_owner(node) != incarnation || back) lk_pool_renew(node->pool);
     if (node->config->durability) settle(node, sent_ms);
     lk_node_lease_confirm(node, sent_ms, incarnation, server_ahead_us);
@@ -83,9 +83,9 @@ static void on_trouble(void *context, int status, const char *text)
 static void on_met(void *context, uint64_t incarnation)
 {
     lk_node *node = context;
-    atomic_store(&node->met, incarnation);
+    atomic_store_explicit(&node->met, incarnation, memory_order_relaxed);
     for (size_t i = 0; i < node->partitions.count; i++)
-        atomic_fetch_add(&node->book->leases->of[node->partitions.at[i]].meetings, 1);
+        atomic_fetch_add_explicit(&node->book->leases->of[node->partitions.at[i]].meetings, 1, memory_order_release);
 }
 
 static bool next_refresh(lk_node *node, int64_t now_ms, lk_job *job)
@@ -151,7 +151,7 @@ static void on_job_done(void *context, const lk_job *job, int status)
     lk_refresh_queue_done(job->item);
 }
 
-static void on_stats(void *context, lk_beat_stats *stats)
+static void on_node_stats(void *context, lk_beat_stats *stats)
 {
     lk_node *node = context;
     const lk_lease *lease = &node->book->leases->of[node->partitions.at[0]];
@@ -174,13 +174,14 @@ static bool on_vouched(void *context, int64_t since_ms)
 static void close_sockets(lk_node *node)
 {
     /* The server accepted the connection, and never served: another address may be better. */
-    if (lk_net_is_open(&node->socket[LK_LINK_COMMANDS]) && !atomic_load(&node->connected) && node->addresses.count)
+    if (lk_net_is_open(&node->socket[LK_LINK_COMMANDS]) &&
+        !atomic_load_explicit(&node->connected, memory_order_relaxed) && node->addresses.count)
         node->addresses.first = (node->addresses.first + 1) % node->addresses.count;
     /* The connections of callers lead to the same server, which may have changed. New connections find out. */
     if (lk_net_is_open(&node->socket[LK_LINK_COMMANDS])) lk_pool_renew(node->pool);
     lk_pending_unsettle(node->book->pending);
     for (int i = 0; i < LK_LINK_CONNECTIONS; i++) lk_net_close(&node->socket[i]);
-    atomic_store(&node->connected, false);
+    atomic_store_explicit(&node->connected, false, memory_order_relaxed);
 }
 
 /* Asked if the server's side of the handshake is late, before open has used up its deadline, so that open can say it. */
@@ -243,7 +244,7 @@ static void connect_sockets(lk_node *node)
     close_sockets(node);
     int64_t most = lk_later(node->config->deadline_ms, node->sentinels ? CONNECT_NAMED_MS : CONNECT_MOST_MS);
     bool good = find_addresses(node, error, sizeof error);
-    for (int i = 0; i < LK_LINK_CONNECTIONS && good && !node->stop; i++)
+    for (int i = 0; i < LK_LINK_CONNECTIONS && good && !atomic_load_explicit(&node->stop, memory_order_acquire); i++)
         good =
             lk_net_connect(&node->addresses, lk_now_ms() + most, node->stop_fd, &node->socket[i], error, sizeof error);
     if (node->addresses.count) lk_pool_addresses(node->pool, &node->addresses);
@@ -334,14 +335,15 @@ static void read_sockets(lk_node *node, const struct pollfd poll_fd[POLLED])
 
 static int64_t beat_sent_ms(const lk_node *node) { return node->link.beat.out ? node->link.beat.sent_ms : 0; }
 
-static void *run(void *context)
+static void *run_link(void *context)
 {
     lk_node *node = context;
     lk_log_to(node->config->journal);
     struct pollfd poll_fd[POLLED];
-    while (!atomic_load(&node->stop)) {
-        if (atomic_exchange(&node->beat_wanted, false)) lk_link_beat_now(&node->link, lk_now_ms());
-        uint64_t suspect = atomic_exchange(&node->suspect, 0);
+    while (!atomic_load_explicit(&node->stop, memory_order_acquire)) {
+        if (atomic_exchange_explicit(&node->beat_wanted, false, memory_order_acq_rel))
+            lk_link_beat_now(&node->link, lk_now_ms());
+        uint64_t suspect = atomic_exchange_explicit(&node->suspect, 0, memory_order_acq_rel);
         if (suspect) lk_link_suspect(&node->link, suspect);
         lk_link_tick(&node->link, lk_now_us());
         lk_notices_say(node->config->notices);
@@ -363,7 +365,7 @@ static int start(lk_node *node, char *error, size_t error_size)
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&node->thread, NULL, run, node);
+    int failed = pthread_create(&node->thread, NULL, run_link, node);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     node->started = !failed;
     if (node->started) pthread_setname_np(node->thread, "latchkey");
@@ -380,9 +382,9 @@ static void close_fd(int fd)
 
 static bool build_node(lk_node *node, const lk_l1_side *l1)
 {
-    lk_link_host host = {node,        on_emptying, on_lease,
-                         on_trouble,  on_met,      on_next_job,
-                         on_job_done, on_stats,    node->config->sentinels ? on_vouched : NULL};
+    lk_link_host host = {node,        on_emptying,   on_lease,
+                         on_trouble,  on_met,        on_next_job,
+                         on_job_done, on_node_stats, node->config->sentinels ? on_vouched : NULL};
     lk_link_known known = {node->book->cutoffs, node->book->recent};
     uint64_t seed;
     lk_random(&seed, sizeof seed);
@@ -431,7 +433,7 @@ void lk_node_close(lk_node *node)
 {
     if (!node) return;
     if (node->started) {
-        atomic_store(&node->stop, true);
+        atomic_store_explicit(&node->stop, true, memory_order_release);
         raise_event(node, node->stop_fd);
         raise_event(node, node->book->wake_fd);
         pthread_join(node->thread, NULL);
@@ -472,14 +474,14 @@ int lk_node_wait(lk_node *node, int64_t deadline_ms, char *error, size_t error_s
 /* ------------------------------------------------------------------------------------- from other threads -- */
 
 lk_pool *lk_node_pool(lk_node *node) { return node->pool; }
-bool lk_node_connected(const lk_node *node) { return atomic_load(&node->connected); }
+bool lk_node_connected(const lk_node *node) { return atomic_load_explicit(&node->connected, memory_order_relaxed); }
 
 void lk_node_wake(lk_node *node) { raise_event(node, node->book->wake_fd); }
 
 bool lk_node_remember(lk_node *node, unsigned partition, const char *selector, lk_source source)
 {
     lk_recent_made(node->book->recent, partition, selector, lk_now_ms());
-    uint64_t met = atomic_load(&node->met);
+    uint64_t met = atomic_load_explicit(&node->met, memory_order_relaxed);
     return lk_leases_meetings(node->book->leases, partition) == source.meetings && (!met || met == source.incarnation);
 }
 

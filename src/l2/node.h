@@ -23,7 +23,8 @@
 int lk_node_open(const lk_config *config, lk_counters *counters, lk_partitions partitions, lk_book *book,
                  const lk_l1_side *l1, lk_node **out, char *error, size_t error_size);
 void lk_node_close(lk_node *node);
-void lk_node_abandon(lk_node *node); /* in a forked child: closes its copies of the descriptors, and does nothing else */
+void lk_node_abandon(
+    lk_node *node); /* in a forked child: closes its copies of the descriptors, and does nothing else */
 
 /* Waits for the first lease, until deadline_ms at most. OK; or the status and the text of what stands in the way. If
  * waiting cannot help (CONFIG), it returns at once. */

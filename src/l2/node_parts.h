@@ -23,8 +23,12 @@ struct lk_node {
     pthread_t thread;
     bool started;
     int stop_fd; /* an eventfd: the end has come, also for a connection that is being made */
+    /* stop: release by close, acquire by the link's thread, which then sees what close wrote. connected: relaxed, a hint; the
+     * lease decides whether an answer counts. beat_wanted and suspect: exchanged with acq_rel, so that the link sees what a
+     * caller did before it asked, and no request is lost: the exchange that finds none raises the eventfd. */
     _Atomic bool stop, connected, beat_wanted;
-    _Atomic uint64_t met;     /* the incarnation that the link met last, 0: none yet */
+    _Atomic uint64_t
+        met; /* the incarnation that the link met last, 0: none yet. Relaxed: recent.lock orders it, see lease.h */
     _Atomic uint64_t suspect; /* an answer came from this incarnation, 0: no news for the link */
 
     /* used by the link's thread only: */

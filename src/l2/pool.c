@@ -50,7 +50,7 @@ lk_pool *lk_pool_open(const lk_config *config, lk_counters *counters)
     if (!pool) return NULL;
     pool->config = config;
     pool->counters = counters;
-    pool->budget = BUDGET_MOST / 10;
+    atomic_init(&pool->budget, BUDGET_MOST / 10);
     lk_random(&pool->random, sizeof pool->random);
     for (int i = 0; i < LINES_MAX; i++) pool->fd[i] = -1;
     lk_lock_open(&pool->lock, LK_RANK_POOL);
@@ -289,8 +289,8 @@ static void give_back(lk_pool *pool, lk_mux *line, bool good, int64_t heard_ms)
 
 /* *fresh: it was opened for this caller, so a fault on it is not a stale socket's. *probes: it was idle for so long
  * that this caller finds out whether it still works. */
-static int take(lk_pool *pool, const lk_ask *ask, lk_mux **line, bool *fresh, bool *probes, char *error,
-                size_t error_size)
+static int take_connection(lk_pool *pool, const lk_ask *ask, lk_mux **line, bool *fresh, bool *probes, char *error,
+                           size_t error_size)
 {
     for (;;) {
         lk_lock_take(&pool->lock);
@@ -349,8 +349,10 @@ int64_t lk_pool_callers(const lk_pool *pool) { return atomic_load_explicit(&pool
 
 bool lk_pool_may_repeat(lk_pool *pool)
 {
-    int budget = atomic_load(&pool->budget);
-    while (budget >= RETRY_COST && !atomic_compare_exchange_weak(&pool->budget, &budget, budget - RETRY_COST)) continue;
+    int budget = atomic_load_explicit(&pool->budget, memory_order_relaxed);
+    while (budget >= RETRY_COST && !atomic_compare_exchange_weak_explicit(&pool->budget, &budget, budget - RETRY_COST,
+                                                                          memory_order_relaxed, memory_order_relaxed))
+        continue;
     if (budget < RETRY_COST) return false;
     lk_count(pool->counters, LK_RETRIES, 1);
     return true;
@@ -363,7 +365,7 @@ static int ask_lines(lk_pool *pool, const lk_ask *ask, lk_reply **replies, uint6
     bool again = ask->again, fresh, probes;
     for (;;) {
         lk_mux *line;
-        int status = take(pool, ask, &line, &fresh, &probes, error, error_size);
+        int status = take_connection(pool, ask, &line, &fresh, &probes, error, error_size);
         if (status) return status;
         if (ask->bound && line->incarnation != ask->to) {
             if (incarnation) *incarnation = line->incarnation;
@@ -399,14 +401,14 @@ static int ask_lines(lk_pool *pool, const lk_ask *ask, lk_reply **replies, uint6
 int lk_pool_ask(lk_pool *pool, const lk_ask *ask, lk_reply **replies, uint64_t *incarnation, char *error,
                 size_t error_size)
 {
-    if (atomic_fetch_add(&pool->callers, 1) >= pool->config->in_flight) {
-        atomic_fetch_sub(&pool->callers, 1);
+    if (atomic_fetch_add_explicit(&pool->callers, 1, memory_order_relaxed) >= pool->config->in_flight) {
+        atomic_fetch_sub_explicit(&pool->callers, 1, memory_order_relaxed);
         lk_count(pool->counters, LK_SHED, 1);
         snprintf(error, error_size, "in_flight=%lld calls wait for Redis already", (long long)pool->config->in_flight);
         return LATCHKEY_UNAVAILABLE;
     }
     int status = ask_lines(pool, ask, replies, incarnation, error, error_size);
-    atomic_fetch_sub(&pool->callers, 1);
+    atomic_fetch_sub_explicit(&pool->callers, 1, memory_order_relaxed);
     if (!status && atomic_load_explicit(&pool->budget, memory_order_relaxed) < BUDGET_MOST)
         atomic_fetch_add_explicit(&pool->budget, 1, memory_order_relaxed);
     return status;

@@ -22,7 +22,8 @@ typedef struct lk_pool lk_pool;
 
 lk_pool *lk_pool_open(const lk_config *config, lk_counters *counters); /* NULL: no memory */
 void lk_pool_close(lk_pool *pool);
-void lk_pool_abandon(lk_pool *pool); /* in a forked child: closes its copies of the descriptors, and does nothing else */
+void lk_pool_abandon(
+    lk_pool *pool); /* in a forked child: closes its copies of the descriptors, and does nothing else */
 
 void lk_pool_addresses(lk_pool *pool, const lk_addresses *addresses);
 void lk_pool_where(lk_pool *pool, lk_addresses *addresses); /* the last known addresses */

@@ -48,17 +48,17 @@ void lk_refresh_queue_close(lk_refresh_queue *w)
 /* -------------------------------------------------------------------------------------------------- the gate -- */
 
 static int64_t until_of(uint64_t word) { return (int64_t)(word >> MARK_BITS); }
-static uint64_t mark_of(uint64_t word) { return word & ((1u << MARK_BITS) - 1); }
+static uint64_t mark_of_token(uint64_t word) { return word & ((1u << MARK_BITS) - 1); }
 
 /* The token's own word, or else one whose time is up. NULL: the bucket is full of others. */
 static _Atomic uint64_t *word_of(lk_refresh_queue *w, const char *token, int64_t now_ms, uint64_t *mark, uint64_t *was)
 {
     uint64_t hash = lk_hash(token, LATCHKEY_SELECTOR_LENGTH, w->seed);
     _Atomic uint64_t *bucket = w->gate[hash % BUCKETS], *free = NULL;
-    *mark = mark_of(hash >> 32);
+    *mark = mark_of_token(hash >> 32);
     for (int i = 0; i < WAYS; i++) {
         uint64_t word = atomic_load_explicit(&bucket[i], memory_order_relaxed);
-        bool own = mark_of(word) == *mark, over = until_of(word) <= now_ms;
+        bool own = mark_of_token(word) == *mark, over = until_of(word) <= now_ms;
         if (!own && (!over || free)) continue;
         free = &bucket[i];
         *was = word;

@@ -94,7 +94,7 @@ bool lk_sentinels_heard_all(const lk_sentinels *s)
 
 /* ------------------------------------------------------------------------------------------- one sentinel -- */
 
-static void take(lk_sentinels *s, unsigned i, const lk_said *said, int64_t now_ms)
+static void take_said(lk_sentinels *s, unsigned i, const lk_said *said, int64_t now_ms)
 {
     s->at[i].tried = true;
     s->news |= lk_naming_take(&s->naming, i, said, now_ms, s->config->staleness_ms);
@@ -109,7 +109,7 @@ static void lose(lk_sentinels *s, unsigned i, int64_t now_ms, const char *why)
         if (now_ms - said.asked_ms > s->config->staleness_ms) said.what = LK_SAID_NOTHING;
         snprintf(said.why, sizeof said.why, "%s", why);
     }
-    take(s, i, &said, now_ms);
+    take_said(s, i, &said, now_ms);
     s->random = lk_hash(&now_ms, sizeof now_ms, s->random);
     at->retry_at_ms = now_ms + lk_backoff_ms(at->failures++, BACKOFF_MIN_MS, BACKOFF_MAX_MS, s->random);
     at->state = DOWN;
@@ -132,7 +132,7 @@ static bool send_auth(const lk_config *config, lk_conn *conn)
     return sent;
 }
 
-static void ask(lk_sentinels *s, unsigned i, int64_t now_ms)
+static void ask_sentinel(lk_sentinels *s, unsigned i, int64_t now_ms)
 {
     sentinel *at = &s->at[i];
     const lk_span words[3] = {lk_word("SENTINEL"), lk_word("GET-MASTER-ADDR-BY-NAME"), lk_word(s->config->service)};
@@ -144,16 +144,16 @@ static void ask(lk_sentinels *s, unsigned i, int64_t now_ms)
     at->asked_ms[(at->first + at->out++) % QUESTIONS_MAX] = now_ms;
 }
 
-static void greet(lk_sentinels *s, unsigned i, int64_t now_ms)
+static void greet_sentinel(lk_sentinels *s, unsigned i, int64_t now_ms)
 {
     sentinel *at = &s->at[i];
     at->state = UP;
     at->auth_why[0] = 0;
-    if (lk_conn_open(&at->conn) && send_auth(s->config, &at->conn)) ask(s, i, now_ms);
+    if (lk_conn_open(&at->conn) && send_auth(s->config, &at->conn)) ask_sentinel(s, i, now_ms);
     else lose(s, i, now_ms, "no memory for a connection");
 }
 
-static void begin(lk_sentinels *s, unsigned i, int64_t now_ms)
+static void begin_connection(lk_sentinels *s, unsigned i, int64_t now_ms)
 {
     sentinel *at = &s->at[i];
     char error[160];
@@ -234,7 +234,7 @@ static void take_reply(lk_sentinels *s, unsigned i, const lk_reply *reply, int64
         said.what = LK_SAID_REFUSED;
         snprintf(said.why, sizeof said.why, "it does not answer as a Sentinel does");
     }
-    take(s, i, &said, now_ms);
+    take_said(s, i, &said, now_ms);
     if (said.what == LK_SAID_REFUSED) lose(s, i, now_ms, said.why);
     else at->failures = 0;
 }
@@ -274,7 +274,7 @@ static void say_apart(lk_sentinels *s, int64_t now_ms)
 static void tick_one(lk_sentinels *s, unsigned i, int64_t now_ms)
 {
     sentinel *at = &s->at[i];
-    if ((at->state == DOWN || at->state == LOOKING_UP) && now_ms >= at->retry_at_ms) begin(s, i, now_ms);
+    if ((at->state == DOWN || at->state == LOOKING_UP) && now_ms >= at->retry_at_ms) begin_connection(s, i, now_ms);
     else if (at->state == CONNECTING && now_ms >= at->until_ms)
         lose(s, i, now_ms, "cannot connect: it does not answer");
     else if (at->state == UP && at->out && now_ms - at->asked_ms[at->first] > ANSWER_MOST_MS)
@@ -287,7 +287,7 @@ void lk_sentinels_tick(lk_sentinels *s, int64_t beat_ms, int64_t now_ms)
     say_apart(s, now_ms);
     if (now_ms - s->asked_ms < s->apart_ms && s->asked_ms >= beat_ms) return;
     s->asked_ms = now_ms;
-    for (unsigned i = 0; i < s->naming.listed; i++) ask(s, i, now_ms);
+    for (unsigned i = 0; i < s->naming.listed; i++) ask_sentinel(s, i, now_ms);
 }
 
 int64_t lk_sentinels_wake_ms(const lk_sentinels *s)
@@ -326,7 +326,7 @@ bool lk_sentinels_fed(lk_sentinels *s, const struct pollfd *poll_fd, int64_t now
         if (at->state == UP) read_one(s, i, now_ms);
         else if (at->state == CONNECTING) {
             enum lk_net_io io = lk_net_begun(&at->socket, &at->addresses, error, sizeof error);
-            if (io == LK_NET_DONE) greet(s, i, now_ms);
+            if (io == LK_NET_DONE) greet_sentinel(s, i, now_ms);
             else if (io == LK_NET_LOST) lose(s, i, now_ms, error);
         }
     }

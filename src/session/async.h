@@ -36,7 +36,6 @@ void lk_async_abandon(lk_async *async);
 size_t lk_async_give(latchkey *lk, lk_async *async, latchkey_answer *answers, size_t max, int64_t now_ms);
 int lk_async_known(latchkey *lk, lk_async_slot *slot);     /* what is known here; AGAIN: Redis has to be asked */
 void lk_async_queue(lk_async *async, lk_async_slot *slot); /* to be asked anew, together with those that joined it */
-void lk_async_mind(lk_async *async,
-                   int64_t deadline_ms); /* something is due then; any thread may do it */
+void lk_async_mind(lk_async *async, int64_t deadline_ms);  /* something is due then; any thread may do it */
 
 #endif

@@ -40,7 +40,7 @@ struct latchkey {
      * where it is read: a thread that sees the queue sees all of it. */
     _Atomic(latchkey_queue *) queue[LK_QUEUES_MAX];
     lk_journal *journal;
-    _Atomic bool log_watched;    /* relaxed: at worst it looks once more than needed */
+    _Atomic bool log_watched; /* relaxed: at worst it looks once more than needed */
     /* NULL until a queue is first asked for a write. Release where it is set, acquire where it is read: a thread that
      * sees it sees all of it. */
     _Atomic(lk_writes *) writes;

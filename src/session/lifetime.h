@@ -17,9 +17,9 @@
 
 typedef struct lk_judged {
     lk_record record;
-    int64_t until_us;  /* when the session ends if it is not used, on the monotonic clock */
-    bool final;        /* it ends by its absolute expiry */
-    bool touch_due;    /* a twelfth of idle_ms has passed since Redis was last told of its use */
+    int64_t until_us; /* when the session ends if it is not used, on the monotonic clock */
+    bool final;       /* it ends by its absolute expiry */
+    bool touch_due;   /* a twelfth of idle_ms has passed since Redis was last told of its use */
     /* when that twelfth will have passed, on the coarse monotonic clock; INT64_MAX: a touch is never due */
     int64_t touch_ms;
     lk_l1_times times; /* for how long L1 may keep it */

@@ -12,7 +12,7 @@ int lk_visit_begin(latchkey *lk, lk_visit *visit)
     if (visit->lk) return LATCHKEY_OK;
     lk_reason_clear(lk);
     if (lk_forked(lk)) return lk_reason(LATCHKEY_FORKED, "the handle was opened by a parent process: open one here");
-    atomic_fetch_add(&lk->visits, 1);
+    atomic_fetch_add_explicit(&lk->visits, 1, memory_order_seq_cst);
     visit->lk = lk;
     visit->before = lk_log_to(lk->journal);
     visit->deadline_ms = worker_deadline_ms ? worker_deadline_ms : lk_now_ms() + lk->config.deadline_ms;
@@ -24,5 +24,5 @@ void lk_visit_end(const lk_visit *visit)
 {
     if (!visit->lk) return;
     lk_log_to(visit->before);
-    atomic_fetch_sub(&visit->lk->visits, 1);
+    atomic_fetch_sub_explicit(&visit->lk->visits, 1, memory_order_seq_cst);
 }

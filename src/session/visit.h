@@ -30,6 +30,9 @@ void lk_visit_end(const lk_visit *visit);
 void lk_visit_at(int64_t deadline_ms); /* for this thread's calls from now on; 0: no longer */
 
 /* For calls that last longer than deadline_ms. */
-static inline bool lk_visit_draining(const latchkey *lk) { return atomic_load(&lk->draining); }
+static inline bool lk_visit_draining(const latchkey *lk)
+{
+    return atomic_load_explicit(&lk->draining, memory_order_seq_cst);
+}
 
 #endif

@@ -43,7 +43,7 @@ MUTANTS = [
     Mutant('ticket-ignored', 'a read that began before a revocation fills L1 after it', 'src/session/read.c',
            'lk_l1_put(lk->l1, vouch->ticket, token', 'lk_l1_put(lk->l1, lk_l1_ticket(lk->l1, token->text), token'),
     Mutant('no-answer-is-no', 'losing Redis answers NOT_FOUND', 'src/l2/l2.c',
-           'return status == LATCHKEY_NO_MEMORY ? status : LATCHKEY_UNAVAILABLE;', 'return LATCHKEY_NOT_FOUND;'),
+           'status = status == LATCHKEY_NO_MEMORY ? status : LATCHKEY_UNAVAILABLE;', 'status = LATCHKEY_NOT_FOUND;'),
     Mutant('wall-clock', 'durations are measured on the wall clock', 'src/base/clock.h',
            'lk_clock_read(CLOCK_MONOTONIC, 1', 'lk_clock_read(CLOCK_REALTIME, 1'),
     Mutant('naming-ignored', 'a lease needs no sentinel, and no replica', 'src/l2/node.c',
@@ -51,7 +51,7 @@ MUTANTS = [
     Mutant('one-sentinel-decides', 'what one sentinel names is believed', 'src/l2/naming.c',
            'return 2 * count > n->listed;', 'return count > 0;'),
     Mutant('life-ignored', 'L1 does not look at the expiry of what it holds', 'src/session/hit.h',
-           'now + lk->refresh_ms < found->deadline_ms', '1'),
+           'now < found->due_ms', '1'),
 ]
 
 

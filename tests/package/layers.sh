@@ -101,7 +101,7 @@ while read -r file; do
     awk '/^ / { line = line $0; next } { print line; line = $0 } END { print line }' "$file" |
         sed -nE '/__attribute__.*;$/d; s/^(static |inline |__attribute__\(\(.*\)\) |const |unsigned |struct |enum )*[a-z_0-9]+ \**([a-z_0-9]+)\([^;]*\)[ ]*(\{.*)?$/\2/p' |
         sort -u | sed "s|$| $file|"
-done <"$work/files" | grep -vE ' (l2|api|session)/' | sort >"$work/functions"
+done <"$work/files" | sort >"$work/functions"
 awk '{ files[$1] = files[$1] " src/" $2; count[$1]++ }
      END { for (name in count) if (count[name] > 1) print name "():" files[name] ": one name in several files" }' \
     "$work/functions" | sort >"$work/names"

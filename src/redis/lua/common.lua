@@ -259,8 +259,8 @@ local function finish(selectors, user, note_of)
   return all, own
 end
 
--- An old token is used after its grace: two have it, the user and somebody else, and nobody knows who is who. Nil where
--- the session is over anyway, else whom that ended.
+-- An old token is used after its grace: two parties have it, the user and another, and it is not known which is which. Nil if
+-- the session is over anyway, else which sessions that ended.
 -- rare
 local function reused(f)
   local user, x = owner_of(f)

@@ -2,8 +2,8 @@
 -- 9 max_per_device or 0, 10 to 12 the record without its times, or 10 a sealed one, whole, 13... names and values of fields,
 -- before them, where the user has a name, "n" and its hash, and before that, where the token was made beforehand, "o": it makes one
 -- session, once.
--- Returns when it was made, in ms (of a sealed one, a moment later than it says), and beside it, where events are told, whom
--- the limits ended; or EXISTS, REFUSED, NAME (the id is of another name), LIMIT or CLOCK. At most 100 are ended at a time for each limit, so that one that was
+-- Returns when it was made, in ms (of a sealed one, a moment later than it says), and beside it, if events are logged, which
+-- sessions the limits ended; or EXISTS, REFUSED, NAME (the id is of another name), LIMIT or CLOCK. At most 100 are ended at a time for each limit, so that one that was
 -- lowered does not stop Redis.
 local user, idle, lifetime, most, of_device = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[7]), tonumber(ARGV[9])
 if not cutoff then return no_cutoff() end
