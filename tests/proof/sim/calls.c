@@ -137,7 +137,7 @@ void calls_favour_some(known *s)
     if (chance(500000)) clients_wake();
 }
 
-/* With the old token somebody goes on, in its grace and after it. */
+/* A client goes on with the old token, in its grace and after it. */
 static void do_rotate(process *p, known *s)
 {
     char token[LATCHKEY_TOKEN_SIZE] = "";

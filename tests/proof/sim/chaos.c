@@ -188,7 +188,7 @@ static void fail_over(void)
 }
 
 /* Behind one address: new connections come to the new primary, and old ones stay with the old one, which lives on and
- * believes that it is one. Nothing is in anybody's way, so everybody is served again soon. */
+ * believes that it is one. Nothing is in the way, so every machine is served again soon. */
 static void split(void)
 {
     if (in.failed_over || server_count() < 2 || !server_fail_over()) return;
@@ -197,7 +197,7 @@ static void split(void)
     if (!w.pause_ppm) truth_expects_service(w.now_us + 16 * SECOND + 2 * in.climate.staleness_us, in.ends_us);
 }
 
-/* Somebody is led to a replica, which lags: it answers, but it is not whom to ask. */
+/* A machine is led to a replica, which lags: it answers, but it is not the server to ask. */
 static void mislead(void)
 {
     int replica = (int)draw((uint64_t)server_count());

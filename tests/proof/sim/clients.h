@@ -13,7 +13,7 @@ typedef struct workload {
     int clients, loops; /* to a machine: those who wait for their answers, and those who submit and reap */
     int in_flight;
     int64_t idle_ms, lifetime_ms; /* of most sessions */
-    unsigned everyone_ppm;        /* how often somebody who thinks of it ends everybody's sessions */
+    unsigned everyone_ppm;        /* how often a client ends all sessions */
     bool foreign;                 /* sessions move in */
     bool second_database;         /* another deployment, with the same prefix, beside them */
     bool crowds;                  /* users with more than 1,000 sessions */

@@ -14,7 +14,7 @@ enum { CLIENTS_MAX = 12, LOOPS_MAX = 2, OUTSTANDING_MAX = 32 };
 typedef struct submitted {
     uint64_t tag; /* 0: none */
     asking asking;
-    int64_t gap_us; /* the longest time for which nobody reaped */
+    int64_t gap_us; /* the longest time without a reap */
     bool proof;     /* must be admitted */
 } submitted;
 

@@ -45,7 +45,7 @@ enum lk_mux_end __wrap_lk_mux_exchange(lk_mux *line, lk_exchange *x, char *error
 }
 
 /* A question that was submitted is sent by one task and may be answered in another: when it was asked is kept beside it,
- * for as long as anybody can want to know. The library took the ticket before. */
+ * for as long as it can matter. The library took the ticket before. */
 enum { QUESTIONS_MAX = 1024 };
 static struct {
     const lk_vouch *question;
@@ -67,7 +67,7 @@ void __wrap_lk_question_ask(latchkey *lk, const lk_token *token, const lk_vouch 
     __real_lk_question_ask(lk, token, question, words);
     unsigned i = find_question(question);
     if (i < QUESTIONS_MAX) questions_of[task_machine()->index][i].question = NULL; /* that place asked before */
-    i = questions_next++ % QUESTIONS_MAX; /* the oldest, which nobody answers any more */
+    i = questions_next++ % QUESTIONS_MAX; /* the oldest, which is not answered any more */
     questions_of[task_machine()->index][i].question = question;
     questions_of[task_machine()->index][i].asked_step = ++w.step;
 }

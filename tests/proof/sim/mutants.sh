@@ -164,11 +164,11 @@ mutant keep api/revoke_user.c "the session to keep is not said" \
     's/s->keeps \? LK_HASH_SIZE : 0/0/'
 mutant sweep_beat api/revoke_user.c "revoke_user does not wait for what others ended" \
     's/answer->awaits_beat = !s->more;//'
-mutant sweep_more api/revoke_user.c "revoke_user keeps to itself whom it ended" \
+mutant sweep_more api/revoke_user.c "revoke_user does not say which sessions it ended" \
     's/bool told = lk_session_ended\(lk, s->partition,[^;]*;/bool told = true;/; s/answer->awaits_beat = !s->more;//'
 mutant generation api/create.c "create does not say which generation it knows" \
     's/\(unsigned long long\)d->generation/0ULL/'
-mutant owner api/revoke_user.c "a session is ended by its name alone, whoever asks" \
+mutant owner api/revoke_user.c "a session is ended by its name alone, for any user" \
     's/\.count = 3,(\s+)\.take = take_ended/.count = 2,$1.take = take_ended/'
 mutant list_behind api/sessions.c "the rows of a first answer stay behind those of the second" \
     's/if \(l->max\) memset\(l->infos, 0,[^\n]*//'

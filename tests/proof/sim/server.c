@@ -111,7 +111,7 @@ static void catch_up(server *r)
     log_replay(&in.server[r->master], r->data, &r->at, w.now_us - r->lag_us);
 }
 
-/* Forgets what everybody has. */
+/* Forgets the writes that all replicas have. */
 static void log_trim(server *s)
 {
     uint64_t keep = log_end(s);
@@ -459,7 +459,7 @@ static void resume(void *context, uint64_t number)
     server *s = context;
     (void)number;
     if (s->paused_until > w.now_us) return;
-    int first = (int)draw(CONNECTIONS_MAX); /* whoever comes first */
+    int first = (int)draw(CONNECTIONS_MAX); /* in any order */
     for (int i = 0; i < CONNECTIONS_MAX; i++) {
         session *c = &in.session[(first + i) % CONNECTIONS_MAX];
         if (c->open && c->server == (int)(s - in.server) && c->in.size) feed(c, (first + i) % CONNECTIONS_MAX);

@@ -15,7 +15,7 @@ void servers_begin(int count, int64_t lag_us, bool keep_disk);
 void servers_end(void);
 
 /* ------------------------------------------------------------------------------------------- for the wire -- */
-bool server_accepts(int server); /* is somebody listening? */
+bool server_accepts(int server); /* is it listening? */
 void server_accepted(wire *c);
 void server_fed(wire *c, const char *bytes, size_t size);
 void server_lost(wire *c); /* the client closed it */
@@ -42,7 +42,7 @@ void server_lag(int server, int64_t us);
 void server_cut_replica(int server, int64_t us); /* gets nothing for so long */
 void server_forget_scripts(int server);
 void server_kill_clients(int server, bool subscribers_only);
-void servers_heal(void); /* all up, nobody paused, all others replicas of the acting one */
+void servers_heal(void); /* all up, none paused, all others replicas of the acting one */
 
 /* ---------------------------------------------------------------------------------------------- the truth -- */
 /* Keys of the second database begin with "1/". */

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LINGER_MS = 120000 }; /* the longest that an expired key stays when nobody asks for it */
+enum { LINGER_MS = 120000 }; /* the longest that an expired key stays when it is not asked for */
 enum { EXPIRE_BUCKETS = 8 }; /* that are looked through whenever a key is made */
 
 /* ---------------------------------------------------------------------------------------------- replies -- */

@@ -46,7 +46,7 @@ known *truth_of_user(uint64_t user)
 
 int truth_database(const known *s) { return !strncmp(s->key, "1/", 2); }
 
-/* And nobody ended all of them since it was made. */
+/* And no call ended all of them since it was made. */
 bool truth_acting_holds(const known *s)
 {
     return server_holds(server_acting(), s->key) && !truth_is_over(server_acting(), s->key);
@@ -74,7 +74,7 @@ known *truth_heir(const known *s)
 
 /* ------------------------------------------------------------------------------------- told by the servers -- */
 
-/* The place of a session that nobody has the token of, or that has been dead for long enough to be of no interest, or
+/* The place of a session whose token is lost, or that has been dead for long enough to be of no interest, or
  * else of one that lives: it is not asked about any more. */
 known *truth_place(const known *but)
 {
@@ -166,7 +166,7 @@ known *truth_any(bool ended)
     int database = task_machine()->database;
     known *found = in.favourite[database];
     unsigned seen = 0;
-    /* One is asked about by everybody for a while, since calls meet only there. */
+    /* All clients ask about one session for a while, since calls meet only there. */
     if (chance(30000)) in.favourite[database] = NULL;
     else if (found && *found->token && truth_database(found) == database && chance(400000)) return found;
     found = NULL;
@@ -215,8 +215,8 @@ static bool knows(const known *s, int m)
 bool truth_astray(const asking *a) { return a->on->astray_us && a->on->astray_us + truth_bound_us() >= a->began_us; }
 
 /* What no configuration of this kind promises:
- *  - the acting primary lost an acknowledged revocation (nobody else had it: durability was 0, or the disk was behind),
- *    and this process never knew of it; until somebody who knows asserts it again;
+ *  - the acting primary lost an acknowledged revocation (no other server had it: durability was 0, or the disk was behind),
+ *    and this process never knew of it; until an instance that knows asserts it again;
  *    or, where its data were replaced under it, until the bound after that;
  *  - durability is 0 and this process is connected to a primary that was deposed and does not know it yet, so that
  *    revocations go elsewhere; until its lease of that one is over. */
@@ -366,6 +366,6 @@ void truth_at_the_end(void)
         bool known_somewhere = false;
         for (int m = 0; m < w.machine_count; m++) known_somewhere |= knows(s, m);
         if (s->life && s->lost_us && known_somewhere && truth_acting_holds(s))
-            fail("C: %s was ended and lost; somebody knows of it, and nobody asserted it again", s->selector);
+            fail("C: %s was ended and lost; an instance knows of it, and none asserted it again", s->selector);
     }
 }

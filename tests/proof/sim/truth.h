@@ -36,7 +36,7 @@ typedef struct known {
     bool deleted_by_sweep; /* and that was revoke_user's */
     bool idled;            /* by a clock that was ahead its time was up once, so Redis may have forgotten whose it is */
     int64_t lost_us;       /* the acting primary forgot that it was ended, */
-    bool lost_in_place;    /* and it is the same server: no connection told anybody */
+    bool lost_in_place;    /* and it is the same server: no connection was cut */
     struct {
         int64_t asked_us;                 /* a revoke was begun here */
         int64_t denied_us;                /* a revoke returned OK or PENDING here */
@@ -77,7 +77,7 @@ void truth_acting_changed(bool failover, int64_t replaced_us);
 
 /* -------------------------------------------------------------------------------------- told by the clients -- */
 known *truth_any(bool ended); /* one that has a token, alive or not any more; NULL: there is none */
-void truth_favour(known *s);  /* everybody asks about it for a while */
+void truth_favour(known *s);  /* all clients ask about it for a while */
 known *truth_find(const char *selector);
 known *truth_of_user(uint64_t user); /* one whose token is known; NULL: none */
 void truth_created(const char *token, uint64_t user);
@@ -87,7 +87,7 @@ typedef struct asking { /* one call under way */
     uint64_t life;
     known *about;
     uint64_t user, family;
-    /* revoke_user: the family to be spared; its token, if it lives and nobody else is at it, and that one's life: an heir
+    /* revoke_user: the family to be spared; its token, if it lives and no other call uses it, and that one's life: an heir
      * may take its place; how many such calls began before */
     uint64_t kept, keeps_life, sweeps;
     known *keeps;
@@ -99,7 +99,7 @@ asking truth_asks(machine *m, known *about);
 void truth_answer(const asking *a, int status, const latchkey_entry *entry); /* of validate and the like */
 /* The same for one that was submitted: an OK counts as of the call of reap, a "no" as of the call of submit. */
 void truth_reaped(const asking *submitted, int64_t reap_us, int status, const latchkey_entry *entry);
-/* Guarantee G for one that was submitted and is answered, or not yet, after a reap. gap_us: the longest that nobody reaped. */
+/* Guarantee G for one that was submitted and is answered, or not yet, after a reap. gap_us: the longest time without a reap. */
 void truth_reaped_in_time(const asking *submitted, int64_t gap_us, bool answered);
 void truth_revoked(const asking *a, int status);
 void truth_rotated(const asking *a, int status, const char *new_token);
@@ -116,7 +116,7 @@ void truth_named_revoked(const asking *a, int status); /* by its selector */
 void truth_login(const asking *read, int64_t read_us, int64_t create_us, int status, const char *token);
 void truth_listed(const asking *a, const latchkey_session_info *infos, size_t count, size_t total);
 void truth_clock_set(void);                                    /* the acting primary's, a moment ago or in a moment */
-void truth_expects_service(int64_t from_us, int64_t until_us); /* nothing is in anybody's way then */
+void truth_expects_service(int64_t from_us, int64_t until_us); /* nothing is in the way then */
 void truth_in_time(const asking *a, const char *what);         /* guarantee G */
 void truth_restarted(const machine *m);                        /* its process knows nothing any more */
 void truth_at_the_end(void);

@@ -30,7 +30,7 @@ typedef struct inside {
     uint64_t empty_begun[MACHINES_MAX], empty_done[MACHINES_MAX];
     user_known user[USERS_MAX];
     unsigned users;
-    int64_t everyone_tried_us[2];                /* a script ran that ends everybody's sessions, on whatever server */
+    int64_t everyone_tried_us[2];                /* a script ran that ends all sessions, on any server */
     int64_t everyone_from_us[2], everyone_us[2]; /* the last such call that was OK began, and returned */
     int64_t lost_us;                             /* something that was written may have been lost, or undone */
     int64_t service_from_us, service_until_us;

@@ -123,7 +123,7 @@ void truth_renamed(int server, const char *from, const char *to)
 static void deleted(known *s)
 {
     trace("%.8s deleted", s->selector);
-    /* One that had come back by a loss is dead again: everybody gets the bound anew. */
+    /* A session that had come back by a loss is dead again: every instance gets the bound anew. */
     if (s->lost_us) s->ended_us = s->deleted_us = w.now_us;
     if (!s->deleted_us) {
         s->deleted_us = w.now_us;
@@ -272,7 +272,7 @@ static void cut_off(int server, const char *key)
     size_t base = (size_t)(strstr(key, "}:") - key);
     int64_t *tried_us = &in.everyone_tried_us[!strncmp(key, "1/", 2)];
     if (!*tried_us && strcmp(command.script, "revoke_everyone"))
-        fail("A: %s ends everybody's sessions in %s, and nobody asked for that", command.script, key);
+        fail("A: %s ends all sessions in %s, and no call asked for that", command.script, key);
     *tried_us = w.now_us;
     FOR_SESSIONS(s)
     if (server == server_acting() && s->life && !strncmp(s->key, key, base + 2) && server_holds(server, s->key) &&

@@ -70,7 +70,7 @@ void life_acting_changed(bool promised)
 
 /* ------------------------------------------------------------------------------------------------- answers -- */
 
-/* An old token: until its grace ends, or, where nobody told this process, until the bound after the exchange. */
+/* An old token: until its grace ends, or, if this process was not told, until the bound after the exchange. */
 static void judge_old(const asking *a)
 {
     const known *s = a->about;
@@ -160,7 +160,7 @@ asking truth_asks_everyone(machine *m, known *about) { return truth_asks(m, abou
 
 void truth_everyone_revoked(const asking *a, int status)
 {
-    trace("m%d ends everybody's sessions: %d", a->on->index, status);
+    trace("m%d ends all sessions: %d", a->on->index, status);
     if (status != LATCHKEY_OK) return;
     totals.everyone++;
     int database = a->on->database;
@@ -183,12 +183,12 @@ asking truth_asks_all(machine *m, known *about, known *keep)
     return a;
 }
 
-/* Nobody else ended all of the user's sessions, and yet the one that was to be kept is gone by such a call. */
+/* No other call ended all of the user's sessions, and yet the one that was to be kept is gone by such a call. */
 static void judge_kept(const asking *a, const user_known *u)
 {
     const known *s = a->keeps;
     if (!s || s->life != a->keeps_life || in.sweeps != a->sweeps || u->unsure) return;
-    if (s->exchanged_us && w.now_us >= s->over_us) return; /* shown after its grace, it spares nobody */
+    if (s->exchanged_us && w.now_us >= s->over_us) return; /* shown after its grace, it spares no session */
     totals.kept += !s->deleted_us;
     if (s->deleted_us >= a->began_us && s->deleted_by_sweep)
         fail("revoke_user: m%d was to keep %s, and ended it", a->on->index, s->selector);
@@ -239,7 +239,7 @@ void truth_rotated(const asking *a, int status, const char *new_token)
 
 /* -------------------------------------------------------------------------------------------------- logins -- */
 
-/* Its user is nobody else's, so it is known by that. */
+/* Its user has no other session, so it is known by that. */
 void truth_imported(const asking *a, int status, uint64_t user, const char *foreign)
 {
     (void)a;
@@ -264,7 +264,7 @@ void truth_login(const asking *read, int64_t read_us, int64_t create_us, int sta
         fail("revoke_everyone: m%d makes %s for a login that began before", read->on->index, s->selector);
     if (status == LATCHKEY_REFUSED && in.everyone_tried_us[database] < read->began_us && (!u || !u->unsure) &&
         (!u || u->tried_us < read->began_us) && truth_calm(read) && in.users < USERS_MAX)
-        fail("A: m%d refuses a login of user %" PRIu64 ", whose sessions nobody ended", read->on->index, read->user);
+        fail("A: m%d refuses a login of user %" PRIu64 ", whose sessions were not ended", read->on->index, read->user);
 }
 
 /* --------------------------------------------------------------------------------------------------- lists -- */

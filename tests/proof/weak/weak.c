@@ -397,7 +397,7 @@ static void moved(void)
         }
         if (next >= HELD) lk_l1_purge(l1, token(next - HELD, 0).text);
     }
-    printf("VACUOUS: nobody was moved to an earlier home\n");
+    printf("VACUOUS: no entry was moved to an earlier home\n");
     exit(1);
 }
 
