@@ -86,7 +86,7 @@ typedef struct script_run {
     lk_source source;
 } script_run;
 
-/* Scripts and, on the same line, so that it is asked of what they wrote, WAIT for the replicas. */
+/* Sends scripts and, on the same connection, WAIT for the replicas: so WAIT is about what the scripts wrote. */
 static int send_scripts(const lk_l2 *l2, script_run *run, const lk_call *scripts, size_t count, lk_reply **replies)
 {
     lk_node *node = run->node;
@@ -145,14 +145,14 @@ static int run_script(lk_l2 *l2, bool leased, enum lk_script_id id, unsigned par
     lk_call call = {all, head + count};
     lk_count(l2->counters, LK_L2_WRITES, 1);
     uint64_t lease = lk_node_lease_owner(node);
-    /* Not known there, it would not run, but the WAIT behind it would take its time. */
+    /* If the server does not know the script, it would not run, but the WAIT behind it would still take its time. */
     bool whole = l2->config->durability && atomic_load_explicit(&l2->ran_on[id], memory_order_relaxed) != lease;
     if (whole) lk_script_by_text(all, id);
     int status = run_scripts(l2, &run, &call, 1, reply);
     if (!status && !whole && (*reply)->type == LK_REPLY_ERROR && strncmp((*reply)->text, "NOSCRIPT", 8) == 0) {
         lk_reply_free(*reply);
         *reply = NULL;
-        lk_script_by_text(all, id); /* the server has it from then on */
+        lk_script_by_text(all, id); /* the server has the script from then on */
         status = run_scripts(l2, &run, &call, 1, reply);
     }
     if (status != LATCHKEY_OK && status != LK_OUTCOME_NOT_DURABLE) return status;
@@ -177,7 +177,7 @@ int lk_l2_script_leased(lk_l2 *l2, enum lk_script_id id, unsigned partition, con
     return run_script(l2, true, id, partition, selector, words, count, deadline_ms, reply, source);
 }
 
-/* The first brings the script; the others find it there. */
+/* The first call sends the script's text; the others find it there. */
 int lk_l2_scripts(lk_l2 *l2, enum lk_script_id id, unsigned first, size_t count, int64_t deadline_ms,
                   lk_reply *replies[LK_L2_TOGETHER], uint64_t *incarnation)
 {

@@ -74,8 +74,8 @@ int lk_node_lease_covers_since(lk_node *node, uint64_t incarnation, int64_t sinc
  * has it, or another one than now, at most until deadline_ms. True: it moved. */
 bool lk_node_lease_moves(lk_node *node, uint64_t incarnation, int64_t deadline_ms);
 
-/* lk_node_lease_covers without waiting: the same, UNAVAILABLE: not yet. And, for then: a beat is asked for, and the
- * eventfd is raised once when it is there (bells.h). */
+/* lk_node_lease_covers without waiting: UNAVAILABLE means not yet. lk_node_await_lease is for that case: it asks for a
+ * beat, and the eventfd is raised once when it is there (bells.h). */
 int lk_node_lease_covers_now(const lk_node *node, uint64_t incarnation);
 void lk_node_await_lease(lk_node *node, int event_fd);
 

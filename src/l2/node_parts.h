@@ -45,10 +45,10 @@ struct lk_node {
     lk_lock lock;
     pthread_cond_t changed; /* the lease, `status` or `retried` has changed */
     /* guarded by lock: */
-    uint64_t retried;   /* revocations that the link has done since a call gave up */
-    bool leased;        /* once */
+    uint64_t retried;   /* revocations that the link has made since a call gave up */
+    bool leased;        /* there has been a lease */
     uint64_t confirmed; /* how many leases */
-    int status;         /* of the newest trouble, and what it was: */
+    int status;         /* of the newest trouble, and its text: */
     char trouble[160];
     /* What Redis refuses until a person changes something is logged once each. The link's thread does that, since a log
      * function must not run under the locks that callers hold. */

@@ -46,7 +46,7 @@ typedef struct lk_ask {
     size_t count;
     int64_t deadline_ms;
     bool again; /* asking twice does no harm */
-    bool alone; /* the answer takes its time (WAIT): nobody else is to wait behind it */
+    bool alone; /* the answer takes long (WAIT): no other caller must wait behind it */
     bool bound; /* only this server is to be asked: */
     uint64_t to;
 } lk_ask;

@@ -41,8 +41,8 @@ bool lk_sentinels_heard_all(const lk_sentinels *sentinels);
 /* For a tool: asks each of them, and waits until all have answered or failed to, at most until deadline_ms. NULL: no memory. */
 lk_sentinels *lk_sentinels_ask_all(const lk_config *config, int64_t deadline_ms);
 
-/* For a tool that makes its own connections: asks, and waits until more than half have named the primary. config->host and port are
- * it then. True where there are no sentinels, too. False: why not. */
+/* For a tool that makes its own connections: asks, and waits until more than half have named the primary; config->host
+ * and port are that primary then. True also if there are no sentinels. False: `error` says why. */
 bool lk_sentinels_find(lk_config *config, int64_t deadline_ms, char *error, size_t error_size);
 
 #endif

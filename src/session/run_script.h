@@ -35,8 +35,8 @@ typedef struct lk_script_run {
     const lk_span *words; /* the words behind the selector */
     size_t count;
     bool anywhere; /* also by a server that has no lease (yet): it is something that must be done, and is repeated */
-    bool reads;    /* nothing is written that replicas would have to hold */
-    /* The verb's own part: may change the status that the answer means. NULL: it has none. */
+    bool reads;    /* it writes nothing that replicas would have to hold */
+    /* The verb's own part: it may change the status that the answer means. NULL: there is none. */
     int (*take)(latchkey *lk, void *context, lk_script_answer *answer, int status);
     void *context;
 } lk_script_run;
