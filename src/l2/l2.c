@@ -104,14 +104,14 @@ static int send_scripts(const lk_l2 *l2, script_run *run, const lk_call *scripts
     snprintf(wait_ms, sizeof wait_ms, "%lld", (long long)(left_ms > 1 ? left_ms : 1));
     const lk_span wait[3] = {lk_word("WAIT"), lk_word(replicas), lk_word(wait_ms)};
     calls[count] = (lk_call){wait, 3};
-    int status = ask(l2, node,
-                     &(lk_ask){.calls = calls,
-                               .count = count + waits,
-                               .deadline_ms = deadline_ms,
-                               .alone = waits,
-                               .bound = run->leased,
-                               .to = lk_node_lease_owner(node)},
-                     all, &run->source.incarnation);
+    int status = ask_pool(l2, node,
+                          &(lk_ask){.calls = calls,
+                                    .count = count + waits,
+                                    .deadline_ms = deadline_ms,
+                                    .alone = waits,
+                                    .bound = run->leased,
+                                    .to = lk_node_lease_owner(node)},
+                          all, &run->source.incarnation);
     if (status) return status;
     memcpy(replies, all, count * sizeof *all);
     if (!waits) return LATCHKEY_OK;

@@ -505,7 +505,7 @@ bool lk_node_await_retry(lk_node *node, const lk_pending_item *item, uint64_t in
 {
     if (!incarnation) return false;
     if (lk_node_lease_owner(node) != incarnation) lk_node_lease_moves(node, incarnation, deadline_ms);
-    return atomic_load(&node->met) == incarnation &&
+    return atomic_load_explicit(&node->met, memory_order_relaxed) == incarnation &&
            lk_node_lease_covers(node, incarnation, deadline_ms) == LATCHKEY_OK && await_retry(node, item, deadline_ms);
 }
 

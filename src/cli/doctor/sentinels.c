@@ -12,7 +12,7 @@
 
 enum { ASKED_MS = 2000, FEW = 3 };
 
-static void append(char *list, size_t size, const char *one)
+static void append_sentinel(char *list, size_t size, const char *one)
 {
     size_t used = strlen(list);
     snprintf(list + used, size - used, "%s%s", used ? ", " : "", one);
@@ -30,7 +30,7 @@ static void look_at_answers(doctor *d, const lk_config *config, const lk_naming 
         lk_host_text(&config->sentinel[i], at, sizeof at);
         if (agrees) continue;
         bool answers = said->what == LK_SAID_PRIMARY || said->what == LK_SAID_UNKNOWN;
-        append(answers ? apart : silent, sizeof apart, at);
+        append_sentinel(answers ? apart : silent, sizeof apart, at);
         if (!answers) snprintf(why, sizeof why, "%s", said->why);
         silents += !answers;
         aparts += answers;
