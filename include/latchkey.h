@@ -45,8 +45,8 @@
  *             staleness_ms/4 (in an idle process every staleness_ms/2). The lease: the time for which a beat lets L1 answer. The selector: the first 20
  *             characters of a token; it names the session and is no secret.
  * STATUS      0 admits. Above 0 is an answer: "no". Below 0 there was no answer.
- * THREADS     Every function may be called from any thread at any time, except latchkey_close: it must be
- *             the last call on its handle. One handle per process is enough. 64 KiB of stack are enough.
+ * THREADS     Every function may be called from any thread at any time, except latchkey_close and latchkey_queue_close: each
+ *             must be the last call on its handle, or queue (see latchkey_drain). One handle per process is enough. 64 KiB of stack are enough.
  * FORK        A process may fork at any time, also while its threads open handles. The fork waits, for milliseconds at
  *             most, until none of its threads is inside what all handles share (the log, OpenSSL, libsodium). A child opens
  *             handles of its own. One limit: OpenSSL must not be in use by other code of the process, in another thread,
@@ -88,7 +88,7 @@ extern "C" {
     5 /* create: the user's generation has moved since it was read, or another user's name has this id; rotate,          \
          import, create_with: done already; change_fields: a field has another version */
 #define LATCHKEY_BAD_ARGUMENT                                                                                          \
-    -1 /* a NULL, or a value that the function's text excludes: a bug in the caller; the log names the argument */
+    -1 /* a NULL, or a value that the function's text excludes: a bug in the caller; the log names the argument, and so does latchkey_error_text */
 #define LATCHKEY_NO_MEMORY -2
 #define LATCHKEY_UNAVAILABLE -3 /* Redis did not answer in time, or answered that it cannot serve now */
 #define LATCHKEY_CORRUPT -4     /* what Redis holds under this name is not a record of this session */
@@ -310,8 +310,9 @@ LATCHKEY_API int latchkey_log_read(latchkey *lk, int *level, char *text, size_t 
  *          lifetime_ms   43200000  a session ends this long after its creation, used or not
  *          connections   8         connections for misses and writes, beside the two of the link: 1 to 64. When all are busy,
  *                                  further calls are pipelined behind others
- *          in_flight     1024      calls that wait for Redis at once; and, counted apart, answers of latchkey_submit that
- *                                  are outstanding: 1 to 65,536. One more is UNAVAILABLE at once
+ *          in_flight     1024      calls that wait for Redis at once; and, counted apart, of each queue as many validations, and
+ *                                  as many requests of other kinds, that are outstanding: 1 to 65,536. One more is
+ *                                  UNAVAILABLE at once
  *          prefix        lk        the beginning of every key and channel: 1 to 32 of [A-Za-z0-9._-]
  *          partitions    64        shards of the key space: 1 to 4096. The number is recorded in Redis on first use
  *          max_sessions  0         sessions of one user; 0: no limit

@@ -324,7 +324,7 @@ const cli_command cli_status_of = {
     .help =
         "Shows whether all is well: Redis, its distance and its settings; about how many sessions there are, and the\n"
         "most at once; how many revocations there were; and each instance that sent a beat within one and a half\n"
-        "times the usual interval, with the age of its lease. Nothing is written.\n"
+        "times the usual interval, by host, process and name, with the age of its lease. Nothing is written.\n"
         "Exit 0: no guarantee is broken. Exit 1: a setting breaks one (run latchkey doctor), or an instance has no\n"
         "lease. The Redis user needs +psubscribe beside the rights of an instance; src/redis/acl.txt has such a user.",
     .run = run_status,

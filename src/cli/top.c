@@ -324,8 +324,9 @@ const cli_command cli_top = {
     .arguments = "top [--once] [--seconds N]",
     .summary = "all instances at work, live",
     .help =
-        "Shows each instance by the numbers in its beats (one every staleness_ms / 4, or / 2 while idle): requests, "
-        "the share that L1\n"
+        "Shows each instance, by host, process and name, and the numbers in its beats (one every staleness_ms / 4, or "
+        "/ 2\n"
+        "while idle): requests, the share that L1\n"
         "answered, misses and how long they took, revocations and how long they took to arrive, the age of the\n"
         "lease, how full L1 is, callers that wait for Redis, errors. Rates are of the last second, times of the last\n"
         "five to ten seconds. The first line is all instances together: sums, and the worst of the times.\n"

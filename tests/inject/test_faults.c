@@ -323,6 +323,57 @@ static int exchange(char token[LATCHKEY_TOKEN_SIZE])
     return first_answer(status, "rotate") == LATCHKEY_REFUSED ? LATCHKEY_OK : status;
 }
 
+/* One request, and its result. */
+static int through(latchkey_queue *q, const latchkey_request *r, latchkey_result *result)
+{
+    int status = allow(latchkey_queue_submit(q, r), LATCHKEY_OK, NO_ANSWER);
+    if (first_answer(status, "queue_submit")) return status;
+    while (!latchkey_queue_reap(q, result, sizeof *result, 1)) { /* or until the alarm goes off */
+        struct pollfd p = {.fd = latchkey_queue_fd(q), .events = POLLIN};
+        poll(&p, 1, 20);
+    }
+    holds(result->tag == r->tag && result->kind == r->kind);
+    holds(!result->token[0] == (result->status || (r->kind != LATCHKEY_CREATE && r->kind != LATCHKEY_ROTATE)));
+    holds(!result->record == (result->status || r->kind != LATCHKEY_GET_FIELDS));
+    return result->status;
+}
+
+/* A session of another user through a queue: made, exchanged, looked at, ended. */
+static void live_in_a_queue(void)
+{
+    static const char *const names[] = {"note"};
+    char token[LATCHKEY_TOKEN_SIZE];
+    const latchkey_field field = {"note", note, sizeof note};
+    latchkey_draft draft = {
+        .size = sizeof draft, .user_id = other_user, .role = "r", .fields = &field, .field_count = 1};
+    latchkey_result result;
+    latchkey_queue *q;
+    wait_for((q = latchkey_queue_open(lk)) != NULL);
+    latchkey_request r = {.size = sizeof r, .kind = LATCHKEY_CREATE, .tag = 1, .draft = &draft};
+    insist(through(q, &r, &result));
+    memcpy(token, result.token, sizeof token);
+    r = (latchkey_request){.size = sizeof r, .tag = 2, .token = token, .token_len = LATCHKEY_TOKEN_LENGTH};
+    r.kind = LATCHKEY_ROTATE;
+    r.grace_ms = 600000;
+    int status;
+    wait_for((status = allow(through(q, &r, &result), LATCHKEY_OK, LATCHKEY_REFUSED, NO_ANSWER)) >= 0);
+    if (!status) memcpy(token, result.token, sizeof token); /* else the answer with the new one was lost */
+    r.kind = LATCHKEY_GET_FIELDS;
+    r.names = names;
+    r.count = 1;
+    insist(through(q, &r, &result));
+    holds(latchkey_record_entry(result.record)->user_id == other_user);
+    latchkey_record_free(result.record);
+    r.kind = LATCHKEY_REVOKE;
+    wait_for((status = allow(through(q, &r, &result), LATCHKEY_OK, LATCHKEY_PENDING, NO_ANSWER)) == LATCHKEY_OK ||
+             status == LATCHKEY_PENDING);
+    allow(validate(token), LATCHKEY_NOT_FOUND, NO_ANSWER);
+    wait_for(stats().pending == 0);
+    r.kind = LATCHKEY_LOAD;
+    allow(latchkey_queue_submit(q, &r), LATCHKEY_OK, NO_ANSWER); /* its result is left behind */
+    latchkey_queue_close(q);
+}
+
 /* Two sessions of another user: listed, exchanged, all ended. */
 static void live_as_one_of_many(void)
 {
@@ -386,6 +437,7 @@ static void live(void)
     use_prewarmed(b);
     observe();
     live_as_one_of_many();
+    live_in_a_queue();
     end_session(a);
     allow(load(a, "note", "", 0), LATCHKEY_NOT_FOUND, NO_ANSWER);
     allow(touch(a), LATCHKEY_NOT_FOUND, NO_ANSWER);

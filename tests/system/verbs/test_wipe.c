@@ -6,6 +6,7 @@
  */
 #include "test_handle.h"
 
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -117,11 +118,50 @@ static void test_F_over_tcp(void **state)
     look_behind(handle_open_tcp, "");
 }
 
+static void reap_one(latchkey_queue *q, latchkey_result *result)
+{
+    struct pollfd p = {.fd = latchkey_queue_fd(q), .events = POLLIN};
+    while (!latchkey_queue_reap(q, result, sizeof *result, 1)) assert_true(poll(&p, 1, CHECK_PATIENCE_MS) >= 0);
+    assert_status(NULL, LATCHKEY_OK, result->status);
+}
+
+/* Requests of a queue are copies: gone when they are done. */
+static void test_F_a_request_is_gone_when_it_is_reaped(void **state)
+{
+    (void)state;
+    latchkey *lk = handle_open(server, "");
+    latchkey_queue *q = latchkey_queue_open(lk);
+    latchkey_result result;
+    unsigned char *material = malloc(SIZE);
+    assert_non_null(material);
+    draw();
+    for (size_t i = 0; i < SIZE; i++) material[i] = (unsigned char)~inverted[i];
+    const latchkey_field field = {"pq.mlkem768", material, SIZE};
+    latchkey_draft draft = {.size = sizeof draft, .user_id = 8, .fields = &field, .field_count = 1};
+    latchkey_request r = {.size = sizeof r, .kind = LATCHKEY_CREATE, .draft = &draft};
+    redis_freeze(server); /* so that it waits */
+    assert_status(lk, LATCHKEY_OK, latchkey_queue_submit(q, &r));
+    memset(material, 0, SIZE);
+    __asm__ volatile("" : : "r"(material) : "memory");
+    free(material);
+    assert_true(found_in_memory() >= 1);
+    redis_thaw(server);
+    reap_one(q, &result);
+    assert_int_equal(found_in_memory(), 0);
+    r = (latchkey_request){.size = sizeof r, .kind = LATCHKEY_LOAD, .token = result.token, .token_len = 43};
+    assert_status(lk, LATCHKEY_OK, latchkey_queue_submit(q, &r));
+    reap_one(q, &result);
+    assert_true(found_in_memory() >= 1);
+    latchkey_record_free(result.record);
+    assert_int_equal(found_in_memory(), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_F_material_is_gone_when_its_record_is_freed),
         TEST(test_F_over_tcp),
+        TEST(test_F_a_request_is_gone_when_it_is_reaped),
     };
     return cmocka_run_group_tests(tests, server_start, server_end);
 }
