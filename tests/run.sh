@@ -65,7 +65,7 @@ sh tests/need.sh build-essential cmake pkg-config clang libclang-rt-14-dev clang
     nginx nginx-dev caddy haproxy libnginx-mod-http-lua
 # Go, Rust and Node: Debian's, unless a machine has others already, beside which Debian's cannot be installed.
 command -v go >/dev/null || sh tests/need.sh golang-go
-command -v cargo >/dev/null || sh tests/need.sh cargo rustc
+sh tests/need.sh cargo rustc # beside another Rust: these fit the crates below
 sh tests/need.sh librust-tokio-dev librust-tower-dev librust-http-dev librust-libc-dev
 command -v node >/dev/null || sh tests/need.sh nodejs
 [ -e "$(dirname "$(dirname "$(readlink -f "$(command -v node)")")")/include/node/node_api.h" ] || sh tests/need.sh libnode-dev
