@@ -10,7 +10,7 @@ lacks() {
 }
 
 tools="gcc g++ clang clang++ cmake ctest pkg-config clang-format nm redis-server redis-cli curl python3 perl setsid flock taskset faketime groff psql"
-[ "$quick" = --quick ] || tools="$tools ccache debootstrap chroot wrk valgrind promtool spin qemu-aarch64 aarch64-linux-gnu-gcc caddy haproxy node npm go cargo"
+[ "$quick" = --quick ] || tools="$tools luajit gunicorn uvicorn ccache debootstrap chroot wrk valgrind promtool spin qemu-aarch64 aarch64-linux-gnu-gcc caddy haproxy node npm go cargo"
 PATH=$PATH:/usr/sbin
 for tool in $tools; do
     command -v "$tool" >/dev/null || lacks "the program $tool"
@@ -21,6 +21,8 @@ php -r 'exit(!extension_loaded("redis") || !is_dir("/usr/share/php/Illuminate/Re
     lacks "PHP with phpredis and Laravel's illuminate-redis, for what moves in from them"
 ruby -e 'Gem::Specification.find_by_name("redis-actionpack")' 2>/dev/null || lacks "Ruby with redis-actionpack, for what moves in from Rails"
 /usr/bin/python3 -c 'import django_redis, flask_session, msgpack' 2>/dev/null || lacks "Django, django-redis, Flask-Session and msgpack for /usr/bin/python3, for what moves in from them"
+[ "$quick" = --quick ] || /usr/bin/python3 -c 'import setuptools, wheel, flask, fastapi' 2>/dev/null ||
+    lacks "setuptools, wheel, Flask and FastAPI for /usr/bin/python3, for the Python binding"
 if command -v pkg-config >/dev/null; then
     for library in hiredis libsodium libxxhash openssl cmocka lua5.1 libmicrohttpd libevent; do
         pkg-config --exists "$library" || lacks "the library $library, with its headers"

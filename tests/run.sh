@@ -60,7 +60,7 @@ sh tests/need.sh build-essential cmake pkg-config clang libclang-rt-14-dev clang
     libxxhash-dev libssl-dev postgresql libcmocka-dev liblua5.1-0-dev libmicrohttpd-dev libevent-dev wrk redis-server redis-tools curl python3 perl valgrind prometheus util-linux \
     php-cli php-redis php-illuminate-redis php-illuminate-session php-illuminate-cache php-illuminate-encryption ruby ruby-redis-actionpack \
     python3-django python3-django-redis python3-flask-session python3-redis python3-msgpack \
-    python3-dev python3-setuptools python3-flask python3-fastapi gunicorn uvicorn luajit2 libuv1-dev libasio-dev \
+    python3-dev python3-setuptools python3-wheel python3-flask python3-fastapi gunicorn uvicorn luajit2 libuv1-dev libasio-dev \
     faketime locales groff-base openssl ccache debootstrap spin qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross \
     nginx nginx-dev caddy haproxy libnginx-mod-http-lua
 # Go, Rust and Node: Debian's, unless a machine has others already, beside which Debian's cannot be installed.

@@ -15,7 +15,7 @@ from support import (REDIS_PID, SHORT, SOCKET, URL, WORK, descriptors, point, ra
 
 # For the last point but a few: a token has to grow old, so it is made first.
 aging = latchkey.open(URL, renew_ms=10000)
-aging_token, aging_began = aging.create(5), time.monotonic()
+aging_token, aging_began = aging.create(5000), time.monotonic()
 
 here = latchkey.open(URL, staleness_ms=500)
 there = latchkey.open(URL, staleness_ms=500)
@@ -346,6 +346,7 @@ def compare_and_set():
 
 @point(16, "a user's sessions")
 def users_sessions():
+    assert here.revoke_user(2 ** 64 - 1) >= 0  # those of an earlier run
     tokens = [here.create(2 ** 64 - 1, device=device) for device in range(4)]
     found = there.sessions(2 ** 64 - 1, current=tokens[2])
     assert {each.selector for each in found} == {token[:20] for token in tokens}
@@ -356,13 +357,14 @@ def users_sessions():
     assert there.validate(tokens[2]) and there.validate(tokens[0]) is None
     assert asyncio.run(here.aio.revoke_user(2 ** 64 - 1)) == 1 and here.sessions(2 ** 64 - 1) == []
     generation = here.user_generation(16)
-    assert here.create(16, generation=generation) and here.revoke_user(16) == 1
+    assert here.create(16, generation=generation) and here.revoke_user(16) >= 1
     raised = raises(latchkey.Refused, here.create, 16, generation=generation)
     assert raised.status == 5
 
 
 @point(17, "touch and access")
 def access():
+    here.revoke_user(17)
     token = here.create(17, "member")
     assert there.validate(token).role == "member" and here.touch(token) is True and here.touch("x" * 43) is False
     assert here.set_access(token, role="editor", permissions_hash=b"p" * 32, flags=3, authenticated=True) is True
@@ -380,6 +382,7 @@ def access():
 @point(18, "a limit is an error of its own")
 def limit():
     with latchkey.open(URL, max_sessions=1, limit="deny") as lk:
+        lk.revoke_user(18)
         lk.create(18)
         raised = raises(latchkey.LimitReached, lk.create, 18)
         assert raised.status == 4 and not isinstance(raised, latchkey.Unavailable)
@@ -502,7 +505,7 @@ def memory_kib():
 
 @point(23, "nothing grows: handles, entries, records, answers that nobody reads")
 def memory():
-    token = here.create(23, fields={"field": b"x" * 10000})
+    token = here.create(23, fields={"field": b"x" * 60000})
 
     def round_of(handles, entries):
         async def awaited(lk):
@@ -530,7 +533,8 @@ def memory():
         round_of(20, 4000)
     after = descriptors(), threads(), memory_kib()
     assert after[:2] == before[:2], (before, after)
-    assert after[2] - before[2] < 4096, (before, after)
+    # What AddressSanitizer keeps of freed memory is no growth of ours; it says itself what is wrong.
+    assert after[2] - before[2] < (65536 if "libasan" in os.environ.get("LD_PRELOAD", "") else 4096), (before, after)
 
 
 @point(13, "renewal")

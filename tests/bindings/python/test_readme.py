@@ -3,11 +3,13 @@
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
+import zipfile
 
 import latchkey
-from support import SOCKET, URL, point, run
+from support import SOCKET, URL, WORK, point, run
 
 BINDING = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..", "src", "bindings", "python")
 
@@ -21,6 +23,20 @@ def readme():
     said = subprocess.run([sys.executable, "-X", "dev", "-W", "error", "-c", program], check=True, capture_output=True, text=True)
     assert said.stdout == "42 member\nNone\n", said.stdout
     assert said.stderr == "" or "latchkey" not in said.stderr, said.stderr
+
+
+@point("package", "the wheel is one for all Pythons, and whole")
+def package():
+    work = os.path.join(WORK, "package")
+    shutil.copytree(BINDING, work)
+    subprocess.run([sys.executable, "-B", "setup.py", "-q", "bdist_wheel", "-d", WORK], cwd=work, check=True, capture_output=True)
+    wheel = [name for name in os.listdir(WORK) if name.endswith(".whl")]
+    assert len(wheel) == 1 and wheel[0].startswith("latchkey-0.1.0-cp310-abi3-linux_"), wheel
+    with zipfile.ZipFile(os.path.join(WORK, wheel[0])) as file:
+        names = set(file.namelist())
+    for name in os.listdir(os.path.join(BINDING, "latchkey")):
+        assert name == "__pycache__" or f"latchkey/{name}" in names, name
+    assert "latchkey/_latchkey.abi3.so" in names
 
 
 @point("example", "examples/python/demo.py")

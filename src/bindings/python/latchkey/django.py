@@ -230,10 +230,12 @@ class SessionStore(SessionBase):
             self._session_cache = {**saved, **{key: data[key] for key in _LOGIN_KEYS if key in data}}
 
 
-def unavailable():
+class Unanswered(HttpResponse):
     """There was no answer: 503, and the cookie stays as it is."""
-    return HttpResponse("The service cannot check sessions now.\n", status=503, content_type="text/plain",
-                        headers={"Retry-After": "1", "Cache-Control": "no-store"})
+
+    def __init__(self):
+        super().__init__("The service cannot check sessions now.\n", status=503, content_type="text/plain",
+                         headers={"Retry-After": "1", "Cache-Control": "no-store"})
 
 
 class SessionMiddleware(middleware.SessionMiddleware):
@@ -246,15 +248,17 @@ class SessionMiddleware(middleware.SessionMiddleware):
             try:
                 token, _ = _web.first_valid(tokens, handle().validate)
             except latchkey.Unavailable:
-                return unavailable()
+                return Unanswered()
             request.session = self.SessionStore(token or tokens[0])
         else:
             super().process_request(request)
 
     def process_exception(self, request, exception):
-        return unavailable() if isinstance(exception, latchkey.Unavailable) else None
+        return Unanswered() if isinstance(exception, latchkey.Unavailable) else None
 
     def process_response(self, request, response):
+        if isinstance(response, Unanswered):
+            return response
         try:
             session = getattr(request, "session", None)
             entry = getattr(session, "_entry", None)
@@ -265,7 +269,7 @@ class SessionMiddleware(middleware.SessionMiddleware):
                     self._set_cookie(response, new)
             return super().process_response(request, response)
         except latchkey.Unavailable:
-            return unavailable()
+            return Unanswered()
 
     @staticmethod
     def _set_cookie(response, token):
