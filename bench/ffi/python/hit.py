@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""What a hit costs in Python, and what a request costs in Flask: without sessions, with latchkey, with Flask-Session on Redis.
-
-A request is one call of the WSGI application, without a network."""
+"""What a hit costs in Python, and what a request costs in Flask: without sessions, with latchkey, with Flask-Session on Redis. First as a
+call of the WSGI application, then under gunicorn (one process, two threads), with wrk on one connection."""
 import asyncio
+import contextlib
+import http.client
 import io
 import os
 import platform
+import re
+import socket
 import statistics
+import subprocess
+import sys
+import time
 import timeit
 import warnings
 
@@ -15,10 +21,9 @@ import flask_session
 import redis
 
 import latchkey
-import latchkey.flask
+from flask_app import SOCKET, application
 
 warnings.simplefilter("ignore")
-SOCKET = os.environ["LATCHKEY_REDIS_SOCKET"]
 CALLS, REQUESTS = int(os.environ["LATCHKEY_CALLS"]), int(os.environ["LATCHKEY_REQUESTS"])
 PYTHON = f"CPython {platform.python_version()}"
 lk = latchkey.open(f"unix://{SOCKET}?deadline_ms=10000", log=None)
@@ -58,30 +63,6 @@ versions = f"{PYTHON}, redis-py {redis.__version__}"
 row("redis-py: GET of 120 bytes", median_ns("store.get('a session')", max(CALLS // 500, 100), store=store), commands=1, versions=versions)
 
 
-def application(kind):
-    app = flask.Flask(kind)
-    if kind == "latchkey":
-        latchkey.flask.Sessions(app, lk)
-    if kind == "flask-session":
-        app.config.update(SESSION_TYPE="redis", SESSION_REDIS=redis.Redis(unix_socket_path=SOCKET))
-        flask_session.Session(app)
-
-    @app.get("/login")
-    def login():
-        if kind == "latchkey":
-            flask.session.login(42, role="member")
-        elif kind == "flask-session":
-            flask.session["user"] = 42
-        return "welcome"
-
-    @app.get("/")
-    def page():
-        if kind == "latchkey":
-            return str(flask.session.entry.user_id)
-        return str(flask.session["user"]) if kind == "flask-session" else "42"
-    return app
-
-
 def caller(app):
     """A function that makes one request, with the cookie of a login."""
     def ask(path, cookie=""):
@@ -113,6 +94,57 @@ for _ in range(7):
         before = commands()
         times[kind].append(timeit.timeit(once, number=REQUESTS) / REQUESTS * 1e6)
         asked[kind] += commands() - before - 1
+versions = f"{PYTHON}, Flask {flask.__version__}"
+more = {"flask-session": f", Flask-Session {flask_session.__version__}"}
 for kind, what in kinds.items():
-    versions = f"{PYTHON}, Flask {flask.__version__}" + (f", Flask-Session {flask_session.__version__}" if kind == "flask-session" else "")
-    row(what, request_us=statistics.median(times[kind]), commands=asked[kind] / 7 / REQUESTS, versions=versions)
+    row(f"{what}: the application alone", request_us=statistics.median(times[kind]), commands=asked[kind] / 7 / REQUESTS,
+        versions=versions + more.get(kind, ""))
+
+
+@contextlib.contextmanager
+def gunicorn(kind):
+    """(port, cookie) of a server."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen([sys.executable, "-B", "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--workers", "1", "--threads", "2",
+                               "--log-level", "error", "--chdir", os.path.dirname(os.path.abspath(__file__)),
+                               f"flask_app:application('{kind}')"])
+    try:
+        for _ in range(600):
+            try:
+                connection = http.client.HTTPConnection("127.0.0.1", port)
+                connection.request("GET", "/login")
+                response = connection.getresponse()
+                break
+            except OSError:
+                time.sleep(0.05)
+        cookies = response.headers.get_all("Set-Cookie") or [""]
+        connection.close()
+        yield port, cookies[0].split(";")[0]
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def wrk(port, cookie):
+    """Microseconds a request."""
+    said = subprocess.run(["wrk", "-t1", "-c1", f"-d{SECONDS}", "-H", f"Cookie: {cookie}", f"http://127.0.0.1:{port}/"], check=True,
+                          capture_output=True, text=True).stdout
+    assert "Non-2xx" not in said, said
+    return 1e6 / float(re.search(r"Requests/sec: +([0-9.]+)", said)[1])
+
+
+SECONDS = max(REQUESTS // 2500, 1)
+with contextlib.ExitStack() as stack:
+    servers = {kind: stack.enter_context(gunicorn(kind)) for kind in kinds}
+    times, asked, made = {kind: [] for kind in kinds}, dict.fromkeys(kinds, 0), dict.fromkeys(kinds, 0)
+    for _ in range(5):
+        for kind, (port, cookie) in servers.items():
+            before = commands()
+            times[kind].append(wrk(port, cookie))
+            asked[kind] += commands() - before - 1
+            made[kind] += SECONDS * 1e6 / times[kind][-1]
+for kind, what in kinds.items():
+    row(f"{what}: under gunicorn", request_us=statistics.median(times[kind]), commands=asked[kind] / made[kind],
+        versions=versions + more.get(kind, ""))

@@ -170,10 +170,7 @@ class Sessions(SessionInterface):
             response.status_code, response.headers = 503, answer.headers
             response.set_data(answer.get_data())
             return
-        if "Vary" in response.headers:
-            response.vary.add("Cookie")
-        else:
-            response.headers["Vary"] = "Cookie"
+        response.headers.add("Vary", "Cookie")  # beside one that is there already: two lines mean what one list means
         if not session.changed:
             return
         name = self.get_cookie_name(app)
