@@ -2,13 +2,13 @@
 """What the web frameworks share: cookies, and a session's data in one field that is saved by compare-and-set."""
 import secrets
 
-ANONYMOUS = "anonymous"  # the role of a session that nobody has logged in to; its user id is random
+ANONYMOUS = "anonymous"  # the role of a visitor who has not logged in; the user id is random
 GRACE_MS = 300000        # for how long a token that was renewed goes on: longer than a client may be without an answer
 _ABSENT = object()
 
 
 def anonymous():
-    """The draft of a session of nobody."""
+    """The draft of the session of a visitor who has not logged in."""
     return {"user": secrets.randbits(64), "role": ANONYMOUS}
 
 
@@ -95,7 +95,7 @@ class Data:
                 self._raw = raw
                 return wanted
             done = self._lk.change_fields(token, self._record, {self._field: new})
-            self._record = None  # it has another version now, whoever wrote it
+            self._record = None  # the field has another version now, here or by another writer
             if done is None:
                 raise Ended
             if done:

@@ -26,7 +26,7 @@ class _Loop:
         for tag, answer, *failed in self.queue.reap():
             future = self.waiting.pop(tag, None)
             if future is None or future.done():
-                continue  # nobody waits any more
+                continue  # it was cancelled
             if failed:
                 future.set_exception(answer)
             else:

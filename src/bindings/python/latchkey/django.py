@@ -6,7 +6,7 @@
     MIDDLEWARE = [..., "latchkey.django.SessionMiddleware", ...]    # in place of Django's
 
 The session key is the token. Django's three login keys (user, backend, hash of the password) are in the entry, so `request.user` is
-answered from memory. All other data is one field, read when somebody looks at it. A session that was logged out is never saved
+answered from memory. All other data is one field, read when it is used. A session that was logged out is never saved
 again. `latchkey.django.handle()` is the handle.
 """
 import hashlib
@@ -89,7 +89,7 @@ def _same_login(entry, draft):
 
 
 class SessionStore(SessionBase):
-    """A session. Nothing is asked of latchkey before somebody looks at it."""
+    """A session. Nothing is asked of latchkey before it is used."""
 
     def __init__(self, session_key=None):
         super().__init__(session_key)

@@ -5,8 +5,8 @@
     auth = latchkey.flask.Sessions(app, "redis://127.0.0.1:6379")
 
     session.login(42, role="member")     # a new token; ends what the visitor had before
-    session.entry                        # an Entry from memory, or None: nobody is logged in
-    session["cart"] = [1, 2]             # data is one field, read when somebody looks at it
+    session.entry                        # an Entry from memory, or None: there is no login
+    session["cart"] = [1, 2]             # data is one field, read when it is used
     session.logout()
 
 A session that was logged out is never saved again. No answer of Redis is 503, with the cookie left alone.
@@ -32,7 +32,7 @@ def _dumps(data):
 
 
 class Session(SessionMixin):
-    """The session of a request. Nothing is asked of latchkey before somebody looks at it."""
+    """The session of a request. Nothing is asked of latchkey before it is used."""
 
     # What most requests leave as it is stands here once.
     modified = accessed = False
@@ -55,7 +55,7 @@ class Session(SessionMixin):
 
     @property
     def entry(self):
-        """Whose session it is. None: nobody is logged in."""
+        """Whose session it is. None: there is no login."""
         self._look()
         entry = self._entry
         return None if entry is None or entry.role == _web.ANONYMOUS else entry

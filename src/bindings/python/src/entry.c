@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Entry: whose session it is. The 120 bytes of latchkey_entry are copied, and decoded when somebody looks at a member.
+ * Entry: whose session it is. The 120 bytes of latchkey_entry are copied, and decoded when a member is read.
  */
 #include "latchkey_py.h"
 
@@ -105,8 +105,8 @@ static PyGetSetDef members[] = {
     {"user_id", get_user_id, NULL, "The number of the user.", NULL},
     {"role", get_role, NULL, "The role, at most 16 bytes.", NULL},
     {"permissions_hash", get_hash, NULL, "32 bytes of the application.", AT(permissions_hash)},
-    {"pq_key_hash", get_hash, NULL, "The hash of the session's key material; zeros where there is none.",
-     AT(pq_key_hash)},
+    {"pq_key_hash", get_hash, NULL,
+     "The hash of the session's key material; zeros where the session has no key material.", AT(pq_key_hash)},
     {"expires_at_ms", get_time, NULL, "The absolute expiry, Unix milliseconds.", AT(expires_at_ms)},
     {"created_at_ms", get_time, NULL, "When the session was made, Unix milliseconds.", AT(created_at_ms)},
     {"auth_at_ms", get_time, NULL, "When the user last proved who they are, Unix milliseconds.", AT(auth_at_ms)},

@@ -9,7 +9,7 @@
 
 PyTypeObject *lk_py_handle_type;
 
-#define HITS_PER_LOOK 1024 /* so many hits may pass before somebody looks whether the library has something to say */
+#define HITS_PER_LOOK 1024 /* after so many hits it is looked whether the library has something to say */
 
 /* ------------------------------------------------------------------------------------------- open and close -- */
 
@@ -38,7 +38,7 @@ void lk_py_release(struct lk_py_opened *opened)
     if (--opened->refs == 0) free(opened);
 }
 
-/* Closes its queues. Theirs are the results that nobody will ask for any more. */
+/* Closes its queues. What is outstanding there is not asked for any more. */
 static void end_queues(struct lk_py_opened *opened, bool ours)
 {
     while (opened->queues) {

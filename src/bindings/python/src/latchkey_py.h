@@ -7,7 +7,7 @@
  *   verbs.c    each kind of request once: its arguments, the blocking call, its answer
  *   users.c    Handle: what concerns a user, and observation
  *   queue.c    Queue: the same requests without waiting
- *   entry.c    Entry: 120 bytes that are decoded when somebody looks
+ *   entry.c    Entry: 120 bytes that are decoded when a member is read
  *   record.c   Record: a whole record
  *
  * THE LOCK OF THE INTERPRETER guards every member here. It is kept for what does not wait (a hit, submit, reap), and released

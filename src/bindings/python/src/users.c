@@ -342,14 +342,14 @@ static PyObject *metrics(PyObject *object, PyObject *unused)
     }
 PyMethodDef lk_py_users[] = {
     METHOD(sessions, "The live sessions of a user, the last used first, at most 1,000."),
-    METHOD(revoke_selector, "Ends one session of a user by its selector. False: there is none."),
+    METHOD(revoke_selector, "Ends one session of a user by its selector. False: there is no such session."),
     METHOD(set_user_access, "Changes all sessions of a user as set_access does. Says how many."),
     METHOD(import_session, "A session of another store moves in. False: it moved in already."),
     {"revoke_everyone", revoke_everyone, METH_NOARGS, "Ends all sessions of all users."},
     {"user_generation", user_generation, METH_O, "For a login that takes several steps: see create's `generation`."},
     {"token_new", token_new, METH_O, "A token for a session of this user that create(token=...) will make."},
     {"put_section", put_section, METH_VARARGS, "Writes a section, or deletes it (None). False: no session."},
-    {"section", section, METH_VARARGS, "Reads a section: its bytes; None where there is none."},
+    {"section", section, METH_VARARGS, "Reads a section: its bytes; None where the session has no such section."},
     {"prewarm", prewarm, METH_O, "Fills memory with the `count` most recently used sessions. Says how many."},
     {"stats", stats, METH_NOARGS, "The statistics, by the names of latchkey.h."},
     {"metrics", metrics, METH_NOARGS, "The statistics as Prometheus text."},

@@ -385,7 +385,7 @@ PyMethodDef lk_py_verbs[] = {
         "Ends the session. False: there was nothing to end. Pending: denied here, and Redis did not confirm it yet."),
     METHOD(rotate,
            "Exchanges the token. None: no session. False: exchanged already, go on with the old one for its grace."),
-    METHOD(touch, "The session was used now. False: there is none."),
+    METHOD(touch, "The session was used now. False: there is no such session."),
     METHOD(fields, "Reads some fields: a Record with these, or None."),
     METHOD(change_fields, "Sets fields if each is as the record has it. False: another was first. None: no session."),
     METHOD(set_fields, "Sets fields, or deletes those that are None. False: no session."),

@@ -116,7 +116,7 @@ local function text_of(chars, size)
     return ffi.string(chars, ffi.C.strnlen(chars, size))
 end
 
--- Decoded when somebody looks. user_id and the times are 64-bit numbers of LuaJIT; compare with 42ULL, or tonumber() of them.
+-- Decoded when a member is read. user_id and the times are 64-bit numbers of LuaJIT; compare with 42ULL, or tonumber() of them.
 local looked = {
     role = function(entry) return text_of(entry.role_, 16) end,
     permissions_hash = function(entry) return ffi.string(entry.permissions_hash_, 32) end,
