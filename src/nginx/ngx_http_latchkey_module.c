@@ -401,6 +401,8 @@ ngx_http_latchkey_get_store(ngx_conf_t *cf, ngx_str_t *name)
 
     *stores = store;
 
+    ngx_queue_init(&store->waits);
+
     store->name = *name;
     store->file = cf->conf_file->file.name.data;
     store->line = cf->conf_file->line;
@@ -684,7 +686,6 @@ ngx_http_latchkey_init_process(ngx_cycle_t *cycle)
     stores = lmcf->stores.elts;
 
     for (i = 0; i < lmcf->stores.nelts; i++) {
-        ngx_queue_init(&stores[i]->waits);
         (void) ngx_http_latchkey_store_open(stores[i], cycle->log);
         ngx_http_latchkey_enter(stores[i]);
     }
