@@ -96,7 +96,7 @@ http {{
         environment = dict(os.environ)
         if ASAN:
             environment['LD_PRELOAD'] = ASAN
-            environment['ASAN_OPTIONS'] = f'detect_leaks=1:log_path={self.dir}/asan:detect_odr_violation=0'
+            environment['ASAN_OPTIONS'] = f'detect_leaks=1:log_path={self.dir}/asan:detect_odr_violation=0:fast_unwind_on_malloc=0'
         return environment
 
     def argv(self, *more):
@@ -181,7 +181,12 @@ http {{
         reports = [name for name in os.listdir(self.dir) if name.startswith('asan')]
         for name in reports:
             with open(f'{self.dir}/{name}', encoding='utf-8', errors='replace') as file:
-                raise AssertionError(file.read())
+                text = file.read()
+            # nginx itself leaves some arrays to the end of the process. What a leak of ours came through is the module, which is
+            # unloaded by the time of the report.
+            leaks = re.findall(r'^(?:Direct|Indirect) leak of .*?\n\n', text, re.M | re.S)
+            if not leaks or any('latchkey' in leak or '<unknown module>' in leak for leak in leaks):
+                raise AssertionError(text)
         bad = [line for line in self.said().splitlines() if re.search(
             r'\[(alert|emerg|crit)\]|exited on signal|AddressSanitizer|runtime error', line)
                and not any(text in line for text in self.forgiven)]
