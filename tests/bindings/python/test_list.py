@@ -122,7 +122,7 @@ def refused():
     wait_until("logins work again", lambda: here.create(7))
     nothing = f"unix://{WORK}/nothing.sock?deadline_ms=200"
     raises(latchkey.Unavailable, latchkey.open, nothing)
-    with latchkey.open(nothing, lazy=1, log=None) as lazy:
+    with latchkey.open(nothing, lazy=True, log=None) as lazy:
         token = here.create(7)
         raises(latchkey.Unavailable, lazy.validate, token)
         raises(latchkey.Unavailable, asyncio.run, lazy.aio.validate(token))

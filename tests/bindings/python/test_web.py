@@ -172,7 +172,7 @@ def data(path):
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         slow = pool.submit(Client(path, client.cookie).ask, "POST", "/data?hold=1&late=1")
         token = client.cookie
-        time.sleep(0.2)  # it has read its data, as a rule; if it has not, it finds no session, and says so too
+        wait_until("it has read its data", lambda: client.get("/gate").body == "1")
         here.revoke(token)
         Client(path, here.create(1)).ask("POST", "/data?hold=1")
         answer = slow.result()

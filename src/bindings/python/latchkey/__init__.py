@@ -61,5 +61,6 @@ def open(config, *, log=_say, **options):
     """Opens a handle: `open("redis://127.0.0.1:6379", staleness_ms=500)`. The options are those of latchkey_open, in the URL or
     here. What the library says goes to logging.getLogger("latchkey"), or to `log(level, text)`."""
     for name, value in options.items():
+        value = int(value) if isinstance(value, bool) else value
         config += f"{'&' if '?' in config else '?'}{name}={quote(str(value), safe='')}"
     return Latchkey(config, log)

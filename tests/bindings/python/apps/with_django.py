@@ -71,6 +71,8 @@ gates = []
 
 
 def gate(request):
+    if request.method == "GET":
+        return HttpResponse(str(gates[0].n_waiting))
     gates[:] = [threading.Barrier(int(request.GET["parties"]))]
     return HttpResponse()
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The application that test_web.py speaks to, in Flask."""
 import os
+import threading
 
 import flask
 from flask import request, session
@@ -58,6 +59,10 @@ def stats():
 
 @app.post("/gate")
 def gate():
-    import threading
     auth.gate = threading.Barrier(int(request.args["parties"]))
     return ""
+
+
+@app.get("/gate")
+def waiting():
+    return str(auth.gate.n_waiting)
