@@ -18,6 +18,7 @@ static struct {
     int kind; /* of the episode under way */
     int64_t ends_us;
     bool failed_over; /* in this episode */
+    bool change_next; /* the next change that is OK is lost */
 } in;
 
 static int64_t scale(int64_t parts) { return in.climate.staleness_us * parts / 100; }
@@ -136,6 +137,25 @@ static void restore_behind(void)
     server_restore_behind_a_script(lose_us, hold_us, chance(500000));
 }
 
+/* A change that was OK is not in the data that come back: whoever made it or heard of it tells the server so. */
+static void restore_behind_a_change(void) { in.change_next = true; }
+
+static void restore_now(void *context, uint64_t lose_us)
+{
+    (void)context;
+    if (w.faults) server_restore(server_acting(), (int64_t)lose_us);
+}
+
+bool chaos_changed(void)
+{
+    bool strikes = in.change_next && w.faults;
+    if (!strikes) return false;
+    int64_t after_us = draw_scale(MS, 2 * SECOND), more_us = draw_scale(50 * MS, 2 * SECOND);
+    in.change_next = false;
+    at(w.now_us + after_us, restore_now, NULL, (uint64_t)(after_us + more_us));
+    return true;
+}
+
 static void step_clock(void)
 {
     int64_t us = draw_scale(MS, 60 * SECOND);
@@ -236,6 +256,7 @@ static const struct {
              {"set clocks", step_clock, 2, false},
              {"restored data", restore, 2, false},
              {"data restored behind a script", restore_behind, 4, false},
+             {"data restored behind a change", restore_behind_a_change, 4, false},
              {"lossy restarts", restart_and_lose, 1, false}};
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
@@ -246,7 +267,9 @@ static bool allowed(int kind)
     if (in.climate.calm) return kind == 0;
     if (kinds[kind].strike == step_clock) return in.climate.clocks;
     if (kinds[kind].strike == restart_and_lose) return in.climate.lossy;
-    if (kinds[kind].strike == restore || kinds[kind].strike == restore_behind) return in.climate.restores;
+    if (kinds[kind].strike == restore || kinds[kind].strike == restore_behind ||
+        kinds[kind].strike == restore_behind_a_change)
+        return in.climate.restores;
     if (kinds[kind].strike == split) return in.climate.splits && server_count() > 1;
     if (kinds[kind].strike == fail_over || kinds[kind].strike == lag || kinds[kind].strike == mislead)
         return server_count() > 1;
@@ -297,7 +320,7 @@ static void begin_episode(void *context, uint64_t number)
     (void)context, (void)number;
     if (!w.faults) return;
     in.kind = any_kind();
-    in.failed_over = false;
+    in.failed_over = in.change_next = false;
     chaos_episodes[in.kind]++;
     int64_t length = draw_between(scale(100), scale(600)) + 5 * SECOND;
     if (kinds[in.kind].strike == split) length += scale(400) + 20 * SECOND;

@@ -26,4 +26,7 @@ const char *chaos_name(int kind); /* NULL: there are no more */
 void chaos_begin(const climate *c);
 void chaos_end(void); /* heals everything */
 
+/* A change of rights is OK now. True: it is about to be lost. */
+bool chaos_changed(void);
+
 #endif

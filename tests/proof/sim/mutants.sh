@@ -45,17 +45,20 @@ cmake -S "$scratch/src" -B "$scratch/build" -DLATCHKEY_TESTS=ON >"$scratch/log"
 cmake --build "$scratch/build" --parallel --target sim >>"$scratch/log" 2>&1 || { tail -20 "$scratch/log"; exit 1; }
 
 made=0 caught=0 survived=0 chosen=
-slow=' remember incarnation rotate_late list_behind list_lease role lua_tripwire reuse_later backwards ' # found in one world of many: not for --short
-# mutant NAME FILE WHAT PERL: what is broken (in src, or in a script of the model), in words, and how.
+slow=' change unheard ahead remember incarnation rotate_late list_behind list_lease role lua_tripwire reuse_later backwards ' # found in one world of many: not for --short
+# mutant NAME FILE WHAT PERL [OPTION...]: what is broken (in src, or in a script of the model), in words, and how; and what worlds
+# are to have in them.
 mutant() {
+    name=$1 of=$2 what=$3 how=$4
+    shift 4
     made=$((made + 1))
     case $chosen in '' | *" $made "*) ;; *) return 0 ;; esac
-    [ -z "$short" ] || case $slow in *" $1 "*) return 0 ;; esac
-    case $only in '' | *" $1 "*) ;; *) return 0 ;; esac
-    printf '%-24s %-66s ' "$1" "$3"
-    file=$scratch/src/src/$2
-    perl -0pi -e "$4" "$file"
-    if cmp -s "$file" "$scratch/good/src/$2"; then
+    [ -z "$short" ] || case $slow in *" $name "*) return 0 ;; esac
+    case $only in '' | *" $name "*) ;; *) return 0 ;; esac
+    printf '%-24s %-66s ' "$name" "$what"
+    file=$scratch/src/src/$of
+    perl -0pi -e "$how" "$file"
+    if cmp -s "$file" "$scratch/good/src/$of"; then
         survived=$((survived + 1))
         echo "DOES NOT APPLY"
         return 0
@@ -64,7 +67,7 @@ mutant() {
         survived=$((survived + 1))
         echo "DOES NOT COMPILE"
         tail -n 20 "$scratch/log"
-    elif timeout 600 "$scratch/build/tests/proof/sim/sim" --seed "$seed" --runs "$runs" >"$scratch/log" 2>&1; then
+    elif timeout 600 "$scratch/build/tests/proof/sim/sim" --seed "$seed" --runs "$runs" "$@" >"$scratch/log" 2>&1; then
         survived=$((survived + 1))
         echo "SURVIVED $runs worlds"
     elif [ $? -gt 128 ]; then
@@ -79,14 +82,14 @@ mutant() {
         if [ -z "$again" ] || [ "$first" != "$second" ]; then
             survived=$((survived + 1))
             echo "CAUGHT, BUT IT DOES NOT REPLAY"
-            cp "$scratch/good/src/$2" "$file"
+            cp "$scratch/good/src/$of" "$file"
             return 0
         fi
         caught=$((caught + 1))
         at=$(sed -n 's/^sim: seed \([0-9]*\) failed.*/\1/p' "$scratch/log")
         echo "world $((${at:-$((seed - 1))} - seed + 1)): $(sed -n 's/^  \([A-Za-z_]*: .*\|m[0-9].*\)/\1/p' "$scratch/log" | head -n 1 | cut -c1-60)"
     fi
-    cp "$scratch/good/src/$2" "$file"
+    cp "$scratch/good/src/$of" "$file"
 }
 
 mutants() {
@@ -206,8 +209,14 @@ mutant backwards l2/link_beat.c "data that were replaced by older ones are not t
     's/if \(backwards && !link->baseline\)/if (0 \&\& backwards \&\& !link->baseline)/'
 mutant ahead session/async.c "submit connects anew for as long as the link is behind, and does not tell it" \
     's/    lk_node_suspect\(node, server\);//; s/if \(a->served != server && [^)]*\)/if (0)/'
+mutant touch_adds l2/link_jobs.c "a touch adds what is gone to an index" \
+    's/\{"XX", 2\}, gt, lk_word\(p->used_at\)/gt, gt, lk_word(p->used_at)/'
+mutant database l2/link_replay.c "a message of another database is taken" \
+    's/return \(name \? atoll\(name \+ 2\) : 0\) == link->config->database;/return !!link || name;/' --with databases
+mutant change l2/link_replay.c "a change of rights is not remembered" \
+    's/if \(change == CHANGE_RIGHTS\) link->heard \|= lk_recent_add_change\([^;]*;/(void)number;/s' --with restores
 mutant unheard l2/link_beat.c "what was made in a data set that is gone is not told to the one in its place" \
-    's/if \(lk_link_tell_unheard\(link, now_ms\)\) return;//'
+    's/if \(lk_link_tell_unheard\(link, now_ms\)\) return;//' --with restores
 mutant hand_over l2/mux.c "who is next is not told to drive" \
     's/change_locked\(line, next, LK_EXCHANGE_DRIVES\);//'
 }

@@ -376,6 +376,9 @@ static void run_on_data(server *s, session *of, wire *c, const word *words, size
     if (!store_run(s->data[of->database], words, count, clock_us(s), &events, out))
         fail("the library sends a command that the simulation does not know: %.40s", words[0].text);
     if (is(words[0], "HGET")) c->read_step = w.step;
+    /* A touch's. */
+    if (is(words[0], "ZADD") && out->size >= 4 && !memcmp(out->bytes + out->size - 4, ":1\r\n", 4))
+        fail("D: a touch adds %s to %s", words[count - 1].text, words[1].text);
     of->links |= is(words[0], "MGET");
     truth_command_ends((int)(s - in.server));
     if (!in.behind.lose_us || !here.announced || of->links || s - in.server != in.acting) return;

@@ -3,6 +3,7 @@
  * The truth about changes: a role is a number, so an answer says which change it comes from. Once a change was OK, what was
  * there before it is an old entry: guarantee B on that handle, and C everywhere.
  */
+#include "chaos.h"
 #include "truth_inside.h"
 
 #include <stdio.h>
@@ -58,7 +59,9 @@ void truth_changed(const asking *a, unsigned number, int status)
     totals.changed += !status;
     if (!c || status < 0) return;
     c->over_us = w.now_us;
-    if (!status && !truth_astray(a)) c->told_us = w.now_us;
+    if (status || truth_astray(a)) return;
+    c->told_us = w.now_us;
+    if (truth_same(a) && chaos_changed()) truth_favour(a->about);
 }
 
 static bool concerns(const struct change *c, const known *s)
