@@ -149,6 +149,19 @@ class Stopped(WithNginx):
         self.redis.process.send_signal(signal.SIGCONT)
         wait_for('Redis has heard it', lambda: self.app.validate(token) == 1)
 
+    def test_a_worker_that_is_to_end_answers_first(self):
+        _, token = self.login()
+        self.stop()
+        answers = []
+        waiting = threading.Thread(target=lambda: answers.append(self.nginx.get('/', f'sid={token}')))
+        waiting.start()
+        wait_for('it waits', lambda: self.total()['nginx_waiting'] == 1)
+        old = self.nginx.pids()
+        self.nginx.kill(signal.SIGHUP)
+        waiting.join()
+        self.assertEqual([answer.status for answer in answers], [503])
+        wait_for('the worker has ended', lambda: not self.nginx.pids() & old)
+
     def test_clients_that_hang_up_while_they_wait(self):
         sessions = [self.login() for _ in range(50)]
         self.stop()
