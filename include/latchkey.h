@@ -234,7 +234,7 @@ LATCHKEY_API uint64_t latchkey_user_id(const void *name, size_t size);
  * lines of the audit. Events are not limited, since a trail must be complete. No line holds a token or a password; a selector may be in
  * it (F).
  * The function is called by the links' threads. For "rotation:" and "event:" it is called by the thread whose call caused the
- * line. While a handle is being opened, the thread that is in latchkey_open calls it, and the link's thread does not: so a
+ * line; where a request of a queue caused it, by a thread of the handle. While a handle is being opened, the thread that is in latchkey_open calls it, and the link's thread does not: so a
  * function that waits for that thread (for an interpreter's lock, say) holds nothing up. Several threads may call it at once. While
  * the link's thread is in it, the lease keeps ageing: return quickly. Do not call any latchkey_ function on a handle in it. Take no
  * lock in it under which another thread of yours closes a handle. latchkey_log_read needs no function. */
