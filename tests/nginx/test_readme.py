@@ -41,7 +41,7 @@ class FromNothing(unittest.TestCase):
             subprocess.run(['dpkg-query', '-W', package], check=True, stdout=subprocess.DEVNULL)
         environment = dict(os.environ, PATH=f'{os.environ["PATH"]}:/usr/sbin')
         with open(f'{directory}/demo/nginx.conf', 'w', encoding='utf-8') as conf:
-            conf.write(('' if os.getuid() else 'user root;\n') + with_ports(blocks('nginx')[0], ports))
+            conf.write(with_ports(blocks('nginx')[0], ports))
         commands = re.sub(r'^(apt-get|cmake -S) .*\n', '', with_ports(install, ports), flags=re.M)
         commands = commands.replace('&\n', '>/dev/null 2>&1 & echo $! >demo/app.pid\n')
         commands = commands.replace('--daemonize yes', '--daemonize yes --save "" --dir "$PWD/demo" --pidfile "$PWD/demo/redis.pid" >/dev/null')
