@@ -25,6 +25,7 @@ struct fake {
     const fake_script *script;
     int listener, port, wake[2];
     atomic_long commands;
+    _Atomic(const char *) answer; /* instead of the script's; or NULL */
     pthread_t thread;
     client clients[MAX_CLIENTS];
 };
@@ -50,6 +51,7 @@ static size_t answer_size(const fake_script *script)
 static void answer_commands(fake *f, client *c, const char *input)
 {
     const fake_script *script = f->script;
+    const char *other = atomic_load(&f->answer);
     for (const char *command = input; command && c->fd >= 0; command = strstr(command + 1, "\n*")) {
         const char *name = strchr(command, '$');
         if (name) name = strchr(name, '\n');
@@ -63,6 +65,8 @@ static void answer_commands(fake *f, client *c, const char *input)
             say(c, reply, (size_t)size);
         } else if (script->info && strncasecmp(name, "PING", 4) == 0) {
             say(c, "+PONG\r\n", 7);
+        } else if (other) {
+            say(c, other, strlen(other));
         } else if (script->answer) {
             say(c, script->answer, answer_size(script));
         }
@@ -141,6 +145,8 @@ fake *fake_start(const fake_script *script)
     if (pipe2(f->wake, O_CLOEXEC) || pthread_create(&f->thread, NULL, serve, f)) fail_msg("cannot start a fake server");
     return f;
 }
+
+void fake_answer(fake *f, const char *answer) { atomic_store(&f->answer, answer); }
 
 int fake_port(const fake *f) { return f->port; }
 

@@ -23,7 +23,9 @@ typedef struct fake fake;
 
 fake *fake_start(const fake_script *script); /* the script must live as long as the server */
 int fake_port(const fake *f);
-long fake_commands(const fake *f); /* pieces of input seen so far */
+void fake_answer(fake *f,
+                 const char *answer); /* another answer from now on, instead of the script's; it must live as long */
+long fake_commands(const fake *f);    /* pieces of input seen so far */
 void fake_end(fake *f);
 
 #endif
