@@ -93,6 +93,34 @@ static void test_session_info_layout_is_frozen(void **state)
     assert_int_equal(sizeof(latchkey_session_info), 80);
 }
 
+/* They grow at the end alone: what stands in them now stays where it is. */
+static void test_requests_and_results_keep_their_places(void **state)
+{
+    (void)state;
+    const enum latchkey_kind kinds[] = {LATCHKEY_VALIDATE,      LATCHKEY_CREATE,     LATCHKEY_REVOKE,
+                                        LATCHKEY_ROTATE,        LATCHKEY_TOUCH,      LATCHKEY_GET_FIELDS,
+                                        LATCHKEY_CHANGE_FIELDS, LATCHKEY_SET_FIELDS, LATCHKEY_LOAD,
+                                        LATCHKEY_SET_ACCESS,    LATCHKEY_REVOKE_USER};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) assert_int_equal(kinds[i], i);
+    const size_t request[] = {offsetof(latchkey_request, size),      offsetof(latchkey_request, kind) + 4,
+                              offsetof(latchkey_request, tag),       offsetof(latchkey_request, token),
+                              offsetof(latchkey_request, token_len), offsetof(latchkey_request, max_age_ms),
+                              offsetof(latchkey_request, grace_ms),  offsetof(latchkey_request, draft),
+                              offsetof(latchkey_request, names),     offsetof(latchkey_request, fields),
+                              offsetof(latchkey_request, changes),   offsetof(latchkey_request, count),
+                              offsetof(latchkey_request, access),    offsetof(latchkey_request, user_id)};
+    const size_t at[] = {0, 12, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 104};
+    for (size_t i = 0; i < sizeof at / sizeof *at; i++) assert_int_equal(request[i], at[i]);
+    assert_int_equal(offsetof(latchkey_request, fresh), 12);
+    assert_int_equal(offsetof(latchkey_result, tag), 0);
+    assert_int_equal(offsetof(latchkey_result, kind), 8);
+    assert_int_equal(offsetof(latchkey_result, status), 12);
+    assert_int_equal(offsetof(latchkey_result, entry), 16);
+    assert_int_equal(offsetof(latchkey_result, token), 136);
+    assert_int_equal(offsetof(latchkey_result, count), 184);
+    assert_int_equal(offsetof(latchkey_result, record), 192);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -100,6 +128,7 @@ int main(void)
         cmocka_unit_test(test_statuses_keep_their_numbers),
         cmocka_unit_test(test_entry_layout_is_frozen),
         cmocka_unit_test(test_session_info_layout_is_frozen),
+        cmocka_unit_test(test_requests_and_results_keep_their_places),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

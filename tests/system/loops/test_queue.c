@@ -321,6 +321,33 @@ static void test_fields(void **state)
     }
 }
 
+/* Tokens of another store, of any length: by a handle that knows which session they mean, and by one that does not yet. */
+static void test_foreign_tokens(void **state)
+{
+    (void)state;
+    static const char *const foreign[] = {"sess:0123456789abcdef", "sess:fedcba98765432100123456789"};
+    latchkey *lk = handle_open(server, "foreign_until_ms=99999999999999");
+    latchkey *cold = handle_open(server, "foreign_until_ms=99999999999999");
+    latchkey_queue *q = latchkey_queue_own(lk), *other = latchkey_queue_own(cold);
+    latchkey_draft draft = draft_of(6);
+    latchkey_result result;
+    for (int i = 0; i < 2; i++)
+        assert_status(lk, LATCHKEY_OK, latchkey_import(lk, foreign[i], strlen(foreign[i]), &draft, 0, 0));
+    latchkey_request r = request_of(LATCHKEY_VALIDATE, foreign[0]);
+    assert_status(lk, LATCHKEY_OK, ask(lk, q, &r, &result));
+    assert_true(result.entry.flags & LATCHKEY_FLAG_RENEW);
+    r = request_of(LATCHKEY_ROTATE, foreign[0]);
+    assert_status(lk, LATCHKEY_OK, ask(lk, q, &r, &result));
+    assert_status(lk, LATCHKEY_OK, validate(lk, result.token));
+    for (int i = 0; i < 2; i++) { /* known here; not known there */
+        r = request_of(LATCHKEY_REVOKE, i ? foreign[1] : result.token);
+        assert_status(lk, LATCHKEY_OK, i ? ask(cold, other, &r, &result) : ask(lk, q, &r, &result));
+    }
+    r = request_of(LATCHKEY_TOUCH, foreign[1]);
+    assert_status(lk, LATCHKEY_NOT_FOUND, ask(lk, q, &r, &result));
+    assert_status(cold, LATCHKEY_NOT_FOUND, ask(cold, other, &r, &result));
+}
+
 static void test_all_sessions_of_a_user(void **state)
 {
     (void)state;
@@ -710,6 +737,7 @@ int main(void)
         TEST(test_a_login_and_a_logout),
         TEST(test_an_exchange),
         TEST(test_fields),
+        TEST(test_foreign_tokens),
         TEST(test_all_sessions_of_a_user),
         TEST(test_what_is_wrong_is_refused_at_once),
         TEST(test_ABG_a_server_that_says_nothing),
