@@ -131,7 +131,7 @@ static void trouble(latchkey::handle &here, latchkey::handle &there)
     raises<latchkey::unavailable>([&] { lazy.validate(token); });
     passed(7, "refused");
 
-    latchkey::handle brief(url("deadline_ms=300"));
+    latchkey::handle brief(url("deadline_ms=1000"));
     latchkey::queue queue(brief);
     int answers = 0;
     {

@@ -92,7 +92,7 @@ local lazy = assert(latchkey.open("unix:///nothing/here.sock?deadline_ms=100&laz
 unanswered(-3, lazy:validate(token))
 ok(7, "refused")
 
-local brief = assert(latchkey.open("unix://" .. socket .. "?deadline_ms=300", { log = keep }))
+local brief = assert(latchkey.open("unix://" .. socket .. "?deadline_ms=1000", { log = keep }))
 stopped(function() unanswered(-3, brief:validate(token)) end)
 wait_until("it answers again", function() return brief:validate(token) end)
 assert(brief:validate_fresh(token).user_id == 8)

@@ -17,7 +17,7 @@ SOCKET = os.environ["LATCHKEY_REDIS_SOCKET"]
 REDIS_PID = int(os.environ["LATCHKEY_REDIS_PID"])
 WORK = os.environ["LATCHKEY_WORK"]
 URL = f"unix://{SOCKET}?deadline_ms=10000"
-SHORT = f"unix://{SOCKET}?deadline_ms=300"  # where Redis is stopped on purpose
+SHORT = f"unix://{SOCKET}?deadline_ms=1000"  # where Redis is stopped on purpose
 
 
 def redis(*words):
@@ -45,6 +45,11 @@ def wait_until(what, condition, seconds=30):
             return found
         assert time.monotonic() < end, f"it never came: {what}"
         time.sleep(0.01)
+
+
+def open_short():
+    """A handle on a Redis that will be stopped. On a slow machine it may take more than one try."""
+    return wait_until("it opens", lambda: latchkey.open(SHORT))
 
 
 def raises(error, call, *args, **kwargs):

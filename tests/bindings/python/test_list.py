@@ -10,7 +10,7 @@ import threading
 import time
 
 import latchkey
-from support import (REDIS_PID, SHORT, SOCKET, URL, WORK, descriptors, point, raises, redis, redis_stopped, run, threads,
+from support import (SHORT, SOCKET, URL, WORK, descriptors, open_short, point, raises, redis, redis_stopped, run, threads,
                      wait_until)
 
 # For the last point but a few: a token has to grow old, so it is made first.
@@ -140,7 +140,7 @@ async def awaited_refusal():
 @point(8, "a late answer is Unavailable, and answers nobody else")
 def late():
     tokens = [here.create(user) for user in range(800, 820)]
-    with latchkey.open(SHORT) as short:
+    with open_short() as short:
         with redis_stopped():
             for token in tokens[:2]:
                 raises(latchkey.Unavailable, short.validate, token)
@@ -161,7 +161,7 @@ def late():
 @point(9, "a revocation that Redis did not confirm is Pending, denied here, and gets through")
 def pending():
     token, second = here.create(9), here.create(9)
-    with latchkey.open(SHORT) as short:
+    with open_short() as short:
         assert short.validate(token) and short.validate(second) and there.validate(token)
 
         async def awaited():
@@ -217,7 +217,7 @@ def close():
     token = here.create(11)
 
     async def awaited():
-        lk = latchkey.open(SHORT)
+        lk = open_short()
         with redis_stopped():
             waiting = [asyncio.ensure_future(lk.aio.validate(token)) for _ in range(20)]
             waiting.append(asyncio.ensure_future(lk.aio.create(1)))
@@ -235,7 +235,7 @@ def close():
 
     # From another thread, while this one's loop runs, and while a third waits in a blocking call.
     async def closed_elsewhere():
-        lk = latchkey.open(SHORT)
+        lk = open_short()
         blocked = []
 
         def ask():

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The application that test_web.py speaks to, in FastAPI: routes with the dependency, and one behind the ASGI middleware."""
 import asyncio
-import os
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
@@ -9,8 +8,9 @@ from fastapi.responses import PlainTextResponse
 import latchkey
 import latchkey.asgi
 import latchkey.fastapi
+from opened import opened
 
-lk = latchkey.open(os.environ["LATCHKEY_URL"])
+lk = opened()
 auth = latchkey.fastapi.Auth(lk, cookie="session", secure=False)
 api = FastAPI()
 

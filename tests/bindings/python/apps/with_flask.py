@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: MIT
 """The application that test_web.py speaks to, in Flask."""
-import os
 import threading
 
 import flask
 from flask import request, session
 
-import latchkey
 import latchkey.flask
+from opened import opened
 
 app = flask.Flask(__name__)
-auth = latchkey.flask.Sessions(app, os.environ["LATCHKEY_URL"])
+auth = latchkey.flask.Sessions(app, opened())
 
 
 @app.post("/login")
