@@ -57,6 +57,7 @@ cd "$(dirname "$0")/.."
 sh tests/need.sh build-essential cmake pkg-config libhiredis-dev libsodium-dev libxxhash-dev libssl-dev redis-server \
     nginx nginx-dev libnginx-mod-http-lua curl python3 python3-matplotlib g++ libtbb-dev liburcu-dev libck-dev libglib2.0-dev liblmdb-dev libevent-dev wrk \
     redis-tools util-linux python3-dev python3-setuptools python3-flask python3-flask-session python3-redis gunicorn luajit2
+sh tests/need_languages.sh
 
 # The first python3 of PATH need not be the system's, for which Debian's matplotlib is.
 python=

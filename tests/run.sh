@@ -63,13 +63,7 @@ sh tests/need.sh build-essential cmake pkg-config clang libclang-rt-14-dev clang
     python3-dev python3-setuptools python3-wheel python3-flask python3-fastapi gunicorn uvicorn luajit2 libuv1-dev libasio-dev \
     faketime locales groff-base openssl ccache debootstrap spin qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross \
     nginx nginx-dev caddy haproxy libnginx-mod-http-lua
-# Go, Rust and Node: Debian's, unless a machine has others already, beside which Debian's cannot be installed.
-command -v go >/dev/null || sh tests/need.sh golang-go
-sh tests/need.sh cargo rustc # beside another Rust: these fit the crates below
-sh tests/need.sh librust-tokio-dev librust-tower-dev librust-http-dev librust-libc-dev
-command -v node >/dev/null || sh tests/need.sh nodejs
-[ -e "$(dirname "$(dirname "$(readlink -f "$(command -v node)")")")/include/node/node_api.h" ] || sh tests/need.sh libnode-dev
-command -v npm >/dev/null || sh tests/need.sh npm
+sh tests/need_languages.sh
 
 # A run that finds build-tests in use by another takes a directory of its own.
 build=$root/build-tests

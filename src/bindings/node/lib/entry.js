@@ -8,6 +8,21 @@ const native = require('./native')
 // Where the members of latchkey_entry begin, in words. The layout is frozen.
 const ROLE = 2, EXPIRES = 6, PERMISSIONS = 8, PQ_KEY = 16, CREATED = 24, AUTH = 26, DEVICE = 28, FLAGS = 29
 
+// There are few roles, and to decode one takes longer than all the rest: the last ones are kept, by their first word.
+const roles = new Map()
+const ROLES_MAX = 256
+function roleOf(w) {
+  const known = roles.get(w[ROLE])
+  if (known && known[1] === w[ROLE + 1] && known[2] === w[ROLE + 2] && known[3] === w[ROLE + 3]) return known.text
+  const words = w.slice(ROLE, ROLE + 4)
+  const bytes = Buffer.from(Int32Array.from(words).buffer)
+  const end = bytes.indexOf(0)
+  words.text = bytes.toString('utf8', 0, end < 0 ? 16 : end)
+  if (roles.size >= ROLES_MAX) roles.clear()
+  roles.set(words[0], words)
+  return words.text
+}
+
 class Entry {
   #w
   constructor(w) {
@@ -20,11 +35,7 @@ class Entry {
   #bytes(at, count) { return Buffer.from(Int32Array.from(this.#w.slice(at, at + count)).buffer) }
 
   get userId() { return (BigInt(this.#w[1] >>> 0) << 32n) | BigInt(this.#w[0] >>> 0) }
-  get role() {
-    const bytes = this.#bytes(ROLE, 4)
-    const end = bytes.indexOf(0)
-    return bytes.toString('utf8', 0, end < 0 ? 16 : end)
-  }
+  get role() { return roleOf(this.#w) }
   get expiresAt() { return this.#time(EXPIRES) }
   get permissionsHash() { return this.#bytes(PERMISSIONS, 8) }
   get pqKeyHash() { return this.#bytes(PQ_KEY, 8) }

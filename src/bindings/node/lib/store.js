@@ -4,7 +4,7 @@
 //   - A session that has ended is never made again by a request that was under way: a session that was read is only changed,
 //     and only a session that was generated in this request is created.
 //   - Two requests that change different members both keep their change: a save that finds the data changed merges.
-//   - Reading is one command in Redis; there is no second one to move the expiry.
+//   - Reading is one round trip to Redis; there is no second one to move the expiry.
 'use strict'
 const { randomBytes } = require('node:crypto')
 const { Store } = require('express-session')
