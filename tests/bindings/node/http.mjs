@@ -8,16 +8,10 @@ import expressSession from 'express-session'
 import fastify from 'fastify'
 import { session, open } from 'latchkey'
 import { LatchkeyStore } from 'latchkey/express-session'
-import { handle, point, recovered, stopped, until, url } from './support.mjs'
+import { ask, handle, point, recovered, stopped, until, url } from './support.mjs'
 
 const never = 'A'.repeat(43)
 
-/** A request; {status, cookies, body}. */
-async function ask(port, path, { cookie, method = 'GET' } = {}) {
-  const answer = await fetch(`http://127.0.0.1:${port}${path}`, { method, headers: cookie ? { cookie } : {} })
-  const text = await answer.text()
-  return { status: answer.status, cookies: answer.headers.getSetCookie(), body: text && JSON.parse(text) }
-}
 const only = (cookies) => { assert.equal(cookies.length, 1); return cookies[0].split(';')[0] }
 
 function expressApp(lk) {
