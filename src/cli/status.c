@@ -22,8 +22,8 @@ typedef struct state {
     char version[32], memory[32], limit[32], replicas[16], aof[8], uptime[24];
     int64_t round_us;
     uint64_t partitions, indexed, peak, revocations; /* partitions 0: no handle has been opened there yet */
-    lk_host primary;                                 /* as the sentinels name it, */
-    unsigned agreeing;                               /* so many of them */
+    lk_host primary;                                 /* the one that the sentinels name, */
+    unsigned agreeing;                               /* and how many of them do */
     size_t errors, warnings, notices;
     bool refused;    /* a right is missing; w.error says which */
     size_t unleased; /* instances whose lease has lapsed, or that have none */

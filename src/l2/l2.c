@@ -77,12 +77,12 @@ static bool any_ran(lk_reply *const *replies, size_t count)
     return ran;
 }
 
-/* What a script is sent to, and what it says. */
+/* One call of scripts: what is sent where, and who answered. */
 typedef struct script_run {
     lk_node *node;
-    unsigned partition; /* the first one's */
+    unsigned partition; /* of the first one */
     int64_t deadline_ms;
-    bool leased; /* only the server that has the lease is to run it */
+    bool leased; /* only the server that has the lease may run it */
     lk_source source;
 } script_run;
 
@@ -120,7 +120,7 @@ static int send_scripts(const lk_l2 *l2, script_run *run, const lk_call *scripts
     return status;
 }
 
-/* Nothing was sent to a server that has no lease; the link may be about to meet it. */
+/* LK_OUTCOME_OTHER_SERVER: nothing was sent, since the server has no lease; the link may be about to meet it. */
 static int run_scripts(const lk_l2 *l2, script_run *run, const lk_call *scripts, size_t count, lk_reply **replies)
 {
     int status;

@@ -25,18 +25,19 @@ static inline lk_node *lk_l2_owner(const lk_l2 *l2, unsigned partition)
 int lk_l2_pipeline(const lk_l2 *l2, lk_node *node, const lk_call *calls, size_t count, int64_t deadline_ms,
                    lk_reply **replies, uint64_t *incarnation);
 
-/* Runs a script on a session: KEYS[1] is its key, ARGV its base, its selector, then `words`. *source (may be NULL)
- * is what ran it. OK, and the reply; NOT_DURABLE, and the reply: what it wrote, if it wrote, is not held by
- * `durability` replicas yet; else no reply. */
+/* Runs a script on a session: KEYS[1] is its key, ARGV its base, its selector, then `words`. *source (may be NULL) is
+ * what ran it. OK, and the reply. NOT_DURABLE, and the reply: fewer than `durability` replicas hold what it wrote, if
+ * it wrote. Else no reply. */
 int lk_l2_script(lk_l2 *l2, enum lk_script_id script, unsigned partition, const char *selector, const lk_span *words,
                  size_t count, int64_t deadline_ms, lk_reply **reply, lk_source *source);
 
-/* The same under the lease: it is sent only to the server that has it, and where that one is being met, once it was met. */
+/* The same under the lease: it is sent only to the server that has the lease. If that server is just being met, it is
+ * sent after that. */
 int lk_l2_script_leased(lk_l2 *l2, enum lk_script_id script, unsigned partition, const char *selector,
                         const lk_span *words, size_t count, int64_t deadline_ms, lk_reply **reply, lk_source *source);
 
-/* Runs a script that takes nothing on `count` partitions from `first` on, in one go; each of them is atomic. Status and
- * `replies` as in lk_l2_script_leased, but errors of Redis are among the replies. */
+/* Runs a script without arguments on `count` partitions from `first` on, in one round trip; it is atomic in each.
+ * Status and `replies` as in lk_l2_script_leased, but an error of Redis is a reply, too. */
 enum { LK_L2_TOGETHER = 64 };
 int lk_l2_scripts(lk_l2 *l2, enum lk_script_id script, unsigned first, size_t count, int64_t deadline_ms,
                   lk_reply *replies[LK_L2_TOGETHER], uint64_t *incarnation);

@@ -89,8 +89,8 @@ int lk_node_lease_covers_since(lk_node *node, uint64_t incarnation, int64_t sinc
         lk_lock_give(&node->lock);
         want_beat(node);
         lk_lock_take(&node->lock);
-        /* Looked at again under the lock that the news is told under. It may have come meanwhile; also of a beat that was out
-         * when this one was asked for, and is too old: then one has to be asked for once more. */
+        /* Checked again under the lock that the news comes under. It may have come meanwhile. It may also be from a
+         * beat that was out when this one was asked for, and is too old: then another one has to be asked for. */
         if (node->confirmed == seen && covers_since(node, incarnation, since_ms) == LATCHKEY_UNAVAILABLE)
             late = lk_lock_wait_until(&node->lock, &node->changed, deadline_ms);
         lk_lock_give(&node->lock);

@@ -70,8 +70,8 @@ int lk_node_lease_covers(lk_node *node, uint64_t incarnation, int64_t deadline_m
  * is applied to L1. */
 int lk_node_lease_covers_since(lk_node *node, uint64_t incarnation, int64_t since_ms, int64_t deadline_ms);
 
-/* Connections lead to that server, which has no lease: the link is told to look, and the lease is waited for until that server
- * has it, or another one than now, at most until deadline_ms. True: it moved. */
+/* Connections lead to that server, which has no lease. The link is told to look, and this waits until that server has
+ * the lease, or another one than now, until deadline_ms at most. True: the lease moved. */
 bool lk_node_lease_moves(lk_node *node, uint64_t incarnation, int64_t deadline_ms);
 
 /* lk_node_lease_covers without waiting: UNAVAILABLE means not yet. lk_node_await_lease is for that case: it asks for a

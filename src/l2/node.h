@@ -42,9 +42,9 @@ typedef struct lk_source {
  * must be made again. */
 bool lk_node_remember(lk_node *node, unsigned partition, const char *selector, lk_source source);
 
-/* That server confirmed a revocation, but it does not count yet; now it is pending, to be retried. Where the link meets that very
- * server now, this is a matter of one beat: waits for it, at most until deadline_ms. True: the link has done it once more, and that
- * server has the lease. */
+/* For a revocation that the server confirmed and that does not count yet; it is pending now, to be retried. If the link
+ * is just meeting that very server, this takes one beat: it waits for that, until deadline_ms at most. True: the link
+ * has made it again, and that server has the lease. */
 bool lk_node_await_retry(lk_node *node, const lk_pending_item *item, uint64_t incarnation, int64_t deadline_ms);
 
 void lk_node_touch(lk_node *node, const lk_touch *touch); /* queued; dropped if the queue is full */

@@ -47,7 +47,7 @@ struct lk_node {
     /* guarded by lock: */
     uint64_t retried;   /* revocations that the link has made since a call gave up */
     bool leased;        /* there has been a lease */
-    uint64_t confirmed; /* how many leases */
+    uint64_t confirmed; /* how many leases were confirmed */
     int status;         /* of the newest trouble, and its text: */
     char trouble[160];
     /* What Redis refuses until a person changes something is logged once each. The link's thread does that, since a log

@@ -47,13 +47,14 @@ typedef struct lk_ask {
     int64_t deadline_ms;
     bool again; /* asking twice does no harm */
     bool alone; /* the answer takes long (WAIT): no other caller must wait behind it */
-    bool bound; /* only this server is to be asked: */
+    bool bound; /* only this server may be asked: */
     uint64_t to;
 } lk_ask;
 
-/* Blocks until every reply is there, and is the caller's, errors of Redis among them: OK, and *incarnation (may be NULL)
- * names the server that answered. Else UNAVAILABLE, CONFIG (refused by the server) or NO_MEMORY, and why; no reply.
- * LK_OUTCOME_OTHER_SERVER: the ask is bound, and connections lead to *incarnation. Nothing was sent. */
+/* Blocks until every reply is there; the caller frees them, and an error of Redis is a reply, too. OK: *incarnation
+ * (may be NULL) names the server that answered. Else UNAVAILABLE, CONFIG (refused by the server) or NO_MEMORY, `error`
+ * says why, and there is no reply. LK_OUTCOME_OTHER_SERVER: the ask is bound, and connections lead to *incarnation.
+ * Nothing was sent. */
 int lk_pool_ask(lk_pool *pool, const lk_ask *ask, lk_reply **replies, uint64_t *incarnation, char *error,
                 size_t error_size);
 

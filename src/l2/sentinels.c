@@ -335,7 +335,7 @@ bool lk_sentinels_fed(lk_sentinels *s, const struct pollfd *poll_fd, int64_t now
     return news;
 }
 
-/* Until all have been heard; or, if `primary` alone is asked for, until that is known or will not be. */
+/* Until all have answered; or, if `primary` is all that is asked for, until it is known or cannot be. */
 static void converse(lk_sentinels *s, bool primary, int64_t deadline_ms)
 {
     char why[160];

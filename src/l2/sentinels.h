@@ -38,7 +38,8 @@ bool lk_sentinels_fed(lk_sentinels *sentinels, const struct pollfd *poll_fd, int
 /* Has each of them answered, or failed to, at least once? */
 bool lk_sentinels_heard_all(const lk_sentinels *sentinels);
 
-/* For a tool: asks each of them, and waits until all have answered or failed to, at most until deadline_ms. NULL: no memory. */
+/* For a tool: asks each of them, and waits until all have answered or failed to, until deadline_ms at most. NULL: no
+ * memory. */
 lk_sentinels *lk_sentinels_ask_all(const lk_config *config, int64_t deadline_ms);
 
 /* For a tool that makes its own connections: asks, and waits until more than half have named the primary; config->host

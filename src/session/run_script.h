@@ -3,9 +3,9 @@
  *
  *   script --> reply --> its meaning (the table in run_script.c) --> take: the verb's own part --> durable? --> leased? --> status
  *
- * A script is sent to the server that has the lease; where connections lead to another one, that one is met first, within the
- * deadline. So no call fails because a server is met anew just now. An answer counts only if
- *   1. it is what the script may answer,
+ * A script is sent to the server that has the lease. If connections lead to another server, that one is met first,
+ * within the deadline. So no call fails because a server is just being met. An answer counts only if
+ *   1. it is one that the script can give,
  *   2. `durability` replicas hold what was written,
  *   3. the server that gave it has the lease. A deposed primary goes on answering, but what it writes is lost, and it does not
  *      know what was made since,
@@ -34,7 +34,7 @@ typedef struct lk_script_run {
         *token;
     const lk_span *words; /* the words behind the selector */
     size_t count;
-    bool anywhere; /* also by a server that has no lease (yet): it is something that must be done, and is repeated */
+    bool anywhere; /* a server without a lease may run it too: it must be done, and is repeated */
     bool reads;    /* it writes nothing that replicas would have to hold */
     /* The verb's own part: it may change the status that the answer means. NULL: there is none. */
     int (*take)(latchkey *lk, void *context, lk_script_answer *answer, int status);

@@ -39,7 +39,7 @@ void doctor_unseen(doctor *d, const char *what);
 
 /* The subjects, in this order. Each asks what it needs, and leaves nothing behind in Redis. */
 void doctor_wire(doctor *d);      /* TLS, passwords, round trips, the clock */
-void doctor_sentinels(doctor *d); /* who answers, who agrees, and what a failover would cost */
+void doctor_sentinels(doctor *d); /* which sentinels answer, which agree, and what a failover would cost */
 void doctor_settings(doctor *d);  /* INFO and CONFIG GET, judged by redis/server_check.c; memory */
 void doctor_rights(doctor *d);    /* what the application's user may do, and may not */
 void doctor_keys(doctor *d);      /* the keys under the prefix */

@@ -1,5 +1,5 @@
-/* The sentinels, each asked on a connection of its own; and what a failover now would cost. Of a configuration without
- * sentinels it says nothing. */
+/* The sentinels, each asked on a connection of its own; and what a failover now would cost. Without sentinels in the
+ * configuration it finds nothing. */
 #include "cli/doctor/doctor.h"
 
 #include "base/clock.h"
@@ -18,7 +18,7 @@ static void append_sentinel(char *list, size_t size, const char *one)
     snprintf(list + used, size - used, "%s%s", used ? ", " : "", one);
 }
 
-/* Who does not answer, and who names another primary than the majority. */
+/* Sentinels that do not answer, and those that name another primary than the majority. */
 static void look_at_answers(doctor *d, const lk_config *config, const lk_naming *n)
 {
     char silent[300] = "", apart[300] = "", why[128] = "", at[112];
@@ -62,7 +62,7 @@ static void look_at_count(doctor *d, const lk_config *config)
                "three sentinels, on three machines, all of them in the URL");
 }
 
-/* Of "slave0:ip=...,state=online,offset=123,lag=0": how far the slowest and the fastest are behind. */
+/* From "slave0:ip=...,state=online,offset=123,lag=0": how far the slowest and the fastest replica are behind. */
 static void offsets(const char *info, int64_t of_primary, unsigned *replicas, int64_t *least, int64_t *most)
 {
     *replicas = 0;
