@@ -23,7 +23,7 @@ void reply_begin(reply *r)
 
 __attribute__((format(printf, 3, 4))) static void header(reply *r, const char *name, const char *format, ...)
 {
-    if (r->header_count == HEADERS) abort(); /* a bug in this file, not a matter of input */
+    if (r->header_count == HEADERS) abort(); /* a bug in this file, whatever the input was */
     va_list args;
     va_start(args, format);
     vsnprintf(r->values[r->header_count], HEADER_SIZE, format, args);
@@ -40,8 +40,8 @@ __attribute__((format(printf, 3, 4))) static void json(reply *r, unsigned http, 
     r->status = http;
 }
 
-/* What comes out of a session is data, even a role: somebody chose it once. In JSON nothing of it may end the string, or read
- * as HTML where a page embeds it, and it must be UTF-8. */
+/* What comes out of a session is data, even a role: a person may have chosen it. In JSON it must not end the string, must not
+ * read as HTML if a page embeds it, and must be UTF-8. */
 enum { JSON_ROLE = 16 * 6 + 1 };
 
 /* How many bytes the character at `at` has; 0: it is not UTF-8. */
@@ -128,7 +128,7 @@ bool app_user(const char *text, uint64_t *user)
 
 /* --------------------------------------------------------------------------------------------- the routes -- */
 
-/* Whoever asks is believed; a real login takes a name and a proof from the request's body, and checks them here. */
+/* Every client is believed; a real login takes a name and a proof from the request's body, and checks them here. */
 bool app_draft(uint64_t user, login_draft *l)
 {
     /* Random bytes in the sizes of what a client would send at login: public keys and the signature that attests them.
@@ -140,7 +140,7 @@ bool app_draft(uint64_t user, login_draft *l)
     l->fields[3] = (latchkey_field){"pq.attestation", l->keys.attestation, sizeof l->keys.attestation};
     l->draft = (latchkey_draft){
         .size = sizeof l->draft, .user_id = user, .role = "member", .fields = l->fields, .field_count = 4};
-    /* The application's own 32 bytes: a hash of what the user may do. Here everybody may do the same. */
+    /* The application's own 32 bytes: a hash of what the user may do. Here all users may do the same. */
     memset(l->draft.permissions_hash, 0x5a, sizeof l->draft.permissions_hash);
     return true;
 }
@@ -174,7 +174,7 @@ int app_validate(latchkey *lk, const cookies *c, size_t *which, latchkey_entry *
     return refused;
 }
 
-/* What one of several outcomes weighs in the answer to a logout: the heaviest is the answer. */
+/* The weight of an outcome of a logout: of several outcomes, the heaviest is the answer. */
 static int weight(int status)
 {
     if (status == LATCHKEY_MALFORMED) return 0; /* this cookie never was a session */

@@ -94,8 +94,8 @@ static bool take_place(server *s, const waiting *who, uint64_t *tag)
     return true;
 }
 
-/* Who waits under this tag. NULL: nobody does. evhttp keeps a request until it is answered, also when its client has hung up.
- * With a library that does not, leave the place when that happens: the result that comes later then finds nobody. */
+/* The request that waits under this tag. NULL: there is none. evhttp keeps a request until it is answered, also when its client has
+ * hung up. With a library that does not, leave the place when that happens: the result that comes later then finds no request. */
 static waiting *find_place(server *s, uint64_t tag)
 {
     uint32_t i = (uint32_t)tag;
