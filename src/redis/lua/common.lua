@@ -46,7 +46,7 @@ local session, base, selector = KEYS[1], bare and ARGV[1] or string.match(ARGV[1
 
 local telling = not bare and string.find(ARGV[1], ' events', 1, true)
 
--- Channels know no databases, so messages name theirs.
+-- Channels do not belong to a database, so messages name theirs.
 local database = not bare and string.match(ARGV[1], ' /%d+$') or ''
 
 local function text(number) return string.format('%.0f', number) end
@@ -151,11 +151,11 @@ local function forget_dead(index, names)
   end
 end
 
--- Puts the session into the user's index (by absolute expiry, which never moves) and the partition's (by activity: it was used
--- when it was made, at least, also by a clock that was set back since; end_everyone relies on that). Each lives as long as the
--- last of its sessions.
--- Who comes looks at some who came before: at four of the user's; at the partition's two oldest and at two others, since an old
--- session that is alive would hide the dead behind it. So the dead do not pile up: more leave than come.
+-- Puts the session into the user's index (by its absolute expiry, which never moves) and the partition's (by activity: at
+-- least when it was made, also by a clock that was set back since; end_everyone relies on that). Each index lives as long as
+-- the last of its sessions. Each new session also looks at some older ones: at four of the user's; at the partition's two
+-- oldest and at two others, since an old session that is alive would hide dead ones behind it. So dead names do not pile up:
+-- more leave than come.
 -- The partition's lives for a quarter longer, so that who comes next need not prolong it. `first`: of its user, for all that is known.
 local function index(user, expiry, expires, created, first)
   local u, a = index_of(user), base .. 'a'

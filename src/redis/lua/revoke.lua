@@ -18,8 +18,8 @@ if v and not is_record(v) and not held and not owner then return damaged() end
 if v and is_record(v) and not matches(v, ARGV[3]) then return 0 end
 if v and is_record(v) and cutoff and is_over(v) then v = nil end -- ended with all others, and told
 
--- Where a call for it was lost, the token may have been exchanged since, without a grace. Then it is ended what that became: the
--- log has the exchange, oldest first, so that a chain of them is followed in one go.
+-- If the answer to a call for it was lost, the token may have been exchanged since, without a grace. Then the session that it
+-- became is ended: the log has the exchange, oldest first, so that a chain of them is followed in one go.
 local followed, before, log = false, false, not v and ARGV[7] == '1' and try('XRANGE', base .. 'r', '-', '+') or {}
 for _, entry in ipairs(f.err and {} or log) do
   local at, note = string.find(entry[2][2], selector, 1, true), entry[2][3] == 'n' and entry[2][4] or ''
