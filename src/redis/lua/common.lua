@@ -11,8 +11,8 @@
 -- At maxmemory, Redis refuses a script if its first write may need memory, and lets everything pass after a first write that
 -- does not. So a script that ends something begins with a deletion, and a script that makes something begins with that.
 
--- What the server's rules refuse is no data: neither "not there" nor a damaged record. So a right that is missing, or a command
--- that the server does not know, ends the script whichever way it was called, and is named: before 7.2 Redis does not say which.
+-- A refusal by the server's rules says nothing about data: neither "not there" nor a damaged record. So if a right is missing, or the
+-- server does not know a command, that ends the script however it was called, and the command is named: before 7.2 Redis does not name it.
 -- rare
 local function look_at(command, err)
   local unknown = string.match(err, 'Unknown R?e?d?i?s? ?command') -- Valkey does not say Redis
@@ -222,7 +222,7 @@ local function delete(one, names)
   return deleted
 end
 
--- Deletes what old tokens of a family left, but for one; adds their selectors to `all`. Returns the last of them.
+-- Deletes what the old tokens of a family left, except one; adds their selectors to `all`. Returns the last of them.
 -- rare
 local function delete_family(f, but, all)
   local last = but
@@ -311,8 +311,8 @@ local function end_everyone(least)
   return ms
 end
 
--- Deletes what an old token left, alone. Announced as a change: its session has not ended, and a server that comes back with
--- it is not to be told so (reassert.lua).
+-- Deletes only what an old token left. It is announced as a change: its session has not ended, and a server that comes back with it must
+-- not be told so (reassert.lua).
 -- rare
 local function drop(one, f)
   call('DEL', base .. 's:' .. one)

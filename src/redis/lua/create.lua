@@ -1,10 +1,10 @@
 -- Makes a session. ARGV: 3 user, 4 idle_ms, 5 lifetime_ms, 6 generation or 0, 7 max_sessions or 0, 8 evict|deny,
--- 9 max_per_device or 0, 10 to 12 the record without its times, or 10 a sealed one, whole, 13... names and values of fields,
--- before them, where the user has a name, "n" and its hash, and before that, where the token was made beforehand, "o": it makes one
+-- 9 max_per_device or 0, 10 to 12 the record without its times, or 10 a whole sealed one, 13... names and values of fields. Before the
+-- fields comes "n" and the name's hash, if the user has a name; and before that "o", if the token was made beforehand: it makes one
 -- session, once.
--- Returns when it was made, in ms (of a sealed one, a moment later than it says), and beside it, if events are logged, which
--- sessions the limits ended; or EXISTS, REFUSED, NAME (the id is of another name), LIMIT or CLOCK. At most 100 are ended at a time for each limit, so that one that was
--- lowered does not stop Redis.
+-- Returns when it was made, in ms (for a sealed one, a moment later than it says), and beside it, if events are logged, which sessions the
+-- limits ended; or EXISTS, REFUSED, NAME (the id belongs to another name), LIMIT or CLOCK. At most 100 are ended at a time for each limit,
+-- so that a limit that was lowered does not stop Redis.
 local user, idle, lifetime, most, of_device = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[7]), tonumber(ARGV[9])
 if not cutoff then return no_cutoff() end
 if call('EXISTS', session) == 1 then return redis.status_reply('EXISTS') end

@@ -11,7 +11,7 @@ for _, command in ipairs({
 }) do
   try(command[1], nothing, unpack(command, 2))
 end
--- Of a hash it is an error, and of nothing it would make something.
+-- On a hash this is an error; on a missing key it would make something.
 if type(try('HGET', m, 'partitions')) == 'string' then try('INCR', m) end
 call('TIME')
 return 0

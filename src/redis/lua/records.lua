@@ -1,7 +1,7 @@
--- Reads what the client needs to change a session's records: it alone can make them. ARGV: 3 the verifier's hash, 4 '1':
--- the key material too. Changes nothing.
--- Returns the time, how many records there are, of each its selector and itself (see good_tokens), then the names and values
--- of the key material; 0: not found; -1: past its absolute expiry; or what `reused` returns.
+-- Reads what the client needs to change a session's records, which only the client can make. ARGV: 3 the verifier's hash, 4 '1': the key
+-- material too. Changes nothing.
+-- Returns the time, how many records there are, for each its selector and the record (see good_tokens), then the names and values of the key
+-- material; 0: not found; -1: past its absolute expiry; or what `reused` returns.
 local v, idle, expires = load(ARGV[3])
 if not v then return idle or 0 end
 if expires <= now then return -1 end

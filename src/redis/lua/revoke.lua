@@ -1,11 +1,10 @@
--- Ends the session. ARGV: 3 the verifier's hash, 4 '1' where this caller's L1 held the whole token: then it is announced
--- even if Redis lost it or what it holds is damaged, since other instances may hold it too; 5, if given and not '', the user
--- whose session it must be: by what it holds, or, where that is damaged, by the user's list; 6, where events are told, the
--- number of this call; or, with 7 '1', the numbers of calls for the same whose answers were lost: where one of those ended it,
--- as the log says, so did this one.
+-- Ends the session. ARGV: 3 the verifier's hash, 4 '1' if this caller's L1 held the whole token: then it is announced even if Redis lost it
+-- or what it holds is damaged, since other instances may hold it too; 5, if given and not '', the user that the session must belong to: by
+-- its record, or, if that is damaged, by the user's list; 6, if events are logged, the number of this call; or, with 7 '1', the numbers of
+-- calls for the same session whose answers were lost: if one of those ended it, as the log says, so did this one.
 -- With 7 '1' the session is ended also if the token was exchanged since.
--- Returns 1, or 0: not found; or, where others ended with it (an old token is the session's as well) or events are told, all
--- of them, and behind those what `told` says.
+-- Returns 1, or 0: not found; or, if other tokens ended with it (an old token is the session's as well) or events are logged, all of them,
+-- and behind those what `told` returns.
 local f, held = try('HMGET', session, 'v', 'x', 'f'), ARGV[4] == '1'
 local owner = (ARGV[5] or '') ~= '' and ARGV[5]
 local v, _, _, user = f[1], parse(f[2])

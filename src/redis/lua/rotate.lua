@@ -1,9 +1,9 @@
--- Exchanges the session's token for a new one. ARGV: 3 the verifier's hash, 4 to 6 the new selector, verifier's hash and
--- raw selector, 7 grace_ms: as long the old token is as good as the new one; and, where there are keys to seal with, three
--- sealed records: 8 the one that was read, 9 that of the new token, 10 what the old one leaves; or '' where none was.
--- Returns OK, if grace_ms is 0 followed by what that ended: the old token and all before it; REFUSED: exchanged
--- already; EXISTS: the new selector is taken; CHANGED: the record is not the one that was read; CLOCK; 0: not found; -1:
--- past its absolute expiry; or what `reused` returns.
+-- Exchanges the session's token for a new one. ARGV: 3 the verifier's hash, 4 to 6 the new selector, verifier's hash and raw selector,
+-- 7 grace_ms: for that long the old token is as good as the new one; and, if there are keys to seal with, three sealed records: 8 the one
+-- that was read, 9 the new token's, 10 what the old one leaves; or '' if none was read.
+-- Returns OK, if grace_ms is 0 followed by what that ended: the old token and all before it; REFUSED: exchanged already; EXISTS: the new
+-- selector is taken; CHANGED: the record is not the one that was read; CLOCK; 0: not found; -1: past its absolute expiry; or what `reused`
+-- returns.
 local v, idle, expires, user = load(ARGV[3])
 if not v then return idle or 0 end
 if selector ~= ARGV[2] then return redis.status_reply('REFUSED') end

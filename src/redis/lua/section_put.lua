@@ -1,5 +1,5 @@
--- Writes or deletes a section. It lives until the session's absolute expiry, so that a touch need not look at it; it ends with the
--- session where that is ended. ARGV: 3 the verifier's hash, 4 its name, 5 '1' to write, '0' to delete, 6 what is written.
+-- Writes or deletes a section. It lives until the session's absolute expiry, so that a touch need not look at it; ending the session ends it.
+-- ARGV: 3 the verifier's hash, 4 its name, 5 '1' to write, '0' to delete, 6 what is written.
 -- Returns 1; 0: not found; -1: past its absolute expiry; MANY: there are 16; or what `reused` returns.
 local v, idle, expires = load(ARGV[3])
 if not v then return idle or 0 end

@@ -1,8 +1,8 @@
--- Changes a session: single fields, its records, or both. ARGV: 3 the verifier's hash, 4 the swaps of its records ('' where
--- none changes), 5 how many fields are set, 6 the versions that the fields must have, one after another ('': any); 7...
--- names and values of those that are set, then names to delete.
--- Returns 1; 0: not found; -1: past its absolute expiry; VERSION: a field has another version; CHANGED: a record is not the
--- one that was read; MANY: too many fields; or what `reused` returns.
+-- Changes a session: single fields, its records, or both. ARGV: 3 the verifier's hash, 4 the swaps of its records ('' if none changes),
+-- 5 how many fields are set, 6 the versions that the fields must have, one after another ('': any); 7... names and values of the fields that
+-- are set, then names to delete.
+-- Returns 1; 0: not found; -1: past its absolute expiry; VERSION: a field has another version; CHANGED: a record is not the one that was
+-- read; MANY: too many fields; or what `reused` returns.
 local v, idle, expires = load(ARGV[3])
 if not v then return idle or 0 end
 if expires <= now then return -1 end

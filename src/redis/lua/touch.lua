@@ -1,4 +1,4 @@
--- Says that the session was used. ARGV: 3 the verifier's hash, or ''; 4, if given, that the indexes are to name it in any case.
+-- Records that the session was used. ARGV: 3 the verifier's hash, or ''; 4, if given, that the indexes must name it in any case.
 -- Returns 2: moved; 1: it was moved less than a twelfth of idle_ms ago; 0: not found; -1: past its absolute expiry.
 local v, idle, expires, user = load(ARGV[3])
 if not v then return idle or 0 end
