@@ -157,7 +157,7 @@ end
 -- oldest and at two others, since an old session that is alive would hide dead ones behind it. So dead names do not pile up:
 -- more leave than come.
 -- The partition's lives for a quarter longer, so that who comes next need not prolong it. `first`: of its user, for all that is known.
-local function index(user, expiry, expires, created, first)
+local function index(user, first, expiry, expires, created)
   local u, a = index_of(user), base .. 'a'
   call('ZADD', u, text(expires), selector)
   if first then call('PEXPIREAT', u, text(expiry)) else live_until(u, expiry) end

@@ -78,7 +78,7 @@ call('PEXPIREAT', session, text(expiry))
 if (count or 0) > 0 then live_until(base .. 'g:' .. user, expires) end -- revoke_user.lua
 if name then keep_name(user, name, expires) end
 if going and #going > 0 then finish(going, user) end
-index(user, expiry, expires, made, names == 0)
+index(user, names == 0, expiry, expires, made)
 forget_some(user, names == 0)
 remember_peak()
 if telling and going and #going > 0 then return {made, table.concat(going, ' ')} end

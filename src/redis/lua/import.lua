@@ -25,7 +25,7 @@ if (count or 0) > 0 then live_until(base .. 'g:' .. user, expires) end -- revoke
 if name then keep_name(user, name, expires) end
 local expiry = math.min(now + idle, expires)
 call('PEXPIREAT', session, text(expiry))
-index(user, expiry, expires, struct.unpack('<i8', record, AT_CREATED))
+index(user, false, expiry, expires, struct.unpack('<i8', record, AT_CREATED))
 forget_some(user)
 remember_peak()
 return 1

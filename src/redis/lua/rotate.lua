@@ -67,7 +67,7 @@ announce(grace > 0 and selector or ended, grace > 0, note)
 call('ZREM', u, selector)
 call('ZREM', a, selector)
 selector = new
-index(user, expiry, expires, struct.unpack('<i8', v, AT_CREATED))
+index(user, false, expiry, expires, struct.unpack('<i8', v, AT_CREATED))
 -- No more than 64 old ones: the one whose grace ended first is forgotten.
 if grace > 0 and call('ZCARD', base .. 'f:' .. name) > 65 then drop(family(name, 0)[1], name) end
 return 'OK ' .. ended .. told(user, {})

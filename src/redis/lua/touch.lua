@@ -6,5 +6,5 @@ if expires <= now then return -1 end
 local expiry, left = math.min(now + idle, expires), call('PTTL', session)
 if left >= 0 and not ARGV[4] and (left * 12 > idle * 11 or now + left >= expires) then return 1 end
 call('PEXPIREAT', session, text(expiry))
-index(user, expiry, expires, struct.unpack('<i8', v, AT_CREATED))
+index(user, false, expiry, expires, struct.unpack('<i8', v, AT_CREATED))
 return 2

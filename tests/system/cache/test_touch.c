@@ -69,6 +69,23 @@ static void test_a_use_by_an_old_token_prolongs_the_session(void **state)
     assert_true(redis_integer(server, "PTTL %s", old) > left - 120000);
 }
 
+/* A user's index lives as long as the last of the sessions in it, whichever of them is touched, exchanged or made. */
+static void test_a_users_index_is_never_shortened(void **state)
+{
+    (void)state;
+    enum { OTHER = 43, SHORT = 5000 };
+    latchkey *lk = handle_open(server, "partitions=1&idle_ms=600000&l1_capacity=0");
+    char lasting[LATCHKEY_TOKEN_SIZE], brief[LATCHKEY_TOKEN_SIZE], renewed[LATCHKEY_TOKEN_SIZE], key[128];
+    make_session(lk, OTHER, lasting);
+    make_session_with(lk, OTHER, SHORT, 0, NULL, 0, brief);
+    assert_true(redis_integer(server, "PTTL lk:{0}:u:%d", OTHER) > IDLE * 9 / 10);
+    redis_do(server, "PEXPIRE %s %d", session_key(server, brief, key), SHORT / 2);
+    assert_status(lk, LATCHKEY_OK, touch(lk, brief));
+    assert_true(redis_integer(server, "PTTL lk:{0}:u:%d", OTHER) > IDLE * 9 / 10);
+    assert_status(lk, LATCHKEY_OK, latchkey_rotate(lk, brief, LENGTH, 0, renewed));
+    assert_true(redis_integer(server, "PTTL lk:{0}:u:%d", OTHER) > IDLE * 9 / 10);
+}
+
 /* A user's index that was lost is made anew by the next use. */
 static void test_a_use_heals_a_lost_index(void **state)
 {
@@ -122,6 +139,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_a_use_prolongs_the_session_and_its_users_index_without_a_script),
         TEST(test_a_use_by_an_old_token_prolongs_the_session),
+        TEST(test_a_users_index_is_never_shortened),
         TEST(test_a_use_heals_a_lost_index),
         TEST(test_a_touch_renews_what_l1_holds_without_a_read),
         TEST(test_a_touch_that_finds_nothing_ends_the_entry),
