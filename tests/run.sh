@@ -277,6 +277,7 @@ if [ -z "$quick" ]; then
     step "soak, $soak s" "$build/gcc/tests/soak/latchkey-soak" --seconds "$soak" || :
     # These two build in directories of their own, which two runs at once must not do together.
     step "examples/quickstart.sh" flock "$root/build-tests/.shared" sh examples/quickstart.sh --sessions 300 || :
+    step "examples/quickstart.sh --sentinel" flock "$root/build-tests/.shared" sh examples/quickstart.sh --sentinel || :
     step "bench/run.sh --short" flock "$root/build-tests/.shared" sh bench/run.sh --short || :
 fi
 

@@ -157,6 +157,7 @@ static redis *start(const char *const *arguments, const char *file)
     if (file) {
         snprintf(server->file, sizeof server->file, "%s/conf", server->dir);
         check_write_file(server->file, file, strlen(file));
+        server->tls = strstr(file, "tls-cert-file") != NULL;
     }
 
     int n = 0;
@@ -184,7 +185,7 @@ redis *redis_start_with(const char *const *arguments) { return start(arguments, 
 
 redis *redis_start_sentinel(redis *primary, int quorum, const char *settings)
 {
-    char file[1024];
+    char file[2048];
     snprintf(file, sizeof file,
              "%s\nsentinel monitor mymaster %s %d %d\nsentinel down-after-milliseconds mymaster 60000\n"
              "sentinel failover-timeout mymaster 1000\n",

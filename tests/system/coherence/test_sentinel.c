@@ -4,7 +4,7 @@
  * them, follows a failover at once, and serves from nobody whom more than half of them do not name.
  */
 #include "fake.h"
-#include "logbook.h"
+#include "pki.h"
 #include "test_handle.h"
 #include "threads.h"
 
@@ -211,6 +211,38 @@ static void test_hosts_by_name(void **state)
     latchkey *lk = handle_open_config(config);
     make_session(lk, 1, token);
     assert_true(has(alone, token));
+    handle_close_all(NULL);
+    redis_end(sentinel);
+    redis_end(alone);
+}
+
+/* TLS to the sentinels and to Redis. They name Redis by its address, while certificates hold a name: server_name stands for all. */
+static void test_TLS_to_both(void **state)
+{
+    (void)state;
+    char config[512], settings[1024], error[512], token[LATCHKEY_TOKEN_SIZE];
+    latchkey *none = NULL;
+    pki_make(&(pki_card){.name = "ca", .ca = 1});
+    pki_make(&(pki_card){.name = "named", .for_names = "DNS:redis.test", .issuer = "ca"});
+    redis *alone = redis_start("--tls-cert-file", pki_crt("named"), "--tls-key-file", pki_key("named"),
+                               "--tls-ca-cert-file", pki_crt("ca"), "--tls-auth-clients", "no");
+    snprintf(settings, sizeof settings,
+             "tls-cert-file %s\ntls-key-file %s\ntls-ca-cert-file %s\ntls-auth-clients no\ntls-replication yes",
+             pki_crt("named"), pki_key("named"), pki_crt("ca"));
+    redis *sentinel = redis_start_sentinel(alone, 1, settings);
+    snprintf(config, sizeof config,
+             "rediss+sentinel://127.0.0.1:%d/mymaster?deadline_ms=10000&ca_file=%s&server_name=redis.test",
+             sentinel->port, pki_crt("ca"));
+    latchkey *lk = handle_open_config(config);
+    make_session(lk, 1, token);
+    assert_true(has(alone, token));
+    warm(lk, token);
+    snprintf(config, sizeof config, "rediss+sentinel://127.0.0.1:%d/mymaster?deadline_ms=2000&ca_file=%s",
+             sentinel->port, pki_crt("ca"));
+    assert_status(NULL, LATCHKEY_UNAVAILABLE, latchkey_open(config, &none, error, sizeof error));
+    assert_contains(error, "certificate");
+    snprintf(config, sizeof config, "redis+sentinel://127.0.0.1:%d/mymaster?deadline_ms=2000", sentinel->port);
+    assert_status(NULL, LATCHKEY_UNAVAILABLE, latchkey_open(config, &none, error, sizeof error));
     handle_close_all(NULL);
     redis_end(sentinel);
     redis_end(alone);
@@ -538,6 +570,7 @@ int main(void)
         OWN(test_what_is_wrong_is_said),
         OWN(test_sentinels_have_a_password_of_their_own),
         OWN(test_hosts_by_name),
+        OWN(test_TLS_to_both),
         OWN(test_C_more_than_half_decide),
         OWN(test_C_without_sentinels_no_lease_unless_durability),
         OWN(test_A_a_replica_that_is_named_is_waited_for),
