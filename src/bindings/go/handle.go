@@ -41,6 +41,10 @@ type inner struct {
 	plain C.uintptr_t       // the same, as a number: cgo allocates where it checks a pointer to a type that it does not know
 	queue *C.latchkey_queue // guarded by mu, as lk is
 
+	// Held around each submit. A goroutine that waits for it waits in Go; without it many would wait for the queue's lock in C, each
+	// with a thread of its own.
+	submitMu sync.Mutex
+
 	waitMu  sync.Mutex
 	waiting map[uint64]chan result
 	tag     uint64
@@ -225,6 +229,7 @@ func (lk *Latchkey) askFor(ctx context.Context, kind int, token *C.char, tokenLe
 	status, reason := closedStatus, ""
 	in.mu.RLock()
 	if in.lk != nil {
+		in.submitMu.Lock()
 		runtime.LockOSThread() // the reason of a failure is its thread's
 		status = int(C.lkgo_submit(in.queue, C.int(kind), C.uint64_t(tag), token, C.size_t(tokenLen),
 			C.int64_t(maxAgeMS), detail))
@@ -232,6 +237,7 @@ func (lk *Latchkey) askFor(ctx context.Context, kind int, token *C.char, tokenLe
 			reason = in.reason()
 		}
 		runtime.UnlockOSThread()
+		in.submitMu.Unlock()
 	}
 	in.mu.RUnlock()
 	if status != C.LATCHKEY_OK {

@@ -461,7 +461,7 @@ func TestThousandMisses(t *testing.T) {
 		}()
 	}
 	all.Wait()
-	// Go makes a few threads of its own, one for each processor at most, and for calls that take long.
-	check(t, threads(t) < before+20, "there were %d threads, and now %d", before, threads(t))
+	// Go makes threads of its own where the machine takes a processor away in the middle of a call of C: not one for each miss.
+	check(t, threads(t) < before+50, "there were %d threads, and now %d", before, threads(t))
 	check(t, stats(t, there).L2Reads == 1000, "%d reads", stats(t, there).L2Reads)
 }
