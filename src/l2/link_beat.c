@@ -144,7 +144,7 @@ static bool too_early(lk_link *link)
 void lk_link_complete_beat(lk_link *link, int64_t now_ms)
 {
     if (!came_back(link) || !vouched(link)) return;
-    if (link->baseline && lk_link_tell_heard(link, now_ms)) return;
+    if (lk_link_tell_heard(link, now_ms)) return;
     if (too_early(link)) return;
     /* The first beat of a server takes the numbers as they are, so L1 must keep nothing that was read before. Emptying
      * it also makes the tickets of reads under way invalid. */
@@ -202,6 +202,7 @@ static bool take_numbers(lk_link *link, const lk_reply *reply)
         uint64_t number = item->type == LK_REPLY_STRING ? strtoull(item->text, NULL, 10) : 0;
         if (lk_sequence_count(s, number)) continue;
         forwards = false;
+        lk_link_note_most(link, link->partitions.at[i]);
         lk_sequence_restart(s, number);
     }
     return forwards;

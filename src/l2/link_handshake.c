@@ -138,13 +138,13 @@ static size_t write_assertion(const lk_recent_item *item, char text[ASSERTION_SI
     return (size_t)size;
 }
 
-/* One call, for some items of one partition. The first call sends the script's text; the others find it there. */
+/* One call, for some items of one partition, and the number that was known there. The first call sends the script's text; the others find it there. */
 static bool send_assertion(lk_link *link)
 {
     const lk_recent_item *first = &link->assertion[link->asserted];
     lk_script_names names;
-    char text[ASSERTED_BY_ONE][ASSERTION_SIZE];
-    lk_span words[LK_SCRIPT_HEAD + ASSERTED_BY_ONE];
+    char text[ASSERTED_BY_ONE + 1][ASSERTION_SIZE];
+    lk_span words[LK_SCRIPT_HEAD + ASSERTED_BY_ONE + 1];
     size_t count = 0, head = LK_SCRIPT_HEAD - 1; /* it takes only selectors */
     lk_script_words(&names, words, LK_SCRIPT_REASSERT, link->config, first->partition, first->selector, false);
     if (!link->asserted) lk_script_by_text(words, LK_SCRIPT_REASSERT);
@@ -153,6 +153,10 @@ static bool send_assertion(lk_link *link)
         if (item->partition != first->partition) break;
         words[head + count] = (lk_span){text[count], write_assertion(item, text[count])};
     }
+    uint64_t most = link->most[first->partition];
+    int size = snprintf(text[count], ASSERTION_SIZE, "#%" PRIu64, most);
+    if (most) words[head + count] = (lk_span){text[count], (size_t)size};
+    count += most != 0;
     lk_count(link->counters, LK_L2_WRITES, 1);
     link->assertions_out++;
     return lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_REASSERTED, words, head + count);
@@ -184,10 +188,17 @@ static void take_assertion(lk_link *link, const lk_reply *reply, int64_t now_ms)
     lk_link_assert(link, now_ms);
 }
 
+void lk_link_note_most(lk_link *link, unsigned p)
+{
+    uint64_t top = lk_sequence_top(&link->sequence[p]);
+    if (top > link->most[p]) link->most[p] = top;
+}
+
 /* The server's past is another one. The host is told first. Reason: a revocation that the server before answered, and
  * that is added to the recent ones from now on, may come too late for the list below. Its caller then makes it again. */
 static void meet(lk_link *link, bool unheard)
 {
+    for (size_t i = 0; i < link->partitions.count; i++) lk_link_note_most(link, link->partitions.at[i]);
     link->met = link->handshake[0].incarnation;
     link->baseline = true;
     link->unheard = unheard;
@@ -257,8 +268,10 @@ bool lk_link_tell_heard(lk_link *link, int64_t now_ms)
 {
     bool more = link->unheard && link->heard;
     link->unheard = false;
-    if (more) tell_recent(link, now_ms);
-    return more;
+    if (more) list_assertions(link, now_ms);
+    if (!more || !link->assertions) return false;
+    tell_recent(link, now_ms);
+    return true;
 }
 
 /* From here on every revocation arrives. The first beat finds what was missed before. */

@@ -53,8 +53,11 @@ void lk_link_subscribed(lk_link *link, int64_t now_ms);
 /* The server counts its revocations anew: its data set was lost, or replaced in place. From now on it counts as another
  * server. heard_all: every message of the data set before has come. */
 void lk_link_forgot(lk_link *link, int64_t now_ms, bool heard_all);
+/* The partition's numbers are about to be forgotten. */
+void lk_link_note_most(lk_link *link, unsigned partition);
 /* The server's first beat came back, and so did all messages of the data set before. Messages that came after the list
- * was made name what is not in it. True: there were some; the server is told, and another beat is sent. */
+ * was made name what is not in it. Or: the log did not have what is missing, so it may be another data set's. True: there
+ * is something to tell; the server is told, and another beat is sent. */
 bool lk_link_tell_heard(lk_link *link, int64_t now_ms);
 /* A beat came back, and nothing is missing: so what this instance made before the beat has been announced. True:
  * something was not, so it is not in this data set; the server is told, and another beat is sent. */

@@ -227,7 +227,10 @@ void lk_link_take_log(lk_link *link, uint32_t p, const lk_reply *reply, int64_t 
     /* A reply that was asked for before the numbers were started anew tells nothing: the gap, if there is one, is
      * another. */
     enum log_says says = overtaken ? LOG_GOES_ON : take_entries(link, p, reply, now_ms);
-    if (says == LOG_TOO_SHORT) lk_link_empty(link);
+    if (says == LOG_TOO_SHORT) {
+        lk_link_empty(link);
+        link->unheard = link->heard = true;
+    }
     if (says == LOG_IS_ANOTHER) lk_link_forgot(link, now_ms, false);
     if (lk_link_complete(link, now_ms)) lk_link_complete_beat(link, now_ms);
 }

@@ -34,10 +34,11 @@ bool lk_link_open(lk_link *link, const lk_config *config, lk_partitions partitio
     snprintf(link->heartbeat, sizeof link->heartbeat, "%.32s:beat:%016llx", config->prefix,
              (unsigned long long)lk_link_random(link));
     link->sequence = calloc((size_t)config->partitions, sizeof *link->sequence);
+    link->most = calloc((size_t)config->partitions, sizeof *link->most);
     link->cutoffs = known.cutoffs;
     link->recent = known.recent;
     link->assertion = calloc(LK_RECENT_MAX, sizeof *link->assertion);
-    return link->sequence && link->assertion;
+    return link->sequence && link->most && link->assertion;
 }
 
 void lk_link_close(lk_link *link)
@@ -45,8 +46,10 @@ void lk_link_close(lk_link *link)
     for (int i = 0; i < LK_LINK_CONNECTIONS; i++) lk_conn_close(&link->conn[i]);
     for (int i = 0; i < LK_LINK_JOBS; i++) lk_reply_free(link->job[i].value);
     free(link->sequence);
+    free(link->most);
     free(link->assertion);
     link->sequence = NULL;
+    link->most = NULL;
     link->assertion = NULL;
 }
 

@@ -128,6 +128,7 @@ typedef struct lk_link {
     uint64_t random;       /* for jitter and nonces */
     char heartbeat[64];    /* this instance's channel */
     lk_sequence *sequence; /* by partition */
+    uint64_t *most;        /* by partition: the highest number known before a server was met */
     unsigned replays;      /* how many replays are under way */
     uint64_t met;          /* the incarnation that those numbers belong to, */
     bool baseline;         /* and its first beat has not brought them yet */

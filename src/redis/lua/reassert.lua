@@ -2,7 +2,9 @@
 -- set was replaced. ARGV: 2... a selector of a session that was ended: if it exists, it is ended; a selector, ":" and the
 -- number of its last change: if the log does not have that change, the session is ended, since what is held here is older; or
 -- "*" and a cut-off, with zeros in front: all sessions were ended then, and if this server does not know of it, all are ended,
--- including those that were made here since. KEYS[1] is the first one's.
+-- including those that were made here since; or "#" and a number that was known before: if this server's number is lower, it
+-- counts on from beyond that one. So a data set that comes back later has a lower number, and is told as well; and every other
+-- instance sees a gap that the log does not explain. KEYS[1] is the first one's.
 -- Returns how many were ended.
 local ended = 0
 
@@ -15,8 +17,12 @@ end
 
 for i = 2, #ARGV do
   local told, one = ms_of(string.match(ARGV[i], '^%*0*(%d+)$')), string.sub(ARGV[i], 1, 20)
+  local least = tonumber(string.match(ARGV[i], '^#(%d+)$'))
   local key, change = base .. 's:' .. one, string.match(ARGV[i], ':(%d+)$')
-  if told then
+  if least then
+    local number = try('GET', base .. 'q') or '0'
+    if type(number) ~= 'string' or (tonumber(number) or 0) < least then try('SET', base .. 'q', text(least + 1000)) end
+  elseif told then
     if (cutoff or 0) < told then
       end_everyone(told)
       ended = ended + 1

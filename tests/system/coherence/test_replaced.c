@@ -112,6 +112,32 @@ static void test_C_a_cut_off_is_not_forgotten(void **state)
     redis_end(on);
 }
 
+/* In two steps: first there is nothing, and that is noticed; then come the sessions of before, and no number goes back. */
+static void test_C_a_data_set_that_comes_back_later_is_told_too(void **state)
+{
+    (void)state;
+    redis *on = replaceable();
+    latchkey *revoker = handle_open(on, OPTIONS "&partitions=1");
+    char token[LATCHKEY_TOKEN_SIZE], key[128];
+    make_session(revoker, 1, token);
+    session_key(on, token, key);
+    redisReply *dump = redis_command(on, "DUMP %s", key);
+    assert_status(revoker, LATCHKEY_OK, end_session(revoker, token));
+    wait_for(stats_of(revoker).revocations_heard == 1);
+    uint64_t empties = stats_of(revoker).empties;
+    redis_do(on, "FLUSHALL");
+    wait_for(stats_of(revoker).empties >= empties + 2); /* as it is met, and behind its first beat */
+    redis_do(on, "DEL lk:{0}:q");
+    redisReply *restored = redis_command(on, "RESTORE %s 600000 %b", key, dump->str, dump->len);
+    assert_int_equal(restored->type, REDIS_REPLY_STATUS);
+    freeReplyObject(restored);
+    freeReplyObject(dump);
+    wait_for(!*session_key(on, token, key));
+    latchkey *fresh = handle_open(on, OPTIONS "&partitions=1");
+    assert_status(fresh, LATCHKEY_NOT_FOUND, validate(fresh, token));
+    redis_end(on);
+}
+
 /* It is said, and once. */
 static void test_it_is_said(void **state)
 {
@@ -140,6 +166,7 @@ int main(void)
         HANDLES(test_C_what_was_changed_is_not_given_back),
         HANDLES(test_C_what_was_changed_of_a_user_is_not_given_back),
         HANDLES(test_C_a_cut_off_is_not_forgotten),
+        HANDLES(test_C_a_data_set_that_comes_back_later_is_told_too),
         HANDLES(test_it_is_said),
     };
     return cmocka_run_group_tests_name("replaced", tests, NULL, NULL);

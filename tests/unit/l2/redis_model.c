@@ -274,7 +274,9 @@ static void answer_script(redis_model *m, int which, const lk_reply *c)
         ended = m->forgetful ? c->size - 5 : 0;
         for (size_t i = 0; i < ended; i++) {
             const char *told = c->item[5 + i]->text;
-            if (*told == '*') model_end_everyone(m, p, most(m->now_us / 1000, atoll(told + 1)));
+            uint64_t least = *told == '#' ? strtoull(told + 1, NULL, 10) : 0;
+            if (least) m->number[p] = m->number[p] < least ? least + 1000 : m->number[p];
+            else if (*told == '*') model_end_everyone(m, p, most(m->now_us / 1000, atoll(told + 1)));
             else model_revoke(m, p, told);
         }
     }

@@ -181,8 +181,8 @@ static void test_another_server_is_told_before_the_lease(void **state)
     assert_int_equal(m->leases, leases); /* told, and to be asked again */
     model_tick(m, 5);
     model_run(m);
-    model_expect(m, "0 MGET lk:{0}:q", "0 EVAL reassert 1 lk:{0}:s:*0000000000000001000 lk:{0}: *0000000000000001000\n",
-                 "0 EVALSHA reassert 1 lk:{2}:s:*0000000000000001002 lk:{2}: *0000000000000001002\n", "0 MGET lk:{0}:q",
+    model_expect(m, "0 MGET lk:{0}:q", "0 EVAL reassert 1 lk:{0}:s:*0000000000000001000 lk:{0}: *0000000000000001000 #",
+                 "0 EVALSHA reassert 1 lk:{2}:s:*0000000000000001002 lk:{2}: *0000000000000001002 #", "0 MGET lk:{0}:q",
                  "= empty\n", "= lease", NULL);
     assert_false(model_saw(m, "{1}:s:*"));
     assert_true(known(m, 0) > 1000); /* as the server says now */

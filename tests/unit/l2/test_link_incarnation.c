@@ -42,7 +42,7 @@ static void test_what_was_heard_is_made_once_more_before_the_beat(void **state)
     model_run(m);
     fail_over(m);
     model_up(m);
-    model_expect(m, "1 SUBSCRIBE", "= met\n", "= empty\n", "0 EVAL reassert 1 lk:{1}:s:" B " lk:{1}: " B "\n",
+    model_expect(m, "1 SUBSCRIBE", "= met\n", "= empty\n", "0 EVAL reassert 1 lk:{1}:s:" B " lk:{1}: " B " #1\n",
                  "0 EVALSHA reassert 1 lk:{2}:s:", "0 MGET", "= empty\n", "= lease", NULL);
     assert_int_equal(count(m, "reassert"), 2);
     model_expect(m, "0 EVALSHA reassert", A, NULL);
@@ -67,7 +67,7 @@ static void test_what_was_replayed_too_and_what_was_changed(void **state)
     fail_over(m);
     model_up(m);
     /* The newest first. A change goes with its number, by which the server tells whether it knows of it. */
-    model_expect(m, "0 EVAL reassert 1 lk:{0}:s:" B " lk:{0}: " B ":2 " A "\n", "= lease", NULL);
+    model_expect(m, "0 EVAL reassert 1 lk:{0}:s:" B " lk:{0}: " B ":2 " A " #3\n", "= lease", NULL);
     assert_false(model_saw(m, C)); /* exchanged, say: its rights are what they were */
     model_close(m);
 }
