@@ -705,8 +705,11 @@ static void test_random_texts(void **state)
         size_t used = 0;
         memcpy(text, "redis://", 9);
         if (i % 8) used = 8;
-        for (uint64_t n = unit_below(&r, 20); n; n--)
-            used += (size_t)sprintf(text + used, "%s", pieces[unit_below(&r, UNIT_COUNT(pieces))]);
+        for (uint64_t n = unit_below(&r, 20); n; n--) {
+            const char *piece = pieces[unit_below(&r, UNIT_COUNT(pieces))];
+            memcpy(text + used, piece, strlen(piece));
+            used += strlen(piece);
+        }
         text[used] = 0;
         int status = parse(text, &c);
         assert_true(status == LATCHKEY_OK || (status == LATCHKEY_CONFIG && *error));
