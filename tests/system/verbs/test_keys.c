@@ -158,7 +158,8 @@ static void test_indexes_do_not_outlive_sessions(void **state)
         if (at > longest) longest = at;
     }
     assert_true(expires("p1:{0}:u:5") <= longest);
-    assert_true(expires("p1:{0}:a") <= longest);
+    /* The partition's lives for a quarter of an idle time longer, so that the next session need not prolong it. */
+    assert_true(expires("p1:{0}:a") <= longest + 300000 / 4);
     assert_true(expires("p1:{0}:u:5") > 0);
     assert_true(expires("p1:{0}:a") > 0);
 
