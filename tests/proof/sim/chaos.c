@@ -5,6 +5,7 @@
 #include "chaos.h"
 
 #include "clients.h"
+#include "sentinels.h"
 #include "server.h"
 #include "truth.h"
 #include "wire.h"
@@ -182,6 +183,10 @@ static void route(void *context, uint64_t server)
 
 static void lead_all(int server, int64_t within_us)
 {
+    if (sentinels_there()) {
+        sentinels_learn(within_us < 3 * SECOND ? within_us : 3 * SECOND);
+        return;
+    }
     for (int i = 0; i < w.machine_count; i++)
         at(w.now_us + draw_scale(100, within_us), route, &w.machines[i], (uint64_t)server);
 }
@@ -212,7 +217,8 @@ static void fail_over(void)
 static void split(void)
 {
     if (in.failed_over || server_count() < 2 || !server_fail_over()) return;
-    in.failed_over = true;
+    in.failed_over = !sentinels_there(); /* two in a row, there */
+    if (sentinels_there() && chance(300000)) sentinels_trouble(scale(200));
     lead_all(server_acting(), SECOND);
     if (!w.pause_ppm) truth_expects_service(w.now_us + 16 * SECOND + 2 * in.climate.staleness_us, in.ends_us);
 }
@@ -224,10 +230,16 @@ static void mislead(void)
     machine *m = &w.machines[any_machine()];
     if (replica == server_acting() || server_primary(replica)) return;
     server_lag(replica, draw_between(scale(50), scale(400)));
+    if (sentinels_there()) return;
     route(m, (uint64_t)replica);
     for (int i = 0; i < CONNECTIONS_MAX; i++)
         if (wire_of(i) && wire_of(i)->client == m && chance(700000)) wire_cut(wire_of(i));
     at(w.now_us + draw_between(scale(50), scale(400)), route, m, (uint64_t)server_acting());
+}
+
+static void trouble_sentinels(void)
+{
+    if (sentinels_there()) sentinels_trouble(draw_between(SECOND, scale(400)));
 }
 
 /* ---------------------------------------------------------------------------------------------- episodes -- */
@@ -252,12 +264,13 @@ static const struct {
              {"lag of replicas", lag, 6, true},
              {"replicas for primaries", mislead, 3, true},
              {"failovers", fail_over, 1, false},
-             {"split addresses", split, 1, false},
+             {"split addresses", split, 1, false}, /* with sentinels: a planned failover */
              {"set clocks", step_clock, 2, false},
              {"restored data", restore, 2, false},
              {"data restored behind a script", restore_behind, 4, false},
              {"data restored behind a change", restore_behind_a_change, 4, false},
-             {"lossy restarts", restart_and_lose, 1, false}};
+             {"lossy restarts", restart_and_lose, 1, false},
+             {"sentinels that are wrong", trouble_sentinels, 3, false}};
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
 const char *chaos_name(int kind) { return kind < KINDS ? kinds[kind].name : NULL; }
@@ -270,17 +283,25 @@ static bool allowed(int kind)
     if (kinds[kind].strike == restore || kinds[kind].strike == restore_behind ||
         kinds[kind].strike == restore_behind_a_change)
         return in.climate.restores;
-    if (kinds[kind].strike == split) return in.climate.splits && server_count() > 1;
+    if (kinds[kind].strike == split) return (in.climate.splits || sentinels_there()) && server_count() > 1;
     if (kinds[kind].strike == fail_over || kinds[kind].strike == lag || kinds[kind].strike == mislead)
         return server_count() > 1;
     return true;
 }
 
+/* Where there are sentinels, half of all trouble is theirs. */
+static bool theirs(int kind)
+{
+    void (*strike)(void) = kinds[kind].strike;
+    return strike == fail_over || strike == split || strike == trouble_sentinels;
+}
+
 static int any_kind(void)
 {
+    bool of_sentinels = sentinels_there() && !in.climate.calm && chance(500000);
     for (;;) {
-        int kind = (int)draw(KINDS);
-        if (allowed(kind)) return kind;
+        int kind = (int)draw(sentinels_there() ? KINDS : KINDS - 1); /* so that worlds without stay as they are */
+        if (allowed(kind) && (!of_sentinels || theirs(kind))) return kind;
     }
 }
 
@@ -299,6 +320,7 @@ static void heal(void)
 {
     int64_t after = w.now_us + SECOND;
     servers_heal();
+    if (sentinels_there()) sentinels_heal();
     for (int i = 0; i < w.machine_count; i++) w.machines[i].cut_until = w.machines[i].slow_us = 0;
     for (int i = 0; i < server_count(); i++) server_lag(i, draw_scale(100, 20 * MS));
     lead_all(server_acting(), after - w.now_us);

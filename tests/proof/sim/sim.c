@@ -6,7 +6,9 @@
 #include "clients.h"
 #include "base/config.h"
 #include "base/crypto.h"
+#include "base/hash.h"
 #include "hooks.h"
+#include "sentinels.h"
 #include "server.h"
 #include "truth.h"
 #include "wire.h"
@@ -31,7 +33,7 @@ static const char usage[] =
     "  --hours H     virtual hours in each (0: drawn from the seed, 0.5 to 24)\n"
     "  --seconds S   begin no world after so many real seconds (0: no limit)\n"
     "  --with NAME   an ingredient in every world that can have it, or --without NAME in none: databases, restores,\n"
-    "                splits, crowds, floods, old-keeps\n"
+    "                splits, crowds, floods, old-keeps, sentinels\n"
     "  --trace       print what happens, one event a line\n"
     "  --quiet       one line at the end\n"
     "  --help        this\n";
@@ -78,8 +80,8 @@ static void make_machines(void)
 static struct ingredient {
     const char *name;
     enum { OFF, SOMETIMES, ALWAYS } when;
-} ingredients[] = {{"databases", SOMETIMES}, {"restores", SOMETIMES}, {"splits", SOMETIMES},
-                   {"crowds", SOMETIMES},    {"floods", SOMETIMES},   {"old-keeps", SOMETIMES}};
+} ingredients[] = {{"databases", SOMETIMES}, {"restores", SOMETIMES},  {"splits", SOMETIMES}, {"crowds", SOMETIMES},
+                   {"floods", SOMETIMES},    {"old-keeps", SOMETIMES}, {"sentinels", OFF}};
 static char switched[200]; /* as it was said, for the command that replays */
 enum { INGREDIENTS = sizeof ingredients / sizeof *ingredients };
 
@@ -87,6 +89,16 @@ enum { INGREDIENTS = sizeof ingredients / sizeof *ingredients };
 static bool ingredient(const char *name, unsigned parts_of_a_million)
 {
     bool drawn = chance(parts_of_a_million);
+    for (int i = 0; i < INGREDIENTS; i++)
+        if (!strcmp(ingredients[i].name, name))
+            return ingredients[i].when == ALWAYS || (drawn && ingredients[i].when == SOMETIMES);
+    abort();
+}
+
+/* Not drawn, so that all other worlds stay as they were before there was such a thing. */
+static bool seed_has(const char *name, uint64_t seed)
+{
+    bool drawn = lk_hash(&seed, sizeof seed, 1) % 2;
     for (int i = 0; i < INGREDIENTS; i++)
         if (!strcmp(ingredients[i].name, name))
             return ingredients[i].when == ALWAYS || (drawn && ingredients[i].when == SOMETIMES);
@@ -136,13 +148,14 @@ static void make_workload(workload *load, promise *p)
     if (in_flight < load->clients) in_flight = load->clients; /* so that a call is not refused for want of a place */
     load->in_flight = in_flight;
     snprintf(load->config, sizeof load->config,
-             "unix:///sim?lazy=1&staleness_ms=%d&deadline_ms=%d&partitions=%d&connections=%d&l1_capacity=%d&"
+             "%s?lazy=1&staleness_ms=%d&deadline_ms=%d&partitions=%d&connections=%d&l1_capacity=%d&"
              "l1_ttl_ms=%d&idle_ms=%d&lifetime_ms=%d&max_sessions=%d&max_per_device=%d&limit=%s&in_flight=%d",
+             sentinels_there() ? "redis+sentinel://127.0.0.1:26380,127.0.0.1:26381,127.0.0.1:26382/sim" : "unix:///sim",
              (int)(p->staleness_us / MS), (int)(p->deadline_us / MS), partitions, connections, capacity, ttl_ms,
              (int)load->idle_ms, (int)load->lifetime_ms, p->max_sessions, p->max_per_device, limit, in_flight);
     load->everyone_ppm = chance(300000) ? (unsigned)ONE_OF(20000, 300000) : 0;
     load->foreign = chance(250000);
-    load->second_database = ingredient("databases", 250000);
+    load->second_database = ingredient("databases", 250000) && !sentinels_there(); /* it is named in the path there */
     load->crowds = ingredient("crowds", 250000) && !p->max_sessions && !p->max_per_device;
     load->floods = ingredient("floods", 100000);
     load->old_keeps = ingredient("old-keeps", 1000000);
@@ -171,6 +184,7 @@ static double world_begin_from(uint64_t seed, double hours)
     int servers = chance(400000) ? (int)draw_between(2, SERVERS_MAX) : 1;
     if (servers > 1 && chance(500000) && knows_durability()) p.durability = 1;
     servers_begin(servers, draw_scale(100, 20 * MS), c.lossy);
+    sentinels_begin(servers > 1 && seed_has("sentinels", seed));
     make_workload(&load, &p);
     truth_begin(&p);
     clients_begin(&load);

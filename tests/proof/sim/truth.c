@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "hooks.h"
+#include "sentinels.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -224,7 +225,7 @@ bool truth_excused(const known *s, const asking *a)
 {
     bool unseen = s->lost_in_place && a->began_us <= s->lost_us + truth_bound_us(); /* a beat may see it until then */
     bool lost = s->lost_us && (unseen || !knows(s, a->on->index));
-    bool astray = !in.promise.durability && truth_astray(a);
+    bool astray = !in.promise.durability && !sentinels_there() && truth_astray(a);
     totals.excused += lost || astray;
     return lost || astray;
 }

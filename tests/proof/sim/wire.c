@@ -4,9 +4,12 @@
  */
 #include "wire.h"
 
+#include "sentinels.h"
 #include "server.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -136,8 +139,22 @@ static void client_gets(wire *c, const parcel *p)
     wake_poller(c->file);
 }
 
+static void sentinel_gets(wire *c, const parcel *p)
+{
+    if (p->what == CONNECT) {
+        c->server_has = sentinel_accepts(c->server);
+        send_parcel(c, TO_CLIENT, c->server_has ? ACCEPTED : REFUSED, NULL, 0);
+        if (c->server_has) sentinel_accepted(c);
+    } else if (c->server_has && p->what == BYTES) sentinel_fed(c, p->bytes, p->size);
+    else c->server_has = false;
+}
+
 static void server_gets(wire *c, const parcel *p)
 {
+    if (c->server >= SENTINEL_FIRST) {
+        sentinel_gets(c, p);
+        return;
+    }
     if (p->what == CONNECT) {
         c->server_has = server_accepts(c->server);
         send_parcel(c, TO_CLIENT, c->server_has ? ACCEPTED : REFUSED, NULL, 0);
@@ -193,7 +210,7 @@ static void reset_server(void *context, uint64_t life)
     wire *c = context;
     if (!c->open || c->life != life || !c->server_has) return;
     c->server_has = false;
-    server_lost(c);
+    if (c->server < SENTINEL_FIRST) server_lost(c);
     let_go(c);
 }
 
@@ -290,10 +307,20 @@ static wire *wire_open(void)
     return NULL;
 }
 
+/* In a world with sentinels the port says who is meant; else machines are led. */
+static int server_at(const struct sockaddr *address, int route)
+{
+    struct sockaddr_in in4;
+    if (address->sa_family != AF_INET) return route;
+    memcpy(&in4, address, sizeof in4);
+    int port = ntohs(in4.sin_port);
+    return port >= SENTINEL_PORT ? SENTINEL_FIRST + port - SENTINEL_PORT : port - SERVER_PORT;
+}
+
 int __wrap_connect(int fd, const struct sockaddr *address, socklen_t size);
 int __wrap_connect(int fd, const struct sockaddr *address, socklen_t size)
 {
-    (void)address, (void)size;
+    (void)size;
     file *f = file_of(fd);
     wire *c = wire_open();
     if (!f || f->kind != FILE_SOCKET || f->wire || !c) {
@@ -305,7 +332,7 @@ int __wrap_connect(int fd, const struct sockaddr *address, socklen_t size)
     f->wire = c;
     c->file = f;
     c->client = task_machine();
-    c->server = c->client->route;
+    c->server = server_at(address, c->client->route);
     for (int i = 0; i < 2; i++) c->latency_us[i] = draw_scale(20, 3 * MS);
     c->jitter_us = draw_scale(1, 2 * MS);
     if (w.faults && chance(20000)) wire_slow(c, draw_scale(MS, SECOND)); /* also: so slow that the caller gives up */

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See sentinels.h.
+ */
+#include "sentinels.h"
+
+#include "server.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* What the library asks, each time: of whatever pieces it comes in, so many bytes are a question. */
+static const char question[] = "*3\r\n$8\r\nSENTINEL\r\n$23\r\nGET-MASTER-ADDR-BY-NAME\r\n$3\r\nsim\r\n";
+
+static struct {
+    bool there;
+    int names[SENTINELS];
+    uint64_t learns[SENTINELS]; /* a number for each thing that is to be learnt: an older one is void */
+    bool down[SENTINELS], stale[SENTINELS];
+    size_t heard[CONNECTIONS_MAX]; /* bytes of a question that is not whole */
+} in;
+
+void sentinels_begin(bool there)
+{
+    memset(&in, 0, sizeof in);
+    in.there = there;
+    for (int i = 0; i < SENTINELS; i++) in.names[i] = server_acting();
+}
+
+bool sentinels_there(void) { return in.there; }
+
+bool sentinel_accepts(int sentinel) { return !in.down[sentinel - SENTINEL_FIRST]; }
+
+void sentinel_accepted(wire *c) { in.heard[c->index] = 0; }
+
+void sentinel_fed(wire *c, const char *bytes, size_t size)
+{
+    int i = c->server - SENTINEL_FIRST;
+    if (in.down[i]) return; /* paused */
+    for (size_t k = 0; k < size; k++) {
+        size_t at = in.heard[c->index];
+        if (bytes[k] != question[at]) {
+            fail("a sentinel is asked what it does not know");
+            return;
+        }
+        in.heard[c->index] = (at + 1) % (sizeof question - 1);
+        if (in.heard[c->index]) continue;
+        char answer[64];
+        int length =
+            snprintf(answer, sizeof answer, "*2\r\n$9\r\n127.0.0.1\r\n$4\r\n%d\r\n", SERVER_PORT + in.names[i]);
+        wire_send(c, answer, (size_t)length);
+    }
+}
+
+/* Once more than half name it, that is where machines are led to. */
+static void note_majority(void)
+{
+    int count = 0;
+    for (int i = 0; i < SENTINELS; i++) count += in.names[i] == server_acting();
+    if (2 * count <= SENTINELS) return;
+    for (int i = 0; i < w.machine_count; i++) {
+        if (w.machines[i].route == server_acting()) continue;
+        w.machines[i].route = server_acting();
+        w.machines[i].route_us = w.now_us;
+    }
+}
+
+static void learn(void *context, uint64_t number)
+{
+    int i = (int)(number % SENTINELS);
+    (void)context;
+    if (in.learns[i] != number || in.stale[i]) return;
+    in.names[i] = server_acting();
+    trace("sentinel %d names r%d", i, in.names[i]);
+    note_majority();
+}
+
+static void learn_later(int i, int64_t us)
+{
+    static uint64_t numbers;
+    in.learns[i] = ++numbers * SENTINELS + (uint64_t)i;
+    at(w.now_us + us, learn, NULL, in.learns[i]);
+}
+
+void sentinels_learn(int64_t within_us)
+{
+    for (int i = 0; i < SENTINELS; i++) learn_later(i, draw_scale(MS, within_us));
+}
+
+static void recover(void *context, uint64_t i)
+{
+    (void)context;
+    in.down[i] = in.stale[i] = false;
+    learn_later((int)i, draw_scale(MS, SECOND));
+}
+
+/* One at a time: with two of three the promise is another one. */
+void sentinels_trouble(int64_t us)
+{
+    int i = (int)draw(SENTINELS);
+    for (int k = 0; k < SENTINELS; k++)
+        if (in.down[k] || in.stale[k]) return;
+    if (chance(500000)) in.down[i] = true;
+    else in.stale[i] = true;
+    if (in.stale[i] && chance(300000)) in.names[i] = (int)draw((uint64_t)server_count());
+    trace("sentinel %d is %s", i, in.down[i] ? "away" : "wrong");
+    at(w.now_us + us, recover, NULL, (uint64_t)i);
+}
+
+void sentinels_heal(void)
+{
+    for (int i = 0; i < SENTINELS; i++) {
+        in.down[i] = in.stale[i] = false;
+        learn_later(i, draw_scale(MS, SECOND));
+    }
+}
