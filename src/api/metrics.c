@@ -73,50 +73,11 @@ static void histogram(text *t, const char *name, const char *help, const lk_hist
 
 static void counters(text *t, const latchkey_stats *s)
 {
-    const struct {
-        const char *name, *help;
-        uint64_t value;
-    } rows[] = {
-        {"validates_total", "Validations answered.", s->validates},
-        {"l1_hits_total", "Validations answered from memory.", s->l1_hits},
-        {"l1_misses_total", "Validations of well-formed tokens that memory could not answer.", s->l1_misses},
-        {"malformed_total", "Tokens refused before anything was asked.", s->malformed},
-        {"dead_refused_total", "Validations of tokens that were known to be dead.", s->dead_refused},
-        {"l2_reads_total", "Records asked for in Redis.", s->l2_reads},
-        {"l2_writes_total", "Scripts run in Redis.", s->l2_writes},
-        {"l2_errors_total", "Round trips to Redis without an answer, or with an error.", s->l2_errors},
-        {"joined_total", "Misses that shared the read of another.", s->joined},
-        {"fills_total", "Entries put into memory.", s->fills},
-        {"fills_refused_total", "Answers not kept because a revocation came in between.", s->fills_refused},
-        {"evictions_total", "Live entries that made room for others.", s->evictions},
-        {"purges_total", "Revocations applied to memory.", s->purges},
-        {"empties_total", "Times that memory was emptied, after another server was met, and after gaps.", s->empties},
-        {"missed_total", "Revocations whose message was lost, found by their number.", s->missed},
-        {"replayed_total", "Revocations read in the log, where their messages did not come.", s->replayed},
-        {"reconnects_total", "Reconnections of the link.", s->reconnects},
-        {"refreshes_total", "Entries in use that were to be renewed before their time in memory was up.", s->refreshes},
-        {"refreshes_dropped_total", "Refreshes shed, or without an answer.", s->refreshes_dropped},
-        {"touches_total", "Touches asked for by validations.", s->touches},
-        {"touches_dropped_total", "Touches shed or refused.", s->touches_dropped},
-        {"beats_total", "Leases confirmed.", s->beats},
-        {"shed_total", "Calls refused because in_flight of them waited for Redis already.", s->shed},
-        {"retries_total", "Reads repeated because a connection broke.", s->retries},
-        {"stale_total", "Validations answered without a lease, under grace_ms.", s->stale},
-        {"lapses_total", "Validations that found the lease lapsed.", s->lapses},
-        {"corrupt_total", "Records refused as corrupt.", s->corrupt},
-        {"audited_total", "Entries of memory that the auditor compared with Redis.", s->audited},
-        {"audit_suspicions_total", "Entries that differed, as they do while a revocation is under way.",
-         s->audit_suspicions},
-        {"audit_disagreements_total", "Entries that differed for longer than the bound: should be 0.",
-         s->audit_disagreements},
-        {"section_reads_total", "Sections of sessions read, or found not to be there.", s->section_reads},
-        {"section_writes_total", "Sections of sessions written or deleted.", s->section_writes},
-        {"reuses_total", "Old tokens used after their grace: their sessions were ended.", s->reuses},
-        {"foreign_reads_total", "Foreign tokens that Redis was asked about.", s->foreign_reads},
-        {"foreign_unknown_total", "Foreign tokens that mean no session.", s->foreign_unknown},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        print_number(t, rows[i].name, "counter", rows[i].help, (double)rows[i].value);
+    print_number(t, "validates_total", "counter", "Validations answered.", (double)s->validates);
+    print_number(t, "evictions_total", "counter", "Live entries that made room for others.", (double)s->evictions);
+#define SHOW(name, field, help) print_number(t, #field "_total", "counter", help, (double)s->field);
+    LK_COUNTERS(SHOW)
+#undef SHOW
 }
 
 static void gauges(text *t, const latchkey_stats *s)

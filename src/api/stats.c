@@ -12,38 +12,10 @@ void lk_stats_gather(latchkey *lk, latchkey_stats *s)
 {
     const lk_counters *c = &lk->counters;
     memset(s, 0, sizeof *s);
-    s->l1_hits = lk_counted(c, LK_L1_HITS);
-    s->l1_misses = lk_counted(c, LK_L1_MISSES);
-    s->malformed = lk_counted(c, LK_MALFORMED);
-    s->refreshes = lk_counted(c, LK_REFRESHES);
-    s->refreshes_dropped = lk_counted(c, LK_REFRESHES_DROPPED);
-    s->dead_refused = lk_counted(c, LK_DEAD_REFUSED);
+#define SUM(name, field, help) s->field = lk_counted(c, name);
+    LK_COUNTERS(SUM)
+#undef SUM
     s->validates = s->l1_hits + s->l1_misses + s->malformed + s->dead_refused;
-    s->l2_reads = lk_counted(c, LK_L2_READS);
-    s->l2_writes = lk_counted(c, LK_L2_WRITES);
-    s->l2_errors = lk_counted(c, LK_L2_ERRORS);
-    s->joined = lk_counted(c, LK_JOINED);
-    s->fills = lk_counted(c, LK_FILLS);
-    s->fills_refused = lk_counted(c, LK_FILLS_REFUSED);
-    s->purges = lk_counted(c, LK_PURGES);
-    s->empties = lk_counted(c, LK_EMPTIES);
-    s->missed = lk_counted(c, LK_MISSED);
-    s->stale = lk_counted(c, LK_STALE);
-    s->replayed = lk_counted(c, LK_REPLAYED);
-    s->shed = lk_counted(c, LK_SHED);
-    s->retries = lk_counted(c, LK_RETRIES);
-    s->audited = lk_counted(c, LK_AUDITED);
-    s->audit_suspicions = lk_counted(c, LK_AUDIT_SUSPICIONS_SEEN);
-    s->audit_disagreements = lk_counted(c, LK_AUDIT_DISAGREEMENTS);
-    s->reuses = lk_counted(c, LK_REUSES);
-    s->foreign_reads = lk_counted(c, LK_FOREIGN_READS);
-    s->foreign_unknown = lk_counted(c, LK_FOREIGN_UNKNOWN);
-    s->reconnects = lk_counted(c, LK_RECONNECTS);
-    s->touches = lk_counted(c, LK_TOUCHES);
-    s->touches_dropped = lk_counted(c, LK_TOUCHES_DROPPED);
-    s->beats = lk_counted(c, LK_BEATS);
-    s->lapses = lk_counted(c, LK_LAPSES);
-    s->corrupt = lk_counted(c, LK_CORRUPT_RECORDS);
     s->pending = lk_pending_retries(lk->pending);
     lk_l1_stats l1 = lk_l1_read_stats(lk->l1);
     s->evictions = l1.evictions;
@@ -63,8 +35,6 @@ void lk_stats_gather(latchkey *lk, latchkey_stats *s)
     s->session_size_p99_bytes = lk_histogram_quantile(&c->session_bytes, 0.99);
     s->l2_read_p50_ms = ms(lk_histogram_quantile(&c->l2_read_us, 0.5));
     s->l2_read_p99_ms = ms(lk_histogram_quantile(&c->l2_read_us, 0.99));
-    s->section_reads = lk_counted(c, LK_SECTION_READS);
-    s->section_writes = lk_counted(c, LK_SECTION_WRITES);
     s->section_size_p50_bytes = lk_histogram_quantile(&c->section_bytes, 0.5);
     s->section_size_p99_bytes = lk_histogram_quantile(&c->section_bytes, 0.99);
     lk_node_last_trouble(lk_topology_node(&lk->l2.topology, 0), s->last_error, sizeof s->last_error);
