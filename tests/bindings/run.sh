@@ -49,7 +49,7 @@ one() {
     redis_start "$LATCHKEY_WORK/redis" || return 1
     export LATCHKEY_REDIS_SOCKET="$redis_socket" LATCHKEY_REDIS_PID="$redis_pid"
     code=0
-    timeout --kill-after=10 300 sh "$here/$language/run.sh" "$LATCHKEY_WORK/built" >"$LATCHKEY_WORK/said" 2>&1 &
+    timeout --kill-after=10 900 sh "$here/$language/run.sh" "$LATCHKEY_WORK/built" >"$LATCHKEY_WORK/said" 2>&1 &
     child=$!
     wait "$child" || code=$?
     child=
