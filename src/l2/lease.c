@@ -6,6 +6,8 @@
 #include "base/secure_memory.h"
 #include "l2/node_parts.h"
 
+#include <string.h>
+
 _Static_assert(sizeof(lk_lease) == 32, "two to a cache line");
 
 lk_leases *lk_leases_open(void)
@@ -48,6 +50,7 @@ void lk_node_lease_confirm(lk_node *node, int64_t sent_ms, uint64_t incarnation,
     lk_bells_ring(&node->book->bells);
     lk_lock_take(&node->lock);
     node->leased = true;
+    node->withheld[0] = 0;
     node->confirmed++;
     pthread_cond_broadcast(&node->changed);
     lk_lock_give(&node->lock);
@@ -75,6 +78,17 @@ static void want_beat(lk_node *node)
     if (!atomic_exchange_explicit(&node->beat_wanted, true, memory_order_acq_rel)) lk_raise(node->book->wake_fd);
 }
 
+/* If the link knows why its beats give no lease, that is the reason. */
+static void tell_lapse(lk_node *node)
+{
+    char text[sizeof node->withheld];
+    lk_lock_take(&node->lock);
+    memcpy(text, node->withheld, sizeof text);
+    lk_lock_give(&node->lock);
+    lk_node_trouble(node, LATCHKEY_UNAVAILABLE,
+                    *text ? text : "an answer of Redis was not used: the lease has lapsed, and no beat came in time");
+}
+
 int lk_node_lease_covers(lk_node *node, uint64_t incarnation, int64_t deadline_ms)
 {
     return lk_node_lease_covers_since(node, incarnation, INT64_MIN, deadline_ms);
@@ -97,9 +111,7 @@ int lk_node_lease_covers_since(lk_node *node, uint64_t incarnation, int64_t sinc
         status = covers_since(node, incarnation, since_ms);
     }
     if (status == LK_OUTCOME_OTHER_SERVER) lk_node_suspect(node, incarnation);
-    if (status == LATCHKEY_UNAVAILABLE && lk_node_connected(node))
-        lk_node_trouble(node, status,
-                        "an answer of Redis was not used: the lease has lapsed, and no beat came in time");
+    if (status == LATCHKEY_UNAVAILABLE && lk_node_connected(node)) tell_lapse(node);
     return status;
 }
 

@@ -119,14 +119,19 @@ static bool vouched(const lk_link *link)
     return !link->host.vouched || link->host.vouched(link->host.context, link->beat.sent_ms);
 }
 
-/* This is no reason to connect anew: the next beat tries again. */
+/* The beat came back, but it gives no lease. This is no reason to connect anew: the next beat tries again. */
+static void withhold(lk_link *link, int64_t now_ms, const char *why)
+{
+    link->beat.out = false;
+    link->host.withheld(link->host.context, why);
+    lk_link_log_withheld(&link->link_log, now_ms, link->config->staleness_ms, why);
+}
+
 bool lk_link_await_vouch(lk_link *link, int64_t now_ms)
 {
     if (!came_back(link) || vouched(link)) return false;
-    link->beat.out = false;
     link->next_beat_ms = lk_earlier(link->next_beat_ms, now_ms);
-    link->host.trouble(link->host.context, LATCHKEY_UNAVAILABLE,
-                       "fewer than half of the listed sentinels name this primary now: no lease");
+    withhold(link, now_ms, "no more than half of the listed sentinels name this primary now: no lease");
     return true;
 }
 
@@ -338,10 +343,9 @@ static void take_held(lk_link *link, const lk_reply *reply, int64_t now_ms)
         lk_link_refused(link, reply, now_ms, "");
         return;
     }
-    link->beat.out = false;
     snprintf(text, sizeof text, "durability=%lld, but %lld replicas hold what was written: no lease",
              (long long)link->config->durability, reply->type == LK_REPLY_INTEGER ? (long long)reply->integer : 0);
-    link->host.trouble(link->host.context, LATCHKEY_UNAVAILABLE, text);
+    withhold(link, now_ms, text);
     if (may_be_deposed(link, now_ms)) lk_link_look(link, now_ms, text);
 }
 

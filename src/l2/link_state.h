@@ -75,6 +75,7 @@ typedef struct lk_link_host {
     /* The lease is confirmed as of sent_ms, on the monotonic clock, by that incarnation of the server. */
     void (*lease)(void *context, int64_t sent_ms, uint64_t incarnation, int64_t server_ahead_us);
     void (*trouble)(void *context, int status, const char *text);
+    void (*withheld)(void *context, const char *text); /* a beat came back, but it gives no lease: why */
     /* Another server than the last one, or the first: from now on its answers count. */
     void (*met)(void *context, uint64_t incarnation);
     bool (*next_job)(void *context, int64_t now_ms, lk_job *job);

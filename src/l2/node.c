@@ -78,6 +78,15 @@ static void on_trouble(void *context, int status, const char *text)
     lk_node_trouble(node, status, text);
 }
 
+static void on_withheld(void *context, const char *text)
+{
+    lk_node *node = context;
+    lk_lock_take(&node->lock);
+    snprintf(node->withheld, sizeof node->withheld, "%s", text);
+    lk_lock_give(&node->lock);
+    lk_node_trouble(node, LATCHKEY_UNAVAILABLE, text);
+}
+
 /* Called before the link lists the recent revocations, under their lock: a revocation that is added after that sees
  * this. */
 static void on_met(void *context, uint64_t incarnation)
@@ -382,9 +391,8 @@ static void close_fd(int fd)
 
 static bool build_node(lk_node *node, const lk_l1_side *l1)
 {
-    lk_link_host host = {node,        on_emptying,   on_lease,
-                         on_trouble,  on_met,        on_next_job,
-                         on_job_done, on_node_stats, node->config->sentinels ? on_vouched : NULL};
+    lk_link_host host = {node,   on_emptying, on_lease,    on_trouble,    on_withheld,
+                         on_met, on_next_job, on_job_done, on_node_stats, node->config->sentinels ? on_vouched : NULL};
     lk_link_known known = {node->book->cutoffs, node->book->recent};
     uint64_t seed;
     lk_random(&seed, sizeof seed);

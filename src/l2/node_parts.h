@@ -50,6 +50,7 @@ struct lk_node {
     uint64_t confirmed; /* how many leases were confirmed */
     int status;         /* of the newest trouble, and its text: */
     char trouble[160];
+    char withheld[160]; /* why the newest beat that came back gave no lease; "": it gave one */
     /* What Redis refuses until a person changes something is logged once each. The link's thread does that, since a log
      * function must not run under the locks that callers hold. */
     char refusal[160]; /* "": there is none to be logged */

@@ -175,23 +175,43 @@ static void begin_connection(lk_sentinels *s, unsigned i, int64_t now_ms)
     at->until_ms = now_ms + CONNECT_MOST_MS;
 }
 
+/* A whole decimal number from 1 to 65535; 0: it is none. The reply may hold any bytes. */
+static unsigned port_of(const lk_reply *reply)
+{
+    unsigned number = 0;
+    if (reply->type != LK_REPLY_STRING || !reply->size || reply->size > 5) return 0;
+    for (size_t i = 0; i < reply->size; i++) {
+        if (reply->text[i] < '0' || reply->text[i] > '9') return 0;
+        number = number * 10 + (unsigned)(reply->text[i] - '0');
+    }
+    return number < 65536 ? number : 0;
+}
+
+/* A name or an address: visible ASCII alone, since it is looked up, compared and logged. */
+static bool is_host(const lk_reply *reply, size_t most)
+{
+    if (reply->type != LK_REPLY_STRING || !reply->size || reply->size > most) return false;
+    for (size_t i = 0; i < reply->size; i++)
+        if (reply->text[i] < 0x21 || reply->text[i] > 0x7e) return false;
+    return true;
+}
+
 static void take_address(lk_said *said, const lk_reply *reply)
 {
-    const lk_reply *host = reply->item[0], *port = reply->item[1];
-    long number = port->type == LK_REPLY_STRING ? strtol(port->text, NULL, 10) : 0;
-    bool good = host->type == LK_REPLY_STRING && host->size && host->size < sizeof said->primary.name && number > 0 &&
-                number < 65536;
-    if (!good) {
+    const lk_reply *host = reply->item[0];
+    unsigned port = port_of(reply->item[1]);
+    if (!port || !is_host(host, sizeof said->primary.name - 1)) {
         said->what = LK_SAID_REFUSED;
         snprintf(said->why, sizeof said->why, "it names a primary without an address");
         return;
     }
     said->what = LK_SAID_PRIMARY;
     memcpy(said->primary.name, host->text, host->size);
-    snprintf(said->primary.port, sizeof said->primary.port, "%ld", number);
+    snprintf(said->primary.port, sizeof said->primary.port, "%u", port);
 }
 
-static const char *refusal(const lk_reply *reply, char *text, size_t size)
+/* What the error means. *passes: it may pass by itself, as -LOADING does; else a person has to change something. */
+static const char *refusal(const lk_reply *reply, bool *passes, char *text, size_t size)
 {
     static const struct {
         const char *begins, *text;
@@ -203,8 +223,10 @@ static const char *refusal(const lk_reply *reply, char *text, size_t size)
         {"NOPERM", "its user may not ask it: the ACL needs +sentinel|get-master-addr-by-name"},
         {"ERR unknown command", "it is no Sentinel: name the sentinels, port 26379, not Redis"},
     };
+    *passes = false;
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strncmp(reply->text, known[i].begins, strlen(known[i].begins)) == 0) return known[i].text;
+    *passes = lk_known_error(reply, text, size) == LATCHKEY_UNAVAILABLE;
     lk_error_status(reply, text, size);
     return text;
 }
@@ -215,27 +237,28 @@ static void take_reply(lk_sentinels *s, unsigned i, const lk_reply *reply, int64
 {
     sentinel *at = &s->at[i];
     char text[160];
+    bool passes = false;
     lk_said said = {.what = LK_SAID_UNKNOWN};
     if (reply->tag == TAG_QUESTION) {
         said.asked_ms = at->asked_ms[at->first];
         at->first = (at->first + 1) % QUESTIONS_MAX;
         at->out--;
     } else {
-        if (reply->type == LK_REPLY_ERROR)
-            snprintf(at->auth_why, sizeof at->auth_why, "%.120s", refusal(reply, text, sizeof text));
+        const char *why = reply->type == LK_REPLY_ERROR ? refusal(reply, &passes, text, sizeof text) : "";
+        if (!passes) snprintf(at->auth_why, sizeof at->auth_why, "%.120s", why);
         return;
     }
     if (reply->type == LK_REPLY_ERROR) {
-        said.what = LK_SAID_REFUSED;
-        snprintf(said.why, sizeof said.why, "%.120s",
-                 at->auth_why[0] ? at->auth_why : refusal(reply, text, sizeof text));
+        const char *why = at->auth_why[0] ? at->auth_why : refusal(reply, &passes, text, sizeof text);
+        said.what = passes ? LK_SAID_NOTHING : LK_SAID_REFUSED;
+        snprintf(said.why, sizeof said.why, "%.120s", why);
     } else if (reply->type == LK_REPLY_ARRAY && reply->size == 2) take_address(&said, reply);
     else if (reply->type != LK_REPLY_NIL) {
         said.what = LK_SAID_REFUSED;
         snprintf(said.why, sizeof said.why, "it does not answer as a Sentinel does");
     }
     take_said(s, i, &said, now_ms);
-    if (said.what == LK_SAID_REFUSED) lose(s, i, now_ms, said.why);
+    if (said.what == LK_SAID_REFUSED || passes) lose(s, i, now_ms, said.why);
     else at->failures = 0;
 }
 

@@ -23,21 +23,38 @@ static bool room(lk_link_log *t, int64_t now_ms)
     return true;
 }
 
-void lk_link_log_lost(lk_link_log *t, int64_t now_ms, int status, const char *why)
+static void go_down(lk_link_log *t, int64_t since_ms)
 {
-    if (!t->down) {
-        t->down = true;
-        t->down_ms = now_ms;
-        t->lease_ms = 0;
-        t->losses++;
-    }
+    if (t->down) return;
+    t->down = true;
+    t->down_ms = since_ms;
+    t->lease_ms = 0;
+    t->losses++;
+}
+
+static void say_why(lk_link_log *t, int64_t now_ms, int level, const char *what, const char *why)
+{
     char before[sizeof t->why];
     memcpy(before, t->why, sizeof before);
     snprintf(t->why, sizeof t->why, "%s", why);
     if (strcmp(t->why, before)) t->said_down = false;
     if (t->said_down || !room(t, now_ms)) return;
     t->said_down = true;
-    lk_log(status == LATCHKEY_CONFIG ? LATCHKEY_LOG_ERROR : LATCHKEY_LOG_WARNING, "link: down: %s", t->why);
+    lk_log(level, "link: %s: %s", what, t->why);
+}
+
+void lk_link_log_lost(lk_link_log *t, int64_t now_ms, int status, const char *why)
+{
+    go_down(t, now_ms);
+    say_why(t, now_ms, status == LATCHKEY_CONFIG ? LATCHKEY_LOG_ERROR : LATCHKEY_LOG_WARNING, "down", why);
+}
+
+void lk_link_log_withheld(lk_link_log *t, int64_t now_ms, int64_t staleness_ms, const char *why)
+{
+    int64_t end_ms = t->lease_ms ? t->lease_ms + staleness_ms : now_ms;
+    if (now_ms < end_ms) return;
+    go_down(t, end_ms);
+    say_why(t, now_ms, LATCHKEY_LOG_WARNING, "Redis cannot be used", why);
 }
 
 static void say_up(lk_link_log *t, int64_t now_ms)

@@ -12,7 +12,7 @@
 enum { LK_LINK_LOG_AT_ONCE = 10, LK_LINK_LOG_EVERY_MS = 10000 };
 
 typedef struct lk_link_log {
-    bool down, said_down;
+    bool down, said_down;     /* down: the link was lost, or the lease ran out and is withheld */
     char why[160];            /* the newest reason */
     int64_t down_ms, away_ms; /* since when the link is down; and, once it is up, how long it was down */
     unsigned losses;          /* since the log last said that the link is up */
@@ -30,6 +30,9 @@ void lk_link_log_open(lk_link_log *log, int64_t now_ms);
 /* The link was lost, or could not be made. CONFIG: a person has to change something; any other status may pass by
  * itself. */
 void lk_link_log_lost(lk_link_log *log, int64_t now_ms, int status, const char *why);
+
+/* The link is up and a beat came back, but it gives no lease. Nothing is said while the last lease still holds. */
+void lk_link_log_withheld(lk_link_log *log, int64_t now_ms, int64_t staleness_ms, const char *why);
 
 /* There is a lease as of this time. `counters` tell what happened since the last one. */
 void lk_link_log_lease(lk_link_log *log, int64_t sent_ms, int64_t staleness_ms, const lk_counters *counters);

@@ -4,6 +4,7 @@
  * them, follows a failover at once, and serves from nobody whom more than half of them do not name.
  */
 #include "fake.h"
+#include "logbook.h"
 #include "pki.h"
 #include "test_handle.h"
 #include "threads.h"
@@ -291,6 +292,64 @@ static void config_of_liars(const liars *l, const char *options, char *out, size
              fake_port(l->at[1]), fake_port(l->at[2]), options);
 }
 
+/* What one sentinel answers: what open says. */
+static void open_beside(const char *answer, size_t size, int status, const char *why)
+{
+    char config[256], error[512];
+    latchkey *none = NULL;
+    fake_script script = {.answer = answer, .answer_size = size};
+    fake *at = fake_start(&script);
+    snprintf(config, sizeof config, "redis+sentinel://127.0.0.1:%d/mymaster?deadline_ms=500", fake_port(at));
+    int said = latchkey_open(config, &none, error, sizeof error);
+    fake_end(at);
+    assert_status(NULL, status, said);
+    assert_contains(error, why);
+    for (const char *c = error; *c; c++) assert_in_range(*c, ' ', '~');
+}
+
+/* Taken as it stands, or not at all: each of these would lead to the server if it were read with less care. */
+static void test_an_address_is_read_with_care(void **state)
+{
+    (void)state;
+    redis *alone = redis_start(NULL);
+    const struct {
+        const char *host;
+        size_t host_size;
+        const char *port; /* %d: the server's */
+    } rows[] = {
+        {"127.0.0.1", 9, "%dx"},       {"127.0.0.1", 9, " %d"},
+        {"127.0.0.1", 9, "+%d"},       {"127.0.0.1", 9, "-%d"},
+        {"127.0.0.1", 9, "%d\n"},      {"127.0.0.1", 9, "0"},
+        {"127.0.0.1", 9, "65536"},     {"127.0.0.1", 9, "99999999999999999999"},
+        {"127.0.0.1", 9, ""},          {"127.0.0.1\0.example", 18, "%d"},
+        {"127.0.0.1\n", 10, "%d"},     {" 127.0.0.1", 10, "%d"},
+        {"\33[2J127.0.0.1", 13, "%d"}, {"127.0.0.1\177", 10, "%d"},
+        {"127.0.0.1\377", 10, "%d"},   {"", 0, "%d"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char answer[128], port[32], number[16];
+        snprintf(number, sizeof number, "%d", alone->port);
+        const char *place = strstr(rows[i].port, "%d");
+        if (place)
+            snprintf(port, sizeof port, "%.*s%s%s", (int)(place - rows[i].port), rows[i].port, number, place + 2);
+        else snprintf(port, sizeof port, "%s", rows[i].port);
+        size_t used = (size_t)snprintf(answer, sizeof answer, "*2\r\n$%zu\r\n", rows[i].host_size);
+        memcpy(answer + used, rows[i].host, rows[i].host_size);
+        used += rows[i].host_size;
+        used += (size_t)snprintf(answer + used, sizeof answer - used, "\r\n$%zu\r\n%s\r\n", strlen(port), port);
+        open_beside(answer, used, LATCHKEY_CONFIG, "names a primary without an address");
+    }
+    redis_end(alone);
+}
+
+/* What passes by itself is no mistake of the configuration. */
+static void test_A_a_sentinel_that_is_busy_is_waited_for(void **state)
+{
+    (void)state;
+    open_beside("-LOADING Redis is loading the dataset in memory\r\n", 0, LATCHKEY_UNAVAILABLE, "is loading");
+    open_beside("-NOPERM this user has no permissions\r\n", 0, LATCHKEY_CONFIG, "its user may not ask it");
+}
+
 /* The rule that makes C hold where two servers think that they are primaries. */
 static void test_C_more_than_half_decide(void **state)
 {
@@ -328,6 +387,14 @@ static void test_C_more_than_half_decide(void **state)
     redis_end(second);
 }
 
+static bool tells_why(latchkey *lk)
+{
+    static const char why[] = "half of the listed sentinels name this primary";
+    char text[256];
+    latchkey_error_text(lk, text, sizeof text);
+    return strstr(text, why) && strstr(stats_of(lk).last_error, why);
+}
+
 /* With durability it is the replicas that tell, and the sentinels may be away. */
 static void test_C_without_sentinels_no_lease_unless_durability(void **state)
 {
@@ -339,15 +406,20 @@ static void test_C_without_sentinels_no_lease_unless_durability(void **state)
     make_session(lk, 1, token);
     warm(lk, token);
     warm(durable, token);
+    logbook_open();
     for (int i = 1; i < SENTINELS; i++) redis_kill(s.sentinel[i]);
     wait_for(try_validate(lk, token) == LATCHKEY_AGAIN && validate(lk, token) == LATCHKEY_UNAVAILABLE);
-    assert_contains(stats_of(lk).last_error, "lease");
+    wait_for(logbook_has("4 link: Redis cannot be used: no more than half of the listed sentinels name this primary"));
+    /* Why is told by each call, and no call's own trouble hides it. */
+    wait_for(validate(lk, token) == LATCHKEY_UNAVAILABLE && tells_why(lk));
     int64_t since = check_now_ms();
     while (check_now_ms() < since + 1600) assert_status(durable, LATCHKEY_OK, validate(durable, token));
     make_session(durable, 2, other);
     assert_status(durable, LATCHKEY_OK, end_session(durable, other));
     for (int i = 1; i < SENTINELS; i++) redis_boot(s.sentinel[i]);
     wait_for(validate(lk, token) == LATCHKEY_OK && try_validate(lk, token) == LATCHKEY_OK);
+    wait_for(logbook_has("5 link: up after "));
+    logbook_close();
     handle_close_all(NULL);
     tear_down(&s);
 }
@@ -571,6 +643,8 @@ int main(void)
         OWN(test_sentinels_have_a_password_of_their_own),
         OWN(test_hosts_by_name),
         OWN(test_TLS_to_both),
+        OWN(test_an_address_is_read_with_care),
+        OWN(test_A_a_sentinel_that_is_busy_is_waited_for),
         OWN(test_C_more_than_half_decide),
         OWN(test_C_without_sentinels_no_lease_unless_durability),
         OWN(test_A_a_replica_that_is_named_is_waited_for),

@@ -63,6 +63,8 @@ static void on_trouble(void *context, int status, const char *text)
     snprintf(m->trouble, sizeof m->trouble, "%s", text);
 }
 
+static void on_withheld(void *context, const char *text) { on_trouble(context, LATCHKEY_UNAVAILABLE, text); }
+
 static void on_met(void *context, uint64_t incarnation)
 {
     redis_model *m = context;
@@ -483,8 +485,8 @@ redis_model *model_open(const char *options, uint64_t seed)
     m->clock_ahead_us = INT64_C(1700000000000000);
     for (unsigned p = 0; p < MODEL_PARTITIONS_MAX; p++) m->partitions[p] = p;
     lk_partitions partitions = {m->partitions, (size_t)m->config.partitions};
-    lk_link_host host = {m,           on_nothing,  on_lease,    on_trouble, on_met,
-                         on_next_job, on_job_done, on_no_stats, on_vouched};
+    lk_link_host host = {m,      on_nothing,  on_lease,    on_trouble,  on_withheld,
+                         on_met, on_next_job, on_job_done, on_no_stats, on_vouched};
     lk_l1_side l1 = {m,        on_purge,      on_empty,     on_everyone, on_stats,  on_sample,
                      on_still, on_no_refresh, on_refreshed, on_touching, on_touched};
     lk_link_known known = {lk_cutoffs_open((size_t)m->config.partitions), lk_recent_open(seed)};

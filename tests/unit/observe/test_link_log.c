@@ -135,6 +135,35 @@ static void test_a_lapse_beside_a_good_connection(void **state)
     assert_said("4 link: down: x\n5 link: up after 81400 ms\n");
 }
 
+static void withheld(lk_link_log *t, int64_t now_ms, const char *why) { lk_link_log_withheld(t, now_ms, 2000, why); }
+
+/* The link is up, and beats give no lease: that is no pause. */
+static void test_a_lease_that_is_withheld(void **state)
+{
+    (void)state;
+    lk_link_log t = opened();
+    lease(&t, 1000);
+    withheld(&t, 2500, "nobody vouches"); /* the lease still holds */
+    assert_said("");
+    for (int64_t ms = 3000; ms < 60000; ms += 500) withheld(&t, ms, "nobody vouches");
+    assert_said("4 link: Redis cannot be used: nobody vouches\n");
+    lease(&t, 60000);
+    assert_said("5 link: up after 57000 ms\n");
+    lease(&t, 60500);
+    withheld(&t, 61000, "nobody vouches");
+    lease(&t, 61500); /* and it was over before the lease ran out */
+    assert_said("");
+    withheld(&t, 63500, "nobody vouches"); /* the same again is another time */
+    lost(&t, 63600, "nobody vouches");
+    assert_said("4 link: Redis cannot be used: nobody vouches\n");
+    lost(&t, 63700, "refused");
+    withheld(&t, 64000, "nobody vouches"); /* connected again, and still no lease */
+    lease(&t, 65500);
+    assert_said("4 link: down: refused\n4 link: Redis cannot be used: nobody vouches\n5 link: up after 2000 ms\n");
+    lease(&t, 70000); /* a pause is one, still */
+    assert_said("4 lease: it had lapsed for 2500 ms: this process, or its machine, was paused or too busy\n");
+}
+
 static void test_l1_emptied_for_a_reason(void **state)
 {
     (void)state;
@@ -221,6 +250,38 @@ static void test_link_says_what_was_lost_and_found(void **state)
     model_close(m);
 }
 
+/* Neither the sentinels' silence nor missing replicas are a pause of this process. */
+static void test_link_says_why_it_has_no_lease(void **state)
+{
+    (void)state;
+    for (int durable = 0; durable < 2; durable++) {
+        redis_model *m = model_open(
+            durable ? "h?partitions=2&staleness_ms=2000&durability=1" : "h?partitions=2&staleness_ms=2000", 1);
+        m->command = "WAIT";
+        m->answer = ":1\r\n";
+        model_up(m);
+        m->link.look_at_ms = INT64_MAX; /* it has just connected anew */
+        said[0] = 0;
+        m->deposed = !durable;
+        m->answer = ":0\r\n";
+        for (int i = 0; i < 12; i++) model_beat(m);
+        assert_said(durable ? "4 link: Redis cannot be used: durability=1, but 0 replicas hold what was written: no "
+                              "lease\n"
+                            : "4 link: Redis cannot be used: no more than half of the listed sentinels name this "
+                              "primary now: no lease\n");
+        m->deposed = false;
+        m->answer = ":1\r\n";
+        unsigned leases = m->leases;
+        lk_link_vouched(&m->link, model_ms(m)); /* they have answered */
+        for (int i = 0; i < 3 && m->leases == leases; i++) model_beat(m);
+        assert_true(m->leases > leases);
+        assert_int_equal(strncmp(said, "5 link: up after ", 17), 0);
+        assert_int_equal(strlen(said), strcspn(said, "\n") + 1);
+        model_close(m);
+        said[0] = 0;
+    }
+}
+
 /* Asked of every incarnation once, answered or not, and never in the way of the link. */
 static void test_link_asks_each_server_once(void **state)
 {
@@ -252,10 +313,12 @@ int main(void)
         TEST(test_flapping_says_little_and_ends_with_the_truth),
         TEST(test_what_there_was_no_room_for_is_said_later),
         TEST(test_a_lapse_beside_a_good_connection),
+        TEST(test_a_lease_that_is_withheld),
         TEST(test_l1_emptied_for_a_reason),
         TEST(test_corrupt_records_are_counted_together),
         TEST(test_link_says_that_it_is_down_and_up),
         TEST(test_link_says_what_was_lost_and_found),
+        TEST(test_link_says_why_it_has_no_lease),
         TEST(test_link_asks_each_server_once),
     };
     return cmocka_run_group_tests_name("trouble", tests, unit_setup, NULL);
