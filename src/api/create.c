@@ -35,13 +35,16 @@ static void keep(latchkey *lk, const lk_token *token, const lk_vouch *vouch, con
     lk_session_fill(lk, token, vouch, &judged);
 }
 
-/* When it was made, in ms; and, if events are told, the sessions that the limits ended. NULL: it was not made. */
-static const lk_reply *take_made(latchkey *lk, const latchkey_draft *d, const lk_reply *reply)
+/* When it was made, in ms; and, if events are told, the sessions that the limits ended. 0: it was not made. */
+static int64_t take_made(latchkey *lk, const latchkey_draft *d, const lk_reply *reply)
 {
-    if (reply->type != LK_REPLY_ARRAY) return reply->type == LK_REPLY_INTEGER ? reply : NULL;
-    if (!lk_reply_shaped(reply, "is")) return NULL;
-    lk_event_evicted(&lk->config, lk_reply_at(reply, 1)->text, d->user_id);
-    return lk_reply_at(reply, 0);
+    const lk_reply *made_ms = reply;
+    if (reply->type == LK_REPLY_ARRAY) {
+        if (!lk_reply_shaped(reply, "is")) return 0;
+        lk_event_evicted(&lk->config, lk_reply_at(reply, 1)->text, d->user_id);
+        made_ms = lk_reply_at(reply, 0);
+    }
+    return made_ms->type == LK_REPLY_INTEGER && lk_session_is_time(made_ms->integer) ? made_ms->integer : 0;
 }
 
 typedef struct making {
@@ -61,12 +64,12 @@ static int take_create(latchkey *lk, void *context, lk_script_answer *answer, in
     if (made_at_ms && m->record->sealed) lk_draft_times(lk, m->draft, m->record, made_at_ms, now_ms);
     m->named = lk_draft_collides(m->draft, answer->reply);
     m->exists = lk_reply_is(answer->reply, "EXISTS");
-    const lk_reply *made_ms = take_made(lk, m->draft, answer->reply);
-    if (!made_ms) return status ? status : LATCHKEY_UNAVAILABLE;
+    int64_t made_ms = take_made(lk, m->draft, answer->reply);
+    if (!made_ms) return status && answer->reply->type != LK_REPLY_INTEGER ? status : LATCHKEY_UNAVAILABLE;
     m->made = true;
     lk_vouch_answered(lk, m->token->partition, &m->vouch, answer->source.incarnation);
-    if (!m->record->sealed) lk_draft_times(lk, m->draft, m->record, made_ms->integer, made_ms->integer);
-    if (answer->durable) keep(lk, m->token, &m->vouch, m->record, made_ms->integer);
+    if (!m->record->sealed) lk_draft_times(lk, m->draft, m->record, made_ms, made_ms);
+    if (answer->durable) keep(lk, m->token, &m->vouch, m->record, made_ms);
     return LATCHKEY_OK;
 }
 

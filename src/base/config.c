@@ -362,10 +362,11 @@ static int take_sentinel(parse *p, char *text)
     int status = take_host_port(p, text, 26379, at->name, sizeof at->name, at->port);
     if (!status && !at->name[0])
         status = FAIL(p, "host: a sentinel's is missing: redis+sentinel://HOST[:PORT],HOST[:PORT].../NAME");
-    /* A sentinel that is listed twice would count for two. */
+    /* A sentinel that is listed twice would count for two. What stands there is not shown: it may be a password whose '@' was
+     * forgotten. */
     for (unsigned i = 0; !status && i < config->sentinels; i++)
         if (!strcasecmp(config->sentinel[i].name, at->name) && !strcmp(config->sentinel[i].port, at->port))
-            status = FAIL(p, "host: a sentinel is listed twice: %.90s", at->name);
+            status = FAIL(p, "host: a sentinel is listed twice, as number %u and %u", i + 1, config->sentinels + 1);
     config->sentinels += !status;
     return status;
 }

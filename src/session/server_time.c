@@ -16,7 +16,7 @@ int64_t lk_session_guess_ms(const latchkey *lk)
     return now_ms > LK_CLOCK_TICK_MS ? now_ms - LK_CLOCK_TICK_MS : 0;
 }
 
-static bool is_time(int64_t ms) { return ms > 0 && ms < INT64_C(100000000000000); }
+bool lk_session_is_time(int64_t ms) { return ms > 0 && ms < INT64_C(100000000000000); }
 
 int64_t lk_session_clock(const lk_reply *reply, int64_t *now_ms)
 {
@@ -25,5 +25,5 @@ int64_t lk_session_clock(const lk_reply *reply, int64_t *now_ms)
     char *end;
     int64_t should_ms = strtoll(reply->text + 6, &end, 10);
     *now_ms = strtoll(end, NULL, 10);
-    return is_time(should_ms) && is_time(*now_ms) ? should_ms : 0;
+    return lk_session_is_time(should_ms) && lk_session_is_time(*now_ms) ? should_ms : 0;
 }

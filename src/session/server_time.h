@@ -7,6 +7,7 @@
 #include "session/handle.h"
 
 int64_t lk_server_now_ms(const latchkey *lk, int64_t now_us); /* Unix milliseconds; 0: not known yet */
+bool lk_session_is_time(int64_t ms); /* whether a server's number can be one: it is before 5138 */
 
 /* Redis' time as it may be written into a sealed record, which a script cannot write: rather too early than too late. A
  * script that finds it too far from its own time answers CLOCK, the time that it should be, and its own time.

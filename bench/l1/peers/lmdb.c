@@ -35,7 +35,9 @@ static void *lmdb_open(size_t capacity)
     int file = mkstemp(t->path);
     if (file >= 0) close(file);
     check(mdb_env_create(&t->env), "create");
-    check(mdb_env_set_mapsize(t->env, capacity * 1024 + (64u << 20)), "size");
+    /* Pages that a reader may still see are not used again, and a reader that the machine holds up may see many. The file is
+     * sparse. */
+    check(mdb_env_set_mapsize(t->env, capacity * 1024 + ((size_t)4 << 30)), "size");
     check(mdb_env_open(t->env, t->path, MDB_NOSUBDIR | MDB_NOSYNC | MDB_WRITEMAP | MDB_NORDAHEAD, 0600), "open");
     unlink(t->path);
     MDB_txn *txn;
