@@ -11,7 +11,7 @@ usage: sh bench/run.sh [--only NAME] [--short] [BENCHMARK OPTIONS]
                     bench/README.md
   --only NAME       one of them: article (two minutes), l1 (two and a half), server (seven), http (two), nginx (three),
                     ttl (two), hygiene (three),
-                    scripts (half) or ffi (one: other languages)
+                    scripts (half), ffi (one: other languages) or stores (two)
   --runs N          l1 so often, one run after the other (1): which of its goals are met in all of them?
   --short           a minute and few sessions, into a temporary directory that is removed: does everything still run?
                     Changes no tracked file
@@ -49,14 +49,14 @@ while [ "$count" -gt 0 ]; do
     esac
 done
 case $only in
-'' | article | l1 | server | http | nginx | ttl | hygiene | scripts | ffi) ;;
+'' | article | l1 | server | http | nginx | ttl | hygiene | scripts | ffi | stores) ;;
 *) echo "there is no benchmark '$only'" >&2; exit 2 ;;
 esac
 
 cd "$(dirname "$0")/.."
 sh tests/need.sh build-essential cmake pkg-config libhiredis-dev libsodium-dev libxxhash-dev libssl-dev redis-server \
     nginx nginx-dev libnginx-mod-http-lua curl python3 python3-matplotlib g++ libtbb-dev liburcu-dev libck-dev libglib2.0-dev liblmdb-dev libevent-dev wrk \
-    redis-tools util-linux python3-dev python3-setuptools python3-flask python3-flask-session python3-redis gunicorn luajit2
+    redis-tools util-linux memcached libmemcached-dev postgresql libpq-dev python3-dev python3-setuptools python3-flask python3-flask-session python3-redis gunicorn luajit2
 sh tests/need_languages.sh
 
 # The first python3 of PATH need not be the system's, for which Debian's matplotlib is.
