@@ -181,6 +181,14 @@ local function remember_peak()
   if names > (tonumber(try('HGET', m, 'peak')) or 0) then try('HSET', m, 'peak', names, 'peak_ms', text(now)) end
 end
 
+-- Call this before the first write of what will be announced. A script that wrote and may not count would leave a change that no
+-- instance hears of. (INCR itself cannot come first: where Redis is full, only what frees memory may. Redis 6.2 has no way to ask.)
+local function may_announce()
+  if redis.acl_check_cmd and not redis.acl_check_cmd('INCR', base .. 'q') then
+    error({err = "NOPERM this user has no permissions to run the 'incr' command"})
+  end
+end
+
 -- Counts, logs and publishes that every L1 must forget this selector. If the session only changed, that is said too, so that
 -- it is not taken for ended; and if what it gives its user changed ('rights'), so that every instance remembers it. A note is
 -- kept in the log. Call this right after the write that it announces, and before anything that can fail. If a key of the wrong
@@ -241,6 +249,7 @@ end
 -- they admit no request. Returns all selectors that are over, for each session that was there its own one, and how many those
 -- are.
 local function finish(selectors, user, note_of)
+  may_announce()
   local all, own, u = {}, {}, user and index_of(user)
   for _, one in ipairs(selectors) do
     local f = try('HMGET', base .. 's:' .. one, 'f', 's')
@@ -304,6 +313,7 @@ local function end_everyone(least)
   local newest = try('ZREVRANGE', base .. 'a', 0, 0, 'WITHSCORES')[2]
   local ms = math.max(now, least, (cutoff or 0) + 1, newest and ms_of(string.match(newest, '^%d+$')) or 0)
   if not ms_of(text(ms)) then return no_cutoff() end
+  may_announce()
   call('UNLINK', base .. 'a') -- first: it needs no memory. None of its sessions is left
   call('SET', base .. 'e', text(ms)) -- whatever lies there
   cutoff = ms
@@ -315,6 +325,7 @@ end
 -- not be told so (reassert.lua).
 -- rare
 local function drop(one, f)
+  may_announce()
   call('DEL', base .. 's:' .. one)
   if f then try('ZREM', base .. 'f:' .. f, one) end
   announce(one, true)

@@ -363,6 +363,44 @@ static void test_user_without_rights_gets_a_clear_word(void **state)
     redis_do(server, "ACL DELUSER app");
 }
 
+/* A right that is taken away while handles are open: what cannot be announced is not done, not even in part. Else another
+ * process would go on admitting what Redis no longer holds, and the call that is made again would find nothing to do. */
+static void test_C_what_cannot_be_announced_is_not_done(void **state)
+{
+    (void)state;
+    char config[512], token[3][LATCHKEY_TOKEN_SIZE], renewed[LATCHKEY_TOKEN_SIZE], selector[LATCHKEY_SELECTOR_LENGTH];
+    latchkey_entry entry;
+    latchkey_access access = {.size = sizeof access, .role = "guest"};
+    size_t revoked;
+    redis_do(server, "ACL SETUSER app reset on >secret +@all ~* &*");
+    snprintf(config, sizeof config, "redis://app:secret@127.0.0.1:%d?deadline_ms=10000", server->port);
+    latchkey *app = handle_open_config(config), *other = handle_open(server, "");
+    for (int i = 0; i < 3; i++) {
+        make_session(app, 7, token[i]);
+        assert_status(other, LATCHKEY_OK, validate(other, token[i]));
+    }
+    memcpy(selector, token[0], sizeof selector);
+    redis_do(server, "ACL SETUSER app -incr");
+    assert_status(app, LATCHKEY_UNAVAILABLE, latchkey_revoke_selector(app, 7, selector));
+    assert_status(app, LATCHKEY_UNAVAILABLE, latchkey_rotate(app, token[1], LATCHKEY_TOKEN_LENGTH, 0, renewed));
+    assert_status(app, LATCHKEY_UNAVAILABLE, latchkey_set_access(app, token[2], LATCHKEY_TOKEN_LENGTH, &access));
+    assert_status(app, LATCHKEY_UNAVAILABLE, latchkey_set_user_access(app, 7, &access, &revoked));
+    assert_status(app, LATCHKEY_UNAVAILABLE, latchkey_revoke_user(app, 7, NULL, 0, &revoked));
+    for (int i = 0; i < 3; i++) {
+        assert_status(other, LATCHKEY_OK, latchkey_validate_fresh(other, token[i], LATCHKEY_TOKEN_LENGTH, 0, &entry));
+        assert_string_equal(entry.role, "member");
+    }
+    redis_do(server, "ACL SETUSER app +incr");
+    assert_status(app, LATCHKEY_OK, latchkey_revoke_selector(app, 7, selector));
+    assert_status(app, LATCHKEY_OK, latchkey_rotate(app, token[1], LATCHKEY_TOKEN_LENGTH, 0, renewed));
+    assert_status(app, LATCHKEY_OK, latchkey_set_access(app, token[2], LATCHKEY_TOKEN_LENGTH, &access));
+    wait_for(validate(other, token[0]) == LATCHKEY_NOT_FOUND);
+    wait_for(validate(other, token[1]) == LATCHKEY_NOT_FOUND);
+    wait_for(!latchkey_validate(other, token[2], LATCHKEY_TOKEN_LENGTH, &entry) && !strcmp(entry.role, "guest"));
+    handle_close_all(NULL);
+    redis_do(server, "ACL DELUSER app");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -375,6 +413,7 @@ int main(void)
         TEST(test_acl_none_of_the_commands_is_superfluous),
         TEST(test_right_missing_at_open_is_config_at_once),
         TEST(test_user_without_rights_gets_a_clear_word),
+        TEST(test_C_what_cannot_be_announced_is_not_done),
     };
     return cmocka_run_group_tests(tests, server_start, server_end);
 }
