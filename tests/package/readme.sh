@@ -17,6 +17,8 @@ compiled=0
 names_exist() {
     for name in $(grep -o '`latchkey_[a-z0-9_]*`' "$1" | tr -d '`' | sort -u); do
         grep -qw "$name" "$root/include/latchkey.h" || grep -q "\"${name#latchkey_}\"" "$root/src/api/metrics.c" ||
+            { counter=${name#latchkey_} && [ "$counter" != "${counter%_total}" ] &&
+                grep -q "^    X(LK_[A-Z0-9_]*, ${counter%_total}, " "$root/src/base/counters.h"; } ||
             grep -q "ngx_string(\"$name\")" "$root"/src/nginx/*.c ||
             { echo "$(basename "$1"): there is no $name" >&2; exit 1; }
     done
