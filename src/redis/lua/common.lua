@@ -181,11 +181,17 @@ local function remember_peak()
   if names > (tonumber(try('HGET', m, 'peak')) or 0) then try('HSET', m, 'peak', names, 'peak_ms', text(now)) end
 end
 
--- Call this before the first write of what will be announced. A script that wrote and may not count would leave a change that no
--- instance hears of. (INCR itself cannot come first: where Redis is full, only what frees memory may. Redis 6.2 has no way to ask.)
+-- Call this before the first write of what will be announced. A script that is stopped in the middle, because it may not write on or
+-- may not count, would leave a change that no instance hears of. (INCR itself cannot come first: where Redis is full, only what frees
+-- memory may. Redis 6.2 has no way to ask.)
 local function may_announce()
-  if redis.acl_check_cmd and not redis.acl_check_cmd('INCR', base .. 'q') then
-    error({err = "NOPERM this user has no permissions to run the 'incr' command"})
+  if not redis.acl_check_cmd then return end
+  local q = base .. 'q'
+  for _, words in ipairs({{'INCR', q}, {'DEL', q}, {'HSET', q, 'f', 'v'}, {'HDEL', q, 'f'}, {'PEXPIREAT', q, '1'}, {'RENAME', q, q},
+    {'SET', q, 'v'}, {'UNLINK', q}, {'ZADD', q, '1', 'm'}, {'ZREM', q, 'm'}}) do
+    if not redis.acl_check_cmd(unpack(words)) then
+      error({err = "NOPERM this user has no permissions to run the '" .. string.lower(words[1]) .. "' command"})
+    end
   end
 end
 

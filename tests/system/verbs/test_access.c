@@ -401,6 +401,41 @@ static void test_C_what_cannot_be_announced_is_not_done(void **state)
     redis_do(server, "ACL DELUSER app");
 }
 
+/* The same of every right that a script writes with: it may be taken away in the middle of what it does. When the right is back
+ * and the call is made again, other processes hear of it. */
+static void test_C_a_script_that_was_stopped_is_made_up_for(void **state)
+{
+    (void)state;
+    static const char *const writes[] = {"hset", "hdel", "pexpire", "pexpireat", "del",    "incr",   "xadd",
+                                         "zadd", "zrem", "rename",  "set",       "unlink", "publish"};
+    char config[512], token[3][LATCHKEY_TOKEN_SIZE], renewed[LATCHKEY_TOKEN_SIZE], selector[LATCHKEY_SELECTOR_LENGTH];
+    latchkey_entry entry;
+    latchkey_access access = {.size = sizeof access, .role = "guest"};
+    redis_do(server, "ACL SETUSER app reset on >secret +@all ~* &*");
+    snprintf(config, sizeof config, "redis://app:secret@127.0.0.1:%d?deadline_ms=2000", server->port);
+    latchkey *app = handle_open_config(config), *other = handle_open(server, "");
+    for (size_t w = 0; w < sizeof writes / sizeof *writes; w++) {
+        for (int i = 0; i < 3; i++) {
+            make_session(app, 7, token[i]);
+            wait_for(validate(other, token[i]) == LATCHKEY_OK);
+        }
+        memcpy(selector, token[0], sizeof selector);
+        redis_do(server, "ACL SETUSER app -%s", writes[w]);
+        latchkey_revoke_selector(app, 7, selector);
+        latchkey_rotate(app, token[1], LATCHKEY_TOKEN_LENGTH, 0, renewed);
+        latchkey_set_access(app, token[2], LATCHKEY_TOKEN_LENGTH, &access);
+        redis_do(server, "ACL SETUSER app +%s", writes[w]);
+        wait_for(latchkey_revoke_selector(app, 7, selector) >= 0);
+        wait_for(latchkey_rotate(app, token[1], LATCHKEY_TOKEN_LENGTH, 0, renewed) >= 0);
+        wait_for(latchkey_set_access(app, token[2], LATCHKEY_TOKEN_LENGTH, &access) >= 0);
+        wait_for(validate(other, token[0]) == LATCHKEY_NOT_FOUND);
+        wait_for(validate(other, token[1]) == LATCHKEY_NOT_FOUND);
+        wait_for(latchkey_validate(other, token[2], LATCHKEY_TOKEN_LENGTH, &entry) || !strcmp(entry.role, "guest"));
+    }
+    handle_close_all(NULL);
+    redis_do(server, "ACL DELUSER app");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -414,6 +449,7 @@ int main(void)
         TEST(test_right_missing_at_open_is_config_at_once),
         TEST(test_user_without_rights_gets_a_clear_word),
         TEST(test_C_what_cannot_be_announced_is_not_done),
+        TEST(test_C_a_script_that_was_stopped_is_made_up_for),
     };
     return cmocka_run_group_tests(tests, server_start, server_end);
 }
