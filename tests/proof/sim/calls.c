@@ -180,7 +180,9 @@ static void do_revoke_selector(process *p, known *s)
 {
     bool foreign = chance(150000);
     asking a = truth_asks(p->on, s);
-    int status = latchkey_revoke_selector(p->lk, a.user + foreign, s->selector);
+    char selector[sizeof s->selector]; /* another client may put another session into *s while the call runs */
+    memcpy(selector, s->selector, sizeof selector);
+    int status = latchkey_revoke_selector(p->lk, a.user + foreign, selector);
     truth_in_time(&a, "revoke_selector");
     if (!foreign) truth_named_revoked(&a, status);
     else if (!status) fail("m%d ends %s in another user's name", p->on->index, a.token);
