@@ -103,6 +103,7 @@ void calls_flood(process *p, known *s)
     lk_token token;
     if (calls_validate(p, s), s->life != life) return;
     if (latchkey_try_validate(p->lk, s->token, strlen(s->token), &entry)) return;
+    uint64_t purged = s->on[p->on->index].purge_begun;
     lk_check_keys_public(&keys);
     server_restart(server_acting(), 30 * SECOND, 0, false);
     for (int i = 0; i < 4300 && !p->end && !p->restart && !w.failure[0]; i++) {
@@ -110,10 +111,12 @@ void calls_flood(process *p, known *s)
         latchkey_revoke(p->lk, token.text, LATCHKEY_TOKEN_LENGTH);
     }
     if (p->end || p->restart || s->life != life) return;
+    bool held = s->on[p->on->index].purge_begun == purged;
     int status = calls_revoke(p, s);
     totals.floods++;
     trace("m%d flooded, and %.8s: %d", p->on->index, s->selector, status);
-    if (status == LATCHKEY_UNAVAILABLE)
+    /* Unless its end or an exchange was announced meanwhile: then L1 has purged it, and it is like those that were invented. */
+    if (status == LATCHKEY_UNAVAILABLE && held)
         fail("C: m%d cannot keep the logout of %s, which it has just admitted from L1, since invented tokens took all "
              "the room",
              p->on->index, s->selector);

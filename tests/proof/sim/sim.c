@@ -81,7 +81,7 @@ static struct ingredient {
     const char *name;
     enum { OFF, SOMETIMES, ALWAYS } when;
 } ingredients[] = {{"databases", SOMETIMES}, {"restores", SOMETIMES},  {"splits", SOMETIMES}, {"crowds", SOMETIMES},
-                   {"floods", OFF},          {"old-keeps", SOMETIMES}, {"sentinels", OFF}};
+                   {"floods", SOMETIMES},    {"old-keeps", SOMETIMES}, {"sentinels", OFF}};
 static char switched[200]; /* as it was said, for the command that replays */
 enum { INGREDIENTS = sizeof ingredients / sizeof *ingredients };
 
