@@ -45,9 +45,12 @@ def start(command, how, **options):
 
 def start_postgres(directory, user):
     programs, data = postgres_programs(), os.path.join(directory, "data")
-    log = open(os.path.join(directory, "postgres.log"), "wb")
-    subprocess.run([os.path.join(programs, "initdb"), "-D", data, "-U", "bench", "-A", "trust", "--no-sync"],
-                   stdout=log, stderr=log, check=True, **as_user(user))
+    log = open(os.path.join(directory, "postgres.log"), "w+b")
+    made = subprocess.run([os.path.join(programs, "initdb"), "-D", data, "-U", "bench", "-A", "trust", "--no-sync"],
+                          stdout=log, stderr=log, cwd=directory, check=False, **as_user(user))
+    if made.returncode:
+        log.seek(0)
+        sys.exit("run.py: initdb failed:\n" + log.read().decode(errors="replace"))
     server = start([os.path.join(programs, "postgres"), "-D", data, "-k", directory, "-c", "listen_addresses="],
                    signal.SIGINT, stdout=log, stderr=log, **as_user(user))
     ready = [os.path.join(programs, "pg_isready"), "-q", "-h", directory, "-U", "bench", "-d", "postgres"]
@@ -91,7 +94,9 @@ def main():
         print(__doc__.strip())
         return 0 if len(sys.argv) > 1 else 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    directory, user = tempfile.mkdtemp(prefix="lk-stores-"), owner()
+    user = owner()
+    # A user other than root can reach a directory only if it may pass all that are above it: $TMPDIR may be root's alone.
+    directory = tempfile.mkdtemp(prefix="lk-stores-", dir="/tmp" if user else None)
     try:
         if user:
             os.chown(directory, user.pw_uid, user.pw_gid)

@@ -204,7 +204,8 @@ void truth_user_revoked(const asking *a, int status)
     totals.users_ended++;
     judge_kept(a, u);
     if (u->moved_us) u->moved_told_us = w.now_us;
-    if (!truth_astray(a)) u->swept_from_us = a->began_us, u->swept_us = w.now_us;
+    /* A server that lost data since has lost the generation too. */
+    if (!truth_astray(a) && a->began_us > in.lost_us) u->swept_from_us = a->began_us, u->swept_us = w.now_us;
     FOR_SESSIONS(s)
     if (s->life && s->user == a->user && s->created_us < a->began_us && s->family != a->kept &&
         (s->deleted_us || truth_alive(s)))
