@@ -204,8 +204,7 @@ void truth_user_revoked(const asking *a, int status)
     totals.users_ended++;
     judge_kept(a, u);
     if (u->moved_us) u->moved_told_us = w.now_us;
-    /* A server that lost data since has lost the generation too. */
-    if (!truth_astray(a) && a->began_us > in.lost_us) u->swept_from_us = a->began_us, u->swept_us = w.now_us;
+    if (!truth_astray(a)) u->swept_from_us = a->began_us, u->swept_us = w.now_us;
     FOR_SESSIONS(s)
     if (s->life && s->user == a->user && s->created_us < a->began_us && s->family != a->kept &&
         (s->deleted_us || truth_alive(s)))
@@ -256,8 +255,9 @@ void truth_login(const asking *read, int64_t read_us, int64_t create_us, int sta
     const known *s = status ? NULL : truth_find(token);
     trace("m%d logs user %d in: %d", read->on->index, (int)read->user, status);
     totals.logins_refused += status == LATCHKEY_REFUSED;
+    /* Where data were lost since, the generation that was read may have come again. */
     if (!status && s && u && u->swept_us && u->swept_from_us > read_us && u->swept_us < create_us &&
-        truth_acting_holds(s))
+        read_us > in.lost_us && truth_acting_holds(s))
         fail("revoke_user: m%d makes %s for a login that began before all sessions of the user were ended",
              read->on->index, s->selector);
     if (!status && s && in.everyone_us[database] && in.everyone_from_us[database] > read_us &&
