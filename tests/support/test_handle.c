@@ -62,16 +62,22 @@ static const char *unless_given(const char *options, const char *name, const cha
     return strstr(options, name) ? "" : setting;
 }
 
-void handle_config(const redis *on, int tcp, const char *options, char *out, size_t out_size)
+void handle_config_options(const char *options, char *out, size_t out_size)
 {
     const char *deadline = unless_given(options, "deadline_ms=", "deadline_ms=10000&");
     const char *staleness = unless_given(options, "staleness_ms=", "staleness_ms=20000&");
     const char *more = getenv("LATCHKEY_TEST_OPTIONS");
-    if (!more) more = "";
-    if (tcp) snprintf(out, out_size, "redis://127.0.0.1:%d?%s%s%s%s", on->port, more, deadline, staleness, options);
-    else snprintf(out, out_size, "unix://%s?%s%s%s%s", on->socket, more, deadline, staleness, options);
+    snprintf(out, out_size, "?%s%s%s%s", more ? more : "", deadline, staleness, options);
     size_t length = strlen(out);
     if (out[length - 1] == '&' || out[length - 1] == '?') out[length - 1] = 0;
+}
+
+void handle_config(const redis *on, int tcp, const char *options, char *out, size_t out_size)
+{
+    if (tcp) snprintf(out, out_size, "redis://127.0.0.1:%d", on->port);
+    else snprintf(out, out_size, "unix://%s", on->socket);
+    size_t used = strlen(out);
+    handle_config_options(options, out + used, out_size - used);
 }
 
 latchkey *handle_open(redis *on, const char *options)

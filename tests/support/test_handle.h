@@ -27,6 +27,8 @@ latchkey *handle_open_config(const char *config);        /* as it stands */
 
 /* The string that the first two give to latchkey_open. */
 void handle_config(const redis *on, int tcp, const char *options, char *out, size_t out_size);
+/* The part of it that begins with '?'; "" if there is nothing to say. */
+void handle_config_options(const char *options, char *out, size_t out_size);
 
 void handle_close(latchkey *lk);    /* closes one of them before the end of the test */
 int handle_close_all(void **state); /* the teardown of every test that opens handles */
