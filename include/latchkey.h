@@ -297,6 +297,9 @@ LATCHKEY_API int latchkey_log_read(latchkey *lk, int *level, char *text, size_t 
  *          redis+sentinel://[user:password@]host[:port],host[:port].../NAME[/database][?option=value&...]
  *                                               (the primary that Redis Sentinel calls NAME; rediss+sentinel:// is the
  *                                               same over TLS. List all sentinels: see "Sentinel" in configuration.md)
+ *          redis+cluster://[user:password@]host[:port],host[:port]...[?option=value&...]
+ *                                               (a Redis Cluster, of which these are some nodes; rediss+cluster:// is the
+ *                                               same over TLS: see "Cluster" in configuration.md)
  *          valkey:// and valkeys:// mean redis:// and rediss://. A scheme may be written in any case.
  *          %XX stands for a byte in user, password, path and values.
  *          These must be equal in every instance of a deployment: the server and the database, prefix, partitions,

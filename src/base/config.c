@@ -2,6 +2,7 @@
  *
  *   scheme://[user:password@]host[:port][/database]?option=value&option=value
  *   scheme+sentinel://[user:password@]host[:port],host[:port].../name[/database]?option=value&option=value
+ *   scheme+cluster://[user:password@]host[:port],host[:port]...?option=value&option=value
  *
  * The text is cut into pieces on a private copy, which is wiped afterwards. Each piece is %-decoded after the cutting,
  * so an escaped separator separates nothing. */
@@ -215,7 +216,7 @@ static const option options[] = {
     NUMBER(deadline_ms, 250, 1, 60000, "the longest time that a call waits"),
     NUMBER(idle_ms, 1800000, 100, 315360000000, "a session that is not used for this long ends"),
     NUMBER(lifetime_ms, 43200000, 100, 315360000000, "a session ends this long after its creation, used or not"),
-    NUMBER(connections, 8, 1, 64, "connections for misses and writes, beside the two of the link. When all are busy, further calls are pipelined behind others"),
+    NUMBER(connections, 8, 1, 64, "connections for misses and writes, beside the two of the link; in a cluster so many to each primary. When all are busy, further calls are pipelined behind others"),
     NUMBER(in_flight, 1024, 1, 65536, "calls that may wait for Redis at once; counted apart, of each queue as many validations, and as many requests of other kinds, may be outstanding. One more is `UNAVAILABLE` at once"),
     OTHER("prefix", take_prefix, "lk", "1 to 32 of `A-Za-z0-9._-`", "the beginning of every key and channel. Equal everywhere"),
     NUMBER(partitions, 64, 1, 4096, "shards of the key space. The number is recorded in Redis on first use. Equal everywhere"),
@@ -238,7 +239,7 @@ static const option options[] = {
     TEXT(ca_file, "the system's", "with `rediss://`: certificates in PEM. One of them must vouch for the server's certificate. The file is read again when it changes, as are the next two: see [TLS](#tls)"),
     TEXT(cert_file, "", "with `rediss://`: our certificate in PEM, with its chain behind it, for a server that demands one"),
     TEXT(key_file, "", "with `rediss://`: the key of that certificate, without a passphrase"),
-    TEXT(server_name, "the host", "with `rediss://`: the name that the server's certificate must hold instead. It is sent as SNI. With sentinels it is for all of them and for every Redis"),
+    TEXT(server_name, "the host", "with `rediss://`: the name that the server's certificate must hold instead. It is sent as SNI. With sentinels it is for all of them and for every Redis, in a cluster for every node"),
 };
 /* clang-format on */
 enum { OPTION_COUNT = sizeof options / sizeof *options };
@@ -287,6 +288,7 @@ static int take_option(parse *p, char *pair, uint64_t *seen)
     if (strcmp(pair, "db") == 0) {
         if (*seen >> 63) return FAIL(p, "option 'db' is given twice");
         *seen |= UINT64_C(1) << 63;
+        if (p->config->cluster) return FAIL(p, "option 'db': a cluster has database 0 alone");
         if (!p->config->path[0]) return FAIL(p, "option 'db' is for unix sockets: write /NUMBER behind the port");
         return parse_number(p, "db", value, 0, 1000000, &p->config->database);
     }
@@ -348,26 +350,48 @@ static int take_host(parse *p, char *text)
     char *slash = strchr(text, '/');
     if (slash) *slash++ = 0;
     int status = LATCHKEY_OK;
-    if (slash && *slash) status = parse_number(p, "database", slash, 0, 1000000, &config->database);
+    if (strchr(text, ','))
+        status = FAIL(p, "host: several are for redis+cluster://HOST,HOST and redis+sentinel://HOST,HOST/NAME");
+    if (!status && slash && *slash) status = parse_number(p, "database", slash, 0, 1000000, &config->database);
     if (!status) status = take_host_port(p, text, 6379, config->host, sizeof config->host, config->port);
     if (!status && !config->host[0]) status = FAIL(p, "host: is missing: redis://HOST[:PORT]");
     return status;
 }
 
-static int take_sentinel(parse *p, char *text)
+/* A list of hosts: sentinels, or nodes of a cluster. */
+typedef struct host_list {
+    lk_host *at;
+    unsigned *count, max;
+    int64_t usual_port;
+    const char *one, *many, *form;
+} host_list;
+
+static int take_host_of(parse *p, const host_list *list, char *text)
 {
-    lk_config *config = p->config;
-    if (config->sentinels == LK_SENTINELS_MAX) return FAIL(p, "host: more than %d sentinels", LK_SENTINELS_MAX);
-    lk_host *at = &config->sentinel[config->sentinels];
-    int status = take_host_port(p, text, 26379, at->name, sizeof at->name, at->port);
-    if (!status && !at->name[0])
-        status = FAIL(p, "host: a sentinel's is missing: redis+sentinel://HOST[:PORT],HOST[:PORT].../NAME");
+    unsigned count = *list->count;
+    if (count == list->max) return FAIL(p, "host: more than %u %s", list->max, list->many);
+    lk_host *at = &list->at[count];
+    int status = take_host_port(p, text, list->usual_port, at->name, sizeof at->name, at->port);
+    if (!status && !at->name[0]) status = FAIL(p, "host: a %s's is missing: %s", list->one, list->form);
     /* A sentinel that is listed twice would count for two. What stands there is not shown: it may be a password whose '@' was
      * forgotten. */
-    for (unsigned i = 0; !status && i < config->sentinels; i++)
-        if (!strcasecmp(config->sentinel[i].name, at->name) && !strcmp(config->sentinel[i].port, at->port))
-            status = FAIL(p, "host: a sentinel is listed twice, as number %u and %u", i + 1, config->sentinels + 1);
-    config->sentinels += !status;
+    for (unsigned i = 0; !status && i < count; i++)
+        if (!strcasecmp(list->at[i].name, at->name) && !strcmp(list->at[i].port, at->port))
+            status = FAIL(p, "host: a %s is listed twice, as number %u and %u", list->one, i + 1, count + 1);
+    *list->count += !status;
+    return status;
+}
+
+/* host[:port],host[:port]... */
+static int take_hosts(parse *p, const host_list *list, char *text)
+{
+    int status = LATCHKEY_OK;
+    for (char *next = text; !status && next;) {
+        char *one = next;
+        next = strchr(one, ',');
+        if (next) *next++ = 0;
+        status = take_host_of(p, list, one);
+    }
     return status;
 }
 
@@ -378,19 +402,32 @@ static int take_sentinels(parse *p, char *text)
     char *name = strchr(text, '/'), *slash = name ? strchr(name + 1, '/') : NULL;
     if (name) *name++ = 0;
     if (slash) *slash++ = 0;
-    int status = LATCHKEY_OK;
-    for (char *next = text; !status && next;) {
-        char *one = next;
-        next = strchr(one, ',');
-        if (next) *next++ = 0;
-        status = take_sentinel(p, one);
-    }
+    int status = take_hosts(p,
+                            &(host_list){config->sentinel, &config->sentinels, LK_SENTINELS_MAX, 26379, "sentinel",
+                                         "sentinels", "redis+sentinel://HOST[:PORT],HOST[:PORT].../NAME"},
+                            text);
     if (!status && name) status = decode_text(p, "name", name, config->service, sizeof config->service);
     if (!status && !config->service[0])
         status = FAIL(p, "name: what the sentinels call the primary is missing: redis+sentinel://HOST,HOST/NAME, as in "
                          "`sentinel monitor NAME ...`");
     if (!status && slash && *slash) status = parse_number(p, "database", slash, 0, 1000000, &config->database);
     return status;
+}
+
+/* Nothing is behind the hosts: a cluster has no name, and database 0 alone. */
+static int take_nodes(parse *p, char *text)
+{
+    lk_config *config = p->config;
+    char *slash = strchr(text, '/');
+    if (slash) *slash++ = 0;
+    config->cluster = true;
+    int status = take_hosts(p,
+                            &(host_list){config->seed, &config->seeds, LK_SEEDS_MAX, 6379, "node", "nodes",
+                                         "redis+cluster://HOST[:PORT],HOST[:PORT]..."},
+                            text);
+    if (status || !slash || !*slash || strcmp(slash, "0") == 0) return status;
+    return FAIL(p, "database: a cluster has database 0 alone, and no name: nothing stands behind the hosts of "
+                   "redis+cluster://");
 }
 
 static int take_path(parse *p, char *text)
@@ -403,26 +440,27 @@ static int take_path(parse *p, char *text)
 
 typedef struct scheme {
     const char *name;
-    bool tls, local, supported, sentinel;
+    bool tls;
+    int (*take)(parse *, char *); /* where the servers are */
 } scheme;
 
 /* The part before "://", in any case. */
 static const scheme *find_scheme(const char *text)
 {
     static const scheme schemes[] = {
-        {"redis", .supported = true},
-        {"rediss", .tls = true, .supported = true},
-        {"valkey", .supported = true},
-        {"valkeys", .tls = true, .supported = true},
-        {"unix", .local = true, .supported = true},
-        {"redis+sentinel", .sentinel = true, .supported = true},
-        {"rediss+sentinel", .sentinel = true, .tls = true, .supported = true},
-        {"valkey+sentinel", .sentinel = true, .supported = true},
-        {"valkeys+sentinel", .sentinel = true, .tls = true, .supported = true},
-        {"redis+cluster", .supported = false},
-        {"rediss+cluster", .tls = true},
-        {"valkey+cluster", .supported = false},
-        {"valkeys+cluster", .tls = true},
+        {"redis", false, take_host},
+        {"rediss", true, take_host},
+        {"valkey", false, take_host},
+        {"valkeys", true, take_host},
+        {"unix", false, take_path},
+        {"redis+sentinel", false, take_sentinels},
+        {"rediss+sentinel", true, take_sentinels},
+        {"valkey+sentinel", false, take_sentinels},
+        {"valkeys+sentinel", true, take_sentinels},
+        {"redis+cluster", false, take_nodes},
+        {"rediss+cluster", true, take_nodes},
+        {"valkey+cluster", false, take_nodes},
+        {"valkeys+cluster", true, take_nodes},
     };
     for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
         size_t length = strlen(schemes[i].name);
@@ -437,12 +475,8 @@ static int take_url(parse *p, char *text)
     const scheme *how = find_scheme(text);
     /* The text is not shown: a misspelt text may hold a password. */
     if (!how)
-        return FAIL(p, "the configuration must start with redis://, rediss:// or unix:// (or valkey://, valkeys://)");
-    if (!how->supported)
-        return FAIL(p,
-                    "scheme '%s' is not supported by this version of latchkey: use redis://, rediss://, "
-                    "redis+sentinel:// or unix://",
-                    how->name);
+        return FAIL(p, "the configuration must start with redis://, rediss://, unix://, redis+sentinel:// or "
+                       "redis+cluster:// (or valkey://, valkeys:// and so on)");
     p->config->tls = how->tls;
     char *query = strchr(text, '?');
     if (query) *query++ = 0;
@@ -456,8 +490,7 @@ static int take_url(parse *p, char *text)
         status = take_credentials(p, where);
         where = at + 1;
     }
-    if (!status)
-        status = how->local ? take_path(p, where) : how->sentinel ? take_sentinels(p, where) : take_host(p, where);
+    if (!status) status = how->take(p, where);
     if (!status && query) status = take_options(p, query);
     return status;
 }
@@ -469,8 +502,9 @@ static int check_together(parse *p)
         if (options[i].size && *text_at(p->config, &options[i]))
             return FAIL(p, "option '%s' is for TLS: only with rediss://", options[i].text.name);
     if (!c->sentinels && (c->sentinel_user[0] || c->has_sentinel_password))
-        return FAIL(p, "option '%s' is for sentinels: only with redis+sentinel://",
-                    c->sentinel_user[0] ? "sentinel_user" : "sentinel_password_file");
+        return FAIL(p, "option '%s' is for sentinels: only with redis+sentinel://%s",
+                    c->sentinel_user[0] ? "sentinel_user" : "sentinel_password_file",
+                    c->cluster ? ". A cluster has none: its nodes take the user and password of the URL" : "");
     if (c->sentinel_user[0] && !c->has_sentinel_password)
         return FAIL(p, "sentinel_user is given without sentinel_password_file: a user needs its password");
     if (!c->cert_file[0] == !c->key_file[0]) return LATCHKEY_OK;

@@ -9,7 +9,7 @@
 
 #include <stdbool.h>
 
-enum { LK_PARTITIONS_MAX = 4096, LK_SENTINELS_MAX = 16 };
+enum { LK_PARTITIONS_MAX = 4096, LK_SENTINELS_MAX = 16, LK_SEEDS_MAX = 16 };
 
 typedef struct lk_host {
     char name[256], port[8];
@@ -32,6 +32,10 @@ typedef struct lk_config {
     char service[128];  /* the sentinels' name for the primary */
     char sentinel_user[128], sentinel_password[LK_PASSWORD_SIZE], sentinel_password_file[600];
     bool has_sentinel_password;
+    /* With a cluster they are empty as well: the nodes that are listed are asked which nodes there are. */
+    bool cluster;
+    lk_host seed[LK_SEEDS_MAX];
+    unsigned seeds; /* how many; at least 1 with a cluster, else 0 */
     char ca_file[256], cert_file[256], key_file[256],
         server_name[256]; /* empty: not given; lk_tls_context_open reads these files */
     /* made by latchkey_open from the fields above; they belong to the handle: */

@@ -25,19 +25,28 @@ static const struct {
     {"MASTERDOWN", LATCHKEY_UNAVAILABLE, "the server is a replica without its primary (-MASTERDOWN)"},
     {"NOREPLICAS", LATCHKEY_UNAVAILABLE, "too few replicas (-NOREPLICAS): see min-replicas-to-write"},
     {"BUSY", LATCHKEY_UNAVAILABLE, "Redis is busy running a script (-BUSY): see SCRIPT KILL"},
-    {"MOVED", LATCHKEY_UNAVAILABLE, "the server became part of a cluster (-MOVED)"},
-    {"ASK", LATCHKEY_UNAVAILABLE, "the server became part of a cluster (-ASK)"},
+    {"MOVED", LATCHKEY_UNAVAILABLE, "the server is part of a cluster, and another node has the slot (-MOVED)"},
+    {"ASK", LATCHKEY_UNAVAILABLE, "the slot is being moved to another node of the cluster (-ASK)"},
+    {"TRYAGAIN", LATCHKEY_UNAVAILABLE, "the slot is being moved to another node of the cluster (-TRYAGAIN)"},
+    {"CROSSSLOT", LATCHKEY_UNAVAILABLE,
+     "the server is part of a cluster, and takes no keys of several slots in one command (-CROSSSLOT)"},
     {"max number of clients", LATCHKEY_UNAVAILABLE,
      "Redis takes no more connections (max number of clients reached): raise maxclients"},
-    {"CLUSTERDOWN", LATCHKEY_UNAVAILABLE, "the cluster is down (-CLUSTERDOWN)"},
+    {"CLUSTERDOWN", LATCHKEY_UNAVAILABLE,
+     "the cluster is down (-CLUSTERDOWN): some of its slots have no primary; see CLUSTER INFO"},
 };
+
+/* Depending on its version, Redis puts the script's place in front of an error that was raised inside a script. */
+static bool names_error(const lk_reply *reply, const char *start)
+{
+    const char *at = strstr(reply->text, start);
+    return at && (at == reply->text || at[-1] == ' ' || at[-1] == '-');
+}
 
 int lk_known_error(const lk_reply *reply, char *text, size_t text_size)
 {
     for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
-        /* Depending on its version, Redis puts the script's place in front of an error that was raised inside a script. */
-        const char *at = strstr(reply->text, errors[i].start);
-        if (!at || (at != reply->text && at[-1] != ' ' && at[-1] != '-')) continue;
+        if (!names_error(reply, errors[i].start)) continue;
         snprintf(text, text_size, "%s", errors[i].text);
         return errors[i].status;
     }
@@ -76,6 +85,14 @@ static bool refused_command(const lk_reply *reply, char *text, size_t text_size)
         snprintf(text, text_size, "%s%s%s", refusals[i].text, name, refusals[i].advice);
         return true;
     }
+    return false;
+}
+
+bool lk_error_is_elsewhere(const lk_reply *reply)
+{
+    static const char *const starts[] = {"MOVED ", "ASK ", "TRYAGAIN ", "CLUSTERDOWN ", "READONLY ", "MASTERDOWN "};
+    for (size_t i = 0; reply->type == LK_REPLY_ERROR && i < sizeof starts / sizeof *starts; i++)
+        if (names_error(reply, starts[i])) return true;
     return false;
 }
 

@@ -16,6 +16,7 @@ bool lk_handshake_send(lk_handshake *handshake, const lk_config *config, lk_conn
 {
     memset(handshake, 0, sizeof *handshake);
     handshake->named = config->sentinels != 0;
+    handshake->cluster = config->cluster;
     char number[24];
     snprintf(number, sizeof number, "%lld", (long long)config->database);
     char password[LK_PASSWORD_SIZE];
@@ -46,14 +47,18 @@ static void fail(lk_handshake *handshake, int status, const char *text)
 }
 
 /* Valkey says server_mode, unless it is set to say what Redis does. If the mode is not shown, it may be any. */
-static const char *judge_mode(const char *info)
+static const char *judge_mode(const char *info, bool cluster)
 {
     char mode[32];
     if (!lk_info_value(info, "redis_mode", mode, sizeof mode) && !lk_info_value(info, "server_mode", mode, sizeof mode))
         return "the server's INFO shows no redis_mode: it is not Redis, or something in between leaves the field out";
+    if (strcmp(mode, "sentinel") == 0)
+        return cluster ? "the server is a Sentinel: redis+cluster:// lists nodes of the cluster itself"
+                       : "the server is a Sentinel: name the Redis primary itself, or use redis+sentinel://";
     if (strcmp(mode, "cluster") == 0)
-        return "the server is part of a Redis Cluster, which this version does not support";
-    if (strcmp(mode, "sentinel") == 0) return "the server is a Sentinel: name the Redis primary itself";
+        return cluster ? NULL : "the server is part of a Redis Cluster: use redis+cluster:// instead of redis://";
+    if (cluster && strcmp(mode, "standalone") == 0)
+        return "the server is not part of a Redis Cluster (cluster-enabled no): use redis:// for a server alone";
     if (strcmp(mode, "standalone")) return "the server's INFO shows a redis_mode that is not known: it is not Redis";
     return NULL;
 }
@@ -73,14 +78,16 @@ static void take_server(lk_handshake *handshake, const lk_reply *reply)
         return;
     }
     handshake->run = lk_hash(id, strlen(id), 0);
-    if (sscanf(version, "%d.%d", &major, &minor) != 2 || major < 6 || (major == 6 && minor < 2)) {
+    bool good = sscanf(version, "%d.%d", &major, &minor) == 2 && (major > 6 || (major == 6 && minor >= 2));
+    if (!good || (handshake->cluster && major < 7)) {
         for (char *c = version; *c; c++)
             if (!strchr("0123456789.", *c)) *c = '?';
-        snprintf(text, sizeof text, "the server is Redis %s: 6.2 or newer is needed", version);
+        snprintf(text, sizeof text, "the server is Redis %s: %s or newer is needed", version,
+                 handshake->cluster ? "for a cluster 7.0" : "6.2");
         fail(handshake, LATCHKEY_CONFIG, text);
         return;
     }
-    const char *wrong = judge_mode(info);
+    const char *wrong = judge_mode(info, handshake->cluster);
     if (wrong) fail(handshake, LATCHKEY_CONFIG, wrong);
 }
 
@@ -89,7 +96,10 @@ static void take_history(lk_handshake *handshake, const lk_reply *reply)
     char text[160];
     int status = lk_info_replication(reply, &handshake->replication, text, sizeof text);
     bool replica = status == LATCHKEY_CONFIG && reply->type == LK_REPLY_STRING && strstr(text, "is a replica");
-    if (replica && handshake->named)
+    if (replica && handshake->any_role) return;
+    if (replica && handshake->cluster)
+        fail(handshake, LATCHKEY_UNAVAILABLE, "the node is a replica now: asking the cluster again");
+    else if (replica && handshake->named)
         fail(handshake, LATCHKEY_UNAVAILABLE, "the server that the sentinels name is a replica: asking them again");
     else if (status) fail(handshake, status, text);
     uint64_t both[2] = {handshake->run, handshake->replication};

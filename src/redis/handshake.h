@@ -17,6 +17,8 @@ typedef struct lk_handshake {
     uint64_t run, replication; /* the hashes of each */
     unsigned answers;          /* how many are still to come */
     bool named;                /* sentinels named the server: they may name a replica for a while */
+    bool cluster;              /* it has to be a node of a cluster; any other server may not be one */
+    bool any_role;             /* a replica will do: it is asked where the primaries are, and nothing else */
     int status;                /* OK; or CONFIG or UNAVAILABLE, and then `error` says why */
     char error[160];
 } lk_handshake;

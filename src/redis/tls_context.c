@@ -270,7 +270,7 @@ static int open_context(lk_tls_context *context, char *error, size_t error_size)
     return status;
 }
 
-/* Checks the name in the configuration. A name that sentinels give is checked when it is connected to. */
+/* Checks the names in the configuration. A name that sentinels or a cluster give is checked when it is connected to. */
 static int check_name(const lk_config *config, char *error, size_t error_size)
 {
     char name[LK_TLS_NAME_SIZE];
@@ -278,6 +278,8 @@ static int check_name(const lk_config *config, char *error, size_t error_size)
     const char *host = config->server_name[0] ? config->server_name : config->host;
     for (unsigned i = 0; good && !config->server_name[0] && i < config->sentinels; i++)
         good = lk_tls_name(host = config->sentinel[i].name, name, &address);
+    for (unsigned i = 0; good && !config->server_name[0] && i < config->seeds; i++)
+        good = lk_tls_name(host = config->seed[i].name, name, &address);
     if (good && (!*host || lk_tls_name(host, name, &address))) return LATCHKEY_OK;
     snprintf(error, error_size, "%s: '%.60s' is not a name that a certificate can hold",
              config->server_name[0] ? "server_name" : "host", host);

@@ -59,15 +59,17 @@ static void check_accepted(const lk_config *c)
     }
     HOLDS(ends(c->host, sizeof c->host) && ends(c->port, sizeof c->port) && ends(c->path, sizeof c->path));
     HOLDS(ends(c->user, sizeof c->user) && ends(c->password, sizeof c->password) && ends(c->prefix, sizeof c->prefix));
-    HOLDS(!!c->host[0] + !!c->path[0] + !!c->sentinels == 1); /* one way to get there */
+    HOLDS(!!c->host[0] + !!c->path[0] + !!c->sentinels + !!c->cluster == 1); /* one way to get there */
+    HOLDS(c->cluster == (c->seeds != 0) && (!c->cluster || !c->database));
+    for (unsigned i = 0; i < c->seeds; i++) HOLDS(c->seed[i].name[0] && atoi(c->seed[i].port) >= 1);
     HOLDS(!c->sentinels || c->service[0]);
     if (c->host[0]) HOLDS(atoi(c->port) >= 1 && atoi(c->port) <= 65535);
-    else if (!c->sentinels) HOLDS(c->path[0] == '/');
+    else if (!c->sentinels && !c->cluster) HOLDS(c->path[0] == '/');
     HOLDS(c->has_password == (c->password[0] != 0) && (!c->user[0] || c->has_password));
     HOLDS(ends(c->ca_file, sizeof c->ca_file) && ends(c->server_name, sizeof c->server_name));
     HOLDS(ends(c->cert_file, sizeof c->cert_file) && ends(c->key_file, sizeof c->key_file));
     HOLDS(c->tls || !(c->ca_file[0] || c->server_name[0] || c->cert_file[0]));
-    HOLDS(!c->cert_file[0] == !c->key_file[0] && !c->tls_context && (!c->tls || c->host[0] || c->sentinels));
+    HOLDS(!c->cert_file[0] == !c->key_file[0] && !c->tls_context && (!c->tls || !c->path[0]));
     HOLDS(c->prefix[0] && !strpbrk(c->prefix, "{}: *?[]\r\n"));
     HOLDS(c->check_keys.count >= 1 && c->check_keys.count <= LK_CHECK_KEYS_MAX);
     HOLDS(c->seal_keys.count <= LK_SEAL_KEYS_MAX && (c->seal_keys.count || !c->seal_keys.plain));

@@ -113,9 +113,8 @@ static const wrong wrongs[] = {
     {"redis://127.0.0.1?seal_key_file=/", "seal_key_file"},
     {"redis://127.0.0.1?seal_key_file=", "seal_key_file"},
     {"redis://:" SECRET "@127.0.0.1?password_file=/dev/null", "password_file"},
-    /* Named in the design, not in this version. */
     {"redis+sentinel://127.0.0.1:26379", "NAME"},
-    {"redis+cluster://127.0.0.1:7000", "not support"},
+    {"redis+cluster://127.0.0.1:7000/3", "database 0"},
     {"redis://127.0.0.1?durability=101", "durability"},
     {"redis://127.0.0.1?durability=-1", "durability"},
     {"redis://127.0.0.1?grace_ms=3600001", "grace_ms"},

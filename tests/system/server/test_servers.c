@@ -207,7 +207,7 @@ static void test_sentinel_and_cluster_by_their_info_are_config(void **state)
     expect(&(fake_script){.answer = "+OK\r\n", .info = INFO_OF("7.0.15", "sentinel", "sentinel")}, LONG,
            LATCHKEY_CONFIG, "entinel");
     expect(&(fake_script){.answer = "+OK\r\n", .info = INFO_OF("7.0.15", "cluster", "master")}, LONG, LATCHKEY_CONFIG,
-           "luster");
+           "redis+cluster://");
     expect(&(fake_script){.answer = "+OK\r\n", .info = INFO_OF("7.0.15", "standalone", "slave")}, LONG, LATCHKEY_CONFIG,
            "replica");
 }
@@ -260,7 +260,7 @@ static void test_cluster_mode_is_config(void **state)
     redis *cluster = redis_start("--cluster-enabled", "yes");
     handle_config(cluster, 1, "", config, sizeof config);
     assert_status(NULL, LATCHKEY_CONFIG, open_at(config, error));
-    assert_contains(error, "luster");
+    assert_contains(error, "redis+cluster://");
     redis_end(cluster);
 }
 

@@ -119,6 +119,33 @@ static void test_sentinels(void **state)
     assert_false(c.has_password); /* it is another one */
 }
 
+static void test_clusters(void **state)
+{
+    (void)state;
+    lk_config c;
+    assert_good("redis+cluster://u:p@h1,h2:7,[::1]:8,[::2]?staleness_ms=500&durability=1&grace_ms=7", &c);
+    assert_true(c.cluster && c.seeds == 4);
+    const char *const at[][2] = {{"h1", "6379"}, {"h2", "7"}, {"::1", "8"}, {"::2", "6379"}};
+    for (int i = 0; i < 4; i++) {
+        assert_string_equal(c.seed[i].name, at[i][0]);
+        assert_string_equal(c.seed[i].port, at[i][1]);
+    }
+    assert_string_equal(c.user, "u");
+    assert_string_equal(c.password, "p");
+    assert_true(c.staleness_ms == 500 && c.durability == 1 && c.grace_ms == 7 && !c.tls);
+    assert_true(!c.host[0] && !c.path[0] && !c.sentinels && !c.database);
+    const char *const ends[] = {"redis+cluster://h/", "redis+cluster://h/0", "RedisS+Cluster://h/?server_name=x",
+                                "valkeys+cluster://h,g"};
+    for (size_t i = 0; i < UNIT_COUNT(ends); i++) {
+        assert_good(ends[i], &c);
+        assert_true(c.cluster && c.tls == (i >= 2));
+    }
+    assert_good("redis+sentinel://h/m", &c);
+    assert_true(!c.cluster && !c.seeds);
+    assert_good("redis://h", &c);
+    assert_true(!c.cluster && !c.seeds);
+}
+
 static void test_bad_urls_are_named(void **state)
 {
     (void)state;
@@ -152,9 +179,23 @@ static void test_bad_urls_are_named(void **state)
         {"redis+sentinel://h/m?sentinel_password_file=/nowhere", "sentinel_password_file"},
         {"redis://h?sentinel_user=u", "redis+sentinel://"},
         {"redis+sentinel://h/m?server_name=x", "rediss://"},
-        {"valkeys+cluster://h", "valkeys+cluster"},
-        {"rediss+cluster://h", "rediss+cluster"},
-        {"redis+cluster://h", "redis+cluster"},
+        {"redis+cluster://", "node's"},
+        {"redis+cluster://h,", "node's"},
+        {"redis+cluster://,h", "HOST[:PORT]..."},
+        {"redis+cluster:///0", "host"},
+        {"redis+cluster://h:0", "port"},
+        {"redis+cluster://h,h:6379", "twice"},
+        {"redis+cluster://h,g/1", "database 0 alone"},
+        {"redis+cluster://h/mymaster", "no name"},
+        {"redis+cluster://h/00", "database 0 alone"},
+        {"redis+cluster://h?db=0", "database 0 alone"},
+        {"redis+cluster://::1", "[::1]"},
+        {"valkey+cluster://a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q", "16 nodes"},
+        {"redis+cluster://h?sentinel_user=u", "redis+sentinel://. A cluster has none"},
+        {"redis+cluster://h?sentinel_password_file=/dev/null", "sentinel_password_file"},
+        {"redis+cluster://h?server_name=x", "rediss://"},
+        {"redis://h,g", "redis+cluster://"},
+        {"redis://h:1,g:2/0", "redis+cluster://"},
         {"redis://", "host"},
         {"redis://:6379", "host"},
         {"redis:///3", "host"},
@@ -593,7 +634,11 @@ static void test_no_password_in_any_text(void **state)
         "redis+sentinel://:s3cret@h",
         "redis+sentinel://:s3cret@,h/m",
         "redis+sentinel://u:s3cret,h/m",
-        "redis+cluster://:s3cret@h",
+        "redis+cluster://:s3cret@h,",
+        "redis+cluster://:s3cret@h,h",
+        "redis+cluster://u:s3cret,h",
+        "redis+cluster://u:s3cret@h/s3cret",
+        "redis://u:s3cret,h",
         "http://u:s3cret@h",
         "redis://u:s3cret",
         "redis://:s3cret",
@@ -721,6 +766,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_urls),
         cmocka_unit_test(test_sentinels),
+        cmocka_unit_test(test_clusters),
         cmocka_unit_test(test_bad_urls_are_named),
         cmocka_unit_test(test_texts_that_are_too_long),
         cmocka_unit_test(test_numbers_and_their_ranges),

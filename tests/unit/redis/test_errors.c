@@ -43,6 +43,37 @@ static void test_error_statuses(void **state)
     for (const char *c = text; *c; c++) assert_true(*c >= ' ' && *c <= '~');
 }
 
+static void test_another_node_has_it(void **state)
+{
+    (void)state;
+    const struct {
+        const char *text;
+        bool elsewhere;
+    } rows[] = {
+        {"MOVED 3999 127.0.0.1:6381", true},
+        {"ASK 3999 127.0.0.1:6381", true},
+        {"TRYAGAIN Multiple keys request during rehashing of slot", true},
+        {"TRYAGAIN a slot is being moved script: 5fad2843, on @user_script:1.", true},
+        {"ERR Error running script (call to f_5fad): @user_script: 1: -TRYAGAIN x", true},
+        {"CLUSTERDOWN The cluster is down", true},
+        {"READONLY You can't write against a read only replica.", true},
+        {"CROSSSLOT Keys in request don't hash to the same slot", false},
+        {"LOADING Redis is loading the dataset in memory", false},
+        {"ERR REMOVED 1", false},
+        {"MOVED", false},
+        {"", false},
+    };
+    for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
+        char text[160], copy[128];
+        snprintf(copy, sizeof copy, "%s", rows[i].text);
+        lk_reply reply = {.type = LK_REPLY_ERROR, .text = copy, .size = strlen(copy)};
+        assert_int_equal(lk_error_is_elsewhere(&reply), rows[i].elsewhere);
+        if (rows[i].elsewhere) assert_int_equal(lk_error_status(&reply, text, sizeof text), LATCHKEY_UNAVAILABLE);
+        reply.type = LK_REPLY_STRING; /* what somebody stored is no error */
+        assert_false(lk_error_is_elsewhere(&reply));
+    }
+}
+
 /* Of Redis 6.2 to 7.2, outside scripts and inside; what our scripts say (common.lua); and what is no command's name. */
 static void test_a_refused_command_is_named(void **state)
 {
@@ -80,6 +111,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_error_statuses),
+        cmocka_unit_test(test_another_node_has_it),
         cmocka_unit_test(test_a_refused_command_is_named),
     };
     return cmocka_run_group_tests_name("errors", tests, unit_setup, NULL);

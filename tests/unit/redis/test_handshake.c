@@ -52,9 +52,9 @@ static bool take_all(lk_handshake *hello, lk_conn *conn)
 }
 
 /* A greeting of a server that answers these two to INFO. */
-static lk_handshake greet(const char *server, const char *replication)
+static lk_handshake greet_by(const char *url, const char *server, const char *replication)
 {
-    lk_config config = config_of("redis://h");
+    lk_config config = config_of(url);
     lk_conn conn;
     lk_handshake hello;
     assert_true(lk_conn_open(&conn) && lk_handshake_send(&hello, &config, &conn));
@@ -63,6 +63,11 @@ static lk_handshake greet(const char *server, const char *replication)
     assert_true(take_all(&hello, &conn));
     lk_conn_close(&conn);
     return hello;
+}
+
+static lk_handshake greet(const char *server, const char *replication)
+{
+    return greet_by("redis://h", server, replication);
 }
 
 /* The same, where every reply is this line. */
@@ -172,6 +177,27 @@ static void test_what_is_not_a_primary_alone(void **state)
     assert_refused(&hello, LATCHKEY_CONFIG, "replica");
     hello = greet(info_server("7.2.0", "standalone", run_id), "role:replica\r\n");
     assert_refused(&hello, LATCHKEY_CONFIG, "replica");
+}
+
+static void test_nodes_of_a_cluster(void **state)
+{
+    (void)state;
+    const char url[] = "redis+cluster://h,g", replica[] = "role:slave\r\nmaster_host:x\r\nmaster_replid:8c1\r\n";
+    lk_handshake hello = greet_by(url, info_server("7.0.15", "cluster", run_id), primary);
+    assert_int_equal(hello.status, LATCHKEY_OK);
+    hello = greet_by(url, VALKEY "server_mode:cluster\r\nrun_id:1\r\n", primary);
+    assert_int_equal(hello.status, LATCHKEY_OK);
+    hello = greet_by(url, info_server("6.2.14", "cluster", run_id), primary);
+    assert_refused(&hello, LATCHKEY_CONFIG, "7.0 or newer");
+    hello = greet_by(url, info_server("7.0.15", "standalone", run_id), primary);
+    assert_refused(&hello, LATCHKEY_CONFIG, "use redis://");
+    hello = greet_by(url, info_server("7.0.15", "sentinel", run_id), primary);
+    assert_refused(&hello, LATCHKEY_CONFIG, "Sentinel");
+    /* A node that is a replica now is not a wrong configuration: the primary is looked for. */
+    hello = greet_by(url, info_server("7.0.15", "cluster", run_id), replica);
+    assert_refused(&hello, LATCHKEY_UNAVAILABLE, "replica now");
+    hello = greet(info_server("7.0.15", "cluster", run_id), primary);
+    assert_refused(&hello, LATCHKEY_CONFIG, "use redis+cluster://");
 }
 
 static void test_what_is_not_redis(void **state)
@@ -330,6 +356,7 @@ int main(void)
         cmocka_unit_test(test_what_is_said_first),
         cmocka_unit_test(test_versions),
         cmocka_unit_test(test_what_is_not_a_primary_alone),
+        cmocka_unit_test(test_nodes_of_a_cluster),
         cmocka_unit_test(test_what_is_not_redis),
         cmocka_unit_test(test_info_is_read_by_name),
         cmocka_unit_test(test_incarnations_differ),
