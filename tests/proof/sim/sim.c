@@ -80,8 +80,8 @@ static void make_machines(void)
 static struct ingredient {
     const char *name;
     enum { OFF, SOMETIMES, ALWAYS } when;
-} ingredients[] = {{"databases", SOMETIMES}, {"restores", SOMETIMES},  {"splits", SOMETIMES}, {"crowds", SOMETIMES},
-                   {"floods", SOMETIMES},    {"old-keeps", SOMETIMES}, {"sentinels", OFF}};
+} ingredients[] = {{"databases", SOMETIMES}, {"restores", SOMETIMES},  {"splits", SOMETIMES},   {"crowds", SOMETIMES},
+                   {"floods", SOMETIMES},    {"old-keeps", SOMETIMES}, {"sentinels", SOMETIMES}};
 static char switched[200]; /* as it was said, for the command that replays */
 enum { INGREDIENTS = sizeof ingredients / sizeof *ingredients };
 

@@ -97,6 +97,7 @@ void truth_acting_changed(bool failover, int64_t replaced_us)
     bool in_place = replaced_us != FOREVER;
     int down = 0;
     in.lost_us = w.now_us;
+    in.service_until_us = NEVER; /* this is in the way: it is a failover that asks for service again */
     for (int i = 0; i < server_count(); i++) down += !server_up(i);
     for (known *s = in.session; s < in.session + SESSIONS_MAX; s++) {
         /* Also where it is not there: it was made and deleted since, and in the data that it has now neither happened. */
