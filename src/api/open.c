@@ -15,8 +15,9 @@
 
 static void on_purge(void *context, const char *selector) { lk_l1_purge(((latchkey *)context)->l1, selector); }
 /* L1 first: so if a call joins another one, its ticket of L1 is not older than its ticket of the negative cache. */
-static void on_empty(void *context)
+static void on_empty(void *context, lk_partitions partitions)
 {
+    (void)partitions;
     lk_l1_empty(((latchkey *)context)->l1);
     lk_negative_cache_empty(((latchkey *)context)->negative_cache);
     lk_alias_cache_empty(((latchkey *)context)->alias_cache);
@@ -64,9 +65,10 @@ static int build_handle(latchkey *lk, char *error, size_t error_size)
     if (!good) return LATCHKEY_NO_MEMORY;
     int status = lk_topology_open(&lk->l2.topology, &lk->config, &lk->counters, &l1, error, error_size);
     if (status) return status;
-    lk->leases = lk->l2.topology.book.leases;
-    lk->pending = lk->l2.topology.book.pending;
-    lk->refresh_queue = lk_inbox_refreshes(lk->l2.topology.book.inbox);
+    lk->book = &lk->l2.topology.book;
+    lk->leases = lk->book->leases;
+    lk->pending = lk->book->pending;
+    lk->refresh_queue = lk_inbox_refreshes(lk->book->inbox);
     lk->l2.config = &lk->config;
     lk->l2.counters = &lk->counters;
     return LATCHKEY_OK;
@@ -92,9 +94,7 @@ static int open_handle(latchkey *lk, const char *config, char *error, size_t err
     if (!status) status = build_sources(&lk->config, lk->journal, error, error_size);
     if (!status) status = build_handle(lk, error, error_size);
     int64_t deadline_ms = lk_now_ms() + (status ? 0 : lk->config.deadline_ms);
-    lk_node *node;
-    for (unsigned i = 0; !status && !lk->config.lazy && (node = lk_topology_node(&lk->l2.topology, i)); i++)
-        status = lk_node_wait(node, deadline_ms, error, error_size);
+    if (!status && !lk->config.lazy) status = lk_topology_wait(&lk->l2.topology, deadline_ms, error, error_size);
     if (!status && !lk->config.lazy) status = lk_l2_probe(&lk->l2, 0, deadline_ms, error, error_size);
     return status;
 }

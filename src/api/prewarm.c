@@ -151,7 +151,7 @@ static bool fill(latchkey *lk, const candidate *c, const lk_vouch *vouch, lk_rep
 {
     lk_judged judged;
     lk_node *node = lk_l2_owner(&lk->l2, c->partition);
-    if (!vouch->server || vouch->server != lk_node_lease_owner(node)) return false;
+    if (!vouch->server || vouch->server != lk_lease_owner(lk->book, c->partition)) return false;
     if (lk_session_judge(lk, node, c->partition, c->selector, NULL, reply[0], reply[1], vouch->asked_us, &judged))
         return false;
     int64_t now = lk_coarse_ms();

@@ -28,8 +28,7 @@ static int take_revoke(latchkey *lk, void *context, lk_script_answer *answer, in
         remembered = lk_session_ended(lk, item->partition, reply->text, answer->source);
     }
     if (status) return status;
-    lk_node *node = lk_l2_owner(&lk->l2, item->partition);
-    remembered &= lk_node_remember(node, item->partition, item->selector, answer->source);
+    remembered &= lk_book_remember(lk->book, item->partition, item->selector, answer->source);
     if (answer->durable) r->confirmed_by = answer->source.incarnation;
     return remembered ? LATCHKEY_OK
                       : LATCHKEY_UNAVAILABLE; /* that server is not the one any more, or its data set was replaced */
@@ -98,8 +97,7 @@ int lk_revoke_confirm(latchkey *lk, lk_revocation *r, int64_t deadline_ms)
     if (status > 0 && lk_pending_denies(lk->pending, item)) return LATCHKEY_PENDING;
     if (status >= 0 || status == LATCHKEY_CORRUPT) return status;
     if (!hand_over(lk, r)) return LATCHKEY_UNAVAILABLE;
-    lk_node *node = lk_l2_owner(&lk->l2, item->partition);
-    return lk_node_await_retry(node, item, r->confirmed_by, deadline_ms) ? LATCHKEY_OK : LATCHKEY_PENDING;
+    return lk_book_await_retry(lk->book, item, r->confirmed_by, deadline_ms) ? LATCHKEY_OK : LATCHKEY_PENDING;
 }
 
 int latchkey_revoke(latchkey *lk, const char *token, size_t token_len)

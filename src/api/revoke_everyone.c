@@ -53,7 +53,7 @@ static bool all_known(const latchkey *lk, const lk_node *node, const int64_t *cu
 {
     bool known = true;
     for (unsigned p = 0; p < (unsigned)lk->config.partitions; p++)
-        if (lk_l2_owner(&lk->l2, p) == node) known &= lk_cutoffs_known(lk->l2.topology.book.cutoffs, p) >= cutoffs[p];
+        if (lk_l2_owner(&lk->l2, p) == node) known &= lk_cutoffs_known(lk->book->cutoffs, p) >= cutoffs[p];
     return known;
 }
 
@@ -63,12 +63,15 @@ static int end_node(latchkey *lk, lk_node *node, int64_t deadline_ms, int64_t *c
     uint64_t incarnation = 0;
     int status = LATCHKEY_OK;
     size_t count;
-    for (unsigned p = 0; p < (unsigned)lk->config.partitions && !status; p += (unsigned)count) {
+    unsigned first = 0;
+    while (first < (unsigned)lk->config.partitions && lk_l2_owner(&lk->l2, first) != node) first++;
+    if (first == (unsigned)lk->config.partitions) return LATCHKEY_OK;
+    for (unsigned p = first; p < (unsigned)lk->config.partitions && !status; p += (unsigned)count) {
         count = together(lk, p);
         if (lk_l2_owner(&lk->l2, p) == node) status = end_some(lk, node, p, count, deadline_ms, &incarnation, cutoffs);
     }
     if (status) return status;
-    if (lk_node_lease_covers_since(node, incarnation, lk_now_ms(), deadline_ms)) return lk_unleased(node);
+    if (lk_lease_covers_since(lk->book, first, incarnation, lk_now_ms(), deadline_ms)) return lk_unleased(lk, first);
     return all_known(lk, node, cutoffs) ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE;
 }
 

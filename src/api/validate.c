@@ -11,7 +11,7 @@
  *      | no
  *   HGET v, PTTL in one round trip on a pooled connection --> judge --> fill L1 if the ticket is still good --> complete
  *      |
- *   does the server that answered have the lease, and had it when it was asked?   (lk_node_lease_covers; waits for a beat)
+ *   does the server that answered have the lease, and had it when it was asked?   (lk_lease_covers; waits for a beat)
  *      | no answer, Redis lost, and grace_ms
  *   L1 once more, without a lease: OK, and LATCHKEY_FLAG_STALE
  *

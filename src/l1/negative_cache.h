@@ -9,7 +9,7 @@
  * script brings back a session that is gone (D). So if a server said "no" to a token that once had a session, that
  * stays true for as long as that server's history is the one that counts.
  *
- * Not in here are: errors, timeouts, answers of a server without the lease (lk_node_lease_covers), and denials by a
+ * Not in here are: errors, timeouts, answers of a server without the lease (lk_lease_covers), and denials by a
  * revocation that is under way, since it may be withdrawn.
  *
  * If another incarnation takes over, its history counts. A session may live there that the server before it never had

@@ -3,6 +3,7 @@
 
 #include "base/crypto.h"
 #include "base/errno_text.h"
+#include "l2/node_parts.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -27,6 +28,9 @@ int lk_book_open(lk_book *book, const lk_config *config, lk_counters *counters, 
     int status = lk_book_descriptor(&book->wake_fd, error, error_size);
     if (status) return status;
     book->open = true;
+    book->config = config;
+    lk_lock_open(&book->lock, LK_RANK_NODE);
+    lk_cond_init(&book->changed);
     lk_bells_open(&book->bells);
     book->leases = lk_leases_open();
     book->cutoffs = lk_cutoffs_open((size_t)config->partitions);
@@ -45,8 +49,42 @@ void lk_book_close(lk_book *book)
     lk_cutoffs_close(book->cutoffs);
     lk_leases_close(book->leases);
     lk_bells_close(&book->bells);
+    pthread_cond_destroy(&book->changed);
+    lk_lock_close(&book->lock);
     lk_book_abandon(book);
     memset(book, 0, sizeof *book);
+}
+
+bool lk_book_remember(lk_book *book, unsigned partition, const char *selector, lk_source source)
+{
+    lk_recent_made(book->recent, partition, selector, lk_now_ms());
+    uint64_t met = lk_node_met(lk_book_owner(book, partition));
+    return lk_leases_meetings(book->leases, partition) == source.meetings && (!met || met == source.incarnation);
+}
+
+/* Waits until the link has made it again. */
+static bool await_done(lk_book *book, const lk_pending_item *item, int64_t deadline_ms)
+{
+    lk_lock_take(&book->lock);
+    uint64_t seen = book->retried;
+    lk_lock_give(&book->lock);
+    bool open = lk_pending_denies(book->pending, item);
+    for (int late = 0; open && !late; open = lk_pending_denies(book->pending, item)) {
+        lk_lock_take(&book->lock);
+        while (book->retried == seen && !late) late = lk_lock_wait_until(&book->lock, &book->changed, deadline_ms);
+        seen = book->retried;
+        lk_lock_give(&book->lock);
+    }
+    return !open;
+}
+
+bool lk_book_await_retry(lk_book *book, const lk_pending_item *item, uint64_t incarnation, int64_t deadline_ms)
+{
+    unsigned p = item->partition;
+    if (!incarnation) return false;
+    if (lk_lease_owner(book, p) != incarnation) lk_lease_moves(book, p, incarnation, deadline_ms);
+    return lk_node_met(lk_book_owner(book, p)) == incarnation &&
+           lk_lease_covers(book, p, incarnation, deadline_ms) == LATCHKEY_OK && await_done(book, item, deadline_ms);
 }
 
 void lk_book_abandon(lk_book *book)

@@ -79,17 +79,17 @@ static bool any_ran(lk_reply *const *replies, size_t count)
 
 /* One call of scripts: what is sent where, and who answered. */
 typedef struct script_run {
-    lk_node *node;
     unsigned partition; /* of the first one */
+    lk_node *node;      /* that was asked last */
     int64_t deadline_ms;
     bool leased; /* only the server that has the lease may run it */
     lk_source source;
 } script_run;
 
 /* Sends scripts and, on the same connection, WAIT for the replicas: so WAIT is about what the scripts wrote. */
-static int send_scripts(const lk_l2 *l2, script_run *run, const lk_call *scripts, size_t count, lk_reply **replies)
+static int send_scripts(lk_l2 *l2, script_run *run, const lk_call *scripts, size_t count, lk_reply **replies)
 {
-    lk_node *node = run->node;
+    lk_node *node = run->node = lk_l2_owner(l2, run->partition);
     int64_t deadline_ms = run->deadline_ms;
     lk_call calls[LK_L2_TOGETHER + 1];
     lk_reply *all[LK_L2_TOGETHER + 1];
@@ -110,7 +110,7 @@ static int send_scripts(const lk_l2 *l2, script_run *run, const lk_call *scripts
                                     .deadline_ms = deadline_ms,
                                     .alone = waits,
                                     .bound = run->leased,
-                                    .to = lk_node_lease_owner(node)},
+                                    .to = lk_lease_owner(&l2->topology.book, run->partition)},
                           all, &run->source.incarnation);
     if (status) return status;
     memcpy(replies, all, count * sizeof *all);
@@ -121,12 +121,12 @@ static int send_scripts(const lk_l2 *l2, script_run *run, const lk_call *scripts
 }
 
 /* LK_OUTCOME_OTHER_SERVER: nothing was sent, since the server has no lease; the link may be about to meet it. */
-static int run_scripts(const lk_l2 *l2, script_run *run, const lk_call *scripts, size_t count, lk_reply **replies)
+static int run_scripts(lk_l2 *l2, script_run *run, const lk_call *scripts, size_t count, lk_reply **replies)
 {
     int status;
     do status = send_scripts(l2, run, scripts, count, replies);
     while (status == LK_OUTCOME_OTHER_SERVER &&
-           lk_node_lease_moves(run->node, run->source.incarnation, run->deadline_ms));
+           lk_lease_moves(&l2->topology.book, run->partition, run->source.incarnation, run->deadline_ms));
     if (status != LK_OUTCOME_OTHER_SERVER) return status;
     return unavailable(l2, run->node, LATCHKEY_UNAVAILABLE,
                        "connections lead to a server that was not met within deadline_ms: nothing was sent to it");
@@ -135,8 +135,7 @@ static int run_scripts(const lk_l2 *l2, script_run *run, const lk_call *scripts,
 static int run_script(lk_l2 *l2, bool leased, enum lk_script_id id, unsigned partition, const char *selector,
                       const lk_span *words, size_t count, int64_t deadline_ms, lk_reply **reply, lk_source *source)
 {
-    lk_node *node = lk_l2_owner(l2, partition);
-    script_run run = {.node = node, .partition = partition, .deadline_ms = deadline_ms, .leased = leased};
+    script_run run = {.partition = partition, .deadline_ms = deadline_ms, .leased = leased};
     lk_script_names names;
     lk_span all[SCRIPT_WORDS_MAX + LK_SCRIPT_HEAD];
     if (count > SCRIPT_WORDS_MAX) return LATCHKEY_BAD_ARGUMENT;
@@ -144,7 +143,7 @@ static int run_script(lk_l2 *l2, bool leased, enum lk_script_id id, unsigned par
     memcpy(all + head, words, count * sizeof *words);
     lk_call call = {all, head + count};
     lk_count(l2->counters, LK_L2_WRITES, 1);
-    uint64_t lease = lk_node_lease_owner(node);
+    uint64_t lease = lk_lease_owner(&l2->topology.book, partition);
     /* If the server does not know the script, it would not run, but the WAIT behind it would still take its time. */
     bool whole = l2->config->durability && atomic_load_explicit(&l2->ran_on[id], memory_order_relaxed) != lease;
     if (whole) lk_script_by_text(all, id);
@@ -159,7 +158,7 @@ static int run_script(lk_l2 *l2, bool leased, enum lk_script_id id, unsigned par
     atomic_store_explicit(&l2->ran_on[id], run.source.incarnation, memory_order_relaxed);
     if (source) *source = run.source;
     if ((*reply)->type != LK_REPLY_ERROR) return status;
-    status = lk_l2_refused(l2, node, *reply);
+    status = lk_l2_refused(l2, run.node, *reply);
     lk_reply_free(*reply);
     *reply = NULL;
     return status;
@@ -190,7 +189,7 @@ int lk_l2_scripts(lk_l2 *l2, enum lk_script_id id, unsigned first, size_t count,
         calls[i] = (lk_call){words[i], head};
     }
     lk_count(l2->counters, LK_L2_WRITES, count);
-    script_run run = {.node = lk_l2_owner(l2, first), .partition = first, .deadline_ms = deadline_ms, .leased = true};
+    script_run run = {.partition = first, .deadline_ms = deadline_ms, .leased = true};
     int status = run_scripts(l2, &run, calls, count, replies);
     *incarnation = run.source.incarnation;
     return status;

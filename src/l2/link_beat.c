@@ -166,7 +166,8 @@ void lk_link_complete_beat(lk_link *link, int64_t now_ms)
     link->beat.out = false;
     link->confirmed_ms = sent_ms;
     /* Last: a thread that reads this lease sees an L1 to which everything was applied. */
-    link->host.lease(link->host.context, sent_ms, link->handshake[0].incarnation, link->server_ahead_us);
+    link->host.lease(link->host.context, link->partitions, sent_ms, link->handshake[0].incarnation,
+                     link->server_ahead_us);
     lk_consistency_leased(&link->consistency, sent_ms + link->config->staleness_ms);
     lk_link_log_lease(&link->link_log, sent_ms, link->config->staleness_ms, link->counters);
 }

@@ -203,7 +203,7 @@ static void meet(lk_link *link, bool unheard)
     link->baseline = true;
     link->unheard = unheard;
     link->meetings++;
-    link->host.met(link->host.context, link->met);
+    link->host.met(link->host.context, link->met, link->partitions);
 }
 
 /* What has to be made again: what was new when a server was last confirmed. */

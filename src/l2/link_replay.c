@@ -20,8 +20,8 @@ enum { REPLAYS_AT_ONCE = 64, REPLAY_ENTRIES = 512 };
 /* Then every known revocation is applied, whatever became of its message. */
 void lk_link_empty(lk_link *link)
 {
-    link->host.emptying(link->host.context);
-    link->l1.empty(link->l1.context);
+    link->host.emptying(link->host.context, link->partitions);
+    link->l1.empty(link->l1.context, link->partitions);
     lk_count(link->counters, LK_EMPTIES, 1);
     for (size_t i = 0; i < link->partitions.count; i++) lk_sequence_skip(&link->sequence[link->partitions.at[i]]);
 }
@@ -62,18 +62,6 @@ bool lk_link_complete(lk_link *link, int64_t now_ms)
     return !gap;
 }
 
-static int by_number(const void *a, const void *b)
-{
-    unsigned x = *(const unsigned *)a, y = *(const unsigned *)b;
-    return (x > y) - (x < y);
-}
-
-static bool owns(const lk_link *link, long long p)
-{
-    unsigned key = (unsigned)p;
-    return p <= LK_PARTITIONS_MAX && bsearch(&key, link->partitions.at, link->partitions.count, sizeof key, by_number);
-}
-
 /* The partition of this link that "lk:{17}:rev" names, or -1. */
 int64_t lk_link_partition_of(const lk_link *link, const lk_reply *channel)
 {
@@ -81,7 +69,7 @@ int64_t lk_link_partition_of(const lk_link *link, const lk_reply *channel)
     const char *brace = strchr(channel->text, '{');
     if (!brace) return -1;
     long long p = atoll(brace + 1);
-    if (p < 0 || !owns(link, p)) return -1;
+    if (p < 0 || p >= LK_PARTITIONS_MAX || !lk_partitions_have(link->partitions, (unsigned)p)) return -1;
     lk_key_partition(name, link->config->prefix, (unsigned)p, "rev");
     return strcmp(name, channel->text) ? -1 : p;
 }

@@ -53,6 +53,8 @@ void lk_link_close(lk_link *link)
     link->assertion = NULL;
 }
 
+void lk_link_serve(lk_link *link, lk_partitions partitions) { link->partitions = partitions; }
+
 void lk_link_end_job(lk_link *link, lk_job *job, int status)
 {
     lk_reply_free(job->value);

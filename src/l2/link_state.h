@@ -3,6 +3,7 @@
 #define LK_L2_LINK_STATE_H
 
 #include "base/counters.h"
+#include "base/partitions.h"
 #include "base/vouch.h"
 #include "observe/beat_stats.h"
 #include "observe/consistency.h"
@@ -50,7 +51,7 @@ typedef struct lk_job {
 typedef struct lk_l1_side {
     void *context;
     void (*purge)(void *context, const char *selector);
-    void (*empty)(void *context);
+    void (*empty)(void *context, lk_partitions partitions); /* of what belongs to these partitions */
     void (*everyone)(void *context); /* all sessions of some partitions were ended: only L1 is emptied */
     void (*stats)(void *context,
                   lk_beat_stats *stats); /* what this instance says about itself, without what a node knows */
@@ -71,25 +72,24 @@ typedef struct lk_l1_side {
 /* The node's side: called by the link's functions, in the thread that calls those. */
 typedef struct lk_link_host {
     void *context;
-    void (*emptying)(void *context); /* L1 is about to be emptied: from now on no server has the lease */
-    /* The lease is confirmed as of sent_ms, on the monotonic clock, by that incarnation of the server. */
-    void (*lease)(void *context, int64_t sent_ms, uint64_t incarnation, int64_t server_ahead_us);
+    /* L1 is about to be emptied of these partitions: from now on no server has their lease */
+    void (*emptying)(void *context, lk_partitions partitions);
+    /* The leases of these partitions are confirmed as of sent_ms, on the monotonic clock, by that incarnation of the
+     * server. */
+    void (*lease)(void *context, lk_partitions partitions, int64_t sent_ms, uint64_t incarnation,
+                  int64_t server_ahead_us);
     void (*trouble)(void *context, int status, const char *text);
     void (*withheld)(void *context, const char *text); /* a beat came back, but it gives no lease: why */
     /* Another server than the last one, or the first: from now on its answers count. */
-    void (*met)(void *context, uint64_t incarnation);
+    void (*met)(void *context, uint64_t incarnation, lk_partitions partitions);
     bool (*next_job)(void *context, int64_t now_ms, lk_job *job);
     void (*job_done)(void *context, const lk_job *job, int status); /* OK: Redis has it; else why not */
     void (*stats)(void *context, lk_beat_stats *stats);             /* adds what the node knows to a beat's numbers */
     /* Is it known, from that time or later, that this server is the one to use? NULL: it need not be known. */
     bool (*vouched)(void *context, int64_t since_ms);
+    /* It may be known elsewhere that another server has a partition now; `text`: what was said (lk_topology_sign). */
+    void (*sign)(void *context, const char *text);
 } lk_link_host;
-
-/* The partitions that a link serves: the server of its node owns them (topology.h). */
-typedef struct lk_partitions {
-    const unsigned *at; /* in ascending order; must live longer than the link */
-    size_t count;
-} lk_partitions;
 
 /* What is known of revocations, whichever server told it: it belongs to the handle (book.h). */
 typedef struct lk_link_known {
@@ -106,7 +106,7 @@ typedef struct lk_beat {
 
 typedef struct lk_link {
     const lk_config *config;
-    lk_partitions partitions;
+    lk_partitions partitions; /* that it serves: the server of its node owns them (topology.h) */
     lk_link_host host;
     lk_l1_side l1;
     lk_counters *counters;
@@ -161,6 +161,10 @@ typedef struct lk_link {
 bool lk_link_open(lk_link *link, const lk_config *config, lk_partitions partitions, lk_link_known known,
                   const lk_link_host *host, const lk_l1_side *l1, lk_counters *counters, uint64_t seed, int64_t now_ms);
 void lk_link_close(lk_link *link);
+
+/* Only while it is DOWN: from now on it serves these partitions, which must live until it is told of others. A partition
+ * that is not among them is forgotten: if it comes back, it is met as on a new server. */
+void lk_link_serve(lk_link *link, lk_partitions partitions);
 
 /* Called from anywhere: a socket broke, or there was none. The link also calls it when the peer misbehaves. The state
  * is then DOWN, and the node closes both sockets. */

@@ -34,15 +34,16 @@ static void raise_event(lk_node *node, int event_fd)
 
 /* ----------------------------------------------------------------------------- the link's other side -- */
 
-static void on_emptying(void *context) { lk_node_lease_void(context); }
+static void on_emptying(void *context, lk_partitions partitions) { lk_lease_void(context, partitions); }
 
 /* A revocation that was retried is done. `told` is what its last run said, if that run ended the session. */
 static void tell(lk_node *node, const lk_pending_item *was, const char *told)
 {
-    lk_lock_take(&node->lock);
-    node->retried++;
-    pthread_cond_broadcast(&node->changed);
-    lk_lock_give(&node->lock);
+    lk_book *book = node->book;
+    lk_lock_take(&book->lock);
+    book->retried++;
+    pthread_cond_broadcast(&book->changed);
+    lk_lock_give(&book->lock);
     if (!was->silent) lk_event_revoked(node->config, *told ? told : was->told, "token");
 }
 
@@ -62,13 +63,19 @@ static void say_refusal(lk_node *node)
     if (*text) lk_log(LATCHKEY_LOG_ERROR, "redis: %s", text);
 }
 
-static void on_lease(void *context, int64_t sent_ms, uint64_t incarnation, int64_t server_ahead_us)
+static void on_lease(void *context, lk_partitions partitions, int64_t sent_ms, uint64_t incarnation,
+                     int64_t server_ahead_us)
 {
     lk_node *node = context;
     bool back = !atomic_exchange_explicit(&node->connected, true, memory_order_relaxed);
-    if (lk_node_lease_owner(node) != incarnation || back) lk_pool_renew(node->pool);
+    if (atomic_load_explicit(&node->holds, memory_order_relaxed) != incarnation || back) lk_pool_renew(node->pool);
     if (node->config->durability) settle(node, sent_ms);
-    lk_node_lease_confirm(node, sent_ms, incarnation, server_ahead_us);
+    lk_lease_confirm(node, partitions, sent_ms, incarnation, server_ahead_us);
+    lk_lock_take(&node->lock);
+    node->leased = true;
+    node->withheld[0] = 0;
+    pthread_cond_broadcast(&node->changed);
+    lk_lock_give(&node->lock);
     say_refusal(node);
 }
 
@@ -89,12 +96,12 @@ static void on_withheld(void *context, const char *text)
 
 /* Called before the link lists the recent revocations, under their lock: a revocation that is added after that sees
  * this. */
-static void on_met(void *context, uint64_t incarnation)
+static void on_met(void *context, uint64_t incarnation, lk_partitions partitions)
 {
     lk_node *node = context;
     atomic_store_explicit(&node->met, incarnation, memory_order_relaxed);
-    for (size_t i = 0; i < node->partitions.count; i++)
-        atomic_fetch_add_explicit(&node->book->leases->of[node->partitions.at[i]].meetings, 1, memory_order_release);
+    for (size_t i = 0; i < partitions.count; i++)
+        atomic_fetch_add_explicit(&node->book->leases->of[partitions.at[i]].meetings, 1, memory_order_release);
 }
 
 static bool next_refresh(lk_node *node, int64_t now_ms, lk_job *job)
@@ -176,6 +183,12 @@ static bool on_vouched(void *context, int64_t since_ms)
 {
     lk_node *node = context;
     return node->config->durability || lk_naming_vouched(lk_sentinels_naming(node->sentinels), since_ms);
+}
+
+static void on_sign(void *context, const char *text)
+{
+    lk_node *node = context;
+    lk_topology_sign(node->topology, node, text);
 }
 
 /* ------------------------------------------------------------------------------------------------ thread -- */
@@ -369,7 +382,7 @@ static void *run_link(void *context)
 }
 
 /* The application's signals are its own: none is ever delivered to this thread. */
-static int start(lk_node *node, char *error, size_t error_size)
+int lk_node_start(lk_node *node, char *error, size_t error_size)
 {
     sigset_t all, before;
     sigfillset(&all);
@@ -389,37 +402,37 @@ static void close_fd(int fd)
     if (fd >= 0) close(fd);
 }
 
-static bool build_node(lk_node *node, const lk_l1_side *l1)
+static bool build_node(lk_node *node)
 {
     lk_link_host host = {node,   on_emptying, on_lease,    on_trouble,    on_withheld,
-                         on_met, on_next_job, on_job_done, on_node_stats, node->config->sentinels ? on_vouched : NULL};
+                         on_met, on_next_job, on_job_done, on_node_stats, node->config->sentinels ? on_vouched : NULL,
+                         on_sign};
     lk_link_known known = {node->book->cutoffs, node->book->recent};
     uint64_t seed;
     lk_random(&seed, sizeof seed);
     node->pool = lk_pool_open(node->config, node->counters);
     if (node->config->sentinels && !(node->sentinels = lk_sentinels_open(node->config, lk_now_ms()))) return false;
     node->named_by_ms = lk_now_ms() + node->config->deadline_ms / 2;
-    return node->pool && lk_link_open(&node->link, node->config, node->partitions, known, &host, l1, node->counters,
-                                      seed, lk_now_ms());
+    return node->pool && lk_link_open(&node->link, node->config, node->partitions, known, &host, &node->l1,
+                                      node->counters, seed, lk_now_ms());
 }
 
-int lk_node_open(const lk_config *config, lk_counters *counters, lk_partitions partitions, lk_book *book,
-                 const lk_l1_side *l1, lk_node **out, char *error, size_t error_size)
+int lk_node_open(lk_topology *topology, lk_partitions partitions, lk_node **out, char *error, size_t error_size)
 {
     lk_node *node = calloc(1, sizeof *node);
     if (!node) return LATCHKEY_NO_MEMORY;
-    node->config = config;
-    node->counters = counters;
-    node->book = book;
+    node->topology = topology;
+    node->config = topology->config;
+    node->counters = topology->counters;
+    node->book = &topology->book;
     node->partitions = partitions;
-    node->l1 = *l1;
+    node->l1 = topology->l1;
     for (int i = 0; i < LK_LINK_CONNECTIONS; i++) node->socket[i] = LK_NO_SOCKET;
     lk_lock_open(&node->lock, LK_RANK_NODE);
     lk_cond_init(&node->changed);
     node->stop_fd = -1;
     int status = lk_book_descriptor(&node->stop_fd, error, error_size);
-    if (!status && !build_node(node, l1)) status = LATCHKEY_NO_MEMORY;
-    if (!status) status = start(node, error, error_size);
+    if (!status && !build_node(node)) status = LATCHKEY_NO_MEMORY;
     if (status) lk_node_close(node);
     else *out = node;
     return status;
@@ -483,39 +496,10 @@ int lk_node_wait(lk_node *node, int64_t deadline_ms, char *error, size_t error_s
 
 lk_pool *lk_node_pool(lk_node *node) { return node->pool; }
 bool lk_node_connected(const lk_node *node) { return atomic_load_explicit(&node->connected, memory_order_relaxed); }
+bool lk_node_owns(const lk_node *node) { return node->partitions.count > 0; }
+uint64_t lk_node_met(const lk_node *node) { return atomic_load_explicit(&node->met, memory_order_relaxed); }
 
 void lk_node_wake(lk_node *node) { raise_event(node, node->book->wake_fd); }
-
-bool lk_node_remember(lk_node *node, unsigned partition, const char *selector, lk_source source)
-{
-    lk_recent_made(node->book->recent, partition, selector, lk_now_ms());
-    uint64_t met = atomic_load_explicit(&node->met, memory_order_relaxed);
-    return lk_leases_meetings(node->book->leases, partition) == source.meetings && (!met || met == source.incarnation);
-}
-
-/* Waits until the link has made it again. */
-static bool await_retry(lk_node *node, const lk_pending_item *item, int64_t deadline_ms)
-{
-    lk_lock_take(&node->lock);
-    uint64_t seen = node->retried;
-    lk_lock_give(&node->lock);
-    bool open = lk_pending_denies(node->book->pending, item);
-    for (int late = 0; open && !late; open = lk_pending_denies(node->book->pending, item)) {
-        lk_lock_take(&node->lock);
-        while (node->retried == seen && !late) late = lk_lock_wait_until(&node->lock, &node->changed, deadline_ms);
-        seen = node->retried;
-        lk_lock_give(&node->lock);
-    }
-    return !open;
-}
-
-bool lk_node_await_retry(lk_node *node, const lk_pending_item *item, uint64_t incarnation, int64_t deadline_ms)
-{
-    if (!incarnation) return false;
-    if (lk_node_lease_owner(node) != incarnation) lk_node_lease_moves(node, incarnation, deadline_ms);
-    return atomic_load_explicit(&node->met, memory_order_relaxed) == incarnation &&
-           lk_node_lease_covers(node, incarnation, deadline_ms) == LATCHKEY_OK && await_retry(node, item, deadline_ms);
-}
 
 void lk_node_touch(lk_node *node, const lk_touch *touch) { lk_inbox_touch(node->book->inbox, touch); }
 

@@ -8,8 +8,8 @@
  *        \<----lease: until when L1 may answer--------------/
  *
  * Threads: the link's thread owns the link, its sockets and its state machine. A caller's thread owns the connection
- * that it took from the pool. They share the lease (atomics, lease.h), the inbox, the pending revocations and the pool,
- * each with a lock of its own. node.lock guards the newest trouble, and a lease is waited for under it; no other lock
+ * that it took from the pool. They share the leases (lease.h), the inbox, the pending revocations and the pool, each
+ * with a lock of its own. node.lock guards the newest trouble, and the first lease is waited for under it; no other lock
  * is taken under it. */
 #ifndef LK_L2_NODE_H
 #define LK_L2_NODE_H
@@ -18,10 +18,13 @@
 #include "l2/link.h"
 #include "l2/pool.h"
 
-/* Starts the link's thread, for these partitions. `config`, `counters`, the book and the partitions must live longer
- * than the node. OK; NO_MEMORY; UNAVAILABLE: the process has no more threads or descriptors, and `error` says which. */
-int lk_node_open(const lk_config *config, lk_counters *counters, lk_partitions partitions, lk_book *book,
-                 const lk_l1_side *l1, lk_node **out, char *error, size_t error_size);
+typedef struct lk_topology lk_topology;
+
+/* A node for these partitions, whose thread does not run yet. The topology and the partitions must live longer
+ * than the node. OK; NO_MEMORY; UNAVAILABLE: the process has no more descriptors, and `error` says so. */
+int lk_node_open(lk_topology *topology, lk_partitions partitions, lk_node **out, char *error, size_t error_size);
+/* Starts the link's thread. OK; UNAVAILABLE: the process has no more threads, and `error` says so. */
+int lk_node_start(lk_node *node, char *error, size_t error_size);
 void lk_node_close(lk_node *node);
 void lk_node_abandon(
     lk_node *node); /* in a forked child: closes its copies of the descriptors, and does nothing else */
@@ -32,20 +35,10 @@ int lk_node_wait(lk_node *node, int64_t deadline_ms, char *error, size_t error_s
 
 lk_pool *lk_node_pool(lk_node *node);
 
-/* Where a script's answer came from. `meetings`: the partition's number (lease.h) before the script was sent. */
-typedef struct lk_source {
-    uint64_t incarnation, meetings;
-} lk_source;
-
-/* Remembers that this session was ended, as the script's answer says. False: the link has begun to meet a server since
- * the script was sent. That server may not know of it, and was told only what was remembered before: the revocation
- * must be made again. */
-bool lk_node_remember(lk_node *node, unsigned partition, const char *selector, lk_source source);
-
-/* For a revocation that the server confirmed and that does not count yet; it is pending now, to be retried. If the link
- * is just meeting that very server, this takes one beat: it waits for that, until deadline_ms at most. True: the link
- * has made it again, and that server has the lease. */
-bool lk_node_await_retry(lk_node *node, const lk_pending_item *item, uint64_t incarnation, int64_t deadline_ms);
+/* An answer came from that incarnation, over this node's pool or its link. If it is not the one that the link has met,
+ * the link soon connects anew and says so, and older connections are not used again. May be called from any thread;
+ * cheap if nothing is wrong. */
+void lk_node_suspect(lk_node *node, uint64_t incarnation);
 
 void lk_node_touch(lk_node *node, const lk_touch *touch); /* queued; dropped if the queue is full */
 /* Asks for a refresh, within patience_ms if the queue has room. The link is woken only if it would sleep for longer, or
@@ -58,5 +51,7 @@ void lk_node_wake(lk_node *node);                                  /* there is s
 void lk_node_trouble(lk_node *node, int status, const char *text); /* remembers it as the newest trouble */
 void lk_node_last_trouble(lk_node *node, char *text, size_t size);
 bool lk_node_connected(const lk_node *node);
+uint64_t lk_node_met(const lk_node *node); /* the incarnation that its link met last; 0: none yet */
+bool lk_node_owns(const lk_node *node);    /* it owns a partition now */
 
 #endif

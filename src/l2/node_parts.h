@@ -5,6 +5,7 @@
 #include "l2/inbox.h"
 #include "l2/node.h"
 #include "l2/sentinels.h"
+#include "l2/topology.h"
 #include "redis/lookup.h"
 #include "base/wake.h"
 #include "base/lock.h"
@@ -14,6 +15,7 @@
 enum { LK_NODE_REFUSALS_SAID = 32 };
 
 struct lk_node {
+    lk_topology *topology;
     const lk_config *config;
     lk_counters *counters;
     lk_l1_side l1;
@@ -29,6 +31,9 @@ struct lk_node {
     _Atomic bool stop, connected, beat_wanted;
     _Atomic uint64_t
         met; /* the incarnation that the link met last, 0: none yet. Relaxed: recent.lock orders it, see lease.h */
+    /* the incarnation that its leases name; 0 from an emptying of L1 until the next one. Relaxed: a hint, the leases
+     * decide whether an answer counts */
+    _Atomic uint64_t holds;
     _Atomic uint64_t suspect; /* an answer came from this incarnation, 0: no news for the link */
 
     /* used by the link's thread only: */
@@ -43,12 +48,10 @@ struct lk_node {
     int64_t pending_retry_ms;
 
     lk_lock lock;
-    pthread_cond_t changed; /* the lease, `status` or `retried` has changed */
+    pthread_cond_t changed; /* `leased` or `status` has */
     /* guarded by lock: */
-    uint64_t retried;   /* revocations that the link has made since a call gave up */
-    bool leased;        /* there has been a lease */
-    uint64_t confirmed; /* how many leases were confirmed */
-    int status;         /* of the newest trouble, and its text: */
+    bool leased; /* there has been a lease */
+    int status;  /* of the newest trouble, and its text: */
     char trouble[160];
     char withheld[160]; /* why the newest beat that came back gave no lease; "": it gave one */
     /* What Redis refuses until a person changes something is logged once each. The link's thread does that, since a log
@@ -59,7 +62,8 @@ struct lk_node {
 };
 
 /* in lease.c; called by the link's thread only. */
-void lk_node_lease_confirm(lk_node *node, int64_t sent_ms, uint64_t incarnation, int64_t server_ahead_us);
-void lk_node_lease_void(lk_node *node); /* L1 is about to be emptied */
+void lk_lease_confirm(lk_node *node, lk_partitions partitions, int64_t sent_ms, uint64_t incarnation,
+                      int64_t server_ahead_us);
+void lk_lease_void(lk_node *node, lk_partitions partitions); /* L1 is about to be emptied of them */
 
 #endif

@@ -52,7 +52,7 @@ void lk_async_queue(lk_async *a, lk_async_slot *p)
 int lk_async_known(latchkey *lk, lk_async_slot *p)
 {
     p->vouch = (lk_vouch){.ticket = lk_l1_ticket(lk->l1, p->token.text)};
-    p->vouch.server = lk_node_lease_owner(lk_l2_owner(&lk->l2, p->token.partition));
+    p->vouch.server = lk_lease_owner(lk->book, p->token.partition);
     int status = lk_validate_local(lk, &p->token, p->max_age_ms, &p->entry, &p->until_us);
     /* This handle's own denial needs no Redis. Otherwise it would be asked for, and denied again, at each reap. */
     bool unknown = status == LATCHKEY_AGAIN || status == LATCHKEY_UNAVAILABLE;
@@ -79,7 +79,7 @@ static void take_alias(latchkey *lk, lk_async *a, lk_async_slot *p)
         answer_slot(a, p, status, false);
         return;
     }
-    if (lk_node_lease_covers_now(lk_l2_owner(&lk->l2, p->foreign.partition), p->vouch.server) == LATCHKEY_OK)
+    if (lk_lease_covers_now(lk->book, p->foreign.partition, p->vouch.server) == LATCHKEY_OK)
         lk_resolve_remember(lk, &p->foreign, &p->vouch, &token);
     lk_async_forget(a, p);
     resolve_slot(p, &token);
@@ -238,7 +238,7 @@ static bool take_all_replies(latchkey *lk, lk_async *a, int64_t now_ms)
 static void leave_the_old(latchkey *lk, lk_async *a, int64_t now_ms)
 {
     lk_node *node = lk_topology_node(&lk->l2.topology, 0);
-    uint64_t leased = lk_node_lease_owner(node), server = a->channel.hello.incarnation;
+    uint64_t leased = lk_lease_owner(lk->book, 0), server = a->channel.hello.incarnation;
     a->ahead = false;
     if (a->channel.state != LK_ASYNC_CONN_UP || !leased) return;
     if (server == leased) a->served = server;
@@ -248,7 +248,7 @@ static void leave_the_old(latchkey *lk, lk_async *a, int64_t now_ms)
         a->ahead = true;
         if (!lk_async_first(a, LK_ASYNC_QUEUED)) return;
         a->channel.shared = true;
-        lk_node_await_lease(node, a->channel.bell_fd);
+        lk_lease_await(lk->book, 0, a->channel.bell_fd);
         lk_async_conn_wake_at(&a->channel, a->channel.up_ms + AHEAD_MOST_MS);
         return;
     }
@@ -290,8 +290,7 @@ static lk_async *open_async(latchkey *lk)
 void lk_async_close(latchkey *lk, lk_async *a)
 {
     if (!a) return;
-    lk_book *book = &lk->l2.topology.book;
-    if (book->open) lk_bells_leave(&book->bells, a->channel.bell_fd);
+    if (lk->l2.topology.book.open) lk_bells_leave(&lk->l2.topology.book.bells, a->channel.bell_fd);
     lk_async_conn_close(&a->channel);
     lk_async_table_close(a);
     lk_lock_close(&a->lock);

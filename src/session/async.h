@@ -7,7 +7,7 @@
  *
  * In contrast to validate, an answer may lie unread for a while. So whether it may be given is decided when it is
  * taken, as if L1 answered at that moment: nothing was purged on its stripe since it was asked (the ticket), and the
- * server that gave it has the lease (lk_node_lease_covers_now). Otherwise it is asked once more.
+ * server that gave it has the lease (lk_lease_covers_now). Otherwise it is asked once more.
  *
  * Lock: async.lock. It is taken before any other lock; nothing waits under it. */
 #ifndef LK_SESSION_ASYNC_H

@@ -21,18 +21,17 @@ static bool ask_once_more(lk_async *a, lk_async_slot *p, int64_t now_ms, int64_t
 }
 
 /* The lease has lapsed: a beat is on its way, and will ring. It may have come just now. */
-static int await_lease(lk_async *a, lk_node *node, lk_async_slot *p)
+static int await_lease(latchkey *lk, lk_async *a, lk_async_slot *p)
 {
     a->channel.shared = true;
-    lk_node_await_lease(node, a->channel.bell_fd);
+    lk_lease_await(lk->book, p->token.partition, a->channel.bell_fd);
     lk_async_conn_wake_at(&a->channel, p->deadline_ms);
-    return lk_node_lease_covers_now(node, p->vouch.server);
+    return lk_lease_covers_now(lk->book, p->token.partition, p->vouch.server);
 }
 
 /* What may be answered now: a status, or LK_OUTCOME_NOT_YET. */
 static int settle_slot(latchkey *lk, lk_async *a, lk_async_slot *p, int64_t now_ms)
 {
-    lk_node *node = lk_l2_owner(&lk->l2, p->token.partition);
     /* A "no" that needed no lease when it was given: by now another server may have the lease. */
     int64_t old_ms = p->deadline_ms - lk->config.deadline_ms + lk->config.staleness_ms;
     if (p->status > 0 && p->as_is && now_ms > old_ms) {
@@ -41,8 +40,8 @@ static int settle_slot(latchkey *lk, lk_async *a, lk_async_slot *p, int64_t now_
         if (ask_once_more(a, p, now_ms, lk->config.deadline_ms)) return LK_OUTCOME_NOT_YET;
     }
     if (p->status < 0 || p->as_is) return p->status;
-    int vouched = lk_node_lease_covers_now(node, p->vouch.server);
-    if (vouched == LATCHKEY_UNAVAILABLE && now_ms < p->deadline_ms) vouched = await_lease(a, node, p);
+    int vouched = lk_lease_covers_now(lk->book, p->token.partition, p->vouch.server);
+    if (vouched == LATCHKEY_UNAVAILABLE && now_ms < p->deadline_ms) vouched = await_lease(lk, a, p);
     p->waits = vouched == LATCHKEY_UNAVAILABLE && now_ms < p->deadline_ms;
     if (p->waits) return LK_OUTCOME_NOT_YET;
     /* Comes after the lease was read: what the lease covers was purged before it was stored. */

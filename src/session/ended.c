@@ -31,6 +31,6 @@ bool lk_session_ended(latchkey *lk, unsigned partition, const char *selectors, l
     bool remembered = true;
     lk_session_purge(lk, selectors);
     for (const char *one = next_selector(&selectors); one; one = next_selector(&selectors))
-        remembered &= lk_node_remember(lk_l2_owner(&lk->l2, partition), partition, one, source);
+        remembered &= lk_book_remember(lk->book, partition, one, source);
     return remembered;
 }

@@ -11,7 +11,7 @@ unsigned lk_partition_of_user(const latchkey *lk, uint64_t user_id);
 void lk_session_purge(latchkey *lk, const char *selectors);
 
 /* A script ended these sessions, and this process learns of it now: purges and remembers them. False: another server
- * was met meanwhile, see lk_node_remember. */
+ * was met meanwhile, see lk_book_remember. */
 bool lk_session_ended(latchkey *lk, unsigned partition, const char *selectors, lk_source source);
 
 #endif

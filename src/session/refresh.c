@@ -62,10 +62,10 @@ bool lk_refresh_begin(latchkey *lk, lk_refresh_item *item, lk_job *job)
 }
 
 /* Redis says that the session is over. The entry goes, whichever server said it: the next request asks. */
-static void refresh_found_end(latchkey *lk, lk_node *node, const char *token, const lk_vouch *vouch, int status)
+static void refresh_found_end(latchkey *lk, unsigned partition, const char *token, const lk_vouch *vouch, int status)
 {
     lk_l1_purge(lk->l1, token);
-    if (lk_node_lease_covers_now(node, vouch->server) == LATCHKEY_OK)
+    if (lk_lease_covers_now(lk->book, partition, vouch->server) == LATCHKEY_OK)
         lk_negative_cache_add(lk->negative_cache, vouch->dead_ticket, token, status, lk_coarse_ms());
 }
 
@@ -80,7 +80,7 @@ void lk_refresh_end(latchkey *lk, const lk_refresh_item *item, const lk_reply *v
     lk_vouch_answered(lk, token.partition, &vouch, incarnation);
     int status = lk_session_judge(lk, node, token.partition, token.text, &token, value, pttl, vouch.asked_us, &judged);
     /* An old token (rotate.lua) whose grace ended meanwhile: its next use must reach Redis. */
-    if (status > 0 && !judged.reused) refresh_found_end(lk, node, item->token, &vouch, status);
+    if (status > 0 && !judged.reused) refresh_found_end(lk, token.partition, item->token, &vouch, status);
     if (!status) lk_session_fill(lk, &token, &vouch, &judged);
     if (!status && judged.touch_due) lk_session_touch(lk, token.partition, &judged.record);
     lk_wipe(&token, sizeof token);

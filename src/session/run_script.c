@@ -36,7 +36,6 @@ static int taken(latchkey *lk, const lk_script_run *run, lk_script_answer *answe
 
 int lk_run_script(latchkey *lk, const lk_script_run *run, int64_t deadline_ms)
 {
-    lk_node *node = lk_l2_owner(&lk->l2, run->partition);
     lk_script_answer answer = {.reply = NULL};
     int status = (run->anywhere ? lk_l2_script : lk_l2_script_leased)(&lk->l2, run->script, run->partition,
                                                                       run->selector, run->words, run->count,
@@ -48,7 +47,8 @@ int lk_run_script(latchkey *lk, const lk_script_run *run, int64_t deadline_ms)
     if (status < 0) return status;
     if (!status && !answer.durable) return LATCHKEY_UNAVAILABLE;
     int64_t since_ms = !status && answer.awaits_beat ? lk_now_ms() : INT64_MIN;
-    if (lk_node_lease_covers_since(node, answer.source.incarnation, since_ms, deadline_ms)) return lk_unleased(node);
-    uint64_t met = lk_leases_meetings(lk->l2.topology.book.leases, run->partition);
+    if (lk_lease_covers_since(lk->book, run->partition, answer.source.incarnation, since_ms, deadline_ms))
+        return lk_unleased(lk, run->partition);
+    uint64_t met = lk_leases_meetings(lk->leases, run->partition);
     return met == answer.source.meetings ? status : LATCHKEY_UNAVAILABLE;
 }

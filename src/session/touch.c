@@ -53,7 +53,7 @@ void lk_touch_end(latchkey *lk, const lk_job *job, uint64_t incarnation)
     lk_judged judged;
     int64_t server_now = lk_server_now_ms(lk, vouch.asked_us), idle_ms = job->touch.idle_ms;
     lk_vouch_answered(lk, job->of.partition, &vouch, incarnation);
-    if (!vouch.server || vouch.server != lk_node_lease_owner(lk_l2_owner(&lk->l2, job->of.partition))) return;
+    if (!vouch.server || vouch.server != lk_lease_owner(lk->book, job->of.partition)) return;
     if (!server_now || idle_ms <= 0) return;
     int64_t absolute = job->touch.expires_at_ms - server_now;
     lk_session_times(INT64_MAX / 2000, lk->refresh_ms, idle_ms, idle_ms, absolute, vouch.asked_us, &judged);

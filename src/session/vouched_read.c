@@ -5,7 +5,7 @@
 
 lk_vouch lk_vouch_partition(latchkey *lk, unsigned partition)
 {
-    lk_vouch vouch = {.leased = lk_node_lease_owner(lk_l2_owner(&lk->l2, partition))};
+    lk_vouch vouch = {.leased = lk_lease_owner(lk->book, partition)};
     vouch.asked_us = lk_now_us();
     return vouch;
 }
@@ -40,7 +40,7 @@ void lk_vouch_answered(latchkey *lk, unsigned partition, lk_vouch *vouch, uint64
     bool other = vouch->leased != incarnation;
     vouch->mixed |= other;
     vouch->server = vouch->mixed ? 0 : incarnation;
-    if (other) lk_node_suspect(lk_l2_owner(&lk->l2, partition), incarnation);
+    if (other) lk_lease_suspect(lk->book, partition, incarnation);
 }
 
 int lk_vouch_ask(latchkey *lk, unsigned partition, lk_vouch *vouch, const lk_call *calls, size_t count,
@@ -53,10 +53,10 @@ int lk_vouch_ask(latchkey *lk, unsigned partition, lk_vouch *vouch, const lk_cal
     return status;
 }
 
-int lk_unleased(lk_node *node)
+int lk_unleased(latchkey *lk, unsigned partition)
 {
     char trouble[160];
-    lk_node_last_trouble(node, trouble, sizeof trouble);
+    lk_node_last_trouble(lk_l2_owner(&lk->l2, partition), trouble, sizeof trouble);
     return lk_reason(LATCHKEY_UNAVAILABLE, "no lease covers what Redis answered%s%s", *trouble ? ": " : "", trouble);
 }
 
@@ -77,24 +77,22 @@ static bool denied(latchkey *lk, const lk_vouched_read *read)
 /* It was denied before it was asked for. */
 static int denial(latchkey *lk, const lk_vouched_read *read, const lk_vouch *vouch, int64_t deadline_ms)
 {
-    lk_node *node = lk_l2_owner(&lk->l2, read->partition);
     if (!read->token || lk_pending_holds(lk->pending, read->token)) return LATCHKEY_NOT_FOUND;
-    uint64_t leased = lk_node_lease_owner(node); /* 0: a server is being met, and told of it */
+    uint64_t leased = lk_lease_owner(lk->book, read->partition); /* 0: a server is being met, and told of it */
     if (!leased) return LATCHKEY_NOT_FOUND;
-    if (lk_node_lease_covers(node, leased, deadline_ms)) return lk_unleased(node);
+    if (lk_lease_covers(lk->book, read->partition, leased, deadline_ms)) return lk_unleased(lk, read->partition);
     return read->keep ? read->keep(lk, read->context, vouch, LATCHKEY_NOT_FOUND) : LATCHKEY_NOT_FOUND;
 }
 
 int lk_read_vouched(latchkey *lk, const lk_vouched_read *read, int64_t deadline_ms)
 {
-    lk_node *node = lk_l2_owner(&lk->l2, read->partition);
     int status = LK_OUTCOME_OTHER_SERVER;
     for (int i = 0; i < 2 && status == LK_OUTCOME_OTHER_SERVER; i++) {
         lk_vouch vouch;
         if (!begin_read(lk, read, &vouch)) return denial(lk, read, &vouch, deadline_ms);
         int said = read->ask(lk, read->context, &vouch, deadline_ms);
         if (said < 0) return said;
-        status = lk_node_lease_covers(node, vouch.server, deadline_ms);
+        status = lk_lease_covers(lk->book, read->partition, vouch.server, deadline_ms);
         /* If the session was ended while it was asked for, it is remembered by now: the answer may be from before that,
          * or from a data set that was replaced by an older one. */
         if (!status && !said && denied(lk, read)) status = LATCHKEY_NOT_FOUND;
@@ -102,5 +100,5 @@ int lk_read_vouched(latchkey *lk, const lk_vouched_read *read, int64_t deadline_
         if (status && !said && read->drop) read->drop(read->context);
     }
     status = lk_outcome_status(status);
-    return status == LATCHKEY_UNAVAILABLE ? lk_unleased(node) : status;
+    return status == LATCHKEY_UNAVAILABLE ? lk_unleased(lk, read->partition) : status;
 }

@@ -6,7 +6,7 @@
  *      purge makes tickets invalid. So a read that saw no denial has a ticket from before the purge, and does not fill L1 after it
  *      (B, D).
  *   2. The server that answers must have had the lease when it was asked: earlier, it may not have known of the revocations that it
- *      forgot. If it is another server, the link is told to look (lk_node_suspect).
+ *      forgot. If it is another server, the link is told to look (lk_lease_suspect).
  *   3. It must still have the lease, and the lease must hold. If the lease has lapsed, a beat is asked for and waited for (C).
  *   4. If another server has the lease, that one is asked, once. */
 #ifndef LK_SESSION_VOUCHED_READ_H
@@ -33,7 +33,7 @@ int lk_vouch_ask(latchkey *lk, unsigned partition, lk_vouch *vouch, const lk_cal
                  int64_t deadline_ms, lk_reply **replies);
 
 /* UNAVAILABLE, with the reason: no lease covers what Redis answered. */
-int lk_unleased(lk_node *node);
+int lk_unleased(latchkey *lk, unsigned partition);
 
 typedef struct lk_vouched_read {
     unsigned partition;

@@ -169,7 +169,7 @@ static size_t begun_count;
 static void note_begun(latchkey *lk, unsigned partition, const void *what)
 {
     begun[begun_count % BEGUN].what = what;
-    begun[begun_count % BEGUN].leased = lk_node_lease_owner(lk_l2_owner(&lk->l2, partition));
+    begun[begun_count % BEGUN].leased = lk_lease_owner(lk->book, partition);
     begun[begun_count++ % BEGUN].step = ++w.step;
 }
 
@@ -194,7 +194,7 @@ void __real_lk_touch_end(latchkey *lk, const lk_job *job, uint64_t incarnation);
 void __wrap_lk_touch_end(latchkey *lk, const lk_job *job, uint64_t incarnation);
 void __wrap_lk_touch_end(latchkey *lk, const lk_job *job, uint64_t incarnation)
 {
-    uint64_t asked = task_notes()->asked_step, owner = lk_node_lease_owner(lk_l2_owner(&lk->l2, job->of.partition));
+    uint64_t asked = task_notes()->asked_step, owner = lk_lease_owner(lk->book, job->of.partition);
     size_t at = begun_at(job);
     task_notes()->asked_step = begun[at].step;
     task_notes()->vouched = begun[at].leased == incarnation && owner == incarnation;

@@ -29,8 +29,9 @@ static void on_purge(void *context, const char *selector)
     if (m->l1) lk_l1_purge(m->l1, selector);
 }
 
-static void on_empty(void *context)
+static void on_empty(void *context, lk_partitions partitions)
 {
+    (void)partitions;
     redis_model *m = context;
     say(m, "= empty\n");
     m->empties++;
@@ -45,8 +46,10 @@ static void on_everyone(void *context)
     if (m->l1) lk_l1_empty(m->l1);
 }
 
-static void on_lease(void *context, int64_t sent_ms, uint64_t incarnation, int64_t server_ahead_us)
+static void on_lease(void *context, lk_partitions partitions, int64_t sent_ms, uint64_t incarnation,
+                     int64_t server_ahead_us)
 {
+    (void)partitions;
     redis_model *m = context;
     say(m, "= lease %" PRId64 "\n", sent_ms);
     m->leases++;
@@ -65,8 +68,9 @@ static void on_trouble(void *context, int status, const char *text)
 
 static void on_withheld(void *context, const char *text) { on_trouble(context, LATCHKEY_UNAVAILABLE, text); }
 
-static void on_met(void *context, uint64_t incarnation)
+static void on_met(void *context, uint64_t incarnation, lk_partitions partitions)
 {
+    (void)partitions;
     redis_model *m = context;
     assert_true(incarnation != 0);
     say(m, "= met\n");
@@ -109,7 +113,8 @@ static void on_stats(void *context, lk_beat_stats *stats)
     *stats = m->stats;
 }
 
-static void on_nothing(void *context) { (void)context; }
+static void on_emptying(void *context, lk_partitions partitions) { (void)context, (void)partitions; }
+static void on_sign(void *context, const char *text) { (void)context, (void)text; }
 static void on_no_stats(void *context, lk_beat_stats *stats)
 {
     (void)context;
@@ -485,8 +490,8 @@ redis_model *model_open(const char *options, uint64_t seed)
     m->clock_ahead_us = INT64_C(1700000000000000);
     for (unsigned p = 0; p < MODEL_PARTITIONS_MAX; p++) m->partitions[p] = p;
     lk_partitions partitions = {m->partitions, (size_t)m->config.partitions};
-    lk_link_host host = {m,      on_nothing,  on_lease,    on_trouble,  on_withheld,
-                         on_met, on_next_job, on_job_done, on_no_stats, on_vouched};
+    lk_link_host host = {m,           on_emptying, on_lease,    on_trouble, on_withheld, on_met,
+                         on_next_job, on_job_done, on_no_stats, on_vouched, on_sign};
     lk_l1_side l1 = {m,        on_purge,      on_empty,     on_everyone, on_stats,  on_sample,
                      on_still, on_no_refresh, on_refreshed, on_touching, on_touched};
     lk_link_known known = {lk_cutoffs_open((size_t)m->config.partitions), lk_recent_open(seed)};

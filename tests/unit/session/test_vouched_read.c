@@ -26,18 +26,18 @@ static struct {
 
 static void happens(const char *what) { strncat(world.order, what, sizeof world.order - strlen(world.order) - 1); }
 
-uint64_t __wrap_lk_node_lease_owner(lk_node *node);
-uint64_t __wrap_lk_node_lease_owner(lk_node *node)
+uint64_t __wrap_lk_lease_owner(const lk_book *book, unsigned partition);
+uint64_t __wrap_lk_lease_owner(const lk_book *book, unsigned partition)
 {
-    (void)node;
+    (void)book, (void)partition;
     happens("o");
     return world.owner;
 }
 
-int __wrap_lk_node_lease_covers(lk_node *node, uint64_t incarnation, int64_t deadline_ms);
-int __wrap_lk_node_lease_covers(lk_node *node, uint64_t incarnation, int64_t deadline_ms)
+int __wrap_lk_lease_covers(lk_book *book, unsigned partition, uint64_t incarnation, int64_t deadline_ms);
+int __wrap_lk_lease_covers(lk_book *book, unsigned partition, uint64_t incarnation, int64_t deadline_ms)
 {
-    (void)node, (void)deadline_ms;
+    (void)book, (void)partition, (void)deadline_ms;
     world.covered_server = incarnation;
     return world.covers[world.covered++];
 }
@@ -49,10 +49,10 @@ void __wrap_lk_node_last_trouble(lk_node *node, char *text, size_t size)
     memset(text, 0, size);
 }
 
-void __wrap_lk_node_suspect(lk_node *node, uint64_t incarnation);
-void __wrap_lk_node_suspect(lk_node *node, uint64_t incarnation)
+void __wrap_lk_lease_suspect(lk_book *book, unsigned partition, uint64_t incarnation);
+void __wrap_lk_lease_suspect(lk_book *book, unsigned partition, uint64_t incarnation)
 {
-    (void)node;
+    (void)book, (void)partition;
     world.suspected++;
     world.suspect = incarnation;
 }
