@@ -536,6 +536,11 @@ int lk_config_parse(const char *text, lk_config *config, char *error, size_t err
     return status;
 }
 
+bool lk_host_same(const lk_host *a, const lk_host *b)
+{
+    return strcmp(a->name, b->name) == 0 && strcmp(a->port, b->port) == 0;
+}
+
 void lk_config_password(const lk_config *config, char password[LK_PASSWORD_SIZE])
 {
     if (config->password_now) lk_password_now(config->password_now, password);

@@ -15,6 +15,8 @@ typedef struct lk_host {
     char name[256], port[8];
 } lk_host;
 
+bool lk_host_same(const lk_host *a, const lk_host *b);
+
 typedef struct lk_config {
     /* where the server is */
     char host[256]; /* empty for a unix socket */

@@ -4,8 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool same(const lk_host *a, const lk_host *b) { return !strcmp(a->name, b->name) && !strcmp(a->port, b->port); }
-
 void lk_host_text(const lk_host *host, char *text, size_t size)
 {
     bool six = strchr(host->name, ':') != NULL;
@@ -16,8 +14,8 @@ static unsigned naming_it(const lk_naming *n, const lk_host *primary, int64_t si
 {
     unsigned count = 0;
     for (unsigned i = 0; i < n->listed; i++)
-        count +=
-            n->said[i].what == LK_SAID_PRIMARY && n->said[i].asked_ms >= since_ms && same(&n->said[i].primary, primary);
+        count += n->said[i].what == LK_SAID_PRIMARY && n->said[i].asked_ms >= since_ms &&
+                 lk_host_same(&n->said[i].primary, primary);
     return count;
 }
 
@@ -27,7 +25,7 @@ static void note_apart(lk_naming *n, int64_t now_ms)
 {
     for (unsigned i = 0; i < n->listed; i++) {
         lk_said *said = &n->said[i];
-        bool apart = n->known && said->what == LK_SAID_PRIMARY && !same(&said->primary, &n->primary);
+        bool apart = n->known && said->what == LK_SAID_PRIMARY && !lk_host_same(&said->primary, &n->primary);
         if (!apart) said->apart_told = false;
         said->apart_since_ms = !apart ? 0 : said->apart_since_ms ? said->apart_since_ms : now_ms;
     }
@@ -37,11 +35,11 @@ bool lk_naming_take(lk_naming *n, unsigned i, const lk_said *said, int64_t now_m
 {
     lk_said *at = &n->said[i];
     int64_t apart_since_ms = at->apart_since_ms;
-    bool told = at->apart_told && same(&at->primary, &said->primary);
+    bool told = at->apart_told && lk_host_same(&at->primary, &said->primary);
     *at = *said;
     at->apart_since_ms = apart_since_ms;
     at->apart_told = told;
-    bool news = said->what == LK_SAID_PRIMARY && !(n->known && same(&said->primary, &n->primary)) &&
+    bool news = said->what == LK_SAID_PRIMARY && !(n->known && lk_host_same(&said->primary, &n->primary)) &&
                 is_majority(n, naming_it(n, &said->primary, now_ms - max_age_ms));
     if (news) {
         n->primary = said->primary;

@@ -38,11 +38,19 @@ struct lk_resp {
     size_t left[LK_RESP_DEPTH_MAX]; /* how many elements of each open array are still to come */
     unsigned depth;                 /* how many arrays are open */
     size_t elements;                /* of all its arrays together */
+    size_t elements_max;
     const char *error;
     bool no_memory;
 };
 
-lk_resp *lk_resp_open(void) { return calloc(1, sizeof(lk_resp)); }
+lk_resp *lk_resp_open(void)
+{
+    lk_resp *resp = calloc(1, sizeof(lk_resp));
+    if (resp) resp->elements_max = LK_RESP_ELEMENTS_MAX;
+    return resp;
+}
+
+void lk_resp_allow(lk_resp *resp, size_t elements) { resp->elements_max = elements; }
 
 static void free_room(lk_resp *resp)
 {
@@ -153,7 +161,7 @@ static int element_end(lk_resp *resp)
 
 static int array_begins(lk_resp *resp, size_t count)
 {
-    if (count > LK_RESP_ELEMENTS_MAX - resp->elements || resp->depth == LK_RESP_DEPTH_MAX) return beyond(resp);
+    if (count > resp->elements_max - resp->elements || resp->depth == LK_RESP_DEPTH_MAX) return beyond(resp);
     resp->elements += count;
     resp->left[resp->depth++] = count;
     resp->line = resp->scanned;

@@ -22,6 +22,7 @@ enum {
 typedef struct lk_resp lk_resp;
 lk_resp *lk_resp_open(void); /* NULL: no memory */
 void lk_resp_close(lk_resp *resp);
+void lk_resp_allow(lk_resp *resp, size_t elements); /* so many in one reply, instead of LK_RESP_ELEMENTS_MAX */
 
 /* False: no memory, or more bytes than any reply may have. The parser is useless afterwards. */
 bool lk_resp_feed(lk_resp *resp, const char *bytes, size_t size);

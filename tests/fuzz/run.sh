@@ -4,7 +4,7 @@
 # corpus, then for a short time from there. Ends with one line, "N passed, M failed".
 set -eu
 
-all='token record resp config handshake pulse link'
+all='token record resp config handshake pulse slots link'
 usage() {
     cat <<TEXT
 sh tests/fuzz/run.sh [--seconds N] [--target NAME] [--build DIRECTORY] [--minimise]
