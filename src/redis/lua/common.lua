@@ -175,22 +175,22 @@ local function forget_some(user, first)
 end
 
 -- For those who ask later: how many were there at most, and when? Of many, to a few. (latchkey_sample)
-local function remember_peak()
-  local m, names = base .. 'm', call('ZCARD', base .. 'a')
+local function remember_peak(names)
+  local m = base .. 'm'
   if names > 1000 and names % 16 > 0 then return end
   if names > (tonumber(try('HGET', m, 'peak')) or 0) then try('HSET', m, 'peak', names, 'peak_ms', text(now)) end
 end
 
--- Call this before the first write of what will be announced. A script that is stopped in the middle, because it may not write on or
--- may not count, would leave a change that no instance hears of. (INCR itself cannot come first: where Redis is full, only what frees
--- memory may. Redis 6.2 has no way to ask.)
-local function may_announce()
+-- Call this before the first write of what will be announced, with the commands by which it writes besides INCR, DEL and ZREM. A script
+-- that is stopped in the middle, because it may not write on or may not count, would leave a change that no instance hears of. (INCR
+-- itself cannot come first: where Redis is full, only what frees memory may. Redis 6.2 has no way to ask.) Which arguments follow does
+-- not matter, but there must be enough for each command's keys.
+local function may_announce(...)
   if not redis.acl_check_cmd then return end
   local q = base .. 'q'
-  for _, words in ipairs({{'INCR', q}, {'DEL', q}, {'HSET', q, 'f', 'v'}, {'HDEL', q, 'f'}, {'PEXPIREAT', q, '1'}, {'RENAME', q, q},
-    {'SET', q, 'v'}, {'UNLINK', q}, {'ZADD', q, '1', 'm'}, {'ZREM', q, 'm'}}) do
-    if not redis.acl_check_cmd(unpack(words)) then
-      error({err = "NOPERM this user has no permissions to run the '" .. string.lower(words[1]) .. "' command"})
+  for _, command in ipairs({'INCR', 'DEL', 'ZREM', ...}) do
+    if not redis.acl_check_cmd(command, q, q, q) then
+      error({err = "NOPERM this user has no permissions to run the '" .. string.lower(command) .. "' command"})
     end
   end
 end
@@ -252,13 +252,13 @@ local function delete_family(f, but, all)
 end
 
 -- Deletes sessions of this partition, each with its family, and announces it, a hundred in one message. The indexes come last:
--- they admit no request. Returns all selectors that are over, for each session that was there its own one, and how many those
--- are.
-local function finish(selectors, user, note_of)
+-- they admit no request. `known`: the fields f and s, if one session is to end and they were read already. Returns all selectors
+-- that are over, and for each session that was there its own one.
+local function finish(selectors, user, note_of, known)
   may_announce()
   local all, own, u = {}, {}, user and index_of(user)
   for _, one in ipairs(selectors) do
-    local f = try('HMGET', base .. 's:' .. one, 'f', 's')
+    local f = known or try('HMGET', base .. 's:' .. one, 'f', 's')
     local there = delete(one, f[2]) == 1
     all[#all + 1] = one
     local last = f[1] and delete_family(f[1], one, all) or one
@@ -319,7 +319,7 @@ local function end_everyone(least)
   local newest = try('ZREVRANGE', base .. 'a', 0, 0, 'WITHSCORES')[2]
   local ms = math.max(now, least, (cutoff or 0) + 1, newest and ms_of(string.match(newest, '^%d+$')) or 0)
   if not ms_of(text(ms)) then return no_cutoff() end
-  may_announce()
+  may_announce('UNLINK', 'SET')
   call('UNLINK', base .. 'a') -- first: it needs no memory. None of its sessions is left
   call('SET', base .. 'e', text(ms)) -- whatever lies there
   cutoff = ms

@@ -35,8 +35,8 @@ else
   v = v .. struct.pack('<i8', expires) .. ARGV[11] .. struct.pack('<i8i8', made, made) .. ARGV[12]
 end
 expires = math.min(expires, now + lifetime)
-local names = call('ZCARD', u) -- of the wrong type: an error, in time
-call('ZCARD', base .. 'a')
+local names = call('ZCARD', u) -- of the wrong type: an error, in time; so below
+local active = call('ZCARD', base .. 'a')
 
 -- The sessions for which the limits leave no room, those nearest their end first. Only the records know the class of device.
 local going
@@ -80,6 +80,6 @@ if name then keep_name(user, name, expires) end
 if going and #going > 0 then finish(going, user) end
 index(user, names == 0, expiry, expires, made)
 forget_some(user, names == 0)
-remember_peak()
+remember_peak(going and call('ZCARD', base .. 'a') or active + 1)
 if telling and going and #going > 0 then return {made, table.concat(going, ' ')} end
 return made

@@ -27,5 +27,5 @@ local expiry = math.min(now + idle, expires)
 call('PEXPIREAT', session, text(expiry))
 index(user, false, expiry, expires, struct.unpack('<i8', record, AT_CREATED))
 forget_some(user)
-remember_peak()
+remember_peak(call('ZCARD', base .. 'a'))
 return 1

@@ -5,7 +5,7 @@
 -- With 7 '1' the session is ended also if the token was exchanged since.
 -- Returns 1, or 0: not found; or, if other tokens ended with it (an old token is the session's as well) or events are logged, all of them,
 -- and behind those what `told` returns.
-local f, held = try('HMGET', session, 'v', 'x', 'f'), ARGV[4] == '1'
+local f, held = try('HMGET', session, 'v', 'x', 'f', 's'), ARGV[4] == '1'
 local owner = (ARGV[5] or '') ~= '' and ARGV[5]
 local v, _, _, user = f[1], parse(f[2])
 if owner and (f.err or not is_rotated(v) and not (is_record(v) and user) and call('EXISTS', session) == 1) then
@@ -28,7 +28,7 @@ for _, entry in ipairs(f.err and {} or log) do
   end
 end
 if followed then
-  f = try('HMGET', base .. 's:' .. selector, 'v', 'x', 'f')
+  f = try('HMGET', base .. 's:' .. selector, 'v', 'x', 'f', 's')
   v, _, _, user = f[1], parse(f[2])
 end
 -- Or that call has ended it.
@@ -42,7 +42,7 @@ end
 if not v and not held then return before or 0 end
 if is_rotated(v) then user = owner_of(f[3]) end
 if owner and user ~= owner then return 0 end
-local ended, own = finish({selector}, user, telling and v and string.match(ARGV[6] or '', '^%x+'))
+local ended, own = finish({selector}, user, telling and v and string.match(ARGV[6] or '', '^%x+'), {f[3], f[4]})
 if before then return before end
 if v and (#ended > 1 or telling or followed) then return table.concat(ended, ' ') .. told(user, own) end
 return v and 1 or 0

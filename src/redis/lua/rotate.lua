@@ -35,7 +35,7 @@ call('ZCARD', base .. 'f:' .. name)
 -- It makes something, so at maxmemory it is refused as a whole.
 -- Where the old tokens are ended, the log says what they were exchanged for, and by which verifiers: revoke.lua.
 local ended, note = '', nil
-may_announce()
+may_announce('HSET', 'HDEL', 'PEXPIREAT', 'RENAME', 'ZADD')
 if grace > 0 then
   call('ZADD', base .. 'f:' .. name, text(over), selector, '+inf', new)
   live_until(base .. 'f:' .. name, expires)

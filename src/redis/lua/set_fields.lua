@@ -37,7 +37,7 @@ for i = first_deleted, #ARGV do new = new - call('HEXISTS', session, ARGV[i]) en
 local own = 2 + call('HEXISTS', session, 'f') + call('HEXISTS', session, 's') + call('HEXISTS', session, 'g')
 if call('HLEN', session) + new > own + 256 then return redis.status_reply('MANY') end
 local sets = first_deleted > 7
-if #tokens > 0 then may_announce() end
+if #tokens > 0 then may_announce('HSET', 'HDEL') end
 if sets then call('HSET', session, unpack(ARGV, 7, first_deleted - 1)) end
 -- If nothing is set, the first write needs no memory: so rights are removed at maxmemory, too.
 if not sets or first_deleted <= #ARGV then call('HDEL', session, '-', unpack(ARGV, first_deleted)) end

@@ -21,7 +21,7 @@ if one and list[1] ~= one then
   list = page(0)
 end
 local reply, all, own, seen, last = {now, '', 0, ''}, {}, {}, 0, nil
-may_announce()
+may_announce('HSET')
 for i = 1, #list, 2 do
   if seen >= most then break end
   last = i
