@@ -17,10 +17,11 @@ static void on_purge(void *context, const char *selector) { lk_l1_purge(((latchk
 /* L1 first: so if a call joins another one, its ticket of L1 is not older than its ticket of the negative cache. */
 static void on_empty(void *context, lk_partitions partitions)
 {
-    (void)partitions;
-    lk_l1_empty(((latchkey *)context)->l1);
-    lk_negative_cache_empty(((latchkey *)context)->negative_cache);
-    lk_alias_cache_empty(((latchkey *)context)->alias_cache);
+    latchkey *lk = context;
+    if (partitions.count == (size_t)lk->config.partitions) lk_l1_empty(lk->l1);
+    else lk_l1_empty_of(lk->l1, partitions);
+    lk_negative_cache_empty(lk->negative_cache);
+    lk_alias_cache_empty(lk->alias_cache);
 }
 /* The negative cache is kept: dead tokens stay dead, and are asked for most now. */
 static void on_everyone(void *context) { lk_l1_empty(((latchkey *)context)->l1); }

@@ -9,7 +9,7 @@
 
 #include <stdbool.h>
 
-enum { LK_PARTITIONS_MAX = 4096, LK_SENTINELS_MAX = 16, LK_SEEDS_MAX = 16 };
+enum { LK_PARTITIONS_MAX = LK_TOKEN_PARTITIONS, LK_SENTINELS_MAX = 16, LK_SEEDS_MAX = 16 };
 
 typedef struct lk_host {
     char name[256], port[8];

@@ -51,7 +51,8 @@ bool lk_selector_parse(unsigned partitions, const char *text, unsigned *partitio
 bool lk_selector_spelled(const char *text);
 
 /* The partition that stands in a token's first three characters. Of anything else a number that is no partition, or any: always
- * below 4,096. Cheap: it is on the way of every request. */
+ * below LK_TOKEN_PARTITIONS. Cheap: it is on the way of every request. */
+enum { LK_TOKEN_PARTITIONS = 4096 };
 extern const uint8_t lk_base64_values[256];
 
 static inline unsigned lk_token_partition(const char *token)

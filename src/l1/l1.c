@@ -649,6 +649,38 @@ void lk_l1_empty(lk_l1 *l1)
     for (uint32_t i = 0; i < l1->view.stripes; i++) empty_stripe(l1, &stripes_of(l1)[i]);
 }
 
+typedef struct partition_bits {
+    uint64_t word[LK_TOKEN_PARTITIONS / 64];
+} partition_bits;
+
+static bool is_of_locked(const lk_l1_slot *s, const partition_bits *bits)
+{
+    content c;
+    copy_out_locked(s, &c);
+    unsigned p = lk_token_partition(c.token);
+    lk_wipe(&c, sizeof c);
+    return bits->word[p / 64] >> p % 64 & 1;
+}
+
+static void empty_stripe_of(lk_l1 *l1, stripe *st, const partition_bits *bits)
+{
+    lk_lock_take(&st->lock);
+    for (int k = 0; k < EPOCHS; k++) atomic_fetch_add_explicit(&st->epoch[k], 1, memory_order_release);
+    for (uint32_t row = 0; row < l1->view.rows; row++) {
+        lk_l1_slot *s = row_of(l1, st, row);
+        if (!free_locked(s) && is_of_locked(s, bits)) drop_locked(l1, s);
+    }
+    lk_lock_give(&st->lock);
+}
+
+void lk_l1_empty_of(lk_l1 *l1, lk_partitions partitions)
+{
+    partition_bits bits = {{0}};
+    for (size_t i = 0; i < partitions.count; i++)
+        bits.word[partitions.at[i] / 64] |= UINT64_C(1) << partitions.at[i] % 64;
+    for (uint32_t i = 0; i < l1->view.stripes; i++) empty_stripe_of(l1, &stripes_of(l1)[i], &bits);
+}
+
 /* ----------------------------------------------------------------------------------------------- auditing -- */
 
 static int64_t end_of(const lk_l1 *l1, const content *c)

@@ -10,6 +10,7 @@
 #define LK_L1_L1_H
 
 #include "base/entry_sample.h"
+#include "base/partitions.h"
 #include "l1/l1_read.h" /* lk_l1, lk_l1_get, and what that needs */
 
 #include <stdbool.h>
@@ -72,6 +73,8 @@ bool lk_l1_holds(lk_l1 *l1, const char *token); /* compares the whole token; cou
 /* also makes its tickets invalid, and those of some other selectors */
 void lk_l1_purge(lk_l1 *l1, const char *selector);
 void lk_l1_empty(lk_l1 *l1); /* the same for all selectors */
+/* The entries of these partitions; the tickets of all selectors */
+void lk_l1_empty_of(lk_l1 *l1, lk_partitions partitions);
 
 /* For comparing L1 with Redis (consistency.h). lk_l1_sample takes a plain entry that is alive at now_ms: the first that
  * is found from a random slot on, as it stood there at one moment. False: the few slots that it looks at hold none. It

@@ -170,7 +170,7 @@ void lk_link_assert(lk_link *link, int64_t now_ms)
     if (!sent) {
         lk_link_no_memory(link, now_ms);
     } else if (!link->assertions_out) {
-        lk_recent_told(link->recent, link->listed_ms);
+        lk_recent_told(link->recent, link->partitions, link->listed_ms);
         link->next_beat_ms = lk_later(now_ms, link->beat.sent_ms + LK_LINK_BEAT_APART_MS);
         lk_link_enter(link, LK_LINK_UP, now_ms);
     }
@@ -213,7 +213,7 @@ static void list_assertions(lk_link *link, int64_t now_ms)
     link->asserted = 0;
     link->heard = false;
     link->listed_ms = now_ms;
-    link->assertions = lk_recent_list(link->recent, then_ms, link->assertion);
+    link->assertions = lk_recent_list(link->recent, link->partitions, then_ms, link->assertion);
 }
 
 static void tell_recent(lk_link *link, int64_t now_ms)
@@ -244,7 +244,7 @@ void lk_link_tell(lk_link *link, size_t count, int64_t listed_ms, int64_t now_ms
 bool lk_link_tell_unheard(lk_link *link, int64_t now_ms)
 {
     int64_t before_ms = link->beat.sent_ms;
-    size_t count = lk_recent_unheard(link->recent, before_ms, link->assertion);
+    size_t count = lk_recent_unheard(link->recent, link->partitions, before_ms, link->assertion);
     if (count) lk_link_tell(link, count, before_ms, now_ms);
     return count;
 }

@@ -50,7 +50,7 @@ static void tell(lk_node *node, const lk_pending_item *was, const char *told)
 static void settle(lk_node *node, int64_t sent_ms)
 {
     lk_pending_item was;
-    while (lk_pending_settle(node->book->pending, sent_ms, &was)) tell(node, &was, "");
+    while (lk_pending_settle(node->book->pending, sent_ms, node, &was)) tell(node, &was, "");
 }
 
 static void say_refusal(lk_node *node)
@@ -157,7 +157,7 @@ static void on_job_done(void *context, const lk_job *job, int status)
     lk_node *node = context;
     if (job->kind == LK_JOB_REVOKE && status == LATCHKEY_OK) {
         lk_pending_item was;
-        if (node->config->durability) lk_pending_ran(node->book->pending, &job->of, lk_now_ms());
+        if (node->config->durability) lk_pending_ran(node->book->pending, &job->of, lk_now_ms(), node);
         else if (lk_pending_done(node->book->pending, &job->of, &was)) tell(node, &was, job->of.told);
     }
     /* A touch that failed is asked for again by the next use that finds it due. */
@@ -201,7 +201,7 @@ static void close_sockets(lk_node *node)
         node->addresses.first = (node->addresses.first + 1) % node->addresses.count;
     /* The connections of callers lead to the same server, which may have changed. New connections find out. */
     if (lk_net_is_open(&node->socket[LK_LINK_COMMANDS])) lk_pool_renew(node->pool);
-    lk_pending_unsettle(node->book->pending);
+    lk_pending_unsettle(node->book->pending, node);
     for (int i = 0; i < LK_LINK_CONNECTIONS; i++) lk_net_close(&node->socket[i]);
     atomic_store_explicit(&node->connected, false, memory_order_relaxed);
 }

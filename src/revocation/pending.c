@@ -183,24 +183,25 @@ bool lk_pending_names(lk_pending *p, const char *selector)
     return named;
 }
 
-void lk_pending_ran(lk_pending *p, const lk_pending_item *item, int64_t now_ms)
+void lk_pending_ran(lk_pending *p, const lk_pending_item *item, int64_t now_ms, const void *by)
 {
     lk_lock_take(&p->lock);
     size_t i = find_locked(p, item->selector, item->verifier_hash);
     if (i < count_locked(p) && !outdated_locked(&p->item[i], item)) {
         p->item[i].ran_ms = now_ms;
+        p->item[i].ran_by = by;
         if (item->told[0]) memcpy(p->item[i].told, item->told, sizeof item->told);
     }
     lk_lock_give(&p->lock);
 }
 
-bool lk_pending_settle(lk_pending *p, int64_t before_ms, lk_pending_item *was)
+bool lk_pending_settle(lk_pending *p, int64_t before_ms, const void *by, lk_pending_item *was)
 {
     bool found = false;
     if (!any(p)) return false;
     lk_lock_take(&p->lock);
     for (size_t i = count_locked(p); i-- > 0 && !found;) {
-        found = p->item[i].ran_ms && p->item[i].ran_ms < before_ms;
+        found = p->item[i].ran_ms && p->item[i].ran_ms < before_ms && p->item[i].ran_by == by;
         if (!found) continue;
         *was = p->item[i];
         remove_locked(p, i);
@@ -209,11 +210,12 @@ bool lk_pending_settle(lk_pending *p, int64_t before_ms, lk_pending_item *was)
     return found;
 }
 
-void lk_pending_unsettle(lk_pending *p)
+void lk_pending_unsettle(lk_pending *p, const void *by)
 {
     if (!any(p)) return;
     lk_lock_take(&p->lock);
-    for (size_t i = 0; i < count_locked(p); i++) p->item[i].ran_ms = 0;
+    for (size_t i = 0; i < count_locked(p); i++)
+        if (p->item[i].ran_by == by) p->item[i].ran_ms = 0;
     lk_lock_give(&p->lock);
 }
 

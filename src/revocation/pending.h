@@ -28,7 +28,8 @@ typedef struct lk_pending_item {
     /* For events (events.h). The event's text, once a run has ended the session. And the numbers of the calls whose
      * answers were lost, each in hexadecimal behind a space: any of them may have ended it. */
     char told[48], calls[LK_PENDING_CALLS * LK_PENDING_CALL];
-    int64_t ran_ms; /* when the link's script ran, if its replicas are still waited for; 0: it has not run yet */
+    int64_t ran_ms;     /* when a link's script ran, if its replicas are still waited for; 0: it has not run yet */
+    const void *ran_by; /* which link's */
 } lk_pending_item;
 
 typedef struct lk_pending lk_pending;
@@ -60,13 +61,13 @@ bool lk_pending_names(lk_pending *pending, const char *selector);
 
 size_t lk_pending_retries(lk_pending *pending); /* how many are to be retried */
 
-/* With `durability`, in place of lk_pending_done. lk_pending_ran: the script ran on the link's connection, and
- * item->told is what it said. lk_pending_settle: every replica that is needed holds what was written before before_ms.
- * It removes one item that ran by then at each call, and returns false when there is none left. lk_pending_unsettle:
- * the connection is gone, so nothing is known to have run. */
-void lk_pending_ran(lk_pending *pending, const lk_pending_item *item, int64_t now_ms);
-bool lk_pending_settle(lk_pending *pending, int64_t before_ms, lk_pending_item *was);
-void lk_pending_unsettle(lk_pending *pending);
+/* With `durability`, in place of lk_pending_done. `by` stands for a link. lk_pending_ran: the script ran on that link's
+ * connection, and item->told is what it said. lk_pending_settle: every replica that is needed holds what it wrote before
+ * before_ms. It removes one item that ran by then at each call, and returns false when there is none left.
+ * lk_pending_unsettle: the connection is gone, so nothing is known to have run there. */
+void lk_pending_ran(lk_pending *pending, const lk_pending_item *item, int64_t now_ms, const void *by);
+bool lk_pending_settle(lk_pending *pending, int64_t before_ms, const void *by, lk_pending_item *was);
+void lk_pending_unsettle(lk_pending *pending, const void *by);
 
 /* The next item to be retried at or behind *cursor, which moves past it. False: there is none left. */
 bool lk_pending_next(lk_pending *pending, size_t *cursor, lk_pending_item *item);

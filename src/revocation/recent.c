@@ -135,36 +135,38 @@ static int by_partition(const void *a, const void *b)
 
 static size_t held_locked(const lk_recent *r) { return r->added < LK_RECENT_MAX ? r->added : LK_RECENT_MAX; }
 
-size_t lk_recent_list(lk_recent *r, int64_t then_ms, lk_recent_item items[LK_RECENT_MAX])
+size_t lk_recent_list(lk_recent *r, lk_partitions of, int64_t then_ms, lk_recent_item items[LK_RECENT_MAX])
 {
     size_t count = 0;
     lk_lock_take(&r->lock);
     for (size_t i = 1; i <= held_locked(r); i++) {
         const lk_recent_item *item = &r->item[(r->added - i) % LK_RECENT_MAX]; /* the newest first */
-        if (item->at_ms > then_ms - LK_RECENT_MS) items[count++] = *item;
+        if (item->at_ms > then_ms - LK_RECENT_MS && lk_partitions_have(of, item->partition)) items[count++] = *item;
     }
     lk_lock_give(&r->lock);
     if (count) qsort(items, count, sizeof *items, by_partition);
     return count;
 }
 
-size_t lk_recent_unheard(lk_recent *r, int64_t before_ms, lk_recent_item items[LK_RECENT_MAX])
+size_t lk_recent_unheard(lk_recent *r, lk_partitions of, int64_t before_ms, lk_recent_item items[LK_RECENT_MAX])
 {
     size_t count = 0;
     if (!atomic_load_explicit(&r->unheard, memory_order_relaxed)) return 0;
     lk_lock_take(&r->lock);
     for (size_t i = 0; i < held_locked(r); i++)
-        if (r->item[i].unheard && r->item[i].at_ms < before_ms) items[count++] = r->item[i];
+        if (r->item[i].unheard && r->item[i].at_ms < before_ms && lk_partitions_have(of, r->item[i].partition))
+            items[count++] = r->item[i];
     lk_lock_give(&r->lock);
     if (count) qsort(items, count, sizeof *items, by_partition);
     return count;
 }
 
-void lk_recent_told(lk_recent *r, int64_t before_ms)
+void lk_recent_told(lk_recent *r, lk_partitions of, int64_t before_ms)
 {
     if (!atomic_load_explicit(&r->unheard, memory_order_relaxed)) return;
     lk_lock_take(&r->lock);
     for (size_t i = 0; i < held_locked(r); i++)
-        if (r->item[i].at_ms < before_ms) set_unheard_locked(r, &r->item[i], false);
+        if (r->item[i].at_ms < before_ms && lk_partitions_have(of, r->item[i].partition))
+            set_unheard_locked(r, &r->item[i], false);
     lk_lock_give(&r->lock);
 }

@@ -20,6 +20,7 @@
 #ifndef LK_REVOCATION_RECENT_H
 #define LK_REVOCATION_RECENT_H
 
+#include "base/partitions.h"
 #include "latchkey.h"
 
 #include <stdbool.h>
@@ -49,10 +50,13 @@ bool lk_recent_add_change(lk_recent *recent, unsigned partition, const char *sel
 /* Is this session remembered as ended? One load while no session is. */
 bool lk_recent_ended(lk_recent *recent, const char *selector);
 
-/* What happened in the LK_RECENT_MS before then and since, ordered by partition. Returns how many. */
-size_t lk_recent_list(lk_recent *recent, int64_t then_ms, lk_recent_item items[LK_RECENT_MAX]);
-/* Those that were made before then and are unheard: in the same way. And: the server was told of what was made before then. */
-size_t lk_recent_unheard(lk_recent *recent, int64_t before_ms, lk_recent_item items[LK_RECENT_MAX]);
-void lk_recent_told(lk_recent *recent, int64_t before_ms);
+/* What happened in these partitions in the LK_RECENT_MS before then and since, ordered by partition. Returns how many. */
+size_t lk_recent_list(lk_recent *recent, lk_partitions partitions, int64_t then_ms,
+                      lk_recent_item items[LK_RECENT_MAX]);
+/* Those that were made before then and are unheard: in the same way. And: their server was told of what was made before
+ * then. */
+size_t lk_recent_unheard(lk_recent *recent, lk_partitions partitions, int64_t before_ms,
+                         lk_recent_item items[LK_RECENT_MAX]);
+void lk_recent_told(lk_recent *recent, lk_partitions partitions, int64_t before_ms);
 
 #endif

@@ -3,6 +3,7 @@
  * What L1 promises, one by one: room, eviction, tickets, exact tokens, prewarmed entries, memory that no other process sees.
  * (Guarantees D, E, G and J; at random in test_l1_model.c, under threads in test_l1_race.c.)
  */
+#include "base/token.h"
 #include "l1_kit.h"
 #include "base/token.h"
 
@@ -567,6 +568,43 @@ static void test_still_is_exact(void **state)
     lk_l1_close(l1);
 }
 
+static text in_partition(text t, unsigned partition)
+{
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    t.at[0] = letters[4 + (partition >> 10)]; /* format 1 */
+    t.at[1] = letters[partition >> 4 & 63];
+    t.at[2] = letters[(partition & 15) << 2];
+    assert_int_equal(lk_token_partition(t.at), partition);
+    return t;
+}
+
+/* A server was lost that had some of the partitions: the entries of the others stay, and no older ticket is good. */
+static void test_emptying_some_partitions_keeps_the_others(void **state)
+{
+    (void)state;
+    enum { COUNT = 600 };
+    static const unsigned lost[] = {0, 5, 63, 64, 4095};
+    static const unsigned all[] = {0, 1, 5, 62, 63, 64, 65, 1024, 4095};
+    lk_l1 *l1 = open_l1(10 * COUNT);
+    uint64_t ticket[COUNT];
+    text t[COUNT];
+    for (unsigned n = 0; n < COUNT; n++) {
+        t[n] = in_partition(token_of(n, 0), all[n % UNIT_COUNT(all)]);
+        ticket[n] = lk_l1_ticket(l1, t[n].at);
+        assert_int_equal(put(l1, t[n], ticket[n], n, LATER_MS), LK_L1_STORED);
+    }
+    lk_l1_empty_of(l1, (lk_partitions){lost, UNIT_COUNT(lost)});
+    unsigned kept = 0;
+    for (unsigned n = 0; n < COUNT; n++) {
+        bool gone = lk_partitions_have((lk_partitions){lost, UNIT_COUNT(lost)}, all[n % UNIT_COUNT(all)]);
+        assert_int_equal(lk_l1_holds(l1, t[n].at), !gone);
+        assert_int_equal(put(l1, t[n], ticket[n], n, LATER_MS), LK_L1_REFUSED);
+        kept += !gone;
+    }
+    assert_int_equal(entries(l1), kept);
+    lk_l1_close(l1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -595,6 +633,7 @@ int main(void)
         cmocka_unit_test(test_samples_are_alive_and_plain),
         cmocka_unit_test(test_samples_of_nothing),
         cmocka_unit_test(test_still_is_exact),
+        cmocka_unit_test(test_emptying_some_partitions_keeps_the_others),
     };
     return cmocka_run_group_tests_name("l1", tests, unit_setup, NULL);
 }

@@ -12,6 +12,9 @@
 #define B "BBBBBBBBBBBBBBBBBBBB"
 #define C "CCCCCCCCCCCCCCCCCCCC"
 
+static const unsigned four[] = {0, 1, 2, 3};
+static const lk_partitions ALL = {four, 4};
+
 static unsigned count(const redis_model *m, const char *part)
 {
     unsigned n = 0;
@@ -123,11 +126,11 @@ static void test_what_is_remembered_of_one_session(void **state)
     lk_recent *r = lk_recent_open(1);
     lk_recent_add_change(r, 0, A, 7, 1000);
     lk_recent_add_change(r, 0, A, 9, 1001);
-    assert_int_equal(lk_recent_list(r, 1001, items), 1);
+    assert_int_equal(lk_recent_list(r, ALL, 1001, items), 1);
     assert_int_equal(items[0].change, 9);
     lk_recent_add(r, 0, A, 1002);
     lk_recent_add_change(r, 0, A, 11, 1003);
-    assert_int_equal(lk_recent_list(r, 1003, items), 1);
+    assert_int_equal(lk_recent_list(r, ALL, 1003, items), 1);
     assert_int_equal(items[0].change, 0);
     lk_recent_close(r);
 }
@@ -200,21 +203,41 @@ static void test_many(void **state)
     model_close(m);
 }
 
+/* A server is told of its own partitions, and what another one was not told of is not forgotten. */
+static void test_each_server_is_told_of_its_partitions(void **state)
+{
+    (void)state;
+    static lk_recent_item items[LK_RECENT_MAX];
+    static const unsigned some[] = {1, 3};
+    const lk_partitions here = {some, 2};
+    lk_recent *r = lk_recent_open(1);
+    lk_recent_made(r, 1, A, 1000);
+    lk_recent_made(r, 2, B, 1000);
+    assert_int_equal(lk_recent_list(r, here, 1000, items), 1);
+    assert_memory_equal(items[0].selector, A, LATCHKEY_SELECTOR_LENGTH);
+    assert_int_equal(lk_recent_unheard(r, here, 1001, items), 1);
+    lk_recent_told(r, here, 1001);
+    assert_int_equal(lk_recent_unheard(r, here, 1001, items), 0);
+    assert_int_equal(lk_recent_unheard(r, ALL, 1001, items), 1);
+    assert_memory_equal(items[0].selector, B, LATCHKEY_SELECTOR_LENGTH);
+    lk_recent_close(r);
+}
+
 /* What we revoke we also hear: it takes one place. */
 static void test_made_and_heard_is_one(void **state)
 {
     (void)state;
     static lk_recent_item items[LK_RECENT_MAX];
     lk_recent *r = lk_recent_open(1);
-    assert_int_equal(lk_recent_list(r, 1000, items), 0);
+    assert_int_equal(lk_recent_list(r, ALL, 1000, items), 0);
     for (int i = 0; i < 5; i++) lk_recent_add(r, 3, A, 1000 + i);
     lk_recent_add(r, 1, B, 1000);
-    assert_int_equal(lk_recent_list(r, 1004, items), 2);
+    assert_int_equal(lk_recent_list(r, ALL, 1004, items), 2);
     assert_int_equal(items[0].partition, 1);
     assert_int_equal(items[1].partition, 3);
     assert_memory_equal(items[1].selector, A, LATCHKEY_SELECTOR_LENGTH);
-    assert_int_equal(lk_recent_list(r, 1000 + LK_RECENT_MS, items), 1);
-    assert_int_equal(lk_recent_list(r, 1004 + LK_RECENT_MS, items), 0);
+    assert_int_equal(lk_recent_list(r, ALL, 1000 + LK_RECENT_MS, items), 1);
+    assert_int_equal(lk_recent_list(r, ALL, 1004 + LK_RECENT_MS, items), 0);
     lk_recent_close(r);
 }
 
@@ -274,6 +297,7 @@ int main(void)
         cmocka_unit_test(test_errors_give_no_lease),
         cmocka_unit_test(test_many),
         cmocka_unit_test(test_made_and_heard_is_one),
+        cmocka_unit_test(test_each_server_is_told_of_its_partitions),
         cmocka_unit_test(test_a_link_that_is_told_of_another_server_looks),
         cmocka_unit_test(test_it_looks_once_in_a_while),
     };

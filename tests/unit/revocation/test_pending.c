@@ -9,6 +9,7 @@
 #include <string.h>
 
 static lk_pending *pending;
+static const void *const LINK = &pending; /* what stands for a link */
 
 static lk_token make_token(void)
 {
@@ -61,7 +62,7 @@ static bool named(const lk_token *token)
 static void settle_all(lk_pending *p, int64_t before_ms)
 {
     lk_pending_item was;
-    while (lk_pending_settle(p, before_ms, &was)) assert_true(was.ran_ms && was.ran_ms < before_ms);
+    while (lk_pending_settle(p, before_ms, LINK, &was)) assert_true(was.ran_ms && was.ran_ms < before_ms);
 }
 
 static void test_denies_the_very_token(void **state)
@@ -281,7 +282,7 @@ static void test_what_ran_is_settled_by_a_later_beat_only(void **state)
         item[i] = item_of(&token[i]);
         item[i].retry = true;
         assert_true(lk_pending_add(pending, &item[i]));
-        if (i < 3) lk_pending_ran(pending, &item[i], 1000 + i);
+        if (i < 3) lk_pending_ran(pending, &item[i], 1000 + i, LINK);
     }
     size_t cursor = 0;
     assert_true(lk_pending_next(pending, &cursor, &next));
@@ -294,12 +295,32 @@ static void test_what_ran_is_settled_by_a_later_beat_only(void **state)
     assert_true(lk_pending_has(pending, &token[2]) && lk_pending_has(pending, &token[3]));
     assert_int_equal(lk_pending_retries(pending), 3);
 
-    lk_pending_unsettle(pending); /* another connection: all of them again */
+    lk_pending_unsettle(pending, LINK); /* another connection: all of them again */
     settle_all(pending, 9999);
     assert_int_equal(lk_pending_retries(pending), 3);
     cursor = 0;
     for (int i = 0; i < 3; i++) assert_true(lk_pending_next(pending, &cursor, &next));
     assert_false(lk_pending_next(pending, &cursor, &next));
+}
+
+/* What one link ran, another link's beat does not prove; and if its connection is gone, the other's goes on. */
+static void test_each_link_settles_what_it_ran(void **state)
+{
+    (void)state;
+    const void *other = &state;
+    lk_token a = make_token(), b = make_token();
+    lk_pending_item here = item_of(&a), there = item_of(&b), was;
+    here.retry = there.retry = true;
+    assert_true(lk_pending_add(pending, &here) && lk_pending_add(pending, &there));
+    lk_pending_ran(pending, &here, 1000, LINK);
+    lk_pending_ran(pending, &there, 1000, other);
+    assert_true(lk_pending_settle(pending, 2000, LINK, &was));
+    assert_memory_equal(was.selector, here.selector, sizeof was.selector);
+    assert_false(lk_pending_settle(pending, 2000, LINK, &was));
+    lk_pending_unsettle(pending, LINK);
+    assert_true(lk_pending_settle(pending, 2000, other, &was));
+    assert_memory_equal(was.selector, there.selector, sizeof was.selector);
+    assert_int_equal(lk_pending_retries(pending), 0);
 }
 
 /* A call whose answer is lost while the link runs for an earlier one: the run did not look for it, and it may have been the
@@ -318,15 +339,15 @@ static void test_a_call_that_came_during_the_run_is_looked_for_by_another(void *
         lk_pending_item later = item;
         strcpy(later.calls, " 2222222222222222");
         assert_true(lk_pending_add(pending, &later));
-        if (durable) lk_pending_ran(pending, &run, 1000);
+        if (durable) lk_pending_ran(pending, &run, 1000, LINK);
         else assert_false(lk_pending_done(pending, &run, &was));
         cursor = 0;
         assert_true(lk_pending_next(pending, &cursor, &run)); /* still to be run */
         assert_string_equal(run.calls, " 1111111111111111 2222222222222222");
         strcpy(run.told, " : 7 AAAAAAAAAAAAAAAAAAAA");
-        if (durable) lk_pending_ran(pending, &run, 2000);
+        if (durable) lk_pending_ran(pending, &run, 2000, LINK);
         else assert_true(lk_pending_done(pending, &run, &was));
-        if (durable) assert_true(lk_pending_settle(pending, 2001, &was));
+        if (durable) assert_true(lk_pending_settle(pending, 2001, LINK, &was));
         assert_false(lk_pending_has(pending, &a));
         assert_int_equal(lk_pending_retries(pending), 0);
         assert_false(lk_pending_done(pending, &run, &was)); /* another run's answer: what is to be told was told */
@@ -335,10 +356,10 @@ static void test_a_call_that_came_during_the_run_is_looked_for_by_another(void *
     size_t cursor = 0;
     assert_true(lk_pending_add(pending, &item));
     assert_true(lk_pending_next(pending, &cursor, &run));
-    lk_pending_ran(pending, &run, 3000);
+    lk_pending_ran(pending, &run, 3000, LINK);
     strcpy(item.calls, " 3333333333333333");
     assert_true(lk_pending_add(pending, &item));
-    assert_false(lk_pending_settle(pending, 9000, &was));
+    assert_false(lk_pending_settle(pending, 9000, LINK, &was));
 }
 
 static void test_threads_do_not_lose_each_others(void **state)
@@ -364,6 +385,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_is_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(test_places_are_kept_for_what_is_proven, setup, teardown),
         cmocka_unit_test_setup_teardown(test_next_goes_through_all_that_are_retried, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_each_link_settles_what_it_ran, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_ran_is_settled_by_a_later_beat_only, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_call_that_came_during_the_run_is_looked_for_by_another, setup, teardown),
         cmocka_unit_test_setup_teardown(test_threads_do_not_lose_each_others, setup, teardown),
