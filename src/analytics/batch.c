@@ -8,6 +8,7 @@
 #include <string.h>
 
 enum { REST_MOST_US = 50000 };
+_Static_assert((int)LK_BATCH_CALLS <= (int)LK_L2_SPREAD, "a batch is asked for at once");
 
 void lk_batch_ask(lk_batch *q, const char *const *words)
 {
@@ -23,13 +24,19 @@ static void rest(int64_t since_us)
     nanosleep(&(struct timespec){.tv_nsec = (us < REST_MOST_US ? us : REST_MOST_US) * 1000}, NULL);
 }
 
+static int ask(lk_batch *q, int64_t deadline_ms)
+{
+    lk_l2 *l2 = &q->lk->l2;
+    if (q->node) return lk_l2_at(l2, q->node, q->calls, q->asked, deadline_ms, q->replies, NULL);
+    return lk_l2_spread(l2, q->partitions, q->calls, q->asked, deadline_ms, q->replies, NULL);
+}
+
 int lk_batch_go(lk_batch *q)
 {
     int status;
     do {
         int64_t now_us = lk_now_us();
-        status = lk_l2_pipeline(&q->lk->l2, q->node, q->calls, q->asked, now_us / 1000 + q->lk->config.deadline_ms,
-                                q->replies, NULL);
+        status = ask(q, now_us / 1000 + q->lk->config.deadline_ms);
         rest(now_us);
     } while (status == LATCHKEY_UNAVAILABLE && q->tries && q->tries-- && !lk_visit_draining(q->lk));
     if (!status && lk_visit_draining(q->lk)) {
@@ -53,6 +60,7 @@ int64_t lk_decimal(const lk_reply *reply)
 char *lk_batch_partition_key(lk_batch *q, unsigned partition, const char *which)
 {
     char *text = lk_batch_text(q, 0);
+    q->partitions[q->asked] = partition;
     lk_key_partition(text, q->lk->config.prefix, partition, which);
     return text;
 }
@@ -60,6 +68,16 @@ char *lk_batch_partition_key(lk_batch *q, unsigned partition, const char *which)
 char *lk_batch_session_key(lk_batch *q, const lk_member *m)
 {
     char *text = lk_batch_text(q, 0);
+    q->partitions[q->asked] = m->partition;
     lk_key_session(text, q->lk->config.prefix, m->partition, m->selector);
+    return text;
+}
+
+char *lk_batch_user_key(lk_batch *q, unsigned partition, uint64_t user_id, int64_t cutoff_ms)
+{
+    char *text = lk_batch_text(q, 0);
+    _Static_assert((int)LK_USER_KEY_SIZE <= (int)LK_BATCH_TEXT, "the key fits");
+    q->partitions[q->asked] = partition;
+    lk_key_user(text, q->lk->config.prefix, partition, user_id, cutoff_ms);
     return text;
 }

@@ -1,4 +1,4 @@
-/* Asks Redis many questions in one round trip, and then rests for as long as that took. */
+/* Asks Redis many questions in one round trip to each node, and then rests for as long as that took. */
 #ifndef LK_ANALYTICS_BATCH_H
 #define LK_ANALYTICS_BATCH_H
 
@@ -9,21 +9,22 @@ enum { LK_BATCH_CALLS = 320, LK_BATCH_WORDS = 6, LK_BATCH_TEXT = 128 };
 
 typedef struct lk_batch {
     latchkey *lk;
-    lk_node *node;
+    lk_node *node;  /* where the next questions are asked; NULL: at the owners of their partitions */
     unsigned tries; /* how many round trips may still come too late */
     size_t asked;
+    unsigned partitions[LK_BATCH_CALLS];
     lk_call calls[LK_BATCH_CALLS];
     lk_span words[LK_BATCH_CALLS][LK_BATCH_WORDS];
     char text[LK_BATCH_CALLS][2][LK_BATCH_TEXT]; /* words that the caller does not keep */
     lk_reply *replies[LK_BATCH_CALLS];
 } lk_batch;
 
-/* Adds a question. Its words end with NULL; the caller keeps them, or lk_batch_text does. */
+/* Adds a question, of the partition whose key was made for it. Its words end with NULL; the caller keeps them, or lk_batch_text does. */
 #define LK_ASK(q, ...) lk_batch_ask(q, (const char *const[]){__VA_ARGS__, NULL})
 void lk_batch_ask(lk_batch *q, const char *const *words);
 static inline char *lk_batch_text(lk_batch *q, int which) { return q->text[q->asked][which]; }
 
-/* Sends all questions in one round trip, then rests for as long as that took. OK: call lk_batch_end afterwards. Any
+/* Sends all questions in one round trip to each node, then rests for as long as that took. OK: call lk_batch_end afterwards. Any
  * other status: nothing is left to end. */
 int lk_batch_go(lk_batch *q);
 void lk_batch_end(lk_batch *q);
@@ -45,5 +46,6 @@ typedef struct lk_member { /* a name in an index */
 /* Names of keys, for the next question. */
 char *lk_batch_partition_key(lk_batch *q, unsigned partition, const char *which);
 char *lk_batch_session_key(lk_batch *q, const lk_member *m);
+char *lk_batch_user_key(lk_batch *q, unsigned partition, uint64_t user_id, int64_t cutoff_ms);
 
 #endif

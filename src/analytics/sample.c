@@ -49,7 +49,8 @@ static int survey_some(lk_sampling *s, unsigned from, unsigned count)
     for (unsigned i = 0; i < count; i++) {
         lk_sampled_partition *p = &s->partitions[from + i];
         lk_reply **reply = &q->replies[SURVEY * i];
-        if (reply[0]->type == LK_REPLY_ERROR && lk_l2_refused(&q->lk->l2, q->node, reply[0]) != LATCHKEY_CORRUPT)
+        lk_node *node = lk_l2_owner(&q->lk->l2, from + i);
+        if (reply[0]->type == LK_REPLY_ERROR && lk_l2_refused(&q->lk->l2, node, reply[0]) != LATCHKEY_CORRUPT)
             /* if something else is in the index' place, only that partition is left out */
             status = LATCHKEY_UNAVAILABLE;
         long long names = lk_integer(reply[0]);
@@ -88,16 +89,19 @@ static void sum_peaks(lk_sampling *s)
 }
 
 /* "db0:keys=12,expires=..." */
-static int survey_database(lk_sampling *s)
+static int survey_database(lk_sampling *s, lk_sampled_node *of)
 {
     char sought[24];
     snprintf(sought, sizeof sought, "db%lld:keys=", (long long)s->q.lk->config.database);
+    s->q.node = of->node;
     LK_ASK(&s->q, "INFO", "keyspace");
     int status = lk_batch_go(&s->q);
+    s->q.node = NULL;
     if (status) return status;
     const lk_reply *info = s->q.replies[0];
     const char *at = info->type == LK_REPLY_STRING ? strstr(info->text, sought) : NULL;
-    s->population->keys = at ? strtoull(at + strlen(sought), NULL, 10) : 0;
+    of->keys = at ? strtoull(at + strlen(sought), NULL, 10) : 0;
+    s->population->keys += of->keys;
     lk_batch_end(&s->q);
     return LATCHKEY_OK;
 }
@@ -105,7 +109,13 @@ static int survey_database(lk_sampling *s)
 static int survey(lk_sampling *s)
 {
     unsigned all = (unsigned)partitions_of(s);
-    int status = survey_database(s);
+    lk_node *nodes[LK_NODES_MAX];
+    int status = LATCHKEY_OK;
+    s->node_count = lk_l2_nodes(&s->q.lk->l2, nodes);
+    for (size_t i = 0; i < s->node_count && !status; i++) {
+        s->nodes[i].node = nodes[i];
+        status = survey_database(s, &s->nodes[i]);
+    }
     for (unsigned p = 0, some; p < all && !status; p += some) {
         some = all - p < SURVEYED ? all - p : SURVEYED;
         status = survey_some(s, p, some);
@@ -206,9 +216,8 @@ static void see(lk_sampling *s, const lk_member *m, const lk_found *f)
 static void ask_user(lk_sampling *s, const lk_member *m, uint64_t user_id)
 {
     lk_batch *q = &s->q;
-    char *key = lk_batch_text(q, 0), *from = lk_batch_text(q, 1);
-    _Static_assert((int)LK_USER_KEY_SIZE <= (int)LK_BATCH_TEXT, "the key fits");
-    lk_key_user(key, q->lk->config.prefix, m->partition, user_id, s->partitions[m->partition].cutoff_ms);
+    char *key = lk_batch_user_key(q, m->partition, user_id, s->partitions[m->partition].cutoff_ms);
+    char *from = lk_batch_text(q, 1);
     snprintf(from, LK_BATCH_TEXT, "(%lld", (long long)s->now_ms);
     LK_ASK(q, "ZCOUNT", key, from, "+inf");
 }
@@ -291,10 +300,10 @@ int lk_sample(latchkey *lk, size_t count, const lk_progress *progress, latchkey_
     memset(population, 0, sizeof *population);
     lk_sampling *s = calloc(1, sizeof *s);
     if (!s) return LATCHKEY_NO_MEMORY;
-    s->q = (lk_batch){.lk = lk, .node = lk_l2_owner(&lk->l2, 0), .tries = TRIES};
+    s->q = (lk_batch){.lk = lk, .tries = TRIES};
     s->population = population;
     s->count = count;
-    s->now_ms = population->taken_at_ms = lk_server_now_ms(lk, lk_now_us());
+    s->now_ms = population->taken_at_ms = lk_server_now_ms(lk, 0, lk_now_us());
     s->partitions = calloc(partitions_of(s), sizeof *s->partitions);
     int status = !s->partitions ? LATCHKEY_NO_MEMORY : s->now_ms ? sample(s, progress) : LATCHKEY_UNAVAILABLE;
     if (status) memset(population, 0, sizeof *population);

@@ -20,8 +20,15 @@ typedef struct lk_sampled_partition {
     int64_t peak, peak_at_ms, cutoff_ms; /* sessions that were made at cutoff_ms or before are over */
 } lk_sampled_partition;
 
+typedef struct lk_sampled_node {
+    lk_node *node;
+    uint64_t keys; /* in its database */
+} lk_sampled_node;
+
 typedef struct lk_sampling {
     lk_batch q;
+    lk_sampled_node nodes[LK_NODES_MAX]; /* those that own a partition */
+    size_t node_count;
     latchkey_population *population;
     int64_t now_ms; /* by Redis' clock, when the sample was begun */
     lk_sampled_partition *partitions;

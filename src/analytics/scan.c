@@ -43,11 +43,13 @@ static int look_up(lk_sampling *s)
 }
 
 /* [cursor, [key ...]]; anything else: the user has no right to SCAN. */
-static int step(lk_sampling *s, char cursor[24], bool *allowed)
+static int step(lk_sampling *s, lk_node *node, char cursor[24], bool *allowed)
 {
     lk_batch *q = &s->q;
+    q->node = node;
     LK_ASK(q, "SCAN", cursor, "COUNT", "64");
     int status = lk_batch_go(q);
+    q->node = NULL;
     if (status) return status;
     lk_reply *reply = q->replies[0];
     q->asked = 0; /* the reply is kept until its keys were looked up */
@@ -64,19 +66,35 @@ static int step(lk_sampling *s, char cursor[24], bool *allowed)
     return status;
 }
 
-int lk_sampling_scan(lk_sampling *s, size_t most)
+static uint64_t scaled(uint64_t count, double scale) { return (uint64_t)((double)count * scale + 0.5); }
+
+/* The keys of one node, which stand for all that it has. */
+static int scan_node(lk_sampling *s, const lk_sampled_node *of, size_t most)
 {
     latchkey_population *p = s->population;
+    const latchkey_population before = *p;
     char cursor[24] = "0";
     bool allowed, whole;
     int status;
     size_t steps = 0; /* most steps bring some keys; a limit, so that a walk that brings none ends */
     do {
-        status = step(s, cursor, &allowed);
+        status = step(s, of->node, cursor, &allowed);
         whole = strcmp(cursor, "0") == 0;
-    } while (!status && allowed && !whole && p->scanned < most && ++steps < most);
-    double scale = p->scanned && !whole ? (double)p->keys / (double)p->scanned : 1;
-    p->unindexed = (uint64_t)((double)p->unindexed * scale + 0.5);
-    p->old_tokens = (uint64_t)((double)p->old_tokens * scale + 0.5);
+    } while (!status && allowed && !whole && p->scanned - before.scanned < most && ++steps < most);
+    uint64_t scanned = p->scanned - before.scanned;
+    double scale = scanned && !whole ? (double)of->keys / (double)scanned : 1;
+    p->unindexed = before.unindexed + scaled(p->unindexed - before.unindexed, scale);
+    p->old_tokens = before.old_tokens + scaled(p->old_tokens - before.old_tokens, scale);
+    return status;
+}
+
+/* Of each node as many as its share of all keys. */
+int lk_sampling_scan(lk_sampling *s, size_t most)
+{
+    int status = LATCHKEY_OK;
+    for (size_t i = 0; i < s->node_count && !status; i++) {
+        uint64_t all = s->population->keys, keys = s->nodes[i].keys;
+        status = scan_node(s, &s->nodes[i], all ? (size_t)((most * keys + all - 1) / all) : most);
+    }
     return status;
 }

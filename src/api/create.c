@@ -25,7 +25,7 @@ static void keep(latchkey *lk, const lk_token *token, const lk_vouch *vouch, con
 {
     /* All sessions up to a time in the future were ended, by a clock that was ahead: only Redis knows how long this one
      * lives. */
-    if (made_ms > lk_server_now_ms(lk, lk_now_us()) + AHEAD_MS) return;
+    if (made_ms > lk_server_now_ms(lk, token->partition, lk_now_us()) + AHEAD_MS) return;
     lk_judged judged = {.record = *record};
     int64_t absolute = record->entry.expires_at_ms - made_ms;
     int64_t left = record->idle_ms < absolute ? record->idle_ms : absolute;

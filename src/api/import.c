@@ -51,7 +51,7 @@ typedef struct moving {
 static int set_times(latchkey *lk, moving *m, int64_t created_at_ms, int64_t expires_at_ms)
 {
     latchkey_entry *e = &m->record.entry;
-    int64_t now_ms = lk_server_now_ms(lk, lk_now_us());
+    int64_t now_ms = lk_server_now_ms(lk, lk_partition_of_user(lk, m->draft->user_id), lk_now_us());
     int64_t lifetime_ms = m->draft->lifetime_ms ? m->draft->lifetime_ms : lk->config.lifetime_ms;
     if (!now_ms) return LATCHKEY_UNAVAILABLE;
     e->expires_at_ms = expires_at_ms ? expires_at_ms : now_ms + lifetime_ms;

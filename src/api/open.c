@@ -96,7 +96,7 @@ static int open_handle(latchkey *lk, const char *config, char *error, size_t err
     if (!status) status = build_handle(lk, error, error_size);
     int64_t deadline_ms = lk_now_ms() + (status ? 0 : lk->config.deadline_ms);
     if (!status && !lk->config.lazy) status = lk_topology_wait(&lk->l2.topology, deadline_ms, error, error_size);
-    if (!status && !lk->config.lazy) status = lk_l2_probe(&lk->l2, 0, deadline_ms, error, error_size);
+    if (!status && !lk->config.lazy) status = lk_l2_probe(&lk->l2, deadline_ms, error, error_size);
     return status;
 }
 

@@ -45,9 +45,10 @@ static int newest_first(const void *a, const void *b)
     return (x->active_ms < y->active_ms) - (x->active_ms > y->active_ms);
 }
 
-static int take_page(prewarming *w, lk_node *node, unsigned partition, const lk_reply *page)
+static int take_page(prewarming *w, unsigned partition, const lk_reply *page)
 {
     shelf *s = &w->shelves[partition];
+    lk_node *node = lk_l2_owner(&w->lk->l2, partition);
     if (page->type == LK_REPLY_ERROR) {
         s->exhausted = true; /* if something else is in the index' place, only that partition is left out */
         return lk_l2_refused(&w->lk->l2, node, page) == LATCHKEY_CORRUPT ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE;
@@ -74,14 +75,13 @@ static int take_page(prewarming *w, lk_node *node, unsigned partition, const lk_
     return LATCHKEY_OK;
 }
 
-/* Reads the next page of some partitions' indexes, in one round trip. */
+/* Reads the next page of some partitions' indexes, in one round trip to each node. */
 static int read_pages(prewarming *w, const unsigned *partitions, size_t count)
 {
     char key[PARTITIONS_AT_ONCE][LK_KEY_SIZE], from[PARTITIONS_AT_ONCE][24], to[PARTITIONS_AT_ONCE][24];
     lk_span words[PARTITIONS_AT_ONCE][5];
     lk_call calls[PARTITIONS_AT_ONCE];
     lk_reply *replies[PARTITIONS_AT_ONCE];
-    lk_node *node = lk_l2_owner(&w->lk->l2, partitions[0]);
     for (size_t i = 0; i < count; i++) {
         size_t first = w->shelves[partitions[i]].read;
         lk_key_partition(key[i], w->lk->config.prefix, partitions[i], "a");
@@ -96,10 +96,10 @@ static int read_pages(prewarming *w, const unsigned *partitions, size_t count)
     }
     if (lk_visit_draining(w->lk)) return LATCHKEY_UNAVAILABLE;
     int64_t deadline_ms = lk_now_ms() + w->lk->config.deadline_ms;
-    int status = lk_l2_pipeline(&w->lk->l2, node, calls, count, deadline_ms, replies, NULL);
+    int status = lk_l2_spread(&w->lk->l2, partitions, calls, count, deadline_ms, replies, NULL);
     if (status) return status;
     for (size_t i = 0; i < count; i++) {
-        if (!status) status = take_page(w, node, partitions[i], replies[i]);
+        if (!status) status = take_page(w, partitions[i], replies[i]);
         lk_reply_free(replies[i]);
     }
     return status;
@@ -144,8 +144,12 @@ typedef struct batch {
     bool denied[BATCH];
     lk_session_read read[BATCH];
     lk_call calls[2 * BATCH];
+    unsigned partitions[2 * BATCH]; /* of each call, as the next two */
     lk_reply *replies[2 * BATCH];
+    uint64_t incarnations[2 * BATCH];
 } batch;
+
+_Static_assert((int)LK_L2_SPREAD >= 2 * (int)BATCH, "a batch is asked for at once");
 
 static bool fill(latchkey *lk, const candidate *c, const lk_vouch *vouch, lk_reply *const reply[2])
 {
@@ -163,20 +167,21 @@ static bool fill(latchkey *lk, const candidate *c, const lk_vouch *vouch, lk_rep
 
 static int fill_batch(latchkey *lk, batch *b, const candidate *c, size_t count, size_t *loaded)
 {
-    lk_node *node = lk_l2_owner(&lk->l2, c->partition);
-    uint64_t incarnation = 0;
     for (size_t i = 0; i < count; i++) {
+        b->partitions[2 * i] = b->partitions[2 * i + 1] = c[i].partition;
         b->denied[i] = !lk_vouch_named(lk, c[i].partition, c[i].selector, &b->vouch[i]);
         lk_key_session(b->key[i], lk->config.prefix, c[i].partition, c[i].selector);
         lk_session_ask(&b->read[i], b->key[i], &b->calls[2 * i]);
     }
     int64_t asked_us = lk_now_us();
     lk_count(&lk->counters, LK_L2_READS, count);
-    int status = lk_l2_pipeline(&lk->l2, node, b->calls, 2 * count, asked_us / 1000 + lk->config.deadline_ms,
-                                b->replies, &incarnation);
+    int status = lk_l2_spread(&lk->l2, b->partitions, b->calls, 2 * count, asked_us / 1000 + lk->config.deadline_ms,
+                              b->replies, b->incarnations);
     if (status) return status;
     for (size_t i = 0; i < count; i++) {
-        lk_vouch_answered(lk, c[i].partition, &b->vouch[i], incarnation);
+        /* The two calls may have been asked for at different nodes, if the partition moved in between. */
+        lk_vouch_answered(lk, c[i].partition, &b->vouch[i], b->incarnations[2 * i]);
+        lk_vouch_answered(lk, c[i].partition, &b->vouch[i], b->incarnations[2 * i + 1]);
         *loaded += !b->denied[i] && fill(lk, &c[i], &b->vouch[i], &b->replies[2 * i]);
         lk_reply_free(b->replies[2 * i]);
         lk_reply_free(b->replies[2 * i + 1]);

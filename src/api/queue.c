@@ -18,7 +18,8 @@ static int build_queue(latchkey *lk, latchkey_queue **out)
     latchkey_queue *q = calloc(1, sizeof *q);
     if (!q) return lk_reason(LATCHKEY_NO_MEMORY, "no memory");
     q->lk = lk;
-    int status = lk_async_open(lk, &q->async);
+    const lk_async_hands hands = {lk_writes_ask, lk};
+    int status = lk_async_open(lk, lk->config.cluster ? &hands : NULL, &q->async);
     if (status) free(q);
     else *out = q;
     return status;

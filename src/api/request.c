@@ -6,6 +6,7 @@
 #include "base/reason.h"
 #include "base/record.h"
 #include "session/begin.h"
+#include "session/ended.h"
 #include "session/update.h"
 
 #include <stdlib.h>
@@ -162,6 +163,7 @@ static int take_token(latchkey *lk, const latchkey_request *r, lk_write *w)
         if (!w->denied)
             status = lk_reason(LATCHKEY_UNAVAILABLE, "too many revocations that Redis has not confirmed wait already");
     }
+    w->partition = status == LK_OUTCOME_ASK_REDIS ? foreign.partition : parsed.partition;
     if (status == LK_OUTCOME_ASK_REDIS) status = LATCHKEY_OK;
     lk_wipe(&foreign, sizeof foreign);
     lk_wipe(&parsed, sizeof parsed);
@@ -173,10 +175,13 @@ int lk_write_take(latchkey *lk, const latchkey_request *r, lk_write *w)
     w->request = *r;
     w->copy = NULL;
     w->denied = false;
+    w->partition = 0;
     w->result = (latchkey_result){.tag = r->tag, .kind = r->kind};
     int status = check_parts(lk, r, w);
     if (!status) status = copy_parts(w);
     if (!status && r->kind != LATCHKEY_CREATE) status = take_token(lk, r, w);
+    if (r->kind == LATCHKEY_CREATE) w->partition = lk_partition_of_user(lk, w->draft.user_id);
+    if (r->kind == LATCHKEY_REVOKE_USER) w->partition = lk_partition_of_user(lk, r->user_id);
     if (!status && r->token) {
         memcpy(w->token, r->token, r->token_len); /* it is a token, so it is not longer */
         w->request.token = w->token;

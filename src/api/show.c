@@ -11,14 +11,14 @@
 #include <string.h>
 
 /* When it was last used, from the activity index. */
-static int read_activity(latchkey *lk, lk_node *node, unsigned partition, const char *selector, int64_t deadline_ms,
+static int read_activity(latchkey *lk, unsigned partition, const char *selector, int64_t deadline_ms,
                          int64_t *active_ms)
 {
     char index[LK_KEY_SIZE];
     lk_reply *score;
     lk_key_partition(index, lk->config.prefix, partition, "a");
     const lk_span words[3] = {lk_word("ZSCORE"), lk_word(index), lk_word(selector)};
-    int status = lk_l2_pipeline(&lk->l2, node, &(lk_call){words, 3}, 1, deadline_ms, &score, NULL);
+    int status = lk_l2_pipeline(&lk->l2, partition, &(lk_call){words, 3}, 1, deadline_ms, &score, NULL);
     if (status) return status;
     /* Otherwise the index was lost; the next use makes it anew. */
     if (score->type == LK_REPLY_STRING && score->size && strspn(score->text, "0123456789") == score->size)
@@ -27,14 +27,14 @@ static int read_activity(latchkey *lk, lk_node *node, unsigned partition, const 
     return LATCHKEY_OK;
 }
 
-static void describe(const latchkey *lk, const lk_judged *judged, latchkey_session_info *info)
+static void describe(const latchkey *lk, unsigned partition, const lk_judged *judged, latchkey_session_info *info)
 {
     const latchkey_entry *entry = &judged->record.entry;
     int64_t now_us = lk_now_us(), ahead_ms = (judged->until_us - now_us) / 1000;
     info->created_at_ms = entry->created_at_ms;
     info->auth_at_ms = entry->auth_at_ms;
     info->active_at_ms = entry->created_at_ms;
-    info->idle_expires_at_ms = lk_server_now_ms(lk, now_us) + ahead_ms;
+    info->idle_expires_at_ms = lk_server_now_ms(lk, partition, now_us) + ahead_ms;
     info->expires_at_ms = entry->expires_at_ms;
     info->device = entry->device;
     info->flags = entry->flags;
@@ -58,10 +58,9 @@ int latchkey_show(latchkey *lk, const char selector[LATCHKEY_SELECTOR_LENGTH], l
     status = lk_load_named(lk, partition, selector, visit.deadline_ms, &judged, &record->fields, found.selector);
     if (!status) {
         record->entry = judged.record.entry;
-        describe(lk, &judged, &found);
+        describe(lk, partition, &judged, &found);
         found.current = !strncmp(selector, found.selector, LATCHKEY_SELECTOR_LENGTH);
-        status = read_activity(lk, lk_l2_owner(&lk->l2, partition), partition, found.selector, visit.deadline_ms,
-                               &found.active_at_ms);
+        status = read_activity(lk, partition, found.selector, visit.deadline_ms, &found.active_at_ms);
     }
     if (status) {
         latchkey_record_free(record);

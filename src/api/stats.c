@@ -8,6 +8,15 @@
 
 static double ms(uint64_t us) { return (double)us / 1000.0; }
 
+/* -1: a partition has no lease. */
+static int64_t oldest_lease_ms(const latchkey *lk)
+{
+    int64_t until_ms = INT64_MAX;
+    for (int64_t p = 0; p < lk->config.partitions; p++)
+        until_ms = lk_earlier(until_ms, atomic_load_explicit(&lk->leases->of[p].until_ms, memory_order_acquire));
+    return until_ms ? lk_now_ms() - (until_ms - lk->config.staleness_ms) : -1;
+}
+
 void lk_stats_gather(latchkey *lk, latchkey_stats *s)
 {
     const lk_counters *c = &lk->counters;
@@ -22,9 +31,8 @@ void lk_stats_gather(latchkey *lk, latchkey_stats *s)
     s->l1_entries = l1.entries;
     s->l1_bytes = l1.bytes;
     s->l1_capacity = (uint64_t)lk->config.l1_capacity;
-    s->connected = lk_node_connected(lk_topology_node(&lk->l2.topology, 0));
-    int64_t until = atomic_load_explicit(&lk->leases->of[0].until_ms, memory_order_acquire);
-    s->lease_age_ms = until ? lk_now_ms() - (until - lk->config.staleness_ms) : -1;
+    s->connected = lk_l2_connected(&lk->l2);
+    s->lease_age_ms = oldest_lease_ms(lk);
     uint64_t asked = s->l1_hits + s->l1_misses;
     s->hit_rate = asked ? (double)s->l1_hits / (double)asked : 0;
     s->l2_read_amplification = s->validates ? (double)s->l2_reads / (double)s->validates : 0;
@@ -37,7 +45,7 @@ void lk_stats_gather(latchkey *lk, latchkey_stats *s)
     s->l2_read_p99_ms = ms(lk_histogram_quantile(&c->l2_read_us, 0.99));
     s->section_size_p50_bytes = lk_histogram_quantile(&c->section_bytes, 0.5);
     s->section_size_p99_bytes = lk_histogram_quantile(&c->section_bytes, 0.99);
-    lk_node_last_trouble(lk_topology_node(&lk->l2.topology, 0), s->last_error, sizeof s->last_error);
+    lk_l2_last_trouble(&lk->l2, s->last_error, sizeof s->last_error);
 }
 
 /* Quantiles since open would hardly move after a while, so those of the last seconds are shown. */

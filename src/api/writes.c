@@ -65,13 +65,47 @@ static void finish_locked(lk_writes *w, lk_write *write)
     lk_async_ring(q->async);
 }
 
+/* With several nodes: as many threads as may wait for this one do so already. */
+static bool is_busy_locked(const lk_writes *w, const lk_node *node)
+{
+    unsigned of_node = 0;
+    lk_lock_assert(&w->lock);
+    if (!w->lk->config.cluster) return false;
+    for (size_t i = 0; i < LK_WRITES_WORKERS_MAX; i++) of_node += w->running[i] && w->running[i]->node == node;
+    return of_node >= LK_WRITES_OF_NODE_MAX;
+}
+
+/* The oldest one that may run now. */
 static lk_write *next_locked(lk_writes *w)
 {
-    lk_write *write = w->first;
-    if (!write) return NULL;
-    w->first = write->next;
-    w->waiting--;
-    return write;
+    lk_lock_assert(&w->lock);
+    for (lk_write **at = &w->first; *at; at = &(*at)->next) {
+        lk_write *write = *at;
+        if (!write->asks) write->node = lk_l2_owner(&w->lk->l2, write->partition);
+        if (is_busy_locked(w, write->node)) continue;
+        *at = write->next;
+        if (!*at) w->last = at;
+        w->waiting--;
+        return write;
+    }
+    return NULL;
+}
+
+static void put_last_locked(lk_writes *w, lk_write *write)
+{
+    lk_lock_assert(&w->lock);
+    append(&w->first, &w->last, write);
+    w->waiting++;
+}
+
+/* True: it asks on, later. */
+static bool run_write(lk_writes *w, lk_write *write, bool stop)
+{
+    if (write->asks) return lk_async_ask(w->lk, write->asks, write->node, stop);
+    lk_visit_at(write->deadline_ms);
+    lk_write_run(w->lk, write);
+    lk_write_wipe(write);
+    return false;
 }
 
 static void *run_worker(void *context)
@@ -90,14 +124,15 @@ static void *run_worker(void *context)
         }
         for (place = 0; w->running[place];) place++;
         w->running[place] = write;
+        bool asks = write->asks, stop = w->stop;
         lk_lock_give(&w->lock);
-        lk_visit_at(write->deadline_ms);
-        lk_write_run(w->lk, write);
-        lk_write_wipe(write);
+        bool more = run_write(w, write, stop);
         lk_lock_take(&w->lock);
         w->running[place] = NULL;
-        finish_locked(w, write);
-        atomic_fetch_sub_explicit(&w->lk->visits, 1, memory_order_seq_cst);
+        if (more) put_last_locked(w, write);
+        else finish_locked(w, write);
+        if (w->stop) pthread_cond_broadcast(&w->work); /* those that had to wait for its node, or for its end */
+        if (!asks) atomic_fetch_sub_explicit(&w->lk->visits, 1, memory_order_seq_cst);
     }
     lk_lock_give(&w->lock);
     if (w->lk->config.tls) lk_tls_end_thread();
@@ -121,7 +156,8 @@ static int start_worker_locked(lk_writes *w)
  * is free. */
 static int wake_worker_locked(lk_writes *w)
 {
-    int64_t most = lk_earlier(w->lk->config.connections, LK_WRITES_WORKERS_MAX);
+    const lk_config *config = &w->lk->config;
+    int64_t most = config->cluster ? LK_WRITES_WORKERS_MAX : lk_earlier(config->connections, LK_WRITES_WORKERS);
     lk_lock_assert(&w->lock);
     pthread_cond_signal(&w->work);
     int failed = w->waiting >= w->idle && w->started < most ? start_worker_locked(w) : 0;
@@ -193,7 +229,8 @@ void lk_writes_leave(latchkey_queue *q)
 
 /* ------------------------------------------------------------------------------------------------ submit -- */
 
-/* A free write, counted as one of the queue's. NULL: in_flight of them are outstanding, or there is no memory. */
+/* A free write, counted as one of the queue's. NULL: in_flight of them are outstanding, or there is no memory. Without
+ * a queue it is counted as none's. */
 static lk_write *take_place(lk_writes *w, latchkey_queue *q, int *status)
 {
     chunk *more = NULL;
@@ -205,11 +242,12 @@ static lk_write *take_place(lk_writes *w, latchkey_queue *q, int *status)
             w->chunks = more;
             for (size_t i = 0; i < CHUNK; i++) set_free_locked(w, &more->write[i]);
         }
-        bool room = atomic_load_explicit(&q->writes, memory_order_acquire) < q->lk->config.in_flight;
+        bool room = !q || atomic_load_explicit(&q->writes, memory_order_acquire) < q->lk->config.in_flight;
         if (room && (write = w->free)) {
             w->free = write->next;
             write->queue = q;
-            atomic_fetch_add_explicit(&q->writes, 1, memory_order_release);
+            write->asks = NULL;
+            if (q) atomic_fetch_add_explicit(&q->writes, 1, memory_order_release);
         }
         lk_lock_give(&w->lock);
         if (!room) {
@@ -238,11 +276,8 @@ static int enqueue(lk_writes *w, lk_write *write)
 {
     lk_lock_take(&w->lock);
     int status = wake_worker_locked(w);
-    if (!status) {
-        atomic_fetch_add_explicit(&w->lk->visits, 1, memory_order_seq_cst);
-        append(&w->first, &w->last, write);
-        w->waiting++;
-    }
+    if (!status && !write->asks) atomic_fetch_add_explicit(&w->lk->visits, 1, memory_order_seq_cst);
+    if (!status) put_last_locked(w, write);
     lk_lock_give(&w->lock);
     return status;
 }
@@ -259,6 +294,21 @@ static int accept_write(lk_writes *w, latchkey_queue *q, const latchkey_request 
     if (status && write->denied) lk_pending_withdraw(q->lk->pending, &write->revocation.item);
     if (status) give_place_back(w, write);
     return status;
+}
+
+bool lk_writes_ask(void *context, lk_async *async, lk_node *node)
+{
+    int status = LATCHKEY_OK;
+    lk_writes *w = writes_of(context);
+    lk_write *write = w ? take_place(w, NULL, &status) : NULL;
+    if (!write) return false;
+    write->asks = async;
+    write->node = node;
+    if (!enqueue(w, write)) return true;
+    lk_lock_take(&w->lock);
+    set_free_locked(w, write);
+    lk_lock_give(&w->lock);
+    return false;
 }
 
 int lk_writes_submit(latchkey_queue *q, const latchkey_request *request)

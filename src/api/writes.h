@@ -9,9 +9,12 @@
  * each verb would have to be written a second time, and proven a second time. A write costs Redis more than it costs a
  * thread, and there are few writes beside validations, which need no thread.
  *
- * Bounded (G): at most WORKERS_MAX threads, and no more than `connections`; at most in_flight writes of each queue,
+ * Bounded (G): at most WORKERS threads, and no more than `connections`; at most in_flight writes of each queue,
  * from submit until reap. Deadlines count from submit, so they are in the order in which writes wait. A thread is free
  * again at its own write's deadline at the latest. So each write is begun, or given up, by its own deadline.
+ *
+ * With a cluster the threads also ask for validations (async_hand.h), and they are WORKERS_MAX. At most OF_NODE_MAX of
+ * them wait for one node. So a node that does not answer holds up its own requests, and those of other nodes pass them.
  *
  * Lock: writes.lock guards all of it; no other is taken under it. Under it bells are rung, and threads are started: system calls that do
  * not wait. */
@@ -21,14 +24,18 @@
 #include "api/queue.h"
 #include "api/revoke.h"
 #include "base/lock.h"
+#include "session/async_hand.h"
 
 #include <pthread.h>
 
-enum { LK_WRITES_WORKERS_MAX = 4, LK_WRITE_TOKEN_MAX = 256 };
+enum { LK_WRITES_WORKERS = 4, LK_WRITES_WORKERS_MAX = 8, LK_WRITES_OF_NODE_MAX = 2, LK_WRITE_TOKEN_MAX = 256 };
 
 typedef struct lk_write {
     struct lk_write *next; /* in the list of those that wait, of the queue's that are done, or of the free ones */
     latchkey_queue *queue; /* NULL: it was closed meanwhile */
+    unsigned partition;    /* the one that is asked first */
+    lk_node *node;         /* its owner, once it runs */
+    lk_async *asks;        /* not NULL: it is no write; validations of this table are asked for at the node */
     int64_t deadline_ms;
     latchkey_request request; /* its pointers lead into `copy`; its token is: */
     char token[LK_WRITE_TOKEN_MAX];
@@ -49,6 +56,9 @@ void lk_write_run(latchkey *lk, lk_write *write); /* blocks; afterwards there is
 void lk_write_wipe(lk_write *write);              /* wipes all but the result */
 
 /* writes.c: */
+
+/* For lk_async_hands: the context is the handle. */
+bool lk_writes_ask(void *context, lk_async *async, lk_node *node);
 
 /* OK; UNAVAILABLE; NO_MEMORY; or as lk_write_take. */
 int lk_writes_submit(latchkey_queue *q, const latchkey_request *request);

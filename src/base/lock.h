@@ -13,8 +13,8 @@
 /* The order, from the first to be taken to the last; src/README.md says what each lock guards. Two locks of equal rank
  * are never held together. */
 enum lk_rank {
-    LK_RANK_WRITES = 1,
-    LK_RANK_ASYNC,
+    LK_RANK_ASYNC = 1,
+    LK_RANK_WRITES,
     LK_RANK_BUCKET,
     LK_RANK_STRIPE,
     LK_RANK_PENDING,

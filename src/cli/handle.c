@@ -184,4 +184,4 @@ bool cli_file_of(const char *path, char file[PATH_MAX])
     return false;
 }
 
-int64_t cli_now_ms(latchkey *lk) { return lk_server_now_ms(lk, lk_now_us()); }
+int64_t cli_now_ms(latchkey *lk) { return lk_server_now_ms(lk, 0, lk_now_us()); }

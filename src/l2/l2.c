@@ -4,14 +4,16 @@
 #include "base/clock.h"
 #include "base/outcome.h"
 #include "base/reason.h"
+#include "l2/l2_parts.h"
 #include "redis/errors.h"
 #include "redis/keys.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-static int unavailable(const lk_l2 *l2, lk_node *node, int status, const char *text)
+enum { MOMENT_MS = 10 };
+
+int lk_l2_unavailable(const lk_l2 *l2, lk_node *node, int status, const char *text)
 {
     lk_count(l2->counters, LK_L2_ERRORS, 1);
     lk_node_trouble(node, status, text);
@@ -25,7 +27,7 @@ int lk_l2_refused(const lk_l2 *l2, lk_node *node, const lk_reply *reply)
     char text[160];
     int status = lk_error_status(reply, text, sizeof text);
     if (status == LATCHKEY_CORRUPT) return lk_l2_corrupt(l2, node, text);
-    return unavailable(l2, node, status, text);
+    return lk_l2_unavailable(l2, node, status, text);
 }
 
 int lk_l2_corrupt(const lk_l2 *l2, lk_node *node, const char *text)
@@ -35,167 +37,193 @@ int lk_l2_corrupt(const lk_l2 *l2, lk_node *node, const char *text)
     return lk_reason(LATCHKEY_CORRUPT, "%s", text);
 }
 
-static int ask_pool(const lk_l2 *l2, lk_node *node, const lk_ask *a, lk_reply **replies, uint64_t *incarnation)
+/* --------------------------------------------------------------------------------------------- elsewhere -- */
+
+bool lk_l2_elsewhere(lk_l2 *l2, lk_node *node, unsigned partition, lk_reply *const *replies, size_t count,
+                     char text[LK_L2_TEXT])
 {
-    char error[160] = "no memory";
+    char what[112];
+    const lk_reply *said = NULL;
+    for (size_t i = 0; i < count && l2->config->cluster && !said; i++)
+        if (lk_error_is_elsewhere(replies[i])) said = replies[i];
+    if (!said) return false;
+    lk_error_status(said, what, sizeof what);
+    snprintf(text, LK_L2_TEXT, "partition %u: %s", partition, what);
+    lk_node_trouble(node, LATCHKEY_UNAVAILABLE, text);
+    lk_topology_sign(&l2->topology, node, said->text);
+    return true;
+}
+
+bool lk_l2_moved(lk_l2 *l2, lk_node *node, unsigned partition, lk_reply *const *replies, size_t count)
+{
+    char text[LK_L2_TEXT];
+    return lk_l2_elsewhere(l2, node, partition, replies, count, text);
+}
+
+bool lk_l2_await_change(lk_l2 *l2, int64_t until_ms)
+{
+    int64_t now_ms = lk_now_ms();
+    if (now_ms >= until_ms) return false;
+    lk_topology_await_change(&l2->topology, lk_topology_version(&l2->topology),
+                             lk_earlier(until_ms, now_ms + MOMENT_MS));
+    return true;
+}
+
+/* The owner did not answer. Another node owns the partition by now, so that one can be asked. */
+static bool has_moved(const lk_l2 *l2, lk_node *from, unsigned partition, int status, int64_t deadline_ms)
+{
+    return status == LATCHKEY_UNAVAILABLE && lk_l2_owner(l2, partition) != from && lk_now_ms() < deadline_ms;
+}
+
+/* ------------------------------------------------------------------------------------------------- reads -- */
+
+int lk_l2_ask(lk_l2 *l2, lk_node *node, const lk_ask *a, lk_reply **replies, uint64_t *incarnation)
+{
+    char error[LK_L2_TEXT] = "no memory";
     uint64_t answered;
     int status = lk_pool_ask(lk_node_pool(node), a, replies, &answered, error, sizeof error);
     if (status == LK_OUTCOME_OTHER_SERVER && incarnation) *incarnation = answered;
     if (status == LK_OUTCOME_OTHER_SERVER) return status;
-    if (status) return unavailable(l2, node, status, error);
+    if (status) return lk_l2_unavailable(l2, node, status, error);
     if (incarnation) *incarnation = answered;
     lk_node_suspect(node, answered); /* whatever was asked: the link learns at once that another server answers here */
     return LATCHKEY_OK;
 }
 
-int lk_l2_pipeline(const lk_l2 *l2, lk_node *node, const lk_call *calls, size_t count, int64_t deadline_ms,
+int lk_l2_at(lk_l2 *l2, lk_node *node, const lk_call *calls, size_t count, int64_t deadline_ms, lk_reply **replies,
+             uint64_t *incarnation)
+{
+    return lk_l2_ask(l2, node, &(lk_ask){.calls = calls, .count = count, .deadline_ms = deadline_ms, .again = true},
+                     replies, incarnation);
+}
+
+int lk_l2_pipeline(lk_l2 *l2, unsigned partition, const lk_call *calls, size_t count, int64_t deadline_ms,
                    lk_reply **replies, uint64_t *incarnation)
 {
-    return ask_pool(l2, node, &(lk_ask){.calls = calls, .count = count, .deadline_ms = deadline_ms, .again = true},
-                    replies, incarnation);
+    char text[LK_L2_TEXT];
+    for (;;) {
+        lk_node *node = lk_l2_owner(l2, partition);
+        int status = lk_l2_at(l2, node, calls, count, deadline_ms, replies, incarnation);
+        if (status && has_moved(l2, node, partition, status, deadline_ms)) continue;
+        if (status || !lk_l2_elsewhere(l2, node, partition, replies, count, text)) return status;
+        for (size_t i = 0; i < count; i++) lk_reply_free(replies[i]);
+        if (!lk_l2_await_change(l2, deadline_ms)) return lk_l2_unavailable(l2, node, LATCHKEY_UNAVAILABLE, text);
+    }
 }
 
-enum { SCRIPT_WORDS_MAX = 2 * 256 + 32 };
+/* ------------------------------------------------------------------------------- reads of several partitions -- */
 
-static int not_durable(const lk_l2 *l2, lk_node *node, const lk_reply *held)
-{
-    char text[160];
-    long long most = (long long)l2->config->durability;
-    if (held->type == LK_REPLY_INTEGER && held->integer >= most) return LATCHKEY_OK;
-    if (held->type == LK_REPLY_ERROR) lk_error_status(held, text, sizeof text);
-    else
-        snprintf(text, sizeof text, "written, but only %lld of the %lld replicas that durability asks for hold it",
-                 held->type == LK_REPLY_INTEGER ? (long long)held->integer : 0, most);
-    unavailable(l2, node, LATCHKEY_UNAVAILABLE, text);
-    return LK_OUTCOME_NOT_DURABLE;
-}
-
-static bool any_ran(lk_reply *const *replies, size_t count)
-{
-    bool ran = false;
-    for (size_t i = 0; i < count; i++) ran |= replies[i]->type != LK_REPLY_ERROR;
-    return ran;
-}
-
-/* One call of scripts: what is sent where, and who answered. */
-typedef struct script_run {
-    unsigned partition; /* of the first one */
-    lk_node *node;      /* that was asked last */
+/* Calls that have no reply yet. */
+typedef struct spread {
+    lk_l2 *l2;
+    const unsigned *partitions;
+    const lk_call *calls;
+    size_t count;
     int64_t deadline_ms;
-    bool leased; /* only the server that has the lease may run it */
-    lk_source source;
-} script_run;
+    lk_reply **replies; /* NULL: none yet */
+    uint64_t *incarnations;
+    bool tried[LK_L2_SPREAD]; /* in this round */
+    size_t left;              /* of those: they have to be asked again */
+    char text[LK_L2_TEXT];    /* why */
+    lk_node *node;            /* and what node said it */
+} spread;
 
-/* Sends scripts and, on the same connection, WAIT for the replicas: so WAIT is about what the scripts wrote. */
-static int send_scripts(lk_l2 *l2, script_run *run, const lk_call *scripts, size_t count, lk_reply **replies)
+/* All that belongs to the owner of this call's partition, and was not tried. */
+static int ask_owner(spread *s, size_t first)
 {
-    lk_node *node = run->node = lk_l2_owner(l2, run->partition);
-    int64_t deadline_ms = run->deadline_ms;
-    lk_call calls[LK_L2_TOGETHER + 1];
-    lk_reply *all[LK_L2_TOGETHER + 1];
-    bool waits = l2->config->durability != 0;
-    memcpy(calls, scripts, count * sizeof *calls);
-    run->source.meetings = lk_leases_meetings(l2->topology.book.leases, run->partition);
-    char replicas[24], wait_ms[24];
-    int64_t left_ms = deadline_ms - lk_now_ms();
-    snprintf(replicas, sizeof replicas, "%lld", (long long)l2->config->durability);
-    /* Redis checks WAIT's time every 100 ms, and the answer must be here in time. 0 would mean for ever. */
-    left_ms = left_ms > 240 ? left_ms - 120 : left_ms / 2;
-    snprintf(wait_ms, sizeof wait_ms, "%lld", (long long)(left_ms > 1 ? left_ms : 1));
-    const lk_span wait[3] = {lk_word("WAIT"), lk_word(replicas), lk_word(wait_ms)};
-    calls[count] = (lk_call){wait, 3};
-    int status = ask_pool(l2, node,
-                          &(lk_ask){.calls = calls,
-                                    .count = count + waits,
-                                    .deadline_ms = deadline_ms,
-                                    .alone = waits,
-                                    .bound = run->leased,
-                                    .to = lk_lease_owner(&l2->topology.book, run->partition)},
-                          all, &run->source.incarnation);
-    if (status) return status;
-    memcpy(replies, all, count * sizeof *all);
-    if (!waits) return LATCHKEY_OK;
-    if (any_ran(replies, count)) status = not_durable(l2, node, all[count]);
-    lk_reply_free(all[count]);
+    lk_call calls[LK_L2_SPREAD];
+    lk_reply *replies[LK_L2_SPREAD];
+    size_t of[LK_L2_SPREAD], count = 0;
+    uint64_t incarnation = 0;
+    lk_node *node = lk_l2_owner(s->l2, s->partitions[first]);
+    for (size_t i = first; i < s->count; i++) {
+        if (s->tried[i] || s->replies[i] || lk_l2_owner(s->l2, s->partitions[i]) != node) continue;
+        s->tried[i] = true;
+        of[count] = i;
+        calls[count++] = s->calls[i];
+    }
+    if (!count) return LATCHKEY_OK; /* its owner has just changed: the next round asks */
+    int status = lk_l2_at(s->l2, node, calls, count, s->deadline_ms, replies, &incarnation);
+    if (status && !has_moved(s->l2, node, s->partitions[first], status, s->deadline_ms)) return status;
+    for (size_t i = 0; i < count; i++) {
+        bool moved = status || lk_l2_elsewhere(s->l2, node, s->partitions[of[i]], &replies[i], 1, s->text);
+        if (moved && !status) lk_reply_free(replies[i]);
+        if (moved) s->node = node;
+        else s->replies[of[i]] = replies[i];
+        if (s->incarnations && !moved) s->incarnations[of[i]] = incarnation;
+    }
+    return LATCHKEY_OK;
+}
+
+/* Each owner once. */
+static int ask_owners(spread *s)
+{
+    int status = LATCHKEY_OK;
+    memset(s->tried, 0, sizeof s->tried);
+    for (size_t i = 0; i < s->count && !status; i++)
+        if (!s->tried[i] && !s->replies[i]) status = ask_owner(s, i);
+    s->left = 0;
+    for (size_t i = 0; i < s->count; i++) s->left += !s->replies[i];
     return status;
 }
 
-/* LK_OUTCOME_OTHER_SERVER: nothing was sent, since the server has no lease; the link may be about to meet it. */
-static int run_scripts(lk_l2 *l2, script_run *run, const lk_call *scripts, size_t count, lk_reply **replies)
+int lk_l2_spread(lk_l2 *l2, const unsigned *partitions, const lk_call *calls, size_t count, int64_t deadline_ms,
+                 lk_reply **replies, uint64_t *incarnations)
 {
+    spread s = {.l2 = l2,
+                .partitions = partitions,
+                .calls = calls,
+                .count = count,
+                .deadline_ms = deadline_ms,
+                .replies = replies,
+                .incarnations = incarnations,
+                .text = "the nodes of the cluster change"};
+    memset(replies, 0, count * sizeof *replies);
     int status;
-    do status = send_scripts(l2, run, scripts, count, replies);
-    while (status == LK_OUTCOME_OTHER_SERVER &&
-           lk_lease_moves(&l2->topology.book, run->partition, run->source.incarnation, run->deadline_ms));
-    if (status != LK_OUTCOME_OTHER_SERVER) return status;
-    return unavailable(l2, run->node, LATCHKEY_UNAVAILABLE,
-                       "connections lead to a server that was not met within deadline_ms: nothing was sent to it");
+    do status = ask_owners(&s);
+    while (!status && s.left && lk_l2_await_change(l2, deadline_ms));
+    if (!status && !s.left) return LATCHKEY_OK;
+    for (size_t i = 0; i < count; i++) lk_reply_free(replies[i]);
+    return status
+               ? status
+               : lk_l2_unavailable(l2, s.node ? s.node : lk_l2_owner(l2, partitions[0]), LATCHKEY_UNAVAILABLE, s.text);
 }
 
-static int run_script(lk_l2 *l2, bool leased, enum lk_script_id id, unsigned partition, const char *selector,
-                      const lk_span *words, size_t count, int64_t deadline_ms, lk_reply **reply, lk_source *source)
+/* ------------------------------------------------------------------------------------------------- nodes -- */
+
+size_t lk_l2_nodes(lk_l2 *l2, lk_node *nodes[LK_NODES_MAX])
 {
-    script_run run = {.partition = partition, .deadline_ms = deadline_ms, .leased = leased};
-    lk_script_names names;
-    lk_span all[SCRIPT_WORDS_MAX + LK_SCRIPT_HEAD];
-    if (count > SCRIPT_WORDS_MAX) return LATCHKEY_BAD_ARGUMENT;
-    size_t head = lk_script_words(&names, all, id, l2->config, partition, selector, l2->config->events);
-    memcpy(all + head, words, count * sizeof *words);
-    lk_call call = {all, head + count};
-    lk_count(l2->counters, LK_L2_WRITES, 1);
-    uint64_t lease = lk_lease_owner(&l2->topology.book, partition);
-    /* If the server does not know the script, it would not run, but the WAIT behind it would still take its time. */
-    bool whole = l2->config->durability && atomic_load_explicit(&l2->ran_on[id], memory_order_relaxed) != lease;
-    if (whole) lk_script_by_text(all, id);
-    int status = run_scripts(l2, &run, &call, 1, reply);
-    if (!status && !whole && (*reply)->type == LK_REPLY_ERROR && strncmp((*reply)->text, "NOSCRIPT", 8) == 0) {
-        lk_reply_free(*reply);
-        *reply = NULL;
-        lk_script_by_text(all, id); /* the server has the script from then on */
-        status = run_scripts(l2, &run, &call, 1, reply);
+    size_t count = 0;
+    lk_node *node;
+    for (unsigned i = 0; (node = lk_topology_node(&l2->topology, i)) && count < LK_NODES_MAX; i++)
+        if (lk_node_owns(node)) nodes[count++] = node;
+    return count;
+}
+
+bool lk_l2_connected(lk_l2 *l2)
+{
+    lk_node *nodes[LK_NODES_MAX];
+    size_t count = lk_l2_nodes(l2, nodes);
+    bool all = count > 0;
+    for (size_t i = 0; i < count; i++) all &= lk_node_connected(nodes[i]);
+    return all;
+}
+
+void lk_l2_last_trouble(lk_l2 *l2, char *text, size_t size)
+{
+    lk_node *node;
+    int64_t newest_ms = -1;
+    *text = 0;
+    for (unsigned i = 0; (node = lk_topology_node(&l2->topology, i)); i++) {
+        char of[LK_L2_TEXT];
+        int64_t at_ms = lk_node_last_trouble(node, of, sizeof of);
+        if (!*of || at_ms <= newest_ms) continue;
+        newest_ms = at_ms;
+        snprintf(text, size, "%s", of);
     }
-    if (status != LATCHKEY_OK && status != LK_OUTCOME_NOT_DURABLE) return status;
-    atomic_store_explicit(&l2->ran_on[id], run.source.incarnation, memory_order_relaxed);
-    if (source) *source = run.source;
-    if ((*reply)->type != LK_REPLY_ERROR) return status;
-    status = lk_l2_refused(l2, run.node, *reply);
-    lk_reply_free(*reply);
-    *reply = NULL;
-    return status;
 }
 
-int lk_l2_script(lk_l2 *l2, enum lk_script_id id, unsigned partition, const char *selector, const lk_span *words,
-                 size_t count, int64_t deadline_ms, lk_reply **reply, lk_source *source)
-{
-    return run_script(l2, false, id, partition, selector, words, count, deadline_ms, reply, source);
-}
-
-int lk_l2_script_leased(lk_l2 *l2, enum lk_script_id id, unsigned partition, const char *selector, const lk_span *words,
-                        size_t count, int64_t deadline_ms, lk_reply **reply, lk_source *source)
-{
-    return run_script(l2, true, id, partition, selector, words, count, deadline_ms, reply, source);
-}
-
-/* The first call sends the script's text; the others find it there. */
-int lk_l2_scripts(lk_l2 *l2, enum lk_script_id id, unsigned first, size_t count, int64_t deadline_ms,
-                  lk_reply *replies[LK_L2_TOGETHER], uint64_t *incarnation)
-{
-    lk_script_names names[LK_L2_TOGETHER];
-    lk_span words[LK_L2_TOGETHER][LK_SCRIPT_HEAD];
-    lk_call calls[LK_L2_TOGETHER];
-    for (unsigned i = 0; i < count; i++) {
-        size_t head = lk_script_words(&names[i], words[i], id, l2->config, first + i, NULL, false);
-        if (!i) lk_script_by_text(words[i], id);
-        calls[i] = (lk_call){words[i], head};
-    }
-    lk_count(l2->counters, LK_L2_WRITES, count);
-    script_run run = {.partition = first, .deadline_ms = deadline_ms, .leased = true};
-    int status = run_scripts(l2, &run, calls, count, replies);
-    *incarnation = run.source.incarnation;
-    return status;
-}
-
-int lk_l2_probe(const lk_l2 *l2, unsigned partition, int64_t deadline_ms, char *error, size_t error_size)
+static int probe_owner(lk_l2 *l2, unsigned partition, int64_t deadline_ms, char *error, size_t error_size)
 {
     enum { CALLS = 8 };
     const lk_script *script = &lk_scripts[LK_SCRIPT_PROBE];
@@ -224,6 +252,23 @@ int lk_l2_probe(const lk_l2 *l2, unsigned partition, int64_t deadline_ms, char *
             snprintf(error, error_size, "%s", text);
         }
         lk_reply_free(replies[i]);
+    }
+    return status;
+}
+
+/* Each node by the first of its partitions. */
+int lk_l2_probe(lk_l2 *l2, int64_t deadline_ms, char *error, size_t error_size)
+{
+    const lk_node *probed[LK_NODES_MAX] = {NULL};
+    size_t count = 0;
+    int status = LATCHKEY_OK;
+    for (unsigned p = 0; p < (unsigned)l2->config->partitions && !status && count < LK_NODES_MAX; p++) {
+        const lk_node *node = lk_l2_owner(l2, p);
+        size_t i = 0;
+        while (i < count && probed[i] != node) i++;
+        if (i < count) continue;
+        probed[count++] = node;
+        status = probe_owner(l2, p, deadline_ms, error, error_size);
     }
     return status;
 }

@@ -528,14 +528,27 @@ void lk_node_trouble(lk_node *node, int status, const char *text)
     /* The link itself logs what keeps it from being up (link_log.h). */
     if (status == LATCHKEY_CONFIG && lk_node_connected(node)) note_refusal_locked(node, text);
     node->status = status;
+    node->trouble_ms = lk_now_ms();
     snprintf(node->trouble, sizeof node->trouble, "%s", text);
     pthread_cond_broadcast(&node->changed);
     lk_lock_give(&node->lock);
 }
 
-void lk_node_last_trouble(lk_node *node, char *text, size_t size)
+int64_t lk_node_last_trouble(lk_node *node, char *text, size_t size)
 {
     lk_lock_take(&node->lock);
     snprintf(text, size, "%s", node->trouble);
+    int64_t at_ms = node->trouble_ms;
     lk_lock_give(&node->lock);
+    return at_ms;
+}
+
+uint64_t lk_node_ran_on(const lk_node *node, enum lk_script_id script)
+{
+    return atomic_load_explicit(&node->ran_on[script], memory_order_relaxed);
+}
+
+void lk_node_note_ran(lk_node *node, enum lk_script_id script, uint64_t incarnation)
+{
+    atomic_store_explicit(&node->ran_on[script], incarnation, memory_order_relaxed);
 }

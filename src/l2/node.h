@@ -17,6 +17,7 @@
 #include "l2/book.h"
 #include "l2/link.h"
 #include "l2/pool.h"
+#include "redis/script.h"
 
 typedef struct lk_topology lk_topology;
 
@@ -47,10 +48,13 @@ void lk_node_refresh(lk_node *node, const char *token, int64_t now_ms, int64_t p
 /* An old token was used after its grace, and matched as a whole: the link ends its session. False: too many are
  * waiting. */
 bool lk_node_reused(lk_node *node, const lk_token *token);
-void lk_node_wake(lk_node *node);                                  /* there is something pending */
-void lk_node_trouble(lk_node *node, int status, const char *text); /* remembers it as the newest trouble */
-void lk_node_last_trouble(lk_node *node, char *text, size_t size);
+void lk_node_wake(lk_node *node);                                     /* there is something pending */
+void lk_node_trouble(lk_node *node, int status, const char *text);    /* remembers it as the newest trouble */
+int64_t lk_node_last_trouble(lk_node *node, char *text, size_t size); /* and when that was; "": there was none */
 bool lk_node_connected(const lk_node *node);
+/* Which incarnation ran this script last here: it has the script's text. 0: none yet. */
+uint64_t lk_node_ran_on(const lk_node *node, enum lk_script_id script);
+void lk_node_note_ran(lk_node *node, enum lk_script_id script, uint64_t incarnation);
 uint64_t lk_node_met(const lk_node *node); /* the incarnation that its link met last; 0: none yet */
 bool lk_node_owns(const lk_node *node);    /* it owns a partition now */
 

@@ -7,6 +7,7 @@
 #include "l2/sentinels.h"
 #include "l2/topology.h"
 #include "redis/lookup.h"
+#include "redis/script.h"
 #include "base/wake.h"
 #include "base/lock.h"
 
@@ -34,6 +35,8 @@ struct lk_node {
     /* the incarnation that its leases name; 0 from an emptying of L1 until the next one. Relaxed: a hint, the leases
      * decide whether an answer counts */
     _Atomic uint64_t holds;
+    /* The server on which a script last ran. Relaxed: with a stale value the whole script is sent once more. */
+    _Atomic uint64_t ran_on[LK_SCRIPT_COUNT];
     _Atomic uint64_t suspect; /* an answer came from this incarnation, 0: no news for the link */
 
     /* used by the link's thread only: */
@@ -53,6 +56,7 @@ struct lk_node {
     bool leased; /* there has been a lease */
     int status;  /* of the newest trouble, and its text: */
     char trouble[160];
+    int64_t trouble_ms; /* when that was */
     char withheld[160]; /* why the newest beat that came back gave no lease; "": it gave one */
     /* What Redis refuses until a person changes something is logged once each. The link's thread does that, since a log
      * function must not run under the locks that callers hold. */

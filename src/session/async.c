@@ -5,6 +5,7 @@
 #include "base/errno_text.h"
 #include "base/reason.h"
 #include "base/secure_memory.h"
+#include "session/async_hand.h"
 #include "session/begin.h"
 #include "session/hit.h"
 #include "base/lock.h"
@@ -17,7 +18,7 @@
 enum { READS_AT_ONCE = 8, SENT_TOGETHER = 32, AHEAD_MOST_MS = 1000 };
 
 /* Answers this slot and all that joined it. */
-static void answer_slot(lk_async *a, lk_async_slot *p, int status, bool as_is)
+void lk_async_answer(lk_async *a, lk_async_slot *p, int status, bool as_is)
 {
     lk_async_forget(a, p);
     for (unsigned i = 0; i < p->got; i++) lk_reply_free(p->replies[i]);
@@ -68,15 +69,15 @@ static void resolve_slot(lk_async_slot *p, const lk_token *token)
 }
 
 /* The name is resolved. From here on it is asked for as any other token. */
-static void take_alias(latchkey *lk, lk_async *a, lk_async_slot *p)
+static void take_alias(latchkey *lk, lk_async *a, lk_async_slot *p, uint64_t incarnation)
 {
     lk_token token;
     p->got = 0;
-    lk_vouch_answered(lk, p->foreign.partition, &p->vouch, a->channel.hello.incarnation);
+    lk_vouch_answered(lk, p->foreign.partition, &p->vouch, incarnation);
     int status = lk_resolve_take(lk, &p->foreign, p->replies[0], &token);
     if (status == LATCHKEY_NOT_FOUND) lk_count(&lk->counters, LK_FOREIGN_UNKNOWN, 1);
     if (status) {
-        answer_slot(a, p, status, false);
+        lk_async_answer(a, p, status, false);
         return;
     }
     if (lk_lease_covers_now(lk->book, p->foreign.partition, p->vouch.server) == LATCHKEY_OK)
@@ -88,29 +89,27 @@ static void take_alias(latchkey *lk, lk_async *a, lk_async_slot *p)
     status = lk_async_known(lk, p);
     lk_async_remember(a, p);
     if (status == LATCHKEY_AGAIN) lk_async_queue(a, p);
-    else answer_slot(a, p, status, status != LATCHKEY_OK);
+    else lk_async_answer(a, p, status, status != LATCHKEY_OK);
 }
 
-static unsigned replies_to(const lk_async_slot *p) { return p->unresolved ? 1 : LK_QUESTION_CALLS; }
-
-static void take_replies(latchkey *lk, lk_async *a, lk_async_slot *p)
+void lk_async_take(latchkey *lk, lk_async *a, lk_async_slot *p, uint64_t incarnation)
 {
     if (p->unresolved) {
-        take_alias(lk, a, p);
+        take_alias(lk, a, p, incarnation);
         return;
     }
-    lk_vouch_answered(lk, p->token.partition, &p->vouch, a->channel.hello.incarnation);
+    lk_vouch_answered(lk, p->token.partition, &p->vouch, incarnation);
     int status = lk_question_answer(lk, &p->token, &p->vouch, p->replies, &p->entry, &p->until_us);
     p->got = 0;
     lk_histogram_add(&lk->counters.l2_read_us, (uint64_t)(lk_now_us() - p->vouch.asked_us));
-    answer_slot(a, p, status, false);
+    lk_async_answer(a, p, status, false);
 }
 
-static void no_answer(latchkey *lk, lk_async *a, lk_async_slot *p, const char *why)
+void lk_async_no_answer(latchkey *lk, lk_async *a, lk_async_slot *p, const char *why)
 {
     lk_count(&lk->counters, LK_L2_ERRORS, 1);
     lk_node_trouble(lk_l2_owner(&lk->l2, p->token.partition), LATCHKEY_UNAVAILABLE, why);
-    answer_slot(a, p, LATCHKEY_UNAVAILABLE, true);
+    lk_async_answer(a, p, LATCHKEY_UNAVAILABLE, true);
 }
 
 /* ----------------------------------------------------------------------------------------------- asking -- */
@@ -140,7 +139,7 @@ static void ask_session(latchkey *lk, lk_async *a, lk_async_slot *p)
     lk_question_words words;
     if (!lk_vouch_session(lk, &p->token, &p->vouch)) {
         p->vouch.server = p->vouch.leased;
-        answer_slot(a, p, LATCHKEY_NOT_FOUND, lk_pending_holds(lk->pending, &p->token));
+        lk_async_answer(a, p, LATCHKEY_NOT_FOUND, lk_pending_holds(lk->pending, &p->token));
         return;
     }
     lk_question_ask(lk, &p->token, &p->vouch, &words);
@@ -165,7 +164,7 @@ static void take_loss(latchkey *lk, lk_async *a, int64_t now_ms)
     while ((p = lk_async_first(a, LK_ASYNC_ASKED))) {
         if (p->asks > 1 || now_ms >= p->deadline_ms ||
             !lk_pool_may_repeat(lk_node_pool(lk_topology_node(&lk->l2.topology, 0))))
-            no_answer(lk, a, p, a->channel.error);
+            lk_async_no_answer(lk, a, p, a->channel.error);
         else lk_async_queue(a, p);
     }
 }
@@ -174,8 +173,12 @@ static void take_loss(latchkey *lk, lk_async *a, int64_t now_ms)
 static void ask_queued(latchkey *lk, lk_async *a, int64_t now_ms)
 {
     lk_async_slot *p;
+    if (a->hands.ask) {
+        lk_async_hand(lk, a);
+        return;
+    }
     if (lk_async_first(a, LK_ASYNC_QUEUED) && !lk_async_conn_wanted(&a->channel, now_ms))
-        while ((p = lk_async_first(a, LK_ASYNC_QUEUED))) no_answer(lk, a, p, a->channel.error);
+        while ((p = lk_async_first(a, LK_ASYNC_QUEUED))) lk_async_no_answer(lk, a, p, a->channel.error);
     while (a->channel.state == LK_ASYNC_CONN_UP && !a->ahead && (p = lk_async_first(a, LK_ASYNC_QUEUED)) &&
            lk_conn_room(&a->channel.conn) >= LK_QUESTION_CALLS) {
         if (p->unresolved) ask_alias_slot(lk, a, p);
@@ -205,8 +208,8 @@ static void expire_late(latchkey *lk, lk_async *a, int64_t now_ms)
         for (lk_async_slot *p = lk_async_first(a, s), *next; p; p = next) {
             next = lk_async_at(a, p->next);
             if (p->deadline_ms > now_ms) soonest = p->deadline_ms < soonest ? p->deadline_ms : soonest;
-            else if (s == LK_ASYNC_QUEUED) no_answer(lk, a, p, why);
-            else late = true;
+            else if (s == LK_ASYNC_QUEUED) lk_async_no_answer(lk, a, p, why);
+            else late = !a->hands.ask; /* a thread that asks knows the deadline itself */
         }
     if (late) {
         lk_async_conn_lose(&a->channel, now_ms, why);
@@ -226,7 +229,7 @@ static bool take_all_replies(latchkey *lk, lk_async *a, int64_t now_ms)
            (got = lk_async_conn_next(&a->channel, now_ms, &reply)) > 0) {
         lk_async_slot *p = lk_async_at(a, reply->tag);
         p->replies[p->got++] = reply;
-        if (p->got == replies_to(p)) take_replies(lk, a, p);
+        if (p->got == lk_async_calls(p)) lk_async_take(lk, a, p, a->channel.hello.incarnation);
     }
     if (!whole || got < 0) take_loss(lk, a, now_ms);
     return whole && got == 0 && a->channel.more;
@@ -240,7 +243,7 @@ static void leave_the_old(latchkey *lk, lk_async *a, int64_t now_ms)
     lk_node *node = lk_topology_node(&lk->l2.topology, 0);
     uint64_t leased = lk_lease_owner(lk->book, 0), server = a->channel.hello.incarnation;
     a->ahead = false;
-    if (a->channel.state != LK_ASYNC_CONN_UP || !leased) return;
+    if (a->hands.ask || a->channel.state != LK_ASYNC_CONN_UP || !leased) return;
     if (server == leased) a->served = server;
     if (server == leased) return;
     lk_node_suspect(node, server);
@@ -259,7 +262,7 @@ static void leave_the_old(latchkey *lk, lk_async *a, int64_t now_ms)
 
 /* Is there something left that could be given? Slots that were not looked at, because the caller had no room, count: a
  * lease or a deadline may have come for them meanwhile. */
-static void ring_for_more(lk_async *a, bool no_room)
+void lk_async_ring_for_more(lk_async *a, bool no_room)
 {
     for (lk_async_slot *p = lk_async_first(a, LK_ASYNC_ANSWERED); p; p = lk_async_at(a, p->next))
         if (no_room || !p->waits) {
@@ -271,10 +274,11 @@ static void ring_for_more(lk_async *a, bool no_room)
 /* ---------------------------------------------------------------------------------------- open and close -- */
 
 /* NULL: errno says why. */
-static lk_async *open_async(latchkey *lk)
+static lk_async *open_async(latchkey *lk, const lk_async_hands *hands)
 {
     lk_async *a = calloc(1, sizeof *a);
     if (!a) return NULL;
+    if (hands) a->hands = *hands;
     bool table = lk_async_table_open(a, (uint32_t)lk->config.in_flight);
     if (!table || !lk_async_conn_open(&a->channel, &lk->config, lk_node_pool(lk_topology_node(&lk->l2.topology, 0)))) {
         int why = errno;
@@ -287,21 +291,30 @@ static lk_async *open_async(latchkey *lk)
     return a;
 }
 
-void lk_async_close(latchkey *lk, lk_async *a)
+void lk_async_destroy(lk_async *a)
 {
-    if (!a) return;
-    if (lk->l2.topology.book.open) lk_bells_leave(&lk->l2.topology.book.bells, a->channel.bell_fd);
-    lk_async_conn_close(&a->channel);
     lk_async_table_close(a);
     lk_lock_close(&a->lock);
     free(a);
 }
 
+void lk_async_close(latchkey *lk, lk_async *a)
+{
+    if (!a) return;
+    lk_lock_take(&a->lock);
+    if (lk->l2.topology.book.open) lk_bells_leave(&lk->l2.topology.book.bells, a->channel.bell_fd);
+    lk_async_conn_close(&a->channel);
+    a->closed = true;
+    bool used = a->askers;
+    lk_lock_give(&a->lock);
+    if (!used) lk_async_destroy(a);
+}
+
 void lk_async_abandon(lk_async *a) { lk_async_conn_abandon(&a->channel); }
 
-int lk_async_open(latchkey *lk, lk_async **out)
+int lk_async_open(latchkey *lk, const lk_async_hands *hands, lk_async **out)
 {
-    *out = open_async(lk);
+    *out = open_async(lk, hands);
     if (*out) return LATCHKEY_OK;
     if (errno != EMFILE && errno != ENFILE && errno != ENOSPC) return lk_reason(LATCHKEY_NO_MEMORY, "no memory");
     char text[160];
@@ -348,7 +361,7 @@ static void start_slot(latchkey *lk, lk_async *a, lk_async_slot *p, int64_t now_
         p->as_is = status != LATCHKEY_OK;
         lk_async_move(a, p, LK_ASYNC_ANSWERED);
     }
-    ring_for_more(a, false);
+    lk_async_ring_for_more(a, false);
 }
 
 /* `foreign` is NULL if the token is known. */
@@ -365,6 +378,7 @@ int lk_async_submit(latchkey *lk, lk_async *a, const lk_token *token, const lk_f
         if (foreign) p->foreign = *foreign;
         p->max_age_ms = max_age_ms;
         p->deadline_ms = now_ms + lk->config.deadline_ms;
+        p->not_before_ms = 0;
         p->asks = 0;
         p->waits = false;
         start_slot(lk, a, p, now_ms);
@@ -385,7 +399,7 @@ static size_t reap_locked(latchkey *lk, lk_async *a, latchkey_answer *answers, s
     leave_the_old(lk, a, now_ms);
     ask_queued(lk, a, now_ms);
     if (!send_asked(a, now_ms, true)) take_loss(lk, a, now_ms);
-    ring_for_more(a, given == max);
+    lk_async_ring_for_more(a, given == max);
     return given;
 }
 
@@ -410,7 +424,7 @@ void lk_async_ring(lk_async *a) { lk_async_conn_ring_from(&a->channel); }
 int lk_async_fd(lk_async *a)
 {
     lk_lock_take(&a->lock);
-    lk_async_conn_wanted(&a->channel, lk_now_ms()); /* so that it is there for the first question */
+    if (!a->hands.ask) lk_async_conn_wanted(&a->channel, lk_now_ms()); /* so that it is there for the first question */
     lk_lock_give(&a->lock);
     return a->channel.epoll_fd;
 }

@@ -15,6 +15,7 @@
 #define LK_SESSION_ASYNC_TABLE_H
 
 #include "l2/async_conn.h"
+#include "l2/node.h"
 #include "session/read.h"
 #include "session/resolve.h"
 #include "base/lock.h"
@@ -38,10 +39,12 @@ typedef struct lk_async_slot {
     bool unresolved; /* `token` is the stand-in of */
     lk_foreign foreign;
     unsigned asks;
-    bool waits;   /* ANSWERED, and waits for a lease */
-    bool as_is;   /* ANSWERED, and needs no lease */
-    int status;   /* ANSWERED: the answer, or why there is none */
-    unsigned got; /* how many replies have come */
+    int64_t
+        not_before_ms; /* QUEUED: its partition is moving, or its server is being met: it is not asked before then */
+    bool waits;        /* ANSWERED, and waits for a lease */
+    bool as_is;        /* ANSWERED, and needs no lease */
+    int status;        /* ANSWERED: the answer, or why there is none */
+    unsigned got;      /* how many replies have come */
     lk_reply *replies[LK_QUESTION_CALLS];
     lk_vouch vouch;
     int64_t until_us;
@@ -52,7 +55,18 @@ typedef struct lk_async_list {
     uint32_t first, last;
 } lk_async_list;
 
-typedef struct lk_async {
+typedef struct lk_async lk_async;
+
+/* Threads that ask in place of the connection (async_hand.h). `ask` makes one of them call lk_async_ask for this node,
+ * soon. False: there is none. NULL: the connection asks. */
+typedef struct lk_async_hands {
+    bool (*ask)(void *context, lk_async *async, lk_node *node);
+    void *context;
+} lk_async_hands;
+
+enum { LK_ASYNC_ASKERS_MAX = 64 };
+
+struct lk_async {
     lk_lock lock;
     /* all guarded by lock: */
     lk_async_conn channel;
@@ -67,7 +81,11 @@ typedef struct lk_async {
     uint32_t unsent; /* asked, but still in the connection's buffer */
     uint32_t asked;
     int64_t soonest_ms; /* no deadline of those QUEUED or ASKED is earlier */
-} lk_async;
+    lk_async_hands hands;
+    lk_node *asking[LK_ASYNC_ASKERS_MAX]; /* the nodes that a thread asks, or is about to */
+    unsigned askers;
+    bool closed; /* it is freed when no thread asks any more */
+};
 
 bool lk_async_table_open(lk_async *async, uint32_t count); /* false: no memory. All slots are FREE */
 void lk_async_table_close(lk_async *async);
@@ -78,6 +96,8 @@ static inline lk_async_slot *lk_async_first(lk_async *a, enum lk_async_state sta
 {
     return lk_async_at(a, a->of[state].first);
 }
+
+static inline unsigned lk_async_calls(const lk_async_slot *p) { return p->unresolved ? 1 : LK_QUESTION_CALLS; }
 
 void lk_async_move(lk_async *async, lk_async_slot *slot, enum lk_async_state state);
 void lk_async_free(lk_async *async, lk_async_slot *slot); /* wipes the token */

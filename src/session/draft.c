@@ -1,5 +1,7 @@
 /* See draft.h. */
 #include "session/draft.h"
+
+#include "session/ended.h"
 #include "base/argument.h"
 
 #include "base/crypto.h"
@@ -83,7 +85,7 @@ int lk_draft_record(const latchkey *lk, const latchkey_draft *d, lk_record *reco
     record->sealed = lk->config.seal_keys.count && !lk->config.seal_keys.plain_new;
     if (record->sealed) {
         lk_random(record->session, sizeof record->session);
-        int64_t now_ms = lk_session_guess_ms(lk);
+        int64_t now_ms = lk_session_guess_ms(lk, lk_partition_of_user(lk, d->user_id));
         lk_draft_times(lk, d, record, now_ms, now_ms);
     }
     return latchkey_key_hash(d->fields, d->field_count, e->pq_key_hash);

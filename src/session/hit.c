@@ -20,7 +20,7 @@ int lk_hit_judge(latchkey *lk, const char *token, lk_l1_found *found, int64_t le
     }
     if (now >= found->due_ms) {
         /* its absolute expiry never moves, so EXPIRED can be answered without asking */
-        int64_t server_now = lk_server_now_ms(lk, now * 1000);
+        int64_t server_now = lk_server_now_ms(lk, lk_token_partition(token), now * 1000);
         if (!server_now || entry->expires_at_ms > server_now) return LATCHKEY_AGAIN;
         lk_count(&lk->counters, LK_L1_HITS, 1);
         return LATCHKEY_EXPIRED;

@@ -21,7 +21,7 @@ int lk_session_late(const latchkey *lk, unsigned partition, const latchkey_entry
 {
     int64_t now_us = lk_now_us();
     if (now_us < until_us) return judge_cutoff(lk, partition, entry);
-    return entry->expires_at_ms <= lk_server_now_ms(lk, now_us) ? LATCHKEY_EXPIRED : LATCHKEY_UNAVAILABLE;
+    return entry->expires_at_ms <= lk_server_now_ms(lk, partition, now_us) ? LATCHKEY_EXPIRED : LATCHKEY_UNAVAILABLE;
 }
 
 int lk_session_record(latchkey *lk, lk_node *node, const char *selector, const lk_reply *value, lk_record *record)
@@ -82,7 +82,7 @@ int lk_session_judge(latchkey *lk, lk_node *node, unsigned partition, const char
 
     /* The key's expiry covers the absolute expiry as well. The record's own time is compared in case a person made the
      * key live longer. */
-    int64_t left = pttl->integer, server_now = lk_server_now_ms(lk, asked_us);
+    int64_t left = pttl->integer, server_now = lk_server_now_ms(lk, partition, asked_us);
     int64_t absolute = server_now ? judged->record.entry.expires_at_ms - server_now : INT64_MAX;
     if (absolute <= 0) return LATCHKEY_EXPIRED;
     if (judged->record.grace_until_ms)

@@ -7,8 +7,8 @@
 #include "redis/keys.h"
 #include "session/vouched_read.h"
 
-/* Are foreign tokens accepted now? By Redis' clock. If that is not known yet, yes: the caller will wait for a lease,
- * and with it the clock is known. */
+/* Are foreign tokens accepted now? By the clock of the server that owns the first partition. If that is not known yet,
+ * yes: the caller will wait for a lease, and with it the clock is known. */
 bool lk_foreign_taken(const latchkey *lk);
 
 /* One question: asks, and takes its one reply, whichever thread drives the connection. */

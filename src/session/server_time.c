@@ -4,15 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-int64_t lk_server_now_ms(const latchkey *lk, int64_t now_us)
+int64_t lk_server_now_ms(const latchkey *lk, unsigned partition, int64_t now_us)
 {
-    int64_t ahead_us = atomic_load_explicit(&lk->leases->of[0].server_ahead_us, memory_order_relaxed);
+    int64_t ahead_us = atomic_load_explicit(&lk->leases->of[partition].server_ahead_us, memory_order_relaxed);
     return ahead_us ? (now_us + ahead_us) / 1000 : 0;
 }
 
-int64_t lk_session_guess_ms(const latchkey *lk)
+int64_t lk_session_guess_ms(const latchkey *lk, unsigned partition)
 {
-    int64_t now_ms = lk_server_now_ms(lk, lk_now_us());
+    int64_t now_ms = lk_server_now_ms(lk, partition, lk_now_us());
     return now_ms > LK_CLOCK_TICK_MS ? now_ms - LK_CLOCK_TICK_MS : 0;
 }
 

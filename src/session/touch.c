@@ -21,7 +21,7 @@ lk_touch lk_touch_of(latchkey *lk, unsigned partition, const char *selector, con
     lk_touch touch = {
         .partition = partition, .user_id = entry->user_id, .idle_ms = idle_ms, .expires_at_ms = entry->expires_at_ms};
     /* Created at a time in the future: only Redis knows when it ends (create.lua). */
-    if (entry->created_at_ms > lk_server_now_ms(lk, lk_now_us()) + AHEAD_MS) touch.idle_ms = 0;
+    if (entry->created_at_ms > lk_server_now_ms(lk, partition, lk_now_us()) + AHEAD_MS) touch.idle_ms = 0;
     memcpy(touch.selector, selector, sizeof touch.selector);
     return touch;
 }
@@ -51,7 +51,7 @@ void lk_touch_end(latchkey *lk, const lk_job *job, uint64_t incarnation)
 {
     lk_vouch vouch = job->vouch;
     lk_judged judged;
-    int64_t server_now = lk_server_now_ms(lk, vouch.asked_us), idle_ms = job->touch.idle_ms;
+    int64_t server_now = lk_server_now_ms(lk, job->of.partition, vouch.asked_us), idle_ms = job->touch.idle_ms;
     lk_vouch_answered(lk, job->of.partition, &vouch, incarnation);
     if (!vouch.server || vouch.server != lk_lease_owner(lk->book, job->of.partition)) return;
     if (!server_now || idle_ms <= 0) return;

@@ -47,8 +47,7 @@ int lk_vouch_ask(latchkey *lk, unsigned partition, lk_vouch *vouch, const lk_cal
                  int64_t deadline_ms, lk_reply **replies)
 {
     uint64_t incarnation = 0;
-    lk_node *node = lk_l2_owner(&lk->l2, partition);
-    int status = lk_l2_pipeline(&lk->l2, node, calls, count, deadline_ms, replies, &incarnation);
+    int status = lk_l2_pipeline(&lk->l2, partition, calls, count, deadline_ms, replies, &incarnation);
     if (!status) lk_vouch_answered(lk, partition, vouch, incarnation);
     return status;
 }

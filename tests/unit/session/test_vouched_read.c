@@ -42,11 +42,12 @@ int __wrap_lk_lease_covers(lk_book *book, unsigned partition, uint64_t incarnati
     return world.covers[world.covered++];
 }
 
-void __wrap_lk_node_last_trouble(lk_node *node, char *text, size_t size);
-void __wrap_lk_node_last_trouble(lk_node *node, char *text, size_t size)
+int64_t __wrap_lk_node_last_trouble(lk_node *node, char *text, size_t size);
+int64_t __wrap_lk_node_last_trouble(lk_node *node, char *text, size_t size)
 {
     (void)node;
     memset(text, 0, size);
+    return 0;
 }
 
 void __wrap_lk_lease_suspect(lk_book *book, unsigned partition, uint64_t incarnation);
