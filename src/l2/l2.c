@@ -228,7 +228,7 @@ static int probe_owner(lk_l2 *l2, unsigned partition, int64_t deadline_ms, char 
     enum { CALLS = 8 };
     const lk_script *script = &lk_scripts[LK_SCRIPT_PROBE];
     char base[LK_BASE_SIZE], key[LK_KEY_SIZE], text[160];
-    lk_key_script_base(base, l2->config->prefix, partition, false, l2->config->database);
+    lk_key_script_base(base, l2->config->prefix, partition, l2->config->cluster, false, l2->config->database);
     lk_key_session(key, l2->config->prefix, partition, LK_NOBODY);
     const lk_span whole = {script->text, script->size}, one = lk_word("1"), of = lk_word(key),
                   no_selector = {LK_NOBODY, LATCHKEY_SELECTOR_LENGTH};

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-enum { LK_BASE_SIZE = 64, LK_KEY_SIZE = LK_BASE_SIZE + LATCHKEY_SELECTOR_LENGTH + 4 };
+enum { LK_BASE_SIZE = 80, LK_KEY_SIZE = LK_BASE_SIZE + LATCHKEY_SELECTOR_LENGTH + 4 };
 
 /* Takes a selector's place in a script's arguments if there is no selector. */
 #define LK_NOBODY "--------------------"
@@ -19,12 +19,14 @@ static inline void lk_key_base(char out[LK_BASE_SIZE], const char *prefix, unsig
     snprintf(out, LK_BASE_SIZE, "%.32s:{%u}:", prefix, partition);
 }
 
-/* The same with what scripts are told (common.lua): "lk:{17}: events /1". Channels do not belong to a database, so a
- * message from a database other than 0 names it. */
-static inline void lk_key_script_base(char out[LK_BASE_SIZE], const char *prefix, unsigned partition, bool events,
-                                      int64_t database)
+/* The same with what scripts are told (common.lua): "lk:{17}: cluster events /1". A server of a cluster: the slot may be
+ * moving, and messages go to sharded channels. Channels do not belong to a database, so a message from a database other
+ * than 0 names it. */
+static inline void lk_key_script_base(char out[LK_BASE_SIZE], const char *prefix, unsigned partition, bool sharded,
+                                      bool events, int64_t database)
 {
-    int size = snprintf(out, LK_BASE_SIZE, "%.32s:{%u}:%s", prefix, partition, events ? " events" : "");
+    int size = snprintf(out, LK_BASE_SIZE, "%.32s:{%u}:%s%s", prefix, partition, sharded ? " cluster" : "",
+                        events ? " events" : "");
     if (database) snprintf(out + size, LK_BASE_SIZE - (size_t)size, " /%" PRId64, database);
 }
 

@@ -10,7 +10,7 @@ void lk_script_by_text(lk_span *words, enum lk_script_id id)
 size_t lk_script_words(lk_script_names *names, lk_span *words, enum lk_script_id id, const lk_config *config,
                        unsigned partition, const char *selector, bool events)
 {
-    lk_key_script_base(names->base, config->prefix, partition, events, config->database);
+    lk_key_script_base(names->base, config->prefix, partition, config->cluster, events, config->database);
     if (selector) lk_key_session(names->key, config->prefix, partition, selector);
     else lk_key_partition(names->key, config->prefix, partition, "e");
     words[0] = lk_word("EVALSHA");

@@ -73,7 +73,21 @@ static const struct probe {
     {"wait", {"WAIT", "0", "1"}},
     {"scan", {"SCAN", "0", "COUNT", "1"}},
     {"ping", {"PING"}},
+    {"spublish", {"SPUBLISH", "K", ""}},
+    {"cluster|slots", {"CLUSTER", "SLOTS"}},
 };
+
+/* What only some configurations need. */
+static const struct {
+    const char *right;
+    bool cluster; /* else: with durability */
+} extra[] = {{"wait", false}, {"ssubscribe", true}, {"spublish", true}, {"cluster|slots", true}};
+
+static const char *needed_extra(const lk_config *config, size_t i)
+{
+    bool needed = extra[i].cluster ? config->cluster : config->durability != 0;
+    return needed ? extra[i].right : NULL;
+}
 
 /* Commands that no one needs, and that can do much harm. */
 static const struct probe harmful[] = {
@@ -119,13 +133,13 @@ static enum verdict verdict_of(const lk_reply *reply)
 }
 
 /* On a connection of its own: after SUBSCRIBE, a connection takes no other commands. */
-static enum verdict judge_subscribe(const doctor *d, const names *n)
+static enum verdict judge_subscribe(const doctor *d, const names *n, const char *command)
 {
     query own;
     char error[160];
     enum verdict verdict = UNKNOWN;
     if (!query_open(d->c->config, QUERY_OF_THE_URL, &own, error, sizeof error)) {
-        lk_reply *reply = QUERY(&own, "SUBSCRIBE", n->key);
+        lk_reply *reply = QUERY(&own, command, n->key);
         verdict = verdict_of(reply);
         lk_reply_free(reply);
     }
@@ -135,7 +149,7 @@ static enum verdict judge_subscribe(const doctor *d, const names *n)
 
 static enum verdict judge_right(const doctor *d, const names *n, const char *right)
 {
-    if (strcmp(right, "subscribe") == 0) return judge_subscribe(d, n);
+    if (strcmp(right, "subscribe") == 0 || strcmp(right, "ssubscribe") == 0) return judge_subscribe(d, n, right);
     for (size_t i = 0; i < sizeof probes / sizeof *probes; i++) {
         if (strcmp(probes[i].right, right)) continue;
         bool about_meta = strcmp(probes[i].words[1] ? probes[i].words[1] : "", "M") == 0;
@@ -161,7 +175,8 @@ static void grant(finding *f, const doctor *d)
     char rights[700] = "", user[160];
     bool own = config->user[0] && strcmp(config->user, "default"); /* else a user has to be made */
     for (size_t i = 0; doctor_rights_needed[i]; i++) append_word(rights, sizeof rights, " +", doctor_rights_needed[i]);
-    if (config->durability) append_word(rights, sizeof rights, " +", "wait");
+    for (size_t i = 0; i < sizeof extra / sizeof *extra; i++)
+        if (needed_extra(config, i)) append_word(rights, sizeof rights, " +", extra[i].right);
     doctor_fix(f, "ACL SETUSER %s resetchannels resetkeys -@all ~%s:{*}:* &%s:* +%s",
                own ? cli_text(user, sizeof user, config->user, strlen(config->user)) : "app on >PASSWORD",
                config->prefix, config->prefix, rights);
@@ -185,7 +200,8 @@ static void look_at_missing(doctor *d, const names *n)
 {
     lacking l = {"", ""};
     for (size_t i = 0; doctor_rights_needed[i]; i++) look_at_right(d, n, doctor_rights_needed[i], &l);
-    if (d->app->config.durability) look_at_right(d, n, "wait", &l);
+    for (size_t i = 0; i < sizeof extra / sizeof *extra; i++)
+        if (needed_extra(&d->app->config, i)) look_at_right(d, n, extra[i].right, &l);
     if (l.commands[0])
         grant(
             doctor_find(d, LATCHKEY_LOG_ERROR, "acl-missing", "A C",

@@ -3,8 +3,8 @@
 -- A paragraph under `-- rare` has inside it what only it needs: that is made only when it is called.
 --
 -- KEYS[1] is the session. ARGV[1] is the partition's base, "lk:{p}:", from which every other name is made (the same hash tag,
--- so the same slot). Behind a space it may have `events`, if the caller logs events, and `/1` and the like, if the caller's
--- database is not 0. ARGV[2] is the selector.
+-- so the same slot). Behind a space it may have `cluster`, if the server is one of a Redis Cluster; `events`, if the caller logs
+-- events; and `/1` and the like, if the caller's database is not 0. ARGV[2] is the selector.
 --
 -- LK_RECORD_X is from base/record.h; AT_X is the same place in a Lua string, which counts from 1.
 --
@@ -42,7 +42,12 @@ end
 -- Nothing stands behind the base, as for most callers.
 local bare = string.byte(ARGV[1], -1) == 58
 
+-- In a Redis Cluster a slot moves key by key. While it moves, a command for a key that is not here is an error. A script would stop there,
+-- with half of its work done: a session deleted, and no instance told. So before anything else each script asks for a key that never
+-- exists. If that is an error, the slot moves, and nothing is done. (A slot cannot begin to move while a script runs.)
 local session, base, selector = KEYS[1], bare and ARGV[1] or string.match(ARGV[1], '^%S*'), ARGV[2]
+local sharded = not bare and string.find(ARGV[1], ' cluster', 1, true)
+if sharded and try('EXISTS', base .. '!') ~= 0 then return redis.error_reply('TRYAGAIN the slot of ' .. base .. ' is moving') end
 
 local telling = not bare and string.find(ARGV[1], ' events', 1, true)
 
@@ -188,7 +193,9 @@ end
 local function may_announce(...)
   if not redis.acl_check_cmd then return end
   local q = base .. 'q'
-  for _, command in ipairs({'INCR', 'DEL', 'ZREM', ...}) do
+  local commands = {'INCR', 'DEL', 'ZREM', ...}
+  if sharded then commands[#commands + 1] = 'SPUBLISH' end
+  for _, command in ipairs(commands) do
     if not redis.acl_check_cmd(command, q, q, q) then
       error({err = "NOPERM this user has no permissions to run the '" .. string.lower(command) .. "' command"})
     end
@@ -214,7 +221,7 @@ local function announce(what, changed, note)
     try('XADD', base .. 'r', id, unpack(entry))
   end
   local mark = changed and (changed == 'rights' and ' changed rights' or ' changed') or ''
-  call('PUBLISH', base .. 'rev', string.format('%.0f %s @%s%06d%s%s', number, what, time[1], time[2], mark, database))
+  call(sharded and 'SPUBLISH' or 'PUBLISH', base .. 'rev', string.format('%.0f %s @%s%06d%s%s', number, what, time[1], time[2], mark, database))
 end
 
 -- A session's sections are strings of their own. Its field `s` names them, so that they are renamed and end with it; `names`
