@@ -40,6 +40,11 @@ proofs() {
     proof deposed-durable '-DDURABLE=1' LAPSED EMPTY LEASE_OF_X LEASE_OF_Y TWO_PRIMARIES LEASE_AFTER REVOKED_AT_Y MOVED
     proof deposed-durable-of-four '-DDURABLE=2 -DOTHERS=2' LAPSED EMPTY LEASE_OF_X LEASE_OF_Y TWO_PRIMARIES REVOKED_AT_Y MOVED
     proof deposed-told '-DTOLD -DS=1' LAPSED EMPTY LEASE_OF_X LEASE_OF_Y MOVED ASSERTED
+    # Of the third: a cluster.
+    proof moves '-DS=2' ADMITTED ADMITTED_BY_L2 LAPSED LEASE_OF_X LEASE_OF_Y LEASE_IN_A_MOVE LEASE_AFTER GAP HEARD TRYAGAIN ASK \
+        MOVED REVOKED_AT_X REVOKED_AT_Y GIVEN_UP TOLD
+    proof moves-taken '-DS=2 -DTAKEN' ADMITTED ADMITTED_BY_L2 LAPSED LEASE_OF_X LEASE_OF_Y LEASE_AFTER GAP HEARD MOVED \
+        REVOKED_AT_X REVOKED_AT_Y LOST TOLD
 }
 
 # Where a message is lost only with its connection, and every connection starts with an empty L1, no number is needed.
@@ -80,6 +85,11 @@ deposed-one-sentinel        C     -DMINORITY
 deposed-sentinel-goes-back  C     -DGOES_BACK
 deposed-wait-of-half        C     -DDURABLE=1 -DOTHERS=2
 deposed-not-told            C     -DTOLD -DNO_WAIT
+moves-no-probe              C     -DNO_PROBE
+moves-ask-followed          C     -DASK_FOLLOWED
+moves-lease-of-another      C     -DLEASE_OF_ANOTHER
+moves-without-empty         C     -DWITHOUT_EMPTY
+moves-without-recents       C     -DWITHOUT_RECENTS -DTAKEN
 TEXT
 }
 
@@ -103,6 +113,7 @@ root=$(cd "$(dirname "$0")/../../.." && pwd)
 model_of() {
     case $1 in
     deposed*) echo "$root/tests/proof/model/deposed.pml" ;;
+    moves*) echo "$root/tests/proof/model/moves.pml" ;;
     *) echo "$root/tests/proof/model/latchkey.pml" ;;
     esac
 }
@@ -173,7 +184,7 @@ mutant() {
     how=$1 name=$2 property=$3 directory=$work/$2
     shift 3
     defines="-DS=1 -DOTHERS=0 -DONLY_$property $*"
-    case $name in deposed*) defines="-DS=1 $*" ;; esac
+    case $name in deposed* | moves*) defines="-DS=1 $*" ;; esac
     check "$directory" "$defines" "$how"
     if grep -q "assertion violated  *!(${property}_broken)" "$directory/log" && [ -s "$directory/${model##*/}.trail" ]; then
         good "$name" "$property violated, as it must be"
