@@ -495,6 +495,11 @@ int lk_node_wait(lk_node *node, int64_t deadline_ms, char *error, size_t error_s
 /* ------------------------------------------------------------------------------------- from other threads -- */
 
 lk_pool *lk_node_pool(lk_node *node) { return node->pool; }
+const lk_host *lk_node_host(const lk_node *node)
+{
+    (void)node;
+    return NULL;
+}
 bool lk_node_connected(const lk_node *node) { return atomic_load_explicit(&node->connected, memory_order_relaxed); }
 bool lk_node_owns(const lk_node *node) { return node->partitions.count > 0; }
 uint64_t lk_node_met(const lk_node *node) { return atomic_load_explicit(&node->met, memory_order_relaxed); }

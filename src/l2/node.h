@@ -57,5 +57,8 @@ uint64_t lk_node_ran_on(const lk_node *node, enum lk_script_id script);
 void lk_node_note_ran(lk_node *node, enum lk_script_id script, uint64_t incarnation);
 uint64_t lk_node_met(const lk_node *node); /* the incarnation that its link met last; 0: none yet */
 bool lk_node_owns(const lk_node *node);    /* it owns a partition now */
+/* Where its server is, in a cluster; it never changes. NULL: the configuration or the sentinels say it, or the node is
+ * the placeholder for partitions that no server is known to have. */
+const lk_host *lk_node_host(const lk_node *node);
 
 #endif

@@ -16,7 +16,7 @@ static int by_port(const cluster *c, long long port)
     return -1;
 }
 
-/* Who owns each slot as this node sees it; 0 if it names an owner without a host yet. */
+/* Who owns each slot as this node sees it; 0 if it names an owner without a host yet. A node alone has no host. */
 static int look(cluster *c, int node, signed char owner[CLUSTER_SLOTS])
 {
     int whole = 1;
@@ -25,7 +25,7 @@ static int look(cluster *c, int node, signed char owner[CLUSTER_SLOTS])
     for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++) {
         redisReply **range = reply->element[i]->element;
         redisReply **primary = range[2]->element;
-        whole &= primary[0]->str && *primary[0]->str;
+        whole &= c->count == 1 || (primary[0]->str && *primary[0]->str);
         int who = by_port(c, primary[1]->integer);
         for (long long slot = range[0]->integer; slot <= range[1]->integer; slot++) owner[slot] = (signed char)who;
     }

@@ -1,0 +1,23 @@
+/* The thread that has the map of a Redis Cluster. It asks nodes which server has which slots, and tells the topology.
+ *
+ *   a link, a caller --sign: the map may be old--> this thread --CLUSTER SLOTS--> a node
+ *                                                      \--lk_topology_apply--> who owns each partition
+ *
+ * It asks when it is opened, at every sign, and else every ten seconds, give or take a few; at least 100 ms apart. The
+ * node that knows better is asked first: the one that MOVED names. A node whose link was lost is asked last. What
+ * changed nothing, and what failed, is asked again, at growing intervals. Callers never wait for it here: they read the
+ * owner of a partition without a lock. */
+#ifndef LK_L2_CLUSTER_H
+#define LK_L2_CLUSTER_H
+
+#include "l2/topology.h"
+
+typedef struct lk_cluster lk_cluster;
+
+/* Starts the thread. The topology lives longer. OK; NO_MEMORY; UNAVAILABLE: the process has no more threads or
+ * descriptors, and `error` says which. */
+int lk_cluster_open(lk_topology *topology, lk_cluster **out, char *error, size_t error_size);
+void lk_cluster_close(lk_cluster *cluster);   /* NULL is allowed. Waits for the thread, which stops at once */
+void lk_cluster_abandon(lk_cluster *cluster); /* in a forked child: closes its copies of the descriptors, and no more */
+
+#endif
