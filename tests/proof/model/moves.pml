@@ -8,7 +8,7 @@
  *         the link of instance I, to whichever server its map names: subscription, beats ---> lease, L1 ---> validate
  *         instance R: revokes A, at whichever server its map names
  *
- * The slot is stable at X, then MIGRATING there and IMPORTING at Y, and then Y's. A move may be given up: what was moved goes back first.
+ * The slot is stable at X, then MIGRATING there and IMPORTING at Y, and then Y's. A move may be given up before a key has moved.
  * The maps of I and of R may be wrong at any time, in either direction: what must hold does not rest on them. Every process may stand
  * still between any two steps. Time is kept as in latchkey.pml: as ages, in ticks, up to S.
  *
@@ -55,7 +55,7 @@ c_decl {
 
 mtype = {STABLE, MIGRATING, IMPORTING, NOT_MINE};
 mtype slot_at[2];            /* how the slot stands there */
-bool a_at[2], q_at[2];       /* where A's key and the counter are: at X, to begin with */
+bool a_at[2], q_at[2];       /* where A's key and the counter are; where no revocation was, there is none yet */
 bool counted;                /* what the counter says: A's revocation, or nothing yet */
 bool second;                 /* Redis would say BUSYKEY: there is another counter at Y */
 byte revoked_age = NEVER;    /* since a revoke returned OK */
@@ -92,7 +92,7 @@ inline announce(server)
 inline delete_whole(server)
 {
     if
-    :: a_at[server] -> a_at[server] = false; announce(server)
+    :: a_at[server] -> a_at[server] = false; q_at[server] = true; announce(server)
     :: else /* not found: it has ended already */
     fi;
     done = true
@@ -321,9 +321,7 @@ end:
     :: atomic { slot_at[X] == STABLE && slot_at[Y] == IMPORTING -> slot_at[X] = MIGRATING; printf("the slot is moved\n") }
     :: atomic { slot_at[X] == MIGRATING && a_at[X] -> a_at[X] = false; a_at[Y] = true; printf("A's key is moved\n") }
     :: atomic { slot_at[X] == MIGRATING && q_at[X] && !second -> q_at[X] = false; q_at[Y] = true; printf("the counter is moved\n") }
-    /* Given up: what was moved goes back, then the slot is as before. */
-    :: atomic { slot_at[X] == MIGRATING && slot_at[Y] == IMPORTING && a_at[Y] -> a_at[Y] = false; a_at[X] = true }
-    :: atomic { slot_at[X] == MIGRATING && slot_at[Y] == IMPORTING && q_at[Y] -> q_at[Y] = false; q_at[X] = true }
+    /* Given up before anything was moved: into a slot that is MIGRATING Redis lets no key come back. */
     :: atomic { slot_at[X] == MIGRATING && slot_at[Y] == IMPORTING && !a_at[Y] && !q_at[Y] ->
            slot_at[X] = STABLE;
            REACHED(GIVEN_UP)
@@ -353,5 +351,13 @@ end:
 }
 
 init {
-    d_step { slot_at[X] = STABLE; slot_at[Y] = NOT_MINE; a_at[X] = true; q_at[X] = true }
+    atomic {
+        slot_at[X] = STABLE;
+        slot_at[Y] = NOT_MINE;
+        a_at[X] = true;
+        if
+        :: q_at[X] = true
+        :: q_at[X] = false
+        fi
+    }
 }
