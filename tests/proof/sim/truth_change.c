@@ -64,9 +64,10 @@ void truth_changed(const asking *a, unsigned number, int status)
     if (truth_same(a) && chaos_changed()) truth_favour(a->about);
 }
 
+/* One that idled may be in no index of its user any more: a change of all the user's sessions does not find it. */
 static bool concerns(const struct change *c, const known *s)
 {
-    return c->user ? c->user == s->user && s->born_us < c->began_us : c->family == s->family;
+    return c->user ? c->user == s->user && s->born_us < c->began_us && !s->idled : c->family == s->family;
 }
 
 void change_judge_ok(const asking *a, const latchkey_entry *entry)
