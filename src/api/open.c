@@ -69,7 +69,6 @@ static int build_handle(latchkey *lk, char *error, size_t error_size)
     lk->book = &lk->l2.topology.book;
     lk->leases = lk->book->leases;
     lk->pending = lk->book->pending;
-    lk->refresh_queue = lk_inbox_refreshes(lk->book->inbox);
     lk->l2.config = &lk->config;
     lk->l2.counters = &lk->counters;
     return LATCHKEY_OK;

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <unistd.h>
 
 int lk_book_descriptor(int *fd, char *error, size_t error_size)
 {
@@ -20,13 +19,11 @@ int lk_book_descriptor(int *fd, char *error, size_t error_size)
     return LATCHKEY_UNAVAILABLE;
 }
 
-int lk_book_open(lk_book *book, const lk_config *config, lk_counters *counters, char *error, size_t error_size)
+int lk_book_open(lk_book *book, const lk_config *config)
 {
     uint64_t seed[2];
     lk_random(seed, sizeof seed);
     memset(book, 0, sizeof *book);
-    int status = lk_book_descriptor(&book->wake_fd, error, error_size);
-    if (status) return status;
     book->open = true;
     book->config = config;
     lk_lock_open(&book->lock, LK_RANK_NODE);
@@ -35,23 +32,22 @@ int lk_book_open(lk_book *book, const lk_config *config, lk_counters *counters, 
     book->leases = lk_leases_open();
     book->cutoffs = lk_cutoffs_open((size_t)config->partitions);
     book->recent = lk_recent_open(seed[0]);
-    book->inbox = lk_inbox_open(counters, book->wake_fd, seed[1]);
+    book->refresh_gate = lk_refresh_gate_open(seed[1]);
     if (book->recent) book->pending = lk_pending_open(book->recent);
-    return book->leases && book->cutoffs && book->inbox && book->pending ? LATCHKEY_OK : LATCHKEY_NO_MEMORY;
+    return book->leases && book->cutoffs && book->refresh_gate && book->pending ? LATCHKEY_OK : LATCHKEY_NO_MEMORY;
 }
 
 void lk_book_close(lk_book *book)
 {
     if (!book->open) return;
     lk_pending_close(book->pending);
-    lk_inbox_close(book->inbox);
+    lk_refresh_gate_close(book->refresh_gate);
     lk_recent_close(book->recent);
     lk_cutoffs_close(book->cutoffs);
     lk_leases_close(book->leases);
     lk_bells_close(&book->bells);
     pthread_cond_destroy(&book->changed);
     lk_lock_close(&book->lock);
-    lk_book_abandon(book);
     memset(book, 0, sizeof *book);
 }
 
@@ -85,9 +81,4 @@ bool lk_book_await_retry(lk_book *book, const lk_pending_item *item, uint64_t in
     if (lk_lease_owner(book, p) != incarnation) lk_lease_moves(book, p, incarnation, deadline_ms);
     return lk_node_met(lk_book_owner(book, p)) == incarnation &&
            lk_lease_covers(book, p, incarnation, deadline_ms) == LATCHKEY_OK && await_done(book, item, deadline_ms);
-}
-
-void lk_book_abandon(lk_book *book)
-{
-    if (book->wake_fd >= 0) close(book->wake_fd);
 }

@@ -6,9 +6,10 @@
 
 #include "base/lock.h"
 #include "l2/bells.h"
-#include "l2/inbox.h"
 #include "l2/lease.h"
+#include "l2/refresh_gate.h"
 #include "revocation/cutoff.h"
+#include "revocation/pending.h"
 #include "revocation/recent.h"
 
 #include <pthread.h>
@@ -23,24 +24,22 @@ struct lk_book {
     lk_cutoffs *cutoffs;
     lk_recent *recent;
     lk_pending *pending;
-    lk_inbox *inbox;
-    int wake_fd; /* an eventfd: there is work for the link's thread */
+    lk_refresh_gate *refresh_gate;
     lk_lock lock;
     pthread_cond_t changed; /* one of `news`, `version` and `retried` has */
     /* Who owns each partition. Written under the lock, with release; a thread that sees a node sees all of it. What is
      * read without the lock may be out of date at once. */
     _Atomic(lk_node *) owner[LK_PARTITIONS_MAX];
     /* guarded by lock, as is every write to a lease: */
-    uint64_t news;    /* how often leases were confirmed, or the owner of partitions changed */
-    uint64_t version; /* how often the owner of partitions changed */
-    uint64_t retried; /* revocations that a link has made since a call gave up */
+    uint64_t news;                     /* how often leases were confirmed, or the owner of partitions changed */
+    uint64_t version;                  /* how often the owner of partitions changed */
+    uint64_t retried;                  /* revocations that a link has made since a call gave up */
+    uint64_t since[LK_PARTITIONS_MAX]; /* the version in which the owner last changed */
 };
 
-/* OK; NO_MEMORY; UNAVAILABLE: the process has no more descriptors, and `error` says so. `config` and `counters` must
- * live longer than the book. */
-int lk_book_open(lk_book *book, const lk_config *config, lk_counters *counters, char *error, size_t error_size);
-void lk_book_close(lk_book *book);   /* also after a failed open, or without one if it is zeros */
-void lk_book_abandon(lk_book *book); /* in a forked child: closes its copy of the descriptor, and does nothing else */
+/* OK or NO_MEMORY. `config` must live longer than the book. */
+int lk_book_open(lk_book *book, const lk_config *config);
+void lk_book_close(lk_book *book); /* also after a failed open, or without one if it is zeros */
 
 static inline lk_node *lk_book_owner(const lk_book *book, unsigned partition)
 {
@@ -62,7 +61,7 @@ bool lk_book_remember(lk_book *book, unsigned partition, const char *selector, l
  * has made it again, and that server has the lease. */
 bool lk_book_await_retry(lk_book *book, const lk_pending_item *item, uint64_t incarnation, int64_t deadline_ms);
 
-/* An eventfd for a link's thread; as lk_book_open. */
+/* An eventfd for a thread. OK; NO_MEMORY; UNAVAILABLE: the process has no more descriptors, and `error` says so. */
 int lk_book_descriptor(int *fd, char *error, size_t error_size);
 
 #endif

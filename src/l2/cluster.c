@@ -129,6 +129,7 @@ static int take_answer(lk_cluster *c, const lk_reply *reply, const lk_host *aske
 typedef struct candidates {
     lk_host host[NODES_MAX + LK_SEEDS_MAX + 2];
     unsigned count;
+    lk_host from;        /* the node that a sign is from, */
     const lk_host *last; /* to be asked after all others; NULL: none */
 } candidates;
 
@@ -152,9 +153,10 @@ static void add_candidates(lk_cluster *c, candidates *k, const lk_host *host, un
 /* Replicas after primaries: one that is cut off has an old map without end. */
 static void list_candidates(lk_cluster *c, candidates *k)
 {
-    const lk_host *from = c->is_signed && c->sign.from ? lk_node_host(c->sign.from) : NULL;
     lk_host to;
     memset(k, 0, sizeof *k);
+    bool named = c->is_signed && c->sign.from && lk_node_host(c->sign.from, &k->from);
+    const lk_host *from = named ? &k->from : NULL;
     if (from && lk_moved_to(c->sign.text, from, &to)) add_candidate(k, &to);
     if (from && c->sign.text[0]) add_candidate(k, from);
     else k->last = from;

@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TOUCHES_MAX = 4096, REUSED_MAX = 64 };
-
 struct lk_inbox {
     lk_counters *counters;
     int wake_fd;
@@ -20,20 +18,20 @@ struct lk_inbox {
     _Atomic int64_t sleeps_until_ms, looks_until_ms, patience_ms;
     lk_lock lock;
     /* guarded by lock: */
-    lk_touch touches[TOUCHES_MAX]; /* a ring */
+    lk_touch touches[LK_INBOX_TOUCHES]; /* a ring */
     size_t first_touch, touch_count;
-    lk_pending_item reused[REUSED_MAX]; /* a stack */
+    lk_pending_item reused[LK_INBOX_REUSED]; /* a stack */
     size_t reused_count;
 };
 
-lk_inbox *lk_inbox_open(lk_counters *counters, int wake_fd, uint64_t seed)
+lk_inbox *lk_inbox_open(lk_counters *counters, int wake_fd)
 {
     lk_inbox *inbox = calloc(1, sizeof *inbox);
     if (!inbox) return NULL;
     inbox->counters = counters;
     inbox->wake_fd = wake_fd;
     lk_lock_open(&inbox->lock, LK_RANK_INBOX);
-    inbox->refreshes = lk_refresh_queue_open(seed);
+    inbox->refreshes = lk_refresh_queue_open();
     if (inbox->refreshes) return inbox;
     lk_inbox_close(inbox);
     return NULL;
@@ -47,32 +45,33 @@ void lk_inbox_close(lk_inbox *inbox)
     free(inbox);
 }
 
-lk_refresh_queue *lk_inbox_refreshes(lk_inbox *inbox) { return inbox->refreshes; }
-
 void lk_inbox_touch(lk_inbox *inbox, const lk_touch *touch)
 {
     lk_lock_take(&inbox->lock);
-    bool room = inbox->touch_count < TOUCHES_MAX, first = !inbox->touch_count;
-    if (room) inbox->touches[(inbox->first_touch + inbox->touch_count++) % TOUCHES_MAX] = *touch;
+    bool room = inbox->touch_count < LK_INBOX_TOUCHES, first = !inbox->touch_count;
+    if (room) inbox->touches[(inbox->first_touch + inbox->touch_count++) % LK_INBOX_TOUCHES] = *touch;
     lk_lock_give(&inbox->lock);
     lk_count(inbox->counters, room ? LK_TOUCHES : LK_TOUCHES_DROPPED, 1);
     if (room && first)
         lk_raise(inbox->wake_fd); /* if there were some, the thread that put in the first has raised it */
 }
 
-bool lk_inbox_reused(lk_inbox *inbox, const lk_token *token)
+bool lk_inbox_pass_on(lk_inbox *inbox, const lk_pending_item *reused)
 {
     lk_lock_take(&inbox->lock);
-    bool room = inbox->reused_count < REUSED_MAX;
-    if (room) {
-        lk_pending_item *item = &inbox->reused[inbox->reused_count++];
-        *item = (lk_pending_item){.partition = token->partition};
-        memcpy(item->selector, token->text, sizeof item->selector);
-        lk_token_verifier_hash(token, item->verifier_hash);
-    }
+    bool room = inbox->reused_count < LK_INBOX_REUSED;
+    if (room) inbox->reused[inbox->reused_count++] = *reused;
     lk_lock_give(&inbox->lock);
     if (room) lk_raise(inbox->wake_fd);
     return room;
+}
+
+bool lk_inbox_reused(lk_inbox *inbox, const lk_token *token)
+{
+    lk_pending_item item = {.partition = token->partition};
+    memcpy(item.selector, token->text, sizeof item.selector);
+    lk_token_verifier_hash(token, item.verifier_hash);
+    return lk_inbox_pass_on(inbox, &item);
 }
 
 void lk_inbox_refresh(lk_inbox *inbox, const char *token, int64_t now_ms, int64_t patience_ms)
@@ -105,7 +104,7 @@ static bool take_touch_locked(lk_inbox *inbox, lk_pending_item *item, lk_touch *
     *touch = inbox->touches[inbox->first_touch];
     *item = (lk_pending_item){.partition = touch->partition};
     memcpy(item->selector, touch->selector, sizeof touch->selector);
-    inbox->first_touch = (inbox->first_touch + 1) % TOUCHES_MAX;
+    inbox->first_touch = (inbox->first_touch + 1) % LK_INBOX_TOUCHES;
     inbox->touch_count--;
     return true;
 }

@@ -1,4 +1,4 @@
-/* The inbox: what other threads ask the link's thread to do when it has time. It knows neither the node nor the link:
+/* The inbox of a node: what other threads ask its link's thread to do when it has time. It knows neither the node nor the link:
  * it has its lock and its rings, and raises the eventfd that it was given.
  *
  *   validate, touch --> touches (a ring) ------\
@@ -26,13 +26,17 @@ typedef struct lk_touch {
     int64_t idle_ms, expires_at_ms; /* 0: not known; then a script does it */
 } lk_touch;
 
+enum { LK_INBOX_TOUCHES = 4096, LK_INBOX_REUSED = 64 };
+
 typedef struct lk_inbox lk_inbox;
 
-lk_inbox *lk_inbox_open(lk_counters *counters, int wake_fd, uint64_t seed); /* NULL: no memory */
+lk_inbox *lk_inbox_open(lk_counters *counters, int wake_fd); /* NULL: no memory */
 void lk_inbox_close(lk_inbox *inbox);
 
 void lk_inbox_touch(lk_inbox *inbox, const lk_touch *touch);
 bool lk_inbox_reused(lk_inbox *inbox, const lk_token *token); /* false: too many are waiting */
+/* The same for what lk_inbox_take gave of another node. */
+bool lk_inbox_pass_on(lk_inbox *inbox, const lk_pending_item *reused);
 void lk_inbox_refresh(lk_inbox *inbox, const char *token, int64_t now_ms, int64_t patience_ms);
 
 /* Called by the link's thread only: how long it may sleep, if it wanted to for wait_ms. While refreshes come, no longer
@@ -45,7 +49,5 @@ int64_t lk_inbox_nap(lk_inbox *inbox, int64_t now_ms, int64_t wait_ms);
  * nothing. */
 bool lk_inbox_take(lk_inbox *inbox, lk_pending_item *item, lk_touch *touch, bool *proven);
 lk_refresh_item *lk_inbox_take_refresh(lk_inbox *inbox, int64_t now_ms);
-
-lk_refresh_queue *lk_inbox_refreshes(lk_inbox *inbox);
 
 #endif

@@ -87,7 +87,7 @@ static int covers_since(const lk_book *book, unsigned partition, uint64_t incarn
 
 static void want_beat(lk_node *node)
 {
-    if (!atomic_exchange_explicit(&node->beat_wanted, true, memory_order_acq_rel)) lk_raise(node->book->wake_fd);
+    if (!atomic_exchange_explicit(&node->beat_wanted, true, memory_order_acq_rel)) lk_raise(node->wake_fd);
 }
 
 /* If the link knows why its beats give no lease, that is the reason. */
@@ -146,7 +146,11 @@ bool lk_lease_moves(lk_book *book, unsigned partition, uint64_t incarnation, int
 void lk_lease_suspect(lk_book *book, unsigned partition, uint64_t incarnation)
 {
     if (!incarnation || lk_lease_owner(book, partition) == incarnation) return;
-    lk_node_suspect(lk_book_owner(book, partition), incarnation);
+    lk_node *node = lk_book_owner(book, partition), *other;
+    /* Another node's server, which had the partition before, or has it by now: that is nothing to look at. */
+    for (unsigned i = 0; (other = lk_topology_node(node->topology, i)); i++)
+        if (other != node && lk_node_met(other) == incarnation) return;
+    lk_node_suspect(node, incarnation);
 }
 
 void lk_node_suspect(lk_node *node, uint64_t incarnation)
@@ -154,7 +158,7 @@ void lk_node_suspect(lk_node *node, uint64_t incarnation)
     if (!incarnation || atomic_load_explicit(&node->holds, memory_order_relaxed) == incarnation) return;
     lk_pool_renew(node->pool); /* the next connection is a new one, and finds out which server answers */
     if (atomic_exchange_explicit(&node->suspect, incarnation, memory_order_acq_rel) != incarnation)
-        lk_raise(node->book->wake_fd);
+        lk_raise(node->wake_fd);
 }
 
 void lk_lease_await(lk_book *book, unsigned partition, int event_fd)

@@ -21,16 +21,19 @@
 
 typedef struct lk_topology lk_topology;
 
-/* A node for these partitions, whose thread does not run yet. The topology and the partitions must live longer
- * than the node. OK; NO_MEMORY; UNAVAILABLE: the process has no more descriptors, and `error` says so. */
-int lk_node_open(lk_topology *topology, lk_partitions partitions, lk_node **out, char *error, size_t error_size);
+/* A node that owns nothing yet, and whose thread does not run yet. `host`: where its server is, in a cluster; else NULL,
+ * and the configuration or the sentinels say it. A node without one in a cluster stays asleep: it owns what no server is
+ * known to have. The topology must live longer than the node. OK; NO_MEMORY; UNAVAILABLE: the process has no more
+ * descriptors, and `error` says so. */
+int lk_node_open(lk_topology *topology, const lk_host *host, lk_node **out, char *error, size_t error_size);
 /* Starts the link's thread. OK; UNAVAILABLE: the process has no more threads, and `error` says so. */
 int lk_node_start(lk_node *node, char *error, size_t error_size);
+void lk_node_stop(lk_node *node); /* waits for the thread; before any node is closed, all are stopped */
 void lk_node_close(lk_node *node);
 void lk_node_abandon(
     lk_node *node); /* in a forked child: closes its copies of the descriptors, and does nothing else */
 
-/* Waits for the first lease, until deadline_ms at most. OK; or the status and the text of what stands in the way. If
+/* Waits for the first lease, or until it owns nothing any more, until deadline_ms at most. OK; or the status and the text of what stands in the way. If
  * waiting cannot help (CONFIG), it returns at once. */
 int lk_node_wait(lk_node *node, int64_t deadline_ms, char *error, size_t error_size);
 
@@ -57,8 +60,11 @@ uint64_t lk_node_ran_on(const lk_node *node, enum lk_script_id script);
 void lk_node_note_ran(lk_node *node, enum lk_script_id script, uint64_t incarnation);
 uint64_t lk_node_met(const lk_node *node); /* the incarnation that its link met last; 0: none yet */
 bool lk_node_owns(const lk_node *node);    /* it owns a partition now */
-/* Where its server is, in a cluster; it never changes. NULL: the configuration or the sentinels say it, or the node is
- * the placeholder for partitions that no server is known to have. */
-const lk_host *lk_node_host(const lk_node *node);
+/* Where its server is, in a cluster. False: the configuration or the sentinels say it, or it is not known. */
+bool lk_node_host(lk_node *node, lk_host *host);
+
+/* For topology.c. The partitions that the book says it owns are others than before: its thread looks. */
+void lk_node_remap(lk_node *node);
+void lk_node_rename(lk_node *node, const lk_host *host); /* of one that owns nothing, before it is given something */
 
 #endif

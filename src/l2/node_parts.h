@@ -1,4 +1,4 @@
-/* A node's own state, for node.c and lease.c only. */
+/* A node's own state, for node.c, node_side.c, node_thread.c, lease.c and topology.c only. */
 #ifndef LK_L2_NODE_PARTS_H
 #define LK_L2_NODE_PARTS_H
 
@@ -13,7 +13,7 @@
 
 #include <pthread.h>
 
-enum { LK_NODE_REFUSALS_SAID = 32 };
+enum { LK_NODE_REFUSALS_SAID = 32, LK_NODE_PENDING_RETRY_MS = 200 };
 
 struct lk_node {
     lk_topology *topology;
@@ -21,8 +21,9 @@ struct lk_node {
     lk_counters *counters;
     lk_l1_side l1;
     lk_book *book;
-    lk_partitions partitions;
     lk_pool *pool;
+    lk_inbox *inbox;
+    int wake_fd; /* an eventfd: there is work for the thread */
     pthread_t thread;
     bool started;
     int stop_fd; /* an eventfd: the end has come, also for a connection that is being made */
@@ -30,6 +31,9 @@ struct lk_node {
      * lease decides whether an answer counts. beat_wanted and suspect: exchanged with acq_rel, so that the link sees what a
      * caller did before it asked, and no request is lost: the exchange that finds none raises the eventfd. */
     _Atomic bool stop, connected, beat_wanted;
+    _Atomic bool remapped; /* the partitions that it owns are others: release where it is set, acquire in its thread */
+    _Atomic unsigned
+        owned; /* how many partitions it owns. Written under book.lock. Relaxed: what is read is old at once */
     _Atomic uint64_t
         met; /* the incarnation that the link met last, 0: none yet. Relaxed: recent.lock orders it, see lease.h */
     /* the incarnation that its leases name; 0 from an emptying of L1 until the next one. Relaxed: a hint, the leases
@@ -39,8 +43,19 @@ struct lk_node {
     _Atomic uint64_t ran_on[LK_SCRIPT_COUNT];
     _Atomic uint64_t suspect; /* an answer came from this incarnation, 0: no news for the link */
 
+    /* used by the thread that applies maps only, see topology.c: */
+    bool mapped;       /* it is in the map that is applied now, */
+    bool moved;        /* which gave it something, or took something from it */
+    uint64_t slept_in; /* the version of the book in which something was taken from it last */
+
     /* used by the link's thread only: */
     lk_link link;
+    lk_partitions partitions; /* that its link serves */
+    unsigned *own;            /* the place for them */
+    uint64_t looked;          /* the version of the book in which it owned them */
+    int64_t remapped_ms;      /* when it last took others */
+    bool remapping;           /* it is taking others now */
+    lk_host at;               /* where it connects to, in a cluster */
     lk_socket socket[LK_LINK_CONNECTIONS];
     lk_addresses addresses;  /* the last known ones */
     lk_lookup *lookup;       /* a lookup of newer ones that is under way */
@@ -53,8 +68,9 @@ struct lk_node {
     lk_lock lock;
     pthread_cond_t changed; /* `leased` or `status` has */
     /* guarded by lock: */
-    bool leased; /* there has been a lease */
-    int status;  /* of the newest trouble, and its text: */
+    lk_host host; /* where its server is, in a cluster; changed only while it owns nothing */
+    bool leased;  /* there has been a lease */
+    int status;   /* of the newest trouble, and its text: */
     char trouble[160];
     int64_t trouble_ms; /* when that was */
     char withheld[160]; /* why the newest beat that came back gave no lease; "": it gave one */
@@ -64,6 +80,13 @@ struct lk_node {
     uint64_t refused[LK_NODE_REFUSALS_SAID];
     size_t refused_count;
 };
+
+/* in node_side.c */
+lk_link_host lk_node_side(lk_node *node);
+void lk_node_clear_inbox(lk_node *node); /* what it holds for other nodes' partitions is passed on, or dropped */
+
+/* in node_thread.c; called by the link's thread, or once it has ended. */
+void lk_node_close_sockets(lk_node *node);
 
 /* in lease.c; called by the link's thread only. */
 void lk_lease_confirm(lk_node *node, lk_partitions partitions, int64_t sent_ms, uint64_t incarnation,

@@ -2,15 +2,11 @@
 #include "l2/refresh_queue.h"
 
 #include "base/crypto.h"
-#include "base/hash.h"
 #include "base/secure_memory.h"
 #include "base/lock.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <string.h>
-
-enum { BUCKETS = 16384, WAYS = 4, MARK_BITS = 16 };
 
 typedef struct waiting {
     char token[LATCHKEY_TOKEN_LENGTH];
@@ -18,10 +14,6 @@ typedef struct waiting {
 } waiting;
 
 struct lk_refresh_queue {
-    uint64_t seed;
-    /* Relaxed: with a stale time, a hit asks once more. The high bits hold the time in ms until which it is shut,
-     * enough for 8,900 years; the low bits hold the token's mark. */
-    _Atomic uint64_t gate[BUCKETS][WAYS];
     lk_refresh_item hand[LK_REFRESH_QUEUE_HANDS]; /* used by the link's thread only */
     lk_lock lock;
     /* guarded by lock: */
@@ -29,11 +21,10 @@ struct lk_refresh_queue {
     size_t first, count;
 };
 
-lk_refresh_queue *lk_refresh_queue_open(uint64_t seed)
+lk_refresh_queue *lk_refresh_queue_open(void)
 {
     lk_refresh_queue *w = lk_map(sizeof *w, true);
     if (!w) return NULL;
-    w->seed = seed;
     lk_lock_open(&w->lock, LK_RANK_REFRESH_QUEUE);
     return w;
 }
@@ -44,46 +35,6 @@ void lk_refresh_queue_close(lk_refresh_queue *w)
     lk_lock_close(&w->lock);
     lk_unmap(w, sizeof *w);
 }
-
-/* -------------------------------------------------------------------------------------------------- the gate -- */
-
-static int64_t until_of(uint64_t word) { return (int64_t)(word >> MARK_BITS); }
-static uint64_t mark_of_token(uint64_t word) { return word & ((1u << MARK_BITS) - 1); }
-
-/* The token's own word, or else one whose time is up. NULL: the bucket is full of others. */
-static _Atomic uint64_t *word_of(lk_refresh_queue *w, const char *token, int64_t now_ms, uint64_t *mark, uint64_t *was)
-{
-    uint64_t hash = lk_hash(token, LATCHKEY_SELECTOR_LENGTH, w->seed);
-    _Atomic uint64_t *bucket = w->gate[hash % BUCKETS], *free = NULL;
-    *mark = mark_of_token(hash >> 32);
-    for (int i = 0; i < WAYS; i++) {
-        uint64_t word = atomic_load_explicit(&bucket[i], memory_order_relaxed);
-        bool own = mark_of_token(word) == *mark, over = until_of(word) <= now_ms;
-        if (!own && (!over || free)) continue;
-        free = &bucket[i];
-        *was = word;
-        if (own) break;
-    }
-    return free;
-}
-
-bool lk_refresh_queue_dedup(lk_refresh_queue *w, const char *token, int64_t now_ms, int64_t apart_ms)
-{
-    uint64_t mark, was = 0;
-    _Atomic uint64_t *word = word_of(w, token, now_ms, &mark, &was);
-    return word && until_of(was) <= now_ms &&
-           atomic_compare_exchange_strong_explicit(word, &was, (uint64_t)(now_ms + apart_ms) << MARK_BITS | mark,
-                                                   memory_order_relaxed, memory_order_relaxed);
-}
-
-void lk_refresh_queue_shut(lk_refresh_queue *w, const char *token, int64_t now_ms, int64_t until_ms)
-{
-    uint64_t mark, was = 0;
-    _Atomic uint64_t *word = word_of(w, token, now_ms, &mark, &was);
-    if (word) atomic_store_explicit(word, (uint64_t)until_ms << MARK_BITS | mark, memory_order_relaxed);
-}
-
-/* ------------------------------------------------------------------------------------------------- the queue -- */
 
 size_t lk_refresh_queue_put(lk_refresh_queue *w, const char *token, int64_t now_ms)
 {

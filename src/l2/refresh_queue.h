@@ -1,17 +1,10 @@
-/* Tokens whose entries of L1 are in use and near their end, to be read again by the link before that (refresh.c): which
- * hits may ask, and the queue of what was asked for.
+/* Tokens whose entries of L1 are in use and near their end, to be read again by the link before that (refresh.c). Each
+ * node has a queue.
  *
- *   a hit near the entry's end --gate: not asked for recently--> queue --the link, when it has time--> in hand
- *
- * The gate is a lossy table without locks: 16,384 buckets of four words. Each word is the mark of a token, and the time
- * until which it need not be asked for again. If a bucket holds four others, the gate is shut: a collision costs a
- * miss, as there would be without all this, and never a read more. Two threads may find it open for one token at the
- * same time: that costs one read.
+ *   a hit near the entry's end --refresh_gate.h: not asked for recently--> queue --the link, when it has time--> in hand
  *
  * The queue has a limit, and what exceeds it is dropped (G). It holds whole, live tokens, so all of it is in memory of
- * its own, outside core dumps and zeros in a forked child, and a token is wiped as soon as it leaves (F). A hash places
- * a mark and decides nothing else (E): a hit that is wrongly let through, or not let through, is answered from L1 all
- * the same.
+ * its own, outside core dumps and zeros in a forked child, and a token is wiped as soon as it leaves (F).
  *
  * Lock: refresh_queue.lock, for the queue. */
 #ifndef LK_L2_REFRESH_QUEUE_H
@@ -37,12 +30,8 @@ typedef struct lk_refresh_item {
     lk_vouch vouch;
 } lk_refresh_item;
 
-lk_refresh_queue *lk_refresh_queue_open(uint64_t seed); /* NULL: no memory; a forked child sees it empty */
+lk_refresh_queue *lk_refresh_queue_open(void); /* NULL: no memory; a forked child sees it empty */
 void lk_refresh_queue_close(lk_refresh_queue *wanted);
-
-/* True: it was not asked for in the last apart_ms, and now it has been. Takes no lock. */
-bool lk_refresh_queue_dedup(lk_refresh_queue *wanted, const char *token, int64_t now_ms, int64_t apart_ms);
-void lk_refresh_queue_shut(lk_refresh_queue *wanted, const char *token, int64_t now_ms, int64_t until_ms);
 
 size_t lk_refresh_queue_put(lk_refresh_queue *wanted, const char *token,
                             int64_t now_ms); /* how many wait now; 0: it is full, and this one was dropped */

@@ -1,77 +1,200 @@
 /* See topology.h. */
 #include "l2/topology.h"
 
-#include "base/wake.h"
+#include "base/log.h"
+#include "l2/node_parts.h"
 
 #include <stdio.h>
-#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
-/* A node that owns all partitions. */
+/* The first node owns all partitions. In a cluster it has no server, and sleeps until there is a map. */
 static int open_first(lk_topology *t, char *error, size_t error_size)
 {
-    lk_partitions all = {t->partitions, (size_t)t->config->partitions};
-    int status = lk_node_open(t, all, &t->node[0], error, error_size);
+    lk_node *node;
+    int status = lk_node_open(t, NULL, &node, error, error_size);
     if (status) return status;
-    for (unsigned p = 0; p < all.count; p++) atomic_store_explicit(&t->book.owner[p], t->node[0], memory_order_release);
+    if (t->config->cluster) lk_node_trouble(node, LATCHKEY_UNAVAILABLE, "no server of the cluster has answered yet");
+    t->node[0] = node;
+    node->owned = (unsigned)t->config->partitions;
+    node->remapped = true;
+    for (unsigned p = 0; p < (unsigned)t->config->partitions; p++)
+        atomic_store_explicit(&t->book.owner[p], node, memory_order_release);
     atomic_store_explicit(&t->nodes, 1, memory_order_release);
-    return lk_node_start(t->node[0], error, error_size);
+    return lk_node_start(node, error, error_size);
 }
 
 int lk_topology_open(lk_topology *t, const lk_config *config, lk_counters *counters, const lk_l1_side *l1, char *error,
                      size_t error_size)
 {
-    size_t count = (size_t)config->partitions;
     t->config = config;
     t->counters = counters;
     t->l1 = *l1;
     t->sign_fd = -1;
-    t->partitions = calloc(count, sizeof *t->partitions);
-    if (!t->partitions) return LATCHKEY_NO_MEMORY;
-    for (unsigned p = 0; p < count; p++) t->partitions[p] = p;
-    int status = lk_book_open(&t->book, config, counters, error, error_size);
+    int status = lk_book_open(&t->book, config);
+    if (!status && config->cluster) status = lk_book_descriptor(&t->sign_fd, error, error_size);
     return status ? status : open_first(t, error, error_size);
+}
+
+/* A process that stops has to know, and can wait before it does: latchkey_stats says how many are pending. */
+static void say_given_up(const lk_topology *t)
+{
+    size_t given_up = t->book.pending ? lk_pending_retries(t->book.pending) : 0;
+    if (given_up)
+        lk_log(LATCHKEY_LOG_ERROR,
+               "close: %zu revocations that Redis has not confirmed are given up: these sessions may live on. Before a "
+               "stop, wait until `pending` (latchkey_stats_read) is 0",
+               given_up);
 }
 
 void lk_topology_close(lk_topology *t)
 {
-    lk_node_close(t->node[0]);
-    lk_book_close(&t->book);
-    free(t->partitions);
-    t->node[0] = NULL;
+    if (!t->book.open) return;
+    lk_node *node;
+    for (unsigned i = 0; (node = lk_topology_node(t, i)); i++) lk_node_stop(node);
+    say_given_up(t);
+    for (unsigned i = 0; (node = lk_topology_node(t, i)); i++) lk_node_close(node);
     atomic_store_explicit(&t->nodes, 0, memory_order_relaxed);
-    t->partitions = NULL;
+    if (t->sign_fd >= 0) close(t->sign_fd);
+    lk_book_close(&t->book);
 }
 
 void lk_topology_abandon(lk_topology *t)
 {
-    lk_node_abandon(t->node[0]);
-    lk_book_abandon(&t->book);
+    lk_node *node;
+    for (unsigned i = 0; (node = lk_topology_node(t, i)); i++) lk_node_abandon(node);
+    if (t->sign_fd >= 0) close(t->sign_fd);
 }
 
+/* Nodes may get and lose partitions meanwhile. */
 int lk_topology_wait(lk_topology *t, int64_t deadline_ms, char *error, size_t error_size)
 {
     int status = LATCHKEY_OK;
+    uint64_t seen;
     lk_node *node;
-    for (unsigned i = 0; !status && (node = lk_topology_node(t, i)); i++)
-        if (lk_node_owns(node)) status = lk_node_wait(node, deadline_ms, error, error_size);
+    do {
+        seen = lk_topology_version(t);
+        for (unsigned i = 0; !status && (node = lk_topology_node(t, i)); i++)
+            if (lk_node_owns(node)) status = lk_node_wait(node, deadline_ms, error, error_size);
+    } while (!status && lk_topology_version(t) != seen);
     return status;
+}
+
+/* ------------------------------------------------------------------------------------------------ the map -- */
+
+static lk_node *find_node(const lk_topology *t, const lk_host *host)
+{
+    lk_node *node;
+    lk_host at;
+    for (unsigned i = 0; (node = lk_topology_node(t, i)); i++)
+        if (lk_node_host(node, &at) && lk_host_same(&at, host)) return node;
+    return NULL;
+}
+
+static int add_node(lk_topology *t, const lk_host *host, lk_node **out, char *error, size_t error_size)
+{
+    unsigned count = atomic_load_explicit(&t->nodes, memory_order_relaxed);
+    snprintf(error, error_size, "no memory for a node of the cluster");
+    int status = lk_node_open(t, host, out, error, error_size);
+    if (!status) status = lk_node_start(*out, error, error_size);
+    if (status) {
+        if (*out) lk_node_close(*out);
+        *out = NULL;
+        return status;
+    }
+    t->node[count] = *out;
+    atomic_store_explicit(&t->nodes, count + 1, memory_order_release);
+    return LATCHKEY_OK;
+}
+
+/* Where the table is full, a node that has owned nothing for the longest time gets the server: addresses change over the
+ * years. A caller that still asks that node's server by mistake is told by its incarnation. */
+static lk_node *sleeper(lk_topology *t)
+{
+    lk_node *node, *oldest = NULL;
+    for (unsigned i = 1; (node = lk_topology_node(t, i)); i++)
+        if (!lk_node_owns(node) && !node->mapped && (!oldest || node->slept_in < oldest->slept_in)) oldest = node;
+    return oldest;
+}
+
+static int node_at(lk_topology *t, const lk_host *host, lk_node **out, char *error, size_t error_size)
+{
+    if ((*out = find_node(t, host))) return LATCHKEY_OK;
+    if (atomic_load_explicit(&t->nodes, memory_order_relaxed) < LK_NODES_MAX)
+        return add_node(t, host, out, error, error_size);
+    if ((*out = sleeper(t))) lk_node_rename(*out, host);
+    if (*out) return LATCHKEY_OK;
+    snprintf(error, error_size, "the cluster has more than %d servers that own partitions", LK_NODES_MAX - 1);
+    return LATCHKEY_UNAVAILABLE;
+}
+
+/* From then on the old owner writes no lease of it. The lease goes on for hits, and names no server, so nothing is put
+ * into L1 before the new owner has met it. */
+static void move_locked(lk_book *book, unsigned p, lk_node *from, lk_node *to)
+{
+    lk_lock_assert(&book->lock);
+    lk_lease *lease = &book->leases->of[p];
+    atomic_store_explicit(&book->owner[p], to, memory_order_release);
+    atomic_store_explicit(&lease->incarnation, 0, memory_order_relaxed);
+    atomic_fetch_add_explicit(&lease->meetings, 1, memory_order_release);
+    book->since[p] = book->version + 1;
+    from->owned--;
+    to->owned++;
+    from->slept_in = book->version + 1;
+    from->moved = to->moved = true;
+}
+
+static bool move_all(lk_topology *t, const lk_server_map *map, lk_node *const *node)
+{
+    lk_book *book = &t->book;
+    bool any = false;
+    lk_lock_take(&book->lock);
+    for (unsigned p = 0; p < (unsigned)t->config->partitions; p++) {
+        lk_node *from = lk_book_owner(book, p), *to = map->of[p] == LK_NO_SERVER ? NULL : node[map->of[p]];
+        if (!to || to == from) continue;
+        move_locked(book, p, from, to);
+        any = true;
+    }
+    book->version += any;
+    book->news += any;
+    if (any) pthread_cond_broadcast(&book->changed);
+    lk_lock_give(&book->lock);
+    return any;
 }
 
 int lk_topology_apply(lk_topology *t, const lk_server_map *map, char *error, size_t error_size)
 {
-    (void)t, (void)map;
-    snprintf(error, error_size, "there is no cluster");
-    return LATCHKEY_UNAVAILABLE;
+    lk_node *node[LK_NODES_MAX] = {NULL};
+    bool used[LK_NODES_MAX] = {false};
+    int status = LATCHKEY_OK;
+    for (unsigned p = 0; p < (unsigned)t->config->partitions; p++)
+        if (map->of[p] < map->servers) used[map->of[p]] = true;
+    for (unsigned s = 0; s < map->servers; s++) {
+        int found = used[s] ? node_at(t, &map->server[s], &node[s], error, error_size) : (int)LATCHKEY_OK;
+        if (node[s]) node[s]->mapped = true;
+        if (!status) status = found;
+    }
+    bool any = move_all(t, map, node);
+    lk_node *each;
+    for (unsigned i = 0; (each = lk_topology_node(t, i)); i++) {
+        if (each->moved) lk_node_remap(each);
+        each->moved = each->mapped = false;
+    }
+    if (!any) return status;
+    lk_bells_ring(&t->book.bells);
+    return status;
 }
 
 void lk_topology_sign(lk_topology *t, lk_node *from, const char *text)
 {
     if (t->sign_fd < 0) return;
     lk_lock_take(&t->book.lock);
+    /* What names a server is not forgotten for what does not. */
+    if (*text || !t->is_signed || !t->sign.text[0]) {
+        t->sign.from = from;
+        snprintf(t->sign.text, sizeof t->sign.text, "%s", text);
+    }
     t->is_signed = true;
-    t->sign.from = from;
-    snprintf(t->sign.text, sizeof t->sign.text, "%s", text);
     lk_lock_give(&t->book.lock);
     lk_raise(t->sign_fd);
 }

@@ -36,9 +36,8 @@ struct lk_topology {
      * thread that sees a place of a node sees the node. */
     lk_node *node[LK_NODES_MAX];
     _Atomic unsigned nodes;
-    unsigned *partitions; /* from 0 up: all */
-    int sign_fd;          /* an eventfd for the thread that has the map: there is a sign. -1: no cluster */
-    bool is_signed;       /* guarded, as is the newest sign: */
+    int sign_fd;    /* an eventfd for the thread that has the map: there is a sign. -1: no cluster */
+    bool is_signed; /* guarded, as is the newest sign: */
     lk_sign sign;
 };
 
@@ -68,7 +67,7 @@ static inline lk_node *lk_topology_node(const lk_topology *topology, unsigned i)
 
 /* From now on these servers own the partitions. Called by one thread only, that of the cluster. OK; else some partitions
  * keep their owner, and `error` says why: NO_MEMORY; UNAVAILABLE: the process has no more threads or descriptors, or
- * there were more than LK_NODES_MAX servers since open. */
+ * there are more than LK_NODES_MAX - 1 servers. */
 int lk_topology_apply(lk_topology *topology, const lk_server_map *map, char *error, size_t error_size);
 
 /* The map may be old: the thread that has it is woken. `from` may be NULL. Does nothing unless there is a cluster. */

@@ -22,7 +22,7 @@ typedef struct lk_window {
 } lk_window;
 
 struct latchkey {
-    lk_leases *leases; /* first, because validate reads it first. These four belong to the topology */
+    lk_leases *leases; /* first, because validate reads it first. These three belong to the topology */
     lk_l1 *l1;
     int64_t refresh_ms; /* an entry that is hit this long before its end in L1 is read again: see lk_session_window */
     lk_counters counters;
@@ -32,7 +32,6 @@ struct latchkey {
     lk_l2 l2;
     lk_book *book;
     lk_pending *pending;
-    lk_refresh_queue *refresh_queue;
     lk_config config;
     lk_window window;
     _Atomic int64_t visits; /* seq_cst, see visit.h (1), as is `draining`: */

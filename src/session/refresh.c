@@ -1,6 +1,6 @@
 /* See refresh.h.
  *
- *   a hit that finds a question due (hit.c) --> refresh_queue.c --> the link
+ *   a hit that finds a question due (hit.c) --> refresh_queue.h --> the link
  *        a touch is due:                  PEXPIRE ... --> 1 --> the entry's time moves on              (touch.c)
  *        its end in L1 is near, or RENEW: HGET v, PTTL --> judge --> L1
  *
@@ -31,7 +31,7 @@ void lk_session_refresh(latchkey *lk, const char *token, int64_t now_ms)
 {
     lk_token parsed;
     int64_t patience_ms = lk_session_patience(lk);
-    if (!lk_refresh_queue_dedup(lk->refresh_queue, token, now_ms, 2 * patience_ms)) return;
+    if (!lk_refresh_gate_dedup(lk->book->refresh_gate, token, now_ms, 2 * patience_ms)) return;
     if (lk_parse(lk, token, LATCHKEY_TOKEN_LENGTH, &parsed))
         lk_node_refresh(lk_l2_owner(&lk->l2, parsed.partition), parsed.text, now_ms, patience_ms);
     lk_wipe(&parsed, sizeof parsed);

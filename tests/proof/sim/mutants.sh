@@ -107,8 +107,8 @@ mutant expiry session/judge.c "the expiry of the key is not looked at" \
     's/int64_t left = pttl->integer,/int64_t left = 86400000,/'
 mutant replay l2/link_replay.c "what the beat finds missing is not read in the log" \
     's/return !gap;/return true;/; s/gap = true;/break;/'
-mutant retry l2/node.c "revocations that Redis did not confirm are not retried" \
-    's/if \(lk_pending_next\(/if (0 && lk_pending_next(/'
+mutant retry l2/node_side.c "revocations that Redis did not confirm are not retried" \
+    's/if \(next_revocation\(/if (0 && next_revocation(/'
 mutant own_purge api/revoke.c "revoke does not purge its own L1" \
     's/    (if \([^)]*\) )?lk_l1_purge\(lk->l1, [^;]*\);[^\n]*\n//g'
 mutant remember l2/book.c "revoke does not remember what it made" \

@@ -29,7 +29,7 @@ int __wrap_lk_topology_apply(lk_topology *t, const lk_server_map *map, char *err
 uint64_t __wrap_lk_topology_version(lk_topology *t);
 bool __wrap_lk_node_owns(const lk_node *node);
 void __wrap_lk_node_trouble(lk_node *node, int how, const char *text);
-const lk_host *__wrap_lk_node_host(const lk_node *node);
+bool __wrap_lk_node_host(lk_node *node, lk_host *host);
 
 static bool same_map(const lk_server_map *a, const lk_server_map *b, unsigned partitions)
 {
@@ -61,7 +61,11 @@ uint64_t __wrap_lk_topology_version(lk_topology *t)
 }
 
 bool __wrap_lk_node_owns(const lk_node *node) { return node != NULL; }
-const lk_host *__wrap_lk_node_host(const lk_node *node) { return node ? &from : NULL; }
+bool __wrap_lk_node_host(lk_node *node, lk_host *host)
+{
+    *host = from;
+    return node != NULL;
+}
 
 void __wrap_lk_node_trouble(lk_node *node, int how, const char *text)
 {

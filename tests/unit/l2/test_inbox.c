@@ -22,7 +22,7 @@ static int setup(void **state)
 {
     (void)state;
     wake_fd = eventfd(0, EFD_NONBLOCK);
-    inbox = lk_inbox_open(&counters, wake_fd, unit_seed());
+    inbox = lk_inbox_open(&counters, wake_fd);
     return wake_fd < 0 || !inbox;
 }
 
