@@ -419,7 +419,8 @@ LATCHKEY_API void latchkey_close(latchkey *lk);
  * draft->fields are stored in Redis. Fields whose names start with "pq." are bound to the entry by pq_key_hash.
  * Returns  OK; LIMIT; REFUSED; BAD_ARGUMENT; UNAVAILABLE; CORRUPT; NO_MEMORY; FORKED. When it is not OK no token was
  *          given out. After UNAVAILABLE Redis may hold a session that has no known token, until it idles out.
- * Blocks   for at most deadline_ms. Guarantees F, G. */
+ * Blocks   for at most deadline_ms. To hash, seal and copy large fields comes on top: up to 5 ms for each MiB (16 MiB are the most that a
+ *          session can have). Guarantees F, G. */
 LATCHKEY_API int latchkey_create(latchkey *lk, const latchkey_draft *draft, char token[LATCHKEY_TOKEN_SIZE]);
 
 /* A token for a session of this user that is yet to be made, for frameworks that want the id first. Redis is not asked, and
@@ -436,7 +437,7 @@ LATCHKEY_API int latchkey_token_new(latchkey *lk, uint64_t user_id, char token[L
  * Returns  as latchkey_create; REFUSED also where a session of this token exists, or was ended lately (the last 1,000 revocations
  *          of its partition are known); MALFORMED (not a token that this deployment made); BAD_ARGUMENT also for a token that was
  *          made for another user.
- * Blocks   for at most deadline_ms. Guarantees D, F, G. */
+ * Blocks   as latchkey_create. Guarantees D, F, G. */
 LATCHKEY_API int latchkey_create_with(latchkey *lk, const latchkey_draft *draft, const char *token, size_t token_len);
 
 /* Is this session valid, and whose is it? L1 answers. On a miss the calling thread asks Redis itself; equal
@@ -567,7 +568,7 @@ LATCHKEY_API int latchkey_rotate(latchkey *lk, const char *token, size_t token_l
  *          UNAVAILABLE (call it again: it goes on where it stopped. Until it is OK or REFUSED the token is good in the old store
  *          alone, and a session that must end has to be ended there);
  *          CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED.
- * Blocks   for at most deadline_ms: three round trips. Guarantees D, E, F, G. */
+ * Blocks   as latchkey_create: three round trips. Guarantees D, E, F, G. */
 LATCHKEY_API int latchkey_import(latchkey *lk, const char *foreign, size_t foreign_len, const latchkey_draft *draft,
                                  int64_t created_at_ms, int64_t expires_at_ms);
 
@@ -835,7 +836,7 @@ LATCHKEY_API void latchkey_record_free(latchkey_record *record);
  * entry's pq_key_hash, and purges the session from every L1, as a revocation does.
  * Returns  OK; NOT_FOUND; EXPIRED; MALFORMED; UNAVAILABLE (also when others kept changing the key material for the
  *          whole deadline); CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED.
- * Blocks   for at most deadline_ms. Guarantees B (for the old entry), C, D. */
+ * Blocks   for at most deadline_ms, and as long as large fields take (see latchkey_create). Guarantees B (for the old entry), C, D. */
 LATCHKEY_API int latchkey_set_fields(latchkey *lk, const char *token, size_t token_len, const latchkey_field *fields,
                                      size_t field_count);
 
@@ -867,7 +868,7 @@ LATCHKEY_API size_t latchkey_change_size(void);
  * material may be among the fields. (latchkey_set_fields asks for no version.)
  * Returns  OK; REFUSED: one of them has another version, and nothing was changed; NOT_FOUND; EXPIRED; MALFORMED; UNAVAILABLE
  *          (it may have been done: read again before you repeat it); CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED.
- * Blocks   for at most deadline_ms. Guarantees B (for the old entry), C, D. */
+ * Blocks   for at most deadline_ms, and as long as large fields take (see latchkey_create). Guarantees B (for the old entry), C, D. */
 LATCHKEY_API int latchkey_change_fields(latchkey *lk, const char *token, size_t token_len,
                                         const latchkey_change *changes, size_t count);
 

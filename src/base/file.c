@@ -1,14 +1,18 @@
 /* See file.h. It does not use stdio, whose buffer would keep a copy of a secret. */
 #include "base/file.h"
 
+#include "base/clock.h"
 #include "base/errno_text.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+enum { PIPE_S = 5 }; /* for so long a pipe's writer is waited for */
 
 static int64_t nanoseconds(const struct timespec *time) { return time->tv_sec * INT64_C(1000000000) + time->tv_nsec; }
 
@@ -39,26 +43,59 @@ ssize_t lk_read_all(int fd, char *bytes, size_t size)
     return (ssize_t)used;
 }
 
+/* Waits until there is something to read. False: there is nothing in time, and errno is ETIMEDOUT. */
+static bool await(int fd, int64_t until_ms)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    int64_t left_ms = until_ms - lk_now_ms();
+    int ready = left_ms > 0 ? poll(&p, 1, (int)left_ms) : 0;
+    if (!ready) errno = ETIMEDOUT;
+    return ready > 0 || (ready < 0 && errno == EINTR);
+}
+
+/* As lk_read_all, of a file that was opened with O_NONBLOCK. */
+static ssize_t read_in_time(int fd, char *bytes, size_t size)
+{
+    const int64_t until_ms = lk_now_ms() + PIPE_S * 1000;
+    size_t used = 0;
+    while (used < size) {
+        ssize_t got = read(fd, bytes + used, size - used);
+        if (got == 0) break;
+        if (got > 0) used += (size_t)got;
+        else if (errno != EINTR && (errno != EAGAIN || !await(fd, until_ms))) return -1;
+    }
+    return (ssize_t)used;
+}
+
+/* NULL: it can be read without waiting for ever. A pipe may be a shell's, of <(command). */
+static const char *kind_fault(int fd, bool again, bool *pipe)
+{
+    struct stat s;
+    bool known = !fstat(fd, &s), regular = known && S_ISREG(s.st_mode);
+    *pipe = known && S_ISFIFO(s.st_mode);
+    if (again) return regular ? NULL : "is not a regular file any more";
+    return regular || *pipe ? NULL : "is neither a regular file nor a pipe";
+}
+
 ssize_t lk_file_read(const char *option, const char *path, bool again, char *bytes, size_t size, char *error,
                      size_t error_size)
 {
-    struct stat s;
     int fd;
-    do fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | (again ? O_NONBLOCK : 0));
+    bool pipe;
+    do fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     while (fd < 0 && errno == EINTR);
     if (fd < 0) {
         snprintf(error, error_size, "%s: cannot open '%.100s': %s", option, path, lk_errno_text(errno));
         return -1;
     }
-    ssize_t got = -1;
-    if (again && (fstat(fd, &s) || !S_ISREG(s.st_mode)))
-        snprintf(error, error_size, "%s: '%.100s' is not a regular file any more", option, path);
-    else if ((got = lk_read_all(fd, bytes, size)) < 0)
-        snprintf(error, error_size, "%s: cannot read '%.100s': %s", option, path, lk_errno_text(errno));
-    else if ((size_t)got == size) {
+    const char *fault = kind_fault(fd, again, &pipe);
+    ssize_t got = fault ? -1 : read_in_time(fd, bytes, size);
+    if (!fault && got < 0 && errno == ETIMEDOUT) fault = "is a pipe that was not written to its end within 5 s";
+    if (!got && pipe) fault = "is a pipe to which nothing is written: name a regular file";
+    if (fault) snprintf(error, error_size, "%s: cannot read '%.100s': it %s", option, path, fault);
+    else if (got < 0) snprintf(error, error_size, "%s: cannot read '%.100s': %s", option, path, lk_errno_text(errno));
+    else if ((size_t)got == size)
         snprintf(error, error_size, "%s: '%.100s' is larger than %zu bytes", option, path, size - 1);
-        got = -1;
-    }
     close(fd);
-    return got;
+    return fault || (got > 0 && (size_t)got == size) ? -1 : got;
 }
