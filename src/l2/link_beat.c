@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BEAT_TIMEOUT_MIN_MS = 250 };
+enum { BEAT_TIMEOUT_MIN_MS = 250, SET_FORWARD_US = 100000 };
 
 /* One command, such as MGET, for these keys of each partition: all of the first kind, then all of the second, if there
  * is one. */
@@ -291,6 +291,17 @@ static void take_state(lk_link *link, const lk_reply *reply, int64_t now_ms)
     else answered(link, now_ms);
 }
 
+/* L1 counts by this machine's clock, and holds sessions that are over by the new time: it is emptied before the next lease
+ * (H). A clock that drifts gains less than SET_FORWARD_US from beat to beat. */
+static void empty_if_set_forward(lk_link *link, int64_t gained_us)
+{
+    if (link->baseline || gained_us < SET_FORWARD_US) return;
+    link->link_log.forward_ms += gained_us / 1000;
+    link->link_log.expected++;
+    link->l1.everyone(link->l1.context);
+    lk_count(link->counters, LK_EMPTIES, 1);
+}
+
 /* Redis' time is known to half a round trip, so the shortest of the recent ones is used (Cristian 1989). Its worth
  * fades, since clocks drift. A difference that the round trips do not explain is a clock that was set: it is taken at
  * once. */
@@ -300,6 +311,7 @@ static void set_server_time(lk_link *link, int64_t server_us, int64_t round_us)
     link->best_round_us += link->best_round_us / 8 + 1;
     bool explained = link->server_ahead_us && (off < 0 ? -off : off) <= round_us + link->best_round_us;
     if (explained && round_us > link->best_round_us) return;
+    if (!explained && link->server_ahead_us) empty_if_set_forward(link, off - round_us - link->best_round_us);
     link->best_round_us = round_us;
     link->server_ahead_us = ahead_us;
 }

@@ -101,6 +101,15 @@ static void say_everyone(lk_link_log *t, int64_t now_ms)
     t->everyone = false;
 }
 
+static void say_forward(lk_link_log *t, int64_t now_ms)
+{
+    if (!t->forward_ms || !room(t, now_ms)) return;
+    lk_log(LATCHKEY_LOG_WARNING,
+           "l1: emptied: Redis' clock was set forward by %" PRId64 " ms (or this machine slept): sessions may be over",
+           t->forward_ms);
+    t->forward_ms = 0;
+}
+
 static void say_corrupt(lk_link_log *t, int64_t now_ms, uint64_t corrupt)
 {
     if (corrupt == t->corrupt || !room(t, now_ms)) return;
@@ -121,5 +130,6 @@ void lk_link_log_lease(lk_link_log *t, int64_t sent_ms, int64_t staleness_ms, co
     say_lapse(t, sent_ms);
     say_l1(t, sent_ms, lk_counted(counters, LK_MISSED), lk_counted(counters, LK_EMPTIES));
     say_everyone(t, sent_ms);
+    say_forward(t, sent_ms);
     say_corrupt(t, sent_ms, lk_counted(counters, LK_CORRUPT_RECORDS));
 }

@@ -21,7 +21,8 @@ typedef struct lk_link_log {
     uint64_t missed, empties, corrupt; /* the counters as of the last line */
     /* how many of the empties since then have another cause: another server was met, or */
     uint64_t expected;
-    bool everyone;              /* all sessions were ended */
+    bool everyone;              /* all sessions were ended; or */
+    int64_t forward_ms;         /* Redis' clock was set forward by that much */
     int64_t lines, refilled_ms; /* how many lines may be logged now; when that was computed */
 } lk_link_log;
 

@@ -251,6 +251,12 @@ static void judge_ok(const asking *a, const latchkey_entry *entry)
     if (looked_us > s->absolute_us + slack)
         fail("H: m%d admits %s, %.3f s after its absolute expiry", m, s->selector,
              (double)(looked_us - s->absolute_us) / 1e6);
+    /* By Redis' own clock, some time after it was set. */
+    int64_t late_us =
+        server_clock_ms(server_acting()) * MS - (w.now_us - looked_us) - (entry ? entry->expires_at_ms * MS : 0);
+    if (entry && truth_calm(a) && late_us > truth_unsure_us())
+        fail("H: m%d admits %s, %.3f s after its absolute expiry by Redis' clock", m, s->selector,
+             (double)late_us / 1e6);
 }
 
 bool truth_calm(const asking *a)
