@@ -67,35 +67,28 @@ static ssize_t read_in_time(int fd, char *bytes, size_t size)
     return (ssize_t)used;
 }
 
-/* NULL: it can be read without waiting for ever. A pipe may be a shell's, of <(command). */
-static const char *kind_fault(int fd, bool again, bool *pipe)
-{
-    struct stat s;
-    bool known = !fstat(fd, &s), regular = known && S_ISREG(s.st_mode);
-    *pipe = known && S_ISFIFO(s.st_mode);
-    if (again) return regular ? NULL : "is not a regular file any more";
-    return regular || *pipe ? NULL : "is neither a regular file nor a pipe";
-}
-
 ssize_t lk_file_read(const char *option, const char *path, bool again, char *bytes, size_t size, char *error,
                      size_t error_size)
 {
+    struct stat s;
     int fd;
-    bool pipe;
     do fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     while (fd < 0 && errno == EINTR);
     if (fd < 0) {
         snprintf(error, error_size, "%s: cannot open '%.100s': %s", option, path, lk_errno_text(errno));
         return -1;
     }
-    const char *fault = kind_fault(fd, again, &pipe);
+    bool known = !fstat(fd, &s), pipe = known && S_ISFIFO(s.st_mode);
+    const char *fault = again && !(known && S_ISREG(s.st_mode)) ? "it is not a regular file any more" : NULL;
     ssize_t got = fault ? -1 : read_in_time(fd, bytes, size);
-    if (!fault && got < 0 && errno == ETIMEDOUT) fault = "is a pipe that was not written to its end within 5 s";
-    if (!got && pipe) fault = "is a pipe to which nothing is written: name a regular file";
-    if (fault) snprintf(error, error_size, "%s: cannot read '%.100s': it %s", option, path, fault);
-    else if (got < 0) snprintf(error, error_size, "%s: cannot read '%.100s': %s", option, path, lk_errno_text(errno));
-    else if ((size_t)got == size)
+    if (!got && pipe) fault = "it is a pipe to which nothing is written: name a regular file";
+    else if (!fault && got < 0 && errno == ETIMEDOUT) fault = "it was not written to its end within 5 s";
+    else if (!fault && got < 0) fault = lk_errno_text(errno);
+    if (fault) snprintf(error, error_size, "%s: cannot read '%.100s': %s", option, path, fault);
+    else if ((size_t)got == size) {
         snprintf(error, error_size, "%s: '%.100s' is larger than %zu bytes", option, path, size - 1);
+        got = -1;
+    }
     close(fd);
-    return fault || (got > 0 && (size_t)got == size) ? -1 : got;
+    return fault ? -1 : got;
 }

@@ -17,7 +17,7 @@ typedef struct lk_file_id {
 lk_file_id lk_file_identify(const char *path);
 
 /* Reads the whole file. -1: it cannot be read, or it holds `size` bytes or more; `error` names `option` and the path. It
- * does not wait, but for a pipe that has a writer: five seconds at most. Anything else that is no regular file is refused.
+ * does not wait, but for a pipe that has a writer, or a terminal: five seconds at most.
  * `again`: the file was read before. Then only a regular file is accepted (a pipe can be read once only). */
 ssize_t lk_file_read(const char *option, const char *path, bool again, char *bytes, size_t size, char *error,
                      size_t error_size);

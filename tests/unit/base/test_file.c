@@ -88,12 +88,11 @@ static void test_a_writer_that_never_ends_is_not(void **state)
     close(fd[1]);
 }
 
-static void test_what_is_no_file_is_refused(void **state)
+static void test_what_has_no_end_or_is_no_file_is_refused(void **state)
 {
     (void)state;
-    static const char *const rows[][2] = {{"/", "neither a regular file nor a pipe"},
-                                          {"/dev/zero", "neither a regular file nor a pipe"},
-                                          {"/does/not/exist", "No such file"}};
+    static const char *const rows[][2] = {
+        {"/", "Is a directory"}, {"/dev/zero", "larger than 63 bytes"}, {"/does/not/exist", "No such file"}};
     for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
         assert_int_equal(read_it(rows[i][0]), -1);
         if (!strstr(error, rows[i][1]) || !strstr(error, "some_file")) fail_msg("%s: %s", rows[i][0], error);
@@ -106,7 +105,7 @@ int main(void)
         cmocka_unit_test(test_a_pipe_without_a_writer_is_refused_for_every_option),
         cmocka_unit_test(test_a_pipe_with_a_writer_is_waited_for),
         cmocka_unit_test(test_a_writer_that_never_ends_is_not),
-        cmocka_unit_test(test_what_is_no_file_is_refused),
+        cmocka_unit_test(test_what_has_no_end_or_is_no_file_is_refused),
     };
     return cmocka_run_group_tests_name("file", tests, unit_setup, NULL);
 }
