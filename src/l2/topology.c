@@ -2,6 +2,7 @@
 #include "l2/topology.h"
 
 #include "base/log.h"
+#include "l2/cluster.h"
 #include "l2/node_parts.h"
 
 #include <stdio.h>
@@ -33,7 +34,9 @@ int lk_topology_open(lk_topology *t, const lk_config *config, lk_counters *count
     t->sign_fd = -1;
     int status = lk_book_open(&t->book, config);
     if (!status && config->cluster) status = lk_book_descriptor(&t->sign_fd, error, error_size);
-    return status ? status : open_first(t, error, error_size);
+    if (!status) status = open_first(t, error, error_size);
+    if (!status && config->cluster) status = lk_cluster_open(t, &t->cluster, error, error_size);
+    return status;
 }
 
 /* A process that stops has to know, and can wait before it does: latchkey_stats says how many are pending. */
@@ -51,6 +54,8 @@ void lk_topology_close(lk_topology *t)
 {
     if (!t->book.open) return;
     lk_node *node;
+    lk_cluster_close(t->cluster); /* first: it opens nodes */
+    t->cluster = NULL;
     for (unsigned i = 0; (node = lk_topology_node(t, i)); i++) lk_node_stop(node);
     say_given_up(t);
     for (unsigned i = 0; (node = lk_topology_node(t, i)); i++) lk_node_close(node);
@@ -62,6 +67,7 @@ void lk_topology_close(lk_topology *t)
 void lk_topology_abandon(lk_topology *t)
 {
     lk_node *node;
+    lk_cluster_abandon(t->cluster);
     for (unsigned i = 0; (node = lk_topology_node(t, i)); i++) lk_node_abandon(node);
     if (t->sign_fd >= 0) close(t->sign_fd);
 }

@@ -36,8 +36,9 @@ struct lk_topology {
      * thread that sees a place of a node sees the node. */
     lk_node *node[LK_NODES_MAX];
     _Atomic unsigned nodes;
-    int sign_fd;    /* an eventfd for the thread that has the map: there is a sign. -1: no cluster */
-    bool is_signed; /* guarded, as is the newest sign: */
+    int sign_fd;                /* an eventfd for the thread that has the map: there is a sign. -1: no cluster */
+    struct lk_cluster *cluster; /* that thread; NULL: no cluster */
+    bool is_signed;             /* guarded, as is the newest sign: */
     lk_sign sign;
 };
 
