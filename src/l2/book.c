@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
@@ -21,7 +22,7 @@ int lk_book_descriptor(int *fd, char *error, size_t error_size)
 
 int lk_book_open(lk_book *book, const lk_config *config)
 {
-    uint64_t seed[2];
+    uint64_t seed[3];
     lk_random(seed, sizeof seed);
     memset(book, 0, sizeof *book);
     book->open = true;
@@ -33,8 +34,10 @@ int lk_book_open(lk_book *book, const lk_config *config)
     book->cutoffs = lk_cutoffs_open((size_t)config->partitions);
     book->recent = lk_recent_open(seed[0]);
     book->refresh_gate = lk_refresh_gate_open(seed[1]);
+    book->past = lk_past_open((size_t)config->partitions, seed[2]);
     if (book->recent) book->pending = lk_pending_open(book->recent);
-    return book->leases && book->cutoffs && book->refresh_gate && book->pending ? LATCHKEY_OK : LATCHKEY_NO_MEMORY;
+    return book->leases && book->cutoffs && book->past && book->refresh_gate && book->pending ? LATCHKEY_OK
+                                                                                              : LATCHKEY_NO_MEMORY;
 }
 
 void lk_book_close(lk_book *book)
@@ -43,6 +46,7 @@ void lk_book_close(lk_book *book)
     lk_pending_close(book->pending);
     lk_refresh_gate_close(book->refresh_gate);
     lk_recent_close(book->recent);
+    free(book->past);
     lk_cutoffs_close(book->cutoffs);
     lk_leases_close(book->leases);
     lk_bells_close(&book->bells);

@@ -7,6 +7,7 @@
 #include "base/lock.h"
 #include "l2/bells.h"
 #include "l2/lease.h"
+#include "l2/past.h"
 #include "l2/refresh_gate.h"
 #include "revocation/cutoff.h"
 #include "revocation/pending.h"
@@ -23,6 +24,7 @@ struct lk_book {
     lk_bells bells;
     lk_cutoffs *cutoffs;
     lk_recent *recent;
+    lk_past *past;
     lk_pending *pending;
     lk_refresh_gate *refresh_gate;
     lk_lock lock;

@@ -25,6 +25,8 @@ static void take_message(lk_link *link, const lk_reply *channel, const lk_reply 
 
 static void take_push(lk_link *link, const lk_reply *reply, int64_t now_ms, int64_t now_us)
 {
+    bool sharded = link->config->cluster;
+    if (sharded && lk_link_take_shard(link, reply, now_ms)) return;
     if (reply->type == LK_REPLY_ERROR) {
         lk_link_refused(link, reply, now_ms, "");
         return;
@@ -32,7 +34,7 @@ static void take_push(lk_link *link, const lk_reply *reply, int64_t now_ms, int6
     const lk_reply *kind = lk_reply_at(reply, 0), *channel = lk_reply_at(reply, 1);
     if (lk_reply_shaped(reply, "ssi") && lk_reply_is(kind, "subscribe") && link->state == LK_LINK_SUBSCRIBING) {
         if (link->subscriptions && !--link->subscriptions) lk_link_subscribed(link, now_ms);
-    } else if (lk_reply_shaped(reply, "sss") && lk_reply_is(kind, "message")) {
+    } else if (lk_reply_shaped(reply, "sss") && lk_reply_is(kind, sharded ? "smessage" : "message")) {
         /* A message of a channel that is confirmed may come before the last confirmation: the first beat finds it. */
         if (link->state >= LK_LINK_REASSERTING) take_message(link, channel, lk_reply_at(reply, 2), now_us);
     } else
@@ -45,6 +47,8 @@ static void take_reply_of(lk_link *link, int which, const lk_reply *reply, int64
     uint32_t tag = reply->tag;
     if (tag >= LK_HANDSHAKE_TAG) lk_link_take_handshake(link, which, reply, now_ms);
     else if (which == LK_LINK_SUBSCRIPTION) take_push(link, reply, now_ms, now_us);
+    else if (tag >= TAG_NUMBER) lk_link_take_beat_part(link, reply, now_ms);
+    else if (tag >= TAG_ASSERTED) lk_link_take_assertion(link, tag - TAG_ASSERTED, reply, now_ms);
     else if (tag >= TAG_LOG) lk_link_take_log(link, tag - TAG_LOG, reply, now_ms);
     else if (tag >= TAG_JOB) lk_link_take_job(link, tag - TAG_JOB, reply, now_ms);
     else if (tag != TAG_INDEXED && !lk_link_take_beat(link, reply, now_us)) lk_link_take_setup(link, reply, now_ms);
@@ -56,6 +60,8 @@ void lk_link_fed(lk_link *link, int which, int64_t now_us)
     lk_reply *reply;
     int got = 0;
     while (link->state > LK_LINK_CONNECTING && (got = lk_conn_next(&link->conn[which], &reply)) > 0) {
+        if (reply->type == LK_REPLY_ERROR && link->config->cluster && lk_error_is_elsewhere(reply))
+            lk_link_sign(link, reply->text);
         if (lk_link_keep(link, which, reply)) continue;
         take_reply_of(link, which, reply, now_ms, now_us);
         lk_reply_free(reply);
@@ -94,7 +100,7 @@ void lk_link_look(lk_link *link, int64_t now_ms, const char *why)
 
 void lk_link_moved(lk_link *link, int64_t now_ms, const char *text)
 {
-    lk_link_lost(link, now_ms, LATCHKEY_UNAVAILABLE, text);
+    lk_link_let_go(link, now_ms, LATCHKEY_UNAVAILABLE, text);
     link->failures = 0;
     link->suspect = 0;
     link->retry_at_ms = now_ms;
@@ -105,13 +111,26 @@ void lk_link_vouched(lk_link *link, int64_t now_ms)
     if (link->state == LK_LINK_UP) lk_link_complete_beat(link, now_ms);
 }
 
+/* Another node of the cluster is asked for the number of partitions. It does not take long. */
+static void await_agreement(lk_link *link, int64_t now_ms)
+{
+    enum { AGREE_MS = 10 };
+    if (lk_link_disagrees(link)) link->agree_at_ms = now_ms + AGREE_MS;
+    else if (link->agree_at_ms) {
+        link->agree_at_ms = 0;
+        lk_link_complete_beat(link, now_ms);
+    }
+}
+
 void lk_link_tick(lk_link *link, int64_t now_us)
 {
     int64_t now_ms = now_us / 1000;
-    if (link->state == LK_LINK_DOWN && now_ms >= link->retry_at_ms) lk_link_enter(link, LK_LINK_CONNECTING, now_ms);
+    if (link->state == LK_LINK_DOWN && now_ms >= link->retry_at_ms && link->partitions.count)
+        lk_link_enter(link, LK_LINK_CONNECTING, now_ms);
     else if (link->state > LK_LINK_CONNECTING && link->state < LK_LINK_UP && now_ms >= handshake_end(link))
         lk_link_lost(link, now_ms, LATCHKEY_UNAVAILABLE, "Redis accepts the connection but does not answer");
     if (link->state != LK_LINK_UP) return;
+    await_agreement(link, now_ms);
     if (suspicious(link) && now_ms >= link->look_at_ms) {
         lk_link_look(link, now_ms,
                      "another server answers at the same address: connecting again, to see which one it is now");
@@ -129,10 +148,12 @@ void lk_link_tick(lk_link *link, int64_t now_us)
 
 int64_t lk_link_wake_ms(const lk_link *link)
 {
+    if (!link->partitions.count) return INT64_MAX; /* it has nothing to do */
     if (link->state == LK_LINK_DOWN) return link->retry_at_ms;
     if (link->state == LK_LINK_CONNECTING) return link->since_ms;
     if (link->state != LK_LINK_UP) return handshake_end(link);
     int64_t beat_ms = link->beat.out ? lk_link_beat_end(link) : link->next_beat_ms;
     int64_t look_ms = suspicious(link) ? link->look_at_ms : INT64_MAX;
+    if (link->agree_at_ms) look_ms = lk_earlier(look_ms, link->agree_at_ms);
     return lk_earlier(lk_earlier(beat_ms, look_ms), lk_consistency_wake_ms(&link->consistency));
 }

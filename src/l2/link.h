@@ -16,9 +16,11 @@
  *
  * There are two connections to the same incarnation: one for commands, one for the subscription. The parts:
  *
- *   link_state.c      how a link begins, is lost, and ends        link_replay.c  messages and the log are applied to L1
- *   link_handshake.c  on the way up; what a server is told        link_jobs.c    background work between the beats
- *   link_beat.c       the beat and the lease                      link.c         ticks, and which part a reply belongs to
+ *   link_state.c      how a link begins, is lost, and ends        link_replay.c   messages and the log are applied to L1
+ *   link_handshake.c  on the way up                               link_jobs.c     background work between the beats
+ *   link_tell.c       what a server is told; another server       link_cluster.c  what a node of a cluster needs in place
+ *   link_beat.c       the beat and the lease                      link_numbers.c  what a beat reads
+ *   link.c            ticks, and which part a reply belongs to
  *
  * A beat reads every partition's number of the last revocation, asks whether the server is still a primary, and
  * publishes a nonce. Redis keeps messages in order. So when the nonce comes back through the subscription, every
@@ -36,6 +38,11 @@
  * and changes (recent.h) that the server does not know are made again there. Once the first beat has read its numbers,
  * they are taken as they are, and L1 is emptied again.
  *
+ * All of that is per partition: which server it was met on, its numbers, whether the server was told, and its lease. A
+ * server alone has all partitions, and what happens to one happens to all. A node of a cluster has some of them, and
+ * gets others while it runs (lk_link_serve). The link then connects anew. What it had before is a gap like any other.
+ * What it did not have is met as on a new server, also if the slot came with all of its keys.
+ *
  * Why no read of L2 brings back what it should not (guarantee D). A fill's ticket is older than its read. What a replay
  * purges was deleted in Redis before the link read about it in the log. The purge makes every older ticket invalid, and
  * a read with a newer ticket begins after the deletion. So it does no harm that the log comes late, or that it
@@ -44,7 +51,7 @@
  * than all of them. That is also why a new server's L1 is emptied *after* the numbers of the first beat came, not
  * before: they may count a revocation whose message was lost and which is later than a read that is under way.
  *
- * Owned by one thread; it takes no lock. It shares `cutoffs` and `recent` with other threads; those files say how. */
+ * Owned by one thread; it takes no lock. It shares `cutoffs`, `recent` and `past` with other threads; those files say how. */
 #ifndef LK_L2_LINK_H
 #define LK_L2_LINK_H
 

@@ -134,8 +134,9 @@ static bool next_audit(lk_link *link, int64_t now_us, lk_job *job)
         if (!link->l1.sample(link->l1.context, lk_link_random(link), now_us / 1000, &job->seen) ||
             !lk_base64_decode(job->seen.selector, sizeof job->seen.selector, raw, sizeof raw))
             continue;
-        job->kind = LK_JOB_AUDIT;
         job->of.partition = partition_in(raw);
+        if (!lk_partitions_have(link->partitions, job->of.partition)) continue; /* another node's */
+        job->kind = LK_JOB_AUDIT;
         memcpy(job->of.selector, job->seen.selector, sizeof job->of.selector);
         return true;
     }

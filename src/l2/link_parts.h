@@ -10,17 +10,20 @@ enum lk_link_tag {
     TAG_RECORD_PARTITIONS = 1,
     TAG_READ_PARTITIONS,
     TAG_SETTINGS,
-    TAG_REASSERTED,
     TAG_NUMBERS,
     TAG_CUTOFF_KEYS,
     TAG_TIME,
     TAG_REPLICATION,
     TAG_PUBLISHED,
     TAG_HELD,
-    TAG_INDEXED,        /* of a touch; nothing depends on it */
+    TAG_INDEXED,        /* of a touch, or a pulse; nothing depends on it */
     TAG_JOB,            /* + the job's index */
     TAG_VALUE = 0x8000, /* + the job's index: the first of two replies */
-    TAG_LOG = 0x10000,  /* + the partition */
+    /* + the partition: */
+    TAG_LOG = 0x10000,
+    TAG_ASSERTED = 0x20000,
+    TAG_NUMBER = 0x30000, /* in a cluster, in place of TAG_NUMBERS */
+    TAG_CUTOFF = 0x40000,
 };
 
 #define LK_LINK_TIME_MAX_US INT64_C(100000000000000000) /* the year 5138: a clock that shows a later time is not set */
@@ -36,6 +39,12 @@ void lk_link_end_everyone(lk_link *link); /* empties L1 if a cut-off is new */
 void lk_link_no_memory(lk_link *link, int64_t now_ms);
 /* The link is lost, for the reason in an error reply, or else for `text`. */
 void lk_link_refused(lk_link *link, const lk_reply *reply, int64_t now_ms, const char *text);
+/* lk_link_lost without a sign: whoever has the map knows already. */
+void lk_link_let_go(lk_link *link, int64_t now_ms, int status, const char *text);
+/* In a cluster: the map of partitions may be old. */
+void lk_link_sign(lk_link *link, const char *text);
+/* Those of the link's partitions that are so. Good until the next call. */
+lk_partitions lk_link_those(lk_link *link, bool (*are)(const lk_link *link, unsigned partition));
 
 /* link.c: connects anew. If the address leads to the same server as before, that costs only a few milliseconds. Not
  * again before link->look_at_ms. */
@@ -49,15 +58,19 @@ static inline int64_t lk_link_told_ms(const lk_config *config) { return lk_later
 void lk_link_take_handshake(lk_link *link, int which, const lk_reply *reply, int64_t now_ms);
 /* false: the reply belongs to another part */
 bool lk_link_take_setup(lk_link *link, const lk_reply *reply, int64_t now_ms);
+
+/* link_tell.c */
 void lk_link_subscribed(lk_link *link, int64_t now_ms);
+void lk_link_take_assertion(lk_link *link, unsigned partition, const lk_reply *reply, int64_t now_ms);
 /* The server counts its revocations anew: its data set was lost, or replaced in place. From now on it counts as another
- * server. heard_all: every message of the data set before has come. */
+ * server. heard_all: every message of the data set before has come. Not if it is being met already. */
 void lk_link_forgot(lk_link *link, int64_t now_ms, bool heard_all);
 /* The partition's numbers are about to be forgotten. */
 void lk_link_note_most(lk_link *link, unsigned partition);
 /* The server's first beat came back, and so did all messages of the data set before. Messages that came after the list
- * was made name what is not in it. Or: the log did not have what is missing, so it may be another data set's. True: there
- * is something to tell; the server is told, and another beat is sent. */
+ * was made name what is not in it. Or: the log did not have what is missing, so it may be another data set's. Or: in a
+ * cluster, a slot moved when its server was to be told. True: there is something to tell; the server is told, and
+ * another beat is sent. */
 bool lk_link_tell_heard(lk_link *link, int64_t now_ms);
 /* A beat came back, and nothing is missing: so what this instance made before the beat has been announced. True:
  * something was not, so it is not in this data set; the server is told, and another beat is sent. */
@@ -71,13 +84,38 @@ void lk_link_assert(lk_link *link, int64_t now_ms); /* sends the rest of link->a
 void lk_link_send_beat(lk_link *link, int64_t now_ms, int64_t now_us);
 void lk_link_complete_beat(lk_link *link, int64_t now_ms); /* confirms the lease if nothing is missing any more */
 bool lk_link_await_vouch(lk_link *link, int64_t now_ms);   /* the beat came back, and only that is missing */
+bool lk_link_counts(const lk_link *link,
+                    unsigned partition); /* the beat that is out gives it a lease, if it does any */
 /* false: the reply belongs to another part */
 bool lk_link_take_beat(lk_link *link, const lk_reply *reply, int64_t now_us);
 int64_t lk_link_beat_end(const lk_link *link);
 
+void lk_link_answered(lk_link *link, int64_t now_ms); /* one answer less is awaited */
+bool lk_link_send_rest(lk_link *link);                /* of the beat, behind the numbers */
+
+/* link_numbers.c */
+bool lk_link_send_numbers(lk_link *link);
+void lk_link_take_numbers(lk_link *link, const lk_reply *reply, int64_t now_ms);
+void lk_link_take_cutoff_keys(lk_link *link, const lk_reply *reply, int64_t now_ms);
+/* What the beat read of one partition. lk_link_take_number: false: Redis lost its count. lk_link_take_cutoff:
+ * `stranger`: what lies there, or may, is no text. */
+bool lk_link_take_number(lk_link *link, unsigned partition, const lk_reply *item);
+void lk_link_take_cutoff(lk_link *link, unsigned partition, const lk_reply *item, bool stranger);
+/* All of it was read. True: the beat goes on. False: there is something to tell first. */
+bool lk_link_took_state(lk_link *link, bool forwards, int64_t now_ms);
+
+/* link_cluster.c */
+bool lk_link_send_shards(lk_link *link); /* subscribes */
+bool lk_link_ask_numbers(lk_link *link); /* then the rest of the beat */
+bool lk_link_send_pulse(lk_link *link, const char *stats, size_t size);
+/* false: it is a message */
+bool lk_link_take_shard(lk_link *link, const lk_reply *push, int64_t now_ms);
+void lk_link_take_beat_part(lk_link *link, const lk_reply *reply, int64_t now_ms); /* of TAG_NUMBER and TAG_CUTOFF */
+bool lk_link_disagrees(const lk_link *link); /* it is not known yet how many partitions there are */
+
 /* link_replay.c */
-void lk_link_empty(lk_link *link);
-void lk_link_empty_for_another(lk_link *link);
+void lk_link_empty(lk_link *link, lk_partitions of);
+void lk_link_empty_for_another(lk_link *link, lk_partitions of);
 bool lk_link_complete(lk_link *link, int64_t now_ms); /* asks the log for what is missing. True: nothing is missing */
 int64_t lk_link_partition_of(const lk_link *link, const lk_reply *channel);
 void lk_link_take_revocation(lk_link *link, int64_t p, const char *text, int64_t now_us);

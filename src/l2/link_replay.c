@@ -18,24 +18,24 @@
 enum { REPLAYS_AT_ONCE = 64, REPLAY_ENTRIES = 512 };
 
 /* Then every known revocation is applied, whatever became of its message. */
-void lk_link_empty(lk_link *link)
+void lk_link_empty(lk_link *link, lk_partitions of)
 {
-    link->host.emptying(link->host.context, link->partitions);
-    link->l1.empty(link->l1.context, link->partitions);
+    link->host.emptying(link->host.context, of);
+    link->l1.empty(link->l1.context, of);
     lk_count(link->counters, LK_EMPTIES, 1);
-    for (size_t i = 0; i < link->partitions.count; i++) lk_sequence_skip(&link->sequence[link->partitions.at[i]]);
+    for (size_t i = 0; i < of.count; i++) lk_sequence_skip(&link->part[of.at[i]].sequence);
 }
 
 /* What is in L1 comes from another server: that is nothing to log. */
-void lk_link_empty_for_another(lk_link *link)
+void lk_link_empty_for_another(lk_link *link, lk_partitions of)
 {
     link->link_log.expected++;
-    lk_link_empty(link);
+    lk_link_empty(link, of);
 }
 
 static bool send_replay(lk_link *link, int64_t p)
 {
-    lk_sequence *s = &link->sequence[p];
+    lk_sequence *s = &link->part[p].sequence;
     char key[LK_KEY_SIZE], from[40], max[16];
     lk_key_partition(key, link->config->prefix, (unsigned)p, "r");
     /* From the last one applied, if it is known what that one revoked: so a log that was started anew shows. */
@@ -53,10 +53,11 @@ bool lk_link_complete(lk_link *link, int64_t now_ms)
 {
     bool gap = false, sent = true;
     for (size_t i = 0; i < link->partitions.count && sent; i++) {
-        unsigned p = link->partitions.at[i];
-        if (!lk_sequence_gap(&link->sequence[p])) continue;
+        const lk_link_part *part = &link->part[link->partitions.at[i]];
+        if (!lk_sequence_gap(&part->sequence) || part->unsure) continue;
         gap = true;
-        if (link->sequence[p].replay == LK_REPLAY_NONE && link->replays < REPLAYS_AT_ONCE) sent = send_replay(link, p);
+        if (part->sequence.replay == LK_REPLAY_NONE && link->replays < REPLAYS_AT_ONCE)
+            sent = send_replay(link, link->partitions.at[i]);
     }
     if (!sent) lk_link_no_memory(link, now_ms);
     return !gap;
@@ -110,14 +111,16 @@ static void take_time_of_message(lk_link *link, const char *word, int64_t now_us
 
 static void take_number(lk_link *link, int64_t p, uint64_t number, uint64_t mark, int64_t now_ms)
 {
-    lk_sequence *s = &link->sequence[p];
+    lk_sequence *s = &link->part[p].sequence;
     uint64_t missed;
     /* Before the first beat nothing is compared: that beat empties L1. */
-    if (!link->baseline && lk_sequence_message(s, number, mark, &missed)) {
-        lk_count(link->counters, LK_MISSED, missed);
-        return;
+    if (!link->part[p].fresh) {
+        if (lk_sequence_message(s, number, mark, &missed)) {
+            lk_count(link->counters, LK_MISSED, missed);
+            return;
+        }
+        lk_link_forgot(link, now_ms, true);
     }
-    lk_link_forgot(link, now_ms, true);
     lk_sequence_restart(s, number - 1);
     lk_sequence_message(s, number, mark, &missed);
 }
@@ -153,7 +156,7 @@ void lk_link_take_revocation(lk_link *link, int64_t p, const char *text, int64_t
         if (*start == '@') take_time_of_message(link, start, now_us);
         else apply(link, p, start, length, change, number, now_us / 1000);
     }
-    if (lk_sequence_gap(&link->sequence[p])) lk_link_complete(link, now_us / 1000);
+    if (lk_sequence_gap(&link->part[p].sequence)) lk_link_complete(link, now_us / 1000);
 }
 
 enum log_says { LOG_GOES_ON, LOG_TOO_SHORT, LOG_IS_ANOTHER };
@@ -169,7 +172,7 @@ static enum change logged_change(const lk_reply *fields)
  * the data set was replaced. */
 static enum log_says take_entry(lk_link *link, int64_t p, const lk_reply *entry, int64_t now_ms)
 {
-    lk_sequence *s = &link->sequence[p];
+    lk_sequence *s = &link->part[p].sequence;
     const lk_reply *fields = lk_reply_at(entry, 1), *what = lk_reply_at(fields, 1);
     if (!lk_reply_shaped(entry, "sa") || !lk_reply_shaped(fields, "ss(ss)")) return LOG_TOO_SHORT;
     if (!lk_reply_is(lk_reply_at(fields, 0), "s")) return LOG_TOO_SHORT;
@@ -191,7 +194,7 @@ static enum log_says take_entry(lk_link *link, int64_t p, const lk_reply *entry,
 /* LOG_GOES_ON: what was asked for is there, or there may be more. */
 static enum log_says take_entries(lk_link *link, int64_t p, const lk_reply *reply, int64_t now_ms)
 {
-    lk_sequence *s = &link->sequence[p];
+    lk_sequence *s = &link->part[p].sequence;
     if (reply->type != LK_REPLY_ARRAY) return LOG_TOO_SHORT;
     for (size_t i = 0; i < reply->count; i++) {
         enum log_says says = take_entry(link, p, lk_reply_at(reply, i), now_ms);
@@ -203,8 +206,9 @@ static enum log_says take_entries(lk_link *link, int64_t p, const lk_reply *repl
 
 void lk_link_take_log(lk_link *link, uint32_t p, const lk_reply *reply, int64_t now_ms)
 {
-    lk_sequence *s = &link->sequence[p];
+    lk_sequence *s = &link->part[p].sequence;
     bool overtaken = s->replay == LK_REPLAY_VOID;
+    bool elsewhere = link->config->cluster && lk_error_is_elsewhere(reply);
     s->replay = LK_REPLAY_NONE;
     link->replays--;
     if (reply->type == LK_REPLY_ERROR) {
@@ -214,11 +218,12 @@ void lk_link_take_log(lk_link *link, uint32_t p, const lk_reply *reply, int64_t 
     }
     /* A reply that was asked for before the numbers were started anew tells nothing: the gap, if there is one, is
      * another. */
-    enum log_says says = overtaken ? LOG_GOES_ON : take_entries(link, p, reply, now_ms);
+    if (elsewhere) link->part[p].unsure = true; /* the gap stays, for a later beat */
+    enum log_says says = overtaken || elsewhere ? LOG_GOES_ON : take_entries(link, p, reply, now_ms);
     if (says == LOG_TOO_SHORT) {
-        lk_link_empty(link);
+        lk_link_empty(link, link->partitions);
         link->unheard = link->heard = true;
     }
-    if (says == LOG_IS_ANOTHER) lk_link_forgot(link, now_ms, false);
+    if (says == LOG_IS_ANOTHER && !link->part[p].fresh) lk_link_forgot(link, now_ms, false);
     if (lk_link_complete(link, now_ms)) lk_link_complete_beat(link, now_ms);
 }

@@ -33,27 +33,46 @@ bool lk_link_open(lk_link *link, const lk_config *config, lk_partitions partitio
     lk_consistency_open(&link->consistency, config, counters);
     snprintf(link->heartbeat, sizeof link->heartbeat, "%.32s:beat:%016llx", config->prefix,
              (unsigned long long)lk_link_random(link));
-    link->sequence = calloc((size_t)config->partitions, sizeof *link->sequence);
-    link->most = calloc((size_t)config->partitions, sizeof *link->most);
+    link->part = calloc((size_t)config->partitions, sizeof *link->part);
+    link->some = calloc((size_t)config->partitions, sizeof *link->some);
     link->cutoffs = known.cutoffs;
     link->recent = known.recent;
+    link->past = known.past;
     link->assertion = calloc(LK_RECENT_MAX, sizeof *link->assertion);
-    return link->sequence && link->most && link->assertion;
+    return link->part && link->some && link->assertion;
 }
 
 void lk_link_close(lk_link *link)
 {
     for (int i = 0; i < LK_LINK_CONNECTIONS; i++) lk_conn_close(&link->conn[i]);
     for (int i = 0; i < LK_LINK_JOBS; i++) lk_reply_free(link->job[i].value);
-    free(link->sequence);
-    free(link->most);
+    free(link->part);
+    free(link->some);
     free(link->assertion);
-    link->sequence = NULL;
-    link->most = NULL;
+    link->part = NULL;
+    link->some = NULL;
     link->assertion = NULL;
 }
 
-void lk_link_serve(lk_link *link, lk_partitions partitions) { link->partitions = partitions; }
+void lk_link_serve(lk_link *link, lk_partitions partitions)
+{
+    for (size_t i = 0; i < link->partitions.count; i++) {
+        unsigned p = link->partitions.at[i];
+        if (lk_partitions_have(partitions, p)) continue;
+        lk_link_note_most(link, p);
+        link->fresh -= link->part[p].fresh;
+        link->part[p] = (lk_link_part){0};
+    }
+    link->partitions = partitions;
+}
+
+lk_partitions lk_link_those(lk_link *link, bool (*are)(const lk_link *link, unsigned partition))
+{
+    size_t count = 0;
+    for (size_t i = 0; i < link->partitions.count; i++)
+        if (are(link, link->partitions.at[i])) link->some[count++] = link->partitions.at[i];
+    return (lk_partitions){link->some, count};
+}
 
 void lk_link_end_job(lk_link *link, lk_job *job, int status)
 {
@@ -74,10 +93,17 @@ void lk_link_end_everyone(lk_link *link)
     lk_count(link->counters, LK_EMPTIES, 1);
 }
 
-void lk_link_lost(lk_link *link, int64_t now_ms, int status, const char *text)
+void lk_link_sign(lk_link *link, const char *text)
+{
+    if (link->config->cluster) link->host.sign(link->host.context, text);
+}
+
+void lk_link_let_go(lk_link *link, int64_t now_ms, int status, const char *text)
 {
     if (link->state == LK_LINK_DOWN) return;
     lk_link_end_everyone(link);
+    for (size_t i = 0; link->config->cluster && i < link->partitions.count; i++)
+        lk_link_note_most(link, link->partitions.at[i]);
     for (int i = 0; i < LK_LINK_CONNECTIONS; i++) lk_conn_close(&link->conn[i]);
     lk_link_enter(link, LK_LINK_DOWN, now_ms);
     link->retry_at_ms = now_ms + lk_backoff_ms(link->failures++, BACKOFF_MIN_MS, BACKOFF_MAX_MS, lk_link_random(link));
@@ -87,6 +113,13 @@ void lk_link_lost(lk_link *link, int64_t now_ms, int status, const char *text)
         if (link->job[i].kind) lk_link_end_job(link, &link->job[i], LATCHKEY_UNAVAILABLE);
     link->host.trouble(link->host.context, status, text);
     lk_link_log_lost(&link->link_log, now_ms, status, text);
+}
+
+void lk_link_lost(lk_link *link, int64_t now_ms, int status, const char *text)
+{
+    if (link->state == LK_LINK_DOWN) return;
+    lk_link_let_go(link, now_ms, status, text);
+    lk_link_sign(link, text);
 }
 
 void lk_link_no_memory(lk_link *link, int64_t now_ms)

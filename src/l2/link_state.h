@@ -10,6 +10,7 @@
 #include "observe/link_log.h"
 #include "redis/conn.h"
 #include "l2/inbox.h"
+#include "l2/past.h"
 #include "l2/refresh_queue.h"
 #include "redis/handshake.h"
 #include "revocation/cutoff.h"
@@ -95,11 +96,33 @@ typedef struct lk_link_host {
 typedef struct lk_link_known {
     lk_cutoffs *cutoffs;
     lk_recent *recent;
+    lk_past *past;
 } lk_link_known;
+
+/* What a link knows of one of its partitions. */
+typedef struct lk_link_part {
+    lk_sequence sequence;
+    uint64_t met; /* the incarnation of the server that its numbers belong to; 0: none */
+    /* no lease for a beat from before then: other instances have yet to tell the server what they know */
+    int64_t serve_ms;
+    bool fresh;  /* its first beat has not brought the numbers yet */
+    bool untold; /* the server has yet to be told what is remembered of it */
+    bool listed; /* link->assertion has all that is remembered of it */
+    /* In a cluster: an answer said that another node has its slot, or that the slot moves. The beat that is out, or the
+     * next one, gives it no lease. */
+    bool unsure;
+    bool deaf;   /* in a cluster: its channel is not subscribed to */
+    bool behind; /* the beat read an older cut-off than is known */
+} lk_link_part;
 
 typedef struct lk_beat {
     bool out, received; /* the beat was sent; its nonce came back through the subscription */
+    bool idle;          /* nothing was asked of this instance for a while */
     unsigned answers;   /* how many are still to come on the command connection */
+    /* in a cluster: how many partitions' numbers were asked for, and how many answers to that are still to come; a number
+     * went backwards; the nonce could not be published */
+    size_t asked, numbers;
+    bool backwards, mute;
     int64_t sent_ms, sent_us;
     uint64_t nonce;
 } lk_beat;
@@ -126,18 +149,17 @@ typedef struct lk_link {
     lk_consistency consistency;
     uint64_t settings_of, settings_said; /* the incarnation whose settings were checked, and what was found */
     bool was_up;
-    uint64_t random;       /* for jitter and nonces */
-    char heartbeat[64];    /* this instance's channel */
-    lk_sequence *sequence; /* by partition */
-    uint64_t *most;        /* by partition: the highest number known before a server was met */
-    unsigned replays;      /* how many replays are under way */
-    uint64_t met;          /* the incarnation that those numbers belong to, */
-    bool baseline;         /* and its first beat has not brought them yet */
-    uint64_t meetings;     /* how many servers it has begun to meet */
-    bool unheard;          /* messages of the data set before may still come, */
-    bool heard;            /* and some brought news after the recent revocations were listed for this server */
-    /* no lease for a beat from before then: other instances have yet to tell the server what they know */
-    int64_t serve_ms;
+    uint64_t random;           /* for jitter and nonces */
+    char heartbeat[64];        /* this instance's channel */
+    lk_link_part *part;        /* by partition */
+    unsigned *some;            /* a set of partitions: see lk_link_those */
+    size_t fresh;              /* how many partitions are fresh */
+    unsigned replays;          /* how many replays are under way */
+    uint64_t meetings;         /* how many servers it has begun to meet */
+    bool unheard;              /* messages of the data set before may still come, */
+    bool heard;                /* and some brought news after the recent revocations were listed for this server */
+    int64_t agree_at_ms;       /* in a cluster, before it is known how many partitions there are: when to look again */
+    lk_past *past;             /* shared with the handle's other links */
     lk_cutoffs *cutoffs;       /* shared with the threads that judge sessions; */
     bool everyone, doubtful;   /* a cut-off is new, and L1 has not been emptied yet; a cut-off is in doubt */
     long long cutoff_keys;     /* how many keys are cut-offs, or are in a cut-off's place; 0 if that was not asked */

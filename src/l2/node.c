@@ -26,7 +26,7 @@ static bool build_node(lk_node *node)
 {
     size_t partitions = (size_t)node->config->partitions;
     lk_link_host host = lk_node_side(node);
-    lk_link_known known = {node->book->cutoffs, node->book->recent};
+    lk_link_known known = {node->book->cutoffs, node->book->recent, node->book->past};
     uint64_t seed;
     lk_random(&seed, sizeof seed);
     node->own = calloc(2 * partitions, sizeof *node->own);

@@ -116,8 +116,8 @@ mutant remember l2/book.c "revoke does not remember what it made" \
 mutant late session/judge.c "an answer that comes too late admits" \
     's/if \(now_us < until_us\) return judge_cutoff/return judge_cutoff/'
 mutant incarnation l2/link_beat.c "L1 is not emptied for another incarnation" \
-    's/if \(link->baseline\) lk_link_empty_for_another\(link\);//'
-mutant reassert l2/link_handshake.c "a server that forgot is not told of revocations" \
+    's/if \(fresh\.count\) lk_link_empty_for_another\(link, fresh\);//'
+mutant reassert l2/link_tell.c "a server that forgot is not told of revocations" \
     's/(void lk_link_assert.*?bool sent = true;)/$1 link->asserted = link->assertions;/s'
 mutant role redis/info.c "a replica is as good as a primary" \
     's/role\[0\] && strcmp\(role, "master"\)/0/'
@@ -207,8 +207,8 @@ mutant renew_lease session/touch.c "an entry is renewed under the lease of anoth
     's/if \(!vouch\.server \|\| vouch\.server != [^\n]*//'
 mutant invented revocation/pending.c "what L1 has proven does not go before invented tokens" \
     's/return item->held \|\| item->silent;/return item->silent;/' --with floods
-mutant backwards l2/link_beat.c "data that were replaced by older ones are not told of revocations" \
-    's/if \(!take_numbers\(link, reply\) && !link->baseline\)/if (!take_numbers(link, reply) \&\& 0)/'
+mutant backwards l2/link_numbers.c "data that were replaced by older ones are not told of revocations" \
+    's/if \(!forwards\)/if (!forwards \&\& 0)/'
 mutant ahead session/async.c "submit connects anew for as long as the link is behind, and does not tell it" \
     's/    lk_node_suspect\(node, server\);//; s/if \(a->served != server && [^)]*\)/if (0)/'
 mutant database l2/link_replay.c "a message of another database is taken" \

@@ -82,7 +82,7 @@ static void validate(world *w)
 static void create_or_revoke(world *w)
 {
     session *s = &w->sessions[unit_below(&w->r, SESSIONS)];
-    bool first = w->m->link.state == LK_LINK_UP && w->m->link.baseline;
+    bool first = w->m->link.state == LK_LINK_UP && w->m->link.fresh;
     if (!s->live && s->generation + 1 < GENERATIONS_MAX) s->live = ++s->generation;
     else if (s->live && (first || !unit_chance(&w->r, w->f.calm))) {
         if (unit_chance(&w->r, first ? w->f.lose_first : w->f.lose)) w->m->lose_messages = 1;

@@ -69,13 +69,13 @@ static void test_a_server_that_is_met_is_vouched_for_first(void **state)
     model_run(m);
     for (int i = 0; i < 4; i++) {
         model_beat(m);
-        assert_true(m->link.baseline);
+        assert_true(m->link.fresh);
     }
     assert_int_equal(m->leases, 1);
     m->deposed = false;
     lk_link_vouched(&m->link, model_ms(m));
     for (int i = 0; m->leases == 1 && i < 10; i++) model_beat(m);
-    assert_false(m->link.baseline);
+    assert_false(m->link.fresh);
     assert_int_equal(m->leases, 2);
     model_close(m);
 }
