@@ -56,8 +56,7 @@ void lk_link_close(lk_link *link)
 
 void lk_link_serve(lk_link *link, lk_partitions partitions)
 {
-    for (size_t i = 0; i < link->partitions.count; i++) {
-        unsigned p = link->partitions.at[i];
+    for (unsigned p = 0; p < (unsigned)link->config->partitions; p++) {
         if (lk_partitions_have(partitions, p)) continue;
         lk_link_note_most(link, p);
         link->fresh -= link->part[p].fresh;

@@ -168,6 +168,7 @@ typedef struct lk_link {
     size_t asserted, assertions;
     int64_t listed_ms;       /* when they were listed; 0: they are cut-offs */
     unsigned assertions_out; /* calls that were not answered yet */
+    bool assert_by_text;     /* in a cluster: the server may not know the script */
     lk_beat beat;
     uint64_t used;                           /* how much callers had asked of this instance by the last beat, */
     unsigned quiet;                          /* and for how many beats they have asked for nothing */

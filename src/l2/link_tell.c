@@ -54,7 +54,7 @@ static bool send_assertion(lk_link *link)
     lk_span words[LK_SCRIPT_HEAD + ASSERTED_BY_ONE + 1];
     size_t count = 0, head = LK_SCRIPT_HEAD - 1; /* it takes only selectors */
     lk_script_words(&names, words, LK_SCRIPT_REASSERT, link->config, first->partition, first->selector, false);
-    if (!link->asserted) lk_script_by_text(words, LK_SCRIPT_REASSERT);
+    if (!link->asserted || link->assert_by_text) lk_script_by_text(words, LK_SCRIPT_REASSERT);
     for (; count < ASSERTED_BY_ONE && link->asserted < link->assertions; count++, link->asserted++) {
         const lk_recent_item *item = &link->assertion[link->asserted];
         if (item->partition != first->partition) break;
@@ -94,11 +94,13 @@ void lk_link_assert(lk_link *link, int64_t now_ms)
 }
 
 /* The slot moves, or is gone. In a cluster, a server also may not know the script, if the call that brought its text
- * was for such a slot. */
-static bool is_put_off(const lk_link *link, const lk_reply *reply)
+ * was for such a slot; then all calls bring it. */
+static bool is_put_off(lk_link *link, const lk_reply *reply)
 {
-    return link->config->cluster && (lk_error_is_elsewhere(reply) ||
-                                     (reply->type == LK_REPLY_ERROR && strncmp(reply->text, "NOSCRIPT", 8) == 0));
+    if (!link->config->cluster || reply->type != LK_REPLY_ERROR) return false;
+    bool unknown = strncmp(reply->text, "NOSCRIPT", 8) == 0;
+    link->assert_by_text |= unknown;
+    return unknown || lk_error_is_elsewhere(reply);
 }
 
 /* Nothing is served before all of them were done: after an error it does not go on without them. */
@@ -253,7 +255,7 @@ void lk_link_subscribed(lk_link *link, int64_t now_ms)
         part->listed = part->unsure = false;
         lk_sequence_resubscribe(&part->sequence);
     }
-    link->scripts_alone = false;
+    link->scripts_alone = link->assert_by_text = false;
     memset(link->prolonged_ms, 0, sizeof link->prolonged_ms);
     link->server_ahead_us = 0; /* it may be another server */
     link->asserted = link->assertions = link->assertions_out = 0;

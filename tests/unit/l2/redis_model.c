@@ -31,8 +31,8 @@ static void on_purge(void *context, const char *selector)
 
 static void on_empty(void *context, lk_partitions partitions)
 {
-    (void)partitions;
     redis_model *m = context;
+    for (size_t i = 0; i < partitions.count; i++) m->emptied[partitions.at[i]]++;
     say(m, "= empty\n");
     m->empties++;
     if (m->l1) lk_l1_empty(m->l1);
@@ -49,8 +49,8 @@ static void on_everyone(void *context)
 static void on_lease(void *context, lk_partitions partitions, int64_t sent_ms, uint64_t incarnation,
                      int64_t server_ahead_us)
 {
-    (void)partitions;
     redis_model *m = context;
+    for (size_t i = 0; i < partitions.count; i++) m->leased_ms[partitions.at[i]] = sent_ms;
     say(m, "= lease %" PRId64 "\n", sent_ms);
     m->leases++;
     m->lease_sent_ms = sent_ms;
@@ -70,8 +70,8 @@ static void on_withheld(void *context, const char *text) { on_trouble(context, L
 
 static void on_met(void *context, uint64_t incarnation, lk_partitions partitions)
 {
-    (void)partitions;
     redis_model *m = context;
+    for (size_t i = 0; i < partitions.count; i++) m->met_of[partitions.at[i]]++;
     assert_true(incarnation != 0);
     say(m, "= met\n");
     m->met++;
@@ -114,7 +114,13 @@ static void on_stats(void *context, lk_beat_stats *stats)
 }
 
 static void on_emptying(void *context, lk_partitions partitions) { (void)context, (void)partitions; }
-static void on_sign(void *context, const char *text) { (void)context, (void)text; }
+static void on_sign(void *context, const char *text)
+{
+    redis_model *m = context;
+    m->signs++;
+    say(m, "= sign\n");
+    snprintf(m->sign, sizeof m->sign, "%s", text);
+}
 static void on_no_stats(void *context, lk_beat_stats *stats)
 {
     (void)context;
@@ -186,7 +192,7 @@ void model_publish(redis_model *m, const char *channel, const char *text)
 {
     if (!m->subscribed) return;
     reply(m, 1, "*3\r\n");
-    reply_bulk(m, 1, "message");
+    reply_bulk(m, 1, m->config.cluster ? "smessage" : "message");
     reply_bulk(m, 1, channel);
     reply_bulk(m, 1, text);
 }
@@ -257,8 +263,8 @@ static void answer_info(redis_model *m, int which, const lk_reply *section)
 {
     char text[256];
     if (lk_reply_is(section, "server"))
-        snprintf(text, sizeof text, "redis_version:%s\r\nredis_mode:standalone\r\nrun_id:%s\r\n", m->version,
-                 m->run_id[which]);
+        snprintf(text, sizeof text, "redis_version:%s\r\nredis_mode:%s\r\nrun_id:%s\r\n", m->version,
+                 m->config.cluster ? "cluster" : "standalone", m->run_id[which]);
     else snprintf(text, sizeof text, "role:%s\r\nmaster_replid:%s\r\n", m->role, m->replication);
     reply_bulk(m, which, text);
 }
@@ -313,7 +319,8 @@ static void answer_subscribe(redis_model *m, int which, const lk_reply *c)
 {
     m->subscribed = true;
     for (size_t i = 1; i < c->size; i++) {
-        reply(m, which, "*3\r\n$9\r\nsubscribe\r\n");
+        reply(m, which, "*3\r\n");
+        reply_bulk(m, which, m->config.cluster ? "ssubscribe" : "subscribe");
         reply_bulk(m, which, c->item[i]->text);
         reply(m, which, ":%zu\r\n", i);
     }
@@ -342,13 +349,42 @@ static void answer_pttl(redis_model *m, int which, const char *key)
     reply(m, which, ":%lld\r\n", length < 6 ? -2 : atoll(key + length - 6));
 }
 
+/* A cut-off as it lies there. */
+static void answer_get(redis_model *m, int which, const char *key)
+{
+    char text[24];
+    int p = atoi(strchr(key, '{') + 1);
+    bool epoch = strstr(key, "}:e") != NULL;
+    snprintf(text, sizeof text, "%" PRIu64, m->number[p]);
+    if (epoch && m->epoch[p] && strcmp(m->epoch[p], "LIST") == 0)
+        reply(m, which, "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n");
+    else if (epoch ? m->epoch[p] != NULL : m->number[p] != 0) reply_bulk(m, which, epoch ? m->epoch[p] : text);
+    else reply(m, which, "$-1\r\n");
+}
+
+/* The first word with braces names the slot. */
+static const char *elsewhere(const redis_model *m, const lk_reply *c)
+{
+    for (size_t i = 1; i < c->size; i++) {
+        const char *word = c->item[i]->text, *brace = strchr(word, '{');
+        if (!brace || (strncmp(c->item[0]->text, "EVAL", 4) == 0 && i < 3)) continue;
+        size_t length = strlen(word), end = m->only ? strlen(m->only) : 0;
+        if (m->only && (length < end || strcmp(word + length - end, m->only))) return NULL;
+        return m->elsewhere[atoi(brace + 1)];
+    }
+    return NULL;
+}
+
 static void answer(redis_model *m, int which, const lk_reply *c)
 {
     const char *name = c->item[0]->text;
     bool otherwise = m->command && strcmp(m->command, name) == 0;
     m->side[which].stalled |= otherwise && !*m->answer;
     if (m->side[which].stalled) return;
+    const char *moved = elsewhere(m, c);
     if (otherwise) reply(m, which, "%s", m->answer);
+    else if (moved) reply(m, which, "-%s\r\n", moved);
+    else if (strcmp(name, "GET") == 0) answer_get(m, which, c->item[1]->text);
     else if (strcmp(name, "INFO") == 0) answer_info(m, which, c->item[1]);
     else if (strcmp(name, "AUTH") == 0 || strcmp(name, "SELECT") == 0) reply(m, which, "+OK\r\n");
     else if (strcmp(name, "HSETNX") == 0) {
@@ -360,7 +396,7 @@ static void answer(redis_model *m, int which, const lk_reply *c)
     else if (strcmp(name, "ZADD") == 0) reply(m, which, ":0\r\n");
     else if (strcmp(name, "PTTL") == 0) answer_pttl(m, which, c->item[1]->text);
     else if (strcmp(name, "XRANGE") == 0) answer_xrange(m, which, c);
-    else if (strcmp(name, "SUBSCRIBE") == 0) answer_subscribe(m, which, c);
+    else if (strcmp(name, "SUBSCRIBE") == 0 || strcmp(name, "SSUBSCRIBE") == 0) answer_subscribe(m, which, c);
     else if (strcmp(name, "MGET") == 0) {
         reply(m, which, "*%zu\r\n", c->size - 1);
         for (size_t i = 1; i < c->size; i++) {
@@ -384,7 +420,9 @@ static void answer(redis_model *m, int which, const lk_reply *c)
         reply(m, which, "*2\r\n");
         reply_bulk(m, which, seconds);
         reply_bulk(m, which, micros);
-    } else if (strcmp(name, "PUBLISH") == 0) {
+    } else if (strcmp(name, "SPUBLISH") == 0 && strstr(c->item[1]->text, ":pulse")) {
+        reply(m, which, ":0\r\n");
+    } else if (strcmp(name, "PUBLISH") == 0 || strcmp(name, "SPUBLISH") == 0) {
         if (!m->lose_nonces) model_publish(m, c->item[1]->text, c->item[2]->text);
         reply(m, which, ":%d\r\n", m->subscribed);
     } else if (strncmp(name, "EVAL", 4) == 0) answer_script(m, which, c);
@@ -479,7 +517,7 @@ redis_model *model_open(const char *options, uint64_t seed)
     redis_model *m = aligned_alloc(64, (sizeof *m + 63) / 64 * 64);
     assert_non_null(m);
     memset(m, 0, sizeof *m);
-    snprintf(url, sizeof url, "redis://%s", options);
+    snprintf(url, sizeof url, "%s%s", strstr(options, "://") ? "" : "redis://", options);
     if (lk_config_parse(url, &m->config, error, sizeof error)) fail_msg("%s: %s", url, error);
     assert_true(m->config.partitions <= MODEL_PARTITIONS_MAX);
     m->now_us = 1000000;

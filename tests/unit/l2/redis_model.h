@@ -61,6 +61,9 @@ typedef struct redis_model {
     model_log revoked[MODEL_PARTITIONS_MAX];
     const char *epoch[MODEL_PARTITIONS_MAX]; /* as it lies there; "LIST": a key of another type; NULL: none */
     char epoch_text[MODEL_PARTITIONS_MAX][24];
+    /* In a cluster: what is answered for keys and channels of the partition, as "MOVED 5 other:1"; NULL: its slot is
+     * here. Only for those that end with `only`, if that is not NULL. */
+    const char *elsewhere[MODEL_PARTITIONS_MAX], *only;
     char recorded[32];                         /* the number of partitions, as the server holds it; "": not yet */
     const model_record *records;               /* the sessions, the test's own */
     bool subscribed, scripts_known, forgetful; /* forgetful: knows every session that is asserted not to be */
@@ -76,7 +79,10 @@ typedef struct redis_model {
     lk_l1 *l1;           /* purged and emptied with the link, where there is one */
     int64_t lease_sent_ms, lease_ahead_us;
     uint64_t lease_incarnation;
-    unsigned leases, empties, everyones, met;
+    unsigned leases, empties, everyones, met, signs;
+    int64_t leased_ms[MODEL_PARTITIONS_MAX]; /* when the beat was sent that gave it its lease */
+    unsigned emptied[MODEL_PARTITIONS_MAX], met_of[MODEL_PARTITIONS_MAX];
+    char sign[200];
     char trouble[200];
     int trouble_status;
     unsigned partitions[MODEL_PARTITIONS_MAX];
@@ -85,7 +91,8 @@ typedef struct redis_model {
     size_t job_first, job_count;
 } redis_model;
 
-/* `options` are those of the configuration; deadline_ms and the like. The link is DOWN, to be tried at once. */
+/* `options` are those of the configuration, deadline_ms and the like; or the whole of it. The link is DOWN, to be tried
+ * at once. */
 redis_model *model_open(const char *options, uint64_t seed);
 void model_close(redis_model *m);
 

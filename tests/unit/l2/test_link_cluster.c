@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The link to a node of a Redis Cluster, against a model: which partitions a beat gives a lease, what is a sign for whoever
+ * has the map, and what becomes of partitions that come and go. (Guarantees A and C.)
+ */
+#include "redis_model.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define A "aaaaaaaaaaaaaaaaaaaa"
+#define B "bbbbbbbbbbbbbbbbbbbb"
+#define C "cccccccccccccccccccc"
+
+static const unsigned all[4] = {0, 1, 2, 3};
+
+#define FOUR "redis+cluster://one:1,two:2?partitions=4&staleness_ms=2000&prefix=lk"
+
+static redis_model *opened(const char *more)
+{
+    char config[256];
+    snprintf(config, sizeof config, FOUR "%s", more);
+    redis_model *m = model_open(config, 7);
+    return m;
+}
+
+static redis_model *opened_up(void)
+{
+    redis_model *m = opened("");
+    model_up(m);
+    model_clear(m);
+    return m;
+}
+
+static bool leased(const redis_model *m, unsigned p) { return m->leased_ms[p] == m->link.beat.sent_ms; }
+
+static void leased_but(const redis_model *m, unsigned but)
+{
+    for (unsigned p = 0; p < 4; p++)
+        if (leased(m, p) != (p != but)) fail_msg("partition %u", p);
+}
+
+/* As a node is told of another set. */
+static void serve(redis_model *m, const unsigned *at, size_t count)
+{
+    m->now_us += 1000;
+    lk_link_moved(&m->link, model_ms(m), "other partitions");
+    lk_link_serve(&m->link, (lk_partitions){at, count});
+}
+
+static void speaks_in_shards(void **state)
+{
+    (void)state;
+    redis_model *m = opened("");
+    model_up(m);
+    char own[80], line[120];
+    snprintf(own, sizeof own, "lk:{0}:beat:%016llx", (unsigned long long)m->link.past->instance);
+    assert_string_equal(m->link.heartbeat, own);
+    snprintf(line, sizeof line, "1 SSUBSCRIBE %s\n", own);
+    model_expect(m, "1 SSUBSCRIBE lk:{0}:rev\n", "1 SSUBSCRIBE lk:{3}:rev\n", line, NULL);
+    model_expect(m, "0 GET lk:{0}:q\n", "0 GET lk:{0}:e\n", "0 GET lk:{3}:q\n", "0 GET lk:{3}:e\n", "0 TIME\n",
+                 "0 INFO replication\n", "0 SPUBLISH lk:{0}:beat:", "0 SPUBLISH lk:{0}:pulse ", "= lease ", NULL);
+    snprintf(line, sizeof line, "0 SPUBLISH %s %016llx\n", own, (unsigned long long)m->link.beat.nonce);
+    assert_true(model_saw(m, line)); /* the nonce alone */
+    snprintf(line, sizeof line, "0 SPUBLISH lk:{0}:pulse %016llx v=", (unsigned long long)m->link.past->instance);
+    assert_true(model_saw(m, line));
+    assert_false(model_saw(m, "MGET") || model_saw(m, "EXISTS") || model_saw(m, " PUBLISH"));
+    for (unsigned p = 0; p < 4; p++) assert_true(leased(m, p)); /* GET q was nil everywhere */
+    assert_int_equal(m->signs, 0);
+    model_close(m);
+}
+
+/* Whatever says so, of whichever key. The others have their lease, and the next beat asks again. */
+static void one_slot_is_elsewhere(void **state)
+{
+    (void)state;
+    static const char *const answers[] = {"MOVED 5 other:1", "ASK 5 other:1", "TRYAGAIN Multiple keys",
+                                          "CLUSTERDOWN x"};
+    static const char *const keys[] = {NULL, "}:q", "}:e"};
+    for (size_t i = 0; i < UNIT_COUNT(answers) * UNIT_COUNT(keys); i++) {
+        redis_model *m = opened_up();
+        m->elsewhere[2] = answers[i % UNIT_COUNT(answers)];
+        m->only = keys[i / UNIT_COUNT(answers)];
+        model_beat(m);
+        leased_but(m, 2);
+        assert_true(m->signs > 0);
+        assert_string_equal(m->sign, m->elsewhere[2]);
+        assert_int_equal(m->link.state, LK_LINK_UP);
+        m->elsewhere[2] = NULL;
+        unsigned empties = m->empties;
+        model_beat(m);
+        leased_but(m, 4);
+        assert_int_equal(m->empties, empties);
+        model_close(m);
+    }
+}
+
+/* Its revocations are not lost: the beat that finds it again reads them in the log. */
+static void what_was_missed_is_read(void **state)
+{
+    (void)state;
+    redis_model *m = opened_up();
+    m->elsewhere[2] = "ASK 5 other:1";
+    m->lose_messages = 1;
+    model_revoke(m, 2, A);
+    model_beat(m);
+    assert_false(model_saw(m, "= purge " A));
+    m->elsewhere[2] = NULL;
+    model_beat(m);
+    model_expect(m, "0 XRANGE lk:{2}:r", "= purge " A, "= lease ", NULL);
+    leased_but(m, 4);
+    /* The log itself is elsewhere: nothing is emptied, and only that partition waits. */
+    unsigned empties = m->empties;
+    model_clear(m);
+    m->lose_messages = 1;
+    model_revoke(m, 2, B);
+    m->elsewhere[2] = "TRYAGAIN x";
+    m->only = "}:r";
+    model_beat(m);
+    leased_but(m, 2);
+    assert_int_equal(m->empties, empties);
+    m->elsewhere[2] = NULL;
+    model_beat(m);
+    model_expect(m, "= purge " B, "= lease ", NULL);
+    leased_but(m, 4);
+    model_close(m);
+}
+
+static void all_slots_are_elsewhere(void **state)
+{
+    (void)state;
+    redis_model *m = opened_up();
+    unsigned leases = m->leases;
+    for (int p = 0; p < 4; p++) m->elsewhere[p] = "CLUSTERDOWN The cluster is down";
+    model_beat(m);
+    assert_int_equal(m->leases, leases);
+    assert_int_equal(m->link.state, LK_LINK_UP);
+    assert_non_null(strstr(m->trouble, "no lease"));
+    for (int p = 0; p < 4; p++) m->elsewhere[p] = NULL;
+    model_beat(m);
+    leased_but(m, 4);
+    model_close(m);
+}
+
+/* The instance's own channel is in the slot of its first partition. */
+static void the_nonce_cannot_be_published(void **state)
+{
+    (void)state;
+    redis_model *m = opened_up();
+    unsigned leases = m->leases;
+    m->elsewhere[0] = "MOVED 5 other:1";
+    model_beat(m);
+    assert_int_equal(m->leases, leases);
+    assert_int_equal(m->link.state, LK_LINK_UP);
+    model_beat(m);
+    assert_int_equal(m->leases, leases);
+    serve(m, all + 1, 3);
+    model_up(m);
+    assert_non_null(strstr(m->link.heartbeat, "{1}"));
+    leased_but(m, 0);
+    model_close(m);
+}
+
+static void a_subscription_is_ended_unasked(void **state)
+{
+    (void)state;
+    redis_model *m = opened_up();
+    model_feed(m, 1, "*3\r\n$12\r\nsunsubscribe\r\n$10\r\nlk:{2}:rev\r\n:4\r\n");
+    assert_int_equal(m->signs, 1);
+    assert_int_equal(m->link.state, LK_LINK_UP);
+    m->lose_messages = 1;
+    model_revoke(m, 2, A); /* it is deaf there */
+    model_beat(m);
+    model_expect(m, "1 SSUBSCRIBE lk:{2}:rev\n", "= purge " A, "= lease ", NULL);
+    leased_but(m, 4);
+    model_clear(m);
+    model_revoke(m, 2, B);
+    model_run(m);
+    assert_true(model_saw(m, "= purge " B));
+    model_beat(m);
+    assert_false(model_saw(m, "SSUBSCRIBE"));
+    model_close(m);
+}
+
+/* On the way up: the others are served, and it is asked for again. */
+static void a_channel_is_elsewhere(void **state)
+{
+    (void)state;
+    redis_model *m = opened("");
+    m->elsewhere[0] = "MOVED 5 other:1";
+    m->only = ":rev";
+    model_up(m);
+    assert_true(m->signs > 0);
+    assert_non_null(strstr(m->link.heartbeat, "{1}"));
+    leased_but(m, 4);
+    m->elsewhere[0] = NULL;
+    model_clear(m);
+    model_beat(m);
+    assert_true(model_saw(m, "1 SSUBSCRIBE lk:{0}:rev\n"));
+    model_revoke(m, 0, A);
+    model_run(m);
+    assert_true(model_saw(m, "= purge " A));
+    for (int p = 0; p < 4; p++) m->elsewhere[p] = "MOVED 5 other:1";
+    m->only = ":rev";
+    lk_link_moved(&m->link, model_ms(m), "again");
+    model_connect(m);
+    model_run(m);
+    assert_int_equal(m->link.state, LK_LINK_DOWN); /* it has none of them */
+    model_close(m);
+}
+
+static void foreign_keys_in_our_places(void **state)
+{
+    (void)state;
+    redis_model *m = opened_up();
+    m->epoch[1] = "LIST";
+    model_beat(m);
+    assert_int_equal(m->trouble_status, LATCHKEY_CORRUPT);
+    assert_int_equal(lk_cutoffs_judge(m->link.cutoffs, 1, 1), LATCHKEY_CORRUPT);
+    assert_int_equal(lk_cutoffs_judge(m->link.cutoffs, 2, 1), LATCHKEY_OK);
+    leased_but(m, 4);
+    m->epoch[1] = "5000";
+    model_beat(m);
+    assert_int_equal(lk_cutoffs_judge(m->link.cutoffs, 1, 1), LATCHKEY_NOT_FOUND);
+    assert_int_equal(lk_cutoffs_judge(m->link.cutoffs, 1, 6000), LATCHKEY_OK);
+    /* A counter that is none: as one that is lost. */
+    model_revoke(m, 3, A);
+    model_beat(m);
+    model_clear(m);
+    m->command = "GET";
+    m->answer = "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n";
+    model_tick(m, model_beat_due(m));
+    model_serve(m, 0);
+    m->command = NULL;
+    model_deliver(m, 0);
+    assert_true(model_saw(m, "= empty"));
+    assert_int_equal(m->link.state, LK_LINK_REASSERTING);
+    model_run(m);
+    assert_int_equal(m->link.state, LK_LINK_UP);
+    model_close(m);
+}
+
+/* What the link had goes on: nothing of it is emptied, and what was missed is read. What is new is met. */
+static void partitions_come(void **state)
+{
+    (void)state;
+    redis_model *m = opened("");
+    lk_link_serve(&m->link, (lk_partitions){all, 2});
+    for (unsigned p = 0; p < 4; p++) model_revoke(m, p, p == 3 ? C : A); /* before anything */
+    model_up(m);
+    assert_int_equal(m->leased_ms[2], 0);
+    lk_recent_made(m->link.recent, 3, B, model_ms(m));
+    unsigned emptied = m->emptied[0], met = m->met_of[0], signs = m->signs;
+    serve(m, all, 4);
+    assert_int_equal(m->signs, signs); /* whoever has the map knows */
+    m->lose_messages = 1;
+    model_revoke(m, 1, A);
+    model_clear(m);
+    model_up(m);
+    leased_but(m, 4);
+    assert_int_equal(m->emptied[0], emptied);
+    assert_int_equal(m->met_of[0], met);
+    assert_int_equal(m->met_of[3], 1);
+    assert_true(m->emptied[3] > 0);
+    model_expect(m, "0 EVAL reassert 1 lk:{3}:s:" B " lk:{3}: cluster " B, "= empty", "= purge " A, "= lease ", NULL);
+    assert_true(model_saw(m, "0 XRANGE lk:{1}:r"));
+    assert_false(model_saw(m, "XRANGE lk:{3}"));
+    model_close(m);
+}
+
+/* It may have been served elsewhere meanwhile, by a server with another past. */
+static void partitions_go_and_come_back(void **state)
+{
+    (void)state;
+    redis_model *m = opened_up();
+    model_revoke(m, 3, A);
+    model_run(m);
+    model_beat(m);
+    serve(m, all, 3);
+    model_up(m);
+    leased_but(m, 3);
+    unsigned emptied = m->emptied[3], kept = m->emptied[2];
+    model_clear(m);
+    serve(m, all, 4);
+    int64_t met_ms = model_ms(m);
+    model_connect(m);
+    model_run(m);
+    assert_true(m->emptied[3] > emptied);
+    assert_int_equal(m->met_of[3], 2);
+    model_expect(m, "= met", "= empty", "lk:{3}: cluster " A " #1\n", NULL); /* and the number that was known */
+    /* Other instances tell what they know of it before it is served; that is nothing to the others. */
+    while (m->leased_ms[2] < met_ms) model_beat(m);
+    assert_true(m->leased_ms[3] < met_ms);
+    while (m->leased_ms[3] < met_ms) model_beat(m);
+    assert_true(m->leased_ms[3] >= met_ms + m->config.staleness_ms / 4);
+    assert_int_equal(m->emptied[2], kept);
+    /* Without any, it sleeps. */
+    serve(m, all, 0);
+    model_tick(m, 60000);
+    assert_int_equal(m->link.state, LK_LINK_DOWN);
+    model_close(m);
+}
+
+/* The slot moves while its server is to be told: that partition alone waits, until the server was told. */
+static void a_slot_moves_while_it_is_told(void **state)
+{
+    (void)state;
+    redis_model *m = opened_up();
+    model_revoke(m, 2, A);
+    model_revoke(m, 3, B);
+    model_run(m);
+    model_beat(m);
+    m->run_id[0] = m->run_id[1] = "run-2";
+    m->elsewhere[2] = "TRYAGAIN the slot of lk:{2}: is moving";
+    m->only = A; /* the script names it */
+    m->now_us += 1000;
+    lk_link_lost(&m->link, model_ms(m), LATCHKEY_UNAVAILABLE, "it was restarted");
+    int64_t lost_ms = model_ms(m);
+    model_connect(m);
+    model_run(m);
+    for (int i = 0; i < 8; i++) model_beat(m);
+    assert_true(m->leased_ms[3] > lost_ms);
+    assert_true(m->leased_ms[2] < lost_ms);
+    m->elsewhere[2] = NULL;
+    model_clear(m);
+    for (int i = 0; i < 3; i++) model_beat(m);
+    model_expect(m, "reassert 1 lk:{2}:s:" A, "= lease ", NULL);
+    assert_false(model_saw(m, "reassert 1 lk:{3}"));
+    leased_but(m, 4);
+    model_close(m);
+}
+
+/* Nodes that do not have partition 0 wait until the one that has it was asked. */
+static void it_is_agreed_how_many_partitions_there_are(void **state)
+{
+    (void)state;
+    redis_model *m = opened("");
+    lk_link_serve(&m->link, (lk_partitions){all + 1, 3});
+    model_connect(m);
+    model_run(m);
+    model_tick(m, model_beat_due(m));
+    model_run(m);
+    assert_int_equal(m->leases, 0);
+    assert_false(model_saw(m, "HSETNX") || model_saw(m, "pulse"));
+    model_tick(m, 1);
+    assert_true(lk_link_wake_ms(&m->link) <= model_ms(m) + 20);
+    m->link.past->agreed = true;
+    model_tick(m, 20);
+    assert_int_equal(m->leases, 1);
+    leased_but(m, 0);
+    /* If it is never known, the beats go on, and say why. */
+    m->link.past->agreed = false;
+    for (int i = 0; i < 3; i++) {
+        model_tick(m, model_beat_due(m));
+        model_run(m);
+        model_tick(m, 2000);
+    }
+    assert_int_equal(m->leases, 1);
+    assert_int_equal(m->link.state, LK_LINK_UP);
+    assert_non_null(strstr(m->trouble, "how many partitions"));
+    model_close(m);
+    /* Where the number is kept, the slot may be moving: once it is known, the others need not wait for that. */
+    m = opened("");
+    m->elsewhere[0] = "ASK 5 other:1";
+    m->only = "}:m";
+    model_connect(m);
+    model_run(m);
+    assert_int_equal(m->link.state, LK_LINK_DOWN);
+    m->link.past->agreed = true;
+    model_up(m);
+    leased_but(m, 4);
+    model_close(m);
+}
+
+static void a_loss_is_a_sign(void **state)
+{
+    (void)state;
+    redis_model *m = opened_up();
+    lk_link_lost(&m->link, model_ms(m), LATCHKEY_UNAVAILABLE, "the connection broke");
+    assert_int_equal(m->signs, 1);
+    m->role = "slave";
+    model_connect(m);
+    model_run(m);
+    assert_int_equal(m->link.state, LK_LINK_DOWN);
+    assert_int_equal(m->signs, 2);
+    assert_int_equal(m->trouble_status, LATCHKEY_UNAVAILABLE);
+    m->role = "master";
+    model_up(m);
+    m->role = "slave"; /* it was emptied, and follows another node now */
+    unsigned leases = m->leases;
+    model_beat(m);
+    assert_int_equal(m->leases, leases);
+    assert_int_equal(m->signs, 3);
+    model_close(m);
+}
+
+/* A revocation stays pending, and a touch says nothing about its session. */
+static void jobs_in_a_slot_that_moves(void **state)
+{
+    (void)state;
+    redis_model *m = opened_up();
+    m->elsewhere[1] = "TRYAGAIN the slot of lk:{1}: is moving";
+    model_job(m, LK_JOB_REVOKE, 1, A);
+    model_job(m, LK_JOB_REVOKE, 2, B);
+    model_tick(m, 1);
+    model_run(m);
+    model_expect(m, "= done " A " -3\n", "= done " B " 0\n", NULL);
+    assert_true(m->signs > 0);
+    model_clear(m);
+    static const char *const answers[] = {"MOVED 5 other:1", "ASK 5 other:1", "TRYAGAIN x"};
+    for (size_t i = 0; i < 2 * UNIT_COUNT(answers); i++) {
+        m->elsewhere[1] = answers[i / 2];
+        m->only = i % 2 ? NULL : "}:u:0"; /* the session's own key is there, and the user's is not */
+        model_job(m, LK_JOB_TOUCH, 1, C);
+        lk_job *job = &m->jobs[(m->job_first + m->job_count - 1) % MODEL_JOBS_MAX];
+        job->touch = (lk_touch){.partition = 1, .idle_ms = 60000, .expires_at_ms = INT64_C(9999999999999)};
+        memcpy(job->touch.selector, C, LATCHKEY_SELECTOR_LENGTH);
+        model_tick(m, 1);
+        model_run(m);
+    }
+    model_expect(m, "= done " C " -3\n", "= done " C " -3\n", "= done " C " -3\n", "= done " C " -3\n",
+                 "= done " C " -3\n", "= done " C " -3\n", NULL);
+    assert_false(model_saw(m, "= purge") || model_saw(m, "= touched"));
+    assert_int_equal(m->link.state, LK_LINK_UP);
+    model_close(m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(speaks_in_shards),
+        cmocka_unit_test(one_slot_is_elsewhere),
+        cmocka_unit_test(what_was_missed_is_read),
+        cmocka_unit_test(all_slots_are_elsewhere),
+        cmocka_unit_test(the_nonce_cannot_be_published),
+        cmocka_unit_test(a_subscription_is_ended_unasked),
+        cmocka_unit_test(a_channel_is_elsewhere),
+        cmocka_unit_test(foreign_keys_in_our_places),
+        cmocka_unit_test(partitions_come),
+        cmocka_unit_test(partitions_go_and_come_back),
+        cmocka_unit_test(a_slot_moves_while_it_is_told),
+        cmocka_unit_test(it_is_agreed_how_many_partitions_there_are),
+        cmocka_unit_test(a_loss_is_a_sign),
+        cmocka_unit_test(jobs_in_a_slot_that_moves),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
