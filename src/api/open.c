@@ -61,6 +61,7 @@ static int build_handle(latchkey *lk, char *error, size_t error_size)
     lk_l1_side l1 = {lk,       on_purge,   on_empty,     on_everyone, on_stats,  on_sample,
                      on_still, on_refresh, on_refreshed, on_touching, on_touched};
     lk->window.opened_ms = lk_now_ms();
+    lk_lock_open(&lk->window.lock, LK_RANK_NODE);
     lk->refresh_ms = lk_session_window(lk->config.l1_ttl_ms);
     bool good = lk->l1 && lk->singleflight && lk->negative_cache && (lk->alias_cache || !foreign);
     if (!good) return LATCHKEY_NO_MEMORY;
@@ -170,5 +171,6 @@ void latchkey_close(latchkey *lk)
     lk_notices_say(lk->config.notices);
     lk_notices_close(lk->config.notices);
     lk_journal_close(lk->journal);
+    if (lk->window.opened_ms) lk_lock_close(&lk->window.lock);
     lk_unmap(lk, sizeof *lk);
 }

@@ -51,8 +51,9 @@ void lk_stats_gather(latchkey *lk, latchkey_stats *s)
 /* Quantiles since open would hardly move after a while, so those of the last seconds are shown. */
 enum { WINDOW_MS = 5000 };
 
-static void move_window(latchkey *lk, lk_window *w, int64_t now_ms)
+static void move_window_locked(latchkey *lk, lk_window *w, int64_t now_ms)
 {
+    lk_lock_assert(&w->lock);
     if (now_ms - w->marked_ms < WINDOW_MS) return;
     w->marked_ms = now_ms;
     lk_histogram_keep(&lk->counters.l2_read_us, &w->read[w->older]);
@@ -82,11 +83,13 @@ void lk_stats_beat(latchkey *lk, lk_beat_stats *p)
     p->reconnects = (int64_t)lk_counted(c, LK_RECONNECTS);
     p->entries = (int64_t)lk_l1_entries(lk->l1);
     p->capacity = lk->config.l1_capacity;
+    lk_lock_take(&w->lock);
     p->read_p50_us = (int64_t)lk_histogram_quantile_since(&c->l2_read_us, &w->read[w->older], 0.5);
     p->read_p99_us = (int64_t)lk_histogram_quantile_since(&c->l2_read_us, &w->read[w->older], 0.99);
     p->lag_p50_us = (int64_t)lk_histogram_quantile_since(&c->revocation_us, &w->lag[w->older], 0.5);
     p->lag_p99_us = (int64_t)lk_histogram_quantile_since(&c->revocation_us, &w->lag[w->older], 0.99);
-    move_window(lk, w, now_ms);
+    move_window_locked(lk, w, now_ms);
+    lk_lock_give(&w->lock);
 }
 
 int latchkey_stats_read(latchkey *lk, latchkey_stats *stats, size_t stats_size)

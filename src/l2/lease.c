@@ -30,7 +30,7 @@ uint64_t lk_lease_owner(const lk_book *book, unsigned partition)
 void lk_lease_void(lk_node *node, lk_partitions partitions)
 {
     lk_book *book = node->book;
-    atomic_store_explicit(&node->holds, 0, memory_order_relaxed);
+    if (partitions.count == node->partitions.count) atomic_store_explicit(&node->holds, 0, memory_order_relaxed);
     lk_lock_take(&book->lock);
     /* First: so a thread that takes its ticket after the emptying also finds that no server has the lease, and does not
      * fill L1 with an older server's answer. The next lease names its server. */

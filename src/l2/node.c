@@ -29,7 +29,7 @@ static bool build_node(lk_node *node)
     lk_link_known known = {node->book->cutoffs, node->book->recent, node->book->past};
     uint64_t seed;
     lk_random(&seed, sizeof seed);
-    node->own = calloc(2 * partitions, sizeof *node->own);
+    node->own = calloc(4 * partitions, sizeof *node->own);
     node->pool = lk_pool_open(node->config, node->counters);
     node->inbox = lk_inbox_open(node->counters, node->wake_fd);
     if (node->config->sentinels && !(node->sentinels = lk_sentinels_open(node->config, lk_now_ms()))) return false;

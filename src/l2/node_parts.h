@@ -51,10 +51,10 @@ struct lk_node {
     /* used by the link's thread only: */
     lk_link link;
     lk_partitions partitions; /* that its link serves */
-    unsigned *own;            /* the place for them */
+    unsigned *own;            /* two places for them and for those that it kept, used in turn: */
+    bool second;              /* in which of them they are */
     uint64_t looked;          /* the version of the book in which it owned them */
     int64_t remapped_ms;      /* when it last took others */
-    bool remapping;           /* it is taking others now */
     lk_host at;               /* where it connects to, in a cluster */
     lk_socket socket[LK_LINK_CONNECTIONS];
     lk_addresses addresses;  /* the last known ones */

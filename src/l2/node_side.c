@@ -56,12 +56,10 @@ static void on_lease(void *context, lk_partitions partitions, int64_t sent_ms, u
     say_refusal(node);
 }
 
-/* In a cluster, a link that was lost is a sign that others may have its partitions. */
 static void on_trouble(void *context, int status, const char *text)
 {
     lk_node *node = context;
     lk_node_trouble(node, status, text);
-    if (!node->remapping) lk_topology_sign(node->topology, node, "");
 }
 
 static void on_withheld(void *context, const char *text)

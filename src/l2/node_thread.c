@@ -101,7 +101,9 @@ static bool sleeps(const lk_node *node)
 static void look_up_partitions(lk_node *node, lk_partitions *kept, lk_partitions *all)
 {
     lk_book *book = node->book;
-    unsigned *keep = node->own, *own = node->own + node->config->partitions;
+    size_t most = (size_t)node->config->partitions;
+    node->second = !node->second; /* the link still has those before */
+    unsigned *keep = node->own + (node->second ? 2 * most : 0), *own = keep + most;
     *kept = (lk_partitions){keep, 0};
     *all = (lk_partitions){own, 0};
     lk_lock_take(&book->lock);
@@ -129,9 +131,7 @@ static void take_others(lk_node *node)
     lk_partitions kept, all;
     int64_t now_ms = lk_now_ms(), soonest_ms = node->remapped_ms + REMAP_APART_MS;
     bool slept = sleeps(node);
-    node->remapping = true;
     lk_link_moved(&node->link, now_ms, "the server has other partitions now: connecting again");
-    node->remapping = false;
     lk_node_close_sockets(node);
     bool elsewhere = look_up_host(node);
     look_up_partitions(node, &kept, &all);

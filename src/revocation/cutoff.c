@@ -8,7 +8,8 @@
 #include <string.h>
 
 struct lk_cutoffs {
-    /* One for each partition, in an array. In doubt: -1 less the cut-off that is known. Written by one thread. Relaxed:
+    /* One for each partition, in an array. In doubt: -1 less the cut-off that is known. Written by the links'
+     * threads: of a partition that changes its owner, by two. Relaxed:
      * readers are ordered by L1's emptying (release) with the ticket (acquire), or by the store of the lease with its
      * load. The only consequence of a stale read is an answer that then gets no lease, or a fill whose ticket is not
      * valid any more. */
@@ -36,15 +37,18 @@ int64_t lk_cutoffs_known(const lk_cutoffs *e, unsigned p)
 
 bool lk_cutoffs_set(lk_cutoffs *e, unsigned p, int64_t ms)
 {
-    int64_t before = lk_cutoffs_known(e, p);
-    atomic_store_explicit(&e[p].at, ms > before ? ms : before, memory_order_relaxed);
-    return ms > before;
+    int64_t at = atomic_load_explicit(&e[p].at, memory_order_relaxed), later;
+    do later = ms > known(at) ? ms : known(at);
+    while (!atomic_compare_exchange_weak_explicit(&e[p].at, &at, later, memory_order_relaxed, memory_order_relaxed));
+    return ms > known(at);
 }
 
 bool lk_cutoffs_doubt(lk_cutoffs *e, unsigned p)
 {
     int64_t at = atomic_load_explicit(&e[p].at, memory_order_relaxed);
-    if (at >= 0) atomic_store_explicit(&e[p].at, -1 - at, memory_order_relaxed);
+    while (at >= 0 &&
+           !atomic_compare_exchange_weak_explicit(&e[p].at, &at, -1 - at, memory_order_relaxed, memory_order_relaxed))
+        ;
     return at >= 0;
 }
 

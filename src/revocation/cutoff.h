@@ -2,7 +2,7 @@
  * (latchkey_revoke_everyone), as far as this handle knows. A session that was made at that time or before is over,
  * whatever Redis still holds of it. The sessions are not enumerated.
  *
- * Only the link writes, from messages and with each beat. A cut-off never goes back. If what Redis holds is not a
+ * Only links write, from messages and with each beat. A cut-off never goes back. If what Redis holds is not a
  * cut-off, it is not known which sessions were ended. The partition is then in doubt, and its sessions are CORRUPT
  * until Redis holds a cut-off again (guarantee A).
  *

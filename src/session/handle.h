@@ -13,11 +13,13 @@
 enum { LK_QUEUES_MAX = LK_BELLS_MAX };
 typedef struct lk_writes lk_writes; /* api/writes.h */
 
-/* The histograms of the last seconds, for beats: quantiles count from the older of two marks, which is 5 to 10 s old.
- * Used by the link's thread only. */
+/* The histograms of the last seconds, for beats: quantiles count from the older of two marks, which is 5 to 10 s old. */
 typedef struct lk_window {
-    int64_t opened_ms, marked_ms; /* when the handle was opened; when the newer mark was made */
-    unsigned older;               /* which of the two marks is the older */
+    int64_t opened_ms; /* when the handle was opened */
+    lk_lock lock;
+    /* guarded by lock: */
+    int64_t marked_ms; /* when the newer mark was made */
+    unsigned older;    /* which of the two marks is the older */
     lk_histogram_mark read[2], lag[2];
 } lk_window;
 

@@ -6,6 +6,8 @@
 #include "latchkey.h"
 #include "unit.h"
 
+#include <sched.h>
+#include <stdatomic.h>
 #include <string.h>
 
 static void test_what_is_an_epoch(void **state)
@@ -91,11 +93,45 @@ static void test_in_doubt_nobody_is_known_to_live(void **state)
     }
 }
 
+typedef struct race {
+    lk_cutoffs *cutoffs;
+    uint64_t rounds;
+    _Atomic uint64_t arrived;
+    atomic_bool went_back;
+} race;
+
+/* Both set it in the same moment, the one to an older time than the other. */
+static void set_together(void *shared, unsigned index)
+{
+    race *r = shared;
+    for (uint64_t i = 1; i <= r->rounds; i++) {
+        int64_t newer = (int64_t)(2 * i);
+        atomic_fetch_add(&r->arrived, 1);
+        while (atomic_load(&r->arrived) < 4 * i - 2) sched_yield();
+        lk_cutoffs_set(r->cutoffs, 0, newer - index);
+        if (index) lk_cutoffs_doubt(r->cutoffs, 0);
+        atomic_fetch_add(&r->arrived, 1);
+        while (atomic_load(&r->arrived) < 4 * i) sched_yield();
+        if (lk_cutoffs_known(r->cutoffs, 0) != newer) r->went_back = true;
+    }
+}
+
+/* A partition changes its owner: for a moment two links write. */
+static void test_two_links_do_not_set_it_back(void **state)
+{
+    (void)state;
+    race r = {.cutoffs = lk_cutoffs_open(1), .rounds = unit_rounds(10000)};
+    unit_threads(2, set_together, &r);
+    assert_false(r.went_back);
+    lk_cutoffs_close(r.cutoffs);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_an_epoch),
         cmocka_unit_test(test_who_is_over),
+        cmocka_unit_test(test_two_links_do_not_set_it_back),
         cmocka_unit_test(test_it_never_goes_back),
         cmocka_unit_test(test_in_doubt_nobody_is_known_to_live),
     };
