@@ -132,6 +132,10 @@ if wanted ttl; then
     [ -n "$short" ] || PYTHONPATH=bench/support "$python" -c 'import sys, report
 report.put_between_markers("bench/README.md", "ttl", f"`{sys.argv[2]}`\n\n" + open(sys.argv[1]).read().rstrip())' \
         "$temporary/ttl.tables" "$command"
+    build-bench/bench/latchkey-bench-ttl --commands ${short:+--short} >"$temporary/commands.tables"
+    [ -n "$short" ] || PYTHONPATH=bench/support "$python" -c 'import sys, report
+report.put_between_markers("bench/README.md", "commands", f"`{sys.argv[2]}`\n\n" + open(sys.argv[1]).read().rstrip())' \
+        "$temporary/commands.tables" "$command"
 fi
 if wanted scripts; then
     run scripts build-bench/bench/latchkey-bench-scripts "$@" >"$temporary/scripts.tables"

@@ -21,13 +21,14 @@ static const int64_t ttls_s[TTLS] = {5, 10, 30, 60, 120, 300, 900};
 static const int windows[WINDOWS] = {0, 10, 25, 50, 75, OWN}; /* percent of the shortest life; the library's own */
 
 static const char usage[] =
-    "latchkey-bench-ttl [--short] [--sessions N] [--seed N] [--json FILE]\n"
+    "latchkey-bench-ttl [--short] [--commands] [--sessions N] [--seed N] [--json FILE]\n"
     "\n"
     "Hit rate, and reads of Redis per request in its path and in the background, against l1_ttl_ms and the window "
     "before\n"
     "an entry's end in which a hit has it read again. A table in Markdown on stdout.\n"
     "\n"
     "  --short        2,000 sessions: a few seconds\n"
+    "  --commands     another table: what Redis is asked with latchkey's defaults, over half an hour\n"
     "  --sessions N   how many (50,000); their requests, and L1, are in proportion to the article's million\n"
     "  --seed N       of the arrivals (1)\n"
     "  --json FILE    write the figures there, too\n"
@@ -36,10 +37,11 @@ static const char usage[] =
 typedef struct options {
     uint64_t sessions, seed;
     const char *json;
+    bool commands;
 } options;
 
 typedef struct figures {
-    double hits, path, background, touches; /* per request */
+    double hits, path, background, touches, crossings; /* per request */
 } figures;
 
 typedef struct session {
@@ -55,7 +57,7 @@ typedef struct world {
     uint64_t made;
     lk_l1 *l1;
     int64_t ttl_ms, window_ms, now_us;
-    uint64_t requests, hits, path, background, touches;
+    uint64_t requests, hits, path, background, touches, crossings;
 } world;
 
 static void name(world *w, session *s)
@@ -78,7 +80,9 @@ static int64_t ttl_of(world *w)
 static void touch(world *w, session *s)
 {
     lk_judged j = {0};
-    s->touched_ms = w->now_us / 1000;
+    int64_t now_ms = w->now_us / 1000;
+    w->crossings += s->touched_ms / (IDLE_MS / 2) != now_ms / (IDLE_MS / 2);
+    s->touched_ms = now_ms;
     w->touches++;
     lk_session_times(FAR_MS, w->window_ms, IDLE_MS, IDLE_MS, FAR_MS, w->now_us, &j);
     lk_l1_renew(w->l1, lk_l1_ticket(w->l1, s->token), s->token, j.times, w->window_ms);
@@ -136,7 +140,8 @@ static void run_for(world *w, int64_t seconds)
     }
 }
 
-static figures measure(const options *o, double skew, uint64_t capacity, int64_t ttl_ms, int window)
+static figures measure_for(const options *o, double skew, uint64_t capacity, int64_t ttl_ms, int window, int64_t warm_s,
+                           int64_t counted_s)
 {
     int64_t keep = IDLE_MS / LK_SESSION_TOUCH, life = ttl_ms * 9 / 10 < keep ? ttl_ms * 9 / 10 : keep;
     world w = {.o = o, .ttl_ms = ttl_ms, .now_us = INT64_C(1000000000000)};
@@ -150,13 +155,19 @@ static figures measure(const options *o, double skew, uint64_t capacity, int64_t
         name(&w, &w.of[i]);
         w.of[i].touched_ms = w.now_us / 1000 - (int64_t)(bench_random_unit(&w.random) * (double)keep);
     }
-    run_for(&w, WARM_S);
-    w.requests = w.hits = w.path = w.background = w.touches = 0;
-    run_for(&w, COUNTED_S);
+    run_for(&w, warm_s);
+    w.requests = w.hits = w.path = w.background = w.touches = w.crossings = 0;
+    run_for(&w, counted_s);
     lk_l1_close(w.l1);
     free(w.of);
     double all = (double)w.requests;
-    return (figures){(double)w.hits / all, (double)w.path / all, (double)w.background / all, (double)w.touches / all};
+    return (figures){(double)w.hits / all, (double)w.path / all, (double)w.background / all, (double)w.touches / all,
+                     (double)w.crossings / all};
+}
+
+static figures measure(const options *o, double skew, uint64_t capacity, int64_t ttl_ms, int window)
+{
+    return measure_for(o, skew, capacity, ttl_ms, window, WARM_S, COUNTED_S);
 }
 
 /* ----------------------------------------------------------------------------------------------- output -- */
@@ -174,6 +185,36 @@ static void head(const options *o, double skew, uint64_t capacity)
            o->sessions);
     printf("| `l1_ttl_ms` | none | 10%% | 25%% | 50%% | 75%% | the library's | touches |\n"
            "|---|---:|---:|---:|---:|---:|---:|---:|\n");
+}
+
+/* What is sent for each: HGET and PTTL; the same; PEXPIRE, ZADD and PEXPIRE. GET and EXPIRE are two for each request. */
+static void table_of_commands(const options *o)
+{
+    enum { EACH = 50000, HALF_HOUR_S = 1800, DEFAULT_TTL_MS = 300000 };
+    figures f[2];
+    for (int i = 0; i < 2; i++)
+        f[i] = measure_for(o, 0.99, i ? o->sessions : o->sessions / 10, DEFAULT_TTL_MS, OWN, HALF_HOUR_S, HALF_HOUR_S);
+#define ROW(text, format, value)                                                                                       \
+    do {                                                                                                               \
+        printf("| " text " ");                                                                                         \
+        for (int i = 0; i < 2; i++) printf("| " format " ", value);                                                    \
+        printf("|\n");                                                                                                 \
+    } while (0)
+#define COMMANDS (2 * f[i].path + 2 * f[i].background + 3 * f[i].touches)
+    printf("| per 50,000 requests | L1 of a tenth | L1 of all |\n|---|---:|---:|\n");
+    ROW("hits", "%.1f%%", 100 * f[i].hits);
+    ROW("reads in a request's path, each `HGET` and `PTTL`", "%.0f", EACH * f[i].path);
+    ROW("reads ahead, each the same", "%.0f", EACH * f[i].background);
+    ROW("touches, each `PEXPIRE`, `ZADD` and `PEXPIRE`", "%.0f", EACH * f[i].touches);
+    ROW("commands", "%.0f", EACH * COMMANDS);
+    ROW("fewer than GET and EXPIRE", "%.1f times", 2 / COMMANDS);
+    ROW("the same if the user's index were moved once in half an idle time", "%.1f times",
+        2 / (COMMANDS - f[i].touches + f[i].crossings));
+    ROW("the same if a touch were one command", "%.1f times", 2 / (COMMANDS - 2 * f[i].touches));
+    ROW("the same if nothing were read ahead either, and a read were one command", "%.1f times",
+        2 / (f[i].path + f[i].touches));
+#undef COMMANDS
+#undef ROW
 }
 
 static void write_figures(bench_json *json, const figures *f, int64_t ttl_s, int window)
@@ -231,6 +272,7 @@ static options read_options(int argc, char **argv)
             fputs(usage, stdout);
             exit(0);
         } else if (!strcmp(argv[i], "--short")) o.sessions = 2000;
+        else if (!strcmp(argv[i], "--commands")) o.commands = true;
         else if (!strcmp(argv[i], "--sessions")) o.sessions = number_of(argv[i++], value, 1000, 10000000);
         else if (!strcmp(argv[i], "--seed")) o.seed = number_of(argv[i++], value, 0, UINT32_MAX);
         else if (!strcmp(argv[i], "--json") && value) o.json = argv[++i];
@@ -242,6 +284,10 @@ static options read_options(int argc, char **argv)
 int main(int argc, char **argv)
 {
     options o = read_options(argc, argv);
+    if (o.commands) {
+        table_of_commands(&o);
+        return 0;
+    }
     bench_json json = {.first = true};
     if (o.json && !(json.file = fopen(o.json, "w"))) bench_die("latchkey-bench-ttl: cannot write %s", o.json);
     if (json.file) {
