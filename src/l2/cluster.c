@@ -19,7 +19,7 @@
 enum {
     EVERY_MS = 10000,
     APART_MS = 100,
-    APART_MAX_MS = 1000,
+    APART_MAX_MS = 500,
     AGAIN_MS = 200,
     QUIET_MS = 2000, /* after so long without a sign, the next one is a new matter */
     PATIENCE_MIN_MS = 100,
@@ -39,6 +39,7 @@ struct lk_cluster {
     lk_cluster_ask ask;
     lk_sign sign; /* the newest one, while is_signed */
     bool is_signed;
+    bool mapped;       /* every partition has had a server */
     bool answered;     /* a node answered the last question, with a map */
     int64_t asked_ms;  /* when the last question was over */
     int64_t next_ms;   /* when it is time without a sign */
@@ -207,7 +208,9 @@ static int ask_until_one_knows(lk_cluster *c)
 static void say_outcome(lk_cluster *c, int status)
 {
     lk_node *first = lk_topology_node(c->topology, 0);
-    if (status && first && lk_node_owns(first)) lk_node_trouble(first, status, c->error);
+    if (status && lk_node_owns(first)) lk_node_trouble(first, status, c->error);
+    else if (!c->mapped) lk_node_trouble(first, LATCHKEY_OK, ""); /* it said that no server has answered yet */
+    c->mapped |= !lk_node_owns(first);
     if (!status && *c->said) lk_log(LATCHKEY_LOG_NOTICE, "cluster: the nodes answer again");
     /* Once, whichever node is the last to be asked in vain; what a person has to change, whenever it is another thing. */
     if (status && (!*c->said || (status == LATCHKEY_CONFIG && strcmp(c->error, c->said)))) {
@@ -239,7 +242,8 @@ static int64_t sign_due_ms(lk_cluster *c)
     const lk_host nobody = {"", ""};
     if (!c->asked_ms) return 0;
     bool known = lk_moved_to(c->sign.text, &nobody, &to);
-    return c->asked_ms + (known || !c->vain ? APART_MS : lk_backoff_ms(c->vain, APART_MS, APART_MAX_MS, ~UINT64_C(0)));
+    int64_t apart_ms = lk_earlier((int64_t)APART_MS << (c->vain < 3 ? c->vain : 3), APART_MAX_MS);
+    return c->asked_ms + (known ? APART_MS : apart_ms);
 }
 
 static void take_sign(lk_cluster *c)

@@ -23,7 +23,7 @@ static lk_server_map told;
 static unsigned applied, changed;
 static int status;
 static char trouble[256];
-static lk_host from; /* of every sign that is from a node */
+static lk_host from; /* the node of every sign; guarded, as the others are */
 
 int __wrap_lk_topology_apply(lk_topology *t, const lk_server_map *map, char *error, size_t error_size);
 uint64_t __wrap_lk_topology_version(lk_topology *t);
@@ -63,7 +63,9 @@ uint64_t __wrap_lk_topology_version(lk_topology *t)
 bool __wrap_lk_node_owns(const lk_node *node) { return node != NULL; }
 bool __wrap_lk_node_host(lk_node *node, lk_host *host)
 {
+    pthread_mutex_lock(&lock);
     *host = from;
+    pthread_mutex_unlock(&lock);
     return node != NULL;
 }
 
@@ -151,8 +153,10 @@ static void expect_all(cluster *c)
 
 static void sign(const char *text, const redis *by)
 {
+    pthread_mutex_lock(&lock);
     snprintf(from.name, sizeof from.name, "127.0.0.1");
     snprintf(from.port, sizeof from.port, "%d", by->port);
+    pthread_mutex_unlock(&lock);
     lk_topology_sign(&topology, topology.node[0], text);
 }
 
@@ -255,8 +259,8 @@ static void test_why_there_is_no_map(void **state)
                  rows[i].port[1]);
         begin(url);
         wait_for(is_told(rows[i].status, rows[i].text));
-        assert_lacks(trouble, "wrong");
         end();
+        assert_lacks(trouble, "wrong");
     }
     /* It goes on by itself once there is one. */
     snprintf(url, sizeof url, "redis+cluster://127.0.0.1:%d", empty->port);
