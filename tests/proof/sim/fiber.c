@@ -27,7 +27,7 @@
 #endif
 #endif
 
-enum { STACK = 256 * 1024 };
+enum { STACK = 256 * 1024, GUARD = 64 * 1024 }; /* below a stack, nothing may be touched */
 
 struct fiber_context {
     ucontext_t inside, outside;
@@ -164,14 +164,26 @@ void fiber_leave(fiber_context *c)
     switch_out(c);
 }
 
+void fiber_renew(fiber_context *c, const void *kept, size_t size)
+{
+    if (!variables.at) return;
+    size_t at = kept ? (size_t)((const char *)kept - variables.at) : 0;
+    char before[64];
+    memcpy(before, c->own + at, size);
+    memset(c->own, 0, variables.size);
+    memcpy(c->own, variables.first, variables.first_size);
+    memcpy(c->own + at, before, size);
+}
+
 fiber_context *fiber_context_open(void (*body)(void *), void *argument)
 {
 #if !defined(__SANITIZE_THREAD__)
     if (!variables.at) dl_iterate_phdr(find_variables, NULL);
 #endif
     fiber_context *c = calloc(1, sizeof *c + 2 * variables.size);
-    char *stack = c ? mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) : MAP_FAILED;
-    if (stack == MAP_FAILED || getcontext(&c->inside)) {
+    char *stack = c ? mmap(NULL, GUARD + STACK, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) : MAP_FAILED;
+    if (stack != MAP_FAILED) stack += GUARD;
+    if (stack == MAP_FAILED || mprotect(stack, STACK, PROT_READ | PROT_WRITE) || getcontext(&c->inside)) {
         fputs("sim: no memory for a fiber\n", stderr);
         exit(2);
     }
@@ -180,7 +192,7 @@ fiber_context *fiber_context_open(void (*body)(void *), void *argument)
     c->stack = stack;
     c->own = (char *)(c + 1);
     c->outer = c->own + variables.size;
-    if (variables.at) memcpy(c->own, variables.first, variables.first_size);
+    fiber_renew(c, NULL, 0);
     c->inside.uc_stack.ss_sp = stack;
     c->inside.uc_stack.ss_size = STACK;
     makecontext(&c->inside, begin, 0);
@@ -191,6 +203,6 @@ fiber_context *fiber_context_open(void (*body)(void *), void *argument)
 void fiber_context_close(fiber_context *c)
 {
     closed(c);
-    munmap(c->stack, STACK);
+    munmap(c->stack - GUARD, GUARD + STACK);
     free(c);
 }

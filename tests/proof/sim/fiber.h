@@ -6,10 +6,16 @@
 #ifndef LATCHKEY_SIM_FIBER_H
 #define LATCHKEY_SIM_FIBER_H
 
+#include <stddef.h>
+
 typedef struct fiber_context fiber_context;
 
 fiber_context *fiber_context_open(void (*body)(void *), void *argument);
 void fiber_context_close(fiber_context *context); /* of a body that will not be entered again */
+
+/* It stands for another thread from now on, whose thread-local variables are new; but `size` bytes at `kept`, at most 64 of one of
+ * them, stay as they are. */
+void fiber_renew(fiber_context *context, const void *kept, size_t size);
 
 void fiber_enter(fiber_context *context); /* from outside of any fiber: returns when it leaves */
 void fiber_leave(fiber_context *context); /* from inside: returns when it is entered again */

@@ -5,6 +5,7 @@
 #include "world.h"
 
 #include "fiber.h"
+#include "base/counters.h"
 #include "base/hash.h"
 
 #include <inttypes.h>
@@ -200,7 +201,9 @@ task *task_start(machine *on, const char *name, void *(*body)(void *), void *arg
         fail("the simulation has no room for another task");
         return NULL;
     }
-    if (!t->fiber) t->fiber = fiber_context_open(live, t);
+    /* A thread that ends gives its stripe of the counters back, and the next one takes it. */
+    if (t->fiber) fiber_renew(t->fiber, &lk_thread_stripe, sizeof lk_thread_stripe);
+    else t->fiber = fiber_context_open(live, t);
     t->on = on;
     t->name = name;
     t->body = body;
