@@ -4,6 +4,10 @@
  *
  *   lk:beat:<16 hex digits, the instance's name>  -->  "<nonce> v=0.1.0 host=web3 name=checkout pid=812 up=3600000 ..."
  *
+ * In a Redis Cluster sharded channels have no patterns, so all instances use one channel, by the node that has partition 0:
+ *
+ *   lk:{0}:pulse  -->  "<16 hex digits, the instance's name> v=0.1.0 ..."
+ *
  * The link itself reads only the nonce. An older library sends nothing behind it; a newer one may send more. Nothing in it
  * names a user or a session. */
 #ifndef LK_OBSERVE_BEAT_STATS_H
