@@ -9,8 +9,8 @@ lacks() {
     missing=$((missing + 1))
 }
 
-tools="gcc g++ clang clang++ cmake ctest pkg-config clang-format nm redis-server redis-cli curl python3 perl setsid flock taskset faketime groff psql"
-[ "$quick" = --quick ] || tools="$tools luajit gunicorn uvicorn ccache debootstrap chroot wrk valgrind promtool spin qemu-aarch64 aarch64-linux-gnu-gcc caddy haproxy node npm go cargo"
+tools="gcc g++ clang clang++ cmake ctest ninja ccache pkg-config clang-format nm redis-server redis-cli curl python3 perl setsid flock taskset faketime groff psql"
+[ "$quick" = --quick ] || tools="$tools luajit gunicorn uvicorn debootstrap chroot wrk valgrind promtool spin qemu-aarch64 aarch64-linux-gnu-gcc caddy haproxy node npm go cargo"
 PATH=$PATH:/usr/sbin
 for tool in $tools; do
     command -v "$tool" >/dev/null || lacks "the program $tool"

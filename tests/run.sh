@@ -19,7 +19,7 @@ sh tests/run.sh [--quick | --long | --only PART]
 
   --long    all of that, each system test under every build, a minute for each fuzzer, and five minutes of the soak
   --quick   gcc alone: unit tests and the core of the system tests
-  --only    one part alone: bindings (the library from other languages)
+  --only    one part alone: text, gcc, sanitizers, proofs, bindings (the library from other languages) or users
   --help    this
 
 Ends with the ten slowest tests and one line, "N passed, M failed", which counts single tests and steps, and with status 0 only
@@ -33,20 +33,27 @@ case ${1-} in
 '') ;;
 --quick) quick=yes ;;
 --long) long=yes soak=300 fuzz=60 ;;
---only) only=${2-} ;;
+--only)
+    only=${2-}
+    case $only in text | gcc | sanitizers | proofs | bindings | users) ;; *) echo "--only '$only': there is no such part" >&2 && usage >&2 && exit 2 ;; esac
+    ;;
 -h | --help) usage && exit 0 ;;
 *) usage >&2 && exit 2 ;;
 esac
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
 
-passed=0 failed=0 child= ticker=
+passed=0 failed=0 child= ticker= lanes=
 began=$(date +%s)
+end_step() {
+    [ -z "$child" ] || kill -s TERM -- "-$child" 2>/dev/null || :
+    [ -z "$ticker" ] || kill -s TERM -- "-$ticker" "$ticker" 2>/dev/null || :
+}
 finish() {
     status=$?
     trap '' INT TERM HUP
-    [ -z "$child" ] || kill -s TERM -- "-$child" 2>/dev/null || :
-    [ -z "$ticker" ] || kill -s TERM -- "-$ticker" "$ticker" 2>/dev/null || :
+    end_step
+    for lane in $lanes; do kill -s TERM "$lane" 2>/dev/null && wait "$lane" || :; done
     [ -z "${TMPDIR-}" ] || rm -rf "$TMPDIR"
     [ -z "${temporary_build-}" ] || [ "$failed" -gt 0 ] || rm -rf "$build"
     exit "$status"
@@ -62,7 +69,7 @@ sh tests/need.sh build-essential cmake pkg-config clang libclang-rt-14-dev clang
     python3-django python3-django-redis python3-flask-session python3-redis python3-msgpack \
     python3-dev python3-setuptools python3-wheel python3-flask python3-fastapi gunicorn uvicorn luajit2 libuv1-dev libasio-dev \
     faketime locales groff-base openssl ccache debootstrap spin qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross \
-    nginx nginx-dev caddy haproxy libnginx-mod-http-lua
+    nginx nginx-dev caddy haproxy libnginx-mod-http-lua ninja-build
 sh tests/need_languages.sh
 
 # A run that finds build-tests in use by another takes a directory of its own.
@@ -80,11 +87,13 @@ mkdir -p "$logs"
 TMPDIR=$(mktemp -d /tmp/latchkey-XXXXXX)
 export TMPDIR
 jobs=$(nproc)
-parallel=$((3 * jobs)) # most tests wait most of the time
+parallel=$((6 * jobs)) # most tests wait most of the time
 export ASAN_OPTIONS=detect_leaks=1
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 export TSAN_OPTIONS=die_after_fork=0:second_deadlock_stack=1
 export PYTHONDONTWRITEBYTECODE=1
+# What is built here, by whichever script, is built by ninja, and shares its objects with what was built before.
+export CMAKE_GENERATOR=Ninja CMAKE_C_COMPILER_LAUNCHER=ccache CMAKE_CXX_COMPILER_LAUNCHER=ccache CCACHE_NOHASHDIR=1 CC=gcc CXX=g++
 
 # ------------------------------------------------------------------------------------------------- steps --
 # run LOG COMMAND...: in a session of its own, so that what it starts can be ended with it; its status.
@@ -93,7 +102,7 @@ run() {
     shift
     setsid "$@" >"$log" 2>&1 </dev/null 9>&- &
     child=$!
-    setsid sh tests/progress.sh "$log" 9>&- &
+    setsid sh tests/progress.sh "$log" "$name" 9>&- &
     ticker=$!
     code=0
     wait "$child" || code=$?
@@ -104,8 +113,10 @@ run() {
     return "$code"
 }
 
-say() { printf '%-58s ' "$1"; }
 took() { echo "$(($(date +%s) - step_began)) s"; }
+
+# said NAME RESULT: the line of a step, and what comes from standard input; whole, whatever runs beside it.
+said() { { printf '%-58s %s\n' "$1" "$2" && cat; } | flock "$logs/.said" cat; }
 
 # The slowest tests of all that ctest ran here, and where.
 slowest() {
@@ -123,18 +134,17 @@ show() {
 
 # step NAME COMMAND...: counts as one. Returns its status.
 step() {
-    say "$1"
+    name=$1
     step_began=$(date +%s)
-    step_log=$logs/$(echo "$1" | tr -c 'a-zA-Z0-9\n' -).log
+    step_log=$logs/$(echo "$name" | tr -c 'a-zA-Z0-9\n' -).log
     shift
     if run "$step_log" "$@"; then
         passed=$((passed + 1))
-        echo "ok, $(took)"
+        said "$name" "ok, $(took)" </dev/null
         return 0
     fi
     failed=$((failed + 1))
-    echo "FAILED, $(took)"
-    show "$step_log"
+    show "$step_log" | said "$name" "FAILED, $(took)"
     return 1
 }
 
@@ -163,9 +173,9 @@ show_failed() {
 
 # tests NAME BUILD [CTEST OPTIONS]: runs a build's tests and counts the single ones.
 tests() {
-    say "$1"
+    name=$1
     step_began=$(date +%s)
-    step_log=$logs/$(echo "$1" | tr -c 'a-zA-Z0-9\n' -).log
+    step_log=$logs/$(echo "$name" | tr -c 'a-zA-Z0-9\n' -).log
     tested=$2
     shift 2
     code=0
@@ -176,82 +186,108 @@ tests() {
     if [ "$code" != 0 ] && [ "$2" = 0 ] || [ "$1" = 0 ]; then set -- "$1" $(($2 + 1)); fi
     passed=$((passed + $1)) failed=$((failed + $2))
     if [ "$2" = 0 ]; then
-        echo "$1 passed, $(took)"
+        said "$name" "$1 passed, $(took)" </dev/null
     else
-        echo "$1 passed, $2 FAILED, $(took)"
-        grep -E '^[0-9 ]+/[0-9]+ Test .*(Failed|Timeout|Exception|Not Run)' "$step_log" || :
-        show_failed "$tested/Testing/Temporary/LastTest.log"
+        {
+            grep -E '^[0-9 ]+/[0-9]+ Test .*(Failed|Timeout|Exception|Not Run)' "$step_log" || :
+            show_failed "$tested/Testing/Temporary/LastTest.log"
+        } | said "$name" "$1 passed, $2 FAILED, $(took)"
     fi
 }
 
-# compile NAME CMAKE OPTIONS...: into $build/NAME.
+# compile NAME TARGETS CMAKE OPTIONS...: into $build/NAME.
 compile() {
-    name=$1
-    shift
-    step "build: $name" sh -c '
-        build=$1 root=$2 jobs=$3
-        shift 3
-        cmake -S "$root" -B "$build" -DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache -DLATCHKEY_WERROR=ON -DLATCHKEY_TESTS=ON "$@" &&
-            cmake --build "$build" --parallel "$jobs"' - "$build/$name" "$root" "$jobs" "$@"
+    into=$1 targets=$2
+    shift 2
+    step "build: $into" sh -c '
+        build=$1 root=$2 jobs=$3 targets=$4
+        shift 4
+        cmake -S "$root" -B "$build" -DLATCHKEY_WERROR=ON -DLATCHKEY_TESTS=ON "$@" &&
+            cmake --build "$build" --parallel "$jobs" --target $targets' - "$build/$into" "$root" "$jobs" "$targets" "$@"
 }
 
-# ---------------------------------------------------------------------------------- the parts of --only PART --
-part_bindings() { step "bindings: one list, every language" sh tests/bindings/run.sh || :; }
-if [ "${1-}" = --only ]; then
-    command -v "part_$only" >/dev/null || { echo "--only '$only': there is no such part" >&2; usage >&2; exit 2; }
-    "part_$only"
-    echo "$passed passed, $failed failed"
-    [ "$failed" = 0 ]
-    exit
-fi
+# lane FUNCTION: runs the steps of it beside the others; most wait most of the time, or keep one processor busy.
+lane() {
+    counts="${counts-} $logs/.$1"
+    (
+        passed=0 failed=0 child= ticker= lanes= mine=$logs/.$1
+        trap 'trap "" INT TERM HUP; end_step; echo "$passed $failed" >"$mine"' EXIT
+        trap 'exit 143' INT TERM HUP
+        "$1"
+    ) &
+    lanes="$lanes $!"
+}
+# Waits for the lanes, and counts what they counted.
+lanes_end() {
+    for lane in $lanes; do wait "$lane" || failed=$((failed + 1)); done
+    lanes=
+    for file in $counts; do
+        read -r lane_passed lane_failed <"$file"
+        passed=$((passed + lane_passed)) failed=$((failed + lane_failed))
+    done
+}
 
 # With --long every test runs under every build.
 not_address='sim|command' in_threads=threads
 [ -z "$long" ] || not_address=none in_threads=.
 
 # How long it will take is what it took here the last time.
-took_file=$build/.took${quick:+-quick}
+took_file=$build/.took${quick:+-quick}${only:+-$only}
 if [ -s "$took_file" ]; then expected="the last time it took $(($(cat "$took_file") / 60 + 1)) min"
-else expected="half an hour on two quiet cores, as a rule${quick:+; this half some minutes}"; fi
-echo "latchkey: all tests$([ -z "$quick" ] || echo ', the quick half'): $expected; logs in ${logs#"$root"/}"
-[ -n "$quick" ] || echo "(sh tests/run.sh --quick is gcc alone, without sanitizers, and takes a few minutes)"
+else expected="a quarter of an hour on two quiet cores, as a rule${quick:+; this half some minutes}"; fi
+echo "latchkey: ${only:-all} tests$([ -z "$quick" ] || echo ', the quick half'): $expected; logs in ${logs#"$root"/}"
+[ -n "$quick$only" ] || echo "(sh tests/run.sh --quick is gcc alone, without sanitizers, and takes a few minutes)"
 
-# ------------------------------------------------------------------------------------------- the quick half --
+# ------------------------------------------------------------------------------------------------- the parts --
 if ! step "everything that is needed is here" sh tests/ready.sh ${quick:+--quick}; then
     echo "nothing was tested: give it what is missing, and start again"
     echo "$passed passed, $failed failed"
     exit 1
 fi
-step "format" sh tests/package/format.sh || :
-step "layers: what may include what" sh tests/package/layers.sh || :
-step "layers: each broken rule is noticed" sh tests/package/test_layers.sh || :
-step "words: plain words, and atomics with their order" sh tests/package/words.sh || :
-step "the header alone, C11 and C++17, gcc and clang" sh tests/package/api/header.sh || :
-step "the programs of the documents compile" sh tests/package/readme.sh || :
-step "the links of the documents" python3 tests/package/links.py || :
-if compile gcc -DCMAKE_C_COMPILER=gcc -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_BENCH=ON -DLATCHKEY_NGINX=ON; then
+
+part_text() {
+    step "format" sh tests/package/format.sh || :
+    step "layers: what may include what" sh tests/package/layers.sh || :
+    step "layers: each broken rule is noticed" sh tests/package/test_layers.sh || :
+    step "words: plain words, and atomics with their order" sh tests/package/words.sh || :
+    step "the header alone, C11 and C++17, gcc and clang" sh tests/package/api/header.sh || :
+    step "the programs of the documents compile" sh tests/package/readme.sh || :
+    step "the links of the documents" python3 tests/package/links.py || :
+}
+
+part_gcc() {
     if [ -n "$quick" ]; then tests "tests: gcc" "$build/gcc" -L 'unit|api|core'
     elif [ -n "$long" ]; then tests "tests: gcc" "$build/gcc"
     else tests "tests: gcc" "$build/gcc" -L 'unit|api|core|sim|cli'; fi
     step "exported symbols" sh tests/package/api/symbols.sh "$build/gcc/src/liblatchkey.so" || :
-fi
+}
 
-# ------------------------------------------------------------------------------------------------- the rest --
-if [ -z "$quick" ]; then
-    if compile clang -DCMAKE_C_COMPILER=clang -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_BENCH=ON; then
-        tests "tests: clang" "$build/clang" -L unit
-    fi
-    if compile address -DCMAKE_C_COMPILER=gcc -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_NGINX=ON -DLATCHKEY_SANITIZE=address,undefined \
-        -DCMAKE_C_FLAGS=-fno-sanitize-recover=all; then
+# What sanitizers are given is little optimised: it compiles in half the time, and what they find does not depend on it. Warnings
+# do: gcc's are those of the build as released, clang's those of the two builds by it.
+part_sanitizers() {
+    if compile address all -DCMAKE_C_COMPILER=gcc -DCMAKE_BUILD_TYPE=None -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_NGINX=ON \
+        -DLATCHKEY_SANITIZE=address,undefined -DLATCHKEY_WERROR=OFF "-DCMAKE_C_FLAGS=-O1 -g1 -fno-sanitize-recover=all"; then
         # The simulation's worlds and the command are looked at as released, above: what they run runs here as well.
         tests "tests: AddressSanitizer, UndefinedBehaviorSanitizer" "$build/address" -LE "$not_address"
     fi
-    if compile thread -DCMAKE_C_COMPILER=clang -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_SANITIZE=thread; then
+    step "the HTTP servers under load, AddressSanitizer" sh tests/package/examples.sh "$build/address" --servers || :
+    step "nginx: the module, AddressSanitizer" sh tests/nginx/run.sh "$build/address" access config content faults status || :
+    if compile thread all -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=None -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_SANITIZE=thread \
+        "-DCMAKE_C_FLAGS=-O1 -g1"; then
         inject=${LATCHKEY_INJECT-}
         export LATCHKEY_INJECT="${inject:-third}" # every n was taken above
         tests "tests: ThreadSanitizer" "$build/thread" -L "$in_threads"
         export LATCHKEY_INJECT="$inject"
     fi
+    step "the evented server under load, ThreadSanitizer" python3 tests/http/load.py "$build/thread" --seconds 1 \
+        --only evented || :
+    # All other programs were compiled by clang just now.
+    if compile clang 'src/all tests/unit/all bench/all' -DCMAKE_C_COMPILER=clang -DLATCHKEY_BENCH=ON; then
+        tests "tests: clang" "$build/clang" -L unit
+    fi
+}
+
+part_proofs() {
     step "L1's reads in every order of memory, and on arm64" sh tests/proof/weak/run.sh || :
     step "model: ticket, lease and replay" sh tests/proof/model/run.sh || :
     step "fuzzers, $fuzz s each" sh tests/fuzz/run.sh --build "$build/fuzz" --seconds "$fuzz" || :
@@ -260,6 +296,11 @@ if [ -z "$quick" ]; then
     step "what proves the faults' rows still applies" python3 tests/faults/prove.py --list || :
     step "the simulation notices what is broken" sh tests/proof/sim/mutants.sh --short || :
     step "valgrind, some of the tests" sh tests/valgrind.sh "$build/gcc" || :
+}
+
+part_bindings() { step "bindings: one list, every language" sh tests/bindings/run.sh || :; }
+
+part_users() {
     step "installed: strangers' projects" sh tests/package/install/run.sh || :
     part_bindings
     # The library takes from hiredis how commands are written, and nothing else.
@@ -269,16 +310,38 @@ if [ -z "$quick" ]; then
         '^system_(life|fields|sections|users|access|changes|rotation|everyone|replay|incarnation|limits|keys|foreign|seal|events|servers)$' || :
     step "README.md's commands in a bare Debian" sh tests/package/bare.sh || :
     step "examples" sh tests/package/examples.sh "$build/gcc" || :
-    step "the HTTP servers under load, AddressSanitizer" sh tests/package/examples.sh "$build/address" --servers || :
-    step "the evented server under load, ThreadSanitizer" python3 tests/http/load.py "$build/thread" --seconds 1 \
-        --only evented || :
     step "nginx: the module's README, other proxies, Lua" sh tests/nginx/run.sh "$build/gcc" readme lua || :
-    step "nginx: the module, AddressSanitizer" sh tests/nginx/run.sh "$build/address" access config content faults status || :
     step "soak, $soak s" "$build/gcc/tests/soak/latchkey-soak" --seconds "$soak" || :
     # These two build in directories of their own, which two runs at once must not do together.
     step "examples/quickstart.sh" flock "$root/build-tests/.shared" sh examples/quickstart.sh --sessions 300 || :
     step "examples/quickstart.sh --sentinel" flock "$root/build-tests/.shared" sh examples/quickstart.sh --sentinel || :
     step "bench/run.sh --short" flock "$root/build-tests/.shared" sh bench/run.sh --short || :
+}
+
+# --------------------------------------------------------------------------------------------- which of them --
+built=
+case $only in text | sanitizers | bindings) ;; *)
+    compile gcc all -DCMAKE_C_COMPILER=gcc -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_BENCH=ON -DLATCHKEY_NGINX=ON && built=yes || :
+    ;;
+esac
+if [ -n "$only" ]; then
+    "part_$only"
+elif [ -n "$quick" ]; then
+    part_text
+    [ -z "$built" ] || part_gcc
+else
+    lane_one() {
+        [ -z "$built" ] || part_gcc
+        part_sanitizers
+    }
+    lane_two() {
+        part_text
+        part_proofs
+        part_users
+    }
+    lane lane_one
+    lane lane_two
+    lanes_end
 fi
 
 echo "the slowest tests:"

@@ -10,7 +10,7 @@ prefix_install() {
     # The objects are the same ones, so the second is quick where there is a ccache.
     for prefix_shared in OFF ON; do
         cmake -S "$prefix_root" -B "$prefix_dir/build" -DBUILD_SHARED_LIBS=$prefix_shared -DCMAKE_POSITION_INDEPENDENT_CODE=ON \
-            -DCMAKE_INSTALL_PREFIX="$LATCHKEY_PREFIX" -DCMAKE_INSTALL_LIBDIR=lib -DLATCHKEY_CLI=OFF "$@" >"$prefix_dir/install.log" 2>&1 &&
+            -DCMAKE_INSTALL_PREFIX="$LATCHKEY_PREFIX" -DCMAKE_INSTALL_LIBDIR=lib -DLATCHKEY_CLI=OFF -DLATCHKEY_WERROR=ON "$@" >"$prefix_dir/install.log" 2>&1 &&
             cmake --build "$prefix_dir/build" --parallel "$(nproc)" >>"$prefix_dir/install.log" 2>&1 &&
             cmake --install "$prefix_dir/build" >>"$prefix_dir/install.log" 2>&1 || { cat "$prefix_dir/install.log" >&2; return 1; }
     done

@@ -17,7 +17,7 @@ config="unix://$redis_socket?deadline_ms=10000"
 one() { # KIND on|off
     kind=$1
     prefix=$work/$kind/prefix
-    cmake -S "$root" -B "$work/$kind/build" -DBUILD_SHARED_LIBS="$2" -DCMAKE_INSTALL_PREFIX="$prefix" \
+    cmake -S "$root" -B "$work/$kind/build" -DBUILD_SHARED_LIBS="$2" -DCMAKE_INSTALL_PREFIX="$prefix" -DLATCHKEY_WERROR=ON \
         -DCMAKE_INSTALL_LIBDIR=lib
     cmake --build "$work/$kind/build" --parallel 2
     cmake --install "$work/$kind/build"
