@@ -5,7 +5,7 @@
 
 static const cli_command *const commands[] = {&cli_status_of, &cli_top,    &cli_sample,  &cli_list,
                                               &cli_show,      &cli_revoke, &cli_prewarm, &cli_doctor,
-                                              &cli_import,    &cli_keygen, NULL};
+                                              &cli_import,    &cli_move,   &cli_keygen,  NULL};
 
 static const char usage[] = "usage: latchkey COMMAND [OPTION...]\n"
                             "       latchkey --help | --version\n";

@@ -4,6 +4,8 @@
 #include "base/clock.h"
 #include "l2/sentinels.h"
 
+#include <stdio.h>
+
 int query_ask(query *p, const lk_call *calls, size_t count, lk_reply **replies, char *error, size_t error_size)
 {
     const lk_ask ask = {.calls = calls, .count = count, .deadline_ms = lk_now_ms() + QUERY_DEADLINE_MS, .again = true};
@@ -21,12 +23,11 @@ lk_reply *query_say(query *p, const char *const *words)
     return query_ask(p, &(lk_call){spans, count}, 1, &reply, error, sizeof error) ? NULL : reply;
 }
 
-int query_open(const char *url, int64_t database, query *p, char *error, size_t error_size)
+/* The configuration says where. */
+static int connect_and_ask(query *p, char *error, size_t error_size)
 {
-    memset(p, 0, sizeof *p);
-    int status = lk_config_parse(url, &p->config, error, error_size);
-    if (database != QUERY_OF_THE_URL) p->config.database = database;
-    if (!status && p->config.tls) status = lk_tls_context_open(&p->config, &p->config.tls_context, error, error_size);
+    int status =
+        p->config.tls ? lk_tls_context_open(&p->config, &p->config.tls_context, error, error_size) : LATCHKEY_OK;
     if (status) return status;
     if (!lk_sentinels_find(&p->config, lk_now_ms() + QUERY_DEADLINE_MS, error, error_size)) return LATCHKEY_UNAVAILABLE;
     if (!lk_net_resolve(&p->config, &p->addresses, error, error_size)) return LATCHKEY_UNAVAILABLE;
@@ -38,6 +39,39 @@ int query_open(const char *url, int64_t database, query *p, char *error, size_t 
     status = query_ask(p, &(lk_call){&time, 1}, 1, &reply, error, error_size);
     if (!status) lk_reply_free(reply);
     return status;
+}
+
+static void set_host(lk_config *config, const lk_host *host)
+{
+    snprintf(config->host, sizeof config->host, "%s", host->name);
+    snprintf(config->port, sizeof config->port, "%s", host->port);
+}
+
+int query_open_at(const char *url, const lk_host *host, query *p, char *error, size_t error_size)
+{
+    memset(p, 0, sizeof *p);
+    int status = lk_config_parse(url, &p->config, error, error_size);
+    if (status) return status;
+    if (*host->name) set_host(&p->config, host);
+    return connect_and_ask(p, error, error_size);
+}
+
+int query_open(const char *url, int64_t database, query *p, char *error, size_t error_size)
+{
+    for (unsigned i = 0;; i++) { /* of a cluster, the first listed node that answers */
+        memset(p, 0, sizeof *p);
+        int status = lk_config_parse(url, &p->config, error, error_size);
+        if (status) return status;
+        if (database != QUERY_OF_THE_URL) p->config.database = database;
+        bool last = i + 1 >= p->config.seeds;
+        if (p->config.cluster) {
+            const lk_host host = p->config.seed[i];
+            set_host(&p->config, &host);
+        }
+        status = connect_and_ask(p, error, error_size);
+        if (!status || last) return status;
+        query_close(p);
+    }
 }
 
 void query_close(query *p)

@@ -16,9 +16,11 @@ typedef struct query {
 enum { QUERY_DEADLINE_MS = 10000 };
 
 enum { QUERY_OF_THE_URL = -1 };
-/* Connects to `database`, or to the one that the URL names. OK: the server has answered. CONFIG, UNAVAILABLE or
+/* Connects to `database`, or to the one that the URL names; of a cluster, to the first listed node that answers. OK: the server has answered. CONFIG, UNAVAILABLE or
  * NO_MEMORY: `error` says why. Call query_close in any case. */
 int query_open(const char *url, int64_t database, query *p, char *error, size_t error_size);
+/* The same at this node of a cluster; of the URL come the rights and TLS. */
+int query_open_at(const char *url, const lk_host *host, query *p, char *error, size_t error_size);
 void query_close(query *p); /* wipes the password, too */
 
 /* Runs one command, or several in one round trip. OK: the caller frees every reply; an error of Redis is a reply, too.

@@ -144,6 +144,12 @@ static void take_partitions(lk_link *link, const lk_reply *reply, int64_t now_ms
         lk_link_lost(link, now_ms, status == LATCHKEY_CORRUPT ? LATCHKEY_CONFIG : status, text);
     } else if (reply->type != LK_REPLY_STRING) {
         lk_link_lost(link, now_ms, link->setup_status, link->setup_error);
+    } else if (lk_reply_is(reply, LK_PARTITIONS_MOVING)) {
+        lk_link_lost(link, now_ms, LATCHKEY_UNAVAILABLE,
+                     "sessions are being moved to this server: it is open when latchkey move has ended");
+    } else if (!strncmp(reply->text, LK_PARTITIONS_MOVED, strlen(LK_PARTITIONS_MOVED))) {
+        lk_link_lost(link, now_ms, LATCHKEY_CONFIG,
+                     "the sessions have moved to another server (latchkey move): give this instance its URL");
     } else if (!reply->size || strspn(reply->text, "0123456789") != reply->size) {
         lk_link_lost(link, now_ms, LATCHKEY_CONFIG,
                      "the number of partitions in Redis is not a number: something else writes under our prefix");

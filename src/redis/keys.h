@@ -10,6 +10,11 @@
 
 enum { LK_BASE_SIZE = 80, LK_KEY_SIZE = LK_BASE_SIZE + LATCHKEY_SELECTOR_LENGTH + 4 };
 
+/* What stands in the place of the number of partitions while `latchkey move` is under way: at the target, and at the source,
+ * behind which is the number. */
+#define LK_PARTITIONS_MOVING "moving"
+#define LK_PARTITIONS_MOVED "moved "
+
 /* Takes a selector's place in a script's arguments if there is no selector. */
 #define LK_NOBODY "--------------------"
 

@@ -9,6 +9,7 @@
  *   entry TOKEN                                                  STATUS USER ROLE CREATED_MS EXPIRES_MS DEVICE FLAGS
  *   field TOKEN NAME                                                                            STATUS HEXADECIMAL
  *   end USER                                                                                     STATUS HOW_MANY
+ *   revoke TOKEN                                                                                             STATUS
  */
 #include "latchkey.h"
 
@@ -97,6 +98,7 @@ int main(int argc, char **argv)
         else if (strcmp(word[0], "entry") == 0 && count == 2) status = entry_of(lk, word[1], token, sizeof token);
         else if (strcmp(word[0], "field") == 0 && count == 3)
             status = field_of(lk, word[1], word[2], token, sizeof token);
+        else if (strcmp(word[0], "revoke") == 0 && count == 2) status = latchkey_revoke(lk, word[1], strlen(word[1]));
         else if (strcmp(word[0], "end") == 0 && count == 2) status = end_all(lk, word[1], token, sizeof token);
         printf("%d %s\n", status, token);
         fflush(stdout);

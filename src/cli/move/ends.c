@@ -1,0 +1,182 @@
+/* latchkey move: both ends, before anything is copied and after all is. */
+#include "cli/move/move.h"
+
+#include "base/clock.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { APART_MS = 1000, COMPARED = 4 };
+
+/* What `partitions` says at one end; "": nothing. */
+static bool read_mark(move *m, query *p, const char *what, char *out, size_t size)
+{
+    lk_reply *reply = QUERY(p, "HGET", m->mark, "partitions");
+    bool read = reply && reply->type != LK_REPLY_ERROR;
+    snprintf(out, size, "%s", read ? reply->text : "");
+    if (!read) move_fail(m, "%s: %.200s", what, reply ? reply->text : "no answer");
+    lk_reply_free(reply);
+    return read;
+}
+
+bool move_write_mark(move *m, query *p, const char *what, const char *text)
+{
+    return move_good(m, QUERY(p, "HSET", m->mark, "partitions", text), what);
+}
+
+bool move_look_at_source(move *m)
+{
+    char text[40];
+    if (!read_mark(m, &m->from, "the source", text, sizeof text)) return false;
+    const char *number =
+        strncmp(text, LK_PARTITIONS_MOVED, strlen(LK_PARTITIONS_MOVED)) ? text : text + strlen(LK_PARTITIONS_MOVED);
+    if (!*text) return move_fail(m, "the source has no sessions under the prefix %s", m->from.config.prefix);
+    if (!cli_number(number, 1, LK_PARTITIONS_MAX, &m->partitions))
+        return move_fail(m, "the source does not know how many partitions it has");
+    m->marked = number != text; /* an earlier run was ended in the middle */
+    snprintf(m->recorded, sizeof m->recorded, "%" PRIu64, m->partitions);
+    return true;
+}
+
+/* What an earlier run that did not come to its end has left at a node. */
+static bool clear_left(move *m, query *p)
+{
+    char pattern[64], cursor[24] = "0";
+    snprintf(pattern, sizeof pattern, "%s:{*}:*", m->from.config.prefix);
+    do {
+        lk_reply *page = QUERY(p, "SCAN", cursor, "MATCH", pattern, "COUNT", "1000");
+        if (!page || !lk_reply_shaped(page, "sa"))
+            return move_good(m, page, "SCAN at the target") && move_fail(m, "SCAN at the target");
+        snprintf(cursor, sizeof cursor, "%.20s", lk_reply_at(page, 0)->text);
+        bool cleared = true;
+        for (size_t i = 0; cleared && i < lk_reply_at(page, 1)->count; i++) {
+            const lk_reply *key = lk_reply_at(lk_reply_at(page, 1), i);
+            if (move_partition(m, key) >= 0)
+                cleared = move_good(m, QUERY(p, "UNLINK", key->text), "UNLINK at the target");
+        }
+        lk_reply_free(page);
+        if (!cleared) return false;
+    } while (strcmp(cursor, "0"));
+    return true;
+}
+
+static bool any_key(move *m, query *p, bool *any)
+{
+    char pattern[64], cursor[24] = "0";
+    snprintf(pattern, sizeof pattern, "%s:{*}:*", m->from.config.prefix);
+    *any = false;
+    do {
+        lk_reply *page = QUERY(p, "SCAN", cursor, "MATCH", pattern, "COUNT", "10000");
+        if (!page || !lk_reply_shaped(page, "sa"))
+            return move_good(m, page, "SCAN at the target") && move_fail(m, "SCAN at the target");
+        snprintf(cursor, sizeof cursor, "%.20s", lk_reply_at(page, 0)->text);
+        *any |= lk_reply_at(page, 1)->count != 0;
+        lk_reply_free(page);
+    } while (!*any && strcmp(cursor, "0"));
+    return true;
+}
+
+static bool clock_of(query *p, int64_t *ahead_ms)
+{
+    int64_t before = lk_clock_read(CLOCK_REALTIME, 1000000);
+    lk_reply *reply = QUERY(p, "TIME");
+    bool read = reply && lk_reply_shaped(reply, "ss");
+    *ahead_ms =
+        read ? atoll(lk_reply_at(reply, 0)->text) * 1000 + atoll(lk_reply_at(reply, 1)->text) / 1000 - before : 0;
+    lk_reply_free(reply);
+    return read;
+}
+
+/* Nothing but what an earlier run has left; and clocks that agree, since records hold times. */
+bool move_look_at_target(move *m)
+{
+    char text[40];
+    int64_t ahead_ms, there_ms;
+    query *first = nodes_of(&m->to, 0);
+    if (!read_mark(m, first, "the target", text, sizeof text)) return false;
+    bool left = !strcmp(text, LK_PARTITIONS_MOVING);
+    if (*text && !left)
+        return move_fail(m, "the target has sessions of its own under the prefix %s: it must have none",
+                         m->from.config.prefix);
+    if (!clock_of(&m->from, &ahead_ms)) return move_fail(m, "the source does not tell the time");
+    for (unsigned i = 0; i < m->to.count; i++) {
+        bool any = false;
+        if (left ? !clear_left(m, m->to.node[i]) : !any_key(m, m->to.node[i], &any)) return false;
+        if (any)
+            return move_fail(m, "the target has keys under the prefix %s: it must have none", m->from.config.prefix);
+        if (!clock_of(m->to.node[i], &there_ms) || llabs(there_ms - ahead_ms) > APART_MS)
+            return move_fail(
+                m, "the clocks of source and target are %.1f s apart: records hold times; NTP on both machines",
+                (double)llabs(there_ms - ahead_ms) / 1000);
+    }
+    return move_write_mark(m, first, "the target", LK_PARTITIONS_MOVING);
+}
+
+/* Both ends have the same: q (number of the last revocation or change), e (cut-off), the length of the log and of the index. */
+static bool ask_numbers(move *m, query *p, unsigned partition, char out[COMPARED][40])
+{
+    static const char *const what[COMPARED][2] = {{"GET", "q"}, {"GET", "e"}, {"XLEN", "r"}, {"ZCARD", "a"}};
+    char key[COMPARED][LK_KEY_SIZE], error[160];
+    lk_span words[COMPARED][2];
+    lk_call calls[COMPARED];
+    lk_reply *replies[COMPARED];
+    for (int i = 0; i < COMPARED; i++) {
+        lk_key_partition(key[i], m->from.config.prefix, partition, what[i][1]);
+        words[i][0] = lk_word(what[i][0]);
+        words[i][1] = lk_word(key[i]);
+        calls[i] = (lk_call){words[i], 2};
+    }
+    if (query_ask(p, calls, COMPARED, replies, error, sizeof error)) return move_fail(m, "%s", error);
+    bool all = true;
+    for (int i = 0; i < COMPARED; i++) {
+        snprintf(out[i], 40, "%.20s %lld", replies[i]->text, replies[i]->integer);
+        all &= move_good(m, replies[i], "what partitions hold cannot be compared");
+    }
+    return all;
+}
+
+static bool same_numbers(move *m)
+{
+    char here[COMPARED][40], there[COMPARED][40];
+    for (unsigned p = 0; p < m->partitions; p++) {
+        if (!ask_numbers(m, &m->from, p, here) || !ask_numbers(m, nodes_of(&m->to, p), p, there)) return false;
+        for (int i = 0; i < COMPARED; i++)
+            if (strcmp(here[i], there[i]))
+                return move_fail(m, "partition %u is not the same at both ends: %s, %s", p, here[i], there[i]);
+    }
+    return true;
+}
+
+/* The mark's key has more than the mark. */
+static bool copy_rest_of_mark(move *m)
+{
+    lk_reply *all = QUERY(&m->from, "HGETALL", m->mark);
+    bool copied = all && lk_reply_shaped(all, "(ss)");
+    for (size_t i = 0; copied && i < all->count; i += 2)
+        if (!lk_reply_is(all->item[i], "partitions"))
+            copied =
+                move_good(m, QUERY(nodes_of(&m->to, 0), "HSET", m->mark, all->item[i]->text, all->item[i + 1]->text),
+                          "the target");
+    lk_reply_free(all);
+    return copied || move_fail(m, "the source: %s cannot be read", m->mark);
+}
+
+/* As many replicas as the target's URL asks for have it all. */
+static bool wait_for_replicas(move *m)
+{
+    int64_t wanted = m->to.node[0]->config.durability;
+    char number[24];
+    snprintf(number, sizeof number, "%" PRId64, wanted);
+    for (unsigned i = 0; wanted && i < m->to.count; i++) {
+        lk_reply *reply = QUERY(m->to.node[i], "WAIT", number, "8000");
+        bool enough = reply && reply->type == LK_REPLY_INTEGER && reply->integer >= wanted;
+        lk_reply_free(reply);
+        if (!enough)
+            return move_fail(m, "%s replicas of %s:%s have not what was copied", number, m->to.host[i].name,
+                             m->to.host[i].port);
+    }
+    return true;
+}
+
+bool move_compare(move *m) { return copy_rest_of_mark(m) && same_numbers(m) && wait_for_replicas(m); }

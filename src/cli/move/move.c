@@ -1,0 +1,208 @@
+/* latchkey move: all sessions from one server to another, or to a cluster, while they are in use.
+ *
+ *   mark the target        no handle opens there: `partitions` is "moving"
+ *   listen, copy           DUMP and RESTORE of every key, with its expiry; what changes meanwhile Redis says (CLIENT TRACKING,
+ *                          broadcast), and it is copied once more
+ *   mark the source        no link is set up there any more: `partitions` is "moved N"
+ *   pause its writes       CLIENT PAUSE WRITE: what was changed last is copied; then nothing changes
+ *   compare                the numbers of revocations, the cut-offs, the logs and the indexes of every partition
+ *   end the source         CLIENT KILL: every instance loses its link, its lease runs out within staleness_ms
+ *   open the target        after staleness_ms: `partitions` is N
+ *
+ * C holds, since a revocation is OK only at the source before it is paused, and then it is copied; or at the target after it is
+ * open, and then no instance has a lease of the source. In between every revocation is PENDING. Before the source is
+ * ended, everything can be taken back, and is, whatever fails. */
+#include "cli/move/move.h"
+
+#include "base/clock.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { PAUSE_MS = 60000, PAUSED_MS = 40000, MARGIN_MS = 100 };
+
+static const char *from_url, *to_url;
+
+bool move_fail(move *m, const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    if (!m->error[0]) vsnprintf(m->error, sizeof m->error, format, list);
+    va_end(list);
+    return false;
+}
+
+bool move_good(move *m, lk_reply *reply, const char *what)
+{
+    bool is_good = reply && reply->type != LK_REPLY_ERROR;
+    if (!is_good) move_fail(m, "%s: %.200s", what, reply ? reply->text : "no answer");
+    lk_reply_free(reply);
+    return is_good;
+}
+
+/* ---------------------------------------------------------------------------------------------- the switch -- */
+
+/* Until the source is ended, every step can be taken back. */
+static bool end_source(move *m)
+{
+    char text[40], pause[16];
+    snprintf(text, sizeof text, LK_PARTITIONS_MOVED "%s", m->recorded);
+    snprintf(pause, sizeof pause, "%d", PAUSE_MS);
+    m->marked = true; /* even if no answer comes */
+    if (!move_write_mark(m, &m->from, "the source", text)) return false;
+    m->paused_ms = lk_now_ms();
+    if (!move_good(m, QUERY(&m->from, "CLIENT", "PAUSE", pause, "WRITE"), "CLIENT PAUSE at the source")) return false;
+    if (!move_catch_up(m) || !move_compare(m)) return false;
+    if (lk_now_ms() - m->paused_ms > PAUSED_MS)
+        return move_fail(m, "it took too long while writes were paused: run it again");
+    if (!move_good(m, QUERY(&m->from, "CLIENT", "KILL", "TYPE", "pubsub"), "CLIENT KILL at the source")) return false;
+    m->ended = true;
+    return move_good(m, QUERY(&m->from, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"),
+                     "CLIENT KILL at the source");
+}
+
+/* The source as it was. */
+static void take_back(move *m)
+{
+    lk_reply_free(QUERY(&m->from, "CLIENT", "UNPAUSE"));
+    lk_reply *reply = QUERY(&m->from, "HSET", m->mark, "partitions", m->recorded);
+    if (!reply || reply->type == LK_REPLY_ERROR) move_fail(m, "%s", ""); /* there is an error already */
+    else m->marked = false;
+    lk_reply_free(reply);
+}
+
+static bool open_target(move *m)
+{
+    int64_t wait_ms = m->from.config.staleness_ms + MARGIN_MS;
+    cli_progress("every lease of the source runs out: %" PRId64 " ms", wait_ms);
+    for (int64_t until_ms = lk_now_ms() + wait_ms; lk_now_ms() < until_ms;) usleep(10000);
+    if (!move_write_mark(m, nodes_of(&m->to, 0), "the target", m->recorded)) return false;
+    m->paused_for_ms = lk_now_ms() - m->paused_ms;
+    lk_reply_free(QUERY(&m->from, "CLIENT", "UNPAUSE"));
+    return true;
+}
+
+/* ----------------------------------------------------------------------------------------------- the command -- */
+
+static int print_move(move *m)
+{
+    cli_progress(NULL);
+    if (m->c->json) {
+        json j = {0};
+        json_open(&j, NULL, '{');
+        json_uint(&j, "keys", m->keys);
+        json_uint(&j, "changed", m->changed);
+        json_uint(&j, "partitions", m->partitions);
+        json_uint(&j, "nodes", m->to.count);
+        json_int(&j, "unavailable_ms", m->paused_for_ms);
+        json_close(&j, '}');
+        return CLI_DONE;
+    }
+    cli_say(stdout, "%" PRIu64 " keys of %s partitions are on %u node%s; %" PRIu64 " of them changed meanwhile.\n",
+            m->keys, m->recorded, m->to.count, m->to.count == 1 ? "" : "s", m->changed);
+    cli_say(
+        stdout,
+        "For %.2f s neither end took a write. Instances with the new URL are served now; those with the old one are\n"
+        "UNAVAILABLE until they are started again. What answered PENDING meanwhile must be revoked again.\n",
+        (double)m->paused_for_ms / 1000);
+    return CLI_DONE;
+}
+
+static int report_failure(move *m)
+{
+    cli_progress(NULL);
+    if (!m->marked) return cli_fail(m->c, CLI_AWAY, "%s. The source goes on as before", m->error);
+    if (!m->ended)
+        return cli_fail(
+            m->c, CLI_AWAY,
+            "%s. The source may refuse instances: run latchkey move again, or go back to it by HSET %s partitions %s",
+            m->error, m->mark, m->recorded);
+    return cli_fail(m->c, CLI_AWAY,
+                    "%s. No instance is served at the source any more: run latchkey move again, or go back to it by "
+                    "HSET %s partitions %s",
+                    m->error, m->mark, m->recorded);
+}
+
+static int connect_all(move *m)
+{
+    cli source = *m->c;
+    int status = query_open(from_url, QUERY_OF_THE_URL, &m->from, m->error, sizeof m->error);
+    if (status) return cli_fail(m->c, status == LATCHKEY_CONFIG ? CLI_CONFIG : CLI_AWAY, "--from: %s", m->error);
+    if (m->from.config.cluster)
+        return cli_fail(m->c, CLI_USAGE,
+                        "--from must be one server, or behind sentinels: a cluster grows by resharding");
+    status = nodes_open(to_url, &m->to, m->error, sizeof m->error);
+    if (status) return cli_fail(m->c, status == LATCHKEY_CONFIG ? CLI_CONFIG : CLI_AWAY, "--to: %s", m->error);
+    if (strcmp(m->to.node[0]->config.prefix, m->from.config.prefix))
+        return cli_fail(m->c, CLI_USAGE, "--from and --to must have the same prefix");
+    source.config = from_url;
+    int exit = subscriber_open(&m->changes_from, &source);
+    if (!exit && (exit = subscriber_open(&m->tracker, &source))) subscriber_close(&m->changes_from);
+    return exit;
+}
+
+static int move_all(move *m)
+{
+    lk_key_partition(m->mark, m->from.config.prefix, 0, "m");
+    bool done = move_look_at_source(m) && move_look_at_target(m) && move_track(m) && move_all_keys(m);
+    if (done && !(done = end_source(m)) && !m->ended) take_back(m);
+    done = done && open_target(m);
+    return done ? print_move(m) : report_failure(m);
+}
+
+static int run_move(const cli *c)
+{
+    if (!from_url || !to_url) return cli_fail(c, CLI_USAGE, "--from URL and --to URL are both needed");
+    int exit = cli_ask(c, "Copy all sessions, and end every instance at the source?");
+    if (exit) return exit;
+    move *m = calloc(1, sizeof *m);
+    if (!m || !lk_crypto_init()) {
+        free(m);
+        return cli_fail(c, CLI_FAILED, "no memory");
+    }
+    m->c = c;
+    exit = connect_all(m);
+    m->error[0] = 0; /* of an address that failed before another did not */
+    if (!exit) {
+        exit = move_all(m);
+        subscriber_close(&m->tracker);
+        subscriber_close(&m->changes_from);
+    }
+    while (m->messages) lk_reply_free(m->message[--m->messages]);
+    nodes_close(&m->to);
+    query_close(&m->from);
+    free(m);
+    return exit;
+}
+
+static const cli_option options[] = {
+    {.name = "from",
+     .value = "URL",
+     .text = &from_url,
+     .secret = true,
+     .help = "where the sessions are: the application's URL, with a user that may do this"},
+    {.name = "to",
+     .value = "URL",
+     .text = &to_url,
+     .secret = true,
+     .help = "where they are to be: redis+cluster://, or another server; empty under the prefix"},
+    {0},
+};
+
+const cli_command cli_move = {
+    .name = "move",
+    .arguments = "move --from URL --to URL",
+    .summary = "all sessions to another server, or to a cluster, in use",
+    .help =
+        "Copies every key under the prefix, with its expiry, while the instances go on; what changes meanwhile is\n"
+        "copied again. Then it ends the source: writes are paused, the last changes are copied, the numbers of\n"
+        "revocations are compared, every connection is closed, and staleness_ms of --from later the target is open.\n"
+        "Instances with the new URL may be started as soon as this has begun, with lazy=1, and not before; they are\n"
+        "served as soon as the target is open. No user is logged out, and no revoked session is admitted. Both users "
+        "need +@all; other programs at the source lose\n"
+        "their connections once. If it fails before the end, the source goes on as before.",
+    .options = options,
+    .run = run_move,
+};

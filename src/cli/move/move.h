@@ -1,0 +1,45 @@
+/* latchkey move: what its files share. */
+#ifndef LK_CLI_MOVE_MOVE_H
+#define LK_CLI_MOVE_MOVE_H
+
+#include "cli/nodes.h"
+#include "cli/subscriber.h"
+
+#include "redis/keys.h"
+
+enum { MOVE_MESSAGES = 1024, MOVE_CHANGES = 8192 };
+
+typedef struct move {
+    const cli *c;
+    query from;
+    nodes to;
+    subscriber changes_from, tracker; /* what changed comes over the first, by order of the second */
+    char mark[LK_KEY_SIZE];           /* the key that holds the number of partitions */
+    char recorded[24];                /* that number */
+    uint64_t partitions, keys, changed;
+    lk_reply *message[MOVE_MESSAGES]; /* not copied yet */
+    lk_reply *change[MOVE_CHANGES];   /* the keys that they name */
+    size_t messages, changes;
+    int64_t paused_ms, paused_for_ms;
+    bool marked, ended; /* the source is marked; it has no instances any more */
+    char error[400];
+} move;
+
+/* Notes why it failed; what was noted first stays. False. */
+bool move_fail(move *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Takes the reply. True: it is no error. */
+bool move_good(move *m, lk_reply *reply, const char *what);
+
+/* copy.c: keys. The partition of a key of the library's; -1: it is another key, or the one with the mark. */
+int move_partition(const move *m, const lk_reply *key);
+bool move_track(move *m);    /* from now on Redis says which keys change */
+bool move_all_keys(move *m); /* and those that change meanwhile */
+bool move_catch_up(move *m); /* all that was written until now is copied */
+
+/* ends.c: source and target, before and after. */
+bool move_look_at_source(move *m);
+bool move_look_at_target(move *m);
+bool move_write_mark(move *m, query *p, const char *what, const char *text);
+bool move_compare(move *m); /* both ends have the same, and the target's replicas too */
+
+#endif
