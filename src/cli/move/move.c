@@ -182,12 +182,12 @@ static const cli_option options[] = {
      .value = "URL",
      .text = &from_url,
      .secret = true,
-     .help = "where the sessions are: the application's URL, with a user that may do this"},
+     .help = "the URL of the application now, with a user that may do it"},
     {.name = "to",
      .value = "URL",
      .text = &to_url,
      .secret = true,
-     .help = "where they are to be: redis+cluster://, or another server; empty under the prefix"},
+     .help = "the new URL, redis+cluster:// or another server; empty"},
     {0},
 };
 
@@ -200,9 +200,9 @@ const cli_command cli_move = {
         "copied again. Then it ends the source: writes are paused, the last changes are copied, the numbers of\n"
         "revocations are compared, every connection is closed, and staleness_ms of --from later the target is open.\n"
         "Instances with the new URL may be started as soon as this has begun, with lazy=1, and not before; they are\n"
-        "served as soon as the target is open. No user is logged out, and no revoked session is admitted. Both users "
-        "need +@all; other programs at the source lose\n"
-        "their connections once. If it fails before the end, the source goes on as before.",
+        "served as soon as the target is open. No user is logged out, and no revoked session is admitted. Other\n"
+        "programs at the source lose their connections once. If it fails before the end, the source goes on as\n"
+        "before. The manual page says which rights both users need.",
     .options = options,
     .run = run_move,
 };
