@@ -143,7 +143,7 @@ static int connect_all(move *m)
     return exit;
 }
 
-static int move_all(move *m)
+static int move_between(move *m)
 {
     lk_key_partition(m->mark, m->from.config.prefix, 0, "m");
     bool done = move_look_at_source(m) && move_look_at_target(m) && move_track(m) && move_all_keys(m);
@@ -166,7 +166,7 @@ static int run_move(const cli *c)
     exit = connect_all(m);
     m->error[0] = 0; /* of an address that failed before another did not */
     if (!exit) {
-        exit = move_all(m);
+        exit = move_between(m);
         subscriber_close(&m->tracker);
         subscriber_close(&m->changes_from);
     }
