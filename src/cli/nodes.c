@@ -39,7 +39,7 @@ static int ask_slots(const char *url, const lk_config *config, nodes *n, char *e
 }
 
 /* Which nodes have slots; in the order in which their partitions come. */
-static unsigned place_of(nodes *n, const lk_host *host)
+static unsigned primary_of(nodes *n, const lk_host *host)
 {
     unsigned i = 0;
     while (i < n->count && !lk_host_same(&n->host[i], host)) i++;
@@ -51,11 +51,11 @@ static void read_map(nodes *n)
 {
     lk_host host;
     for (unsigned p = 0; p < LK_PARTITIONS_MAX; p++) {
-        unsigned at = lk_slots_primary(&n->slots, lk_slot_of_partition(p), &host) ? place_of(n, &host) : NODES_MOST;
+        unsigned at = lk_slots_primary(&n->slots, lk_slot_of_partition(p), &host) ? primary_of(n, &host) : NODES_MOST;
         n->owner[p] = (uint8_t)at;
     }
     for (unsigned slot = 0; slot < LK_SLOTS; slot++) {
-        if (lk_slots_primary(&n->slots, slot, &host)) place_of(n, &host);
+        if (lk_slots_primary(&n->slots, slot, &host)) primary_of(n, &host);
         else n->uncovered++;
     }
     n->named = lk_slots_nodes(&n->slots, n->member, sizeof n->member / sizeof *n->member);
