@@ -275,7 +275,8 @@ static void give_place_back(lk_writes *w, lk_write *write)
 static int enqueue(lk_writes *w, lk_write *write)
 {
     lk_lock_take(&w->lock);
-    int status = wake_worker_locked(w);
+    bool late = w->stop && write->asks; /* the handle is being closed: nothing is asked any more */
+    int status = late ? (int)LATCHKEY_UNAVAILABLE : wake_worker_locked(w);
     if (!status && !write->asks) atomic_fetch_add_explicit(&w->lk->visits, 1, memory_order_seq_cst);
     if (!status) put_last_locked(w, write);
     lk_lock_give(&w->lock);

@@ -5,6 +5,7 @@
 #include "base/outcome.h"
 #include "base/reason.h"
 #include "l2/l2_parts.h"
+#include "l2/naming.h"
 #include "redis/errors.h"
 #include "redis/keys.h"
 
@@ -42,13 +43,15 @@ int lk_l2_corrupt(const lk_l2 *l2, lk_node *node, const char *text)
 bool lk_l2_elsewhere(lk_l2 *l2, lk_node *node, unsigned partition, lk_reply *const *replies, size_t count,
                      char text[LK_L2_TEXT])
 {
-    char what[112];
+    char what[112], at[112] = "a node";
+    lk_host host;
     const lk_reply *said = NULL;
     for (size_t i = 0; i < count && l2->config->cluster && !said; i++)
         if (lk_error_is_elsewhere(replies[i])) said = replies[i];
     if (!said) return false;
     lk_error_status(said, what, sizeof what);
-    snprintf(text, LK_L2_TEXT, "partition %u: %s", partition, what);
+    if (lk_node_host(node, &host)) lk_host_text(&host, at, sizeof at);
+    snprintf(text, LK_L2_TEXT, "partition %u at %s: %s", partition, at, what);
     lk_node_trouble(node, LATCHKEY_UNAVAILABLE, text);
     lk_topology_sign(&l2->topology, node, said->text);
     return true;
@@ -63,9 +66,8 @@ bool lk_l2_moved(lk_l2 *l2, lk_node *node, unsigned partition, lk_reply *const *
 bool lk_l2_await_change(lk_l2 *l2, int64_t until_ms)
 {
     int64_t now_ms = lk_now_ms();
-    if (now_ms >= until_ms) return false;
-    lk_topology_await_change(&l2->topology, lk_topology_version(&l2->topology),
-                             lk_earlier(until_ms, now_ms + MOMENT_MS));
+    if (now_ms + MOMENT_MS >= until_ms) return false; /* there is no time left for an answer */
+    lk_topology_await_change(&l2->topology, lk_topology_version(&l2->topology), now_ms + MOMENT_MS);
     return true;
 }
 
@@ -100,11 +102,12 @@ int lk_l2_at(lk_l2 *l2, lk_node *node, const lk_call *calls, size_t count, int64
 int lk_l2_pipeline(lk_l2 *l2, unsigned partition, const lk_call *calls, size_t count, int64_t deadline_ms,
                    lk_reply **replies, uint64_t *incarnation)
 {
-    char text[LK_L2_TEXT];
+    char text[LK_L2_TEXT] = "";
     for (;;) {
         lk_node *node = lk_l2_owner(l2, partition);
         int status = lk_l2_at(l2, node, calls, count, deadline_ms, replies, incarnation);
         if (status && has_moved(l2, node, partition, status, deadline_ms)) continue;
+        if (status && *text) return lk_reason(status, "%s", text); /* its time went by with that */
         if (status || !lk_l2_elsewhere(l2, node, partition, replies, count, text)) return status;
         for (size_t i = 0; i < count; i++) lk_reply_free(replies[i]);
         if (!lk_l2_await_change(l2, deadline_ms)) return lk_l2_unavailable(l2, node, LATCHKEY_UNAVAILABLE, text);
@@ -216,6 +219,9 @@ void lk_l2_last_trouble(lk_l2 *l2, char *text, size_t size)
     *text = 0;
     for (unsigned i = 0; (node = lk_topology_node(&l2->topology, i)); i++) {
         char of[LK_L2_TEXT];
+        lk_host host;
+        /* Before there was a map, the first node said so. */
+        if (l2->config->cluster && !lk_node_owns(node) && !lk_node_host(node, &host)) continue;
         int64_t at_ms = lk_node_last_trouble(node, of, sizeof of);
         if (!*of || at_ms <= newest_ms) continue;
         newest_ms = at_ms;

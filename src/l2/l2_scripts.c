@@ -1,6 +1,7 @@
 /* Scripts: see l2.h. */
 #include "base/clock.h"
 #include "base/outcome.h"
+#include "base/reason.h"
 #include "l2/l2_parts.h"
 #include "redis/errors.h"
 
@@ -86,9 +87,12 @@ static int run_scripts(lk_l2 *l2, script_run *run, const lk_call *scripts, size_
     while (status == LK_OUTCOME_OTHER_SERVER &&
            lk_lease_moves(&l2->topology.book, run->partition, run->source.incarnation, run->deadline_ms));
     if (status != LK_OUTCOME_OTHER_SERVER) return status;
-    return lk_l2_unavailable(
-        l2, run->node, LATCHKEY_UNAVAILABLE,
-        "connections lead to a server that was not met within deadline_ms: nothing was sent to it");
+    char text[LK_L2_TEXT] = "connections lead to a server that was not met within deadline_ms: nothing was sent to it";
+    if (l2->config->cluster)
+        snprintf(text, sizeof text,
+                 "partition %u is moving, or its server was not met within deadline_ms: nothing was sent to it",
+                 run->partition);
+    return lk_l2_unavailable(l2, run->node, LATCHKEY_UNAVAILABLE, text);
 }
 
 /* By its name; where the node may not know it, by its text. */
@@ -117,9 +121,11 @@ static int run_known(lk_l2 *l2, script_run *run, enum lk_script_id id, lk_span *
 static int run_followed(lk_l2 *l2, script_run *run, enum lk_script_id id, lk_span *words, size_t count,
                         lk_reply **reply)
 {
-    char text[LK_L2_TEXT];
+    char text[LK_L2_TEXT] = "";
     for (;;) {
         int status = run_known(l2, run, id, words, count, reply);
+        if (status == LATCHKEY_UNAVAILABLE && *text)
+            return lk_reason(status, "%s", text); /* its time went by with that */
         if (status != LATCHKEY_OK && status != LK_OUTCOME_NOT_DURABLE) return status;
         if (!lk_l2_elsewhere(l2, run->node, run->partition, reply, 1, text)) return status;
         lk_reply_free(*reply);

@@ -3,6 +3,8 @@
 
 #include "base/reason.h"
 
+enum { ASKS = 2 };
+
 lk_vouch lk_vouch_partition(latchkey *lk, unsigned partition)
 {
     lk_vouch vouch = {.leased = lk_lease_owner(lk->book, partition)};
@@ -83,10 +85,17 @@ static int denial(latchkey *lk, const lk_vouched_read *read, const lk_vouch *vou
     return read->keep ? read->keep(lk, read->context, vouch, LATCHKEY_NOT_FOUND) : LATCHKEY_NOT_FOUND;
 }
 
+/* Another server has the lease: is it asked? Partitions of a cluster may move more than once. */
+static bool asks_again(latchkey *lk, int asked, int64_t deadline_ms)
+{
+    if (asked < ASKS) return true;
+    return lk->config.cluster && lk_l2_await_change(&lk->l2, deadline_ms);
+}
+
 int lk_read_vouched(latchkey *lk, const lk_vouched_read *read, int64_t deadline_ms)
 {
     int status = LK_OUTCOME_OTHER_SERVER;
-    for (int i = 0; i < 2 && status == LK_OUTCOME_OTHER_SERVER; i++) {
+    for (int i = 0; status == LK_OUTCOME_OTHER_SERVER && asks_again(lk, i, deadline_ms); i++) {
         lk_vouch vouch;
         if (!begin_read(lk, read, &vouch)) return denial(lk, read, &vouch, deadline_ms);
         int said = read->ask(lk, read->context, &vouch, deadline_ms);

@@ -8,7 +8,7 @@
  *   2. The server that answers must have had the lease when it was asked: earlier, it may not have known of the revocations that it
  *      forgot. If it is another server, the link is told to look (lk_lease_suspect).
  *   3. It must still have the lease, and the lease must hold. If the lease has lapsed, a beat is asked for and waited for (C).
- *   4. If another server has the lease, that one is asked, once. */
+ *   4. If another server has the lease, that one is asked, once; in a cluster, until deadline_ms. */
 #ifndef LK_SESSION_VOUCHED_READ_H
 #define LK_SESSION_VOUCHED_READ_H
 

@@ -56,6 +56,7 @@ static _Noreturn void become_server(const redis *server, pid_t parent)
     for (size_t i = 0; i < sizeof empty / sizeof *empty && !server->file[0]; i++) argv[n++] = strdup(empty[i]);
     for (int i = 0; server->arguments[i]; i++) argv[n++] = server->arguments[i];
     if (server->tls) argv[n++] = strdup("--port"), argv[n++] = strdup("0");
+    if (server->alone) argv[n++] = strdup("--cluster-enabled"), argv[n++] = strdup("yes");
     argv[n] = NULL;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -122,6 +123,23 @@ static int await_answer(redis *server)
     return 0;
 }
 
+/* See LATCHKEY_TEST_CLUSTER. */
+static int is_alone(const redis *server)
+{
+    for (int i = 0; server->arguments[i]; i++)
+        if (strcmp(server->arguments[i], "--cluster-enabled") == 0) return 0; /* cluster.h makes it one of several */
+    return getenv("LATCHKEY_TEST_CLUSTER") && !server->file[0] && !server->tls;
+}
+
+/* All slots are its own. Redis takes two seconds for that. */
+static void await_cluster(redis *server)
+{
+    char text[2048];
+    if (!server->alone) return;
+    freeReplyObject(redis_command(server, "CLUSTER ADDSLOTSRANGE 0 16383")); /* an error: it has them already */
+    wait_for(redis_text(server, text, sizeof text, "CLUSTER INFO") && strstr(text, "cluster_state:ok"));
+}
+
 static void show_log(const redis *server)
 {
     char path[128], line[512];
@@ -135,7 +153,9 @@ void redis_boot(redis *server)
 {
     for (int i = 0; i < 20; i++) {
         redis_launch(server);
-        if (await_answer(server)) return;
+        if (!await_answer(server)) continue;
+        await_cluster(server);
+        return;
     }
     show_log(server);
     fail_msg("redis-server does not start (is the package redis-server installed?)");
@@ -167,6 +187,7 @@ static redis *start(const char *const *arguments, const char *file)
         if (strcmp(server->arguments[i], "--tls-cert-file") == 0) server->tls = 1;
     }
 
+    server->alone = is_alone(server);
     if (owner != getpid()) atexit(end_all);
     owner = getpid();
     server->next = servers;
@@ -174,7 +195,9 @@ static redis *start(const char *const *arguments, const char *file)
     for (int i = 0; i < 20; i++) {
         server->port = free_port();
         redis_launch(server);
-        if (await_answer(server)) return server;
+        if (!await_answer(server)) continue;
+        await_cluster(server);
+        return server;
     }
     show_log(server);
     fail_msg("redis-server does not start (is the package redis-server installed?)");

@@ -22,6 +22,7 @@ typedef struct redis {
     const char *password;                 /* of --requirepass, for the control connection; or NULL */
     int tls;                              /* by --tls-cert-file: then the port is for TLS; the unix socket never is */
     char *arguments[REDIS_MAX_ARGUMENTS]; /* as given, for a restart */
+    int alone;                            /* a cluster of its own: LATCHKEY_TEST_CLUSTER */
     char secret[32];                      /* of a Sentinel with `requirepass` */
     char file[112];                       /* of a Sentinel: its configuration, which it writes itself; else "" */
     redisContext *control;                /* made when first used and again when it broke */
@@ -29,7 +30,8 @@ typedef struct redis {
 } redis;
 
 /* Starts a server with extra arguments, redis_start("--maxmemory", "8mb") or redis_start(NULL), and waits until it
- * answers. No persistence unless asked for. Fails the test when it cannot be started. */
+ * answers. No persistence unless asked for. If LATCHKEY_TEST_CLUSTER is set, it is a cluster of one node, and handles on
+ * it are opened by redis+cluster://: so whole programs are run on a cluster. Fails the test when it cannot be started. */
 #define redis_start(...) redis_start_with((const char *const[]){__VA_ARGS__, NULL})
 redis *redis_start_with(const char *const *arguments);
 

@@ -28,6 +28,7 @@ int server_clean(void **state)
     (void)state;
     redis_thaw(server); /* a test that failed may have left it frozen */
     redis_do(server, "FLUSHALL");
+    if (server->alone) redis_do(server, "CONFIG SET cluster-announce-port 0");
     return 0;
 }
 
@@ -74,7 +75,8 @@ void handle_config_options(const char *options, char *out, size_t out_size)
 
 void handle_config(const redis *on, int tcp, const char *options, char *out, size_t out_size)
 {
-    if (tcp) snprintf(out, out_size, "redis://127.0.0.1:%d", on->port);
+    if (on->alone) snprintf(out, out_size, "redis+cluster://127.0.0.1:%d", on->port);
+    else if (tcp) snprintf(out, out_size, "redis://127.0.0.1:%d", on->port);
     else snprintf(out, out_size, "unix://%s", on->socket);
     size_t used = strlen(out);
     handle_config_options(options, out + used, out_size - used);
@@ -96,7 +98,9 @@ latchkey *handle_open_tcp(redis *on, const char *options)
 
 latchkey *handle_open_at(int port, const char *options)
 {
-    redis stub = {.port = port};
+    redis stub = {.port = port, .alone = server && server->alone};
+    /* A cluster's nodes are where they say. server_clean takes it back. */
+    if (stub.alone) redis_do(server, "CONFIG SET cluster-announce-port %d", port);
     return handle_open_tcp(&stub, options);
 }
 

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A slot moves to another node while instances use it: hits go on, misses wait, what writes is done or says that it is not;
+ * and what was revoked is never admitted again.
+ */
+#include "nodes_kit.h"
+#include "threads.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { NODES = 3, LENGTH = LATCHKEY_TOKEN_LENGTH, USER = 1 };
+
+static cluster *nodes;
+
+static int start_nodes(void **state)
+{
+    (void)state;
+    nodes = cluster_start(&(cluster_plan){.primaries = NODES});
+    return 0;
+}
+
+static int end_nodes(void **state)
+{
+    (void)state;
+    cluster_end(nodes);
+    return 0;
+}
+
+static int clean_nodes(void **state)
+{
+    (void)state;
+    flush_nodes(nodes);
+    return 0;
+}
+
+/* Where the user's partition is, and where it is going to. */
+typedef struct journey {
+    int slot, from, to;
+} journey;
+
+static journey journey_of(latchkey *lk)
+{
+    journey j = {.slot = cluster_slot(nodes, partition_of_user(lk, USER))};
+    j.from = cluster_owner(nodes, j.slot);
+    j.to = (j.from + 1) % NODES;
+    return j;
+}
+
+static void set_out(const journey *j) { cluster_move_begin(nodes, j->slot, j->from, j->to); }
+static void arrive(const journey *j) { cluster_move_finish(nodes, j->slot, j->from, j->to); }
+
+/* ---------------------------------------------------------------------------------------------- readers -- */
+
+typedef struct readers {
+    latchkey *hits, *misses;
+    char token[LATCHKEY_TOKEN_SIZE];
+    _Atomic int done[2], bad[2]; /* bad: the last status that was not OK */
+} readers;
+
+static void read_on(crew_member *m)
+{
+    readers *r = m->shared;
+    while (!crew_stopped(m)) {
+        int status = validate(m->index ? r->misses : r->hits, r->token);
+        if (status) r->bad[m->index] = status;
+        r->done[m->index]++;
+        if (!m->index) check_pause();
+    }
+}
+
+static void test_hits_go_on_and_misses_wait(void **state)
+{
+    (void)state;
+    enum { MOVES = 3 };
+    static readers r;
+    r = (readers){.hits = cluster_open(nodes, ""), .misses = cluster_open(nodes, "l1_capacity=0")};
+    make_session(r.hits, USER, r.token);
+    warm(r.hits, r.token);
+    crew *c = crew_start(2, read_on, &r);
+    for (int i = 0; i < MOVES; i++) {
+        journey j = journey_of(r.hits);
+        int hits = r.done[0], misses = r.done[1];
+        set_out(&j);
+        wait_for(r.done[0] > hits + 20 && r.done[1] > misses + 5); /* the session's key is still there */
+        cluster_move_keys(nodes, j.slot, j.from, j.to, -1);
+        hits = r.done[0];
+        wait_for(r.done[0] > hits + 20); /* and now it is not: a miss waits */
+        arrive(&j);
+        misses = r.done[1];
+        wait_for(r.done[1] > misses + 5);
+    }
+    crew_stop(c);
+    crew_join(c);
+    assert_status(r.hits, LATCHKEY_OK, r.bad[0]);
+    assert_status(r.misses, LATCHKEY_OK, r.bad[1]);
+    assert_in_range(stats_of(r.hits).l1_misses, 0, MOVES); /* L1 forgets a partition that has arrived */
+}
+
+/* The questions of other partitions are answered meanwhile. */
+static void test_submitted_misses_wait(void **state)
+{
+    (void)state;
+    enum { OTHERS = 40 };
+    static char others[OTHERS][LATCHKEY_TOKEN_SIZE];
+    static latchkey_answer answers[OTHERS + 1];
+    char token[LATCHKEY_TOKEN_SIZE];
+    latchkey *maker = cluster_open(nodes, ""), *lk = cluster_open(nodes, "deadline_ms=60000");
+    make_session(maker, USER, token);
+    for (int i = 0; i < OTHERS; i++) {
+        uint64_t user = USER + 1 + (uint64_t)i;
+        while (partition_of_user(maker, user) == partition_of_user(maker, USER)) user += 1000;
+        make_session(maker, user, others[i]);
+    }
+    journey j = journey_of(lk);
+    set_out(&j);
+    cluster_move_keys(nodes, j.slot, j.from, j.to, -1);
+    assert_status(lk, LATCHKEY_OK, latchkey_submit(lk, token, LENGTH, OTHERS));
+    for (int i = 0; i < OTHERS; i++)
+        assert_status(lk, LATCHKEY_OK, latchkey_submit(lk, others[i], LENGTH, (uint64_t)i));
+    struct pollfd p = {.fd = latchkey_fd(lk), .events = POLLIN};
+    size_t got = 0;
+    while (got < OTHERS && poll(&p, 1, CHECK_PATIENCE_MS) == 1) got += latchkey_reap(lk, answers + got, OTHERS - got);
+    for (size_t i = 0; i < got; i++) {
+        assert_status(lk, LATCHKEY_OK, answers[i].status);
+        assert_in_range(answers[i].tag, 0, OTHERS - 1);
+    }
+    assert_int_equal(latchkey_reap(lk, answers, 1), 0);
+    arrive(&j);
+    wait_for(poll(&p, 1, 1000) == 1 && latchkey_reap(lk, answers, 1) == 1);
+    assert_status(lk, LATCHKEY_OK, answers[0].status);
+    assert_int_equal(answers[0].tag, OTHERS);
+    assert_int_equal(answers[0].entry.user_id, USER);
+}
+
+/* ---------------------------------------------------------------------------------------------- writers -- */
+
+/* Nothing is written while the slot moves; what was revoked meanwhile is done when it has moved. `given_up`: it stays. */
+static void write_while_it_moves(int given_up)
+{
+    latchkey *lk = cluster_open(nodes, "deadline_ms=400"), *other = cluster_open(nodes, "");
+    char token[LATCHKEY_TOKEN_SIZE], none[LATCHKEY_TOKEN_SIZE], elsewhere[LATCHKEY_TOKEN_SIZE], text[256], part[32];
+    size_t count;
+    make_session(other, USER, token);
+    assert_status(lk, LATCHKEY_OK, validate(lk, token));
+    warm(other, token);
+    uint64_t neighbour = user_on(nodes, lk, (journey_of(lk).from + 2) % NODES, 1);
+    journey j = journey_of(lk);
+    set_out(&j);
+    assert_status(lk, LATCHKEY_UNAVAILABLE, create_with(lk, USER, 0, none));
+    assert_status(lk, LATCHKEY_OK, latchkey_error_text(lk, text, sizeof text));
+    snprintf(part, sizeof part, "partition %u", partition_of_user(lk, USER));
+    assert_contains(text, part);
+    assert_contains(text, "moved");
+    assert_status(lk, LATCHKEY_UNAVAILABLE, set_field(lk, token, "cart", "eggs"));
+    assert_status(lk, LATCHKEY_UNAVAILABLE, latchkey_rotate(lk, token, LENGTH, 0, none));
+    assert_status(lk, LATCHKEY_UNAVAILABLE, latchkey_revoke_user(lk, USER, NULL, 0, &count));
+    assert_status(lk, LATCHKEY_UNAVAILABLE, latchkey_revoke_everyone(lk));
+    wait_for(create_with(lk, neighbour, 0, elsewhere) == LATCHKEY_OK); /* another node's user */
+    assert_status(lk, LATCHKEY_OK, validate(other, token));            /* none of that was done to this session */
+    assert_status(lk, LATCHKEY_PENDING, end_session(lk, token));
+    assert_status(lk, LATCHKEY_NOT_FOUND, validate(lk, token)); /* B */
+    if (given_up) cluster_move_give_up(nodes, j.slot, j.from, j.to);
+    else arrive(&j);
+    wait_for(stats_of(lk).pending == 0);
+    wait_for(validate(other, token) == LATCHKEY_NOT_FOUND);
+    assert_status(lk, LATCHKEY_NOT_FOUND, validate(lk, token));
+    wait_for(create_with(lk, USER, 0, none) == LATCHKEY_OK);
+    wait_for(validate(other, none) == LATCHKEY_OK);
+}
+
+static void test_BC_writes_wait_for_the_end(void **state)
+{
+    (void)state;
+    write_while_it_moves(0);
+}
+
+static void test_BC_a_move_is_given_up(void **state)
+{
+    (void)state;
+    write_while_it_moves(1);
+}
+
+typedef struct everyone {
+    latchkey *lk;
+    int status;
+} everyone;
+
+static void end_everyone(crew_member *m)
+{
+    everyone *e = m->shared;
+    e->status = latchkey_revoke_everyone(e->lk);
+}
+
+static void test_BC_everyone_while_it_moves(void **state)
+{
+    (void)state;
+    enum { SOME = 12 };
+    char tokens[SOME][LATCHKEY_TOKEN_SIZE];
+    latchkey *lk = cluster_open(nodes, "deadline_ms=60000"), *other = cluster_open(nodes, "");
+    everyone call = {lk, 1};
+    for (int i = 0; i < SOME; i++) make_session(other, USER + (uint64_t)i, tokens[i]);
+    journey j = journey_of(lk);
+    set_out(&j);
+    crew *c = crew_start(1, end_everyone, &call);
+    wait_for(stats_of(lk).l2_writes > 0);
+    arrive(&j);
+    crew_join(c);
+    assert_status(lk, LATCHKEY_OK, call.status);
+    for (int i = 0; i < SOME; i++) assert_status(lk, LATCHKEY_NOT_FOUND, validate(lk, tokens[i]));
+    for (int i = 0; i < SOME; i++) wait_for(validate(other, tokens[i]) == LATCHKEY_NOT_FOUND);
+}
+
+/* ------------------------------------------------------------------------------------- revoked for good -- */
+
+enum { MANY = 60, STALENESS_MS = 400 };
+
+typedef struct revoking {
+    latchkey *lk, *other, *cold;
+    char tokens[MANY][LATCHKEY_TOKEN_SIZE];
+    _Atomic int64_t done_ms[MANY]; /* when its revocation returned OK; 0: it did not */
+    _Atomic int admitted_after, rounds;
+} revoking;
+
+static void revoke_or_look(crew_member *m)
+{
+    revoking *r = m->shared;
+    if (!m->index) {
+        for (int i = 0; i < MANY; i++) {
+            if (end_session(r->lk, r->tokens[i]) == LATCHKEY_OK) r->done_ms[i] = check_now_ms();
+            for (int k = 0; k < 8; k++) check_pause();
+        }
+        crew_stop(m->crew);
+    }
+    for (; m->index && !crew_stopped(m); r->rounds++)
+        for (int i = 0; i < MANY; i++) {
+            int64_t began_ms = check_now_ms(), done_ms = r->done_ms[i];
+            int status = validate(m->index == 1 ? r->other : r->cold, r->tokens[i]);
+            if (!status && done_ms && began_ms > done_ms + STALENESS_MS + 20) r->admitted_after++;
+        }
+}
+
+/* Revocations one after the other while the slot goes round: whatever they answered, an OK is for good. */
+static void test_C_an_OK_is_for_good(void **state)
+{
+    (void)state;
+    static revoking r;
+    r = (revoking){.lk = cluster_open(nodes, "deadline_ms=3000"),
+                   .other = cluster_open(nodes, "staleness_ms=400&deadline_ms=1000"),
+                   .cold = cluster_open(nodes, "l1_capacity=0&staleness_ms=400&deadline_ms=1000")};
+    for (int i = 0; i < MANY; i++) make_session(r.lk, USER, r.tokens[i]);
+    crew *c = crew_start(3, revoke_or_look, &r);
+    for (int i = 0; i < 4; i++) {
+        journey j = journey_of(r.lk);
+        set_out(&j);
+        cluster_move_keys(nodes, j.slot, j.from, j.to, i % 2 ? MANY / 2 : -1);
+        int rounds = r.rounds;
+        wait_for(r.rounds > rounds);
+        arrive(&j);
+        wait_for(r.rounds > rounds + 1);
+    }
+    crew_join(c);
+    assert_int_equal(r.admitted_after, 0);
+    wait_for(stats_of(r.lk).pending == 0);
+    latchkey *fresh = cluster_open(nodes, "");
+    for (int i = 0; i < MANY; i++) {
+        assert_status(r.lk, LATCHKEY_NOT_FOUND, validate(r.lk, r.tokens[i]));
+        assert_status(fresh, LATCHKEY_NOT_FOUND, validate(fresh, r.tokens[i]));
+        wait_for(validate(r.other, r.tokens[i]) == LATCHKEY_NOT_FOUND);
+    }
+}
+
+int main(void)
+{
+#define ON_NODES(name) cmocka_unit_test_setup_teardown(name, clean_nodes, handle_close_all)
+    const struct CMUnitTest tests[] = {
+        ON_NODES(test_hits_go_on_and_misses_wait), ON_NODES(test_submitted_misses_wait),
+        ON_NODES(test_BC_writes_wait_for_the_end), ON_NODES(test_BC_a_move_is_given_up),
+        ON_NODES(test_BC_everyone_while_it_moves), ON_NODES(test_C_an_OK_is_for_good),
+    };
+    return cmocka_run_group_tests(tests, start_nodes, end_nodes);
+}
