@@ -100,18 +100,24 @@ typedef struct race {
     atomic_bool went_back;
 } race;
 
+/* Spins, so that both go on in the same moment; but not for long where there is one processor. */
+static void meet(race *r, uint64_t arrivals)
+{
+    atomic_fetch_add(&r->arrived, 1);
+    for (int i = 0; atomic_load(&r->arrived) < arrivals; i++)
+        if (i > 10000) sched_yield();
+}
+
 /* Both set it in the same moment, the one to an older time than the other. */
 static void set_together(void *shared, unsigned index)
 {
     race *r = shared;
     for (uint64_t i = 1; i <= r->rounds; i++) {
         int64_t newer = (int64_t)(2 * i);
-        atomic_fetch_add(&r->arrived, 1);
-        while (atomic_load(&r->arrived) < 4 * i - 2) sched_yield();
+        meet(r, 4 * i - 2);
         lk_cutoffs_set(r->cutoffs, 0, newer - index);
         if (index) lk_cutoffs_doubt(r->cutoffs, 0);
-        atomic_fetch_add(&r->arrived, 1);
-        while (atomic_load(&r->arrived) < 4 * i) sched_yield();
+        meet(r, 4 * i);
         if (lk_cutoffs_known(r->cutoffs, 0) != newer) r->went_back = true;
     }
 }
