@@ -1,4 +1,4 @@
-/* The link, without I/O: bytes, ticks and events in; bytes, purges, leases and wake-ups out. node.c wraps sockets and a
+/* The link, without I/O: bytes, ticks and events in; bytes, purges, leases and wake-ups out. node_thread.c wraps sockets and a
  * thread around it.
  *
  *   DOWN --retry_at--> CONNECTING --both sockets--> HANDSHAKE --> SETUP --> SUBSCRIBING --> REASSERTING --> UP

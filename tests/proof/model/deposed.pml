@@ -150,7 +150,7 @@ inline forget_beat()
 #endif
 }
 
-inline confirm() /* node.c: on_lease; what is gone was applied before */
+inline confirm() /* node_side.c: on_lease; what is gone was applied before */
 {
     slot = slot && !gone;
     lease_age = beat_age;
@@ -193,7 +193,7 @@ end:
     :: atomic { beat_out && answered && NAMED(said, at) >= ENOUGH && MAY_SERVE -> confirm() }
 #endif
     :: atomic { beat_out -> forget_beat() } /* it was too late, or too early */
-    :: atomic { at == X && NAMED(said, Y) >= 2 -> /* node.c: move_to; link_handshake.c: meet */
+    :: atomic { at == X && NAMED(said, Y) >= 2 -> /* node_thread.c: move_to; link_handshake.c: meet */
            printf("I: moves to Y\n");
            at = Y;
            REACHED(MOVED);

@@ -235,7 +235,7 @@ inline purge_a()
     void_tickets()
 }
 
-/* node.c: on_empty, in its order; l1.c: lk_l1_empty */
+/* node_side.c: on_emptying, open.c: on_empty, in its order; l1.c: lk_l1_empty */
 inline empty_l1()
 {
     lease_incarnation = 0;
@@ -416,7 +416,7 @@ inline ask_for_missing()
     commands!RANGE(applied + 1)
 }
 
-/* node.c: on_lease, in its order */
+/* node_side.c: on_lease, in its order */
 inline confirm()
 {
     lease_incarnation = link_to;
@@ -760,7 +760,7 @@ active proctype revoke_here()
         denied = false; /* lk_pending_remove */
         atomic { revoked_here = true; printf("revoke: returns OK\n") }
     :: atomic { revoked_here = true; printf("revoke: returns PENDING, Redis was not reached\n") };
-        atomic { script(held) }; /* link.c: start_jobs, LK_JOB_REVOKE; node.c: on_job_done */
+        atomic { script(held) }; /* link.c: start_jobs, LK_JOB_REVOKE; node_side.c: on_job_done */
         denied = false
     :: atomic { true; script(held) };
         atomic { revoked_here = true; printf("revoke: returns PENDING, the reply was lost\n") };

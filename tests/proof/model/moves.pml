@@ -135,7 +135,7 @@ inline forget_beat()
     beat_age = 0
 }
 
-inline confirm() /* link_beat.c, node.c */
+inline confirm() /* link_beat.c, node_side.c */
 {
     if
     :: !fresh && beat_counted && !applied -> purge_a(); REACHED(GAP)

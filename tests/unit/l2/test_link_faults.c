@@ -7,7 +7,7 @@
  * Asserted throughout: what L1 answers under a lease was not revoked longer than staleness_ms ago, and is never an
  * older session than the last one under its selector. And in the end, with the faults gone: there is a lease again.
  *
- * The rules of validate.c and node.c that the guarantee needs are repeated here: lease, slot and clock in this order;
+ * The rules of validate.c and lease.c that the guarantee needs are repeated here: lease, slot and clock in this order;
  * fill with a ticket from before the read, and only what the lease's server answered. */
 #include "l1_got.h"
 #include "redis_model.h"
@@ -43,13 +43,13 @@ typedef struct world {
     faults f;
     session *sessions;
     l2_read read[READS];
-    const char *leased_run; /* the server that the lease is of; NULL since L1 was emptied, see node.c */
+    const char *leased_run; /* the server that the lease is of; NULL since L1 was emptied, see lease.c */
     unsigned leases_seen, empties_seen, run;
     uint64_t admitted, filled;
     char run_ids[64][8];
 } world;
 
-/* What node.c does when the link confirms a lease, and when it empties L1. */
+/* What node_side.c does when the link confirms a lease, and when it empties L1. */
 static void follow(world *w)
 {
     redis_model *m = w->m;
