@@ -1,6 +1,10 @@
-/* A node: one Redis server that owns partitions, with its link (and the thread that drives it) and its pool. What
- * outlives it (the leases, the inbox, the pending revocations) is in the handle's book (book.h). The topology
- * (topology.h) knows which node owns a partition.
+/* A node: one Redis server that owns partitions, with its link (and the thread that drives it), its pool and its inbox.
+ * What is not a node's (the leases, the pending revocations, and which node owns a partition) is in the handle's book
+ * (book.h). Which partitions a node owns, the topology changes (topology.h).
+ *
+ *   node.c         begins and ends a node; what other threads ask of it
+ *   node_thread.c  the thread: connects, polls, reads
+ *   node_side.c    what the link tells its node, and asks of it
  *
  *   callers' threads --pool: a connection for a call--------------------------> Redis
  *        |    \--inbox: touches, refreshes, reused tokens--\                    ^
@@ -9,8 +13,8 @@
  *
  * Threads: the link's thread owns the link, its sockets and its state machine. A caller's thread owns the connection
  * that it took from the pool. They share the leases (lease.h), the inbox, the pending revocations and the pool, each
- * with a lock of its own. node.lock guards the newest trouble, and the first lease is waited for under it; no other lock
- * is taken under it. */
+ * with a lock of its own. node.lock guards the newest trouble and where the server is, and the first lease is waited for
+ * under it; no other lock is taken under it. */
 #ifndef LK_L2_NODE_H
 #define LK_L2_NODE_H
 
