@@ -169,6 +169,7 @@ bool lk_async_ask(latchkey *lk, lk_async *a, lk_node *node, bool stop)
         leave_node(lk, a, node);
         return false;
     }
+    if (!a->closed) lk_async_ring_for_more(a, false); /* what needed no question is not held up by the others */
     lk_lock_give(&a->lock);
     int status = LATCHKEY_OK;
     if (r.slots) status = lk_l2_at(&lk->l2, node, r.calls, r.count, r.deadline_ms, r.replies, &incarnation);
