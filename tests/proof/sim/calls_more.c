@@ -105,7 +105,7 @@ void calls_flood(process *p, known *s)
     if (latchkey_try_validate(p->lk, s->token, strlen(s->token), &entry)) return;
     uint64_t purged = s->on[p->on->index].purge_begun;
     lk_check_keys_public(&keys);
-    server_restart(server_acting(), 30 * SECOND, 0, false);
+    server_restart(server_place(s->key), 30 * SECOND, 0, false);
     for (int i = 0; i < 4300 && !p->end && !p->restart && !w.failure[0]; i++) {
         lk_token_make(&keys, 0, &token);
         latchkey_revoke(p->lk, token.text, LATCHKEY_TOKEN_LENGTH);

@@ -5,6 +5,7 @@
 #include "chaos.h"
 
 #include "clients.h"
+#include "shards.h"
 #include "sentinels.h"
 #include "server.h"
 #include "truth.h"
@@ -23,6 +24,7 @@ static struct {
 } in;
 
 static int64_t scale(int64_t parts) { return in.climate.staleness_us * parts / 100; }
+static int any_primary(void) { return shards_there() ? server_acting_of((int)draw(SHARDS)) : server_acting(); }
 static int any_machine(void) { return (int)draw((uint64_t)w.machine_count); }
 
 /* ------------------------------------------------------------------------------------------- single blows -- */
@@ -107,19 +109,20 @@ static void pause_machine(void)
 }
 
 static void let_lie(void) { clients_let_lie(any_machine(), draw_between(scale(110), scale(300))); }
-static void pause_server(void) { server_pause(server_acting(), draw_time(scale(200))); }
+static void pause_server(void) { server_pause(any_primary(), draw_time(scale(200))); }
 static void kill_clients(void)
 {
-    trace("r%d kills its clients", server_acting());
-    server_kill_clients(server_acting(), chance(500000));
+    int which = any_primary();
+    trace("r%d kills its clients", which);
+    server_kill_clients(which, chance(500000));
 }
-static void forget_scripts(void) { server_forget_scripts(server_acting()); }
+static void forget_scripts(void) { server_forget_scripts(any_primary()); }
 static void restart_process(void) { clients_restart(any_machine()); }
 
 static void restart_server(void)
 {
     bool silent = chance(300000);
-    server_restart(server_acting(), draw_scale(10 * MS, 10 * SECOND), 0, silent);
+    server_restart(any_primary(), draw_scale(10 * MS, 10 * SECOND), 0, silent);
 }
 
 static void restart_and_lose(void)
@@ -160,7 +163,7 @@ bool chaos_changed(void)
 static void step_clock(void)
 {
     int64_t us = draw_scale(MS, 60 * SECOND);
-    server_step_clock(server_acting(), chance(500000) ? us : -us);
+    server_step_clock(any_primary(), chance(500000) ? us : -us);
 }
 
 static void lag(void)
@@ -183,6 +186,7 @@ static void route(void *context, uint64_t server)
 
 static void lead_all(int server, int64_t within_us)
 {
+    if (shards_there()) return; /* the nodes tell each other */
     if (sentinels_there()) {
         sentinels_learn(within_us < 3 * SECOND ? within_us : 3 * SECOND);
         return;
@@ -209,7 +213,11 @@ static void fail_over(void)
     if (!server_fail_over()) return;
     in.failed_over = true;
     lead_all(server_acting(), how == 2 ? scale(400) : SECOND);
-    at(w.now_us + (how == 2 ? draw_scale(100 * MS, scale(500)) : 1), demote, NULL, (uint64_t)old);
+    /* A cluster fences itself; more or less. */
+    int64_t alive_us = how != 2         ? 1
+                       : shards_there() ? draw_scale(10 * MS, 3 * SECOND)
+                                        : draw_scale(100 * MS, scale(500));
+    at(w.now_us + alive_us, demote, NULL, (uint64_t)old);
 }
 
 /* Behind one address: new connections come to the new primary, and old ones stay with the old one, which lives on and
@@ -235,6 +243,11 @@ static void mislead(void)
     for (int i = 0; i < CONNECTIONS_MAX; i++)
         if (wire_of(i) && wire_of(i)->client == m && chance(700000)) wire_cut(wire_of(i));
     at(w.now_us + draw_between(scale(50), scale(400)), route, m, (uint64_t)server_acting());
+}
+
+static void move_slots(void)
+{
+    if (shards_there()) shards_move(draw_scale(100, SECOND));
 }
 
 static void trouble_sentinels(void)
@@ -270,8 +283,9 @@ static const struct {
              {"data restored behind a script", restore_behind, 4, false},
              {"data restored behind a change", restore_behind_a_change, 4, false},
              {"lossy restarts", restart_and_lose, 1, false},
-             {"sentinels that are wrong", trouble_sentinels, 3, false}};
-enum { KINDS = sizeof kinds / sizeof *kinds };
+             {"sentinels that are wrong", trouble_sentinels, 3, false},
+             {"slots that move", move_slots, 8, true}};
+enum { KINDS = sizeof kinds / sizeof *kinds, OTHERS = 2 }; /* the last two are of sentinels and of clusters */
 
 const char *chaos_name(int kind) { return kind < KINDS ? kinds[kind].name : NULL; }
 
@@ -284,24 +298,28 @@ static bool allowed(int kind)
         kinds[kind].strike == restore_behind_a_change)
         return in.climate.restores;
     if (kinds[kind].strike == split) return (in.climate.splits || sentinels_there()) && server_count() > 1;
+    if (kinds[kind].strike == trouble_sentinels) return sentinels_there();
+    if (kinds[kind].strike == move_slots) return shards_there();
+    if (kinds[kind].strike == mislead && shards_there()) return false;
     if (kinds[kind].strike == fail_over || kinds[kind].strike == lag || kinds[kind].strike == mislead)
         return server_count() > 1;
     return true;
 }
 
-/* Where there are sentinels, half of all trouble is theirs. */
+/* Where there are sentinels, half of all trouble is theirs; so it is with clusters. */
 static bool theirs(int kind)
 {
     void (*strike)(void) = kinds[kind].strike;
-    return strike == fail_over || strike == split || strike == trouble_sentinels;
+    return strike == fail_over || strike == split || strike == trouble_sentinels || strike == move_slots;
 }
 
 static int any_kind(void)
 {
-    bool of_sentinels = sentinels_there() && !in.climate.calm && chance(500000);
+    bool of_them = (sentinels_there() || shards_there()) && !in.climate.calm && chance(500000);
     for (;;) {
-        int kind = (int)draw(sentinels_there() ? KINDS : KINDS - 1); /* so that worlds without stay as they are */
-        if (allowed(kind) && (!of_sentinels || theirs(kind))) return kind;
+        /* So that worlds without stay as they are. */
+        int kind = (int)draw(shards_there() ? KINDS : sentinels_there() ? KINDS - 1 : KINDS - OTHERS);
+        if (allowed(kind) && (!of_them || theirs(kind))) return kind;
     }
 }
 

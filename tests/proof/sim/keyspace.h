@@ -18,7 +18,7 @@ typedef struct item {
     size_t name_size, value_size;
 } item;
 
-typedef struct object {
+struct object {
     struct object *next;
     uint64_t hash;
     char key[KEY_ROOM];
@@ -28,7 +28,7 @@ typedef struct object {
     uint64_t trimmed; /* how many entries a stream has lost at its beginning */
     item *item;
     size_t count, room;
-} object;
+};
 
 struct store {
     object *bucket[KEYSPACE_BUCKETS];

@@ -6,6 +6,7 @@
 #include "server.h"
 
 #include "base/hash.h"
+#include "shards.h"
 #include "truth.h"
 
 #include <inttypes.h>
@@ -20,6 +21,7 @@ typedef struct entry { /* one command in the log; words is NULL where it only mo
     word *words;
     size_t count;
     int database;
+    object *came; /* a key that was moved here; NULL: it is a command */
 } entry;
 
 typedef struct session { /* a connection, as the server sees it; its place is the wire's */
@@ -28,6 +30,7 @@ typedef struct session { /* a connection, as the server sees it; its place is th
     bool links; /* it is a link's connection for commands */
     buffer in;
     char channel[CHANNELS_MAX][CHANNEL_ROOM];
+    bool sharded[CHANNELS_MAX];
     int channels;
     uint64_t position; /* of the log, behind this connection's last command */
     uint64_t wait, wait_position;
@@ -38,7 +41,7 @@ typedef struct session { /* a connection, as the server sees it; its place is th
 typedef struct server {
     bool up, primary;
     char run_id[41], replication_id[41];
-    int64_t paused_until, loading_until, ahead_us;
+    int64_t paused_until, loading_until, ahead_us, down_us;
     bool scripts[SCRIPTS_MAX]; /* those that it knows */
     store *data[DATABASES], *disk[DATABASES];
     entry *log; /* from position `first` on */
@@ -53,7 +56,7 @@ typedef struct server {
 static struct {
     server server[SERVERS_MAX];
     session session[CONNECTIONS_MAX];
-    int count, acting;
+    int count, acting[SHARDS]; /* where there is no cluster, one shard */
     bool keep_disk;
     int64_t disk_behind_us, spread_us, calm_us;
     struct {
@@ -61,6 +64,8 @@ static struct {
         bool cuts;
     } behind;
 } in;
+
+static bool acts(const server *s) { return in.acting[shard_of_server((int)(s - in.server))] == s - in.server; }
 
 static void disturbed(void) { in.calm_us = w.now_us; }
 static int64_t clock_us(const server *s) { return w.now_us + s->ahead_us; }
@@ -101,6 +106,7 @@ static void log_replay(const server *s, store *const data[DATABASES], uint64_t *
 {
     for (; *position < log_end(s) && s->log[*position - s->first].when_us <= when_us; ++*position) {
         const entry *e = &s->log[*position - s->first];
+        if (e->came) store_put(data[e->database], store_copy_of(e->came));
         if (e->count) store_run_again(data[e->database], e->words, e->count, e->clock_us);
     }
 }
@@ -109,6 +115,12 @@ static void catch_up(server *r)
 {
     if (r->primary || !r->up || r->master < 0 || r->cut_until > w.now_us || !in.server[r->master].up) return;
     log_replay(&in.server[r->master], r->data, &r->at, w.now_us - r->lag_us);
+}
+
+static void entry_free(entry *e)
+{
+    free(e->words);
+    if (e->came) store_free(e->came);
 }
 
 /* Forgets the writes that all replicas have. */
@@ -127,7 +139,7 @@ static void log_trim(server *s)
     }
     size_t gone = (size_t)(keep - s->first);
     if (gone < 64 || gone * 2 < s->logged) return;
-    for (size_t i = 0; i < gone; i++) free(s->log[i].words);
+    for (size_t i = 0; i < gone; i++) entry_free(&s->log[i]);
     memmove(s->log, s->log + gone, (s->logged - gone) * sizeof *s->log);
     s->logged -= gone;
     s->first = keep;
@@ -136,7 +148,8 @@ static void log_trim(server *s)
 /* What a replica or the disk does not run only moves the offset. */
 static void log_command(server *s, int database, const word *words, size_t count)
 {
-    bool followed = (s->disk[0] != NULL || in.count > 1) && strcmp(words[0].text, "PUBLISH");
+    bool message = !strcmp(words[0].text, "PUBLISH") || !strcmp(words[0].text, "SPUBLISH");
+    bool followed = (s->disk[0] != NULL || in.count > 1) && !message;
     log_append(s, database, words, followed ? count : 0);
     if (s->logged >= 128) log_trim(s);
 }
@@ -144,7 +157,7 @@ static void log_command(server *s, int database, const word *words, size_t count
 static void log_clear(server *s)
 {
     s->first = log_end(s);
-    for (size_t i = 0; i < s->logged; i++) free(s->log[i].words);
+    for (size_t i = 0; i < s->logged; i++) entry_free(&s->log[i]);
     s->logged = 0;
 }
 
@@ -190,17 +203,18 @@ void server_accepted(wire *c)
 
 void server_lost(wire *c) { session_close(&in.session[c->index]); }
 
-static unsigned publish(server *s, word channel, word text)
+static unsigned publish(server *s, word channel, word text, bool sharded)
 {
     unsigned heard = 0;
     buffer message = {0};
+    if (!sharded && shards_there()) fail("a message to all nodes of a cluster: %s", channel.text);
     for (int i = 0; i < CONNECTIONS_MAX; i++) {
         session *c = &in.session[i];
         if (!c->open || c->server != (int)(s - in.server) || !c->channels) continue;
         for (int n = 0; n < c->channels; n++) {
-            if (strcmp(c->channel[n], channel.text)) continue;
+            if (c->sharded[n] != sharded || strcmp(c->channel[n], channel.text)) continue;
             if (!message.size) {
-                buffer_print(&message, "*3\r\n$7\r\nmessage\r\n");
+                buffer_print(&message, sharded ? "*3\r\n$8\r\nsmessage\r\n" : "*3\r\n$7\r\nmessage\r\n");
                 buffer_bulk(&message, channel.text, channel.size);
                 buffer_bulk(&message, text.text, text.size);
             }
@@ -220,11 +234,16 @@ typedef struct place {
     bool announced; /* something, on a channel of revocations */
 } place;
 
-static unsigned publish_from(void *context, word channel, word text)
+static unsigned publish_from(void *context, word channel, word text, bool sharded)
 {
     place *p = context;
     p->announced |= channel.size > 4 && !strcmp(channel.text + channel.size - 4, ":rev");
-    return publish(p->on, channel, text);
+    return publish(p->on, channel, text, sharded);
+}
+static const char *refuses(void *context, const word *words, size_t count)
+{
+    const place *p = context;
+    return shards_refusal((int)(p->on - in.server), words, count);
 }
 static void effect(void *context, const word *words, size_t count)
 {
@@ -279,8 +298,8 @@ static void run_info(server *s, word section, buffer *out)
     char text[800];
     int size = 0;
     if (!is(section, "replication"))
-        size = snprintf(text, sizeof text, "# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\nrun_id:%s\r\n",
-                        s->run_id);
+        size = snprintf(text, sizeof text, "# Server\r\nredis_version:7.0.15\r\nredis_mode:%s\r\nrun_id:%s\r\n",
+                        shards_there() ? "cluster" : "standalone", s->run_id);
     if (!is(section, "server"))
         size += snprintf(text + size, sizeof text - (size_t)size,
                          "# Replication\r\nrole:%s\r\nconnected_slaves:%ld\r\nmaster_replid:%s\r\n",
@@ -288,17 +307,27 @@ static void run_info(server *s, word section, buffer *out)
     buffer_bulk(out, text, (size_t)size);
 }
 
+/* What a session hears of: sharded channels are counted by themselves. */
+static int count_channels(const session *c, bool sharded)
+{
+    int count = 0;
+    for (int i = 0; i < c->channels; i++) count += c->sharded[i] == sharded;
+    return count;
+}
+
 static void run_subscribe(session *c, const word *words, size_t count, buffer *out)
 {
+    bool sharded = *words[0].text == 'S' && words[0].text[1] == 'S';
     for (size_t i = 1; i < count; i++) {
         if (c->channels == CHANNELS_MAX || words[i].size >= CHANNEL_ROOM) {
             fail("a subscription that the simulation has no room for");
             return;
         }
+        c->sharded[c->channels] = sharded;
         strcpy(c->channel[c->channels++], words[i].text);
-        buffer_print(out, "*3\r\n$9\r\nsubscribe\r\n");
+        buffer_print(out, sharded ? "*3\r\n$10\r\nssubscribe\r\n" : "*3\r\n$9\r\nsubscribe\r\n");
         buffer_bulk(out, words[i].text, words[i].size);
-        buffer_print(out, ":%d\r\n", c->channels);
+        buffer_print(out, ":%d\r\n", count_channels(c, sharded));
     }
 }
 
@@ -362,8 +391,14 @@ static void restore_now(void *context, uint64_t lose_us)
 static void run_on_data(server *s, session *of, wire *c, const word *words, size_t count, buffer *out)
 {
     place here = {s, of->database, false};
-    const store_events events = {&here,       publish_from,          effect, wrote_key, deleted_key,
-                                 renamed_key, .replica = !s->primary};
+    const store_events events = {&here,
+                                 publish_from,
+                                 effect,
+                                 wrote_key,
+                                 deleted_key,
+                                 renamed_key,
+                                 .replica = !s->primary,
+                                 .refuses = shards_there() ? refuses : NULL};
     int script = -1;
     if (is(words[0], "EVAL") || is(words[0], "EVALSHA")) {
         script = script_of(s, words);
@@ -381,7 +416,7 @@ static void run_on_data(server *s, session *of, wire *c, const word *words, size
         fail("D: a touch adds %s to %s", words[count - 1].text, words[1].text);
     of->links |= is(words[0], "MGET");
     truth_command_ends((int)(s - in.server));
-    if (!in.behind.lose_us || !here.announced || of->links || s - in.server != in.acting) return;
+    if (!in.behind.lose_us || !here.announced || of->links || !acts(s)) return;
     trace("the answer on wire %d is held back for %.3f s", c->index, (double)in.behind.hold_us / 1e6);
     wire_hole(c, 2, in.behind.hold_us, false);
     at(w.now_us, restore_now, s, (uint64_t)in.behind.lose_us);
@@ -391,9 +426,12 @@ static void run_on_data(server *s, session *of, wire *c, const word *words, size
 static void run_command(server *s, session *c, wire *on, const word *words, size_t count, buffer *out)
 {
     const char *no = refusal(s, words[0]);
+    if (is(words[0], "ASKING")) fail("the library follows ASK");
+    if (!no && shards_there()) no = shards_refusal((int)(s - in.server), words, count);
     if (no) buffer_print(out, "-%s\r\n", no);
     else if (is(words[0], "INFO") && count == 2) run_info(s, words[1], out);
-    else if (is(words[0], "SUBSCRIBE")) run_subscribe(c, words, count, out);
+    else if (is(words[0], "SUBSCRIBE") || is(words[0], "SSUBSCRIBE")) run_subscribe(c, words, count, out);
+    else if (is(words[0], "CLUSTER") && shards_there()) shards_print_slots((int)(s - in.server), out);
     else if (is(words[0], "WAIT") && count == 3) run_wait(c, words);
     else if (is(words[0], "ROLE"))
         buffer_print(out, s->primary ? "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"
@@ -403,7 +441,7 @@ static void run_command(server *s, session *c, wire *on, const word *words, size
         buffer_print(out, "+OK\r\n");
     } else run_on_data(s, c, on, words, count, out);
     c->position = log_end(s);
-    if (s - in.server != in.acting && s->primary) on->client->astray_us = w.now_us;
+    if (!acts(s) && s->primary) on->client->astray_us = w.now_us;
 }
 
 /* One command at the front of what came: its words, NUL-terminated in place; the bytes it takes, or 0 if it is not
@@ -515,9 +553,9 @@ static void spread(void)
 void server_step_clock(int which, int64_t us)
 {
     trace("r%d's clock is set by %+.3f s", which, (double)us / 1e6);
-    if (which == in.acting) truth_clock_set();
+    if (server_is_acting(which)) truth_clock_set();
     in.server[which].ahead_us += us;
-    if (which == in.acting) truth_clock_set();
+    if (server_is_acting(which)) truth_clock_set();
     in.spread_us += us < 0 ? -us : us;
     disturbed();
 }
@@ -525,16 +563,16 @@ void server_step_clock(int which, int64_t us)
 /* Full synchronization with the acting primary. */
 static void synchronize(void *context, uint64_t number)
 {
-    server *r = context, *m = &in.server[in.acting];
+    server *r = context, *m = &in.server[in.acting[shard_of_server((int)((server *)context - in.server))]];
     (void)number;
     if (r->primary || !r->up || r->master >= 0 || !m->up) return;
     if (r->cut_until > w.now_us) {
         at(r->cut_until + SECOND, synchronize, r, 0);
         return;
     }
-    trace("r%d synchronized with r%d", (int)(r - in.server), in.acting);
+    trace("r%d synchronized with r%d", (int)(r - in.server), (int)(m - in.server));
     copy_data(r->data, m->data);
-    r->master = in.acting;
+    r->master = (int)(m - in.server);
     r->at = log_end(m);
     strcpy(r->replication_id, m->replication_id);
 }
@@ -586,7 +624,7 @@ void server_restore(int which, int64_t lose_us)
     load_disk(s, lose_us);
     desynchronize_replicas(which);
     disturbed();
-    if (which == in.acting) truth_acting_changed(false, w.now_us - lose_us);
+    if (server_is_acting(which)) truth_acting_changed(false, w.now_us - lose_us);
 }
 
 void server_restore_behind_a_script(int64_t lose_us, int64_t hold_us, bool cuts)
@@ -600,6 +638,7 @@ void server_restart(int which, int64_t down_us, int64_t lose_us, bool silent)
 {
     server *s = &in.server[which];
     if (!s->up) return;
+    shards_settle();
     trace("r%d dies%s for %.3f s and loses the last %.3f s", which, silent ? " silently" : "", (double)down_us / 1e6,
           (double)lose_us / 1e6);
     for (int i = 0; i < in.count; i++) catch_up(&in.server[i]);
@@ -607,33 +646,36 @@ void server_restart(int which, int64_t down_us, int64_t lose_us, bool silent)
     desynchronize_replicas(which);
     s->master = -1;
     s->up = false;
+    s->down_us = w.now_us;
     s->paused_until = 0;
     if (silent) forget_clients(which);
     else server_kill_clients(which, false);
     disturbed();
-    if (which == in.acting) truth_acting_changed(false, FOREVER);
+    if (server_is_acting(which)) truth_acting_changed(false, FOREVER);
     at(w.now_us + down_us, come_up, s, 0);
 }
 
 bool server_fail_over(void)
 {
-    server *best = NULL, *old = &in.server[in.acting];
+    server *best = NULL;
+    shards_settle();
     for (int i = 0; i < in.count; i++) {
         server *r = &in.server[i];
         catch_up(r);
-        if (i != in.acting && r->up && !r->primary && r->at && (!best || r->at > best->at)) best = r;
+        if (!shard_of_server(i) && i != in.acting[0] && r->up && !r->primary && r->at && (!best || r->at > best->at))
+            best = r;
     }
     if (!best) return false;
     int promoted = (int)(best - in.server);
-    trace("failover from r%d to r%d", in.acting, promoted);
-    desynchronize_replicas(in.acting);
+    trace("failover from r%d to r%d", in.acting[0], promoted);
+    desynchronize_replicas(in.acting[0]);
     best->primary = true;
     best->master = -1;
     log_clear(best);
     new_id(best->replication_id);
-    in.acting = promoted;
+    in.acting[0] = promoted;
     disk_begin(best);
-    (void)old;
+    shards_promoted(promoted);
     disturbed();
     truth_acting_changed(true, FOREVER);
     return true;
@@ -642,9 +684,10 @@ bool server_fail_over(void)
 void server_demote(int which)
 {
     server *s = &in.server[which];
-    if (which == in.acting || !s->primary) return;
+    if (acts(s) || !s->primary) return;
     trace("r%d is demoted", which);
     s->primary = false;
+    shards_demoted(which);
     s->master = -1;
     s->at = 0;
     log_clear(s);
@@ -668,6 +711,40 @@ void server_cut_replica(int which, int64_t us)
     r->cut_until = w.now_us + us;
 }
 
+/* As MIGRATE does it: in one step, and its replicas are told. */
+bool server_move_key(int from, int to, const char *prefix)
+{
+    server *source = &in.server[from], *target = &in.server[to];
+    object *o = store_take(source->data[0], prefix, draw(UINT64_MAX));
+    if (!o) return false;
+    const char *key = store_key_of(o);
+    log_command(source, 0, (const word[]){{"DEL", 3}, {key, strlen(key)}}, 2);
+    log_append(target, 0, NULL, 0);
+    target->log[target->logged - 1].came = store_copy_of(o);
+    store_put(target->data[0], o);
+    return true;
+}
+
+void server_unsubscribe(int which, unsigned slot)
+{
+    for (int i = 0; i < CONNECTIONS_MAX; i++) {
+        session *c = &in.session[i];
+        for (int n = c->open && c->server == which ? c->channels - 1 : -1; n >= 0; n--) {
+            word channel = {c->channel[n], strlen(c->channel[n])};
+            if (!c->sharded[n] || shards_slot(channel) != slot) continue;
+            buffer out = {0};
+            buffer_print(&out, "*3\r\n$12\r\nsunsubscribe\r\n");
+            buffer_bulk(&out, channel.text, channel.size);
+            buffer_print(&out, ":%d\r\n", count_channels(c, true) - 1);
+            wire_send(wire_of(i), out.bytes, out.size);
+            buffer_free(&out);
+            c->channels--;
+            memmove(c->channel[n], c->channel[n + 1], sizeof c->channel[0] * (size_t)(c->channels - n));
+            memmove(&c->sharded[n], &c->sharded[n + 1], sizeof c->sharded[0] * (size_t)(c->channels - n));
+        }
+    }
+}
+
 void servers_heal(void)
 {
     in.behind.lose_us = 0;
@@ -683,20 +760,23 @@ void servers_heal(void)
         server_demote(i);
         if (!s->primary) at(w.now_us + draw_scale(10 * MS, 2 * SECOND), synchronize, s, 0);
     }
+    shards_heal();
 }
 
 /* --------------------------------------------------------------------------------------- begin, end, truth -- */
 
-void servers_begin(int count, int64_t lag_us, bool keep_disk)
+void servers_begin(int count, int64_t lag_us, bool keep_disk, bool cluster)
 {
     memset(&in, 0, sizeof in);
     in.count = count;
+    in.acting[1] = cluster ? 1 : 0;
     in.keep_disk = keep_disk;
     in.disk_behind_us = 120 * SECOND;
     int64_t epoch_us = INT64_C(1700000000) * SECOND; /* where virtual time 0 lies on the servers' clocks */
     for (int i = 0; i < count; i++) {
         server *s = &in.server[i];
-        *s = (server){.up = true, .primary = i == 0, .master = i ? 0 : -1, .ahead_us = epoch_us, .first = 1};
+        bool primary = i == 0 || (cluster && i == 1);
+        *s = (server){.up = true, .primary = primary, .master = primary ? -1 : 0, .ahead_us = epoch_us, .first = 1};
         s->at = 1;
         s->lag_us = lag_us;
         for (int n = 0; n < DATABASES; n++) s->data[n] = store_open();
@@ -719,7 +799,21 @@ void servers_end(void)
 }
 
 int server_count(void) { return in.count; }
-int server_acting(void) { return in.acting; }
+int server_acting(void) { return in.acting[0]; }
+int server_acting_of(int shard) { return in.acting[shard]; }
+bool server_is_acting(int which) { return acts(&in.server[which]); }
+int64_t server_down_since_us(int which) { return in.server[which].up ? 0 : in.server[which].down_us; }
+int server_replica_of(int which)
+{
+    return in.server[which].primary || !in.server[which].up ? -1 : in.server[which].master;
+}
+int server_place(const char *key) { return shards_there() ? shards_place(key) : in.acting[0]; }
+
+bool server_answers(int which)
+{
+    const server *s = &in.server[which];
+    return s->up && s->paused_until <= w.now_us && s->loading_until <= w.now_us;
+}
 bool server_up(int which) { return in.server[which].up; }
 bool server_primary(int which) { return in.server[which].primary; }
 int64_t server_clock_ms(int which) { return clock_us(&in.server[which]) / 1000; }
@@ -736,6 +830,12 @@ bool server_holds(int which, const char *key)
 {
     store *s = data_of(which, &key);
     return store_holds(s, key, server_clock_ms(which));
+}
+
+bool server_has_key(int which, const char *key)
+{
+    store *s = data_of(which, &key);
+    return store_has(s, key);
 }
 
 int64_t server_expiry_ms(int which, const char *key)
@@ -760,6 +860,6 @@ word server_field(int which, const char *key, const char *field)
 int64_t servers_calm_since_us(void)
 {
     for (int i = 0; i < in.count; i++)
-        if (!in.server[i].up || (i != in.acting && in.server[i].primary)) return w.now_us;
+        if (!in.server[i].up || (!acts(&in.server[i]) && in.server[i].primary)) return w.now_us;
     return in.calm_us;
 }

@@ -4,6 +4,7 @@
  */
 #include "chaos.h"
 #include "clients.h"
+#include "shards.h"
 #include "base/config.h"
 #include "base/crypto.h"
 #include "base/hash.h"
@@ -33,7 +34,7 @@ static const char usage[] =
     "  --hours H     virtual hours in each (0: drawn from the seed, 0.5 to 24)\n"
     "  --seconds S   begin no world after so many real seconds (0: no limit)\n"
     "  --with NAME   an ingredient in every world that can have it, or --without NAME in none: databases, restores,\n"
-    "                splits, crowds, floods, old-keeps, sentinels\n"
+    "                splits, crowds, floods, old-keeps, sentinels, cluster\n"
     "  --trace       print what happens, one event a line\n"
     "  --quiet       one line at the end\n"
     "  --help        this\n";
@@ -80,8 +81,8 @@ static void make_machines(void)
 static struct ingredient {
     const char *name;
     enum { OFF, SOMETIMES, ALWAYS } when;
-} ingredients[] = {{"databases", SOMETIMES}, {"restores", SOMETIMES},  {"splits", SOMETIMES},   {"crowds", SOMETIMES},
-                   {"floods", SOMETIMES},    {"old-keeps", SOMETIMES}, {"sentinels", SOMETIMES}};
+} ingredients[] = {{"databases", SOMETIMES}, {"restores", SOMETIMES},  {"splits", SOMETIMES},    {"crowds", SOMETIMES},
+                   {"floods", SOMETIMES},    {"old-keeps", SOMETIMES}, {"sentinels", SOMETIMES}, {"cluster", OFF}};
 static char switched[200]; /* as it was said, for the command that replays */
 enum { INGREDIENTS = sizeof ingredients / sizeof *ingredients };
 
@@ -150,13 +151,16 @@ static void make_workload(workload *load, promise *p)
     snprintf(load->config, sizeof load->config,
              "%s?lazy=1&staleness_ms=%d&deadline_ms=%d&partitions=%d&connections=%d&l1_capacity=%d&"
              "l1_ttl_ms=%d&idle_ms=%d&lifetime_ms=%d&max_sessions=%d&max_per_device=%d&limit=%s&in_flight=%d",
-             sentinels_there() ? "redis+sentinel://127.0.0.1:26380,127.0.0.1:26381,127.0.0.1:26382/sim" : "unix:///sim",
+             shards_there()      ? "redis+cluster://127.0.0.1:6380,127.0.0.1:6381,127.0.0.1:6382"
+             : sentinels_there() ? "redis+sentinel://127.0.0.1:26380,127.0.0.1:26381,127.0.0.1:26382/sim"
+                                 : "unix:///sim",
              (int)(p->staleness_us / MS), (int)(p->deadline_us / MS), partitions, connections, capacity, ttl_ms,
              (int)load->idle_ms, (int)load->lifetime_ms, p->max_sessions, p->max_per_device, limit, in_flight);
     load->everyone_ppm = chance(300000) ? (unsigned)ONE_OF(20000, 300000) : 0;
     load->foreign = chance(250000);
-    load->second_database = ingredient("databases", 250000) && !sentinels_there(); /* it is named in the path there */
-    load->crowds = ingredient("crowds", 250000) && !p->max_sessions && !p->max_per_device;
+    load->second_database =
+        ingredient("databases", 250000) && !sentinels_there() && !shards_there(); /* not named so there */
+    load->crowds = ingredient("crowds", 250000) && !p->max_sessions && !p->max_per_device && !shards_there();
     load->floods = ingredient("floods", 100000);
     load->old_keeps = ingredient("old-keeps", 1000000);
     if (load->foreign) strcat(load->config, "&foreign_until_ms=1800000000000");
@@ -183,8 +187,15 @@ static double world_begin_from(uint64_t seed, double hours)
     make_climate(&c, &p);
     int servers = chance(400000) ? (int)draw_between(2, SERVERS_MAX) : 1;
     if (servers > 1 && chance(500000) && knows_durability()) p.durability = 1;
-    servers_begin(servers, draw_scale(100, 20 * MS), c.lossy);
-    sentinels_begin(servers > 1 && seed_has("sentinels", seed));
+    bool cluster = seed_has("cluster", seed);
+    if (cluster) { /* two shards, one of which has a replica; what is on a disk is of before what has moved */
+        servers = CLUSTER_SERVERS;
+        p.durability = 0;
+        c.lossy = c.restores = c.splits = false;
+    }
+    servers_begin(servers, draw_scale(100, 20 * MS), c.lossy, cluster);
+    shards_begin(cluster);
+    sentinels_begin(servers > 1 && !cluster && seed_has("sentinels", seed));
     make_workload(&load, &p);
     truth_begin(&p);
     clients_begin(&load);
@@ -250,6 +261,9 @@ static void report(const options *o, uint64_t runs, double hours, double seconds
            t->imported, t->changed, t->lists, t->listed);
     printf("  episodes:");
     for (int i = 0; chaos_name(i); i++) printf("%s %" PRIu64 " %s", i ? "," : "", chaos_episodes[i], chaos_name(i));
+    if (shards_moves)
+        printf("\n  %" PRIu64 " partitions began to move, %" PRIu64 " of them in vain; %" PRIu64 " keys", shards_moves,
+               shards_given_up, shards_moved_keys);
     printf("\n  outside of the promise, and excused: %" PRIu64 " answers\n", t->excused);
 }
 

@@ -382,6 +382,34 @@ store *store_copy(const store *from)
     return s;
 }
 
+object *store_take(store *s, const char *prefix, uint64_t random)
+{
+    for (uint64_t i = 0; i < KEYSPACE_BUCKETS; i++)
+        for (object **at = &s->bucket[(random + i) % KEYSPACE_BUCKETS]; *at; at = &(*at)->next) {
+            object *o = *at;
+            if (strncmp(o->key, prefix, strlen(prefix))) continue;
+            *at = o->next;
+            o->next = NULL;
+            return o;
+        }
+    return NULL;
+}
+
+void store_put(store *s, object *o)
+{
+    object **at = place_of(s, o->key, strlen(o->key));
+    if (*at) unlink_object(at);
+    at = &s->bucket[o->hash % KEYSPACE_BUCKETS];
+    o->next = *at;
+    *at = o;
+}
+
+object *store_copy_of(const object *o) { return copy_object(o); }
+void store_free(object *o) { object_free(o); }
+const char *store_key_of(const object *o) { return o->key; }
+
+bool store_has(store *s, const char *key) { return peek(s, key); }
+
 bool store_holds(store *s, const char *key, int64_t now_ms)
 {
     const object *o = peek(s, key);

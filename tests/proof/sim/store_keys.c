@@ -109,12 +109,15 @@ static void run_time(run *r)
     reply_bulk(r, text, number_print(text, r->now_us % 1000000));
 }
 
-static void run_publish(run *r)
+static void publish(run *r, bool sharded)
 {
     if (!r->events) return;
-    reply_integer(r, r->events->publish(r->events->context, r->words[1], r->words[2]));
+    reply_integer(r, r->events->publish(r->events->context, r->words[1], r->words[2], sharded));
     if (!r->events->replica) r->events->effect(r->events->context, r->words, r->count); /* replicas hear it too */
 }
+
+static void run_publish(run *r) { publish(r, false); }
+static void run_spublish(run *r) { publish(r, true); }
 
 const command key_commands[] = {{"DEL", run_del, 2, 0, true},
                                 {"UNLINK", run_del, 2, 0, true},
@@ -134,4 +137,5 @@ const command key_commands[] = {{"DEL", run_del, 2, 0, true},
                                 {"RENAMENX", run_renamenx, 3, 3, true},
                                 {"TIME", run_time, 1, 1, false},
                                 {"PUBLISH", run_publish, 3, 3, false},
+                                {"SPUBLISH", run_spublish, 3, 3, false},
                                 {0}};

@@ -160,6 +160,8 @@ static int call(bool raises)
     if (!r.count) reply_error(&r, "ERR Lua redis lib command arguments must be strings or integers");
     else if (word_is(words[0], "EVAL") || word_is(words[0], "EVALSHA"))
         reply_error(&r, "ERR This Redis command is not allowed from script");
+    else if (r.events && r.events->refuses && r.events->refuses(r.events->context, words, r.count))
+        reply_error(&r, "ERR Script attempted to access a non local key in a cluster node");
     else run_command(&r);
     running->wrote |= r.wrote;
     buffer_add(&reply, "", 1);

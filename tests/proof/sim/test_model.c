@@ -40,9 +40,9 @@ static uint64_t draw(uint64_t below)
 
 /* ----------------------------------------------------------------------------------------------- both sides -- */
 
-static unsigned model_publishes(void *context, word channel, word text)
+static unsigned model_publishes(void *context, word channel, word text, bool sharded)
 {
-    (void)context;
+    (void)context, (void)sharded;
     buffer_print(&published, "%s %s\n", channel.text, text.text);
     return 0;
 }

@@ -5,6 +5,7 @@
 #include "truth_inside.h"
 
 #include "base/clock.h"
+#include "shards.h"
 #include "hooks.h"
 #include "sentinels.h"
 
@@ -50,7 +51,7 @@ int truth_database(const known *s) { return !strncmp(s->key, "1/", 2); }
 /* And no call ended all of them since it was made. */
 bool truth_acting_holds(const known *s)
 {
-    return server_holds(server_acting(), s->key) && !truth_is_over(server_acting(), s->key);
+    return server_holds(server_place(s->key), s->key) && !truth_is_over(server_place(s->key), s->key);
 }
 
 int64_t truth_slack_us(void) { return MS + servers_clock_spread_us(); }
@@ -263,13 +264,13 @@ bool truth_calm(const asking *a)
 {
     int64_t long_ago = a->began_us - SETTLED_US - truth_bound_us();
     return servers_calm_since_us() < long_ago && a->on->route_us < long_ago && a->on->astray_us < long_ago &&
-           a->on->route == server_acting();
+           (a->on->route == server_acting() || shards_there());
 }
 
 void truth_clock_set(void)
 {
     FOR_SESSIONS(s)
-    if (s->life && !s->deleted_us && !server_holds(server_acting(), s->key)) s->idled = true;
+    if (s->life && !s->deleted_us && !server_holds(server_place(s->key), s->key)) s->idled = true;
 }
 
 void truth_expects_service(int64_t from_us, int64_t until_us)

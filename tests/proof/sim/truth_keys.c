@@ -81,7 +81,8 @@ bool truth_is_over(int server, const char *key)
     const char *kind = strstr(key, "}:");
     if (!v.text || v.size < LK_RECORD_SIZE || !kind) return false;
     snprintf(cutoff, sizeof cutoff, "%.*s}:e", (int)(kind - key), key);
-    return time_at(v.text, LK_RECORD_CREATED) <= server_number(server, cutoff);
+    int at = server_is_acting(server) ? server_place(cutoff) : server; /* where a slot moves, key by key */
+    return time_at(v.text, LK_RECORD_CREATED) <= server_number(at, cutoff);
 }
 
 /* --------------------------------------------------------------------------------- what became of a key -- */
@@ -138,7 +139,7 @@ void truth_deleted(int server, const char *key)
     if (!selector_in(key)) return;
     written(key, false);
     FOR_SESSIONS(s)
-    if (s->life && server == server_acting() && !strcmp(s->key, key)) deleted(s);
+    if (s->life && server_is_acting(server) && !strcmp(s->key, key)) deleted(s);
 }
 
 /* ------------------------------------------------------------------------------------------- new sessions -- */
@@ -168,7 +169,7 @@ static known *make(int server, const char *key)
 /* A limit holds at every moment, by the server's own clock. */
 static void judge_limits(const known *made)
 {
-    int all = 0, same = 0, acting = server_acting();
+    int all = 0, same = 0, acting = server_place(made->key);
     if (servers_clock_spread_us()) return;
     FOR_SESSIONS(s)
     {
@@ -194,7 +195,7 @@ static void made(int server, const char *key)
         return;
     }
     const known *s = make(server, key);
-    if (s && server == server_acting() && !import) judge_limits(s);
+    if (s && server_is_acting(server) && !import) judge_limits(s);
 }
 
 /* ---------------------------------------------------------------------------------------------- exchanges -- */
@@ -233,7 +234,7 @@ static void exchanged(int server, const char *from, const char *to)
     word v = server_field(server, from, "v");
     if (strcmp(command.script, "rotate")) fail("D: %s renamed the session %s", command.script, from);
     if (!old || truth_find(selector_in(to))) return;
-    if (server == server_acting()) {
+    if (server_is_acting(server)) {
         old->exchanged_us = w.now_us;
         old->over_us = v.text ? world_us(server, time_at(v.text, 8)) : w.now_us;
         if (!v.text) no_old_ones(old);
@@ -275,7 +276,7 @@ static void cut_off(int server, const char *key)
         fail("A: %s ends all sessions in %s, and no call asked for that", command.script, key);
     *tried_us = w.now_us;
     FOR_SESSIONS(s)
-    if (server == server_acting() && s->life && !strncmp(s->key, key, base + 2) && server_holds(server, s->key) &&
+    if (server_is_acting(server) && s->life && !strncmp(s->key, key, base + 2) && server_holds(server, s->key) &&
         truth_is_over(server, s->key))
         deleted(s);
 }

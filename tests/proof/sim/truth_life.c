@@ -37,14 +37,14 @@ void life_moved(uint64_t user, const char *key, int server)
     user_known *u = get_user(user);
     snprintf(u->key, sizeof u->key, "%s", key);
     u->tried_us = w.now_us;
-    if (server != server_acting()) return;
+    if (!server_is_acting(server)) return;
     u->moved_us = w.now_us;
     u->generation = server_number(server, u->key);
 }
 
 static void forget_exchange(known *s, bool promised)
 {
-    if (!s->exchanged_us || !truth_acting_holds(s) || truth_is_rotated(server_acting(), s->key)) return;
+    if (!s->exchanged_us || !truth_acting_holds(s) || truth_is_rotated(server_place(s->key), s->key)) return;
     trace("the exchange of %.8s is undone", s->selector);
     if (promised && s->exchange_told && in.promise.durability)
         fail("C: the exchange of %s was OK with durability=%d, and a failover lost it", s->selector,
@@ -59,7 +59,7 @@ void life_acting_changed(bool promised)
     FOR_SESSIONS(s)
     if (s->life) forget_exchange(s, promised);
     for (user_known *u = in.user; u < in.user + USERS_MAX; u++) {
-        if (!u->moved_us || server_number(server_acting(), u->key) >= u->generation) continue;
+        if (!u->moved_us || server_number(server_place(u->key), u->key) >= u->generation) continue;
         if (promised && u->moved_told_us >= u->moved_us && in.promise.durability)
             fail("C: revoke_user was OK for %" PRIu64 " with durability=%d, and a failover lost it", u->id,
                  in.promise.durability);
@@ -306,6 +306,6 @@ void truth_listed(const asking *a, const latchkey_session_info *infos, size_t co
     if (!truth_calm(a) || total > count || servers_clock_spread_us()) return;
     FOR_SESSIONS(s)
     if (s->life && s->user == a->user && s->created_us < a->began_us && !s->exchanged_us && truth_alive(s) &&
-        !s->lost_us && !lists(infos, listed, s->selector))
+        !s->lost_us && !s->on[a->on->index].asked_us && !lists(infos, listed, s->selector))
         fail("A: m%d does not list %s, which is alive", a->on->index, s->selector);
 }

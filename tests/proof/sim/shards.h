@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The servers as a Redis Cluster of two shards: which node has the slot of which partition, as each node sees it; slots that move, key
+ * by key; and what a node answers about keys that are not its.
+ */
+#ifndef LATCHKEY_SIM_SHARDS_H
+#define LATCHKEY_SIM_SHARDS_H
+
+#include "store.h"
+#include "world.h"
+
+enum { SHARDS = 2, CLUSTER_SERVERS = 3, CLUSTER_PARTITIONS = 4 };
+
+void shards_begin(bool there); /* false: this world has none. Behind servers_begin */
+bool shards_there(void);
+int shard_of_server(int server); /* 0 where there is no cluster */
+
+unsigned shards_slot(word key); /* CRC16 of its tag */
+/* Why a node does not run the command, as an error of Redis; NULL: it does. */
+const char *shards_refusal(int server, const word *words, size_t count);
+void shards_print_slots(int server, buffer *out); /* CLUSTER SLOTS, as it sees it */
+int shards_place(const char *key);                /* the acting primary that has the key, or would have it */
+
+/* ------------------------------------------------------------------------------------------------ faults -- */
+void shards_move(int64_t pause_us); /* a partition begins to move; pause_us: the longest between two keys */
+void shards_settle(void);           /* what moves is moved now */
+void shards_promoted(int server);   /* it has what its shard had; the others learn of that */
+void shards_demoted(int server);    /* it has learnt that it has nothing */
+void shards_heal(void);             /* all know all */
+extern uint64_t shards_moves, shards_moved_keys, shards_given_up;
+
+#endif
