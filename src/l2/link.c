@@ -100,7 +100,10 @@ void lk_link_look(lk_link *link, int64_t now_ms, const char *why)
 
 void lk_link_moved(lk_link *link, int64_t now_ms, const char *text)
 {
+    bool lost = link->state != LK_LINK_DOWN && !link->config->cluster;
     lk_link_let_go(link, now_ms, LATCHKEY_UNAVAILABLE, text);
+    if (lost) lk_link_log_lost(&link->link_log, now_ms, LATCHKEY_UNAVAILABLE, text);
+    else if (link->config->cluster) lk_link_log_moved(&link->link_log);
     link->failures = 0;
     link->suspect = 0;
     link->retry_at_ms = now_ms;

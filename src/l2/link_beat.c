@@ -201,7 +201,7 @@ void lk_link_complete_beat(lk_link *link, int64_t now_ms)
     for (size_t i = 0; i < link->partitions.count; i++) {
         unsigned p = link->partitions.at[i];
         if (!lk_link_counts(link, p)) continue;
-        lk_count(link->counters, LK_MISSED, lk_sequence_settle(&link->part[p].sequence));
+        lk_link_missed(link, lk_sequence_settle(&link->part[p].sequence));
     }
     lk_link_end_everyone(link);
     if (!lk_link_complete(link, now_ms)) return; /* continued when the log was read */
@@ -211,7 +211,10 @@ void lk_link_complete_beat(lk_link *link, int64_t now_ms)
     int64_t sent_ms = link->beat.sent_ms;
     confirm(link);
     lk_consistency_leased(&link->consistency, sent_ms + link->config->staleness_ms);
-    lk_link_log_lease(&link->link_log, sent_ms, link->config->staleness_ms, link->counters);
+    /* Of several links, one tells what is counted for all of them. */
+    bool tells = !link->config->cluster || lk_partitions_have(link->partitions, 0);
+    lk_link_log_lease(&link->link_log, sent_ms, link->config->staleness_ms,
+                      tells ? lk_counted(link->counters, LK_CORRUPT_RECORDS) : link->link_log.corrupt);
 }
 
 void lk_link_answered(lk_link *link, int64_t now_ms)
@@ -247,7 +250,7 @@ static void empty_if_set_forward(lk_link *link, int64_t gained_us)
     link->link_log.forward_ms += gained_us / 1000;
     link->link_log.expected++;
     link->l1.everyone(link->l1.context);
-    lk_count(link->counters, LK_EMPTIES, 1);
+    lk_link_emptied(link);
 }
 
 /* Redis' time is known to half a round trip, so the shortest of the recent ones is used (Cristian 1989). Its worth

@@ -67,7 +67,8 @@ static void take_settings(lk_link *link, const lk_reply *reply)
     lk_server_check settings = {.info = reply->type == LK_REPLY_STRING ? reply->text : "",
                                 .durability = link->config->durability,
                                 .staleness_ms = link->config->staleness_ms,
-                                .sentinels = link->config->sentinels || link->config->cluster};
+                                .sentinels = link->config->sentinels || link->config->cluster,
+                                .where = link->link_log.where};
     lk_server_check_say(&settings, &link->settings_said);
     link->settings_of = link->handshake[0].incarnation;
 }

@@ -39,7 +39,10 @@ void lk_link_end_everyone(lk_link *link); /* empties L1 if a cut-off is new */
 void lk_link_no_memory(lk_link *link, int64_t now_ms);
 /* The link is lost, for the reason in an error reply, or else for `text`. */
 void lk_link_refused(lk_link *link, const lk_reply *reply, int64_t now_ms, const char *text);
-/* lk_link_lost without a sign: whoever has the map knows already. */
+/* These are counted. */
+void lk_link_missed(lk_link *link, uint64_t revocations); /* their messages were lost */
+void lk_link_emptied(lk_link *link);
+/* lk_link_lost without a line in the log, and without a sign. */
 void lk_link_let_go(lk_link *link, int64_t now_ms, int status, const char *text);
 /* In a cluster: the map of partitions may be old. */
 void lk_link_sign(lk_link *link, const char *text);

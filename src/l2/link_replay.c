@@ -22,7 +22,7 @@ void lk_link_empty(lk_link *link, lk_partitions of)
 {
     link->host.emptying(link->host.context, of);
     link->l1.empty(link->l1.context, of);
-    lk_count(link->counters, LK_EMPTIES, 1);
+    lk_link_emptied(link);
     for (size_t i = 0; i < of.count; i++) lk_sequence_skip(&link->part[of.at[i]].sequence);
 }
 
@@ -116,7 +116,7 @@ static void take_number(lk_link *link, int64_t p, uint64_t number, uint64_t mark
     /* Before the first beat nothing is compared: that beat empties L1. */
     if (!link->part[p].fresh) {
         if (lk_sequence_message(s, number, mark, &missed)) {
-            lk_count(link->counters, LK_MISSED, missed);
+            lk_link_missed(link, missed);
             return;
         }
         lk_link_forgot(link, now_ms, true);

@@ -81,6 +81,18 @@ void lk_link_end_job(lk_link *link, lk_job *job, int status)
     job->kind = LK_JOB_NONE;
 }
 
+void lk_link_missed(lk_link *link, uint64_t revocations)
+{
+    lk_count(link->counters, LK_MISSED, revocations);
+    link->link_log.missed += revocations;
+}
+
+void lk_link_emptied(lk_link *link)
+{
+    lk_count(link->counters, LK_EMPTIES, 1);
+    link->link_log.empties++;
+}
+
 /* Cut-offs of many partitions come together: L1 is emptied once for all that have come, before anything else. */
 void lk_link_end_everyone(lk_link *link)
 {
@@ -89,7 +101,7 @@ void lk_link_end_everyone(lk_link *link)
     link->link_log.everyone = true;
     link->link_log.expected++;
     link->l1.everyone(link->l1.context);
-    lk_count(link->counters, LK_EMPTIES, 1);
+    lk_link_emptied(link);
 }
 
 void lk_link_sign(lk_link *link, const char *text)
@@ -111,13 +123,13 @@ void lk_link_let_go(lk_link *link, int64_t now_ms, int status, const char *text)
     for (int i = 0; i < LK_LINK_JOBS; i++)
         if (link->job[i].kind) lk_link_end_job(link, &link->job[i], LATCHKEY_UNAVAILABLE);
     link->host.trouble(link->host.context, status, text);
-    lk_link_log_lost(&link->link_log, now_ms, status, text);
 }
 
 void lk_link_lost(lk_link *link, int64_t now_ms, int status, const char *text)
 {
     if (link->state == LK_LINK_DOWN) return;
     lk_link_let_go(link, now_ms, status, text);
+    lk_link_log_lost(&link->link_log, now_ms, status, text);
     lk_link_sign(link, text);
 }
 

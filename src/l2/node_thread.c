@@ -121,6 +121,11 @@ static bool look_up_host(lk_node *node)
 {
     lk_host before = node->at;
     lk_node_host(node, &node->at);
+    if (node->config->cluster && node->at.name[0]) {
+        char at[112];
+        lk_host_text(&node->at, at, sizeof at);
+        snprintf(node->link.link_log.where, sizeof node->link.link_log.where, " %s", at);
+    }
     return !lk_host_same(&before, &node->at);
 }
 

@@ -40,7 +40,7 @@ static void say_why(lk_link_log *t, int64_t now_ms, int level, const char *what,
     if (strcmp(t->why, before)) t->said_down = false;
     if (t->said_down || !room(t, now_ms)) return;
     t->said_down = true;
-    lk_log(level, "link: %s: %s", what, t->why);
+    lk_log(level, "link%s: %s: %s", t->where, what, t->why);
 }
 
 void lk_link_log_lost(lk_link_log *t, int64_t now_ms, int status, const char *why)
@@ -63,7 +63,7 @@ static void say_up(lk_link_log *t, int64_t now_ms)
     char times[sizeof t->why + 64] = "";
     if (t->losses > 1)
         snprintf(times, sizeof times, "; it was down %u times, the last because of this: %s", t->losses, t->why);
-    lk_log(LATCHKEY_LOG_NOTICE, "link: up after %" PRId64 " ms%s", t->away_ms, times);
+    lk_log(LATCHKEY_LOG_NOTICE, "link%s: up after %" PRId64 " ms%s", t->where, t->away_ms, times);
     t->said_down = false;
     t->losses = 0;
 }
@@ -72,26 +72,24 @@ static void say_lapse(lk_link_log *t, int64_t now_ms)
 {
     if (!t->lapse_ms || !room(t, now_ms)) return;
     lk_log(LATCHKEY_LOG_WARNING,
-           "lease: it had lapsed for %" PRId64 " ms: this process, or its machine, was paused or too busy",
+           "lease%s: it had lapsed for %" PRId64 " ms: this process, or its machine, was paused or too busy", t->where,
            t->lapse_ms);
     t->lapse_ms = 0;
 }
 
 /* If messages were lost but the log of revocations had them all, L1 was not emptied. */
-static void say_l1(lk_link_log *t, int64_t now_ms, uint64_t missed, uint64_t empties)
+static void say_l1(lk_link_log *t, int64_t now_ms)
 {
-    bool lost_some = missed != t->missed, emptied = empties > t->empties + t->expected;
+    bool lost_some = t->missed, emptied = t->empties > t->expected;
     if ((lost_some || emptied) && !room(t, now_ms)) return;
     if (lost_some)
         lk_log(emptied ? LATCHKEY_LOG_WARNING : LATCHKEY_LOG_NOTICE,
-               "l1: the messages of %" PRIu64 " revocations were lost, as their numbers show%s", missed - t->missed,
+               "l1: the messages of %" PRIu64 " revocations were lost, as their numbers show%s", t->missed,
                emptied ? "; it was emptied" : "");
     else if (emptied)
         lk_log(LATCHKEY_LOG_WARNING, "l1: emptied: Redis counts its revocations anew: it lost some, or something else "
                                      "writes under our prefix");
-    t->missed = missed;
-    t->empties = empties;
-    t->expected = 0;
+    t->missed = t->empties = t->expected = 0;
 }
 
 static void say_everyone(lk_link_log *t, int64_t now_ms)
@@ -119,7 +117,9 @@ static void say_corrupt(lk_link_log *t, int64_t now_ms, uint64_t corrupt)
     t->corrupt = corrupt;
 }
 
-void lk_link_log_lease(lk_link_log *t, int64_t sent_ms, int64_t staleness_ms, const lk_counters *counters)
+void lk_link_log_moved(lk_link_log *t) { t->lease_ms = 0; }
+
+void lk_link_log_lease(lk_link_log *t, int64_t sent_ms, int64_t staleness_ms, uint64_t corrupt)
 {
     int64_t lapse_ms = t->lease_ms ? sent_ms - t->lease_ms - staleness_ms : 0;
     if (lapse_ms > t->lapse_ms) t->lapse_ms = lapse_ms;
@@ -128,8 +128,8 @@ void lk_link_log_lease(lk_link_log *t, int64_t sent_ms, int64_t staleness_ms, co
     t->lease_ms = sent_ms;
     say_up(t, sent_ms);
     say_lapse(t, sent_ms);
-    say_l1(t, sent_ms, lk_counted(counters, LK_MISSED), lk_counted(counters, LK_EMPTIES));
+    say_l1(t, sent_ms);
     say_everyone(t, sent_ms);
     say_forward(t, sent_ms);
-    say_corrupt(t, sent_ms, lk_counted(counters, LK_CORRUPT_RECORDS));
+    say_corrupt(t, sent_ms, corrupt);
 }

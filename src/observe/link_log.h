@@ -5,9 +5,10 @@
 #ifndef LK_OBSERVE_LINK_LOG_H
 #define LK_OBSERVE_LINK_LOG_H
 
-#include "base/counters.h"
+#include "latchkey.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 enum { LK_LINK_LOG_AT_ONCE = 10, LK_LINK_LOG_EVERY_MS = 10000 };
 
@@ -18,9 +19,12 @@ typedef struct lk_link_log {
     unsigned losses;          /* since the log last said that the link is up */
     /* when the last beat was sent, 0: the link is down; the longest lapse of the lease that is not logged yet */
     int64_t lease_ms, lapse_ms;
-    uint64_t missed, empties, corrupt; /* the counters as of the last line */
-    /* how many of the empties since then have another cause: another server was met, or */
+    char where[120]; /* " host:port" in a cluster, where there are several links; else "" */
+    /* of this link, since the last line: revocations whose message was lost, and how often L1 was emptied; */
+    uint64_t missed, empties;
+    /* how many of those have another cause: another server was met, or */
     uint64_t expected;
+    uint64_t corrupt;           /* the counter as of the last line */
     bool everyone;              /* all sessions were ended; or */
     int64_t forward_ms;         /* Redis' clock was set forward by that much */
     int64_t lines, refilled_ms; /* how many lines may be logged now; when that was computed */
@@ -35,7 +39,10 @@ void lk_link_log_lost(lk_link_log *log, int64_t now_ms, int status, const char *
 /* The link is up and a beat came back, but it gives no lease. Nothing is said while the last lease still holds. */
 void lk_link_log_withheld(lk_link_log *log, int64_t now_ms, int64_t staleness_ms, const char *why);
 
-/* There is a lease as of this time. `counters` tell what happened since the last one. */
-void lk_link_log_lease(lk_link_log *log, int64_t sent_ms, int64_t staleness_ms, const lk_counters *counters);
+/* The link connects anew, or sleeps, because its server has other partitions now: nothing is wrong. */
+void lk_link_log_moved(lk_link_log *log);
+
+/* There is a lease as of this time. corrupt: how many answers were CORRUPT since open. */
+void lk_link_log_lease(lk_link_log *log, int64_t sent_ms, int64_t staleness_ms, uint64_t corrupt);
 
 #endif

@@ -261,5 +261,7 @@ void lk_server_check_say(const lk_server_check *check, uint64_t *said)
     for (size_t i = 0; i < count; i++) now = lk_hash(findings[i].text, strlen(findings[i].text), now);
     if (now == *said) return;
     *said = now;
-    for (size_t i = 0; i < count; i++) lk_log(findings[i].level, "setting %s: %s", findings[i].name, findings[i].text);
+    const char *where = check->where ? check->where : "";
+    for (size_t i = 0; i < count; i++)
+        lk_log(findings[i].level, "setting %s%s%s: %s", findings[i].name, *where ? " of" : "", where, findings[i].text);
 }

@@ -24,7 +24,8 @@ typedef struct lk_server_check {
         *config;
     int64_t durability;   /* as latchkey is configured */
     int64_t staleness_ms; /* as latchkey is configured */
-    bool sentinels;       /* they name the primary: a replica that takes over is followed, see include/guarantees.md */
+    bool sentinels;       /* they, or a cluster, name the primary: a replica that takes over is followed */
+    const char *where;    /* " host:port" of one server of several, for the log; else NULL or "" */
 } lk_server_check;
 
 typedef struct lk_finding {

@@ -51,7 +51,10 @@ static lk_link_log opened(void)
     return t;
 }
 
-static void lease(lk_link_log *t, int64_t sent_ms) { lk_link_log_lease(t, sent_ms, 2000, &counters); }
+static void lease(lk_link_log *t, int64_t sent_ms)
+{
+    lk_link_log_lease(t, sent_ms, 2000, lk_counted(&counters, LK_CORRUPT_RECORDS));
+}
 static void lost(lk_link_log *t, int64_t now_ms, const char *why)
 {
     lk_link_log_lost(t, now_ms, LATCHKEY_UNAVAILABLE, why);
@@ -169,32 +172,50 @@ static void test_l1_emptied_for_a_reason(void **state)
     (void)state;
     lk_link_log t = opened();
     t.expected++; /* by the link, which met another server */
-    lk_count(&counters, LK_EMPTIES, 1);
+    t.empties++;
     lease(&t, 1000);
     assert_said("");
-    lk_count(&counters, LK_EMPTIES, 1);
-    lk_count(&counters, LK_MISSED, 3);
+    t.empties++;
+    t.missed += 3;
     lease(&t, 1500);
     assert_said("4 l1: the messages of 3 revocations were lost, as their numbers show; it was emptied\n");
-    lk_count(&counters, LK_MISSED, 2); /* and what was in them is known */
+    t.missed += 2; /* and what was in them is known */
     lease(&t, 1600);
     assert_said("5 l1: the messages of 2 revocations were lost, as their numbers show\n");
-    lk_count(&counters, LK_EMPTIES, 1);
+    t.empties++;
     lease(&t, 2000);
     assert_non_null(strstr(said, "4 l1: emptied: Redis counts its revocations anew"));
     said[0] = 0;
     lost(&t, 2100, "x");
     t.expected += 2;
-    lk_count(&counters, LK_EMPTIES, 2);
+    t.empties += 2;
     lease(&t, 2200);
     lease(&t, 2300);
     assert_said("4 link: down: x\n5 link: up after 100 ms\n");
     lost(&t, 2400, "x");
     lease(&t, 2500); /* and a link that need not empty it hides no later emptying */
     said[0] = 0;
-    lk_count(&counters, LK_EMPTIES, 1);
+    t.empties++;
     lease(&t, 2600);
     assert_non_null(strstr(said, "anew"));
+}
+
+/* In a cluster there are several links, and partitions come and go. */
+static void test_links_of_a_cluster(void **state)
+{
+    (void)state;
+    lk_link_log t = opened();
+    snprintf(t.where, sizeof t.where, " 10.0.0.1:6379");
+    lease(&t, 1000);
+    lk_link_log_moved(&t);
+    lease(&t, 3600000); /* it slept */
+    assert_said("");
+    lost(&t, 3600500, "x");
+    lease(&t, 3601000);
+    lease(&t, 3604000);
+    assert_said(
+        "4 link 10.0.0.1:6379: down: x\n5 link 10.0.0.1:6379: up after 500 ms\n"
+        "4 lease 10.0.0.1:6379: it had lapsed for 1000 ms: this process, or its machine, was paused or too busy\n");
 }
 
 static void test_corrupt_records_are_counted_together(void **state)
@@ -315,6 +336,7 @@ int main(void)
         TEST(test_a_lapse_beside_a_good_connection),
         TEST(test_a_lease_that_is_withheld),
         TEST(test_l1_emptied_for_a_reason),
+        TEST(test_links_of_a_cluster),
         TEST(test_corrupt_records_are_counted_together),
         TEST(test_link_says_that_it_is_down_and_up),
         TEST(test_link_says_what_was_lost_and_found),
