@@ -19,6 +19,8 @@
 #include <ctype.h>
 #include <inttypes.h>
 
+#define UNASKED "*3\r\n$12\r\nsunsubscribe\r\n$10\r\nlk:{1}:rev\r\n:2\r\n"
+
 enum { STEPS_MAX = 200, HEARD_MAX = 128 * 1024, OPEN_MAX = 256, PIECE_MAX = 255 };
 
 static struct watch {
@@ -68,8 +70,12 @@ static void leased(int64_t sent_ms)
 {
     HOLDS(w.beat_ms >= 0 && sent_ms == w.beat_ms && sent_ms <= model_ms(w.m));
     HOLDS(nonce_was_heard());
-    HOLDS(w.emptied);
     HOLDS(!w.m->link.everyone);
+    if (w.m->config.cluster) { /* what belongs to which partition: test_link_moves.c */
+        w.beat_ms = -1;
+        return;
+    }
+    HOLDS(w.emptied);
     for (unsigned p = 0; p < (unsigned)w.m->config.partitions && w.honest; p++)
         HOLDS(lk_cutoffs_known(w.m->link.cutoffs, p) >= w.ended[p]);
     for (size_t i = 0; i < w.open_count && w.honest; i++) HOLDS(!w.open[i].before_beat);
@@ -100,6 +106,7 @@ static void look(void)
         } else if (strcmp(line, "= everyone") == 0) w.open_count = 0;
         else if (strncmp(line, "= lease ", 8) == 0) leased(strtoll(line + 8, NULL, 10));
         else if (strncmp(line, "0 PUBLISH ", 10) == 0) beat_was_sent(line + 10);
+        else if (strncmp(line, "0 SPUBLISH ", 11) == 0) beat_was_sent(line + 11);
     }
     model_clear(w.m);
 }
@@ -205,10 +212,31 @@ static void job(fuzz_input *in)
               choice & 2 ? "hhhhhhhhhhhhhhhhhhhh" : "tttttttttttttttttttt");
 }
 
+/* In a cluster: a slot is elsewhere, moves, or is here again; a subscription ends unasked; or other partitions are
+ * served. */
+static void move_slot(fuzz_input *in)
+{
+    static const char *const answers[] = {NULL, "MOVED 5 other:1", "ASK 5 other:1", "TRYAGAIN x"};
+    static const char *const only[] = {NULL, "}:q", "}:e", "}:r"};
+    static const unsigned all[] = {0, 1, 2};
+    uint8_t choice = fuzz_byte(in);
+    if (!w.m->config.cluster) return;
+    if (choice & 128) {
+        lk_link_moved(&w.m->link, model_ms(w.m), "others");
+        lk_link_serve(&w.m->link, (lk_partitions){all, choice % 3u + 1});
+        reconnect(false);
+        return;
+    }
+    if (choice & 64 && w.m->link.state == LK_LINK_UP) feed(LK_LINK_SUBSCRIPTION, UNASKED, sizeof UNASKED - 1);
+    w.m->elsewhere[choice % 3u] = answers[choice >> 2 & 3];
+    w.m->only = only[choice >> 4 & 3];
+}
+
 static void lie(fuzz_input *in, int kind)
 {
-    static const char *const commands[] = {"MGET", "TIME", "ROLE",    "PUBLISH", "INFO",      "HSETNX", "HGET",
-                                           "AUTH", "EVAL", "EVALSHA", "SELECT",  "SUBSCRIBE", "EXISTS"};
+    static const char *const commands[] = {"MGET", "TIME",     "ROLE",       "PUBLISH", "INFO",   "HSETNX",
+                                           "HGET", "AUTH",     "EVAL",       "EVALSHA", "SELECT", "SUBSCRIBE",
+                                           "GET",  "SPUBLISH", "SSUBSCRIBE", "EXISTS"};
     char channel[64];
     uint8_t choice = fuzz_byte(in);
     size_t size;
@@ -240,7 +268,10 @@ static void step(fuzz_input *in)
         break;
     case 5: revoke(in); break;
     case 6: end_everyone(in); break;
-    case 7: w.m->lose_messages = what >> 4; break;
+    case 7:
+        if (what & 64) move_slot(in);
+        else w.m->lose_messages = what >> 4;
+        break;
     case 8: w.m->lose_nonces = which; break;
     case 9: job(in); break;
     case 10: reconnect(what & 64); break;
@@ -266,7 +297,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_input in = {data, size};
     uint8_t choices = fuzz_byte(&in);
     memset(&w, 0, sizeof w);
-    w.m = model_open(options[choices & 3], 7);
+    w.m = model_open(choices & 8 ? "redis+cluster://h:1?partitions=3&staleness_ms=400" : options[choices & 3], 7);
     reconnect(true);
     if (choices & 4) { /* the handshake is done; else it is the input's to let it happen */
         for (int i = 0; i < 8; i++) {
