@@ -156,7 +156,7 @@ static bool move_all(lk_topology *t, const lk_server_map *map, lk_node *const *n
     bool any = false;
     lk_lock_take(&book->lock);
     for (unsigned p = 0; p < (unsigned)t->config->partitions; p++) {
-        lk_node *from = lk_book_owner(book, p), *to = map->of[p] == LK_NO_SERVER ? NULL : node[map->of[p]];
+        lk_node *from = lk_book_owner(book, p), *to = map->of[p] < map->servers ? node[map->of[p]] : NULL;
         if (!to || to == from) continue;
         move_locked(book, p, from, to);
         any = true;
