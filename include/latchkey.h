@@ -983,8 +983,8 @@ typedef struct latchkey_stats {
     uint64_t l1_entries;      /* gauge: entries held, with expired ones that are not replaced yet */
     uint64_t l1_capacity;     /* gauge: entries asked for */
     uint64_t l1_bytes;        /* gauge: L1's memory, all of it */
-    uint64_t connected;       /* gauge: 1 while the link is subscribed */
-    int64_t lease_age_ms;     /* gauge: time since the beat that confirmed the lease was sent; -1: no lease */
+    uint64_t connected;       /* gauge: 1 while the link is subscribed; in a cluster, the links to all nodes */
+    int64_t lease_age_ms;     /* gauge: time since the beat that confirmed the (oldest) lease was sent; -1: no lease */
     double hit_rate;          /* l1_hits / (l1_hits + l1_misses), 0 before the first */
     double l2_read_amplification;    /* l2_reads / validates, 0 before the first */
     uint64_t revocations_heard;      /* messages that carried a time: the histogram's count */

@@ -89,7 +89,8 @@ static void gauges(text *t, const latchkey_stats *s)
     print_number(t, "l1_capacity", "gauge", "Entries that memory has room for.", (double)s->l1_capacity);
     print_number(t, "l1_bytes", "gauge", "Memory that L1 takes, all of it.", (double)s->l1_bytes);
     print_number(t, "pending_revocations", "gauge", "Revocations waiting for Redis.", (double)s->pending);
-    print_number(t, "connected", "gauge", "1 while the link is subscribed.", (double)s->connected);
+    print_number(t, "connected", "gauge", "1 while the link is subscribed; in a cluster, that of every node.",
+                 (double)s->connected);
     print_number(t, "lease_age_seconds", "gauge",
                  "Time since the beat that confirmed the lease was sent; -1 without a lease.",
                  s->lease_age_ms < 0 ? -1 : (double)s->lease_age_ms / 1000);

@@ -73,7 +73,7 @@ static void read_on(crew_member *m)
 static void test_hits_go_on_and_misses_wait(void **state)
 {
     (void)state;
-    enum { MOVES = 3 };
+    enum { MOVES = 2 };
     static readers r;
     r = (readers){.hits = cluster_open(nodes, ""), .misses = cluster_open(nodes, "l1_capacity=0")};
     make_session(r.hits, USER, r.token);
@@ -251,7 +251,7 @@ static void test_C_an_OK_is_for_good(void **state)
                    .cold = cluster_open(nodes, "l1_capacity=0&staleness_ms=400&deadline_ms=1000")};
     for (int i = 0; i < MANY; i++) make_session(r.lk, USER, r.tokens[i]);
     crew *c = crew_start(3, revoke_or_look, &r);
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 3; i++) {
         journey j = journey_of(r.lk);
         set_out(&j);
         cluster_move_keys(nodes, j.slot, j.from, j.to, i % 2 ? MANY / 2 : -1);
