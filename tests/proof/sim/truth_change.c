@@ -70,6 +70,12 @@ static bool concerns(const struct change *c, const known *s)
     return c->user ? c->user == s->user && s->born_us < c->began_us && !s->idled : c->family == s->family;
 }
 
+/* A loss of data took the session away: L1 may have it for up to the bound after that, and no such change finds it. */
+static bool is_gone(const struct change *c, const known *s, const asking *a)
+{
+    return c->user && !truth_acting_holds(s) && in.lost_us && a->began_us <= in.lost_us + truth_bound_us();
+}
+
 void change_judge_ok(const asking *a, const latchkey_entry *entry)
 {
     const known *s = a->about;
@@ -80,7 +86,8 @@ void change_judge_ok(const asking *a, const latchkey_entry *entry)
     int64_t over_us = shown ? shown->over_us : 0; /* none that is remembered: long ago */
     FOR_CHANGES(c)
     {
-        if (!c->told_us || !concerns(c, s) || c->began_us <= over_us || c->number == number) continue;
+        if (!c->told_us || !concerns(c, s) || c->began_us <= over_us || c->number == number || is_gone(c, s, a))
+            continue;
         bool here = c->machine == a->on->index && a->began_us > c->told_us;
         if (c->lost_us &&
             (!here || a->began_us <= c->lost_us + truth_bound_us() || c->told_us < c->lost_us - REMEMBERED_US))

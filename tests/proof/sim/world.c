@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TASKS_MAX = 64 };
+enum { TASKS_MAX = 160 };
 
 typedef struct event {
     int64_t when_us;
