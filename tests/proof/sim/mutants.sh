@@ -121,7 +121,7 @@ mutant reassert l2/link_tell.c "a server that forgot is not told of revocations"
     's/(void lk_link_assert.*?bool sent = true;)/$1 link->asserted = link->assertions;/s'
 mutant role redis/info.c "a replica is as good as a primary" \
     's/role\[0\] && strcmp\(role, "master"\)/0/'
-mutant durable l2/l2.c "a write that too few replicas hold is OK" \
+mutant durable l2/l2_scripts.c "a write that too few replicas hold is OK" \
     's/held->integer >= most\)/held->integer >= 0)/'
 
 mutant refresh_ticket session/refresh.c "a refresh takes its ticket when the answer is there" \
@@ -144,7 +144,7 @@ mutant given_twice session/async_give.c "what was given stays to be given" \
 mutant joined session/async.c "who joined is forgotten" \
     's/uint32_t joined = p->joined;/uint32_t joined = LK_ASYNC_NOBODY;/'
 mutant asked_late session/async.c "a connection with late replies on it goes on" \
-    's/else late = true;/else no_answer(lk, a, p, why);/'
+    's/else late = !a->hands\.ask;/else lk_async_no_answer(lk, a, p, why);/'
 mutant ring session/async.c "the bell is not rung for what can be given" \
     's/if \(no_room \|\| !p->waits\) \{/if (0) {/'
 mutant hush session/async.c "the bell is never silenced" \
