@@ -130,19 +130,30 @@ class Load(threading.Thread):
                 time.sleep(0.001)
 
 
-def picture(loads, killed, named):
-    most = max(sum(load.seen[at, "answered"] + load.seen[at, "refused"] for load in loads) for at in range(int((BEFORE_S + AFTER_S) / LOOK_S)))
+def picture(loads, events, zero, after_s=AFTER_S):
+    """`events`: when, and what happened. Times are printed from `zero`."""
+    looks = int((BEFORE_S + after_s) / LOOK_S)
+    most = max(sum(load.seen[at, "answered"] + load.seen[at, "refused"] for load in loads) for at in range(looks))
     say("each line is a quarter of a second: # answered (yes or no), . no answer (503)")
     say()
-    for at in range(int((BEFORE_S + AFTER_S) / LOOK_S)):
+    for at in range(looks):
         answered, refused = (sum(load.seen[at, kind] for load in loads) for kind in ("answered", "refused"))
-        began, note = at * LOOK_S, ""
-        if began <= killed < began + LOOK_S:
-            note = "<- the primary is killed"
-        elif began <= named < began + LOOK_S:
-            note = "<- the sentinels name another"
+        began = at * LOOK_S
+        note = "".join(f"<- {text}" for when, text in events if began <= when < began + LOOK_S)
         bar = "#" * round(WIDTH * answered / most) + "." * (round(WIDTH * refused / most) or (1 if refused else 0))
-        say(f"{began - killed:>6.2f} s  {bar:<{WIDTH}}  {answered:>5} {refused or '':>5}  {note}")
+        say(f"{began - zero:>6.2f} s  {bar:<{WIDTH}}  {answered:>5} {refused or '':>5}  {note}")
+
+
+def judge(loads, looks):
+    for load in loads:
+        if load.mistakes:
+            wrong(load.mistakes[0])
+    dark = [at for at in range(looks) if any(load.seen[at, "refused"] for load in loads)]
+    total = sum(sum(load.seen.values()) for load in loads)
+    refused = sum(count for load in loads for (_, kind), count in load.seen.items() if kind == "refused")
+    say(f"{total:,} requests; {refused:,} had no answer (503, try again), in {len(dark) * LOOK_S:.2f} s; the longest took "
+        f"{max(load.longest for load in loads) * 1000:.0f} ms")
+    say("nobody who was logged out was let in, and nobody who is logged in was sent to the login")
 
 
 def failover(program, directory):
@@ -189,18 +200,10 @@ def failover(program, directory):
         load.stop = True
     for load in loads:
         load.join()
-    picture(loads, killed, named)
+    picture(loads, [(killed, "the primary is killed"), (named, "the sentinels name another")], killed)
 
     step(5, "What was seen")
-    for load in loads:
-        if load.mistakes:
-            wrong(load.mistakes[0])
-    dark = [at for at in range(int((BEFORE_S + AFTER_S) / LOOK_S)) if any(load.seen[at, "refused"] for load in loads)]
-    total = sum(sum(load.seen.values()) for load in loads)
-    refused = sum(count for load in loads for (_, kind), count in load.seen.items() if kind == "refused")
-    say(f"{total:,} requests; {refused:,} had no answer (503, try again), in {len(dark) * LOOK_S:.2f} s; the longest took "
-        f"{max(load.longest for load in loads) * 1000:.0f} ms")
-    say("nobody who was logged out was let in, and nobody who is logged in was sent to the login")
+    judge(loads, int((BEFORE_S + AFTER_S) / LOOK_S))
     status, cookie = request(a.connect(), "POST", "/login?user=7")
     if status != 200 or request(b.connect(), "GET", "/whoami", cookie)[0] != 200:
         wrong(f"a login on the new primary was answered {status}")

@@ -1,13 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # From nothing to the main job on real HTTP requests, on one machine.
-#   sh examples/quickstart.sh [--sessions N | --sentinel]
+#   sh examples/quickstart.sh [--sessions N | --sentinel | --cluster]
 set -eu
-sentinel=
+sentinel='' cluster=''
 case ${1-} in
 -h | --help)
     cat <<'TEXT'
-sh examples/quickstart.sh [--sessions N | --sentinel]
+sh examples/quickstart.sh [--sessions N | --sentinel | --cluster]
 
 Installs the Debian packages that are missing, builds the library and the examples into build-quickstart/, starts a
 private Redis and three HTTP servers on loopback, on free ports, and shows on real requests: logins with key material,
@@ -18,6 +18,8 @@ also on Ctrl-C; build-quickstart/ stays, so that the next run starts at once.
   --sessions N   logins to make, 100 to 100,000 (2,000)
   --sentinel     instead of all that: three sentinels, a primary that is killed under load, and a picture of the
                  requests that were answered and refused meanwhile
+  --cluster      instead of all that: a cluster of six nodes, slots that move and a primary that is killed under load,
+                 and the same picture
 
 It ends with status 0 only if every answer on the way was the right one.
 TEXT
@@ -25,11 +27,12 @@ TEXT
     ;;
 '') sessions=2000 ;;
 --sentinel) sessions=2000 sentinel=yes ;;
+--cluster) sessions=2000 cluster=yes ;;
 --sessions) sessions=${2:-} ;;
 *) sessions= ;;
 esac
 case $sessions in
-'' | *[!0-9]* | ???????*) echo "usage: sh examples/quickstart.sh [--sessions N | --sentinel]; --help tells more" >&2 && exit 2 ;;
+'' | *[!0-9]* | ???????*) echo "usage: sh examples/quickstart.sh [--sessions N | --sentinel | --cluster]; --help tells more" >&2 && exit 2 ;;
 esac
 if [ "$sessions" -lt 100 ] || [ "$sessions" -gt 100000 ]; then
     echo "quickstart: --sessions wants a number from 100 to 100000" >&2
@@ -92,6 +95,12 @@ attend() {
 if [ -n "$sentinel" ]; then
     attend python3 "$here/failover.py" --server "$build/examples/latchkey-server-threaded"
     printf '\n    What a failover can lose, and how to order one without loss: include/guarantees.md\n'
+    exit 0
+fi
+
+if [ -n "$cluster" ]; then
+    attend python3 -B "$here/resharding.py" --server "$build/examples/latchkey-server-threaded"
+    printf '\n    How to choose partitions, and what holds while slots move: README.md, "Cluster"\n'
     exit 0
 fi
 

@@ -315,6 +315,7 @@ part_users() {
     # These two build in directories of their own, which two runs at once must not do together.
     step "examples/quickstart.sh" flock "$root/build-tests/.shared" sh examples/quickstart.sh --sessions 300 || :
     step "examples/quickstart.sh --sentinel" flock "$root/build-tests/.shared" sh examples/quickstart.sh --sentinel || :
+    step "examples/quickstart.sh --cluster" flock "$root/build-tests/.shared" sh examples/quickstart.sh --cluster || :
     step "bench/run.sh --short" flock "$root/build-tests/.shared" sh bench/run.sh --short || :
 }
 

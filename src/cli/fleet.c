@@ -13,6 +13,7 @@ bool fleet_open(fleet *h, const char *prefix, int64_t database)
     memset(h, 0, sizeof *h);
     h->database = database;
     snprintf(h->prefix, sizeof h->prefix, "%.32s:beat:", prefix);
+    snprintf(h->pulse, sizeof h->pulse, "%.32s:{0}:pulse", prefix);
     h->instance = calloc(FLEET_MOST, sizeof *h->instance);
     return h->instance != NULL;
 }
@@ -67,19 +68,34 @@ static void take_beat(fleet_instance *i, bool tells, const lk_beat_stats *stats,
     else renew_rates(i);
 }
 
-bool fleet_take(fleet *h, const lk_reply *push, int64_t now_ms)
+static bool is_instance(const char *text) { return strspn(text, "0123456789abcdef") == FLEET_NAME; }
+
+/* A beat names its instance by the channel; in a cluster, where all use one, it begins with the name. */
+static const char *name_of(const fleet *h, const lk_reply *push, char name[FLEET_NAME + 1], const char **message)
 {
-    if (!lk_reply_shaped(push, "ssss") || !lk_reply_is(lk_reply_at(push, 0), "pmessage")) return false;
     const char *channel = lk_reply_at(push, 2)->text;
     size_t prefix = strlen(h->prefix);
-    if (strncmp(channel, h->prefix, prefix) || strlen(channel) != prefix + FLEET_NAME ||
-        strspn(channel + prefix, "0123456789abcdef") != FLEET_NAME)
-        return false;
-    const char *message = lk_reply_at(push, 3)->text;
+    bool cluster = lk_reply_shaped(push, "sss") && lk_reply_is(lk_reply_at(push, 0), "smessage") &&
+                   lk_reply_is(lk_reply_at(push, 1), h->pulse);
+    bool alone = lk_reply_shaped(push, "ssss") && lk_reply_is(lk_reply_at(push, 0), "pmessage") &&
+                 !strncmp(channel, h->prefix, prefix) && strlen(channel) == prefix + FLEET_NAME;
+    if (!cluster && !alone) return NULL;
+    *message = lk_reply_at(push, cluster ? 2 : 3)->text;
+    const char *from = cluster ? *message : channel + prefix;
+    if (!is_instance(from)) return NULL;
+    snprintf(name, FLEET_NAME + 1, "%.*s", FLEET_NAME, from);
+    return name;
+}
+
+bool fleet_take(fleet *h, const lk_reply *push, int64_t now_ms)
+{
+    char name[FLEET_NAME + 1];
+    const char *message;
     lk_beat_stats stats;
+    if (!name_of(h, push, name, &message)) return false;
     bool tells = lk_beat_stats_read(message + strspn(message, "0123456789abcdef"), &stats);
     if (tells && stats.database != h->database) return false; /* channels do not belong to a database */
-    fleet_instance *i = find_instance(h, channel + prefix);
+    fleet_instance *i = find_instance(h, name);
     if (i) take_beat(i, tells, &stats, now_ms);
     return i != NULL;
 }

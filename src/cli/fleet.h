@@ -30,6 +30,7 @@ typedef struct fleet_instance {
 typedef struct fleet {
     int64_t database; /* instances of another database are ignored */
     char prefix[48];  /* the beginning of the channels' names: "lk:beat:" */
+    char pulse[48];   /* of a cluster, the one channel of all: "lk:{0}:pulse" */
     fleet_instance *instance;
     size_t count;
 } fleet;

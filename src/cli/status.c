@@ -1,6 +1,7 @@
 /* latchkey status: whether all is well, on one screen. It opens no handle: nothing is written, and no instance counts
  * it as one of them. */
 #include "cli/fleet.h"
+#include "cli/nodes.h"
 #include "cli/subscriber.h"
 
 #include "base/clock.h"
@@ -16,9 +17,19 @@
 
 enum { ROUNDS = 3, EACH = 3 };
 
+/* A primary of a cluster. */
+typedef struct node_state {
+    char at[112], version[32], memory[32], replicas[16];
+    unsigned partitions;
+    double away_ms; /* below 0: it does not answer */
+} node_state;
+
 typedef struct state {
     subscriber w;
     fleet h;
+    nodes *nodes; /* of a cluster */
+    node_state *node;
+    unsigned silent; /* of those */
     char version[32], memory[32], limit[32], replicas[16], aof[8], uptime[24];
     int64_t round_us;
     uint64_t partitions, indexed, peak, revocations; /* partitions 0: no handle has been opened there yet */
@@ -130,9 +141,118 @@ static bool read_sessions(state *s)
     return true;
 }
 
+/* --------------------------------------------------------------------------------------- a cluster's nodes -- */
+
+static void ask_primary(state *s, unsigned i)
+{
+    node_state *n = &s->node[i];
+    query *p = s->nodes->node[i];
+    lk_host_text(&s->nodes->host[i], n->at, sizeof n->at);
+    int64_t began_us = lk_now_us();
+    lk_reply *reply = p ? QUERY(p, "TIME") : NULL;
+    n->away_ms = reply ? (double)(lk_now_us() - began_us) / 1000 : -1;
+    lk_reply_free(reply);
+    reply = n->away_ms < 0 ? NULL : QUERY(p, "INFO", "default");
+    s->silent += !reply;
+    if (!reply) return;
+    const char *text = reply->type == LK_REPLY_STRING ? reply->text : "";
+    lk_info_value(text, "redis_version", n->version, sizeof n->version);
+    lk_info_value(text, "used_memory_human", n->memory, sizeof n->memory);
+    lk_info_value(text, "connected_slaves", n->replicas, sizeof n->replicas);
+    if (s->nodes->owner[0] != i) count_findings(s, text); /* that one was counted */
+    lk_reply_free(reply);
+}
+
+static bool take_node_sum(state *s, const lk_reply *reply, uint64_t *sum)
+{
+    *sum += number_of(reply);
+    s->refused |=
+        reply->type == LK_REPLY_ERROR && lk_error_status(reply, s->w.error, sizeof s->w.error) == LATCHKEY_CONFIG;
+    return !s->refused;
+}
+
+/* As read_partitions, at the node that has it. */
+static bool read_partition(state *s, unsigned p)
+{
+    static const char *const what[EACH][3] = {{"ZCARD", "a", NULL}, {"HGET", "m", "peak"}, {"GET", "q", NULL}};
+    uint64_t *sum[EACH] = {&s->indexed, &s->peak, &s->revocations};
+    char key[LK_KEY_SIZE];
+    bool good = true;
+    s->node[s->nodes->owner[p]].partitions++;
+    for (int i = 0; i < EACH && good; i++) {
+        lk_key_partition(key, s->w.config.prefix, p, what[i][1]);
+        lk_reply *reply = query_say(nodes_of(s->nodes, p), (const char *const[]){what[i][0], key, what[i][2], NULL});
+        good = !reply || take_node_sum(s, reply, sum[i]);
+        lk_reply_free(reply);
+    }
+    return good;
+}
+
+/* What does not answer is counted, and is no reason to say nothing. */
+static bool read_nodes(const cli *c, state *s)
+{
+    char key[LK_KEY_SIZE];
+    s->nodes = calloc(1, sizeof *s->nodes);
+    s->node = calloc(NODES_MOST, sizeof *s->node);
+    if (!s->nodes || !s->node) return false;
+    nodes_open(c->config, s->nodes, s->w.error, sizeof s->w.error);
+    s->w.error[0] = 0;
+    for (unsigned i = 0; i < s->nodes->count; i++) ask_primary(s, i);
+    lk_key_partition(key, s->w.config.prefix, 0, "m");
+    lk_reply *reply = nodes_of(s->nodes, 0) ? QUERY(nodes_of(s->nodes, 0), "HGET", key, "partitions") : NULL;
+    bool good = !reply || take_node_sum(s, reply, &s->partitions);
+    lk_reply_free(reply);
+    if (!reply) s->partitions = (uint64_t)s->w.config.partitions; /* the node that knows is away */
+    if (s->partitions > LK_PARTITIONS_MAX) s->partitions = 0;     /* it is not the library's */
+    for (unsigned p = 0; p < s->partitions && good; p++)
+        if (nodes_of(s->nodes, p)) good = read_partition(s, p);
+    return good;
+}
+
+static bool print_nodes(const state *s)
+{
+    static const char *const headings[] = {"  NODE", "VERSION", ">AWAY ms", "USED", ">REPLICAS", ">PARTITIONS", NULL};
+    table *t = table_open(headings);
+    for (unsigned i = 0; i < s->nodes->count; i++) {
+        const node_state *n = &s->node[i];
+        char text[128];
+        snprintf(text, sizeof text, "  %s", n->at);
+        table_cell(t, text);
+        table_cell(t, *n->version ? n->version : "?");
+        snprintf(text, sizeof text, n->away_ms < 0 ? "NO ANSWER" : "%.2f", n->away_ms);
+        table_cell(t, text);
+        table_cell(t, *n->memory ? n->memory : "?");
+        table_cell(t, *n->replicas ? n->replicas : "?");
+        snprintf(text, sizeof text, "%u", n->partitions);
+        table_cell(t, text);
+    }
+    return table_print(t);
+}
+
+static void json_nodes(json *j, const state *s)
+{
+    json_uint(j, "slots_without_node", s->nodes->uncovered);
+    json_open(j, "nodes", '[');
+    for (unsigned i = 0; i < s->nodes->count; i++) {
+        const node_state *n = &s->node[i];
+        json_open(j, NULL, '{');
+        json_text(j, "node", n->at);
+        json_bool(j, "answers", n->away_ms >= 0);
+        json_text(j, "version", n->version);
+        json_real(j, "round_trip_ms", n->away_ms);
+        json_int(j, "replicas", atoi(n->replicas));
+        json_uint(j, "partitions", n->partitions);
+        json_close(j, '}');
+    }
+    json_close(j, ']');
+}
+
+/* ------------------------------------------------------------------------------------------- the instances -- */
+
 /* Listens for as long as an instance may take between two beats, and a little longer. */
 static int hear_instances(const cli *c, state *s)
 {
+    if (s->nodes && !nodes_of(s->nodes, 0)) return CLI_DONE; /* its channel is on a node that does not answer */
     int exit = subscriber_listen(&s->w);
     int64_t until_ms = lk_now_ms() + s->w.config.staleness_ms / 2 * 3 / 2 + 300;
     int got = 0;
@@ -152,7 +272,10 @@ static int hear_instances(const cli *c, state *s)
     return exit;
 }
 
-static bool healthy(const state *s) { return !s->errors && !s->unleased; }
+static bool healthy(const state *s)
+{
+    return !s->errors && !s->unleased && !s->silent && !(s->nodes && s->nodes->uncovered);
+}
 
 /* ------------------------------------------------------------------------------------------------ printing -- */
 
@@ -209,9 +332,14 @@ static bool print_status(const state *s)
         lk_host_text(&s->primary, at, sizeof at);
         cli_say(stdout, "             %s, named by %u of %u sentinels\n", at, s->agreeing, s->w.config.sentinels);
     }
-    cli_say(stdout, "             %s used of %s; append-only file %s; replicas: %s\n", or_unknown(s->memory),
-            strcmp(s->limit, "0B") ? or_unknown(s->limit) : "no limit", strcmp(s->aof, "1") ? "off" : "on",
-            or_unknown(s->replicas));
+    if (s->nodes) {
+        cli_say(stdout, "             a cluster: %u primaries, %u nodes with replicas; %s\n", s->nodes->count,
+                s->nodes->named, s->nodes->uncovered ? "NOT ALL SLOTS HAVE A NODE" : "every slot has a node");
+        if (!print_nodes(s)) return false;
+    } else
+        cli_say(stdout, "             %s used of %s; append-only file %s; replicas: %s\n", or_unknown(s->memory),
+                strcmp(s->limit, "0B") ? or_unknown(s->limit) : "no limit", strcmp(s->aof, "1") ? "off" : "on",
+                or_unknown(s->replicas));
     if (s->errors + s->warnings + s->notices)
         cli_say(stdout, "Settings     %zu error%s, %zu warning%s, %zu notice%s: run latchkey doctor\n", s->errors,
                 s->errors == 1 ? "" : "s", s->warnings, s->warnings == 1 ? "" : "s", s->notices,
@@ -266,6 +394,7 @@ static void print_status_json(const state *s)
         json_uint(&j, "sentinels", s->w.config.sentinels);
         json_uint(&j, "sentinels_agreeing", s->agreeing);
     }
+    if (s->nodes) json_nodes(&j, s);
     json_int(&j, "replicas", atoi(s->replicas));
     json_bool(&j, "append_only", strcmp(s->aof, "1") == 0);
     json_uint(&j, "errors", s->errors);
@@ -294,7 +423,7 @@ static int inspect(const cli *c, state *s)
 {
     ask_sentinels(s);
     if (!fleet_open(&s->h, s->w.config.prefix, s->w.config.database)) return cli_fail(c, CLI_FAILED, "no memory");
-    if (!measure_round(s) || !read_server(s) || !read_sessions(s))
+    if (!measure_round(s) || !read_server(s) || !(s->w.config.cluster ? read_nodes(c, s) : read_sessions(s)))
         return cli_fail(c, s->refused ? CLI_CONFIG : CLI_AWAY, "%s", s->w.error);
     int exit = hear_instances(c, s);
     if (exit) return exit;
@@ -313,6 +442,9 @@ static int run_status(const cli *c)
         subscriber_close(&s->w);
     }
     fleet_close(&s->h);
+    if (s->nodes) nodes_close(s->nodes);
+    free(s->nodes);
+    free(s->node);
     free(s);
     return exit;
 }

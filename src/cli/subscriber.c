@@ -1,12 +1,15 @@
 /* See subscriber.h. */
 #include "cli/subscriber.h"
 
+#include "cli/nodes.h"
+
 #include "base/clock.h"
 #include "l2/sentinels.h"
 #include "redis/errors.h"
 #include "redis/handshake.h"
 
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 
 static bool lose_subscription(subscriber *w, const char *why)
@@ -28,6 +31,11 @@ int subscriber_next(subscriber *w, lk_reply **reply)
 {
     for (;;) {
         int got = lk_conn_next(&w->conn, reply);
+        if (got > 0 && w->conn.pushes && lk_reply_is(lk_reply_at(*reply, 0), "sunsubscribe")) {
+            lk_reply_free(*reply);
+            lose_subscription(w, "the slot of partition 0 went to another node");
+            return -1;
+        }
         if (got > 0) return 1;
         if (got < 0) lose_subscription(w, "the server does not speak as Redis does");
         enum lk_net_io filled = got ? LK_NET_LOST : lk_net_fill(&w->socket, &w->conn, w->error, sizeof w->error);
@@ -70,10 +78,10 @@ lk_reply *subscriber_ask(subscriber *w, const char *const *words)
 }
 
 /* An error is a reply, too. */
-static int ask_to_listen(subscriber *w, const char *pattern, bool *refused)
+static int ask_to_listen(subscriber *w, const char *command, const char *pattern, bool *refused)
 {
     char text[160];
-    lk_reply *reply = subscriber_ask(w, (const char *const[]){"PSUBSCRIBE", pattern, NULL});
+    lk_reply *reply = subscriber_ask(w, (const char *const[]){command, pattern, NULL});
     if (!reply) return cli_fail(w->c, CLI_AWAY, "%s", w->error);
     *refused = reply->type == LK_REPLY_ERROR;
     int exit = CLI_DONE;
@@ -85,15 +93,27 @@ static int ask_to_listen(subscriber *w, const char *pattern, bool *refused)
     return exit;
 }
 
+/* Sharded channels have no pattern, so all instances use one (link_cluster.c). */
+static int listen_to_pulses(subscriber *w)
+{
+    char pulse[80];
+    bool refused = false;
+    snprintf(pulse, sizeof pulse, "%s:{0}:pulse", w->config.prefix);
+    int exit = ask_to_listen(w, "SSUBSCRIBE", pulse, &refused);
+    if (exit || !refused) return exit;
+    return cli_fail(w->c, CLI_CONFIG, "the beats of the instances cannot be listened to: %s", w->error);
+}
+
 /* Redis lets a user subscribe to a pattern only if the ACL has that very pattern; an instance's has the shorter one. */
 int subscriber_listen(subscriber *w)
 {
     char beats[80], all[80];
     bool refused = false;
+    if (w->config.cluster) return listen_to_pulses(w);
     snprintf(beats, sizeof beats, "%s:beat:*", w->config.prefix);
     snprintf(all, sizeof all, "%s:*", w->config.prefix);
-    int exit = ask_to_listen(w, beats, &refused);
-    if (!exit && refused) exit = ask_to_listen(w, all, &refused);
+    int exit = ask_to_listen(w, "PSUBSCRIBE", beats, &refused);
+    if (!exit && refused) exit = ask_to_listen(w, "PSUBSCRIBE", all, &refused);
     if (!exit && refused)
         return cli_fail(
             w->c, CLI_CONFIG,
@@ -120,13 +140,33 @@ static int greet_server(subscriber *w, int64_t deadline_ms)
     return cli_fail(w->c, hello.status == LATCHKEY_CONFIG ? CLI_CONFIG : CLI_AWAY, "%s", hello.error);
 }
 
+/* In a cluster: the node that has partition 0, whose channel is that of the beats; or, if it is away, any other. */
+static bool find_owner(subscriber *w)
+{
+    if (!w->config.cluster) return true;
+    nodes *n = calloc(1, sizeof *n);
+    unsigned at = 0;
+    if (n) nodes_open(w->c->config, n, w->error, sizeof w->error);
+    while (n && at < n->count && !n->node[at]) at++;
+    bool found = n && at < n->count;
+    if (found) {
+        const lk_host *host = &n->host[nodes_of(n, 0) ? n->owner[0] : at];
+        snprintf(w->config.host, sizeof w->config.host, "%s", host->name);
+        snprintf(w->config.port, sizeof w->config.port, "%s", host->port);
+        w->error[0] = 0;
+    }
+    if (n) nodes_close(n);
+    free(n);
+    return found || lose_subscription(w, "no node of the cluster answers");
+}
+
 static int connect_and_greet(subscriber *w)
 {
     lk_addresses addresses;
     int64_t deadline_ms = lk_now_ms() + (w->config.deadline_ms > 1000 ? w->config.deadline_ms : 1000);
     if (w->config.tls && lk_tls_context_open(&w->config, &w->config.tls_context, w->error, sizeof w->error))
         return cli_fail(w->c, CLI_CONFIG, "%s", w->error);
-    if (!lk_sentinels_find(&w->config, deadline_ms, w->error, sizeof w->error) ||
+    if (!find_owner(w) || !lk_sentinels_find(&w->config, deadline_ms, w->error, sizeof w->error) ||
         !lk_net_resolve(&w->config, &addresses, w->error, sizeof w->error) ||
         !lk_net_connect(&addresses, deadline_ms, -1, &w->socket, w->error, sizeof w->error))
         return cli_fail(w->c, CLI_AWAY, "%s", w->error);

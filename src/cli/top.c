@@ -243,13 +243,23 @@ static bool take_beats(subscriber *w, fleet *h, bool *heard)
     return got == 0;
 }
 
+/* In a cluster the channel may go to another node: it is followed there. */
+static bool follow_channel(subscriber *w)
+{
+    const cli *c = w->c;
+    if (!w->config.cluster || ended) return false;
+    subscriber_close(w);
+    return !subscriber_open(w, c) && !subscriber_listen(w);
+}
+
 static int watch_fleet(const cli *c, subscriber *w, fleet *h, int64_t until_ms)
 {
     int64_t drawn_ms = 0;
     bool heard = false;
     int exit = CLI_DONE;
     while (!exit && !ended) {
-        if (!take_beats(w, h, &heard)) return leave_screen(), cli_fail(c, CLI_AWAY, "%s", w->error);
+        if (!take_beats(w, h, &heard) && !follow_channel(w))
+            return leave_screen(), cli_fail(c, CLI_AWAY, "%s", w->error);
         int64_t now_ms = lk_now_ms();
         if (until_ms && now_ms >= until_ms) break;
         int64_t apart_ms = heard && on_screen ? DRAW_LEAST_MS : DRAW_MS;
@@ -332,8 +342,8 @@ const cli_command cli_top = {
         "five to ten seconds. The first line is all instances together: sums, and the worst of the times.\n"
         "\n"
         "q or control-C ends it. Without a terminal it prints a table each second, with --json an object. It listens\n"
-        "to Redis and asks the instances nothing; the Redis user needs +psubscribe. An instance of an older version\n"
-        "shows \"no numbers\".",
+        "to Redis and asks the instances nothing; the Redis user needs +psubscribe, in a cluster +ssubscribe. An\n"
+        "instance of an older version shows \"no numbers\".",
     .options = options,
     .run = run_top,
 };

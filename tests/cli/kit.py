@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What the tests of the command share: a private Redis, an application with sessions, the command itself, a terminal."""
+import contextlib
 import json
 import os
 import pty
@@ -106,6 +107,61 @@ class Redis:
         if self.process.poll() is None:
             self.kill()
         shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class Cluster:
+    """A Redis Cluster of primaries, and of replicas behind them, each a server of its own. Use with `with`."""
+
+    def __init__(self, *arguments, primaries=3, replicas=0, admin=None, node_timeout_ms=1000, shares=None):
+        self.stack, self.nodes = contextlib.ExitStack(), []
+        count = primaries * (1 + replicas)
+        for _ in range(count):
+            for left in range(4, -1, -1): # the port of the bus may be another's
+                bus = free_port()
+                try:
+                    node = Redis(*arguments, '--cluster-enabled', 'yes', '--cluster-port', str(bus), '--cluster-node-timeout',
+                                 str(node_timeout_ms), '--cluster-config-file', 'nodes', good=False, admin=admin)
+                    break
+                except AssertionError:
+                    if not left:
+                        self.stack.close()
+                        raise
+            node.bus = bus
+            self.nodes.append(self.stack.enter_context(node))
+        try:
+            self.join(primaries, shares)
+        except BaseException:
+            self.stack.close()
+            raise
+
+    def join(self, primaries, shares):
+        share = 16384 // primaries + 1
+        shares = shares or [(i * share, min((i + 1) * share, 16384) - 1) for i in range(primaries)]
+        for i, node in enumerate(self.nodes):
+            if i < primaries:
+                node.cli('CLUSTER', 'ADDSLOTSRANGE', *map(str, shares[i]))
+            node.cli('CLUSTER', 'SET-CONFIG-EPOCH', str(i + 1))
+            if i:
+                node.cli('CLUSTER', 'MEET', '127.0.0.1', str(self.nodes[0].port), str(self.nodes[0].bus))
+        for node in self.nodes:
+            wait_for('all nodes know each other', lambda: node.cli('CLUSTER', 'NODES').count('connected') >= len(self.nodes) and
+                     'handshake' not in node.cli('CLUSTER', 'NODES'))
+        for i, node in enumerate(self.nodes[primaries:]):
+            of = self.nodes[i % primaries].cli('CLUSTER', 'MYID')
+            wait_for('it replicates', lambda: node.cli('CLUSTER', 'REPLICATE', of, check=False) == 'OK')
+        for node in self.nodes:
+            wait_for('the cluster agrees', lambda: 'cluster_state:ok' in node.cli('CLUSTER', 'INFO') and
+                     (len(self.nodes) == 1 or node.cli('CLUSTER', 'SLOTS').count('127.0.0.1') == len(self.nodes)))
+
+    def url(self, credentials='', options=''):
+        nodes = ','.join(f'127.0.0.1:{node.port}' for node in self.nodes)
+        return f'redis+cluster://{credentials}{nodes}?{OPTIONS}{"&" + options if options else ""}'
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stack.close()
 
 
 class App:

@@ -2,9 +2,7 @@
 # SPDX-License-Identifier: MIT
 """latchkey move: all sessions from one server to another, and to a cluster, while they are made, used and ended. What was
 live is live, with its expiry; what was ended is ended; and no step that fails leaves anything changed."""
-import contextlib
 import threading
-import time
 
 import kit
 from kit import DONE, NO, USAGE, AWAY, CONFIG, run
@@ -18,42 +16,8 @@ def url_of(redis):
     return f'unix://{redis.socket}?{OPTIONS}'
 
 
-class Cluster:
-    """Primaries of a cluster, each a server of its own. Use with `with`."""
-
-    def __init__(self, count=3):
-        self.stack = contextlib.ExitStack()
-        self.nodes = []
-        for i in range(count):
-            for left in range(4, -1, -1): # the port of the bus may be another's
-                bus = kit.free_port()
-                try:
-                    node = kit.Redis(*DEBUG, '--cluster-enabled', 'yes', '--cluster-port', str(bus), '--cluster-node-timeout', '1000',
-                                     '--cluster-config-file', 'nodes', '--appendonly', 'no', good=False)
-                    break
-                except AssertionError:
-                    if not left:
-                        raise
-            node.bus = bus
-            self.nodes.append(self.stack.enter_context(node))
-        share = 16384 // count + 1
-        for i, node in enumerate(self.nodes):
-            node.cli('CLUSTER', 'ADDSLOTSRANGE', str(i * share), str(min((i + 1) * share, 16384) - 1))
-            node.cli('CLUSTER', 'SET-CONFIG-EPOCH', str(i + 1))
-        for node in self.nodes[1:]:
-            node.cli('CLUSTER', 'MEET', '127.0.0.1', str(self.nodes[0].port), str(self.nodes[0].bus))
-        for node in self.nodes:
-            kit.wait_for('the cluster agrees', lambda: 'cluster_state:ok' in node.cli('CLUSTER', 'INFO') and
-                         f'cluster_known_nodes:{count}' in node.cli('CLUSTER', 'INFO'))
-
-    def url(self):
-        return f'redis+cluster://127.0.0.1:{self.nodes[0].port}?{OPTIONS}'
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.stack.close()
+def url_of_cluster(cluster):
+    return f'redis+cluster://127.0.0.1:{cluster.nodes[0].port}?{OPTIONS}'
 
 
 DEBUG = '--enable-debug-command', 'yes'
@@ -125,7 +89,7 @@ class Move(kit.Case):
 
     def test_all_as_it_was(self):
         """Key by key, on the nodes of a cluster, with numbers, logs, indexes and expiries."""
-        with kit.Redis(*DEBUG, good=False) as one, Cluster() as cluster:
+        with kit.Redis(*DEBUG, good=False) as one, kit.Cluster(*DEBUG) as cluster:
             with kit.App(url_of(one)) as app:
                 tokens = self.make(app, 300)
                 for token in tokens[:60]:
@@ -134,7 +98,7 @@ class Move(kit.Case):
                     self.assertEqual(OK, app.order('revoke', token)[0])
                 self.assertEqual(OK, app.order('end', 11)[0])
             held, mark = everything(one), one.cli('HGETALL', 'lk:{0}:m')
-            said = self.move(url_of(one), cluster.url()).value
+            said = self.move(url_of(one), url_of_cluster(cluster)).value
             self.assertEqual((3, 64), (said['nodes'], said['partitions']))
             moved = everything(*cluster.nodes)
             self.assertEqual(sorted(held), sorted(moved))
@@ -143,7 +107,7 @@ class Move(kit.Case):
             self.assertTrue(all('lk:{' in node.cli('KEYS', 'lk:*') for node in cluster.nodes))
             # The source is ended, and says why.
             self.check(run('list', '7', config=url_of(one)), CONFIG, 'have moved to another server')
-            self.move(url_of(one), cluster.url(), AWAY, 'the target has sessions of its own')
+            self.move(url_of(one), url_of_cluster(cluster), AWAY, 'the target has sessions of its own')
 
     def test_what_fails_leaves_the_source_as_it_was(self):
         with kit.Redis(good=False) as one, kit.Redis(good=False) as two, kit.App(url_of(one)) as app:

@@ -55,6 +55,22 @@ static void print_findings_json(const doctor *d)
     json_real(&j, "round_trip_ms", d->round_trip_ms);
     json_real(&j, "clock_ahead_ms", d->clock_ahead_ms);
     json_uint(&j, "keys_looked_at", d->keys_seen);
+    if (d->nodes) {
+        json_open(&j, "nodes", '[');
+        for (unsigned i = 0; i < d->nodes->count; i++) {
+            json_open(&j, NULL, '{');
+            json_text(&j, "node", d->node[i].at);
+            json_bool(&j, "answers", d->nodes->node[i] != NULL);
+            json_text(&j, "version", d->node[i].version);
+            json_uint(&j, "replicas", d->node[i].replicas);
+            json_uint(&j, "partitions", d->node[i].partitions);
+            json_int(&j, "node_timeout_ms", d->node[i].timeout_ms);
+            json_int(&j, "clock_ahead_ms", d->node[i].clock_ahead_ms);
+            json_close(&j, '}');
+        }
+        json_close(&j, ']');
+        json_uint(&j, "slots_without_node", d->nodes->uncovered);
+    }
     json_open(&j, "findings", '[');
     for (size_t i = 0; i < d->count; i++) {
         const finding *f = &d->found[i];
@@ -90,6 +106,14 @@ static void print_findings(const doctor *d)
         snprintf(away, sizeof away, "round trip %.2f ms, its clock %+.3f s of ours", d->round_trip_ms,
                  d->clock_ahead_ms / 1000);
     cli_say(stdout, "Redis %s, %s, %" PRIu64 " keys looked at\n", d->version[0] ? d->version : "?", away, d->keys_seen);
+    for (unsigned i = 0; d->nodes && i < d->nodes->count; i++) {
+        const struct doctor_node *n = &d->node[i];
+        cli_say(stdout, "  %s, primary, Redis %s, %u replica%s, %u partition%s", n->at,
+                n->version[0] ? n->version : "?", n->replicas, n->replicas == 1 ? "" : "s", n->partitions,
+                n->partitions == 1 ? "" : "s");
+        if (n->timeout_ms >= 0) cli_say(stdout, ", node timeout %" PRId64 " ms", n->timeout_ms);
+        cli_say(stdout, "\n");
+    }
     for (size_t i = 0; i < d->count; i++) {
         const finding *f = &d->found[i];
         snprintf(shown, sizeof shown, "%s%.24s", *f->guarantees ? ", weakens " : "", f->guarantees);
@@ -128,14 +152,27 @@ static void look_at_open(doctor *d)
 static void look_at_all(doctor *d)
 {
     char key[LK_KEY_SIZE];
+    char unseen[sizeof d->unseen];
+    unsigned seen = 0;
+    doctor_cluster(d);
+    if (d->nodes && !doctor_at_node(d, d->nodes->owner[0])) return look_at_open(d);
     lk_key_partition(key, d->app->config.prefix, 0, "m");
+    query *first = d->app;
     bool untouched = recorded_fields(d, key) == 0;
     look_at_open(d);
     doctor_wire(d);
     doctor_sentinels(d);
-    doctor_settings(d);
-    doctor_rights(d);
-    doctor_keys(d);
+    for (unsigned i = 0; i < (d->nodes ? d->nodes->count : 1); i++) {
+        size_t from = d->count;
+        if (!doctor_at_node(d, i)) continue;
+        snprintf(unseen, sizeof unseen, "%s", d->unseen);
+        doctor_settings(d);
+        doctor_rights(d);
+        doctor_keys(d);
+        doctor_merge(d, from, i);
+        if (seen++) snprintf(d->unseen, sizeof d->unseen, "%s", unseen); /* said once */
+    }
+    d->app = first;
     doctor_files(d);
     /* No handle was opened here before, so what this one recorded is deleted again. (The first login adds a field to
      * it.) */
@@ -189,11 +226,12 @@ static int run_doctor(const cli *c)
             d->admin = &admin;
             d->admin_url = admin_url;
             exit = connect_to(c, "--admin: ", admin_url, app.config.database, &admin);
-            if (!exit && admin.incarnation != app.incarnation)
+            if (!exit && !app.config.cluster && admin.incarnation != app.incarnation)
                 exit = cli_fail(c, CLI_CONFIG, "--admin names another server than the configuration");
         }
         if (!exit) exit = exam(d, least);
     }
+    if (d) doctor_cluster_end(d);
     query_close(&admin);
     query_close(&app);
     free(d);

@@ -3,6 +3,7 @@
 #define LK_CLI_DOCTOR_DOCTOR_H
 
 #include "cli/cli.h"
+#include "cli/nodes.h"
 #include "cli/query.h"
 
 enum { FINDINGS_MOST = 48, FINDING_FIX = 900 };
@@ -25,6 +26,12 @@ typedef struct doctor {
     char version[32], unseen[256];
     double round_trip_ms, clock_ahead_ms; /* NAN: not known */
     uint64_t keys_seen;
+    nodes *nodes, *admins; /* of a cluster, as the application and as the administrator connect; NULL: there is none */
+    struct doctor_node {
+        char at[112], version[32];
+        unsigned partitions, replicas;
+        int64_t timeout_ms, clock_ahead_ms; /* timeout_ms -1: not known */
+    } * node;
     finding found[FINDINGS_MOST];
     size_t count;
 } doctor;
@@ -40,10 +47,17 @@ void doctor_unseen(doctor *d, const char *what);
 /* The subjects, in this order. Each asks what it needs, and leaves nothing behind in Redis. */
 void doctor_wire(doctor *d);      /* TLS, passwords, round trips, the clock */
 void doctor_sentinels(doctor *d); /* which sentinels answer, which agree, and what a failover would cost */
-void doctor_settings(doctor *d);  /* INFO and CONFIG GET, judged by redis/server_check.c; memory */
-void doctor_rights(doctor *d);    /* what the application's user may do, and may not */
-void doctor_keys(doctor *d);      /* the keys under the prefix */
-void doctor_files(doctor *d);     /* files of keys and passwords on this machine */
+void doctor_cluster(doctor *d);   /* opens `nodes`, and says what is wrong with them together */
+/* From now on `app` and `admin` are the i-th primary of the cluster. False: there is none, or it does not answer. Without
+ * a cluster there is one, and it is not changed. */
+bool doctor_at_node(doctor *d, unsigned i);
+void doctor_merge(doctor *d, size_t from,
+                  unsigned i); /* the findings from there on are of the i-th: each is said once */
+void doctor_cluster_end(doctor *d);
+void doctor_settings(doctor *d); /* INFO and CONFIG GET, judged by redis/server_check.c; memory */
+void doctor_rights(doctor *d);   /* what the application's user may do, and may not */
+void doctor_keys(doctor *d);     /* the keys under the prefix */
+void doctor_files(doctor *d);    /* files of keys and passwords on this machine */
 
 /* The rights that the application's line of src/redis/acl.txt grants, in its order; ends with NULL. CMake makes it from
  * that file. */

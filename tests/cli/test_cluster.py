@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The command on a Redis Cluster: doctor, status, top, and what lists, shows and ends sessions on several nodes."""
+import re
+import subprocess
+
+import kit
+from kit import DONE, NO, AWAY, run
+
+ADMIN = 'hunter2-of-the-administrator'
+
+
+class OnACluster(kit.Case):
+    found = set() # the names of all that was found
+
+    def findings(self, cluster, *words, url=None):
+        said = run('doctor', '--json', *words, config=url or cluster.url(f':{ADMIN}@'))
+        people = run('doctor', *words, config=url or cluster.url(f':{ADMIN}@'))
+        for outcome in (said, people):
+            self.assertNotIn(ADMIN, outcome.text)
+        self.found.update(finding['name'] for finding in said.value['findings'])
+        for finding in said.value['findings']:
+            self.assertIn(f': {finding["name"]}', people.out)
+            self.assertTrue(finding['fix'])
+        return said.value, people.out, {finding['name']: finding for finding in said.value['findings']}
+
+    def test_doctor_says_what_is_wrong_with_the_nodes(self):
+        with kit.Cluster(admin=ADMIN, node_timeout_ms=5000) as cluster:
+            value, people, found = self.findings(cluster)
+            self.assertEqual(3, len(value['nodes']))
+            self.assertEqual(64, sum(node['partitions'] for node in value['nodes']))
+            self.assertEqual([21, 21, 22], sorted(node['partitions'] for node in value['nodes']))
+            self.assertEqual([5000] * 3, [node['node_timeout_ms'] for node in value['nodes']])
+            for node in cluster.nodes:
+                self.assertIn(f'127.0.0.1:{node.port}, primary', people)
+            # 5 s / 2 less the half second by which elections are late, beyond staleness_ms, which is 4 s here.
+            self.assertIn('6000 ms', found['cluster-node-timeout']['text'])
+            self.assertIn('full-coverage', found['cluster-full-coverage']['text'])
+            for node in cluster.nodes:
+                node.cli('CONFIG', 'SET', 'cluster-node-timeout', '1000')
+                node.cli('CONFIG', 'SET', 'cluster-require-full-coverage', 'no')
+            _, _, found = self.findings(cluster)
+            self.assertNotIn('cluster-node-timeout', found)
+            self.assertNotIn('cluster-full-coverage', found)
+            self.assertNotIn('cluster-slots', found)
+            # A slot that no node has, partitions on one node alone, and a node that is gone.
+            for node in cluster.nodes:
+                node.cli('CLUSTER', 'DELSLOTS', '100')
+            _, _, found = self.findings(cluster)
+            self.assertIn('1 of 16384', found['cluster-slots']['text'])
+            cluster.nodes[2].kill()
+            _, _, found = self.findings(cluster)
+            self.assertIn(f'127.0.0.1:{cluster.nodes[2].port}', found['cluster-node']['text'])
+            said = self.check(run('status', '--json', config=cluster.url(f':{ADMIN}@')), NO).value
+            self.assertEqual(1, said['slots_without_node'])
+            self.assertEqual([False, True, True], sorted(node['answers'] for node in said['nodes']))
+
+    def test_doctor_says_what_is_uneven(self):
+        with kit.Cluster(primaries=2, admin=ADMIN, shares=[(0, 15000), (15001, 16383)]) as cluster:
+            _, _, found = self.findings(cluster)
+            self.assertIn('one node has', found['cluster-spread']['text'])
+
+    def test_sessions_on_several_nodes(self):
+        with kit.Cluster() as cluster:
+            with kit.App(cluster.url()) as app:
+                tokens = [app.create(user, b'clerk') for user in range(40)]
+                self.assertEqual([0] * 40, [app.validate(token) for token in tokens])
+                for node in cluster.nodes:
+                    self.assertIn(':s:', node.cli('KEYS', 'lk:*'))
+                said = self.check(run('status', '--json', config=cluster.url()), DONE).value
+                self.assertEqual(40, said['sessions'])
+                self.assertEqual(64, sum(node['partitions'] for node in said['nodes']))
+                self.assertEqual(1, len(said['instances']))
+                people = self.check(run('status', config=cluster.url()), DONE, '3 primaries', 'every slot has a node')
+                self.check_printable(people)
+                top = self.check(run('top', '--once', '--json', config=cluster.url()), DONE).value
+                self.assertEqual([said['instances'][0]['instance']], [one['instance'] for one in top['instances']])
+                self.assertTrue(top['instances'][0]['tells'])
+                for user in (0, 7, 39):
+                    self.check(run('list', str(user), config=cluster.url()), DONE, tokens[user][:20])
+                    self.check(run('show', tokens[user][:20], config=cluster.url()), DONE, 'clerk')
+                self.check(run('sample', '--all', config=cluster.url()), DONE, '40')
+                self.check(run('prewarm', '40', config=cluster.url()), DONE, 'loads 40 sessions')
+                self.check(run('revoke', '--yes', '--user', '7', config=cluster.url()), DONE)
+                self.check(run('revoke', '--yes', tokens[8][:20], config=cluster.url()), DONE)
+                kit.wait_for('the instance refuses', lambda: app.validate(tokens[7]) == 1 and app.validate(tokens[8]) == 1)
+                self.check(run('revoke', '--yes', '--everyone', config=cluster.url()), DONE)
+                kit.wait_for('the instance refuses all', lambda: all(app.validate(token) == 1 for token in tokens))
+            lines = ''.join(f'{{"token": "moved-in-{i:040d}", "user_id": {i}}}\n' for i in range(30))
+            done = subprocess.run([kit.COMMAND, 'import', '--json', '-'], input=lines.encode(), capture_output=True, timeout=kit.PATIENCE_S,
+                                  env=kit.environment(cluster.url(options='foreign_until_ms=4102444800000')), check=False)
+            self.assertEqual(0, done.returncode, done.stdout + done.stderr)
+
+    def test_a_cluster_that_is_away(self):
+        with kit.Cluster(primaries=1) as cluster:
+            cluster.nodes[0].kill()
+            for command in (('status',), ('top', '--once'), ('doctor',), ('list', '7')):
+                self.check(run(*command, config=cluster.url(options='deadline_ms=1000').replace('deadline_ms=20000&', '')), AWAY)
+
+
+class Zzz(kit.Case):
+    def test_all_that_doctor_can_find_was_found(self):
+        with open(f'{kit.ROOT}/src/cli/latchkey.1', encoding='ascii') as page:
+            listed = set(re.findall(r'^\.It Sy (cluster-[a-z-]+)$', page.read(), re.M))
+            self.assertEqual(listed - {'cluster-clocks'}, # no test sets the clock of one node
+                             {name for name in OnACluster.found if name.startswith('cluster-')})
+
+
+if __name__ == '__main__':
+    kit.main()
