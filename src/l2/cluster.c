@@ -183,7 +183,7 @@ static int ask_one(lk_cluster *c, const lk_host *host)
     return status;
 }
 
-/* CONFIG if a node said so, and no other one did better: a wrong password is wrong, whoever else is away. */
+/* CONFIG if a node said so, and no other one did better: a wrong password is wrong, whatever else is away. */
 static int ask_until_one_knows(lk_cluster *c)
 {
     candidates *k = malloc(sizeof *k);
@@ -239,9 +239,9 @@ static void ask_now(lk_cluster *c)
 static int64_t sign_due_ms(lk_cluster *c)
 {
     lk_host to;
-    const lk_host nobody = {"", ""};
+    const lk_host none = {"", ""};
     if (!c->asked_ms) return 0;
-    bool known = lk_moved_to(c->sign.text, &nobody, &to);
+    bool known = lk_moved_to(c->sign.text, &none, &to);
     int64_t apart_ms = lk_earlier((int64_t)APART_MS << (c->vain < 3 ? c->vain : 3), APART_MAX_MS);
     return c->asked_ms + (known ? APART_MS : apart_ms);
 }

@@ -65,7 +65,7 @@ void lk_link_beat_now(lk_link *link, int64_t now_ms);
 void lk_link_suspect(lk_link *link, uint64_t incarnation);
 
 /* The server is at another address now, or has other partitions: connects anew at once, without the wait that follows a
- * loss. In a cluster that is nothing to log, and no sign: whoever has the map knows. */
+ * loss. In a cluster that is nothing to log, and no sign: the thread that has the map knows. */
 void lk_link_moved(lk_link *link, int64_t now_ms, const char *text);
 
 /* Something was received that may change what host.vouched answers. */

@@ -54,7 +54,7 @@ static bool send_time(lk_link *link)
     return lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_TIME, time, 1);
 }
 
-/* The nonce, and behind it what this instance says about itself. In a cluster nobody else hears the nonce, so that is
+/* The nonce, and behind it what this instance says about itself. In a cluster no other instance hears the nonce, so that is
  * said elsewhere. */
 static bool send_nonce(lk_link *link)
 {
