@@ -659,6 +659,7 @@ bool server_fail_over(void)
 {
     server *best = NULL;
     shards_settle();
+    truth_clock_set(); /* the next one's clock is another */
     for (int i = 0; i < in.count; i++) {
         server *r = &in.server[i];
         catch_up(r);
