@@ -111,11 +111,11 @@ void calls_flood(process *p, known *s)
         latchkey_revoke(p->lk, token.text, LATCHKEY_TOKEN_LENGTH);
     }
     if (p->end || p->restart || s->life != life) return;
-    bool held = s->on[p->on->index].purge_begun == purged;
+    bool held = s->on[p->on->index].purge_begun == purged && !s->ended_us && !s->deleted_us;
     int status = calls_revoke(p, s);
     totals.floods++;
     trace("m%d flooded, and %.8s: %d", p->on->index, s->selector, status);
-    /* Unless its end or an exchange was announced meanwhile: then L1 has purged it, and it is like those that were invented. */
+    /* Unless it has ended, or an exchange was announced: then L1 has purged it, and it is like those that were invented. */
     if (status == LATCHKEY_UNAVAILABLE && held)
         fail("C: m%d cannot keep the logout of %s, which it has just admitted from L1, since invented tokens took all "
              "the room",
