@@ -32,7 +32,7 @@ static const char usage[] =
     "  --seed N      the first world's seed (1); the others count on from it. `time`: another one every time\n"
     "  --runs N      how many worlds (20); 0: until --seconds are over\n"
     "  --hours H     virtual hours in each (0: drawn from the seed, 0.5 to 24)\n"
-    "  --seconds S   begin no world after so many real seconds (0: no limit)\n"
+    "  --seconds S   begin no world after so many real seconds, and end the one that runs (0: no limit)\n"
     "  --with NAME   an ingredient in every world that can have it, or --without NAME in none: databases, restores,\n"
     "                splits, crowds, floods, old-keeps, sentinels, cluster\n"
     "  --trace       print what happens, one event a line\n"
@@ -200,19 +200,34 @@ static double world_begin_from(uint64_t seed, double hours)
     truth_begin(&p);
     clients_begin(&load);
     chaos_begin(&c);
-    /* Where beats are fast the world is short. */
-    if (hours <= 0) hours = p.staleness_us < 5 * SECOND ? 0.5 : (double)draw_between(4, 24);
-    return hours;
+    /* Where beats are fast the world is short. Drawn in any case, so that a shorter world begins as the whole one does. */
+    double whole = p.staleness_us < 5 * SECOND ? 0.5 : (double)draw_between(4, 24);
+    return hours > 0 ? hours : whole;
 }
 
 /* After the last fault: every connection that hangs is given up after half the bound (a beat that does not come back) or
  * the handshake's limit, and tried again at most a second later; what is deposed ends with its lease. */
 static int64_t recovery_us(int64_t staleness_us) { return staleness_us + 15 * SECOND; }
 
-static double run_world(uint64_t seed, double hours)
+/* Up to that hour; but no longer than until_s, on the real clock (0: as long as it takes), so that a world that takes the
+ * machine long ends, too. False: it failed. */
+static bool live(double *hours, double until_s)
 {
-    hours = world_begin_from(seed, hours);
-    if (world_run((int64_t)(hours * 3600 * SECOND))) {
+    const int64_t most_us = (int64_t)(*hours * 3600 * SECOND);
+    while (w.now_us < most_us) {
+        if (!world_run(w.now_us + 60 * SECOND < most_us ? w.now_us + 60 * SECOND : most_us)) return false;
+        if (until_s <= 0 || real_seconds() < until_s) continue;
+        *hours = (double)w.now_us / 3600e6;
+        break;
+    }
+    return true;
+}
+
+/* *hours: how long it is to live, 0: as its seed says; then how long it lived before the faults ended. */
+static double run_world(uint64_t seed, double *hours, double until_s)
+{
+    *hours = world_begin_from(seed, *hours);
+    if (live(hours, until_s)) {
         chaos_end();
         int64_t healed_us = w.now_us;
         for (int i = 0; i < w.machine_count; i++)
@@ -267,10 +282,10 @@ static void report(const options *o, uint64_t runs, double hours, double seconds
     printf("\n  outside of the promise, and excused: %" PRIu64 " answers\n", t->excused);
 }
 
-static int failed(const options *o, uint64_t seed, double hours)
+static int failed(const options *o, uint64_t seed, double hours, double lived)
 {
-    char more[32] = "";
-    if (o->hours > 0) snprintf(more, sizeof more, " --hours %g", o->hours);
+    char more[40] = "";
+    if (o->hours > 0 || o->seconds) snprintf(more, sizeof more, " --hours %.17g", lived);
     printf("sim: seed %" PRIu64 " failed after %.4f virtual hours\n  %s\n  replay: sim --seed %" PRIu64
            " --runs 1%s%s --trace\n",
            seed, hours, w.failure, seed, more, switched);
@@ -285,10 +300,10 @@ static int run(const options *o)
     uint64_t runs = 0, traces = 0;
     while ((!o->runs || runs < o->runs) && (!o->seconds || real_seconds() - began < (double)o->seconds)) {
         uint64_t seed = o->seed + runs++;
-        double ran = run_world(seed, o->hours);
+        double lived = o->hours, ran = run_world(seed, &lived, o->seconds ? began + (double)o->seconds : 0);
         hours += ran;
         traces = traces * 31 + w.trace;
-        if (w.failure[0]) return failed(o, seed, ran);
+        if (w.failure[0]) return failed(o, seed, ran, lived);
         if (o->trace) printf("seed %" PRIu64 ": trace %016" PRIx64 "\n", seed, w.trace);
         if (!terminal || real_seconds() - shown < 0.2) continue;
         shown = real_seconds();

@@ -7,7 +7,7 @@
 #define LATCHKEY_TESTS_BELOW_H
 
 #include "base/secure_memory.h"
-#include "base/token.h"
+#include "base/base64.c"
 
 #include <stdlib.h>
 #include <string.h>
