@@ -11,7 +11,7 @@ usage: sh bench/run.sh [--only NAME] [--short] [BENCHMARK OPTIONS]
                     bench/README.md
   --only NAME       one of them: article (two minutes), l1 (two and a half), server (seven), http (two), nginx (three),
                     ttl (two), hygiene (three),
-                    scripts (half), ffi (one: other languages) or stores (two)
+                    scripts (half), ffi (one: other languages), stores (two) or cluster (one)
   --runs N          l1 so often, one run after the other (1): which of its goals are met in all of them?
   --short           a minute and few sessions, into a temporary directory that is removed: does everything still run?
                     Changes no tracked file
@@ -49,7 +49,7 @@ while [ "$count" -gt 0 ]; do
     esac
 done
 case $only in
-'' | article | l1 | server | http | nginx | ttl | hygiene | scripts | ffi | stores) ;;
+'' | article | l1 | server | http | nginx | ttl | hygiene | scripts | ffi | stores | cluster) ;;
 *) echo "there is no benchmark '$only'" >&2; exit 2 ;;
 esac
 
@@ -157,6 +157,10 @@ fi
 if wanted stores; then
     run stores "$python" bench/stores/run.py build-bench/bench/stores/latchkey-bench-stores "$@"
     report stores "$python" bench/support/report.py "$results/stores.json"
+fi
+if wanted cluster; then
+    run cluster "$python" bench/cluster/run.py build-bench/bench/latchkey-bench-cluster "$@"
+    report cluster "$python" bench/support/report.py "$results/cluster.json"
 fi
 if [ -n "$short" ]; then
     echo "benchmarks run, tables and plots made: $(cat "$temporary"/*.tables | wc -l) lines, $(ls "$results" | grep -c svg) plots"

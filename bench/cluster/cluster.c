@@ -39,7 +39,7 @@ static void read_options(plan *p, int argc, char **argv)
             fputs(usage, stdout);
             exit(0);
         } else if (!strcmp(argv[i], "--short")) {
-            p->sessions = 200, p->rounds = 2, p->hits = 100000, p->window_s = 1;
+            p->sessions = 200, p->rounds = 2, p->window_s = 1, p->settle_s = 0;
             p->misses = 1600, p->logins = 400, p->revocations = 50;
         } else if (!strcmp(argv[i], "--json") && i + 1 < argc) p->json = argv[++i];
         else if (!strcmp(argv[i], "--setup") && i + 3 < argc) add_setup(p, argv + i + 1), i += 3;
@@ -90,13 +90,13 @@ static void write_setup(bench_json *json, const plan *p, setup *s)
     } figures[] = {
         {"revoke_commands", s->revoke_commands},
         {"revoke_published", s->revoke_published},
-        {"revoke_script_us", s->revoke_script_us},
         {"revoke_cpu_us", s->revoke_cpu_us},
         {"heard_us", s->heard_us},
         {"quiet_cpu_us", s->quiet_cpu_us},
         {"gossip", s->gossip},
         {"idle_commands", s->idle_commands},
-        {"idle_us", s->idle_us},
+        {"awake_commands", s->awake_commands},
+        {"awake_cpu_us", s->awake_cpu_us},
         {"idle_cpu_us", s->idle_cpu_us},
         {"busy_commands", s->busy_commands},
         {"busy_cpu_us", s->busy_cpu_us},
@@ -114,11 +114,13 @@ static void write_json(plan *p)
 {
     bench_json json = {.first = true, .file = fopen(p->json, "w")};
     bench_info info;
+    double load;
     if (!json.file) bench_die("latchkey-bench-cluster: cannot write %s", p->json);
     bench_info_read(p->setups[0].node[0], &info);
     bench_json_object(&json, NULL);
     bench_json_text(&json, "benchmark", "cluster");
     bench_json_machine(&json, info.version);
+    bench_json_number(&json, "load", getloadavg(&load, 1) == 1 ? load : 0);
     bench_json_number(&json, "rounds", p->rounds);
     bench_json_number(&json, "window_s", p->window_s);
     bench_json_number(&json, "callers", CALLERS);
@@ -136,11 +138,11 @@ int main(int argc, char **argv)
 {
     static plan p = {.sessions = 1000,
                      .rounds = 7,
-                     .hits = 1000000,
                      .misses = 16000,
                      .logins = 4000,
                      .revocations = 1000,
-                     .window_s = 8};
+                     .window_s = 8,
+                     .settle_s = 11};
     read_options(&p, argc, argv);
     measure_all(&p);
     if (p.json) write_json(&p);

@@ -17,10 +17,8 @@ enum { LENGTH = LATCHKEY_TOKEN_LENGTH, SETUPS_MAX = 8, NODES_MAX = 16, CALLERS =
 
 /* What the primaries counted, and of bus messages what all nodes sent. */
 typedef struct counted {
-    double commands;  /* those that scripts ran count too; without this program's own */
-    double us;        /* of all commands; what scripts ran counts twice */
-    double script_us; /* of scripts, with what they ran */
-    double cpu_us;    /* of the main threads */
+    double commands; /* those that scripts ran count too; without this program's own */
+    double cpu_us;   /* of the main threads */
     double memory_bytes, clients;
     double bus, published; /* all messages; those that carry a publication */
 } counted;
@@ -40,16 +38,17 @@ typedef struct setup {
     double misses_per_s[MOST_ROUNDS], miss_us[MOST_ROUNDS], logins_per_s[MOST_ROUNDS], login_us[MOST_ROUNDS];
     double session_bytes[MOST_ROUNDS];
     bench_histogram revoke, refusal;
-    double revoke_commands, revoke_published, revoke_script_us, revoke_cpu_us;
+    double revoke_commands, revoke_published, revoke_cpu_us;
     double heard_us;                                         /* of a revocation, for each instance more */
     double quiet_cpu_us, gossip;                             /* a second and node, while no instance does anything */
-    double idle_commands, idle_us, idle_cpu_us;              /* a second, primary and instance */
+    double awake_commands, awake_cpu_us;                     /* a second, primary and instance without requests */
+    double idle_commands, idle_cpu_us;                       /* the same, when it had none for 20 beats */
     double busy_commands, busy_cpu_us;                       /* the same of the one that is busy */
     double idle_connections, busy_connections, threads, fds; /* of an instance */
 } setup;
 
 typedef struct plan {
-    double sessions, rounds, hits, misses, logins, revocations, window_s; /* hits, misses, logins: of a round */
+    double sessions, rounds, misses, logins, revocations, window_s, settle_s; /* misses, logins: of a round */
     const char *json;
     setup setups[SETUPS_MAX];
     int count;
