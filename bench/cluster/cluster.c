@@ -97,6 +97,7 @@ static void write_setup(bench_json *json, const plan *p, setup *s)
         {"idle_commands", s->idle_commands},
         {"awake_commands", s->awake_commands},
         {"awake_cpu_us", s->awake_cpu_us},
+        {"awake_published", s->awake_published},
         {"idle_cpu_us", s->idle_cpu_us},
         {"busy_commands", s->busy_commands},
         {"busy_cpu_us", s->busy_cpu_us},

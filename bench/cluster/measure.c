@@ -199,6 +199,7 @@ static void watch_crowd(plan *p, bool idle)
         counted spent = setup_since(s, &s->before);
         double beside = p->window_s * setup_primaries(s);
         *(idle ? &s->idle_commands : &s->awake_commands) = spent.commands / beside / CROWD;
+        if (!idle) s->awake_published = spent.published / beside / CROWD;
         *(idle ? &s->idle_cpu_us : &s->awake_cpu_us) = (spent.cpu_us / beside - s->quiet_cpu_us) / CROWD;
     }
 }

@@ -41,7 +41,7 @@ typedef struct setup {
     double revoke_commands, revoke_published, revoke_cpu_us;
     double heard_us;                                         /* of a revocation, for each instance more */
     double quiet_cpu_us, gossip;                             /* a second and node, while no instance does anything */
-    double awake_commands, awake_cpu_us;                     /* a second, primary and instance without requests */
+    double awake_commands, awake_cpu_us, awake_published;    /* a second, primary and instance without requests */
     double idle_commands, idle_cpu_us;                       /* the same, when it had none for 20 beats */
     double busy_commands, busy_cpu_us;                       /* the same of the one that is busy */
     double idle_connections, busy_connections, threads, fds; /* of an instance */
