@@ -292,7 +292,7 @@ part_proofs() {
     step "model: ticket, lease and replay" sh tests/proof/model/run.sh || :
     step "fuzzers, $fuzz s each" sh tests/fuzz/run.sh --build "$build/fuzz" --seconds "$fuzz" || :
     step "faults: real instances, a real Redis" sh tests/faults/run.sh --build "$build/gcc/tests/faults" \
-        --out "$build/faults" || :
+        --out "$build/faults" ${long:+--long} || :
     step "what proves the faults' rows still applies" python3 tests/faults/prove.py --list || :
     step "the simulation notices what is broken" sh tests/proof/sim/mutants.sh --short || :
     step "valgrind, some of the tests" sh tests/valgrind.sh "$build/gcc" || :

@@ -5,7 +5,7 @@
                              Redis --- (wire --- replica --- second replica)
   instance B --- proxy B ---/
 
-or, where sentinels name the primary: no proxies; a primary, two replicas and three sentinels.
+or, where sentinels name the primary: no proxies; a primary, two replicas and three sentinels. A cluster: cluster.py.
 
 Everything started here dies with the process that started it, whatever happens to that.
 """
@@ -136,13 +136,21 @@ class Connection:
             return self.file.read(int(rest) + 2)[:-2].decode('latin-1')
         return [self.read() for _ in range(int(rest))]
 
-    def command(self, *words):
+    @staticmethod
+    def encoded(words):
         words = [str(word).encode('latin-1') for word in words]
-        self.socket.sendall(b'*%d\r\n' % len(words) + b''.join(b'$%d\r\n%s\r\n' % (len(w), w) for w in words))
-        answer = self.read()
-        if isinstance(answer, RedisError):
-            raise answer
-        return answer
+        return b'*%d\r\n' % len(words) + b''.join(b'$%d\r\n%s\r\n' % (len(w), w) for w in words)
+
+    def command(self, *words):
+        return self.pipeline([words])[0]
+
+    def pipeline(self, commands):
+        self.socket.sendall(b''.join(map(self.encoded, commands)))
+        answers = [self.read() for _ in commands]
+        for answer in answers:
+            if isinstance(answer, RedisError):
+                raise answer
+        return answers
 
 
 class Redis:
@@ -188,6 +196,13 @@ class Redis:
         except ConnectionError:
             self.hang_up()
             raise
+
+    def pipeline(self, commands):
+        """Many commands, answered OK; a few hundred under way at a time."""
+        commands = list(commands)
+        for start in range(0, len(commands), 200):
+            self.command('PING')
+            self.connection.pipeline(commands[start:start + 200])
 
     def hang_up(self):
         if self.connection:
@@ -239,8 +254,8 @@ class Sentinel(Redis):
 class Proxy(Told):
     COUNTS = ('passed', 'held', 'delayed', 'dripped', 'dropped', 'doubled', 'cut', 'connections', 'subscriptions')
 
-    def __init__(self, lab, name, upstream_port, raw=False):
-        argv = [os.path.join(lab.build, 'latchkey_fault_proxy'), str(upstream_port)] + ['raw'] * raw
+    def __init__(self, lab, name, upstream_port, raw=False, host=None):
+        argv = [os.path.join(lab.build, 'latchkey_fault_proxy'), str(upstream_port)] + ['raw'] * raw + [host] * bool(host)
         super().__init__(name, argv, lab.path('log'))
         self.port = int(self.answer().split()[1])
 
@@ -257,6 +272,12 @@ class Proxy(Told):
 
     def close(self):
         self.order('close')
+
+    def bar(self, host='255.255.255.255'):
+        self.order('bar ' + host)
+
+    def unbar(self):
+        self.bar('0.0.0.0')
 
     def lead_new_to(self, redis):
         self.order(f'upstream {redis.port}')
@@ -315,7 +336,7 @@ class Lab:
         self.build, self.row, self.seconds, self.seed = build, row, seconds, seed
         self.staleness_ms = staleness_ms
         self.directory = tempfile.mkdtemp(prefix='')
-        self.things, self.marks, self.sentinels = [], [], []
+        self.things, self.marks, self.sentinels, self.cluster, self.ended = [], [], [], None, None
         with open(self.path('board'), 'wb'):
             pass
 
@@ -332,6 +353,17 @@ class Lab:
         self.things.append(proxy)
         return proxy
 
+    def bus_wire(self, port):
+        proxy = Proxy(self, 'a wire of the bus', port, raw=True)
+        self.things.append(proxy)
+        return proxy
+
+    def host_wire(self, node, host):
+        """The same port on another host."""
+        proxy = Proxy(self, 'a wire to a node', node.port, raw=True, host=host)
+        self.things.append(proxy)
+        return proxy
+
     def open(self):
         self.server = self.redis('primary', *self.row.server)
         if self.row.setup:
@@ -342,6 +374,8 @@ class Lab:
 
     def place(self, letter, proxy):
         """Where an instance finds Redis. B's way to the first two sentinels can be cut."""
+        if self.cluster:
+            return self.cluster.place(letter)
         if not self.sentinels:
             return f'redis://127.0.0.1:{proxy.port}'
         ports = [sentinel.port for sentinel in self.sentinels]
@@ -352,7 +386,7 @@ class Lab:
 
     def instance(self, letter):
         environment = self.row.environment(self) if self.row.environment and letter == 'B' else {}
-        one = Instance(self, letter, None if self.sentinels else self.wire('proxy ' + letter, self.server), environment)
+        one = Instance(self, letter, None if self.sentinels or self.cluster else self.wire('proxy ' + letter, self.server), environment)
         self.things.append(one)
         return one
 
@@ -360,6 +394,10 @@ class Lab:
         now = time.monotonic_ns()
         self.marks.append(f'{now} {now} {process} @{event} {value} 0 0')
         return now
+
+    def over(self):
+        """The fault was a moment, or what it does ends by itself: from here on it is asked how long until all is back in service."""
+        self.ended = self.mark('fault-end')
 
     def last(self, seconds=None, every_s=None, action=None):
         """The fault lasts; meanwhile `action`, if given, is done over and over."""
@@ -378,7 +416,7 @@ class Lab:
         time.sleep(1)  # under load, until each L1 is full and some revocations have been heard
         self.mark('fault-begin')
         evidence = self.row.fault(self)
-        end = self.mark('fault-end')
+        end = self.ended or self.mark('fault-end')
         wait_for('there was no UNAVAILABLE for a second', lambda: time.monotonic_ns() - end > 1.2e9 and
                  self.each_instance(lambda one: one.quiet_s() > 1.1))
         for one in self.a, self.b:

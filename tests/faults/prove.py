@@ -50,6 +50,8 @@ MUTANTS = [
            'return node->config->durability || lk_naming_vouched', 'return true || lk_naming_vouched'),
     Mutant('one-sentinel-decides', 'what one sentinel names is believed', 'src/l2/naming.c',
            'return 2 * count > n->listed;', 'return count > 0;'),
+    Mutant('not-probed', 'a script does not ask first whether the slot moves', 'src/redis/lua/common.lua',
+           "if sharded and try('EXISTS'", "if false and try('EXISTS'"),
     Mutant('life-ignored', 'L1 does not look at the expiry of what it holds', 'src/session/hit.h',
            'now < found->due_ms', '1'),
 ]

@@ -9,14 +9,15 @@ import time
 
 from lab import PARTITIONS, Failed, RedisError, Sentinel, wait_for
 
-Row = collections.namedtuple('Row', 'name about fault server options setup environment threads',
-                             defaults=((), '', None, None, 3))
+Row = collections.namedtuple('Row', 'name about fault server options setup environment threads long',
+                             defaults=((), '', None, None, 3, False))
 ROWS = {}
 
 
 def row(name, about, **more):
     """`server`: arguments of redis-server; `options`: of both instances; `setup`: what else there is, made before them;
-    `environment`: of B, made by a function; `threads`: of each that validate."""
+    `environment`: of B, made by a function; `threads`: of each that validate;
+    `long`: runs when it is named, or with --long."""
     def register(fault):
         ROWS[name] = Row(name, about, fault, **more)
         return fault

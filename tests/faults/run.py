@@ -13,6 +13,7 @@ import traceback
 
 import check_history
 import lab
+from cluster_rows import CLUSTER
 from rows import ROWS
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -160,12 +161,17 @@ def write_between_markers(path, name, text):
 
 
 def write_table(arguments, results):
-    write_between_markers(os.path.join(HERE, '..', 'README.md'), 'faults', conditions(arguments) + '\n\n' + table(results))
+    """The rows of a cluster have a table of their own: either is written alone if only rows of it have run."""
+    for name, wanted in ('faults', False), ('cluster-faults', True):
+        those = [r for r in results if (r['row'] in CLUSTER) == wanted]
+        if those:
+            write_between_markers(os.path.join(HERE, '..', 'README.md'), name, conditions(arguments) + '\n\n' + table(those))
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(prog='tests/faults/run.sh', description=__doc__)
     parser.add_argument('--row', action='append', metavar='NAME', help='this row alone; may be given several times')
+    parser.add_argument('--long', action='store_true', help='also the rows that are not run otherwise')
     parser.add_argument('--list', action='store_true', help='names the rows and ends')
     parser.add_argument('--seconds', type=float, default=2.0, metavar='N', help='how long a fault lasts (default 2)')
     parser.add_argument('--staleness', type=int, default=500, metavar='MS', help='the bound (default 500)')
@@ -198,7 +204,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix='lkf-', ignore_cleanup_errors=True) as scratch:
         os.environ['TMPDIR'] = scratch
         test_the_tests(arguments)
-        results = run_rows(arguments.row or list(ROWS), arguments)
+        results = run_rows(arguments.row or [name for name, row in ROWS.items() if arguments.long or not row.long], arguments)
     with open(os.path.join(arguments.out, 'results.json'), 'w', encoding='ascii') as file:
         json.dump(results, file, indent=1)
     failed = sum(bool(r['failure']) for r in results)

@@ -18,8 +18,8 @@ BUILD = '.'
 class Client:
     """Sends bytes and reads whole lines; a silence is an answer, too."""
 
-    def __init__(self, port):
-        self.socket = socket.create_connection(('127.0.0.1', port))
+    def __init__(self, port, host='127.0.0.1', source='127.0.0.1'):
+        self.socket = socket.create_connection((host, port), source_address=(source, 0))
         self.unread = b''
 
     def send(self, text):
@@ -77,8 +77,8 @@ class ProxyTest(unittest.TestCase):
         self.addCleanup(self.proxy.kill)
         self.client = self.connect()
 
-    def connect(self, proxy=None):
-        client = Client((proxy or self.proxy).port)
+    def connect(self, proxy=None, **where):
+        client = Client((proxy or self.proxy).port, **where)
         self.addCleanup(client.socket.close)
         return client
 
@@ -220,9 +220,28 @@ class ProxyTest(unittest.TestCase):
         raw.clear()
         self.assertEqual('+PONG', frozen.read())
 
+    def test_another_host_with_the_same_port(self):
+        wire = self.lab.host_wire(self.redis, '127.0.0.2')
+        self.assertEqual(self.redis.port, wire.port)
+        self.assertEqual('+PONG', self.connect(wire, host='127.0.0.2').ask('PING'))
+        self.assertEqual(1, wire.counts()['connections'])
+
+    def test_bar(self):
+        wire = self.lab.wire('barred', self.redis, raw=True)
+        one, other = self.connect(wire, source='127.0.0.9'), self.connect(wire)
+        self.assertEqual('+PONG', one.ask('PING'))
+        wire.bar('127.0.0.9')
+        self.assertRaises(EOFError, one.silent, lab.PATIENCE_S)
+        self.assertRaises(EOFError, self.connect(wire, source='127.0.0.9').silent, lab.PATIENCE_S)
+        self.assertEqual('+PONG', other.ask('PING'))
+        wire.bar()
+        self.assertRaises(EOFError, other.silent, lab.PATIENCE_S)
+        wire.unbar()
+        self.assertEqual('+PONG', self.connect(wire, source='127.0.0.9').ask('PING'))
+
     def test_bad_orders_are_refused(self):
         for bad in ('what', 'rule', 'rule all down any -', 'rule some down any - drop', 'rule all left any - drop',
-                    'rule all down all - drop', 'rule all down any - lose'):
+                    'rule all down all - drop', 'rule all down any - lose', 'bar', 'bar some'):
             self.assertRaises(Failed, self.proxy.order, bad)
 
 

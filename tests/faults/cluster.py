@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: MIT
+"""A Redis Cluster of six: three primaries, a replica of each; and what is done to it.
+
+With `wires` each instance has a proxy of its own before each node. The nodes leave their host out of what they answer, so
+an instance goes on with the host that it asked: A 127.0.0.3, B 127.0.0.2. With `bus` there is a proxy before the bus port of
+each node as well, and the first node calls the others from 127.0.0.9: it can be cut off without a network of its own.
+"""
+import time
+
+from lab import PARTITIONS, Failed, RedisError, wait_for
+
+SLOTS, PRIMARIES = 16384, 3
+HOSTS = {'A': '127.0.0.3', 'B': '127.0.0.2'}
+FIRST_CALLS_FROM = '127.0.0.9'
+PATIENT_MS = 60000  # on a busy machine a node is silent for longer than a second, and none may be replaced for it
+
+
+class Cluster:
+    def __init__(self, lab, wires=False, bus=False):
+        self.lab, self.away, self.bus = lab, set(), []
+        self.wires = {letter: [] for letter in HOSTS} if wires else None
+        self.nodes = [lab.server] + [lab.redis(f'node{i}', *lab.row.server) for i in range(1, 2 * PRIMARIES)]
+        self.ids = {node: node.command('CLUSTER', 'MYID') for node in self.nodes}
+        self.node_timeout(PATIENT_MS)
+        bus_ports = [node.port + 10000 for node in self.nodes]
+        for node in self.nodes:
+            node.command('CONFIG', 'SET', 'cluster-announce-ip', '127.0.0.1')
+            if wires:
+                node.command('CONFIG', 'SET', 'cluster-preferred-endpoint-type', 'unknown-endpoint')
+        if bus:
+            self.nodes[0].command('CONFIG', 'SET', 'bind-source-addr', FIRST_CALLS_FROM)
+            self.bus = [lab.bus_wire(node.port + 10000) for node in self.nodes]
+            bus_ports = [wire.port for wire in self.bus]
+            for node, port in zip(self.nodes, bus_ports):
+                node.command('CONFIG', 'SET', 'cluster-announce-bus-port', port)
+        self.form(bus_ports)
+
+    def form(self, bus_ports):
+        for i, node in enumerate(self.nodes[:PRIMARIES]):
+            node.command('CLUSTER', 'SET-CONFIG-EPOCH', i + 1)
+            node.command('CLUSTER', 'ADDSLOTSRANGE', SLOTS * i // PRIMARIES, SLOTS * (i + 1) // PRIMARIES - 1)
+        for i, node in enumerate(self.nodes):
+            for other, port in zip(self.nodes[i + 1:], bus_ports[i + 1:]):
+                node.command('CLUSTER', 'MEET', '127.0.0.1', other.port, port)
+        wait_for('each node knows each', lambda: all(self.knows_all(node) for node in self.nodes))
+        for i, node in enumerate(self.nodes[PRIMARIES:]):
+            node.command('CLUSTER', 'REPLICATE', self.ids[self.nodes[i]])
+        wait_for('the replicas follow', lambda: all(self.follows(node) for node in self.nodes[PRIMARIES:]))
+        wait_for('the nodes agree', self.agrees)
+        for replica in self.nodes[PRIMARIES:]:
+            wait_for('all know the replicas', lambda replica=replica: all(
+                f'{self.ids[replica]} ' in text and 'slave' in text.partition(self.ids[replica])[2].splitlines()[0]
+                for text in (node.command('CLUSTER', 'NODES') for node in self.nodes)))
+
+    def knows_all(self, node):
+        text = node.command('CLUSTER', 'NODES')
+        return 'handshake' not in text and 'noaddr' not in text and all(one in text for one in self.ids.values())
+
+    @staticmethod
+    def follows(node):
+        return node.info('replication', 'master_link_status') == 'up'
+
+    # ------------------------------------------------------------------------------------------ who is who --
+    def running(self):
+        return [node for node in self.nodes if node not in self.away]
+
+    def map_of(self, node):
+        """[(first slot, last slot, owner)], as this node sees it."""
+        by_port = {one.port: one for one in self.nodes}
+        return sorted(((first, last, by_port[owner[1]]) for first, last, owner, *_ in node.command('CLUSTER', 'SLOTS')),
+                      key=lambda part: part[0])
+
+    def agrees(self):
+        maps = [self.map_of(node) for node in self.running()]
+        return all(one == maps[0] for one in maps) and all(
+            'cluster_state:ok' in node.command('CLUSTER', 'INFO') for node in self.running())
+
+    def owner(self, slot):
+        return next(owner for first, last, owner in self.map_of(self.running()[0]) if first <= slot <= last)
+
+    def slot(self, partition):
+        return self.running()[0].command('CLUSTER', 'KEYSLOT', '{%d}' % partition)
+
+    def is_primary(self, node):
+        return node.info('replication', 'role') == 'master'
+
+    def replica_of(self, primary):
+        return self.nodes[self.nodes.index(primary) + PRIMARIES]
+
+    def numbers(self, node):
+        """How many revocations this node has counted, in the partitions that it owns."""
+        count = 0
+        for partition in range(PARTITIONS):
+            try:
+                count += int(node.command('GET', f'lk:{{{partition}}}:q') or 0)
+            except RedisError:  # it is another's, or not to be had now
+                pass
+        return count
+
+    def refusals(self, *names):
+        """How often the nodes answered so."""
+        return sum(int((node.info('errorstats', 'errorstat_' + name) or '=0').rpartition('=')[2])
+                   for node in self.running() for name in names)
+
+    def place(self, letter):
+        if self.wires:
+            self.wires[letter] = [self.lab.host_wire(node, HOSTS[letter]) for node in self.nodes]
+        host = HOSTS[letter] if self.wires else '127.0.0.1'
+        return 'redis+cluster://' + ','.join(f'{host}:{node.port}' for node in self.nodes[:PRIMARIES])
+
+    # ------------------------------------------------------------------------------------------ what is done --
+    def node_timeout(self, ms):
+        for node in self.running():
+            node.command('CONFIG', 'SET', 'cluster-node-timeout', ms)
+
+    def begin(self, slot, source, target):
+        target.command('CLUSTER', 'SETSLOT', slot, 'IMPORTING', self.ids[source])
+        source.command('CLUSTER', 'SETSLOT', slot, 'MIGRATING', self.ids[target])
+
+    @staticmethod
+    def carry(source, target, keys):
+        for key in keys:
+            source.command('MIGRATE', '127.0.0.1', target.port, key, 0, 60000)
+
+    @staticmethod
+    def keys_in(node, slot):
+        return node.command('CLUSTER', 'GETKEYSINSLOT', slot, 100000)
+
+    def finish(self, slot, source, target):
+        while keys := self.keys_in(source, slot):
+            self.carry(source, target, keys)
+        for node in [target, source] + [one for one in self.running() if one not in (target, source)]:
+            try:
+                node.command('CLUSTER', 'SETSLOT', slot, 'NODE', self.ids[target])
+            except RedisError:  # a replica, or the source that has become one with its last slot
+                pass
+
+    def give_up(self, slot, source, target):
+        """Before a key has left. Later there is only going on: what is MIGRATING takes no key back."""
+        source.command('CLUSTER', 'SETSLOT', slot, 'STABLE')
+        target.command('CLUSTER', 'SETSLOT', slot, 'STABLE')
+
+    def move_all(self, source, target):
+        """All its slots, with what is in them. Those without a key are named to others in one go."""
+        slots = [slot for first, last, owner in self.map_of(source) if owner is source for slot in range(first, last + 1)]
+        full = [slot for slot in slots if source.command('CLUSTER', 'COUNTKEYSINSLOT', slot)]
+        empty = [slot for slot in slots if slot not in full]
+        target.pipeline(['CLUSTER', 'SETSLOT', slot, 'IMPORTING', self.ids[source]] for slot in empty)
+        for node in [target, source] + [one for one in self.running() if self.is_primary(one) and one not in (target, source)]:
+            node.pipeline(['CLUSTER', 'SETSLOT', slot, 'NODE', self.ids[target]] for slot in empty)
+        for slot in full:
+            self.begin(slot, source, target)
+            self.finish(slot, source, target)
+        return len(slots), len(full)
+
+    def await_promotion(self, replica, since=None, meanwhile=None):
+        """From any moment of it on, what the old primary was told since `since` may be lost."""
+        def look():
+            if since is not None:
+                self.lab.mark('lost', since)
+            if meanwhile:
+                meanwhile()
+            return self.is_primary(replica) and self.agrees()
+        wait_for('the replica is the primary', look)
+
+    def failover(self, replica, *how, since=None):
+        """An election that too few took part in is asked for again."""
+        for _ in range(6):
+            replica.command('CLUSTER', 'FAILOVER', *how)
+            until = time.monotonic() + 10
+            while time.monotonic() < until:
+                if self.is_primary(replica):
+                    return self.await_promotion(replica, since)
+                if since is not None:
+                    self.lab.mark('lost', since)
+                time.sleep(0.01)
+        raise Failed('the replica does not become the primary')
