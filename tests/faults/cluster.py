@@ -153,13 +153,11 @@ class Cluster:
             self.finish(slot, source, target)
         return len(slots), len(full)
 
-    def await_promotion(self, replica, since=None, meanwhile=None):
+    def await_promotion(self, replica, since=None):
         """From any moment of it on, what the old primary was told since `since` may be lost."""
         def look():
             if since is not None:
                 self.lab.mark('lost', since)
-            if meanwhile:
-                meanwhile()
             return self.is_primary(replica) and self.agrees()
         wait_for('the replica is the primary', look)
 

@@ -40,6 +40,10 @@ def ended_at(lab, node):
     return lambda: lab.cluster.numbers(node) - before
 
 
+def says_down(node):
+    return 'cluster_state:fail' in node.command('CLUSTER', 'INFO')
+
+
 # ------------------------------------------------------------------------------------------------ slots move --
 def in_steps(lab, first, end):
     """One partition after the other begins to move, stands still, and goes on to its `end`. `first`: do the numbers go first, or
@@ -174,13 +178,10 @@ def cluster_minority(lab):
     cluster.bus[0].bar()
     for wire in cluster.bus[1:]:
         wire.bar(FIRST_CALLS_FROM)
-    new, old_had = cluster.replica_of(old), cluster.numbers(old)
+    new = cluster.replica_of(old)
     cluster.away.add(old)
-    at_old = [0]
-
-    def until_it_stops():
-        at_old[0] = max(at_old[0], cluster.numbers(old) - old_had)
-    cluster.await_promotion(new, since, until_it_stops)
+    cluster.await_promotion(new, since)
+    wait_for('the one cut off says that it is down', lambda: says_down(old))
     ended = ended_at(lab, new)
     lab.last()
     after = ended()
@@ -193,7 +194,7 @@ def cluster_minority(lab):
     lab.over()
     wait_for('it follows the new one', lambda: not cluster.is_primary(old) and cluster.follows(old))
     cluster.node_timeout(PATIENT_MS)
-    return lambda _lab: (True, f'{at_old[0]} revocations at the one cut off, then {after} at the new one')
+    return lambda _lab: (True, f'it knew that it is in a minority; {after} revocations at the new one')
 
 
 @cluster_row('cluster-uncovered', 'full coverage is required and lost: a primary and its replica get SIGSTOP, later SIGCONT',
@@ -206,7 +207,7 @@ def cluster_uncovered(lab):
         cluster.away.add(node)
         node.process.freeze()
     wait_for('the others say that they are down',
-             lambda: all('cluster_state:fail' in node.command('CLUSTER', 'INFO') for node in cluster.running()))
+             lambda: all(map(says_down, cluster.running())))
     before = cluster.refusals('CLUSTERDOWN')
     lab.last()
     refused = cluster.refusals('CLUSTERDOWN') - before
