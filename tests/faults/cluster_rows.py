@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
 """Rows on a real Redis Cluster of three primaries and three replicas."""
-import itertools
 import time
 
 from cluster import FIRST_CALLS_FROM, PATIENT_MS, PRIMARIES, Cluster
@@ -46,26 +45,32 @@ def says_down(node):
 
 # ------------------------------------------------------------------------------------------------ slots move --
 def in_steps(lab, first, end):
-    """One partition after the other begins to move, stands still, and goes on to its `end`. `first`: do the numbers go first, or
-    the sessions; half of the keys go before it stands still. None: no key has left by then."""
-    cluster, times, turn = lab.cluster, [0], itertools.cycle(range(3))
+    """Three partitions, one of each primary, begin to move, stand still for longer than the bound, and go on to their `end`; again
+    and again. `first`: do the numbers go first, or the sessions; half of the keys go before all stands still. None: no key
+    has left by then."""
+    cluster, times = lab.cluster, [0]
     before = cluster.refusals('ASK', 'TRYAGAIN')
 
-    def move():
-        slot = cluster.slot(next(turn))
+    def start(partition):
+        slot = cluster.slot(partition)
         source = cluster.owner(slot)
         target = cluster.nodes[(cluster.nodes.index(source) + 1) % PRIMARIES]
         cluster.begin(slot, source, target)
         if first is not None:
             keys = sorted(cluster.keys_in(source, slot), key=lambda key: key.endswith(':q') != first)
             cluster.carry(source, target, keys[:(len(keys) + 1) // 2])
-        time.sleep(0.3)
-        end(slot, source, target)
-        times[0] += 1
-    lab.last(every_s=0.3, action=move)
+        return slot, source, target
+
+    def move():
+        moving = [start(partition) for partition in (0, 1, 3)]
+        time.sleep(1.5 * lab.staleness_ms / 1000)
+        for one in moving:
+            end(*one)
+        times[0] += len(moving)
+    lab.last(every_s=0.1, action=move)
     wait_for('the nodes agree', cluster.agrees)
     met = cluster.refusals('ASK', 'TRYAGAIN') - before
-    return lambda _lab: (times[0] > 0 and met > 0, f'{times[0]} times, {met} answers ASK or TRYAGAIN')
+    return lambda _lab: (times[0] > 0 and met > 0, f'{times[0]} moves, {met} answers ASK or TRYAGAIN')
 
 
 @cluster_row('cluster-numbers', 'slots move, the numbers of the revocations first')
