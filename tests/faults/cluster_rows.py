@@ -83,7 +83,7 @@ def cluster_sessions(lab):
     return in_steps(lab, False, lab.cluster.finish)
 
 
-@cluster_row('cluster-given-up', 'slots begin to move, and it is given up before a key has left', long=True)
+@cluster_row('cluster-given-up', 'slots begin to move, and it is given up before a key has left')
 def cluster_given_up(lab):
     return in_steps(lab, None, lab.cluster.give_up)
 
