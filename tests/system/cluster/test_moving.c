@@ -246,9 +246,9 @@ static void test_C_an_OK_is_for_good(void **state)
 {
     (void)state;
     static revoking r;
-    r = (revoking){.lk = cluster_open(nodes, "deadline_ms=3000"),
-                   .other = cluster_open(nodes, "staleness_ms=400&deadline_ms=1000"),
-                   .cold = cluster_open(nodes, "l1_capacity=0&staleness_ms=400&deadline_ms=1000")};
+    r = (revoking){.lk = cluster_open(nodes, "deadline_ms=300"),
+                   .other = cluster_open(nodes, "staleness_ms=400&deadline_ms=100"),
+                   .cold = cluster_open(nodes, "l1_capacity=0&staleness_ms=400&deadline_ms=100")};
     for (int i = 0; i < MANY; i++) make_session(r.lk, USER, r.tokens[i]);
     crew *c = crew_start(3, revoke_or_look, &r);
     for (int i = 0; i < 3; i++) {
