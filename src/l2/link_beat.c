@@ -13,6 +13,7 @@
 #include "l2/link_parts.h"
 
 #include "redis/info.h"
+#include "redis/keys.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,11 +73,23 @@ static bool send_nonce(lk_link *link)
            (!sharded || lk_link_send_pulse(link, message + nonce, size - nonce));
 }
 
+/* A node of a cluster that is cut off goes on answering reads and SPUBLISH, without end, where
+ * cluster-allow-reads-when-down is yes. A write is what it refuses: of a key that never exists. */
+static bool send_write(lk_link *link)
+{
+    char never[LK_KEY_SIZE];
+    if (!link->config->cluster) return true;
+    lk_key_partition(never, link->config->prefix, link->partitions.at[0], "!");
+    const lk_span del[2] = {lk_word("DEL"), lk_word(never)};
+    link->beat.answers++;
+    return lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_WRITABLE, del, 2);
+}
+
 bool lk_link_send_rest(lk_link *link)
 {
     lk_span replication[2] = {lk_word("INFO"), lk_word("replication")};
     return send_time(link) && lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_REPLICATION, replication, 2) &&
-           send_nonce(link) && send_wait(link);
+           send_write(link) && send_nonce(link) && send_wait(link);
 }
 
 void lk_link_send_beat(lk_link *link, int64_t now_ms, int64_t now_us)
@@ -160,6 +173,10 @@ static bool is_for_nothing(lk_link *link, int64_t now_ms)
 {
     if (link->beat.mute) {
         withhold(link, now_ms, "the slot of this instance's own channel is elsewhere: no lease");
+        return true;
+    }
+    if (link->beat.cut_off) {
+        withhold(link, now_ms, "the node takes no writes (-CLUSTERDOWN): it may be cut off: no lease");
         return true;
     }
     if (lk_link_those(link, lk_link_counts).count) return false;
@@ -318,6 +335,16 @@ static void take_held(lk_link *link, const lk_reply *reply, int64_t now_ms)
     if (may_be_deposed(link, now_ms)) lk_link_look(link, now_ms, text);
 }
 
+/* Any other answer is that of a node that is not cut off, whatever else hinders the write. */
+static void take_writable(lk_link *link, const lk_reply *reply, int64_t now_ms)
+{
+    if (reply->type == LK_REPLY_ERROR && strncmp(reply->text, "CLUSTERDOWN ", 12) == 0) {
+        link->beat.cut_off = true;
+        lk_link_sign(link, ""); /* it is asked for the map last */
+    }
+    lk_link_answered(link, now_ms);
+}
+
 int64_t lk_link_beat_end(const lk_link *link)
 {
     return link->beat.sent_ms + lk_later(link->config->staleness_ms / 2, BEAT_TIMEOUT_MIN_MS);
@@ -340,6 +367,7 @@ bool lk_link_take_beat(lk_link *link, const lk_reply *reply, int64_t now_us)
     case TAG_TIME: take_time(link, reply, now_us); return true;
     case TAG_REPLICATION: take_replication(link, reply, now_ms); return true;
     case TAG_PUBLISHED: take_published(link, reply, now_ms); return true;
+    case TAG_WRITABLE: take_writable(link, reply, now_ms); return true;
     case TAG_HELD: take_held(link, reply, now_ms); return true;
     default: return false;
     }

@@ -16,6 +16,7 @@ enum lk_link_tag {
     TAG_REPLICATION,
     TAG_PUBLISHED,
     TAG_HELD,
+    TAG_WRITABLE,
     TAG_INDEXED,        /* of a touch, or a pulse; nothing depends on it */
     TAG_JOB,            /* + the job's index */
     TAG_VALUE = 0x8000, /* + the job's index: the first of two replies */

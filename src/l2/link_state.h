@@ -122,7 +122,7 @@ typedef struct lk_beat {
     /* in a cluster: how many partitions' numbers were asked for, and how many answers to that are still to come; a number
      * went backwards; the nonce could not be published */
     size_t asked, numbers;
-    bool backwards, mute;
+    bool backwards, mute, cut_off;
     int64_t sent_ms, sent_us;
     uint64_t nonce;
 } lk_beat;
