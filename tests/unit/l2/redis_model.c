@@ -425,6 +425,8 @@ static void answer(redis_model *m, int which, const lk_reply *c)
     } else if (strcmp(name, "PUBLISH") == 0 || strcmp(name, "SPUBLISH") == 0) {
         if (!m->lose_nonces) model_publish(m, c->item[1]->text, c->item[2]->text);
         reply(m, which, ":%d\r\n", m->subscribed);
+    } else if (strcmp(name, "DEL") == 0) {
+        reply(m, which, ":0\r\n");
     } else if (strncmp(name, "EVAL", 4) == 0) answer_script(m, which, c);
     else fail_msg("the link sends a command that no test expects: %s", name);
 }
