@@ -95,6 +95,28 @@ static void one_slot_is_elsewhere(void **state)
     }
 }
 
+/* With cluster-allow-reads-when-down a node that is cut off answers all that reads, without end. */
+static void a_node_that_takes_no_writes(void **state)
+{
+    (void)state;
+    redis_model *m = opened_up();
+    m->command = "DEL";
+    m->answer = "-CLUSTERDOWN The cluster is down\r\n";
+    for (int i = 0; i < 2; i++) {
+        model_beat(m);
+        for (unsigned p = 0; p < 4; p++) assert_false(leased(m, p));
+        assert_int_equal(m->link.state, LK_LINK_UP);
+    }
+    assert_true(m->signs > 0);
+    m->answer = "-OOM command not allowed when used memory > 'maxmemory'.\r\n"; /* this says nothing about its place */
+    model_beat(m);
+    leased_but(m, 4);
+    m->command = NULL;
+    model_beat(m);
+    leased_but(m, 4);
+    model_close(m);
+}
+
 /* Its revocations are not lost: the beat that finds it again reads them in the log. */
 static void what_was_missed_is_read(void **state)
 {
@@ -430,6 +452,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(speaks_in_shards),
         cmocka_unit_test(one_slot_is_elsewhere),
+        cmocka_unit_test(a_node_that_takes_no_writes),
         cmocka_unit_test(what_was_missed_is_read),
         cmocka_unit_test(all_slots_are_elsewhere),
         cmocka_unit_test(the_nonce_cannot_be_published),
