@@ -5,6 +5,7 @@ import collections
 import glob
 import os
 import random
+import threading
 import time
 
 from lab import PARTITIONS, Failed, RedisError, Sentinel, wait_for
@@ -320,9 +321,15 @@ def replaced(lab):
     run_id = lab.server.info('server', 'run_id')
     lab.server.command('SAVE')
     lab.last(1)
-    lab.mark('lost', since)
     before = numbers(lab.server)
-    lab.server.command('DEBUG', 'RELOAD', 'NOSAVE')
+    # What is made until the server really stands still is lost, too: so it is marked all the while.
+    reload = threading.Thread(target=lab.server.command, args=('DEBUG', 'RELOAD', 'NOSAVE'))
+    lab.mark('lost', since)
+    reload.start()
+    while reload.is_alive():
+        lab.mark('lost', since)
+        time.sleep(0.001)
+    reload.join()
     forgotten = before - numbers(lab.server)
     lab.last()
     same = lab.server.info('server', 'run_id') == run_id

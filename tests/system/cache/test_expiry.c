@@ -203,9 +203,10 @@ static void test_touches_are_coalesced(void **state)
     int set = expiries_set(seen, token);
     free(seen);
     assert_int_equal(atomic_load(&m.wrong), 0);
-    /* At most one per instance and twelfth of the idle time: of took ms that many began, the first included. */
+    /* At most one per instance and twelfth of the idle time: of took ms that many began, the first included. And one more by a
+     * script, where both come in the same millisecond: then the second moves nothing, and its instance looks. */
     assert_true(set >= 1);
-    if (set > 2 * (took / (IDLE / 12) + 1)) fail_msg("%d expiries set in %lld ms", set, (long long)took);
+    if (set > 3 * (took / (IDLE / 12) + 1)) fail_msg("%d expiries set in %lld ms", set, (long long)took);
     assert_true(stats_of(m.handles[0]).l1_hits > 100);
 }
 

@@ -95,7 +95,7 @@ static void test_an_expired_token_is_remembered_as_that(void **state)
     uint64_t before = reads(lk);
     int64_t start = check_now_ms();
     for (int i = 0; i < 100; i++) assert_status(lk, LATCHKEY_EXPIRED, validate(lk, token));
-    asked_seldom(lk, before, 0, start);
+    asked_seldom(lk, before, 1, start); /* the first one may have been L1's own word */
 }
 
 /* -------------------------------------------------------------------------------------------------- a flood -- */
