@@ -113,12 +113,9 @@ static int take_answer(lk_cluster *c, const lk_reply *reply, const lk_host *aske
         return LATCHKEY_UNAVAILABLE;
     }
     uint64_t before = lk_topology_version(c->topology);
-    char missing[sizeof c->error];
     bool whole = make_map(c);
-    memcpy(missing, c->error, sizeof missing); /* what follows writes there, also where it succeeds */
     int status =
         c->map.servers ? lk_topology_apply(c->topology, &c->map, c->error, sizeof c->error) : LATCHKEY_UNAVAILABLE;
-    if (!status || !c->map.servers) memcpy(c->error, missing, sizeof missing);
     c->answered = c->map.servers > 0; /* else another node may know more */
     if (c->answered) c->nodes = lk_slots_nodes(&c->slots, c->node, NODES_MAX);
     if (lk_topology_version(c->topology) != before) {
@@ -154,7 +151,7 @@ static void add_candidates(lk_cluster *c, candidates *k, const lk_host *host, un
     }
 }
 
-/* Replicas after primaries: one that is cut off has an old map without end. */
+/* A node that is cut off has an old map without end. So replicas come after primaries, and one that says CLUSTERDOWN last. */
 static void list_candidates(lk_cluster *c, candidates *k)
 {
     lk_host to;
@@ -162,7 +159,6 @@ static void list_candidates(lk_cluster *c, candidates *k)
     bool named = c->is_signed && c->sign.from && lk_node_host(c->sign.from, &k->from);
     const lk_host *from = named ? &k->from : NULL;
     if (from && lk_moved_to(c->sign.text, from, &to)) add_candidate(k, &to);
-    /* A node that is cut off says CLUSTERDOWN, and has an old map without end. */
     if (from && c->sign.text[0] && !strstr(c->sign.text, "CLUSTERDOWN")) add_candidate(k, from);
     else k->last = from;
     add_candidates(c, k, c->map.server, c->map.servers);

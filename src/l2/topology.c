@@ -100,9 +100,9 @@ static lk_node *find_node(const lk_topology *t, const lk_host *host)
 static int add_node(lk_topology *t, const lk_host *host, lk_node **out, char *error, size_t error_size)
 {
     unsigned count = atomic_load_explicit(&t->nodes, memory_order_relaxed);
-    snprintf(error, error_size, "no memory for a node of the cluster");
     int status = lk_node_open(t, host, out, error, error_size);
     if (!status) status = lk_node_start(*out, error, error_size);
+    if (status == LATCHKEY_NO_MEMORY) snprintf(error, error_size, "no memory for a node of the cluster");
     if (status) {
         if (*out) lk_node_close(*out);
         *out = NULL;
