@@ -198,11 +198,12 @@ class Redis:
             raise
 
     def pipeline(self, commands):
-        """Many commands, answered OK; a few hundred under way at a time."""
-        commands = list(commands)
+        """Many commands; a few hundred at a time in one piece, and the server does nothing else between those."""
+        commands, answers = list(commands), []
         for start in range(0, len(commands), 200):
             self.command('PING')
-            self.connection.pipeline(commands[start:start + 200])
+            answers += self.connection.pipeline(commands[start:start + 200])
+        return answers
 
     def hang_up(self):
         if self.connection:

@@ -321,16 +321,19 @@ def replaced(lab):
     run_id = lab.server.info('server', 'run_id')
     lab.server.command('SAVE')
     lab.last(1)
-    before = numbers(lab.server)
+    # The numbers are read in one piece with the reload: soon after it the instances set them ahead of all that were lost.
+    read = ('MGET', *keys('q'))
+    answers = []
     # What is made until the server really stands still is lost, too: so it is marked all the while.
-    reload = threading.Thread(target=lab.server.command, args=('DEBUG', 'RELOAD', 'NOSAVE'))
+    reload = threading.Thread(
+        target=lambda: answers.extend(lab.server.pipeline([read, ('DEBUG', 'RELOAD', 'NOSAVE'), read])))
     lab.mark('lost', since)
     reload.start()
     while reload.is_alive():
         lab.mark('lost', since)
         time.sleep(0.001)
     reload.join()
-    forgotten = before - numbers(lab.server)
+    forgotten = total(answers[0]) - total(answers[2]) if answers else 0
     lab.last()
     same = lab.server.info('server', 'run_id') == run_id
     return lambda _lab: (same and forgotten > 0, f'{forgotten} revocations that it does not know any more')
@@ -376,8 +379,12 @@ def with_replicas(lab):
     wait_for('the replica acknowledges', lambda: lab.server.command('WAIT', 1, 1000) == 1)
 
 
+def total(answer):
+    return sum(int(number or 0) for number in answer)
+
+
 def numbers(redis):
-    return sum(int(number or 0) for number in redis.command('MGET', *keys('q')))
+    return total(redis.command('MGET', *keys('q')))
 
 
 def promote(lab):
