@@ -6,6 +6,7 @@
 #   - data, calls and threads are "it", or have a name: no whom, whoever, nobody, somebody in src; no whom in the documents
 #   - the time up to which sessions were ended is a cut-off. An epoch is what makes tickets invalid (l1, and what waits on it)
 #   - text from outside "is not valid"; it never "is none"
+#   - README.md has at most 200 lines
 #   - an atomic operation names its order. The command, which is not fast, may leave it at the default
 set -eu
 cd "${1:-$(dirname "$0")/../..}"
@@ -26,6 +27,8 @@ look 'the word is cut-off' 'epochs?' $(echo "$sources" | grep -vE '^src/(l1|l2/l
 grep -HnE '"[^"]* is none[^"]*"' $sources | sed 's|$|   <- say "is not valid"|' >>"$found" || :
 grep -HnE 'atomic_(load|store|exchange|fetch_[a-z]+|compare_exchange_(weak|strong))\(' \
     $(echo "$sources" | grep -v '^src/cli/') | sed 's|$|   <- name the order: ..._explicit|' >>"$found" || :
+
+[ "$(wc -l <README.md)" -le 200 ] || echo 'README.md   <- at most 200 lines: say it where it belongs, and link to that' >>"$found"
 
 sort -u "$found"
 count=$(sort -u "$found" | wc -l)
