@@ -103,6 +103,7 @@ void truth_acting_changed(bool failover, int64_t replaced_us)
     for (known *s = in.session; s < in.session + SESSIONS_MAX; s++) {
         /* Also where it is not there: it was made and deleted since, and in the data that it has now neither happened. */
         if (s->life && s->deleted_us > replaced_us) s->deleted_us = NEVER, in.favourite[truth_database(s)] = s;
+        if (in_place && s->life && s->created_us > replaced_us) s->unmade_us = w.now_us;
         if (!s->life || !truth_acting_holds(s)) continue;
         s->deleted_us = NEVER;
         if (!s->ended_us || s->lost_us) continue;
