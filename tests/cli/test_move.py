@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """latchkey move: all sessions from one server to another, and to a cluster, while they are made, used and ended. What was
 live is live, with its expiry; what was ended is ended; and no step that fails leaves anything changed."""
+import re
 import subprocess
 import threading
 
@@ -154,6 +155,25 @@ class Move(kit.Case):
             self.move(url_of(one), url_of(two), AWAY, 'no sessions under the prefix')
             self.move(url_of(one), url_of(two) + '&prefix=other', USAGE, 'the same prefix')
             self.move(f'redis+cluster://127.0.0.1:{one.port}?{OPTIONS}', url_of(two), CONFIG, 'not part of a Redis Cluster')
+            with kit.App(url_of(one)) as app:
+                self.make(app, 1)
+            self.move(url_of(one), url_of(one) + '&db=1', AWAY, '--from and --to are the same server')
+            self.assertEqual('64', one.cli('HGET', 'lk:{0}:m', 'partitions'))
+
+    def test_with_the_rights_of_the_manual_alone_and_foreign_keys_beside(self):
+        with open(f'{kit.ROOT}/src/cli/latchkey.1', encoding='ascii') as page:
+            rights = re.search(r'a user that may also run\n\.Ql ([^\n]+)\nand hear the channel\n\.Ql (\S+) ;\n'
+                               r'at the target, one that may also run\n\.Ql ([^\n]+) \.', page.read())
+        with kit.Redis(good=False) as one, kit.Cluster() as cluster:
+            for server, words in (one, rights[1]), *((node, rights[3]) for node in cluster.nodes):
+                server.cli('ACL', 'SETUSER', 'mover', 'on', '>secret', *kit.ACL['app'], *('+' + word for word in words.split()))
+            one.cli('ACL', 'SETUSER', 'mover', '&' + rights[2])
+            with kit.App(url_of(one)) as app:
+                self.make(app, 5)
+            # Another program's keys: {05} is another slot than {5}.
+            for odd in 'lk:{05}:x', 'lk:{ 5}:x', 'lk:{+5}:x', 'lk:{5}:', 'lk:{64}:s:x', 'lk:{x}:y', 'lk:{5}x:z':
+                one.cli('SET', odd, 'foreign')
+            self.move(url_of(one).replace('//', '//mover:secret@'), url_of_cluster(cluster).replace('//', '//mover:secret@'))
 
 
 if __name__ == '__main__':

@@ -8,16 +8,18 @@
 
 enum { AT_ONCE = 128, FEW = 256, ROUNDS = 50 };
 
-/* The partition of a key of the library's; -1: it is another key, or the one with the mark. */
+/* The partition of a key of the library's; -1: it is another key, or the one with the mark. The number must be spelled as
+ * the library spells it: {05} is another slot than {5}. */
 int move_partition(const move *m, const lk_reply *key)
 {
     const char *prefix = m->from.config.prefix;
     size_t length = strlen(prefix);
     unsigned partition;
-    char rest;
-    if (strncmp(key->text, prefix, length) || sscanf(key->text + length, ":{%4u}:%c", &partition, &rest) != 2)
-        return -1;
-    return partition >= m->partitions || !strcmp(key->text, m->mark) ? -1 : (int)partition;
+    char base[LK_KEY_SIZE];
+    if (strncmp(key->text, prefix, length) || sscanf(key->text + length, ":{%4u}:", &partition) != 1) return -1;
+    lk_key_partition(base, prefix, partition, "");
+    bool ours = strncmp(key->text, base, strlen(base)) == 0 && key->text[strlen(base)];
+    return !ours || partition >= m->partitions || !strcmp(key->text, m->mark) ? -1 : (int)partition;
 }
 
 /* RESTORE of some keys of one node, or DEL of those that are gone. */

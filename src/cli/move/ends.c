@@ -94,6 +94,11 @@ bool move_look_at_target(move *m)
     char text[40];
     int64_t ahead_ms, there_ms;
     query *first = nodes_of(&m->to, 0);
+    for (unsigned i = 0; i < m->to.count; i++)
+        if (m->to.node[i]->incarnation == m->from.incarnation)
+            return move_fail(
+                m, "--from and --to are the same server: its writes rest while it is moved, so nothing can be "
+                   "copied to it. The target must be another server");
     if (!read_mark(m, first, "the target", text, sizeof text)) return false;
     bool left = !strcmp(text, LK_PARTITIONS_MOVING);
     if (*text && !left)
