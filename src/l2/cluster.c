@@ -19,6 +19,7 @@
 enum {
     EVERY_MS = 10000,
     APART_MS = 100,
+    SOON_MS = 10, /* after the last question, if a node says that it knows better */
     APART_MAX_MS = 500,
     AGAIN_MS = 200,
     QUIET_MS = 2000, /* after so long without a sign, the next one is a new matter */
@@ -44,7 +45,8 @@ struct lk_cluster {
     int64_t asked_ms;  /* when the last question was over */
     int64_t next_ms;   /* when it is time without a sign */
     int64_t signed_ms; /* when the last sign came */
-    unsigned vain;     /* how many questions in a row failed, or changed nothing */
+    unsigned vain;     /* how many questions in a row failed, or changed nothing; */
+    unsigned misled;   /* and how many of those were asked because a node said that it knows better */
     unsigned failed;   /* how many in a row failed */
     uint64_t random;
     lk_host node[NODES_MAX]; /* as the last answer names them: the primaries, then the replicas */
@@ -119,7 +121,7 @@ static int take_answer(lk_cluster *c, const lk_reply *reply, const lk_host *aske
     c->answered = c->map.servers > 0; /* else another node may know more */
     if (c->answered) c->nodes = lk_slots_nodes(&c->slots, c->node, NODES_MAX);
     if (lk_topology_version(c->topology) != before) {
-        c->vain = 0;
+        c->vain = c->misled = 0;
         say_map(c, asked);
     }
     return status ? status : whole ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE;
@@ -220,9 +222,18 @@ static void say_outcome(lk_cluster *c, int status)
     if (!status) c->said[0] = 0;
 }
 
+/* It names the new owner; or it is the old one, and has let a slot go. */
+static bool knows_better(const lk_sign *sign)
+{
+    lk_host to;
+    const lk_host none = {"", ""};
+    return lk_moved_to(sign->text, &none, &to) || strcmp(sign->text, LK_LINK_SLOT_LEFT) == 0;
+}
+
 static void ask_now(lk_cluster *c)
 {
     c->vain++; /* unless the map changes */
+    c->misled += c->is_signed && knows_better(&c->sign);
     int status = ask_until_one_knows(c);
     if (stopping(c)) return;
     c->is_signed = false;
@@ -234,16 +245,14 @@ static void ask_now(lk_cluster *c)
                                      : lk_backoff_ms(c->vain, AGAIN_MS, EVERY_MS, chance(c)));
 }
 
-/* When the newest sign is to be followed: soon if a node said who knows better. A slot that is being moved, or a node
- * that is away, gives many signs that change nothing. */
+/* When the newest sign is to be followed: soon if a node knows better. A slot that is being moved, or a node that is away,
+ * gives many signs that change nothing. */
 static int64_t sign_due_ms(lk_cluster *c)
 {
-    lk_host to;
-    const lk_host none = {"", ""};
     if (!c->asked_ms) return 0;
-    bool known = lk_moved_to(c->sign.text, &none, &to);
-    int64_t apart_ms = lk_earlier((int64_t)APART_MS << (c->vain < 3 ? c->vain : 3), APART_MAX_MS);
-    return c->asked_ms + (known ? APART_MS : apart_ms);
+    if (knows_better(&c->sign))
+        return c->asked_ms + lk_earlier((int64_t)SOON_MS << (c->misled < 4 ? c->misled : 4), APART_MS);
+    return c->asked_ms + lk_earlier((int64_t)APART_MS << (c->vain < 3 ? c->vain : 3), APART_MAX_MS);
 }
 
 static void take_sign(lk_cluster *c)
@@ -251,8 +260,8 @@ static void take_sign(lk_cluster *c)
     int64_t now_ms = lk_now_ms();
     lk_sign sign;
     if (!lk_topology_signed(c->topology, &sign)) return;
-    if (now_ms - c->signed_ms > QUIET_MS) c->vain = 0;
-    c->sign = sign;
+    if (now_ms - c->signed_ms > QUIET_MS) c->vain = c->misled = 0;
+    if (!c->is_signed || knows_better(&sign) || !knows_better(&c->sign)) c->sign = sign;
     c->is_signed = true;
     c->signed_ms = now_ms;
     c->next_ms = lk_earlier(c->next_ms, sign_due_ms(c));

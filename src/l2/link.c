@@ -109,6 +109,23 @@ void lk_link_moved(lk_link *link, int64_t now_ms, const char *text)
     link->retry_at_ms = now_ms;
 }
 
+bool lk_link_rests(const lk_link *link)
+{
+    return link->state != LK_LINK_REASSERTING && (link->state != LK_LINK_UP || !link->beat.out);
+}
+
+/* The number of partitions is asked for only on the way up, of the node that has partition 0. */
+bool lk_link_change(lk_link *link, lk_partitions kept, lk_partitions all, int64_t now_ms)
+{
+    bool asks = lk_link_disagrees(link) && lk_partitions_have(all, 0);
+    if (link->state != LK_LINK_UP || !kept.count || asks)
+        lk_link_moved(link, now_ms, "the server has other partitions now: connecting again");
+    lk_link_serve(link, kept); /* what was another node's for a while is met anew */
+    lk_link_serve(link, all);
+    if (link->state == LK_LINK_UP) lk_link_meet_more(link, now_ms);
+    return link->state != LK_LINK_DOWN;
+}
+
 void lk_link_vouched(lk_link *link, int64_t now_ms)
 {
     if (link->state == LK_LINK_UP) lk_link_complete_beat(link, now_ms);
@@ -143,7 +160,11 @@ void lk_link_tick(lk_link *link, int64_t now_us)
         lk_link_lost(link, now_ms, LATCHKEY_UNAVAILABLE, "a beat did not come back through the subscription in time");
         return;
     }
-    if (!link->beat.out && now_ms >= link->next_beat_ms) lk_link_send_beat(link, now_ms, now_us);
+    if (!link->beat.out && now_ms >= link->next_beat_ms) {
+        /* A nonce that is published before the subscription does not come back. */
+        if (link->own_heard) lk_link_send_beat(link, now_ms, now_us);
+        else lk_link_enter(link, LK_LINK_REASSERTING, now_ms);
+    }
     if (link->config->audit_per_s) lk_consistency_recheck(&link->consistency, now_ms, link->l1.still, link->l1.context);
     if (link->state == LK_LINK_UP) lk_link_start_jobs(link, now_ms, now_us);
     lk_consistency_rest(&link->consistency, now_us);

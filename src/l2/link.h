@@ -40,8 +40,8 @@
  *
  * All of that is per partition: which server it was met on, its numbers, whether the server was told, and its lease. A
  * server alone has all partitions, and what happens to one happens to all. A node of a cluster has some of them, and
- * gets others while it runs (lk_link_serve). The link then connects anew. What it had before is a gap like any other.
- * What it did not have is met as on a new server, also if the slot came with all of its keys.
+ * gets others while it runs (lk_link_change). What it keeps goes on: the connections, the numbers, the leases. What it did
+ * not have is met as on a new server, also if the slot came with all of its keys.
  *
  * Why no read of L2 brings back what it should not (guarantee D). A fill's ticket is older than its read. What a replay
  * purges was deleted in Redis before the link read about it in the log. The purge makes every older ticket invalid, and
@@ -64,9 +64,15 @@ void lk_link_beat_now(lk_link *link, int64_t now_ms);
  * connects anew at the next tick; but not more often than once in a while, since two servers may go on answering there. */
 void lk_link_suspect(lk_link *link, uint64_t incarnation);
 
-/* The server is at another address now, or has other partitions: connects anew at once, without the wait that follows a
- * loss. In a cluster that is nothing to log, and no sign: the thread that has the map knows. */
+/* The server is at another address now: connects anew at once, without the wait that follows a loss. In a cluster that is
+ * nothing to log, and no sign: the thread that has the map knows. */
 void lk_link_moved(lk_link *link, int64_t now_ms, const char *text);
+
+/* Nothing is under way that speaks of its partitions: it may be given others. It soon comes to rest, or is lost. */
+bool lk_link_rests(const lk_link *link);
+/* Only while it rests: from now on it serves `all`. Those that it has had without a break are in `kept` too. True: it is
+ * UP, and goes on with them. False: it is DOWN, to be connected anew. */
+bool lk_link_change(lk_link *link, lk_partitions kept, lk_partitions all, int64_t now_ms);
 
 /* Something was received that may change what host.vouched answers. */
 void lk_link_vouched(lk_link *link, int64_t now_ms);

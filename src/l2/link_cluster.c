@@ -1,7 +1,9 @@
 /* The link to a node of a Redis Cluster: what differs from a server alone.
  *
  *   channels   are sharded: one SSUBSCRIBE each, since every slot is a command of its own. The instance's own channel is
- *              in the slot of a partition that the node has, and is subscribed to last
+ *              in the slot of a partition that the node has, and is subscribed to last. If that slot leaves, another one
+ *              takes its place; no beat is sent before it is subscribed to. Redis itself ends what is subscribed to in a
+ *              slot that leaves
  *   numbers    GET q and GET e of each partition, one behind the other: so each partition has an answer of its own
  *   a sign     is given for everything that may mean that another node has a partition now (lk_link_sign)
  *   pulse      what this instance says about itself, on one channel of the cluster, by the node that has partition 0
@@ -28,9 +30,11 @@ bool lk_link_disagrees(const lk_link *link) { return link->config->cluster && !l
 static bool is_deaf(const lk_link *link, unsigned p) { return link->part[p].deaf; }
 static bool is_heard(const lk_link *link, unsigned p) { return !link->part[p].deaf; }
 
+/* Each is answered, in this order. */
 static bool subscribe(lk_link *link, const char *channel)
 {
     const lk_span words[2] = {lk_word("SSUBSCRIBE"), lk_word(channel)};
+    link->subscriptions++;
     return lk_conn_send(&link->conn[LK_LINK_SUBSCRIPTION], 0, words, 2);
 }
 
@@ -45,8 +49,9 @@ bool lk_link_send_shards(lk_link *link)
 {
     bool sent = true;
     link->conn[LK_LINK_SUBSCRIPTION].pushes = true;
-    link->subscriptions = (unsigned)link->partitions.count;
+    link->subscriptions = 0;
     link->heartbeat[0] = 0;
+    link->own_heard = false;
     for (size_t i = 0; sent && i < link->partitions.count; i++) {
         link->part[link->partitions.at[i]].deaf = true;
         sent = subscribe_to(link, link->partitions.at[i]);
@@ -54,49 +59,79 @@ bool lk_link_send_shards(lk_link *link)
     return sent;
 }
 
-/* The instance's own channel, in a slot that the node has. */
-static void subscribe_to_own(lk_link *link, int64_t now_ms)
+/* The instance's own channel, in a slot that the node has. False: it knows of none; then the channel stays as it is. */
+static bool subscribe_to_own(lk_link *link, int64_t now_ms)
 {
     char base[LK_BASE_SIZE];
     lk_partitions heard = lk_link_those(link, is_heard);
-    if (!heard.count) {
-        lk_link_lost(link, now_ms, LATCHKEY_UNAVAILABLE, "the node has none of the slots that it was thought to have");
-        return;
-    }
-    lk_key_base(base, link->config->prefix, heard.at[0]);
+    if (!heard.count) return false;
+    link->own = heard.at[0];
+    link->own_heard = false;
+    link->before_own = link->subscriptions;
+    lk_key_base(base, link->config->prefix, link->own);
     snprintf(link->heartbeat, sizeof link->heartbeat, "%.40sbeat:%016llx", base,
              (unsigned long long)link->past->instance);
-    link->subscriptions = 1;
     if (!subscribe(link, link->heartbeat)) lk_link_no_memory(link, now_ms);
+    return true;
 }
 
-/* One of the subscriptions that the link waits for on its way up was answered. */
-static void count_down(lk_link *link, int64_t now_ms)
+static void need_own(lk_link *link, int64_t now_ms)
 {
-    if (link->state != LK_LINK_SUBSCRIBING || !link->subscriptions || --link->subscriptions) return;
-    if (link->heartbeat[0]) lk_link_subscribed(link, now_ms);
-    else subscribe_to_own(link, now_ms);
+    if (!subscribe_to_own(link, now_ms))
+        lk_link_lost(link, now_ms, LATCHKEY_UNAVAILABLE, "the node has none of the slots that it was thought to have");
 }
 
-static void set_deaf(lk_link *link, const lk_reply *channel, bool deaf)
+void lk_link_subscribe_more(lk_link *link, int64_t now_ms)
 {
-    int64_t p = lk_link_partition_of(link, channel);
-    if (p >= 0) link->part[p].deaf = deaf;
+    bool sent = true;
+    for (size_t i = 0; sent && i < link->partitions.count; i++) {
+        lk_link_part *part = &link->part[link->partitions.at[i]];
+        if (part->met) continue;
+        part->deaf = true;
+        sent = subscribe_to(link, link->partitions.at[i]);
+    }
+    if (!sent) lk_link_no_memory(link, now_ms);
+    else if (!lk_partitions_have(link->partitions, link->own)) need_own(link, now_ms);
+}
+
+/* A SSUBSCRIBE was answered. */
+static void take_answer(lk_link *link, bool subscribed, int64_t now_ms)
+{
+    bool own = link->heartbeat[0] && !link->own_heard && !link->before_own;
+    if (link->before_own) link->before_own--;
+    if (link->subscriptions) link->subscriptions--;
+    if (own && !subscribed) {
+        link->part[link->own].deaf = true;
+        need_own(link, now_ms);
+        return;
+    }
+    link->own_heard |= own;
+    if (!own && link->state == LK_LINK_SUBSCRIBING && !link->subscriptions) need_own(link, now_ms);
+    else if (own && link->state == LK_LINK_SUBSCRIBING) lk_link_subscribed(link, now_ms);
+    else if (own && link->state == LK_LINK_REASSERTING) lk_link_assert(link, now_ms);
+    else if (own) lk_link_beat_now(link, now_ms);
+}
+
+/* Unasked: the link never asks for it. Of what is not its own any more, whoever has the map knows. */
+static void take_unsubscribed(lk_link *link, const lk_reply *channel, int64_t now_ms)
+{
+    bool own = lk_reply_is(channel, link->heartbeat);
+    int64_t p = own ? (int64_t)link->own : lk_link_partition_of(link, channel);
+    if (p < 0 || !lk_partitions_have(link->partitions, (unsigned)p)) return;
+    link->part[p].deaf = true;
+    lk_link_sign(link, LK_LINK_SLOT_LEFT);
+    if (own && link->own_heard) subscribe_to_own(link, now_ms);
 }
 
 bool lk_link_take_shard(lk_link *link, const lk_reply *push, int64_t now_ms)
 {
     const lk_reply *kind = lk_reply_at(push, 0), *channel = lk_reply_at(push, 1);
-    if (lk_error_is_elsewhere(push)) {
-        if (link->state == LK_LINK_SUBSCRIBING && link->heartbeat[0]) lk_link_refused(link, push, now_ms, "");
-        else count_down(link, now_ms);
-        return true;
-    }
-    bool added = lk_reply_is(kind, "ssubscribe");
-    if (!lk_reply_shaped(push, "ssi") || (!added && !lk_reply_is(kind, "sunsubscribe"))) return false;
-    set_deaf(link, channel, !added);
-    if (added) count_down(link, now_ms);
-    else lk_link_sign(link, "a slot has left its node (sunsubscribe)"); /* unasked: the link never asks for it */
+    bool elsewhere = lk_error_is_elsewhere(push), added = lk_reply_is(kind, "ssubscribe");
+    if (!elsewhere && (!lk_reply_shaped(push, "ssi") || (!added && !lk_reply_is(kind, "sunsubscribe")))) return false;
+    int64_t p = added ? lk_link_partition_of(link, channel) : -1;
+    if (p >= 0) link->part[p].deaf = false;
+    if (elsewhere || added) take_answer(link, added, now_ms);
+    else take_unsubscribed(link, channel, now_ms);
     return true;
 }
 

@@ -65,6 +65,7 @@ bool lk_link_take_setup(lk_link *link, const lk_reply *reply, int64_t now_ms);
 
 /* link_tell.c */
 void lk_link_subscribed(lk_link *link, int64_t now_ms);
+void lk_link_meet_more(lk_link *link, int64_t now_ms); /* it has got partitions, and is UP */
 void lk_link_take_assertion(lk_link *link, unsigned partition, const lk_reply *reply, int64_t now_ms);
 /* The server counts its revocations anew: its data set was lost, or replaced in place. From now on it counts as another
  * server. heard_all: every message of the data set before has come. Not if it is being met already. */
@@ -110,6 +111,8 @@ bool lk_link_took_state(lk_link *link, bool forwards, int64_t now_ms);
 
 /* link_cluster.c */
 bool lk_link_send_shards(lk_link *link); /* subscribes */
+/* While UP: to the partitions that are new; and to a channel of its own, if that one's partition has gone. */
+void lk_link_subscribe_more(lk_link *link, int64_t now_ms);
 bool lk_link_ask_numbers(lk_link *link); /* then the rest of the beat */
 bool lk_link_send_pulse(lk_link *link, const char *stats, size_t size);
 /* false: it is a message */

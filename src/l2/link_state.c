@@ -60,7 +60,9 @@ void lk_link_serve(lk_link *link, lk_partitions partitions)
         if (lk_partitions_have(partitions, p)) continue;
         lk_link_note_most(link, p);
         link->fresh -= link->part[p].fresh;
-        link->part[p] = (lk_link_part){0};
+        /* The answer to a replay may still come, on a connection that lives on. */
+        bool asked = link->part[p].sequence.replay != LK_REPLAY_NONE;
+        link->part[p] = (lk_link_part){.sequence.replay = asked ? LK_REPLAY_VOID : LK_REPLAY_NONE};
     }
     link->partitions = partitions;
 }

@@ -92,6 +92,9 @@ typedef struct lk_link_host {
     void (*sign)(void *context, const char *text);
 } lk_link_host;
 
+/* What is said if that is all that is known. */
+#define LK_LINK_SLOT_LEFT "a slot has left its node (sunsubscribe)"
+
 /* What is known of revocations, whichever server told it: it belongs to the handle (book.h). */
 typedef struct lk_link_known {
     lk_cutoffs *cutoffs;
@@ -150,7 +153,10 @@ typedef struct lk_link {
     uint64_t settings_of, settings_said; /* the incarnation whose settings were checked, and what was found */
     bool was_up;
     uint64_t random;           /* for jitter and nonces */
-    char heartbeat[64];        /* this instance's channel */
+    char heartbeat[64];        /* this instance's channel, */
+    unsigned own;              /* in a cluster: the partition whose slot it is in, */
+    bool own_heard;            /* and it is subscribed to; */
+    unsigned before_own;       /* so many other subscriptions are answered before that */
     lk_link_part *part;        /* by partition */
     unsigned *some;            /* a set of partitions: see lk_link_those */
     size_t fresh;              /* how many partitions are fresh */
@@ -185,8 +191,8 @@ bool lk_link_open(lk_link *link, const lk_config *config, lk_partitions partitio
                   const lk_link_host *host, const lk_l1_side *l1, lk_counters *counters, uint64_t seed, int64_t now_ms);
 void lk_link_close(lk_link *link);
 
-/* Only while it is DOWN: from now on it serves these partitions, which must live until it is told of others. A partition
- * that is not among them is forgotten: if it comes back, it is met as on a new server. */
+/* From now on it serves these partitions, which must live until it is told of others. A partition that is not among them
+ * is forgotten: if it comes back, it is met as on a new server. Only while the link is DOWN; else see lk_link_change. */
 void lk_link_serve(lk_link *link, lk_partitions partitions);
 
 /* Called from anywhere: a socket broke, or there was none. The link also calls it when the peer misbehaves. The state

@@ -9,7 +9,8 @@
  * that partition alone waits for a later beat, and is told again.
  *
  * In a cluster, a partition that this link did not have a moment ago is met as on a new server, also if the slot was
- * moved with all of its keys: the node that had it may have done so while another one took over. */
+ * moved with all of its keys: the node that had it may have done so while another one took over. But if it is known that
+ * the slot was moved as a whole (past.h), nothing is lost, and other instances need no time to tell. */
 #include "l2/link_parts.h"
 
 #include "redis/script.h"
@@ -86,7 +87,7 @@ void lk_link_assert(lk_link *link, int64_t now_ms)
         sent = send_assertion(link);
     if (!sent) {
         lk_link_no_memory(link, now_ms);
-    } else if (!link->assertions_out) {
+    } else if (!link->assertions_out && link->own_heard) {
         note_told(link);
         link->next_beat_ms = lk_later(now_ms, link->beat.sent_ms + LK_LINK_BEAT_APART_MS);
         lk_link_enter(link, LK_LINK_UP, now_ms);
@@ -239,14 +240,15 @@ static void meet_new(lk_link *link, int64_t now_ms)
     if (first) return;
     lk_link_empty_for_another(link, new);
     for (size_t i = 0; waits && i < new.count; i++)
-        link->part[new.at[i]].serve_ms = now_ms + lk_link_told_ms(link->config);
+        if (lk_past_whole(link->past, new.at[i]) != link->handshake[LK_LINK_COMMANDS].incarnation)
+            link->part[new.at[i]].serve_ms = now_ms + lk_link_told_ms(link->config);
 }
 
 /* From here on every revocation arrives. The first beat finds what was missed before. */
 void lk_link_subscribed(lk_link *link, int64_t now_ms)
 {
     if (link->was_up) lk_count(link->counters, LK_RECONNECTS, 1);
-    link->was_up = true;
+    link->was_up = link->own_heard = true;
     meet_new(link, now_ms);
     link->replays = 0;
     for (size_t i = 0; i < link->partitions.count; i++) {
@@ -262,6 +264,21 @@ void lk_link_subscribed(lk_link *link, int64_t now_ms)
     link->listed_ms = 0;
     /* Until its first beat came back, a server may still have to be told: the connection broke in the middle of that. */
     if (link->fresh) list_assertions(link, lk_link_those(link, is_fresh), now_ms);
+    lk_link_enter(link, LK_LINK_REASSERTING, now_ms);
+    lk_link_assert(link, now_ms);
+}
+
+/* The partitions that it had are as they were. */
+void lk_link_meet_more(lk_link *link, int64_t now_ms)
+{
+    bool heard = link->heard;
+    lk_link_subscribe_more(link, now_ms);
+    if (link->state != LK_LINK_UP) return;
+    meet_new(link, now_ms);
+    link->assertions = link->asserted = 0;
+    lk_partitions untold = lk_link_those(link, is_untold);
+    if (untold.count) list_assertions(link, untold, now_ms);
+    link->heard |= heard;
     lk_link_enter(link, LK_LINK_REASSERTING, now_ms);
     lk_link_assert(link, now_ms);
 }

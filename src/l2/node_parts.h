@@ -45,7 +45,8 @@ struct lk_node {
 
     /* used by the thread that applies maps only, see topology.c: */
     bool mapped;       /* it is in the map that is applied now, */
-    bool moved;        /* which gave it something, or took something from it */
+    bool moved;        /* which gave it something, or took something from it, */
+    bool keeps;        /* and leaves it something that it had */
     uint64_t slept_in; /* the version of the book in which something was taken from it last */
 
     /* used by the link's thread only: */

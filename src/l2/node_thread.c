@@ -129,20 +129,21 @@ static bool look_up_host(lk_node *node)
     return !lk_host_same(&before, &node->at);
 }
 
-/* Its partitions are others now. The link connects anew at once, as after any loss: so it meets the new ones as it meets
- * any server. */
+/* Its partitions are others now. A link that is up goes on; else it connects anew at once. What ran in a slot that has gone
+ * is not settled by what this node's replicas hold. */
 static void take_others(lk_node *node)
 {
     lk_partitions kept, all;
     int64_t now_ms = lk_now_ms(), soonest_ms = node->remapped_ms + REMAP_APART_MS;
-    bool slept = sleeps(node);
-    lk_link_moved(&node->link, now_ms, "the server has other partitions now: connecting again");
-    lk_node_close_sockets(node);
-    bool elsewhere = look_up_host(node);
+    bool slept = sleeps(node), elsewhere = look_up_host(node);
     look_up_partitions(node, &kept, &all);
-    lk_link_serve(&node->link, kept); /* what was another node's for a while is met anew */
-    lk_link_serve(&node->link, all);
     node->partitions = all;
+    if (elsewhere) lk_link_moved(&node->link, now_ms, "the server is another one now: connecting again");
+    if (lk_link_change(&node->link, kept, all, now_ms)) {
+        lk_pending_unsettle(node->book->pending, node);
+        return;
+    }
+    lk_node_close_sockets(node);
     node->remapped_ms = now_ms;
     node->link.retry_at_ms = sleeps(node) ? INT64_MAX : slept ? now_ms : lk_later(now_ms, soonest_ms);
     if (!sleeps(node) && !elsewhere) return;
@@ -257,7 +258,8 @@ static void *run_link(void *context)
     lk_log_to(node->config->journal);
     struct pollfd poll_fd[POLLED];
     while (!atomic_load_explicit(&node->stop, memory_order_acquire)) {
-        if (atomic_exchange_explicit(&node->remapped, false, memory_order_acq_rel)) take_others(node);
+        if (lk_link_rests(&node->link) && atomic_exchange_explicit(&node->remapped, false, memory_order_acq_rel))
+            take_others(node);
         if (sleeps(node)) lk_node_clear_inbox(node);
         if (atomic_exchange_explicit(&node->beat_wanted, false, memory_order_acq_rel))
             lk_link_beat_now(&node->link, lk_now_ms());

@@ -13,6 +13,9 @@
 typedef struct lk_past_part {
     _Atomic int64_t confirmed_ms; /* when the last good beat was sent; 0: there was none */
     _Atomic uint64_t most;        /* the highest number of a revocation that was known before a server was met */
+    /* The slot was moved to this incarnation of a server by one that has lost nothing: all that was written went with it.
+     * 0: that is not known. Written by the thread that applies maps (topology.c) */
+    _Atomic uint64_t whole;
 } lk_past_part;
 
 typedef struct lk_past {
@@ -38,6 +41,11 @@ static inline int64_t lk_past_confirmed_ms(const lk_past *past, unsigned partiti
 static inline uint64_t lk_past_most(const lk_past *past, unsigned partition)
 {
     return atomic_load_explicit(&past->of[partition].most, memory_order_relaxed);
+}
+
+static inline uint64_t lk_past_whole(const lk_past *past, unsigned partition)
+{
+    return atomic_load_explicit(&past->of[partition].whole, memory_order_relaxed);
 }
 
 void lk_past_note(lk_past *past, unsigned partition, uint64_t number); /* it was known there */

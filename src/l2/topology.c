@@ -134,12 +134,27 @@ static int node_at(lk_topology *t, const lk_host *host, lk_node **out, char *err
     return LATCHKEY_UNAVAILABLE;
 }
 
+static uint64_t serves(const lk_node *node)
+{
+    return lk_node_connected(node) ? atomic_load_explicit(&node->holds, memory_order_relaxed) : 0;
+}
+
+/* Was the slot moved with all that is in it, and where to? Or did the new owner take it over, as a replica that was
+ * promoted, perhaps without the newest writes? What takes over takes all slots of a primary. So a primary that had the
+ * lease, and goes on with others of its slots, was not replaced; and the new owner was a primary before. */
+static uint64_t moved_whole(const lk_lease *lease, const lk_node *from, const lk_node *to)
+{
+    uint64_t had = atomic_load_explicit(&lease->incarnation, memory_order_relaxed);
+    return had && from->keeps && serves(from) == had ? serves(to) : 0;
+}
+
 /* From then on the old owner writes no lease of it. The lease goes on for hits, and names no server, so nothing is put
  * into L1 before the new owner has met it. */
 static void move_locked(lk_book *book, unsigned p, lk_node *from, lk_node *to)
 {
     lk_lock_assert(&book->lock);
     lk_lease *lease = &book->leases->of[p];
+    atomic_store_explicit(&book->past->of[p].whole, moved_whole(lease, from, to), memory_order_relaxed);
     atomic_store_explicit(&book->owner[p], to, memory_order_release);
     atomic_store_explicit(&lease->incarnation, 0, memory_order_relaxed);
     atomic_fetch_add_explicit(&lease->meetings, 1, memory_order_release);
@@ -155,6 +170,10 @@ static bool move_all(lk_topology *t, const lk_server_map *map, lk_node *const *n
     lk_book *book = &t->book;
     bool any = false;
     lk_lock_take(&book->lock);
+    for (unsigned p = 0; p < (unsigned)t->config->partitions; p++) {
+        lk_node *to = map->of[p] < map->servers ? node[map->of[p]] : NULL;
+        if (to && to == lk_book_owner(book, p)) to->keeps = true;
+    }
     for (unsigned p = 0; p < (unsigned)t->config->partitions; p++) {
         lk_node *from = lk_book_owner(book, p), *to = map->of[p] < map->servers ? node[map->of[p]] : NULL;
         if (!to || to == from) continue;
@@ -184,7 +203,7 @@ int lk_topology_apply(lk_topology *t, const lk_server_map *map, char *error, siz
     lk_node *each;
     for (unsigned i = 0; (each = lk_topology_node(t, i)); i++) {
         if (each->moved) lk_node_remap(each);
-        each->moved = each->mapped = false;
+        each->moved = each->mapped = each->keeps = false;
     }
     if (!any) return status;
     lk_bells_ring(&t->book.bells);

@@ -2,7 +2,7 @@
  * does the one that sentinels name. In a cluster each node has its own link and pool, for the partitions that it owns
  * at the moment; a thread of the handle learns which (lk_topology_apply).
  *
- *   lk_topology_apply --owner[p], the lease has no server--> the old owner's link lets go, the new owner's meets
+ *   lk_topology_apply --owner[p], the lease has no server--> the old owner's link lets it go, the new owner's meets it
  *   a link, a caller --lk_topology_sign: the map may be old--> the thread that has the map
  *
  * A node lives until close. One that owns nothing sleeps: no connections, and its thread waits. */

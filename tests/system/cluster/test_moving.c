@@ -98,6 +98,38 @@ static void test_hits_go_on_and_misses_wait(void **state)
     assert_in_range(stats_of(r.hits).l1_misses, 0, MOVES); /* L1 forgets a partition that has arrived */
 }
 
+/* By the links that live on: they do not connect anew. Nothing was lost, so no other instance is waited for (which would take
+ * a quarter of staleness_ms). */
+static void test_a_moved_slot_is_served_at_once(void **state)
+{
+    (void)state;
+    static const char options[] = "staleness_ms=60000&deadline_ms=10000";
+    enum { MOVES = 3 };
+    char token[LATCHKEY_TOKEN_SIZE], others[NODES][LATCHKEY_TOKEN_SIZE];
+    latchkey *lk = cluster_open(nodes, options), *maker = cluster_open(nodes, options);
+    make_session(maker, USER, token);
+    assert_status(lk, LATCHKEY_OK, validate(lk, token));
+    for (int i = 0; i < NODES; i++) {
+        uint64_t user = user_on(nodes, maker, i, USER + 1);
+        while (partition_of_user(maker, user) == partition_of_user(maker, USER))
+            user = user_on(nodes, maker, i, user + 1);
+        make_session(maker, user, others[i]);
+        warm(lk, others[i]);
+    }
+    for (int i = 0; i < MOVES; i++) {
+        journey j = journey_of(lk);
+        set_out(&j);
+        arrive(&j);
+        assert_status(lk, LATCHKEY_OK, validate(lk, token));
+        for (int k = 0; k < NODES; k++) assert_status(lk, LATCHKEY_OK, try_validate(lk, others[k]));
+    }
+    assert_int_equal(stats_of(lk).reconnects, 0);
+    assert_int_equal(stats_of(lk).missed, 0);
+    wait_for(end_session(maker, token) == LATCHKEY_OK); /* and what is revoked there is heard */
+    wait_for(try_validate(lk, token) != LATCHKEY_OK);
+    assert_status(lk, LATCHKEY_NOT_FOUND, validate(lk, token));
+}
+
 /* The questions of other partitions are answered meanwhile. */
 static void test_submitted_misses_wait(void **state)
 {
@@ -275,9 +307,10 @@ int main(void)
 {
 #define ON_NODES(name) cmocka_unit_test_setup_teardown(name, clean_nodes, handle_close_all)
     const struct CMUnitTest tests[] = {
-        ON_NODES(test_hits_go_on_and_misses_wait), ON_NODES(test_submitted_misses_wait),
-        ON_NODES(test_BC_writes_wait_for_the_end), ON_NODES(test_BC_a_move_is_given_up),
-        ON_NODES(test_BC_everyone_while_it_moves), ON_NODES(test_C_an_OK_is_for_good),
+        ON_NODES(test_hits_go_on_and_misses_wait), ON_NODES(test_a_moved_slot_is_served_at_once),
+        ON_NODES(test_submitted_misses_wait),      ON_NODES(test_BC_writes_wait_for_the_end),
+        ON_NODES(test_BC_a_move_is_given_up),      ON_NODES(test_BC_everyone_while_it_moves),
+        ON_NODES(test_C_an_OK_is_for_good),
     };
     return cmocka_run_group_tests(tests, start_nodes, end_nodes);
 }

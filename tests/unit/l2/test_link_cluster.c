@@ -323,6 +323,176 @@ static void partitions_go_and_come_back(void **state)
     model_close(m);
 }
 
+/* As a node is told of another set while its link is up. */
+static void change(redis_model *m, const unsigned *kept, size_t kept_count, const unsigned *at, size_t count)
+{
+    m->now_us += 1000;
+    assert_true(lk_link_rests(&m->link));
+    assert_true(lk_link_change(&m->link, (lk_partitions){kept, kept_count}, (lk_partitions){at, count}, model_ms(m)));
+}
+
+static uint64_t incarnation(const redis_model *m) { return m->link.handshake[0].incarnation; }
+
+/* The connections live on, and the leases of the others. What is new is emptied, told, subscribed to and read, and then
+ * served: at once if nothing can have been lost, else when others have had the time to tell. */
+static void partitions_come_to_a_link_that_lives(void **state)
+{
+    (void)state;
+    for (int whole = 0; whole <= 1; whole++) {
+        redis_model *m = opened_up();
+        change(m, all, 2, all, 2);
+        model_run(m);
+        model_beat(m);
+        lk_recent_made(m->link.recent, 3, B, model_ms(m));
+        m->link.past->of[2].whole = m->link.past->of[3].whole = whole ? incarnation(m) : 77;
+        unsigned emptied[4] = {m->emptied[0], m->emptied[1], m->emptied[2], m->emptied[3]}, met = m->met_of[0];
+        m->lose_messages = 1;
+        model_revoke(m, 1, A);
+        model_clear(m);
+        int64_t came_ms = model_ms(m);
+        change(m, all, 2, all, 4);
+        assert_int_equal(m->link.state, LK_LINK_REASSERTING);
+        model_run(m);
+        assert_int_equal(m->link.state, LK_LINK_UP);
+        model_tick(m, 5);
+        model_run(m);
+        assert_true(m->leased_ms[1] > came_ms); /* without a wait */
+        assert_int_equal(m->leased_ms[3] > came_ms, whole);
+        while (m->leased_ms[3] <= came_ms) model_beat(m);
+        assert_true(whole || m->leased_ms[3] >= came_ms + m->config.staleness_ms / 4);
+        leased_but(m, 4);
+        model_expect(m, "1 SSUBSCRIBE lk:{2}:rev\n", "1 SSUBSCRIBE lk:{3}:rev\n", NULL);
+        model_expect(m, "= met", "= empty", "reassert 1 lk:{3}:s:" B " lk:{3}: cluster " B, "0 GET lk:{0}:q\n",
+                     "= purge " A, "= lease ", NULL);
+        assert_false(model_saw(m, "HSETNX") || model_saw(m, "SSUBSCRIBE lk:{1}") || model_saw(m, "beat:0 "));
+        for (unsigned p = 0; p < 4; p++) assert_int_equal(m->emptied[p] - emptied[p], p > 1 ? 2 : 0);
+        assert_int_equal(m->met_of[0], met);
+        model_clear(m);
+        model_revoke(m, 3, C);
+        model_run(m);
+        assert_true(model_saw(m, "= purge " C)); /* it is heard */
+        assert_int_equal(m->signs, 0);
+        model_close(m);
+    }
+}
+
+/* The others go on. The instance's own channel is in another slot from then on, and no beat is sent before that is heard. */
+static void partitions_leave_a_link_that_lives(void **state)
+{
+    (void)state;
+    redis_model *m = opened_up();
+    unsigned empties = m->empties;
+    model_clear(m);
+    change(m, all + 1, 3, all + 1, 3);
+    assert_non_null(strstr(m->link.heartbeat, "{1}"));
+    model_tick(m, 5);
+    model_serve(m, 0);
+    assert_false(model_saw(m, "GET"));
+    model_run(m);
+    model_tick(m, 0);
+    model_run(m);
+    leased_but(m, 0);
+    assert_true(model_saw(m, "1 SSUBSCRIBE lk:{1}:beat:") && !model_saw(m, ":rev") && !model_saw(m, "HSETNX"));
+    assert_int_equal(m->empties, empties);
+    /* What Redis says of the slot that has left, and what is said there, is nothing to this link. */
+    model_feed(m, 1, "*3\r\n$12\r\nsunsubscribe\r\n$10\r\nlk:{0}:rev\r\n:4\r\n");
+    model_clear(m);
+    model_revoke(m, 0, A);
+    model_run(m);
+    assert_false(model_saw(m, "= purge"));
+    assert_int_equal(m->signs, 0);
+    model_beat(m);
+    leased_but(m, 0);
+    /* With none that it had before, it connects anew. */
+    m->now_us += 1000;
+    assert_false(lk_link_change(&m->link, (lk_partitions){all, 0}, (lk_partitions){all, 1}, model_ms(m)));
+    assert_int_equal(m->link.state, LK_LINK_DOWN);
+    model_connect(m);
+    model_run(m);
+    assert_int_equal(m->link.state, LK_LINK_UP);
+    model_close(m);
+}
+
+/* Redis ends the instance's own channel, as its slot has left: another one is found before the map is known. */
+static void its_own_channel_leaves(void **state)
+{
+    (void)state;
+    redis_model *m = opened_up();
+    char text[160];
+    m->elsewhere[0] = "MOVED 5 other:1";
+    m->elsewhere[1] = "MOVED 6 other:1"; /* which has not been said yet */
+    snprintf(text, sizeof text, "*3\r\n$12\r\nsunsubscribe\r\n$%zu\r\n%s\r\n:4\r\n", strlen(m->link.heartbeat),
+             m->link.heartbeat);
+    model_feed(m, 1, text);
+    assert_true(m->signs > 0);
+    assert_string_equal(m->sign, LK_LINK_SLOT_LEFT);
+    assert_non_null(strstr(m->link.heartbeat, "{1}"));
+    model_run(m);
+    assert_non_null(strstr(m->link.heartbeat, "{2}"));
+    assert_int_equal(m->link.state, LK_LINK_UP);
+    model_tick(m, 5);
+    model_run(m);
+    assert_true(leased(m, 2) && leased(m, 3) && !leased(m, 0) && !leased(m, 1));
+    /* It is never answered: the link gives up. */
+    snprintf(text, sizeof text, "*3\r\n$12\r\nsunsubscribe\r\n$%zu\r\n%s\r\n:4\r\n", strlen(m->link.heartbeat),
+             m->link.heartbeat);
+    model_feed(m, 1, text);
+    model_tick(m, model_beat_due(m));
+    assert_int_equal(m->link.state, LK_LINK_REASSERTING);
+    assert_true(lk_link_wake_ms(&m->link) > model_ms(m));
+    model_tick(m, lk_link_wake_ms(&m->link) - model_ms(m));
+    assert_int_equal(m->link.state, LK_LINK_DOWN);
+    model_close(m);
+}
+
+/* What was asked of the log of a partition that has left, and is back, says nothing about it. */
+static void a_replay_of_a_partition_that_left(void **state)
+{
+    (void)state;
+    redis_model *m = opened_up();
+    model_revoke(m, 2, A);
+    model_beat(m);
+    m->lose_messages = 1;
+    model_revoke(m, 2, B);
+    model_revoke(m, 2, C); /* which shows the gap */
+    model_deliver(m, 1);
+    assert_int_equal(m->link.replays, 1);
+    model_serve(m, 0);
+    static const unsigned others[3] = {0, 1, 3};
+    change(m, others, 3, others, 3);
+    model_serve(m, 1);
+    model_tick(m, 0);
+    m->link.past->of[2].whole = incarnation(m);
+    change(m, others, 3, all, 4);
+    unsigned emptied = m->emptied[2];
+    model_run(m);
+    assert_int_equal(m->link.replays, 0);
+    model_tick(m, 5);
+    model_run(m);
+    assert_int_equal(m->emptied[2], emptied + 1); /* with its first beat, and for no other reason */
+    leased_but(m, 4);
+    assert_int_equal(m->link.part[2].sequence.applied, 3);
+    model_close(m);
+}
+
+/* While a beat is out, or the server is told of something, it does not change. */
+static void it_changes_when_it_rests(void **state)
+{
+    (void)state;
+    redis_model *m = opened_up();
+    assert_true(lk_link_rests(&m->link));
+    model_tick(m, model_beat_due(m));
+    assert_false(lk_link_rests(&m->link));
+    model_run(m);
+    assert_true(lk_link_rests(&m->link));
+    lk_recent_made(m->link.recent, 2, A, model_ms(m));
+    change(m, all, 2, all, 3);
+    assert_false(lk_link_rests(&m->link));
+    lk_link_lost(&m->link, model_ms(m), LATCHKEY_UNAVAILABLE, "cut");
+    assert_true(lk_link_rests(&m->link));
+    model_close(m);
+}
+
 /* The slot moves while its server is to be told: that partition alone waits, until the server was told. */
 static void a_slot_moves_while_it_is_told(void **state)
 {
@@ -461,6 +631,11 @@ int main(void)
         cmocka_unit_test(foreign_keys_in_our_places),
         cmocka_unit_test(partitions_come),
         cmocka_unit_test(partitions_go_and_come_back),
+        cmocka_unit_test(partitions_come_to_a_link_that_lives),
+        cmocka_unit_test(partitions_leave_a_link_that_lives),
+        cmocka_unit_test(its_own_channel_leaves),
+        cmocka_unit_test(a_replay_of_a_partition_that_left),
+        cmocka_unit_test(it_changes_when_it_rests),
         cmocka_unit_test(a_slot_moves_while_it_is_told),
         cmocka_unit_test(it_is_agreed_how_many_partitions_there_are),
         cmocka_unit_test(a_loss_is_a_sign),

@@ -33,6 +33,8 @@ static struct world {
     void (*purge)(void *, const char *);
 } w;
 
+static unsigned changes; /* of the set, on a link that lived on, in all worlds */
+
 static unsigned below(unsigned n)
 {
     w.random = w.random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
@@ -120,10 +122,22 @@ static void serve(void)
     for (unsigned p = 0; p < PARTITIONS; p++)
         if (below(4)) at[w.served++] = p;
     w.m->now_us += 1000;
-    lk_link_moved(&w.m->link, model_ms(w.m), "other partitions");
-    lk_link_serve(&w.m->link, (lk_partitions){at, w.served});
+    lk_partitions all = {at, w.served};
+    static unsigned both[PARTITIONS];
+    size_t kept = 0;
+    for (size_t i = 0; i < all.count; i++)
+        if (below(8) && lk_partitions_have(w.m->link.partitions, at[i])) both[kept++] = at[i];
+    for (unsigned p = 0; p < PARTITIONS; p++)
+        w.m->link.past->of[p].whole = below(2) ? w.m->link.handshake[0].incarnation : 0;
+    bool lives = lk_link_rests(&w.m->link) && below(4);
+    if (lives) lives = lk_link_change(&w.m->link, (lk_partitions){both, kept}, all, model_ms(w.m));
+    else {
+        lk_link_moved(&w.m->link, model_ms(w.m), "other partitions");
+        lk_link_serve(&w.m->link, all);
+    }
+    changes += lives;
     w.m->link.past->agreed = below(8) != 0;
-    if (w.served) model_connect(w.m);
+    if (w.served && !lives) model_connect(w.m);
 }
 
 static void deliver(void)
@@ -205,6 +219,7 @@ static void no_lease_before_what_was_revoked_is_known(void **state)
 {
     (void)state;
     for (uint64_t seed = 0; seed < WORLDS; seed++) one_world(unit_seed() + seed);
+    assert_true(changes > WORLDS);
 }
 
 int main(void)

@@ -143,6 +143,45 @@ static void test_what_no_server_has_keeps_its_owner(void **state)
     assert_ptr_equal(owner(4), second);
 }
 
+/* As if its link were up; its thread would say that it is not. */
+static void lease_all(lk_node *node, uint64_t incarnation)
+{
+    lk_node_stop(node);
+    node->connected = true;
+    for (unsigned p = 0; p < PARTITIONS; p++)
+        if (owner(p) == node) confirm(node, p, incarnation);
+}
+
+/* Only if nothing can have been lost on the way. */
+static void test_C_a_slot_that_was_moved_as_a_whole(void **state)
+{
+    (void)state;
+    split(1, 2, 4);
+    lk_node *first = owner(0), *second = owner(4);
+    lease_all(first, X);
+    lease_all(second, Y);
+    split(1, 2, 3);
+    assert_int_equal(lk_past_whole(book->past, 3), Y);
+    assert_int_equal(lk_past_whole(book->past, 4), 0); /* it was not moved */
+    split(1, 2, 4);
+    assert_int_equal(lk_past_whole(book->past, 3), 0); /* the second one has had no lease of it */
+    lease_all(first, X);
+    split(1, 3, 4); /* all of the second one's: its replica may have been promoted */
+    for (unsigned p = 4; p < PARTITIONS; p++) assert_int_equal(lk_past_whole(book->past, p), 0);
+    lease_all(owner(4), Y);
+    owner(4)->connected = false;
+    split(1, 3, 3); /* the new owner may be another server by now */
+    assert_int_equal(lk_past_whole(book->past, 3), 0);
+    lease_all(owner(4), Y);
+    first->connected = false; /* and so may the old one */
+    split(1, 3, 2);
+    assert_int_equal(lk_past_whole(book->past, 2), 0);
+    lease_all(first, X);
+    first->holds = Y;
+    split(1, 3, 1); /* it is another server than the one that had the lease */
+    assert_int_equal(lk_past_whole(book->past, 1), 0);
+}
+
 static void test_C_an_owner_that_was_replaced_writes_nothing(void **state)
 {
     (void)state;
@@ -344,6 +383,7 @@ int main(void)
         TEST(test_before_the_map_nothing_is_served),
         TEST(test_a_map_gives_each_partition_to_its_server),
         TEST(test_what_no_server_has_keeps_its_owner),
+        TEST(test_C_a_slot_that_was_moved_as_a_whole),
         TEST(test_C_an_owner_that_was_replaced_writes_nothing),
         TEST(test_B_what_was_ended_at_the_old_owner_is_made_again),
         TEST(test_news_of_another_nodes_server_are_no_suspicion),
