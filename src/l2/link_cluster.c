@@ -95,7 +95,7 @@ void lk_link_subscribe_more(lk_link *link, int64_t now_ms)
 }
 
 /* A SSUBSCRIBE was answered. */
-static void take_answer(lk_link *link, bool subscribed, int64_t now_ms)
+static void take_subscription(lk_link *link, bool subscribed, int64_t now_ms)
 {
     bool own = link->heartbeat[0] && !link->own_heard && !link->before_own;
     if (link->before_own) link->before_own--;
@@ -130,7 +130,7 @@ bool lk_link_take_shard(lk_link *link, const lk_reply *push, int64_t now_ms)
     if (!elsewhere && (!lk_reply_shaped(push, "ssi") || (!added && !lk_reply_is(kind, "sunsubscribe")))) return false;
     int64_t p = added ? lk_link_partition_of(link, channel) : -1;
     if (p >= 0) link->part[p].deaf = false;
-    if (elsewhere || added) take_answer(link, added, now_ms);
+    if (elsewhere || added) take_subscription(link, added, now_ms);
     else take_unsubscribed(link, channel, now_ms);
     return true;
 }
