@@ -37,6 +37,10 @@ struct lk_book {
     uint64_t version;                  /* how often the owner of partitions changed */
     uint64_t retried;                  /* revocations that a link has made since a call gave up */
     uint64_t since[LK_PARTITIONS_MAX]; /* the version in which the owner last changed */
+    struct {
+        lk_node *node;
+        uint64_t incarnation;
+    } leased[LK_PARTITIONS_MAX]; /* what server last had the partition's lease */
 };
 
 /* OK or NO_MEMORY. `config` must live longer than the book. */

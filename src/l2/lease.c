@@ -57,8 +57,11 @@ void lk_lease_confirm(lk_node *node, lk_partitions partitions, int64_t sent_ms, 
     atomic_store_explicit(&node->holds, incarnation, memory_order_relaxed);
     lk_lock_take(&book->lock);
     for (size_t i = 0; i < partitions.count; i++)
-        if (lk_book_owner(book, partitions.at[i]) == node)
+        if (lk_book_owner(book, partitions.at[i]) == node) {
             confirm_one(node, &book->leases->of[partitions.at[i]], sent_ms, incarnation, server_ahead_us);
+            book->leased[partitions.at[i]].node = node;
+            book->leased[partitions.at[i]].incarnation = incarnation;
+        }
     lk_lock_give(&book->lock);
     lk_bells_ring(&book->bells);
     lk_lock_take(&book->lock);

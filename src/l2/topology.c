@@ -140,12 +140,15 @@ static uint64_t serves(const lk_node *node)
 }
 
 /* Was the slot moved with all that is in it, and where to? Or did the new owner take it over, as a replica that was
- * promoted, perhaps without the newest writes? What takes over takes all slots of a primary. So a primary that had the
- * lease, and goes on with others of its slots, was not replaced; and the new owner was a primary before. */
-static uint64_t moved_whole(const lk_lease *lease, const lk_node *from, const lk_node *to)
+ * promoted, perhaps without the newest writes? What takes over takes all slots of a primary. So a primary that goes on with
+ * others of its slots was not replaced; and the new owner was a primary before. The one that last had the lease may not
+ * be the last owner: nodes learn of a move one after the other, so a map may be older than the one before. */
+static uint64_t moved_whole_locked(const lk_book *book, unsigned p, const lk_node *from, const lk_node *to)
 {
-    uint64_t had = atomic_load_explicit(&lease->incarnation, memory_order_relaxed);
-    return had && from->keeps && serves(from) == had ? serves(to) : 0;
+    lk_lock_assert(&book->lock);
+    const lk_node *had = book->leased[p].node;
+    bool lasts = had && had->keeps && serves(had) == book->leased[p].incarnation;
+    return lasts && from->keeps && serves(from) ? serves(to) : 0;
 }
 
 /* From then on the old owner writes no lease of it. The lease goes on for hits, and names no server, so nothing is put
@@ -154,7 +157,8 @@ static void move_locked(lk_book *book, unsigned p, lk_node *from, lk_node *to)
 {
     lk_lock_assert(&book->lock);
     lk_lease *lease = &book->leases->of[p];
-    atomic_store_explicit(&book->past->of[p].whole, moved_whole(lease, from, to), memory_order_relaxed);
+    uint64_t whole = moved_whole_locked(book, p, from, to);
+    atomic_store_explicit(&book->past->of[p].whole, whole, memory_order_relaxed);
     atomic_store_explicit(&book->owner[p], to, memory_order_release);
     atomic_store_explicit(&lease->incarnation, 0, memory_order_relaxed);
     atomic_fetch_add_explicit(&lease->meetings, 1, memory_order_release);
