@@ -13,7 +13,7 @@ A history is lines in any order; times are nanoseconds of one clock that all pro
   everyone -                         a revocation of every session
   @bound MS, @tick MS                the bound of guarantee C, and how coarse clocks are
   @fault-begin -, @fault-end -       (START) when the fault was there
-  @lost FROM_NS                      from START on the server may have lost what it was told since FROM_NS
+  @lost FROM_NS                      at some moment from START to END the server may have lost what it was told since FROM_NS
   @drained -                         at START no revocation of PROCESS was pending any more
 
 A session is absent, then live (from a create that answered OK), then revoked. A call takes effect at some moment between
@@ -100,7 +100,7 @@ class History:
         for session in self.sessions.values():
             session.revokes += [end for end in map(session.ended_with_all, presses) if end]
         self.bound, self.tick = self.setting('@bound'), self.setting('@tick')
-        self.lost = [(e.start, int(e.session)) for e in self.events if e.operation == '@lost']
+        self.lost = [(e.start, e.end, int(e.session)) for e in self.events if e.operation == '@lost']
         self.drained = collections.defaultdict(list)
         for e in sorted(self.events):
             if e.operation == '@drained':
@@ -146,7 +146,7 @@ def wrong_admission(h, c, session):
 
 
 def may_be_lost(h, c, made):
-    return any(c.end > at and made.end > since and made.start < at for at, since in h.lost)
+    return any(c.end > start and made.end > since and made.start < end for start, end, since in h.lost)
 
 
 def excused(h, c, session):

@@ -48,13 +48,14 @@ class Cluster:
         wait_for('the replicas follow', lambda: all(self.follows(node) for node in self.nodes[PRIMARIES:]))
         wait_for('the nodes agree', self.agrees)
         for replica in self.nodes[PRIMARIES:]:
-            wait_for('all know the replicas', lambda replica=replica: all(
-                f'{self.ids[replica]} ' in text and 'slave' in text.partition(self.ids[replica])[2].splitlines()[0]
-                for text in (node.command('CLUSTER', 'NODES') for node in self.nodes)))
+            wait_for('all know the replicas', lambda replica=replica: all(self.knows_replica(node, replica) for node in self.nodes))
 
     def knows_all(self, node):
         text = node.command('CLUSTER', 'NODES')
         return 'handshake' not in text and 'noaddr' not in text and all(one in text for one in self.ids.values())
+
+    def knows_replica(self, node, replica):
+        return 'slave' in node.command('CLUSTER', 'NODES').partition(f'{self.ids[replica]} ')[2].splitlines()[0]
 
     @staticmethod
     def follows(node):
@@ -87,6 +88,9 @@ class Cluster:
     def replica_of(self, primary):
         return self.nodes[self.nodes.index(primary) + PRIMARIES]
 
+    def slots_of(self, node):
+        return [slot for first, last, owner in self.map_of(node) if owner is node for slot in range(first, last + 1)]
+
     def numbers(self, node):
         """How many revocations this node has counted, in the partitions that it owns."""
         count = 0
@@ -99,8 +103,7 @@ class Cluster:
 
     def refusals(self, *names):
         """How often the nodes answered so."""
-        return sum(int((node.info('errorstats', 'errorstat_' + name) or '=0').rpartition('=')[2])
-                   for node in self.running() for name in names)
+        return sum(node.errors(*names) for node in self.running())
 
     def place(self, letter):
         if self.wires:
@@ -109,6 +112,21 @@ class Cluster:
         return 'redis+cluster://' + ','.join(f'{host}:{node.port}' for node in self.nodes[:PRIMARIES])
 
     # ------------------------------------------------------------------------------------------ what is done --
+    def join(self, name, replica_of=None):
+        """One more node, which all know: a primary without slots, or a replica that has everything."""
+        node = self.lab.redis(name, *self.lab.row.server)
+        node.command('CONFIG', 'SET', 'cluster-node-timeout', PATIENT_MS)
+        node.command('CONFIG', 'SET', 'cluster-announce-ip', '127.0.0.1')
+        self.ids[node] = node.command('CLUSTER', 'MYID')
+        node.command('CLUSTER', 'MEET', '127.0.0.1', self.nodes[0].port)
+        self.nodes.append(node)
+        wait_for('each node knows the new one', lambda: all(self.knows_all(one) for one in self.nodes))
+        if replica_of:
+            node.command('CLUSTER', 'REPLICATE', self.ids[replica_of])
+            wait_for('the new replica follows', lambda: self.follows(node))
+            wait_for('all know the new replica', lambda: all(self.knows_replica(one, node) for one in self.nodes))
+        return node
+
     def node_timeout(self, ms):
         for node in self.running():
             node.command('CONFIG', 'SET', 'cluster-node-timeout', ms)
@@ -140,9 +158,8 @@ class Cluster:
         source.command('CLUSTER', 'SETSLOT', slot, 'STABLE')
         target.command('CLUSTER', 'SETSLOT', slot, 'STABLE')
 
-    def move_all(self, source, target):
-        """All its slots, with what is in them. Those without a key are named to others in one go."""
-        slots = [slot for first, last, owner in self.map_of(source) if owner is source for slot in range(first, last + 1)]
+    def move(self, source, target, slots):
+        """These slots, with what is in them. Those without a key are named to others in one go."""
         full = [slot for slot in slots if source.command('CLUSTER', 'COUNTKEYSINSLOT', slot)]
         empty = [slot for slot in slots if slot not in full]
         target.pipeline(['CLUSTER', 'SETSLOT', slot, 'IMPORTING', self.ids[source]] for slot in empty)
@@ -153,23 +170,52 @@ class Cluster:
             self.finish(slot, source, target)
         return len(slots), len(full)
 
-    def await_promotion(self, replica, since=None):
-        """From any moment of it on, what the old primary was told since `since` may be lost."""
-        def look():
-            if since is not None:
-                self.lab.mark('lost', since)
-            return self.is_primary(replica) and self.agrees()
-        wait_for('the replica is the primary', look)
+    def await_promotion(self, replica):
+        wait_for('the replica is the primary', lambda: self.is_primary(replica) and self.agrees())
 
-    def failover(self, replica, *how, since=None):
-        """An election that too few took part in is asked for again."""
+    def failover(self, replica, *how):
+        """The replica is the primary then; others may not know yet. An election that too few took part in is asked for again."""
         for _ in range(6):
             replica.command('CLUSTER', 'FAILOVER', *how)
             until = time.monotonic() + 10
             while time.monotonic() < until:
                 if self.is_primary(replica):
-                    return self.await_promotion(replica, since)
-                if since is not None:
-                    self.lab.mark('lost', since)
+                    return
                 time.sleep(0.01)
         raise Failed('the replica does not become the primary')
+
+
+class Fence:
+    """Watches two sides of a cluster that is cut in two: until when does the old primary answer, and since when does the new one?
+    `overlap_ms` is how long both did, at most; below 0 there was a gap."""
+
+    def __init__(self, cluster, old, new):
+        self.sides, self.key = (old, new), self.a_key_of(cluster, old)
+        self.old_until = self.new_from = None
+        self.new_asked = time.monotonic()
+
+    @staticmethod
+    def a_key_of(cluster, node):
+        return next(key for key in (f'lk:{{{p}}}:q' for p in range(PARTITIONS))
+                    if cluster.owner(node.command('CLUSTER', 'KEYSLOT', key)) is node)
+
+    def serves(self, node):
+        try:
+            node.command('GET', self.key)
+            return True
+        except RedisError:
+            return False
+
+    def look(self):
+        old, new = self.sides
+        if self.old_until is None and not self.serves(old):
+            self.old_until = time.monotonic()
+        asked = time.monotonic()
+        if self.new_from is None:
+            if self.serves(new):
+                self.new_from = self.new_asked
+            self.new_asked = asked
+        return self.old_until is not None and self.new_from is not None
+
+    def overlap_ms(self):
+        return round(1000 * (self.old_until - self.new_from))

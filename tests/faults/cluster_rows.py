@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Rows on a real Redis Cluster of three primaries and three replicas."""
+import contextlib
 import time
 
-from cluster import FIRST_CALLS_FROM, PATIENT_MS, PRIMARIES, Cluster
-from lab import wait_for
-from rows import row
+from cluster import FIRST_CALLS_FROM, PATIENT_MS, PRIMARIES, Cluster, Fence
+from lab import PARTITIONS, wait_for
+from rows import growth, row, since_now
 
 SECOND = 10**9
 CLUSTER = []  # their names
@@ -27,16 +28,19 @@ def with_bus(lab):
     lab.cluster = Cluster(lab, wires=True, bus=True)
 
 
+def with_two_replicas(lab):
+    lab.cluster = Cluster(lab)
+    lab.cluster.join('second', replica_of=lab.cluster.nodes[1])
+
+
 def cluster_row(name, about, setup=with_cluster, full_coverage='no', **more):
     CLUSTER.append(name)
     return row(name, 'cluster: ' + about, server=nodes(full_coverage), setup=setup, **more)
 
 
-def ended_at(lab, node):
-    """Waits until sessions are ended at this node, however slow the machine is. Returns: how many were, until it is asked."""
-    before = lab.cluster.numbers(node)
-    wait_for('sessions are ended there', lambda: lab.cluster.numbers(node) > before)
-    return lambda: lab.cluster.numbers(node) - before
+def ended_at(lab, node, where='at the new one'):
+    """The fault lasts until sessions were ended at this node."""
+    return lab.last_until(since_now(lambda: lab.cluster.numbers(node)), f'revocations {where}')
 
 
 def says_down(node):
@@ -44,33 +48,38 @@ def says_down(node):
 
 
 # ------------------------------------------------------------------------------------------------ slots move --
-def in_steps(lab, first, end):
-    """Three partitions, one of each primary, begin to move, stand still for longer than the bound, and go on to their `end`; again
-    and again. `first`: do the numbers go first, or the sessions; half of the keys go before all stands still. None: no key
-    has left by then."""
-    cluster, times = lab.cluster, [0]
-    before = cluster.refusals('ASK', 'TRYAGAIN')
+def answers_met(lab, *names):
+    return since_now(lambda: lab.cluster.refusals(*names))
 
-    def start(partition):
-        slot = cluster.slot(partition)
-        source = cluster.owner(slot)
-        target = cluster.nodes[(cluster.nodes.index(source) + 1) % PRIMARIES]
-        cluster.begin(slot, source, target)
-        if first is not None:
-            keys = sorted(cluster.keys_in(source, slot), key=lambda key: key.endswith(':q') != first)
-            cluster.carry(source, target, keys[:(len(keys) + 1) // 2])
-        return slot, source, target
+
+def set_out(lab, partition, first=None):
+    """Its slot begins to move to the next primary. `first`: do the numbers go first, or the sessions; half of the keys go at once. None:
+    no key goes yet."""
+    cluster = lab.cluster
+    slot = cluster.slot(partition)
+    source = cluster.owner(slot)
+    target = cluster.nodes[(cluster.nodes.index(source) + 1) % PRIMARIES]
+    cluster.begin(slot, source, target)
+    if first is not None:
+        keys = sorted(cluster.keys_in(source, slot), key=lambda key: key.endswith(':q') != first)
+        cluster.carry(source, target, keys[:(len(keys) + 1) // 2])
+    return slot, source, target
+
+
+def in_steps(lab, first, end, partitions=(0, 1, 3)):
+    """Partitions, of each primary at least one, begin to move, stand still for longer than the bound, and go on to their `end`; again
+    and again."""
+    times, met = [0], answers_met(lab, 'ASK', 'TRYAGAIN')
 
     def move():
-        moving = [start(partition) for partition in (0, 1, 3)]
+        moving = [set_out(lab, partition, first) for partition in partitions]
         time.sleep(1.5 * lab.staleness_ms / 1000)
         for one in moving:
             end(*one)
+        wait_for('the nodes agree', lab.cluster.agrees)
         times[0] += len(moving)
-    lab.last(every_s=0.1, action=move)
-    wait_for('the nodes agree', cluster.agrees)
-    met = cluster.refusals('ASK', 'TRYAGAIN') - before
-    return lambda _lab: (times[0] > 0 and met > 0, f'{times[0]} moves, {met} answers ASK or TRYAGAIN')
+    evidence = lab.last_until(met, 'answers ASK or TRYAGAIN', every_s=0.1, action=move)
+    return f'{times[0]} moves, {evidence}'
 
 
 @cluster_row('cluster-numbers', 'slots move, the numbers of the revocations first')
@@ -88,32 +97,48 @@ def cluster_given_up(lab):
     return in_steps(lab, None, lab.cluster.give_up)
 
 
+@cluster_row('cluster-all', 'all partitions move at once', long=True)
+def cluster_all(lab):
+    return in_steps(lab, True, lab.cluster.finish, range(PARTITIONS))
+
+
 @cluster_row('cluster-emptied', 'all slots of a primary move; emptied, it becomes a replica and still answers')
 def cluster_emptied(lab):
     source, target = lab.cluster.nodes[1], lab.cluster.nodes[2]
-    slots, full = lab.cluster.move_all(source, target)
+    slots, full = lab.cluster.move(source, target, lab.cluster.slots_of(source))
     wait_for('the nodes agree', lab.cluster.agrees)
     wait_for('the emptied node is a replica', lambda: not lab.cluster.is_primary(source))
     lab.over()
-    evidence = ended_at(lab, target)
-    lab.last()
-    return lambda _lab: (True, f'{slots:,} slots, {full} with keys; then {evidence()} revocations at the other')
+    return f"{slots:,} slots, {full} with keys; then {ended_at(lab, target, 'at the other')}"
+
+
+@cluster_row('cluster-added', 'a primary is added, and a quarter of the slots of each other one moves to it')
+def cluster_added(lab):
+    cluster, slots, full = lab.cluster, 0, 0
+    new = cluster.join('added')
+    for source in cluster.nodes[:PRIMARIES]:
+        mine = cluster.slots_of(source)
+        partitions = [slot for slot in map(cluster.slot, range(PARTITIONS)) if slot in mine]
+        some = set(mine[:len(mine) // 4]) - set(partitions) | {partitions[0]}
+        moved = cluster.move(source, new, sorted(some))
+        slots, full = slots + moved[0], full + moved[1]
+    wait_for('the nodes agree', cluster.agrees)
+    lab.over()
+    return f'{slots:,} slots, {full} with keys; then {ended_at(lab, new)}'
 
 
 # ------------------------------------------------------------------------------------- primaries change --
-def replaced(lab, new):
-    """The replica is the primary now; that lasts for a while."""
-    lab.cluster.node_timeout(PATIENT_MS)
-    ended = ended_at(lab, new)
-    lab.last()
-    return lambda _lab: (True, f'{ended()} revocations at the new one')
+def losing(lab, since):
+    return contextlib.nullcontext() if since is None else lab.losing(since)
 
 
 def ordered(lab, *how, since=None):
     new = lab.cluster.replica_of(lab.cluster.nodes[1])
     lab.over()
-    lab.cluster.failover(new, *how, since=since)
-    return replaced(lab, new)
+    with losing(lab, since):
+        lab.cluster.failover(new, *how)
+        lab.cluster.await_promotion(new)
+    return ended_at(lab, new)
 
 
 @cluster_row('cluster-failover', 'CLUSTER FAILOVER')
@@ -121,20 +146,29 @@ def cluster_failover(lab):
     return ordered(lab)
 
 
-@cluster_row('cluster-force', 'CLUSTER FAILOVER FORCE', long=True)
+@cluster_row('cluster-force', 'CLUSTER FAILOVER FORCE')
 def cluster_force(lab):
     return ordered(lab, 'FORCE', since=time.monotonic_ns() - SECOND)
 
 
-@cluster_row('cluster-kill', 'a primary dies, its replica is elected; it starts again with nothing')
-def cluster_kill(lab):
-    cluster, since, old = lab.cluster, time.monotonic_ns() - SECOND, lab.cluster.nodes[1]
+@cluster_row('cluster-takeover', 'CLUSTER FAILOVER TAKEOVER: no node is asked', long=True)
+def cluster_takeover(lab):
+    return ordered(lab, 'TAKEOVER', since=time.monotonic_ns() - SECOND)
+
+
+def killed(lab, since):
+    """The second primary dies and starts again with nothing when another has been elected."""
+    cluster, old = lab.cluster, lab.cluster.nodes[1]
+    slot = cluster.slots_of(old)[0]
     cluster.node_timeout(1000)
     cluster.away.add(old)
-    old.kill()
     lab.over()
-    cluster.await_promotion(cluster.replica_of(old), since)
-    evidence = replaced(lab, cluster.replica_of(old))
+    with losing(lab, since):
+        old.kill()
+        wait_for('a replica is the primary', lambda: cluster.agrees() and cluster.owner(slot) is not old)
+    new = cluster.owner(slot)
+    cluster.node_timeout(PATIENT_MS)
+    evidence = ended_at(lab, new)
     old.boot()
     cluster.away.discard(old)
     wait_for('it follows the new one', lambda: cluster.follows(old))
@@ -142,54 +176,101 @@ def cluster_kill(lab):
     return evidence
 
 
+@cluster_row('cluster-kill', 'a primary dies, its replica is elected; it starts again with nothing')
+def cluster_kill(lab):
+    return killed(lab, time.monotonic_ns() - SECOND)
+
+
 @cluster_row('cluster-stopped', 'a primary gets SIGSTOP, its replica is elected; SIGCONT')
 def cluster_stopped(lab):
     cluster, since, old = lab.cluster, time.monotonic_ns() - SECOND, lab.cluster.nodes[1]
+    new = cluster.replica_of(old)
     cluster.node_timeout(1000)
     cluster.away.add(old)
-    old.process.freeze()
     lab.over()
-    cluster.await_promotion(cluster.replica_of(old), since)
-    old.process.thaw()
-    cluster.away.discard(old)
-    evidence = replaced(lab, cluster.replica_of(old))
+    with losing(lab, since):
+        old.process.freeze()
+        cluster.await_promotion(new)
+        old.process.thaw()
+        cluster.away.discard(old)
+    cluster.node_timeout(PATIENT_MS)
+    evidence = ended_at(lab, new)
     wait_for('it follows the new one', lambda: cluster.follows(old))
     return evidence
+
+
+@cluster_row('cluster-durable', 'durability=1, two replicas: a primary dies, one is elected; nothing is lost', setup=with_two_replicas,
+             options='&durability=1', long=True)
+def cluster_durable(lab):
+    return killed(lab, None)
+
+
+# ------------------------------------------------------------------------------- a primary changes while a slot moves --
+def changes(lab, first, changed):
+    """A slot stands still in the middle of its move, `changed` says which of the two primaries is replaced, and the move is begun again
+    with the new one. Redis 7 tells replicas nothing of a move, so the new one knows of none; and where the slot goes to, it has no owner
+    until one is named."""
+    cluster, met = lab.cluster, answers_met(lab, 'ASK', 'TRYAGAIN')
+    slot, source, target = set_out(lab, 1, first)
+    lab.last(1.5 * lab.staleness_ms / 1000, seen=met)
+    old = changed(source, target)
+    new = cluster.replica_of(old)
+    cluster.failover(new)
+    wait_for('the old one follows', lambda: cluster.follows(old))
+    lab.last(1.5 * lab.staleness_ms / 1000)
+    source, target = (new if one is old else one for one in (source, target))
+    target.command('CLUSTER', 'SETSLOT', slot, 'NODE', cluster.ids[source])
+    cluster.begin(slot, source, target)
+    cluster.finish(slot, source, target)
+    wait_for('the nodes agree', cluster.agrees)
+    lab.over()
+    return f"{met()} answers ASK or TRYAGAIN; then {ended_at(lab, target, 'where it went')}"
+
+
+@cluster_row('cluster-moving-source', 'CLUSTER FAILOVER where a slot comes from, before a key has left; then it moves', long=True)
+def cluster_moving_source(lab):
+    return changes(lab, None, lambda source, _target: source)
+
+
+@cluster_row('cluster-moving-target', 'CLUSTER FAILOVER where a slot goes to, when half of its keys are there; then the rest', long=True)
+def cluster_moving_target(lab):
+    return changes(lab, True, lambda _source, target: target)
 
 
 # ------------------------------------------------------------------------------------------------ cut off --
 @cluster_row('cluster-cut', 'B is cut off from one primary, and not from the others', setup=with_wires)
 def cluster_cut(lab):
     wire, primary = lab.cluster.wires['B'][1], lab.cluster.nodes[1]
+    lapses = growth(lab.b, 'lapses')
     wire.rule('all both any - freeze')
-    ended = ended_at(lab, primary)
-    lab.last()
-    made = ended()
-    trouble = lab.b.stat()['trouble']
+    lab.last(seen=lapses)
+    evidence = ended_at(lab, primary, 'there meanwhile')
+    evidence += f"; B: {lab.b.stat()['trouble'][:60]}"
     wire.clear()
     wire.close()
-    return lambda _lab: (bool(trouble), f'{made} revocations there meanwhile; B: {trouble[:60]}')
+    return evidence
 
 
-@cluster_row('cluster-minority', 'a primary is cut off from all nodes, B beside it; A goes on with its replica', setup=with_bus,
-             long=True)
-def cluster_minority(lab):
-    """Both sides go on: the instance that is cut off has the primary in the minority alone, the other has all but that one."""
+def minority(lab, node_timeout_ms):
+    """Both sides go on: the instance that is cut off has the primary in the minority alone, the other has all but that one. Redis' own
+    fence stops that primary; while both serve, the bound of C is longer by so much."""
     cluster, since, old = lab.cluster, time.monotonic_ns() - SECOND, lab.cluster.nodes[0]
-    cluster.node_timeout(1000)
-    cut = [cluster.wires['A'][0], *cluster.wires['B'][1:]]
-    for wire in cut:
-        wire.rule('all both any - freeze')
-    cluster.bus[0].bar()
-    for wire in cluster.bus[1:]:
-        wire.bar(FIRST_CALLS_FROM)
     new = cluster.replica_of(old)
-    cluster.away.add(old)
-    cluster.await_promotion(new, since)
-    wait_for('the one cut off says that it is down', lambda: says_down(old))
-    ended = ended_at(lab, new)
-    lab.last()
-    after = ended()
+    cluster.node_timeout(node_timeout_ms)
+    fence = Fence(cluster, old, new)
+    cut = [cluster.wires['A'][0], *cluster.wires['B'][1:]]
+    with lab.losing(since):
+        for wire in cut:
+            wire.rule('all both any - freeze')
+        cluster.bus[0].bar()
+        for wire in cluster.bus[1:]:
+            wire.bar(FIRST_CALLS_FROM)
+        cluster.away.add(old)
+        wait_for('the old one has stopped, and the new one serves', fence.look)
+    overlap_ms = fence.overlap_ms()
+    lab.fence_ms = max(0, overlap_ms)
+    cluster.await_promotion(new)
+    evidence = ended_at(lab, new)
     for wire in cluster.bus:
         wire.unbar()
     for wire in cut:
@@ -199,7 +280,22 @@ def cluster_minority(lab):
     lab.over()
     wait_for('it follows the new one', lambda: not cluster.is_primary(old) and cluster.follows(old))
     cluster.node_timeout(PATIENT_MS)
-    return lambda _lab: (True, f'it knew that it is in a minority; {after} revocations at the new one')
+    return f'the old one stopped {abs(overlap_ms):,} ms {"after" if overlap_ms > 0 else "before"} the new one began; {evidence}'
+
+
+@cluster_row('cluster-minority', 'a primary is cut off from all nodes, B beside it; A goes on with its replica', setup=with_bus, long=True)
+def cluster_minority(lab):
+    return minority(lab, 1000)
+
+
+@cluster_row('cluster-minority-4', 'the same with cluster-node-timeout 4,000', setup=with_bus, long=True)
+def cluster_minority_4(lab):
+    return minority(lab, 4000)
+
+
+@cluster_row('cluster-minority-15', 'the same with cluster-node-timeout 15,000, the default', setup=with_bus, long=True)
+def cluster_minority_15(lab):
+    return minority(lab, 15000)
 
 
 @cluster_row('cluster-uncovered', 'full coverage is required and lost: a primary and its replica get SIGSTOP, later SIGCONT',
@@ -211,15 +307,12 @@ def cluster_uncovered(lab):
     for node in pair:
         cluster.away.add(node)
         node.process.freeze()
-    wait_for('the others say that they are down',
-             lambda: all(map(says_down, cluster.running())))
-    before = cluster.refusals('CLUSTERDOWN')
-    lab.last()
-    refused = cluster.refusals('CLUSTERDOWN') - before
+    wait_for('the others say that they are down', lambda: all(map(says_down, cluster.running())))
+    evidence = lab.last_until(answers_met(lab, 'CLUSTERDOWN'), 'answers CLUSTERDOWN')
     for node in pair:
         node.process.thaw()
         cluster.away.discard(node)
     lab.over()
     wait_for('the nodes agree', cluster.agrees)
     cluster.node_timeout(PATIENT_MS)
-    return lambda _lab: (refused > 0, f'{refused} answers CLUSTERDOWN')
+    return evidence

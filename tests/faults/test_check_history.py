@@ -125,6 +125,10 @@ class Violations(unittest.TestCase):
         early = '50000000 50000000 * @lost 1500000 0 0'
         self.found('refused', MADE, early, line(40, 51, 'B', 'validate', 7, NOT_FOUND))
         self.found('refused', line(60, 61, 'A', 'create', 7, OK), lost, line(70, 71, 'B', 'validate', 7, NOT_FOUND))
+        while_it_lasts = '30000000 65000000 * @lost 500000 0 0'  # at some moment from 30 to 65 ms
+        self.fine(line(60, 61, 'A', 'create', 7, OK), while_it_lasts, line(62, 63, 'B', 'validate', 7, NOT_FOUND))
+        self.found('refused', line(66, 67, 'A', 'create', 7, OK), while_it_lasts, line(70, 71, 'B', 'validate', 7, NOT_FOUND))
+        self.found('refused', MADE, while_it_lasts, line(20, 29, 'B', 'validate', 7, NOT_FOUND))
 
     def test_everybody_is_ended(self):
         press = line(100, 110, 'a', 'everyone', '-', 0)
