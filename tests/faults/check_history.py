@@ -14,6 +14,8 @@ A history is lines in any order; times are nanoseconds of one clock that all pro
   @bound MS, @tick MS                the bound of guarantee C, and how coarse clocks are
   @fault-begin -, @fault-end -       (START) when the fault was there
   @lost FROM_NS                      at some moment from START to END the server may have lost what it was told since FROM_NS
+  @apart -                           from START to END a server that is about to be replaced had PROCESS alone, and no replica: what it
+                                     confirmed binds others from the next @drained on, as if it were pending
   @drained -                         at START no revocation of PROCESS was pending any more
 
 A session is absent, then live (from a create that answered OK), then revoked. A call takes effect at some moment between
@@ -77,11 +79,14 @@ class Session:
         until = c.end if c.status == OK else c.end + SECOND
         return c._replace(status=UNAVAILABLE) if self.made.start < until else None
 
-    def confirmed(self, drained):
+    def confirmed(self, drained, apart):
         """When a revocation was confirmed first, or None."""
-        moments = [r.end for r in self.revokes if r.status == OK]
+        moments = []
         for r in self.revokes:
-            if r.status == PENDING:
+            alone = any(a.process == r.process and a.start <= r.end and r.start <= a.end for a in apart)
+            if r.status == OK and not alone:
+                moments.append(r.end)
+            elif r.status in (OK, PENDING):
                 moments += [moment for moment in drained.get(r.process, ()) if moment > r.end][:1]
         return min(moments, default=None)
 
@@ -105,7 +110,8 @@ class History:
         for e in sorted(self.events):
             if e.operation == '@drained':
                 self.drained[e.process].append(e.start)
-        self.confirmed = {name: s.confirmed(self.drained) for name, s in self.sessions.items()}
+        apart = [e for e in self.events if e.operation == '@apart']
+        self.confirmed = {name: s.confirmed(self.drained, apart) for name, s in self.sessions.items()}
 
     def learn(self, c):
         session = self.sessions[c.session]

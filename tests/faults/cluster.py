@@ -2,8 +2,7 @@
 """A Redis Cluster of six: three primaries, a replica of each; and what is done to it.
 
 With `wires` each instance has a proxy of its own before each node. The nodes leave their host out of what they answer, so
-an instance goes on with the host that it asked: A 127.0.0.3, B 127.0.0.2. With `bus` there is a proxy before the bus port of
-each node as well, and the first node calls the others from 127.0.0.9: it can be cut off without a network of its own.
+an instance goes on with the host that it asked: A 127.0.0.3, B 127.0.0.2. Where a row has an island, the first node is on it.
 """
 import time
 
@@ -11,37 +10,32 @@ from lab import PARTITIONS, Failed, RedisError, wait_for
 
 SLOTS, PRIMARIES = 16384, 3
 HOSTS = {'A': '127.0.0.3', 'B': '127.0.0.2'}
-FIRST_CALLS_FROM = '127.0.0.9'
 PATIENT_MS = 60000  # on a busy machine a node is silent for longer than a second, and none may be replaced for it
 
 
 class Cluster:
-    def __init__(self, lab, wires=False, bus=False):
-        self.lab, self.away, self.bus = lab, set(), []
+    def __init__(self, lab, wires=False):
+        self.lab, self.away = lab, set()
         self.wires = {letter: [] for letter in HOSTS} if wires else None
-        self.nodes = [lab.server] + [lab.redis(f'node{i}', *lab.row.server) for i in range(1, 2 * PRIMARIES)]
+        self.nodes = [lab.server] + [self.start(f'node{i}') for i in range(1, 2 * PRIMARIES)]
         self.ids = {node: node.command('CLUSTER', 'MYID') for node in self.nodes}
         self.node_timeout(PATIENT_MS)
-        bus_ports = [node.port + 10000 for node in self.nodes]
         for node in self.nodes:
-            node.command('CONFIG', 'SET', 'cluster-announce-ip', '127.0.0.1')
+            node.command('CONFIG', 'SET', 'cluster-announce-ip', node.host)
             if wires:
                 node.command('CONFIG', 'SET', 'cluster-preferred-endpoint-type', 'unknown-endpoint')
-        if bus:
-            self.nodes[0].command('CONFIG', 'SET', 'bind-source-addr', FIRST_CALLS_FROM)
-            self.bus = [lab.bus_wire(node.port + 10000) for node in self.nodes]
-            bus_ports = [wire.port for wire in self.bus]
-            for node, port in zip(self.nodes, bus_ports):
-                node.command('CONFIG', 'SET', 'cluster-announce-bus-port', port)
-        self.form(bus_ports)
+        self.form()
 
-    def form(self, bus_ports):
+    def start(self, name):
+        return self.lab.redis(name, *self.lab.row.server, net=self.lab.net_of('A'))
+
+    def form(self):
         for i, node in enumerate(self.nodes[:PRIMARIES]):
             node.command('CLUSTER', 'SET-CONFIG-EPOCH', i + 1)
             node.command('CLUSTER', 'ADDSLOTSRANGE', SLOTS * i // PRIMARIES, SLOTS * (i + 1) // PRIMARIES - 1)
         for i, node in enumerate(self.nodes):
-            for other, port in zip(self.nodes[i + 1:], bus_ports[i + 1:]):
-                node.command('CLUSTER', 'MEET', '127.0.0.1', other.port, port)
+            for other in self.nodes[i + 1:]:
+                node.command('CLUSTER', 'MEET', other.host, other.port)
         wait_for('each node knows each', lambda: all(self.knows_all(node) for node in self.nodes))
         for i, node in enumerate(self.nodes[PRIMARIES:]):
             node.command('CLUSTER', 'REPLICATE', self.ids[self.nodes[i]])
@@ -108,17 +102,17 @@ class Cluster:
     def place(self, letter):
         if self.wires:
             self.wires[letter] = [self.lab.host_wire(node, HOSTS[letter]) for node in self.nodes]
-        host = HOSTS[letter] if self.wires else '127.0.0.1'
-        return 'redis+cluster://' + ','.join(f'{host}:{node.port}' for node in self.nodes[:PRIMARIES])
+        hosts = {node: HOSTS[letter] if self.wires else node.host for node in self.nodes[:PRIMARIES]}
+        return 'redis+cluster://' + ','.join(f'{host}:{node.port}' for node, host in hosts.items())
 
     # ------------------------------------------------------------------------------------------ what is done --
     def join(self, name, replica_of=None):
         """One more node, which all know: a primary without slots, or a replica that has everything."""
-        node = self.lab.redis(name, *self.lab.row.server)
+        node = self.start(name)
         node.command('CONFIG', 'SET', 'cluster-node-timeout', PATIENT_MS)
-        node.command('CONFIG', 'SET', 'cluster-announce-ip', '127.0.0.1')
+        node.command('CONFIG', 'SET', 'cluster-announce-ip', node.host)
         self.ids[node] = node.command('CLUSTER', 'MYID')
-        node.command('CLUSTER', 'MEET', '127.0.0.1', self.nodes[0].port)
+        node.command('CLUSTER', 'MEET', self.nodes[0].host, self.nodes[0].port)
         self.nodes.append(node)
         wait_for('each node knows the new one', lambda: all(self.knows_all(one) for one in self.nodes))
         if replica_of:
@@ -138,7 +132,7 @@ class Cluster:
     @staticmethod
     def carry(source, target, keys):
         for key in keys:
-            source.command('MIGRATE', '127.0.0.1', target.port, key, 0, 60000)
+            source.command('MIGRATE', target.host, target.port, key, 0, 60000)
 
     @staticmethod
     def keys_in(node, slot):
@@ -186,18 +180,15 @@ class Cluster:
 
 
 class Fence:
-    """Watches two sides of a cluster that is cut in two: until when does the old primary answer, and since when does the new one?
-    `overlap_ms` is how long both did, at most; below 0 there was a gap."""
+    """Watches two sides of a cluster that is cut in two: until when does the old primary answer, and since when does another one? The
+    first is seen late, the second is taken too early: `overlap_ms` is how long both did, at most; below 0 there was a gap."""
 
-    def __init__(self, cluster, old, new):
-        self.sides, self.key = (old, new), self.a_key_of(cluster, old)
+    def __init__(self, cluster, old):
+        self.old, self.others = old, [node for node in cluster.nodes if node is not old]
+        self.key = next(key for key in (f'lk:{{{p}}}:q' for p in range(PARTITIONS))
+                        if cluster.owner(old.command('CLUSTER', 'KEYSLOT', key)) is old)
         self.old_until = self.new_from = None
-        self.new_asked = time.monotonic()
-
-    @staticmethod
-    def a_key_of(cluster, node):
-        return next(key for key in (f'lk:{{{p}}}:q' for p in range(PARTITIONS))
-                    if cluster.owner(node.command('CLUSTER', 'KEYSLOT', key)) is node)
+        self.asked = time.monotonic()
 
     def serves(self, node):
         try:
@@ -207,14 +198,11 @@ class Fence:
             return False
 
     def look(self):
-        old, new = self.sides
-        if self.old_until is None and not self.serves(old):
+        if self.old_until is None and not self.serves(self.old):
             self.old_until = time.monotonic()
-        asked = time.monotonic()
-        if self.new_from is None:
-            if self.serves(new):
-                self.new_from = self.new_asked
-            self.new_asked = asked
+        before, self.asked = self.asked, time.monotonic()
+        if self.new_from is None and any(map(self.serves, self.others)):
+            self.new_from = before
         return self.old_until is not None and self.new_from is not None
 
     def overlap_ms(self):

@@ -3,7 +3,7 @@
 import contextlib
 import time
 
-from cluster import FIRST_CALLS_FROM, PATIENT_MS, PRIMARIES, Cluster, Fence
+from cluster import PATIENT_MS, PRIMARIES, Cluster, Fence
 from lab import PARTITIONS, wait_for
 from rows import growth, row, since_now
 
@@ -12,8 +12,7 @@ CLUSTER = []  # their names
 
 
 def nodes(full_coverage='no'):
-    # Protected mode refuses a replica that calls from 127.0.0.9; all listen on loopback alone.
-    return ('--cluster-enabled', 'yes', '--cluster-require-full-coverage', full_coverage, '--protected-mode', 'no')
+    return '--cluster-enabled', 'yes', '--cluster-require-full-coverage', full_coverage
 
 
 def with_cluster(lab):
@@ -24,13 +23,10 @@ def with_wires(lab):
     lab.cluster = Cluster(lab, wires=True)
 
 
-def with_bus(lab):
-    lab.cluster = Cluster(lab, wires=True, bus=True)
-
-
 def with_two_replicas(lab):
+    """Of the primary that is killed or cut off."""
     lab.cluster = Cluster(lab)
-    lab.cluster.join('second', replica_of=lab.cluster.nodes[1])
+    lab.cluster.join('second', replica_of=lab.cluster.nodes[0 if lab.island else 1])
 
 
 def cluster_row(name, about, setup=with_cluster, full_coverage='no', **more):
@@ -253,49 +249,42 @@ def cluster_cut(lab):
 
 def minority(lab, node_timeout_ms):
     """Both sides go on: the instance that is cut off has the primary in the minority alone, the other has all but that one. Redis' own
-    fence stops that primary; while both serve, the bound of C is longer by so much."""
+    fence stops that primary. Until then it confirms revocations that it alone has; and while both serve, the bound of C is longer by so
+    much. Neither if a replica has to hold what is written."""
     cluster, since, old = lab.cluster, time.monotonic_ns() - SECOND, lab.cluster.nodes[0]
-    new = cluster.replica_of(old)
+    slot = cluster.slots_of(old)[0]
     cluster.node_timeout(node_timeout_ms)
-    fence = Fence(cluster, old, new)
-    cut = [cluster.wires['A'][0], *cluster.wires['B'][1:]]
+    fence = Fence(cluster, old)
     with lab.losing(since):
-        for wire in cut:
-            wire.rule('all both any - freeze')
-        cluster.bus[0].bar()
-        for wire in cluster.bus[1:]:
-            wire.bar(FIRST_CALLS_FROM)
+        cut = lab.cut_off()
         cluster.away.add(old)
-        wait_for('the old one has stopped, and the new one serves', fence.look)
-    overlap_ms = fence.overlap_ms()
-    lab.fence_ms = max(0, overlap_ms)
-    cluster.await_promotion(new)
-    evidence = ended_at(lab, new)
-    for wire in cluster.bus:
-        wire.unbar()
-    for wire in cut:
-        wire.clear()
-        wire.close()
+        wait_for('the old one has stopped, and a new one serves', fence.look)
+    lab.overlap_ms = fence.overlap_ms()
+    if 'durability' not in lab.row.options:
+        lab.fence_ms = max(0, lab.overlap_ms)
+        lab.apart_since(cut)
+    wait_for('the nodes agree', lambda: cluster.agrees() and cluster.owner(slot) is not old)
+    evidence = ended_at(lab, cluster.owner(slot))
+    lab.island.heal()
     cluster.away.discard(old)
     lab.over()
     wait_for('it follows the new one', lambda: not cluster.is_primary(old) and cluster.follows(old))
     cluster.node_timeout(PATIENT_MS)
-    return f'the old one stopped {abs(overlap_ms):,} ms {"after" if overlap_ms > 0 else "before"} the new one began; {evidence}'
+    lab.stopped_ms = round(fence.old_until * 1000 - cut / 10**6)
+    return (f'the old one stopped {lab.stopped_ms:,} ms after the cut, {abs(lab.overlap_ms):,} ms '
+            f'{"after" if lab.overlap_ms > 0 else "before"} the new one began; {evidence}')
 
 
-@cluster_row('cluster-minority', 'a primary is cut off from all nodes, B beside it; A goes on with its replica', setup=with_bus, long=True)
-def cluster_minority(lab):
-    return minority(lab, 1000)
+def minority_row(name, about, node_timeout_ms, **more):
+    more = {'long': True, 'island': True, **more}
+    return cluster_row(name, about, **more)(lambda lab: minority(lab, node_timeout_ms))
 
 
-@cluster_row('cluster-minority-4', 'the same with cluster-node-timeout 4,000', setup=with_bus, long=True)
-def cluster_minority_4(lab):
-    return minority(lab, 4000)
-
-
-@cluster_row('cluster-minority-15', 'the same with cluster-node-timeout 15,000, the default', setup=with_bus, long=True)
-def cluster_minority_15(lab):
-    return minority(lab, 15000)
+minority_row('cluster-minority', 'a primary is cut off with B beside it: packets vanish; A goes on with its replica', 1000)
+minority_row('cluster-minority-4', 'the same with cluster-node-timeout 4,000', 4000)
+minority_row('cluster-minority-15', 'the same with cluster-node-timeout 15,000, the default', 15000)
+minority_row('cluster-minority-1r', 'the same with 1,000, durability=1 and two replicas', 1000, options='&durability=1',
+             setup=with_two_replicas)
 
 
 @cluster_row('cluster-uncovered', 'full coverage is required and lost: a primary and its replica get SIGSTOP, later SIGCONT',

@@ -20,6 +20,8 @@ import subprocess
 import tempfile
 import time
 
+from island import Island
+
 PATIENCE_S = 60  # until a condition must hold: generous, since the machine may be slow and busy
 TICK_MS, PARTITIONS = 10, 8
 
@@ -46,9 +48,13 @@ def die_with_parent():
 class Process:
     """Ended by its process group, so that what it forked (a BGSAVE's child) ends with it."""
 
-    def __init__(self, name, argv, **options):
+    def __init__(self, name, argv, net=None, **options):
+        def prepare():
+            die_with_parent()
+            if net:
+                net.enter()
         self.name = name
-        self.popen = subprocess.Popen(argv, preexec_fn=die_with_parent, start_new_session=True, **options)
+        self.popen = subprocess.Popen(argv, preexec_fn=prepare, start_new_session=True, **options)
 
     def state(self):
         with open(f'/proc/{self.popen.pid}/stat', encoding='ascii', errors='replace') as file:
@@ -155,8 +161,9 @@ class Connection:
 
 
 class Redis:
-    def __init__(self, directory, *arguments):
-        self.directory, self.arguments = directory, arguments
+    def __init__(self, directory, *arguments, net=None):
+        self.directory, self.arguments, self.net = directory, arguments, net
+        self.host = net.host if net else '127.0.0.1'
         os.mkdir(directory)
         self.path = os.path.join(directory, 's')
         self.connection, self.password = None, None
@@ -173,9 +180,9 @@ class Redis:
 
     def boot(self):
         log = os.path.join(self.directory, 'log')
-        fixed = ['--port', str(self.port), '--bind', '127.0.0.1', '--unixsocket', self.path, '--dir', self.directory,
+        fixed = ['--port', str(self.port), '--bind', self.host, '--protected-mode', 'no', '--unixsocket', self.path, '--dir', self.directory,
                  '--save', '', '--appendonly', 'no', '--repl-diskless-sync-delay', '0', '--logfile', log]
-        self.process = Process('redis-server', ['redis-server', *fixed, *self.arguments],
+        self.process = Process('redis-server', ['redis-server', *fixed, *self.arguments], self.net,
                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_for('redis-server answers', self.answers)
 
@@ -239,20 +246,20 @@ class Redis:
 class Sentinel(Redis):
     """Watches `primary` under the name mymaster; two of three must agree."""
 
-    def __init__(self, directory, primary):
+    def __init__(self, directory, primary, net=None):
         self.primary = primary
-        super().__init__(directory)
+        super().__init__(directory, net=net)
 
     def boot(self):
         conf = os.path.join(self.directory, 'conf')
         if not os.path.exists(conf):
             with open(conf, 'w', encoding='ascii') as file:
-                file.write(f'sentinel monitor mymaster 127.0.0.1 {self.primary.port} 2\n'
+                file.write(f'sentinel monitor mymaster {self.primary.host} {self.primary.port} 2\n'
                            'sentinel down-after-milliseconds mymaster 60000\nsentinel failover-timeout mymaster 1000\n'
                            'sentinel auth-user mymaster watcher\nsentinel auth-pass mymaster watcher\n')
-        fixed = ['--port', str(self.port), '--bind', '127.0.0.1', '--unixsocket', self.path, '--dir', self.directory,
+        fixed = ['--port', str(self.port), '--bind', self.host, '--unixsocket', self.path, '--dir', self.directory,
                  '--logfile', os.path.join(self.directory, 'log')]
-        self.process = Process('redis-sentinel', ['redis-server', conf, '--sentinel', *fixed],
+        self.process = Process('redis-sentinel', ['redis-server', conf, '--sentinel', *fixed], self.net,
                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_for('redis-sentinel answers', self.answers)
 
@@ -287,12 +294,6 @@ class Proxy(Told):
     def close(self):
         self.order('close')
 
-    def bar(self, host='255.255.255.255'):
-        self.order('bar ' + host)
-
-    def unbar(self):
-        self.bar('0.0.0.0')
-
     def lead_new_to(self, redis):
         self.order(f'upstream {redis.port}')
 
@@ -311,7 +312,7 @@ class Instance(Told):
         config = (f'{lab.place(name, proxy)}?staleness_ms={lab.staleness_ms}&partitions={PARTITIONS}'
                   f'&l1_capacity=20000&connections=16{lab.row.options}')
         argv = [os.path.join(lab.build, 'latchkey_fault_instance'), config, name, lab.path('board'), lab.path(''), str(lab.row.threads)]
-        super().__init__('instance ' + name, argv, lab.path('log'), env={**os.environ, **environment})
+        super().__init__('instance ' + name, argv, lab.path('log'), net=lab.net_of(name), env={**os.environ, **environment})
         self.letter = name
 
     def opened(self):
@@ -350,25 +351,28 @@ class Lab:
         self.build, self.row, self.seconds, self.seed = build, row, seconds, seed
         self.staleness_ms, self.fence_ms = staleness_ms, 0
         self.directory = tempfile.mkdtemp(prefix='')
-        self.things, self.marks, self.sentinels, self.cluster, self.ended = [], [], [], None, None
+        self.things, self.marks, self.sentinels, self.cluster, self.island, self.ended = [], [], [], None, None, None
         with open(self.path('board'), 'wb'):
             pass
 
     def path(self, name):
         return os.path.join(self.directory, name)
 
-    def redis(self, name, *arguments):
-        server = Redis(self.path(name), *arguments)
+    def apart(self):
+        """From here on what is started is on an island or off it: B and the primary are on it, A is not."""
+        self.island = Island()
+        self.things.append(self.island)
+
+    def net_of(self, letter):
+        return self.island and {'A': self.island.large, 'B': self.island.small}[letter]
+
+    def redis(self, name, *arguments, net=None):
+        server = Redis(self.path(name), *arguments, net=net)
         self.things.append(server)
         return server
 
     def wire(self, name, upstream, raw=False):
         proxy = Proxy(self, name, upstream.port, raw)
-        self.things.append(proxy)
-        return proxy
-
-    def bus_wire(self, port):
-        proxy = Proxy(self, 'a wire of the bus', port, raw=True)
         self.things.append(proxy)
         return proxy
 
@@ -379,7 +383,9 @@ class Lab:
         return proxy
 
     def open(self):
-        self.server = self.redis('primary', *self.row.server)
+        if self.row.island:
+            self.apart()
+        self.server = self.redis('primary', *self.row.server, net=self.net_of('B'))
         if self.row.setup:
             self.row.setup(self)
         self.a, self.b = (self.instance(letter) for letter in 'AB')
@@ -387,16 +393,16 @@ class Lab:
             one.opened()
 
     def place(self, letter, proxy):
-        """Where an instance finds Redis. B's way to the first two sentinels can be cut."""
+        """Where an instance finds Redis. B's way to the first two sentinels can be cut, by proxies if there is no island."""
         if self.cluster:
             return self.cluster.place(letter)
         if not self.sentinels:
             return f'redis://127.0.0.1:{proxy.port}'
-        ports = [sentinel.port for sentinel in self.sentinels]
-        if letter == 'B':
+        places = [f'{sentinel.host}:{sentinel.port}' for sentinel in self.sentinels]
+        if letter == 'B' and not self.island:
             self.sentinel_wires = [self.wire('a wire to a sentinel', one, raw=True) for one in self.sentinels[:2]]
-            ports[:2] = [wire.port for wire in self.sentinel_wires]
-        return f'redis+sentinel://:{self.server.password}@' + ','.join(f'127.0.0.1:{port}' for port in ports) + '/mymaster'
+            places[:2] = [f'127.0.0.1:{wire.port}' for wire in self.sentinel_wires]
+        return f'redis+sentinel://:{self.server.password}@' + ','.join(places) + '/mymaster'
 
     def instance(self, letter):
         environment = self.row.environment(self) if self.row.environment and letter == 'B' else {}
@@ -419,6 +425,16 @@ class Lab:
         start = time.monotonic_ns()
         yield
         self.marks.append(f'{start} {time.monotonic_ns()} * @lost {since} 0 0')
+
+    def cut_off(self):
+        """The island. Returns when that was."""
+        start = time.monotonic_ns()
+        self.island.cut()
+        return start
+
+    def apart_since(self, start, until=None):
+        """B was alone with a primary that confirmed what no other server has; in the moment before, too."""
+        self.marks.append(f'{start - 10**8} {until or time.monotonic_ns()} B @apart - 0 0')
 
     def last(self, seconds=None, every_s=None, action=None, seen=lambda: True):
         """The fault lasts, on a slow machine for longer: until it was `seen`. Meanwhile `action`, if given, is done over and over."""

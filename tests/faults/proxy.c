@@ -52,7 +52,6 @@ typedef struct stream {
 
 typedef struct pair {
     bool used, subscription;
-    in_addr_t from;
     int fd[DIRECTIONS]; /* [UP]: to the client, from where the stream UP comes; [DOWN]: to Redis */
     stream stream[DIRECTIONS];
 } pair;
@@ -61,7 +60,6 @@ static pair pairs[PAIRS_MAX];
 static rules all_rules;
 static int upstream_port;
 static bool raw;
-static in_addr_t barred; /* connections from there are closed; INADDR_BROADCAST: from anywhere */
 
 static int64_t now_ms(void)
 {
@@ -221,18 +219,11 @@ static int listen_somewhere(const char *host)
     return fd;
 }
 
-static bool is_barred(in_addr_t from) { return barred && (barred == INADDR_BROADCAST || barred == from); }
-
 static void welcome(int listener)
 {
-    struct sockaddr_in address = loopback(upstream_port), from;
-    socklen_t from_size = sizeof from;
-    int client = accept4(listener, (struct sockaddr *)&from, &from_size, SOCK_CLOEXEC), server, one = 1, i = 0;
+    struct sockaddr_in address = loopback(upstream_port);
+    int client = accept4(listener, NULL, NULL, SOCK_CLOEXEC), server, one = 1, i = 0;
     if (client < 0) return;
-    if (is_barred(from.sin_addr.s_addr)) {
-        close(client);
-        return;
-    }
     server = tcp();
     while (i < PAIRS_MAX && pairs[i].used) i++;
     if (i == PAIRS_MAX || connect(server, (struct sockaddr *)&address, sizeof address)) {
@@ -242,7 +233,7 @@ static void welcome(int listener)
     }
     setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     setsockopt(server, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    pairs[i] = (pair){.used = true, .from = from.sin_addr.s_addr, .fd = {client, server}};
+    pairs[i] = (pair){.used = true, .fd = {client, server}};
     for (int d = 0; d < DIRECTIONS; d++) pairs[i].stream[d].last = &pairs[i].stream[d].first;
 }
 
@@ -260,17 +251,6 @@ static void close_all(void)
 {
     for (pair *p = pairs; p < pairs + PAIRS_MAX; p++)
         if (p->used) close_pair(p);
-}
-
-/* From now on no connection from this host is taken or kept; 0.0.0.0: all are taken again. */
-static bool bar(const char *host)
-{
-    struct in_addr address;
-    if (inet_pton(AF_INET, host, &address) != 1) return false;
-    barred = address.s_addr;
-    for (pair *p = pairs; p < pairs + PAIRS_MAX; p++)
-        if (p->used && is_barred(p->from)) close_pair(p);
-    return true;
 }
 
 static void count(void)
@@ -295,7 +275,6 @@ static void obey(const char *line)
     if (strncmp(line, "rule ", 5) == 0) good = rules_add(&all_rules, line + 5);
     else if (strcmp(line, "clear") == 0) clear();
     else if (strcmp(line, "close") == 0) close_all();
-    else if (strncmp(line, "bar ", 4) == 0) good = bar(line + 4);
     else if (strncmp(line, "upstream ", 9) == 0) upstream_port = atoi(line + 9);
     else good = false;
     puts(good ? "ok" : "what?");

@@ -9,17 +9,17 @@ import os
 import random
 import time
 
-from lab import PARTITIONS, Failed, RedisError, Sentinel, wait_for
+from lab import PARTITIONS, TICK_MS, Failed, RedisError, Sentinel, wait_for
 
-Row = collections.namedtuple('Row', 'name about fault server options setup environment threads long',
-                             defaults=((), '', None, None, 3, False))
+Row = collections.namedtuple('Row', 'name about fault server options setup environment threads long island',
+                             defaults=((), '', None, None, 3, False, False))
 ROWS = {}
 
 
 def row(name, about, **more):
     """`server`: arguments of redis-server; `options`: of both instances; `setup`: what else there is, made before them;
     `environment`: of B, made by a function; `threads`: of each that validate;
-    `long`: runs when it is named, or with --long."""
+    `long`: runs when it is named, or with --long; `island`: the primary and B are on one, which needs root."""
     def register(fault):
         ROWS[name] = Row(name, about, fault, **more)
         return fault
@@ -73,9 +73,9 @@ def held_replies(lab):
 
 @row('half-open', "B's subscription half open: nothing is read, nothing closed")
 def half_open(lab):
-    reconnects = growth(lab.b, 'reconnects')
+    lapses = growth(lab.b, 'lapses')
     lab.b.proxy.rule('subscription both any - freeze')
-    evidence = lab.last_until(reconnects, 'reconnects')
+    evidence = lab.last_until(lapses, 'times the lease lapsed')
     lab.b.proxy.clear()
     return evidence
 
@@ -436,17 +436,17 @@ def with_sentinels(lab):
         redis.command('ACL', 'SETUSER', 'watcher', 'on', '>watcher', '~*', '&*', '+@all')
         redis.command('CONFIG', 'SET', 'masteruser', 'watcher')
         redis.command('CONFIG', 'SET', 'masterauth', 'watcher')
-    lab.servers = [lab.server, lab.redis('first'), lab.redis('second')]
+    lab.servers = [lab.server, lab.redis('first', net=lab.net_of('A')), lab.redis('second', net=lab.net_of('A'))]
     for redis in lab.servers:
         all_of(redis)
     for replica in lab.servers[1:]:
-        replica.command('REPLICAOF', '127.0.0.1', lab.server.port)
+        replica.command('REPLICAOF', lab.server.host, lab.server.port)
     wait_for('both replicas follow', lambda: lab.server.command('WAIT', 2, 100) == 2)
     for redis in lab.servers:  # who is no watcher any more is nobody
         redis.command('CONFIG', 'SET', 'requirepass', 'lab')
         redis.password = 'lab'
-    for name in 'one', 'two', 'three':
-        sentinel = Sentinel(lab.path(name), lab.server)
+    for name, letter in ('one', 'A'), ('two', 'A'), ('three', 'B'):
+        sentinel = Sentinel(lab.path(name), lab.server, lab.net_of(letter))
         lab.things.append(sentinel)
         lab.sentinels.append(sentinel)
     wait_for('the sentinels know each other and the replicas', lambda: all(one.knows_all() for one in lab.sentinels))
@@ -553,6 +553,33 @@ def sentinel_apart(lab):
         wire.clear()
         wire.close()
     return evidence
+
+
+def on_an_island(lab, since):
+    """What B revokes on it is confirmed while its lease lasts, without a replica; and told to the new primary after the cut."""
+    believed_down_after(lab, 500)
+    cut = lab.cut_off()
+    if since is not None:
+        lab.apart_since(cut, time.monotonic_ns() + (lab.staleness_ms + TICK_MS) * 10**6)
+    evidence = replaced_by(lab, lab.server, since)
+    names = lab.sentinels[2].names() == lab.server.port
+    if not names or lab.server.info('replication', 'role') != 'master':
+        raise Failed('the old primary, or the sentinel beside it, knows that it was replaced')
+    evidence += f"; B: {lab.b.stat()['trouble'][:60]}"
+    lab.island.heal()
+    return evidence
+
+
+@row('sentinel-island', 'sentinels: the primary, one of three sentinels and B are cut off: packets vanish; A moves', setup=with_sentinels,
+     long=True, island=True)
+def sentinel_island(lab):
+    return on_an_island(lab, time.monotonic_ns() - 10**9)
+
+
+@row('sentinel-island-2', 'the same with durability=2, which is all replicas: nothing is lost', setup=with_sentinels,
+     options='&durability=2', long=True, island=True)
+def sentinel_island_2(lab):
+    return on_an_island(lab, None)
 
 
 @row('sentinel-stale', 'sentinels: one of three names another server, from beginning to end', setup=with_sentinels)

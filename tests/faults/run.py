@@ -4,6 +4,7 @@
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 # -------------------------------------------------------------------------------------------------- one row --
 def run_row(name, arguments):
     """In a process of its own. Writes NAME.history and NAME.json; what it prints stands in NAME.log."""
-    result = {'row': name, 'about': ROWS[name].about, 'failure': None}
+    result = {'row': name, 'about': ROWS[name].about, 'failure': None, 'conditions': conditions(arguments)}
     world = lab.Lab(arguments.build, ROWS[name], arguments.seconds, arguments.staleness, arguments.seed)
     try:
         result['seen'] = world.run()
@@ -33,11 +34,28 @@ def run_row(name, arguments):
     if result['failure']:
         print(world.logs())
     else:
+        result.update(measured(world))
         result.update(judge(world, os.path.join(arguments.out, name + '.history')))
     world.remove()
     with open(os.path.join(arguments.out, name + '.json'), 'w', encoding='ascii') as file:
         json.dump(result, file, indent=1)
     return 1 if result['failure'] else 0
+
+
+def measured(world):
+    """How long a cluster's own fence took, in a row where a primary was cut off: [least, most]."""
+    names = 'stopped_ms', 'overlap_ms'
+    return {name: [getattr(world, name)] * 2 for name in names if hasattr(world, name)}
+
+
+def worst(results):
+    """Of several runs of a row: a failure, or the one with the most staleness; with the range of what all measured."""
+    result = max(results, key=lambda r: (bool(r['failure']), r.get('staleness_ms', 0)))
+    for name in 'stopped_ms', 'overlap_ms':
+        ranges = [r[name] for r in results if name in r]
+        if ranges:
+            result = {**result, name: [min(r[0] for r in ranges), max(r[1] for r in ranges)], 'runs': len(ranges)}
+    return result
 
 
 def judge(world, path):
@@ -78,7 +96,8 @@ def result_of(name, arguments, status):
         with open(os.path.join(arguments.out, name + '.json'), encoding='ascii') as file:
             return json.load(file)
     except OSError:
-        return {'row': name, 'about': ROWS[name].about, 'failure': f'the row ended with status {status}'}
+        return {'row': name, 'about': ROWS[name].about, 'conditions': conditions(arguments),
+                'failure': f'the row ended with status {status}'}
 
 
 def run_rows(names, arguments):
@@ -142,11 +161,24 @@ def table(results):
     return '\n'.join(lines)
 
 
+def fences(results):
+    """What the fence of a cluster took."""
+    def span(least_ms, most_ms):
+        return f'{least_ms / 1000:.1f} s' if least_ms == most_ms else f'{least_ms / 1000:.1f} to {most_ms / 1000:.1f} s'
+    lines = ['| row | runs | the old primary stops after the cut | the new one begins later by | staleness, ms, at most |',
+             '|---|---:|---:|---:|---:|']
+    for r in results:
+        (least, most), (first, last) = r['stopped_ms'], r['overlap_ms']
+        lines.append(f"| {r['about']} | {r['runs']} | {span(least, most)} | {span(-last, -first)} | {r['staleness_ms']:.0f} |")
+    return '\n'.join(lines)
+
+
 def conditions(arguments):
     version = subprocess.run(['redis-server', '--version'], check=True, capture_output=True, text=True).stdout
-    redis = next(word[2:] for word in version.split() if word.startswith('v='))
-    return (f'{time.strftime("%Y-%m-%d", time.gmtime())}, {os.cpu_count()} processors, Redis {redis}; staleness_ms='
-            f'{arguments.staleness}, a fault of {arguments.seconds:g} s, {arguments.parallel} rows at a time.')
+    version = next(word[2:] for word in version.split() if word.startswith('v='))
+    kind = 'Valkey' if 'alkey' in os.path.realpath(shutil.which('redis-server')) else 'Redis'
+    return (f'{time.strftime("%Y-%m-%d", time.gmtime())}, {os.cpu_count()} processors, {kind} {version}; staleness_ms='
+            f'{arguments.staleness}, a fault of {arguments.seconds:g} s, {arguments.parallel} rows at a time')
 
 
 def write_between_markers(path, name, text):
@@ -160,12 +192,30 @@ def write_between_markers(path, name, text):
         file.write(f'{before}{begin_mark}\n{text}\n{end_mark}{after}')
 
 
-def write_table(arguments, results):
-    """The rows of a cluster have a table of their own: either is written alone if only rows of it have run."""
+def known(arguments, results):
+    """What ran, now or earlier with the same --out: of each row the newest, in the order of the rows."""
+    path = os.path.join(arguments.out, 'results.json')
+    earlier = []
+    if os.path.exists(path):
+        with open(path, encoding='ascii') as file:
+            earlier = json.load(file)
+    newest = {r['row']: r for r in earlier + results}
+    return [newest[name] for name in ROWS if name in newest]
+
+
+def write_tables(results):
+    """All of them, from what is known of every row: of one that has not run there is nothing to write."""
+    missing = [name for name in ROWS if name not in (r['row'] for r in results)]
+    if missing:
+        raise SystemExit(f"not written: of these rows nothing is known yet: {', '.join(missing)}")
+    readme = os.path.join(HERE, '..', 'README.md')
     for name, wanted in ('faults', False), ('cluster-faults', True):
         those = [r for r in results if (r['row'] in CLUSTER) == wanted]
-        if those:
-            write_between_markers(os.path.join(HERE, '..', 'README.md'), name, conditions(arguments) + '\n\n' + table(those))
+        when = '; '.join(sorted({r['conditions'] for r in those}))
+        write_between_markers(readme, name, f'{when}.\n\n{table(those)}')
+    fenced = [r for r in results if 'overlap_ms' in r]
+    if fenced:
+        write_between_markers(os.path.join(HERE, '..', '..', 'include', 'guarantees.md'), 'fences', fences(fenced))
 
 
 def parse_arguments():
@@ -177,7 +227,9 @@ def parse_arguments():
     parser.add_argument('--staleness', type=int, default=500, metavar='MS', help='the bound (default 500)')
     parser.add_argument('--parallel', type=int, default=4, metavar='N', help='rows at a time (default 4)')
     parser.add_argument('--seed', type=int, default=0, metavar='N', help='of the row random (default: the time)')
-    parser.add_argument('--write', action='store_true', help='writes the table into tests/README.md')
+    parser.add_argument('--times', type=int, default=1, metavar='N', help='runs all of it so often, and shows the worst of each row')
+    parser.add_argument('--write', action='store_true',
+                        help='writes the tables into tests/README.md and include/guarantees.md, of all rows that ran with this --out')
     parser.add_argument('--out', default='.', help='where histories and results.json go')
     parser.add_argument('--build', default='.', help='where the programs are; nothing is built then')
     parser.add_argument('--one', help=argparse.SUPPRESS)
@@ -204,13 +256,16 @@ def main():
     with tempfile.TemporaryDirectory(prefix='lkf-', ignore_cleanup_errors=True) as scratch:
         os.environ['TMPDIR'] = scratch
         test_the_tests(arguments)
-        results = run_rows(arguments.row or [name for name, row in ROWS.items() if arguments.long or not row.long], arguments)
+        names = arguments.row or [name for name, row in ROWS.items() if arguments.long or not row.long]
+        runs = [run_rows(names, arguments) for _ in range(arguments.times)]
+    results = [worst(of_one) for of_one in zip(*runs)]
+    everything = known(arguments, results)
     with open(os.path.join(arguments.out, 'results.json'), 'w', encoding='ascii') as file:
-        json.dump(results, file, indent=1)
+        json.dump(everything, file, indent=1)
     failed = sum(bool(r['failure']) for r in results)
     print('\n' + table(results) + '\n')
     if arguments.write:
-        write_table(arguments, results)
+        write_tables(everything)
     print(f'{len(results) - failed} rows passed, {failed} failed, in {time.monotonic() - began:.0f} s')
     return 1 if failed else 0
 

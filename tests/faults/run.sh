@@ -15,7 +15,7 @@ done
 [ -z "$help" ] || exec python3 "$here/run.py" "$@"
 
 sh "$root/tests/need.sh" build-essential cmake pkg-config libhiredis-dev libsodium-dev libxxhash-dev libssl-dev libcmocka-dev liblua5.1-0-dev \
-    redis-server python3 faketime
+    redis-server python3 faketime iproute2
 if [ -z "$build" ]; then
     mkdir -p "$root/build-faults"
     log=$root/build-faults/log

@@ -56,6 +56,14 @@ class Violations(unittest.TestCase):
         self.fine(MADE, pending, line(5000, 5001, 'B', 'validate', 7, OK))
         self.fine(MADE, pending, line(900, 900, 'B', '@drained', '-', 0), line(5000, 5001, 'B', 'validate', 7, OK))
 
+    def test_what_was_confirmed_apart_binds_others_when_it_got_through(self):
+        apart, through = '95000000 150000000 A @apart - 0 0', line(900, 900, 'A', '@drained', '-', 0)
+        self.fine(MADE, REVOKED, apart, through, line(1400, 1401, 'B', 'validate', 7, OK))
+        self.found('stale', MADE, REVOKED, apart, through, line(1411, 1412, 'B', 'validate', 7, OK))
+        self.found('own', MADE, REVOKED, apart, through, line(102, 103, 'A', 'validate', 7, OK))
+        self.found('stale', MADE, REVOKED, apart.replace('A @', 'B @'), through, line(1400, 1401, 'B', 'validate', 7, OK))
+        self.found('stale', MADE, REVOKED, apart.replace('150', '98'), through, line(1400, 1401, 'B', 'validate', 7, OK))
+
     def test_a_pending_revocation_that_got_through_binds_everybody(self):
         pending, through = line(100, 101, 'A', 'revoke', 7, PENDING), line(900, 900, 'A', '@drained', '-', 0)
         self.found('stale', MADE, pending, through, line(1411, 1412, 'B', 'validate', 7, OK))

@@ -18,8 +18,8 @@ BUILD = '.'
 class Client:
     """Sends bytes and reads whole lines; a silence is an answer, too."""
 
-    def __init__(self, port, host='127.0.0.1', source='127.0.0.1'):
-        self.socket = socket.create_connection((host, port), source_address=(source, 0))
+    def __init__(self, port, host='127.0.0.1'):
+        self.socket = socket.create_connection((host, port))
         self.unread = b''
 
     def send(self, text):
@@ -226,22 +226,9 @@ class ProxyTest(unittest.TestCase):
         self.assertEqual('+PONG', self.connect(wire, host='127.0.0.2').ask('PING'))
         self.assertEqual(1, wire.counts()['connections'])
 
-    def test_bar(self):
-        wire = self.lab.wire('barred', self.redis, raw=True)
-        one, other = self.connect(wire, source='127.0.0.9'), self.connect(wire)
-        self.assertEqual('+PONG', one.ask('PING'))
-        wire.bar('127.0.0.9')
-        self.assertRaises(EOFError, one.silent, lab.PATIENCE_S)
-        self.assertRaises(EOFError, self.connect(wire, source='127.0.0.9').silent, lab.PATIENCE_S)
-        self.assertEqual('+PONG', other.ask('PING'))
-        wire.bar()
-        self.assertRaises(EOFError, other.silent, lab.PATIENCE_S)
-        wire.unbar()
-        self.assertEqual('+PONG', self.connect(wire, source='127.0.0.9').ask('PING'))
-
     def test_bad_orders_are_refused(self):
         for bad in ('what', 'rule', 'rule all down any -', 'rule some down any - drop', 'rule all left any - drop',
-                    'rule all down all - drop', 'rule all down any - lose', 'bar', 'bar some'):
+                    'rule all down all - drop', 'rule all down any - lose'):
             self.assertRaises(Failed, self.proxy.order, bad)
 
 
