@@ -13,6 +13,7 @@ usage: sh bench/run.sh [--only NAME] [--short] [BENCHMARK OPTIONS]
                     ttl (two), hygiene (three),
                     scripts (half), ffi (one: other languages), stores (two) or cluster (one)
   --runs N          l1 so often, one run after the other (1): which of its goals are met in all of them?
+  --build DIR       the benchmarks that are built there already, instead of building them into build-bench
   --short           a minute and few sessions, into a temporary directory that is removed: does everything still run?
                     Changes no tracked file
   --help            this
@@ -22,7 +23,7 @@ them. For figures worth keeping use --repeat 3.
 END
 }
 
-short= only= runs=1 command="sh bench/run.sh${*:+ $*}"
+build=build-bench built= short= only= runs=1 command="sh bench/run.sh${*:+ $*}"
 count=$#
 while [ "$count" -gt 0 ]; do
     argument=$1
@@ -33,6 +34,12 @@ while [ "$count" -gt 0 ]; do
     --only)
         [ "$count" -gt 0 ] || { usage >&2; exit 2; }
         only=$1
+        shift
+        count=$((count - 1))
+        ;;
+    --build)
+        [ "$count" -gt 0 ] || { usage >&2; exit 2; }
+        build=$(cd "$1" && pwd) built=yes
         shift
         count=$((count - 1))
         ;;
@@ -66,8 +73,10 @@ for candidate in python3 /usr/bin/python3; do
 done
 [ -n "$python" ] || { echo "no python3 has matplotlib" >&2; exit 1; }
 
-cmake -S . -B build-bench -DCMAKE_BUILD_TYPE=Release -DLATCHKEY_BENCH=ON -DLATCHKEY_NGINX=ON >/dev/null
-cmake --build build-bench --parallel "$(nproc)" >/dev/null
+if [ -z "$built" ]; then
+    cmake -S . -B "$build" -DCMAKE_BUILD_TYPE=Release -DLATCHKEY_BENCH=ON -DLATCHKEY_NGINX=ON >/dev/null
+    cmake --build "$build" --parallel "$(nproc)" >/dev/null
+fi
 
 results=bench/results
 temporary=$(mktemp -d)
@@ -100,45 +109,45 @@ report() {
 wanted() { [ -z "$only" ] || [ "$only" = "$1" ]; }
 
 if wanted article; then
-    run article build-bench/bench/latchkey-bench-article "$@"
+    run article "$build"/bench/latchkey-bench-article "$@"
     report article "$python" bench/support/report.py "$results/article.json"
     [ -n "$only" ] || set -- ${short:+--short} # what else there was, was for the first
 fi
 if wanted l1; then
     earlier=
     while [ "$runs" -gt 1 ]; do
-        build-bench/bench/l1/latchkey-bench-l1 "$@" --markdown "$temporary/l1.md" --json "$temporary/l1-$runs.json"
+        "$build"/bench/l1/latchkey-bench-l1 "$@" --markdown "$temporary/l1.md" --json "$temporary/l1-$runs.json"
         earlier="$earlier $temporary/l1-$runs.json"
         runs=$((runs - 1))
     done
-    run l1 build-bench/bench/l1/latchkey-bench-l1 "$@" --markdown "$temporary/l1.md"
+    run l1 "$build"/bench/l1/latchkey-bench-l1 "$@" --markdown "$temporary/l1.md"
     # shellcheck disable=SC2086 # several names
     report l1 "$python" bench/l1/report_l1.py $earlier "$results/l1.json" --markdown "$temporary/l1.md"
 fi
 if wanted server; then
-    run server build-bench/bench/load/latchkey-bench-server "$@"
+    run server "$build"/bench/load/latchkey-bench-server "$@"
     report server "$python" bench/support/report.py "$results/server.json"
 fi
 if wanted http; then
-    run http "$python" bench/http/run.py build-bench/bench/http/latchkey-bench-http "$@"
+    run http "$python" bench/http/run.py "$build"/bench/http/latchkey-bench-http "$@"
     report http "$python" bench/support/report.py "$results/http.json"
 fi
 if wanted nginx; then
-    run nginx "$python" bench/nginx/run.py build-bench "$@"
+    run nginx "$python" bench/nginx/run.py "$build" "$@"
     report nginx "$python" bench/support/report.py "$results/nginx.json"
 fi
 if wanted ttl; then
-    run ttl build-bench/bench/latchkey-bench-ttl "$@" >"$temporary/ttl.tables"
+    run ttl "$build"/bench/latchkey-bench-ttl "$@" >"$temporary/ttl.tables"
     [ -n "$short" ] || PYTHONPATH=bench/support "$python" -c 'import sys, report
 report.put_between_markers("bench/README.md", "ttl", f"`{sys.argv[2]}`\n\n" + open(sys.argv[1]).read().rstrip())' \
         "$temporary/ttl.tables" "$command"
-    build-bench/bench/latchkey-bench-ttl --commands ${short:+--short} >"$temporary/commands.tables"
+    "$build"/bench/latchkey-bench-ttl --commands ${short:+--short} >"$temporary/commands.tables"
     [ -n "$short" ] || PYTHONPATH=bench/support "$python" -c 'import sys, report
 report.put_between_markers("bench/README.md", "commands", f"`{sys.argv[2]}`\n\n" + open(sys.argv[1]).read().rstrip())' \
         "$temporary/commands.tables" "$command"
 fi
 if wanted scripts; then
-    run scripts build-bench/bench/latchkey-bench-scripts "$@" >"$temporary/scripts.tables"
+    run scripts "$build"/bench/latchkey-bench-scripts "$@" >"$temporary/scripts.tables"
     [ -n "$short" ] || PYTHONPATH=bench/support "$python" -c 'import sys, report
 report.put_between_markers("bench/README.md", "scripts", f"`{sys.argv[2]}`\n\n" + open(sys.argv[1]).read().rstrip())' \
         "$temporary/scripts.tables" "$command"
@@ -149,17 +158,17 @@ if wanted ffi; then
     report ffi "$python" bench/support/report.py "$results/ffi.json"
 fi
 if wanted hygiene; then
-    run hygiene build-bench/bench/latchkey-bench-hygiene "$@" >"$temporary/hygiene.tables"
+    run hygiene "$build"/bench/latchkey-bench-hygiene "$@" >"$temporary/hygiene.tables"
     [ -n "$short" ] || PYTHONPATH=bench/support "$python" -c 'import sys, report
 report.put_between_markers("bench/README.md", "hygiene", f"`{sys.argv[2]}`\n\n" + open(sys.argv[1]).read().rstrip())' \
         "$temporary/hygiene.tables" "$command"
 fi
 if wanted stores; then
-    run stores "$python" bench/stores/run.py build-bench/bench/stores/latchkey-bench-stores "$@"
+    run stores "$python" bench/stores/run.py "$build"/bench/stores/latchkey-bench-stores "$@"
     report stores "$python" bench/support/report.py "$results/stores.json"
 fi
 if wanted cluster; then
-    run cluster "$python" bench/cluster/run.py build-bench/bench/latchkey-bench-cluster "$@"
+    run cluster "$python" bench/cluster/run.py "$build"/bench/latchkey-bench-cluster "$@"
     report cluster "$python" bench/support/report.py "$results/cluster.json"
 fi
 if [ -n "$short" ]; then

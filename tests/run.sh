@@ -195,6 +195,13 @@ tests() {
     fi
 }
 
+# inject N COMMAND...: of the failures that are injected one in N, and which ones.
+inject() {
+    export LATCHKEY_INJECT="${chosen_inject:-$1+0x$commit}"
+    shift
+    "$@"
+}
+
 # compile NAME TARGETS CMAKE OPTIONS...: into $build/NAME.
 compile() {
     into=$1 targets=$2
@@ -227,9 +234,13 @@ lanes_end() {
     done
 }
 
-# With --long every test runs under every build.
-not_address='sim|command' in_threads=threads
-[ -z "$long" ] || not_address=none in_threads=.
+# With --long every test runs under every build, and every n is the nth call that fails. Else one in four under AddressSanitizer, one
+# in twelve under ThreadSanitizer: which ones, the commit says, so that in time all are taken, and the same by everybody who tests
+# this commit.
+not_address='sim|command' in_threads=threads inject_address=4 inject_thread=12
+[ -z "$long" ] || not_address=none in_threads=. inject_address=1 inject_thread=1
+chosen_inject=${LATCHKEY_INJECT-}
+commit=$(git rev-parse --short=7 HEAD 2>/dev/null) || commit=$(printf '%x' "$began")
 
 # How long it will take is what it took here the last time.
 took_file=$build/.took${quick:+-quick}${only:+-$only}
@@ -264,61 +275,82 @@ part_gcc() {
 
 # What sanitizers are given is little optimised: it compiles in half the time, and what they find does not depend on it. Warnings
 # do: gcc's are those of the build as released, clang's those of the two builds by it.
-part_sanitizers() {
+piece_address() {
     if compile address all -DCMAKE_C_COMPILER=gcc -DCMAKE_BUILD_TYPE=None -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_NGINX=ON \
         -DLATCHKEY_SANITIZE=address,undefined -DLATCHKEY_WERROR=OFF "-DCMAKE_C_FLAGS=-O1 -g1 -fno-sanitize-recover=all"; then
         # The simulation's worlds and the command are looked at as released, above: what they run runs here as well.
-        tests "tests: AddressSanitizer, UndefinedBehaviorSanitizer" "$build/address" -LE "$not_address"
+        inject $inject_address tests "tests: AddressSanitizer, UndefinedBehaviorSanitizer" "$build/address" -LE "$not_address"
     fi
     step "the HTTP servers under load, AddressSanitizer" sh tests/package/examples.sh "$build/address" --servers || :
     step "nginx: the module, AddressSanitizer" sh tests/nginx/run.sh "$build/address" access config content faults status || :
+}
+
+piece_thread() {
     if compile thread all -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=None -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_SANITIZE=thread \
         "-DCMAKE_C_FLAGS=-O1 -g1"; then
-        inject=${LATCHKEY_INJECT-}
-        export LATCHKEY_INJECT="${inject:-third}" # every n was taken above
-        tests "tests: ThreadSanitizer" "$build/thread" -L "$in_threads"
-        export LATCHKEY_INJECT="$inject"
+        inject $inject_thread tests "tests: ThreadSanitizer" "$build/thread" -L "$in_threads"
     fi
     step "the evented server under load, ThreadSanitizer" python3 tests/http/load.py "$build/thread" --seconds 1 \
         --only evented || :
-    # All other programs were compiled by clang just now.
-    if compile clang 'src/all tests/unit/all bench/all' -DCMAKE_C_COMPILER=clang -DLATCHKEY_BENCH=ON; then
+}
+
+# Without assert. All other programs are compiled by clang under ThreadSanitizer.
+piece_clang() {
+    if compile clang 'src/all tests/unit/all bench/all' -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=Release -DLATCHKEY_BENCH=ON; then
         tests "tests: clang" "$build/clang" -L unit
     fi
 }
 
-part_proofs() {
-    step "L1's reads in every order of memory, and on arm64" sh tests/proof/weak/run.sh || :
-    step "model: ticket, lease and replay" sh tests/proof/model/run.sh || :
-    step "fuzzers, $fuzz s each" sh tests/fuzz/run.sh --build "$build/fuzz" --seconds "$fuzz" || :
+part_sanitizers() {
+    piece_address
+    piece_thread
+    piece_clang
+}
+
+piece_weak() { step "L1's reads in every order of memory, and on arm64" sh tests/proof/weak/run.sh || :; }
+piece_model() { step "model: ticket, lease and replay" sh tests/proof/model/run.sh || :; }
+piece_fuzzers() { step "fuzzers, $fuzz s each" sh tests/fuzz/run.sh --build "$build/fuzz" --seconds "$fuzz" || :; }
+piece_faults() {
     step "faults: real instances, a real Redis" sh tests/faults/run.sh --build "$build/gcc/tests/faults" \
         --out "$build/faults" ${long:+--long} || :
     step "what proves the faults' rows still applies" python3 tests/faults/prove.py --list || :
-    step "the simulation notices what is broken" sh tests/proof/sim/mutants.sh --short || :
-    step "valgrind, some of the tests" sh tests/valgrind.sh "$build/gcc" || :
 }
+piece_mutants() { step "the simulation notices what is broken" sh tests/proof/sim/mutants.sh --short || :; }
+piece_valgrind() { step "valgrind, some of the tests" sh tests/valgrind.sh "$build/gcc" || :; }
+proofs='weak model fuzzers faults mutants valgrind'
 
-part_bindings() { step "bindings: one list, every language" sh tests/bindings/run.sh || :; }
-
-part_users() {
-    step "installed: strangers' projects" sh tests/package/install/run.sh || :
-    part_bindings
-    # The library takes from hiredis how commands are written, and nothing else.
+piece_installed() { step "installed: strangers' projects" sh tests/package/install/run.sh || :; }
+piece_bindings() { step "bindings: one list, every language" sh tests/bindings/run.sh || :; }
+# The library takes from hiredis how commands are written, and nothing else.
+piece_hiredis() {
     step "hiredis 1.x" sh tests/package/hiredis.sh "$build/hiredis" unit_resp unit_conn unit_mux unit_async_conn system_life \
         system_fields system_submit || :
+}
+piece_valkey() {
     step "Valkey 8: the system tests" sh tests/package/valkey.sh "$build/gcc" "$build/valkey" --parallel "$parallel" -R \
         '^system_(life|fields|sections|users|access|changes|rotation|everyone|replay|incarnation|limits|keys|foreign|seal|events|servers)$' || :
-    step "README.md's commands in a bare Debian" sh tests/package/bare.sh || :
-    step "examples" sh tests/package/examples.sh "$build/gcc" || :
-    step "nginx: the module's README, other proxies, Lua" sh tests/nginx/run.sh "$build/gcc" readme lua || :
-    # In a short one, rings that fill for the first time show: 1.1 MB, and no more in the next minute.
-    step "soak, $soak s" "$build/gcc/tests/soak/latchkey-soak" --seconds "$soak" $([ -n "$long" ] || echo --slack-kb 2048) || :
-    # These two build in directories of their own, which two runs at once must not do together.
+}
+piece_bare() { step "README.md's commands in a bare Debian" sh tests/package/bare.sh || :; }
+piece_examples() { step "examples" sh tests/package/examples.sh "$build/gcc" || :; }
+piece_nginx() { step "nginx: the module's README, other proxies, Lua" sh tests/nginx/run.sh "$build/gcc" readme lua || :; }
+# In a short one, rings that fill for the first time show: 1.1 MB, and no more in the next minute.
+piece_soak() { step "soak, $soak s" "$build/gcc/tests/soak/latchkey-soak" --seconds "$soak" $([ -n "$long" ] || echo --slack-kb 2048) || :; }
+# It builds in a directory of its own, which two runs at once must not do together.
+piece_quickstart() {
     step "examples/quickstart.sh" flock "$root/build-tests/.shared" sh examples/quickstart.sh --sessions 300 || :
     step "examples/quickstart.sh --sentinel" flock "$root/build-tests/.shared" sh examples/quickstart.sh --sentinel || :
     step "examples/quickstart.sh --cluster" flock "$root/build-tests/.shared" sh examples/quickstart.sh --cluster || :
-    step "bench/run.sh --short" flock "$root/build-tests/.shared" sh bench/run.sh --short || :
 }
+piece_bench() { step "bench/run.sh --short" sh bench/run.sh --build "$build/gcc" --short || :; }
+users='bare bindings bench examples valkey quickstart hiredis installed soak nginx'
+
+part_proofs() { for piece in $proofs; do "piece_$piece"; done; }
+part_bindings() { piece_bindings; }
+part_users() { for piece in $users; do "piece_$piece"; done; }
+
+# Two lanes. Each has pieces of its own, and then takes the next of what is left, so that none is idle before the end.
+take() { flock "$left.lock" sh -c 'head -n 1 "$1" && sed -i 1d "$1"' - "$left"; }
+take_what_is_left() { while piece=$(take) && [ -n "$piece" ]; do "piece_$piece"; done; }
 
 # --------------------------------------------------------------------------------------------- which of them --
 built=
@@ -332,14 +364,16 @@ elif [ -n "$quick" ]; then
     part_text
     [ -z "$built" ] || part_gcc
 else
+    left=$logs/.left
+    printf '%s\n' $proofs $users >"$left"
     lane_one() {
         [ -z "$built" ] || part_gcc
         part_sanitizers
+        take_what_is_left
     }
     lane_two() {
         part_text
-        part_proofs
-        part_users
+        take_what_is_left
     }
     lane lane_one
     lane lane_two

@@ -5,7 +5,7 @@
  * no (guarantee A), a revocation that holds (B), no leak, no hang; and afterwards the same handle works.
  *
  *   LATCHKEY_INJECT=long  also in bursts of several lengths, from every n, over TLS too; more random faults
- *   LATCHKEY_INJECT=third every third n alone: where each step is slow, and another build takes them all
+ *   LATCHKEY_INJECT=4+K   n = 1, and of the others every fourth alone: which ones, K says. K = 0, 1, 2, 3 together are all of them
  *   LATCHKEY_SEED         of the random faults; printed at the start
  */
 #include "check.h"
@@ -27,7 +27,8 @@ enum { HANG_S = 120, SLOW_MS = 2000, BURST = 3 };
 static redis *server, *plain, *secured; /* the one in use, without TLS and with it */
 static latchkey *lk;
 static uint64_t seed;
-static bool lengthy, every_third, over_unix;
+static uint64_t stride = 1, offset; /* LATCHKEY_INJECT=stride+offset */
+static bool lengthy, over_unix;
 static char plan_text[160];  /* for people who read a failure */
 static inject_held at_first; /* by an earlier scenario that failed, and left things behind */
 
@@ -557,14 +558,15 @@ static uint64_t calls_without_a_fault(const round *r)
     return inject_count(r->thread, r->call);
 }
 
-/* Every way of failing, n by n, or `step` by `step`, until the nth call is not reached. Says how many scenarios had a failed
- * call. */
+/* Every way of failing, n by n, or `step` by `step`, until the nth call is not reached: the first one always, and then from
+ * where `offset` says. Says how many scenarios had a failed call. */
 static unsigned every_nth(const round *r, uint64_t burst, uint64_t step)
 {
     unsigned reached = 0;
+    step *= stride;
     for (const int *how = inject_hows(r->call); *how; how++) {
         inject_plan plan = {r->thread, r->call, *how, 1, burst};
-        for (;; plan.nth += step) {
+        for (;; plan.nth += plan.nth == 1 ? 1 + offset % step : step) {
             begin(&plan);
             scenario();
             if (!inject_failed()) break;
@@ -578,7 +580,7 @@ static void test_every_nth(void **state)
 {
     const round *r = *state;
     uint64_t total = calls_without_a_fault(r);
-    unsigned reached = every_nth(r, 1, every_third ? 3 : 1);
+    unsigned reached = every_nth(r, 1, 1);
     print_message("%" PRIu64 " calls; %u scenarios with a failed one\n", total, reached);
     holds(reached > 0); /* else the scenario does not get to this kind of call at all */
 }
@@ -644,7 +646,12 @@ static int setup(void **state)
     seed = text && *text ? strtoull(text, NULL, 0) : 20240229;
     text = getenv("LATCHKEY_INJECT");
     lengthy = text && strcmp(text, "long") == 0;
-    every_third = text && strcmp(text, "third") == 0;
+    if (text && *text && !lengthy) {
+        char *rest;
+        stride = strtoull(text, &rest, 10);
+        offset = *rest == '+' ? strtoull(rest + 1, NULL, 0) : 0;
+        assert_true(stride > 0);
+    }
     print_message("LATCHKEY_SEED=%" PRIu64 " LATCHKEY_INJECT=%s\n", seed, text ? text : "");
     signal(SIGALRM, on_hang);
     pki_make(&(pki_card){.name = "server", .for_names = "IP:127.0.0.1"});

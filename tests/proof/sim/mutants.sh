@@ -8,7 +8,8 @@ usage() {
     cat <<'TEXT'
 sh tests/proof/sim/mutants.sh [--short] [--draw N] [--runs N] [--seed N] [NAME...]
 
-  --short     up to eight of them, drawn anew every time from those that are found soon, as continuous integration does
+  --short     up to eight of them, drawn anew every time from those that are found soon, as continuous integration does; of the
+              eight none is begun when 90 s have passed
   --draw N    the eight that were drawn as N; the number is printed
   --runs N    so many worlds at most for each (200)
   --seed N    the first world (1)
@@ -44,7 +45,8 @@ cp -r "$scratch/src/tests/proof/sim" "$scratch/good/tests/proof/sim"
 cmake -S "$scratch/src" -B "$scratch/build" -DLATCHKEY_TESTS=ON >"$scratch/log"
 cmake --build "$scratch/build" --parallel --target sim >>"$scratch/log" 2>&1 || { tail -20 "$scratch/log"; exit 1; }
 
-made=0 caught=0 survived=0 chosen=
+made=0 caught=0 survived=0 chosen= late=
+first_began=$(date +%s)
 slow=' renew_ticket renew_lease change unheard ahead remember incarnation invented rotate_late list_behind list_lease role lua_tripwire reuse_later backwards ' # found in one world of many: not for --short
 # mutant NAME FILE WHAT PERL [OPTION...]: what is broken (in src, or in a script of the model), in words, and how; and what worlds
 # are to have in them.
@@ -55,6 +57,8 @@ mutant() {
     case $chosen in '' | *" $made "*) ;; *) return 0 ;; esac
     [ -z "$short" ] || case $slow in *" $name "*) return 0 ;; esac
     case $only in '' | *" $name "*) ;; *) return 0 ;; esac
+    began=$(date +%s)
+    if [ -n "$short" ] && [ $((began - first_began)) -ge 90 ]; then late="$late $name" && return 0; fi
     printf '%-24s %-66s ' "$name" "$what"
     file=$scratch/src/src/$of
     perl -0pi -e "$how" "$file"
@@ -87,7 +91,7 @@ mutant() {
         fi
         caught=$((caught + 1))
         at=$(sed -n 's/^sim: seed \([0-9]*\) failed.*/\1/p' "$scratch/log")
-        echo "world $((${at:-$((seed - 1))} - seed + 1)): $(sed -n 's/^  \([A-Za-z_]*: .*\|m[0-9].*\)/\1/p' "$scratch/log" | head -n 1 | cut -c1-60)"
+        echo "world $((${at:-$((seed - 1))} - seed + 1)): $(sed -n 's/^  \([A-Za-z_]*: .*\|m[0-9].*\)/\1/p' "$scratch/log" | head -n 1 | cut -c1-60), $(($(date +%s) - began)) s"
     fi
     cp "$scratch/good/src/$of" "$file"
 }
@@ -230,5 +234,6 @@ if [ -n "$short" ]; then
     echo "$total mutants; --draw $draw: $chosen"
 fi
 mutants
+[ -z "$late" ] || echo "not begun, because it took long:$late"
 echo "$caught caught, $survived not"
 [ "$survived" = 0 ]

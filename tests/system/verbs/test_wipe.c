@@ -41,7 +41,9 @@ static size_t found_in(FILE *memory, unsigned long from, unsigned long to)
         size_t size = to - at < sizeof piece ? to - at : sizeof piece;
         if (at < (unsigned long)piece + sizeof piece && (unsigned long)piece < at + size) continue;
         if (fseek(memory, (long)at, SEEK_SET) || fread(piece, 1, size, memory) != size) break;
-        for (size_t i = 0; i + NEEDLE <= size; i++) found += is_needle(piece + i);
+        const unsigned char *at_first = piece, *end = piece + size - NEEDLE + 1;
+        while ((at_first = memchr(at_first, ~inverted[AT] & 0xff, (size_t)(end - at_first))))
+            found += is_needle(at_first++);
         memset(piece, 0, sizeof piece);
     }
     return found;
