@@ -5,6 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#define NO_KEYS "the Redis user may not use our keys, ~<prefix>:{*}:* (-NOPERM): `latchkey doctor` prints the ACL line"
+#define NO_CHANNELS                                                                                                    \
+    "the Redis user may not use our channels, &<prefix>:* (-NOPERM): `latchkey doctor` prints the ACL line"
+
 static const struct {
     const char *start;
     int status;
@@ -12,6 +16,11 @@ static const struct {
 } errors[] = {
     {"NOAUTH", LATCHKEY_CONFIG, "Redis wants a password (-NOAUTH): put user:password@ in the URL"},
     {"WRONGPASS", LATCHKEY_CONFIG, "Redis refuses the user or password (-WRONGPASS)"},
+    /* of NOPERM; in the words of Redis 7.0 and of 7.2 */
+    {"one of the keys used", LATCHKEY_CONFIG, NO_KEYS},
+    {"access a key", LATCHKEY_CONFIG, NO_KEYS},
+    {"one of the channels used", LATCHKEY_CONFIG, NO_CHANNELS},
+    {"access a channel", LATCHKEY_CONFIG, NO_CHANNELS},
     {"NOPERM", LATCHKEY_CONFIG, "the Redis user may not do this (-NOPERM): `latchkey doctor` prints the ACL line"},
     {"WRONGTYPE", LATCHKEY_CORRUPT, "a key has the wrong type (-WRONGTYPE): something else writes under our prefix"},
     {"LKCORRUPT", LATCHKEY_CORRUPT, "a session's record in Redis is damaged"},

@@ -197,7 +197,8 @@ local function may_announce(...)
   if sharded then commands[#commands + 1] = 'SPUBLISH' end
   for _, command in ipairs(commands) do
     if not redis.acl_check_cmd(command, q, q, q) then
-      error({err = "NOPERM this user has no permissions to run the '" .. string.lower(command) .. "' command"})
+      local what = command == 'SPUBLISH' and 'LKNOCHANNEL ' or 'LKNORIGHT ' -- it is not told whether the command or the channel is missing
+      error(what .. string.lower(command), 0)
     end
   end
 end

@@ -47,6 +47,21 @@ static void test_C_revocations_are_heard(void **state)
     for (int i = 0; i < 3; i++) assert_int_equal(redis_calls(nodes->node[i], "publish"), 0);
 }
 
+/* Redis does not say which of the two is missing, +spublish or the channels: the text has both. */
+static void test_missing_channels_are_named(void **state)
+{
+    (void)state;
+    char token[LATCHKEY_TOKEN_SIZE], text[256];
+    latchkey *lk = cluster_open(nodes, "staleness_ms=60000");
+    make_session(lk, 1, token);
+    for (int i = 0; i < 3; i++) redis_do(nodes->node[i], "ACL SETUSER default resetchannels");
+    assert_status(lk, LATCHKEY_PENDING, end_session(lk, token));
+    latchkey_error_text(lk, text, sizeof text);
+    assert_contains(text, "may not use our channels (-NOPERM of spublish)");
+    for (int i = 0; i < 3; i++) redis_do(nodes->node[i], "ACL SETUSER default allchannels");
+    wait_for(stats_of(lk).pending == 0);
+}
+
 /* After a move the new owner's messages are heard. What the instance had there before stays in L1. */
 static void test_C_the_new_owners_messages_are_heard(void **state)
 {
@@ -128,6 +143,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON_NODES(test_C_revocations_are_heard),
+        ON_NODES(test_missing_channels_are_named),
         ON_NODES(test_C_the_new_owners_messages_are_heard),
         ON_NODES(test_pulses_are_on_one_channel),
         ON_NODES(test_thousands_of_partitions),
