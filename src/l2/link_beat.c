@@ -1,8 +1,10 @@
 /* The beat: what is asked, what each answer must be, and when the lease is confirmed.
  *
- *   EXISTS e (if in doubt) --> MGET q and e of every partition --> TIME --> INFO replication --> PUBLISH nonce --> WAIT
- *   |                                                                                             |
- *   the numbers are compared                                the nonce comes back through the subscription
+ *   EXISTS e (if in doubt) --> MGET q and e of every partition --> TIME --> INFO replication --> GET or INCR w
+ *   |                                                                                                |
+ *   the numbers are compared                                                                 PUBLISH nonce --> WAIT
+ *                                                                                                |
+ *                                                         the nonce comes back through the subscription
  *
  * In a cluster the numbers are asked for one by one (link_cluster.c). A partition gets its lease by itself then: not if
  * an answer about it said that its slot is elsewhere or moves, and not before its server has been told what it has to
@@ -35,8 +37,8 @@ static bool send_wait(lk_link *link)
     return lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_HELD, wait, 3);
 }
 
-/* This instance was asked for nothing for a while. Beats then come half as often, and every second one asks for the
- * time. What a beat proves stays the same, and the lease never lapses because of it. */
+/* This instance was asked for nothing for a while. Beats then come half as often. Every second one asks for the time, and
+ * the others for the count that shows an older data set. What a beat proves stays the same, and the lease never lapses because of it. */
 static bool is_idle(lk_link *link)
 {
     static const enum lk_counter uses[] = {LK_L1_HITS, LK_L1_MISSES, LK_DEAD_REFUSED, LK_L2_READS, LK_L2_WRITES};
@@ -89,7 +91,7 @@ bool lk_link_send_rest(lk_link *link)
 {
     lk_span replication[2] = {lk_word("INFO"), lk_word("replication")};
     return send_time(link) && lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_REPLICATION, replication, 2) &&
-           send_write(link) && send_nonce(link) && send_wait(link);
+           lk_link_send_witness(link) && send_write(link) && send_nonce(link) && send_wait(link);
 }
 
 void lk_link_send_beat(lk_link *link, int64_t now_ms, int64_t now_us)
@@ -365,6 +367,7 @@ bool lk_link_take_beat(lk_link *link, const lk_reply *reply, int64_t now_us)
     case TAG_NUMBERS: lk_link_take_numbers(link, reply, now_ms); return true;
     case TAG_CUTOFF_KEYS: lk_link_take_cutoff_keys(link, reply, now_ms); return true;
     case TAG_TIME: take_time(link, reply, now_us); return true;
+    case TAG_WITNESS: lk_link_take_witness(link, reply, now_ms); return true;
     case TAG_REPLICATION: take_replication(link, reply, now_ms); return true;
     case TAG_PUBLISHED: take_published(link, reply, now_ms); return true;
     case TAG_WRITABLE: take_writable(link, reply, now_ms); return true;

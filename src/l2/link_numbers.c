@@ -1,5 +1,5 @@
-/* What a beat reads: each partition's number of the last revocation, and its cut-off. How a server alone is asked; and
- * what the answers mean, also to a node of a cluster (link_cluster.c). */
+/* What a beat reads: each partition's number of the last revocation, and its cut-off; and the count that shows an older
+ * data set. How a server alone is asked; and what the answers mean, also to a node of a cluster (link_cluster.c). */
 #include "l2/link_parts.h"
 
 #include "redis/keys.h"
@@ -127,4 +127,46 @@ void lk_link_take_numbers(lk_link *link, const lk_reply *reply, int64_t now_ms)
     for (size_t i = 0; forwards && i < count; i++)
         lk_link_take_cutoff(link, link->partitions.at[i], lk_reply_at(reply, count + i), strangers);
     if (lk_link_took_state(link, forwards, now_ms)) lk_link_answered(link, now_ms);
+}
+
+/* Numbers do not go back where only logins were lost. L1 would go on admitting sessions that Redis does not have, and that a
+ * call for all of a user's sessions does not find. So after a session was made or put into L1, the next beat moves a count. In
+ * a data set from before that, the count is lower than an instance has read it. */
+bool lk_link_send_witness(lk_link *link)
+{
+    char key[LK_KEY_SIZE];
+    uint64_t uses = lk_counted(link->counters, LK_FILLS) + lk_counted(link->counters, LK_L2_WRITES);
+    lk_key_partition(key, link->config->prefix, link->partitions.at[0], "w");
+    link->beat.moves = uses != link->witnessed;
+    link->witnessed = uses;
+    if (link->beat.idle && !link->beat.moves && !(link->quiet % 2)) return true;
+    link->beat.answers++;
+    const lk_span words[2] = {lk_word(link->beat.moves ? "INCR" : "GET"), lk_word(key)};
+    return lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_WITNESS, words, 2);
+}
+
+/* An error says nothing: Redis is full, another type lies there, or the slot moves. */
+void lk_link_take_witness(lk_link *link, const lk_reply *reply, int64_t now_ms)
+{
+    uint64_t incarnation = link->handshake[LK_LINK_COMMANDS].incarnation;
+    unsigned in = link->partitions.at[0];
+    bool same = link->witness_of == incarnation && link->witness_in == in;
+    uint64_t count = reply->type == LK_REPLY_INTEGER  ? (uint64_t)reply->integer
+                     : reply->type == LK_REPLY_STRING ? strtoull(reply->text, NULL, 10)
+                                                      : 0;
+    if (!link->beat.out) return; /* it was given up for something else: the next one reads it again */
+    bool older = same && count < link->witness + link->beat.moves;
+    if (reply->type == LK_REPLY_ERROR) {
+        lk_link_answered(link, now_ms);
+        return;
+    }
+    link->witness = count;
+    link->witness_of = incarnation;
+    link->witness_in = in;
+    if (!older) {
+        lk_link_answered(link, now_ms);
+        return;
+    }
+    link->lost = true;
+    lk_link_forgot(link, now_ms, false);
 }

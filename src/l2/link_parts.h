@@ -13,6 +13,7 @@ enum lk_link_tag {
     TAG_NUMBERS,
     TAG_CUTOFF_KEYS,
     TAG_TIME,
+    TAG_WITNESS,
     TAG_REPLICATION,
     TAG_PUBLISHED,
     TAG_HELD,
@@ -106,6 +107,10 @@ void lk_link_take_cutoff_keys(lk_link *link, const lk_reply *reply, int64_t now_
  * `stranger`: what lies there, or may, is no text. */
 bool lk_link_take_number(lk_link *link, unsigned partition, const lk_reply *item);
 void lk_link_take_cutoff(lk_link *link, unsigned partition, const lk_reply *item, bool stranger);
+/* The count that instances move after they made sessions or put them into L1 (redis/README.md). If it is lower than it was, the
+ * data set is an older one, also if no revocation was lost with the other one. */
+bool lk_link_send_witness(lk_link *link);
+void lk_link_take_witness(lk_link *link, const lk_reply *reply, int64_t now_ms);
 /* All of it was read. True: the beat goes on. False: there is something to tell first. */
 bool lk_link_took_state(lk_link *link, bool forwards, int64_t now_ms);
 

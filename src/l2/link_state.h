@@ -121,6 +121,7 @@ typedef struct lk_link_part {
 typedef struct lk_beat {
     bool out, received; /* the beat was sent; its nonce came back through the subscription */
     bool idle;          /* nothing was asked of this instance for a while */
+    bool moves;         /* it moves the count of lk_link_send_witness, and does not only read it */
     unsigned answers;   /* how many are still to come on the command connection */
     /* in a cluster: how many partitions' numbers were asked for, and how many answers to that are still to come; a number
      * went backwards; the nonce could not be published */
@@ -175,6 +176,11 @@ typedef struct lk_link {
     int64_t listed_ms;       /* when they were listed; 0: they are cut-offs */
     unsigned assertions_out; /* calls that were not answered yet */
     bool assert_by_text;     /* in a cluster: the server may not know the script */
+    /* The count under w as it was read last: of which incarnation (0: none) and under which partition; how many fills of
+     * L1 and writes there were when this instance moved it; and whether it went back, which others have yet to be told. */
+    uint64_t witness, witness_of, witnessed;
+    unsigned witness_in;
+    bool lost;
     lk_beat beat;
     uint64_t used;                           /* how much callers had asked of this instance by the last beat, */
     unsigned quiet;                          /* and for how many beats they have asked for nothing */

@@ -61,7 +61,9 @@ static bool send_assertion(lk_link *link)
         if (item->partition != first->partition) break;
         words[head + count] = (lk_span){text[count], write_assertion(item, text[count])};
     }
-    uint64_t most = lk_past_most(link->past, first->partition);
+    /* If only logins were lost, the number did not go back. It moves all the same, so that every other instance, whose own
+     * count may be reached again by the next beat, sees a gap. */
+    uint64_t most = lk_past_most(link->past, first->partition) + link->lost;
     int size = snprintf(text[count], ASSERTION_SIZE, "#%" PRIu64, most);
     if (most) words[head + count] = (lk_span){text[count], (size_t)size};
     count += most != 0;
@@ -89,6 +91,7 @@ void lk_link_assert(lk_link *link, int64_t now_ms)
         lk_link_no_memory(link, now_ms);
     } else if (!link->assertions_out && link->own_heard) {
         note_told(link);
+        link->lost = false;
         link->next_beat_ms = lk_later(now_ms, link->beat.sent_ms + LK_LINK_BEAT_APART_MS);
         lk_link_enter(link, LK_LINK_UP, now_ms);
     }
@@ -219,6 +222,7 @@ void lk_link_forgot(lk_link *link, int64_t now_ms, bool heard_all)
     link->host.trouble(link->host.context, LATCHKEY_UNAVAILABLE,
                        "Redis counts its revocations anew: its data set was lost or replaced");
     meet(link, link->partitions, !heard_all);
+    link->witness_of = 0; /* the next beat takes the count as it is */
     lk_link_empty(link, link->partitions);
     for (size_t i = 0; i < link->partitions.count; i++) {
         lk_sequence *s = &link->part[link->partitions.at[i]].sequence;
@@ -262,6 +266,8 @@ void lk_link_subscribed(lk_link *link, int64_t now_ms)
     link->server_ahead_us = 0; /* it may be another server */
     link->asserted = link->assertions = link->assertions_out = 0;
     link->listed_ms = 0;
+    link->witnessed = 0; /* whether the last beat moved the count is not known */
+    link->lost = false;
     /* Until its first beat came back, a server may still have to be told: the connection broke in the middle of that. */
     if (link->fresh) list_assertions(link, lk_link_those(link, is_fresh), now_ms);
     lk_link_enter(link, LK_LINK_REASSERTING, now_ms);

@@ -228,29 +228,31 @@ void calls_act(process *p)
     static const struct {
         unsigned parts;
         void (*call)(process *p, known *s);
-    } calls[] = {{600, calls_validate},
-                 {70, do_try},
-                 {30, do_load},
-                 {50, do_create},
-                 {40, do_touch},
-                 {30, do_set_fields},
-                 {90, do_revoke},
-                 {10, do_prewarm},
-                 {60, do_rotate},
-                 {15, do_revoke_user},
-                 {15, do_login},
-                 {15, do_list},
-                 {15, do_revoke_selector},
-                 {20, calls_set_access},
-                 {6, calls_set_user_access},
-                 {8, calls_section},
-                 {1, calls_revoke_everyone}};
+        bool quiet; /* it announces nothing */
+    } calls[] = {{600, calls_validate, true},
+                 {70, do_try, true},
+                 {30, do_load, true},
+                 {50, do_create, true},
+                 {40, do_touch, true},
+                 {30, do_set_fields, false},
+                 {90, do_revoke, false},
+                 {10, do_prewarm, true},
+                 {60, do_rotate, false},
+                 {15, do_revoke_user, false},
+                 {15, do_login, false},
+                 {15, do_list, true},
+                 {15, do_revoke_selector, false},
+                 {20, calls_set_access, false},
+                 {6, calls_set_user_access, false},
+                 {8, calls_section, false},
+                 {1, calls_revoke_everyone, false}};
     enum { CALLS = sizeof calls / sizeof *calls };
     known *s = truth_any(chance(350000));
     unsigned all = 0, i = 0;
     for (unsigned n = 0; n < CALLS; n++) all += calls[n].parts;
     unsigned dice = (unsigned)draw(all);
     while (dice >= calls[i].parts) dice -= calls[i++].parts;
+    if (calls_load.logins && !calls[i].quiet && !chance(1000)) i = 0;
     if (!s) do_create(p, NULL);
     else if (calls_load.foreign && chance(10000)) calls_import(p, s);
     else if (calls_load.crowds && chance(400)) calls_crowd(p, s);

@@ -18,6 +18,7 @@ typedef struct workload {
     bool second_database;         /* another deployment, with the same prefix, beside them */
     bool crowds;                  /* users with more than 1,000 sessions */
     bool floods;                  /* an outage, with thousands of invented tokens at logout */
+    bool logins;                  /* and little else: nothing is announced for long */
     bool old_keeps;               /* revoke_user is told to keep an old token */
     int64_t busy_rest_us;         /* between two calls of a client while it is busy, at most */
 } workload;

@@ -34,7 +34,7 @@ static const char usage[] =
     "  --hours H     virtual hours in each (0: drawn from the seed, 0.5 to 24)\n"
     "  --seconds S   begin no world after so many real seconds, and end the one that runs (0: no limit)\n"
     "  --with NAME   an ingredient in every world that can have it, or --without NAME in none: databases, restores,\n"
-    "                splits, crowds, floods, old-keeps, sentinels, cluster\n"
+    "                splits, crowds, floods, old-keeps, sentinels, cluster, logins\n"
     "  --trace       print what happens, one event a line\n"
     "  --quiet       one line at the end\n"
     "  --help        this\n";
@@ -81,8 +81,9 @@ static void make_machines(void)
 static struct ingredient {
     const char *name;
     enum { OFF, SOMETIMES, ALWAYS } when;
-} ingredients[] = {{"databases", SOMETIMES}, {"restores", SOMETIMES},  {"splits", SOMETIMES},    {"crowds", SOMETIMES},
-                   {"floods", SOMETIMES},    {"old-keeps", SOMETIMES}, {"sentinels", SOMETIMES}, {"cluster", OFF}};
+} ingredients[] = {{"databases", SOMETIMES}, {"restores", SOMETIMES}, {"splits", SOMETIMES},
+                   {"crowds", SOMETIMES},    {"floods", SOMETIMES},   {"old-keeps", SOMETIMES},
+                   {"sentinels", SOMETIMES}, {"cluster", OFF},        {"logins", SOMETIMES}};
 static char switched[200]; /* as it was said, for the command that replays */
 enum { INGREDIENTS = sizeof ingredients / sizeof *ingredients };
 
@@ -96,10 +97,10 @@ static bool ingredient(const char *name, unsigned parts_of_a_million)
     abort();
 }
 
-/* Not drawn, so that all other worlds stay as they were before there was such a thing. */
-static bool seed_has(const char *name, uint64_t seed)
+/* Not drawn, so that all other worlds stay as they were before there was such a thing: one of so many, by bits of its own. */
+static bool seed_has(const char *name, unsigned bits, uint64_t one_of)
 {
-    bool drawn = lk_hash(&seed, sizeof seed, 1) % 2;
+    bool drawn = (lk_hash(&w.seed, sizeof w.seed, 1) >> bits) % one_of == 1;
     for (int i = 0; i < INGREDIENTS; i++)
         if (!strcmp(ingredients[i].name, name))
             return ingredients[i].when == ALWAYS || (drawn && ingredients[i].when == SOMETIMES);
@@ -145,6 +146,7 @@ static void make_workload(workload *load, promise *p)
     int in_flight = (int)ONE_OF(3, 16, 256, 256);
     p->max_sessions = (int)ONE_OF(0, 0, 3);
     p->max_per_device = (int)ONE_OF(0, 0, 2);
+    if (load->logins) p->max_sessions = p->max_per_device = 0;
     const char *limit = chance(300000) ? "deny" : "evict";
     if (in_flight < load->clients) in_flight = load->clients; /* so that a call is not refused for want of a place */
     load->in_flight = in_flight;
@@ -187,7 +189,7 @@ static double world_begin_from(uint64_t seed, double hours)
     make_climate(&c, &p);
     int servers = chance(400000) ? (int)draw_between(2, SERVERS_MAX) : 1;
     if (servers > 1 && chance(500000) && knows_durability()) p.durability = 1;
-    bool cluster = seed_has("cluster", seed);
+    bool cluster = seed_has("cluster", 1, 4);
     if (cluster) { /* two shards, one of which has a replica; what is on a disk is of before what has moved */
         servers = CLUSTER_SERVERS;
         p.durability = 0;
@@ -195,7 +197,8 @@ static double world_begin_from(uint64_t seed, double hours)
     }
     servers_begin(servers, draw_scale(100, 20 * MS), c.lossy, cluster);
     shards_begin(cluster);
-    sentinels_begin(servers > 1 && !cluster && seed_has("sentinels", seed));
+    sentinels_begin(servers > 1 && !cluster && seed_has("sentinels", 0, 2));
+    load.logins = c.restores && seed_has("logins", 3, 4);
     make_workload(&load, &p);
     truth_begin(&p);
     clients_begin(&load);

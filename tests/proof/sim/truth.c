@@ -93,6 +93,12 @@ known *truth_place(const known *but)
     return best;
 }
 
+static void unmade(known *s)
+{
+    s->unseen = s->created_us > w.now_us - truth_bound_us();
+    s->unmade_us = w.now_us;
+}
+
 void truth_acting_changed(bool failover, int64_t replaced_us)
 {
     bool in_place = replaced_us != FOREVER;
@@ -103,7 +109,7 @@ void truth_acting_changed(bool failover, int64_t replaced_us)
     for (known *s = in.session; s < in.session + SESSIONS_MAX; s++) {
         /* Also where it is not there: it was made and deleted since, and in the data that it has now neither happened. */
         if (s->life && s->deleted_us > replaced_us) s->deleted_us = NEVER, in.favourite[truth_database(s)] = s;
-        if (in_place && s->life && s->created_us > replaced_us) s->unmade_us = w.now_us;
+        if (in_place && s->life && s->created_us > replaced_us && !truth_acting_holds(s)) unmade(s);
         if (!s->life || !truth_acting_holds(s)) continue;
         s->deleted_us = NEVER;
         if (!s->ended_us || s->lost_us) continue;
@@ -246,6 +252,10 @@ static void judge_ok(const asking *a, const latchkey_entry *entry)
     if (dead && a->began_us > dead + truth_bound_us() && !truth_excused(s, a))
         fail("C: m%d admits %s, %.3f s after its end; the bound is %.3f s", m, s->selector,
              (double)(a->began_us - dead) / 1e6, (double)truth_bound_us() / 1e6);
+    /* L1 is emptied by a beat, or by the one after it if another instance sees first that the data are others. */
+    if (s->unmade_us && !s->unseen && a->began_us > s->unmade_us + 2 * truth_bound_us())
+        fail("C: m%d admits %s, %.3f s after data came back that do not have it", m, s->selector,
+             (double)(a->began_us - s->unmade_us) / 1e6);
     /* By the last look at a clock: what was late when it was looked at must not be admitted. */
     int64_t looked_us = a->looked_us ? a->looked_us : task_notes()->clock_us;
     if (looked_us > s->until_us + slack)

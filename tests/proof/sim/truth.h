@@ -37,7 +37,8 @@ typedef struct known {
     bool idled;            /* by a clock that was ahead its time was up once, so Redis may have forgotten whose it is */
     int64_t lost_us;       /* the acting primary forgot that it was ended, */
     bool lost_in_place;    /* and it is the same server: no connection was cut */
-    int64_t unmade_us;     /* the acting primary's data were replaced in place by some that do not have it yet */
+    int64_t unmade_us;     /* the acting primary's data were replaced in place by some that do not have it yet, */
+    bool unseen;           /* and no beat need have told of it before */
     struct {
         int64_t asked_us;                 /* a revoke was begun here */
         int64_t denied_us;                /* a revoke returned OK or PENDING here */

@@ -70,12 +70,12 @@ static bool concerns(const struct change *c, const known *s)
     return c->user ? c->user == s->user && s->born_us < c->began_us && !s->idled : c->family == s->family;
 }
 
-/* A loss of data took the session away: L1 may have it for up to the bound after that, and no such change finds it. If data
- * were replaced in place by some in which it was not made yet, no number need have gone back: then nothing tells an instance so. */
+/* A loss of data took the session away: L1 may have it for up to the bound after that, and no such change finds it. If the
+ * session was made a moment before data were replaced in place, no beat tells an instance so. */
 static bool is_gone(const struct change *c, const known *s, const asking *a)
 {
-    bool unseen = in.lost_us && a->began_us <= in.lost_us + truth_bound_us();
-    return c->user && !truth_acting_holds(s) && (unseen || s->unmade_us);
+    bool before_a_beat = in.lost_us && a->began_us <= in.lost_us + truth_bound_us();
+    return c->user && !truth_acting_holds(s) && (before_a_beat || s->unseen);
 }
 
 void change_judge_ok(const asking *a, const latchkey_entry *entry)

@@ -138,6 +138,42 @@ static void test_C_a_data_set_that_comes_back_later_is_told_too(void **state)
     redis_end(on);
 }
 
+/* No revocation was ever made, so no number goes back: the sessions are gone all the same, and no call for all of the user's
+ * sessions could find them. The handles have had beats since they put the sessions into L1. */
+static void what_lacks_only_logins(const char *how)
+{
+    redis *on = replaceable();
+    latchkey *maker = handle_open(on, OPTIONS), *other = handle_open(on, OPTIONS);
+    char made[LATCHKEY_TOKEN_SIZE], both[LATCHKEY_TOKEN_SIZE];
+    redis_do(on, "SAVE");
+    make_session(maker, 7, made);
+    make_session(maker, 8, both);
+    warm(maker, made);
+    warm(maker, both);
+    warm(other, both);
+    uint64_t beats = stats_of(maker).beats, others = stats_of(other).beats;
+    wait_for(stats_of(maker).beats >= beats + 2 && stats_of(other).beats >= others + 2);
+    redis_do(on, how);
+    wait_for(try_validate(maker, made) != LATCHKEY_OK && try_validate(maker, both) != LATCHKEY_OK);
+    wait_for(try_validate(other, both) != LATCHKEY_OK);
+    assert_status(maker, LATCHKEY_OK, latchkey_revoke_user(maker, 8, NULL, 0, NULL));
+    assert_int_not_equal(validate(maker, both), LATCHKEY_OK);
+    assert_status(other, LATCHKEY_NOT_FOUND, validate(other, both));
+    redis_end(on);
+}
+
+static void test_C_sessions_that_a_restore_took_are_not_admitted(void **state)
+{
+    (void)state;
+    what_lacks_only_logins("DEBUG RELOAD NOSAVE");
+}
+
+static void test_C_sessions_that_flushall_took_are_not_admitted(void **state)
+{
+    (void)state;
+    what_lacks_only_logins("FLUSHALL");
+}
+
 /* It is said, and once. */
 static void test_it_is_said(void **state)
 {
@@ -167,6 +203,8 @@ int main(void)
         HANDLES(test_C_what_was_changed_of_a_user_is_not_given_back),
         HANDLES(test_C_a_cut_off_is_not_forgotten),
         HANDLES(test_C_a_data_set_that_comes_back_later_is_told_too),
+        HANDLES(test_C_sessions_that_a_restore_took_are_not_admitted),
+        HANDLES(test_C_sessions_that_flushall_took_are_not_admitted),
         HANDLES(test_it_is_said),
     };
     return cmocka_run_group_tests_name("replaced", tests, NULL, NULL);

@@ -285,10 +285,11 @@ static void answer_script(redis_model *m, int which, const lk_reply *c)
     if (strcmp(script, "reassert") == 0) {
         unsigned p = (unsigned)atoi(strchr(c->item[4]->text, '{') + 1);
         ended = m->forgetful ? c->size - 5 : 0;
-        for (size_t i = 0; i < ended; i++) {
+        for (size_t i = 0; i < c->size - 5; i++) {
             const char *told = c->item[5 + i]->text;
             uint64_t least = *told == '#' ? strtoull(told + 1, NULL, 10) : 0;
-            if (least) m->number[p] = m->number[p] < least ? least + 1000 : m->number[p];
+            if (*told == '#') m->number[p] = m->number[p] < least ? least + 1000 : m->number[p];
+            else if (i >= ended) continue;
             else if (*told == '*') model_end_everyone(m, p, most(m->now_us / 1000, atoll(told + 1)));
             else model_revoke(m, p, told);
         }
@@ -349,16 +350,17 @@ static void answer_pttl(redis_model *m, int which, const char *key)
     reply(m, which, ":%lld\r\n", length < 6 ? -2 : atoll(key + length - 6));
 }
 
-/* A cut-off as it lies there. */
+/* A number or a cut-off as it lies there. */
 static void answer_get(redis_model *m, int which, const char *key)
 {
     char text[24];
     int p = atoi(strchr(key, '{') + 1);
     bool epoch = strstr(key, "}:e") != NULL;
-    snprintf(text, sizeof text, "%" PRIu64, m->number[p]);
+    uint64_t number = strstr(key, "}:w") ? m->witness : m->number[p];
+    snprintf(text, sizeof text, "%" PRIu64, number);
     if (epoch && m->epoch[p] && strcmp(m->epoch[p], "LIST") == 0)
         reply(m, which, "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n");
-    else if (epoch ? m->epoch[p] != NULL : m->number[p] != 0) reply_bulk(m, which, epoch ? m->epoch[p] : text);
+    else if (epoch ? m->epoch[p] != NULL : number != 0) reply_bulk(m, which, epoch ? m->epoch[p] : text);
     else reply(m, which, "$-1\r\n");
 }
 
@@ -385,6 +387,7 @@ static void answer(redis_model *m, int which, const lk_reply *c)
     if (otherwise) reply(m, which, "%s", m->answer);
     else if (moved) reply(m, which, "-%s\r\n", moved);
     else if (strcmp(name, "GET") == 0) answer_get(m, which, c->item[1]->text);
+    else if (strcmp(name, "INCR") == 0) reply(m, which, ":%" PRIu64 "\r\n", ++m->witness);
     else if (strcmp(name, "INFO") == 0) answer_info(m, which, c->item[1]);
     else if (strcmp(name, "AUTH") == 0 || strcmp(name, "SELECT") == 0) reply(m, which, "+OK\r\n");
     else if (strcmp(name, "HSETNX") == 0) {

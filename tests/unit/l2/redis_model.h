@@ -58,6 +58,7 @@ typedef struct redis_model {
     const char *role, *version, *replication;
     int64_t clock_ahead_us; /* of the server's clock to the link's */
     uint64_t number[MODEL_PARTITIONS_MAX];
+    uint64_t witness; /* the count under w, of the first partition */
     model_log revoked[MODEL_PARTITIONS_MAX];
     const char *epoch[MODEL_PARTITIONS_MAX]; /* as it lies there; "LIST": a key of another type; NULL: none */
     char epoch_text[MODEL_PARTITIONS_MAX][24];

@@ -109,9 +109,86 @@ static void test_a_retry_that_ran_before(void **state)
     model_close(m);
 }
 
+/* A beat behind a fill of L1 moves the count; the others only read it. */
+static void count_fill(redis_model *m)
+{
+    lk_count(&m->counters, LK_FILLS, 1);
+    model_beat(m);
+}
+
+static redis_model *witnessed(void)
+{
+    redis_model *m = model_opened_up("h?partitions=2");
+    for (int i = 0; i < 3; i++) count_fill(m);
+    model_expect(m, "0 INCR lk:{0}:w", "= lease", "0 INCR lk:{0}:w", "= lease", "0 INCR lk:{0}:w", "= lease", NULL);
+    assert_int_equal(m->witness, 3);
+    model_clear(m);
+    return m;
+}
+
+/* No number went back: it is met as another server all the same, and its number moves, so that others see a gap. */
+static void test_a_data_set_that_lacks_only_logins(void **state)
+{
+    (void)state;
+    redis_model *m = witnessed();
+    m->witness = 2;
+    model_beat(m);
+    model_expect(m, "0 GET lk:{0}:w", "= met\n", "= empty\n", "EVAL reassert", " #1\n", NULL);
+    model_tick(m, 5);
+    model_run(m);
+    model_expect(m, " #1\n", "0 MGET", "= empty\n", "= lease", NULL);
+    assert_int_equal(m->number[0], 1001);
+    model_clear(m);
+    model_beat(m);
+    assert_false(model_saw(m, "reassert"));
+    model_expect(m, "= lease", NULL);
+    model_close(m);
+}
+
+/* Another instance has moved the count since, and this one moves it as well: up to what it was. */
+static void test_a_count_that_only_comes_up_to_what_it_was(void **state)
+{
+    (void)state;
+    redis_model *m = witnessed();
+    m->witness = 2;
+    count_fill(m);
+    model_expect(m, "0 INCR lk:{0}:w", "= met\n", "= empty\n", NULL);
+    model_close(m);
+}
+
+/* Another instance has seen it. */
+static void test_a_number_that_moved_without_a_log_empties_l1(void **state)
+{
+    (void)state;
+    redis_model *m = witnessed();
+    m->number[0] = 1001;
+    model_beat(m);
+    model_expect(m, "0 XRANGE lk:{0}:r", "= empty\n", "= lease", NULL);
+    model_close(m);
+}
+
+static void test_a_count_that_cannot_be_moved_hinders_nothing(void **state)
+{
+    (void)state;
+    redis_model *m = witnessed();
+    m->command = "INCR";
+    m->answer = "-OOM command not allowed when used memory > 'maxmemory'.\r\n";
+    count_fill(m);
+    model_expect(m, "0 INCR lk:{0}:w", "= lease", NULL);
+    model_clear(m);
+    model_beat(m);
+    model_expect(m, "0 GET lk:{0}:w", "= lease", NULL);
+    assert_false(model_saw(m, "= empty"));
+    model_close(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_data_set_that_lacks_only_logins),
+        cmocka_unit_test(test_a_count_that_only_comes_up_to_what_it_was),
+        cmocka_unit_test(test_a_number_that_moved_without_a_log_empties_l1),
+        cmocka_unit_test(test_a_count_that_cannot_be_moved_hinders_nothing),
         cmocka_unit_test(test_a_message_that_comes_behind_the_list),
         cmocka_unit_test(test_what_was_told_is_not_told_twice),
         cmocka_unit_test(test_what_was_made_and_is_not_announced_is_told),
