@@ -96,7 +96,8 @@ static bool remember(lk_recent *r, unsigned partition, const char *selector, uin
     if (!item) item = take_recent_locked(r, partition, selector);
     item->at_ms = now_ms;
     item->change = ended ? 0 : change;
-    set_unheard_locked(r, item, made && (news || item->unheard));
+    /* What has ended is not changed any more: the data set that says so is another one, and lacks the end. */
+    set_unheard_locked(r, item, (made && (news || item->unheard)) || (ended && change));
     if (!change) atomic_fetch_add_explicit(&r->ended, 1, memory_order_release);
     lk_lock_give(&r->lock);
     return news;

@@ -11,7 +11,8 @@
  * lives twice; and a replaced data set is noticed by the next beat, not by the next read (B).
  *
  * What this instance did itself comes back to it as an announcement, before the nonce of the next beat. If it does not
- * come, the data set that it was done in is gone, replaced in place: then the server is told of it.
+ * come, the data set that it was done in is gone, replaced in place: then the server is told of it. The same if a change
+ * is announced of a session that has ended.
  *
  * A ring, allocated at open, that keeps the newest LK_RECENT_MAX. The list for a new server is what was new when the
  * last server was last confirmed, not what is new when Redis returns: so a long outage forgets nothing.

@@ -109,6 +109,24 @@ static void test_a_retry_that_ran_before(void **state)
     model_close(m);
 }
 
+/* It ended, and its number was given out again for a change of the same session by another instance, in a data set that lacks
+ * the end. */
+static void test_what_ended_and_is_changed_is_told(void **state)
+{
+    (void)state;
+    redis_model *m = opened();
+    model_revoke(m, 0, B);
+    model_run(m);
+    model_publish(m, "lk:{0}:rev", "7 " B " @1 changed rights");
+    m->number[0] = 7;
+    model_run(m);
+    model_beat(m);
+    model_tick(m, 5);
+    model_run(m);
+    model_expect(m, "0 MGET", "EVAL reassert", B, "0 MGET", "= lease", NULL);
+    model_close(m);
+}
+
 /* A beat behind a fill of L1 moves the count; the others only read it. */
 static void count_fill(redis_model *m)
 {
@@ -185,6 +203,7 @@ static void test_a_count_that_cannot_be_moved_hinders_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_what_ended_and_is_changed_is_told),
         cmocka_unit_test(test_a_data_set_that_lacks_only_logins),
         cmocka_unit_test(test_a_count_that_only_comes_up_to_what_it_was),
         cmocka_unit_test(test_a_number_that_moved_without_a_log_empties_l1),
