@@ -31,7 +31,7 @@ static const char *part_of(const doctor *d, const char *key, unsigned long *part
 static bool is_ours(const char *part)
 {
     if (!part || !*part) return false;
-    if (!part[1]) return strchr("aqrme", *part) != NULL;
+    if (!part[1]) return strchr("aqrmew", *part) != NULL;
     return part[1] == ':' && part[2] && strchr("sugfin", *part) != NULL;
 }
 
