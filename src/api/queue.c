@@ -18,8 +18,7 @@ static int build_queue(latchkey *lk, latchkey_queue **out)
     latchkey_queue *q = calloc(1, sizeof *q);
     if (!q) return lk_reason(LATCHKEY_NO_MEMORY, "no memory");
     q->lk = lk;
-    const lk_async_hands hands = {lk_writes_ask, lk};
-    int status = lk_async_open(lk, lk->config.cluster ? &hands : NULL, &q->async);
+    int status = lk_async_open(lk, &q->async);
     if (status) free(q);
     else *out = q;
     return status;
@@ -106,7 +105,7 @@ void lk_queues_abandon(latchkey *lk)
 int latchkey_queue_fd(latchkey_queue *q)
 {
     if (!q) return lk_bad_argument("queue_fd: the queue is NULL");
-    return lk_forked(q->lk) ? (int)LATCHKEY_FORKED : lk_async_fd(q->async);
+    return lk_forked(q->lk) ? (int)LATCHKEY_FORKED : lk_async_fd(q->lk, q->async);
 }
 
 int lk_queue_validate(latchkey_queue *q, const char *token, size_t token_len, int64_t max_age_ms, uint64_t tag)

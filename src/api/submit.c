@@ -8,7 +8,7 @@ int latchkey_fd(latchkey *lk)
     if (!lk) return lk_bad_argument("fd: the handle is NULL");
     if (lk_forked(lk)) return LATCHKEY_FORKED;
     int status = lk_queue_own(lk, &q);
-    return status ? status : lk_async_fd(q->async);
+    return status ? status : lk_async_fd(lk, q->async);
 }
 
 static int submit_aged(latchkey *lk, const char *token, size_t token_len, int64_t max_age_ms, uint64_t tag)

@@ -81,7 +81,7 @@ static lk_write *next_locked(lk_writes *w)
     lk_lock_assert(&w->lock);
     for (lk_write **at = &w->first; *at; at = &(*at)->next) {
         lk_write *write = *at;
-        if (!write->asks) write->node = lk_l2_owner(&w->lk->l2, write->partition);
+        write->node = lk_l2_owner(&w->lk->l2, write->partition);
         if (is_busy_locked(w, write->node)) continue;
         *at = write->next;
         if (!*at) w->last = at;
@@ -98,14 +98,11 @@ static void put_last_locked(lk_writes *w, lk_write *write)
     w->waiting++;
 }
 
-/* True: it asks on, later. */
-static bool run_write(lk_writes *w, lk_write *write, bool stop)
+static void run_write(lk_writes *w, lk_write *write)
 {
-    if (write->asks) return lk_async_ask(w->lk, write->asks, write->node, stop);
     lk_visit_at(write->deadline_ms);
     lk_write_run(w->lk, write);
     lk_write_wipe(write);
-    return false;
 }
 
 static void *run_worker(void *context)
@@ -124,15 +121,13 @@ static void *run_worker(void *context)
         }
         for (place = 0; w->running[place];) place++;
         w->running[place] = write;
-        bool asks = write->asks, stop = w->stop;
         lk_lock_give(&w->lock);
-        bool more = run_write(w, write, stop);
+        run_write(w, write);
         lk_lock_take(&w->lock);
         w->running[place] = NULL;
-        if (more) put_last_locked(w, write);
-        else finish_locked(w, write);
+        finish_locked(w, write);
         if (w->stop) pthread_cond_broadcast(&w->work); /* those that had to wait for its node, or for its end */
-        if (!asks) atomic_fetch_sub_explicit(&w->lk->visits, 1, memory_order_seq_cst);
+        atomic_fetch_sub_explicit(&w->lk->visits, 1, memory_order_seq_cst);
     }
     lk_lock_give(&w->lock);
     if (w->lk->config.tls) lk_tls_end_thread();
@@ -229,8 +224,7 @@ void lk_writes_leave(latchkey_queue *q)
 
 /* ------------------------------------------------------------------------------------------------ submit -- */
 
-/* A free write, counted as one of the queue's. NULL: in_flight of them are outstanding, or there is no memory. Without
- * a queue it is counted as none's. */
+/* A free write, counted as one of the queue's. NULL: in_flight of them are outstanding, or there is no memory. */
 static lk_write *take_place(lk_writes *w, latchkey_queue *q, int *status)
 {
     chunk *more = NULL;
@@ -242,12 +236,11 @@ static lk_write *take_place(lk_writes *w, latchkey_queue *q, int *status)
             w->chunks = more;
             for (size_t i = 0; i < CHUNK; i++) set_free_locked(w, &more->write[i]);
         }
-        bool room = !q || atomic_load_explicit(&q->writes, memory_order_acquire) < q->lk->config.in_flight;
+        bool room = atomic_load_explicit(&q->writes, memory_order_acquire) < q->lk->config.in_flight;
         if (room && (write = w->free)) {
             w->free = write->next;
             write->queue = q;
-            write->asks = NULL;
-            if (q) atomic_fetch_add_explicit(&q->writes, 1, memory_order_release);
+            atomic_fetch_add_explicit(&q->writes, 1, memory_order_release);
         }
         lk_lock_give(&w->lock);
         if (!room) {
@@ -275,9 +268,8 @@ static void give_place_back(lk_writes *w, lk_write *write)
 static int enqueue(lk_writes *w, lk_write *write)
 {
     lk_lock_take(&w->lock);
-    bool late = w->stop && write->asks; /* the handle is being closed: nothing is asked any more */
-    int status = late ? (int)LATCHKEY_UNAVAILABLE : wake_worker_locked(w);
-    if (!status && !write->asks) atomic_fetch_add_explicit(&w->lk->visits, 1, memory_order_seq_cst);
+    int status = wake_worker_locked(w);
+    if (!status) atomic_fetch_add_explicit(&w->lk->visits, 1, memory_order_seq_cst);
     if (!status) put_last_locked(w, write);
     lk_lock_give(&w->lock);
     return status;
@@ -295,21 +287,6 @@ static int accept_write(lk_writes *w, latchkey_queue *q, const latchkey_request 
     if (status && write->denied) lk_pending_withdraw(q->lk->pending, &write->revocation.item);
     if (status) give_place_back(w, write);
     return status;
-}
-
-bool lk_writes_ask(void *context, lk_async *async, lk_node *node)
-{
-    int status = LATCHKEY_OK;
-    lk_writes *w = writes_of(context);
-    lk_write *write = w ? take_place(w, NULL, &status) : NULL;
-    if (!write) return false;
-    write->asks = async;
-    write->node = node;
-    if (!enqueue(w, write)) return true;
-    lk_lock_take(&w->lock);
-    set_free_locked(w, write);
-    lk_lock_give(&w->lock);
-    return false;
 }
 
 int lk_writes_submit(latchkey_queue *q, const latchkey_request *request)

@@ -13,8 +13,8 @@
  * from submit until reap. Deadlines count from submit, so they are in the order in which writes wait. A thread is free
  * again at its own write's deadline at the latest. So each write is begun, or given up, by its own deadline.
  *
- * With a cluster the threads also ask for validations (async_hand.h), and they are WORKERS_MAX. At most OF_NODE_MAX of
- * them wait for one node. So a node that does not answer holds up its own requests, and those of other nodes pass them.
+ * With a cluster they are WORKERS_MAX, and at most OF_NODE_MAX of them wait for one node. So a node that does not answer
+ * holds up its own requests, and those of other nodes pass them.
  *
  * Lock: writes.lock guards all of it; no other is taken under it. Under it bells are rung, and threads are started: system calls that do
  * not wait. */
@@ -24,7 +24,7 @@
 #include "api/queue.h"
 #include "api/revoke.h"
 #include "base/lock.h"
-#include "session/async_hand.h"
+#include "session/async.h"
 
 #include <pthread.h>
 
@@ -35,7 +35,6 @@ typedef struct lk_write {
     latchkey_queue *queue; /* NULL: it was closed meanwhile */
     unsigned partition;    /* the one that is asked first */
     lk_node *node;         /* its owner, once it runs */
-    lk_async *asks;        /* not NULL: it is no write; validations of this table are asked for at the node */
     int64_t deadline_ms;
     latchkey_request request; /* its pointers lead into `copy`; its token is: */
     char token[LK_WRITE_TOKEN_MAX];
@@ -56,9 +55,6 @@ void lk_write_run(latchkey *lk, lk_write *write); /* blocks; afterwards there is
 void lk_write_wipe(lk_write *write);              /* wipes all but the result */
 
 /* writes.c: */
-
-/* For lk_async_hands: the context is the handle. */
-bool lk_writes_ask(void *context, lk_async *async, lk_node *node);
 
 /* OK; UNAVAILABLE; NO_MEMORY; or as lk_write_take. */
 int lk_writes_submit(latchkey_queue *q, const latchkey_request *request);

@@ -4,15 +4,11 @@
 #include "base/backoff.h"
 #include "base/clock.h"
 #include "base/hash.h"
-#include "base/wake.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 
 enum {
@@ -23,122 +19,31 @@ enum {
     IDLE_MAX_MS = 10000
 };
 
-/* --------------------------------------------------------------------------------------- open and close -- */
-
-static bool watch(lk_async_conn *c, int fd, int how, uint32_t events)
-{
-    struct epoll_event event = {.events = events, .data.fd = fd};
-    return fd >= 0 && epoll_ctl(c->epoll_fd, how, fd, &event) == 0;
-}
-
-static void close_descriptor(int fd)
-{
-    if (fd >= 0) close(fd);
-}
-
-/* A closed descriptor leaves the epoll by itself only if no other process has it: a forked child may have a copy. Then
- * the epoll would report it for ever, and could not be told to stop. */
-static void unwatch(const lk_async_conn *c, int fd)
-{
-    if (fd >= 0 && c->epoll_fd >= 0) epoll_ctl(c->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
-}
-
 static void close_socket(lk_async_conn *c)
 {
-    unwatch(c, c->socket.fd);
+    lk_async_desk_end(c->desk, c->socket.fd);
     lk_net_close(&c->socket);
 }
 
-bool lk_async_conn_open(lk_async_conn *c, const lk_config *config, lk_pool *pool)
+void lk_async_conn_open(lk_async_conn *c, lk_async_desk *desk, const lk_config *config, lk_pool *pool)
 {
     memset(c, 0, sizeof *c);
+    c->desk = desk;
     c->config = config;
     c->pool = pool;
     c->socket = LK_NO_SOCKET;
-    c->watched_fd = -1;
     lk_random(&c->random, sizeof c->random);
-    c->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    c->bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    c->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-    if (c->epoll_fd >= 0 && watch(c, c->bell_fd, EPOLL_CTL_ADD, EPOLLIN) &&
-        watch(c, c->timer_fd, EPOLL_CTL_ADD, EPOLLIN))
-        return true;
-    int why = errno;
-    lk_async_conn_close(c);
-    errno = why;
-    return false;
 }
 
 void lk_async_conn_close(lk_async_conn *c)
 {
     close_socket(c);
     lk_conn_close(&c->conn);
-    /* The epoll itself may be in one of the application's, and a child may have a copy of it: it must not report
-     * anything any more. */
-    unwatch(c, c->bell_fd);
-    unwatch(c, c->timer_fd);
-    unwatch(c, c->watched_fd);
-    lk_async_conn_abandon(c);
 }
 
 void lk_async_conn_abandon(lk_async_conn *c)
 {
-    close_descriptor(c->socket.fd);
-    close_descriptor(c->epoll_fd);
-    close_descriptor(c->bell_fd);
-    close_descriptor(c->timer_fd);
-}
-
-/* ------------------------------------------------------------------------------------- being readable -- */
-
-void lk_async_conn_ring(lk_async_conn *c)
-{
-    uint64_t one = 1;
-    if (c->rung) return;
-    c->rung = true;
-    while (write(c->bell_fd, &one, sizeof one) < 0 && errno == EINTR) continue;
-}
-
-void lk_async_conn_hush(lk_async_conn *c)
-{
-    uint64_t times;
-    c->rung = false;
-    atomic_store_explicit(&c->rung_from, 0, memory_order_seq_cst);
-    while (read(c->bell_fd, &times, sizeof times) < 0 && errno == EINTR) continue;
-}
-
-bool lk_async_conn_watch(lk_async_conn *c, int fd)
-{
-    if (c->watched_fd < 0 && watch(c, fd, EPOLL_CTL_ADD, EPOLLIN)) c->watched_fd = fd;
-    return c->watched_fd == fd;
-}
-
-/* The bell is rung before the flag is set. If the owner hushes it in between, it only looks once more than needed. In
- * the other order the bell might go on ringing without being noticed. */
-void lk_async_conn_ring_from(lk_async_conn *c)
-{
-    lk_raise(c->bell_fd);
-    atomic_store_explicit(&c->rung_from, 1, memory_order_seq_cst);
-}
-
-static void set_timer(lk_async_conn *c, int64_t at_ms)
-{
-    struct itimerspec at = {.it_value = {.tv_sec = at_ms / 1000, .tv_nsec = at_ms % 1000 * 1000000}};
-    timerfd_settime(c->timer_fd, TFD_TIMER_ABSTIME, &at, NULL);
-    c->armed_ms = at_ms;
-}
-
-void lk_async_conn_wake_at(lk_async_conn *c, int64_t at_ms)
-{
-    if (!c->armed_ms || at_ms < c->armed_ms) set_timer(c, at_ms);
-}
-
-/* What still needs the timer sets it again: the connection does, while it connects. */
-static void hear_timer(lk_async_conn *c, int64_t now_ms)
-{
-    if (!c->armed_ms || now_ms < c->armed_ms) return;
-    bool begun = c->state == LK_ASYNC_CONN_CONNECTING || c->state == LK_ASYNC_CONN_HANDSHAKE;
-    set_timer(c, begun && c->until_ms > now_ms ? c->until_ms : 0);
+    if (c->socket.fd >= 0) close(c->socket.fd);
 }
 
 /* ------------------------------------------------------------------------------------------- connecting -- */
@@ -166,7 +71,7 @@ void lk_async_conn_lose(lk_async_conn *c, int64_t now_ms, const char *why)
 static bool begin_channel(lk_async_conn *c, int64_t now_ms)
 {
     bool good = lk_net_begin(&c->addresses, c->address, &c->socket, c->error, sizeof c->error) &&
-                watch(c, c->socket.fd, EPOLL_CTL_ADD, EPOLLIN | EPOLLOUT);
+                lk_async_desk_begin(c->desk, c->socket.fd, EPOLLIN | EPOLLOUT);
     if (!good) {
         lk_async_conn_lose(c, now_ms, c->error);
         return false;
@@ -175,7 +80,7 @@ static bool begin_channel(lk_async_conn *c, int64_t now_ms)
     c->writes = true;
     c->state = LK_ASYNC_CONN_CONNECTING;
     c->until_ms = now_ms + most / c->addresses.count;
-    lk_async_conn_wake_at(c, c->until_ms);
+    lk_async_desk_wake_at(c->desk, c->until_ms);
     return true;
 }
 
@@ -188,7 +93,7 @@ bool lk_async_conn_wanted(lk_async_conn *c, int64_t now_ms)
         lk_async_conn_lose(c, now_ms, "it was idle");
     if (c->state != LK_ASYNC_CONN_DOWN) return true;
     if (now_ms < c->retry_at_ms) {
-        lk_async_conn_wake_at(c, c->retry_at_ms);
+        lk_async_desk_wake_at(c->desk, c->retry_at_ms);
         return c->failures <= LK_POOL_BLIPS;
     }
     lk_pool_where(c->pool, &c->addresses);
@@ -249,7 +154,7 @@ bool lk_async_conn_send(lk_async_conn *c, int64_t now_ms)
         return false;
     }
     bool writes = lk_net_events(&c->socket, sent) & POLLOUT;
-    if (writes != c->writes) watch(c, c->socket.fd, EPOLL_CTL_MOD, EPOLLIN | (writes ? EPOLLOUT : 0));
+    if (writes != c->writes) lk_async_desk_change(c->desk, c->socket.fd, EPOLLIN | (writes ? EPOLLOUT : 0));
     c->writes = writes;
     return true;
 }
@@ -266,8 +171,9 @@ static bool receive(lk_async_conn *c, int64_t now_ms)
 
 bool lk_async_conn_drive(lk_async_conn *c, int64_t now_ms)
 {
-    hear_timer(c, now_ms);
     if (c->state == LK_ASYNC_CONN_CONNECTING && !look(c, now_ms)) return false;
+    bool begun = c->state == LK_ASYNC_CONN_CONNECTING || c->state == LK_ASYNC_CONN_HANDSHAKE;
+    if (begun && c->until_ms > now_ms) lk_async_desk_wake_at(c->desk, c->until_ms);
     if (c->state < LK_ASYNC_CONN_HANDSHAKE) return true;
     if (!lk_async_conn_send(c, now_ms) || !receive(c, now_ms)) return false;
     lk_reply *reply;

@@ -5,7 +5,7 @@
 #include "base/errno_text.h"
 #include "base/reason.h"
 #include "base/secure_memory.h"
-#include "session/async_hand.h"
+#include "session/async_line.h"
 #include "session/begin.h"
 #include "session/hit.h"
 #include "base/lock.h"
@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { READS_AT_ONCE = 8, SENT_TOGETHER = 32, AHEAD_MOST_MS = 1000 };
+enum { READS_AT_ONCE = 8 };
 
 /* Answers this slot and all that joined it. */
 void lk_async_answer(lk_async *a, lk_async_slot *p, int status, bool as_is)
@@ -112,95 +112,23 @@ void lk_async_no_answer(latchkey *lk, lk_async *a, lk_async_slot *p, const char 
     lk_async_answer(a, p, LATCHKEY_UNAVAILABLE, true);
 }
 
-/* ----------------------------------------------------------------------------------------------- asking -- */
-
-static void send_slot(lk_async *a, lk_async_slot *p, const lk_call *calls, unsigned count)
-{
-    p->asks++;
-    lk_async_move(a, p, LK_ASYNC_ASKED);
-    a->unsent++;
-    for (unsigned i = 0; i < count; i++)
-        if (!lk_conn_send(&a->channel.conn, lk_async_index(a, p), calls[i].words, calls[i].count)) {
-            /* half a question may be in the buffer */
-            lk_async_conn_lose(&a->channel, lk_now_ms(), "no memory for a command");
-            return;
-        }
-}
-
-static void ask_alias_slot(latchkey *lk, lk_async *a, lk_async_slot *p)
-{
-    lk_resolving_words words;
-    lk_resolve_ask(lk, &p->foreign, &p->vouch, &words);
-    send_slot(a, p, &words.call, 1);
-}
-
-static void ask_session(latchkey *lk, lk_async *a, lk_async_slot *p)
-{
-    lk_question_words words;
-    if (!lk_vouch_session(lk, &p->token, &p->vouch)) {
-        p->vouch.server = p->vouch.leased;
-        lk_async_answer(a, p, LATCHKEY_NOT_FOUND, lk_pending_holds(lk->pending, &p->token));
-        return;
-    }
-    lk_question_ask(lk, &p->token, &p->vouch, &words);
-    send_slot(a, p, words.calls, LK_QUESTION_CALLS);
-}
-
-/* Questions that are asked while others are under way are sent when answers come, or when there are some more of them. */
-static bool send_asked(lk_async *a, int64_t now_ms, bool now)
-{
-    if (!a->unsent) return true;
-    if (a->channel.state != LK_ASYNC_CONN_UP) return false; /* the connection was lost while asking */
-    if (!now && a->asked != a->unsent && a->unsent < SENT_TOGETHER) return true;
-    a->unsent = 0;
-    return lk_async_conn_send(&a->channel, now_ms);
-}
-
-/* The connection is gone. What was asked is asked once more, as far as the budget allows. */
-static void take_loss(latchkey *lk, lk_async *a, int64_t now_ms)
-{
-    lk_async_slot *p;
-    a->unsent = 0;
-    while ((p = lk_async_first(a, LK_ASYNC_ASKED))) {
-        if (p->asks > 1 || now_ms >= p->deadline_ms ||
-            !lk_pool_may_repeat(lk_node_pool(lk_topology_node(&lk->l2.topology, 0))))
-            lk_async_no_answer(lk, a, p, a->channel.error);
-        else lk_async_queue(a, p);
-    }
-}
-
-/* Asks on the connection if there is one; if there cannot be one, nothing waits for it. */
-static void ask_queued(latchkey *lk, lk_async *a, int64_t now_ms)
-{
-    lk_async_slot *p;
-    if (a->hands.ask) {
-        lk_async_hand(lk, a);
-        return;
-    }
-    if (lk_async_first(a, LK_ASYNC_QUEUED) && !lk_async_conn_wanted(&a->channel, now_ms))
-        while ((p = lk_async_first(a, LK_ASYNC_QUEUED))) lk_async_no_answer(lk, a, p, a->channel.error);
-    while (a->channel.state == LK_ASYNC_CONN_UP && !a->ahead && (p = lk_async_first(a, LK_ASYNC_QUEUED)) &&
-           lk_conn_room(&a->channel.conn) >= LK_QUESTION_CALLS) {
-        if (p->unresolved) ask_alias_slot(lk, a, p);
-        else ask_session(lk, a, p);
-    }
-}
+/* ---------------------------------------------------------------------------------------- what is late -- */
 
 /* Something is due then, whichever thread does it. */
 void lk_async_mind(lk_async *a, int64_t deadline_ms)
 {
     if (deadline_ms < a->soonest_ms) a->soonest_ms = deadline_ms;
-    lk_async_conn_wake_at(&a->channel, deadline_ms);
+    lk_async_desk_wake_at(&a->desk, deadline_ms);
 }
 
-/* If a caller's time has passed, the connection is given up: so a late reply can answer nothing (guarantee I). */
+/* If a caller's time has passed, its line is given up: so a late reply can answer nothing (guarantee I). */
 static void expire_late(latchkey *lk, lk_async *a, int64_t now_ms)
 {
     static const char why[] = "Redis did not answer within deadline_ms";
-    bool late = false;
+    uint64_t late = 0; /* lines */
     if (now_ms < a->soonest_ms) {
         /* The timer may have run for something else that was due earlier. */
-        if (a->soonest_ms != INT64_MAX) lk_async_conn_wake_at(&a->channel, a->soonest_ms);
+        if (a->soonest_ms != INT64_MAX) lk_async_desk_wake_at(&a->desk, a->soonest_ms);
         return;
     }
     int64_t soonest = INT64_MAX;
@@ -209,55 +137,11 @@ static void expire_late(latchkey *lk, lk_async *a, int64_t now_ms)
             next = lk_async_at(a, p->next);
             if (p->deadline_ms > now_ms) soonest = p->deadline_ms < soonest ? p->deadline_ms : soonest;
             else if (s == LK_ASYNC_QUEUED) lk_async_no_answer(lk, a, p, why);
-            else late = !a->hands.ask; /* a thread that asks knows the deadline itself */
+            else late |= UINT64_C(1) << p->line;
         }
-    if (late) {
-        lk_async_conn_lose(&a->channel, now_ms, why);
-        take_loss(lk, a, now_ms);
-    }
+    if (late) lk_async_give_up(lk, a, late, now_ms, why);
     a->soonest_ms = INT64_MAX;
     if (soonest != INT64_MAX) lk_async_mind(a, soonest);
-}
-
-/* False: there is nothing more to read now. */
-static bool take_all_replies(latchkey *lk, lk_async *a, int64_t now_ms)
-{
-    lk_reply *reply;
-    bool whole = lk_async_conn_drive(&a->channel, now_ms);
-    int got = 0;
-    while (whole && a->channel.state == LK_ASYNC_CONN_UP &&
-           (got = lk_async_conn_next(&a->channel, now_ms, &reply)) > 0) {
-        lk_async_slot *p = lk_async_at(a, reply->tag);
-        p->replies[p->got++] = reply;
-        if (p->got == lk_async_calls(p)) lk_async_take(lk, a, p, a->channel.hello.incarnation);
-    }
-    if (!whole || got < 0) take_loss(lk, a, now_ms);
-    return whole && got == 0 && a->channel.more;
-}
-
-/* On a connection to a server without the lease, asking gains nothing. If that server once had the lease, another
- * server has it now: a new connection leads there. If it never had it, the link is behind, and is told to look; a new
- * connection would lead to the same server. */
-static void leave_the_old(latchkey *lk, lk_async *a, int64_t now_ms)
-{
-    lk_node *node = lk_topology_node(&lk->l2.topology, 0);
-    uint64_t leased = lk_lease_owner(lk->book, 0), server = a->channel.hello.incarnation;
-    a->ahead = false;
-    if (a->hands.ask || a->channel.state != LK_ASYNC_CONN_UP || !leased) return;
-    if (server == leased) a->served = server;
-    if (server == leased) return;
-    lk_node_suspect(node, server);
-    if (a->served != server && now_ms - a->channel.up_ms < AHEAD_MOST_MS) {
-        a->ahead = true;
-        if (!lk_async_first(a, LK_ASYNC_QUEUED)) return;
-        a->channel.shared = true;
-        lk_lease_await(lk->book, 0, a->channel.bell_fd);
-        lk_async_conn_wake_at(&a->channel, a->channel.up_ms + AHEAD_MOST_MS);
-        return;
-    }
-    a->served = 0;
-    lk_async_conn_lose(&a->channel, now_ms, "the server is another one now");
-    take_loss(lk, a, now_ms);
 }
 
 /* Is there something left that could be given? Slots that were not looked at, because the caller had no room, count: a
@@ -266,21 +150,29 @@ void lk_async_ring_for_more(lk_async *a, bool no_room)
 {
     for (lk_async_slot *p = lk_async_first(a, LK_ASYNC_ANSWERED); p; p = lk_async_at(a, p->next))
         if (no_room || !p->waits) {
-            lk_async_conn_ring(&a->channel);
+            lk_async_desk_ring(&a->desk);
             return;
         }
 }
 
 /* ---------------------------------------------------------------------------------------- open and close -- */
 
+static void destroy_async(lk_async *a)
+{
+    lk_async_lines_close(a);
+    lk_async_desk_close(&a->desk);
+    lk_async_table_close(a);
+    lk_lock_close(&a->lock);
+    free(a);
+}
+
 /* NULL: errno says why. */
-static lk_async *open_async(latchkey *lk, const lk_async_hands *hands)
+static lk_async *open_async(latchkey *lk)
 {
     lk_async *a = calloc(1, sizeof *a);
     if (!a) return NULL;
-    if (hands) a->hands = *hands;
     bool table = lk_async_table_open(a, (uint32_t)lk->config.in_flight);
-    if (!table || !lk_async_conn_open(&a->channel, &lk->config, lk_node_pool(lk_topology_node(&lk->l2.topology, 0)))) {
+    if (!table || !lk_async_desk_open(&a->desk)) {
         int why = errno;
         if (table) lk_async_table_close(a);
         free(a);
@@ -288,33 +180,28 @@ static lk_async *open_async(latchkey *lk, const lk_async_hands *hands)
         return NULL;
     }
     lk_lock_open(&a->lock, LK_RANK_ASYNC);
-    return a;
-}
-
-void lk_async_destroy(lk_async *a)
-{
-    lk_async_table_close(a);
-    lk_lock_close(&a->lock);
-    free(a);
+    if (lk_async_lines_open(lk, a)) return a;
+    destroy_async(a);
+    errno = ENOMEM;
+    return NULL;
 }
 
 void lk_async_close(latchkey *lk, lk_async *a)
 {
     if (!a) return;
-    lk_lock_take(&a->lock);
-    if (lk->l2.topology.book.open) lk_bells_leave(&lk->l2.topology.book.bells, a->channel.bell_fd);
-    lk_async_conn_close(&a->channel);
-    a->closed = true;
-    bool used = a->askers;
-    lk_lock_give(&a->lock);
-    if (!used) lk_async_destroy(a);
+    if (lk->l2.topology.book.open) lk_bells_leave(&lk->l2.topology.book.bells, a->desk.bell_fd);
+    destroy_async(a);
 }
 
-void lk_async_abandon(lk_async *a) { lk_async_conn_abandon(&a->channel); }
-
-int lk_async_open(latchkey *lk, const lk_async_hands *hands, lk_async **out)
+void lk_async_abandon(lk_async *a)
 {
-    *out = open_async(lk, hands);
+    lk_async_lines_abandon(a);
+    lk_async_desk_abandon(&a->desk);
+}
+
+int lk_async_open(latchkey *lk, lk_async **out)
+{
+    *out = open_async(lk);
     if (*out) return LATCHKEY_OK;
     if (errno != EMFILE && errno != ENFILE && errno != ENOSPC) return lk_reason(LATCHKEY_NO_MEMORY, "no memory");
     char text[160];
@@ -345,9 +232,8 @@ static void join_or_queue(latchkey *lk, lk_async *a, lk_async_slot *p, int64_t n
     lk_async_remember(a, p);
     lk_async_move(a, p, LK_ASYNC_QUEUED);
     lk_async_mind(a, p->deadline_ms);
-    leave_the_old(lk, a, now_ms);
-    ask_queued(lk, a, now_ms);
-    if (!send_asked(a, now_ms, false)) take_loss(lk, a, now_ms);
+    lk_async_ask_new(lk, a, p, now_ms);
+    lk_async_send_asked(lk, a, now_ms, false);
 }
 
 static void start_slot(latchkey *lk, lk_async *a, lk_async_slot *p, int64_t now_ms)
@@ -391,14 +277,14 @@ static size_t reap_locked(latchkey *lk, lk_async *a, latchkey_answer *answers, s
 {
     lk_lock_assert(&a->lock);
     int64_t now_ms = lk_now_ms();
-    if (lk_async_conn_rung(&a->channel)) lk_async_conn_hush(&a->channel);
+    lk_async_desk_hear(&a->desk, now_ms);
+    if (lk_async_desk_rung(&a->desk)) lk_async_desk_hush(&a->desk);
     for (int i = 0; i < READS_AT_ONCE; i++)
-        if (!take_all_replies(lk, a, now_ms)) break;
+        if (!lk_async_read(lk, a, now_ms)) break;
     expire_late(lk, a, now_ms);
     size_t given = lk_async_give(lk, a, answers, max, now_ms);
-    leave_the_old(lk, a, now_ms);
-    ask_queued(lk, a, now_ms);
-    if (!send_asked(a, now_ms, true)) take_loss(lk, a, now_ms);
+    lk_async_ask_queued(lk, a, now_ms);
+    lk_async_send_asked(lk, a, now_ms, true);
     lk_async_ring_for_more(a, given == max);
     return given;
 }
@@ -414,17 +300,17 @@ size_t lk_async_reap(latchkey *lk, lk_async *a, latchkey_answer *answers, size_t
 bool lk_async_watch(lk_async *a, int fd)
 {
     lk_lock_take(&a->lock);
-    bool watched = lk_async_conn_watch(&a->channel, fd);
+    bool watched = lk_async_desk_watch(&a->desk, fd);
     lk_lock_give(&a->lock);
     return watched;
 }
 
-void lk_async_ring(lk_async *a) { lk_async_conn_ring_from(&a->channel); }
+void lk_async_ring(lk_async *a) { lk_async_desk_ring_from(&a->desk); }
 
-int lk_async_fd(lk_async *a)
+int lk_async_fd(latchkey *lk, lk_async *a)
 {
     lk_lock_take(&a->lock);
-    if (!a->hands.ask) lk_async_conn_wanted(&a->channel, lk_now_ms()); /* so that it is there for the first question */
+    lk_async_want_line(lk, a);
     lk_lock_give(&a->lock);
-    return a->channel.epoll_fd;
+    return a->desk.epoll_fd;
 }

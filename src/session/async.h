@@ -15,9 +15,9 @@
 
 #include "session/async_table.h"
 
-/* `hands`: who asks; NULL: a connection of its own. OK; NO_MEMORY; UNAVAILABLE: the process has no more descriptors. */
-int lk_async_open(latchkey *lk, const lk_async_hands *hands, lk_async **out);
-int lk_async_fd(lk_async *async);
+/* OK; NO_MEMORY; UNAVAILABLE: the process has no more descriptors. */
+int lk_async_open(latchkey *lk, lk_async **out);
+int lk_async_fd(latchkey *lk, lk_async *async);
 
 /* `foreign` is NULL if the session is known. OK; UNAVAILABLE: all slots are taken. */
 int lk_async_submit(latchkey *lk, lk_async *async, const lk_token *token, const lk_foreign *foreign, int64_t max_age_ms,
@@ -32,14 +32,13 @@ void lk_async_close(latchkey *lk, lk_async *async); /* NULL is allowed */
 /* in a forked child: closes its copies of the descriptors, and does nothing else */
 void lk_async_abandon(lk_async *async);
 
-/* For async_give.c and async_hand.c; async.lock is held: */
+/* For async_give.c and async_line.c; async.lock is held: */
 size_t lk_async_give(latchkey *lk, lk_async *async, latchkey_answer *answers, size_t max, int64_t now_ms);
 /* All replies of the slot are there, from that server: the slot is answered, or, if it was an alias, QUEUED again. */
 void lk_async_take(latchkey *lk, lk_async *async, lk_async_slot *slot, uint64_t incarnation);
 void lk_async_answer(lk_async *async, lk_async_slot *slot, int status, bool as_is); /* and all that joined it */
 void lk_async_no_answer(latchkey *lk, lk_async *async, lk_async_slot *slot, const char *why);
 void lk_async_ring_for_more(lk_async *async, bool no_room);
-void lk_async_destroy(lk_async *async);
 int lk_async_known(latchkey *lk, lk_async_slot *slot);     /* what is known here; AGAIN: Redis has to be asked */
 void lk_async_queue(lk_async *async, lk_async_slot *slot); /* to be asked anew, together with those that joined it */
 void lk_async_mind(lk_async *async, int64_t deadline_ms);  /* something is due then; any thread may do it */

@@ -23,9 +23,9 @@ static bool ask_once_more(lk_async *a, lk_async_slot *p, int64_t now_ms, int64_t
 /* The lease has lapsed: a beat is on its way, and will ring. It may have come just now. */
 static int await_lease(latchkey *lk, lk_async *a, lk_async_slot *p)
 {
-    a->channel.shared = true;
-    lk_lease_await(lk->book, p->token.partition, a->channel.bell_fd);
-    lk_async_conn_wake_at(&a->channel, p->deadline_ms);
+    a->desk.shared = true;
+    lk_lease_await(lk->book, p->token.partition, a->desk.bell_fd);
+    lk_async_desk_wake_at(&a->desk, p->deadline_ms);
     return lk_lease_covers_now(lk->book, p->token.partition, p->vouch.server);
 }
 

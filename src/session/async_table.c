@@ -31,10 +31,10 @@ static void enlist_slot(lk_async *a, lk_async_slot *p, enum lk_async_state state
 
 void lk_async_move(lk_async *a, lk_async_slot *p, enum lk_async_state state)
 {
-    if (p->state == LK_ASYNC_ASKED) a->asked--;
+    if (p->state == LK_ASYNC_ASKED) a->asked[p->line]--;
     unlist_slot(a, p);
     enlist_slot(a, p, state);
-    if (state == LK_ASYNC_ASKED) a->asked++;
+    if (state == LK_ASYNC_ASKED) a->asked[p->line]++;
 }
 
 uint32_t lk_async_bucket(const lk_async *a, const char *token)

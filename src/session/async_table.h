@@ -38,6 +38,7 @@ typedef struct lk_async_slot {
     lk_token token;
     bool unresolved; /* `token` is the stand-in of */
     lk_foreign foreign;
+    uint8_t line; /* ASKED: on which */
     unsigned asks;
     int64_t
         not_before_ms; /* QUEUED: its partition is moving, or its server is being met: it is not asked before then */
@@ -57,34 +58,32 @@ typedef struct lk_async_list {
 
 typedef struct lk_async lk_async;
 
-/* Threads that ask in place of the connection (async_hand.h). `ask` makes one of them call lk_async_ask for this node,
- * soon. False: there is none. NULL: the connection asks. */
-typedef struct lk_async_hands {
-    bool (*ask)(void *context, lk_async *async, lk_node *node);
-    void *context;
-} lk_async_hands;
-
-enum { LK_ASYNC_ASKERS_MAX = 64 };
+/* A connection to a node: see async_line.h. */
+typedef struct lk_async_line {
+    lk_node *node;
+    lk_async_conn conn;
+    uint8_t at;      /* its place among the queue's lines */
+    uint64_t served; /* its server, once it had the lease; 0: it never had it */
+    bool ahead;      /* it leads to a server that has no lease yet: nothing is asked there */
+    bool waits;      /* in this round, the bell was asked for a lease of its node */
+    uint32_t unsent; /* asked, but still in the connection's buffer */
+} lk_async_line;
 
 struct lk_async {
     lk_lock lock;
     /* all guarded by lock: */
-    lk_async_conn channel;
+    lk_async_desk desk;
+    lk_async_line *line[LK_NODES_MAX];
+    unsigned lines;
+    bool lost;     /* a line was lost in this round */
     uint64_t seed; /* of the hash: secret, drawn when the table is opened */
     lk_async_slot *slots;
     uint32_t count;
     size_t bytes;
     lk_async_list of[LK_ASYNC_ANSWERED + 1]; /* by state; in the order in which the slots came there */
     uint32_t bucket[LK_ASYNC_BUCKETS];
-    uint64_t served; /* the connection's server, once it had the lease; 0: it never had it */
-    bool ahead;      /* the connection leads to a server that has no lease yet: nothing is asked there */
-    uint32_t unsent; /* asked, but still in the connection's buffer */
-    uint32_t asked;
-    int64_t soonest_ms; /* no deadline of those QUEUED or ASKED is earlier */
-    lk_async_hands hands;
-    lk_node *asking[LK_ASYNC_ASKERS_MAX]; /* the nodes that a thread asks, or is about to */
-    unsigned askers;
-    bool closed; /* it is freed when no thread asks any more */
+    uint32_t asked[LK_NODES_MAX]; /* by line */
+    int64_t soonest_ms;           /* no deadline of those QUEUED or ASKED is earlier */
 };
 
 bool lk_async_table_open(lk_async *async, uint32_t count); /* false: no memory. All slots are FREE */

@@ -224,7 +224,7 @@ static void test_A_dead_server_is_no_answer_and_it_comes_back(void **state)
     redis_end(on);
 }
 
-/* Connections that the server closes, idle or with questions on them, cost a repetition and no answer. */
+/* Connections that the server closes, idle or with questions on them, cost a repetition at most, and no answer. */
 static void test_a_lost_connection_is_asked_again(void **state)
 {
     (void)state;
@@ -245,8 +245,6 @@ static void test_a_lost_connection_is_asked_again(void **state)
         }
         wait_for(stats_of(lk).connected);
     }
-    /* With a cluster it is asked on connections that are looked at before they are used. */
-    if (!server->alone) assert_true(stats_of(lk).retries > 0);
 }
 
 /* The answer lay unread while the session was ended: here, and elsewhere. It is asked for anew when it is taken. */

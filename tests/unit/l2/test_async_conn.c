@@ -25,6 +25,7 @@ static const char hello[] = "$62\r\nredis_version:7.0.15\r\nredis_mode:standalon
 static lk_config config;
 static lk_counters counters;
 static lk_pool *pool;
+static lk_async_desk desk;
 static lk_async_conn channel;
 static int listener = -1, peer = -1;
 static int64_t now_ms;
@@ -65,7 +66,9 @@ static int setup(void **state)
     address_of(&addresses, 0, here);
     lk_pool_addresses(pool, &addresses);
     now_ms = lk_now_ms();
-    return !pool || !lk_async_conn_open(&channel, &config, pool);
+    if (!pool || !lk_async_desk_open(&desk)) return 1;
+    lk_async_conn_open(&channel, &desk, &config, pool);
+    return 0;
 }
 
 static void hang_up(int *fd)
@@ -78,6 +81,7 @@ static int teardown(void **state)
 {
     (void)state;
     lk_async_conn_close(&channel);
+    lk_async_desk_close(&desk);
     lk_pool_close(pool);
     hang_up(&peer);
     hang_up(&listener);
@@ -87,7 +91,7 @@ static int teardown(void **state)
 
 static bool readable(void)
 {
-    struct pollfd p = {.fd = channel.epoll_fd, .events = POLLIN};
+    struct pollfd p = {.fd = desk.epoll_fd, .events = POLLIN};
     return poll(&p, 1, 0) == 1;
 }
 
@@ -273,9 +277,10 @@ static void test_it_is_silent(void **state)
 {
     (void)state;
     begin();
-    lk_async_conn_wake_at(&channel, now_ms + 10); /* for something else */
+    lk_async_desk_wake_at(&desk, now_ms + 10); /* for something else */
+    lk_async_desk_hear(&desk, now_ms + 10);
     assert_true(lk_async_conn_drive(&channel, now_ms + 10));
-    assert_int_equal(channel.armed_ms, channel.until_ms); /* and it is not forgotten by that */
+    assert_int_equal(desk.armed_ms, channel.until_ms); /* and it is not forgotten by that */
     assert_true(lk_async_conn_drive(&channel, channel.until_ms - 1));
     assert_false(lk_async_conn_drive(&channel, channel.until_ms));
     assert_lost();
@@ -339,7 +344,7 @@ static void *ring_from_outside(void *unused)
 {
     uint64_t one = 1;
     (void)unused;
-    return write(channel.bell_fd, &one, sizeof one) == sizeof one ? NULL : &channel;
+    return write(desk.bell_fd, &one, sizeof one) == sizeof one ? NULL : &channel;
 }
 
 static void test_the_bell(void **state)
@@ -347,10 +352,10 @@ static void test_the_bell(void **state)
     (void)state;
     assert_false(readable());
     for (int i = 0; i < 3; i++) {
-        lk_async_conn_ring(&channel);
-        lk_async_conn_ring(&channel);
+        lk_async_desk_ring(&desk);
+        lk_async_desk_ring(&desk);
         assert_true(readable());
-        lk_async_conn_hush(&channel);
+        lk_async_desk_hush(&desk);
         assert_false(readable());
     }
     pthread_t other;
@@ -359,22 +364,22 @@ static void test_the_bell(void **state)
     pthread_join(other, &failed);
     assert_null(failed);
     assert_true(readable());
-    lk_async_conn_ring(&channel);
-    lk_async_conn_hush(&channel); /* both */
+    lk_async_desk_ring(&desk);
+    lk_async_desk_hush(&desk); /* both */
     assert_false(readable());
 }
 
 static void test_the_timer(void **state)
 {
     (void)state;
-    lk_async_conn_wake_at(&channel, now_ms + 1000000);
+    lk_async_desk_wake_at(&desk, now_ms + 1000000);
     assert_false(readable());
-    lk_async_conn_wake_at(&channel, now_ms - 1);
-    lk_async_conn_wake_at(&channel, now_ms + 2000000); /* later: the earlier one stands */
+    lk_async_desk_wake_at(&desk, now_ms - 1);
+    lk_async_desk_wake_at(&desk, now_ms + 2000000); /* later: the earlier one stands */
     assert_true(readable());
-    assert_true(lk_async_conn_drive(&channel, now_ms));
+    lk_async_desk_hear(&desk, now_ms);
     assert_false(readable());
-    assert_int_equal(channel.armed_ms, 0);
+    assert_int_equal(desk.armed_ms, 0);
 }
 
 static unsigned descriptors(void)
@@ -391,18 +396,21 @@ static void test_no_descriptor_is_left(void **state)
         if (i == 0) go_up();
         if (i == 1) begin();
         lk_async_conn_close(&channel);
+        lk_async_desk_close(&desk);
         hang_up(&peer);
         assert_int_equal(descriptors(), before - 3); /* epoll, bell, timer */
-        assert_true(lk_async_conn_open(&channel, &config, pool));
+        assert_true(lk_async_desk_open(&desk));
+        lk_async_conn_open(&channel, &desk, &config, pool);
         assert_int_equal(descriptors(), before);
     }
     go_up();
-    lk_async_conn_abandon(&channel); /* as a forked child does it: closes, frees nothing, says nothing */
+    lk_async_conn_abandon(&channel);
+    lk_async_desk_abandon(&desk); /* as a forked child does it: closes, frees nothing, says nothing */
     assert_int_equal(heard(), 0);
     hang_up(&peer);
     assert_int_equal(descriptors(), before - 3);
     channel.socket = LK_NO_SOCKET;
-    channel.epoll_fd = channel.bell_fd = channel.timer_fd = -1;
+    desk.epoll_fd = desk.bell_fd = desk.timer_fd = -1;
     (void)state;
 }
 
