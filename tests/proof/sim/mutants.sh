@@ -148,13 +148,13 @@ mutant given_twice session/async_give.c "what was given stays to be given" \
 mutant joined session/async.c "who joined is forgotten" \
     's/uint32_t joined = p->joined;/uint32_t joined = LK_ASYNC_NOBODY;/'
 mutant asked_late session/async.c "a connection with late replies on it goes on" \
-    's/else late = !a->hands\.ask;/else lk_async_no_answer(lk, a, p, why);/'
+    's/else late \|= UINT64_C\(1\) << p->line;/else lk_async_no_answer(lk, a, p, why);/'
 mutant ring session/async.c "the bell is not rung for what can be given" \
     's/if \(no_room \|\| !p->waits\) \{/if (0) {/'
 mutant hush session/async.c "the bell is never silenced" \
-    's/if \(lk_async_conn_rung\(&a->channel\)\) lk_async_conn_hush/if (0) lk_async_conn_hush/'
+    's/if \(lk_async_desk_rung\(&a->desk\)\) lk_async_desk_hush/if (0) lk_async_desk_hush/'
 mutant timer session/async.c "the timer that ran for something else is not set again" \
-    's/if \(a->soonest_ms != INT64_MAX\) lk_async_conn_wake_at\(&a->channel, a->soonest_ms\);//'
+    's/if \(a->soonest_ms != INT64_MAX\) lk_async_desk_wake_at\(&a->desk, a->soonest_ms\);//'
 mutant wrong_slot l2/mux.c "a reply goes to the slot before" \
     's/lk_exchange \*x = line->slot\[slot\];\n    if \(x\)/lk_exchange *x = line->slot[slot ? slot - 1 : slot];\n    if (x)/'
 mutant rotate_b api/rotate.c "who exchanges a token keeps the old one in L1" \
