@@ -88,7 +88,7 @@ void lk_async_give_up(latchkey *lk, lk_async *a, uint64_t lines, int64_t now_ms,
 
 /* ----------------------------------------------------------------------------------------------- asking -- */
 
-static void await_lease(latchkey *lk, lk_async *a, unsigned partition, int64_t most_ms)
+static void wait_for_lease(latchkey *lk, lk_async *a, unsigned partition, int64_t most_ms)
 {
     a->desk.shared = true;
     lk_lease_await(lk->book, partition, a->desk.bell_fd);
@@ -108,7 +108,7 @@ static void leave_the_old(latchkey *lk, lk_async *a, lk_async_line *line, unsign
     lk_lease_suspect(lk->book, partition, server);
     if (line->served != server && now_ms - line->conn.up_ms < AHEAD_MOST_MS) {
         line->ahead = true;
-        if (lk_async_first(a, LK_ASYNC_QUEUED)) await_lease(lk, a, partition, line->conn.up_ms + AHEAD_MOST_MS);
+        if (lk_async_first(a, LK_ASYNC_QUEUED)) wait_for_lease(lk, a, partition, line->conn.up_ms + AHEAD_MOST_MS);
         return;
     }
     line->served = 0;
@@ -129,7 +129,7 @@ static bool is_early(latchkey *lk, lk_async *a, lk_async_line *line, const lk_as
         leave_the_old(lk, a, line, p->token.partition, now_ms);
         return false;
     }
-    if (!line->waits) await_lease(lk, a, p->token.partition, now_ms + MOMENT_MS);
+    if (!line->waits) wait_for_lease(lk, a, p->token.partition, now_ms + MOMENT_MS);
     line->waits = true;
     return true;
 }
@@ -233,7 +233,7 @@ void lk_async_send_asked(latchkey *lk, lk_async *a, int64_t now_ms, bool now)
 /* ---------------------------------------------------------------------------------------------- reading -- */
 
 /* The slot moves; or the server that answered does not have the lease yet, or not any more. */
-static bool is_put_off(latchkey *lk, lk_async *a, lk_async_line *line, lk_async_slot *p, int64_t now_ms)
+static bool comes_too_early(latchkey *lk, lk_async *a, lk_async_line *line, lk_async_slot *p, int64_t now_ms)
 {
     if (!lk->config.cluster) return false;
     unsigned partition = p->token.partition;
@@ -256,7 +256,7 @@ static bool read_line(latchkey *lk, lk_async *a, lk_async_line *line, int64_t no
            (got = lk_async_conn_next(&line->conn, now_ms, &reply)) > 0) {
         lk_async_slot *p = lk_async_at(a, reply->tag);
         p->replies[p->got++] = reply;
-        if (p->got == lk_async_calls(p) && !is_put_off(lk, a, line, p, now_ms))
+        if (p->got == lk_async_calls(p) && !comes_too_early(lk, a, line, p, now_ms))
             lk_async_take(lk, a, p, line->conn.hello.incarnation);
     }
     if (!whole || got < 0) take_loss(lk, a, line, now_ms);
