@@ -115,8 +115,8 @@ static int talk_to(talk *t, int64_t deadline_ms, lk_reply **reply, char *error, 
     return status;
 }
 
-static int ask_node(lk_cluster_ask *ask, const lk_host *host, int64_t patience_ms, lk_reply **reply, char *error,
-                    size_t error_size)
+static int ask_node(lk_cluster_ask *ask, const lk_host *host, int64_t patience_ms, lk_reply **reply, lk_node_id *self,
+                    char *error, size_t error_size)
 {
     lk_addresses addresses;
     int64_t deadline_ms = lk_now_ms() + patience_ms;
@@ -126,6 +126,7 @@ static int ask_node(lk_cluster_ask *ask, const lk_host *host, int64_t patience_m
     talk t = {.ask = ask};
     deadline_ms = lk_now_ms() + patience_ms;
     int status = talk_to(&t, deadline_ms, reply, error, error_size);
+    *self = t.hello.node;
     if (status == LATCHKEY_UNAVAILABLE && addresses.tls && !ask->socket.heard && lk_now_ms() >= deadline_ms &&
         lk_net_speaks_plainly(&addresses, deadline_ms + patience_ms, ask->stop_fd)) {
         status = LATCHKEY_CONFIG;
@@ -135,11 +136,11 @@ static int ask_node(lk_cluster_ask *ask, const lk_host *host, int64_t patience_m
     return status;
 }
 
-int lk_cluster_slots(lk_cluster_ask *ask, const lk_host *host, int64_t patience_ms, lk_reply **reply, char *error,
-                     size_t error_size)
+int lk_cluster_slots(lk_cluster_ask *ask, const lk_host *host, int64_t patience_ms, lk_reply **reply, lk_node_id *self,
+                     char *error, size_t error_size)
 {
     char at[112], why[160];
-    int status = ask_node(ask, host, patience_ms, reply, why, sizeof why);
+    int status = ask_node(ask, host, patience_ms, reply, self, why, sizeof why);
     lk_host_text(host, at, sizeof at);
     if (status) snprintf(error, error_size, "node %.60s: %s", at, why);
     return status;

@@ -22,10 +22,10 @@ typedef struct lk_cluster_ask {
 void lk_cluster_ask_open(lk_cluster_ask *ask, const lk_config *config, int stop_fd);
 void lk_cluster_ask_close(lk_cluster_ask *ask);
 
-/* OK, and what the node answered to CLUSTER SLOTS; the caller frees it. CONFIG: that node will not do until a person
+/* OK, and what the node answered to CLUSTER SLOTS, which the caller frees, and what it calls itself. CONFIG: that node will not do until a person
  * changes something. UNAVAILABLE, NO_MEMORY. `error` says why, and names the node. For connecting and for the answer
  * patience_ms each. */
-int lk_cluster_slots(lk_cluster_ask *ask, const lk_host *host, int64_t patience_ms, lk_reply **reply, char *error,
-                     size_t error_size);
+int lk_cluster_slots(lk_cluster_ask *ask, const lk_host *host, int64_t patience_ms, lk_reply **reply, lk_node_id *self,
+                     char *error, size_t error_size);
 
 #endif

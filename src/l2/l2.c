@@ -248,14 +248,15 @@ static int probe_owner(lk_l2 *l2, unsigned partition, int64_t deadline_ms, char 
                                   {hmget, 3}, {hgetall, 2}, {pexpire, 3}, {zadd, 5}};
     lk_reply *replies[CALLS];
     const lk_ask ask = {.calls = calls, .count = CALLS, .deadline_ms = deadline_ms, .again = true};
-    int status = lk_pool_ask(lk_node_pool(lk_l2_owner(l2, partition)), &ask, replies, NULL, text, sizeof text);
-    if (status == LATCHKEY_CONFIG) snprintf(error, error_size, "%s", text);
+    lk_node *node = lk_l2_owner(l2, partition);
+    int status = lk_pool_ask(lk_node_pool(node), &ask, replies, NULL, text, sizeof text);
+    if (status == LATCHKEY_CONFIG) lk_node_name(node, text, error, error_size);
     if (status) return status == LATCHKEY_CONFIG ? status : LATCHKEY_OK;
     for (size_t i = 0; i < CALLS; i++) {
         if (!status && replies[i]->type == LK_REPLY_ERROR &&
             lk_error_status(replies[i], text, sizeof text) == LATCHKEY_CONFIG) {
             status = LATCHKEY_CONFIG;
-            snprintf(error, error_size, "%s", text);
+            lk_node_name(node, text, error, error_size);
         }
         lk_reply_free(replies[i]);
     }

@@ -73,17 +73,27 @@ static void take_settings(lk_link *link, const lk_reply *reply)
     link->settings_of = link->handshake[0].incarnation;
 }
 
+/* In a cluster: the address leads to another node than the one that has the slots. It may be of another cluster. */
+static bool is_another_node(const lk_link *link)
+{
+    return link->expected.text[0] && !lk_node_id_same(&link->expected, &link->handshake[LK_LINK_COMMANDS].node);
+}
+
 void lk_link_take_handshake(lk_link *link, int which, const lk_reply *reply, int64_t now_ms)
 {
     lk_handshake *handshake = &link->handshake[which];
     if (!lk_handshake_take(handshake, reply)) return;
     if (handshake->status) {
+        lk_link_sign(link, handshake->error); /* a replica knows its primary */
         lk_link_lost(link, now_ms, handshake->status, handshake->error);
         return;
     }
     if (--link->handshakes) return;
     if (link->handshake[0].incarnation != link->handshake[1].incarnation)
         lk_link_lost(link, now_ms, LATCHKEY_UNAVAILABLE, "two connections reached two servers: trying again");
+    else if (is_another_node(link))
+        lk_link_lost(link, now_ms, LATCHKEY_UNAVAILABLE,
+                     "another node of a cluster is at this address: asking the others who has its slots");
     else send_setup(link, now_ms);
 }
 

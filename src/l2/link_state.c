@@ -132,7 +132,7 @@ void lk_link_lost(lk_link *link, int64_t now_ms, int status, const char *text)
     if (link->state == LK_LINK_DOWN) return;
     lk_link_let_go(link, now_ms, status, text);
     lk_link_log_lost(&link->link_log, now_ms, status, text);
-    lk_link_sign(link, text);
+    lk_link_sign(link, ""); /* it is asked for the map last */
 }
 
 void lk_link_no_memory(lk_link *link, int64_t now_ms)

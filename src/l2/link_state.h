@@ -140,6 +140,7 @@ typedef struct lk_link {
     enum lk_link_state state;
     lk_conn conn[LK_LINK_CONNECTIONS];
     lk_handshake handshake[LK_LINK_CONNECTIONS];
+    lk_node_id expected;                /* in a cluster: what its server calls itself; "": that is not known */
     unsigned handshakes, subscriptions; /* how many are still to come */
     int setup_status;                   /* of recording the number of partitions, and why: */
     char setup_error[160];

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/lock.h"
+#include "l2/naming.h"
 #include "l2/node_parts.h"
 
 #include <stdio.h>
@@ -130,8 +131,18 @@ void lk_node_rename(lk_node *node, const lk_host *host)
 {
     lk_lock_take(&node->lock);
     node->host = *host;
+    node->id = (lk_node_id){""};
     node->leased = false;
     lk_lock_give(&node->lock);
+}
+
+bool lk_node_expect(lk_node *node, const lk_node_id *id)
+{
+    lk_lock_take(&node->lock);
+    bool another = node->id.text[0] && !lk_node_id_same(&node->id, id);
+    node->id = *id;
+    lk_lock_give(&node->lock);
+    return another;
 }
 
 void lk_node_remap(lk_node *node)
@@ -166,14 +177,31 @@ static void note_refusal_locked(lk_node *node, const char *text)
     snprintf(node->refusal, sizeof node->refusal, "%s", text);
 }
 
-void lk_node_trouble(lk_node *node, int status, const char *text)
+static void name_locked(const lk_node *node, const char *text, char *out, size_t size)
+{
+    char at[112] = "";
+    if (node->config->cluster && node->host.name[0]) lk_host_text(&node->host, at, sizeof at);
+    bool names = *at && *text && !strstr(text, at);
+    snprintf(out, size, "%s%s%s%s", names ? "node " : "", names ? at : "", names ? ": " : "", text);
+}
+
+void lk_node_name(lk_node *node, const char *text, char *out, size_t size)
 {
     lk_lock_take(&node->lock);
+    name_locked(node, text, out, size);
+    lk_lock_give(&node->lock);
+}
+
+void lk_node_trouble(lk_node *node, int status, const char *what)
+{
+    char text[sizeof node->trouble];
+    lk_lock_take(&node->lock);
+    name_locked(node, what, text, sizeof text);
     /* The link itself logs what keeps it from being up (link_log.h). */
     if (status == LATCHKEY_CONFIG && lk_node_connected(node)) note_refusal_locked(node, text);
     node->status = status;
     node->trouble_ms = lk_now_ms();
-    snprintf(node->trouble, sizeof node->trouble, "%s", text);
+    memcpy(node->trouble, text, sizeof text);
     pthread_cond_broadcast(&node->changed);
     lk_lock_give(&node->lock);
 }

@@ -55,8 +55,11 @@ void lk_node_refresh(lk_node *node, const char *token, int64_t now_ms, int64_t p
 /* An old token was used after its grace, and matched as a whole: the link ends its session. False: too many are
  * waiting. */
 bool lk_node_reused(lk_node *node, const lk_token *token);
-void lk_node_wake(lk_node *node);                                     /* there is something pending */
-void lk_node_trouble(lk_node *node, int status, const char *text);    /* remembers it as the newest trouble */
+void lk_node_wake(lk_node *node); /* there is something pending */
+/* Remembers it as the newest trouble; in a cluster, `what` need not name the node. */
+void lk_node_trouble(lk_node *node, int status, const char *what);
+/* In a cluster: the same text, which says of which node it is. */
+void lk_node_name(lk_node *node, const char *text, char *out, size_t size);
 int64_t lk_node_last_trouble(lk_node *node, char *text, size_t size); /* and when that was; "": there was none */
 bool lk_node_connected(const lk_node *node);
 /* Which incarnation ran this script last here: it has the script's text. 0: none yet. */
@@ -69,6 +72,8 @@ bool lk_node_host(lk_node *node, lk_host *host);
 
 /* For topology.c. The partitions that the book says it owns are others than before: its thread looks. */
 void lk_node_remap(lk_node *node);
+/* What its server calls itself, as the others say. True: that is another server than before. Its link refuses any other. */
+bool lk_node_expect(lk_node *node, const lk_node_id *id);
 void lk_node_rename(lk_node *node, const lk_host *host); /* of one that owns nothing, before it is given something */
 
 #endif

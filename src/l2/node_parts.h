@@ -69,9 +69,10 @@ struct lk_node {
     lk_lock lock;
     pthread_cond_t changed; /* `leased` or `status` has */
     /* guarded by lock: */
-    lk_host host; /* where its server is, in a cluster; changed only while it owns nothing */
-    bool leased;  /* there has been a lease */
-    int status;   /* of the newest trouble, and its text: */
+    lk_host host;  /* where its server is, in a cluster; changed only while it owns nothing */
+    lk_node_id id; /* what its server calls itself, in a cluster */
+    bool leased;   /* there has been a lease */
+    int status;    /* of the newest trouble, and its text: */
     char trouble[160];
     int64_t trouble_ms; /* when that was */
     char withheld[160]; /* why the newest beat that came back gave no lease; "": it gave one */

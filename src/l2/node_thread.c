@@ -116,17 +116,21 @@ static void look_up_partitions(lk_node *node, lk_partitions *kept, lk_partitions
     lk_lock_give(&book->lock);
 }
 
-/* True: its server is at another place than before. */
+/* True: its server is another one than before. */
 static bool look_up_host(lk_node *node)
 {
     lk_host before = node->at;
-    lk_node_host(node, &node->at);
+    lk_node_id id = node->link.expected;
+    lk_lock_take(&node->lock);
+    node->at = node->host;
+    node->link.expected = node->id;
+    lk_lock_give(&node->lock);
     if (node->config->cluster && node->at.name[0]) {
         char at[112];
         lk_host_text(&node->at, at, sizeof at);
         snprintf(node->link.link_log.where, sizeof node->link.link_log.where, " %s", at);
     }
-    return !lk_host_same(&before, &node->at);
+    return !lk_host_same(&before, &node->at) || (id.text[0] && !lk_node_id_same(&id, &node->link.expected));
 }
 
 /* Its partitions are others now. A link that is up goes on; else it connects anew at once. What ran in a slot that has gone

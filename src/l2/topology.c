@@ -123,7 +123,7 @@ static lk_node *sleeper(lk_topology *t)
     return oldest;
 }
 
-static int node_at(lk_topology *t, const lk_host *host, lk_node **out, char *error, size_t error_size)
+static int find_or_add(lk_topology *t, const lk_host *host, lk_node **out, char *error, size_t error_size)
 {
     if ((*out = find_node(t, host))) return LATCHKEY_OK;
     if (atomic_load_explicit(&t->nodes, memory_order_relaxed) < LK_NODES_MAX)
@@ -132,6 +132,14 @@ static int node_at(lk_topology *t, const lk_host *host, lk_node **out, char *err
     if (*out) return LATCHKEY_OK;
     snprintf(error, error_size, "the cluster has more than %d servers that own partitions", LK_NODES_MAX - 1);
     return LATCHKEY_UNAVAILABLE;
+}
+
+/* Another server at the same address: the link looks. */
+static int node_at(lk_topology *t, const lk_server *server, lk_node **out, char *error, size_t error_size)
+{
+    int status = find_or_add(t, &server->at, out, error, error_size);
+    if (*out && lk_node_expect(*out, &server->id)) (*out)->moved = true;
+    return status;
 }
 
 static uint64_t serves(const lk_node *node)

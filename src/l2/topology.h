@@ -14,10 +14,15 @@
 
 enum { LK_NODES_MAX = 64, LK_NO_SERVER = 255 };
 
+typedef struct lk_server {
+    lk_host at;
+    lk_node_id id; /* what it calls itself; "": that is not known */
+} lk_server;
+
 /* Which server has which partition. */
 typedef struct lk_server_map {
     unsigned servers; /* how many are named: */
-    lk_host server[LK_NODES_MAX];
+    lk_server server[LK_NODES_MAX];
     uint8_t of[LK_PARTITIONS_MAX]; /* by partition: the server's place, or LK_NO_SERVER: it keeps its owner */
 } lk_server_map;
 

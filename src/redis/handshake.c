@@ -10,7 +10,7 @@
 
 /* -------------------------------------------------------------------------------------------- handshake -- */
 
-enum { AUTH, SELECT, SERVER, REPLICATION, NAME };
+enum { AUTH, SELECT, SERVER, REPLICATION, NODE, NAME };
 
 bool lk_handshake_send(lk_handshake *handshake, const lk_config *config, lk_conn *conn)
 {
@@ -25,6 +25,7 @@ bool lk_handshake_send(lk_handshake *handshake, const lk_config *config, lk_conn
     lk_span select[2] = {lk_word("SELECT"), lk_word(number)};
     lk_span server[2] = {lk_word("INFO"), lk_word("server")},
             replication[2] = {lk_word("INFO"), lk_word("replication")};
+    const lk_span node[2] = {lk_word("CLUSTER"), lk_word("MYID")};
     const lk_span name[3] = {lk_word("CLIENT"), lk_word("SETNAME"), lk_word(config->name)};
     bool sent = true;
     if (config->has_password && !config->user[0]) {
@@ -34,8 +35,9 @@ bool lk_handshake_send(lk_handshake *handshake, const lk_config *config, lk_conn
     if (sent && config->database) sent = lk_conn_send(conn, LK_HANDSHAKE_TAG + SELECT, select, 2);
     sent = sent && lk_conn_send(conn, LK_HANDSHAKE_TAG + SERVER, server, 2) &&
            lk_conn_send(conn, LK_HANDSHAKE_TAG + REPLICATION, replication, 2);
+    if (sent && config->cluster) sent = lk_conn_send(conn, LK_HANDSHAKE_TAG + NODE, node, 2);
     if (sent && config->name[0]) sent = lk_conn_send(conn, LK_HANDSHAKE_TAG + NAME, name, 3);
-    handshake->answers = 2u + config->has_password + (config->database != 0) + (config->name[0] != 0);
+    handshake->answers = 2u + config->has_password + (config->database != 0) + config->cluster + (config->name[0] != 0);
     return sent;
 }
 
@@ -129,5 +131,7 @@ bool lk_handshake_take(lk_handshake *handshake, const lk_reply *reply)
         fail(handshake, status, text);
     } else if (which == SERVER) take_server(handshake, reply);
     else if (which == REPLICATION) take_history(handshake, reply);
+    else if (which == NODE && !lk_node_id_read(&handshake->node, reply))
+        fail(handshake, LATCHKEY_CONFIG, "the server's answer to CLUSTER MYID is not one of Redis");
     return handshake->status || !handshake->answers;
 }

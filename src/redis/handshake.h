@@ -4,17 +4,20 @@
  *   AUTH [user] password     (if there is a password)
  *   SELECT database          (if it is not 0)
  *   INFO server, INFO replication
+ *   CLUSTER MYID             (in a cluster)
  *   CLIENT SETNAME name      (if there is one; a refusal is not an error) */
 #ifndef LK_REDIS_HANDSHAKE_H
 #define LK_REDIS_HANDSHAKE_H
 
 #include "base/config.h"
 #include "redis/conn.h"
+#include "redis/slots.h"
 
 typedef struct lk_handshake {
     /* of the server: a hash of its run id and its replication id; never 0 once the handshake is done */
     uint64_t incarnation;
     uint64_t run, replication; /* the hashes of each */
+    lk_node_id node;           /* in a cluster: what the server calls itself */
     unsigned answers;          /* how many are still to come */
     bool named;                /* sentinels named the server: they may name a replica for a while */
     bool cluster;              /* it has to be a node of a cluster; any other server may not be one */

@@ -113,6 +113,62 @@ unsigned lk_slots_nodes(const lk_slots *slots, lk_host *node, unsigned max)
     return count;
 }
 
+/* ----------------------------------------------------------------------------------------------------- members -- */
+
+bool lk_node_id_read(lk_node_id *id, const lk_reply *reply)
+{
+    size_t most = sizeof id->text - 1;
+    memset(id, 0, sizeof *id);
+    if (reply->type != LK_REPLY_STRING || !reply->size || reply->size > most) return false;
+    if (strspn(reply->text, "0123456789abcdef") < reply->size) return false;
+    memcpy(id->text, reply->text, reply->size);
+    return true;
+}
+
+bool lk_node_id_same(const lk_node_id *a, const lk_node_id *b) { return strcmp(a->text, b->text) == 0; }
+
+bool lk_members_have(const lk_members *members, const lk_node_id *id)
+{
+    unsigned i = 0;
+    while (i < members->count && !lk_node_id_same(&members->id[i], id)) i++;
+    return i < members->count;
+}
+
+void lk_slots_members(const lk_slots *slots, lk_members *members)
+{
+    size_t longest = 0;
+    memset(members, 0, sizeof *members);
+    for (size_t i = 0; i < slots->reply->count; i++) {
+        size_t nodes = lk_reply_at(slots->reply, i)->count;
+        longest = nodes > longest ? nodes : longest;
+    }
+    for (size_t place = 2; place < longest; place++) {
+        for (size_t i = 0; i < slots->reply->count && members->count < LK_MEMBERS_MAX; i++) {
+            lk_node_id *id = &members->id[members->count];
+            const lk_reply *node = lk_reply_at(lk_reply_at(slots->reply, i), place);
+            if (lk_node_id_read(id, lk_reply_at(node, 2)) && !lk_members_have(members, id)) members->count++;
+        }
+        if (place == 2) members->primaries = members->count;
+    }
+}
+
+lk_node_id lk_slots_primary_id(const lk_slots *slots, unsigned slot)
+{
+    lk_node_id id = {""};
+    unsigned range = slots->range[slot];
+    if (range) lk_node_id_read(&id, lk_reply_at(lk_reply_at(lk_reply_at(slots->reply, range - 1), 2), 2));
+    return id;
+}
+
+static bool most_are_in(const lk_members *these, const lk_members *those)
+{
+    unsigned found = 0;
+    for (unsigned i = 0; i < these->primaries; i++) found += lk_members_have(those, &these->id[i]);
+    return 2 * found > these->primaries;
+}
+
+bool lk_members_agree(const lk_members *a, const lk_members *b) { return most_are_in(a, b) || most_are_in(b, a); }
+
 /* ------------------------------------------------------------------------------------------------------- MOVED -- */
 
 bool lk_moved_to(const char *error, const lk_host *asked, lk_host *to)

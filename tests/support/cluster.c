@@ -299,7 +299,8 @@ void cluster_failover(cluster *c, int replica, const char *how)
         /* An election that too few took part in is held again. */
         if (check_now_ms() < until_ms) continue;
         if (asked++ == 6) fail_msg("node %d does not become the primary", replica);
-        redis_do(c->node[replica], "CLUSTER FAILOVER%s%s", *how ? " " : "", how);
+        if (*how) redis_do(c->node[replica], "CLUSTER FAILOVER %s", how);
+        else redis_do(c->node[replica], "CLUSTER FAILOVER");
         until_ms = check_now_ms() + 10000;
     }
     cluster_await(c);

@@ -75,13 +75,15 @@ static const struct probe {
     {"ping", {"PING"}},
     {"spublish", {"SPUBLISH", "K", ""}},
     {"cluster|slots", {"CLUSTER", "SLOTS"}},
+    {"cluster|myid", {"CLUSTER", "MYID"}},
 };
 
 /* What only some configurations need. */
 static const struct {
     const char *right;
     bool cluster; /* else: with durability */
-} extra[] = {{"wait", false}, {"ssubscribe", true}, {"spublish", true}, {"cluster|slots", true}};
+} extra[] = {
+    {"wait", false}, {"ssubscribe", true}, {"spublish", true}, {"cluster|slots", true}, {"cluster|myid", true}};
 
 static const char *needed_extra(const lk_config *config, size_t i)
 {

@@ -431,6 +431,7 @@ static void run_command(server *s, session *c, wire *on, const word *words, size
     if (no) buffer_print(out, "-%s\r\n", no);
     else if (is(words[0], "INFO") && count == 2) run_info(s, words[1], out);
     else if (is(words[0], "SUBSCRIBE") || is(words[0], "SSUBSCRIBE")) run_subscribe(c, words, count, out);
+    else if (is(words[0], "CLUSTER") && is(words[1], "MYID")) shards_print_id((int)(s - in.server), out);
     else if (is(words[0], "CLUSTER") && shards_there()) shards_print_slots((int)(s - in.server), out);
     else if (is(words[0], "WAIT") && count == 3) run_wait(c, words);
     else if (is(words[0], "ROLE"))

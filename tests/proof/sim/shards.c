@@ -147,11 +147,13 @@ const char *shards_refusal(int server, const word *words, size_t count)
 
 /* ------------------------------------------------------------------------------------------ CLUSTER SLOTS -- */
 
+void shards_print_id(int server, buffer *out) { buffer_print(out, "$40\r\n%040d\r\n", server); }
+
 static void print_node(int server, buffer *out)
 {
-    char id[44];
-    snprintf(id, sizeof id, "%040d", server);
-    buffer_print(out, "*4\r\n$9\r\n127.0.0.1\r\n:%d\r\n$40\r\n%s\r\n*0\r\n", SERVER_PORT + server, id);
+    buffer_print(out, "*4\r\n$9\r\n127.0.0.1\r\n:%d\r\n", SERVER_PORT + server);
+    shards_print_id(server, out);
+    buffer_print(out, "*0\r\n");
 }
 
 static void print_range(unsigned from, unsigned to, int server, buffer *out)

@@ -18,6 +18,7 @@ int shard_of_server(int server); /* 0 where there is no cluster */
 unsigned shards_slot(word key); /* CRC16 of its tag */
 /* Why a node does not run the command, as an error of Redis; NULL: it does. */
 const char *shards_refusal(int server, const word *words, size_t count);
+void shards_print_id(int server, buffer *out);    /* CLUSTER MYID */
 void shards_print_slots(int server, buffer *out); /* CLUSTER SLOTS, as it sees it */
 int shards_place(const char *key);                /* the acting primary that has the key, or would have it */
 

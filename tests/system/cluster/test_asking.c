@@ -35,7 +35,7 @@ static bool same_map(const lk_server_map *a, const lk_server_map *b, unsigned pa
 {
     for (unsigned p = 0; p < partitions; p++) {
         if ((a->of[p] == LK_NO_SERVER) != (b->of[p] == LK_NO_SERVER)) return false;
-        if (a->of[p] != LK_NO_SERVER && !lk_host_same(&a->server[a->of[p]], &b->server[b->of[p]])) return false;
+        if (a->of[p] != LK_NO_SERVER && !lk_host_same(&a->server[a->of[p]].at, &b->server[b->of[p]].at)) return false;
     }
     return true;
 }
@@ -138,7 +138,7 @@ static bool is_told(int want, const char *text)
 static int port_of(unsigned partition)
 {
     pthread_mutex_lock(&lock);
-    int port = !applied || told.of[partition] == LK_NO_SERVER ? 0 : atoi(told.server[told.of[partition]].port);
+    int port = !applied || told.of[partition] == LK_NO_SERVER ? 0 : atoi(told.server[told.of[partition]].at.port);
     pthread_mutex_unlock(&lock);
     return port;
 }
@@ -250,7 +250,7 @@ static void test_why_there_is_no_map(void **state)
         {{net_refusing(), net_refusing()}, LATCHKEY_UNAVAILABLE, "", "onnection refused"},
         {{deaf_port, deaf_port}, LATCHKEY_UNAVAILABLE, "", "does not answer"},
         {{alone->port, net_refusing()}, LATCHKEY_CONFIG, "", "use redis://"},
-        {{empty->port, empty->port}, LATCHKEY_UNAVAILABLE, "", "no node of the cluster has slot"},
+        {{empty->port, empty->port}, LATCHKEY_UNAVAILABLE, "", "no node that has slots"},
         {{locked->port, net_refusing()}, LATCHKEY_CONFIG, "", "password"},
         {{deaf_port, locked->port}, LATCHKEY_CONFIG, "u:wrong@", "user or password"},
     };
@@ -265,7 +265,7 @@ static void test_why_there_is_no_map(void **state)
     /* It goes on by itself once there is one. */
     snprintf(url, sizeof url, "redis+cluster://127.0.0.1:%d", empty->port);
     begin(url);
-    wait_for(is_told(LATCHKEY_UNAVAILABLE, "no node of the cluster"));
+    wait_for(is_told(LATCHKEY_UNAVAILABLE, "no node that has slots"));
     redis_do(empty, "CLUSTER ADDSLOTSRANGE 0 %d", CLUSTER_SLOTS - 1);
     wait_for(port_of(63) == empty->port);
     end();

@@ -221,6 +221,25 @@ static void test_what_a_person_has_to_change(void **state)
     char token[LATCHKEY_TOKEN_SIZE];
     make_session(lk, 1, token);
     assert_status(lk, LATCHKEY_OK, end_session(lk, token));
+    /* Of one node alone: it is named. */
+    char at[64];
+    snprintf(at, sizeof at, "127.0.0.1:%d", c->node[2]->port);
+    for (int i = 0; i < 3; i++) {
+        redis_do(c->node[i], "ACL SETUSER app on >pw ~* &* +@all");
+        if (i == 2) redis_do(c->node[i], "ACL SETUSER app -ssubscribe");
+    }
+    snprintf(config, sizeof config, "redis+cluster://app:pw@127.0.0.1:%d?deadline_ms=10000", c->node[0]->port);
+    refused(config, at);
+    refused(config, "+ssubscribe");
+    redis_do(c->node[2], "ACL SETUSER app +ssubscribe -evalsha");
+    refused(config, at);
+    refused(config, "+evalsha");
+    redis_do(c->node[2], "ACL SETUSER app +evalsha -cluster|myid");
+    refused(config, at);
+    refused(config, "+cluster|myid");
+    redis_do(c->node[2], "ACL SETUSER app +cluster|myid resetpass >another");
+    refused(config, at);
+    refused(config, "user or password");
     handle_close_all(NULL);
     redis_end(alone);
     cluster_end(c);

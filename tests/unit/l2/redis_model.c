@@ -118,7 +118,7 @@ static void on_sign(void *context, const char *text)
 {
     redis_model *m = context;
     m->signs++;
-    say(m, "= sign\n");
+    say(m, *text ? "= sign %s\n" : "= sign\n", text);
     snprintf(m->sign, sizeof m->sign, "%s", text);
 }
 static void on_no_stats(void *context, lk_beat_stats *stats)
@@ -389,6 +389,7 @@ static void answer(redis_model *m, int which, const lk_reply *c)
     else if (strcmp(name, "GET") == 0) answer_get(m, which, c->item[1]->text);
     else if (strcmp(name, "INCR") == 0) reply(m, which, ":%" PRIu64 "\r\n", ++m->witness);
     else if (strcmp(name, "INFO") == 0) answer_info(m, which, c->item[1]);
+    else if (strcmp(name, "CLUSTER") == 0) reply_bulk(m, which, m->node);
     else if (strcmp(name, "AUTH") == 0 || strcmp(name, "SELECT") == 0) reply(m, which, "+OK\r\n");
     else if (strcmp(name, "HSETNX") == 0) {
         if (!m->recorded[0]) snprintf(m->recorded, sizeof m->recorded, "%s", c->item[3]->text);
@@ -530,6 +531,7 @@ redis_model *model_open(const char *options, uint64_t seed)
     m->role = "master";
     m->replication = "replid-1";
     m->version = "7.0.0";
+    snprintf(m->node, sizeof m->node, "07c37dfeb235213a872192d90877d0cd55635b91");
     m->clock_ahead_us = INT64_C(1700000000000000);
     for (unsigned p = 0; p < MODEL_PARTITIONS_MAX; p++) m->partitions[p] = p;
     lk_partitions partitions = {m->partitions, (size_t)m->config.partitions};

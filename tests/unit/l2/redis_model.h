@@ -62,6 +62,7 @@ typedef struct redis_model {
     model_log revoked[MODEL_PARTITIONS_MAX];
     const char *epoch[MODEL_PARTITIONS_MAX]; /* as it lies there; "LIST": a key of another type; NULL: none */
     char epoch_text[MODEL_PARTITIONS_MAX][24];
+    char node[41]; /* in a cluster: what it calls itself */
     /* In a cluster: what is answered for keys and channels of the partition, as "MOVED 5 other:1"; NULL: its slot is
      * here. Only for those that end with `only`, if that is not NULL. */
     const char *elsewhere[MODEL_PARTITIONS_MAX], *only;

@@ -570,11 +570,13 @@ static void a_loss_is_a_sign(void **state)
     redis_model *m = opened_up();
     lk_link_lost(&m->link, model_ms(m), LATCHKEY_UNAVAILABLE, "the connection broke");
     assert_int_equal(m->signs, 1);
+    assert_string_equal(m->sign, ""); /* it is asked for the map last */
     m->role = "slave";
     model_connect(m);
     model_run(m);
     assert_int_equal(m->link.state, LK_LINK_DOWN);
-    assert_int_equal(m->signs, 2);
+    assert_int_equal(m->signs, 3);                                 /* what it said, and the loss */
+    assert_true(model_saw(m, "= sign the node is a replica now")); /* it knows its primary */
     assert_int_equal(m->trouble_status, LATCHKEY_UNAVAILABLE);
     m->role = "master";
     model_up(m);
@@ -582,7 +584,28 @@ static void a_loss_is_a_sign(void **state)
     unsigned leases = m->leases;
     model_beat(m);
     assert_int_equal(m->leases, leases);
-    assert_int_equal(m->signs, 3);
+    assert_int_equal(m->signs, 4);
+    model_close(m);
+}
+
+/* The address leads to another node, perhaps of another cluster: it is given nothing, and asked for nothing. */
+static void another_node_is_at_the_address(void **state)
+{
+    (void)state;
+    redis_model *m = opened("");
+    m->link.expected = (lk_node_id){"1111111111111111111111111111111111111111"};
+    model_connect(m);
+    model_run(m);
+    assert_int_equal(m->link.state, LK_LINK_DOWN);
+    assert_non_null(strstr(m->trouble, "another node"));
+    assert_int_equal(m->trouble_status, LATCHKEY_UNAVAILABLE);
+    assert_true(m->signs > 0);
+    assert_false(model_saw(m, "{") || model_saw(m, "= met"));
+    m->link.expected = (lk_node_id){""}; /* where the map names no id, any will do */
+    model_up(m);
+    snprintf(m->link.expected.text, sizeof m->link.expected.text, "%s", m->node);
+    lk_link_lost(&m->link, model_ms(m), LATCHKEY_UNAVAILABLE, "the connection broke");
+    model_up(m);
     model_close(m);
 }
 
@@ -639,6 +662,7 @@ int main(void)
         cmocka_unit_test(a_slot_moves_while_it_is_told),
         cmocka_unit_test(it_is_agreed_how_many_partitions_there_are),
         cmocka_unit_test(a_loss_is_a_sign),
+        cmocka_unit_test(another_node_is_at_the_address),
         cmocka_unit_test(jobs_in_a_slot_that_moves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -59,8 +59,9 @@ static int teardown(void **state)
 
 static void name_server(lk_server_map *map, unsigned place, unsigned number)
 {
-    snprintf(map->server[place].name, sizeof map->server[place].name, "127.0.1.%u", number);
-    snprintf(map->server[place].port, sizeof map->server[place].port, "1");
+    lk_host *at = &map->server[place].at;
+    snprintf(at->name, sizeof at->name, "127.0.1.%u", number);
+    snprintf(at->port, sizeof at->port, "1");
     if (map->servers <= place) map->servers = place + 1;
 }
 

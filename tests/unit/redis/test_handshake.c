@@ -31,6 +31,8 @@ static const char *info_server(const char *version, const char *mode, const char
 
 static const char primary[] = "# Replication\r\nrole:master\r\nconnected_slaves:0\r\nmaster_replid:8c1\r\n";
 
+#define MYID "07c37dfeb235213a872192d90877d0cd55635b91"
+
 static void feed_bulk(lk_conn *conn, const char *text)
 {
     char header[32];
@@ -60,6 +62,7 @@ static lk_handshake greet_by(const char *url, const char *server, const char *re
     assert_true(lk_conn_open(&conn) && lk_handshake_send(&hello, &config, &conn));
     feed_bulk(&conn, server);
     feed_bulk(&conn, replication);
+    if (config.cluster) feed_bulk(&conn, MYID);
     assert_true(take_all(&hello, &conn));
     lk_conn_close(&conn);
     return hello;

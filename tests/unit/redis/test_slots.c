@@ -85,6 +85,81 @@ static void test_a_map(void **state)
     assert_int_equal(lk_slots_nodes(&slots, node, 8), 0);
 }
 
+#define ID(c) c c c c c c c c c c
+#define A ID("aaaa")
+#define B ID("bbbb")
+#define C ID("cccc")
+#define D ID("dddd")
+#define E ID("eeee")
+#define F ID("ffff")
+#define MEMBER(id) "*4|$1|h|:1|$40|" id "|*0|"
+#define SHARD(from, to, id, replica) "*4|:" from "|:" to "|" MEMBER(id) MEMBER(replica)
+
+static lk_members members_of(const char *map)
+{
+    lk_members members;
+    assert_true(reads(map));
+    lk_slots_members(&slots, &members);
+    return members;
+}
+
+static void test_who_is_in_it(void **state)
+{
+    (void)state;
+    lk_members m = members_of("*3|" SHARD("0", "9", A, B) SHARD("10", "19", C, D) SHARD("20", "29", A, B));
+    assert_int_equal(m.count, 4);
+    assert_int_equal(m.primaries, 2);
+    const char *const ids[] = {A, C, B, D};
+    for (int i = 0; i < 4; i++) assert_string_equal(m.id[i].text, ids[i]);
+    assert_true(lk_members_have(&m, &(lk_node_id){D}));
+    assert_false(lk_members_have(&m, &(lk_node_id){E}));
+    assert_string_equal(lk_slots_primary_id(&slots, 12).text, C);
+    assert_string_equal(lk_slots_primary_id(&slots, 30).text, "");
+    /* What is no id is none. */
+    const char *const bad[] = {"*0|",
+                               "*1|*3|:0|:9|*3|$1|h|:1|$0||",
+                               "*1|*3|:0|:9|*3|$1|h|:1|:7|",
+                               "*1|*3|:0|:9|*2|$1|h|:1|",
+                               "*1|*3|:0|:9|*3|$1|h|:1|$3|x/y|",
+                               "*1|*3|:0|:9|*3|$1|h|:1|$41|" A "a|",
+                               "*1|*2|:0|:9|"};
+    for (size_t i = 0; i < UNIT_COUNT(bad); i++) assert_int_equal(members_of(bad[i]).count, 0);
+}
+
+static void test_is_it_the_same_cluster(void **state)
+{
+    (void)state;
+    lk_members before = members_of("*3|" SHARD("0", "9", A, D) SHARD("10", "19", B, E) SHARD("20", "29", C, F));
+    const struct {
+        const char *map;
+        bool same;
+    } rows[] = {
+        {"*3|" SHARD("0", "9", A, D) SHARD("10", "19", B, E) SHARD("20", "29", C, F), true},
+        /* All failed over, and those before are gone. */
+        {"*3|*3|:0|:9|" MEMBER(D) "*3|:10|:19|" MEMBER(E) "*3|:20|:29|" MEMBER(F), true},
+        /* One is replaced; four are added; two are left. */
+        {"*3|" SHARD("0", "9", A, D) SHARD("10", "19", B, E) SHARD("20", "29", ID("1111"), ID("2222")), true},
+        {"*7|" SHARD("0", "1", A, D) SHARD("2", "3", B, E) SHARD("4", "5", C, F) SHARD("6", "7", ID("1111"), D)
+             SHARD("8", "9", ID("2222"), D) SHARD("10", "11", ID("3333"), D) SHARD("12", "13", ID("4444"), D),
+         true},
+        {"*2|" SHARD("0", "9", A, D) SHARD("10", "29", B, E), true},
+        /* Another cluster; also with one node that was in this one. */
+        {"*3|" SHARD("0", "9", ID("1111"), ID("2222")) SHARD("10", "19", ID("3333"), ID("4444"))
+             SHARD("20", "29", ID("5555"), ID("6666")),
+         false},
+        {"*3|" SHARD("0", "9", A, ID("2222")) SHARD("10", "19", ID("3333"), ID("4444"))
+             SHARD("20", "29", ID("5555"), ID("6666")),
+         false},
+        {"*1|" SHARD("0", "29", ID("1111"), A), false},
+        {"*0|", false},
+    };
+    for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
+        lk_members now = members_of(rows[i].map);
+        if (lk_members_agree(&before, &now) != rows[i].same) fail_msg("row %zu", i);
+        assert_int_equal(lk_members_agree(&now, &before), rows[i].same);
+    }
+}
+
 static void test_a_node_without_a_host_is_the_one_that_was_asked(void **state)
 {
     (void)state;
@@ -266,6 +341,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_slot_is_redis_own),
         cmocka_unit_test(test_a_map),
+        cmocka_unit_test(test_who_is_in_it),
+        cmocka_unit_test(test_is_it_the_same_cluster),
         cmocka_unit_test(test_a_node_without_a_host_is_the_one_that_was_asked),
         cmocka_unit_test(test_a_node_that_cannot_be_connected_to_is_none),
         cmocka_unit_test(test_what_is_no_map),
