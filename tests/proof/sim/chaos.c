@@ -247,7 +247,9 @@ static void mislead(void)
 
 static void move_slots(void)
 {
-    if (shards_there()) shards_move(draw_scale(100, SECOND));
+    if (!shards_there()) return;
+    if (chance(200000)) shards_empty(draw_scale(100, SECOND));
+    else shards_move(draw_scale(100, SECOND));
 }
 
 static void trouble_sentinels(void)

@@ -27,12 +27,13 @@ static struct {
     unsigned slot[CLUSTER_PARTITIONS];
     int shard_of[CLUSTER_PARTITIONS];              /* by partition: who has it */
     int view[CLUSTER_SERVERS][CLUSTER_PARTITIONS]; /* which server has it, as that one sees it */
-    struct move {
-        bool on, begun; /* begun: a key has gone */
-        int partition, to;
+    struct move { /* by partition */
+        bool on;
+        int to;
         uint64_t number; /* steps of an older one are void */
         int64_t pause_us;
-    } move;
+    } move[CLUSTER_PARTITIONS];
+    int64_t moved_us[CLUSTER_PARTITIONS]; /* when it got another owner last, or began to */
 } in;
 
 /* ------------------------------------------------------------------------------------------------- slots -- */
@@ -72,8 +73,14 @@ int shards_place(const char *key)
 {
     int p = partition_of(key);
     if (p < 0) return server_acting_of(0);
-    bool moved = in.move.on && in.move.partition == p && server_has_key(server_acting_of(in.move.to), key);
-    return moved ? server_acting_of(in.move.to) : owner_of(p);
+    bool moved = in.move[p].on && server_has_key(server_acting_of(in.move[p].to), key);
+    return moved ? server_acting_of(in.move[p].to) : owner_of(p);
+}
+
+int64_t shards_moved_us(const char *key)
+{
+    int p = in.there ? partition_of(key) : -1;
+    return p < 0 ? INT64_MIN : in.move[p].on ? w.now_us : in.moved_us[p];
 }
 
 /* ----------------------------------------------------------------------------------------------- refusals -- */
@@ -140,8 +147,8 @@ const char *shards_refusal(int server, const word *words, size_t count)
     if (down() && !sharded) return "CLUSTERDOWN The cluster is down";
     if (owner != server) return redirect("MOVED", slot, owner);
     bool left = p >= 0 && shard_of_server(server) != in.shard_of[p]; /* and has not learnt of it */
-    bool moves = left || (in.move.on && in.move.partition == p);
-    int target = left ? owner_of(p) : server_acting_of(in.move.to);
+    bool moves = left || (p >= 0 && in.move[p].on);
+    int target = left ? owner_of(p) : moves ? server_acting_of(in.move[p].to) : -1;
     return moves && !sharded ? refusal_of_missing(server, words + first, keys, slot, target) : NULL;
 }
 
@@ -225,69 +232,85 @@ void shards_demoted(int server)
 
 /* ------------------------------------------------------------------------------------------------ a move -- */
 
-static void finish(void)
+static void finish(int p)
 {
-    struct move *m = &in.move;
-    int source = owner_of(m->partition), target = server_acting_of(m->to);
-    trace("partition %d is r%d's", m->partition, target);
-    in.shard_of[m->partition] = m->to;
-    m->on = false;
-    see(target, m->partition, target);
+    int source = owner_of(p), target = server_acting_of(in.move[p].to);
+    trace("partition %d is r%d's", p, target);
+    in.shard_of[p] = in.move[p].to;
+    in.move[p].on = false;
+    in.moved_us[p] = w.now_us;
+    see(target, p, target);
     at(w.now_us + draw_scale(100, SOURCE_LEARNS_US), learn, NULL, (uint64_t)source);
     all_learn();
 }
 
 /* False: there was none left. */
-static bool move_a_key(void)
+static bool move_a_key(int p)
 {
     char prefix[16];
-    int source = owner_of(in.move.partition), target = server_acting_of(in.move.to);
-    snprintf(prefix, sizeof prefix, "lk:{%d}:", in.move.partition);
-    if (!server_move_key(source, target, prefix)) return false;
-    in.move.begun = true;
+    snprintf(prefix, sizeof prefix, "lk:{%d}:", p);
+    if (!server_move_key(owner_of(p), server_acting_of(in.move[p].to), prefix)) return false;
     shards_moved_keys++;
     return true;
 }
 
+/* Steps of the partition's move: its number, behind which is the partition's. */
+static int under_way(uint64_t number)
+{
+    int p = (int)(number % CLUSTER_PARTITIONS);
+    return in.move[p].on && in.move[p].number == number ? p : -1;
+}
+
 static void move_on(void *context, uint64_t number)
 {
+    int p = under_way(number);
     (void)context;
-    if (!in.move.on || in.move.number != number) return;
-    int source = owner_of(in.move.partition), target = server_acting_of(in.move.to);
-    if (server_answers(source) && server_answers(target) && !move_a_key()) {
-        finish();
-        return;
-    }
-    at(w.now_us + draw_scale(10, in.move.pause_us), move_on, NULL, number);
+    if (p < 0) return;
+    bool answer = server_answers(owner_of(p)) && server_answers(server_acting_of(in.move[p].to));
+    if (answer && !move_a_key(p)) finish(p);
+    else at(w.now_us + draw_scale(10, in.move[p].pause_us), move_on, NULL, number);
 }
 
 static void give_up(void *context, uint64_t number)
 {
+    int p = under_way(number);
     (void)context;
-    if (!in.move.on || in.move.number != number) return;
-    trace("partition %d stays", in.move.partition);
+    if (p < 0) return;
+    trace("partition %d stays", p);
     shards_given_up++;
-    in.move.on = false;
+    in.move[p].on = false;
+    in.moved_us[p] = w.now_us;
 }
 
-void shards_move(int64_t pause_us)
+static void begin(int p, int64_t pause_us)
 {
     static uint64_t numbers;
-    struct move *m = &in.move;
+    struct move *m = &in.move[p];
     if (m->on) return;
-    *m = (struct move){
-        .on = true, .partition = (int)draw(CLUSTER_PARTITIONS), .number = ++numbers, .pause_us = pause_us};
-    m->to = 1 - in.shard_of[m->partition];
-    trace("partition %d is being moved from r%d", m->partition, owner_of(m->partition));
+    *m = (struct move){.on = true, .to = 1 - in.shard_of[p], .pause_us = pause_us};
+    m->number = ++numbers * CLUSTER_PARTITIONS + (uint64_t)p;
+    trace("partition %d is being moved from r%d", p, owner_of(p));
     shards_moves++;
     at(w.now_us + draw_scale(10, 10 * pause_us), chance(200000) ? give_up : move_on, NULL, m->number);
 }
 
+void shards_move(int64_t pause_us) { begin((int)draw(CLUSTER_PARTITIONS), pause_us); }
+
+void shards_empty(int64_t pause_us)
+{
+    int shard = (int)draw(SHARDS);
+    trace("a node is being emptied");
+    for (int p = 0; p < CLUSTER_PARTITIONS; p++)
+        if (in.shard_of[p] == shard) begin(p, pause_us);
+}
+
 void shards_settle(void)
 {
-    while (in.move.on && move_a_key()) {
+    for (int p = 0; in.there && p < CLUSTER_PARTITIONS; p++) {
+        while (in.move[p].on && move_a_key(p)) {
+        }
+        if (in.move[p].on) finish(p);
     }
-    if (in.move.on) finish();
 }
 
 void shards_heal(void)
@@ -308,6 +331,7 @@ void shards_begin(bool there)
         char tag[8];
         in.slot[p] = shards_slot((word){tag, (size_t)snprintf(tag, sizeof tag, "{%d}", p)});
         in.shard_of[p] = p % 2;
+        in.moved_us[p] = INT64_MIN;
         for (int i = 0; i < server_count(); i++) in.view[i][p] = owner_of(p);
     }
 }

@@ -22,8 +22,11 @@ void shards_print_id(int server, buffer *out);    /* CLUSTER MYID */
 void shards_print_slots(int server, buffer *out); /* CLUSTER SLOTS, as it sees it */
 int shards_place(const char *key);                /* the acting primary that has the key, or would have it */
 
+int64_t shards_moved_us(const char *key); /* when its partition moved last, and so perhaps came under another clock */
+
 /* ------------------------------------------------------------------------------------------------ faults -- */
 void shards_move(int64_t pause_us); /* a partition begins to move; pause_us: the longest between two keys */
+void shards_empty(int64_t pause_us); /* all that a shard has, at once */
 void shards_settle(void);           /* what moves is moved now */
 void shards_promoted(int server);   /* it has what its shard had; the others learn of that */
 void shards_demoted(int server);    /* it has learnt that it has nothing */
