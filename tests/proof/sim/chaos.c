@@ -129,10 +129,10 @@ static void restart_and_lose(void)
 {
     bool silent = chance(300000);
     int64_t lose_us = draw_scale(MS, 2 * SECOND);
-    server_restart(server_acting(), draw_scale(10 * MS, 10 * SECOND), lose_us, silent);
+    server_restart(any_primary(), draw_scale(10 * MS, 10 * SECOND), lose_us, silent);
 }
 
-static void restore(void) { server_restore(server_acting(), draw_scale(MS, 100 * SECOND)); }
+static void restore(void) { server_restore(any_primary(), draw_scale(MS, 100 * SECOND)); }
 
 /* Who waits for the answer learns of a data set that is gone. By then the link may have met the one in its place. */
 static void restore_behind(void)
@@ -147,7 +147,7 @@ static void restore_behind_a_change(void) { in.change_next = true; }
 static void restore_now(void *context, uint64_t lose_us)
 {
     (void)context;
-    if (w.faults) server_restore(server_acting(), (int64_t)lose_us);
+    if (w.faults) server_restore(any_primary(), (int64_t)lose_us);
 }
 
 bool chaos_changed(void)
@@ -205,12 +205,12 @@ static void demote(void *context, uint64_t server)
 /* The old primary is dead, is demoted in place at once, or lives on beside the new one for a while. */
 static void fail_over(void)
 {
-    int old = server_acting();
+    int shard = shards_there() ? (int)draw(SHARDS) : 0, old = server_acting_of(shard);
     if (in.failed_over || server_count() < 2) return;
     uint64_t how = draw(3);
     bool silent = chance(500000);
     if (how == 0) server_restart(old, draw_scale(SECOND, 20 * SECOND), 0, silent);
-    if (!server_fail_over()) return;
+    if (!server_fail_over(shard)) return;
     in.failed_over = true;
     lead_all(server_acting(), how == 2 ? scale(400) : SECOND);
     /* A cluster fences itself; more or less. */
@@ -224,7 +224,7 @@ static void fail_over(void)
  * believes that it is one. Nothing is in the way, so every machine is served again soon. */
 static void split(void)
 {
-    if (in.failed_over || server_count() < 2 || !server_fail_over()) return;
+    if (in.failed_over || server_count() < 2 || !server_fail_over(0)) return;
     in.failed_over = !sentinels_there(); /* two in a row, there */
     if (sentinels_there() && chance(300000)) sentinels_trouble(scale(200));
     lead_all(server_acting(), SECOND);

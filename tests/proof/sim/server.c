@@ -607,11 +607,23 @@ static void come_up(void *context, uint64_t number)
     disturbed();
 }
 
+/* As Redis does when it finds keys of a slot that has gone: their departure is lost, or was not heard of. */
+static void drop_moved(server *s)
+{
+    char prefix[16];
+    object *o;
+    for (int p = 0; shards_there() && p < CLUSTER_PARTITIONS; p++) {
+        snprintf(prefix, sizeof prefix, "lk:{%d}:", p);
+        while (!shards_has((int)(s - in.server), p) && (o = store_take(s->data[0], prefix, 0))) store_free(o);
+    }
+}
+
 /* What was written up to so long ago is what it holds. */
 static void load_disk(server *s, int64_t lose_us)
 {
     log_replay(s, s->disk, &s->disk_at, w.now_us - lose_us);
     copy_data(s->data, s->disk);
+    drop_moved(s);
     log_clear(s);
     disk_begin(s);
 }
@@ -620,12 +632,13 @@ void server_restore(int which, int64_t lose_us)
 {
     server *s = &in.server[which];
     if (!s->up || !s->primary || !s->disk[0]) return;
+    shards_settle();
     trace("r%d's data are replaced by those of %.3f s ago", which, (double)lose_us / 1e6);
     for (int i = 0; i < in.count; i++) catch_up(&in.server[i]);
     load_disk(s, lose_us);
     desynchronize_replicas(which);
     disturbed();
-    if (server_is_acting(which)) truth_acting_changed(false, w.now_us - lose_us);
+    if (server_is_acting(which)) truth_acting_changed(which, false, w.now_us - lose_us);
 }
 
 void server_restore_behind_a_script(int64_t lose_us, int64_t hold_us, bool cuts)
@@ -652,11 +665,11 @@ void server_restart(int which, int64_t down_us, int64_t lose_us, bool silent)
     if (silent) forget_clients(which);
     else server_kill_clients(which, false);
     disturbed();
-    if (server_is_acting(which)) truth_acting_changed(false, FOREVER);
+    if (server_is_acting(which)) truth_acting_changed(which, false, FOREVER);
     at(w.now_us + down_us, come_up, s, 0);
 }
 
-bool server_fail_over(void)
+bool server_fail_over(int shard)
 {
     server *best = NULL;
     shards_settle();
@@ -664,22 +677,23 @@ bool server_fail_over(void)
     for (int i = 0; i < in.count; i++) {
         server *r = &in.server[i];
         catch_up(r);
-        if (!shard_of_server(i) && i != in.acting[0] && r->up && !r->primary && r->at && (!best || r->at > best->at))
-            best = r;
+        bool one = shard_of_server(i) == shard && i != in.acting[shard] && r->up && !r->primary && r->at;
+        if (one && (!best || r->at > best->at)) best = r;
     }
     if (!best) return false;
     int promoted = (int)(best - in.server);
-    trace("failover from r%d to r%d", in.acting[0], promoted);
-    desynchronize_replicas(in.acting[0]);
+    trace("failover from r%d to r%d", in.acting[shard], promoted);
+    desynchronize_replicas(in.acting[shard]);
     best->primary = true;
     best->master = -1;
     log_clear(best);
     new_id(best->replication_id);
-    in.acting[0] = promoted;
+    in.acting[shard] = promoted;
+    drop_moved(best);
     disk_begin(best);
     shards_promoted(promoted);
     disturbed();
-    truth_acting_changed(true, FOREVER);
+    truth_acting_changed(promoted, true, FOREVER);
     return true;
 }
 
@@ -777,8 +791,8 @@ void servers_begin(int count, int64_t lag_us, bool keep_disk, bool cluster)
     int64_t epoch_us = INT64_C(1700000000) * SECOND; /* where virtual time 0 lies on the servers' clocks */
     for (int i = 0; i < count; i++) {
         server *s = &in.server[i];
-        bool primary = i == 0 || (cluster && i == 1);
-        *s = (server){.up = true, .primary = primary, .master = primary ? -1 : 0, .ahead_us = epoch_us, .first = 1};
+        bool primary = i == 0 || (cluster && i < SHARDS);
+        *s = (server){.up = true, .primary = primary, .master = primary ? -1 : cluster ? i % SHARDS : 0, .ahead_us = epoch_us, .first = 1};
         s->at = 1;
         s->lag_us = lag_us;
         for (int n = 0; n < DATABASES; n++) s->data[n] = store_open();

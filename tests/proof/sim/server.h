@@ -9,7 +9,7 @@
 #include "store.h"
 #include "wire.h"
 
-enum { SERVERS_MAX = 3 };
+enum { SERVERS_MAX = 4 };
 
 void servers_begin(int count, int64_t lag_us, bool keep_disk, bool cluster);
 void servers_end(void);
@@ -41,7 +41,7 @@ void server_restore(int server, int64_t lose_us);
  * the subscriptions (cuts), or is not. */
 void server_restore_behind_a_script(int64_t lose_us, int64_t hold_us, bool cuts);
 /* The most advanced replica becomes the acting primary. The old one, where it lives, goes on as it is until demoted. */
-bool server_fail_over(void);    /* in a cluster, of the first shard: the other has no replica */
+bool server_fail_over(int shard);
 void server_demote(int server); /* becomes a replica of the acting one; its connections stay */
 void server_lag(int server, int64_t us);
 void server_cut_replica(int server, int64_t us); /* gets nothing for so long */

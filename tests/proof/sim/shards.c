@@ -63,7 +63,8 @@ static int partition_of_slot(unsigned slot)
 static int partition_of(const char *key) { return partition_of_slot(shards_slot((word){key, strlen(key)})); }
 
 bool shards_there(void) { return in.there; }
-int shard_of_server(int server) { return in.there && server == 1; }
+int shard_of_server(int server) { return in.there ? server % SHARDS : 0; }
+bool shards_has(int server, int partition) { return in.shard_of[partition] == shard_of_server(server); }
 
 static int owner_of(int partition) { return server_acting_of(in.shard_of[partition]); }
 /* Who has a slot that no partition has: nobody looks. */
@@ -330,7 +331,7 @@ void shards_begin(bool there)
     for (int p = 0; p < CLUSTER_PARTITIONS; p++) {
         char tag[8];
         in.slot[p] = shards_slot((word){tag, (size_t)snprintf(tag, sizeof tag, "{%d}", p)});
-        in.shard_of[p] = p % 2;
+        in.shard_of[p] = p % SHARDS;
         in.moved_us[p] = INT64_MIN;
         for (int i = 0; i < server_count(); i++) in.view[i][p] = owner_of(p);
     }

@@ -9,11 +9,12 @@
 #include "store.h"
 #include "world.h"
 
-enum { SHARDS = 2, CLUSTER_SERVERS = 3, CLUSTER_PARTITIONS = 4 };
+enum { SHARDS = 2, CLUSTER_SERVERS = 4, CLUSTER_PARTITIONS = 4 };
 
 void shards_begin(bool there); /* false: this world has none. Behind servers_begin */
 bool shards_there(void);
 int shard_of_server(int server); /* 0 where there is no cluster */
+bool shards_has(int server, int partition); /* its shard, by the truth */
 
 unsigned shards_slot(word key); /* CRC16 of its tag */
 /* Why a node does not run the command, as an error of Redis; NULL: it does. */

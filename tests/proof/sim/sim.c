@@ -83,7 +83,7 @@ static struct ingredient {
     enum { OFF, SOMETIMES, ALWAYS } when;
 } ingredients[] = {{"databases", SOMETIMES}, {"restores", SOMETIMES}, {"splits", SOMETIMES},
                    {"crowds", SOMETIMES},    {"floods", SOMETIMES},   {"old-keeps", SOMETIMES},
-                   {"sentinels", SOMETIMES}, {"cluster", OFF},        {"logins", SOMETIMES}};
+                   {"sentinels", SOMETIMES}, {"cluster", SOMETIMES},        {"logins", SOMETIMES}};
 static char switched[200]; /* as it was said, for the command that replays */
 enum { INGREDIENTS = sizeof ingredients / sizeof *ingredients };
 
@@ -153,7 +153,7 @@ static void make_workload(workload *load, promise *p)
     snprintf(load->config, sizeof load->config,
              "%s?lazy=1&staleness_ms=%d&deadline_ms=%d&partitions=%d&connections=%d&l1_capacity=%d&"
              "l1_ttl_ms=%d&idle_ms=%d&lifetime_ms=%d&max_sessions=%d&max_per_device=%d&limit=%s&in_flight=%d",
-             shards_there()      ? "redis+cluster://127.0.0.1:6380,127.0.0.1:6381,127.0.0.1:6382"
+             shards_there()      ? "redis+cluster://127.0.0.1:6380,127.0.0.1:6381,127.0.0.1:6382,127.0.0.1:6383"
              : sentinels_there() ? "redis+sentinel://127.0.0.1:26380,127.0.0.1:26381,127.0.0.1:26382/sim"
                                  : "unix:///sim",
              (int)(p->staleness_us / MS), (int)(p->deadline_us / MS), partitions, connections, capacity, ttl_ms,
@@ -187,13 +187,13 @@ static double world_begin_from(uint64_t seed, double hours)
     if (chance(200000)) p.grace_us = p.staleness_us * ONE_OF(1, 2, 4);
     p.deadline_us = ONE_OF(50, 250, 1000) * MS;
     make_climate(&c, &p);
-    int servers = chance(400000) ? (int)draw_between(2, SERVERS_MAX) : 1;
+    int servers = chance(400000) ? (int)draw_between(2, 3) : 1;
     if (servers > 1 && chance(500000) && knows_durability()) p.durability = 1;
     bool cluster = seed_has("cluster", 1, 4);
-    if (cluster) { /* two shards, one of which has a replica; what is on a disk is of before what has moved */
+    if (cluster) {
         servers = CLUSTER_SERVERS;
-        p.durability = 0;
-        c.lossy = c.restores = c.splits = false;
+        p.durability = chance(300000);
+        c.splits = false;
     }
     servers_begin(servers, draw_scale(100, 20 * MS), c.lossy, cluster);
     shards_begin(cluster);

@@ -99,7 +99,7 @@ static void unmade(known *s)
     s->unmade_us = w.now_us;
 }
 
-void truth_acting_changed(bool failover, int64_t replaced_us)
+void truth_acting_changed(int server, bool failover, int64_t replaced_us)
 {
     bool in_place = replaced_us != FOREVER;
     int down = 0;
@@ -108,8 +108,9 @@ void truth_acting_changed(bool failover, int64_t replaced_us)
     for (int i = 0; i < server_count(); i++) down += !server_up(i);
     for (known *s = in.session; s < in.session + SESSIONS_MAX; s++) {
         /* Also where it is not there: it was made and deleted since, and in the data that it has now neither happened. */
-        if (s->life && s->deleted_us > replaced_us) s->deleted_us = NEVER, in.favourite[truth_database(s)] = s;
-        if (in_place && s->life && s->created_us > replaced_us && !truth_acting_holds(s)) unmade(s);
+        bool here = s->life && server_place(s->key) == server;
+        if (here && s->deleted_us > replaced_us) s->deleted_us = NEVER, in.favourite[truth_database(s)] = s;
+        if (in_place && here && s->created_us > replaced_us && !truth_acting_holds(s)) unmade(s);
         if (!s->life || !truth_acting_holds(s)) continue;
         s->deleted_us = NEVER;
         if (!s->ended_us || s->lost_us) continue;
@@ -307,10 +308,13 @@ static void judge_service(const asking *a, int status)
              a->on->index, *unserved, a->about->selector, (double)(a->began_us - in.service_from_us) / 1e6);
 }
 
+/* In a cluster the session may be on one node, and what the foreign token means on another, which lost data. */
+bool truth_unnamed(const asking *a) { return shards_there() && in.lost_us && !strncmp(a->token, "s:", 2); }
+
 static void judge_no(const asking *a, int status)
 {
     const known *s = a->about;
-    if (!truth_calm(a) || s->created_us >= a->began_us || s->lost_us) return;
+    if (truth_unnamed(a) || !truth_calm(a) || s->created_us >= a->began_us || s->lost_us) return;
     if (status == LATCHKEY_NOT_FOUND && truth_alive(s) && !s->on[a->on->index].asked_us)
         fail("A: m%d says NOT_FOUND of %s, which is alive", a->on->index, s->selector);
     if (status == LATCHKEY_EXPIRED && !servers_clock_spread_us() && w.now_us < s->absolute_us - truth_unsure_us())

@@ -75,7 +75,7 @@ void truth_renamed(int server, const char *from, const char *to);
 void truth_deleted(int server, const char *key);
 void truth_command_ends(int server);
 /* replaced_us: the same server goes on with the data that it had then; FOREVER: it does not. */
-void truth_acting_changed(bool failover, int64_t replaced_us);
+void truth_acting_changed(int server, bool failover, int64_t replaced_us);
 
 /* -------------------------------------------------------------------------------------- told by the clients -- */
 known *truth_any(bool ended); /* one that has a token, alive or not any more; NULL: there is none */
