@@ -160,10 +160,18 @@ bool chaos_changed(void)
     return true;
 }
 
+static void ask_about_one_that_is_over(void *context, uint64_t forward_us)
+{
+    (void)context;
+    if (w.faults) truth_favour_over(w.now_us - scale(220) - 12 * SECOND, (int64_t)forward_us);
+}
+
 static void step_clock(void)
 {
     int64_t us = draw_scale(MS, 60 * SECOND);
-    server_step_clock(any_primary(), chance(500000) ? us : -us);
+    bool forward = chance(500000);
+    server_step_clock(any_primary(), forward ? us : -us);
+    if (forward) at(w.now_us + scale(220) + 12 * SECOND, ask_about_one_that_is_over, NULL, (uint64_t)us);
 }
 
 static void lag(void)

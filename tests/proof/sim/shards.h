@@ -13,7 +13,7 @@ enum { SHARDS = 2, CLUSTER_SERVERS = 4, CLUSTER_PARTITIONS = 4 };
 
 void shards_begin(bool there); /* false: this world has none. Behind servers_begin */
 bool shards_there(void);
-int shard_of_server(int server); /* 0 where there is no cluster */
+int shard_of_server(int server);            /* 0 where there is no cluster */
 bool shards_has(int server, int partition); /* its shard, by the truth */
 
 unsigned shards_slot(word key); /* CRC16 of its tag */
@@ -26,12 +26,12 @@ int shards_place(const char *key);                /* the acting primary that has
 int64_t shards_moved_us(const char *key); /* when its partition moved last, and so perhaps came under another clock */
 
 /* ------------------------------------------------------------------------------------------------ faults -- */
-void shards_move(int64_t pause_us); /* a partition begins to move; pause_us: the longest between two keys */
+void shards_move(int64_t pause_us);  /* a partition begins to move; pause_us: the longest between two keys */
 void shards_empty(int64_t pause_us); /* all that a shard has, at once */
-void shards_settle(void);           /* what moves is moved now */
-void shards_promoted(int server);   /* it has what its shard had; the others learn of that */
-void shards_demoted(int server);    /* it has learnt that it has nothing */
-void shards_heal(void);             /* all know all */
+void shards_settle(void);            /* what moves is moved now */
+void shards_promoted(int server);    /* it has what its shard had; the others learn of that */
+void shards_demoted(int server);     /* it has learnt that it has nothing */
+void shards_heal(void);              /* all know all */
 extern uint64_t shards_moves, shards_moved_keys, shards_given_up;
 
 #endif

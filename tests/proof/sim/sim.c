@@ -34,7 +34,7 @@ static const char usage[] =
     "  --hours H     virtual hours in each (0: drawn from the seed, 0.5 to 24)\n"
     "  --seconds S   begin no world after so many real seconds, and end the one that runs (0: no limit)\n"
     "  --with NAME   an ingredient in every world that can have it, or --without NAME in none: databases, restores,\n"
-    "                splits, crowds, floods, old-keeps, sentinels, cluster, logins\n"
+    "                splits, crowds, floods, old-keeps, sentinels, cluster, logins, clocks\n"
     "  --trace       print what happens, one event a line\n"
     "  --quiet       one line at the end\n"
     "  --help        this\n";
@@ -81,9 +81,9 @@ static void make_machines(void)
 static struct ingredient {
     const char *name;
     enum { OFF, SOMETIMES, ALWAYS } when;
-} ingredients[] = {{"databases", SOMETIMES}, {"restores", SOMETIMES}, {"splits", SOMETIMES},
-                   {"crowds", SOMETIMES},    {"floods", SOMETIMES},   {"old-keeps", SOMETIMES},
-                   {"sentinels", SOMETIMES}, {"cluster", SOMETIMES},        {"logins", SOMETIMES}};
+} ingredients[] = {{"databases", SOMETIMES}, {"restores", SOMETIMES},  {"splits", SOMETIMES},    {"crowds", SOMETIMES},
+                   {"floods", SOMETIMES},    {"old-keeps", SOMETIMES}, {"sentinels", SOMETIMES}, {"cluster", SOMETIMES},
+                   {"logins", SOMETIMES},    {"clocks", SOMETIMES}};
 static char switched[200]; /* as it was said, for the command that replays */
 enum { INGREDIENTS = sizeof ingredients / sizeof *ingredients };
 
@@ -112,7 +112,7 @@ static void make_climate(climate *c, const promise *p)
     c->staleness_us = p->staleness_us;
     c->calm = chance(50000);
     c->storm = chance(300000);
-    c->clocks = chance(150000);
+    c->clocks = ingredient("clocks", 150000);
     c->lossy = chance(300000);
     c->restores = ingredient("restores", 500000);
     c->lossy |= c->restores; /* there is a disk */

@@ -267,7 +267,8 @@ static void judge_ok(const asking *a, const latchkey_entry *entry)
     /* By Redis' own clock, some time after it was set. */
     int64_t late_us =
         server_clock_ms(server_place(s->key)) * MS - (w.now_us - looked_us) - (entry ? entry->expires_at_ms * MS : 0);
-    bool same_clock = !servers_clock_spread_us() || shards_moved_us(s->key) < a->began_us - SETTLED_US - truth_bound_us();
+    bool same_clock =
+        !servers_clock_spread_us() || shards_moved_us(s->key) < a->began_us - SETTLED_US - truth_bound_us();
     if (entry && truth_calm(a) && same_clock && late_us > truth_unsure_us())
         fail("H: m%d admits %s, %.3f s after its absolute expiry by Redis' clock", m, s->selector,
              (double)late_us / 1e6);
@@ -278,6 +279,14 @@ bool truth_calm(const asking *a)
     int64_t long_ago = a->began_us - SETTLED_US - truth_bound_us();
     return servers_calm_since_us() < long_ago && a->on->route_us < long_ago && a->on->astray_us < long_ago &&
            (a->on->route == server_acting() || shards_there());
+}
+
+void truth_favour_over(int64_t set_us, int64_t forward_us)
+{
+    FOR_SESSIONS(s)
+    if (s->life && *s->token && s->created_us < set_us && !s->ended_us && !s->deleted_us && !s->exchanged_us &&
+        s->absolute_us > w.now_us + SECOND && s->absolute_us < w.now_us + forward_us)
+        truth_favour(s);
 }
 
 void truth_clock_set(void)

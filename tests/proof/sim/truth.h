@@ -117,6 +117,8 @@ void truth_named_revoked(const asking *a, int status); /* by its selector */
 /* The user's generation was read, between the two; then a session was to be made with it. */
 void truth_login(const asking *read, int64_t read_us, int64_t create_us, int status, const char *token);
 void truth_listed(const asking *a, const latchkey_session_info *infos, size_t count, size_t total);
+/* All clients ask about one that was to live on when the acting primary's clock was set forward by so much, and is over by it. */
+void truth_favour_over(int64_t set_us, int64_t forward_us);
 void truth_clock_set(void);                                    /* the acting primary's, a moment ago or in a moment */
 void truth_expects_service(int64_t from_us, int64_t until_us); /* nothing is in the way then */
 void truth_in_time(const asking *a, const char *what);         /* guarantee G */

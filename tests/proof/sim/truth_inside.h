@@ -53,7 +53,7 @@ int64_t truth_unsure_us(void); /* a process knows the server's clock to half a r
 bool truth_calm(const asking *a);
 bool truth_excused(const known *s, const asking *a);
 bool truth_unnamed(const asking *a); /* it is asked about by a foreign token, and what that means may be lost */
-bool truth_astray(const asking *a); /* its machine may have been answered by a deposed primary */
+bool truth_astray(const asking *a);  /* its machine may have been answered by a deposed primary */
 known *truth_place(const known *but);
 known *truth_heir(const known *s); /* the token that its session has now; NULL: not known */
 
