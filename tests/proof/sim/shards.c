@@ -27,7 +27,7 @@ static struct {
     unsigned slot[CLUSTER_PARTITIONS];
     int shard_of[CLUSTER_PARTITIONS];              /* by partition: who has it */
     int view[CLUSTER_SERVERS][CLUSTER_PARTITIONS]; /* which server has it, as that one sees it */
-    struct move { /* by partition */
+    struct move {                                  /* by partition */
         bool on;
         int to;
         uint64_t number; /* steps of an older one are void */

@@ -52,6 +52,12 @@ static struct change *find(unsigned number)
     return number && c->number == number ? c : NULL;
 }
 
+static void favour_again(void *context, uint64_t life)
+{
+    known *s = context;
+    if (s->life == life) truth_favour(s);
+}
+
 void truth_changed(const asking *a, unsigned number, int status)
 {
     struct change *c = find(number);
@@ -61,7 +67,10 @@ void truth_changed(const asking *a, unsigned number, int status)
     c->over_us = w.now_us;
     if (status || truth_astray(a)) return;
     c->told_us = w.now_us;
-    if (truth_same(a) && chaos_changed()) truth_favour(a->about);
+    if (!truth_same(a) || !chaos_changed()) return;
+    truth_favour(a->about);
+    at(w.now_us + 2 * SECOND + truth_bound_us() * 11 / 10, favour_again, a->about,
+       a->life); /* it counts from then on */
 }
 
 /* One that idled may be in no index of its user any more: a change of all the user's sessions does not find it. */
