@@ -792,7 +792,13 @@ void servers_begin(int count, int64_t lag_us, bool keep_disk, bool cluster)
     for (int i = 0; i < count; i++) {
         server *s = &in.server[i];
         bool primary = i == 0 || (cluster && i < SHARDS);
-        *s = (server){.up = true, .primary = primary, .master = primary ? -1 : cluster ? i % SHARDS : 0, .ahead_us = epoch_us, .first = 1};
+        *s = (server){.up = true,
+                      .primary = primary,
+                      .master = primary   ? -1
+                                : cluster ? i % SHARDS
+                                          : 0,
+                      .ahead_us = epoch_us,
+                      .first = 1};
         s->at = 1;
         s->lag_us = lag_us;
         for (int n = 0; n < DATABASES; n++) s->data[n] = store_open();

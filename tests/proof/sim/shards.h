@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The servers as a Redis Cluster of two shards: which node has the slot of which partition, as each node sees it; slots that move, key
+ * The servers as a Redis Cluster of two shards, each with a replica: which node has the slot of which partition, as each node sees it; slots that move, key
  * by key; and what a node answers about keys that are not its.
  */
 #ifndef LATCHKEY_SIM_SHARDS_H
