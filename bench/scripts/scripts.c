@@ -219,12 +219,13 @@ static void sort(const world *w, step *s)
 
 static void print_table(const world *w)
 {
-    size_t middle = (size_t)w->rounds / 2, last = (size_t)w->rounds - 1;
-    printf("| script | us of Redis a call | times an empty script (least to most) | goal |\n|---|---:|---:|---:|\n");
+    size_t middle = (size_t)w->rounds / 2;
+    printf(
+        "| script | us of Redis a call, least | times an empty script, least by least | median of the rounds | goal |\n"
+        "|---|---:|---:|---:|---:|\n");
     for (size_t i = 0; i < STEPS; i++) {
         const step *s = &steps[i];
-        printf("| %s | %.1f | %.1f (%.1f to %.1f) | ", s->name, s->us[middle], s->times[middle], s->times[0],
-               s->times[last]);
+        printf("| %s | %.2f | %.1f | %.1f | ", s->name, s->us[0], s->us[0] / steps[0].us[0], s->times[middle]);
         printf(s->goal > 0 ? "%.0f |\n" : "|\n", s->goal);
     }
 }
@@ -246,7 +247,9 @@ static void write_json(world *w)
         bench_json_object(&json, NULL);
         bench_json_text(&json, "name", steps[i].name);
         bench_json_number(&json, "us", steps[i].us[middle]);
+        bench_json_number(&json, "us_least", steps[i].us[0]);
         bench_json_number(&json, "times_empty", steps[i].times[middle]);
+        bench_json_number(&json, "times_empty_least", steps[i].us[0] / steps[0].us[0]);
         bench_json_number(&json, "goal", steps[i].goal);
         bench_json_end(&json, '}');
     }

@@ -1,8 +1,12 @@
 /* See errors.h. */
 #include "redis/errors.h"
 
+#include "redis/script.h"
+
+#include <ctype.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define NO_KEYS "the Redis user may not use our keys, ~<prefix>:{*}:* (-NOPERM): `latchkey doctor` prints the ACL line"
@@ -79,12 +83,40 @@ static const struct {
      "): `latchkey doctor` prints the ACL line"},
 };
 
-static bool refused_command(const lk_reply *reply, char *text, size_t text_size)
+/* Before 7.2, Redis does not name a command that a script may not run, or that it does not know. It says in what line
+ * of what script the command is: "... script: <SHA-1>, on @user_script:<line>." There it is found: redis.call's is the
+ * only one in its line (scripts.cmake). Empty: that is no such refusal. */
+static void refused_in_script(const char *said, char *out, size_t size)
+{
+    static const char place[] = "@user_script:", call[] = "call('";
+    const char *at = NULL, *line = NULL, *start;
+    bool unknown = strstr(said, "Unknown") != NULL;
+    *out = 0;
+    if (!unknown && !strstr(said, "user executing the script")) return;
+    for (const char *next = said; (next = strstr(next, place)); next += sizeof place - 1) at = next + sizeof place - 1;
+    for (size_t i = 0; i < LK_SCRIPT_COUNT && at && !line; i++)
+        if (strstr(said, lk_scripts[i].sha)) line = lk_scripts[i].text;
+    for (long number = at ? strtol(at, NULL, 10) : 1; number > 1 && line; number--) {
+        line = strchr(line, '\n');
+        line += line != NULL;
+    }
+    start = line ? strstr(line, call) : NULL;
+    if (!start || start > line + strcspn(line, "\n")) return;
+    start += sizeof call - 1;
+    const char *what = unknown                  ? "LKUNKNOWN"
+                       : strstr(said, " keys")  ? "LKNOKEY"
+                       : strstr(said, " chann") ? "LKNOCHANNEL"
+                                                : "LKNORIGHT";
+    size_t length = (size_t)snprintf(out, size, "%s %.*s", what, (int)strcspn(start, "'"), start);
+    for (size_t i = strlen(what); i < length && i < size; i++) out[i] = (char)tolower((unsigned char)out[i]);
+}
+
+static bool refused_command(const char *said, char *text, size_t text_size)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ|_.";
     for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
         char name[33];
-        const char *at = strstr(reply->text, refusals[i].start);
+        const char *at = strstr(said, refusals[i].start);
         if (!at) continue;
         at += strlen(refusals[i].start);
         size_t length = strspn(at, letters);
@@ -107,7 +139,10 @@ bool lk_error_is_elsewhere(const lk_reply *reply)
 
 int lk_error_status(const lk_reply *reply, char *text, size_t text_size)
 {
-    if (refused_command(reply, text, text_size)) return LATCHKEY_CONFIG;
+    char refusal[64];
+    if (refused_command(reply->text, text, text_size)) return LATCHKEY_CONFIG;
+    refused_in_script(reply->text, refusal, sizeof refusal);
+    if (refused_command(refusal, text, text_size)) return LATCHKEY_CONFIG;
     int status = lk_known_error(reply, text, text_size);
     if (status) return status;
     snprintf(text, text_size, "Redis answers: %.100s", reply->text);

@@ -3,14 +3,15 @@
 #
 #   1. the paragraphs of lua/common.lua whose names it uses, and those that these use, in the order in which they stand there;
 #      what only a `-- rare` function needs goes inside that function;
-#   2. numbers in the place of LK_RECORD_X and AT_X, from base/record.h;
-#   3. no comment and no indentation.
+#   2. in the place of each call of an `-- inline` function, what that returns;
+#   3. numbers in the place of LK_RECORD_X and AT_X, from base/record.h;
+#   4. no comment and no indentation.
 
 set(lua_folder ${CMAKE_CURRENT_LIST_DIR}/lua)
 set(generated ${CMAKE_CURRENT_BINARY_DIR}/scripts.c)
 
 # What CMake would take for its own in a list.
-foreach(code 1 2 3 4)
+foreach(code 1 2 3 4 5 6)
   string(ASCII ${code} stand_in_${code})
 endforeach()
 
@@ -48,10 +49,12 @@ function(words_of text out)
   set(${out} "${words}" PARENT_SCOPE)
 endfunction()
 
-# The paragraphs: text_N, words_N, rare_N; and item_NAME = N for each name that one defines.
+# The paragraphs: text_N, words_N, rare_N; and item_NAME = N for each name that one defines. Of an `-- inline` one: its name's expression_NAME,
+# with a stand-in for each of its parameters, and call_NAME, which matches its calls; there is no text then.
 read_lua(${lua_folder}/common.lua common)
 string(REGEX REPLACE "\n\n+" ";" paragraphs "${common}")
 set(items "")
+set(inlines "")
 foreach(paragraph IN LISTS paragraphs)
   string(REGEX MATCHALL "(^|\n)local (function )?[A-Za-z_0-9, ]+" heads "${paragraph}")
   if(NOT heads)
@@ -62,6 +65,32 @@ foreach(paragraph IN LISTS paragraphs)
   string(REGEX MATCH "-- rare\n" rare_${n} "${paragraph}")
   strip("${paragraph}" text_${n})
   words_of("${text_${n}}" words_${n})
+  string(REGEX MATCH "-- inline[^\n]*\n" inline "${paragraph}")
+  if(inline)
+    if(NOT "${text_${n}}" MATCHES "^local function ([a-z_]+)\\(([a-z_, ]*)\\) return (.*) end\n$")
+      message(FATAL_ERROR "common.lua: not a function that can be put in line: ${text_${n}}")
+    endif()
+    set(name ${CMAKE_MATCH_1})
+    set(expression "${CMAKE_MATCH_3}")
+    string(REPLACE ", " ";" parameters "${CMAKE_MATCH_2}")
+    set(code 5)
+    set(arguments "")
+    foreach(parameter IN LISTS parameters)
+      foreach(twice 1 2) # since neighbours share what is between them
+        string(REGEX REPLACE "(^|[^A-Za-z_])${parameter}([^A-Za-z_]|$)" "\\1${stand_in_${code}}\\2" expression "${expression}")
+      endforeach()
+      list(APPEND arguments "([^(),]+)")
+      math(EXPR code "${code} + 1")
+    endforeach()
+    list(JOIN arguments ", " arguments)
+    set(call_${name} "(^|[^A-Za-z_])${name}\\(${arguments}\\)")
+    set(expression_${name} "(${expression})")
+    if(inline MATCHES "several values")
+      set(expression_${name} "${expression}")
+    endif()
+    list(APPEND inlines ${name})
+    set(text_${n} "")
+  endif()
   foreach(head IN LISTS heads)
     string(REGEX REPLACE "^\n?local (function )?" "" head "${head}")
     string(REGEX MATCHALL "[A-Za-z_0-9]+" names "${head}")
@@ -104,6 +133,30 @@ function(rare_text n had out)
   string(SUBSTRING "${text_${n}}" 0 ${end} first)
   string(SUBSTRING "${text_${n}}" ${end} -1 rest)
   set(${out} "${first}${inside}${rest}" PARENT_SCOPE)
+endfunction()
+
+# Puts what they return in the place of their calls. A call that is left has arguments that are no plain names.
+function(put_in_line text out)
+  set(again yes)
+  while(again)
+    set(again "")
+    foreach(name IN LISTS inlines)
+      while("${text}" MATCHES "${call_${name}}")
+        set(again yes)
+        set(whole "${CMAKE_MATCH_0}")
+        set(before "${CMAKE_MATCH_1}")
+        set(first "${CMAKE_MATCH_2}")
+        set(second "${CMAKE_MATCH_3}")
+        string(REPLACE "${stand_in_5}" "${first}" value "${expression_${name}}")
+        string(REPLACE "${stand_in_6}" "${second}" value "${value}")
+        string(REPLACE "${whole}" "${before}${value}" text "${text}")
+      endwhile()
+      if("${text}" MATCHES "[^\n]*[^A-Za-z_.]${name}\\([^\n]*")
+        message(FATAL_ERROR "a script calls ${name} with something else than plain names: ${CMAKE_MATCH_0}")
+      endif()
+    endforeach()
+  endwhile()
+  set(${out} "${text}" PARENT_SCOPE)
 endfunction()
 
 # Offsets and sizes: LK_RECORD_X as it is, AT_X one more, since Lua counts from 1.
@@ -156,7 +209,11 @@ foreach(line IN LISTS lines)
       string(APPEND script "${text}")
     endif()
   endforeach()
-  put_numbers("${script}${body}" script)
+  put_in_line("${script}${body}" script)
+  if("${script}" MATCHES "[^\n]*[^a-z_]call\\('[^\n]*[^a-z_\n]call\\('[^\n]*")
+    message(FATAL_ERROR "${name}.lua: two commands in one line, so errors.c could not name the one that is refused: ${CMAKE_MATCH_0}")
+  endif()
+  put_numbers("${script}" script)
   as_it_was("${script}" script)
   string(SHA1 sha "${script}")
   set(whole ${CMAKE_CURRENT_BINARY_DIR}/${name}.lua)

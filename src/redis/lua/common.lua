@@ -1,6 +1,7 @@
 -- What scripts share. Scripts are put together at build time (src/redis/scripts.cmake): a script gets those paragraphs of this
 -- file whose names it uses, directly or through another paragraph. So a paragraph does one thing, and has no blank line in it.
--- A paragraph under `-- rare` has inside it what only it needs: that is made only when it is called.
+-- Under `-- rare` a paragraph has inside it what only it needs: that is made only when it is called. Under `-- inline` it is a function of one
+-- line that is not called: what it returns is put in the place of each call, whose arguments are plain names.
 --
 -- KEYS[1] is the session. ARGV[1] is the partition's base, "lk:{p}:", from which every other name is made (the same hash tag,
 -- so the same slot). Behind a space it may have `cluster`, if the server is one of a Redis Cluster; `events`, if the caller logs
@@ -11,108 +12,110 @@
 -- At maxmemory, Redis refuses a script if its first write may need memory, and lets everything pass after a first write that
 -- does not. So a script that ends something begins with a deletion, and a script that makes something begins with that.
 
--- A refusal by the server's rules says nothing about data: neither "not there" nor a damaged record. So if a right is missing, or the
--- server does not know a command, that ends the script however it was called, and the command is named: before 7.2 Redis does not name it.
--- rare
-local function look_at(command, err)
-  local unknown = string.match(err, 'Unknown R?e?d?i?s? ?command') -- Valkey does not say Redis
-  if not unknown and not string.find(err, 'user executing the script', 1, true) and not string.find(err, 'ACL failure', 1, true) then return end
-  local what = unknown and 'LKUNKNOWN ' or string.find(err, ' key', 1, true) and 'LKNOKEY '
-    or string.find(err, ' channel', 1, true) and 'LKNOCHANNEL ' or 'LKNORIGHT '
+-- An error ends the script. If the user lacks a right, or the server does not know a command, Redis says in which line, and errors.c finds
+-- the command there. So no line has two of these.
+local call = redis.call
+
+-- An error is a value. But a refusal by the server's rules says nothing about data: neither "not there" nor a damaged record. So if a right is
+-- missing, or the server does not know a command, that ends the script, and the command is named: before 7.2 Redis does not name it.
+local function try(command, ...)
+  local reply = redis.pcall(command, ...)
+  if type(reply) ~= 'table' or not reply.err then return reply end
+  local unknown = string.match(reply.err, 'Unknown R?e?d?i?s? ?command') -- Valkey does not say Redis
+  if not unknown and not string.find(reply.err, 'user executing the script', 1, true) and not string.find(reply.err, 'ACL failure', 1, true) then
+    return reply
+  end
+  local what = unknown and 'LKUNKNOWN ' or string.find(reply.err, ' key', 1, true) and 'LKNOKEY '
+    or string.find(reply.err, ' channel', 1, true) and 'LKNOCHANNEL ' or 'LKNORIGHT '
   error(what .. string.lower(command), 0)
 end
 
--- An error is a value.
-local function try(command, ...)
-  local reply = redis.pcall(command, ...)
-  if type(reply) == 'table' and reply.err then look_at(command, reply.err) end
-  return reply
+-- Most callers put nothing behind the base. In a Redis Cluster a slot moves key by key. While it moves, a command for a key that is not here
+-- is an error. A script would stop there, with half of its work done: a session deleted, and no instance told. So before anything else each
+-- script asks for a key that never exists. If that is an error, the slot moves, and nothing is done. (A slot cannot begin to move while a
+-- script runs.) Channels do not belong to a database, so messages name theirs.
+local session, base, selector, sharded, telling, database = KEYS[1], ARGV[1], ARGV[2], false, false, ''
+if string.byte(base, -1) ~= 58 then
+  sharded, telling = string.find(base, ' cluster', 1, true), string.find(base, ' events', 1, true)
+  database, base = string.match(base, ' /%d+$') or '', string.match(base, '^%S*')
+  if sharded and try('EXISTS', base .. '!') ~= 0 then return redis.error_reply('TRYAGAIN the slot of ' .. base .. ' is moving') end
 end
 
--- An error ends the script.
-local function call(command, ...)
-  local reply = redis.pcall(command, ...)
-  if type(reply) == 'table' and reply.err then
-    look_at(command, reply.err)
-    error(reply.err, 0)
-  end
-  return reply
-end
-
--- Nothing stands behind the base, as for most callers.
-local bare = string.byte(ARGV[1], -1) == 58
-
--- In a Redis Cluster a slot moves key by key. While it moves, a command for a key that is not here is an error. A script would stop there,
--- with half of its work done: a session deleted, and no instance told. So before anything else each script asks for a key that never
--- exists. If that is an error, the slot moves, and nothing is done. (A slot cannot begin to move while a script runs.)
-local session, base, selector = KEYS[1], bare and ARGV[1] or string.match(ARGV[1], '^%S*'), ARGV[2]
-local sharded = not bare and string.find(ARGV[1], ' cluster', 1, true)
-if sharded and try('EXISTS', base .. '!') ~= 0 then return redis.error_reply('TRYAGAIN the slot of ' .. base .. ' is moving') end
-
-local telling = not bare and string.find(ARGV[1], ' events', 1, true)
-
--- Channels do not belong to a database, so messages name theirs.
-local database = not bare and string.match(ARGV[1], ' /%d+$') or ''
-
+-- inline
 local function text(number) return string.format('%.0f', number) end
+
+-- The same for times in ms. A double's digits cost Redis as much as a command, also where redis.call is given a number; those of an int a
+-- fifth. It is cut in two, since Lua's %d may have 32 bits only.
+-- inline
+local function ms_text(ms) return string.format('%d%06d', ms / 1000000, ms % 1000000) end
 
 -- This server's clock: the only one that decides when sessions end. It is asked once, so that a script happens at one moment.
 local time = call('TIME')
 
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now_text = time[1] .. (#time[2] == 6 and string.sub(time[2], 1, 3) or string.format('%03d', time[2] / 1000))
+
+local now = now_text + 0
 
 -- At most 13 digits, since a user's generation is made from it.
+-- inline
 local function ms_of(digits) return digits and #digits <= 13 and tonumber(digits) or false end
 
 -- The partition's cut-off: when all of its sessions were last ended at once, in ms (revoke_everyone.lua). Sessions that were
 -- made up to then are over, whatever else is written about them. 0: there is none. False: something else is in its place, so
 -- it is not known.
-local cutoff = try('GET', base .. 'e') or 0
-if cutoff ~= 0 then cutoff = type(cutoff) == 'string' and ms_of(string.match(cutoff, '^%d+$')) end
+local cutoff = redis.pcall('GET', base .. 'e') or 0
+if cutoff ~= 0 then
+  if type(cutoff) == 'table' then cutoff = try('GET', base .. 'e') end
+  cutoff = type(cutoff) == 'string' and string.match(cutoff, '^%d+$')
+  cutoff = ms_of(cutoff)
+end
 
+-- inline
 local function no_cutoff() return redis.error_reply('LKEPOCH ' .. base .. 'e') end
 
+-- inline
 local function is_over(v) return cutoff > 0 and struct.unpack('<i8', v, AT_CREATED) <= cutoff end
 
 -- The user's index. Its name has the cut-off in it, so after a cut-off it is empty; the earlier one expires by itself.
+-- inline
 local function index_of(user) return cutoff and base .. 'u:' .. user .. (cutoff > 0 and ':' .. text(cutoff) or '') end
 
 -- How often the user's sessions were ended together (revoke_user.lua). False: something else is in its place.
-local function count_of(user)
-  local count = try('GET', base .. 'g:' .. user) or '0'
-  return type(count) == 'string' and tonumber(count) or false
-end
+-- inline
+local function count_of(user) return tonumber(try('GET', base .. 'g:' .. user) or 0) or false end
 
--- Is that the user's generation? It is the count plus one; with a cut-off, the cut-off in front of the count's last six
+-- Is that the user's generation? It is `next`, the count plus one; with a cut-off, the cut-off in front of the count's last six
 -- digits. They are compared as text, since a generation has 64 bits, and a Lua number 53. The same is in
 -- src/api/user_generation.c.
-local function is_generation(told, count)
-  count = (count or -1) + 1
-  return told == (cutoff > 0 and string.format('%.0f%06.0f', cutoff, count % 1000000) or text(count))
-end
+-- inline
+local function is_generation(told, next) return told == (cutoff > 0 and string.format('%.0f%06.0f', cutoff, next % 1000000) or text(next)) end
 
+-- inline
 local function damaged() return redis.error_reply('LKCORRUPT the record of a session is damaged') end
 
 -- Whether a record is sealed or not, these are at the same places. Only a client can write what a seal covers. So a script
 -- gets the whole new record, and checks it: that the old one was not changed since it was read, and that the times are Redis'.
 -- A script that would have to write what it cannot answers that the record is damaged.
-local function is_sealed(v) return type(v) == 'string' and #v == LK_RECORD_SEALED_SIZE end
+-- inline
+local function is_sealed(v) return v and #v == LK_RECORD_SEALED_SIZE end
 
-local function is_record(v) return type(v) == 'string' and (#v == LK_RECORD_SIZE or #v == LK_RECORD_SEALED_SIZE) end
+-- inline
+local function is_record(v) return v and (#v == LK_RECORD_SIZE or #v == LK_RECORD_SEALED_SIZE) end
 
 -- Does this record belong to a caller with this verifier? ('' is for a caller that need not know the verifier.)
+-- inline
 local function matches(v, hash) return hash == '' or string.sub(v, AT_VERIFIER_HASH, AT_VERIFIER_HASH + 31) == hash end
 
 -- idle_ms, expires_at_ms, user_id from the field x; nil if it is damaged.
+-- inline: several values
 local function parse(x) return string.match(x or '', '^(%d+) (%d+) (%d+)$') end
 
 -- Rotation. A token that was exchanged for a new one, with a grace, leaves its selector behind: a small hash with the record,
 -- marked as rotated and with the end of the grace in place of idle_ms, and with `f`, the family's name, which is the family's
 -- first selector. The session has that field too. The sorted set f:<name> holds the family's selectors by the end of their
 -- grace; the session's own comes last. All of that ends with the session's absolute expiry.
-local function is_rotated(v)
-  return is_record(v) and string.byte(v, AT_KIND) == (#v == LK_RECORD_SIZE and LK_RECORD_ROTATED or LK_RECORD_ROTATED + LK_RECORD_SEALED)
-end
+-- inline
+local function is_rotated(v) return is_record(v) and string.byte(v, AT_KIND) == (#v == LK_RECORD_SIZE and LK_RECORD_ROTATED or LK_RECORD_ROTATED + LK_RECORD_SEALED) end
 
 -- The family's selectors from that place on; -1: the session's own. None if something else is there.
 local function family(f, from) return f and try('ZRANGE', base .. 'f:' .. f, from, -1) or {} end
@@ -126,56 +129,67 @@ local function owner_of(f)
 end
 
 -- The piece behind the selectors that are over, for events.c: the user, and for each session the selector that it had last.
+-- inline
 local function told(user, own) return telling and ' : ' .. (user or '-') .. ' ' .. table.concat(own, ' ') or '' end
 
-local function live_until(key, ms)
-  if call('PTTL', key) < ms - now then call('PEXPIREAT', key, text(ms)) end
+-- As number and as text. `lives`: it has an expiry already. Redis knows GT since 7.0; GT would never give one to a key that has none.
+local function live_until(key, ms, as_text, lives)
+  if lives and type(redis.pcall('PEXPIREAT', key, as_text, 'GT')) == 'number' then return end
+  local left = call('PTTL', key)
+  if left < ms - now then call('PEXPIREAT', key, as_text) end
 end
 
 -- For users that have names instead of numbers: the id is a hash of the name, so two names may have one id. Kept is a hash of
 -- the name, for as long as the last session of the user may live.
-local function is_anothers(user, name)
-  local before = call('GET', base .. 'n:' .. user)
-  return before and before ~= name
-end
+-- inline
+local function is_anothers(user, name) return (call('GET', base .. 'n:' .. user) or name) ~= name end
 
-local function keep_name(user, name, expires)
-  local key = base .. 'n:' .. user
-  if call('EXISTS', key) == 0 then call('SET', key, name, 'PX', text(math.max(expires - now, 1))) end
-  live_until(key, expires)
-end
+-- inline
+local function name_key(user) return base .. 'n:' .. user end
 
 -- Removes from an index those of these names whose keys are gone. Scores do not decide that: they are times, and clocks are
 -- set back.
+-- rare
 local function forget_dead(index, names)
   local keys = {}
   for i, one in ipairs(names) do keys[i] = base .. 's:' .. one end
   if #keys == 0 or call('EXISTS', unpack(keys)) == #keys then return end
   for i, one in ipairs(names) do
-    if call('EXISTS', keys[i]) == 0 then call('ZREM', index, one) end
+    local there = call('EXISTS', keys[i]) == 1
+    if not there then call('ZREM', index, one) end
   end
 end
 
 -- Puts the session into the user's index (by its absolute expiry, which never moves) and the partition's (by activity: at
 -- least when it was made, also by a clock that was set back since; end_everyone relies on that). Each index lives as long as
--- the last of its sessions. Each new session also looks at some older ones: at four of the user's; at the partition's two
--- oldest and at two others, since an old session that is alive would hide dead ones behind it. So dead names do not pile up:
--- more leave than come.
--- The partition's lives for a quarter longer, so that who comes next need not prolong it. `first`: of its user, for all that is known.
-local function index(user, first, expiry, expires, created)
-  local u, a = index_of(user), base .. 'a'
-  call('ZADD', u, text(expires), selector)
-  if first then call('PEXPIREAT', u, text(expiry)) else live_until(u, expiry) end
-  call('ZADD', a, text(math.max(now, created)), selector)
-  if call('PTTL', a) < expiry - now then call('PEXPIREAT', a, text(expiry + (expiry - now) / 4)) end
+-- the last of its sessions. The partition's lives for a quarter longer, so that who comes next need not prolong it.
+-- `first`: of its user, for all that is known. `old`: another selector of the session, which goes. `until_then`, `absolute`: when it
+-- idles out, and its absolute expiry, as texts.
+local function index(u, first, old, expiry, until_then, absolute, created)
+  local a, used = base .. 'a', now < created and ms_text(created) or now_text
+  local lives = call('ZADD', u, absolute, selector) == 0
+  if old then
+    lives = call('ZREM', u, old) == 1
+    call('ZREM', a, old)
+  end
+  if first then call('PEXPIREAT', u, until_then) else live_until(u, expiry, until_then, lives) end
+  call('ZADD', a, used, selector)
+  local left = call('PTTL', a)
+  if left < expiry - now then call('PEXPIREAT', a, math.floor(expiry + (expiry - now) / 4)) end
 end
 
-local function forget_some(user, first)
-  local u, a = index_of(user), base .. 'a'
-  local some = call('ZRANGE', a, 0, 1)
-  for _, one in ipairs(call('ZRANDMEMBER', a, 2)) do some[#some + 1] = one end
-  forget_dead(a, some)
-  some = first and {} or call('ZRANDMEMBER', u, 4)
+-- New sessions also look at older ones, so that dead names do not pile up. Of the user's, each looks at four. Of the partition's, which has
+-- `names`, every fourth session looks at the eight oldest and at eight elsewhere, since an old session that is alive would hide dead ones
+-- behind it: so more leave than come. Where elsewhere is, the new selector decides, which was drawn at random. (ZRANDMEMBER costs more.)
+local function forget_some(u, first, names)
+  if names % 4 == 0 then
+    local a, x, y, z = base .. 'a', string.byte(selector, 6, 8)
+    local from = names > 0 and (x * 16384 + y * 128 + z) % names or 0
+    local some = call('ZRANGE', a, 0, 7)
+    for _, one in ipairs(call('ZRANGE', a, from, from + 7)) do some[#some + 1] = one end
+    forget_dead(a, some)
+  end
+  local some = first and {} or call('ZRANDMEMBER', u, 4)
   if #some > 1 then forget_dead(u, some) end
 end
 
@@ -191,16 +205,15 @@ end
 -- itself cannot come first: where Redis is full, only what frees memory may. Redis 6.2 has no way to ask.) Which arguments follow does
 -- not matter, but there must be enough for each command's keys.
 local function may_announce(...)
-  if not redis.acl_check_cmd then return end
-  local q = base .. 'q'
-  local commands = {'INCR', 'DEL', 'ZREM', ...}
-  if sharded then commands[#commands + 1] = 'SPUBLISH' end
-  for _, command in ipairs(commands) do
-    if not redis.acl_check_cmd(command, q, q, q) then
-      local what = command == 'SPUBLISH' and 'LKNOCHANNEL ' or 'LKNORIGHT ' -- it is not told whether the command or the channel is missing
-      error(what .. string.lower(command), 0)
-    end
+  local may, q = redis.acl_check_cmd, base .. 'q'
+  if not may then return end
+  local missing = not may('INCR', q) and 'incr' or not may('DEL', q) and 'del' or not may('ZREM', q, q) and 'zrem'
+    or sharded and not may('SPUBLISH', q, q) and 'spublish'
+  for _, command in ipairs(... and {...} or {}) do
+    if not may(command, q, q, q) then missing = string.lower(command) end
   end
+  -- It is not told whether the command or the channel is missing.
+  if missing then error((missing == 'spublish' and 'LKNOCHANNEL ' or 'LKNORIGHT ') .. missing, 0) end
 end
 
 -- Counts, logs and publishes that every L1 must forget this selector. If the session only changed, that is said too, so that
@@ -209,39 +222,48 @@ end
 -- type is in the place of the counter or the log, it is replaced (a counter that starts anew makes every instance empty its
 -- L1).
 local function announce(what, changed, note)
-  local number = try('INCR', base .. 'q')
+  local number, r = redis.pcall('INCR', base .. 'q'), base .. 'r'
   if type(number) ~= 'number' then
+    try('INCR', base .. 'q') -- names what is missing
     call('DEL', base .. 'q')
     number = call('INCR', base .. 'q')
   end
-  local id = string.format('%.0f-0', number)
-  local entry = changed and {'s', what, 'c', changed == 'rights' and '2' or '1'} or note and {'s', what, 'n', note} or {'s', what}
-  local logged = try('XADD', base .. 'r', 'MAXLEN', '~', '1000', id, unpack(entry))
-  if type(logged) == 'table' and logged.err then -- ahead of the counter, or something else lies there
-    call('DEL', base .. 'r')
-    try('XADD', base .. 'r', id, unpack(entry))
+  number = text(number)
+  local key, value, mark, logged = 'n', note, '', nil
+  if changed then
+    local rights = changed == 'rights'
+    key, value, mark = 'c', rights and '2' or '1', rights and ' changed rights' or ' changed'
   end
-  local mark = changed and (changed == 'rights' and ' changed rights' or ' changed') or ''
-  call(sharded and 'SPUBLISH' or 'PUBLISH', base .. 'rev', string.format('%.0f %s @%s%06d%s%s', number, what, time[1], time[2], mark, database))
+  if value then
+    logged = redis.pcall('XADD', r, 'MAXLEN', '~', '1000', number .. '-0', 's', what, key, value)
+  else
+    logged = redis.pcall('XADD', r, 'MAXLEN', '~', '1000', number .. '-0', 's', what)
+  end
+  if type(logged) == 'table' then -- an error: it is ahead of the counter, or something else lies there
+    local entry = {number .. '-0', 's', what, value and key or nil, value}
+    try('XADD', r, unpack(entry)) -- names what is missing
+    call('DEL', r)
+    try('XADD', r, unpack(entry))
+  end
+  local us = #time[2] == 6 and time[2] or string.format('%06d', time[2])
+  local message = number .. ' ' .. what .. ' @' .. time[1] .. us .. mark .. database
+  if sharded then
+    call('SPUBLISH', base .. 'rev', message)
+  else
+    call('PUBLISH', base .. 'rev', message)
+  end
 end
 
 -- A session's sections are strings of their own. Its field `s` names them, so that they are renamed and end with it; `names`
 -- is that field. They live until the session's absolute expiry.
+-- inline
 local function section_key(one, name) return base .. 's:' .. one .. ':' .. name end
 
-local function split(names)
-  local list = {}
-  for name in string.gmatch(type(names) == 'string' and names or '', '%S+') do list[#list + 1] = name end
-  return list
-end
+-- inline: several values
+local function each_of(names) return string.gmatch(type(names) == 'string' and names or '', '%S+') end
 
--- 1, or 0: it was not there.
-local function delete(one, names)
-  local deleted = call('DEL', base .. 's:' .. one)
-  if names then
-    for _, name in ipairs(split(names)) do call('DEL', section_key(one, name)) end
-  end
-  return deleted
+local function delete_sections(one, names)
+  for name in each_of(names) do call('DEL', section_key(one, name)) end
 end
 
 -- Deletes what the old tokens of a family left, except one; adds their selectors to `all`. Returns the last of them.
@@ -250,7 +272,8 @@ local function delete_family(f, but, all)
   local last = but
   for _, other in ipairs(family(f, 0)) do
     if other ~= but then
-      delete(other, try('HGET', base .. 's:' .. other, 's'))
+      delete_sections(other, try('HGET', base .. 's:' .. other, 's'))
+      call('DEL', base .. 's:' .. other)
       all[#all + 1] = other
     end
     last = other
@@ -262,14 +285,16 @@ end
 -- Deletes sessions of this partition, each with its family, and announces it, a hundred in one message. The indexes come last:
 -- they admit no request. `known`: the fields f and s, if one session is to end and they were read already. Returns all selectors
 -- that are over, and for each session that was there its own one.
+-- rare
 local function finish(selectors, user, note_of, known)
+  local all, own, u, a = {}, {}, user and index_of(user), base .. 'a'
   may_announce()
-  local all, own, u = {}, {}, user and index_of(user)
   for _, one in ipairs(selectors) do
-    local f = known or try('HMGET', base .. 's:' .. one, 'f', 's')
-    local there = delete(one, f[2]) == 1
+    local f, key = known or try('HMGET', base .. 's:' .. one, 'f', 's'), base .. 's:' .. one
+    local there, last = call('DEL', key) == 1, one
+    if f[2] then delete_sections(one, f[2]) end
     all[#all + 1] = one
-    local last = f[1] and delete_family(f[1], one, all) or one
+    if f[1] then last = delete_family(f[1], one, all) end
     if there then own[#own + 1] = last end
   end
   local note = note_of and note_of .. told(user, own)
@@ -277,7 +302,7 @@ local function finish(selectors, user, note_of, known)
   for i = 1, #all, 100 do
     local last = math.min(i + 99, #all)
     if u then try('ZREM', u, unpack(all, i, last)) end
-    try('ZREM', base .. 'a', unpack(all, i, last))
+    try('ZREM', a, unpack(all, i, last))
   end
   return all, own
 end
@@ -298,26 +323,27 @@ local function load_heir(old, f, hash)
   if now >= struct.unpack('<i8', old, AT_SPAN) then return nil, hash ~= '' and reused(f) or nil end
   selector = family(f, -1)[1] or selector
   session = base .. 's:' .. selector
-  f = call('HMGET', session, 'v', 'x')
+  f = call('HMGET', session, 'v', 'x', 'f', 's')
   if not is_rotated(f[1]) then return f end -- else its family is gone
 end
 
 -- The session's record, if it is there and not over, and matches the caller's verifier. For an old token in its grace it is
 -- the session's record: `session` and `selector` then lead to that.
--- Returns nil; or v, idle_ms, expires_at_ms, user_id; or, as second value, an error or what `reused` returns.
+-- Returns nil; or v, idle_ms, expires_at_ms, user_id, all fields that were read, and expires_at_ms as a text; or, as second value, an error or what `reused` returns.
 local function load(hash)
   if not cutoff then return nil, no_cutoff() end
-  local f, answer = call('HMGET', session, 'v', 'x', 'f'), nil
-  if is_rotated(f[1]) then
-    f, answer = load_heir(f[1], f[3], hash)
+  local f, answer = call('HMGET', session, 'v', 'x', 'f', 's'), nil
+  local v = f[1]
+  if is_rotated(v) then
+    f, answer = load_heir(v, f[3], hash)
     if not f then return nil, answer end
-    hash = ''
+    v, hash = f[1], ''
   end
-  if not f[1] and not f[2] then return nil end
+  if not v and not f[2] then return nil end
   local idle, expires, user = parse(f[2])
-  if not is_record(f[1]) or not idle then return nil, damaged() end
-  if not matches(f[1], hash) or is_over(f[1]) then return nil end
-  return f[1], tonumber(idle), tonumber(expires), user
+  if not is_record(v) or not idle then return nil, damaged() end
+  if not matches(v, hash) or is_over(v) then return nil end
+  return v, tonumber(idle), tonumber(expires), user, f, expires
 end
 
 -- Ends all sessions of the partition, without enumerating them. The cut-off is later than any of them was made: by this clock,
@@ -325,8 +351,9 @@ end
 -- cut-off.
 local function end_everyone(least)
   local newest = try('ZREVRANGE', base .. 'a', 0, 0, 'WITHSCORES')[2]
-  local ms = math.max(now, least, (cutoff or 0) + 1, newest and ms_of(string.match(newest, '^%d+$')) or 0)
-  if not ms_of(text(ms)) then return no_cutoff() end
+  newest = newest and string.match(newest, '^%d+$')
+  local ms = math.max(now, least, (cutoff or 0) + 1, ms_of(newest) or 0)
+  if #text(ms) > 13 then return no_cutoff() end
   may_announce('UNLINK', 'SET')
   call('UNLINK', base .. 'a') -- first: it needs no memory. None of its sessions is left
   call('SET', base .. 'e', text(ms)) -- whatever lies there
@@ -397,6 +424,7 @@ end
 -- Checks a time that a client took for `now`: it must not be later, nor more than a second earlier, or half of what it is to
 -- measure; and it must be later than the cut-off, if that is given. Nil: it is good. Else what the client is told: the time
 -- that it should have taken, and this one.
+-- rare
 local function clock(told, should, span, beyond)
   local fits = told <= should and told >= should - math.min(1000, span / 2) and told > (beyond or 0)
   return not fits and redis.status_reply('CLOCK ' .. text(should) .. ' ' .. text(now)) or nil

@@ -5,10 +5,10 @@
 -- Returns when it was made, in ms (for a sealed one, a moment later than it says), and beside it, if events are logged, which sessions the
 -- limits ended; or EXISTS, REFUSED, NAME (the id belongs to another name), LIMIT or CLOCK. At most 100 are ended at a time for each limit,
 -- so that a limit that was lowered does not stop Redis.
-local user, idle, lifetime, most, of_device = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[7]), tonumber(ARGV[9])
+local user, idle, lifetime = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 if not cutoff then return no_cutoff() end
 if call('EXISTS', session) == 1 then return redis.status_reply('EXISTS') end
-local u, count = index_of(user), count_of(user)
+local u, a, count = index_of(user), base .. 'a', count_of(user)
 local at = 13
 if ARGV[at] == 'o' then
   at = at + 1
@@ -20,7 +20,8 @@ local name = ARGV[at] == 'n' and ARGV[at + 1]
 if name and is_anothers(user, name) then return redis.status_reply('NAME') end
 if ARGV[6] ~= '0' then
   if not count then call('GET', base .. 'g:' .. user) end -- of the wrong type: an error
-  if not is_generation(ARGV[6], count) then return redis.status_reply('REFUSED') end
+  local next = (count or -1) + 1
+  if not is_generation(ARGV[6], next) then return redis.status_reply('REFUSED') end
 end
 -- Its creation is later than the cut-off, although this clock may not be: so it is not over already. Its lifetime and its age
 -- count from now all the same.
@@ -35,12 +36,13 @@ else
   v = v .. struct.pack('<i8', expires) .. ARGV[11] .. struct.pack('<i8i8', made, made) .. ARGV[12]
 end
 expires = math.min(expires, now + lifetime)
-local names = call('ZCARD', u) -- of the wrong type: an error, in time; so below
-local active = call('ZCARD', base .. 'a')
+local first = call('PTTL', u) == -2 -- of the user
+local names = first and 0 or call('ZCARD', u) -- of the wrong type: an error, in time; so below
+local active = call('ZCARD', a)
 
 -- The sessions for which the limits leave no room, those nearest their end first. Only the records know the class of device.
-local going
-if most > 0 and names >= most or of_device > 0 then
+local most, of_device, going = tonumber(ARGV[7]), tonumber(ARGV[9]), nil
+if not first and (most > 0 and names >= most or of_device > 0) then
   local living, is_going = {}, {}
   going = {}
   local left = {}
@@ -73,13 +75,18 @@ if most > 0 and names >= most or of_device > 0 then
 end
 
 local expiry = math.min(now + idle, expires)
-call('HSET', session, 'v', v, 'x', string.format('%.0f %.0f %s', idle, expires, user), 'g', text(count or 0), unpack(ARGV, name and at + 2 or at))
-call('PEXPIREAT', session, text(expiry))
-if (count or 0) > 0 then live_until(base .. 'g:' .. user, expires) end -- revoke_user.lua
-if name then keep_name(user, name, expires) end
+local absolute, until_then = ms_text(expires), ms_text(expiry)
+local ended = count and count ~= 0 and text(count) or '0' -- how often
+call('HSET', session, 'v', v, 'x', ARGV[4] .. ' ' .. absolute .. ' ' .. user, 'g', ended, unpack(ARGV, name and at + 2 or at))
+call('PEXPIREAT', session, until_then)
+if (count or 0) > 0 then live_until(base .. 'g:' .. user, expires, absolute) end -- revoke_user.lua
+if name then
+  call('SET', name_key(user), name, 'NX', 'PXAT', absolute)
+  live_until(name_key(user), expires, absolute)
+end
 if going and #going > 0 then finish(going, user) end
-index(user, names == 0, expiry, expires, made)
-forget_some(user, names == 0)
-remember_peak(going and call('ZCARD', base .. 'a') or active + 1)
+index(u, first, nil, expiry, until_then, absolute, made)
+forget_some(u, first, active)
+remember_peak(going and call('ZCARD', a) or active + 1)
 if telling and going and #going > 0 then return {made, table.concat(going, ' ')} end
 return made

@@ -4,28 +4,33 @@
 -- absolute expiry; or REFUSED (generation), OVER (it was made before all sessions were ended) or EXISTS: another session has
 -- this selector.
 local user, idle, expires, record = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[7]
-local u, there = index_of(user), call('HGET', session, 'v')
+local u, there, hash = index_of(user), call('HGET', session, 'v'), string.sub(record, AT_VERIFIER_HASH, AT_VERIFIER_HASH + 31)
 if not u then return no_cutoff() end
 if is_over(record) then return redis.status_reply('OVER') end
 if expires <= now then return -1 end
 if there then
-  local same = is_record(there) and not is_rotated(there) and
-    matches(there, string.sub(record, AT_VERIFIER_HASH, AT_VERIFIER_HASH + 31))
+  local same = is_record(there) and not is_rotated(there) and matches(there, hash)
   if not same then return redis.status_reply('EXISTS') end
   if is_over(there) then return redis.status_reply('OVER') end
 end
 local count, name = count_of(user), ARGV[8] == 'n' and ARGV[9]
 if name and is_anothers(user, name) then return redis.status_reply('NAME') end
-if not there and ARGV[6] ~= '0' and not is_generation(ARGV[6], count) then return redis.status_reply('REFUSED') end
-for _, z in ipairs({u, base .. 'a'}) do call('ZCARD', z) end -- of the wrong type: an error, in time
+local next = (count or -1) + 1
+if not there and ARGV[6] ~= '0' and not is_generation(ARGV[6], next) then return redis.status_reply('REFUSED') end
+local names = call('ZCARD', u) -- of the wrong type: an error, in time; so below
+local active = call('ZCARD', base .. 'a')
 if not there then
   call('HSET', session, 'v', record, 'x', string.format('%s %s %s', ARGV[4], ARGV[5], user), 'g', text(count or 0), unpack(ARGV, name and 10 or 8))
 end
-if (count or 0) > 0 then live_until(base .. 'g:' .. user, expires) end -- revoke_user.lua
-if name then keep_name(user, name, expires) end
+if (count or 0) > 0 then live_until(base .. 'g:' .. user, expires, ARGV[5]) end -- revoke_user.lua
+if name then
+  call('SET', name_key(user), name, 'NX', 'PXAT', ARGV[5])
+  live_until(name_key(user), expires, ARGV[5])
+end
 local expiry = math.min(now + idle, expires)
-call('PEXPIREAT', session, text(expiry))
-index(user, false, expiry, expires, struct.unpack('<i8', record, AT_CREATED))
-forget_some(user)
-remember_peak(call('ZCARD', base .. 'a'))
+local until_then = ms_text(expiry)
+call('PEXPIREAT', session, until_then)
+index(u, false, nil, expiry, until_then, ARGV[5], struct.unpack('<i8', record, AT_CREATED))
+forget_some(u, names == 0, active)
+remember_peak(there and active or active + 1)
 return 1

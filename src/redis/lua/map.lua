@@ -5,7 +5,7 @@ local key = base .. 'i:' .. selector
 local there = call('GET', key)
 if there and there ~= ARGV[3] then return redis.status_reply('EXISTS') end
 if there then
-  live_until(key, tonumber(ARGV[4]))
+  live_until(key, tonumber(ARGV[4]), ARGV[4])
   return 0
 end
 call('SET', key, ARGV[3], 'PXAT', ARGV[4])

@@ -12,6 +12,9 @@ for _, command in ipairs({
   try(command[1], nothing, unpack(command, 2))
 end
 -- On a hash this is an error; on a missing key it would make something.
-if type(try('HGET', m, 'partitions')) == 'string' then try('INCR', m) end
+if type(try('HGET', m, 'partitions')) == 'string' then
+  try('INCR', m)
+  try('HSETNX', m, 'partitions', '') -- it is there
+end
 call('TIME')
 return 0

@@ -16,8 +16,8 @@ local function knows(number, one)
 end
 
 for i = 2, #ARGV do
-  local told, one = ms_of(string.match(ARGV[i], '^%*0*(%d+)$')), string.sub(ARGV[i], 1, 20)
-  local least = tonumber(string.match(ARGV[i], '^#(%d+)$'))
+  local ms, one = string.match(ARGV[i], '^%*0*(%d+)$'), string.sub(ARGV[i], 1, 20)
+  local told, least = ms_of(ms), tonumber(string.match(ARGV[i], '^#(%d+)$'))
   local key, change = base .. 's:' .. one, string.match(ARGV[i], ':(%d+)$')
   if least then
     local number = try('GET', base .. 'q') or '0'

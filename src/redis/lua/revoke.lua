@@ -5,7 +5,8 @@
 -- With 7 '1' the session is ended also if the token was exchanged since.
 -- Returns 1, or 0: not found; or, if other tokens ended with it (an old token is the session's as well) or events are logged, all of them,
 -- and behind those what `told` returns.
-local f, held = try('HMGET', session, 'v', 'x', 'f', 's'), ARGV[4] == '1'
+local f, held = redis.pcall('HMGET', session, 'v', 'x', 'f', 's'), ARGV[4] == '1'
+if f.err then f = try('HMGET', session, 'v') end
 local owner = (ARGV[5] or '') ~= '' and ARGV[5]
 local v, _, _, user = f[1], parse(f[2])
 if owner and (f.err or not is_rotated(v) and not (is_record(v) and user) and call('EXISTS', session) == 1) then
@@ -40,6 +41,16 @@ for _, entry in ipairs(v and {} or log) do
   end
 end
 if not v and not held then return before or 0 end
+
+-- The usual case: one token, and its end alone.
+if is_record(v) and not is_rotated(v) and not followed and not telling and not f[3] and not f[4] and (not owner or user == owner) then
+  may_announce()
+  call('DEL', session)
+  announce(selector)
+  if user and cutoff then try('ZREM', index_of(user), selector) end
+  try('ZREM', base .. 'a', selector)
+  return 1
+end
 if is_rotated(v) then user = owner_of(f[3]) end
 if owner and user ~= owner then return 0 end
 local ended, own = finish({selector}, user, telling and v and string.match(ARGV[6] or '', '^%x+'), {f[3], f[4]})

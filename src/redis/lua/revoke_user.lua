@@ -29,7 +29,9 @@ if first then
     count = 1 + time[2]
     call('SET', g, count)
   end
-  live_until(g, now + 30 * 86400000)
+  local month = now + 30 * 86400000
+  local as_text = ms_text(month)
+  if count == 1 then call('PEXPIREAT', g, as_text) else live_until(g, month, as_text) end
 end
 local keep, reuse
 if ARGV[4] ~= '' then keep, reuse = to_keep() end

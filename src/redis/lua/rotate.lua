@@ -4,7 +4,7 @@
 -- Returns OK, if grace_ms is 0 followed by what that ended: the old token and all before it; REFUSED: exchanged already; EXISTS: the new
 -- selector is taken; CHANGED: the record is not the one that was read; CLOCK; 0: not found; -1: past its absolute expiry; or what `reused`
 -- returns.
-local v, idle, expires, user = load(ARGV[3])
+local v, idle, expires, user, read, absolute = load(ARGV[3])
 if not v then return idle or 0 end
 if selector ~= ARGV[2] then return redis.status_reply('REFUSED') end
 local new, grace = ARGV[4], tonumber(ARGV[7])
@@ -26,23 +26,23 @@ elseif grace > 0 then
   local late = clock(over - span, now, span)
   if late then return late end
 end
-local f, sections = unpack(call('HMGET', session, 'f', 's'))
+local f, sections = read[3], read[4]
 local name = f or selector
 call('ZCARD', u) -- of the wrong type: an error, in time
 call('ZCARD', a)
-call('ZCARD', base .. 'f:' .. name)
+local before = (f or grace > 0) and call('ZCARD', base .. 'f:' .. name)
 
 -- It makes something, so at maxmemory it is refused as a whole.
 -- Where the old tokens are ended, the log says what they were exchanged for, and by which verifiers: revoke.lua.
 local ended, note = '', nil
-may_announce('HSET', 'HDEL', 'PEXPIREAT', 'RENAME', 'ZADD')
+may_announce('HSET', 'PEXPIREAT', 'ZADD', grace > 0 and 'RENAME' or f and 'HDEL' or nil)
 if grace > 0 then
-  call('ZADD', base .. 'f:' .. name, text(over), selector, '+inf', new)
-  live_until(base .. 'f:' .. name, expires)
-  call('HSET', session, 'f', name)
+  call('ZADD', base .. 'f:' .. name, ms_text(over), selector, '+inf', new)
+  live_until(base .. 'f:' .. name, expires, absolute)
+  call('HSET', session, 'v', renewed, 'f', name)
   call('RENAME', session, key)
   call('HSET', session, 'v', left, 'f', name)
-  call('PEXPIREAT', session, text(expires))
+  call('PEXPIREAT', session, absolute)
 else -- it ends something: the first write needs no memory
   call('RENAME', session, key)
   ended, note = selector, 'x' .. new .. ARGV[3]
@@ -58,17 +58,17 @@ else -- it ends something: the first write needs no memory
     call('DEL', base .. 'f:' .. name)
     call('HDEL', key, 'f')
   end
+  call('HSET', key, 'v', renewed)
 end
-call('HSET', key, 'v', renewed)
 local expiry = math.min(now + idle, expires)
+local until_then = ms_text(expiry)
 -- A session that was lost has no name to change, and that is not an error.
-for _, one in ipairs(sections and split(sections) or {}) do try('RENAME', section_key(selector, one), section_key(new, one)) end
-call('PEXPIREAT', key, text(expiry))
+for one in each_of(sections) do try('RENAME', section_key(selector, one), section_key(new, one)) end
+call('PEXPIREAT', key, until_then)
 announce(grace > 0 and selector or ended, grace > 0, note)
-call('ZREM', u, selector)
-call('ZREM', a, selector)
+local old = selector
 selector = new
-index(user, false, expiry, expires, struct.unpack('<i8', v, AT_CREATED))
+index(u, false, old, expiry, until_then, absolute, struct.unpack('<i8', v, AT_CREATED))
 -- No more than 64 old ones: the one whose grace ended first is forgotten.
-if grace > 0 and call('ZCARD', base .. 'f:' .. name) > 65 then drop(family(name, 0)[1], name) end
+if grace > 0 and before > 64 then drop(family(name, 0)[1], name) end
 return 'OK ' .. ended .. told(user, {})

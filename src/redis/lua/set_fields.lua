@@ -3,7 +3,7 @@
 -- are set, then names to delete.
 -- Returns 1; 0: not found; -1: past its absolute expiry; VERSION: a field has another version; CHANGED: a record is not the one that was
 -- read; MANY: too many fields; or what `reused` returns.
-local v, idle, expires = load(ARGV[3])
+local v, idle, expires, _, read = load(ARGV[3])
 if not v then return idle or 0 end
 if expires <= now then return -1 end
 local first_deleted = 7 + 2 * tonumber(ARGV[5])
@@ -34,7 +34,7 @@ if not unchanged(tokens, swaps) then return redis.status_reply('CHANGED') end
 local new = 0
 for i = 7, first_deleted - 1, 2 do new = new + 1 - call('HEXISTS', session, ARGV[i]) end
 for i = first_deleted, #ARGV do new = new - call('HEXISTS', session, ARGV[i]) end
-local own = 2 + call('HEXISTS', session, 'f') + call('HEXISTS', session, 's') + call('HEXISTS', session, 'g')
+local own = 2 + (read[3] and 1 or 0) + (read[4] and 1 or 0) + call('HEXISTS', session, 'g')
 if call('HLEN', session) + new > own + 256 then return redis.status_reply('MANY') end
 local sets = first_deleted > 7
 if #tokens > 0 then may_announce('HSET', 'HDEL') end

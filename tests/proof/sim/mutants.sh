@@ -182,11 +182,11 @@ mutant list_behind api/sessions.c "the rows of a first answer stay behind those 
 mutant list_lease api/sessions.c "a list needs no lease" \
     's/status = lk_read_vouched\(lk, &read, deadline_ms\);/lk_vouch v = lk_vouch_partition(lk, read.partition); status = ask_list(lk, l, \&v, deadline_ms);/'
 mutant lua_family redis/lua/common.lua "a script that ends a session forgets its old tokens" \
-    's/f\[1\] and delete_family\(f\[1\], one, all\) or one/one/'
+    's/if f\[1\] then last = delete_family[^\n]*//'
 mutant lua_before redis/lua/rotate.lua "an exchange without a grace leaves the older tokens" \
     's/for _, one in ipairs\(family\(f, 0\)\) do/for _, one in ipairs({selector}) do/'
 mutant lua_tripwire redis/lua/common.lua "a reuse ends the old token alone" \
-    's/local ended, own = finish\(\{selector\}, user\)\n/delete(selector) announce(selector, true)\n  local ended, own = {selector}, {}\n/'
+    's/local ended, own = finish\(\{selector\}, user\)\n/call("DEL", session) announce(selector, true)\n  local ended, own = {selector}, {}\n/'
 mutant lua_generation redis/lua/revoke_user.lua "revoke_user does not move the generation" \
     's/count = try\(.INCR., g\)/count = tonumber(try("GET", g) or 0)/'
 mutant lua_limit redis/lua/create.lua "one session too many" \
@@ -198,7 +198,7 @@ mutant lua_expiry redis/lua/create.lua "a session is made without an expiry" \
 mutant lua_publish redis/lua/common.lua "a revocation is neither logged nor published" \
     's/(local function announce\(what, changed, note\)\n)/$1  do return end\n/'
 mutant lua_forget redis/lua/common.lua "an index forgets who is there" \
-    's/if call\(.EXISTS., keys\[i\]\) == 0 then/if true then/; s/if #keys == 0 or [^\n]*//'
+    's/local there = call\(.EXISTS., keys\[i\]\) == 1/local there = false/; s/if #keys == 0 or [^\n]*//'
 mutant touch_name l2/link_jobs.c "a touch prolongs the session alone" \
     's/lk_key_user\(p->user,[^;]*;/lk_key_session(p->user, link->config->prefix, t->partition, t->selector);/; s/user->integer == 1;/true;/'
 mutant touch_adds l2/link_jobs.c "a touch adds what is gone" \

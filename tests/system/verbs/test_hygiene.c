@@ -196,8 +196,8 @@ static void test_indexes_are_exact_whatever_ends_sessions(void **state)
     assert_int_equal(c.sessions + c.old + c.of_users + c.active + c.family + c.other, 0);
 }
 
-/* Dead names stay in the partition's index until a session is made. Each new one looks at four, here at two that live longest
- * and at two at random: so of D dead, when 2 D others have come, one in fifteen is expected to be left. */
+/* Dead names stay in the partition's index until a session is made. Every fourth one looks at sixteen, here at eight that live
+ * longest and at eight in a place drawn at random: so of D dead, when 2 D others have come, one in fifteen is expected to be left. */
 static void test_the_dead_leave_the_indexes_as_others_come(void **state)
 {
     (void)state;

@@ -3,6 +3,7 @@
  * What Redis' errors mean, in every spelling of its versions, and that nothing of them reaches a terminal as it is. (Guarantee F.)
  */
 #include "redis/errors.h"
+#include "redis/script.h"
 #include "unit.h"
 
 #include <stdio.h>
@@ -110,12 +111,50 @@ static void test_a_refused_command_is_named(void **state)
     }
 }
 
+/* What Redis 6.2 and 7.0 say of a command in a script does not name it: the line does, in which it stands. */
+static void test_a_command_is_found_in_its_script(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *before, *between, *after; /* SHA-1 and line */
+        const char *said;
+    } rows[] = {
+        {"ERR The user executing the script can't run this command or subcommand script: ", ", on @user_script:", ".",
+         "lacks the right +hset "},
+        {"ERR Error running script (call to f_", "): @user_script:7: @user_script: ",
+         ": The user executing the script can't run this command or subcommand", "lacks the right +hset "},
+        {"ERR The user executing the script can't access at least one of the keys mentioned in the command arguments "
+         "script: ",
+         ", on @user_script:", ".", "may not use our keys (-NOPERM of hset)"},
+        {"ERR Unknown Redis command called from script script: ", ", on @user_script:", ".",
+         "does not know the command hset:"},
+    };
+    const lk_script *script = &lk_scripts[LK_SCRIPT_CREATE];
+    const char *at = strstr(script->text, "\ncall('HSET', session");
+    assert_non_null(at);
+    int line = 2;
+    for (const char *c = script->text; c < at; c++) line += *c == '\n';
+    for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
+        for (int off = 0; off < 2; off++) {
+            char text[160], said[256];
+            snprintf(said, sizeof said, "%s%s%s%d%s", rows[i].before, script->sha, rows[i].between,
+                     off ? 1000000 : line, rows[i].after);
+            lk_reply reply = {.type = LK_REPLY_ERROR, .text = said, .size = strlen(said)};
+            int status = lk_error_status(&reply, text, sizeof text);
+            if (off) assert_null(strstr(text, "hset")); /* there is no such line */
+            else assert_int_equal(status, LATCHKEY_CONFIG);
+            if (!off && !strstr(text, rows[i].said)) fail_msg("%s: %s", said, text);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_error_statuses),
         cmocka_unit_test(test_another_node_has_it),
         cmocka_unit_test(test_a_refused_command_is_named),
+        cmocka_unit_test(test_a_command_is_found_in_its_script),
     };
     return cmocka_run_group_tests_name("errors", tests, unit_setup, NULL);
 }
