@@ -196,12 +196,34 @@ static int64_t callers_of_all(const lk_topology *topology)
     return callers;
 }
 
+static int64_t older(int64_t age_ms, int64_t other_ms)
+{
+    return age_ms < 0 || other_ms < 0 ? -1 : lk_later(age_ms, other_ms);
+}
+
+/* The oldest lease of all, and of each node's partitions: so a node that fails is seen at the one that tells the numbers. */
+static void tell_leases(const lk_node *node, lk_beat_stats *stats)
+{
+    const lk_node *owner[LK_BEAT_NODES];
+    int64_t now_ms = lk_now_ms();
+    for (unsigned p = 0; p < (unsigned)node->config->partitions; p++) {
+        const lk_node *has = lk_topology_owner(node->topology, p);
+        int64_t until_ms = atomic_load_explicit(&node->book->leases->of[p].until_ms, memory_order_relaxed);
+        int64_t age_ms = until_ms ? now_ms - (until_ms - node->config->staleness_ms) : -1;
+        size_t i = 0;
+        stats->lease_age_ms = older(stats->lease_age_ms, age_ms);
+        while (i < stats->nodes && owner[i] != has) i++;
+        if (!node->config->cluster || i == LK_BEAT_NODES) continue;
+        owner[i] = has;
+        if (i == stats->nodes) stats->node[stats->nodes++] = (lk_beat_node){p, 0};
+        stats->node[i].lease_age_ms = older(stats->node[i].lease_age_ms, age_ms);
+    }
+}
+
 static void on_node_stats(void *context, lk_beat_stats *stats)
 {
     lk_node *node = context;
-    const lk_lease *lease = &node->book->leases->of[node->partitions.at[0]];
-    int64_t until_ms = atomic_load_explicit(&lease->until_ms, memory_order_relaxed);
-    stats->lease_age_ms = until_ms ? lk_now_ms() - (until_ms - node->config->staleness_ms) : -1;
+    tell_leases(node, stats);
     stats->in_flight = callers_of_all(node->topology);
     stats->pending = (int64_t)lk_pending_retries(node->book->pending);
 }

@@ -16,7 +16,7 @@ const size_t lk_beat_number_count = NUMBERS;
 
 /* They are shown on terminals: nothing else may stand in them. */
 #define WORD "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-"
-enum { WORD_MOST = 32 };
+enum { WORD_MOST = 32, PARTITION_MOST = 4095 };
 
 static size_t write_word(char text[LK_BEAT_STATS_SIZE], size_t used, const char *name, const char *value)
 {
@@ -29,23 +29,34 @@ static size_t write_word(char text[LK_BEAT_STATS_SIZE], size_t used, const char 
     return used + (size_t)size;
 }
 
+/* False: there is no more room. */
+static bool write_number(char text[LK_BEAT_STATS_SIZE], size_t *used, const char *name, int64_t value)
+{
+    char word[48];
+    if (value > NUMBER_MOST) value = NUMBER_MOST;
+    size_t size = (size_t)snprintf(word, sizeof word, " %s=%" PRId64, name, value < 0 ? -1 : value);
+    if (*used + size >= LK_BEAT_STATS_SIZE) return false;
+    memcpy(text + *used, word, size + 1);
+    *used += size;
+    return true;
+}
+
 /* Zeros are left out, and so are numbers at the end for which there is no more room: the first ones matter most. */
 size_t lk_beat_stats_write(const lk_beat_stats *stats, char text[LK_BEAT_STATS_SIZE])
 {
+    bool room = true;
     lk_beat_stats copy = *stats;
     size_t used = (size_t)snprintf(text, LK_BEAT_STATS_SIZE, "v=%.15s", stats->version);
     used = write_word(text, used, "host", stats->host);
     used = write_word(text, used, "name", stats->name);
-    for (size_t i = 0; i < NUMBERS; i++) {
+    for (size_t i = 0; room && i < NUMBERS; i++) {
         int64_t value = *lk_beat_number_of(&copy, &lk_beat_numbers[i]);
-        if (!value) continue;
-        if (value > NUMBER_MOST) value = NUMBER_MOST;
-        char word[32];
-        size_t size =
-            (size_t)snprintf(word, sizeof word, " %s=%" PRId64, lk_beat_numbers[i].word, value < 0 ? -1 : value);
-        if (used + size >= LK_BEAT_STATS_SIZE) break;
-        memcpy(text + used, word, size + 1);
-        used += size;
+        room = !value || write_number(text, &used, lk_beat_numbers[i].word, value);
+    }
+    for (size_t i = 0; room && i < stats->nodes; i++) {
+        char name[24];
+        snprintf(name, sizeof name, "n%" PRId64, stats->node[i].partition);
+        room = write_number(text, &used, name, stats->node[i].lease_age_ms);
     }
     return used;
 }
@@ -66,14 +77,28 @@ static bool take_word(const char *word, const char *name, const char *value, siz
     return true;
 }
 
+/* n<partition>=<age> */
+static void take_node(const char *name, size_t name_length, int64_t age_ms, lk_beat_stats *stats)
+{
+    size_t i = 0;
+    if (name_length < 2 || name_length > 5 || *name != 'n' || strspn(name + 1, "0123456789") != name_length - 1) return;
+    int64_t partition = strtoll(name + 1, NULL, 10);
+    while (i < stats->nodes && stats->node[i].partition != partition) i++;
+    if (partition > PARTITION_MOST || i == LK_BEAT_NODES) return;
+    stats->node[i] = (lk_beat_node){partition, age_ms};
+    if (i == stats->nodes) stats->nodes++;
+}
+
 static bool take_beat_number(const char *name, size_t name_length, const char *value, size_t length,
                              lk_beat_stats *stats)
 {
     size_t sign = *value == '-';
     if (length == sign || length - sign > 13 || strspn(value + sign, "0123456789") < length - sign) return false;
+    int64_t number = sign ? -1 : strtoll(value, NULL, 10);
     for (size_t i = 0; i < NUMBERS; i++)
         if (strlen(lk_beat_numbers[i].word) == name_length && memcmp(lk_beat_numbers[i].word, name, name_length) == 0)
-            *lk_beat_number_of(stats, &lk_beat_numbers[i]) = sign ? -1 : strtoll(value, NULL, 10);
+            *lk_beat_number_of(stats, &lk_beat_numbers[i]) = number;
+    take_node(name, name_length, number, stats);
     return true; /* also if a newer version says more */
 }
 

@@ -6,7 +6,10 @@
  *
  * In a Redis Cluster sharded channels have no patterns, so all instances use one channel, by the node that has partition 0:
  *
- *   lk:{0}:pulse  -->  "<16 hex digits, the instance's name> v=0.1.0 ..."
+ *   lk:{0}:pulse  -->  "<16 hex digits, the instance's name> v=0.1.0 ... n0=120 n1=131 n4=-1"
+ *
+ * The words at its end say how old the lease of each node is. A node is named by the first of its partitions, which is short, and
+ * which a listener finds on the map.
  *
  * The link itself reads only the nonce. An older library sends nothing behind it; a newer one may send more. Nothing in it
  * names a user or a session. */
@@ -17,7 +20,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { LK_BEAT_STATS_SIZE = 372 }; /* with its NUL: so a message stays below 400 bytes */
+/* With its NUL: some 200 bytes, and 8 more for each node of a cluster. */
+enum { LK_BEAT_NODES = 64, LK_BEAT_STATS_SIZE = 512 + 12 * LK_BEAT_NODES };
 
 /* All numbers, once and in the order in which they are sent: X(field, name in a beat, name in --json, total). Counts are
  * since open. Quantiles are of the last seconds (stats.c), and 0 if there was nothing to measure. `total` says how those of
@@ -31,7 +35,7 @@ enum { LK_BEAT_STATS_SIZE = 372 }; /* with its NUL: so a message stays below 400
  *   errors, shed       round trips without an answer; calls refused because too many were waiting already
  *   in_flight          calls that wait for Redis now
  *   purges             revocations applied to L1; lag_: how long they took, from publish to purge
- *   lease_age_ms       as of when the beat was sent; -1: there is no lease
+ *   lease_age_ms       as of when the beat was sent, of the partition whose lease is the oldest; -1: one has no lease
  *   pending            revocations that Redis has not confirmed */
 #define LK_BEAT_NUMBERS(X)                                                                                             \
     X(pid, "pid", "pid", MOST)                                                                                         \
@@ -56,10 +60,17 @@ enum { LK_BEAT_STATS_SIZE = 372 }; /* with its NUL: so a message stays below 400
     X(reconnects, "re", "reconnects", SUM)                                                                             \
     X(pending, "pend", "pending", SUM)
 
+/* Of a node of a cluster: the first of its partitions, and the oldest lease of them; -1: one has no lease. */
+typedef struct lk_beat_node {
+    int64_t partition, lease_age_ms;
+} lk_beat_node;
+
 #define LK_BEAT_FIELD(field, word, json, total) int64_t field;
 typedef struct lk_beat_stats {
     char version[16];
     char host[40], name[40]; /* of the machine, cut to 32 characters; the option `name`. "": not said */
+    size_t nodes;            /* of a cluster; else 0 */
+    lk_beat_node node[LK_BEAT_NODES];
     LK_BEAT_NUMBERS(LK_BEAT_FIELD)
 } lk_beat_stats;
 #undef LK_BEAT_FIELD

@@ -51,6 +51,24 @@ static void test_what_is_written_is_read(void **state)
     assert_memory_equal(&none, &read, sizeof none);
 }
 
+/* Of a cluster: how old the lease of each node is. What cannot be a node is passed over. */
+static void test_nodes(void **state)
+{
+    (void)state;
+    char text[LK_BEAT_STATS_SIZE];
+    lk_beat_stats pulse = some(), read;
+    for (int64_t i = 0; i < LK_BEAT_NODES; i++)
+        pulse.node[pulse.nodes++] = (lk_beat_node){i ? 4095 - i : 0, i % 3 ? 10000 + i : -1};
+    lk_beat_stats_write(&pulse, text);
+    assert_true(lk_beat_stats_read(text, &read));
+    assert_memory_equal(&pulse, &read, sizeof pulse);
+    assert_true(lk_beat_stats_read("v=1.0 n=5 nx=6 n-1=5 n4096=7 n99999=8 name1=9 n7=1 n7=2 n0=0", &read));
+    assert_int_equal(read.nodes, 2);
+    assert_int_equal(read.node[0].partition, 7);
+    assert_int_equal(read.node[0].lease_age_ms, 2);
+    assert_int_equal(read.node[1].partition, 0);
+}
+
 /* A message is small whatever the numbers are. */
 static void test_it_fits(void **state)
 {
@@ -149,7 +167,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_written_is_read),
-        cmocka_unit_test(test_it_fits),
+        cmocka_unit_test(test_nodes), cmocka_unit_test(test_it_fits),
         cmocka_unit_test(test_unknown_numbers),
         cmocka_unit_test(test_nonsense_is_no_pulse),
         cmocka_unit_test(test_any_bytes),
