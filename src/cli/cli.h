@@ -2,7 +2,8 @@
  *
  *   options.c   the command line        text.c    what may be shown: escapes, times, sizes
  *   json.c      --json                  table.c   aligned columns for people
- *   handle.c    opening a handle; what a status means to the shell; the question before what cannot be undone
+ *   handle.c    what a status means to the shell; the question before what cannot be undone
+ *   open.c      opening a handle
  *
  * No secret is ever written: no token (the command never has one), no password, and no key but the one that `keygen`
  * was asked for. A word of the command line that is not understood is not repeated: it may be a secret. What is printed
@@ -77,6 +78,8 @@ bool cli_number(const char *text, uint64_t least, uint64_t most, uint64_t *numbe
 /* Prints "latchkey: ..." to stderr, and with --json an object {"error": ..., "exit": ...} to stdout. Returns `exit`. */
 int cli_fail(const cli *c, int exit, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+int cli_exit_of(int status);
+
 /* For a status that is not OK: prints "latchkey: what: STATUS: ...", and returns the exit status. */
 int cli_status(const cli *c, latchkey *lk, int status, const char *what);
 
@@ -97,7 +100,11 @@ int cli_session_status(const cli *c, latchkey *lk, int status, const char *what)
  * token. */
 int cli_selector(const cli *c, const char *text, char selector[LATCHKEY_SELECTOR_LENGTH + 1]);
 
-/* Opens a handle with c->config. CLI_DONE; else the reason has been printed. */
+/* There is no c->config: prints what to do. Returns the exit status. */
+int cli_no_config(const cli *c);
+
+/* Opens a handle with c->config. CLI_DONE; else the reason has been printed. Of a cluster, some nodes of which do not serve,
+ * the rest will do: it says so on stderr. */
 int cli_open(const cli *c, latchkey **lk);
 
 /* Asks on the terminal, unless --yes is given. CLI_DONE: yes. CLI_NO. CLI_USAGE: there is no terminal, so --yes is

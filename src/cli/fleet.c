@@ -150,6 +150,8 @@ void fleet_total(const fleet *h, fleet_instance *total)
     total->now.pid = 0; /* the total has no process */
 }
 
+int64_t fleet_lease_ms(int64_t age_ms, int64_t staleness_ms) { return age_ms > staleness_ms ? -1 : age_ms; }
+
 static const char *or_dash(const char *text) { return *text ? text : "-"; }
 
 void fleet_cells(table *t, const fleet_instance *i)

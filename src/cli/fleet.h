@@ -51,6 +51,9 @@ void fleet_total(const fleet *h, fleet_instance *total);
 /* Over the instances that send numbers. -1: nothing was asked of them. */
 double fleet_hit_share(const fleet_rates *rates);
 
+/* -1: none; so is one older than staleness_ms. */
+int64_t fleet_lease_ms(int64_t age_ms, int64_t staleness_ms);
+
 /* Three cells that say which instance it is: host, process, name. */
 void fleet_cells(table *t, const fleet_instance *i);
 

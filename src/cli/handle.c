@@ -1,4 +1,4 @@
-/* Opening a handle, and what a status means to the shell. See cli.h. */
+/* What a status means to the shell, and what the commands ask of their arguments. See cli.h. */
 #include "cli/cli.h"
 
 #include "base/config.h"
@@ -50,7 +50,7 @@ int cli_fail(const cli *c, int exit, const char *format, ...)
     return exit;
 }
 
-static int exit_of(int status)
+int cli_exit_of(int status)
 {
     switch (status) {
     case LATCHKEY_NOT_FOUND:
@@ -81,7 +81,7 @@ int cli_session_status(const cli *c, latchkey *lk, int status, const char *what)
     char why[CLI_WHY_SIZE];
     if (status != LATCHKEY_CORRUPT || !cli_damage(lk, why)) return cli_status(c, lk, status, what);
     return cli_fail(
-        c, exit_of(status),
+        c, cli_exit_of(status),
         "%s: %s: %s. The session cannot be used. To end it: latchkey revoke SELECTOR --user USER (see `latchkey list "
         "USER`)",
         what, latchkey_status_text(status), why);
@@ -92,30 +92,7 @@ int cli_status(const cli *c, latchkey *lk, int status, const char *what)
     latchkey_stats stats;
     const char *why = "";
     if (status < 0 && latchkey_stats_read(lk, &stats, sizeof stats) == LATCHKEY_OK) why = stats.last_error;
-    return cli_fail(c, exit_of(status), "%s: %s%s%s", what, latchkey_status_text(status), *why ? ": " : "", why);
-}
-
-static void say_log(void *context, int level, const char *text)
-{
-    (void)context;
-    static const char *const levels[] = {"", "", "", "error", "warning", "notice", "info"};
-    cli_say(stderr, "%s: %s\n", level >= 3 && level <= 6 ? levels[level] : "log", text);
-}
-
-int cli_open(const cli *c, latchkey **lk)
-{
-    char error[512];
-    *lk = NULL;
-    if (!c->config)
-        return cli_fail(
-            c, CLI_USAGE,
-            "which Redis? Give --config URL, or set LATCHKEY_CONFIG to the text that the application gives to "
-            "latchkey_open, for example redis://127.0.0.1:6379 (put a password into the file of "
-            "?password_file=/path: arguments are visible to others)");
-    if (c->verbose) latchkey_set_log(say_log, NULL);
-    int status = latchkey_open(c->config, lk, error, sizeof error);
-    if (!status) return CLI_DONE;
-    return cli_fail(c, exit_of(status), "%s", *error ? error : latchkey_status_text(status));
+    return cli_fail(c, cli_exit_of(status), "%s: %s%s%s", what, latchkey_status_text(status), *why ? ": " : "", why);
 }
 
 int cli_selector(const cli *c, const char *text, char selector[LATCHKEY_SELECTOR_LENGTH + 1])

@@ -1,40 +1,39 @@
 /* See nodes.h. */
 #include "cli/nodes.h"
 
+#include "l2/naming.h"
+#include "redis/errors.h"
+
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* One server: node 0. */
-static int open_one(const char *url, nodes *n, char *error, size_t error_size)
-{
-    n->node[0] = calloc(1, sizeof *n->node[0]);
-    if (!n->node[0]) return LATCHKEY_NO_MEMORY;
-    n->count = n->named = 1;
-    int status = query_open(url, QUERY_OF_THE_URL, n->node[0], error, error_size);
-    snprintf(n->host[0].name, sizeof n->host[0].name, "%s", n->node[0]->config.host);
-    snprintf(n->host[0].port, sizeof n->host[0].port, "%s", n->node[0]->config.port);
-    return status;
-}
-
-/* The map of the first listed node that has one. */
-static int ask_slots(const char *url, const lk_config *config, nodes *n, char *error, size_t error_size)
+static query *connect_to(const char *url, const lk_host *host, int64_t patience_ms, int *status, char *error,
+                         size_t error_size)
 {
     query *p = calloc(1, sizeof *p);
-    int status = p ? LATCHKEY_UNAVAILABLE : LATCHKEY_NO_MEMORY;
-    for (unsigned i = 0; p && i < config->seeds && status; i++) {
-        status = query_open_at(url, &config->seed[i], p, error, error_size);
-        lk_reply *reply = status ? NULL : QUERY(p, "CLUSTER", "SLOTS");
-        n->asked = config->seed[i];
-        if (!status && !(reply && lk_slots_read(&n->slots, reply, &n->asked))) {
-            status = reply && reply->type == LK_REPLY_ERROR ? LATCHKEY_CONFIG : LATCHKEY_UNAVAILABLE;
-            snprintf(error, error_size, "%s:%s does not say which node has which slot: %.100s", n->asked.name,
-                     n->asked.port, reply ? reply->text : "no answer");
-            lk_reply_free(reply);
-        } else n->answer = reply;
-        query_close(p);
-    }
+    *status = p ? host ? query_open_at(url, host, patience_ms, p, error, error_size)
+                       : query_open(url, QUERY_OF_THE_URL, patience_ms, p, error, error_size)
+                : LATCHKEY_NO_MEMORY;
+    if (!*status) return p;
+    if (p) query_close(p);
     free(p);
+    return NULL;
+}
+
+/* One server: node 0. Behind sentinels, the one that they name. */
+static int open_one(const char *url, int64_t patience_ms, nodes *n, char *error, size_t error_size)
+{
+    int status;
+    n->count = n->named = 1;
+    n->node[0] = connect_to(url, NULL, patience_ms, &status, n->why[0], sizeof n->why[0]);
+    if (!n->node[0]) {
+        snprintf(error, error_size, "%s", n->why[0]);
+        return status;
+    }
+    snprintf(n->host[0].name, sizeof n->host[0].name, "%s", n->node[0]->config.host);
+    snprintf(n->host[0].port, sizeof n->host[0].port, "%s", n->node[0]->config.port);
     return status;
 }
 
@@ -61,21 +60,125 @@ static void read_map(nodes *n)
     n->named = lk_slots_nodes(&n->slots, n->member, sizeof n->member / sizeof *n->member);
 }
 
-static int open_cluster(const char *url, const lk_config *config, nodes *n, char *error, size_t error_size)
+/* ----------------------------------------------------------------------------------------------- at once -- */
+
+typedef struct visit {
+    void (*each)(void *context, unsigned i);
+    void *context;
+    unsigned i;
+} visit;
+
+static void *run_visit(void *of)
 {
-    int status = ask_slots(url, config, n, error, error_size);
-    if (status) return status;
-    read_map(n);
-    for (unsigned i = 0; i < n->count; i++) {
-        query *p = calloc(1, sizeof *p);
-        int one = p ? query_open_at(url, &n->host[i], p, n->why[i], sizeof n->why[i]) : LATCHKEY_NO_MEMORY;
-        if (!one) n->node[i] = p;
-        else {
-            if (p) query_close(p);
-            free(p);
-            status = one;
-            snprintf(error, error_size, "%s:%s: %s", n->host[i].name, n->host[i].port, n->why[i]);
+    const visit *v = of;
+    v->each(v->context, v->i);
+    return NULL;
+}
+
+static void at_once(unsigned count, void (*each)(void *context, unsigned i), void *context)
+{
+    visit one[NODES_MOST];
+    pthread_t thread[NODES_MOST];
+    bool runs[NODES_MOST];
+    for (unsigned i = 0; i < count; i++) {
+        one[i] = (visit){each, context, i};
+        runs[i] = count > 1 && pthread_create(&thread[i], NULL, run_visit, &one[i]) == 0;
+        if (!runs[i]) run_visit(&one[i]);
+    }
+    for (unsigned i = 0; i < count; i++)
+        if (runs[i]) pthread_join(thread[i], NULL);
+}
+
+void nodes_each(nodes *n, void (*each)(void *context, unsigned i), void *context) { at_once(n->count, each, context); }
+
+/* -------------------------------------------------------------------------------------------- of a cluster -- */
+
+typedef struct seeds {
+    const char *url;
+    int64_t patience_ms;
+    const lk_config *config;
+    struct {
+        int status;
+        lk_reply *map;
+        char error[400];
+    } of[LK_SEEDS_MAX];
+} seeds;
+
+static void ask_seed(void *context, unsigned i)
+{
+    seeds *s = context;
+    const lk_host *at = &s->config->seed[i];
+    char where[112], text[160] = "";
+    query *p = connect_to(s->url, at, s->patience_ms, &s->of[i].status, text, sizeof text);
+    lk_reply *reply = p ? QUERY(p, "CLUSTER", "SLOTS") : NULL;
+    lk_host_text(at, where, sizeof where);
+    if (p && reply && reply->type == LK_REPLY_ERROR) s->of[i].status = lk_error_status(reply, text, sizeof text);
+    else if (p && !reply) s->of[i].status = LATCHKEY_UNAVAILABLE;
+    if (s->of[i].status) {
+        snprintf(s->of[i].error, sizeof s->of[i].error, "%s: %.80s%.150s", where, p ? "it does not say which node has which slot: " : "",
+                 p && !reply ? "no answer" : text);
+        lk_reply_free(reply);
+    } else s->of[i].map = reply;
+    if (p) query_close(p);
+    free(p);
+}
+
+/* The map of the first listed node that has one. All are asked at once. */
+static int ask_slots(const char *url, int64_t patience_ms, const lk_config *config, nodes *n, char *error,
+                     size_t error_size)
+{
+    int status = LATCHKEY_UNAVAILABLE;
+    seeds *s = calloc(1, sizeof *s);
+    if (!s) return LATCHKEY_NO_MEMORY;
+    s->url = url;
+    s->patience_ms = patience_ms;
+    s->config = config;
+    at_once(config->seeds, ask_seed, s);
+    snprintf(error, error_size, "the listed nodes do not say which node has which slot");
+    for (unsigned i = 0; i < config->seeds; i++) {
+        lk_reply *map = s->of[i].map;
+        n->asked = config->seed[i];
+        if (status && map && lk_slots_read(&n->slots, map, &config->seed[i])) {
+            status = LATCHKEY_OK;
+            n->answer = map;
+            n->slots.asked = &n->asked;
+            break;
         }
+    }
+    for (unsigned i = 0; i < config->seeds; i++) {
+        if (s->of[i].map != n->answer) lk_reply_free(s->of[i].map);
+        if (!status || !s->of[i].status) continue;
+        status = s->of[i].status;
+        snprintf(error, error_size, "%s", s->of[i].error);
+    }
+    free(s);
+    return status;
+}
+
+typedef struct connecting {
+    const char *url;
+    int64_t patience_ms;
+    nodes *n;
+    int status[NODES_MOST];
+} connecting;
+
+static void connect_one(void *context, unsigned i)
+{
+    connecting *all = context;
+    nodes *n = all->n;
+    n->node[i] =
+        connect_to(all->url, &n->host[i], all->patience_ms, &all->status[i], n->why[i], sizeof n->why[i]);
+}
+
+static int open_cluster(const char *url, int64_t patience_ms, nodes *n, char *error, size_t error_size)
+{
+    int status = LATCHKEY_OK;
+    connecting all = {.url = url, .patience_ms = patience_ms, .n = n};
+    nodes_each(n, connect_one, &all);
+    for (unsigned i = 0; i < n->count; i++) {
+        if (!all.status[i]) continue;
+        status = all.status[i];
+        snprintf(error, error_size, "%s:%s: %s", n->host[i].name, n->host[i].port, n->why[i]);
     }
     if (!status && n->uncovered) {
         status = LATCHKEY_UNAVAILABLE;
@@ -84,18 +187,30 @@ static int open_cluster(const char *url, const lk_config *config, nodes *n, char
     return status;
 }
 
-int nodes_open(const char *url, nodes *n, char *error, size_t error_size)
+static int find(const char *url, int64_t patience_ms, nodes *n, bool connect, char *error, size_t error_size)
 {
     memset(n, 0, sizeof *n);
     lk_config *config = calloc(1, sizeof *config);
     if (!config) return LATCHKEY_NO_MEMORY;
     int status = lk_config_parse(url, config, error, error_size);
-    if (!status)
-        status =
-            config->cluster ? open_cluster(url, config, n, error, error_size) : open_one(url, n, error, error_size);
+    if (!status && config->cluster) {
+        status = ask_slots(url, patience_ms, config, n, error, error_size);
+        if (!status) read_map(n);
+        if (!status && connect) status = open_cluster(url, patience_ms, n, error, error_size);
+    } else if (!status && connect) status = open_one(url, patience_ms, n, error, error_size);
     lk_wipe(config, sizeof *config);
     free(config);
     return status;
+}
+
+int nodes_open(const char *url, int64_t patience_ms, nodes *n, char *error, size_t error_size)
+{
+    return find(url, patience_ms, n, true, error, error_size);
+}
+
+int nodes_find(const char *url, int64_t patience_ms, nodes *n, char *error, size_t error_size)
+{
+    return find(url, patience_ms, n, false, error, error_size);
 }
 
 void nodes_close(nodes *n)

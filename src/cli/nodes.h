@@ -20,10 +20,15 @@ typedef struct nodes {
     lk_host member[4 * NODES_MOST];   /* all nodes of a cluster, the primaries first */
 } nodes;
 
-/* Connects to all primaries. OK: all answer. Another status: `error` says why; of those that answer, node[] is set. Call
- * nodes_close in any case. It is large: allocate it. */
-int nodes_open(const char *url, nodes *n, char *error, size_t error_size);
+/* Connects to all primaries at once. OK: all answer. Another status: `error` says why; of those that answer, node[] is
+ * set. patience_ms: for each answer (query.h). Call nodes_close in any case. It is large: allocate it. */
+int nodes_open(const char *url, int64_t patience_ms, nodes *n, char *error, size_t error_size);
+/* Only learns where they are: node[] stays NULL. */
+int nodes_find(const char *url, int64_t patience_ms, nodes *n, char *error, size_t error_size);
 void nodes_close(nodes *n);
+
+/* Runs `each` for every primary at once, each in a thread of its own, so that one that hangs delays no other. */
+void nodes_each(nodes *n, void (*each)(void *context, unsigned i), void *context);
 
 /* The node that has a partition. NULL: none. */
 query *nodes_of(const nodes *n, unsigned partition);

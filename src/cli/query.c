@@ -6,9 +6,15 @@
 
 #include <stdio.h>
 
+int64_t query_patience(const lk_config *config)
+{
+    enum { LEAST_MS = 1000 };
+    return lk_earlier(lk_later(config->deadline_ms, LEAST_MS), QUERY_PATIENT_MS);
+}
+
 int query_ask(query *p, const lk_call *calls, size_t count, lk_reply **replies, char *error, size_t error_size)
 {
-    const lk_ask ask = {.calls = calls, .count = count, .deadline_ms = lk_now_ms() + QUERY_DEADLINE_MS, .again = true};
+    const lk_ask ask = {.calls = calls, .count = count, .deadline_ms = lk_now_ms() + p->patience_ms, .again = true};
     return lk_pool_ask(p->pool, &ask, replies, &p->incarnation, error, error_size);
 }
 
@@ -24,12 +30,13 @@ lk_reply *query_say(query *p, const char *const *words)
 }
 
 /* The configuration says where. */
-static int connect_and_ask(query *p, char *error, size_t error_size)
+static int connect_and_ask(query *p, int64_t patience_ms, char *error, size_t error_size)
 {
+    p->patience_ms = patience_ms ? patience_ms : query_patience(&p->config);
     int status =
         p->config.tls ? lk_tls_context_open(&p->config, &p->config.tls_context, error, error_size) : LATCHKEY_OK;
     if (status) return status;
-    if (!lk_sentinels_find(&p->config, lk_now_ms() + QUERY_DEADLINE_MS, error, error_size)) return LATCHKEY_UNAVAILABLE;
+    if (!lk_sentinels_find(&p->config, lk_now_ms() + p->patience_ms, error, error_size)) return LATCHKEY_UNAVAILABLE;
     if (!lk_net_resolve(&p->config, &p->addresses, error, error_size)) return LATCHKEY_UNAVAILABLE;
     p->pool = lk_pool_open(&p->config, &p->counters);
     if (!p->pool) return LATCHKEY_NO_MEMORY;
@@ -47,16 +54,16 @@ static void set_host(lk_config *config, const lk_host *host)
     snprintf(config->port, sizeof config->port, "%s", host->port);
 }
 
-int query_open_at(const char *url, const lk_host *host, query *p, char *error, size_t error_size)
+int query_open_at(const char *url, const lk_host *host, int64_t patience_ms, query *p, char *error, size_t error_size)
 {
     memset(p, 0, sizeof *p);
     int status = lk_config_parse(url, &p->config, error, error_size);
     if (status) return status;
     if (*host->name) set_host(&p->config, host);
-    return connect_and_ask(p, error, error_size);
+    return connect_and_ask(p, patience_ms, error, error_size);
 }
 
-int query_open(const char *url, int64_t database, query *p, char *error, size_t error_size)
+int query_open(const char *url, int64_t database, int64_t patience_ms, query *p, char *error, size_t error_size)
 {
     for (unsigned i = 0;; i++) { /* of a cluster, the first listed node that answers */
         memset(p, 0, sizeof *p);
@@ -68,7 +75,7 @@ int query_open(const char *url, int64_t database, query *p, char *error, size_t 
             const lk_host host = p->config.seed[i];
             set_host(&p->config, &host);
         }
-        status = connect_and_ask(p, error, error_size);
+        status = connect_and_ask(p, patience_ms, error, error_size);
         if (!status || last) return status;
         query_close(p);
     }

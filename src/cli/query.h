@@ -11,16 +11,19 @@ typedef struct query {
     lk_addresses addresses;
     lk_pool *pool;
     uint64_t incarnation; /* of the server that answered last */
+    int64_t patience_ms;  /* for one answer: QUERY_PATIENT_MS after opening, until the caller changes it */
 } query;
 
-enum { QUERY_DEADLINE_MS = 10000 };
+/* For what may take long, such as copying. What only looks must not hang where a server does: query_patience. */
+enum { QUERY_PATIENT_MS = 10000 };
+int64_t query_patience(const lk_config *config); /* deadline_ms, but 1 to 10 s */
 
 enum { QUERY_OF_THE_URL = -1 };
-/* Connects to `database`, or to the one that the URL names; of a cluster, to the first listed node that answers. OK: the server has answered. CONFIG, UNAVAILABLE or
- * NO_MEMORY: `error` says why. Call query_close in any case. */
-int query_open(const char *url, int64_t database, query *p, char *error, size_t error_size);
-/* The same at this node of a cluster; of the URL come the rights and TLS. */
-int query_open_at(const char *url, const lk_host *host, query *p, char *error, size_t error_size);
+/* Connects to `database`, or to the one that the URL names; of a cluster, to the first listed node that answers. OK: the
+ * server has answered. CONFIG, UNAVAILABLE or NO_MEMORY: `error` says why. Call query_close in any case. */
+int query_open(const char *url, int64_t database, int64_t patience_ms, query *p, char *error, size_t error_size);
+/* The same at this node of a cluster; of the URL come the rights and TLS. patience_ms 0: query_patience. */
+int query_open_at(const char *url, const lk_host *host, int64_t patience_ms, query *p, char *error, size_t error_size);
 void query_close(query *p); /* wipes the password, too */
 
 /* Runs one command, or several in one round trip. OK: the caller frees every reply; an error of Redis is a reply, too.

@@ -18,6 +18,16 @@ static bool lose_subscription(subscriber *w, const char *why)
     return false;
 }
 
+static int set_error(subscriber *w, int exit, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static int set_error(subscriber *w, int exit, const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    vsnprintf(w->error, sizeof w->error, format, list);
+    va_end(list);
+    return exit;
+}
+
 static bool flush(subscriber *w, int64_t deadline_ms)
 {
     enum lk_net_io sent;
@@ -58,7 +68,7 @@ static lk_reply *receive_some(subscriber *w, int64_t deadline_ms)
     return got > 0 ? reply : NULL;
 }
 
-bool subscriber_send(subscriber *w, const char *const *words)
+static bool send_words(subscriber *w, const char *const *words)
 {
     lk_span span[8];
     size_t count = 0;
@@ -74,52 +84,49 @@ lk_reply *subscriber_take(subscriber *w)
 
 lk_reply *subscriber_ask(subscriber *w, const char *const *words)
 {
-    return subscriber_send(w, words) ? subscriber_take(w) : NULL;
+    return send_words(w, words) ? subscriber_take(w) : NULL;
 }
 
-/* An error is a reply, too. */
-static int ask_to_listen(subscriber *w, const char *command, const char *pattern, bool *refused)
+/* CLI_DONE: Redis answered. *refusal: OK; or the status of its error, and w->error says which. */
+static int ask_to_listen(subscriber *w, const char *command, const char *channel, int *refusal)
 {
-    char text[160];
-    lk_reply *reply = subscriber_ask(w, (const char *const[]){command, pattern, NULL});
-    if (!reply) return cli_fail(w->c, CLI_AWAY, "%s", w->error);
-    *refused = reply->type == LK_REPLY_ERROR;
-    int exit = CLI_DONE;
-    if (*refused) {
-        lk_error_status(reply, text, sizeof text);
-        snprintf(w->error, sizeof w->error, "%s", text);
-    } else w->conn.pushes = true;
+    char text[200];
+    lk_reply *reply = subscriber_ask(w, (const char *const[]){command, channel, NULL});
+    if (!reply) return CLI_AWAY;
+    *refusal = reply->type == LK_REPLY_ERROR ? lk_error_status(reply, text, sizeof text) : LATCHKEY_OK;
+    if (*refusal) set_error(w, 0, "the beats of the instances cannot be listened to: %s", text);
+    else w->conn.pushes = true;
     lk_reply_free(reply);
-    return exit;
+    return CLI_DONE;
 }
 
-/* Sharded channels have no pattern, so all instances use one (link_cluster.c). */
+/* Sharded channels have no pattern, so all instances use one (link_cluster.c). It may be on another node by now. */
 static int listen_to_pulses(subscriber *w)
 {
     char pulse[80];
-    bool refused = false;
+    int refusal;
     snprintf(pulse, sizeof pulse, "%s:{0}:pulse", w->config.prefix);
-    int exit = ask_to_listen(w, "SSUBSCRIBE", pulse, &refused);
-    if (exit || !refused) return exit;
-    return cli_fail(w->c, CLI_CONFIG, "the beats of the instances cannot be listened to: %s", w->error);
+    int exit = ask_to_listen(w, "SSUBSCRIBE", pulse, &refusal);
+    return exit || !refusal ? exit : refusal == LATCHKEY_CONFIG ? CLI_CONFIG : CLI_AWAY;
 }
 
 /* Redis lets a user subscribe to a pattern only if the ACL has that very pattern; an instance's has the shorter one. */
 int subscriber_listen(subscriber *w)
 {
     char beats[80], all[80];
-    bool refused = false;
+    int refusal = LATCHKEY_OK;
     if (w->config.cluster) return listen_to_pulses(w);
     snprintf(beats, sizeof beats, "%s:beat:*", w->config.prefix);
     snprintf(all, sizeof all, "%s:*", w->config.prefix);
-    int exit = ask_to_listen(w, "PSUBSCRIBE", beats, &refused);
-    if (!exit && refused) exit = ask_to_listen(w, "PSUBSCRIBE", all, &refused);
-    if (!exit && refused)
-        return cli_fail(
-            w->c, CLI_CONFIG,
+    int exit = ask_to_listen(w, "PSUBSCRIBE", beats, &refusal);
+    if (!exit && refusal) exit = ask_to_listen(w, "PSUBSCRIBE", all, &refusal);
+    if (!exit && refusal && refusal != LATCHKEY_CONFIG) return CLI_AWAY;
+    if (!exit && refusal)
+        return set_error(
+            w, CLI_CONFIG,
             "the Redis user may not listen to the beats of the instances (+psubscribe is missing): use the user "
             "`operator` of src/redis/acl.txt, or give this one +psubscribe");
-    w->error[0] = 0;
+    if (!exit) w->error[0] = 0;
     return exit;
 }
 
@@ -128,64 +135,66 @@ int subscriber_listen(subscriber *w)
 static int greet_server(subscriber *w, int64_t deadline_ms)
 {
     lk_handshake hello;
-    if (!lk_conn_open(&w->conn) || !lk_handshake_send(&hello, &w->config, &w->conn) || !flush(w, deadline_ms))
-        return cli_fail(w->c, CLI_AWAY, "%s", w->error[0] ? w->error : "no memory");
+    if (!lk_conn_open(&w->conn) || !lk_handshake_send(&hello, &w->config, &w->conn)) return set_error(w, CLI_FAILED, "no memory");
+    if (!flush(w, deadline_ms)) return CLI_AWAY;
     while (hello.answers && !hello.status) {
         lk_reply *reply = receive_some(w, deadline_ms);
-        if (!reply) return cli_fail(w->c, w->socket.refused ? CLI_CONFIG : CLI_AWAY, "%s", w->error);
+        if (!reply) return w->socket.refused ? CLI_CONFIG : CLI_AWAY;
         lk_handshake_take(&hello, reply);
         lk_reply_free(reply);
     }
     if (!hello.status) return CLI_DONE;
-    return cli_fail(w->c, hello.status == LATCHKEY_CONFIG ? CLI_CONFIG : CLI_AWAY, "%s", hello.error);
+    return set_error(w, hello.status == LATCHKEY_CONFIG ? CLI_CONFIG : CLI_AWAY, "%s", hello.error);
 }
 
-/* In a cluster: the node that has partition 0, whose channel is that of the beats; or, if it is away, any other. */
-static bool find_owner(subscriber *w)
+static void set_host(subscriber *w, const lk_host *host)
 {
-    if (!w->config.cluster) return true;
-    nodes *n = calloc(1, sizeof *n);
-    unsigned at = 0;
-    if (n) nodes_open(w->c->config, n, w->error, sizeof w->error);
-    while (n && at < n->count && !n->node[at]) at++;
-    bool found = n && at < n->count;
-    if (found) {
-        const lk_host *host = &n->host[nodes_of(n, 0) ? n->owner[0] : at];
-        snprintf(w->config.host, sizeof w->config.host, "%s", host->name);
-        snprintf(w->config.port, sizeof w->config.port, "%s", host->port);
-        w->error[0] = 0;
-    }
-    if (n) nodes_close(n);
-    free(n);
-    return found || lose_subscription(w, "no node of the cluster answers");
+    snprintf(w->config.host, sizeof w->config.host, "%s", host->name);
+    snprintf(w->config.port, sizeof w->config.port, "%s", host->port);
 }
 
-static int connect_and_greet(subscriber *w)
+/* In a cluster: the node that has partition 0, whose channel is that of the beats. */
+static int find_owner(subscriber *w)
+{
+    nodes *n = calloc(1, sizeof *n);
+    if (!n) return set_error(w, CLI_FAILED, "no memory");
+    int status = nodes_find(w->url, 0, n, w->error, sizeof w->error), exit = CLI_DONE;
+    if (status) exit = status == LATCHKEY_CONFIG ? CLI_CONFIG : CLI_AWAY;
+    else if (n->owner[0] >= n->count)
+        exit = set_error(w, CLI_AWAY, "no node of the cluster has partition 0, whose channel carries the beats");
+    else set_host(w, &n->host[n->owner[0]]);
+    nodes_close(n);
+    free(n);
+    return exit;
+}
+
+static int connect_and_greet(subscriber *w, const lk_host *host)
 {
     lk_addresses addresses;
     int64_t deadline_ms = lk_now_ms() + (w->config.deadline_ms > 1000 ? w->config.deadline_ms : 1000);
     if (w->config.tls && lk_tls_context_open(&w->config, &w->config.tls_context, w->error, sizeof w->error))
-        return cli_fail(w->c, CLI_CONFIG, "%s", w->error);
-    if (!find_owner(w) || !lk_sentinels_find(&w->config, deadline_ms, w->error, sizeof w->error) ||
-        !lk_net_resolve(&w->config, &addresses, w->error, sizeof w->error) ||
+        return CLI_CONFIG;
+    int exit = host || !w->config.cluster ? CLI_DONE : find_owner(w);
+    if (exit) return exit;
+    if (host && *host->name) set_host(w, host);
+    if (!host && !lk_sentinels_find(&w->config, deadline_ms, w->error, sizeof w->error))
+        return CLI_AWAY;
+    if (!lk_net_resolve(&w->config, &addresses, w->error, sizeof w->error) ||
         !lk_net_connect(&addresses, deadline_ms, -1, &w->socket, w->error, sizeof w->error))
-        return cli_fail(w->c, CLI_AWAY, "%s", w->error);
+        return CLI_AWAY;
+    w->error[0] = 0; /* of an address that failed before another did not */
     return greet_server(w, deadline_ms);
 }
 
-int subscriber_open(subscriber *w, const cli *c)
+int subscriber_open(subscriber *w, const char *url, const lk_host *host)
 {
     memset(w, 0, sizeof *w);
-    w->c = c;
+    w->url = url;
     w->socket = LK_NO_SOCKET;
-    if (!c->config)
-        return cli_fail(c, CLI_USAGE, "which Redis? Give --config URL, or set LATCHKEY_CONFIG; see latchkey --help");
-    if (!lk_crypto_init()) return cli_fail(c, CLI_FAILED, "libsodium finds no source of randomness");
-    int exit = lk_config_parse(c->config, &w->config, w->error, sizeof w->error)
-                   ? cli_fail(c, CLI_CONFIG, "%s", w->error)
-                   : connect_and_greet(w);
-    w->error[0] = 0;
-    if (exit) subscriber_close(w);
+    if (!lk_crypto_init()) return set_error(w, CLI_FAILED, "libsodium finds no source of randomness");
+    int exit = lk_config_parse(url, &w->config, w->error, sizeof w->error) ? CLI_CONFIG : connect_and_greet(w, host);
+    if (!exit) w->error[0] = 0;
+    else subscriber_close(w);
     return exit;
 }
 

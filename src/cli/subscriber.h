@@ -11,28 +11,28 @@
 #include "redis/net.h"
 
 typedef struct subscriber {
-    const cli *c;
+    const char *url;
     lk_config config;
     lk_conn conn;
     lk_socket socket;
-    char error[200]; /* why the connection was lost */
+    char error[256]; /* why it failed, or why the connection was lost */
 } subscriber;
 
-/* CLI_DONE; else the reason has been printed, and there is nothing to close. The struct is large: make it static or
- * allocate it. */
-int subscriber_open(subscriber *w, const cli *c);
+/* At `host`; NULL: at the server of the URL, or the one that the sentinels name, or the node that has partition 0. CLI_DONE;
+ * else another exit status, w->error says why, and there is nothing to close. The struct is large: make it static or allocate
+ * it. */
+int subscriber_open(subscriber *w, const char *url, const lk_host *host);
 void subscriber_close(subscriber *w);
 
 /* Runs one command, whose words end with NULL, and waits for its reply up to deadline_ms. The caller frees the reply;
  * it may be an error of Redis. NULL: no reply came, and w->error says why; the connection cannot be used any more. */
 lk_reply *subscriber_ask(subscriber *w, const char *const *words);
 
-/* The same in two steps, for many commands at once: send up to SUBSCRIBER_AT_ONCE, then take their replies one by one. */
-enum { SUBSCRIBER_AT_ONCE = 1500 };
-bool subscriber_send(subscriber *w, const char *const *words);
+/* The next reply to what was asked, when more than one comes: messages come in between. */
 lk_reply *subscriber_take(subscriber *w);
 
-/* Receives all beats from now on. CLI_DONE; else the reason has been printed. No command can be sent on it any more. */
+/* Receives all beats from now on. CLI_DONE; else another exit status, and w->error says why. No command can be sent on it any
+ * more. */
 int subscriber_listen(subscriber *w);
 
 /* The next message. 1: the caller frees *reply. 0: there is none for now. -1: the connection is lost, and w->error says

@@ -161,8 +161,8 @@ void doctor_cluster(doctor *d)
     d->admins = d->admin == d->app ? NULL : calloc(1, sizeof *d->admins);
     d->node = calloc(NODES_MOST, sizeof *d->node);
     if (!d->nodes || !d->node) return;
-    nodes_open(d->c->config, d->nodes, error, sizeof error); /* what is wrong is found below */
-    if (d->admins) nodes_open(d->admin_url, d->admins, error, sizeof error);
+    nodes_open(d->c->config, 0, d->nodes, error, sizeof error); /* what is wrong is found below */
+    if (d->admins) nodes_open(d->admin_url, 0, d->admins, error, sizeof error);
     for (unsigned i = 0; i < d->nodes->count; i++) {
         lk_host_text(&d->nodes->host[i], d->node[i].at, sizeof d->node[i].at);
         d->node[i].timeout_ms = -1;

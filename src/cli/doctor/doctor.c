@@ -204,7 +204,7 @@ static int exam(doctor *d, int least)
 static int connect_to(const cli *c, const char *what, const char *url, int64_t database, query *p)
 {
     char error[512] = "no memory";
-    int status = query_open(url, database, p, error, sizeof error);
+    int status = query_open(url, database, 0, p, error, sizeof error);
     if (!status) return CLI_DONE;
     return cli_fail(c, status == LATCHKEY_CONFIG ? CLI_CONFIG : CLI_AWAY, "%s%s", what, error);
 }

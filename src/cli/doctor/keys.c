@@ -142,7 +142,7 @@ static bool holds_sessions(const doctor *d, int64_t database)
     char error[160], key[LK_KEY_SIZE];
     bool holds = false;
     lk_key_partition(key, d->app->config.prefix, 0, "m");
-    if (!query_open(d->admin_url, database, &other, error, sizeof error)) {
+    if (!query_open(d->admin_url, database, 0, &other, error, sizeof error)) {
         lk_reply *reply = QUERY(&other, "HGET", key, "partitions");
         holds = reply && reply->type == LK_REPLY_STRING;
         lk_reply_free(reply);

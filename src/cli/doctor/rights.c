@@ -140,7 +140,7 @@ static enum verdict judge_subscribe(const doctor *d, const names *n, const char 
     query own;
     char error[160];
     enum verdict verdict = UNKNOWN;
-    if (!query_open(d->c->config, QUERY_OF_THE_URL, &own, error, sizeof error)) {
+    if (!query_open(d->c->config, QUERY_OF_THE_URL, 0, &own, error, sizeof error)) {
         lk_reply *reply = QUERY(&own, command, n->key);
         verdict = verdict_of(reply);
         lk_reply_free(reply);

@@ -92,7 +92,7 @@ void doctor_settings(doctor *d)
                                       .config = config,
                                       .durability = d->app->config.durability,
                                       .staleness_ms = d->app->config.staleness_ms,
-                                      .sentinels = d->app->config.sentinels != 0};
+                                      .sentinels = d->app->config.sentinels || d->app->config.cluster};
     size_t count = lk_server_check_check(&settings, findings);
     for (size_t i = 0; i < count; i++) take_finding(d, &findings[i]);
     look_at_memory(d, info->text);

@@ -127,20 +127,20 @@ static int report_failure(move *m)
 
 static int connect_all(move *m)
 {
-    cli source = *m->c;
-    int status = query_open(from_url, QUERY_OF_THE_URL, &m->from, m->error, sizeof m->error);
+    int status = query_open(from_url, QUERY_OF_THE_URL, QUERY_PATIENT_MS, &m->from, m->error, sizeof m->error);
     if (status) return cli_fail(m->c, status == LATCHKEY_CONFIG ? CLI_CONFIG : CLI_AWAY, "--from: %s", m->error);
     if (m->from.config.cluster)
         return cli_fail(m->c, CLI_USAGE,
                         "--from must be one server, or behind sentinels: a cluster grows by resharding");
-    status = nodes_open(to_url, &m->to, m->error, sizeof m->error);
+    status = nodes_open(to_url, QUERY_PATIENT_MS, &m->to, m->error, sizeof m->error);
     if (status) return cli_fail(m->c, status == LATCHKEY_CONFIG ? CLI_CONFIG : CLI_AWAY, "--to: %s", m->error);
     if (strcmp(m->to.node[0]->config.prefix, m->from.config.prefix))
         return cli_fail(m->c, CLI_USAGE, "--from and --to must have the same prefix");
-    source.config = from_url;
-    int exit = subscriber_open(&m->changes_from, &source);
-    if (!exit && (exit = subscriber_open(&m->tracker, &source))) subscriber_close(&m->changes_from);
-    return exit;
+    int exit = subscriber_open(&m->changes_from, from_url, NULL);
+    if (exit) return cli_fail(m->c, exit, "--from: %s", m->changes_from.error);
+    exit = subscriber_open(&m->tracker, from_url, NULL);
+    if (exit) subscriber_close(&m->changes_from);
+    return exit ? cli_fail(m->c, exit, "--from: %s", m->tracker.error) : CLI_DONE;
 }
 
 static int move_between(move *m)
