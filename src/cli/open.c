@@ -24,67 +24,87 @@ int cli_no_config(const cli *c)
 
 /* ------------------------------------------------------------------------- a cluster of which a part is away -- */
 
-/* The nodes that serve, and what stands in the way at the others. */
-static unsigned wait_for_nodes(latchkey *lk, int64_t deadline_ms, char *trouble, size_t size)
+typedef struct waited {
+    unsigned serve, others; /* nodes that have a lease; those that have none, and */
+    int status;             /* what stands in the way at the first of them */
+    char why[600];          /* at all of them */
+} waited;
+
+static void add_trouble(waited *w, lk_node *node, int status, const char *why)
+{
+    lk_host host;
+    char at[112] = "";
+    size_t used = strlen(w->why);
+    if (lk_node_host(node, &host)) lk_host_text(&host, at, sizeof at);
+    if (!w->others++) w->status = status;
+    snprintf(w->why + used, sizeof w->why - used, "%s%s%s%s", used ? "; " : "", at, *at ? ": " : "", why);
+}
+
+static void wait_for_nodes(latchkey *lk, int64_t deadline_ms, waited *w)
 {
     lk_topology *t = &lk->l2.topology;
     lk_node *node;
-    unsigned serve = 0;
     uint64_t seen;
     do {
         seen = lk_topology_version(t);
-        serve = 0;
-        *trouble = 0;
+        memset(w, 0, sizeof *w);
         for (unsigned i = 0; (node = lk_topology_node(t, i)); i++) {
-            char why[200], at[112];
-            lk_host host;
-            size_t used = strlen(trouble);
+            char why[200];
             if (!lk_node_owns(node)) continue;
-            if (!lk_node_wait(node, deadline_ms, why, sizeof why)) serve += lk_node_owns(node);
-            else if (lk_node_host(node, &host)) {
-                lk_host_text(&host, at, sizeof at);
-                snprintf(trouble + used, size - used, "%s%s: %s", used ? "; " : "", at, why);
-            }
+            int status = lk_node_wait(node, deadline_ms, why, sizeof why);
+            if (status) add_trouble(w, node, status, why);
+            else w->serve += lk_node_owns(node);
         }
     } while (lk_topology_version(t) != seen && lk_now_ms() < deadline_ms);
-    return serve;
 }
 
-/* latchkey_open waits for every node. Here the sessions of the others can still be listed and ended. */
-static bool open_part(const char *url, latchkey **lk, char *trouble, size_t size)
+/* latchkey_open waits for every node of a cluster, and not at all with lazy=1. Here what serves is enough: the sessions of
+ * those nodes can be listed and ended. NULL: the URL says by itself whether it waits, or there is no memory. */
+static char *lazy_url(const char *url)
 {
-    char text[256];
-    lk_config *config = calloc(1, sizeof *config);
-    bool cluster = config && !lk_config_parse(url, config, text, sizeof text) && config->cluster && !config->lazy;
-    if (config) lk_wipe(config, sizeof *config);
-    free(config);
-    if (!cluster) return false;
+    const char *options = strchr(url, '?');
+    if (options && (strstr(options, "?lazy=") || strstr(options, "&lazy="))) return NULL;
     size_t length = strlen(url) + sizeof "&lazy=1";
     char *lazy = malloc(length);
-    if (!lazy) return false;
-    snprintf(lazy, length, "%s%slazy=1", url, strchr(url, '?') ? "&" : "?");
-    bool open = !latchkey_open(lazy, lk, text, sizeof text);
-    lk_wipe(lazy, length);
-    free(lazy);
-    if (open && wait_for_nodes(*lk, lk_now_ms() + (*lk)->config.deadline_ms, trouble, size)) return true;
-    latchkey_close(*lk);
-    *lk = NULL;
-    return false;
+    if (lazy) snprintf(lazy, length, "%s%slazy=1", url, options ? "&" : "?");
+    return lazy;
+}
+
+static bool is_cluster(const char *url)
+{
+    return !strncmp(url, "redis+cluster:", strlen("redis+cluster:")) ||
+           !strncmp(url, "rediss+cluster:", strlen("rediss+cluster:"));
+}
+
+/* What latchkey_open would have done without lazy=1, but for the nodes that do not serve. */
+static int await_handle(const cli *c, latchkey *lk)
+{
+    char error[200];
+    waited w;
+    int64_t deadline_ms = lk_now_ms() + lk->config.deadline_ms;
+    wait_for_nodes(lk, deadline_ms, &w);
+    if (!w.serve) return cli_fail(c, cli_exit_of(w.status ? w.status : LATCHKEY_UNAVAILABLE), "%s", w.why);
+    if (w.others)
+        cli_say(stderr, "latchkey: a part of the cluster does not serve: its sessions can be neither read nor ended now. %s\n",
+                w.why);
+    int status = w.others ? LATCHKEY_OK : lk_l2_probe(&lk->l2, deadline_ms, error, sizeof error);
+    return status ? cli_fail(c, cli_exit_of(status), "%s", error) : CLI_DONE;
 }
 
 int cli_open(const cli *c, latchkey **lk)
 {
-    char error[512], trouble[600] = "";
+    char error[512];
     *lk = NULL;
     if (!c->config) return cli_no_config(c);
     if (c->verbose) latchkey_set_log(say_log, NULL);
-    int status = latchkey_open(c->config, lk, error, sizeof error);
-    if (!status) return CLI_DONE;
-    if (!open_part(c->config, lk, trouble, sizeof trouble))
-        return cli_fail(c, cli_exit_of(status), "%s", *trouble ? trouble : *error ? error : latchkey_status_text(status));
-    if (*trouble)
-        cli_say(stderr,
-                "latchkey: a part of the cluster does not serve, and its sessions can be neither read nor ended now: %s\n",
-                trouble);
-    return CLI_DONE;
+    char *lazy = is_cluster(c->config) ? lazy_url(c->config) : NULL;
+    int status = latchkey_open(lazy ? lazy : c->config, lk, error, sizeof error);
+    if (lazy) lk_wipe(lazy, strlen(lazy)); /* it holds the password */
+    free(lazy);
+    if (status) return cli_fail(c, cli_exit_of(status), "%s", *error ? error : latchkey_status_text(status));
+    int exit = (*lk)->config.lazy ? await_handle(c, *lk) : CLI_DONE;
+    if (!exit) return CLI_DONE;
+    latchkey_close(*lk);
+    *lk = NULL;
+    return exit;
 }

@@ -73,6 +73,12 @@ static void judge(const survey *s, survey_node *n, const char *info)
     }
 }
 
+bool survey_is_outage(const lk_reply *reply, char *why, size_t size)
+{
+    bool away = !strncmp(reply->text, "MOVED", 5) || !strncmp(reply->text, "ASK", 3) || !strncmp(reply->text, "TRYAGAIN", 8);
+    return reply->type == LK_REPLY_ERROR && lk_error_status(reply, why, size) == LATCHKEY_UNAVAILABLE && !away;
+}
+
 static bool failed(survey_node *n, const char *why)
 {
     n->answers = false;
@@ -84,10 +90,9 @@ static bool failed(survey_node *n, const char *why)
 static void take_error(survey_node *n, const lk_reply *reply)
 {
     char text[200];
-    int status = lk_error_status(reply, text, sizeof text);
-    bool away = !strncmp(reply->text, "MOVED", 5) || !strncmp(reply->text, "ASK", 3) || !strncmp(reply->text, "TRYAGAIN", 8);
-    if (status == LATCHKEY_CONFIG) snprintf(n->refused, sizeof n->refused, "%s", text);
-    else if (status == LATCHKEY_UNAVAILABLE && !away) failed(n, text);
+    if (survey_is_outage(reply, text, sizeof text)) failed(n, text);
+    else if (lk_error_status(reply, text, sizeof text) == LATCHKEY_CONFIG)
+        snprintf(n->refused, sizeof n->refused, "%s", text);
 }
 
 /* The reply, which the caller frees; NULL: no answer, or an error. */

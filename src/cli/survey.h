@@ -55,6 +55,10 @@ void survey_close(survey *s);
  * Where the nodes are is asked anew every few seconds, and if one did not answer. */
 void survey_ask(survey *s, bool sessions);
 
+/* Does the answer to a question about a key say that the node does not serve (-LOADING, -CLUSTERDOWN)? A slot that is on its
+ * way to another node is none of that. */
+bool survey_is_outage(const lk_reply *reply, char *why, size_t size);
+
 /* Which node has the partition; NODES_MOST: none. */
 unsigned survey_owner(const survey *s, int64_t partition);
 bool survey_covered(const survey *s); /* every slot has a node */

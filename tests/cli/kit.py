@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What the tests of the command share: a private Redis, an application with sessions, the command itself, a terminal."""
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -76,10 +77,13 @@ class Redis:
                 self.__exit__()
                 raise
 
-    def boot(self):
+    def launch(self):
         with open(os.path.join(self.dir, 'log'), 'ab') as log:
             self.process = subprocess.Popen(self.argv, stdout=log, stderr=log, start_new_session=True,
                                             preexec_fn=self.preexec)
+
+    def boot(self):
+        self.launch()
         wait_for('redis-server listens', lambda: self.process.poll() is not None or self.cli('PING', check=False) == 'PONG')
         if self.process.poll() is not None:
             with open(os.path.join(self.dir, 'log'), encoding='utf-8', errors='replace') as log:
@@ -99,6 +103,16 @@ class Redis:
     def kill(self):
         self.process.kill()
         self.process.wait()
+
+    @contextlib.contextmanager
+    def frozen(self):
+        """It stands still, with its connections open."""
+        self.process.send_signal(signal.SIGSTOP)
+        wait_for('it stands still', lambda: os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT))
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def __enter__(self):
         return self
@@ -297,6 +311,12 @@ def run(*words, config=None, stdin=subprocess.DEVNULL):
     done = subprocess.run([COMMAND, *words], env=environment(config), stdin=stdin, capture_output=True,
                           timeout=PATIENCE_S, check=False)
     return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def at_once(config, *commands):
+    """Several commands side by side: where they wait, they wait together."""
+    with concurrent.futures.ThreadPoolExecutor(len(commands)) as pool:
+        return list(pool.map(lambda words: run(*words, config=config), commands))
 
 
 def run_on_terminal(*words, config=None, answer=None):

@@ -5,7 +5,7 @@ import re
 import subprocess
 
 import kit
-from kit import DONE, NO, AWAY, run
+from kit import AWAY, DONE, NO, run
 
 ADMIN = 'hunter2-of-the-administrator'
 

@@ -3,9 +3,12 @@
  * at, node by node. Without a cluster in the configuration it finds nothing. */
 #include "cli/doctor/doctor.h"
 
+#include "cli/survey.h"
+
 #include "base/clock.h"
 #include "l2/naming.h"
 #include "redis/info.h"
+#include "redis/keys.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -55,6 +58,27 @@ static int64_t setting(query *p, const char *name)
     return value;
 }
 
+static void does_not_serve(doctor *d, unsigned i, const char *why)
+{
+    doctor_fix(doctor_find(d, LATCHKEY_LOG_ERROR, "cluster-node", "A C", "%s does not serve: %s. It has %u partitions",
+                           d->node[i].at, why, d->node[i].partitions),
+               "what the text says; if the node is gone for good, CLUSTER FAILOVER TAKEOVER on one of its replicas");
+}
+
+/* A node that loads its data, or is cut off, answers all that is not about a key. */
+static void look_at_service(doctor *d, unsigned i)
+{
+    char key[LK_KEY_SIZE], why[200];
+    unsigned partition = 0;
+    while (partition < (unsigned)d->app->config.partitions && d->nodes->owner[partition] != i) partition++;
+    if (partition == (unsigned)d->app->config.partitions) return;
+    lk_key_partition(key, d->app->config.prefix, partition, "q");
+    lk_reply *reply = QUERY(d->app, "GET", key);
+    if (!reply) does_not_serve(d, i, "it did not answer");
+    else if (survey_is_outage(reply, why, sizeof why)) does_not_serve(d, i, why);
+    lk_reply_free(reply);
+}
+
 static void look_at_primary(doctor *d, unsigned i, int64_t *full)
 {
     struct doctor_node *n = &d->node[i];
@@ -87,11 +111,7 @@ static void look_at_map(doctor *d)
                                n->uncovered, LK_SLOTS),
                    "redis-cli --cluster fix %s:%s", n->asked.name, n->asked.port);
     for (unsigned i = 0; i < n->count; i++)
-        if (!n->node[i])
-            doctor_fix(doctor_find(d, LATCHKEY_LOG_ERROR, "cluster-node", "A C",
-                                   "%s does not answer: %s. It has %u partitions", d->node[i].at, n->why[i],
-                                   d->node[i].partitions),
-                       "what it says; if it is gone for good, CLUSTER FAILOVER TAKEOVER on a replica of it");
+        if (!n->node[i]) does_not_serve(d, i, n->why[i]);
 }
 
 static void look_at_spread(doctor *d)
@@ -170,7 +190,10 @@ void doctor_cluster(doctor *d)
     }
     look_at_map(d);
     for (unsigned i = 0; i < d->nodes->count; i++)
-        if (doctor_at_node(d, i)) look_at_primary(d, i, &full);
+        if (doctor_at_node(d, i)) {
+            look_at_primary(d, i, &full);
+            look_at_service(d, i);
+        }
     look_at_spread(d);
     look_at_clocks(d);
     look_at_minority(d, full);

@@ -1,0 +1,139 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""One node of several is not well: it hangs, loads, has another password, or is none of the cluster. What each command says of
+it, and what can still be done at the others; and what is seen of a primary, its replicas and a failover behind sentinels."""
+import re
+
+import kit
+from kit import AWAY, CONFIG, DONE, NO, run
+
+ADMIN = 'hunter2-of-the-administrator'
+
+
+class Nodes(kit.Case):
+    def broken(self, cluster, node, why, *, unleased=False):
+        """What is shown of a node that does not serve, by all that looks; and what can still be done at the others."""
+        url = self.short(cluster)
+        at = f'127.0.0.1:{node.port}'
+        people, said, top, doctor = kit.at_once(url, ['top', '--once', '--seconds', '1'], ['status', '--json'],
+                                                ['top', '--once', '--seconds', '2', '--json'], ['doctor', '--json'])
+        row = next(line for line in people.out.splitlines() if line.startswith('127.0.0.1:'))
+        self.assertRegex(row, f'^{re.escape(at)} .*DOES NOT SERVE: .*({why})') # it comes first
+        self.check_printable(people)
+        said, top = self.check(said, NO).value, top.value
+        self.assertFalse(said['healthy'])
+        for value in (said, top):
+            rows = {row['node']: row for row in value['nodes']}
+            self.assertEqual({at}, {name for name, row in rows.items() if not row['answers']})
+            self.assertRegex(rows[at]['why'], why)
+            if unleased:
+                self.assertEqual([0, 0, 1], sorted(row['instances_without_lease'] for row in rows.values()))
+                self.assertEqual(1, rows[at]['instances_without_lease'])
+        found = {finding['name']: finding for finding in doctor.value['findings']}
+        self.assertIn(at, found['cluster-node']['text'])
+        self.assertRegex(found['cluster-node']['text'], why)
+        return url
+
+    @staticmethod
+    def short(cluster, **more):
+        return cluster.url(f':{ADMIN}@', **more).replace(kit.OPTIONS, 'deadline_ms=1000&staleness_ms=1200')
+
+    @staticmethod
+    def whose(cluster, tokens):
+        """A user for each node, by the partition in the token."""
+        keys = [node.cli('KEYS', 'lk:*:s:*') for node in cluster.nodes]
+        return {i: user for user, token in enumerate(tokens) for i, held in enumerate(keys) if token[:20] in held}
+
+    def test_a_node_that_is_not_well(self):
+        with kit.Cluster(admin=ADMIN) as cluster, kit.Redis(good=False, admin=ADMIN) as alone:
+            for node in cluster.nodes:
+                node.cli('CONFIG', 'SET', 'cluster-require-full-coverage', 'no')
+            url = self.short(cluster)
+            with kit.App(url) as app:
+                tokens = [app.create(user, b'clerk') for user in range(30)]
+                user = self.whose(cluster, tokens)
+                well = self.check(run('top', '--once', '--json', config=url), DONE).value
+                self.assertEqual(30, sum(row['sessions'] for row in well['nodes']))
+                self.assertEqual([1] * 3, [row['instances'] for row in well['nodes']])
+                self.assertTrue(all(row['commands_per_s'] > 0 and 0 <= row['lease_age_ms'] <= 1200 for row in well['nodes']))
+                self.assertEqual({row['node'] for row in well['nodes']},
+                                 {lease['node'] for lease in well['instances'][0]['leases']})
+                # It hangs: its lease lapses, and the others' do not.
+                victim = cluster.nodes[1]
+                with victim.frozen():
+                    kit.wait_for('its lease has lapsed', lambda: app.validate(tokens[user[1]]) < 0)
+                    self.broken(cluster, victim, 'did not answer', unleased=True)
+                    listed, shown, *others = kit.at_once(
+                        url, ['list', str(user[2])], ['show', tokens[user[0]][:20]], ['list', str(user[1])],
+                        ['show', tokens[user[1]][:20]], ['revoke', '--yes', '--user', str(user[1])])
+                    self.check(listed, DONE, tokens[user[2]][:20], f'{victim.port}', 'part of the cluster')
+                    self.check(shown, DONE, 'clerk')
+                    for other in others:
+                        self.check(other, AWAY, 'did not answer')
+                    self.check(run('revoke', '--yes', '--user', str(user[2]), config=url), DONE, 'Ended: 1')
+                    self.check(run('revoke', '--yes', '--everyone', config=url), AWAY, 'not all are ended')
+                kit.wait_for('it serves again', lambda: app.validate(tokens[user[1]]) >= 0)
+                # Its password is another one: instances that are connected go on.
+                victim.cli('CONFIG', 'SET', 'requirepass', 'another')
+                victim.admin = 'another'
+                self.broken(cluster, victim, 'user or password')
+                self.check(run('show', tokens[user[1]][:20], config=url), AWAY, 'user or password')
+                self.assertNotIn(ADMIN, run('status', config=url).text)
+                victim.cli('CONFIG', 'SET', 'requirepass', ADMIN)
+                victim.admin = ADMIN
+                # A server alone is listed by mistake: the others know.
+                mixed = url.replace('@', f'@127.0.0.1:{alone.port},')
+                self.check(run('status', '--json', config=mixed), DONE)
+                self.check(run('list', '99', config=mixed), NO)
+                only = f'redis+cluster://:{ADMIN}@127.0.0.1:{alone.port}?deadline_ms=1000'
+                wrong = url.replace(ADMIN, 'wrong')
+                for words in (['status'], ['top', '--once'], ['doctor'], ['list', '7'], ['revoke', '--yes', '--user', '7']):
+                    self.check(run(*words, config=only), CONFIG, 'not part of a Redis Cluster')
+                    self.check(run(*words, config=wrong), CONFIG, 'user or password')
+
+    def test_a_node_that_loads(self):
+        with kit.Cluster(admin=ADMIN) as cluster:
+            for node in cluster.nodes:
+                node.cli('CONFIG', 'SET', 'cluster-require-full-coverage', 'no')
+            with kit.App(cluster.url(f':{ADMIN}@')) as app:
+                tokens = [app.create(user, b'clerk') for user in range(600)]
+            user = self.whose(cluster, tokens[:30])
+            victim = cluster.nodes[1]
+            victim.cli('SAVE')
+            victim.kill()
+            victim.argv += ['--key-load-delay', '200000', '--loading-process-events-interval-bytes', '1024']
+            victim.launch()
+            kit.wait_for('it loads', lambda: 'LOADING' in victim.cli('PING', check=False))
+            url = self.broken(cluster, victim, 'LOADING|CLUSTERDOWN|did not answer')
+            self.check(run('show', tokens[user[0]][:20], config=url), DONE, 'clerk')
+            self.check(run('show', tokens[user[1]][:20], config=url), AWAY)
+
+    def test_the_node_of_the_beats_is_away(self):
+        """That of partition 0: status and top say so, and show the others."""
+        with kit.Cluster(admin=ADMIN) as cluster:
+            for node in cluster.nodes:
+                node.cli('CONFIG', 'SET', 'cluster-require-full-coverage', 'no')
+            url = self.short(cluster)
+            with kit.App(url) as app:
+                app.create(7)
+                first = next(node for node in cluster.nodes if 'lk:{0}:m' in node.cli('KEYS', 'lk:{0}:m'))
+                with first.frozen():
+                    status, top, value, listed = kit.at_once(url, ['status'], ['top', '--once', '--seconds', '1'],
+                                                             ['top', '--once', '--seconds', '1', '--json'], ['list', '7'])
+                    for said in (status, top):
+                        self.check(said, NO, 'not heard', f'127.0.0.1:{first.port}', 'DOES NOT SERVE')
+                    self.assertIn(str(first.port), value.value['unheard'])
+                    self.check(listed, AWAY, f'127.0.0.1:{first.port}')
+
+    def test_no_node_serves(self):
+        with kit.Cluster(admin=ADMIN) as cluster, cluster.nodes[0].frozen(), cluster.nodes[1].frozen():
+            url = self.short(cluster)
+            kit.wait_for('the last one is in a minority', lambda: 'cluster_state:fail' in cluster.nodes[2].cli('CLUSTER', 'INFO'))
+            status, top, listed = kit.at_once(url, ['status'], ['top', '--once', '--seconds', '1'], ['list', '7'])
+            self.check(status, AWAY, 'CLUSTERDOWN', 'no node serves')
+            self.check(top, NO, 'CLUSTERDOWN', 'not heard')
+            self.check(listed, AWAY, 'CLUSTERDOWN', f'127.0.0.1:{cluster.nodes[0].port}')
+
+
+if __name__ == '__main__':
+    kit.main()
