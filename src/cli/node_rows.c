@@ -45,8 +45,9 @@ static int64_t most_behind(const survey_node *n)
 
 /* ------------------------------------------------------------------------------------------------------- rows -- */
 
-static const char *const headings[] = {"NODE",  "ROLE",       ">PARTITIONS", ">SESSIONS", ">COMMANDS/S", ">AWAY ms",
-                                       ">USED", ">REPLICAS", ">BEHIND",     ">LEASE ms", "",            NULL};
+static const char *const headings[] = {"NODE",     "ROLE",  ">PARTITIONS", ">SESSIONS", ">COMMANDS/S",
+                                       ">AWAY ms", ">USED", ">REPLICAS",   ">BEHIND",   ">LEASE ms",
+                                       "",         NULL};
 
 static void count_cell(table *t, bool known, double value)
 {

@@ -15,7 +15,7 @@ typedef struct node_leases {
 node_leases node_leases_of(const survey *s, const fleet *h, unsigned node);
 
 bool node_rows_print(const survey *s, const fleet *h, size_t most); /* at most so many rows. False: no memory */
-void node_rows_json(json *j, const survey *s, const fleet *h);      /* the member `nodes`, and how many slots have none */
+void node_rows_json(json *j, const survey *s, const fleet *h); /* the member `nodes`, and how many slots have none */
 /* In a cluster, of one instance: the member `leases`. */
 void node_rows_json_of(json *j, const survey *s, const fleet_instance *one);
 

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static query *connect_to(const char *url, const lk_host *host, int64_t patience_ms, int *status, char *error,
-                         size_t error_size)
+static query *connect_host(const char *url, const lk_host *host, int64_t patience_ms, int *status, char *error,
+                           size_t error_size)
 {
     query *p = calloc(1, sizeof *p);
     *status = p ? host ? query_open_at(url, host, patience_ms, p, error, error_size)
@@ -27,7 +27,7 @@ static int open_one(const char *url, int64_t patience_ms, nodes *n, char *error,
 {
     int status;
     n->count = n->named = 1;
-    n->node[0] = connect_to(url, NULL, patience_ms, &status, n->why[0], sizeof n->why[0]);
+    n->node[0] = connect_host(url, NULL, patience_ms, &status, n->why[0], sizeof n->why[0]);
     if (!n->node[0]) {
         snprintf(error, error_size, "%s", n->why[0]);
         return status;
@@ -109,14 +109,14 @@ static void ask_seed(void *context, unsigned i)
     seeds *s = context;
     const lk_host *at = &s->config->seed[i];
     char where[112], text[160] = "";
-    query *p = connect_to(s->url, at, s->patience_ms, &s->of[i].status, text, sizeof text);
+    query *p = connect_host(s->url, at, s->patience_ms, &s->of[i].status, text, sizeof text);
     lk_reply *reply = p ? QUERY(p, "CLUSTER", "SLOTS") : NULL;
     lk_host_text(at, where, sizeof where);
     if (p && reply && reply->type == LK_REPLY_ERROR) s->of[i].status = lk_error_status(reply, text, sizeof text);
     else if (p && !reply) s->of[i].status = LATCHKEY_UNAVAILABLE;
     if (s->of[i].status) {
-        snprintf(s->of[i].error, sizeof s->of[i].error, "%s: %.80s%.150s", where, p ? "it does not say which node has which slot: " : "",
-                 p && !reply ? "no answer" : text);
+        snprintf(s->of[i].error, sizeof s->of[i].error, "%s: %.80s%.150s", where,
+                 p ? "it does not say which node has which slot: " : "", p && !reply ? "no answer" : text);
         lk_reply_free(reply);
     } else s->of[i].map = reply;
     if (p) query_close(p);
@@ -166,8 +166,7 @@ static void connect_one(void *context, unsigned i)
 {
     connecting *all = context;
     nodes *n = all->n;
-    n->node[i] =
-        connect_to(all->url, &n->host[i], all->patience_ms, &all->status[i], n->why[i], sizeof n->why[i]);
+    n->node[i] = connect_host(all->url, &n->host[i], all->patience_ms, &all->status[i], n->why[i], sizeof n->why[i]);
 }
 
 static int open_cluster(const char *url, int64_t patience_ms, nodes *n, char *error, size_t error_size)
@@ -187,7 +186,7 @@ static int open_cluster(const char *url, int64_t patience_ms, nodes *n, char *er
     return status;
 }
 
-static int find(const char *url, int64_t patience_ms, nodes *n, bool connect, char *error, size_t error_size)
+static int find_primaries(const char *url, int64_t patience_ms, nodes *n, bool connect, char *error, size_t error_size)
 {
     memset(n, 0, sizeof *n);
     lk_config *config = calloc(1, sizeof *config);
@@ -205,12 +204,12 @@ static int find(const char *url, int64_t patience_ms, nodes *n, bool connect, ch
 
 int nodes_open(const char *url, int64_t patience_ms, nodes *n, char *error, size_t error_size)
 {
-    return find(url, patience_ms, n, true, error, error_size);
+    return find_primaries(url, patience_ms, n, true, error, error_size);
 }
 
 int nodes_find(const char *url, int64_t patience_ms, nodes *n, char *error, size_t error_size)
 {
-    return find(url, patience_ms, n, false, error, error_size);
+    return find_primaries(url, patience_ms, n, false, error, error_size);
 }
 
 void nodes_close(nodes *n)

@@ -85,7 +85,8 @@ static int await_handle(const cli *c, latchkey *lk)
     wait_for_nodes(lk, deadline_ms, &w);
     if (!w.serve) return cli_fail(c, cli_exit_of(w.status ? w.status : LATCHKEY_UNAVAILABLE), "%s", w.why);
     if (w.others)
-        cli_say(stderr, "latchkey: a part of the cluster does not serve: its sessions can be neither read nor ended now. %s\n",
+        cli_say(stderr,
+                "latchkey: a part of the cluster does not serve: its sessions can be neither read nor ended now. %s\n",
                 w.why);
     int status = w.others ? LATCHKEY_OK : lk_l2_probe(&lk->l2, deadline_ms, error, sizeof error);
     return status ? cli_fail(c, cli_exit_of(status), "%s", error) : CLI_DONE;

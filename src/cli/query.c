@@ -48,7 +48,7 @@ static int connect_and_ask(query *p, int64_t patience_ms, char *error, size_t er
     return status;
 }
 
-static void set_host(lk_config *config, const lk_host *host)
+static void lead_to(lk_config *config, const lk_host *host)
 {
     snprintf(config->host, sizeof config->host, "%s", host->name);
     snprintf(config->port, sizeof config->port, "%s", host->port);
@@ -59,7 +59,7 @@ int query_open_at(const char *url, const lk_host *host, int64_t patience_ms, que
     memset(p, 0, sizeof *p);
     int status = lk_config_parse(url, &p->config, error, error_size);
     if (status) return status;
-    if (*host->name) set_host(&p->config, host);
+    if (*host->name) lead_to(&p->config, host);
     return connect_and_ask(p, patience_ms, error, error_size);
 }
 
@@ -73,7 +73,7 @@ int query_open(const char *url, int64_t database, int64_t patience_ms, query *p,
         bool last = i + 1 >= p->config.seeds;
         if (p->config.cluster) {
             const lk_host host = p->config.seed[i];
-            set_host(&p->config, &host);
+            lead_to(&p->config, &host);
         }
         status = connect_and_ask(p, patience_ms, error, error_size);
         if (!status || last) return status;

@@ -135,7 +135,8 @@ int subscriber_listen(subscriber *w)
 static int greet_server(subscriber *w, int64_t deadline_ms)
 {
     lk_handshake hello;
-    if (!lk_conn_open(&w->conn) || !lk_handshake_send(&hello, &w->config, &w->conn)) return set_error(w, CLI_FAILED, "no memory");
+    if (!lk_conn_open(&w->conn) || !lk_handshake_send(&hello, &w->config, &w->conn))
+        return set_error(w, CLI_FAILED, "no memory");
     if (!flush(w, deadline_ms)) return CLI_AWAY;
     while (hello.answers && !hello.status) {
         lk_reply *reply = receive_some(w, deadline_ms);
@@ -177,8 +178,7 @@ static int connect_and_greet(subscriber *w, const lk_host *host)
     int exit = host || !w->config.cluster ? CLI_DONE : find_owner(w);
     if (exit) return exit;
     if (host && *host->name) set_host(w, host);
-    if (!host && !lk_sentinels_find(&w->config, deadline_ms, w->error, sizeof w->error))
-        return CLI_AWAY;
+    if (!host && !lk_sentinels_find(&w->config, deadline_ms, w->error, sizeof w->error)) return CLI_AWAY;
     if (!lk_net_resolve(&w->config, &addresses, w->error, sizeof w->error) ||
         !lk_net_connect(&addresses, deadline_ms, -1, &w->socket, w->error, sizeof w->error))
         return CLI_AWAY;

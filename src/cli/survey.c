@@ -21,7 +21,8 @@ static int64_t number_in(const char *info, const char *name)
 {
     char text[32];
     uint64_t number;
-    return lk_info_value(info, name, text, sizeof text) && cli_number(text, 0, INT64_MAX, &number) ? (int64_t)number : 0;
+    return lk_info_value(info, name, text, sizeof text) && cli_number(text, 0, INT64_MAX, &number) ? (int64_t)number
+                                                                                                   : 0;
 }
 
 /* The value of name= up to a comma, in a line of INFO. */
@@ -50,14 +51,16 @@ static void read_replicas(survey_node *n, const char *info)
         part(host.port, sizeof host.port, line, "port=");
         part(r->state, sizeof r->state, line, "state=");
         lk_host_text(&host, r->at, sizeof r->at);
-        r->behind = cli_number(part(text, sizeof text, line, ",offset="), 0, INT64_MAX, &number) ? offset - (int64_t)number : -1;
+        r->behind = cli_number(part(text, sizeof text, line, ",offset="), 0, INT64_MAX, &number)
+                        ? offset - (int64_t)number
+                        : -1;
         if (r->behind < 0) r->behind = 0;
         r->lag_s = cli_number(part(text, sizeof text, line, ",lag="), 0, INT64_MAX, &number) ? (int64_t)number : -1;
         n->listed++;
     }
 }
 
-static void judge(const survey *s, survey_node *n, const char *info)
+static void judge_settings(const survey *s, survey_node *n, const char *info)
 {
     lk_finding findings[LK_FINDINGS_MAX];
     lk_server_check settings = {.info = info,
@@ -75,7 +78,8 @@ static void judge(const survey *s, survey_node *n, const char *info)
 
 bool survey_is_outage(const lk_reply *reply, char *why, size_t size)
 {
-    bool away = !strncmp(reply->text, "MOVED", 5) || !strncmp(reply->text, "ASK", 3) || !strncmp(reply->text, "TRYAGAIN", 8);
+    bool away =
+        !strncmp(reply->text, "MOVED", 5) || !strncmp(reply->text, "ASK", 3) || !strncmp(reply->text, "TRYAGAIN", 8);
     return reply->type == LK_REPLY_ERROR && lk_error_status(reply, why, size) == LATCHKEY_UNAVAILABLE && !away;
 }
 
@@ -96,7 +100,7 @@ static void take_error(survey_node *n, const lk_reply *reply)
 }
 
 /* The reply, which the caller frees; NULL: no answer, or an error. */
-static lk_reply *ask_one(survey_node *n, query *p, const char *const *words)
+static lk_reply *put_question(survey_node *n, query *p, const char *const *words)
 {
     lk_span spans[4];
     lk_reply *reply;
@@ -111,7 +115,7 @@ static lk_reply *ask_one(survey_node *n, query *p, const char *const *words)
     lk_reply_free(reply);
     return NULL;
 }
-#define ASK(n, p, ...) ask_one(n, p, (const char *const[]){__VA_ARGS__, NULL})
+#define ASK(n, p, ...) put_question(n, p, (const char *const[]){__VA_ARGS__, NULL})
 
 static void measure_round(survey_node *n, query *p)
 {
@@ -141,7 +145,7 @@ static void read_info(const survey *s, survey_node *n, query *p)
     n->commands = commands;
     n->taken_ms = now_ms;
     read_replicas(n, info);
-    judge(s, n, info);
+    judge_settings(s, n, info);
     lk_reply_free(reply);
 }
 
@@ -235,7 +239,7 @@ typedef struct asking {
     bool sessions;
 } asking;
 
-static void ask_node(void *context, unsigned i)
+static void question_node(void *context, unsigned i)
 {
     const asking *a = context;
     survey_node *n = &a->s->node[i];
@@ -248,7 +252,7 @@ static void ask_node(void *context, unsigned i)
 }
 
 /* What was known of a node is kept from one map to the next, for its rates. */
-static void take_nodes(survey *s)
+static void take_found(survey *s)
 {
     survey_node *before = malloc(sizeof s->node);
     unsigned count = s->count;
@@ -271,8 +275,7 @@ static void take_nodes(survey *s)
 
 static void ask_sentinels(survey *s)
 {
-    lk_sentinels *asked =
-        s->config.sentinels ? lk_sentinels_ask_all(&s->config, lk_now_ms() + SENTINELS_MS) : NULL;
+    lk_sentinels *asked = s->config.sentinels ? lk_sentinels_ask_all(&s->config, lk_now_ms() + SENTINELS_MS) : NULL;
     s->agreeing = asked ? lk_naming_agreeing(lk_sentinels_naming(asked), 0) : 0;
     lk_sentinels_close(asked);
 }
@@ -283,11 +286,11 @@ static void find_nodes(survey *s)
     s->error[0] = 0;
     s->status = nodes_open(s->url, s->patience_ms, s->nodes, s->error, sizeof s->error);
     s->found_ms = lk_now_ms();
-    take_nodes(s);
+    take_found(s);
     ask_sentinels(s);
 }
 
-static void begin_round(survey *s)
+static void begin_survey(survey *s)
 {
     for (unsigned i = 0; i < s->count; i++) {
         survey_node *n = &s->node[i];
@@ -305,8 +308,8 @@ void survey_ask(survey *s, bool sessions)
 {
     asking a = {.s = s, .sessions = sessions};
     if (!s->found_ms || s->silent || lk_now_ms() - s->found_ms > FIND_MS) find_nodes(s);
-    begin_round(s);
-    nodes_each(s->nodes, ask_node, &a);
+    begin_survey(s);
+    nodes_each(s->nodes, question_node, &a);
     s->silent = 0;
     for (unsigned i = 0; i < s->count; i++) s->silent += !s->node[i].answers;
     if (s->silent < s->count) s->status = LATCHKEY_OK;

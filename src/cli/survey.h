@@ -16,10 +16,10 @@ typedef struct survey_replica {
 typedef struct survey_node {
     char at[112];
     bool answers;
-    char why[160];                        /* it does not answer */
-    double away_ms;                       /* a round trip */
+    char why[160];  /* it does not answer */
+    double away_ms; /* a round trip */
     char version[32], memory[32], limit[32], aof[8], uptime[24];
-    unsigned replicas, listed;            /* replicas that are connected; how many of them replica[] has */
+    unsigned replicas, listed; /* replicas that are connected; how many of them replica[] has */
     survey_replica replica[SURVEY_REPLICAS];
     unsigned partitions;                  /* how many it has */
     uint64_t sessions, peak, revocations; /* in those */

@@ -78,7 +78,7 @@ static bool take_word(const char *word, const char *name, const char *value, siz
 }
 
 /* n<partition>=<age> */
-static void take_node(const char *name, size_t name_length, int64_t age_ms, lk_beat_stats *stats)
+static void take_lease(const char *name, size_t name_length, int64_t age_ms, lk_beat_stats *stats)
 {
     size_t i = 0;
     if (name_length < 2 || name_length > 5 || *name != 'n' || strspn(name + 1, "0123456789") != name_length - 1) return;
@@ -98,7 +98,7 @@ static bool take_beat_number(const char *name, size_t name_length, const char *v
     for (size_t i = 0; i < NUMBERS; i++)
         if (strlen(lk_beat_numbers[i].word) == name_length && memcmp(lk_beat_numbers[i].word, name, name_length) == 0)
             *lk_beat_number_of(stats, &lk_beat_numbers[i]) = number;
-    take_node(name, name_length, number, stats);
+    take_lease(name, name_length, number, stats);
     return true; /* also if a newer version says more */
 }
 

@@ -87,7 +87,7 @@ static void print_settings(const state *s)
     else cli_say(stdout, "Settings     nothing to be said\n");
 }
 
-static void print_sessions(const state *s)
+static void print_counts(const state *s)
 {
     const char *partial = s->s.silent ? "; those of nodes that do not serve are not counted" : "";
     if (s->s.status) {
@@ -118,7 +118,7 @@ bool status_print(const state *s)
 {
     bool printed = print_servers(s);
     print_settings(s);
-    print_sessions(s);
+    print_counts(s);
     if (s->unheard[0]) cli_say(stdout, "Instances    not heard: %s\n", s->unheard);
     else cli_say(stdout, "Instances    %zu heard%s\n", s->h.count, s->unleased ? "; NOT ALL HAVE A LEASE" : "");
     printed = printed && (!s->h.count || print_instances(s));

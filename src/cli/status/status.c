@@ -119,13 +119,17 @@ const cli_command cli_status_of = {
     .summary = "is all well, on one screen",
     .help =
         "Shows whether all is well: each node of Redis, its distance, its settings and its replicas; about how many\n"
-        "sessions there are, and the most at once; how many revocations there were; and each instance that sent a beat\n"
+        "sessions there are, and the most at once; how many revocations there were; and each instance that sent a "
+        "beat\n"
         "within one and a half times the usual interval, by host, process and name, with the age of its lease. In a\n"
-        "cluster the age of the lease is shown for each node as well. A node that does not serve comes first, and says\n"
+        "cluster the age of the lease is shown for each node as well. A node that does not serve comes first, and "
+        "says\n"
         "why. Nothing is written.\n"
         "\n"
-        "Exit 0: no guarantee is broken. Exit 1: a setting breaks one (run latchkey doctor), a node does not serve, or\n"
-        "an instance has no lease. Exit 3: no node answers. The Redis user needs +psubscribe (in a cluster +ssubscribe)\n"
+        "Exit 0: no guarantee is broken. Exit 1: a setting breaks one (run latchkey doctor), a node does not serve, "
+        "or\n"
+        "an instance has no lease. Exit 3: no node answers. The Redis user needs +psubscribe (in a cluster "
+        "+ssubscribe)\n"
         "beside the rights of an instance; src/redis/acl.txt has such a user.",
     .run = run_status,
 };

@@ -80,8 +80,7 @@ static int draw(const view *v, int64_t now_ms)
     bool good = true;
     if (v->c->json) draw_json(v, s, now_ms);
     else good = draw_people(v, s, now_ms);
-    if (fflush(stdout) || !good)
-        return cli_fail(v->c, CLI_FAILED, good ? "the output cannot be written" : "no memory");
+    if (fflush(stdout) || !good) return cli_fail(v->c, CLI_FAILED, good ? "the output cannot be written" : "no memory");
     return CLI_DONE;
 }
 
@@ -97,7 +96,7 @@ static void stop_listening(view *v, const char *why)
 
 /* At the node that has partition 0, whose channel carries them in a cluster; or at the primary. CLI_DONE also if that is away:
  * then it is tried again, unless there is only one server, ever. */
-static int hear(view *v, const survey *s)
+static int start_listening(view *v, const survey *s)
 {
     unsigned at = survey_owner(s, 0);
     char text[256];
@@ -140,7 +139,7 @@ static int follow_beats(view *v, bool *heard)
     bool moved = at < s->count && s->node[at].answers && !lk_host_same(&v->at, &s->host[at]);
     if (v->listening && !moved) return CLI_DONE;
     if (v->listening) stop_listening(v, "another server is the primary");
-    return hear(v, s);
+    return start_listening(v, s);
 }
 
 static int watch_fleet(view *v, int64_t until_ms)
@@ -181,7 +180,7 @@ static int watch_all(view *v)
         return cli_fail(v->c, s->status == LATCHKEY_CONFIG ? CLI_CONFIG : CLI_AWAY, "%s", s->error);
     if (!fleet_open(&v->h, s->config.prefix, s->config.database)) return cli_fail(v->c, CLI_FAILED, "no memory");
     int64_t ms = listen_ms(s);
-    int exit = hear(v, s);
+    int exit = start_listening(v, s);
     if (exit) return cli_fail(v->c, exit, "%s", v->unheard);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
@@ -233,7 +232,8 @@ const cli_command cli_top = {
     .arguments = "top [--once] [--seconds N]",
     .summary = "all nodes and instances at work, live",
     .help =
-        "The first table shows the nodes: one server; or the primary that the sentinels name, and its replicas; or each\n"
+        "The first table shows the nodes: one server; or the primary that the sentinels name, and its replicas; or "
+        "each\n"
         "primary of a cluster. Of each: its partitions, its sessions, the commands that it runs a second, how long a\n"
         "round trip takes, the memory that it uses, how far its replicas are behind, and the oldest lease that an\n"
         "instance has of it. A node that does not serve comes first, and says why; so does one of which an instance\n"
@@ -241,11 +241,13 @@ const cli_command cli_top = {
         "\n"
         "The second table shows each instance, by host, process and name, and the numbers in its beats (one every\n"
         "staleness_ms / 4, or / 2 while it is idle): requests, the share that L1 answered, misses and how long they\n"
-        "took, revocations and how long they took to arrive, the age of the oldest lease, how full L1 is, callers that\n"
+        "took, revocations and how long they took to arrive, the age of the oldest lease, how full L1 is, callers "
+        "that\n"
         "wait for Redis, errors. Rates are of the last second, times of the last five to ten seconds. The first line\n"
         "is all instances together: sums, and the worst of the times.\n"
         "\n"
-        "q or control-C ends it. Without a terminal it prints the tables each second, with --json an object. It follows\n"
+        "q or control-C ends it. Without a terminal it prints the tables each second, with --json an object. It "
+        "follows\n"
         "a failover. The instances are asked nothing; the Redis user needs +psubscribe, in a cluster +ssubscribe. An\n"
         "instance of an older version shows \"no numbers\".",
     .options = options,

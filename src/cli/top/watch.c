@@ -30,7 +30,7 @@ static void take_copy(survey *to, const survey *from)
     to->config.tls_context = NULL;
 }
 
-static void end_round(watch *w)
+static void publish_round(watch *w)
 {
     pthread_mutex_lock(&w->lock);
     take_copy(&w->newest, &w->asked);
@@ -55,7 +55,7 @@ static void *run_watch(void *of)
     watch *w = of;
     for (unsigned round = 0; !is_over(w); round++) {
         survey_ask(&w->asked, round % SELDOM == 0 || w->asked.partitions <= FEW);
-        end_round(w);
+        publish_round(w);
     }
     return NULL;
 }

@@ -167,7 +167,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_written_is_read),
-        cmocka_unit_test(test_nodes), cmocka_unit_test(test_it_fits),
+        cmocka_unit_test(test_nodes),
+        cmocka_unit_test(test_it_fits),
         cmocka_unit_test(test_unknown_numbers),
         cmocka_unit_test(test_nonsense_is_no_pulse),
         cmocka_unit_test(test_any_bytes),
