@@ -93,6 +93,8 @@ void nodes_each(nodes *n, void (*each)(void *context, unsigned i), void *context
 
 /* -------------------------------------------------------------------------------------------- of a cluster -- */
 
+enum { IMPATIENT_MS = 250 };
+
 typedef struct seeds {
     const char *url;
     int64_t patience_ms;
@@ -110,6 +112,8 @@ static void ask_seed(void *context, unsigned i)
     const lk_host *at = &s->config->seed[i];
     char where[112], text[160] = "";
     query *p = connect_host(s->url, at, s->patience_ms, &s->of[i].status, text, sizeof text);
+    lk_reply_free(s->of[i].map);
+    s->of[i].map = NULL;
     lk_reply *reply = p ? QUERY(p, "CLUSTER", "SLOTS") : NULL;
     lk_host_text(at, where, sizeof where);
     if (p && reply && reply->type == LK_REPLY_ERROR) s->of[i].status = lk_error_status(reply, text, sizeof text);
@@ -123,34 +127,34 @@ static void ask_seed(void *context, unsigned i)
     free(p);
 }
 
-/* The map of the first listed node that has one. All are asked at once. */
+static bool take_map(nodes *n, seeds *s, unsigned i)
+{
+    n->asked = s->config->seed[i];
+    if (!s->of[i].map || !lk_slots_read(&n->slots, s->of[i].map, &n->asked)) return false;
+    n->answer = s->of[i].map;
+    s->of[i].map = NULL;
+    return true;
+}
+
+/* The map of the first listed node that has one: one after the other, with little patience, so that one that hangs costs
+ * little; and if none is as quick, all at once. */
 static int ask_slots(const char *url, int64_t patience_ms, const lk_config *config, nodes *n, char *error,
                      size_t error_size)
 {
-    int status = LATCHKEY_UNAVAILABLE;
+    bool known = false;
     seeds *s = calloc(1, sizeof *s);
     if (!s) return LATCHKEY_NO_MEMORY;
-    s->url = url;
+    *s = (seeds){.url = url, .patience_ms = IMPATIENT_MS, .config = config};
+    for (unsigned i = 0; i < config->seeds && !known; i++) {
+        ask_seed(s, i);
+        known = take_map(n, s, i);
+    }
     s->patience_ms = patience_ms;
-    s->config = config;
-    at_once(config->seeds, ask_seed, s);
-    snprintf(error, error_size, "the listed nodes do not say which node has which slot");
-    for (unsigned i = 0; i < config->seeds; i++) {
-        lk_reply *map = s->of[i].map;
-        n->asked = config->seed[i];
-        if (status && map && lk_slots_read(&n->slots, map, &config->seed[i])) {
-            status = LATCHKEY_OK;
-            n->answer = map;
-            n->slots.asked = &n->asked;
-            break;
-        }
-    }
-    for (unsigned i = 0; i < config->seeds; i++) {
-        if (s->of[i].map != n->answer) lk_reply_free(s->of[i].map);
-        if (!status || !s->of[i].status) continue;
-        status = s->of[i].status;
-        snprintf(error, error_size, "%s", s->of[i].error);
-    }
+    if (!known) at_once(config->seeds, ask_seed, s);
+    for (unsigned i = 0; i < config->seeds && !known; i++) known = take_map(n, s, i);
+    int status = known ? LATCHKEY_OK : s->of[0].status ? s->of[0].status : LATCHKEY_UNAVAILABLE;
+    if (!known) snprintf(error, error_size, "%s", *s->of[0].error ? s->of[0].error : "CLUSTER SLOTS is not understood");
+    for (unsigned i = 0; i < config->seeds; i++) lk_reply_free(s->of[i].map);
     free(s);
     return status;
 }
