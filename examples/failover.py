@@ -104,6 +104,19 @@ def request(connection, method, path, cookie=None):
     return response.status, (response.headers["Set-Cookie"] or "").partition(";")[0]
 
 
+def make_sessions(server, count):
+    """Logins, every second of them logged out again: the cookie of each, and whether its session lives."""
+    connection, sessions = server.connect(), []
+    for user in range(count):
+        status, cookie = request(connection, "POST", f"/login?user={1000 + user}")
+        if status != 200:
+            wrong(f"a login was answered {status}")
+        if user % 2:
+            request(connection, "POST", "/logout", cookie)
+        sessions.append((cookie, user % 2 == 0))
+    return sessions
+
+
 class Load(threading.Thread):
     """Asks one server for one session after the other. `alive` says what the answer must be, where there is one."""
 
@@ -128,6 +141,20 @@ class Load(threading.Thread):
                 if self.stop:
                     return
                 time.sleep(0.001)
+
+
+def start_loads(servers, sessions, began):
+    loads = [Load(server, sessions, began) for server in servers]
+    for load in loads:
+        load.start()
+    return loads
+
+
+def end_loads(loads):
+    for load in loads:
+        load.stop = True
+    for load in loads:
+        load.join()
 
 
 def picture(loads, events, zero, after_s=AFTER_S):
@@ -170,22 +197,13 @@ def failover(program, directory):
     say(f"A, B   {url}")
 
     step(3, f"{SESSIONS} logins, half of them logged out again")
-    connection, sessions = a.connect(), []
-    for user in range(SESSIONS):
-        status, cookie = request(connection, "POST", f"/login?user={1000 + user}")
-        if status != 200:
-            wrong(f"a login was answered {status}")
-        if user % 2:
-            request(connection, "POST", "/logout", cookie)
-        sessions.append((cookie, user % 2 == 0))
+    sessions = make_sessions(a, SESSIONS)
     wait_for("the replicas have them", lambda: ask(servers[0].port, "WAIT", 2, 1000) == "2")
     say("every second request from here on shows the cookie of a session that was logged out")
 
     step(4, "kill -9 of the primary, under load")
     began = time.monotonic()
-    loads = [Load(server, sessions, began) for server in (a, b)]
-    for load in loads:
-        load.start()
+    loads = start_loads((a, b), sessions, began)
     time.sleep(BEFORE_S)
     servers[0].process.kill()
     killed = time.monotonic() - began
@@ -196,10 +214,7 @@ def failover(program, directory):
     wait_for("the sentinels name another", another)
     named = time.monotonic() - began
     time.sleep(max(0, BEFORE_S + AFTER_S - (time.monotonic() - began)))
-    for load in loads:
-        load.stop = True
-    for load in loads:
-        load.join()
+    end_loads(loads)
     picture(loads, [(killed, "the primary is killed"), (named, "the sentinels name another")], killed)
 
     step(5, "What was seen")
@@ -210,21 +225,21 @@ def failover(program, directory):
     say("a new login on A is known to B: both are with the new primary")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(story, about):
+    """`story(program, directory)`, with what it started ended and its directory removed."""
+    parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--server", required=True, metavar="PROGRAM")
     arguments = parser.parse_args()
     directory = tempfile.mkdtemp(prefix="latchkey-")
     try:
-        failover(arguments.server, directory)
+        story(arguments.server, directory)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (OSError, http.client.HTTPException) as error:
+        sys.exit(f"\nquickstart: no answer: {error!r}")
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except (OSError, http.client.HTTPException) as error:
-        sys.exit(f"\nquickstart: no answer: {error!r}")
+    main(failover, __doc__)

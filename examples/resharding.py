@@ -5,14 +5,10 @@ Starts a Redis Cluster of six nodes (three primaries, a replica for each) and tw
 this one. Every answer is checked: a session that was logged out is refused throughout, one that lives is never refused. The first
 wrong answer ends the run with status 1.
 """
-import argparse
-import http.client
-import shutil
-import sys
-import tempfile
 import time
 
-from failover import BEFORE_S, LOOK_S, Load, Redis, Server, ask, free_port, judge, picture, request, say, step, wait_for, wrong
+from failover import (BEFORE_S, LOOK_S, Redis, Server, ask, end_loads, free_port, judge, main, make_sessions, picture, request, say,
+                      start_loads, step, wait_for, wrong)
 
 SESSIONS, MOVED, AFTER_S, SLOTS, NODE_TIMEOUT_MS = 300, 2000, 14, 16384, 1000
 
@@ -67,14 +63,7 @@ def reshard(program, directory):
     say(f"A, B   {url}")
 
     step(3, f"{SESSIONS} logins on all primaries, half of them logged out again")
-    connection, sessions = a.connect(), []
-    for user in range(SESSIONS):
-        status, cookie = request(connection, "POST", f"/login?user={1000 + user}")
-        if status != 200:
-            wrong(f"a login was answered {status}")
-        if user % 2:
-            request(connection, "POST", "/logout", cookie)
-        sessions.append((cookie, user % 2 == 0))
+    sessions = make_sessions(a, SESSIONS)
     wait_for("the replicas have them", lambda: all(ask(node.port, "WAIT", 1, 1000) == "1" for node in nodes[:3]))
     for node in nodes[:3]:
         say(f"127.0.0.1:{node.port}: {ask(node.port, 'DBSIZE')} keys")
@@ -82,9 +71,7 @@ def reshard(program, directory):
 
     step(4, "Every partition of the first primary moves to the second, then the third is killed, under load")
     began = time.monotonic()
-    loads = [Load(server, sessions, began) for server in (a, b)]
-    for load in loads:
-        load.start()
+    loads = start_loads((a, b), sessions, began)
     time.sleep(BEFORE_S)
     moving = time.monotonic() - began
     slots = slots_in_use(nodes[0])
@@ -99,10 +86,7 @@ def reshard(program, directory):
     serves = time.monotonic() - began
     after_s = max(AFTER_S, serves + 4 - BEFORE_S)
     time.sleep(max(0, BEFORE_S + after_s - (time.monotonic() - began)))
-    for load in loads:
-        load.stop = True
-    for load in loads:
-        load.join()
+    end_loads(loads)
     picture(loads, [(moving, f"{len(slots)} slots begin to move"), (moved, "they have moved"), (killed, "a primary is killed"),
                     (serves, "its replica serves")], moving, after_s)
 
@@ -117,21 +101,5 @@ def reshard(program, directory):
     say("new logins on A are known to B, on all nodes")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--server", required=True, metavar="PROGRAM")
-    arguments = parser.parse_args()
-    directory = tempfile.mkdtemp(prefix="latchkey-")
-    try:
-        reshard(arguments.server, directory)
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except (OSError, http.client.HTTPException) as error:
-        sys.exit(f"\nquickstart: no answer: {error!r}")
+    main(reshard, __doc__)

@@ -1,12 +1,8 @@
 /* latchkey_get_fields: some fields of a session, without reading the others. latchkey_record_version: see
  * field_version.h. */
-#include "session/touch.h"
-#include "session/read_record.h"
+#include "api/load.h"
 #include "base/argument.h"
-#include "session/begin.h"
-#include "session/lifetime.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 /* The entry binds all key material together, so all of it has to be read. */
@@ -48,24 +44,10 @@ int latchkey_get_fields(latchkey *lk, const char *token, size_t token_len, const
     if (!out) return lk_bad_argument("get_fields: out is NULL");
     if (!lk_field_names_good(names, count))
         return lk_bad_argument("get_fields: names: up to 256 of 2 to 64 characters of [A-Za-z0-9._:-] are expected");
-    lk_token parsed;
-    lk_judged judged;
-    LK_VISIT(visit);
-    int status = lk_begin(lk, token, token_len, &parsed, &visit);
-    if (status) return status;
     const lk_want all = {0}, some = {.names = names, .count = count};
-    latchkey_record *record = calloc(1, sizeof *record);
-    status = record ? lk_load_vouched(lk, &parsed, names_keys(names, count) ? &all : &some, visit.deadline_ms, &judged,
-                                      &record->fields)
-                    : LATCHKEY_NO_MEMORY;
-    if (!status) {
-        choose(record->fields, names, count);
-        if (judged.touch_due) lk_session_touch(lk, parsed.partition, &judged.record);
-        record->entry = lk_session_entry(&judged);
-        if (parsed.foreign) record->entry.flags |= LATCHKEY_FLAG_RENEW;
-        *out = record;
-    } else free(record);
-    lk_wipe(&parsed, sizeof parsed);
+    LK_VISIT(visit);
+    int status = lk_load_record(lk, token, token_len, names_keys(names, count) ? &all : &some, &visit, out);
+    if (!status) choose((*out)->fields, names, count);
     return status;
 }
 

@@ -1,32 +1,25 @@
 /* latchkey_load, and what can be read from a record: the whole session, with its key material, from Redis. */
+#include "api/load.h"
 #include "session/touch.h"
 #include "session/begin.h"
 #include "base/argument.h"
 
-#include "session/read_record.h"
 #include "session/lifetime.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-int latchkey_load(latchkey *lk, const char *token, size_t token_len, latchkey_record **out)
+int lk_load_record(latchkey *lk, const char *token, size_t token_len, const lk_want *want, lk_visit *visit,
+                   latchkey_record **out)
 {
-    if (out) *out = NULL;
-    else return lk_bad_argument("load: out is NULL");
     lk_token parsed;
     lk_judged judged;
-    LK_VISIT(visit);
-    int status = lk_begin(lk, token, token_len, &parsed, &visit);
+    int status = lk_begin(lk, token, token_len, &parsed, visit);
     if (status) return status;
     latchkey_record *record = calloc(1, sizeof *record);
-    status = record ? lk_load_vouched(lk, &parsed, &(lk_want){0}, visit.deadline_ms, &judged, &record->fields)
-                    : LATCHKEY_NO_MEMORY;
+    status =
+        record ? lk_load_vouched(lk, &parsed, want, visit->deadline_ms, &judged, &record->fields) : LATCHKEY_NO_MEMORY;
     if (!status) {
-        uint64_t bytes = LK_RECORD_SIZE;
-        for (size_t i = 0; i + 1 < record->fields->count; i += 2) /* x and the name of v are the library's own */
-            if (record->fields->item[i]->size > 1)
-                bytes += record->fields->item[i]->size + record->fields->item[i + 1]->size;
-        lk_histogram_add(&lk->counters.session_bytes, bytes);
         if (judged.touch_due) lk_session_touch(lk, parsed.partition, &judged.record);
         record->entry = lk_session_entry(&judged);
         if (parsed.foreign) record->entry.flags |= LATCHKEY_FLAG_RENEW;
@@ -34,6 +27,21 @@ int latchkey_load(latchkey *lk, const char *token, size_t token_len, latchkey_re
     } else free(record);
     lk_wipe(&parsed, sizeof parsed);
     return status;
+}
+
+int latchkey_load(latchkey *lk, const char *token, size_t token_len, latchkey_record **out)
+{
+    if (out) *out = NULL;
+    else return lk_bad_argument("load: out is NULL");
+    LK_VISIT(visit);
+    int status = lk_load_record(lk, token, token_len, &(lk_want){0}, &visit, out);
+    if (status) return status;
+    const lk_reply *fields = (*out)->fields;
+    uint64_t bytes = LK_RECORD_SIZE;
+    for (size_t i = 0; i + 1 < fields->count; i += 2) /* x and the name of v are the library's own */
+        if (fields->item[i]->size > 1) bytes += fields->item[i]->size + fields->item[i + 1]->size;
+    lk_histogram_add(&lk->counters.session_bytes, bytes);
+    return LATCHKEY_OK;
 }
 
 const latchkey_entry *latchkey_record_entry(const latchkey_record *record) { return record ? &record->entry : NULL; }

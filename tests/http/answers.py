@@ -7,16 +7,12 @@
 Several cookies of one name, tokens of another store, data that would break out of JSON, a logout while Redis is away.
 Nothing here depends on how fast the machine is.
 """
-import argparse
 import json
 import os
-import shutil
 import subprocess
-import sys
-import tempfile
 import time
 
-from load import Client, Failed, Stage, check, wait_for
+from load import Client, check, perform, wait_for
 
 SECRET = "secret-secret-secret-"
 FOREIGN = "foreign_until_ms=4102444800000"
@@ -202,29 +198,5 @@ SCENES = [(name, scene, kind) for kind in ("threaded", "evented")
 SCENES += [("given-up", scene_given_up, "threaded")]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("build")
-    parser.add_argument("--only", default="", help="scenes whose KIND NAME begins so, for example \"evented data\"")
-    args = parser.parse_args()
-    directory = tempfile.mkdtemp(prefix="latchkey-http-")
-    code = 0
-    try:
-        stage = Stage(os.path.abspath(args.build), directory, 0)
-        chosen = [scene for scene in SCENES if f"{scene[2]} {scene[0]}".startswith(args.only)]
-        check(chosen, f"no scene is named {args.only}")
-        for name, scene, kind in chosen:
-            began = time.monotonic()
-            said = scene(stage, kind)
-            print(f"{kind} {name}: {said}; {time.monotonic() - began:.1f} s", flush=True)
-    except Failed as failure:
-        print(f"answers.py: WRONG: {failure}", file=sys.stderr)
-        code = 1
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-    sys.stdout.flush()
-    os._exit(code)  # our children end with us
-
-
 if __name__ == "__main__":
-    main()
+    perform(__doc__, SCENES, None)

@@ -477,29 +477,33 @@ SCENES += [("misses", scene_misses, "evented"), ("workers", scene_workers, "even
            ("worker-dies", scene_worker_dies, "evented"), ("misses", scene_misses, "threaded")]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+def perform(about, scenes, seconds):
+    """The scenes of a program, or those that --only names. `seconds`: the least that a load lasts; None: there is none."""
+    me = os.path.basename(sys.argv[0])
+    parser = argparse.ArgumentParser(description=about.partition("\n")[0])
     parser.add_argument("build")
-    parser.add_argument("--seconds", type=float, default=3, help="the least that a load lasts")
-    parser.add_argument("--only", default="", help="scenes whose KIND NAME begins so, for example \"evented busy\"")
+    if seconds is not None:
+        parser.add_argument("--seconds", type=float, default=seconds, help="the least that a load lasts")
+    parser.add_argument("--only", default="", help="scenes whose KIND NAME begins so, for example \"evented data\"")
     args = parser.parse_args()
     directory = tempfile.mkdtemp(prefix="latchkey-http-")
     code = 0
     try:
-        stage = Stage(os.path.abspath(args.build), directory, args.seconds)
-        chosen = [scene for scene in SCENES if f"{scene[2]} {scene[0]}".startswith(args.only)]
+        stage = Stage(os.path.abspath(args.build), directory, 0 if seconds is None else args.seconds)
+        chosen = [scene for scene in scenes if f"{scene[2]} {scene[0]}".startswith(args.only)]
         check(chosen, f"no scene is named {args.only}")
         for name, scene, kind in chosen:
             began = time.monotonic()
             said = scene(stage, kind)
             print(f"{kind} {name}: {said}; {time.monotonic() - began:.1f} s", flush=True)
     except Failed as failure:
-        print(f"load.py: WRONG: {failure}", file=sys.stderr)
+        print(f"{me}: WRONG: {failure}", file=sys.stderr)
         code = 1
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+    sys.stdout.flush()
     os._exit(code)  # threads of a scene that failed may still wait; our children end with us
 
 
 if __name__ == "__main__":
-    main()
+    perform(__doc__, SCENES, 3)

@@ -3,37 +3,14 @@
  * A slot moves to another node while instances use it: hits go on, misses wait, what writes is done or says that it is not;
  * and what was revoked is never admitted again.
  */
-#include "nodes_kit.h"
+#include "three_nodes.h"
 #include "threads.h"
 
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { NODES = 3, LENGTH = LATCHKEY_TOKEN_LENGTH, USER = 1 };
-
-static cluster *nodes;
-
-static int start_nodes(void **state)
-{
-    (void)state;
-    nodes = cluster_start(&(cluster_plan){.primaries = NODES});
-    return 0;
-}
-
-static int end_nodes(void **state)
-{
-    (void)state;
-    cluster_end(nodes);
-    return 0;
-}
-
-static int clean_nodes(void **state)
-{
-    (void)state;
-    flush_nodes(nodes);
-    return 0;
-}
+enum { LENGTH = LATCHKEY_TOKEN_LENGTH, USER = 1 };
 
 /* Where the user's partition is, and where it is going to. */
 typedef struct journey {
@@ -305,7 +282,6 @@ static void test_C_an_OK_is_for_good(void **state)
 
 int main(void)
 {
-#define ON_NODES(name) cmocka_unit_test_setup_teardown(name, clean_nodes, handle_close_all)
     const struct CMUnitTest tests[] = {
         ON_NODES(test_hits_go_on_and_misses_wait), ON_NODES(test_a_moved_slot_is_served_at_once),
         ON_NODES(test_submitted_misses_wait),      ON_NODES(test_BC_writes_wait_for_the_end),

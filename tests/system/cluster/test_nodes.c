@@ -2,36 +2,13 @@
  *
  * Each verb on a cluster of three primaries, for sessions of every node.
  */
-#include "nodes_kit.h"
+#include "three_nodes.h"
 
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { NODES = 3, LENGTH = LATCHKEY_TOKEN_LENGTH };
-
-static cluster *nodes;
-
-static int start_nodes(void **state)
-{
-    (void)state;
-    nodes = cluster_start(&(cluster_plan){.primaries = NODES});
-    return 0;
-}
-
-static int end_nodes(void **state)
-{
-    (void)state;
-    cluster_end(nodes);
-    return 0;
-}
-
-static int clean_nodes(void **state)
-{
-    (void)state;
-    flush_nodes(nodes);
-    return 0;
-}
+enum { LENGTH = LATCHKEY_TOKEN_LENGTH };
 
 static void change(latchkey *lk, const char *token)
 {
@@ -326,7 +303,6 @@ static void test_every_node_is_tried_at_open(void **state)
 
 int main(void)
 {
-#define ON_NODES(name) cmocka_unit_test_setup_teardown(name, clean_nodes, handle_close_all)
     const struct CMUnitTest tests[] = {
         ON_NODES(test_each_verb_on_each_node),
         ON_NODES(test_limits),

@@ -537,17 +537,25 @@ static void end_load(crew *c, pressure *l)
     assert_int_equal(l->refused_alive, 0);
 }
 
+/* Two handles, and sessions that all replicas have. */
+static void open_two(stage *s, const char *options, latchkey *lk[2], char (*tokens)[LATCHKEY_TOKEN_SIZE])
+{
+    *s = set_up();
+    for (int i = 0; i < 2; i++) lk[i] = open_on(s, options);
+    fill(lk[0], tokens);
+    wait_for(redis_integer(s->server[0], "WAIT 2 100") == 2);
+}
+
 /* SENTINEL FAILOVER leaves the old primary alive, as a primary, for 11 s: nobody may stay with it. */
 static void test_C_a_planned_failover_is_followed_at_once(void **state)
 {
     (void)state;
     static char tokens[SESSIONS][LATCHKEY_TOKEN_SIZE];
     char more[LATCHKEY_TOKEN_SIZE];
-    stage s = set_up();
-    latchkey *lk = open_on(&s, "staleness_ms=1000&deadline_ms=1000"),
-             *other = open_on(&s, "staleness_ms=1000&deadline_ms=1000");
-    fill(lk, tokens);
-    wait_for(redis_integer(s.server[0], "WAIT 2 100") == 2);
+    stage s;
+    latchkey *both[2];
+    open_two(&s, "staleness_ms=1000&deadline_ms=1000", both, tokens);
+    latchkey *lk = both[0], *other = both[1];
     pressure l;
     crew *c = begin_load(&l, other, tokens);
     redis_do(s.sentinel[0], "SENTINEL FAILOVER mymaster");
@@ -571,11 +579,10 @@ static void test_A_B_a_dead_primary_is_left(void **state)
 {
     (void)state;
     static char tokens[SESSIONS][LATCHKEY_TOKEN_SIZE];
-    stage s = set_up();
-    latchkey *lk = open_on(&s, "staleness_ms=1000&deadline_ms=500"),
-             *other = open_on(&s, "staleness_ms=1000&deadline_ms=500");
-    fill(lk, tokens);
-    wait_for(redis_integer(s.server[0], "WAIT 2 100") == 2);
+    stage s;
+    latchkey *both[2];
+    open_two(&s, "staleness_ms=1000&deadline_ms=500", both, tokens);
+    latchkey *lk = both[0], *other = both[1];
     pressure l;
     crew *c = begin_load(&l, other, tokens);
     patience(&s, 500);
@@ -609,11 +616,10 @@ static void test_C_a_primary_that_stood_still_is_not_believed(void **state)
 {
     (void)state;
     static char tokens[SESSIONS][LATCHKEY_TOKEN_SIZE];
-    stage s = set_up();
-    latchkey *lk = open_on(&s, "staleness_ms=1000&deadline_ms=500"),
-             *other = open_on(&s, "staleness_ms=1000&deadline_ms=500");
-    fill(lk, tokens);
-    wait_for(redis_integer(s.server[0], "WAIT 2 100") == 2);
+    stage s;
+    latchkey *both[2];
+    open_two(&s, "staleness_ms=1000&deadline_ms=500", both, tokens);
+    latchkey *lk = both[0], *other = both[1];
     patience(&s, 500);
     redis_freeze(s.server[0]);
     redis *now = await_another(&s, s.server[0]);
