@@ -36,7 +36,11 @@ static bool send_refresh(lk_link *link, unsigned place)
  *
  *   PEXPIRE s:<selector> idle_ms GT   ZADD a XX GT now <selector>   (PEXPIRE a ...)   PEXPIRE u:<user> idle_ms + 1 s GT
  *
- * The partition's index is prolonged for longer than one touch needs, so that the next touches need not do it. */
+ * The partition's index is prolonged for longer than one touch needs, so that the next touches need not do it.
+ *
+ * In a cluster, keys of a slot that moves are at two nodes, so one command may do its work and the next one be refused.
+ * The session's own is sent last, once the user's index lives longer: else that would end before the session, and
+ * latchkey_revoke_user would not find it. */
 enum { SLACK_MS = 1000 };
 
 typedef struct plain_touch {
@@ -66,27 +70,35 @@ static bool prepare_touch(lk_link *link, const lk_touch *t, int64_t now_us, plai
     return true;
 }
 
+static bool send_session(lk_link *link, uint32_t tag, const plain_touch *p)
+{
+    const lk_span words[4] = {{"PEXPIRE", 7}, lk_word(p->session), lk_word(p->idle), {"GT", 2}};
+    return lk_conn_send(&link->conn[LK_LINK_COMMANDS], tag, words, 4);
+}
+
 static bool send_touch(lk_link *link, unsigned place, const plain_touch *p)
 {
     lk_conn *conn = &link->conn[LK_LINK_COMMANDS];
     const lk_span gt = {"GT", 2}, pexpire = {"PEXPIRE", 7},
                   selector = {link->job[place].touch.selector, LATCHKEY_SELECTOR_LENGTH};
-    lk_span session[] = {pexpire, lk_word(p->session), lk_word(p->idle), gt};
     lk_span used[] = {{"ZADD", 4}, lk_word(p->activity), {"XX", 2}, gt, lk_word(p->used_at), selector};
     lk_span activity[] = {pexpire, lk_word(p->activity), lk_word(p->longer), gt};
     lk_span user[] = {pexpire, lk_word(p->user), lk_word(p->user_idle), gt};
+    if (link->job[place].indexed) return send_session(link, TAG_JOB + place, p);
     lk_count(link->counters, LK_L2_WRITES, 1);
-    return lk_conn_send(conn, TAG_VALUE + place, session, 4) && lk_conn_send(conn, TAG_INDEXED, used, 6) &&
-           (!p->prolongs || lk_conn_send(conn, TAG_INDEXED, activity, 4)) &&
+    return (link->config->cluster || send_session(link, TAG_VALUE + place, p)) &&
+           lk_conn_send(conn, TAG_INDEXED, used, 6) && (!p->prolongs || lk_conn_send(conn, TAG_INDEXED, activity, 4)) &&
            lk_conn_send(conn, TAG_JOB + place, user, 4);
 }
 
-/* Was that all? False: a script has to do it, or it failed, and *status says why. */
-static bool touched(lk_link *link, lk_job *job, const lk_reply *user, int *status)
+static bool is_one(const lk_reply *reply) { return reply->type == LK_REPLY_INTEGER && reply->integer == 1; }
+
+/* Was that all? False: a script has to do it, or it failed, and *status says why. There is one reply in a cluster: the
+ * session's, or the user's, which was not 1. */
+static bool touched(lk_link *link, const lk_job *job, const lk_reply *reply, int *status)
 {
-    const lk_reply *session = job->value, *refused = user->type == LK_REPLY_ERROR ? user : session;
-    bool done = session->type == LK_REPLY_INTEGER && session->integer == 1 && user->type == LK_REPLY_INTEGER &&
-                user->integer == 1;
+    const lk_reply *first = job->value, *refused = first && reply->type != LK_REPLY_ERROR ? first : reply;
+    bool done = is_one(reply) && (!first || is_one(first));
     if (done || refused->type != LK_REPLY_ERROR) return done;
     bool old = strstr(refused->text, "wrong number of arguments") || strstr(refused->text, "Unsupported option");
     link->scripts_alone |= old;
@@ -165,6 +177,11 @@ void lk_link_take_job(lk_link *link, unsigned place, const lk_reply *reply, int6
         return;
     }
     if (job->kind == LK_JOB_TOUCH && !job->by_script) {
+        if (link->config->cluster && !job->indexed && is_one(reply)) {
+            job->indexed = true;
+            if (!send_job(link, place, now_ms * 1000)) lk_link_no_memory(link, now_ms);
+            return;
+        }
         if (touched(link, job, reply, &status)) {
             link->l1.touched(link->l1.context, job, link->handshake[0].incarnation);
             lk_link_end_job(link, job, LATCHKEY_OK);

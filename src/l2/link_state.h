@@ -40,12 +40,13 @@ typedef struct lk_job {
     bool proven;          /* of a touch: `of` also holds the hash of the verifier, of a token that matched as a whole */
     lk_touch touch;       /* of a touch */
     bool by_script;       /* of a touch: plain commands cannot do it; set by the link */
-    bool looks;           /* and they were tried: something is not as it should be */
-    bool whole_script;    /* Redis did not know the script by its SHA-1; set by the link */
-    uint64_t meetings;    /* the link's number when a revocation was sent */
-    lk_vouch vouch;       /* of a touch: what was noted before it was sent */
-    void *item;           /* of a refresh: the host's own pointer */
-    lk_reply *value;      /* of a refresh and a touch: the first reply, while the last one is awaited */
+    bool indexed;      /* of a touch in a cluster: the user's index lives longer now, and the session's key is next */
+    bool looks;        /* and they were tried: something is not as it should be */
+    bool whole_script; /* Redis did not know the script by its SHA-1; set by the link */
+    uint64_t meetings; /* the link's number when a revocation was sent */
+    lk_vouch vouch;    /* of a touch: what was noted before it was sent */
+    void *item;        /* of a refresh: the host's own pointer */
+    lk_reply *value;   /* of a refresh and a touch: the first reply, while the last one is awaited */
 } lk_job;
 
 /* What happens in L1, and what L1 is asked. The handle sets it (open.c); it is called in the link's thread. */

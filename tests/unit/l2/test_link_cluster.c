@@ -636,6 +636,17 @@ static void jobs_in_a_slot_that_moves(void **state)
     model_expect(m, "= done " C " -3\n", "= done " C " -3\n", "= done " C " -3\n", "= done " C " -3\n",
                  "= done " C " -3\n", "= done " C " -3\n", NULL);
     assert_false(model_saw(m, "= purge") || model_saw(m, "= touched"));
+    /* Nor does the session live longer than the index that names it. */
+    assert_false(model_saw(m, "PEXPIRE lk:{1}:s:"));
+    m->elsewhere[1] = NULL;
+    model_job(m, LK_JOB_TOUCH, 1, C);
+    lk_job *job = &m->jobs[(m->job_first + m->job_count - 1) % MODEL_JOBS_MAX];
+    job->touch = (lk_touch){.partition = 1, .idle_ms = 60000, .expires_at_ms = INT64_C(9999999999999)};
+    memcpy(job->touch.selector, C, LATCHKEY_SELECTOR_LENGTH);
+    model_tick(m, 1);
+    model_run(m);
+    model_expect(m, "0 PEXPIRE lk:{1}:u:0 61000 GT\n", "0 PEXPIRE lk:{1}:s:" C " 60000 GT\n", "= touched " C,
+                 "= done " C " 0\n", NULL);
     assert_int_equal(m->link.state, LK_LINK_UP);
     model_close(m);
 }
