@@ -65,8 +65,15 @@ class Cluster:
         return sorted(((first, last, by_port[owner[1]]) for first, last, owner, *_ in node.command('CLUSTER', 'SLOTS')),
                       key=lambda part: part[0])
 
+    @staticmethod
+    def epochs(node):
+        """Of each node that has slots, as this node sees it. Who does not know the epoch of an owner may still take an older word
+        on who owns a slot."""
+        lines = map(str.split, node.command('CLUSTER', 'NODES').splitlines())
+        return {words[0]: words[6] for words in lines if len(words) > 8 and 'fail' not in words[2]}
+
     def agrees(self):
-        maps = [self.map_of(node) for node in self.running()]
+        maps = [(self.map_of(node), self.epochs(node)) for node in self.running()]
         return all(one == maps[0] for one in maps) and all(
             'cluster_state:ok' in node.command('CLUSTER', 'INFO') for node in self.running())
 

@@ -255,7 +255,7 @@ class Sentinel(Redis):
         if not os.path.exists(conf):
             with open(conf, 'w', encoding='ascii') as file:
                 file.write(f'sentinel monitor mymaster {self.primary.host} {self.primary.port} 2\n'
-                           'sentinel down-after-milliseconds mymaster 60000\nsentinel failover-timeout mymaster 1000\n'
+                           'sentinel down-after-milliseconds mymaster 60000\nsentinel failover-timeout mymaster 5000\n'
                            'sentinel auth-user mymaster watcher\nsentinel auth-pass mymaster watcher\n')
         fixed = ['--port', str(self.port), '--bind', self.host, '--unixsocket', self.path, '--dir', self.directory,
                  '--logfile', os.path.join(self.directory, 'log')]

@@ -9,10 +9,10 @@
 
 static int is_running(const cluster *c, int node) { return c->node[node]->pid > 0 && !c->frozen[node]; }
 
-static int by_port(const cluster *c, long long port)
+static int by_id(const cluster *c, const char *id)
 {
     for (int i = 0; i < c->count; i++)
-        if (c->node[i]->port == port) return i;
+        if (strncmp(c->id[i], id, 40) == 0) return i;
     return -1;
 }
 
@@ -26,7 +26,7 @@ static int look(cluster *c, int node, signed char owner[CLUSTER_SLOTS])
         redisReply **range = reply->element[i]->element;
         redisReply **primary = range[2]->element;
         whole &= c->count == 1 || (primary[0]->str && *primary[0]->str);
-        int who = by_port(c, primary[1]->integer);
+        int who = by_id(c, primary[2]->str);
         for (long long slot = range[0]->integer; slot <= range[1]->integer; slot++) owner[slot] = (signed char)who;
     }
     freeReplyObject(reply);
@@ -40,14 +40,33 @@ static int says(redis *at, const char *line)
     return strstr(text, line) != NULL;
 }
 
+/* The epochs of the owners, as this node sees them. Who does not know that of an owner may still take an older word on who
+ * owns a slot. */
+static void look_at_epochs(cluster *c, int node, long long epoch[CLUSTER_NODES_MAX])
+{
+    memset(epoch, 0, CLUSTER_NODES_MAX * sizeof *epoch);
+    redisReply *reply = redis_command(c->node[node], "CLUSTER NODES");
+    for (char *rest = reply->str, *line; rest && (line = strsep(&rest, "\n"));) {
+        char flags[64];
+        int slots = 0, who = by_id(c, line);
+        long long number;
+        if (sscanf(line, "%*s %*s %63s %*s %*s %*s %lld %*s %n", flags, &number, &slots) != 2 || who < 0) continue;
+        if (slots && line[slots] && !strstr(flags, "fail")) epoch[who] = number + 1;
+    }
+    freeReplyObject(reply);
+}
+
 int cluster_agrees(cluster *c)
 {
     static signed char first[CLUSTER_SLOTS], other[CLUSTER_SLOTS];
+    long long epoch[2][CLUSTER_NODES_MAX];
     int seen = 0;
     for (int i = 0; i < c->count; i++) {
         if (!is_running(c, i)) continue;
         if (!says(c->node[i], "cluster_state:ok") || !look(c, i, seen ? other : first)) return 0;
-        if (seen && memcmp(first, other, sizeof first) != 0) return 0;
+        look_at_epochs(c, i, epoch[seen]);
+        if (seen && (memcmp(first, other, sizeof first) != 0 || memcmp(epoch[0], epoch[1], sizeof epoch[0]) != 0))
+            return 0;
         seen = 1;
     }
     return seen;

@@ -41,7 +41,7 @@ int cluster_add(cluster *c);  /* one more primary, without slots. Returns its nu
 /* One more replica, of that node; returns its number when it holds what the primary holds. */
 int cluster_add_replica(cluster *c, int primary);
 
-/* Do all nodes that are running name the same owner for every slot, and call the state ok? */
+/* Do all nodes that are running name the same owner for every slot, with the same epoch, and call the state ok? */
 int cluster_agrees(cluster *c);
 void cluster_await(cluster *c); /* waits until they do */
 /* Waits until they do, and this node owns the slot. */

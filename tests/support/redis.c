@@ -218,7 +218,7 @@ redis *redis_start_sentinel(redis *primary, int quorum, const char *settings)
     char file[2048];
     snprintf(file, sizeof file,
              "%s\nsentinel monitor mymaster %s %d %d\nsentinel down-after-milliseconds mymaster 60000\n"
-             "sentinel failover-timeout mymaster 1000\n",
+             "sentinel failover-timeout mymaster 5000\n",
              settings ? settings : "",
              settings && strstr(settings, "announce-hostnames yes") ? "localhost" : "127.0.0.1", primary->port, quorum);
     const char *none[] = {NULL};
