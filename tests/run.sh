@@ -327,8 +327,16 @@ piece_hiredis() {
         system_fields system_submit || :
 }
 piece_valkey() {
-    step "Valkey 8: the system tests" sh tests/package/valkey.sh "$build/gcc" "$build/valkey" --parallel "$parallel" -R \
-        '^system_(life|fields|sections|users|access|changes|rotation|everyone|replay|incarnation|limits|keys|foreign|seal|events|servers)$' || :
+    valkey='life|fields|sections|users|access|changes|rotation|everyone|replay|incarnation|limits|keys|foreign|seal|events|servers|scripts|map|moving'
+    rows='--row cluster-numbers --row cluster-failover'
+    [ -z "$long" ] || {
+        valkey="$valkey|starter|shards|nodes|owners|asking|storm|lost_node|sentinel"
+        rows=--long
+    }
+    step "Valkey 8: the system tests" sh tests/package/valkey.sh "$build/valkey" ctest --test-dir "$build/gcc" --output-on-failure \
+        --parallel "$parallel" -R "^system_($valkey)\$" || :
+    step "Valkey 8: faults of a cluster" sh tests/package/valkey.sh "$build/valkey" sh tests/faults/run.sh \
+        --build "$build/gcc/tests/faults" --out "$build/valkey/faults" $rows || :
 }
 piece_bare() { step "README.md's commands in a bare Debian" sh tests/package/bare.sh || :; }
 piece_examples() { step "examples" sh tests/package/examples.sh "$build/gcc" || :; }

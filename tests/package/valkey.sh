@@ -1,13 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# System tests with a Valkey in Redis' place: Debian's own package of it, from the backports, laid into a directory of its own.
+# A command with a Valkey in Redis' place: Debian's own package of it, from the backports, laid into a directory of its own.
 # Nothing is installed.
-#   sh tests/package/valkey.sh BUILD DIRECTORY [CTEST OPTIONS]
+#   sh tests/package/valkey.sh DIRECTORY ctest --test-dir build -R system_life
+#   sh tests/package/valkey.sh DIRECTORY sh tests/faults/run.sh --out DIRECTORY/faults --long
 set -eu
-tested=$1
-mkdir -p "$2"
-out=$(cd "$2" && pwd)
-shift 2
+mkdir -p "$1"
+out=$(cd "$1" && pwd)
+shift
 
 fetch() {
     apt=$out/apt
@@ -30,4 +30,4 @@ PATH=$out/bin:$PATH
 export PATH
 redis-server --version
 redis-server --version | grep -q '^Valkey server v=8'
-ctest --test-dir "$tested" --output-on-failure "$@"
+"$@"

@@ -40,14 +40,14 @@ static void test_down_is_said_once_and_up_once(void **state)
     fake *f = fake_start(&loading);
     logbook_open();
     latchkey *lk = handle_open_at(fake_port(f), "lazy=1");
-    wait_for(fake_commands(f) >= 20);
+    wait_for(fake_commands(f) >= 8);
     const char *const once[] = {"4 link: down: Redis is loading its data set (-LOADING)", ""};
     assert_lines(once);
     handle_close(lk);
     fake_end(f);
 
     logbook_clear();
-    lk = handle_open(good, "staleness_ms=2000");
+    lk = handle_open(good, "staleness_ms=1000");
     assert_int_equal(logbook_lines(), 0);
     redis_freeze(good); /* seen at the next beat */
     wait_for(logbook_has("4 link: down: "));
@@ -198,7 +198,7 @@ static void open_and_set(crew_member *member)
         latchkey_set_log(NULL, NULL);
         sched_yield();
     }
-    for (int i = 0; member->index && i < 30; i++) {
+    for (int i = 0; member->index && i < 10; i++) {
         latchkey *lk;
         int status = latchkey_open(config, &lk, NULL, 0);
         if (status && status != LATCHKEY_UNAVAILABLE) *failed = status; /* a slow machine may be late */
