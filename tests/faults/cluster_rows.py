@@ -259,7 +259,7 @@ def minority(lab, node_timeout_ms):
         cut = lab.cut_off()
         cluster.away.add(old)
         wait_for('the old one has stopped, and a new one serves', fence.look)
-    lab.overlap_ms = fence.overlap_ms()
+    lab.node_timeout_ms, lab.overlap_ms = node_timeout_ms, fence.overlap_ms()
     if 'durability' not in lab.row.options:
         lab.fence_ms = max(0, lab.overlap_ms)
         lab.apart_since(cut)

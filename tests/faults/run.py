@@ -44,8 +44,10 @@ def run_row(name, arguments):
 
 def measured(world):
     """How long a cluster's own fence took, in a row where a primary was cut off: [least, most]."""
-    names = 'stopped_ms', 'overlap_ms'
-    return {name: [getattr(world, name)] * 2 for name in names if hasattr(world, name)}
+    if not hasattr(world, 'overlap_ms'):
+        return {}
+    return {'stopped_ms': [world.stopped_ms] * 2, 'overlap_ms': [world.overlap_ms] * 2, 'node_timeout_ms': world.node_timeout_ms,
+            'durability': int('durability=1' in world.row.options)}
 
 
 def worst(results):
@@ -163,13 +165,13 @@ def table(results):
 
 def fences(results):
     """What the fence of a cluster took."""
-    def span(least_ms, most_ms):
-        return f'{least_ms / 1000:.1f} s' if least_ms == most_ms else f'{least_ms / 1000:.1f} to {most_ms / 1000:.1f} s'
-    lines = ['| row | runs | the old primary stops after the cut | the new one begins later by | staleness, ms, at most |',
-             '|---|---:|---:|---:|---:|']
+    lines = ['| `cluster-node-timeout`, ms | `durability` | runs | the old primary stops, s after the cut | both serve for, s, at most '
+             '| the longest gap in which none does, s | staleness, ms, at most |', '|---:|---:|---:|---:|---:|---:|---:|']
     for r in results:
         (least, most), (first, last) = r['stopped_ms'], r['overlap_ms']
-        lines.append(f"| {r['about']} | {r['runs']} | {span(least, most)} | {span(-last, -first)} | {r['staleness_ms']:.0f} |")
+        figures = (f"{r['node_timeout_ms']:,}", r['durability'], r['runs'], f'{least / 1000:.1f} to {most / 1000:.1f}',
+                   f'{max(0, last) / 1000:.1f}', f'{max(0, -first) / 1000:.1f}', f"{r['staleness_ms']:.0f}")
+        lines.append(f"| {' | '.join(map(str, figures))} |")
     return '\n'.join(lines)
 
 
