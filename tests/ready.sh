@@ -10,7 +10,7 @@ lacks() {
 }
 
 tools="gcc g++ clang clang++ cmake ctest ninja ccache pkg-config clang-format nm redis-server redis-cli curl python3 perl setsid flock taskset faketime groff psql"
-[ "$quick" = --quick ] || tools="$tools luajit gunicorn uvicorn debootstrap chroot wrk valgrind promtool spin qemu-aarch64 aarch64-linux-gnu-gcc caddy haproxy node npm go cargo"
+[ "$quick" = --quick ] || tools="$tools luajit mypy gunicorn uvicorn debootstrap chroot wrk valgrind promtool spin qemu-aarch64 aarch64-linux-gnu-gcc caddy haproxy node npm go cargo"
 PATH=$PATH:/usr/sbin
 for tool in $tools; do
     command -v "$tool" >/dev/null || lacks "the program $tool"

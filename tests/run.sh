@@ -67,7 +67,7 @@ sh tests/need.sh build-essential cmake pkg-config clang libclang-rt-14-dev clang
     libxxhash-dev libssl-dev postgresql libcmocka-dev liblua5.1-0-dev libmicrohttpd-dev libevent-dev wrk redis-server redis-tools curl python3 perl valgrind prometheus util-linux \
     php-cli php-redis php-illuminate-redis php-illuminate-session php-illuminate-cache php-illuminate-encryption ruby ruby-redis-actionpack \
     python3-django python3-django-redis python3-flask-session python3-redis python3-msgpack \
-    python3-dev python3-setuptools python3-wheel python3-flask python3-fastapi gunicorn uvicorn luajit2 libuv1-dev libasio-dev \
+    python3-dev python3-setuptools python3-wheel python3-flask python3-fastapi mypy gunicorn uvicorn luajit2 libuv1-dev libasio-dev \
     faketime locales groff-base openssl ccache debootstrap spin qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross \
     nginx nginx-dev caddy haproxy libnginx-mod-http-lua ninja-build
 sh tests/need_languages.sh
@@ -87,7 +87,7 @@ mkdir -p "$logs"
 TMPDIR=$(mktemp -d /tmp/latchkey-XXXXXX)
 export TMPDIR
 jobs=$(nproc)
-parallel=$((6 * jobs)) # most tests wait most of the time
+parallel=$((8 * jobs)) # most tests wait most of the time
 export ASAN_OPTIONS=detect_leaks=1
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 export TSAN_OPTIONS=die_after_fork=0:second_deadlock_stack=1

@@ -18,6 +18,9 @@ PYTHONPATH=$LATCHKEY_WORK/address LD_PRELOAD="$(cc -print-file-name=libasan.so) 
     PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=1 "$python" -B "$here/test_list.py" >"$LATCHKEY_WORK/address.log" 2>&1 ||
     { cat "$LATCHKEY_WORK/address.log"; echo "FAILED with sanitizers"; exit 1; }
 
+# The types: those of the package itself, and what they say to a program that uses it.
+(cd "$root/src/bindings/python" && "$python" -m mypy --cache-dir "$LATCHKEY_WORK/mypy" latchkey "$here/typed.py")
+
 export PYTHONPATH="$dir" MALLOC_ARENA_MAX=1 # so that memory that is freed is used again, whichever thread freed it
 for test in "$here"/test_*.py; do
     # -X dev: warnings of what was never awaited or closed, and checks of the allocators.

@@ -1,5 +1,5 @@
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final, Literal, NamedTuple, final
+from typing import Final, Literal, final
 
 from .aio import Aio as Aio
 
@@ -62,16 +62,26 @@ class Record:
     def keys(self) -> list[str]: ...
     def get(self, name: str, default: bytes | None = None, /) -> bytes | None: ...
 
-class Session(NamedTuple):
-    selector: str
-    created_at_ms: int
-    auth_at_ms: int
-    active_at_ms: int
-    idle_expires_at_ms: int
-    expires_at_ms: int
-    device: int
-    flags: int
-    current: bool
+@final
+class Session(tuple[str, int, int, int, int, int, int, int, bool]):
+    @property
+    def selector(self) -> str: ...
+    @property
+    def created_at_ms(self) -> int: ...
+    @property
+    def auth_at_ms(self) -> int: ...
+    @property
+    def active_at_ms(self) -> int: ...
+    @property
+    def idle_expires_at_ms(self) -> int: ...
+    @property
+    def expires_at_ms(self) -> int: ...
+    @property
+    def device(self) -> int: ...
+    @property
+    def flags(self) -> int: ...
+    @property
+    def current(self) -> bool: ...
 
 class Latchkey:
     def __init__(self, config: str, log: Callable[[int, str], object] | None = None) -> None: ...

@@ -1,18 +1,23 @@
 # SPDX-License-Identifier: MIT
 """What the web frameworks share: cookies, and a session's data in one field that is saved by compare-and-set."""
 import secrets
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import Entry, Latchkey, Record
 
 ANONYMOUS = "anonymous"  # the role of a visitor who has not logged in; the user id is random
 GRACE_MS = 300000        # for how long a token that was renewed goes on: longer than a client may be without an answer
 _ABSENT = object()
 
 
-def anonymous():
+def anonymous() -> dict[str, Any]:
     """The draft of the session of a visitor who has not logged in."""
     return {"user": secrets.randbits(64), "role": ANONYMOUS}
 
 
-def cookies(header, name):
+def cookies(header: str | None, name: str) -> Sequence[str]:
     """All values of a cookie in a Cookie header, in their order. A client may send several of one name: an old one with another
     path, one that another host of the domain has set."""
     if not header:
@@ -28,7 +33,8 @@ def cookies(header, name):
     return found
 
 
-def cookie(name, token, *, secure=True, samesite="Lax", path="/", domain=None, max_age=None):
+def cookie(name: str, token: str, *, secure: bool = True, samesite: str = "Lax", path: str = "/", domain: str | None = None,
+           max_age: int | None = None) -> str:
     """A Set-Cookie header. HttpOnly always: no script has any use for a token."""
     parts = [f"{name}={token}", f"Path={path}", "HttpOnly", f"SameSite={samesite}"]
     if secure:
@@ -40,7 +46,7 @@ def cookie(name, token, *, secure=True, samesite="Lax", path="/", domain=None, m
     return "; ".join(parts)
 
 
-def first_valid(tokens, validate):
+def first_valid(tokens: Iterable[str], validate: Callable[[str], "Entry | None"]) -> "tuple[str, Entry] | tuple[None, None]":
     """Of several cookies, the first that is a session: (token, entry). Else (None, None)."""
     for token in tokens:
         entry = validate(token)
@@ -57,11 +63,13 @@ class Data:
     """The data of one session: a dict in one field. It is read when it is first needed, in one round trip. When it is saved, what
     others have written meanwhile is kept, and only the keys that were changed here are changed there."""
 
-    def __init__(self, lk, field, loads, dumps):
+    def __init__(self, lk: "Latchkey", field: str, loads: Callable[[bytes], dict[str, Any]],
+                 dumps: Callable[[dict[str, Any]], bytes]) -> None:
         self._lk, self._field, self._loads, self._dumps = lk, field, loads, dumps
-        self._record, self._raw = None, None
+        self._record: "Record | None" = None
+        self._raw: bytes | None = None
 
-    def load(self, token):
+    def load(self, token: str | None) -> "tuple[Entry, dict[str, Any]] | tuple[None, None]":
         """(entry, dict); (None, None) where there is no session."""
         self._record = self._lk.fields(token, self._field)
         if self._record is None:
@@ -69,32 +77,35 @@ class Data:
         self._raw = self._record.get(self._field)
         return self._record.entry, self._decode(self._raw)
 
-    def entry(self, token):
+    def entry(self, token: str | None) -> "Entry":
         """The entry that the data was read with; read now where it was not."""
+        return self._read(token).entry
+
+    def _read(self, token: str | None) -> "Record":
         if self._record is None:
             self._record = self._lk.fields(token, self._field)
             if self._record is None:
                 raise Ended
-        return self._record.entry
+        return self._record
 
-    def fields(self, wanted):
+    def fields(self, wanted: dict[str, Any]) -> dict[str, bytes]:
         """For the draft of a new session."""
         self._record, self._raw = None, self._encode(wanted)
         return {} if self._raw is None else {self._field: self._raw}
 
-    def save(self, token, wanted):
+    def save(self, token: str | None, wanted: dict[str, Any]) -> dict[str, Any]:
         """Writes what was changed. Gives the data as it is now. Raises Ended where the session has ended."""
         base = self._decode(self._raw)
         while True:
-            self.entry(token)
-            raw = self._record.get(self._field)
+            record = self._read(token)
+            raw = record.get(self._field)
             if raw != self._raw:
                 wanted = self._merged(base, wanted, self._decode(raw))
             new = self._encode(wanted)
             if new == raw:
                 self._raw = raw
                 return wanted
-            done = self._lk.change_fields(token, self._record, {self._field: new})
+            done = self._lk.change_fields(token, record, {self._field: new})
             self._record = None  # the field has another version now, here or by another writer
             if done is None:
                 raise Ended
@@ -103,7 +114,7 @@ class Data:
                 return wanted
 
     @staticmethod
-    def _merged(base, wanted, theirs):
+    def _merged(base: dict[str, Any], wanted: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
         merged = dict(theirs)
         for key in base.keys() | wanted.keys():
             value = wanted.get(key, _ABSENT)
@@ -113,8 +124,8 @@ class Data:
                 merged[key] = value
         return merged
 
-    def _decode(self, raw):
+    def _decode(self, raw: bytes | None) -> dict[str, Any]:
         return self._loads(raw) if raw else {}
 
-    def _encode(self, data):
+    def _encode(self, data: dict[str, Any]) -> bytes | None:
         return self._dumps(data) if data else None

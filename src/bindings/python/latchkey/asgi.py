@@ -7,14 +7,22 @@ Each request has `scope["latchkey"]`, an Entry, and `scope["latchkey.token"]`. N
 answer is 503, with the cookie left alone. `required` may be a function of the scope; where it gives None, the request is not looked
 at. A token that has grown old is renewed. A hit is answered at once, a miss without a thread.
 """
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
 import latchkey
 
 from . import _web
 
+_Scope = MutableMapping[str, Any]  # and a message
+_Receive = Callable[[], Awaitable[_Scope]]
+_Send = Callable[[_Scope], Awaitable[None]]
+_App = Callable[[_Scope, _Receive, _Send], Awaitable[None]]
+
 _TEXT = {401: b"There is no such session. Log in.\n", 503: b"The service cannot check sessions now.\n"}
 
 
-async def find(lk, scope, cookie):
+async def find(lk: latchkey.Latchkey, scope: _Scope, cookie: str) -> tuple[str, latchkey.Entry] | tuple[None, None]:
     """(token, entry) of a connection; (None, None) where there is no session."""
     header = "; ".join(value.decode("latin-1") for name, value in scope["headers"] if name == b"cookie")
     for token in _web.cookies(header, cookie):
@@ -24,7 +32,7 @@ async def find(lk, scope, cookie):
     return None, None
 
 
-async def renewed(lk, token, entry):
+async def renewed(lk: latchkey.Latchkey, token: str | None, entry: latchkey.Entry) -> str | None:
     """The new token of one that has grown old; None where there is nothing to do. It goes on for a while, so nothing is lost if it
     cannot be renewed now."""
     if not entry.renew:
@@ -36,11 +44,12 @@ async def renewed(lk, token, entry):
 
 
 class Middleware:
-    def __init__(self, app, lk, cookie="sid", required=True, **attributes):
+    def __init__(self, app: _App, lk: latchkey.Latchkey, cookie: str = "sid",
+                 required: bool | Callable[[_Scope], bool | None] = True, **attributes: Any) -> None:
         """attributes of a renewed cookie: secure=True, samesite="Lax", path="/", domain, max_age."""
         self.app, self.lk, self.cookie, self.required, self.attributes = app, lk, cookie, required, attributes
 
-    async def __call__(self, scope, receive, send):
+    async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             return await self.app(scope, receive, send)
         required = self.required(scope) if callable(self.required) else self.required
@@ -60,17 +69,17 @@ class Middleware:
                 send = self._with_cookie(send, new)
         await self.app(scope, receive, send)
 
-    def _with_cookie(self, send, token):
+    def _with_cookie(self, send: _Send, token: str) -> _Send:
         header = (b"set-cookie", _web.cookie(self.cookie, token, **self.attributes).encode())
 
-        async def with_cookie(message):
+        async def with_cookie(message: _Scope) -> None:
             if message["type"] == "http.response.start":
                 message = {**message, "headers": [*message.get("headers", ()), header]}
             await send(message)
         return with_cookie
 
     @staticmethod
-    async def _refuse(scope, receive, send, status):
+    async def _refuse(scope: _Scope, receive: _Receive, send: _Send, status: int) -> None:
         if scope["type"] == "websocket":
             await receive()
             return await send({"type": "websocket.close", "code": 1008 if status == 401 else 1013})

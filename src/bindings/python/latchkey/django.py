@@ -11,6 +11,7 @@ again. `latchkey.django.handle()` is the handle.
 """
 import hashlib
 import threading
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
@@ -18,7 +19,7 @@ from django.contrib.sessions import middleware
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
 from django.contrib.sessions.exceptions import SessionInterrupted
 from django.core.exceptions import ImproperlyConfigured
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 
 import latchkey
 
@@ -29,34 +30,34 @@ _EXPIRY = "_session_expiry"
 _LOGIN_KEYS = frozenset((SESSION_KEY, BACKEND_SESSION_KEY, HASH_SESSION_KEY))
 _LOGGED_IN = 0x8000  # of the entry's flags: its user, permissions_hash and the other 15 bits are Django's login
 _lock = threading.Lock()
-_opened = None
+_opened: latchkey.Latchkey | None = None
 
 
-def handle():
+def handle() -> latchkey.Latchkey:
     """The handle of this process. It is opened by the first request that needs it."""
     global _opened
     if _opened is None:
         with _lock:
             if _opened is None:
                 config = settings.LATCHKEY
-                options = {"url": config} if isinstance(config, str) else dict(config)
+                options: dict[str, Any] = {"url": config} if isinstance(config, str) else dict(config)
                 _opened = latchkey.open(options.pop("url"), **options)
     return _opened
 
 
-def _number(backend):
+def _number(backend: str) -> int:
     """15 bits that stand for a backend's path, whatever the order of AUTHENTICATION_BACKENDS is."""
     return int.from_bytes(hashlib.blake2b(backend.encode(), digest_size=2).digest(), "little") & 0x7fff
 
 
-def _backend(number):
+def _backend(number: int) -> str | None:
     found = [path for path in settings.AUTHENTICATION_BACKENDS if _number(path) == number]
     if len(found) > 1:
         raise ImproperlyConfigured(f"latchkey cannot tell these backends apart; rename one: {found}")
     return found[0] if found else None
 
 
-def _login_of(entry):
+def _login_of(entry: latchkey.Entry) -> dict[str, Any]:
     """The login that an entry holds, as Django's three keys; {} where it holds none."""
     backend = _backend(entry.flags & 0x7fff) if entry.flags & _LOGGED_IN else None
     if backend is None:
@@ -64,10 +65,11 @@ def _login_of(entry):
     return {SESSION_KEY: str(entry.user_id), BACKEND_SESSION_KEY: backend, HASH_SESSION_KEY: entry.permissions_hash.hex()}
 
 
-def _draft(data):
+def _draft(data: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """(draft, rest): what an entry can hold of the data, and what it cannot. A login whose user is no number of 64 bits, or whose
     hash is not SHA-256, stays in the data; the session is then the one of a user who has a name."""
-    user, hash_ = data.get(SESSION_KEY), data.get(HASH_SESSION_KEY)
+    user: Any = data.get(SESSION_KEY)
+    hash_: Any = data.get(HASH_SESSION_KEY)
     if user is None:
         return _web.anonymous(), data
     try:
@@ -80,7 +82,7 @@ def _draft(data):
     return draft, {key: value for key, value in data.items() if key not in _LOGIN_KEYS}
 
 
-def _same_login(entry, draft):
+def _same_login(entry: latchkey.Entry, draft: dict[str, Any]) -> bool:
     """Is this the entry of that draft, but for the hash of the password?"""
     if entry.role == _web.ANONYMOUS or draft.get("role") == _web.ANONYMOUS:
         return entry.role == draft.get("role")
@@ -91,13 +93,17 @@ def _same_login(entry, draft):
 class SessionStore(SessionBase):
     """A session. Nothing is asked of latchkey before it is used."""
 
-    def __init__(self, session_key=None):
+    _entry: latchkey.Entry | None  # not there: not asked for yet
+    _session_cache: dict[str, Any]
+    _session_key: str | None
+
+    def __init__(self, session_key: str | None = None) -> None:
         super().__init__(session_key)
-        self._data = None
+        self._data: _web.Data | None = None
         self._cycled = False
 
     # ------------------------------------------------------------------------------------- what memory knows --
-    def entry(self):
+    def entry(self) -> latchkey.Entry | None:
         """The session's entry, or None. It is asked for once in a request."""
         try:
             return self._entry
@@ -105,7 +111,7 @@ class SessionStore(SessionBase):
             self._entry = handle().validate(self.session_key) if self.session_key else None
             return self._entry
 
-    def _from_entry(self, key):
+    def _from_entry(self, key: str) -> dict[str, Any] | None:
         """The login, where the data was not read yet and the entry answers for this key. Else None."""
         if key not in _LOGIN_KEYS or hasattr(self, "_session_cache"):
             return None
@@ -118,29 +124,29 @@ class SessionStore(SessionBase):
         self.accessed = True
         return login
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: str) -> Any:
         login = self._from_entry(key)
         return super().__getitem__(key) if login is None else login[key]
 
-    def __contains__(self, key):
+    def __contains__(self, key: str) -> bool:
         login = self._from_entry(key)
         return super().__contains__(key) if login is None else key in login
 
     has_key = __contains__
 
-    def get(self, key, default=None):
+    def get(self, key: str, default: Any = None) -> Any:
         login = self._from_entry(key)
         return super().get(key, default) if login is None else login.get(key, default)
 
     # ------------------------------------------------------------------------------------------ what Redis has --
-    def _new_data(self):
+    def _new_data(self) -> _web.Data:
         serializer = self.serializer()
         return _web.Data(handle(), _FIELD, serializer.loads, serializer.dumps)
 
-    def load(self):
+    def load(self) -> dict[str, Any]:
         self._data = self._new_data()
         entry, data = self._data.load(self.session_key)
-        if entry is None:
+        if entry is None or data is None:
             self._session_key = None
             self._data = None
             return {}
@@ -148,31 +154,31 @@ class SessionStore(SessionBase):
         data.update(_login_of(entry))
         return data
 
-    def exists(self, session_key):
+    def exists(self, session_key: str) -> bool:
         return handle().validate(session_key) is not None
 
-    def create(self):
+    def create(self) -> None:
         self._session_cache = {}
         self._make({})
         self.modified = True
 
-    def save(self, must_create=False):
+    def save(self, must_create: bool = False) -> None:
         data = self._get_session(no_load=must_create)
         if must_create or self.session_key is None:
             return self._make(data)
         if self._data is None:  # it was cleared, or made in this request
             self._data = self._new_data()
         try:
-            self._update(data)
+            self._update(data, self._data)
         except _web.Ended:
             raise UpdateError from None
 
-    def delete(self, session_key=None):
+    def delete(self, session_key: str | None = None) -> None:
         session_key = session_key or self.session_key
         if session_key:
             handle().revoke(session_key)
 
-    def cycle_key(self):
+    def cycle_key(self) -> None:
         data, old = self._session, self.session_key
         if old is None:
             return  # there will be a key when it is saved
@@ -189,16 +195,16 @@ class SessionStore(SessionBase):
         self._use(new)
 
     @classmethod
-    def clear_expired(cls):
+    def clear_expired(cls) -> None:
         """Redis does that."""
 
     # ------------------------------------------------------------------------------------------------- how --
-    def _use(self, token):
+    def _use(self, token: str) -> None:
         self._session_key = token
         self._cycled = False
         self.__dict__.pop("_entry", None)
 
-    def _make(self, data):
+    def _make(self, data: dict[str, Any]) -> None:
         draft, rest = _draft(data)
         self._data = self._data or self._new_data()
         milliseconds = max(int(self.get_expiry_age() * 1000), 1000)
@@ -209,9 +215,9 @@ class SessionStore(SessionBase):
             raise CreateError from error
         self._expiry = data.get(_EXPIRY)
 
-    def _update(self, data):
+    def _update(self, data: dict[str, Any], kept: _web.Data) -> None:
         draft, rest = _draft(data)
-        entry = self._data.entry(self.session_key)
+        entry = kept.entry(self.session_key)
         same = _same_login(entry, draft)
         if not same or self._cycled or data.get(_EXPIRY) != getattr(self, "_expiry", data.get(_EXPIRY)):
             # Another user, another key or another expiry is another session. The one before ends.
@@ -225,7 +231,7 @@ class SessionStore(SessionBase):
             if not handle().set_access(self.session_key, permissions_hash=draft["permissions_hash"], authenticated=True):
                 raise _web.Ended
             self.__dict__.pop("_entry", None)
-        saved = self._data.save(self.session_key, rest)
+        saved = kept.save(self.session_key, rest)
         if saved is not rest:
             self._session_cache = {**saved, **{key: data[key] for key in _LOGIN_KEYS if key in data}}
 
@@ -233,7 +239,7 @@ class SessionStore(SessionBase):
 class Unanswered(HttpResponse):
     """There was no answer: 503, and the cookie stays as it is."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__("The service cannot check sessions now.\n", status=503, content_type="text/plain",
                          headers={"Retry-After": "1", "Cache-Control": "no-store"})
 
@@ -242,7 +248,7 @@ class SessionMiddleware(middleware.SessionMiddleware):
     """Django's, and: no answer of Redis is 503 with the cookie left alone; a token that has grown old is renewed; of several cookies
     of one name the first that is a session counts."""
 
-    def process_request(self, request):
+    def process_request(self, request: HttpRequest) -> HttpResponse | None:
         tokens = _web.cookies(request.META.get("HTTP_COOKIE"), settings.SESSION_COOKIE_NAME)
         if len(tokens) > 1:
             try:
@@ -252,15 +258,16 @@ class SessionMiddleware(middleware.SessionMiddleware):
             request.session = self.SessionStore(token or tokens[0])
         else:
             super().process_request(request)
+        return None
 
-    def process_exception(self, request, exception):
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         return Unanswered() if isinstance(exception, latchkey.Unavailable) else None
 
-    def process_response(self, request, response):
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         if isinstance(response, Unanswered):
             return response
         try:
-            session = getattr(request, "session", None)
+            session: Any = getattr(request, "session", None)
             entry = getattr(session, "_entry", None)
             if response.status_code < 500 and entry is not None and entry.renew and not session.modified:
                 new = handle().rotate(session.session_key, grace_ms=_web.GRACE_MS)
@@ -272,7 +279,7 @@ class SessionMiddleware(middleware.SessionMiddleware):
             return Unanswered()
 
     @staticmethod
-    def _set_cookie(response, token):
+    def _set_cookie(response: HttpResponse, token: str) -> None:
         response.set_cookie(settings.SESSION_COOKIE_NAME, token,
                             max_age=None if settings.SESSION_EXPIRE_AT_BROWSER_CLOSE else settings.SESSION_COOKIE_AGE,
                             domain=settings.SESSION_COOKIE_DOMAIN, path=settings.SESSION_COOKIE_PATH,

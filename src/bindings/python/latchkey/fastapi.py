@@ -12,6 +12,8 @@
 No session is 401, no answer is 503. `Depends(auth.optional)` gives None where there is no session. A token that has grown old is
 renewed on the response that FastAPI makes; an application that returns responses of its own uses latchkey.asgi.Middleware.
 """
+from typing import Any
+
 from fastapi import HTTPException, Response
 from starlette.requests import HTTPConnection
 
@@ -22,17 +24,17 @@ from .asgi import find, renewed
 
 
 class Auth:
-    def __init__(self, lk, cookie="sid", **attributes):
+    def __init__(self, lk: latchkey.Latchkey, cookie: str = "sid", **attributes: Any) -> None:
         """attributes of the cookie: secure=True, samesite="Lax", path="/", domain, max_age."""
         self.lk, self.cookie, self.attributes = lk, cookie, attributes
 
-    async def __call__(self, connection: HTTPConnection, response: Response):
+    async def __call__(self, connection: HTTPConnection, response: Response) -> latchkey.Entry:
         entry = await self.optional(connection, response)
         if entry is None:
             raise HTTPException(401, "There is no such session. Log in.")
         return entry
 
-    async def optional(self, connection: HTTPConnection, response: Response):
+    async def optional(self, connection: HTTPConnection, response: Response) -> latchkey.Entry | None:
         try:
             token, entry = await find(self.lk, connection.scope, self.cookie)
         except latchkey.Unavailable:
@@ -43,7 +45,7 @@ class Auth:
                 self._set(response, new)
         return entry
 
-    async def login(self, response, user, role="", **draft):
+    async def login(self, response: Response, user: int | str | bytes, role: str = "", **draft: Any) -> str:
         """Makes a session, and puts its token into the cookie of the response."""
         try:
             token = await self.lk.aio.create(user, role, **draft)
@@ -52,7 +54,7 @@ class Auth:
         self._set(response, token)
         return token
 
-    async def logout(self, connection, response):
+    async def logout(self, connection: HTTPConnection, response: Response) -> None:
         """Ends the session. 503: it ends, but Redis did not confirm it yet; the cookie stays, and the client may try again."""
         try:
             token, entry = await find(self.lk, connection.scope, self.cookie)
@@ -60,11 +62,12 @@ class Auth:
                 await self.lk.aio.revoke(token)
         except latchkey.Unavailable:
             raise self._unavailable() from None
-        response.headers.append("set-cookie", _web.cookie(self.cookie, "", **{**self.attributes, "max_age": 0}))
+        ended: dict[str, Any] = {**self.attributes, "max_age": 0}
+        response.headers.append("set-cookie", _web.cookie(self.cookie, "", **ended))
 
-    def _set(self, response, token):
+    def _set(self, response: Response, token: str) -> None:
         response.headers.append("set-cookie", _web.cookie(self.cookie, token, **self.attributes))
 
     @staticmethod
-    def _unavailable():
+    def _unavailable() -> HTTPException:
         return HTTPException(503, "The service cannot check sessions now.", {"Retry-After": "1"})

@@ -11,7 +11,10 @@
 
 A session that was logged out is never saved again. No answer of Redis is 503, with the cookie left alone.
 """
-from flask import Response
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from flask import Flask, Request, Response
 from flask.json.tag import TaggedJSONSerializer
 from flask.sessions import SessionInterface, SessionMixin
 
@@ -23,11 +26,12 @@ _FIELD = "flask"
 _json = TaggedJSONSerializer()
 
 
-def _loads(raw):
-    return _json.loads(raw.decode())
+def _loads(raw: bytes) -> dict[str, Any]:
+    data: dict[str, Any] = _json.loads(raw.decode())
+    return data
 
 
-def _dumps(data):
+def _dumps(data: dict[str, Any]) -> bytes:
     return _json.dumps(data).encode()
 
 
@@ -37,50 +41,53 @@ class Session(SessionMixin):
     # What most requests leave as it is stands here once.
     modified = accessed = False
     changed = False  # another token than that of the cookie, or none
-    _token = _entry = _dict = _kept = None
+    _token: str | None = None
+    _entry: latchkey.Entry | None = None
+    _dict: dict[str, Any] | None = None
+    _kept: _web.Data | None = None
 
-    def __init__(self, lk, tokens):
+    def __init__(self, lk: latchkey.Latchkey, tokens: Sequence[str]) -> None:
         self._lk, self._tokens = lk, tokens
 
-    def _look(self):
+    def _look(self) -> None:
         if not self.accessed:
             self._token, self._entry = _web.first_valid(self._tokens, self._lk.validate)
             self.accessed = True
 
     @property
-    def _data(self):
+    def _data(self) -> _web.Data:
         if self._kept is None:
             self._kept = _web.Data(self._lk, _FIELD, _loads, _dumps)
         return self._kept
 
     @property
-    def entry(self):
+    def entry(self) -> latchkey.Entry | None:
         """Whose session it is. None: there is no login."""
         self._look()
         entry = self._entry
         return None if entry is None or entry.role == _web.ANONYMOUS else entry
 
     @property
-    def token(self):
+    def token(self) -> str | None:
         """The token, or None where there is no session."""
         self._look()
         return self._token
 
     @property
-    def new(self):
+    def new(self) -> bool:  # type: ignore[override]  # Flask: an attribute
         return self.token is None
 
-    def login(self, user, role="", **draft):
+    def login(self, user: int | str | bytes, role: str = "", **draft: Any) -> str:
         """Makes a session of this user, with the data that the visitor had, and ends the one before."""
         data, old = dict(self._loaded()), self._token
-        self._token = self._lk.create(user, role, fields=self._data.fields(data), **draft)
-        self._entry = self._lk.validate(self._token)
+        self._token = token = self._lk.create(user, role, fields=self._data.fields(data), **draft)
+        self._entry = self._lk.validate(token)
         self.changed, self.modified = True, False
         if old:
             self._lk.revoke(old)
-        return self._token
+        return token
 
-    def logout(self):
+    def logout(self) -> None:
         """Ends the session. Pending, which is a kind of Unavailable: it ends, but Redis did not confirm it yet."""
         self._look()
         if self._token:
@@ -89,37 +96,37 @@ class Session(SessionMixin):
         self.changed, self.modified = True, False
 
     # ------------------------------------------------------------------------------------------------ the data --
-    def _loaded(self):
+    def _loaded(self) -> dict[str, Any]:
         self._look()
         if self._dict is None:
             self._dict = {}
             if self._token:
-                entry, data = self._data.load(self._token)
-                if entry is not None:
+                _, data = self._data.load(self._token)
+                if data is not None:
                     self._dict = data
         return self._dict
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: str) -> Any:
         return self._loaded()[key]
 
-    def __setitem__(self, key, value):
+    def __setitem__(self, key: str, value: Any) -> None:
         self._loaded()[key] = value
         self.modified = True
 
-    def __delitem__(self, key):
+    def __delitem__(self, key: str) -> None:
         del self._loaded()[key]
         self.modified = True
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self._loaded())
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._loaded())
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<latchkey.flask.Session entry={self._entry!r}>"
 
-    def save(self):
+    def save(self) -> None:
         """What the interface calls at the end of the request."""
         if self.modified:
             self.modified = False
@@ -129,7 +136,7 @@ class Session(SessionMixin):
                     self.changed = True
             else:
                 try:
-                    self._data.save(self._token, self._dict)
+                    self._data.save(self._token, self._loaded())
                 except _web.Ended:
                     self._token, self._entry, self.changed = None, None, True
         if self._entry is not None and self._entry.renew and not self.changed:
@@ -138,7 +145,7 @@ class Session(SessionMixin):
                 self._token, self.changed = new, True
 
 
-def unavailable(error=None):
+def unavailable(error: Exception | None = None) -> Response:
     return Response("The service cannot check sessions now.\n", 503, {"Retry-After": "1", "Cache-Control": "no-store"},
                     mimetype="text/plain")
 
@@ -146,22 +153,22 @@ def unavailable(error=None):
 class Sessions(SessionInterface):
     """`app.session_interface`. `lk` is a handle, or the URL to open one with."""
 
-    def __init__(self, app, lk, **options):
+    def __init__(self, app: Flask | None, lk: latchkey.Latchkey | str, **options: Any) -> None:
         self.lk = latchkey.open(lk, **options) if isinstance(lk, str) else lk
         if app is not None:
             self.init_app(app)
 
-    def init_app(self, app):
+    def init_app(self, app: Flask) -> None:
         app.session_interface = self
         app.register_error_handler(latchkey.Unavailable, unavailable)
 
-    def open_session(self, app, request):
+    def open_session(self, app: Flask, request: Request) -> Session:
         return Session(self.lk, _web.cookies(request.environ.get("HTTP_COOKIE"), self.get_cookie_name(app)))
 
-    def save_session(self, app, session, response):
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         if response.status_code == 503:
             return
-        if not session.accessed:
+        if not isinstance(session, Session) or not session.accessed:
             return
         try:
             session.save()
@@ -174,7 +181,7 @@ class Sessions(SessionInterface):
         if not session.changed:
             return
         name = self.get_cookie_name(app)
-        where = {"domain": self.get_cookie_domain(app), "path": self.get_cookie_path(app),
+        where: dict[str, Any] = {"domain": self.get_cookie_domain(app), "path": self.get_cookie_path(app),
                  "secure": self.get_cookie_secure(app), "samesite": self.get_cookie_samesite(app) or "Lax", "httponly": True}
         if session._token is None:
             response.delete_cookie(name, **where)
