@@ -40,6 +40,10 @@ static void on_refreshed(void *context, const lk_refresh_item *item, const lk_re
     lk_refresh_end(context, item, value, pttl, incarnation);
 }
 static void on_touching(void *context, lk_job *job) { lk_touch_begin(context, job); }
+static bool on_owed(void *context, size_t *at, int64_t age_ms, lk_job *job)
+{
+    return lk_touch_owed(context, at, age_ms, job);
+}
 static void on_touched(void *context, const lk_job *job, uint64_t incarnation)
 {
     lk_touch_end(context, job, incarnation);
@@ -58,8 +62,8 @@ static int build_handle(latchkey *lk, char *error, size_t error_size)
     lk->singleflight = lk_singleflight_open(seed[3]);
     lk->negative_cache = lk_negative_cache_open(seed[1]);
     if (foreign) lk->alias_cache = lk_alias_cache_open((size_t)lk->config.l1_capacity, seed[2]);
-    lk_l1_side l1 = {lk,       on_purge,   on_empty,     on_everyone, on_stats,  on_sample,
-                     on_still, on_refresh, on_refreshed, on_touching, on_touched};
+    lk_l1_side l1 = {lk,       on_purge,   on_empty,     on_everyone, on_stats,   on_sample,
+                     on_still, on_refresh, on_refreshed, on_touching, on_touched, on_owed};
     lk->window.opened_ms = lk_now_ms();
     lk_lock_open(&lk->window.lock, LK_RANK_NODE);
     lk->refresh_ms = lk_session_window(lk->config.l1_ttl_ms);

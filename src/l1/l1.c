@@ -590,6 +590,30 @@ enum lk_l1_put lk_l1_renew(lk_l1 *l1, uint64_t ticket, const char *selector, lk_
     return result;
 }
 
+static void owe_locked(lk_l1 *l1, stripe *st, lk_l1_slot *s, int64_t now_ms)
+{
+    lk_lock_assert(&st->lock);
+    content c;
+    copy_out_locked(s, &c);
+    lk_l1_times times = times_in(l1, &c);
+    if (times.idle_ms && now_ms >= times.due_ms && times.due_ms > 1 && !(c.due_ms & 1)) {
+        put_times(l1, &c, times);
+        c.due_ms--; /* not later: the end of the idle time is counted from there */
+        fill_locked(s, &c);
+    }
+    lk_wipe(&c, sizeof c);
+}
+
+void lk_l1_owe(lk_l1 *l1, const char *selector, int64_t now_ms)
+{
+    uint64_t hash = hash_of(l1, selector);
+    stripe *st = stripe_of(l1, hash);
+    lk_lock_take(&st->lock);
+    lk_l1_slot *s = find_slot_locked(l1, hash, selector);
+    if (s) owe_locked(l1, st, s, now_ms);
+    lk_lock_give(&st->lock);
+}
+
 bool lk_l1_terms_of(lk_l1 *l1, const char *selector, lk_l1_times *times, latchkey_entry *entry)
 {
     uint64_t hash = hash_of(l1, selector);
@@ -708,6 +732,23 @@ bool lk_l1_sample(const lk_l1 *l1, uint64_t random, int64_t now_ms, lk_entry_sam
         found = copy_whole(s, &c) && c.token[KIND_AT] == LK_L1_PLAIN && end_of(l1, &c) > now_ms;
     }
     if (found) *out = seen_of(l1, &c);
+    lk_wipe(&c, sizeof c);
+    return found;
+}
+
+bool lk_l1_owed(const lk_l1 *l1, size_t *at, size_t most, int64_t now_ms, char selector[LATCHKEY_SELECTOR_LENGTH])
+{
+    size_t slots = (size_t)l1->view.rows * l1->view.stripes;
+    content c;
+    bool found = false;
+    for (size_t i = 0; i < most && *at < slots && !found; i++) { /* the stripes' rows lie one behind the other */
+        const lk_l1_slot *s = slot_at(l1, l1->view.slots_at + (*at)++ * sizeof(lk_l1_slot));
+        if (!(atomic_load_explicit(&s->due_low, memory_order_relaxed) & 1)) continue; /* without the lock: a hint */
+        found = copy_whole(s, &c) && c.token[KIND_AT] != LK_L1_FREE && c.due_ms & 1 && end_of(l1, &c) > now_ms &&
+                times_in(l1, &c).idle_ms;
+    }
+    if (*at >= slots) *at = 0;
+    if (found) memcpy(selector, c.token, LATCHKEY_SELECTOR_LENGTH);
     lk_wipe(&c, sizeof c);
     return found;
 }

@@ -63,6 +63,13 @@ enum lk_l1_put lk_l1_put(lk_l1 *l1, uint64_t ticket, const char *selector, const
  * before its end it is to be read again. */
 enum lk_l1_put lk_l1_renew(lk_l1 *l1, uint64_t ticket, const char *selector, lk_l1_times times, int64_t ahead_ms);
 
+/* The session was used, and a touch is due. The entry remembers that until a touch is answered (lk_l1_renew) or it is filled
+ * anew: so a touch that is lost on the way can be made again. Does nothing where no touch moves the entry on. */
+void lk_l1_owe(lk_l1 *l1, const char *selector, int64_t now_ms);
+/* Looks at up to `most` slots from *at on, and leaves in *at where to go on; 0: that was the last one. True: it found an
+ * entry that is good at now_ms and remembers that: its selector. It takes no lock. */
+bool lk_l1_owed(const lk_l1 *l1, size_t *at, size_t most, int64_t now_ms, char selector[LATCHKEY_SELECTOR_LENGTH]);
+
 /* As lk_l1_get, and for how long: off the way of every request. */
 bool lk_l1_look(lk_l1 *l1, const char *token, lk_l1_times *times, latchkey_entry *entry);
 /* The same by name alone, for a question to Redis: it admits no request. */

@@ -5,6 +5,9 @@
  *   +-------+------+-----------+   until end  end_ms in units of 2^u ms, its last six bits; and u, in five
  *     1       4      11
  *
+ * Where touches move the entry on, due_ms is even. If it is odd, the session was used since then, and Redis has yet to be told
+ * of that (lk_l1_owe).
+ *
  * The unit is the least in which end_ms is less than 64 units behind due_ms: so the six bits and due_ms tell it. What cannot be
  * written down exactly ends earlier, by less than a unit. As due_ms moves on, the unit shrinks, and end_ms stays exact. */
 #ifndef LK_L1_L1_TERMS_H
@@ -70,6 +73,7 @@ static inline uint16_t lk_l1_terms_write(lk_l1_idle_times *table, lk_l1_times t,
     if (!place || t.due_ms < 0) t.end_ms = lk_l1_end(&t);
     t.end_ms = t.end_ms < 0 ? 0 : t.end_ms > most ? most : t.end_ms;
     t.due_ms = t.due_ms < 0 ? 0 : t.due_ms > t.end_ms ? t.end_ms : t.due_ms;
+    if (place) t.due_ms &= ~INT64_C(1);
     unsigned end = lk_l1_end_write(t.due_ms, &t.end_ms);
     *due_ms = (uint64_t)(t.due_ms < t.end_ms ? t.due_ms : t.end_ms);
     return (uint16_t)(place << LK_L1_IDLE_SHIFT | end);

@@ -5,8 +5,8 @@
  *   an old token used after its grace --> reused > the link takes them, one at a time (link_jobs.c)
  *   a hit near its end in L1 --> refreshes -----/
  *
- * Invariants: every list has a limit, and what exceeds it is dropped (G): a dropped touch is asked for again by the
- * next use that finds it due. The eventfd is raised when a list that was empty gets something, or when a refresh cannot
+ * Invariants: every list has a limit, and what exceeds it is dropped (G). The entry in L1 remembers that a touch is owed:
+ * the next use asks for it again, and so does the link, once it has time (node_side.c). The eventfd is raised when a list that was empty gets something, or when a refresh cannot
  * wait as long as the link will sleep.
  *
  * Lock: inbox.lock guards touches and reused tokens; nothing is called under it. Refreshes have their own
@@ -24,6 +24,7 @@ typedef struct lk_touch {
     char selector[LATCHKEY_SELECTOR_LENGTH];
     uint64_t user_id;
     int64_t idle_ms, expires_at_ms; /* 0: not known; then a script does it */
+    int64_t age_ms;                 /* how long ago that was, at the most */
 } lk_touch;
 
 enum { LK_INBOX_TOUCHES = 4096, LK_INBOX_REUSED = 64 };

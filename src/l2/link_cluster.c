@@ -112,7 +112,7 @@ static void take_subscription(lk_link *link, bool subscribed, int64_t now_ms)
     else if (own) lk_link_beat_now(link, now_ms);
 }
 
-/* Unasked: the link never asks for it. Of what is not its own any more, whoever has the map knows. */
+/* Unasked: the link never asks for it. What is not its own any more, the map says already. */
 static void take_unsubscribed(lk_link *link, const lk_reply *channel, int64_t now_ms)
 {
     bool own = lk_reply_is(channel, link->heartbeat);

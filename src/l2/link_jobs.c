@@ -53,7 +53,7 @@ typedef struct plain_touch {
 static bool prepare_touch(lk_link *link, const lk_touch *t, int64_t now_us, plain_touch *p)
 {
     int64_t now_ms = now_us / 1000, server_ms = (now_us + link->server_ahead_us) / 1000;
-    int64_t idle_ms = lk_earlier(t->idle_ms, t->expires_at_ms - server_ms), cutoff_ms;
+    int64_t idle_ms = lk_earlier(t->idle_ms - t->age_ms, t->expires_at_ms - server_ms), cutoff_ms;
     if (t->idle_ms <= 0 || !link->server_ahead_us || idle_ms <= 0) return false;
     cutoff_ms = lk_cutoffs_known(link->cutoffs, t->partition);
     if (cutoff_ms < 0) return false;
@@ -64,7 +64,7 @@ static bool prepare_touch(lk_link *link, const lk_touch *t, int64_t now_us, plai
     lk_key_partition(p->activity, link->config->prefix, t->partition, "a");
     lk_key_user(p->user, link->config->prefix, t->partition, t->user_id, cutoff_ms);
     snprintf(p->idle, sizeof p->idle, "%lld", (long long)idle_ms);
-    snprintf(p->used_at, sizeof p->used_at, "%lld", (long long)server_ms);
+    snprintf(p->used_at, sizeof p->used_at, "%lld", (long long)(server_ms - t->age_ms));
     snprintf(p->user_idle, sizeof p->user_idle, "%lld", (long long)(idle_ms + SLACK_MS));
     snprintf(p->longer, sizeof p->longer, "%lld", (long long)(t->idle_ms + t->idle_ms / 4 + SLACK_MS));
     return true;

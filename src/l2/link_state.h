@@ -69,6 +69,9 @@ typedef struct lk_l1_side {
      * session's expiry. */
     void (*touching)(void *context, lk_job *job);
     void (*touched)(void *context, const lk_job *job, uint64_t incarnation);
+    /* Entries that remember a touch which was lost (l1.h): looks at some of L1, from *at on; 0 again: that was the last
+     * part. True: a touch is to be made, of a use that is up to age_ms ago. NULL: there is no L1. */
+    bool (*owed)(void *context, size_t *at, int64_t age_ms, lk_job *job);
 } lk_l1_side;
 
 /* The node's side: called by the link's functions, in the thread that calls those. */

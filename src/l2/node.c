@@ -160,8 +160,9 @@ void lk_node_touch(lk_node *node, const lk_touch *touch) { lk_inbox_touch(node->
 
 void lk_node_refresh(lk_node *node, const char *token, int64_t now_ms, int64_t patience_ms)
 {
-    /* A session that cannot be read now is not asked for later. */
+    /* A session that cannot be read now is not asked for later; a touch that is due is found in L1 (node_side.c). */
     if (lk_node_connected(node)) lk_inbox_refresh(node->inbox, token, now_ms, patience_ms);
+    else lk_count(node->counters, LK_REFRESHES_DROPPED, 1);
 }
 
 bool lk_node_reused(lk_node *node, const lk_token *token) { return lk_inbox_reused(node->inbox, token); }

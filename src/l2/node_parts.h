@@ -13,7 +13,12 @@
 
 #include <pthread.h>
 
-enum { LK_NODE_REFUSALS_SAID = 32, LK_NODE_PENDING_RETRY_MS = 200 };
+enum {
+    LK_NODE_REFUSALS_SAID = 32,
+    LK_NODE_PENDING_RETRY_MS = 200,
+    LK_NODE_OWED_APART_MS = 1000,
+    LK_NODE_OWED_NAP_MS = 5
+};
 
 struct lk_node {
     lk_topology *topology;
@@ -65,6 +70,12 @@ struct lk_node {
     unsigned hung_up;        /* how many connections, in a row, ended before their first answer */
     size_t pending_cursor;
     int64_t pending_retry_ms;
+    /* Touches that were dropped, of which L1 knows: how many had been by the time that L1 was last looked through; when it
+     * was last known that there are no others; and where it is looked at, while it is */
+    uint64_t dropped;
+    int64_t none_dropped_ms, owed_at_ms;
+    size_t owed_at;
+    bool collects;
 
     lk_lock lock;
     pthread_cond_t changed; /* `leased` or `status` has */

@@ -111,11 +111,32 @@ static bool next_refresh(lk_node *node, int64_t now_ms, lk_job *job)
     return true;
 }
 
-/* Another node owns the partition by now. A touch is dropped: the next use that finds it due asks for it again. */
+/* Another node owns the partition by now. A touch is dropped, and found in L1 by that one. */
 static void pass_on(lk_node *node, const lk_pending_item *of, bool proven)
 {
     if (!proven || !lk_inbox_pass_on(lk_book_owner(node->book, of->partition)->inbox, of))
         lk_count(node->counters, LK_TOUCHES_DROPPED, 1);
+}
+
+/* Touches that were dropped since L1 was last looked through: because too many waited, because the link was lost, or
+ * because the slot moved. It is looked through once there is nothing else to do, a part at a time. A use that was not told
+ * is from after the last time at which none was missing: so no session lives for longer than idle_ms after its last use. */
+static bool next_owed(lk_node *node, int64_t now_ms, lk_job *job)
+{
+    uint64_t dropped =
+        lk_counted(node->counters, LK_TOUCHES_DROPPED) + lk_counted(node->counters, LK_REFRESHES_DROPPED);
+    if (!node->collects && dropped == node->dropped) node->none_dropped_ms = now_ms;
+    if (!node->collects && (dropped == node->dropped || now_ms < node->owed_at_ms)) return false;
+    if (!node->collects) node->dropped = dropped;
+    node->collects = true;
+    bool found = node->l1.owed && node->l1.owed(node->l1.context, &node->owed_at, now_ms - node->none_dropped_ms, job);
+    if (!node->owed_at) {
+        node->collects = false;
+        node->owed_at_ms = now_ms + LK_NODE_OWED_APART_MS;
+    }
+    if (!found || !owns(node, job->of.partition)) return false;
+    node->l1.touching(node->l1.context, job);
+    return true;
 }
 
 static bool next_of_inbox(lk_node *node, int64_t now_ms, lk_job *job)
@@ -125,7 +146,7 @@ static bool next_of_inbox(lk_node *node, int64_t now_ms, lk_job *job)
     bool proven, found;
     while ((found = lk_inbox_take(node->inbox, &of, &touch, &proven)) && !owns(node, of.partition))
         pass_on(node, &of, proven);
-    if (!found) return next_refresh(node, now_ms, job);
+    if (!found) return next_refresh(node, now_ms, job) || next_owed(node, now_ms, job);
     *job = (lk_job){.kind = LK_JOB_TOUCH, .proven = proven, .of = of, .touch = touch};
     if (!proven) node->l1.touching(node->l1.context, job);
     return true;
@@ -181,7 +202,7 @@ static void on_job_done(void *context, const lk_job *job, int status)
         if (node->config->durability) lk_pending_ran(node->book->pending, &job->of, lk_now_ms(), node);
         else if (lk_pending_done(node->book->pending, &job->of, &was)) tell(node, &was, job->of.told);
     }
-    /* A touch that failed is asked for again by the next use that finds it due. */
+    /* A touch that failed is found in L1 (next_owed). */
     if (job->kind == LK_JOB_TOUCH && status) lk_count(node->counters, LK_TOUCHES_DROPPED, 1);
     if (job->kind != LK_JOB_REFRESH) return;
     if (status) lk_count(node->counters, LK_REFRESHES_DROPPED, 1);

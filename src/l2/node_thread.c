@@ -194,6 +194,7 @@ static int64_t nap_ms(lk_node *node, int64_t now_ms)
     int64_t wait = lk_earlier(wake_ms - now_ms, NAP_MOST_MS);
     if (sleeps(node)) return wait;
     if (wait > LK_NODE_PENDING_RETRY_MS && lk_pending_retries(node->book->pending)) wait = LK_NODE_PENDING_RETRY_MS;
+    if (wait > LK_NODE_OWED_NAP_MS && node->collects) wait = LK_NODE_OWED_NAP_MS;
     return lk_inbox_nap(node->inbox, now_ms, wait);
 }
 

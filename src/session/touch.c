@@ -13,7 +13,7 @@
 
 #include <string.h>
 
-enum { AHEAD_MS = 1000 };
+enum { AHEAD_MS = 1000, OWED_SLOTS = 8192 };
 
 lk_touch lk_touch_of(latchkey *lk, unsigned partition, const char *selector, const latchkey_entry *entry,
                      int64_t idle_ms)
@@ -31,6 +31,7 @@ void lk_session_touch(latchkey *lk, unsigned partition, const lk_record *record)
     char selector[LATCHKEY_SELECTOR_LENGTH + 1];
     lk_base64_encode(record->selector, sizeof record->selector, selector, sizeof selector);
     lk_touch touch = lk_touch_of(lk, partition, selector, &record->entry, record->idle_ms);
+    lk_l1_owe(lk->l1, selector, lk_coarse_ms());
     lk_node_touch(lk_l2_owner(&lk->l2, partition), &touch);
 }
 
@@ -38,7 +39,22 @@ void lk_session_touch_name(latchkey *lk, unsigned partition, const char *selecto
 {
     lk_touch touch = {.partition = partition};
     memcpy(touch.selector, selector, sizeof touch.selector);
+    lk_l1_owe(lk->l1, selector, lk_coarse_ms());
     lk_node_touch(lk_l2_owner(&lk->l2, partition), &touch);
+}
+
+bool lk_touch_owed(latchkey *lk, size_t *at, int64_t age_ms, lk_job *job)
+{
+    char selector[LATCHKEY_SELECTOR_LENGTH];
+    lk_l1_times times;
+    latchkey_entry entry;
+    if (!lk_l1_owed(lk->l1, at, OWED_SLOTS, lk_coarse_ms(), selector)) return false;
+    if (!lk_l1_terms_of(lk->l1, selector, &times, &entry) || age_ms >= times.idle_ms) return false;
+    *job = (lk_job){.kind = LK_JOB_TOUCH, .of.partition = lk_token_partition(selector)};
+    memcpy(job->of.selector, selector, sizeof job->of.selector);
+    job->touch = lk_touch_of(lk, job->of.partition, selector, &entry, times.idle_ms);
+    job->touch.age_ms = age_ms;
+    return true;
 }
 
 void lk_touch_begin(latchkey *lk, lk_job *job)
@@ -56,6 +72,8 @@ void lk_touch_end(latchkey *lk, const lk_job *job, uint64_t incarnation)
     if (!vouch.server || vouch.server != lk_lease_owner(lk->book, job->of.partition)) return;
     if (!server_now || idle_ms <= 0) return;
     int64_t absolute = job->touch.expires_at_ms - server_now;
-    lk_session_times(INT64_MAX / 2000, lk->refresh_ms, idle_ms, idle_ms, absolute, vouch.asked_us, &judged);
+    int64_t left_ms = idle_ms - job->touch.age_ms;
+    if (left_ms <= 0) return;
+    lk_session_times(INT64_MAX / 2000, lk->refresh_ms, idle_ms, left_ms, absolute, vouch.asked_us, &judged);
     lk_l1_renew(lk->l1, vouch.ticket, job->of.selector, judged.times, lk->refresh_ms);
 }

@@ -16,6 +16,9 @@ void lk_session_touch_name(latchkey *lk, unsigned partition, const char *selecto
 lk_touch lk_touch_of(latchkey *lk, unsigned partition, const char *selector, const latchkey_entry *entry,
                      int64_t idle_ms);
 
+/* A touch that was lost: see lk_l1_side in link_state.h. */
+bool lk_touch_owed(latchkey *lk, size_t *at, int64_t age_ms, lk_job *job);
+
 /* For the link's thread. lk_touch_begin: a touch is about to be sent. lk_touch_end: Redis has moved the session's
  * expiry. */
 void lk_touch_begin(latchkey *lk, lk_job *job);

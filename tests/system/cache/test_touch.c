@@ -2,6 +2,7 @@
  *
  * What the link tells Redis of a session that is used: plain commands, which create nothing.
  */
+#include "proxy.h"
 #include "test_handle.h"
 
 #include <stdio.h>
@@ -134,6 +135,31 @@ static void test_a_touch_that_finds_nothing_ends_the_entry(void **state)
     assert_int_equal(redis_integer(server, "EXISTS %s", key), 0); /* D */
 }
 
+/* The touch is lost on its way, with the connection: it is made again without another use. */
+static void test_a_touch_that_is_lost_is_made_again(void **state)
+{
+    (void)state;
+    proxy *p = proxy_start(server->port);
+    latchkey *maker = handle_open(server, "partitions=1&idle_ms=600000"),
+             *lk = handle_open_at(proxy_port(p), "partitions=1&idle_ms=600000&staleness_ms=60000&deadline_ms=10000");
+    char token[LATCHKEY_TOKEN_SIZE], key[128];
+    make_session(maker, USER, token);
+    session_key(server, token, key);
+    rest(token);
+    proxy_set(p, PROXY_HOLD_REQUEST, "PEXPIRE", 7);
+    assert_status(lk, LATCHKEY_OK, validate(lk, token));
+    wait_for(proxy_holds_one(p));
+    assert_true(redis_integer(server, "PTTL %s", key) <= IDLE / 2);
+    proxy_drop_connections(p);
+    proxy_set(p, PROXY_RELAY, NULL, 0);
+    wait_for(redis_integer(server, "PTTL %s", key) > IDLE * 9 / 10);
+    assert_int_equal(stats_of(lk).l1_hits, 0);
+    assert_true(stats_of(lk).touches_dropped > 0);
+    assert_status(lk, LATCHKEY_OK, try_validate(lk, token));
+    handle_close(lk);
+    proxy_end(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,6 +169,7 @@ int main(void)
         TEST(test_a_use_heals_a_lost_index),
         TEST(test_a_touch_renews_what_l1_holds_without_a_read),
         TEST(test_a_touch_that_finds_nothing_ends_the_entry),
+        TEST(test_a_touch_that_is_lost_is_made_again),
     };
     return cmocka_run_group_tests(tests, server_start, server_end);
 }

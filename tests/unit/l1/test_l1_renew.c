@@ -133,6 +133,56 @@ static void test_the_last_touch_ends_it(void **state)
 }
 
 /* More idle times than there are places: such an entry is read again in time. */
+/* What the whole of L1 remembers, in parts of three slots. */
+static int owed(lk_l1 *l1, int64_t now_ms, text *which)
+{
+    size_t at = 0;
+    int count = 0;
+    do count += lk_l1_owed(l1, &at, 3, now_ms, which->at);
+    while (at);
+    return count;
+}
+
+/* It costs the entry no time, and a touch or a fill ends it; a purge as well. */
+static void test_a_use_that_is_owed_is_remembered(void **state)
+{
+    (void)state;
+    lk_l1 *l1 = lk_l1_open(100, unit_seed());
+    for (int64_t odd = 0; odd < 2; odd++) {
+        text t = token_of(1, 0), other = token_of(2, 0), brief = token_of(3, 0), found;
+        int64_t due = NOW_MS + MINUTE + odd, now = due + MINUTE;
+        for (int i = 0; i < 2; i++)
+            assert_int_equal(put_for(l1, i ? other : t, plain(due, due + 600 * MINUTE, IDLE)), 0);
+        assert_int_equal(put_for(l1, brief, plain(due, due + 600 * MINUTE, 0)), LK_L1_STORED);
+        int64_t until = end_of(l1, t);
+        assert_true(until <= due + IDLE * 11 / 12);
+        lk_l1_owe(l1, t.at, due - 2); /* no touch is due yet */
+        assert_int_equal(owed(l1, now, &found), 0);
+        lk_l1_owe(l1, t.at, now);
+        lk_l1_owe(l1, brief.at, now); /* no touch moves it on */
+        assert_int_equal(owed(l1, now, &found), 1);
+        assert_memory_equal(found.at, t.at, LATCHKEY_SELECTOR_LENGTH);
+        assert_in_range(until - end_of(l1, t), 0, 1); /* H: never later */
+        lk_l1_owe(l1, t.at, now);                     /* once */
+        assert_in_range(until - end_of(l1, t), 0, 1);
+        assert_in_range(due_of(l1, t), due - 2, due);
+        assert_int_equal(owed(l1, until, &found), 0); /* it is over */
+        assert_int_equal(renew(l1, t, plain(now + IDLE / 12, INT64_MAX / 2, IDLE)), LK_L1_STORED);
+        lk_l1_owe(l1, other.at, now);
+        assert_int_equal(owed(l1, now, &found), 1);
+        assert_memory_equal(found.at, other.at, LATCHKEY_SELECTOR_LENGTH);
+        put_for(l1, other, plain(now, now + 600 * MINUTE, IDLE));
+        assert_int_equal(owed(l1, now, &found), 0);
+        lk_l1_owe(l1, other.at, now);
+        lk_l1_purge(l1, other.at);
+        lk_l1_purge(l1, t.at);
+        assert_int_equal(owed(l1, now, &found), 0);
+        lk_l1_owe(l1, other.at, now); /* it is not there */
+        lk_l1_purge(l1, brief.at);
+    }
+    lk_l1_close(l1);
+}
+
 static void test_H_any_times_are_written_down_or_end_earlier(void **state)
 {
     (void)state;
@@ -167,6 +217,7 @@ int main(void)
         cmocka_unit_test(test_D_not_across_a_purge),
         cmocka_unit_test(test_nothing_is_made_or_shortened),
         cmocka_unit_test(test_the_last_touch_ends_it),
+        cmocka_unit_test(test_a_use_that_is_owed_is_remembered),
         cmocka_unit_test(test_H_any_times_are_written_down_or_end_earlier),
     };
     return cmocka_run_group_tests_name("l1 renew", tests, unit_setup, NULL);
