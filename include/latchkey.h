@@ -975,7 +975,7 @@ typedef struct latchkey_stats {
     uint64_t missed;          /* revocations whose message was lost, found by their number */
     uint64_t reconnects;      /* of the link, after the first connection */
     uint64_t touches;         /* asked for by validate and load */
-    uint64_t touches_dropped; /* dropped because the queue was full, or not done by Redis; the next use asks again */
+    uint64_t touches_dropped; /* dropped because the queue was full, or not done by Redis; made again later */
     uint64_t beats;           /* leases confirmed */
     uint64_t lapses;          /* validates that found the lease lapsed and asked Redis */
     uint64_t corrupt;         /* records refused as CORRUPT */
