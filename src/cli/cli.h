@@ -62,7 +62,7 @@ typedef struct cli_command {
 
 /* The commands. Each one's help explains it. Each is a row of the table in main.c. */
 extern const cli_command cli_doctor, cli_import, cli_keygen, cli_list, cli_move, cli_prewarm, cli_revoke, cli_show;
-extern const cli_command cli_sample, cli_status_of, cli_top;
+extern const cli_command cli_sample, cli_status_of, cli_top, cli_failover_check;
 
 /* Takes argv apart. Options may come anywhere; "--" ends them. CLI_DONE; c->command is NULL if no command was given, or
  * if the usage is wrong, which has been printed. *help: --help was given. A value that holds a password is overwritten

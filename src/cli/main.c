@@ -3,9 +3,9 @@
 
 #include <string.h>
 
-static const cli_command *const commands[] = {&cli_status_of, &cli_top,    &cli_sample,  &cli_list,
-                                              &cli_show,      &cli_revoke, &cli_prewarm, &cli_doctor,
-                                              &cli_import,    &cli_move,   &cli_keygen,  NULL};
+static const cli_command *const commands[] = {
+    &cli_status_of,      &cli_top,    &cli_sample, &cli_list,   &cli_show, &cli_revoke, &cli_prewarm, &cli_doctor,
+    &cli_failover_check, &cli_import, &cli_move,   &cli_keygen, NULL};
 
 static const char usage[] = "usage: latchkey COMMAND [OPTION...]\n"
                             "       latchkey --help | --version\n";
@@ -14,7 +14,7 @@ static void help(void)
 {
     cli_say(stdout, "%s", usage);
     cli_say(stdout, "\nLooks after the sessions that latchkey keeps in Redis.\n\nCommands:\n");
-    for (const cli_command *const *c = commands; *c; c++) cli_say(stdout, "  %-10s %s\n", (*c)->name, (*c)->summary);
+    for (const cli_command *const *c = commands; *c; c++) cli_say(stdout, "  %-15s %s\n", (*c)->name, (*c)->summary);
     cli_say(stdout,
             "\n`latchkey COMMAND --help` says more, and latchkey(1) all of it.\n\n"
             "Which Redis: --config URL, or the variable LATCHKEY_CONFIG, which `ps` does not show. The URL is the one "

@@ -128,21 +128,6 @@ bool node_rows_print(const survey *s, const fleet *h, size_t most)
 
 /* ------------------------------------------------------------------------------------------------------- json -- */
 
-static void json_replicas(json *j, const survey_node *n)
-{
-    json_open(j, "replica_list", '[');
-    for (unsigned i = 0; n->answers && i < n->listed; i++) {
-        const survey_replica *r = &n->replica[i];
-        json_open(j, NULL, '{');
-        json_text(j, "node", r->at);
-        json_text(j, "state", r->state);
-        json_int(j, "behind_bytes", r->behind);
-        json_int(j, "lag_s", r->lag_s);
-        json_close(j, '}');
-    }
-    json_close(j, ']');
-}
-
 static void json_node(json *j, const survey *s, const fleet *h, unsigned i)
 {
     const survey_node *n = &s->node[i];
@@ -157,7 +142,7 @@ static void json_node(json *j, const survey *s, const fleet *h, unsigned i)
     json_uint(j, "partitions", n->partitions);
     json_uint(j, "sessions", n->answers ? n->sessions : 0);
     json_uint(j, "replicas", n->answers ? n->replicas : 0);
-    json_replicas(j, n);
+    survey_json_replicas(j, n);
     json_uint(j, "instances", l.instances);
     json_uint(j, "instances_without_lease", l.without);
     json_int(j, "lease_age_ms", l.without ? -1 : l.oldest_ms);

@@ -1,8 +1,6 @@
 /* See survey.h. */
 #include "cli/survey.h"
 
-#include "cli/cli.h"
-
 #include "base/clock.h"
 #include "l2/sentinels.h"
 #include "redis/errors.h"
@@ -251,6 +249,23 @@ static void question_node(void *context, unsigned i)
     else if (n->answers) probe(a->s, n, p, i);
 }
 
+/* Where it is; a socket's path; or, as long as it is not known where the primary is, its name. */
+static void name_node(survey *s, unsigned i)
+{
+    const lk_config *config = &s->config;
+    const lk_host given = s->nodes->host[i];
+    survey_node *n = &s->node[i];
+    lk_host host = given;
+    if (!*host.name) {
+        snprintf(host.name, sizeof host.name, "%s", config->host);
+        snprintf(host.port, sizeof host.port, "%s", config->port);
+    }
+    if (*given.name || (!config->sentinels && !*config->path)) lk_host_text(&host, n->at, sizeof n->at);
+    else
+        snprintf(n->at, sizeof n->at, "%.*s", (int)sizeof n->at - 1,
+                 config->sentinels ? config->service : config->path);
+}
+
 /* What was known of a node is kept from one map to the next, for its rates. */
 static void take_found(survey *s)
 {
@@ -265,7 +280,7 @@ static void take_found(survey *s)
     memcpy(s->owner, s->nodes->owner, sizeof s->owner);
     for (unsigned i = 0; i < s->count; i++) {
         survey_node *n = &s->node[i];
-        lk_host_text(&s->nodes->host[i], n->at, sizeof n->at);
+        name_node(s, i);
         n->commands_per_s = NAN;
         for (unsigned k = 0; before && k < count; k++)
             if (!strcmp(before[k].at, n->at)) *n = before[k];
@@ -346,4 +361,19 @@ void survey_close(survey *s)
     lk_tls_context_close(s->config.tls_context);
     lk_wipe(&s->config, sizeof s->config); /* it holds the password */
     s->nodes = NULL;
+}
+
+void survey_json_replicas(json *j, const survey_node *n)
+{
+    json_open(j, "replica_list", '[');
+    for (unsigned i = 0; n->answers && i < n->listed; i++) {
+        const survey_replica *r = &n->replica[i];
+        json_open(j, NULL, '{');
+        json_text(j, "node", r->at);
+        json_text(j, "state", r->state);
+        json_int(j, "behind_bytes", r->behind);
+        json_int(j, "lag_s", r->lag_s);
+        json_close(j, '}');
+    }
+    json_close(j, ']');
 }

@@ -4,6 +4,7 @@
 #ifndef LK_CLI_SURVEY_H
 #define LK_CLI_SURVEY_H
 
+#include "cli/cli.h"
 #include "cli/nodes.h"
 
 enum { SURVEY_REPLICAS = 8 };
@@ -61,6 +62,7 @@ bool survey_is_outage(const lk_reply *reply, char *why, size_t size);
 
 /* Which node has the partition; NODES_MOST: none. */
 unsigned survey_owner(const survey *s, int64_t partition);
-bool survey_covered(const survey *s); /* every slot has a node */
+void survey_json_replicas(json *j, const survey_node *n); /* the member `replica_list` */
+bool survey_covered(const survey *s);                     /* every slot has a node */
 
 #endif

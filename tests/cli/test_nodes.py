@@ -2,12 +2,41 @@
 # SPDX-License-Identifier: MIT
 """One node of several is not well: it hangs, loads, has another password, or is none of the cluster. What each command says of
 it, and what can still be done at the others; and what is seen of a primary, its replicas and a failover behind sentinels."""
+import contextlib
+import json
 import re
+import shutil
+import subprocess
+import tempfile
 
 import kit
 from kit import AWAY, CONFIG, DONE, NO, run
 
 ADMIN = 'hunter2-of-the-administrator'
+
+
+class Sentinel:
+    """Watches this server, with two others. Use with `with`."""
+
+    def __init__(self, server):
+        self.dir, self.port = tempfile.mkdtemp(prefix='latchkey-cli-'), kit.free_port()
+        with open(f'{self.dir}/conf', 'w', encoding='ascii') as file:
+            file.write(f'port {self.port}\nbind 127.0.0.1\ndir {self.dir}\nlogfile {self.dir}/log\n'
+                       f'sentinel monitor mymaster 127.0.0.1 {server.port} 2\n'
+                       'sentinel down-after-milliseconds mymaster 2000\nsentinel failover-timeout mymaster 6000\n')
+
+    def cli(self, *words):
+        return subprocess.run(['redis-cli', '-p', str(self.port), *words], capture_output=True, text=True, check=False).stdout
+
+    def __enter__(self):
+        self.process = subprocess.Popen(['redis-server', f'{self.dir}/conf', '--sentinel'], start_new_session=True)
+        kit.wait_for('the sentinel answers', lambda: 'PONG' in self.cli('PING'))
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        shutil.rmtree(self.dir, ignore_errors=True)
 
 
 class Nodes(kit.Case):
@@ -133,6 +162,96 @@ class Nodes(kit.Case):
             self.check(status, AWAY, 'CLUSTERDOWN', 'no node serves')
             self.check(top, NO, 'CLUSTERDOWN', 'not heard')
             self.check(listed, AWAY, 'CLUSTERDOWN', f'127.0.0.1:{cluster.nodes[0].port}')
+
+    # ---------------------------------------------------------------------------------------------------- failover
+
+    def check_failover(self, url, code, *names):
+        """failover-check, for programs and for people; and that doctor has the gravest of it as its line."""
+        said, people, doctor = kit.at_once(url, ['failover-check', '--json'], ['failover-check'], ['doctor', '--json'])
+        self.check(said, code)
+        self.check(people, code, *names)
+        self.check_printable(people)
+        found = {finding['name']: finding for finding in said.value['findings'] if finding['name'].startswith('failover')}
+        self.assertEqual(set(names), set(found), said.out)
+        levels = ['error', 'warning', 'notice']
+        line = [finding['level'] for finding in doctor.value['findings'] if finding['name'] == 'failover']
+        self.assertEqual(sorted((finding['level'] for finding in found.values()), key=levels.index)[:1], line)
+        return said.value
+
+    def test_sentinels_a_primary_and_its_replicas(self):
+        options = ['--repl-diskless-sync-delay', '0']
+        with contextlib.ExitStack() as stack:
+            primary = stack.enter_context(kit.Redis(*options, good=False))
+            replicas = [stack.enter_context(kit.Redis(*options, '--replicaof', '127.0.0.1', str(primary.port), good=False))
+                        for _ in range(2)]
+            kit.wait_for('both replicate', lambda: primary.cli('INFO', 'replication').count('state=online') == 2)
+            sentinels = [stack.enter_context(Sentinel(primary)) for _ in range(3)]
+            for sentinel in sentinels:
+                kit.wait_for('the sentinels know all', lambda: 'OK 3 usable' in sentinel.cli('SENTINEL', 'CKQUORUM', 'mymaster') and
+                             sentinel.cli('SENTINEL', 'REPLICAS', 'mymaster').count('runid') == 2)
+            url = f'redis+sentinel://{",".join(f"127.0.0.1:{s.port}" for s in sentinels)}/mymaster?deadline_ms=2000&staleness_ms=1200'
+            app = stack.enter_context(kit.App(url))
+            app.create(7)
+            at = [f'127.0.0.1:{redis.port}' for redis in (primary, *replicas)]
+            status, people, said = kit.at_once(url, ['status', '--json'], ['status'], ['top', '--once', '--json'])
+            for value in (self.check(status, DONE).value, self.check(said, DONE).value):
+                (node,) = value['nodes']
+                self.assertEqual(at[0], node['node'])
+                self.assertEqual(set(at[1:]), {replica['node'] for replica in node['replica_list']})
+                self.assertEqual((1, 64, 2), tuple(node[name] for name in ('sessions', 'partitions', 'replicas')))
+                self.assertTrue(0 <= node['lease_age_ms'] <= 1200)
+            self.check(people, DONE, *at, 'named by 3 of 3 sentinels')
+            # What a failover would cost, by durability.
+            self.assertTrue(self.check_failover(url, DONE, 'failover-loss')['possible'])
+            self.check(run('failover-check', '--level', 'notice', config=url), NO)
+            self.check_failover(f'{url}&durability=1', DONE, 'failover-loss')
+            self.check_failover(f'{url}&durability=2', NO, 'failover-durability')
+            primary.cli('CONFIG', 'SET', 'min-replicas-to-write', '2')
+            self.check_failover(url, NO, 'failover-loss', 'failover-min-replicas')
+            primary.cli('CONFIG', 'SET', 'min-replicas-to-write', '0')
+            # top follows one.
+            with subprocess.Popen([kit.COMMAND, 'top', '--json'], env=kit.environment(url), stdout=subprocess.PIPE, text=True) as top:
+                shown = (json.loads(line) for line in top.stdout)
+                next(value for value in shown if value['instances'])
+                primary.kill()
+                away = next(value for value in shown if not value['nodes'][0]['answers'])
+                self.assertIn('refused', away['nodes'][0]['why'])
+                value = next(value for value in shown if value['nodes'][0]['node'] in at[1:] and value['nodes'][0]['answers'] and
+                             not value['unheard'] and value['nodes'][0]['lease_age_ms'] >= 0)
+                self.assertEqual(1, len(value['instances']))
+                top.terminate()
+                self.assertEqual(0, top.wait(kit.PATIENCE_S))
+
+    def test_failover_of_a_cluster(self):
+        with kit.Cluster(replicas=1) as cluster:
+            url = cluster.url()
+            kit.wait_for('all replicate', lambda: all('state=online' in node.cli('INFO', 'replication') for node in cluster.nodes[:3]))
+            value = self.check_failover(url, NO, 'failover-loss')
+            self.assertIn('cluster-full-coverage', {finding['name'] for finding in value['findings']})
+            for node in cluster.nodes:
+                node.cli('CONFIG', 'SET', 'cluster-require-full-coverage', 'no')
+            value = self.check_failover(url, DONE, 'failover-loss')
+            self.assertEqual([1, 1, 1], [len(node['replica_list']) for node in value['nodes']])
+            self.check_failover(f'{url}&durability=1', NO, 'failover-durability')
+            cluster.nodes[0].cli('CONFIG', 'SET', 'cluster-allow-reads-when-down', 'yes')
+            for node in cluster.nodes[:3]:
+                node.cli('CONFIG', 'SET', 'cluster-node-timeout', '15000')
+            self.check_failover(url, DONE, 'failover-loss', 'failover-duration', 'failover-reads-when-down')
+            cluster.nodes[4].kill() # the replica of the second
+            kit.wait_for('it is gone', lambda: 'connected_slaves:0' in cluster.nodes[1].cli('INFO', 'replication'))
+            value = self.check_failover(url, NO, 'failover-loss', 'failover-duration', 'failover-reads-when-down', 'failover-replicas')
+            self.assertFalse(value['possible'])
+
+    def test_no_failover(self):
+        with kit.Redis() as redis:
+            value = self.check(run('failover-check', '--json', config=redis.url(tcp=True)), NO).value
+            self.assertEqual(['failover-none'], [finding['name'] for finding in value['findings']])
+            self.check(run('failover-check', '--level', 'x', config=redis.url()), kit.USAGE, '--level')
+            self.check(run('failover-check'), kit.USAGE, 'LATCHKEY_CONFIG')
+            redis.kill()
+            self.check(run('failover-check', config=redis.url().replace('deadline_ms=20000', 'deadline_ms=1000')), AWAY)
+        with kit.Cluster(primaries=1) as cluster:
+            self.check_failover(cluster.url(), NO, 'failover-replicas', 'failover-election')
 
 
 if __name__ == '__main__':

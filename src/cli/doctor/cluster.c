@@ -45,7 +45,7 @@ void doctor_merge(doctor *d, size_t from, unsigned i)
     d->count = kept;
 }
 
-static int64_t setting(query *p, const char *name)
+int64_t doctor_setting(query *p, const char *name)
 {
     lk_reply *reply = QUERY(p, "CONFIG", "GET", name);
     const char *text = reply && lk_reply_shaped(reply, "ss") ? lk_reply_at(reply, 1)->text : "";
@@ -96,9 +96,9 @@ static void look_at_primary(doctor *d, unsigned i, int64_t *full)
     lk_info_value(text, "connected_slaves", replicas, sizeof replicas);
     n->replicas = (unsigned)atoi(replicas);
     lk_reply_free(info);
-    n->timeout_ms = setting(d->admin, "cluster-node-timeout");
+    n->timeout_ms = doctor_setting(d->admin, "cluster-node-timeout");
     if (n->timeout_ms < 0) doctor_unseen(d, "CONFIG GET cluster-node-timeout");
-    int64_t whole = setting(d->admin, "cluster-require-full-coverage");
+    int64_t whole = doctor_setting(d->admin, "cluster-require-full-coverage");
     *full = whole > *full ? whole : *full;
 }
 

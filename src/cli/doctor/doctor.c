@@ -47,6 +47,41 @@ static const char *level_name(int level)
     return level == LATCHKEY_LOG_ERROR ? "error" : level == LATCHKEY_LOG_WARNING ? "warning" : "notice";
 }
 
+void doctor_json_nodes(json *j, const doctor *d)
+{
+    if (!d->nodes) return;
+    json_open(j, "nodes", '[');
+    for (unsigned i = 0; i < d->nodes->count; i++) {
+        json_open(j, NULL, '{');
+        json_text(j, "node", d->node[i].at);
+        json_bool(j, "answers", d->nodes->node[i] != NULL);
+        json_text(j, "version", d->node[i].version);
+        json_uint(j, "replicas", d->node[i].replicas);
+        json_uint(j, "partitions", d->node[i].partitions);
+        json_int(j, "node_timeout_ms", d->node[i].timeout_ms);
+        json_int(j, "clock_ahead_ms", d->node[i].clock_ahead_ms);
+        json_close(j, '}');
+    }
+    json_close(j, ']');
+    json_uint(j, "slots_without_node", d->nodes->uncovered);
+}
+
+void doctor_json_findings(json *j, const doctor *d)
+{
+    json_open(j, "findings", '[');
+    for (size_t i = 0; i < d->count; i++) {
+        const finding *f = &d->found[i];
+        json_open(j, NULL, '{');
+        json_text(j, "name", f->name);
+        json_text(j, "level", level_name(f->level));
+        json_text(j, "guarantees", f->guarantees);
+        json_text(j, "text", f->text);
+        json_text(j, "fix", f->fix);
+        json_close(j, '}');
+    }
+    json_close(j, ']');
+}
+
 static void print_findings_json(const doctor *d)
 {
     json j = {0};
@@ -55,34 +90,8 @@ static void print_findings_json(const doctor *d)
     json_real(&j, "round_trip_ms", d->round_trip_ms);
     json_real(&j, "clock_ahead_ms", d->clock_ahead_ms);
     json_uint(&j, "keys_looked_at", d->keys_seen);
-    if (d->nodes) {
-        json_open(&j, "nodes", '[');
-        for (unsigned i = 0; i < d->nodes->count; i++) {
-            json_open(&j, NULL, '{');
-            json_text(&j, "node", d->node[i].at);
-            json_bool(&j, "answers", d->nodes->node[i] != NULL);
-            json_text(&j, "version", d->node[i].version);
-            json_uint(&j, "replicas", d->node[i].replicas);
-            json_uint(&j, "partitions", d->node[i].partitions);
-            json_int(&j, "node_timeout_ms", d->node[i].timeout_ms);
-            json_int(&j, "clock_ahead_ms", d->node[i].clock_ahead_ms);
-            json_close(&j, '}');
-        }
-        json_close(&j, ']');
-        json_uint(&j, "slots_without_node", d->nodes->uncovered);
-    }
-    json_open(&j, "findings", '[');
-    for (size_t i = 0; i < d->count; i++) {
-        const finding *f = &d->found[i];
-        json_open(&j, NULL, '{');
-        json_text(&j, "name", f->name);
-        json_text(&j, "level", level_name(f->level));
-        json_text(&j, "guarantees", f->guarantees);
-        json_text(&j, "text", f->text);
-        json_text(&j, "fix", f->fix);
-        json_close(&j, '}');
-    }
-    json_close(&j, ']');
+    doctor_json_nodes(&j, d);
+    doctor_json_findings(&j, d);
     json_close(&j, '}');
 }
 
@@ -101,7 +110,7 @@ static void print_wrapped(const char *text)
 
 static void print_findings(const doctor *d)
 {
-    char shown[CLI_TIME_SIZE], away[96] = "its clock is not known";
+    char away[96] = "its clock is not known";
     if (!isnan(d->round_trip_ms))
         snprintf(away, sizeof away, "round trip %.2f ms, its clock %+.3f s of ours", d->round_trip_ms,
                  d->clock_ahead_ms / 1000);
@@ -114,6 +123,15 @@ static void print_findings(const doctor *d)
         if (n->timeout_ms >= 0) cli_say(stdout, ", node timeout %" PRId64 " ms", n->timeout_ms);
         cli_say(stdout, "\n");
     }
+    doctor_print_findings(d);
+    cli_say(stdout, "\n%s\n",
+            d->count ? "What to do stands behind each arrow; CONFIG REWRITE keeps what CONFIG SET changed."
+                     : "Nothing to change.");
+}
+
+void doctor_print_findings(const doctor *d)
+{
+    char shown[CLI_TIME_SIZE];
     for (size_t i = 0; i < d->count; i++) {
         const finding *f = &d->found[i];
         snprintf(shown, sizeof shown, "%s%.24s", *f->guarantees ? ", weakens " : "", f->guarantees);
@@ -121,9 +139,6 @@ static void print_findings(const doctor *d)
         print_wrapped(f->text);
         if (f->fix[0]) cli_say(stdout, "  -> %s\n", f->fix); /* in one piece, so that it can be copied */
     }
-    cli_say(stdout, "\n%s\n",
-            d->count ? "What to do stands behind each arrow; CONFIG REWRITE keeps what CONFIG SET changed."
-                     : "Nothing to change.");
 }
 
 /* -------------------------------------------------------------------------------------------------- the visit -- */
@@ -162,6 +177,7 @@ static void look_at_all(doctor *d)
     look_at_open(d);
     doctor_wire(d);
     doctor_sentinels(d);
+    doctor_failover_line(d);
     for (unsigned i = 0; i < (d->nodes ? d->nodes->count : 1); i++) {
         size_t from = d->count;
         if (!doctor_at_node(d, i)) continue;
@@ -177,6 +193,11 @@ static void look_at_all(doctor *d)
     /* No handle was opened here before, so what this one recorded is deleted again. (The first login adds a field to
      * it.) */
     if (untouched && recorded_fields(d, key) == 1) lk_reply_free(QUERY(d->app, "DEL", key));
+    doctor_say_unseen(d);
+}
+
+void doctor_say_unseen(doctor *d)
+{
     if (d->unseen[0])
         doctor_fix(doctor_find(d, LATCHKEY_LOG_NOTICE, "unseen", "",
                                "not looked at, because a right is missing: %s. What they would show is not known",
@@ -184,20 +205,20 @@ static void look_at_all(doctor *d)
                    "--admin URL of a user that has the right, for this run alone");
 }
 
-static int level_of(const char *name)
+int doctor_level(const char *name)
 {
     for (int level = LATCHKEY_LOG_ERROR; level <= LATCHKEY_LOG_NOTICE; level++)
         if (strcmp(name, level_name(level)) == 0) return level;
     return -1;
 }
 
-static int exam(doctor *d, int least)
+static int exam(doctor *d)
 {
     size_t counts = 0;
     look_at_all(d);
     if (d->c->json) print_findings_json(d);
     else print_findings(d);
-    for (size_t i = 0; i < d->count; i++) counts += d->found[i].level <= least;
+    for (size_t i = 0; i < d->count; i++) counts += d->found[i].level <= doctor_level(least_level);
     return counts ? CLI_NO : CLI_DONE;
 }
 
@@ -209,33 +230,37 @@ static int connect_to(const cli *c, const char *what, const char *url, int64_t d
     return cli_fail(c, status == LATCHKEY_CONFIG ? CLI_CONFIG : CLI_AWAY, "%s%s", what, error);
 }
 
-static int run_doctor(const cli *c)
+int doctor_visit(const cli *c, const char *admin, uint64_t keys, int (*look)(doctor *d))
 {
-    query app = {0}, admin = {0};
-    int least = level_of(least_level), exit;
-    if (least < 0) return cli_fail(c, CLI_USAGE, "--level: error, warning or notice");
-    if (!admin_url) admin_url = getenv("LATCHKEY_ADMIN_CONFIG");
-    if (!c->config) return cli_open(c, &(latchkey *){NULL}); /* prints what to do */
+    query app = {0}, other = {0};
+    int exit;
+    if (!admin) admin = getenv("LATCHKEY_ADMIN_CONFIG");
+    if (!c->config) return cli_no_config(c);
     doctor *d = calloc(1, sizeof *d);
     if (!d || !lk_crypto_init()) exit = cli_fail(c, CLI_FAILED, "no memory");
     else if (!(exit = connect_to(c, "", c->config, QUERY_OF_THE_URL, &app))) {
-        *d = (doctor){
-            .c = c, .app = &app, .admin = &app, .admin_url = c->config, .keys_most = keys_given ? keys_most : 20000};
+        *d = (doctor){.c = c, .app = &app, .admin = &app, .admin_url = c->config, .keys_most = keys};
         d->round_trip_ms = d->clock_ahead_ms = NAN;
-        if (admin_url && *admin_url) {
-            d->admin = &admin;
-            d->admin_url = admin_url;
-            exit = connect_to(c, "--admin: ", admin_url, app.config.database, &admin);
-            if (!exit && !app.config.cluster && admin.incarnation != app.incarnation)
+        if (admin && *admin) {
+            d->admin = &other;
+            d->admin_url = admin;
+            exit = connect_to(c, "--admin: ", admin, app.config.database, &other);
+            if (!exit && !app.config.cluster && other.incarnation != app.incarnation)
                 exit = cli_fail(c, CLI_CONFIG, "--admin names another server than the configuration");
         }
-        if (!exit) exit = exam(d, least);
+        if (!exit) exit = look(d);
     }
     if (d) doctor_cluster_end(d);
-    query_close(&admin);
+    query_close(&other);
     query_close(&app);
     free(d);
     return exit;
+}
+
+static int run_doctor(const cli *c)
+{
+    if (doctor_level(least_level) < 0) return cli_fail(c, CLI_USAGE, "--level: error, warning or notice");
+    return doctor_visit(c, admin_url, keys_given ? keys_most : 20000, exam);
 }
 
 static const cli_option options[] = {

@@ -5,6 +5,7 @@
 #include "cli/cli.h"
 #include "cli/nodes.h"
 #include "cli/query.h"
+#include "cli/survey.h"
 
 enum { FINDINGS_MOST = 48, FINDING_FIX = 900 };
 
@@ -45,9 +46,11 @@ void doctor_fix(finding *f, const char *format, ...) __attribute__((format(print
 void doctor_unseen(doctor *d, const char *what);
 
 /* The subjects, in this order. Each asks what it needs, and leaves nothing behind in Redis. */
-void doctor_wire(doctor *d);      /* TLS, passwords, round trips, the clock */
-void doctor_sentinels(doctor *d); /* which sentinels answer, which agree, and what a failover would cost */
-void doctor_cluster(doctor *d);   /* opens `nodes`, and says what is wrong with them together */
+void doctor_wire(doctor *d);                      /* TLS, passwords, round trips, the clock */
+void doctor_sentinels(doctor *d);                 /* which sentinels answer, and which agree */
+void doctor_failover(doctor *d, const survey *s); /* what a failover now would cost */
+void doctor_failover_line(doctor *d);             /* the gravest of that, with sentinels or in a cluster */
+void doctor_cluster(doctor *d);                   /* opens `nodes`, and says what is wrong with them together */
 /* From now on `app` and `admin` are the i-th primary of the cluster. False: there is none, or it does not answer. Without
  * a cluster there is one, and it is not changed. */
 bool doctor_at_node(doctor *d, unsigned i);
@@ -58,6 +61,18 @@ void doctor_settings(doctor *d); /* INFO and CONFIG GET, judged by redis/server_
 void doctor_rights(doctor *d);   /* what the application's user may do, and may not */
 void doctor_keys(doctor *d);     /* the keys under the prefix */
 void doctor_files(doctor *d);    /* files of keys and passwords on this machine */
+
+/* What CONFIG GET answers: a number, or 1 for yes and 0 for no; -1: it is not known. */
+int64_t doctor_setting(query *p, const char *name);
+
+/* Connects as the application does, and as the user of --admin or LATCHKEY_ADMIN_CONFIG; then `exam` looks, and returns the exit
+ * status. */
+int doctor_visit(const cli *c, const char *admin_url, uint64_t keys_most, int (*exam)(doctor *d));
+int doctor_level(const char *name); /* LATCHKEY_LOG_...; -1: it is none */
+void doctor_print_findings(const doctor *d);
+void doctor_json_findings(json *j, const doctor *d); /* the member `findings` */
+void doctor_json_nodes(json *j, const doctor *d);    /* of a cluster: the members `nodes` and `slots_without_node` */
+void doctor_say_unseen(doctor *d);                   /* what doctor_unseen noted, as a finding */
 
 /* The rights that the application's line of src/redis/acl.txt grants, in its order; ends with NULL. CMake makes it from
  * that file. */

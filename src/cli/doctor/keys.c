@@ -10,10 +10,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
-typedef struct survey {
+typedef struct key_counts {
     uint64_t looked_at, eternal, foreign, beyond;
     char an_eternal[100], a_foreign[100];
-} survey;
+} key_counts;
 
 /* The part behind "prefix:{p}:"; NULL: the key does not begin so. */
 static const char *part_of(const doctor *d, const char *key, unsigned long *partition)
@@ -37,7 +37,7 @@ static bool is_ours(const char *part)
 
 static bool must_expire(const char *part) { return strchr("sugfina", *part) != NULL; }
 
-static void look_at_key(const doctor *d, survey *s, const lk_reply *key, int64_t pttl)
+static void look_at_key(const doctor *d, key_counts *s, const lk_reply *key, int64_t pttl)
 {
     unsigned long partition = 0;
     const char *part = part_of(d, key->text, &partition);
@@ -50,7 +50,7 @@ static void look_at_key(const doctor *d, survey *s, const lk_reply *key, int64_t
 }
 
 /* The keys of one SCAN, with their PTTLs in one round trip. */
-static bool look_at_page(const doctor *d, survey *s, const lk_reply *keys)
+static bool look_at_page(const doctor *d, key_counts *s, const lk_reply *keys)
 {
     enum { AT_ONCE = 256 };
     lk_span words[AT_ONCE][2];
@@ -83,7 +83,7 @@ static bool is_page(const lk_reply *reply)
 }
 
 /* False: SCAN is not allowed, or the server went away. It also ends if many keys are not the library's. */
-static bool scan_prefix(const doctor *d, survey *s)
+static bool scan_prefix(const doctor *d, key_counts *s)
 {
     char pattern[64], cursor[24] = "0";
     snprintf(pattern, sizeof pattern, "%s:*", d->app->config.prefix);
@@ -99,7 +99,7 @@ static bool scan_prefix(const doctor *d, survey *s)
     return true;
 }
 
-static void report(doctor *d, const survey *s)
+static void report(doctor *d, const key_counts *s)
 {
     if (s->eternal)
         doctor_fix(
@@ -185,7 +185,7 @@ static void look_at_databases(doctor *d)
 
 void doctor_keys(doctor *d)
 {
-    survey s = {0};
+    key_counts s = {0};
     look_at_partitions(d);
     look_at_databases(d);
     if (!scan_prefix(d, &s)) doctor_unseen(d, "SCAN and PTTL of the keys");
