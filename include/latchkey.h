@@ -288,7 +288,7 @@ LATCHKEY_API int latchkey_log_read(latchkey *lk, int *level, char *text, size_t 
 /* ------------------------------------------------------------------------------------ open and close -- */
 
 /* Opens a handle: takes L1's memory, starts the link (the one background thread) and, unless `lazy=1`, waits until
- * the link has subscribed and holds a lease.
+ * the link has subscribed and holds a lease. (In a cluster, most partitions are enough after three quarters of deadline_ms.)
  *
  * config   redis://[user:password@]host[:port][/database][?option=value&...]
  *          redis://:password@host...            (the password alone, for `requirepass`)

@@ -273,7 +273,7 @@ int lk_l2_probe(lk_l2 *l2, int64_t deadline_ms, char *error, size_t error_size)
         const lk_node *node = lk_l2_owner(l2, p);
         size_t i = 0;
         while (i < count && probed[i] != node) i++;
-        if (i < count) continue;
+        if (i < count || !lk_node_connected(node)) continue;
         probed[count++] = node;
         status = probe_owner(l2, p, deadline_ms, error, error_size);
     }

@@ -114,11 +114,10 @@ bool lk_link_rests(const lk_link *link)
     return link->state != LK_LINK_REASSERTING && (link->state != LK_LINK_UP || !link->beat.out);
 }
 
-/* The number of partitions is asked for only on the way up, of the node that has partition 0. */
+/* The number of partitions is asked for only on the way up. */
 bool lk_link_change(lk_link *link, lk_partitions kept, lk_partitions all, int64_t now_ms)
 {
-    bool asks = lk_link_disagrees(link) && lk_partitions_have(all, 0);
-    if (link->state != LK_LINK_UP || !kept.count || asks)
+    if (link->state != LK_LINK_UP || !kept.count || lk_link_disagrees(link))
         lk_link_moved(link, now_ms, "the server has other partitions now: connecting again");
     lk_link_serve(link, kept); /* what was another node's for a while is met anew */
     lk_link_serve(link, all);
@@ -131,12 +130,14 @@ void lk_link_vouched(lk_link *link, int64_t now_ms)
     if (link->state == LK_LINK_UP) lk_link_complete_beat(link, now_ms);
 }
 
-/* Another node of the cluster is asked for the number of partitions. It does not take long. */
+/* Other nodes of the cluster are asked for the number of partitions. It does not take long. */
 static void await_agreement(lk_link *link, int64_t now_ms)
 {
     enum { AGREE_MS = 10 };
-    if (lk_link_disagrees(link)) link->agree_at_ms = now_ms + AGREE_MS;
-    else if (link->agree_at_ms) {
+    if (lk_link_disagrees(link)) {
+        link->agree_at_ms = now_ms + AGREE_MS;
+        lk_link_may_record(link, now_ms);
+    } else if (link->agree_at_ms) {
         link->agree_at_ms = 0;
         lk_link_complete_beat(link, now_ms);
     }
@@ -151,6 +152,7 @@ void lk_link_tick(lk_link *link, int64_t now_us)
         lk_link_lost(link, now_ms, LATCHKEY_UNAVAILABLE, "Redis accepts the connection but does not answer");
     if (link->state != LK_LINK_UP) return;
     await_agreement(link, now_ms);
+    if (link->state != LK_LINK_UP) return;
     if (suspicious(link) && now_ms >= link->look_at_ms) {
         lk_link_look(link, now_ms,
                      "another server answers at the same address: connecting again, to see which one it is now");

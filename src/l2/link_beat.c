@@ -143,10 +143,11 @@ bool lk_link_await_vouch(lk_link *link, int64_t now_ms)
 {
     if (!came_back(link) || vouched(link)) return false;
     link->next_beat_ms = lk_earlier(link->next_beat_ms, now_ms);
-    withhold(link, now_ms,
-             lk_link_disagrees(link)
-                 ? "the node that has partition 0 has not said how many partitions the cluster holds: no lease"
-                 : "no more than half of the listed sentinels name this primary now: no lease");
+    withhold(
+        link, now_ms,
+        lk_link_disagrees(link)
+            ? "it is not known how many partitions the cluster holds: no node that answers has it, and not all answer"
+            : "no more than half of the listed sentinels name this primary now: no lease");
     return true;
 }
 
@@ -229,6 +230,7 @@ void lk_link_complete_beat(lk_link *link, int64_t now_ms)
     lk_count(link->counters, LK_BEATS, 1);
     int64_t sent_ms = link->beat.sent_ms;
     confirm(link);
+    if (link->config->cluster) lk_link_record(link, now_ms);
     lk_consistency_leased(&link->consistency, sent_ms + link->config->staleness_ms);
     /* Of several links, one tells what is counted for all of them. */
     bool tells = !link->config->cluster || lk_partitions_have(link->partitions, 0);

@@ -1,7 +1,8 @@
 /* The link on its way up: from two open sockets to a server that may be used.
  *
  *   HANDSHAKE     which server is this? Both connections must have reached the same incarnation
- *   SETUP         the number of partitions, recorded by the first instance, must be ours; wrong settings are logged
+ *   SETUP         the number of partitions, recorded by the first instance, must be ours; wrong settings are logged. In a
+ *                 cluster no node gives a lease before one has told it, or all have said that there is none yet
  *   SUBSCRIBING   one channel for each partition of the link, and the instance's own for the nonce of its beats
  *   REASSERTING   a server that was not met before is told of the recent revocations and the cut-offs that it lacks
  *                 (link_tell.c)
@@ -30,26 +31,70 @@ void lk_link_connected(lk_link *link, int64_t now_ms)
     if (!sent) lk_link_no_memory(link, now_ms);
 }
 
-/* In a cluster one node has that key; of the others only something of their own is read. */
-static bool has_record(const lk_link *link)
+/* Where the number of partitions is. In a cluster every partition has it, so that each node can tell, and one that lost its
+ * keys is contradicted by the others. */
+static void key_of_number(const lk_link *link, char key[LK_KEY_SIZE])
 {
-    return !link->config->cluster || lk_partitions_have(link->partitions, 0);
+    bool first = !link->config->cluster || lk_partitions_have(link->partitions, 0);
+    lk_key_partition(key, link->config->prefix, first ? 0 : link->partitions.at[0], "m");
 }
 
-/* The number of partitions is part of every key's name: the first instance records it, and it must be equal in all. */
+static bool send_record(lk_link *link, uint32_t tag, const char *key)
+{
+    char number[24];
+    snprintf(number, sizeof number, "%lld", (long long)link->config->partitions);
+    const lk_span record[4] = {lk_word("HSETNX"), lk_word(key), lk_word("partitions"), lk_word(number)};
+    return lk_conn_send(&link->conn[LK_LINK_COMMANDS], tag, record, 4);
+}
+
+static bool send_number(lk_link *link, bool records)
+{
+    char key[LK_KEY_SIZE];
+    key_of_number(link, key);
+    const lk_span read[3] = {lk_word("HGET"), lk_word(key), lk_word("partitions")};
+    return (!records || send_record(link, TAG_RECORD_PARTITIONS, key)) &&
+           lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_READ_PARTITIONS, read, 3);
+}
+
+/* The number of partitions is part of every key's name: the first instance records it, and it must be equal in all. In a
+ * cluster it is recorded once all nodes have been asked in vain (lk_link_may_record). */
 static void send_setup(lk_link *link, int64_t now_ms)
 {
-    char key[LK_KEY_SIZE], number[24];
-    bool records = has_record(link);
-    lk_key_partition(key, link->config->prefix, records ? 0 : link->partitions.at[0], "m");
-    snprintf(number, sizeof number, "%lld", (long long)link->config->partitions);
-    lk_span record[4] = {lk_word("HSETNX"), lk_word(key), lk_word("partitions"), lk_word(number)};
-    lk_span read[3] = {lk_word("HGET"), lk_word(key), lk_word("partitions")};
-    lk_conn *conn = &link->conn[LK_LINK_COMMANDS];
     lk_link_enter(link, LK_LINK_SETUP, now_ms);
-    if ((records && !lk_conn_send(conn, TAG_RECORD_PARTITIONS, record, 4)) ||
-        !lk_conn_send(conn, TAG_READ_PARTITIONS, read, 3))
-        lk_link_no_memory(link, now_ms);
+    link->records = false;
+    link->recorded = 0;
+    if (!send_number(link, !link->config->cluster)) lk_link_no_memory(link, now_ms);
+}
+
+/* Another instance may record another number at the same time: so partition 0 decides, and only then the others get it. */
+void lk_link_may_record(lk_link *link, int64_t now_ms)
+{
+    if (link->records || !lk_partitions_have(link->partitions, 0)) return;
+    for (unsigned p = 0; p < (unsigned)link->config->partitions; p++)
+        if (!atomic_load_explicit(&link->past->of[p].blank, memory_order_relaxed)) return;
+    link->records = true;
+    if (!send_number(link, true)) lk_link_no_memory(link, now_ms);
+}
+
+/* Not more at a time than there is room for beside the rest. */
+void lk_link_record(lk_link *link, int64_t now_ms)
+{
+    bool sent = true;
+    while (sent && link->recorded < link->partitions.count &&
+           lk_conn_room(&link->conn[LK_LINK_COMMANDS]) > LK_CONN_WAITING_MAX / 2) {
+        char key[LK_KEY_SIZE];
+        lk_key_partition(key, link->config->prefix, link->partitions.at[link->recorded++], "m");
+        sent = send_record(link, TAG_INDEXED, key);
+    }
+    /* What comes later comes with its record. */
+    if (link->recorded >= link->partitions.count) link->recorded = SIZE_MAX;
+    if (!sent) lk_link_no_memory(link, now_ms);
+}
+
+void lk_link_record_again(lk_link *link, int64_t now_ms)
+{
+    link->recorded = 0;
+    if (!lk_link_disagrees(link) && !send_number(link, true)) lk_link_no_memory(link, now_ms);
 }
 
 /* Asked of a server that was not met before, once it has answered a read: while Redis is loading, INFO shows no
@@ -135,27 +180,37 @@ static void take_recorded(lk_link *link, const lk_reply *reply)
         link->setup_status = lk_error_status(reply, link->setup_error, sizeof link->setup_error);
 }
 
-/* In a cluster the slot of that key may be moving. That is nothing to the other partitions, once the number is known. */
-static bool is_known_anyway(const lk_link *link, const lk_reply *reply)
+/* The number is ours, or another node tells it. */
+static void go_on(lk_link *link, int64_t now_ms)
 {
-    bool elsewhere = link->config->cluster && lk_error_is_elsewhere(reply);
-    return (elsewhere && lk_past_agreed(link->past)) ||
-           (!has_record(link) && (elsewhere || reply->type != LK_REPLY_ERROR));
+    if (link->state == LK_LINK_UP) lk_link_complete_beat(link, now_ms);
+    if (link->state != LK_LINK_SETUP) return;
+    if (ask_settings(link)) send_subscribe(link, now_ms);
+    else lk_link_no_memory(link, now_ms);
 }
 
-static void take_partitions(lk_link *link, const lk_reply *reply, int64_t now_ms)
+static void set_blank(lk_link *link, bool blank)
+{
+    for (size_t i = 0; i < link->partitions.count; i++)
+        atomic_store_explicit(&link->past->of[link->partitions.at[i]].blank, blank, memory_order_relaxed);
+}
+
+/* There is no number: none was recorded yet, or the node has lost its keys. */
+static void take_blank(lk_link *link, int64_t now_ms)
+{
+    bool asked = link->config->cluster && link->state == LK_LINK_SETUP;
+    if (!asked) {
+        lk_link_lost(link, now_ms, link->setup_status, link->setup_error);
+        return;
+    }
+    set_blank(link, true);
+    go_on(link, now_ms);
+}
+
+static void take_partition_count(lk_link *link, const lk_reply *reply, int64_t now_ms)
 {
     char text[160];
-    bool known = is_known_anyway(link, reply);
-    if (known) {
-        if (ask_settings(link)) send_subscribe(link, now_ms);
-        else lk_link_no_memory(link, now_ms);
-    } else if (reply->type == LK_REPLY_ERROR) {
-        int status = lk_error_status(reply, text, sizeof text);
-        lk_link_lost(link, now_ms, status == LATCHKEY_CORRUPT ? LATCHKEY_CONFIG : status, text);
-    } else if (reply->type != LK_REPLY_STRING) {
-        lk_link_lost(link, now_ms, link->setup_status, link->setup_error);
-    } else if (lk_reply_is(reply, LK_PARTITIONS_MOVING)) {
+    if (lk_reply_is(reply, LK_PARTITIONS_MOVING)) {
         lk_link_lost(link, now_ms, LATCHKEY_UNAVAILABLE,
                      "sessions are being moved to this server: it is open when latchkey move has ended");
     } else if (!strncmp(reply->text, LK_PARTITIONS_MOVED, strlen(LK_PARTITIONS_MOVED))) {
@@ -168,10 +223,23 @@ static void take_partitions(lk_link *link, const lk_reply *reply, int64_t now_ms
         snprintf(text, sizeof text, "partitions=%lld, but Redis holds sessions in %.20s partitions: use that number",
                  (long long)link->config->partitions, reply->text);
         lk_link_lost(link, now_ms, LATCHKEY_CONFIG, text);
-    } else if (ask_settings(link)) {
+    } else {
         atomic_store_explicit(&link->past->agreed, true, memory_order_relaxed);
-        send_subscribe(link, now_ms);
-    } else lk_link_no_memory(link, now_ms);
+        go_on(link, now_ms);
+    }
+}
+
+static void take_partitions(lk_link *link, const lk_reply *reply, int64_t now_ms)
+{
+    char text[160];
+    set_blank(link, false);
+    /* The slot of that key may be moving. That is nothing to the other partitions, once the number is known. */
+    if (link->config->cluster && lk_error_is_elsewhere(reply) && lk_past_agreed(link->past)) go_on(link, now_ms);
+    else if (reply->type == LK_REPLY_ERROR) {
+        int status = lk_error_status(reply, text, sizeof text);
+        lk_link_lost(link, now_ms, status == LATCHKEY_CORRUPT ? LATCHKEY_CONFIG : status, text);
+    } else if (reply->type != LK_REPLY_STRING) take_blank(link, now_ms);
+    else take_partition_count(link, reply, now_ms);
 }
 
 bool lk_link_take_setup(lk_link *link, const lk_reply *reply, int64_t now_ms)

@@ -64,6 +64,13 @@ void lk_link_take_handshake(lk_link *link, int which, const lk_reply *reply, int
 /* false: the reply belongs to another part */
 bool lk_link_take_setup(lk_link *link, const lk_reply *reply, int64_t now_ms);
 
+/* In a cluster, while it is not known how many partitions there are: records it, if no node that has partitions has it. */
+void lk_link_may_record(lk_link *link, int64_t now_ms);
+/* In a cluster, once it is known: each partition that has no record yet gets one. */
+void lk_link_record(lk_link *link, int64_t now_ms);
+/* The data set was lost, or replaced: the number is recorded again, unless it is another one now. */
+void lk_link_record_again(lk_link *link, int64_t now_ms);
+
 /* link_tell.c */
 void lk_link_subscribed(lk_link *link, int64_t now_ms);
 void lk_link_meet_more(lk_link *link, int64_t now_ms); /* it has got partitions, and is UP */

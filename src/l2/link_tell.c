@@ -221,6 +221,8 @@ void lk_link_forgot(lk_link *link, int64_t now_ms, bool heard_all)
 {
     link->host.trouble(link->host.context, LATCHKEY_UNAVAILABLE,
                        "Redis counts its revocations anew: its data set was lost or replaced");
+    lk_link_record_again(link, now_ms);
+    if (link->state == LK_LINK_DOWN) return;
     meet(link, link->partitions, !heard_all);
     link->witness_of = 0; /* the next beat takes the count as it is */
     lk_link_empty(link, link->partitions);

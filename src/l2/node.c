@@ -98,6 +98,14 @@ void lk_node_abandon(lk_node *node)
     lk_pool_abandon(node->pool);
 }
 
+static void name_locked(const lk_node *node, const char *text, char *out, size_t size)
+{
+    char at[112] = "";
+    if (node->config->cluster && node->host.name[0]) lk_host_text(&node->host, at, sizeof at);
+    bool names = *at && *text && !strstr(text, at);
+    snprintf(out, size, "%s%s%s%s", names ? "node " : "", names ? at : "", names ? ": " : "", text);
+}
+
 int lk_node_wait(lk_node *node, int64_t deadline_ms, char *error, size_t error_size)
 {
     lk_lock_take(&node->lock);
@@ -107,7 +115,8 @@ int lk_node_wait(lk_node *node, int64_t deadline_ms, char *error, size_t error_s
     bool done = node->leased || !lk_node_owns(node);
     int status = done ? LATCHKEY_OK : node->status ? node->status : LATCHKEY_UNAVAILABLE;
     if (status)
-        snprintf(error, error_size, "%s", node->trouble[0] ? node->trouble : "Redis did not answer within deadline_ms");
+        name_locked(node, node->trouble[0] ? node->trouble : "Redis did not answer within deadline_ms", error,
+                    error_size);
     lk_lock_give(&node->lock);
     return status;
 }
@@ -176,14 +185,6 @@ static void note_refusal_locked(lk_node *node, const char *text)
     if (node->refusal[0] || node->refused_count == LK_NODE_REFUSALS_SAID) return; /* at the next time */
     node->refused[node->refused_count++] = hash;
     snprintf(node->refusal, sizeof node->refusal, "%s", text);
-}
-
-static void name_locked(const lk_node *node, const char *text, char *out, size_t size)
-{
-    char at[112] = "";
-    if (node->config->cluster && node->host.name[0]) lk_host_text(&node->host, at, sizeof at);
-    bool names = *at && *text && !strstr(text, at);
-    snprintf(out, size, "%s%s%s%s", names ? "node " : "", names ? at : "", names ? ": " : "", text);
 }
 
 void lk_node_name(lk_node *node, const char *text, char *out, size_t size)

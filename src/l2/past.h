@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 typedef struct lk_past_part {
+    _Atomic bool blank;           /* in a cluster: its node has no number of partitions */
     _Atomic int64_t confirmed_ms; /* when the last good beat was sent; 0: there was none */
     _Atomic uint64_t most;        /* the highest number of a revocation that was known before a server was met */
     /* The slot was moved to this incarnation of a server by one that has lost nothing: all that was written went with it.
@@ -20,8 +21,8 @@ typedef struct lk_past_part {
 
 typedef struct lk_past {
     uint64_t instance; /* this handle's name on the channels of a cluster */
-    /* Redis holds as many partitions as the configuration says. Until that is known, no server of a cluster gets a
-     * lease. */
+    /* A node has said that Redis holds as many partitions as the configuration says. Until then no server of a cluster
+     * gets a lease. */
     _Atomic bool agreed;
     lk_past_part of[];
 } lk_past;

@@ -1,6 +1,7 @@
 /* See topology.h. */
 #include "l2/topology.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "l2/cluster.h"
 #include "l2/node_parts.h"
@@ -72,18 +73,46 @@ void lk_topology_abandon(lk_topology *t)
     if (t->sign_fd >= 0) close(t->sign_fd);
 }
 
-/* Nodes may get and lose partitions meanwhile. */
-int lk_topology_wait(lk_topology *t, int64_t deadline_ms, char *error, size_t error_size)
+/* Nodes may get and lose partitions meanwhile. CONFIG counts most, then what was said first. */
+static int wait_for_all(lk_topology *t, int64_t deadline_ms, char *error, size_t error_size)
 {
-    int status = LATCHKEY_OK;
+    int status;
     uint64_t seen;
     lk_node *node;
     do {
+        status = LATCHKEY_OK;
         seen = lk_topology_version(t);
-        for (unsigned i = 0; !status && (node = lk_topology_node(t, i)); i++)
-            if (lk_node_owns(node)) status = lk_node_wait(node, deadline_ms, error, error_size);
+        for (unsigned i = 0; status != LATCHKEY_CONFIG && (node = lk_topology_node(t, i)); i++) {
+            char why[160];
+            int one = lk_node_owns(node) ? lk_node_wait(node, deadline_ms, why, sizeof why) : (int)LATCHKEY_OK;
+            if (!one || (status && one != LATCHKEY_CONFIG)) continue;
+            status = one;
+            snprintf(error, error_size, "%s", why);
+        }
     } while (!status && lk_topology_version(t) != seen);
     return status;
+}
+
+/* Without the others an instance can do most of its work. Those are waited for in calls. */
+static bool most_serve(const lk_topology *t, const char *why)
+{
+    unsigned all = (unsigned)t->config->partitions, served = 0;
+    for (unsigned p = 0; p < all; p++)
+        served += atomic_load_explicit(&t->book.leases->of[p].until_ms, memory_order_relaxed) != 0;
+    if (2 * served <= all) return false;
+    lk_log(LATCHKEY_LOG_WARNING, "open: %u of %u partitions have no server that can be used, and are UNAVAILABLE: %s",
+           all - served, all, why);
+    return true;
+}
+
+int lk_topology_wait(lk_topology *t, int64_t deadline_ms, char *error, size_t error_size)
+{
+    int64_t now_ms = lk_now_ms(), enough_ms = now_ms + (deadline_ms - now_ms) * 3 / 4;
+    if (!t->config->cluster) return wait_for_all(t, deadline_ms, error, error_size);
+    int status = wait_for_all(t, enough_ms, error, error_size);
+    if (status == LATCHKEY_UNAVAILABLE && most_serve(t, error)) return LATCHKEY_OK;
+    if (status == LATCHKEY_UNAVAILABLE) status = wait_for_all(t, deadline_ms, error, error_size);
+    return status == LATCHKEY_UNAVAILABLE && most_serve(t, error) ? (int)LATCHKEY_OK : status;
 }
 
 /* ------------------------------------------------------------------------------------------------ the map -- */

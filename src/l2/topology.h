@@ -55,7 +55,8 @@ void lk_topology_close(lk_topology *topology); /* also after a failed open, or w
 void lk_topology_abandon(
     lk_topology *topology); /* in a forked child: closes its copies of the descriptors, and does nothing else */
 
-/* Waits until every node that owns a partition has had a lease, until deadline_ms at most. OK; or the status and the
+/* Waits until every node that owns a partition has had a lease, until deadline_ms at most. In a cluster, most partitions are
+ * enough after three quarters of that time; the log then says how many have no server, and why. OK; or the status and the
  * text of what stands in the way. If waiting cannot help (CONFIG), it returns at once. */
 int lk_topology_wait(lk_topology *topology, int64_t deadline_ms, char *error, size_t error_size);
 

@@ -395,6 +395,7 @@ static void answer(redis_model *m, int which, const lk_reply *c)
         if (!m->recorded[0]) snprintf(m->recorded, sizeof m->recorded, "%s", c->item[3]->text);
         reply(m, which, ":1\r\n");
     } else if (strcmp(name, "HGET") == 0 && lk_reply_is(c->item[2], "v")) answer_record(m, c->item[1]);
+    else if (strcmp(name, "HGET") == 0 && !m->recorded[0]) reply(m, which, "$-1\r\n");
     else if (strcmp(name, "HGET") == 0) reply_bulk(m, which, m->recorded);
     else if (strcmp(name, "PEXPIRE") == 0) reply(m, which, "%s", m->prolonged ? m->prolonged : ":1\r\n");
     else if (strcmp(name, "ZADD") == 0) reply(m, which, ":0\r\n");
@@ -533,6 +534,7 @@ redis_model *model_open(const char *options, uint64_t seed)
     m->version = "7.0.0";
     snprintf(m->node, sizeof m->node, "07c37dfeb235213a872192d90877d0cd55635b91");
     m->clock_ahead_us = INT64_C(1700000000000000);
+    if (m->config.cluster) snprintf(m->recorded, sizeof m->recorded, "%lld", (long long)m->config.partitions);
     for (unsigned p = 0; p < MODEL_PARTITIONS_MAX; p++) m->partitions[p] = p;
     lk_partitions partitions = {m->partitions, (size_t)m->config.partitions};
     lk_link_host host = {m,           on_emptying, on_lease,    on_trouble, on_withheld, on_met,

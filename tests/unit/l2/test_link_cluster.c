@@ -522,36 +522,42 @@ static void a_slot_moves_while_it_is_told(void **state)
     model_close(m);
 }
 
-/* Nodes that do not have partition 0 wait until the one that has it was asked. */
+static void tick_twice(redis_model *m)
+{
+    for (int i = 0; i < 2; i++) {
+        model_tick(m, 10);
+        model_run(m);
+    }
+}
+
+/* One node tells the number: that is enough for all. */
 static void it_is_agreed_how_many_partitions_there_are(void **state)
 {
     (void)state;
     redis_model *m = opened("");
     lk_link_serve(&m->link, (lk_partitions){all + 1, 3});
+    model_up(m);
+    assert_true(m->link.past->agreed);
+    leased_but(m, 0);
+    assert_false(model_saw(m, "{0}"));
+    /* Each partition gets it, so that it can tell too. */
+    model_expect(m, "= lease ", "0 HSETNX lk:{1}:m partitions 4\n", "0 HSETNX lk:{2}:m partitions 4\n",
+                 "0 HSETNX lk:{3}:m partitions 4\n", NULL);
+    model_clear(m);
+    model_beat(m);
+    assert_false(model_saw(m, "HSETNX")); /* once a connection */
+    model_close(m);
+    /* Another number is refused, whichever node tells it. */
+    m = opened("");
+    strcpy(m->recorded, "8");
+    lk_link_serve(&m->link, (lk_partitions){all + 1, 3});
     model_connect(m);
     model_run(m);
-    model_tick(m, model_beat_due(m));
-    model_run(m);
-    assert_int_equal(m->leases, 0);
-    assert_false(model_saw(m, "HSETNX") || model_saw(m, "pulse"));
-    model_tick(m, 1);
-    assert_true(lk_link_wake_ms(&m->link) <= model_ms(m) + 20);
-    m->link.past->agreed = true;
-    model_tick(m, 20);
-    assert_int_equal(m->leases, 1);
-    leased_but(m, 0);
-    /* If it is never known, the beats go on, and say why. */
-    m->link.past->agreed = false;
-    for (int i = 0; i < 3; i++) {
-        model_tick(m, model_beat_due(m));
-        model_run(m);
-        model_tick(m, 2000);
-    }
-    assert_int_equal(m->leases, 1);
-    assert_int_equal(m->link.state, LK_LINK_UP);
-    assert_non_null(strstr(m->trouble, "how many partitions"));
+    assert_int_equal(m->link.state, LK_LINK_DOWN);
+    assert_int_equal(m->trouble_status, LATCHKEY_CONFIG);
+    assert_non_null(strstr(m->trouble, "8 partitions"));
     model_close(m);
-    /* Where the number is kept, the slot may be moving: once it is known, the others need not wait for that. */
+    /* Where it is asked for, the slot may be moving: once it is known, the others need not wait for that. */
     m = opened("");
     m->elsewhere[0] = "ASK 5 other:1";
     m->only = "}:m";
@@ -562,6 +568,81 @@ static void it_is_agreed_how_many_partitions_there_are(void **state)
     model_up(m);
     leased_but(m, 4);
     model_close(m);
+}
+
+/* No node has it. Only once all were asked is it recorded, by the one that has partition 0. */
+static void no_node_has_the_number(void **state)
+{
+    (void)state;
+    redis_model *m = opened("");
+    m->recorded[0] = 0;
+    lk_link_serve(&m->link, (lk_partitions){all + 1, 3});
+    model_connect(m);
+    model_run(m);
+    for (int i = 0; i < 3; i++) { /* the beats go on, and say why there is no lease */
+        model_tick(m, model_beat_due(m));
+        model_run(m);
+        model_tick(m, 2000);
+    }
+    assert_int_equal(m->leases, 0);
+    assert_int_equal(m->link.state, LK_LINK_UP);
+    assert_non_null(strstr(m->trouble, "how many partitions"));
+    assert_false(model_saw(m, "HSETNX"));
+    for (unsigned p = 1; p < 4; p++) assert_true(m->link.past->of[p].blank);
+    assert_true(lk_link_wake_ms(&m->link) <= model_ms(m) + 20);
+    m->link.past->agreed = true; /* another link says so */
+    for (int i = 0; i < 3; i++) model_beat(m);
+    assert_true(m->leases > 0);
+    model_close(m);
+    m = opened("");
+    m->recorded[0] = 0;
+    lk_link_serve(&m->link, (lk_partitions){all, 2});
+    model_connect(m);
+    model_run(m);
+    tick_twice(m);
+    assert_int_equal(m->leases, 0);
+    assert_false(model_saw(m, "HSETNX")); /* the other node may know it */
+    m->link.past->of[2].blank = m->link.past->of[3].blank = true;
+    tick_twice(m);
+    model_expect(m, "0 HSETNX lk:{0}:m partitions 4\n", "0 HGET lk:{0}:m partitions\n", "= lease ", NULL);
+    assert_true(m->leases > 0 && m->link.past->agreed);
+    model_close(m);
+    /* Another instance was quicker, with another number. */
+    m = opened("");
+    m->recorded[0] = 0;
+    model_connect(m);
+    model_run(m);
+    strcpy(m->recorded, "8");
+    tick_twice(m);
+    assert_int_equal(m->leases, 0);
+    assert_int_equal(m->trouble_status, LATCHKEY_CONFIG);
+    model_close(m);
+}
+
+/* All keys are gone: the number is recorded again at once, and compared. */
+static void the_number_is_lost(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        redis_model *m = i ? model_open("one?partitions=4&staleness_ms=2000&prefix=lk", 7) : opened("");
+        model_up(m);
+        model_revoke(m, 2, A);
+        model_beat(m);
+        model_clear(m);
+        m->number[2] = 0;
+        m->recorded[0] = 0;
+        for (int beat = 0; beat < 3; beat++) model_beat(m);
+        model_expect(m, "0 HSETNX lk:{0}:m partitions 4\n", "0 HGET lk:{0}:m partitions\n", "= lease ", NULL);
+        assert_string_equal(m->recorded, "4");
+        model_revoke(m, 2, B);
+        model_beat(m);
+        m->number[2] = 0;
+        strcpy(m->recorded, "8"); /* another instance was quicker */
+        model_beat(m);
+        assert_int_equal(m->trouble_status, LATCHKEY_CONFIG);
+        assert_int_equal(m->link.state, LK_LINK_DOWN);
+        model_close(m);
+    }
 }
 
 static void a_loss_is_a_sign(void **state)
@@ -672,6 +753,8 @@ int main(void)
         cmocka_unit_test(it_changes_when_it_rests),
         cmocka_unit_test(a_slot_moves_while_it_is_told),
         cmocka_unit_test(it_is_agreed_how_many_partitions_there_are),
+        cmocka_unit_test(no_node_has_the_number),
+        cmocka_unit_test(the_number_is_lost),
         cmocka_unit_test(a_loss_is_a_sign),
         cmocka_unit_test(another_node_is_at_the_address),
         cmocka_unit_test(jobs_in_a_slot_that_moves),
