@@ -100,7 +100,7 @@ def paper(setups):
 Assumed: {PRIMARIES} primaries with a replica each, `partitions={PARTITIONS}` ({few(mine)} on each primary), `staleness_ms=2000`, a core for each
 primary's main thread. One session of ten is in use at a time, with one request a minute. Sessions last 12 hours, and
 {100 * LOGOUTS:.0f} of 100 are logged out. `cluster-node-timeout` is {whole(NODE_TIMEOUT_S * 1000)} ms. Figures are those of the last column above. They
-were measured on a busy machine, so they are rather too high. A touch is {us(TOUCH_US)} ("What a script costs Redis"). A bus message is {whole(BUS_HEADER)} bytes of header and some 100 of
+were measured on a busy machine, so they are rather too high. A touch is {us(TOUCH_US)} (before "What a script costs Redis" was measured anew: it is less). A bus message is {whole(BUS_HEADER)} bytes of header and some 100 of
 text; a ping tells {BUS_GOSSIP} bytes about each of a tenth of the nodes (Redis' source, not measured).
 
 | what | arithmetic | |
