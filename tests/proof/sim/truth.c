@@ -99,6 +99,14 @@ static void unmade(known *s)
     s->unmade_us = w.now_us;
 }
 
+/* Somewhere, by a revocation that was PENDING at least. */
+static bool is_denied(const known *s)
+{
+    bool denied = false;
+    for (int m = 0; m < w.machine_count; m++) denied |= s->on[m].denied_us != NEVER;
+    return denied;
+}
+
 void truth_acting_changed(int server, bool failover, int64_t replaced_us)
 {
     bool in_place = replaced_us != FOREVER;
@@ -113,7 +121,7 @@ void truth_acting_changed(int server, bool failover, int64_t replaced_us)
         if (in_place && here && s->created_us > replaced_us && !truth_acting_holds(s)) unmade(s);
         if (!s->life || !truth_acting_holds(s)) continue;
         s->deleted_us = NEVER;
-        if (!s->ended_us || s->lost_us) continue;
+        if ((!s->ended_us && !is_denied(s)) || s->lost_us) continue;
         s->lost_us = w.now_us;
         s->lost_in_place = in_place;
         if (chance(300000)) in.favourite[truth_database(s)] = s; /* they try everything with it */

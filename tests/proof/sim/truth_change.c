@@ -87,6 +87,12 @@ static bool is_gone(const struct change *c, const known *s, const asking *a)
     return c->user && !truth_acting_holds(s) && (before_a_beat || s->unseen);
 }
 
+/* Its token was exchanged in the older data, before an instance could see that they are older: the server is told of the old one. */
+static bool is_heir_of_loss(const struct change *c, const known *s)
+{
+    return s->created_us > s->born_us && s->created_us > c->lost_us && s->created_us <= c->lost_us + truth_bound_us();
+}
+
 void change_judge_ok(const asking *a, const latchkey_entry *entry)
 {
     const known *s = a->about;
@@ -100,8 +106,9 @@ void change_judge_ok(const asking *a, const latchkey_entry *entry)
         if (!c->told_us || !concerns(c, s) || c->began_us <= over_us || c->number == number || is_gone(c, s, a))
             continue;
         bool here = c->machine == a->on->index && a->began_us > c->told_us;
-        if (c->lost_us &&
-            (!here || a->began_us <= c->lost_us + truth_bound_us() || c->told_us < c->lost_us - REMEMBERED_US))
+        bool at_once = c->lost_us >= c->began_us && c->lost_us <= c->told_us; /* its announcement may be lost with it */
+        if (c->lost_us && (at_once || is_heir_of_loss(c, s) || !here || a->began_us <= c->lost_us + truth_bound_us() ||
+                           c->told_us < c->lost_us - REMEMBERED_US))
             continue;
         if ((here || a->began_us > c->told_us + truth_bound_us()) && !truth_excused(s, a))
             fail("%s: m%d admits %s with the role '%s', %.3f s after r%u was OK", here ? "B" : "C", a->on->index,
