@@ -96,6 +96,12 @@ class Redis:
             raise AssertionError(f'redis-cli {words}: {done.stdout}{done.stderr}')
         return done.stdout.strip() if done.returncode == 0 else ''
 
+    def cli_many(self, lines):
+        """Commands in one process of redis-cli; an answer a line."""
+        argv = ['redis-cli', '-s', self.socket, *(['--no-auth-warning', '-a', self.admin] if self.admin else [])]
+        done = subprocess.run(argv, input='\n'.join(lines), capture_output=True, encoding='latin-1', timeout=PATIENCE_S, check=True)
+        return done.stdout.strip().split('\n')
+
     def url(self, credentials='', options='', tcp=False):
         where = f'127.0.0.1:{self.port}' if tcp else self.socket
         return f'{"redis" if tcp else "unix"}://{credentials}{where}?{OPTIONS}{"&" + options if options else ""}'
@@ -319,8 +325,9 @@ def at_once(config, *commands):
         return list(pool.map(lambda words: run(*words, config=config), commands))
 
 
-def run_on_terminal(*words, config=None, answer=None):
-    """The command on a terminal, where a question is answered. Returns the exit code and all that was shown."""
+def run_on_terminal(*words, config=None, answer=None, progress=False):
+    """The command on a terminal, where a question is answered. Returns the exit code and all that was shown; with `progress` also
+    what replaced itself."""
     child, terminal = pty.fork()
     if child == 0:
         os.execve(COMMAND, [COMMAND, *words], environment(config))
@@ -336,7 +343,9 @@ def run_on_terminal(*words, config=None, answer=None):
             os.write(terminal, answer.encode() + b'\n')
             answer = None
     os.close(terminal)
-    shown = re.sub(r'[^\n]*\r\x1b\[K', '', shown.decode().replace('\r\n', '\n'))  # progress, and how it is taken back
+    shown = shown.decode().replace('\r\n', '\n')
+    if not progress:
+        shown = re.sub(r'[^\n]*\r\x1b\[K', '', shown)  # progress, and how it is taken back
     return Outcome(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), shown, '')
 
 

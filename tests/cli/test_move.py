@@ -4,6 +4,7 @@
 live is live, with its expiry; what was ended is ended; and no step that fails leaves anything changed."""
 import re
 import subprocess
+import tempfile
 import threading
 
 import kit
@@ -30,10 +31,12 @@ def everything(*servers):
     held = {}
     for redis in servers:
         keys = [key for key in redis.cli('KEYS', 'lk:*').split('\n') if key and key != 'lk:{0}:m']
-        values = redis.cli('DEBUG', 'DIGEST-VALUE', *keys).split('\n')
-        for key, value in zip(keys, values, strict=True):
-            assert key not in held, key
-            held[key] = value, redis.cli('PEXPIRETIME', key)
+        for some in (keys[i:i + 1000] for i in range(0, len(keys), 1000)):
+            values = redis.cli('DEBUG', 'DIGEST-VALUE', *some).split('\n')
+            ends = redis.cli_many([f'PEXPIRETIME {key}' for key in some])
+            for key, value, end in zip(some, values, ends, strict=True):
+                assert key not in held, key
+                held[key] = value, end
     return held
 
 
@@ -69,9 +72,11 @@ class Move(kit.Case):
 
                 said = []
                 user, mover = threading.Thread(target=use), threading.Thread(target=move)
+                self.assertEqual(OK, old.validate(before[0])) # it is open
                 user.start()
-                mover.start()
                 try:
+                    kit.wait_for('they are used', lambda: len(ended) > 5)
+                    mover.start()
                     kit.wait_for('it has begun', lambda: two.cli('HGET', 'lk:{0}:m', 'partitions'))
                     with kit.App(url_of(two) + '&lazy=1') as new:
                         mover.join()
@@ -150,6 +155,83 @@ class Move(kit.Case):
             self.assertEqual('0', two.cli('EXISTS', 'lk:{9}:gone'))
             with kit.App(url_of(two)) as app:
                 self.assertEqual([OK] * 50, [app.validate(token) for token in tokens])
+
+    def much(self, redis, app, count):
+        """Sessions with fields and sections, and so many copies of their keys. The tokens of the sessions."""
+        tokens = self.make(app, 100)
+        for i, token in enumerate(tokens[:40]):
+            key = next(key for key in redis.cli('KEYS', f'lk:*:s:{token[:20]}').split('\n'))
+            redis.cli('SETRANGE', f'{key}:photo', str(300000 if i < 8 else 20000), 'end') # as a section is kept
+            redis.cli('PEXPIRE', f'{key}:photo', '3600000')
+        copied = redis.cli('EVAL', 'local n = 0 while true do for _, k in ipairs(redis.call("KEYS", "lk:{*}:s:" .. string.rep("?", 20))) '
+                           f'do redis.call("COPY", k, k .. "_" .. n, "REPLACE") n = n + 1 if n >= {count} then return n end end end', '0')
+        self.assertEqual(str(count), copied)
+        return tokens
+
+    def test_much_killed_and_lost(self):
+        """Tens of thousands of keys, some of them large. The command is killed on its way, then the target is; each time the
+        source goes on, and the last run brings all."""
+        with kit.Redis(*DEBUG, good=False) as one, kit.Redis(*DEBUG, good=False) as two, kit.App(url_of(one)) as app:
+            tokens = self.much(one, app, 30000)
+            words = [kit.COMMAND, 'move', '--yes', '--from', url_of(one), '--to', url_of(two)]
+            for victim in ('target', 'command'):
+                with subprocess.Popen(words, env=kit.environment(None), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                      stderr=subprocess.PIPE, text=True) as mover:
+                    kit.wait_for('it copies', lambda: int(two.cli('DBSIZE')) > 500)
+                    (mover if victim == 'command' else two).kill()
+                    _, said = mover.communicate()
+                if victim == 'target':
+                    self.assertEqual(AWAY, mover.returncode, said)
+                    self.assertIn('goes on as before', said)
+                    two.boot() # empty
+                else:
+                    self.assertLess(mover.returncode, 0, said)
+                    self.assertLess(int(two.cli('DBSIZE')), 30000) # which the next run clears
+                self.assertEqual(OK, app.validate(tokens[50]))
+                self.assertEqual(OK, app.order('revoke', tokens[-1])[0])
+                tokens.pop()
+            held = everything(one)
+            shown = kit.run_on_terminal('move', '--yes', '--from', url_of(one), '--to', url_of(two), progress=True)
+            self.check(shown, DONE, ' keys of 64 partitions are on 1 node')
+            self.assertRegex(shown.out, r'\d+ of about \d+ keys copied')
+            self.assertEqual(held, everything(two))
+            with kit.App(url_of(two)) as new:
+                self.assertEqual([OK] * len(tokens), [new.validate(token) for token in tokens])
+
+    def test_over_tls_and_from_sentinels(self):
+        """rediss:// at both ends; and the primary that sentinels name."""
+        with tempfile.TemporaryDirectory() as directory:
+            key, certificate = f'{directory}/key.pem', f'{directory}/cert.pem'
+            subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2',
+                            '-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', certificate],
+                           check=True, capture_output=True)
+            ports = [kit.free_port(), kit.free_port()]
+            tls = [['--tls-port', str(port), '--tls-cert-file', certificate, '--tls-key-file', key, '--tls-ca-cert-file', certificate,
+                    '--tls-auth-clients', 'no', '--requirepass', 'a secret'] for port in ports]
+            with kit.Redis(*DEBUG, *tls[0][:-2], good=False, admin='a secret') as one, \
+                 kit.Redis(*DEBUG, *tls[1][:-2], good=False, admin='a secret') as two, \
+                 kit.Redis(*DEBUG, good=False) as three, kit.Redis(good=False) as sentinel:
+                urls = [f'rediss://:a%20secret@127.0.0.1:{port}?ca_file={certificate}&{OPTIONS}' for port in ports]
+                with kit.App(urls[0]) as app:
+                    tokens = self.make(app, 200)
+                held = everything(one)
+                said = self.move(urls[0], urls[1])
+                self.assertNotIn('a secret', said.text)
+                self.assertEqual(held, everything(two))
+                # On from there, by what a sentinel names, to a server without TLS.
+                sentinel.kill()
+                with open(f'{sentinel.dir}/conf', 'w', encoding='ascii') as file:
+                    file.write(f'sentinel monitor mymaster 127.0.0.1 {two.port} 1\nsentinel auth-pass mymaster "a secret"\n')
+                sentinel.argv = ['redis-server', f'{sentinel.dir}/conf', '--sentinel', *sentinel.argv[1:]]
+                sentinel.boot()
+                named = f'redis+sentinel://:a%20secret@127.0.0.1:{sentinel.port}/mymaster?{OPTIONS}'
+                with kit.App(named) as app:
+                    self.assertEqual(OK, app.validate(tokens[0]))
+                self.move(named, url_of(three))
+                self.assertEqual(held.keys(), everything(three).keys())
+                with kit.App(url_of(three)) as app:
+                    self.assertEqual([OK] * 200, [app.validate(token) for token in tokens])
+                    self.assertEqual(OK, app.order('revoke', tokens[0])[0])
 
     def test_what_it_refuses(self):
         with kit.Redis(good=False) as one, kit.Redis(good=False) as two:

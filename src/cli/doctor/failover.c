@@ -114,7 +114,7 @@ static void look_at_election(doctor *d, const survey *s)
         doctor_fix(
             doctor_find(d, LATCHKEY_LOG_WARNING, "failover-election", "A",
                         "the cluster has %u primar%s: more than half of them must agree to a failover, so if one "
-                        "dies there is none",
+                        "dies no replica takes over",
                         s->count, s->count == 1 ? "y" : "ies"),
             "three primaries on three machines");
     else if (2 * (s->count - s->silent) <= s->count)

@@ -6,7 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { AT_ONCE = 128, FEW = 256, ROUNDS = 50 };
+enum { FEW = 256, ROUNDS = 50 };
+
+/* Sessions may be large. So many bytes at once are read and written: no more, by about a half. */
+#define MUCH (4u * 1024 * 1024)
 
 /* The partition of a key of the library's; -1: it is another key, or the one with the mark. The number must be spelled as
  * the library spells it: {05} is another slot than {5}. */
@@ -25,10 +28,10 @@ int move_partition(const move *m, const lk_reply *key)
 /* RESTORE of some keys of one node, or DEL of those that are gone. */
 static bool restore_some(move *m, query *to, lk_reply *const *keys, lk_reply *const *read, size_t count)
 {
-    lk_span words[AT_ONCE][6];
-    lk_call calls[AT_ONCE];
-    lk_reply *replies[AT_ONCE];
-    char expiry[AT_ONCE][24], error[160];
+    lk_span words[MOVE_AT_ONCE][6];
+    lk_call calls[MOVE_AT_ONCE];
+    lk_reply *replies[MOVE_AT_ONCE];
+    char expiry[MOVE_AT_ONCE][24], error[160];
     for (size_t i = 0; i < count; i++) {
         const lk_reply *dump = read[2 * i], *at = read[2 * i + 1];
         const lk_span key = {keys[i]->text, keys[i]->size};
@@ -51,9 +54,9 @@ static bool restore_some(move *m, query *to, lk_reply *const *keys, lk_reply *co
 /* Some keys, whichever node they belong to. */
 static bool copy_some(move *m, lk_reply *const *keys, size_t count)
 {
-    lk_span words[2 * AT_ONCE][2];
-    lk_call calls[2 * AT_ONCE];
-    lk_reply *read[2 * AT_ONCE], *theirs[AT_ONCE], *dumps[2 * AT_ONCE];
+    lk_span words[2 * MOVE_AT_ONCE][2];
+    lk_call calls[2 * MOVE_AT_ONCE] = {0};
+    lk_reply *read[2 * MOVE_AT_ONCE], *theirs[MOVE_AT_ONCE], *dumps[2 * MOVE_AT_ONCE];
     char error[160];
     if (!count) return true;
     for (size_t i = 0; i < 2 * count; i++) {
@@ -63,9 +66,14 @@ static bool copy_some(move *m, lk_reply *const *keys, size_t count)
     }
     if (query_ask(&m->from, calls, 2 * count, read, error, sizeof error)) return move_fail(m, "the source: %s", error);
     bool all = true;
-    for (size_t i = 0; i < 2 * count; i++)
+    size_t bytes = 0;
+    for (size_t i = 0; i < 2 * count; i++) {
+        bytes += read[i]->size;
         if (read[i]->type == LK_REPLY_ERROR)
             all = move_fail(m, "the source, which must be Redis 7.0 or newer: %.200s", read[i]->text);
+    }
+    if (bytes > MUCH && m->at_once > 1) m->at_once /= 2;
+    else if (bytes < MUCH / 4 && m->at_once < MOVE_AT_ONCE) m->at_once *= 2;
     for (unsigned n = 0; all && n < m->to.count; n++) {
         size_t some = 0;
         for (size_t i = 0; i < count; i++) {
@@ -83,11 +91,11 @@ static bool copy_some(move *m, lk_reply *const *keys, size_t count)
 /* Those of a list that are the library's. */
 static bool copy_list(move *m, lk_reply *const *key, size_t count, uint64_t *copied)
 {
-    lk_reply *some[AT_ONCE];
+    lk_reply *some[MOVE_AT_ONCE];
     size_t taken = 0;
     for (size_t i = 0; i < count; i++) {
         if (move_partition(m, key[i]) >= 0) some[taken++] = key[i];
-        if (taken < AT_ONCE && i + 1 < count) continue;
+        if (taken < m->at_once && i + 1 < count) continue;
         if (!copy_some(m, some, taken)) return false;
         *copied += taken;
         taken = 0;
@@ -155,21 +163,50 @@ bool move_catch_up(move *m)
                                         "the source does not track changes any more");
 }
 
-bool move_all_keys(move *m)
+bool move_each_page(move *m, query *p, const char *what,
+                    bool (*take)(move *m, query *p, lk_reply *const *keys, size_t count))
 {
     char pattern[64], cursor[24] = "0";
     snprintf(pattern, sizeof pattern, "%s:{*}:*", m->from.config.prefix);
     do {
-        lk_reply *page = QUERY(&m->from, "SCAN", cursor, "MATCH", pattern, "COUNT", "1000");
-        bool shaped = page && lk_reply_shaped(page, "sa") && lk_reply_shaped(lk_reply_at(page, 1), "(s)");
-        if (shaped) snprintf(cursor, sizeof cursor, "%.20s", lk_reply_at(page, 0)->text);
-        else move_fail(m, "SCAN at the source: %.200s", page ? page->text : "no answer");
-        bool copied =
-            shaped && copy_list(m, lk_reply_at(page, 1)->item, lk_reply_at(page, 1)->count, &m->keys) && follow(m);
+        lk_reply *page = QUERY(p, "SCAN", cursor, "MATCH", pattern, "COUNT", "1000");
+        bool taken = page && lk_reply_shaped(page, "sa") && lk_reply_shaped(lk_reply_at(page, 1), "(s)");
+        if (!taken) move_fail(m, "SCAN at %s: %.200s", what, page ? page->text : "no answer");
+        else {
+            snprintf(cursor, sizeof cursor, "%.20s", lk_reply_at(page, 0)->text);
+            taken = take(m, p, lk_reply_at(page, 1)->item, lk_reply_at(page, 1)->count);
+        }
         lk_reply_free(page);
-        if (!copied) return false;
-        cli_progress("%" PRIu64 " keys copied, %" PRIu64 " of them anew", m->keys + m->changed, m->changed);
+        if (!taken) return false;
     } while (strcmp(cursor, "0"));
+    return true;
+}
+
+static bool copy_page(move *m, query *p, lk_reply *const *keys, size_t count)
+{
+    (void)p;
+    bool copied = copy_list(m, keys, count, &m->keys) && follow(m);
+    if (m->expected > m->keys)
+        cli_progress("%" PRIu64 " of about %" PRIu64 " keys copied; %" PRIu64 " that changed meanwhile, once more",
+                     m->keys, m->expected, m->changed);
+    else cli_progress("%" PRIu64 " keys copied; %" PRIu64 " that changed meanwhile, once more", m->keys, m->changed);
+    return copied;
+}
+
+/* All keys of the database: others' as well, so it is no more than a hint. */
+static uint64_t count_keys(query *p)
+{
+    lk_reply *reply = QUERY(p, "DBSIZE"); /* not every user may */
+    uint64_t count = reply && reply->type == LK_REPLY_INTEGER && reply->integer > 0 ? (uint64_t)reply->integer : 0;
+    lk_reply_free(reply);
+    return count;
+}
+
+bool move_all_keys(move *m)
+{
+    m->at_once = MOVE_AT_ONCE;
+    m->expected = count_keys(&m->from);
+    if (!move_each_page(m, &m->from, "the source", copy_page)) return false;
     for (uint64_t round = 0, before = 0; round < ROUNDS && (!round || m->changed - before > FEW); round++) {
         before = m->changed;
         if (!move_catch_up(m)) return false;

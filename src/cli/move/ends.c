@@ -39,42 +39,45 @@ bool move_look_at_source(move *m)
     return true;
 }
 
-/* What an earlier run that did not come to its end has left at a node. */
-static bool clear_left(move *m, query *p)
+/* Of what an earlier run that did not come to its end has left at a node. */
+static bool unlink_page(move *m, query *p, lk_reply *const *key, size_t count)
 {
-    char pattern[64], cursor[24] = "0";
-    snprintf(pattern, sizeof pattern, "%s:{*}:*", m->from.config.prefix);
-    do {
-        lk_reply *page = QUERY(p, "SCAN", cursor, "MATCH", pattern, "COUNT", "1000");
-        if (!page || !lk_reply_shaped(page, "sa"))
-            return move_good(m, page, "SCAN at the target") && move_fail(m, "SCAN at the target");
-        snprintf(cursor, sizeof cursor, "%.20s", lk_reply_at(page, 0)->text);
-        bool cleared = true;
-        for (size_t i = 0; cleared && i < lk_reply_at(page, 1)->count; i++) {
-            const lk_reply *key = lk_reply_at(lk_reply_at(page, 1), i);
-            if (move_partition(m, key) >= 0)
-                cleared = move_good(m, QUERY(p, "UNLINK", key->text), "UNLINK at the target");
+    lk_span words[MOVE_AT_ONCE][2];
+    lk_call calls[MOVE_AT_ONCE] = {0};
+    lk_reply *replies[MOVE_AT_ONCE];
+    char error[160];
+    bool all = true;
+    for (size_t i = 0, some; all && i < count; i += some) {
+        size_t taken = 0;
+        for (some = 0; i + some < count && taken < MOVE_AT_ONCE; some++) {
+            if (move_partition(m, key[i + some]) < 0) continue;
+            words[taken][0] = lk_word("UNLINK");
+            words[taken][1] = (lk_span){key[i + some]->text, key[i + some]->size};
+            calls[taken] = (lk_call){words[taken], 2};
+            taken++;
         }
-        lk_reply_free(page);
-        if (!cleared) return false;
-    } while (strcmp(cursor, "0"));
-    return true;
+        if (taken && query_ask(p, calls, taken, replies, error, sizeof error))
+            return move_fail(m, "the target: %s", error);
+        for (size_t k = 0; k < taken; k++) all &= move_good(m, replies[k], "UNLINK at the target");
+    }
+    return all;
 }
 
-static bool any_key(move *m, query *p, bool *any)
+/* One is enough. */
+static bool find_any_key(move *m, query *p, lk_reply *const *key, size_t count)
 {
-    char pattern[64], cursor[24] = "0";
-    snprintf(pattern, sizeof pattern, "%s:{*}:*", m->from.config.prefix);
-    *any = false;
-    do {
-        lk_reply *page = QUERY(p, "SCAN", cursor, "MATCH", pattern, "COUNT", "10000");
-        if (!page || !lk_reply_shaped(page, "sa"))
-            return move_good(m, page, "SCAN at the target") && move_fail(m, "SCAN at the target");
-        snprintf(cursor, sizeof cursor, "%.20s", lk_reply_at(page, 0)->text);
-        *any |= lk_reply_at(page, 1)->count != 0;
-        lk_reply_free(page);
-    } while (!*any && strcmp(cursor, "0"));
-    return true;
+    (void)p;
+    (void)key;
+    m->found |= count != 0;
+    return !m->found;
+}
+
+static bool is_empty(move *m, query *p)
+{
+    m->found = false;
+    if (move_each_page(m, p, "the target", find_any_key)) return true;
+    return m->found &&
+           move_fail(m, "the target has keys under the prefix %s: it must have none", m->from.config.prefix);
 }
 
 static bool clock_of(query *p, int64_t *ahead_ms)
@@ -106,10 +109,8 @@ bool move_look_at_target(move *m)
                          m->from.config.prefix);
     if (!clock_of(&m->from, &ahead_ms)) return move_fail(m, "the source does not tell the time");
     for (unsigned i = 0; i < m->to.count; i++) {
-        bool any = false;
-        if (left ? !clear_left(m, m->to.node[i]) : !any_key(m, m->to.node[i], &any)) return false;
-        if (any)
-            return move_fail(m, "the target has keys under the prefix %s: it must have none", m->from.config.prefix);
+        query *p = m->to.node[i];
+        if (left ? !move_each_page(m, p, "the target", unlink_page) : !is_empty(m, p)) return false;
         if (!clock_of(m->to.node[i], &there_ms) || llabs(there_ms - ahead_ms) > APART_MS)
             return move_fail(
                 m, "the clocks of source and target are %.1f s apart: records hold times; NTP on both machines",

@@ -7,7 +7,7 @@
 
 #include "redis/keys.h"
 
-enum { MOVE_MESSAGES = 1024, MOVE_CHANGES = 8192 };
+enum { MOVE_MESSAGES = 1024, MOVE_CHANGES = 8192, MOVE_AT_ONCE = 128 };
 
 typedef struct move {
     const cli *c;
@@ -17,6 +17,9 @@ typedef struct move {
     char mark[LK_KEY_SIZE];           /* the key that holds the number of partitions */
     char recorded[24];                /* that number */
     uint64_t partitions, keys, changed;
+    uint64_t expected;                /* how many keys there are, perhaps; 0: not known */
+    size_t at_once;                   /* how many keys are copied in one piece: fewer, if they are large */
+    bool found;                       /* is_empty's */
     lk_reply *message[MOVE_MESSAGES]; /* not copied yet */
     lk_reply *change[MOVE_CHANGES];   /* the keys that they name */
     size_t messages, changes;
@@ -32,6 +35,9 @@ bool move_good(move *m, lk_reply *reply, const char *what);
 
 /* copy.c: keys. The partition of a key of the library's; -1: it is another key, or the one with the mark. */
 int move_partition(const move *m, const lk_reply *key);
+/* Every page of the keys under the prefix at that server. False: it could not be read, and that is noted; or `take` said so. */
+bool move_each_page(move *m, query *p, const char *what,
+                    bool (*take)(move *m, query *p, lk_reply *const *keys, size_t count));
 bool move_track(move *m);    /* from now on Redis says which keys change */
 bool move_all_keys(move *m); /* and those that change meanwhile */
 bool move_catch_up(move *m); /* all that was written until now is copied */
