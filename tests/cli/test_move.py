@@ -131,6 +131,7 @@ class Move(kit.Case):
             two.cli('HSET', 'lk:{0}:m', 'partitions', 'moving')
             with subprocess.Popen(['redis-cli', '-s', two.socket, '-r', '-1', 'SET', 'lk:{5}:e', '77'], stdout=subprocess.DEVNULL) as other:
                 try:  # without a rest between two of them
+                    kit.wait_for('it writes', lambda: two.cli('GET', 'lk:{5}:e') == '77')
                     self.move(url_of(one), url_of(two), AWAY, 'not the same at both ends', 'goes on as before')
                 finally:
                     other.kill()
