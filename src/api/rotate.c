@@ -55,7 +55,8 @@ static void reseal(const latchkey *lk, lk_record *record, const lk_token *made, 
     lk_record left = *record;
     memcpy(record->selector, made->raw, LK_SELECTOR_RAW);
     lk_token_verifier_hash(made, record->verifier_hash);
-    record->age_s = lk_record_age_s(record, now_ms);
+    /* Redis' time is not known before the first beat. With a grace the script says so; without one it stays as it was. */
+    if (now_ms) record->age_s = lk_record_age_s(record, now_ms);
     out->size = lk_record_seal(&lk->config.seal_keys, record, out->becomes);
     left.grace_until_ms = now_ms + (grace_ms < left.idle_ms ? grace_ms : left.idle_ms);
     lk_record_seal(&lk->config.seal_keys, &left, out->leaves);
