@@ -53,6 +53,7 @@ static int survey_some(lk_sampling *s, unsigned from, unsigned count)
         if (reply[0]->type == LK_REPLY_ERROR && lk_l2_refused(&q->lk->l2, node, reply[0]) != LATCHKEY_CORRUPT)
             /* if something else is in the index' place, only that partition is left out */
             status = LATCHKEY_UNAVAILABLE;
+        if (reply[0]->type != LK_REPLY_ERROR && reply[0]->type != LK_REPLY_INTEGER) status = LATCHKEY_UNAVAILABLE;
         long long names = lk_integer(reply[0]);
         p->names = names < 0 ? 0 : names < NAMES_MAX ? (size_t)names : (size_t)NAMES_MAX;
         if (lk_reply_shaped(reply[1], "**")) {

@@ -53,7 +53,8 @@ static int take_page(prewarming *w, unsigned partition, const lk_reply *page)
         s->exhausted = true; /* if something else is in the index' place, only that partition is left out */
         return lk_l2_refused(&w->lk->l2, node, page) == LATCHKEY_CORRUPT ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE;
     }
-    size_t rows = lk_reply_shaped(page, "(ss)") ? page->count / 2 : 0;
+    if (!lk_reply_shaped(page, "(ss)")) return LATCHKEY_UNAVAILABLE; /* not that command's */
+    size_t rows = page->count / 2;
     if (rows > w->page) rows = w->page; /* no more than were asked for */
     if (w->used + rows > w->size) {
         size_t size = (w->used + rows) * 2;

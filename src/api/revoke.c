@@ -23,7 +23,7 @@ static int take_revoke(latchkey *lk, void *context, lk_script_answer *answer, in
     snprintf(item->told, sizeof item->told, "%s", told ? told : "");
     bool remembered = true;
     /* The session had several tokens: one that was exchanged, and is or was in its grace. */
-    if (reply->type == LK_REPLY_STRING) {
+    if (lk_session_names(reply)) {
         status = LATCHKEY_OK;
         remembered = lk_session_ended(lk, item->partition, reply->text, answer->source);
     }

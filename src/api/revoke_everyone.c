@@ -60,7 +60,7 @@ static int end_some(ending *e, unsigned first)
         struct ended *of = &e->of[partitions[i]];
         if (!replies[i]) continue;
         if (!status && replies[i]->type == LK_REPLY_ERROR) status = lk_l2_refused(&lk->l2, node, replies[i]);
-        else if (!status && replies[i]->type != LK_REPLY_INTEGER) status = LATCHKEY_UNAVAILABLE;
+        else if (!status && replies[i]->integer <= 0) status = LATCHKEY_UNAVAILABLE;
         *of = (struct ended){.done = true, .tried = true, .cutoff = replies[i]->integer, .incarnation = answered};
         lk_reply_free(replies[i]);
     }

@@ -49,7 +49,8 @@ static int take_swept(latchkey *lk, void *context, lk_script_answer *answer, int
     const lk_reply *reply = answer->reply;
     bool good = lk_reply_shaped(reply, "iiiss") && lk_reply_at(reply, 1)->integer >= 0;
     s->more = false;
-    if (!good) return status ? status : LATCHKEY_UNAVAILABLE;
+    (void)status;
+    if (!good) return LATCHKEY_UNAVAILABLE;
     s->count = (uint64_t)lk_reply_at(reply, 0)->integer;
     s->ended += (size_t)lk_reply_at(reply, 1)->integer;
     s->more = lk_reply_at(reply, 2)->integer != 0;
@@ -119,7 +120,7 @@ typedef struct ending {
 static int take_ended(latchkey *lk, void *context, lk_script_answer *answer, int status)
 {
     const ending *e = context;
-    bool several = answer->reply->type == LK_REPLY_STRING;
+    bool several = lk_session_names(answer->reply);
     if (several) lk_event_revoked(&lk->config, answer->reply->text, "selector");
     if (status && !several) return status;
     const char *ended = several ? answer->reply->text : e->selector;

@@ -78,7 +78,8 @@ static int take_access(latchkey *lk, void *context, lk_script_answer *answer, in
 {
     crowd *c = context;
     const lk_reply *reply = answer->reply;
-    if (!head_good(reply)) return status ? status : LATCHKEY_UNAVAILABLE;
+    (void)status;
+    if (!head_good(reply)) return LATCHKEY_UNAVAILABLE;
     if (!c->since_ms) c->since_ms = lk_reply_at(reply, 0)->integer;
     c->changed += (size_t)lk_reply_at(reply, 2)->integer;
     lk_session_purge(lk, lk_reply_at(reply, 3)->text);

@@ -2,6 +2,7 @@
 #include "session/ended.h"
 
 #include "base/hash.h"
+#include "base/token.h"
 
 #include <string.h>
 
@@ -19,6 +20,12 @@ static const char *next_selector(const char **at)
     const char *one = *at;
     *at += strcspn(one, " ");
     return *at - one == LATCHKEY_SELECTOR_LENGTH ? one : NULL;
+}
+
+bool lk_session_names(const lk_reply *reply)
+{
+    const char *at = reply->text, *one = reply->type == LK_REPLY_STRING ? next_selector(&at) : NULL;
+    return one && lk_selector_spelled(one);
 }
 
 void lk_session_purge(latchkey *lk, const char *selectors)
