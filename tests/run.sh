@@ -100,7 +100,8 @@ export CMAKE_GENERATOR=Ninja CMAKE_C_COMPILER_LAUNCHER=ccache CMAKE_CXX_COMPILER
 run() {
     log=$1
     shift
-    setsid "$@" >"$log" 2>&1 </dev/null 9>&- &
+    setsid sh -c 'times=$1 && shift && code=0 && { "$@" || code=$?; } && times >"$times" && exit "$code"' - "$log.times" "$@" \
+        >"$log" 2>&1 </dev/null 9>&- &
     child=$!
     setsid sh tests/progress.sh "$log" "$name" 9>&- &
     ticker=$!
@@ -113,7 +114,11 @@ run() {
     return "$code"
 }
 
-took() { echo "$(($(date +%s) - step_began)) s"; }
+# By the clock, and the processor time of the step alone, which depends less on what runs beside it.
+took() {
+    echo "$(($(date +%s) - step_began)) s, cpu $(awk 'NR == 2 { for (i = 1; i <= 2; i++) { split($i, t, "m"); sum += t[1] * 60 + t[2] } }
+        END { printf "%.0f", sum }' "$log.times" 2>/dev/null) s"
+}
 
 # said NAME RESULT: the line of a step, and what comes from standard input; whole, whatever runs beside it.
 said() { { printf '%-58s %s\n' "$1" "$2" && cat; } | flock "$logs/.said" cat; }
