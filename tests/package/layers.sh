@@ -44,9 +44,7 @@ done
 
 # FILE INCLUDED, of every quoted include.
 find . \( -name '*.c' -o -name '*.h' \) ! -path './nginx/*' ! -path './bindings/*' | sed 's|^\./||' | sort >"$work/files"
-while read -r file; do
-    sed -n 's/^[ ]*#[ ]*include[ ]*"\([^"]*\)".*/\1/p' "$file" | sed "s|^|$file |"
-done <"$work/files" >"$work/quoted"
+xargs grep -HE '^[ ]*#[ ]*include[ ]*"' <"$work/files" | sed -n 's/^\([^:]*\):[ ]*#[ ]*include[ ]*"\([^"]*\)".*/\1 \2/p' >"$work/quoted"
 while read -r file what; do
     [ "$what" != latchkey.h ] || continue
     from=${file%%/*} to=${what%%/*}
@@ -97,11 +95,14 @@ grep '\.h$' "$work/files" | xargs -P "$(nproc)" -I{} sh -c \
     '${CC:-cc} '"$flags"' -x c "$1" >"'"$work"'/$(echo "$1" | tr / _).log" 2>&1 || echo "src/$1: it does not compile alone" >>"'"$broken"'"' - {}
 
 # A name a file: definitions begin at the left; their further lines are indented; they end with a brace, there or on the next line.
-while read -r file; do
-    awk '/^ / { line = line $0; next } { print line; line = $0 } END { print line }' "$file" |
-        sed -nE '/__attribute__.*;$/d; s/^(static |inline |__attribute__\(\(.*\)\) |const |unsigned |struct |enum )*[a-z_0-9]+ \**([a-z_0-9]+)\([^;]*\)[ ]*(\{.*)?$/\2/p' |
-        sort -u | sed "s|$| $file|"
-done <"$work/files" | sort >"$work/functions"
+# One process for all files: FILE, a tab and the line.
+xargs awk 'function end() { if (line != "") print file "\t" line; line = "" }
+           FNR == 1 { end(); file = FILENAME }
+           /^ / { line = line $0; next }
+           { end(); line = $0 }
+           END { end() }' <"$work/files" |
+    sed -nE '/__attribute__.*;$/d; s/^([^\t]*)\t(static |inline |__attribute__\(\(.*\)\) |const |unsigned |struct |enum )*[a-z_0-9]+ \**([a-z_0-9]+)\([^;]*\)[ ]*(\{.*)?$/\3 \1/p' |
+    sort -u >"$work/functions"
 awk '{ files[$1] = files[$1] " src/" $2; count[$1]++ }
      END { for (name in count) if (count[name] > 1) print name "():" files[name] ": one name in several files" }' \
     "$work/functions" | sort >"$work/names"
