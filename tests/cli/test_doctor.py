@@ -444,8 +444,9 @@ class Doctor(kit.Case):
             keys = sorted(server.cli('--scan').splitlines())
             changes = re.search(r'rdb_changes_since_last_save:(\d+)', server.cli('INFO', 'persistence')).group(1)
             return changes, [(key, server.cli('DUMP', key)) for key in keys], server.cli('ACL', 'GETUSER', 'app')
-        with Server() as server, kit.App(server.config()) as app:
-            app.create(7)
+        with Server() as server:
+            with kit.App(server.config()) as app:  # while it is open it writes with its beats
+                app.create(7)
             for rules in (ACL, ['~*', '&*', '+@all']):
                 server.allow(*rules)
                 before = state(server)

@@ -65,7 +65,7 @@ static int setup(void **state)
     pool = lk_pool_open(&config, &counters);
     address_of(&addresses, 0, here);
     lk_pool_addresses(pool, &addresses);
-    now_ms = lk_now_ms();
+    now_ms = lk_now_ms() + 3600 * 1000; /* the test moves it: no timer that is set by it fires by itself */
     if (!pool || !lk_async_desk_open(&desk)) return 1;
     lk_async_conn_open(&channel, &desk, &config, pool);
     return 0;
