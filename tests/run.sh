@@ -9,7 +9,7 @@ sh tests/run.sh [--quick | --long | --only PART]
 
   Everything. Each test runs where it can find something:
     gcc, as released      unit tests, the simulation, the command, the core of the system tests
-    clang                 unit tests; all programs compile without a warning
+    clang                 all programs compile without a warning
     AddressSanitizer and UndefinedBehaviorSanitizer   all system tests, the unit tests, and the nth call failing
     ThreadSanitizer       what runs in several threads
     valgrind              what parses what comes from outside
@@ -279,7 +279,7 @@ part_gcc() {
 }
 
 # What sanitizers are given is little optimised: it compiles in half the time, and what they find does not depend on it. Warnings
-# do: gcc's are those of the build as released, clang's those of the two builds by it.
+# do: gcc's are those of the build as released.
 piece_address() {
     if compile address all -DCMAKE_C_COMPILER=gcc -DCMAKE_BUILD_TYPE=None -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_NGINX=ON \
         -DLATCHKEY_SANITIZE=address,undefined -DLATCHKEY_WERROR=OFF "-DCMAKE_C_FLAGS=-O1 -g1 -fno-sanitize-recover=all"; then
@@ -291,7 +291,7 @@ piece_address() {
 }
 
 piece_thread() {
-    if compile thread all -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=None -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_SANITIZE=thread \
+    if compile thread 'latchkey_threads latchkey-server-evented' -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=None -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_SANITIZE=thread \
         "-DCMAKE_C_FLAGS=-O1 -g1"; then
         inject $inject_thread tests "tests: ThreadSanitizer" "$build/thread" -L "$in_threads"
     fi
@@ -299,19 +299,12 @@ piece_thread() {
         --only evented || :
 }
 
-# Without assert. All other programs are compiled by clang under ThreadSanitizer.
-piece_clang() {
-    if compile clang 'src/all tests/unit/all bench/all' -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=Release -DLATCHKEY_BENCH=ON; then
-        tests "tests: clang" "$build/clang" -L unit
-    fi
-}
-
 part_sanitizers() {
     piece_address
     piece_thread
-    piece_clang
 }
 
+piece_clang() { step "no warning by clang, and none without assert" python3 tests/package/clang.py "$build/gcc" || :; }
 piece_weak() { step "L1's reads in every order of memory, and on arm64" sh tests/proof/weak/run.sh || :; }
 piece_model() { step "model: ticket, lease and replay" sh tests/proof/model/run.sh || :; }
 piece_fuzzers() { step "fuzzers, $fuzz s each" sh tests/fuzz/run.sh --build "$build/fuzz" --seconds "$fuzz" || :; }
@@ -322,7 +315,7 @@ piece_faults() {
 }
 piece_mutants() { step "the simulation notices what is broken" sh tests/proof/sim/mutants.sh --short || :; }
 piece_valgrind() { step "valgrind, some of the tests" sh tests/valgrind.sh "$build/gcc" || :; }
-proofs='weak model fuzzers faults mutants valgrind'
+proofs='clang weak model fuzzers faults mutants valgrind'
 
 piece_installed() { step "installed: strangers' projects" sh tests/package/install/run.sh || :; }
 piece_bindings() { step "bindings: one list, every language" sh tests/bindings/run.sh || :; }
@@ -368,7 +361,8 @@ take_what_is_left() { while piece=$(take) && [ -n "$piece" ]; do "piece_$piece";
 # --------------------------------------------------------------------------------------------- which of them --
 built=
 case $only in text | sanitizers | bindings) ;; *)
-    compile gcc all -DCMAKE_C_COMPILER=gcc -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_BENCH=ON -DLATCHKEY_NGINX=ON && built=yes || :
+    compile gcc all -DCMAKE_C_COMPILER=gcc -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_BENCH=ON -DLATCHKEY_NGINX=ON \
+        -DCMAKE_EXPORT_COMPILE_COMMANDS=ON && built=yes || :
     ;;
 esac
 if [ -n "$only" ]; then
