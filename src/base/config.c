@@ -322,6 +322,19 @@ static int take_credentials(parse *p, char *text)
     return status;
 }
 
+/* A name or an address, in the URL or in server_name. What stands there is not shown: it may be a password whose '@' was
+ * forgotten. */
+static int check_host(parse *p, const char *what, const char *host)
+{
+    if (strspn(host, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-:%") == strlen(host))
+        return LATCHKEY_OK;
+    return FAIL(p,
+                "%s: only letters, digits and . _ - are expected (and : %% in an IPv6 address): no space, no '#', no "
+                "letter of another "
+                "alphabet (write it as xn--...)",
+                what);
+}
+
 /* host[:port], [address]:port */
 static int take_host_port(parse *p, char *text, int64_t usual_port, char *host, size_t host_size, char port_text[8])
 {
@@ -341,7 +354,8 @@ static int take_host_port(parse *p, char *text, int64_t usual_port, char *host, 
     if (port) status = parse_number(p, "port", port, 1, 65535, &number);
     if (status) return status;
     snprintf(port_text, 8, "%d", (int)number);
-    return decode_text(p, "host", text, host, host_size);
+    status = decode_text(p, "host", text, host, host_size);
+    return status ? status : check_host(p, "host", host);
 }
 
 static int take_host(parse *p, char *text)
@@ -498,6 +512,8 @@ static int take_url(parse *p, char *text)
 static int check_together(parse *p)
 {
     const lk_config *c = p->config;
+    int status = check_host(p, "server_name", c->server_name);
+    if (status) return status;
     for (unsigned i = 0; i < OPTION_COUNT && !c->tls; i++)
         if (options[i].size && *text_at(p->config, &options[i]))
             return FAIL(p, "option '%s' is for TLS: only with rediss://", options[i].text.name);
@@ -523,6 +539,12 @@ int lk_config_parse(const char *text, lk_config *config, char *error, size_t err
 
     size_t size = strlen(text) + 1;
     if (size > 16384) return FAIL(&p, "the configuration is longer than 16,383 bytes");
+    for (size_t at = 0; text[at]; at++) /* most often the line end of the file that it was read from */
+        if ((unsigned char)text[at] < ' ' || text[at] == 127)
+            return FAIL(&p,
+                        "byte %zu of the configuration is a line end or another control character: remove it, or write "
+                        "it as %%XX",
+                        at + 1);
     char *copy = malloc(size);
     if (!copy) return LATCHKEY_NO_MEMORY;
     memcpy(copy, text, size);
