@@ -13,11 +13,11 @@
  * from submit until reap. Deadlines count from submit, so they are in the order in which writes wait. A thread is free
  * again at its own write's deadline at the latest. So each write is begun, or given up, by its own deadline.
  *
- * With a cluster they are WORKERS_MAX, and at most OF_NODE_MAX of them wait for one node. So a node that does not answer
- * holds up its own requests, and those of other nodes pass them.
+ * With a cluster there are WORKERS_MAX threads, and at most OF_NODE_MAX of them wait for one node. So a node that does not
+ * answer holds up its own requests, and requests to other nodes overtake them.
  *
- * Lock: writes.lock guards all of it; no other is taken under it. Under it bells are rung, and threads are started: system calls that do
- * not wait. */
+ * Lock: writes.lock guards all of it; no other lock is taken under it. Under it bells are rung, and threads are started:
+ * system calls that do not wait. */
 #ifndef LK_API_WRITES_H
 #define LK_API_WRITES_H
 

@@ -1,4 +1,5 @@
-/* The configuration string: one text that nginx, a shell and any FFI can hold. Parsing reads files (check keys, seal
+/* The configuration string: one text, so that nginx, a shell script and any foreign
+ * function interface can pass it on. Parsing reads files (check keys, seal
  * keys, the password) but opens no connection. Every error text names the option and never shows a secret. */
 #ifndef LK_BASE_CONFIG_H
 #define LK_BASE_CONFIG_H

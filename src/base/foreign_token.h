@@ -1,12 +1,12 @@
-/* A foreign token: 16 to 256 bytes, made by another store, and accepted for a set time while its sessions move in. It
- * is hashed with BLAKE2b-512, personalised "latchkey foreign", and the hash is cut into parts:
+/* A foreign token: 16 to 256 bytes, made by another store, and accepted for a set time after its session was
+ * imported. It is hashed with BLAKE2b-512, personalised "latchkey foreign", and the hash is cut into parts:
  *
  *   bytes  0-14   name, as 20 characters. Redis keeps the session's selector under it:  lk:{p}:i:<name> -> selector
  *          15-31  verifier: behind that selector it makes an ordinary token. Redis holds only its hash
  *          32-39  the 64 random bits of the selector that latchkey_import gives the session
  *          40-47  p, the name's partition: little-endian, modulo the number of partitions
  *
- * E: two foreign tokens are taken for each other only if name and verifier are equal, which are 256 bits of the hash.
+ * E: two foreign tokens count as one only if name and verifier are equal, which are 256 bits of the hash.
  * F: Redis holds the name and the selector. Those are other bits of the hash than the verifier, and say nothing about
  * it. A foreign token is protected only as far as it is random: someone who reads Redis can try guesses against it, as
  * in the store that it came from. */

@@ -1,8 +1,9 @@
-/* The last lines of a handle's log, for latchkey_log_read; and, while the handle is being opened, the lines that its other threads have
- * for the log function. The application's thread that opens it may hold a lock that the log function waits for (an interpreter's),
- * and open waits for the link's thread. So until open is over only the opening thread calls that function.
+/* The last lines of a handle's log, for latchkey_log_read. While the handle is being opened, also the lines that its other
+ * threads have for the log function. The thread that opens the handle may hold a lock that the log function waits for (an
+ * interpreter's), and latchkey_open waits for the link's thread. So until the handle is open, only the opening thread
+ * calls that function.
  *
- * Bounded: where too many lines were not read, the oldest go, and one line says how many. */
+ * Bounded: if too many lines were not read, the oldest are dropped, and one line says how many. */
 #ifndef LK_BASE_JOURNAL_H
 #define LK_BASE_JOURNAL_H
 

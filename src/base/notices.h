@@ -1,5 +1,5 @@
-/* Lines for the log that were found out where no log function may run, because a caller holds locks. They are kept here
- * until the link's thread logs them. */
+/* Lines for the log that come from places where no log function may run, because the caller holds locks. They are kept
+ * here until the link's thread logs them. */
 #ifndef LK_BASE_NOTICES_H
 #define LK_BASE_NOTICES_H
 

@@ -1,5 +1,5 @@
-/* Why the last call of this thread that failed did so, for latchkey_error_text. A call begins by forgetting the last one's reason, off
- * the way of a hit; whatever fails says why where it is known. No secret may stand in it (guarantee F). */
+/* The reason why the last call of this thread failed, for latchkey_error_text. A call first clears the reason of the call
+ * before it (a hit does not). Code that finds a failure sets the reason. It never holds a secret (guarantee F). */
 #ifndef LK_BASE_REASON_H
 #define LK_BASE_REASON_H
 

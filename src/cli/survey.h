@@ -1,6 +1,6 @@
 /* What each primary behind a URL says about itself, and about its replicas: one server, the one that sentinels name, or all
- * primaries of a cluster. All are asked at once. One that does not answer costs no more than its patience (query.h), and what
- * it would have said is missing; that is no reason to say nothing of the others. Nothing is written. */
+ * primaries of a cluster. All are asked at once. A node that does not answer costs no more time than its patience (query.h).
+ * Its part is then missing, and the others are shown all the same. Nothing is written. */
 #ifndef LK_CLI_SURVEY_H
 #define LK_CLI_SURVEY_H
 

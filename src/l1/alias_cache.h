@@ -1,4 +1,4 @@
-/* Which session a foreign token means, as Redis said it, so that Redis is asked once: a fixed table from names
+/* Which session a foreign token means, so that Redis is asked only once: a fixed table from names
  * (foreign_token.h) to selectors.
  *
  * It needs no coherence: a name means the same session for as long as Redis holds it, and is never given to another

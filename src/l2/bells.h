@@ -1,6 +1,6 @@
 /* The bells: eventfds of queues that wait for a lease without a thread. Each is raised once, when the next lease is
- * confirmed, by whichever node. Lock: bells.lock, taken under async.lock or alone. A bell that has left is never raised
- * again, so its descriptor may be closed. */
+ * confirmed, by whichever node. Lock: bells.lock, taken under async.lock or alone. A bell that was removed is never
+ * raised again, so its descriptor may be closed. */
 #ifndef LK_L2_BELLS_H
 #define LK_L2_BELLS_H
 

@@ -1,5 +1,5 @@
-/* The book: what a handle knows of revocations, and what it wants done, whichever server owns a partition at the
- * moment; and which node owns it. It is opened before the nodes and closed after them. Each part has its own lock, or
+/* The book: what does not depend on which server owns a partition. It holds what a handle knows of revocations, the work
+ * that it has for the links, and which node owns each partition. It is opened before the nodes and closed after them. Each part has its own lock, or
  * needs none; the links' threads do the work. */
 #ifndef LK_L2_BOOK_H
 #define LK_L2_BOOK_H

@@ -3,10 +3,10 @@
  *   a link, a caller --sign: the map may be old--> this thread --CLUSTER SLOTS--> a node
  *                                                      \--lk_topology_apply--> who owns each partition
  *
- * It asks when it is opened, at every sign, and else every ten seconds, give or take a few; at least 100 ms apart, or 10 ms
- * if a node knows better: the one that MOVED names, or one that a slot has left. That one is asked first. A node whose link was lost is asked last. What
- * changed nothing, and what failed, is asked again, at growing intervals. Callers never wait for it here: they read the
- * owner of a partition without a lock. */
+ * It asks when it is opened, at every sign, and otherwise every ten seconds or so. Questions are at least 100 ms apart, or
+ * 10 ms if a node is likely to know: the one that MOVED names, or one that a slot has left. That node is asked first. A node
+ * whose link was lost is asked last. After an answer that changed nothing, and after a failure, it asks again, at growing
+ * intervals. Callers never wait for this thread: they read the owner of a partition without a lock. */
 #ifndef LK_L2_CLUSTER_H
 #define LK_L2_CLUSTER_H
 

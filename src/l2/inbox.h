@@ -5,9 +5,9 @@
  *   an old token used after its grace --> reused > the link takes them, one at a time (link_jobs.c)
  *   a hit near its end in L1 --> refreshes -----/
  *
- * Invariants: every list has a limit, and what exceeds it is dropped (G). The entry in L1 remembers that a touch is owed:
- * the next use asks for it again, and so does the link, once it has time (node_side.c). The eventfd is raised when a list that was empty gets something, or when a refresh cannot
- * wait as long as the link will sleep.
+ * Invariants: every list has a limit, and what exceeds it is dropped (G). The entry in L1 remembers that a touch is
+ * owed: the next use asks for it again, and so does the link, once it has time (node_side.c). The eventfd is raised when a
+ * list that was empty gets something, or when a refresh cannot wait as long as the link will sleep.
  *
  * Lock: inbox.lock guards touches and reused tokens; nothing is called under it. Refreshes have their own
  * (refresh_queue.h). */

@@ -1,6 +1,6 @@
 /* The lease: until when L1 may answer, and for which server. Each partition has its own. The node that owns the
  * partition confirms it (topology.h). If the owner changes, the lease has no server until the new owner has confirmed
- * it; entries of L1 are good for as long as the old one holds. Who waits for a lease goes on with the new owner.
+ * it; entries of L1 are good for as long as the old lease holds. A call that waits for a lease goes on with the new owner.
  *
  *   the link confirms it, last of all that a beat does --release--> until_ms <--acquire-- validate reads it, first
  *   an answer of Redis, yes or no, and the OK of a script --> is it the server that has the lease? --> else it does not count

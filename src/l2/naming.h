@@ -1,6 +1,6 @@
 /* Which server the sentinels name as the primary. Without I/O: what each of them said goes in, a decision comes out.
  *
- *   One sentinel's word proves nothing. A sentinel that is cut off, or was started with yesterday's file, goes on naming the old
+ *   One sentinel's word proves nothing. A sentinel that is cut off, or was started with an old file, goes on naming the old
  *   primary. More than half of those *listed in the configuration* decide. Two such majorities share a sentinel, and a sentinel
  *   never goes back to a primary that it has left. So if one instance was told of the new primary by a majority, it was told later
  *   than any instance that was told of the old one. The lease rests on that if `durability` is 0 (link_beat.c).

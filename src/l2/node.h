@@ -1,6 +1,6 @@
 /* A node: one Redis server that owns partitions, with its link (and the thread that drives it), its pool and its inbox.
  * What is not a node's (the leases, the pending revocations, and which node owns a partition) is in the handle's book
- * (book.h). Which partitions a node owns, the topology changes (topology.h).
+ * (book.h). The topology changes which partitions a node owns (topology.h).
  *
  *   node.c         begins and ends a node; what other threads ask of it
  *   node_thread.c  the thread: connects, polls, reads

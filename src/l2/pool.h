@@ -1,9 +1,9 @@
 /* The pool: the connections (mux.h) of callers that wait for their own answer. A caller gets an idle connection for
  * itself. If none is idle and no more may be opened, it shares the one with the fewest callers.
  *
- * Guarantee G: at most `connections` connections, and `in_flight` callers: one more is refused at once. A server that
- * is away is not asked by every caller: after a failure, no caller connects for a while, which doubles, with a random
- * half. What failed is repeated once, if it may be, out of a budget that only successes fill.
+ * Guarantee G: at most `connections` connections, and `in_flight` callers: one more is refused at once. Not every
+ * caller tries a server that is away: after a failure, no caller connects for a while. This time doubles, and half of it
+ * is random. A call that failed is repeated once, if that is safe, out of a budget that only successes fill.
  *
  * A firewall in between may forget a connection that was silent for a while, and swallow what is sent next. So a
  * connection that has been idle is first tried by one caller; the others take new ones meanwhile. If it fails, all

@@ -1,6 +1,6 @@
 /* Which hits may ask for a refresh (refresh.c). The gate is a lossy table without locks: 16,384 buckets of four words.
  * Each word is the mark of a token, and the time until which it need not be asked for again. If a bucket holds four
- * others, the gate is shut: a collision costs a miss, as there would be without all this, and never a read more. Two
+ * others, the gate is shut: a collision costs a miss, as without the gate, and never another read. Two
  * threads may find it open for one token at the same time: that costs one read.
  *
  * A hash places a mark and decides nothing else (E): a hit that is wrongly let through, or not let through, is answered

@@ -1,6 +1,6 @@
-/* What an instance says about itself with each beat: who it is, and numbers, as text, behind the nonce that the link publishes to the
- * instance's own channel (link.h). Anyone who may listen there sees every instance at work, without a port to open and
- * without a key in Redis:
+/* The numbers that an instance publishes with each beat: its name and host, and its counters, as text. They follow the
+ * nonce that the link publishes to the instance's own channel (link.h). So an operator who may subscribe to that channel
+ * sees every instance, and neither a port nor a key in Redis is needed:
  *
  *   lk:beat:<16 hex digits, the instance's name>  -->  "<nonce> v=0.1.0 host=web3 name=checkout pid=812 up=3600000 ..."
  *
@@ -8,8 +8,8 @@
  *
  *   lk:{0}:pulse  -->  "<16 hex digits, the instance's name> v=0.1.0 ... n0=120 n1=131 n4=-1"
  *
- * The words at its end say how old the lease of each node is. A node is named by the first of its partitions, which is short, and
- * which a listener finds on the map.
+ * The words at the end give the age of each node's lease. A node is named by the first of its partitions: that is short, and
+ * CLUSTER SLOTS tells which node it is.
  *
  * The link itself reads only the nonce. An older library sends nothing behind it; a newer one may send more. Nothing in it
  * names a user or a session. */

@@ -1,5 +1,5 @@
 /* What the link logs about itself: changes, not repetitions. That the link is down is logged once, however often it
- * then fails in the same way, and once that it is up again. It is never much: a few lines at once, then one in
+ * then fails in the same way. That it is up again is logged once. It is never much: a few lines at once, then one in
  * LK_LINK_LOG_EVERY_MS. What had no room is logged with the next line, so the last line always says how things are.
  * Owned by the link's thread; no lock. */
 #ifndef LK_OBSERVE_LINK_LOG_H

@@ -1,4 +1,4 @@
-/* A reply of Redis. Reading it is safe whatever came: a reply without text has an empty one, a reply that is not an
+/* A reply of Redis. Reading it is always safe: a reply without text has an empty one, a reply that is not an
  * array has no elements, and a missing element is a nil. So if Redis sends another type than expected and no code
  * checks it, the answer may be wrong, but nothing is read that is not there. */
 #ifndef LK_REDIS_REPLY_H

@@ -1,5 +1,5 @@
-/* Slots of a Redis Cluster: the slot of a partition, the answer to CLUSTER SLOTS, and MOVED. Without I/O. What a node says
- * is read with care: a host that cannot be one, a port that cannot be one and a slot that is named twice are not taken. */
+/* Slots of a Redis Cluster: the slot of a partition, the answer to CLUSTER SLOTS, and MOVED. Without I/O. A
+ * host or a port that is not valid, and a slot that is named twice, are not accepted. */
 #ifndef LK_REDIS_SLOTS_H
 #define LK_REDIS_SLOTS_H
 

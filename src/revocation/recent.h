@@ -1,5 +1,5 @@
-/* The memory of the last minutes: what this instance did or received, kept for a server that does not know of it. Such
- * a server came back without its newest writes, or it is a replica that was promoted before it had them, or its data
+/* The revocations and changes of the last minutes that this instance made or received, kept for a server that does not
+ * know of them. Such a server came back without its newest writes, or it is a replica that was promoted before it had them, or its data
  * set was replaced by an older one. Two kinds of things are remembered:
  *
  *   a session was ended      the server is told so again
@@ -11,8 +11,8 @@
  * lives twice; and a replaced data set is noticed by the next beat, not by the next read (B).
  *
  * What this instance did itself comes back to it as an announcement, before the nonce of the next beat. If it does not
- * come, the data set that it was done in is gone, replaced in place: then the server is told of it. The same if a change
- * is announced of a session that has ended.
+ * come, the data set that it was done in was replaced in place: then it is repeated to the server. It is also repeated
+ * if a change is announced of a session that has ended.
  *
  * A ring, allocated at open, that keeps the newest LK_RECENT_MAX. The list for a new server is what was new when the
  * last server was last confirmed, not what is new when Redis returns: so a long outage forgets nothing.

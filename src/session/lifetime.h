@@ -4,7 +4,7 @@
  * Idle time, touches and L1. Redis is told of a session's use (a touch) when a twelfth of idle_ms has passed since it
  * was last told: LK_SESSION_TOUCH, and the same in touch.lua. L1 answers for as long as the session certainly lives.
  * From that twelfth on, a hit asks for a touch, and its answer moves the entry's time on, without a read. So a session
- * ends between eleven twelfths of idle_ms and all of it after its last use, give or take the moment that a touch waits.
+ * ends between eleven twelfths of idle_ms and all of it after its last use, give or take the time for which a touch waits.
  * A touch that is lost on its way is made again, for as long as L1 holds the entry (l2/node_side.c).
  *
  * Everything else that L1 holds is coherent under the lease. It is read again only at its own end: that of l1_ttl_ms,

@@ -1,4 +1,4 @@
-/* A token that was exchanged and is shown again after its grace: two parties hold it, so its session ends (rotate.lua). */
+/* A token that was exchanged and is used again after its grace: two clients hold it, so its session ends (rotate.lua). */
 #ifndef LK_SESSION_TOKEN_REUSE_H
 #define LK_SESSION_TOKEN_REUSE_H
 
