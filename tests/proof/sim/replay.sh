@@ -5,9 +5,9 @@
 set -eu
 sim=${1:?usage: replay.sh path/to/sim}
 hash() { sed -n 's/^  trace //p'; }
-one=$("$sim" --seed 3 --runs 2 --hours 0.5 | hash)
-two=$("$sim" --seed 3 --runs 2 --hours 0.5 | hash)
-printed=$("$sim" --seed 3 --runs 2 --hours 0.5 --trace | hash)
-other=$("$sim" --seed 4 --runs 2 --hours 0.5 | hash)
+one=$("$sim" --seed 3 --runs 2 --steps 200000 | hash)
+two=$("$sim" --seed 3 --runs 2 --steps 200000 | hash)
+printed=$("$sim" --seed 3 --runs 2 --steps 200000 --trace | hash)
+other=$("$sim" --seed 4 --runs 1 --steps 200000 | hash)
 echo "$one, $two, $printed; another world: $other"
 [ -n "$one" ] && [ "$one" = "$two" ] && [ "$one" = "$printed" ] && [ "$one" != "$other" ]

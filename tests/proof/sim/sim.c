@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 static const char usage[] =
-    "sim [--seed N] [--runs N] [--hours H] [--seconds S] [--trace]\n"
+    "sim [--seed N] [--runs N] [--hours H] [--steps N] [--seconds S] [--trace]\n"
     "\n"
     "Runs worlds of machines, servers and a network in virtual time, each wholly made from its seed: instances of the\n"
     "real library, a model of Redis with replicas, and faults. Every answer is judged by what the world knows. Ends "
@@ -32,6 +32,7 @@ static const char usage[] =
     "  --seed N      the first world's seed (1); the others count on from it. `time`: another one every time\n"
     "  --runs N      how many worlds (20); 0: until --seconds are over\n"
     "  --hours H     virtual hours in each (0: drawn from the seed, 0.5 to 24)\n"
+    "  --steps N     end the faults of each after N events: the same on every machine (0: no limit)\n"
     "  --seconds S   begin no world after so many real seconds, and end the one that runs (0: no limit)\n"
     "  --with NAME   an ingredient in every world that can have it, or --without NAME in none: databases, restores,\n"
     "                splits, crowds, floods, old-keeps, sentinels, cluster, logins, clocks\n"
@@ -40,7 +41,7 @@ static const char usage[] =
     "  --help        this\n";
 
 typedef struct options {
-    uint64_t seed, runs, seconds;
+    uint64_t seed, runs, steps, seconds;
     double hours;
     bool trace, quiet;
 } options;
@@ -212,14 +213,14 @@ static double world_begin_from(uint64_t seed, double hours)
  * the handshake's limit, and tried again at most a second later; what is deposed ends with its lease. */
 static int64_t recovery_us(int64_t staleness_us) { return staleness_us + 15 * SECOND; }
 
-/* Up to that hour; but no longer than until_s, on the real clock (0: as long as it takes), so that a world that takes the
- * machine long ends, too. False: it failed. */
-static bool live(double *hours, double until_s)
+/* Up to that hour; but for no more than so many steps, and no longer than until_s, on the real clock (0: as long as it takes), so
+ * that a world that takes the machine long ends, too. False: it failed. */
+static bool live(double *hours, uint64_t steps, double until_s)
 {
     const int64_t most_us = (int64_t)(*hours * 3600 * SECOND);
     while (w.now_us < most_us) {
         if (!world_run(w.now_us + 60 * SECOND < most_us ? w.now_us + 60 * SECOND : most_us)) return false;
-        if (until_s <= 0 || real_seconds() < until_s) continue;
+        if ((!steps || w.step < steps) && (until_s <= 0 || real_seconds() < until_s)) continue;
         *hours = (double)w.now_us / 3600e6;
         break;
     }
@@ -227,10 +228,10 @@ static bool live(double *hours, double until_s)
 }
 
 /* *hours: how long it is to live, 0: as its seed says; then how long it lived before the faults ended. */
-static double run_world(uint64_t seed, double *hours, double until_s)
+static double run_world(uint64_t seed, double *hours, uint64_t steps, double until_s)
 {
     *hours = world_begin_from(seed, *hours);
-    if (live(hours, until_s)) {
+    if (live(hours, steps, until_s)) {
         chaos_end();
         int64_t healed_us = w.now_us;
         for (int i = 0; i < w.machine_count; i++)
@@ -288,7 +289,7 @@ static void report(const options *o, uint64_t runs, double hours, double seconds
 static int failed(const options *o, uint64_t seed, double hours, double lived)
 {
     char more[40] = "";
-    if (o->hours > 0 || o->seconds) snprintf(more, sizeof more, " --hours %.17g", lived);
+    if (o->hours > 0 || o->steps || o->seconds) snprintf(more, sizeof more, " --hours %.17g", lived);
     printf("sim: seed %" PRIu64 " failed after %.4f virtual hours\n  %s\n  replay: sim --seed %" PRIu64
            " --runs 1%s%s --trace\n",
            seed, hours, w.failure, seed, more, switched);
@@ -303,7 +304,7 @@ static int run(const options *o)
     uint64_t runs = 0, traces = 0;
     while ((!o->runs || runs < o->runs) && (!o->seconds || real_seconds() - began < (double)o->seconds)) {
         uint64_t seed = o->seed + runs++;
-        double lived = o->hours, ran = run_world(seed, &lived, o->seconds ? began + (double)o->seconds : 0);
+        double lived = o->hours, ran = run_world(seed, &lived, o->steps, o->seconds ? began + (double)o->seconds : 0);
         hours += ran;
         traces = traces * 31 + w.trace;
         if (w.failure[0]) return failed(o, seed, ran, lived);
@@ -369,6 +370,7 @@ int main(int argc, char **argv)
             o.seed = (uint64_t)time(NULL) * 1000, i++;
         else if (!strcmp(argv[i], "--seed")) o.seed = number(argc, argv, &i);
         else if (!strcmp(argv[i], "--runs")) o.runs = number(argc, argv, &i);
+        else if (!strcmp(argv[i], "--steps")) o.steps = number(argc, argv, &i);
         else if (!strcmp(argv[i], "--seconds")) o.seconds = number(argc, argv, &i);
         else if (!strcmp(argv[i], "--hours")) o.hours = atof(value(argc, argv, &i));
         else if (!strcmp(argv[i], "--trace")) o.trace = w.print_trace = true;
