@@ -32,7 +32,8 @@ lk_found lk_sampling_judge(const lk_sampling *s, const lk_member *m, lk_reply *c
     bool good = v->type == LK_REPLY_STRING && lk_record_header_read(v->text, v->size, &f.record);
     f.rotated = good && f.record.rotated;
     f.damaged = !good || (!f.rotated && !user_of(x, &f.user_id));
-    f.lives = !f.damaged && !f.rotated && lk_integer(replies[1]) > 0 && f.record.expires_at_ms > s->now_ms &&
-              f.record.created_at_ms > s->partitions[m->partition].cutoff_ms;
+    const lk_sampled_partition *p = &s->partitions[m->partition];
+    f.lives = !f.damaged && !f.rotated && lk_integer(replies[1]) > 0 && f.record.expires_at_ms > p->now_ms &&
+              f.record.created_at_ms > p->cutoff_ms;
     return f;
 }

@@ -61,6 +61,8 @@ static int survey_some(lk_sampling *s, unsigned from, unsigned count)
             p->peak_at_ms = lk_decimal(lk_reply_at(reply[1], 1));
         }
         p->cutoff_ms = lk_decimal(reply[2]);
+        p->now_ms = lk_server_now_ms(q->lk, from + i, lk_now_us());
+        if (!p->now_ms) p->now_ms = s->population->taken_at_ms; /* its server has had no lease yet */
         s->population->indexed += p->names;
     }
     lk_batch_end(q);
@@ -202,7 +204,8 @@ static int draw_members(lk_sampling *s)
 
 static void see(lk_sampling *s, const lk_member *m, const lk_found *f)
 {
-    int64_t age_ms = s->now_ms - f->record.created_at_ms, idle_ms = s->now_ms - m->used_at_ms;
+    int64_t now_ms = s->partitions[m->partition].now_ms;
+    int64_t age_ms = now_ms - f->record.created_at_ms, idle_ms = now_ms - m->used_at_ms;
     int64_t used_ms = m->used_at_ms - f->record.created_at_ms;
     s->sights[s->living++] = (lk_sight){.age_ms = age_ms > 0 ? age_ms : 0,
                                         .used_ms = used_ms > 0 ? used_ms : 0,
@@ -219,7 +222,7 @@ static void ask_user(lk_sampling *s, const lk_member *m, uint64_t user_id)
     lk_batch *q = &s->q;
     char *key = lk_batch_user_key(q, m->partition, user_id, s->partitions[m->partition].cutoff_ms);
     char *from = lk_batch_text(q, 1);
-    snprintf(from, LK_BATCH_TEXT, "(%lld", (long long)s->now_ms);
+    snprintf(from, LK_BATCH_TEXT, "(%lld", (long long)s->partitions[m->partition].now_ms);
     LK_ASK(q, "ZCOUNT", key, from, "+inf");
 }
 
@@ -273,7 +276,7 @@ static void tally(lk_sampling *s)
     lk_estimate_weights(s->weights, s->weighed, p);
     if (p->peak < p->sessions) { /* some sessions were made before peaks were kept */
         p->peak = p->sessions;
-        p->peak_at_ms = s->now_ms;
+        p->peak_at_ms = p->taken_at_ms;
     }
 }
 
@@ -304,9 +307,11 @@ int lk_sample(latchkey *lk, size_t count, const lk_progress *progress, latchkey_
     s->q = (lk_batch){.lk = lk, .tries = TRIES};
     s->population = population;
     s->count = count;
-    s->now_ms = population->taken_at_ms = lk_server_now_ms(lk, 0, lk_now_us());
+    population->taken_at_ms = lk_server_any_now_ms(lk, lk_now_us());
     s->partitions = calloc(partitions_of(s), sizeof *s->partitions);
-    int status = !s->partitions ? LATCHKEY_NO_MEMORY : s->now_ms ? sample(s, progress) : LATCHKEY_UNAVAILABLE;
+    int status = !s->partitions            ? LATCHKEY_NO_MEMORY
+                 : population->taken_at_ms ? sample(s, progress)
+                                           : LATCHKEY_UNAVAILABLE;
     if (status) memset(population, 0, sizeof *population);
     free(s->partitions);
     free(s->sights);

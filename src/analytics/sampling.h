@@ -18,6 +18,7 @@ enum { LK_SAMPLE_BATCH = 64, LK_SAMPLE_WEIGHED = 256 };
 typedef struct lk_sampled_partition {
     size_t names, draw, drawn;
     int64_t peak, peak_at_ms, cutoff_ms; /* sessions that were made at cutoff_ms or before are over */
+    int64_t now_ms;                      /* by its server's clock, when it was surveyed */
 } lk_sampled_partition;
 
 typedef struct lk_sampled_node {
@@ -30,7 +31,6 @@ typedef struct lk_sampling {
     lk_sampled_node nodes[LK_NODES_MAX]; /* those that own a partition */
     size_t node_count;
     latchkey_population *population;
-    int64_t now_ms; /* by Redis' clock, when the sample was begun */
     lk_sampled_partition *partitions;
     /* how many to look at; how many were looked at; the partition that names are drawn from */
     size_t count, looked_at, at;

@@ -149,12 +149,19 @@ static int name_it(latchkey *lk, moving *m)
     return lk_run_script(lk, &run, m->deadline_ms);
 }
 
+static int refuse_late(moving *m)
+{
+    m->why = LK_IMPORT_LATE;
+    return LATCHKEY_MALFORMED;
+}
+
 static int move_in(latchkey *lk, moving *m, int64_t created_at_ms, int64_t expires_at_ms)
 {
+    if (!lk_foreign_taken(lk, &m->foreign)) return refuse_late(m);
     int found = lk_resolve(lk, &m->foreign, m->deadline_ms, &m->token);
     if (found != LATCHKEY_OK && found != LATCHKEY_NOT_FOUND) return found;
-    if (!lk_foreign_taken(lk)) return LATCHKEY_MALFORMED; /* the clock was not known before */
-    if (found == LATCHKEY_OK) {                           /* it is here: its name is made to last, and to be durable */
+    if (!lk_foreign_taken(lk, &m->foreign)) return refuse_late(m); /* the clock was not known before */
+    if (found == LATCHKEY_OK) { /* it is here: its name is made to last, and to be durable */
         int status = name_it(lk, m);
         return status ? status : LATCHKEY_REFUSED;
     }
@@ -188,8 +195,7 @@ int lk_import(latchkey *lk, const char *foreign, size_t foreign_len, const latch
     if (status) return status;
     m.deadline_ms = visit.deadline_ms;
     bool ours = lk_parse(lk, foreign, foreign_len, &m.token);
-    if (ours || !lk_foreign_taken(lk) ||
-        !lk_foreign_parse((unsigned)lk->config.partitions, foreign, foreign_len, &m.foreign))
+    if (ours || !lk_foreign_parse((unsigned)lk->config.partitions, foreign, foreign_len, &m.foreign))
         status = LATCHKEY_MALFORMED;
     if (!status) status = move_in(lk, &m, created_at_ms, expires_at_ms);
     *why = m.why;

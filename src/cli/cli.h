@@ -115,8 +115,8 @@ int cli_ask(const cli *c, const char *format, ...) __attribute__((format(printf,
  * file stays as it is. False: errno says why; also for a link that leads nowhere. */
 bool cli_file_of(const char *path, char file[PATH_MAX]);
 
-/* Redis' clock, in Unix milliseconds, as the handle knows it. */
-int64_t cli_now_ms(latchkey *lk);
+/* The clock of the server that has this user's sessions, in Unix milliseconds, as the handle knows it. */
+int64_t cli_now_ms(latchkey *lk, uint64_t user);
 
 /* Progress of something that takes long: a line on stderr that replaces itself, if stderr is a terminal. NULL ends it. */
 void cli_progress(const char *format, ...) __attribute__((format(printf, 1, 2)));

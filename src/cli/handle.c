@@ -4,6 +4,7 @@
 #include "base/config.h"
 #include "base/crypto.h"
 #include "base/token.h"
+#include "session/ended.h"
 #include "session/server_time.h"
 
 #include <errno.h>
@@ -161,4 +162,7 @@ bool cli_file_of(const char *path, char file[PATH_MAX])
     return false;
 }
 
-int64_t cli_now_ms(latchkey *lk) { return lk_server_now_ms(lk, 0, lk_now_us()); }
+int64_t cli_now_ms(latchkey *lk, uint64_t user)
+{
+    return lk_server_now_ms(lk, lk_partition_of_user(lk, user), lk_now_us());
+}

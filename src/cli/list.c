@@ -21,10 +21,10 @@ static void print_sessions_json(uint64_t user, const latchkey_session_info *info
     }
 }
 
-static bool print_sessions(latchkey *lk, const latchkey_session_info *infos, size_t count)
+static bool print_sessions(latchkey *lk, uint64_t user, const latchkey_session_info *infos, size_t count)
 {
     static const char *const headings[] = {"SELECTOR", "LAST USED", "CREATED", "IDLES OUT", ">DEVICE", ">FLAGS", NULL};
-    int64_t now_ms = cli_now_ms(lk);
+    int64_t now_ms = cli_now_ms(lk, user);
     table *t = table_open(headings);
     for (size_t i = 0; i < count; i++) {
         const latchkey_session_info *info = &infos[i];
@@ -50,7 +50,7 @@ static int list(const cli *c, latchkey *lk, uint64_t user, latchkey_session_info
     while (shown < LATCHKEY_SESSIONS_MAX && infos[shown].selector[0]) damaged += is_damaged(&infos[shown++]);
     if (!shown && !c->json) cli_say(stdout, "User %" PRIu64 " has no sessions.\n", user);
     else if (c->json) print_sessions_json(user, infos, shown);
-    else if (!print_sessions(lk, infos, shown)) return cli_fail(c, CLI_FAILED, "no memory");
+    else if (!print_sessions(lk, user, infos, shown)) return cli_fail(c, CLI_FAILED, "no memory");
     char why[CLI_WHY_SIZE];
     if (damaged && !cli_damage(lk, why)) cli_say(stderr, "latchkey: %zu cannot be read here: %s\n", damaged, why);
     else if (damaged)

@@ -33,7 +33,7 @@ static int look_up_session(const cli *c, latchkey *lk, char selector[LATCHKEY_SE
     latchkey_record_free(record);
     snprintf(selector, LATCHKEY_SELECTOR_LENGTH + 1, "%.20s", info.selector);
     return cli_ask(c, "End the session %s of user %" PRIu64 ", last used %s?", selector, user,
-                   cli_since(used, info.active_at_ms, cli_now_ms(lk)));
+                   cli_since(used, info.active_at_ms, cli_now_ms(lk, user)));
 }
 
 static int revoke_one(const cli *c, latchkey *lk, char selector[LATCHKEY_SELECTOR_LENGTH + 1])

@@ -126,7 +126,7 @@ static bool print_session(latchkey *lk, const char *asked, const latchkey_sessio
     line("device", text);
     snprintf(text, sizeof text, "0x%" PRIx32, entry->flags);
     line("flags", text);
-    print_times(info, cli_now_ms(lk));
+    print_times(info, cli_now_ms(lk, entry->user_id));
     print_hash("permissions", entry->permissions_hash);
     print_hash("key material", entry->pq_key_hash);
     return print_fields(record);

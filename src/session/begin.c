@@ -16,7 +16,12 @@ int lk_begin_here(latchkey *lk, const char *token, size_t token_len, lk_token *p
     unsigned partitions = (unsigned)lk->config.partitions;
     if (lk_parse(lk, token, token_len, parsed)) return LATCHKEY_OK;
     lk_wipe(parsed, sizeof *parsed); /* it may be a real token, misspelt */
-    if (!lk_foreign_taken(lk) || !lk_foreign_parse(partitions, token, token_len, foreign)) return LATCHKEY_MALFORMED;
+    if (!lk->config.foreign_until_ms || !lk_foreign_parse(partitions, token, token_len, foreign))
+        return LATCHKEY_MALFORMED;
+    if (!lk_foreign_taken(lk, foreign)) {
+        lk_wipe(foreign, sizeof *foreign);
+        return LATCHKEY_MALFORMED;
+    }
     if (!lk_alias_cache_find(lk->alias_cache, foreign->name, selector)) return LK_OUTCOME_ASK_REDIS;
     lk_foreign_token(partitions, foreign, selector, sizeof selector, parsed); /* it was valid when it was put in */
     lk_wipe(foreign, sizeof *foreign);
@@ -36,7 +41,8 @@ int lk_begin(latchkey *lk, const char *token, size_t token_len, lk_token *parsed
     }
     if (status == LK_OUTCOME_ASK_REDIS) {
         status = lk_resolve(lk, &foreign, visit->deadline_ms, parsed);
-        if (status >= 0 && !lk_foreign_taken(lk)) status = LATCHKEY_MALFORMED; /* the clock was not known before */
+        if (status >= 0 && !lk_foreign_taken(lk, &foreign))
+            status = LATCHKEY_MALFORMED; /* the clock was not known before */
         if (status == LATCHKEY_NOT_FOUND) lk_count(&lk->counters, LK_FOREIGN_UNKNOWN, 1);
         lk_wipe(&foreign, sizeof foreign);
         if (status) lk_wipe(parsed, sizeof *parsed);

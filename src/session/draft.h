@@ -28,11 +28,12 @@ void lk_draft_times(const latchkey *lk, const latchkey_draft *draft, lk_record *
 /* For a session that must not be used though Redis may hold it: the link ends it. */
 void lk_disown(latchkey *lk, const lk_token *token);
 
-/* Why latchkey_import answered REFUSED. */
+/* Why latchkey_import answered REFUSED or MALFORMED. */
 enum lk_import_refusal {
     LK_IMPORT_HERE, /* it moved in before; or the generation has moved */
     LK_IMPORT_OVER, /* it was created before all sessions were ended (latchkey_revoke_everyone) */
-    LK_IMPORT_NAME  /* its user's id belongs to another name */
+    LK_IMPORT_NAME, /* its user's id belongs to another name */
+    LK_IMPORT_LATE  /* MALFORMED: foreign_until_ms is past */
 };
 int lk_import(latchkey *lk, const char *foreign, size_t foreign_len, const latchkey_draft *draft, int64_t created_at_ms,
               int64_t expires_at_ms, enum lk_import_refusal *why);

@@ -5,10 +5,9 @@
 
 #include <string.h>
 
-bool lk_foreign_taken(const latchkey *lk)
+bool lk_foreign_taken(const latchkey *lk, const lk_foreign *foreign)
 {
-    if (!lk->config.foreign_until_ms) return false;
-    return lk_server_now_ms(lk, 0, lk_now_us()) < lk->config.foreign_until_ms;
+    return lk_server_now_ms(lk, foreign->partition, lk_now_us()) < lk->config.foreign_until_ms;
 }
 
 void lk_resolve_ask(latchkey *lk, const lk_foreign *foreign, lk_vouch *vouch, lk_resolving_words *words)

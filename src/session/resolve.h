@@ -7,9 +7,9 @@
 #include "redis/keys.h"
 #include "session/vouched_read.h"
 
-/* Are foreign tokens accepted now? By the clock of the server that owns the first partition. If that is not known yet,
- * yes: the caller will wait for a lease, and with it the clock is known. */
-bool lk_foreign_taken(const latchkey *lk);
+/* Is this foreign token accepted now? By the clock of the server that has its name: the name lasts as long by that clock
+ * (api/import.c). If it is not known yet, yes: the caller will wait for a lease, and with it the clock is known. */
+bool lk_foreign_taken(const latchkey *lk, const lk_foreign *foreign);
 
 /* One question: asks, and takes its one reply, whichever thread drives the connection. */
 typedef struct lk_resolving_words { /* the calls point into this, so it must not move before they are sent */

@@ -10,6 +10,13 @@ int64_t lk_server_now_ms(const latchkey *lk, unsigned partition, int64_t now_us)
     return ahead_us ? (now_us + ahead_us) / 1000 : 0;
 }
 
+int64_t lk_server_any_now_ms(const latchkey *lk, int64_t now_us)
+{
+    int64_t now_ms = 0;
+    for (unsigned p = 0; !now_ms && p < (unsigned)lk->config.partitions; p++) now_ms = lk_server_now_ms(lk, p, now_us);
+    return now_ms;
+}
+
 int64_t lk_session_guess_ms(const latchkey *lk, unsigned partition)
 {
     int64_t now_ms = lk_server_now_ms(lk, partition, lk_now_us());

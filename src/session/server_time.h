@@ -8,6 +8,8 @@
 
 /* Unix milliseconds; 0: not known yet */
 int64_t lk_server_now_ms(const latchkey *lk, unsigned partition, int64_t now_us);
+/* The same of any server whose clock is known, for what belongs to no partition: a node of a cluster may be away. */
+int64_t lk_server_any_now_ms(const latchkey *lk, int64_t now_us);
 bool lk_session_is_time(int64_t ms); /* whether a server's number can be one: it is before 5138 */
 
 /* Redis' time as it may be written into a sealed record, which a script cannot write: rather too early than too late. A

@@ -3,11 +3,13 @@
 """One node of several is not well: it hangs, loads, has another password, or is none of the cluster. What each command says of
 it, and what can still be done at the others; and what is seen of a primary, its replicas and a failover behind sentinels."""
 import contextlib
+import hashlib
 import json
 import re
 import shutil
 import subprocess
 import tempfile
+import time
 
 import kit
 from kit import AWAY, CONFIG, DONE, NO, run
@@ -72,6 +74,17 @@ class Nodes(kit.Case):
         """A user for each node, by the partition in the token."""
         keys = [node.cli('KEYS', 'lk:*:s:*') for node in cluster.nodes]
         return {i: user for user, token in enumerate(tokens) for i, held in enumerate(keys) if token[:20] in held}
+
+    @staticmethod
+    def token_at(node):
+        """A token of another store whose name is there: as in foreign_token.h."""
+        for number in range(1000):
+            token = f'another-store-{number:08x}'
+            hashed = hashlib.blake2b(token.encode(), digest_size=64, person=b'latchkey foreign').digest()
+            partition = int.from_bytes(hashed[40:48], 'little') % 64
+            if node.cli('EXISTS', f'lk:{{{partition}}}:x') == '0':
+                return token
+        raise AssertionError('none of 1000')
 
     def test_a_node_that_is_not_well(self):
         with kit.Cluster(admin=ADMIN) as cluster, kit.Redis(good=False, admin=ADMIN) as alone:
@@ -138,21 +151,32 @@ class Nodes(kit.Case):
             self.check(run('show', tokens[user[1]][:20], config=url), AWAY)
 
     def test_the_node_of_the_beats_is_away(self):
-        """That of partition 0: status and top say so, and show the others."""
+        """That of partition 0: status and top say so, and show the others. Sessions of those are shown, and move in, with the
+        times of their own node."""
         with kit.Cluster(admin=ADMIN) as cluster:
             for node in cluster.nodes:
                 node.cli('CONFIG', 'SET', 'cluster-require-full-coverage', 'no')
             url = self.short(cluster)
-            with kit.App(url) as app:
-                app.create(7)
-                first = next(node for node in cluster.nodes if 'lk:{0}:m' in node.cli('KEYS', 'lk:{0}:m'))
+            with kit.App(url) as app, tempfile.NamedTemporaryFile('w') as file:
+                tokens = [app.create(user) for user in range(30)]
+                first = next(i for i, node in enumerate(cluster.nodes) if 'lk:{0}:m' in node.cli('KEYS', 'lk:{0}:m'))
+                user, at = self.whose(cluster, tokens), (first + 1) % 3
+                here, away, first = str(user[at]), str(user[first]), cluster.nodes[first]
+                file.write(json.dumps({'token': self.token_at(cluster.nodes[at]), 'user_id': user[at],
+                                       'expires_at_ms': int(time.time() * 1000) + 86400000}))
+                file.flush()
                 with first.frozen():
-                    status, top, value, listed = kit.at_once(url, ['status'], ['top', '--once', '--seconds', '1'],
-                                                             ['top', '--once', '--seconds', '1', '--json'], ['list', '7'])
+                    status, top, value, listed, others, shown, imported = kit.at_once(
+                        url, ['status'], ['top', '--once', '--seconds', '1'], ['top', '--once', '--seconds', '1', '--json'],
+                        ['list', away], ['list', here], ['show', tokens[user[at]][:20]],
+                        ['--config', f'{url}&foreign_until_ms=4102444800000', 'import', '--json', file.name])
                     for said in (status, top):
                         self.check(said, NO, 'not heard', f'127.0.0.1:{first.port}', 'DOES NOT SERVE')
                     self.assertIn(str(first.port), value.value['unheard'])
                     self.check(listed, AWAY, f'127.0.0.1:{first.port}')
+                    for said in (others, shown):
+                        self.assertRegex(self.check(said, DONE).out, r'\d (s|min) ago\)(.|\n)*in [12]\d min')
+                    self.assertEqual(1, self.check(imported, DONE).value['moved'])
 
     def test_no_node_serves(self):
         with kit.Cluster(admin=ADMIN) as cluster, cluster.nodes[0].frozen(), cluster.nodes[1].frozen():

@@ -12,7 +12,7 @@
 
 #include "base/clock.h"
 #include "session/draft.h"
-#include "session/resolve.h"
+#include "session/server_time.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -90,7 +90,7 @@ static bool deal_with_session(importer *m, const import_session *s, import_tally
 {
     enum lk_import_refusal why = LK_IMPORT_HERE;
     int status = move_session_in(m, s, &why);
-    if (status == LATCHKEY_MALFORMED && !lk_foreign_taken(m->lk)) status = LATCHKEY_CONFIG;
+    if (status == LATCHKEY_MALFORMED && why == LK_IMPORT_LATE) status = LATCHKEY_CONFIG;
     if (status == LATCHKEY_NO_MEMORY) stop(m, CLI_FAILED);
     if (status == LATCHKEY_CONFIG) stop(m, CLI_CONFIG);
     if (status == LATCHKEY_NO_MEMORY || status == LATCHKEY_UNAVAILABLE || status == LATCHKEY_CONFIG) return false;
@@ -108,7 +108,7 @@ static bool deal_with(importer *m, import_chunk *c, const char *line, size_t siz
 {
     import_session s;
     bool no_memory = false, good = true;
-    enum import_reason reason = import_line_take(line, size, cli_now_ms(m->lk), &s, &no_memory);
+    enum import_reason reason = import_line_take(line, size, lk_server_any_now_ms(m->lk, lk_now_us()), &s, &no_memory);
     if (no_memory) return stop(m, CLI_FAILED), false;
     if (reason) {
         tally->lines++;
@@ -331,7 +331,7 @@ static int import_into(const cli *c, latchkey *lk)
 {
     import_state resume = {0};
     importer m = {.c = c, .lk = lk, .began_us = lk_now_us()};
-    if (!lk_foreign_taken(lk))
+    if (lk_server_any_now_ms(lk, lk_now_us()) >= lk->config.foreign_until_ms)
         return cli_fail(c, CLI_CONFIG,
                         "foreign_until_ms is not set in the configuration, or is past: the tokens that move in would "
                         "not be accepted");

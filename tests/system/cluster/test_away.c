@@ -46,6 +46,24 @@ static int login(latchkey *lk, uint64_t user_id, char token[LATCHKEY_TOKEN_SIZE]
     return latchkey_create(lk, &draft, token);
 }
 
+/* Of some token of another store whose name is not at the node that is away. */
+static int import_one(const char *options, uint64_t user_id)
+{
+    latchkey *lk = cluster_open(c, options);
+    const latchkey_draft draft = {.size = sizeof draft, .user_id = user_id, .role = "user"};
+    int status = LATCHKEY_UNAVAILABLE;
+    static unsigned number;
+    for (int i = 0; i < 30 && status == LATCHKEY_UNAVAILABLE; i++) {
+        char foreign[64];
+        latchkey_entry entry;
+        int size = snprintf(foreign, sizeof foreign, "another-store-%08x", number++);
+        status = latchkey_import(lk, foreign, (size_t)size, &draft, 0, 0);
+        if (status == LATCHKEY_OK) assert_status(lk, LATCHKEY_OK, latchkey_validate(lk, foreign, (size_t)size, &entry));
+    }
+    handle_close(lk);
+    return status;
+}
+
 /* Every partition is told the number soon after it is known. */
 static void await_records(void)
 {
@@ -81,6 +99,10 @@ static void test_any_node_may_be_away(void **state)
             assert_status(other, LATCHKEY_OK, login(other, user[i], fresh));
             assert_status(other, LATCHKEY_OK, end_session(other, fresh));
         }
+        /* Tokens of another store move in where both of their partitions are served, until they are not taken any more. */
+        uint64_t other_user = user[(away + 1) % 3];
+        assert_status(other, LATCHKEY_OK, import_one(OPTIONS "&foreign_until_ms=4102444800000", other_user));
+        assert_status(other, LATCHKEY_MALFORMED, import_one(OPTIONS "&foreign_until_ms=1600000000000", other_user));
         /* Not with another number, also while the node of partition 0 is the one that is away. */
         assert_status(NULL, LATCHKEY_CONFIG, open_status(OPTIONS "&partitions=32", error));
         assert_contains(error, "64 partitions");
