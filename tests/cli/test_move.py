@@ -199,6 +199,38 @@ class Move(kit.Case):
             with kit.App(url_of(two)) as new:
                 self.assertEqual([OK] * len(tokens), [new.validate(token) for token in tokens])
 
+    NAMES = 60000
+
+    def fill(self, redis, key, score='5'):
+        redis.cli('EVAL', f'for i = 1, {self.NAMES} do redis.call("ZADD", KEYS[1], {score}, string.format("%020d", i)) end', '1', key)
+
+    def test_large_indexes_that_change_all_the_time(self):
+        """Far more names than a page has, in one of them with the same score; one of them has names added, moved and removed without
+        a rest. No name is lost, no server must take it in one piece, and each change does not copy all of it once more."""
+        busy, wide = 'lk:{3}:a', 'lk:{5}:u:9'
+        write = f'''if string.find(redis.call("HGET", "lk:{{0}}:m", "partitions"), "moved") then return end
+            for i = 1, 20 do redis.call("ZADD", KEYS[1], math.random(1, 90000), string.format("%020d", math.random(1, {self.NAMES}))) end
+            redis.call("ZADD", KEYS[1], math.random(1, 90000), "new" .. redis.call("INCR", "lk:{{3}}:w"))
+            redis.call("ZREM", KEYS[1], string.format("%020d", math.random(1, {self.NAMES})))'''
+        with kit.Redis(*DEBUG, good=False) as one, kit.Redis(*DEBUG, '--proto-max-bulk-len', '1mb', good=False) as two:
+            with kit.App(url_of(one)) as app:
+                self.make(app, 20)
+            copied = one.cli('EVAL', 'local k = redis.call("KEYS", "lk:{*}:s:*")[1] for i = 1, 10000 do redis.call("COPY", k, k .. i) end return 1', '0')
+            self.assertEqual('1', copied)
+            self.fill(one, busy, 'i')
+            self.fill(one, wide)
+            one.cli('PEXPIRE', wide, '3600000')
+            with subprocess.Popen(['redis-cli', '-s', one.socket, '-r', '-1', 'EVAL', write, '1', busy], stdout=subprocess.DEVNULL) as writer:
+                try:
+                    kit.wait_for('it writes', lambda: int(one.cli('GET', 'lk:{3}:w') or 0) > 20)
+                    self.move(url_of(one), url_of(two))
+                finally:
+                    writer.kill()
+            # Two indexes of 30 pages are read twice, and one is compared: not once for each of the changes.
+            self.assertLess(int(re.search(r'cmdstat_zrange:calls=(\d+)', one.cli('INFO', 'commandstats'))[1]), 400)
+            self.assertEqual(everything(one), everything(two))
+            self.assertGreater(int(two.cli('ZCARD', busy)), self.NAMES * 9 // 10)
+
     def test_over_tls_and_from_sentinels(self):
         """rediss:// at both ends; and the primary that sentinels name."""
         with tempfile.TemporaryDirectory() as directory:
@@ -259,6 +291,7 @@ class Move(kit.Case):
             # Another program's keys: {05} is another slot than {5}.
             for odd in 'lk:{05}:x', 'lk:{ 5}:x', 'lk:{+5}:x', 'lk:{5}:', 'lk:{64}:s:x', 'lk:{x}:y', 'lk:{5}x:z':
                 one.cli('SET', odd, 'foreign')
+            self.fill(one, 'lk:{5}:u:9')
             self.move(url_of(one).replace('//', '//mover:secret@'), url_of_cluster(cluster).replace('//', '//mover:secret@'))
 
 

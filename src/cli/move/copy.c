@@ -52,12 +52,13 @@ static bool restore_some(move *m, query *to, lk_reply *const *keys, lk_reply *co
 }
 
 /* Some keys, whichever node they belong to. */
-static bool copy_some(move *m, lk_reply *const *keys, size_t count)
+static bool copy_some(move *m, lk_reply **keys, size_t count)
 {
     lk_span words[2 * MOVE_AT_ONCE][2];
     lk_call calls[2 * MOVE_AT_ONCE] = {0};
     lk_reply *read[2 * MOVE_AT_ONCE], *theirs[MOVE_AT_ONCE], *dumps[2 * MOVE_AT_ONCE];
     char error[160];
+    if (!move_note_large(m, keys, &count)) return false;
     if (!count) return true;
     for (size_t i = 0; i < 2 * count; i++) {
         words[i][0] = lk_word(i % 2 ? "PEXPIRETIME" : "DUMP");
@@ -142,7 +143,7 @@ static bool lost_changes(move *m)
 }
 
 /* What Redis has said until now; no more than fits, or writers could keep it busy for ever. */
-static bool follow(move *m)
+bool move_follow(move *m)
 {
     lk_reply *push;
     int got = 0;
@@ -185,7 +186,7 @@ bool move_each_page(move *m, query *p, const char *what,
 static bool copy_page(move *m, query *p, lk_reply *const *keys, size_t count)
 {
     (void)p;
-    bool copied = copy_list(m, keys, count, &m->keys) && follow(m);
+    bool copied = copy_list(m, keys, count, &m->keys) && move_follow(m);
     if (m->expected > m->keys)
         cli_progress("%" PRIu64 " of about %" PRIu64 " keys copied; %" PRIu64 " that changed meanwhile, once more",
                      m->keys, m->expected, m->changed);
@@ -211,7 +212,7 @@ bool move_all_keys(move *m)
         before = m->changed;
         if (!move_catch_up(m)) return false;
     }
-    return true;
+    return move_carry_large(m) && move_catch_up(m);
 }
 
 /* Redis says from now on which keys change. */

@@ -2,7 +2,7 @@
  *
  *   mark the target        no handle opens there: `partitions` is "moving"
  *   listen, copy           DUMP and RESTORE of every key, with its expiry; what changes meanwhile Redis says (CLIENT TRACKING,
- *                          broadcast), and it is copied once more
+ *                          broadcast), and it is copied once more; large indexes by pages (large.c)
  *   mark the source        no link is set up there any more: `partitions` is "moved N"
  *   pause its writes       CLIENT PAUSE WRITE: what was changed last is copied; then nothing changes
  *   compare                the numbers of revocations, the cut-offs, the logs and the indexes of every partition
@@ -21,7 +21,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PAUSE_MS = 60000, PAUSED_MS = 40000, MARGIN_MS = 100 };
+enum { PAUSE_MS = 60000, PAUSED_MS = 40000, HELD_MS = 10000, MARGIN_MS = 100 };
 
 static const char *from_url, *to_url;
 
@@ -44,19 +44,28 @@ bool move_good(move *m, lk_reply *reply, const char *what)
 
 /* ---------------------------------------------------------------------------------------------- the switch -- */
 
+bool move_hold_pause(move *m)
+{
+    int64_t now_ms = lk_now_ms();
+    char pause[16];
+    if (m->held_ms && now_ms - m->held_ms > PAUSED_MS)
+        return move_fail(m, "a step took too long while writes were paused: run it again");
+    if (m->held_ms && now_ms - m->held_ms < HELD_MS) return true;
+    snprintf(pause, sizeof pause, "%d", PAUSE_MS);
+    m->held_ms = now_ms;
+    return move_good(m, QUERY(&m->from, "CLIENT", "PAUSE", pause, "WRITE"), "CLIENT PAUSE at the source");
+}
+
 /* Until the source is ended, every step can be taken back. */
 static bool end_source(move *m)
 {
-    char text[40], pause[16];
+    char text[40];
     snprintf(text, sizeof text, LK_PARTITIONS_MOVED "%s", m->recorded);
-    snprintf(pause, sizeof pause, "%d", PAUSE_MS);
     m->marked = true; /* even if no answer comes */
     if (!move_write_mark(m, &m->from, "the source", text)) return false;
     m->paused_ms = lk_now_ms();
-    if (!move_good(m, QUERY(&m->from, "CLIENT", "PAUSE", pause, "WRITE"), "CLIENT PAUSE at the source")) return false;
-    if (!move_catch_up(m) || !move_compare(m)) return false;
-    if (lk_now_ms() - m->paused_ms > PAUSED_MS)
-        return move_fail(m, "it took too long while writes were paused: run it again");
+    if (!move_hold_pause(m) || !move_catch_up(m) || !move_carry_large(m) || !move_compare(m) || !move_hold_pause(m))
+        return false;
     if (!move_good(m, QUERY(&m->from, "CLIENT", "KILL", "TYPE", "pubsub"), "CLIENT KILL at the source")) return false;
     m->ended = true;
     return move_good(m, QUERY(&m->from, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"),
@@ -171,6 +180,7 @@ static int run_move(const cli *c)
         subscriber_close(&m->changes_from);
     }
     while (m->messages) lk_reply_free(m->message[--m->messages]);
+    move_forget_large(m);
     nodes_close(&m->to);
     query_close(&m->from);
     free(m);

@@ -23,7 +23,10 @@ typedef struct move {
     lk_reply *message[MOVE_MESSAGES]; /* not copied yet */
     lk_reply *change[MOVE_CHANGES];   /* the keys that they name */
     size_t messages, changes;
-    int64_t paused_ms, paused_for_ms;
+    char **large; /* keys that are to be carried by pages */
+    size_t larges;
+    uint64_t names; /* so many of theirs were carried */
+    int64_t paused_ms, held_ms, paused_for_ms;
     bool marked, ended; /* the source is marked; it has no instances any more */
     char error[400];
 } move;
@@ -33,6 +36,9 @@ bool move_fail(move *m, const char *format, ...) __attribute__((format(printf, 2
 /* Takes the reply. True: it is no error. */
 bool move_good(move *m, lk_reply *reply, const char *what);
 
+/* Writes at the source rest from now on, or go on resting. False: perhaps they did not rest all the time. */
+bool move_hold_pause(move *m);
+
 /* copy.c: keys. The partition of a key of the library's; -1: it is another key, or the one with the mark. */
 int move_partition(const move *m, const lk_reply *key);
 /* Every page of the keys under the prefix at that server. False: it could not be read, and that is noted; or `take` said so. */
@@ -40,7 +46,13 @@ bool move_each_page(move *m, query *p, const char *what,
                     bool (*take)(move *m, query *p, lk_reply *const *keys, size_t count));
 bool move_track(move *m);    /* from now on Redis says which keys change */
 bool move_all_keys(move *m); /* and those that change meanwhile */
-bool move_catch_up(move *m); /* all that was written until now is copied */
+bool move_catch_up(move *m); /* all that was written until now is copied, or noted as large */
+bool move_follow(move *m);   /* what Redis has said until now */
+
+/* large.c: sorted sets that are carried by pages. Takes them out of the list, and notes them. */
+bool move_note_large(move *m, lk_reply **keys, size_t *count);
+bool move_carry_large(move *m); /* all that are noted */
+void move_forget_large(move *m);
 
 /* ends.c: source and target, before and after. */
 bool move_look_at_source(move *m);
