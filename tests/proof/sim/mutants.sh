@@ -6,12 +6,13 @@ set -eu
 
 usage() {
     cat <<'TEXT'
-sh tests/proof/sim/mutants.sh [--short] [--draw N] [--runs N] [--seed N] [NAME...]
+sh tests/proof/sim/mutants.sh [--short] [--draw N] [--runs N] [--steps N] [--seed N] [NAME...]
 
-  --short     up to eight of them, drawn anew every time from those that are found soon, as continuous integration does; of the
-              eight none is begun when 90 s have passed
-  --draw N    the eight that were drawn as N; the number is printed
+  --short     four of those that are found soon, chosen by the commit, as continuous integration does; of all others it looks
+              whether they can still be made
+  --draw N    the four that were chosen by N; the number is printed
   --runs N    so many worlds at most for each (200)
+  --steps N   so many events at most in each of them (no limit; --short: 500000)
   --seed N    the first world (1)
   NAME        these mutants alone
 
@@ -19,11 +20,12 @@ Ends with one line, "N caught, M not", and with status 0 only when M is 0.
 TEXT
 }
 
-short= draw=$(date +%s) runs=200 seed=1 only=
+short= draw= steps= runs=200 seed=1 only=
 while [ $# -gt 0 ]; do
     case $1 in
     --short) short=yes ;;
     --draw) shift && draw=${1:?} short=yes ;;
+    --steps) shift && steps="--steps ${1:?}" ;;
     --runs) shift && runs=${1:?} ;;
     --seed) shift && seed=${1:?} ;;
     -h | --help) usage && exit 0 ;;
@@ -34,6 +36,7 @@ while [ $# -gt 0 ]; do
 done
 
 root=$(cd "$(dirname "$0")/../../.." && pwd)
+[ -n "$draw" ] || draw=$(printf '%d' "0x$(git -C "$root" rev-parse --short=7 HEAD 2>/dev/null || printf '%x' "$(date +%s)")")
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/latchkey-mutants-XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 trap 'exit 130' INT
@@ -42,36 +45,39 @@ mkdir -p "$scratch/src" "$scratch/good/tests/proof"
 (cd "$root" && tar -cf - --exclude='build*' --exclude=.git .) | tar -xf - -C "$scratch/src"
 cp -r "$scratch/src/src" "$scratch/good/src"
 cp -r "$scratch/src/tests/proof/sim" "$scratch/good/tests/proof/sim"
-cmake -S "$scratch/src" -B "$scratch/build" -DLATCHKEY_TESTS=ON >"$scratch/log"
-cmake --build "$scratch/build" --parallel --target sim >>"$scratch/log" 2>&1 || { tail -20 "$scratch/log"; exit 1; }
+# Little optimised, since most of the time goes into compiling; where there is ccache, it knows the sources of the run before.
+export CCACHE_BASEDIR="$scratch" CCACHE_NOHASHDIR=1
+cmake -S "$scratch/src" -B "$scratch/build" -DLATCHKEY_TESTS=ON -DCMAKE_BUILD_TYPE=None "-DCMAKE_C_FLAGS=-O1 -DNDEBUG" >"$scratch/log"
+cmake --build "$scratch/build" --parallel 2 --target sim >>"$scratch/log" 2>&1 || { tail -20 "$scratch/log"; exit 1; }
+cp "$scratch/build/tests/proof/sim/sim" "$scratch/good/sim"
 
-made=0 caught=0 survived=0 chosen= late=
-first_began=$(date +%s)
+caught=0 survived=0
 slow=' renew_ticket renew_lease change unheard ahead remember incarnation invented rotate_late list_behind list_lease role lua_tripwire reuse_later backwards witness moved_kept ' # found in one world of many: not for --short
 # mutant NAME FILE WHAT PERL [OPTION...]: what is broken (in src, or in a script of the model), in words, and how; and what worlds
 # are to have in them.
 mutant() {
     name=$1 of=$2 what=$3 how=$4
     shift 4
-    made=$((made + 1))
-    case $chosen in '' | *" $made "*) ;; *) return 0 ;; esac
-    [ -z "$short" ] || case $slow in *" $name "*) return 0 ;; esac
-    case $only in '' | *" $name "*) ;; *) return 0 ;; esac
+    case $only in '' | *" $name "*) run=yes ;; *) [ -n "$short" ] || return 0; run= ;; esac
     began=$(date +%s)
-    if [ -n "$short" ] && [ $((began - first_began)) -ge 90 ]; then late="$late $name" && return 0; fi
-    printf '%-24s %-66s ' "$name" "$what"
     file=$scratch/src/src/$of
-    perl -0pi -e "$how" "$file"
-    if cmp -s "$file" "$scratch/good/src/$of"; then
+    perl -0pe "$how" "$file" >"$scratch/broken"
+    if cmp -s "$file" "$scratch/broken"; then
         survived=$((survived + 1))
-        echo "DOES NOT APPLY"
+        printf '%-24s %-66s DOES NOT APPLY\n' "$name" "$what"
         return 0
     fi
+    [ -n "$run" ] || return 0
+    printf '%-24s %-66s ' "$name" "$what"
+    cp "$scratch/broken" "$file"
     if ! cmake --build "$scratch/build" --target sim >"$scratch/log" 2>&1; then
         survived=$((survived + 1))
         echo "DOES NOT COMPILE"
         tail -n 20 "$scratch/log"
-    elif timeout 600 "$scratch/build/tests/proof/sim/sim" --seed "$seed" --runs "$runs" "$@" >"$scratch/log" 2>&1; then
+    elif cmp -s "$scratch/build/tests/proof/sim/sim" "$scratch/good/sim"; then
+        survived=$((survived + 1))
+        echo "CHANGES NOTHING"
+    elif timeout 600 "$scratch/build/tests/proof/sim/sim" --seed "$seed" --runs "$runs" $steps "$@" >"$scratch/log" 2>&1; then
         survived=$((survived + 1))
         echo "SURVIVED $runs worlds"
     elif [ $? -gt 128 ]; then
@@ -200,7 +206,7 @@ mutant lua_publish redis/lua/common.lua "a revocation is neither logged nor publ
 mutant lua_forget redis/lua/common.lua "an index forgets who is there" \
     's/local there = call\(.EXISTS., keys\[i\]\) == 1/local there = false/; s/if #keys == 0 or [^\n]*//'
 mutant touch_name l2/link_jobs.c "a touch prolongs the session alone" \
-    's/lk_key_user\(p->user,[^;]*;/lk_key_session(p->user, link->config->prefix, t->partition, t->selector);/; s/user->integer == 1;/true;/'
+    's/lk_key_user\(p->user,[^;]*;/lk_key_session(p->user, link->config->prefix, t->partition, t->selector);/'
 mutant touch_adds l2/link_jobs.c "a touch adds what is gone" \
     's/\{"XX", 2\}, gt, lk_word\(p->used_at\), selector\}/lk_word(p->used_at), selector}/; s/TAG_INDEXED, used, 6/TAG_INDEXED, used, 4/'
 mutant renew_gone l2/link_jobs.c "a touch that was answered 0 renews the entry" \
@@ -230,14 +236,16 @@ mutant hand_over l2/mux.c "who is next is not told to drive" \
 }
 
 if [ -n "$short" ]; then
-    total=$(($(grep -c '^mutant [a-z]' "$0")))
-    chosen=" $(awk -v total="$total" -v draw="$draw" 'BEGIN {
+    only=" $(sed -n 's/^mutant \([a-z_]*\) .*/\1/p' "$0" | while read -r name; do
+        case $slow in *" $name "*) ;; *) echo "$name" ;; esac
+    done | awk -v draw="$draw" '{ name[NR] = $1 } END {
         srand(draw)
-        while (n < 8) if (!((i = 1 + int(rand() * total)) in taken)) { taken[i]; n++; printf "%d ", i }
+        while (n < 4) if (!((i = 1 + int(rand() * NR)) in taken)) { taken[i]; n++; printf "%s ", name[i] }
     }')"
-    echo "$total mutants; --draw $draw: $chosen"
+    echo "--draw $draw:$only"
+    steps=${steps:---steps 500000}
 fi
 mutants
-[ -z "$late" ] || echo "not begun, because it took long:$late"
+[ $((caught + survived)) != 0 ] || { echo "there is no such mutant:$only" && exit 2; }
 echo "$caught caught, $survived not"
 [ "$survived" = 0 ]
