@@ -280,8 +280,8 @@ class Move(kit.Case):
 
     def test_with_the_rights_of_the_manual_alone_and_foreign_keys_beside(self):
         with open(f'{kit.ROOT}/src/cli/latchkey.1', encoding='ascii') as page:
-            rights = re.search(r'a user that may also run\n\.Ql ([^\n]+)\nand hear the channel\n\.Ql (\S+) ;\n'
-                               r'at the target, one that may also run\n\.Ql ([^\n]+) \.', page.read())
+            rights = re.search(r'must also be allowed to run\n\.Ql ([^\n]+)\nand to subscribe to the channel\n\.Ql (\S+) \.\n'
+                               r'The user of\n\.Fl -to\nmust also be allowed to run\n\.Ql ([^\n]+) \.', page.read())
         with kit.Redis(good=False) as one, kit.Cluster() as cluster:
             for server, words in (one, rights[1]), *((node, rights[3]) for node in cluster.nodes):
                 server.cli('ACL', 'SETUSER', 'mover', 'on', '>secret', *kit.ACL['app'], *('+' + word for word in words.split()))
