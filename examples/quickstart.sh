@@ -100,7 +100,7 @@ fi
 
 if [ -n "$cluster" ]; then
     attend python3 -B "$here/resharding.py" --server "$build/examples/latchkey-server-threaded"
-    printf '\n    How to choose partitions, and what holds while slots move: README.md, "Cluster"\n'
+    printf '\n    How to choose partitions, and what holds while slots move: include/configuration.md, "Cluster", and include/guarantees.md, "Cluster"\n'
     exit 0
 fi
 
