@@ -259,14 +259,14 @@ class Spring(StoreCase):
 
     def test_times_of_every_kind(self):
         forever, longest, over = self.spring(maxInactiveInterval=-1), self.spring(maxInactiveInterval=2147483647), self.spring(lastAccessedTime=5)
-        typed = self.spring(creationTime=f'["java.lang.Long",{NOW_MS - 5000}]', maxInactiveInterval='["java.lang.Integer",60]')
+        typed = self.spring(creationTime=f'["java.lang.Long",{NOW_MS - 5000}]', maxInactiveInterval='["java.lang.Integer",7200]')
         no_interval = self.spring(maxInactiveInterval=None, lastAccessedTime=None)
         half, words, early = self.spring(creationTime=None), self.spring(creationTime='"soon"'), self.spring(creationTime=-5)
         found, said = self.export('spring', code=SKIPPED)
         self.assertEqual({forever, longest, over, typed, no_interval, early}, set(found))
         self.assertIn('1 skipped: half written', said)
         self.assertIn('1 skipped: creationTime is no number', said)
-        self.assertEqual((NOW_MS - 5000, 60_000), (found[typed]['created_at_ms'], found[typed]['idle_ms']))
+        self.assertEqual((NOW_MS - 5000, 7_200_000), (found[typed]['created_at_ms'], found[typed]['idle_ms']))
         outcome, _ = self.move(readme_command('spring').replace(self.ID, 'userId'), NO)
         self.assertEqual((5, 1, 0, 2), tuple(outcome[name] for name in ('moved', 'expired', 'refused', 'skipped_by_exporter')), outcome)
         with kit.App(self.config) as app:
