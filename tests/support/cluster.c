@@ -25,7 +25,7 @@ static int look(cluster *c, int node, signed char owner[CLUSTER_SLOTS])
     for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++) {
         redisReply **range = reply->element[i]->element;
         redisReply **primary = range[2]->element;
-        whole &= c->count == 1 || (primary[0]->str && *primary[0]->str);
+        whole &= c->count == 1 || c->nameless || (primary[0]->str && *primary[0]->str);
         int who = by_id(c, primary[2]->str);
         for (long long slot = range[0]->integer; slot <= range[1]->integer; slot++) owner[slot] = (signed char)who;
     }
@@ -104,7 +104,7 @@ int cluster_is_primary(cluster *c, int node)
 
 /* --------------------------------------------------------------------------------------------------- the start -- */
 
-static int start_node(cluster *c)
+static int start_node(cluster *c, int ahead_s)
 {
     char timeout[16];
     const char *arguments[REDIS_MAX_ARGUMENTS] = {"--cluster-enabled",
@@ -116,13 +116,15 @@ static int start_node(cluster *c)
                                                   "--repl-diskless-sync",
                                                   "yes",
                                                   "--repl-diskless-sync-delay",
-                                                  "0"};
-    int n = 10, node = c->count;
+                                                  "0",
+                                                  "--bind",
+                                                  c->host};
+    int n = 12, node = c->count;
     if (node == CLUSTER_NODES_MAX) fail_msg("too many nodes");
     snprintf(timeout, sizeof timeout, "%d", c->node_timeout_ms);
     for (int i = 0; c->arguments && c->arguments[i] && n < REDIS_MAX_ARGUMENTS - 1; i++)
         arguments[n++] = c->arguments[i];
-    c->node[node] = redis_start_with(arguments);
+    c->node[node] = redis_start_ahead(ahead_s, arguments);
     redis_text(c->node[node], c->id[node], sizeof c->id[node], "CLUSTER MYID");
     c->count++;
     return node;
@@ -130,7 +132,7 @@ static int start_node(cluster *c)
 
 static void meet(cluster *c, int node, int other)
 {
-    redis_do(c->node[node], "CLUSTER MEET 127.0.0.1 %d", c->node[other]->port);
+    redis_do(c->node[node], "CLUSTER MEET %s %d", c->host, c->node[other]->port);
 }
 
 /* Handshakes are over, and each knows each. */
@@ -187,9 +189,11 @@ cluster *cluster_start(const cluster_plan *plan)
     assert_non_null(c);
     c->node_timeout_ms = plan->node_timeout_ms ? plan->node_timeout_ms : 60000;
     c->full_coverage = !plan->partial;
+    c->nameless = plan->nameless;
+    c->host = plan->host ? plan->host : "127.0.0.1";
     c->arguments = plan->arguments;
     int all = plan->primaries * (1 + plan->replicas);
-    for (int i = 0; i < all; i++) start_node(c);
+    for (int i = 0; i < all; i++) start_node(c, plan->ahead_s ? plan->ahead_s[i] : 0);
     give_slots(c, plan);
     for (int i = 0; i < all; i++)
         for (int other = i + 1; other < all; other++) meet(c, i, other);
@@ -202,7 +206,7 @@ cluster *cluster_start(const cluster_plan *plan)
 
 static int join(cluster *c)
 {
-    int node = start_node(c);
+    int node = start_node(c, 0);
     for (int i = 0; i < node; i++)
         if (is_running(c, i)) meet(c, node, i);
     wait_for(all_know(c));
@@ -243,8 +247,8 @@ void cluster_move_key(cluster *c, const char *key, int from, int to)
 {
     const redis *target = c->node[to];
     if (target->password)
-        redis_do(c->node[from], "MIGRATE 127.0.0.1 %d %s 0 60000 AUTH %s", target->port, key, target->password);
-    else redis_do(c->node[from], "MIGRATE 127.0.0.1 %d %s 0 60000", target->port, key);
+        redis_do(c->node[from], "MIGRATE %s %d %s 0 60000 AUTH %s", c->host, target->port, key, target->password);
+    else redis_do(c->node[from], "MIGRATE %s %d %s 0 60000", c->host, target->port, key);
 }
 
 int cluster_move_keys(cluster *c, int slot, int from, int to, int count)
@@ -350,8 +354,9 @@ void cluster_thaw(cluster *c, int node)
 void cluster_config(const cluster *c, const char *options, char *out, size_t out_size)
 {
     size_t used = (size_t)snprintf(out, out_size, "%s", c->node[0]->tls ? "rediss+cluster://" : "redis+cluster://");
+    const char *host = strchr(c->host, ':') ? "[::1]" : c->host;
     for (int i = 0; i < c->count && i < 3; i++)
-        used += (size_t)snprintf(out + used, out_size - used, "%s127.0.0.1:%d", i ? "," : "", c->node[i]->port);
+        used += (size_t)snprintf(out + used, out_size - used, "%s%s:%d", i ? "," : "", host, c->node[i]->port);
     handle_config_options(options, out + used, out_size - used);
 }
 

@@ -19,7 +19,8 @@ enum { CLUSTER_SLOTS = 16384, CLUSTER_NODES_MAX = 16 };
 
 typedef struct cluster {
     int count;
-    int node_timeout_ms, full_coverage; /* as the plan says */
+    int node_timeout_ms, full_coverage, nameless; /* as the plan says; */
+    const char *host;
     redis *node[CLUSTER_NODES_MAX];
     char id[CLUSTER_NODES_MAX][64];
     int frozen[CLUSTER_NODES_MAX];
@@ -30,6 +31,9 @@ typedef struct cluster_plan {
     int primaries, replicas;      /* replicas of each primary */
     int node_timeout_ms;          /* 0: a minute, so that a slow machine is no failover */
     int partial;                  /* 1: a shard that is away does not stop the others */
+    int nameless;                 /* 1: its nodes say no host, but only a port: cluster-preferred-endpoint-type */
+    const char *host;             /* NULL: 127.0.0.1 */
+    const int *ahead_s;           /* how far each node's clock is ahead of the machine's; NULL: not at all */
     const int *first;             /* the first slot of each primary, ascending from 0; NULL: spread evenly */
     const char *const *arguments; /* more for each server, NULL at the end; they outlive the cluster. NULL: none */
 } cluster_plan;

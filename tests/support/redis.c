@@ -59,6 +59,12 @@ static _Noreturn void become_server(const redis *server, pid_t parent)
     if (server->alone) argv[n++] = strdup("--cluster-enabled"), argv[n++] = strdup("yes");
     argv[n] = NULL;
 
+    if (server->ahead_s) {
+        char ahead[16];
+        snprintf(ahead, sizeof ahead, "%d", server->ahead_s);
+        setenv("LD_PRELOAD", LATCHKEY_CLOCK_SHIFT, 1);
+        setenv("LATCHKEY_CLOCK_SHIFT_S", ahead, 1);
+    }
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(1); /* the parent died before the line above */
     int null = open("/dev/null", O_RDWR);
@@ -174,10 +180,11 @@ static void end_all(void)
     while (servers) redis_end(servers);
 }
 
-static redis *start(const char *const *arguments, const char *file)
+static redis *start(int ahead_s, const char *const *arguments, const char *file)
 {
     redis *server = calloc(1, sizeof *server);
     assert_non_null(server);
+    server->ahead_s = ahead_s;
     snprintf(server->dir, sizeof server->dir, "%s/lk-redis-XXXXXX", check_temp_root());
     if (!mkdtemp(server->dir)) fail_msg("mkdtemp %s: %s", server->dir, strerror(errno));
     snprintf(server->socket, sizeof server->socket, "%s/socket", server->dir);
@@ -211,7 +218,9 @@ static redis *start(const char *const *arguments, const char *file)
     return NULL;
 }
 
-redis *redis_start_with(const char *const *arguments) { return start(arguments, NULL); }
+redis *redis_start_with(const char *const *arguments) { return start(0, arguments, NULL); }
+
+redis *redis_start_ahead(int ahead_s, const char *const *arguments) { return start(ahead_s, arguments, NULL); }
 
 redis *redis_start_sentinel(redis *primary, int quorum, const char *settings)
 {
@@ -222,7 +231,7 @@ redis *redis_start_sentinel(redis *primary, int quorum, const char *settings)
              settings ? settings : "",
              settings && strstr(settings, "announce-hostnames yes") ? "localhost" : "127.0.0.1", primary->port, quorum);
     const char *none[] = {NULL};
-    redis *sentinel = start(none, file);
+    redis *sentinel = start(0, none, file);
     const char *password = settings ? strstr(settings, "requirepass ") : NULL;
     if (!password) return sentinel;
     sscanf(password, "requirepass %31s", sentinel->secret);

@@ -22,6 +22,7 @@ typedef struct redis {
     const char *password;                 /* of --requirepass, for the control connection; or NULL */
     int tls;                              /* by --tls-cert-file: then the port is for TLS; the unix socket never is */
     char *arguments[REDIS_MAX_ARGUMENTS]; /* as given, for a restart */
+    int ahead_s;                          /* its clock is so far ahead of the machine's */
     int alone;                            /* a cluster of its own: LATCHKEY_TEST_CLUSTER */
     char secret[32];                      /* of a Sentinel with `requirepass` */
     char file[112];                       /* of a Sentinel: its configuration, which it writes itself; else "" */
@@ -34,6 +35,8 @@ typedef struct redis {
  * it are opened by redis+cluster://: so whole programs are run on a cluster. Fails the test when it cannot be started. */
 #define redis_start(...) redis_start_with((const char *const[]){__VA_ARGS__, NULL})
 redis *redis_start_with(const char *const *arguments);
+/* The same with a wall clock that is so many seconds ahead of the machine's, or behind it. */
+redis *redis_start_ahead(int ahead_s, const char *const *arguments);
 
 /* A Sentinel that watches this primary under the name `mymaster`, and wants `quorum` of them to agree. It believes a server down
  * after a minute, so that a slow machine is no failover, or after as long as it is told. `settings` are lines of its file, before
