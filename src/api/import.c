@@ -47,7 +47,7 @@ typedef struct moving {
     enum lk_import_refusal why;
 } moving;
 
-/* Redis' clock is known: the first answer needed a lease, which brought it. */
+/* By the clock of the user's server. It is known once that server has had the lease. */
 static int set_times(latchkey *lk, moving *m, int64_t created_at_ms, int64_t expires_at_ms)
 {
     latchkey_entry *e = &m->record.entry;
@@ -131,12 +131,20 @@ static int take_named(latchkey *lk, void *context, lk_script_answer *answer, int
     return status == LATCHKEY_NOT_FOUND ? LATCHKEY_REFUSED : status;
 }
 
+/* Until when the name lasts, by the clock of its own server. The session's end is by the clock of the session's. */
+static int64_t end_of_name(const latchkey *lk, const moving *m)
+{
+    unsigned user = lk_partition_of_user(lk, m->draft->user_id);
+    int64_t now_us = lk_now_us(), end_ms = m->record.entry.expires_at_ms;
+    end_ms += lk_server_now_ms(lk, m->foreign.partition, now_us) - lk_server_now_ms(lk, user, now_us);
+    return end_ms > lk->config.foreign_until_ms ? end_ms : lk->config.foreign_until_ms;
+}
+
 /* OK or REFUSED: see take_named. */
 static int name_it(latchkey *lk, moving *m)
 {
-    int64_t until_ms = lk->config.foreign_until_ms;
+    int64_t until_ms = m->record.entry.expires_at_ms ? end_of_name(lk, m) : lk->config.foreign_until_ms;
     char until[24];
-    if (until_ms < m->record.entry.expires_at_ms) until_ms = m->record.entry.expires_at_ms;
     snprintf(until, sizeof until, "%lld", (long long)until_ms);
     const lk_span words[2] = {{m->token.text, LATCHKEY_SELECTOR_LENGTH}, lk_word(until)};
     const lk_script_run run = {.script = LK_SCRIPT_MAP,
