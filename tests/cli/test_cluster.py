@@ -62,6 +62,32 @@ class OnACluster(kit.Case):
             _, _, found = self.findings(cluster)
             self.assertIn('one node has', found['cluster-spread']['text'])
 
+    def test_doctor_looks_at_the_number_of_partitions_everywhere(self):
+        with kit.Cluster(admin=ADMIN) as cluster:
+            def cli(*words):
+                return next(said for node in cluster.nodes if 'MOVED' not in (said := node.cli(*words)))
+
+            def found():
+                said = run('doctor', '--json', config=cluster.url(f':{ADMIN}@')).value
+                return [finding for finding in said['findings'] if finding['name'] == 'partitions']
+
+            # Before the first handle there is none, and doctor leaves none.
+            self.assertEqual([], found())
+            self.assertEqual([''] * 3, [node.cli('KEYS', '*') for node in cluster.nodes])
+            with kit.App(cluster.url(f':{ADMIN}@')) as app:
+                app.create(7)
+                kit.wait_for('each has the number', lambda: all(cli('HGET', f'lk:{{{p}}}:m', 'partitions') == '64' for p in range(64)))
+            self.assertEqual([], found())
+            for p in (5, 17):
+                cli('HDEL', f'lk:{{{p}}}:m', 'partitions')
+            cli('HSET', 'lk:{9}:m', 'partitions', '32')
+            wrong, missing = found()
+            self.assertEqual(('error', 'warning'), (wrong['level'], missing['level']))
+            self.assertIn('1 of 64 partitions say another number than the 64 that the others say: lk:{9}:m, the first of them 32', wrong['text'])
+            self.assertIn('HSET lk:{9}:m partitions 64', wrong['fix'])
+            self.assertIn('2 of 64 partitions do not say that there are 64: lk:{5}:m, lk:{17}:m.', missing['text'])
+            self.assertIn('HSETNX lk:{5}:m partitions 64', missing['fix'])
+
     def test_sessions_on_several_nodes(self):
         with kit.Cluster() as cluster:
             with kit.App(cluster.url()) as app:

@@ -1,8 +1,6 @@
 /* latchkey doctor: examines a server and the way to it. It says what weakens which guarantee, and what to do about it. */
 #include "cli/doctor/doctor.h"
 
-#include "redis/keys.h"
-
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
@@ -143,15 +141,6 @@ void doctor_print_findings(const doctor *d)
 
 /* -------------------------------------------------------------------------------------------------- the visit -- */
 
-/* How many fields the hash has that holds the number of partitions. -1: that could not be read. */
-static int64_t recorded_fields(doctor *d, const char *key)
-{
-    lk_reply *reply = QUERY(d->app, "HLEN", key);
-    int64_t fields = reply && reply->type == LK_REPLY_INTEGER ? reply->integer : -1;
-    lk_reply_free(reply);
-    return fields;
-}
-
 /* Does a handle open, and get a lease? Opening records the number of partitions, as the application would. */
 static void look_at_open(doctor *d)
 {
@@ -166,14 +155,12 @@ static void look_at_open(doctor *d)
 
 static void look_at_all(doctor *d)
 {
-    char key[LK_KEY_SIZE];
     char unseen[sizeof d->unseen];
     unsigned seen = 0;
     doctor_cluster(d);
+    bool untouched = doctor_partitions(d);
     if (d->nodes && !doctor_at_node(d, d->nodes->owner[0])) return look_at_open(d);
-    lk_key_partition(key, d->app->config.prefix, 0, "m");
     query *first = d->app;
-    bool untouched = recorded_fields(d, key) == 0;
     look_at_open(d);
     doctor_wire(d);
     doctor_sentinels(d);
@@ -192,7 +179,7 @@ static void look_at_all(doctor *d)
     doctor_files(d);
     /* No handle was opened here before, so what this one recorded is deleted again. (The first login adds a field to
      * it.) */
-    if (untouched && recorded_fields(d, key) == 1) lk_reply_free(QUERY(d->app, "DEL", key));
+    if (untouched) doctor_unrecord(d);
     doctor_say_unseen(d);
 }
 

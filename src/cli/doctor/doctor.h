@@ -48,9 +48,14 @@ void doctor_unseen(doctor *d, const char *what);
 /* The subjects, in this order. Each asks what it needs, and leaves nothing behind in Redis. */
 void doctor_wire(doctor *d);                      /* TLS, passwords, round trips, the clock */
 void doctor_sentinels(doctor *d);                 /* which sentinels answer, and which agree */
+void doctor_quorum(doctor *d);                    /* which of them could not carry out a failover */
 void doctor_failover(doctor *d, const survey *s); /* what a failover now would cost */
 void doctor_failover_line(doctor *d);             /* the gravest of that, with sentinels or in a cluster */
 void doctor_cluster(doctor *d);                   /* opens `nodes`, and says what is wrong with them together */
+/* The number of partitions, as Redis has recorded it. Call it before a handle is opened, which records it. True: it was recorded
+ * nowhere. */
+bool doctor_partitions(doctor *d);
+void doctor_unrecord(doctor *d); /* what a handle recorded there, where nothing else has been written since */
 /* From now on `app` and `admin` are the i-th primary of the cluster. False: there is none, or it does not answer. Without
  * a cluster there is one, and it is not changed. */
 bool doctor_at_node(doctor *d, unsigned i);

@@ -122,19 +122,6 @@ static void report(doctor *d, const key_counts *s)
                    d->app->config.prefix);
 }
 
-static void look_at_partitions(doctor *d)
-{
-    char key[LK_KEY_SIZE];
-    lk_key_partition(key, d->app->config.prefix, 0, "m");
-    lk_reply *reply = QUERY(d->app, "HGET", key, "partitions");
-    if (reply && reply->type == LK_REPLY_STRING && atoll(reply->text) != d->app->config.partitions)
-        doctor_fix(doctor_find(d, LATCHKEY_LOG_ERROR, "partitions", "A",
-                               "%" PRId64 ", but Redis holds sessions in %" PRId64 ": no handle opens",
-                               d->app->config.partitions, (int64_t)atoll(reply->text)),
-                   "partitions=%" PRId64 " in the URL", (int64_t)atoll(reply->text));
-    lk_reply_free(reply);
-}
-
 /* Channels do not belong to a database, so deployments that share a server and a prefix receive each other's messages. */
 static bool holds_sessions(const doctor *d, int64_t database)
 {
@@ -186,7 +173,6 @@ static void look_at_databases(doctor *d)
 void doctor_keys(doctor *d)
 {
     key_counts s = {0};
-    look_at_partitions(d);
     look_at_databases(d);
     if (!scan_prefix(d, &s)) doctor_unseen(d, "SCAN and PTTL of the keys");
     cli_progress(NULL);
