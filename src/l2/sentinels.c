@@ -23,7 +23,7 @@ enum {
     QUESTIONS_MAX = 16, /* unanswered, on one connection */
     APART_MS = 15000    /* during a failover, sentinels disagree for some seconds */
 };
-enum { TAG_AUTH = 1, TAG_QUESTION };
+enum { TAG_AUTH = 1, TAG_QUESTION, TAG_QUORUM };
 enum state { DOWN, LOOKING_UP, CONNECTING, UP };
 
 typedef struct sentinel {
@@ -39,6 +39,7 @@ typedef struct sentinel {
     unsigned failures;
     bool tried;         /* it has answered, or failed to */
     char auth_why[128]; /* why it did not accept the password; "": it did, or there was none */
+    char *quorum;       /* where its answer to CKQUORUM goes; NULL: it was not asked, or has answered */
 } sentinel;
 
 struct lk_sentinels {
@@ -239,6 +240,11 @@ static void take_reply(lk_sentinels *s, unsigned i, const lk_reply *reply, int64
     char text[160];
     bool passes = false;
     lk_said said = {.what = LK_SAID_UNKNOWN};
+    if (reply->tag == TAG_QUORUM) {
+        if (at->quorum) snprintf(at->quorum, LK_SENTINEL_ANSWER, "%.*s", LK_SENTINEL_ANSWER - 1, reply->text);
+        at->quorum = NULL;
+        return;
+    }
     if (reply->tag == TAG_QUESTION) {
         said.asked_ms = at->asked_ms[at->first];
         at->first = (at->first + 1) % QUESTIONS_MAX;
@@ -379,6 +385,27 @@ lk_sentinels *lk_sentinels_ask_all(const lk_config *config, int64_t deadline_ms)
     lk_sentinels *s = lk_sentinels_open(config, lk_now_ms());
     if (s) converse(s, false, deadline_ms);
     return s;
+}
+
+void lk_sentinels_ask_quorum(lk_sentinels *s, int64_t deadline_ms, char answer[][LK_SENTINEL_ANSWER])
+{
+    const lk_span words[3] = {lk_word("SENTINEL"), lk_word("CKQUORUM"), lk_word(s->config->service)};
+    bool waiting = true;
+    for (unsigned i = 0; i < s->naming.listed; i++) {
+        sentinel *at = &s->at[i];
+        answer[i][0] = 0;
+        bool asked = at->state == UP && s->naming.said[i].what == LK_SAID_PRIMARY &&
+                     lk_conn_send(&at->conn, TAG_QUORUM, words, 3);
+        at->quorum = asked ? answer[i] : NULL;
+    }
+    for (int64_t now_ms = lk_now_ms(); waiting && now_ms < deadline_ms; now_ms = lk_now_ms()) {
+        struct pollfd poll_fd[LK_SENTINELS_MAX];
+        unsigned count = lk_sentinels_poll(s, poll_fd, now_ms);
+        if (poll(poll_fd, count, (int)(deadline_ms - now_ms)) > 0) lk_sentinels_fed(s, poll_fd, lk_now_ms());
+        waiting = false;
+        for (unsigned i = 0; i < s->naming.listed; i++) waiting |= s->at[i].state == UP && s->at[i].quorum;
+    }
+    for (unsigned i = 0; i < s->naming.listed; i++) s->at[i].quorum = NULL;
 }
 
 bool lk_sentinels_find(lk_config *config, int64_t deadline_ms, char *error, size_t error_size)

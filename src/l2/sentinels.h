@@ -5,7 +5,8 @@
  *
  * Nothing here waits: connecting, looking up a host and reading go as far as they can. A sentinel is asked with every
  * beat, and LK_SENTINELS_ASKED times for each of them. There is no subscription: a sentinel's answers change before it
- * announces the change. A sentinel has a user and a password of its own; there is no SELECT and no other command.
+ * announces the change. A sentinel has a user and a password of its own; there is no SELECT, and no other command but the
+ * CKQUORUM of a tool.
  *
  * Used by the link's thread only; no lock. */
 #ifndef LK_L2_SENTINELS_H
@@ -15,7 +16,7 @@
 
 #include <poll.h>
 
-enum { LK_SENTINELS_ASKED = 2 };
+enum { LK_SENTINELS_ASKED = 2, LK_SENTINEL_ANSWER = 240 };
 
 typedef struct lk_sentinels lk_sentinels;
 
@@ -41,6 +42,10 @@ bool lk_sentinels_heard_all(const lk_sentinels *sentinels);
 /* For a tool: asks each of them, and waits until all have answered or failed to, until deadline_ms at most. NULL: no
  * memory. */
 lk_sentinels *lk_sentinels_ask_all(const lk_config *config, int64_t deadline_ms);
+
+/* After that: asks those that named a primary whether they could carry out a failover (SENTINEL CKQUORUM), and waits until they
+ * have answered, until deadline_ms at most. Their answers as they are; "": none. */
+void lk_sentinels_ask_quorum(lk_sentinels *sentinels, int64_t deadline_ms, char answer[][LK_SENTINEL_ANSWER]);
 
 /* For a tool that makes its own connections: asks, and waits until more than half have named the primary; config->host
  * and port are that primary then. True also if there are no sentinels. False: `error` says why. */

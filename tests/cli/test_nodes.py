@@ -233,6 +233,18 @@ class Nodes(kit.Case):
             primary.cli('CONFIG', 'SET', 'min-replicas-to-write', '2')
             self.check_failover(url, NO, 'failover-loss', 'failover-min-replicas')
             primary.cli('CONFIG', 'SET', 'min-replicas-to-write', '0')
+            # What a sentinel says that could not carry it out; one that may not be asked is no finding of its own.
+            sentinels[0].cli('SENTINEL', 'SET', 'mymaster', 'quorum', '5')
+            self.check_quorum(url, 'warning', True, f'127.0.0.1:{sentinels[0].port} answers NOQUORUM 3 usable', 'never found to be down')
+            sentinels[1].cli('ACL', 'SETUSER', 'default', '-sentinel|ckquorum')
+            self.assertIn('unseen', self.check_quorum(url, 'warning', True, f'127.0.0.1:{sentinels[0].port} answers NOQUORUM'))
+            sentinels[1].cli('ACL', 'SETUSER', 'default', '+@all')
+            for sentinel in sentinels[1:]:
+                sentinel.cli('SENTINEL', 'SET', 'mymaster', 'quorum', '5')
+            self.check_quorum(url, 'error', False, ', '.join(f'127.0.0.1:{sentinel.port}' for sentinel in sentinels) + ' answers NOQUORUM')
+            for sentinel in sentinels:
+                sentinel.cli('SENTINEL', 'SET', 'mymaster', 'quorum', '2')
+            self.assertEqual({'failover-loss'}, self.check_quorum(url))
             # top follows one.
             with subprocess.Popen([kit.COMMAND, 'top', '--json'], env=kit.environment(url), stdout=subprocess.PIPE, text=True) as top:
                 shown = (json.loads(line) for line in top.stdout)
@@ -245,6 +257,21 @@ class Nodes(kit.Case):
                 self.assertEqual(1, len(value['instances']))
                 top.terminate()
                 self.assertEqual(0, top.wait(kit.PATIENCE_S))
+            # The others are gone, and not listed.
+            for sentinel in sentinels[1:]:
+                sentinel.process.kill()
+            kit.wait_for('it sees them no more', lambda: 'NOQUORUM 1 usable' in sentinels[0].cli('SENTINEL', 'CKQUORUM', 'mymaster'))
+            self.check_quorum(f'redis+sentinel://127.0.0.1:{sentinels[0].port}/mymaster?deadline_ms=2000', 'error', False,
+                              'NOQUORUM 1 usable', 'too few to be elected')
+
+    def check_quorum(self, url, level=None, possible=True, *contained):
+        """What failover-check finds; and that the finding about the quorum is of that level, and says this."""
+        said = run('failover-check', '--json', config=url).value
+        found = {finding['name']: finding for finding in said['findings']}
+        self.assertEqual((level, possible), (found.get('sentinel-quorum', {}).get('level'), said['possible']), said)
+        for text in contained:
+            self.assertIn(text, found['sentinel-quorum']['text'])
+        return set(found)
 
     def test_failover_of_a_cluster(self):
         with kit.Cluster(replicas=1) as cluster:

@@ -85,6 +85,7 @@ static int check_failover(doctor *d)
     survey_ask(servers, false);
     doctor_cluster(d);
     doctor_sentinels(d);
+    doctor_quorum(d);
     drop(d, "cluster-spread");
     doctor_failover(d, servers);
     doctor_say_unseen(d);
@@ -135,7 +136,8 @@ const cli_command cli_failover_check = {
         "there\n"
         "are enough replicas afterwards for durability and for min-replicas-to-write. With sentinels it says how many "
         "of\n"
-        "them answer and agree. In a cluster it says whether enough primaries are left to elect a new one, how long "
+        "them answer and agree, and which of them could not carry one out. In a cluster it says whether enough "
+        "primaries are left to elect a new one, how long "
         "that\n"
         "takes, and what cluster-node-timeout, cluster-require-full-coverage and cluster-allow-reads-when-down add.\n"
         "It changes nothing. What the application's user may not see is read as the user of --admin.\n"
