@@ -211,6 +211,7 @@ class App:
         return self.order('validate', token)[0]
 
     def __enter__(self):
+        self.validate('x') # it has opened its handle
         return self
 
     def __exit__(self, *_):
@@ -357,6 +358,19 @@ class Case(unittest.TestCase):
         for text in contained:
             self.assertIn(text, outcome.text)
         return outcome
+
+    def until(self, holds, *words, config):
+        """What the command says, once that holds: beats may come late, and a command does not wait for them for ever."""
+        said = []
+
+        def look():
+            said[:] = [run(*words, config=config)]
+            return holds(said[0])
+        try:
+            wait_for('it says so', look)
+        except AssertionError:
+            self.fail(f'latchkey {" ".join(words)} goes on saying: {said[0].text}')
+        return said[0]
 
     def check_printable(self, outcome):
         """Nothing that a terminal obeys."""

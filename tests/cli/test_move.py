@@ -54,7 +54,7 @@ class Move(kit.Case):
             with kit.App(url_of(one)) as first:
                 before = self.make(first, 1000)
             # What it asks of the source after its end is answered by nothing, which is not waited for long.
-            with kit.App(url_of(one).replace('deadline_ms=20000', 'deadline_ms=500')) as old:
+            with kit.App(url_of(one).replace('deadline_ms=20000', 'deadline_ms=500') + '&lazy=1') as old:
 
                 def use():
                     kept = list(before[:300])
@@ -72,7 +72,7 @@ class Move(kit.Case):
 
                 said = []
                 user, mover = threading.Thread(target=use), threading.Thread(target=move)
-                self.assertEqual(OK, old.validate(before[0])) # it is open
+                kit.wait_for('it is served', lambda: old.validate(before[0]) == OK)
                 user.start()
                 try:
                     kit.wait_for('they are used', lambda: len(ended) > 5)
@@ -139,7 +139,7 @@ class Move(kit.Case):
             self.assertEqual(OK, app.validate(token))
             self.assertEqual(OK, app.order('revoke', token)[0])
             # Nobody is served where a move is not over; and the next one clears what is left, and comes to its end.
-            self.check(run('list', '7', config=url_of(two).replace('deadline_ms=20000', 'deadline_ms=500')), AWAY,
+            self.check(run('list', '7', config=url_of(two).replace('deadline_ms=20000', 'deadline_ms=2000')), AWAY,
                        'are being moved to this server')
             self.move(url_of(one), url_of(two))
             self.assertEqual('64', two.cli('HGET', 'lk:{0}:m', 'partitions'))
