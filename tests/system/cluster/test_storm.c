@@ -75,12 +75,13 @@ static void judge(revoker *r, peer *other)
 static int storm(cluster *c, void (*trouble)(cluster *c, int round))
 {
     static revoker r;
-    char config[512];
+    char config[512], patient[512];
     int rounds = 0;
     memset(&r, 0, sizeof r);
-    cluster_config(c, "staleness_ms=1000&deadline_ms=300", config, sizeof config);
+    cluster_config(c, "staleness_ms=1000&deadline_ms=500", config, sizeof config);
+    cluster_config(c, "staleness_ms=1000&deadline_ms=5000", patient, sizeof patient);
     r.lk = handle_open_config(config);
-    peer *other = peer_start(config);
+    peer *other = peer_start(patient);
     for (int i = 0; i < SESSIONS; i++) make_session(r.lk, 1 + (uint64_t)i, r.token[i]);
     for (int i = 0; i < SESSIONS; i++) peer_ask(other, "watch %s", r.token[i]);
     peer_ask(other, "storm 2");
