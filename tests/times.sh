@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Writes the seconds of a run into the table of tests/README.md: what tests/run.sh printed comes from standard input.
+# Writes the processor seconds of a run's steps into the table of tests/README.md: what tests/run.sh printed comes from standard input.
 #   sh tests/run.sh | tee run.txt && sh tests/times.sh <run.txt
 # A row's first cell is the beginning of a step's name, between `backquotes`. A row whose step did not run stays as it is.
 set -eu
@@ -9,7 +9,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cat >"$work/run"
 awk -v steps="$work/run" '
-    BEGIN { while ((getline line <steps) > 0) if (match(line, /, [0-9]+ s$/)) seconds[line] = substr(line, RSTART + 2, RLENGTH - 4) }
+    BEGIN { while ((getline line <steps) > 0) if (match(line, /, cpu [0-9]+ s$/)) seconds[line] = substr(line, RSTART + 6, RLENGTH - 8) }
     /<!-- times:begin -->/ { inside = 1 }
     /<!-- times:end -->/ { inside = 0 }
     inside && /^\| `/ {

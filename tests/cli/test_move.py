@@ -129,7 +129,8 @@ class Move(kit.Case):
             two.cli('CONFIG', 'SET', 'maxmemory', '100mb')
             # Late: what partitions hold is not the same, since another program writes at the target.
             two.cli('HSET', 'lk:{0}:m', 'partitions', 'moving')
-            with subprocess.Popen(['redis-cli', '-s', two.socket, '-r', '-1', 'SET', 'lk:{5}:e', '77'], stdout=subprocess.DEVNULL) as other:
+            everywhere = [word for i in range(64) for word in (f'lk:{{{i}}}:e', '77')]
+            with subprocess.Popen(['redis-cli', '-s', two.socket, '-r', '-1', 'MSET', *everywhere], stdout=subprocess.DEVNULL) as other:
                 try:  # without a rest between two of them
                     kit.wait_for('it writes', lambda: two.cli('GET', 'lk:{5}:e') == '77')
                     self.move(url_of(one), url_of(two), AWAY, 'not the same at both ends', 'goes on as before')
