@@ -347,7 +347,7 @@ piece_valkey() {
     valkey='life|fields|sections|users|access|changes|rotation|everyone|replay|incarnation|limits|keys|foreign|seal|events|servers|scripts|map|moving'
     rows='--row cluster-numbers --row cluster-failover'
     [ -z "$long" ] || {
-        valkey="$valkey|starter|shards|nodes|owners|asking|storm|lost_node|sentinel"
+        valkey="$valkey|starter|shards|nodes|owners|asking|storm|lost_node|clocks|addresses|sentinel"
         rows=--long
     }
     step "Valkey 8: the system tests" sh tests/package/valkey.sh "$build/valkey" ctest --test-dir "$build/gcc" --output-on-failure \
