@@ -29,6 +29,7 @@ begin isolation level repeatable read read only; -- all of it at one moment
 
 select count(*) filter (where user_id is null) as nobodys,
        count(*) filter (where id is null and user_id is not null) as nameless,
+       count(*) filter (where id is not null and user_id is not null and (expires_at is null or expires_at > now())) as written,
        count(*) filter (where octet_length(data::text) > 65536 and pg_typeof(data)::text <> 'bytea'
                            or octet_length(data::text) > 131074) as large,
        coalesce(bool_or(pg_typeof(created_at)::text = 'timestamp without time zone'
@@ -69,5 +70,5 @@ from (:sessions) s, lateral (select case when user_id::text ~ '^(0|[1-9][0-9]{0,
     then user_id::text::numeric <= 18446744073709551615 else false end as is_number) n
 where id is not null and user_id is not null and (expires_at is null or expires_at > now())
 order by created_at, id;
-select json_build_object('end', json_build_object('skipped', :nameless));
+select json_build_object('end', json_build_object('sessions', :written, 'skipped', :nameless));
 commit;

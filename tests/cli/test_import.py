@@ -359,7 +359,8 @@ class CutStreams(ImportCase):
 
     def test_an_end_that_is_missing_is_said(self):
         whole = [self.BEGIN, session(1), self.END]
-        for lines in (whole, whole + whole, [b'\n', *whole, b'\n'], [self.BEGIN, self.END], [session(1)], [], whole + [session(2)]):
+        none = {'end': {'sessions': 0, 'skipped': 0}}
+        for lines in (whole, whole + whole, [b'\n', *whole, b'\n'], [self.BEGIN, none], [session(1)], [], whole + [session(2)]):
             said = self.imported(self.write(lines))
             self.assertEqual((True, 0), (said['complete'], said['refused']), lines)
             self.assertEqual(sum(isinstance(line, dict) and 'token' in line for line in lines), said['lines'])
@@ -382,6 +383,27 @@ class CutStreams(ImportCase):
             self.check(run('import', self.path('cut'), config=self.config), NO, 'end of the export is missing')
         self.imported(self.path('dump'))
         self.check_there_once(1000)
+
+    def test_sessions_that_were_lost_in_the_middle_are_said(self):
+        whole = [self.BEGIN, *(session(i) for i in range(2000)), {'end': {'sessions': 2000, 'skipped': 0}}]
+        for lines, came in ((whole[:700] + whole[900:], '2000 sessions were exported, and 1800 came'),
+                            (whole[1:1999] + whole[2000:], '2000 sessions were exported, and 1999 came'),
+                            (whole + whole[:1] + whole[2:], '4000 sessions were exported, and 3999 came'),
+                            ([self.BEGIN, session(1), {'end': {'sessions': 10 ** 30}}] * 2, '2 came')):
+            outcome = run('import', '--json', self.write(lines), config=self.config)
+            self.check(outcome, NO, came)
+            self.assertFalse(outcome.value['complete'])
+        # A line that is refused has come; one that came twice is no harm.
+        outcome = run('import', self.write([self.BEGIN, b'{}\n', session(1), {'end': {'sessions': 2}}]), config=self.config)
+        self.check(outcome, NO, 'refused       1')
+        self.assertNotIn('came', outcome.text)
+        self.imported(self.write(whole[:5] + whole[4:]))
+        # What an earlier run counted is in the state.
+        state = ('--state', self.path('state'))
+        for lines in (whole[:500], whole[:1000]):
+            self.check(run('import', *state, self.write(lines), config=self.config), NO, 'end of the export is missing')
+        self.imported(self.write(whole), *state)
+        self.imported(self.path('dump'), *state)
 
     def test_what_the_exporter_skipped_is_passed_on(self):
         said = self.imported(self.write([self.BEGIN, session(1), {'end': {'sessions': 1, 'skipped': 3}}]), code=NO)

@@ -196,7 +196,7 @@ class Moving(kit.Case):
             self.assertEqual(65536, len(base64.b64decode(found['the-largest-data-there']['fields']['data']['base64'])))
             self.assertEqual(('ada@example.org', None), (found['named-by-a-text-000001']['user'], found['named-by-a-text-000001']['user_id']))
             self.assertEqual('0017', found['zeros-before-it-000001']['user'])
-            self.assertEqual({'end': {'skipped': 1}}, lines[-1])
+            self.assertEqual({'end': {'sessions': len(lines) - 2, 'skipped': 1}}, lines[-1])
             path = os.path.join(self.redis.dir, 'lines')
             with open(path, 'w', encoding='utf-8') as file:
                 file.writelines(json.dumps(line) + '\n' for line in lines)

@@ -23,7 +23,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { THREADS_MOST = 64, AHEAD = 4, PAUSE_MS = 100, STOP_INTERRUPTED = -1, STOP_CUT = -2 };
+enum { THREADS_MOST = 64, AHEAD = 4, PAUSE_MS = 100, STOP_INTERRUPTED = -1, STOP_CUT = -2, STOP_LOST = -3 };
 
 static bool wants_progress, wants_end;
 static uint64_t threads = 16, patience_s = 60;
@@ -117,7 +117,7 @@ static bool deal_with(importer *m, import_chunk *c, const char *line, size_t siz
         return true;
     }
     if (s.kind == IMPORT_SESSION) good = deal_with_session(m, &s, tally, number);
-    else import_marks_add(&c->marks, s.kind);
+    else import_marks_add(&c->marks, s.kind, s.promised);
     tally->skipped += s.skipped;
     import_line_free(&s);
     return good;
@@ -156,11 +156,14 @@ static bool deal_with_chunk(importer *m, import_chunk *c, import_tally *tally)
 static void finish_chunk_locked(importer *m, import_chunk *c, const import_tally *tally, bool done)
 {
     import_tally_add(&m->tally, tally);
+    c->marks.sessions = tally->lines;
     c->done = done;
     while ((c = m->oldest) && c->done) {
-        if (!c->torn) m->dealt_with.offset = c->end;
-        if (!c->torn) m->dealt_with.line = c->lines;
-        import_marks_join(&m->dealt_with.marks, &c->marks);
+        if (!c->torn) { /* a torn one is a part of a line, and nothing else */
+            m->dealt_with.offset = c->end;
+            m->dealt_with.line = c->lines;
+            import_marks_join(&m->dealt_with.marks, &c->marks);
+        }
         m->oldest = c->next;
         if (!m->oldest) m->newest = NULL;
         m->chunks--;
@@ -294,7 +297,9 @@ static int run_all(importer *m)
     if (!started) return cli_fail(m->c, CLI_FAILED, "no thread can be had");
     read_chunks(m);
     for (unsigned i = 0; i < started; i++) pthread_join(thread[i], NULL);
-    if (!atomic_load(&m->stop) && is_cut(&m->dealt_with.marks)) stop(m, STOP_CUT);
+    const import_marks *marks = &m->dealt_with.marks;
+    if (!atomic_load(&m->stop) && is_cut(marks)) stop(m, STOP_CUT);
+    if (!atomic_load(&m->stop) && marks->promised > marks->sessions) stop(m, STOP_LOST);
     bool complete = !atomic_load(&m->stop);
     look_after(m, true);
     cli_progress(NULL);
@@ -317,6 +322,14 @@ static int conclude(importer *m, int exit)
         cli_say(stderr,
                 "latchkey: the end of the export is missing, so sessions may be missing. Look at what the exporter "
                 "said, and export and import once more: what moved in is left alone\n");
+        return CLI_NO;
+    }
+    if (exit == STOP_LOST) {
+        cli_say(stderr,
+                "latchkey: %" PRIu64 " sessions were exported, and %" PRIu64
+                " came: some were lost on the way. Export and import "
+                "once more: what moved in is left alone\n",
+                m->dealt_with.marks.promised, m->dealt_with.marks.sessions);
         return CLI_NO;
     }
     const char *why = exit == STOP_INTERRUPTED ? "interrupted"
@@ -416,9 +429,9 @@ const cli_command cli_import = {
         "here already, had expired, or were created before all sessions were ended; and how many were refused, why,\n"
         "and the first lines of each. No token is ever shown.\n"
         "\n"
-        "An exporter may begin with {\"begin\": \"its name\"}. Then {\"end\": {\"skipped\": 0}} must follow; if it "
-        "does not,\n"
-        "the stream was cut.\n"
+        "An exporter may begin with {\"begin\": \"its name\"}. Then {\"end\": {\"sessions\": N, \"skipped\": 0}} must "
+        "follow; if\n"
+        "it does not, or fewer than N sessions came, the stream was cut.\n"
         "\n"
         "Exit 1: sessions were refused or skipped, the stream was cut, or the command was interrupted.",
     .options = options,

@@ -6,7 +6,8 @@
  *   import.c    the command: threads, progress, the end
  *
  * An exporter may put {"begin": ...} before its sessions and {"end": ...} behind them. If an export began and did not
- * end, a part was lost on its way, and the import says so. Several exports may follow each other.
+ * end, or ended with more sessions than came, a part was lost on its way, and the import says so. Several exports may
+ * follow each other.
  *
  * No line is ever shown, and no part of one: the lines hold the tokens of a whole store. */
 #ifndef LK_CLI_IMPORT_IMPORT_H
@@ -17,13 +18,14 @@
 
 /* ----------------------------------------------------------------------------------------------- the file -- */
 
-/* The beginnings and ends of exports in some lines. */
+/* The beginnings and ends of exports in some lines, and how many sessions there are. */
 typedef struct import_marks {
     enum import_kind first, last; /* IMPORT_SESSION: there was none */
     bool cut;                     /* an export began before the one before it had ended */
+    uint64_t sessions, promised;  /* lines of sessions; and how many there should be, by the ends that say so */
 } import_marks;
 
-void import_marks_add(import_marks *marks, enum import_kind kind);
+void import_marks_add(import_marks *marks, enum import_kind kind, uint64_t promised);
 void import_marks_join(import_marks *marks, const import_marks *later);
 
 typedef struct import_chunk {

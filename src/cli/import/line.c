@@ -235,7 +235,9 @@ static enum import_reason take_end(taking *t)
         json_number_value n = {0};
         text name = take_string(t);
         json_colon(&t->in);
-        if (take_json_number(t, &n) && strcmp(name.at, "skipped") == 0) t->session->skipped = n.size;
+        if (!take_json_number(t, &n)) continue;
+        if (strcmp(name.at, "skipped") == 0) t->session->skipped = n.size;
+        if (strcmp(name.at, "sessions") == 0) t->session->promised = n.size;
     }
     return IMPORT_GOOD;
 }

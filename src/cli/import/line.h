@@ -55,7 +55,7 @@ enum import_kind { IMPORT_SESSION, IMPORT_BEGIN, IMPORT_END };
 
 typedef struct import_session {
     enum import_kind kind;
-    uint64_t skipped; /* IMPORT_END: what the exporter could not read */
+    uint64_t skipped, promised; /* IMPORT_END: sessions that the exporter could not read, and that it wrote */
     const char *token;
     size_t token_size;
     latchkey_draft draft;

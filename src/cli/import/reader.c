@@ -184,15 +184,17 @@ void import_chunk_free(import_chunk *c)
 
 void import_marks_join(import_marks *marks, const import_marks *later)
 {
+    marks->sessions += later->sessions;
+    marks->promised = later->promised > UINT64_MAX - marks->promised ? UINT64_MAX : marks->promised + later->promised;
     if (later->first == IMPORT_SESSION) return;
     marks->cut |= later->cut || (marks->last == IMPORT_BEGIN && later->first == IMPORT_BEGIN);
     if (marks->first == IMPORT_SESSION) marks->first = later->first;
     marks->last = later->last;
 }
 
-void import_marks_add(import_marks *marks, enum import_kind kind)
+void import_marks_add(import_marks *marks, enum import_kind kind, uint64_t promised)
 {
-    import_marks_join(marks, &(import_marks){kind, kind, false});
+    import_marks_join(marks, &(import_marks){kind, kind, false, 0, promised});
 }
 
 /* ------------------------------------------------------------------------------------------------ the state -- */
@@ -207,8 +209,11 @@ bool import_state_save(const char *path, const import_state *s)
     FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
     if (!file) return false;
     lk_hex_encode(s->beginning, sizeof s->beginning, hash);
-    fprintf(file, "latchkey import 1\noffset %" PRIu64 "\nline %" PRIu64 "\nbeginning %" PRIu64 " %s\nmarks %d %d %d\n",
-            s->offset, s->line, s->hashed, hash, (int)s->marks.first, (int)s->marks.last, (int)s->marks.cut);
+    fprintf(file,
+            "latchkey import 1\noffset %" PRIu64 "\nline %" PRIu64 "\nbeginning %" PRIu64 " %s\nmarks %d %d %d %" PRIu64
+            " %" PRIu64 "\n",
+            s->offset, s->line, s->hashed, hash, (int)s->marks.first, (int)s->marks.last, (int)s->marks.cut,
+            s->marks.sessions, s->marks.promised);
     bool good = !fflush(file) && !fsync(fileno(file));
     good = !fclose(file) && good;
     return good && rename(next, real) == 0;
@@ -217,16 +222,21 @@ bool import_state_save(const char *path, const import_state *s)
 const char *import_state_load(const char *path, import_state *s)
 {
     int first = 0, last = 0, was_cut = 0;
+    uint64_t sessions = 0, promised = 0;
     char hash[65] = "", end = 0;
     memset(s, 0, sizeof *s);
     FILE *file = fopen(path, "re");
     if (!file) return errno == ENOENT ? NULL : strerror(errno);
     int got = fscanf(file, "latchkey import 1\noffset %" SCNu64 "\nline %" SCNu64 "\nbeginning %" SCNu64 " %64s%c",
                      &s->offset, &s->line, &s->hashed, hash, &end);
-    /* A state of an earlier version has no marks. */
-    bool marked = got == 5 && fscanf(file, "marks %d %d %d", &first, &last, &was_cut) == 3;
+    /* A state of an earlier version has no marks, or marks without numbers. */
+    int marks = got == 5
+                    ? fscanf(file, "marks %d %d %d %" SCNu64 " %" SCNu64, &first, &last, &was_cut, &sessions, &promised)
+                    : 0;
     fclose(file);
-    if (marked) s->marks = (import_marks){(enum import_kind)first, (enum import_kind)last, was_cut != 0};
+    if (marks >= 3)
+        s->marks = (import_marks){(enum import_kind)first, (enum import_kind)last, was_cut != 0, sessions, promised};
+    if (marks != 5) s->marks.sessions = s->line; /* at most */
     bool good = got == 5 && (unsigned)first <= IMPORT_END && (unsigned)last <= IMPORT_END && end == '\n' &&
                 s->hashed <= HASHED_MOST && lk_hex_decode(hash, strlen(hash), s->beginning, sizeof s->beginning);
     return good ? NULL : "it is not a state of latchkey import";
