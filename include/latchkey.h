@@ -818,7 +818,7 @@ LATCHKEY_API void latchkey_queue_close(latchkey_queue *q);
 /* Reads the whole record from Redis, key material included, and checks it: it names this session, the verifier's hash
  * matches, and pq_key_hash is that of the "pq." fields. It never reads from L1 and never fills L1.
  * Returns  as latchkey_validate. *out belongs to the caller, who frees it with latchkey_record_free.
- * Blocks   for at most deadline_ms. Guarantees A, E, H, I. */
+ * Blocks   for at most deadline_ms, and as long as large fields take (see latchkey_create). Guarantees A, E, H, I. */
 LATCHKEY_API int latchkey_load(latchkey *lk, const char *token, size_t token_len, latchkey_record **out);
 
 /* Reads the whole record by the session's selector alone, for administrators. A selector proves nothing: never admit a request
@@ -827,7 +827,7 @@ LATCHKEY_API int latchkey_load(latchkey *lk, const char *token, size_t token_len
  * call is not a use of the session.
  * Returns  OK; NOT_FOUND; EXPIRED; MALFORMED (no session here has such a name); UNAVAILABLE; CORRUPT; BAD_ARGUMENT; NO_MEMORY;
  *          FORKED.
- * Blocks   for at most deadline_ms. Guarantees A, G, H, I. */
+ * Blocks   for at most deadline_ms, and as long as large fields take (see latchkey_create). Guarantees A, G, H, I. */
 LATCHKEY_API int latchkey_show(latchkey *lk, const char selector[LATCHKEY_SELECTOR_LENGTH], latchkey_session_info *info,
                                latchkey_record **out);
 
@@ -857,7 +857,7 @@ LATCHKEY_API int latchkey_set_fields(latchkey *lk, const char *token, size_t tok
  * fields that were asked for. If one of the 1 to 256 names begins with "pq.", the whole record is read and checked, because one
  * hash covers all key material.
  * Returns  as latchkey_load; BAD_ARGUMENT also for a name that no field can have.
- * Blocks   for at most deadline_ms. Guarantees A, E, H, I. */
+ * Blocks   for at most deadline_ms, and as long as large fields take (see latchkey_create). Guarantees A, E, H, I. */
 LATCHKEY_API int latchkey_get_fields(latchkey *lk, const char *token, size_t token_len, const char *const *names,
                                      size_t count, latchkey_record **out);
 

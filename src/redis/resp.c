@@ -102,11 +102,15 @@ static bool reserve(lk_resp *resp, size_t more)
     return true;
 }
 
+static const char too_large[] =
+    "its reply is larger than the 24 MiB that a session can have: another program has written to its key";
+_Static_assert(LK_RESP_BYTES_MAX == 24 * 1024 * 1024, "the text says so");
+
 bool lk_resp_feed(lk_resp *resp, const char *bytes, size_t size)
 {
     if (resp->error) return false;
     drop_taken(resp);
-    if (resp->used + size > LK_RESP_BYTES_MAX) resp->error = "its reply is larger than any expected answer";
+    if (resp->used + size > LK_RESP_BYTES_MAX) resp->error = too_large;
     else if (!reserve(resp, size)) out_of_memory(resp);
     else {
         if (size) memcpy(resp->bytes + resp->used, bytes, size);
@@ -130,7 +134,10 @@ static int refuse(lk_resp *resp, const char *error)
     return -1;
 }
 static int not_resp(lk_resp *resp) { return refuse(resp, "its answer is not in the protocol of Redis"); }
-static int beyond(lk_resp *resp) { return refuse(resp, "a reply beyond the limits"); }
+static int beyond(lk_resp *resp)
+{
+    return refuse(resp, "its reply has more parts, or longer lines, than any answer to this library");
+}
 
 /* Only a number as Redis writes it, which must fill the line behind its type. */
 static bool number(const char *at, const char *end, long long *value)
@@ -179,7 +186,7 @@ static int take_line(lk_resp *resp)
     if (*line == ':' || value == -1) return element_end(resp);
     if (value < 0) return not_resp(resp);
     if (*line == '*') return value ? array_begins(resp, (size_t)value) : element_end(resp);
-    if (value > LK_RESP_BYTES_MAX) return beyond(resp);
+    if (value > LK_RESP_BYTES_MAX) return refuse(resp, too_large);
     resp->body = (size_t)value + 2;
     return 0;
 }

@@ -222,6 +222,25 @@ static void wrong_index(const char *suffix, const char *maker)
     handle_close(lk);
 }
 
+/* A hash that another program made larger than a session can be: only what reads the whole of it has no answer, and the text says
+ * why. The session is valid, and it can be ended. */
+static void test_A_more_than_a_session_can_have(void **state)
+{
+    (void)state;
+    scene s = set_scene();
+    latchkey *lk = handle_open(server, "deadline_ms=20000");
+    char text[256];
+    redis_do(server, "EVAL %s 1 %s", "return redis.call('HSET', KEYS[1], 'other', string.rep('x', 26214400))", s.key);
+    assert_status(lk, LATCHKEY_OK, validate(lk, s.token));
+    assert_status(lk, LATCHKEY_UNAVAILABLE, load(lk, s.token));
+    assert_status(lk, LATCHKEY_OK, latchkey_error_text(lk, text, sizeof text));
+    assert_contains(text, "larger than the 24 MiB that a session can have");
+    assert_contains(stats_of(lk).last_error, "24 MiB");
+    assert_status(lk, LATCHKEY_OK, validate(lk, s.token));
+    assert_status(lk, LATCHKEY_OK, revoke(lk, s.token));
+    assert_status(lk, LATCHKEY_NOT_FOUND, load(lk, s.token));
+}
+
 static void test_wrong_types_of_indexes_do_not_keep_sessions_alive(void **state)
 {
     (void)state;
@@ -312,6 +331,7 @@ int main(void)
         TEST(test_record_without_expiry_is_corrupt),
         TEST(test_record_without_its_fields_is_corrupt),
         TEST(test_wrong_types_of_the_session_key_are_corrupt),
+        TEST(test_A_more_than_a_session_can_have),
         TEST(test_wrong_types_of_indexes_do_not_keep_sessions_alive),
         TEST(test_counter_that_was_lost_goes_on),
         TEST(test_foreign_messages_are_survived),

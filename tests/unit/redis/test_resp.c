@@ -253,6 +253,28 @@ static void test_a_line_that_never_ends(void **state)
     free(line);
 }
 
+/* It is refused by the length that it announces, or, in many parts, once it is too long; and the text says which it was. */
+static void test_a_reply_that_is_too_large_is_named(void **state)
+{
+    (void)state;
+    lk_resp *resp = lk_resp_open();
+    lk_reply *reply;
+    static char text[1024 * 1024];
+    assert_true(lk_resp_feed(resp, "$25165825\r\n", 11));
+    assert_int_equal(lk_resp_next(resp, &reply), -1);
+    assert_non_null(strstr(lk_resp_error(resp), "24 MiB"));
+    lk_resp_close(resp);
+    resp = lk_resp_open();
+    assert_true(lk_resp_feed(resp, "*3\r\n$25165824\r\n", 15));
+    size_t fed = 15;
+    for (; lk_resp_next(resp, &reply) == 0 && lk_resp_feed(resp, text, sizeof text); fed += sizeof text) {
+    }
+    assert_in_range(fed, 23 * 1024 * 1024, 24 * 1024 * 1024);
+    assert_non_null(strstr(lk_resp_error(resp), "24 MiB"));
+    assert_false(lk_resp_no_memory(resp));
+    lk_resp_close(resp);
+}
+
 /* Many small replies in a row are no large one. */
 static void test_the_limit_is_of_one_reply(void **state)
 {
@@ -475,6 +497,7 @@ int main(void)
         cmocka_unit_test(test_any_byte_changed),
         cmocka_unit_test(test_random_bytes),
         cmocka_unit_test(test_errors_do_not_repeat_what_was_sent),
+        cmocka_unit_test(test_a_reply_that_is_too_large_is_named),
         cmocka_unit_test(test_commands_are_read_back),
     };
     return cmocka_run_group_tests_name("resp", tests, unit_setup, NULL);
