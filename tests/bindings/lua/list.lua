@@ -205,7 +205,13 @@ local writes = counter(here, "l2_writes_total")
 for _, bad in ipairs { 2 ^ 64, -1, 1.5 } do assert(not pcall(here.create, here, bad)) end
 assert(not pcall(here.create, here, 1, { role = ("x"):rep(17) }) and not pcall(here.create, here, 1, { role = "a\0b" }))
 assert(not pcall(here.create, here, 1, { permissions_hash = "short" }) and not pcall(here.create, here, 1, { flags = 65536 }))
+assert(not pcall(here.set_access, here, token, { role = "admin\0" }) and not pcall(here.fields, here, token, "na\0me"))
+for _, bad in ipairs { { ["na\0me"] = "x" }, { ["na\0me"] = false }, { [5] = "x" } } do
+    assert(not pcall(here.create, here, 1, { fields = bad }) and not pcall(here.set_fields, here, token, bad))
+end
 assert(counter(here, "l2_writes_total") == writes)
+local noted = assert(here:load(assert(here:create(1, { fields = { na = "x" } }))))
+assert(noted:get("na") == "x" and noted:get("na\0") == nil and noted:get("na\0me") == nil)
 ok(21, "configuration")
 
 local function round()

@@ -461,6 +461,11 @@ def configuration():
     raises(ValueError, here.create, -1)
     raises(ValueError, here.create, 1, "seventeen bytes!!")
     raises(ValueError, here.create, 1, "a\0b")
+    for nobody in (None, 1.0, [1, 2], (), {}, range(2), object()):
+        assert "user is int, str or bytes" in str(raises(TypeError, here.create, nobody))
+        raises(TypeError, here.revoke_user, nobody)
+    for value in ([1], "text", 5, None):
+        raises((TypeError, ValueError), here.create, 1, fields={"name": value})
     raises(ValueError, here.create, 1, flags=65536)
     raises(ValueError, here.create, 1, device=-1)
     raises(ValueError, here.create, 1, idle_ms=-1)
@@ -471,6 +476,9 @@ def configuration():
     raises(TypeError, here.create, 1, unknown=1)
     raises(TypeError, here.create)
     assert here.stats()["l2_writes"] == writes
+    noted = here.load(here.create(1, fields={"na": b"x"}))
+    assert noted["na"] == b"x" and "na\0" not in noted and noted.get("na\0me") is None
+    raises(KeyError, noted.__getitem__, "na\0")
 
 
 @point(22, "a thousand misses on one loop, and no thread for any of them")

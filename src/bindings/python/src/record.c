@@ -40,16 +40,19 @@ static Py_ssize_t length(PyObject *self)
     return (Py_ssize_t)count;
 }
 
-/* The bytes of a field; NULL without an error where there is none. */
+/* The field's bytes in the record; NULL without an error where there is none. No field has a name with a NUL in it. */
+static const void *find(PyObject *self, PyObject *name, size_t *size)
+{
+    Py_ssize_t length = 0;
+    const char *text = PyUnicode_Check(name) ? PyUnicode_AsUTF8AndSize(name, &length) : NULL;
+    if (!text) PyErr_Clear();
+    return text && strlen(text) == (size_t)length ? latchkey_record_field(RECORD(self), text, size) : NULL;
+}
+
 static PyObject *field(PyObject *self, PyObject *name)
 {
     size_t size;
-    const char *text = PyUnicode_Check(name) ? PyUnicode_AsUTF8AndSize(name, NULL) : NULL;
-    if (!text) {
-        PyErr_Clear();
-        return NULL;
-    }
-    const void *data = latchkey_record_field(RECORD(self), text, &size);
+    const void *data = find(self, name, &size);
     return data ? PyBytes_FromStringAndSize(data, (Py_ssize_t)size) : NULL;
 }
 
@@ -69,12 +72,7 @@ static PyObject *get(PyObject *self, PyObject *args)
     return Py_NewRef(otherwise);
 }
 
-static int contains(PyObject *self, PyObject *name)
-{
-    const char *text = PyUnicode_Check(name) ? PyUnicode_AsUTF8AndSize(name, NULL) : NULL;
-    if (!text) PyErr_Clear();
-    return text && latchkey_record_field(RECORD(self), text, NULL) != NULL;
-}
+static int contains(PyObject *self, PyObject *name) { return find(self, name, NULL) != NULL; }
 
 static PyObject *keys(PyObject *self, PyObject *unused)
 {

@@ -58,9 +58,10 @@ static const char *string(struct lk_py_call *call, PyObject *object, const char 
 /* The bytes of a value; of what is like bytes, a copy. */
 static bool bytes(struct lk_py_call *call, PyObject *value, const char *name, const void **data, size_t *size)
 {
-    if (PyUnicode_Check(value) || PyLong_Check(value))
-        return PyErr_Format(PyExc_TypeError, "%s is bytes, not %R", name, Py_TYPE(value)), false;
-    PyObject *copy = PyBytes_Check(value) ? Py_NewRef(value) : PyBytes_FromObject(value);
+    PyObject *view = PyMemoryView_FromObject(value); /* without it a list of numbers would be bytes too */
+    if (!view) return PyErr_Format(PyExc_TypeError, "%s is bytes, not %R", name, Py_TYPE(value)), false;
+    PyObject *copy = PyBytes_Check(value) ? Py_NewRef(value) : PyBytes_FromObject(view);
+    Py_DECREF(view);
     char *start = NULL;
     Py_ssize_t length = 0;
     bool good = copy && hold(call, copy) && PyBytes_AsStringAndSize(copy, &start, &length) == 0;
@@ -92,7 +93,11 @@ bool lk_py_user(struct lk_py_call *call, PyObject *user)
         const char *name = PyUnicode_Check(user) ? string(call, user, "user") : NULL;
         const void *data = name;
         size_t size = name ? strlen(name) : 0;
-        if (!name && (PyErr_Occurred() || !bytes(call, user, "user", &data, &size))) return false;
+        if (!name && (PyErr_Occurred() || !bytes(call, user, "user", &data, &size))) {
+            if (PyErr_ExceptionMatches(PyExc_TypeError))
+                PyErr_Format(PyExc_TypeError, "user is int, str or bytes, not %R", Py_TYPE(user));
+            return false;
+        }
         if (!size) return PyErr_SetString(PyExc_ValueError, "user is an empty name"), false;
         call->draft.user_name = data;
         call->draft.user_name_size = size;

@@ -142,8 +142,15 @@ local Record = {}
 Record.__index = Record
 Record.__tostring = function() return "latchkey record" end
 
+-- To C a string ends at its first NUL, so "admin\0..." would be "admin".
+local function without_nul(what, string)
+    assert(type(string) == "string" and not string:find("%z"), what .. " is a string without a NUL")
+    return string
+end
+
 -- The bytes of a field, or nil.
 function Record:get(name)
+    if name:find("%z") then return nil end
     local size = ffi.new("size_t[1]")
     local data = C.latchkey_record_field(self.raw, name, size)
     return data ~= nil and ffi.string(data, size[0]) or nil
@@ -294,8 +301,8 @@ local function array(kind, values, record)
     local items = ffi.new(kind .. "[?]", math.max(#names, 1))
     for i, name in ipairs(names) do
         local value = values[name]
-        assert(type(name) == "string" and (value == false or type(value) == "string"), "a field is a string, or false to delete it")
-        items[i - 1].name = name
+        assert(value == false or type(value) == "string", "a field is a string, or false to delete it")
+        items[i - 1].name = without_nul("the name of a field", name)
         if value then
             items[i - 1].data = ffi.cast("const char *", value)
             items[i - 1].size = #value
@@ -323,8 +330,7 @@ end
 function Handle:create(user, draft)
     draft = draft or {}
     local made = ffi.new("latchkey_draft")
-    local role = draft.role or ""
-    assert(not role:find("%z"), "role holds a NUL")
+    local role = without_nul("role", draft.role or "")
     made.size, made.user_id, made.role = ffi.sizeof(made), user_of(user), role
     if type(user) == "string" then made.user_name, made.user_name_size = ffi.cast("const char *", user), #user end
     if draft.permissions_hash then
@@ -398,6 +404,7 @@ end
 function Handle:fields(token, ...)
     token = text(token)
     local names, out = { ... }, ffi.new("latchkey_record *[1]")
+    for _, name in ipairs(names) do without_nul("the name of a field", name) end
     local list = ffi.new("const char *[?]", #names, names)
     return run(self, function(raw) return C.latchkey_get_fields(raw, token, #token, list, #names, out) end,
                function() return record_of(out) end)
@@ -424,7 +431,7 @@ function Handle:set_access(token, access)
     local change = ffi.new("latchkey_access")
     local permissions = access.permissions_hash
     assert(not permissions or #permissions == 32, "permissions_hash has 32 bytes")
-    change.size, change.role = ffi.sizeof(change), access.role
+    change.size, change.role = ffi.sizeof(change), access.role and without_nul("role", access.role)
     change.permissions_hash = permissions and ffi.cast("const uint8_t *", permissions) or nil
     change.flags, change.flags_mask = access.flags or 0, access.flags_mask or (access.flags and 0xffff or 0)
     change.authenticated = access.authenticated and 1 or 0
