@@ -237,7 +237,7 @@ static void test_A_more_than_a_session_can_have(void **state)
     assert_contains(text, "larger than the 24 MiB that a session can have");
     assert_contains(stats_of(lk).last_error, "24 MiB");
     assert_status(lk, LATCHKEY_OK, validate(lk, s.token));
-    assert_status(lk, LATCHKEY_OK, revoke(lk, s.token));
+    assert_status(lk, LATCHKEY_OK, latchkey_revoke(lk, s.token, strlen(s.token)));
     assert_status(lk, LATCHKEY_NOT_FOUND, load(lk, s.token));
 }
 
