@@ -217,7 +217,7 @@ static const option options[] = {
     NUMBER(idle_ms, 1800000, 100, 315360000000, "a session that is not used for this long ends"),
     NUMBER(lifetime_ms, 43200000, 100, 315360000000, "a session ends this long after its creation, used or not"),
     NUMBER(connections, 8, 1, 64, "connections for misses and writes, beside the two of the link; in a cluster so many to each primary. When all are busy, further calls are pipelined behind others"),
-    NUMBER(in_flight, 1024, 1, 65536, "calls that may wait for Redis at once, in a cluster for each primary; counted apart, of each queue as many validations, and as many requests of other kinds, may be outstanding. One more is `UNAVAILABLE` at once"),
+    NUMBER(in_flight, 1024, 1, 65536, "calls that may wait for Redis at once; in a cluster, for each primary. A queue has the same limit for its validations, and once more for its other requests. One more is `UNAVAILABLE` at once"),
     OTHER("prefix", take_prefix, "lk", "1 to 32 of `A-Za-z0-9._-`", "the beginning of every key and channel. Equal everywhere"),
     NUMBER(partitions, 64, 1, 4096, "shards of the key space. The number is recorded in Redis on first use. Equal everywhere"),
     NUMBER(max_sessions, 0, 0, 1000000, "the sessions that one user may have; 0: no limit"),
