@@ -346,9 +346,8 @@ class Away(kit.Case):
 
     def test_redis_stands_still(self):
         with kit.Redis() as redis:
-            redis.process.send_signal(kit.signal.SIGSTOP)
-            self.each(AWAY, f'unix://{redis.socket}?deadline_ms=200')
-            redis.process.send_signal(kit.signal.SIGCONT)
+            with redis.frozen():
+                self.each(AWAY, f'unix://{redis.socket}?deadline_ms=200')
 
     def test_wrong_password(self):
         with kit.Redis(admin='correct') as redis:
@@ -364,15 +363,14 @@ class Away(kit.Case):
 
     def test_no_memory_of_the_configuration_in_the_process_list(self):
         with kit.Redis(admin='hunter2') as redis:
-            redis.process.send_signal(kit.signal.SIGSTOP)
-            process = subprocess.Popen([kit.COMMAND, 'list', '7', '--config', redis.url('default:hunter2@')],
-                                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-            def arguments():
-                with open(f'/proc/{process.pid}/cmdline', 'rb') as file:
-                    return file.read()
-            kit.wait_for('it has taken its arguments', lambda: b'****' in arguments())
-            self.assertNotIn(b'hunter2', arguments())
-            redis.process.send_signal(kit.signal.SIGCONT)
+            with redis.frozen():
+                process = subprocess.Popen([kit.COMMAND, 'list', '7', '--config', redis.url('default:hunter2@')],
+                                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                def arguments():
+                    with open(f'/proc/{process.pid}/cmdline', 'rb') as file:
+                        return file.read()
+                kit.wait_for('it has taken its arguments', lambda: b'****' in arguments())
+                self.assertNotIn(b'hunter2', arguments())
             self.assertNotIn(b'hunter2', process.communicate(timeout=kit.PATIENCE_S)[0])
             self.assertEqual(NO, process.returncode)
 
