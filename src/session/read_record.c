@@ -138,7 +138,10 @@ static int read_name(latchkey *lk, unsigned partition, const char *selector, con
     int status = lk_vouch_ask(lk, partition, vouch, q.calls, q.count, deadline_ms, reply);
     if (status) return status;
     lk_reply *read = reply[q.count - 2], *pttl = reply[q.count - 1];
-    if (want->names && !lk_reply_pair(read, q.read + BEFORE, q.names)) status = LATCHKEY_NO_MEMORY;
+    /* Redis answers with a value, or nil, for each name, also where there is no such key: an empty list would be no "no". */
+    if (want->names && read->type == LK_REPLY_ARRAY && read->count != q.names)
+        status = lk_l2_corrupt(&lk->l2, node, "Redis' answer to HMGET is not as many values as were asked for");
+    else if (want->names && !lk_reply_pair(read, q.read + BEFORE, q.names)) status = LATCHKEY_NO_MEMORY;
     if (!status)
         status = judge_fields(lk, node, partition, selector, token, read, !want->names, pttl, asked_us, judged);
     lk_reply_free(pttl);

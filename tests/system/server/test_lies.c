@@ -340,6 +340,37 @@ static void test_A_G_every_reply_to_every_call_second_half(void **state)
     every_place(0, 1);
 }
 
+/* For each name that is asked for Redis answers with a value, or nil. A list of another length is no answer, least of all a "no". */
+static void test_A_another_number_of_values(void **state)
+{
+    (void)state;
+    static const char *const lists[] = {"*0\r\n", "*1\r\n$-1\r\n", "*2\r\n$-1\r\n$-1\r\n",
+                                        "*2\r\n$1\r\nx\r\n$1\r\ny\r\n"};
+    liar *wire = liar_start(server->port);
+    maker = handle_open(server, SAME);
+    latchkey *lk = open_through(wire);
+    const char *const name = "note";
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        subject s;
+        latchkey_record *record;
+        char data[8];
+        size_t size;
+        int found;
+        make_subject(&s);
+        lie what = {.to = LIAR_CALLERS, .bytes = lists[i], .size = strlen(lists[i])};
+        liar_arm(wire, &what);
+        assert_status(lk, LATCHKEY_CORRUPT, latchkey_get_fields(lk, s.token, LENGTH, &name, 1, &record));
+        what.nth = 1; /* behind the section's GET */
+        liar_arm(wire, &what);
+        assert_status(lk, LATCHKEY_CORRUPT,
+                      latchkey_section_get(lk, s.token, LENGTH, "cart", data, sizeof data, &size, &found));
+        liar_arm(wire, NULL);
+    }
+    assert_well(lk);
+    handle_close(lk);
+    liar_end(wire);
+}
+
 static void test_A_G_elements_of_every_reply_first_half(void **state)
 {
     (void)state;
@@ -479,6 +510,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         TEST(test_A_G_every_reply_to_every_call_first_half),
         TEST(test_A_G_every_reply_to_every_call_second_half),
+        TEST(test_A_another_number_of_values),
         TEST(test_A_G_elements_of_every_reply_first_half),
         TEST(test_A_G_elements_of_every_reply_second_half),
         TEST(test_G_replies_without_an_end),
