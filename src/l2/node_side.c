@@ -40,13 +40,20 @@ static void say_refusal(lk_node *node)
     if (*text) lk_log(LATCHKEY_LOG_ERROR, "redis: %s", text);
 }
 
+/* A primary that is deposed also answers, and does not know a session that was made at the new one. So what a link made again counts once
+ * a later beat has given it the lease. One server alone cannot be deposed. */
+static bool counts_with_a_beat(const lk_node *node)
+{
+    return node->config->durability || node->config->sentinels || node->config->cluster;
+}
+
 static void on_lease(void *context, lk_partitions partitions, int64_t sent_ms, uint64_t incarnation,
                      int64_t server_ahead_us)
 {
     lk_node *node = context;
     bool back = !atomic_exchange_explicit(&node->connected, true, memory_order_relaxed);
     if (atomic_load_explicit(&node->holds, memory_order_relaxed) != incarnation || back) lk_pool_renew(node->pool);
-    if (node->config->durability) settle(node, sent_ms);
+    if (counts_with_a_beat(node)) settle(node, sent_ms);
     lk_lease_confirm(node, partitions, sent_ms, incarnation, server_ahead_us);
     lk_lock_take(&node->lock);
     node->leased = true;
@@ -199,7 +206,7 @@ static void on_job_done(void *context, const lk_job *job, int status)
     /* If another node owns the partition by now, that one makes it once more. */
     if (job->kind == LK_JOB_REVOKE && status == LATCHKEY_OK && owns(node, job->of.partition)) {
         lk_pending_item was;
-        if (node->config->durability) lk_pending_ran(node->book->pending, &job->of, lk_now_ms(), node);
+        if (counts_with_a_beat(node)) lk_pending_ran(node->book->pending, &job->of, lk_now_ms(), node);
         else if (lk_pending_done(node->book->pending, &job->of, &was)) tell(node, &was, job->of.told);
     }
     /* A touch that failed is found in L1 (next_owed). */

@@ -61,9 +61,9 @@ bool lk_pending_names(lk_pending *pending, const char *selector);
 
 size_t lk_pending_retries(lk_pending *pending); /* how many are to be retried */
 
-/* With `durability`, in place of lk_pending_done. `by` stands for a link. lk_pending_ran: the script ran on that link's
- * connection, and item->told is what it said. lk_pending_settle: every replica that is needed holds what it wrote before
- * before_ms. It removes one item that ran by then at each call, and returns false when there is none left.
+/* Where a later beat decides (node_side.c), in place of lk_pending_done. `by` stands for a link. lk_pending_ran: the script
+ * ran on that link's connection, and item->told is what it said. lk_pending_settle: its server had the lease at before_ms,
+ * and every replica that is needed holds what it wrote before that. It removes one item that ran by then at each call, and returns false when there is none left.
  * lk_pending_unsettle: the connection is gone, so nothing is known to have run there. */
 void lk_pending_ran(lk_pending *pending, const lk_pending_item *item, int64_t now_ms, const void *by);
 bool lk_pending_settle(lk_pending *pending, int64_t before_ms, const void *by, lk_pending_item *was);

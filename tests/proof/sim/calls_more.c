@@ -8,6 +8,7 @@
 #include "server.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void change(process *p, known *s, bool all)
@@ -94,7 +95,7 @@ void calls_crowd(process *p, known *s)
     for (int i = 0; i < 3 && (one = truth_of_user(user)); i++) calls_validate(p, one);
 }
 
-/* Redis is away, and somebody logs thousands of invented tokens out. A logout of one that L1 admits must be kept. */
+/* The session's server is away, and somebody logs thousands of invented tokens out. A logout of one that L1 holds must be kept. */
 void calls_flood(process *p, known *s)
 {
     latchkey_entry entry;
@@ -103,22 +104,21 @@ void calls_flood(process *p, known *s)
     lk_token token;
     if (calls_validate(p, s), s->life != life) return;
     if (latchkey_try_validate(p->lk, s->token, strlen(s->token), &entry)) return;
-    uint64_t purged = s->on[p->on->index].purge_begun;
+    unsigned partition = (unsigned)atoi(strchr(s->key, '{') + 1);
     lk_check_keys_public(&keys);
     server_restart(server_place(s->key), 30 * SECOND, 0, false);
     for (int i = 0; i < 4300 && !p->end && !p->restart && !w.failure[0]; i++) {
-        lk_token_make(&keys, 0, &token);
+        lk_token_make(&keys, partition, &token);
         latchkey_revoke(p->lk, token.text, LATCHKEY_TOKEN_LENGTH);
     }
     if (p->end || p->restart || s->life != life) return;
-    bool held = s->on[p->on->index].purge_begun == purged && !s->ended_us && !s->deleted_us;
     int status = calls_revoke(p, s);
     totals.floods++;
     trace("m%d flooded, and %.8s: %d", p->on->index, s->selector, status);
-    /* Unless it has ended, or an exchange was announced: then L1 has purged it, and it is like those that were invented. */
-    if (status == LATCHKEY_UNAVAILABLE && held)
-        fail("C: m%d cannot keep the logout of %s, which it has just admitted from L1, since invented tokens took all "
-             "the room",
+    /* Unless L1 had dropped it meanwhile: for another one, for another data set, or since it had ended. Then it is like those that
+     * were invented. */
+    if (status == LATCHKEY_UNAVAILABLE && task_notes()->held)
+        fail("C: m%d cannot keep the logout of %s, which L1 held, since invented tokens took all the room",
              p->on->index, s->selector);
 }
 

@@ -62,6 +62,15 @@ static void cut(void)
     if (c) wire_cut(c);
 }
 
+/* In a cluster: between a machine and one of the primaries, so that the leases of the others alone go on. */
+static void wall(void)
+{
+    int i = any_machine(), server = any_primary();
+    int64_t us = draw_between(scale(100), scale(500));
+    trace("m%d does not reach r%d for %.3f s", i, server, (double)us / 1e6);
+    wire_wall(&w.machines[i], wire_bit(server), us);
+}
+
 /* All connections of a machine at a time, as its cable would; or one. */
 static void hole(void)
 {
@@ -210,6 +219,17 @@ static void demote(void *context, uint64_t server)
     if (chance(500000)) server_kill_clients((int)server, false);
 }
 
+/* The old primary is cut off from all others, with a sentinel and a machine beside it. How long it is; 0: another sentinel is wrong. */
+static int64_t island(int old)
+{
+    int64_t us = draw_between(scale(250), scale(450));
+    int sentinel = sentinels_cut_off(us), i = any_machine();
+    if (sentinel < 0) return 0;
+    trace("m%d, r%d and a sentinel are an island for %.3f s", i, old, (double)us / 1e6);
+    wire_wall(&w.machines[i], ~(wire_bit(old) | wire_bit(sentinel)), us);
+    return us;
+}
+
 /* The old primary is dead, is demoted in place at once, or lives on beside the new one for a while. */
 static void fail_over(void)
 {
@@ -225,6 +245,8 @@ static void fail_over(void)
     int64_t alive_us = how != 2         ? 1
                        : shards_there() ? draw_scale(10 * MS, 3 * SECOND)
                                         : draw_scale(100 * MS, scale(500));
+    int64_t island_us = how == 2 && sentinels_there() && chance(500000) ? island(old) : 0;
+    if (island_us > alive_us) alive_us = island_us;
     at(w.now_us + alive_us, demote, NULL, (uint64_t)old);
 }
 
@@ -232,10 +254,12 @@ static void fail_over(void)
  * believes that it is one. Nothing is in the way, so every machine is served again soon. */
 static void split(void)
 {
+    int old = server_acting();
     if (in.failed_over || server_count() < 2 || !server_fail_over(0)) return;
     in.failed_over = !sentinels_there(); /* two in a row, there */
     if (sentinels_there() && chance(300000)) sentinels_trouble(scale(200));
     lead_all(server_acting(), SECOND);
+    if (sentinels_there() && chance(300000) && island(old)) return;
     if (!w.pause_ppm) truth_expects_service(w.now_us + 16 * SECOND + 2 * in.climate.staleness_us, in.ends_us);
 }
 
@@ -294,8 +318,10 @@ static const struct {
              {"data restored behind a change", restore_behind_a_change, 4, false},
              {"lossy restarts", restart_and_lose, 1, false},
              {"sentinels that are wrong", trouble_sentinels, 3, false},
-             {"slots that move", move_slots, 8, true}};
-enum { KINDS = sizeof kinds / sizeof *kinds, OTHERS = 2 }; /* the last two are of sentinels and of clusters */
+             {"slots that move", move_slots, 8, true},
+             {"nodes out of reach", wall, 3, true}};
+/* The last three are of sentinels and of clusters. */
+enum { KINDS = sizeof kinds / sizeof *kinds, OF_CLUSTERS = 2, OTHERS = 3 };
 
 const char *chaos_name(int kind) { return kind < KINDS ? kinds[kind].name : NULL; }
 
@@ -309,7 +335,7 @@ static bool allowed(int kind)
         return in.climate.restores;
     if (kinds[kind].strike == split) return (in.climate.splits || sentinels_there()) && server_count() > 1;
     if (kinds[kind].strike == trouble_sentinels) return sentinels_there();
-    if (kinds[kind].strike == move_slots) return shards_there();
+    if (kinds[kind].strike == move_slots || kinds[kind].strike == wall) return shards_there();
     if (kinds[kind].strike == mislead && shards_there()) return false;
     if (kinds[kind].strike == fail_over || kinds[kind].strike == lag || kinds[kind].strike == mislead)
         return server_count() > 1;
@@ -320,7 +346,8 @@ static bool allowed(int kind)
 static bool theirs(int kind)
 {
     void (*strike)(void) = kinds[kind].strike;
-    return strike == fail_over || strike == split || strike == trouble_sentinels || strike == move_slots;
+    return strike == fail_over || strike == split || strike == trouble_sentinels || strike == move_slots ||
+           strike == wall;
 }
 
 static int any_kind(void)
@@ -328,7 +355,7 @@ static int any_kind(void)
     bool of_them = (sentinels_there() || shards_there()) && !in.climate.calm && chance(500000);
     for (;;) {
         /* So that worlds without stay as they are. */
-        int kind = (int)draw(shards_there() ? KINDS : sentinels_there() ? KINDS - 1 : KINDS - OTHERS);
+        int kind = (int)draw(shards_there() ? KINDS : sentinels_there() ? KINDS - OF_CLUSTERS : KINDS - OTHERS);
         if (allowed(kind) && (!of_them || theirs(kind))) return kind;
     }
 }
@@ -349,7 +376,8 @@ static void heal(void)
     int64_t after = w.now_us + SECOND;
     servers_heal();
     if (sentinels_there()) sentinels_heal();
-    for (int i = 0; i < w.machine_count; i++) w.machines[i].cut_until = w.machines[i].slow_us = 0;
+    for (int i = 0; i < w.machine_count; i++)
+        w.machines[i].cut_until = w.machines[i].slow_us = w.machines[i].walled_until = 0;
     for (int i = 0; i < server_count(); i++) server_lag(i, draw_scale(100, 20 * MS));
     lead_all(server_acting(), after - w.now_us);
 }

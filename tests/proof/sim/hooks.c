@@ -113,6 +113,10 @@ enum lk_l1_put __wrap_lk_l1_renew(lk_l1 *l1, uint64_t ticket, const char *select
     return put;
 }
 
+bool __real_lk_l1_holds(lk_l1 *l1, const char *token);
+bool __wrap_lk_l1_holds(lk_l1 *l1, const char *token);
+bool __wrap_lk_l1_holds(lk_l1 *l1, const char *token) { return task_notes()->held = __real_lk_l1_holds(l1, token); }
+
 void __real_lk_l1_purge(lk_l1 *l1, const char *selector);
 void __wrap_lk_l1_purge(lk_l1 *l1, const char *selector);
 void __wrap_lk_l1_purge(lk_l1 *l1, const char *selector)

@@ -107,6 +107,16 @@ void sentinels_trouble(int64_t us)
     at(w.now_us + us, recover, NULL, (uint64_t)i);
 }
 
+int sentinels_cut_off(int64_t us)
+{
+    int i = (int)draw(SENTINELS);
+    for (int k = 0; k < SENTINELS; k++)
+        if (in.down[k] || in.stale[k]) return -1;
+    in.stale[i] = true;
+    at(w.now_us + us, recover, NULL, (uint64_t)i);
+    return SENTINEL_FIRST + i;
+}
+
 void sentinels_heal(void)
 {
     for (int i = 0; i < SENTINELS; i++) {

@@ -21,5 +21,7 @@ void sentinel_fed(wire *c, const char *bytes, size_t size);
 void sentinels_learn(int64_t within_us);
 void sentinels_trouble(int64_t us); /* one of them cannot be reached, or names somebody else, for so long */
 void sentinels_heal(void);
+int sentinels_cut_off(
+    int64_t us); /* one of them, which goes on naming whom it names for so long. -1: another one is wrong */
 
 #endif

@@ -83,7 +83,7 @@ static struct ingredient {
     const char *name;
     enum { OFF, SOMETIMES, ALWAYS } when;
 } ingredients[] = {{"databases", SOMETIMES}, {"restores", SOMETIMES},  {"splits", SOMETIMES},    {"crowds", SOMETIMES},
-                   {"floods", SOMETIMES},    {"old-keeps", SOMETIMES}, {"sentinels", SOMETIMES}, {"cluster", OFF},
+                   {"floods", SOMETIMES},    {"old-keeps", SOMETIMES}, {"sentinels", SOMETIMES}, {"cluster", SOMETIMES},
                    {"logins", SOMETIMES},    {"clocks", SOMETIMES}};
 static char switched[200]; /* as it was said, for the command that replays */
 enum { INGREDIENTS = sizeof ingredients / sizeof *ingredients };

@@ -247,6 +247,25 @@ void wire_slow(wire *c, int64_t extra_us)
     c->latency_us[TO_CLIENT] += extra_us - extra_us / 2;
 }
 
+uint64_t wire_bit(int server)
+{
+    return UINT64_C(1) << (server < SENTINEL_FIRST ? server : 32 + server - SENTINEL_FIRST);
+}
+
+static void lose_behind_the_wall(wire *c)
+{
+    int64_t us = c->client->walled_until - w.now_us;
+    if (us > 0 && c->client->walled & wire_bit(c->server)) wire_hole(c, 3, us, true);
+}
+
+void wire_wall(machine *m, uint64_t servers, int64_t us)
+{
+    m->walled_until = w.now_us + us;
+    m->walled = servers;
+    for (wire *c = in.wire; c < in.wire + CONNECTIONS_MAX; c++)
+        if (c->open && c->client == m) lose_behind_the_wall(c);
+}
+
 void wire_hold_all(machine *m, int64_t us)
 {
     m->cut_until = w.now_us + us;
@@ -338,6 +357,7 @@ int __wrap_connect(int fd, const struct sockaddr *address, socklen_t size)
     if (w.faults && chance(20000)) wire_slow(c, draw_scale(MS, SECOND)); /* also: so slow that the caller gives up */
     if (c->client->slow_us) wire_slow(c, draw_between(0, c->client->slow_us));
     if (c->client->cut_until > w.now_us) wire_hole(c, 3, c->client->cut_until - w.now_us, true);
+    lose_behind_the_wall(c);
     send_parcel(c, TO_SERVER, CONNECT, NULL, 0);
     errno = EINPROGRESS;
     return -1;

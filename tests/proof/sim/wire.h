@@ -45,7 +45,9 @@ void wire_hole(wire *c, unsigned directions, int64_t us, bool loses); /* 1 to th
 /* At once; what is under way is lost. The client learns of it a moment later. */
 void wire_break(wire *c);
 void wire_slow(wire *c, int64_t extra_us);
-void wire_hold_all(machine *m, int64_t us); /* nothing comes or goes for so long, and nothing is lost */
+uint64_t wire_bit(int server);                            /* or sentinel */
+void wire_wall(machine *m, uint64_t servers, int64_t us); /* between it and those everything is lost for so long */
+void wire_hold_all(machine *m, int64_t us);               /* nothing comes or goes for so long, and nothing is lost */
 
 /* ----------------------------------------------------------------------------------------- for the clients -- */
 uint64_t wire_stirred(int fd); /* moves when something happens to a descriptor that this epoll watches */

@@ -27,6 +27,8 @@ typedef struct machine {
     int route;            /* the server that a new connection reaches, */
     int64_t route_us;     /* and since when */
     int64_t cut_until;    /* no new connection gets through */
+    int64_t walled_until; /* it does not reach those: */
+    uint64_t walled;      /* servers and sentinels, by wire_bit */
     int64_t slow_us;      /* what a new connection takes longer */
     int64_t astray_us;    /* when it was last answered by a primary that is not the acting one */
 } machine;
@@ -91,6 +93,7 @@ typedef struct task_note {
     uint64_t asked_step; /* of its last bytes sent on a connection; of a caller of the pool: when its exchange began */
     bool vouched;        /* of the touch that ends: by the server that had the lease and has it */
     bool exchanging;
+    bool held;        /* by L1, when a revoke looked */
     int64_t clock_us; /* when it looked at a clock last */
 } task_note;
 task_note *task_notes(void);
