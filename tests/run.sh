@@ -7,17 +7,18 @@ usage() {
     cat <<'TEXT'
 sh tests/run.sh [--quick | --long | --only PART]
 
-  Everything. Each test runs where it can find something:
-    gcc, as released      unit tests, the simulation, the command, the core of the system tests
+  Everything that a commit needs. Each test runs where it can find something:
+    gcc, as released      unit tests, the simulation, the command, two in three of the system tests
     clang                 all programs compile without a warning
-    AddressSanitizer and UndefinedBehaviorSanitizer   all system tests, the unit tests, and the nth call failing
-    ThreadSanitizer       what runs in several threads
+    AddressSanitizer and UndefinedBehaviorSanitizer   the other system tests, the unit tests, and the nth call failing
+    ThreadSanitizer       one in three of the programs that use several threads
     valgrind              what parses what comes from outside
   Then: L1 in every order of memory; the model of the lease; fuzzers; faults between real instances; mutants of the simulation;
   exported symbols; the layers of src; documents, their links and programs; the installed library in strangers' projects and in a
-  bare Debian; the examples; a short benchmark. tests/README.md says how long each part takes.
+  bare Debian; the examples; short benchmarks. What is long is taken in turns, by the commit. tests/README.md says what each part
+  proves, and how long it takes.
 
-  --long    all of that, each system test under every build, a minute for each fuzzer, and five minutes of the soak
+  --long    all of that without turns, each test under every build, a minute for each fuzzer, and five minutes of the soak
   --quick   gcc alone: unit tests and the core of the system tests
   --only    one part alone: text, gcc, sanitizers, proofs, bindings (the library from other languages) or users
   --help    this
