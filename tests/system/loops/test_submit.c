@@ -345,8 +345,9 @@ static void test_C_a_beat_rings(void **state)
     wait_for(stats_of(lk).revocations_heard == 3);
     uint64_t empties = stats_of(lk).empties;
     redis_do(server, "DEL lk:{0}:q");
-    /* The link may hear of the new count before the answer is here. Then the answer is from another server than the lease. */
-    assert_status(lk, LATCHKEY_OK, end_session(lk, ended[3]));
+    /* If the link hears of the new count before the answer is here, the answer is of another data set than the lease: it does not count. */
+    int status = end_session(lk, ended[3]);
+    assert_true(status == LATCHKEY_OK || status == LATCHKEY_PENDING);
     wait_for(stats_of(lk).empties > empties);
     assert_status(lk, LATCHKEY_OK, ask(lk, token, &a));
 }
