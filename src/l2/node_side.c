@@ -40,8 +40,8 @@ static void say_refusal(lk_node *node)
     if (*text) lk_log(LATCHKEY_LOG_ERROR, "redis: %s", text);
 }
 
-/* A primary that is deposed also answers, and does not know a session that was made at the new one. So what a link made again counts once
- * a later beat has given it the lease. One server alone cannot be deposed. */
+/* A primary that is deposed also answers, and does not know a session that was made at the new one. So a revocation that
+ * the link made again counts once a later beat has given the server the lease. One server alone cannot be deposed. */
 static bool counts_with_a_beat(const lk_node *node)
 {
     return node->config->durability || node->config->sentinels || node->config->cluster;
@@ -206,8 +206,10 @@ static void on_job_done(void *context, const lk_job *job, int status)
     /* If another node owns the partition by now, that one makes it once more. */
     if (job->kind == LK_JOB_REVOKE && status == LATCHKEY_OK && owns(node, job->of.partition)) {
         lk_pending_item was;
-        if (counts_with_a_beat(node)) lk_pending_ran(node->book->pending, &job->of, lk_now_ms(), node);
-        else if (lk_pending_done(node->book->pending, &job->of, &was)) tell(node, &was, job->of.told);
+        if (counts_with_a_beat(node)) {
+            lk_pending_ran(node->book->pending, &job->of, lk_now_ms(), node);
+            lk_link_beat_now(&node->link, lk_now_ms());
+        } else if (lk_pending_done(node->book->pending, &job->of, &was)) tell(node, &was, job->of.told);
     }
     /* A touch that failed is found in L1 (next_owed). */
     if (job->kind == LK_JOB_TOUCH && status) lk_count(node->counters, LK_TOUCHES_DROPPED, 1);

@@ -59,11 +59,13 @@ static bool prove(process *p)
 static void *client(void *context)
 {
     process *p = context;
+    latchkey_stats s;
     while (!p->end && !p->restart) {
         rest();
         if (p->end || p->restart) break;
         if (!in.prove) calls_act(p);
         else if (!p->proved) p->proved = prove(p);
+        else p->settled = !latchkey_stats_read(p->lk, &s, sizeof s) && !s.pending;
     }
     return NULL;
 }
@@ -317,7 +319,8 @@ void clients_restart(int which)
     task_wake(&in, true);
 }
 
-static bool serves(const process *p) { return p->proved && (p->loop_proved || !in.load.loops); }
+/* And Redis has what was revoked meanwhile. */
+static bool serves(const process *p) { return p->proved && p->settled && (p->loop_proved || !in.load.loops); }
 
 bool clients_all_serve(int64_t within_us)
 {

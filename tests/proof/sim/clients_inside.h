@@ -22,7 +22,7 @@ typedef struct process {
     machine *on;
     latchkey *lk;
     task *main, *client[CLIENTS_MAX], *loop[LOOPS_MAX];
-    bool restart, end, proved, loop_proved;
+    bool restart, end, proved, loop_proved, settled;
     submitted submitted[OUTSTANDING_MAX];
     uint64_t tags;
     int64_t reaped_us; /* when it was reaped last */
