@@ -6,13 +6,15 @@
 #   sh tests/valgrind.sh BUILD [N+K]     N+K: of the programs one in N, beginning with the Kth
 set -eu
 cd "$1/tests"
-n=${2:-1+0} at=0
+n=${2:-1+0} at=0 ran=
 k=$((${n#*+})) n=${n%+*}
 for program in system_life system_fields system_tokens system_config system_arguments api_constants unit/unit_token \
     unit/unit_record unit/unit_resp unit/unit_conn unit/unit_handshake unit/unit_config; do
     at=$((at + 1))
     [ $(((at + k) % n)) = 0 ] || continue
     echo "--- $program"
+    ran=yes
     valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect \
         --child-silent-after-fork=yes "./$program"
 done
+[ -n "$ran" ] || { echo "none of them: $2" && exit 1; }

@@ -390,13 +390,14 @@ lk_sentinels *lk_sentinels_ask_all(const lk_config *config, int64_t deadline_ms)
 void lk_sentinels_ask_quorum(lk_sentinels *s, int64_t deadline_ms, char answer[][LK_SENTINEL_ANSWER])
 {
     const lk_span words[3] = {lk_word("SENTINEL"), lk_word("CKQUORUM"), lk_word(s->config->service)};
-    bool waiting = true;
+    bool waiting = false;
     for (unsigned i = 0; i < s->naming.listed; i++) {
         sentinel *at = &s->at[i];
         answer[i][0] = 0;
         bool asked = at->state == UP && s->naming.said[i].what == LK_SAID_PRIMARY &&
                      lk_conn_send(&at->conn, TAG_QUORUM, words, 3);
         at->quorum = asked ? answer[i] : NULL;
+        waiting |= asked;
     }
     for (int64_t now_ms = lk_now_ms(); waiting && now_ms < deadline_ms; now_ms = lk_now_ms()) {
         struct pollfd poll_fd[LK_SENTINELS_MAX];

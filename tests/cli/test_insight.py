@@ -245,6 +245,7 @@ class Insight(kit.Case):
                 shown, tables = b'', 0
                 while tables < 2: # it goes on without a terminal
                     shown += (line := top.stdout.readline())
+                    self.assertTrue(line, 'it has ended')
                     tables += b'INSTANCE' in line
                 top.terminate()
                 self.assertEqual(0, top.wait(kit.PATIENCE_S))

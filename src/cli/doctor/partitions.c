@@ -117,7 +117,7 @@ static void compare_all(doctor *d, const recorded *r, const char *right)
 bool doctor_partitions(doctor *d)
 {
     recorded *r = calloc(1, sizeof *r);
-    bool any = !r;
+    bool any = false;
     if (!r) return false;
     r->count = d->nodes ? (unsigned)d->app->config.partitions : 1;
     read_all(d, r);

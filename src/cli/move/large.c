@@ -13,7 +13,7 @@ enum { PAGE = 2000 }; /* names: some 100 KB */
 static bool is_index(const move *m, const lk_reply *key)
 {
     const char *kind = strchr(key->text + strlen(m->from.config.prefix), '}') + 2;
-    return strlen(key->text) == key->size && (!strcmp(kind, "a") || !strncmp(kind, "u:", 2) || !strncmp(kind, "f:", 2));
+    return strlen(key->text) == key->size && (!strcmp(kind, "a") || !strncmp(kind, "u:", 2));
 }
 
 /* Each is noted once. */

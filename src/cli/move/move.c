@@ -44,14 +44,15 @@ bool move_good(move *m, lk_reply *reply, const char *what)
 
 /* ---------------------------------------------------------------------------------------------- the switch -- */
 
+/* The pause outlasts every lease of the source: what an instance with a lease wrote there at the end would not be copied. */
 bool move_hold_pause(move *m)
 {
     int64_t now_ms = lk_now_ms();
-    char pause[16];
+    char pause[24];
     if (m->held_ms && now_ms - m->held_ms > PAUSED_MS)
         return move_fail(m, "a step took too long while writes were paused: run it again");
     if (m->held_ms && now_ms - m->held_ms < HELD_MS) return true;
-    snprintf(pause, sizeof pause, "%d", PAUSE_MS);
+    snprintf(pause, sizeof pause, "%" PRId64, PAUSE_MS + m->from.config.staleness_ms);
     m->held_ms = now_ms;
     return move_good(m, QUERY(&m->from, "CLIENT", "PAUSE", pause, "WRITE"), "CLIENT PAUSE at the source");
 }

@@ -230,4 +230,4 @@ passed=$(cat "$work/of-proofs" "$work/of-mutants" | grep -c '^ok ') || :
 failed=$(($(cat "$work/of-proofs" "$work/of-mutants" | grep -c '^FAIL ' || :) + broken))
 echo "in $(($(date +%s) - start)) s"
 echo "$passed passed, $failed failed"
-[ "$failed" = 0 ]
+[ "$failed" = 0 ] && [ "$passed" != 0 ]
