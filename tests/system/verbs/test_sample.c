@@ -207,12 +207,13 @@ static void test_what_is_damaged_or_lost_from_the_index(void **state)
         assert_status(lk, LATCHKEY_OK, latchkey_rotate(lk, token[i], LATCHKEY_TOKEN_LENGTH, 60000, renewed));
     redis_do(server, "SET other:key 1");
     redis_do(server, "ZADD lk:{0}:a 1 not-a-selector 2 AAAAAAAAAAAAAAAAAAAAA");
+    long long keys = redis_integer(server, "DBSIZE");
     latchkey_population p = sample(lk, 100000);
     assert_int_equal(p.damaged, 3);
     assert_int_equal(p.sessions, SESSIONS - 3 - 20);
     assert_int_equal(p.unindexed, 20);
     assert_int_equal(p.old_tokens, 7);
-    assert_int_equal(p.keys, redis_integer(server, "DBSIZE"));
+    assert_in_range(p.keys, keys, redis_integer(server, "DBSIZE")); /* a first beat adds one */
     assert_int_equal(p.scanned, p.keys);
     /* Something else in an index' place costs that partition, and no more. */
     uint64_t before = p.sessions, in_2 = 0;
