@@ -330,8 +330,7 @@ static int check_host(parse *p, const char *what, const char *host)
         return LATCHKEY_OK;
     return FAIL(p,
                 "%s: only letters, digits and . _ - are expected (and : %% in an IPv6 address): no space, no '#', no "
-                "letter of another "
-                "alphabet (write it as xn--...)",
+                "letter of another alphabet (write it as xn--...)",
                 what);
 }
 

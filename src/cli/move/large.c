@@ -177,7 +177,7 @@ static bool copy_expiry(move *m, query *to, const char *key)
     reply = at_ms > 0     ? QUERY(to, "PEXPIREAT", key, text)
             : at_ms == -1 ? QUERY(to, "PERSIST", key)
                           : QUERY(to, "DEL", key);
-    return move_good(m, reply, "the target took an expiry not");
+    return move_good(m, reply, "the target refused an expiry");
 }
 
 /* What the target has of it may be of an earlier time: so it is carried from nothing, or compared. */
