@@ -354,7 +354,7 @@ void cluster_thaw(cluster *c, int node)
 void cluster_config(const cluster *c, const char *options, char *out, size_t out_size)
 {
     size_t used = (size_t)snprintf(out, out_size, "%s", c->node[0]->tls ? "rediss+cluster://" : "redis+cluster://");
-    bool v6 = strchr(c->host, ':');
+    int v6 = strchr(c->host, ':') != NULL;
     for (int i = 0; i < c->count && i < 3; i++)
         used += (size_t)snprintf(out + used, out_size - used, "%s%s%s%s:%d", i ? "," : "", v6 ? "[" : "", c->host,
                                  v6 ? "]" : "", c->node[i]->port);
