@@ -259,6 +259,8 @@ choose() {
 }
 # names BUILD LABEL: of tests; joined: as a regular expression
 names() { ctest --test-dir "$1" -N -L "$2" | sed -n 's/^ *Test *#[0-9]*: *//p'; }
+# programs: of those tests, as targets; some run twice, sealed or on a cluster
+programs() { sed -E 's/_(sealed|cluster)$//; s/^(system_lies)_.*/\1/; s/^inject_.*/inject_faults/' | sort -u; }
 joined() { echo "^($(tr '\n' '|' | sed 's/|$//'))\$"; }
 
 # How long it will take is what it took here the last time.
@@ -289,19 +291,28 @@ part_text() {
 part_gcc() {
     if [ -n "$quick" ]; then tests "tests: gcc" "$build/gcc" -L 'unit|api|core'
     elif [ -n "$long" ]; then tests "tests: gcc" "$build/gcc"
-    else tests "tests: gcc" "$build/gcc" -LE inject -E "$(names "$build/gcc" system | choose 3 | joined)"; fi
+    else
+        names "$build/gcc" 'system|cli' >"$logs/.all"
+        names "$build/gcc" system | choose 3 >"$logs/.address"
+        grep -vxFf "$logs/.address" "$logs/.all" | choose 1 >"$logs/.released"
+        tests "tests: gcc" "$build/gcc" -LE inject -E "$(grep -vxFf "$logs/.released" "$logs/.all" | joined)"
+    fi
     step "exported symbols" sh tests/package/api/symbols.sh "$build/gcc/src/liblatchkey.so" || :
 }
 
 # What sanitizers are given is little optimised: it compiles in half the time, and what they find does not depend on it. Warnings
 # do: gcc's are those of the build as released.
 piece_address() {
-    if compile address all -DCMAKE_C_COMPILER=gcc -DCMAKE_BUILD_TYPE=None -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_NGINX=ON \
+    targets=all
+    [ -n "$long" ] || [ -z "$built" ] ||
+        targets="src/all examples/all tests/unit/all tests/cli/all inject_faults api_constants $(names "$build/gcc" system | choose 3 | programs)"
+    if compile address "$targets" -DCMAKE_C_COMPILER=gcc -DCMAKE_BUILD_TYPE=None -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_NGINX=ON \
         -DLATCHKEY_SANITIZE=address,undefined -DLATCHKEY_WERROR=OFF "-DCMAKE_C_FLAGS=-O1 -g1 -fno-sanitize-recover=all"; then
         # The simulation's worlds and the command are looked at as released, above: what they run runs here as well.
         if [ -n "$long" ]; then set -- ; else
-            set -- -LE 'sim|command' -E "$(names "$build/address" system | choose 3 >"$logs/.here" && names "$build/address" system |
-                grep -vxFf "$logs/.here" | joined)"
+            names "$build/address" system >"$logs/.all-address"
+            choose 3 <"$logs/.all-address" >"$logs/.here"
+            set -- -LE 'sim|command' -E "$(grep -vxFf "$logs/.here" "$logs/.all-address" | joined)"
         fi
         inject 8 tests "tests: AddressSanitizer, UndefinedBehaviorSanitizer" "$build/address" "$@"
     fi
@@ -310,7 +321,9 @@ piece_address() {
 }
 
 piece_thread() {
-    if compile thread 'latchkey_threads latchkey-server-evented' -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=None \
+    targets=latchkey_threads
+    [ -z "$built" ] || targets=$(names "$build/gcc" threads | choose 3 | programs)
+    if compile thread "$targets latchkey-server-evented" -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=None \
         -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_SANITIZE=thread "-DCMAKE_C_FLAGS=-O1 -g1"; then
         inject 24 tests "tests: ThreadSanitizer" "$build/thread" -R "$(names "$build/thread" threads | choose 3 | joined)"
     fi
@@ -338,7 +351,7 @@ proofs='clang weak model fuzzers faults mutants valgrind'
 
 piece_installed() { step "installed: strangers' projects" sh tests/package/install/run.sh || :; }
 piece_bindings() {
-    step "bindings: one list, every language" sh tests/bindings/run.sh $(cd tests/bindings && ls -d */run.sh | cut -d/ -f1 | choose 1) || :
+    step "bindings: one list, every language" sh tests/bindings/run.sh $(cd tests/bindings && ls -d */run.sh | cut -d/ -f1 | choose 2) || :
 }
 # The library takes from hiredis how commands are written, and nothing else.
 piece_hiredis() {
@@ -357,16 +370,19 @@ piece_valkey() {
     step "Valkey 8: faults of a cluster" sh tests/package/valkey.sh "$build/valkey" sh tests/faults/run.sh \
         --build "$build/gcc/tests/faults" --out "$build/valkey/faults" $rows || :
 }
-piece_bare() { step "README.md's commands in a bare Debian" sh tests/package/bare.sh || :; }
 piece_examples() { step "examples" sh tests/package/examples.sh "$build/gcc" || :; }
 piece_nginx() { step "nginx: the module's README, other proxies, Lua" sh tests/nginx/run.sh "$build/gcc" readme lua || :; }
 # In a short one, rings that fill for the first time show: 1.1 MB, and no more in the next minute.
 piece_soak() { step "soak, $soak s" "$build/gcc/tests/soak/latchkey-soak" --seconds "$soak" $([ -n "$long" ] || echo --slack-kb 2048) || :; }
 # It builds in a directory of its own, which two runs at once must not do together.
-piece_quickstart() {
-    step "examples/quickstart.sh" flock "$root/build-tests/.shared" sh examples/quickstart.sh --sessions 300 || :
-    for kind in $(printf '%s\n' --sentinel --cluster | choose 2); do
-        step "examples/quickstart.sh $kind" flock "$root/build-tests/.shared" sh examples/quickstart.sh "$kind" || :
+quickstart() { step "examples/quickstart.sh $1" flock "$root/build-tests/.shared" sh examples/quickstart.sh "$@" || :; }
+piece_quickstart() { quickstart --sessions 300; }
+piece_documents() {
+    for which in $(printf '%s\n' bare --sentinel --cluster | choose 2); do
+        case $which in
+        bare) step "README.md's commands in a bare Debian" sh tests/package/bare.sh || : ;;
+        *) quickstart "$which" ;;
+        esac
     done
 }
 piece_bench() {
@@ -374,7 +390,7 @@ piece_bench() {
         step "bench/run.sh --short --only $name" sh bench/run.sh --build "$build/gcc" --short --only "$name" || :
     done
 }
-users='bare bindings bench examples valkey quickstart hiredis installed soak nginx'
+users='bindings documents bench examples valkey quickstart hiredis installed soak nginx'
 
 part_proofs() { for piece in $proofs; do "piece_$piece"; done; }
 part_bindings() { piece_bindings; }
@@ -391,7 +407,7 @@ case $only in text | sanitizers | bindings) ;; *)
         -DCMAKE_EXPORT_COMPILE_COMMANDS=ON && built=yes || :
     # Without a warm ccache it takes two minutes on two quiet cores.
     if [ "$(($(date +%s) - step_began))" -gt 270 ] && [ -z "$long" ]; then
-        turns=3
+        turns=3 fuzz=2
         echo "this machine is slow: what is taken in turns is taken in a third of the portions"
     fi
     ;;
