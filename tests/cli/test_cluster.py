@@ -87,6 +87,10 @@ class OnACluster(kit.Case):
             self.assertIn('HSET lk:{9}:m partitions 64', wrong['fix'])
             self.assertIn('2 of 64 partitions do not say that there are 64: lk:{5}:m, lk:{17}:m.', missing['text'])
             self.assertIn('HSETNX lk:{5}:m partitions 64', missing['fix'])
+            # The others are right also against partition 0.
+            cli('HSET', 'lk:{9}:m', 'partitions', '64')
+            cli('HSET', 'lk:{0}:m', 'partitions', '32')
+            self.assertIn('HSET lk:{0}:m partitions 64', found()[0]['fix'])
 
     def test_sessions_on_several_nodes(self):
         with kit.Cluster() as cluster:

@@ -56,12 +56,20 @@ static void read_all(const doctor *d, recorded *r)
 
 static bool is_number(const char *said) { return *said >= '0' && *said <= '9'; }
 
-/* Partition 0 decides; if it does not say, another does. NULL: none says a number. */
-static const char *first_number(const recorded *r)
+/* What most partitions say. NULL: none says a number. */
+static const char *most_said(const recorded *r)
 {
-    for (unsigned p = 0; p < r->count; p++)
-        if (is_number(r->said[p])) return r->said[p];
-    return NULL;
+    const char *best = NULL;
+    for (unsigned p = 0, most = 0; p < r->count; p++) {
+        unsigned same = 0;
+        if (!is_number(r->said[p]) || (best && !strcmp(best, r->said[p]))) continue;
+        for (unsigned other = p; other < r->count; other++) same += !strcmp(r->said[p], r->said[other]);
+        if (same > most) {
+            best = r->said[p];
+            most = same;
+        }
+    }
+    return best;
 }
 
 /* Those that say what is neither the number nor unread; `missing`: those that say nothing. How many, the first, and the names of
@@ -122,7 +130,7 @@ bool doctor_partitions(doctor *d)
     r->count = d->nodes ? (unsigned)d->app->config.partitions : 1;
     read_all(d, r);
     for (unsigned p = 0; p < r->count; p++) any |= r->said[p][0] != 0;
-    const char *right = first_number(r);
+    const char *right = most_said(r);
     if (right && atoll(right) != d->app->config.partitions)
         doctor_fix(doctor_find(d, LATCHKEY_LOG_ERROR, "partitions", "A",
                                "%" PRId64 ", but Redis holds sessions in %s: no handle opens",
