@@ -305,7 +305,7 @@ part_gcc() {
 piece_address() {
     targets=all
     [ -n "$long" ] || [ -z "$built" ] ||
-        targets="src/all examples/all tests/unit/all tests/cli/all inject_faults api_constants $(names "$build/gcc" system | choose 3 | programs)"
+        targets="src/all examples/all tests/unit/all tests/cli/all inject_faults api_constants latchkey_options $(names "$build/gcc" system | choose 3 | programs)"
     if compile address "$targets" -DCMAKE_C_COMPILER=gcc -DCMAKE_BUILD_TYPE=None -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_NGINX=ON \
         -DLATCHKEY_SANITIZE=address,undefined -DLATCHKEY_WERROR=OFF "-DCMAKE_C_FLAGS=-O1 -g1 -fno-sanitize-recover=all"; then
         # The simulation's worlds and the command are looked at as released, above: what they run runs here as well.
