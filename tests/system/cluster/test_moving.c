@@ -66,7 +66,8 @@ static void test_hits_go_on_and_misses_wait(void **state)
         wait_for(r.done[0] > hits + 20); /* and now it is not: a miss waits */
         arrive(&j);
         hits = r.done[0], misses = r.done[1];
-        wait_for(r.done[0] > hits + 5 && r.done[1] > misses + 5); /* both have its lease: while a slot moves, none is given */
+        wait_for(r.done[0] > hits + 5 &&
+                 r.done[1] > misses + 5); /* both have its lease: while a slot moves, none is given */
     }
     crew_stop(c);
     crew_join(c);
