@@ -225,6 +225,7 @@ class Away(unittest.TestCase):
                 os.chmod(directory, 0o755)
                 store = f'unix://{redis.socket}?password_file={path}'
                 with Nginx(HTTP.replace('{store}', store), WithNginx.MAIN, 1, ('port', 'status', 'http2')) as nginx:
+                    wait_for('a worker serves', lambda: nginx.get('/', 'sid=' + 'A' * 43).status == 401)
                     os.unlink(path)
                     before = nginx.pids()
                     nginx.kill(signal.SIGKILL, before.pop()) # the next worker reads no configuration
