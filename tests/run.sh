@@ -89,7 +89,7 @@ mkdir -p "$logs"
 TMPDIR=$(mktemp -d /tmp/latchkey-XXXXXX)
 export TMPDIR
 jobs=$(nproc)
-parallel=$((8 * jobs)) # most tests wait most of the time
+parallel=$((5 * jobs)) # most tests wait most of the time
 export ASAN_OPTIONS=detect_leaks=1
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 export TSAN_OPTIONS=die_after_fork=0:second_deadlock_stack=1
@@ -178,6 +178,23 @@ show_failed() {
     echo "------------------------------------------------------------"
 }
 
+# again CODE PASSED FAILED: what failed beside the others runs once more, alone, since a machine may be slow. What failed is said in any
+# case. What a sanitizer reported is not tried again. Into $counted and $code.
+again() {
+    code=$1 counted="$2 $3"
+    last=$tested/Testing/Temporary/LastTest.log
+    if [ "$1" = 0 ] || [ "$3" = 0 ] || [ "$3" -gt 8 ] || grep -qE 'Sanitizer|runtime error' "$last"; then return 0; fi
+    {
+        grep -E '^[0-9 ]+/[0-9]+ Test .*(Failed|Timeout|Exception)' "$step_log" || :
+        show_failed "$last"
+    } | said "$name" "$3 FAILED beside the others, and are run again, alone"
+    code=0
+    run "$step_log.again" ctest --test-dir "$tested" --rerun-failed --output-on-failure || code=$?
+    left=$(count "$last" || echo 0 1)
+    left=${left#* }
+    counted="$(($2 + $3 - left)) $left"
+}
+
 # tests NAME BUILD [CTEST OPTIONS]: runs a build's tests and counts the single ones.
 tests() {
     name=$1
@@ -189,6 +206,8 @@ tests() {
     rm -f "$tested"/Testing/Temporary/LastTest.log
     run "$step_log" ctest --test-dir "$tested" --output-on-failure --parallel "$parallel" "$@" || code=$?
     set -- $(count "$tested/Testing/Temporary/LastTest.log" || echo 0 1)
+    again $code "$@"
+    set -- $counted
     # ctest and the count must agree on whether anything failed, and something must have run.
     if [ "$code" != 0 ] && [ "$2" = 0 ] || [ "$1" = 0 ]; then set -- "$1" $(($2 + 1)); fi
     passed=$((passed + $1)) failed=$((failed + $2))
