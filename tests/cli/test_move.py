@@ -3,6 +3,7 @@
 """latchkey move: all sessions from one server to another, and to a cluster, while they are made, used and ended. What was
 live is live, with its expiry; what was ended is ended; and no step that fails leaves anything changed."""
 import re
+import socket
 import subprocess
 import tempfile
 import threading
@@ -129,13 +130,24 @@ class Move(kit.Case):
             two.cli('CONFIG', 'SET', 'maxmemory', '100mb')
             # Late: what partitions hold is not the same, since another program writes at the target.
             two.cli('HSET', 'lk:{0}:m', 'partitions', 'moving')
-            everywhere = [word for i in range(64) for word in (f'lk:{{{i}}}:e', '77')]
-            with subprocess.Popen(['redis-cli', '-s', two.socket, '-r', '-1', 'MSET', *everywhere], stdout=subprocess.DEVNULL) as other:
-                try:  # without a rest between two of them
+            # Its socket is always full, so the server writes between any two commands of the move.
+            everywhere = ' '.join(['MSET'] + [f'lk:{{{i}}}:e 77' for i in range(64)]) + '\r\n'
+            with socket.socket(socket.AF_UNIX) as other:
+                other.connect(two.socket)
+                other.sendall(b'CLIENT REPLY OFF\r\n')
+                stopped = threading.Event()
+
+                def write():
+                    while not stopped.is_set():
+                        other.sendall(everywhere.encode())
+                writer = threading.Thread(target=write)
+                writer.start()
+                try:
                     kit.wait_for('it writes', lambda: two.cli('GET', 'lk:{5}:e') == '77')
                     self.move(url_of(one), url_of(two), AWAY, 'not the same at both ends', 'goes on as before')
                 finally:
-                    other.kill()
+                    stopped.set()
+                    writer.join()
             self.assertEqual('64', one.cli('HGET', 'lk:{0}:m', 'partitions'))
             self.assertEqual(OK, app.validate(token))
             self.assertEqual(OK, app.order('revoke', token)[0])
