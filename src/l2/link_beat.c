@@ -120,7 +120,7 @@ static bool came_back(const lk_link *link)
 static bool vouched(const lk_link *link)
 {
     if (lk_link_disagrees(link)) return false;
-    return !link->host.vouched || link->host.vouched(link->host.context, link->beat.sent_ms);
+    return !link->host.vouched || link->host.vouched(link->host.context, link->beat.sent_ms, NULL, 0);
 }
 
 /* The beat gives no lease, or no more than it gave. What was unsure in it is asked again by the next one. */
@@ -141,13 +141,12 @@ static void withhold(lk_link *link, int64_t now_ms, const char *why)
 
 bool lk_link_await_vouch(lk_link *link, int64_t now_ms)
 {
+    char why[160] = "it is not known how many partitions the cluster holds: no node that answers has it, and not all "
+                    "answer";
     if (!came_back(link) || vouched(link)) return false;
     link->next_beat_ms = lk_earlier(link->next_beat_ms, now_ms);
-    withhold(
-        link, now_ms,
-        lk_link_disagrees(link)
-            ? "it is not known how many partitions the cluster holds: no node that answers has it, and not all answer"
-            : "no more than half of the listed sentinels name this primary now: no lease");
+    if (!lk_link_disagrees(link)) link->host.vouched(link->host.context, link->beat.sent_ms, why, sizeof why);
+    withhold(link, now_ms, why);
     return true;
 }
 

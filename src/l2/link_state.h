@@ -90,8 +90,9 @@ typedef struct lk_link_host {
     bool (*next_job)(void *context, int64_t now_ms, lk_job *job);
     void (*job_done)(void *context, const lk_job *job, int status); /* OK: Redis has it; else why not */
     void (*stats)(void *context, lk_beat_stats *stats);             /* adds what the node knows to a beat's numbers */
-    /* Is it known, from that time or later, that this server is the one to use? NULL: it need not be known. */
-    bool (*vouched)(void *context, int64_t since_ms);
+    /* Is it known, from that time or later, that this server is the one to use? If it is not, `why` says why, unless it
+     * is NULL. NULL: it need not be known. */
+    bool (*vouched)(void *context, int64_t since_ms, char *why, size_t why_size);
     /* It may be known elsewhere that another server has a partition now; `text`: what was said (lk_topology_sign). */
     void (*sign)(void *context, const char *text);
 } lk_link_host;

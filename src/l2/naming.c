@@ -10,12 +10,15 @@ void lk_host_text(const lk_host *host, char *text, size_t size)
     snprintf(text, size, "%s%.90s%s:%s", six ? "[" : "", host->name, six ? "]" : "", host->port);
 }
 
+static bool names_it(const lk_said *said, const lk_host *primary, int64_t since_ms)
+{
+    return said->what == LK_SAID_PRIMARY && said->asked_ms >= since_ms && lk_host_same(&said->primary, primary);
+}
+
 static unsigned naming_it(const lk_naming *n, const lk_host *primary, int64_t since_ms)
 {
     unsigned count = 0;
-    for (unsigned i = 0; i < n->listed; i++)
-        count += n->said[i].what == LK_SAID_PRIMARY && n->said[i].asked_ms >= since_ms &&
-                 lk_host_same(&n->said[i].primary, primary);
+    for (unsigned i = 0; i < n->listed; i++) count += names_it(&n->said[i], primary, since_ms);
     return count;
 }
 
@@ -55,6 +58,32 @@ unsigned lk_naming_agreeing(const lk_naming *n, int64_t since_ms)
 }
 
 bool lk_naming_vouched(const lk_naming *n, int64_t since_ms) { return is_majority(n, lk_naming_agreeing(n, since_ms)); }
+
+static void say_what(const lk_said *said, const lk_config *config, char *text, size_t size)
+{
+    char at[112];
+    if (said->what == LK_SAID_UNKNOWN) snprintf(text, size, "it knows no '%.40s'", config->service);
+    else if (said->what != LK_SAID_PRIMARY || said->why[0]) snprintf(text, size, "%s", said->why);
+    else {
+        lk_host_text(&said->primary, at, sizeof at);
+        snprintf(text, size, "it named %s", at);
+    }
+}
+
+void lk_naming_doubt(const lk_naming *n, const lk_config *config, int64_t since_ms, char *text, size_t size)
+{
+    char at[112] = "", what[128] = "";
+    for (unsigned i = 0; i < n->listed && !*at; i++) {
+        const lk_said *said = &n->said[i];
+        if (n->known && names_it(said, &n->primary, since_ms)) continue;
+        lk_host_text(&config->sentinel[i], at, sizeof at);
+        if (n->known && said->what == LK_SAID_PRIMARY && !said->why[0] && lk_host_same(&said->primary, &n->primary))
+            snprintf(what, sizeof what, "it has not answered for a while");
+        else say_what(said, config, what, sizeof what);
+    }
+    snprintf(text, size, "no more than half of the listed sentinels name this primary now: no lease (%.60s: %s)", at,
+             what);
+}
 
 unsigned lk_naming_answering(const lk_naming *n, int64_t since_ms)
 {

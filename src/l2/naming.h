@@ -40,6 +40,9 @@ bool lk_naming_take(lk_naming *naming, unsigned i, const lk_said *said, int64_t 
 /* Have more than half of them, asked at since_ms or later, named the primary? */
 bool lk_naming_vouched(const lk_naming *naming, int64_t since_ms);
 
+/* Why they have not, with the first of them that did not name it. */
+void lk_naming_doubt(const lk_naming *naming, const lk_config *config, int64_t since_ms, char *text, size_t size);
+
 /* How many of them, asked since then, named it; and how many answered at all. */
 unsigned lk_naming_agreeing(const lk_naming *naming, int64_t since_ms);
 unsigned lk_naming_answering(const lk_naming *naming, int64_t since_ms);

@@ -260,10 +260,13 @@ static void on_node_stats(void *context, lk_beat_stats *stats)
 
 /* Without durability, more than half of the sentinels must name this primary, asked with the beat. With durability, the
  * replicas that hold what was written show the same, and the sentinels may be away. */
-static bool on_vouched(void *context, int64_t since_ms)
+static bool on_vouched(void *context, int64_t since_ms, char *why, size_t why_size)
 {
     lk_node *node = context;
-    return node->config->durability || lk_naming_vouched(lk_sentinels_naming(node->sentinels), since_ms);
+    const lk_naming *naming = lk_sentinels_naming(node->sentinels);
+    if (node->config->durability || lk_naming_vouched(naming, since_ms)) return true;
+    if (why) lk_naming_doubt(naming, node->config, since_ms, why, why_size);
+    return false;
 }
 
 static void on_sign(void *context, const char *text)

@@ -8,6 +8,7 @@
 #include "redis/errors.h"
 #include "redis/lookup.h"
 
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,7 @@ typedef struct sentinel {
     lk_addresses addresses;
     unsigned address;
     lk_lookup *lookup;
+    struct sockaddr_storage peer; /* what it last connected to; family AF_UNSPEC (0): nothing yet */
     lk_socket socket;
     lk_conn conn;
     int64_t until_ms, retry_at_ms;
@@ -120,6 +122,18 @@ static void lose(lk_sentinels *s, unsigned i, int64_t now_ms, const char *why)
     lk_conn_close(&at->conn);
 }
 
+static bool same_peer(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
+{
+    if (a->ss_family != b->ss_family) return false;
+    if (a->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *x = (const struct sockaddr_in6 *)a, *y = (const struct sockaddr_in6 *)b;
+        return x->sin6_port == y->sin6_port && x->sin6_scope_id == y->sin6_scope_id &&
+               !memcmp(&x->sin6_addr, &y->sin6_addr, sizeof x->sin6_addr);
+    }
+    const struct sockaddr_in *x = (const struct sockaddr_in *)a, *y = (const struct sockaddr_in *)b;
+    return a->ss_family == AF_INET && x->sin_port == y->sin_port && x->sin_addr.s_addr == y->sin_addr.s_addr;
+}
+
 static bool send_auth(const lk_config *config, lk_conn *conn)
 {
     if (!config->has_sentinel_password) return true;
@@ -154,6 +168,24 @@ static void greet_sentinel(lk_sentinels *s, unsigned i, int64_t now_ms)
     else lose(s, i, now_ms, "no memory for a connection");
 }
 
+/* Two names may lead to one sentinel, and its word counts once: else it could be a majority by itself. True: another
+ * name has a connection to it, so this one gets none. What another name was told there before counts no more. */
+static bool is_twin(lk_sentinels *s, unsigned i, int64_t now_ms)
+{
+    char other[112];
+    bool twin = false;
+    for (unsigned j = 0; j < s->naming.listed && !twin; j++) {
+        if (j == i || !same_peer(&s->at[i].peer, &s->at[j].peer)) continue;
+        twin = s->at[j].state == CONNECTING || s->at[j].state == UP;
+        lk_host_text(&s->config->sentinel[twin ? j : i], other, sizeof other);
+        lk_said said = {.what = LK_SAID_REFUSED};
+        snprintf(said.why, sizeof said.why, "it is the same as %.60s: list each sentinel once", other);
+        take_said(s, twin ? i : j, &said, now_ms);
+    }
+    if (twin) lose(s, i, now_ms, s->naming.said[i].why);
+    return twin;
+}
+
 static void begin_connection(lk_sentinels *s, unsigned i, int64_t now_ms)
 {
     sentinel *at = &s->at[i];
@@ -166,8 +198,11 @@ static void begin_connection(lk_sentinels *s, unsigned i, int64_t now_ms)
     if (found == LK_NET_LATER) return;
     bool begun = found == LK_NET_DONE && at->addresses.count;
     at->addresses.sentinel = true;
-    if (begun)
+    if (begun) {
+        at->peer = at->addresses.address[at->address % at->addresses.count].at;
+        if (is_twin(s, i, now_ms)) return;
         begun = lk_net_begin(&at->addresses, at->address % at->addresses.count, &at->socket, error, sizeof error);
+    }
     if (!begun) {
         lose(s, i, now_ms, error);
         return;
@@ -222,7 +257,9 @@ static const char *refusal(const lk_reply *reply, bool *passes, char *text, size
         {"ERR AUTH", "it has no password: leave out sentinel_password_file, or set requirepass there"},
         {"ERR Client sent AUTH", "it has no password: leave out sentinel_password_file"},
         {"NOPERM", "its user may not ask it: the ACL needs +sentinel|get-master-addr-by-name"},
-        {"ERR unknown command", "it is no Sentinel: name the sentinels, port 26379, not Redis"},
+        {"ERR unknown command",
+         "it does not know SENTINEL: name the sentinels, port 26379, not Redis; or it was renamed there"},
+        {"DENIED", "it is in protected mode: give it a password, or set protected-mode no there"},
     };
     *passes = false;
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)

@@ -45,6 +45,8 @@ static const struct {
      "the server is part of a cluster, and takes no keys of several slots in one command (-CROSSSLOT)"},
     {"max number of clients", LATCHKEY_UNAVAILABLE,
      "Redis takes no more connections (max number of clients reached): raise maxclients"},
+    {"DENIED", LATCHKEY_UNAVAILABLE,
+     "Redis is in protected mode (-DENIED): give it a password, or set protected-mode no"},
     {"CLUSTERDOWN", LATCHKEY_UNAVAILABLE,
      "the cluster is down (-CLUSTERDOWN): some of its slots have no primary; see CLUSTER INFO"},
 };

@@ -155,7 +155,7 @@ static void test_what_is_wrong_is_said(void **state)
     assert_contains(error, "know no primary named 'nobody'");
     snprintf(config, sizeof config, "redis+sentinel://127.0.0.1:%d/mymaster?deadline_ms=10000", alone->port);
     assert_status(NULL, LATCHKEY_CONFIG, latchkey_open(config, &none, error, sizeof error));
-    assert_contains(error, "it is no Sentinel");
+    assert_contains(error, "name the sentinels, port 26379, not Redis");
     redis_end(sentinel);
     redis_end(alone);
 }
@@ -353,6 +353,7 @@ static void test_A_a_sentinel_that_is_busy_is_waited_for(void **state)
     (void)state;
     open_beside("-LOADING Redis is loading the dataset in memory\r\n", 0, LATCHKEY_UNAVAILABLE, "is loading");
     open_beside("-NOPERM this user has no permissions\r\n", 0, LATCHKEY_CONFIG, "its user may not ask it");
+    open_beside("-DENIED Redis is running in protected mode\r\n", 0, LATCHKEY_CONFIG, "set protected-mode no");
 }
 
 /* The rule that makes C hold where two servers think that they are primaries. */
@@ -392,9 +393,35 @@ static void test_C_more_than_half_decide(void **state)
     redis_end(second);
 }
 
+/* Two names of one sentinel are not two of three. */
+static void test_C_a_sentinel_that_is_listed_by_two_names_counts_once(void **state)
+{
+    (void)state;
+    char config[256], error[512] = "", token[LATCHKEY_TOKEN_SIZE];
+    latchkey *none = NULL;
+    redis *first = redis_start(NULL), *second = redis_start(NULL);
+    liars l;
+    liars_start(&l, second);
+    names(&l, 0, first);
+    snprintf(config, sizeof config, "redis+sentinel://127.0.0.1:%d,localhost:%d,127.0.0.1:%d/mymaster?deadline_ms=2000",
+             fake_port(l.at[0]), fake_port(l.at[0]), fake_port(l.at[1]));
+    assert_status(NULL, LATCHKEY_UNAVAILABLE, latchkey_open(config, &none, error, sizeof error));
+    assert_contains(error, "do not agree");
+    fake_answer(l.at[1], "*-1\r\n");
+    latchkey *lazy = handle_open_config(strcat(config, "&lazy=1"));
+    assert_status(lazy, LATCHKEY_UNAVAILABLE, create_with(lazy, 1, 0, token));
+    names(&l, 1, first);
+    wait_for(create_with(lazy, 1, 0, token) == LATCHKEY_OK);
+    assert_true(has(first, token));
+    handle_close_all(NULL);
+    liars_end(&l);
+    redis_end(first);
+    redis_end(second);
+}
+
 static bool tells_why(latchkey *lk)
 {
-    static const char why[] = "half of the listed sentinels name this primary";
+    static const char why[] = "half of the listed sentinels name this primary now: no lease (127.0.0.1:";
     char text[256];
     latchkey_error_text(lk, text, sizeof text);
     return strstr(text, why) && strstr(stats_of(lk).last_error, why);
@@ -657,6 +684,7 @@ int main(void)
         OWN(test_an_address_is_read_with_care),
         OWN(test_A_a_sentinel_that_is_busy_is_waited_for),
         OWN(test_C_more_than_half_decide),
+        OWN(test_C_a_sentinel_that_is_listed_by_two_names_counts_once),
         OWN(test_C_without_sentinels_no_lease_unless_durability),
         OWN(test_A_a_replica_that_is_named_is_waited_for),
         OWN(test_C_a_new_primary_is_told_before_it_is_served),

@@ -161,15 +161,18 @@ static void test_too_many_clients_is_unavailable(void **state)
            LATCHKEY_UNAVAILABLE, NULL);
 }
 
-static void test_protected_mode_is_config_or_unavailable(void **state)
+static void test_protected_mode_is_unavailable(void **state)
 {
     (void)state;
     char config[128], error[512];
     const fake_script script = {.greeting = "-DENIED Redis is running in protected mode because ...\r\n",
                                 .close_at_once = 1};
     fake *f = fake_start(&script);
-    snprintf(config, sizeof config, "redis://127.0.0.1:%d?deadline_ms=%d", fake_port(f), SHORT);
-    assert_status_in(NULL, open_at(config, error), LATCHKEY_CONFIG, LATCHKEY_UNAVAILABLE);
+    for (int password = 0; password < 2; password++) {
+        snprintf(config, sizeof config, "redis://%s127.0.0.1:%d?deadline_ms=%d", password ? ":p@" : "", fake_port(f),
+                 SHORT);
+        assert_status(NULL, LATCHKEY_UNAVAILABLE, open_at(config, error));
+    }
     fake_end(f);
 }
 
@@ -475,7 +478,7 @@ int main(void)
         TEST(test_closed_at_once_is_unavailable),
         TEST(test_loading_is_unavailable),
         TEST(test_too_many_clients_is_unavailable),
-        TEST(test_protected_mode_is_config_or_unavailable),
+        TEST(test_protected_mode_is_unavailable),
         TEST(test_too_old_redis_is_config),
         TEST(test_info_without_sense_is_config),
         TEST(test_sentinel_and_cluster_by_their_info_are_config),

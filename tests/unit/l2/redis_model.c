@@ -511,10 +511,11 @@ void model_run(redis_model *m)
 
 /* -------------------------------------------------------------------------------------------------- driving -- */
 
-static bool on_vouched(void *context, int64_t since_ms)
+static bool on_vouched(void *context, int64_t since_ms, char *why, size_t why_size)
 {
     redis_model *m = context;
     m->asked_since_ms = since_ms;
+    if (m->deposed && why) snprintf(why, why_size, "deposed");
     return !m->deposed;
 }
 

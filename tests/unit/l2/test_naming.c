@@ -124,6 +124,31 @@ static void test_why_none_is_known(void **state)
     assert_non_null(strstr(text, "h1:26379: it wants a password"));
 }
 
+static void test_why_there_is_no_majority_now(void **state)
+{
+    (void)state;
+    char text[160];
+    lk_config config = {.sentinels = 3, .service = "mymaster"};
+    for (unsigned i = 0; i < 3; i++) {
+        snprintf(config.sentinel[i].name, sizeof config.sentinel[i].name, "h%u", i);
+        snprintf(config.sentinel[i].port, sizeof config.sentinel[i].port, "26379");
+    }
+    lk_naming n = {.listed = 3};
+    for (unsigned i = 0; i < 3; i++) say(&n, i, "a", 10);
+    lk_naming_doubt(&n, &config, 11, text, sizeof text);
+    assert_non_null(strstr(text, "no lease (h0:26379: it has not answered for a while)"));
+    say(&n, 0, "a", 11);
+    other(&n, 1, LK_SAID_UNKNOWN, "");
+    lk_naming_doubt(&n, &config, 11, text, sizeof text);
+    assert_non_null(strstr(text, "(h1:26379: it knows no 'mymaster')"));
+    other(&n, 1, LK_SAID_REFUSED, "it wants a password");
+    lk_naming_doubt(&n, &config, 11, text, sizeof text);
+    assert_non_null(strstr(text, "(h1:26379: it wants a password)"));
+    say(&n, 1, "b", 11);
+    lk_naming_doubt(&n, &config, 11, text, sizeof text);
+    assert_non_null(strstr(text, "(h1:26379: it named b:6379)"));
+}
+
 static void test_one_that_stays_apart_is_said_once(void **state)
 {
     (void)state;
@@ -158,6 +183,7 @@ int main(void)
         cmocka_unit_test(test_old_answers_decide_nothing),
         cmocka_unit_test(test_vouched_since),
         cmocka_unit_test(test_why_none_is_known),
+        cmocka_unit_test(test_why_there_is_no_majority_now),
         cmocka_unit_test(test_one_that_stays_apart_is_said_once),
         cmocka_unit_test(test_how_a_host_is_written),
     };
