@@ -288,8 +288,7 @@ static void test_link_says_why_it_has_no_lease(void **state)
         for (int i = 0; i < 12; i++) model_beat(m);
         assert_said(durable ? "4 link: Redis cannot be used: durability=1, but 0 replicas hold what was written: no "
                               "lease\n"
-                            : "4 link: Redis cannot be used: no more than half of the listed sentinels name this "
-                              "primary now: no lease\n");
+                            : "4 link: Redis cannot be used: deposed\n");
         m->deposed = false;
         m->answer = ":1\r\n";
         unsigned leases = m->leases;
