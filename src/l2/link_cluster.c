@@ -12,6 +12,9 @@
  * and this one none (I1: a lease is confirmed only by a node that answered for that very partition in that beat). An
  * answer that is a value or nil is one of the slot's owner: Redis answers nothing else for a key that has gone.
  *
+ * While a slot moves, ASK is the answer to GET e in nearly every partition, since most have no cut-off. That alone is no
+ * reason to withhold the lease: see is_as_counted.
+ *
  * A partition whose channel is not subscribed to is deaf. That is no danger, only slow: each beat compares the numbers,
  * and what was missed is read in the log. */
 #include "l2/link_parts.h"
@@ -173,13 +176,22 @@ static bool is_of_another_type(const lk_reply *reply)
     return reply->type == LK_REPLY_ERROR && strncmp(reply->text, "WRONGTYPE", 9) == 0;
 }
 
+/* The cut-off is not here (ASK): there is none, or it has moved already. The number is here, as the beat has read it just
+ * before; so this node has the slot, and no script has run in it elsewhere. Every write of a cut-off is counted, in the same
+ * script. So if the cut-off is known as of that number, it has not changed. */
+static bool is_as_counted(const lk_link_part *part, const lk_reply *reply)
+{
+    bool asks = reply->type == LK_REPLY_ERROR && strncmp(reply->text, "ASK ", 4) == 0;
+    return asks && part->sequence.counted && part->sequence.counted < part->cutoff_below;
+}
+
 void lk_link_take_beat_part(lk_link *link, const lk_reply *reply, int64_t now_ms)
 {
     lk_beat *beat = &link->beat;
     bool cutoff = reply->tag >= TAG_CUTOFF, stranger = is_of_another_type(reply);
     unsigned p = reply->tag - (cutoff ? TAG_CUTOFF : TAG_NUMBER);
     if (!beat->out) return; /* the beat was given up for an assertion, which is answered behind this */
-    if (lk_error_is_elsewhere(reply)) link->part[p].unsure = true;
+    if (lk_error_is_elsewhere(reply)) link->part[p].unsure |= !cutoff || !is_as_counted(&link->part[p], reply);
     else if (reply->type == LK_REPLY_ERROR && !stranger) {
         lk_link_refused(link, reply, now_ms, "");
         return;

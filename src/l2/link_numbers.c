@@ -77,15 +77,24 @@ static void doubt(lk_link *link, unsigned p)
     link->host.trouble(link->host.context, LATCHKEY_CORRUPT, text);
 }
 
-/* What the server holds as the partition's cut-off. */
+/* What the server holds as the partition's cut-off. It was read behind the number that was counted. */
 void lk_link_take_cutoff(lk_link *link, unsigned p, const lk_reply *item, bool stranger)
 {
+    lk_link_part *part = &link->part[p];
     int64_t ms = 0, known = lk_cutoffs_known(link->cutoffs, p);
     bool there = item->type == LK_REPLY_STRING;
-    link->part[p].behind = false;
-    if (there ? !lk_cutoff_parse(item->text, item->size, &ms) : !known && stranger) doubt(link, p);
-    else if (ms < known) link->part[p].behind = true;
-    else link->everyone |= lk_cutoffs_set(link->cutoffs, p, ms);
+    bool in_doubt = there ? !lk_cutoff_parse(item->text, item->size, &ms) : !known && stranger;
+    part->behind = !in_doubt && ms < known;
+    if (in_doubt) doubt(link, p);
+    else if (!part->behind) link->everyone |= lk_cutoffs_set(link->cutoffs, p, ms);
+    if (in_doubt || part->behind) part->cutoff_below = 0;
+    else if (part->cutoff_below <= part->sequence.counted) part->cutoff_below = part->sequence.counted + 1;
+}
+
+void lk_link_note_applied(lk_link *link, unsigned p, uint64_t number)
+{
+    lk_link_part *part = &link->part[p];
+    if (part->cutoff_below && number == part->cutoff_below) part->cutoff_below++;
 }
 
 /* If the server does not know a cut-off, it was restarted, promoted or emptied since, or a person deleted the key. */

@@ -114,6 +114,8 @@ void lk_link_take_cutoff_keys(lk_link *link, const lk_reply *reply, int64_t now_
  * `stranger`: what lies there, or may, is no text. */
 bool lk_link_take_number(lk_link *link, unsigned partition, const lk_reply *item);
 void lk_link_take_cutoff(lk_link *link, unsigned partition, const lk_reply *item, bool stranger);
+/* All that the announcement with that number says was applied. */
+void lk_link_note_applied(lk_link *link, unsigned partition, uint64_t number);
 /* The count that instances move after they made sessions or put them into L1 (redis/README.md). If it is lower than it was, the
  * data set is an older one, also if no revocation was lost with the other one. */
 bool lk_link_send_witness(lk_link *link);

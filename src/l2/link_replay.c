@@ -156,6 +156,7 @@ void lk_link_take_revocation(lk_link *link, int64_t p, const char *text, int64_t
         if (*start == '@') take_time_of_message(link, start, now_us);
         else apply(link, p, start, length, change, number, now_us / 1000);
     }
+    lk_link_note_applied(link, (unsigned)p, number);
     if (lk_sequence_gap(&link->part[p].sequence)) lk_link_complete(link, now_us / 1000);
 }
 
@@ -187,6 +188,7 @@ static enum log_says take_entry(lk_link *link, int64_t p, const lk_reply *entry,
         apply(link, p, at, length, change, number, now_ms);
         at += length;
     }
+    lk_link_note_applied(link, (unsigned)p, number);
     lk_count(link->counters, LK_REPLAYED, 1);
     return LOG_GOES_ON;
 }

@@ -121,6 +121,9 @@ typedef struct lk_link_part {
     bool unsure;
     bool deaf;   /* in a cluster: its channel is not subscribed to */
     bool behind; /* the beat read an older cut-off than is known */
+    /* The server's cut-off is known as of any number below this one: it was read behind a number, and what was counted
+     * since then was received without a gap. 0: it is not known */
+    uint64_t cutoff_below;
 } lk_link_part;
 
 typedef struct lk_beat {

@@ -210,6 +210,7 @@ static void meet(lk_link *link, lk_partitions of, bool unheard)
         lk_link_note_most(link, of.at[i]);
         link->fresh += !part->fresh;
         part->met = incarnation;
+        part->cutoff_below = 0;
         part->fresh = part->untold = true;
     }
     link->unheard = unheard || (link->unheard && of.count < link->partitions.count);

@@ -3,7 +3,7 @@
  * A partition that moves from one server of a cluster to another, or is taken over by a replica. README.md says what is left out;
  * run.sh runs it.
  *
- *   server X: A's key, the counter q ---MIGRATE, a key at a time, in any order---> server Y
+ *   server X: A's key, the counter q, the cut-off e ---MIGRATE, a key at a time, in any order---> server Y
  *        \                                                                       /
  *         the link of instance I, to whichever server its map names: subscription, beats ---> lease, L1 ---> validate
  *         instance R: revokes A, at whichever server its map names
@@ -18,6 +18,7 @@
  * Chosen by -D:
  *   TAKEN      X is not left by its keys: Y, its replica, is promoted, perhaps without A's revocation. X serves nothing from then on
  *              (that a deposed primary stops is the cluster's own fence; deposed.pml says what there is where nothing stops it)
+ *   EVERYONE   R does not revoke A: it ends all sessions, by a cut-off. A's key stays, and who knows the cut-off does not admit A
  *   S          staleness_ms in ticks
  *   COUNT      counts how often the places that must be reached were reached
  *   the mutants  each must break C */
@@ -36,10 +37,10 @@ bool C_broken;
 #ifdef COUNT
 c_decl {
     \#include <stdio.h>
-    enum { ADMITTED, ADMITTED_BY_L2, LAPSED, LEASE_OF_X, LEASE_OF_Y, LEASE_IN_A_MOVE, LEASE_AFTER, GAP, HEARD, TRYAGAIN, ASK, MOVED,
+    enum { ADMITTED, ADMITTED_BY_L2, LAPSED, LEASE_OF_X, LEASE_OF_Y, LEASE_IN_A_MOVE, LEASE_AS_COUNTED, LEASE_AFTER, GAP, LOG_TOO_SHORT, HEARD, TRYAGAIN, ASK, MOVED,
            REVOKED_AT_X, REVOKED_AT_Y, GIVEN_UP, LOST, TOLD, PLACES };
     static const char *const place[PLACES] = {"ADMITTED", "ADMITTED_BY_L2", "LAPSED", "LEASE_OF_X", "LEASE_OF_Y", "LEASE_IN_A_MOVE",
-        "LEASE_AFTER", "GAP", "HEARD", "TRYAGAIN", "ASK", "MOVED", "REVOKED_AT_X", "REVOKED_AT_Y", "GIVEN_UP", "LOST", "TOLD"};
+        "LEASE_AS_COUNTED", "LEASE_AFTER", "GAP", "LOG_TOO_SHORT", "HEARD", "TRYAGAIN", "ASK", "MOVED", "REVOKED_AT_X", "REVOKED_AT_Y", "GIVEN_UP", "LOST", "TOLD"};
     static unsigned long times_reached[PLACES];
     __attribute__((destructor)) static void say_reached(void)
     {
@@ -56,6 +57,7 @@ c_decl {
 mtype = {STABLE, MIGRATING, IMPORTING, NOT_MINE};
 mtype slot_at[2];            /* how the slot stands there */
 bool a_at[2], q_at[2];       /* where A's key and the counter are; where no revocation was, there is none yet */
+bool e_at[2];                /* where the cut-off is: EVERYONE; else there never is one */
 bool counted;                /* what the counter says: A's revocation, or nothing yet */
 bool second;                 /* Redis would say BUSYKEY: there is another counter at Y */
 byte revoked_age = NEVER;    /* since a revoke returned OK */
@@ -67,15 +69,20 @@ bool done;                   /* R's script has run whole, somewhere: its revoke 
 /* --------------------------------------------------------------------------------------------- instance I -- */
 
 bool slot;                     /* L1 holds A */
-bool purged;                   /* recent.h: it is remembered that A was revoked */
+bool purged;                   /* recent.h, cutoff.h: it is remembered that A was revoked, or the cut-off is known */
 bool ticket_void;              /* L1 was purged of A or emptied since the miss took its ticket */
 byte at = X;                   /* topology.h: owner; the server that the link is connected to */
 byte lease_of = NOBODY;        /* lease.h: incarnation */
 byte lease_age = S;
 bool fresh = true, emptied, told; /* link.h: met; what is done before the first lease of a server that is met */
 bool message;                  /* on its way through the subscription */
-bool beat_out, answered, served; /* link.h: beat; served: that server itself answered GET q, with a value or nil */
-bool beat_counted;             /* what it answered */
+bool beat_out, q_answered, answered; /* link.h: beat; what has come: the answer to GET q, and that to GET e, the last */
+bool served;                   /* that server itself answered: each with a value or nil, or GET e with ASK, and nothing was counted since e
+                                  was known */
+bool beat_counted, beat_nil;   /* what GET q answered */
+bool as_counted;               /* the second is so */
+mtype = {UNKNOWN, BEFORE, AFTER};
+mtype e_known = UNKNOWN;       /* link_state.h: cutoff_below: the number as of which the cut-off is known: that of before, or the counted one */
 byte beat_age;
 bool applied;                  /* the number that was applied */
 
@@ -92,8 +99,12 @@ inline announce(server)
 inline delete_whole(server)
 {
     if
+#ifdef EVERYONE
+    :: !e_at[server] -> e_at[server] = true; q_at[server] = true; announce(server)
+#else
     :: a_at[server] -> a_at[server] = false; q_at[server] = true; announce(server)
-    :: else /* not found: it has ended already */
+#endif
+    :: else /* it has ended already */
     fi;
     done = true
 }
@@ -129,16 +140,34 @@ inline empty_l1() { slot = false; void_ticket() }
 inline forget_beat()
 {
     beat_out = false;
+    q_answered = false;
     answered = false;
     served = false;
+    as_counted = false;
     beat_counted = false;
+    beat_nil = false;
     beat_age = 0
+}
+
+/* It is read behind the number. If there is no number, what is known now is not told by one. */
+inline read_e()
+{
+    if
+    :: beat_counted -> e_known = AFTER
+    :: served && !beat_counted && !beat_nil && e_known == UNKNOWN -> e_known = BEFORE
+    :: else
+    fi
 }
 
 inline confirm() /* link_beat.c, node_side.c */
 {
     if
-    :: !fresh && beat_counted && !applied -> purge_a(); REACHED(GAP)
+    :: !fresh && beat_counted && !applied -> /* the log goes on, or does not reach back that far */
+        REACHED(GAP);
+        if
+        :: purge_a(); e_known = (e_known == BEFORE -> AFTER : e_known)
+        :: empty_l1(); REACHED(LOG_TOO_SHORT)
+        fi
     :: else
     fi;
 #ifndef WITHOUT_EMPTY
@@ -153,7 +182,8 @@ inline confirm() /* link_beat.c, node_side.c */
     lease_age = beat_age;
     printf("I: confirms the lease of server %d as of %d ticks ago\n", at, beat_age);
     if
-    :: slot_at[at] == MIGRATING -> REACHED(LEASE_IN_A_MOVE)
+    :: slot_at[at] == MIGRATING && as_counted -> REACHED(LEASE_AS_COUNTED)
+    :: slot_at[at] == MIGRATING && !as_counted -> REACHED(LEASE_IN_A_MOVE)
     :: slot_at[at] == STABLE && at == X -> REACHED(LEASE_OF_X)
     :: slot_at[at] == STABLE && at == Y -> REACHED(LEASE_OF_Y)
     :: else
@@ -174,6 +204,7 @@ end:
            at = 1 - at;
            lease_of = NOBODY;
            fresh = true;
+           e_known = UNKNOWN;
            emptied = false;
            told = false;
            message = false;
@@ -202,15 +233,30 @@ end:
            fi
        }
     :: atomic { !beat_out && (told || !fresh) -> forget_beat(); beat_out = true; printf("I: sends a beat to server %d\n", at) }
-    :: atomic { beat_out && !answered ->
-           answered = true;
+    :: atomic { beat_out && !q_answered ->
+           q_answered = true;
            served = slot_at[at] == STABLE || (slot_at[at] == MIGRATING && q_at[at]);
            beat_counted = served && counted;
-           printf("I: the beat came back: %d\n", served);
+           beat_nil = served && !q_at[at];
+           printf("I: GET q came back: %d\n", served);
            if
            :: slot_at[at] == MIGRATING && !q_at[at] -> REACHED(ASK)
            :: else
            fi
+       }
+    :: atomic { beat_out && q_answered && !answered ->
+           answered = true;
+           if
+           :: SERVES(at) && e_at[at] -> read_e(); if :: !purged -> purge_a() :: else fi
+           :: slot_at[at] == STABLE && !e_at[at] -> read_e()
+           :: slot_at[at] == MIGRATING && !e_at[at] -> /* ASK */
+               as_counted = served;
+#ifndef THOUGH_COUNTED
+               served = served && (e_known == AFTER || (e_known == BEFORE && !beat_counted))
+#endif
+           :: !SERVES(at) -> served = false
+           fi;
+           printf("I: GET e came back: %d\n", served)
        }
 #ifdef LEASE_OF_ANOTHER
     :: atomic { beat_out && answered -> confirm() }
@@ -218,10 +264,17 @@ end:
     :: atomic { beat_out && answered && served -> confirm() }
 #endif
     :: atomic { beat_out -> forget_beat() }
-    :: atomic { message -> message = false; purge_a(); applied = true; REACHED(HEARD); printf("I: hears of A\n") }
+    :: atomic { message -> message = false; purge_a(); applied = true; e_known = (e_known == BEFORE -> AFTER : e_known); REACHED(HEARD); printf("I: hears of A\n") }
     :: atomic { message -> message = false } /* lost, on a connection that lives */
     od
 }
+
+/* A cut-off is looked at before L1 is filled, and last (cutoff.h). Else the key itself has gone. */
+#ifdef EVERYONE
+#define A_MAY_BE_GOOD !purged
+#else
+#define A_MAY_BE_GOOD true
+#endif
 
 /* A miss: it is admitted, and fills, under the lease of the server that answers. */
 bool late; /* it began S or more after a revoke returned OK */
@@ -235,6 +288,7 @@ end:
     :: d_step { lease_of == at -> asked = at; ticket_void = false; late = revoked_age == S };
         atomic { ok = SERVES(asked) && a_at[asked]; printf("I: reads A at server %d: %d\n", asked, ok) };
         atomic {
+            ok = ok && A_MAY_BE_GOOD;
             if
             :: ok && lease_of == asked && lease_age < S ->
                 REACHED(ADMITTED_BY_L2);
@@ -303,11 +357,14 @@ end:
            a_at[X] = false;
            q_at[X] = false;
            q_at[Y] = true;
+           e_at[Y] = e_at[X];
+           e_at[X] = false;
            printf("Y is promoted\n");
            if
            :: counted -> /* it lacks the newest */
                REACHED(LOST);
                a_at[Y] = true;
+               e_at[Y] = false;
                counted = false;
                if
                :: !purged -> promised_again()
@@ -321,12 +378,13 @@ end:
     :: atomic { slot_at[X] == STABLE && slot_at[Y] == IMPORTING -> slot_at[X] = MIGRATING; printf("the slot is moved\n") }
     :: atomic { slot_at[X] == MIGRATING && a_at[X] -> a_at[X] = false; a_at[Y] = true; printf("A's key is moved\n") }
     :: atomic { slot_at[X] == MIGRATING && q_at[X] && !second -> q_at[X] = false; q_at[Y] = true; printf("the counter is moved\n") }
+    :: atomic { slot_at[X] == MIGRATING && e_at[X] -> e_at[X] = false; e_at[Y] = true; printf("the cut-off is moved\n") }
     /* Given up before anything was moved: into a slot that is MIGRATING Redis lets no key come back. */
-    :: atomic { slot_at[X] == MIGRATING && slot_at[Y] == IMPORTING && !a_at[Y] && !q_at[Y] ->
+    :: atomic { slot_at[X] == MIGRATING && slot_at[Y] == IMPORTING && !a_at[Y] && !q_at[Y] && !e_at[Y] ->
            slot_at[X] = STABLE;
            REACHED(GIVEN_UP)
        }
-    :: atomic { slot_at[X] == MIGRATING && slot_at[Y] == IMPORTING && !a_at[X] && !q_at[X] ->
+    :: atomic { slot_at[X] == MIGRATING && slot_at[Y] == IMPORTING && !a_at[X] && !q_at[X] && !e_at[X] ->
            slot_at[Y] = STABLE; /* first it; the source learns of that later */
            printf("the slot is Y's\n")
        }

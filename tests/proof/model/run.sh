@@ -42,8 +42,10 @@ proofs() {
     proof deposed-durable-of-four '-DDURABLE=2 -DOTHERS=2' LAPSED EMPTY LEASE_OF_X LEASE_OF_Y TWO_PRIMARIES REVOKED_AT_Y MOVED
     proof deposed-told '-DTOLD -DS=1' LAPSED EMPTY LEASE_OF_X LEASE_OF_Y MOVED ASSERTED
     # Of the third: a cluster.
-    proof moves '-DS=2' ADMITTED ADMITTED_BY_L2 LAPSED LEASE_OF_X LEASE_OF_Y LEASE_IN_A_MOVE LEASE_AFTER GAP HEARD TRYAGAIN ASK \
+    proof moves '-DS=2' ADMITTED ADMITTED_BY_L2 LAPSED LEASE_OF_X LEASE_OF_Y LEASE_AS_COUNTED LEASE_AFTER GAP HEARD TRYAGAIN ASK \
         MOVED REVOKED_AT_X REVOKED_AT_Y GIVEN_UP TOLD
+    proof moves-everyone '-DS=2 -DEVERYONE' ADMITTED ADMITTED_BY_L2 LAPSED LEASE_OF_X LEASE_OF_Y LEASE_IN_A_MOVE LEASE_AS_COUNTED \
+        LEASE_AFTER GAP LOG_TOO_SHORT HEARD TRYAGAIN ASK MOVED REVOKED_AT_X REVOKED_AT_Y GIVEN_UP TOLD
     proof moves-taken '-DS=2 -DTAKEN' ADMITTED ADMITTED_BY_L2 LAPSED LEASE_OF_X LEASE_OF_Y LEASE_AFTER GAP HEARD MOVED \
         REVOKED_AT_X REVOKED_AT_Y LOST TOLD
 }
@@ -90,6 +92,7 @@ moves-no-probe              C     -DNO_PROBE
 moves-ask-followed          C     -DASK_FOLLOWED
 moves-lease-of-another      C     -DLEASE_OF_ANOTHER
 moves-without-empty         C     -DWITHOUT_EMPTY
+moves-though-counted        C     -DTHOUGH_COUNTED -DEVERYONE
 moves-without-recents       C     -DWITHOUT_RECENTS -DTAKEN
 TEXT
 }
@@ -205,7 +208,7 @@ if [ -n "$show" ]; then
     keep=yes
     cd "$directory"
     spin $defines -k "${model##*/}.trail" "$model" >story 2>&1 || :
-    grep -E '^ +[a-z0-9]+: ' story
+    grep -E '^ +([A-Za-z0-9]+: |[a-z]+ is |[A-Z].* moved|the )' story
     echo "every step: cd $directory && spin $defines -k ${model##*/}.trail -p -g $model"
     exit 0
 fi

@@ -76,6 +76,40 @@ static void test_hits_go_on_and_misses_wait(void **state)
     assert_in_range(stats_of(r.hits).l1_misses, 0, MOVES); /* L1 forgets a partition that has arrived */
 }
 
+/* Only a lease of a beat that was sent while the slot moved is left after that time. */
+static void hits_go_on(latchkey *lk, const char *token, int staleness_ms)
+{
+    int64_t end_ms = check_now_ms() + 4 * staleness_ms;
+    wait_for(check_now_ms() > end_ms);
+    wait_for(try_validate(lk, token) == LATCHKEY_OK);
+}
+
+/* However long that takes: nothing can change in a slot that moves. The number of revocations has to be there still; there is
+ * one once a session of the partition has ended. */
+static void test_hits_go_on_for_long(void **state)
+{
+    (void)state;
+    enum { STALENESS_MS = 400 };
+    char token[LATCHKEY_TOKEN_SIZE], ended[LATCHKEY_TOKEN_SIZE], key[128], number[40];
+    latchkey *lk = cluster_open(nodes, "staleness_ms=400&deadline_ms=300");
+    make_session(lk, USER, ended);
+    wait_for(end_session(lk, ended) == LATCHKEY_OK);
+    make_session(lk, USER, token);
+    warm(lk, token);
+    journey j = journey_of(lk);
+    uint64_t empties = stats_of(lk).empties;
+    set_out(&j);
+    hits_go_on(lk, token, STALENESS_MS);
+    cluster_move_key(nodes, session_key(nodes->node[j.from], token, key), j.from, j.to);
+    hits_go_on(lk, token, STALENESS_MS);
+    assert_int_equal(stats_of(lk).empties, empties);
+    snprintf(number, sizeof number, "lk:{%u}:q", token_partition(token));
+    cluster_move_key(nodes, number, j.from, j.to);
+    wait_for(try_validate(lk, token) == LATCHKEY_AGAIN); /* it is not known any more what has happened */
+    arrive(&j);
+    wait_for(validate(lk, token) == LATCHKEY_OK);
+}
+
 /* By the links that live on: they do not connect anew. Nothing was lost, so no other instance is waited for (which would take
  * a quarter of staleness_ms). */
 static void test_a_moved_slot_is_served_at_once(void **state)
@@ -295,10 +329,10 @@ static void test_C_an_OK_is_for_good(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_NODES(test_hits_go_on_and_misses_wait), ON_NODES(test_a_moved_slot_is_served_at_once),
-        ON_NODES(test_submitted_misses_wait),      ON_NODES(test_BC_writes_wait_for_the_end),
-        ON_NODES(test_BC_a_move_is_given_up),      ON_NODES(test_BC_everyone_while_it_moves),
-        ON_NODES(test_C_an_OK_is_for_good),
+        ON_NODES(test_hits_go_on_and_misses_wait),     ON_NODES(test_hits_go_on_for_long),
+        ON_NODES(test_a_moved_slot_is_served_at_once), ON_NODES(test_submitted_misses_wait),
+        ON_NODES(test_BC_writes_wait_for_the_end),     ON_NODES(test_BC_a_move_is_given_up),
+        ON_NODES(test_BC_everyone_while_it_moves),     ON_NODES(test_C_an_OK_is_for_good),
     };
     return cmocka_run_group_tests(tests, start_nodes, end_nodes);
 }

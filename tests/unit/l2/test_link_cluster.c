@@ -148,6 +148,123 @@ static void what_was_missed_is_read(void **state)
     model_close(m);
 }
 
+/* The slot is being moved, and the number is still here: what a beat cannot read then has not changed. */
+static void a_cut_off_that_did_not_change(void **state)
+{
+    (void)state;
+    redis_model *m = opened_up();
+    model_revoke(m, 2, A);
+    model_beat(m);
+    model_revoke(m, 2, B); /* its message says all that the number counts */
+    model_run(m);
+    m->elsewhere[2] = "ASK 5 other:1";
+    m->only = "}:e";
+    for (int i = 0; i < 20; i++) {
+        model_beat(m);
+        leased_but(m, 4);
+    }
+    assert_string_equal(m->sign, m->elsewhere[2]); /* the map is looked at all the same */
+    /* An answer that is not the one of a node that still has the slot. */
+    static const char *const others[] = {"MOVED 5 other:1", "CLUSTERDOWN x"};
+    for (size_t i = 0; i < UNIT_COUNT(others); i++) {
+        m->elsewhere[2] = others[i];
+        model_beat(m);
+        leased_but(m, 2);
+    }
+    /* The number is elsewhere too. */
+    m->elsewhere[2] = "ASK 5 other:1";
+    m->only = NULL;
+    model_beat(m);
+    leased_but(m, 2);
+    model_close(m);
+}
+
+/* It may have: the message was lost. Each beat asks again. What is missing is read when the slot has stopped moving. */
+static void a_cut_off_that_may_have_changed(void **state)
+{
+    (void)state;
+    for (int trimmed = 0; trimmed < 2; trimmed++) {
+        redis_model *m = opened_up();
+        model_revoke(m, 2, A);
+        model_beat(m);
+        m->lose_messages = 1;
+        model_end_everyone(m, 2, 5000);
+        if (trimmed) model_trim(m, 2, 0);
+        m->elsewhere[2] = "ASK 5 other:1";
+        m->only = "}:e";
+        for (int i = 0; i < 5; i++) {
+            model_beat(m);
+            leased_but(m, 2);
+        }
+        /* Another partition's log does not reach back, and L1 is emptied of all: that says nothing of the cut-off. */
+        m->lose_messages = 1;
+        model_revoke(m, 1, B);
+        model_trim(m, 1, 0);
+        unsigned empties = m->empties;
+        for (int i = 0; i < 5; i++) {
+            model_beat(m);
+            leased_but(m, 2);
+        }
+        assert_true(m->empties > empties);
+        assert_int_equal(lk_cutoffs_judge(m->link.cutoffs, 2, 1), LATCHKEY_OK); /* it was not known */
+        m->elsewhere[2] = NULL;
+        model_beat(m); /* the server is told what the log did not have, so one more is sent */
+        model_beat(m);
+        leased_but(m, 4);
+        assert_int_equal(lk_cutoffs_judge(m->link.cutoffs, 2, 5000), LATCHKEY_NOT_FOUND);
+        model_close(m);
+    }
+}
+
+/* Of a partition that is met, it is not known before the first beat has read it, whatever messages say. */
+static void a_cut_off_that_was_never_read(void **state)
+{
+    (void)state;
+    redis_model *m = opened("");
+    m->elsewhere[2] = "ASK 5 other:1";
+    m->only = "}:e";
+    model_end_everyone(m, 2, 5000);
+    model_up(m);
+    leased_but(m, 2);
+    model_revoke(m, 2, A);
+    for (int i = 0; i < 3; i++) {
+        model_beat(m);
+        leased_but(m, 2);
+    }
+    /* A cut-off in doubt, or one that is older than the known one, is not known either. */
+    static const char *const others[] = {"no time", "4000"};
+    m->elsewhere[2] = NULL;
+    model_beat(m);
+    leased_but(m, 4);
+    for (size_t i = 0; i < UNIT_COUNT(others); i++) {
+        m->epoch[2] = others[i];
+        m->command = "EVAL"; /* so that the older one stays */
+        m->answer = ":0\r\n";
+        model_beat(m);
+        m->elsewhere[2] = "ASK 5 other:1";
+        model_beat(m);
+        leased_but(m, 2);
+        m->elsewhere[2] = NULL;
+        m->epoch[2] = "5000";
+        model_beat(m);
+        leased_but(m, 4);
+    }
+    /* Nor is what another server held. */
+    m->command = NULL;
+    m->run_id[0] = m->run_id[1] = "another";
+    m->epoch[2] = "6000";
+    m->elsewhere[2] = "ASK 5 other:1";
+    lk_link_lost(&m->link, model_ms(m), LATCHKEY_UNAVAILABLE, "cut");
+    model_connect(m);
+    for (int i = 0; i < 8; i++) {
+        model_run(m);
+        model_beat(m);
+        assert_false(leased(m, 2));
+    }
+    leased_but(m, 2);
+    model_close(m);
+}
+
 static void all_slots_are_elsewhere(void **state)
 {
     (void)state;
@@ -739,6 +856,9 @@ int main(void)
         cmocka_unit_test(one_slot_is_elsewhere),
         cmocka_unit_test(a_node_that_takes_no_writes),
         cmocka_unit_test(what_was_missed_is_read),
+        cmocka_unit_test(a_cut_off_that_did_not_change),
+        cmocka_unit_test(a_cut_off_that_may_have_changed),
+        cmocka_unit_test(a_cut_off_that_was_never_read),
         cmocka_unit_test(all_slots_are_elsewhere),
         cmocka_unit_test(the_nonce_cannot_be_published),
         cmocka_unit_test(a_subscription_is_ended_unasked),

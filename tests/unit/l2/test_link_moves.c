@@ -28,6 +28,7 @@ static struct world {
         int64_t at_ms;
     } open[OPEN_MAX]; /* revocations that L1 does not know of */
     size_t count;
+    int64_t ended_ms[PARTITIONS]; /* all of a partition were ended up to then; 0: never */
     void (*lease)(void *, lk_partitions, int64_t, uint64_t, int64_t);
     void (*empty)(void *, lk_partitions);
     void (*purge)(void *, const char *);
@@ -69,6 +70,9 @@ static void on_lease(void *context, lk_partitions of, int64_t sent_ms, uint64_t 
     for (size_t i = 0; i < of.count; i++) {
         unsigned p = of.at[i];
         assert_true(lk_partitions_have(w.m->link.partitions, p));
+        if (w.ended_ms[p] < sent_ms && lk_cutoffs_known(w.m->link.cutoffs, p) < w.ended_ms[p])
+            fail_msg("partition %u: the cut-off of %d ms is not known, and the beat is of %d ms", p, (int)w.ended_ms[p],
+                     (int)sent_ms);
         for (size_t k = 0; k < w.count; k++)
             if (w.open[k].partition == p && w.open[k].at_ms < sent_ms)
                 fail_msg("partition %u: %.20s of %d ms is not known, and the beat is of %d ms", p, w.open[k].selector,
@@ -77,16 +81,22 @@ static void on_lease(void *context, lk_partitions of, int64_t sent_ms, uint64_t 
     w.lease(context, of, sent_ms, incarnation, ahead_us);
 }
 
-static void revoke(void)
+/* `everyone`: all that were made up to now. */
+static void revoke(bool everyone)
 {
     unsigned p = below(PARTITIONS);
     if (w.place[p] == MOVING || w.count == OPEN_MAX) return;
     w.m->now_us += 1000;
-    snprintf(w.open[w.count].selector, sizeof w.open[w.count].selector, "%020u", ++w.made);
-    w.open[w.count].partition = p;
-    w.open[w.count++].at_ms = model_ms(w.m);
     if (w.place[p] == AWAY) w.m->lose_messages = 1;
-    model_revoke(w.m, p, w.open[w.count - 1].selector);
+    if (everyone) {
+        w.ended_ms[p] = model_ms(w.m);
+        model_end_everyone(w.m, p, w.ended_ms[p]);
+    } else {
+        snprintf(w.open[w.count].selector, sizeof w.open[w.count].selector, "%020u", ++w.made);
+        w.open[w.count].partition = p;
+        w.open[w.count++].at_ms = model_ms(w.m);
+        model_revoke(w.m, p, w.open[w.count - 1].selector);
+    }
     if (w.place[p] == AWAY) w.m->lose_messages = 0;
     w.m->now_us += 1000;
 }
@@ -94,14 +104,14 @@ static void revoke(void)
 static void move(void)
 {
     static const char *const moving[] = {"ASK 5 other:1", "TRYAGAIN x", "CLUSTERDOWN x"};
-    static const char *const only[] = {NULL, "}:e", "}:q", "}:r"};
+    static const char *const only[] = {NULL, "}:e", "}:e", "}:q", "}:r"};
     unsigned p = below(PARTITIONS);
     w.place[p] = (enum place)below(3);
     w.m->elsewhere[p] = w.place[p] == HERE ? NULL : w.place[p] == AWAY ? "MOVED 5 other:1" : moving[below(3)];
     w.m->only = NULL;
     for (unsigned other = 0; other < PARTITIONS; other++)
         if (w.place[other] == AWAY) return; /* such a slot has no keys here at all */
-    w.m->only = only[below(4)];
+    w.m->only = only[below(5)];
 }
 
 static void reconnect(bool another)
@@ -185,11 +195,13 @@ static void one_world(uint64_t seed)
             break;
         case 6: model_tick(w.m, below(50)); break;
         case 7:
-            if (below(8) == 0) model_end_everyone(w.m, below(PARTITIONS), model_ms(w.m));
+            if (below(8) == 0) revoke(true);
             break;
         case 8:
+            if (below(8) == 0) model_trim(w.m, below(PARTITIONS), 0);
+            break;
         case 9:
-        case 10: revoke(); break;
+        case 10: revoke(false); break;
         case 11:
         case 12: deliver(); break;
         default: beat();
