@@ -965,7 +965,8 @@ LATCHKEY_API int latchkey_check_keys(const latchkey_entry *entry, const latchkey
 /* Fills L1 with the `count` most recently active sessions, most recent first. It reads Redis in pipelined batches.
  * *loaded (may be NULL) is how many are now in L1 because of it, also when the status is not OK.
  * Returns  OK; UNAVAILABLE (what was loaded stays); BAD_ARGUMENT; NO_MEMORY; FORKED.
- * Blocks   while it runs, for at most deadline_ms for each batch of 128. It gives up at the third batch that is not answered in time.
+ * Blocks   while it runs, for at most deadline_ms for each step: a page of eight partitions' order of activity, or 128 sessions.
+ *          It gives up at the third step that is not answered in time.
  *          Guarantees D, E, G, H. */
 LATCHKEY_API int latchkey_prewarm(latchkey *lk, size_t count, size_t *loaded);
 

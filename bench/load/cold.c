@@ -30,6 +30,7 @@ static void variant(bench_json *json, const settings *s, const stage *st, const 
     series_until(at, s->cold_s);
     drive_phase(d, -1);
     uint64_t loaded = drive_loaded(d);
+    if (loaded < prewarm * INSTANCES / 2) bench_die("prewarming loaded less than half of what it was asked for");
     account *a = drive_end(d);
     bench_json_object(json, key);
     bench_json_number(json, "prewarm", (double)prewarm);

@@ -5,12 +5,15 @@
  *
  *     article   Zipf over all sessions; many of them are asked for less than once per l1_ttl_ms, and are misses
  *     in_use    a tenth of them, uniformly: each is asked for some 15 times per l1_ttl_ms
+ *     still     the same, with nothing to read again and nothing to touch: what a hit takes on this machine
  */
 #include "parts.h"
 
 #include "session/handle.h"
 
 #include <stdlib.h>
+
+enum { STILL_MS = 3600 * 1000 }; /* longer than any measurement */
 
 static void variant(bench_json *json, const settings *s, const bench_server *server, world *w,
                     const article_options *options, const char *key, bool refreshed)
@@ -42,21 +45,22 @@ static void load(bench_json *json, const settings *s, const bench_server *server
     bench_json_number(json, "sessions", (double)w->count);
     bench_json_number(json, "skew", options->skew);
     variant(json, s, server, w, options, "refreshed", true);
-    variant(json, s, server, w, options, "plain", false);
+    if (options->idle_ms < STILL_MS) variant(json, s, server, w, options, "plain", false);
     bench_json_end(json, '}');
 }
 
-static void in_use(bench_json *json, const settings *s, const stage *st)
+static void few_in_use(bench_json *json, const settings *s, const stage *st, const char *key, bool still)
 {
     char text[64];
     article_options options = st->options;
     options.sessions = s->sessions / 10;
     options.skew = 0;
+    if (still) options.l1_ttl_ms = options.idle_ms = STILL_MS;
     snprintf(text, sizeof text, "l1_capacity=0&idle_ms=%.0f", options.idle_ms);
     latchkey *lk = open_at(bench_server_url(st->server), text);
     world *few = world_make(&options, lk, st->server);
     latchkey_close(lk);
-    load(json, s, st->server, few, &options, "in_use");
+    load(json, s, st->server, few, &options, key);
     world_free(few);
 }
 
@@ -66,6 +70,7 @@ void steady_run(bench_json *json, const settings *s, stage *st)
     probe_yardsticks(json, st->server, &st->options);
     bench_json_end(json, '}');
     bench_json_number(json, "l1_ttl_ms", st->options.l1_ttl_ms);
-    in_use(json, s, st);
+    few_in_use(json, s, st, "still", true);
+    few_in_use(json, s, st, "in_use", false);
     load(json, s, st->server, st->world, &st->options, "article");
 }

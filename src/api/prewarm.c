@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BATCH = 128, TRIES = 3, PAGE_LEAST = 16, PAGE_MOST = 2048, PARTITIONS_AT_ONCE = 64 };
+enum { BATCH = 128, TRIES = 3, PAGE_LEAST = 16, PAGE_MOST = 2048, PARTITIONS_AT_ONCE = 8 };
 
 typedef struct candidate {
     int64_t active_ms;
@@ -37,6 +37,7 @@ typedef struct prewarming {
     shelf *shelves;
     candidate *found;
     size_t used, size;
+    int tries;
 } prewarming;
 
 static int newest_first(const void *a, const void *b)
@@ -115,6 +116,13 @@ static int64_t threshold(prewarming *w)
     return w->found[w->count - 1].active_ms;
 }
 
+/* Many instances may prewarm at once while Redis is busy: what comes too late is asked for again, TRIES - 1 times in all.
+ * What was read until then stays. */
+static int again(prewarming *w, int status)
+{
+    return status == LATCHKEY_UNAVAILABLE && --w->tries ? (int)LATCHKEY_OK : status;
+}
+
 static int find_members(prewarming *w)
 {
     for (;;) {
@@ -123,16 +131,16 @@ static int find_members(prewarming *w)
         bool any = false;
         int64_t below = threshold(w);
         int status = LATCHKEY_OK;
-        for (unsigned p = 0; p < (unsigned)w->lk->config.partitions; p++) {
+        for (unsigned p = 0; p < (unsigned)w->lk->config.partitions && !status; p++) {
             const shelf *s = &w->shelves[p];
             if (s->exhausted || (s->read && s->oldest_ms <= below)) continue;
             needed[count++] = p;
             any = true;
             if (count < PARTITIONS_AT_ONCE) continue;
-            if ((status = read_pages(w, needed, count))) return status;
+            status = again(w, read_pages(w, needed, count));
             count = 0;
         }
-        if (count) status = read_pages(w, needed, count);
+        if (!status && count) status = again(w, read_pages(w, needed, count));
         if (status || !any) return status;
     }
 }
@@ -196,13 +204,12 @@ static int fill_all(prewarming *w, size_t *loaded)
     if (!b) return LATCHKEY_NO_MEMORY;
     size_t count = w->used < w->count ? w->used : w->count;
     int status = LATCHKEY_OK;
-    /* Many instances may prewarm at once while Redis is busy: one batch that comes too late does not end it. */
-    for (size_t i = 0, tries = TRIES; i < count && !status;) {
+    for (size_t i = 0; i < count && !status;) {
         size_t some = count - i < BATCH ? count - i : BATCH;
-        status =
-            lk_visit_draining(w->lk) ? (int)LATCHKEY_UNAVAILABLE : fill_batch(w->lk, b, w->found + i, some, loaded);
-        if (status == LATCHKEY_UNAVAILABLE && --tries) status = LATCHKEY_OK;
-        else i += some;
+        int filled = LATCHKEY_UNAVAILABLE;
+        if (!lk_visit_draining(w->lk)) filled = fill_batch(w->lk, b, w->found + i, some, loaded);
+        status = again(w, filled);
+        if (!filled) i += some;
     }
     free(b);
     return status;
@@ -220,7 +227,7 @@ int latchkey_prewarm(latchkey *lk, size_t count, size_t *loaded)
     if (count > (size_t)lk->config.l1_capacity) count = (size_t)lk->config.l1_capacity;
     if (!count) return LATCHKEY_OK;
     size_t page = count / (size_t)lk->config.partitions + PAGE_LEAST;
-    prewarming w = {.lk = lk, .count = count, .page = page < PAGE_MOST ? page : PAGE_MOST};
+    prewarming w = {.lk = lk, .count = count, .page = page < PAGE_MOST ? page : PAGE_MOST, .tries = TRIES};
     w.shelves = calloc((size_t)lk->config.partitions, sizeof *w.shelves);
     status = w.shelves ? find_members(&w) : LATCHKEY_NO_MEMORY;
     if (!status && w.used) {

@@ -29,11 +29,7 @@ int lk_hit_judge(latchkey *lk, const char *token, lk_l1_found *found, int64_t le
         lk_count(&lk->counters, LK_LAPSES, 1);
         return LATCHKEY_AGAIN;
     }
-    if (found->first_use) {
-        lk_token parsed;
-        if (lk_parse(lk, token, LATCHKEY_TOKEN_LENGTH, &parsed)) lk_session_touch_name(lk, parsed.partition, token);
-        lk_wipe(&parsed, sizeof parsed);
-    }
+    if (found->first_use) lk_session_touch_name(lk, token);
     if (due && now >= times.due_ms) lk_session_refresh(lk, token, now);
     lk_count(&lk->counters, LK_L1_HITS, 1);
     return LATCHKEY_OK;

@@ -29,13 +29,10 @@ int64_t lk_session_patience(const latchkey *lk)
 
 void lk_session_refresh(latchkey *lk, const char *token, int64_t now_ms)
 {
-    lk_token parsed;
     int64_t patience_ms = lk_session_patience(lk);
     if (!lk_refresh_gate_dedup(lk->book->refresh_gate, token, now_ms, 2 * patience_ms)) return;
     lk_l1_owe(lk->l1, token, now_ms);
-    if (lk_parse(lk, token, LATCHKEY_TOKEN_LENGTH, &parsed))
-        lk_node_refresh(lk_l2_owner(&lk->l2, parsed.partition), parsed.text, now_ms, patience_ms);
-    lk_wipe(&parsed, sizeof parsed);
+    lk_node_refresh(lk_l2_owner(&lk->l2, lk_token_partition(token)), token, now_ms, patience_ms);
 }
 
 /* A touch is enough: the entry is there, and its own end is not near. */

@@ -5,7 +5,7 @@
 #include "redis/resp.h"
 #include "session/handle.h"
 
-/* A hit of an entry about which something is to be asked: asks the link, unless it was asked recently. */
+/* After a hit of an entry about which something is to be asked: asks the link, unless it was asked recently. */
 void lk_session_refresh(latchkey *lk, const char *token, int64_t now_ms);
 
 /* How long that may wait. After twice that it may be asked for again, whatever became of it. */

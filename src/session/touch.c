@@ -35,12 +35,12 @@ void lk_session_touch(latchkey *lk, unsigned partition, const lk_record *record)
     lk_node_touch(lk_l2_owner(&lk->l2, partition), &touch);
 }
 
-void lk_session_touch_name(latchkey *lk, unsigned partition, const char *selector)
+void lk_session_touch_name(latchkey *lk, const char *selector)
 {
-    lk_touch touch = {.partition = partition};
+    lk_touch touch = {.partition = lk_token_partition(selector)};
     memcpy(touch.selector, selector, sizeof touch.selector);
     lk_l1_owe(lk->l1, selector, lk_coarse_ms());
-    lk_node_touch(lk_l2_owner(&lk->l2, partition), &touch);
+    lk_node_touch(lk_l2_owner(&lk->l2, touch.partition), &touch);
 }
 
 bool lk_touch_owed(latchkey *lk, size_t *at, int64_t age_ms, lk_job *job)

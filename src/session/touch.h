@@ -10,7 +10,7 @@
 void lk_session_touch(latchkey *lk, unsigned partition, const lk_record *record);
 
 /* The same if the record is not at hand. */
-void lk_session_touch_name(latchkey *lk, unsigned partition, const char *selector);
+void lk_session_touch_name(latchkey *lk, const char *selector);
 
 /* What the link must know for it. */
 lk_touch lk_touch_of(latchkey *lk, unsigned partition, const char *selector, const latchkey_entry *entry,

@@ -293,6 +293,36 @@ static void test_prewarm_loads_thousands_in_batches(void **state)
     assert_int_equal(stats.l1_hits, SESSIONS);
 }
 
+typedef struct prewarming {
+    latchkey *lk;
+    int status;
+    size_t loaded;
+} prewarming;
+
+static void prewarm_it(crew_member *m)
+{
+    prewarming *p = m->shared;
+    p->status = latchkey_prewarm(p->lk, 100, &p->loaded);
+}
+
+/* As when many instances start at once: what does not come in time is asked for again. */
+static void test_prewarm_goes_on_after_a_late_answer(void **state)
+{
+    (void)state;
+    const char *options = "partitions=8&prefix=late&deadline_ms=1500&staleness_ms=60000";
+    latchkey *maker = handle_open(server, options);
+    prewarming p = {.lk = handle_open(server, options)};
+    char token[LATCHKEY_TOKEN_SIZE];
+    for (int i = 0; i < 20; i++) make_session(maker, 1 + (uint64_t)i, token);
+    redis_freeze(server);
+    crew *one = crew_start(1, prewarm_it, &p);
+    wait_for(stats_of(p.lk).l2_errors > 0);
+    redis_thaw(server);
+    crew_join(one);
+    assert_status(p.lk, LATCHKEY_OK, p.status);
+    assert_int_equal(p.loaded, 20);
+}
+
 static void test_prewarm_of_nothing(void **state)
 {
     (void)state;
@@ -363,6 +393,7 @@ int main(void)
         TEST(test_generation_that_moved_refuses),
         TEST(test_prewarm_takes_the_most_recent_first),
         TEST(test_prewarm_loads_thousands_in_batches),
+        TEST(test_prewarm_goes_on_after_a_late_answer),
         TEST(test_prewarm_of_nothing),
         TEST(test_prewarm_passes_over_what_is_no_session),
         TEST(test_E_prewarmed_entry_needs_the_whole_token),
