@@ -182,7 +182,7 @@ static bool is_of_another_type(const lk_reply *reply)
 static bool is_as_counted(const lk_link_part *part, const lk_reply *reply)
 {
     bool asks = reply->type == LK_REPLY_ERROR && strncmp(reply->text, "ASK ", 4) == 0;
-    return asks && part->sequence.counted && part->sequence.counted < part->cutoff_below;
+    return asks && part->sequence.counted < part->cutoff_below;
 }
 
 void lk_link_take_beat_part(lk_link *link, const lk_reply *reply, int64_t now_ms)

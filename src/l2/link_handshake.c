@@ -76,15 +76,26 @@ void lk_link_may_record(lk_link *link, int64_t now_ms)
     if (!send_number(link, true)) lk_link_no_memory(link, now_ms);
 }
 
+/* The counter of a partition in which nothing was ended yet: so that the node has an answer of its own for it while the
+ * slot moves (link_cluster.c). */
+static bool send_counter(lk_link *link, unsigned p)
+{
+    char key[LK_KEY_SIZE];
+    lk_key_partition(key, link->config->prefix, p, "q");
+    const lk_span start[4] = {lk_word("SET"), lk_word(key), lk_word("0"), lk_word("NX")};
+    return lk_conn_send(&link->conn[LK_LINK_COMMANDS], TAG_INDEXED, start, 4);
+}
+
 /* Not more at a time than there is room for beside the rest. */
 void lk_link_record(lk_link *link, int64_t now_ms)
 {
     bool sent = true;
     while (sent && link->recorded < link->partitions.count &&
            lk_conn_room(&link->conn[LK_LINK_COMMANDS]) > LK_CONN_WAITING_MAX / 2) {
+        unsigned p = link->partitions.at[link->recorded++];
         char key[LK_KEY_SIZE];
-        lk_key_partition(key, link->config->prefix, link->partitions.at[link->recorded++], "m");
-        sent = send_record(link, TAG_INDEXED, key);
+        lk_key_partition(key, link->config->prefix, p, "m");
+        sent = send_record(link, TAG_INDEXED, key) && send_counter(link, p);
     }
     /* What comes later comes with its record. */
     if (link->recorded >= link->partitions.count) link->recorded = SIZE_MAX;
