@@ -152,5 +152,9 @@ void doctor_unrecord(doctor *d)
         lk_reply *reply = QUERY(node, "HLEN", key);
         if (reply && reply->integer == 1) lk_reply_free(QUERY(node, "DEL", key));
         lk_reply_free(reply);
+        lk_key_partition(key, d->app->config.prefix, p, "q");
+        reply = QUERY(node, "GET", key);
+        if (reply && lk_reply_is(reply, "0")) lk_reply_free(QUERY(node, "DEL", key));
+        lk_reply_free(reply);
     }
 }
