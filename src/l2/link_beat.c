@@ -14,6 +14,7 @@
  * the beat was sent, and only when every answer came, the nonce was received, and no gap is open. One beat at a time. */
 #include "l2/link_parts.h"
 
+#include "base/backoff.h"
 #include "redis/info.h"
 #include "redis/keys.h"
 
@@ -123,18 +124,40 @@ static bool vouched(const lk_link *link)
     return !link->host.vouched || link->host.vouched(link->host.context, link->beat.sent_ms, NULL, 0);
 }
 
+/* A server that is met in place of another may lack revocations. Every instance that knows of them tells the server as
+ * soon as it has met it. No answer of the server is used before they have had the time for that. */
+static bool comes_early(const lk_link *link, unsigned p) { return link->beat.sent_ms < link->part[p].serve_ms; }
+
+/* In a cluster: partitions that came to this node, and that it does not serve yet. Calls wait for that, whatever the lease
+ * before says. A node may not know yet that a slot is its own, or may still have to be told. The next beats come soon, then
+ * ever later: the slot may go on moving for long. */
+static void hurry(lk_link *link, int64_t now_ms)
+{
+    bool unserved = false;
+    for (size_t i = 0; link->fresh && i < link->partitions.count; i++) {
+        unsigned p = link->partitions.at[i];
+        unserved |= link->part[p].fresh && !comes_early(link, p);
+    }
+    if (!unserved) return;
+    int64_t most_ms = link->config->staleness_ms / 2; /* in the end the regular beat comes first */
+    int64_t wait_ms = lk_backoff_ms(link->vain++, LK_LINK_HURRY_MS, most_ms, lk_link_random(link));
+    link->next_beat_ms = lk_earlier(link->next_beat_ms, now_ms + wait_ms);
+}
+
 /* The beat gives no lease, or no more than it gave. What was unsure in it is asked again by the next one. */
-static void end_beat(lk_link *link)
+static void end_beat(lk_link *link, int64_t now_ms)
 {
     link->beat.out = false;
-    for (size_t i = 0; link->config->cluster && i < link->partitions.count; i++)
-        link->part[link->partitions.at[i]].unsure = false;
+    if (!link->config->cluster) return;
+    for (size_t i = 0; i < link->partitions.count; i++) link->part[link->partitions.at[i]].unsure = false;
+    hurry(link, now_ms);
 }
 
 /* The beat came back, but it gives no lease. This is no reason to connect anew: the next beat tries again. */
 static void withhold(lk_link *link, int64_t now_ms, const char *why)
 {
-    end_beat(link);
+    end_beat(link, now_ms);
+    if (link->beat.wanted) lk_link_beat_now(link, now_ms);
     link->host.withheld(link->host.context, why);
     lk_link_log_withheld(&link->link_log, now_ms, link->config->staleness_ms, why);
 }
@@ -149,10 +172,6 @@ bool lk_link_await_vouch(lk_link *link, int64_t now_ms)
     withhold(link, now_ms, why);
     return true;
 }
-
-/* A server that is met in place of another may lack revocations. Every instance that knows of them tells the server as
- * soon as it has met it. No answer of the server is used before they have had the time for that. */
-static bool comes_early(const lk_link *link, unsigned p) { return link->beat.sent_ms < link->part[p].serve_ms; }
 
 bool lk_link_counts(const lk_link *link, unsigned p)
 {
@@ -182,7 +201,7 @@ static bool is_for_nothing(lk_link *link, int64_t now_ms)
         return true;
     }
     if (lk_link_those(link, lk_link_counts).count) return false;
-    if (await_early(link)) end_beat(link);
+    if (await_early(link)) end_beat(link, now_ms);
     else withhold(link, now_ms, "the slots of all partitions are elsewhere, or move: no lease");
     return true;
 }
@@ -197,7 +216,7 @@ static void settle_fresh(lk_link *link)
     link->fresh -= fresh.count;
 }
 
-static void confirm(lk_link *link)
+static void confirm(lk_link *link, int64_t now_ms)
 {
     int64_t sent_ms = link->beat.sent_ms;
     await_early(link);
@@ -205,7 +224,7 @@ static void confirm(lk_link *link)
     lk_partitions counted = lk_link_those(link, lk_link_counts);
     for (size_t i = 0; i < counted.count; i++)
         atomic_store_explicit(&link->past->of[counted.at[i]].confirmed_ms, sent_ms, memory_order_relaxed);
-    end_beat(link);
+    end_beat(link, now_ms);
     /* Last: a thread that reads this lease sees an L1 to which everything was applied. */
     link->host.lease(link->host.context, counted, sent_ms, link->handshake[0].incarnation, link->server_ahead_us);
 }
@@ -228,7 +247,7 @@ void lk_link_complete_beat(lk_link *link, int64_t now_ms)
     link->failures = 0;
     lk_count(link->counters, LK_BEATS, 1);
     int64_t sent_ms = link->beat.sent_ms;
-    confirm(link);
+    confirm(link, now_ms);
     if (link->config->cluster) lk_link_record(link, now_ms);
     lk_consistency_leased(&link->consistency, sent_ms + link->config->staleness_ms);
     /* Of several links, one tells what is counted for all of them. */
@@ -357,6 +376,7 @@ void lk_link_beat_now(lk_link *link, int64_t now_ms)
 {
     /* Not sooner than this, however many callers ask: a beat that was just answered would have served them. */
     int64_t soonest_ms = lk_later(now_ms, link->beat.sent_ms + LK_LINK_BEAT_APART_MS);
+    link->beat.wanted = true; /* one that is out may give no lease */
     if (link->state == LK_LINK_UP && !link->beat.out && link->next_beat_ms > soonest_ms)
         link->next_beat_ms = soonest_ms;
 }

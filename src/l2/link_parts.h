@@ -31,6 +31,7 @@ enum lk_link_tag {
 #define LK_LINK_TIME_MAX_US INT64_C(100000000000000000) /* the year 5138: a clock that shows a later time is not set */
 
 enum { LK_LINK_QUIET_BEATS = 20 };  /* without a use in between, until an instance counts as idle */
+enum { LK_LINK_HURRY_MS = 20 };     /* from a beat that left a partition unserved to the next one */
 enum { LK_LINK_BEAT_APART_MS = 5 }; /* the shortest time between two beats, however many callers ask for one */
 
 /* link_state.c */

@@ -129,6 +129,7 @@ typedef struct lk_link_part {
 typedef struct lk_beat {
     bool out, received; /* the beat was sent; its nonce came back through the subscription */
     bool idle;          /* nothing was asked of this instance for a while */
+    bool wanted;        /* a caller wanted one while it was out */
     bool moves;         /* it moves the count of lk_link_send_witness, and does not only read it */
     unsigned answers;   /* how many are still to come on the command connection */
     /* in a cluster: how many partitions' numbers were asked for, and how many answers to that are still to come; a number
@@ -196,6 +197,7 @@ typedef struct lk_link {
     lk_beat beat;
     uint64_t used;                           /* how much callers had asked of this instance by the last beat, */
     unsigned quiet;                          /* and for how many beats they have asked for nothing */
+    unsigned vain;                           /* so many beats in a row left a partition unserved (link_beat.c) */
     int64_t confirmed_ms;                    /* when the last good beat was sent; 0: there was none */
     bool scripts_alone;                      /* this server does not know GT (Redis before 7.0): a script touches */
     int64_t prolonged_ms[LK_LINK_PROLONGED]; /* link_jobs.c: until when the index of partition % that certainly lives */

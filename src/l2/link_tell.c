@@ -215,6 +215,7 @@ static void meet(lk_link *link, lk_partitions of, bool unheard)
     }
     link->unheard = unheard || (link->unheard && of.count < link->partitions.count);
     link->meetings++;
+    link->vain = 0;
     link->host.met(link->host.context, incarnation, of);
 }
 

@@ -140,6 +140,64 @@ static void test_a_moved_slot_is_served_at_once(void **state)
     assert_status(lk, LATCHKEY_NOT_FOUND, validate(lk, token));
 }
 
+/* -------------------------------------------------------------------------------------------------- load -- */
+
+enum { USERS = 40, WORKERS = 4, TOGETHER = 5 };
+
+typedef struct traffic {
+    latchkey *reader, *writer;
+    char tokens[USERS][LATCHKEY_TOKEN_SIZE];
+} traffic;
+
+static void work_on(crew_member *m)
+{
+    traffic *l = m->shared;
+    char token[LATCHKEY_TOKEN_SIZE];
+    for (size_t i = m->index; !crew_stopped(m); i++) {
+        if (m->index < 2) validate(l->reader, l->tokens[i % USERS]);
+        else if (m->index == 2) touch(l->reader, l->tokens[i % USERS]);
+        else if (!create_with(l->writer, USER + i % USERS, 0, token)) end_session(l->writer, token);
+    }
+}
+
+/* All to one node at a time: its epoch is the greatest then. */
+static void move_some(latchkey *lk, int to, uint64_t first)
+{
+    journey all[TOGETHER];
+    for (int i = 0; i < TOGETHER; i++) {
+        all[i] = (journey){.slot = cluster_slot(nodes, partition_of_user(lk, first + (uint64_t)i)), .to = to};
+        all[i].from = cluster_owner(nodes, all[i].slot);
+        for (int k = 0; k < i; k++)
+            if (all[k].slot == all[i].slot) all[i].from = to;
+        if (all[i].from != to) set_out(&all[i]);
+    }
+    for (int i = 0; i < TOGETHER; i++)
+        if (all[i].from != to) arrive(&all[i]);
+}
+
+/* Regular beats are 15 s apart, and a call does not wait for so long. */
+static void test_moved_slots_are_served_under_load(void **state)
+{
+    (void)state;
+    static const char options[] = "staleness_ms=60000&deadline_ms=10000&l1_capacity=0";
+    enum { ROUNDS = 6 };
+    static traffic l;
+    char token[LATCHKEY_TOKEN_SIZE];
+    l = (traffic){.reader = cluster_open(nodes, options), .writer = cluster_open(nodes, options)};
+    for (int i = 0; i < USERS; i++) make_session(l.reader, USER + (uint64_t)i, l.tokens[i]);
+    crew *c = crew_start(WORKERS, work_on, &l);
+    for (int i = 0; i < ROUNDS; i++) {
+        uint64_t first = USER + (uint64_t)(i * TOGETHER);
+        move_some(l.reader, i % NODES, first);
+        for (uint64_t user = first; user < first + TOGETHER; user++) {
+            assert_status(l.writer, LATCHKEY_OK, create_with(l.writer, user, 0, token));
+            assert_status(l.reader, LATCHKEY_OK, validate(l.reader, l.tokens[user - USER]));
+        }
+    }
+    crew_stop(c);
+    crew_join(c);
+}
+
 /* The questions of other partitions are answered meanwhile. */
 static void test_submitted_misses_wait(void **state)
 {
@@ -327,10 +385,15 @@ static void test_C_an_OK_is_for_good(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_NODES(test_hits_go_on_and_misses_wait),     ON_NODES(test_hits_go_on_for_long),
-        ON_NODES(test_a_moved_slot_is_served_at_once), ON_NODES(test_submitted_misses_wait),
-        ON_NODES(test_BC_writes_wait_for_the_end),     ON_NODES(test_BC_a_move_is_given_up),
-        ON_NODES(test_BC_everyone_while_it_moves),     ON_NODES(test_C_an_OK_is_for_good),
+        ON_NODES(test_hits_go_on_and_misses_wait),
+        ON_NODES(test_hits_go_on_for_long),
+        ON_NODES(test_a_moved_slot_is_served_at_once),
+        ON_NODES(test_moved_slots_are_served_under_load),
+        ON_NODES(test_submitted_misses_wait),
+        ON_NODES(test_BC_writes_wait_for_the_end),
+        ON_NODES(test_BC_a_move_is_given_up),
+        ON_NODES(test_BC_everyone_while_it_moves),
+        ON_NODES(test_C_an_OK_is_for_good),
     };
     return cmocka_run_group_tests(tests, start_nodes, end_nodes);
 }

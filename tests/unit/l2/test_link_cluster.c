@@ -495,6 +495,71 @@ static void partitions_come_to_a_link_that_lives(void **state)
 }
 
 /* The others go on. The instance's own channel is in another slot from then on, and no beat is sent before that is heard. */
+/* It has no server before the new node has answered for it. So the node is asked again soon, and not only by the next regular
+ * beat; but ever more rarely, where the slot goes on moving. */
+static void a_partition_that_came_is_not_here_yet(void **state)
+{
+    (void)state;
+    static const char *const answers[] = {"MOVED 5 other:1", "TRYAGAIN the slot of lk:{3}: is moving"};
+    static const char *const only[] = {NULL, B}; /* what is told of it; B: the script names it */
+    for (size_t i = 0; i < UNIT_COUNT(answers); i++) {
+        redis_model *m = opened_up();
+        change(m, all, 3, all, 3);
+        model_run(m);
+        model_beat(m);
+        lk_recent_made(m->link.recent, 3, B, model_ms(m));
+        m->link.past->of[3].whole = incarnation(m);
+        m->elsewhere[3] = answers[i];
+        m->only = only[i];
+        int64_t came_ms = model_ms(m), regular_ms = m->config.staleness_ms / 4;
+        change(m, all, 3, all, 4);
+        model_run(m);
+        model_beat(m);
+        assert_true(m->leased_ms[2] > came_ms);
+        assert_true(m->leased_ms[3] < came_ms);
+        assert_in_range(model_beat_due(m), 5, regular_ms / 4);
+        model_beat(m);
+        m->elsewhere[3] = NULL;
+        for (int k = 0; k < 3 && m->leased_ms[3] < came_ms; k++) model_beat(m);
+        assert_in_range(m->leased_ms[3], came_ms + 1, came_ms + regular_ms - 1);
+        assert_int_equal(model_beat_due(m), regular_ms);
+        /* Without end. */
+        change(m, all, 3, all, 3);
+        model_run(m);
+        model_beat(m);
+        m->elsewhere[3] = answers[i];
+        came_ms = model_ms(m);
+        change(m, all, 3, all, 4);
+        model_run(m);
+        int beats = 0;
+        for (; model_ms(m) < came_ms + 20 * regular_ms; beats++) model_beat(m);
+        assert_in_range(beats, 20, 30 * (i + 1)); /* the second kind is told in vain before each */
+        model_close(m);
+    }
+}
+
+/* A caller that waits for a beat does not ask again before there is news. */
+static void a_beat_is_wanted_while_one_is_out(void **state)
+{
+    (void)state;
+    redis_model *m = opened_up();
+    for (int wanted = 0; wanted < 2; wanted++) {
+        model_tick(m, model_beat_due(m));
+        assert_true(m->link.beat.out);
+        m->elsewhere[0] = "MOVED 5 other:1"; /* its own channel's slot: no partition gets a lease */
+        if (wanted) lk_link_beat_now(&m->link, model_ms(m));
+        model_run(m);
+        assert_false(m->link.beat.out);
+        for (unsigned p = 0; p < 4; p++) assert_false(leased(m, p));
+        if (wanted) assert_in_range(model_beat_due(m), 0, 5);
+        else assert_int_equal(model_beat_due(m), 500);
+        m->elsewhere[0] = NULL;
+        model_beat(m);
+        leased_but(m, 4);
+    }
+    model_close(m);
+}
+
 static void partitions_leave_a_link_that_lives(void **state)
 {
     (void)state;
@@ -868,6 +933,8 @@ int main(void)
         cmocka_unit_test(partitions_come),
         cmocka_unit_test(partitions_go_and_come_back),
         cmocka_unit_test(partitions_come_to_a_link_that_lives),
+        cmocka_unit_test(a_partition_that_came_is_not_here_yet),
+        cmocka_unit_test(a_beat_is_wanted_while_one_is_out),
         cmocka_unit_test(partitions_leave_a_link_that_lives),
         cmocka_unit_test(its_own_channel_leaves),
         cmocka_unit_test(a_replay_of_a_partition_that_left),
