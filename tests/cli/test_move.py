@@ -28,16 +28,28 @@ DEBUG = '--enable-debug-command', 'yes'
 
 
 def everything(*servers):
-    """Each key, with a digest of its value and its expiry; without what living instances move by themselves."""
+    """Each key, with a digest of its value and its expiry; without what living instances move by themselves, and without those
+    that hold the number of partitions."""
     held = {}
     for redis in servers:
-        keys = [key for key in redis.cli('KEYS', 'lk:*').split('\n') if key and key != 'lk:{0}:m' and not key.endswith(':w')]
+        keys = [key for key in redis.cli('KEYS', 'lk:*').split('\n') if key and not key.endswith((':m', ':w'))]
         for some in (keys[i:i + 1000] for i in range(0, len(keys), 1000)):
             values = redis.cli('DEBUG', 'DIGEST-VALUE', *some).split('\n')
             ends = redis.cli_many([f'PEXPIRETIME {key}' for key in some])
             for key, value, end in zip(some, values, ends, strict=True):
                 assert key not in held, key
                 held[key] = value, end
+    return held
+
+
+def marks(*servers):
+    """Of each partition, what its key holds beside the number of partitions, and that number."""
+    held = {}
+    for redis in servers:
+        for key in redis.cli('KEYS', 'lk:{*}:m').split():
+            words = redis.cli('HGETALL', key).split('\n')
+            fields = dict(zip(words[::2], words[1::2], strict=True))
+            held[key] = fields.pop('partitions', None), fields
     return held
 
 
@@ -107,13 +119,15 @@ class Move(kit.Case):
                 for token in tokens[60:90]:
                     self.assertEqual(OK, app.order('revoke', token)[0])
                 self.assertEqual(OK, app.order('end', 11)[0])
-            held, mark = everything(one), one.cli('HGETALL', 'lk:{0}:m')
+            held, before = everything(one), marks(one)
             said = self.move(url_of(one), url_of_cluster(cluster)).value
             self.assertEqual((3, 64), (said['nodes'], said['partitions']))
             moved = everything(*cluster.nodes)
             self.assertEqual(sorted(held), sorted(moved))
             self.assertEqual({}, {key: (held[key], moved[key]) for key in held if held[key] != moved[key]})
-            self.assertIn(mark, [node.cli('HGETALL', 'lk:{0}:m', check=False) for node in cluster.nodes])
+            # Before any instance has connected, every partition says how many there are. Nothing else is different.
+            after = marks(*cluster.nodes)
+            self.assertEqual({f'lk:{{{p}}}:m': ('64', before.get(f'lk:{{{p}}}:m', (None, {}))[1]) for p in range(64)}, after)
             self.assertTrue(all('lk:{' in node.cli('KEYS', 'lk:*') for node in cluster.nodes))
             # The source is ended, and says why.
             self.check(run('list', '7', config=url_of(one)), CONFIG, 'have moved to another server')

@@ -7,7 +7,7 @@
  *   pause its writes       CLIENT PAUSE WRITE: what was changed last is copied; then nothing changes
  *   compare                the numbers of revocations, the cut-offs, the logs and the indexes of every partition
  *   end the source         CLIENT KILL: every instance loses its link, its lease runs out within staleness_ms
- *   open the target        after staleness_ms: `partitions` is N
+ *   open the target        after staleness_ms: `partitions` is N; in a cluster then in every partition, as instances would do it
  *
  * C holds, since a revocation is OK only at the source before it is paused, and then it is copied; or at the target after it is
  * open, and then no instance has a lease of the source. In between every revocation is PENDING. Before the source is
@@ -83,6 +83,16 @@ static void take_back(move *m)
     lk_reply_free(reply);
 }
 
+/* In a cluster every partition says it, so that each node can. Where this fails, the next instance does it. */
+static void record_everywhere(move *m)
+{
+    for (unsigned p = 1; m->to.node[0]->config.cluster && p < m->partitions; p++) {
+        char key[LK_KEY_SIZE];
+        lk_key_partition(key, m->from.config.prefix, p, "m");
+        lk_reply_free(QUERY(nodes_of(&m->to, p), "HSET", key, "partitions", m->recorded));
+    }
+}
+
 static bool open_target(move *m)
 {
     int64_t wait_ms = m->from.config.staleness_ms + MARGIN_MS;
@@ -91,6 +101,7 @@ static bool open_target(move *m)
     if (!move_write_mark(m, nodes_of(&m->to, 0), "the target", m->recorded)) return false;
     m->paused_for_ms = lk_now_ms() - m->paused_ms;
     lk_reply_free(QUERY(&m->from, "CLIENT", "UNPAUSE"));
+    record_everywhere(m);
     return true;
 }
 
