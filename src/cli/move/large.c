@@ -102,7 +102,7 @@ static bool tell_target(move *m, query *to, lk_span *words, size_t count, const 
     words[1] = lk_word(key);
     if (query_ask(to, &(lk_call){words, 2 + count}, 1, &reply, error, sizeof error))
         return move_fail(m, "the target: %s", error);
-    return move_good(m, reply, "the target took a page not");
+    return move_good(m, reply, "the target refused a page of an index");
 }
 
 /* Every name of the source, with its score. Where the source goes on growing, it ends at the length that it had. */
@@ -123,14 +123,15 @@ static bool add_names(move *m, query *to, const char *key)
     return count >= 0;
 }
 
-/* Both have the same name at this rank. */
-static bool same_at(move *m, query *to, const char *key, int64_t rank)
+/* Do both have the same name at this rank? false: it could not be read, which is noted. */
+static bool compare_at(move *m, query *to, const char *key, int64_t rank, bool *same)
 {
     lk_reply *here = read_page(m, &m->from, key, rank, 1, false), *there = read_page(m, to, key, rank, 1, false);
-    bool same = here && there && here->count && lk_reply_is(lk_reply_at(there, 0), here->item[0]->text);
+    bool read = here && there;
+    *same = read && here->count && lk_reply_is(lk_reply_at(there, 0), here->item[0]->text);
     lk_reply_free(here);
     lk_reply_free(there);
-    return same;
+    return read;
 }
 
 /* Of the page of the target's at this rank, what is not in the source's. -1: it failed. */
@@ -156,7 +157,9 @@ static bool remove_names(move *m, query *to, const char *key)
     int64_t here = count_names(m, &m->from, key), there = count_names(m, to, key), rank = 0;
     while (here >= 0 && there > here) {
         int64_t looked_at = PAGE, removed = 0;
-        if (!same_at(m, to, key, rank + PAGE - 1)) removed = remove_some(m, to, key, rank, &looked_at);
+        bool same;
+        if (!compare_at(m, to, key, rank + PAGE - 1, &same)) return false;
+        if (!same) removed = remove_some(m, to, key, rank, &looked_at);
         if (removed < 0 || !between_pages(m)) break;
         rank += looked_at - removed;
         there -= removed;
