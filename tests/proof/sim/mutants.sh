@@ -30,7 +30,10 @@ while [ $# -gt 0 ]; do
     --seed) shift && seed=${1:?} ;;
     -h | --help) usage && exit 0 ;;
     -*) usage >&2 && exit 2 ;;
-    *) only="$only $1 " ;;
+    *)
+        grep -q "^mutant $1 " "$0" || { echo "there is no mutant '$1'" >&2 && exit 2; }
+        only="$only $1 "
+        ;;
     esac
     shift
 done
@@ -246,6 +249,5 @@ if [ -n "$short" ]; then
     steps=${steps:---steps 500000}
 fi
 mutants
-[ $((caught + survived)) != 0 ] || { echo "there is no such mutant:$only" && exit 2; }
 echo "$caught caught, $survived not"
 [ "$survived" = 0 ]
