@@ -367,7 +367,7 @@ static int take_host(parse *p, char *text)
         status = FAIL(p, "host: several are for redis+cluster://HOST,HOST and redis+sentinel://HOST,HOST/NAME");
     if (!status && slash && *slash) status = parse_number(p, "database", slash, 0, 1000000, &config->database);
     if (!status) status = take_host_port(p, text, 6379, config->host, sizeof config->host, config->port);
-    if (!status && !config->host[0]) status = FAIL(p, "host: is missing: redis://HOST[:PORT]");
+    if (!status && !config->host[0]) status = FAIL(p, "host: there is none: redis://HOST[:PORT]");
     return status;
 }
 
@@ -385,7 +385,7 @@ static int take_host_of(parse *p, const host_list *list, char *text)
     if (count == list->max) return FAIL(p, "host: more than %u %s", list->max, list->many);
     lk_host *at = &list->at[count];
     int status = take_host_port(p, text, list->usual_port, at->name, sizeof at->name, at->port);
-    if (!status && !at->name[0]) status = FAIL(p, "host: a %s's is missing: %s", list->one, list->form);
+    if (!status && !at->name[0]) status = FAIL(p, "host: a %s has none: %s", list->one, list->form);
     /* A sentinel that is listed twice would count for two. What stands there is not shown: it may be a password whose '@' was
      * forgotten. */
     for (unsigned i = 0; !status && i < count; i++)

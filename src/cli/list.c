@@ -52,10 +52,11 @@ static int list(const cli *c, latchkey *lk, uint64_t user, latchkey_session_info
     else if (c->json) print_sessions_json(user, infos, shown);
     else if (!print_sessions(lk, user, infos, shown)) return cli_fail(c, CLI_FAILED, "no memory");
     char why[CLI_WHY_SIZE];
-    if (damaged && !cli_damage(lk, why)) cli_say(stderr, "latchkey: %zu cannot be read here: %s\n", damaged, why);
+    if (damaged && !cli_damage(lk, why))
+        cli_say(stderr, "latchkey: %zu of them cannot be read here: %s\n", damaged, why);
     else if (damaged)
         cli_say(stderr,
-                "latchkey: %zu damaged: %s. They cannot be used. To end one: latchkey revoke SELECTOR "
+                "latchkey: %zu of them are damaged: %s. They cannot be used. To end one: latchkey revoke SELECTOR "
                 "--user %" PRIu64 "\n",
                 damaged, why, user);
     if (total > shown) cli_say(stderr, "latchkey: %zu of %zu are shown\n", shown, total);

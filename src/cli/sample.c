@@ -89,7 +89,7 @@ static void print_population(const latchkey_population *p)
     cli_say(stdout, "At most %" PRIu64 " at once, %s\n", p->peak, cli_time(text, p->peak_at_ms, p->taken_at_ms));
     if (p->damaged) cli_say(stdout, "%" PRIu64 " of those looked at are damaged\n", p->damaged);
     cli_say(stdout, "\nTimes, on average\n");
-    if (p->duration_mean_ms) print_span("from login to end, if logins are even", p->duration_mean_ms);
+    if (p->duration_mean_ms) print_span("from login to end, if logins are spread evenly", p->duration_mean_ms);
     print_span("since the login", p->age_mean_ms);
     print_span("from login to last use", p->used_mean_ms);
     print_span("since the last use", p->idle_mean_ms);

@@ -87,11 +87,13 @@ static int run_scripts(lk_l2 *l2, script_run *run, const lk_call *scripts, size_
     while (status == LK_OUTCOME_OTHER_SERVER &&
            lk_lease_moves(&l2->topology.book, run->partition, run->source.incarnation, run->deadline_ms));
     if (status != LK_OUTCOME_OTHER_SERVER) return status;
-    char text[LK_L2_TEXT] = "connections lead to a server that was not met within deadline_ms: nothing was sent to it";
+    char text[LK_L2_TEXT] =
+        "connections reach a server that the link did not reach within deadline_ms: nothing was sent to it";
     if (l2->config->cluster)
-        snprintf(text, sizeof text,
-                 "partition %u is moving, or its server was not met within deadline_ms: nothing was sent to it",
-                 run->partition);
+        snprintf(
+            text, sizeof text,
+            "partition %u is moving, or the link did not reach its server within deadline_ms: nothing was sent to it",
+            run->partition);
     return lk_l2_unavailable(l2, run->node, LATCHKEY_UNAVAILABLE, text);
 }
 

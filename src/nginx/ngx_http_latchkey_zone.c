@@ -35,7 +35,7 @@ static const char  *ngx_http_latchkey_counters[][2] = {
     { "anonymous", "Requests that passed without one." },
     { "unauthorized", "Requests refused with 401." },
     { "forbidden", "Requests refused with 403." },
-    { "unavailable", "Requests refused with 503, for want of an answer." },
+    { "unavailable", "Requests refused with 503, because there was no answer." },
     { "renewed", "Tokens that were exchanged, and sent as a cookie." },
     { "logouts", "Logouts that ended." }
 };

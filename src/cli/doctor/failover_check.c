@@ -129,22 +129,16 @@ const cli_command cli_failover_check = {
     .name = "failover-check",
     .arguments = "failover-check [--admin URL] [--level LEVEL]",
     .summary = "what a failover would cost if it happened now",
-    .help =
-        "Run it before an upgrade, a planned failover, or as a check every few minutes. It says of each primary "
-        "whether a\n"
-        "replica could take over, how far the replicas are behind, which logins a failover would lose, and whether "
-        "there\n"
-        "are enough replicas afterwards for durability and for min-replicas-to-write. With sentinels it says how many "
-        "of\n"
-        "them answer and agree, and which of them could not carry one out. In a cluster it says whether enough "
-        "primaries are left to elect a new one, how long "
-        "that\n"
-        "takes, and what cluster-node-timeout, cluster-require-full-coverage and cluster-allow-reads-when-down add.\n"
-        "It changes nothing. What the application's user may not see is read as the user of --admin.\n"
-        "\n"
-        "Exit 0: a failover now is possible, and costs what include/guarantees.md says. Exit 1: it is not possible, "
-        "or\n"
-        "would cost more. With --level notice also: it would lose anything at all.",
+    .help = "Run it before an upgrade, a planned failover, or as a check every few minutes. It says of each primary\n"
+            "whether a replica could take over, how far the replicas are behind, which logins a failover would lose,\n"
+            "and whether enough replicas are left afterwards for durability and for min-replicas-to-write. With\n"
+            "sentinels it says how many of them answer and agree, and which of them could not carry one out. In a\n"
+            "cluster it says whether enough primaries are left to elect a new one, how long that takes, and what\n"
+            "cluster-node-timeout, cluster-require-full-coverage and cluster-allow-reads-when-down add. It changes\n"
+            "nothing. What the application's user may not see is read as the user of --admin.\n"
+            "\n"
+            "Exit 0: a failover now is possible, and costs what include/guarantees.md says. Exit 1: it is not\n"
+            "possible, or would cost more. With --level notice also: it would lose anything at all.",
     .options = options,
     .run = run_failover_check,
 };

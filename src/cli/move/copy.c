@@ -47,7 +47,7 @@ static bool restore_some(move *m, query *to, lk_reply *const *keys, lk_reply *co
     }
     if (query_ask(to, calls, count, replies, error, sizeof error)) return move_fail(m, "the target: %s", error);
     bool all = true;
-    for (size_t i = 0; i < count; i++) all &= move_good(m, replies[i], "the target took a key not");
+    for (size_t i = 0; i < count; i++) all &= move_good(m, replies[i], "the target refused a key");
     return all;
 }
 

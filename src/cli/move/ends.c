@@ -179,8 +179,9 @@ static bool wait_for_replicas(move *m)
         bool enough = reply && reply->type == LK_REPLY_INTEGER && reply->integer >= wanted;
         lk_reply_free(reply);
         if (!enough)
-            return move_fail(m, "%s replicas of %s:%s have not what was copied", number, m->to.host[i].name,
-                             m->to.host[i].port);
+            return move_fail(
+                m, "fewer than %s replicas (durability) of %s:%s hold what was copied: see INFO replication there",
+                number, m->to.host[i].name, m->to.host[i].port);
     }
     return true;
 }

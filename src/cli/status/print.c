@@ -84,7 +84,7 @@ static void print_settings(const state *s)
         cli_say(stdout, "Settings     %zu error%s, %zu warning%s, %zu notice%s: run latchkey doctor\n", s->errors,
                 s->errors == 1 ? "" : "s", s->warnings, s->warnings == 1 ? "" : "s", s->notices,
                 s->notices == 1 ? "" : "s");
-    else cli_say(stdout, "Settings     nothing to be said\n");
+    else cli_say(stdout, "Settings     nothing to report\n");
 }
 
 static void print_counts(const state *s)

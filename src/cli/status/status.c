@@ -16,7 +16,7 @@ static const lk_host *beats_at(state *s)
     if (at < s->s.count && s->s.node[at].answers) return &s->s.host[at];
     if (at < s->s.count)
         snprintf(s->unheard, sizeof s->unheard, "their beats come over %s, which does not serve", s->s.node[at].at);
-    else snprintf(s->unheard, sizeof s->unheard, "no node has partition 0, by which their beats come");
+    else snprintf(s->unheard, sizeof s->unheard, "no node has partition 0, whose channel carries their beats");
     return NULL;
 }
 
@@ -116,7 +116,7 @@ static int run_status(const cli *c)
 const cli_command cli_status_of = {
     .name = "status",
     .arguments = "status",
-    .summary = "is all well, on one screen",
+    .summary = "whether all is well, on one screen",
     .help =
         "Shows whether all is well: each node of Redis, its distance, its settings and its replicas; about how many\n"
         "sessions there are, and the most at once; how many revocations there were; and each instance that sent a "

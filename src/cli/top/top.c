@@ -101,7 +101,7 @@ static int start_listening(view *v, const survey *s)
     unsigned at = survey_owner(s, 0);
     char text[256];
     bool away = at >= s->count || !s->node[at].answers;
-    if (at >= s->count) snprintf(text, sizeof text, "no node has partition 0, by which their beats come");
+    if (at >= s->count) snprintf(text, sizeof text, "no node has partition 0, whose channel carries their beats");
     else snprintf(text, sizeof text, "their beats come over %s, which does not serve", s->node[at].at);
     if (away) return stop_listening(v, text), CLI_DONE;
     int exit = subscriber_open(&v->beats, s->url, &s->host[at]);
