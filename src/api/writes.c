@@ -46,6 +46,7 @@ static void append(lk_write **first, lk_write ***last, lk_write *write)
 
 static void set_free_locked(lk_writes *w, lk_write *write)
 {
+    lk_lock_assert(&w->lock);
     latchkey_record_free(write->result.record);
     lk_wipe(&write->result, sizeof write->result);
     write->next = w->free;
@@ -138,6 +139,7 @@ static void *run_worker(void *context)
 static int start_worker_locked(lk_writes *w)
 {
     sigset_t all, before;
+    lk_lock_assert(&w->lock);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int failed = pthread_create(&w->thread[w->started], NULL, run_worker, w);

@@ -101,6 +101,7 @@ void lk_node_abandon(lk_node *node)
 static void name_locked(const lk_node *node, const char *text, char *out, size_t size)
 {
     char at[112] = "";
+    lk_lock_assert(&node->lock);
     if (node->config->cluster && node->host.name[0]) lk_host_text(&node->host, at, sizeof at);
     bool names = *at && *text && !strstr(text, at);
     snprintf(out, size, "%s%s%s%s", names ? "node " : "", names ? at : "", names ? ": " : "", text);

@@ -88,6 +88,7 @@ bool lk_tls_name(const char *host, char name[LK_TLS_NAME_SIZE], bool *address)
 
 static void drop_kept_locked(lk_tls_context *context, unsigned i)
 {
+    lk_lock_assert(&context->lock);
     SSL_SESSION_free(context->kept[i].session);
     context->keeps--;
     memmove(&context->kept[i], &context->kept[i + 1], (context->keeps - i) * sizeof *context->kept);
@@ -302,8 +303,7 @@ void lk_tls_context_close(lk_tls_context *context)
 {
     if (!context) return;
     lk_tls_errors *theirs = lk_tls_enter();
-    while (context->keeps) drop_kept_locked(context, context->keeps - 1);
-    SSL_CTX_free(context->ssl);
+    swap_ssl(context, NULL);
     BIO_meth_free(context->wire);
     lk_tls_leave(theirs);
     lk_lock_close(&context->lock);
