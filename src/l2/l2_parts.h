@@ -4,7 +4,7 @@
 
 #include "l2/l2.h"
 
-enum { LK_L2_TEXT = 160 };
+enum { LK_L2_TEXT = 256 };
 
 /* No answer: UNAVAILABLE or NO_MEMORY. It is counted, remembered as the node's newest trouble, and the call's reason. */
 int lk_l2_unavailable(const lk_l2 *l2, lk_node *node, int status, const char *text);
