@@ -8,12 +8,12 @@ usage() {
 sh tests/run.sh [--quick | --long | --only PART]
 
   Everything that a commit needs. Each test runs where it can find something:
-    gcc, as released      unit tests, the simulation, the command, two in three of the system tests
+    gcc, as released      unit tests, the simulation, two in three of the system tests, half of those of the command
     clang                 all programs compile without a warning
-    AddressSanitizer and UndefinedBehaviorSanitizer   the other system tests, the unit tests, and the nth call failing
-    ThreadSanitizer       one in three of the programs that use several threads
+    AddressSanitizer and UndefinedBehaviorSanitizer   the other system tests, one in three of the unit tests, the nth call failing
+    ThreadSanitizer       one in four of the programs that use several threads
     valgrind              what parses what comes from outside
-  Then: L1 in every order of memory; the model of the lease; fuzzers; faults between real instances; mutants of the simulation;
+  Then: L1 in every order of memory, or fuzzers; the model of the lease; faults between real instances; mutants of the simulation;
   exported symbols; the layers of src; documents, their links and programs; the installed library in strangers' projects and in a
   bare Debian; the examples; short benchmarks. What is long is taken in turns, by the commit. tests/README.md says what each part
   proves, and how long it takes.
@@ -279,7 +279,7 @@ choose() {
 # names BUILD LABEL: of tests; joined: as a regular expression
 names() { ctest --test-dir "$1" -N -L "$2" | sed -n 's/^ *Test *#[0-9]*: *//p'; }
 # programs: of those tests, as targets; some run twice, sealed or on a cluster
-programs() { sed -E 's/_(sealed|cluster)$//; s/^(system_lies)_.*/\1/; s/^inject_.*/inject_faults/' | sort -u; }
+programs() { sed -E 's/_(sealed|cluster)$//; s/^(system_lies)_.*/\1/; s/^inject_.*/inject_faults/; s/^cli_.*/latchkey_cli latchkey_cli_app/' | sort -u; }
 joined() { echo "^($(tr '\n' '|' | sed 's/|$//'))\$"; }
 
 # How long it will take is what it took here the last time.
@@ -306,14 +306,15 @@ part_text() {
     step "the links of the documents" python3 tests/package/links.py || :
 }
 
-# A system test runs under AddressSanitizer when it is its turn, and as released otherwise.
+# What runs under AddressSanitizer when it is its turn. A system test then does not run as released.
+sanitized() { { names "$1" 'system|unit' && echo cli_import; } | choose 3; }
 part_gcc() {
     if [ -n "$quick" ]; then tests "tests: gcc" "$build/gcc" -L 'unit|api|core'
     elif [ -n "$long" ]; then tests "tests: gcc" "$build/gcc"
     else
         names "$build/gcc" 'system|cli' >"$logs/.all"
-        names "$build/gcc" system | choose 3 >"$logs/.address"
-        grep -vxFf "$logs/.address" "$logs/.all" | choose 1 >"$logs/.released"
+        sanitized "$build/gcc" >"$logs/.address"
+        { names "$build/gcc" system | choose 1 && names "$build/gcc" cli | choose 2; } | grep -vxFf "$logs/.address" >"$logs/.released"
         tests "tests: gcc" "$build/gcc" -LE inject -E "$(grep -vxFf "$logs/.released" "$logs/.all" | joined)"
     fi
     step "exported symbols" sh tests/package/api/symbols.sh "$build/gcc/src/liblatchkey.so" || :
@@ -322,31 +323,35 @@ part_gcc() {
 # What sanitizers are given is little optimised: it compiles in half the time, and what they find does not depend on it. Warnings
 # do: gcc's are those of the build as released.
 piece_address() {
+    which=$(printf '%s\n' servers nginx | choose 2)
     targets=all
-    [ -n "$long" ] || [ -z "$built" ] ||
-        targets="src/all examples/all tests/unit/all tests/cli/all inject_faults api_constants latchkey_options $(names "$build/gcc" system | choose 3 | programs)"
+    if [ -z "$long" ] && [ -n "$built" ]; then
+        targets="latchkey inject_faults api_constants latchkey_options $(sanitized "$build/gcc" | programs)"
+        case $which in *servers*) targets="$targets examples/all" ;; esac
+        case $which in *nginx*) targets="$targets ngx_http_latchkey_module" ;; esac
+    fi
     if compile address "$targets" -DCMAKE_C_COMPILER=gcc -DCMAKE_BUILD_TYPE=None -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_NGINX=ON \
         -DLATCHKEY_SANITIZE=address,undefined -DLATCHKEY_WERROR=OFF "-DCMAKE_C_FLAGS=-O1 -g1 -fno-sanitize-recover=all"; then
         # The simulation's worlds and the command are looked at as released, above: what they run runs here as well.
         if [ -n "$long" ]; then set -- ; else
-            names "$build/address" system >"$logs/.all-address"
-            choose 3 <"$logs/.all-address" >"$logs/.here"
-            set -- -LE 'sim|command' -E "$(grep -vxFf "$logs/.here" "$logs/.all-address" | joined)"
+            names "$build/address" 'system|unit|cli' >"$logs/.all-address"
+            sanitized "$build/address" >"$logs/.here"
+            set -- -LE sim -E "$(grep -vxFf "$logs/.here" "$logs/.all-address" | joined)"
         fi
         inject 8 tests "tests: AddressSanitizer, UndefinedBehaviorSanitizer" "$build/address" "$@"
     fi
-    step "the HTTP servers under load, AddressSanitizer" sh tests/package/examples.sh "$build/address" --servers || :
-    step "nginx: the module, AddressSanitizer" sh tests/nginx/run.sh "$build/address" access config content faults status || :
+    case $which in *servers*) step "the HTTP servers under load, AddressSanitizer" sh tests/package/examples.sh "$build/address" --servers || : ;; esac
+    case $which in *nginx*) step "nginx: the module, AddressSanitizer" sh tests/nginx/run.sh "$build/address" access config content faults status || : ;; esac
 }
 
 piece_thread() {
-    targets=latchkey_threads
-    [ -z "$built" ] || targets=$(names "$build/gcc" threads | choose 3 | programs)
-    if compile thread "$targets latchkey-server-evented" -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=None \
+    targets=latchkey_threads evented=$(printf '%s\n' evented '' | choose 2)
+    [ -z "$built" ] || targets=$(names "$build/gcc" threads | choose 4 | programs)
+    if compile thread "$targets ${evented:+latchkey-server-evented}" -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=None \
         -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_SANITIZE=thread "-DCMAKE_C_FLAGS=-O1 -g1"; then
-        inject 24 tests "tests: ThreadSanitizer" "$build/thread" -R "$(names "$build/thread" threads | choose 3 | joined)"
+        inject 24 tests "tests: ThreadSanitizer" "$build/thread" -R "$(names "$build/thread" threads | choose 4 | joined)"
     fi
-    step "the evented server under load, ThreadSanitizer" python3 tests/http/load.py "$build/thread" --seconds 1 \
+    [ -z "$evented" ] || step "the evented server under load, ThreadSanitizer" python3 tests/http/load.py "$build/thread" --seconds 1 \
         --only evented || :
 }
 
@@ -355,22 +360,26 @@ part_sanitizers() {
     piece_thread
 }
 
-piece_clang() { step "no warning by clang, and none without assert" python3 tests/package/clang.py "$build/gcc" || :; }
+piece_clang() { step "no warning by clang, and none without assert" python3 tests/package/clang.py "$build/gcc" "$(one_in 3)+0x$commit" || :; }
+# Two pieces that are not like each other, but each rarely finds anything.
+piece_weak_or_fuzzers() {
+    for which in $(printf '%s\n' weak fuzzers | choose 2); do "piece_$which"; done
+}
 piece_weak() { step "L1's reads in every order of memory, and on arm64" sh tests/proof/weak/run.sh || :; }
-piece_model() { step "model: ticket, lease and replay" sh tests/proof/model/run.sh --some "$(one_in 3)+0x$commit" || :; }
+piece_model() { step "model: ticket, lease and replay" sh tests/proof/model/run.sh --some "$(one_in 4)+0x$commit" || :; }
 piece_fuzzers() { step "fuzzers, $fuzz s each" sh tests/fuzz/run.sh --build "$build/fuzz" --seconds "$fuzz" || :; }
 piece_faults() {
     step "faults: real instances, a real Redis" sh tests/faults/run.sh --build "$build/gcc/tests/faults" \
-        --out "$build/faults" ${long:+--long} || :
+        --out "$build/faults" --some "$(one_in 2)+0x$commit" ${long:+--long} || :
     step "what proves the faults' rows still applies" python3 tests/faults/prove.py --list || :
 }
 piece_mutants() { step "the simulation notices what is broken" sh tests/proof/sim/mutants.sh --short || :; }
-piece_valgrind() { step "valgrind, some of the tests" sh tests/valgrind.sh "$build/gcc" "$(one_in 2)+0x$commit" || :; }
-proofs='clang weak model fuzzers faults mutants valgrind'
+piece_valgrind() { step "valgrind, some of the tests" sh tests/valgrind.sh "$build/gcc" "$(one_in 3)+0x$commit" || :; }
+proofs='clang weak_or_fuzzers model faults mutants valgrind'
 
 piece_installed() { step "installed: strangers' projects" sh tests/package/install/run.sh || :; }
 piece_bindings() {
-    step "bindings: one list, every language" sh tests/bindings/run.sh $(cd tests/bindings && ls -d */run.sh | cut -d/ -f1 | choose 2) || :
+    step "bindings: one list, every language" sh tests/bindings/run.sh $(cd tests/bindings && ls -d */run.sh | cut -d/ -f1 | choose 3) || :
 }
 # The library takes from hiredis how commands are written, and nothing else.
 piece_hiredis() {
@@ -395,12 +404,14 @@ piece_valkey() {
 piece_examples() { step "examples" sh tests/package/examples.sh "$build/gcc" || :; }
 piece_nginx() { step "nginx: the module's README, other proxies, Lua" sh tests/nginx/run.sh "$build/gcc" readme lua || :; }
 # In a short one, rings that fill for the first time show: 1.1 MB, and no more in the next minute.
-piece_soak() { step "soak, $soak s" "$build/gcc/tests/soak/latchkey-soak" --seconds "$soak" $([ -n "$long" ] || echo --slack-kb 2048) || :; }
+piece_soak() {
+    [ -z "$(printf '%s\n' soak '' | choose 2)" ] || step "soak, $soak s" "$build/gcc/tests/soak/latchkey-soak" --seconds "$soak" $([ -n "$long" ] || echo --slack-kb 2048) || :
+}
 # It builds in a directory of its own, which two runs at once must not do together.
 quickstart() { step "examples/quickstart.sh $1" flock "$root/build-tests/.shared" sh examples/quickstart.sh "$@" || :; }
 piece_quickstart() { quickstart --sessions 300; }
 piece_documents() {
-    for which in $(printf '%s\n' bare --sentinel --cluster | choose 2); do
+    for which in $(printf '%s\n' bare --sentinel --cluster | choose 3); do
         case $which in
         bare) step "README.md's commands in a bare Debian" sh tests/package/bare.sh || : ;;
         *) quickstart "$which" ;;
@@ -408,7 +419,7 @@ piece_documents() {
     done
 }
 piece_bench() {
-    for name in $(printf '%s\n' article l1 server http nginx ttl hygiene scripts ffi stores cluster | choose 4); do
+    for name in $(printf '%s\n' article l1 server http nginx ttl hygiene scripts ffi stores cluster | choose 5); do
         step "bench/run.sh --short --only $name" sh bench/run.sh --build "$build/gcc" --short --only "$name" || :
     done
 }

@@ -94,7 +94,7 @@ done
 echo "--- what the servers answer where a request is not the usual one"
 python3 -B "$root/tests/http/answers.py" "$build"
 echo "--- the servers under load"
-python3 "$root/tests/http/load.py" "$build" ${servers_alone:+--seconds 1}
+python3 "$root/tests/http/load.py" "$build" --seconds 1
 [ -z "$servers_alone" ] || exit 0
 
 echo "--- the recipe"

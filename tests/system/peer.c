@@ -10,7 +10,8 @@
  *   prewarm N                                           the status and the number loaded
  *   stat NAME                                           one number out of the statistics
  *   watch T                                             adds a token to the storm's list
- *   storm THREADS                                       threads validate the listed tokens round and round, until
+ *   storm THREADS                                       threads validate the listed tokens, with a short rest behind each
+ *                                                       round that leaves the processor to the servers, until
  *   lull                                                they are told to stop: the number of validations
  *   lastok N                                            when the last validation that admitted the Nth token started,
  *                                                       in ns of CLOCK_MONOTONIC; 0: never
@@ -52,6 +53,7 @@ static void note_ok(size_t i, int64_t started)
 
 static void *storm(void *unused)
 {
+    const struct timespec rest = {.tv_nsec = 200000};
     (void)unused;
     while (atomic_load(&storming)) {
         for (size_t i = 0; i < watched_count; i++) {
@@ -62,6 +64,7 @@ static void *storm(void *unused)
             else if (status != LATCHKEY_NOT_FOUND && status != LATCHKEY_UNAVAILABLE) atomic_fetch_add(&odd, 1);
             atomic_fetch_add(&validations, 1);
         }
+        nanosleep(&rest, NULL);
     }
     return NULL;
 }

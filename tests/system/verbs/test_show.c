@@ -217,7 +217,7 @@ static void test_A_shown_while_it_is_exchanged_all_the_time(void **state)
     make_session(e.lk, USER, e.token);
     memcpy(first, e.token, LATCHKEY_SELECTOR_LENGTH);
     assert_int_equal(pthread_create(&thread, NULL, exchange, &e), 0);
-    for (int i = 0; i < 3000; i++) {
+    for (int i = 0; i < 600; i++) {
         latchkey_session_info info;
         latchkey_record *record;
         int status = latchkey_show(e.lk, first, &info, &record);
@@ -237,7 +237,7 @@ static void test_A_shown_while_it_is_exchanged_all_the_time(void **state)
     atomic_store(&e.stop, 1);
     pthread_join(thread, NULL);
     assert_int_equal(atomic_load(&e.failed), 0);
-    assert_true(shown > 1000);
+    assert_true(shown > 200);
 }
 
 int main(void)
