@@ -53,7 +53,7 @@ static void note_ok(size_t i, int64_t started)
 
 static void *storm(void *unused)
 {
-    const struct timespec rest = {.tv_nsec = 200000};
+    const struct timespec rest = {.tv_nsec = 1000000};
     (void)unused;
     while (atomic_load(&storming)) {
         for (size_t i = 0; i < watched_count; i++) {
