@@ -367,7 +367,7 @@ static int take_host(parse *p, char *text)
         status = FAIL(p, "host: several are for redis+cluster://HOST,HOST and redis+sentinel://HOST,HOST/NAME");
     if (!status && slash && *slash) status = parse_number(p, "database", slash, 0, 1000000, &config->database);
     if (!status) status = take_host_port(p, text, 6379, config->host, sizeof config->host, config->port);
-    if (!status && !config->host[0]) status = FAIL(p, "host: there is none: redis://HOST[:PORT]");
+    if (!status && !config->host[0]) status = FAIL(p, "host: it is missing: redis://HOST[:PORT]");
     return status;
 }
 
