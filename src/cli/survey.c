@@ -86,7 +86,7 @@ typedef struct asking {
     bool sessions;
 } asking;
 
-static void ask_node(void *context, unsigned i)
+static void ask_in_survey(void *context, unsigned i)
 {
     const asking *a = context;
     survey_ask_node(a->s, i, a->sessions);
@@ -97,7 +97,7 @@ void survey_ask(survey *s, bool sessions)
     asking a = {.s = s, .sessions = sessions};
     if (!s->found_ms || s->silent || lk_now_ms() - s->found_ms > FIND_MS) find_nodes(s);
     begin_survey(s);
-    nodes_each(s->nodes, ask_node, &a);
+    nodes_each(s->nodes, ask_in_survey, &a);
     s->silent = 0;
     for (unsigned i = 0; i < s->count; i++) s->silent += !s->node[i].answers;
     if (s->silent < s->count) s->status = LATCHKEY_OK;
