@@ -1,6 +1,7 @@
 /* See errors.h. */
 #include "redis/errors.h"
 
+#include "redis/resp.h"
 #include "redis/script.h"
 
 #include <ctype.h>
@@ -28,6 +29,9 @@ static const struct {
     {"NOPERM", LATCHKEY_CONFIG, "the Redis user may not do this (-NOPERM): `latchkey doctor` prints the ACL line"},
     {"WRONGTYPE", LATCHKEY_CORRUPT, "a key has the wrong type (-WRONGTYPE): something else writes under our prefix"},
     {"LKCORRUPT", LATCHKEY_CORRUPT, "a session's record in Redis is damaged"},
+    {LK_RESP_TOO_LARGE, LATCHKEY_CORRUPT,
+     "a key holds more than any of ours can (24 MiB, 8,192 values): another program wrote to it. If it is a session's, "
+     "latchkey_revoke_selector ends it"},
     {"LKEPOCH", LATCHKEY_CORRUPT,
      "a partition's cut-off (<prefix>:{p}:e) is not a time: something else wrote it. latchkey_revoke_everyone replaces "
      "it, and ends all sessions"},

@@ -39,6 +39,8 @@ struct lk_resp {
     unsigned depth;                 /* how many arrays are open */
     size_t elements;                /* of all its arrays together */
     size_t elements_max;
+    bool too_large; /* it is read to its end and not kept */
+    size_t dropped; /* how many bytes of it are gone already */
     const char *error;
     bool no_memory;
 };
@@ -102,16 +104,11 @@ static bool reserve(lk_resp *resp, size_t more)
     return true;
 }
 
-static const char too_large[] =
-    "its reply is larger than the 24 MiB that a session can have: another program has written to its key";
-_Static_assert(LK_RESP_BYTES_MAX == 24 * 1024 * 1024, "the text says so");
-
 bool lk_resp_feed(lk_resp *resp, const char *bytes, size_t size)
 {
     if (resp->error) return false;
     drop_taken(resp);
-    if (resp->used + size > LK_RESP_BYTES_MAX) resp->error = too_large;
-    else if (!reserve(resp, size)) out_of_memory(resp);
+    if (!reserve(resp, size)) out_of_memory(resp);
     else {
         if (size) memcpy(resp->bytes + resp->used, bytes, size);
         resp->used += size;
@@ -168,8 +165,10 @@ static int element_end(lk_resp *resp)
 
 static int array_begins(lk_resp *resp, size_t count)
 {
-    if (count > resp->elements_max - resp->elements || resp->depth == LK_RESP_DEPTH_MAX) return beyond(resp);
-    resp->elements += count;
+    enum { LEAST = 4 }; /* bytes of an element */
+    if (count > LK_RESP_DROPPED_MAX / LEAST || resp->depth == LK_RESP_DEPTH_MAX) return beyond(resp);
+    if (count > resp->elements_max - resp->elements) resp->too_large = true;
+    if (!resp->too_large) resp->elements += count;
     resp->left[resp->depth++] = count;
     resp->line = resp->scanned;
     return 0;
@@ -186,7 +185,8 @@ static int take_line(lk_resp *resp)
     if (*line == ':' || value == -1) return element_end(resp);
     if (value < 0) return not_resp(resp);
     if (*line == '*') return value ? array_begins(resp, (size_t)value) : element_end(resp);
-    if (value > LK_RESP_BYTES_MAX) return refuse(resp, too_large);
+    if (value > LK_RESP_DROPPED_MAX) return beyond(resp);
+    if (value > LK_RESP_BYTES_MAX) resp->too_large = true;
     resp->body = (size_t)value + 2;
     return 0;
 }
@@ -212,11 +212,22 @@ static int scan_body(lk_resp *resp)
     return memcmp(resp->bytes + resp->scanned - 2, "\r\n", 2) ? not_resp(resp) : element_end(resp);
 }
 
+/* What the scanner does not need any more: of a string, all but the two bytes that may be its line end. */
+static int drop_scanned(lk_resp *resp)
+{
+    if (resp->body) resp->line = resp->scanned - 2;
+    resp->taken = resp->line;
+    resp->dropped += resp->taken;
+    drop_taken(resp);
+    return resp->dropped > LK_RESP_DROPPED_MAX ? beyond(resp) : 0;
+}
+
 static int scan(lk_resp *resp)
 {
     int end = 0;
     while (!end && resp->scanned < resp->used) end = resp->body ? scan_body(resp) : scan_line(resp);
-    return end;
+    if (!end && resp->used - resp->taken > LK_RESP_BYTES_MAX) resp->too_large = true;
+    return !end && resp->too_large ? drop_scanned(resp) : end;
 }
 
 /* -------------------------------------------------------------------------------------------------- building -- */
@@ -252,6 +263,14 @@ static lk_reply *build(const char **at, const char *stop)
     return reply;
 }
 
+/* An error that errors.c knows, in the place of a reply that was too large. */
+static lk_reply *say_too_large(lk_resp *resp)
+{
+    resp->too_large = false;
+    resp->dropped = 0;
+    return lk_reply_new(LK_REPLY_ERROR, LK_RESP_TOO_LARGE, sizeof LK_RESP_TOO_LARGE - 1);
+}
+
 int lk_resp_next(lk_resp *resp, lk_reply **reply)
 {
     *reply = NULL;
@@ -259,7 +278,7 @@ int lk_resp_next(lk_resp *resp, lk_reply **reply)
     int end = scan(resp);
     if (end <= 0) return end;
     const char *at = resp->bytes + resp->taken;
-    *reply = build(&at, resp->bytes + resp->scanned);
+    *reply = resp->too_large ? say_too_large(resp) : build(&at, resp->bytes + resp->scanned);
     if (!*reply) {
         out_of_memory(resp);
         return -1;

@@ -17,14 +17,18 @@ enum {
     LK_RESP_ELEMENTS_MAX = 8192,          /* of all arrays in one reply together */
     LK_RESP_LINE_MAX = 16 * 1024,         /* of a status or an error */
     LK_RESP_BYTES_MAX = 24 * 1024 * 1024, /* of one reply: 256 fields of 64 KiB, and some room */
+    /* Of one that is larger, or has more elements: another program has written to a key, and the connection can do nothing for
+     * it. It is read to its end, without being kept, and this error stands in its place. */
+    LK_RESP_DROPPED_MAX = 256 * 1024 * 1024,
 };
+#define LK_RESP_TOO_LARGE "LKLARGE"
 
 typedef struct lk_resp lk_resp;
 lk_resp *lk_resp_open(void); /* NULL: no memory */
 void lk_resp_close(lk_resp *resp);
 void lk_resp_allow(lk_resp *resp, size_t elements); /* so many in one reply, instead of LK_RESP_ELEMENTS_MAX */
 
-/* False: no memory, or more bytes than any reply may have. The parser is useless afterwards. */
+/* False: no memory. The parser is useless afterwards. Between two calls every reply that is there must be taken. */
 bool lk_resp_feed(lk_resp *resp, const char *bytes, size_t size);
 
 /* 1: *reply is there, and the caller frees it. 0: more bytes are needed. -1: this is not RESP2, or it is beyond a

@@ -153,8 +153,7 @@ static int begin_scan(const lk_tls_files *files, enum lk_tls_file which, lk_noti
                     s->option, s->path);
     if (memchr(bytes, 0, files->size[which]))
         return FAIL(s, "%s: '%.80s' is not text: PEM form is expected", s->option, s->path);
-    /* a byte order mark; with it the first line would not be a marker */
-    if (!memcmp(bytes, "\xef\xbb\xbf", 3)) s->next += 3;
+    s->next = lk_file_text(files->bytes[which]);
     return LATCHKEY_OK;
 }
 
