@@ -106,11 +106,12 @@ static int take_lines(parse *p, const char *what, const char *path, const char *
     int status = read_file(p, what, path, text, sizeof text);
     unsigned number = 0;
     char *rest = NULL;
-    for (char *line = text; !status && line; line = rest) {
+    for (char *line = lk_file_text(text); !status && line; line = rest) {
         rest = strchr(line, '\n');
         if (rest) *rest++ = 0;
         number++;
-        line[strcspn(line, "\r")] = 0;
+        size_t length = strlen(line);
+        if (length && line[length - 1] == '\r') line[length - 1] = 0; /* one: nothing behind another is passed over */
         const char *fault = take(p->config, line);
         if (fault) status = FAIL(p, "%s: line %u of '%.100s' %s", what, number, path, fault);
     }

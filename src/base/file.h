@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/types.h>
 
 /* Tells whether a regular file was replaced or written to: then its identity differs. It is zeros for anything else,
@@ -21,6 +22,9 @@ lk_file_id lk_file_identify(const char *path);
  * `again`: the file was read before. Then only a regular file is accepted (a pipe can be read once only). */
 ssize_t lk_file_read(const char *option, const char *path, bool again, char *bytes, size_t size, char *error,
                      size_t error_size);
+
+/* Where the text begins: behind a byte order mark, which editors of other systems put before it. */
+static inline char *lk_file_text(char *text) { return strncmp(text, "\xef\xbb\xbf", 3) ? text : text + 3; }
 
 /* Reads until the end of the file, or until `size` bytes are there. -1: errno says why. */
 ssize_t lk_read_all(int fd, char *bytes, size_t size);

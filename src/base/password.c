@@ -29,15 +29,16 @@ bool lk_password_read(const char *path, bool again, char password[LK_PASSWORD_SI
     if (got >= 0) {
         text[got] = 0;
         bool whole = strlen(text) == (size_t)got;
+        const char *line = lk_file_text(text);
         text[strcspn(text, "\r\n")] = 0;
-        size_t length = strlen(text);
+        size_t length = strlen(line);
         if (!whole) snprintf(error, error_size, "%s: '%.100s' holds a NUL byte: a text file is expected", option, path);
         else if (!length) snprintf(error, error_size, "%s: '%.100s' is empty", option, path);
         else if (length >= LK_PASSWORD_SIZE)
             snprintf(error, error_size, "%s: the password in '%.100s' is longer than %d bytes", option, path,
                      LK_PASSWORD_SIZE - 1);
         else {
-            memcpy(password, text, length + 1);
+            memcpy(password, line, length + 1);
             good = true;
         }
     }

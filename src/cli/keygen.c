@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 
 #include "base/crypto.h"
+#include "base/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -54,14 +55,21 @@ static int read_keys(const cli *c, const struct kind *kind, const char *path, ke
     int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe without a writer is not waited for */
     ssize_t size = file < 0 ? -1 : read(file, k->text, sizeof k->text - 1);
     int failed = errno;
+    struct stat about = {0};
+    bool regular = file >= 0 && fstat(file, &about) == 0 && S_ISREG(about.st_mode);
     if (file >= 0) close(file);
     if (size < 0) return cli_fail(c, CLI_FAILED, "cannot read %s: %s", cli_path(shown, path), strerror(failed));
+    if (!regular) /* it would be replaced by one */
+        return cli_fail(c, CLI_FAILED, "%s is not a regular file", cli_path(shown, path));
     if (size == sizeof k->text - 1)
         return cli_fail(c, CLI_FAILED, "%s is too large for a file of keys", cli_path(shown, path));
-    char *rest = k->text, *line;
+    if (strlen(k->text) != (size_t)size) /* what is behind it would be lost */
+        return cli_fail(c, CLI_FAILED, "%s holds a NUL byte: a text file is expected", cli_path(shown, path));
+    char *rest = lk_file_text(k->text), *line;
     while ((line = strsep(&rest, "\n"))) {
         uint8_t key[KEY_MOST];
-        line[strcspn(line, "\r")] = 0;
+        size_t length = strlen(line);
+        if (length && line[length - 1] == '\r') line[length - 1] = 0;
         if (!*line && !rest) break; /* behind the last newline */
         if (*line && *line != '#') {
             /* it counts as a key that seals nothing */

@@ -104,6 +104,29 @@ class Keygen(kit.Case):
         self.assertNotIn('password', refused.text)
         self.assertEqual(before, self.lines())
 
+    def test_files_that_are_none_of_keys(self):
+        """What is no text, or no file, is not replaced by one; and nothing in it is lost."""
+        key = 'a' * 32
+        for text in (f'{key}\n{key}\0\n{key}\n', f'{key}\r{key}\r\n', f'{key}\n\x1a', key.encode('utf-16').decode('latin-1')):
+            with open(self.file, 'w', encoding='latin-1', newline='') as file:
+                file.write(text)
+            for how in ('--add', '--promote'):
+                self.assertNotIn(key, self.check(run('keygen', 'check', how, self.file), FAILED).text)
+                with open(self.file, encoding='latin-1', newline='') as file:
+                    self.assertEqual(text, file.read())
+        os.mkfifo(f'{self.work.name}/fifo')
+        os.mkdir(f'{self.work.name}/directory')
+        os.symlink('fifo', f'{self.work.name}/link')
+        for path in ('fifo', 'directory', 'link'):
+            before = os.lstat(f'{self.work.name}/{path}')
+            self.check(run('keygen', 'check', '--add', f'{self.work.name}/{path}'), FAILED)
+            self.assertEqual(before.st_ino, os.lstat(f'{self.work.name}/{path}').st_ino)
+        self.assertEqual(['directory', 'fifo', 'keys', 'link'], sorted(os.listdir(self.work.name)))
+        with open(self.file, 'wb') as file:
+            file.write(b'\xef\xbb\xbf' + key.encode() + b'\r\n')
+        self.check(run('keygen', 'check', '--add', self.file), DONE, '2 keys')
+        self.assertEqual(key, self.lines()[0])
+
     def test_sixteen_are_the_most(self):
         run('keygen', 'check', '--file', self.file)
         for _ in range(15):

@@ -458,7 +458,10 @@ static void test_password_file(void **state)
                 {"\r\n", 2, NULL},
                 {"p\0w", 3, NULL},
                 {"pw\0", 3, NULL},
-                {"\0", 1, NULL}};
+                {"\0", 1, NULL},
+                {"\xef\xbb\xbfpw\n", 6, "pw"}, /* a byte order mark is no part of it */
+                {"\xef\xbb\xbf", 3, NULL},
+                {"\xff\xfep\0w\0", 6, NULL}};
     lk_config c;
     for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
         const char *text = with_file("password_file", rows[i].bytes, rows[i].size);
@@ -510,6 +513,11 @@ static void test_check_key_file(void **state)
         {KEY_1, 1},
         {KEY_1 "\n", 1},
         {KEY_1 "\r\n" KEY_2 "\r\n", 2},
+        {KEY_1 "\r" KEY_2 "\r\n", 0}, /* the second must not be passed over */
+        {KEY_1 "\r" KEY_2 "\r", 0},
+        {KEY_1 "\r\r\n", 0},
+        {"\xef\xbb\xbf" KEY_1 "\n" KEY_2, 2},
+        {KEY_1 "\n\xef\xbb\xbf" KEY_2, 0},
         {"# old and new\n\n" KEY_1 "\n#" KEY_1 "\n" KEY_2, 2},
         {"\n\n\n" KEY_1 "\n\n", 1},
         {"", 0},
