@@ -294,6 +294,10 @@ class FilesAndConfigurations(ImportCase):
         self.check(run('import', '--threads', '0', dump, config=self.config), USAGE, '--threads')
         self.check(run('import', '--state', '/nowhere/state', dump, config=self.config), FAILED, '--state')
         self.check(run('import', '--state', self.write([b'nonsense'], 'state'), dump, config=self.config), FAILED, 'not a state')
+        os.mkfifo(self.path('fifo'))
+        for path in (self.path('fifo'), '/dev/null', self.dir.name):
+            self.check(run('import', '--state', path, dump, config=self.config), FAILED, '--state: it is not a regular file')
+        self.check(run('import', '/dev/zero', config=self.config), FAILED, '256 MiB')
         self.assertEqual(0, self.keys(':s:'))
 
     def test_files_of_other_systems(self):
@@ -478,6 +482,18 @@ class Interruptions(ImportCase):
         self.assertEqual(self.COUNT, again['moved'] + said['moved'])
         self.check_there_once(self.COUNT)
 
+    def test_asked_to_stop_while_nothing_comes(self):
+        """What writes to the pipe has stopped, and lives on."""
+        process = self.start(source='-')
+        for i in range(200): # the beginning of the file is read at once
+            process.stdin.write(json.dumps(session(i)).encode() + b'\n')
+        process.stdin.flush()
+        wait_for('it reads', lambda: os.path.exists(self.path('state')))
+        process.terminate()
+        self.assertEqual(NO, process.wait(timeout=kit.PATIENCE_S))
+        _, err = process.communicate()
+        self.assertIn(b'interrupted', err)
+
     def test_redis_away_is_waited_for_and_then_given_up(self):
         self.write([session(i) for i in range(self.COUNT)])
         impatient = self.config.replace('deadline_ms=20000', 'deadline_ms=200')
@@ -487,10 +503,13 @@ class Interruptions(ImportCase):
         time.sleep(0.5)
         self.redis.boot()
         out, err = process.communicate(timeout=kit.PATIENCE_S)
-        self.assertEqual(DONE, process.returncode, err)
+        self.assertEqual(NO, process.returncode, err)
+        self.assertIn(b'it may have lost some', err) # it has not
         said = json.loads(out)
+        self.assertFalse(said['complete'])
         self.assertEqual(self.COUNT, said['moved'] + said['here_already'])
         self.check_there_once(self.COUNT)
+        self.assertEqual(self.COUNT, self.imported(self.path('dump'), '--state', self.path('state'))['here_already'])
         self.write([session(i) for i in range(self.COUNT, 2 * self.COUNT)])
         os.unlink(self.path('state'))
         process = self.start('--patience', '0') # a deadline that a slow machine keeps
@@ -504,6 +523,20 @@ class Interruptions(ImportCase):
         again = self.imported(self.path('dump'), '--state', self.path('state'))
         self.assertTrue(again['complete'])
         self.check_there_once(2 * self.COUNT)
+
+    def test_redis_comes_back_without_what_moved_in(self):
+        """That is no success, and the state does not say that those are there."""
+        self.write([session(i) for i in range(self.COUNT)])
+        process = self.start('--threads', '2')
+        wait_for('some moved in', lambda: self.keys(':s:') > 500)
+        self.redis.kill()
+        self.redis.boot() # with nothing
+        _, err = process.communicate(timeout=kit.PATIENCE_S)
+        self.assertEqual(NO, process.returncode, err)
+        self.assertIn(b'it may have lost some', err)
+        self.assertLess(self.keys(':s:'), self.COUNT)
+        self.assertGreater(self.imported(self.path('dump'), '--state', self.path('state'))['moved'], 0)
+        self.check_there_once(self.COUNT)
 
     def test_two_at_once_make_no_two(self):
         self.write([session(i) for i in range(2000)])

@@ -23,7 +23,15 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { THREADS_MOST = 64, AHEAD = 4, PAUSE_MS = 100, STOP_INTERRUPTED = -1, STOP_CUT = -2, STOP_LOST = -3 };
+enum {
+    THREADS_MOST = 64,
+    AHEAD = 4,
+    PAUSE_MS = 100,
+    STOP_INTERRUPTED = -1,
+    STOP_CUT = -2,
+    STOP_LOST = -3,
+    STOP_SERVER = -4
+};
 
 static bool wants_progress, wants_end;
 static uint64_t threads = 16, patience_s = 60;
@@ -34,7 +42,8 @@ typedef struct importer {
     const cli *c;
     latchkey *lk;
     import_reader reader;
-    uint64_t first_line, began_at; /* where this run begins */
+    uint64_t first_line, began_at;      /* where this run begins */
+    uint64_t server[LK_PARTITIONS_MAX]; /* that had the lease of each partition then */
     int64_t began_us, said_us;
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -272,7 +281,8 @@ static void read_chunks(importer *m)
         wait_for_room(m, (unsigned)threads * AHEAD);
         look_after(m, false);
     }
-    if (fault) {
+    if (interrupted) stop(m, STOP_INTERRUPTED);
+    else if (fault) {
         cli_fail(m->c, CLI_FAILED, "%s", fault);
         stop(m, CLI_FAILED);
     }
@@ -281,6 +291,17 @@ static void read_chunks(importer *m)
     m->ended = true;
     pthread_cond_broadcast(&m->changed);
     pthread_mutex_unlock(&m->lock);
+}
+
+/* A server that was restarted, or took over, may lack sessions that another one had confirmed. */
+static bool is_another_server(const importer *m)
+{
+    bool another = false;
+    for (unsigned p = 0; p < (unsigned)m->lk->config.partitions; p++) {
+        uint64_t now = lk_lease_owner(m->lk->book, p);
+        another |= m->server[p] && now && m->server[p] != now;
+    }
+    return another;
 }
 
 /* Is something missing? An export began and did not end; or --end asks for an end and there was none. */
@@ -300,6 +321,12 @@ static int run_all(importer *m)
     const import_marks *marks = &m->dealt_with.marks;
     if (!atomic_load(&m->stop) && is_cut(marks)) stop(m, STOP_CUT);
     if (!atomic_load(&m->stop) && marks->promised > marks->sessions) stop(m, STOP_LOST);
+    if (is_another_server(m)) {
+        stop(m, STOP_SERVER);
+        m->dealt_with =
+            (import_state){.hashed = m->dealt_with.hashed}; /* from the first line on: nothing is known any more */
+        memcpy(m->dealt_with.beginning, m->reader.at.beginning, sizeof m->dealt_with.beginning);
+    }
     bool complete = !atomic_load(&m->stop);
     look_after(m, true);
     cli_progress(NULL);
@@ -322,6 +349,12 @@ static int conclude(importer *m, int exit)
         cli_say(stderr,
                 "latchkey: the end of the export is missing, so sessions may be missing. Look at what the exporter "
                 "said, and export and import once more: what moved in is left alone\n");
+        return CLI_NO;
+    }
+    if (exit == STOP_SERVER) {
+        cli_say(stderr, "latchkey: Redis was restarted, or another server took over, while sessions moved in: it may "
+                        "have lost some. "
+                        "The same command again begins anew: what is there is left alone\n");
         return CLI_NO;
     }
     if (exit == STOP_LOST) {
@@ -350,9 +383,10 @@ static int import_into(const cli *c, latchkey *lk)
                         "not be accepted");
     const char *fault = state_path ? import_state_load(state_path, &resume) : NULL;
     if (fault) return cli_fail(c, CLI_FAILED, "--state: %s", fault);
-    fault = import_reader_open(&m.reader, c->arguments[0], &resume);
+    fault = import_reader_open(&m.reader, c->arguments[0], &resume, &interrupted);
     int exit = CLI_FAILED;
-    if (fault) cli_fail(c, CLI_FAILED, "FILE: %s", fault);
+    if (fault && interrupted) exit = cli_fail(c, CLI_NO, "interrupted, and nothing has moved in");
+    else if (fault) cli_fail(c, CLI_FAILED, "FILE: %s", fault);
     else if (state_path && !import_state_save(state_path, &m.reader.at))
         cli_fail(c, CLI_FAILED, "--state: %s", strerror(errno));
     else {
@@ -360,6 +394,7 @@ static int import_into(const cli *c, latchkey *lk)
         m.dealt_with = m.reader.at;
         m.first_line = resume.line + 1;
         m.began_at = resume.offset;
+        for (unsigned p = 0; p < (unsigned)lk->config.partitions; p++) m.server[p] = lk_lease_owner(lk->book, p);
         pthread_mutex_init(&m.lock, NULL);
         pthread_cond_init(&m.changed, NULL);
         exit = conclude(&m, run_all(&m));
@@ -433,7 +468,8 @@ const cli_command cli_import = {
         "follow; if\n"
         "it does not, or fewer than N sessions came, the stream was cut.\n"
         "\n"
-        "Exit 1: sessions were refused or skipped, the stream was cut, or the command was interrupted.",
+        "Exit 1: sessions were refused or skipped, the stream was cut, Redis was restarted, or the command was\n"
+        "interrupted.",
     .options = options,
     .least = 1,
     .most = 1,

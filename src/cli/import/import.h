@@ -16,6 +16,8 @@
 #include "cli/cli.h"
 #include "cli/import/line.h"
 
+#include <signal.h>
+
 /* ----------------------------------------------------------------------------------------------- the file -- */
 
 /* The beginnings and ends of exports in some lines, and how many sessions there are. */
@@ -49,7 +51,8 @@ typedef struct import_state { /* the point up to which all lines are done */
 
 typedef struct import_reader {
     int fd;
-    uint64_t size; /* of the file; 0: not known */
+    const volatile sig_atomic_t *interrupted; /* a signal's: nothing more is read */
+    uint64_t size;                            /* of the file; 0: not known */
     import_state at;
     char *carried;
     size_t carried_size;
@@ -58,7 +61,8 @@ typedef struct import_reader {
 
 /* NULL: it is open. Else what is wrong, for people. "-" is standard input. With resume->offset that many bytes are
  * skipped; it must be the same file. */
-const char *import_reader_open(import_reader *reader, const char *path, const import_state *resume);
+const char *import_reader_open(import_reader *reader, const char *path, const import_state *resume,
+                               const volatile sig_atomic_t *interrupted);
 void import_reader_close(import_reader *reader);
 /* The next chunk. NULL: the end of the file, or, if *fault is set, it cannot be read. The caller frees it with
  * import_chunk_free. */

@@ -6,17 +6,34 @@
 #include "cli/import/import.h"
 
 #include "base/crypto.h"
-#include "base/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { CHUNK = 32 * 1024, HASHED_MOST = 4096 };
+enum { CHUNK = 32 * 1024, HASHED_MOST = 4096, LOOK_MS = 100, LINE_ABSURD = 256 * 1024 * 1024 };
+
+/* As lk_read_all in base/file.h. It looks again and again whether the import is to end: a pipe may be silent for ever. */
+static ssize_t read_on(import_reader *r, char *bytes, size_t size)
+{
+    size_t used = 0;
+    while (used < size) {
+        struct pollfd p = {.fd = r->fd, .events = POLLIN};
+        errno = EINTR;
+        if (*r->interrupted) return -1;
+        if (poll(&p, 1, LOOK_MS) <= 0) continue;
+        ssize_t got = read(r->fd, bytes + used, size - used);
+        if (got < 0 && errno != EINTR && errno != EAGAIN) return -1;
+        if (got == 0) break;
+        if (got > 0) used += (size_t)got;
+    }
+    return (ssize_t)used;
+}
 
 static bool carry(import_reader *r, const char *text, size_t size)
 {
@@ -32,7 +49,7 @@ static const char *look_at_beginning(import_reader *r, const import_state *resum
 {
     char text[HASHED_MOST];
     uint8_t hash[LK_HASH_SIZE];
-    ssize_t got = lk_read_all(r->fd, text, sizeof text);
+    ssize_t got = read_on(r, text, sizeof text);
     if (got < 0) return strerror(errno);
     r->at.hashed = (uint64_t)got;
     lk_blake2b(&(lk_span){text, (size_t)got}, 1, r->at.beginning);
@@ -58,7 +75,7 @@ static const char *pass_over(import_reader *r, uint64_t offset)
     r->carried_size = 0;
     if (lseek(r->fd, (off_t)offset, SEEK_SET) >= 0) return NULL;
     while (left) {
-        ssize_t got = lk_read_all(r->fd, text, left < sizeof text ? (size_t)left : sizeof text);
+        ssize_t got = read_on(r, text, left < sizeof text ? (size_t)left : sizeof text);
         if (got < 0) return strerror(errno);
         if (!got) return "the file is shorter than the state says";
         left -= (uint64_t)got;
@@ -66,10 +83,12 @@ static const char *pass_over(import_reader *r, uint64_t offset)
     return NULL;
 }
 
-const char *import_reader_open(import_reader *r, const char *path, const import_state *resume)
+const char *import_reader_open(import_reader *r, const char *path, const import_state *resume,
+                               const volatile sig_atomic_t *interrupted)
 {
     struct stat about;
-    *r = (import_reader){.fd = strcmp(path, "-") ? open(path, O_RDONLY | O_CLOEXEC) : dup(STDIN_FILENO)};
+    *r = (import_reader){.interrupted = interrupted,
+                         .fd = strcmp(path, "-") ? open(path, O_RDONLY | O_CLOEXEC) : dup(STDIN_FILENO)};
     if (r->fd < 0) return strerror(errno);
     if (fstat(r->fd, &about) == 0 && S_ISREG(about.st_mode)) r->size = (uint64_t)about.st_size;
     if (r->size && resume->offset > r->size) return "the file is shorter than the state says";
@@ -96,7 +115,7 @@ static char *fill_chunk(import_reader *r, size_t *size, const char **fault)
     if (text && used) memcpy(text, r->carried, used);
     while (text) {
         if (used < room) {
-            ssize_t got = r->ended ? 0 : lk_read_all(r->fd, text + used, room - used);
+            ssize_t got = r->ended ? 0 : read_on(r, text + used, room - used);
             if (got < 0) *fault = strerror(errno);
             if (got < 0) break;
             r->ended = (size_t)got < room - used;
@@ -117,13 +136,15 @@ static char *fill_chunk(import_reader *r, size_t *size, const char **fault)
     return NULL;
 }
 
-/* A line that is too long: drops the rest of it. */
+/* A line that is too long: drops the rest of it. A device may have no end. */
 static bool drop_line(import_reader *r, import_chunk *c, const char **fault)
 {
     char *end = NULL;
-    while (!end && !r->ended) {
+    for (uint64_t begin = c->end; !end && !r->ended;) {
         c->end += c->size;
-        ssize_t got = lk_read_all(r->fd, c->text, CHUNK);
+        if (c->end - begin > LINE_ABSURD) *fault = "a line has more than 256 MiB: these are not lines of sessions";
+        if (*fault) return false;
+        ssize_t got = read_on(r, c->text, CHUNK);
         if (got < 0) *fault = strerror(errno);
         if (got < 0) return false;
         r->ended = got < CHUNK;
@@ -224,7 +245,9 @@ const char *import_state_load(const char *path, import_state *s)
     int first = 0, last = 0, was_cut = 0;
     uint64_t sessions = 0, promised = 0;
     char hash[65] = "", end = 0;
+    struct stat about;
     memset(s, 0, sizeof *s);
+    if (stat(path, &about) == 0 && !S_ISREG(about.st_mode)) return "it is not a regular file";
     FILE *file = fopen(path, "re");
     if (!file) return errno == ENOENT ? NULL : strerror(errno);
     int got = fscanf(file, "latchkey import 1\noffset %" SCNu64 "\nline %" SCNu64 "\nbeginning %" SCNu64 " %64s%c",
