@@ -171,6 +171,50 @@ class Move(kit.Case):
             self.move(url_of(one), url_of(two))
             self.assertEqual('64', two.cli('HGET', 'lk:{0}:m', 'partitions'))
 
+    def test_servers_that_are_full(self):
+        """A source that takes nothing any more is left: that is why it is moved. A target that evicts is no success, also if it keeps
+        the indexes and the numbers, whose keys live longer than sessions."""
+        with kit.Redis(good=False) as one, kit.Redis(good=False) as two:
+            with kit.App(url_of(one)) as app:
+                tokens = self.make(app, 1000)
+            one.cli('CONFIG', 'SET', 'maxmemory', '1')
+            used = int(re.search(r'used_memory:(\d+)', two.cli('INFO', 'memory'))[1])
+            two.cli('CONFIG', 'SET', 'maxmemory-policy', 'volatile-ttl', 'maxmemory', str(used + 700000))
+            self.move(url_of(one), url_of(two), AWAY, 'evicts keys', 'goes on as before')
+            two.cli('CONFIG', 'SET', 'maxmemory', '0')
+            self.move(url_of(one), url_of(two))
+            with kit.App(url_of(two)) as app:
+                self.assertEqual([OK] * 1000, [app.validate(token) for token in tokens])
+
+    def test_servers_that_forget_at_the_last_moment(self):
+        """After the source is marked, and before the target is open: a target that comes back empty is not opened, and neither is one
+        beside a source that comes back without its mark."""
+        for victim in ('target', 'source'):
+            with kit.Redis('--save', '', good=False) as one, kit.Redis('--save', '', good=False) as two:
+                with kit.App(url_of(one)) as app:
+                    tokens = self.make(app, 50)
+                one.cli('SAVE')
+                one.argv += ['--dbfilename', 'kept.rdb']  # not what it saves on its way down
+                subprocess.run(['cp', f'{one.dir}/dump.rdb', f'{one.dir}/kept.rdb'], check=True)
+                long = [url_of(redis).replace(f'staleness_ms={STALENESS_MS}', 'staleness_ms=4000') for redis in (one, two)]
+                words = [kit.COMMAND, 'move', '--yes', '--from', long[0], '--to', long[1]]
+                with subprocess.Popen(words, env=kit.environment(None), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                      stderr=subprocess.PIPE, text=True) as mover:
+                    kit.wait_for('it is marked', lambda: 'moved' in one.cli('HGET', 'lk:{0}:m', 'partitions'))
+                    forgets = two if victim == 'target' else one
+                    forgets.kill()
+                    forgets.boot()
+                    _, said = mover.communicate(timeout=kit.PATIENCE_S)
+                self.assertEqual(AWAY, mover.returncode, said)
+                self.assertNotEqual('64', two.cli('HGET', 'lk:{0}:m', 'partitions'), said)
+                if victim == 'source':
+                    self.assertRegex(said, 'goes on as before|may refuse instances')  # it may be away at that very moment
+                    with kit.App(url_of(one)) as app:
+                        self.assertEqual([OK] * 50, [app.validate(token) for token in tokens])
+                self.move(url_of(one), url_of(two))
+                with kit.App(url_of(two)) as app:
+                    self.assertEqual([OK] * 50, [app.validate(token) for token in tokens])
+
     def test_one_that_was_killed_goes_on(self):
         """After the source was marked: the next run comes to the same end."""
         with kit.Redis(good=False) as one, kit.Redis(good=False) as two:

@@ -2,6 +2,7 @@
 #include "cli/move/move.h"
 
 #include "base/clock.h"
+#include "redis/info.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -20,15 +21,24 @@ static bool read_mark(move *m, query *p, const char *what, char *out, size_t siz
     return read;
 }
 
+/* In a script, and a command that may run goes first: a server that is full takes no HSET alone, and is to be left. */
+lk_reply *move_say_mark(const move *m, query *p, const char *text)
+{
+    static const char script[] =
+        "redis.call('HDEL', KEYS[1], '') return redis.call('HSET', KEYS[1], 'partitions', ARGV[1])";
+    return QUERY(p, "EVAL", script, "1", m->mark, text);
+}
+
 bool move_write_mark(move *m, query *p, const char *what, const char *text)
 {
-    return move_good(m, QUERY(p, "HSET", m->mark, "partitions", text), what);
+    return move_good(m, move_say_mark(m, p, text), what);
 }
 
 bool move_look_at_source(move *m)
 {
     char text[40];
     if (!read_mark(m, &m->from, "the source", text, sizeof text)) return false;
+    m->from_is = m->from.incarnation;
     const char *number =
         strncmp(text, LK_PARTITIONS_MOVED, strlen(LK_PARTITIONS_MOVED)) ? text : text + strlen(LK_PARTITIONS_MOVED);
     if (!*text) return move_fail(m, "the source has no sessions under the prefix %s", m->from.config.prefix);
@@ -91,6 +101,44 @@ static bool clock_of(query *p, int64_t *ahead_ms)
     return read;
 }
 
+/* How many keys it has evicted. False: it does not say. */
+static bool count_evicted(query *p, uint64_t *count)
+{
+    char text[24] = "";
+    lk_reply *info = QUERY(p, "INFO", "stats");
+    bool read =
+        info && lk_info_value(info->text, "evicted_keys", text, sizeof text) && cli_number(text, 0, UINT64_MAX, count);
+    lk_reply_free(info);
+    return read;
+}
+
+/* What was copied is there only if these are the servers that it was copied to, and none of them was emptied, or has thrown
+ * keys away. */
+bool move_kept(move *m)
+{
+    char text[40];
+    for (unsigned i = 0; i < m->to.count; i++) {
+        uint64_t evicted = 0;
+        bool read = count_evicted(m->to.node[i], &evicted);
+        if (read && m->to.node[i]->incarnation != m->is[i])
+            return move_fail(m, "the target is another server now, or was restarted: it may lack what was copied");
+        if (read && evicted != m->evicted[i])
+            return move_fail(m, "the target is full and evicts keys: set maxmemory-policy noeviction there, and raise "
+                                "maxmemory");
+        if (!read) return move_fail(m, "the target does not answer INFO");
+    }
+    if (!read_mark(m, nodes_of(&m->to, 0), "the target", text, sizeof text)) return false;
+    return !strcmp(text, LK_PARTITIONS_MOVING) || move_fail(m, "the target was emptied: it lacks what was copied");
+}
+
+bool move_source_marked(move *m, bool *marked)
+{
+    char text[40];
+    if (!read_mark(m, &m->from, "the source", text, sizeof text)) return false;
+    *marked = !strncmp(text, LK_PARTITIONS_MOVED, strlen(LK_PARTITIONS_MOVED));
+    return true;
+}
+
 /* Nothing but what an earlier run has left; and clocks that agree, since records hold times. */
 bool move_look_at_target(move *m)
 {
@@ -115,6 +163,8 @@ bool move_look_at_target(move *m)
             return move_fail(
                 m, "the clocks of source and target are %.1f s apart: records hold times; NTP on both machines",
                 (double)llabs(there_ms - ahead_ms) / 1000);
+        if (!count_evicted(p, &m->evicted[i])) return move_fail(m, "the target does not answer INFO");
+        m->is[i] = p->incarnation;
     }
     return move_write_mark(m, first, "the target", LK_PARTITIONS_MOVING);
 }

@@ -31,6 +31,8 @@ bool move_fail(move *m, const char *format, ...)
     va_start(list, format);
     if (!m->error[0]) vsnprintf(m->error, sizeof m->error, format, list);
     va_end(list);
+    size_t length = strlen(m->error);
+    if (length && m->error[length - 1] == '.') m->error[length - 1] = 0; /* Redis' own; more follows */
     return false;
 }
 
@@ -62,11 +64,16 @@ static bool end_source(move *m)
 {
     char text[40];
     snprintf(text, sizeof text, LK_PARTITIONS_MOVED "%s", m->recorded);
-    m->marked = true; /* even if no answer comes */
-    if (!move_write_mark(m, &m->from, "the source", text)) return false;
+    /* An earlier run that did not come to its end may have left the writes resting, and the mark is one. */
+    if (m->marked) lk_reply_free(QUERY(&m->from, "CLIENT", "UNPAUSE"));
+    lk_reply *reply = move_say_mark(m, &m->from, text);
+    m->marked |= !reply || reply->type != LK_REPLY_ERROR; /* also if no answer comes */
+    if (!move_good(m, reply, "the source")) return false;
     m->paused_ms = lk_now_ms();
-    if (!move_hold_pause(m) || !move_catch_up(m) || !move_carry_large(m) || !move_compare(m) || !move_hold_pause(m))
+    if (!move_hold_pause(m) || !move_catch_up(m) || !move_carry_large(m) || !move_compare(m) || !move_kept(m) ||
+        !move_hold_pause(m))
         return false;
+    if (m->from.incarnation != m->from_is) return move_fail(m, "the source was restarted, or is another server now");
     if (!move_good(m, QUERY(&m->from, "CLIENT", "KILL", "TYPE", "pubsub"), "CLIENT KILL at the source")) return false;
     m->ended = true;
     return move_good(m, QUERY(&m->from, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"),
@@ -77,7 +84,7 @@ static bool end_source(move *m)
 static void take_back(move *m)
 {
     lk_reply_free(QUERY(&m->from, "CLIENT", "UNPAUSE"));
-    lk_reply *reply = QUERY(&m->from, "HSET", m->mark, "partitions", m->recorded);
+    lk_reply *reply = move_say_mark(m, &m->from, m->recorded);
     if (!reply || reply->type == LK_REPLY_ERROR) move_fail(m, "%s", ""); /* there is an error already */
     else m->marked = false;
     lk_reply_free(reply);
@@ -93,11 +100,25 @@ static void record_everywhere(move *m)
     }
 }
 
+/* A source that dies now is not missed. But one that has forgotten its mark, because it came back from an older snapshot, serves
+ * instances again: then the target must not. */
+static bool source_rests(move *m)
+{
+    bool marked = true;
+    lk_reply *reply = QUERY(&m->from, "TIME");
+    bool answers = reply != NULL;
+    lk_reply_free(reply);
+    if (!answers || (move_source_marked(m, &marked) && marked)) return true;
+    if (!marked) m->ended = m->marked = false;
+    return move_fail(m, "the source was restarted from an older snapshot, or emptied, at the last moment");
+}
+
 static bool open_target(move *m)
 {
     int64_t wait_ms = m->from.config.staleness_ms + MARGIN_MS;
     cli_progress("every lease of the source runs out: %" PRId64 " ms", wait_ms);
     for (int64_t until_ms = lk_now_ms() + wait_ms; lk_now_ms() < until_ms;) usleep(10000);
+    if (!source_rests(m) || !move_kept(m)) return false;
     if (!move_write_mark(m, nodes_of(&m->to, 0), "the target", m->recorded)) return false;
     m->paused_for_ms = lk_now_ms() - m->paused_ms;
     lk_reply_free(QUERY(&m->from, "CLIENT", "UNPAUSE"));

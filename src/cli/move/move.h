@@ -17,6 +17,8 @@ typedef struct move {
     char mark[LK_KEY_SIZE];           /* the key that holds the number of partitions */
     char recorded[24];                /* that number */
     uint64_t partitions, keys, changed;
+    uint64_t from_is, is[NODES_MOST],
+        evicted[NODES_MOST];          /* which servers they were, and what had been evicted, at first */
     uint64_t expected;                /* how many keys there are, perhaps; 0: not known */
     size_t at_once;                   /* how many keys are copied in one piece: fewer, if they are large */
     bool found;                       /* is_empty's */
@@ -58,6 +60,9 @@ void move_forget_large(move *m);
 bool move_look_at_source(move *m);
 bool move_look_at_target(move *m);
 bool move_write_mark(move *m, query *p, const char *what, const char *text);
-bool move_compare(move *m); /* both ends have the same, and the target's replicas too */
+lk_reply *move_say_mark(const move *m, query *p, const char *text); /* the same; returns the answer */
+bool move_kept(move *m);                        /* the target has not lost what was copied, as far as can be told */
+bool move_source_marked(move *m, bool *marked); /* does it still refuse instances? */
+bool move_compare(move *m);                     /* both ends have the same, and the target's replicas too */
 
 #endif
