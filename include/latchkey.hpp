@@ -34,6 +34,7 @@
 
 #if defined(__cpp_exceptions) || defined(__EXCEPTIONS)
 #define LATCHKEY_HPP_EXCEPTIONS 1
+#include <exception>
 #include <stdexcept>
 #endif
 
@@ -222,7 +223,11 @@ struct latchkey {
     {
       public:
         explicit record(latchkey_record *raw) noexcept : raw_(raw) {}
-        latchkey::entry entry() const noexcept { return latchkey::entry(*latchkey_record_entry(raw_.get())); }
+        /* Of a record that was moved from: zeros. It has no fields. */
+        latchkey::entry entry() const noexcept
+        {
+            return raw_ ? latchkey::entry(*latchkey_record_entry(raw_.get())) : latchkey::entry();
+        }
         /* The bytes of a field; they live as long as the record. */
         std::optional<std::string_view> field(const char *name) const noexcept
         {
@@ -254,9 +259,10 @@ struct latchkey {
         /* A user who has a name. */
         draft(std::string_view name, const char *role = "") : draft(latchkey_user_id(name.data(), name.size()), role)
         {
-            raw.user_name = name.data(), raw.user_name_size = name.size();
+            /* an empty name is BAD_ARGUMENT, and not the user 0 */
+            raw.user_name = name.data() ? name.data() : "", raw.user_name_size = name.size();
         }
-        draft(const char *name, const char *role = "") : draft(std::string_view(name), role) {}
+        draft(const char *name, const char *role = "") : draft(std::string_view(name ? name : ""), role) {}
         latchkey_draft raw; /* set in it what else there is */
         field_list fields;
     };
@@ -288,6 +294,7 @@ struct latchkey {
         {
             char why[640] = "";
             handle made;
+            if (config.find('\0') != std::string::npos) return {LATCHKEY_BAD_ARGUMENT, "the configuration holds a NUL"};
             made.state_ = std::make_shared<state>();
             latchkey *lk = nullptr;
             const int status = latchkey_open(config.c_str(), &lk, why, sizeof why);
@@ -560,7 +567,9 @@ struct latchkey {
 
     /* Requests without waiting, for one event loop. It belongs to one thread. The adapters (latchkey/adapters) call ready() when the
  * descriptor is readable. Each callback is called once: by ready(); at once, where memory knows the answer or the request could not be
- * made; with closed_status, where the queue or its handle is closed first. */
+ * made; with closed_status, where the queue or its handle is closed first. A callback may close the queue, or its handle; it must not
+ * destroy the queue. What a callback throws comes out of ready() when all others were called (of several exceptions the first does);
+ * what it throws while the queue is being closed is dropped. */
     class queue
     {
       public:
@@ -605,19 +614,18 @@ struct latchkey {
         {
             std::size_t total = 0, count = 0;
             latchkey_result results[64];
+            thrown first;
             do {
                 count = raw_ ? latchkey_queue_reap(raw_, results, sizeof *results, 64) : 0;
                 for (std::size_t i = 0; i < count; i++) {
-                    auto at = waiting_.find(results[i].tag);
-                    std::function<void(latchkey_result &)> give = std::move(at->second);
-                    waiting_.erase(at);
-                    give(results[i]);
+                    give_one(results[i], first);
                     for (volatile char *text = results[i].token; text < results[i].token + LATCHKEY_TOKEN_SIZE;
                          text = text + 1)
                         *text = 0;
                 }
                 total += count;
             } while (count == 64);
+            first.raise();
             return total;
         }
 
@@ -719,18 +727,47 @@ struct latchkey {
                 else give({r.status});
             });
         }
+        /* The first exception of several callbacks. */
+        struct thrown {
+#ifdef LATCHKEY_HPP_EXCEPTIONS
+            std::exception_ptr first;
+            template <class F> void run(F &&call)
+            {
+                try {
+                    call();
+                } catch (...) {
+                    if (!first) first = std::current_exception();
+                }
+            }
+            void raise() const
+            {
+                if (first) std::rethrow_exception(first);
+            }
+#else
+            template <class F> void run(F &&call) { call(); }
+            void raise() const {}
+#endif
+        };
+        /* To its callback; if another callback has closed the queue, it was answered already. */
+        void give_one(latchkey_result &result, thrown &first)
+        {
+            auto at = waiting_.find(result.tag);
+            if (at == waiting_.end()) return latchkey_record_free(result.record);
+            std::function<void(latchkey_result &)> give = std::move(at->second);
+            waiting_.erase(at);
+            first.run([&] { give(result); });
+        }
         /* Closes what is the library's, and answers what is owed. */
         void end()
         {
             latchkey_queue_close(raw_);
             raw_ = nullptr;
-            auto owed = std::move(waiting_);
-            waiting_.clear();
-            for (auto &[tag, give] : owed) {
+            thrown dropped;
+            while (!waiting_.empty()) {
                 latchkey_result none = {};
-                none.tag = tag;
+                none.tag = waiting_.begin()->first;
                 none.status = closed_status;
-                give(none);
+                give_one(none, dropped);
             }
         }
 
@@ -744,14 +781,19 @@ struct latchkey {
 
 inline void latchkey::handle::close() noexcept
 {
-    if (!state_) return;
-    std::vector<queue *> queues;
-    {
-        const std::lock_guard<std::mutex> guard(state_->lock);
-        queues.swap(state_->queues);
+    const std::shared_ptr<state> closing = state_; /* a callback may close the handle, too */
+    if (!closing) return;
+    for (;;) {
+        queue *each = nullptr;
+        {
+            const std::lock_guard<std::mutex> guard(closing->lock);
+            if (closing->queues.empty()) break;
+            each = closing->queues.back();
+            closing->queues.pop_back();
+        }
+        each->end();
     }
-    for (queue *each : queues) each->end();
-    latchkey_close(state_->lk.exchange(nullptr));
+    latchkey_close(closing->lk.exchange(nullptr));
     state_.reset();
 }
 

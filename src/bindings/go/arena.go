@@ -7,6 +7,7 @@ import "C"
 
 import (
 	"fmt"
+	"strings"
 	"time"
 	"unsafe"
 )
@@ -109,20 +110,36 @@ func role(s string) error {
 	if len(s) > 16 {
 		return badArgument("the role is longer than 16 bytes")
 	}
-	for i := 0; i < len(s); i++ {
-		if s[i] == 0 {
-			return badArgument("the role holds a NUL")
-		}
+	return withoutNUL("the role", s)
+}
+
+// withoutNUL: for C a text ends at its first NUL.
+func withoutNUL(what, s string) error {
+	if strings.IndexByte(s, 0) >= 0 {
+		return badArgument(what + " holds a NUL")
 	}
 	return nil
+}
+
+// milliseconds of a duration that is not 0, which would mean another thing, for being short.
+func milliseconds(what string, d time.Duration) (C.int64_t, error) {
+	if d < 0 {
+		return 0, badArgument(what + " is below 0")
+	}
+	return C.int64_t((d + time.Millisecond - 1) / time.Millisecond), nil
 }
 
 func (a *arena) draft(d *Draft) (*C.latchkey_draft, error) {
 	if err := role(d.Role); err != nil {
 		return nil, err
 	}
-	if d.Idle < 0 || d.Lifetime < 0 {
-		return nil, badArgument("Idle or Lifetime is below 0")
+	idle, err := milliseconds("Idle", d.Idle)
+	if err != nil {
+		return nil, err
+	}
+	lifetime, err := milliseconds("Lifetime", d.Lifetime)
+	if err != nil {
+		return nil, err
 	}
 	draft := (*C.latchkey_draft)(a.take(int(unsafe.Sizeof(C.latchkey_draft{}))))
 	draft.size = C.size_t(unsafe.Sizeof(*draft))
@@ -131,8 +148,7 @@ func (a *arena) draft(d *Draft) (*C.latchkey_draft, error) {
 	*(*[32]byte)(unsafe.Pointer(&draft.permissions_hash)) = d.PermissionsHash
 	draft.device = C.uint32_t(d.Device)
 	draft.flags = C.uint32_t(d.Flags)
-	draft.idle_ms = C.int64_t(d.Idle.Milliseconds())
-	draft.lifetime_ms = C.int64_t(d.Lifetime.Milliseconds())
+	draft.idle_ms, draft.lifetime_ms = idle, lifetime
 	draft.generation = C.uint64_t(d.Generation)
 	draft.fields, draft.field_count = a.fields(d.Fields)
 	if d.UserName != "" {

@@ -83,10 +83,8 @@ func Open(config string, opts ...Option) (*Latchkey, error) {
 	for _, opt := range opts {
 		opt(&o)
 	}
-	for i := 0; i < len(config); i++ {
-		if config[i] == 0 {
-			return nil, badArgument("the configuration holds a NUL")
-		}
+	if err := withoutNUL("the configuration", config); err != nil {
+		return nil, err
 	}
 	var a arena
 	defer a.free()
@@ -257,8 +255,19 @@ func (lk *Latchkey) askFor(ctx context.Context, kind int, token *C.char, tokenLe
 		}
 		return answer, failure(answer.status, "")
 	case <-ctx.Done():
-		in.forget(tag)
+		if kind == C.LATCHKEY_CREATE && tokenLen == 0 {
+			go lk.disown(waiting)
+		} else {
+			in.forget(tag)
+		}
 		return result{}, given(ctx.Err())
+	}
+}
+
+// disown ends the session that a call which was given up has made: nobody has its token, and it would count as one of the user's.
+func (lk *Latchkey) disown(waiting chan result) {
+	if made := <-waiting; made.status == C.LATCHKEY_OK {
+		_ = lk.Revoke(context.Background(), made.token)
 	}
 }
 

@@ -31,7 +31,7 @@ func (lk *Latchkey) Sessions(ctx context.Context, userID uint64, current string)
 		return C.latchkey_sessions(lk, C.uint64_t(userID), token, C.size_t(size), (*C.latchkey_session_info)(at), C.LATCHKEY_SESSIONS_MAX, total)
 	})
 	if err != nil {
-		return nil, err
+		return nil, noToken("the current token is not one", err)
 	}
 	list := unsafe.Slice((*C.latchkey_session_info)(at), C.LATCHKEY_SESSIONS_MAX)
 	infos := []SessionInfo{}
@@ -64,7 +64,7 @@ func (lk *Latchkey) RevokeUser(ctx context.Context, userID uint64, keep string) 
 	detail.user_id = C.uint64_t(userID)
 	token, size := optional(keep)
 	answer, err := lk.askFor(ctx, C.LATCHKEY_REVOKE_USER, token, size, -1, detail)
-	return int(answer.count), err
+	return int(answer.count), noToken("the token to keep is not one", err)
 }
 
 // RevokeSelector ends one session of a user by its selector.

@@ -23,6 +23,9 @@ func UserID(name string) uint64 {
 
 // CheckConfig looks whether Open could use this configuration. It connects nowhere.
 func CheckConfig(config string) error {
+	if err := withoutNUL("the configuration", config); err != nil {
+		return err
+	}
 	var a arena
 	defer a.free()
 	text := (*C.char)(a.take(512))
@@ -91,7 +94,15 @@ func (lk *Latchkey) Create(ctx context.Context, draft Draft) (string, error) {
 	detail.draft = d
 	token, size := optional(draft.Token)
 	answer, err := lk.askFor(ctx, C.LATCHKEY_CREATE, token, size, -1, detail)
-	return answer.token, err
+	return answer.token, noToken("the draft's Token is not one of NewToken", err)
+}
+
+// noToken: a token that belongs to the call, and not to a client, is a mistake where it is none. Nothing was done.
+func noToken(what string, err error) error {
+	if errors.Is(err, ErrNoSession) {
+		return badArgument(what)
+	}
+	return err
 }
 
 // NewToken makes a token for a session of this user that is yet to be made, for Draft.Token.

@@ -190,6 +190,76 @@ static void trouble(latchkey::handle &here, latchkey::handle &there)
     passed(11, "close");
 }
 
+/* Whatever callbacks do, each is called once. And what was moved from is empty. */
+static void callbacks(latchkey::handle &here)
+{
+    const latchkey::token token = here.create(24);
+    {
+        latchkey::queue queue(here);
+        int called = 0, thrown = 0;
+        for (int i = 0; i < 20; i++)
+            queue.load(token, [&called, i](const latchkey::result<latchkey::record> &given) {
+                CHECK(given), called++;
+                if (i % 3) throw std::runtime_error("of a callback");
+            });
+        while (called < 20) {
+            pollfd watched = {queue.fd(), POLLIN, 0};
+            CHECK(poll(&watched, 1, 30000) == 1);
+            try {
+                queue.ready();
+            } catch (const std::runtime_error &) {
+                thrown++;
+            }
+        }
+        CHECK(called == 20 && thrown > 0 && queue.waiting() == 0);
+    }
+    for (const bool whole :
+         {false, true}) { /* a callback closes the queue, or the handle; and what it throws then is dropped */
+        latchkey::handle own(url("deadline_ms=10000"));
+        latchkey::queue queue(own), beside(own);
+        int called = 0, closed = 0;
+        auto give = [&](const latchkey::result<latchkey::record> &given) {
+            called++, closed += given.status() == latchkey::closed_status;
+            if (whole) own.close();
+            else queue.close();
+            throw std::runtime_error("of a callback");
+        };
+        {
+            const stopped_redis now;
+            for (int i = 0; i < 20; i++) queue.load(token, give);
+            if (whole) beside.load(token, give);
+        }
+        while (queue.is_open()) {
+            pollfd watched = {queue.fd(), POLLIN, 0};
+            CHECK(poll(&watched, 1, 30000) == 1);
+            try {
+                queue.ready();
+            } catch (const std::runtime_error &) {
+            }
+        }
+        CHECK(called == 20 + whole && closed >= 19 && queue.waiting() == 0 && queue.ready() == 0);
+        CHECK(whole ? !own.is_open() && !beside.is_open() : own.validate(token).has_value());
+    }
+
+    auto record = here.load(token);
+    const latchkey::record taken = std::move(*record);
+    CHECK(taken.entry().user_id() == 24 && record->entry().user_id() == 0 && record->names().empty() &&
+          !record->field("every") && record->version("every") == 0);
+    raises<latchkey::error>([&] { here.change_fields(token, *record, {}); });
+    latchkey::handle moved(url("deadline_ms=10000")), now = std::move(moved);
+    CHECK(!moved.is_open() && now.is_open() && moved.native() == nullptr);
+    raises<latchkey::closed>([&] { moved.load(token); });
+    latchkey::queue none(moved);
+    int called = 0;
+    none.create(1, [&](const latchkey::result<latchkey::token> &given) {
+        called++;
+        CHECK(given.status() == latchkey::closed_status);
+    });
+    CHECK(called == 1 && !none.is_open() && none.ready() == 0);
+    moved = std::move(now);
+    CHECK(moved.validate(token) && !now.is_open());
+}
+
 static void verbs(latchkey::handle &here, latchkey::handle &there)
 {
     latchkey::token old = here.create(12, "member");
@@ -283,6 +353,17 @@ static void texts(latchkey::handle &here)
 
     const auto unknown = raises<latchkey::config_error>([] { latchkey::handle none(url("bogus=1")); });
     CHECK(string(unknown.what()).find("bogus") != string::npos && role.find("role") != string::npos);
+    for (const char *cut : {"", "&bogus=1"})
+        raises<latchkey::bad_argument>([&] { latchkey::handle none(url("deadline_ms=10000") + '\0' + cut); });
+    const latchkey_stats before = here.stats();
+    for (const latchkey::draft &nobody :
+         {latchkey::draft(""), latchkey::draft(string_view()), latchkey::draft(static_cast<const char *>(nullptr))})
+        raises<latchkey::bad_argument>([&] { here.create(nobody); });
+    raises<latchkey::bad_argument>([&] { here.revoke_user(21, "none"); });
+    raises<latchkey::bad_argument>([&] { here.sessions(21, "none"); });
+    raises<latchkey::bad_argument>([&] { here.fields(token, {nullptr}); });
+    raises<latchkey::bad_argument>([&] { here.set_fields(token, {{nullptr, "x"}}); });
+    CHECK(here.stats().l2_writes == before.l2_writes);
     passed(21, "configuration"); /* a user id that does not fit is no std::uint64_t */
 }
 
@@ -331,6 +412,7 @@ int main(int argc, char **argv)
     latchkey::handle here(url("deadline_ms=10000&staleness_ms=500")), there(url("deadline_ms=10000&staleness_ms=500"));
     life(here, there);
     trouble(here, there);
+    callbacks(here);
     verbs(here, there);
     texts(here);
     many(here);

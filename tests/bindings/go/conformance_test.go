@@ -428,16 +428,40 @@ func TestConfiguration(t *testing.T) {
 	check(t, errors.Is(err, latchkey.ErrConfig) && strings.Contains(err.Error(), "no_such_option"), "%v", err)
 	check(t, errors.Is(latchkey.CheckConfig("redis://h?staleness_ms=1"), latchkey.ErrConfig), "check")
 	must(t, latchkey.CheckConfig("redis://h"))
+	for _, config := range []string{url("\x00no_such_option=1"), url() + "\x00"} {
+		_, err := latchkey.Open(config)
+		check(t, errors.Is(err, latchkey.ErrArgument), "%v", err)
+		check(t, errors.Is(latchkey.CheckConfig(config), latchkey.ErrArgument), "check")
+	}
 	lk := handle(t)
 	before := stats(t, lk)
-	for _, draft := range []latchkey.Draft{{Role: "seventeen bytes !"}, {Role: "a\x00b"}, {Idle: -1},
+	for _, draft := range []latchkey.Draft{{Role: "seventeen bytes !"}, {Role: "a\x00b"}, {Idle: -1}, {Token: "none"},
 		{Fields: map[string][]byte{"x": nil}}, {Fields: map[string][]byte{"x\x00y": nil}}} {
 		_, err := lk.Create(ctx, draft)
 		check(t, errors.Is(err, latchkey.ErrArgument), "%v", err)
 	}
 	_, err = lk.ValidateFresh(ctx, never, -1)
 	check(t, errors.Is(err, latchkey.ErrArgument), "%v", err)
+	_, err = lk.RevokeUser(ctx, 21, "none") // nothing was ended, so it is not "there was none"
+	check(t, errors.Is(err, latchkey.ErrArgument), "%v", err)
+	_, err = lk.Sessions(ctx, 21, "none")
+	check(t, errors.Is(err, latchkey.ErrArgument), "%v", err)
 	check(t, stats(t, lk).L2Writes == before.L2Writes, "Redis was asked")
+	// A short time is not none, which would be that of the configuration.
+	token := create(t, lk, latchkey.Draft{UserID: 21, Idle: time.Microsecond})
+	until(t, "it idles out", func() bool { _, err := lk.Validate(ctx, token); return isNo(err) })
+}
+
+func TestGivenUp(t *testing.T) {
+	point(t, 26, "given up")
+	lk := open(t, url(patient, "max_sessions=1", "limit=deny"))
+	stopped(t, func() {
+		short, end := context.WithTimeout(ctx, 200*time.Millisecond)
+		defer end()
+		_, err := lk.Create(short, latchkey.Draft{UserID: 26})
+		check(t, errors.Is(err, context.DeadlineExceeded) && errors.Is(err, latchkey.ErrUnavailable), "%v", err)
+	})
+	until(t, "the user logs in", func() bool { _, err := lk.Create(ctx, latchkey.Draft{UserID: 26}); return err == nil })
 }
 
 func TestThousandMisses(t *testing.T) {

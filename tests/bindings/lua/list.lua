@@ -183,6 +183,10 @@ ok(18, "limit")
 redis("CONFIG SET maxmemory 1gb maxmemory-policy allkeys-lru")
 lines = {}
 open():close()
+local said = 0
+local raising = assert(latchkey.open(url, { log = function() said = said + 1 error("a log function that raises") end }))
+assert(said > 0 and raising:validate(assert(raising:create(20))))
+raising:close()
 redis("CONFIG SET maxmemory 0 maxmemory-policy noeviction")
 local found = false
 for _, each in ipairs(lines) do found = found or each.text:find("maxmemory%-policy") and each.level <= 4 end
@@ -202,7 +206,16 @@ ok(19, "secrets")
 local handle, config_error, config_status = latchkey.open(url .. "&bogus=1")
 assert(handle == nil and config_error:find("bogus") and config_status == -6)
 local writes = counter(here, "l2_writes_total")
-for _, bad in ipairs { 2 ^ 64, -1, 1.5 } do assert(not pcall(here.create, here, bad)) end
+for _, bad in ipairs { url .. "&\0bogus=1", url .. "\0" } do assert(not pcall(latchkey.open, bad)) end
+for _, bad in ipairs { 2 ^ 64, -1, 1.5, -1LL, 0 / 0, "", true } do
+    assert(not pcall(here.create, here, bad) and not pcall(here.revoke_user, here, bad) and not pcall(here.sessions, here, bad))
+end
+for _, bad in ipairs { { device = 2 ^ 32 }, { device = -1 }, { device = -1LL }, { flags = 2 ^ 32 + 1 }, { idle_ms = 0.5 }, { lifetime_ms = 1e300 },
+                       { generation = -1 }, { generation = 2 ^ 60 }, { idle_ms = true } } do
+    assert(not pcall(here.create, here, 1, bad))
+end
+assert(not pcall(here.set_access, here, token, { flags = 2 ^ 32 + 1 }) and not pcall(here.sessions, here, 1, "no token"))
+assert(not pcall(here.revoke_user, here, 1, "no token"))
 assert(not pcall(here.create, here, 1, { role = ("x"):rep(17) }) and not pcall(here.create, here, 1, { role = "a\0b" }))
 assert(not pcall(here.create, here, 1, { permissions_hash = "short" }) and not pcall(here.create, here, 1, { flags = 65536 }))
 assert(not pcall(here.set_access, here, token, { role = "admin\0" }) and not pcall(here.fields, here, token, "na\0me"))

@@ -308,9 +308,13 @@ point(21, 'configuration', async (t) => {
   await assert.rejects(open(url('no_such_option=1')), (error) => error.code === 'CONFIG' && error.message.includes('no_such_option'))
   assert.throws(() => checkConfig('redis://h?staleness_ms=1'), (error) => error.code === 'CONFIG' && /staleness_ms/.test(error.message))
   checkConfig('redis://h')
+  for (const config of [url('\0no_such_option=1'), `${url()}\0`, 5]) {
+    await assert.rejects(open(config), { code: 'BAD_ARGUMENT' })
+    assert.throws(() => checkConfig(config), { code: 'BAD_ARGUMENT' })
+  }
   const { l2Writes } = lk.stats()
   const wrong = [
-    { userId: 1n << 64n }, { userId: -1n }, { userId: -1 }, { userId: 2 ** 53 }, { userId: 1.5 }, { userId: '1' }, {}, null,
+    { userId: 1n << 64n }, { userId: -1n }, { userId: -1 }, { userId: 2 ** 53 }, { userId: 1.5 }, { userId: '1' }, {}, null, { userName: '' },
     { userId: 1n, role: 'seventeen bytes !' }, { userId: 1n, role: 5 }, { userId: 1n, permissionsHash: bytes(31) },
     { userId: 1n, flags: 65536 }, { userId: 1n, device: 2 ** 32 }, { userId: 1n, idleMs: NaN }, { userId: 1n, fields: { x: '1' } },
     { userId: 1n, fields: { xx: 1 } }]

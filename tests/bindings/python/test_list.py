@@ -470,7 +470,15 @@ def configuration():
     raises(ValueError, here.create, 1, device=-1)
     raises(ValueError, here.create, 1, idle_ms=-1)
     raises(ValueError, here.create, 1, permissions_hash=b"short")
-    raises(ValueError, here.create, "")
+    for nobody in ("", b""):
+        raises(ValueError, here.create, nobody)
+        raises(ValueError, here.revoke_user, nobody)
+        raises(ValueError, here.sessions, nobody)
+    raises(ValueError, here.revoke_user, 21, "none")
+    raises(ValueError, here.sessions, 21, "none")
+    for config in (URL + "&\0bogus=1", URL + "\0"):
+        raises(ValueError, latchkey.open, config)
+        raises(ValueError, latchkey.check_config, config)
     raises(TypeError, here.create, 1.5)
     raises(TypeError, here.create, 1, fields={"name": "text"})
     raises(TypeError, here.create, 1, unknown=1)
@@ -504,6 +512,26 @@ def thousand():
             assert [entry.user_id for entry in found[1::2]] == list(range(1, 100, 2))
             assert all(isinstance(each, asyncio.CancelledError) for each in found[::2])
     asyncio.run(awaited())
+
+
+@point(26, "given up")
+def given_up():
+    async def awaited():
+        with latchkey.open(URL, max_sessions=1, limit="deny") as lk:
+            await lk.aio.revoke_user(26)
+            with redis_stopped():
+                try:
+                    await asyncio.wait_for(lk.aio.create(26), 0.2)
+                    raise AssertionError("it was answered")
+                except asyncio.TimeoutError:
+                    pass
+            for _ in range(1500):
+                try:
+                    return await lk.aio.create(26)
+                except (latchkey.LimitReached, latchkey.Unavailable):
+                    await asyncio.sleep(0.02)
+            raise AssertionError("the user cannot log in")
+    assert asyncio.run(awaited())
 
 
 def memory_kib():

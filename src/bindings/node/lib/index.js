@@ -6,6 +6,7 @@ const { LatchkeyError } = require('./errors')
 const { Record } = require('./record')
 const { Latchkey, open } = require('./latchkey')
 const { session } = require('./session')
+const { config } = require('./values')
 
 /** The user id of a name (a UUID, an address): the same number in every language. */
 function userId(name) {
@@ -15,7 +16,7 @@ function userId(name) {
 
 /** Looks whether open could use this configuration, without connecting. Throws what open would reject with. */
 function checkConfig(url) {
-  if (typeof url !== 'string') throw new TypeError('latchkey: the configuration is not a string')
+  config(url)
   const [status, text] = native.checkConfig(url)
   if (status !== native.OK) throw new LatchkeyError(status, text)
 }

@@ -207,7 +207,7 @@ class Latchkey {
 if (Symbol.asyncDispose) Latchkey.prototype[Symbol.asyncDispose] = Latchkey.prototype.close
 
 async function open(url, { apart = false, log } = {}) {
-  if (typeof url !== 'string') throw badArgument('the configuration is not a string: open("redis://127.0.0.1:6379")')
+  check.config(url)
   if (log !== undefined && log !== null && typeof log !== 'function') throw badArgument('log is not a function')
   const pending = new Map()
   // It must not know the handle: the addon holds it, and a handle that is not used any more is to be collected.

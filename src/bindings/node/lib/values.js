@@ -4,6 +4,11 @@
 const native = require('./native')
 const { badArgument } = require('./errors')
 
+function config(url) {
+  if (typeof url !== 'string') throw badArgument('the configuration is not a string: open("redis://127.0.0.1:6379")')
+  if (url.includes('\0')) throw badArgument('the configuration holds a NUL')
+}
+
 function number(value, what) {
   if (typeof value === 'number' && Number.isSafeInteger(value)) value = BigInt(value)
   if (typeof value !== 'bigint') throw badArgument(`${what} is not an integer that a number holds exactly: pass a bigint`)
@@ -79,4 +84,4 @@ function token(value) {
   throw badArgument('the token is not a string')
 }
 
-module.exports = { access, bytes, draft, fields, integer, milliseconds, name, number, token }
+module.exports = { access, bytes, config, draft, fields, integer, milliseconds, name, number, token }

@@ -2,11 +2,12 @@
 """The verbs of a handle for asyncio. A hit is answered at once. Everything else goes through a queue of the library: the loop
 watches its descriptor, and no thread waits for anything."""
 import asyncio
+import contextlib
 import os
 import threading
 
 from ._latchkey import (AGAIN, CHANGE_FIELDS, CREATE, GET_FIELDS, LOAD, REVOKE, REVOKE_USER, ROTATE, SET_ACCESS, SET_FIELDS, TOUCH,
-                        VALIDATE, Closed, Queue)
+                        VALIDATE, Closed, Error, Queue)
 
 _NONE = {}
 
@@ -18,6 +19,7 @@ class _Loop:
         self.loop, self.pid = loop, os.getpid()
         self.queue = Queue(lk)
         self.waiting, self.tag = {}, 0
+        self.unheard = set()  # tags of new sessions that nobody waits for any more
         self.fds = self.queue.fd, lk._log_fd
         loop.add_reader(self.fds[0], self.reap)
         loop.add_reader(self.fds[1], lk.read_log)
@@ -25,12 +27,22 @@ class _Loop:
     def reap(self):
         for tag, answer, *failed in self.queue.reap():
             future = self.waiting.pop(tag, None)
+            if tag in self.unheard:
+                self.unheard.discard(tag)
+                if not failed:
+                    self.disown(answer)
             if future is None or future.done():
                 continue  # it was cancelled
             if failed:
                 future.set_exception(answer)
             else:
                 future.set_result(answer)
+
+    def disown(self, token):
+        """Ends a session whose token reaches nobody: it would count as one of the user's."""
+        self.tag += 1
+        with contextlib.suppress(Error):  # if it cannot be asked for now, the session idles out
+            self.queue.submit(self.tag, REVOKE, (token,), _NONE)
 
     def end(self):
         if not self.loop.is_closed():
@@ -86,6 +98,13 @@ class Aio:
         at.waiting[tag] = future
         try:
             return await future
+        except asyncio.CancelledError:
+            if kind == CREATE and kwargs.get('token') is None:
+                if not future.done() or future.cancelled():
+                    at.unheard.add(tag)
+                elif not future.exception():
+                    at.disown(future.result())
+            raise
         finally:
             at.waiting.pop(tag, None)
 

@@ -42,16 +42,26 @@ pub fn unavailable<T: std::fmt::Debug>(answer: Result<T, Error>) -> bool {
     answer.unwrap_err().kind() == Kind::Unavailable
 }
 
+/// Redis stands still while this lives.
+pub struct Stopped(i32);
+
+impl Stopped {
+    pub fn now() -> Self {
+        let stopped = Stopped(env("LATCHKEY_REDIS_PID").parse().unwrap());
+        assert_eq!(unsafe { libc::kill(stopped.0, libc::SIGSTOP) }, 0);
+        stopped
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        unsafe { libc::kill(self.0, libc::SIGCONT) };
+    }
+}
+
 /// Redis stands still while `body` runs.
 pub fn stopped<T>(body: impl FnOnce() -> T) -> T {
-    struct Go(i32);
-    impl Drop for Go {
-        fn drop(&mut self) {
-            unsafe { libc::kill(self.0, libc::SIGCONT) };
-        }
-    }
-    let go = Go(env("LATCHKEY_REDIS_PID").parse().unwrap());
-    assert_eq!(unsafe { libc::kill(go.0, libc::SIGSTOP) }, 0);
+    let _stopped = Stopped::now();
     body()
 }
 

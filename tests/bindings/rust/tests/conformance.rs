@@ -248,6 +248,9 @@ fn close() {
         assert_eq!(aio.validate(&tokens[0]).await.unwrap_err().kind(), Kind::Closed);
         assert_eq!(aio.create(&Draft::of(1)).await.unwrap_err().kind(), Kind::Closed);
     });
+    // Its runtime has ended, and no task hands out answers any more.
+    let orphan = block_on(async { there.aio().unwrap() });
+    assert_eq!(block_on(orphan.validate_fresh(&tokens[0], ZERO)).unwrap_err().kind(), Kind::Closed);
     there.close();
     there.close();
     assert_eq!(there.validate(&tokens[0]).unwrap_err().kind(), Kind::Closed);
@@ -444,6 +447,8 @@ fn configuration() {
         Draft { role: "seventeen bytes !".into(), ..Draft::of(1) },
         Draft { role: "a\0b".into(), ..Draft::of(1) },
         Draft { idle: Some(Duration::MAX), ..Draft::of(1) },
+        Draft { lifetime: Some(ZERO), ..Draft::of(1) },
+        Draft::named(""),
         Draft { fields: vec![("x".into(), vec![])], ..Draft::of(1) },
         Draft { fields: vec![("x\0y".into(), vec![])], ..Draft::of(1) },
     ] {
@@ -451,8 +456,37 @@ fn configuration() {
         assert_eq!(block_on(async { lk.aio().unwrap().create(&draft).await }).unwrap_err().kind(), Kind::Argument);
     }
     assert_eq!(lk.aio().unwrap_err().kind(), Kind::Argument); // no runtime is around it
+    for config in [url("\0no_such_option=1"), url("") + "\0"] {
+        assert_eq!(Latchkey::open(&config).unwrap_err().kind(), Kind::Argument);
+        assert_eq!(check_config(&config).unwrap_err().kind(), Kind::Argument);
+    }
+    assert_eq!(lk.revoke_user(21, Some("none")).unwrap_err().kind(), Kind::Argument);
+    assert_eq!(lk.sessions(21, Some("")).unwrap_err().kind(), Kind::Argument);
     assert_eq!(metric(&lk, "latchkey_l2_writes_total"), writes);
+    // A short time is not none, which would be that of the configuration.
+    let token = lk.create(&Draft { idle: Some(Duration::from_nanos(1)), ..Draft::of(21) }).unwrap();
+    until("it idles out", || matches!(lk.validate(&token), Ok(None)));
     passed(21, "configuration");
+}
+
+#[test]
+fn given_up() {
+    let lk = open(&format!("{PATIENT}&max_sessions=1&limit=deny"));
+    block_on(async {
+        let aio = lk.aio().unwrap();
+        let pause = Stopped::now();
+        let draft = Draft::of(26);
+        assert!(tokio::time::timeout(Duration::from_millis(200), aio.create(&draft)).await.is_err());
+        drop(pause);
+        for round in 0.. {
+            match aio.create(&draft).await {
+                Ok(_) => break,
+                Err(error) => assert!(round < 1000 && error.kind() != Kind::Argument, "{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    passed(26, "given up");
 }
 
 #[test]

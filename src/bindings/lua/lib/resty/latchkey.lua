@@ -198,7 +198,7 @@ end
 --- A handle: one for each process. In nginx, open it in init_worker_by_lua. `options.log` is a function of a level and a text.
 -- nil, a text and a status where it cannot be opened.
 function latchkey.open(config, options)
-    local raw, err, status = open(config)
+    local raw, err, status = open(without_nul("the configuration", config))
     if not raw then return nil, err, status end
     local self = setmetatable({ raw = ffi.gc(raw, C.latchkey_close), config = config, log = options and options.log or say }, Handle)
     self:read_log()
@@ -212,9 +212,13 @@ function Handle:close()
     if raw then C.latchkey_close(ffi.gc(raw, nil)) end
 end
 
---- Hands what the library has to say to the log function, in this thread.
+--- Hands what the library has to say to the log function, in this thread. What that function raises is not an error of the call that
+-- happens to be under way: the line is written as it would be without such a function.
 function Handle:read_log()
-    while self.raw and C.latchkey_log_read(self.raw, level, line, 640) == OK do self.log(level[0], ffi.string(line)) end
+    while self.raw and C.latchkey_log_read(self.raw, level, line, 640) == OK do
+        local lvl, text = level[0], ffi.string(line)
+        if not pcall(self.log, lvl, text) then say(lvl, text) end
+    end
 end
 
 -- In a process that was forked from the one that opened it, a handle of its own.
@@ -317,12 +321,20 @@ local function token_of(buffer) return function() return ffi.string(buffer, 43) 
 --- The number that stands for a user's name.
 function latchkey.user_id(name) return C.latchkey_user_id(name, #name) end
 
+-- A whole number from 0 to `most`: one of Lua that is exact, or one of 64 bits. Without this LuaJIT would cut others until they fit.
+local function whole(what, value, most)
+    local exact = type(value) == "number" and value >= 0 and value < 2 ^ 53 and value % 1 == 0
+    local wide = ffi.istype("uint64_t", value) or (ffi.istype("int64_t", value) and value >= 0)
+    assert((exact or wide) and ffi.cast("uint64_t", value) <= most, what)
+    return ffi.cast("uint64_t", value)
+end
+
+local ALL = 0xffffffffffffffffULL
+
 local function user_of(user)
+    assert(user ~= "", "a user's name is empty")
     if type(user) == "string" then return latchkey.user_id(user) end
-    if type(user) == "number" then
-        assert(user >= 0 and user < 2 ^ 53 and user % 1 == 0, "a user is a whole number from 0 to 2^53, a uint64_t, or a name")
-    end
-    return ffi.cast("uint64_t", user)
+    return whole("a user is a whole number from 0 to 2^53, a uint64_t, or a name", user, ALL)
 end
 
 --- Makes a session, and gives its token. user: a number, a uint64_t (42ULL) or a name. draft: role, permissions_hash, device, flags,
@@ -337,8 +349,11 @@ function Handle:create(user, draft)
         assert(#draft.permissions_hash == 32, "permissions_hash has 32 bytes")
         ffi.copy(made.permissions_hash, draft.permissions_hash, 32)
     end
-    made.device, made.flags = draft.device or 0, draft.flags or 0
-    made.idle_ms, made.lifetime_ms, made.generation = draft.idle_ms or 0, draft.lifetime_ms or 0, draft.generation or 0
+    made.device = whole("device is a whole number of 32 bits", draft.device or 0, 0xffffffffULL)
+    made.flags = whole("flags is a whole number of 16 bits", draft.flags or 0, 0xffffULL)
+    made.idle_ms = whole("idle_ms is a whole number of milliseconds", draft.idle_ms or 0, ALL / 2)
+    made.lifetime_ms = whole("lifetime_ms is a whole number of milliseconds", draft.lifetime_ms or 0, ALL / 2)
+    made.generation = whole("generation is a whole number", draft.generation or 0, ALL)
     local fields, count = array("latchkey_field", draft.fields or {})
     made.fields, made.field_count = fields, count
     local token = ffi.new("char[44]")
@@ -390,7 +405,7 @@ function Handle:sessions(user, current)
                                 device = info.device, flags = info.flags, current = info.current ~= 0 }
         end
         return list
-    end)
+    end, function(status) error("sessions: " .. status_text(status, ""), 4) end)
 end
 
 --- The whole record, or nil.
@@ -433,7 +448,8 @@ function Handle:set_access(token, access)
     assert(not permissions or #permissions == 32, "permissions_hash has 32 bytes")
     change.size, change.role = ffi.sizeof(change), access.role and without_nul("role", access.role)
     change.permissions_hash = permissions and ffi.cast("const uint8_t *", permissions) or nil
-    change.flags, change.flags_mask = access.flags or 0, access.flags_mask or (access.flags and 0xffff or 0)
+    change.flags = whole("flags is a whole number of 16 bits", access.flags or 0, 0xffffULL)
+    change.flags_mask = whole("flags_mask is a whole number of 16 bits", access.flags_mask or (access.flags and 0xffff or 0), 0xffffULL)
     change.authenticated = access.authenticated and 1 or 0
     return run(self, function(raw) return C.latchkey_set_access(raw, token, #token, change) end, yes, is_false)
 end

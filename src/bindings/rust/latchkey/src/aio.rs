@@ -25,10 +25,42 @@ use tokio::sync::{oneshot, Notify};
 struct Answer {
     status: c_int,
     entry: Entry,
-    token: String,
+    token: Made,
     count: u64,
     record: Option<Record>,
 }
+
+/// A token that an answer holds. If the future that asked for a new session was dropped, its token reaches nobody: the session is
+/// ended, or it would count as one of the user's.
+struct Made {
+    token: String,
+    ends: Option<Arc<Core>>,
+}
+
+impl Made {
+    fn taken(mut self) -> String {
+        self.ends = None;
+        std::mem::take(&mut self.token)
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        let core = match self.ends.take() {
+            Some(core) => core,
+            None => return,
+        };
+        // SAFETY: zeros are a request, and the token lives until this returns.
+        let mut raw: sys::latchkey_request = unsafe { zeroed() };
+        raw.size = size_of::<sys::latchkey_request>();
+        raw.tag = UNHEARD;
+        about(&mut raw, sys::LATCHKEY_REVOKE, self.token.as_bytes());
+        unsafe { sys::latchkey_queue_submit(core.queue.0, &raw) };
+    }
+}
+
+/// The tag of requests whose answers nobody waits for.
+const UNHEARD: u64 = u64::MAX;
 
 struct Queue(*mut sys::latchkey_queue);
 // SAFETY: the functions of a queue may be called from any thread. It is closed when nobody has it any more.
@@ -47,7 +79,7 @@ impl AsRawFd for Descriptor {
 struct Core {
     lk: Latchkey,
     queue: Queue,
-    waiting: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
+    waiting: Mutex<HashMap<u64, (oneshot::Sender<Answer>, bool)>>, // true: it asks for a new session, and a token for it
     ended: AtomicBool,
     end: Notify,
 }
@@ -89,7 +121,7 @@ impl Core {
         self.waiting.lock().unwrap().clear(); // each that waits sees that its sender is gone
     }
 
-    fn reap(&self) {
+    fn reap(self: &Arc<Self>) {
         const MAX: usize = 32;
         // SAFETY: zeros are such results, and the library writes as many as it says.
         let mut results: [sys::latchkey_result; MAX] = unsafe { zeroed() };
@@ -100,7 +132,10 @@ impl Core {
                 let record = (!result.record.is_null()).then(|| unsafe { Record::take(result.record) });
                 let (status, entry, token) = (result.status, Entry(result.entry), text(&result.token));
                 result.token = [0; sys::LATCHKEY_TOKEN_SIZE];
-                if let Some(waiting) = self.waiting.lock().unwrap().remove(&result.tag) {
+                let waiting = self.waiting.lock().unwrap().remove(&result.tag);
+                if let Some((waiting, makes)) = waiting {
+                    let ends = (makes && status == sys::LATCHKEY_OK).then(|| self.clone());
+                    let token = Made { token, ends };
                     let _ = waiting.send(Answer { status, entry, token, count: result.count, record });
                     // it may have been dropped
                 }
@@ -124,7 +159,16 @@ impl<A: Future, B: Future> Future for First<A, B> {
     }
 }
 
-async fn run(core: Arc<Core>, descriptor: AsyncFd<Descriptor>) {
+/// Ends the handle also if the runtime ends first, even before the task began: nobody would hand out the answers then.
+struct Runs(Arc<Core>);
+impl Drop for Runs {
+    fn drop(&mut self) {
+        self.0.finish();
+    }
+}
+
+async fn run(runs: Runs, descriptor: AsyncFd<Descriptor>) {
+    let core = &runs.0;
     while !core.ended.load(Ordering::SeqCst) {
         match First(Box::pin(descriptor.readable()), Box::pin(core.end.notified())).await {
             Some(Ok(mut guard)) => {
@@ -155,7 +199,7 @@ impl Aio {
         let descriptor =
             AsyncFd::with_interest(Descriptor(unsafe { sys::latchkey_queue_fd(queue) }), tokio::io::Interest::READABLE)
                 .map_err(Error::unavailable)?;
-        runtime.spawn(run(core.clone(), descriptor));
+        runtime.spawn(run(Runs(core.clone()), descriptor));
         Ok(Aio { _last: Arc::new(Last(core.clone())), tag: Arc::new(AtomicU64::new(0)), core })
     }
 
@@ -184,7 +228,7 @@ impl Aio {
             if core.ended.load(Ordering::SeqCst) {
                 return Err(Error::closed());
             }
-            waiting.insert(raw.tag, sender);
+            waiting.insert(raw.tag, (sender, raw.kind == sys::LATCHKEY_CREATE && raw.token.is_null()));
         }
         // SAFETY: what the request points to lives until this returns.
         match unsafe { sys::latchkey_queue_submit(core.queue.0, &raw) } {
@@ -195,9 +239,9 @@ impl Aio {
                 drop(waiting);
                 if is_no(status) {
                     // SAFETY: zeros are an entry.
-                    let answer =
-                        Answer { status, entry: Entry(unsafe { zeroed() }), token: String::new(), count: 0, record: None };
-                    let _ = sender.map(|sender| sender.send(answer));
+                    let token = Made { token: String::new(), ends: None };
+                    let answer = Answer { status, entry: Entry(unsafe { zeroed() }), token, count: 0, record: None };
+                    let _ = sender.map(|(sender, _)| sender.send(answer));
                     return Ok(receiver);
                 }
                 Err(core.lk.inner.failure(status))
@@ -256,7 +300,7 @@ impl Aio {
             })
         });
         let made = self.ask(receiver).await?;
-        made.map(|answer| answer.token).ok_or_else(|| Error::argument("the token of the draft is not one of token_new"))
+        made.map(|answer| answer.token.taken()).ok_or_else(|| Error::argument("the token of the draft is not one of token_new"))
     }
 
     /// See [`Latchkey::revoke`].
@@ -279,7 +323,7 @@ impl Aio {
             request.grace_ms = grace;
         });
         match self.ask(receiver).await {
-            Ok(answer) => Ok(answer.map(|answer| Rotated::To(answer.token))),
+            Ok(answer) => Ok(answer.map(|answer| Rotated::To(answer.token.taken()))),
             Err(error) if error.kind() == Kind::Refused => Ok(Some(Rotated::Already)),
             Err(error) => Err(error),
         }

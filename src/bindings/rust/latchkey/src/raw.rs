@@ -60,8 +60,19 @@ pub struct Access {
     pub authenticated: bool,
 }
 
+/// A duration that is not 0 is not 0 ms.
 pub(crate) fn milliseconds(value: Duration) -> Result<i64> {
-    i64::try_from(value.as_millis()).map_err(|_| Error::argument("a duration is too long"))
+    let whole = value.as_millis() + u128::from(value.subsec_nanos() % 1_000_000 != 0);
+    i64::try_from(whole).map_err(|_| Error::argument("a duration is too long"))
+}
+
+/// `None` is that of the configuration, which is 0 for the library.
+fn optional_milliseconds(value: Option<Duration>) -> Result<i64> {
+    match value {
+        None => Ok(0),
+        Some(Duration::ZERO) => Err(Error::argument("idle or lifetime is 0: None means that of the configuration")),
+        Some(value) => milliseconds(value),
+    }
 }
 
 fn role(value: &str) -> Result<CString> {
@@ -120,6 +131,9 @@ impl RawDraft {
         let role = role(&draft.role)?;
         let fields = Fields::of(draft.fields.iter().map(|(name, data)| (name.as_str(), Some(data.as_slice()))), None)?;
         let name = draft.user_name.as_deref().unwrap_or("");
+        if draft.user_name.is_some() && name.is_empty() {
+            return Err(Error::argument("the user's name is empty"));
+        }
         let raw = sys::latchkey_draft {
             size: size_of::<sys::latchkey_draft>(),
             user_id: draft.user_id,
@@ -127,8 +141,8 @@ impl RawDraft {
             permissions_hash: draft.permissions_hash,
             device: draft.device,
             flags: draft.flags.into(),
-            idle_ms: milliseconds(draft.idle.unwrap_or_default())?,
-            lifetime_ms: milliseconds(draft.lifetime.unwrap_or_default())?,
+            idle_ms: optional_milliseconds(draft.idle)?,
+            lifetime_ms: optional_milliseconds(draft.lifetime)?,
             generation: draft.generation,
             fields: fields.fields.as_ptr(),
             field_count: fields.fields.len(),
