@@ -20,7 +20,7 @@
     X(LK_MALFORMED, malformed, "Tokens refused before anything was asked.")                                            \
     X(LK_DEAD_REFUSED, dead_refused, "Validations of tokens that were known to be dead.")                              \
     X(LK_L2_READS, l2_reads, "Records asked for in Redis.")                                                            \
-    X(LK_L2_WRITES, l2_writes, "Scripts run in Redis.")                                                                \
+    X(LK_L2_WRITES, l2_writes, "Scripts run in Redis, and touches.")                                                   \
     X(LK_L2_ERRORS, l2_errors, "Round trips to Redis without an answer, or with an error.")                            \
     X(LK_JOINED, joined, "Misses that shared the read of another.")                                                    \
     X(LK_FILLS, fills, "Entries put into memory.")                                                                     \

@@ -1,11 +1,11 @@
 /* Opening a handle. See cli.h. */
 #include "cli/cli.h"
 
-#include "l2/naming.h"
 #include "session/handle.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static void say_log(void *context, int level, const char *text)
 {
@@ -30,14 +30,12 @@ typedef struct waited {
     char why[600];          /* at all of them */
 } waited;
 
-static void add_trouble(waited *w, lk_node *node, int status, const char *why)
+/* `why` names the node. */
+static void add_trouble(waited *w, int status, const char *why)
 {
-    lk_host host;
-    char at[112] = "";
     size_t used = strlen(w->why);
-    if (lk_node_host(node, &host)) lk_host_text(&host, at, sizeof at);
     if (!w->others++) w->status = status;
-    snprintf(w->why + used, sizeof w->why - used, "%s%s%s%s", used ? "; " : "", at, *at ? ": " : "", why);
+    snprintf(w->why + used, sizeof w->why - used, "%s%s", used ? "; " : "", why);
 }
 
 static void wait_for_nodes(latchkey *lk, int64_t deadline_ms, waited *w)
@@ -52,7 +50,7 @@ static void wait_for_nodes(latchkey *lk, int64_t deadline_ms, waited *w)
             char why[200];
             if (!lk_node_owns(node)) continue;
             int status = lk_node_wait(node, deadline_ms, why, sizeof why);
-            if (status) add_trouble(w, node, status, why);
+            if (status) add_trouble(w, status, why);
             else w->serve += lk_node_owns(node);
         }
     } while (lk_topology_version(t) != seen && lk_now_ms() < deadline_ms);
@@ -70,10 +68,13 @@ static char *lazy_url(const char *url)
     return lazy;
 }
 
+/* Of any scheme, in any case. */
 static bool is_cluster(const char *url)
 {
-    return !strncmp(url, "redis+cluster:", strlen("redis+cluster:")) ||
-           !strncmp(url, "rediss+cluster:", strlen("rediss+cluster:"));
+    static const char kind[] = "+cluster";
+    const char *end = strstr(url, "://");
+    size_t length = sizeof kind - 1;
+    return end && (size_t)(end - url) >= length && !strncasecmp(end - length, kind, length);
 }
 
 /* What latchkey_open would have done without lazy=1, but for the nodes that do not serve. */

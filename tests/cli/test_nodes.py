@@ -111,10 +111,13 @@ class Nodes(kit.Case):
                 with victim.frozen():
                     kit.wait_for('its lease has lapsed', lambda: app.validate(tokens[user[1]]) < 0)
                     self.broken(cluster, victim, 'did not answer', unleased=True)
-                    listed, shown, *others = kit.at_once(
-                        url, ['list', str(user[2])], ['show', tokens[user[0]][:20]], ['list', str(user[1])],
-                        ['show', tokens[user[1]][:20]], ['revoke', '--yes', '--user', str(user[1])])
-                    self.check(listed, DONE, tokens[user[2]][:20], f'{victim.port}', 'part of the cluster')
+                    listed, in_capitals, shown, *others = kit.at_once(
+                        url, ['list', str(user[2])], ['--config', url.replace('redis+cluster', 'Valkey+Cluster'), 'list', str(user[2])],
+                        ['show', tokens[user[0]][:20]], ['list', str(user[1])], ['show', tokens[user[1]][:20]],
+                        ['revoke', '--yes', '--user', str(user[1])])
+                    for said in (listed, in_capitals):
+                        self.check(said, DONE, tokens[user[2]][:20], 'part of the cluster')
+                        self.assertEqual(1, said.text.count(f'127.0.0.1:{victim.port}'), said.text)
                     self.check(shown, DONE, 'clerk')
                     for other in others:
                         self.check(other, AWAY, 'did not answer')

@@ -141,6 +141,7 @@ static void test_metrics_and_statistics_say_the_same(void **state)
         if (value != (double)pairs[i].value)
             fail_msg("%s: %g, not %llu", pairs[i].name, value, (unsigned long long)pairs[i].value);
     }
+    assert_contains(text, "# HELP latchkey_l2_writes_total Scripts run in Redis, and touches.");
     assert_true(sample(text, "latchkey_revocation_latency_seconds_count") >= 20);
     assert_true(sample(text, "latchkey_session_size_bytes_count") >= 40);
     free(text);
