@@ -434,8 +434,9 @@ LATCHKEY_API void latchkey_close(latchkey *lk);
 LATCHKEY_API int latchkey_create(latchkey *lk, const latchkey_draft *draft, char token[LATCHKEY_TOKEN_SIZE]);
 
 /* Makes a token for a session of this user that does not exist yet, for frameworks that need the id first. Redis is not asked.
- * Every function answers NOT_FOUND for this token until latchkey_create_with has made its session. user_id is that of the draft;
- * for a user who has a name, latchkey_user_id of the name.
+ * Every function answers NOT_FOUND for this token until latchkey_create_with has made its session. Another instance to which it was
+ * shown before may go on answering so until it has received the message of that: for milliseconds, and within staleness_ms if the
+ * message is lost. user_id is that of the draft; for a user who has a name, latchkey_user_id of the name.
  * Returns  OK; BAD_ARGUMENT; FORKED. On failure token is zeros.
  * Does not block. */
 LATCHKEY_API int latchkey_token_new(latchkey *lk, uint64_t user_id, char token[LATCHKEY_TOKEN_SIZE]);
@@ -460,8 +461,9 @@ LATCHKEY_API int latchkey_create_with(latchkey *lk, const latchkey_draft *draft,
 LATCHKEY_API int latchkey_validate(latchkey *lk, const char *token, size_t token_len, latchkey_entry *entry);
 
 /* Validates for a sensitive request, such as a payment or a change of password. L1 answers only if the lease was confirmed at
- * most max_age_ms ago; else Redis is asked. With max_age_ms 0, Redis is always asked. So a session that was revoked anywhere
- * more than max_age_ms (plus 10 ms) before the call started is not admitted, whatever staleness_ms is.
+ * most max_age_ms ago; else Redis is asked. With max_age_ms 0, Redis is always asked (but for tokens that are known to be dead). So a
+ * session that was revoked anywhere more than max_age_ms (plus 10 ms) before the call started is not admitted, whatever
+ * staleness_ms is.
  * As always, an answer of Redis counts only under the lease: that a server is no longer the primary is noticed within staleness_ms.
  * While Redis is away the status is UNAVAILABLE, also if grace_ms is set. This call costs a round trip to Redis where
  * latchkey_validate needs none.

@@ -52,6 +52,7 @@ typedef struct making {
     lk_record *record;
     const lk_token *token;
     lk_vouch vouch;
+    bool given;  /* the token was made before, and may have been shown before */
     bool named;  /* the id belongs to another name */
     bool exists; /* there is a session of this token, or it was ended recently */
     bool made;   /* it is in Redis, whatever else becomes of the call */
@@ -67,6 +68,7 @@ static int take_create(latchkey *lk, void *context, lk_script_answer *answer, in
     int64_t made_ms = take_made(lk, m->draft, answer->reply);
     if (!made_ms) return status && answer->reply->type != LK_REPLY_INTEGER ? status : LATCHKEY_UNAVAILABLE;
     m->made = true;
+    if (m->given) lk_negative_cache_forget(lk->negative_cache, m->token->text);
     lk_vouch_answered(lk, m->token->partition, &m->vouch, answer->source.incarnation);
     if (!m->record->sealed) lk_draft_times(lk, m->draft, m->record, made_ms, made_ms);
     if (answer->durable) keep(lk, m->token, &m->vouch, m->record, made_ms);
@@ -118,7 +120,7 @@ static int attempt_create(latchkey *lk, const latchkey_draft *d, const latchkey_
         words[count++] = (lk_span){fields[i].name, strlen(fields[i].name)};
         words[count++] = (lk_span){fields[i].data, fields[i].size};
     }
-    making m = {.draft = d, .record = record, .token = token};
+    making m = {.draft = d, .record = record, .token = token, .given = given};
     if (!lk_vouch_session(lk, token, &m.vouch)) m.exists = true;
     if (m.exists) return given ? lk_reason(LATCHKEY_REFUSED, "%s", used) : (int)LK_OUTCOME_TAKEN;
     const lk_script_run run = {.script = LK_SCRIPT_CREATE,

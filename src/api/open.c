@@ -14,6 +14,10 @@
 #include <string.h>
 
 static void on_purge(void *context, const char *selector) { lk_l1_purge(((latchkey *)context)->l1, selector); }
+static void on_made(void *context, const char *selector)
+{
+    lk_negative_cache_forget(((latchkey *)context)->negative_cache, selector);
+}
 /* L1 first: so if a call joins another one, its ticket of L1 is not older than its ticket of the negative cache. */
 static void on_empty(void *context, lk_partitions partitions)
 {
@@ -62,8 +66,8 @@ static int build_handle(latchkey *lk, char *error, size_t error_size)
     lk->singleflight = lk_singleflight_open(seed[3]);
     lk->negative_cache = lk_negative_cache_open(seed[1]);
     if (foreign) lk->alias_cache = lk_alias_cache_open((size_t)lk->config.l1_capacity, seed[2]);
-    lk_l1_side l1 = {lk,       on_purge,   on_empty,     on_everyone, on_stats,   on_sample,
-                     on_still, on_refresh, on_refreshed, on_touching, on_touched, on_owed};
+    lk_l1_side l1 = {lk,       on_purge,   on_made,      on_empty,    on_everyone, on_stats, on_sample,
+                     on_still, on_refresh, on_refreshed, on_touching, on_touched,  on_owed};
     lk->window.opened_ms = lk_now_ms();
     lk_lock_open(&lk->window.lock, LK_RANK_NODE);
     lk->refresh_ms = lk_session_window(lk->config.l1_ttl_ms);

@@ -41,7 +41,7 @@ void *lk_bucket_lock(lk_buckets *t, const void *key, size_t size)
 
 void lk_buckets_empty(lk_buckets *t)
 {
-    atomic_fetch_add_explicit(&t->epoch, 1, memory_order_release);
+    lk_buckets_renew(t);
     for (size_t i = 0; i < t->count; i++) {
         char *b = lk_bucket_at(t, i);
         lk_lock_take(&((lk_bucket *)(void *)b)->lock);

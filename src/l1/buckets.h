@@ -29,7 +29,7 @@ typedef struct lk_bucket {
 typedef struct lk_buckets {
     uint64_t seed;
     size_t count, stride; /* how many buckets, and the bytes of each */
-    /* Release in lk_buckets_empty, acquire in lk_buckets_ticket: a thread that reads the new epoch asks Redis after the
+    /* Release in lk_buckets_renew, acquire in lk_buckets_ticket: a thread that reads the new epoch asks Redis after the
      * emptying began. */
     _Atomic uint64_t epoch;
     void *first; /* the first bucket */
@@ -57,6 +57,12 @@ static inline uint64_t lk_buckets_ticket(const lk_buckets *buckets)
 static inline bool lk_buckets_good_locked(const lk_buckets *buckets, uint64_t ticket)
 {
     return atomic_load_explicit(&buckets->epoch, memory_order_relaxed) == ticket;
+}
+
+/* Older tickets are invalid from now on. */
+static inline void lk_buckets_renew(lk_buckets *buckets)
+{
+    atomic_fetch_add_explicit(&buckets->epoch, 1, memory_order_release);
 }
 
 void lk_buckets_empty(lk_buckets *buckets); /* clears all buckets and makes older tickets invalid */

@@ -68,4 +68,16 @@ int lk_negative_cache_find(lk_negative_cache *r, const char *token, int64_t now_
     return status;
 }
 
+void lk_negative_cache_forget(lk_negative_cache *r, const char *selector)
+{
+    lk_buckets_renew(r);
+    for (size_t i = 0; i < r->count; i++) {
+        dead_bucket *b = lk_bucket_at(r, i);
+        lk_lock_take(&b->head.lock);
+        for (dead_token *p = b->place; p < b->place + LK_NEGATIVE_CACHE_BUCKET; p++)
+            if (p->end_ms && !memcmp(p->token, selector, LATCHKEY_SELECTOR_LENGTH)) lk_wipe(p, sizeof *p);
+        lk_bucket_unlock(b);
+    }
+}
+
 void lk_negative_cache_empty(lk_negative_cache *r) { lk_buckets_empty(r); }

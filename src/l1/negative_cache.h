@@ -17,6 +17,9 @@
  * table is emptied whenever L1 is, and the ticket keeps out an answer that was asked for before the emptying. The table
  * is read only under a lease, as L1 is: with Redis lost, validate says so.
  *
+ * One token may be refused and live later: one that was made before its session (latchkey_create_with), and shown before. When
+ * its session is made every instance is told, and lk_negative_cache_forget takes the token out again.
+ *
  * The whole token is compared (E). A hash with a secret seed places it, and decides nothing. One case is left: a person
  * brings a session back by hand (RENAME, RESTORE). It is seen LK_NEGATIVE_CACHE_MS later.
  *
@@ -47,6 +50,9 @@ void lk_negative_cache_add(lk_negative_cache *cache, uint64_t ticket, const char
 
 int lk_negative_cache_find(lk_negative_cache *cache, const char *token,
                            int64_t now_ms); /* that status; AGAIN: the token is not in the table */
+
+/* A session of that name was made: its token is not dead. Makes older tickets invalid, too. It looks at the whole table. */
+void lk_negative_cache_forget(lk_negative_cache *cache, const char *selector);
 
 void lk_negative_cache_empty(lk_negative_cache *cache); /* also makes older tickets invalid */
 

@@ -82,9 +82,9 @@ static uint64_t mark_of(const char *text)
     return lk_hash(text, length < LATCHKEY_SELECTOR_LENGTH ? length : LATCHKEY_SELECTOR_LENGTH, 0) | 1;
 }
 
-/* What happened to the sessions that an announcement names: they ended; they only changed; or what they give their
- * users changed. */
-enum change { CHANGE_ENDED, CHANGE_ONLY, CHANGE_RIGHTS };
+/* What happened to the sessions that an announcement names: they ended; they only changed; what they give their
+ * users changed; or they were made, with a token that was known before. */
+enum change { CHANGE_ENDED, CHANGE_ONLY, CHANGE_RIGHTS, CHANGE_MADE };
 
 /* Applies one word of the announcement with that number: "selector", or "*cutoff". */
 static void apply(lk_link *link, int64_t p, const char *word, size_t length, enum change change, uint64_t number,
@@ -94,6 +94,10 @@ static void apply(lk_link *link, int64_t p, const char *word, size_t length, enu
     if (*word == '*' && lk_cutoff_parse(word + 1, length - 1, &ms))
         link->everyone |= lk_cutoffs_set(link->cutoffs, (unsigned)p, ms);
     if (length != LATCHKEY_SELECTOR_LENGTH || !lk_selector_spelled(word)) return;
+    if (change == CHANGE_MADE) {
+        link->l1.made(link->l1.context, word);
+        return;
+    }
     if (change == CHANGE_ENDED) link->heard |= lk_recent_add(link->recent, (unsigned)p, word, now_ms);
     if (change == CHANGE_RIGHTS) link->heard |= lk_recent_add_change(link->recent, (unsigned)p, word, number, now_ms);
     link->l1.purge(link->l1.context, word);
@@ -135,7 +139,7 @@ static bool of_our_database(const lk_link *link, const char *text)
     return (name ? atoll(name + 2) : 0) == link->config->database;
 }
 
-/* "number selector... [@time in us] [changed [rights]] [/database]", or "number *cutoff @time in us [/database]" */
+/* "number selector... [@time in us] [changed [rights|made]] [/database]", or "number *cutoff @time in us [/database]" */
 void lk_link_take_revocation(lk_link *link, int64_t p, const char *text, int64_t now_us)
 {
     char *at;
@@ -147,6 +151,7 @@ void lk_link_take_revocation(lk_link *link, int64_t p, const char *text, int64_t
     }
     take_number(link, p, number, mark_of(at + 1), now_us / 1000);
     enum change change = strstr(at, " changed rights") ? CHANGE_RIGHTS
+                         : strstr(at, " changed made") ? CHANGE_MADE
                          : strstr(at, " changed")      ? CHANGE_ONLY
                                                        : CHANGE_ENDED;
     while (*at == ' ') {
@@ -165,10 +170,11 @@ enum log_says { LOG_GOES_ON, LOG_TOO_SHORT, LOG_IS_ANOTHER };
 static enum change logged_change(const lk_reply *fields)
 {
     if (!lk_reply_is(lk_reply_at(fields, 2), "c")) return CHANGE_ENDED;
+    if (lk_reply_is(lk_reply_at(fields, 3), "3")) return CHANGE_MADE;
     return lk_reply_is(lk_reply_at(fields, 3), "2") ? CHANGE_RIGHTS : CHANGE_ONLY;
 }
 
-/* An entry is ["7-0", ["s", "selector...", "c", "1"]], with "2" if rights changed. It is applied if it continues what
+/* An entry is ["7-0", ["s", "selector...", "c", "1"]], with "2" if rights changed, "3" if it was made. It is applied if it continues what
  * was applied before. If the entry that was applied last names another session, this is not the log that was followed:
  * the data set was replaced. */
 static enum log_says take_entry(lk_link *link, int64_t p, const lk_reply *entry, int64_t now_ms)

@@ -53,6 +53,7 @@ typedef struct lk_job {
 typedef struct lk_l1_side {
     void *context;
     void (*purge)(void *context, const char *selector);
+    void (*made)(void *context, const char *selector);      /* its token may have been taken for dead until now */
     void (*empty)(void *context, lk_partitions partitions); /* of what belongs to these partitions */
     void (*everyone)(void *context); /* all sessions of some partitions were ended: only L1 is emptied */
     void (*stats)(void *context,

@@ -217,8 +217,8 @@ local function may_announce(...)
 end
 
 -- Counts, logs and publishes that every L1 must forget this selector. If the session only changed, that is said too, so that
--- it is not taken for ended; and if what it gives its user changed ('rights'), so that every instance remembers it. A note is
--- kept in the log. Call this right after the write that it announces, and before anything that can fail. If a key of the wrong
+-- it is not taken for ended; if what it gives its user changed ('rights'), so that every instance remembers it; and if it was made
+-- with a token of before ('made'), so that no instance takes that token for dead any longer. A note is kept in the log. Call this right after the write that it announces, and before anything that can fail. If a key of the wrong
 -- type is in the place of the counter or the log, it is replaced (a counter that starts anew makes every instance empty its
 -- L1).
 local function announce(what, changed, note)
@@ -231,8 +231,9 @@ local function announce(what, changed, note)
   number = text(number)
   local key, value, mark, logged = 'n', note, '', nil
   if changed then
-    local rights = changed == 'rights'
-    key, value, mark = 'c', rights and '2' or '1', rights and ' changed rights' or ' changed'
+    local rights, made = changed == 'rights', changed == 'made'
+    key, value = 'c', rights and '2' or made and '3' or '1'
+    mark = rights and ' changed rights' or made and ' changed made' or ' changed'
   end
   if value then
     logged = redis.pcall('XADD', r, 'MAXLEN', '~', '1000', number .. '-0', 's', what, key, value)

@@ -9,8 +9,8 @@ local user, idle, lifetime = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 if not cutoff then return no_cutoff() end
 if call('EXISTS', session) == 1 then return redis.status_reply('EXISTS') end
 local u, a, count = index_of(user), base .. 'a', count_of(user)
-local at = 13
-if ARGV[at] == 'o' then
+local at, once = 13, ARGV[13] == 'o'
+if once then
   at = at + 1
   for _, entry in ipairs(try('XRANGE', base .. 'r', '-', '+')) do
     if string.find(entry[2][2], selector, 1, true) then return redis.status_reply('EXISTS') end
@@ -77,8 +77,10 @@ end
 local expiry = math.min(now + idle, expires)
 local absolute, until_then = ms_text(expires), ms_text(expiry)
 local ended = count and count ~= 0 and text(count) or '0' -- how often
+if once then may_announce('HSET', 'PEXPIREAT', 'ZADD') end
 call('HSET', session, 'v', v, 'x', ARGV[4] .. ' ' .. absolute .. ' ' .. user, 'g', ended, unpack(ARGV, name and at + 2 or at))
 call('PEXPIREAT', session, until_then)
+if once then announce(selector, 'made') end
 if (count or 0) > 0 then live_until(base .. 'g:' .. user, expires, absolute) end -- revoke_user.lua
 if name then
   call('SET', name_key(user), name, 'NX', 'PXAT', absolute)

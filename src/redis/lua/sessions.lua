@@ -15,7 +15,7 @@ table.sort(living, function(a, b) return left[a] > left[b] end)
 for i = 1, math.min(#living, tonumber(ARGV[4])) do
   local one = living[i]
   local v = try('HGET', base .. 's:' .. one, 'v')
-  if type(v) ~= 'string' then v = '' end -- damaged
+  if not is_record(v) then v = '' end -- damaged; and it may be of any size
   reply[#reply + 1] = one
   reply[#reply + 1] = v
   reply[#reply + 1] = now + left[one]

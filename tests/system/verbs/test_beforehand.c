@@ -40,6 +40,34 @@ static void test_one_session_once(void **state)
     assert_status(lk, LATCHKEY_OK, validate(other, renewed));
 }
 
+/* A browser may show the token before its session is made, on any instance. Then it is known to be dead there, until it lives: that is
+ * told to all. */
+static void test_A_shown_before_it_was_made(void **state)
+{
+    (void)state;
+    static const char *const options[] = {"staleness_ms=400", "staleness_ms=400&l1_capacity=0"};
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        latchkey *lk = handle_open(server, options[i]), *other = handle_open(server, options[i]);
+        char token[LATCHKEY_TOKEN_SIZE];
+        const latchkey_access access = {.size = sizeof access, .role = "editor"};
+        assert_status(lk, LATCHKEY_OK, latchkey_token_new(lk, 7, token));
+        assert_status(lk, LATCHKEY_NOT_FOUND, validate(lk, token));
+        assert_status(other, LATCHKEY_NOT_FOUND, validate(other, token));
+        assert_status(lk, LATCHKEY_OK, make_with(lk, 7, token));
+        assert_status(lk, LATCHKEY_OK, validate(lk, token));
+        uint64_t beats = stats_of(other).beats;
+        wait_for(stats_of(other).beats >= beats + 2); /* what was published before is received by then */
+        assert_status(other, LATCHKEY_OK, validate(other, token));
+        assert_status(lk, LATCHKEY_OK, latchkey_set_access(lk, token, strlen(token), &access)); /* out of L1 */
+        assert_status(lk, LATCHKEY_OK, validate(lk, token));
+        assert_status(lk, LATCHKEY_OK, latchkey_revoke(lk, token, strlen(token)));
+        assert_status(lk, LATCHKEY_NOT_FOUND, validate(lk, token));
+        wait_for(validate(other, token) == LATCHKEY_NOT_FOUND);
+        handle_close(lk);
+        handle_close(other);
+    }
+}
+
 static void test_by_all_of_one_user(void **state)
 {
     (void)state;
@@ -94,6 +122,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_one_session_once),
+        TEST(test_A_shown_before_it_was_made),
         TEST(test_by_all_of_one_user),
         TEST(test_arguments),
     };

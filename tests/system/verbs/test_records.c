@@ -268,6 +268,10 @@ static void test_A_more_than_a_session_can_have(void **state)
         assert_int_equal(stats.retries, before.retries);
         assert_int_equal(stats.reconnects, before.reconnects);
         assert_status(lk, LATCHKEY_OK, load(lk, beside));
+        latchkey_session_info listed[LATCHKEY_SESSIONS_MAX];
+        assert_status(lk, LATCHKEY_OK,
+                      latchkey_sessions(lk, 1, beside, strlen(beside), listed, LATCHKEY_SESSIONS_MAX, &size));
+        assert_true(size >= 1);
         assert_status(lk, LATCHKEY_OK, latchkey_revoke_selector(lk, 1, s.token));
         assert_status(lk, LATCHKEY_NOT_FOUND, load(lk, s.token));
         handle_close(lk);

@@ -29,6 +29,8 @@ static void on_purge(void *context, const char *selector)
     if (m->l1) lk_l1_purge(m->l1, selector);
 }
 
+static void on_made(void *context, const char *selector) { say(context, "= made %.20s\n", selector); }
+
 static void on_empty(void *context, lk_partitions partitions)
 {
     redis_model *m = context;
@@ -541,8 +543,8 @@ redis_model *model_open(const char *options, uint64_t seed)
     lk_partitions partitions = {m->partitions, (size_t)m->config.partitions};
     lk_link_host host = {m,           on_emptying, on_lease,    on_trouble, on_withheld, on_met,
                          on_next_job, on_job_done, on_no_stats, on_vouched, on_sign};
-    lk_l1_side l1 = {m,        on_purge,      on_empty,     on_everyone, on_stats,   on_sample,
-                     on_still, on_no_refresh, on_refreshed, on_touching, on_touched, NULL};
+    lk_l1_side l1 = {m,        on_purge,      on_made,      on_empty,    on_everyone, on_stats, on_sample,
+                     on_still, on_no_refresh, on_refreshed, on_touching, on_touched,  NULL};
     lk_link_known known = {lk_cutoffs_open((size_t)m->config.partitions), lk_recent_open(seed),
                            lk_past_open((size_t)m->config.partitions, seed)};
     assert_true(known.cutoffs && known.recent && known.past);
