@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { inspect } from 'node:util'
 import { setTimeout as delay } from 'node:timers/promises'
 import { open, checkConfig, userId, LatchkeyError, Record } from 'latchkey'
-import { code, handle, point, recovered, redis, socket, stopped, threads, until, url } from './support.mjs'
+import { code, handle, impatient, point, recovered, redis, socket, stopped, threads, until, url } from './support.mjs'
 
 const never = 'A'.repeat(43)
 const bytes = (count, first = 0) => Uint8Array.from({ length: count }, (_, i) => (first + i) % 256)
@@ -119,7 +119,7 @@ point(7, 'refused', async (t) => {
 point(8, 'late', async (t) => {
   const lk = await handle(t)
   const tokens = await Promise.all(Array.from({ length: 20 }, (_, i) => lk.create({ userId: BigInt(800 + i) })))
-  const short = await open(url().replace('deadline_ms=10000', 'deadline_ms=300'), { apart: true, log: null })
+  const short = await impatient(300)
   t.after(() => short.close())
   await stopped(async () => {
     const answers = await Promise.allSettled(tokens.map((token) => short.validate(token)))
@@ -136,7 +136,7 @@ point(8, 'late', async (t) => {
 
 point(9, 'pending', async (t) => {
   const [lk, there] = [
-    await open(url().replace('deadline_ms=10000', 'deadline_ms=300'), { apart: true, log: null }), await handle(t)]
+    await impatient(300), await handle(t)]
   t.after(() => lk.close())
   const token = await lk.create({ userId: 9n })
   assert.ok(await there.validate(token))

@@ -8,7 +8,7 @@ import expressSession from 'express-session'
 import fastify from 'fastify'
 import { session, open } from 'latchkey'
 import { LatchkeyStore } from 'latchkey/express-session'
-import { ask, handle, point, recovered, stopped, until, url } from './support.mjs'
+import { ask, handle, impatient, point, recovered, stopped, until, url } from './support.mjs'
 
 const never = 'A'.repeat(43)
 
@@ -65,9 +65,9 @@ point(24, 'http: Express, Fastify, node:http', async (t) => {
   for (const name of Object.keys(lists)) aging[name] = `sid=${await renewing.create({ userId: 42n })}`
   for (const [name, start] of Object.entries(lists)) {
     await t.test(name, async (t) => {
-      const lk = await open(url('renew_ms=10000').replace('deadline_ms=10000', 'deadline_ms=500'), { apart: true, log: null })
+      const lk = await impatient(500, 'renew_ms=10000')
       t.after(() => lk.close())
-      const cold = await open(url().replace('deadline_ms=10000', 'deadline_ms=500'), { apart: true, log: null })
+      const cold = await impatient(500)
       t.after(() => cold.close())
       const server = await start(lk), other = await start(cold)
       t.after(() => { end(server); end(other) })
@@ -129,7 +129,7 @@ point(24, 'http: Express, Fastify, node:http', async (t) => {
 test('the store of express-session', async (t) => {
   const lk = await handle(t)
   const store = new LatchkeyStore({ lk, user: (req) => req.user })
-  const brief = await open(url().replace('deadline_ms=10000', 'deadline_ms=300'), { apart: true, log: null })
+  const brief = await impatient(300)
   t.after(() => brief.close())
   const app = express()
   let hold = null

@@ -48,6 +48,10 @@ export async function until(holds, what) {
   throw new Error(`it never came to that: ${what}`)
 }
 
+/** A handle that gives up early, for a Redis that is to stand still. Opening it may take more than one try. */
+export const impatient = (ms, options = '') =>
+  until(() => open(url(options).replace('deadline_ms=10000', `deadline_ms=${ms}`), { apart: true, log: null }).catch(() => null), 'it opens')
+
 /** Until Redis answers this handle again after it stood still. */
 export const recovered = (lk) => until(() => lk.sessions(1n).then(() => true, () => false), 'Redis answers again')
 
