@@ -39,6 +39,9 @@ static int create_from(process *p, latchkey_draft *draft, char token[LATCHKEY_TO
     int status = latchkey_create(p->lk, draft, token);
     trace("m%d creates %.8s %d", p->on->index, token, status);
     if (!status) truth_created(token, draft->user_id);
+    /* What is made while some are cut off, those show to the wrong server. */
+    known *made = status ? NULL : truth_find(token);
+    if (calls_load.dense && made && clients_walled() && chance(300000)) truth_favour(made);
     totals.creates += !status;
     return status;
 }
@@ -118,10 +121,23 @@ int calls_revoke(process *p, known *s)
     return status;
 }
 
+/* It is asked about again as soon as nobody may admit it any more. */
+static void revoke_and_see(process *p, known *s)
+{
+    uint64_t life = s->life;
+    if (!calls_revoke(p, s) && s->life == life) truth_favour_later(s, draw_scale(1, 16 * calls_load.busy_rest_us));
+}
+
 /* Others come in just then, and who ended it looks whether it did end. */
 static void do_revoke(process *p, known *s)
 {
     uint64_t life = s->life;
+    if (calls_load.dense && chance(300000)) { /* once all have it */
+        truth_favour(s);
+        task_sleep(draw_between(0, 4 * calls_load.busy_rest_us));
+        if (s->life == life) revoke_and_see(p, s);
+        return;
+    }
     if (chance(500000)) {
         truth_favour(s);
         clients_wake();
@@ -257,5 +273,7 @@ void calls_act(process *p)
     else if (calls_load.foreign && chance(10000)) calls_import(p, s);
     else if (calls_load.crowds && chance(400)) calls_crowd(p, s);
     else if (calls_load.floods && w.faults && chance(400)) calls_flood(p, s);
+    else if (calls_load.dense && clients_deaf() && chance(300000)) revoke_and_see(p, s);
+    else if (calls_load.dense && s->lost_us && chance(200000)) calls_set_access(p, s);
     else calls[i].call(p, s);
 }

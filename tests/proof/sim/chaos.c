@@ -19,8 +19,9 @@ static struct {
     climate climate;
     int kind; /* of the episode under way */
     int64_t ends_us;
-    bool failed_over; /* in this episode */
-    bool change_next; /* the next change that is OK is lost */
+    bool failed_over;      /* in this episode */
+    bool change_next;      /* the next change that is OK is lost */
+    int64_t late_until_us; /* one machine is late, or its process is new: a second one would be a second fault */
 } in;
 
 static int64_t scale(int64_t parts) { return in.climate.staleness_us * parts / 100; }
@@ -141,7 +142,50 @@ static void restart_and_lose(void)
     server_restart(any_primary(), draw_scale(10 * MS, 10 * SECOND), lose_us, silent);
 }
 
-static void restore(void) { server_restore(any_primary(), draw_scale(MS, 100 * SECOND)); }
+static void restore_now(void *context, uint64_t lose_us)
+{
+    (void)context;
+    if (w.faults) server_restore(any_primary(), (int64_t)lose_us);
+}
+
+static void ask_about_what_was_lost(void *context, uint64_t number)
+{
+    (void)context, (void)number;
+    if (!w.faults) return;
+    truth_favour_lost();
+    clients_busy(scale(30));
+}
+
+/* What others see and mend at once, this machine sees when the numbers have come up again; or its process is a new one, which
+ * knows of nothing. */
+static void be_late(machine *m, int64_t us)
+{
+    bool pauses = chance(500000);
+    trace("m%d is late, by %.3f s", m->index, (double)us / 1e6);
+    if (pauses) machine_pause(m, us);
+    else m->cut_until = w.now_us + us;
+    for (int i = 0; !pauses && i < CONNECTIONS_MAX; i++)
+        if (wire_of(i) && wire_of(i)->client == m) wire_hole(wire_of(i), 3, us, true);
+}
+
+static void restore_beside(void)
+{
+    int i = any_machine();
+    int64_t us = draw_between(scale(50), scale(500)), lose_us = draw_scale(MS, scale(100)), after_us = 0;
+    if (chance(500000)) lose_us = draw_between(scale(110), scale(250)); /* for longer than a lease lasts */
+    bool new = chance(300000), late = chance(700000), alone = in.late_until_us < w.now_us;
+    if (alone && new) clients_restart(i), after_us = draw_between(scale(20), scale(80));
+    else if (alone && late) be_late(&w.machines[i], us);
+    if (alone) in.late_until_us = w.now_us + us + after_us + scale(100);
+    at(w.now_us + after_us, restore_now, NULL, (uint64_t)(lose_us + after_us));
+    for (int k = 0; k < 8; k++) at(w.now_us + after_us + scale(k ? 200 + 40 * k : 1), ask_about_what_was_lost, NULL, 0);
+}
+
+static void restore(void)
+{
+    if (in.climate.dense) restore_beside();
+    else server_restore(any_primary(), draw_scale(MS, 100 * SECOND));
+}
 
 /* Who waits for the answer learns of a data set that is gone. By then the link may have met the one in its place. */
 static void restore_behind(void)
@@ -152,12 +196,6 @@ static void restore_behind(void)
 
 /* A change that was OK is not in the data that come back: whoever made it or heard of it tells the server so. */
 static void restore_behind_a_change(void) { in.change_next = true; }
-
-static void restore_now(void *context, uint64_t lose_us)
-{
-    (void)context;
-    if (w.faults) server_restore(any_primary(), (int64_t)lose_us);
-}
 
 bool chaos_changed(void)
 {
@@ -173,14 +211,17 @@ static void ask_about_one_that_is_over(void *context, uint64_t forward_us)
 {
     (void)context;
     if (w.faults) truth_favour_over(w.now_us - scale(220) - 12 * SECOND, (int64_t)forward_us);
+    if (w.faults && in.climate.dense) clients_busy(scale(50));
 }
 
 static void step_clock(void)
 {
     int64_t us = draw_scale(MS, 60 * SECOND);
     bool forward = chance(500000);
+    if (in.climate.dense && chance(500000)) us = draw_scale(scale(220) + 12 * SECOND, scale(3000) + 60 * SECOND);
     server_step_clock(any_primary(), forward ? us : -us);
-    if (forward) at(w.now_us + scale(220) + 12 * SECOND, ask_about_one_that_is_over, NULL, (uint64_t)us);
+    for (int i = 0; forward && i < (in.climate.dense ? 6 : 1); i++)
+        at(w.now_us + scale(220 + 20 * i) + 12 * SECOND, ask_about_one_that_is_over, NULL, (uint64_t)us);
 }
 
 static void lag(void)
@@ -223,10 +264,13 @@ static void demote(void *context, uint64_t server)
 static int64_t island(int old)
 {
     int64_t us = draw_between(scale(250), scale(450));
-    int sentinel = sentinels_cut_off(us), i = any_machine();
+    int sentinel = sentinels_cut_off(us), of = any_machine();
     if (sentinel < 0) return 0;
-    trace("m%d, r%d and a sentinel are an island for %.3f s", i, old, (double)us / 1e6);
-    wire_wall(&w.machines[i], ~(wire_bit(old) | wire_bit(sentinel)), us);
+    uint64_t there = wire_bit(old) | wire_bit(sentinel);
+    bool both = chance(500000); /* else the others reach what is there, and hear both sides */
+    trace("m%d, r%d and a sentinel are an island for %.3f s", of, old, (double)us / 1e6);
+    for (int i = 0; i < w.machine_count; i++)
+        if (i == of || both) wire_wall(&w.machines[i], i == of ? ~there : there, us);
     return us;
 }
 
@@ -245,7 +289,7 @@ static void fail_over(void)
     int64_t alive_us = how != 2         ? 1
                        : shards_there() ? draw_scale(10 * MS, 3 * SECOND)
                                         : draw_scale(100 * MS, scale(500));
-    int64_t island_us = how == 2 && sentinels_there() && chance(500000) ? island(old) : 0;
+    int64_t island_us = how == 2 && sentinels_there() && chance(in.climate.dense ? 800000 : 500000) ? island(old) : 0;
     if (island_us > alive_us) alive_us = island_us;
     at(w.now_us + alive_us, demote, NULL, (uint64_t)old);
 }
@@ -259,7 +303,7 @@ static void split(void)
     in.failed_over = !sentinels_there(); /* two in a row, there */
     if (sentinels_there() && chance(300000)) sentinels_trouble(scale(200));
     lead_all(server_acting(), SECOND);
-    if (sentinels_there() && chance(300000) && island(old)) return;
+    if (sentinels_there() && chance(in.climate.dense ? 700000 : 300000) && island(old)) return;
     if (!w.pause_ppm) truth_expects_service(w.now_us + 16 * SECOND + 2 * in.climate.staleness_us, in.ends_us);
 }
 
@@ -277,11 +321,36 @@ static void mislead(void)
     at(w.now_us + draw_between(scale(50), scale(400)), route, m, (uint64_t)server_acting());
 }
 
+static void move_some(void *context, uint64_t number)
+{
+    (void)context, (void)number;
+    bool counts_first = in.climate.dense && chance(500000), all = chance(200000);
+    int64_t pause_us = draw_scale(100, SECOND);
+    if (in.climate.dense && chance(500000))
+        pause_us = draw_between(scale(20), scale(150)); /* it lasts for longer than a lease */
+    if (all && w.faults) shards_empty(pause_us, counts_first);
+    else if (w.faults) shards_move(pause_us, counts_first);
+}
+
+/* What is said to a machine is lost for so long: too short for a beat to notice, mostly. */
+static void deafen(machine *m, int64_t us)
+{
+    trace("m%d is deaf for %.3f s", m->index, (double)us / 1e6);
+    m->deaf_until = w.now_us + us;
+    for (int i = 0; i < CONNECTIONS_MAX; i++)
+        if (wire_of(i) && wire_of(i)->client == m && server_subscribes(wire_of(i))) wire_hole(wire_of(i), 2, us, true);
+}
+
 static void move_slots(void)
 {
     if (!shards_there()) return;
-    if (chance(200000)) shards_empty(draw_scale(100, SECOND));
-    else shards_move(draw_scale(100, SECOND));
+    if (!in.climate.dense) {
+        move_some(NULL, 0);
+        return;
+    }
+    int64_t deaf_us = draw_between(10 * MS, scale(30));
+    deafen(&w.machines[any_machine()], deaf_us);
+    at(w.now_us + draw_between(0, deaf_us), move_some, NULL, 0);
 }
 
 static void trouble_sentinels(void)
@@ -342,17 +411,22 @@ static bool allowed(int kind)
     return true;
 }
 
-/* Where there are sentinels, half of all trouble is theirs; so it is with clusters. */
+/* Where there are sentinels, half of all trouble is theirs; so it is with clusters. In a dense world it is more than half, and so it is
+ * there with data that are replaced, and with clocks. */
 static bool theirs(int kind)
 {
     void (*strike)(void) = kinds[kind].strike;
+    if (in.climate.dense && strike == step_clock) return in.climate.clocks;
+    if (in.climate.dense && strike == restore) return in.climate.restores;
     return strike == fail_over || strike == split || strike == trouble_sentinels || strike == move_slots ||
            strike == wall;
 }
 
 static int any_kind(void)
 {
-    bool of_them = (sentinels_there() || shards_there()) && !in.climate.calm && chance(500000);
+    bool more = in.climate.dense && (in.climate.restores || in.climate.clocks);
+    bool of_them =
+        (sentinels_there() || shards_there() || more) && !in.climate.calm && chance(in.climate.dense ? 750000 : 500000);
     for (;;) {
         /* So that worlds without stay as they are. */
         int kind = (int)draw(shards_there() ? KINDS : sentinels_there() ? KINDS - OF_CLUSTERS : KINDS - OTHERS);
@@ -360,11 +434,24 @@ static int any_kind(void)
     }
 }
 
-static void strike(void *context, uint64_t number)
+static void strike(void *context, uint64_t again);
+
+/* What is promoted then lacks the last writes. */
+static bool starve_replicas(int kind)
 {
-    (void)context, (void)number;
+    int64_t us = draw_scale(10 * MS, scale(20));
+    if (kinds[kind].strike != fail_over && kinds[kind].strike != split) return false;
+    for (int i = 0; i < server_count(); i++) server_cut_replica(i, 2 * us);
+    at(w.now_us + us, strike, NULL, true);
+    return true;
+}
+
+static void strike(void *context, uint64_t again)
+{
+    (void)context;
     if (!w.faults) return;
     int kind = in.kind;
+    if (in.climate.dense && !again && chance(500000) && starve_replicas(kind)) return;
     if (in.climate.storm && kinds[kind].storms) do
             kind = any_kind();
         while (!kinds[kind].storms);
@@ -374,6 +461,7 @@ static void strike(void *context, uint64_t number)
 static void heal(void)
 {
     int64_t after = w.now_us + SECOND;
+    if (in.climate.dense) truth_favour_denied();
     servers_heal();
     if (sentinels_there()) sentinels_heal();
     for (int i = 0; i < w.machine_count; i++)
@@ -413,6 +501,7 @@ static void begin_episode(void *context, uint64_t number)
 void chaos_begin(const climate *c)
 {
     in.climate = *c;
+    in.late_until_us = 0;
     w.faults = true;
     at(w.now_us + draw_scale(10 * MS, 20 * SECOND), begin_episode, NULL, 0);
 }

@@ -16,6 +16,9 @@ typedef struct climate {
     bool splits;   /* failovers behind one address: old connections stay with the old primary */
     bool storm;
     bool calm; /* nothing goes wrong at all */
+    /* One episode follows the other, and what goes wrong comes together: what was promoted lacks the last writes; messages are lost
+     * when a slot begins to move; data are replaced while a machine stands still; a clock jumps over sessions' ends */
+    bool dense;
     int64_t staleness_us;
     int64_t quiet_most_us; /* between episodes */
 } climate;

@@ -319,6 +319,20 @@ void clients_restart(int which)
     task_wake(&in, true);
 }
 
+bool clients_walled(void)
+{
+    bool any = false;
+    for (int i = 0; i < w.machine_count; i++) any |= w.machines[i].walled_until > w.now_us;
+    return any;
+}
+
+bool clients_deaf(void)
+{
+    bool any = false;
+    for (int i = 0; i < w.machine_count; i++) any |= w.machines[i].deaf_until > w.now_us;
+    return any;
+}
+
 /* And Redis has what was revoked meanwhile. */
 static bool serves(const process *p) { return p->proved && p->settled && (p->loop_proved || !in.load.loops); }
 

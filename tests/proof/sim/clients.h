@@ -20,6 +20,7 @@ typedef struct workload {
     bool floods;                  /* an outage, with thousands of invented tokens at logout */
     bool logins;                  /* and little else: nothing is announced for long */
     bool old_keeps;               /* revoke_user is told to keep an old token */
+    bool dense;                   /* what was lost is changed, and ended */
     int64_t busy_rest_us;         /* between two calls of a client while it is busy, at most */
 } workload;
 
@@ -27,6 +28,8 @@ void clients_begin(const workload *load);
 void clients_busy(int64_t us);               /* they call without much pause for so long */
 void clients_let_lie(int which, int64_t us); /* answers lie unread for so long, and the machine is cut off meanwhile */
 void clients_restart(int which);             /* the process ends in good order, and another one begins */
+bool clients_walled(void);                   /* a machine does not reach some servers now */
+bool clients_deaf(void);                     /* or misses what is said to it */
 bool clients_all_serve(int64_t within_us);   /* every instance creates, validates and revokes; fails otherwise */
 void clients_end(void);                      /* all processes end; fails if one does not */
 

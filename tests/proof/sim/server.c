@@ -741,6 +741,8 @@ bool server_move_key(int from, int to, const char *prefix)
     return true;
 }
 
+bool server_subscribes(const wire *c) { return in.session[c->index].open && in.session[c->index].channels; }
+
 void server_unsubscribe(int which, unsigned slot)
 {
     for (int i = 0; i < CONNECTIONS_MAX; i++) {

@@ -50,7 +50,8 @@ void server_kill_clients(int server, bool subscribers_only);
 /* In a cluster: a key that begins so goes to another primary; false: there is none. Subscribers of a slot are told that it has gone. */
 bool server_move_key(int from, int to, const char *prefix);
 void server_unsubscribe(int server, unsigned slot);
-void servers_heal(void); /* all up, none paused, all others replicas of the acting one */
+bool server_subscribes(const wire *c); /* it is a link's connection for messages */
+void servers_heal(void);               /* all up, none paused, all others replicas of the acting one */
 
 /* ---------------------------------------------------------------------------------------------- the truth -- */
 /* Keys of the second database begin with "1/". */

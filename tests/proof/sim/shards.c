@@ -28,7 +28,7 @@ static struct {
     int shard_of[CLUSTER_PARTITIONS];              /* by partition: who has it */
     int view[CLUSTER_SERVERS][CLUSTER_PARTITIONS]; /* which server has it, as that one sees it */
     struct move {                                  /* by partition */
-        bool on;
+        bool on, counts_first;
         int to;
         uint64_t number; /* steps of an older one are void */
         int64_t pause_us;
@@ -249,8 +249,11 @@ static void finish(int p)
 static bool move_a_key(int p)
 {
     char prefix[16];
+    int source = owner_of(p), target = server_acting_of(in.move[p].to);
+    snprintf(prefix, sizeof prefix, "lk:{%d}:q", p);
+    bool moved = in.move[p].counts_first && server_move_key(source, target, prefix);
     snprintf(prefix, sizeof prefix, "lk:{%d}:", p);
-    if (!server_move_key(owner_of(p), server_acting_of(in.move[p].to), prefix)) return false;
+    if (!moved && !server_move_key(source, target, prefix)) return false;
     shards_moved_keys++;
     return true;
 }
@@ -283,26 +286,26 @@ static void give_up(void *context, uint64_t number)
     in.moved_us[p] = w.now_us;
 }
 
-static void begin(int p, int64_t pause_us)
+static void begin(int p, int64_t pause_us, bool counts_first)
 {
     static uint64_t numbers;
     struct move *m = &in.move[p];
     if (m->on) return;
-    *m = (struct move){.on = true, .to = 1 - in.shard_of[p], .pause_us = pause_us};
+    *m = (struct move){.on = true, .counts_first = counts_first, .to = 1 - in.shard_of[p], .pause_us = pause_us};
     m->number = ++numbers * CLUSTER_PARTITIONS + (uint64_t)p;
     trace("partition %d is being moved from r%d", p, owner_of(p));
     shards_moves++;
     at(w.now_us + draw_scale(10, 10 * pause_us), chance(200000) ? give_up : move_on, NULL, m->number);
 }
 
-void shards_move(int64_t pause_us) { begin((int)draw(CLUSTER_PARTITIONS), pause_us); }
+void shards_move(int64_t pause_us, bool counts_first) { begin((int)draw(CLUSTER_PARTITIONS), pause_us, counts_first); }
 
-void shards_empty(int64_t pause_us)
+void shards_empty(int64_t pause_us, bool counts_first)
 {
     int shard = (int)draw(SHARDS);
     trace("a node is being emptied");
     for (int p = 0; p < CLUSTER_PARTITIONS; p++)
-        if (in.shard_of[p] == shard) begin(p, pause_us);
+        if (in.shard_of[p] == shard) begin(p, pause_us, counts_first);
 }
 
 void shards_settle(void)

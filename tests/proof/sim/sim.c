@@ -35,7 +35,7 @@ static const char usage[] =
     "  --steps N     end the faults of each after N events: the same on every machine (0: no limit)\n"
     "  --seconds S   begin no world after so many real seconds, and end the one that runs (0: no limit)\n"
     "  --with NAME   an ingredient in every world that can have it, or --without NAME in none: databases, restores,\n"
-    "                splits, crowds, floods, old-keeps, sentinels, cluster, logins, clocks\n"
+    "                splits, crowds, floods, old-keeps, sentinels, cluster, logins, clocks, dense\n"
     "  --trace       print what happens, one event a line\n"
     "  --quiet       one line at the end\n"
     "  --help        this\n";
@@ -84,7 +84,7 @@ static struct ingredient {
     enum { OFF, SOMETIMES, ALWAYS } when;
 } ingredients[] = {{"databases", SOMETIMES}, {"restores", SOMETIMES},  {"splits", SOMETIMES},    {"crowds", SOMETIMES},
                    {"floods", SOMETIMES},    {"old-keeps", SOMETIMES}, {"sentinels", SOMETIMES}, {"cluster", SOMETIMES},
-                   {"logins", SOMETIMES},    {"clocks", SOMETIMES}};
+                   {"logins", SOMETIMES},    {"clocks", SOMETIMES},    {"dense", SOMETIMES}};
 static char switched[200]; /* as it was said, for the command that replays */
 enum { INGREDIENTS = sizeof ingredients / sizeof *ingredients };
 
@@ -108,6 +108,14 @@ static bool seed_has(const char *name, unsigned bits, uint64_t one_of)
     abort();
 }
 
+/* Is it in every world? Then a world is made so that it can have it. */
+static bool always(const char *name)
+{
+    for (int i = 0; i < INGREDIENTS; i++)
+        if (!strcmp(ingredients[i].name, name)) return ingredients[i].when == ALWAYS;
+    abort();
+}
+
 static void make_climate(climate *c, const promise *p)
 {
     c->staleness_us = p->staleness_us;
@@ -119,6 +127,10 @@ static void make_climate(climate *c, const promise *p)
     c->lossy |= c->restores; /* there is a disk */
     c->splits = ingredient("splits", 500000);
     c->quiet_most_us = p->staleness_us < 5 * SECOND ? 300 * SECOND : 3 * 3600 * SECOND;
+    c->dense = seed_has("dense", 5, 4);
+    if (!c->dense) return;
+    c->calm = false;
+    c->quiet_most_us = 20 * SECOND + 3 * p->staleness_us;
 }
 
 /* Does this version of the library know the option? */
@@ -143,6 +155,7 @@ static void make_workload(workload *load, promise *p)
     if (crowd) load->clients = (int)draw_between(5, 12), connections = (int)draw_between(1, 2);
     capacity = (int)ONE_OF(0, 5, 50, 50, 50);
     ttl_ms = (int)ONE_OF(1000, 30000, 600000, 600000);
+    if (load->dense) capacity = 50, ttl_ms = 600000;
     load->l1 = capacity > 0;
     int in_flight = (int)ONE_OF(3, 16, 256, 256);
     p->max_sessions = (int)ONE_OF(0, 0, 3);
@@ -187,10 +200,12 @@ static double world_begin_from(uint64_t seed, double hours)
     p.staleness_us = draw_staleness_ms() * MS;
     if (chance(200000)) p.grace_us = p.staleness_us * ONE_OF(1, 2, 4);
     p.deadline_us = ONE_OF(50, 250, 1000) * MS;
+    if (seed_has("dense", 5, 4)) p.staleness_us = ONE_OF(1000, 2000, 5000) * MS, p.grace_us = 0;
     make_climate(&c, &p);
     int servers = chance(400000) ? (int)draw_between(2, 3) : 1;
-    if (servers > 1 && chance(500000) && knows_durability()) p.durability = 1;
+    if (servers > 1 && chance(c.dense ? 250000 : 500000) && knows_durability()) p.durability = 1;
     bool cluster = seed_has("cluster", 1, 4);
+    if (servers == 1 && always("sentinels")) servers = 3;
     if (cluster) {
         servers = CLUSTER_SERVERS;
         p.durability = chance(300000);
@@ -199,6 +214,7 @@ static double world_begin_from(uint64_t seed, double hours)
     servers_begin(servers, draw_scale(100, 20 * MS), c.lossy, cluster);
     shards_begin(cluster);
     sentinels_begin(servers > 1 && !cluster && seed_has("sentinels", 0, 2));
+    load.dense = c.dense;
     load.logins = c.restores && seed_has("logins", 3, 4);
     make_workload(&load, &p);
     truth_begin(&p);
@@ -206,6 +222,7 @@ static double world_begin_from(uint64_t seed, double hours)
     chaos_begin(&c);
     /* Where beats are fast the world is short. Drawn in any case, so that a shorter world begins as the whole one does. */
     double whole = p.staleness_us < 5 * SECOND ? 0.5 : (double)draw_between(4, 24);
+    if (c.dense) whole = 0.5;
     return hours > 0 ? hours : whole;
 }
 

@@ -126,7 +126,7 @@ void truth_acting_changed(int server, bool failover, int64_t replaced_us)
         s->lost_in_place = in_place;
         if (chance(300000)) in.favourite[truth_database(s)] = s; /* they try everything with it */
         trace("%.8s was ended, and is there again", s->selector);
-        if (failover && in.promise.durability && down <= 1)
+        if (s->ended_us && failover && in.promise.durability && down <= 1)
             fail("C: the revocation of %s was OK with durability=%d, and a failover lost it", s->selector,
                  in.promise.durability);
     }
@@ -201,6 +201,14 @@ known *truth_any(bool ended)
 
 void truth_favour(known *s) { in.favourite[truth_database(s)] = s; }
 
+static void favour_again(void *context, uint64_t life)
+{
+    known *s = context;
+    if (s->life == life) truth_favour(s);
+}
+
+void truth_favour_later(known *s, int64_t us) { at(w.now_us + truth_bound_us() + us, favour_again, s, s->life); }
+
 void truth_created(const char *token, uint64_t user)
 {
     known *s = truth_find(token);
@@ -248,6 +256,27 @@ bool truth_excused(const known *s, const asking *a)
     return lost || astray;
 }
 
+static bool same_partition(const known *a, const known *b)
+{
+    size_t base = strcspn(a->key, "}");
+    return !strncmp(a->key, b->key, base + 1);
+}
+
+/* A lease of a beat that was sent after a loss: before it, the server was told of what this process knew. */
+static void judge_told(const asking *a)
+{
+    int64_t long_ago = a->began_us - truth_bound_us();
+    int m = a->on->index;
+    FOR_SESSIONS(s)
+    {
+        if (!s->life || !s->lost_us || s->lost_us > long_ago || !same_partition(s, a->about) || !knows(s, m)) continue;
+        if (s->on[m].heard_us > long_ago || s->on[m].made_us > long_ago || truth_astray(a)) continue;
+        if (truth_acting_holds(s))
+            fail("C: m%d has a lease, and has not told the server that %s was ended, %.3f s after that was lost", m,
+                 s->selector, (double)(a->began_us - s->lost_us) / 1e6);
+    }
+}
+
 static void judge_ok(const asking *a, const latchkey_entry *entry)
 {
     const known *s = a->about;
@@ -291,10 +320,24 @@ bool truth_calm(const asking *a)
 
 void truth_favour_over(int64_t set_us, int64_t forward_us)
 {
+    unsigned seen = 0;
     FOR_SESSIONS(s)
     if (s->life && *s->token && s->created_us < set_us && !s->ended_us && !s->deleted_us && !s->exchanged_us &&
-        s->absolute_us > w.now_us + SECOND && s->absolute_us < w.now_us + forward_us)
+        s->absolute_us > w.now_us + SECOND && s->absolute_us < w.now_us + forward_us && !draw(++seen))
         truth_favour(s);
+}
+
+void truth_favour_lost(void)
+{
+    unsigned seen = 0;
+    FOR_SESSIONS(s)
+    if (s->life && *s->token && (s->lost_us || (s->unmade_us && !s->unseen)) && !draw(++seen)) truth_favour(s);
+}
+
+void truth_favour_denied(void)
+{
+    FOR_SESSIONS(s)
+    if (s->life && *s->token && !s->ended_us && is_denied(s) && truth_alive(s)) truth_favour(s);
 }
 
 void truth_clock_set(void)
@@ -365,6 +408,7 @@ static void judge(const asking *no, const asking *ok, int status, const latchkey
     if (!truth_same(no)) return;
     if (status == LATCHKEY_OK) {
         judge_ok(ok, entry);
+        judge_told(ok);
         life_judge_ok(ok);
         if (entry) change_judge_ok(ok, entry);
     } else if (status > 0) {

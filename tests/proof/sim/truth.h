@@ -78,8 +78,9 @@ void truth_command_ends(int server);
 void truth_acting_changed(int server, bool failover, int64_t replaced_us);
 
 /* -------------------------------------------------------------------------------------- told by the clients -- */
-known *truth_any(bool ended); /* one that has a token, alive or not any more; NULL: there is none */
-void truth_favour(known *s);  /* all clients ask about it for a while */
+known *truth_any(bool ended);                  /* one that has a token, alive or not any more; NULL: there is none */
+void truth_favour(known *s);                   /* all clients ask about it for a while */
+void truth_favour_later(known *s, int64_t us); /* so long after the bound */
 known *truth_find(const char *selector);
 known *truth_of_user(uint64_t user); /* one whose token is known; NULL: none */
 void truth_created(const char *token, uint64_t user);
@@ -119,7 +120,9 @@ void truth_login(const asking *read, int64_t read_us, int64_t create_us, int sta
 void truth_listed(const asking *a, const latchkey_session_info *infos, size_t count, size_t total);
 /* All clients ask about one that was to live on when the acting primary's clock was set forward by so much, and is over by it. */
 void truth_favour_over(int64_t set_us, int64_t forward_us);
-void truth_clock_set(void);                                    /* the acting primary's, a moment ago or in a moment */
+void truth_favour_lost(void);   /* one that is there again, or gone, since data were lost */
+void truth_favour_denied(void); /* one that was revoked, and whose revocation is pending somewhere */
+void truth_clock_set(void);     /* the acting primary's, a moment ago or in a moment */
 void truth_expects_service(int64_t from_us, int64_t until_us); /* nothing is in the way then */
 void truth_in_time(const asking *a, const char *what);         /* guarantee G */
 void truth_restarted(const machine *m);                        /* its process knows nothing any more */

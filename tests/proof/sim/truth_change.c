@@ -20,6 +20,7 @@ static struct {
         unsigned number;
         uint64_t family, user;     /* user: of all that were made before; else 0 */
         int64_t began_us, over_us; /* FOREVER: it may still be done */
+        int64_t token_us;          /* when the token was made by which it was changed; of all: NEVER */
         int64_t told_us;           /* it was OK; NEVER: it was not */
         int64_t lost_us; /* since then it may have been lost: the handle that made it tells the server again */
         int machine;     /* on that handle; -1: that is closed */
@@ -43,6 +44,7 @@ unsigned truth_changes(const asking *a, bool every)
     *c = (struct change){
         .number = all.count, .family = a->family, .began_us = w.now_us, .over_us = FOREVER, .machine = a->on->index};
     if (every) c->user = a->user;
+    else if (truth_same(a)) c->token_us = a->about->created_us;
     return c->number;
 }
 
@@ -50,12 +52,6 @@ static struct change *find(unsigned number)
 {
     struct change *c = &all.change[(number - 1) % CHANGES];
     return number && c->number == number ? c : NULL;
-}
-
-static void favour_again(void *context, uint64_t life)
-{
-    known *s = context;
-    if (s->life == life) truth_favour(s);
 }
 
 void truth_changed(const asking *a, unsigned number, int status)
@@ -69,8 +65,7 @@ void truth_changed(const asking *a, unsigned number, int status)
     c->told_us = w.now_us;
     if (!truth_same(a) || !chaos_changed()) return;
     truth_favour(a->about);
-    at(w.now_us + 2 * SECOND + truth_bound_us() * 11 / 10, favour_again, a->about,
-       a->life); /* it counts from then on */
+    truth_favour_later(a->about, 2 * SECOND + truth_bound_us() / 10); /* it counts from then on */
 }
 
 /* One that idled may be in no index of its user any more: a change of all the user's sessions does not find it. */
@@ -93,6 +88,12 @@ static bool is_heir_of_loss(const struct change *c, const known *s)
     return s->created_us > s->born_us && s->created_us > c->lost_us && s->created_us <= c->lost_us + truth_bound_us();
 }
 
+/* The exchange that made the token which was changed is lost with the change: the server is told of that token, and does not know it. */
+static bool is_undone(const struct change *c, const known *s)
+{
+    return c->token_us > s->created_us && !s->exchanged_us;
+}
+
 void change_judge_ok(const asking *a, const latchkey_entry *entry)
 {
     const known *s = a->about;
@@ -107,8 +108,8 @@ void change_judge_ok(const asking *a, const latchkey_entry *entry)
             continue;
         bool here = c->machine == a->on->index && a->began_us > c->told_us;
         bool at_once = c->lost_us >= c->began_us && c->lost_us <= c->told_us; /* its announcement may be lost with it */
-        if (c->lost_us && (at_once || is_heir_of_loss(c, s) || !here || a->began_us <= c->lost_us + truth_bound_us() ||
-                           c->told_us < c->lost_us - REMEMBERED_US))
+        if (c->lost_us && (at_once || is_heir_of_loss(c, s) || is_undone(c, s) || !here ||
+                           a->began_us <= c->lost_us + truth_bound_us() || c->told_us < c->lost_us - REMEMBERED_US))
             continue;
         if ((here || a->began_us > c->told_us + truth_bound_us()) && !truth_excused(s, a))
             fail("%s: m%d admits %s with the role '%s', %.3f s after r%u was OK", here ? "B" : "C", a->on->index,

@@ -27,6 +27,7 @@ typedef struct machine {
     int route;            /* the server that a new connection reaches, */
     int64_t route_us;     /* and since when */
     int64_t cut_until;    /* no new connection gets through */
+    int64_t deaf_until;   /* what is said to its link's subscription is lost */
     int64_t walled_until; /* it does not reach those: */
     uint64_t walled;      /* servers and sentinels, by wire_bit */
     int64_t slow_us;      /* what a new connection takes longer */
