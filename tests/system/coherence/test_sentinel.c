@@ -419,6 +419,39 @@ static void test_C_a_sentinel_that_is_listed_by_two_names_counts_once(void **sta
     redis_end(second);
 }
 
+/* No sentinel names the primary of the handle any more, and it goes on answering. What was made at the new one it does not know: so
+ * that it says "not found" to a revocation does not mean that the session is over. */
+static void test_B_a_deposed_primary_settles_no_revocation(void **state)
+{
+    (void)state;
+    char config[256], known[LATCHKEY_TOKEN_SIZE], token[LATCHKEY_TOKEN_SIZE];
+    redis *first = redis_start(NULL), *second = redis_start(NULL);
+    liars l;
+    liars_start(&l, first);
+    config_of_liars(&l, "staleness_ms=400&deadline_ms=1000", config, sizeof config);
+    latchkey *lk = handle_open_config(config), *other = handle_open_tcp(second, "");
+    make_session(lk, 1, known);
+    wait_for(end_session(lk, known) == LATCHKEY_OK); /* the server knows the script from now on */
+    make_session(other, 2, token);
+    for (int i = 0; i < SENTINELS; i++) fake_answer(l.at[i], "*-1\r\n");
+    wait_for(validate(lk, token) == LATCHKEY_UNAVAILABLE);
+    long long ran = redis_calls(first, "evalsha");
+    assert_status(lk, LATCHKEY_PENDING, end_session(lk, token));
+    wait_for(redis_calls(first, "evalsha") >= ran + 2); /* the call's own, and the link's */
+    long asked = fake_commands(l.at[0]);
+    wait_for(fake_commands(l.at[0]) > asked + 20);
+    assert_int_equal(stats_of(lk).pending, 1);
+    assert_true(has(second, token));
+    for (int i = 0; i < SENTINELS; i++) names(&l, i, second);
+    wait_for(stats_of(lk).pending == 0);
+    assert_status(lk, LATCHKEY_NOT_FOUND, validate(lk, token));
+    assert_false(has(second, token));
+    handle_close_all(NULL);
+    liars_end(&l);
+    redis_end(first);
+    redis_end(second);
+}
+
 static bool tells_why(latchkey *lk)
 {
     static const char why[] = "half of the listed sentinels name this primary now: no lease (127.0.0.1:";
@@ -685,6 +718,7 @@ int main(void)
         OWN(test_A_a_sentinel_that_is_busy_is_waited_for),
         OWN(test_C_more_than_half_decide),
         OWN(test_C_a_sentinel_that_is_listed_by_two_names_counts_once),
+        OWN(test_B_a_deposed_primary_settles_no_revocation),
         OWN(test_C_without_sentinels_no_lease_unless_durability),
         OWN(test_A_a_replica_that_is_named_is_waited_for),
         OWN(test_C_a_new_primary_is_told_before_it_is_served),
