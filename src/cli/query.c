@@ -5,6 +5,7 @@
 #include "l2/sentinels.h"
 
 #include <stdio.h>
+#include <string.h>
 
 int64_t query_patience(const lk_config *config)
 {
@@ -29,6 +30,18 @@ lk_reply *query_say(query *p, const char *const *words)
     return query_ask(p, &(lk_call){spans, count}, 1, &reply, error, sizeof error) ? NULL : reply;
 }
 
+/* Behind sentinels nobody sees in the URL which server it is. */
+static void name_primary(const query *p, char *error, size_t error_size)
+{
+    char why[400], at[112];
+    lk_host host = {.name = ""};
+    snprintf(host.name, sizeof host.name, "%s", p->config.host);
+    snprintf(host.port, sizeof host.port, "%s", p->config.port);
+    lk_host_text(&host, at, sizeof at);
+    snprintf(why, sizeof why, "%s", error);
+    snprintf(error, error_size, "%s, which the sentinels name: %s", at, why);
+}
+
 /* The configuration says where. */
 static int connect_and_ask(query *p, int64_t patience_ms, char *error, size_t error_size)
 {
@@ -45,6 +58,7 @@ static int connect_and_ask(query *p, int64_t patience_ms, char *error, size_t er
     lk_reply *reply;
     status = query_ask(p, &(lk_call){&time, 1}, 1, &reply, error, error_size);
     if (!status) lk_reply_free(reply);
+    else if (p->config.sentinels && !strstr(error, p->config.port)) name_primary(p, error, error_size);
     return status;
 }
 

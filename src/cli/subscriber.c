@@ -137,6 +137,7 @@ static int greet_server(subscriber *w, int64_t deadline_ms)
     lk_handshake hello;
     if (!lk_conn_open(&w->conn) || !lk_handshake_send(&hello, &w->config, &w->conn))
         return set_error(w, CLI_FAILED, "no memory");
+    hello.any_role = w->any_role;
     if (!flush(w, deadline_ms)) return CLI_AWAY;
     while (hello.answers && !hello.status) {
         lk_reply *reply = receive_some(w, deadline_ms);
@@ -186,10 +187,11 @@ static int connect_and_greet(subscriber *w, const lk_host *host)
     return greet_server(w, deadline_ms);
 }
 
-int subscriber_open(subscriber *w, const char *url, const lk_host *host)
+static int open_as(subscriber *w, const char *url, const lk_host *host, bool any_role)
 {
     memset(w, 0, sizeof *w);
     w->url = url;
+    w->any_role = any_role;
     w->socket = LK_NO_SOCKET;
     if (!lk_crypto_init()) return set_error(w, CLI_FAILED, "libsodium finds no source of randomness");
     int exit = lk_config_parse(url, &w->config, w->error, sizeof w->error) ? CLI_CONFIG : connect_and_greet(w, host);
@@ -197,6 +199,10 @@ int subscriber_open(subscriber *w, const char *url, const lk_host *host)
     else subscriber_close(w);
     return exit;
 }
+
+int subscriber_open(subscriber *w, const char *url, const lk_host *host) { return open_as(w, url, host, false); }
+
+int subscriber_open_replica(subscriber *w, const char *url, const lk_host *host) { return open_as(w, url, host, true); }
 
 void subscriber_close(subscriber *w)
 {

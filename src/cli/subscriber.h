@@ -15,6 +15,7 @@ typedef struct subscriber {
     lk_config config;
     lk_conn conn;
     lk_socket socket;
+    bool any_role;   /* a replica will do */
     char error[256]; /* why it failed, or why the connection was lost */
 } subscriber;
 
@@ -22,6 +23,8 @@ typedef struct subscriber {
  * else another exit status, w->error says why, and there is nothing to close. The struct is large: make it static or allocate
  * it. */
 int subscriber_open(subscriber *w, const char *url, const lk_host *host);
+int subscriber_open_replica(subscriber *w, const char *url,
+                            const lk_host *host); /* the same, at a server of any role */
 void subscriber_close(subscriber *w);
 
 /* Runs one command, whose words end with NULL, and waits for its reply up to deadline_ms. The caller frees the reply;

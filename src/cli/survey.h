@@ -10,6 +10,7 @@
 enum { SURVEY_REPLICAS = 8 };
 
 typedef struct survey_replica {
+    lk_host host;
     char at[112], state[20];
     int64_t behind, lag_s; /* bytes that it has not acknowledged; seconds since it last did. -1: not known */
 } survey_replica;

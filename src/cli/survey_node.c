@@ -47,6 +47,7 @@ static void read_replicas(survey_node *n, const char *info)
         part(host.port, sizeof host.port, line, "port=");
         part(r->state, sizeof r->state, line, "state=");
         lk_host_text(&host, r->at, sizeof r->at);
+        r->host = host;
         r->behind = cli_number(part(text, sizeof text, line, ",offset="), 0, INT64_MAX, &number)
                         ? offset - (int64_t)number
                         : -1;

@@ -1,12 +1,10 @@
-/* See sentinels.h. */
-#include "l2/sentinels.h"
-
+/* See sentinels.h. What a handle does with its sentinels; sentinels_tool.c is what a tool does. */
 #include "base/backoff.h"
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "l2/sentinels_parts.h"
 #include "redis/errors.h"
-#include "redis/lookup.h"
 
 #include <netinet/in.h>
 #include <stdio.h>
@@ -21,37 +19,9 @@ enum {
     LOOKUP_AGAIN_MS = 10,
     BACKOFF_MIN_MS = 50,
     BACKOFF_MAX_MS = 1000,
-    QUESTIONS_MAX = 16, /* unanswered, on one connection */
-    APART_MS = 15000    /* during a failover, sentinels disagree for some seconds */
+    APART_MS = 15000 /* during a failover, sentinels disagree for some seconds */
 };
-enum { TAG_AUTH = 1, TAG_QUESTION, TAG_QUORUM };
-enum state { DOWN, LOOKING_UP, CONNECTING, UP };
-
-typedef struct sentinel {
-    enum state state;
-    lk_addresses addresses;
-    unsigned address;
-    lk_lookup *lookup;
-    struct sockaddr_storage peer; /* what it last connected to; family AF_UNSPEC (0): nothing yet */
-    lk_socket socket;
-    lk_conn conn;
-    int64_t until_ms, retry_at_ms;
-    int64_t asked_ms[QUESTIONS_MAX]; /* a ring of those that are not answered yet */
-    unsigned first, out;
-    unsigned failures;
-    bool tried;         /* it has answered, or failed to */
-    char auth_why[128]; /* why it did not accept the password; "": it did, or there was none */
-    char *quorum;       /* where its answer to CKQUORUM goes; NULL: it was not asked, or has answered */
-} sentinel;
-
-struct lk_sentinels {
-    const lk_config *config;
-    lk_naming naming;
-    int64_t asked_ms, apart_ms; /* when all of them were last asked; how far apart questions are */
-    uint64_t random;
-    bool news; /* the primary is another one, and this was not reported yet */
-    sentinel at[LK_SENTINELS_MAX];
-};
+enum { TAG_AUTH = 1, TAG_QUESTION };
 
 lk_sentinels *lk_sentinels_open(const lk_config *config, int64_t now_ms)
 {
@@ -105,7 +75,7 @@ static void take_said(lk_sentinels *s, unsigned i, const lk_said *said, int64_t 
 
 static void lose(lk_sentinels *s, unsigned i, int64_t now_ms, const char *why)
 {
-    sentinel *at = &s->at[i];
+    lk_sentinel *at = &s->at[i];
     /* Its last answer counts while it is young: the end of a connection says nothing about the primary. */
     lk_said said = s->naming.said[i];
     if (said.what == LK_SAID_PRIMARY || said.what == LK_SAID_NOTHING) {
@@ -115,7 +85,7 @@ static void lose(lk_sentinels *s, unsigned i, int64_t now_ms, const char *why)
     take_said(s, i, &said, now_ms);
     s->random = lk_hash(&now_ms, sizeof now_ms, s->random);
     at->retry_at_ms = now_ms + lk_backoff_ms(at->failures++, BACKOFF_MIN_MS, BACKOFF_MAX_MS, s->random);
-    at->state = DOWN;
+    at->state = LK_SENTINEL_DOWN;
     at->address++; /* another address may be better */
     at->first = at->out = 0;
     lk_net_close(&at->socket);
@@ -149,20 +119,20 @@ static bool send_auth(const lk_config *config, lk_conn *conn)
 
 static void ask_sentinel(lk_sentinels *s, unsigned i, int64_t now_ms)
 {
-    sentinel *at = &s->at[i];
+    lk_sentinel *at = &s->at[i];
     const lk_span words[3] = {lk_word("SENTINEL"), lk_word("GET-MASTER-ADDR-BY-NAME"), lk_word(s->config->service)};
-    if (at->state != UP || at->out == QUESTIONS_MAX) return;
+    if (at->state != LK_SENTINEL_UP || at->out == LK_SENTINEL_QUESTIONS) return;
     if (!lk_conn_send(&at->conn, TAG_QUESTION, words, 3)) {
         lose(s, i, now_ms, "no memory for a command");
         return;
     }
-    at->asked_ms[(at->first + at->out++) % QUESTIONS_MAX] = now_ms;
+    at->asked_ms[(at->first + at->out++) % LK_SENTINEL_QUESTIONS] = now_ms;
 }
 
 static void greet_sentinel(lk_sentinels *s, unsigned i, int64_t now_ms)
 {
-    sentinel *at = &s->at[i];
-    at->state = UP;
+    lk_sentinel *at = &s->at[i];
+    at->state = LK_SENTINEL_UP;
     at->auth_why[0] = 0;
     if (lk_conn_open(&at->conn) && send_auth(s->config, &at->conn)) ask_sentinel(s, i, now_ms);
     else lose(s, i, now_ms, "no memory for a connection");
@@ -176,7 +146,7 @@ static bool is_twin(lk_sentinels *s, unsigned i, int64_t now_ms)
     bool twin = false;
     for (unsigned j = 0; j < s->naming.listed && !twin; j++) {
         if (j == i || !same_peer(&s->at[i].peer, &s->at[j].peer)) continue;
-        twin = s->at[j].state == CONNECTING || s->at[j].state == UP;
+        twin = s->at[j].state == LK_SENTINEL_CONNECTING || s->at[j].state == LK_SENTINEL_UP;
         lk_host_text(&s->config->sentinel[twin ? j : i], other, sizeof other);
         lk_said said = {.what = LK_SAID_REFUSED};
         snprintf(said.why, sizeof said.why, "it is the same as %.60s: list each sentinel once", other);
@@ -188,9 +158,9 @@ static bool is_twin(lk_sentinels *s, unsigned i, int64_t now_ms)
 
 static void begin_connection(lk_sentinels *s, unsigned i, int64_t now_ms)
 {
-    sentinel *at = &s->at[i];
+    lk_sentinel *at = &s->at[i];
     char error[160];
-    at->state = LOOKING_UP;
+    at->state = LK_SENTINEL_LOOKING_UP;
     at->retry_at_ms = now_ms + LOOKUP_AGAIN_MS;
     enum lk_net_io found =
         lk_lookup_ask(&at->lookup, s->config, &s->config->sentinel[i], now_ms, -1, &at->addresses, error, sizeof error);
@@ -207,7 +177,7 @@ static void begin_connection(lk_sentinels *s, unsigned i, int64_t now_ms)
         lose(s, i, now_ms, error);
         return;
     }
-    at->state = CONNECTING;
+    at->state = LK_SENTINEL_CONNECTING;
     at->until_ms = now_ms + CONNECT_MOST_MS;
 }
 
@@ -273,18 +243,13 @@ static const char *refusal(const lk_reply *reply, bool *passes, char *text, size
  * is asked again on a new connection, since a password may have changed. */
 static void take_reply(lk_sentinels *s, unsigned i, const lk_reply *reply, int64_t now_ms)
 {
-    sentinel *at = &s->at[i];
+    lk_sentinel *at = &s->at[i];
     char text[160];
     bool passes = false;
     lk_said said = {.what = LK_SAID_UNKNOWN};
-    if (reply->tag == TAG_QUORUM) {
-        if (at->quorum) snprintf(at->quorum, LK_SENTINEL_ANSWER, "%.*s", LK_SENTINEL_ANSWER - 1, reply->text);
-        at->quorum = NULL;
-        return;
-    }
     if (reply->tag == TAG_QUESTION) {
         said.asked_ms = at->asked_ms[at->first];
-        at->first = (at->first + 1) % QUESTIONS_MAX;
+        at->first = (at->first + 1) % LK_SENTINEL_QUESTIONS;
         at->out--;
     } else {
         const char *why = reply->type == LK_REPLY_ERROR ? refusal(reply, &passes, text, sizeof text) : "";
@@ -307,7 +272,7 @@ static void take_reply(lk_sentinels *s, unsigned i, const lk_reply *reply, int64
 
 static void read_one(lk_sentinels *s, unsigned i, int64_t now_ms)
 {
-    sentinel *at = &s->at[i];
+    lk_sentinel *at = &s->at[i];
     char error[160];
     lk_reply *reply;
     int got = 0;
@@ -316,9 +281,10 @@ static void read_one(lk_sentinels *s, unsigned i, int64_t now_ms)
         if (io == LK_NET_LOST) lose(s, i, now_ms, error);
         return;
     }
-    while (at->state == UP && (got = lk_conn_next(&at->conn, &reply)) > 0) {
-        take_reply(s, i, reply, now_ms);
-        lk_reply_free(reply);
+    while (at->state == LK_SENTINEL_UP && (got = lk_conn_next(&at->conn, &reply)) > 0) {
+        bool kept = reply->tag >= LK_SENTINEL_EXAM && lk_sentinel_examined(at, reply);
+        if (reply->tag < LK_SENTINEL_EXAM) take_reply(s, i, reply, now_ms);
+        if (!kept) lk_reply_free(reply);
     }
     if (got < 0) lose(s, i, now_ms, "it does not answer as a Sentinel does");
 }
@@ -339,11 +305,12 @@ static void say_apart(lk_sentinels *s, int64_t now_ms)
 
 static void tick_one(lk_sentinels *s, unsigned i, int64_t now_ms)
 {
-    sentinel *at = &s->at[i];
-    if ((at->state == DOWN || at->state == LOOKING_UP) && now_ms >= at->retry_at_ms) begin_connection(s, i, now_ms);
-    else if (at->state == CONNECTING && now_ms >= at->until_ms)
+    lk_sentinel *at = &s->at[i];
+    if ((at->state == LK_SENTINEL_DOWN || at->state == LK_SENTINEL_LOOKING_UP) && now_ms >= at->retry_at_ms)
+        begin_connection(s, i, now_ms);
+    else if (at->state == LK_SENTINEL_CONNECTING && now_ms >= at->until_ms)
         lose(s, i, now_ms, "cannot connect: it does not answer");
-    else if (at->state == UP && at->out && now_ms - at->asked_ms[at->first] > ANSWER_MOST_MS)
+    else if (at->state == LK_SENTINEL_UP && at->out && now_ms - at->asked_ms[at->first] > ANSWER_MOST_MS)
         lose(s, i, now_ms, "it takes the connection and does not answer");
 }
 
@@ -360,10 +327,11 @@ int64_t lk_sentinels_wake_ms(const lk_sentinels *s)
 {
     int64_t wake_ms = s->asked_ms + s->apart_ms;
     for (unsigned i = 0; i < s->naming.listed; i++) {
-        const sentinel *at = &s->at[i];
-        wake_ms = lk_earlier(wake_ms, at->state == DOWN || at->state == LOOKING_UP ? at->retry_at_ms
-                                      : at->state == CONNECTING                    ? at->until_ms
-                                                                                   : wake_ms);
+        const lk_sentinel *at = &s->at[i];
+        wake_ms =
+            lk_earlier(wake_ms, at->state == LK_SENTINEL_DOWN || at->state == LK_SENTINEL_LOOKING_UP ? at->retry_at_ms
+                                : at->state == LK_SENTINEL_CONNECTING                                ? at->until_ms
+                                                                                                     : wake_ms);
     }
     return wake_ms;
 }
@@ -372,13 +340,13 @@ unsigned lk_sentinels_poll(lk_sentinels *s, struct pollfd *poll_fd, int64_t now_
 {
     char error[160];
     for (unsigned i = 0; i < s->naming.listed; i++) {
-        sentinel *at = &s->at[i];
+        lk_sentinel *at = &s->at[i];
         enum lk_net_io sent = LK_NET_LATER;
-        if (at->state == UP) sent = lk_net_flush(&at->socket, &at->conn, error, sizeof error);
+        if (at->state == LK_SENTINEL_UP) sent = lk_net_flush(&at->socket, &at->conn, error, sizeof error);
         if (sent == LK_NET_LOST) lose(s, i, now_ms, error);
         poll_fd[i] = (struct pollfd){.fd = at->socket.fd, .events = POLLIN};
-        if (at->state == CONNECTING) poll_fd[i].events = POLLOUT;
-        else if (at->state == UP) poll_fd[i].events = lk_net_events(&at->socket, sent);
+        if (at->state == LK_SENTINEL_CONNECTING) poll_fd[i].events = POLLOUT;
+        else if (at->state == LK_SENTINEL_UP) poll_fd[i].events = lk_net_events(&at->socket, sent);
     }
     return s->naming.listed;
 }
@@ -387,10 +355,10 @@ bool lk_sentinels_fed(lk_sentinels *s, const struct pollfd *poll_fd, int64_t now
 {
     char error[160];
     for (unsigned i = 0; i < s->naming.listed; i++) {
-        sentinel *at = &s->at[i];
+        lk_sentinel *at = &s->at[i];
         if (!poll_fd[i].revents || poll_fd[i].fd != at->socket.fd) continue;
-        if (at->state == UP) read_one(s, i, now_ms);
-        else if (at->state == CONNECTING) {
+        if (at->state == LK_SENTINEL_UP) read_one(s, i, now_ms);
+        else if (at->state == LK_SENTINEL_CONNECTING) {
             enum lk_net_io io = lk_net_begun(&at->socket, &at->addresses, error, sizeof error);
             if (io == LK_NET_DONE) greet_sentinel(s, i, now_ms);
             else if (io == LK_NET_LOST) lose(s, i, now_ms, error);
@@ -399,65 +367,4 @@ bool lk_sentinels_fed(lk_sentinels *s, const struct pollfd *poll_fd, int64_t now
     bool news = s->news;
     s->news = false;
     return news;
-}
-
-/* Until all have answered; or, if `primary` is all that is asked for, until it is known or cannot be. */
-static void converse(lk_sentinels *s, bool primary, int64_t deadline_ms)
-{
-    char why[160];
-    for (int64_t now_ms = lk_now_ms(); now_ms < deadline_ms; now_ms = lk_now_ms()) {
-        struct pollfd poll_fd[LK_SENTINELS_MAX];
-        bool all = lk_sentinels_heard_all(s);
-        if (primary ? s->naming.known : all) return;
-        if (all && lk_naming_trouble(&s->naming, s->config, why, sizeof why) == LATCHKEY_CONFIG) return;
-        lk_sentinels_tick(s, 0, now_ms);
-        unsigned count = lk_sentinels_poll(s, poll_fd, now_ms);
-        int64_t wait_ms = lk_earlier(lk_sentinels_wake_ms(s), deadline_ms) - now_ms;
-        if (poll(poll_fd, count, wait_ms > 0 ? (int)wait_ms : 0) > 0) lk_sentinels_fed(s, poll_fd, lk_now_ms());
-    }
-}
-
-lk_sentinels *lk_sentinels_ask_all(const lk_config *config, int64_t deadline_ms)
-{
-    lk_sentinels *s = lk_sentinels_open(config, lk_now_ms());
-    if (s) converse(s, false, deadline_ms);
-    return s;
-}
-
-void lk_sentinels_ask_quorum(lk_sentinels *s, int64_t deadline_ms, char answer[][LK_SENTINEL_ANSWER])
-{
-    const lk_span words[3] = {lk_word("SENTINEL"), lk_word("CKQUORUM"), lk_word(s->config->service)};
-    bool waiting = false;
-    for (unsigned i = 0; i < s->naming.listed; i++) {
-        sentinel *at = &s->at[i];
-        answer[i][0] = 0;
-        bool asked = at->state == UP && s->naming.said[i].what == LK_SAID_PRIMARY &&
-                     lk_conn_send(&at->conn, TAG_QUORUM, words, 3);
-        at->quorum = asked ? answer[i] : NULL;
-        waiting |= asked;
-    }
-    for (int64_t now_ms = lk_now_ms(); waiting && now_ms < deadline_ms; now_ms = lk_now_ms()) {
-        struct pollfd poll_fd[LK_SENTINELS_MAX];
-        unsigned count = lk_sentinels_poll(s, poll_fd, now_ms);
-        if (poll(poll_fd, count, (int)(deadline_ms - now_ms)) > 0) lk_sentinels_fed(s, poll_fd, lk_now_ms());
-        waiting = false;
-        for (unsigned i = 0; i < s->naming.listed; i++) waiting |= s->at[i].state == UP && s->at[i].quorum;
-    }
-    for (unsigned i = 0; i < s->naming.listed; i++) s->at[i].quorum = NULL;
-}
-
-bool lk_sentinels_find(lk_config *config, int64_t deadline_ms, char *error, size_t error_size)
-{
-    if (!config->sentinels) return true;
-    lk_sentinels *s = lk_sentinels_open(config, lk_now_ms());
-    snprintf(error, error_size, "no memory");
-    if (!s) return false;
-    converse(s, true, deadline_ms);
-    bool found = s->naming.known;
-    if (found) {
-        memcpy(config->host, s->naming.primary.name, sizeof config->host);
-        memcpy(config->port, s->naming.primary.port, sizeof config->port);
-    } else lk_naming_trouble(&s->naming, config, error, error_size);
-    lk_sentinels_close(s);
-    return found;
 }

@@ -5,18 +5,19 @@
  *
  * Nothing here waits: connecting, looking up a host and reading go as far as they can. A sentinel is asked with every
  * beat, and LK_SENTINELS_ASKED times for each of them. There is no subscription: a sentinel's answers change before it
- * announces the change. A sentinel has a user and a password of its own; there is no SELECT, and no other command but the
- * CKQUORUM of a tool.
+ * announces the change. A sentinel has a user and a password of its own; there is no SELECT, and no other command but those of
+ * a tool.
  *
  * Used by the link's thread only; no lock. */
 #ifndef LK_L2_SENTINELS_H
 #define LK_L2_SENTINELS_H
 
 #include "l2/naming.h"
+#include "redis/conn.h"
 
 #include <poll.h>
 
-enum { LK_SENTINELS_ASKED = 2, LK_SENTINEL_ANSWER = 240 };
+enum { LK_SENTINELS_ASKED = 2 };
 
 typedef struct lk_sentinels lk_sentinels;
 
@@ -43,9 +44,15 @@ bool lk_sentinels_heard_all(const lk_sentinels *sentinels);
  * memory. */
 lk_sentinels *lk_sentinels_ask_all(const lk_config *config, int64_t deadline_ms);
 
-/* After that: asks those that named a primary whether they could carry out a failover (SENTINEL CKQUORUM), and waits until they
- * have answered, until deadline_ms at most. Their answers as they are; "": none. */
-void lk_sentinels_ask_quorum(lk_sentinels *sentinels, int64_t deadline_ms, char answer[][LK_SENTINEL_ANSWER]);
+/* After that: asks those that named a primary whether they could carry out a failover (SENTINEL CKQUORUM), what they know of the
+ * primary (MASTER), and which sentinel they are (MYID); and waits until they have answered, until deadline_ms at most. */
+enum { LK_SENTINEL_QUORUM, LK_SENTINEL_MASTER, LK_SENTINEL_ID, LK_SENTINEL_EXAMS };
+typedef struct lk_sentinel_exam {
+    bool asked;
+    lk_reply *answer[LK_SENTINEL_EXAMS]; /* NULL: none came */
+} lk_sentinel_exam;
+void lk_sentinels_examine(lk_sentinels *sentinels, int64_t deadline_ms, lk_sentinel_exam exam[LK_SENTINELS_MAX]);
+void lk_sentinels_examined(lk_sentinel_exam exam[LK_SENTINELS_MAX]); /* frees the answers */
 
 /* For a tool that makes its own connections: asks, and waits until more than half have named the primary; config->host
  * and port are that primary then. True also if there are no sentinels. False: `error` says why. */

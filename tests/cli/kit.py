@@ -2,6 +2,7 @@
 """What the tests of the command share: a private Redis, an application with sessions, the command itself, a terminal."""
 import concurrent.futures
 import contextlib
+import itertools
 import json
 import os
 import pty
@@ -280,6 +281,41 @@ class Proxy:
                 end.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listening.close()
+
+
+class Turns:
+    """A balancer: each connection leads to the next of these servers. `silent_on`: what is asked so, and all after it, is lost.
+    Use with `with`."""
+
+    def __init__(self, servers, silent_on=None):
+        self.ports, self.silent_on = [server.port for server in servers], silent_on
+        self.listening = socket.create_server(('127.0.0.1', 0))
+        self.port = self.listening.getsockname()[1]
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        for turn in itertools.count():
+            try:
+                client = self.listening.accept()[0]
+            except OSError:
+                return
+            server = socket.create_connection(('127.0.0.1', self.ports[turn % len(self.ports)]))
+            threading.Thread(target=Proxy.pump, args=(client, server, 0, self.filter()), daemon=True).start()
+            threading.Thread(target=Proxy.pump, args=(server, client, 0, lambda words: words), daemon=True).start()
+
+    def filter(self):
+        lost = [False]
+
+        def change(words):
+            lost[0] |= self.silent_on is not None and self.silent_on in words
+            return b'' if lost[0] else words
+        return change
 
     def __enter__(self):
         return self

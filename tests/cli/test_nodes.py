@@ -212,7 +212,7 @@ class Nodes(kit.Case):
         return said.value
 
     def test_sentinels_a_primary_and_its_replicas(self):
-        options = ['--repl-diskless-sync-delay', '0']
+        options = ['--repl-diskless-sync-delay', '0', '--appendonly', 'yes']
         with contextlib.ExitStack() as stack:
             primary = stack.enter_context(kit.Redis(*options, good=False))
             replicas = [stack.enter_context(kit.Redis(*options, '--replicaof', '127.0.0.1', str(primary.port), good=False))
@@ -242,6 +242,23 @@ class Nodes(kit.Case):
             primary.cli('CONFIG', 'SET', 'min-replicas-to-write', '2')
             self.check_failover(url, NO, 'failover-loss', 'failover-min-replicas')
             primary.cli('CONFIG', 'SET', 'min-replicas-to-write', '0')
+            primary.cli('CONFIG', 'SET', 'appendonly', 'no')
+            self.check_failover(url, DONE, 'failover-loss', 'failover-restart')
+            primary.cli('CONFIG', 'SET', 'appendonly', 'yes')
+            # What is not replicated: users, and who may be promoted.
+            replicas[0].cli('ACL', 'SETUSER', 'default', 'resetpass', '>another')
+            value = self.check_failover(url, NO, 'failover-loss', 'failover-replica')
+            self.assertTrue(value['possible'])
+            self.assertIn(f'1 of 2 replicas could not be used if they took over, the first of them {at[1]}: ', str(value))
+            replicas[1].cli('ACL', 'SETUSER', 'default', 'resetpass', '>another')
+            self.assertFalse(self.check_failover(url, NO, 'failover-loss', 'failover-replica')['possible'])
+            for replica in replicas:
+                replica.admin = 'another'
+                replica.cli('ACL', 'SETUSER', 'default', 'nopass')
+                replica.cli('CONFIG', 'SET', 'replica-priority', '0')
+            self.assertFalse(self.check_failover(url, NO, 'failover-loss', 'failover-priority')['possible'])
+            for replica in replicas:
+                replica.cli('CONFIG', 'SET', 'replica-priority', '100')
             # What a sentinel says that could not carry it out; one that may not be asked is no finding of its own.
             sentinels[0].cli('SENTINEL', 'SET', 'mymaster', 'quorum', '5')
             self.check_quorum(url, 'warning', True, f'127.0.0.1:{sentinels[0].port} answers NOQUORUM 3 usable', 'never found to be down')
@@ -254,6 +271,7 @@ class Nodes(kit.Case):
             for sentinel in sentinels:
                 sentinel.cli('SENTINEL', 'SET', 'mymaster', 'quorum', '2')
             self.assertEqual({'failover-loss'}, self.check_quorum(url))
+            self.check_exam(url, sentinels)
             # top follows one.
             with subprocess.Popen([kit.COMMAND, 'top', '--json'], env=kit.environment(url), stdout=subprocess.PIPE, text=True) as top:
                 shown = (json.loads(line) for line in top.stdout)
@@ -272,6 +290,22 @@ class Nodes(kit.Case):
             kit.wait_for('it sees them no more', lambda: 'NOQUORUM 1 usable' in sentinels[0].cli('SENTINEL', 'CKQUORUM', 'mymaster'))
             self.check_quorum(f'redis+sentinel://127.0.0.1:{sentinels[0].port}/mymaster?deadline_ms=2000', 'error', False,
                               'NOQUORUM 1 usable', 'too few to be elected')
+
+    def check_exam(self, url, sentinels):
+        """What else sentinels are asked; and one that names the primary, and then says nothing."""
+        def found(url=url):
+            return {finding['name']: finding for finding in run('failover-check', '--json', config=url).value['findings']}
+        sentinels[0].cli('SENTINEL', 'SET', 'mymaster', 'down-after-milliseconds', '60000')
+        self.assertIn(f'60000 at 127.0.0.1:{sentinels[0].port}:', found()['sentinel-down-after']['text'])
+        sentinels[0].cli('SENTINEL', 'SET', 'mymaster', 'down-after-milliseconds', '2000')
+        self.assertIn('3 sentinels know of each other, and the URL lists 2', found(re.sub(r',127.0.0.1:\d+', '', url, count=1))['sentinel-unlisted']['text'])
+        with kit.Turns(sentinels[:2]) as several, kit.Turns(sentinels[:1]) as twin:
+            listed = [sentinels[0].port, sentinels[1].port, sentinels[2].port]
+            self.assertIn(f'127.0.0.1:{several.port} leads to several', str(found(url.replace(str(listed[2]), str(several.port)))['sentinel-several']))
+            self.assertIn('are one sentinel', found(url.replace(str(listed[2]), str(twin.port)))['sentinel-twice']['text'])
+        with kit.Turns(sentinels[2:], silent_on=b'CKQUORUM') as silent:
+            text = found(url.replace(str(sentinels[2].port), str(silent.port)))['sentinel-quorum']['text']
+            self.assertIn(f'127.0.0.1:{silent.port} did not answer SENTINEL CKQUORUM', text)
 
     def check_quorum(self, url, level=None, possible=True, *contained):
         """What failover-check finds; and that the finding about the quorum is of that level, and says this."""

@@ -163,7 +163,7 @@ static void look_at_all(doctor *d)
     query *first = d->app;
     look_at_open(d);
     doctor_wire(d);
-    doctor_sentinels(d);
+    doctor_sentinels(d, false);
     doctor_failover_line(d);
     for (unsigned i = 0; i < (d->nodes ? d->nodes->count : 1); i++) {
         size_t from = d->count;

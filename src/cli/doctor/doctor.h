@@ -6,6 +6,7 @@
 #include "cli/nodes.h"
 #include "cli/query.h"
 #include "cli/survey.h"
+#include "l2/sentinels.h"
 
 enum { FINDINGS_MOST = 48, FINDING_FIX = 900 };
 
@@ -42,16 +43,20 @@ finding *doctor_find(doctor *d, int level, const char *name, const char *guarant
     __attribute__((format(printf, 5, 6)));
 void doctor_fix(finding *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+void doctor_append(char *list, size_t size, const char *one); /* behind a comma, if it is not the first */
+
 /* Notes that something could not be examined because a right is missing. */
 void doctor_unseen(doctor *d, const char *what);
 
 /* The subjects, in this order. Each asks what it needs, and leaves nothing behind in Redis. */
-void doctor_wire(doctor *d);                      /* TLS, passwords, round trips, the clock */
-void doctor_sentinels(doctor *d);                 /* which sentinels answer, and which agree */
-void doctor_quorum(doctor *d);                    /* which of them could not carry out a failover */
-void doctor_failover(doctor *d, const survey *s); /* what a failover now would cost */
-void doctor_failover_line(doctor *d);             /* the gravest of that, with sentinels or in a cluster */
-void doctor_cluster(doctor *d);                   /* opens `nodes`, and says what is wrong with them together */
+void doctor_wire(doctor *d); /* TLS, passwords, round trips, the clock */
+/* Which sentinels answer, and which agree; `examine`: also whether they could carry out a failover. */
+void doctor_sentinels(doctor *d, bool examine);
+void doctor_examine_sentinels(doctor *d, lk_sentinels *s);
+void doctor_failover(doctor *d, const survey *s);      /* what a failover now would cost */
+void doctor_replicas(doctor *d, const survey_node *n); /* could its replicas be used, if they took over? */
+void doctor_failover_line(doctor *d);                  /* the gravest of that, with sentinels or in a cluster */
+void doctor_cluster(doctor *d);                        /* opens `nodes`, and says what is wrong with them together */
 /* The number of partitions, as Redis has recorded it. Call it before a handle is opened, which records it. True: it was recorded
  * nowhere. */
 bool doctor_partitions(doctor *d);

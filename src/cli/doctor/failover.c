@@ -52,12 +52,16 @@ static void look_for_successor(doctor *d, const survey_node *n, const replicas *
 static void look_at_loss(doctor *d, const survey_node *n, const replicas *r)
 {
     const lk_config *config = &d->app->config;
+    const char *apart = config->cluster || config->durability
+                            ? ""
+                            : ", but those that an instance makes while it is cut off together with the primary are OK "
+                              "there and unknown elsewhere until the cut ends";
     char least[CLI_SIZE_SIZE], most[CLI_SIZE_SIZE];
     if (!r->online || config->durability >= r->all) return;
     finding *f = doctor_find(
         d, LATCHKEY_LOG_NOTICE, "failover-loss", "A",
         "a failover of %s now: of %u replica%s the best is %s behind, the last %s. %s; if it dies, %s. Revocations are "
-        "made once more by the instances that know of them",
+        "made once more by the instances that know of them%s",
         n->at, r->online, r->online == 1 ? "" : "s", cli_bytes(least, (uint64_t)r->least),
         cli_bytes(most, (uint64_t)r->most),
         config->cluster      ? "Ordered by CLUSTER FAILOVER it loses nothing"
@@ -65,7 +69,8 @@ static void look_at_loss(doctor *d, const survey_node *n, const replicas *r)
                                "hold them"
                              : "Ordered by SENTINEL FAILOVER it loses the logins of about a second",
         config->durability ? "those that are OK stay, if a replica takes over that has them"
-                           : "those that no replica has yet are lost");
+                           : "those that no replica has yet are lost",
+        apart);
     if (config->cluster)
         doctor_fix(f,
                    "CLUSTER FAILOVER on the replica, without FORCE; or durability=%u, if no login while a replica is "
@@ -76,6 +81,18 @@ static void look_at_loss(doctor *d, const survey_node *n, const replicas *r)
                    "for a failover that loses nothing: CLIENT PAUSE 15000 WRITE on the primary, then SENTINEL "
                    "FAILOVER %.60s; or durability=%u, if no login while a replica is away is acceptable",
                    config->service, r->all);
+}
+
+/* Replicas take over what a primary has that is there again before anyone has noticed. */
+static void look_at_restart(doctor *d, const survey_node *n)
+{
+    if (strcmp(n->aof, "0")) return;
+    doctor_fix(
+        doctor_find(d, LATCHKEY_LOG_NOTICE, "failover-restart", "A C",
+                    "appendonly is no at %s: if it dies and is started again before a failover begins, it has only "
+                    "its last snapshot, or nothing, and its replicas copy that, whatever durability is",
+                    n->at),
+        "CONFIG SET appendonly yes on every node; or let nothing start it again by itself");
 }
 
 /* The promoted replica has one replica less than its primary had, until that is back. */
@@ -161,6 +178,8 @@ static void weigh_primary(doctor *d, const survey *s, unsigned i)
     if (least < 0) doctor_unseen(d, "CONFIG GET min-replicas-to-write");
     look_for_successor(d, n, &r);
     look_at_loss(d, n, &r);
+    look_at_restart(d, n);
+    if (!d->nodes) doctor_replicas(d, n);
     look_at_time_after(d, n, &r, least);
     if (d->nodes) look_at_reads_when_down(d, i);
 }

@@ -84,8 +84,7 @@ static int check_failover(doctor *d)
     size_t counts = 0;
     survey_ask(servers, false);
     doctor_cluster(d);
-    doctor_sentinels(d);
-    doctor_quorum(d);
+    doctor_sentinels(d, true);
     drop(d, "cluster-spread");
     doctor_failover(d, servers);
     doctor_say_unseen(d);
