@@ -113,7 +113,8 @@ def snapshot_fails():
 @contextlib.contextmanager
 def replicated():
     with Server('--repl-diskless-sync-delay', '0') as server, \
-            kit.Redis('--replicaof', '127.0.0.1', str(server.port), '--masterauth', ADMIN):
+            kit.Redis('--replicaof', '127.0.0.1', str(server.port), '--masterauth', ADMIN) as replica:
+        assert replica.cli('ACL', 'SETUSER', 'app', 'reset', 'on', f'>{PASSWORD}', *ACL) == 'OK' # not replicated
         kit.wait_for('the replica is there', lambda: 'state=online' in server.cli('INFO', 'replication'))
         yield server
 

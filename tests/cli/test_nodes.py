@@ -316,8 +316,21 @@ class Nodes(kit.Case):
             self.assertIn(text, found['sentinel-quorum']['text'])
         return set(found)
 
+    def test_a_replica_with_another_clock(self):
+        def later(answer):
+            return re.sub(rb'^\*2\r\n\$10\r\n(\d{10})', lambda time: b'*2\r\n$10\r\n%d' % (int(time[1]) + 3600), answer)
+        with kit.Redis('--repl-diskless-sync-delay', '0') as primary, kit.Redis() as replica, kit.Proxy(replica.socket, change=later) as wire, \
+                Sentinel(primary) as one:
+            replica.cli('CONFIG', 'SET', 'replica-announce-port', str(wire.port))
+            replica.cli('REPLICAOF', '127.0.0.1', str(primary.port))
+            kit.wait_for('it replicates', lambda: 'state=online' in primary.cli('INFO', 'replication'))
+            said = run('failover-check', '--json', config=f'redis+sentinel://127.0.0.1:{one.port}/mymaster?deadline_ms=2000').value
+            (clock,) = [finding for finding in said['findings'] if finding['name'] == 'failover-clock']
+            self.assertEqual('warning', clock['level'])
+            self.assertRegex(clock['text'], f'the clock of 127.0.0.1:{wire.port} is 3[56][0-9][0-9][.][0-9] s ahead of the primary')
+
     def test_failover_of_a_cluster(self):
-        with kit.Cluster(replicas=1) as cluster:
+        with kit.Cluster('--appendonly', 'yes', replicas=1) as cluster:
             url = cluster.url()
             kit.wait_for('all replicate', lambda: all('state=online' in node.cli('INFO', 'replication') for node in cluster.nodes[:3]))
             value = self.check_failover(url, NO, 'failover-loss')

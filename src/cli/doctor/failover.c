@@ -84,9 +84,9 @@ static void look_at_loss(doctor *d, const survey_node *n, const replicas *r)
 }
 
 /* Replicas take over what a primary has that is there again before anyone has noticed. */
-static void look_at_restart(doctor *d, const survey_node *n)
+static void look_at_restart(doctor *d, const survey_node *n, const replicas *r)
 {
-    if (strcmp(n->aof, "0")) return;
+    if (!r->online || strcmp(n->aof, "0")) return;
     doctor_fix(
         doctor_find(d, LATCHKEY_LOG_NOTICE, "failover-restart", "A C",
                     "appendonly is no at %s: if it dies and is started again before a failover begins, it has only "
@@ -178,7 +178,7 @@ static void weigh_primary(doctor *d, const survey *s, unsigned i)
     if (least < 0) doctor_unseen(d, "CONFIG GET min-replicas-to-write");
     look_for_successor(d, n, &r);
     look_at_loss(d, n, &r);
-    look_at_restart(d, n);
+    look_at_restart(d, n, &r);
     if (!d->nodes) doctor_replicas(d, n);
     look_at_time_after(d, n, &r, least);
     if (d->nodes) look_at_reads_when_down(d, i);
