@@ -14,7 +14,8 @@
 
 enum {
     ASKED_MOST_MS = 250,   /* between two questions */
-    ANSWER_MOST_MS = 1000, /* a connection that does not answer for that long is dropped */
+    ANSWER_LEAST_MS = 500, /* no beat waits for an answer for longer than half of staleness_ms: by then */
+    ANSWER_MOST_MS = 1000, /* a connection that does not answer is dropped, not sooner and not later than these */
     CONNECT_MOST_MS = 500,
     LOOKUP_AGAIN_MS = 10,
     BACKOFF_MIN_MS = 50,
@@ -29,6 +30,7 @@ lk_sentinels *lk_sentinels_open(const lk_config *config, int64_t now_ms)
     if (!s) return NULL;
     s->config = config;
     s->naming.listed = config->sentinels;
+    s->patience_ms = lk_earlier(lk_later(config->staleness_ms / 2, ANSWER_LEAST_MS), ANSWER_MOST_MS);
     s->apart_ms = lk_earlier(config->staleness_ms / 4 / LK_SENTINELS_ASKED, ASKED_MOST_MS);
     lk_random(&s->random, sizeof s->random);
     for (unsigned i = 0; i < s->naming.listed; i++) {
@@ -310,7 +312,7 @@ static void tick_one(lk_sentinels *s, unsigned i, int64_t now_ms)
         begin_connection(s, i, now_ms);
     else if (at->state == LK_SENTINEL_CONNECTING && now_ms >= at->until_ms)
         lose(s, i, now_ms, "cannot connect: it does not answer");
-    else if (at->state == LK_SENTINEL_UP && at->out && now_ms - at->asked_ms[at->first] > ANSWER_MOST_MS)
+    else if (at->state == LK_SENTINEL_UP && at->out && now_ms - at->asked_ms[at->first] > s->patience_ms)
         lose(s, i, now_ms, "it takes the connection and does not answer");
 }
 

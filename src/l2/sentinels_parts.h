@@ -32,6 +32,7 @@ struct lk_sentinels {
     const lk_config *config;
     lk_naming naming;
     int64_t asked_ms, apart_ms; /* when all of them were last asked; how far apart questions are */
+    int64_t patience_ms;        /* for an answer */
     uint64_t random;
     bool news; /* the primary is another one, and this was not reported yet */
     lk_sentinel at[LK_SENTINELS_MAX];

@@ -20,15 +20,15 @@ ADMIN = 'hunter2-of-the-administrator'
 class Sentinel:
     """Watches this server, with two others. Use with `with`."""
 
-    def __init__(self, server):
-        self.dir, self.port = tempfile.mkdtemp(prefix='latchkey-cli-'), kit.free_port()
+    def __init__(self, server, host='127.0.0.1'):
+        self.dir, self.port, self.host = tempfile.mkdtemp(prefix='latchkey-cli-'), kit.free_port(), host
         with open(f'{self.dir}/conf', 'w', encoding='ascii') as file:
-            file.write(f'port {self.port}\nbind 127.0.0.1\ndir {self.dir}\nlogfile {self.dir}/log\n'
-                       f'sentinel monitor mymaster 127.0.0.1 {server.port} 2\n'
+            file.write(f'port {self.port}\nbind {host}\ndir {self.dir}\nlogfile {self.dir}/log\n'
+                       f'sentinel monitor mymaster {host} {server.port} 2\n'
                        'sentinel down-after-milliseconds mymaster 2000\nsentinel failover-timeout mymaster 6000\n')
 
     def cli(self, *words):
-        return subprocess.run(['redis-cli', '-p', str(self.port), *words], capture_output=True, text=True, check=False).stdout
+        return subprocess.run(['redis-cli', '-h', self.host, '-p', str(self.port), *words], capture_output=True, text=True, check=False).stdout
 
     def __enter__(self):
         self.process = subprocess.Popen(['redis-server', f'{self.dir}/conf', '--sentinel'], start_new_session=True)
@@ -279,11 +279,15 @@ class Nodes(kit.Case):
                 primary.kill()
                 away = next(value for value in shown if not value['nodes'][0]['answers'])
                 self.assertIn('refused', away['nodes'][0]['why'])
+                late = subprocess.Popen([kit.COMMAND, 'top', '--json'], env=kit.environment(url), stdout=subprocess.PIPE, text=True)
                 value = next(value for value in shown if value['nodes'][0]['node'] in at[1:] and value['nodes'][0]['answers'] and
                              not value['unheard'] and value['nodes'][0]['lease_age_ms'] >= 0)
                 self.assertEqual(1, len(value['instances']))
                 top.terminate()
                 self.assertEqual(0, top.wait(kit.PATIENCE_S))
+            with late: # begun while no primary served
+                self.assertTrue(any(value['nodes'][0]['answers'] for value in map(json.loads, late.stdout)))
+                late.terminate()
             # The others are gone, and not listed.
             for sentinel in sentinels[1:]:
                 sentinel.process.kill()
@@ -293,19 +297,22 @@ class Nodes(kit.Case):
 
     def check_exam(self, url, sentinels):
         """What else sentinels are asked; and one that names the primary, and then says nothing."""
-        def found(url=url):
-            return {finding['name']: finding for finding in run('failover-check', '--json', config=url).value['findings']}
+        def found(name, url=url):
+            said = run('failover-check', '--json', config=url).value
+            return next(finding['text'] for finding in said['findings'] if finding['name'] == name)
+
+        def through(balancer, number):
+            return url.replace(str(sentinels[number].port), str(balancer.port))
         sentinels[0].cli('SENTINEL', 'SET', 'mymaster', 'down-after-milliseconds', '60000')
-        self.assertIn(f'60000 at 127.0.0.1:{sentinels[0].port}:', found()['sentinel-down-after']['text'])
+        self.assertIn(f'60000 at 127.0.0.1:{sentinels[0].port}:', found('sentinel-down-after'))
         sentinels[0].cli('SENTINEL', 'SET', 'mymaster', 'down-after-milliseconds', '2000')
-        self.assertIn('3 sentinels know of each other, and the URL lists 2', found(re.sub(r',127.0.0.1:\d+', '', url, count=1))['sentinel-unlisted']['text'])
-        with kit.Turns(sentinels[:2]) as several, kit.Turns(sentinels[:1]) as twin:
-            listed = [sentinels[0].port, sentinels[1].port, sentinels[2].port]
-            self.assertIn(f'127.0.0.1:{several.port} leads to several', str(found(url.replace(str(listed[2]), str(several.port)))['sentinel-several']))
-            self.assertIn('are one sentinel', found(url.replace(str(listed[2]), str(twin.port)))['sentinel-twice']['text'])
+        two = re.sub(r',127.0.0.1:\d+', '', url, count=1)
+        self.assertIn('3 sentinels know of each other, and the URL lists 2', found('sentinel-unlisted', two))
+        with kit.Turns(sentinels[1:]) as several, kit.Turns(sentinels[:1]) as twin:
+            self.assertIn(f'127.0.0.1:{several.port} leads to several', found('sentinel-several', through(several, 2)))
+            self.assertIn(f'127.0.0.1:{twin.port} are one sentinel', found('sentinel-twice', through(twin, 2)))
         with kit.Turns(sentinels[2:], silent_on=b'CKQUORUM') as silent:
-            text = found(url.replace(str(sentinels[2].port), str(silent.port)))['sentinel-quorum']['text']
-            self.assertIn(f'127.0.0.1:{silent.port} did not answer SENTINEL CKQUORUM', text)
+            self.assertIn(f'127.0.0.1:{silent.port} did not answer SENTINEL CKQUORUM', found('sentinel-quorum', through(silent, 2)))
 
     def check_quorum(self, url, level=None, possible=True, *contained):
         """What failover-check finds; and that the finding about the quorum is of that level, and says this."""
@@ -316,11 +323,18 @@ class Nodes(kit.Case):
             self.assertIn(text, found['sentinel-quorum']['text'])
         return set(found)
 
+    def test_sentinels_over_ipv6(self):
+        with kit.Redis('--bind', '::1') as primary, Sentinel(primary, '::1') as one, Sentinel(primary, '::1') as two:
+            url = f'redis+sentinel://[::1]:{one.port},[::1]:{two.port}/mymaster?{kit.OPTIONS}'
+            with kit.App(url) as app:
+                self.assertEqual(0, app.validate(app.create(1)))
+                self.until(lambda said: said.code == DONE and f'[::1]:{primary.port}, named by 2 of 2 sentinels' in said.out, 'status', config=url)
+
     def test_a_replica_with_another_clock(self):
         def later(answer):
             return re.sub(rb'^\*2\r\n\$10\r\n(\d{10})', lambda time: b'*2\r\n$10\r\n%d' % (int(time[1]) + 3600), answer)
-        with kit.Redis('--repl-diskless-sync-delay', '0') as primary, kit.Redis() as replica, kit.Proxy(replica.socket, change=later) as wire, \
-                Sentinel(primary) as one:
+        with kit.Redis('--repl-diskless-sync-delay', '0') as primary, kit.Redis() as replica, \
+                kit.Proxy(replica.socket, change=later) as wire, Sentinel(primary) as one:
             replica.cli('CONFIG', 'SET', 'replica-announce-port', str(wire.port))
             replica.cli('REPLICAOF', '127.0.0.1', str(primary.port))
             kit.wait_for('it replicates', lambda: 'state=online' in primary.cli('INFO', 'replication'))

@@ -632,6 +632,57 @@ def sentinel_twice(lab):
     return replaced_by(lab, second, since)
 
 
+@row('sentinel-restart', 'sentinels: kill -9 of the primary; it is back with nothing before a sentinel notices, and the replicas copy that',
+     setup=with_sentinels)
+def sentinel_restart(lab):
+    lab.server.arguments += ('--masteruser', 'watcher', '--masterauth', 'watcher', '--requirepass', 'lab', '--user', 'watcher', 'on',
+                             '>watcher', '~*', '&*', '+@all')
+    before = lab.server.info('replication', 'master_replid')
+    with lab.losing(0):
+        lab.server.kill()
+    lab.server.boot()
+    replid = lab.server.info('replication', 'master_replid')
+    ended = since_now(lambda: numbers(lab.server))
+    lab.last(seen=lambda: all(one.info('replication', 'master_replid') == replid for one in lab.servers[1:]) and ended() > 0)
+    if replid == before or {one.names() for one in lab.sentinels} != {lab.server.port}:
+        raise Failed('a sentinel noticed it')
+    return f'{ended()} revocations after it, at the replicas too'
+
+
+@row('sentinel-behind', 'sentinels: both replicas stand still for two seconds and the primary dies: one takes over, and lacks them',
+     setup=with_sentinels)
+def sentinel_behind(lab):
+    since = time.monotonic_ns() - 10**9
+    missed = since_now(lambda: numbers(lab.server))
+    for replica in lab.servers[1:]:
+        replica.process.freeze()
+    lab.last(2, seen=lambda: missed() > 0)
+    missed = missed()
+    lab.server.kill()
+    for replica in lab.servers[1:]:
+        replica.process.thaw()
+    believed_down_after(lab, 500)
+    return f'{replaced_by(lab, lab.server, since)}, {missed} that it did not have'
+
+
+@row('sentinel-orders', 'sentinels: RESET, another quorum, REMOVE and MONITOR again, at one sentinel after the other', setup=with_sentinels)
+def sentinel_orders(lab):
+    orders = [0]
+
+    def give():
+        for one in lab.sentinels:
+            one.command('SENTINEL', 'RESET', '*')
+            one.command('SENTINEL', 'SET', 'mymaster', 'quorum', 3)
+            one.command('SENTINEL', 'REMOVE', 'mymaster')
+            one.command('SENTINEL', 'MONITOR', 'mymaster', lab.server.host, lab.server.port, 2)
+            orders[0] += 4
+            for name in 'auth-user', 'auth-pass':
+                one.command('SENTINEL', 'SET', 'mymaster', name, 'watcher')
+            one.command('SENTINEL', 'SET', 'mymaster', 'down-after-milliseconds', 60000)
+            wait_for('it knows the primary', lambda: one.names() == lab.server.port)
+    return lab.last_until(lambda: orders[0], 'orders', 12, every_s=0.3, action=give)
+
+
 # -------------------------------------------------------------------------------------------------- clocks --
 def false_clock(lab):
     """B's wall clock is what a file says; its monotonic clock is left alone, and so is waiting on it (the "fix" that is

@@ -82,7 +82,7 @@ static void look_at_quorum(doctor *d, const lk_config *config, const lk_sentinel
 static const char *value_of(const lk_reply *answer, const char *name)
 {
     if (!answer || answer->type != LK_REPLY_ARRAY) return "";
-    for (size_t i = 0; i + 1 < answer->size; i += 2)
+    for (size_t i = 0; i + 1 < answer->count; i += 2)
         if (lk_reply_is(lk_reply_at(answer, i), name)) {
             const lk_reply *value = lk_reply_at(answer, i + 1);
             return value->type == LK_REPLY_STRING ? value->text : "";
@@ -185,7 +185,7 @@ static bool examine_again(const lk_config *config, lk_sentinel_exam exam[LK_SENT
 static bool has_several(const lk_config *config, unsigned i)
 {
     lk_sentinel_exam exam[LK_SENTINELS_MAX];
-    lk_addresses found;
+    lk_addresses found = {.count = 0};
     char error[160];
     lk_config *each = malloc(sizeof *each);
     bool several = false;

@@ -176,7 +176,9 @@ static int watch_all(view *v)
 {
     const survey *s = watch_newest(v->watch);
     struct sigaction action = {.sa_handler = end_it};
-    if (s->status && (!s->config.cluster || !s->count))
+    /* Another primary may be named soon, and nodes of a cluster are shown whether they serve or not. */
+    bool may_serve = (s->config.sentinels && s->status != LATCHKEY_CONFIG) || (s->config.cluster && s->count);
+    if (s->status && !may_serve)
         return cli_fail(v->c, s->status == LATCHKEY_CONFIG ? CLI_CONFIG : CLI_AWAY, "%s", s->error);
     if (!fleet_open(&v->h, s->config.prefix, s->config.database)) return cli_fail(v->c, CLI_FAILED, "no memory");
     int64_t ms = listen_ms(s);
