@@ -271,7 +271,7 @@ class Nodes(kit.Case):
             for sentinel in sentinels:
                 sentinel.cli('SENTINEL', 'SET', 'mymaster', 'quorum', '2')
             self.assertEqual({'failover-loss'}, self.check_quorum(url))
-            self.check_exam(url, sentinels)
+            self.check_exam(url, primary, sentinels)
             # top follows one.
             with subprocess.Popen([kit.COMMAND, 'top', '--json'], env=kit.environment(url), stdout=subprocess.PIPE, text=True) as top:
                 shown = (json.loads(line) for line in top.stdout)
@@ -295,7 +295,7 @@ class Nodes(kit.Case):
             self.check_quorum(f'redis+sentinel://127.0.0.1:{sentinels[0].port}/mymaster?deadline_ms=2000', 'error', False,
                               'NOQUORUM 1 usable', 'too few to be elected')
 
-    def check_exam(self, url, sentinels):
+    def check_exam(self, url, primary, sentinels):
         """What else sentinels are asked; and one that names the primary, and then says nothing."""
         def found(name, url=url):
             said = run('failover-check', '--json', config=url).value
@@ -306,6 +306,16 @@ class Nodes(kit.Case):
         sentinels[0].cli('SENTINEL', 'SET', 'mymaster', 'down-after-milliseconds', '60000')
         self.assertIn(f'60000 at 127.0.0.1:{sentinels[0].port}:', found('sentinel-down-after'))
         sentinels[0].cli('SENTINEL', 'SET', 'mymaster', 'down-after-milliseconds', '2000')
+        primary.cli('CONFIG', 'SET', 'requirepass', 'a-password')
+        primary.admin = 'a-password'
+        sentinels[0].cli('SENTINEL', 'SET', 'mymaster', 'auth-pass', 'another') # it connects anew
+        kit.wait_for('it takes the primary for down', lambda: 's_down' in sentinels[0].cli('SENTINEL', 'MASTER', 'mymaster'))
+        with_password = url.replace('//', '//:a-password@')
+        self.assertIn(f'127.0.0.1:{sentinels[0].port}: takes the primary for down', found('sentinel-down', with_password))
+        primary.cli('CONFIG', 'SET', 'requirepass', '')
+        primary.admin = None
+        sentinels[0].cli('SENTINEL', 'SET', 'mymaster', 'auth-pass', '')
+        kit.wait_for('it does not any more', lambda: 's_down' not in sentinels[0].cli('SENTINEL', 'MASTER', 'mymaster'))
         two = re.sub(r',127.0.0.1:\d+', '', url, count=1)
         self.assertIn('3 sentinels know of each other, and the URL lists 2', found('sentinel-unlisted', two))
         with kit.Turns(sentinels[1:]) as several, kit.Turns(sentinels[:1]) as twin:
