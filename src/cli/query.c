@@ -30,7 +30,7 @@ lk_reply *query_say(query *p, const char *const *words)
     return query_ask(p, &(lk_call){spans, count}, 1, &reply, error, sizeof error) ? NULL : reply;
 }
 
-/* Behind sentinels nobody sees in the URL which server it is. */
+/* Behind sentinels the URL does not say which server it is. */
 static void name_primary(const query *p, char *error, size_t error_size)
 {
     char why[400], at[112];
