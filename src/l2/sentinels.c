@@ -80,7 +80,10 @@ static void lose(lk_sentinels *s, unsigned i, int64_t now_ms, const char *why)
     lk_sentinel *at = &s->at[i];
     /* Its last answer counts while it is young: the end of a connection says nothing about the primary. */
     lk_said said = s->naming.said[i];
-    if (said.what == LK_SAID_PRIMARY || said.what == LK_SAID_NOTHING) {
+    if (at->socket.refused) {
+        said = (lk_said){.what = LK_SAID_REFUSED}; /* its certificate, for example: waiting does not help */
+        snprintf(said.why, sizeof said.why, "%s", why);
+    } else if (said.what == LK_SAID_PRIMARY || said.what == LK_SAID_NOTHING) {
         if (now_ms - said.asked_ms > s->config->staleness_ms) said.what = LK_SAID_NOTHING;
         snprintf(said.why, sizeof said.why, "%s", why);
     }
@@ -313,7 +316,9 @@ static void tick_one(lk_sentinels *s, unsigned i, int64_t now_ms)
     else if (at->state == LK_SENTINEL_CONNECTING && now_ms >= at->until_ms)
         lose(s, i, now_ms, "cannot connect: it does not answer");
     else if (at->state == LK_SENTINEL_UP && at->out && now_ms - at->asked_ms[at->first] > s->patience_ms)
-        lose(s, i, now_ms, "it takes the connection and does not answer");
+        lose(s, i, now_ms,
+             at->socket.tls && !at->socket.heard ? "it takes the connection and does not answer: does it speak TLS?"
+                                                 : "it takes the connection and does not answer");
 }
 
 void lk_sentinels_tick(lk_sentinels *s, int64_t beat_ms, int64_t now_ms)

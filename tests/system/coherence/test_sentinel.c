@@ -240,11 +240,17 @@ static void test_TLS_to_both(void **state)
     warm(lk, token);
     snprintf(config, sizeof config, "rediss+sentinel://127.0.0.1:%d/mymaster?deadline_ms=2000&ca_file=%s",
              sentinel->port, pki_crt("ca"));
-    assert_status(NULL, LATCHKEY_UNAVAILABLE, latchkey_open(config, &none, error, sizeof error));
+    assert_status(NULL, LATCHKEY_CONFIG, latchkey_open(config, &none, error, sizeof error));
     assert_contains(error, "certificate");
     snprintf(config, sizeof config, "redis+sentinel://127.0.0.1:%d/mymaster?deadline_ms=2000", sentinel->port);
     assert_status(NULL, LATCHKEY_UNAVAILABLE, latchkey_open(config, &none, error, sizeof error));
     handle_close_all(NULL);
+    redis_end(sentinel);
+    sentinel = redis_start_sentinel(alone, 1, NULL); /* without TLS */
+    snprintf(config, sizeof config, "rediss+sentinel://127.0.0.1:%d/mymaster?deadline_ms=4000&ca_file=%s",
+             sentinel->port, pki_crt("ca"));
+    assert_status(NULL, LATCHKEY_UNAVAILABLE, latchkey_open(config, &none, error, sizeof error));
+    assert_contains(error, "does it speak TLS?");
     redis_end(sentinel);
     redis_end(alone);
 }
