@@ -41,12 +41,14 @@ static void look_at_answers(doctor *d, const lk_config *config, const lk_naming 
             "start them, or list those that there are, in every instance");
     if (aparts)
         doctor_fix(
-            doctor_find(
-                d, fatal ? LATCHKEY_LOG_ERROR : LATCHKEY_LOG_WARNING, "sentinel-apart", "A",
-                "%u of %u name another primary, or none of that name: %.300s. It is cut off, or its file is old, "
-                "or a failover is under way",
-                aparts, n->listed, apart),
-            "redis-cli -p 26379 sentinel ckquorum %.60s, on each", config->service);
+            doctor_find(d, fatal ? LATCHKEY_LOG_ERROR : LATCHKEY_LOG_WARNING, "sentinel-apart", "A",
+                        "%u of %u name another primary, or none of that name: %.300s. It is cut off, its file is old, "
+                        "it was RESET in the middle of a failover, or a failover is under way",
+                        aparts, n->listed, apart),
+            "if it does not pass within a minute: SENTINEL REMOVE %.60s there, then SENTINEL MONITOR %.60s HOST PORT "
+            "QUORUM "
+            "with the primary that the others name, and auth-pass and the other settings again",
+            config->service, config->service);
 }
 
 static void look_at_count(doctor *d, const lk_config *config)
