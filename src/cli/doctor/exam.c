@@ -90,7 +90,7 @@ static const char *value_of(const lk_reply *answer, const char *name)
     return "";
 }
 
-static uint64_t number_of(const lk_reply *answer, const char *name)
+static uint64_t master_number(const lk_reply *answer, const char *name)
 {
     uint64_t number;
     return cli_number(value_of(answer, name), 0, INT32_MAX, &number) ? number : 0;
@@ -102,7 +102,8 @@ static void look_at_masters(doctor *d, const lk_config *config, const lk_sentine
     uint64_t after_ms = 0, known = 0;
     for (unsigned i = 0; i < config->sentinels; i++) {
         const lk_reply *master = exam[i].answer[LK_SENTINEL_MASTER];
-        uint64_t ms = number_of(master, "down-after-milliseconds"), others = number_of(master, "num-other-sentinels");
+        uint64_t ms = master_number(master, "down-after-milliseconds"),
+                 others = master_number(master, "num-other-sentinels");
         if (strstr(value_of(master, "flags"), "_down")) doctor_append(down, sizeof down, at_of(config, i, at));
         if (ms > DOWN_AFTER_MOST_MS) doctor_append(patient, sizeof patient, at_of(config, i, at));
         after_ms = ms > after_ms ? ms : after_ms;
@@ -136,13 +137,13 @@ static void look_at_masters(doctor *d, const lk_config *config, const lk_sentine
 
 /* ------------------------------------------------------------------------------------------ is it one sentinel? -- */
 
-static bool is_same(const lk_sentinel_exam *one, const lk_sentinel_exam *other)
+static bool are_one(const lk_sentinel_exam *one, const lk_sentinel_exam *other)
 {
     const lk_reply *a = one->answer[LK_SENTINEL_ID], *b = other->answer[LK_SENTINEL_ID];
     return a && b && a->type == LK_REPLY_STRING && b->type == LK_REPLY_STRING && !strcmp(a->text, b->text);
 }
 
-static bool is_another(const lk_sentinel_exam *one, const lk_sentinel_exam *other)
+static bool are_two(const lk_sentinel_exam *one, const lk_sentinel_exam *other)
 {
     const lk_reply *a = one->answer[LK_SENTINEL_ID], *b = other->answer[LK_SENTINEL_ID];
     return a && b && a->type == LK_REPLY_STRING && b->type == LK_REPLY_STRING && strcmp(a->text, b->text);
@@ -153,7 +154,7 @@ static void look_for_twins(doctor *d, const lk_config *config, const lk_sentinel
     char at[112], other[112];
     for (unsigned i = 0; i < config->sentinels; i++)
         for (unsigned k = i + 1; k < config->sentinels; k++)
-            if (is_same(&exam[i], &exam[k]))
+            if (are_one(&exam[i], &exam[k]))
                 doctor_fix(doctor_find(d, LATCHKEY_LOG_ERROR, "sentinel-twice", "C",
                                        "%s and %s are one sentinel: its word counts twice, and may be a majority by "
                                        "itself",
@@ -202,7 +203,7 @@ static bool has_several(const lk_config *config, unsigned i)
     }
     if (each->sentinels > 1 && examine_again(each, exam)) {
         for (unsigned a = 0; a < each->sentinels; a++)
-            for (unsigned b = a + 1; b < each->sentinels; b++) several |= is_another(&exam[a], &exam[b]);
+            for (unsigned b = a + 1; b < each->sentinels; b++) several |= are_two(&exam[a], &exam[b]);
         lk_sentinels_examined(exam);
     }
     lk_wipe(each, sizeof *each);
@@ -216,7 +217,7 @@ static void look_for_several(doctor *d, const lk_config *config, const lk_sentin
     char at[112];
     if (!examine_again(config, again)) return;
     for (unsigned i = 0; i < config->sentinels; i++)
-        if (is_another(&exam[i], &again[i]) || has_several(config, i)) find_several(d, at_of(config, i, at));
+        if (are_two(&exam[i], &again[i]) || has_several(config, i)) find_several(d, at_of(config, i, at));
     lk_sentinels_examined(again);
 }
 
