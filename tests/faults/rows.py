@@ -666,7 +666,8 @@ def sentinel_behind(lab):
     return f'{replaced_by(lab, lab.server, since)}, {missed} that it did not have'
 
 
-@row('sentinel-orders', 'sentinels: RESET, another quorum, REMOVE and MONITOR again, at one sentinel after the other', setup=with_sentinels)
+@row('sentinel-orders', 'sentinels: RESET, another quorum, REMOVE and MONITOR again, at one sentinel after the other', setup=with_sentinels,
+     long=True)
 def sentinel_orders(lab):
     orders = [0]
 
