@@ -445,7 +445,8 @@ LATCHKEY_API int latchkey_token_new(latchkey *lk, uint64_t user_id, char token[L
  * from a client: an attacker may know it.
  * If it is UNAVAILABLE, call it again with the same token. If it is then REFUSED, validate the token: the first call may have
  * made the session.
- * Returns  as latchkey_create; REFUSED also where a session of this token exists, or was ended lately (the last 1,000 revocations
+ * Other instances get a message of it, as of a revocation (latchkey_create sends none).
+ * Returns  as latchkey_create; REFUSED also where a session of this token exists, or was ended lately (the last 1,000 messages
  *          of its partition are known); MALFORMED (not a token that this deployment made); BAD_ARGUMENT also for a token that was
  *          made for another user.
  * Blocks   as latchkey_create. Guarantees D, F, G. */
