@@ -47,7 +47,7 @@ MUTANTS = [
     Mutant('wall-clock', 'durations are measured on the wall clock', 'src/base/clock.h',
            'lk_clock_read(CLOCK_MONOTONIC, 1', 'lk_clock_read(CLOCK_REALTIME, 1'),
     Mutant('naming-ignored', 'a lease needs no sentinel, and no replica', 'src/l2/node_side.c',
-           'return node->config->durability || lk_naming_vouched', 'return true || lk_naming_vouched'),
+           'if (node->config->durability || lk_naming_vouched', 'if (true || lk_naming_vouched'),
     Mutant('replicas-ignored', 'what too few replicas hold is confirmed', 'src/l2/l2_scripts.c',
            'if (held->type == LK_REPLY_INTEGER && held->integer >= most) return LATCHKEY_OK;', 'if (held && most) return LATCHKEY_OK;'),
     Mutant('one-sentinel-decides', 'what one sentinel names is believed', 'src/l2/naming.c',
