@@ -215,6 +215,21 @@ class Move(kit.Case):
                 with kit.App(url_of(two)) as app:
                     self.assertEqual([OK] * 50, [app.validate(token) for token in tokens])
 
+    def test_two_at_once(self):
+        """The one that began last removes what the other has copied. One at most comes to its end, and no more than one end serves."""
+        with kit.Redis(good=False) as one, kit.Redis(good=False) as two:
+            with kit.App(url_of(one)) as app:
+                tokens = self.make(app, 3000)
+            ends = kit.at_once(None, *([['move', '--yes', '--json', '--from', url_of(one), '--to', url_of(two)]] * 3))
+            self.assertLessEqual(sum(said.code == DONE for said in ends), 1, [said.text for said in ends])
+            marks = [redis.cli('HGET', 'lk:{0}:m', 'partitions') for redis in (one, two)]
+            self.assertIn(marks, (['64', 'moving'], ['moved 64', '64'], ['moved 64', 'moving']), [said.text for said in ends])
+            if marks[1] != '64':
+                self.move(url_of(one), url_of(two))
+            self.assertEqual('', two.cli('HGET', 'lk:{0}:m', 'mover'))
+            with kit.App(url_of(two)) as app:
+                self.assertEqual([OK] * 3000, [app.validate(token) for token in tokens])
+
     def test_one_that_was_killed_goes_on(self):
         """After the source was marked: the next run comes to the same end."""
         with kit.Redis(good=False) as one, kit.Redis(good=False) as two:

@@ -21,17 +21,30 @@ static bool read_mark(move *m, query *p, const char *what, char *out, size_t siz
     return read;
 }
 
-/* In a script, and a command that may run goes first: a server that is full takes no HSET alone, and is to be left. */
-lk_reply *move_say_mark(const move *m, query *p, const char *text)
+/* In a script, and a command that may run goes first: a server that is full takes no HSET alone, and is to be left. Only in the place of
+ * `was`, or of what this run has written already: two that run at once must not take back what the other has done. */
+static lk_reply *say_mark(const move *m, query *p, const char *was, const char *text)
 {
     static const char script[] =
-        "redis.call('HDEL', KEYS[1], '') return redis.call('HSET', KEYS[1], 'partitions', ARGV[1])";
-    return QUERY(p, "EVAL", script, "1", m->mark, text);
+        "local is, by = redis.call('HGET', KEYS[1], 'partitions') or '', redis.call('HGET', KEYS[1], 'mover') or '' "
+        "local done = is == ARGV[2] and by == ARGV[3] "
+        "if not done and (is ~= ARGV[1] or ARGV[4] ~= '' and by ~= ARGV[4]) then return redis.error_reply('LKOTHER') "
+        "end "
+        "redis.call('HDEL', KEYS[1], 'mover') redis.call('HSET', KEYS[1], 'partitions', ARGV[2]) "
+        "if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'mover', ARGV[3]) end return 1";
+    bool last = !strcmp(text, m->recorded); /* only where this run was the last to write */
+    return QUERY(p, "EVAL", script, "1", m->mark, was, text, last ? "" : m->name, last ? m->name : "");
 }
 
-bool move_write_mark(move *m, query *p, const char *what, const char *text)
+bool move_write_mark(move *m, query *p, const char *what, const char *was, const char *text, bool *unsure)
 {
-    return move_good(m, move_say_mark(m, p, text), what);
+    lk_reply *reply = say_mark(m, p, was, text);
+    *unsure = !reply || reply->type != LK_REPLY_ERROR;
+    if (reply && reply->type == LK_REPLY_ERROR && strstr(reply->text, "LKOTHER")) {
+        m->other = true;
+        move_fail(m, "%s: another latchkey move has begun meanwhile. This one has changed nothing there", what);
+    }
+    return move_good(m, reply, what);
 }
 
 bool move_look_at_source(move *m)
@@ -46,6 +59,7 @@ bool move_look_at_source(move *m)
         return move_fail(m, "the source does not know how many partitions it has");
     m->marked = number != text; /* an earlier run was ended in the middle */
     snprintf(m->recorded, sizeof m->recorded, "%" PRIu64, m->partitions);
+    snprintf(m->was, sizeof m->was, "%s", text);
     return true;
 }
 
@@ -128,7 +142,11 @@ bool move_kept(move *m)
         if (!read) return move_fail(m, "the target does not answer INFO");
     }
     if (!read_mark(m, nodes_of(&m->to, 0), "the target", text, sizeof text)) return false;
-    return !strcmp(text, LK_PARTITIONS_MOVING) || move_fail(m, "the target was emptied: it lacks what was copied");
+    if (strcmp(text, LK_PARTITIONS_MOVING)) return move_fail(m, "the target was emptied: it lacks what was copied");
+    lk_reply *mover = QUERY(nodes_of(&m->to, 0), "HGET", m->mark, "mover");
+    bool ours = mover && lk_reply_is(mover, m->name);
+    lk_reply_free(mover);
+    return ours || move_fail(m, "another latchkey move to this target has begun, and removed what was copied");
 }
 
 bool move_source_marked(move *m, bool *marked)
@@ -158,7 +176,7 @@ bool move_look_at_target(move *m)
     if (!clock_of(&m->from, &ahead_ms)) return move_fail(m, "the source does not tell the time");
     for (unsigned i = 0; i < m->to.count; i++) {
         query *p = m->to.node[i];
-        if (left ? !move_each_page(m, p, "the target", unlink_page) : !is_empty(m, p)) return false;
+        if (!left && !is_empty(m, p)) return false;
         if (!clock_of(m->to.node[i], &there_ms) || llabs(there_ms - ahead_ms) > APART_MS)
             return move_fail(
                 m, "the clocks of source and target are %.1f s apart: records hold times; NTP on both machines",
@@ -166,7 +184,17 @@ bool move_look_at_target(move *m)
         if (!count_evicted(p, &m->evicted[i])) return move_fail(m, "the target does not answer INFO");
         m->is[i] = p->incarnation;
     }
-    return move_write_mark(m, first, "the target", LK_PARTITIONS_MOVING);
+    bool unsure, all = move_write_mark(m, first, "the target", text, LK_PARTITIONS_MOVING, &unsure);
+    /* From now on no other run opens it: what one has left is removed. */
+    for (unsigned i = 0; left && all && i < m->to.count; i++)
+        all = move_each_page(m, m->to.node[i], "the target", unlink_page);
+    return all;
+}
+
+bool move_open_target(move *m)
+{
+    bool unsure;
+    return move_write_mark(m, nodes_of(&m->to, 0), "the target", LK_PARTITIONS_MOVING, m->recorded, &unsure);
 }
 
 /* Both ends have the same: q (number of the last revocation or change), e (cut-off), the length of the log and of the index. */

@@ -62,13 +62,12 @@ bool move_hold_pause(move *m)
 /* Until the source is ended, every step can be taken back. */
 static bool end_source(move *m)
 {
-    char text[40];
-    snprintf(text, sizeof text, LK_PARTITIONS_MOVED "%s", m->recorded);
+    snprintf(m->now, sizeof m->now, LK_PARTITIONS_MOVED "%s", m->recorded);
     /* An earlier run that did not come to its end may have left the writes resting, and the mark is one. */
     if (m->marked) lk_reply_free(QUERY(&m->from, "CLIENT", "UNPAUSE"));
-    lk_reply *reply = move_say_mark(m, &m->from, text);
-    m->marked |= !reply || reply->type != LK_REPLY_ERROR; /* also if no answer comes */
-    if (!move_good(m, reply, "the source")) return false;
+    bool good = move_write_mark(m, &m->from, "the source", m->was, m->now, &m->ours);
+    m->marked |= m->ours;
+    if (!good) return false;
     m->paused_ms = lk_now_ms();
     if (!move_hold_pause(m) || !move_catch_up(m) || !move_carry_large(m) || !move_compare(m) || !move_kept(m) ||
         !move_hold_pause(m))
@@ -80,14 +79,12 @@ static bool end_source(move *m)
                      "CLIENT KILL at the source");
 }
 
-/* The source as it was. */
+/* The source as it was: of what this run has done. */
 static void take_back(move *m)
 {
-    lk_reply_free(QUERY(&m->from, "CLIENT", "UNPAUSE"));
-    lk_reply *reply = move_say_mark(m, &m->from, m->recorded);
-    if (!reply || reply->type == LK_REPLY_ERROR) move_fail(m, "%s", ""); /* there is an error already */
-    else m->marked = false;
-    lk_reply_free(reply);
+    bool unsure;
+    if (m->held_ms) lk_reply_free(QUERY(&m->from, "CLIENT", "UNPAUSE"));
+    if (m->ours && move_write_mark(m, &m->from, "the source", m->now, m->recorded, &unsure)) m->marked = false;
 }
 
 /* In a cluster every partition says it, so that each node can. Where this fails, the next instance does it. */
@@ -119,7 +116,7 @@ static bool open_target(move *m)
     cli_progress("every lease of the source runs out: %" PRId64 " ms", wait_ms);
     for (int64_t until_ms = lk_now_ms() + wait_ms; lk_now_ms() < until_ms;) usleep(10000);
     if (!source_rests(m) || !move_kept(m)) return false;
-    if (!move_write_mark(m, nodes_of(&m->to, 0), "the target", m->recorded)) return false;
+    if (!move_open_target(m)) return false;
     m->paused_for_ms = lk_now_ms() - m->paused_ms;
     lk_reply_free(QUERY(&m->from, "CLIENT", "UNPAUSE"));
     record_everywhere(m);
@@ -155,6 +152,7 @@ static int print_move(move *m)
 static int report_failure(move *m)
 {
     cli_progress(NULL);
+    if (m->other) return cli_fail(m->c, CLI_AWAY, "%s", m->error);
     if (!m->marked) return cli_fail(m->c, CLI_AWAY, "%s. The source goes on as before", m->error);
     if (!m->ended)
         return cli_fail(
@@ -187,6 +185,9 @@ static int connect_all(move *m)
 
 static int move_between(move *m)
 {
+    uint64_t name;
+    lk_random(&name, sizeof name);
+    snprintf(m->name, sizeof m->name, "%016" PRIx64, name);
     lk_key_partition(m->mark, m->from.config.prefix, 0, "m");
     bool done = move_look_at_source(m) && move_look_at_target(m) && move_track(m) && move_all_keys(m);
     if (done && !(done = end_source(m)) && !m->ended) take_back(m);

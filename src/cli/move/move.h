@@ -16,6 +16,8 @@ typedef struct move {
     subscriber changes_from, tracker; /* what changed comes over the first, by order of the second */
     char mark[LK_KEY_SIZE];           /* the key that holds the number of partitions */
     char recorded[24];                /* that number */
+    char was[40], now[40];            /* what it says at the source, before and after this run has marked it */
+    char name[17];                    /* of this run, beside the marks: another run removes what this one has copied */
     uint64_t partitions, keys, changed;
     uint64_t from_is, is[NODES_MOST],
         evicted[NODES_MOST];          /* which servers they were, and what had been evicted, at first */
@@ -30,6 +32,7 @@ typedef struct move {
     uint64_t names; /* so many of theirs were carried */
     int64_t paused_ms, held_ms, paused_for_ms;
     bool marked, ended; /* the source is marked; it has no instances any more */
+    bool ours, other;   /* this run has marked it; another one has */
     char error[400];
 } move;
 
@@ -59,8 +62,9 @@ void move_forget_large(move *m);
 /* ends.c: source and target, before and after. */
 bool move_look_at_source(move *m);
 bool move_look_at_target(move *m);
-bool move_write_mark(move *m, query *p, const char *what, const char *text);
-lk_reply *move_say_mark(const move *m, query *p, const char *text); /* the same; returns the answer */
+/* In the place of `was`. *unsure: it may have been written, also if it failed. */
+bool move_write_mark(move *m, query *p, const char *what, const char *was, const char *text, bool *unsure);
+bool move_open_target(move *m);
 bool move_kept(move *m);                        /* the target has not lost what was copied, as far as can be told */
 bool move_source_marked(move *m, bool *marked); /* does it still refuse instances? */
 bool move_compare(move *m);                     /* both ends have the same, and the target's replicas too */
