@@ -239,6 +239,9 @@ static void do_prewarm(process *p, known *s)
     trace("m%d prewarms %d", p->on->index, latchkey_prewarm(p->lk, 20, &loaded));
 }
 
+/* Hardly a beat has told of the loss yet. */
+static bool is_news(const known *s) { return w.now_us < s->lost_us + 2 * calls_load.busy_rest_us; }
+
 void calls_act(process *p)
 {
     static const struct {
@@ -274,6 +277,6 @@ void calls_act(process *p)
     else if (calls_load.crowds && chance(400)) calls_crowd(p, s);
     else if (calls_load.floods && w.faults && chance(400)) calls_flood(p, s);
     else if (calls_load.dense && clients_deaf() && chance(300000)) revoke_and_see(p, s);
-    else if (calls_load.dense && s->lost_us && chance(200000)) calls_set_access(p, s);
+    else if (calls_load.dense && s->lost_us && chance(is_news(s) ? 700000 : 200000)) calls_set_access(p, s);
     else calls[i].call(p, s);
 }

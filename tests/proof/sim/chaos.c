@@ -178,7 +178,8 @@ static void restore_beside(void)
     else if (alone && late) be_late(&w.machines[i], us);
     if (alone) in.late_until_us = w.now_us + us + after_us + scale(100);
     at(w.now_us + after_us, restore_now, NULL, (uint64_t)(lose_us + after_us));
-    for (int k = 0; k < 8; k++) at(w.now_us + after_us + scale(k ? 200 + 40 * k : 1), ask_about_what_was_lost, NULL, 0);
+    for (int k = 0; k < 8; k++)
+        at(w.now_us + after_us + (k ? scale(200 + 40 * k) : MS), ask_about_what_was_lost, NULL, 0);
 }
 
 static void restore(void)

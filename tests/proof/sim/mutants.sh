@@ -55,7 +55,7 @@ cmake --build "$scratch/build" --parallel 2 --target sim >>"$scratch/log" 2>&1 |
 cp "$scratch/build/tests/proof/sim/sim" "$scratch/good/sim"
 
 caught=0 survived=0
-slow=' renew_ticket renew_lease change unheard ahead remember incarnation invented rotate_late list_behind list_lease role lua_tripwire reuse_later backwards witness moved_kept settled_early one_sentinel moved_untold unsure set_forward untold_gap ' # found in one world of many: not for --short
+slow=' renew_ticket renew_lease change unheard ahead remember incarnation invented rotate_late list_behind list_lease role lua_tripwire reuse_later backwards witness moved_kept settled_early one_sentinel moved_untold unsure set_forward untold_gap number_lost ' # found in one world of many: not for --short
 # mutant NAME FILE WHAT PERL [OPTION...]: what is broken (in src, or in a script of the model), in words, and how; and what worlds
 # are to have in them.
 mutant() {
@@ -246,6 +246,8 @@ mutant settled_early l2/node_side.c "a revocation that the link made again is se
     's/return node->config->durability [^;]*;/return node->config->durability < 0;/' --with dense --with sentinels --without cluster
 mutant set_forward l2/link_beat.c "L1 stays as it is when a clock of Redis was set forward" \
     's/    link->l1\.everyone\(link->l1\.context\);\n    lk_link_emptied\(link\);\n//' --with dense --with clocks --without cluster
+mutant number_lost l2/link_tell.c "a server that forgot does not go on from the number that was known" \
+    's/    if \(most\) words\[head/    most = 0;\n    if (most) words[head/' --with dense --with restores --without cluster
 mutant untold_gap l2/link_tell.c "others see no gap when a data set lacks only logins" \
     's/ \+ link->lost;/;/' --with dense --with restores --with logins --without cluster
 mutant hand_over l2/mux.c "who is next is not told to drive" \
