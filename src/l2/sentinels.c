@@ -6,6 +6,7 @@
 #include "l2/sentinels_parts.h"
 #include "redis/errors.h"
 
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +23,7 @@ enum {
     BACKOFF_MAX_MS = 1000,
     APART_MS = 15000 /* during a failover, sentinels disagree for some seconds */
 };
-enum { TAG_AUTH = 1, TAG_QUESTION };
+enum { TAG_AUTH = 1, TAG_QUESTION, TAG_OTHERS };
 
 lk_sentinels *lk_sentinels_open(const lk_config *config, int64_t now_ms)
 {
@@ -134,6 +135,13 @@ static void ask_sentinel(lk_sentinels *s, unsigned i, int64_t now_ms)
     at->asked_ms[(at->first + at->out++) % LK_SENTINEL_QUESTIONS] = now_ms;
 }
 
+/* Once a connection: an answer only serves the log, so a refusal of it does not matter. */
+static bool ask_for_others(const lk_sentinels *s, lk_conn *conn)
+{
+    const lk_span words[3] = {lk_word("SENTINEL"), lk_word("SENTINELS"), lk_word(s->config->service)};
+    return lk_conn_send(conn, TAG_OTHERS, words, 3);
+}
+
 static void greet_sentinel(lk_sentinels *s, unsigned i, int64_t now_ms)
 {
     lk_sentinel *at = &s->at[i];
@@ -141,6 +149,7 @@ static void greet_sentinel(lk_sentinels *s, unsigned i, int64_t now_ms)
     at->auth_why[0] = 0;
     if (lk_conn_open(&at->conn) && send_auth(s->config, &at->conn)) ask_sentinel(s, i, now_ms);
     else lose(s, i, now_ms, "no memory for a connection");
+    if (at->state == LK_SENTINEL_UP && !ask_for_others(s, &at->conn)) lose(s, i, now_ms, "no memory for a command");
 }
 
 /* Two names may lead to one sentinel, and its word counts once: else it could be a majority by itself. True: another
@@ -221,6 +230,58 @@ static void take_address(lk_said *said, const lk_reply *reply)
     snprintf(said->primary.port, sizeof said->primary.port, "%u", port);
 }
 
+static bool is_listed(const lk_sentinels *s, const lk_host *host)
+{
+    struct sockaddr_storage peer = {0};
+    struct sockaddr_in *four = (struct sockaddr_in *)&peer;
+    struct sockaddr_in6 *six = (struct sockaddr_in6 *)&peer;
+    in_port_t port = htons((in_port_t)atoi(host->port));
+    if (inet_pton(AF_INET, host->name, &four->sin_addr) == 1) four->sin_family = AF_INET, four->sin_port = port;
+    else if (inet_pton(AF_INET6, host->name, &six->sin6_addr) == 1) six->sin6_family = AF_INET6, six->sin6_port = port;
+    for (unsigned i = 0; i < s->naming.listed; i++)
+        if (lk_host_same(&s->config->sentinel[i], host) || same_peer(&s->at[i].peer, &peer)) return true;
+    return false;
+}
+
+/* One of the sentinels that a sentinel knows, as names and values in turn. False: it has no address. */
+static bool take_other(const lk_reply *map, lk_host *host)
+{
+    const lk_reply *name = NULL, *port = NULL;
+    for (size_t k = 0; map->type == LK_REPLY_ARRAY && k + 1 < map->size; k += 2) {
+        if (lk_reply_is(map->item[k], "ip")) name = map->item[k + 1];
+        if (lk_reply_is(map->item[k], "port")) port = map->item[k + 1];
+    }
+    if (!name || !port || !port_of(port) || !is_host(name, sizeof host->name - 1)) return false;
+    *host = (lk_host){0};
+    memcpy(host->name, name->text, name->size);
+    memcpy(host->port, port->text, port->size);
+    return true;
+}
+
+/* Sentinels that are not listed are not asked, so somebody may believe in more of them than there are for us. One that has
+ * gone is forgotten by the others after SENTINEL RESET only. If they are not more than are listed, all are: under
+ * addresses of their own network, for example. */
+static void say_others(lk_sentinels *s, unsigned i, const lk_reply *others)
+{
+    char at[112], text[112];
+    lk_host host;
+    if (others->type != LK_REPLY_ARRAY || others->size < s->naming.listed || others->size > LK_SENTINELS_MAX) return;
+    for (size_t k = 0; k < others->size; k++) {
+        if (!take_other(others->item[k], &host) || is_listed(s, &host)) continue;
+        uint64_t mark = lk_hash(&host, sizeof host, 0) | 1;
+        if (s->said_other == mark) return;
+        s->said_other = mark;
+        lk_host_text(&s->config->sentinel[i], at, sizeof at);
+        lk_host_text(&host, text, sizeof text);
+        lk_log(LATCHKEY_LOG_INFO,
+               "sentinel %s knows %zu others, and %u are listed: %s is not, so it is not asked. List it; or, if it is "
+               "gone, "
+               "make the sentinels forget it (SENTINEL RESET)",
+               at, others->size, s->naming.listed, text);
+        return;
+    }
+}
+
 /* What the error means. *passes: it may pass by itself, as -LOADING does; else a person has to change something. */
 static const char *refusal(const lk_reply *reply, bool *passes, char *text, size_t size)
 {
@@ -252,6 +313,10 @@ static void take_reply(lk_sentinels *s, unsigned i, const lk_reply *reply, int64
     char text[160];
     bool passes = false;
     lk_said said = {.what = LK_SAID_UNKNOWN};
+    if (reply->tag == TAG_OTHERS) {
+        say_others(s, i, reply);
+        return;
+    }
     if (reply->tag == TAG_QUESTION) {
         said.asked_ms = at->asked_ms[at->first];
         at->first = (at->first + 1) % LK_SENTINEL_QUESTIONS;

@@ -34,7 +34,8 @@ struct lk_sentinels {
     int64_t asked_ms, apart_ms; /* when all of them were last asked; how far apart questions are */
     int64_t patience_ms;        /* for an answer */
     uint64_t random;
-    bool news; /* the primary is another one, and this was not reported yet */
+    uint64_t said_other; /* a mark of the sentinel that was last logged as not listed; 0: none */
+    bool news;           /* the primary is another one, and this was not reported yet */
     lk_sentinel at[LK_SENTINELS_MAX];
 };
 

@@ -9,8 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What the library asks, each time: of whatever pieces it comes in, so many bytes are a question. */
-static const char question[] = "*3\r\n$8\r\nSENTINEL\r\n$23\r\nGET-MASTER-ADDR-BY-NAME\r\n$3\r\nsim\r\n";
+/* What the library asks: of whatever pieces it comes in. */
+static const char *const questions[2] = {"*3\r\n$8\r\nSENTINEL\r\n$23\r\nGET-MASTER-ADDR-BY-NAME\r\n$3\r\nsim\r\n",
+                                         "*3\r\n$8\r\nSENTINEL\r\n$9\r\nSENTINELS\r\n$3\r\nsim\r\n"};
 
 static struct {
     bool there;
@@ -18,6 +19,7 @@ static struct {
     uint64_t learns[SENTINELS]; /* a number for each thing that is to be learnt: an older one is void */
     bool down[SENTINELS], stale[SENTINELS];
     size_t heard[CONNECTIONS_MAX]; /* bytes of a question that is not whole */
+    int which[CONNECTIONS_MAX];    /* which question that may be */
 } in;
 
 void sentinels_begin(bool there)
@@ -38,17 +40,20 @@ void sentinel_fed(wire *c, const char *bytes, size_t size)
     int i = c->server - SENTINEL_FIRST;
     if (in.down[i]) return; /* paused */
     for (size_t k = 0; k < size; k++) {
-        size_t at = in.heard[c->index];
-        if (bytes[k] != question[at]) {
+        size_t *at = &in.heard[c->index];
+        int *which = &in.which[c->index];
+        if (!*at) *which = 0;
+        if (bytes[k] != questions[*which][*at] && !strncmp(questions[0], questions[1], *at)) *which = 1;
+        if (bytes[k] != questions[*which][*at]) {
             fail("a sentinel is asked what it does not know");
             return;
         }
-        in.heard[c->index] = (at + 1) % (sizeof question - 1);
-        if (in.heard[c->index]) continue;
-        char answer[64];
-        int length =
+        if (questions[*which][++*at]) continue;
+        *at = 0;
+        char answer[64] = "*0\r\n"; /* it knows no others */
+        if (!*which)
             snprintf(answer, sizeof answer, "*2\r\n$9\r\n127.0.0.1\r\n$4\r\n%d\r\n", SERVER_PORT + in.names[i]);
-        wire_send(c, answer, (size_t)length);
+        wire_send(c, answer, strlen(answer));
     }
 }
 

@@ -144,6 +144,25 @@ static void test_A_the_primary_is_found(void **state)
     tear_down(&s);
 }
 
+/* A list that is not whole, in whichever order the connections come; a whole one says nothing. */
+static void test_sentinels_that_are_not_listed_are_logged(void **state)
+{
+    (void)state;
+    char config[256], missing[64];
+    stage s = set_up();
+    logbook_open();
+    handle_close(open_on(&s, ""));
+    assert_false(logbook_has("are listed: "));
+    snprintf(config, sizeof config, "redis+sentinel://127.0.0.1:%d,127.0.0.1:%d/mymaster?deadline_ms=10000",
+             s.sentinel[0]->port, s.sentinel[1]->port);
+    snprintf(missing, sizeof missing, "knows 2 others, and 2 are listed: 127.0.0.1:%d is not", s.sentinel[2]->port);
+    handle_open_config(config);
+    wait_for(logbook_has(missing));
+    logbook_close();
+    handle_close_all(NULL);
+    tear_down(&s);
+}
+
 static void test_what_is_wrong_is_said(void **state)
 {
     (void)state;
@@ -716,6 +735,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         OWN(test_A_the_primary_is_found),
+        OWN(test_sentinels_that_are_not_listed_are_logged),
         OWN(test_what_is_wrong_is_said),
         OWN(test_sentinels_have_a_password_of_their_own),
         OWN(test_hosts_by_name),
