@@ -329,8 +329,9 @@ static void move_some(void *context, uint64_t number)
     int64_t pause_us = draw_scale(100, SECOND);
     if (in.climate.dense && chance(500000))
         pause_us = draw_between(scale(20), scale(150)); /* it lasts for longer than a lease */
-    if (all && w.faults) shards_empty(pause_us, counts_first);
-    else if (w.faults) shards_move(pause_us, counts_first);
+    int64_t rest_most_us = in.climate.dense ? 0 : scale(500);
+    if (all && w.faults) shards_empty(pause_us, rest_most_us, counts_first);
+    else if (w.faults) shards_move(pause_us, rest_most_us, counts_first);
 }
 
 /* What is said to a machine is lost for so long: too short for a beat to notice, mostly. */

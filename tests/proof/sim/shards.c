@@ -5,7 +5,7 @@
  *   slot of a partition: its shard's --begins to move--> MIGRATING at the source, IMPORTING at the target: keys go one by one
  *        --the last is gone--> the target's; the source learns of it within 11 ms, the others within a second
  *
- * A move is given up before a key has gone, or not at all.
+ * A move is given up before a key has gone, or not at all. Some rest for long on the way.
  */
 #include "shards.h"
 
@@ -20,7 +20,7 @@
 #define SOURCE_LEARNS_US (11 * MS)
 #define AWAY_US SECOND /* a shard without a primary for so long stops all nodes, if they are to cover all slots */
 
-uint64_t shards_moves, shards_moved_keys, shards_given_up;
+uint64_t shards_moves, shards_moved_keys, shards_given_up, shards_rests, shards_late_oks;
 
 static struct {
     bool there, full_coverage;
@@ -30,8 +30,9 @@ static struct {
     struct move {                                  /* by partition */
         bool on, counts_first;
         int to;
-        uint64_t number; /* steps of an older one are void */
-        int64_t pause_us;
+        uint64_t number;                     /* steps of an older one are void */
+        int64_t pause_us, began_us, rest_us; /* rest_us: once, when so many keys have gone; 0: no more */
+        unsigned gone, rests_after;
     } move[CLUSTER_PARTITIONS];
     int64_t moved_us[CLUSTER_PARTITIONS]; /* when it got another owner last, or began to */
 } in;
@@ -271,6 +272,16 @@ static void move_on(void *context, uint64_t number)
     (void)context;
     if (p < 0) return;
     bool answer = server_answers(owner_of(p)) && server_answers(server_acting_of(in.move[p].to));
+    struct move *m = &in.move[p];
+    bool rests = m->rest_us && m->gone == m->rests_after;
+    if (rests) {
+        trace("the move of partition %d rests for %.3f s", p, (double)m->rest_us / 1e6);
+        shards_rests++;
+        at(w.now_us + m->rest_us, move_on, NULL, number);
+        m->rest_us = 0;
+        return;
+    }
+    m->gone += answer;
     if (answer && !move_a_key(p)) finish(p);
     else at(w.now_us + draw_scale(10, in.move[p].pause_us), move_on, NULL, number);
 }
@@ -286,26 +297,38 @@ static void give_up(void *context, uint64_t number)
     in.moved_us[p] = w.now_us;
 }
 
-static void begin(int p, int64_t pause_us, bool counts_first)
+static void begin(int p, int64_t pause_us, int64_t rest_most_us, bool counts_first)
 {
     static uint64_t numbers;
     struct move *m = &in.move[p];
     if (m->on) return;
-    *m = (struct move){.on = true, .counts_first = counts_first, .to = 1 - in.shard_of[p], .pause_us = pause_us};
+    *m = (struct move){
+        .on = true, .counts_first = counts_first, .to = 1 - in.shard_of[p], .pause_us = pause_us, .began_us = w.now_us};
+    if (rest_most_us && chance(300000)) m->rest_us = draw_between(rest_most_us / 4, rest_most_us);
+    if (m->rest_us) m->rests_after = (unsigned)draw(4);
     m->number = ++numbers * CLUSTER_PARTITIONS + (uint64_t)p;
     trace("partition %d is being moved from r%d", p, owner_of(p));
     shards_moves++;
     at(w.now_us + draw_scale(10, 10 * pause_us), chance(200000) ? give_up : move_on, NULL, m->number);
 }
 
-void shards_move(int64_t pause_us, bool counts_first) { begin((int)draw(CLUSTER_PARTITIONS), pause_us, counts_first); }
+void shards_move(int64_t pause_us, int64_t rest_most_us, bool counts_first)
+{
+    begin((int)draw(CLUSTER_PARTITIONS), pause_us, rest_most_us, counts_first);
+}
 
-void shards_empty(int64_t pause_us, bool counts_first)
+void shards_note_ok(const char *key, int64_t since_us)
+{
+    int p = in.there ? partition_of(key) : -1;
+    shards_late_oks += p >= 0 && in.move[p].on && in.move[p].began_us < since_us;
+}
+
+void shards_empty(int64_t pause_us, int64_t rest_most_us, bool counts_first)
 {
     int shard = (int)draw(SHARDS);
     trace("a node is being emptied");
     for (int p = 0; p < CLUSTER_PARTITIONS; p++)
-        if (in.shard_of[p] == shard) begin(p, pause_us, counts_first);
+        if (in.shard_of[p] == shard) begin(p, pause_us, rest_most_us, counts_first);
 }
 
 void shards_settle(void)

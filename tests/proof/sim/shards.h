@@ -26,14 +26,16 @@ int shards_place(const char *key);                /* the acting primary that has
 int64_t shards_moved_us(const char *key); /* when its partition moved last, and so perhaps came under another clock */
 
 /* ------------------------------------------------------------------------------------------------ faults -- */
-/* A partition begins to move. pause_us: the longest between two keys; counts_first: the number of its last revocation goes before
- * all others, which go in any order */
-void shards_move(int64_t pause_us, bool counts_first);
-void shards_empty(int64_t pause_us, bool counts_first); /* all that a shard has, at once */
-void shards_settle(void);                               /* what moves is moved now */
-void shards_promoted(int server);                       /* it has what its shard had; the others learn of that */
-void shards_demoted(int server);                        /* it has learnt that it has nothing */
-void shards_heal(void);                                 /* all know all */
-extern uint64_t shards_moves, shards_moved_keys, shards_given_up;
+/* A partition begins to move. pause_us: the longest between two keys; rest_most_us: some rest once, for so long at most; 0:
+ * none. counts_first: the number of its last revocation goes before all others, which go in any order. */
+void shards_move(int64_t pause_us, int64_t rest_most_us, bool counts_first);
+void shards_empty(int64_t pause_us, int64_t rest_most_us, bool counts_first); /* all that a shard has, at once */
+/* The session was admitted. Counted, if its slot has been moving since before then: so a lease was renewed meanwhile. */
+void shards_note_ok(const char *key, int64_t since_us);
+void shards_settle(void);         /* what moves is moved now */
+void shards_promoted(int server); /* it has what its shard had; the others learn of that */
+void shards_demoted(int server);  /* it has learnt that it has nothing */
+void shards_heal(void);           /* all know all */
+extern uint64_t shards_moves, shards_moved_keys, shards_given_up, shards_rests, shards_late_oks;
 
 #endif

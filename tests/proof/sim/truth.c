@@ -301,6 +301,7 @@ static void judge_ok(const asking *a, const latchkey_entry *entry)
     if (looked_us > s->absolute_us + slack)
         fail("H: m%d admits %s, %.3f s after its absolute expiry", m, s->selector,
              (double)(looked_us - s->absolute_us) / 1e6);
+    shards_note_ok(s->key, a->began_us - truth_bound_us());
     /* By Redis' own clock, some time after it was set. */
     int64_t late_us =
         server_clock_ms(server_place(s->key)) * MS - (w.now_us - looked_us) - (entry ? entry->expires_at_ms * MS : 0);
