@@ -279,8 +279,9 @@ static size_t reap_locked(latchkey *lk, lk_async *a, latchkey_answer *answers, s
     int64_t now_ms = lk_now_ms();
     lk_async_desk_hear(&a->desk, now_ms);
     if (lk_async_desk_rung(&a->desk)) lk_async_desk_hush(&a->desk);
+    bool heard = false;
     for (int i = 0; i < READS_AT_ONCE; i++)
-        if (!lk_async_read(lk, a, now_ms)) break;
+        if (!lk_async_read(lk, a, now_ms, &heard)) break;
     expire_late(lk, a, now_ms);
     size_t given = lk_async_give(lk, a, answers, max, now_ms);
     lk_async_ask_queued(lk, a, now_ms);

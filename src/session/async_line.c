@@ -246,8 +246,8 @@ static bool comes_too_early(latchkey *lk, lk_async *a, lk_async_line *line, lk_a
     return true;
 }
 
-/* False: there is nothing more to read now. */
-static bool read_line(latchkey *lk, lk_async *a, lk_async_line *line, int64_t now_ms)
+/* False: there is nothing more to read now. *heard: an answer came. */
+static bool read_line(latchkey *lk, lk_async *a, lk_async_line *line, int64_t now_ms, bool *heard)
 {
     lk_reply *reply;
     bool whole = lk_async_conn_drive(&line->conn, now_ms);
@@ -256,6 +256,7 @@ static bool read_line(latchkey *lk, lk_async *a, lk_async_line *line, int64_t no
            (got = lk_async_conn_next(&line->conn, now_ms, &reply)) > 0) {
         lk_async_slot *p = lk_async_at(a, reply->tag);
         p->replies[p->got++] = reply;
+        *heard = true;
         if (p->got == lk_async_calls(p) && !comes_too_early(lk, a, line, p, now_ms))
             lk_async_take(lk, a, p, line->conn.hello.incarnation);
     }
@@ -263,13 +264,26 @@ static bool read_line(latchkey *lk, lk_async *a, lk_async_line *line, int64_t no
     return whole && got == 0 && line->conn.more;
 }
 
-bool lk_async_read(latchkey *lk, lk_async *a, int64_t now_ms)
+/* In a cluster most lines have nothing to say to one question: a read of each would cost as much as that of the answer. So
+ * lines on which nothing is asked are read, to see whether they were closed, when no other one has brought an answer: else
+ * the descriptor would stay readable. */
+static bool read_lines(latchkey *lk, lk_async *a, int64_t now_ms, bool idle, bool *heard)
 {
     bool more = false;
     for (unsigned i = 0; i < a->lines; i++) {
         lk_async_line *line = a->line[i];
-        if (line->conn.state == LK_ASYNC_CONN_DOWN) continue;
-        more |= read_line(lk, a, line, now_ms);
+        bool is_idle = line->conn.state == LK_ASYNC_CONN_UP && !a->asked[i];
+        if (line->conn.state != LK_ASYNC_CONN_DOWN && is_idle == idle) more |= read_line(lk, a, line, now_ms, heard);
+    }
+    return more;
+}
+
+bool lk_async_read(latchkey *lk, lk_async *a, int64_t now_ms, bool *heard)
+{
+    bool more = read_lines(lk, a, now_ms, false, heard);
+    if (!*heard) more |= read_lines(lk, a, now_ms, true, heard);
+    for (unsigned i = 0; i < a->lines; i++) {
+        lk_async_line *line = a->line[i];
         bool used = !lk->config.cluster || a->asked[i] || lk_node_owns(line->node);
         if (!used && line->conn.state != LK_ASYNC_CONN_DOWN)
             lk_async_conn_lose(&line->conn, now_ms, "its node has no partition any more");

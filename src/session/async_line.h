@@ -23,7 +23,8 @@ void lk_async_ask_new(latchkey *lk, lk_async *async, lk_async_slot *slot, int64_
 void lk_async_ask_queued(latchkey *lk, lk_async *async, int64_t now_ms); /* all of them */
 /* What was asked is sent. `now`: without waiting for more to be sent with it. */
 void lk_async_send_asked(latchkey *lk, lk_async *async, int64_t now_ms, bool now);
-bool lk_async_read(latchkey *lk, lk_async *async, int64_t now_ms); /* false: there is nothing more to read now */
+/* False: there is nothing more to read now. *heard: an answer came, now or in an earlier read of this reap. */
+bool lk_async_read(latchkey *lk, lk_async *async, int64_t now_ms, bool *heard);
 /* The lines that these ASKED slots are on are given up: bit i is line i. So a late reply can answer nothing (I). */
 void lk_async_give_up(latchkey *lk, lk_async *async, uint64_t lines, int64_t now_ms, const char *why);
 void lk_async_want_line(latchkey *lk,
