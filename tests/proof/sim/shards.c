@@ -304,7 +304,7 @@ static void begin(int p, int64_t pause_us, int64_t rest_most_us, bool counts_fir
     if (m->on) return;
     *m = (struct move){
         .on = true, .counts_first = counts_first, .to = 1 - in.shard_of[p], .pause_us = pause_us, .began_us = w.now_us};
-    if (rest_most_us && chance(300000)) m->rest_us = draw_between(rest_most_us / 4, rest_most_us);
+    if (rest_most_us && chance(300000)) m->rest_us = rest_most_us / 4 + (int64_t)draw((uint64_t)rest_most_us * 3 / 4);
     if (m->rest_us) m->rests_after = (unsigned)draw(4);
     m->number = ++numbers * CLUSTER_PARTITIONS + (uint64_t)p;
     trace("partition %d is being moved from r%d", p, owner_of(p));
