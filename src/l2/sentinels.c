@@ -230,7 +230,7 @@ static void take_address(lk_said *said, const lk_reply *reply)
     snprintf(said->primary.port, sizeof said->primary.port, "%u", port);
 }
 
-static bool is_listed(const lk_sentinels *s, const lk_host *host)
+static bool is_in_list(const lk_sentinels *s, const lk_host *host)
 {
     struct sockaddr_storage peer = {0};
     struct sockaddr_in *four = (struct sockaddr_in *)&peer;
@@ -258,16 +258,16 @@ static bool take_other(const lk_reply *map, lk_host *host)
     return true;
 }
 
-/* Sentinels that are not listed are not asked, so somebody may believe in more of them than there are for us. One that has
- * gone is forgotten by the others after SENTINEL RESET only. If they are not more than are listed, all are: under
- * addresses of their own network, for example. */
+/* Sentinels that are not listed are not asked. So if there are more than are listed, the configuration is out of date, or was
+ * never whole. The sentinels go on counting one that is gone until SENTINEL RESET. If they know no more than are listed, all
+ * are listed, perhaps by other addresses. */
 static void say_others(lk_sentinels *s, unsigned i, const lk_reply *others)
 {
     char at[112], text[112];
     lk_host host;
     if (others->type != LK_REPLY_ARRAY || others->size < s->naming.listed || others->size > LK_SENTINELS_MAX) return;
     for (size_t k = 0; k < others->size; k++) {
-        if (!take_other(others->item[k], &host) || is_listed(s, &host)) continue;
+        if (!take_other(others->item[k], &host) || is_in_list(s, &host)) continue;
         uint64_t mark = lk_hash(&host, sizeof host, 0) | 1;
         if (s->said_other == mark) return;
         s->said_other = mark;
