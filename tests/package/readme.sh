@@ -23,7 +23,7 @@ names_exist() {
             { echo "$(basename "$1"): there is no $name" >&2; exit 1; }
     done
     for name in $(grep -o '`test_[a-z0-9_]*`' "$1" | tr -d '`' | sort -u); do
-        [ -n "$(find "$root/tests" -name "$name.*")" ] || grep -rqw --include='*.c' "$name" "$root/tests" ||
+        [ -n "$(find "$root/tests" -name "$name.*")" ] || grep -rqw --include='*.c' --include='*.py' "$name" "$root/tests" ||
             { echo "$(basename "$1"): there is no test $name" >&2; exit 1; }
     done
 }
