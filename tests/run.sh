@@ -279,7 +279,7 @@ choose() {
 # names BUILD LABEL: of tests; joined: as a regular expression
 names() { ctest --test-dir "$1" -N -L "$2" | sed -n 's/^ *Test *#[0-9]*: *//p'; }
 # programs: of those tests, as targets; some run twice, sealed or on a cluster
-programs() { sed -E 's/_(sealed|cluster)$//; s/^(system_lies)_.*/\1/; s/^inject_.*/inject_faults/; s/^cli_.*/latchkey_cli latchkey_cli_app/' | sort -u; }
+programs() { sed -E 's/^(system_.*)_(sealed|cluster)$/\1/; s/^(system_lies)_.*/\1/; s/^inject_.*/inject_faults/; s/^cli_.*/latchkey_cli latchkey_cli_app/' | sort -u; }
 joined() { echo "^($(tr '\n' '|' | sed 's/|$//'))\$"; }
 
 # How long it will take is what it took here the last time.
@@ -328,7 +328,7 @@ piece_address() {
     targets=all
     if [ -z "$long" ] && [ -n "$built" ]; then
         targets="latchkey inject_faults api_constants latchkey_options $(sanitized "$build/gcc" | programs)"
-        case $which in *servers*) targets="$targets examples/all" ;; esac
+        case $which in *servers*) targets="$targets examples/all latchkey_cli" ;; esac
         case $which in *nginx*) targets="$targets ngx_http_latchkey_module" ;; esac
     fi
     if compile address "$targets" -DCMAKE_C_COMPILER=gcc -DCMAKE_BUILD_TYPE=None -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_NGINX=ON \
