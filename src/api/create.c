@@ -194,6 +194,7 @@ int latchkey_token_new(latchkey *lk, uint64_t user_id, char token[LATCHKEY_TOKEN
 int lk_create_given(const latchkey *lk, const latchkey_draft *draft, const char *token, size_t token_len,
                     lk_token *parsed)
 {
+    lk_reason_clear(lk);
     if (!lk_parse(lk, token, token_len, parsed)) return LATCHKEY_MALFORMED;
     if (parsed->partition == lk_partition_of_user(lk, draft->user_id)) return LATCHKEY_OK;
     lk_wipe(parsed, sizeof *parsed);

@@ -1,6 +1,7 @@
 /* latchkey_metrics: Prometheus' text exposition format, version 0.0.4. */
 #include "api/stats.h"
 #include "base/argument.h"
+#include "base/reason.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -124,6 +125,7 @@ int latchkey_metrics(latchkey *lk, char *buffer, size_t buffer_size, size_t *nee
     if (!lk || !needed || (buffer_size && !buffer))
         return lk_bad_argument("metrics: the handle, needed or the text is NULL");
     if (lk_forked(lk)) return LATCHKEY_FORKED;
+    lk_reason_clear(lk);
     latchkey_stats stats;
     lk_stats_gather(lk, &stats);
     text t = {buffer, buffer_size, 0};

@@ -252,8 +252,6 @@ uint64_t lk_tls_resumed(const lk_tls_context *context)
 static int begin_openssl(lk_tls_context *context, const lk_tls_files *files, char *error, size_t error_size)
 {
     lk_tls_errors *theirs = lk_tls_enter();
-    /* Without OpenSSL's clean-up at exit: an application may exit without closing its handles, while the link's thread
-     * is using OpenSSL. */
     bool good = OPENSSL_init_ssl(OPENSSL_INIT_NO_ATEXIT, NULL) && (context->wire = lk_tls_make_wire());
     int status = good ? make_ssl(context, files, &context->ssl, error, error_size)
                       : lk_tls_says("OpenSSL cannot be used as it is set up here", error, error_size);

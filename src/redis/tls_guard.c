@@ -44,6 +44,9 @@ static lk_tls_errors *take_errors(void)
 lk_tls_errors *lk_tls_enter(void)
 {
     lk_fork_enter();
+    /* Without OpenSSL's clean-up at exit: an application may exit without closing its handles, while threads are using
+     * OpenSSL. OpenSSL's first use decides, and looking at its errors is one. */
+    OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);
     return take_errors();
 }
 

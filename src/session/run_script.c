@@ -6,9 +6,15 @@
 #include "session/token_reuse.h"
 #include "session/vouched_read.h"
 
+static int too_many(const lk_script_run *run)
+{
+    return lk_bad_argument(run->script == LK_SCRIPT_SECTION_PUT ? "section_put: a session has at most 16 sections"
+                                                                : "fields: a session has at most 256");
+}
+
 /* What all scripts answer. A number above 0: done. 0: there is no such session. Below 0: it is past its absolute
  * expiry. Or a word. */
-static int meaning(const lk_reply *reply)
+static int meaning(const lk_script_run *run, const lk_reply *reply)
 {
     static const struct {
         const char *word;
@@ -20,8 +26,7 @@ static int meaning(const lk_reply *reply)
         return reply->integer > 0 ? LATCHKEY_OK : reply->integer ? LATCHKEY_EXPIRED : LATCHKEY_NOT_FOUND;
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (lk_reply_is(reply, words[i].word))
-            return words[i].status == LATCHKEY_BAD_ARGUMENT ? lk_bad_argument("fields: a session has at most 256")
-                                                            : words[i].status;
+            return words[i].status == LATCHKEY_BAD_ARGUMENT ? too_many(run) : words[i].status;
     int64_t now_ms;
     return lk_session_clock(reply, &now_ms) ? LK_OUTCOME_TAKEN : LATCHKEY_UNAVAILABLE;
 }
@@ -30,7 +35,7 @@ static int taken(latchkey *lk, const lk_script_run *run, lk_script_answer *answe
 {
     if (run->token && lk_session_take_reused(lk, run->partition, run->selector, answer->reply, answer->source))
         return LATCHKEY_NOT_FOUND;
-    int status = meaning(answer->reply);
+    int status = meaning(run, answer->reply);
     return run->take ? run->take(lk, run->context, answer, status) : status;
 }
 

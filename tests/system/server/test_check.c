@@ -110,6 +110,26 @@ static void test_why_the_last_call_failed(void **state)
     assert_status(lk, LATCHKEY_MALFORMED, latchkey_touch(lk, "x", 1)); /* the status says it all */
     reason(lk, text);
     assert_string_equal(text, "");
+    /* Nor is it the text of a call before, or of another function. */
+    draft = (latchkey_draft){.size = sizeof draft, .user_id = 2, .role = "a role that is far too long"};
+    assert_status(lk, LATCHKEY_BAD_ARGUMENT, latchkey_create(lk, &draft, other));
+    draft.role = NULL;
+    assert_status(lk, LATCHKEY_MALFORMED, latchkey_create_with(lk, &draft, "x", 1));
+    reason(lk, text);
+    assert_string_equal(text, "");
+    draft.role = "a role that is far too long";
+    assert_status(lk, LATCHKEY_BAD_ARGUMENT, latchkey_create(lk, &draft, other));
+    size_t needed;
+    assert_status(lk, LATCHKEY_NO_MEMORY, latchkey_metrics(lk, small, sizeof small, &needed));
+    reason(lk, text);
+    assert_string_equal(text, "");
+    for (int i = 0; i < 17; i++) {
+        snprintf(text, sizeof text, "cart.%d", i);
+        assert_status(lk, i < 16 ? LATCHKEY_OK : LATCHKEY_BAD_ARGUMENT,
+                      latchkey_section_put(lk, token, strlen(token), text, "x", 1));
+    }
+    reason(lk, text);
+    assert_contains(text, "16 sections");
     assert_status(lk, LATCHKEY_BAD_ARGUMENT, latchkey_error_text(lk, NULL, 5));
     assert_status(lk, LATCHKEY_BAD_ARGUMENT, latchkey_error_text(lk, text, 0));
     assert_status(NULL, LATCHKEY_CONFIG, latchkey_open("redis://x?colour=red", &none, error, sizeof error));
