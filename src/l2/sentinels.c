@@ -98,6 +98,19 @@ static void lose(lk_sentinels *s, unsigned i, int64_t now_ms, const char *why)
     lk_conn_close(&at->conn);
 }
 
+/* An IPv4 address may be written as an IPv6 address, ::ffff:a.b.c.d: it is the same sentinel. */
+static struct sockaddr_storage peer_of(const struct sockaddr_storage *address)
+{
+    const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)address;
+    struct sockaddr_storage peer = {0};
+    struct sockaddr_in *four = (struct sockaddr_in *)&peer;
+    if (address->ss_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&six->sin6_addr)) return *address;
+    four->sin_family = AF_INET;
+    four->sin_port = six->sin6_port;
+    memcpy(&four->sin_addr, six->sin6_addr.s6_addr + 12, sizeof four->sin_addr);
+    return peer;
+}
+
 static bool same_peer(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
 {
     if (a->ss_family != b->ss_family) return false;
@@ -183,7 +196,7 @@ static void begin_connection(lk_sentinels *s, unsigned i, int64_t now_ms)
     bool begun = found == LK_NET_DONE && at->addresses.count;
     at->addresses.sentinel = true;
     if (begun) {
-        at->peer = at->addresses.address[at->address % at->addresses.count].at;
+        at->peer = peer_of(&at->addresses.address[at->address % at->addresses.count].at);
         if (is_twin(s, i, now_ms)) return;
         begun = lk_net_begin(&at->addresses, at->address % at->addresses.count, &at->socket, error, sizeof error);
     }
