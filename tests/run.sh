@@ -327,8 +327,8 @@ piece_address() {
     which=$(printf '%s\n' servers nginx | choose 2)
     targets=all
     if [ -z "$long" ] && [ -n "$built" ]; then
-        targets="latchkey inject_faults api_constants latchkey_options $(sanitized "$build/gcc" | programs)"
-        case $which in *servers*) targets="$targets examples/all latchkey_cli" ;; esac
+        targets="latchkey latchkey_cli latchkey_cli_app inject_faults api_constants latchkey_options $(sanitized "$build/gcc" | programs)"
+        case $which in *servers*) targets="$targets examples/all" ;; esac
         case $which in *nginx*) targets="$targets ngx_http_latchkey_module" ;; esac
     fi
     if compile address "$targets" -DCMAKE_C_COMPILER=gcc -DCMAKE_BUILD_TYPE=None -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_NGINX=ON \
