@@ -85,7 +85,7 @@ class Redis:
         if kind == b'-':
             if rest.startswith(b'WRONGTYPE'):
                 return Skip('a key of another type')
-            raise Lost(rest.decode(errors='replace'))
+            raise Lost(ascii(rest.decode(errors='replace'))[1:-1])  # no escape sequence reaches the terminal
         if kind in b'+:':
             return rest if kind == b'+' else int(rest)
         if int(rest) < 0:
@@ -257,7 +257,10 @@ def arguments():
 
 def main():
     options, store = arguments()
-    export = Export(store, options)
+    try:
+        export = Export(store, options)
+    except OSError as error:
+        return f'--skipped: {error}'
     try:
         export.run(Redis(options.where, options.db, options.tls))
     except BrokenPipeError:
@@ -267,6 +270,9 @@ def main():
     except (Lost, OSError) as error:
         export.tell()
         return f'{error}: the export is not whole'
+    except (ValueError, TypeError, RecursionError, MemoryError) as error:
+        export.tell()
+        return f'WHERE does not answer as Redis does ({type(error).__name__}): the export is not whole'
     export.tell()
     return 1 if export.skipped else 0
 

@@ -129,7 +129,7 @@ int cli_ask(const cli *c, const char *format, ...)
 }
 
 /* Something else in a name's place: half a number, a token, its selector, or the URL. */
-enum { NAME_LEAST = 3, NAME_MOST = 256 };
+enum { NAME_LEAST = 3, NAME_MOST = 1024 }; /* the most that import takes */
 static bool is_no_name(const char *text)
 {
     unsigned partition;
@@ -141,12 +141,13 @@ static bool is_no_name(const char *text)
 
 int cli_user(const cli *c, const char *text, uint64_t *user)
 {
-    if (cli_number(text, 0, UINT64_MAX, user)) return CLI_DONE;
+    bool zeros = text[0] == '0' && text[1]; /* "07" may be another user's name, and is not 7 */
+    if (!zeros && cli_number(text, 0, UINT64_MAX, user)) return CLI_DONE;
     bool said = strncmp(text, "name=", 5) == 0;
     if (said) text += 5;
     if (!*text || strlen(text) > NAME_MOST || (!said && is_no_name(text)))
         return cli_fail(c, CLI_USAGE,
-                        "USER is a number, as in draft.user_id, or a name of at most 256 bytes, for latchkey_user_id; "
+                        "USER is a number, as in draft.user_id, or a name of at most 1024 bytes, for latchkey_user_id; "
                         "name=NAME says that it is one, whatever it looks like");
     *user = lk_user_of_name(text, strlen(text));
     return CLI_DONE;

@@ -538,6 +538,20 @@ class Interruptions(ImportCase):
         self.assertGreater(self.imported(self.path('dump'), '--state', self.path('state'))['moved'], 0)
         self.check_there_once(self.COUNT)
 
+    def test_a_state_of_another_redis_begins_anew(self):
+        """What moved in at one server, under one prefix, is not there at another; nor where it came back with nothing."""
+        state = ('--state', self.path('state'))
+        dump = self.write([session(i) for i in range(300)])
+        self.imported(dump, *state)
+        for config in (self.config + '&prefix=other', self.config + '&db=1', None):
+            if config is None:
+                self.redis.kill()
+                self.redis.boot() # with nothing
+            said = self.imported(dump, *state, config=config)
+            self.assertEqual((1, 300), (said['from_line'], said['moved']), config)
+            self.assertEqual(301, self.imported(dump, *state, config=config)['from_line'])
+        self.check_there_once(300)
+
     def test_two_at_once_make_no_two(self):
         self.write([session(i) for i in range(2000)])
         both = [subprocess.Popen([kit.COMMAND, 'import', '--json', self.path('dump')], env=kit.environment(self.config),

@@ -363,6 +363,9 @@ class Move(kit.Case):
             with kit.App(url_of(one)) as app:
                 self.make(app, 1)
             self.move(url_of(one), url_of(one) + '&db=1', AWAY, '--from and --to are the same server')
+            # With that URL no instance could be started at the target.
+            self.move(url_of(one), url_of(two) + '&partitions=128', AWAY, 'must say partitions=64')
+            self.assertEqual('', two.cli('KEYS', '*'))
             self.assertEqual('64', one.cli('HGET', 'lk:{0}:m', 'partitions'))
 
     def test_with_the_rights_of_the_manual_alone_and_foreign_keys_beside(self):

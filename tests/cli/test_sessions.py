@@ -173,7 +173,7 @@ class Sessions(kit.Case):
         """By the function that any language has: BLAKE2b-64 of the name."""
         def number(name):
             return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), 'little') or 1
-        for name in ('ada@example.org', '3f0c5e1a-6a8e-4d7c-9b53-0f2f0c1d2e3f', 'J\u00f6rg', '7'):
+        for name in ('ada@example.org', '3f0c5e1a-6a8e-4d7c-9b53-0f2f0c1d2e3f', 'J\u00f6rg', 'x' * 1024, '7'):
             words = name if name != '7' else 'name=7'
             token = self.create(number(name))
             for where in ((words,), ('--user', words), (str(number(name)),)):
@@ -184,7 +184,7 @@ class Sessions(kit.Case):
         self.create(7)
         self.check(self.run_('list', 'name=7'), NO)
         token = self.create(8)
-        for wrong in (token, token[:20], 'redis://h', '99999999999999999999', 'name=', '', 'x' * 300):
+        for wrong in (token, token[:20], 'redis://h', '99999999999999999999', 'name=', '', 'x' * 1025, '07'):
             for words in (('list', wrong), ('list', '--user', wrong), ('revoke', '--user', wrong, '--yes')):
                 self.check(self.run_(*words), USAGE)
         self.check(self.run_('list', '7', '--user', '7'), USAGE, 'usage: latchkey list')

@@ -11,6 +11,7 @@ import pickle
 import random
 import re
 import shlex
+import socket
 import subprocess
 import sys
 import time
@@ -428,6 +429,26 @@ class ConnectRedis(StoreCase):
         self.check(kit.run('import', path, config=self.config), NO, 'end of the export is missing')
         _, said = self.export_without_server()
         self.assertIn('not whole', said)
+
+    def test_what_is_no_redis(self):
+        """Whatever it answers: the export is not whole, which is status 3 and no traceback; and no escape reaches a terminal."""
+        for answer, said in ((b'*1\r\n' * 5000, 'RecursionError'), (b'+OK\r\n', 'as Redis does'), (b'_\r\n', 'as Redis does'),
+                             (b'*1\r\n$1\r\n0\r\n', 'as Redis does'), (b'-LOADING \x1b[31m\r\n', r'LOADING \x1b[31m'), (b'', 'closed')):
+            with socket.create_server(('127.0.0.1', 0)) as server:
+                reading = subprocess.Popen([sys.executable, '-B', EXPORTER, 'django', f'127.0.0.1:{server.getsockname()[1]}'],
+                                           stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+                client, _ = server.accept()
+                with client:
+                    client.recv(1000)
+                    client.sendall(answer)
+                _, err = reading.communicate(timeout=kit.PATIENCE_S)
+            self.assertEqual(LOST, reading.returncode, err)
+            self.assertIn(said, err)
+            self.assertNotIn('Traceback', err)
+            self.assertIn('not whole', err)
+        done = subprocess.run([sys.executable, '-B', EXPORTER, 'django', '--skipped', '/nowhere/x', self.old.socket],
+                              capture_output=True, text=True, timeout=kit.PATIENCE_S)
+        self.assertEqual((LOST, True), (done.returncode, '--skipped: ' in done.stderr), done.stderr)
 
     def test_a_password_a_database_and_tls(self):
         folder, port = self.redis.dir, kit.free_port()

@@ -11,6 +11,7 @@
 #include "cli/import/import.h"
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "session/draft.h"
 #include "session/server_time.h"
 
@@ -324,7 +325,8 @@ static int run_all(importer *m)
     if (is_another_server(m)) {
         stop(m, STOP_SERVER);
         m->dealt_with =
-            (import_state){.hashed = m->dealt_with.hashed}; /* from the first line on: nothing is known any more */
+            (import_state){.hashed = m->dealt_with.hashed,
+                           .where = m->dealt_with.where}; /* from the first line on: nothing is known any more */
         memcpy(m->dealt_with.beginning, m->reader.at.beginning, sizeof m->dealt_with.beginning);
     }
     bool complete = !atomic_load(&m->stop);
@@ -373,6 +375,16 @@ static int conclude(importer *m, int exit)
     return exit == STOP_INTERRUPTED ? CLI_NO : exit;
 }
 
+/* Another server, prefix or database, or the same one restarted, may lack what the state says is there. */
+static uint64_t where_of(const importer *m)
+{
+    const lk_config *config = &m->lk->config;
+    uint64_t hash = lk_hash(config->prefix, strlen(config->prefix), (uint64_t)config->database);
+    for (unsigned p = 0; p < (unsigned)config->partitions; p++)
+        if (!m->server[p]) return 0;
+    return lk_hash(m->server, sizeof *m->server * (size_t)config->partitions, hash) | 1;
+}
+
 static int import_into(const cli *c, latchkey *lk)
 {
     import_state resume = {0};
@@ -383,7 +395,15 @@ static int import_into(const cli *c, latchkey *lk)
                         "not be accepted");
     const char *fault = state_path ? import_state_load(state_path, &resume) : NULL;
     if (fault) return cli_fail(c, CLI_FAILED, "--state: %s", fault);
+    for (unsigned p = 0; p < (unsigned)lk->config.partitions; p++) m.server[p] = lk_lease_owner(lk->book, p);
+    const uint64_t where = where_of(&m);
+    if (resume.offset && (!where || where != resume.where)) {
+        cli_say(stderr, "latchkey: the state is of another Redis, or it was restarted since: this run begins at the "
+                        "first line; what is there is left alone\n");
+        memset(&resume, 0, sizeof resume);
+    }
     fault = import_reader_open(&m.reader, c->arguments[0], &resume, &interrupted);
+    m.reader.at.where = where;
     int exit = CLI_FAILED;
     if (fault && interrupted) exit = cli_fail(c, CLI_NO, "interrupted, and nothing has moved in");
     else if (fault) cli_fail(c, CLI_FAILED, "FILE: %s", fault);
@@ -394,7 +414,6 @@ static int import_into(const cli *c, latchkey *lk)
         m.dealt_with = m.reader.at;
         m.first_line = resume.line + 1;
         m.began_at = resume.offset;
-        for (unsigned p = 0; p < (unsigned)lk->config.partitions; p++) m.server[p] = lk_lease_owner(lk->book, p);
         pthread_mutex_init(&m.lock, NULL);
         pthread_cond_init(&m.changed, NULL);
         exit = conclude(&m, run_all(&m));

@@ -46,6 +46,7 @@ typedef struct import_state { /* the point up to which all lines are done */
     uint64_t offset, line;
     uint8_t beginning[32]; /* of the file: the BLAKE2b-256 of its first `hashed` bytes */
     uint64_t hashed;
+    uint64_t where; /* a hash that names the servers and the prefix that all of it moved to; 0: not known */
     import_marks marks;
 } import_state;
 

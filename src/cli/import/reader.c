@@ -2,7 +2,7 @@
  *
  * The state is the point up to which all lines are done. Some lines behind it may be done too: a run from there meets
  * some sessions that have moved in already, which does no harm. The state names the file by a hash of its beginning:
- * used with another file, it would skip sessions without a word. */
+ * used with another file, it would skip sessions without a word. It names the servers for the same reason. */
 #include "cli/import/import.h"
 
 #include "base/crypto.h"
@@ -235,6 +235,7 @@ bool import_state_save(const char *path, const import_state *s)
             " %" PRIu64 "\n",
             s->offset, s->line, s->hashed, hash, (int)s->marks.first, (int)s->marks.last, (int)s->marks.cut,
             s->marks.sessions, s->marks.promised);
+    fprintf(file, "where %016" PRIx64 "\n", s->where);
     bool good = !fflush(file) && !fsync(fileno(file));
     good = !fclose(file) && good;
     return good && rename(next, real) == 0;
@@ -256,6 +257,7 @@ const char *import_state_load(const char *path, import_state *s)
     int marks = got == 5
                     ? fscanf(file, "marks %d %d %d %" SCNu64 " %" SCNu64, &first, &last, &was_cut, &sessions, &promised)
                     : 0;
+    if (marks == 5 && fscanf(file, " where %" SCNx64, &s->where) != 1) s->where = 0;
     fclose(file);
     if (marks >= 3)
         s->marks = (import_marks){(enum import_kind)first, (enum import_kind)last, was_cut != 0, sessions, promised};

@@ -57,6 +57,11 @@ bool move_look_at_source(move *m)
     if (!*text) return move_fail(m, "the source has no sessions under the prefix %s", m->from.config.prefix);
     if (!cli_number(number, 1, LK_PARTITIONS_MAX, &m->partitions))
         return move_fail(m, "the source does not know how many partitions it has");
+    if ((uint64_t)m->to.node[0]->config.partitions != m->partitions) /* no instance with that URL would open there */
+        return move_fail(m,
+                         "the source has %" PRIu64
+                         " partitions: --to, which is the application's new URL, must say partitions=%" PRIu64,
+                         m->partitions, m->partitions);
     m->marked = number != text; /* an earlier run was ended in the middle */
     snprintf(m->recorded, sizeof m->recorded, "%" PRIu64, m->partitions);
     snprintf(m->was, sizeof m->was, "%s", text);
