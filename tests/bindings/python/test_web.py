@@ -129,6 +129,15 @@ def rules(path, login="/login", me="/me", logout="/logout"):
     assert client.cookie is None
     wait_until("every process refuses it", lambda: all(Client(path, kept).ask("GET", me).status == 401 for _ in range(10)))
     assert here.validate(kept) is None
+    # Of several sessions that the browser sent none goes on after a logout, in whatever order.
+    for order in (1, -1):
+        client.post(login + "?user=42")
+        kept, other = client.cookie, here.create(43)
+        client.post(logout, cookie="; ".join(f"session={token}" for token in (kept, other)[::order]))
+        assert here.validate_fresh(kept) is None and here.validate_fresh(other) is None
+    # More of them than a browser sends are none.
+    client.post(login + "?user=42")
+    client.get(me, 401, cookie="; ".join([f"session={client.cookie}"] * 9))
     # A session that ended elsewhere.
     client.post(login + "?user=42")
     client.get(me)

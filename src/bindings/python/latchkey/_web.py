@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 ANONYMOUS = "anonymous"  # the role of a visitor who has not logged in; the user id is random
 GRACE_MS = 300000        # for how long a token that was renewed goes on: longer than a client may be without an answer
+_COOKIES_MAX = 8         # of one name, in one request: each costs a question
 _ABSENT = object()
 
 
@@ -19,7 +20,7 @@ def anonymous() -> dict[str, Any]:
 
 def cookies(header: str | None, name: str) -> Sequence[str]:
     """All values of a cookie in a Cookie header, in their order. A client may send several of one name: an old one with another
-    path, one that another host of the domain has set."""
+    path, one that another host of the domain has set. Of more than _COOKIES_MAX none counts."""
     if not header:
         return ()
     if ";" not in header:
@@ -30,7 +31,7 @@ def cookies(header: str | None, name: str) -> Sequence[str]:
         key, _, value = part.partition("=")
         if key.strip() == name and value:
             found.append(value.strip().strip('"'))
-    return found
+    return found if len(found) <= _COOKIES_MAX else ()
 
 
 def cookie(name: str, token: str, *, secure: bool = True, samesite: str = "Lax", path: str = "/", domain: str | None = None,
@@ -53,6 +54,19 @@ def first_valid(tokens: Iterable[str], validate: Callable[[str], "Entry | None"]
         if entry is not None:
             return token, entry
     return None, None
+
+
+def end_all(tokens: "Iterable[str | None]", revoke: Callable[[str], Any]) -> None:
+    """A logout: of all the sessions that a browser sent none goes on. It tries each, and raises what the last failure was."""
+    failed: Exception | None = None
+    for token in dict.fromkeys(tokens):
+        try:
+            if token:
+                revoke(token)
+        except Exception as error:  # pylint: disable=broad-except # no answer for one says nothing about the others
+            failed = error
+    if failed is not None:
+        raise failed
 
 
 class Ended(Exception):

@@ -7,7 +7,7 @@ Each request has `scope["latchkey"]`, an Entry, and `scope["latchkey.token"]`. N
 answer is 503, with the cookie left alone. `required` may be a function of the scope; where it gives None, the request is not looked
 at. A token that has grown old is renewed. A hit is answered at once, a miss without a thread.
 """
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 import latchkey
@@ -22,10 +22,15 @@ _App = Callable[[_Scope, _Receive, _Send], Awaitable[None]]
 _TEXT = {401: b"There is no such session. Log in.\n", 503: b"The service cannot check sessions now.\n"}
 
 
+def tokens(scope: _Scope, cookie: str) -> Sequence[str]:
+    """What a connection sent under the cookie's name."""
+    header = "; ".join(value.decode("latin-1") for name, value in scope["headers"] if name == b"cookie")
+    return _web.cookies(header, cookie)
+
+
 async def find(lk: latchkey.Latchkey, scope: _Scope, cookie: str) -> tuple[str, latchkey.Entry] | tuple[None, None]:
     """(token, entry) of a connection; (None, None) where there is no session."""
-    header = "; ".join(value.decode("latin-1") for name, value in scope["headers"] if name == b"cookie")
-    for token in _web.cookies(header, cookie):
+    for token in tokens(scope, cookie):
         entry = await lk.aio.validate(token)
         if entry is not None:
             return token, entry

@@ -11,6 +11,7 @@ again. `latchkey.django.handle()` is the handle.
 """
 import hashlib
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
@@ -96,6 +97,7 @@ class SessionStore(SessionBase):
     _entry: latchkey.Entry | None  # not there: not asked for yet
     _session_cache: dict[str, Any]
     _session_key: str | None
+    others: Sequence[str] = ()  # what else the browser sent under the cookie's name
 
     def __init__(self, session_key: str | None = None) -> None:
         super().__init__(session_key)
@@ -178,7 +180,13 @@ class SessionStore(SessionBase):
         if session_key:
             handle().revoke(session_key)
 
+    def flush(self) -> None:
+        if self.others:
+            _web.end_all((self.session_key, *self.others), handle().revoke)
+        super().flush()
+
     def cycle_key(self) -> None:
+        _web.end_all(self.others, handle().revoke)
         data, old = self._session, self.session_key
         if old is None:
             return  # there will be a key when it is saved
@@ -256,8 +264,9 @@ class SessionMiddleware(middleware.SessionMiddleware):
             except latchkey.Unavailable:
                 return Unanswered()
             request.session = self.SessionStore(token or tokens[0])
+            request.session.others = [each for each in tokens if each != request.session.session_key]
         else:
-            super().process_request(request)
+            request.session = self.SessionStore(tokens[0] if tokens else None)
         return None
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:

@@ -12,6 +12,7 @@
 No session is 401, no answer is 503. `Depends(auth.optional)` gives None where there is no session. A token that has grown old is
 renewed on the response that FastAPI makes; an application that returns responses of its own uses latchkey.asgi.Middleware.
 """
+import asyncio
 from typing import Any
 
 from fastapi import HTTPException, Response
@@ -20,7 +21,7 @@ from starlette.requests import HTTPConnection
 import latchkey
 
 from . import _web
-from .asgi import find, renewed
+from .asgi import find, renewed, tokens
 
 
 class Auth:
@@ -55,11 +56,12 @@ class Auth:
         return token
 
     async def logout(self, connection: HTTPConnection, response: Response) -> None:
-        """Ends the session. 503: it ends, but Redis did not confirm it yet; the cookie stays, and the client may try again."""
+        """Ends every session that the browser sent under the cookie's name. 503: they end, but Redis did not confirm it yet; the cookie stays, and the client may try again."""
         try:
-            token, entry = await find(self.lk, connection.scope, self.cookie)
-            if entry is not None:
-                await self.lk.aio.revoke(token)
+            ends = [self.lk.aio.revoke(token) for token in set(tokens(connection.scope, self.cookie))]
+            for answer in await asyncio.gather(*ends, return_exceptions=True):
+                if isinstance(answer, BaseException):
+                    raise answer
         except latchkey.Unavailable:
             raise self._unavailable() from None
         ended: dict[str, Any] = {**self.attributes, "max_age": 0}

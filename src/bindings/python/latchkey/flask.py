@@ -83,15 +83,13 @@ class Session(SessionMixin):
         self._token = token = self._lk.create(user, role, fields=self._data.fields(data), **draft)
         self._entry = self._lk.validate(token)
         self.changed, self.modified = True, False
-        if old:
-            self._lk.revoke(old)
+        _web.end_all((old, *self._tokens), self._lk.revoke)
         return token
 
     def logout(self) -> None:
-        """Ends the session. Pending, which is a kind of Unavailable: it ends, but Redis did not confirm it yet."""
+        """Ends the session, and every other that the browser sent. Pending, which is a kind of Unavailable: it ends, but Redis did not confirm it yet."""
         self._look()
-        if self._token:
-            self._lk.revoke(self._token)
+        _web.end_all((self._token, *self._tokens), self._lk.revoke)
         self._token, self._entry, self._dict = None, None, {}
         self.changed, self.modified = True, False
 
