@@ -87,8 +87,14 @@ point(24, 'http: Express, Fastify, node:http', async (t) => {
       assert.equal((await ask(port, '/me', { cookie: `${cookie}; sid=${never}; a=b` })).status, 200)
       assert.equal((await ask(port, '/me', { cookie: cookie.replace('=', '="') + '"' })).status, 200)
       assert.equal((await ask(port, '/me', { cookie: `xsid=1; sid; ${Array(9).fill(cookie).join('; ')}` })).status, 400)
-      // Redis stands still: no answer is 503, and the cookie is left alone.
+      // Of two that are alive the first counts, although only the second is in the memory of this instance.
+      const mine = `sid=${await cold.create({ userId: 43n })}`
+      const unseen = `sid=${await lk.create({ userId: 45n })}`
+      const elsewhere = `sid=${await lk.create({ userId: 44n })}`
+      assert.equal((await ask(other.address().port, '/me', { cookie: `${elsewhere}; ${mine}` })).body.userId, '44')
+      // Redis stands still: no answer is 503, and the cookie is left alone. Another user's does not take its place.
       await stopped(async () => {
+        assert.equal((await ask(other.address().port, '/me', { cookie: `${unseen}; ${mine}` })).status, 503)
         const away = await ask(other.address().port, '/me', { cookie: `sid=${never}; ${cookie}` })
         assert.deepEqual([away.status, away.cookies], [503, []])
         assert.equal((await ask(other.address().port, '/', { cookie })).status, 503) // also where no session is needed
@@ -114,6 +120,13 @@ point(24, 'http: Express, Fastify, node:http', async (t) => {
       assert.deepEqual([out.status, out.body], [200, true])
       assert.match(out.cookies[0], /^sid=; .*Max-Age=0$/)
       for (const each of [again, fresh]) assert.equal((await ask(port, '/me', { cookie: each })).status, 401)
+
+      // Of several sessions that the browser sent none goes on after a logout, nor after a login.
+      for (const path of ['/logout', '/login']) {
+        const both = [`sid=${await lk.create({ userId: 42n })}`, `sid=${await lk.create({ userId: 43n })}`]
+        assert.equal((await ask(port, path, { cookie: both.join('; '), method: 'POST' })).status, 200)
+        for (const each of both) assert.equal((await ask(port, '/me', { cookie: each })).status, 401)
+      }
     })
   }
   await t.test('node:http', async (t) => {

@@ -9,7 +9,8 @@ const COOKIES_MAX = 8 // of one name, in one request
 const TEXT = { 400: 'Bad Request', 401: 'Unauthorized', 503: 'Service Unavailable' }
 
 // Every value of the cookie. A browser sends each cookie that fits: one of another path, one that an earlier version of the site set.
-// Their order says nothing about which one is alive, so each is tried.
+// Their order says nothing about which one is alive, so each is tried, one after the other: where several are alive the first counts,
+// whatever is in memory. Where one gets no answer the others are not tried: they may be another user's.
 function cookiesOf(header, name) {
   const values = []
   if (header === undefined) return values
@@ -56,20 +57,18 @@ function session(lk, options = {}) {
   // {entry, token}; null: a "no". A promise where memory cannot tell. Undefined: too many cookies.
   function find(values) {
     if (values.length > COOKIES_MAX) return undefined
-    const unknown = []
-    for (const token of values) {
-      const entry = lk.tryValidate(token)
-      if (entry) return { entry, token }
-      if (entry === undefined) unknown.push(token)
+    for (let i = 0; i < values.length; i++) {
+      const entry = lk.tryValidate(values[i])
+      if (entry) return { entry, token: values[i] }
+      if (entry === undefined) return ask(values.slice(i))
     }
-    return unknown.length === 0 ? null : ask(unknown)
+    return null
   }
-  async function ask(unknown) {
-    const answers = await Promise.allSettled(unknown.map((token) => lk.validate(token)))
-    const at = answers.findIndex((answer) => answer.status === 'fulfilled' && answer.value !== null)
-    if (at >= 0) return { entry: answers[at].value, token: unknown[at] }
-    const failed = answers.find((answer) => answer.status === 'rejected')
-    if (failed) throw failed.reason
+  async function ask(values) {
+    for (const token of values) {
+      const entry = await lk.validate(token)
+      if (entry) return { entry, token }
+    }
     return null
   }
 
@@ -117,18 +116,26 @@ function session(lk, options = {}) {
   middleware[Symbol.for('skip-override')] = true // Fastify: the hook holds for the instance that registers it
   middleware[Symbol.for('fastify.display-name')] = 'latchkey'
 
-  /** Makes a session, sends its cookie, and ends the session that the request came with. Gives the entry. */
+  // Of all the sessions that a browser sent none goes on: another one would be in use from then on.
+  function endAll(request) {
+    const given = new Set([tokens.get(request), ...cookiesOf(request.headers.cookie, cookie)])
+    given.delete(undefined)
+    return Promise.allSettled([...given].map((token) => lk.revoke(token)))
+  }
+  /** Makes a session, sends its cookie, and ends the sessions that the request came with. Gives the entry. */
   middleware.login = async (request, response, draft) => {
-    const before = tokens.get(request)
     const token = await lk.create(draft)
-    if (before !== undefined) await lk.revoke(before).catch(() => {}) // PENDING: it is denied here already
+    await endAll(request) // PENDING: they are denied here already
     tokens.set(request, token)
     addCookie(response, write.value(token))
     return (request.auth = await lk.validate(token))
   }
-  /** Ends the session of the request, and takes the cookie back. Where Redis does not confirm it rejects, and the cookie stays. */
+  /** Ends the sessions of the request, and takes the cookie back. Where Redis does not confirm it rejects, and the cookie stays. */
   middleware.logout = async (request, response) => {
-    const ended = await lk.revoke(tokens.get(request))
+    const answers = await endAll(request)
+    const failed = answers.find((answer) => answer.status === 'rejected')
+    if (failed) throw failed.reason
+    const ended = answers.some((answer) => answer.value)
     tokens.delete(request)
     request.auth = null
     addCookie(response, write.gone)
