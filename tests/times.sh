@@ -17,7 +17,7 @@ awk -v steps="$work/run" '
         sub(/^\| `/, "", name)
         sub(/`.*/, "", name)
         sum = -1
-        for (line in seconds) if (index(line, name) == 1) sum = (sum < 0 ? 0 : sum) + seconds[line]
+        for (line in seconds) if (index(line, name) == 1 && substr(line, length(name) + 1, 1) ~ /[ ,:]/) sum = (sum < 0 ? 0 : sum) + seconds[line]
         if (sum >= 0) sub(/\| [^|]* \|$/, "| " sum " |")
     }
     { print }' README.md >"$work/readme"
