@@ -111,19 +111,19 @@ func (m *middleware) serve(next http.Handler, w http.ResponseWriter, r *http.Req
 	next.ServeHTTP(w, r)
 }
 
-// find tries each cookie: a browser sends every one that fits, and their order says nothing about which one is alive.
+// find tries each cookie: a browser sends every one that fits, and their order says nothing about which one is alive. Where one gets
+// no answer the others are not tried: they may be another user's.
 func (m *middleware) find(ctx context.Context, tokens []string) (*found, error) {
-	outcome := ErrNoSession
 	for _, token := range tokens {
 		entry, err := m.lk.Validate(ctx, token)
 		if err == nil {
 			return &found{entry, token}, nil
 		}
 		if !errors.Is(err, ErrNoSession) {
-			outcome = err
+			return nil, err
 		}
 	}
-	return nil, outcome
+	return nil, ErrNoSession
 }
 
 func (m *middleware) renew(w http.ResponseWriter, r *http.Request, session *found) {

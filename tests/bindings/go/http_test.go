@@ -63,7 +63,11 @@ func TestHTTP(t *testing.T) {
 	}
 	status, _, user := ask(t, optional, "sid="+never)
 	check(t, status == 200 && user == "", "where no session is needed: %d", status)
+	mine := create(t, short, latchkey.Draft{UserID: 25})
 	stopped(t, func() {
+		// One that is in memory does not take the place of one that is not known.
+		status, _, _ := ask(t, cold, "sid="+token+"; sid="+mine)
+		check(t, status == 503, "Redis stands still, and another user's is in memory: %d", status)
 		status, cookies, _ := ask(t, cold, "sid="+never+"; sid="+token)
 		if status != 503 || len(cookies) != 0 {
 			t.Errorf("Redis stands still: %d, %v", status, cookies)

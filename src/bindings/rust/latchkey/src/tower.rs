@@ -156,16 +156,14 @@ fn cookies(headers: &HeaderMap, name: &str) -> Option<Vec<String>> {
     (tokens.len() <= COOKIES_MAX).then_some(tokens)
 }
 
+/// Where one gets no answer the others are not tried: they may be another user's.
 async fn find(lk: &Aio, tokens: Vec<String>) -> Result<Option<(Entry, String)>, Error> {
-    let mut failed = None;
     for token in tokens {
-        match lk.validate(&token).await {
-            Ok(Some(entry)) => return Ok(Some((entry, token))),
-            Ok(None) => {}
-            Err(error) => failed = Some(error),
+        if let Some(entry) = lk.validate(&token).await? {
+            return Ok(Some((entry, token)));
         }
     }
-    failed.map_or(Ok(None), Err)
+    Ok(None)
 }
 
 fn refuse<R: Default>(status: StatusCode) -> Response<R> {
