@@ -436,7 +436,7 @@ LATCHKEY_API int latchkey_create(latchkey *lk, const latchkey_draft *draft, char
 /* Makes a token for a session of this user that does not exist yet, for frameworks that need the id first. Redis is not asked.
  * Every function answers NOT_FOUND for this token until latchkey_create_with has made its session. Another instance to which it was
  * shown before may go on answering so until it has received the message of that: for milliseconds, and within staleness_ms if the
- * message is lost. Revoking this token before that ends nothing, and does not prevent that its session is made.
+ * message is lost. Revoking this token before that ends nothing, and its session can still be made.
  * user_id is that of the draft; for a user who has a name, latchkey_user_id of the name.
  * Returns  OK; BAD_ARGUMENT; FORKED. On failure token is zeros.
  * Does not block. */

@@ -116,8 +116,8 @@ static int64_t threshold(prewarming *w)
     return w->found[w->count - 1].active_ms;
 }
 
-/* Many instances may prewarm at once while Redis is busy: what comes too late is asked for again, TRIES - 1 times in all.
- * What was read until then stays. */
+/* Many instances may prewarm at once while Redis is busy: what comes too late is asked for again, until TRIES answers were
+ * late. What was read until then stays. */
 static int again(prewarming *w, int status)
 {
     return status == LATCHKEY_UNAVAILABLE && --w->tries ? (int)LATCHKEY_OK : status;

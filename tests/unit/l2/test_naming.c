@@ -95,15 +95,21 @@ static void test_vouched_since(void **state)
     assert_int_equal(lk_naming_answering(&n, 12), 1);
 }
 
-static void test_why_none_is_known(void **state)
+static lk_config three_listed(void)
 {
-    (void)state;
-    char text[160];
     lk_config config = {.sentinels = 3, .service = "mymaster"};
     for (unsigned i = 0; i < 3; i++) {
         snprintf(config.sentinel[i].name, sizeof config.sentinel[i].name, "h%u", i);
         snprintf(config.sentinel[i].port, sizeof config.sentinel[i].port, "26379");
     }
+    return config;
+}
+
+static void test_why_none_is_known(void **state)
+{
+    (void)state;
+    char text[160];
+    lk_config config = three_listed();
     lk_naming n = {.listed = 3};
     other(&n, 1, LK_SAID_NOTHING, "refused");
     other(&n, 2, LK_SAID_NOTHING, "refused");
@@ -128,11 +134,7 @@ static void test_why_there_is_no_majority_now(void **state)
 {
     (void)state;
     char text[160];
-    lk_config config = {.sentinels = 3, .service = "mymaster"};
-    for (unsigned i = 0; i < 3; i++) {
-        snprintf(config.sentinel[i].name, sizeof config.sentinel[i].name, "h%u", i);
-        snprintf(config.sentinel[i].port, sizeof config.sentinel[i].port, "26379");
-    }
+    lk_config config = three_listed();
     lk_naming n = {.listed = 3};
     for (unsigned i = 0; i < 3; i++) say(&n, i, "a", 10);
     lk_naming_doubt(&n, &config, 11, text, sizeof text);
