@@ -234,6 +234,7 @@ void truth_rotated(const asking *a, int status, const char *new_token)
         return;
     }
     if (!in.promise.durability && truth_astray(a)) return; /* it may be a second one, by a deposed primary */
+    if (made->created_us < old->exchanged_us) return; /* one that was lost, and the token exchanged once more since */
     if (old->exchange_told) fail("m%d exchanges %s, which was exchanged already", a->on->index, old->selector);
     old->exchange_told = true;
     old->on[a->on->index].exchanged_us = w.now_us;
