@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define SHARE "Give the same file to every instance."
 enum { KEY_MOST = 32, KEYS_MOST = 16, FILE_MOST = 4096 };
 
 static const struct kind {
@@ -168,7 +169,7 @@ static int create(const cli *c, const struct kind *kind, keys *k, const char *ke
     if (!write_keys(new_file, k, NULL))
         return cli_fail(c, CLI_FAILED, "cannot make %s: %s%s", cli_path(shown, new_file), strerror(errno),
                         errno == EEXIST ? " (--add puts one more key into it)" : "");
-    return tell_key(c, kind, new_file, 1, "made, for its owner alone", "Give the same file to every instance.");
+    return tell_key(c, kind, new_file, 1, "made, for its owner alone", SHARE);
 }
 
 static int add_key(const cli *c, const struct kind *kind, keys *k, const char *key)
@@ -179,9 +180,10 @@ static int add_key(const cli *c, const struct kind *kind, keys *k, const char *k
         return cli_fail(c, CLI_NO, "there are %d keys in it already, which is the most", KEYS_MOST);
     k->line[k->lines++] = key;
     exit = replace(c, add_file, k);
-    return exit ? exit
-                : tell_key(c, kind, add_file, k->count + 1, "one more key, which is accepted and not used yet",
-                           "Restart every instance with it; then --promote, and restart again.");
+    if (exit) return exit;
+    if (!k->count) return tell_key(c, kind, add_file, 1, "its first key, which is used", SHARE);
+    return tell_key(c, kind, add_file, k->count + 1, "one more key, which is accepted and not used yet",
+                    "Restart every instance with it; then --promote, and restart again.");
 }
 
 static int promote(const cli *c, const struct kind *kind, keys *k)

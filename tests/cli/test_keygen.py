@@ -61,6 +61,15 @@ class Keygen(kit.Case):
         self.assertEqual(0o640, stat.S_IMODE(os.stat(self.file).st_mode))
         self.assertEqual(['keys'], os.listdir(self.work.name))
 
+    def test_the_first_key_of_an_empty_file_is_used(self):
+        for kind in 'check', 'seal':
+            for text in '', '# ours\n':
+                with open(self.file, 'w', encoding='ascii') as file:
+                    file.write(text)
+                said = self.check(run('keygen', kind, '--add', self.file), DONE, 'its first key, which is used; 1 key', 'every instance')
+                self.assertNotIn('not used yet', said.text)
+                self.check(run('keygen', kind, '--add', self.file), DONE, 'accepted and not used yet; 2 keys')
+
     def test_a_symbolic_link_stays_one(self):
         """A file of keys is often reached by a link, of a deployment or a secret's volume: what it leads to is replaced."""
         os.mkdir(os.path.join(self.work.name, 'real'))

@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: MIT
 """latchkey move: all sessions from one server to another, and to a cluster, while they are made, used and ended. What was
 live is live, with its expiry; what was ended is ended; and no step that fails leaves anything changed."""
+import os
 import re
 import socket
 import subprocess
 import tempfile
 import threading
+import time
 
 import kit
 from kit import DONE, NO, USAGE, AWAY, CONFIG, run
@@ -367,6 +369,39 @@ class Move(kit.Case):
             self.move(url_of(one), url_of(two) + '&partitions=128', AWAY, 'must say partitions=64')
             self.assertEqual('', two.cli('KEYS', '*'))
             self.assertEqual('64', one.cli('HGET', 'lk:{0}:m', 'partitions'))
+
+    def test_a_target_that_would_not_take_the_sessions(self):
+        """With less than the source's URL accepts, sessions would be MALFORMED or CORRUPT at the target. More does no harm."""
+        with tempfile.TemporaryDirectory() as directory, kit.Redis(good=False) as one, kit.Redis(good=False) as two:
+
+            def file(name, *lines):
+                with open(f'{directory}/{name}', 'w', encoding='ascii') as made:
+                    made.write('\n'.join(lines) + '\n')
+                os.chmod(made.name, 0o600)
+                return made.name
+            check = [file('check_a', 'a' * 32), file('check_b', 'b' * 32), file('check_ba', 'b' * 32, 'a' * 32)]
+            seal = [file('seal_a', 'a' * 64), file('seal_b', 'b' * 64), file('seal_ba', 'b' * 64, 'a' * 64),
+                    file('seal_ap', 'a' * 64, 'plain')]
+            soon = int(time.time() * 1000) + 3600000
+            CHECK, SEAL, PLAIN, UNTIL = 'check_key_file of --to', 'seal_key_file of --to, or without one', 'the line plain', 'foreign_until_ms of --to'
+            for source, target, said in (
+                    (f'&check_key_file={check[0]}', '', CHECK), ('', f'&check_key_file={check[0]}', CHECK),
+                    (f'&check_key_file={check[0]}', f'&check_key_file={check[1]}', CHECK),
+                    (f'&check_key_file={check[2]}', f'&check_key_file={check[0]}', CHECK),
+                    (f'&seal_key_file={seal[0]}', '', SEAL), (f'&seal_key_file={seal[2]}', f'&seal_key_file={seal[0]}', SEAL),
+                    (f'&seal_key_file={seal[0]}', f'&seal_key_file={seal[1]}', SEAL),
+                    ('', f'&seal_key_file={seal[0]}', PLAIN), (f'&seal_key_file={seal[3]}', f'&seal_key_file={seal[0]}', PLAIN),
+                    (f'&foreign_until_ms={soon}', '', UNTIL), (f'&foreign_until_ms={soon}', f'&foreign_until_ms={soon - 1}', UNTIL)):
+                self.assertRegex(self.move(url_of(one) + source, url_of(two) + target, USAGE).text, said)
+                self.assertEqual('', two.cli('KEYS', '*'))
+            # An old foreign_until_ms, and what the target accepts in addition.
+            old, new = (f'&check_key_file={check[0]}&seal_key_file={seal[3]}&foreign_until_ms=1',
+                        f'&check_key_file={check[2]}&seal_key_file={file("seal_bap", "b" * 64, "a" * 64, "plain")}')
+            with kit.App(url_of(one) + old) as app:
+                tokens = self.make(app, 5)
+            self.move(url_of(one) + old, url_of(two) + new)
+            with kit.App(url_of(two) + new) as app:
+                self.assertEqual([OK] * 5, [app.validate(token) for token in tokens])
 
     def test_with_the_rights_of_the_manual_alone_and_foreign_keys_beside(self):
         with open(f'{kit.ROOT}/src/cli/latchkey.1', encoding='ascii') as page:

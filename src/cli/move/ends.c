@@ -10,6 +10,43 @@
 
 enum { APART_MS = 1000, COMPARED = 4 };
 
+static bool has_key(const void *keys, unsigned count, size_t size, const void *key)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (memcmp((const uint8_t *)keys + i * size, key, size) == 0) return true;
+    return false;
+}
+
+/* More than the source accepts does no harm: the target may begin to seal, or have a new key beside the old ones. */
+const char *move_misfit(const lk_config *from, const lk_config *to)
+{
+    const lk_check_keys *checks = &to->check_keys;
+    const lk_seal_keys *seals = &to->seal_keys;
+    bool checked = true, opened = true, unsealed = !from->seal_keys.count || from->seal_keys.plain;
+    for (unsigned i = 0; i < from->check_keys.count; i++)
+        checked &= has_key(checks->key, checks->count, LK_CHECK_KEY_SIZE, from->check_keys.key[i]);
+    for (unsigned i = 0; i < from->seal_keys.count; i++)
+        opened &= has_key(seals->key, seals->count, LK_AEAD_KEY_SIZE, from->seal_keys.key[i]);
+    if (strcmp(to->prefix, from->prefix)) return "--from and --to must have the same prefix";
+    if (!checked)
+        return "tokens of --from are MALFORMED with the check_key_file of --to, or without one: --to must have all "
+               "keys of "
+               "--from. If --from has no check_key_file, --to must have none either";
+    if (!opened)
+        return "sessions of --from are CORRUPT with the seal_key_file of --to, or without one: --to must have all keys "
+               "of "
+               "--from";
+    if (unsealed && seals->count && !seals->plain)
+        return "sessions of --from that are not sealed are CORRUPT with the seal_key_file of --to: it must have the "
+               "line "
+               "plain";
+    if (from->foreign_until_ms > to->foreign_until_ms &&
+        from->foreign_until_ms > lk_clock_read(CLOCK_REALTIME, 1000000))
+        return "tokens of another store are MALFORMED with the foreign_until_ms of --to, or without one, when they are "
+               "accepted with --from's: --to must have the same";
+    return NULL;
+}
+
 /* What `partitions` says at one end; "": nothing. */
 static bool read_mark(move *m, query *p, const char *what, char *out, size_t size)
 {

@@ -174,8 +174,8 @@ static int connect_all(move *m)
                         "--from must be one server, or behind sentinels: a cluster grows by resharding");
     status = nodes_open(to_url, QUERY_PATIENT_MS, &m->to, m->error, sizeof m->error);
     if (status) return cli_fail(m->c, status == LATCHKEY_CONFIG ? CLI_CONFIG : CLI_AWAY, "--to: %s", m->error);
-    if (strcmp(m->to.node[0]->config.prefix, m->from.config.prefix))
-        return cli_fail(m->c, CLI_USAGE, "--from and --to must have the same prefix");
+    const char *misfit = move_misfit(&m->from.config, &m->to.node[0]->config);
+    if (misfit) return cli_fail(m->c, CLI_USAGE, "%s", misfit);
     int exit = subscriber_open(&m->changes_from, from_url, NULL);
     if (exit) return cli_fail(m->c, exit, "--from: %s", m->changes_from.error);
     exit = subscriber_open(&m->tracker, from_url, NULL);

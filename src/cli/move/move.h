@@ -59,7 +59,9 @@ bool move_note_large(move *m, lk_reply **keys, size_t *count);
 bool move_carry_large(move *m); /* all that are noted */
 void move_forget_large(move *m);
 
-/* ends.c: source and target, before and after. */
+/* ends.c: source and target, before and after. NULL: what the source's URL accepts, the target's accepts too. Else what is to be done, so
+ * that no session becomes invalid. */
+const char *move_misfit(const lk_config *from, const lk_config *to);
 bool move_look_at_source(move *m);
 bool move_look_at_target(move *m);
 /* In the place of `was`. *unsure: it may have been written, also if it failed. */
