@@ -26,11 +26,11 @@ void lk_negative_cache_close(lk_negative_cache *r) { lk_buckets_close(r); }
 
 uint64_t lk_negative_cache_ticket(const lk_negative_cache *r) { return lk_buckets_ticket(r); }
 
-/* The bucket is chosen by the whole token. If the selector alone chose it, an attacker who knows a selector could
- * choose the bucket that it shares with other tokens. */
-static dead_bucket *lock_bucket(lk_negative_cache *r, const char *token)
+/* The selector alone chooses the bucket, since a session that was made is known by its selector (lk_negative_cache_forget).
+ * Many tokens of one selector push each other out, and a bucket's worth of others: those are asked for again. */
+static dead_bucket *lock_bucket(lk_negative_cache *r, const char *selector)
 {
-    return lk_bucket_lock(r, token, LATCHKEY_TOKEN_LENGTH);
+    return lk_bucket_lock(r, selector, LATCHKEY_SELECTOR_LENGTH);
 }
 
 /* The token's own place, or else the one whose time ends first. A free place counts as ended long ago. */
@@ -71,13 +71,10 @@ int lk_negative_cache_find(lk_negative_cache *r, const char *token, int64_t now_
 void lk_negative_cache_forget(lk_negative_cache *r, const char *selector)
 {
     lk_buckets_renew(r);
-    for (size_t i = 0; i < r->count; i++) {
-        dead_bucket *b = lk_bucket_at(r, i);
-        lk_lock_take(&b->head.lock);
-        for (dead_token *p = b->place; p < b->place + LK_NEGATIVE_CACHE_BUCKET; p++)
-            if (p->end_ms && !memcmp(p->token, selector, LATCHKEY_SELECTOR_LENGTH)) lk_wipe(p, sizeof *p);
-        lk_bucket_unlock(b);
-    }
+    dead_bucket *b = lock_bucket(r, selector);
+    for (dead_token *p = b->place; p < b->place + LK_NEGATIVE_CACHE_BUCKET; p++)
+        if (p->end_ms && !memcmp(p->token, selector, LATCHKEY_SELECTOR_LENGTH)) lk_wipe(p, sizeof *p);
+    lk_bucket_unlock(b);
 }
 
 void lk_negative_cache_empty(lk_negative_cache *r) { lk_buckets_empty(r); }

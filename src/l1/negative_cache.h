@@ -51,7 +51,7 @@ void lk_negative_cache_add(lk_negative_cache *cache, uint64_t ticket, const char
 int lk_negative_cache_find(lk_negative_cache *cache, const char *token,
                            int64_t now_ms); /* that status; AGAIN: the token is not in the table */
 
-/* A session of that name was made: its token is not dead. Makes older tickets invalid, too. It looks at the whole table. */
+/* A session of that name was made: its token is not dead. Makes older tickets invalid, too. */
 void lk_negative_cache_forget(lk_negative_cache *cache, const char *selector);
 
 void lk_negative_cache_empty(lk_negative_cache *cache); /* also makes older tickets invalid */

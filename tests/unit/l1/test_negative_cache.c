@@ -7,6 +7,7 @@
 
 #include "unit.h"
 
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -180,7 +181,52 @@ static void test_A_emptied_and_tickets_of_before_are_void(void **state)
     assert_int_equal(find_at(&t, NOW), LATCHKEY_NOT_FOUND);
 }
 
+static void test_a_session_that_was_made_takes_its_tokens_out(void **state)
+{
+    (void)state;
+    text t = token_of(1), other = token_of(2), same = token_of(1);
+    same.token[LATCHKEY_TOKEN_LENGTH - 1] ^= 1;
+    uint64_t ticket = lk_negative_cache_ticket(refused);
+    add_at(&t, LATCHKEY_NOT_FOUND, NOW);
+    add_at(&same, LATCHKEY_NOT_FOUND, NOW);
+    add_at(&other, LATCHKEY_NOT_FOUND, NOW);
+    lk_negative_cache_forget(refused, t.token);
+    lk_negative_cache_add(refused, ticket, t.token, LATCHKEY_NOT_FOUND, NOW);
+    assert_int_equal(find_at(&t, NOW), LATCHKEY_AGAIN);
+    assert_int_equal(find_at(&same, NOW), LATCHKEY_AGAIN);
+    assert_int_equal(find_at(&other, NOW), LATCHKEY_NOT_FOUND);
+}
+
 /* -------------------------------------------------------------------------------------------------- threads -- */
+
+static void hold_the_others(void *shared, unsigned index)
+{
+    static _Atomic int held;
+    const text *t = shared;
+    if (index) {
+        while (atomic_load(&held) != 1) sched_yield();
+        lk_negative_cache_forget(refused, t->token);
+        atomic_store(&held, 2);
+        return;
+    }
+    lk_bucket *own = lk_bucket_lock(refused, t->token, LATCHKEY_SELECTOR_LENGTH), *other = own;
+    lk_bucket_unlock(own);
+    for (size_t i = 0; i < refused->count && other == own; i++) other = lk_bucket_at(refused, i);
+    lk_lock_take(&other->lock);
+    atomic_store(&held, 1);
+    while (atomic_load(&held) != 2) sched_yield();
+    lk_bucket_unlock(other);
+}
+
+/* The link does that for each session that is made with a token of before: so it looks at one bucket, and waits for no other. */
+static void test_G_forgetting_looks_at_one_bucket(void **state)
+{
+    (void)state;
+    text t = token_of(1);
+    alarm(60);
+    unit_threads(2, hold_the_others, &t);
+    alarm(0);
+}
 
 enum { WORKERS = 4, TOKENS = 64 };
 
@@ -276,6 +322,8 @@ int main(void)
         TEST(test_ended_ones_make_room_first),
         TEST(test_the_same_token_takes_one_place),
         TEST(test_A_emptied_and_tickets_of_before_are_void),
+        TEST(test_a_session_that_was_made_takes_its_tokens_out),
+        TEST(test_G_forgetting_looks_at_one_bucket),
         TEST(test_A_storm_of_adds_finds_and_emptyings),
         TEST(test_A_late_answers_stay_out),
         TEST(test_J_a_child_sees_it_empty_and_dumps_leave_it_out),
