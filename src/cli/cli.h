@@ -48,6 +48,8 @@ typedef struct cli {
     bool json, yes, verbose;
     int count; /* how many words there are behind the command's name that are no options */
     const char **arguments;
+    char **copies; /* of values that hold a password */
+    int copy_count;
     const struct cli_command *command;
 } cli;
 
@@ -68,6 +70,7 @@ extern const cli_command cli_sample, cli_status_of, cli_top, cli_failover_check;
  * if the usage is wrong, which has been printed. *help: --help was given. A value that holds a password is overwritten
  * in argv. */
 int cli_options_take(cli *c, int argc, char **argv, const cli_command *const *commands, bool *help, bool *version);
+void cli_options_drop(cli *c); /* frees what it holds, and wipes the copies */
 void cli_options_help(const cli_command *command);
 
 /* The whole text must be a number: so "--last" in a number's place is an error. */

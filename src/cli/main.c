@@ -26,11 +26,11 @@ static void help(void)
 }
 
 /* All output must have arrived: a pipe may be closed, a disk full. */
-static int finish(const cli *c, int exit)
+static int finish(cli *c, int exit)
 {
+    cli_options_drop(c);
     if (fflush(stdout) == 0 && !ferror(stdout)) return exit;
     cli_say(stderr, "latchkey: the output could not be written\n");
-    (void)c;
     return exit == CLI_DONE || exit == CLI_NO ? CLI_FAILED : exit;
 }
 

@@ -1,6 +1,8 @@
 /* The command line. See cli.h. */
 #include "cli/cli.h"
 
+#include "base/crypto.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,17 +33,19 @@ static const cli_option *option_named(const cli_option *options, const char *nam
 
 /* The copy is kept, and the original is overwritten, so that `ps` does not show it. (For a moment it did: a variable or
  * password_file are better.) */
-static const char *take_out(char *value)
+static const char *take_out(cli *c, char *value)
 {
     char *copy = strdup(value);
     memset(value, '*', strlen(value));
-    return copy ? copy : value;
+    if (!copy) return value;
+    c->copies[c->copy_count++] = copy;
+    return copy;
 }
 
 static int take_cli_value(taking *t, const cli_option *o, char *value)
 {
     if (o->given) *o->given = true;
-    if (o->text) *o->text = o->secret ? take_out(value) : value;
+    if (o->text) *o->text = o->secret ? take_out(t->c, value) : value;
     if (o->number && !cli_number(value, o->least, o->most, o->number))
         return cli_fail(t->c, CLI_USAGE, "--%s: a whole number from %llu to %llu is expected", o->name,
                         (unsigned long long)o->least, (unsigned long long)o->most);
@@ -109,7 +113,8 @@ int cli_options_take(cli *c, int argc, char **argv, const cli_command *const *co
     /* Taken first, so that an error in an earlier argument is printed as JSON too. */
     for (int i = 1; i < argc && strcmp(argv[i], "--"); i++) c->json |= strcmp(argv[i], "--json") == 0;
     c->arguments = calloc((size_t)argc + 1, sizeof *c->arguments);
-    if (!c->arguments) return cli_fail(c, CLI_FAILED, "no memory");
+    c->copies = calloc((size_t)argc + 1, sizeof *c->copies);
+    if (!c->arguments || !c->copies) return cli_fail(c, CLI_FAILED, "no memory");
     taking t = {.c = c, .argc = argc, .at = 1, .argv = argv, .common = common};
     int exit = take_words(&t, commands);
     if (!c->config) c->config = getenv("LATCHKEY_CONFIG");
@@ -118,6 +123,16 @@ int cli_options_take(cli *c, int argc, char **argv, const cli_command *const *co
     if (c->count < c->command->least || c->count > c->command->most)
         return cli_fail(c, CLI_USAGE, "usage: latchkey %s", c->command->arguments);
     return CLI_DONE;
+}
+
+void cli_options_drop(cli *c)
+{
+    for (int i = 0; i < c->copy_count; i++) {
+        lk_wipe(c->copies[i], strlen(c->copies[i]));
+        free(c->copies[i]);
+    }
+    free(c->copies);
+    free(c->arguments);
 }
 
 void cli_options_help(const cli_command *command)
