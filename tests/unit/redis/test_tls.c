@@ -4,6 +4,7 @@
  * does is in system/test_tls.c; here is what cannot be forced there.
  */
 #include "redis/net.h"
+#include "redis/tls_guard.h"
 #include "../../support/pki.h"
 #include "base/log.h"
 #include "unit.h"
@@ -815,6 +816,7 @@ static void *open_and_stop(void *nth)
     bool reached = !until_stop;
     until_stop = 0;
     stopped_in_openssl = true;
+    lk_tls_end_thread(); /* as the library's threads do: else OpenSSL takes its lock at the thread's end, beside a fork */
     return reached ? made : NULL;
 }
 
