@@ -524,6 +524,7 @@ LATCHKEY_API int latchkey_revoke(latchkey *lk, const char *token, size_t token_l
  *              section_put, rotate), the answer is NOT_FOUND, and the session ends everywhere, its new token with it. The same
  *              happens if it is the keep_token of revoke_user: then no session is kept. That holds for as long as the session
  *              may live, for the last 64 old tokens. It is counted (latchkey_stats, `reuses`) and logged.
+ *              An old token that was submitted in its grace and is reaped after it is UNAVAILABLE, and ends nothing.
  *
  * Choose a grace that is longer than a client may wait for an answer. A grace of five minutes (300000) instead of 30 seconds has
  * one cost: the old token lives that much longer. If the answer with the new token gets lost, the client goes on with the old

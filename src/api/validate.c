@@ -39,9 +39,9 @@ static int lead(latchkey *lk, asking *a, lk_vouch *vouch, int64_t deadline_ms)
     lk_reply *replies[LK_QUESTION_CALLS];
     lk_question_ask(lk, a->token, vouch, &words);
     int status = lk_vouch_ask(lk, a->token->partition, vouch, words.calls, LK_QUESTION_CALLS, deadline_ms, replies);
-    bool reused = false;
-    if (!status) status = lk_question_take(lk, a->token, vouch, replies, a->entry, &a->until_us, &reused);
-    if (reused) status = lk_session_reused(lk, a->token, deadline_ms, &a->until_us);
+    int64_t over_ms = 0;
+    if (!status) status = lk_question_take(lk, a->token, vouch, replies, a->entry, &a->until_us, &over_ms);
+    if (over_ms) status = lk_session_reused(lk, a->token, deadline_ms, &a->until_us);
     lk_histogram_add(&lk->counters.l2_read_us, (uint64_t)(lk_now_us() - vouch->asked_us));
     return status;
 }

@@ -99,7 +99,7 @@ void lk_async_take(latchkey *lk, lk_async *a, lk_async_slot *p, uint64_t incarna
         return;
     }
     lk_vouch_answered(lk, p->token.partition, &p->vouch, incarnation);
-    int status = lk_question_answer(lk, &p->token, &p->vouch, p->replies, &p->entry, &p->until_us);
+    int status = lk_question_answer(lk, &p->token, &p->vouch, p->replies, p->begun_us, &p->entry, &p->until_us);
     p->got = 0;
     lk_histogram_add(&lk->counters.l2_read_us, (uint64_t)(lk_now_us() - p->vouch.asked_us));
     lk_async_answer(a, p, status, false);
@@ -226,6 +226,7 @@ static void join_or_queue(latchkey *lk, lk_async *a, lk_async_slot *p, int64_t n
         lk_count(&lk->counters, LK_JOINED, 1);
         lk_async_move(a, p, LK_ASYNC_JOINED);
         p->next = equal->joined;
+        if (equal->begun_us < p->begun_us) equal->begun_us = p->begun_us;
         equal->joined = lk_async_index(a, p);
         return;
     }
@@ -264,6 +265,7 @@ int lk_async_submit(latchkey *lk, lk_async *a, const lk_token *token, const lk_f
         if (foreign) p->foreign = *foreign;
         p->max_age_ms = max_age_ms;
         p->deadline_ms = now_ms + lk->config.deadline_ms;
+        p->begun_us = lk_now_us();
         p->not_before_ms = 0;
         p->asks = 0;
         p->waits = false;

@@ -31,6 +31,7 @@ typedef struct lk_async_slot {
     uint32_t same;         /* the next one in its bucket, while QUEUED or ASKED */
     uint64_t tag;
     int64_t deadline_ms;
+    int64_t begun_us; /* when it was submitted: of those that joined, the last one. An old token counts as of then */
     int64_t
         /* L1 answers only under a lease that is at most this old, see latchkey_validate_fresh; INT64_MAX: as old as
          * usual. */

@@ -4,6 +4,7 @@
 #include "session/judge.h"
 #include "session/lifetime.h"
 #include "session/refresh.h"
+#include "session/server_time.h"
 
 #include <string.h>
 
@@ -41,15 +42,15 @@ void lk_question_ask(latchkey *lk, const lk_token *token, const lk_vouch *vouch,
 }
 
 int lk_question_take(latchkey *lk, const lk_token *token, const lk_vouch *vouch, lk_reply *replies[LK_QUESTION_CALLS],
-                     latchkey_entry *entry, int64_t *until_us, bool *reused)
+                     latchkey_entry *entry, int64_t *until_us, int64_t *over_ms)
 {
     lk_judged judged;
     lk_node *node = lk_l2_owner(&lk->l2, token->partition);
     int status = lk_session_judge(lk, node, token->partition, token->text, token, replies[0], replies[1],
                                   vouch->asked_us, &judged);
     for (int i = 0; i < LK_QUESTION_CALLS; i++) lk_reply_free(replies[i]);
-    *reused = status && judged.reused;
-    if (*reused) *entry = judged.record.entry; /* in case it is still good for a moment */
+    *over_ms = status && judged.reused ? judged.record.grace_until_ms : 0;
+    if (*over_ms) *entry = judged.record.entry; /* in case it is still good for a moment */
     if (status) return status;
     *until_us = judged.until_us;
     lk_session_fill(lk, token, vouch, &judged);
@@ -60,12 +61,13 @@ int lk_question_take(latchkey *lk, const lk_token *token, const lk_vouch *vouch,
 }
 
 int lk_question_answer(latchkey *lk, const lk_token *token, const lk_vouch *vouch, lk_reply *replies[LK_QUESTION_CALLS],
-                       latchkey_entry *entry, int64_t *until_us)
+                       int64_t begun_us, latchkey_entry *entry, int64_t *until_us)
 {
-    bool reused;
-    int status = lk_question_take(lk, token, vouch, replies, entry, until_us, &reused);
-    if (reused) {
+    int64_t over_ms, begun_ms = lk_server_now_ms(lk, token->partition, begun_us);
+    int status = lk_question_take(lk, token, vouch, replies, entry, until_us, &over_ms);
+    if (over_ms) {
         memset(entry, 0, sizeof *entry);
+        if (begun_ms && begun_ms < over_ms) return LATCHKEY_UNAVAILABLE; /* it lay unread until the grace was over */
         /* No answer until it is certain that its session will be ended. */
         if (!lk_node_reused(lk_l2_owner(&lk->l2, token->partition), token)) status = LATCHKEY_UNAVAILABLE;
     }

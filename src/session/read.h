@@ -25,13 +25,14 @@ typedef struct lk_question_words { /* the calls point into this, so it must not 
 void lk_question_ask(latchkey *lk, const lk_token *token, const lk_vouch *vouch, lk_question_words *words);
 
 /* Takes the replies; the vouch knows by now which server answered. OK, with the entry and until when it may be given;
- * else as lk_session_judge. */
+ * else as lk_session_judge. A request that began at begun_us with an old token, in its grace, is UNAVAILABLE after the grace: that
+ * is no reuse. */
 int lk_question_answer(latchkey *lk, const lk_token *token, const lk_vouch *vouch, lk_reply *replies[LK_QUESTION_CALLS],
-                       latchkey_entry *entry, int64_t *until_us);
-/* The same for a caller that can wait. *reused: the token was used after its grace (lk_session_reused), and the caller
- * must deal with that; the other function leaves it to the link. */
+                       int64_t begun_us, latchkey_entry *entry, int64_t *until_us);
+/* The same for a caller that can wait. *over_ms is not 0: the token was used after its grace, which ended then
+ * (lk_session_reused), and the caller must deal with that; the other function leaves it to the link. */
 int lk_question_take(latchkey *lk, const lk_token *token, const lk_vouch *vouch, lk_reply *replies[LK_QUESTION_CALLS],
-                     latchkey_entry *entry, int64_t *until_us, bool *reused);
+                     latchkey_entry *entry, int64_t *until_us, int64_t *over_ms);
 
 static inline bool lk_count_fill(latchkey *lk, enum lk_l1_put result)
 {

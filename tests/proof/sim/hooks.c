@@ -73,15 +73,18 @@ void __wrap_lk_question_ask(latchkey *lk, const lk_token *token, const lk_vouch 
 }
 
 int __real_lk_question_answer(latchkey *lk, const lk_token *token, const lk_vouch *question,
-                              lk_reply *replies[LK_QUESTION_CALLS], latchkey_entry *entry, int64_t *until_us);
+                              lk_reply *replies[LK_QUESTION_CALLS], int64_t begun_us, latchkey_entry *entry,
+                              int64_t *until_us);
 int __wrap_lk_question_answer(latchkey *lk, const lk_token *token, const lk_vouch *question,
-                              lk_reply *replies[LK_QUESTION_CALLS], latchkey_entry *entry, int64_t *until_us);
+                              lk_reply *replies[LK_QUESTION_CALLS], int64_t begun_us, latchkey_entry *entry,
+                              int64_t *until_us);
 int __wrap_lk_question_answer(latchkey *lk, const lk_token *token, const lk_vouch *question,
-                              lk_reply *replies[LK_QUESTION_CALLS], latchkey_entry *entry, int64_t *until_us)
+                              lk_reply *replies[LK_QUESTION_CALLS], int64_t begun_us, latchkey_entry *entry,
+                              int64_t *until_us)
 {
     unsigned i = find_question(question);
     if (i < QUESTIONS_MAX) task_notes()->asked_step = questions_of[task_machine()->index][i].asked_step;
-    return __real_lk_question_answer(lk, token, question, replies, entry, until_us);
+    return __real_lk_question_answer(lk, token, question, replies, begun_us, entry, until_us);
 }
 
 enum lk_l1_put __real_lk_l1_put(lk_l1 *l1, uint64_t ticket, const char *selector, const void *verifier, bool hashed,

@@ -495,11 +495,41 @@ static void test_old_token_after_its_grace_ends_the_session(void **state)
     assert_int_equal(stats_of(lk).reuses, 1);
 }
 
+/* Submitted in its grace and reaped after it, it is neither good nor a theft. Redis is asked, or L1. */
+static void test_old_token_reaped_after_its_grace_ends_nothing(void **state)
+{
+    enum { GRACE = 1000 };
+    (void)state;
+    latchkey *maker = handle_open(server, ""), *lk = handle_open(server, "");
+    uint64_t tag = 1000;
+    for (int i = 0; i < 2; i++) {
+        char old[LATCHKEY_TOKEN_SIZE], renewed[LATCHKEY_TOKEN_SIZE];
+        latchkey_answer a;
+        int64_t began_ms;
+        do { /* until the machine is fast enough to submit it in time */
+            began_ms = check_now_ms();
+            make_session(maker, 1, old);
+            assert_status(maker, LATCHKEY_OK, latchkey_rotate(maker, old, LATCHKEY_TOKEN_LENGTH, GRACE, renewed));
+            if (i) validate(lk, old);
+            assert_status(lk, LATCHKEY_OK, submit(lk, old, ++tag));
+        } while (check_now_ms() >= began_ms + GRACE);
+        check_outlive(GRACE);
+        do assert_int_equal(collect(lk, &a, 1), 1);
+        while (a.tag != tag);
+        assert_int_equal(a.status, LATCHKEY_UNAVAILABLE);
+        assert_status(lk, LATCHKEY_OK, validate(lk, renewed));
+        assert_int_equal(stats_of(lk).reuses, (uint64_t)i);
+        assert_int_equal(ask(lk, old, &a), LATCHKEY_NOT_FOUND);
+        wait_for(stats_of(lk).reuses == (uint64_t)i + 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_it_answers_what_validate_does),
         TEST(test_old_token_after_its_grace_ends_the_session),
+        TEST(test_old_token_reaped_after_its_grace_ends_nothing),
         TEST(test_reap_alone),
         TEST(test_a_hit_is_there_at_once),
         TEST(test_each_is_answered_once),
