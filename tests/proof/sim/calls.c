@@ -4,15 +4,19 @@
  */
 #include "clients_inside.h"
 
+#include "chaos.h"
+
 #include <stdio.h>
 #include <string.h>
 
 workload calls_load;
+bool calls_end_all;
 static uint64_t users;
 
 void calls_begin(const workload *load)
 {
     calls_load = *load;
+    calls_end_all = false;
     users = 0;
 }
 
@@ -239,6 +243,16 @@ static void do_prewarm(process *p, known *s)
     trace("m%d prewarms %d", p->on->index, latchkey_prewarm(p->lk, 20, &loaded));
 }
 
+static void do_end(process *p, known *s)
+{
+    uint64_t life = s->life;
+    if (chance(500000)) { /* once others have it */
+        truth_favour(s);
+        task_sleep(draw_between(0, calls_load.busy_rest_us));
+    }
+    if (s->life == life) revoke_and_see(p, s);
+}
+
 /* Hardly a beat has told of the loss yet. */
 static bool is_news(const known *s) { return w.now_us < s->lost_us + 2 * calls_load.busy_rest_us; }
 
@@ -276,6 +290,8 @@ void calls_act(process *p)
     else if (calls_load.foreign && chance(10000)) calls_import(p, s);
     else if (calls_load.crowds && chance(400)) calls_crowd(p, s);
     else if (calls_load.floods && w.faults && chance(400)) calls_flood(p, s);
+    else if (calls_end_all) calls_revoke_everyone(p, s);
+    else if (chaos_awaits_end() && chance(400000)) do_end(p, s);
     else if (calls_load.dense && clients_deaf() && chance(300000)) revoke_and_see(p, s);
     else if (calls_load.dense && s->lost_us && chance(is_news(s) ? 700000 : 200000)) calls_set_access(p, s);
     else calls[i].call(p, s);

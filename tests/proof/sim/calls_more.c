@@ -124,7 +124,8 @@ void calls_flood(process *p, known *s)
 
 void calls_revoke_everyone(process *p, known *s)
 {
-    if (!chance(calls_load.everyone_ppm)) return;
+    if (!calls_end_all && !chance(calls_load.everyone_ppm)) return;
+    calls_end_all = false;
     asking a = truth_asks_everyone(p->on, s);
     int status = latchkey_revoke_everyone(p->lk);
     truth_in_time(&a, "revoke_everyone");

@@ -15,12 +15,16 @@
 
 uint64_t chaos_episodes[32];
 
+typedef void blow(void *context, uint64_t number);
+
 static struct {
     climate climate;
     int kind; /* of the episode under way */
     int64_t ends_us;
-    bool failed_over;      /* in this episode */
-    bool change_next;      /* the next change that is OK is lost */
+    bool failed_over; /* in this episode */
+    bool change_next; /* the next change that is OK is lost */
+    blow *behind_end; /* what comes right behind the next end that is OK, until then; NULL: nothing */
+    int64_t behind_until_us;
     int64_t late_until_us; /* one machine is late, or its process is new: a second one would be a second fault */
 } in;
 
@@ -208,6 +212,22 @@ bool chaos_changed(void)
     return true;
 }
 
+static void await_end(blow *behind, int64_t us)
+{
+    in.behind_end = behind;
+    in.behind_until_us = w.now_us + us;
+}
+
+bool chaos_awaits_end(void) { return in.behind_end && w.now_us < in.behind_until_us && w.faults; }
+
+void chaos_ended(const machine *m, const char *key)
+{
+    if (!chaos_awaits_end() || m->deaf_until > w.now_us) return; /* it would know of it */
+    int partition = shards_there() ? shards_partition(key) : 0;
+    at(w.now_us + draw_scale(10, MS), in.behind_end, NULL, (uint64_t)partition);
+    in.behind_end = NULL;
+}
+
 static void ask_about_one_that_is_over(void *context, uint64_t forward_us)
 {
     (void)context;
@@ -276,9 +296,9 @@ static int64_t island(int old)
 }
 
 /* The old primary is dead, is demoted in place at once, or lives on beside the new one for a while. */
-static void fail_over(void)
+static void fail_over_of(int shard)
 {
-    int shard = shards_there() ? (int)draw(SHARDS) : 0, old = server_acting_of(shard);
+    int old = server_acting_of(shard);
     if (in.failed_over || server_count() < 2) return;
     uint64_t how = draw(3);
     bool silent = chance(500000);
@@ -293,6 +313,14 @@ static void fail_over(void)
     int64_t island_us = how == 2 && sentinels_there() && chance(in.climate.dense ? 800000 : 500000) ? island(old) : 0;
     if (island_us > alive_us) alive_us = island_us;
     at(w.now_us + alive_us, demote, NULL, (uint64_t)old);
+}
+
+static void fail_over(void) { fail_over_of(shards_there() ? (int)draw(SHARDS) : 0); }
+
+static void fail_over_behind(void *context, uint64_t partition)
+{
+    (void)context;
+    if (w.faults) fail_over_of(shards_there() ? shard_of_partition((int)partition) : 0);
 }
 
 /* Behind one address: new connections come to the new primary, and old ones stay with the old one, which lives on and
@@ -325,13 +353,14 @@ static void mislead(void)
 static void move_some(void *context, uint64_t number)
 {
     (void)context, (void)number;
-    bool counts_first = in.climate.dense && chance(500000), all = chance(200000);
+    const char *first = in.climate.dense && chance(500000) ? "q" : NULL;
+    bool all = chance(200000);
     int64_t pause_us = draw_scale(100, SECOND);
     if (in.climate.dense && chance(500000))
         pause_us = draw_between(scale(20), scale(150)); /* it lasts for longer than a lease */
     int64_t rest_most_us = in.climate.dense ? 0 : scale(500);
-    if (all && w.faults) shards_empty(pause_us, rest_most_us, counts_first);
-    else if (w.faults) shards_move(pause_us, rest_most_us, counts_first);
+    if (all && w.faults) shards_empty(pause_us, rest_most_us, first);
+    else if (w.faults) shards_move(pause_us, rest_most_us, first);
 }
 
 /* What is said to a machine is lost for so long: too short for a beat to notice, mostly. */
@@ -343,6 +372,27 @@ static void deafen(machine *m, int64_t us)
         if (wire_of(i) && wire_of(i)->client == m && server_subscribes(wire_of(i))) wire_hole(wire_of(i), 2, us, true);
 }
 
+static void move_and_rest(int partition, const char *first)
+{
+    shards_move_at_once(partition, first, draw_between(scale(120), scale(400)));
+}
+
+/* A machine that has not heard of that end asks for the number now, and does not find it there. */
+static void move_behind(void *context, uint64_t partition)
+{
+    (void)context;
+    if (w.faults && clients_deaf()) move_and_rest((int)partition, "q");
+}
+
+/* A process that begins meanwhile finds the number, and not the cut-off. */
+static void move_cutoff(void *context, uint64_t partition)
+{
+    (void)context;
+    if (!w.faults) return;
+    move_and_rest((int)partition, "e");
+    restart_process();
+}
+
 static void move_slots(void)
 {
     if (!shards_there()) return;
@@ -350,9 +400,15 @@ static void move_slots(void)
         move_some(NULL, 0);
         return;
     }
+    if (chance(150000)) {
+        clients_end_all();
+        at(w.now_us + draw_between(scale(20), scale(60)), move_cutoff, NULL, draw(CLUSTER_PARTITIONS));
+        return;
+    }
     int64_t deaf_us = draw_between(10 * MS, scale(30));
     deafen(&w.machines[any_machine()], deaf_us);
-    at(w.now_us + draw_between(0, deaf_us), move_some, NULL, 0);
+    if (chance(500000)) await_end(move_behind, deaf_us);
+    else at(w.now_us + draw_between(0, deaf_us), move_some, NULL, 0);
 }
 
 static void trouble_sentinels(void)
@@ -441,9 +497,10 @@ static void strike(void *context, uint64_t again);
 /* What is promoted then lacks the last writes. */
 static bool starve_replicas(int kind)
 {
-    int64_t us = draw_scale(10 * MS, scale(20));
+    int64_t us = draw_between(10 * MS, scale(20));
     if (kinds[kind].strike != fail_over && kinds[kind].strike != split) return false;
     for (int i = 0; i < server_count(); i++) server_cut_replica(i, 2 * us);
+    if (kinds[kind].strike == fail_over) await_end(fail_over_behind, us);
     at(w.now_us + us, strike, NULL, true);
     return true;
 }
@@ -489,6 +546,7 @@ static void begin_episode(void *context, uint64_t number)
     if (!w.faults) return;
     in.kind = any_kind();
     in.failed_over = in.change_next = false;
+    in.behind_end = NULL;
     chaos_episodes[in.kind]++;
     int64_t length = draw_between(scale(100), scale(600)) + 5 * SECOND;
     if (kinds[in.kind].strike == split) length += scale(400) + 20 * SECOND;
@@ -504,6 +562,7 @@ void chaos_begin(const climate *c)
 {
     in.climate = *c;
     in.late_until_us = 0;
+    in.behind_end = NULL;
     w.faults = true;
     at(w.now_us + draw_scale(10 * MS, 20 * SECOND), begin_episode, NULL, 0);
 }

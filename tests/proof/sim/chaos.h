@@ -31,5 +31,8 @@ void chaos_end(void); /* heals everything */
 
 /* A change of rights is OK now. True: it is about to be lost. */
 bool chaos_changed(void);
+/* That session's end is OK now, on that machine. Something may be waiting for one, to strike right behind it. */
+void chaos_ended(const machine *m, const char *key);
+bool chaos_awaits_end(void);
 
 #endif

@@ -305,6 +305,13 @@ void clients_busy(int64_t us)
     task_wake(&in, true);
 }
 
+void clients_end_all(void)
+{
+    trace("all sessions are to be ended");
+    calls_end_all = true;
+    task_wake(&in, true);
+}
+
 void clients_let_lie(int which, int64_t us)
 {
     trace("m%d's answers are to lie unread for %.3f s", which, (double)us / 1e6);

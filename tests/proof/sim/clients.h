@@ -28,6 +28,7 @@ void clients_begin(const workload *load);
 void clients_busy(int64_t us);               /* they call without much pause for so long */
 void clients_let_lie(int which, int64_t us); /* answers lie unread for so long, and the machine is cut off meanwhile */
 void clients_restart(int which);             /* the process ends in good order, and another one begins */
+void clients_end_all(void);                  /* the next one that calls ends all sessions */
 bool clients_walled(void);                   /* a machine does not reach some servers now */
 bool clients_deaf(void);                     /* or misses what is said to it */
 bool clients_all_serve(int64_t within_us);   /* every instance creates, validates and revokes; fails otherwise */

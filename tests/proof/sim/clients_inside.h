@@ -33,6 +33,7 @@ void clients_wake(void); /* all that rest */
 
 /* calls.c: */
 extern workload calls_load;
+extern bool calls_end_all; /* the next call is that */
 void calls_begin(const workload *load);
 uint64_t calls_new_user(void);
 void calls_act(process *p); /* one call of an application, and what it means judged */

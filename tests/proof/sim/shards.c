@@ -28,7 +28,8 @@ static struct {
     int shard_of[CLUSTER_PARTITIONS];              /* by partition: who has it */
     int view[CLUSTER_SERVERS][CLUSTER_PARTITIONS]; /* which server has it, as that one sees it */
     struct move {                                  /* by partition */
-        bool on, counts_first;
+        bool on;
+        const char *first; /* the key that goes before all others: "q", "e"; NULL: any */
         int to;
         uint64_t number;                     /* steps of an older one are void */
         int64_t pause_us, began_us, rest_us; /* rest_us: once, when so many keys have gone; 0: no more */
@@ -61,10 +62,11 @@ static int partition_of_slot(unsigned slot)
     return p < CLUSTER_PARTITIONS ? p : -1;
 }
 
-static int partition_of(const char *key) { return partition_of_slot(shards_slot((word){key, strlen(key)})); }
+int shards_partition(const char *key) { return partition_of_slot(shards_slot((word){key, strlen(key)})); }
 
 bool shards_there(void) { return in.there; }
 int shard_of_server(int server) { return in.there ? server % SHARDS : 0; }
+int shard_of_partition(int partition) { return in.shard_of[partition]; }
 bool shards_has(int server, int partition) { return in.shard_of[partition] == shard_of_server(server); }
 
 static int owner_of(int partition) { return server_acting_of(in.shard_of[partition]); }
@@ -73,7 +75,7 @@ static int seen_owner(int server, int partition) { return partition < 0 ? 0 : in
 
 int shards_place(const char *key)
 {
-    int p = partition_of(key);
+    int p = shards_partition(key);
     if (p < 0) return server_acting_of(0);
     bool moved = in.move[p].on && server_has_key(server_acting_of(in.move[p].to), key);
     return moved ? server_acting_of(in.move[p].to) : owner_of(p);
@@ -81,7 +83,7 @@ int shards_place(const char *key)
 
 int64_t shards_moved_us(const char *key)
 {
-    int p = in.there ? partition_of(key) : -1;
+    int p = in.there ? shards_partition(key) : -1;
     return p < 0 ? INT64_MIN : in.move[p].on ? w.now_us : in.moved_us[p];
 }
 
@@ -251,8 +253,8 @@ static bool move_a_key(int p)
 {
     char prefix[16];
     int source = owner_of(p), target = server_acting_of(in.move[p].to);
-    snprintf(prefix, sizeof prefix, "lk:{%d}:q", p);
-    bool moved = in.move[p].counts_first && server_move_key(source, target, prefix);
+    snprintf(prefix, sizeof prefix, "lk:{%d}:%s", p, in.move[p].first ? in.move[p].first : "");
+    bool moved = in.move[p].first && server_move_key(source, target, prefix);
     snprintf(prefix, sizeof prefix, "lk:{%d}:", p);
     if (!moved && !server_move_key(source, target, prefix)) return false;
     shards_moved_keys++;
@@ -297,13 +299,13 @@ static void give_up(void *context, uint64_t number)
     in.moved_us[p] = w.now_us;
 }
 
-static void begin(int p, int64_t pause_us, int64_t rest_most_us, bool counts_first)
+static void begin(int p, int64_t pause_us, int64_t rest_most_us, const char *first)
 {
     static uint64_t numbers;
     struct move *m = &in.move[p];
     if (m->on) return;
-    *m = (struct move){
-        .on = true, .counts_first = counts_first, .to = 1 - in.shard_of[p], .pause_us = pause_us, .began_us = w.now_us};
+    *m =
+        (struct move){.on = true, .first = first, .to = 1 - in.shard_of[p], .pause_us = pause_us, .began_us = w.now_us};
     if (rest_most_us && chance(300000)) m->rest_us = rest_most_us / 4 + (int64_t)draw((uint64_t)rest_most_us * 3 / 4);
     if (m->rest_us) m->rests_after = (unsigned)draw(4);
     m->number = ++numbers * CLUSTER_PARTITIONS + (uint64_t)p;
@@ -312,23 +314,31 @@ static void begin(int p, int64_t pause_us, int64_t rest_most_us, bool counts_fir
     at(w.now_us + draw_scale(10, 10 * pause_us), chance(200000) ? give_up : move_on, NULL, m->number);
 }
 
-void shards_move(int64_t pause_us, int64_t rest_most_us, bool counts_first)
+void shards_move(int64_t pause_us, int64_t rest_most_us, const char *first)
 {
-    begin((int)draw(CLUSTER_PARTITIONS), pause_us, rest_most_us, counts_first);
+    begin((int)draw(CLUSTER_PARTITIONS), pause_us, rest_most_us, first);
+}
+
+void shards_move_at_once(int partition, const char *first, int64_t rest_us)
+{
+    if (in.move[partition].on) return;
+    begin(partition, MS, 0, first);
+    in.move[partition].rest_us = rest_us;
+    in.move[partition].rests_after = 1;
 }
 
 void shards_note_ok(const char *key, int64_t since_us)
 {
-    int p = in.there ? partition_of(key) : -1;
+    int p = in.there ? shards_partition(key) : -1;
     shards_late_oks += p >= 0 && in.move[p].on && in.move[p].began_us < since_us;
 }
 
-void shards_empty(int64_t pause_us, int64_t rest_most_us, bool counts_first)
+void shards_empty(int64_t pause_us, int64_t rest_most_us, const char *first)
 {
     int shard = (int)draw(SHARDS);
     trace("a node is being emptied");
     for (int p = 0; p < CLUSTER_PARTITIONS; p++)
-        if (in.shard_of[p] == shard) begin(p, pause_us, rest_most_us, counts_first);
+        if (in.shard_of[p] == shard) begin(p, pause_us, rest_most_us, first);
 }
 
 void shards_settle(void)

@@ -15,6 +15,8 @@ void shards_begin(bool there); /* false: this world has none. Behind servers_beg
 bool shards_there(void);
 int shard_of_server(int server);            /* 0 where there is no cluster */
 bool shards_has(int server, int partition); /* its shard, by the truth */
+int shard_of_partition(int partition);      /* which shard has it */
+int shards_partition(const char *key);      /* -1: of none that is used */
 
 unsigned shards_slot(word key); /* CRC16 of its tag */
 /* Why a node does not run the command, as an error of Redis; NULL: it does. */
@@ -27,9 +29,11 @@ int64_t shards_moved_us(const char *key); /* when its partition moved last, and 
 
 /* ------------------------------------------------------------------------------------------------ faults -- */
 /* A partition begins to move. pause_us: the longest between two keys; rest_most_us: some rest once, for so long at most; 0:
- * none. counts_first: the number of its last revocation goes before all others, which go in any order. */
-void shards_move(int64_t pause_us, int64_t rest_most_us, bool counts_first);
-void shards_empty(int64_t pause_us, int64_t rest_most_us, bool counts_first); /* all that a shard has, at once */
+ * none. first: "q" or "e", which goes before all others; NULL: they go in any order. */
+void shards_move(int64_t pause_us, int64_t rest_most_us, const char *first);
+void shards_empty(int64_t pause_us, int64_t rest_most_us, const char *first); /* all that a shard has, at once */
+/* That one begins to move, its first key goes soon, and then the move rests for so long. */
+void shards_move_at_once(int partition, const char *first, int64_t rest_us);
 /* The session was admitted. Counted, if its slot has been moving since before then: so a lease was renewed meanwhile. */
 void shards_note_ok(const char *key, int64_t since_us);
 void shards_settle(void);         /* what moves is moved now */

@@ -265,7 +265,7 @@ static void test_nodes_answer_as_in_redis(void **state)
     compare();
 
     cluster_move_begin(real, slot, 0, 1);
-    shards_move(MS, 0, false);
+    shards_move(MS, 0, NULL);
     compare();
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) { /* the counter first */
         cluster_move_key(real, moves_next = keys[i], 0, 1);

@@ -5,6 +5,7 @@
 #include "truth_inside.h"
 
 #include "base/clock.h"
+#include "chaos.h"
 #include "shards.h"
 #include "hooks.h"
 #include "sentinels.h"
@@ -438,6 +439,7 @@ void truth_revoked(const asking *a, int status)
     if (!truth_same(a) || (status != LATCHKEY_OK && status != LATCHKEY_PENDING)) return;
     if (!s->on[a->on->index].denied_us) s->on[a->on->index].denied_us = w.now_us;
     if (status == LATCHKEY_OK) life_ended(s, a);
+    if (status == LATCHKEY_OK) chaos_ended(a->on, s->key);
 }
 
 void truth_restarted(const machine *m)
