@@ -12,10 +12,11 @@ import (
 	"unsafe"
 )
 
-// Draft is what a login knows. A user that has a name and no number (a UUID, an address) has UserName.
+// Draft is what a login knows. A user that has a name and no number (a UUID, an address) has UserName; an empty name is ErrArgument, so
+// that a name that is missing does not become user 0.
 type Draft struct {
 	UserID          uint64
-	UserName        string
+	UserName        *string
 	Role            string // at most 16 bytes
 	PermissionsHash [32]byte
 	Device          uint32
@@ -151,9 +152,9 @@ func (a *arena) draft(d *Draft) (*C.latchkey_draft, error) {
 	draft.idle_ms, draft.lifetime_ms = idle, lifetime
 	draft.generation = C.uint64_t(d.Generation)
 	draft.fields, draft.field_count = a.fields(d.Fields)
-	if d.UserName != "" {
-		draft.user_name = unsafe.Pointer(a.text(d.UserName))
-		draft.user_name_size = C.size_t(len(d.UserName))
+	if d.UserName != nil {
+		draft.user_name = unsafe.Pointer(a.text(*d.UserName))
+		draft.user_name_size = C.size_t(len(*d.UserName))
 	}
 	return draft, nil
 }

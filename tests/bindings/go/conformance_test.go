@@ -43,9 +43,10 @@ func TestCreate(t *testing.T) {
 	age := time.Since(e.CreatedAt())
 	check(t, age < time.Minute && age > -time.Minute && e.AuthAt() == e.CreatedAt() && e.ExpiresAt().Sub(e.CreatedAt()) == 12*time.Hour,
 		"its times are %v, %v", e.CreatedAt(), e.ExpiresAt())
-	named, err := lk.Validate(ctx, create(t, lk, latchkey.Draft{UserName: "c0ffee"}))
+	name := "c0ffee"
+	named, err := lk.Validate(ctx, create(t, lk, latchkey.Draft{UserName: &name}))
 	must(t, err)
-	check(t, named.UserID == latchkey.UserID("c0ffee"), "the user of a name is %d", named.UserID)
+	check(t, named.UserID == latchkey.UserID(name), "the user of a name is %d", named.UserID)
 	early, err := lk.NewToken(7)
 	must(t, err)
 	check(t, create(t, lk, latchkey.Draft{UserID: 7, Token: early}) == early, "the token is another one")
@@ -435,7 +436,8 @@ func TestConfiguration(t *testing.T) {
 	}
 	lk := handle(t)
 	before := stats(t, lk)
-	for _, draft := range []latchkey.Draft{{Role: "seventeen bytes !"}, {Role: "a\x00b"}, {Idle: -1}, {Token: "none"},
+	empty := ""
+	for _, draft := range []latchkey.Draft{{UserName: &empty}, {UserID: 21, UserName: &empty}, {Role: "seventeen bytes !"}, {Role: "a\x00b"}, {Idle: -1}, {Token: "none"},
 		{Fields: map[string][]byte{"x": nil}}, {Fields: map[string][]byte{"x\x00y": nil}}} {
 		_, err := lk.Create(ctx, draft)
 		check(t, errors.Is(err, latchkey.ErrArgument), "%v", err)

@@ -13,12 +13,15 @@ import (
 )
 
 // ask gives the status, the cookies that are set, and the user.
-func ask(t *testing.T, server *httptest.Server, cookie string) (int, []*http.Cookie, string) {
+func ask(t *testing.T, server *httptest.Server, cookie string, headers ...string) (int, []*http.Cookie, string) {
 	t.Helper()
 	request, err := http.NewRequest("GET", server.URL, nil)
 	must(t, err)
 	if cookie != "" {
 		request.Header.Set("Cookie", cookie)
+	}
+	for _, header := range headers {
+		request.Header.Set(header, "1")
 	}
 	response, err := server.Client().Do(request)
 	must(t, err)
@@ -29,6 +32,10 @@ func ask(t *testing.T, server *httptest.Server, cookie string) (int, []*http.Coo
 func server(t *testing.T, lk *latchkey.Latchkey, opts ...latchkey.MiddlewareOption) *httptest.Server {
 	t.Helper()
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Login") != "" {
+			http.SetCookie(w, latchkey.Cookie("sid", "a-login"))
+			http.Error(w, "something else that the login needs", http.StatusServiceUnavailable)
+		}
 		if e, ok := latchkey.FromContext(r.Context()); ok {
 			w.Header().Set("X-User", fmt.Sprint(e.UserID))
 			if token, ok := latchkey.TokenFromContext(r.Context()); !ok || strings.Contains(fmt.Sprint(r.Context()), token[20:]) {
@@ -46,7 +53,7 @@ func TestHTTP(t *testing.T) {
 	point(t, 13, "renewal")
 	point(t, 24, "http")
 	lk := open(t, url(patient, "renew_ms=10000"))
-	old := create(t, lk, latchkey.Draft{UserID: 13})
+	old, failing := create(t, lk, latchkey.Draft{UserID: 13}), create(t, lk, latchkey.Draft{UserID: 14})
 	e, err := lk.Validate(ctx, old)
 	check(t, err == nil && !e.Renew(), "a new token: %v", err)
 
@@ -89,4 +96,14 @@ func TestHTTP(t *testing.T) {
 	check(t, err == nil && e.UserID == 13 && !e.Renew(), "%v, %v", e, err)
 	e, err = lk.Validate(ctx, old)
 	check(t, err == nil, "in the grace: %v, %v", e, err)
+
+	// The application answers 503, with a cookie of its own: the last one counts.
+	until(t, "the token is old", func() bool {
+		e, err := lk.Validate(ctx, failing)
+		return err == nil && e.Renew()
+	})
+	status, cookies, _ := ask(t, s, "sid="+failing, "X-Login")
+	check(t, status == 503 && len(cookies) == 2 && cookies[1].Value == "a-login", "%d, %v", status, cookies)
+	_, err = lk.Validate(ctx, cookies[0].Value)
+	check(t, err == nil, "renewed where it fails: %v", err)
 }

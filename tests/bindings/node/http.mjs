@@ -8,9 +8,12 @@ import expressSession from 'express-session'
 import fastify from 'fastify'
 import { session, open } from 'latchkey'
 import { LatchkeyStore } from 'latchkey/express-session'
-import { ask, handle, impatient, point, recovered, stopped, until, url } from './support.mjs'
+import { ask, go, handle, impatient, point, recovered, stop, stopped, until, url } from './support.mjs'
 
 const never = 'A'.repeat(43)
+
+// Of something else that a login needs.
+const failure = () => Object.assign(new Error('away'), { statusCode: 503 })
 
 const only = (cookies) => { assert.equal(cookies.length, 1); return cookies[0].split(';')[0] }
 
@@ -21,7 +24,11 @@ function expressApp(lk) {
   app.get('/', (req, res) => res.json({ user: req.auth ? String(req.auth.userId) : null }))
   app.get('/me', session.required, (req, res) => res.json(req.auth))
   app.post('/login', async (req, res, next) => {
-    try { res.json(await auth.login(req, res, { userId: 42n, role: 'member' })) } catch (error) { next(error) }
+    try {
+      const entry = await auth.login(req, res, { userId: 42n, role: 'member' })
+      if (req.headers['x-fail']) throw failure()
+      res.json(entry)
+    } catch (error) { next(error) }
   })
   app.post('/logout', async (req, res, next) => {
     try { res.json(await auth.logout(req, res)) } catch (error) { next(error) }
@@ -36,7 +43,11 @@ async function fastifyApp(lk) {
   await app.register(auth)
   app.get('/', async (req) => ({ user: req.auth ? String(req.auth.userId) : null }))
   app.get('/me', { preHandler: session.required }, async (req) => req.auth)
-  app.post('/login', async (req, reply) => auth.login(req, reply, { userId: 42n, role: 'member' }))
+  app.post('/login', async (req, reply) => {
+    const entry = await auth.login(req, reply, { userId: 42n, role: 'member' })
+    if (req.headers['x-fail']) throw failure()
+    return entry
+  })
   app.post('/logout', async (req, reply) => auth.logout(req, reply))
   await app.listen({ port: 0, host: '127.0.0.1' })
   return app.server
@@ -127,6 +138,19 @@ point(24, 'http: Express, Fastify, node:http', async (t) => {
         assert.equal((await ask(port, path, { cookie: both.join('; '), method: 'POST' })).status, 200)
         for (const each of both) assert.equal((await ask(port, '/me', { cookie: each })).status, 401)
       }
+      // The cookie of a login is sent also where the application answers 503 after it, and where the end of the one before is pending.
+      const failed = await ask(port, '/login', { method: 'POST', headers: { 'x-fail': '1' } })
+      assert.equal(failed.status, 503)
+      const before = only(failed.cookies)
+      assert.equal((await ask(port, '/me', { cookie: before })).status, 200)
+      const revoke = lk.revoke.bind(lk)
+      lk.revoke = (token) => { stop(); return revoke(token) }
+      const pending = await ask(port, '/login', { cookie: before, method: 'POST' }).finally(go)
+      delete lk.revoke
+      assert.equal(pending.status, 200)
+      await recovered(lk)
+      assert.equal((await ask(port, '/me', { cookie: only(pending.cookies) })).status, 200)
+      await until(() => cold.validate(before.slice(4)).then((entry) => !entry, () => false), 'the one before ends')
     })
   }
   await t.test('node:http', async (t) => {

@@ -60,9 +60,9 @@ export const threads = () => Number(/^Threads:\s+(\d+)/m.exec(readFileSync('/pro
 export const code = (name) => (error) => error.code === name
 
 /** A request to this machine; {status, cookies, body}. (fetch of Node 18 cannot tell several cookies apart.) */
-export function ask(port, path, { cookie, method = 'GET' } = {}) {
+export function ask(port, path, { cookie, method = 'GET', headers = {} } = {}) {
   return new Promise((resolve, reject) => {
-    const request = http.request({ host: '127.0.0.1', port, path, method, headers: cookie ? { cookie } : {} }, async (answer) => {
+    const request = http.request({ host: '127.0.0.1', port, path, method, headers: { ...headers, ...(cookie && { cookie }) } }, async (answer) => {
       let text = ''
       for await (const part of answer) text += part
       resolve({ status: answer.statusCode, cookies: answer.headers['set-cookie'] ?? [], body: text && JSON.parse(text) })

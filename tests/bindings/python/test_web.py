@@ -6,13 +6,14 @@ import http.client
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import time
 
 import latchkey
-from support import SHORT, URL, WORK, point, redis_stopped, run, wait_until
+from support import REDIS_PID, SHORT, URL, WORK, point, redis_stopped, run, wait_until
 
 APPS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "apps")
 SECONDS = 60  # nothing here takes so long, however slow the machine is
@@ -146,6 +147,24 @@ def rules(path, login="/login", me="/me", logout="/logout"):
     here.close()
 
 
+def keeps_its_cookie(path, fails):
+    """The cookie of a login is sent also where the end of the session before is pending, and where something answers 503."""
+    here = latchkey.open(URL)
+    client = Client(path)
+    client.post("/data?a=1")
+    for request, status in [("/login?user=31&stop=1", 200), *fails]:
+        client.get("/stats")
+        before = client.cookie
+        try:
+            answer = client.ask("POST", request)
+        finally:
+            os.kill(REDIS_PID, signal.SIGCONT)
+        assert answer.status == status and client.cookie not in (None, before), (request, answer.status, answer.set_cookies)
+        wait_until("Redis is there again", lambda: client.ask("GET", "/me").body == "31")
+        wait_until("the session before ends", lambda before=before: here.validate_fresh(before) is None)
+    here.close()
+
+
 def costs_no_redis(path, me="/me", requests=50):
     client = Client(path)
     client.post("/login?user=7")
@@ -194,15 +213,14 @@ aging = []  # (server, what is asked, its client, when it logged in): looked at 
 servers = contextlib.ExitStack()  # those that wait for it
 
 
-def grow_old(path, me="/me"):
+def grow_old(path, me="/me", then=None):
     client = Client(path)
     client.post("/login?user=12")
-    aging.append((path, me, client, time.monotonic()))
+    aging.append((then or renewed, path, me, client, time.monotonic()))
 
 
-def renewed(path, me, client, began):
-    """The token has grown old: an answer has the new one, one of several at once. (The handles here have renew_ms=10000.)"""
-    time.sleep(max(0, 10.1 - (time.monotonic() - began)))  # time itself is what is asked for
+def renewed(path, me, client):
+    """The token has grown old: an answer has the new one, one of several at once."""
     old = client.cookie
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda _: Client(path, old).get(me), range(4)))
@@ -213,12 +231,27 @@ def renewed(path, me, client, began):
     assert new != old and Client(path, new).get(me).body == "12" and Client(path, old).get(me).body == "12"
 
 
+def renewed_where_it_fails(path, what, client):
+    """An HTTPException answers, and has the new token."""
+    old = client.cookie
+    client.get(what, 404)
+    assert client.cookie not in (None, old) and client.get("/me").body == "12"
+
+
+def renewed_beside_a_login(path, what, client):
+    """The application's own cookie is the last, which counts."""
+    lines = client.get(what).set_cookies
+    assert len(lines) == 2 and lines[1] == "session=a-login", lines
+
+
 @point(24, "Flask: a hit asks Redis nothing; data")
 def flask_data():
     path = servers.enter_context(Server("flask", "--workers", "1", "--threads", "12", url=URL + "&renew_ms=10000"))
     costs_no_redis(path)
     data(path)
     grow_old(path)
+    with Server("flask", "--workers", "1", "--threads", "4") as path:
+        keeps_its_cookie(path, [("/login?user=31&fail=1", 503), ("/login?user=31&stop=1&data=1", 503)])
 
 
 @point(24, "Django: request.user asks Redis nothing; data; passwords; expiry")
@@ -244,6 +277,8 @@ def django_data():
     assert 990000 < entry.expires_at_ms - entry.created_at_ms <= 1000000 and one.get("/me").body == "21"
     here.close()
     grow_old(path)
+    with Server("django", "--workers", "1", "--threads", "4") as path:
+        keeps_its_cookie(path, [(f"/password?keep=1&fail={status}", status) for status in (503, 500)])
 
 
 @point(24, "Flask under gunicorn, two processes that were forked with the handle open")
@@ -267,15 +302,21 @@ def asgi():
     costs_no_redis(path, me="/behind")
     assert Client(path).get("/maybe").body == Client(path).get("/behind/maybe").body == "None"
     assert Client(path).get("/behind/alone").body == "None"
+    client = Client(path)
+    client.post("/failed", 503)
+    assert client.get("/me").body == "14"
     grow_old(path)
     grow_old(path, me="/behind")
+    grow_old(path, me="/lost", then=renewed_where_it_fails)
+    grow_old(path, me="/behind/login", then=renewed_beside_a_login)
 
 
 @point(24, "a token that has grown old is renewed")
 def renewals():
-    assert len(aging) == 4
-    for each in aging:
-        renewed(*each)
+    assert len(aging) == 6
+    for then, path, what, client, began in aging:
+        time.sleep(max(0, 10.1 - (time.monotonic() - began)))  # time itself is what is asked for: the handles have renew_ms=10000
+        then(path, what, client)
 
 
 if __name__ == "__main__":

@@ -125,10 +125,11 @@ function session(lk, options = {}) {
   /** Makes a session, sends its cookie, and ends the sessions that the request came with. Gives the entry. */
   middleware.login = async (request, response, draft) => {
     const token = await lk.create(draft)
-    await endAll(request) // PENDING: they are denied here already
+    addCookie(response, write.value(token)) // it is sent with whatever answers the request
+    const ended = endAll(request) // PENDING: they are denied here already
     tokens.set(request, token)
-    addCookie(response, write.value(token))
-    return (request.auth = await lk.validate(token))
+    const [entry] = await Promise.all([lk.validate(token), ended])
+    return (request.auth = entry)
   }
   /** Ends the sessions of the request, and takes the cookie back. Where Redis does not confirm it rejects, and the cookie stays. */
   middleware.logout = async (request, response) => {

@@ -79,7 +79,8 @@ class Middleware:
 
         async def with_cookie(message: _Scope) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", ()), header]}
+                # Of two cookies of one name the last counts: that of a login or a logout of the application.
+                message = {**message, "headers": [header, *message.get("headers", ())]}
             await send(message)
         return with_cookie
 

@@ -9,6 +9,7 @@ The session key is the token. Django's three login keys (user, backend, hash of 
 answered from memory. All other data is one field, read when it is used. A session that was logged out is never saved
 again. `latchkey.django.handle()` is the handle.
 """
+import contextlib
 import hashlib
 import threading
 from collections.abc import Sequence
@@ -98,6 +99,7 @@ class SessionStore(SessionBase):
     _session_cache: dict[str, Any]
     _session_key: str | None
     others: Sequence[str] = ()  # what else the browser sent under the cookie's name
+    made = False                # the key was made in this request
 
     def __init__(self, session_key: str | None = None) -> None:
         super().__init__(session_key)
@@ -186,7 +188,8 @@ class SessionStore(SessionBase):
         super().flush()
 
     def cycle_key(self) -> None:
-        _web.end_all(self.others, handle().revoke)
+        with contextlib.suppress(latchkey.Unavailable):  # pending: they are denied here already
+            _web.end_all(self.others, handle().revoke)
         data, old = self._session, self.session_key
         if old is None:
             return  # there will be a key when it is saved
@@ -208,7 +211,7 @@ class SessionStore(SessionBase):
 
     # ------------------------------------------------------------------------------------------------- how --
     def _use(self, token: str) -> None:
-        self._session_key = token
+        self._session_key, self.made = token, True
         self._cycled = False
         self.__dict__.pop("_entry", None)
 
@@ -231,8 +234,15 @@ class SessionStore(SessionBase):
             # Another user, another key or another expiry is another session. The one before ends.
             old = self.session_key
             self._make(data)
-            if not handle().revoke(old) and same:
-                handle().revoke(self.session_key)
+            try:
+                ended = handle().revoke(old)
+            except latchkey.Unavailable:
+                if not same:
+                    return  # a login: the one before is denied here already
+                self._drop(old)
+                raise
+            if not ended and same:
+                self._drop(old)
                 raise _web.Ended
             return
         if entry.permissions_hash != draft.get("permissions_hash", entry.permissions_hash):
@@ -244,8 +254,15 @@ class SessionStore(SessionBase):
             self._session_cache = {**saved, **{key: data[key] for key in _LOGIN_KEYS if key in data}}
 
 
+    def _drop(self, old: str | None) -> None:
+        """Ends the session that was just made: the one before has ended elsewhere, or may have, and must not rise again."""
+        new, self._session_key, self.made = self._session_key, old, False
+        with contextlib.suppress(latchkey.Unavailable):
+            handle().revoke(new)
+
+
 class Unanswered(HttpResponse):
-    """There was no answer: 503, and the cookie stays as it is."""
+    """There was no answer: 503, and the cookie stays as it is, unless its key was exchanged in this request."""
 
     def __init__(self) -> None:
         super().__init__("The service cannot check sessions now.\n", status=503, content_type="text/plain",
@@ -273,19 +290,22 @@ class SessionMiddleware(middleware.SessionMiddleware):
         return Unanswered() if isinstance(exception, latchkey.Unavailable) else None
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
-        if isinstance(response, Unanswered):
-            return response
-        try:
-            session: Any = getattr(request, "session", None)
+        session: Any = getattr(request, "session", None)
+        if not isinstance(response, Unanswered):
             entry = getattr(session, "_entry", None)
             if response.status_code < 500 and entry is not None and entry.renew and not session.modified:
-                new = handle().rotate(session.session_key, grace_ms=_web.GRACE_MS)
-                if new:
-                    session._use(new)
-                    self._set_cookie(response, new)
-            return super().process_response(request, response)
-        except latchkey.Unavailable:
-            return Unanswered()
+                with contextlib.suppress(latchkey.Unavailable):  # the old token goes on, and the next request tries again
+                    new = handle().rotate(session.session_key, grace_ms=_web.GRACE_MS)
+                    if new:
+                        session._use(new)
+            try:
+                response = super().process_response(request, response)
+            except latchkey.Unavailable:
+                response = Unanswered()
+        # Whatever answers: without it nobody has the key, and the one before is over.
+        if getattr(session, "made", False) and session.session_key and settings.SESSION_COOKIE_NAME not in response.cookies:
+            self._set_cookie(response, session.session_key)
+        return response
 
     @staticmethod
     def _set_cookie(response: HttpResponse, token: str) -> None:

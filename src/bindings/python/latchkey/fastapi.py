@@ -10,9 +10,13 @@
     async def login(response: Response): await auth.login(response, 42, role="member")
 
 No session is 401, no answer is 503. `Depends(auth.optional)` gives None where there is no session. A token that has grown old is
-renewed on the response that FastAPI makes; an application that returns responses of its own uses latchkey.asgi.Middleware.
+renewed on the response that FastAPI makes; an application that returns responses of its own uses latchkey.asgi.Middleware. Where
+`auth` or `auth.optional` is a dependency of the route, an HTTPException carries the cookie too; elsewhere FastAPI drops it, so call
+`login` last.
 """
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from fastapi import HTTPException, Response
@@ -29,13 +33,30 @@ class Auth:
         """attributes of the cookie: secure=True, samesite="Lax", path="/", domain, max_age."""
         self.lk, self.cookie, self.attributes = lk, cookie, attributes
 
-    async def __call__(self, connection: HTTPConnection, response: Response) -> latchkey.Entry:
-        entry = await self.optional(connection, response)
+    async def __call__(self, connection: HTTPConnection, response: Response) -> AsyncIterator[latchkey.Entry]:
+        entry = await self._find(connection, response)
         if entry is None:
             raise HTTPException(401, "There is no such session. Log in.")
-        return entry
+        with self._carrying(response):
+            yield entry
 
-    async def optional(self, connection: HTTPConnection, response: Response) -> latchkey.Entry | None:
+    async def optional(self, connection: HTTPConnection, response: Response) -> AsyncIterator[latchkey.Entry | None]:
+        entry = await self._find(connection, response)
+        with self._carrying(response):
+            yield entry
+
+    @contextlib.contextmanager
+    def _carrying(self, response: Response) -> Iterator[None]:
+        """An HTTPException answers in place of the response, and then has its cookie."""
+        try:
+            yield
+        except HTTPException as error:
+            lines = [line for line in response.headers.getlist("set-cookie") if line.startswith(self.cookie + "=")]
+            if lines:
+                error.headers = {"set-cookie": lines[-1], **(error.headers or {})}
+            raise
+
+    async def _find(self, connection: HTTPConnection, response: Response) -> latchkey.Entry | None:
         try:
             token, entry = await find(self.lk, connection.scope, self.cookie)
         except latchkey.Unavailable:

@@ -9,8 +9,10 @@
     session["cart"] = [1, 2]             # data is one field, read when it is used
     session.logout()
 
-A session that was logged out is never saved again. No answer of Redis is 503, with the cookie left alone.
+A session that was logged out is never saved again. No answer of Redis is 503, with the cookie left alone. A login's cookie is sent
+with whatever answers its request.
 """
+import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -81,9 +83,12 @@ class Session(SessionMixin):
         """Makes a session of this user, with the data that the visitor had, and ends the one before."""
         data, old = dict(self._loaded()), self._token
         self._token = token = self._lk.create(user, role, fields=self._data.fields(data), **draft)
-        self._entry = self._lk.validate(token)
-        self.changed, self.modified = True, False
-        _web.end_all((old, *self._tokens), self._lk.revoke)
+        self._entry, self.changed, self.modified = None, True, False
+        try:
+            self._entry = self._lk.validate(token)
+        finally:
+            with contextlib.suppress(latchkey.Unavailable):  # pending: they are denied here already
+                _web.end_all((old, *self._tokens), self._lk.revoke)
         return token
 
     def logout(self) -> None:
@@ -138,9 +143,10 @@ class Session(SessionMixin):
                 except _web.Ended:
                     self._token, self._entry, self.changed = None, None, True
         if self._entry is not None and self._entry.renew and not self.changed:
-            new = self._lk.rotate(self._token, grace_ms=_web.GRACE_MS)
-            if new:
-                self._token, self.changed = new, True
+            with contextlib.suppress(latchkey.Unavailable):  # the old token goes on, and the next request tries again
+                new = self._lk.rotate(self._token, grace_ms=_web.GRACE_MS)
+                if new:
+                    self._token, self.changed = new, True
 
 
 def unavailable(error: Exception | None = None) -> Response:
@@ -164,17 +170,15 @@ class Sessions(SessionInterface):
         return Session(self.lk, _web.cookies(request.environ.get("HTTP_COOKIE"), self.get_cookie_name(app)))
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
-        if response.status_code == 503:
-            return
         if not isinstance(session, Session) or not session.accessed:
             return
-        try:
-            session.save()
-        except latchkey.Unavailable:
-            answer = unavailable()
-            response.status_code, response.headers = 503, answer.headers
-            response.set_data(answer.get_data())
-            return
+        if response.status_code != 503:
+            try:
+                session.save()
+            except latchkey.Unavailable:
+                answer = unavailable()
+                response.status_code, response.headers = 503, answer.headers
+                response.set_data(answer.get_data())
         response.headers.add("Vary", "Cookie")  # beside one that is there already: two lines mean what one list means
         if not session.changed:
             return

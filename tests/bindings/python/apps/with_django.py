@@ -25,6 +25,9 @@ from django.http import HttpResponse, JsonResponse  # noqa: E402
 from django.urls import path  # noqa: E402
 
 import latchkey.django  # noqa: E402
+from opened import Stopping  # noqa: E402
+
+handle = latchkey.django.handle
 
 
 def log_in(request):
@@ -34,6 +37,8 @@ def log_in(request):
         user.set_password("password")
         user.save()
     login(request, authenticate(request, username=name, password=request.GET.get("password", "password")))
+    if "stop" in request.GET:
+        latchkey.django.handle = lambda: Stopping(handle())
     return HttpResponse("welcome")
 
 
@@ -47,10 +52,13 @@ def log_out(request):
 
 
 def change_password(request):
-    request.user.set_password(request.GET["password"])
-    request.user.save()
+    if "password" in request.GET:
+        request.user.set_password(request.GET["password"])
+        request.user.save()
     if "keep" in request.GET:
         update_session_auth_hash(request, request.user)
+    if "fail" in request.GET:
+        raise latchkey.Unavailable("something else that the change needs") if request.GET["fail"] == "503" else KeyError
     return HttpResponse("changed")
 
 
@@ -78,6 +86,7 @@ def gate(request):
 
 
 def stats(request):
+    latchkey.django.handle = handle
     return JsonResponse(latchkey.django.handle().stats())
 
 

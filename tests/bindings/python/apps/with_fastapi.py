@@ -2,7 +2,7 @@
 """The application that test_web.py speaks to, in FastAPI: routes with the dependency, and one behind the ASGI middleware."""
 import asyncio
 
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import PlainTextResponse
 
 import latchkey
@@ -24,6 +24,17 @@ async def login(user: int, response: Response):
 @api.get("/me", response_class=PlainTextResponse)
 async def me(response: Response, entry: latchkey.Entry = Depends(auth)):
     return str(entry.user_id)
+
+
+@api.get("/lost")
+async def lost(entry: latchkey.Entry = Depends(auth)):
+    raise HTTPException(404, "there is nothing")
+
+
+@api.post("/failed", dependencies=[Depends(auth.optional)])
+async def failed(response: Response):
+    await auth.login(response, 14)
+    raise HTTPException(503, "something else that the login needs")
 
 
 @api.get("/maybe", response_class=PlainTextResponse)
@@ -49,12 +60,15 @@ async def tasks():
 
 async def behind(scope, receive, send):
     text = str(scope["latchkey"] and scope["latchkey"].user_id).encode()
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+    headers = [(b"content-type", b"text/plain")]
+    if scope["path"] == "/behind/login":
+        headers.append((b"set-cookie", b"session=a-login"))
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": text})
 
 
 def required(scope):
-    return {"/behind": True, "/behind/maybe": False}.get(scope["path"])
+    return {"/behind": True, "/behind/login": True, "/behind/maybe": False}.get(scope["path"])
 
 
 middleware = latchkey.asgi.Middleware(behind, lk, cookie="session", required=required, secure=False)

@@ -6,7 +6,7 @@ import flask
 from flask import request, session
 
 import latchkey.flask
-from opened import opened
+from opened import Stopping, opened
 
 app = flask.Flask(__name__)
 auth = latchkey.flask.Sessions(app, opened())
@@ -14,7 +14,13 @@ auth = latchkey.flask.Sessions(app, opened())
 
 @app.post("/login")
 def login():
+    if "stop" in request.args:
+        session._lk = Stopping(auth.lk)
     session.login(int(request.args["user"]), role="member")
+    if "fail" in request.args:
+        raise latchkey.Unavailable("something else that the login needs")
+    if "data" in request.args:
+        session["data"] = request.args["data"]
     return "welcome"
 
 

@@ -24,15 +24,23 @@ impl Service<Request<()>> for App {
     fn call(&mut self, request: Request<()>) -> Self::Future {
         let user = request.extensions().get::<Entry>().map_or("nobody".into(), |entry| entry.user_id().to_string());
         assert_eq!(request.extensions().get::<Token>().is_some(), user != "nobody");
-        ready(Ok(Response::new(user)))
+        let mut response = Response::new(user);
+        if request.headers().contains_key("x-login") {
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            response.headers_mut().insert("set-cookie", "sid=a-login".parse().unwrap());
+        }
+        ready(Ok(response))
     }
 }
 
 type Answer = Pin<Box<dyn Future<Output = (StatusCode, Vec<String>, String)>>>;
 
 fn ask(service: &SessionService<App>, cookie: &str) -> Answer {
+    send(service, cookie, Request::builder())
+}
+
+fn send(service: &SessionService<App>, cookie: &str, mut request: http::request::Builder) -> Answer {
     let mut service = service.clone();
-    let mut request = Request::builder();
     if !cookie.is_empty() {
         request = request.header("cookie", cookie);
     }
@@ -47,7 +55,7 @@ fn ask(service: &SessionService<App>, cookie: &str) -> Answer {
 #[test]
 fn http() {
     let lk = open("deadline_ms=10000&renew_ms=10000");
-    let old = create(&lk, 13);
+    let (old, failing) = (create(&lk, 13), create(&lk, 14));
     assert!(!lk.validate(&old).unwrap().unwrap().renew());
     let short = open("deadline_ms=300");
     let token = lk.create(&Draft::of(24)).unwrap();
@@ -92,6 +100,12 @@ fn http() {
         let fresh = &cookies[0][4..47];
         assert!(!lk.validate(fresh).unwrap().unwrap().renew());
         assert!(lk.validate(&old).unwrap().is_some());
+
+        // The application answers 503, with a cookie of its own: the last one counts.
+        until("the token is old", || lk.validate(&failing).unwrap().unwrap().renew());
+        let (status, cookies, _) = send(&service, &format!("sid={failing}"), Request::builder().header("x-login", "1")).await;
+        assert_eq!((status.as_u16(), cookies.len(), &*cookies[1]), (503, 2, "sid=a-login"));
+        assert!(lk.validate(&cookies[0][4..47]).unwrap().is_some());
     });
     passed(13, "renewal");
     passed(24, "http");

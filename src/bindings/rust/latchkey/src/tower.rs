@@ -136,7 +136,12 @@ where
             request.extensions_mut().insert(Token(token));
             let mut response = inner.call(request).await?;
             if let Some(cookie) = renewed {
-                response.headers_mut().append(SET_COOKIE, cookie);
+                // Of two cookies of one name the last counts: that of a login or a logout of the application.
+                let theirs: Vec<_> = response.headers().get_all(SET_COOKIE).iter().cloned().collect();
+                response.headers_mut().insert(SET_COOKIE, cookie);
+                for each in theirs {
+                    response.headers_mut().append(SET_COOKIE, each);
+                }
             }
             Ok(response)
         })
