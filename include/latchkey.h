@@ -235,9 +235,9 @@ LATCHKEY_API uint64_t latchkey_user_id(const void *name, size_t size);
  *   argument: ...       a call was BAD_ARGUMENT, and because of which argument; each at most once in ten seconds, level INFO
  *   audit: ...          L1 answered for longer than the bound with something that Redis does not hold; only with audit_per_s
  *   event: ...          the audit trail, only with events=1; see below
- * A state is logged once, not at each attempt. Over time, a handle logs at most one line in 10 seconds, and as many "audit:"
- * lines again. Events are not limited, because a trail must be complete. No line holds a token or a password. A line may hold a
- * selector (F).
+ * A state is logged once, not at each attempt. Over time, a handle logs at most one line in 10 seconds (in a cluster one for
+ * each primary), and as many "audit:" lines again. Events are not limited, because a trail must be complete. No line holds a
+ * token or a password. A line may hold a selector (F).
  * The links' threads call the function. For "rotation:" and "event:", the thread whose call caused the line calls it; if a
  * request of a queue caused the line, a thread of the handle does. During latchkey_open, the thread that called latchkey_open
  * calls the function, and the link's thread does not. So a function that waits for that thread (for an interpreter's lock, say)
@@ -247,7 +247,7 @@ LATCHKEY_API uint64_t latchkey_user_id(const void *name, size_t size);
 typedef void (*latchkey_log)(void *context, int level, const char *text);
 
 /* EVENTS. With events=1 each event is one line at LATCHKEY_LOG_INFO. The instance that caused it logs it once, after Redis has
- * confirmed it (with `durability`, a creation or a revocation: after the replicas hold it):
+ * confirmed it (with `durability`, a creation, or a revocation by latchkey_revoke: after the replicas hold it):
  *   event: created selector=S user=N device=N
  *   event: imported selector=S user=N device=N         by latchkey_import
  *   event: rotated selector=S new=S user=N grace_ms=N  the session goes on under the new selector; the old one has ended
@@ -271,8 +271,9 @@ typedef void (*latchkey_log)(void *context, int level, const char *text);
  * A PENDING revocation is logged once, by the link's thread, when Redis has confirmed it. It is also logged if Redis had carried
  * it out and the answer was lost, unless more than four answers were lost or Redis' log no longer holds the revocation (it holds
  * the last 1,000 of a partition).
- * Not in the trail: other calls that Redis carried out but whose answer never came (UNAVAILABLE), and sessions that idle out
- * or reach their absolute expiry. */
+ * Not in the trail: other calls that Redis carried out but whose answer never came (UNAVAILABLE); a PENDING revocation whose
+ * answer was lost together with its server or data set, if the session is there again: what instances repeat to another server
+ * (guarantee C) ends it first; and sessions that idle out or reach their absolute expiry. */
 
 /* Sets the one log function of this process, for all handles. With NULL, as at the start, nothing is logged. Set it before the
  * first open. A forked child has its parent's. Any thread may set it at any time. The previous function may still be
@@ -969,7 +970,7 @@ LATCHKEY_API int latchkey_check_keys(const latchkey_entry *entry, const latchkey
 
 /* Fills L1 with the `count` most recently active sessions, most recent first. It reads Redis in pipelined batches.
  * *loaded (may be NULL) is how many are now in L1 because of it, also when the status is not OK.
- * Returns  OK; UNAVAILABLE (what was loaded stays); BAD_ARGUMENT; NO_MEMORY; FORKED.
+ * Returns  OK; UNAVAILABLE (some were not read, or no lease covers them; what was loaded stays); BAD_ARGUMENT; NO_MEMORY; FORKED.
  * Blocks   while it runs, for at most deadline_ms for each step: a page of eight partitions' order of activity, or 128 sessions.
  *          It gives up at the third step that is not answered in time.
  *          Guarantees D, E, G, H. */

@@ -1,6 +1,7 @@
 /* See batch.h. */
 #include "analytics/batch.h"
 
+#include "redis/errors.h"
 #include "session/visit.h"
 
 #include <stdio.h>
@@ -31,12 +32,28 @@ static int ask(lk_batch *q, int64_t deadline_ms)
     return lk_l2_spread(l2, q->partitions, q->calls, q->asked, deadline_ms, q->replies, NULL);
 }
 
+/* An error that passes says nothing about sessions: neither that there are none, nor that one is over. */
+static int judge_errors(lk_batch *q)
+{
+    char text[160];
+    for (size_t i = 0; i < q->asked; i++) {
+        const lk_reply *reply = q->replies[i];
+        if (reply->type != LK_REPLY_ERROR || lk_known_error(reply, text, sizeof text) != LATCHKEY_UNAVAILABLE) continue;
+        lk_l2 *l2 = &q->lk->l2;
+        lk_l2_refused(l2, q->node ? q->node : lk_l2_owner(l2, q->partitions[i]), reply);
+        for (i = 0; i < q->asked; i++) lk_reply_free(q->replies[i]);
+        return LATCHKEY_UNAVAILABLE;
+    }
+    return LATCHKEY_OK;
+}
+
 int lk_batch_go(lk_batch *q)
 {
     int status;
     do {
         int64_t now_us = lk_now_us();
         status = ask(q, now_us / 1000 + q->lk->config.deadline_ms);
+        if (!status) status = judge_errors(q);
         rest(now_us);
     } while (status == LATCHKEY_UNAVAILABLE && q->tries && q->tries-- && !lk_visit_draining(q->lk));
     if (!status && lk_visit_draining(q->lk)) {

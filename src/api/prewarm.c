@@ -12,6 +12,7 @@
 #include "session/judge.h"
 #include "session/lifetime.h"
 #include "session/read.h"
+#include "session/vouched_read.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,7 +38,7 @@ typedef struct prewarming {
     shelf *shelves;
     candidate *found;
     size_t used, size;
-    int tries;
+    int tries, missed; /* OK, or why some were not loaded that may be alive */
 } prewarming;
 
 static int newest_first(const void *a, const void *b)
@@ -51,8 +52,9 @@ static int take_page(prewarming *w, unsigned partition, const lk_reply *page)
     shelf *s = &w->shelves[partition];
     lk_node *node = lk_l2_owner(&w->lk->l2, partition);
     if (page->type == LK_REPLY_ERROR) {
-        s->exhausted = true; /* if something else is in the index' place, only that partition is left out */
-        return lk_l2_refused(&w->lk->l2, node, page) == LATCHKEY_CORRUPT ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE;
+        /* if something else is in the index' place, only that partition is left out; else it is asked again */
+        s->exhausted = lk_l2_refused(&w->lk->l2, node, page) == LATCHKEY_CORRUPT;
+        return s->exhausted ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE;
     }
     if (!lk_reply_shaped(page, "(ss)")) return LATCHKEY_UNAVAILABLE; /* not that command's */
     size_t rows = page->count / 2;
@@ -160,22 +162,26 @@ typedef struct batch {
 
 _Static_assert((int)LK_L2_SPREAD >= 2 * (int)BATCH, "a batch is asked for at once");
 
-static bool fill(latchkey *lk, const candidate *c, const lk_vouch *vouch, lk_reply *const reply[2])
+/* OK also if there is no such session, or if it is damaged. UNAVAILABLE: it may be alive. */
+static int fill(latchkey *lk, const candidate *c, const lk_vouch *vouch, lk_reply *const reply[2], size_t *loaded)
 {
     lk_judged judged;
     lk_node *node = lk_l2_owner(&lk->l2, c->partition);
-    if (!vouch->server || vouch->server != lk_lease_owner(lk->book, c->partition)) return false;
-    if (lk_session_judge(lk, node, c->partition, c->selector, NULL, reply[0], reply[1], vouch->asked_us, &judged))
-        return false;
+    if (!vouch->server || vouch->server != lk_lease_owner(lk->book, c->partition)) return lk_unleased(lk, c->partition);
+    int status =
+        lk_session_judge(lk, node, c->partition, c->selector, NULL, reply[0], reply[1], vouch->asked_us, &judged);
+    if (status) return status == LATCHKEY_UNAVAILABLE ? status : LATCHKEY_OK;
     int64_t now = lk_coarse_ms();
-    if (lk_l1_end(&judged.times) <= now) return false;
+    if (lk_l1_end(&judged.times) <= now) return LATCHKEY_OK;
     latchkey_entry entry = lk_session_entry(&judged);
-    return lk_count_fill(lk, lk_l1_put(lk->l1, vouch->ticket, c->selector, judged.record.verifier_hash, true,
-                                       judged.times, now, &entry));
+    *loaded += lk_count_fill(lk, lk_l1_put(lk->l1, vouch->ticket, c->selector, judged.record.verifier_hash, true,
+                                           judged.times, now, &entry));
+    return LATCHKEY_OK;
 }
 
-static int fill_batch(latchkey *lk, batch *b, const candidate *c, size_t count, size_t *loaded)
+static int fill_batch(prewarming *w, batch *b, const candidate *c, size_t count, size_t *loaded)
 {
+    latchkey *lk = w->lk;
     for (size_t i = 0; i < count; i++) {
         b->partitions[2 * i] = b->partitions[2 * i + 1] = c[i].partition;
         b->denied[i] = !lk_vouch_named(lk, c[i].partition, c[i].selector, &b->vouch[i]);
@@ -191,7 +197,8 @@ static int fill_batch(latchkey *lk, batch *b, const candidate *c, size_t count, 
         /* The two calls may have been asked for at different nodes, if the partition moved in between. */
         lk_vouch_answered(lk, c[i].partition, &b->vouch[i], b->incarnations[2 * i]);
         lk_vouch_answered(lk, c[i].partition, &b->vouch[i], b->incarnations[2 * i + 1]);
-        *loaded += !b->denied[i] && fill(lk, &c[i], &b->vouch[i], &b->replies[2 * i]);
+        int filled = b->denied[i] ? LATCHKEY_OK : fill(lk, &c[i], &b->vouch[i], &b->replies[2 * i], loaded);
+        if (filled) w->missed = filled;
         lk_reply_free(b->replies[2 * i]);
         lk_reply_free(b->replies[2 * i + 1]);
     }
@@ -207,12 +214,12 @@ static int fill_all(prewarming *w, size_t *loaded)
     for (size_t i = 0; i < count && !status;) {
         size_t some = count - i < BATCH ? count - i : BATCH;
         int filled = LATCHKEY_UNAVAILABLE;
-        if (!lk_visit_draining(w->lk)) filled = fill_batch(w->lk, b, w->found + i, some, loaded);
+        if (!lk_visit_draining(w->lk)) filled = fill_batch(w, b, w->found + i, some, loaded);
         status = again(w, filled);
         if (!filled) i += some;
     }
     free(b);
-    return status;
+    return status ? status : w->missed;
 }
 
 int latchkey_prewarm(latchkey *lk, size_t count, size_t *loaded)

@@ -438,6 +438,35 @@ static void test_G_pages_without_an_end(void **state)
     liar_end(wire);
 }
 
+/* What an error hides is not taken for nothing: all is loaded and counted, or the status is not OK. */
+static void test_A_what_an_error_hides_is_missed(void **state)
+{
+    (void)state;
+    enum { SESSIONS = 20, REPLIES = 60 };
+    static const char loading[] = "-LOADING Redis is loading the dataset in memory\r\n";
+    char token[LATCHKEY_TOKEN_SIZE];
+    size_t loaded;
+    int complete = 0;
+    redis_do(server, "FLUSHALL");
+    maker = handle_open(server, SAME);
+    for (int i = 0; i < SESSIONS; i++) make_session(maker, (uint64_t)i, token);
+    liar *wire = liar_start(server->port);
+    for (unsigned i = 0; i < 2 * REPLIES; i++) {
+        lie what = {.to = LIAR_CALLERS, .nth = i % REPLIES, .bytes = loading, .size = sizeof loading - 1};
+        latchkey *lk = handle_open_at(liar_port(wire), "staleness_ms=60000&" SAME);
+        latchkey_population p = {0};
+        liar_arm(wire, &what);
+        int status = i < REPLIES ? latchkey_prewarm(lk, 1000, &loaded) : latchkey_sample(lk, 1000, &p, sizeof p);
+        assert_status_in(lk, status, LATCHKEY_OK, LATCHKEY_UNAVAILABLE);
+        if (!status) assert_int_equal(i < REPLIES ? loaded : p.sessions, SESSIONS);
+        complete += !status;
+        handle_close(lk);
+    }
+    assert_true(complete);
+    liar_arm(wire, NULL);
+    liar_end(wire);
+}
+
 /* The link gets lies, too, and so do new connections. They admit no request, and nothing stays broken. */
 static void test_A_lies_to_the_link(void **state)
 {
@@ -515,6 +544,7 @@ int main(int argc, char **argv)
         TEST(test_A_G_elements_of_every_reply_second_half),
         TEST(test_G_replies_without_an_end),
         TEST(test_G_pages_without_an_end),
+        TEST(test_A_what_an_error_hides_is_missed),
         TEST(test_A_lies_to_the_link),
         TEST(test_G_open_where_the_server_lies),
     };

@@ -323,6 +323,19 @@ static void test_prewarm_goes_on_after_a_late_answer(void **state)
     assert_int_equal(p.loaded, 20);
 }
 
+/* No lease covers what is read: nothing is loaded, and that is not OK. */
+static void test_prewarm_without_a_lease(void **state)
+{
+    (void)state;
+    latchkey *maker = handle_open(server, ""), *lk = handle_open(server, "lazy=1&durability=1&deadline_ms=3000");
+    char token[LATCHKEY_TOKEN_SIZE];
+    size_t loaded = 9;
+    make_session(maker, 1, token);
+    wait_for(strstr(stats_of(lk).last_error, "durability=1") != NULL);
+    assert_status(lk, LATCHKEY_UNAVAILABLE, latchkey_prewarm(lk, 10, &loaded));
+    assert_int_equal(loaded, 0);
+}
+
 static void test_prewarm_of_nothing(void **state)
 {
     (void)state;
@@ -394,6 +407,7 @@ int main(void)
         TEST(test_prewarm_takes_the_most_recent_first),
         TEST(test_prewarm_loads_thousands_in_batches),
         TEST(test_prewarm_goes_on_after_a_late_answer),
+        TEST(test_prewarm_without_a_lease),
         TEST(test_prewarm_of_nothing),
         TEST(test_prewarm_passes_over_what_is_no_session),
         TEST(test_E_prewarmed_entry_needs_the_whole_token),
