@@ -11,7 +11,7 @@ from kit import DONE, USAGE, FAILED, run
 
 
 def command_names():
-    return re.findall(r'^  ([a-z]+) ', run('--help').out.split('Commands:')[1], re.M)
+    return re.findall(r'^  ([a-z-]+) ', run('--help').out.split('Commands:')[1], re.M)
 
 
 class Frame(kit.Case):
@@ -32,12 +32,26 @@ class Frame(kit.Case):
     def test_every_command_and_its_options_stand_in_the_manual_page(self):
         with open(f'{kit.ROOT}/src/cli/latchkey.1', encoding='ascii') as page:
             manual = page.read()
+        with open(f'{kit.ROOT}/src/cli/README.md', encoding='utf-8') as file:
+            readme = file.read()
+        self.assertEqual(set(command_names()), set(re.findall(r'^\.It Cm ([a-z-]+)', manual, re.M)))
+        common, known = set(re.findall(r'Fl -([a-z-]+)', manual.split('.Sh COMMANDS')[0])), set()
         for name in command_names():
-            described = re.findall(rf'^\.It Cm {name}\b.*?(?=^\.It Cm [a-z]+|^\.Sh)', manual, re.M | re.S)
-            self.assertTrue(described, f'{name} is not in the manual page')
-            for option in re.findall(r'^  --([a-z-]+)', run(name, '--help').out, re.M):
-                self.assertRegex(''.join(described) + manual.split('.Sh COMMANDS')[0], rf'Fl -{option}\b',
-                                 f'{name} --{option} is not in the manual page')
+            with self.subTest(name):
+                described = re.findall(rf'^\.It Cm {name}(?: .*?)?\n.*?(?=^\.It Cm [a-z]+|^\.Sh)', manual, re.M | re.S)
+                self.assertTrue(described, f'{name} is not in the manual page')
+                said = run(name, '--help').out
+                options = set(re.findall(r'^  --([a-z-]+)', said, re.M))
+                known |= options
+                own, page = options - common, ''.join(described)
+                # The page describes no other options, and both usages name all but the common ones.
+                self.assertEqual(own, set(re.findall(r'Fl -([a-z-]+)', page)) - common)
+                self.assertEqual(own, set(re.findall(r'--([a-z-]+)', said.split('\n\n')[0])))
+                self.assertEqual(own, set(re.findall(r'Fl -([a-z-]+)', ''.join(re.findall(r'^\.It Cm .*', page, re.M)))))
+                self.assertRegex(readme, rf'\n\| [^|]*`(?:latchkey )?{name}`[^|]* \|')
+                exits = [set(re.findall(r'[Ee]xit(?: status)? ([1-5])', text)) for text in (said, page)]
+                self.assertEqual(*exits)
+        self.assertEqual(set(), set(re.findall(r'`--([a-z-]+)', readme)) - known)
 
     def test_the_manual_page_is_in_order(self):
         done = subprocess.run(['groff', '-mandoc', '-ww', '-z', '-Tutf8', f'{kit.ROOT}/src/cli/latchkey.1'],

@@ -30,16 +30,13 @@ const char *move_misfit(const lk_config *from, const lk_config *to)
     if (strcmp(to->prefix, from->prefix)) return "--from and --to must have the same prefix";
     if (!checked)
         return "tokens of --from are MALFORMED with the check_key_file of --to, or without one: --to must have all "
-               "keys of "
-               "--from. If --from has no check_key_file, --to must have none either";
+               "keys of --from. If --from has no check_key_file, --to must have none either";
     if (!opened)
         return "sessions of --from are CORRUPT with the seal_key_file of --to, or without one: --to must have all keys "
-               "of "
-               "--from";
+               "of --from";
     if (unsealed && seals->count && !seals->plain)
         return "sessions of --from that are not sealed are CORRUPT with the seal_key_file of --to: it must have the "
-               "line "
-               "plain";
+               "line plain";
     if (from->foreign_until_ms > to->foreign_until_ms &&
         from->foreign_until_ms > lk_clock_read(CLOCK_REALTIME, 1000000))
         return "tokens of another store are MALFORMED with the foreign_until_ms of --to, or without one, when they are "

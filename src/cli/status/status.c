@@ -128,7 +128,7 @@ const cli_command cli_status_of = {
         "\n"
         "Exit 0: no guarantee is broken. Exit 1: a setting breaks one (run latchkey doctor), a node does not serve, "
         "or\n"
-        "an instance has no lease. Exit 3: no node answers. The Redis user needs +psubscribe (in a cluster "
+        "an instance has no lease. Exit 3: no node serves. The Redis user needs +psubscribe (in a cluster "
         "+ssubscribe)\n"
         "beside the rights of an instance; src/redis/acl.txt has such a user.",
     .run = run_status,
