@@ -18,6 +18,7 @@ mkdir -p "$dir/tests"
 cp -R "$here/Cargo.toml" "$here/src" "$here/tests" "$dir/tests/"
 cd "$dir"
 "$cargo" test --offline --quiet --lib -p latchkey-sys
+RUSTFLAGS=-Dwarnings "$cargo" check --offline --quiet -p latchkey # without features too
 
 # The README: its first block is the body of a program.
 cd tests

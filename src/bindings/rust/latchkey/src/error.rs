@@ -54,6 +54,7 @@ impl Error {
         Error { kind: Kind::Closed, text: "the handle is closed".into() }
     }
 
+    #[cfg(feature = "tokio")]
     pub(crate) fn unavailable(text: impl fmt::Display) -> Self {
         Error { kind: Kind::Unavailable, text: format!("UNAVAILABLE: {text}") }
     }
