@@ -228,6 +228,11 @@ class Export:
             say(f'{self.others} other keys begin with {self.options.prefix!r}: they hold no session')
         for reason, count in self.skipped.most_common():
             say(f'{count} skipped: {reason}')
+        try:
+            if self.list:
+                self.list.close()
+        except OSError as error:
+            say(f'--skipped: {error}: the list is not whole')
         if self.skipped and not self.list:
             say('--skipped FILE lists what was skipped; the names are tokens, so keep it safe')
 
@@ -257,6 +262,10 @@ def arguments():
 
 def main():
     options, store = arguments()
+    if sys.stderr is None:  # closed: print would write to standard output instead, among the sessions
+        sys.stderr = open(os.devnull, 'w', encoding='ascii')  # pylint: disable=consider-using-with
+    if sys.stdout is None:
+        return 'standard output is closed: the export is not whole'
     try:
         export = Export(store, options)
     except OSError as error:

@@ -1,6 +1,7 @@
 /* The command `latchkey`: the table of its commands, and what they share. */
 #include "cli/cli.h"
 
+#include <fcntl.h>
 #include <string.h>
 
 static const cli_command *const commands[] = {
@@ -34,10 +35,20 @@ static int finish(cli *c, int exit)
     return exit == CLI_DONE || exit == CLI_NO ? CLI_FAILED : exit;
 }
 
+/* Where the caller has closed a standard stream, a connection to Redis would get its number, and would be sent what is printed.
+ * /dev/null is opened the wrong way round, so that reading or writing there fails as it did. */
+static bool hold_streams(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd ? O_RDONLY : O_WRONLY) != fd) return false;
+    return true;
+}
+
 int main(int argc, char **argv)
 {
     cli c = {0};
     bool wants_help = false, wants_version = false;
+    if (!hold_streams()) return CLI_FAILED;
     int exit = cli_options_take(&c, argc, argv, commands, &wants_help, &wants_version);
     if (exit) return finish(&c, exit);
     if (wants_version) cli_say(stdout, "latchkey %s\n", latchkey_version());

@@ -14,7 +14,9 @@ import termios
 import threading
 
 import kit
-from kit import AWAY, CONFIG, DONE, NO, USAGE, App, Redis, run, wait_for
+from kit import AWAY, CONFIG, DONE, FAILED, NO, USAGE, App, Redis, run, wait_for
+
+FOREIGN = 'foreign_until_ms=4102444800000'
 
 
 def soon(redis, credentials='', **more):
@@ -30,13 +32,13 @@ def listening(words, config, stdout):
 class Screen:
     """`latchkey top` on a terminal."""
 
-    def __init__(self, config, *words):
+    def __init__(self, config, *words, keys=True):
         self.master, self.slave = pty.openpty()
         self.before = termios.tcgetattr(self.slave)
         self.shown = b''
-        self.process = subprocess.Popen([kit.COMMAND, 'top', *words], env=kit.environment(config), stdin=self.slave,
-                                        stdout=self.slave, stderr=self.slave, start_new_session=True,
-                                        preexec_fn=lambda: os.close(os.open(os.ttyname(0), os.O_RDWR)))  # and its own, for control-C
+        self.process = subprocess.Popen([kit.COMMAND, 'top', *words], env=kit.environment(config),
+                                        stdin=self.slave if keys else subprocess.DEVNULL, stdout=self.slave, stderr=self.slave, start_new_session=True,
+                                        preexec_fn=lambda: os.close(os.open(os.ttyname(1), os.O_RDWR)))  # and its own, for control-C
 
     def read(self):
         while select.select([self.master], [], [], 0.05)[0]:
@@ -219,7 +221,7 @@ class Insight(kit.Case):
             self.sessions(one, 3)
             said = self.until(lambda said: len(said.value['instances']) == 2, 'top', '--once', '--json', config=soon(redis))
             names = {i['instance'] for i in said.value['instances']}
-            for how in ('q', '\x03', 'SIGTERM'):
+            for how in ('q', '\x03', '\x1c', 'SIGTERM'):
                 screen = Screen(soon(redis))
                 screen.wait_for('\033[?1049h', '2 instances', *names)
                 self.assertNotEqual(screen.before, termios.tcgetattr(screen.slave))  # keys come at once, unseen
@@ -229,6 +231,33 @@ class Insight(kit.Case):
                     os.write(screen.master, how.encode())
                 self.assertEqual((0, True), screen.end(), how)
                 self.assertTrue(screen.shown.endswith(b'\033[?25h\033[?1049l'), screen.shown[-100:])
+
+    def test_top_on_a_terminal_without_keys(self):
+        with Redis() as redis:
+            screen = Screen(soon(redis), keys=False)
+            for _ in range(2):  # it goes on
+                screen.shown = b''
+                screen.wait_for('no instance is heard yet')
+            screen.process.terminate()
+            self.assertEqual((0, True), screen.end())
+
+    def test_top_of_nohup(self):
+        with Redis() as redis, subprocess.Popen(['nohup', kit.COMMAND, 'top', '--json'], env=kit.environment(soon(redis)), text=True,
+                                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as top:
+            self.assertTrue(top.stdout.readline())
+            top.send_signal(signal.SIGHUP)
+            for _ in range(3):
+                self.assertTrue(top.stdout.readline(), 'it has ended')
+            top.terminate()
+
+    def test_streams_that_are_closed(self):
+        """No connection takes their numbers: else Redis is sent what is printed, and its answers are read as lines."""
+        with Redis() as redis:
+            for words, code in (('top --once --json >&-', FAILED), ('top --once --json <&- >&- 2>&-', FAILED), ('status >&-', FAILED),
+                                ('import - <&-', FAILED), ('import - <&- 2>&-', FAILED)):
+                done = subprocess.run(['sh', '-c', f'exec "$0" {words}', kit.COMMAND], env=kit.environment(soon(redis, options=FOREIGN)),
+                                      stdin=subprocess.DEVNULL, capture_output=True, timeout=kit.PATIENCE_S, check=False)
+                self.assertEqual(code, done.returncode, (words, done))
 
     def test_top_when_redis_dies(self):
         with Redis() as redis:

@@ -4,6 +4,7 @@
 live is live, with its expiry; what was ended is ended; and no step that fails leaves anything changed."""
 import os
 import re
+import signal
 import socket
 import subprocess
 import tempfile
@@ -244,6 +245,23 @@ class Move(kit.Case):
             self.assertEqual('0', two.cli('EXISTS', 'lk:{9}:gone'))
             with kit.App(url_of(two)) as app:
                 self.assertEqual([OK] * 50, [app.validate(token) for token in tokens])
+
+    def test_asked_to_stop_at_the_switch(self):
+        """It has begun to end the source: it comes to its end all the same, and says so."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+            with kit.Redis(good=False) as one, kit.Redis(good=False) as two:
+                with kit.App(url_of(one)) as app:
+                    tokens = self.make(app, 5)
+                source = url_of(one).replace(f'staleness_ms={STALENESS_MS}', 'staleness_ms=4000')
+                with subprocess.Popen([kit.COMMAND, 'move', '--yes', '--from', source, '--to', url_of(two)], env=kit.environment(None),
+                                      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as mover:
+                    kit.wait_for('the source is marked', lambda: one.cli('HGET', 'lk:{0}:m', 'partitions') == 'moved 64')
+                    mover.send_signal(number)
+                    out, said = mover.communicate()
+                self.assertEqual(DONE, mover.returncode, said)
+                self.assertIn(' keys of 64 partitions are on 1 node', out)
+                with kit.App(url_of(two)) as app:
+                    self.assertEqual([OK] * 5, [app.validate(token) for token in tokens])
 
     def much(self, redis, app, count):
         """Sessions with fields and sections, and so many copies of their keys. The tokens of the sessions."""

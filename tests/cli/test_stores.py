@@ -450,6 +450,16 @@ class ConnectRedis(StoreCase):
                               capture_output=True, text=True, timeout=kit.PATIENCE_S)
         self.assertEqual((LOST, True), (done.returncode, '--skipped: ' in done.stderr), done.stderr)
 
+    def test_streams_that_are_closed(self):
+        self.sess(b'a-session-of-somebody', {'userId': 1})
+        self.sess(b'a-session-of-another', {'userId': []})
+        for closed, code, lines in (('>&-', LOST, 0), ('2>&-', NO, 3), ('>&- 2>&-', LOST, 0)):
+            done = subprocess.run(['sh', '-c', f'exec "$@" {closed}', 'sh', sys.executable, '-B', EXPORTER, 'connect-redis', self.old.socket],
+                                  capture_output=True, timeout=kit.PATIENCE_S, check=False)
+            self.assertEqual((code, lines), (done.returncode, len([json.loads(line) for line in done.stdout.splitlines()])), done)
+        _, said = self.export('connect-redis', '--skipped', '/dev/full', code=NO)
+        self.assertIn('the list is not whole', said)
+
     def test_a_password_a_database_and_tls(self):
         folder, port = self.redis.dir, kit.free_port()
         key, certificate = os.path.join(folder, 'key'), os.path.join(folder, 'certificate')

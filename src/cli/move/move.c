@@ -17,6 +17,7 @@
 #include "base/clock.h"
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -183,6 +184,19 @@ static int connect_all(move *m)
     return exit ? cli_fail(m->c, exit, "--from: %s", m->tracker.error) : CLI_DONE;
 }
 
+/* Between the mark and the end no instance can be started, and a part of the time nothing is written: control-C, or a terminal that is
+ * closed, must not leave it like that. All that is done there has a limit. */
+static void hold_signals(void)
+{
+    sigset_t held;
+    sigemptyset(&held);
+    sigaddset(&held, SIGINT);
+    sigaddset(&held, SIGQUIT);
+    sigaddset(&held, SIGTERM);
+    sigaddset(&held, SIGHUP);
+    sigprocmask(SIG_BLOCK, &held, NULL);
+}
+
 static int move_between(move *m)
 {
     uint64_t name;
@@ -190,6 +204,7 @@ static int move_between(move *m)
     snprintf(m->name, sizeof m->name, "%016" PRIx64, name);
     lk_key_partition(m->mark, m->from.config.prefix, 0, "m");
     bool done = move_look_at_source(m) && move_look_at_target(m) && move_track(m) && move_all_keys(m);
+    if (done) hold_signals();
     if (done && !(done = end_source(m)) && !m->ended) take_back(m);
     done = done && open_target(m);
     return done ? print_move(m) : report_failure(m);

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 static struct termios before;
-static bool on_screen, keys_changed;
+static bool on_screen, keys_changed; /* keys_changed: keys come from a terminal */
 
 bool screen_is_on(void) { return on_screen; }
 
@@ -33,6 +33,7 @@ void screen_leave(void)
     fputs("\033[?25h\033[?1049l", stdout);
     fflush(stdout);
     if (keys_changed) tcsetattr(STDIN_FILENO, TCSANOW, &before);
+    keys_changed = false;
 }
 
 size_t screen_rows(void)
@@ -43,7 +44,8 @@ size_t screen_rows(void)
 
 bool screen_wait(int fd, int ms)
 {
-    struct pollfd polled[2] = {{.fd = fd, .events = POLLIN}, {.fd = on_screen ? STDIN_FILENO : -1, .events = POLLIN}};
+    struct pollfd polled[2] = {{.fd = fd, .events = POLLIN},
+                               {.fd = keys_changed ? STDIN_FILENO : -1, .events = POLLIN}};
     char key;
     if (poll(polled, 2, ms) <= 0 || !polled[1].revents) return false;
     ssize_t got = read(STDIN_FILENO, &key, 1);

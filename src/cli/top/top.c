@@ -175,7 +175,7 @@ static int64_t listen_ms(const survey *s)
 static int watch_all(view *v)
 {
     const survey *s = watch_newest(v->watch);
-    struct sigaction action = {.sa_handler = end_it};
+    struct sigaction before, action = {.sa_handler = end_it};
     /* Another primary may be named soon, and nodes of a cluster are shown whether they serve or not. */
     bool may_serve = (s->config.sentinels && s->status != LATCHKEY_CONFIG) || (s->config.cluster && s->count);
     if (s->status && !may_serve)
@@ -184,9 +184,10 @@ static int watch_all(view *v)
     int64_t ms = listen_ms(s);
     int exit = start_listening(v, s);
     if (exit) return cli_fail(v->c, exit, "%s", v->unheard);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGHUP, &action, NULL);
+    static const int signals[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP};
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+        if (sigaction(signals[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN) /* as nohup has it */
+            sigaction(signals[i], &action, NULL);
     if (!once && !v->c->json && isatty(STDOUT_FILENO)) screen_enter();
     exit = watch_fleet(v, ms ? lk_now_ms() + ms : 0);
     screen_leave();

@@ -17,10 +17,10 @@ config="unix://$redis_socket?deadline_ms=10000"
 one() { # KIND on|off
     kind=$1
     prefix=$work/$kind/prefix
-    cmake -S "$root" -B "$work/$kind/build" -DBUILD_SHARED_LIBS="$2" -DCMAKE_INSTALL_PREFIX="$prefix" -DLATCHKEY_WERROR=ON \
+    cmake -S "$root" -B "$work/$kind/build" -DBUILD_SHARED_LIBS="$2" -DCMAKE_INSTALL_PREFIX="$work/elsewhere" -DLATCHKEY_WERROR=ON \
         -DCMAKE_INSTALL_LIBDIR=lib
     cmake --build "$work/$kind/build" --parallel 2
-    cmake --install "$work/$kind/build"
+    cmake --install "$work/$kind/build" --prefix "$prefix"
     for language in c cxx; do
         echo "--- $kind, $language, find_package"
         cmake -S "$here/$language" -B "$work/$kind/$language" -DCMAKE_PREFIX_PATH="$prefix"
