@@ -205,7 +205,7 @@ def data(path):
         Client(path, here.create(1)).ask("POST", "/data?hold=1")
         answer = slow.result()
     assert answer.status in (200, 400) and here.validate(token) is None and here.load(token) is None, answer.status
-    assert not any(token in line for line in answer.set_cookies)
+    assert not answer.set_cookies  # the browser may have another by now
     here.close()
 
 

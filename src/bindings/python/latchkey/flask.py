@@ -140,8 +140,8 @@ class Session(SessionMixin):
             else:
                 try:
                     self._data.save(self._token, self._loaded())
-                except _web.Ended:
-                    self._token, self._entry, self.changed = None, None, True
+                except _web.Ended:  # the cookie stays: by now the browser may have that of a login beside this request
+                    self._token, self._entry = None, None
         if self._entry is not None and self._entry.renew and not self.changed:
             with contextlib.suppress(latchkey.Unavailable):  # the old token goes on, and the next request tries again
                 new = self._lk.rotate(self._token, grace_ms=_web.GRACE_MS)
