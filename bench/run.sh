@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Installs what is missing, builds, runs every benchmark, and renews bench/results and the tables of bench/README.md.
 set -eu
+unset CDPATH # with it, cd prints where it went
 
 usage() {
     cat <<'END'

@@ -3,6 +3,7 @@
 # From nothing to the main job on real HTTP requests, on one machine.
 #   sh examples/quickstart.sh [--sessions N | --sentinel | --cluster]
 set -eu
+unset CDPATH # with it, cd prints where it went
 sentinel='' cluster=''
 case ${1-} in
 -h | --help)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Installs what is missing, builds, and tests everything. Ends with one line, "N passed, M failed".
 set -eu
+unset CDPATH # with it, cd prints where it went
 
 usage() {
     cat <<'TEXT'
@@ -413,7 +414,8 @@ piece_soak() {
     [ -z "$(printf '%s\n' soak '' | choose 2)" ] || step "soak, $soak s" "$build/gcc/tests/soak/latchkey-soak" --seconds "$soak" $([ -n "$long" ] || echo --slack-kb 2048) || :
 }
 # It builds in a directory of its own, which two runs at once must not do together.
-quickstart() { step "examples/quickstart.sh $1" flock "$root/build-tests/.shared" sh examples/quickstart.sh "$@" || :; }
+# With what a shell may have in its environment.
+quickstart() { step "examples/quickstart.sh $1" flock "$root/build-tests/.shared" env CDPATH="$root" sh examples/quickstart.sh "$@" || :; }
 piece_quickstart() { quickstart --sessions 300; }
 piece_documents() {
     for which in $(printf '%s\n' bare --sentinel --cluster | choose 3); do

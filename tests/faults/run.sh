@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Real instances, a real Redis, and every fault between them: builds, tests the tests, runs the rows, prints the table.
 set -eu
+unset CDPATH # with it, cd prints where it went
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 export PYTHONDONTWRITEBYTECODE=1

@@ -4,6 +4,7 @@
 #   sh src/bindings/go/build.sh DIR
 # A program uses it by  go mod edit -require=latchkey@v0.0.0 -replace=latchkey=DIR/latchkey
 set -eu
+unset CDPATH # with it, cd prints where it went
 [ $# = 1 ] || { echo "usage: sh $0 DIR" >&2; exit 2; }
 here=$(cd "$(dirname "$0")" && pwd)
 command -v go >/dev/null || { echo "go is missing" >&2; exit 1; }

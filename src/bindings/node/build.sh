@@ -9,6 +9,7 @@
 #   LATCHKEY_NODE_SHARED   1: link with liblatchkey.so all the same
 #   NODE_INCLUDE           where node_api.h is, if not beside node or in /usr/include/node
 set -eu
+unset CDPATH # with it, cd prints where it went
 [ $# = 1 ] || { echo "usage: sh $0 DIR" >&2; exit 2; }
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../../.." && pwd)

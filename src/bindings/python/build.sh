@@ -3,6 +3,7 @@
 # Builds the package into DIR, for PYTHONPATH=DIR. The library is found by pkg-config.
 #   sh src/bindings/python/build.sh DIR      (PYTHON=python3, CFLAGS, LDFLAGS)
 set -eu
+unset CDPATH # with it, cd prints where it went
 mkdir -p "$1"
 dir=$(cd "$1" && pwd)
 cd "$(dirname "$0")"

@@ -6,6 +6,7 @@
 # from there, and nothing from the network.
 #   CARGO   the cargo to use: Debian's, if it is there, which fits Debian's crates
 set -eu
+unset CDPATH # with it, cd prints where it went
 [ $# = 1 ] || { echo "usage: sh $0 DIR" >&2; exit 2; }
 here=$(cd "$(dirname "$0")" && pwd)
 crates=/usr/share/cargo/registry
