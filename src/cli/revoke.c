@@ -1,6 +1,8 @@
 /* latchkey revoke: ends a session, all sessions of a user, or all sessions. It asks first. */
 #include "cli/cli.h"
 
+#include "session/handle.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -41,9 +43,15 @@ static int revoke_one(const cli *c, latchkey *lk, char selector[LATCHKEY_SELECTO
     int exit = by_user ? cli_ask(c, "End the session %s of user %" PRIu64 "?", selector, user)
                        : look_up_session(c, lk, selector);
     if (exit) return exit;
-    int status = LATCHKEY_UNAVAILABLE;
-    for (int i = 0; i < TRIES && status == LATCHKEY_UNAVAILABLE; i++)
+    int status = LATCHKEY_UNAVAILABLE, tries = 0;
+    for (; tries < TRIES && status == LATCHKEY_UNAVAILABLE; tries++)
         status = latchkey_revoke_selector(lk, user, selector);
+    bool gone = status == LATCHKEY_NOT_FOUND && tries > 1;
+    if (gone && lk->config.durability)
+        return cli_fail(c, CLI_AWAY,
+                        "revoke: an answer was lost. The session is gone, but whether enough replicas know is "
+                        "not certain");
+    if (gone) return tell_ended(c, 1, "It is over: an answer was lost, and there is no such session now.");
     return status ? cli_status(c, lk, status, "revoke") : tell_ended(c, 1, "Ended.");
 }
 
@@ -52,6 +60,7 @@ static int revoke_user(const cli *c, latchkey *lk)
 {
     size_t total, revoked, all = 0;
     char text[96];
+    bool lost = false;
     int status = latchkey_sessions(lk, user, NULL, 0, NULL, 0, &total);
     if (status) return cli_status(c, lk, status, "revoke");
     int exit = CLI_DONE;
@@ -61,9 +70,11 @@ static int revoke_user(const cli *c, latchkey *lk)
     for (int i = 0; i == 0 || (i < TRIES && status == LATCHKEY_UNAVAILABLE); i++) {
         status = latchkey_revoke_user(lk, user, NULL, 0, &revoked);
         all += revoked;
+        lost |= status == LATCHKEY_UNAVAILABLE;
         if (status) cli_progress("%zu of %zu are ended", all, total);
     }
     cli_progress(NULL);
+    if (lost && all < total) all = total; /* an answer that was lost may have ended them */
     if (status) return cli_status(c, lk, status, "not all are ended for sure: give it again");
     snprintf(text, sizeof text, "Ended: %zu %s of user %" PRIu64 ".", all, all == 1 ? "session" : "sessions", user);
     return tell_ended(c, all, text);

@@ -249,10 +249,11 @@ class Talker:
 
 
 class Proxy:
-    """A wire to a server: each answer comes late, and may be changed on the way. Use with `with`."""
+    """A wire to a server: each answer comes late, and may be changed on the way. `lose`: what is asked so is carried out once, and the
+    connection is cut in place of the answer. Use with `with`."""
 
-    def __init__(self, path, delay_s=0, change=lambda answer: answer):
-        self.path, self.delay_s, self.change = path, delay_s, change
+    def __init__(self, path, delay_s=0, change=lambda answer: answer, lose=None):
+        self.path, self.delay_s, self.change, self.lose = path, delay_s, change, lose
         self.listening = socket.create_server(('127.0.0.1', 0))
         self.port = self.listening.getsockname()[1]
         threading.Thread(target=self.serve, daemon=True).start()
@@ -265,8 +266,24 @@ class Proxy:
                 return
             server = socket.socket(socket.AF_UNIX)
             server.connect(self.path)
-            threading.Thread(target=self.pump, args=(client, server, 0, lambda words: words), daemon=True).start()
-            threading.Thread(target=self.pump, args=(server, client, self.delay_s, self.change), daemon=True).start()
+            asked, answered = self.both()
+            threading.Thread(target=self.pump, args=(client, server, 0, asked), daemon=True).start()
+            threading.Thread(target=self.pump, args=(server, client, self.delay_s, answered), daemon=True).start()
+
+    def both(self):
+        cut = []
+
+        def asked(words):
+            if self.lose and self.lose in words:
+                self.lose = None
+                cut.append(True)
+            return words
+
+        def answered(words):
+            if cut:
+                raise OSError
+            return self.change(words)
+        return asked, answered
 
     @staticmethod
     def pump(source, target, delay_s, change):

@@ -257,6 +257,19 @@ class Sessions(kit.Case):
         kit.wait_for('the application hears of it', lambda: {self.app.validate(t) for t in tokens} == {NOT_FOUND})
         self.assertEqual(0, self.app.validate(other))
 
+    def test_an_answer_that_is_lost(self):
+        """What the first try has ended, the second one does not find."""
+        tokens = [self.create(7) for _ in range(4)]
+        for selector in (None, tokens[1][:20]):  # the scripts are known to Redis from then on
+            self.run_('revoke', *([selector] if selector else []), '--user', '7' if selector else '9', '--yes')
+        with kit.Proxy(self.redis.socket, lose=tokens[0][:20].encode()) as wire:
+            config = f'redis://127.0.0.1:{wire.port}?{kit.OPTIONS}'
+            self.check(run('revoke', tokens[0][:20], '--user', '7', '--yes', config=config), DONE, 'It is over')
+            wire.lose = b'$1\r\n7\r\n$0\r\n\r\n'
+            self.check(run('revoke', '--user', '7', '--yes', config=config), DONE, 'Ended: 2 sessions of user 7.')
+            self.assertIsNone(wire.lose)
+        kit.wait_for('the application hears of it', lambda: {self.app.validate(token) for token in tokens} == {NOT_FOUND})
+
     def test_revoke_user_without_sessions_refuses_logins_all_the_same(self):
         self.assertEqual({'revoked': 0}, self.check(self.run_('revoke', '--user', '7', '--json'), DONE).value)
         self.assertEqual('1', self.redis.cli('GET', self.redis.cli('--scan', '--pattern', '*:g:7')))
