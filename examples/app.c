@@ -87,7 +87,7 @@ static const char *json_user(uint64_t user, char out[24])
  * may try again: 5xx. Only a "no" may make a client forget its session. */
 static void refuse(reply *r, int status)
 {
-    unsigned http = status == LATCHKEY_MALFORMED ? 400 : status == LATCHKEY_LIMIT ? 403 : status > 0 ? 401 : 503;
+    unsigned http = status == LATCHKEY_LIMIT ? 403 : status > 0 ? 401 : 503;
     json(r, http, "{\"error\":\"%s\"}\n", latchkey_status_text(status));
 }
 

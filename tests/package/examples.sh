@@ -73,9 +73,9 @@ talk() {
     ask none 404 "$one/login?user=7" # wants POST
     ask none 400 -X POST "$one/login"
     ask none 400 -X POST "$one/login?user=18446744073709551616"
-    ask none 400 -H 'Cookie: sid=forged' "$one/whoami"
-    ask none 400 -X POST -H 'Cookie: a=b; sid=forged; c=d' "$one/logout"
-    ask none 400 -X POST -H "Cookie: sid=$(printf 'A%.0s' $(seq 4000))" "$one/logout"
+    ask none 401 -H 'Cookie: sid=forged' "$one/whoami"
+    ask none 401 -X POST -H 'Cookie: a=b; sid=forged; c=d' "$one/logout"
+    ask none 401 -X POST -H "Cookie: sid=$(printf 'A%.0s' $(seq 4000))" "$one/logout"
     ask none 401 -H 'Cookie: xsid=1; sid' "$one/whoami"
     ask none 200 "$one/healthz"
     ask none 200 "$one/metrics"
