@@ -25,6 +25,7 @@ static struct {
     bool change_next; /* the next change that is OK is lost */
     blow *behind_end; /* what comes right behind the next end that is OK, until then; NULL: nothing */
     int64_t behind_until_us;
+    bool behind_all;       /* behind the next end of all */
     int64_t late_until_us; /* one machine is late, or its process is new: a second one would be a second fault */
 } in;
 
@@ -212,6 +213,8 @@ bool chaos_changed(void)
     return true;
 }
 
+static blow move_cutoff;
+
 static void await_end(blow *behind, int64_t us)
 {
     in.behind_end = behind;
@@ -226,6 +229,15 @@ void chaos_ended(const machine *m, const char *key)
     int partition = shards_there() ? shards_partition(key) : 0;
     at(w.now_us + draw_scale(10, MS), in.behind_end, NULL, (uint64_t)partition);
     in.behind_end = NULL;
+}
+
+void chaos_all_ended(void)
+{
+    if (!in.behind_all || !w.faults) return;
+    in.behind_all = false;
+    int64_t us = chance(500000) ? draw_scale(10, MS) : draw_between(scale(20), scale(60));
+    uint64_t partition = draw(CLUSTER_PARTITIONS);
+    at(w.now_us + us, move_cutoff, NULL, partition);
 }
 
 static void ask_about_one_that_is_over(void *context, uint64_t forward_us)
@@ -317,10 +329,18 @@ static void fail_over_of(int shard)
 
 static void fail_over(void) { fail_over_of(shards_there() ? (int)draw(SHARDS) : 0); }
 
+static void move_and_rest(int partition, const char *first)
+{
+    shards_move_at_once(partition, first, draw_between(scale(120), scale(400)));
+}
+
+/* That partition may be on its way to another server before the promoted one has been told of what it lacks. */
 static void fail_over_behind(void *context, uint64_t partition)
 {
     (void)context;
-    if (w.faults) fail_over_of(shards_there() ? shard_of_partition((int)partition) : 0);
+    if (!w.faults) return;
+    fail_over_of(shards_there() ? shard_of_partition((int)partition) : 0);
+    if (shards_there() && chance(300000)) move_and_rest((int)partition, NULL);
 }
 
 /* Behind one address: new connections come to the new primary, and old ones stay with the old one, which lives on and
@@ -372,11 +392,6 @@ static void deafen(machine *m, int64_t us)
         if (wire_of(i) && wire_of(i)->client == m && server_subscribes(wire_of(i))) wire_hole(wire_of(i), 2, us, true);
 }
 
-static void move_and_rest(int partition, const char *first)
-{
-    shards_move_at_once(partition, first, draw_between(scale(120), scale(400)));
-}
-
 /* A machine that has not heard of that end asks for the number now, and does not find it there. */
 static void move_behind(void *context, uint64_t partition)
 {
@@ -401,8 +416,8 @@ static void move_slots(void)
         return;
     }
     if (chance(150000)) {
+        in.behind_all = true;
         clients_end_all();
-        at(w.now_us + draw_between(scale(20), scale(60)), move_cutoff, NULL, draw(CLUSTER_PARTITIONS));
         return;
     }
     int64_t deaf_us = draw_between(10 * MS, scale(30));
@@ -547,6 +562,7 @@ static void begin_episode(void *context, uint64_t number)
     in.kind = any_kind();
     in.failed_over = in.change_next = false;
     in.behind_end = NULL;
+    in.behind_all = false;
     chaos_episodes[in.kind]++;
     int64_t length = draw_between(scale(100), scale(600)) + 5 * SECOND;
     if (kinds[in.kind].strike == split) length += scale(400) + 20 * SECOND;
@@ -563,6 +579,7 @@ void chaos_begin(const climate *c)
     in.climate = *c;
     in.late_until_us = 0;
     in.behind_end = NULL;
+    in.behind_all = false;
     w.faults = true;
     at(w.now_us + draw_scale(10 * MS, 20 * SECOND), begin_episode, NULL, 0);
 }

@@ -34,5 +34,6 @@ bool chaos_changed(void);
 /* That session's end is OK now, on that machine. Something may be waiting for one, to strike right behind it. */
 void chaos_ended(const machine *m, const char *key);
 bool chaos_awaits_end(void);
+void chaos_all_ended(void); /* the end of all sessions is OK now */
 
 #endif

@@ -5,6 +5,7 @@
  */
 #include "clients_inside.h"
 
+#include "hooks.h"
 #include "wire.h"
 
 #include <poll.h>
@@ -27,7 +28,7 @@ static void rest(void)
     int64_t us = draw_between(SECOND, 300 * SECOND);
     if (in.busy_until_us > w.now_us)
         us = chance(300000) ? draw_scale(20, in.load.busy_rest_us) : draw_between(1, in.load.busy_rest_us);
-    task_wait(&in, w.now_us + us);
+    task_wait(&in, w.now_us + (in.prove ? us / 4 : us));
 }
 
 /* One validation of a session that this client just made; false also where the truth looks after it no more. */
@@ -41,19 +42,31 @@ static bool answers(process *p, known *s, uint64_t life, int expected)
     return status == expected;
 }
 
-/* Once everything is healed: a session is made, admitted, also from L1 (so there is a lease), ended and refused. */
-static bool prove(process *p)
+/* Once everything is healed, in that partition: a session is made, and admitted, also from L1 (so there is a lease); in the
+ * first one, it is ended and refused as well. */
+static bool prove(process *p, unsigned partition)
 {
     char token[LATCHKEY_TOKEN_SIZE];
     latchkey_entry entry;
-    if (!calls_create(p, 600000, 3600000, calls_new_user(), token)) return false;
+    uint64_t user;
+    do user = calls_new_user();
+    while (hooks_partition(p->lk, user) != partition);
+    if (!calls_create(p, 600000, 3600000, user, token)) return false;
     known *s = truth_find(token);
     if (!s) return false;
     uint64_t life = s->life;
     if (!answers(p, s, life, LATCHKEY_OK)) return false;
     if (in.load.l1 && latchkey_try_validate(p->lk, token, LATCHKEY_TOKEN_LENGTH, &entry)) return false;
+    if (partition) return true;
     if (s->life != life || calls_revoke(p, s)) return false;
     return answers(p, s, life, LATCHKEY_NOT_FOUND);
+}
+
+static void prove_next(process *p)
+{
+    unsigned partition = p->proved;
+    bool proved = prove(p, partition);
+    if (proved && p->proved == partition) p->proved++;
 }
 
 static void *client(void *context)
@@ -64,7 +77,7 @@ static void *client(void *context)
         rest();
         if (p->end || p->restart) break;
         if (!in.prove) calls_act(p);
-        else if (!p->proved) p->proved = prove(p);
+        else if (p->proved < in.load.partitions) prove_next(p);
         else p->settled = !latchkey_stats_read(p->lk, &s, sizeof s) && !s.pending;
     }
     return NULL;
@@ -341,7 +354,10 @@ bool clients_deaf(void)
 }
 
 /* And Redis has what was revoked meanwhile. */
-static bool serves(const process *p) { return p->proved && p->settled && (p->loop_proved || !in.load.loops); }
+static bool serves(const process *p)
+{
+    return p->proved == in.load.partitions && p->settled && (p->loop_proved || !in.load.loops);
+}
 
 bool clients_all_serve(int64_t within_us)
 {

@@ -9,7 +9,8 @@
 
 typedef struct workload {
     char config[512];
-    bool l1;            /* it holds something */
+    bool l1; /* it holds something */
+    unsigned partitions;
     int clients, loops; /* to a machine: those who wait for their answers, and those who submit and reap */
     int in_flight;
     int64_t idle_ms, lifetime_ms; /* of most sessions */

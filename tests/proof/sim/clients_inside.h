@@ -22,7 +22,8 @@ typedef struct process {
     machine *on;
     latchkey *lk;
     task *main, *client[CLIENTS_MAX], *loop[LOOPS_MAX];
-    bool restart, end, proved, loop_proved, settled;
+    bool restart, end, loop_proved, settled;
+    unsigned proved; /* how many partitions */
     submitted submitted[OUTSTANDING_MAX];
     uint64_t tags;
     int64_t reaped_us; /* when it was reaped last */

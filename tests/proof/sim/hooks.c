@@ -7,6 +7,7 @@
 #include "l1/l1.h"
 #include "l2/mux.h"
 #include "revocation/recent.h"
+#include "session/ended.h"
 #include "session/read.h"
 #include "session/refresh.h"
 #include "session/touch.h"
@@ -233,3 +234,5 @@ void __wrap_lk_refresh_end(latchkey *lk, const lk_refresh_item *item, const lk_r
     __real_lk_refresh_end(lk, item, value, pttl, incarnation);
     task_notes()->asked_step = asked;
 }
+
+unsigned hooks_partition(const latchkey *lk, uint64_t user) { return lk_partition_of_user(lk, user); }

@@ -5,6 +5,7 @@
 #ifndef LATCHKEY_SIM_HOOKS_H
 #define LATCHKEY_SIM_HOOKS_H
 
+#include "latchkey.h"
 #include "world.h"
 
 void truth_remembered(const machine *m, const char *selector);
@@ -13,5 +14,8 @@ void truth_emptied(const machine *m, uint64_t begun);
 void truth_filled(const machine *m, const char *selector, uint64_t asked, uint64_t begun);
 /* vouched: by the server that had the lease when it was asked, and has it. */
 void truth_renewed(const machine *m, const char *selector, uint64_t asked, uint64_t begun, bool vouched);
+
+/* For clients.c: the partition of that user's sessions. */
+unsigned hooks_partition(const latchkey *lk, uint64_t user);
 
 #endif

@@ -315,6 +315,14 @@ static int count_channels(const session *c, bool sharded)
     return count;
 }
 
+/* One that it has already stays one. */
+static bool has_channel(const session *c, const char *name, bool sharded)
+{
+    int n = 0;
+    while (n < c->channels && (c->sharded[n] != sharded || strcmp(c->channel[n], name))) n++;
+    return n < c->channels;
+}
+
 static void run_subscribe(session *c, const word *words, size_t count, buffer *out)
 {
     bool sharded = *words[0].text == 'S' && words[0].text[1] == 'S';
@@ -323,8 +331,10 @@ static void run_subscribe(session *c, const word *words, size_t count, buffer *o
             fail("a subscription that the simulation has no room for");
             return;
         }
-        c->sharded[c->channels] = sharded;
-        strcpy(c->channel[c->channels++], words[i].text);
+        if (!has_channel(c, words[i].text, sharded)) {
+            c->sharded[c->channels] = sharded;
+            strcpy(c->channel[c->channels++], words[i].text);
+        }
         buffer_print(out, sharded ? "*3\r\n$10\r\nssubscribe\r\n" : "*3\r\n$9\r\nsubscribe\r\n");
         buffer_bulk(out, words[i].text, words[i].size);
         buffer_print(out, ":%d\r\n", count_channels(c, sharded));

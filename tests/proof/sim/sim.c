@@ -157,6 +157,7 @@ static void make_workload(workload *load, promise *p)
     ttl_ms = (int)ONE_OF(1000, 30000, 600000, 600000);
     if (load->dense) capacity = 50, ttl_ms = 600000;
     load->l1 = capacity > 0;
+    load->partitions = (unsigned)partitions;
     int in_flight = (int)ONE_OF(3, 16, 256, 256);
     p->max_sessions = (int)ONE_OF(0, 0, 3);
     p->max_per_device = (int)ONE_OF(0, 0, 2);

@@ -5,6 +5,7 @@
  */
 #include "truth_inside.h"
 
+#include "chaos.h"
 #include "shards.h"
 
 #include <inttypes.h>
@@ -167,6 +168,7 @@ void truth_everyone_revoked(const asking *a, int status)
     trace("m%d ends all sessions: %d", a->on->index, status);
     if (status != LATCHKEY_OK) return;
     totals.everyone++;
+    chaos_all_ended();
     int database = a->on->database;
     if (!truth_astray(a)) in.everyone_from_us[database] = a->began_us, in.everyone_us[database] = w.now_us;
     FOR_SESSIONS(s)

@@ -34,7 +34,11 @@ static void on_made(void *context, const char *selector) { say(context, "= made 
 static void on_empty(void *context, lk_partitions partitions)
 {
     redis_model *m = context;
-    for (size_t i = 0; i < partitions.count; i++) m->emptied[partitions.at[i]]++;
+    for (size_t i = 0; i < partitions.count; i++) {
+        unsigned p = partitions.at[i];
+        m->emptied[p]++;
+        assert_int_equal(m->emptied[p], m->voided[p]); /* the lease is taken away first */
+    }
     say(m, "= empty\n");
     m->empties++;
     if (m->l1) lk_l1_empty(m->l1);
@@ -115,7 +119,12 @@ static void on_stats(void *context, lk_beat_stats *stats)
     *stats = m->stats;
 }
 
-static void on_emptying(void *context, lk_partitions partitions) { (void)context, (void)partitions; }
+static void on_emptying(void *context, lk_partitions partitions)
+{
+    redis_model *m = context;
+    for (size_t i = 0; i < partitions.count; i++) m->voided[partitions.at[i]]++;
+}
+
 static void on_sign(void *context, const char *text)
 {
     redis_model *m = context;

@@ -83,7 +83,7 @@ typedef struct redis_model {
     uint64_t lease_incarnation;
     unsigned leases, empties, everyones, met, signs;
     int64_t leased_ms[MODEL_PARTITIONS_MAX]; /* when the beat was sent that gave it its lease */
-    unsigned emptied[MODEL_PARTITIONS_MAX], met_of[MODEL_PARTITIONS_MAX];
+    unsigned emptied[MODEL_PARTITIONS_MAX], voided[MODEL_PARTITIONS_MAX], met_of[MODEL_PARTITIONS_MAX];
     char sign[200];
     char trouble[200];
     int trouble_status;
