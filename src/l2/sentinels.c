@@ -23,7 +23,7 @@ enum {
     BACKOFF_MAX_MS = 1000,
     APART_MS = 15000 /* during a failover, sentinels disagree for some seconds */
 };
-enum { TAG_AUTH = 1, TAG_QUESTION, TAG_OTHERS };
+enum { TAG_AUTH = 1, TAG_ID, TAG_QUESTION, TAG_OTHERS };
 
 lk_sentinels *lk_sentinels_open(const lk_config *config, int64_t now_ms)
 {
@@ -148,6 +148,13 @@ static void ask_sentinel(lk_sentinels *s, unsigned i, int64_t now_ms)
     at->asked_ms[(at->first + at->out++) % LK_SENTINEL_QUESTIONS] = now_ms;
 }
 
+/* Once a connection, before it is asked for the primary: so its id is known when its word comes. */
+static bool ask_for_id(lk_conn *conn)
+{
+    const lk_span words[2] = {lk_word("SENTINEL"), lk_word("MYID")};
+    return lk_conn_send(conn, TAG_ID, words, 2);
+}
+
 /* Once a connection: an answer only serves the log, so a refusal of it does not matter. */
 static bool ask_for_others(const lk_sentinels *s, lk_conn *conn)
 {
@@ -160,22 +167,27 @@ static void greet_sentinel(lk_sentinels *s, unsigned i, int64_t now_ms)
     lk_sentinel *at = &s->at[i];
     at->state = LK_SENTINEL_UP;
     at->auth_why[0] = 0;
-    if (lk_conn_open(&at->conn) && send_auth(s->config, &at->conn)) ask_sentinel(s, i, now_ms);
+    if (lk_conn_open(&at->conn) && send_auth(s->config, &at->conn) && ask_for_id(&at->conn)) ask_sentinel(s, i, now_ms);
     else lose(s, i, now_ms, "no memory for a connection");
     if (at->state == LK_SENTINEL_UP && !ask_for_others(s, &at->conn)) lose(s, i, now_ms, "no memory for a command");
 }
 
-/* Two names may lead to one sentinel, and its word counts once: else it could be a majority by itself. True: another
- * name has a connection to it, so this one gets none. What another name was told there before counts no more. */
-static bool is_twin(lk_sentinels *s, unsigned i, int64_t now_ms)
+/* Two names may lead to one sentinel, and its word counts once: else it could be a majority by itself. It is one if its address
+ * is the same, which is known before it is asked; or, since it may have several addresses, its id (`by_id`), which it
+ * tells if its user may ask (SENTINEL MYID). True: another name has a connection to it, so this one gets none. What another
+ * name was told there before counts no more. */
+static bool is_twin(lk_sentinels *s, unsigned i, bool by_id, int64_t now_ms)
 {
     char other[112];
     bool twin = false;
+    const lk_sentinel *at = &s->at[i];
     for (unsigned j = 0; j < s->naming.listed && !twin; j++) {
-        if (j == i || !same_peer(&s->at[i].peer, &s->at[j].peer)) continue;
-        twin = s->at[j].state == LK_SENTINEL_CONNECTING || s->at[j].state == LK_SENTINEL_UP;
+        const lk_sentinel *before = &s->at[j];
+        bool same = by_id ? *at->id && !strcmp(at->id, before->id) : same_peer(&at->peer, &before->peer);
+        if (j == i || !same) continue;
+        twin = before->state == LK_SENTINEL_UP || (before->state == LK_SENTINEL_CONNECTING && !by_id);
         lk_host_text(&s->config->sentinel[twin ? j : i], other, sizeof other);
-        lk_said said = {.what = LK_SAID_REFUSED};
+        lk_said said = {.what = twin ? LK_SAID_REFUSED : LK_SAID_NOTHING, .same_as = twin ? j + 1 : 0};
         snprintf(said.why, sizeof said.why, "it is the same as %.60s: list each sentinel once", other);
         take_said(s, twin ? i : j, &said, now_ms);
     }
@@ -197,7 +209,7 @@ static void begin_connection(lk_sentinels *s, unsigned i, int64_t now_ms)
     at->addresses.sentinel = true;
     if (begun) {
         at->peer = peer_of(&at->addresses.address[at->address % at->addresses.count].at);
-        if (is_twin(s, i, now_ms)) return;
+        if (is_twin(s, i, false, now_ms)) return;
         begun = lk_net_begin(&at->addresses, at->address % at->addresses.count, &at->socket, error, sizeof error);
     }
     if (!begun) {
@@ -295,6 +307,16 @@ static void say_others(lk_sentinels *s, unsigned i, const lk_reply *others)
     }
 }
 
+/* Without an id, two names of it are known by their addresses alone. */
+static void take_id(lk_sentinels *s, unsigned i, const lk_reply *reply, int64_t now_ms)
+{
+    lk_sentinel *at = &s->at[i];
+    memset(at->id, 0, sizeof at->id);
+    if (!is_host(reply, sizeof at->id - 1)) return;
+    memcpy(at->id, reply->text, reply->size);
+    is_twin(s, i, true, now_ms);
+}
+
 /* What the error means. *passes: it may pass by itself, as -LOADING does; else a person has to change something. */
 static const char *refusal(const lk_reply *reply, bool *passes, char *text, size_t size)
 {
@@ -328,6 +350,10 @@ static void take_reply(lk_sentinels *s, unsigned i, const lk_reply *reply, int64
     lk_said said = {.what = LK_SAID_UNKNOWN};
     if (reply->tag == TAG_OTHERS) {
         say_others(s, i, reply);
+        return;
+    }
+    if (reply->tag == TAG_ID) {
+        take_id(s, i, reply, now_ms);
         return;
     }
     if (reply->tag == TAG_QUESTION) {

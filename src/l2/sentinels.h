@@ -6,7 +6,7 @@
  * Nothing here waits: connecting, looking up a host and reading go as far as they can. A sentinel is asked with every
  * beat, and LK_SENTINELS_ASKED times for each of them. There is no subscription: a sentinel's answers change before it
  * announces the change. A sentinel has a user and a password of its own; there is no SELECT. Once a connection it is asked which
- * sentinels it knows, for the log alone. There is no other command but those of a tool.
+ * sentinel it is (MYID), so that it counts once if two names lead to it; and which sentinels it knows, for the log alone. There is no other command but those of a tool.
  *
  * Used by the link's thread only; no lock. */
 #ifndef LK_L2_SENTINELS_H
@@ -44,12 +44,14 @@ bool lk_sentinels_heard_all(const lk_sentinels *sentinels);
  * memory. */
 lk_sentinels *lk_sentinels_ask_all(const lk_config *config, int64_t deadline_ms);
 
-/* After that: asks those that named a primary whether they could carry out a failover (SENTINEL CKQUORUM), what they know of the
- * primary (MASTER), and which sentinel they are (MYID); and waits until they have answered, until deadline_ms at most. */
-enum { LK_SENTINEL_QUORUM, LK_SENTINEL_MASTER, LK_SENTINEL_ID, LK_SENTINEL_EXAMS };
+/* After that: asks those that named a primary whether they could carry out a failover (SENTINEL CKQUORUM), and what they know of the
+ * primary (MASTER); and waits until they have answered, until deadline_ms at most. */
+enum { LK_SENTINEL_QUORUM, LK_SENTINEL_MASTER, LK_SENTINEL_EXAMS };
+enum { LK_SENTINEL_ID_SIZE = 64 /* of 40 characters today */ };
 typedef struct lk_sentinel_exam {
     bool asked;
     lk_reply *answer[LK_SENTINEL_EXAMS]; /* NULL: none came */
+    char id[LK_SENTINEL_ID_SIZE]; /* which sentinel it is, also of one that was not asked; "": it does not tell */
 } lk_sentinel_exam;
 void lk_sentinels_examine(lk_sentinels *sentinels, int64_t deadline_ms, lk_sentinel_exam exam[LK_SENTINELS_MAX]);
 void lk_sentinels_examined(lk_sentinel_exam exam[LK_SENTINELS_MAX]); /* frees the answers */

@@ -17,6 +17,7 @@ typedef struct lk_sentinel {
     unsigned address;
     lk_lookup *lookup;
     struct sockaddr_storage peer; /* what it last connected to; family AF_UNSPEC (0): nothing yet */
+    char id[LK_SENTINEL_ID_SIZE]; /* which sentinel last answered under this name; "": it does not tell */
     lk_socket socket;
     lk_conn conn;
     int64_t until_ms, retry_at_ms;

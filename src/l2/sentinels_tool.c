@@ -40,11 +40,11 @@ bool lk_sentinel_examined(lk_sentinel *at, lk_reply *reply)
 
 static bool send_exam(const lk_sentinels *s, lk_sentinel *at)
 {
-    static const char *const asked[LK_SENTINEL_EXAMS] = {"CKQUORUM", "MASTER", "MYID"};
+    static const char *const asked[LK_SENTINEL_EXAMS] = {"CKQUORUM", "MASTER"};
     bool sent = true;
     for (unsigned which = 0; which < LK_SENTINEL_EXAMS && sent; which++) {
         const lk_span words[3] = {lk_word("SENTINEL"), lk_word(asked[which]), lk_word(s->config->service)};
-        sent = lk_conn_send(&at->conn, LK_SENTINEL_EXAM + which, words, which == LK_SENTINEL_ID ? 2 : 3);
+        sent = lk_conn_send(&at->conn, LK_SENTINEL_EXAM + which, words, 3);
     }
     return sent;
 }
@@ -64,6 +64,7 @@ void lk_sentinels_examine(lk_sentinels *s, int64_t deadline_ms, lk_sentinel_exam
         lk_sentinel *at = &s->at[i];
         exam[i].asked = at->state == LK_SENTINEL_UP && s->naming.said[i].what == LK_SAID_PRIMARY && send_exam(s, at);
         at->exam = &exam[i];
+        memcpy(exam[i].id, at->id, sizeof at->id);
         waiting |= exam[i].asked;
     }
     for (int64_t now_ms = lk_now_ms(); waiting && now_ms < deadline_ms; now_ms = lk_now_ms()) {

@@ -137,29 +137,9 @@ static void look_at_masters(doctor *d, const lk_config *config, const lk_sentine
 
 /* ------------------------------------------------------------------------------------------ is it one sentinel? -- */
 
-static bool are_one(const lk_sentinel_exam *one, const lk_sentinel_exam *other)
-{
-    const lk_reply *a = one->answer[LK_SENTINEL_ID], *b = other->answer[LK_SENTINEL_ID];
-    return a && b && a->type == LK_REPLY_STRING && b->type == LK_REPLY_STRING && !strcmp(a->text, b->text);
-}
-
 static bool are_two(const lk_sentinel_exam *one, const lk_sentinel_exam *other)
 {
-    const lk_reply *a = one->answer[LK_SENTINEL_ID], *b = other->answer[LK_SENTINEL_ID];
-    return a && b && a->type == LK_REPLY_STRING && b->type == LK_REPLY_STRING && strcmp(a->text, b->text);
-}
-
-static void look_for_twins(doctor *d, const lk_config *config, const lk_sentinel_exam *exam)
-{
-    char at[112], other[112];
-    for (unsigned i = 0; i < config->sentinels; i++)
-        for (unsigned k = i + 1; k < config->sentinels; k++)
-            if (are_one(&exam[i], &exam[k]))
-                doctor_fix(doctor_find(d, LATCHKEY_LOG_ERROR, "sentinel-twice", "C",
-                                       "%s and %s are one sentinel: its word counts twice, and may be a majority by "
-                                       "itself",
-                                       at_of(config, i, at), at_of(config, k, other)),
-                           "list each sentinel once, in every instance");
+    return *one->id && *other->id && strcmp(one->id, other->id);
 }
 
 static void find_several(doctor *d, const char *at)
@@ -223,7 +203,7 @@ static void look_for_several(doctor *d, const lk_config *config, const lk_sentin
 
 void doctor_examine_sentinels(doctor *d, lk_sentinels *s)
 {
-    static const char *const rights[LK_SENTINEL_EXAMS] = {"SENTINEL CKQUORUM", "SENTINEL MASTER", "SENTINEL MYID"};
+    static const char *const rights[LK_SENTINEL_EXAMS] = {"SENTINEL CKQUORUM", "SENTINEL MASTER"};
     const lk_config *config = &d->app->config;
     lk_sentinel_exam exam[LK_SENTINELS_MAX];
     lk_sentinels_examine(s, lk_now_ms() + ANSWER_MS, exam);
@@ -232,9 +212,11 @@ void doctor_examine_sentinels(doctor *d, lk_sentinels *s)
         for (unsigned i = 0; i < config->sentinels; i++) denied |= is_denied(exam[i].answer[which]);
         if (denied) doctor_unseen(d, rights[which]);
     }
+    bool nameless = false;
+    for (unsigned i = 0; i < config->sentinels; i++) nameless |= exam[i].asked && !*exam[i].id;
+    if (nameless) doctor_unseen(d, "SENTINEL MYID");
     look_at_quorum(d, config, exam);
     look_at_masters(d, config, exam);
-    look_for_twins(d, config, exam);
     look_for_several(d, config, exam);
     lk_sentinels_examined(exam);
 }

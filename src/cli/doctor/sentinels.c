@@ -14,6 +14,19 @@ void doctor_append(char *list, size_t size, const char *one)
     snprintf(list + used, size - used, "%s%s", used ? ", " : "", one);
 }
 
+static void find_twin(doctor *d, const lk_config *config, unsigned a, unsigned b)
+{
+    char at[112], other[112];
+    lk_host_text(&config->sentinel[a < b ? a : b], at, sizeof at);
+    lk_host_text(&config->sentinel[a < b ? b : a], other, sizeof other);
+    doctor_fix(doctor_find(d, LATCHKEY_LOG_ERROR, "sentinel-twice", "A C",
+                           "%s and %s are one sentinel: it counts once, and more than half of all that are listed must "
+                           "answer. Where its user may not ask SENTINEL MYID it counts twice, and may be a majority by "
+                           "itself",
+                           at, other),
+               "list each sentinel once, in every instance");
+}
+
 /* Sentinels that do not answer, and those that name another primary than the majority. */
 static void look_at_answers(doctor *d, const lk_config *config, const lk_naming *n)
 {
@@ -25,6 +38,10 @@ static void look_at_answers(doctor *d, const lk_config *config, const lk_naming 
                       !strcmp(said->primary.port, n->primary.port);
         lk_host_text(&config->sentinel[i], at, sizeof at);
         if (agrees) continue;
+        if (said->same_as) {
+            find_twin(d, config, i, said->same_as - 1);
+            continue;
+        }
         bool answers = said->what == LK_SAID_PRIMARY || said->what == LK_SAID_UNKNOWN;
         doctor_append(answers ? apart : silent, sizeof apart, at);
         if (!answers) snprintf(why, sizeof why, "%s", said->why);

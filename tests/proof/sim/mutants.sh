@@ -248,6 +248,8 @@ mutant one_sentinel l2/naming.c "one sentinel alone is believed" \
     's/return 2 \* count > n->listed;/return n->listed \&\& count > 0;/' --with dense --with sentinels --without cluster
 mutant unvouched l2/node_side.c "sentinels need not name the primary for a lease" \
     's/if \(node->config->durability \|\| lk_naming_vouched\(naming, since_ms\)\) return true;/if (since_ms) return true;/' --with dense --with sentinels --without cluster
+mutant twins l2/sentinels.c "a sentinel that is listed by two addresses counts twice" \
+    's/by_id \? \*at->id/by_id ? false/' --with dense --with sentinels --with twins --without cluster
 mutant settled_early l2/node_side.c "a revocation that the link made again is settled without a later beat" \
     's/return node->config->durability [^;]*;/return node->config->durability < 0;/' --with dense --with sentinels --without cluster
 mutant set_forward l2/link_beat.c "L1 stays as it is when a clock of Redis was set forward" \

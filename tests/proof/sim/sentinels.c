@@ -10,11 +10,13 @@
 #include <string.h>
 
 /* What the library asks: of whatever pieces it comes in. */
-static const char *const questions[2] = {"*3\r\n$8\r\nSENTINEL\r\n$23\r\nGET-MASTER-ADDR-BY-NAME\r\n$3\r\nsim\r\n",
-                                         "*3\r\n$8\r\nSENTINEL\r\n$9\r\nSENTINELS\r\n$3\r\nsim\r\n"};
+enum { ADDRESS, OTHERS, ID, QUESTIONS };
+static const char *const questions[QUESTIONS] = {
+    "*3\r\n$8\r\nSENTINEL\r\n$23\r\nGET-MASTER-ADDR-BY-NAME\r\n$3\r\nsim\r\n",
+    "*3\r\n$8\r\nSENTINEL\r\n$9\r\nSENTINELS\r\n$3\r\nsim\r\n", "*2\r\n$8\r\nSENTINEL\r\n$4\r\nMYID\r\n"};
 
 static struct {
-    bool there;
+    bool there, twins;
     int names[SENTINELS];
     uint64_t learns[SENTINELS]; /* a number for each thing that is to be learnt: an older one is void */
     bool down[SENTINELS], stale[SENTINELS];
@@ -22,14 +24,31 @@ static struct {
     int which[CONNECTIONS_MAX];    /* which question that may be */
 } in;
 
-void sentinels_begin(bool there)
+void sentinels_begin(bool there, bool twins)
 {
     memset(&in, 0, sizeof in);
     in.there = there;
+    in.twins = there && twins;
     for (int i = 0; i < SENTINELS; i++) in.names[i] = server_acting();
 }
 
 bool sentinels_there(void) { return in.there; }
+
+const char *sentinels_config(void)
+{
+    return in.twins ? "redis+sentinel://127.0.0.1:26380,127.0.0.1:26381,127.0.0.1:26383/sim"
+                    : "redis+sentinel://127.0.0.1:26380,127.0.0.1:26381,127.0.0.1:26382/sim";
+}
+
+int sentinel_at(int port) { return SENTINEL_FIRST + (port - SENTINEL_PORT) % SENTINELS; }
+
+/* Which question it may be, of those that begin with these bytes. -1: none does. */
+static int question_of(int which, size_t heard, char next)
+{
+    for (int k = 0; k < QUESTIONS; k++)
+        if (!strncmp(questions[k], questions[which], heard) && questions[k][heard] == next) return k;
+    return -1;
+}
 
 bool sentinel_accepts(int sentinel) { return !in.down[sentinel - SENTINEL_FIRST]; }
 
@@ -42,16 +61,15 @@ void sentinel_fed(wire *c, const char *bytes, size_t size)
     for (size_t k = 0; k < size; k++) {
         size_t *at = &in.heard[c->index];
         int *which = &in.which[c->index];
-        if (!*at) *which = 0;
-        if (bytes[k] != questions[*which][*at] && !strncmp(questions[0], questions[1], *at)) *which = 1;
-        if (bytes[k] != questions[*which][*at]) {
+        if ((*which = question_of(*which, *at, bytes[k])) < 0) {
             fail("a sentinel is asked what it does not know");
             return;
         }
         if (questions[*which][++*at]) continue;
         *at = 0;
         char answer[64] = "*0\r\n"; /* it knows no others */
-        if (!*which)
+        if (*which == ID) snprintf(answer, sizeof answer, "$40\r\n%040d\r\n", i);
+        if (*which == ADDRESS)
             snprintf(answer, sizeof answer, "*2\r\n$9\r\n127.0.0.1\r\n$4\r\n%d\r\n", SERVER_PORT + in.names[i]);
         wire_send(c, answer, strlen(answer));
     }
@@ -61,7 +79,7 @@ void sentinel_fed(wire *c, const char *bytes, size_t size)
 static void note_majority(void)
 {
     int count = 0;
-    for (int i = 0; i < SENTINELS; i++) count += in.names[i] == server_acting();
+    for (int i = 0; i < (in.twins ? SENTINELS - 1 : SENTINELS); i++) count += in.names[i] == server_acting();
     if (2 * count <= SENTINELS) return;
     for (int i = 0; i < w.machine_count; i++) {
         if (w.machines[i].route == server_acting()) continue;

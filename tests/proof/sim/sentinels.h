@@ -10,7 +10,10 @@
 
 enum { SENTINELS = 3, SENTINEL_FIRST = 100, SENTINEL_PORT = 26380, SERVER_PORT = 6380 };
 
-void sentinels_begin(bool there); /* false: this world has none */
+/* `there` is false: this world has none. `twins`: the third name that is listed leads to the first sentinel. */
+void sentinels_begin(bool there, bool twins);
+const char *sentinels_config(void);
+int sentinel_at(int port);
 bool sentinels_there(void);
 
 bool sentinel_accepts(int sentinel);

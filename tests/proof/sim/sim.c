@@ -35,7 +35,8 @@ static const char usage[] =
     "  --steps N     end the faults of each after N events: the same on every machine (0: no limit)\n"
     "  --seconds S   begin no world after so many real seconds, and end the one that runs (0: no limit)\n"
     "  --with NAME   an ingredient in every world that can have it, or --without NAME in none: databases, restores,\n"
-    "                splits, crowds, floods, old-keeps, sentinels, cluster, logins, clocks, dense\n"
+    "                splits, crowds, floods, old-keeps, sentinels, twins, cluster, logins, clocks,\n"
+    "                dense\n"
     "  --trace       print what happens, one event a line\n"
     "  --quiet       one line at the end\n"
     "  --help        this\n";
@@ -84,7 +85,7 @@ static struct ingredient {
     enum { OFF, SOMETIMES, ALWAYS } when;
 } ingredients[] = {{"databases", SOMETIMES}, {"restores", SOMETIMES},  {"splits", SOMETIMES},    {"crowds", SOMETIMES},
                    {"floods", SOMETIMES},    {"old-keeps", SOMETIMES}, {"sentinels", SOMETIMES}, {"cluster", SOMETIMES},
-                   {"logins", SOMETIMES},    {"clocks", SOMETIMES},    {"dense", SOMETIMES}};
+                   {"logins", SOMETIMES},    {"clocks", SOMETIMES},    {"dense", SOMETIMES},     {"twins", SOMETIMES}};
 static char switched[200]; /* as it was said, for the command that replays */
 enum { INGREDIENTS = sizeof ingredients / sizeof *ingredients };
 
@@ -169,7 +170,7 @@ static void make_workload(workload *load, promise *p)
              "%s?lazy=1&staleness_ms=%d&deadline_ms=%d&partitions=%d&connections=%d&l1_capacity=%d&"
              "l1_ttl_ms=%d&idle_ms=%d&lifetime_ms=%d&max_sessions=%d&max_per_device=%d&limit=%s&in_flight=%d",
              shards_there()      ? "redis+cluster://127.0.0.1:6380,127.0.0.1:6381,127.0.0.1:6382,127.0.0.1:6383"
-             : sentinels_there() ? "redis+sentinel://127.0.0.1:26380,127.0.0.1:26381,127.0.0.1:26382/sim"
+             : sentinels_there() ? sentinels_config()
                                  : "unix:///sim",
              (int)(p->staleness_us / MS), (int)(p->deadline_us / MS), partitions, connections, capacity, ttl_ms,
              (int)load->idle_ms, (int)load->lifetime_ms, p->max_sessions, p->max_per_device, limit, in_flight);
@@ -214,7 +215,7 @@ static double world_begin_from(uint64_t seed, double hours)
     }
     servers_begin(servers, draw_scale(100, 20 * MS), c.lossy, cluster);
     shards_begin(cluster);
-    sentinels_begin(servers > 1 && !cluster && seed_has("sentinels", 0, 2));
+    sentinels_begin(servers > 1 && !cluster && seed_has("sentinels", 0, 2), seed_has("twins", 7, 4));
     load.dense = c.dense;
     load.logins = c.restores && seed_has("logins", 3, 4);
     make_workload(&load, &p);

@@ -333,7 +333,7 @@ static int server_at(const struct sockaddr *address, int route)
     if (address->sa_family != AF_INET) return route;
     memcpy(&in4, address, sizeof in4);
     int port = ntohs(in4.sin_port);
-    return port >= SENTINEL_PORT ? SENTINEL_FIRST + port - SENTINEL_PORT : port - SERVER_PORT;
+    return port >= SENTINEL_PORT ? sentinel_at(port) : port - SERVER_PORT;
 }
 
 int __wrap_connect(int fd, const struct sockaddr *address, socklen_t size);

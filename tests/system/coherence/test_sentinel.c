@@ -450,6 +450,35 @@ static void test_C_a_sentinel_that_is_listed_by_two_names_counts_once(void **sta
     two_names("[::ffff:127.0.0.1]");
 }
 
+/* By two addresses of its own: it says that it is the same. If its user may not ask that, the address alone counts. */
+static void test_C_a_sentinel_that_is_listed_by_two_addresses_counts_once(void **state)
+{
+    static const char *const others[] = {"[::1]", "127.0.0.2"}, *bound[] = {"--bind", "127.0.0.1", "127.0.0.2", "::1"};
+    (void)state;
+    redis *primary = redis_start(NULL), *sentinel[2];
+    for (int i = 0; i < 2; i++) sentinel[i] = redis_start_sentinel(primary, 2, "protected-mode no");
+    redis_kill(sentinel[0]);
+    for (size_t i = 0; i < sizeof bound / sizeof *bound; i++) redis_add_argument(sentinel[0], bound[i]);
+    redis_boot(sentinel[0]);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        char config[256], error[512] = "", token[LATCHKEY_TOKEN_SIZE];
+        latchkey *none = NULL;
+        snprintf(config, sizeof config, "redis+sentinel://127.0.0.1:%d,%s:%d,127.0.0.1:%d/mymaster?deadline_ms=5000",
+                 sentinel[0]->port, others[i], sentinel[0]->port, sentinel[1]->port);
+        latchkey *lk = handle_open_config(config);
+        make_session(lk, 1, token);
+        warm(lk, token);
+        redis_kill(sentinel[1]);
+        wait_for(try_validate(lk, token) == LATCHKEY_AGAIN && validate(lk, token) == LATCHKEY_UNAVAILABLE);
+        assert_status(NULL, LATCHKEY_UNAVAILABLE, latchkey_open(config, &none, error, sizeof error));
+        redis_boot(sentinel[1]);
+        wait_for(try_validate(lk, token) == LATCHKEY_OK);
+        handle_close_all(NULL);
+    }
+    for (int i = 0; i < 2; i++) redis_end(sentinel[i]);
+    redis_end(primary);
+}
+
 /* No sentinel names the primary of the handle any more, and it goes on answering. What was made at the new one it does not know: so
  * that it says "not found" to a revocation does not mean that the session is over. */
 static void test_B_a_deposed_primary_settles_no_revocation(void **state)
@@ -750,6 +779,7 @@ int main(void)
         OWN(test_A_a_sentinel_that_is_busy_is_waited_for),
         OWN(test_C_more_than_half_decide),
         OWN(test_C_a_sentinel_that_is_listed_by_two_names_counts_once),
+        OWN(test_C_a_sentinel_that_is_listed_by_two_addresses_counts_once),
         OWN(test_B_a_deposed_primary_settles_no_revocation),
         OWN(test_C_without_sentinels_no_lease_unless_durability),
         OWN(test_A_a_replica_that_is_named_is_waited_for),
