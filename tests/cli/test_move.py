@@ -203,7 +203,7 @@ class Move(kit.Case):
                 words = [kit.COMMAND, 'move', '--yes', '--from', long[0], '--to', long[1]]
                 with subprocess.Popen(words, env=kit.environment(None), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                       stderr=subprocess.PIPE, text=True) as mover:
-                    kit.wait_for('it is marked', lambda: 'moved' in one.cli('HGET', 'lk:{0}:m', 'partitions'))
+                    kit.wait_for('it is marked', lambda: 'moved' in one.cli('HGET', 'lk:{0}:m', 'partitions', check=False))
                     forgets = two if victim == 'target' else one
                     forgets.kill()
                     forgets.boot()
