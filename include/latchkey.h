@@ -327,9 +327,11 @@ LATCHKEY_API int latchkey_log_read(latchkey *lk, int *level, char *text, size_t 
  *          partitions    64        shards of the key space: 1 to 4096. The number is recorded in Redis on first use
  *          max_sessions  0         sessions of one user; 0: no limit
  *          max_per_device 0        sessions of one user with one value of draft.device; 0: no limit. create then reads the
- *                                  compact records of all sessions of the user: set max_sessions too
- *          limit         evict     at either limit: `evict` the session that is nearest its idle expiry (of that device), or
- *                                  `deny` the login
+ *                                  compact records of the user's sessions: set max_sessions too. If a user has more than 1,000,
+ *                                  only 1,000 of them count: the 500 nearest their absolute expiry and the 500 farthest from it
+ *          limit         evict     at either limit: `evict` the session that is nearest its idle expiry (of that device; of more
+ *                                  than 1,000 sessions of a user, among the same 1,000), or `deny` the login. A login evicts at
+ *                                  most 100 for each limit
  *          check_key_file          a file with a key of 32 hexadecimal digits on each line. The first key makes tokens; tokens
  *                                  of all keys are accepted. Every instance needs the same file
  *          seal_key_file           a file with a key of 64 hexadecimal digits on each line. What Redis holds of sessions is
@@ -601,7 +603,8 @@ LATCHKEY_API int latchkey_user_generation(latchkey *lk, uint64_t user_id, uint64
 
 /* Ends all sessions of a user. With keep_token (else NULL and 0) it ends all but that one: "log out everywhere else", after
  * a change of password, say. A keep_token that is not a live session of this user keeps nothing. The same script increases the
- * user's generation. One script ends up to 1,000 sessions, at one moment. For more sessions several scripts run; they do not end
+ * user's generation. One script ends up to 1,000 sessions, at one moment (fewer if they have old
+ * tokens or sections: it deletes about 1,000 keys). For more sessions several scripts run; they do not end
  * sessions that were made after the first script. Then the call waits for the link's next beat, so that OK also covers sessions that
  * other instances ended a moment ago. *revoked (may be NULL) is how many were ended, also when the status is not OK.
  * Returns  OK: all of it is done, and guarantees B and C hold for each of them;
@@ -657,6 +660,8 @@ LATCHKEY_API size_t latchkey_session_info_size(void);
 LATCHKEY_API size_t latchkey_sessions_max(void);
 
 /* Lists the live sessions of a user as they are at one moment, the last used first. It is for a page of "your devices".
+ * If a user has more than 1,000, Redis is asked in parts of 1,000, so that others are served between them. A session that lives all the
+ * while is then counted once. One that is made or ends meanwhile may be counted or not. Those that idle out last are listed.
  * current_token, if given (else NULL and 0), marks the session of the request. *total is how many sessions there are. The first of
  * them, at most `max` and LATCHKEY_SESSIONS_MAX, are put into sessions[]; the rest of sessions[] is zeros. With max 0 they are only
  * counted.

@@ -86,10 +86,42 @@ static int say_why_not(const making *m, int status)
                     : lk_reason(status, "the user's generation has moved since it was read: the sessions were ended");
 }
 
+static int take_trimmed(latchkey *lk, void *context, lk_script_answer *answer, int status)
+{
+    int64_t *from = context;
+    (void)lk;
+    (void)status;
+    if (answer->reply->type != LK_REPLY_INTEGER || answer->reply->integer < 0) return LATCHKEY_UNAVAILABLE;
+    *from = answer->reply->integer;
+    return LATCHKEY_OK;
+}
+
+/* Removes from a user's index the names of sessions that idled out, in parts. */
+static int trim_user(latchkey *lk, uint64_t user_id, int64_t deadline_ms)
+{
+    char user[24], place[24];
+    int64_t from = 0;
+    lk_span words[2] = {{user, (size_t)snprintf(user, sizeof user, "%llu", (unsigned long long)user_id)}};
+    const lk_script_run run = {.script = LK_SCRIPT_TRIM,
+                               .partition = lk_partition_of_user(lk, user_id),
+                               .selector = LK_NOBODY,
+                               .words = words,
+                               .count = 2,
+                               .reads = true, /* a name that comes back is trimmed again */
+                               .take = take_trimmed,
+                               .context = &from};
+    int status;
+    do {
+        words[1] = (lk_span){place, (size_t)snprintf(place, sizeof place, "%lld", (long long)from)};
+        status = lk_run_script(lk, &run, deadline_ms);
+    } while (!status && from && lk_now_ms() < deadline_ms);
+    return status || !from ? status : (int)LATCHKEY_UNAVAILABLE;
+}
+
 /* One attempt, with a new token or with the given one. OK, or what the script says; TAKEN: try again with another
- * token, or with another time. `fields` are the draft's as Redis is to hold them. */
+ * token, or with another time. TRIM: trim the user's index, and try again. `fields` are the draft's as Redis is to hold them. */
 static int attempt_create(latchkey *lk, const latchkey_draft *d, const latchkey_field *fields, lk_record *record,
-                          lk_token *token, bool given, int64_t deadline_ms)
+                          lk_token *token, bool given, bool trimmed, int64_t deadline_ms)
 {
     uint8_t v[LK_RECORD_SEALED_SIZE];
     char user[24], idle[24], lifetime[24], generation[24], most[24], of_device[24];
@@ -106,7 +138,8 @@ static int attempt_create(latchkey *lk, const latchkey_draft *d, const latchkey_
     DECIMAL(lifetime, "%lld", (long long)lk_draft_lifetime(lk, d));
     DECIMAL(generation, "%llu", (unsigned long long)d->generation);
     DECIMAL(most, "%lld", (long long)lk->config.max_sessions);
-    words[count++] = lk->config.limit_deny ? (lk_span){"deny", 4} : (lk_span){"evict", 5};
+    words[count++] =
+        lk->config.limit_deny ? lk_word(trimmed ? "deny!" : "deny") : lk_word(trimmed ? "evict!" : "evict");
     DECIMAL(of_device, "%lld", (long long)lk->config.max_per_device);
     /* The record around its times, which the script fills in by Redis' clock; or, sealed, the whole record. */
     bool s = record->sealed;
@@ -149,9 +182,17 @@ int lk_create(latchkey *lk, const latchkey_draft *draft, bool given, lk_token *t
     latchkey_field *sealed = NULL;
     if (record.sealed) sealed = lk_fields_seal(&lk->config.seal_keys, &record, draft->fields, draft->field_count);
     if (record.sealed && !sealed) return LATCHKEY_NO_MEMORY;
+    const latchkey_field *fields = sealed ? sealed : draft->fields;
+    bool trimmed = false;
     status = LK_OUTCOME_TAKEN;
-    for (int i = 0; i < ATTEMPTS && status == LK_OUTCOME_TAKEN; i++)
-        status = attempt_create(lk, draft, sealed ? sealed : draft->fields, &record, token, given, visit.deadline_ms);
+    for (int i = 0; i < ATTEMPTS && (status == LK_OUTCOME_TAKEN || status == LK_OUTCOME_TRIM); i++) {
+        if (status == LK_OUTCOME_TRIM) {
+            status = trim_user(lk, draft->user_id, visit.deadline_ms);
+            if (status) break;
+            trimmed = true;
+        }
+        status = attempt_create(lk, draft, fields, &record, token, given, trimmed, visit.deadline_ms);
+    }
     free(sealed);
     status = lk_outcome_status(status); /* four times, 64 random bits were taken already */
     if (status) return status;

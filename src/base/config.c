@@ -222,7 +222,7 @@ static const option options[] = {
     OTHER("prefix", take_prefix, "lk", "1 to 32 of `A-Za-z0-9._-`", "the beginning of every key and channel. Equal everywhere"),
     NUMBER(partitions, 64, 1, 4096, "shards of the key space. The number is recorded in Redis on first use. Equal everywhere"),
     NUMBER(max_sessions, 0, 0, 1000000, "the sessions that one user may have; 0: no limit"),
-    NUMBER(max_per_device, 0, 0, 1000000, "the sessions that one user may have with one value of `draft.device`; 0: no limit. A login then reads the compact records of all sessions of the user: set `max_sessions` too"),
+    NUMBER(max_per_device, 0, 0, 1000000, "the sessions that one user may have with one value of `draft.device`; 0: no limit. A login then reads the compact records of the user's sessions, of at most 1,000: set `max_sessions` too"),
     OTHER("limit", take_limit, "evict", "`evict` or `deny`", "at either limit: `evict` the session that is nearest its idle expiry (of that device), or `deny` the login"),
     NUMBER(grace_ms, 0, 0, 3600000, "how much longer L1 may answer while Redis is lost. Such answers carry `LATCHKEY_FLAG_STALE`, and the bound of C is `staleness_ms` + `grace_ms`"),
     NUMBER(durability, 0, 0, 100, "replicas that must hold a write before it is `OK` (`WAIT` in Redis; the ACL needs `+wait`). Until they do, a revocation is `PENDING` and a login hands out no token. With fewer replicas connected there is no lease"),

@@ -13,6 +13,7 @@ enum lk_outcome {
     LK_OUTCOME_TAKEN = -103,        /* a script was to make something, and its name or time is taken: make it anew */
     LK_OUTCOME_NOT_DURABLE = -104,  /* the script ran, and its reply is here; too few replicas hold what it wrote */
     LK_OUTCOME_NOT_YET = -105,      /* nothing can be said yet: a beat or a reply is under way */
+    LK_OUTCOME_TRIM = -106,         /* the user's index has more names than a login may look at: trim it first */
 };
 
 /* The public status of a call that ends with that outcome. */

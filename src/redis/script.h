@@ -17,6 +17,7 @@
     X(REASSERT, reassert)                                                                                              \
     X(REVOKE_USER, revoke_user)                                                                                        \
     X(SESSIONS, sessions)                                                                                              \
+    X(TRIM, trim)                                                                                                      \
     X(ROTATE, rotate)                                                                                                  \
     X(RECORDS, records)                                                                                                \
     X(SET_USER, set_user)                                                                                              \

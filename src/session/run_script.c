@@ -19,9 +19,9 @@ static int meaning(const lk_script_run *run, const lk_reply *reply)
     static const struct {
         const char *word;
         int status;
-    } words[] = {{"CHANGED", LK_OUTCOME_CHANGED}, {"EXISTS", LK_OUTCOME_TAKEN},   {"REFUSED", LATCHKEY_REFUSED},
-                 {"OVER", LATCHKEY_REFUSED},      {"VERSION", LATCHKEY_REFUSED},  {"NAME", LATCHKEY_REFUSED},
-                 {"LIMIT", LATCHKEY_LIMIT},       {"MANY", LATCHKEY_BAD_ARGUMENT}};
+    } words[] = {{"CHANGED", LK_OUTCOME_CHANGED}, {"EXISTS", LK_OUTCOME_TAKEN},    {"REFUSED", LATCHKEY_REFUSED},
+                 {"OVER", LATCHKEY_REFUSED},      {"VERSION", LATCHKEY_REFUSED},   {"NAME", LATCHKEY_REFUSED},
+                 {"LIMIT", LATCHKEY_LIMIT},       {"MANY", LATCHKEY_BAD_ARGUMENT}, {"TRIM", LK_OUTCOME_TRIM}};
     if (reply->type == LK_REPLY_INTEGER)
         return reply->integer > 0 ? LATCHKEY_OK : reply->integer ? LATCHKEY_EXPIRED : LATCHKEY_NOT_FOUND;
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)

@@ -53,7 +53,7 @@ static inline lk_script_run lk_script_on(const lk_token *token, enum lk_script_i
                            .count = count};
 }
 
-/* A public status; or, if nothing was done, LK_OUTCOME_CHANGED or LK_OUTCOME_TAKEN. */
+/* A public status; or, if nothing was done, LK_OUTCOME_CHANGED, LK_OUTCOME_TAKEN or LK_OUTCOME_TRIM. */
 int lk_run_script(latchkey *lk, const lk_script_run *run, int64_t deadline_ms);
 
 #endif

@@ -147,17 +147,47 @@ local function is_anothers(user, name) return (call('GET', base .. 'n:' .. user)
 -- inline
 local function name_key(user) return base .. 'n:' .. user end
 
--- Removes from an index those of these names whose keys are gone. Scores do not decide that: they are times, and clocks are
--- set back.
+-- Removes from an index (`set`) those of these names whose keys are gone, and returns how many. Scores do not decide that: they are times, and
+-- clocks are set back.
 -- rare
-local function forget_dead(index, names)
+local function forget_dead(set, names)
   local keys = {}
   for i, one in ipairs(names) do keys[i] = base .. 's:' .. one end
-  if #keys == 0 or call('EXISTS', unpack(keys)) == #keys then return end
+  if #keys == 0 or call('EXISTS', unpack(keys)) == #keys then return 0 end
+  local dead = {}
   for i, one in ipairs(names) do
     local there = call('EXISTS', keys[i]) == 1
-    if not there then call('ZREM', index, one) end
+    if not there then dead[#dead + 1] = one end
   end
+  return #dead > 0 and call('ZREM', set, unpack(dead)) or 0
+end
+
+-- A part of a user's index, at most so many names, each with its absolute end behind it. Absolute ends do not move, so a session that is not
+-- in this part is in a later one, and an exchange keeps the place. `from` is '', or names the last one that was seen: when it ends, how many
+-- that end at the same moment are before it, and its selector. The part begins with that one. If it is gone, the part begins with all of that
+-- moment.
+-- Returns the names; when the first part of that moment begins, or nil; how many of the moment are before this part; and whether the one that
+-- `from` names is gone.
+local function part(u, from, most)
+  local score, before, one = string.match(from, '^(%S+) (%d+) (%S+)$')
+  local function page(skip)
+    return call('ZRANGEBYSCORE', u, score or '-inf', '+inf', 'WITHSCORES', 'LIMIT', skip, most)
+  end
+  local list = page(before or 0)
+  local gone = one and list[1] ~= one
+  if gone then
+    before = 0
+    list = page(0)
+  end
+  return list, score, before, gone
+end
+
+-- `from` of the next part, if list[last] is the last name that was seen of this one.
+local function next_part(list, last, score, before)
+  local first = last
+  while first > 1 and list[first - 1] == list[last + 1] do first = first - 2 end
+  local equal = (last - first) / 2 + (first == 1 and list[2] == score and before or 0)
+  return list[last + 1] .. ' ' .. text(equal) .. ' ' .. list[last]
 end
 
 -- Puts the session into the user's index (by its absolute expiry, which never moves) and the partition's (by activity: at
@@ -263,8 +293,14 @@ local function section_key(one, name) return base .. 's:' .. one .. ':' .. name 
 -- inline: several values
 local function each_of(names) return string.gmatch(type(names) == 'string' and names or '', '%S+') end
 
+-- Returns how many.
 local function delete_sections(one, names)
-  for name in each_of(names) do call('DEL', section_key(one, name)) end
+  local count = 0
+  for name in each_of(names) do
+    call('DEL', section_key(one, name))
+    count = count + 1
+  end
+  return count
 end
 
 -- Deletes what the old tokens of a family left, except one; adds their selectors to `all`. Returns the last of them.
@@ -289,14 +325,17 @@ end
 -- rare
 local function finish(selectors, user, note_of, known)
   local all, own, u, a = {}, {}, user and index_of(user), base .. 'a'
+  local sections, done = 0, 0
   may_announce()
-  for _, one in ipairs(selectors) do
+  for i, one in ipairs(selectors) do
     local f, key = known or try('HMGET', base .. 's:' .. one, 'f', 's'), base .. 's:' .. one
     local there, last = call('DEL', key) == 1, one
-    if f[2] then delete_sections(one, f[2]) end
+    if f[2] then sections = sections + delete_sections(one, f[2]) end
     all[#all + 1] = one
     if f[1] then last = delete_family(f[1], one, all) end
     if there then own[#own + 1] = last end
+    done = i
+    if #all + sections >= 1000 then break end
   end
   local note = note_of and note_of .. told(user, own)
   for i = 1, #all, 100 do announce(table.concat(all, ' ', i, math.min(i + 99, #all)), false, note) end
@@ -305,7 +344,7 @@ local function finish(selectors, user, note_of, known)
     if u then try('ZREM', u, unpack(all, i, last)) end
     try('ZREM', a, unpack(all, i, last))
   end
-  return all, own
+  return all, own, done, #all + sections
 end
 
 -- An old token is used after its grace: two parties have it, the user and another, and it is not known which is which. Nil if

@@ -1,10 +1,10 @@
--- Makes a session. ARGV: 3 user, 4 idle_ms, 5 lifetime_ms, 6 generation or 0, 7 max_sessions or 0, 8 evict|deny,
--- 9 max_per_device or 0, 10 to 12 the record without its times, or 10 a whole sealed one, 13... names and values of fields. Before the
+-- Makes a session. ARGV: 3 user, 4 idle_ms, 5 lifetime_ms, 6 generation or 0, 7 max_sessions or 0, 8 evict|deny, and behind that "!" once
+-- the user's index was trimmed, 9 max_per_device or 0, 10 to 12 the record without its times, or 10 a whole sealed one, 13... names and values of fields. Before the
 -- fields comes "n" and the name's hash, if the user has a name; and before that "o", if the token was made beforehand: it makes one
 -- session, once.
 -- Returns when it was made, in ms (for a sealed one, a moment later than it says), and beside it, if events are logged, which sessions the
--- limits ended; or EXISTS, REFUSED, NAME (the id belongs to another name), LIMIT or CLOCK. At most 100 are ended at a time for each limit,
--- so that a limit that was lowered does not stop Redis.
+-- limits ended; or EXISTS, REFUSED, NAME (the id belongs to another name), LIMIT or CLOCK; or TRIM: trim the user's index first (trim.lua).
+-- So that a user with many sessions does not stop Redis, at most 1,000 of them are looked at, and at most 100 are ended for each limit.
 local user, idle, lifetime = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 if not cutoff then return no_cutoff() end
 if call('EXISTS', session) == 1 then return redis.status_reply('EXISTS') end
@@ -40,15 +40,21 @@ local first = call('PTTL', u) == -2 -- of the user
 local names = first and 0 or call('ZCARD', u) -- of the wrong type: an error, in time; so below
 local active = call('ZCARD', a)
 
--- The sessions for which the limits leave no room, those nearest their end first. Only the records know the class of device.
+-- The sessions for which the limits leave no room, those nearest their end first. Only the records know the class of device. Of more than
+-- 1,000 names the first and the last 500 by absolute expiry are looked at. The others count for the limit of all, so names of sessions that
+-- have idled out must be gone by then. They do not count for that of a device.
 local most, of_device, going = tonumber(ARGV[7]), tonumber(ARGV[9]), nil
-if not first and (most > 0 and names >= most or of_device > 0) then
+local full = most > 0 and names >= most
+if not first and (full or of_device > 0) then
+  if full and names > 1000 and string.sub(ARGV[8], -1) ~= '!' then return redis.status_reply('TRIM') end
   local living, is_going = {}, {}
   going = {}
-  local left = {}
-  for _, one in ipairs(call('ZRANGE', u, 0, -1)) do
+  local left, alive = {}, names
+  local some = call('ZRANGE', u, 0, names > 1000 and 499 or -1)
+  for _, one in ipairs(names > 1000 and call('ZRANGE', u, -500, -1) or {}) do some[#some + 1] = one end
+  for _, one in ipairs(some) do
     left[one] = call('PTTL', base .. 's:' .. one)
-    if left[one] >= 0 then living[#living + 1] = one end
+    if left[one] >= 0 then living[#living + 1] = one else alive = alive - 1 end
   end
   table.sort(living, function(a, b) return left[a] < left[b] end)
   if of_device > 0 then
@@ -64,14 +70,14 @@ if not first and (most > 0 and names >= most or of_device > 0) then
       is_going[same[i]] = true
     end
   end
-  local excess = most > 0 and math.min(#living - #going - most + 1, 100) or 0
+  local excess = most > 0 and math.min(alive - #going - most + 1, 100) or 0
   for _, one in ipairs(excess > 0 and living or {}) do
     if excess > 0 and not is_going[one] then
       going[#going + 1] = one
       excess = excess - 1
     end
   end
-  if #going > 0 and ARGV[8] == 'deny' then return redis.status_reply('LIMIT') end
+  if #going > 0 and string.sub(ARGV[8], 1, 1) == 'd' then return redis.status_reply('LIMIT') end
 end
 
 local expiry = math.min(now + idle, expires)
@@ -86,7 +92,10 @@ if name then
   call('SET', name_key(user), name, 'NX', 'PXAT', absolute)
   live_until(name_key(user), expires, absolute)
 end
-if going and #going > 0 then finish(going, user) end
+if going and #going > 0 then
+  local _, _, done = finish(going, user)
+  going = {unpack(going, 1, done)}
+end
 index(u, first, nil, expiry, until_then, absolute, made)
 forget_some(u, first, active)
 remember_peak(going and call('ZCARD', a) or active + 1)

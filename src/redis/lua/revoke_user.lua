@@ -1,4 +1,4 @@
--- Ends a user's sessions, all or all but one, a thousand at a time. ARGV: 3 user, 4 the hash of the verifier of the one to
+-- Ends a user's sessions, all or all but one, a thousand at a time, or fewer if they have old tokens or sections. ARGV: 3 user, 4 the hash of the verifier of the one to
 -- keep (KEYS[1], ARGV[2]), '' to keep none, 5 '0', or the count that the first of several runs returned: then only what was
 -- made before that count ends, so that a login that came after the generation moved stays. No clock decides that: clocks are
 -- set back.
@@ -35,17 +35,17 @@ if first then
 end
 local keep, reuse
 if ARGV[4] ~= '' then keep, reuse = to_keep() end
-local ended, own, from, seen, some = {}, 0, 0, {}, nil
+local ended, from, seen, deleted, more = {}, 0, {}, 0, nil
 repeat
-  some = call('ZRANGE', u, from, from + 99)
-  local batch = {}
+  local some, batch = call('ZRANGE', u, from, from + 99), {}
   for _, one in ipairs(some) do
     if one == keep or not first and newer(one) then from = from + 1
     else batch[#batch + 1] = one end
   end
-  local all, there = finish(batch, user) -- each with the old tokens of its rotations
+  local all, there, done, keys = finish(batch, user) -- each with the old tokens of its rotations
   ended[#ended + 1] = table.concat(all, ' ')
   for _, one in ipairs(there) do seen[#seen + 1] = one end
-  own = own + #batch
-until #some < 100 or own >= 1000
-return {count, #seen, #some == 100 and 1 or 0, table.concat(ended, ' ') .. told(user, seen), reuse or ''}
+  deleted = deleted + keys
+  more = #some == 100 or done < #batch
+until not more or deleted >= 1000
+return {count, #seen, more and 1 or 0, table.concat(ended, ' ') .. told(user, seen), reuse or ''}

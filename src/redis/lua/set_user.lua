@@ -8,18 +8,7 @@ local user, swaps, from = ARGV[3], unpack_swaps(ARGV[4]), ARGV[5]
 local u, most = index_of(user), 1000
 if not u then return no_cutoff() end
 call('ZREM', u, '-') -- first: it needs no memory
--- Absolute ends do not move, so a session that is not seen here is seen later, and an exchange keeps the place. `from` is the
--- last one that was seen: when it ends, how many that end at the same moment are before it, and its selector. If it is gone,
--- all of that moment are seen again.
-local score, before, one = string.match(from, '^(%S+) (%d+) (%S+)$')
-local function page(skip)
-  return call('ZRANGEBYSCORE', u, score or '-inf', '+inf', 'WITHSCORES', 'LIMIT', skip, most)
-end
-local list = page(before or 0)
-if one and list[1] ~= one then
-  before = 0
-  list = page(0)
-end
+local list, score, before = part(u, from, most)
 local reply, all, own, seen, last = {now, '', 0, ''}, {}, {}, 0, nil
 may_announce('HSET')
 for i = 1, #list, 2 do
@@ -37,10 +26,7 @@ for i = 1, #list, 2 do
 end
 for i = 1, #all, 100 do announce(table.concat(all, ' ', i, math.min(i + 99, #all)), 'rights') end
 if last and (last + 1 < #list or #list == 2 * most) then
-  local first = last
-  while first > 1 and list[first - 1] == list[last + 1] do first = first - 2 end
-  local equal = (last - first) / 2 + (first == 1 and list[2] == score and before or 0)
-  reply[2] = list[last + 1] .. ' ' .. text(equal) .. ' ' .. list[last]
+  reply[2] = next_part(list, last, score, before)
 end
 reply[3], reply[4] = #own, table.concat(all, ' ') .. told(user, own)
 return reply
