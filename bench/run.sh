@@ -11,7 +11,7 @@ usage: sh bench/run.sh [--only NAME] [--short] [BENCHMARK OPTIONS]
   without options   every benchmark once, some quarter of an hour; writes bench/results/*.json and *.svg, and the tables in
                     bench/README.md
   --only NAME       one of them: article (two minutes), l1 (two and a half), server (seven), http (two), nginx (three),
-                    ttl (two), hygiene (three),
+                    ttl (two), hygiene (three), hot (two),
                     scripts (half), ffi (one: other languages), stores (two) or cluster (one)
   --runs N          l1 so often, one run after the other (1): which of its goals are met in all of them?
   --build DIR       the benchmarks that are built there already, instead of building them into build-bench
@@ -57,7 +57,7 @@ while [ "$count" -gt 0 ]; do
     esac
 done
 case $only in
-'' | article | l1 | server | http | nginx | ttl | hygiene | scripts | ffi | stores | cluster) ;;
+'' | article | l1 | server | http | nginx | ttl | hygiene | hot | scripts | ffi | stores | cluster) ;;
 *) echo "there is no benchmark '$only'" >&2; exit 2 ;;
 esac
 
@@ -163,6 +163,12 @@ if wanted hygiene; then
     [ -n "$short" ] || PYTHONPATH=bench/support "$python" -c 'import sys, report
 report.put_between_markers("bench/README.md", "hygiene", f"`{sys.argv[2]}`\n\n" + open(sys.argv[1]).read().rstrip())' \
         "$temporary/hygiene.tables" "$command"
+fi
+if wanted hot; then
+    run hot "$build"/bench/latchkey-bench-hot "$@" >"$temporary/hot.tables"
+    [ -n "$short" ] || PYTHONPATH=bench/support "$python" -c 'import sys, report
+report.put_between_markers("bench/README.md", "hot", f"`{sys.argv[2]}`\n\n" + open(sys.argv[1]).read().rstrip())' \
+        "$temporary/hot.tables" "$command"
 fi
 if wanted stores; then
     run stores "$python" bench/stores/run.py "$build"/bench/stores/latchkey-bench-stores "$@"

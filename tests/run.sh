@@ -426,7 +426,7 @@ piece_documents() {
     done
 }
 piece_bench() {
-    for name in $(printf '%s\n' article l1 server http nginx ttl hygiene scripts ffi stores cluster | choose 5); do
+    for name in $(printf '%s\n' article l1 server http nginx ttl hygiene hot scripts ffi stores cluster | choose 5); do
         step "bench/run.sh --short --only $name" sh bench/run.sh --build "$build/gcc" --short --only "$name" || :
     done
 }

@@ -94,6 +94,42 @@ class Sessions(kit.Case):
         self.assertEqual(1001, self.check(self.run_('revoke', '--user', '7', '--yes', '--json'), DONE).value['revoked'])
         self.check(self.run_('list', '7'), NO)
 
+    def work(self, *words):
+        """The most commands that Redis ran in one script, or for one command of a client, while this was done."""
+        with open(os.path.join(self.redis.dir, 'monitor'), 'w+', encoding='latin-1') as seen:
+            with subprocess.Popen(['redis-cli', '-s', self.redis.socket, 'MONITOR'], stdout=seen) as monitor:
+                def has(text):
+                    self.redis.cli('ECHO', text)
+                    with open(seen.name, encoding='latin-1') as now:
+                        return text in now.read()
+                kit.wait_for('MONITOR begins', lambda: has('the-beginning'))
+                outcome = self.run_(*words)
+                kit.wait_for('MONITOR ends', lambda: has('the-end'))
+                monitor.kill()
+            most = run = seen.seek(0)
+            for line in seen:
+                run = run + 1 if ' lua] "' in line else 1
+                most = max(most, run)
+        return most, outcome
+
+    def test_a_user_with_many_sessions_stops_no_other(self):
+        token = self.create(7)
+        base = self.redis.cli('KEYS', f'lk:{{*}}:s:{token[:20]}').split('s:')[0]
+        self.redis.cli('EVAL', '''local from, u, a = KEYS[1], KEYS[2], KEYS[3] local f = redis.call('HGETALL', from)
+            for i = 1, 20000 do local name = ARGV[1] .. string.format('%017d', i)
+              redis.call('HSET', ARGV[2] .. name, unpack(f)) redis.call('PEXPIRE', ARGV[2] .. name, 1000000 + i)
+              redis.call('ZADD', u, ARGV[3] + i, name) redis.call('ZADD', a, 1, name) end''',
+                       '3', f'{base}s:{token[:20]}', f'{base}u:7', f'{base}a', token[:3], f'{base}s:',
+                       str(int(time.time() * 1000) + 1000000))
+        for words, answer in ((('list', '7'), DONE), (('list', '7', '--json'), DONE), (('show', token[:20]), DONE),
+                              (('sample', '--count', '2000'), DONE), (('doctor',), None),
+                              (('revoke', '--user', '7', '--yes'), DONE)):
+            most, outcome = self.work(*words)
+            if answer is not None:
+                self.check(outcome, answer)
+            self.assertTrue(1 < most < 6000, f'{words}: {most} commands in one run')
+        self.check(self.run_('list', '7'), NO)
+
     def test_reader_that_goes_away_is_no_success(self):
         for _ in range(900):
             self.create(7)
