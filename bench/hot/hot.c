@@ -117,7 +117,11 @@ static void miss_until(world *w, uint64_t until_ns, bench_histogram *misses)
     for (uint64_t due = bench_now_ns(); due < until_ns && !atomic_load(&w->over); due += 1000000) {
         bench_sleep_until_ns(due);
         int status = latchkey_validate(w->other, w->token, LENGTH, &entry);
-        if (status) bench_die("a miss: %s", latchkey_status_text(status));
+        if (status) {
+            char why[256] = "";
+            latchkey_error_text(w->other, why, sizeof why);
+            bench_die("a miss: %s", why);
+        }
         bench_histogram_add(misses, bench_now_ns() - due);
     }
 }
