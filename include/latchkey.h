@@ -817,10 +817,10 @@ LATCHKEY_API int latchkey_queue_submit(latchkey_queue *q, const latchkey_request
  * Does not block. Guarantees A to I; validations as of this call, see latchkey_reap. */
 LATCHKEY_API size_t latchkey_queue_reap(latchkey_queue *q, latchkey_result *results, size_t result_size, size_t max);
 
-/* Closes a queue. Outstanding requests are not answered; writes that were accepted are carried out all the same (the token of a login
- * whose result is never reaped is lost). No other call may be running on this queue. Close all queues before the handle is closed:
- * latchkey_close closes those that are left, and they must not be used after it. NULL is allowed. For the handle's own queue this
- * does nothing.
+/* Closes a queue. Outstanding requests are not answered; writes that were accepted are carried out all the same. The session of a
+ * login (LATCHKEY_CREATE without a token) whose result was not reaped is ended, as its token is lost. No other call may be running on
+ * this queue. Close all queues before the handle is closed: latchkey_close closes those that are left, which ends no such session, and
+ * they must not be used after it. NULL is allowed. For the handle's own queue this does nothing.
  * Does not block. */
 LATCHKEY_API void latchkey_queue_close(latchkey_queue *q);
 

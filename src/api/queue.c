@@ -24,9 +24,9 @@ static int build_queue(latchkey *lk, latchkey_queue **out)
     return status;
 }
 
-static void destroy_queue(latchkey_queue *q)
+static void destroy_queue(latchkey_queue *q, bool end)
 {
-    lk_writes_leave(q);
+    lk_writes_leave(q, end);
     lk_async_close(q->lk, q->async);
     free(q);
 }
@@ -39,7 +39,7 @@ int lk_queue_own(latchkey *lk, latchkey_queue **out)
     if (status ||
         atomic_compare_exchange_strong_explicit(&lk->queue[0], &none, *out, memory_order_acq_rel, memory_order_acquire))
         return status;
-    destroy_queue(*out);
+    destroy_queue(*out, false);
     *out = none;
     return LATCHKEY_OK;
 }
@@ -61,7 +61,7 @@ latchkey_queue *latchkey_queue_open(latchkey *lk)
         if ((none = NULL, atomic_compare_exchange_strong_explicit(&lk->queue[i], &none, q, memory_order_acq_rel,
                                                                   memory_order_acquire)))
             return q;
-    destroy_queue(q);
+    destroy_queue(q, false);
     lk_reason(LATCHKEY_UNAVAILABLE, "queue_open: a handle has at most %d queues", LK_QUEUES_MAX);
     return NULL;
 }
@@ -81,14 +81,14 @@ void latchkey_queue_close(latchkey_queue *q)
 {
     if (!q || !unlist_queue(q)) return;
     if (lk_forked(q->lk)) lk_async_abandon(q->async);
-    else destroy_queue(q);
+    else destroy_queue(q, true);
 }
 
 void lk_queues_close(latchkey *lk)
 {
     for (size_t i = 0; i < LK_QUEUES_MAX; i++) {
         latchkey_queue *q = atomic_load_explicit(&lk->queue[i], memory_order_acquire);
-        if (q) destroy_queue(q);
+        if (q) destroy_queue(q, false); /* there is no link any more */
     }
 }
 

@@ -174,7 +174,7 @@ int lk_write_take(latchkey *lk, const latchkey_request *r, lk_write *w)
 {
     w->request = *r;
     w->copy = NULL;
-    w->denied = false;
+    w->sole = w->denied = false;
     w->partition = 0;
     w->result = (latchkey_result){.tag = r->tag, .kind = r->kind};
     int status = check_parts(lk, r, w);
@@ -209,6 +209,7 @@ static int run_create(latchkey *lk, lk_write *w)
     int status = r->token ? lk_create_given(lk, &w->draft, r->token, r->token_len, &token) : LATCHKEY_OK;
     if (!status) status = lk_create(lk, &w->draft, r->token != NULL, &token, &w->result.entry);
     if (!status) memcpy(w->result.token, token.text, sizeof w->result.token);
+    w->sole = !status && !r->token;
     lk_wipe(&token, sizeof token);
     return status;
 }

@@ -5,6 +5,8 @@
 #include "base/reason.h"
 #include "base/secure_memory.h"
 #include "redis/tls_guard.h"
+#include "session/begin.h"
+#include "session/draft.h"
 #include "session/visit.h"
 
 #include <signal.h>
@@ -51,6 +53,16 @@ static void set_free_locked(lk_writes *w, lk_write *write)
     lk_wipe(&write->result, sizeof write->result);
     write->next = w->free;
     w->free = write;
+}
+
+/* Its queue was closed, so its result is not given to the application. A session that it made would live on, and count as one
+ * of its user's: the link ends it. */
+static void end_made(latchkey *lk, lk_write *write)
+{
+    lk_token token;
+    if (!write->sole || !lk_parse(lk, write->result.token, LATCHKEY_TOKEN_LENGTH, &token)) return;
+    lk_disown(lk, &token);
+    lk_wipe(&token, sizeof token);
 }
 
 /* It is done: its queue is told, if it is still open. */
@@ -126,6 +138,11 @@ static void *run_worker(void *context)
         run_write(w, write);
         lk_lock_take(&w->lock);
         w->running[place] = NULL;
+        if (!write->queue) { /* which does not change any more */
+            lk_lock_give(&w->lock);
+            end_made(w->lk, write);
+            lk_lock_take(&w->lock);
+        }
         finish_locked(w, write);
         if (w->stop) pthread_cond_broadcast(&w->work); /* those that had to wait for its node, or for its end */
         atomic_fetch_sub_explicit(&w->lk->visits, 1, memory_order_seq_cst);
@@ -207,7 +224,7 @@ void lk_writes_close(latchkey *lk)
     if (w) destroy_writes(w);
 }
 
-void lk_writes_leave(latchkey_queue *q)
+void lk_writes_leave(latchkey_queue *q, bool end)
 {
     lk_writes *w = atomic_load_explicit(&q->lk->writes, memory_order_acquire);
     if (!w) return;
@@ -216,11 +233,15 @@ void lk_writes_leave(latchkey_queue *q)
         if (write->queue == q) write->queue = NULL;
     for (size_t i = 0; i < LK_WRITES_WORKERS_MAX; i++)
         if (w->running[i] && w->running[i]->queue == q) w->running[i]->queue = NULL;
-    for (lk_write *write = q->done, *next; write; write = next) {
-        next = write->next;
-        set_free_locked(w, write);
-    }
+    lk_write *done = q->done;
     q->done = NULL;
+    lk_lock_give(&w->lock);
+    for (lk_write *write = done; end && write; write = write->next) end_made(q->lk, write);
+    lk_lock_take(&w->lock);
+    for (lk_write *next; done; done = next) {
+        next = done->next;
+        set_free_locked(w, done);
+    }
     lk_lock_give(&w->lock);
 }
 

@@ -42,6 +42,7 @@ typedef struct lk_write {
     latchkey_access access;
     void *copy; /* or NULL */
     size_t copy_size;
+    bool sole;   /* it made a session whose token stands in the result alone */
     bool denied; /* it is a revocation, denied by: */
     lk_revocation revocation;
     latchkey_result result;
@@ -64,8 +65,9 @@ size_t lk_writes_reap(latchkey_queue *q, void (*give)(void *context, const latch
                       size_t max);
 void lk_writes_ring(latchkey_queue *q); /* if there is more to reap */
 
-/* The queue is about to go: what it has asked for is done all the same, and not answered. */
-void lk_writes_leave(latchkey_queue *q);
+/* The queue is about to go: what it has asked for is done all the same, and not answered. Sessions whose tokens are lost by
+ * that are ended, if `end`. */
+void lk_writes_leave(latchkey_queue *q, bool end);
 
 /* Call it before the link ends: what was accepted is done, and the threads end. */
 void lk_writes_finish(latchkey *lk);

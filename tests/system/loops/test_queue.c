@@ -513,6 +513,35 @@ static void test_writes_outlive_their_queue(void **state)
     assert_status(lk, LATCHKEY_NOT_FOUND, ask(lk, q, &r, &result));
 }
 
+/* Of a login whose result is never reaped nothing is left, whether it was done already or not. */
+static void test_close_ends_what_nothing_else_can_end(void **state)
+{
+    (void)state;
+    enum { SOME = 10, USER = 8100 };
+    latchkey *lk = handle_open(server, "");
+    latchkey_draft draft = draft_of(USER);
+    latchkey_request r = request_of(LATCHKEY_CREATE, NULL);
+    char token[LATCHKEY_TOKEN_SIZE];
+    r.draft = &draft;
+    for (int done = 0; done < 2; done++) {
+        latchkey_queue *q = latchkey_queue_open(lk);
+        uint64_t purged = stats_of(lk).purges;
+        for (int i = 0; i < SOME; i++) assert_status(lk, LATCHKEY_OK, latchkey_queue_submit(q, &r));
+        if (done) wait_for(sessions_of(lk, USER) == SOME);
+        latchkey_queue_close(q);
+        wait_for(stats_of(lk).purges >= purged + SOME);
+        wait_for(sessions_of(lk, USER) == 0);
+    }
+    /* The application has this token from before. */
+    latchkey_queue *q = latchkey_queue_open(lk);
+    assert_status(lk, LATCHKEY_OK, latchkey_token_new(lk, USER, token));
+    r = request_of(LATCHKEY_CREATE, token);
+    r.draft = &draft;
+    assert_status(lk, LATCHKEY_OK, latchkey_queue_submit(q, &r));
+    latchkey_queue_close(q);
+    wait_for(validate(lk, token) == LATCHKEY_OK);
+}
+
 static void test_close_carries_out_what_was_accepted(void **state)
 {
     (void)state;
@@ -743,6 +772,7 @@ int main(void)
         TEST(test_ABG_a_server_that_says_nothing),
         TEST(test_in_flight),
         TEST(test_writes_outlive_their_queue),
+        TEST(test_close_ends_what_nothing_else_can_end),
         TEST(test_close_carries_out_what_was_accepted),
         TEST(test_a_queue_for_each_thread),
         TEST(test_in_pieces),
