@@ -37,7 +37,9 @@ int lk_bad_argument(const char *what)
     int64_t now_ms = lk_now_ms();
     if (!until || now_ms >= atomic_load_explicit(until, memory_order_relaxed)) {
         if (until) atomic_store_explicit(until, now_ms + AGAIN_MS, memory_order_relaxed);
+        lk_journal *handle = lk_log_to(NULL); /* the line belongs to no handle, whichever verb it is */
         lk_log(LATCHKEY_LOG_INFO, "argument: %s", what);
+        lk_log_to(handle);
     }
     lk_reason_clear(NULL);
     return lk_reason(LATCHKEY_BAD_ARGUMENT, "%s", what);

@@ -75,6 +75,21 @@ static void test_each_handle_has_its_own_lines(void **state)
     assert_status(lk, LATCHKEY_BAD_ARGUMENT, latchkey_log_read(lk, &level, text, 0));
 }
 
+/* A refused argument belongs to no handle, whether it is found before or after the call is under way. */
+static void test_a_refused_argument_is_no_line_of_a_handle(void **state)
+{
+    (void)state;
+    latchkey *lk = handle_open(server, "");
+    char token[LATCHKEY_TOKEN_SIZE];
+    latchkey_field twice[2] = {{"name", "a", 1}, {"name", "b", 1}};
+    make_session(lk, 7, token);
+    assert_status(lk, LATCHKEY_BAD_ARGUMENT, latchkey_validate(lk, NULL, 0, NULL));
+    assert_status(lk, LATCHKEY_BAD_ARGUMENT, latchkey_set_fields(lk, token, LATCHKEY_TOKEN_LENGTH, twice, 2));
+    assert_status(lk, LATCHKEY_BAD_ARGUMENT,
+                  latchkey_section_put(lk, token, LATCHKEY_TOKEN_LENGTH, "a name", "data", 4));
+    assert_false(said(lk, "argument: "));
+}
+
 /* Programs that do not read lines never hear of them through the descriptor. */
 static void test_who_does_not_read_is_not_woken(void **state)
 {
@@ -186,6 +201,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_each_handle_has_its_own_lines),
+        TEST(test_a_refused_argument_is_no_line_of_a_handle),
         TEST(test_who_does_not_read_is_not_woken),
         TEST(test_G_it_is_bounded),
         TEST(test_read_while_others_speak),
