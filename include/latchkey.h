@@ -203,8 +203,8 @@ typedef struct latchkey_draft {
  * 0. Every language can compute it, and it never changes. For a name of 0 bytes, or NULL, it is 0: no id.
  * Two names may have the same id. By chance this happens, with a million users, in one of 37 million deployments. An attacker who
  * can choose names finds two such names after 2^32 tries. So give the name in draft.user_name as well. Redis then keeps
- * a hash of the name (BLAKE2b-256) beside the user's sessions, for as long as the last of them may live. If another name with the
- * same id logs in, that login is REFUSED, and logged as an error.
+ * a hash of the name (BLAKE2b-256) beside the user's sessions, for as long as the last of those that were made with the name may
+ * live. If another name with the same id logs in, that login is REFUSED, and logged as an error.
  * Does not block. */
 LATCHKEY_API uint64_t latchkey_user_id(const void *name, size_t size);
 
