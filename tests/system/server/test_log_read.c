@@ -200,12 +200,9 @@ static void test_open_under_a_lock_that_the_log_function_takes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_each_handle_has_its_own_lines),
-        TEST(test_a_refused_argument_is_no_line_of_a_handle),
-        TEST(test_who_does_not_read_is_not_woken),
-        TEST(test_G_it_is_bounded),
-        TEST(test_read_while_others_speak),
-        TEST(test_open_under_a_lock_that_the_log_function_takes),
+        TEST(test_each_handle_has_its_own_lines),  TEST(test_a_refused_argument_is_no_line_of_a_handle),
+        TEST(test_who_does_not_read_is_not_woken), TEST(test_G_it_is_bounded),
+        TEST(test_read_while_others_speak),        TEST(test_open_under_a_lock_that_the_log_function_takes),
     };
     return cmocka_run_group_tests(tests, server_start, server_end);
 }
