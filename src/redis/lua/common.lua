@@ -448,13 +448,18 @@ local function unchanged(tokens, swaps)
   return true
 end
 
--- Swaps them, once they are known to be unchanged. Returns the selectors of those that were not swapped before.
-local function swap(tokens, swaps)
+-- The number that the next announcement will have.
+local function next_number() return (tonumber(try('GET', base .. 'q') or 0) or 0) + 1 end
+
+-- Swaps them, once they are known to be unchanged. Each keeps the number by which that will be announced (reassert.lua): `next`, and one more
+-- for each hundred; `before` of them were swapped already. Returns the selectors of those that were not swapped before.
+local function swap(tokens, swaps, next, before)
   local changed = {}
   for i = 1, #tokens, 2 do
     local is = swaps[tokens[i]][2]
     if is ~= tokens[i + 1] then
-      call('HSET', base .. 's:' .. tokens[i], 'v', is)
+      local number = next + math.floor((before + #changed) / 100)
+      call('HSET', base .. 's:' .. tokens[i], 'v', is, 'c', text(number))
       changed[#changed + 1] = tokens[i]
     end
   end

@@ -1,6 +1,6 @@
 -- Makes again what was made before and may be lost: this server came back without it, or was promoted without it, or its data
 -- set was replaced. ARGV: 2... a selector of a session that was ended: if it exists, it is ended; a selector, ":" and the
--- number of its last change: if the log does not have that change, the session is ended, since what is held here is older; or
+-- number of its last change: if that change is not known here, the session is ended, since what is held here is older; or
 -- "*" and a cut-off, with zeros in front: all sessions were ended then, and if this server does not know of it, all are ended,
 -- including those that were made here since; or "#" and a number that was known before: if this server's number is lower, it
 -- counts on from beyond that one. So a data set that comes back later has a lower number, and is told as well; and every other
@@ -8,8 +8,9 @@
 -- Returns how many were ended.
 local ended = 0
 
--- Is that change in this server's history?
+-- Is that change in this server's history? The session keeps the number of its last one; the log, which is short, also has others.
 local function knows(number, one)
+  if try('HGET', base .. 's:' .. one, 'c') == number then return true end
   local id = number .. '-0'
   local entry = try('XRANGE', base .. 'r', id, id)[1]
   return entry and entry[2][4] == '2' and string.find(entry[2][2], one, 1, true)

@@ -42,6 +42,8 @@ if grace > 0 then
   call('HSET', session, 'v', renewed, 'f', name)
   call('RENAME', session, key)
   call('HSET', session, 'v', left, 'f', name)
+  local change = call('HGET', key, 'c')
+  if change then call('HSET', session, 'c', change) end
   call('PEXPIREAT', session, absolute)
 else -- it ends something: the first write needs no memory
   call('RENAME', session, key)

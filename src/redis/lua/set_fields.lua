@@ -35,12 +35,13 @@ local new = 0
 for i = 7, first_deleted - 1, 2 do new = new + 1 - call('HEXISTS', session, ARGV[i]) end
 for i = first_deleted, #ARGV do new = new - call('HEXISTS', session, ARGV[i]) end
 local own = 2 + (read[3] and 1 or 0) + (read[4] and 1 or 0) + call('HEXISTS', session, 'g')
+own = own + call('HEXISTS', session, 'c')
 if call('HLEN', session) + new > own + 256 then return redis.status_reply('MANY') end
 local sets = first_deleted > 7
 if #tokens > 0 then may_announce('HSET', 'HDEL') end
 if sets then call('HSET', session, unpack(ARGV, 7, first_deleted - 1)) end
 -- If nothing is set, the first write needs no memory: so rights are removed at maxmemory, too.
 if not sets or first_deleted <= #ARGV then call('HDEL', session, '-', unpack(ARGV, first_deleted)) end
-local changed = swap(tokens, swaps)
+local changed = swap(tokens, swaps, next_number(), 0)
 if #changed > 0 then announce(table.concat(changed, ' '), 'rights') end
 return 1

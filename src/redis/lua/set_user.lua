@@ -11,13 +11,14 @@ call('ZREM', u, '-') -- first: it needs no memory
 local list, score, before = part(u, from, most)
 local reply, all, own, seen, last = {now, '', 0, ''}, {}, {}, 0, nil
 may_announce('HSET')
+local next = next_number()
 for i = 1, #list, 2 do
   if seen >= most then break end
   last = i
   local tokens = good_tokens(list[i])
   seen = seen + #tokens / 2
   if unchanged(tokens, swaps) then
-    local changed = swap(tokens, swaps)
+    local changed = swap(tokens, swaps, next, #all)
     if #changed > 0 then own[#own + 1] = list[i] end
     for _, one in ipairs(changed) do all[#all + 1] = one end
   elseif tokens[2] then -- else it was deleted by hand, or lost

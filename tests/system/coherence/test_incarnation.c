@@ -45,6 +45,41 @@ static void test_C_revocation_lost_with_the_last_writes_is_made_once_more(void *
     redis_end(on);
 }
 
+/* The server lost nothing, but its log is short: it no longer has the changes of rights. The instance still knows them. */
+static void test_A_a_change_that_has_left_the_log_ends_nothing(void **state)
+{
+    (void)state;
+    redis *on = redis_start("--appendonly", "yes", "--appendfsync", "always");
+    latchkey *lk = handle_open(on, OPTIONS "&partitions=1");
+    char token[LATCHKEY_TOKEN_SIZE], of_user[LATCHKEY_TOKEN_SIZE], old[LATCHKEY_TOKEN_SIZE],
+        renewed[LATCHKEY_TOKEN_SIZE];
+    latchkey_access access = {.size = sizeof access, .role = "admin"};
+    latchkey_entry entry;
+    make_session(lk, 1, token);
+    make_session(lk, 2, of_user);
+    make_session(lk, 3, old);
+    assert_status(lk, LATCHKEY_OK, latchkey_set_access(lk, token, LATCHKEY_TOKEN_LENGTH, &access));
+    assert_status(lk, LATCHKEY_OK, latchkey_set_user_access(lk, 2, &access, NULL));
+    assert_status(lk, LATCHKEY_OK, set_field(lk, old, "pq.k", "x"));
+    assert_status(lk, LATCHKEY_OK, latchkey_rotate(lk, old, LATCHKEY_TOKEN_LENGTH, 600000, renewed));
+    char other[LATCHKEY_TOKEN_SIZE];
+    make_session(lk, 4, other);
+    while (redis_integer(on, "XLEN lk:{0}:r") < 500 ||
+           redis_integer(on, "EVAL %s 1 lk:{0}:r", "return #redis.call('XRANGE', KEYS[1], '-', '4')"))
+        assert_status(lk, LATCHKEY_OK, latchkey_rotate(lk, other, LATCHKEY_TOKEN_LENGTH, 0, other));
+    redis_kill(on);
+    redis_boot(on);
+    wait_for(validate(lk, other) == LATCHKEY_OK);
+    assert_status(lk, LATCHKEY_OK, latchkey_validate_fresh(lk, token, LATCHKEY_TOKEN_LENGTH, 0, &entry));
+    assert_string_equal(entry.role, "admin");
+    assert_status(lk, LATCHKEY_OK, latchkey_validate_fresh(lk, of_user, LATCHKEY_TOKEN_LENGTH, 0, &entry));
+    assert_string_equal(entry.role, "admin");
+    assert_status(lk, LATCHKEY_OK, latchkey_validate_fresh(lk, old, LATCHKEY_TOKEN_LENGTH, 0, &entry));
+    assert_status(lk, LATCHKEY_OK, latchkey_validate_fresh(lk, renewed, LATCHKEY_TOKEN_LENGTH, 0, &entry));
+    handle_close(lk);
+    redis_end(on);
+}
+
 static void test_C_promoted_replica_that_lacks_the_revocation_is_told(void **state)
 {
     (void)state;
@@ -133,6 +168,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_C_revocation_lost_with_the_last_writes_is_made_once_more),
+        TEST(test_A_a_change_that_has_left_the_log_ends_nothing),
         TEST(test_C_promoted_replica_that_lacks_the_revocation_is_told),
         TEST(test_C_promoted_replica_that_exchanged_the_revoked_token_is_told),
         TEST(test_C_server_demoted_and_promoted_between_two_beats_is_another),
