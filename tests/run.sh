@@ -322,8 +322,7 @@ part_gcc() {
     step "exported symbols" sh tests/package/api/symbols.sh "$build/gcc/src/liblatchkey.so" || :
 }
 
-# What sanitizers are given is little optimised: it compiles in half the time, and what they find does not depend on it. Warnings
-# do: gcc's are those of the build as released.
+# What sanitizers are given is little optimised: it compiles in half the time, and what they find does not depend on it.
 piece_address() {
     which=$(printf '%s\n' servers nginx | choose 2)
     targets=all
@@ -333,7 +332,7 @@ piece_address() {
         case $which in *nginx*) targets="$targets ngx_http_latchkey_module" ;; esac
     fi
     if compile address "$targets" -DCMAKE_C_COMPILER=gcc -DCMAKE_BUILD_TYPE=None -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_NGINX=ON \
-        -DLATCHKEY_SANITIZE=address,undefined -DLATCHKEY_WERROR=OFF "-DCMAKE_C_FLAGS=-O1 -g1 -fno-sanitize-recover=all"; then
+        -DLATCHKEY_SANITIZE=address,undefined "-DCMAKE_C_FLAGS=-O1 -g1 -fno-sanitize-recover=all"; then
         # The simulation's worlds and the command are looked at as released, above: what they run runs here as well.
         if [ -n "$long" ]; then set -- ; else
             names "$build/address" 'system|unit|cli' >"$logs/.all-address"

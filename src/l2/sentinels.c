@@ -221,7 +221,7 @@ static void begin_connection(lk_sentinels *s, unsigned i, int64_t now_ms)
 }
 
 /* A whole decimal number from 1 to 65535; 0: it is none. The reply may hold any bytes. */
-static unsigned port_of(const lk_reply *reply)
+static uint16_t port_of(const lk_reply *reply)
 {
     unsigned number = 0;
     if (reply->type != LK_REPLY_STRING || !reply->size || reply->size > 5) return 0;
@@ -229,7 +229,7 @@ static unsigned port_of(const lk_reply *reply)
         if (reply->text[i] < '0' || reply->text[i] > '9') return 0;
         number = number * 10 + (unsigned)(reply->text[i] - '0');
     }
-    return number < 65536 ? number : 0;
+    return number < 65536 ? (uint16_t)number : 0;
 }
 
 /* A name or an address: visible ASCII alone, since it is looked up, compared and logged. */
@@ -244,7 +244,7 @@ static bool is_host(const lk_reply *reply, size_t most)
 static void take_address(lk_said *said, const lk_reply *reply)
 {
     const lk_reply *host = reply->item[0];
-    unsigned port = port_of(reply->item[1]);
+    uint16_t port = port_of(reply->item[1]);
     if (!port || !is_host(host, sizeof said->primary.name - 1)) {
         said->what = LK_SAID_REFUSED;
         snprintf(said->why, sizeof said->why, "it names a primary without an address");

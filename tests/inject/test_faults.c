@@ -80,7 +80,7 @@ static latchkey_stats stats(void)
 
 static int open_handle(void)
 {
-    char config[512], error[200] = "", where[160], ca[300] = "";
+    char config[640], error[200] = "", where[160], ca[300] = "";
     if (over_unix) snprintf(where, sizeof where, "unix://%s", server->socket);
     else snprintf(where, sizeof where, "%s://127.0.0.1:%d", server->tls ? "rediss" : "redis", server->port);
     if (server->tls) snprintf(ca, sizeof ca, "&ca_file=%s", pki_crt("server"));

@@ -620,7 +620,7 @@ static void come_up(void *context, uint64_t number)
 /* As Redis does when it finds keys of a slot that has gone: their departure is lost, or was not heard of. */
 static void drop_moved(server *s)
 {
-    char prefix[16];
+    char prefix[24];
     object *o;
     for (int p = 0; shards_there() && p < CLUSTER_PARTITIONS; p++) {
         snprintf(prefix, sizeof prefix, "lk:{%d}:", p);

@@ -251,7 +251,7 @@ static void finish(int p)
 /* False: there was none left. */
 static bool move_a_key(int p)
 {
-    char prefix[16];
+    char prefix[24];
     int source = owner_of(p), target = server_acting_of(in.move[p].to);
     snprintf(prefix, sizeof prefix, "lk:{%d}:%s", p, in.move[p].first ? in.move[p].first : "");
     bool moved = in.move[p].first && server_move_key(source, target, prefix);

@@ -62,7 +62,7 @@ static int use(latchkey **handles, size_t count, const char *token, int64_t ms, 
 static void in_use_stays_alive(size_t count, const char *options)
 {
     enum { IDLE = 3000, TRIES = 5 };
-    latchkey *handles[2];
+    latchkey *handles[2] = {NULL};
     char token[LATCHKEY_TOKEN_SIZE];
     for (size_t i = 0; i < count; i++) handles[i] = handle_open(server, options);
     for (int tries = 0;; tries++) {

@@ -95,7 +95,7 @@ static void test_one_field_for_another_where_no_more_fit(void **state)
     (void)state;
     enum { MOST = 256 };
     latchkey *lk = handle_open(server, "");
-    char token[LATCHKEY_TOKEN_SIZE], names[MOST][8];
+    char token[LATCHKEY_TOKEN_SIZE], names[MOST][16];
     latchkey_field fields[MOST];
     make_session(lk, 1, token);
     for (int i = 0; i < MOST; i++) {

@@ -182,7 +182,7 @@ static void test_C_old_tokens_in_their_grace_change_too(void **state)
     make_session_with(lk, USER, 0, 0, &field, 1, token[0]);
     for (int i = 0; i < 3; i++) rotated(lk, token[i], LONG, token[i + 1]);
     for (int i = 0; i < 4; i++) {
-        char role[8];
+        char role[16];
         snprintf(role, sizeof role, "r%d", i);
         for (int j = 0; j < 4; j++) {
             warm(lk, token[j]);
@@ -545,7 +545,7 @@ static void test_D_changing_all_beside_logins_exchanges_and_ends(void **state)
     for (int i = 0; i < STAY; i++) make_session(t.handle[0], USER, stay[i]);
     crew *all = crew_start(2, come_and_go, &t);
     for (int i = 0; i < TIMES; i++) {
-        char role[16];
+        char role[24];
         snprintf(role, sizeof role, "role %d", i);
         int status = set_user_role(t.handle[2], USER, role, NULL);
         if (status) crew_stop(all);

@@ -97,7 +97,7 @@ static void test_256_fields_and_not_one_more(void **state)
 {
     (void)state;
     latchkey *lk = handle_open(server, "");
-    char token[LATCHKEY_TOKEN_SIZE], names[257][8];
+    char token[LATCHKEY_TOKEN_SIZE], names[257][16];
     latchkey_field fields[257];
     for (int i = 0; i < 257; i++) {
         snprintf(names[i], sizeof names[i], "f%d.", i);
@@ -324,7 +324,7 @@ typedef struct contest {
 static void change_keys(crew_member *member)
 {
     contest *c = member->shared;
-    char name[16], text[16];
+    char name[16], text[24];
     snprintf(name, sizeof name, "pq.k%zu", member->index);
     for (int i = 0; i < CHANGES; i++) {
         snprintf(text, sizeof text, "value %d", i);

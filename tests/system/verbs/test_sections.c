@@ -176,7 +176,7 @@ static void test_16_of_them_beside_256_fields(void **state)
     latchkey *lk = handle_open(server, "");
     token_text token, renewed;
     char name[24], longest[66];
-    static char text[256][8];
+    static char text[256][16];
     latchkey_field many[256];
     for (int i = 0; i < 256; i++) {
         snprintf(text[i], sizeof text[i], "f%d.", i);

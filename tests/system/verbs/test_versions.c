@@ -111,7 +111,7 @@ static void test_256_names_and_not_one_more(void **state)
     (void)state;
     latchkey *lk = handle_open(server, "");
     token_text token;
-    static char text[257][8];
+    static char text[257][16];
     const char *names[257];
     latchkey_field many[256];
     latchkey_record *record;
