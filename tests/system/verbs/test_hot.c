@@ -309,7 +309,7 @@ static void test_sessions_that_end_at_one_moment_are_listed_in_parts(void **stat
 }
 
 /* Sessions whose tokens are exchanged all the while, so that their names move to other places of the index. */
-enum { MOVERS = 20, LISTS = 60 };
+enum { MOVERS = 20, LISTS = 20 };
 
 typedef struct moving {
     latchkey *lk;
