@@ -190,8 +190,12 @@ ngx_http_latchkey_preaccess(ngx_http_request_t *r)
         return NGX_DECLINED;
     }
 
-    if (r != r->main && ngx_http_latchkey_find_ctx(r->parent)) {
-        return NGX_DECLINED;
+    if (r != r->main) {
+        rc = ngx_http_latchkey_served(r, llcf);
+
+        if (rc != NGX_DECLINED) {
+            return rc == NGX_OK ? NGX_DECLINED : rc;
+        }
     }
 
     rc = ngx_http_latchkey_resolve(r, llcf);

@@ -10,7 +10,7 @@
  *
  * store       a handle of the library for each latchkey_store and worker, opened after the fork (ngx_http_latchkey_store.c)
  * ctx         what is known of a request's session. It belongs to the request and outlives internal redirects; its
- *             subrequests read it
+ *             subrequests read it, unless they ask something else
  * wait        a question under way. It belongs to the store: the answer comes once, also when the request has gone
  */
 
@@ -73,7 +73,8 @@ typedef struct {
     latchkey_queue             *queue;       /* its own */
     ngx_connection_t           *connection;  /* its descriptor, in nginx's loop */
     ngx_queue_t                 waits;
-    ngx_event_t                 hold;        /* a timer while there are waits */
+    ngx_event_t                 hold;        /* a timer while the worker may not end gracefully */
+    ngx_uint_t                  pending;     /* a revocation was PENDING: it may still be */
     time_t                      tried;       /* when it was opened, or that failed */
     time_t                      renew;       /* no token is exchanged before this */
     u_char                      error[256];  /* why it could not be opened */
@@ -164,6 +165,8 @@ ngx_http_latchkey_ctx_t *ngx_http_latchkey_find_ctx(ngx_http_request_t *r);
 ngx_http_latchkey_ctx_t *ngx_http_latchkey_create_ctx(ngx_http_request_t *r);
 ngx_int_t ngx_http_latchkey_begin(ngx_http_request_t *r,
     ngx_http_latchkey_loc_conf_t *llcf, ngx_http_latchkey_ctx_t *ctx);
+ngx_int_t ngx_http_latchkey_served(ngx_http_request_t *r,
+    ngx_http_latchkey_loc_conf_t *llcf);
 ngx_int_t ngx_http_latchkey_resolve(ngx_http_request_t *r,
     ngx_http_latchkey_loc_conf_t *llcf);
 ngx_int_t ngx_http_latchkey_decide(ngx_http_request_t *r,

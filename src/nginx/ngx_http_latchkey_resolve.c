@@ -172,36 +172,73 @@ ngx_http_latchkey_resolve(ngx_http_request_t *r,
 }
 
 
+/* Would this location ask what the ctx was asked? NGX_OK, NGX_DECLINED or NGX_ERROR; `tokens` are its own. */
+
+static ngx_int_t
+ngx_http_latchkey_compare(ngx_http_request_t *r,
+    ngx_http_latchkey_loc_conf_t *llcf, ngx_http_latchkey_ctx_t *ctx,
+    ngx_str_t *tokens, ngx_uint_t *n)
+{
+    ngx_uint_t  i;
+
+    if (ngx_http_latchkey_tokens(r, llcf, tokens, n) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (ctx->store != llcf->store || ctx->ntokens != *n) {
+        return NGX_DECLINED;
+    }
+
+    for (i = 0; i < *n; i++) {
+        if (tokens[i].len != ctx->tokens[i].len
+            || ngx_memcmp(tokens[i].data, ctx->tokens[i].data, tokens[i].len)
+               != 0)
+        {
+            return NGX_DECLINED;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* NGX_OK: the request that this subrequest serves has asked the same; else NGX_DECLINED or NGX_ERROR. */
+
+ngx_int_t
+ngx_http_latchkey_served(ngx_http_request_t *r,
+    ngx_http_latchkey_loc_conf_t *llcf)
+{
+    ngx_str_t                 tokens[NGX_HTTP_LATCHKEY_TOKENS];
+    ngx_uint_t                n;
+    ngx_http_latchkey_ctx_t  *ctx;
+
+    ctx = ngx_http_latchkey_find_ctx(r->parent);
+
+    return ctx ? ngx_http_latchkey_compare(r, llcf, ctx, tokens, &n)
+               : NGX_DECLINED;
+}
+
+
 /* Keeps what is known if this location asks the same. */
 
 ngx_int_t
 ngx_http_latchkey_begin(ngx_http_request_t *r,
     ngx_http_latchkey_loc_conf_t *llcf, ngx_http_latchkey_ctx_t *ctx)
 {
+    ngx_int_t   rc;
     ngx_str_t   tokens[NGX_HTTP_LATCHKEY_TOKENS];
-    ngx_uint_t  i, n;
+    ngx_uint_t  n;
 
-    if (ngx_http_latchkey_tokens(r, llcf, tokens, &n) != NGX_OK) {
+    rc = ngx_http_latchkey_compare(r, llcf, ctx, tokens, &n);
+
+    if (rc == NGX_ERROR) {
         return NGX_ERROR;
     }
 
     ctx->conf = llcf;
 
-    if (ctx->store == llcf->store && ctx->ntokens == n) {
-
-        for (i = 0; i < n; i++) {
-            if (tokens[i].len != ctx->tokens[i].len
-                || ngx_memcmp(tokens[i].data, ctx->tokens[i].data,
-                              tokens[i].len)
-                   != 0)
-            {
-                break;
-            }
-        }
-
-        if (i == n) {
-            return NGX_OK;
-        }
+    if (rc == NGX_OK) {
+        return NGX_OK;
     }
 
     ngx_memcpy(ctx->tokens, tokens, sizeof(tokens));

@@ -6,8 +6,8 @@
  * A wait lives from submit to its answer, which comes once. A request that ends before that leaves its wait behind, without a
  * request. So no answer is ever given to another request, and none to a request that has gone.
  *
- * A worker that is to end gracefully does so once no timer is left. Requests that wait here have none of their own, so the store has
- * one for them.
+ * A worker that is to end gracefully does so once no timer is left. Requests that wait here have none of their own, nor have revocations
+ * that Redis has not confirmed, which would be lost with the worker. So the store has one for them.
  */
 
 #include "ngx_http_latchkey_module.h"
@@ -20,6 +20,7 @@
 static ngx_int_t ngx_http_latchkey_watch(ngx_http_latchkey_store_t *store,
     ngx_log_t *log);
 static void ngx_http_latchkey_hold_handler(ngx_event_t *ev);
+static uint64_t ngx_http_latchkey_pending(ngx_http_latchkey_store_t *store);
 static void ngx_http_latchkey_readable(ngx_event_t *ev);
 static void ngx_http_latchkey_log(ngx_http_latchkey_store_t *store);
 
@@ -124,21 +125,49 @@ ngx_http_latchkey_hold_handler(ngx_event_t *ev)
     c = ev->data;
     store = c->data;
 
-    if (!ngx_queue_empty(&store->waits)) {
+    store->pending = store->pending && ngx_http_latchkey_pending(store) != 0;
+
+    if (store->pending || !ngx_queue_empty(&store->waits)) {
         ngx_add_timer(ev, NGX_HTTP_LATCHKEY_HOLD);
     }
+}
+
+
+/* Revocations that Redis has not confirmed yet. */
+
+static uint64_t
+ngx_http_latchkey_pending(ngx_http_latchkey_store_t *store)
+{
+    latchkey_stats  stats;
+
+    ngx_memzero(&stats, sizeof(latchkey_stats));
+
+    (void) latchkey_stats_read(store->handle, &stats, sizeof(latchkey_stats));
+
+    return stats.pending;
 }
 
 
 void
 ngx_http_latchkey_store_close(ngx_http_latchkey_store_t *store)
 {
+    uint64_t                   pending;
     ngx_queue_t               *q;
     ngx_connection_t          *c;
     ngx_http_latchkey_wait_t  *wait;
 
     if (store->handle == NULL) {
         return;
+    }
+
+    pending = ngx_http_latchkey_pending(store);
+
+    if (pending) {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "latchkey_store \"%V\": %uL revocations that Redis has "
+                      "not confirmed are given up: these sessions may live on; "
+                      "end nginx with \"quit\", which waits for Redis",
+                      &store->name, pending);
     }
 
     if (store->hold.timer_set) {
@@ -281,6 +310,8 @@ ngx_http_latchkey_readable(ngx_event_t *ev)
             ngx_queue_remove(&wait->queue);
             ngx_free(wait);
 
+            store->pending |= (results[i].status == LATCHKEY_PENDING);
+
             if (ctx) {
                 ctx->wait = NULL;
                 ngx_http_latchkey_answered(ctx, &results[i]);
@@ -289,7 +320,9 @@ ngx_http_latchkey_readable(ngx_event_t *ev)
 
         ngx_explicit_memzero(results, n * sizeof(latchkey_result));
 
-        if (ngx_queue_empty(&store->waits) && store->hold.timer_set) {
+        if (ngx_queue_empty(&store->waits) && !store->pending
+            && store->hold.timer_set)
+        {
             ngx_del_timer(&store->hold);
         }
 

@@ -13,6 +13,7 @@ class Content(WithNginx):
     OPTIONS = 'deadline_ms=5000&staleness_ms=4000&renew_ms=10000'
     HTTP = '''
     latchkey_store app "{store}";
+    latchkey_store other "{store}&prefix=other";
     latchkey_token $cookie_sid;
     server {
         listen unix:{dir}/back;
@@ -27,6 +28,10 @@ class Content(WithNginx):
         location = /auth { latchkey_answer; latchkey_require $latchkey_role user admin; error_page 401 = /page; }
         location = /maybe { latchkey_optional on; latchkey_answer; }
         location = /sub { latchkey off; auth_request /auth; proxy_pass http://unix:{dir}/back:; }
+        location = /two-stores { auth_request /auth-other; proxy_pass http://unix:{dir}/back:; }
+        location = /auth-other { latchkey other; latchkey_answer; }
+        location = /two-tokens { auth_request /auth-second; proxy_pass http://unix:{dir}/back:; }
+        location = /auth-second { latchkey_token $cookie_second; latchkey_answer; }
         location = /logout { latchkey_logout; }
         location = /logout-get { latchkey_logout any redirect=/bye?from=$arg_from; }
         location = /logout-closed { latchkey_logout; deny all; }
@@ -53,6 +58,12 @@ class Content(WithNginx):
         self.assertEqual({name: told[name] for name in ('Status', 'User', 'Role', 'Device', 'Selector')},
                          {'Status': 'OK', 'User': str(user), 'Role': 'admin', 'Device': '3', 'Selector': token[:20]})
         self.assertEqual(len(told), 13)
+
+    def test_a_subrequest_that_asks_something_else(self):
+        _, token = self.login()
+        self.assertEqual(self.nginx.get('/two-stores', f'sid={token}').status, 401)
+        for cookie, status in ((f'sid={token}', 401), (f'sid={token}; second={token[:-1]}', 401), (f'sid={token}; second={token}', 200)):
+            self.assertEqual(self.nginx.get('/two-tokens', cookie).status, status)
 
     def test_answer_without_one(self):
         for path, cookie, status in (('/auth', None, 401), ('/auth', 'sid=nonsense', 401), ('/maybe', None, 204),

@@ -162,6 +162,18 @@ class Stopped(WithNginx):
         self.assertEqual([answer.status for answer in answers], [503])
         wait_for('the worker has ended', lambda: not self.nginx.pids() & old)
 
+    def test_a_worker_that_is_to_end_tells_redis_of_logouts_first(self):
+        _, token = self.login()
+        self.stop()
+        self.assertEqual(self.nginx.get('/logout', f'sid={token}', method='POST').status, 202)
+        old = self.nginx.pids()
+        self.nginx.kill(signal.SIGHUP)
+        wait_for('another worker is there', lambda: self.nginx.pids() - old)
+        time.sleep(3) # one that does not wait for Redis is gone by then
+        self.redis.process.send_signal(signal.SIGCONT)
+        wait_for('the worker has ended', lambda: not self.nginx.pids() & old)
+        self.assertEqual(self.app.validate(token), 1)
+
     def test_clients_that_hang_up_while_they_wait(self):
         sessions = [self.login() for _ in range(50)]
         self.stop()
@@ -212,6 +224,18 @@ class Away(unittest.TestCase):
                     wait_for('it is found', lambda: nginx.get('/', f'sid={token}').text == 'user=[5]')
                 redis.kill()
                 wait_for('nginx\' log says so', lambda: 'latchkey_store "app": link: ' in nginx.said())
+
+    def test_a_stop_says_which_logouts_it_gives_up(self):
+        with Redis() as redis, App(redis.url()) as app:
+            token = app.create(5)
+            store = f'unix://{redis.socket}?deadline_ms=1000'
+            with Nginx(HTTP.replace('{store}', store), WithNginx.MAIN, 1, ('port', 'status', 'http2')) as nginx:
+                wait_for('the worker serves', lambda: nginx.get('/', f'sid={token}').status == 200)
+                redis.process.send_signal(signal.SIGSTOP)
+                self.assertEqual(nginx.get('/logout', f'sid={token}', method='POST').status, 202)
+                nginx.end(signal.SIGTERM)
+                redis.process.send_signal(signal.SIGCONT)
+                self.assertIn('latchkey_store "app": 1 revocations that Redis has not confirmed are given up', nginx.said())
 
     def test_a_store_that_cannot_be_opened_is_503_and_is_tried_again(self):
         with Redis(admin='secret') as redis:
