@@ -191,9 +191,9 @@ again() {
     } | said "$name" "$3 FAILED beside the others, and are run again, alone"
     code=0
     run "$step_log.again" ctest --test-dir "$tested" --rerun-failed --output-on-failure || code=$?
-    left=$(count "$last" || echo 0 1)
-    left=${left#* }
-    counted="$(($2 + $3 - left)) $left"
+    bad=$(count "$last" || echo 0 1)
+    bad=${bad#* }
+    counted="$(($2 + $3 - bad)) $bad"
 }
 
 # tests NAME BUILD [CTEST OPTIONS]: runs a build's tests and counts the single ones.

@@ -135,7 +135,7 @@ static void test_a_moved_slot_is_served_at_once(void **state)
     }
     assert_int_equal(stats_of(lk).reconnects, 0);
     assert_int_equal(stats_of(lk).missed, 0);
-    wait_for(end_session(maker, token) == LATCHKEY_OK); /* and what is revoked there is heard */
+    wait_for(end_session(maker, token) >= LATCHKEY_OK); /* and what is revoked there is heard */
     wait_for(try_validate(lk, token) != LATCHKEY_OK);
     assert_status(lk, LATCHKEY_NOT_FOUND, validate(lk, token));
 }

@@ -491,7 +491,7 @@ static void test_B_a_deposed_primary_settles_no_revocation(void **state)
     config_of_liars(&l, "staleness_ms=400&deadline_ms=1000", config, sizeof config);
     latchkey *lk = handle_open_config(config), *other = handle_open_tcp(second, "");
     make_session(lk, 1, known);
-    wait_for(end_session(lk, known) == LATCHKEY_OK); /* the server knows the script from now on */
+    wait_for(end_session(lk, known) >= LATCHKEY_OK); /* the server knows the script from now on */
     make_session(other, 2, token);
     for (int i = 0; i < SENTINELS; i++) fake_answer(l.at[i], "*-1\r\n");
     wait_for(validate(lk, token) == LATCHKEY_UNAVAILABLE);
