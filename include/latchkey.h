@@ -580,7 +580,7 @@ LATCHKEY_API int latchkey_rotate(latchkey *lk, const char *token, size_t token_l
  * remembered: do not set a new time for the same old store.
  * Returns  OK;
  *          REFUSED (it was imported already, and is not brought back if it has ended since; or the generation has moved; or
- *          another user's name has this id; or it was created before latchkey_revoke_everyone);
+ *          another user's name has this id; or it was created before latchkey_revoke_everyone, by Redis' clock);
  *          EXPIRED (expires_at_ms is past);
  *          MALFORMED (not 16 to 256 bytes; one of our own tokens; foreign_until_ms is past);
  *          CONFIG (foreign_until_ms is not set);
@@ -912,8 +912,8 @@ LATCHKEY_API size_t latchkey_access_size(void);
  * L1, as by a revocation. Old tokens in their grace show the change too. For a change of privilege exchange the token as well
  * (latchkey_rotate). It works when Redis is at its maxmemory.
  * Returns  OK; NOT_FOUND; EXPIRED; MALFORMED;
- *          UNAVAILABLE (it may have been done, and then shows within the bound of C: call it again. Also if other calls kept
- *          changing the record for the whole deadline);
+ *          UNAVAILABLE (it may have been done, and then shows within the bound of C: call it again. If it was done, and the server
+ *          that takes over lacks it, the session is ended. Also if other calls kept changing the record for the whole deadline);
  *          CORRUPT; BAD_ARGUMENT (also where nothing is to change, and for a bit of flags that is not in flags_mask);
  *          NO_MEMORY; FORKED.
  * Blocks   for at most deadline_ms: two round trips. Guarantees B and C (for the old entry), D. */
