@@ -30,7 +30,7 @@ int lk_hit_judge(latchkey *lk, const char *token, lk_l1_found *found, int64_t le
         return LATCHKEY_AGAIN;
     }
     if (found->first_use) lk_session_touch_name(lk, token);
-    if (due && now >= times.due_ms) lk_session_refresh(lk, token, now);
+    if (due && now >= times.due_ms) lk_session_refresh(lk, token, times.idle_ms, now);
     lk_count(&lk->counters, LK_L1_HITS, 1);
     return LATCHKEY_OK;
 }

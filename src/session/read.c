@@ -30,7 +30,8 @@ void lk_session_fill(latchkey *lk, const lk_token *token, const lk_vouch *vouch,
                                     judged->times, now, &entry));
     /* A touch is on its way; no hit needs to ask for another one yet. */
     if (filled && judged->touch_due)
-        lk_refresh_gate_shut(lk->book->refresh_gate, token->text, now, now + 2 * lk_session_patience(lk));
+        lk_refresh_gate_shut(lk->book->refresh_gate, token->text, now,
+                             now + 2 * lk_session_patience(lk, judged->times.idle_ms));
 }
 
 void lk_question_ask(latchkey *lk, const lk_token *token, const lk_vouch *vouch, lk_question_words *words)

@@ -20,16 +20,16 @@
 #include <string.h>
 
 /* Half a second is soon enough where times are minutes, and lets questions come together. */
-int64_t lk_session_patience(const latchkey *lk)
+int64_t lk_session_patience(const latchkey *lk, int64_t idle_ms)
 {
     int64_t patience_ms = lk->refresh_ms && lk->refresh_ms < 2000 ? lk->refresh_ms / 4 : 500;
-    int64_t most_ms = lk_later(lk->config.idle_ms / 16, 1);
+    int64_t most_ms = lk_later((idle_ms ? idle_ms : lk->config.idle_ms) / 16, 1);
     return lk_earlier(patience_ms, most_ms);
 }
 
-void lk_session_refresh(latchkey *lk, const char *token, int64_t now_ms)
+void lk_session_refresh(latchkey *lk, const char *token, int64_t idle_ms, int64_t now_ms)
 {
-    int64_t patience_ms = lk_session_patience(lk);
+    int64_t patience_ms = lk_session_patience(lk, idle_ms);
     if (!lk_refresh_gate_dedup(lk->book->refresh_gate, token, now_ms, 2 * patience_ms)) return;
     lk_l1_owe(lk->l1, token, now_ms);
     lk_node_refresh(lk_l2_owner(&lk->l2, lk_token_partition(token)), token, now_ms, patience_ms);

@@ -71,6 +71,41 @@ static void test_a_use_by_an_old_token_prolongs_the_session(void **state)
 }
 
 /* A user's index lives as long as the last of the sessions in it, whichever of them is touched, exchanged or made. */
+/* Does a touch come? False: the session idled out before. */
+static int is_prolonged(const char *key)
+{
+    long long left = redis_integer(server, "PTTL %s", key), now;
+    while ((now = redis_integer(server, "PTTL %s", key)) >= 0 && now <= left) {
+        left = now;
+        check_pause();
+    }
+    return now > left;
+}
+
+/* Two uses, each of which is due to be told. The second one is no sooner than the first one's touch can be waited for. */
+static int two_uses_count(latchkey *lk)
+{
+    enum { SHORT = 1600 };
+    latchkey_draft draft = {.size = sizeof draft, .user_id = USER, .idle_ms = SHORT};
+    char token[LATCHKEY_TOKEN_SIZE], key[128];
+    assert_status(lk, LATCHKEY_OK, latchkey_create(lk, &draft, token));
+    session_key(server, token, key);
+    for (int use = 0; use < 2; use++) {
+        int64_t next_ms = check_now_ms() + SHORT / 5;
+        while (check_now_ms() < next_ms) check_pause();
+        if (try_validate(lk, token) != LATCHKEY_OK || !is_prolonged(key)) return 0;
+    }
+    return 1;
+}
+
+/* This machine may be so slow that a session idles out between two uses: then another one is tried. */
+static void test_each_use_counts_where_a_session_idles_out_sooner_than_most(void **state)
+{
+    (void)state;
+    latchkey *lk = handle_open(server, "partitions=1");
+    wait_for(two_uses_count(lk));
+}
+
 static void test_a_users_index_is_never_shortened(void **state)
 {
     (void)state;
@@ -165,6 +200,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_a_use_prolongs_the_session_and_its_users_index_without_a_script),
         TEST(test_a_use_by_an_old_token_prolongs_the_session),
+        TEST(test_each_use_counts_where_a_session_idles_out_sooner_than_most),
         TEST(test_a_users_index_is_never_shortened),
         TEST(test_a_use_heals_a_lost_index),
         TEST(test_a_touch_renews_what_l1_holds_without_a_read),
