@@ -419,9 +419,10 @@ LATCHKEY_API int latchkey_drain(latchkey *lk);
 /* Stops the link, closes every connection, frees everything. No other call may be running on the handle. NULL is
  * allowed. In a forked child it closes the child's copies of the descriptors, which leaves the parent's connections
  * unharmed (J). There it frees nothing, because at the fork another thread of the parent may have been using any of it.
- * Writes that queues have accepted are carried out first; their answers are lost. Revocations that Redis has not confirmed
- * (PENDING) are given up, and the log says how many.
- * Blocks   until the link's thread has ended, which happens at once; with writes outstanding, for at most deadline_ms. */
+ * Writes that queues have accepted are carried out first; their answers are lost. Then, while Redis answers, it ends what is still
+ * to be ended there: revocations that are PENDING, and sessions of logins whose queue was closed (latchkey_queue_close). Those that
+ * Redis has not confirmed by then are given up, and a log function is told how many; before that, `pending` of latchkey_stats says it.
+ * Blocks   until the link's thread has ended, which happens at once; with any of these outstanding, for at most deadline_ms. */
 LATCHKEY_API void latchkey_close(latchkey *lk);
 
 /* --------------------------------------------------------------------------------- the life of a session -- */

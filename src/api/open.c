@@ -12,6 +12,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 static void on_purge(void *context, const char *selector) { lk_l1_purge(((latchkey *)context)->l1, selector); }
 static void on_made(void *context, const char *selector)
@@ -154,6 +155,15 @@ int latchkey_open(const char *config, latchkey **out, char *error, size_t error_
     return status;
 }
 
+/* What the links have still to end in Redis, while Redis answers: revocations that were PENDING, and the sessions of logins whose
+ * queue was closed. */
+static void end_pending(latchkey *lk, int64_t until_ms)
+{
+    const struct timespec moment = {.tv_nsec = 1000000};
+    while (lk->pending && lk_pending_retries(lk->pending) && lk_l2_connected(&lk->l2) && lk_now_ms() < until_ms)
+        nanosleep(&moment, NULL);
+}
+
 void latchkey_close(latchkey *lk)
 {
     if (!lk) return;
@@ -165,7 +175,9 @@ void latchkey_close(latchkey *lk)
         lk_journal_abandon(lk->journal);
         return;
     }
+    int64_t until_ms = lk_now_ms() + lk->config.deadline_ms;
     lk_writes_finish(lk);
+    end_pending(lk, until_ms);
     lk_topology_close(&lk->l2.topology); /* before the others: its threads use them */
     lk_queues_close(lk);
     lk_writes_close(lk);

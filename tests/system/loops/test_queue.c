@@ -532,6 +532,16 @@ static void test_close_ends_what_nothing_else_can_end(void **state)
         wait_for(stats_of(lk).purges >= purged + SOME);
         wait_for(sessions_of(lk, USER) == 0);
     }
+    /* Also if the handle is closed at once. */
+    for (int done = 0; done < 2; done++) {
+        latchkey *last = handle_open(server, "deadline_ms=10000");
+        latchkey_queue *q = latchkey_queue_open(last);
+        for (int i = 0; i < SOME; i++) assert_status(last, LATCHKEY_OK, latchkey_queue_submit(q, &r));
+        if (done) wait_for(sessions_of(lk, USER) == SOME);
+        latchkey_queue_close(q);
+        handle_close(last);
+        assert_int_equal(sessions_of(lk, USER), 0);
+    }
     /* The application has this token from before. */
     latchkey_queue *q = latchkey_queue_open(lk);
     assert_status(lk, LATCHKEY_OK, latchkey_token_new(lk, USER, token));
