@@ -226,7 +226,7 @@ static void do_login(process *p, known *s)
     truth_login(&a, read_us, create_us, status, token);
 }
 
-static void do_list(process *p, known *s)
+void calls_list(process *p, known *s)
 {
     latchkey_session_info infos[64];
     size_t total, max = chance(100000) ? draw(4) : 64;
@@ -273,7 +273,7 @@ void calls_act(process *p)
                  {60, do_rotate, false},
                  {15, do_revoke_user, false},
                  {15, do_login, false},
-                 {15, do_list, true},
+                 {15, calls_list, true},
                  {15, do_revoke_selector, false},
                  {20, calls_set_access, false},
                  {6, calls_set_user_access, false},

@@ -73,7 +73,8 @@ void calls_import(process *p, known *s)
     truth_imported(&a, status, draft.user_id, foreign);
 }
 
-/* More sessions than one script ends, while Redis' clock is set; the truth looks after some of them. Then they all end. */
+/* More sessions than one script looks at, while Redis' clock is set; the truth looks after some of them. They are listed, and then they
+ * all end. */
 void calls_crowd(process *p, known *s)
 {
     char token[LATCHKEY_TOKEN_SIZE];
@@ -81,7 +82,9 @@ void calls_crowd(process *p, known *s)
     (void)s;
     for (int i = 0; i < 1040 && !p->end && !p->restart && !w.failure[0]; i++) {
         latchkey_draft draft = {.size = sizeof draft, .role = "crowd", .user_id = user};
-        if (latchkey_create(p->lk, &draft, token)) return;
+        int status = latchkey_create(p->lk, &draft, token);
+        if (status == LATCHKEY_LIMIT) break;
+        if (status) return;
         truth_created(token, user);
         if (chance(2000)) task_sleep(draw_scale(1, 20 * SECOND));
         if (chance(500)) server_step_clock(server_acting(), draw_between(-60 * SECOND, 60 * SECOND));
@@ -91,7 +94,8 @@ void calls_crowd(process *p, known *s)
     if (chance(300000)) server_step_clock(server_acting(), draw_between(-60 * SECOND, 10 * SECOND));
     if (chance(500000)) task_sleep(draw_scale(1, 60 * SECOND));
     known *one = truth_of_user(user);
-    if (one) calls_revoke_all(p, one, NULL);
+    if (one) calls_list(p, one);
+    if ((one = truth_of_user(user))) calls_revoke_all(p, one, NULL);
     for (int i = 0; i < 3 && (one = truth_of_user(user)); i++) calls_validate(p, one);
 }
 

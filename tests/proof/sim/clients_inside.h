@@ -43,6 +43,7 @@ int calls_revoke(process *p, known *s);
 void calls_validate(process *p, known *s);
 void calls_revoke_all(process *p, known *s, known *keep); /* of its user; keep: or NULL */
 void calls_favour_some(known *s);                         /* the others come to it, sometimes */
+void calls_list(process *p, known *s);
 latchkey_draft calls_draft_of(uint64_t user);
 
 /* calls_more.c: */

@@ -171,7 +171,7 @@ mutant rotate_b api/rotate.c "who exchanges a token keeps the old one in L1" \
 mutant grace session/judge.c "an old token is good for as long as its session may live" \
     's/left = sooner\(left, server_now \? judged->record.grace_until_ms - server_now : 0\);//'
 mutant reuse api/validate.c "validate ends no session for an old token that is used after its grace" \
-    's/if \(reused\) status = lk_session_reused\([^;]*;//'
+    's/if \(over_ms\) status = lk_session_reused\([^;]*;//'
 mutant reuse_later session/read.c "nor does submit" \
     's/if \(!lk_node_reused\([^;]*;//'
 mutant rotate_late session/run_script.c "what too few replicas hold is OK" \

@@ -166,6 +166,12 @@ static void make_workload(workload *load, promise *p)
     const char *limit = chance(300000) ? "deny" : "evict";
     if (in_flight < load->clients) in_flight = load->clients; /* so that a call is not refused for want of a place */
     load->in_flight = in_flight;
+    load->everyone_ppm = chance(300000) ? (unsigned)ONE_OF(20000, 300000) : 0;
+    load->foreign = chance(250000);
+    load->second_database =
+        ingredient("databases", 250000) && !sentinels_there() && !shards_there(); /* not named so there */
+    load->crowds = ingredient("crowds", 250000) && !p->max_sessions && !p->max_per_device && !shards_there();
+    if (load->crowds && chance(500000)) p->max_sessions = 1020;
     snprintf(load->config, sizeof load->config,
              "%s?lazy=1&staleness_ms=%d&deadline_ms=%d&partitions=%d&connections=%d&l1_capacity=%d&"
              "l1_ttl_ms=%d&idle_ms=%d&lifetime_ms=%d&max_sessions=%d&max_per_device=%d&limit=%s&in_flight=%d",
@@ -174,11 +180,6 @@ static void make_workload(workload *load, promise *p)
                                  : "unix:///sim",
              (int)(p->staleness_us / MS), (int)(p->deadline_us / MS), partitions, connections, capacity, ttl_ms,
              (int)load->idle_ms, (int)load->lifetime_ms, p->max_sessions, p->max_per_device, limit, in_flight);
-    load->everyone_ppm = chance(300000) ? (unsigned)ONE_OF(20000, 300000) : 0;
-    load->foreign = chance(250000);
-    load->second_database =
-        ingredient("databases", 250000) && !sentinels_there() && !shards_there(); /* not named so there */
-    load->crowds = ingredient("crowds", 250000) && !p->max_sessions && !p->max_per_device && !shards_there();
     load->floods = ingredient("floods", 100000);
     load->old_keeps = ingredient("old-keeps", 1000000);
     if (load->foreign) strcat(load->config, "&foreign_until_ms=1800000000000");

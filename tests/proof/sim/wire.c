@@ -340,6 +340,7 @@ int __wrap_connect(int fd, const struct sockaddr *address, socklen_t size);
 int __wrap_connect(int fd, const struct sockaddr *address, socklen_t size)
 {
     (void)size;
+    task_step(); /* before there is a wire, which chaos may choose */
     file *f = file_of(fd);
     wire *c = wire_open();
     if (!f || f->kind != FILE_SOCKET || f->wire || !c) {
@@ -347,7 +348,6 @@ int __wrap_connect(int fd, const struct sockaddr *address, socklen_t size)
         errno = EBADF;
         return -1;
     }
-    task_step();
     f->wire = c;
     c->file = f;
     c->client = task_machine();
