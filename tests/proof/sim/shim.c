@@ -52,6 +52,15 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *t)
     return 0;
 }
 
+int __real_nanosleep(const struct timespec *time, struct timespec *left);
+int __wrap_nanosleep(const struct timespec *time, struct timespec *left);
+int __wrap_nanosleep(const struct timespec *time, struct timespec *left)
+{
+    if (!task_current()) return __real_nanosleep(time, left);
+    task_sleep((int64_t)time->tv_sec * SECOND + time->tv_nsec / 1000);
+    return 0;
+}
+
 static int64_t world_us(const struct timespec *until)
 {
     return (int64_t)until->tv_sec * SECOND + until->tv_nsec / 1000 - task_machine()->clock_us;
