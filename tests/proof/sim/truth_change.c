@@ -22,8 +22,9 @@ static struct {
         int64_t began_us, over_us; /* FOREVER: it may still be done */
         int64_t token_us;          /* when the token was made by which it was changed; of all: NEVER */
         int64_t told_us;           /* it was OK; NEVER: it was not */
-        int64_t lost_us; /* since then it may have been lost: the handle that made it tells the server again */
-        int machine;     /* on that handle; -1: that is closed */
+        int64_t lost_us;     /* since then it may have been lost: the handle that made it tells the server again */
+        bool lost_under_way; /* then its announcement may have been lost with it, and the handle knows nothing of it */
+        int machine;         /* on that handle; -1: that is closed */
     } change[CHANGES];
     unsigned count;
 } all;
@@ -34,7 +35,14 @@ static struct {
 
 void change_begin(void) { memset(&all, 0, sizeof all); }
 
-void change_lost(void) { FOR_CHANGES(c) c->lost_us = w.now_us; }
+void change_lost(void)
+{
+    FOR_CHANGES(c)
+    {
+        c->lost_us = w.now_us;
+        c->lost_under_way |= !c->told_us;
+    }
+}
 
 void change_restarted(const machine *m) { FOR_CHANGES(c) if (c->machine == m->index) c->machine = -1; }
 
@@ -107,8 +115,7 @@ void change_judge_ok(const asking *a, const latchkey_entry *entry)
         if (!c->told_us || !concerns(c, s) || c->began_us <= over_us || c->number == number || is_gone(c, s, a))
             continue;
         bool here = c->machine == a->on->index && a->began_us > c->told_us;
-        bool at_once = c->lost_us >= c->began_us && c->lost_us <= c->told_us; /* its announcement may be lost with it */
-        if (c->lost_us && (at_once || is_heir_of_loss(c, s) || is_undone(c, s) || !here ||
+        if (c->lost_us && (c->lost_under_way || is_heir_of_loss(c, s) || is_undone(c, s) || !here ||
                            a->began_us <= c->lost_us + truth_bound_us() || c->told_us < c->lost_us - REMEMBERED_US))
             continue;
         if ((here || a->began_us > c->told_us + truth_bound_us()) && !truth_excused(s, a))
