@@ -94,9 +94,10 @@ known *truth_place(const known *but)
     return best;
 }
 
+/* Again, perhaps: then what was not seen before is not seen now. */
 static void unmade(known *s)
 {
-    s->unseen = s->created_us > w.now_us - truth_bound_us();
+    if (!s->unmade_us) s->unseen = s->created_us > w.now_us - truth_bound_us();
     s->unmade_us = w.now_us;
 }
 

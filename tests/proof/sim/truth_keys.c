@@ -234,14 +234,13 @@ static void exchanged(int server, const char *from, const char *to)
     word v = server_field(server, from, "v");
     if (strcmp(command.script, "rotate")) fail("D: %s renamed the session %s", command.script, from);
     if (!old || truth_find(selector_in(to))) return;
-    if (server_is_acting(server)) {
-        old->exchanged_us = w.now_us;
-        old->over_us = v.text ? world_us(server, time_at(v.text, 8)) : w.now_us;
-        if (!v.text) no_old_ones(old);
-        /* Redis may say in the last moment that it has one left: then that is a second. */
-        else if (old->until_us < old->over_us + SECOND) old->until_us = old->over_us + SECOND;
-    }
-    make_heir(old, to);
+    make_heir(old, to); /* of what it was before */
+    if (!server_is_acting(server)) return;
+    old->exchanged_us = w.now_us;
+    old->over_us = v.text ? world_us(server, time_at(v.text, 8)) : w.now_us;
+    if (!v.text) no_old_ones(old);
+    /* Redis may say in the last moment that it has one left: then that is a second. */
+    else if (old->until_us < old->over_us + SECOND) old->until_us = old->over_us + SECOND;
 }
 
 /* ---------------------------------------------------------------------------------------------- a command -- */
