@@ -297,7 +297,7 @@ static void judge_listed(const asking *a, const latchkey_session_info *info)
     if (a->began_us > s->until_us + truth_slack_us())
         fail("H: m%d lists %s, %.3f s after it expired", a->on->index, s->selector,
              (double)(a->began_us - s->until_us) / 1e6);
-    bool asks = a->family == s->family, gone = !truth_same(a) || a->about->deleted_us;
+    bool asks = a->family == s->family, gone = !truth_same(a) || a->about->deleted_us || !truth_acting_holds(a->about);
     if (truth_calm(a) && asks != (bool)info->current && !gone && !truth_unnamed(a) && s->created_us < a->began_us &&
         !s->exchanged_us)
         fail("sessions: m%d lists %s as %s that asks, which is %.20s", a->on->index, s->selector,
