@@ -6,6 +6,7 @@
 #include "setup.h"
 
 #include <hiredis/hiredis.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -82,6 +83,13 @@ static void write_setup(bench_json *json, const plan *p, setup *s)
     write_rounds(json, p, "logins_per_s", s->logins_per_s);
     write_rounds(json, p, "login_us", s->login_us);
     write_rounds(json, p, "session_bytes", s->session_bytes);
+    for (int at = 0; at < DEPTHS; at++) {
+        char key[40];
+        snprintf(key, sizeof key, "loop_%d_per_s", measure_depths[at]);
+        write_rounds(json, p, key, s->loop_per_s[at]);
+        snprintf(key, sizeof key, "loop_%d_wakes", measure_depths[at]);
+        write_rounds(json, p, key, s->loop_wakes[at]);
+    }
     bench_json_histogram(json, "revoke", &s->revoke, false);
     bench_json_histogram(json, "refusal", &s->refusal, false);
     const struct {

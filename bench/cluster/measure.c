@@ -6,6 +6,7 @@
 #include "setup.h"
 
 #include <dirent.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -82,6 +83,32 @@ static double call_together(const plan *p, setup *s, void (*call)(caller *c), do
     return (double)(bench_now_ns() - start) / 1e9;
 }
 
+const int measure_depths[DEPTHS] = {1, 16, 64};
+
+/* One event loop, which has so many misses under way all the time. */
+static void loop(const plan *p, setup *s, int at, int round)
+{
+    size_t depth = (size_t)measure_depths[at], calls = (size_t)p->misses / 4, begun = 0, done = 0, wakes = 0;
+    struct pollfd fd = {.fd = latchkey_fd(s->bare), .events = POLLIN};
+    latchkey_answer answers[64];
+    bench_random random;
+    bench_random_seed(&random, s->users + (uint64_t)at);
+    uint64_t start = bench_now_ns();
+    while (done < calls) {
+        for (; begun < calls && begun - done < depth; begun++) {
+            const char *token = s->token[bench_random_below(&random, (uint64_t)p->sessions)];
+            must("submit", latchkey_submit(s->bare, token, LENGTH, begun));
+        }
+        if (poll(&fd, 1, 10000) != 1) bench_die("the event loop waited in vain");
+        wakes++;
+        size_t got = latchkey_reap(s->bare, answers, 64);
+        for (size_t i = 0; i < got; i++) must("a submitted miss", answers[i].status);
+        done += got;
+    }
+    s->loop_per_s[at][round] = (double)calls / ((double)(bench_now_ns() - start) / 1e9);
+    s->loop_wakes[at][round] = (double)wakes / (double)calls;
+}
+
 /* Short enough that nothing else runs meanwhile, most times. */
 static double hit_ns(const plan *p, const setup *s)
 {
@@ -115,6 +142,7 @@ static void run_round(plan *p, int round)
         counted before = setup_count(s);
         s->misses_per_s[round] = p->misses / call_together(p, s, miss, p->misses);
         s->miss_us[round] = setup_since(s, &before).cpu_us / p->misses;
+        for (int at = 0; at < DEPTHS; at++) loop(p, s, at, round);
         before = setup_count(s);
         s->logins_per_s[round] = p->logins / call_together(p, s, login, p->logins);
         counted spent = setup_since(s, &before);

@@ -141,6 +141,8 @@ def markdown(result, command):
         row("a hit, one thread", lambda s: spread(s["hit_ns"], time)),
         row("times one server's hit in the same round", lambda s: spread(s["hit_times"], short)),
         row("misses a second", lambda s: spread(s["misses_per_s"], short)),
+        *(row(f"one event loop with {depth} under way: misses a second; times that it wakes up, a miss",
+              lambda s, d=depth: f"{spread(s[f'loop_{d}_per_s'], short)}; {s[f'loop_{d}_wakes'][0]:.2f}") for depth in (1, 16, 64)),
         row("Redis, a miss", lambda s: us(s["miss_us"][0])),
         row("logins a second", lambda s: spread(s["logins_per_s"], short)),
         row("Redis, a login", lambda s: us(s["login_us"][0])),

@@ -13,7 +13,15 @@
 
 #include <latchkey.h>
 
-enum { LENGTH = LATCHKEY_TOKEN_LENGTH, SETUPS_MAX = 8, NODES_MAX = 16, CALLERS = 8, CROWD = 16, MOST_ROUNDS = 51 };
+enum {
+    LENGTH = LATCHKEY_TOKEN_LENGTH,
+    SETUPS_MAX = 8,
+    NODES_MAX = 16,
+    CALLERS = 8,
+    CROWD = 16,
+    MOST_ROUNDS = 51,
+    DEPTHS = 3
+};
 
 /* What the primaries counted, and of bus messages what all nodes sent. */
 typedef struct counted {
@@ -37,6 +45,7 @@ typedef struct setup {
     double hit_ns[MOST_ROUNDS], hit_times[MOST_ROUNDS]; /* times: the first setup's in the same round */
     double misses_per_s[MOST_ROUNDS], miss_us[MOST_ROUNDS], logins_per_s[MOST_ROUNDS], login_us[MOST_ROUNDS];
     double session_bytes[MOST_ROUNDS];
+    double loop_per_s[DEPTHS][MOST_ROUNDS], loop_wakes[DEPTHS][MOST_ROUNDS]; /* wakes: for each miss */
     bench_histogram revoke, refusal;
     double revoke_commands, revoke_published, revoke_cpu_us;
     double heard_us;                                         /* of a revocation, for each instance more */
@@ -60,6 +69,7 @@ counted setup_count(setup *s);
 counted setup_since(setup *s, const counted *before);
 latchkey *setup_open(const setup *s, const char *options);
 
+extern const int measure_depths[DEPTHS]; /* misses that an event loop has under way */
 void measure_all(plan *p);
 
 #endif
