@@ -214,6 +214,12 @@ int lk_import(latchkey *lk, const char *foreign, size_t foreign_len, const latch
 int latchkey_import(latchkey *lk, const char *foreign, size_t foreign_len, const latchkey_draft *draft,
                     int64_t created_at_ms, int64_t expires_at_ms)
 {
+    static const char *const texts[] = {
+        [LK_IMPORT_HERE] = "import: it moved in before, or the user's generation has moved since it was read",
+        [LK_IMPORT_OVER] =
+            "import: it was created before all sessions were ended (latchkey_revoke_everyone), by Redis' clock",
+        [LK_IMPORT_NAME] = "import: another user's name has this user id"};
     enum lk_import_refusal why;
-    return lk_import(lk, foreign, foreign_len, draft, created_at_ms, expires_at_ms, &why);
+    int status = lk_import(lk, foreign, foreign_len, draft, created_at_ms, expires_at_ms, &why);
+    return status == LATCHKEY_REFUSED ? lk_reason(status, "%s", texts[why]) : status;
 }

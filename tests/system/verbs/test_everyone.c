@@ -221,7 +221,10 @@ static void test_foreign_sessions_end_too(void **state)
     assert_status(lk, LATCHKEY_OK, latchkey_revoke_everyone(lk));
     assert_status(lk, LATCHKEY_NOT_FOUND, latchkey_validate(lk, moved, sizeof moved - 1, &entry));
     assert_status(lk, LATCHKEY_REFUSED, latchkey_import(lk, moved, sizeof moved - 1, &draft, before_ms, 0));
+    char why[256];
     assert_status(lk, LATCHKEY_REFUSED, latchkey_import(lk, late, sizeof late - 1, &draft, before_ms, 0));
+    assert_status(lk, LATCHKEY_OK, latchkey_error_text(lk, why, sizeof why));
+    assert_contains(why, "before all sessions were ended");
     assert_status(lk, LATCHKEY_NOT_FOUND, latchkey_validate(lk, late, sizeof late - 1, &entry));
     int64_t now_ms = check_now_ms();
     wait_for(check_now_ms() > now_ms + 100); /* made after it: so says the other store */

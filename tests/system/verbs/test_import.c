@@ -133,7 +133,10 @@ static void test_it_moves_in_once(void **state)
     foreign_text token;
     foreign_of(1, token);
     assert_status(lk, LATCHKEY_OK, import_one(lk, token));
+    char why[256];
     assert_status(lk, LATCHKEY_REFUSED, import_one(lk, token));
+    assert_status(lk, LATCHKEY_OK, latchkey_error_text(lk, why, sizeof why));
+    assert_contains(why, "moved in before");
     assert_status(other, LATCHKEY_REFUSED, import_one(other, token));
     assert_status(other, LATCHKEY_REFUSED, import_for(other, token, FOREIGN_USER + 1));
     assert_int_equal(sessions_of(lk, FOREIGN_USER), 1);

@@ -577,7 +577,7 @@ static void test_A_without_redis_nothing_is_exchanged_and_nobody_is_a_thief(void
 {
     (void)state;
     redis *on = redis_start("--appendonly", "yes", "--appendfsync", "always");
-    latchkey *lk = handle_open(on, "deadline_ms=300&staleness_ms=60000&l1_capacity=0");
+    latchkey *lk = handle_open(on, "deadline_ms=3000&staleness_ms=60000&l1_capacity=0");
     token_text old, renewed, none, plain;
     make_session(lk, USER, old);
     make_session(lk, USER, plain);
