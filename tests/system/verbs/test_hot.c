@@ -481,7 +481,7 @@ static void test_what_ends_with_sessions_counts(void **state)
 {
     (void)state;
     latchkey *lk = handle_open(server, options);
-    char token[LATCHKEY_TOKEN_SIZE], section[16];
+    char token[LATCHKEY_TOKEN_SIZE], section[24];
     for (int i = 0; i < 40; i++) {
         make_session(lk, HOT, token);
         for (int r = 0; r < (i % 2 ? 64 : 0); r++) exchange(lk, token, 600000);
