@@ -604,10 +604,10 @@ LATCHKEY_API int latchkey_user_generation(latchkey *lk, uint64_t user_id, uint64
 
 /* Ends all sessions of a user. With keep_token (else NULL and 0) it ends all but that one: "log out everywhere else", after
  * a change of password, say. A keep_token that is not a live session of this user keeps nothing. The same script increases the
- * user's generation. One script ends up to 1,000 sessions, at one moment (fewer if they have old
- * tokens or sections: it deletes about 1,000 keys). For more sessions several scripts run; they do not end
- * sessions that were made after the first script. Then the call waits for the link's next beat, so that OK also covers sessions that
- * other instances ended a moment ago. *revoked (may be NULL) is how many were ended, also when the status is not OK.
+ * user's generation. One script ends up to 1,000 sessions, at one moment (fewer if they have old tokens or sections: it deletes
+ * about 1,000 keys). For more sessions several scripts run; they do not end sessions that were made after the first script. Then
+ * the call waits for the link's next beat, so that OK also covers sessions that other instances ended a moment ago. *revoked (may
+ * be NULL) is how many were ended, also when the status is not OK.
  * Returns  OK: all of it is done, and guarantees B and C hold for each of them;
  *          UNAVAILABLE: some may have been ended, and nothing is promised. Unlike latchkey_revoke it cannot deny the sessions
  *          beforehand, because only Redis knows which sessions the user has. It is not retried in the background: call it

@@ -5,8 +5,9 @@
  *
  * Nothing here waits: connecting, looking up a host and reading go as far as they can. A sentinel is asked with every
  * beat, and LK_SENTINELS_ASKED times for each of them. There is no subscription: a sentinel's answers change before it
- * announces the change. A sentinel has a user and a password of its own; there is no SELECT. Once a connection it is asked which
- * sentinel it is (MYID), so that it counts once if two names lead to it; and which sentinels it knows, for the log alone. There is no other command but those of a tool.
+ * announces the change. A sentinel has a user and a password of its own; there is no SELECT. Once a connection it is asked
+ * which sentinel it is (MYID), so that it counts once if two names lead to it; and which sentinels it knows, for the log
+ * alone. There is no other command but those of a tool.
  *
  * Used by the link's thread only; no lock. */
 #ifndef LK_L2_SENTINELS_H

@@ -1,7 +1,7 @@
--- Makes a session. ARGV: 3 user, 4 idle_ms, 5 lifetime_ms, 6 generation or 0, 7 max_sessions or 0, 8 evict|deny, and behind that "!" once
--- the user's index was trimmed, 9 max_per_device or 0, 10 to 12 the record without its times, or 10 a whole sealed one, 13... names and values of fields. Before the
--- fields comes "n" and the name's hash, if the user has a name; and before that "o", if the token was made beforehand: it makes one
--- session, once.
+-- Makes a session. ARGV: 3 user, 4 idle_ms, 5 lifetime_ms, 6 generation or 0, 7 max_sessions or 0, 8 evict|deny, and behind that
+-- "!" once the user's index was trimmed, 9 max_per_device or 0, 10 to 12 the record without its times, or 10 a whole sealed one,
+-- 13... names and values of fields. Before the fields comes "n" and the name's hash, if the user has a name; and before that "o",
+-- if the token was made beforehand: it makes one session, once.
 -- Returns when it was made, in ms (for a sealed one, a moment later than it says), and beside it, if events are logged, which sessions the
 -- limits ended; or EXISTS, REFUSED, NAME (the id belongs to another name), LIMIT or CLOCK; or TRIM: trim the user's index first (trim.lua).
 -- So that a user with many sessions does not stop Redis, at most 1,000 of them are looked at, and at most 100 are ended for each limit.
