@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <time.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,7 +19,10 @@ struct crew {
     pthread_barrier_t barrier;
     pthread_t *threads;
     crew_member *members;
+    crew *next;
 };
+
+static crew *running; /* not joined yet; the main thread's */
 
 static void *run(void *argument)
 {
@@ -44,18 +48,44 @@ crew *crew_start(size_t count, void (*work)(crew_member *), void *shared)
         c->members[i] = (crew_member){c, i, shared};
         if (pthread_create(&c->threads[i], NULL, run, &c->members[i])) abort();
     }
+    c->next = running;
+    running = c;
     pthread_barrier_wait(&c->barrier);
     return c;
 }
 
-void crew_join(crew *c)
+static void let_go(crew *c)
 {
-    for (size_t i = 0; i < c->count; i++) pthread_join(c->threads[i], NULL);
+    crew **at = &running;
+    while (*at != c) at = &(*at)->next;
+    *at = c->next;
     pthread_barrier_destroy(&c->barrier);
     free(c->threads);
     free(c->members);
     free(c->ids);
     free(c);
+}
+
+void crew_join(crew *c)
+{
+    for (size_t i = 0; i < c->count; i++) pthread_join(c->threads[i], NULL);
+    let_go(c);
+}
+
+int crew_end_all(void)
+{
+    struct timespec limit;
+    clock_gettime(CLOCK_REALTIME, &limit);
+    limit.tv_sec += CHECK_PATIENCE_MS / 1000;
+    for (; running; let_go(running)) {
+        crew_stop(running);
+        for (size_t i = 0; i < running->count; i++)
+            if (pthread_timedjoin_np(running->threads[i], NULL, &limit)) {
+                running = NULL;
+                return -1;
+            }
+    }
+    return 0;
 }
 
 void crew_run(size_t count, void (*work)(crew_member *), void *shared) { crew_join(crew_start(count, work, shared)); }

@@ -24,6 +24,9 @@ void crew_join(crew *crew);
 /* Both in one. */
 void crew_run(size_t count, void (*work)(crew_member *), void *shared);
 
+/* For a test's end: a test that failed has left its threads running, on handles that will be closed. -1: some do not end. */
+int crew_end_all(void);
+
 /* Do all of them sleep in the kernel, as they do when they wait for a lock or for a socket? */
 int crew_asleep(const crew *crew);
 
