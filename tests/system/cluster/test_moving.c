@@ -55,6 +55,7 @@ static void test_hits_go_on_and_misses_wait(void **state)
     r = (readers){.hits = cluster_open(nodes, ""), .misses = cluster_open(nodes, "l1_capacity=0")};
     make_session(r.hits, USER, r.token);
     warm(r.hits, r.token);
+    wait_for(validate(r.misses, r.token) == LATCHKEY_OK); /* open was done with more than half of the partitions */
     crew *c = crew_start(2, read_on, &r);
     for (int i = 0; i < MOVES; i++) {
         journey j = journey_of(r.hits);
