@@ -22,7 +22,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { CLOSED = -1 };
+enum { CLOSED = -1, TAKEN_MOST = 32 * 1024 };
 
 struct lk_tls {
     lk_tls_context *context;
@@ -35,7 +35,8 @@ struct lk_tls {
     bool waits_to_write, certificate_wanted, write_failed, failed, refused;
     bool heard; /* something was received, and this was its first byte: */
     unsigned char first;
-    int broke; /* why the wire broke: an errno, or CLOSED; 0: it did not */
+    int broke;   /* why the wire broke: an errno, or CLOSED; 0: it did not */
+    int to_take; /* so many bytes may be received in this call */
     char error[160];
 };
 
@@ -58,17 +59,24 @@ static int wire_write(BIO *wire, const char *bytes, int size)
     return -1;
 }
 
+/* OpenSSL reads on as long as what comes is its own: tickets, or, before there is any certificate, messages that it passes over. A peer
+ * that sends those without end would keep it here beyond every deadline (G). So it gets no more than TAKEN_MOST in one call; then the
+ * caller looks at the clock, and comes back. */
 static int wire_read(BIO *wire, char *bytes, int size)
 {
     lk_tls *tls = BIO_get_data(wire);
     ssize_t got;
     BIO_clear_retry_flags(wire);
+    if (!tls->to_take) BIO_set_retry_read(wire);
+    if (!tls->to_take) return -1;
+    if (size > tls->to_take) size = tls->to_take;
     do got = recv(tls->fd, bytes, (size_t)size, 0);
     while (got < 0 && errno == EINTR);
     if (got > 0 && !tls->heard) {
         tls->heard = true;
         tls->first = (unsigned char)*bytes;
     }
+    if (got > 0) tls->to_take -= (int)got;
     if (got > 0) return (int)got;
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) BIO_set_retry_read(wire);
     else tls->broke = got ? errno : CLOSED;
@@ -281,11 +289,13 @@ static bool right_name(const lk_tls *tls)
     return holds_name(tls, peer);
 }
 
-/* 1: the handshake is done and the peer is verified; 0 or -1 as usual. Nothing of the library's is sent before. */
+/* Each call of the library begins here. 1: the handshake is done and the peer is verified; 0 or -1 as usual. Nothing of the library's is
+ * sent before. */
 static int shake_hands(lk_tls *tls)
 {
     if (tls->failed) return -1;
     ERR_clear_error();
+    tls->to_take = TAKEN_MOST;
     if (tls->done) return 1;
     int result = outcome(tls, SSL_do_handshake(tls->ssl) == 1);
     if (result <= 0) return result;

@@ -1,4 +1,5 @@
-/* See recent.h. A ring, and an index into it: the places whose selectors have the same hash form a list. */
+/* See recent.h. An array of places; an index into it: the places whose selectors have the same hash form a list; and their order:
+ * what is remembered anew becomes the newest again, so that nothing is forgotten for something older. */
 #include "revocation/recent.h"
 
 #include "base/hash.h"
@@ -22,7 +23,8 @@ struct lk_recent {
     /* guarded by lock: */
     lk_recent_item item[LK_RECENT_MAX];
     uint16_t first[RECENT_LISTS], next[LK_RECENT_MAX];
-    size_t added; /* since open; the next item goes to item[added % LK_RECENT_MAX] */
+    uint16_t newest, oldest, newer[LK_RECENT_MAX], older[LK_RECENT_MAX]; /* RECENT_NONE: there is none */
+    uint16_t used;                                                       /* places, from the first on */
 };
 _Static_assert((int)LK_RECENT_MAX < (int)RECENT_NONE, "a place fits into an index");
 
@@ -32,6 +34,7 @@ lk_recent *lk_recent_open(uint64_t seed)
     if (!r) return NULL;
     r->seed = seed;
     memset(r->first, 0xff, sizeof r->first);
+    r->newest = r->oldest = RECENT_NONE;
     lk_lock_open(&r->lock, LK_RANK_RECENT);
     return r;
 }
@@ -72,18 +75,41 @@ static void set_unheard_locked(lk_recent *r, lk_recent_item *item, bool unheard)
     item->unheard = unheard;
 }
 
-/* Takes the oldest item's place. */
+/* Takes a place out of the order. */
+static void leave_order_locked(lk_recent *r, uint16_t place)
+{
+    lk_lock_assert(&r->lock);
+    uint16_t newer = r->newer[place], older = r->older[place];
+    *(newer == RECENT_NONE ? &r->newest : &r->older[newer]) = older;
+    *(older == RECENT_NONE ? &r->oldest : &r->newer[older]) = newer;
+}
+
+static void make_newest_locked(lk_recent *r, uint16_t place)
+{
+    lk_lock_assert(&r->lock);
+    r->newer[place] = RECENT_NONE;
+    r->older[place] = r->newest;
+    *(r->newest == RECENT_NONE ? &r->oldest : &r->newer[r->newest]) = place;
+    r->newest = place;
+}
+
+/* A place that was never used, or the oldest item's. */
 static lk_recent_item *take_recent_locked(lk_recent *r, unsigned partition, const char *selector)
 {
     lk_lock_assert(&r->lock);
-    uint16_t place = (uint16_t)(r->added % LK_RECENT_MAX), *list = recent_list(r, selector);
+    bool full = r->used == LK_RECENT_MAX;
+    uint16_t place = full ? r->oldest : r->used++, *list = recent_list(r, selector);
     lk_recent_item *item = &r->item[place];
-    if (r->added++ >= LK_RECENT_MAX) unlink_recent_locked(r, place);
+    if (full) {
+        unlink_recent_locked(r, place);
+        leave_order_locked(r, place);
+    }
     set_unheard_locked(r, item, false);
     *item = (lk_recent_item){.partition = partition};
     memcpy(item->selector, selector, sizeof item->selector);
     r->next[place] = *list;
     *list = place;
+    make_newest_locked(r, place);
     return item;
 }
 
@@ -93,7 +119,10 @@ static bool remember(lk_recent *r, unsigned partition, const char *selector, uin
     lk_recent_item *item = find_recent_locked(r, selector);
     bool ended = item && !item->change; /* and it stays ended, whatever is remembered about it later */
     bool news = !item || (!ended && item->change != change);
-    if (!item) item = take_recent_locked(r, partition, selector);
+    if (item) {
+        leave_order_locked(r, (uint16_t)(item - r->item));
+        make_newest_locked(r, (uint16_t)(item - r->item));
+    } else item = take_recent_locked(r, partition, selector);
     item->at_ms = now_ms;
     item->change = ended ? 0 : change;
     /* What has ended is not changed any more: the data set that says so is another one, and lacks the end. */
@@ -134,14 +163,12 @@ static int by_partition(const void *a, const void *b)
     return (x->partition > y->partition) - (x->partition < y->partition);
 }
 
-static size_t held_locked(const lk_recent *r) { return r->added < LK_RECENT_MAX ? r->added : LK_RECENT_MAX; }
-
 size_t lk_recent_list(lk_recent *r, lk_partitions of, int64_t then_ms, lk_recent_item items[LK_RECENT_MAX])
 {
     size_t count = 0;
     lk_lock_take(&r->lock);
-    for (size_t i = 1; i <= held_locked(r); i++) {
-        const lk_recent_item *item = &r->item[(r->added - i) % LK_RECENT_MAX]; /* the newest first */
+    for (uint16_t i = r->newest; i != RECENT_NONE; i = r->older[i]) {
+        const lk_recent_item *item = &r->item[i];
         if (item->at_ms > then_ms - LK_RECENT_MS && lk_partitions_have(of, item->partition)) items[count++] = *item;
     }
     lk_lock_give(&r->lock);
@@ -154,7 +181,7 @@ size_t lk_recent_unheard(lk_recent *r, lk_partitions of, int64_t before_ms, lk_r
     size_t count = 0;
     if (!atomic_load_explicit(&r->unheard, memory_order_relaxed)) return 0;
     lk_lock_take(&r->lock);
-    for (size_t i = 0; i < held_locked(r); i++)
+    for (size_t i = 0; i < r->used; i++)
         if (r->item[i].unheard && r->item[i].at_ms < before_ms && lk_partitions_have(of, r->item[i].partition))
             items[count++] = r->item[i];
     lk_lock_give(&r->lock);
@@ -166,7 +193,7 @@ void lk_recent_told(lk_recent *r, lk_partitions of, int64_t before_ms)
 {
     if (!atomic_load_explicit(&r->unheard, memory_order_relaxed)) return;
     lk_lock_take(&r->lock);
-    for (size_t i = 0; i < held_locked(r); i++)
+    for (size_t i = 0; i < r->used; i++)
         if (r->item[i].at_ms < before_ms && lk_partitions_have(of, r->item[i].partition))
             set_unheard_locked(r, &r->item[i], false);
     lk_lock_give(&r->lock);

@@ -135,6 +135,31 @@ static void test_what_is_remembered_of_one_session(void **state)
     lk_recent_close(r);
 }
 
+/* A change that was remembered long ago, and then the end of the same session: that end is the newest, and is not the next to make
+ * room. */
+static void test_what_is_remembered_anew_is_not_the_oldest(void **state)
+{
+    (void)state;
+    static lk_recent_item items[LK_RECENT_MAX];
+    char selector[LATCHKEY_SELECTOR_LENGTH + 1];
+    lk_recent *r = lk_recent_open(1);
+    lk_recent_add_change(r, 0, A, 7, 1000);
+    for (unsigned i = 1; i < 2 * LK_RECENT_MAX - 1; i++) {
+        if (i == LK_RECENT_MAX) lk_recent_made(r, 0, A, 1001);
+        snprintf(selector, sizeof selector, "many%016u", i);
+        lk_recent_add(r, 0, selector, 1002);
+    }
+    assert_false(lk_recent_ended(r, "many0000000000004095"));
+    assert_true(lk_recent_ended(r, A)); /* LK_RECENT_MAX - 1 came behind it */
+    assert_int_equal(lk_recent_list(r, ALL, 1002, items), LK_RECENT_MAX);
+    assert_int_equal(lk_recent_unheard(r, ALL, 1003, items), 1);
+    lk_recent_add(r, 0, "many0000000000009999", 1002);
+    assert_true(lk_recent_ended(r, "many0000000000009999"));
+    assert_false(lk_recent_ended(r, A));
+    assert_int_equal(lk_recent_unheard(r, ALL, 1003, items), 0);
+    lk_recent_close(r);
+}
+
 /* Interrupted: it was not served, so the next connection begins again. */
 static void test_an_interrupted_assertion_is_begun_again(void **state)
 {
@@ -293,6 +318,7 @@ int main(void)
         cmocka_unit_test(test_what_is_long_ago_is_forgotten),
         cmocka_unit_test(test_a_long_outage_forgets_nothing),
         cmocka_unit_test(test_what_is_remembered_of_one_session),
+        cmocka_unit_test(test_what_is_remembered_anew_is_not_the_oldest),
         cmocka_unit_test(test_an_interrupted_assertion_is_begun_again),
         cmocka_unit_test(test_errors_give_no_lease),
         cmocka_unit_test(test_many),

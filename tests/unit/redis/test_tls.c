@@ -18,6 +18,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -309,6 +310,60 @@ static void test_many_sessions_have_a_limit(void **state)
     SSL_CTX_set_num_tickets(server_context, 5);
     for (int i = 0; i < 5; i++) once(i % 2 ? "a.test" : "b.test");
     assert_true(lk_tls_resumed(context) == 3);
+}
+
+/* --------------------------------------------------------------------------------------------------- floods -- */
+
+static size_t left_to_read(const ends *e)
+{
+    int left = 0;
+    assert_int_equal(ioctl(e->client.fd, FIONREAD, &left), 0);
+    return (size_t)left;
+}
+
+/* What one call takes of a flood is bounded, and the rest is still there: so the caller can look at the clock. Returns how often it was
+ * called. */
+static unsigned drain(ends *e)
+{
+    unsigned calls = 0;
+    for (size_t left = left_to_read(e), now; left; left = now, calls++) {
+        assert_int_equal(fill(e), LK_NET_LATER);
+        now = left_to_read(e);
+        assert_in_range(left - now, 1, 64 * 1024);
+    }
+    return calls;
+}
+
+/* Messages that a client passes over at any time before the server's first one. They need no certificate. */
+static void test_G_a_flood_before_the_handshake_is_taken_in_parts(void **state)
+{
+    (void)state;
+    ends e;
+    static const unsigned char begin[5] = {22, 3, 3, 0x40, 0};
+    static unsigned char record[5 + 0x4000];
+    memcpy(record, begin, sizeof begin);
+    connect_ends(&e, "a.test");
+    while (write(e.server_fd, record, sizeof record) == sizeof record) continue;
+    assert_true(left_to_read(&e) > 128 * 1024);
+    assert_true(drain(&e) >= 3);
+    drop_ends(&e);
+}
+
+static void test_G_a_flood_of_tickets_is_taken_in_parts(void **state)
+{
+    (void)state;
+    ends e;
+    whole(&e, "a.test");
+    BIO *wire = BIO_new(BIO_s_mem()); /* small writes fill a socket's buffer sooner */
+    SSL_set0_wbio(e.server, wire);
+    while (BIO_pending(wire) < 160 * 1024)
+        assert_true(SSL_new_session_ticket(e.server) == 1 && SSL_do_handshake(e.server) == 1);
+    char *bytes;
+    long size = BIO_get_mem_data(wire, &bytes);
+    assert_int_equal(write(e.server_fd, bytes, (size_t)size), size);
+    assert_true(left_to_read(&e) > 128 * 1024);
+    assert_true(drain(&e) >= 3);
+    drop_ends(&e);
 }
 
 /* --------------------------------------------------------------------------------------------------- idle -- */
@@ -970,6 +1025,8 @@ int main(void)
         TEST(test_session_that_failed_is_dropped),
         TEST(test_session_outlives_a_broken_connection),
         TEST(test_many_sessions_have_a_limit),
+        TEST(test_G_a_flood_before_the_handshake_is_taken_in_parts),
+        TEST(test_G_a_flood_of_tickets_is_taken_in_parts),
         TEST(test_tickets_on_an_idle_connection_are_not_unasked_data),
         TEST(test_idle_connection_with_something_to_read_is_not_good),
         TEST(test_nothing_stays_in_openssl_while_the_socket_is_silent),
