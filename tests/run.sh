@@ -327,7 +327,7 @@ piece_address() {
     which=$(printf '%s\n' servers nginx | choose 2)
     targets=all
     if [ -z "$long" ] && [ -n "$built" ]; then
-        targets="latchkey latchkey_cli latchkey_cli_app inject_faults api_constants latchkey_options $(sanitized "$build/gcc" | programs)"
+        targets="latchkey latchkey_cli latchkey_cli_app latchkey_clock_shift inject_faults api_constants latchkey_options $(sanitized "$build/gcc" | programs)"
         case $which in *servers*) targets="$targets examples/all" ;; esac
         case $which in *nginx*) targets="$targets ngx_http_latchkey_module" ;; esac
     fi

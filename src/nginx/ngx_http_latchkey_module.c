@@ -27,6 +27,7 @@ static void *ngx_http_latchkey_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_latchkey_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
 static ngx_int_t ngx_http_latchkey_init(ngx_conf_t *cf);
+static ngx_int_t ngx_http_latchkey_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ngx_http_latchkey_init_process(ngx_cycle_t *cycle);
 static void ngx_http_latchkey_exit_process(ngx_cycle_t *cycle);
 
@@ -136,7 +137,7 @@ ngx_module_t  ngx_http_latchkey_module = {
     ngx_http_latchkey_commands,            /* module directives */
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
-    NULL,                                  /* init module */
+    ngx_http_latchkey_init_module,         /* init module */
     ngx_http_latchkey_init_process,        /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
@@ -669,6 +670,17 @@ ngx_http_latchkey_init(ngx_conf_t *cf)
 }
 
 
+/* A configuration begins. Only a process without a master has stores by then, those of the one before. */
+
+static ngx_int_t
+ngx_http_latchkey_init_module(ngx_cycle_t *cycle)
+{
+    ngx_http_latchkey_stores_leave();
+
+    return NGX_OK;
+}
+
+
 static ngx_int_t
 ngx_http_latchkey_init_process(ngx_cycle_t *cycle)
 {
@@ -701,20 +713,6 @@ ngx_http_latchkey_init_process(ngx_cycle_t *cycle)
 static void
 ngx_http_latchkey_exit_process(ngx_cycle_t *cycle)
 {
-    ngx_uint_t                       i;
-    ngx_http_latchkey_store_t      **stores;
-    ngx_http_latchkey_main_conf_t   *lmcf;
-
-    lmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_latchkey_module);
-
-    if (lmcf == NULL) {
-        return;
-    }
-
-    stores = lmcf->stores.elts;
-
-    for (i = 0; i < lmcf->stores.nelts; i++) {
-        ngx_http_latchkey_exit(stores[i]);
-        ngx_http_latchkey_store_close(stores[i]);
-    }
+    ngx_http_latchkey_stores_leave();
+    ngx_http_latchkey_stores_close();
 }

@@ -27,7 +27,7 @@
 
 #define NGX_HTTP_LATCHKEY_TOKENS       8     /* cookies of one name that are tried */
 
-#define NGX_HTTP_LATCHKEY_RETRY        5     /* seconds until what failed is tried again */
+#define NGX_HTTP_LATCHKEY_RETRY        5000  /* ms until what failed is tried again */
 
 #define NGX_HTTP_LATCHKEY_OPTIONAL_OFF      0
 #define NGX_HTTP_LATCHKEY_OPTIONAL_ON       1
@@ -61,7 +61,10 @@ typedef struct ngx_http_latchkey_ctx_s   ngx_http_latchkey_ctx_t;
 typedef struct ngx_http_latchkey_slot_s  ngx_http_latchkey_slot_t;
 
 
-typedef struct {
+typedef struct ngx_http_latchkey_store_s  ngx_http_latchkey_store_t;
+
+
+struct ngx_http_latchkey_store_s {
     ngx_str_t                   name;
     u_char                     *config;      /* NULL: used, and not defined yet */
     u_char                     *file;        /* where it was used or defined first */
@@ -75,13 +78,16 @@ typedef struct {
     ngx_queue_t                 waits;
     ngx_event_t                 hold;        /* a timer while the worker may not end gracefully */
     ngx_uint_t                  pending;     /* a revocation was PENDING: it may still be */
-    time_t                      tried;       /* when it was opened, or that failed */
-    time_t                      renew;       /* no token is exchanged before this */
+    ngx_http_latchkey_store_t  *next;        /* that this process has tried to open */
+    ngx_uint_t                  tried;       /* it is one of those */
+    ngx_msec_t                  opened;      /* when it was, or that failed, by the monotonic clock, as all durations here */
+    ngx_uint_t                  unrenewed;   /* an exchange got no answer */
+    ngx_msec_t                  asked;       /* when that was */
     u_char                      error[256];  /* why it could not be opened */
     ngx_uint_t                  counts[NGX_HTTP_LATCHKEY_COUNTERS];
     ngx_http_latchkey_slot_t   *slot;        /* in the zone; NULL: all are taken */
     ngx_event_t                 publish;
-} ngx_http_latchkey_store_t;
+};
 
 
 typedef struct {
@@ -153,7 +159,8 @@ struct ngx_http_latchkey_ctx_s {
 
 ngx_int_t ngx_http_latchkey_store_open(ngx_http_latchkey_store_t *store,
     ngx_log_t *log);
-void ngx_http_latchkey_store_close(ngx_http_latchkey_store_t *store);
+void ngx_http_latchkey_stores_leave(void);
+void ngx_http_latchkey_stores_close(void);
 int ngx_http_latchkey_validate(ngx_http_latchkey_ctx_t *ctx);
 int ngx_http_latchkey_submit(ngx_http_latchkey_ctx_t *ctx, int kind,
     int64_t grace);

@@ -156,7 +156,8 @@ ngx_http_latchkey_resolve(ngx_http_request_t *r,
 
     if ((ctx->entry.flags & LATCHKEY_FLAG_RENEW)
         && llcf->renew && r == r->main && !ctx->renewed
-        && ngx_time() >= ctx->store->renew)
+        && (!ctx->store->unrenewed
+            || ngx_current_msec - ctx->store->asked >= NGX_HTTP_LATCHKEY_RETRY))
     {
         ctx->renewed = 1;
 
@@ -411,7 +412,8 @@ ngx_http_latchkey_renewed(ngx_http_latchkey_ctx_t *ctx,
 
     default:
         if (result->status < 0) {
-            ctx->store->renew = ngx_time() + NGX_HTTP_LATCHKEY_RETRY;
+            ctx->store->unrenewed = 1;
+            ctx->store->asked = ngx_current_msec;
         }
 
         ngx_log_error(NGX_LOG_INFO, ctx->request->connection->log, 0,

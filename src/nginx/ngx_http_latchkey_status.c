@@ -246,7 +246,8 @@ ngx_http_latchkey_json(ngx_http_latchkey_text_t *out,
                                 "%s\n{\"worker\": %lu, \"pid\": %ld, "
                                 "\"age_seconds\": %ld, \"last_error\": ",
                                 i ? "," : "", slot->worker, (long) slot->pid,
-                                (long) (ngx_time() - slot->updated));
+                                (long) (ngx_current_msec - slot->updated)
+                                / 1000);
         ngx_http_latchkey_print_json(out, slot->error, ngx_strlen(slot->error));
 
         ngx_http_latchkey_rewind(lines);

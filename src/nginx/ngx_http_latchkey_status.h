@@ -19,7 +19,7 @@
 struct ngx_http_latchkey_slot_s {
     ngx_pid_t                   pid;        /* 0: free */
     ngx_uint_t                  worker;
-    time_t                      updated;
+    ngx_msec_t                  updated;
     u_char                      error[256]; /* the last one, NUL-terminated */
     size_t                      len;
     u_char                      text[NGX_HTTP_LATCHKEY_TEXT];

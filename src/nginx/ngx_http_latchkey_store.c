@@ -23,6 +23,14 @@ static void ngx_http_latchkey_hold_handler(ngx_event_t *ev);
 static uint64_t ngx_http_latchkey_pending(ngx_http_latchkey_store_t *store);
 static void ngx_http_latchkey_readable(ngx_event_t *ev);
 static void ngx_http_latchkey_log(ngx_http_latchkey_store_t *store);
+static void ngx_http_latchkey_store_close(ngx_http_latchkey_store_t *store);
+static void ngx_http_latchkey_log_close(void *data, int level,
+    const char *text);
+
+
+/* Of all configurations: without a master, this process has those before a reload as well. */
+
+static ngx_http_latchkey_store_t  *ngx_http_latchkey_stores;
 
 
 ngx_int_t
@@ -35,11 +43,16 @@ ngx_http_latchkey_store_open(ngx_http_latchkey_store_t *store, ngx_log_t *log)
         return NGX_OK;
     }
 
-    if (store->tried && ngx_time() - store->tried < NGX_HTTP_LATCHKEY_RETRY) {
+    if (!store->tried) {
+        store->tried = 1;
+        store->next = ngx_http_latchkey_stores;
+        ngx_http_latchkey_stores = store;
+
+    } else if (ngx_current_msec - store->opened < NGX_HTTP_LATCHKEY_RETRY) {
         return NGX_DECLINED;
     }
 
-    store->tried = ngx_time();
+    store->opened = ngx_current_msec;
 
     status = latchkey_open((char *) store->config, &store->handle, error,
                            sizeof(error));
@@ -48,7 +61,7 @@ ngx_http_latchkey_store_open(ngx_http_latchkey_store_t *store, ngx_log_t *log)
         ngx_log_error(NGX_LOG_EMERG, log, 0,
                       "latchkey_store \"%V\": %s; its locations answer 503; "
                       "the next attempt is in %d s", &store->name, error,
-                      NGX_HTTP_LATCHKEY_RETRY);
+                      NGX_HTTP_LATCHKEY_RETRY / 1000);
         ngx_cpystrn(store->error, (u_char *) error, sizeof(store->error));
         return NGX_DECLINED;
     }
@@ -148,26 +161,53 @@ ngx_http_latchkey_pending(ngx_http_latchkey_store_t *store)
 }
 
 
+/*
+ * They no longer say what they count, since their zones may be freed behind
+ * this. A store without a handle may be freed itself: nginx keeps a former
+ * configuration for as long as it has a descriptor.
+ */
+
 void
+ngx_http_latchkey_stores_leave(void)
+{
+    ngx_http_latchkey_store_t  *store, **next;
+
+    next = &ngx_http_latchkey_stores;
+
+    while ((store = *next) != NULL) {
+        ngx_http_latchkey_exit(store);
+
+        if (store->handle) {
+            next = &store->next;
+            continue;
+        }
+
+        store->tried = 0;
+        *next = store->next;
+    }
+}
+
+
+void
+ngx_http_latchkey_stores_close(void)
+{
+    ngx_http_latchkey_store_t  *store;
+
+    for (store = ngx_http_latchkey_stores; store; store = store->next) {
+        ngx_http_latchkey_store_close(store);
+    }
+}
+
+
+static void
 ngx_http_latchkey_store_close(ngx_http_latchkey_store_t *store)
 {
-    uint64_t                   pending;
     ngx_queue_t               *q;
     ngx_connection_t          *c;
     ngx_http_latchkey_wait_t  *wait;
 
     if (store->handle == NULL) {
         return;
-    }
-
-    pending = ngx_http_latchkey_pending(store);
-
-    if (pending) {
-        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                      "latchkey_store \"%V\": %uL revocations that Redis has "
-                      "not confirmed are given up: these sessions may live on; "
-                      "end nginx with \"quit\", which waits for Redis",
-                      &store->name, pending);
     }
 
     if (store->hold.timer_set) {
@@ -180,7 +220,12 @@ ngx_http_latchkey_store_close(ngx_http_latchkey_store_t *store)
     ngx_free_connection(c);
     c->fd = (ngx_socket_t) -1; /* the handle closes it */
 
+    ngx_http_latchkey_log(store);
+
+    latchkey_set_log(ngx_http_latchkey_log_close, store);
     latchkey_close(store->handle);
+    latchkey_set_log(NULL, NULL);
+
     store->handle = NULL;
 
     while (!ngx_queue_empty(&store->waits)) {
@@ -345,5 +390,20 @@ ngx_http_latchkey_log(ngx_http_latchkey_store_t *store)
     {
         ngx_log_error((ngx_uint_t) level + 1, ngx_cycle->log, 0,
                       "latchkey_store \"%V\": %s", &store->name, text);
+    }
+}
+
+
+/* What the handle says as it is closed can no longer be read. Threads of other stores call this as well. */
+
+static void
+ngx_http_latchkey_log_close(void *data, int level, const char *text)
+{
+    ngx_http_latchkey_store_t *store = data;
+
+    if (ngx_strncmp(text, "close: ", 7) == 0) {
+        ngx_log_error((ngx_uint_t) level + 1, ngx_cycle->log, 0,
+                      "latchkey_store \"%V\": %s; \"nginx -s quit\" waits "
+                      "for Redis", &store->name, text);
     }
 }

@@ -206,7 +206,7 @@ ngx_http_latchkey_publish(ngx_http_latchkey_store_t *store)
 
     ngx_shmtx_lock(&shpool->mutex);
 
-    slot->updated = ngx_time();
+    slot->updated = ngx_current_msec;
     slot->len = len;
     ngx_memcpy(slot->text, text, len + 1);
     ngx_cpystrn(slot->error, (u_char *) stats.last_error, sizeof(slot->error));

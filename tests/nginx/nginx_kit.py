@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 BUILD = os.path.abspath(os.environ['LATCHKEY_BUILD'])
 MODULE = f'{BUILD}/src/nginx/ngx_http_latchkey_module.so'
+CLOCK = f'{BUILD}/tests/liblatchkey_clock_shift.so'
 os.environ.setdefault('LATCHKEY_COMMAND', f'{BUILD}/src/cli/latchkey')
 os.environ.setdefault('LATCHKEY_APP', f'{BUILD}/tests/cli/latchkey_cli_app')
 sys.path.insert(0, f'{ROOT}/tests/cli')
@@ -57,12 +59,14 @@ class Adopted:
 class Nginx:
     """Debian's nginx with the module. `http` is what stands in its http block, {port} and {dir} filled in. Use with `with`."""
 
-    def __init__(self, http_block, main='', workers=2, ports=('port', 'status'), daemon=False):
+    def __init__(self, http_block, main='', workers=2, ports=('port', 'status'), daemon=False, clock=False):
         self.dir = tempfile.mkdtemp(prefix='latchkey-nginx-')
         os.chmod(self.dir, 0o755)
         self.log = f'{self.dir}/error.log'
         self.conf = f'{self.dir}/nginx.conf'
-        self.main, self.workers, self.daemon = main, workers, daemon
+        self.main, self.workers, self.daemon, self.clock = main, workers, daemon, clock
+        if clock:
+            self.set_clock(0)
         self.ports = {name: free_port() for name in ports}
         self.port = self.ports['port']
         self.process = None
@@ -92,10 +96,16 @@ http {{
 }}
 ''')
 
+    def set_clock(self, seconds):
+        """Its wall clock is so far ahead of the machine's, from now on."""
+        with open(f'{self.dir}/clock', 'r+b' if os.path.exists(f'{self.dir}/clock') else 'wb') as file:
+            file.write(struct.pack('=q', seconds))
+
     def environment(self):
         environment = dict(os.environ)
+        environment['LD_PRELOAD'] = ' '.join([ASAN] * bool(ASAN) + [CLOCK] * self.clock)
+        environment['LATCHKEY_CLOCK_SHIFT_FILE'] = f'{self.dir}/clock'
         if ASAN:
-            environment['LD_PRELOAD'] = ASAN
             environment['ASAN_OPTIONS'] = f'detect_leaks=1:log_path={self.dir}/asan:detect_odr_violation=0:fast_unwind_on_malloc=0'
         return environment
 

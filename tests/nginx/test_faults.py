@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Redis stands still or is away, clients hang up, workers end: no worker waits, nothing crashes, nobody gets another's answer."""
+import http.client
 import os
 import random
 import signal
@@ -235,7 +236,69 @@ class Away(unittest.TestCase):
                 self.assertEqual(nginx.get('/logout', f'sid={token}', method='POST').status, 202)
                 nginx.end(signal.SIGTERM)
                 redis.process.send_signal(signal.SIGCONT)
-                self.assertIn('latchkey_store "app": 1 revocations that Redis has not confirmed are given up', nginx.said())
+                self.assertIn('latchkey_store "app": close: 1 revocations that Redis has not confirmed are given up', nginx.said())
+
+    def test_a_logout_that_is_carried_out_at_the_end_is_not_given_up(self):
+        with Redis() as redis, App(redis.url()) as app:
+            token = app.create(5)
+            store = f'unix://{redis.socket}?deadline_ms=10000&staleness_ms=60000' # the link is not lost so soon
+            with Nginx(HTTP.replace('{store}', store), WithNginx.MAIN, 1, ('port', 'status', 'http2')) as nginx:
+                wait_for('the worker serves', lambda: nginx.get('/', f'sid={token}').status == 200)
+                redis.process.send_signal(signal.SIGSTOP)
+                self.assertEqual(nginx.get('/logout', f'sid={token}', method='POST').status, 202)
+                nginx.kill(signal.SIGTERM)
+                time.sleep(1) # one that counts before it waits has counted by then
+                redis.process.send_signal(signal.SIGCONT)
+                self.assertEqual(nginx.process.wait(60), 0)
+                self.assertEqual(app.validate(token), 1)
+                self.assertNotIn('given up', nginx.said())
+
+    def test_a_renewal_that_got_no_answer_is_tried_again_though_the_clock_goes_back(self):
+        with Redis() as redis, App(redis.url()) as app:
+            http_block = HTTP.replace('location /open', 'location /renew { latchkey app; latchkey_renew on; latchkey_answer; }\n'
+                                      '        location /open')
+            store = f'unix://{redis.socket}?deadline_ms=1000&staleness_ms=20000&renew_ms=10000'
+            with Nginx(http_block.replace('{store}', store), WithNginx.MAIN, 1, ('port', 'status', 'http2'), clock=True) as nginx:
+                token = app.create(5)
+
+                def ask(path):
+                    return nginx.get(path, f'sid={token}').headers
+
+                def refused():
+                    wait_for('it is in memory', lambda: ask('/auth')['X-Latchkey-Source'] == 'l1')
+                    redis.process.send_signal(signal.SIGSTOP)
+                    ask('/renew')
+                    redis.process.send_signal(signal.SIGCONT)
+                    return 'the token was not renewed: UNAVAILABLE' in nginx.said()
+                wait_for('it is time', lambda: ask('/auth')['X-Latchkey-Renew'] == '1')
+                wait_for('it got no answer', refused)
+                nginx.set_clock(-3600)
+                wait_for('it is renewed', lambda: ask('/renew')['Set-Cookie'])
+
+    def test_without_a_master_a_reload_frees_nothing_that_is_used(self):
+        with Redis() as redis, App(redis.url()) as app:
+            tokens = [app.create(5), app.create(6)]
+            http_block = HTTP.replace('{store}', f'unix://{redis.socket}?deadline_ms=1000')
+            with Nginx(http_block, WithNginx.MAIN + 'master_process off;', 1, ('port', 'status', 'http2')) as nginx:
+                kept = http.client.HTTPConnection('127.0.0.1', nginx.port, timeout=60) # nginx itself accepts no other after a reload
+
+                def ask(path, token, method='GET'):
+                    kept.request(method, path, headers={'Cookie': f'sid={token}'})
+                    answer = kept.getresponse()
+                    answer.read()
+                    return answer.status
+                wait_for('it serves', lambda: ask('/auth', tokens[0]) == 204)
+                nginx.configure(http_block.replace(' app', ' other'))
+                nginx.kill(signal.SIGHUP)
+                wait_for('it has another configuration', lambda: nginx.said().count('using the "epoll"') == 2)
+                time.sleep(2) # what was counted is written each second
+                self.assertEqual(ask('/auth', tokens[1]), 204)
+                redis.process.send_signal(signal.SIGSTOP)
+                self.assertEqual(ask('/logout', tokens[1], 'POST'), 202)
+                kept.close()
+                nginx.end(signal.SIGTERM)
+                redis.process.send_signal(signal.SIGCONT)
+                self.assertIn('latchkey_store "app": close: 1 revocations', nginx.said())
 
     def test_a_store_that_cannot_be_opened_is_503_and_is_tried_again(self):
         with Redis(admin='secret') as redis:
@@ -248,7 +311,7 @@ class Away(unittest.TestCase):
                 write()
                 os.chmod(directory, 0o755)
                 store = f'unix://{redis.socket}?password_file={path}'
-                with Nginx(HTTP.replace('{store}', store), WithNginx.MAIN, 1, ('port', 'status', 'http2')) as nginx:
+                with Nginx(HTTP.replace('{store}', store), WithNginx.MAIN, 1, ('port', 'status', 'http2'), clock=True) as nginx:
                     wait_for('a worker serves', lambda: nginx.get('/', 'sid=' + 'A' * 43).status == 401)
                     os.unlink(path)
                     before = nginx.pids()
@@ -259,6 +322,7 @@ class Away(unittest.TestCase):
                     wait_for('it is 503', lambda: nginx.get('/', 'sid=' + 'A' * 43).status == 503)
                     self.assertEqual(nginx.get('/open').text, 'open')
                     write()
+                    nginx.set_clock(-3600)
                     wait_for('it was tried again', lambda: nginx.get('/', 'sid=' + 'A' * 43).status == 401)
 
 
