@@ -51,7 +51,7 @@
  * STATUS      0 admits. Above 0 the answer is "no". Below 0 there was no answer.
  * THREADS     Every function may be called from any thread at any time, except latchkey_close and latchkey_queue_close: each
  *             must be the last call on its handle, or queue (see latchkey_drain). One handle per process is enough. 64 KiB of
- *             stack are enough.
+ *             stack are enough. Do not cancel a thread (pthread_cancel) in a call: the connection that it used would stay taken.
  * FORK        A process may fork at any time, also while its threads open handles. The fork waits, for milliseconds at
  *             most, until no thread of the process is inside state that all handles share (the log, OpenSSL, libsodium). A child
  *             opens handles of its own. One limit: no other thread of the process may be using OpenSSL for its own purposes

@@ -18,8 +18,8 @@ int latchkey_log_read(latchkey *lk, int *level, char *text, size_t size)
     int unheard;
     if (!level) level = &unheard;
     *level = 0;
+    if (text && size) *text = 0;
     if (!lk || !text || !size) return lk_bad_argument("log_read: the handle or text is NULL, or size is 0");
-    *text = 0;
     if (lk_forked(lk)) return LATCHKEY_FORKED;
     watch_lines(lk);
     return lk_journal_read(lk->journal, level, text, size) ? LATCHKEY_OK : LATCHKEY_NOT_FOUND;

@@ -183,8 +183,8 @@ int latchkey_sessions(latchkey *lk, uint64_t user_id, const char *current_token,
                       latchkey_session_info *sessions, size_t max, size_t *total)
 {
     if (total) *total = 0;
+    if (max && sessions) memset(sessions, 0, max * sizeof *sessions);
     if (!lk || !total || (max && !sessions)) return lk_bad_argument("sessions: the handle, total or sessions is NULL");
-    if (max) memset(sessions, 0, max * sizeof *sessions);
     LK_VISIT(visit);
     int status = lk_visit_begin(lk, &visit);
     if (status) return status;

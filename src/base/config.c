@@ -9,13 +9,13 @@
 #include "base/config.h"
 
 #include "base/file.h"
+#include "base/letters.h"
 #include "base/log.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 
 typedef struct parse {
@@ -390,7 +390,7 @@ static int take_host_of(parse *p, const host_list *list, char *text)
     /* A sentinel that is listed twice would count for two. What stands there is not shown: it may be a password whose '@' was
      * forgotten. */
     for (unsigned i = 0; !status && i < count; i++)
-        if (!strcasecmp(list->at[i].name, at->name) && !strcmp(list->at[i].port, at->port))
+        if (lk_same_letters(list->at[i].name, at->name, sizeof at->name) && !strcmp(list->at[i].port, at->port))
             status = FAIL(p, "host: a %s is listed twice, as number %u and %u", list->one, i + 1, count + 1);
     *list->count += !status;
     return status;
@@ -478,8 +478,7 @@ static const scheme *find_scheme(const char *text)
     };
     for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
         size_t length = strlen(schemes[i].name);
-        if (strncasecmp(text, schemes[i].name, length) == 0 && strncmp(text + length, "://", 3) == 0)
-            return &schemes[i];
+        if (lk_same_letters(text, schemes[i].name, length) && strncmp(text + length, "://", 3) == 0) return &schemes[i];
     }
     return NULL;
 }

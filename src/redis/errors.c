@@ -1,10 +1,10 @@
 /* See errors.h. */
 #include "redis/errors.h"
 
+#include "base/letters.h"
 #include "redis/resp.h"
 #include "redis/script.h"
 
-#include <ctype.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -114,7 +114,7 @@ static void refused_in_script(const char *said, char *out, size_t size)
                        : strstr(said, " chann") ? "LKNOCHANNEL"
                                                 : "LKNORIGHT";
     size_t length = (size_t)snprintf(out, size, "%s %.*s", what, (int)strcspn(start, "'"), start);
-    for (size_t i = strlen(what); i < length && i < size; i++) out[i] = (char)tolower((unsigned char)out[i]);
+    for (size_t i = strlen(what); i < length && i < size; i++) out[i] = lk_small_letter(out[i]);
 }
 
 static bool refused_command(const char *said, char *text, size_t text_size)

@@ -7,6 +7,7 @@
 #   - the time up to which sessions were ended is a cut-off. An epoch is what makes tickets invalid (l1, and what waits on it)
 #   - text from outside "is not valid"; it never "is none"
 #   - README.md has at most 200 lines
+#   - the library compares no letters by the process' locale (base/letters.h), in which 'i' may not be the small letter of 'I'
 #   - an atomic operation names its order. The command, which is not fast, may leave it at the default
 set -eu
 cd "${1:-$(dirname "$0")/../..}"
@@ -27,6 +28,8 @@ look 'the word is cut-off' 'epochs?' $(echo "$sources" | grep -vE '^src/(l1|l2/l
 grep -HnE '"[^"]* is none[^"]*"' $sources | sed 's|$|   <- say "is not valid"|' >>"$found" || :
 grep -HnE 'atomic_(load|store|exchange|fetch_[a-z]+|compare_exchange_(weak|strong))\(' \
     $(echo "$sources" | grep -v '^src/cli/') | sed 's|$|   <- name the order: ..._explicit|' >>"$found" || :
+grep -HnE '\<(strn?casecmp|strcasestr|strn?coll|to(lower|upper)|is(alpha|alnum|digit|xdigit|space|print|upper|lower))\(' \
+    $(echo "$sources" | grep -v '^src/cli/') | sed 's|$|   <- not by the locale: base/letters.h|' >>"$found" || :
 
 [ "$(wc -l <README.md)" -le 200 ] || echo 'README.md   <- at most 200 lines: say it where it belongs, and link to that' >>"$found"
 

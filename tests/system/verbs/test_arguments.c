@@ -173,6 +173,13 @@ static void test_failures_zero_their_outputs(void **state)
     assert_memory_equal(&entry, &zero, sizeof entry);
     assert_status(lk, LATCHKEY_NOT_FOUND, latchkey_load(lk, token, LENGTH, &record));
     assert_null(record);
+    latchkey_session_info info = {.current = 1};
+    size_t total = 1;
+    int level = 1;
+    char text[2] = "x";
+    assert_status(lk, LATCHKEY_BAD_ARGUMENT, latchkey_sessions(NULL, 1, NULL, 0, &info, 1, &total));
+    assert_status(lk, LATCHKEY_BAD_ARGUMENT, latchkey_log_read(NULL, &level, text, sizeof text));
+    assert_true(info.current == 0 && total == 0 && level == 0 && text[0] == 0);
 }
 
 static void test_set_fields_of_nothing(void **state)
