@@ -231,10 +231,19 @@ static void
 ngx_http_latchkey_json(ngx_http_latchkey_text_t *out,
     ngx_http_latchkey_lines_t *lines)
 {
-    char                      *comma;
-    double                     total;
-    ngx_uint_t                 i;
-    ngx_http_latchkey_slot_t  *slot;
+    char                       *comma;
+    double                      total, value;
+    u_char                     *next;
+    ngx_uint_t                  i;
+    ngx_http_latchkey_slot_t   *slot;
+    ngx_http_latchkey_lines_t   one;
+
+    ngx_memzero(&one, sizeof(ngx_http_latchkey_lines_t));
+
+    one.nslots = 1;
+    one.live = 1;
+    one.next = &next;
+    one.values = &value;
 
     ngx_http_latchkey_print_json(out, lines->store.data, lines->store.len);
     ngx_http_latchkey_print(out, ": {\n\"workers\": [");
@@ -250,14 +259,15 @@ ngx_http_latchkey_json(ngx_http_latchkey_text_t *out,
                                 / 1000);
         ngx_http_latchkey_print_json(out, slot->error, ngx_strlen(slot->error));
 
-        ngx_http_latchkey_rewind(lines);
+        one.slots = slot;
 
-        while (ngx_http_latchkey_next(lines)) {
-            if (lines->labels.len == 0 && slot->len) {
+        ngx_http_latchkey_rewind(&one);
+
+        while (ngx_http_latchkey_next(&one)) {
+            if (one.labels.len == 0) {
                 ngx_http_latchkey_print(out, ", \"%.*s\": %.15g",
-                                        (int) lines->name.len - 9,
-                                        lines->name.data + 9,
-                                        lines->values[i]);
+                                        (int) one.name.len - 9,
+                                        one.name.data + 9, value);
             }
         }
 

@@ -5,14 +5,14 @@
  * A worker that is asked reads all slots line by line, side by side. They come from one build of the library, so the lines are the
  * same.
  *
- * When a worker ends, its counters are added to those of the workers before it, so that no total goes backwards at a reload.
+ * A worker that finds no free slot looks for one each second. When a worker ends, its counters are added to those of the workers before it, so that no total goes backwards at a reload.
  * All of the zone is read and written under its mutex, which nginx's master frees if a worker dies with it.
  */
 
 #include "ngx_http_latchkey_status.h"
 
 
-#define NGX_HTTP_LATCHKEY_SLOTS     256
+#define NGX_HTTP_LATCHKEY_SLOTS     1024
 #define NGX_HTTP_LATCHKEY_PUBLISH   1000    /* ms */
 
 
@@ -23,11 +23,14 @@ typedef struct {
 
 
 static ngx_int_t ngx_http_latchkey_init_zone(ngx_shm_zone_t *zone, void *data);
+static void ngx_http_latchkey_take(ngx_http_latchkey_store_t *store);
 static void ngx_http_latchkey_publish_handler(ngx_event_t *ev);
 static size_t ngx_http_latchkey_metrics(ngx_http_latchkey_store_t *store,
     u_char *text);
 static void ngx_http_latchkey_leave(ngx_http_latchkey_shared_t *shared,
     ngx_http_latchkey_slot_t *slot);
+static void ngx_http_latchkey_write(ngx_http_latchkey_slot_t *slot,
+    u_char *text, size_t len);
 
 
 static const char  *ngx_http_latchkey_counters[][2] = {
@@ -101,17 +104,42 @@ ngx_http_latchkey_init_zone(ngx_shm_zone_t *zone, void *data)
 }
 
 
-/* Takes a slot for this worker. */
+/* This worker begins. */
 
 void
 ngx_http_latchkey_enter(ngx_http_latchkey_store_t *store)
+{
+    static ngx_connection_t  dumb = { .fd = (ngx_socket_t) -1 };
+
+    ngx_memzero(&store->publish, sizeof(ngx_event_t));
+
+    store->publish.data = &dumb; /* nginx's debug log asks for its descriptor */
+    store->publish.handler = ngx_http_latchkey_publish_handler;
+    store->publish.log = ngx_cycle->log;
+    store->publish.cancelable = 1;
+
+    ngx_http_latchkey_publish(store);
+
+    if (store->slot == NULL) {
+        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                      "latchkey_store \"%V\": latchkey_status shows %d workers "
+                      "and not yet this one", &store->name,
+                      NGX_HTTP_LATCHKEY_SLOTS);
+    }
+
+    ngx_add_timer(&store->publish, NGX_HTTP_LATCHKEY_PUBLISH);
+}
+
+
+/* A slot for this worker, if one is free. */
+
+static void
+ngx_http_latchkey_take(ngx_http_latchkey_store_t *store)
 {
     ngx_uint_t                   i;
     ngx_slab_pool_t             *shpool;
     ngx_http_latchkey_slot_t    *slot;
     ngx_http_latchkey_shared_t  *shared;
-
-    static ngx_connection_t      dumb = { .fd = (ngx_socket_t) -1 };
 
     shared = store->zone->data;
     shpool = (ngx_slab_pool_t *) store->zone->shm.addr;
@@ -138,25 +166,6 @@ ngx_http_latchkey_enter(ngx_http_latchkey_store_t *store)
     }
 
     ngx_shmtx_unlock(&shpool->mutex);
-
-    if (store->slot == NULL) {
-        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                      "latchkey_store \"%V\": latchkey_status shows %d workers "
-                      "and not this one", &store->name,
-                      NGX_HTTP_LATCHKEY_SLOTS);
-        return;
-    }
-
-    ngx_memzero(&store->publish, sizeof(ngx_event_t));
-
-    store->publish.data = &dumb; /* nginx's debug log asks for its descriptor */
-    store->publish.handler = ngx_http_latchkey_publish_handler;
-    store->publish.log = ngx_cycle->log;
-    store->publish.cancelable = 1;
-
-    ngx_http_latchkey_publish(store);
-
-    ngx_add_timer(&store->publish, NGX_HTTP_LATCHKEY_PUBLISH);
 }
 
 
@@ -184,6 +193,10 @@ ngx_http_latchkey_publish(ngx_http_latchkey_store_t *store)
 
     static u_char              text[NGX_HTTP_LATCHKEY_TEXT];
 
+    if (store->slot == NULL) {
+        ngx_http_latchkey_take(store);
+    }
+
     slot = store->slot;
 
     if (slot == NULL) {
@@ -207,8 +220,7 @@ ngx_http_latchkey_publish(ngx_http_latchkey_store_t *store)
     ngx_shmtx_lock(&shpool->mutex);
 
     slot->updated = ngx_current_msec;
-    slot->len = len;
-    ngx_memcpy(slot->text, text, len + 1);
+    ngx_http_latchkey_write(slot, text, len);
     ngx_cpystrn(slot->error, (u_char *) stats.last_error, sizeof(slot->error));
 
     ngx_shmtx_unlock(&shpool->mutex);
@@ -282,11 +294,17 @@ ngx_http_latchkey_exit(ngx_http_latchkey_store_t *store)
 {
     ngx_slab_pool_t  *shpool;
 
+    if (!store->publish.timer_set) {
+        return; /* it has not begun */
+    }
+
+    ngx_del_timer(&store->publish);
+
+    ngx_http_latchkey_publish(store);
+
     if (store->slot == NULL) {
         return;
     }
-
-    ngx_http_latchkey_publish(store);
 
     shpool = (ngx_slab_pool_t *) store->zone->shm.addr;
 
@@ -295,10 +313,6 @@ ngx_http_latchkey_exit(ngx_http_latchkey_store_t *store)
     ngx_shmtx_unlock(&shpool->mutex);
 
     store->slot = NULL;
-
-    if (store->publish.timer_set) {
-        ngx_del_timer(&store->publish);
-    }
 }
 
 
@@ -353,9 +367,24 @@ ngx_http_latchkey_leave(ngx_http_latchkey_shared_t *shared,
     }
 
     if (out.last < out.end) {
-        shared->gone.len = out.last - out.pos;
-        ngx_memcpy(shared->gone.text, text, shared->gone.len + 1);
+        ngx_http_latchkey_write(&shared->gone, text, out.last - out.pos);
     }
+}
+
+
+/* A worker may be killed in the middle of this, and nobody can read half a text. The mutex is held. */
+
+static void
+ngx_http_latchkey_write(ngx_http_latchkey_slot_t *slot, u_char *text,
+    size_t len)
+{
+    slot->len = 0;
+    ngx_memory_barrier();
+
+    ngx_memcpy(slot->text, text, len + 1);
+    ngx_memory_barrier();
+
+    slot->len = len;
 }
 
 
