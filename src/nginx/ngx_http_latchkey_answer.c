@@ -173,10 +173,18 @@ ngx_http_latchkey_logged_out(ngx_http_request_t *r,
     ngx_http_latchkey_ctx_t *ctx)
 {
     ngx_str_t                      redirect;
+    ngx_uint_t                    *counts;
     ngx_table_elt_t               *h;
     ngx_http_latchkey_loc_conf_t  *llcf;
 
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_latchkey_module);
+
+    counts = ctx->store->counts;
+
+    /* what was known is over: if an error_page leads elsewhere, that location asks again */
+
+    ctx->store = NULL;
+    ctx->resolved = 0;
 
     /* nothing was promised: the cookie stays, so that the client can try again */
 
@@ -185,7 +193,7 @@ ngx_http_latchkey_logged_out(ngx_http_request_t *r,
         return NGX_HTTP_SERVICE_UNAVAILABLE;
     }
 
-    ctx->store->counts[NGX_HTTP_LATCHKEY_LOGOUTS]++;
+    counts[NGX_HTTP_LATCHKEY_LOGOUTS]++;
 
     if (ngx_http_latchkey_set_cookie(ctx, (u_char *) "") != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;

@@ -18,6 +18,7 @@ class Content(WithNginx):
     server {
         listen unix:{dir}/back;
         location /login { add_header Set-Cookie "sid=fromback"; add_header Set-Cookie "other=1"; return 200 "in"; }
+        location /out { add_header X-Accel-Redirect /logout-then; return 200; }
         location / { add_header Cache-Control "public, max-age=60"; return 200 "user=[$http_x_latchkey_user]"; }
     }
     server {
@@ -34,6 +35,8 @@ class Content(WithNginx):
         location = /auth-second { latchkey_token $cookie_second; latchkey_answer; }
         location = /logout { latchkey_logout; }
         location = /logout-get { latchkey_logout any redirect=/bye?from=$arg_from; }
+        location = /out { proxy_pass http://unix:{dir}/back:; }
+        location = /logout-then { latchkey_logout any redirect=/bye; error_page 303 /page; }
         location = /logout-closed { latchkey_logout; deny all; }
         location /renew { latchkey_renew on; proxy_pass http://unix:{dir}/back:/; }
         location = /renew-host { latchkey_renew on grace=10s; latchkey_cookie __Host-id; latchkey_token $cookie_sid;
@@ -105,6 +108,12 @@ class Content(WithNginx):
         self.assertEqual((answer.status, answer.headers['Location'], answer.headers['Set-Cookie']),
                          (303, f'http://127.0.0.1:{self.nginx.port}/bye?from=here', f'sid=; {ATTRIBUTES}{CLEARED}'))
         wait_for('it is ended everywhere', lambda: self.app.validate(token) != 0)
+
+    def test_after_a_logout_another_location_asks_again(self):
+        for path in ('/logout-then', '/out'): # the second has asked before
+            answer = self.nginx.get(path, f'sid={self.login()[1]}')
+            self.assertNotIn('user', answer.text, path)
+            self.assertEqual((answer.status, answer.headers['Set-Cookie']), (401, f'sid=; {ATTRIBUTES}{CLEARED}'), path)
 
     def renewed(self, token, path):
         answers = []
