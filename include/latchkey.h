@@ -57,6 +57,8 @@
  *             opens handles of its own. One limit: no other thread of the process may be using OpenSSL for its own purposes
  *             during the fork. Otherwise OpenSSL may be locked in the child. Then latchkey_open with rediss:// answers
  *             UNAVAILABLE there and names this reason. Fork before such threads start, or exec after the fork.
+ * INPUTS      No function keeps a pointer that it was given, or changes what an input points to: free it as soon as the call
+ *             has returned. latchkey_set_log alone keeps its context. An input or output may be NULL only where the text says so.
  * OUTPUTS     On any status but LATCHKEY_OK the outputs are zeroed and there is nothing to free, unless the
  *             function says otherwise.
  * TEXT        Tokens are 43 characters (foreign ones, see latchkey_import, 16 to 256). They need not be NUL-terminated where
@@ -200,7 +202,7 @@ typedef struct latchkey_draft {
 } latchkey_draft;
 
 /* The user id of a name. It is BLAKE2b with a digest of 8 bytes and no key, read as a little-endian number, and 1 in place of
- * 0. Every language can compute it, and it never changes. For a name of 0 bytes, or NULL, it is 0: no id.
+ * 0. Every language can compute it, and it never changes. For a name of 0 bytes, or NULL, it is 0, which is the id of no name.
  * Two names may have the same id. By chance this happens, with a million users, in one of 37 million deployments. An attacker who
  * can choose names finds two such names after 2^32 tries. So give the name in draft.user_name as well. Redis then keeps
  * a hash of the name (BLAKE2b-256) beside the user's sessions, for as long as the last of those that were made with the name may
@@ -271,9 +273,11 @@ typedef void (*latchkey_log)(void *context, int level, const char *text);
  * A PENDING revocation is logged once, by the link's thread, when Redis has confirmed it. It is also logged if Redis had carried
  * it out and the answer was lost, unless more than four answers were lost or Redis' log no longer holds the revocation (it holds
  * the last 1,000 of a partition).
- * Not in the trail: other calls that Redis carried out but whose answer never came (UNAVAILABLE); a PENDING revocation whose
- * answer was lost together with its server or data set, if the session is there again: what instances repeat to another server
- * (guarantee C) ends it first; and sessions that idle out or reach their absolute expiry. */
+ * Not in the trail:
+ *   - other calls that Redis carried out but whose answer never came (UNAVAILABLE);
+ *   - a PENDING revocation, if its answer was lost together with its server or data set, and the one that follows still has the
+ *     session: instances repeat recent revocations to it (guarantee C), and that ends the session first;
+ *   - sessions that idle out or reach their absolute expiry. */
 
 /* Sets the one log function of this process, for all handles. With NULL, as at the start, nothing is logged. Set it before the
  * first open. A forked child has its parent's. Any thread may set it at any time. The previous function may still be
@@ -282,9 +286,9 @@ typedef void (*latchkey_log)(void *context, int level, const char *text);
 LATCHKEY_API void latchkey_set_log(latchkey_log function, void *context);
 
 /* Takes the oldest line of this handle that was not read yet. It is for programs that cannot use a callback: bindings, event loops.
- * *level (may be NULL) is its level; text is NUL-terminated, and cut to `size` (640 hold every line). The lines are those that a
- * log function gets, whether one is set or not. Only "argument:" is missing, because it belongs to no handle:
- * latchkey_error_text gives it.
+ * *level (may be NULL) is its level; text is NUL-terminated, and cut to `size` bytes (at least 1; 640 hold every line). The lines are
+ * those that a log function gets, whether one is set or not. Two are missing: "argument:", because it belongs to no handle
+ * (latchkey_error_text gives it), and "close:", because the handle is gone by then.
  * A handle keeps its last 128 lines. If lines were lost before they were read, one line says so: "log: N lines were dropped".
  * From the first call on, the descriptor of the handle's own queue (latchkey_fd) is readable also while a line waits: then read
  * until it is NOT_FOUND.
@@ -419,9 +423,10 @@ LATCHKEY_API int latchkey_drain(latchkey *lk);
 /* Stops the link, closes every connection, frees everything. No other call may be running on the handle. NULL is
  * allowed. In a forked child it closes the child's copies of the descriptors, which leaves the parent's connections
  * unharmed (J). There it frees nothing, because at the fork another thread of the parent may have been using any of it.
- * Writes that queues have accepted are carried out first; their answers are lost. Then, while Redis answers, it ends what is still
- * to be ended there: revocations that are PENDING, and sessions of logins whose queue was closed (latchkey_queue_close). Those that
- * Redis has not confirmed by then are given up, and a log function is told how many; before that, `pending` of latchkey_stats says it.
+ * Writes that queues have accepted are carried out first; their answers are lost. Then, while Redis answers, the link ends what is
+ * still to be ended there: revocations that are PENDING, and sessions of logins whose queue was closed (latchkey_queue_close). What
+ * Redis has not confirmed by then is given up, and the log function is told how many; `pending` of latchkey_stats is that number
+ * before the call.
  * Blocks   until the link's thread has ended, which happens at once; with any of these outstanding, for at most deadline_ms. */
 LATCHKEY_API void latchkey_close(latchkey *lk);
 
@@ -551,8 +556,9 @@ LATCHKEY_API int latchkey_rotate(latchkey *lk, const char *token, size_t token_l
 
 /* ----------------------------------------------------------------------------- sessions of another store -- */
 
-/* Sessions of another store can be imported without logging any user out. With foreign_until_ms set, every function that takes a
- * token accepts the tokens of that store until then. A foreign token is 16 to 256 bytes, any bytes, that are not a token of ours.
+/* Imports a session of another store under its own token, so that its user is not logged out. With foreign_until_ms set, every
+ * function that takes a token accepts the tokens of that store until then. A foreign token is 16 to 256 bytes, any bytes, that are
+ * not a token of ours.
  *   Redis holds neither the token nor a hash of all of it (F). BLAKE2b-512 of the token gives two parts: a name (120 bits), under
  * which Redis keeps the session's selector, and a verifier (136 bits), of which Redis keeps the hash, as for our own tokens.
  * Both must match (E). A foreign token is only as safe as it is random: an attacker who reads Redis can test guesses.
@@ -580,14 +586,14 @@ LATCHKEY_API int latchkey_rotate(latchkey *lk, const char *token, size_t token_l
  * passes: the imported tokens are then remembered until the later time. After foreign_until_ms has passed, nothing of this import is
  * remembered: do not set a new time for the same old store.
  * Returns  OK;
- *          REFUSED (it was imported already, and is not brought back if it has ended since; or the generation has moved; or
- *          another user's name has this id; or it was created before latchkey_revoke_everyone, by Redis' clock);
+ *          REFUSED (the token was imported already, and its session is not brought back if it has ended since; or the generation
+ *          has moved; or another user's name has this id; or, by Redis' clock, created_at_ms is before latchkey_revoke_everyone);
  *          EXPIRED (expires_at_ms is past);
  *          MALFORMED (not 16 to 256 bytes; one of our own tokens; foreign_until_ms is past);
  *          CONFIG (foreign_until_ms is not set);
  *          UNAVAILABLE (call it again: it goes on where it stopped. Until it is OK or REFUSED, the token is valid only in the
  *          old store, and to end the session you have to end it there);
- *          CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED.
+ *          CORRUPT; BAD_ARGUMENT (also for a time below 0, and for a created_at_ms after expires_at_ms); NO_MEMORY; FORKED.
  * Blocks   as latchkey_create: three round trips. Guarantees D, E, F, G. */
 LATCHKEY_API int latchkey_import(latchkey *lk, const char *foreign, size_t foreign_len, const latchkey_draft *draft,
                                  int64_t created_at_ms, int64_t expires_at_ms);
@@ -596,7 +602,7 @@ LATCHKEY_API int latchkey_import(latchkey *lk, const char *foreign, size_t forei
 
 /* Reads the user's generation, for a login that takes several steps. Read it before the first step, and put it into
  * draft.generation. latchkey_revoke_user increases it, and latchkey_revoke_everyone increases it for every user. Then create
- * answers REFUSED, so a login that began with the old password does not succeed. The number has no other use.
+ * answers REFUSED, so a login that began with the old password does not succeed. The number is never 0, and has no other use.
  * Redis keeps it for 30 days after it last changed, which is longer than any login may take.
  * Returns  OK; UNAVAILABLE; CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED.
  * Blocks   for at most deadline_ms. */
@@ -604,10 +610,10 @@ LATCHKEY_API int latchkey_user_generation(latchkey *lk, uint64_t user_id, uint64
 
 /* Ends all sessions of a user. With keep_token (else NULL and 0) it ends all but that one: "log out everywhere else", after
  * a change of password, say. A keep_token that is not a live session of this user keeps nothing. The same script increases the
- * user's generation. One script ends up to 1,000 sessions, at one moment (fewer if they have old tokens or sections: it deletes
- * about 1,000 keys). For more sessions several scripts run; they do not end sessions that were made after the first script. Then
- * the call waits for the link's next beat, so that OK also covers sessions that other instances ended a moment ago. *revoked (may
- * be NULL) is how many were ended, also when the status is not OK.
+ * user's generation. One script deletes about 1,000 keys, at one moment: 1,000 sessions, or fewer if they have old tokens or
+ * sections. If there are more, further scripts run; they do not end sessions that were made after the first script. Then the call
+ * waits for the link's next beat, so that OK also covers sessions that other instances ended a moment ago. *revoked (may be NULL)
+ * is how many were ended, also when the status is not OK.
  * Returns  OK: all of it is done, and guarantees B and C hold for each of them;
  *          UNAVAILABLE: some may have been ended, and nothing is promised. Unlike latchkey_revoke it cannot deny the sessions
  *          beforehand, because only Redis knows which sessions the user has. It is not retried in the background: call it
@@ -655,17 +661,20 @@ typedef struct latchkey_session_info {
     uint32_t current;           /* 1: the session of current_token, else 0 */
     uint32_t reserved;          /* 0 */
 } latchkey_session_info;
+/* sizeof(latchkey_session_info), for bindings. */
 LATCHKEY_API size_t latchkey_session_info_size(void);
 
 #define LATCHKEY_SESSIONS_MAX 1000 /* at most so many are listed */
+/* LATCHKEY_SESSIONS_MAX, for bindings. */
 LATCHKEY_API size_t latchkey_sessions_max(void);
 
-/* Lists the live sessions of a user as they are at one moment, the last used first. It is for a page of "your devices".
- * If a user has more than 1,000, Redis is asked in parts of 1,000, so that others are served between them. A session that lives all the
- * while is then counted once. One that is made or ends meanwhile may be counted or not. Those that idle out last are listed.
- * current_token, if given (else NULL and 0), marks the session of the request. *total is how many sessions there are. The first of
- * them, at most `max` and LATCHKEY_SESSIONS_MAX, are put into sessions[]; the rest of sessions[] is zeros. With max 0 they are only
- * counted.
+/* Lists the live sessions of a user, the last used first. It is for a page of "your devices". *total is how many there are. At most
+ * `max` and LATCHKEY_SESSIONS_MAX of them are put into sessions[]; the rest of sessions[] is zeros. If there are more, those that
+ * idle out last are listed. With max 0 they are only counted. current_token, if given (else NULL and 0), marks the session of the
+ * request.
+ * Up to 1,000 sessions are listed as they are at one moment. Of more, Redis is asked in parts of 1,000, so that it serves others in
+ * between. Then a session that is made or ends meanwhile may be counted or not. Every other session is counted once, except if it
+ * has the same absolute expiry, to the millisecond, as another one, and tokens of both are exchanged meanwhile.
  * Returns  OK; UNAVAILABLE; MALFORMED (current_token); CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED. A single damaged session
  *          is left out, and counted as corrupt; `latchkey list` shows it.
  * Blocks   for at most deadline_ms. Guarantees A, G. The list holds no token, and no token can be made of it (F). */
@@ -709,6 +718,7 @@ typedef struct latchkey_answer {
     int status;
     latchkey_entry entry;
 } latchkey_answer;
+/* sizeof(latchkey_answer), for bindings. */
 LATCHKEY_API size_t latchkey_answer_size(void);
 
 /* Submits a sensitive request: see latchkey_validate_fresh. The age counts up to this call. If L1 does not answer, Redis is asked
@@ -801,7 +811,7 @@ LATCHKEY_API latchkey_queue *latchkey_queue_own(latchkey *lk);
  * Returns  the descriptor, or a status below 0: BAD_ARGUMENT; FORKED. Does not block. */
 LATCHKEY_API int latchkey_queue_fd(latchkey_queue *q);
 
-/* Asks, without waiting.
+/* Submits a request, without waiting for Redis.
  * Returns  OK: latchkey_queue_reap of this queue gives exactly one result with this tag, within deadline_ms if it is called by
  *          then. After OK for a REVOKE, no validate on this handle that starts later admits the session (B). It stays denied
  *          unless the result is NOT_FOUND. (One limit: a foreign token that this process does not know yet is denied
@@ -818,10 +828,11 @@ LATCHKEY_API int latchkey_queue_submit(latchkey_queue *q, const latchkey_request
  * Does not block. Guarantees A to I; validations as of this call, see latchkey_reap. */
 LATCHKEY_API size_t latchkey_queue_reap(latchkey_queue *q, latchkey_result *results, size_t result_size, size_t max);
 
-/* Closes a queue. Outstanding requests are not answered; writes that were accepted are carried out all the same. The session of a
- * login (LATCHKEY_CREATE without a token) whose result was not reaped is ended, as its token is lost. No other call may be running on
- * this queue. Close all queues before the handle is closed: latchkey_close closes those that are left, which ends no such session, and
- * they must not be used after it. NULL is allowed. For the handle's own queue this does nothing.
+/* Closes a queue. Outstanding requests are not answered; writes that were accepted are carried out all the same. If the result of a
+ * login (LATCHKEY_CREATE without a token) was not reaped, its token is lost: so the link ends its session. No other call may be running
+ * on this queue. Close all queues before the handle: latchkey_close closes those that are left, and ends no session of such a login.
+ * They must not be used after that. NULL is allowed. For the handle's own queue this does nothing. In a forked child it closes the
+ * child's copies of the descriptors, as latchkey_close does.
  * Does not block. */
 LATCHKEY_API void latchkey_queue_close(latchkey_queue *q);
 
@@ -843,6 +854,9 @@ LATCHKEY_API int latchkey_load(latchkey *lk, const char *token, size_t token_len
 LATCHKEY_API int latchkey_show(latchkey *lk, const char selector[LATCHKEY_SELECTOR_LENGTH], latchkey_session_info *info,
                                latchkey_record **out);
 
+/* The functions below read a record. They do not block, and need no handle: a record stays valid after latchkey_close. Several threads
+ * may read one record at once. */
+
 /* The entry inside the record. It lives as long as the record. NULL for NULL. */
 LATCHKEY_API const latchkey_entry *latchkey_record_entry(const latchkey_record *record);
 
@@ -854,13 +868,14 @@ LATCHKEY_API const void *latchkey_record_field(const latchkey_record *record, co
  * no such field. */
 LATCHKEY_API const char *latchkey_record_field_name(const latchkey_record *record, size_t index);
 
-/* Wipes and frees the record. NULL is allowed. */
+/* Wipes and frees the record. No other call may be using it. NULL is allowed. */
 LATCHKEY_API void latchkey_record_free(latchkey_record *record);
 
 /* Sets single fields, or deletes those whose data is NULL: all of them or none. A change of a "pq." field changes the
  * entry's pq_key_hash, and purges the session from every L1, as a revocation does.
- * Returns  OK; NOT_FOUND; EXPIRED; MALFORMED; UNAVAILABLE (also if other calls kept changing the key material for the
- *          whole deadline); CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED.
+ * Returns  OK; NOT_FOUND; EXPIRED; MALFORMED; UNAVAILABLE (it may have been done; also if other calls kept changing the key
+ *          material for the whole deadline); CORRUPT; BAD_ARGUMENT (also for no field, for a name that is there twice, and if the
+ *          session would have too many); NO_MEMORY; FORKED.
  * Blocks   for at most deadline_ms, and as long as large fields take (see latchkey_create). Guarantees B (for the old entry), C, D. */
 LATCHKEY_API int latchkey_set_fields(latchkey *lk, const char *token, size_t token_len, const latchkey_field *fields,
                                      size_t field_count);
@@ -885,6 +900,7 @@ typedef struct latchkey_change {
     size_t size;
     uint64_t version; /* latchkey_record_version of it; 0: the field is not there yet */
 } latchkey_change;
+/* sizeof(latchkey_change), for bindings. */
 LATCHKEY_API size_t latchkey_change_size(void);
 
 /* Sets (or deletes) single fields, all of them or none, and only if each still has the version that is given. So if several
@@ -892,7 +908,8 @@ LATCHKEY_API size_t latchkey_change_size(void);
  * one is OK (provided that they write something other than what was there). The others are REFUSED: read again, and repeat the
  * change. Key material may be among the fields. (latchkey_set_fields checks no version.)
  * Returns  OK; REFUSED: one of them has another version, and nothing was changed; NOT_FOUND; EXPIRED; MALFORMED; UNAVAILABLE
- *          (it may have been done: read again before you repeat it); CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED.
+ *          (it may have been done: read again before you repeat it); CORRUPT; BAD_ARGUMENT (as latchkey_set_fields); NO_MEMORY;
+ *          FORKED.
  * Blocks   for at most deadline_ms, and as long as large fields take (see latchkey_create). Guarantees B (for the old entry), C, D. */
 LATCHKEY_API int latchkey_change_fields(latchkey *lk, const char *token, size_t token_len,
                                         const latchkey_change *changes, size_t count);
@@ -906,6 +923,7 @@ typedef struct latchkey_access {
     int authenticated; /* not 0: auth_at_ms becomes now, by Redis' clock, because the user has just proved again who
                                         they are */
 } latchkey_access;
+/* sizeof(latchkey_access), for bindings. */
 LATCHKEY_API size_t latchkey_access_size(void);
 
 /* Changes role, permissions, flags or auth_at_ms of a session: all that is given, or nothing. The rest stays as it is. Changes that
@@ -913,8 +931,9 @@ LATCHKEY_API size_t latchkey_access_size(void);
  * L1, as by a revocation. Old tokens in their grace show the change too. For a change of privilege exchange the token as well
  * (latchkey_rotate). It works when Redis is at its maxmemory.
  * Returns  OK; NOT_FOUND; EXPIRED; MALFORMED;
- *          UNAVAILABLE (it may have been done, and then shows within the bound of C: call it again. If it was done, and the server
- *          that takes over lacks it, the session is ended. Also if other calls kept changing the record for the whole deadline);
+ *          UNAVAILABLE (it may have been done, and then shows within the bound of C: call it again. If it was done, and another
+ *          server takes over that lacks the change, instances end the session there. UNAVAILABLE also if other calls kept changing
+ *          the record for the whole deadline);
  *          CORRUPT; BAD_ARGUMENT (also where nothing is to change, and for a bit of flags that is not in flags_mask);
  *          NO_MEMORY; FORKED.
  * Blocks   for at most deadline_ms: two round trips. Guarantees B and C (for the old entry), D. */
@@ -974,7 +993,8 @@ LATCHKEY_API int latchkey_check_keys(const latchkey_entry *entry, const latchkey
 
 /* -------------------------------------------------------------------------------------------- cold start -- */
 
-/* Fills L1 with the `count` most recently active sessions, most recent first. It reads Redis in pipelined batches.
+/* Fills L1 with the `count` most recently active sessions (at most l1_capacity), most recent first. It reads Redis in pipelined
+ * batches. Damaged sessions are left out. It is not a use of any session.
  * *loaded (may be NULL) is how many are now in L1 because of it, also when the status is not OK.
  * Returns  OK; UNAVAILABLE (some were not read, or no lease covers them; what was loaded stays); BAD_ARGUMENT; NO_MEMORY; FORKED.
  * Blocks   while it runs, for at most deadline_ms for each step: a page of eight partitions' order of activity, or 128 sessions.
@@ -1006,7 +1026,7 @@ typedef struct latchkey_stats {
     uint64_t beats;           /* leases confirmed */
     uint64_t lapses;          /* validates that found the lease lapsed and asked Redis */
     uint64_t corrupt;         /* records refused as CORRUPT */
-    uint64_t pending;         /* gauge: revocations waiting for Redis */
+    uint64_t pending;         /* gauge: revocations (and ends of failed logins) that wait for Redis */
     uint64_t l1_entries;      /* gauge: entries held, including expired ones that are not replaced yet */
     uint64_t l1_capacity;     /* gauge: the option of that name */
     uint64_t l1_bytes;        /* gauge: L1's memory, all of it */
@@ -1040,13 +1060,13 @@ typedef struct latchkey_stats {
     uint64_t section_size_p50_bytes, section_size_p99_bytes; /* of those written or read */
 } latchkey_stats;
 
-/* Copies the first stats_size bytes of the statistics. Pass sizeof(latchkey_stats). Returns OK, BAD_ARGUMENT or FORKED.
- * Does not block. A quantile is the upper edge of a bucket; buckets are 6% wide. */
+/* Copies the first stats_size bytes of the statistics (zeros where this library has none). Pass sizeof(latchkey_stats).
+ * Returns OK, BAD_ARGUMENT or FORKED. Does not block. A quantile is the upper edge of a bucket; buckets are 6% wide. */
 LATCHKEY_API int latchkey_stats_read(latchkey *lk, latchkey_stats *stats, size_t stats_size);
 
 /* Writes the statistics and the histograms as Prometheus text (exposition format 0.0.4), NUL-terminated. *needed is the size
  * that holds all of it, the NUL included. text may be NULL if text_size is 0.
- * Returns OK; NO_MEMORY where text_size is smaller than *needed; BAD_ARGUMENT; FORKED. Does not block. */
+ * Returns OK; NO_MEMORY where text_size is smaller than *needed (then text is ""); BAD_ARGUMENT; FORKED. Does not block. */
 LATCHKEY_API int latchkey_metrics(latchkey *lk, char *text, size_t text_size, size_t *needed);
 
 /* ------------------------------------------------------------------------------------------- analytics -- */
@@ -1059,6 +1079,7 @@ LATCHKEY_API int latchkey_metrics(latchkey *lk, char *text, size_t text_size, si
     {                                                                                                                  \
         60000, 300000, 900000, 1800000, 3600000, 14400000, 43200000, INT64_MAX                                         \
     }
+/* The spans and the two limits, for bindings. */
 LATCHKEY_API size_t latchkey_spans(void);
 LATCHKEY_API int64_t latchkey_span_ms(size_t span); /* that of LATCHKEY_SPANS_MS; 0: there is no such span */
 LATCHKEY_API size_t latchkey_sample_max(void);
@@ -1068,6 +1089,7 @@ typedef struct latchkey_device_count {
     uint32_t device, reserved;
     uint64_t sessions;
 } latchkey_device_count;
+/* sizeof(latchkey_device_count), for bindings. */
 LATCHKEY_API size_t latchkey_device_count_size(void);
 
 /* Who is logged in, estimated from a sample. Numbers of sessions and users are estimates for all of them, unless `exact`. What
@@ -1104,11 +1126,12 @@ typedef struct latchkey_population {
     uint64_t unindexed;  /* live sessions that the index does not know: nothing above counts them */
     uint64_t old_tokens; /* what rotations with a grace left behind */
 } latchkey_population;
+/* sizeof(latchkey_population), for bindings. */
 LATCHKEY_API size_t latchkey_population_size(void);
 
-/* Looks at `count` sessions (at most LATCHKEY_SAMPLE_MAX), and copies the first population_size bytes of what it found: pass
- * sizeof(latchkey_population). The sessions are drawn from the indexes of activity; if there are no more than `count`, all
- * are looked at. It also looks at that many keys of the database (at most 10,000).
+/* Estimates who is logged in. It looks at `count` sessions (1 to LATCHKEY_SAMPLE_MAX; a larger number means that), and copies the
+ * first population_size bytes of what it found: pass sizeof(latchkey_population). The sessions are drawn from the indexes of
+ * activity; if there are no more than `count`, all are looked at. It also looks at that many keys of the database (at most 10,000).
  * It reads in small steps. After each step it pauses for as long as the step took, so it never blocks Redis for longer than some
  * hundreds of microseconds. Nothing is changed, and it is not a use of any session. It needs no key of seal_key_file. Changes
  * that are made meanwhile may or may not be seen.
