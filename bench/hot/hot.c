@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * latchkey-bench-hot: does a user with very many sessions keep others waiting? One thread lists that user's sessions, logs the
- * user in at a limit, or ends all of them, one call after the other. Meanwhile another user's session is validated
- * without L1 at the same partition of the same Redis, a millisecond after the answer before: a miss waits for the script that
- * runs.
+ * user in at a limit, or ends all of them, one call after the other. Meanwhile another thread validates another user's session,
+ * without L1, at the same partition of the same Redis: a miss waits for the script that runs.
  */
 #include "harness.h"
 
@@ -114,7 +113,7 @@ static void *be_hot(void *context)
 
 /* ---------------------------------------------------------------------------------------------- the other user -- */
 
-/* Redis answers BUSY to everybody while a script runs for more than five seconds. */
+/* While a script runs for more than five seconds, Redis answers BUSY to all clients. */
 static void miss_until(world *w, uint64_t until_ns, bench_histogram *misses)
 {
     latchkey_entry entry;
@@ -155,7 +154,7 @@ static void measure(world *w, row *r, double seconds)
 
 static void print_table(const row *rows, size_t count)
 {
-    printf("| sessions of the hot user | called for it, in a loop | a call, mean | failed | another user's miss: p50 | "
+    printf("| sessions of the hot user | call, in a loop | a call, mean | failed | another user's miss: p50 | "
            "p99 | longest | unanswered |\n"
            "|---:|---|---:|---:|---:|---:|---:|---:|\n");
     for (size_t i = 0; i < count; i++) {

@@ -241,7 +241,7 @@ const cli_command cli_keygen = {
         "The first key of such a file is used for new tokens or sessions, and all are accepted. To change to a new\n"
         "key without refusing any token: --add, restart every instance; --promote, restart every instance; and remove\n"
         "the old key once the sessions that were made with it are over (lifetime_ms). No Redis is needed.\n"
-        "Exit 1: --add found 16 keys already, or --promote no second one.",
+        "Exit 1: --add found 16 keys already, or --promote found no second key.",
     .options = options,
     .least = 1,
     .most = 1,
