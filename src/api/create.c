@@ -240,7 +240,7 @@ int lk_create_given(const latchkey *lk, const latchkey_draft *draft, const char 
     if (parsed->partition == lk_partition_of_user(lk, draft->user_id)) return LATCHKEY_OK;
     lk_wipe(parsed, sizeof *parsed);
     return lk_bad_argument(
-        "create_with: the token was made for another user: call latchkey_token_new with the draft's");
+        "create_with: the token was made for another user: call latchkey_token_new with the draft's user_id");
 }
 
 int latchkey_create_with(latchkey *lk, const latchkey_draft *given, const char *token, size_t token_len)

@@ -401,7 +401,7 @@ class Move(kit.Case):
             seal = [file('seal_a', 'a' * 64), file('seal_b', 'b' * 64), file('seal_ba', 'b' * 64, 'a' * 64),
                     file('seal_ap', 'a' * 64, 'plain')]
             soon = int(time.time() * 1000) + 3600000
-            CHECK, SEAL, PLAIN, UNTIL = 'check_key_file of --to', 'seal_key_file of --to, or without one', 'the line plain', 'foreign_until_ms of --to'
+            CHECK, SEAL, PLAIN, UNTIL = 'check_key_file of --to', 'seal_key_file of --to must have all keys', 'the line plain', 'foreign_until_ms of --to'
             for source, target, said in (
                     (f'&check_key_file={check[0]}', '', CHECK), ('', f'&check_key_file={check[0]}', CHECK),
                     (f'&check_key_file={check[0]}', f'&check_key_file={check[1]}', CHECK),

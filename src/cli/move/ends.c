@@ -29,18 +29,17 @@ const char *move_misfit(const lk_config *from, const lk_config *to)
         opened &= has_key(seals->key, seals->count, LK_AEAD_KEY_SIZE, from->seal_keys.key[i]);
     if (strcmp(to->prefix, from->prefix)) return "--from and --to must have the same prefix";
     if (!checked)
-        return "tokens of --from are MALFORMED with the check_key_file of --to, or without one: --to must have all "
-               "keys of --from. If --from has no check_key_file, --to must have none either";
+        return "the check_key_file of --to must have all keys of --from, else tokens of --from are MALFORMED there. If "
+               "--from has no check_key_file, --to must have none";
     if (!opened)
-        return "sessions of --from are CORRUPT with the seal_key_file of --to, or without one: --to must have all keys "
-               "of --from";
+        return "the seal_key_file of --to must have all keys of --from, else sessions of --from are CORRUPT there";
     if (unsealed && seals->count && !seals->plain)
-        return "sessions of --from that are not sealed are CORRUPT with the seal_key_file of --to: it must have the "
-               "line plain";
+        return "the seal_key_file of --to must have the line plain, else sessions of --from that are not sealed are "
+               "CORRUPT there";
     if (from->foreign_until_ms > to->foreign_until_ms &&
         from->foreign_until_ms > lk_clock_read(CLOCK_REALTIME, 1000000))
-        return "tokens of another store are MALFORMED with the foreign_until_ms of --to, or without one, when they are "
-               "accepted with --from's: --to must have the same";
+        return "the foreign_until_ms of --to must be that of --from, else tokens of another store that --from accepts "
+               "are MALFORMED there";
     return NULL;
 }
 
