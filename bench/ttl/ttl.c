@@ -70,7 +70,7 @@ static void name(world *w, session *s)
     }
 }
 
-/* Between nine tenths and all of l1_ttl_ms, as in session.c. */
+/* Between nine tenths and all of l1_ttl_ms, as in src/session/lifetime.c. */
 static int64_t ttl_of(world *w)
 {
     return w->ttl_ms - (int64_t)(bench_random_unit(&w->random) * (double)w->ttl_ms / 10);

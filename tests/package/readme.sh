@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Are the documents true? Functions, counters and tests that they name exist, and their C compiles: every ```c block that begins
+# Are the documents true? Functions, counters, tests and files that they name exist, and their C compiles: every ```c block that begins
 # with an #include or a #define is a whole program or unit. A program is a file that is quoted: the line before its block is
 #   [`name.c`](path/of/name.c):
 # and the block is the file's text, from its first line that begins with # on.
@@ -13,7 +13,8 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 compiled=0
-# Functions, counters and tests that a document names must exist.
+(cd "$root" && find . -type f -not -path './build*' -not -path './.git/*') | sed 's/$/:/' >"$work/files"
+# Functions, counters, tests and files that a document names must exist.
 names_exist() {
     for name in $(grep -o '`latchkey_[a-z0-9_]*`' "$1" | tr -d '`' | sort -u); do
         grep -qw "$name" "$root/include/latchkey.h" || grep -q "\"${name#latchkey_}\"" "$root/src/api/metrics.c" ||
@@ -25,6 +26,9 @@ names_exist() {
     for name in $(grep -o '`test_[a-z0-9_]*`' "$1" | tr -d '`' | sort -u); do
         [ -n "$(find "$root/tests" -name "$name.*")" ] || grep -rqw --include='*.c' --include='*.py' "$name" "$root/tests" ||
             { echo "$(basename "$1"): there is no test $name" >&2; exit 1; }
+    done
+    for name in $(grep -oE '`[A-Za-z0-9_./-]+\.(c|h|hpp|lua|py|sh|js|mjs|go|rs)`' "$1" | tr -d '`' | sed -E 's,^(\.\.?/)+,,' | sort -u); do
+        grep -qF "/$name:" "$work/files" || { echo "$(basename "$1"): there is no file $name" >&2; exit 1; }
     done
 }
 # is_quoted BLOCK: its file is named in BLOCK.of, where the document names one

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * What real servers are set to, and what is said of it at open: every wrong setting by its name and level, and nothing of
- * a server that is set as src/redis/README.md recommends. What INFO can show in which form is in unit/test_settings.c.
+ * a server that is set as src/redis/README.md recommends. What INFO can show in which form is in unit/redis/test_server_check.c.
  */
 #include "test_handle.h"
 #include "logbook.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * TLS over a socket pair, both ends in one thread, step by step: the other end is OpenSSL's own server. What a real Redis
- * does is in system/test_tls.c; here is what cannot be forced there.
+ * does is in system/server/test_tls.c; here is what cannot be forced there.
  */
 #include "redis/net.h"
 #include "redis/tls_guard.h"
