@@ -52,6 +52,21 @@ static void assert_field(latchkey *lk, const char *token, const char *name, cons
     latchkey_record_free(record);
 }
 
+static void test_a_record_outlives_its_handle(void **state)
+{
+    (void)state;
+    latchkey *lk = handle_open(server, "");
+    char token[LATCHKEY_TOKEN_SIZE];
+    make_session_with(lk, 7, 0, 0, material, MATERIAL, token);
+    latchkey_record *record = load_record(lk, token);
+    handle_close(lk);
+    size_t size = 0;
+    assert_int_equal(latchkey_record_entry(record)->user_id, 7);
+    assert_memory_equal(latchkey_record_field(record, "pq.mldsa44", &size), bytes + 1, MLDSA44_PUBLIC);
+    assert_int_equal(size, MLDSA44_PUBLIC);
+    latchkey_record_free(record);
+}
+
 static void test_key_material_of_real_sizes(void **state)
 {
     (void)state;
@@ -369,6 +384,7 @@ int main(void)
         TEST(test_key_hash_is_the_documented_one),
         TEST(test_check_keys_tells_foreign_material),
         TEST(test_D_concurrent_changes_of_keys_lose_nothing),
+        TEST(test_a_record_outlives_its_handle),
     };
     fill_bytes();
     return cmocka_run_group_tests(tests, server_start, server_end);
