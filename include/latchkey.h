@@ -47,6 +47,8 @@
  *             A beat: a message that the link sends to itself through Redis, every staleness_ms/4 (in an idle process every
  *             staleness_ms/2). The lease: the time for which a beat lets L1 answer.
  *             The selector: the first 20 characters of a token. It names the session and is no secret.
+ *             A grace is one of two times. That of latchkey_rotate: how long an exchanged token stays valid. That of the option
+ *             grace_ms: how much longer L1 answers while Redis is away.
  *             A partition: a share of the users, with all their sessions, that is in one slot of a cluster.
  * STATUS      0 admits. Above 0 the answer is "no". Below 0 there was no answer.
  * THREADS     Every function may be called from any thread at any time, except latchkey_close and latchkey_queue_close: each
@@ -92,7 +94,7 @@ extern "C" {
 #define LATCHKEY_MALFORMED 3 /* not a token that this deployment can have made; Redis was not asked */
 #define LATCHKEY_LIMIT 4     /* create: the user has max_sessions sessions, or max_per_device, and limit=deny */
 #define LATCHKEY_REFUSED                                                                                               \
-    5 /* create: the user's generation has moved since it was read, or another user's name has this id; rotate,          \
+    5 /* create, import: the user's generation has moved since it was read, or another user's name has this id; rotate,  \
          import, create_with: done already; change_fields: a field has another version */
 #define LATCHKEY_BAD_ARGUMENT                                                                                          \
     -1 /* a NULL, or a value that the function's text excludes: a bug in the caller. The log and latchkey_error_text name the argument */
@@ -170,8 +172,8 @@ typedef struct latchkey_entry {
 /* A named value that is kept with the session in Redis, and never in L1. Fields whose names start with "pq." are key material:
  * the client's public keys and signatures, for example "pq.mlkem768", "pq.mldsa44", "pq.slhdsa", "pq.attestation". All other
  * fields are the application's.
- * A name is 2 to 64 characters of [A-Za-z0-9._:-]. A value is at most 64 KiB. A session has at most 256 fields, of which at
- * most 64 are key material. */
+ * A name is 2 to 64 characters of [A-Za-z0-9._:-]. A value is at most 64 KiB; its data is not NULL, also if it has 0 bytes. A
+ * session has at most 256 fields, of which at most 64 are key material. */
 typedef struct latchkey_field {
     const char *name;
     const void *data;
@@ -185,7 +187,7 @@ typedef struct latchkey_field {
 typedef struct latchkey_draft {
     size_t size;      /* sizeof(latchkey_draft) */
     uint64_t user_id; /* any number; 0 is a user like any other */
-    const char *role; /* at most 16 bytes; NULL is "" */
+    const char *role; /* a string of at most 16 bytes; NULL is "" */
     uint8_t permissions_hash[32];
     uint32_t device;     /* any number */
     uint32_t flags;      /* only LATCHKEY_FLAGS_YOURS */
@@ -391,7 +393,7 @@ LATCHKEY_API int latchkey_log_read(latchkey *lk, int *level, char *text, size_t 
  *          replica; a wrong password; another number of partitions; a certificate that either side refuses; TLS on only one
  *          side; a right or a command that some call needs and that is missing (the text names it).
  *          On failure *out is NULL, and `error`, if given, says what was wrong and what to do. It never holds a password.
- *          `error` and `error_size` may be NULL and 0.
+ *          The text is cut to error_size bytes, its NUL among them. `error` and `error_size` may be NULL and 0.
  * Logs     each setting of the server that weakens a guarantee (latchkey_set_log). Such a setting does not make open fail.
  * Blocks   for at most deadline_ms, also if the name server does not answer. Before that it takes the memory of L1, which
  *          lasts a second or so for a million entries. */
@@ -626,7 +628,7 @@ LATCHKEY_API int latchkey_revoke_user(latchkey *lk, uint64_t user_id, const char
 /* Ends one session of a user by its selector, for example after a click in the list of latchkey_sessions. It ends the session only
  * if it is this user's, so the selector may come from the client. A damaged session is ended as well, if it is in this user's list.
  * Returns  OK; NOT_FOUND (there is no such session, or it is another user's); UNAVAILABLE (nothing is promised, and nothing
- *          is retried: call it again); MALFORMED; CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED.
+ *          is retried: call it again); MALFORMED (no session here has such a name); CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED.
  * Blocks   for at most deadline_ms. Guarantees B, C, G. */
 LATCHKEY_API int latchkey_revoke_selector(latchkey *lk, uint64_t user_id,
                                           const char selector[LATCHKEY_SELECTOR_LENGTH]);
@@ -708,7 +710,7 @@ LATCHKEY_API int latchkey_fd(latchkey *lk);
  * submitted while others are under way are sent together.
  * Returns  OK: latchkey_reap gives exactly one answer with this tag, within deadline_ms if it is called by then (the answer may
  *          be there already). Else no answer comes: MALFORMED; UNAVAILABLE (in_flight validations of this queue are outstanding or
- *          not yet reaped); BAD_ARGUMENT; NO_MEMORY; FORKED.
+ *          not yet reaped; no descriptor is left; after latchkey_drain); BAD_ARGUMENT; NO_MEMORY; FORKED.
  * Does not block. For microseconds it locks out other threads' submits and reaps of the same handle. Guarantee G. */
 LATCHKEY_API int latchkey_submit(latchkey *lk, const char *token, size_t token_len, uint64_t tag);
 
@@ -871,7 +873,7 @@ LATCHKEY_API const char *latchkey_record_field_name(const latchkey_record *recor
 /* Wipes and frees the record. No other call may be using it. NULL is allowed. */
 LATCHKEY_API void latchkey_record_free(latchkey_record *record);
 
-/* Sets single fields, or deletes those whose data is NULL: all of them or none. A change of a "pq." field changes the
+/* Sets single fields, or deletes those whose data is NULL and whose size is 0: all of them or none. A change of a "pq." field changes the
  * entry's pq_key_hash, and purges the session from every L1, as a revocation does.
  * Returns  OK; NOT_FOUND; EXPIRED; MALFORMED; UNAVAILABLE (it may have been done; also if other calls kept changing the key
  *          material for the whole deadline); CORRUPT; BAD_ARGUMENT (also for no field, for a name that is there twice, and if the
@@ -917,7 +919,7 @@ LATCHKEY_API int latchkey_change_fields(latchkey *lk, const char *token, size_t 
 /* The rights of a session that are to change. Zero it, set `size`, fill in what is to change. */
 typedef struct latchkey_access {
     size_t size;                     /* sizeof(latchkey_access) */
-    const char *role;                /* at most 16 bytes; NULL: unchanged */
+    const char *role;                /* a string of at most 16 bytes; NULL: unchanged */
     const uint8_t *permissions_hash; /* 32 bytes; NULL: unchanged */
     uint32_t flags, flags_mask;      /* the bits of flags_mask become those of flags; only LATCHKEY_FLAGS_YOURS */
     int authenticated; /* not 0: auth_at_ms becomes now, by Redis' clock, because the user has just proved again who
@@ -962,7 +964,8 @@ LATCHKEY_API int latchkey_set_user_access(latchkey *lk, uint64_t user_id, const 
 #define LATCHKEY_SECTION_SIZE_MAX (1024 * 1024)
 LATCHKEY_API size_t latchkey_section_size_max(void);
 
-/* Writes a section whole. With data NULL and size 0 it deletes the section, whether it is there or not.
+/* Writes a section whole. With data NULL and size 0 it deletes the section, whether it is there or not. (With size 0 and data that is
+ * not NULL it writes a section of 0 bytes.)
  * Returns  OK; NOT_FOUND; EXPIRED; MALFORMED; UNAVAILABLE (it may have been done);
  *          CORRUPT (also if its name in Redis holds something that is not a section: then delete the section);
  *          BAD_ARGUMENT (also for the 17th); NO_MEMORY; FORKED.
@@ -988,7 +991,7 @@ LATCHKEY_API int latchkey_section_get(latchkey *lk, const char *token, size_t to
 LATCHKEY_API int latchkey_key_hash(const latchkey_field *fields, size_t field_count, uint8_t hash[32]);
 
 /* Does this key material belong to this entry? For material that did not come from latchkey_load: from a file, another cache,
- * another process. The comparison takes constant time. Returns OK, or CORRUPT, or BAD_ARGUMENT. */
+ * another process. The comparison takes constant time. Returns OK, or CORRUPT, or BAD_ARGUMENT. Does not block. */
 LATCHKEY_API int latchkey_check_keys(const latchkey_entry *entry, const latchkey_field *fields, size_t field_count);
 
 /* -------------------------------------------------------------------------------------------- cold start -- */
