@@ -140,7 +140,7 @@ local function live_until(key, ms, as_text, lives)
 end
 
 -- For users that have names instead of numbers: the id is a hash of the name, so two names may have one id. Kept is a hash of
--- the name, for as long as the last session of the user may live.
+-- the name, for as long as the last session that was made with it may live.
 -- inline
 local function is_anothers(user, name) return (call('GET', base .. 'n:' .. user) or name) ~= name end
 
