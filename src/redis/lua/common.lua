@@ -452,14 +452,17 @@ end
 local function next_number() return (tonumber(try('GET', base .. 'q') or 0) or 0) + 1 end
 
 -- Swaps them, once they are known to be unchanged. Each keeps the number by which that will be announced (reassert.lua): `next`, and one more
--- for each hundred; `before` of them were swapped already. Returns the selectors of those that were not swapped before.
+-- for each hundred; `before` of them were swapped already. The last ones before it are kept too, since an instance may have missed all later
+-- ones. Returns the selectors of those that were not swapped before.
 local function swap(tokens, swaps, next, before)
   local changed = {}
   for i = 1, #tokens, 2 do
     local is = swaps[tokens[i]][2]
     if is ~= tokens[i + 1] then
-      local number = next + math.floor((before + #changed) / 100)
-      call('HSET', base .. 's:' .. tokens[i], 'v', is, 'c', text(number))
+      local key, number = base .. 's:' .. tokens[i], next + math.floor((before + #changed) / 100)
+      local was = call('HGET', key, 'c')
+      local numbers = (was and ' ' .. was or '') .. ' ' .. text(number)
+      call('HSET', key, 'v', is, 'c', string.match(numbers, ' (.*)', -160))
       changed[#changed + 1] = tokens[i]
     end
   end

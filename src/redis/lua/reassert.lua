@@ -8,9 +8,10 @@
 -- Returns how many were ended.
 local ended = 0
 
--- Is that change in this server's history? The session keeps the number of its last one; the log, which is short, also has others.
+-- Is that change in this server's history? The session keeps the numbers of its last ones; the log, which is short, also has older ones.
 local function knows(number, one)
-  if try('HGET', base .. 's:' .. one, 'c') == number then return true end
+  local numbers = try('HGET', base .. 's:' .. one, 'c')
+  if type(numbers) == 'string' and string.find(' ' .. numbers .. ' ', ' ' .. number .. ' ', 1, true) then return true end
   local id = number .. '-0'
   local entry = try('XRANGE', base .. 'r', id, id)[1]
   return entry and entry[2][4] == '2' and string.find(entry[2][2], one, 1, true)
