@@ -176,8 +176,8 @@ static enum change logged_change(const lk_reply *fields)
 
 /* An entry is ["7-0", ["s", "selector...", "c", "1"]], with "2" if rights changed, "3" if it was made. It is applied if it continues what
  * was applied before. If the entry that was applied last names another session, this is not the log that was followed:
- * the data set was replaced. */
-static enum log_says take_entry(lk_link *link, int64_t p, const lk_reply *entry, int64_t now_ms)
+ * the data set was replaced. If that entry has gone, this is not known: then the log is too short, although it may go on from there. */
+static enum log_says take_entry(lk_link *link, int64_t p, const lk_reply *entry, bool first, int64_t now_ms)
 {
     lk_sequence *s = &link->part[p].sequence;
     const lk_reply *fields = lk_reply_at(entry, 1), *what = lk_reply_at(fields, 1);
@@ -185,7 +185,7 @@ static enum log_says take_entry(lk_link *link, int64_t p, const lk_reply *entry,
     if (!lk_reply_is(lk_reply_at(fields, 0), "s")) return LOG_TOO_SHORT;
     char *end;
     uint64_t number = strtoull(lk_reply_at(entry, 0)->text, &end, 10), before = s->applied;
-    if (strcmp(end, "-0")) return LOG_TOO_SHORT;
+    if (strcmp(end, "-0") || (first && s->mark && number > before)) return LOG_TOO_SHORT;
     if (!lk_sequence_logged(s, number, mark_of(what->text))) return number == before ? LOG_IS_ANOTHER : LOG_TOO_SHORT;
     if (number == before) return LOG_GOES_ON; /* it was applied before */
     enum change change = logged_change(fields);
@@ -205,7 +205,7 @@ static enum log_says take_entries(lk_link *link, int64_t p, const lk_reply *repl
     lk_sequence *s = &link->part[p].sequence;
     if (reply->type != LK_REPLY_ARRAY) return LOG_TOO_SHORT;
     for (size_t i = 0; i < reply->count; i++) {
-        enum log_says says = take_entry(link, p, lk_reply_at(reply, i), now_ms);
+        enum log_says says = take_entry(link, p, lk_reply_at(reply, i), !i, now_ms);
         if (says != LOG_GOES_ON) return says;
     }
     lk_sequence_join(s);

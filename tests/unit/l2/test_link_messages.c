@@ -190,6 +190,27 @@ static void test_numbers_that_go_backwards_and_overtake(void **state)
     model_close(m);
 }
 
+/* The same, and the log is so short that it begins right behind that number. */
+static void test_numbers_that_overtake_in_a_log_that_begins_behind_them(void **state)
+{
+    (void)state;
+    redis_model *m = model_opened_up("h?partitions=1");
+    for (int i = 0; i < 5; i++) model_revoke(m, 0, A);
+    model_beat(m);
+    m->number[0] = 0;
+    m->lose_messages = 6;
+    for (int i = 0; i < 6; i++) model_revoke(m, 0, B);
+    model_trim(m, 0, 1);
+    model_clear(m);
+    model_beat(m);
+    model_expect(m, "XRANGE", "= empty\n", "EVAL reassert", A, NULL);
+    assert_false(model_saw(m, "= lease"));
+    model_tick(m, 5);
+    model_run(m);
+    model_expect(m, "reassert", "= lease", NULL);
+    model_close(m);
+}
+
 /* Before the first lease a read of L2 may be under way, to fill L1 after that lease. Its revocation's message is lost, and
  * the first beat has nothing to compare its numbers with: so L1 is emptied after it, which voids such reads. */
 static void test_a_message_lost_before_the_first_beat(void **state)
@@ -367,6 +388,7 @@ int main(void)
         cmocka_unit_test(test_numbers_that_go_backwards_are_another_server),
         cmocka_unit_test(test_a_data_set_that_is_replaced_under_a_beat),
         cmocka_unit_test(test_numbers_that_go_backwards_and_overtake),
+        cmocka_unit_test(test_numbers_that_overtake_in_a_log_that_begins_behind_them),
         cmocka_unit_test(test_a_message_lost_before_the_first_beat),
         cmocka_unit_test(test_a_message_of_several_selectors),
         cmocka_unit_test(test_a_message_names_its_database),
