@@ -118,7 +118,7 @@ static void do_set_fields(process *p, known *s)
 int calls_revoke(process *p, known *s)
 {
     if (!s->on[p->on->index].asked_us) s->on[p->on->index].asked_us = w.now_us;
-    asking a = truth_asks(p->on, s);
+    asking a = truth_asks_end(p->on, s);
     int status = latchkey_revoke(p->lk, a.token, strlen(a.token));
     truth_in_time(&a, "revoke");
     truth_revoked(&a, status);
@@ -199,7 +199,7 @@ static void do_revoke_user(process *p, known *s)
 static void do_revoke_selector(process *p, known *s)
 {
     bool foreign = chance(150000);
-    asking a = truth_asks(p->on, s);
+    asking a = truth_asks_end(p->on, s);
     char selector[sizeof s->selector]; /* another client may put another session into *s while the call runs */
     memcpy(selector, s->selector, sizeof selector);
     int status = latchkey_revoke_selector(p->lk, a.user + foreign, selector);
@@ -293,6 +293,7 @@ void calls_act(process *p)
     else if (calls_end_all) calls_revoke_everyone(p, s);
     else if (chaos_awaits_end() && chance(400000)) do_end(p, s);
     else if (calls_load.dense && clients_deaf() && chance(300000)) revoke_and_see(p, s);
+    else if (calls_load.changes && chance(60000)) calls_set_access(p, s);
     else if (calls_load.dense && s->lost_us && chance(is_news(s) ? 700000 : 200000)) calls_set_access(p, s);
     else calls[i].call(p, s);
 }

@@ -22,6 +22,7 @@ typedef struct workload {
     bool logins;                  /* and little else: nothing is announced for long */
     bool old_keeps;               /* revoke_user is told to keep an old token */
     bool dense;                   /* what was lost is changed, and ended */
+    bool changes;                 /* many, of what sessions give their users */
     int64_t busy_rest_us;         /* between two calls of a client while it is busy, at most */
 } workload;
 

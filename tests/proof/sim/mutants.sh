@@ -55,7 +55,7 @@ cmake --build "$scratch/build" --parallel 2 --target sim >>"$scratch/log" 2>&1 |
 cp "$scratch/build/tests/proof/sim/sim" "$scratch/good/sim"
 
 caught=0 survived=0
-slow=' renew_ticket renew_lease change unheard ahead remember incarnation invented rotate_late list_behind list_lease role lua_tripwire reuse_later backwards witness moved_kept settled_early one_sentinel unsure_kept set_forward number_lost ' # found in one world of many: not for --short
+slow=' renew_ticket renew_lease change unheard ahead remember incarnation invented rotate_late list_behind list_lease role lua_tripwire reuse_later backwards witness moved_kept settled_early one_sentinel unsure_kept set_forward number_lost lua_last_alone lua_old_number log_unproven ' # found in one world of many: not for --short
 # mutant NAME FILE WHAT PERL [OPTION...]: what is broken (in src, or in a script of the model), in words, and how; and what worlds
 # are to have in them.
 mutant() {
@@ -258,6 +258,24 @@ mutant number_lost l2/link_tell.c "a server that forgot does not go on from the 
     's/    if \(most\) words\[head/    most = 0;\n    if (most) words[head/' --with dense --with restores --without cluster
 mutant untold_gap l2/link_tell.c "others see no gap when a data set lacks only logins" \
     's/ \+ link->lost;/;/' --with dense --with restores --with logins --without cluster
+mutant lua_log_alone redis/lua/reassert.lua "whether a change is known is looked up in the log alone" \
+    's/ and string\.find\(. . \.\. numbers[^\n]* then return true/ and false then return true/' --with shortlogs
+mutant lua_last_alone redis/lua/common.lua "a session keeps the number of its last change alone" \
+    's/string\.match\(numbers, . \(\.\*\)., -160\)/text(number)/' --with shortlogs --with dense
+mutant lua_numbered redis/lua/common.lua "a session keeps the number of the change before its last" \
+    's/\.\. text\(number\)\n/.. text(number - 1)\n/' --with shortlogs
+mutant lua_old_number redis/lua/rotate.lua "an old token does not keep the number of its last change" \
+    's/  if change then call\(.HSET., session, .c., change\) end\n//' --with shortlogs
+mutant log_short l2/link_replay.c "L1 is not emptied when the log is too short" \
+    's/lk_link_empty\(link, link->partitions\);\n        link->unheard/for (size_t i = 0; i < link->partitions.count; i++)\n            lk_sequence_skip(\&link->part[link->partitions.at[i]].sequence);\n        link->unheard/' --with shortlogs
+mutant log_torn revocation/sequence.c "a log that begins too late is taken for the whole" \
+    's/number < s->applied \|\| number - s->applied != 1/number < s->applied/' --with shortlogs
+mutant log_unproven l2/link_replay.c "a log that begins right behind what is known is taken for the one that was followed" \
+    's/ \|\| \(first && s->mark && number > before\)//; s/bool first, int64_t now_ms\)\n\{/bool first, int64_t now_ms)\n{\n    (void)first;/' --with shortlogs
+mutant recent_brief revocation/recent.h "revocations are remembered for a moment alone" \
+    's/LK_RECENT_MS = 5 \* 60 \* 1000/LK_RECENT_MS = 1000/' --with restores
+mutant recent_few revocation/recent.h "four revocations are remembered" \
+    's/LK_RECENT_MAX = 4096/LK_RECENT_MAX = 4/' --with restores
 mutant hand_over l2/mux.c "who is next is not told to drive" \
     's/change_locked\(line, next, LK_EXCHANGE_DRIVES\);//'
 }

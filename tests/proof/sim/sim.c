@@ -15,6 +15,7 @@
 #include "wire.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,7 +37,7 @@ static const char usage[] =
     "  --seconds S   begin no world after so many real seconds, and end the one that runs (0: no limit)\n"
     "  --with NAME   an ingredient in every world that can have it, or --without NAME in none: databases, restores,\n"
     "                splits, crowds, floods, old-keeps, sentinels, twins, cluster, logins, clocks,\n"
-    "                dense\n"
+    "                dense, shortlogs\n"
     "  --trace       print what happens, one event a line\n"
     "  --quiet       one line at the end\n"
     "  --help        this\n";
@@ -85,7 +86,8 @@ static struct ingredient {
     enum { OFF, SOMETIMES, ALWAYS } when;
 } ingredients[] = {{"databases", SOMETIMES}, {"restores", SOMETIMES},  {"splits", SOMETIMES},    {"crowds", SOMETIMES},
                    {"floods", SOMETIMES},    {"old-keeps", SOMETIMES}, {"sentinels", SOMETIMES}, {"cluster", SOMETIMES},
-                   {"logins", SOMETIMES},    {"clocks", SOMETIMES},    {"dense", SOMETIMES},     {"twins", SOMETIMES}};
+                   {"logins", SOMETIMES},    {"clocks", SOMETIMES},    {"dense", SOMETIMES},     {"twins", SOMETIMES},
+                   {"shortlogs", SOMETIMES}};
 static char switched[200]; /* as it was said, for the command that replays */
 enum { INGREDIENTS = sizeof ingredients / sizeof *ingredients };
 
@@ -214,6 +216,8 @@ static double world_begin_from(uint64_t seed, double hours)
         p.durability = chance(300000);
         c.splits = false;
     }
+    load.changes = seed_has("shortlogs", 9, 3);
+    store_streams_keep(load.changes ? draw_between(4, 20) : 0);
     servers_begin(servers, draw_scale(100, 20 * MS), c.lossy, cluster);
     shards_begin(cluster);
     sentinels_begin(servers > 1 && !cluster && seed_has("sentinels", 0, 2), seed_has("twins", 7, 4));
@@ -237,7 +241,7 @@ static int64_t recovery_us(int64_t staleness_us) { return staleness_us + 15 * SE
  * that a world that takes the machine long ends, too. False: it failed. */
 static bool live(double *hours, uint64_t steps, double until_s)
 {
-    const int64_t most_us = (int64_t)(*hours * 3600 * SECOND);
+    const int64_t most_us = llround(*hours * 3600 * SECOND); /* as it was, where it is replayed */
     while (w.now_us < most_us) {
         if (!world_run(w.now_us + 60 * SECOND < most_us ? w.now_us + 60 * SECOND : most_us)) return false;
         if ((!steps || w.step < steps) && (until_s <= 0 || real_seconds() < until_s)) continue;

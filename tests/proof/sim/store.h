@@ -45,6 +45,9 @@ object *store_copy_of(const object *o);
 void store_free(object *o);
 const char *store_key_of(const object *o);
 
+/* Streams keep no more entries than that, whatever they are told; 0: as they are told. */
+void store_streams_keep(int64_t most);
+
 bool store_writes(word command); /* is it one that may write, and is none that runs a script? */
 
 /* Scripts, by the number of their text; EVALSHA finds those that were ever compiled. -1: not known. */

@@ -28,8 +28,13 @@ static bool word_id(const char *text, int64_t seq, stream_id *out)
            (!dash || (word_integer((word){dash + 1, strlen(dash + 1)}, &out->seq) && out->seq >= 0));
 }
 
+static int64_t keep_most;
+
+void store_streams_keep(int64_t most) { keep_most = most; }
+
 static void trim(object *o, int64_t most, bool about)
 {
+    if (keep_most && keep_most < most) most = keep_most, about = false;
     while ((int64_t)o->count > most) {
         size_t node = NODE_ENTRIES - o->trimmed % NODE_ENTRIES, over = o->count - (size_t)most;
         if (about && over < node) return;

@@ -133,6 +133,7 @@ void truth_acting_changed(int server, bool failover, int64_t replaced_us)
                  in.promise.durability);
     }
     life_acting_changed(failover && down <= 1);
+    reason_acting_changed();
     if (!failover || !in.promise.durability || down > 1) change_lost();
 }
 
@@ -229,6 +230,13 @@ asking truth_asks(machine *m, known *about)
                 .began_us = w.now_us,
                 .paused_us = m->paused_us};
     memcpy(a.token, about->token, sizeof a.token);
+    return a;
+}
+
+asking truth_asks_end(machine *m, known *about)
+{
+    asking a = truth_asks(m, about);
+    reason_end_asked(&a);
     return a;
 }
 

@@ -39,6 +39,11 @@ typedef struct known {
     bool lost_in_place;    /* and it is the same server: no connection was cut */
     int64_t unmade_us;     /* the acting primary's data were replaced in place by some that do not have it yet, */
     bool unseen;           /* and no beat need have told of it before */
+    bool end_asked;        /* somebody called what ends its session, anywhere */
+    bool
+        set_back; /* what it was, or that it was over, is not what the acting primary has since, or another server was told */
+    uint64_t value;                   /* what the acting primary has of it: a hash */
+    char number[24], lost_number[24]; /* of its last change there; of the last one that was lost */
     struct {
         int64_t asked_us;                 /* a revoke was begun here */
         int64_t denied_us;                /* a revoke returned OK or PENDING here */
@@ -99,6 +104,7 @@ typedef struct asking { /* one call under way */
     int64_t looked_us; /* when it was decided, at the earliest; 0: at the task's last look at a clock */
 } asking;
 asking truth_asks(machine *m, known *about);
+asking truth_asks_end(machine *m, known *about);                             /* by a call that ends it */
 void truth_answer(const asking *a, int status, const latchkey_entry *entry); /* of validate and the like */
 /* The same for one that was submitted: an OK counts as of the call of reap, a "no" as of the call of submit. */
 void truth_reaped(const asking *submitted, int64_t reap_us, int status, const latchkey_entry *entry);

@@ -65,6 +65,16 @@ void life_judge_no(const asking *a, int status);
 void life_ended_here(known *s, const asking *a);
 void life_ended(known *s, const asking *a); /* a call that ends it returned OK: so is its family */
 
+bool truth_swept(uint64_t user); /* somebody began to end all of that user's sessions, some time */
+
+/* truth_reason.c, for the others: */
+void reason_wrote(int server, const char *key); /* a session's; or it was deleted */
+void reason_acting_changed(void);
+bool reason_came_again(const known *s); /* a later change has the number of the one that was lost */
+void reason_end_asked(const asking *a);
+void reason_judge(const known *s, const char *script,
+                  int machine); /* it is deleted on the acting primary, by that machine's call */
+
 /* truth_change.c, for the others: */
 void change_begin(void);
 void change_judge_ok(const asking *a, const latchkey_entry *entry);

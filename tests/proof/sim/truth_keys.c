@@ -139,7 +139,10 @@ void truth_deleted(int server, const char *key)
     if (!selector_in(key)) return;
     written(key, false);
     FOR_SESSIONS(s)
-    if (s->life && server_is_acting(server) && !strcmp(s->key, key)) deleted(s);
+    if (s->life && server_is_acting(server) && !strcmp(s->key, key)) {
+        reason_judge(s, command.script, command.caller);
+        deleted(s);
+    }
 }
 
 /* ------------------------------------------------------------------------------------------- new sessions -- */
@@ -194,7 +197,8 @@ static void made(int server, const char *key)
         fail("D: %s made the session %s", *command.script ? command.script : "a plain command", key);
         return;
     }
-    const known *s = make(server, key);
+    known *s = make(server, key);
+    if (s && import && in.lost_us) s->set_back = true; /* a session of that name may have been lost */
     if (s && server_is_acting(server) && !import) judge_limits(s);
 }
 
@@ -271,7 +275,8 @@ static void cut_off(int server, const char *key)
 {
     size_t base = (size_t)(strstr(key, "}:") - key);
     int64_t *tried_us = &in.everyone_tried_us[!strncmp(key, "1/", 2)];
-    if (!*tried_us && strcmp(command.script, "revoke_everyone"))
+    bool told_again = strcmp(command.script, "revoke_everyone");
+    if (told_again && (!*tried_us || !in.lost_us))
         fail("A: %s ends all sessions in %s, and no call asked for that", command.script, key);
     *tried_us = w.now_us;
     FOR_SESSIONS(s)
@@ -287,8 +292,10 @@ void truth_command_ends(int server)
         const char *key = command.wrote[i].key, *user = name_in(key, 'g');
         if (user) life_moved(strtoull(user, NULL, 10), key, server);
         if (is_cutoff(key)) cut_off(server, key);
-        if (user || is_cutoff(key) || !server_holds(server, key)) continue;
-        if (command.wrote[i].made) made(server, key);
+        if (user || is_cutoff(key)) continue;
+        if (command.wrote[i].made && server_holds(server, key)) made(server, key);
+        reason_wrote(server, key);
+        if (!server_holds(server, key)) continue;
         look_at_expiry(server, key);
     }
     command.count = 0;

@@ -35,6 +35,8 @@ static user_known *get_user(uint64_t id)
     return u;
 }
 
+bool truth_swept(uint64_t user) { return find_user(user) || in.users >= USERS_MAX; }
+
 void life_moved(uint64_t user, const char *key, int server)
 {
     user_known *u = get_user(user);
@@ -179,6 +181,7 @@ void truth_everyone_revoked(const asking *a, int status)
 asking truth_asks_all(machine *m, known *about, known *keep)
 {
     asking a = truth_asks(m, about);
+    get_user(a.user);
     if (keep && keep->user == a.user) {
         a.kept = keep->family;
         a.keeps_life = keep->life;
