@@ -270,7 +270,7 @@ mutant log_short l2/link_replay.c "L1 is not emptied when the log is too short" 
     's/lk_link_empty\(link, link->partitions\);\n        link->unheard/for (size_t i = 0; i < link->partitions.count; i++)\n            lk_sequence_skip(\&link->part[link->partitions.at[i]].sequence);\n        link->unheard/' --with shortlogs
 mutant log_torn revocation/sequence.c "a log that begins too late is taken for the whole" \
     's/number < s->applied \|\| number - s->applied != 1/number < s->applied/' --with shortlogs
-mutant log_unproven l2/link_replay.c "a log that begins right behind what is known is taken for the one that was followed" \
+mutant log_unproven l2/link_replay.c "a log is taken for the one that was followed, unproven" \
     's/ \|\| \(first && s->mark && number > before\)//; s/bool first, int64_t now_ms\)\n\{/bool first, int64_t now_ms)\n{\n    (void)first;/' --with shortlogs
 mutant recent_brief revocation/recent.h "revocations are remembered for a moment alone" \
     's/LK_RECENT_MS = 5 \* 60 \* 1000/LK_RECENT_MS = 1000/' --with restores

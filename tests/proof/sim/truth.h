@@ -22,8 +22,10 @@ typedef struct known {
     uint64_t user;
     uint32_t device;
     int64_t idle_us;
-    int64_t born_us;      /* the session was made, and perhaps exchanged since */
-    int64_t created_us;   /* the script ran */
+    int64_t born_us;    /* the session was made, and perhaps exchanged since */
+    int64_t created_us; /* the script ran */
+    int64_t
+        heir_us; /* it, or one before it of its session, was made by an exchange within the bound after a loss of data: then */
     int64_t exchanged_us; /* a script exchanged it for another on the acting primary, */
     int64_t over_us;      /* and its grace ends then */
     bool exchange_told;   /* rotate returned OK */

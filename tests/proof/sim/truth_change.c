@@ -93,7 +93,7 @@ static bool is_gone(const struct change *c, const known *s, const asking *a)
 /* Its token was exchanged in the older data, before an instance could see that they are older: the server is told of the old one. */
 static bool is_heir_of_loss(const struct change *c, const known *s)
 {
-    return s->created_us > s->born_us && s->created_us > c->lost_us && s->created_us <= c->lost_us + truth_bound_us();
+    return s->heir_us > c->lost_us && s->heir_us <= c->lost_us + truth_bound_us();
 }
 
 /* The exchange that made the token which was changed is lost with the change: the server is told of that token, and does not know it. */

@@ -211,6 +211,7 @@ static known *make_heir(const known *old, const char *key)
     *s = *old;
     s->life = ++in.lives;
     s->created_us = w.now_us;
+    if (in.lost_us && w.now_us <= in.lost_us + truth_bound_us()) s->heir_us = w.now_us;
     s->token[0] = 0;
     memcpy(s->selector, selector_in(key), LATCHKEY_SELECTOR_LENGTH);
     snprintf(s->key, sizeof s->key, "%s", key);
