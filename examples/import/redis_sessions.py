@@ -223,7 +223,7 @@ class Export:
         if self.unkept:
             say(f'{self.unkept} of them hold more than a field can, or nothing that is JSON: written without {self.options.keep}')
         if self.gone:
-            say(f'{self.gone} ended while they were read')
+            say(f'{self.gone} had ended, or ended while they were read')
         if self.others:
             say(f'{self.others} other keys begin with {self.options.prefix!r}: they hold no session')
         for reason, count in self.skipped.most_common():

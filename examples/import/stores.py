@@ -159,6 +159,8 @@ class Spring(Store):
             raise Skip('half written: it has no creationTime, and Spring does not take it either')
         used_ms, interval_s = self.number(fields, b'lastAccessedTime'), self.number(fields, b'maxInactiveInterval')
         used_ms = created_ms if used_ms is None else used_ms
+        if interval_s == 0:  # it was ended: Spring keeps its hash for five minutes more
+            return None
         expires_ms, idle_ms = None, None
         if interval_s is not None and interval_s < 0:
             idle_ms = 10 * YEAR_MS  # never

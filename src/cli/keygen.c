@@ -29,6 +29,7 @@ static const char *new_file, *add_file, *promote_file;
 typedef struct keys { /* the lines of a file, comments included */
     const char *line[FILE_MOST];
     size_t lines, first, last, count; /* which lines the first and the last key are, and how many keys there are */
+    struct stat about;                /* when it was read */
     char text[FILE_MOST];
 } keys;
 
@@ -56,8 +57,7 @@ static int read_keys(const cli *c, const struct kind *kind, const char *path, ke
     int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe without a writer is not waited for */
     ssize_t size = file < 0 ? -1 : read(file, k->text, sizeof k->text - 1);
     int failed = errno;
-    struct stat about = {0};
-    bool regular = file >= 0 && fstat(file, &about) == 0 && S_ISREG(about.st_mode);
+    bool regular = file >= 0 && fstat(file, &k->about) == 0 && S_ISREG(k->about.st_mode);
     if (file >= 0) close(file);
     if (size < 0) return cli_fail(c, CLI_FAILED, "cannot read %s: %s", cli_path(shown, path), strerror(failed));
     if (!regular) /* it would be replaced by one */
@@ -117,19 +117,29 @@ static bool write_keys(const char *path, const keys *k, const struct stat *like)
     return good;
 }
 
+/* While the file beside it is there, nobody else replaces it. */
+static bool is_as_read(const char *file, const keys *k)
+{
+    struct stat now;
+    return stat(file, &now) == 0 && now.st_ino == k->about.st_ino && now.st_size == k->about.st_size &&
+           now.st_mtim.tv_sec == k->about.st_mtim.tv_sec && now.st_mtim.tv_nsec == k->about.st_mtim.tv_nsec;
+}
+
 static int replace(const cli *c, const char *path, const keys *k)
 {
     char file[PATH_MAX], beside[PATH_MAX + 8], shown[CLI_PATH_SIZE];
-    struct stat like;
-    if (!cli_file_of(path, file) || stat(file, &like))
+    if (!cli_file_of(path, file))
         return cli_fail(c, CLI_FAILED, "cannot read %s: %s", cli_path(shown, path), strerror(errno));
     snprintf(beside, sizeof beside, "%s.new", file);
-    if (!write_keys(beside, k, &like))
+    if (!write_keys(beside, k, &k->about))
         return cli_fail(c, CLI_FAILED, "cannot write %s: %s%s", cli_path(shown, beside), strerror(errno),
                         errno == EEXIST ? " (left by an earlier attempt: look at it, and delete it)" : "");
-    if (rename(beside, file) == 0) return CLI_DONE;
+    bool is_same = is_as_read(file, k);
+    if (is_same && rename(beside, file) == 0) return CLI_DONE;
     int failed = errno;
     unlink(beside);
+    if (!is_same)
+        return cli_fail(c, CLI_FAILED, "%s was changed at the same moment: run this again", cli_path(shown, file));
     return cli_fail(c, CLI_FAILED, "cannot replace %s: %s", cli_path(shown, file), strerror(failed));
 }
 

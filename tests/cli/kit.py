@@ -56,7 +56,7 @@ def refusing_port():
 class Redis:
     """A server of its own, on a unix socket and on loopback. Use with `with`."""
     GOOD = ['--appendonly', 'yes', '--appendfsync', 'always', '--maxmemory', '100mb', '--maxmemory-policy', 'noeviction',
-            '--save', '', '--rdbcompression', 'no']  # compressed twice, a value has two dumps
+            '--save', '', '--lazyfree-lazy-expire', 'yes', '--rdbcompression', 'no']  # compressed twice, a value has two dumps
 
     def __init__(self, *arguments, good=True, before=(), admin=None, preexec=None):
         self.admin, self.preexec = admin, preexec

@@ -4,6 +4,7 @@
 import os
 import re
 import stat
+import subprocess
 import tempfile
 
 import kit
@@ -45,6 +46,17 @@ class Keygen(kit.Case):
                 said = self.check(run('keygen', 'check', *words, self.file, *more), DONE)
                 for key in self.lines():
                     self.assertNotIn(key, said.text)
+
+    def test_several_at_once_lose_no_key(self):
+        for _ in range(60):
+            run('keygen', 'check', '--file', self.file)
+            several = [subprocess.Popen([kit.COMMAND, 'keygen', 'check', '--add', self.file], stdout=subprocess.DEVNULL,
+                                        stderr=subprocess.PIPE, text=True) for _ in range(6)]
+            said = [(one.communicate(timeout=kit.PATIENCE_S)[1], one.returncode) for one in several]
+            self.assertEqual({DONE, FAILED} | {code for _, code in said}, {DONE, FAILED}, said)
+            self.assertEqual(1 + [code for _, code in said].count(DONE), len(self.lines()), said)
+            self.assertEqual(['keys'], os.listdir(self.work.name))
+            os.remove(self.file)
 
     def test_add_and_promote_keep_what_is_there(self):
         run('keygen', 'check', '--file', self.file)

@@ -262,9 +262,11 @@ class Spring(StoreCase):
         forever, longest, over = self.spring(maxInactiveInterval=-1), self.spring(maxInactiveInterval=2147483647), self.spring(lastAccessedTime=5)
         typed = self.spring(creationTime=f'["java.lang.Long",{NOW_MS - 5000}]', maxInactiveInterval='["java.lang.Integer",7200]')
         no_interval = self.spring(maxInactiveInterval=None, lastAccessedTime=None)
+        self.spring(maxInactiveInterval=0, lastAccessedTime=NOW_MS + HOUR_MS) # ended, by a machine whose clock is ahead
         half, words, early = self.spring(creationTime=None), self.spring(creationTime='"soon"'), self.spring(creationTime=-5)
         found, said = self.export('spring', code=SKIPPED)
         self.assertEqual({forever, longest, over, typed, no_interval, early}, set(found))
+        self.assertIn('1 had ended, or ended while they were read', said)
         self.assertIn('1 skipped: half written', said)
         self.assertIn('1 skipped: creationTime is no number', said)
         self.assertEqual((NOW_MS - 5000, 7_200_000), (found[typed]['created_at_ms'], found[typed]['idle_ms']))

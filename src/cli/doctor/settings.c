@@ -24,6 +24,7 @@ static const struct {
     {"min-replicas-to-write", "A", "CONFIG SET min-replicas-to-write %" PRId64 "; CONFIG SET min-replicas-max-lag 10"},
     {"timeout", "", "CONFIG SET timeout 0"},
     {"client-output-buffer-limit", "", "CONFIG SET client-output-buffer-limit \"pubsub 32mb 8mb 60\""},
+    {"lazyfree-lazy-expire", "", "CONFIG SET lazyfree-lazy-expire yes"},
     {"info", "A C", "INFO on the server itself: what stands between leaves fields out"},
 };
 

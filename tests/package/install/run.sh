@@ -61,4 +61,13 @@ one() { # KIND on|off
 }
 one shared ON
 one static OFF
-echo "eight strangers built and ran"
+echo "--- within another project, which says nothing of shared libraries"
+cmake -S "$here/within" -B "$work/within" -DLATCHKEY_CLI=OFF -DCMAKE_INSTALL_LIBDIR=lib
+cmake --build "$work/within" --parallel 2
+cmake --install "$work/within" --prefix "$work/within/prefix"
+"$work/within/stranger" "$config"
+if grep BUILD_SHARED_LIBS "$work/within/CMakeCache.txt"; then echo "it is in the cache of the other project" >&2; exit 1; fi
+cmake -S "$here/c" -B "$work/within/c" -DCMAKE_PREFIX_PATH="$work/within/prefix"
+cmake --build "$work/within/c"
+"$work/within/c/stranger" "$config"
+echo "ten strangers built and ran"

@@ -93,6 +93,8 @@ static const row rows[] = {
      {"65536", "32mb"}},
     {"good", 0, "timeout:1\n", WARN("timeout"), {"1 s", "4000"}},
     {"good", 0, "timeout:2\n", "", {0}},
+    {"good", 0, "lazyfree-lazy-expire:no\n", NOTE("lazyfree-lazy-expire"), {"no", "Set lazyfree-lazy-expire yes"}},
+    {"good", 0, "lazyfree-lazy-expire:yes\n", "", {0}},
 };
 
 static size_t check(const row *r, const char *info, lk_finding findings[LK_FINDINGS_MAX])
@@ -121,9 +123,9 @@ static void test_every_finding_has_a_server(void **state)
 {
     (void)state;
     static const char *const names[] = {
-        "maxmemory-policy",           "appendonly", "appendfsync", "aof_last_write_status",
-        "rdb_last_bgsave_status",     "replicas",   "durability",  "min-replicas-to-write",
-        "client-output-buffer-limit", "timeout"};
+        "maxmemory-policy",           "appendonly", "appendfsync",         "aof_last_write_status",
+        "rdb_last_bgsave_status",     "replicas",   "durability",          "min-replicas-to-write",
+        "client-output-buffer-limit", "timeout",    "lazyfree-lazy-expire"};
     for (size_t i = 0; i < UNIT_COUNT(names); i++) {
         char word[64];
         bool there = false;
