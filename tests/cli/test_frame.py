@@ -61,7 +61,8 @@ class Frame(kit.Case):
     def test_wrong_command_lines(self):
         for words in ((), ('no-such-command',), ('--no-such-option',), ('keygen', '--no-such-option', 'check'),
                       ('keygen', 'check', '--file'), ('keygen', 'check', '--json=yes'), ('keygen', 'check', 'check'),
-                      ('keygen', 'check', '-x'), ('keygen', '--', '--json'), ('\x1b]0;title\x07',), ('--config',)):
+                      ('keygen', 'check', '-x'), ('keygen', '--', '--json'), ('\x1b]0;title\x07',), ('--config',),
+                      ('revoke', '--user', '--yes'), ('keygen', 'check', '--file', '--yes')):
             said = self.check(run(*words), USAGE)
             self.assertEqual('', said.out)
             self.assertTrue(said.err.startswith(('latchkey: ', 'usage: latchkey ')), said.err)
