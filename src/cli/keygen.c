@@ -117,7 +117,7 @@ static bool write_keys(const char *path, const keys *k, const struct stat *like)
     return good;
 }
 
-/* While the file beside it is there, nobody else replaces it. */
+/* While the file beside it is there, no other keygen replaces it. */
 static bool is_as_read(const char *file, const keys *k)
 {
     struct stat now;

@@ -68,7 +68,7 @@ static int take_cli_option(taking *t)
     if (!o->value && equals) return cli_fail(t->c, CLI_USAGE, "--%s takes no value", o->name);
     if (!o->value) return take_cli_value(t, o, NULL);
     if (equals) return take_cli_value(t, o, equals + 1);
-    /* The next option is no value: of `revoke --user $WHO --yes` with nothing in WHO, --yes would be the user. */
+    /* The next option is no value: of `revoke --user $WHO --yes` with an empty WHO, --yes would be the user. */
     if (t->at + 1 == t->argc || strncmp(t->argv[t->at + 1], "--", 2) == 0)
         return cli_fail(t->c, CLI_USAGE, "--%s needs a value: %s", o->name, o->value);
     return take_cli_value(t, o, t->argv[++t->at]);

@@ -13,9 +13,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const lk_server_check_asked[] = {
-    "save", "appendfsync", "min-replicas-to-write", "client-output-buffer-limit", "timeout", "lazyfree-lazy-expire",
-    NULL};
+const char *const lk_server_check_asked[] = {"save",
+                                             "appendfsync",
+                                             "no-appendfsync-on-rewrite",
+                                             "min-replicas-to-write",
+                                             "client-output-buffer-limit",
+                                             "timeout",
+                                             "lazyfree-lazy-expire",
+                                             NULL};
 
 typedef struct judge {
     const lk_server_check *of;
@@ -121,6 +126,17 @@ static void judge_sync(judge *j)
          never ? "everysec, or always" : "always where that is too much");
 }
 
+/* Only CONFIG GET shows this. It counts whatever appendfsync is, but for "no". */
+static void judge_rewrite(judge *j)
+{
+    char when[16], rests[8];
+    if (!configured(j, "no-appendfsync-on-rewrite", rests, sizeof rests) || strcmp(rests, "yes")) return;
+    if (configured(j, "appendfsync", when, sizeof when) && strcmp(when, "no") == 0) return;
+    find(j, LATCHKEY_LOG_WARNING, "no-appendfsync-on-rewrite",
+         "yes: while Redis rewrites its append-only file or makes a snapshot it syncs nothing, whatever appendfsync "
+         "says, and a loss of power loses the revocations of that time (C). Set no-appendfsync-on-rewrite no");
+}
+
 static void judge_append_only(judge *j)
 {
     char save[128], status[16];
@@ -130,6 +146,7 @@ static void judge_append_only(judge *j)
     if (loading || !setting_number(j, "aof_enabled", &enabled)) return;
     if (enabled) {
         judge_sync(j);
+        judge_rewrite(j);
         if (word(j, "aof_last_write_status", status, sizeof status) && strcmp(status, "ok"))
             find(j, LATCHKEY_LOG_ERROR, "aof_last_write_status",
                  "%s: Redis cannot write its append-only file and refuses what is not kept: logins answer UNAVAILABLE, "
@@ -244,7 +261,8 @@ static void judge_expiry(judge *j)
     char lazily[8];
     if (!configured(j, "lazyfree-lazy-expire", lazily, sizeof lazily) || strcmp(lazily, "no")) return;
     find(j, LATCHKEY_LOG_NOTICE, "lazyfree-lazy-expire",
-         "no: when a list with very many sessions expires, Redis frees it at once and serves nobody meanwhile, about "
+         "no: when a list with very many sessions expires, Redis frees it at once and answers no client meanwhile, "
+         "about "
          "60 ms for each 100,000 names. Set lazyfree-lazy-expire yes");
 }
 

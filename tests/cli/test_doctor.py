@@ -85,6 +85,7 @@ with_arguments('appendfsync', 'warning', '--appendfsync', 'no')
 with_arguments('appendfsync', 'notice', '--appendfsync', 'everysec')
 with_arguments('replicas', 'error', options='durability=1&lazy=1')
 with_arguments('timeout', 'warning', '--timeout', '1')
+with_arguments('no-appendfsync-on-rewrite', 'warning', '--no-appendfsync-on-rewrite', 'yes')
 with_arguments('lazyfree-lazy-expire', 'notice', '--lazyfree-lazy-expire', 'no')
 with_arguments('client-output-buffer-limit', 'notice', '--client-output-buffer-limit', 'pubsub 1000 500 60')
 
@@ -402,7 +403,7 @@ class Doctor(kit.Case):
     def test_what_it_says_to_do_mends_it(self):
         """Every CONFIG SET and ACL SETUSER, as it stands."""
         for arguments in (('--maxmemory-policy', 'allkeys-lru'), ('--appendonly', 'no'), ('--appendfsync', 'no'),
-                          ('--timeout', '1'), ('--client-output-buffer-limit', 'pubsub 1000 500 60'), ('--lazyfree-lazy-expire', 'no')):
+                          ('--no-appendfsync-on-rewrite', 'yes'), ('--timeout', '1'), ('--client-output-buffer-limit', 'pubsub 1000 500 60'), ('--lazyfree-lazy-expire', 'no')):
             with self.subTest(arguments), Server(*arguments) as server:
                 for finding in server.doctor().values():
                     self.assertTrue(finding['fix'].startswith('CONFIG SET '), finding)

@@ -16,6 +16,7 @@ static const struct {
     {"maxmemory-policy", "A C", "CONFIG SET maxmemory-policy noeviction"},
     {"appendonly", "A C", "CONFIG SET appendonly yes"},
     {"appendfsync", "C", "CONFIG SET appendfsync always"},
+    {"no-appendfsync-on-rewrite", "C", "CONFIG SET no-appendfsync-on-rewrite no"},
     {"aof_last_write_status", "A", "room on Redis' disk; then Redis goes on by itself"},
     {"rdb_last_bgsave_status", "A", "room on Redis' disk, then BGSAVE; or CONFIG SET save \"\", with appendonly yes"},
     {"replicas", "C", "REPLICAOF HOST PORT on as many replicas; or a smaller durability in the URL"},

@@ -58,6 +58,14 @@ static const row rows[] = {
     {"good", 0, "appendfsync:always\r\nsave:3600 1\r\ntimeout:0\r\n", "", {0}},
     {"good", 0, "appendfsync:everysec\n", NOTE("appendfsync"), {"everysec", "C", "always"}},
     {"good", 0, "appendfsync:no\n", WARN("appendfsync"), {"no", "C", "everysec"}},
+    {"good",
+     0,
+     "appendfsync:always\nno-appendfsync-on-rewrite:yes\n",
+     WARN("no-appendfsync-on-rewrite"),
+     {"yes", "(C)", "Set no-appendfsync-on-rewrite no"}},
+    {"good", 0, "appendfsync:no\nno-appendfsync-on-rewrite:yes\n", WARN("appendfsync"), {"no"}},
+    {"good", 0, "appendfsync:always\nno-appendfsync-on-rewrite:no\n", "", {0}},
+    {"nothing-kept", 0, "no-appendfsync-on-rewrite:yes\n", WARN("appendonly"), {"no"}},
     {"nothing-kept", 0, NULL, WARN("appendonly"), {"no", "C", "Set appendonly yes"}},
     {"nothing-kept", 0, "save:\r\nappendfsync:no\r\n", WARN("appendonly"), {"no snapshots", "A", "Set appendonly yes"}},
     {"nothing-kept", 0, "save:3600 1\n", WARN("appendonly"), {"no", "C", "Set appendonly yes"}},
@@ -123,9 +131,9 @@ static void test_every_finding_has_a_server(void **state)
 {
     (void)state;
     static const char *const names[] = {
-        "maxmemory-policy",           "appendonly", "appendfsync",         "aof_last_write_status",
-        "rdb_last_bgsave_status",     "replicas",   "durability",          "min-replicas-to-write",
-        "client-output-buffer-limit", "timeout",    "lazyfree-lazy-expire"};
+        "maxmemory-policy",           "appendonly", "appendfsync",          "aof_last_write_status",
+        "rdb_last_bgsave_status",     "replicas",   "durability",           "min-replicas-to-write",
+        "client-output-buffer-limit", "timeout",    "lazyfree-lazy-expire", "no-appendfsync-on-rewrite"};
     for (size_t i = 0; i < UNIT_COUNT(names); i++) {
         char word[64];
         bool there = false;
