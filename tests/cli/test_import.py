@@ -326,6 +326,9 @@ class FilesAndConfigurations(ImportCase):
         self.imported(self.write([session(i) for i in range(500)]), '--state', self.path('state'))
         other = self.write([session(i) for i in range(1000, 1900)], 'other')
         self.check(run('import', '--state', self.path('state'), other, config=self.config), FAILED, 'another file')
+        later = [session(i) for i in range(500)]  # of the same length: one has ended, and one has begun
+        later[400] = session(700)
+        self.check(run('import', '--state', self.path('state'), self.write(later, 'later'), config=self.config), FAILED, 'another file')
         short = self.write([session(0)], 'short')
         self.check(run('import', '--state', self.path('state'), short, config=self.config), FAILED, 'state')
 

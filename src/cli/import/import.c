@@ -172,6 +172,7 @@ static void finish_chunk_locked(importer *m, import_chunk *c, const import_tally
         if (!c->torn) { /* a torn one is a part of a line, and nothing else */
             m->dealt_with.offset = c->end;
             m->dealt_with.line = c->lines;
+            m->dealt_with.hash = c->hash;
             import_marks_join(&m->dealt_with.marks, &c->marks);
         }
         m->oldest = c->next;
@@ -324,10 +325,8 @@ static int run_all(importer *m)
     if (!atomic_load(&m->stop) && marks->promised > marks->sessions) stop(m, STOP_LOST);
     if (is_another_server(m)) {
         stop(m, STOP_SERVER);
-        m->dealt_with =
-            (import_state){.hashed = m->dealt_with.hashed,
-                           .where = m->dealt_with.where}; /* from the first line on: nothing is known any more */
-        memcpy(m->dealt_with.beginning, m->reader.at.beginning, sizeof m->dealt_with.beginning);
+        /* from the first line on: nothing is known any more */
+        m->dealt_with = (import_state){.where = m->dealt_with.where};
     }
     bool complete = !atomic_load(&m->stop);
     look_after(m, true);

@@ -16,6 +16,8 @@
 #include "cli/cli.h"
 #include "cli/import/line.h"
 
+#include "base/hash.h"
+
 #include <signal.h>
 
 /* ----------------------------------------------------------------------------------------------- the file -- */
@@ -36,6 +38,7 @@ typedef struct import_chunk {
     size_t size;
     uint64_t first_line; /* counts from 1 */
     uint64_t end, lines; /* the offset behind it in the file, and how many lines there are up to there */
+    uint64_t hash;       /* of all bytes up to there */
     bool too_long;       /* one line that is not read; there is no text */
     bool done;
     bool torn; /* its last line has no end and is not JSON: the state stops before it, since the rest may come later */
@@ -44,8 +47,7 @@ typedef struct import_chunk {
 
 typedef struct import_state { /* the point up to which all lines are done */
     uint64_t offset, line;
-    uint8_t beginning[32]; /* of the file: the BLAKE2b-256 of its first `hashed` bytes */
-    uint64_t hashed;
+    uint64_t hash;  /* of all bytes up to there */
     uint64_t where; /* a hash that names the servers and the prefix that all of it moved to; 0: not known */
     import_marks marks;
 } import_state;
@@ -55,13 +57,14 @@ typedef struct import_reader {
     const volatile sig_atomic_t *interrupted; /* a signal's: nothing more is read */
     uint64_t size;                            /* of the file; 0: not known */
     import_state at;
+    lk_hash_stream hash; /* of all bytes up to at.offset */
     char *carried;
     size_t carried_size;
     bool ended;
 } import_reader;
 
 /* NULL: it is open. Else what is wrong, for people. "-" is standard input. With resume->offset that many bytes are
- * skipped; it must be the same file. */
+ * read and passed over; they must be the same as then. */
 const char *import_reader_open(import_reader *reader, const char *path, const import_state *resume,
                                const volatile sig_atomic_t *interrupted);
 void import_reader_close(import_reader *reader);

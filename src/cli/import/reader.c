@@ -1,8 +1,8 @@
 /* The file, in chunks of whole lines, and the state. See import.h.
  *
  * The state is the point up to which all lines are done. Some lines behind it may be done too: a run from there meets
- * some sessions that have moved in already, which does no harm. The state names the file by a hash of its beginning:
- * used with another file, it would skip sessions without a word. It names the servers for the same reason. */
+ * some sessions that have moved in already, which does no harm. The state has a hash of all that was done: used with another
+ * file, such as a later export, it would skip sessions without a word. It names the servers for the same reason. */
 #include "cli/import/import.h"
 
 #include "base/crypto.h"
@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { CHUNK = 32 * 1024, HASHED_MOST = 4096, LOOK_MS = 100, LINE_ABSURD = 256 * 1024 * 1024 };
+enum { CHUNK = 32 * 1024, LOOK_MS = 100, LINE_ABSURD = 256 * 1024 * 1024 };
 
 /* As lk_read_all in base/file.h. It looks again and again whether the import is to end: a pipe may be silent for ever. */
 static ssize_t read_on(import_reader *r, char *bytes, size_t size)
@@ -44,43 +44,19 @@ static bool carry(import_reader *r, const char *text, size_t size)
     return r->carried != NULL;
 }
 
-/* Reads the beginning, which is needed in any case, and keeps it for the first chunk. */
-static const char *look_at_beginning(import_reader *r, const import_state *resume)
-{
-    char text[HASHED_MOST];
-    uint8_t hash[LK_HASH_SIZE];
-    ssize_t got = read_on(r, text, sizeof text);
-    if (got < 0) return strerror(errno);
-    r->at.hashed = (uint64_t)got;
-    lk_blake2b(&(lk_span){text, (size_t)got}, 1, r->at.beginning);
-    if (resume->offset) {
-        if (resume->hashed > (uint64_t)got) return "the state is of another file";
-        lk_blake2b(&(lk_span){text, (size_t)resume->hashed}, 1, hash);
-        if (memcmp(hash, resume->beginning, sizeof hash)) return "the state is of another file";
-    }
-    bool carried = carry(r, text, (size_t)got);
-    lk_wipe(text, sizeof text);
-    return carried ? NULL : "no memory";
-}
-
-static const char *pass_over(import_reader *r, uint64_t offset)
+/* Reads what is done already, and looks whether it is the same as then. */
+static const char *pass_over(import_reader *r, const import_state *resume)
 {
     char text[65536];
-    if (offset <= r->carried_size) {
-        memmove(r->carried, r->carried + offset, r->carried_size - (size_t)offset);
-        r->carried_size -= (size_t)offset;
-        return NULL;
-    }
-    uint64_t left = offset - r->carried_size;
-    r->carried_size = 0;
-    if (lseek(r->fd, (off_t)offset, SEEK_SET) >= 0) return NULL;
-    while (left) {
+    for (uint64_t left = resume->offset; left;) {
         ssize_t got = read_on(r, text, left < sizeof text ? (size_t)left : sizeof text);
         if (got < 0) return strerror(errno);
         if (!got) return "the file is shorter than the state says";
+        lk_hash_stream_add(&r->hash, text, (size_t)got);
         left -= (uint64_t)got;
     }
-    return NULL;
+    lk_wipe(text, sizeof text);
+    return lk_hash_stream_value(&r->hash) == resume->hash ? NULL : "the state is of another file";
 }
 
 const char *import_reader_open(import_reader *r, const char *path, const import_state *resume,
@@ -92,12 +68,9 @@ const char *import_reader_open(import_reader *r, const char *path, const import_
     if (r->fd < 0) return strerror(errno);
     if (fstat(r->fd, &about) == 0 && S_ISREG(about.st_mode)) r->size = (uint64_t)about.st_size;
     if (r->size && resume->offset > r->size) return "the file is shorter than the state says";
-    const char *fault = look_at_beginning(r, resume);
-    if (!fault && resume->offset) fault = pass_over(r, resume->offset);
-    r->at.offset = resume->offset;
-    r->at.line = resume->line;
-    r->at.marks = resume->marks;
-    return fault;
+    lk_hash_stream_begin(&r->hash);
+    r->at = *resume;
+    return resume->offset ? pass_over(r, resume) : NULL;
 }
 
 void import_reader_close(import_reader *r)
@@ -142,6 +115,7 @@ static bool drop_line(import_reader *r, import_chunk *c, const char **fault)
     char *end = NULL;
     for (uint64_t begin = c->end; !end && !r->ended;) {
         c->end += c->size;
+        lk_hash_stream_add(&r->hash, c->text, c->size);
         if (c->end - begin > LINE_ABSURD) *fault = "a line has more than 256 MiB: these are not lines of sessions";
         if (*fault) return false;
         ssize_t got = read_on(r, c->text, CHUNK);
@@ -152,6 +126,7 @@ static bool drop_line(import_reader *r, import_chunk *c, const char **fault)
         end = memchr(c->text, '\n', c->size);
     }
     size_t used = end ? (size_t)(end - c->text) + 1 : c->size;
+    lk_hash_stream_add(&r->hash, c->text, used);
     c->too_long = true;
     c->lines++;
     c->end += used;
@@ -166,6 +141,7 @@ static bool cut(import_reader *r, import_chunk *c, const char **fault)
     if (!last && c->size > IMPORT_LINE_MOST) return drop_line(r, c, fault);
     size_t used = last ? (size_t)(last - c->text) + 1 : c->size; /* no line end: it is the last line */
     if (!carry(r, c->text + used, c->size - used)) *fault = "no memory";
+    lk_hash_stream_add(&r->hash, c->text, used);
     c->size = used;
     c->end += used;
     for (size_t i = 0; i < used; i++) c->lines += c->text[i] == '\n';
@@ -189,6 +165,7 @@ import_chunk *import_reader_next(import_reader *r, const char **fault)
         import_chunk_free(c);
         return NULL;
     }
+    c->hash = lk_hash_stream_value(&r->hash);
     r->at.offset = c->end;
     r->at.line = c->lines;
     return c;
@@ -222,20 +199,18 @@ void import_marks_add(import_marks *marks, enum import_kind kind, uint64_t promi
 
 bool import_state_save(const char *path, const import_state *s)
 {
-    char real[PATH_MAX], next[PATH_MAX + 8], hash[2 * sizeof s->beginning + 1];
+    char real[PATH_MAX], next[PATH_MAX + 8];
     if (!cli_file_of(path, real)) return false;
     snprintf(next, sizeof next, "%s.next", real);
     unlink(next); /* left by a run that was ended in the middle; the new file must not be what it links to */
     int fd = open(next, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
     if (!file) return false;
-    lk_hex_encode(s->beginning, sizeof s->beginning, hash);
     fprintf(file,
-            "latchkey import 1\noffset %" PRIu64 "\nline %" PRIu64 "\nbeginning %" PRIu64 " %s\nmarks %d %d %d %" PRIu64
-            " %" PRIu64 "\n",
-            s->offset, s->line, s->hashed, hash, (int)s->marks.first, (int)s->marks.last, (int)s->marks.cut,
+            "latchkey import 2\noffset %" PRIu64 "\nline %" PRIu64 "\nhash %016" PRIx64 "\nwhere %016" PRIx64
+            "\nmarks %d %d %d %" PRIu64 " %" PRIu64 "\n",
+            s->offset, s->line, s->hash, s->where, (int)s->marks.first, (int)s->marks.last, (int)s->marks.cut,
             s->marks.sessions, s->marks.promised);
-    fprintf(file, "where %016" PRIx64 "\n", s->where);
     bool good = !fflush(file) && !fsync(fileno(file));
     good = !fclose(file) && good;
     return good && rename(next, real) == 0;
@@ -245,24 +220,20 @@ const char *import_state_load(const char *path, import_state *s)
 {
     int first = 0, last = 0, was_cut = 0;
     uint64_t sessions = 0, promised = 0;
-    char hash[65] = "", end = 0;
+    char end = 0;
     struct stat about;
     memset(s, 0, sizeof *s);
     if (stat(path, &about) == 0 && !S_ISREG(about.st_mode)) return "it is not a regular file";
     FILE *file = fopen(path, "re");
     if (!file) return errno == ENOENT ? NULL : strerror(errno);
-    int got = fscanf(file, "latchkey import 1\noffset %" SCNu64 "\nline %" SCNu64 "\nbeginning %" SCNu64 " %64s%c",
-                     &s->offset, &s->line, &s->hashed, hash, &end);
-    /* A state of an earlier version has no marks, or marks without numbers. */
-    int marks = got == 5
-                    ? fscanf(file, "marks %d %d %d %" SCNu64 " %" SCNu64, &first, &last, &was_cut, &sessions, &promised)
-                    : 0;
-    if (marks == 5 && fscanf(file, " where %" SCNx64, &s->where) != 1) s->where = 0;
+    int got = fscanf(file,
+                     "latchkey import 2\noffset %" SCNu64 "\nline %" SCNu64 "\nhash %" SCNx64 "\nwhere %" SCNx64
+                     "\nmarks %d %d %d %" SCNu64 " %" SCNu64 "%c",
+                     &s->offset, &s->line, &s->hash, &s->where, &first, &last, &was_cut, &sessions, &promised, &end);
     fclose(file);
-    if (marks >= 3)
-        s->marks = (import_marks){(enum import_kind)first, (enum import_kind)last, was_cut != 0, sessions, promised};
-    if (marks != 5) s->marks.sessions = s->line; /* at most */
-    bool good = got == 5 && (unsigned)first <= IMPORT_END && (unsigned)last <= IMPORT_END && end == '\n' &&
-                s->hashed <= HASHED_MOST && lk_hex_decode(hash, strlen(hash), s->beginning, sizeof s->beginning);
-    return good ? NULL : "it is not a state of latchkey import";
+    s->marks = (import_marks){(enum import_kind)first, (enum import_kind)last, was_cut != 0, sessions, promised};
+    bool good = got == 10 && end == '\n' && (unsigned)first <= IMPORT_END && (unsigned)last <= IMPORT_END;
+    return good ? NULL
+                : "it is not a state of this version of latchkey import: delete it, and all is imported from the first "
+                  "line on";
 }
