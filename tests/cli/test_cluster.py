@@ -43,6 +43,11 @@ class OnACluster(kit.Case):
             self.assertNotIn('cluster-node-timeout', found)
             self.assertNotIn('cluster-full-coverage', found)
             self.assertNotIn('cluster-slots', found)
+            self.assertNotIn('cluster-replica-validity', found)
+            for factor, says in (('0', 'however long'), ('1000', 'for 1011 s')):
+                cluster.nodes[1].cli('CONFIG', 'SET', 'cluster-replica-validity-factor', factor)
+                self.assertIn(says, self.findings(cluster)[2]['cluster-replica-validity']['text'])
+            cluster.nodes[1].cli('CONFIG', 'SET', 'cluster-replica-validity-factor', '10')
             # A handle does not open on what is broken: it need not wait for long.
             short = cluster.url(f':{ADMIN}@').replace('deadline_ms=20000', 'deadline_ms=1000')
             # A slot that no node has, partitions on one node alone, and a node that is gone.

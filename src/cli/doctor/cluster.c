@@ -15,7 +15,8 @@
 #include <string.h>
 
 /* Elections begin half a second late, and a node is taken for lost when it has been silent for half a timeout more. */
-enum { ELECTION_MS = 500, APART_MS = 500 };
+enum { ELECTION_MS = 500, APART_MS = 500, REPEATED_MS = 300000 };
+#define ANY_AGE INT64_MAX
 
 bool doctor_at_node(doctor *d, unsigned i)
 {
@@ -79,6 +80,15 @@ static void look_at_service(doctor *d, unsigned i)
     lk_reply_free(reply);
 }
 
+/* For how long a replica may have been without its primary, and still take over; -1: not known. */
+static int64_t oldest_replica(const doctor *d, int64_t timeout_ms)
+{
+    int64_t factor = doctor_setting(d->admin, "cluster-replica-validity-factor"),
+            ping_s = doctor_setting(d->admin, "repl-ping-replica-period");
+    if (factor < 0 || ping_s < 0 || timeout_ms < 0) return -1;
+    return factor ? ping_s * 1000 + timeout_ms * (factor + 1) : ANY_AGE;
+}
+
 static void look_at_primary(doctor *d, unsigned i, int64_t *full)
 {
     struct doctor_node *n = &d->node[i];
@@ -98,6 +108,7 @@ static void look_at_primary(doctor *d, unsigned i, int64_t *full)
     lk_reply_free(info);
     n->timeout_ms = doctor_setting(d->admin, "cluster-node-timeout");
     if (n->timeout_ms < 0) doctor_unseen(d, "CONFIG GET cluster-node-timeout");
+    n->oldest_ms = oldest_replica(d, n->timeout_ms);
     int64_t whole = doctor_setting(d->admin, "cluster-require-full-coverage");
     *full = whole > *full ? whole : *full;
 }
@@ -171,6 +182,23 @@ static void look_at_minority(doctor *d, int64_t full)
                    "CONFIG SET cluster-require-full-coverage no on every node");
 }
 
+static void look_at_old_replicas(doctor *d)
+{
+    int64_t oldest_ms = -1;
+    char age[48] = "however long it was without its primary";
+    for (unsigned i = 0; i < d->nodes->count; i++)
+        oldest_ms = d->node[i].oldest_ms > oldest_ms ? d->node[i].oldest_ms : oldest_ms;
+    if (oldest_ms <= REPEATED_MS) return;
+    if (oldest_ms != ANY_AGE)
+        snprintf(age, sizeof age, "that was without its primary for %" PRId64 " s", oldest_ms / 1000);
+    doctor_fix(doctor_find(d, LATCHKEY_LOG_WARNING, "cluster-replica-validity", "C",
+                           "as cluster-replica-validity-factor and cluster-node-timeout are, a replica may take over "
+                           "%s. Instances repeat to it the revocations of five minutes, so older ones may be lost",
+                           age),
+               "CONFIG SET cluster-replica-validity-factor 10 on every node, with a cluster-node-timeout of at most "
+               "25000");
+}
+
 void doctor_cluster(doctor *d)
 {
     char error[200];
@@ -185,7 +213,7 @@ void doctor_cluster(doctor *d)
     if (d->admins) nodes_open(d->admin_url, 0, d->admins, error, sizeof error);
     for (unsigned i = 0; i < d->nodes->count; i++) {
         lk_host_text(&d->nodes->host[i], d->node[i].at, sizeof d->node[i].at);
-        d->node[i].timeout_ms = -1;
+        d->node[i].timeout_ms = d->node[i].oldest_ms = -1;
         for (int64_t p = 0; p < partitions; p++) d->node[i].partitions += d->nodes->owner[p] == i;
     }
     look_at_map(d);
@@ -197,6 +225,7 @@ void doctor_cluster(doctor *d)
     look_at_spread(d);
     look_at_clocks(d);
     look_at_minority(d, full);
+    look_at_old_replicas(d);
 }
 
 void doctor_cluster_end(doctor *d)

@@ -32,7 +32,7 @@ typedef struct doctor {
     struct doctor_node {
         char at[112], version[32];
         unsigned partitions, replicas;
-        int64_t timeout_ms, clock_ahead_ms; /* timeout_ms -1: not known */
+        int64_t timeout_ms, oldest_ms, clock_ahead_ms; /* the first two -1: not known */
     } * node;
     finding found[FINDINGS_MOST];
     size_t count;
