@@ -185,7 +185,7 @@ static void look_at_minority(doctor *d, int64_t full)
 static void look_at_old_replicas(doctor *d)
 {
     int64_t oldest_ms = -1;
-    char age[48] = "however long it was without its primary";
+    char age[64] = "however long it was without its primary";
     for (unsigned i = 0; i < d->nodes->count; i++)
         oldest_ms = d->node[i].oldest_ms > oldest_ms ? d->node[i].oldest_ms : oldest_ms;
     if (oldest_ms <= REPEATED_MS) return;
