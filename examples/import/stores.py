@@ -99,6 +99,12 @@ class ConnectRedis(Store):
         return {'idle_ms': ttl_ms if idle_ms is None else idle_ms, 'expires_at_ms': now_ms() + ttl_ms}
 
 
+def untyped(value):
+    """What Jackson writes of an attribute that is a Long or a UUID: ["java.lang.Long", 7]."""
+    typed = isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and value[0].startswith('java.')
+    return value[1] if typed and isinstance(value[1], (int, float, str)) else value
+
+
 class Spring(Store):
     """A hash: creationTime, lastAccessedTime, maxInactiveInterval, sessionAttr:NAME ... Each written by the serializer."""
     prefix, user = 'spring:session:sessions:', 'userId'
@@ -123,9 +129,7 @@ class Spring(Store):
     def number(self, fields, name):
         if name not in fields:
             return None
-        value = self.value_of(fields[name])
-        if isinstance(value, list) and len(value) == 2:  # ["java.lang.Long", 1700000000000]
-            value = value[1]
+        value = untyped(self.value_of(fields[name]))
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise Skip(f'{name.decode()} is no number')
         return int(value)
@@ -136,7 +140,7 @@ class Spring(Store):
         for size in range(len(parts), 0, -1):
             data = fields.get(b'sessionAttr:' + '.'.join(parts[:size]).encode())
             if data:
-                return member(self.value_of(data), '.'.join(parts[size:]))
+                return untyped(member(self.value_of(data), '.'.join(parts[size:])))
         return None
 
     def attributes(self, fields):

@@ -276,6 +276,18 @@ class Spring(StoreCase):
             self.assertEqual([0] * 5, [app.validate(token) for token in (forever, longest, typed, no_interval, early)])
             self.assertEqual([NOT_FOUND] * 3, [app.validate(token) for token in (half, words, over)])
 
+    def test_users_of_every_type(self):
+        number, name, whole = (self.spring(sessionAttr__userId=json.dumps(['java.lang.Long', 2**53 + 1])),
+                               self.spring(sessionAttr__userId=json.dumps(['java.util.UUID', str(uuid.UUID(int=7))])),
+                               self.spring(sessionAttr__userId=json.dumps({'id': ['java.math.BigInteger', 7]})))
+        several = self.spring(sessionAttr__userId='[1,2]')
+        found, _ = self.export('spring', '--user', 'userId', code=SKIPPED)
+        self.assertEqual((str(2**53 + 1), str(uuid.UUID(int=7))), (found[number]['user_id'], found[name]['user']))
+        self.assertEqual({number, name}, set(found))
+        found, _ = self.export('spring', '--user', 'userId.id')
+        self.assertEqual('7', found[whole]['user_id'])
+        self.assertNotIn(several, found)
+
     def test_written_by_java(self):
         name = self.spring(creationTime=java_bytes('1790000000123'), lastAccessedTime=NOW_MS, maxInactiveInterval=java_bytes('1800'),
                            sessionAttr__userId=java_bytes('text'), sessionAttr__map=java_bytes('map'),
