@@ -27,11 +27,16 @@ void fleet_close(fleet *h)
 /* The list is in the order of the names. NULL: there are too many instances. */
 static fleet_instance *find_instance(fleet *h, const char *name)
 {
-    size_t at = 0;
-    int order = 1;
-    while (at < h->count && (order = strcmp(h->instance[at].name, name)) < 0) at++;
-    if (at < h->count && order == 0) return &h->instance[at];
-    if (h->count == FLEET_MOST) return NULL;
+    size_t at = 0, end = h->count;
+    while (at < end) {
+        size_t middle = at + (end - at) / 2;
+        int order = strcmp(h->instance[middle].name, name);
+        if (order == 0) return &h->instance[middle];
+        if (order < 0) at = middle + 1;
+        else end = middle;
+    }
+    h->full = h->count == FLEET_MOST;
+    if (h->full) return NULL;
     memmove(&h->instance[at + 1], &h->instance[at], (h->count++ - at) * sizeof *h->instance);
     memset(&h->instance[at], 0, sizeof *h->instance);
     strcpy(h->instance[at].name, name);
@@ -105,6 +110,7 @@ void fleet_forget(fleet *h, int64_t now_ms, int64_t silent_ms)
     size_t kept = 0;
     for (size_t i = 0; i < h->count; i++)
         if (now_ms - h->instance[i].heard_ms < silent_ms) h->instance[kept++] = h->instance[i];
+    h->full = h->full && kept == h->count;
     h->count = kept;
 }
 

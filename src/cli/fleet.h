@@ -6,7 +6,7 @@
 #include "observe/beat_stats.h"
 #include "redis/resp.h"
 
-enum { FLEET_MOST = 1000, FLEET_NAME = 16 };
+enum { FLEET_MOST = 10000, FLEET_NAME = 16 };
 
 /* Counts a second. Each is the rate of the number of that name in beats (beat_stats.h); `errors` also counts `shed`. */
 #define FLEET_RATES(X) X(hits) X(misses) X(refused) X(reads) X(writes) X(errors) X(purges)
@@ -33,6 +33,7 @@ typedef struct fleet {
     char pulse[48];   /* of a cluster, the one channel of all: "lk:{0}:pulse" */
     fleet_instance *instance;
     size_t count;
+    bool full; /* there are more, which are left out */
 } fleet;
 
 bool fleet_open(fleet *h, const char *prefix, int64_t database); /* false: no memory */

@@ -306,6 +306,19 @@ class Insight(kit.Case):
             self.assertEqual((0, True), screen.end())
             self.assertNotIn('\033]0', screen.shown.decode())
 
+    def test_more_than_a_thousand_instances(self):
+        with Redis() as redis, listening(['top', '--json'], soon(redis), subprocess.PIPE) as top:
+            wait_for('it listens', lambda: redis.cli('PUBSUB', 'NUMPAT') == '1')
+            shown = 0
+            while shown < 1200:
+                redis.cli_many([f'PUBLISH lk:beat:{i:016x} {i:016x}' for i in range(1200)])
+                line = top.stdout.readline()
+                self.assertTrue(line, 'it has ended')
+                before, shown = shown, len(json.loads(line)['instances'])
+                self.assertFalse(before == shown == 1000)  # no more than before, from one second to the next
+            top.terminate()
+            top.communicate()
+
     def test_rights(self):
         """The application's user has to be told what it lacks, and the operator's lacks nothing."""
         with Redis() as redis:

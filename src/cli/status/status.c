@@ -40,6 +40,8 @@ static int hear_instances(state *s, subscriber *w)
         if (got == 0) subscriber_wait(w, until_ms);
     }
     if (got < 0) snprintf(s->unheard, sizeof s->unheard, "%s", w->error);
+    else if (s->h.full)
+        snprintf(s->unheard, sizeof s->unheard, "more than %d send beats, and not all were looked at", FLEET_MOST);
     subscriber_close(w);
     return CLI_DONE;
 }

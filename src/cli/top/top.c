@@ -63,6 +63,7 @@ static bool draw_people(const view *v, const survey *s, int64_t now_ms)
         fputs("\033[H\033[J", stdout);
         cli_say(stdout, "%zu instance%s; q ends\n\n", v->h.count, v->h.count == 1 ? "" : "s");
     }
+    if (v->h.full) cli_say(stdout, "THERE ARE MORE INSTANCES, WHICH ARE NOT LOOKED AT\n");
     if (s->config.sentinels && 2 * s->agreeing <= s->config.sentinels)
         cli_say(stdout, "ONLY %u OF %u SENTINELS NAME THE PRIMARY\n", s->agreeing, s->config.sentinels);
     if (!survey_covered(s)) cli_say(stdout, "%u SLOTS HAVE NO NODE\n", s->uncovered);
