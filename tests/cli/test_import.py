@@ -527,6 +527,16 @@ class Interruptions(ImportCase):
         self.assertTrue(again['complete'])
         self.check_there_once(2 * self.COUNT)
 
+    def test_redis_is_full(self):
+        """It answers, and takes nothing."""
+        self.imported(self.write([session(0)]))
+        self.write([session(i) for i in range(20)])
+        self.redis.cli('CONFIG', 'SET', 'maxmemory', '1')
+        process = self.start('--patience', '0')
+        _, err = process.communicate(timeout=kit.PATIENCE_S)
+        self.assertEqual(AWAY, process.returncode, err)
+        self.assertIn(b'OOM', err)
+
     def test_redis_comes_back_without_what_moved_in(self):
         """That is no success, and the state does not say that those are there."""
         self.write([session(i) for i in range(self.COUNT)])

@@ -367,10 +367,13 @@ static int conclude(importer *m, int exit)
         return CLI_NO;
     }
     const char *why = exit == STOP_INTERRUPTED ? "interrupted"
-                      : exit == CLI_AWAY       ? "Redis did not answer for as long as --patience says"
+                      : exit == CLI_AWAY       ? "Redis took nothing for as long as --patience says"
                       : exit == CLI_CONFIG     ? "foreign_until_ms is past"
                                                : "it cannot go on";
-    cli_say(stderr, "latchkey: %s; the same command again goes on where this one stopped\n", why);
+    latchkey_stats stats = {0};
+    if (exit == CLI_AWAY) latchkey_stats_read(m->lk, &stats, sizeof stats);
+    cli_say(stderr, "latchkey: %s%s%s; the same command again goes on where this one stopped\n", why,
+            stats.last_error[0] ? ": " : "", stats.last_error);
     return exit == STOP_INTERRUPTED ? CLI_NO : exit;
 }
 
