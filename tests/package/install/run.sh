@@ -62,7 +62,7 @@ one() { # KIND on|off
 one shared ON
 one static OFF
 echo "--- within another project, which says nothing of shared libraries"
-cmake -S "$here/within" -B "$work/within" -DLATCHKEY_CLI=OFF -DCMAKE_INSTALL_LIBDIR=lib
+cmake -S "$here/within" -B "$work/within" -DLATCHKEY_CLI=OFF -DCMAKE_UNITY_BUILD=ON -DCMAKE_INSTALL_LIBDIR=lib
 cmake --build "$work/within" --parallel 2
 cmake --install "$work/within" --prefix "$work/within/prefix"
 "$work/within/stranger" "$config"
