@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ATTEMPTS = 4, AHEAD_MS = 1000, FIXED_WORDS = 10, WORDS_MAX = FIXED_WORDS + 3 + 2 * LK_FIELDS_MAX };
+enum { ATTEMPTS = 4, AHEAD_MS = 1000, FIXED_WORDS = 11, WORDS_MAX = FIXED_WORDS + 3 + 2 * LK_FIELDS_MAX };
 
 /* Puts the session into L1: its first request is likely to come here, and soon. What a read would say is known, the
  * record and how long it lives. The rules are those for any answer of Redis (lk_session_fill). */
@@ -101,7 +101,8 @@ static int trim_user(latchkey *lk, uint64_t user_id, int64_t deadline_ms)
 {
     char user[24], place[24];
     int64_t from = 0;
-    lk_span words[2] = {{user, (size_t)snprintf(user, sizeof user, "%llu", (unsigned long long)user_id)}};
+    snprintf(user, sizeof user, "%llu", (unsigned long long)user_id);
+    lk_span words[2] = {lk_word(user)};
     const lk_script_run run = {.script = LK_SCRIPT_TRIM,
                                .partition = lk_partition_of_user(lk, user_id),
                                .selector = LK_NOBODY,
@@ -112,7 +113,8 @@ static int trim_user(latchkey *lk, uint64_t user_id, int64_t deadline_ms)
                                .context = &from};
     int status;
     do {
-        words[1] = (lk_span){place, (size_t)snprintf(place, sizeof place, "%lld", (long long)from)};
+        snprintf(place, sizeof place, "%lld", (long long)from);
+        words[1] = lk_word(place);
         status = lk_run_script(lk, &run, deadline_ms);
     } while (!status && from && lk_now_ms() < deadline_ms);
     return status || !from ? status : (int)LATCHKEY_UNAVAILABLE;
@@ -138,14 +140,14 @@ static int attempt_create(latchkey *lk, const latchkey_draft *d, const latchkey_
     DECIMAL(lifetime, "%lld", (long long)lk_draft_lifetime(lk, d));
     DECIMAL(generation, "%llu", (unsigned long long)d->generation);
     DECIMAL(most, "%lld", (long long)lk->config.max_sessions);
-    words[count++] =
-        lk->config.limit_deny ? lk_word(trimmed ? "deny!" : "deny") : lk_word(trimmed ? "evict!" : "evict");
+    words[count++] = lk_word(lk->config.limit_deny ? "deny" : "evict");
     DECIMAL(of_device, "%lld", (long long)lk->config.max_per_device);
     /* The record around its times, which the script fills in by Redis' clock; or, sealed, the whole record. */
     bool s = record->sealed;
     words[count++] = (lk_span){v, s ? size : LK_RECORD_EXPIRES};
     words[count++] = (lk_span){v + LK_RECORD_PERMISSIONS, s ? 0 : LK_RECORD_CREATED - LK_RECORD_PERMISSIONS};
     words[count++] = (lk_span){v + LK_RECORD_DEVICE, s ? 0 : LK_RECORD_SIZE - LK_RECORD_DEVICE};
+    words[count++] = lk_word(trimmed ? "trimmed" : "");
     uint8_t name[LK_HASH_SIZE];
     if (given) words[count++] = (lk_span){"o", 1}; /* "once": not after it was ended, either */
     count += lk_draft_name(d, words + count, name);

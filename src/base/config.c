@@ -244,7 +244,7 @@ static const option options[] = {
 };
 /* clang-format on */
 enum { OPTION_COUNT = sizeof options / sizeof *options };
-_Static_assert(OPTION_COUNT <= 31, "a bit for each in `seen`, and one for db");
+_Static_assert(OPTION_COUNT <= 63, "a bit for each in `seen`, and one for db");
 
 const lk_option_text *lk_config_option(size_t index) { return index < OPTION_COUNT ? &options[index].text : NULL; }
 

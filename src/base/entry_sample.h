@@ -6,7 +6,7 @@
 
 typedef struct lk_entry_sample {
     char selector[LATCHKEY_SELECTOR_LENGTH];
-    int64_t deadline_ms; /* as in lk_l1_found; it tells two fills of the same session apart */
+    int64_t deadline_ms; /* the end of the entry; it tells two fills of the same session apart */
     latchkey_entry entry;
 } lk_entry_sample;
 

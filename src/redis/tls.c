@@ -67,8 +67,10 @@ static int wire_read(BIO *wire, char *bytes, int size)
     lk_tls *tls = BIO_get_data(wire);
     ssize_t got;
     BIO_clear_retry_flags(wire);
-    if (!tls->to_take) BIO_set_retry_read(wire);
-    if (!tls->to_take) return -1;
+    if (!tls->to_take) {
+        BIO_set_retry_read(wire);
+        return -1;
+    }
     if (size > tls->to_take) size = tls->to_take;
     do got = recv(tls->fd, bytes, (size_t)size, 0);
     while (got < 0 && errno == EINTR);

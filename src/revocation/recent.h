@@ -14,8 +14,9 @@
  * come, the data set that it was done in was replaced in place: then it is repeated to the server. It is also repeated
  * if a change is announced of a session that has ended.
  *
- * Allocated at open. It keeps the newest LK_RECENT_MAX; what is remembered anew is the newest again. The list for a new server is what was new when the
- * last server was last confirmed, not what is new when Redis returns: so a long outage forgets nothing.
+ * Allocated at open. It keeps the newest LK_RECENT_MAX; what is remembered anew is the newest again. The list for a new
+ * server is what was new when the last server was last confirmed, not what is new when Redis returns: so a long outage
+ * forgets nothing.
  *
  * Lock: recent.lock, taken under no other lock. */
 #ifndef LK_REVOCATION_RECENT_H

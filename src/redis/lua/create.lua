@@ -1,7 +1,7 @@
--- Makes a session. ARGV: 3 user, 4 idle_ms, 5 lifetime_ms, 6 generation or 0, 7 max_sessions or 0, 8 evict|deny, and behind that
--- "!" once the user's index was trimmed, 9 max_per_device or 0, 10 to 12 the record without its times, or 10 a whole sealed one,
--- 13... names and values of fields. Before the fields comes "n" and the name's hash, if the user has a name; and before that "o",
--- if the token was made beforehand: it makes one session, once.
+-- Makes a session. ARGV: 3 user, 4 idle_ms, 5 lifetime_ms, 6 generation or 0, 7 max_sessions or 0, 8 evict|deny,
+-- 9 max_per_device or 0, 10 to 12 the record without its times, or 10 a whole sealed one, 13 "trimmed" once the user's index was
+-- trimmed, else "", 14... names and values of fields. Before the fields comes "n" and the name's hash, if the user has a name; and
+-- before that "o", if the token was made beforehand: it makes one session, once.
 -- Returns when it was made, in ms (for a sealed one, a moment later than it says), and beside it, if events are logged, which sessions the
 -- limits ended; or EXISTS, REFUSED, NAME (the id belongs to another name), LIMIT or CLOCK; or TRIM: trim the user's index first (trim.lua).
 -- So that a user with many sessions does not stop Redis, at most 1,000 of them are looked at, and at most 100 are ended for each limit.
@@ -9,7 +9,7 @@ local user, idle, lifetime = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 if not cutoff then return no_cutoff() end
 if call('EXISTS', session) == 1 then return redis.status_reply('EXISTS') end
 local u, a, count = index_of(user), base .. 'a', count_of(user)
-local at, once = 13, ARGV[13] == 'o'
+local at, once = 14, ARGV[14] == 'o'
 if once then
   at = at + 1
   for _, entry in ipairs(try('XRANGE', base .. 'r', '-', '+')) do
@@ -46,7 +46,7 @@ local active = call('ZCARD', a)
 local most, of_device, going = tonumber(ARGV[7]), tonumber(ARGV[9]), nil
 local full = most > 0 and names >= most
 if not first and (full or of_device > 0) then
-  if full and names > 1000 and string.sub(ARGV[8], -1) ~= '!' then return redis.status_reply('TRIM') end
+  if full and names > 1000 and ARGV[13] ~= 'trimmed' then return redis.status_reply('TRIM') end
   local living, is_going = {}, {}
   going = {}
   local left, alive = {}, names
@@ -77,7 +77,7 @@ if not first and (full or of_device > 0) then
       excess = excess - 1
     end
   end
-  if #going > 0 and string.sub(ARGV[8], 1, 1) == 'd' then return redis.status_reply('LIMIT') end
+  if #going > 0 and ARGV[8] == 'deny' then return redis.status_reply('LIMIT') end
 end
 
 local expiry = math.min(now + idle, expires)
