@@ -7,11 +7,10 @@
 struct latchkey_queue {
     latchkey *lk;
     lk_async *async; /* validations */
-    _Atomic int64_t
-        /* writes (writes.h), from submit until reap. Written under writes.lock; read without it, relaxed: a stale
-         * number is corrected at the next ring. The lock guards: */
-        writes;
-    struct lk_write *done, **done_last;
+    /* writes (writes.h), from submit until reap. Written under writes.lock; read without it, relaxed: a stale number is
+     * corrected at the next ring */
+    _Atomic int64_t writes;
+    struct lk_write *done, **done_last; /* guarded by writes.lock */
 };
 
 /* The handle's own: made when it is first needed. OK; NO_MEMORY; UNAVAILABLE: the process has no more descriptors. */

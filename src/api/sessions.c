@@ -62,8 +62,8 @@ typedef struct listing {
     uint64_t user_id;
     unsigned partition;
     char current[LATCHKEY_SELECTOR_LENGTH]; /* LK_NOBODY if the caller named no session */
-    latchkey_session_info *
-        infos; /* those that idle out last. Once there are `max`, none idles out before its parent, infos[(i - 1) / 2] */
+    /* Those that idle out last. Once there are `max`, none idles out before its parent, infos[(i - 1) / 2]. */
+    latchkey_session_info *infos;
     size_t max, count, total;
     char from[FROM_SIZE]; /* where the next part of the user's index begins */
     bool damaged_too;

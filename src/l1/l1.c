@@ -45,10 +45,9 @@ enum {
 
 typedef struct stripe {
     _Alignas(64) lk_lock lock;
-    _Atomic uint32_t
-        /* Odd while entries are being moved. Written under the lock. The even store is a release; the odd one is
-         * published by the releases of the moves themselves. Readers load it with acquire. */
-        moves;
+    /* Odd while entries are being moved. Written under the lock. The even store is a release; the odd one is published by
+     * the releases of the moves themselves. Readers load it with acquire. */
+    _Atomic uint32_t moves;
     /* guarded by lock: */
     uint32_t hand, dead_hand; /* the rows where the two sweeps are: for little-used entries, and for dead ones */
     uint32_t ring_at, ring_count, ring_size, ghosts_size;

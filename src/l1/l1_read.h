@@ -56,10 +56,8 @@ enum {
 };
 
 typedef struct lk_l1_slot {
-    _Atomic uint32_t
-        /* odd while the slot is being written. The stripe's lock is held for writing it, and all other fields but
-         * `used` */
-        version;
+    /* odd while the slot is being written. The stripe's lock is held for writing it, and all other fields but `used` */
+    _Atomic uint32_t version;
     _Atomic uint32_t last; /* the kind, and characters 40 to 42 */
     _Atomic uint64_t token[LK_L1_TOKEN_WORDS];
     _Atomic uint32_t due_low; /* 40 bits of milliseconds: 34 years of uptime */

@@ -12,10 +12,9 @@
 typedef struct lk_async_desk {
     int epoll_fd, bell_fd, timer_fd;
     int watched_fd; /* another descriptor, see lk_async_desk_watch; -1: none */
-    _Atomic uint32_t
-        /* rung by another thread, and the owner has not noticed yet. It is no bool, so it does not share a word with
-         * the owner's. Sequentially consistent, with the bell's system calls around it */
-        rung_from;
+    /* rung by another thread, and the owner has not noticed yet. It is no bool, so it does not share a word with the
+     * owner's. Sequentially consistent, with the bell's system calls around it */
+    _Atomic uint32_t rung_from;
     bool rung;   /* by the owner, who has not noticed yet */
     bool shared; /* another thread has the bell's descriptor: it may ring at any time, also once more than expected */
     int64_t armed_ms; /* when the timer runs out, 0: it is off */

@@ -153,8 +153,8 @@ typedef struct lk_link {
     lk_node_id expected;                /* in a cluster: what its server calls itself; "": that is not known */
     unsigned handshakes, subscriptions; /* how many are still to come */
     bool records; /* in a cluster: the number of partitions was looked for everywhere, and is being recorded */
-    size_t
-        recorded; /* in a cluster: how many of its partitions were given that number since it connected; SIZE_MAX: all */
+    /* in a cluster: how many of its partitions were given that number since it connected; SIZE_MAX: all */
+    size_t recorded;
     int setup_status; /* of recording the number of partitions, and why: */
     char setup_error[160];
     int64_t since_ms; /* when this state began */

@@ -23,8 +23,7 @@ typedef struct lk_said {
     int64_t asked_ms; /* when it was asked what it answered */
     lk_host primary;
     char why[128];
-    unsigned
-        same_as; /* it is REFUSED, because it is the same sentinel as the one listed at same_as - 1; 0: it is not */
+    unsigned same_as; /* REFUSED, because it is the sentinel that is listed at same_as - 1; 0: it is another one */
     int64_t apart_since_ms; /* since when it names another one than the majority; 0: it does not */
     bool apart_told;
 } lk_said;

@@ -37,10 +37,10 @@ struct lk_node {
      * caller did before it asked, and no request is lost: the exchange that finds none raises the eventfd. */
     _Atomic bool stop, connected, beat_wanted;
     _Atomic bool remapped; /* the partitions that it owns are others: release where it is set, acquire in its thread */
-    _Atomic unsigned
-        owned; /* how many partitions it owns. Written under book.lock. Relaxed: what is read is old at once */
-    _Atomic uint64_t
-        met; /* the incarnation that the link met last, 0: none yet. Relaxed: recent.lock orders it, see lease.h */
+    /* how many partitions it owns. Written under book.lock. Relaxed: what is read is old at once */
+    _Atomic unsigned owned;
+    /* the incarnation that the link met last, 0: none yet. Relaxed: recent.lock orders it, see lease.h */
+    _Atomic uint64_t met;
     /* the incarnation that its leases name; 0 from an emptying of L1 until the next one. Relaxed: a hint, the leases
      * decide whether an answer counts */
     _Atomic uint64_t holds;

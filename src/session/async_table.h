@@ -32,21 +32,19 @@ typedef struct lk_async_slot {
     uint64_t tag;
     int64_t deadline_ms;
     int64_t begun_us; /* when it was submitted: of those that joined, the last one. An old token counts as of then */
-    int64_t
-        /* L1 answers only under a lease that is at most this old, see latchkey_validate_fresh; INT64_MAX: as old as
-         * usual. */
-        max_age_ms;
+    /* L1 answers only under a lease that is at most this old, see latchkey_validate_fresh; INT64_MAX: as old as usual */
+    int64_t max_age_ms;
     lk_token token;
     bool unresolved; /* `token` is the stand-in of */
     lk_foreign foreign;
     uint8_t line; /* ASKED: on which */
     unsigned asks;
-    int64_t
-        not_before_ms; /* QUEUED: its partition is moving, or its server is being met: it is not asked before then */
-    bool waits;        /* ANSWERED, and waits for a lease */
-    bool as_is;        /* ANSWERED, and needs no lease */
-    int status;        /* ANSWERED: the answer, or why there is none */
-    unsigned got;      /* how many replies have come */
+    /* QUEUED: its partition is moving, or its server is being met: it is not asked before then */
+    int64_t not_before_ms;
+    bool waits;   /* ANSWERED, and waits for a lease */
+    bool as_is;   /* ANSWERED, and needs no lease */
+    int status;   /* ANSWERED: the answer, or why there is none */
+    unsigned got; /* how many replies have come */
     lk_reply *replies[LK_QUESTION_CALLS];
     lk_vouch vouch;
     int64_t until_us;

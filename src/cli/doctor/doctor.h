@@ -60,9 +60,8 @@ void doctor_cluster(doctor *d);                        /* opens `nodes`, and say
 /* The number of partitions, as Redis has recorded it. Call it before a handle is opened, which records it. True: it was recorded
  * nowhere. */
 bool doctor_partitions(doctor *d);
-void doctor_unrecord(
-    doctor *
-        d); /* what a handle recorded there, and the counters that it began, where nothing else has been written since */
+/* Deletes what a handle recorded there, and the counters that it began, where nothing else has been written since. */
+void doctor_unrecord(doctor *d);
 /* From now on `app` and `admin` are the i-th primary of the cluster. False: there is none, or it does not answer. Without
  * a cluster there is one, and it is not changed. */
 bool doctor_at_node(doctor *d, unsigned i);
