@@ -8,367 +8,72 @@
  * so an escaped separator separates nothing. */
 #include "base/config.h"
 
-#include "base/file.h"
+#include "base/config_options.h"
 #include "base/letters.h"
-#include "base/log.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-typedef struct parse {
-    lk_config *config;
-    char *error;
-    size_t error_size;
-} parse;
-
-#define FAIL(p, ...) (snprintf((p)->error, (p)->error_size, __VA_ARGS__), LATCHKEY_CONFIG)
-
-static int decode_text(parse *p, const char *what, const char *from, char *to, size_t size)
-{
-    size_t used = 0;
-    for (; *from; from++) {
-        unsigned byte = (unsigned char)*from;
-        if (*from == '%') {
-            uint8_t raw;
-            if (!from[1] || !from[2] || !lk_hex_decode(from + 1, 2, &raw, 1) || !raw)
-                return FAIL(p, "%s: '%%' must be followed by two hexadecimal digits, not 00 (a plain %% is %%25)",
-                            what);
-            byte = raw;
-            from += 2;
-        }
-        if (used + 1 >= size) return FAIL(p, "%s: longer than %zu bytes", what, size - 1);
-        to[used++] = (char)byte;
-    }
-    to[used] = 0;
-    return LATCHKEY_OK;
-}
-
-static int parse_number(parse *p, const char *what, const char *text, int64_t least, int64_t most, int64_t *out)
-{
-    char *end = NULL;
-    errno = 0;
-    long long value = strtoll(text, &end, 10);
-    bool digits = *text && strspn(text, "0123456789") == strlen(text);
-    /* The text is not shown: in a misspelt URL, the characters in a number's place may be a password. */
-    if (!digits || errno || value < least || value > most)
-        return FAIL(p, "%s: a whole number from %lld to %lld is expected", what, (long long)least, (long long)most);
-    *out = value;
-    return LATCHKEY_OK;
-}
-
-/* Reads a small text file whole. The error may show the path, never the content. */
-static int read_file(parse *p, const char *what, const char *path, char *text, size_t size)
-{
-    ssize_t used = lk_file_read(what, path, false, text, size, p->error, p->error_size);
-    if (used < 0) return LATCHKEY_CONFIG;
-    text[used] = 0;
-    if (strlen(text) == (size_t)used) return LATCHKEY_OK;
-    return FAIL(p, "%s: '%.100s' holds a NUL byte: a text file is expected", what, path);
-}
-
-static int take_password_file(parse *p, const char *path)
-{
-    lk_config *config = p->config;
-    if (config->has_password) return FAIL(p, "password_file: the URL holds a password already: give one");
-    if (!lk_password_read(path, false, config->password, p->error, p->error_size)) return LATCHKEY_CONFIG;
-    snprintf(config->password_file, sizeof config->password_file, "%s", path);
-    config->has_password = true;
-    return LATCHKEY_OK;
-}
-
-static int take_sentinel_password_file(parse *p, const char *path)
-{
-    lk_config *config = p->config;
-    char why[160];
-    if (!lk_password_read(path, false, config->sentinel_password, why, sizeof why))
-        return FAIL(p, "%s%s", strncmp(why, "password_file", 13) ? "" : "sentinel_", why);
-    snprintf(config->sentinel_password_file, sizeof config->sentinel_password_file, "%s", path);
-    config->has_sentinel_password = true;
-    return LATCHKEY_OK;
-}
-
-static int take_sentinel_user(parse *p, const char *value)
-{
-    if (!*value || strlen(value) >= sizeof p->config->sentinel_user)
-        return FAIL(p, "sentinel_user: 1 to %zu bytes are expected", sizeof p->config->sentinel_user - 1);
-    strcpy(p->config->sentinel_user, value);
-    return LATCHKEY_OK;
-}
-
-/* Passes each line of a small text file to `take`, without its line end. An error names the line by its number, because
- * the line may be a key. */
-static int take_lines(parse *p, const char *what, const char *path, const char *(*take)(lk_config *, const char *line))
-{
-    char text[4096];
-    int status = read_file(p, what, path, text, sizeof text);
-    unsigned number = 0;
-    char *rest = NULL;
-    for (char *line = lk_file_text(text); !status && line; line = rest) {
-        rest = strchr(line, '\n');
-        if (rest) *rest++ = 0;
-        number++;
-        size_t length = strlen(line);
-        if (length && line[length - 1] == '\r') line[length - 1] = 0; /* one: nothing behind another is passed over */
-        const char *fault = take(p->config, line);
-        if (fault) status = FAIL(p, "%s: line %u of '%.100s' %s", what, number, path, fault);
-    }
-    lk_wipe(text, sizeof text);
-    return status;
-}
-
-static const char *take_check_key(lk_config *config, const char *line)
-{
-    lk_check_keys *keys = &config->check_keys;
-    if (!*line || *line == '#') return NULL;
-    if (keys->count == LK_CHECK_KEYS_MAX) return "is one key too many: 16 are allowed";
-    if (!lk_hex_decode(line, strlen(line), keys->key[keys->count], LK_CHECK_KEY_SIZE))
-        return "is not 32 hexadecimal digits";
-    keys->count++;
-    return NULL;
-}
-
-static int take_check_keys(parse *p, const char *path)
-{
-    memset(&p->config->check_keys, 0, sizeof p->config->check_keys);
-    int status = take_lines(p, "check_key_file", path, take_check_key);
-    if (!status && !p->config->check_keys.count) status = FAIL(p, "check_key_file: no key in '%.100s'", path);
-    return status;
-}
-
-static const char *take_seal_key(lk_config *config, const char *line)
-{
-    return lk_seal_keys_take(&config->seal_keys, line);
-}
-
-static int take_seal_keys(parse *p, const char *path)
-{
-    struct stat about;
-    int status = take_lines(p, "seal_key_file", path, take_seal_key);
-    if (!status && !p->config->seal_keys.count) status = FAIL(p, "seal_key_file: no key in '%.100s'", path);
-    if (!status && stat(path, &about) == 0 && about.st_mode & (S_IROTH | S_IWOTH))
-        lk_log(LATCHKEY_LOG_WARNING, "seal: every user of this machine may read or write '%.100s': chmod o-rw", path);
-    return status;
-}
-
-static int take_prefix(parse *p, const char *value)
-{
-    size_t length = strlen(value);
-    if (!length || length >= sizeof p->config->prefix ||
-        strspn(value, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") != length)
-        return FAIL(p, "prefix: 1 to 32 characters of [A-Za-z0-9._-] are expected");
-    strcpy(p->config->prefix, value);
-    return LATCHKEY_OK;
-}
-
-/* It is shown on terminals, and sent to Redis as a word. */
-static int take_instance_name(parse *p, const char *value)
-{
-    size_t length = strlen(value);
-    if (!length || length >= sizeof p->config->name ||
-        strspn(value, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-") != length)
-        return FAIL(p, "name: 1 to 32 characters of [A-Za-z0-9._:-] are expected");
-    strcpy(p->config->name, value);
-    return LATCHKEY_OK;
-}
-
-static int take_limit(parse *p, const char *value)
-{
-    if (strcmp(value, "evict") && strcmp(value, "deny")) return FAIL(p, "limit: 'evict' or 'deny' is expected");
-    p->config->limit_deny = *value == 'd';
-    return LATCHKEY_OK;
-}
-
-/* The least that makes sense: with less, a token that was just made would already count as old (record.h,
- * LK_SESSION_EARLY_MS). */
-enum { RENEW_LEAST_MS = 10000 };
-
-static int take_renew(parse *p, const char *value)
-{
-    int64_t ms;
-    int status = parse_number(p, "renew_ms", value, 0, INT64_C(315360000000), &ms);
-    if (!status && ms && ms < RENEW_LEAST_MS)
-        status = FAIL(p, "renew_ms: 0, or a whole number from %d on is expected", RENEW_LEAST_MS);
-    if (!status) p->config->renew_ms = ms;
-    return status;
-}
-
-typedef struct option {
-    lk_option_text text;
-    int (*take)(parse *, const char *); /* parses the value; NULL: the value is a number: */
-    size_t at;
-    int64_t usual, least, most;
-    size_t size; /* or, if not 0, a text of less than this many bytes */
-} option;
-
-/* clang-format off */
-#define NUMBER(field, usual, least, most, about) {{#field, #usual, #least " to " #most, about}, NULL, offsetof(lk_config, field), usual, least, most, 0}
-#define TEXT(field, usual, about) {{#field, usual, "", about}, NULL, offsetof(lk_config, field), 0, 0, 0, sizeof ((lk_config *)0)->field}
-#define OTHER(name, take, usual, range, about) {{name, usual, range, about}, take, 0, 0, 0, 0, 0}
-/* The one table of the options. The parser reads it, and include/configuration.md is made from it
- * (tests/package/options.sh). */
-_Static_assert(LK_PARTITIONS_MAX == 4096, "the table of options says so");
-static const option options[] = {
-    NUMBER(l1_capacity, 100000, 0, 100000000, "entries that L1 holds; 0 switches L1 off"),
-    NUMBER(l1_ttl_ms, 300000, 1, 86400000, "the longest time that an entry stays in L1 before Redis is asked for it again"),
-    NUMBER(staleness_ms, 2000, 100, 60000, "the bound of guarantee C"),
-    NUMBER(deadline_ms, 250, 1, 60000, "the longest time that a call waits"),
-    NUMBER(idle_ms, 1800000, 100, 315360000000, "a session that is not used for this long ends"),
-    NUMBER(lifetime_ms, 43200000, 100, 315360000000, "a session ends this long after its creation, used or not"),
-    NUMBER(connections, 8, 1, 64, "connections for misses and writes, beside the two of the link; in a cluster so many to each primary. When all are busy, further calls are pipelined behind others"),
-    NUMBER(in_flight, 1024, 1, 65536, "calls that may wait for Redis at once; in a cluster, for each primary. A queue has the same limit for its validations, and once more for its other requests. One more is `UNAVAILABLE` at once"),
-    OTHER("prefix", take_prefix, "lk", "1 to 32 of `A-Za-z0-9._-`", "the beginning of every key and channel. Equal everywhere"),
-    NUMBER(partitions, 64, 1, 4096, "shards of the key space. The number is recorded in Redis on first use. Equal everywhere"),
-    NUMBER(max_sessions, 0, 0, 1000000, "the sessions that one user may have; 0: no limit"),
-    NUMBER(max_per_device, 0, 0, 1000000, "the sessions that one user may have with one value of `draft.device`; 0: no limit. A login then reads the compact records of the user's sessions, of at most 1,000: set `max_sessions` too"),
-    OTHER("limit", take_limit, "evict", "`evict` or `deny`", "at either limit: `evict` the session that is nearest its idle expiry (of that device), or `deny` the login"),
-    NUMBER(grace_ms, 0, 0, 3600000, "how much longer L1 may answer while Redis is lost. Such answers carry `LATCHKEY_FLAG_STALE`, and the bound of C is `staleness_ms` + `grace_ms`"),
-    NUMBER(durability, 0, 0, 100, "replicas that must hold a write before it is `OK` (`WAIT` in Redis; the ACL needs `+wait`). Until they do, a revocation is `PENDING` and a login hands out no token. With fewer replicas connected there is no lease"),
-    OTHER("renew_ms", take_renew, "0", "0, or 10000 and more", "answers for a token that is older than this carry `LATCHKEY_FLAG_RENEW` (up to two seconds earlier); 0: never. See [Renewal on a set age](sessions.md#renewal-on-a-set-age)"),
-    NUMBER(events, 0, 0, 1, "1: what happens to sessions is logged. See [The audit trail](sessions.md#the-audit-trail)"),
-    NUMBER(audit_per_s, 0, 0, 1000, "how many entries of L1 are compared with Redis each second; 0: none. An entry that differs for longer than the bound of C is counted (`latchkey_audit_disagreements_total`) and logged"),
-    OTHER("name", take_instance_name, "", "1 to 32 of `A-Za-z0-9._:-`", "a name for this instance: `latchkey top` and `latchkey status` show it beside host and process id, and `CLIENT LIST` in Redis where the ACL has `+client|setname`"),
-    NUMBER(lazy, 0, 0, 1, "1: open succeeds while Redis is away; calls answer `UNAVAILABLE` until it is there"),
-    NUMBER(foreign_until_ms, 0, 0, 99999999999999, "the Unix time, in milliseconds, until which tokens of another store are accepted; 0: never. See [Moving in](../examples/import/README.md). Equal everywhere"),
-    OTHER("check_key_file", take_check_keys, "", "", "a file with a key of 32 hexadecimal digits on each line. The first key makes tokens; tokens of all keys are accepted; other tokens are refused without asking Redis. Equal everywhere"),
-    OTHER("seal_key_file", take_seal_keys, "", "", "a file with a key of 64 hexadecimal digits on each line. What Redis holds of sessions is sealed. Equal everywhere. See [Sealing](#sealing)"),
-    OTHER("password_file", take_password_file, "", "", "a file with the password, instead of the URL. It is read again for each connection: see [Passwords](#passwords)"),
-    OTHER("sentinel_user", take_sentinel_user, "", "", "with `redis+sentinel://`: the user that the sentinels know us as; it needs `sentinel_password_file`. They have users of their own, apart from those of Redis"),
-    OTHER("sentinel_password_file", take_sentinel_password_file, "", "", "with `redis+sentinel://`: a file with the password for the sentinels, read again for each connection. Without it they are sent none; the URL's is for Redis alone"),
-    TEXT(ca_file, "the system's", "with `rediss://`: certificates in PEM. One of them must vouch for the server's certificate. The file is read again when it changes, as are the next two: see [TLS](#tls)"),
-    TEXT(cert_file, "", "with `rediss://`: our certificate in PEM, with its chain behind it, for a server that demands one"),
-    TEXT(key_file, "", "with `rediss://`: the key of that certificate, without a passphrase"),
-    TEXT(server_name, "the host", "with `rediss://`: the name that the server's certificate must hold instead. It is sent as SNI. With sentinels it is for all of them and for every Redis, in a cluster for every node"),
-};
-/* clang-format on */
-enum { OPTION_COUNT = sizeof options / sizeof *options };
-_Static_assert(OPTION_COUNT <= 63, "a bit for each in `seen`, and one for db");
-
-const lk_option_text *lk_config_option(size_t index) { return index < OPTION_COUNT ? &options[index].text : NULL; }
-
-static char *text_at(lk_config *config, const option *o) { return (char *)config + o->at; }
-static int64_t *number_at(lk_config *config, const option *o) { return (int64_t *)(void *)text_at(config, o); }
-
-/* A text that is clearly not an option's name is not shown: in a misspelt URL it may be a piece of a password. */
-static bool is_name(const char *text)
-{
-    size_t length = strlen(text);
-    return length && length <= 40 &&
-           strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_") == length;
-}
-
-static const option *find_option(const char *name)
-{
-    for (unsigned i = 0; i < OPTION_COUNT; i++)
-        if (strcmp(name, options[i].text.name) == 0) return &options[i];
-    return NULL;
-}
-
-static int take_value(parse *p, const option *o, const char *value)
-{
-    if (o->take) return o->take(p, value);
-    if (!o->size) return parse_number(p, o->text.name, value, o->least, o->most, number_at(p->config, o));
-    if (!*value) return FAIL(p, "%s: is empty", o->text.name);
-    if (strlen(value) >= o->size) return FAIL(p, "%s: longer than %zu bytes", o->text.name, o->size - 1);
-    strcpy(text_at(p->config, o), value);
-    return LATCHKEY_OK;
-}
-
-static int take_option(parse *p, char *pair, uint64_t *seen)
-{
-    char *equals = strchr(pair, '='), value[600];
-    if (!equals && find_option(pair)) return FAIL(p, "option '%s' has no value: %s=value is expected", pair, pair);
-    if (equals) *equals = 0;
-    if (!equals) return FAIL(p, "an option has no value: name=value is expected between '?' and '&'");
-    if (!is_name(pair)) return FAIL(p, "unknown option: a name has only letters, digits and '_'");
-    const option *o = find_option(pair);
-    int status = decode_text(p, pair, equals + 1, value, sizeof value);
-    if (status) return status;
-    if (strcmp(pair, "db") == 0) {
-        if (*seen >> 63) return FAIL(p, "option 'db' is given twice");
-        *seen |= UINT64_C(1) << 63;
-        if (p->config->cluster) return FAIL(p, "option 'db': a cluster has database 0 alone");
-        if (!p->config->path[0]) return FAIL(p, "option 'db' is for unix sockets: write /NUMBER behind the port");
-        return parse_number(p, "db", value, 0, 1000000, &p->config->database);
-    }
-    if (!o) return FAIL(p, "unknown option '%s'", pair);
-    uint64_t bit = UINT64_C(1) << (o - options);
-    if (*seen & bit) return FAIL(p, "option '%s' is given twice", pair);
-    *seen |= bit;
-    return take_value(p, o, value);
-}
-
-static int take_options(parse *p, char *text)
-{
-    uint64_t seen = 0;
-    int status = LATCHKEY_OK;
-    for (char *next = text; !status && next && *next;) {
-        char *pair = next;
-        next = strchr(pair, '&');
-        if (next) *next++ = 0;
-        status = take_option(p, pair, &seen);
-    }
-    return status;
-}
-
-static int take_credentials(parse *p, char *text)
+static int take_credentials(lk_config_parser *p, char *text)
 {
     char *colon = strchr(text, ':'); /* no colon: a user alone, with the password in password_file */
     if (colon) *colon++ = 0;
-    int status = decode_text(p, "user", text, p->config->user, sizeof p->config->user);
-    if (!status && colon) status = decode_text(p, "password", colon, p->config->password, sizeof p->config->password);
+    int status = lk_config_decode(p, "user", text, p->config->user, sizeof p->config->user);
+    if (!status && colon)
+        status = lk_config_decode(p, "password", colon, p->config->password, sizeof p->config->password);
     p->config->has_password = p->config->password[0] != 0;
     return status;
 }
 
 /* A name or an address, in the URL or in server_name. What stands there is not shown: it may be a password whose '@' was
  * forgotten. */
-static int check_host(parse *p, const char *what, const char *host)
+static int check_host(lk_config_parser *p, const char *what, const char *host)
 {
     if (strspn(host, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-:%") == strlen(host))
         return LATCHKEY_OK;
-    return FAIL(p,
-                "%s: only letters, digits and . _ - are expected (and : %% in an IPv6 address): no space, no '#', no "
-                "letter of another alphabet (write it as xn--...)",
-                what);
+    return LK_CONFIG_FAIL(
+        p,
+        "%s: only letters, digits and . _ - are expected (and : %% in an IPv6 address): no space, no '#', no "
+        "letter of another alphabet (write it as xn--...)",
+        what);
 }
 
 /* host[:port], [address]:port */
-static int take_host_port(parse *p, char *text, int64_t usual_port, char *host, size_t host_size, char port_text[8])
+static int take_host_port(lk_config_parser *p, char *text, int64_t usual_port, char *host, size_t host_size,
+                          char port_text[8])
 {
     int status = LATCHKEY_OK;
     char *port = NULL;
     if (*text == '[') { /* an IPv6 address */
         char *bracket = strchr(text++, ']');
-        if (!bracket) return FAIL(p, "host: ']' is missing behind the IPv6 address");
+        if (!bracket) return LK_CONFIG_FAIL(p, "host: ']' is missing behind the IPv6 address");
         *bracket = 0;
         if (bracket[1] == ':') port = bracket + 2;
-        else if (bracket[1]) return FAIL(p, "host: ':port' is expected behind ']'");
+        else if (bracket[1]) return LK_CONFIG_FAIL(p, "host: ':port' is expected behind ']'");
     } else if ((port = strchr(text, ':'))) {
         *port++ = 0;
-        if (strchr(port, ':')) return FAIL(p, "host: write an IPv6 address in brackets: [::1]:6379");
+        if (strchr(port, ':')) return LK_CONFIG_FAIL(p, "host: write an IPv6 address in brackets: [::1]:6379");
     }
     int64_t number = usual_port;
-    if (port) status = parse_number(p, "port", port, 1, 65535, &number);
+    if (port) status = lk_config_number(p, "port", port, 1, 65535, &number);
     if (status) return status;
     snprintf(port_text, 8, "%d", (int)number);
-    status = decode_text(p, "host", text, host, host_size);
+    status = lk_config_decode(p, "host", text, host, host_size);
     return status ? status : check_host(p, "host", host);
 }
 
-static int take_host(parse *p, char *text)
+static int take_host(lk_config_parser *p, char *text)
 {
     lk_config *config = p->config;
     char *slash = strchr(text, '/');
     if (slash) *slash++ = 0;
     int status = LATCHKEY_OK;
     if (strchr(text, ','))
-        status = FAIL(p, "host: several are for redis+cluster://HOST,HOST and redis+sentinel://HOST,HOST/NAME");
-    if (!status && slash && *slash) status = parse_number(p, "database", slash, 0, 1000000, &config->database);
+        status =
+            LK_CONFIG_FAIL(p, "host: several are for redis+cluster://HOST,HOST and redis+sentinel://HOST,HOST/NAME");
+    if (!status && slash && *slash) status = lk_config_number(p, "database", slash, 0, 1000000, &config->database);
     if (!status) status = take_host_port(p, text, 6379, config->host, sizeof config->host, config->port);
-    if (!status && !config->host[0]) status = FAIL(p, "host: it is missing: redis://HOST[:PORT]");
+    if (!status && !config->host[0]) status = LK_CONFIG_FAIL(p, "host: it is missing: redis://HOST[:PORT]");
     return status;
 }
 
@@ -380,24 +85,24 @@ typedef struct host_list {
     const char *one, *many, *form;
 } host_list;
 
-static int take_host_of(parse *p, const host_list *list, char *text)
+static int take_host_of(lk_config_parser *p, const host_list *list, char *text)
 {
     unsigned count = *list->count;
-    if (count == list->max) return FAIL(p, "host: more than %u %s", list->max, list->many);
+    if (count == list->max) return LK_CONFIG_FAIL(p, "host: more than %u %s", list->max, list->many);
     lk_host *at = &list->at[count];
     int status = take_host_port(p, text, list->usual_port, at->name, sizeof at->name, at->port);
-    if (!status && !at->name[0]) status = FAIL(p, "host: a %s has none: %s", list->one, list->form);
+    if (!status && !at->name[0]) status = LK_CONFIG_FAIL(p, "host: a %s has none: %s", list->one, list->form);
     /* A sentinel that is listed twice would count for two. What stands there is not shown: it may be a password whose '@' was
      * forgotten. */
     for (unsigned i = 0; !status && i < count; i++)
         if (lk_same_letters(list->at[i].name, at->name, sizeof at->name) && !strcmp(list->at[i].port, at->port))
-            status = FAIL(p, "host: a %s is listed twice, as number %u and %u", list->one, i + 1, count + 1);
+            status = LK_CONFIG_FAIL(p, "host: a %s is listed twice, as number %u and %u", list->one, i + 1, count + 1);
     *list->count += !status;
     return status;
 }
 
 /* host[:port],host[:port]... */
-static int take_hosts(parse *p, const host_list *list, char *text)
+static int take_hosts(lk_config_parser *p, const host_list *list, char *text)
 {
     int status = LATCHKEY_OK;
     for (char *next = text; !status && next;) {
@@ -410,7 +115,7 @@ static int take_hosts(parse *p, const host_list *list, char *text)
 }
 
 /* host[:port],host[:port].../name[/database] */
-static int take_sentinels(parse *p, char *text)
+static int take_sentinels(lk_config_parser *p, char *text)
 {
     lk_config *config = p->config;
     char *name = strchr(text, '/'), *slash = name ? strchr(name + 1, '/') : NULL;
@@ -420,16 +125,17 @@ static int take_sentinels(parse *p, char *text)
                             &(host_list){config->sentinel, &config->sentinels, LK_SENTINELS_MAX, 26379, "sentinel",
                                          "sentinels", "redis+sentinel://HOST[:PORT],HOST[:PORT].../NAME"},
                             text);
-    if (!status && name) status = decode_text(p, "name", name, config->service, sizeof config->service);
+    if (!status && name) status = lk_config_decode(p, "name", name, config->service, sizeof config->service);
     if (!status && !config->service[0])
-        status = FAIL(p, "name: what the sentinels call the primary is missing: redis+sentinel://HOST,HOST/NAME, as in "
-                         "`sentinel monitor NAME ...`");
-    if (!status && slash && *slash) status = parse_number(p, "database", slash, 0, 1000000, &config->database);
+        status = LK_CONFIG_FAIL(
+            p, "name: what the sentinels call the primary is missing: redis+sentinel://HOST,HOST/NAME, as in "
+               "`sentinel monitor NAME ...`");
+    if (!status && slash && *slash) status = lk_config_number(p, "database", slash, 0, 1000000, &config->database);
     return status;
 }
 
 /* Nothing is behind the hosts: a cluster has no name, and database 0 alone. */
-static int take_nodes(parse *p, char *text)
+static int take_nodes(lk_config_parser *p, char *text)
 {
     lk_config *config = p->config;
     char *slash = strchr(text, '/');
@@ -440,22 +146,23 @@ static int take_nodes(parse *p, char *text)
                                          "redis+cluster://HOST[:PORT],HOST[:PORT]..."},
                             text);
     if (status || !slash || !*slash || strcmp(slash, "0") == 0) return status;
-    return FAIL(p, "database: a cluster has database 0 alone, and no name: nothing stands behind the hosts of "
-                   "redis+cluster://");
+    return LK_CONFIG_FAIL(p,
+                          "database: a cluster has database 0 alone, and no name: nothing stands behind the hosts of "
+                          "redis+cluster://");
 }
 
-static int take_path(parse *p, char *text)
+static int take_path(lk_config_parser *p, char *text)
 {
-    int status = decode_text(p, "socket path", text, p->config->path, sizeof p->config->path);
+    int status = lk_config_decode(p, "socket path", text, p->config->path, sizeof p->config->path);
     if (!status && p->config->path[0] != '/')
-        status = FAIL(p, "socket path: must be absolute: unix:///path/to.sock (three slashes)");
+        status = LK_CONFIG_FAIL(p, "socket path: must be absolute: unix:///path/to.sock (three slashes)");
     return status;
 }
 
 typedef struct scheme {
     const char *name;
     bool tls;
-    int (*take)(parse *, char *); /* where the servers are */
+    int (*take)(lk_config_parser *, char *); /* where the servers are */
 } scheme;
 
 /* The part before "://", in any case. */
@@ -483,18 +190,18 @@ static const scheme *find_scheme(const char *text)
     return NULL;
 }
 
-static int take_url(parse *p, char *text)
+static int take_url(lk_config_parser *p, char *text)
 {
     const scheme *how = find_scheme(text);
     /* The text is not shown: a misspelt text may hold a password. */
     if (!how)
-        return FAIL(p, "the configuration must start with redis://, rediss://, unix://, redis+sentinel:// or "
-                       "redis+cluster:// (or valkey://, valkeys:// and so on)");
+        return LK_CONFIG_FAIL(p, "the configuration must start with redis://, rediss://, unix://, redis+sentinel:// or "
+                                 "redis+cluster:// (or valkey://, valkeys:// and so on)");
     p->config->tls = how->tls;
     char *query = strchr(text, '?');
     if (query) *query++ = 0;
     if (query && strchr(query, '@'))
-        return FAIL(p, "'@' behind '?': write ? in a password as %%3F, and @ in an option's value as %%40");
+        return LK_CONFIG_FAIL(p, "'@' behind '?': write ? in a password as %%3F, and @ in an option's value as %%40");
     char *where = strstr(text, "://") + 3;
     char *at = strrchr(where, '@');
     int status = LATCHKEY_OK;
@@ -504,53 +211,52 @@ static int take_url(parse *p, char *text)
         where = at + 1;
     }
     if (!status) status = how->take(p, where);
-    if (!status && query) status = take_options(p, query);
+    if (!status && query) status = lk_config_take_options(p, query);
     return status;
 }
 
-static int check_together(parse *p)
+static int check_together(lk_config_parser *p)
 {
     const lk_config *c = p->config;
     int status = check_host(p, "server_name", c->server_name);
     if (status) return status;
-    for (unsigned i = 0; i < OPTION_COUNT && !c->tls; i++)
-        if (options[i].size && *text_at(p->config, &options[i]))
-            return FAIL(p, "option '%s' is for TLS: only with rediss://", options[i].text.name);
+    const char *tls_option = c->tls ? NULL : lk_config_tls_option(c);
+    if (tls_option) return LK_CONFIG_FAIL(p, "option '%s' is for TLS: only with rediss://", tls_option);
     if (!c->sentinels && (c->sentinel_user[0] || c->has_sentinel_password))
-        return FAIL(p, "option '%s' is for sentinels: only with redis+sentinel://%s",
-                    c->sentinel_user[0] ? "sentinel_user" : "sentinel_password_file",
-                    c->cluster ? ". A cluster has none: its nodes take the user and password of the URL" : "");
+        return LK_CONFIG_FAIL(p, "option '%s' is for sentinels: only with redis+sentinel://%s",
+                              c->sentinel_user[0] ? "sentinel_user" : "sentinel_password_file",
+                              c->cluster ? ". A cluster has none: its nodes take the user and password of the URL"
+                                         : "");
     if (c->sentinel_user[0] && !c->has_sentinel_password)
-        return FAIL(p, "sentinel_user is given without sentinel_password_file: a user needs its password");
+        return LK_CONFIG_FAIL(p, "sentinel_user is given without sentinel_password_file: a user needs its password");
     if (!c->cert_file[0] == !c->key_file[0]) return LATCHKEY_OK;
-    return c->cert_file[0] ? FAIL(p, "cert_file is given without key_file: a client certificate needs its private key")
-                           : FAIL(p, "key_file is given without cert_file: a private key needs its certificate");
+    return c->cert_file[0]
+               ? LK_CONFIG_FAIL(p, "cert_file is given without key_file: a client certificate needs its private key")
+               : LK_CONFIG_FAIL(p, "key_file is given without cert_file: a private key needs its certificate");
 }
 
 int lk_config_parse(const char *text, lk_config *config, char *error, size_t error_size)
 {
-    parse p = {config, error, error_size};
+    lk_config_parser p = {config, error, error_size};
     memset(config, 0, sizeof *config);
-    for (unsigned i = 0; i < OPTION_COUNT; i++)
-        if (!options[i].take && !options[i].size) *number_at(config, &options[i]) = options[i].usual;
-    strcpy(config->prefix, "lk");
-    lk_check_keys_public(&config->check_keys);
+    lk_config_usual(config);
 
     size_t size = strlen(text) + 1;
-    if (size > 16384) return FAIL(&p, "the configuration is longer than 16,383 bytes");
+    if (size > 16384) return LK_CONFIG_FAIL(&p, "the configuration is longer than 16,383 bytes");
     for (size_t at = 0; text[at]; at++) /* most often the line end of the file that it was read from */
         if ((unsigned char)text[at] < ' ' || text[at] == 127)
-            return FAIL(&p,
-                        "byte %zu of the configuration is a line end or another control character: remove it, or write "
-                        "it as %%XX",
-                        at + 1);
+            return LK_CONFIG_FAIL(
+                &p,
+                "byte %zu of the configuration is a line end or another control character: remove it, or write "
+                "it as %%XX",
+                at + 1);
     char *copy = malloc(size);
     if (!copy) return LATCHKEY_NO_MEMORY;
     memcpy(copy, text, size);
     int status = take_url(&p, copy);
     if (!status && config->user[0] && !config->has_password)
-        status =
-            FAIL(&p, "a user is given without a password: write user:password@ (or :password@), or use password_file");
+        status = LK_CONFIG_FAIL(
+            &p, "a user is given without a password: write user:password@ (or :password@), or use password_file");
     if (!status) status = check_together(&p);
     lk_wipe(copy, size);
     free(copy);
