@@ -22,8 +22,8 @@
  *   W3 version = next even    (release)    R3 version == v, else again            (relaxed)
  * If R2 saw any word of a W2, the W1 before it happened before R3, so R3 cannot see a version older than that odd one,
  * and the reader discards what it read. If R1 saw a W3, R2 sees all words of the W2 before it. So what a reader returns
- * stood in the slot as a whole at one moment. An entry may also move from home to home: lk_l1_get_slowly in l1.c deals
- * with that. */
+ * stood in the slot as a whole at one moment. An entry may also move from home to home: lk_l1_find_whole in
+ * l1_table.c deals with that. */
 #ifndef LK_L1_L1_READ_H
 #define LK_L1_L1_READ_H
 

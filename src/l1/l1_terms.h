@@ -1,6 +1,6 @@
 /* How long an entry is good for, in a slot's 40 bits for due_ms and these 16:
  *
- *   +-------+------+-----------+   queue      trial or main, for eviction: l1.c; changes without the version
+ *   +-------+------+-----------+   queue      trial or main, for eviction: l1_evict.c; changes without the version
  *   | queue | idle | until end |   idle       the place in a table of idle times, 0: no touch moves the entry on
  *   +-------+------+-----------+   until end  end_ms in units of 2^u ms, its last six bits; and u, in five
  *     1       4      11

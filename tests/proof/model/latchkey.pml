@@ -213,7 +213,7 @@ end:
 /* ----------------------------------------------------------------------------------- what a handle holds -- */
 
 bool slot;              /* l1.c: A's entry is in L1 */
-bool moved[2];          /* l1.c: stripe.epoch is another than when this reader took its ticket */
+bool moved[2];          /* l1_table.h: lk_stripe.epoch is another than when this reader took its ticket */
 byte lease_age = S;     /* node.h: until_ms, told by when the beat was sent; lapsed at S */
 byte lease_incarnation; /* node.h: incarnation; 0: none */
 byte leased;            /* validate.c: lead: who had the lease before the question was sent */

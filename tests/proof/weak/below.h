@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What l1.c takes from the layers below, without libsodium: so that it can be compiled alone, for a model and for another
+ * What L1 takes from the layers below, without libsodium: so that it can be compiled alone, for a model and for another
  * machine.
  */
 #ifndef LATCHKEY_TESTS_BELOW_H

@@ -45,16 +45,16 @@ fail() { failed=$((failed + 1)) && echo "FAILED: $1" && sed 's/^/    /' "$work/l
 # Name, file, sed program, what it breaks. The program must change the file, or the row fails.
 mutants() {
     cat <<'TEXT'
-R1-relaxed~l1/l1_read.h l1/l1.c~/R1 \*\//s/memory_order_acquire/memory_order_relaxed/~the version is read without acquire
-R2-relaxed~l1/l1_copy.h l1/l1_read.h l1/l1.c~/(from, memory_order_acquire\|(w, memory_order_acquire\|(stored, memory_order_acquire\|s->last, memory_order_acquire\|s->due_[a-z]*, memory_order_acquire/s/acquire/relaxed/~the words are read without acquire
-no-R3~l1/l1_read.h l1/l1.c~s/differs |= version ^ .*/;/;s/ && atomic_load_explicit(&s->version, memory_order_relaxed) == version) return/) return/~the version is not looked at again
-odd-is-good~l1/l1_read.h l1/l1.c~s/differs |= version & 1;//;s/!(version & 1) && //~a slot that is being written is believed
-no-W1~l1/l1.c~/W1 \*\//d~the version is not made odd
-W2-relaxed~l1/l1.c~/&s->entry\[i\], c->entry\|&s->token\[i\], token\|&s->due_[a-z]*, (\|&s->last, lk/s/release/relaxed/~the words are written without release
-W3-relaxed~l1/l1.c~/W3 \*\//s/release/relaxed/~the version is made even without release
-one-look~l1/l1.c~s/if (!(moves & 1) .*== moves) break;/(void)moves; break;/~who finds nothing does not look at moves again
-moves-stay-even~l1/l1.c~/moves + 1, memory_order_relaxed/d~moves is not odd while entries are being moved
-half-a-token~l1/l1_copy.h l1/l1.c~s/lk_l1_word_differs(stored + 2, token + 16) | lk_l1_word_differs(stored + 3, token + 24) |/0 |/;s/lk_equal(c->token, token, LATCHKEY_TOKEN_LENGTH)/!memcmp(c->token, token, 20)/~the verifier is compared in part
+R1-relaxed~l1/l1_read.h l1/l1_table.c~/R1 \*\//s/memory_order_acquire/memory_order_relaxed/~the version is read without acquire
+R2-relaxed~l1/l1_copy.h l1/l1_read.h l1/l1_table.h l1/l1_table.c~/(from, memory_order_acquire\|(w, memory_order_acquire\|(stored, memory_order_acquire\|s->last, memory_order_acquire\|s->due_[a-z]*, memory_order_acquire/s/acquire/relaxed/~the words are read without acquire
+no-R3~l1/l1_read.h l1/l1_table.c~s/differs |= version ^ .*/;/;s/ && atomic_load_explicit(&s->version, memory_order_relaxed) == version) return/) return/~the version is not looked at again
+odd-is-good~l1/l1_read.h l1/l1_table.c~s/differs |= version & 1;//;s/!(version & 1) && //~a slot that is being written is believed
+no-W1~l1/l1_table.c~/W1 \*\//d~the version is not made odd
+W2-relaxed~l1/l1_table.c~/&s->entry\[i\], c->entry\|&s->token\[i\], token\|&s->due_[a-z]*, (\|&s->last, last/s/release/relaxed/~the words are written without release
+W3-relaxed~l1/l1_table.c~/W3 \*\//s/release/relaxed/~the version is made even without release
+one-look~l1/l1_table.c~s/if (!(moves & 1) .*== moves) break;/(void)moves; break;/~who finds nothing does not look at moves again
+moves-stay-even~l1/l1_table.c~/moves + 1, memory_order_relaxed/d~moves is not odd while entries are being moved
+half-a-token~l1/l1_copy.h l1/l1_table.c~s/lk_l1_word_differs(stored + 2, token + 16) | lk_l1_word_differs(stored + 3, token + 24) |/0 |/;s/lk_equal(c->token, token, LATCHKEY_TOKEN_LENGTH)/!memcmp(c->token, token, 20)/~the verifier is compared in part
 TEXT
 }
 [ "$show" != --list ] || { mutants | cut -d'~' -f1,4 | tr '~' '	' && exit 0; }

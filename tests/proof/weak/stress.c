@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
  * Readers beside writers for as long as one likes: every entry carries a checksum over itself, its token's number and its
- * deadline, so that a read that was put together from two shows. The real l1.c, compiled alone, so that it also runs on
+ * deadline, so that a read that was put together from two shows. The real code, compiled alone, so that it also runs on
  * another machine, or under an emulator of one.
  *
  *   stress [--seconds N] [--readers N] [--writers N]
  */
 #include "below.h"
+#include "l1/l1_table.c"
+#include "l1/l1_evict.c"
 #include "l1/l1.c"
 
 #include <stdio.h>

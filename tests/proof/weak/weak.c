@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * L1's lock-free reads on a weakly ordered machine: the real l1.c and l1_read.h, with C11's atomics replaced by ones that
+ * L1's lock-free reads on a weakly ordered machine: the real code, with C11's atomics replaced by ones that
  * let a reader see everything that C11 allows it to see, and an exhaustive search through all of that.
  *
  * The writer runs first, and each of its atomic stores goes to a log. (Writers hold a lock, so there is one at a time;
@@ -39,6 +39,8 @@ static uint64_t weak_add(volatile void *at, size_t size, uint64_t by, memory_ord
 #define LK_L1_COPY_C11 1
 
 #include "below.h"
+#include "l1/l1_table.c"
+#include "l1/l1_evict.c"
 #include "l1/l1.c"
 
 /* ------------------------------------------------------------------------------------------------- memory -- */
@@ -221,8 +223,8 @@ static void put(name t, uint64_t number)
 
 static bool second_try(uintptr_t at, memory_order order)
 {
-    bool moves = at == (uintptr_t)&stripes_of(l1)->moves, version = false;
-    uintptr_t slots = (uintptr_t)slot_at(l1, l1->view.slots_at);
+    bool moves = at == (uintptr_t)&lk_l1_stripes(l1)->moves, version = false;
+    uintptr_t slots = (uintptr_t)lk_l1_slot_at(l1, l1->view.slots_at);
     if (at >= slots) version = (at - slots) % sizeof(lk_l1_slot) == 0;
     if (!moves && !version) return false;
     if (moves && !reader.slowly) return true;
@@ -369,7 +371,7 @@ static int home_of(name t)
 {
     lk_l1_homes h = lk_l1_homes_of_token(&l1->view, t.text);
     for (int i = 0; i < LK_L1_HOMES; i++)
-        if (names_locked(slot_at(l1, h.at[i]), t.text)) return i;
+        if (names_locked(lk_l1_slot_at(l1, h.at[i]), t.text)) return i;
     return -1;
 }
 
@@ -388,7 +390,7 @@ static void moved(void)
         put(token(next, 0), next % 60);
         memory.logging = false;
         for (unsigned i = 0; i < next; i++) back = back || (before[i] > 0 && home_of(token(i, 0)) < before[i]);
-        if (stripes_of(l1)->evictions) break;
+        if (lk_l1_stripes(l1)->evictions) break;
         if (back) {
             for (unsigned i = 0; i < next; i++)
                 if (before[i] >= 0) both(token(i, 0), MAY(i % 60), MAY(i % 60));
