@@ -30,19 +30,6 @@ lk_file_id lk_file_identify(const char *path)
     return id;
 }
 
-ssize_t lk_read_all(int fd, char *bytes, size_t size)
-{
-    size_t used = 0;
-    while (used < size) {
-        ssize_t got = read(fd, bytes + used, size - used);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return -1;
-        if (got == 0) break;
-        used += (size_t)got;
-    }
-    return (ssize_t)used;
-}
-
 /* Waits until there is something to read. False: there is nothing in time, and errno is ETIMEDOUT. */
 static bool await(int fd, int64_t until_ms)
 {
@@ -53,7 +40,7 @@ static bool await(int fd, int64_t until_ms)
     return ready > 0 || (ready < 0 && errno == EINTR);
 }
 
-/* As lk_read_all, of a file that was opened with O_NONBLOCK. */
+/* Reads until the end of the file, or until `size` bytes are there. It was opened with O_NONBLOCK. -1: errno says why. */
 static ssize_t read_in_time(int fd, char *bytes, size_t size)
 {
     const int64_t until_ms = lk_now_ms() + PIPE_S * 1000;

@@ -26,7 +26,4 @@ ssize_t lk_file_read(const char *option, const char *path, bool again, char *byt
 /* Where the text begins: behind a byte order mark, which editors of other systems put before it. */
 static inline char *lk_file_text(char *text) { return strncmp(text, "\xef\xbb\xbf", 3) ? text : text + 3; }
 
-/* Reads until the end of the file, or until `size` bytes are there. -1: errno says why. */
-ssize_t lk_read_all(int fd, char *bytes, size_t size);
-
 #endif

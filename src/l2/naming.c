@@ -85,14 +85,6 @@ void lk_naming_doubt(const lk_naming *n, const lk_config *config, int64_t since_
              what);
 }
 
-unsigned lk_naming_answering(const lk_naming *n, int64_t since_ms)
-{
-    unsigned count = 0;
-    for (unsigned i = 0; i < n->listed; i++)
-        count += n->said[i].what != LK_SAID_NOTHING && n->said[i].asked_ms >= since_ms;
-    return count;
-}
-
 static unsigned those(const lk_naming *n, enum lk_said_what what, unsigned *last)
 {
     unsigned count = 0;

@@ -44,9 +44,8 @@ bool lk_naming_vouched(const lk_naming *naming, int64_t since_ms);
 /* Why they have not, with the first of them that did not name it. */
 void lk_naming_doubt(const lk_naming *naming, const lk_config *config, int64_t since_ms, char *text, size_t size);
 
-/* How many of them, asked since then, named it; and how many answered at all. */
+/* How many of them, asked since then, named it. */
 unsigned lk_naming_agreeing(const lk_naming *naming, int64_t since_ms);
-unsigned lk_naming_answering(const lk_naming *naming, int64_t since_ms);
 
 /* Why no primary is known: CONFIG if waiting cannot help, else UNAVAILABLE. */
 int lk_naming_trouble(const lk_naming *naming, const lk_config *config, char *text, size_t size);

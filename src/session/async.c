@@ -146,7 +146,7 @@ static void expire_late(latchkey *lk, lk_async *a, int64_t now_ms)
 
 /* Is there something left that could be given? Slots that were not looked at, because the caller had no room, count: a
  * lease or a deadline may have come for them meanwhile. */
-void lk_async_ring_for_more(lk_async *a, bool no_room)
+static void ring_for_more(lk_async *a, bool no_room)
 {
     for (lk_async_slot *p = lk_async_first(a, LK_ASYNC_ANSWERED); p; p = lk_async_at(a, p->next))
         if (no_room || !p->waits) {
@@ -248,7 +248,7 @@ static void start_slot(latchkey *lk, lk_async *a, lk_async_slot *p, int64_t now_
         p->as_is = status != LATCHKEY_OK;
         lk_async_move(a, p, LK_ASYNC_ANSWERED);
     }
-    lk_async_ring_for_more(a, false);
+    ring_for_more(a, false);
 }
 
 /* `foreign` is NULL if the token is known. */
@@ -288,7 +288,7 @@ static size_t reap_locked(latchkey *lk, lk_async *a, latchkey_answer *answers, s
     size_t given = lk_async_give(lk, a, answers, max, now_ms);
     lk_async_ask_queued(lk, a, now_ms);
     lk_async_send_asked(lk, a, now_ms, true);
-    lk_async_ring_for_more(a, given == max);
+    ring_for_more(a, given == max);
     return given;
 }
 

@@ -38,7 +38,6 @@ size_t lk_async_give(latchkey *lk, lk_async *async, latchkey_answer *answers, si
 void lk_async_take(latchkey *lk, lk_async *async, lk_async_slot *slot, uint64_t incarnation);
 void lk_async_answer(lk_async *async, lk_async_slot *slot, int status, bool as_is); /* and all that joined it */
 void lk_async_no_answer(latchkey *lk, lk_async *async, lk_async_slot *slot, const char *why);
-void lk_async_ring_for_more(lk_async *async, bool no_room);
 int lk_async_known(latchkey *lk, lk_async_slot *slot);     /* what is known here; AGAIN: Redis has to be asked */
 void lk_async_queue(lk_async *async, lk_async_slot *slot); /* to be asked anew, together with those that joined it */
 void lk_async_mind(lk_async *async, int64_t deadline_ms);  /* something is due then; any thread may do it */

@@ -45,7 +45,8 @@ static const char *level_name(int level)
     return level == LATCHKEY_LOG_ERROR ? "error" : level == LATCHKEY_LOG_WARNING ? "warning" : "notice";
 }
 
-void doctor_json_nodes(json *j, const doctor *d)
+/* Of a cluster: the members `nodes` and `slots_without_node`. */
+static void print_nodes(json *j, const doctor *d)
 {
     if (!d->nodes) return;
     json_open(j, "nodes", '[');
@@ -88,7 +89,7 @@ static void print_findings_json(const doctor *d)
     json_real(&j, "round_trip_ms", d->round_trip_ms);
     json_real(&j, "clock_ahead_ms", d->clock_ahead_ms);
     json_uint(&j, "keys_looked_at", d->keys_seen);
-    doctor_json_nodes(&j, d);
+    print_nodes(&j, d);
     doctor_json_findings(&j, d);
     json_close(&j, '}');
 }

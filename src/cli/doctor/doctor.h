@@ -82,7 +82,6 @@ int doctor_visit(const cli *c, const char *admin_url, uint64_t keys_most, int (*
 int doctor_level(const char *name); /* LATCHKEY_LOG_...; -1: it is none */
 void doctor_print_findings(const doctor *d);
 void doctor_json_findings(json *j, const doctor *d); /* the member `findings` */
-void doctor_json_nodes(json *j, const doctor *d);    /* of a cluster: the members `nodes` and `slots_without_node` */
 void doctor_say_unseen(doctor *d);                   /* what doctor_unseen noted, as a finding */
 
 /* The rights that the application's line of src/redis/acl.txt grants, in its order; ends with NULL. CMake makes it from

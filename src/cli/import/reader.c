@@ -18,7 +18,7 @@
 
 enum { CHUNK = 32 * 1024, LOOK_MS = 100, LINE_ABSURD = 256 * 1024 * 1024 };
 
-/* As lk_read_all in base/file.h. It looks again and again whether the import is to end: a pipe may be silent for ever. */
+/* Reads until the end, or until `size` bytes are there. -1: errno says why. It looks again and again whether the import is to end: a pipe may be silent for ever. */
 static ssize_t read_on(import_reader *r, char *bytes, size_t size)
 {
     size_t used = 0;
