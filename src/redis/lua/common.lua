@@ -320,8 +320,9 @@ local function delete_family(f, but, all)
 end
 
 -- Deletes sessions of this partition, each with its family, and announces it, a hundred in one message. The indexes come last:
--- they admit no request. `known`: the fields f and s, if one session is to end and they were read already. Returns all selectors
--- that are over, and for each session that was there its own one.
+-- they admit no request. `known`: the fields f and s, if one session is to end and they were read already. It stops once it has deleted
+-- about a thousand keys. Returns all selectors that are over; for each session that was there its own one; how many of `selectors` it
+-- came to; and how many keys that were.
 -- rare
 local function finish(selectors, user, note_of, known)
   local all, own, u, a = {}, {}, user and index_of(user), base .. 'a'

@@ -1,7 +1,7 @@
 -- Ends a user's sessions, all or all but one, a thousand at a time, or fewer if they have old tokens or sections. ARGV: 3 user,
--- 4 the hash of the verifier of the one to keep (KEYS[1], ARGV[2]), '' to keep none, 5 '0', or the count that the first of several runs returned: then only what was
--- made before that count ends, so that a login that came after the generation moved stays. No clock decides that: clocks are
--- set back.
+-- 4 the hash of the verifier of the one to keep (KEYS[1], ARGV[2]), '' to keep none, 5 '0', or the count that the first of several
+-- runs returned: then only what was made before that count ends, so that a login that came after the generation moved stays. No
+-- clock decides that: clocks are set back.
 -- Returns that count, how many sessions were ended, 1 if there may be more, in one text the selectors that are over, and what
 -- `reused` returned for the token to keep, or ''.
 local user, count = ARGV[3], tonumber(ARGV[5])

@@ -7,6 +7,7 @@
 local u, most, later = index_of(ARGV[3]), 1000, tonumber(ARGV[6])
 if not u then return no_cutoff() end
 local reply = {0, selector, ''}
+-- The absolute ends are needed only if there are more names than are looked at.
 local names = ARGV[5] == '' and call('ZRANGE', u, 0, most - 1) or {}
 if ARGV[5] ~= '' or #names == most then
   local list, score, before, gone = part(u, ARGV[5], most)
