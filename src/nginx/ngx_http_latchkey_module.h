@@ -155,6 +155,13 @@ struct ngx_http_latchkey_ctx_s {
 };
 
 
+/* ngx_http_latchkey_conf.c */
+
+char *ngx_http_latchkey_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_latchkey(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_latchkey_token(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_latchkey_require(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
 /* ngx_http_latchkey_store.c */
 
 ngx_int_t ngx_http_latchkey_store_open(ngx_http_latchkey_store_t *store,
@@ -203,7 +210,7 @@ char *ngx_http_latchkey_logout(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 void ngx_http_latchkey_merge_content(ngx_conf_t *cf,
     ngx_http_latchkey_loc_conf_t *prev, ngx_http_latchkey_loc_conf_t *conf);
 
-/* ngx_http_latchkey_zone.c and ngx_http_latchkey_status.c */
+/* ngx_http_latchkey_status.c and ngx_http_latchkey_zone.c */
 
 char *ngx_http_latchkey_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 ngx_int_t ngx_http_latchkey_status_handler(ngx_http_request_t *r);

@@ -11,9 +11,17 @@
 #define NGX_HTTP_LATCHKEY_PROMETHEUS  2
 
 
+static ngx_buf_t *ngx_http_latchkey_status_text(ngx_http_request_t *r,
+    ngx_uint_t format);
+static ngx_http_latchkey_lines_t *ngx_http_latchkey_collect(
+    ngx_http_request_t *r, size_t *size);
 static void ngx_http_latchkey_html(ngx_http_latchkey_text_t *out,
+    ngx_http_latchkey_lines_t *lines, ngx_uint_t n);
+static void ngx_http_latchkey_html_store(ngx_http_latchkey_text_t *out,
     ngx_http_latchkey_lines_t *lines);
 static void ngx_http_latchkey_json(ngx_http_latchkey_text_t *out,
+    ngx_http_latchkey_lines_t *lines, ngx_uint_t n);
+static void ngx_http_latchkey_json_store(ngx_http_latchkey_text_t *out,
     ngx_http_latchkey_lines_t *lines);
 static void ngx_http_latchkey_prometheus(ngx_http_latchkey_text_t *out,
     ngx_http_latchkey_lines_t *lines, ngx_uint_t n);
@@ -35,17 +43,12 @@ static ngx_str_t  ngx_http_latchkey_formats[] = {
 ngx_int_t
 ngx_http_latchkey_status_handler(ngx_http_request_t *r)
 {
-    size_t                           size;
-    ngx_int_t                        rc;
-    ngx_str_t                        value;
-    ngx_buf_t                       *b;
-    ngx_uint_t                       i, n, format, workers;
-    ngx_chain_t                      chain;
-    ngx_http_latchkey_text_t         out;
-    ngx_http_latchkey_lines_t       *lines;
-    ngx_http_latchkey_store_t      **stores;
-    ngx_http_latchkey_loc_conf_t    *llcf;
-    ngx_http_latchkey_main_conf_t   *lmcf;
+    ngx_int_t                      rc;
+    ngx_str_t                      value;
+    ngx_buf_t                     *b;
+    ngx_uint_t                     format;
+    ngx_chain_t                    chain;
+    ngx_http_latchkey_loc_conf_t  *llcf;
 
     static ngx_str_t  types[] = {
         ngx_string("text/html; charset=utf-8"),
@@ -64,7 +67,6 @@ ngx_http_latchkey_status_handler(ngx_http_request_t *r)
     }
 
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_latchkey_module);
-    lmcf = ngx_http_get_module_main_conf(r, ngx_http_latchkey_module);
 
     format = llcf->format;
 
@@ -76,73 +78,11 @@ ngx_http_latchkey_status_handler(ngx_http_request_t *r)
         }
     }
 
-    stores = lmcf->stores.elts;
-    n = lmcf->stores.nelts;
-    workers = 0;
-
-    lines = ngx_pcalloc(r->pool, (n + 1) * sizeof(ngx_http_latchkey_lines_t));
-    if (lines == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    for (i = 0; i < n; i++) {
-        ngx_http_latchkey_publish(stores[i]);
-
-        if (ngx_http_latchkey_read(r, stores[i], &lines[i]) != NGX_OK) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        workers += lines[i].nslots + 2;
-    }
-
-    size = NGX_HTTP_LATCHKEY_TEXT * (workers + 1);
-
-    b = ngx_create_temp_buf(r->pool, size);
+    b = ngx_http_latchkey_status_text(r, format);
     if (b == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    out.pos = b->pos;
-    out.last = b->pos;
-    out.end = b->end;
-
-    switch (format) {
-
-    case NGX_HTTP_LATCHKEY_PROMETHEUS:
-        ngx_http_latchkey_prometheus(&out, lines, n);
-        break;
-
-    case NGX_HTTP_LATCHKEY_JSON:
-        ngx_http_latchkey_print(&out, "{");
-
-        for (i = 0; i < n; i++) {
-            ngx_http_latchkey_print(&out, i ? ",\n" : "\n");
-            ngx_http_latchkey_json(&out, &lines[i]);
-        }
-
-        ngx_http_latchkey_print(&out, "\n}\n");
-        break;
-
-    default:
-        ngx_http_latchkey_print(&out,
-            "<!DOCTYPE html>\n<html lang=\"en\"><head><title>latchkey</title>"
-            "<meta http-equiv=\"refresh\" content=\"5\">"
-            "<style>body{font-family:sans-serif}td{text-align:right;"
-            "padding:0 1em}th{text-align:left;font-weight:normal}</style>"
-            "</head><body>\n");
-
-        for (i = 0; i < n; i++) {
-            ngx_http_latchkey_html(&out, &lines[i]);
-        }
-
-        ngx_http_latchkey_print(&out, "</body></html>\n");
-    }
-
-    if (out.last == out.end) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    b->last = out.last;
     b->last_buf = (r == r->main) ? 1 : 0;
     b->last_in_chain = 1;
 
@@ -164,8 +104,120 @@ ngx_http_latchkey_status_handler(ngx_http_request_t *r)
 }
 
 
+/* NULL: no memory, or the text does not fit. */
+
+static ngx_buf_t *
+ngx_http_latchkey_status_text(ngx_http_request_t *r, ngx_uint_t format)
+{
+    size_t                          size;
+    ngx_buf_t                      *b;
+    ngx_uint_t                      n;
+    ngx_http_latchkey_text_t        out;
+    ngx_http_latchkey_lines_t      *lines;
+    ngx_http_latchkey_main_conf_t  *lmcf;
+
+    lines = ngx_http_latchkey_collect(r, &size);
+    if (lines == NULL) {
+        return NULL;
+    }
+
+    b = ngx_create_temp_buf(r->pool, size);
+    if (b == NULL) {
+        return NULL;
+    }
+
+    out.pos = b->pos;
+    out.last = b->pos;
+    out.end = b->end;
+
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_latchkey_module);
+
+    n = lmcf->stores.nelts;
+
+    switch (format) {
+
+    case NGX_HTTP_LATCHKEY_PROMETHEUS:
+        ngx_http_latchkey_prometheus(&out, lines, n);
+        break;
+
+    case NGX_HTTP_LATCHKEY_JSON:
+        ngx_http_latchkey_json(&out, lines, n);
+        break;
+
+    default:
+        ngx_http_latchkey_html(&out, lines, n);
+    }
+
+    if (out.last == out.end) {
+        return NULL;
+    }
+
+    b->last = out.last;
+
+    return b;
+}
+
+
+/* What the workers of each store have written, and how long a text of it is at the most. NULL: no memory. */
+
+static ngx_http_latchkey_lines_t *
+ngx_http_latchkey_collect(ngx_http_request_t *r, size_t *size)
+{
+    ngx_uint_t                       i, n, texts;
+    ngx_http_latchkey_lines_t       *lines;
+    ngx_http_latchkey_store_t      **stores;
+    ngx_http_latchkey_main_conf_t   *lmcf;
+
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_latchkey_module);
+
+    stores = lmcf->stores.elts;
+    n = lmcf->stores.nelts;
+    texts = 1;
+
+    lines = ngx_pcalloc(r->pool, (n + 1) * sizeof(ngx_http_latchkey_lines_t));
+    if (lines == NULL) {
+        return NULL;
+    }
+
+    for (i = 0; i < n; i++) {
+        ngx_http_latchkey_publish(stores[i]);
+
+        if (ngx_http_latchkey_read(r, stores[i], &lines[i]) != NGX_OK) {
+            return NULL;
+        }
+
+        texts += lines[i].nslots + 2;
+    }
+
+    *size = NGX_HTTP_LATCHKEY_TEXT * texts;
+
+    return lines;
+}
+
+
 static void
 ngx_http_latchkey_html(ngx_http_latchkey_text_t *out,
+    ngx_http_latchkey_lines_t *lines, ngx_uint_t n)
+{
+    ngx_uint_t  i;
+
+    ngx_http_latchkey_print(out,
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><title>latchkey</title>"
+        "<meta http-equiv=\"refresh\" content=\"5\">"
+        "<style>body{font-family:sans-serif}td{text-align:right;"
+        "padding:0 1em}th{text-align:left;font-weight:normal}</style>"
+        "</head><body>\n");
+
+    for (i = 0; i < n; i++) {
+        ngx_http_latchkey_html_store(out, &lines[i]);
+    }
+
+    ngx_http_latchkey_print(out, "</body></html>\n");
+}
+
+
+static void
+ngx_http_latchkey_html_store(ngx_http_latchkey_text_t *out,
     ngx_http_latchkey_lines_t *lines)
 {
     double                     total;
@@ -229,6 +281,23 @@ ngx_http_latchkey_html(ngx_http_latchkey_text_t *out,
 
 static void
 ngx_http_latchkey_json(ngx_http_latchkey_text_t *out,
+    ngx_http_latchkey_lines_t *lines, ngx_uint_t n)
+{
+    ngx_uint_t  i;
+
+    ngx_http_latchkey_print(out, "{");
+
+    for (i = 0; i < n; i++) {
+        ngx_http_latchkey_print(out, i ? ",\n" : "\n");
+        ngx_http_latchkey_json_store(out, &lines[i]);
+    }
+
+    ngx_http_latchkey_print(out, "\n}\n");
+}
+
+
+static void
+ngx_http_latchkey_json_store(ngx_http_latchkey_text_t *out,
     ngx_http_latchkey_lines_t *lines)
 {
     char                       *comma;

@@ -51,8 +51,13 @@ typedef struct {
 } ngx_http_latchkey_text_t;
 
 
+/* ngx_http_latchkey_zone.c */
+
 ngx_int_t ngx_http_latchkey_read(ngx_http_request_t *r,
     ngx_http_latchkey_store_t *store, ngx_http_latchkey_lines_t *lines);
+
+/* ngx_http_latchkey_lines.c */
+
 void ngx_http_latchkey_rewind(ngx_http_latchkey_lines_t *lines);
 ngx_uint_t ngx_http_latchkey_next(ngx_http_latchkey_lines_t *lines);
 ngx_uint_t ngx_http_latchkey_total(ngx_http_latchkey_lines_t *lines,
