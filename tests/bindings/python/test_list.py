@@ -179,6 +179,19 @@ def pending():
         wait_until("the second ends there", lambda: there.validate(second) is None)
 
 
+async def closed_in_a_child():
+    """What the child does first is to close; it has the descriptors of the loop that runs here."""
+    await here.aio.create(10)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            here.close()
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    assert len(await here.aio.create(10)) == 43
+
+
 @point(10, "a child opens its own handle")
 def fork():
     token = here.create(10)
@@ -208,6 +221,7 @@ def fork():
         pids.append(pid)
     codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
     assert codes == [0] * len(pids), codes
+    asyncio.run(asyncio.wait_for(closed_in_a_child(), 60))
     assert here.validate(token).user_id == 10 and here.revoke(token) is True
     assert here.stats()["reconnects"] == reconnects
 

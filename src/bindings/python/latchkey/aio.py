@@ -45,12 +45,13 @@ class _Loop:
             self.queue.submit(self.tag, REVOKE, (token,), _NONE)
 
     def end(self):
-        if not self.loop.is_closed():
-            for fd in self.fds:
-                self.loop.remove_reader(fd)
+        """In a forked child the loop is left alone: its descriptors are also those of the parent's loop, which would hear no more."""
+        ours = self.pid == os.getpid() and not self.loop.is_closed()
+        for fd in self.fds if ours else ():
+            self.loop.remove_reader(fd)
         self.queue.close()
         for future in self.waiting.values():
-            if not future.done() and not self.loop.is_closed():
+            if ours and not future.done():
                 future.set_exception(Closed("the handle was closed while this was awaited"))
         self.waiting.clear()
 
