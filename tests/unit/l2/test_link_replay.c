@@ -57,7 +57,7 @@ static void test_a_reconnect_before_the_first_beat_is_no_reconnect(void **state)
 static void test_a_log_that_was_trimmed_empties(void **state)
 {
     (void)state;
-    for (size_t kept = 0; kept < 4; kept++) {
+    for (size_t kept = 0; kept < 5; kept++) { /* with 4 it has the entry that was applied last */
         redis_model *m = model_opened_up("h?partitions=2");
         model_revoke(m, 0, A);
         model_run(m);
@@ -71,9 +71,9 @@ static void test_a_log_that_was_trimmed_empties(void **state)
         model_tick(m, 5);
         model_run(m);
         /* It may be another data set's, so the server is told what is remembered. */
-        if (kept < 3) model_expect(m, "0 XRANGE", "= empty", "EVAL reassert", A, "0 MGET", "= lease", NULL);
+        if (kept < 4) model_expect(m, "0 XRANGE", "= empty", "EVAL reassert", A, "0 MGET", "= lease", NULL);
         else model_expect(m, "0 XRANGE", "= purge " A, "= purge " B, "= purge " C, "= lease", NULL);
-        assert_int_equal(m->empties, empties + (kept < 3));
+        assert_int_equal(m->empties, empties + (kept < 4));
         assert_int_equal(model_counted(m, LK_EMPTIES), m->empties);
         model_clear(m);
         model_revoke(m, 0, B);
