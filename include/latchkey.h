@@ -552,7 +552,8 @@ LATCHKEY_API int latchkey_revoke(latchkey *lk, const char *token, size_t token_l
  *          CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED.
  *          new_token may be the same memory as `token`. It is zeroed unless the status is OK.
  * Blocks   for at most deadline_ms. Guarantees B and C (for the old token: from the return on, or from the end of its grace
- *          on), D, E, F, G. While a revocation of this session is PENDING, only the token that was passed to it is denied. */
+ *          on, unless Redis loses the exchange: "Outside the promise" in guarantees.md), D, E, F, G. While a revocation of this session
+ *          is PENDING, only the token that was passed to it is denied. */
 LATCHKEY_API int latchkey_rotate(latchkey *lk, const char *token, size_t token_len, int64_t grace_ms,
                                  char new_token[LATCHKEY_TOKEN_SIZE]);
 
