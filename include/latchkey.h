@@ -548,7 +548,7 @@ LATCHKEY_API int latchkey_revoke(latchkey *lk, const char *token, size_t token_l
  *          REFUSED (this token was exchanged already, and is in its grace);
  *          NOT_FOUND; EXPIRED; MALFORMED;
  *          UNAVAILABLE (Redis may have made the exchange all the same. The new token is then lost, and the session ends
- *          with the grace. Try again while the old token is OK);
+ *          with the grace; without one, the library tries to end it. Try again while the old token is OK);
  *          CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED.
  *          new_token may be the same memory as `token`. It is zeroed unless the status is OK.
  * Blocks   for at most deadline_ms. Guarantees B and C (for the old token: from the return on, or from the end of its grace
@@ -832,10 +832,10 @@ LATCHKEY_API int latchkey_queue_submit(latchkey_queue *q, const latchkey_request
 LATCHKEY_API size_t latchkey_queue_reap(latchkey_queue *q, latchkey_result *results, size_t result_size, size_t max);
 
 /* Closes a queue. Outstanding requests are not answered; writes that were accepted are carried out all the same. If the result of a
- * login (LATCHKEY_CREATE without a token) was not reaped, its token is lost: so the link ends its session. No other call may be running
- * on this queue. Close all queues before the handle: latchkey_close closes those that are left, and ends no session of such a login.
- * They must not be used after that. NULL is allowed. For the handle's own queue this does nothing. In a forked child it closes the
- * child's copies of the descriptors, as latchkey_close does.
+ * login (LATCHKEY_CREATE without a token), or of an exchange without a grace, was not reaped, its token is lost: so the link ends its
+ * session. No other call may be running on this queue. Close all queues before the handle: latchkey_close closes those that are left, and
+ * ends no session of such a login or exchange. They must not be used after that. NULL is allowed. For the handle's own queue this does
+ * nothing. In a forked child it closes the child's copies of the descriptors, as latchkey_close does.
  * Does not block. */
 LATCHKEY_API void latchkey_queue_close(latchkey_queue *q);
 
@@ -1030,7 +1030,7 @@ typedef struct latchkey_stats {
     uint64_t beats;           /* leases confirmed */
     uint64_t lapses;          /* validates that found the lease lapsed and asked Redis */
     uint64_t corrupt;         /* records refused as CORRUPT */
-    uint64_t pending;         /* gauge: revocations (and ends of failed logins) that wait for Redis */
+    uint64_t pending;         /* gauge: revocations, and ends of failed logins, that wait for Redis */
     uint64_t l1_entries;      /* gauge: entries held, including expired ones that are not replaced yet */
     uint64_t l1_capacity;     /* gauge: the option of that name */
     uint64_t l1_bytes;        /* gauge: L1's memory, all of it */

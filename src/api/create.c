@@ -52,10 +52,11 @@ typedef struct making {
     lk_record *record;
     const lk_token *token;
     lk_vouch vouch;
-    bool given;  /* the token was made before, and may have been shown before */
-    bool named;  /* the id belongs to another name */
-    bool exists; /* there is a session of this token, or it was ended recently */
-    bool made;   /* it is in Redis, whatever else becomes of the call */
+    bool given;      /* the token was made before, and may have been shown before */
+    bool named;      /* the id belongs to another name */
+    bool exists;     /* there is a session of this token, or it was ended recently */
+    bool made;       /* it is in Redis, whatever else becomes of the call */
+    bool unanswered; /* it may be */
 } making;
 
 static int take_create(latchkey *lk, void *context, lk_script_answer *answer, int status)
@@ -164,12 +165,15 @@ static int attempt_create(latchkey *lk, const latchkey_draft *d, const latchkey_
                                .words = words,
                                .count = count,
                                .take = take_create,
-                               .context = &m};
+                               .context = &m,
+                               .unanswered = &m.unanswered};
     int status = lk_run_script(lk, &run, deadline_ms);
     if (!status) lk_event_created(&lk->config, token->text, d->user_id, d->device);
     if (status > 0)
         lk_event_refused(&lk->config, d->user_id, status == LATCHKEY_LIMIT ? "limit" : m.named ? "name" : "generation");
-    if (status && m.made) lk_disown(lk, token); /* its token is not handed out, since a failover may lose the session */
+    /* Its token is not handed out, since a failover may lose the session. If no answer came, only a given token can still be used: by the
+     * same call, made again. */
+    if (status && (m.made || (m.unanswered && !given))) lk_disown(lk, token, m.made);
     if (m.exists && given) return lk_reason(LATCHKEY_REFUSED, "%s", used);
     return say_why_not(&m, status);
 }

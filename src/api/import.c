@@ -125,7 +125,7 @@ static int take_named(latchkey *lk, void *context, lk_script_answer *answer, int
 {
     const moving *m = context;
     if (lk_reply_is(answer->reply, "EXISTS")) {
-        lk_disown(lk, &m->token);
+        lk_disown(lk, &m->token, true);
         return LATCHKEY_REFUSED;
     }
     return status == LATCHKEY_NOT_FOUND ? LATCHKEY_REFUSED : status;

@@ -214,6 +214,14 @@ static int run_create(latchkey *lk, lk_write *w)
     return status;
 }
 
+static int run_rotate(latchkey *lk, lk_write *w)
+{
+    const latchkey_request *r = &w->request;
+    int status = latchkey_rotate(lk, r->token, r->token_len, r->grace_ms, w->result.token);
+    w->sole = !status && !r->grace_ms;
+    return status;
+}
+
 static int run_revoke_user(latchkey *lk, lk_write *w)
 {
     size_t revoked;
@@ -230,7 +238,7 @@ static int run_kind(latchkey *lk, lk_write *w)
     case LATCHKEY_REVOKE:
         return w->denied ? lk_revoke_confirm(lk, &w->revocation, w->deadline_ms)
                          : latchkey_revoke(lk, r->token, r->token_len);
-    case LATCHKEY_ROTATE: return latchkey_rotate(lk, r->token, r->token_len, r->grace_ms, w->result.token);
+    case LATCHKEY_ROTATE: return run_rotate(lk, w);
     case LATCHKEY_TOUCH: return latchkey_touch(lk, r->token, r->token_len);
     case LATCHKEY_GET_FIELDS:
         return latchkey_get_fields(lk, r->token, r->token_len, r->names, r->count, &w->result.record);

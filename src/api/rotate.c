@@ -9,6 +9,7 @@
 #include "base/reason.h"
 #include "session/judge.h"
 #include "session/begin.h"
+#include "session/draft.h"
 #include "session/ended.h"
 #include "session/read.h"
 #include "session/server_time.h"
@@ -22,7 +23,8 @@ enum { ATTEMPTS = 4, GRACE_MOST_MS = 3600000 };
 typedef struct exchange {
     const lk_token *old, *made;
     int64_t grace_ms;
-    int64_t now_ms; /* Redis' time, if the guess was wrong; else 0 */
+    int64_t now_ms;        /* Redis' time, if the guess was wrong; else 0 */
+    bool done, unanswered; /* in Redis, whatever else becomes of the call; it may be */
 } exchange;
 
 /* "OK", and which sessions it ended. */
@@ -32,6 +34,7 @@ static int take_rotate(latchkey *lk, void *context, lk_script_answer *answer, in
     const lk_reply *reply = answer->reply;
     lk_session_clock(reply, &x->now_ms);
     if (reply->type != LK_REPLY_STRING || strncmp(reply->text, "OK ", 3) != 0) return status;
+    x->done = true;
     lk_event_rotated(&lk->config, x->old->text, x->made->text, reply->text, x->grace_ms);
     lk_l1_purge(lk->l1, x->old->text); /* with a grace too: the entry may not stay longer than the grace */
     bool told = lk_session_ended(lk, x->old->partition, reply->text + 3, answer->source);
@@ -111,12 +114,15 @@ static int attempt_exchange(latchkey *lk, const lk_token *old, int64_t grace_ms,
                               {sealed.was, sealed.size},
                               {sealed.becomes, sealed.size},
                               {sealed.leaves, sealed.size}};
-    exchange x = {old, made, grace_ms, 0};
+    exchange x = {.old = old, .made = made, .grace_ms = grace_ms};
     lk_script_run run = lk_script_on(old, LK_SCRIPT_ROTATE, words, seals(lk) ? 8 : 5);
     run.take = take_rotate;
     run.context = &x;
+    run.unanswered = &x.unanswered;
     status = lk_run_script(lk, &run, deadline_ms);
     *now_ms = x.now_ms;
+    /* The new token is lost, and without a grace the old one is over: the session would live on, and count as one of its user's. */
+    if (status && !grace_ms && (x.done || x.unanswered)) lk_disown(lk, made, x.done);
     return status;
 }
 

@@ -25,7 +25,7 @@ void lk_stats_gather(latchkey *lk, latchkey_stats *s)
     LK_COUNTERS(SUM)
 #undef SUM
     s->validates = s->l1_hits + s->l1_misses + s->malformed + s->dead_refused;
-    s->pending = lk_pending_retries(lk->pending);
+    s->pending = lk_pending_sure(lk->pending);
     lk_l1_stats l1 = lk_l1_read_stats(lk->l1);
     s->evictions = l1.evictions;
     s->l1_entries = l1.entries;

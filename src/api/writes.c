@@ -61,7 +61,7 @@ static void end_made(latchkey *lk, lk_write *write)
 {
     lk_token token;
     if (!write->sole || !lk_parse(lk, write->result.token, LATCHKEY_TOKEN_LENGTH, &token)) return;
-    lk_disown(lk, &token);
+    lk_disown(lk, &token, true);
     lk_wipe(&token, sizeof token);
 }
 

@@ -55,6 +55,7 @@ static inline lk_node *lk_book_owner(const lk_book *book, unsigned partition)
 /* Where a script's answer came from. `meetings`: the partition's number (lease.h) before the script was sent. */
 typedef struct lk_source {
     uint64_t incarnation, meetings;
+    bool unanswered; /* the script was sent, and no answer came: it may have run */
 } lk_source;
 
 /* Remembers that this session was ended, as the script's answer says. False: a link has begun to meet a server for this

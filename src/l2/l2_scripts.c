@@ -61,6 +61,7 @@ static int send_scripts(lk_l2 *l2, script_run *run, const lk_call *scripts, size
     /* Redis checks WAIT's time every 100 ms, and the answer must be here in time. 0 would mean for ever. */
     left_ms = left_ms > 240 ? left_ms - 120 : left_ms / 2;
     snprintf(wait_ms, sizeof wait_ms, "%lld", (long long)(left_ms > 1 ? left_ms : 1));
+    bool sent = false;
     const lk_span wait[3] = {lk_word("WAIT"), lk_word(replicas), lk_word(wait_ms)};
     calls[count] = (lk_call){wait, 3};
     int status = lk_l2_ask(l2, node,
@@ -69,8 +70,10 @@ static int send_scripts(lk_l2 *l2, script_run *run, const lk_call *scripts, size
                                      .deadline_ms = deadline_ms,
                                      .alone = waits,
                                      .bound = run->leased,
-                                     .to = lk_lease_owner(&l2->topology.book, run->partition)},
+                                     .to = lk_lease_owner(&l2->topology.book, run->partition),
+                                     .sent = &sent},
                            all, &run->source.incarnation);
+    run->source.unanswered = status == LATCHKEY_UNAVAILABLE && sent;
     if (status) return status;
     memcpy(replies, all, count * sizeof *all);
     if (!waits) return LATCHKEY_OK;
@@ -148,8 +151,8 @@ static int run_script(lk_l2 *l2, bool leased, enum lk_script_id id, unsigned par
     memcpy(all + head, words, count * sizeof *words);
     lk_count(l2->counters, LK_L2_WRITES, 1);
     int status = run_followed(l2, &run, id, all, head + count, reply);
-    if (status != LATCHKEY_OK && status != LK_OUTCOME_NOT_DURABLE) return status;
     if (source) *source = run.source;
+    if (status != LATCHKEY_OK && status != LK_OUTCOME_NOT_DURABLE) return status;
     if ((*reply)->type != LK_REPLY_ERROR) return status;
     status = lk_l2_refused(l2, run.node, *reply);
     lk_reply_free(*reply);

@@ -255,7 +255,7 @@ static void on_node_stats(void *context, lk_beat_stats *stats)
     lk_node *node = context;
     tell_leases(node, stats);
     stats->in_flight = callers_of_all(node->topology);
-    stats->pending = (int64_t)lk_pending_retries(node->book->pending);
+    stats->pending = (int64_t)lk_pending_sure(node->book->pending);
 }
 
 /* Without durability, more than half of the sentinels must name this primary, asked with the beat. With durability, the

@@ -381,6 +381,7 @@ static int ask_lines(lk_pool *pool, const lk_ask *ask, lk_reply **replies, uint6
         bool silent = end == LK_MUX_LATE || end == LK_MUX_LOST;
         if (silent) lk_pool_suspect(pool, asked_ms);
         bool unasked = end == LK_MUX_FULL || end == LK_MUX_NO_MEMORY;
+        if (ask->sent && !unasked && end != LK_MUX_GONE) *ask->sent = true;
         give_back(pool, line, unasked || (end == LK_MUX_DONE && !says_goodbye(replies[0])),
                   end == LK_MUX_DONE ? lk_now_ms() : 0);
         switch (end) {

@@ -49,6 +49,7 @@ typedef struct lk_ask {
     bool alone; /* the answer takes long (WAIT): no other caller must wait behind it */
     bool bound; /* only this server may be asked: */
     uint64_t to;
+    bool *sent; /* if not NULL: set once it may have reached the server, whatever becomes of it */
 } lk_ask;
 
 /* Blocks until every reply is there; the caller frees them, and an error of Redis is a reply, too. OK: *incarnation

@@ -43,7 +43,7 @@ int lk_topology_open(lk_topology *t, const lk_config *config, lk_counters *count
 /* A process that stops has to know, and can wait before it does: latchkey_stats says how many are pending. */
 static void say_given_up(const lk_topology *t)
 {
-    size_t given_up = t->book.pending ? lk_pending_retries(t->book.pending) : 0;
+    size_t given_up = t->book.pending ? lk_pending_sure(t->book.pending) : 0;
     if (given_up)
         lk_log(LATCHKEY_LOG_ERROR,
                "close: %zu revocations that Redis has not confirmed are given up: these sessions may live on. Before a "

@@ -12,7 +12,7 @@ struct lk_pending {
     lk_lock lock;
     /* Written under the lock, with release in lk_pending_add. Read without it, with acquire: a validate that starts
      * after a revoke returned sees it (B). */
-    _Atomic size_t count, retries;
+    _Atomic size_t count, retries, doubtful;
     /* guarded by lock: */
     size_t unproven;
     lk_pending_item item[LK_PENDING_MAX]; /* [0..count) */
@@ -75,6 +75,8 @@ static bool proven(const lk_pending_item *item) { return item->held || item->sil
 
 static bool has_place_locked(const lk_pending *p, const lk_pending_item *item)
 {
+    size_t doubtful = atomic_load_explicit(&p->doubtful, memory_order_relaxed);
+    if (item->doubtful && doubtful == LK_PENDING_DOUBTFUL_MAX) return false;
     return count_locked(p) < LK_PENDING_MAX && (proven(item) || p->unproven < LK_PENDING_UNPROVEN_MAX);
 }
 
@@ -87,6 +89,7 @@ bool lk_pending_add(lk_pending *p, const lk_pending_item *item)
         p->item[i] = *item;
         p->item[i].retry = false;
         p->unproven += !proven(item);
+        atomic_fetch_add_explicit(&p->doubtful, item->doubtful, memory_order_relaxed);
         atomic_store_explicit(&p->count, count + 1, memory_order_release);
     }
     if (room) {
@@ -106,6 +109,7 @@ static void remove_locked(lk_pending *p, size_t i)
     size_t last = count_locked(p) - 1;
     set_retry_locked(p, &p->item[i], false);
     p->unproven -= !proven(&p->item[i]);
+    atomic_fetch_sub_explicit(&p->doubtful, p->item[i].doubtful, memory_order_relaxed);
     p->item[i] = p->item[last];
     atomic_store_explicit(&p->count, last, memory_order_release);
 }
@@ -142,6 +146,12 @@ bool lk_pending_done(lk_pending *p, const lk_pending_item *run, lk_pending_item 
 void lk_pending_withdraw(lk_pending *p, const lk_pending_item *item) { remove_item(p, item, false); }
 
 size_t lk_pending_retries(lk_pending *p) { return atomic_load_explicit(&p->retries, memory_order_acquire); }
+
+size_t lk_pending_sure(lk_pending *p)
+{
+    size_t doubtful = atomic_load_explicit(&p->doubtful, memory_order_relaxed), all = lk_pending_retries(p);
+    return all > doubtful ? all - doubtful : 0; /* the two are read one after the other */
+}
 
 static bool any(lk_pending *p) { return atomic_load_explicit(&p->count, memory_order_acquire); }
 

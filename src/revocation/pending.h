@@ -8,11 +8,12 @@
 #include "revocation/recent.h"
 
 /* A token that is not proven takes a place, too: an attacker may send invented tokens to the logout during an outage.
- * They must not take the places of real ones. So half of the places are kept for sessions that L1 held, or that this
- * handle made. */
+ * They must not take the places of real ones. So as many places are kept for sessions that L1 held, or that this handle
+ * made. And logins that are not answered must not take the places of logouts: doubtful ones have places of their own. */
 enum {
     LK_PENDING_UNPROVEN_MAX = 4096,
-    LK_PENDING_MAX = 2 * LK_PENDING_UNPROVEN_MAX,
+    LK_PENDING_DOUBTFUL_MAX = 1024,
+    LK_PENDING_MAX = 2 * LK_PENDING_UNPROVEN_MAX + LK_PENDING_DOUBTFUL_MAX,
     LK_PENDING_CALLS = 4,
     LK_PENDING_CALL = 18
 };
@@ -24,7 +25,8 @@ typedef struct lk_pending_item {
     bool held; /* L1 held the session: see revoke.lua */
     /* the call gave up: the link goes on. False: the call is still under way, and the session is denied meanwhile */
     bool retry;
-    bool silent; /* its end is not logged as an event, because its beginning was not */
+    bool silent;   /* its end is not logged as an event, because its beginning was not */
+    bool doubtful; /* no answer came when it was made: it may not be there */
     /* For events (events.h). The event's text, once a run has ended the session. And the numbers of the calls whose
      * answers were lost, each in hexadecimal behind a space: any of them may have ended it. */
     char told[48], calls[LK_PENDING_CALLS * LK_PENDING_CALL];
@@ -60,6 +62,7 @@ bool lk_pending_denies(lk_pending *pending, const lk_pending_item *item); /* the
 bool lk_pending_names(lk_pending *pending, const char *selector);
 
 size_t lk_pending_retries(lk_pending *pending); /* how many are to be retried */
+size_t lk_pending_sure(lk_pending *pending);    /* those without the doubtful ones: what applications are told */
 
 /* Where a later beat decides (node_side.c), in place of lk_pending_done. `by` stands for a link. lk_pending_ran: the script
  * ran on that link's connection, and item->told is what it said. lk_pending_settle: its server had the lease at before_ms,

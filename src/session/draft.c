@@ -91,9 +91,9 @@ int lk_draft_record(const latchkey *lk, const latchkey_draft *d, lk_record *reco
     return latchkey_key_hash(d->fields, d->field_count, e->pq_key_hash);
 }
 
-void lk_disown(latchkey *lk, const lk_token *token)
+void lk_disown(latchkey *lk, const lk_token *token, bool certain)
 {
-    lk_pending_item item = {.partition = token->partition, .retry = true, .silent = true};
+    lk_pending_item item = {.partition = token->partition, .retry = true, .silent = true, .doubtful = !certain};
     memcpy(item.selector, token->text, sizeof item.selector);
     lk_token_verifier_hash(token, item.verifier_hash);
     if (lk_pending_add(lk->pending, &item)) lk_node_wake(lk_l2_owner(&lk->l2, item.partition));

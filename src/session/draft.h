@@ -25,8 +25,8 @@ int64_t lk_draft_lifetime(const latchkey *lk, const latchkey_draft *draft);
 void lk_draft_times(const latchkey *lk, const latchkey_draft *draft, lk_record *record, int64_t made_ms,
                     int64_t now_ms);
 
-/* For a session that must not be used though Redis may hold it: the link ends it. */
-void lk_disown(latchkey *lk, const lk_token *token);
+/* For a session that must not be used though Redis may hold it: the link ends it. `certain`: Redis has said that it made it. */
+void lk_disown(latchkey *lk, const lk_token *token, bool certain);
 
 /* Why latchkey_import answered REFUSED or MALFORMED. */
 enum lk_import_refusal {

@@ -45,6 +45,7 @@ int lk_run_script(latchkey *lk, const lk_script_run *run, int64_t deadline_ms)
     int status = (run->anywhere ? lk_l2_script : lk_l2_script_leased)(&lk->l2, run->script, run->partition,
                                                                       run->selector, run->words, run->count,
                                                                       deadline_ms, &answer.reply, &answer.source);
+    if (run->unanswered) *run->unanswered = answer.source.unanswered;
     if (status && status != LK_OUTCOME_NOT_DURABLE) return status;
     answer.durable = !status || run->reads;
     status = taken(lk, run, &answer);

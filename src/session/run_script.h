@@ -39,6 +39,7 @@ typedef struct lk_script_run {
     /* The verb's own part: it may change the status that the answer means. NULL: there is none. */
     int (*take)(latchkey *lk, void *context, lk_script_answer *answer, int status);
     void *context;
+    bool *unanswered; /* if not NULL: set if it was sent, and no answer came: it may have run */
 } lk_script_run;
 
 /* A script on the session of the caller's token, whose answer needs only the table. */

@@ -5,6 +5,7 @@
  */
 #include "test_handle.h"
 #include "logbook.h"
+#include "proxy.h"
 #include "threads.h"
 
 #include <stdio.h>
@@ -219,6 +220,63 @@ static void test_B_what_was_exchanged_meanwhile_is_ended(void **state)
     redis_do(server, "ACL DELUSER mute");
 }
 
+/* The next request of this wire that holds the bytes is carried out, and its answer does not come. */
+static void lose_the_answer(proxy *wire, const char *bytes) { proxy_set(wire, PROXY_HOLD_ONE, bytes, strlen(bytes)); }
+
+static void answer_again(proxy *wire)
+{
+    assert_true(proxy_holds_one(wire));
+    proxy_set(wire, PROXY_RELAY, NULL, 0);
+}
+
+/* Nothing else would end those before they idle out, and until then they count as their users'. */
+static void test_what_was_made_without_an_answer_is_ended(void **state)
+{
+    (void)state;
+    proxy *wire = proxy_start(server->port);
+    latchkey *lk = handle_open_at(proxy_port(wire), "deadline_ms=2000&staleness_ms=60000&max_sessions=1&limit=deny"),
+             *other = handle_open(server, "");
+    latchkey_draft draft = {.size = sizeof draft, .user_id = 2};
+    char token[LATCHKEY_TOKEN_SIZE], renewed[LATCHKEY_TOKEN_SIZE], ended[LATCHKEY_TOKEN_SIZE];
+    char selector[LATCHKEY_SELECTOR_LENGTH + 1] = "";
+    make_session(lk, 1, token);
+    assert_status(lk, LATCHKEY_OK, latchkey_rotate(lk, token, strlen(token), 0, token)); /* Redis knows the script */
+    lose_the_answer(wire, "\r\ndeny\r\n");
+    assert_status(lk, LATCHKEY_UNAVAILABLE, latchkey_create(lk, &draft, renewed));
+    answer_again(wire);
+    wait_for(sessions_of(other, 2) == 0);
+    assert_status(lk, LATCHKEY_OK, latchkey_create(lk, &draft, renewed));
+    memcpy(selector, token, LATCHKEY_SELECTOR_LENGTH);
+    lose_the_answer(wire, selector);
+    assert_status(lk, LATCHKEY_UNAVAILABLE, latchkey_rotate(lk, token, strlen(token), 0, renewed));
+    answer_again(wire);
+    wait_for(sessions_of(other, 1) == 0);
+    assert_status(lk, LATCHKEY_NOT_FOUND, validate(lk, token));
+    /* With a grace the user goes on with the old token; and a token of before is tried again. */
+    make_session(lk, 3, token);
+    memcpy(selector, token, LATCHKEY_SELECTOR_LENGTH);
+    lose_the_answer(wire, selector);
+    assert_status(lk, LATCHKEY_UNAVAILABLE, latchkey_rotate(lk, token, strlen(token), 60000, renewed));
+    answer_again(wire);
+    assert_status(lk, LATCHKEY_OK, latchkey_token_new(lk, 4, renewed));
+    memcpy(selector, renewed, LATCHKEY_SELECTOR_LENGTH);
+    draft.user_id = 4;
+    lose_the_answer(wire, selector);
+    assert_status(lk, LATCHKEY_UNAVAILABLE, latchkey_create_with(lk, &draft, renewed, strlen(renewed)));
+    answer_again(wire);
+    draft.user_id = 5; /* once this one is ended, all that was to be ended before it is */
+    lose_the_answer(wire, "\r\ndeny\r\n");
+    assert_status(lk, LATCHKEY_UNAVAILABLE, latchkey_create(lk, &draft, ended));
+    answer_again(wire);
+    wait_for(sessions_of(other, 5) == 0);
+    draft.user_id = 4;
+    assert_status(lk, LATCHKEY_REFUSED, latchkey_create_with(lk, &draft, renewed, strlen(renewed)));
+    assert_status(lk, LATCHKEY_OK, validate(lk, renewed));
+    assert_status(lk, LATCHKEY_OK, validate(lk, token));
+    handle_close(lk);
+    proxy_end(wire);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -229,6 +287,7 @@ int main(void)
         TEST(test_G_pending_revocations_have_a_limit),
         TEST(test_close_with_pending_revocations),
         TEST(test_B_what_was_exchanged_meanwhile_is_ended),
+        TEST(test_what_was_made_without_an_answer_is_ended),
     };
     return cmocka_run_group_tests(tests, server_start, server_end);
 }

@@ -542,8 +542,15 @@ static void test_close_ends_what_nothing_else_can_end(void **state)
         handle_close(last);
         assert_int_equal(sessions_of(lk, USER), 0);
     }
-    /* The application has this token from before. */
+    /* An exchange without a grace has ended the old token. */
     latchkey_queue *q = latchkey_queue_open(lk);
+    make_session(lk, USER, token);
+    r = request_of(LATCHKEY_ROTATE, token);
+    assert_status(lk, LATCHKEY_OK, latchkey_queue_submit(q, &r));
+    latchkey_queue_close(q);
+    wait_for(sessions_of(lk, USER) == 0);
+    /* The application has this token from before. */
+    q = latchkey_queue_open(lk);
     assert_status(lk, LATCHKEY_OK, latchkey_token_new(lk, USER, token));
     r = request_of(LATCHKEY_CREATE, token);
     r.draft = &draft;

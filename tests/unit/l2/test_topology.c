@@ -223,7 +223,7 @@ static void test_B_what_was_ended_at_the_old_owner_is_made_again(void **state)
     split(1, 2, 4);
     atomic_store(&owner(0)->met, X);
     atomic_store(&owner(4)->met, Y);
-    lk_source source = {X, lk_leases_meetings(book->leases, 0)};
+    lk_source source = {X, lk_leases_meetings(book->leases, 0), false};
     assert_true(lk_book_remember(book, 0, selector, source));
     split(1, 2, 0);
     assert_false(lk_book_remember(book, 0, selector, source));

@@ -176,6 +176,28 @@ static void test_is_bounded(void **state)
     assert_true(lk_pending_has(pending, &tokens[1]));
 }
 
+/* Of logins that were not answered only some are ended: logouts need the places. */
+static void test_what_may_not_be_there_has_few_places(void **state)
+{
+    (void)state;
+    lk_token token = make_token();
+    lk_pending_item item = item_of(&token);
+    item.silent = item.doubtful = true;
+    for (unsigned i = 0; i < LK_PENDING_DOUBTFUL_MAX; i++) {
+        memcpy(item.selector, &i, sizeof i);
+        assert_true(lk_pending_add(pending, &item));
+    }
+    lk_pending_item one = item;
+    memset(one.selector, 'x', sizeof one.selector);
+    assert_false(lk_pending_add(pending, &one));
+    lk_pending_remove(pending, &item);
+    assert_true(lk_pending_add(pending, &one));
+    memset(one.selector, 'y', sizeof one.selector);
+    assert_false(lk_pending_add(pending, &one));
+    one.silent = one.doubtful = false;
+    assert_true(lk_pending_add(pending, &one));
+}
+
 /* What nothing has proven takes no more than its half: what L1 held, or was made here, finds a place. */
 static void test_places_are_kept_for_what_is_proven(void **state)
 {
@@ -383,6 +405,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_who_withdraws_leaves_what_is_retried, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_same_twice_is_one, setup, teardown),
         cmocka_unit_test_setup_teardown(test_is_bounded, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_may_not_be_there_has_few_places, setup, teardown),
         cmocka_unit_test_setup_teardown(test_places_are_kept_for_what_is_proven, setup, teardown),
         cmocka_unit_test_setup_teardown(test_next_goes_through_all_that_are_retried, setup, teardown),
         cmocka_unit_test_setup_teardown(test_each_link_settles_what_it_ran, setup, teardown),
