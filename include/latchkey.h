@@ -597,7 +597,7 @@ LATCHKEY_API int latchkey_rotate(latchkey *lk, const char *token, size_t token_l
  *          UNAVAILABLE (call it again: it goes on where it stopped. Until it is OK or REFUSED, the token is valid only in the
  *          old store, and to end the session you have to end it there);
  *          CORRUPT; BAD_ARGUMENT (also for a time below 0, and for a created_at_ms after expires_at_ms); NO_MEMORY; FORKED.
- * Blocks   as latchkey_create: three round trips. Guarantees D, E, F, G. */
+ * Blocks   as latchkey_create: four round trips. Guarantees D, E, F, G. */
 LATCHKEY_API int latchkey_import(latchkey *lk, const char *foreign, size_t foreign_len, const latchkey_draft *draft,
                                  int64_t created_at_ms, int64_t expires_at_ms);
 

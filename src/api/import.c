@@ -13,6 +13,10 @@
  * until the session's end if that is later. An import that is run again makes it last until that run's
  * foreign_until_ms. So the time may be moved on, as long as it has not passed.
  *
+ * The first script may run late: its packets were lost and are repeated, or this process stood still. By then the call may have been made
+ * again, and the session may have ended. So the number of the last revocation is read before anything else, and the script looks in the log
+ * for what came after it.
+ *
  * An interruption between the two scripts leaves a session that no token leads to. The same call, made again, finds it
  * by its verifier and completes it; otherwise it idles out. Until then the token belongs to the old store, as if
  * nothing had happened.
@@ -34,7 +38,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIXED_WORDS = 5, WORDS_MAX = FIXED_WORDS + 2 + 2 * LK_FIELDS_MAX };
+enum { FIXED_WORDS = 6, WORDS_MAX = FIXED_WORDS + 2 + 2 * LK_FIELDS_MAX };
 
 #define LATEST_MS INT64_C(315360000000) /* ten years from now, as for lifetime_ms */
 
@@ -43,6 +47,7 @@ typedef struct moving {
     lk_foreign foreign;
     lk_record record;
     lk_token token;
+    char number[24]; /* of the last revocation in the user's partition, before the token was looked up */
     int64_t deadline_ms;
     enum lk_import_refusal why;
 } moving;
@@ -93,6 +98,7 @@ static int make_session(latchkey *lk, moving *m, const latchkey_field *fields)
     words[count++] = lk_word(expires);
     words[count++] = lk_word(generation);
     words[count++] = (lk_span){v, size};
+    words[count++] = lk_word(m->number);
     uint8_t name[LK_HASH_SIZE];
     count += lk_draft_name(d, words + count, name);
     for (size_t i = 0; i < d->field_count; i++) {
@@ -163,9 +169,29 @@ static int refuse_late(moving *m)
     return LATCHKEY_MALFORMED;
 }
 
+/* What is not a number counts as 0, as in the script: the next revocation replaces it. */
+static int read_number(latchkey *lk, moving *m)
+{
+    unsigned p = lk_partition_of_user(lk, m->draft->user_id);
+    char key[LK_KEY_SIZE];
+    lk_key_partition(key, lk->config.prefix, p, "q");
+    const lk_span get[2] = {lk_word("GET"), lk_word(key)};
+    const lk_call call = {get, 2};
+    lk_reply *reply;
+    int status = lk_l2_pipeline(&lk->l2, p, &call, 1, m->deadline_ms, &reply, NULL);
+    if (status) return status;
+    if (reply->type == LK_REPLY_STRING) snprintf(m->number, sizeof m->number, "%.23s", reply->text);
+    if (reply->type == LK_REPLY_ERROR && strncmp(reply->text, "WRONGTYPE", 9) != 0)
+        status = lk_l2_refused(&lk->l2, lk_l2_owner(&lk->l2, p), reply);
+    lk_reply_free(reply);
+    return status;
+}
+
 static int move_in(latchkey *lk, moving *m, int64_t created_at_ms, int64_t expires_at_ms)
 {
     if (!lk_foreign_taken(lk, &m->foreign)) return refuse_late(m);
+    int numbered = read_number(lk, m);
+    if (numbered) return numbered;
     int found = lk_resolve(lk, &m->foreign, m->deadline_ms, &m->token);
     if (found != LATCHKEY_OK && found != LATCHKEY_NOT_FOUND) return found;
     if (!lk_foreign_taken(lk, &m->foreign)) return refuse_late(m); /* the clock was not known before */
@@ -208,7 +234,7 @@ int lk_import(latchkey *lk, const char *foreign, size_t foreign_len, const latch
     if (!status) status = move_in(lk, &m, created_at_ms, expires_at_ms);
     *why = m.why;
     lk_wipe(&m, sizeof m);
-    return status;
+    return lk_outcome_status(status);
 }
 
 int latchkey_import(latchkey *lk, const char *foreign, size_t foreign_len, const latchkey_draft *draft,
