@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import secrets
+import sys
 import threading
 import time
 
@@ -551,6 +552,27 @@ def given_up():
 def memory_kib():
     with open("/proc/self/status", encoding="ascii") as status:
         return int(re.search(r"VmRSS:\s+(\d+)", status.read())[1])
+
+
+@point(22, "loops that begin and end in many threads at once")
+def loops():
+    token, wrong = here.create(22), []
+
+    def ask():
+        for _ in range(60):
+            try:
+                assert asyncio.run(here.aio.validate_fresh(token)).user_id == 22
+            except Exception as error:  # pylint: disable=broad-except # whatever it is
+                wrong.append(error)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    asking = [threading.Thread(target=ask) for _ in range(16)]
+    for each in asking:
+        each.start()
+    for each in asking:
+        each.join()
+    sys.setswitchinterval(before)
+    assert not wrong, wrong[:3]
 
 
 @point(23, "nothing grows: handles, entries, records, answers that nobody reads")

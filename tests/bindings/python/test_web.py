@@ -231,6 +231,14 @@ def renewed(path, me, client):
     assert new != old and Client(path, new).get(me).body == "12" and Client(path, old).get(me).body == "12"
 
 
+def renewed_for_as_long(path, what, client):
+    """The cookie of the new token lasts for as long as the session: set_expiry."""
+    expiry, me, age = what
+    old = client.cookie
+    lines = client.get(me).set_cookies
+    assert client.cookie != old and len(lines) == 1 and re.search("Max-Age=[0-9]*|$", lines[0])[0] == age, (expiry, lines)
+
+
 def renewed_where_it_fails(path, what, client):
     """An HTTPException answers, and has the new token."""
     old = client.cookie
@@ -277,6 +285,11 @@ def django_data():
     assert 990000 < entry.expires_at_ms - entry.created_at_ms <= 1000000 and one.get("/me").body == "21"
     here.close()
     grow_old(path)
+    for expiry, age in ((0, ""), (1000, "Max-Age=1000")):
+        client = Client(path)
+        client.post("/login?user=12")
+        client.post(f"/data?expiry={expiry}")
+        aging.append((renewed_for_as_long, path, (expiry, "/me", age), client, time.monotonic()))
     with Server("django", "--workers", "1", "--threads", "4") as path:
         keeps_its_cookie(path, [(f"/password?keep=1&fail={status}", status) for status in (503, 500)])
 
@@ -313,7 +326,7 @@ def asgi():
 
 @point(24, "a token that has grown old is renewed")
 def renewals():
-    assert len(aging) == 6
+    assert len(aging) == 8
     for then, path, what, client, began in aging:
         time.sleep(max(0, 10.1 - (time.monotonic() - began)))  # time itself is what is asked for: the handles have renew_ms=10000
         then(path, what, client)

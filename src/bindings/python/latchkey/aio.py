@@ -79,8 +79,10 @@ class Aio:
         loop = asyncio.get_running_loop()
         at = self._loops.get(loop)
         if at is None or at.queue.closed or at.pid != os.getpid():
-            for other in [other for other in self._loops if other.is_closed()]:
-                self._loops.pop(other).end()
+            for other in list(self._loops):  # a copy: other threads have loops too, and also look here
+                gone = self._loops.pop(other, None) if other.is_closed() else None
+                if gone is not None:
+                    gone.end()
             at = self._loops[loop] = _Loop(self._lk, loop)
         return at
 

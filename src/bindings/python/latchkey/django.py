@@ -304,13 +304,14 @@ class SessionMiddleware(middleware.SessionMiddleware):
                 response = Unanswered()
         # Whatever answers: without it nobody has the key, and the one before is over.
         if getattr(session, "made", False) and session.session_key and settings.SESSION_COOKIE_NAME not in response.cookies:
-            self._set_cookie(response, session.session_key)
+            self._set_cookie(response, session, session.session_key)
         return response
 
     @staticmethod
-    def _set_cookie(response: HttpResponse, token: str) -> None:
-        response.set_cookie(settings.SESSION_COOKIE_NAME, token,
-                            max_age=None if settings.SESSION_EXPIRE_AT_BROWSER_CLOSE else settings.SESSION_COOKIE_AGE,
-                            domain=settings.SESSION_COOKIE_DOMAIN, path=settings.SESSION_COOKIE_PATH,
-                            secure=settings.SESSION_COOKIE_SECURE or None, httponly=True,
+    def _set_cookie(response: HttpResponse, session: SessionStore, token: str) -> None:
+        max_age = None if settings.SESSION_EXPIRE_AT_BROWSER_CLOSE else settings.SESSION_COOKIE_AGE
+        with contextlib.suppress(latchkey.Unavailable):  # set_expiry is in the data; the token has to be sent in any case
+            max_age = None if session.get_expire_at_browser_close() else int(session.get_expiry_age())
+        response.set_cookie(settings.SESSION_COOKIE_NAME, token, max_age=max_age, domain=settings.SESSION_COOKIE_DOMAIN,
+                            path=settings.SESSION_COOKIE_PATH, secure=settings.SESSION_COOKIE_SECURE or None, httponly=True,
                             samesite=settings.SESSION_COOKIE_SAMESITE)
