@@ -259,6 +259,10 @@ def flask_data():
     data(path)
     grow_old(path)
     with Server("flask", "--workers", "1", "--threads", "4") as path:
+        client = Client(path)
+        client.post("/login?user=13&data=1")
+        found = json.loads(client.get("/twice").body)
+        assert found == ["13", "no answer", "no answer"], found
         keeps_its_cookie(path, [("/login?user=31&fail=1", 503), ("/login?user=31&stop=1&data=1", 503)])
 
 

@@ -102,11 +102,8 @@ class Session(SessionMixin):
     def _loaded(self) -> dict[str, Any]:
         self._look()
         if self._dict is None:
-            self._dict = {}
-            if self._token:
-                _, data = self._data.load(self._token)
-                if data is not None:
-                    self._dict = data
+            data = self._data.load(self._token)[1] if self._token else None
+            self._dict = {} if data is None else data  # not before there is an answer: the next read would find nothing
         return self._dict
 
     def __getitem__(self, key: str) -> Any:

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The application that test_web.py speaks to, in Flask."""
+import os
+import signal
 import threading
 
 import flask
@@ -49,6 +51,22 @@ def change():
         if name != "hold":
             session[name] = value
     return before
+
+
+@app.get("/twice")
+def twice():
+    """Reads the data twice while Redis stands still."""
+    found = [str(session.entry.user_id)]
+    os.kill(int(os.environ["LATCHKEY_REDIS_PID"]), signal.SIGSTOP)
+    try:
+        for _ in range(2):
+            try:
+                found.append(session.get("a"))
+            except latchkey.Unavailable:
+                found.append("no answer")
+    finally:
+        os.kill(int(os.environ["LATCHKEY_REDIS_PID"]), signal.SIGCONT)
+    return found
 
 
 def hold():
