@@ -122,7 +122,7 @@ static int take_ended(latchkey *lk, void *context, lk_script_answer *answer, int
     const ending *e = context;
     bool several = lk_session_names(answer->reply);
     if (several) lk_event_revoked(&lk->config, answer->reply->text, "selector");
-    if (status && !several) return status;
+    if (status && !several) return lk_outcome_status(status);
     const char *ended = several ? answer->reply->text : e->selector;
     return lk_session_ended(lk, e->partition, ended, answer->source) ? LATCHKEY_OK : LATCHKEY_UNAVAILABLE;
 }

@@ -36,7 +36,7 @@ static int taken(latchkey *lk, const lk_script_run *run, lk_script_answer *answe
     if (run->token && lk_session_take_reused(lk, run->partition, run->selector, answer->reply, answer->source))
         return LATCHKEY_NOT_FOUND;
     int status = meaning(run, answer->reply);
-    return run->take ? run->take(lk, run->context, answer, status) : status;
+    return run->take ? run->take(lk, run->context, answer, status) : lk_outcome_status(status);
 }
 
 int lk_run_script(latchkey *lk, const lk_script_run *run, int64_t deadline_ms)

@@ -332,7 +332,7 @@ int lk_update_read(latchkey *lk, const lk_token *token, int64_t deadline_ms, lk_
 {
     lk_reply *records = NULL;
     int status = read_records(lk, token, false, deadline_ms, &records);
-    if (status) return status;
+    if (status) return lk_outcome_status(status);
     const lk_reply *selector = lk_reply_at(records, 2);
     status = selector->size != LATCHKEY_SELECTOR_LENGTH
                  ? LATCHKEY_UNAVAILABLE

@@ -40,6 +40,10 @@ static const struct untruth {
     {"$19\r\n9223372036854775807\r\n", 1, 0}, /* a time, by which everything is over */
     {"+OK\r\n", 0, 0},
     {"+QUEUED\r\n", 0, 0},
+    {"+CHANGED\r\n", 0, 0}, /* these four mean something, but not of every script */
+    {"+EXISTS\r\n", 0, 0},
+    {"+TRIM\r\n", 0, 0},
+    {"+CLOCK 1 2\r\n", 0, 0},
     {"-ERR lies\r\n", 0, 0},
     {"-NOSCRIPT No matching script\r\n", 1, 0},
     {"-NOPERM this user has no permissions to run the 'hget' command\r\n", 0, 0},
@@ -274,6 +278,8 @@ static unsigned run_lied_to(latchkey *lk, liar *wire, const call *c, const lie *
     unsigned passed = liar_passed(wire);
     liar_arm(wire, NULL);
     if (took > GENEROUS) fail_msg("%s took %lld ms for '%.60s'", c->name, (long long)took, what->bytes);
+    if (status < LATCHKEY_AGAIN || status > LATCHKEY_REFUSED)
+        fail_msg("%s, reply %u.%u '%.60s': the status %d", c->name, what->nth, what->element, what->bytes, status);
     if (status > 0 && !no && passed > what->nth && !(status == LATCHKEY_REFUSED && strstr(c->name, "rotate")))
         fail_msg("%s, reply %u.%u '%.60s': %s", c->name, what->nth, what->element, what->bytes,
                  latchkey_status_text(status));
