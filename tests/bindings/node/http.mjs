@@ -181,6 +181,12 @@ test('the store of express-session', async (t) => {
     req.user = 77n
     req.session.regenerate(() => { req.session.user = '77'; res.json({}) })
   })
+  app.get('/hasty', (req, res) => {
+    req.session.a = '1'
+    req.session.save() // and does not wait
+    req.session.b = '2'
+    res.json({})
+  })
   app.get('/logout', (req, res) => req.session.destroy(() => res.json({})))
   app.use((error, req, res, next) => res.status(error.statusCode ?? 500).json({ error: error.code ?? String(error) }))
   const server = await new Promise((resolve) => { const made = app.listen(0, '127.0.0.1', () => resolve(made)) })
@@ -209,6 +215,9 @@ test('the store of express-session', async (t) => {
   hold()
   assert.equal((await late).status, 200)
   assert.deepEqual((await ask(port, '/', { cookie })).body, {})
+  // A new session that is saved while it is being saved.
+  const hasty = await ask(port, '/hasty')
+  assert.deepEqual([hasty.status, (await ask(port, '/', { cookie: only(hasty.cookies) })).body], [200, { a: '1', b: '2' }])
   // A login, which regenerates the id: the user's sessions are known.
   const login = only((await ask(port, '/login')).cookies)
   assert.deepEqual((await ask(port, '/', { cookie: login })).body, { user: '77' })

@@ -33,6 +33,7 @@ class LatchkeyStore extends Store {
   #draft
   #users = new WeakMap() // of each request for which an id was generated
   #read = new WeakMap()  // of each session: the data as it was read or written last
+  #last = new Map()      // of each id: what was asked last and is under way
 
   constructor({ lk, field = 'express.session', user = randomUser, draft = {} } = {}) {
     super()
@@ -68,12 +69,24 @@ class LatchkeyStore extends Store {
     this.#save(sid, session).then(() => callback(null), callback)
   }
 
+  // One after the other: an application may save a session and not wait, and express-session saves it again at the end.
+  #inTurn(sid, what) {
+    const before = this.#last.get(sid)
+    const asked = before === undefined ? what() : before.then(what, what)
+    const done = () => { if (this.#last.get(sid) === asked) this.#last.delete(sid) }
+    this.#last.set(sid, asked)
+    asked.then(done, done)
+    return asked
+  }
+
   async #save(sid, session) {
-    const data = JSON.parse(JSON.stringify(session))
-    const base = this.#read.get(session)
-    if (base === undefined) await this.#create(sid, session, data)
-    else if (!await this.#change(sid, base, data)) return // it has ended: it stays so
-    this.#read.set(session, data)
+    const data = JSON.parse(JSON.stringify(session)) // as it is now
+    await this.#inTurn(sid, async () => {
+      const base = this.#read.get(session)
+      if (base === undefined) await this.#create(sid, session, data)
+      else if (!await this.#change(sid, base, data)) return // it has ended: it stays so
+      this.#read.set(session, data)
+    })
   }
 
   async #create(sid, session, data) {
@@ -96,7 +109,7 @@ class LatchkeyStore extends Store {
   }
 
   destroy(sid, callback = () => {}) {
-    this.#lk.revoke(sid).then(() => callback(null), callback)
+    this.#inTurn(sid, () => this.#lk.revoke(sid)).then(() => callback(null), callback)
   }
 
   /** Reading a session is a use of it: there is nothing to move. */
