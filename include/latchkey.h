@@ -637,6 +637,8 @@ LATCHKEY_API int latchkey_revoke_selector(latchkey *lk, uint64_t user_id,
 /* Ends all sessions of all users, on every instance, old tokens of rotations included. It is for emergencies.
  * No session is enumerated. One script for each partition stores a cut-off time, and sessions that were made up to that time are
  * over. So it takes as long for ten million sessions as for ten, and it works when Redis is full.
+ * Each partition takes about 0.1 ms. If deadline_ms is too short for all of them (the default is, for 4,096), it is UNAVAILABLE
+ * however often it is called, and the last partitions keep their sessions: use a handle with a longer deadline_ms, or the command.
  * Every user's generation increases, so a login that began before cannot finish (latchkey_user_generation). Later logins are
  * not affected; their limits and lists start empty. The keys stay in Redis until they expire. L1 of every instance is emptied:
  * for a while every request asks Redis. The call waits for the link's next beat, so that OK holds on this handle as well.

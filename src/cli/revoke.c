@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include "session/handle.h"
+#include "session/visit.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -90,11 +91,20 @@ static int ask_everyone(const cli *c, latchkey *lk)
                    seen.sessions);
 }
 
+/* A script runs for each partition, so deadline_ms may be too short for thousands of them: each has a millisecond. */
+static int end_everyone(latchkey *lk)
+{
+    lk_visit_at(lk_now_ms() + lk_later(lk->config.deadline_ms, lk->config.partitions));
+    int status = latchkey_revoke_everyone(lk);
+    lk_visit_at(0);
+    return status;
+}
+
 static int revoke_everyone(const cli *c, latchkey *lk)
 {
     int exit = ask_everyone(c, lk), status = LATCHKEY_UNAVAILABLE;
     if (exit) return exit;
-    for (int i = 0; i < TRIES && status == LATCHKEY_UNAVAILABLE; i++) status = latchkey_revoke_everyone(lk);
+    for (int i = 0; i < TRIES && status == LATCHKEY_UNAVAILABLE; i++) status = end_everyone(lk);
     if (status) return cli_status(c, lk, status, "not all are ended for sure: give it again");
     if (c->json) {
         json j = {0};

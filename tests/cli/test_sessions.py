@@ -327,6 +327,13 @@ class Sessions(kit.Case):
         kit.wait_for('the application hears of it', lambda: self.app.validate(new) == NOT_FOUND)
         self.check(self.run_('show', new[:20]), NO, 'NOT_FOUND')
 
+    def test_revoke_everyone_of_4096_partitions_with_the_default_deadline(self):
+        config = self.redis.url(options='prefix=many&partitions=4096')
+        kit.wait_for('it is made', lambda: run('list', '7', config=config).code in (DONE, NO))
+        config = config.replace('deadline_ms=20000&', '')
+        self.assertNotIn('deadline_ms', config)
+        kit.wait_for('all are ended', lambda: run('revoke', '--everyone', '--yes', config=config).code == DONE)
+
     def test_revoke_whom(self):
         self.check(self.run_('revoke'), USAGE, 'usage: latchkey revoke')
         self.check(self.run_('revoke', '--yes'), USAGE)
