@@ -1149,8 +1149,8 @@ LATCHKEY_API size_t latchkey_population_size(void);
  * in the index, of which a few are over. peak_at_ms is the median of the partitions' times. `duration_mean_ms` assumes that
  * logins come evenly: it is the number of living sessions, divided by the rate of the logins of the last ten minutes (or of
  * idle_ms, if that is less).
- * Some fields need rights that an instance does not need otherwise: SCAN, MEMORY USAGE and HSTRLEN, for `unindexed`,
- * `old_tokens`, redis_*_bytes and session_*_bytes. Without these rights those fields are 0.
+ * Some fields need rights that an instance does not need otherwise: SCAN, MEMORY USAGE, HSTRLEN and ZCOUNT, for `unindexed`,
+ * `old_tokens`, redis_*_bytes, session_*_bytes and `users`. Without these rights those fields are 0.
  * Returns  OK; UNAVAILABLE; BAD_ARGUMENT; NO_MEMORY; FORKED.
  * Blocks   while it runs, for at most deadline_ms for each step of 64 sessions. It gives up at the third step that is not answered
  *          in time. */

@@ -226,7 +226,7 @@ static void ask_user(lk_sampling *s, const lk_member *m, uint64_t user_id)
     LK_ASK(q, "ZCOUNT", key, from, "+inf");
 }
 
-/* How many sessions the users of the newest sightings have, in the order of the sightings. */
+/* How many sessions the users of the newest sightings have, in the order of the sightings. Without the right to ask, none counts. */
 static int count_users(lk_sampling *s)
 {
     lk_batch *q = &s->q;
@@ -235,7 +235,8 @@ static int count_users(lk_sampling *s)
     int status = lk_batch_go(q);
     for (size_t i = 0; i < q->asked; i++) {
         long long sessions = lk_integer(q->replies[i]);
-        newest[i].of_user = sessions > 1 ? 1.0 / (double)sessions : 1;
+        bool is_refused = q->replies[i]->type == LK_REPLY_ERROR;
+        newest[i].of_user = is_refused ? 0 : sessions > 1 ? 1.0 / (double)sessions : 1;
     }
     lk_batch_end(q);
     return status;

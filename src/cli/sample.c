@@ -85,7 +85,8 @@ static void print_population(const latchkey_population *p)
     cli_say(stdout, "%" PRIu64 " live sessions", p->sessions);
     if (p->exact) cli_say(stdout, ", all of them looked at");
     else cli_say(stdout, ", give or take %" PRIu64 " (%" PRIu64 " looked at)", p->sessions_margin, p->looked_at);
-    cli_say(stdout, "; of %" PRIu64 " users\n", p->users);
+    if (p->users || !p->living) cli_say(stdout, "; of %" PRIu64 " users\n", p->users);
+    else cli_say(stdout, "; no right to ZCOUNT, so their users were not counted\n");
     cli_say(stdout, "At most %" PRIu64 " at once, %s\n", p->peak, cli_time(text, p->peak_at_ms, p->taken_at_ms));
     if (p->damaged) cli_say(stdout, "%" PRIu64 " of those looked at are damaged\n", p->damaged);
     cli_say(stdout, "\nTimes, on average\n");
@@ -217,7 +218,7 @@ const cli_command cli_sample = {
         "exact.\n"
         "It works in small steps, and rests after each for as long as the step took, so Redis stays free. Some "
         "numbers\n"
-        "need rights that an instance does not have: +scan +memory|usage +hkeys +hstrlen.",
+        "need rights that an instance does not have: +scan +memory|usage +hkeys +hstrlen +zcount.",
     .options = options,
     .run = run_sample,
 };

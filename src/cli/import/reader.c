@@ -202,7 +202,8 @@ bool import_state_save(const char *path, const import_state *s)
     char real[PATH_MAX], next[PATH_MAX + 8];
     if (!cli_file_of(path, real)) return false;
     snprintf(next, sizeof next, "%s.next", real);
-    unlink(next); /* left by a run that was ended in the middle; the new file must not be what it links to */
+    /* left by a run that was ended in the middle; the new file must not be what it links to */
+    if (unlink(next) < 0 && errno != ENOENT) return false;
     int fd = open(next, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
     if (!file) return false;
