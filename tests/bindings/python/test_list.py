@@ -571,6 +571,27 @@ def loops():
         each.start()
     for each in asking:
         each.join()
+    assert not wrong, wrong[:3]
+
+    def ask_until_closed(lk):
+        try:
+            while True:
+                asyncio.run(lk.aio.validate_fresh(token))
+        except latchkey.Closed:
+            pass
+        except Exception as error:  # pylint: disable=broad-except # whatever it is
+            wrong.append(error)
+    for _ in range(10):
+        lk = latchkey.open(URL)
+        assert asyncio.run(lk.aio.validate(token)).user_id == 22
+        asking = [threading.Thread(target=ask_until_closed, args=(lk,), daemon=True) for _ in range(6)]
+        for each in asking:
+            each.start()
+        time.sleep(secrets.randbelow(20) / 1000)
+        lk.close()
+        for each in asking:
+            each.join(60)
+            assert not each.is_alive(), "a call waits for ever"
     sys.setswitchinterval(before)
     assert not wrong, wrong[:3]
 

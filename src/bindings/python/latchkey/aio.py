@@ -74,6 +74,7 @@ class Aio:
     def __init__(self, lk):
         self._lk, self._try = lk, lk.try_validate
         self._loops = {}
+        self._closed = False
 
     def _at(self):
         loop = asyncio.get_running_loop()
@@ -83,10 +84,19 @@ class Aio:
                 gone = self._loops.pop(other, None) if other.is_closed() else None
                 if gone is not None:
                     gone.end()
-            at = self._loops[loop] = _Loop(self._lk, loop)
+            try:
+                at = self._loops[loop] = _Loop(self._lk, loop)
+            except OSError:
+                if self._closed:  # meanwhile, and its descriptors with it
+                    raise Closed("the handle is closed") from None
+                raise
+            if self._closed:  # _close may have looked before this loop was there
+                at.end()
+                raise Closed("the handle is closed")
         return at
 
     def _close(self):
+        self._closed = True
         for at in list(self._loops.values()):
             at.end_from_anywhere()
         self._loops.clear()
