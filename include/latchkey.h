@@ -637,8 +637,8 @@ LATCHKEY_API int latchkey_revoke_selector(latchkey *lk, uint64_t user_id,
 /* Ends all sessions of all users, on every instance, old tokens of rotations included. It is for emergencies.
  * No session is enumerated. One script for each partition stores a cut-off time, and sessions that were made up to that time are
  * over. So it takes as long for ten million sessions as for ten, and it works when Redis is full.
- * Each partition takes about 0.1 ms. If deadline_ms is too short for all of them (the default is, for 4,096), it is UNAVAILABLE
- * however often it is called, and the last partitions keep their sessions: use a handle with a longer deadline_ms, or the command.
+ * With thousands of partitions the default deadline_ms may be too short for all of those scripts. Then it is UNAVAILABLE however
+ * often it is called, and the last partitions keep their sessions: use a handle with a longer deadline_ms, or the command.
  * Every user's generation increases, so a login that began before cannot finish (latchkey_user_generation). Later logins are
  * not affected; their limits and lists start empty. The keys stay in Redis until they expire. L1 of every instance is emptied:
  * for a while every request asks Redis. The call waits for the link's next beat, so that OK holds on this handle as well.
@@ -680,7 +680,7 @@ LATCHKEY_API size_t latchkey_sessions_max(void);
  * Up to 1,000 sessions are listed as they are at one moment. Of more, Redis is asked in parts of 1,000, so that it serves others in
  * between. Then a session that is made or ends meanwhile may be counted or not. Every other session is counted once, except if it
  * has the same absolute expiry, to the millisecond, as another one, and tokens of both are exchanged meanwhile.
- * 1,000 take some 10 ms: for a user with tens of thousands the default deadline_ms is too short, and the answer is UNAVAILABLE.
+ * For a user with tens of thousands the default deadline_ms may be too short for all parts: then the answer is UNAVAILABLE.
  * Returns  OK; UNAVAILABLE; MALFORMED (current_token); CORRUPT; BAD_ARGUMENT; NO_MEMORY; FORKED. A single damaged session
  *          is left out, and counted as corrupt; `latchkey list` shows it.
  * Blocks   for at most deadline_ms. Guarantees A, G. The list holds no token, and no token can be made of it (F). */
@@ -952,9 +952,9 @@ LATCHKEY_API int latchkey_set_access(latchkey *lk, const char *token, size_t tok
  * finish later, use latchkey_revoke_user, which refuses such a login. At its end this function, like latchkey_revoke_user, waits for
  * the link's next beat.
  * *changed (may be NULL) is how many sessions it had to change, also when the status is not OK.
- * A call begins at the first session, also if the call before it was UNAVAILABLE. 1,000 sessions take some 30 ms. So for a user with
- * ten thousand or more, take a handle with a longer deadline_ms: otherwise it is UNAVAILABLE however often it is called, and the last
- * sessions keep their rights. (latchkey_revoke_user goes on where it stopped.)
+ * A call begins at the first session, also if the call before it was UNAVAILABLE. So for a user with thousands of sessions, take a
+ * handle with a longer deadline_ms: otherwise it may be UNAVAILABLE however often it is called, and the last sessions keep their
+ * rights. (latchkey_revoke_user goes on where it stopped.)
  * Returns  OK: all are changed, and guarantees B and C hold for the old entry of each;
  *          UNAVAILABLE: some may be changed, and nothing is promised: call it again until it is OK;
  *          CORRUPT: as OK, except for sessions whose records cannot be read here (a newer version may have written them:
