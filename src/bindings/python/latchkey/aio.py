@@ -64,7 +64,10 @@ class _Loop:
         if self.loop is here or not self.loop.is_running() or self.pid != os.getpid():
             return self.end()
         done = threading.Event()
-        self.loop.call_soon_threadsafe(lambda: (self.end(), done.set()))
+        try:
+            self.loop.call_soon_threadsafe(lambda: (self.end(), done.set()))
+        except RuntimeError:  # it was closed meanwhile
+            return self.end()
         done.wait(1)
 
 
