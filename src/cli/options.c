@@ -12,7 +12,9 @@ typedef struct taking {
     int argc, at;
     char **argv;
     const cli_option *common;
-    bool ended; /* by "--" */
+    bool ended;                  /* by "--" */
+    const cli_option *taken[16]; /* those of the command that have a value */
+    size_t taken_count;
 } taking;
 
 bool cli_number(const char *text, uint64_t least, uint64_t most, uint64_t *number)
@@ -42,6 +44,16 @@ static const char *take_out(cli *c, char *value)
     return copy;
 }
 
+/* Of `revoke --user A --user B` the last would be the user, and A's sessions would go on. */
+static int take_cli_once(taking *t, const cli_option *o)
+{
+    for (size_t i = 0; i < t->taken_count; i++)
+        if (t->taken[i] == o)
+            return cli_fail(t->c, CLI_USAGE, "--%s is given twice: run the command once for each", o->name);
+    if (t->taken_count < sizeof t->taken / sizeof *t->taken) t->taken[t->taken_count++] = o;
+    return CLI_DONE;
+}
+
 static int take_cli_value(taking *t, const cli_option *o, char *value)
 {
     if (o->given) *o->given = true;
@@ -67,6 +79,7 @@ static int take_cli_option(taking *t)
                         t->c->command->name);
     if (!o->value && equals) return cli_fail(t->c, CLI_USAGE, "--%s takes no value", o->name);
     if (!o->value) return take_cli_value(t, o, NULL);
+    if (!option_named(t->common, o->name, length) && take_cli_once(t, o)) return CLI_USAGE;
     if (equals) return take_cli_value(t, o, equals + 1);
     /* The next option is no value: of `revoke --user $WHO --yes` with an empty WHO, --yes would be the user. */
     if (t->at + 1 == t->argc || strncmp(t->argv[t->at + 1], "--", 2) == 0)

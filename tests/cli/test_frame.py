@@ -62,8 +62,10 @@ class Frame(kit.Case):
         for words in ((), ('no-such-command',), ('--no-such-option',), ('keygen', '--no-such-option', 'check'),
                       ('keygen', 'check', '--file'), ('keygen', 'check', '--json=yes'), ('keygen', 'check', 'check'),
                       ('keygen', 'check', '-x'), ('keygen', '--', '--json'), ('\x1b]0;title\x07',), ('--config',),
-                      ('revoke', '--user', '--yes'), ('keygen', 'check', '--file', '--yes')):
+                      ('revoke', '--user', '--yes'), ('revoke', '--user', 'a', '--user', 'b', '--yes'),
+                      ('revoke', '--user=a', '--user=a'), ('keygen', 'check', '--file', '--yes')):
             said = self.check(run(*words), USAGE)
+            self.assertEqual(words.count('--user') == 2 or '--user=a' in words, 'is given twice' in said.err)
             self.assertEqual('', said.out)
             self.assertTrue(said.err.startswith(('latchkey: ', 'usage: latchkey ')), said.err)
             self.check_printable(said)

@@ -573,8 +573,10 @@ def loops():
         each.join()
     assert not wrong, wrong[:3]
 
-    def ask_until_closed(lk):
+    def ask_until_closed(lk, together, made):
         try:
+            together.wait()
+            made.append(lk.aio)
             while True:
                 asyncio.run(lk.aio.validate_fresh(token))
         except latchkey.Closed:
@@ -583,15 +585,17 @@ def loops():
             wrong.append(error)
     for _ in range(10):
         lk = latchkey.open(URL)
-        assert asyncio.run(lk.aio.validate(token)).user_id == 22
-        asking = [threading.Thread(target=ask_until_closed, args=(lk,), daemon=True) for _ in range(6)]
+        together, made = threading.Barrier(7), []
+        asking = [threading.Thread(target=ask_until_closed, args=(lk, together, made), daemon=True) for _ in range(6)]
         for each in asking:
             each.start()
+        together.wait()
         time.sleep(secrets.randbelow(20) / 1000)
         lk.close()
         for each in asking:
             each.join(60)
             assert not each.is_alive(), "a call waits for ever"
+        assert len(made) == 6 and all(each is lk.aio for each in made)
     sys.setswitchinterval(before)
     assert not wrong, wrong[:3]
 

@@ -9,6 +9,7 @@
 A "no" is None or False. No answer is `Unavailable`, which is neither: answer 503, and leave the cookie alone.
 """
 import logging
+import threading
 from urllib.parse import quote
 
 from . import _latchkey
@@ -19,6 +20,7 @@ from .aio import Aio
 __all__ = ["AGAIN", "Aio", "Closed", "ConfigError", "Corrupt", "Entry", "Error", "LIBRARY_VERSION", "Latchkey", "LimitReached",
            "Pending", "Record", "Refused", "Session", "Unavailable", "check_config", "key_hash", "open", "user_id"]
 
+_making = threading.Lock()
 _logger = logging.getLogger("latchkey")
 # The library's levels are those of syslog.
 _levels = {3: logging.ERROR, 4: logging.WARNING, 5: logging.INFO, 6: logging.INFO}
@@ -39,15 +41,15 @@ class Latchkey(_latchkey.Handle):
         try:
             return self._aio
         except AttributeError:
-            self._aio = Aio(self)
+            with _making:  # the loops of several threads may come here at once
+                if not hasattr(self, "_aio"):
+                    self._aio = Aio(self)
             return self._aio
 
     def close(self):
         """Closes the handle. Calls under way are waited for; what is awaited ends with Closed. A second close does nothing."""
-        try:
+        if hasattr(self, "_aio"):
             self._aio._close()
-        except AttributeError:
-            pass
         super().close()
 
     def __enter__(self):

@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import os
 import threading
+import time
 
 from ._latchkey import (AGAIN, CHANGE_FIELDS, CREATE, GET_FIELDS, LOAD, REVOKE, REVOKE_USER, ROTATE, SET_ACCESS, SET_FIELDS, TOUCH,
                         VALIDATE, Closed, Error, Queue)
@@ -16,7 +17,7 @@ class _Loop:
     """One event loop's queue, and who waits for an answer from it."""
 
     def __init__(self, lk, loop):
-        self.loop, self.pid = loop, os.getpid()
+        self.loop, self.pid, self.thread = loop, os.getpid(), threading.get_ident()
         self.queue = Queue(lk)
         self.waiting, self.tag = {}, 0
         self.unheard = set()  # tags of new sessions that nobody waits for any more
@@ -45,7 +46,8 @@ class _Loop:
             self.queue.submit(self.tag, REVOKE, (token,), _NONE)
 
     def end(self):
-        """In a forked child the loop is left alone: its descriptors are also those of the parent's loop, which would hear no more."""
+        """Called in the thread of the loop, or when the loop is closed. In a forked child the loop is left alone: its descriptors are
+        also those of the parent's loop, which would hear no more."""
         ours = self.pid == os.getpid() and not self.loop.is_closed()
         for fd in self.fds if ours else ():
             self.loop.remove_reader(fd)
@@ -56,19 +58,23 @@ class _Loop:
         self.waiting.clear()
 
     def end_from_anywhere(self):
-        """A loop that runs in another thread is asked to do it, for the descriptors must be out of it before they are closed."""
+        """A loop of another thread is asked to do it, for the descriptors must be out of it before they are closed, and no other
+        thread may take them out: the loop may begin, end or be closed at any moment."""
         try:
             here = asyncio.get_running_loop()
         except RuntimeError:
             here = None
-        if self.loop is here or not self.loop.is_running() or self.pid != os.getpid():
+        own = self.loop is here or (self.thread == threading.get_ident() and not self.loop.is_running())
+        if own or self.pid != os.getpid():
             return self.end()
-        done = threading.Event()
+        done, until = threading.Event(), time.monotonic() + 1
         try:
             self.loop.call_soon_threadsafe(lambda: (self.end(), done.set()))
-        except RuntimeError:  # it was closed meanwhile
+        except RuntimeError:  # it is closed
             return self.end()
-        done.wait(1)
+        while not done.wait(0.02) and time.monotonic() < until:
+            if self.loop.is_closed():  # before it came to this
+                return self.end()
 
 
 class Aio:
