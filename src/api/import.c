@@ -15,7 +15,8 @@
  *
  * The first script may run late: its packets were lost and are repeated, or this process stood still. By then the call may have been made
  * again, and the session may have ended. So the number of the last revocation is read before anything else, and the script looks in the log
- * for what came after it.
+ * for what came after it. A session that idled out is in no log. So Redis' time is read as well: what was made since then has not idled out
+ * before idle_ms have passed, and after that the script makes nothing.
  *
  * An interruption between the two scripts leaves a session that no token leads to. The same call, made again, finds it
  * by its verifier and completes it; otherwise it idles out. Until then the token belongs to the old store, as if
@@ -38,7 +39,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIXED_WORDS = 6, WORDS_MAX = FIXED_WORDS + 2 + 2 * LK_FIELDS_MAX };
+enum { FIXED_WORDS = 7, WORDS_MAX = FIXED_WORDS + 2 + 2 * LK_FIELDS_MAX };
 
 #define LATEST_MS INT64_C(315360000000) /* ten years from now, as for lifetime_ms */
 
@@ -47,7 +48,8 @@ typedef struct moving {
     lk_foreign foreign;
     lk_record record;
     lk_token token;
-    char number[24]; /* of the last revocation in the user's partition, before the token was looked up */
+    char number[24];  /* of the last revocation in the user's partition, before the token was looked up */
+    int64_t asked_ms; /* when that was read, by Redis' clock */
     int64_t deadline_ms;
     enum lk_import_refusal why;
 } moving;
@@ -82,7 +84,7 @@ static int make_session(latchkey *lk, moving *m, const latchkey_field *fields)
 {
     const latchkey_draft *d = m->draft;
     uint8_t v[LK_RECORD_SEALED_SIZE];
-    char user[24], idle[24], expires[24], generation[24];
+    char user[24], idle[24], expires[24], generation[24], idles[24];
     lk_span words[WORDS_MAX];
     size_t count = 0;
     lk_foreign_make(&lk->config.check_keys, lk_partition_of_user(lk, d->user_id), &m->foreign, &m->token);
@@ -93,12 +95,14 @@ static int make_session(latchkey *lk, moving *m, const latchkey_field *fields)
     snprintf(idle, sizeof idle, "%lld", (long long)m->record.idle_ms);
     snprintf(expires, sizeof expires, "%lld", (long long)m->record.entry.expires_at_ms);
     snprintf(generation, sizeof generation, "%llu", (unsigned long long)d->generation);
+    snprintf(idles, sizeof idles, "%lld", (long long)(m->asked_ms + m->record.idle_ms));
     words[count++] = lk_word(user);
     words[count++] = lk_word(idle);
     words[count++] = lk_word(expires);
     words[count++] = lk_word(generation);
     words[count++] = (lk_span){v, size};
     words[count++] = lk_word(m->number);
+    words[count++] = lk_word(idles);
     uint8_t name[LK_HASH_SIZE];
     count += lk_draft_name(d, words + count, name);
     for (size_t i = 0; i < d->field_count; i++) {
@@ -169,29 +173,38 @@ static int refuse_late(moving *m)
     return LATCHKEY_MALFORMED;
 }
 
-/* What is not a number counts as 0, as in the script: the next revocation replaces it. */
-static int read_number(latchkey *lk, moving *m)
+/* What is no number or no time counts as 0, as in the script: then the next revocation replaces it, or the script makes nothing. */
+static int take_number_and_time(latchkey *lk, unsigned p, moving *m, const lk_reply *number, const lk_reply *time)
+{
+    if (number->type == LK_REPLY_STRING) snprintf(m->number, sizeof m->number, "%.23s", number->text);
+    m->asked_ms = atoll(lk_reply_at(time, 0)->text) * 1000 + atoll(lk_reply_at(time, 1)->text) / 1000;
+    const lk_reply *refused = number->type == LK_REPLY_ERROR && strncmp(number->text, "WRONGTYPE", 9) != 0 ? number
+                              : time->type == LK_REPLY_ERROR                                               ? time
+                                                                                                           : NULL;
+    return refused ? lk_l2_refused(&lk->l2, lk_l2_owner(&lk->l2, p), refused) : LATCHKEY_OK;
+}
+
+static int read_asked(latchkey *lk, moving *m)
 {
     unsigned p = lk_partition_of_user(lk, m->draft->user_id);
     char key[LK_KEY_SIZE];
     lk_key_partition(key, lk->config.prefix, p, "q");
-    const lk_span get[2] = {lk_word("GET"), lk_word(key)};
-    const lk_call call = {get, 2};
-    lk_reply *reply;
-    int status = lk_l2_pipeline(&lk->l2, p, &call, 1, m->deadline_ms, &reply, NULL);
+    const lk_span time = lk_word("TIME"), get[2] = {lk_word("GET"), lk_word(key)};
+    const lk_call calls[2] = {{&time, 1}, {get, 2}};
+    lk_reply *replies[2];
+    int status = lk_l2_pipeline(&lk->l2, p, calls, 2, m->deadline_ms, replies, NULL);
     if (status) return status;
-    if (reply->type == LK_REPLY_STRING) snprintf(m->number, sizeof m->number, "%.23s", reply->text);
-    if (reply->type == LK_REPLY_ERROR && strncmp(reply->text, "WRONGTYPE", 9) != 0)
-        status = lk_l2_refused(&lk->l2, lk_l2_owner(&lk->l2, p), reply);
-    lk_reply_free(reply);
+    status = take_number_and_time(lk, p, m, replies[1], replies[0]);
+    lk_reply_free(replies[0]);
+    lk_reply_free(replies[1]);
     return status;
 }
 
 static int move_in(latchkey *lk, moving *m, int64_t created_at_ms, int64_t expires_at_ms)
 {
     if (!lk_foreign_taken(lk, &m->foreign)) return refuse_late(m);
-    int numbered = read_number(lk, m);
-    if (numbered) return numbered;
+    int asked = read_asked(lk, m);
+    if (asked) return asked;
     int found = lk_resolve(lk, &m->foreign, m->deadline_ms, &m->token);
     if (found != LATCHKEY_OK && found != LATCHKEY_NOT_FOUND) return found;
     if (!lk_foreign_taken(lk, &m->foreign)) return refuse_late(m); /* the clock was not known before */

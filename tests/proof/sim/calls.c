@@ -287,7 +287,7 @@ void calls_act(process *p)
     while (dice >= calls[i].parts) dice -= calls[i++].parts;
     if (calls_load.logins && !calls[i].quiet && !chance(1000)) i = 0;
     if (!s) do_create(p, NULL);
-    else if (calls_load.foreign && chance(10000)) calls_import(p, s);
+    else if (calls_load.foreign && chance(calls_load.late ? 60000 : 10000)) calls_import(p, s);
     else if (calls_load.crowds && chance(400)) calls_crowd(p, s);
     else if (calls_load.floods && w.faults && chance(400)) calls_flood(p, s);
     else if (calls_end_all) calls_revoke_everyone(p, s);

@@ -11,6 +11,8 @@
 #include "truth.h"
 #include "wire.h"
 
+#include "redis/script.h"
+
 #include <string.h>
 
 uint64_t chaos_episodes[32];
@@ -238,6 +240,20 @@ void chaos_all_ended(void)
     int64_t us = chance(500000) ? draw_scale(10, MS) : draw_between(scale(20), scale(60));
     uint64_t partition = draw(CLUSTER_PARTITIONS);
     at(w.now_us + us, move_cutoff, NULL, partition);
+}
+
+/* What was sent is not lost: the system repeats it until it gets through. The call may be made again meanwhile. */
+int64_t chaos_holds(const char *bytes, size_t size)
+{
+    static const char evalsha[] = "$7\r\nEVALSHA\r\n$40\r\n";
+    const char *at = in.climate.late && w.faults ? memmem(bytes, size, evalsha, sizeof evalsha - 1) : NULL;
+    const char *sha = at ? at + sizeof evalsha - 1 : NULL;
+    if (!sha || bytes + size - sha < 40) return 0;
+    bool import = !memcmp(sha, lk_scripts[LK_SCRIPT_IMPORT].sha, 40);
+    if (!chance(import ? 300000 : 3000)) return 0;
+    int64_t us = draw_scale(20 * MS, 20 * SECOND);
+    trace("a script is held back for %.3f s", (double)us / 1e6);
+    return us;
 }
 
 static void ask_about_one_that_is_over(void *context, uint64_t forward_us)

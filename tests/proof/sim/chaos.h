@@ -15,6 +15,7 @@ typedef struct climate {
     bool restores; /* their data are replaced in place by older ones */
     bool splits;   /* failovers behind one address: old connections stay with the old primary */
     bool storm;
+    bool late; /* scripts arrive long after the call that sent them has given up */
     bool calm; /* nothing goes wrong at all */
     /* One episode follows the other, and what goes wrong comes together: what was promoted lacks the last writes; messages are lost
      * when a slot begins to move; data are replaced while a machine stands still; a clock jumps over sessions' ends */
@@ -34,6 +35,8 @@ bool chaos_changed(void);
 /* That session's end is OK now, on that machine. Something may be waiting for one, to strike right behind it. */
 void chaos_ended(const machine *m, const char *key);
 bool chaos_awaits_end(void);
+/* For how long the network holds back what is sent now; 0: it does not. */
+int64_t chaos_holds(const char *bytes, size_t size);
 void chaos_all_ended(void); /* the end of all sessions is OK now */
 
 #endif

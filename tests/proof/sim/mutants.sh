@@ -276,6 +276,10 @@ mutant recent_brief revocation/recent.h "revocations are remembered for a moment
     's/LK_RECENT_MS = 5 \* 60 \* 1000/LK_RECENT_MS = 1000/' --with restores
 mutant recent_few revocation/recent.h "four revocations are remembered" \
     's/LK_RECENT_MAX = 4096/LK_RECENT_MAX = 4/' --with restores
+mutant lua_import_log redis/lua/import.lua "an import that comes late makes a session again that was ended" \
+    's/if not there and top ~= from and .*?\nend\n//s' --with latescripts
+mutant lua_import_idle redis/lua/import.lua "an import that comes late makes a session again that idled out" \
+    's/if not there and now >= [^\n]*\n//' --with latescripts
 mutant hand_over l2/mux.c "who is next is not told to drive" \
     's/change_locked\(line, next, LK_EXCHANGE_DRIVES\);//'
 }

@@ -37,7 +37,7 @@ static const char usage[] =
     "  --seconds S   begin no world after so many real seconds, and end the one that runs (0: no limit)\n"
     "  --with NAME   an ingredient in every world that can have it, or --without NAME in none: databases, restores,\n"
     "                splits, crowds, floods, old-keeps, sentinels, twins, cluster, logins, clocks,\n"
-    "                dense, shortlogs\n"
+    "                dense, shortlogs, latescripts\n"
     "  --trace       print what happens, one event a line\n"
     "  --quiet       one line at the end\n"
     "  --help        this\n";
@@ -84,10 +84,11 @@ static void make_machines(void)
 static struct ingredient {
     const char *name;
     enum { OFF, SOMETIMES, ALWAYS } when;
-} ingredients[] = {{"databases", SOMETIMES}, {"restores", SOMETIMES},  {"splits", SOMETIMES},    {"crowds", SOMETIMES},
-                   {"floods", SOMETIMES},    {"old-keeps", SOMETIMES}, {"sentinels", SOMETIMES}, {"cluster", SOMETIMES},
-                   {"logins", SOMETIMES},    {"clocks", SOMETIMES},    {"dense", SOMETIMES},     {"twins", SOMETIMES},
-                   {"shortlogs", SOMETIMES}};
+} ingredients[] = {{"databases", SOMETIMES}, {"restores", SOMETIMES},   {"splits", SOMETIMES},
+                   {"crowds", SOMETIMES},    {"floods", SOMETIMES},     {"old-keeps", SOMETIMES},
+                   {"sentinels", SOMETIMES}, {"cluster", SOMETIMES},    {"logins", SOMETIMES},
+                   {"clocks", SOMETIMES},    {"dense", SOMETIMES},      {"twins", SOMETIMES},
+                   {"shortlogs", SOMETIMES}, {"latescripts", SOMETIMES}};
 static char switched[200]; /* as it was said, for the command that replays */
 enum { INGREDIENTS = sizeof ingredients / sizeof *ingredients };
 
@@ -169,7 +170,7 @@ static void make_workload(workload *load, promise *p)
     if (in_flight < load->clients) in_flight = load->clients; /* so that a call is not refused for want of a place */
     load->in_flight = in_flight;
     load->everyone_ppm = chance(300000) ? (unsigned)ONE_OF(20000, 300000) : 0;
-    load->foreign = chance(250000);
+    load->foreign = chance(250000) || load->late;
     load->second_database =
         ingredient("databases", 250000) && !sentinels_there() && !shards_there(); /* not named so there */
     load->crowds = ingredient("crowds", 250000) && !p->max_sessions && !p->max_per_device && !shards_there();
@@ -216,6 +217,7 @@ static double world_begin_from(uint64_t seed, double hours)
         p.durability = chance(300000);
         c.splits = false;
     }
+    load.late = c.late = seed_has("latescripts", 13, 8);
     load.changes = seed_has("shortlogs", 9, 3);
     store_streams_keep(load.changes ? draw_between(4, 20) : 0);
     servers_begin(servers, draw_scale(100, 20 * MS), c.lossy, cluster);

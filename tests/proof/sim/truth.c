@@ -385,7 +385,7 @@ bool truth_unnamed(const asking *a) { return shards_there() && in.lost_us && !st
 static void judge_no(const asking *a, int status)
 {
     const known *s = a->about;
-    if (truth_unnamed(a) || !truth_calm(a) || s->created_us >= a->began_us || s->lost_us) return;
+    if (truth_unnamed(a) || !truth_calm(a) || s->created_us >= a->began_us || s->lost_us || s->again) return;
     if (status == LATCHKEY_NOT_FOUND && truth_alive(s) && !s->on[a->on->index].asked_us)
         fail("A: m%d says NOT_FOUND of %s, which is alive", a->on->index, s->selector);
     if (status == LATCHKEY_EXPIRED && !servers_clock_spread_us() && w.now_us < s->absolute_us - truth_unsure_us())

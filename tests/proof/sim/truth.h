@@ -19,6 +19,8 @@ typedef struct known {
     uint64_t family; /* which session it is of */
     char selector[LATCHKEY_SELECTOR_LENGTH + 1], key[KEY_SIZE];
     char token[TOKEN_ROOM]; /* "": create has not returned it. A foreign one has another length */
+    bool imported;          /* under this name, */
+    bool again;             /* and not for the first time: whoever remembers that it was ended refuses it for a while */
     uint64_t user;
     uint32_t device;
     int64_t idle_us;

@@ -8,7 +8,7 @@
 #include "server.h"
 #include "truth.h"
 
-enum { USERS_MAX = 512 };
+enum { USERS_MAX = 512, IMPORTED_MAX = 256 };
 
 typedef struct user_known { /* whose sessions were all ended, lately */
     uint64_t id;
@@ -22,12 +22,20 @@ typedef struct user_known { /* whose sessions were all ended, lately */
     bool unsure;           /* one may still be on its way */
 } user_known;
 
+typedef struct imported { /* a session that moved in */
+    char selector[LATCHKEY_SELECTOR_LENGTH];
+    uint64_t life;   /* 0: this place is free */
+    int64_t once_us; /* it has its name, or was ended: so it is not made again; NEVER: neither */
+} imported;
+
 typedef struct inside {
     promise promise;
     known session[SESSIONS_MAX];
     known *favourite[2]; /* of each database */
     uint64_t lives;
     uint64_t empty_begun[MACHINES_MAX], empty_done[MACHINES_MAX];
+    imported imported[IMPORTED_MAX]; /* the newest, a ring */
+    unsigned imports;
     user_known user[USERS_MAX];
     unsigned users;
     int64_t everyone_tried_us[2];                /* a script ran that ends all sessions, on any server */
@@ -56,6 +64,9 @@ bool truth_unnamed(const asking *a); /* it is asked about by a foreign token, an
 bool truth_astray(const asking *a);  /* its machine may have been answered by a deposed primary */
 known *truth_place(const known *but);
 known *truth_heir(const known *s); /* the token that its session has now; NULL: not known */
+
+/* truth_keys.c, for the others: */
+void keys_not_again(const known *s); /* no import makes it any more */
 
 /* truth_life.c, for truth.c: */
 void life_moved(uint64_t user, const char *key, int server); /* a generation was written */

@@ -17,6 +17,7 @@
 #define in truth_in
 
 enum { KEYS_MAX = 4096 };
+#define LATE_US (60 * SECOND) /* for longer nothing is held back */
 
 /* The command under way, and what it wrote: sessions and generations. */
 static struct {
@@ -121,9 +122,38 @@ void truth_renamed(int server, const char *from, const char *to)
     strcpy(command.renamed[1], to);
 }
 
+static imported *find_imported(const char *selector)
+{
+    for (imported *i = in.imported; i < in.imported + IMPORTED_MAX; i++)
+        if (i->life && !memcmp(i->selector, selector, sizeof i->selector)) return i;
+    return NULL;
+}
+
+/* A session moved in. It does so again only if it has no name yet and idled out, or if the server lost it: an import's script that was
+ * sent before does not bring back what has ended, however late it arrives. True: the server lost it. */
+static bool moved_in(const char *selector)
+{
+    imported *i = find_imported(selector);
+    bool again = i && i->once_us;
+    if (i && i->once_us && (!in.lost_us || in.lost_us < i->once_us - LATE_US))
+        fail("D: import made the session %.20s once more, %.3f s after it had its name or was ended", selector,
+             (double)(w.now_us - i->once_us) / 1e6);
+    if (!i) i = &in.imported[in.imports++ % IMPORTED_MAX];
+    *i = (imported){.life = ++in.lives};
+    memcpy(i->selector, selector, sizeof i->selector);
+    return again;
+}
+
+void keys_not_again(const known *s)
+{
+    imported *moved = s->imported ? find_imported(s->selector) : NULL;
+    if (moved) moved->once_us = w.now_us;
+}
+
 static void deleted(known *s)
 {
     trace("%.8s deleted", s->selector);
+    keys_not_again(s);
     /* A session that had come back by a loss is dead again: every instance gets the bound anew. */
     if (s->lost_us) s->ended_us = s->deleted_us = w.now_us;
     if (!s->deleted_us) {
@@ -191,13 +221,14 @@ static void made(int server, const char *key)
 {
     bool import = !strcmp(command.script, "import");
     known *before = import ? truth_find(selector_in(key)) : NULL;
-    if (before && !in.lost_us) fail("D: import made the session %s once more", key);
+    bool again = import && server_is_acting(server) && moved_in(selector_in(key));
     if (before) *before = (known){0}; /* the server lost the session, and that it moved in: it begins anew */
     if (!import && strcmp(command.script, "create")) {
         fail("D: %s made the session %s", *command.script ? command.script : "a plain command", key);
         return;
     }
     known *s = make(server, key);
+    if (s) s->imported = import, s->again = again;
     if (s && import && in.lost_us) s->set_back = true; /* a session of that name may have been lost */
     if (s && server_is_acting(server) && !import) judge_limits(s);
 }
@@ -216,7 +247,7 @@ static known *make_heir(const known *old, const char *key)
     memcpy(s->selector, selector_in(key), LATCHKEY_SELECTOR_LENGTH);
     snprintf(s->key, sizeof s->key, "%s", key);
     s->exchanged_us = s->over_us = s->reused_us = s->deleted_us = NEVER;
-    s->exchange_told = false;
+    s->exchange_told = s->imported = s->again = false;
     for (int i = 0; i < MACHINES_MAX; i++) {
         s->on[i].purge_begun = s->on[i].purge_done = 0;
         s->on[i].exchanged_us = NEVER;

@@ -256,7 +256,11 @@ void truth_imported(const asking *a, int status, uint64_t user, const char *fore
     (void)a;
     totals.imported += !status;
     FOR_SESSIONS(s)
-    if (!status && s->life && s->user == user && !*s->token) snprintf(s->token, sizeof s->token, "%s", foreign);
+    {
+        if (status || !s->life || s->user != user || *s->token) continue;
+        snprintf(s->token, sizeof s->token, "%s", foreign);
+        keys_not_again(s);
+    }
 }
 
 void truth_login(const asking *read, int64_t read_us, int64_t create_us, int status, const char *token)
@@ -318,6 +322,6 @@ void truth_listed(const asking *a, const latchkey_session_info *infos, size_t co
     if (!truth_calm(a) || total > count || servers_clock_spread_us()) return;
     FOR_SESSIONS(s)
     if (s->life && s->user == a->user && s->created_us < a->began_us && !s->exchanged_us && truth_alive(s) &&
-        !s->lost_us && !s->on[a->on->index].asked_us && !lists(infos, listed, s->selector))
+        !s->lost_us && !s->again && !s->on[a->on->index].asked_us && !lists(infos, listed, s->selector))
         fail("A: m%d does not list %s, which is alive", a->on->index, s->selector);
 }

@@ -129,7 +129,8 @@ static void all_refused(world *w)
     refused(w, "set_user", RUN(SET_USER, SELECTOR, TEXT("7"), none, none));
     refused(w, "section_put", RUN(SECTION_PUT, SELECTOR, none, TEXT("s"), TEXT("1"), TEXT("what")));
     refused(w, "import",
-            RUN(IMPORT, OTHER, TEXT("7"), TEXT("9"), TEXT("9999999999999"), TEXT("0"), {w->record, 184}, TEXT("0")));
+            RUN(IMPORT, OTHER, TEXT("7"), TEXT("9"), TEXT("9999999999999"), TEXT("0"), {w->record, 184}, TEXT("0"),
+                TEXT("9999999999999")));
     refused(w, "map", RUN(MAP, OTHER, TEXT(SELECTOR), TEXT("9999999999999")));
     refused(w, "revoke_everyone", run_at(w, node, LK_SCRIPT_REVOKE_EVERYONE, NULL, NULL, 0));
     refused(w, "probe", run_at(w, node, LK_SCRIPT_PROBE, SELECTOR, NULL, 0));

@@ -246,7 +246,7 @@ static void test_a_bad_wire_makes_no_second_one(void **state)
     proxy *wire = proxy_start(server->port);
     latchkey *hasty = handle_open_at(proxy_port(wire), TAKEN "&deadline_ms=100&staleness_ms=60000&lazy=1");
     latchkey *lk = handle_open_at(proxy_port(wire), TAKEN "&deadline_ms=20000&staleness_ms=60000");
-    static const char *const at[] = {"", "GET", "*12\r\n", "*8\r\n"};
+    static const char *const at[] = {"", "GET", "*13\r\n", "*8\r\n"};
     foreign_text token;
     int failed = 0;
     for (unsigned i = 0; i < SESSIONS; i++) {
@@ -288,7 +288,7 @@ static void test_D_what_has_ended_is_not_made_by_a_script_that_comes_late(void *
     foreign_of(2, token);
     wait_for(import_one(slow, foreign_of(1, first)) !=
              LATCHKEY_UNAVAILABLE); /* it has a lease, and the script is known */
-    proxy_set(wire, PROXY_HOLD_REQUEST, "*12\r\n", 5);
+    proxy_set(wire, PROXY_HOLD_REQUEST, "*13\r\n", 5);
     wait_for(import_one(slow, token) == LATCHKEY_UNAVAILABLE && proxy_holds_one(wire));
     assert_status(lk, LATCHKEY_OK, import_one(lk, token));
     assert_status(lk, LATCHKEY_OK, latchkey_revoke(lk, token, strlen(token)));
@@ -298,6 +298,26 @@ static void test_D_what_has_ended_is_not_made_by_a_script_that_comes_late(void *
     assert_int_equal(redis_count_keys(server, "lk:*:s:*"), 1);
     latchkey *other = handle_open(server, TAKEN);
     assert_status(other, LATCHKEY_NOT_FOUND, f_validate(other, token, NULL));
+    proxy_end(wire);
+}
+
+/* The same, and the session has idled out, so no log tells of its end. */
+static void test_D_nor_what_has_idled_out(void **state)
+{
+    (void)state;
+    proxy *wire = proxy_start(server->port);
+    latchkey *slow = handle_open_at(proxy_port(wire), TAKEN "&deadline_ms=200&staleness_ms=60000&lazy=1");
+    latchkey *lk = handle_open(server, TAKEN);
+    latchkey_draft draft = {.size = sizeof draft, .user_id = FOREIGN_USER, .role = "member", .idle_ms = 2000};
+    wait_for(move(slow, 1, &draft, 0, 0) != LATCHKEY_UNAVAILABLE);
+    proxy_set(wire, PROXY_HOLD_REQUEST, "*13\r\n", 5);
+    wait_for(move(slow, 2, &draft, 0, 0) == LATCHKEY_UNAVAILABLE && proxy_holds_one(wire));
+    wait_for(move(lk, 2, &draft, 0, 0) == LATCHKEY_OK);
+    wait_for(redis_count_keys(server, "lk:*:s:*") == 0);
+    long long calls = redis_calls(server, "evalsha");
+    proxy_set(wire, PROXY_RELAY, NULL, 0);
+    wait_for(redis_calls(server, "evalsha") > calls);
+    assert_int_equal(redis_count_keys(server, "lk:*:s:*"), 0);
     proxy_end(wire);
 }
 
@@ -472,6 +492,7 @@ int main(void)
         TEST(test_an_interrupted_one_is_completed),
         TEST(test_a_bad_wire_makes_no_second_one),
         TEST(test_D_what_has_ended_is_not_made_by_a_script_that_comes_late),
+        TEST(test_D_nor_what_has_idled_out),
         TEST(test_many_at_once_make_one),
         TEST(test_limits_log_nobody_out),
         TEST(test_a_moved_generation_refuses),
