@@ -613,18 +613,19 @@ struct latchkey {
         std::size_t ready()
         {
             std::size_t total = 0, count = 0;
-            latchkey_result results[64];
+            latchkey_result results[64], *const rest = rest_, *const end = end_; /* a callback may call this, too */
             thrown first;
             do {
                 count = raw_ ? latchkey_queue_reap(raw_, results, sizeof *results, 64) : 0;
-                for (std::size_t i = 0; i < count; i++) {
-                    give_one(results[i], first);
-                    for (volatile char *text = results[i].token; text < results[i].token + LATCHKEY_TOKEN_SIZE;
-                         text = text + 1)
-                        *text = 0;
+                rest_ = results, end_ = results + count;
+                while (rest_ != end_) {
+                    latchkey_result &result = *rest_++;
+                    give_one(result, first);
+                    wipe(result);
+                    total++;
                 }
-                total += count;
             } while (count == 64);
+            rest_ = rest, end_ = end;
             first.raise();
             return total;
         }
@@ -716,6 +717,8 @@ struct latchkey {
         template <class T, class F> void submit(latchkey_request &request, callback<T> give, F value)
         {
             request.tag = ++tag_;
+            if (request.kind == LATCHKEY_CREATE || (request.kind == LATCHKEY_ROTATE && !request.grace_ms))
+                request.tag |= makes;
             const int status = raw_ ? latchkey_queue_submit(raw_, &request) : closed_status;
             if (status != LATCHKEY_OK) {
                 char why[640] = "";
@@ -748,7 +751,7 @@ struct latchkey {
             void raise() const {}
 #endif
         };
-        /* To its callback; if another callback has closed the queue, it was answered already. */
+        /* To its callback. */
         void give_one(latchkey_result &result, thrown &first)
         {
             auto at = waiting_.find(result.tag);
@@ -757,9 +760,21 @@ struct latchkey {
             waiting_.erase(at);
             first.run([&] { give(result); });
         }
-        /* Closes what is the library's, and answers what is owed. */
+        static void wipe(latchkey_result &result) noexcept
+        {
+            for (volatile char *text = result.token; text < result.token + LATCHKEY_TOKEN_SIZE; text = text + 1)
+                *text = 0;
+        }
+        /* Closes what is the library's, and answers what is owed. If a callback does it, the answers behind that callback's were taken
+     * already: the sessions whose tokens are among them are ended, or they would count as their users'. */
         void end()
         {
+            for (; rest_ != end_; wipe(*rest_++)) {
+                latchkey_record_free(rest_->record);
+                if (!(rest_->tag & makes) || rest_->status != LATCHKEY_OK) continue;
+                latchkey_request request = asked(LATCHKEY_REVOKE, {rest_->token, LATCHKEY_TOKEN_LENGTH});
+                latchkey_queue_submit(raw_, &request); /* if that cannot be asked for, it idles out */
+            }
             latchkey_queue_close(raw_);
             raw_ = nullptr;
             thrown dropped;
@@ -773,7 +788,11 @@ struct latchkey {
 
         std::shared_ptr<handle::state> state_;
         latchkey_queue *raw_ = nullptr;
+        /* In the tags of requests whose answer holds the one token of its session: a new session's, or that of an exchange which ends
+     * the old token at once. */
+        static constexpr std::uint64_t makes = std::uint64_t(1) << 63;
         std::uint64_t tag_ = 0;
+        latchkey_result *rest_ = nullptr, *end_ = nullptr; /* what ready() has taken, and not given yet */
         std::unordered_map<std::uint64_t, std::function<void(latchkey_result &)>> waiting_;
     };
 

@@ -27,7 +27,7 @@ load_module modules/ngx_http_lua_module.so;
             latchkey_optional on;
             content_by_lua_block {
                 local session, err = require("resty.latchkey").of_request()
-                ngx.print(err or session and session.user_id .. " " .. session.role .. " " .. session.device or "nobody")
+                ngx.print(err or session and session.user_id .. " " .. tostring(session.user) .. " " .. session.role .. " " .. session.device or "nobody")
             }
         }
         location /editors {
@@ -50,7 +50,9 @@ load_module modules/ngx_http_lua_module.so;
 
     def test_what_the_module_found(self):
         user, token = self.login(role=b'editor', device=3)
-        self.assertEqual(self.nginx.get('/me', f'sid={token}').text, f'{user} editor 3')
+        self.assertEqual(self.nginx.get('/me', f'sid={token}').text, f'{user} {user}ULL editor 3')
+        large = self.app.create(2 ** 64 - 1, role=b'member')
+        self.assertEqual(self.nginx.get('/me', f'sid={large}').text, f'{2 ** 64 - 1} {2 ** 64 - 1}ULL member 0')
         self.assertEqual(self.nginx.get('/me').text, 'nobody')
         self.assertEqual(self.nginx.get('/me', f'sid={token[:-1]}').text, 'nobody')
         self.assertIn('latchkey is off here', self.nginx.get('/off').text)

@@ -53,8 +53,8 @@ class latchkey_asio
     {
         of->descriptor.async_wait(latchkey_asio_of::posix::stream_descriptor::wait_read,
                                   [of](const latchkey_asio_error &error) {
+                                      if (of->queue && !error) wait(of); /* first: what a callback throws ends this */
                                       if (of->queue) of->queue->ready();
-                                      if (of->queue && !error) wait(of);
                                   });
     }
     std::shared_ptr<state> state_;

@@ -64,6 +64,10 @@ type result struct {
 
 const closedStatus = -100 // no status of latchkey
 
+// makes is set in the tag of a request whose answer holds the one token of its session: a new session's, or that of an exchange that
+// ends the old token at once. If nobody gets the answer the session is ended, or it would count as one of the user's.
+const makes = uint64(1) << 63
+
 // Option is an option of Open.
 type Option func(*options)
 
@@ -187,11 +191,24 @@ func (in *inner) deliver(r *C.latchkey_result) {
 	in.waitMu.Unlock()
 	if waiting != nil { // else it was given up
 		waiting <- answer
+	} else if uint64(r.tag)&makes != 0 && answer.status == C.LATCHKEY_OK {
+		in.disown(answer.token)
 	}
 }
 
-// wait registers who waits for the answer.
-func (in *inner) wait() (uint64, chan result, bool) {
+// disown ends a session whose token reaches nobody. If that cannot be asked for now, the session idles out.
+func (in *inner) disown(token string) {
+	in.mu.RLock()
+	defer in.mu.RUnlock()
+	if in.lk != nil {
+		in.submitMu.Lock()
+		defer in.submitMu.Unlock()
+		C.lkgo_submit(in.queue, C.LATCHKEY_REVOKE, 0, chars(token), C.size_t(len(token)), -1, nil) // nobody waits for tag 0
+	}
+}
+
+// wait registers who waits for the answer. mark is 0 or makes.
+func (in *inner) wait(mark uint64) (uint64, chan result, bool) {
 	waiting := make(chan result, 1)
 	in.waitMu.Lock()
 	defer in.waitMu.Unlock()
@@ -199,14 +216,17 @@ func (in *inner) wait() (uint64, chan result, bool) {
 		return 0, nil, false
 	}
 	in.tag++
-	in.waiting[in.tag] = waiting
-	return in.tag, waiting, true
+	in.waiting[in.tag|mark] = waiting
+	return in.tag | mark, waiting, true
 }
 
-func (in *inner) forget(tag uint64) {
+// forget gives up an answer. It is false where the answer is there already, or about to be.
+func (in *inner) forget(tag uint64) bool {
 	in.waitMu.Lock()
+	defer in.waitMu.Unlock()
+	_, ok := in.waiting[tag]
 	delete(in.waiting, tag)
-	in.waitMu.Unlock()
+	return ok
 }
 
 // ask submits a request and waits for its answer, or for the context's end.
@@ -220,7 +240,11 @@ func (lk *Latchkey) askFor(ctx context.Context, kind int, token *C.char, tokenLe
 	if err := ctx.Err(); err != nil {
 		return result{}, given(err)
 	}
-	tag, waiting, ok := in.wait()
+	mark := uint64(0)
+	if kind == C.LATCHKEY_CREATE && tokenLen == 0 || kind == C.LATCHKEY_ROTATE && detail.grace_ms == 0 {
+		mark = makes
+	}
+	tag, waiting, ok := in.wait(mark)
 	if !ok {
 		return result{}, ErrClosed
 	}
@@ -245,30 +269,22 @@ func (lk *Latchkey) askFor(ctx context.Context, kind int, token *C.char, tokenLe
 		}
 		return result{}, failure(status, reason)
 	}
+	var answer result
 	select {
-	case answer := <-waiting:
-		switch answer.status {
-		case C.LATCHKEY_OK:
-			return answer, nil
-		case closedStatus:
-			return answer, ErrClosed
-		}
-		return answer, failure(answer.status, "")
+	case answer = <-waiting:
 	case <-ctx.Done():
-		if kind == C.LATCHKEY_CREATE && tokenLen == 0 {
-			go lk.disown(waiting)
-		} else {
-			in.forget(tag)
+		if in.forget(tag) {
+			return result{}, given(ctx.Err())
 		}
-		return result{}, given(ctx.Err())
+		answer = <-waiting
 	}
-}
-
-// disown ends the session that a call which was given up has made: nobody has its token, and it would count as one of the user's.
-func (lk *Latchkey) disown(waiting chan result) {
-	if made := <-waiting; made.status == C.LATCHKEY_OK {
-		_ = lk.Revoke(context.Background(), made.token)
+	switch answer.status {
+	case C.LATCHKEY_OK:
+		return answer, nil
+	case closedStatus:
+		return answer, ErrClosed
 	}
+	return answer, failure(answer.status, "")
 }
 
 // given is the error of a call that was given up: no answer, and the context's own error.

@@ -69,5 +69,27 @@ int main()
         loop.run();
         CHECK(!watch);
     });
+
+    { /* what a callback throws comes out of the loop, which then goes on */
+        latchkey::handle cold(url("deadline_ms=10000"));
+        latchkey::queue queue(cold);
+        asio::io_context loop;
+        auto watch = std::make_unique<latchkey_asio>(loop.get_executor(), queue);
+        bool thrown = false, answered = false;
+        queue.validate(tokens[1], [](latchkey::result<latchkey::entry>) { throw std::runtime_error("of a callback"); });
+        try {
+            loop.run();
+        } catch (const std::runtime_error &) {
+            thrown = true;
+        }
+        asio::steady_timer limit(loop, std::chrono::seconds(60));
+        limit.async_wait([&](const asio::error_code &) { watch.reset(); });
+        queue.validate(tokens[2], [&](latchkey::result<latchkey::entry> found) {
+            answered = found && found->user_id() == 2;
+            limit.cancel();
+        });
+        loop.run();
+        CHECK(thrown && answered);
+    }
     return 0;
 }

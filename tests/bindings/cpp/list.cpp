@@ -241,6 +241,30 @@ static void callbacks(latchkey::handle &here)
         CHECK(whole ? !own.is_open() && !beside.is_open() : own.validate(token).has_value());
     }
 
+    for (const bool whole :
+         {false, true}) { /* the first login that is answered closes the queue: the others leave no session */
+        latchkey::handle own(url("deadline_ms=10000"));
+        latchkey::queue queue(own);
+        int made = 0;
+        {
+            const stopped_redis now;
+            for (int i = 0; i < 20; i++)
+                queue.create(2400, [&](const latchkey::result<latchkey::token> &given) {
+                    made += static_cast<bool>(given);
+                    if (whole) own.close();
+                    else queue.close();
+                });
+        }
+        usleep(200000); /* so that the answers come at once */
+        while (queue.is_open()) {
+            pollfd watched = {queue.fd(), POLLIN, 0};
+            CHECK(poll(&watched, 1, 30000) == 1);
+            queue.ready();
+        }
+        own.close();
+        CHECK(made == 1 && here.revoke_user(2400) == 1);
+    }
+
     auto record = here.load(token);
     const latchkey::record taken = std::move(*record);
     CHECK(taken.entry().user_id() == 24 && record->entry().user_id() == 0 && record->names().empty() &&

@@ -11,6 +11,7 @@ import (
 	"math"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -463,7 +464,49 @@ func TestGivenUp(t *testing.T) {
 		_, err := lk.Create(short, latchkey.Draft{UserID: 26})
 		check(t, errors.Is(err, context.DeadlineExceeded) && errors.Is(err, latchkey.ErrUnavailable), "%v", err)
 	})
-	until(t, "the user logs in", func() bool { _, err := lk.Create(ctx, latchkey.Draft{UserID: 26}); return err == nil })
+	token := ""
+	login := func() (err error) { token, err = lk.Create(ctx, latchkey.Draft{UserID: 26}); return }
+	until(t, "the user logs in", func() bool { return login() == nil })
+	// The new token of an exchange without a grace is the only one.
+	stopped(t, func() {
+		short, end := context.WithTimeout(ctx, 200*time.Millisecond)
+		defer end()
+		_, _, err := lk.Rotate(short, token, 0)
+		check(t, errors.Is(err, context.DeadlineExceeded), "%v", err)
+	})
+	until(t, "the user logs in again", func() bool { return login() == nil })
+
+	// A program that ends: contexts end, and at once the handle is closed. Each session that is left was given to somebody.
+	given, live := int64(0), 0
+	for round := 0; round < 30; round++ {
+		closing := open(t, url(patient))
+		short, end := context.WithCancel(ctx)
+		var all sync.WaitGroup
+		for user := uint64(2600); user < 2700; user++ {
+			user := user
+			all.Add(1)
+			go func() {
+				defer all.Done()
+				for {
+					if _, err := closing.Create(short, latchkey.Draft{UserID: user}); err != nil {
+						return
+					}
+					atomic.AddInt64(&given, 1)
+				}
+			}()
+		}
+		time.Sleep(time.Duration(round) * time.Millisecond / 2)
+		end()
+		closing.Close()
+		all.Wait()
+	}
+	unlimited := handle(t)
+	for user := uint64(2600); user < 2700; user++ {
+		list, err := unlimited.Sessions(ctx, user, "")
+		must(t, err)
+		live += len(list)
+	}
+	check(t, int64(live) == given, "%d sessions were given out, and there are %d", given, live)
 }
 
 func TestThousandMisses(t *testing.T) {

@@ -147,6 +147,20 @@ assert(here:set_fields(token, { large = ("\255"):rep(65536), gone = false }))
 local record = assert(there:load(token))
 assert(#record:names() == 3 and record:get("every") == every and record:get("empty") == "" and record:get("gone") == nil)
 assert(record:get("large") == ("\255"):rep(65536) and record:entry().user_id == 14)
+-- The collector runs in the middle of each call: what the library reads is still there.
+debug.sethook(function() collectgarbage() end, "", 1)
+for i = 1, 3 do
+    local name, value = "n" .. i, ("value " .. i):rep(9)
+    local made = here:create("a name " .. i, { role = "role " .. i, fields = { [name] = value } })
+    assert(here:set_access(made, { role = "other " .. i }) and here:set_fields(made, { ["set" .. i] = "to " .. i }))
+    local read = here:fields(made, name, "set" .. i)
+    assert(read:get(name) == value and read:get("set" .. i) == "to " .. i and read:entry().role == "other " .. i)
+    assert(here:change_fields(made, read, { [name] = "v" .. i }) and here:load(made):get(name) == "v" .. i and here:revoke(made))
+end
+debug.sethook()
+for _, names in ipairs { { n = 2, nil, "every" }, { n = 3, "every", nil, "none" }, { n = 1 }, { n = 2, "every", {} } } do
+    assert(not pcall(here.fields, here, token, unpack(names, 1, names.n)))
+end
 assert(there:fields(token, "every", "none"):get("every") == every and here:set_fields(old, { a1 = "1" }) == false)
 no(there:fields(old, "every"))
 ok(14, "fields")

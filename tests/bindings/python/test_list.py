@@ -534,19 +534,27 @@ def given_up():
     async def awaited():
         with latchkey.open(URL, max_sessions=1, limit="deny") as lk:
             await lk.aio.revoke_user(26)
-            with redis_stopped():
-                try:
-                    await asyncio.wait_for(lk.aio.create(26), 0.2)
-                    raise AssertionError("it was answered")
-                except asyncio.TimeoutError:
-                    pass
-            for _ in range(1500):
-                try:
-                    return await lk.aio.create(26)
-                except (latchkey.LimitReached, latchkey.Unavailable):
-                    await asyncio.sleep(0.02)
-            raise AssertionError("the user cannot log in")
-    assert asyncio.run(awaited())
+            await give_up(lk.aio.create(26))
+            token = await login(lk)
+            await give_up(lk.aio.rotate(token))  # the new token of an exchange without a grace is the only one
+            await login(lk)
+
+    async def give_up(call):
+        with redis_stopped():
+            try:
+                await asyncio.wait_for(call, 0.2)
+                raise AssertionError("it was answered")
+            except asyncio.TimeoutError:
+                pass
+
+    async def login(lk):
+        for _ in range(1500):
+            try:
+                return await lk.aio.create(26)
+            except (latchkey.LimitReached, latchkey.Unavailable):
+                await asyncio.sleep(0.02)
+        raise AssertionError("the user cannot log in")
+    asyncio.run(awaited())
 
 
 def memory_kib():

@@ -20,7 +20,7 @@ class _Loop:
         self.loop, self.pid, self.thread = loop, os.getpid(), threading.get_ident()
         self.queue = Queue(lk)
         self.waiting, self.tag = {}, 0
-        self.unheard = set()  # tags of new sessions that nobody waits for any more
+        self.unheard = set()  # tags of requests that make a session's one token, and that nobody waits for any more
         self.fds = self.queue.fd, lk._log_fd
         loop.add_reader(self.fds[0], self.reap)
         loop.add_reader(self.fds[1], lk.read_log)
@@ -30,7 +30,7 @@ class _Loop:
             future = self.waiting.pop(tag, None)
             if tag in self.unheard:
                 self.unheard.discard(tag)
-                if not failed:
+                if isinstance(answer, str):
                     self.disown(answer)
             if future is None or future.done():
                 continue  # it was cancelled
@@ -110,7 +110,8 @@ class Aio:
             at.end_from_anywhere()
         self._loops.clear()
 
-    async def _ask(self, kind, args, kwargs=_NONE):
+    async def _ask(self, kind, args, kwargs=_NONE, makes=False):
+        """makes: the answer holds the one token of its session."""
         at = self._at()
         at.tag += 1
         answer = at.queue.submit(at.tag, kind, args, kwargs)
@@ -121,10 +122,10 @@ class Aio:
         try:
             return await future
         except asyncio.CancelledError:
-            if kind == CREATE and kwargs.get('token') is None:
+            if makes:
                 if not future.done() or future.cancelled():
                     at.unheard.add(tag)
-                elif not future.exception():
+                elif not future.exception() and isinstance(future.result(), str):
                     at.disown(future.result())
             raise
         finally:
@@ -138,13 +139,13 @@ class Aio:
         return await self._ask(VALIDATE, (token, max_age_ms))
 
     async def create(self, user, role="", **draft):
-        return await self._ask(CREATE, (user, role), draft)
+        return await self._ask(CREATE, (user, role), draft, draft.get("token") is None)
 
     async def revoke(self, token):
         return await self._ask(REVOKE, (token,))
 
     async def rotate(self, token, grace_ms=0):
-        return await self._ask(ROTATE, (token, grace_ms))
+        return await self._ask(ROTATE, (token, grace_ms), makes=grace_ms == 0)
 
     async def touch(self, token):
         return await self._ask(TOUCH, (token,))

@@ -469,6 +469,17 @@ fn configuration() {
     passed(21, "configuration");
 }
 
+async fn login(aio: &Aio, draft: &Draft) -> String {
+    for round in 0.. {
+        match aio.create(draft).await {
+            Ok(token) => return token,
+            Err(error) => assert!(round < 1000 && error.kind() != Kind::Argument, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    unreachable!()
+}
+
 #[test]
 fn given_up() {
     let lk = open(&format!("{PATIENT}&max_sessions=1&limit=deny"));
@@ -478,13 +489,12 @@ fn given_up() {
         let draft = Draft::of(26);
         assert!(tokio::time::timeout(Duration::from_millis(200), aio.create(&draft)).await.is_err());
         drop(pause);
-        for round in 0.. {
-            match aio.create(&draft).await {
-                Ok(_) => break,
-                Err(error) => assert!(round < 1000 && error.kind() != Kind::Argument, "{error}"),
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let token = login(&aio, &draft).await;
+        // The new token of an exchange without a grace is the only one.
+        let pause = Stopped::now();
+        assert!(tokio::time::timeout(Duration::from_millis(200), aio.rotate(&token, Duration::ZERO)).await.is_err());
+        drop(pause);
+        login(&aio, &draft).await;
     });
     passed(26, "given up");
 }

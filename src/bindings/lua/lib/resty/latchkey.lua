@@ -156,7 +156,7 @@ function Record:get(name)
     return data ~= nil and ffi.string(data, size[0]) or nil
 end
 
-function Record:entry() return entry_t(C.latchkey_record_entry(self.raw)[0]) end
+function Record:entry() return (entry_t(C.latchkey_record_entry(self.raw)[0])) end -- no tail call: what is copied is the record's
 
 function Record:names()
     local names = {}
@@ -238,7 +238,8 @@ local function unanswered(self, status)
     return nil, text, status
 end
 
--- Runs a call that waits. `give` makes the value of OK; `no` is the value of another answer.
+-- Runs a call that waits. `give` makes the value of OK; `no` is the value of another answer. Who calls this returns its values, which is
+-- a tail call: of what the caller has, the collector spares only what `call` names. So `call` also returns what C reads through pointers.
 local function run(self, call, give, no)
     if not self.raw then return nil, "the handle is closed", nil end
     local status = call(self.raw)
@@ -298,7 +299,7 @@ function Handle:validate_fresh(token, max_age_ms)
                function() return entry end)
 end
 
--- An array of fields or changes; a value of false deletes. The strings are held by the table that it is made of.
+-- An array of fields or changes; a value of false deletes. The strings are held by the table that it is made of, and by nothing else.
 local function array(kind, values, record)
     local names = {}
     for name in pairs(values) do names[#names + 1] = name end
@@ -357,7 +358,8 @@ function Handle:create(user, draft)
     local fields, count = array("latchkey_field", draft.fields or {})
     made.fields, made.field_count = fields, count
     local token = ffi.new("char[44]")
-    return run(self, function(raw) return C.latchkey_create(raw, made, token) end, token_of(token),
+    local held = { user, role, draft.fields, fields }
+    return run(self, function(raw) return C.latchkey_create(raw, made, token), held end, token_of(token),
                function(status) return nil, status_text(status, ""), status end)
 end
 
@@ -418,10 +420,10 @@ end
 --- Some fields: a record with these, or nil.
 function Handle:fields(token, ...)
     token = text(token)
-    local names, out = { ... }, ffi.new("latchkey_record *[1]")
-    for _, name in ipairs(names) do without_nul("the name of a field", name) end
-    local list = ffi.new("const char *[?]", #names, names)
-    return run(self, function(raw) return C.latchkey_get_fields(raw, token, #token, list, #names, out) end,
+    local names, count, out = { ... }, select("#", ...), ffi.new("latchkey_record *[1]")
+    for i = 1, count do without_nul("the name of a field", names[i]) end -- after a nil the array would be left as it was
+    local list = ffi.new("const char *[?]", count, names)
+    return run(self, function(raw) return C.latchkey_get_fields(raw, token, #token, list, count, out), names end,
                function() return record_of(out) end)
 end
 
@@ -429,14 +431,14 @@ end
 function Handle:set_fields(token, values)
     token = text(token)
     local fields, count = array("latchkey_field", values)
-    return run(self, function(raw) return C.latchkey_set_fields(raw, token, #token, fields, count) end, yes, is_false)
+    return run(self, function(raw) return C.latchkey_set_fields(raw, token, #token, fields, count), values end, yes, is_false)
 end
 
 --- Sets fields if each is as `record` has it. true; false: another was first; nil: no session.
 function Handle:change_fields(token, record, values)
     token = text(token)
     local changes, count = array("latchkey_change", values, record)
-    return run(self, function(raw) return C.latchkey_change_fields(raw, token, #token, changes, count) end, yes,
+    return run(self, function(raw) return C.latchkey_change_fields(raw, token, #token, changes, count), values end, yes,
                function(status) if status == REFUSED then return false end end)
 end
 
@@ -444,14 +446,15 @@ end
 function Handle:set_access(token, access)
     token = text(token)
     local change = ffi.new("latchkey_access")
-    local permissions = access.permissions_hash
+    local permissions, role = access.permissions_hash, access.role and without_nul("role", access.role)
     assert(not permissions or #permissions == 32, "permissions_hash has 32 bytes")
-    change.size, change.role = ffi.sizeof(change), access.role and without_nul("role", access.role)
+    change.size, change.role = ffi.sizeof(change), role
     change.permissions_hash = permissions and ffi.cast("const uint8_t *", permissions) or nil
     change.flags = whole("flags is a whole number of 16 bits", access.flags or 0, 0xffffULL)
     change.flags_mask = whole("flags_mask is a whole number of 16 bits", access.flags_mask or (access.flags and 0xffff or 0), 0xffffULL)
     change.authenticated = access.authenticated and 1 or 0
-    return run(self, function(raw) return C.latchkey_set_access(raw, token, #token, change) end, yes, is_false)
+    local held = { permissions, role }
+    return run(self, function(raw) return C.latchkey_set_access(raw, token, #token, change), held end, yes, is_false)
 end
 
 --- The statistics as Prometheus text.
@@ -473,12 +476,15 @@ end
 -- --------------------------------------------------------------------------------------------------- nginx --
 
 --- What latchkey's nginx module has found out about this request (`latchkey` and `latchkey_token` in its location), from the access phase on:
--- a table with user_id (a text of digits), role, device, flags, renew, stale, selector; nil: no session; nil and a text: no answer.
+-- a table with user_id (a text of digits), user (the same as a uint64_t, for a handle's functions: to them a text is a name), role, device,
+-- flags, renew, stale, selector; nil: no session; nil and a text: no answer.
 function latchkey.of_request()
     local var = ngx.var
     local status = var.latchkey_status
     if status == "OK" then
-        return { user_id = var.latchkey_user, role = var.latchkey_role, device = tonumber(var.latchkey_device),
+        local user = 0ULL
+        for digit in var.latchkey_user:gmatch("%d") do user = user * 10 + tonumber(digit) end
+        return { user_id = var.latchkey_user, user = user, role = var.latchkey_role, device = tonumber(var.latchkey_device),
                  flags = tonumber(var.latchkey_flags), selector = var.latchkey_selector, renew = var.latchkey_renew == "1",
                  stale = var.latchkey_stale == "1" }
     end

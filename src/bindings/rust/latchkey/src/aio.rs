@@ -30,8 +30,8 @@ struct Answer {
     record: Option<Record>,
 }
 
-/// A token that an answer holds. If the future that asked for a new session was dropped, its token reaches nobody: the session is
-/// ended, or it would count as one of the user's.
+/// A token that an answer holds. If it is the one token of its session and reaches nobody, since the future was dropped or the handle
+/// closed, the session is ended, or it would count as one of the user's.
 struct Made {
     token: String,
     ends: Option<Arc<Core>>,
@@ -60,7 +60,11 @@ impl Drop for Made {
 }
 
 /// The tag of requests whose answers nobody waits for.
-const UNHEARD: u64 = u64::MAX;
+const UNHEARD: u64 = 0;
+
+/// Is set in the tag of a request whose answer holds the one token of its session: a new session's, or that of an exchange that ends
+/// the old token at once.
+const MAKES: u64 = 1 << 63;
 
 struct Queue(*mut sys::latchkey_queue);
 // SAFETY: the functions of a queue may be called from any thread. It is closed when nobody has it any more.
@@ -79,7 +83,7 @@ impl AsRawFd for Descriptor {
 struct Core {
     lk: Latchkey,
     queue: Queue,
-    waiting: Mutex<HashMap<u64, (oneshot::Sender<Answer>, bool)>>, // true: it asks for a new session, and a token for it
+    waiting: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
     ended: AtomicBool,
     end: Notify,
 }
@@ -132,10 +136,10 @@ impl Core {
                 let record = (!result.record.is_null()).then(|| unsafe { Record::take(result.record) });
                 let (status, entry, token) = (result.status, Entry(result.entry), text(&result.token));
                 result.token = [0; sys::LATCHKEY_TOKEN_SIZE];
+                let ends = (result.tag & MAKES != 0 && status == sys::LATCHKEY_OK).then(|| self.clone());
+                let token = Made { token, ends };
                 let waiting = self.waiting.lock().unwrap().remove(&result.tag);
-                if let Some((waiting, makes)) = waiting {
-                    let ends = (makes && status == sys::LATCHKEY_OK).then(|| self.clone());
-                    let token = Made { token, ends };
+                if let Some(waiting) = waiting {
                     let _ = waiting.send(Answer { status, entry, token, count: result.count, record });
                     // it may have been dropped
                 }
@@ -200,7 +204,7 @@ impl Aio {
             AsyncFd::with_interest(Descriptor(unsafe { sys::latchkey_queue_fd(queue) }), tokio::io::Interest::READABLE)
                 .map_err(Error::unavailable)?;
         runtime.spawn(run(Runs(core.clone()), descriptor));
-        Ok(Aio { _last: Arc::new(Last(core.clone())), tag: Arc::new(AtomicU64::new(0)), core })
+        Ok(Aio { _last: Arc::new(Last(core.clone())), tag: Arc::new(AtomicU64::new(UNHEARD + 1)), core })
     }
 
     /// The handle that blocks, for what has no async form.
@@ -222,13 +226,17 @@ impl Aio {
         raw.size = size_of::<sys::latchkey_request>();
         raw.tag = self.tag.fetch_add(1, Ordering::Relaxed);
         request(&mut raw);
+        let exchanged = raw.kind == sys::LATCHKEY_ROTATE && raw.grace_ms == 0;
+        if raw.kind == sys::LATCHKEY_CREATE && raw.token.is_null() || exchanged {
+            raw.tag |= MAKES;
+        }
         let (sender, receiver) = oneshot::channel();
         {
             let mut waiting = core.waiting.lock().unwrap();
             if core.ended.load(Ordering::SeqCst) {
                 return Err(Error::closed());
             }
-            waiting.insert(raw.tag, (sender, raw.kind == sys::LATCHKEY_CREATE && raw.token.is_null()));
+            waiting.insert(raw.tag, sender);
         }
         // SAFETY: what the request points to lives until this returns.
         match unsafe { sys::latchkey_queue_submit(core.queue.0, &raw) } {
@@ -241,7 +249,7 @@ impl Aio {
                     // SAFETY: zeros are an entry.
                     let token = Made { token: String::new(), ends: None };
                     let answer = Answer { status, entry: Entry(unsafe { zeroed() }), token, count: 0, record: None };
-                    let _ = sender.map(|(sender, _)| sender.send(answer));
+                    let _ = sender.map(|sender| sender.send(answer));
                     return Ok(receiver);
                 }
                 Err(core.lk.inner.failure(status))
