@@ -424,7 +424,8 @@ LATCHKEY_API int latchkey_drain(latchkey *lk);
 
 /* Stops the link, closes every connection, frees everything. No other call may be running on the handle. NULL is
  * allowed. In a forked child it closes the child's copies of the descriptors, which leaves the parent's connections
- * unharmed (J). There it frees nothing, because at the fork another thread of the parent may have been using any of it.
+ * unharmed (J). If the child has closed all descriptors itself, as a daemon does, it closes none. There it frees nothing, because at
+ * the fork another thread of the parent may have been using any of it.
  * Writes that queues have accepted are carried out first; their answers are lost. Then, while Redis answers, the link ends what is
  * still to be ended there: revocations that are PENDING, and sessions of logins whose queue was closed (latchkey_queue_close). What
  * Redis has not confirmed by then is given up, and the log function is told how many; `pending` of latchkey_stats is that number

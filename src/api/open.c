@@ -113,7 +113,11 @@ static int open_handle(latchkey *lk, const char *config, char *error, size_t err
 static latchkey *new_handle(void)
 {
     latchkey *lk = lk_map(sizeof *lk, false); /* it holds the password; a child must find `leases` */
-    if (!lk || (lk->journal = lk_journal_open())) return lk;
+    if (!lk) return NULL;
+    if ((lk->journal = lk_journal_open())) {
+        lk_marker_open(&lk->marker);
+        return lk;
+    }
     lk_unmap(lk, sizeof *lk);
     return NULL;
 }
@@ -170,9 +174,11 @@ void latchkey_close(latchkey *lk)
     if (lk->leases && lk_forked(lk)) {
         /* Another thread of the parent may have been in the middle of anything, so this process' copy of its memory is
          * neither used nor freed. It goes with the process. */
+        if (!lk_marker_stands(&lk->marker)) return;
         lk_topology_abandon(&lk->l2.topology);
         lk_queues_abandon(lk);
         lk_journal_abandon(lk->journal);
+        lk_marker_close(&lk->marker);
         return;
     }
     int64_t until_ms = lk_now_ms() + lk->config.deadline_ms;
@@ -191,6 +197,7 @@ void latchkey_close(latchkey *lk)
     lk_notices_say(lk->config.notices);
     lk_notices_close(lk->config.notices);
     lk_journal_close(lk->journal);
+    lk_marker_close(&lk->marker);
     if (lk->window.opened_ms) lk_lock_close(&lk->window.lock);
     lk_unmap(lk, sizeof *lk);
 }

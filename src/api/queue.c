@@ -80,8 +80,8 @@ static bool unlist_queue(latchkey_queue *q)
 void latchkey_queue_close(latchkey_queue *q)
 {
     if (!q || !unlist_queue(q)) return;
-    if (lk_forked(q->lk)) lk_async_abandon(q->async);
-    else destroy_queue(q, true);
+    if (!lk_forked(q->lk)) destroy_queue(q, true);
+    else if (lk_marker_stands(&q->lk->marker)) lk_async_abandon(q->async);
 }
 
 void lk_queues_close(latchkey *lk)

@@ -7,6 +7,7 @@
 #include "l1/singleflight.h"
 #include "l1/l1.h"
 #include "l2/l2.h"
+#include "l2/marker.h"
 #include "l1/alias_cache.h"
 #include "l1/negative_cache.h"
 
@@ -42,6 +43,7 @@ struct latchkey {
      * where it is read: a thread that sees the queue sees all of it. */
     _Atomic(latchkey_queue *) queue[LK_QUEUES_MAX];
     lk_journal *journal;
+    lk_marker marker;
     _Atomic bool log_watched; /* relaxed: at worst it looks once more than needed */
     /* NULL until a queue is first asked for a write. Release where it is set, acquire where it is read: a thread that
      * sees it sees all of it. */

@@ -7,6 +7,7 @@
 #include "pki.h"
 #include "threads.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 
 static latchkey *lk;
 static char token[LATCHKEY_TOKEN_SIZE];
+static latchkey_queue *queue;
 
 /* The test framework's handlers would jump back into the test, in the child. */
 static int as_child(int (*body)(void))
@@ -157,6 +159,42 @@ static void test_J_child_may_open_its_own(void **state)
     prepare("staleness_ms=4000");
     assert_int_equal(in_child(open_own), 0);
     assert_parent_unharmed();
+}
+
+/* As a daemon does. What it then opens gets the numbers of what it has closed. */
+static int as_daemon(void)
+{
+    enum { FILES = 64 };
+    char config[256];
+    int file[FILES];
+    latchkey *own;
+    for (int fd = 3; fd < 256; fd++) close(fd);
+    for (int i = 0; i < FILES / 2; i++) file[i] = dup(1);
+    handle_config(server, 0, "", config, sizeof config);
+    if (latchkey_open(config, &own, NULL, 0)) return 1;
+    for (int i = FILES / 2; i < FILES; i++) file[i] = dup(1);
+    latchkey_queue_close(queue);
+    latchkey_close(lk);
+    for (int i = 0; i < FILES; i++)
+        if (fcntl(file[i], F_GETFD) < 0) return 2;
+    for (int i = 0; i < 3; i++)
+        if (latchkey_validate_fresh(own, token, LATCHKEY_TOKEN_LENGTH, 0, &(latchkey_entry){0})) return 3;
+    latchkey_stats stats;
+    if (latchkey_stats_read(own, &stats, sizeof stats) || stats.l2_errors || stats.reconnects) return 4;
+    latchkey_close(own);
+    return 0;
+}
+
+static void test_J_a_daemon_that_closed_all_keeps_its_own_files(void **state)
+{
+    (void)state;
+    prepare("staleness_ms=4000");
+    queue = latchkey_queue_open(lk);
+    assert_non_null(queue);
+    assert_true(latchkey_fd(lk) >= 0);
+    assert_int_equal(in_child(as_daemon), 0);
+    assert_parent_unharmed();
+    latchkey_queue_close(queue);
 }
 
 static int grandchild(void)
@@ -395,6 +433,7 @@ int main(void)
         TEST(test_J_every_call_in_a_child_answers_FORKED),
         TEST(test_J_close_in_a_child_leaves_the_parent_unharmed),
         TEST(test_J_child_may_open_its_own),
+        TEST(test_J_a_daemon_that_closed_all_keeps_its_own_files),
         TEST(test_J_grandchild_answers_FORKED_as_well),
         TEST(test_J_fork_in_the_middle_of_everything),
         TEST(test_J_l1_reads_as_zeros_in_a_child),
