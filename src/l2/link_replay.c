@@ -75,16 +75,17 @@ int64_t lk_link_partition_of(const lk_link *link, const lk_reply *channel)
     return strcmp(name, channel->text) ? -1 : p;
 }
 
-/* A hash of the first selector that a revocation names. */
-static uint64_t mark_of(const char *text)
-{
-    size_t length = strcspn(text, " ");
-    return lk_hash(text, length < LATCHKEY_SELECTOR_LENGTH ? length : LATCHKEY_SELECTOR_LENGTH, 0) | 1;
-}
-
 /* What happened to the sessions that an announcement names: they ended; they only changed; what they give their
  * users changed; or they were made, with a token that was known before. */
 enum change { CHANGE_ENDED, CHANGE_ONLY, CHANGE_RIGHTS, CHANGE_MADE };
+
+/* A hash of the first selector that an announcement names, and of what happened to it: data that were replaced may give the number of a
+ * session's change to its end. */
+static uint64_t mark_of(const char *text, enum change change)
+{
+    size_t length = strcspn(text, " ");
+    return lk_hash(text, length < LATCHKEY_SELECTOR_LENGTH ? length : LATCHKEY_SELECTOR_LENGTH, (uint64_t)change) | 1;
+}
 
 /* Applies one word of the announcement with that number: "selector", or "*cutoff". */
 static void apply(lk_link *link, int64_t p, const char *word, size_t length, enum change change, uint64_t number,
@@ -149,11 +150,11 @@ void lk_link_take_revocation(lk_link *link, int64_t p, const char *text, int64_t
         link->host.trouble(link->host.context, LATCHKEY_CORRUPT, "a foreign message on a revocation channel");
         return;
     }
-    take_number(link, p, number, mark_of(at + 1), now_us / 1000);
     enum change change = strstr(at, " changed rights") ? CHANGE_RIGHTS
                          : strstr(at, " changed made") ? CHANGE_MADE
                          : strstr(at, " changed")      ? CHANGE_ONLY
                                                        : CHANGE_ENDED;
+    take_number(link, p, number, mark_of(at + 1, change), now_us / 1000);
     while (*at == ' ') {
         const char *start = ++at;
         size_t length = strcspn(start, " ");
@@ -186,9 +187,10 @@ static enum log_says take_entry(lk_link *link, int64_t p, const lk_reply *entry,
     char *end;
     uint64_t number = strtoull(lk_reply_at(entry, 0)->text, &end, 10), before = s->applied;
     if (strcmp(end, "-0") || (first && s->mark && number > before)) return LOG_TOO_SHORT;
-    if (!lk_sequence_logged(s, number, mark_of(what->text))) return number == before ? LOG_IS_ANOTHER : LOG_TOO_SHORT;
-    if (number == before) return LOG_GOES_ON; /* it was applied before */
     enum change change = logged_change(fields);
+    if (!lk_sequence_logged(s, number, mark_of(what->text, change)))
+        return number == before ? LOG_IS_ANOTHER : LOG_TOO_SHORT;
+    if (number == before) return LOG_GOES_ON; /* it was applied before */
     for (const char *at = what->text; *at; at += strspn(at, " ")) {
         size_t length = strcspn(at, " ");
         apply(link, p, at, length, change, number, now_ms);

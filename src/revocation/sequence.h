@@ -16,7 +16,7 @@
 
 typedef struct lk_sequence {
     uint64_t applied;
-    /* a hash of the selectors that number `applied` revoked, 0: not known. It shows that a log was started anew */
+    /* a hash of what number `applied` announced, 0: not known. It shows that a log was started anew */
     uint64_t mark;
     uint64_t missing;
     uint64_t received, received_mark;

@@ -211,6 +211,26 @@ static void test_numbers_that_overtake_in_a_log_that_begins_behind_them(void **s
     model_close(m);
 }
 
+/* The data lost the number of a session's change, and gave it to the session's end: the log names the same session under it. */
+static void test_numbers_that_overtake_with_an_end_in_place_of_a_change(void **state)
+{
+    (void)state;
+    redis_model *m = model_opened_up("h?partitions=1");
+    m->number[0] = 1;
+    model_publish(m, "lk:{0}:rev", "1 " A " @1 changed rights");
+    model_run(m);
+    model_beat(m);
+    m->number[0] = 0;
+    m->lose_messages = 2;
+    model_revoke(m, 0, A);
+    model_revoke(m, 0, B);
+    model_clear(m);
+    model_beat(m);
+    model_expect(m, "XRANGE", "= met\n", "= empty\n", NULL);
+    assert_false(model_saw(m, "= lease"));
+    model_close(m);
+}
+
 /* Before the first lease a read of L2 may be under way, to fill L1 after that lease. Its revocation's message is lost, and
  * the first beat has nothing to compare its numbers with: so L1 is emptied after it, which voids such reads. */
 static void test_a_message_lost_before_the_first_beat(void **state)
@@ -389,6 +409,7 @@ int main(void)
         cmocka_unit_test(test_a_data_set_that_is_replaced_under_a_beat),
         cmocka_unit_test(test_numbers_that_go_backwards_and_overtake),
         cmocka_unit_test(test_numbers_that_overtake_in_a_log_that_begins_behind_them),
+        cmocka_unit_test(test_numbers_that_overtake_with_an_end_in_place_of_a_change),
         cmocka_unit_test(test_a_message_lost_before_the_first_beat),
         cmocka_unit_test(test_a_message_of_several_selectors),
         cmocka_unit_test(test_a_message_names_its_database),
