@@ -42,6 +42,7 @@ static int create_from(process *p, latchkey_draft *draft, char token[LATCHKEY_TO
     draft->field_count = chance(300000);
     int status = latchkey_create(p->lk, draft, token);
     trace("m%d creates %.8s %d", p->on->index, token, status);
+    truth_token_given(!status);
     if (!status) truth_created(token, draft->user_id);
     /* What is made while some are cut off, those show to the wrong server. */
     known *made = status ? NULL : truth_find(token);
@@ -167,6 +168,7 @@ static void do_rotate(process *p, known *s)
     asking a = truth_asks(p->on, s);
     int status = latchkey_rotate(p->lk, a.token, strlen(a.token), grace_ms, token);
     truth_in_time(&a, "rotate");
+    truth_token_given(!status);
     truth_rotated(&a, status, token);
     if (s->life == life && chance(700000)) calls_validate(p, s);
     if (s->life != life || !chance(300000)) return;

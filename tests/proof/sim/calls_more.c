@@ -106,6 +106,7 @@ void calls_crowd(process *p, known *s)
     for (int i = 0; i < 1040 && !p->end && !p->restart && !w.failure[0]; i++) {
         latchkey_draft draft = {.size = sizeof draft, .role = "crowd", .user_id = user};
         int status = latchkey_create(p->lk, &draft, token);
+        truth_token_given(!status);
         if (status == LATCHKEY_LIMIT) break;
         if (status) return;
         truth_created(token, user);

@@ -242,18 +242,22 @@ void chaos_all_ended(void)
     at(w.now_us + us, move_cutoff, NULL, partition);
 }
 
-/* What was sent is not lost: the system repeats it until it gets through. The call may be made again meanwhile. */
-int64_t chaos_holds(const char *bytes, size_t size)
+static bool is_script(const char *sha, enum lk_script_id id) { return !memcmp(sha, lk_scripts[id].sha, 40); }
+
+/* What is held back is not lost: the system repeats it until it gets through. The call may be made again meanwhile. */
+void chaos_sends(wire *c, const char *bytes, size_t size)
 {
     static const char evalsha[] = "$7\r\nEVALSHA\r\n$40\r\n";
     const char *at = in.climate.late && w.faults ? memmem(bytes, size, evalsha, sizeof evalsha - 1) : NULL;
     const char *sha = at ? at + sizeof evalsha - 1 : NULL;
-    if (!sha || bytes + size - sha < 40) return 0;
-    bool import = !memcmp(sha, lk_scripts[LK_SCRIPT_IMPORT].sha, 40);
-    if (!chance(import ? 300000 : 3000)) return 0;
+    if (!sha || bytes + size - sha < 40) return;
+    bool import = is_script(sha, LK_SCRIPT_IMPORT);
+    bool token = is_script(sha, LK_SCRIPT_CREATE) || is_script(sha, LK_SCRIPT_ROTATE); /* one that nobody gets */
+    unsigned direction = import || chance(500000) ? TO_SERVER : TO_CLIENT;
+    if (c->hole_until_us[direction] > w.now_us || !chance(import ? 300000 : token ? 50000 : 3000)) return;
     int64_t us = draw_scale(20 * MS, 20 * SECOND);
-    trace("a script is held back for %.3f s", (double)us / 1e6);
-    return us;
+    trace("a script%s is held back for %.3f s", direction == TO_SERVER ? "" : "'s answer", (double)us / 1e6);
+    wire_hole(c, 1u << direction, us, false);
 }
 
 static void ask_about_one_that_is_over(void *context, uint64_t forward_us)

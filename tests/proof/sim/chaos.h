@@ -7,7 +7,7 @@
 #ifndef LATCHKEY_SIM_CHAOS_H
 #define LATCHKEY_SIM_CHAOS_H
 
-#include "world.h"
+#include "wire.h"
 
 typedef struct climate {
     bool lossy;    /* servers may lose what they acknowledged last */
@@ -35,8 +35,8 @@ bool chaos_changed(void);
 /* That session's end is OK now, on that machine. Something may be waiting for one, to strike right behind it. */
 void chaos_ended(const machine *m, const char *key);
 bool chaos_awaits_end(void);
-/* For how long the network holds back what is sent now; 0: it does not. */
-int64_t chaos_holds(const char *bytes, size_t size);
 void chaos_all_ended(void); /* the end of all sessions is OK now */
+/* That is sent to a server in a moment: it may arrive late, or the answer may. */
+void chaos_sends(wire *c, const char *bytes, size_t size);
 
 #endif

@@ -7,6 +7,7 @@
 #include "l1/l1.h"
 #include "l2/mux.h"
 #include "revocation/recent.h"
+#include "session/draft.h"
 #include "session/ended.h"
 #include "session/read.h"
 #include "session/refresh.h"
@@ -233,6 +234,25 @@ void __wrap_lk_refresh_end(latchkey *lk, const lk_refresh_item *item, const lk_r
     task_step();
     __real_lk_refresh_end(lk, item, value, pttl, incarnation);
     task_notes()->asked_step = asked;
+}
+
+/* ---------------------------------------------------------------------------------------------------- tokens -- */
+
+void __real_lk_token_make(const lk_check_keys *keys, unsigned partition, lk_token *token);
+void __wrap_lk_token_make(const lk_check_keys *keys, unsigned partition, lk_token *token);
+void __wrap_lk_token_make(const lk_check_keys *keys, unsigned partition, lk_token *token)
+{
+    __real_lk_token_make(keys, partition, token);
+    truth_token_made(task_machine(), token->text);
+}
+
+void __real_lk_disown(latchkey *lk, const lk_token *token, bool certain);
+void __wrap_lk_disown(latchkey *lk, const lk_token *token, bool certain);
+void __wrap_lk_disown(latchkey *lk, const lk_token *token, bool certain)
+{
+    truth_disowned(token->text);
+    __real_lk_disown(lk, token, certain);
+    task_step();
 }
 
 unsigned hooks_partition(const latchkey *lk, uint64_t user) { return lk_partition_of_user(lk, user); }

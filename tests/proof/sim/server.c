@@ -891,6 +891,32 @@ word server_field(int which, const char *key, const char *field)
     return there ? store_field(s, key, field) : (word){NULL, 0};
 }
 
+const char *server_member(int which, const char *key, size_t i)
+{
+    store *s = data_of(which, &key);
+    return store_member(s, key, i);
+}
+
+typedef struct seeing {
+    place of;
+    void (*see)(int server, const char *key);
+} seeing;
+
+static void see_key(void *context, const char *key)
+{
+    const seeing *s = context;
+    char text[KEY_TEXT];
+    s->see((int)(s->of.on - in.server), full_key(&s->of, key, text));
+}
+
+void server_see_keys(int which, void (*see)(int server, const char *key))
+{
+    for (int n = 0; n < DATABASES; n++) {
+        seeing s = {{&in.server[which], n, false}, see};
+        store_see_keys(in.server[which].data[n], server_clock_ms(which), see_key, &s);
+    }
+}
+
 int64_t servers_calm_since_us(void)
 {
     for (int i = 0; i < in.count; i++)

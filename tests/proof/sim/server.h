@@ -63,6 +63,8 @@ bool server_holds(int server, const char *key);        /* alive by that server's
 int64_t server_expiry_ms(int server, const char *key); /* by its clock; -1: none */
 int64_t server_number(int server, const char *key);    /* a string's; 0: there is none */
 word server_field(int server, const char *key, const char *field); /* of a hash; NULL: there is none */
+const char *server_member(int server, const char *key, size_t i);  /* of a sorted set; NULL: there are no more */
+void server_see_keys(int server, void (*see)(int server, const char *key)); /* all that are alive */
 int64_t servers_calm_since_us(void); /* since then one primary, nothing lost, no clock set */
 
 #endif

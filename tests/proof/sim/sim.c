@@ -310,7 +310,8 @@ static void report(const options *o, uint64_t runs, double hours, double seconds
         printf("\n  %" PRIu64 " partitions began to move, %" PRIu64 " of them in vain; %" PRIu64 " keys; %" PRIu64
                " rested, and %" PRIu64 " admitted long after the move had begun",
                shards_moves, shards_given_up, shards_moved_keys, shards_rests, shards_late_oks);
-    printf("\n  outside of the promise, and excused: %" PRIu64 " answers\n", t->excused);
+    printf("\n  outside of the promise, and excused: %" PRIu64 " answers; %" PRIu64 " sessions were left at the ends\n",
+           t->excused, t->looked_at);
 }
 
 static int failed(const options *o, uint64_t seed, double hours, double lived)

@@ -435,6 +435,19 @@ word store_field(store *s, const char *key, const char *field)
     return o && o->type == A_HASH && i < o->count ? (word){o->item[i].value, o->item[i].value_size} : (word){NULL, 0};
 }
 
+const char *store_member(store *s, const char *key, size_t i)
+{
+    const object *o = peek(s, key);
+    return o && o->type == A_SORTED_SET && i < o->count ? o->item[i].name : NULL;
+}
+
+void store_see_keys(const store *s, int64_t now_ms, void (*see)(void *context, const char *key), void *context)
+{
+    for (int i = 0; i < KEYSPACE_BUCKETS; i++)
+        for (const object *o = s->bucket[i]; o; o = o->next)
+            if (!dead(o, now_ms)) see(context, o->key);
+}
+
 int64_t store_next_end(const store *s, int64_t from_ms)
 {
     int64_t next = INT64_MAX;

@@ -62,6 +62,10 @@ bool store_holds(store *s, const char *key, int64_t now_ms);
 int64_t store_expiry_ms(store *s, const char *key); /* -1: none, or no key; as it is written, by whatever clock */
 int64_t store_number(store *s, const char *key, int64_t now_ms); /* a string's; 0: there is none */
 word store_field(store *s, const char *key, const char *field);  /* of a hash; NULL: there is none */
-int64_t store_next_end(const store *s, int64_t from_ms);         /* of any key; INT64_MAX: none */
+const char *store_member(store *s, const char *key,
+                         size_t i); /* of a sorted set, in its order; NULL: there are no more */
+void store_see_keys(const store *s, int64_t now_ms, void (*see)(void *context, const char *key),
+                    void *context);                      /* alive */
+int64_t store_next_end(const store *s, int64_t from_ms); /* of any key; INT64_MAX: none */
 
 #endif

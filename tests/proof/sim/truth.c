@@ -29,6 +29,7 @@ void truth_begin(const promise *p)
     memset(&in, 0, sizeof in);
     in.promise = *p;
     change_begin();
+    left_begin();
 }
 
 known *truth_find(const char *selector)
@@ -456,6 +457,7 @@ void truth_restarted(const machine *m)
     for (known *s = in.session; s < in.session + SESSIONS_MAX; s++) memset(&s->on[m->index], 0, sizeof s->on[0]);
     in.empty_begun[m->index] = in.empty_done[m->index] = 0;
     change_restarted(m);
+    left_restarted(m);
 }
 
 void truth_at_the_end(void)
@@ -466,4 +468,5 @@ void truth_at_the_end(void)
         if (s->life && s->lost_us && known_somewhere && truth_acting_holds(s))
             fail("C: %s was ended and lost; an instance knows of it, and none asserted it again", s->selector);
     }
+    left_judge();
 }

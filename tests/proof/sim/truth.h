@@ -62,7 +62,7 @@ typedef struct tally {
     uint64_t validates[12]; /* by status + 8 */
     uint64_t revokes, exchanges, reuses, users_ended, crowds, floods, everyone, imported, changed, kept, logins_refused,
         lists, listed, creates, hits, fills, refused_fills, empties, purges, beats, excused, missed, replayed, lapses;
-    uint64_t refreshes, refreshes_dropped, renewed, dead_refused;
+    uint64_t refreshes, refreshes_dropped, renewed, dead_refused, looked_at;
     uint64_t behind, handed_over, left, lost_together; /* callers on a line that others drove; ... */
     uint64_t submitted, reaped, reaped_late, dropped;  /* late: after deadline_ms, by whosever fault */
     uint64_t twice; /* beats that an older subscription of the same instance heard too: it had connected twice */
@@ -86,6 +86,10 @@ void truth_command_ends(int server);
 /* replaced_us: the same server goes on with the data that it had then; FOREVER: it does not. */
 void truth_acting_changed(int server, bool failover, int64_t replaced_us);
 
+/* --------------------------------------------------------------------------------------- told by the hooks -- */
+void truth_token_made(const machine *m, const char *selector);
+void truth_disowned(const char *selector); /* the link is to end its session */
+
 /* -------------------------------------------------------------------------------------- told by the clients -- */
 known *truth_any(bool ended);                  /* one that has a token, alive or not any more; NULL: there is none */
 void truth_favour(known *s);                   /* all clients ask about it for a while */
@@ -93,6 +97,7 @@ void truth_favour_later(known *s, int64_t us); /* so long after the bound */
 known *truth_find(const char *selector);
 known *truth_of_user(uint64_t user); /* one whose token is known; NULL: none */
 void truth_created(const char *token, uint64_t user);
+void truth_token_given(bool given); /* the call that this task made returned its token, or did not */
 
 typedef struct asking { /* one call under way */
     machine *on;

@@ -86,6 +86,13 @@ void reason_end_asked(const asking *a);
 void reason_judge(const known *s, const char *script,
                   int machine); /* it is deleted on the acting primary, by that machine's call */
 
+/* truth_left.c, for the others: */
+void left_begin(void);
+void left_ran(const char *selector, bool graced, bool moved_in); /* the acting primary made its session */
+void left_gone(const char *selector);                            /* and ended it */
+void left_restarted(const machine *m);
+void left_judge(void); /* at the end */
+
 /* truth_change.c, for the others: */
 void change_begin(void);
 void change_judge_ok(const asking *a, const latchkey_entry *entry);

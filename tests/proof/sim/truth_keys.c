@@ -167,6 +167,7 @@ static void deleted(known *s)
 void truth_deleted(int server, const char *key)
 {
     if (!selector_in(key)) return;
+    if (server_is_acting(server)) left_gone(selector_in(key));
     written(key, false);
     FOR_SESSIONS(s)
     if (s->life && server_is_acting(server) && !strcmp(s->key, key)) {
@@ -227,6 +228,7 @@ static void made(int server, const char *key)
         fail("D: %s made the session %s", *command.script ? command.script : "a plain command", key);
         return;
     }
+    if (server_is_acting(server)) left_ran(selector_in(key), false, import);
     known *s = make(server, key);
     if (s) s->imported = import, s->again = again;
     if (s && import && in.lost_us) s->set_back = true; /* a session of that name may have been lost */
@@ -269,6 +271,8 @@ static void exchanged(int server, const char *from, const char *to)
     known *old = truth_find(selector_in(from));
     word v = server_field(server, from, "v");
     if (strcmp(command.script, "rotate")) fail("D: %s renamed the session %s", command.script, from);
+    if (server_is_acting(server)) left_ran(selector_in(to), v.text, false);
+    if (server_is_acting(server) && !v.text) left_gone(selector_in(from));
     if (!old || truth_find(selector_in(to))) return;
     make_heir(old, to); /* of what it was before */
     if (!server_is_acting(server)) return;

@@ -414,8 +414,7 @@ ssize_t __wrap_send(int fd, const void *bytes, size_t size, int flags)
     }
     if (w.faults && size > 1 && chance(5000)) size = 1 + draw(size - 1);
     if (!task_notes()->exchanging) task_notes()->asked_step = w.step;
-    int64_t held_us = c->hole_until_us[TO_SERVER] > w.now_us ? 0 : chaos_holds(bytes, size);
-    if (held_us) wire_hole(c, 1, held_us, false);
+    chaos_sends(c, bytes, size);
     send_parcel(c, TO_SERVER, BYTES, bytes, size);
     return (ssize_t)size;
 }

@@ -96,6 +96,7 @@ typedef struct task_note {
     bool exchanging;
     bool held;        /* by L1, when a revoke looked */
     int64_t clock_us; /* when it looked at a clock last */
+    char making[20];  /* the selector of the token that its call has made; "": none */
 } task_note;
 task_note *task_notes(void);
 
