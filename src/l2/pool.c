@@ -148,15 +148,17 @@ static void failed_locked(lk_pool *pool, const char *error)
     snprintf(pool->failure, sizeof pool->failure, "%s", error);
 }
 
-/* A place was taken (`opening`). The caller uses the connection that is made. */
+/* A place was taken (`opening`). The caller uses the connection that is made. Where there are others, it leaves a quarter of its time
+ * for one of them: the server, or what lies before it, may admit no more and not say so. */
 static int open_line(lk_pool *pool, const lk_ask *ask, lk_mux **line, char *error, size_t error_size)
 {
     lk_lock_take(&pool->lock);
     lk_addresses addresses = pool->addresses;
     unsigned generation = pool->generation;
+    int64_t spare_ms = pool->lines ? (ask->deadline_ms - lk_now_ms()) / 4 : 0;
     lk_lock_give(&pool->lock);
     snprintf(error, error_size, "no memory for a connection");
-    int status = lk_mux_open(pool->config, &addresses, ask->deadline_ms, line, error, error_size);
+    int status = lk_mux_open(pool->config, &addresses, ask->deadline_ms - spare_ms, line, error, error_size);
     lk_lock_take(&pool->lock);
     pool->opening--;
     /* If it failed, an address may have accepted the connection and not have served. */
@@ -307,7 +309,7 @@ static int take_connection(lk_pool *pool, const lk_ask *ask, lk_mux **line, bool
             lk_lock_take(&pool->lock);
             bool others = pool->lines > 0;
             lk_lock_give(&pool->lock);
-            if (!others) return status;
+            if (!others || lk_now_ms() >= ask->deadline_ms) return status;
             continue; /* the server may have no room for more; but there are some */
         }
         if (current && (!idle || lk_mux_good(*line))) return LATCHKEY_OK;

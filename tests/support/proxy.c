@@ -154,7 +154,8 @@ static void *serve(void *argument)
         if (stop) return NULL;
 
         struct pollfd fds[2 + 2 * MAX_PAIRS] = {{p->wake[0], POLLIN, 0}, {p->listener, POLLIN, 0}};
-        if (mode == PROXY_HOLD) fds[1].fd = -1; /* the kernel accepts, and no answer comes */
+        if (mode == PROXY_HOLD || mode == PROXY_ADMIT_NONE)
+            fds[1].fd = -1; /* the kernel accepts, and no answer comes */
         for (int i = 0; i < MAX_PAIRS; i++) {
             pair *both = &p->pairs[i];
             if (mode != PROXY_HOLD_ONE && mode != PROXY_HOLD_REQUEST) both->held = 0;

@@ -15,6 +15,7 @@ typedef enum proxy_mode {
     PROXY_HOLD_ONE,     /* the first connection whose request contains the given bytes: as HOLD_DOWN; the rest: RELAY */
     PROXY_HOLD_REQUEST, /* the first connection whose request contains the bytes: that request does not pass */
     PROXY_HOLD_MESSAGES, /* on connections that have subscribed nothing comes down; the rest: RELAY */
+    PROXY_ADMIT_NONE,    /* a wire for the connections that are open; new ones get no answer, as at HAProxy's maxconn */
     PROXY_DROP_ONE, /* the first piece of reply that contains the bytes, on a connection that has subscribed, is lost */
     PROXY_BLACKHOLE, /* all that comes is taken and thrown away, the connections stay open */
     PROXY_CUT,       /* open connections are closed and new ones are closed as they come */

@@ -90,6 +90,31 @@ static void test_G_calls_end_on_a_wire_that_cuts(void **state)
     faulty_wire(PROXY_CUT, NULL, 0);
 }
 
+static _Atomic int refused;
+static char session[LATCHKEY_TOKEN_SIZE];
+
+static void read_some(crew_member *m)
+{
+    latchkey_entry entry;
+    for (int i = 0; i < 2; i++)
+        if (latchkey_validate_fresh(m->shared, session, LATCHKEY_TOKEN_LENGTH, 0, &entry)) refused++;
+}
+
+/* The server, or what lies before it, answers no further connection. Those that are open go on, and serve all callers. */
+static void test_calls_share_what_is_open_where_no_more_is_admitted(void **state)
+{
+    (void)state;
+    proxy *wire = proxy_start(server->port);
+    latchkey *lk = handle_open_at(proxy_port(wire), "l1_capacity=0&connections=8&deadline_ms=4000");
+    make_session(lk, 1, session);
+    proxy_set(wire, PROXY_ADMIT_NONE, NULL, 0);
+    refused = 0;
+    crew_run(6, read_some, lk);
+    if (refused) fail_msg("%d of 12 reads failed", refused);
+    handle_close(lk);
+    proxy_end(wire);
+}
+
 static void test_A_truncated_replies_are_no_answers(void **state)
 {
     (void)state;
@@ -187,6 +212,7 @@ int main(void)
         TEST(test_G_calls_end_on_a_wire_that_holds_replies),
         TEST(test_G_calls_end_on_a_wire_that_swallows),
         TEST(test_G_calls_end_on_a_wire_that_cuts),
+        TEST(test_calls_share_what_is_open_where_no_more_is_admitted),
         TEST(test_A_truncated_replies_are_no_answers),
         TEST(test_I_late_reply_never_answers_another_request),
         TEST(test_I_late_reply_never_answers_another_request_with_many_connections),
