@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "l2/sentinels.h"
+#include "redis/lookup.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -50,7 +51,8 @@ static int connect_and_ask(query *p, int64_t patience_ms, char *error, size_t er
         p->config.tls ? lk_tls_context_open(&p->config, &p->config.tls_context, error, error_size) : LATCHKEY_OK;
     if (status) return status;
     if (!lk_sentinels_find(&p->config, lk_now_ms() + p->patience_ms, error, error_size)) return LATCHKEY_UNAVAILABLE;
-    if (!lk_net_resolve(&p->config, &p->addresses, error, error_size)) return LATCHKEY_UNAVAILABLE;
+    if (!lk_lookup_now(&p->config, NULL, lk_now_ms() + p->patience_ms, &p->addresses, error, error_size))
+        return LATCHKEY_UNAVAILABLE;
     p->pool = lk_pool_open(&p->config, &p->counters);
     if (!p->pool) return LATCHKEY_NO_MEMORY;
     lk_pool_addresses(p->pool, &p->addresses);

@@ -7,6 +7,7 @@
 #include "l2/sentinels.h"
 #include "redis/errors.h"
 #include "redis/handshake.h"
+#include "redis/lookup.h"
 
 #include <poll.h>
 #include <stdlib.h>
@@ -180,7 +181,7 @@ static int connect_and_greet(subscriber *w, const lk_host *host)
     if (exit) return exit;
     if (host && *host->name) set_host(w, host);
     if (!host && !lk_sentinels_find(&w->config, deadline_ms, w->error, sizeof w->error)) return CLI_AWAY;
-    if (!lk_net_resolve(&w->config, &addresses, w->error, sizeof w->error) ||
+    if (!lk_lookup_now(&w->config, NULL, deadline_ms, &addresses, w->error, sizeof w->error) ||
         !lk_net_connect(&addresses, deadline_ms, -1, &w->socket, w->error, sizeof w->error))
         return CLI_AWAY;
     w->error[0] = 0; /* of an address that failed before another did not */

@@ -95,6 +95,15 @@ enum lk_net_io lk_lookup_ask(lk_lookup **lookup, const lk_config *config, const 
     return good ? LK_NET_DONE : LK_NET_LOST;
 }
 
+bool lk_lookup_now(const lk_config *config, const lk_host *host, int64_t deadline_ms, lk_addresses *out, char *error,
+                   size_t error_size)
+{
+    lk_lookup *lookup = NULL;
+    enum lk_net_io how = lk_lookup_ask(&lookup, config, host, deadline_ms, -1, out, error, error_size);
+    lk_lookup_leave(&lookup);
+    return how == LK_NET_DONE;
+}
+
 void lk_lookup_leave(lk_lookup **lookup)
 {
     if (*lookup) leave(*lookup);

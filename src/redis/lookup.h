@@ -15,6 +15,9 @@ typedef struct lk_lookup lk_lookup; /* NULL: no lookup is under way */
  * the same one until the lookup has ended or was left; or NULL. */
 enum lk_net_io lk_lookup_ask(lk_lookup **lookup, const lk_config *config, const lk_host *host, int64_t deadline_ms,
                              int cancel_fd, lk_addresses *out, char *error, size_t error_size);
+/* The same for a caller that asks once: what is not known by deadline_ms is not waited for. */
+bool lk_lookup_now(const lk_config *config, const lk_host *host, int64_t deadline_ms, lk_addresses *out, char *error,
+                   size_t error_size);
 void lk_lookup_leave(lk_lookup **lookup);
 
 #endif

@@ -84,12 +84,6 @@ bool lk_net_at_hand(const lk_config *config, const lk_host *host, lk_addresses *
     return lk_net_look_up(out->host, host ? host->port : config->port, true, out, error, sizeof error);
 }
 
-bool lk_net_resolve(const lk_config *config, lk_addresses *out, char *error, size_t error_size)
-{
-    return lk_net_at_hand(config, NULL, out) ||
-           lk_net_look_up(config->host, config->port, false, out, error, error_size);
-}
-
 void lk_net_renew(lk_addresses *known, const lk_addresses *found)
 {
     lk_addresses was = *known;

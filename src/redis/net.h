@@ -22,14 +22,12 @@ typedef struct lk_addresses {
     } address[LK_NET_ADDRESSES_MAX];
 } lk_addresses;
 
-/* Looks the host up. It may block as long as the system's resolver does (not for numeric addresses and unix sockets).
- * lookup.h is for callers that must not wait. */
-bool lk_net_resolve(const lk_config *config, lk_addresses *out, char *error, size_t error_size);
-/* The same for a numeric address or a unix socket, for which nothing has to be looked up. False: it is a name. `host`:
- * another host than the configuration's; or NULL. */
+/* The addresses of a host that is a numeric address or a unix socket, so that nothing has to be looked up. False: it is a name
+ * (lookup.h). `host`: another host than the configuration's; or NULL. */
 bool lk_net_at_hand(const lk_config *config, const lk_host *host, lk_addresses *out);
 void lk_net_name(const lk_config *config, const lk_host *host, lk_addresses *out); /* fills in `tls` and `host` */
-/* The addresses alone, without those two. */
+/* The addresses alone, without those two. It may block as long as the system's resolver does: lookup.h is for callers that must not
+ * wait. */
 bool lk_net_look_up(const char *host, const char *port, bool number, lk_addresses *out, char *error, size_t error_size);
 /* Replaces the known addresses with those that were found. The one that worked stays the first, if it is still there. */
 void lk_net_renew(lk_addresses *known, const lk_addresses *found);

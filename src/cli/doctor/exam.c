@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 #include "base/crypto.h"
-#include "redis/net.h"
+#include "redis/lookup.h"
 
 #include <netdb.h>
 #include <stdlib.h>
@@ -173,7 +173,7 @@ static bool has_several(const lk_config *config, unsigned i)
     if (!each) return false;
     *each = *config;
     each->sentinels = 0;
-    if (!lk_net_look_up(config->sentinel[i].name, config->sentinel[i].port, false, &found, error, sizeof error))
+    if (!lk_lookup_now(config, &config->sentinel[i], lk_now_ms() + query_patience(config), &found, error, sizeof error))
         found.count = 0;
     for (unsigned k = 0; k < found.count && k < LK_SENTINELS_MAX; k++) {
         lk_host *host = &each->sentinel[each->sentinels++];

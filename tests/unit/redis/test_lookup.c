@@ -135,6 +135,24 @@ static void test_a_name_server_that_is_silent_keeps_no_one(void **state)
     wait_answered(2);
 }
 
+/* The command asks once, and waits no longer than it says. */
+static void test_one_that_asks_once_is_not_kept(void **state)
+{
+    (void)state;
+    lk_config config;
+    lk_addresses found;
+    char error[160];
+    parse("redis://app.example", &config);
+    be(true, 0, "127.0.0.1");
+    assert_false(lk_lookup_now(&config, NULL, lk_now_ms() + 20, &found, error, sizeof error));
+    assert_non_null(strstr(error, "name server does not answer"));
+    int before = answered;
+    be(false, 0, "127.0.0.1");
+    wait_answered(before + 1);
+    assert_true(lk_lookup_now(&config, NULL, lk_now_ms() + 60000, &found, error, sizeof error));
+    assert_int_equal(found.count, 1);
+}
+
 static void test_what_is_wrong_is_said(void **state)
 {
     (void)state;
@@ -229,6 +247,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_a_name_and_a_number, setup),
         cmocka_unit_test_setup(test_a_name_server_that_is_silent_keeps_no_one, setup),
+        cmocka_unit_test_setup(test_one_that_asks_once_is_not_kept, setup),
         cmocka_unit_test_setup(test_what_is_wrong_is_said, setup),
         cmocka_unit_test_setup(test_the_last_of_many_is_found_and_remembered, setup),
         cmocka_unit_test_setup(test_a_handle_whose_name_server_is_silent, setup),
