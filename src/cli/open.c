@@ -14,6 +14,12 @@ static void say_log(void *context, int level, const char *text)
     cli_say(stderr, "%s: %s\n", level >= 3 && level <= 6 ? levels[level] : "log", text);
 }
 
+/* With events=1. The trail is complete only with what this instance does. */
+static void say_event(void *context, int level, const char *text)
+{
+    if (strncmp(text, "event: ", 7) == 0) say_log(context, level, text);
+}
+
 int cli_no_config(const cli *c)
 {
     return cli_fail(c, CLI_USAGE,
@@ -98,7 +104,7 @@ int cli_open(const cli *c, latchkey **lk)
     char error[512];
     *lk = NULL;
     if (!c->config) return cli_no_config(c);
-    if (c->verbose) latchkey_set_log(say_log, NULL);
+    latchkey_set_log(c->verbose ? say_log : say_event, NULL);
     char *lazy = is_cluster(c->config) ? lazy_url(c->config) : NULL;
     int status = latchkey_open(lazy ? lazy : c->config, lk, error, sizeof error);
     if (lazy) lk_wipe(lazy, strlen(lazy)); /* it holds the password */

@@ -306,6 +306,17 @@ class Sessions(kit.Case):
             self.assertIsNone(wire.lose)
         kit.wait_for('the application hears of it', lambda: {self.app.validate(token) for token in tokens} == {NOT_FOUND})
 
+    def test_the_audit_trail_has_what_the_command_ends(self):
+        tokens = [self.create(7) for _ in range(2)]
+        config = f'{self.config}&events=1'
+        ended = self.check(run('revoke', tokens[0][:20], '--yes', '--json', config=config), DONE)
+        self.assertEqual(f'info: event: revoked selector={tokens[0][:20]} user=7 by=selector\n', ended.err)
+        ended = self.check(run('revoke', '--user', '7', '--yes', config=config), DONE, 'Ended: 1 session of user 7.')
+        self.assertIn(f'info: event: revoked selector={tokens[1][:20]} user=7 by=user', ended.err)
+        self.assertIn('info: event: revoked selector=* user=* by=everyone',
+                      self.check(run('revoke', '--everyone', '--yes', config=config), DONE).err)
+        self.assertEqual('', self.check(self.run_('revoke', '--everyone', '--yes'), DONE).err) # events=0
+
     def test_revoke_user_without_sessions_refuses_logins_all_the_same(self):
         self.assertEqual({'revoked': 0}, self.check(self.run_('revoke', '--user', '7', '--json'), DONE).value)
         self.assertEqual('1', self.redis.cli('GET', self.redis.cli('--scan', '--pattern', '*:g:7')))
