@@ -59,7 +59,9 @@ static const lk_host *where(const lk_node *node)
 static bool find_addresses(lk_node *node, char *error, size_t error_size)
 {
     lk_addresses found;
-    int64_t patience = node->addresses.count ? LOOKUP_MS : CONNECT_MOST_MS;
+    /* Before open has used up its deadline, so that open can say what it waited for. */
+    int64_t first_ms = lk_earlier(node->config->deadline_ms * 3 / 4, CONNECT_MOST_MS);
+    int64_t patience = node->addresses.count ? LOOKUP_MS : first_ms;
     enum lk_net_io how = lk_lookup_ask(&node->lookup, node->config, where(node), lk_now_ms() + patience, node->stop_fd,
                                        &found, error, error_size);
     if (how == LK_NET_DONE) lk_net_renew(&node->addresses, &found);
