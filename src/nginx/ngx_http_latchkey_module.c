@@ -339,7 +339,10 @@ ngx_http_latchkey_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->optional, prev->optional,
                               NGX_HTTP_LATCHKEY_OPTIONAL_OFF);
     ngx_conf_merge_msec_value(conf->grace, prev->grace, 300000);
-    ngx_conf_merge_value(conf->renew, prev->renew, 0);
+    /* A proxy that asks latchkey_answer does not pass its cookie on. */
+    ngx_conf_merge_value(conf->renew,
+                         conf->content == NGX_HTTP_LATCHKEY_CONTENT_ANSWER
+                             ? 0 : prev->renew, 0);
 
     if (conf->name.len == 0) {
         conf->name = prev->name;

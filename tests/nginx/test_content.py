@@ -39,6 +39,8 @@ class Content(WithNginx):
         location = /logout-then { latchkey_logout any redirect=/bye; error_page 303 /page; }
         location = /logout-closed { latchkey_logout; deny all; }
         location /renew { latchkey_renew on; proxy_pass http://unix:{dir}/back:/; }
+        location /renewing { latchkey_renew on; proxy_pass http://unix:{dir}/back:/;
+                             location = /renewing/auth { latchkey_answer; } }
         location = /renew-host { latchkey_renew on grace=10s; latchkey_cookie __Host-id; latchkey_token $cookie_sid;
                                  error_page 404 = @other; try_files /none =404; }
         location @other { latchkey off; return 200 "other"; }
@@ -48,7 +50,7 @@ class Content(WithNginx):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.old = [cls.app.create(77) for _ in range(6)] # by the time they are needed they are old enough to be renewed
+        cls.old = [cls.app.create(77) for _ in range(8)] # by the time they are needed they are old enough to be renewed
 
     def told(self, answer):
         return {name[11:]: value for name, value in answer.headers.items() if name.startswith('X-Latchkey-')}
@@ -143,6 +145,13 @@ class Content(WithNginx):
         self.renewed(self.old[2], '/renew') # so it is time
         cookies = self.nginx.get('/renew/login', f'sid={self.old[3]}').headers.get_all('Set-Cookie')
         self.assertEqual(cookies, ['sid=fromback', 'other=1'])
+
+    def test_an_answer_to_another_proxy_does_not_inherit_renewals(self):
+        """That proxy passes no cookie on: nobody would have the new token."""
+        self.renewed(self.old[7], '/renew') # so it is time
+        answer = self.nginx.get('/renewing/auth', f'sid={self.old[6]}')
+        self.assertEqual((answer.status, self.told(answer)['Renew'], answer.headers['Set-Cookie']), (204, '1', None))
+        self.renewed(self.old[6], '/renewing')
 
     def test_of_many_that_renew_at_once_one_does(self):
         self.renewed(self.old[4], '/renew')

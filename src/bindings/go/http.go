@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -97,7 +98,8 @@ func (m *middleware) serve(next http.Handler, w http.ResponseWriter, r *http.Req
 	session, err := m.find(r.Context(), tokens)
 	switch {
 	case err == nil:
-		if session.entry.Renew() {
+		// The answer to a WebSocket's handshake is written to the connection itself: a cookie would reach nobody.
+		if session.entry.Renew() && !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
 			m.renew(w, r, session)
 		}
 		r = r.WithContext(context.WithValue(r.Context(), key{}, session))

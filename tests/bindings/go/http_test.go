@@ -21,7 +21,8 @@ func ask(t *testing.T, server *httptest.Server, cookie string, headers ...string
 		request.Header.Set("Cookie", cookie)
 	}
 	for _, header := range headers {
-		request.Header.Set(header, "1")
+		name, value, _ := strings.Cut(header, ": ")
+		request.Header.Set(name, value)
 	}
 	response, err := server.Client().Do(request)
 	must(t, err)
@@ -82,6 +83,15 @@ func TestHTTP(t *testing.T) {
 	})
 	recovered(t, lk)
 
+	isOld := func(token string) func() bool {
+		return func() bool {
+			e, err := lk.Validate(ctx, token)
+			return err == nil && e.Renew()
+		}
+	}
+	until(t, "the token is old", isOld(old))
+	status, cookies, _ := ask(t, s, "sid="+old, "Connection: Upgrade", "Upgrade: WebSocket")
+	check(t, status == 200 && len(cookies) == 0, "a cookie of a WebSocket's handshake, which reaches nobody: %d, %v", status, cookies)
 	var fresh *http.Cookie
 	until(t, "the token is renewed", func() bool {
 		status, cookies, _ := ask(t, s, "sid="+old)
@@ -98,11 +108,8 @@ func TestHTTP(t *testing.T) {
 	check(t, err == nil, "in the grace: %v, %v", e, err)
 
 	// The application answers 503, with a cookie of its own: the last one counts.
-	until(t, "the token is old", func() bool {
-		e, err := lk.Validate(ctx, failing)
-		return err == nil && e.Renew()
-	})
-	status, cookies, _ := ask(t, s, "sid="+failing, "X-Login")
+	until(t, "the token is old", isOld(failing))
+	status, cookies, _ = ask(t, s, "sid="+failing, "X-Login: 1")
 	check(t, status == 503 && len(cookies) == 2 && cookies[1].Value == "a-login", "%d, %v", status, cookies)
 	_, err = lk.Validate(ctx, cookies[0].Value)
 	check(t, err == nil, "renewed where it fails: %v", err)

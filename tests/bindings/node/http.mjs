@@ -117,6 +117,9 @@ point(24, 'http: Express, Fastify, node:http', async (t) => {
 
       // A token that is renewed.
       const again = aging[name]
+      await until(async () => (await lk.validate(again.slice(4))).renew, 'the token is old')
+      const handshake = await ask(port, '/me', { cookie: again, headers: { connection: 'Upgrade', upgrade: 'WebSocket' } })
+      assert.deepEqual([handshake.status, handshake.cookies], [200, []]) // a cookie of a WebSocket's handshake reaches nobody
       assert.equal((await ask(other.address().port, '/me', { cookie: `sid=${never}; ${again}` })).status, 200)
       const renewed = await until(async () => {
         const answer = await ask(port, '/me', { cookie: again })

@@ -31,14 +31,14 @@ class Client:
     def __init__(self, path, cookie=None):
         self.path, self.cookie = path, cookie
 
-    def ask(self, method, path, cookie=None):
+    def ask(self, method, path, cookie=None, headers=()):
         connection = http.client.HTTPConnection("localhost")
         connection.sock = socket.socket(socket.AF_UNIX)
         connection.sock.settimeout(SECONDS)
         sent = cookie or (f"session={self.cookie}" if self.cookie else None)
         with contextlib.closing(connection):
             connection.sock.connect(self.path)
-            connection.request(method, path, headers={"Cookie": sent} if sent else {})
+            connection.request(method, path, headers={"Cookie": sent, **dict(headers)} if sent else {})
             answer = Answer(connection.getresponse())
         for line in answer.set_cookies:
             self.cookie = re.match(r"session=([^;]*)", line)[1].strip('"') or None
@@ -252,12 +252,22 @@ def renewed_beside_a_login(path, what, client):
     assert len(lines) == 2 and lines[1] == "session=a-login", lines
 
 
+def not_by_a_websocket(path, what, client):
+    """The handshake of a WebSocket exchanges no token: what answers it may send no cookie, and nobody would have the new one."""
+    old = client.cookie
+    answer = client.ask("GET", what, headers={"Connection": "Upgrade", "Upgrade": "WebSocket", "Sec-WebSocket-Version": "13",
+                                              "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="})
+    assert answer.status in (101, 200) and not answer.set_cookies, (answer.status, answer.set_cookies)
+    assert client.get("/me").body == "12" and client.cookie not in (None, old)
+
+
 @point(24, "Flask: a hit asks Redis nothing; data")
 def flask_data():
     path = servers.enter_context(Server("flask", "--workers", "1", "--threads", "12", url=URL + "&renew_ms=10000"))
     costs_no_redis(path)
     data(path)
     grow_old(path)
+    grow_old(path, me="/socket", then=not_by_a_websocket)
     with Server("flask", "--workers", "1", "--threads", "4") as path:
         client = Client(path)
         client.post("/login?user=13&data=1")
@@ -296,6 +306,14 @@ def django_data():
         aging.append((renewed_for_as_long, path, (expiry, "/me", age), client, time.monotonic()))
     with Server("django", "--workers", "1", "--threads", "4") as path:
         keeps_its_cookie(path, [(f"/password?keep=1&fail={status}", status) for status in (503, 500)])
+        client = Client(path)
+        client.post("/login?user=12")
+        with latchkey.open(URL) as here:
+            unknown = here.create(12)
+        with redis_stopped():  # what a middleware asks, before any view
+            answer = client.get("/me?look=1", 503, cookie=f"session={unknown}")
+            assert not answer.set_cookies and answer.headers["Retry-After"]
+        wait_until("it answers again", lambda: client.ask("GET", "/me?look=1").body == "12")
 
 
 @point(24, "Flask under gunicorn, two processes that were forked with the handle open")
@@ -326,11 +344,12 @@ def asgi():
     grow_old(path, me="/behind")
     grow_old(path, me="/lost", then=renewed_where_it_fails)
     grow_old(path, me="/behind/login", then=renewed_beside_a_login)
+    grow_old(path, me="/socket", then=not_by_a_websocket)
 
 
 @point(24, "a token that has grown old is renewed")
 def renewals():
-    assert len(aging) == 8
+    assert len(aging) == 10
     for then, path, what, client, began in aging:
         time.sleep(max(0, 10.1 - (time.monotonic() - began)))  # time itself is what is asked for: the handles have renew_ms=10000
         then(path, what, client)

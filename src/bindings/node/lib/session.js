@@ -31,6 +31,9 @@ function cookieWriter({ cookie, path = '/', domain, secure = true, sameSite = 'L
   }
 }
 
+// The answer to a WebSocket's handshake is not made of the response: a cookie would reach nobody.
+const isWebSocket = (request) => request.headers.upgrade?.toLowerCase() === 'websocket'
+
 // A response of Fastify, or one of node:http (which Express' are).
 const isReply = (response) => response.raw !== undefined && typeof response.send === 'function' && response.request !== undefined
 
@@ -87,7 +90,7 @@ function session(lk, options = {}) {
     request.auth = found ? found.entry : null
     if (!found) return required ? refuse(response, 401) : next()
     tokens.set(request, found.token)
-    if (!found.entry.renew) return next()
+    if (!found.entry.renew || isWebSocket(request)) return next()
     renew(request, response, found.token).then(() => next(), next)
   }
   function fail(response, error, next) {

@@ -37,10 +37,10 @@ async def find(lk: latchkey.Latchkey, scope: _Scope, cookie: str) -> tuple[str, 
     return None, None
 
 
-async def renewed(lk: latchkey.Latchkey, token: str | None, entry: latchkey.Entry) -> str | None:
+async def renewed(lk: latchkey.Latchkey, scope: _Scope, token: str | None, entry: latchkey.Entry) -> str | None:
     """The new token of one that has grown old; None where there is nothing to do. It goes on for a while, so nothing is lost if it
-    cannot be renewed now."""
-    if not entry.renew:
+    cannot be renewed now. A WebSocket's handshake does not renew it: a framework may answer that without the cookie."""
+    if not entry.renew or scope["type"] != "http":
         return None
     try:
         return await lk.aio.rotate(token, grace_ms=_web.GRACE_MS) or None
@@ -67,8 +67,8 @@ class Middleware:
         if entry is None and required:
             return await self._refuse(scope, receive, send, 401)
         scope = {**scope, "latchkey": entry, "latchkey.token": token}
-        if entry is not None and entry.renew and scope["type"] == "http":
-            new = await renewed(self.lk, token, entry)
+        if entry is not None:
+            new = await renewed(self.lk, scope, token, entry)
             if new:
                 scope["latchkey.token"] = new
                 send = self._with_cookie(send, new)

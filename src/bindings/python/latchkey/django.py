@@ -11,6 +11,7 @@ again. `latchkey.django.handle()` is the handle.
 """
 import contextlib
 import hashlib
+import sys
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +22,7 @@ from django.contrib.sessions import middleware
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
 from django.contrib.sessions.exceptions import SessionInterrupted
 from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import got_request_exception
 from django.http import HttpRequest, HttpResponse
 
 import latchkey
@@ -100,6 +102,7 @@ class SessionStore(SessionBase):
     _session_key: str | None
     others: Sequence[str] = ()  # what else the browser sent under the cookie's name
     made = False                # the key was made in this request
+    unanswered = False          # another middleware failed for want of an answer
 
     def __init__(self, session_key: str | None = None) -> None:
         super().__init__(session_key)
@@ -269,6 +272,16 @@ class Unanswered(HttpResponse):
                          headers={"Retry-After": "1", "Cache-Control": "no-store"})
 
 
+def _failed(request: HttpRequest | None = None, **_: Any) -> None:
+    """Django makes a 500 of what another middleware raises, and asks no process_exception."""
+    session = getattr(request, "session", None)
+    if isinstance(session, SessionStore) and isinstance(sys.exc_info()[1], latchkey.Unavailable):
+        session.unanswered = True
+
+
+got_request_exception.connect(_failed)
+
+
 class SessionMiddleware(middleware.SessionMiddleware):
     """Django's, and: no answer of Redis is 503 with the cookie left alone; a token that has grown old is renewed; of several cookies
     of one name the first that is a session counts."""
@@ -291,6 +304,8 @@ class SessionMiddleware(middleware.SessionMiddleware):
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         session: Any = getattr(request, "session", None)
+        if getattr(session, "unanswered", False):
+            response = Unanswered()
         if not isinstance(response, Unanswered):
             entry = getattr(session, "_entry", None)
             if response.status_code < 500 and entry is not None and entry.renew and not session.modified:

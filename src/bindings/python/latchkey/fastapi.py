@@ -62,7 +62,7 @@ class Auth:
         except latchkey.Unavailable:
             raise self._unavailable() from None
         if entry is not None:
-            new = await renewed(self.lk, token, entry)
+            new = await renewed(self.lk, connection.scope, token, entry)
             if new:
                 self._set(response, new)
         return entry

@@ -43,6 +43,7 @@ class Session(SessionMixin):
     # What most requests leave as it is stands here once.
     modified = accessed = False
     changed = False  # another token than that of the cookie, or none
+    renews = True    # not in the handshake of a WebSocket, which is not answered by a Response: the cookie would reach nobody
     _token: str | None = None
     _entry: latchkey.Entry | None = None
     _dict: dict[str, Any] | None = None
@@ -139,7 +140,7 @@ class Session(SessionMixin):
                     self._data.save(self._token, self._loaded())
                 except _web.Ended:  # the cookie stays: by now the browser may have that of a login beside this request
                     self._token, self._entry = None, None
-        if self._entry is not None and self._entry.renew and not self.changed:
+        if self._entry is not None and self._entry.renew and self.renews and not self.changed:
             with contextlib.suppress(latchkey.Unavailable):  # the old token goes on, and the next request tries again
                 new = self._lk.rotate(self._token, grace_ms=_web.GRACE_MS)
                 if new:
@@ -164,7 +165,10 @@ class Sessions(SessionInterface):
         app.register_error_handler(latchkey.Unavailable, unavailable)
 
     def open_session(self, app: Flask, request: Request) -> Session:
-        return Session(self.lk, _web.cookies(request.environ.get("HTTP_COOKIE"), self.get_cookie_name(app)))
+        session = Session(self.lk, _web.cookies(request.environ.get("HTTP_COOKIE"), self.get_cookie_name(app)))
+        if request.environ.get("HTTP_UPGRADE", "").lower() == "websocket":
+            session.renews = False
+        return session
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         if not isinstance(session, Session) or not session.accessed:

@@ -9,7 +9,8 @@ from django.conf import settings
 settings.configure(
     SECRET_KEY="for the tests alone", ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, USE_TZ=True,
     INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"],
-    MIDDLEWARE=["latchkey.django.SessionMiddleware", "django.contrib.auth.middleware.AuthenticationMiddleware"],
+    MIDDLEWARE=["latchkey.django.SessionMiddleware", "django.contrib.auth.middleware.AuthenticationMiddleware",
+                f"{__name__}.looking"],
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": os.path.join(os.environ["LATCHKEY_WORK"], "users.db"),
                            "OPTIONS": {"timeout": 30}}},
     PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"], DEFAULT_AUTO_FIELD="django.db.models.AutoField",
@@ -28,6 +29,14 @@ import latchkey.django  # noqa: E402
 from opened import Stopping  # noqa: E402
 
 handle = latchkey.django.handle
+
+
+def looking(get_response):
+    """A middleware that needs the user before any view is called."""
+    def middleware(request):
+        request.looked = request.user.is_authenticated if "look" in request.GET else None
+        return get_response(request)
+    return middleware
 
 
 def log_in(request):

@@ -2,7 +2,7 @@
 """The application that test_web.py speaks to, in FastAPI: routes with the dependency, and one behind the ASGI middleware."""
 import asyncio
 
-from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi import Depends, FastAPI, HTTPException, Request, Response, WebSocket
 from fastapi.responses import PlainTextResponse
 
 import latchkey
@@ -40,6 +40,12 @@ async def failed(response: Response):
 @api.get("/maybe", response_class=PlainTextResponse)
 async def maybe(entry=Depends(auth.optional)):
     return str(entry and entry.user_id)
+
+
+@api.websocket("/socket")
+async def websocket(websocket: WebSocket, entry: latchkey.Entry = Depends(auth)):
+    await websocket.accept()
+    await websocket.close()
 
 
 @api.post("/logout")

@@ -31,6 +31,11 @@ def me():
     return str(session.entry.user_id) if session.entry else ("no", 401)
 
 
+@app.route("/socket", websocket=True)
+def socket():
+    return me()
+
+
 @app.post("/logout")
 def logout():
     session.logout()
