@@ -7,7 +7,8 @@
  *     latchkey_libevent_watch(&watch, base, latchkey_queue_fd(queue), ready, queue);
  *     latchkey_libevent_unwatch(&watch);            before latchkey_queue_close
  *
- * In C++, `ready` is latchkey::queue::on_ready, and its context the latchkey::queue.
+ * In C++, `ready` is latchkey::queue::on_ready, and its context the latchkey::queue. Its callbacks must not throw here: the loop is C,
+ * an exception would leave it in the middle, and it may refuse to run again.
  */
 #ifndef LATCHKEY_ADAPTERS_LIBEVENT_H
 #define LATCHKEY_ADAPTERS_LIBEVENT_H

@@ -538,6 +538,17 @@ def given_up():
             token = await login(lk)
             await give_up(lk.aio.rotate(token))  # the new token of an exchange without a grace is the only one
             await login(lk)
+        with latchkey.open(URL) as lk:  # tasks are cancelled at every moment: each session that is left was given to somebody
+            await lk.aio.revoke_user(2600)
+            given = 0
+            for _ in range(10):
+                calls = [asyncio.wait_for(lk.aio.create(2600), each / 5000) for each in range(60)]
+                given += sum(isinstance(each, str) for each in await asyncio.gather(*calls, return_exceptions=True))
+            for _ in range(1500):
+                if len(lk.sessions(2600)) == given:
+                    return
+                await asyncio.sleep(0.02)
+            raise AssertionError(f"{given} sessions were given out, and there are {len(lk.sessions(2600))}")
 
     async def give_up(call):
         with redis_stopped():

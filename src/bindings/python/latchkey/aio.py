@@ -19,22 +19,20 @@ class _Loop:
     def __init__(self, lk, loop):
         self.loop, self.pid, self.thread = loop, os.getpid(), threading.get_ident()
         self.queue = Queue(lk)
-        self.waiting, self.tag = {}, 0
-        self.unheard = set()  # tags of requests that make a session's one token, and that nobody waits for any more
+        self.waiting, self.tag = {}, 0  # by tag: a future, and whether its answer holds the one token of a session
         self.fds = self.queue.fd, lk._log_fd
         loop.add_reader(self.fds[0], self.reap)
         loop.add_reader(self.fds[1], lk.read_log)
 
     def reap(self):
         for tag, answer, *failed in self.queue.reap():
-            future = self.waiting.pop(tag, None)
-            if tag in self.unheard:
-                self.unheard.discard(tag)
-                if isinstance(answer, str):
-                    self.disown(answer)
-            if future is None or future.done():
+            future, makes = self.waiting.pop(tag, (None, False))
+            if future is None:
                 continue  # it was cancelled
-            if failed:
+            if future.done():  # so was this; its task may not have noticed yet
+                if makes and isinstance(answer, str):
+                    self.disown(answer)
+            elif failed:
                 future.set_exception(answer)
             else:
                 future.set_result(answer)
@@ -52,7 +50,7 @@ class _Loop:
         for fd in self.fds if ours else ():
             self.loop.remove_reader(fd)
         self.queue.close()
-        for future in self.waiting.values():
+        for future, _ in self.waiting.values():
             if ours and not future.done():
                 future.set_exception(Closed("the handle was closed while this was awaited"))
         self.waiting.clear()
@@ -118,18 +116,17 @@ class Aio:
         if answer is not AGAIN:
             return answer
         tag, future = at.tag, at.loop.create_future()
-        at.waiting[tag] = future
+        at.waiting[tag] = future, makes
         try:
             return await future
         except asyncio.CancelledError:
-            if makes:
-                if not future.done() or future.cancelled():
-                    at.unheard.add(tag)
-                elif not future.exception() and isinstance(future.result(), str):
+            if makes and not future.cancel() and not future.cancelled() and not future.exception():
+                if isinstance(future.result(), str):
                     at.disown(future.result())
             raise
         finally:
-            at.waiting.pop(tag, None)
+            if not (makes and future.cancelled()):  # else reap ends the session
+                at.waiting.pop(tag, None)
 
     async def validate(self, token):
         found = self._try(token)
