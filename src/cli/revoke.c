@@ -56,23 +56,26 @@ static int revoke_one(const cli *c, latchkey *lk, char selector[LATCHKEY_SELECTO
     return status ? cli_status(c, lk, status, "revoke") : tell_ended(c, 1, "Ended.");
 }
 
-/* Without sessions it runs all the same: logins that are under way are refused from then on. */
+/* Without sessions it runs all the same: logins that are under way are refused from then on. So it does where there are too many to be
+ * counted within deadline_ms: they are ended by the thousand, and the next try goes on where this one stopped. */
 static int revoke_user(const cli *c, latchkey *lk)
 {
     size_t total, revoked, all = 0;
     char text[96];
     bool lost = false;
     int status = latchkey_sessions(lk, user, NULL, 0, NULL, 0, &total);
-    if (status) return cli_status(c, lk, status, "revoke");
+    bool uncounted = status == LATCHKEY_UNAVAILABLE;
+    if (status && !uncounted) return cli_status(c, lk, status, "revoke");
     int exit = CLI_DONE;
-    if (total == 1) exit = cli_ask(c, "End the one session of user %" PRIu64 "?", user);
+    if (uncounted) exit = cli_ask(c, "End all sessions of user %" PRIu64 "? They could not be counted.", user);
+    else if (total == 1) exit = cli_ask(c, "End the one session of user %" PRIu64 "?", user);
     else if (total) exit = cli_ask(c, "End all %zu sessions of user %" PRIu64 "?", total, user);
     if (exit) return exit;
     for (int i = 0; i == 0 || (i < TRIES && status == LATCHKEY_UNAVAILABLE); i++) {
         status = latchkey_revoke_user(lk, user, NULL, 0, &revoked);
         all += revoked;
         lost |= status == LATCHKEY_UNAVAILABLE;
-        if (status) cli_progress("%zu of %zu are ended", all, total);
+        if (status) cli_progress(uncounted ? "%zu are ended" : "%zu of %zu are ended", all, total);
     }
     cli_progress(NULL);
     if (lost && all < total) all = total; /* an answer that was lost may have ended them */

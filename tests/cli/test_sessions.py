@@ -317,6 +317,22 @@ class Sessions(kit.Case):
                       self.check(run('revoke', '--everyone', '--yes', config=config), DONE).err)
         self.assertEqual('', self.check(self.run_('revoke', '--everyone', '--yes'), DONE).err) # events=0
 
+    def test_revoke_user_where_the_count_is_unavailable(self):
+        """As it is for a user with very many sessions, whose list takes longer than deadline_ms."""
+        tokens = [self.create(7) for _ in range(3)]
+        counted, busy = b'*3\r\n:3\r\n$20\r\n--------------------\r\n$0\r\n\r\n', b'-BUSY Redis is busy running a script\r\n'
+        seen = []
+
+        def change(answer):
+            seen.extend([True] * answer.count(counted))
+            return answer.replace(counted, busy)
+        with kit.Proxy(self.redis.socket, change=change) as wire:
+            config = f'redis://127.0.0.1:{wire.port}?{kit.OPTIONS}'
+            self.check(run('revoke', '--user', '7', config=config), USAGE, 'End all sessions of user 7?')
+            self.check(run('revoke', '--user', '7', '--yes', config=config), DONE, 'Ended: 3 sessions of user 7.')
+        self.assertTrue(seen)
+        kit.wait_for('the application hears of it', lambda: {self.app.validate(token) for token in tokens} == {NOT_FOUND})
+
     def test_revoke_user_without_sessions_refuses_logins_all_the_same(self):
         self.assertEqual({'revoked': 0}, self.check(self.run_('revoke', '--user', '7', '--json'), DONE).value)
         self.assertEqual('1', self.redis.cli('GET', self.redis.cli('--scan', '--pattern', '*:g:7')))
