@@ -90,7 +90,7 @@ class ConnectRedis(Store):
         return value
 
     def times(self, value, ttl_ms, options):
-        cookie = value.pop('cookie', None)
+        cookie = value.get('cookie')  # --keep keeps it: express-session takes no session without it
         idle_ms = cookie.get('originalMaxAge') if isinstance(cookie, dict) else None
         if ttl_ms < 0:
             return {'idle_ms': idle_ms}

@@ -250,6 +250,7 @@ class Moving(kit.Case):
         with kit.App(self.config) as app:
             kept = json.loads(bytes.fromhex(app.order('field', sid(9), 'express')[1]))
             self.assertEqual(['\u00e4', 9], kept['cart'])
+            self.assertEqual((604800000, True), (kept['cookie']['originalMaxAge'], kept['cookie']['httpOnly']))  # express-session wants it
         self.check_all(sid)
 
     def test_hashes_of_spring_session(self):
