@@ -135,11 +135,15 @@ func (in *inner) read(fd C.int, take func()) error {
 	if fd < 0 {
 		return failure(int(fd), "")
 	}
+	syscall.ForkLock.RLock() // no program starts before the copy is marked: it would inherit it
 	copied, err := syscall.Dup(int(fd))
+	if err == nil {
+		syscall.CloseOnExec(copied)
+	}
+	syscall.ForkLock.RUnlock()
 	if err != nil {
 		return &Error{Status: C.LATCHKEY_UNAVAILABLE, Text: "UNAVAILABLE: " + err.Error(), cause: err}
 	}
-	syscall.CloseOnExec(copied)
 	if err = syscall.SetNonblock(copied, true); err == nil {
 		file := os.NewFile(uintptr(copied), "latchkey")
 		var conn syscall.RawConn

@@ -230,6 +230,11 @@ for _, bad in ipairs { { device = 2 ^ 32 }, { device = -1 }, { device = -1LL }, 
 end
 assert(not pcall(here.set_access, here, token, { flags = 2 ^ 32 + 1 }) and not pcall(here.sessions, here, 1, "no token"))
 assert(not pcall(here.revoke_user, here, 1, "no token"))
+for _, bad in ipairs { "member", 7, false, { rol = "member" }, { "member" }, { user_id = 2 } } do
+    assert(not pcall(here.create, here, 1, bad), tostring(bad))
+    if bad then assert(not pcall(here.set_access, here, token, bad), tostring(bad)) end
+end
+assert(tostring(select(2, pcall(here.create, here, 1, { rol = "member" }))):find("draft has no member rol", 1, true))
 assert(not pcall(here.create, here, 1, { role = ("x"):rep(17) }) and not pcall(here.create, here, 1, { role = "a\0b" }))
 assert(not pcall(here.create, here, 1, { permissions_hash = "short" }) and not pcall(here.create, here, 1, { flags = 65536 }))
 assert(not pcall(here.set_access, here, token, { role = "admin\0" }) and not pcall(here.fields, here, token, "na\0me"))

@@ -312,14 +312,17 @@ point(21, 'configuration', async (t) => {
     await assert.rejects(open(config), { code: 'BAD_ARGUMENT' })
     assert.throws(() => checkConfig(config), { code: 'BAD_ARGUMENT' })
   }
+  const mine = await lk.create({ userId: 1n })
   const { l2Writes } = lk.stats()
   const wrong = [
     { userId: 1n << 64n }, { userId: -1n }, { userId: -1 }, { userId: 2 ** 53 }, { userId: 1.5 }, { userId: '1' }, {}, null, { userName: '' },
     { userId: 1n, role: 'seventeen bytes !' }, { userId: 1n, role: 5 }, { userId: 1n, permissionsHash: bytes(31) },
     { userId: 1n, flags: 65536 }, { userId: 1n, device: 2 ** 32 }, { userId: 1n, idleMs: NaN }, { userId: 1n, fields: { x: '1' } },
-    { userId: 1n, fields: { xx: 1 } }]
+    { userId: 1n, fields: { xx: 1 } }, { userId: 1n, rol: 'member' }, { userId: 1n, user: 'a' }]
   for (const draft of wrong)
     await assert.rejects(lk.create(draft), (error) => error.code === 'BAD_ARGUMENT' && (error instanceof TypeError || error instanceof RangeError))
+  for (const access of [{ rol: 'admin' }, ['admin'], 'admin', null])
+    await assert.rejects(lk.setAccess(mine, access), { code: 'BAD_ARGUMENT', name: 'TypeError' })
   for (const token of [42, {}, ['a']]) {
     await assert.rejects(lk.validate(token), { code: 'BAD_ARGUMENT', name: 'TypeError' })
     await assert.rejects(lk.revoke(token), { code: 'BAD_ARGUMENT' })

@@ -60,8 +60,17 @@ function fields(object, version = () => 0n) {
     [name(key), value === null ? null : bytes(value, `the field ${key}`), version(key)])
 }
 
+const OF_ACCESS = new Set(['role', 'permissionsHash', 'flags', 'flagsMask', 'authenticated'])
+const OF_DRAFT = new Set(['userId', 'userName', 'role', 'permissionsHash', 'device', 'flags', 'idleMs', 'lifetimeMs', 'generation', 'fields', 'token'])
+
+/** A member that is misspelt must not be passed over: the session would be one without a role. */
+function members(what, object, known) {
+  for (const member in object) if (!known.has(member)) throw badArgument(`the ${what} has no member ${JSON.stringify(member)}`)
+}
+
 function draft(d) {
   if (typeof d !== 'object' || d === null) throw badArgument('the draft is not an object: { userId: 42n, role: "member" }')
+  members('draft', d, OF_DRAFT)
   const userName = d.userName === undefined ? undefined : bytes(d.userName, 'userName')
   if (d.userId === undefined && userName === undefined) throw badArgument('the draft has neither userId nor userName')
   return [
@@ -72,6 +81,7 @@ function draft(d) {
 
 function access(a) {
   if (typeof a !== 'object' || a === null) throw badArgument('the change is not an object: { role: "admin" }')
+  members('change', a, OF_ACCESS)
   return [
     role(a.role), hash(a.permissionsHash, 'permissionsHash'), yours(a.flags, 'flags'),
     yours(a.flagsMask ?? a.flags, 'flagsMask'), a.authenticated ? 1 : 0]

@@ -338,10 +338,23 @@ local function user_of(user)
     return whole("a user is a whole number from 0 to 2^53, a uint64_t, or a name", user, ALL)
 end
 
+-- A member that is misspelt must not be passed over: the session would be one without a role.
+local function check_members(name, given, known)
+    assert(type(given) == "table", name .. " is a table")
+    for member in pairs(given) do
+        if not known[member] then error(name .. " has no member " .. tostring(member), 4) end
+    end
+end
+
+local OF_DRAFT = { role = true, permissions_hash = true, device = true, flags = true, idle_ms = true, lifetime_ms = true,
+                   generation = true, fields = true }
+local OF_ACCESS = { role = true, permissions_hash = true, flags = true, flags_mask = true, authenticated = true }
+
 --- Makes a session, and gives its token. user: a number, a uint64_t (42ULL) or a name. draft: role, permissions_hash, device, flags,
 -- idle_ms, lifetime_ms, generation, fields. nil, a text and the status LIMIT (4) or REFUSED (5) where the login is refused.
 function Handle:create(user, draft)
-    draft = draft or {}
+    draft = draft == nil and {} or draft
+    check_members("draft", draft, OF_DRAFT)
     local made = ffi.new("latchkey_draft")
     local role = without_nul("role", draft.role or "")
     made.size, made.user_id, made.role = ffi.sizeof(made), user_of(user), role
@@ -445,6 +458,7 @@ end
 --- Changes role, permissions_hash, flags (with flags_mask), or says that the user was `authenticated` again. false: no session.
 function Handle:set_access(token, access)
     token = text(token)
+    check_members("access", access, OF_ACCESS)
     local change = ffi.new("latchkey_access")
     local permissions, role = access.permissions_hash, access.role and without_nul("role", access.role)
     assert(not permissions or #permissions == 32, "permissions_hash has 32 bytes")
