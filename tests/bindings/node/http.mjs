@@ -218,6 +218,9 @@ test('the store of express-session', async (t) => {
   hold()
   assert.equal((await late).status, 200)
   assert.deepEqual((await ask(port, '/', { cookie })).body, {})
+  // A cookie that lasts for longer than a session may.
+  const far = { req: {}, cookie: { originalMaxAge: 20 * 365 * 86400000 } }
+  assert.equal(await new Promise((resolve) => store.set(store.genid(far.req), far, resolve)), null)
   // A new session that is saved while it is being saved.
   const hasty = await ask(port, '/hasty')
   assert.deepEqual([hasty.status, (await ask(port, '/', { cookie: only(hasty.cookies) })).body], [200, { a: '1', b: '2' }])

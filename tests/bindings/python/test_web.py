@@ -297,6 +297,8 @@ def django_data():
     assert one.cookie != before
     wait_until("the session before has ended", lambda: here.validate(before) is None)
     assert 990000 < entry.expires_at_ms - entry.created_at_ms <= 1000000 and one.get("/me").body == "21"
+    one.post(f"/data?expiry={20 * 365 * 86400}")  # ten years is the most that a session can have
+    assert one.get("/me").body == "21"
     here.close()
     grow_old(path)
     for expiry, age in ((0, ""), (1000, "Max-Age=1000")):

@@ -10,6 +10,8 @@ const { randomBytes } = require('node:crypto')
 const { Store } = require('express-session')
 const { LatchkeyError, badArgument } = require('./errors')
 
+const TEN_YEARS_MS = 315360000000 // the longest that a session may have
+
 const randomUser = () => randomBytes(8).readBigUInt64LE()
 const parse = (record, field) => {
   const text = record?.text(field)
@@ -94,7 +96,7 @@ class LatchkeyStore extends Store {
     if (userId === undefined) throw new LatchkeyError(3, 'express-session made this id: set its option genid to store.genid')
     const idleMs = session.cookie?.originalMaxAge
     await this.#lk.create({
-      ...(idleMs > 0 && { idleMs }), ...this.#draft, userId, token: sid,
+      ...(idleMs > 0 && { idleMs: Math.min(idleMs, TEN_YEARS_MS) }), ...this.#draft, userId, token: sid,
       fields: { ...this.#draft.fields, [this.#field]: JSON.stringify(data) } })
   }
 

@@ -31,6 +31,7 @@ from . import _web
 
 _FIELD = "django"
 _EXPIRY = "_session_expiry"
+_TEN_YEARS_MS = 315360000000  # the longest that a session may have
 _LOGIN_KEYS = frozenset((SESSION_KEY, BACKEND_SESSION_KEY, HASH_SESSION_KEY))
 _LOGGED_IN = 0x8000  # of the entry's flags: its user, permissions_hash and the other 15 bits are Django's login
 _lock = threading.Lock()
@@ -221,7 +222,7 @@ class SessionStore(SessionBase):
     def _make(self, data: dict[str, Any]) -> None:
         draft, rest = _draft(data)
         self._data = self._data or self._new_data()
-        milliseconds = max(int(self.get_expiry_age() * 1000), 1000)
+        milliseconds = min(max(int(self.get_expiry_age() * 1000), 1000), _TEN_YEARS_MS)
         try:
             self._use(handle().create(draft.pop("user"), fields=self._data.fields(rest), idle_ms=milliseconds,
                                       lifetime_ms=milliseconds, **draft))
