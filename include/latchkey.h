@@ -831,7 +831,8 @@ LATCHKEY_API int latchkey_queue_submit(latchkey_queue *q, const latchkey_request
 
 /* Takes up to `max` results, in any order, and returns how many. result_size is sizeof(latchkey_result), the distance between two
  * results. It returns 0 also if q or results is NULL, for a result_size that no version of latchkey_result has, and in a
- * forked child. Tokens and fields of requests stay in memory until they are reaped, tokens outside core dumps; then they are wiped.
+ * forked child. Tokens and fields of requests stay in memory until they are reaped, tokens outside core dumps (but for the stack of a
+ * thread that is carrying a request out); then they are wiped.
  * Does not block. Guarantees A to I; validations as of this call, see latchkey_reap. */
 LATCHKEY_API size_t latchkey_queue_reap(latchkey_queue *q, latchkey_result *results, size_t result_size, size_t max);
 

@@ -237,11 +237,19 @@ void lk_l1_purge(lk_l1 *l1, const char *selector)
     lk_lock_give(&st->lock);
 }
 
+/* How many rows to look at. An L1 of many millions without an entry, as each is at open, must not be walked through: that takes longer
+ * than a beat may. Relaxed: an entry of this stripe was counted before it was put here, under the stripe's lock. */
+static uint32_t rows_locked(const lk_l1 *l1, const lk_stripe *st)
+{
+    lk_lock_assert(&st->lock);
+    return atomic_load_explicit(&l1->entries, memory_order_relaxed) ? l1->view.rows : 0;
+}
+
 static void empty_stripe(lk_l1 *l1, lk_stripe *st)
 {
     lk_lock_take(&st->lock);
     for (int k = 0; k < LK_L1_EPOCHS; k++) atomic_fetch_add_explicit(&st->epoch[k], 1, memory_order_release);
-    for (uint32_t row = 0; row < l1->view.rows; row++)
+    for (uint32_t row = 0, rows = rows_locked(l1, st); row < rows; row++)
         if (!lk_l1_free_locked(lk_l1_row(l1, st, row))) lk_l1_drop_locked(l1, lk_l1_row(l1, st, row));
     st->ring_count = 0;
     lk_lock_give(&st->lock);
@@ -269,7 +277,7 @@ static void empty_stripe_of(lk_l1 *l1, lk_stripe *st, const partition_bits *bits
 {
     lk_lock_take(&st->lock);
     for (int k = 0; k < LK_L1_EPOCHS; k++) atomic_fetch_add_explicit(&st->epoch[k], 1, memory_order_release);
-    for (uint32_t row = 0; row < l1->view.rows; row++) {
+    for (uint32_t row = 0, rows = rows_locked(l1, st); row < rows; row++) {
         lk_l1_slot *s = lk_l1_row(l1, st, row);
         if (!lk_l1_free_locked(s) && is_of_locked(s, bits)) lk_l1_drop_locked(l1, s);
     }
