@@ -2,8 +2,8 @@
 -- set was replaced. ARGV: 2... a selector of a session that was ended: if it exists, it is ended; a selector, ":" and the
 -- number of its last change: if that change is not known here, the session is ended, since what is held here is older; or
 -- "*" and a cut-off, with zeros in front: all sessions were ended then, and if this server does not know of it, all are ended,
--- including those that were made here since; or "#" and a number that was known before: if this server's number is lower, it
--- counts on from beyond that one. So a data set that comes back later has a lower number, and is told as well; and every other
+-- including those that were made here since; or, as the last one, "#" and a number that was known before: if this server's number is
+-- lower, it counts on from beyond that one. So a data set that comes back later has a lower number, and is told as well; and every other
 -- instance sees a gap that the log does not explain. KEYS[1] is the first one's.
 -- Returns how many were ended.
 local ended = 0
@@ -17,14 +17,15 @@ local function knows(number, one)
   return entry and entry[2][4] == '2' and string.find(entry[2][2], one, 1, true)
 end
 
-for i = 2, #ARGV do
+-- Looked at before the ends: those may lead back to the very number that was known, and an instance that was away meanwhile would see no gap.
+local least, number = tonumber(string.match(ARGV[#ARGV], '^#(%d+)$')), try('GET', base .. 'q') or '0'
+local lower = least and (type(number) ~= 'string' or (tonumber(number) or 0) < least)
+
+for i = 2, least and #ARGV - 1 or #ARGV do
   local ms, one = string.match(ARGV[i], '^%*0*(%d+)$'), string.sub(ARGV[i], 1, 20)
-  local told, least = ms_of(ms), tonumber(string.match(ARGV[i], '^#(%d+)$'))
+  local told = ms_of(ms)
   local key, change = base .. 's:' .. one, string.match(ARGV[i], ':(%d+)$')
-  if least then
-    local number = try('GET', base .. 'q') or '0'
-    if type(number) ~= 'string' or (tonumber(number) or 0) < least then try('SET', base .. 'q', text(least + 1000)) end
-  elseif told then
+  if told then
     if (cutoff or 0) < told then
       end_everyone(told)
       ended = ended + 1
@@ -40,4 +41,5 @@ for i = 2, #ARGV do
     ended = ended + 1
   end
 end
+if lower then try('SET', base .. 'q', text(least + 1000)) end
 return ended

@@ -193,6 +193,25 @@ static void test_it_is_said(void **state)
     redis_end(on);
 }
 
+/* What is ended again is counted again. The count must not come to the number that was known: an instance that was away meanwhile would
+ * take the data for those that it knew, and keep sessions that are no longer there. */
+static void test_C_the_count_goes_on_beyond_what_was_known(void **state)
+{
+    (void)state;
+    redis *on = replaceable();
+    latchkey *lk = handle_open(on, OPTIONS "&partitions=1");
+    char token[LATCHKEY_TOKEN_SIZE], key[128];
+    make_session(lk, 1, token);
+    redis_do(on, "SAVE");
+    assert_status(lk, LATCHKEY_OK, end_session(lk, token));
+    long long known = redis_integer(on, "INCRBY lk:{0}:q 0");
+    replace(on);
+    assert_true(redis_integer(on, "INCRBY lk:{0}:q 0") < known);
+    wait_for(!*session_key(on, token, key));
+    assert_true(redis_integer(on, "INCRBY lk:{0}:q 0") > known);
+    redis_end(on);
+}
+
 #define HANDLES(name) cmocka_unit_test_teardown(name, handle_close_all)
 
 int main(void)
@@ -205,6 +224,7 @@ int main(void)
         HANDLES(test_C_a_data_set_that_comes_back_later_is_told_too),
         HANDLES(test_C_sessions_that_a_restore_took_are_not_admitted),
         HANDLES(test_C_sessions_that_flushall_took_are_not_admitted),
+        HANDLES(test_C_the_count_goes_on_beyond_what_was_known),
         HANDLES(test_it_is_said),
     };
     return cmocka_run_group_tests_name("replaced", tests, NULL, NULL);
