@@ -34,14 +34,15 @@ static bool send_refresh(lk_link *link, unsigned place)
  * back, and an old token's selector, whose key lives until the absolute end. If an answer is not 1, a script looks at
  * it: touch.lua.
  *
- *   PEXPIRE s:<selector> idle_ms GT   ZADD a XX GT now <selector>   (PEXPIRE a ...)   PEXPIRE u:<user> idle_ms + 1 s GT
+ *   PEXPIRE s:<selector> idle_ms GT   ZADD a XX GT now <selector>   (PEXPIRE a ...)   PEXPIRE u:<user> idle_ms + 60 s GT
  *
  * The partition's index is prolonged for longer than one touch needs, so that the next touches need not do it.
  *
  * In a cluster, keys of a slot that moves are at two nodes, so one command may do its work and the next one be refused.
  * The session's own is sent last, once the user's index lives longer: else that would end before the session, and
- * latchkey_revoke_user would not find it. */
-enum { SLACK_MS = 1000 };
+ * latchkey_revoke_user would not find it. Each time counts from when its command arrives, and a slow network may carry the session's one
+ * much later: so the index gets a minute more. */
+enum { SLACK_MS = 60000 };
 
 typedef struct plain_touch {
     char session[LK_KEY_SIZE], user[LK_USER_KEY_SIZE], activity[LK_KEY_SIZE];

@@ -909,7 +909,7 @@ static void jobs_in_a_slot_that_moves(void **state)
     memcpy(job->touch.selector, C, LATCHKEY_SELECTOR_LENGTH);
     model_tick(m, 1);
     model_run(m);
-    model_expect(m, "0 PEXPIRE lk:{1}:u:0 61000 GT\n", "0 PEXPIRE lk:{1}:s:" C " 60000 GT\n", "= touched " C,
+    model_expect(m, "0 PEXPIRE lk:{1}:u:0 120000 GT\n", "0 PEXPIRE lk:{1}:s:" C " 60000 GT\n", "= touched " C,
                  "= done " C " 0\n", NULL);
     assert_int_equal(m->link.state, LK_LINK_UP);
     model_close(m);
