@@ -65,7 +65,7 @@ static int build_handle(latchkey *lk, char *error, size_t error_size)
     lk_random(seed, sizeof seed);
     lk->l1 = lk_l1_open((size_t)lk->config.l1_capacity, seed[0]);
     lk->singleflight = lk_singleflight_open(seed[3]);
-    lk->negative_cache = lk_negative_cache_open(seed[1]);
+    lk->negative_cache = lk_negative_cache_open(seed[1], LK_NEGATIVE_CACHE_PLACES);
     if (foreign) lk->alias_cache = lk_alias_cache_open((size_t)lk->config.l1_capacity, seed[2]);
     lk_l1_side l1 = {lk,       on_purge,   on_made,      on_empty,    on_everyone, on_stats, on_sample,
                      on_still, on_refresh, on_refreshed, on_touching, on_touched,  on_owed};

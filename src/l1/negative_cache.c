@@ -17,9 +17,9 @@ typedef struct dead_bucket {
     dead_token place[LK_NEGATIVE_CACHE_BUCKET];
 } dead_bucket;
 
-lk_negative_cache *lk_negative_cache_open(uint64_t seed)
+lk_negative_cache *lk_negative_cache_open(uint64_t seed, size_t places)
 {
-    return lk_buckets_open(LK_NEGATIVE_CACHE_PLACES / LK_NEGATIVE_CACHE_BUCKET, sizeof(dead_bucket), seed);
+    return lk_buckets_open(places / LK_NEGATIVE_CACHE_BUCKET, sizeof(dead_bucket), seed);
 }
 
 void lk_negative_cache_close(lk_negative_cache *r) { lk_buckets_close(r); }

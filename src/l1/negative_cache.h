@@ -39,7 +39,8 @@ enum {
 
 typedef lk_buckets lk_negative_cache;
 
-lk_negative_cache *lk_negative_cache_open(uint64_t seed); /* NULL: no memory; a forked child sees it empty */
+/* `places`: LK_NEGATIVE_CACHE_PLACES, or fewer. NULL: no memory; a forked child sees it empty */
+lk_negative_cache *lk_negative_cache_open(uint64_t seed, size_t places);
 void lk_negative_cache_close(lk_negative_cache *cache);
 
 uint64_t lk_negative_cache_ticket(const lk_negative_cache *cache); /* taken before Redis is asked */

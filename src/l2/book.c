@@ -32,10 +32,10 @@ int lk_book_open(lk_book *book, const lk_config *config)
     lk_bells_open(&book->bells);
     book->leases = lk_leases_open();
     book->cutoffs = lk_cutoffs_open((size_t)config->partitions);
-    book->recent = lk_recent_open(seed[0]);
+    book->recent = lk_recent_open(seed[0], LK_RECENT_MAX);
     book->refresh_gate = lk_refresh_gate_open(seed[1]);
     book->past = lk_past_open((size_t)config->partitions, seed[2]);
-    if (book->recent) book->pending = lk_pending_open(book->recent);
+    if (book->recent) book->pending = lk_pending_open(book->recent, LK_PENDING_UNPROVEN_MAX);
     return book->leases && book->cutoffs && book->past && book->refresh_gate && book->pending ? LATCHKEY_OK
                                                                                               : LATCHKEY_NO_MEMORY;
 }

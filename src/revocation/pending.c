@@ -8,7 +8,8 @@
 #include <string.h>
 
 struct lk_pending {
-    lk_recent *recent; /* constant; NULL: none */
+    lk_recent *recent;    /* constant; NULL: none */
+    size_t most_unproven; /* constant */
     lk_lock lock;
     /* Written under the lock, with release in lk_pending_add. Read without it, with acquire: a validate that starts
      * after a revoke returned sees it (B). */
@@ -18,11 +19,12 @@ struct lk_pending {
     lk_pending_item item[LK_PENDING_MAX]; /* [0..count) */
 };
 
-lk_pending *lk_pending_open(lk_recent *recent)
+lk_pending *lk_pending_open(lk_recent *recent, unsigned unproven)
 {
     lk_pending *p = calloc(1, sizeof *p);
     if (!p) return NULL;
     p->recent = recent;
+    p->most_unproven = unproven;
     lk_lock_open(&p->lock, LK_RANK_PENDING);
     return p;
 }
@@ -76,8 +78,9 @@ static bool proven(const lk_pending_item *item) { return item->held || item->sil
 static bool has_place_locked(const lk_pending *p, const lk_pending_item *item)
 {
     size_t doubtful = atomic_load_explicit(&p->doubtful, memory_order_relaxed);
-    if (item->doubtful && doubtful == LK_PENDING_DOUBTFUL_MAX) return false;
-    return count_locked(p) < LK_PENDING_MAX && (proven(item) || p->unproven < LK_PENDING_UNPROVEN_MAX);
+    size_t most = p->most_unproven, most_doubtful = most / 4;
+    if (item->doubtful && doubtful == most_doubtful) return false;
+    return count_locked(p) < 2 * most + most_doubtful && (proven(item) || p->unproven < most);
 }
 
 bool lk_pending_add(lk_pending *p, const lk_pending_item *item)

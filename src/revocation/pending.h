@@ -12,7 +12,7 @@
  * made. And logins that are not answered must not take the places of logouts: doubtful ones have places of their own. */
 enum {
     LK_PENDING_UNPROVEN_MAX = 4096,
-    LK_PENDING_DOUBTFUL_MAX = 1024,
+    LK_PENDING_DOUBTFUL_MAX = LK_PENDING_UNPROVEN_MAX / 4,
     LK_PENDING_MAX = 2 * LK_PENDING_UNPROVEN_MAX + LK_PENDING_DOUBTFUL_MAX,
     LK_PENDING_CALLS = 4,
     LK_PENDING_CALL = 18
@@ -36,8 +36,9 @@ typedef struct lk_pending_item {
 
 typedef struct lk_pending lk_pending;
 
-/* `recent` (may be NULL) must live longer. NULL: no memory. */
-lk_pending *lk_pending_open(lk_recent *recent);
+/* `recent` (may be NULL) must live longer. `unproven`: how many places there are for what is not proven, LK_PENDING_UNPROVEN_MAX at most; there
+ * are as many for what is, and a quarter for what is doubtful. NULL: no memory. */
+lk_pending *lk_pending_open(lk_recent *recent, unsigned unproven);
 void lk_pending_close(lk_pending *pending);
 
 /* If there is an equal item, the two are joined. False: there is no place. */

@@ -13,7 +13,8 @@
 enum { RECENT_LISTS = 4096, RECENT_NONE = UINT16_MAX };
 
 struct lk_recent {
-    uint64_t seed;
+    uint64_t seed; /* constant, as is: */
+    unsigned most;
     /* Written under the lock, with release. Read without it, with acquire: a validate that starts after a revoke
      * returned sees the session among the ended ones (B). */
     _Atomic size_t ended; /* how many were ever added */
@@ -28,11 +29,12 @@ struct lk_recent {
 };
 _Static_assert((int)LK_RECENT_MAX < (int)RECENT_NONE, "a place fits into an index");
 
-lk_recent *lk_recent_open(uint64_t seed)
+lk_recent *lk_recent_open(uint64_t seed, unsigned most)
 {
     lk_recent *r = calloc(1, sizeof *r);
     if (!r) return NULL;
     r->seed = seed;
+    r->most = most;
     memset(r->first, 0xff, sizeof r->first);
     r->newest = r->oldest = RECENT_NONE;
     lk_lock_open(&r->lock, LK_RANK_RECENT);
@@ -97,7 +99,7 @@ static void make_newest_locked(lk_recent *r, uint16_t place)
 static lk_recent_item *take_recent_locked(lk_recent *r, unsigned partition, const char *selector)
 {
     lk_lock_assert(&r->lock);
-    bool full = r->used == LK_RECENT_MAX;
+    bool full = r->used == r->most;
     uint16_t place = full ? r->oldest : r->used++, *list = recent_list(r, selector);
     lk_recent_item *item = &r->item[place];
     if (full) {

@@ -14,7 +14,7 @@
  * come, the data set that it was done in was replaced in place: then it is repeated to the server. It is also repeated
  * if a change is announced of a session that has ended.
  *
- * Allocated at open. It keeps the newest LK_RECENT_MAX; what is remembered anew is the newest again. The list for a new
+ * Allocated at open. It keeps the newest ones, as many as lk_recent_open was told; what is remembered anew is the newest again. The list for a new
  * server is what was new when the last server was last confirmed, not what is new when Redis returns: so a long outage
  * forgets nothing.
  *
@@ -40,7 +40,7 @@ typedef struct lk_recent_item {
 
 typedef struct lk_recent lk_recent;
 
-lk_recent *lk_recent_open(uint64_t seed); /* NULL: no memory */
+lk_recent *lk_recent_open(uint64_t seed, unsigned most); /* at most LK_RECENT_MAX. NULL: no memory */
 void lk_recent_close(lk_recent *recent);
 
 /* A script that this instance ran ended it. */

@@ -255,6 +255,13 @@ static void do_end(process *p, known *s)
     if (s->life == life) revoke_and_see(p, s);
 }
 
+/* In an outage users log out, until there is no place for more. */
+static void do_revoke_some(process *p, known *s)
+{
+    for (int i = 0; s && i < 12 && calls_revoke(p, s) == LATCHKEY_PENDING; i++) s = truth_any(false);
+    if (s) truth_favour(s);
+}
+
 /* Hardly a beat has told of the loss yet. */
 static bool is_news(const known *s) { return w.now_us < s->lost_us + 2 * calls_load.busy_rest_us; }
 
@@ -295,6 +302,7 @@ void calls_act(process *p)
     else if (calls_end_all) calls_revoke_everyone(p, s);
     else if (chaos_awaits_end() && chance(400000)) do_end(p, s);
     else if (calls_load.dense && clients_deaf() && chance(300000)) revoke_and_see(p, s);
+    else if (calls_load.small && chance(20000)) do_revoke_some(p, s);
     else if (calls_load.changes && chance(60000)) calls_set_access(p, s);
     else if (calls_load.dense && s->lost_us && chance(is_news(s) ? 700000 : 200000)) calls_set_access(p, s);
     else calls[i].call(p, s);

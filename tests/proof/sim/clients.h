@@ -16,6 +16,7 @@ typedef struct workload {
     int64_t idle_ms, lifetime_ms; /* of most sessions */
     unsigned everyone_ppm;        /* how often a client ends all sessions */
     bool foreign;                 /* sessions move in */
+    bool small;                   /* the memories of the library */
     bool late;                    /* many do, and scripts arrive late */
     bool second_database;         /* another deployment, with the same prefix, beside them */
     bool crowds;                  /* users with more than 1,000 sessions */

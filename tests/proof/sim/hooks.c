@@ -5,7 +5,9 @@
 #include "hooks.h"
 
 #include "l1/l1.h"
+#include "l1/negative_cache.h"
 #include "l2/mux.h"
+#include "revocation/pending.h"
 #include "revocation/recent.h"
 #include "session/draft.h"
 #include "session/ended.h"
@@ -162,6 +164,58 @@ void __wrap_lk_recent_made(lk_recent *recent, unsigned partition, const char *se
     __real_lk_recent_made(recent, partition, selector, now_ms);
     truth_remembered(task_machine(), selector);
     task_step();
+}
+
+/* A change takes a place in it as well. */
+bool __real_lk_recent_add_change(lk_recent *recent, unsigned partition, const char *selector, uint64_t number,
+                                 int64_t now_ms);
+bool __wrap_lk_recent_add_change(lk_recent *recent, unsigned partition, const char *selector, uint64_t number,
+                                 int64_t now_ms);
+bool __wrap_lk_recent_add_change(lk_recent *recent, unsigned partition, const char *selector, uint64_t number,
+                                 int64_t now_ms)
+{
+    bool news = __real_lk_recent_add_change(recent, partition, selector, number, now_ms);
+    memory_takes(task_machine(), selector);
+    return news;
+}
+
+/* ------------------------------------------------------------------------------------------- small memories -- */
+
+static memories small;
+void hooks_memories(const memories *m)
+{
+    small = *m;
+    memory_begin(m->recent);
+}
+
+lk_recent *__real_lk_recent_open(uint64_t seed, unsigned most);
+lk_recent *__wrap_lk_recent_open(uint64_t seed, unsigned most);
+lk_recent *__wrap_lk_recent_open(uint64_t seed, unsigned most)
+{
+    return __real_lk_recent_open(seed, small.recent ? small.recent : most);
+}
+
+lk_pending *__real_lk_pending_open(lk_recent *recent, unsigned unproven);
+lk_pending *__wrap_lk_pending_open(lk_recent *recent, unsigned unproven);
+lk_pending *__wrap_lk_pending_open(lk_recent *recent, unsigned unproven)
+{
+    return __real_lk_pending_open(recent, small.pending ? small.pending : unproven);
+}
+
+bool __real_lk_pending_add(lk_pending *pending, const lk_pending_item *item);
+bool __wrap_lk_pending_add(lk_pending *pending, const lk_pending_item *item);
+bool __wrap_lk_pending_add(lk_pending *pending, const lk_pending_item *item)
+{
+    bool room = __real_lk_pending_add(pending, item);
+    if (!room) truth_no_place(item->selector);
+    return room;
+}
+
+lk_negative_cache *__real_lk_negative_cache_open(uint64_t seed, size_t places);
+lk_negative_cache *__wrap_lk_negative_cache_open(uint64_t seed, size_t places);
+lk_negative_cache *__wrap_lk_negative_cache_open(uint64_t seed, size_t places)
+{
+    return __real_lk_negative_cache_open(seed, small.negative ? small.negative : places);
 }
 
 /* ------------------------------------------------------------------------------------ refreshes and touches -- */

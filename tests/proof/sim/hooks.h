@@ -16,6 +16,11 @@ void truth_filled(const machine *m, const char *selector, uint64_t asked, uint64
 void truth_renewed(const machine *m, const char *selector, uint64_t asked, uint64_t begun, bool vouched);
 
 /* For clients.c: the partition of that user's sessions. */
+/* From now on handles are opened with memories of so many places; 0: as the library has them. */
+typedef struct memories {
+    unsigned recent, pending, negative;
+} memories;
+void hooks_memories(const memories *m);
 unsigned hooks_partition(const latchkey *lk, uint64_t user);
 
 #endif

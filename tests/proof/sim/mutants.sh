@@ -55,7 +55,7 @@ cmake --build "$scratch/build" --parallel 2 --target sim >>"$scratch/log" 2>&1 |
 cp "$scratch/build/tests/proof/sim/sim" "$scratch/good/sim"
 
 caught=0 survived=0
-slow=' renew_ticket renew_lease change unheard ahead remember incarnation invented rotate_late list_behind list_lease role lua_tripwire reuse_later backwards witness moved_kept settled_early one_sentinel unsure_kept set_forward number_lost lua_last_alone lua_old_number log_unproven log_kind left_rotate lua_import_idle ' # found in one world of many: not for --short
+slow=' renew_ticket renew_lease change unheard ahead remember incarnation invented rotate_late list_behind list_lease role lua_tripwire reuse_later backwards witness moved_kept settled_early one_sentinel unsure_kept set_forward number_lost lua_last_alone lua_old_number log_unproven left_rotate lua_import_idle recent_ring ' # found in one world of many: not for --short
 # mutant NAME FILE WHAT PERL [OPTION...]: what is broken (in src, or in a script of the model), in words, and how; and what worlds
 # are to have in them.
 mutant() {
@@ -280,8 +280,6 @@ mutant lua_import_log redis/lua/import.lua "an import that comes late makes a se
     's/if not there and top ~= from and .*?\nend\n//s' --with latescripts
 mutant lua_import_idle redis/lua/import.lua "an import that comes late makes a session again that idled out" \
     's/if not there and now >= [^\n]*\n//' --with latescripts
-mutant log_kind l2/link_replay.c "in a log, an end is taken for the change that had its number" \
-    's/, \(uint64_t\)change\) \| 1/, (uint64_t)change * 0) | 1/' --with dense --with restores
 mutant left_create api/create.c "a session that create made without an answer is left" \
     's/if \(status && \(m\.made [^;]*;//'
 mutant left_rotate api/rotate.c "a session whose token rotate lost without a grace is left" \
@@ -294,6 +292,16 @@ mutant left_family redis/lua/common.lua "the family of a session that has ended 
     's/  call\(.DEL., base \.\. .f:. \.\. f\)\n  return last/  return last/'
 mutant left_section redis/lua/common.lua "the sections of a session that has ended are left" \
     's/    call\(.DEL., section_key\(one, name\)\)\n//'
+mutant recent_ring revocation/recent.c "what is remembered anew keeps its old place, and makes room soon" \
+    's/    if \(item\) \{\n        leave_order_locked[^;]*;\n        make_newest_locked[^;]*;\n    \} else item/    if (!item) item/' --with smallmemories --with dense --with restores
+mutant recent_newest revocation/recent.c "the newest of what is remembered makes room" \
+    's/full \? r->oldest/full ? r->newest/' --with smallmemories --with restores
+mutant pending_drops revocation/pending.c "a full list of revocations drops the oldest" \
+    's/(bool lk_pending_add\()/static void remove_locked(lk_pending *p, size_t i);\n$1/; s/(bool room = i < count \|\| has_place_locked\(p, item\);)/$1\n    if (!room) remove_locked(p, 0), count = i = count_locked(p), room = true;/' --with smallmemories
+mutant pending_full api/revoke.c "a revocation for which there is no place is PENDING" \
+    's/if \(!lk_pending_add\(lk->pending, &r->item\)\) return false;/(void)lk_pending_add(lk->pending, \&r->item);/' --with smallmemories
+mutant negative_kept l1/buckets.c "one bucket of the dead tokens is not emptied" \
+    's/(void lk_buckets_empty.*?size_t i = )0/${1}1/s' --with smallmemories --with restores
 mutant hand_over l2/mux.c "who is next is not told to drive" \
     's/change_locked\(line, next, LK_EXCHANGE_DRIVES\);//'
 }

@@ -37,7 +37,7 @@ static const char usage[] =
     "  --seconds S   begin no world after so many real seconds, and end the one that runs (0: no limit)\n"
     "  --with NAME   an ingredient in every world that can have it, or --without NAME in none: databases, restores,\n"
     "                splits, crowds, floods, old-keeps, sentinels, twins, cluster, logins, clocks,\n"
-    "                dense, shortlogs, latescripts\n"
+    "                dense, shortlogs, latescripts, smallmemories\n"
     "  --trace       print what happens, one event a line\n"
     "  --quiet       one line at the end\n"
     "  --help        this\n";
@@ -84,11 +84,11 @@ static void make_machines(void)
 static struct ingredient {
     const char *name;
     enum { OFF, SOMETIMES, ALWAYS } when;
-} ingredients[] = {{"databases", SOMETIMES}, {"restores", SOMETIMES},   {"splits", SOMETIMES},
-                   {"crowds", SOMETIMES},    {"floods", SOMETIMES},     {"old-keeps", SOMETIMES},
-                   {"sentinels", SOMETIMES}, {"cluster", SOMETIMES},    {"logins", SOMETIMES},
-                   {"clocks", SOMETIMES},    {"dense", SOMETIMES},      {"twins", SOMETIMES},
-                   {"shortlogs", SOMETIMES}, {"latescripts", SOMETIMES}};
+} ingredients[] = {{"databases", SOMETIMES}, {"restores", SOMETIMES},    {"splits", SOMETIMES},
+                   {"crowds", SOMETIMES},    {"floods", SOMETIMES},      {"old-keeps", SOMETIMES},
+                   {"sentinels", SOMETIMES}, {"cluster", SOMETIMES},     {"logins", SOMETIMES},
+                   {"clocks", SOMETIMES},    {"dense", SOMETIMES},       {"twins", SOMETIMES},
+                   {"shortlogs", SOMETIMES}, {"latescripts", SOMETIMES}, {"smallmemories", SOMETIMES}};
 static char switched[200]; /* as it was said, for the command that replays */
 enum { INGREDIENTS = sizeof ingredients / sizeof *ingredients };
 
@@ -183,7 +183,7 @@ static void make_workload(workload *load, promise *p)
                                  : "unix:///sim",
              (int)(p->staleness_us / MS), (int)(p->deadline_us / MS), partitions, connections, capacity, ttl_ms,
              (int)load->idle_ms, (int)load->lifetime_ms, p->max_sessions, p->max_per_device, limit, in_flight);
-    load->floods = ingredient("floods", 100000);
+    load->floods = ingredient("floods", 100000) && !load->small; /* it says which places are kept */
     load->old_keeps = ingredient("old-keeps", 1000000);
     if (load->foreign) strcat(load->config, "&foreign_until_ms=1800000000000");
     if (chance(250000)) strcat(load->config, "&seal_key_file=" SEAL_KEYS);
@@ -193,6 +193,19 @@ static void make_workload(workload *load, promise *p)
     if (p->durability) snprintf(durability, sizeof durability, "&durability=%d", p->durability);
     strcat(load->config, durability);
     trace("%s", load->config);
+}
+
+/* So small that they fill up. */
+static void make_memories(workload *load)
+{
+    memories m = {0};
+    load->small = seed_has("smallmemories", 17, 6);
+    if (load->small) {
+        m.recent = (unsigned)draw_between(4, 32);
+        m.pending = (unsigned)draw_between(4, 12);
+        m.negative = 8 * (unsigned)draw_between(1, 4);
+    }
+    hooks_memories(&m);
 }
 
 static double world_begin_from(uint64_t seed, double hours)
@@ -218,6 +231,7 @@ static double world_begin_from(uint64_t seed, double hours)
         c.splits = false;
     }
     load.late = c.late = seed_has("latescripts", 13, 8);
+    make_memories(&load);
     load.changes = seed_has("shortlogs", 9, 3);
     store_streams_keep(load.changes ? draw_between(4, 20) : 0);
     servers_begin(servers, draw_scale(100, 20 * MS), c.lossy, cluster);
@@ -310,6 +324,8 @@ static void report(const options *o, uint64_t runs, double hours, double seconds
         printf("\n  %" PRIu64 " partitions began to move, %" PRIu64 " of them in vain; %" PRIu64 " keys; %" PRIu64
                " rested, and %" PRIu64 " admitted long after the move had begun",
                shards_moves, shards_given_up, shards_moved_keys, shards_rests, shards_late_oks);
+    printf("\n  small memories: %" PRIu64 " ends or changes forgotten, %" PRIu64 " times no place for a revocation",
+           t->forgotten, t->no_place);
     printf("\n  outside of the promise, and excused: %" PRIu64 " answers; %" PRIu64 " sessions were left at the ends\n",
            t->excused, t->looked_at);
 }

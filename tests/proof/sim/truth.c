@@ -113,6 +113,7 @@ static bool is_denied(const known *s)
 void truth_acting_changed(int server, bool failover, int64_t replaced_us)
 {
     bool in_place = replaced_us != FOREVER;
+    bool again = in_place && in.lost_us && w.now_us < in.lost_us + truth_bound_us();
     int down = 0;
     in.lost_us = w.now_us;
     in.service_until_us = NEVER; /* this is in the way: it is a failover that asks for service again */
@@ -126,6 +127,8 @@ void truth_acting_changed(int server, bool failover, int64_t replaced_us)
         s->deleted_us = NEVER;
         if ((!s->ended_us && !is_denied(s)) || s->lost_us) continue;
         s->lost_us = w.now_us;
+        s->came_back = true;
+        s->lost_twice = again;
         s->lost_in_place = in_place;
         if (chance(300000)) in.favourite[truth_database(s)] = s; /* they try everything with it */
         trace("%.8s was ended, and is there again", s->selector);
@@ -143,6 +146,7 @@ void truth_acting_changed(int server, bool failover, int64_t replaced_us)
 void truth_remembered(const machine *m, const char *selector)
 {
     known *s = truth_find(selector);
+    memory_takes(m, selector);
     if (s) s->on[m->index].heard_us = w.now_us;
 }
 
@@ -247,7 +251,7 @@ bool truth_same(const asking *a) { return a->about->life == a->life; }
 static bool knows(const known *s, int m)
 {
     int64_t at = s->on[m].heard_us > s->on[m].made_us ? s->on[m].heard_us : s->on[m].made_us;
-    return at && at > s->lost_us - REMEMBERED_US;
+    return at && at > s->lost_us - REMEMBERED_US && !memory_lost(m, s->on[m].heard_us);
 }
 
 bool truth_astray(const asking *a) { return a->on->astray_us && a->on->astray_us + truth_bound_us() >= a->began_us; }
@@ -280,7 +284,9 @@ static void judge_told(const asking *a)
     int m = a->on->index;
     FOR_SESSIONS(s)
     {
-        if (!s->life || !s->lost_us || s->lost_us > long_ago || !same_partition(s, a->about) || !knows(s, m)) continue;
+        if (!s->life || !s->lost_us || s->lost_twice || s->lost_us > long_ago || !same_partition(s, a->about) ||
+            !knows(s, m))
+            continue;
         if (s->on[m].heard_us > long_ago || s->on[m].made_us > long_ago || truth_astray(a)) continue;
         if (truth_acting_holds(s))
             fail("C: m%d has a lease, and has not told the server that %s was ended, %.3f s after that was lost", m,
@@ -295,7 +301,8 @@ static void judge_ok(const asking *a, const latchkey_entry *entry)
     int64_t dead = s->ended_us, slack = truth_slack_us();
     if (!dead || (s->deleted_us && s->deleted_us < dead)) dead = s->deleted_us;
     if (entry && entry->user_id != s->user) fail("I: m%d asked for %s and got another's entry", m, s->selector);
-    if (s->on[m].denied_us && s->on[m].denied_us < a->began_us && !truth_excused(s, a))
+    bool forgot = s->came_back && memory_lost(m, s->on[m].heard_us); /* that it was ended */
+    if (s->on[m].denied_us && s->on[m].denied_us < a->began_us && !forgot && !truth_excused(s, a))
         fail("B: m%d admits %s, %.3f s after revoke returned here", m, s->selector,
              (double)(a->began_us - s->on[m].denied_us) / 1e6);
     if (dead && a->began_us > dead + truth_bound_us() && !truth_excused(s, a))
@@ -458,6 +465,7 @@ void truth_restarted(const machine *m)
     in.empty_begun[m->index] = in.empty_done[m->index] = 0;
     change_restarted(m);
     left_restarted(m);
+    memory_restarted(m);
 }
 
 void truth_at_the_end(void)
@@ -465,7 +473,9 @@ void truth_at_the_end(void)
     for (known *s = in.session; s < in.session + SESSIONS_MAX; s++) {
         bool known_somewhere = false;
         for (int m = 0; m < w.machine_count; m++) known_somewhere |= knows(s, m);
-        if (s->life && s->lost_us && known_somewhere && truth_acting_holds(s))
+        if (s->life && !s->lost_us && is_denied(s) && truth_alive(s) && !s->exchanged_us)
+            fail("C: %s was revoked, by a call that was OK or PENDING, and is alive", s->selector);
+        if (s->life && s->lost_us && !s->lost_twice && known_somewhere && truth_acting_holds(s))
             fail("C: %s was ended and lost; an instance knows of it, and none asserted it again", s->selector);
     }
     left_judge();

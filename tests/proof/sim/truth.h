@@ -41,6 +41,8 @@ typedef struct known {
     bool idled;            /* by a clock that was ahead its time was up once, so Redis may have forgotten whose it is */
     int64_t lost_us;       /* the acting primary forgot that it was ended, */
     bool lost_in_place;    /* and it is the same server: no connection was cut */
+    bool lost_twice;       /* within the bound, so the second time before a beat showed what the first one had lost */
+    bool came_back;        /* it was lost so, at any time */
     int64_t unmade_us;     /* the acting primary's data were replaced in place by some that do not have it yet, */
     bool unseen;           /* and no beat need have told of it before */
     bool end_asked;        /* somebody called what ends its session, anywhere */
@@ -62,7 +64,7 @@ typedef struct tally {
     uint64_t validates[12]; /* by status + 8 */
     uint64_t revokes, exchanges, reuses, users_ended, crowds, floods, everyone, imported, changed, kept, logins_refused,
         lists, listed, creates, hits, fills, refused_fills, empties, purges, beats, excused, missed, replayed, lapses;
-    uint64_t refreshes, refreshes_dropped, renewed, dead_refused, looked_at;
+    uint64_t refreshes, refreshes_dropped, renewed, dead_refused, looked_at, no_place, forgotten;
     uint64_t behind, handed_over, left, lost_together; /* callers on a line that others drove; ... */
     uint64_t submitted, reaped, reaped_late, dropped;  /* late: after deadline_ms, by whosever fault */
     uint64_t twice; /* beats that an older subscription of the same instance heard too: it had connected twice */
@@ -89,6 +91,10 @@ void truth_acting_changed(int server, bool failover, int64_t replaced_us);
 /* --------------------------------------------------------------------------------------- told by the hooks -- */
 void truth_token_made(const machine *m, const char *selector);
 void truth_disowned(const char *selector); /* the link is to end its session */
+void truth_no_place(const char *selector); /* there is no place for it among what is to be ended */
+/* The memory of recent ends and changes, of that process: it holds the newest of so many; 0: it is never full. */
+void memory_begin(unsigned places);
+void memory_takes(const machine *m, const char *selector);
 
 /* -------------------------------------------------------------------------------------- told by the clients -- */
 known *truth_any(bool ended);                  /* one that has a token, alive or not any more; NULL: there is none */

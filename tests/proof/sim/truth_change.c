@@ -115,9 +115,9 @@ void change_judge_ok(const asking *a, const latchkey_entry *entry)
         if (!c->told_us || !concerns(c, s) || c->began_us <= over_us || c->number == number || is_gone(c, s, a))
             continue;
         bool here = c->machine == a->on->index && a->began_us > c->told_us;
-        if (c->lost_us &&
-            (c->lost_under_way || is_heir_of_loss(c, s) || is_undone(c, s) || reason_came_again(s) || !here ||
-             a->began_us <= c->lost_us + truth_bound_us() || c->told_us < c->lost_us - REMEMBERED_US))
+        if (c->lost_us && (c->lost_under_way || is_heir_of_loss(c, s) || is_undone(c, s) || reason_came_again(s) ||
+                           !here || a->began_us <= c->lost_us + truth_bound_us() ||
+                           c->told_us < c->lost_us - REMEMBERED_US || memory_lost(c->machine, c->began_us)))
             continue;
         if ((here || a->began_us > c->told_us + truth_bound_us()) && !truth_excused(s, a))
             fail("%s: m%d admits %s with the role '%s', %.3f s after r%u was OK", here ? "B" : "C", a->on->index,

@@ -86,6 +86,10 @@ void reason_end_asked(const asking *a);
 void reason_judge(const known *s, const char *script,
                   int machine); /* it is deleted on the acting primary, by that machine's call */
 
+/* truth_memory.c, for the others: */
+bool memory_lost(int m, int64_t us); /* what it remembered then it may have forgotten, for something newer */
+void memory_restarted(const machine *m);
+
 /* truth_left.c, for the others: */
 void left_begin(void);
 void left_ran(const char *selector, bool graced, bool moved_in); /* the acting primary made its session */

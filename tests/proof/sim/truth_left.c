@@ -20,6 +20,7 @@ typedef struct made { /* a token */
     char selector[LATCHKEY_SELECTOR_LENGTH];
     bool used;       /* this place is */
     bool given;      /* a client has it, or had it before it was exchanged; or it moved in */
+    bool no_place;   /* the link could not be told to end its session */
     bool graced;     /* it was made by an exchange with a grace: then the old one leads to its session */
     int machine;     /* that made it */
     int64_t ran_us;  /* a script made its session on the acting primary */
@@ -90,6 +91,12 @@ void truth_disowned(const char *selector)
     if (!t->failed_us) t->failed_us = w.now_us;
 }
 
+void truth_no_place(const char *selector)
+{
+    totals.no_place++;
+    get(selector)->no_place = true;
+}
+
 void truth_token_given(bool given)
 {
     made *t = *task_notes()->making ? find(task_notes()->making) : NULL;
@@ -126,7 +133,7 @@ static bool was_ended(const made *t) { return t && t->gone_us && !lost_since(t->
 static bool may_stay(const made *t)
 {
     bool late = !t->failed_us || t->ran_us > t->failed_us, forgotten = all.restarted_us[t->machine] >= t->ran_us;
-    return t->given || t->graced || late || forgotten || lost_since(t->ran_us);
+    return t->given || t->graced || t->no_place || late || forgotten || lost_since(t->ran_us);
 }
 
 /* That part of the key's partition: "u:7" of "lk:{3}:s:..." is "lk:{3}:u:7". */
@@ -143,12 +150,19 @@ static bool names(int server, const char *index, const char *selector)
     return false;
 }
 
+/* A touch prolongs them by commands of their own, each from when it arrives. The index gets a minute more, and no hole is much longer. */
+static int64_t held_back_ms(void)
+{
+    int64_t longest_ms = 3 * in.promise.staleness_us / MS + 20000;
+    return longest_ms > 60000 ? longest_ms - 60000 : 0;
+}
+
 static void judge_indexed(int server, const char *key, const char *index)
 {
     const char *selector = strrchr(key, ':') + 1;
     if (!server_holds(server, index) || !names(server, index, selector))
         fail("left: %s does not name %s, which is alive", index, key);
-    else if (server_expiry_ms(server, index) < server_expiry_ms(server, key))
+    else if (server_expiry_ms(server, index) < server_expiry_ms(server, key) - held_back_ms())
         fail("left: %s ends %.3f s before %s, which it names", index,
              (double)(server_expiry_ms(server, key) - server_expiry_ms(server, index)) / 1e3, key);
 }
@@ -189,7 +203,7 @@ static void judge_old_token(int server, const char *key)
 {
     word f = server_field(server, key, "f");
     char family[KEY_SIZE], part[64];
-    if (truth_is_over(server, key)) return;
+    if (truth_is_over(server, key) || servers_clock_spread_us()) return; /* as above */
     snprintf(part, sizeof part, "f:%.*s", f.text ? (int)f.size : 0, f.text ? f.text : "");
     beside(key, part, family);
     if (!names(server, family, strrchr(key, ':') + 1)) fail("left: the old token %s is in no family", key);

@@ -131,6 +131,7 @@ void life_ended_here(known *s, const asking *a)
         if (servers_calm_since_us() < a->began_us && !truth_astray(a) && !s->idled)
             fail("C: m%d was told that %s has ended, and it has not", m, s->selector);
         if (!s->lost_us) s->lost_us = w.now_us; /* it was OK, and not where it counts */
+        s->came_back = true;
     }
     if (!s->on[m].denied_us) s->on[m].denied_us = w.now_us;
     if (ended_by(s, a)) s->on[m].made_us = w.now_us;

@@ -20,7 +20,7 @@ static lk_negative_cache *refused;
 static int setup(void **state)
 {
     (void)state;
-    refused = lk_negative_cache_open(unit_seed());
+    refused = lk_negative_cache_open(unit_seed(), LK_NEGATIVE_CACHE_PLACES);
     return !refused;
 }
 

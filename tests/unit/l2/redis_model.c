@@ -554,7 +554,7 @@ redis_model *model_open(const char *options, uint64_t seed)
                          on_next_job, on_job_done, on_no_stats, on_vouched, on_sign};
     lk_l1_side l1 = {m,        on_purge,      on_made,      on_empty,    on_everyone, on_stats, on_sample,
                      on_still, on_no_refresh, on_refreshed, on_touching, on_touched,  NULL};
-    lk_link_known known = {lk_cutoffs_open((size_t)m->config.partitions), lk_recent_open(seed),
+    lk_link_known known = {lk_cutoffs_open((size_t)m->config.partitions), lk_recent_open(seed, LK_RECENT_MAX),
                            lk_past_open((size_t)m->config.partitions, seed)};
     assert_true(known.cutoffs && known.recent && known.past);
     assert_true(lk_link_open(&m->link, &m->config, partitions, known, &host, &l1, &m->counters, seed, model_ms(m)));

@@ -123,7 +123,7 @@ static void test_what_is_remembered_of_one_session(void **state)
 {
     (void)state;
     static lk_recent_item items[LK_RECENT_MAX];
-    lk_recent *r = lk_recent_open(1);
+    lk_recent *r = lk_recent_open(1, LK_RECENT_MAX);
     lk_recent_add_change(r, 0, A, 7, 1000);
     lk_recent_add_change(r, 0, A, 9, 1001);
     assert_int_equal(lk_recent_list(r, ALL, 1001, items), 1);
@@ -142,7 +142,7 @@ static void test_what_is_remembered_anew_is_not_the_oldest(void **state)
     (void)state;
     static lk_recent_item items[LK_RECENT_MAX];
     char selector[LATCHKEY_SELECTOR_LENGTH + 1];
-    lk_recent *r = lk_recent_open(1);
+    lk_recent *r = lk_recent_open(1, LK_RECENT_MAX);
     lk_recent_add_change(r, 0, A, 7, 1000);
     for (unsigned i = 1; i < 2 * LK_RECENT_MAX - 1; i++) {
         if (i == LK_RECENT_MAX) lk_recent_made(r, 0, A, 1001);
@@ -235,7 +235,7 @@ static void test_each_server_is_told_of_its_partitions(void **state)
     static lk_recent_item items[LK_RECENT_MAX];
     static const unsigned some[] = {1, 3};
     const lk_partitions here = {some, 2};
-    lk_recent *r = lk_recent_open(1);
+    lk_recent *r = lk_recent_open(1, LK_RECENT_MAX);
     lk_recent_made(r, 1, A, 1000);
     lk_recent_made(r, 2, B, 1000);
     assert_int_equal(lk_recent_list(r, here, 1000, items), 1);
@@ -253,7 +253,7 @@ static void test_made_and_heard_is_one(void **state)
 {
     (void)state;
     static lk_recent_item items[LK_RECENT_MAX];
-    lk_recent *r = lk_recent_open(1);
+    lk_recent *r = lk_recent_open(1, LK_RECENT_MAX);
     assert_int_equal(lk_recent_list(r, ALL, 1000, items), 0);
     for (int i = 0; i < 5; i++) lk_recent_add(r, 3, A, 1000 + i);
     lk_recent_add(r, 1, B, 1000);

@@ -155,7 +155,7 @@ static void test_a_data_set_that_is_replaced_under_a_beat(void **state)
     redis_model *m = model_opened_up("h?partitions=1");
     m->number[0] = 5;
     model_beat(m);
-    m->link.recent = (lk_recent_close(m->link.recent), lk_recent_open(1)); /* nothing is remembered */
+    m->link.recent = (lk_recent_close(m->link.recent), lk_recent_open(1, LK_RECENT_MAX)); /* nothing is remembered */
     model_clear(m);
     m->number[0] = 1;
     model_beat(m);

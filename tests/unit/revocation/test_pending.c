@@ -40,7 +40,7 @@ static lk_token crossed(const lk_token *selector, const lk_token *verifier)
 static int setup(void **state)
 {
     (void)state;
-    pending = lk_pending_open(NULL);
+    pending = lk_pending_open(NULL, LK_PENDING_UNPROVEN_MAX);
     return !pending;
 }
 
