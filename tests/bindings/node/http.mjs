@@ -164,6 +164,28 @@ point(24, 'http: Express, Fastify, node:http', async (t) => {
     assert.equal((await ask(port, '/')).status, 401)
     assert.equal((await ask(port, '/', { cookie: `sid=${await lk.create({ userId: 1n })}` })).body.userId, '1')
   })
+  await t.test('an application that sets another cookie by itself', async (t) => {
+    const lk = await handle(t)
+    const auth = session(lk)
+    const own = {
+      setHeader: (res) => res.setHeader('Set-Cookie', 'own=1'),
+      object: (res) => res.writeHead(200, { 'Set-Cookie': ['own=1'] }),
+      list: (res) => res.writeHead(200, 'OK', ['X-A', 'set-cookie', 'Set-Cookie', 'own=1']),
+      nothing: (res) => res.removeHeader('set-cookie')
+    }
+    const server = http.createServer(async (req, res) => {
+      await auth.login(req, res, { userId: 1n })
+      own[req.url.slice(1)](res)
+      res.end('{}')
+    })
+    await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
+    t.after(() => end(server))
+    for (const how of Object.keys(own)) {
+      const { status, cookies } = await ask(server.address().port, `/${how}`)
+      assert.deepEqual([status, cookies.slice(1)], [200, how === 'nothing' ? [] : ['own=1']], how)
+      assert.match(cookies[0], /^sid=[A-Za-z0-9_-]{43};/, how)
+    }
+  })
 })
 
 test('the store of express-session', async (t) => {

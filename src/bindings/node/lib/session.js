@@ -37,8 +37,37 @@ const isWebSocket = (request) => request.headers.upgrade?.toLowerCase() === 'web
 // A response of Fastify, or one of node:http (which Express' are).
 const isReply = (response) => response.raw !== undefined && typeof response.send === 'function' && response.request !== undefined
 
+const isSetCookie = (name) => typeof name === 'string' && name.toLowerCase() === 'set-cookie'
+const guarded = new WeakMap() // of each response: our cookies
+
+// An application that sets a cookie of its own by setHeader or writeHead takes out those that are there already. So they are looked for
+// when the headers are written; what is missing then stands before those of the application, for the last of one name counts.
+function guard(response, ours) {
+  const { writeHead } = response
+  const whole = (theirs) => [...ours.filter((each) => !theirs.includes(each)), ...theirs]
+  response.writeHead = function (...args) {
+    this.setHeader('set-cookie', whole([].concat(this.getHeader('set-cookie') ?? [])))
+    const at = args.findIndex((arg) => typeof arg === 'object' && arg !== null)
+    const headers = args[at]
+    if (Array.isArray(headers)) { // name, value, name, value
+      const theirs = headers.filter((value, i) => isSetCookie(headers[i - 1]) && i % 2 === 1).flat()
+      if (theirs.length) args[at] = [...headers.filter((value, i) => !isSetCookie(headers[i - i % 2])), 'set-cookie', whole(theirs)]
+    } else if (headers) {
+      const name = Object.keys(headers).find(isSetCookie)
+      if (name) args[at] = { ...headers, [name]: whole([].concat(headers[name])) }
+    }
+    return writeHead.apply(this, args)
+  }
+}
+
 function addCookie(response, value) {
   if (isReply(response)) return void response.header('set-cookie', value)
+  const ours = guarded.get(response) ?? []
+  ours.push(value)
+  if (!guarded.has(response)) {
+    guarded.set(response, ours)
+    guard(response, ours)
+  }
   const before = response.getHeader('set-cookie')
   response.setHeader('set-cookie', before === undefined ? value : [].concat(before, value))
 }
