@@ -60,6 +60,9 @@ void survey_ask(survey *s, bool sessions);
 /* Does the answer to a question about a key say that the node does not serve (-LOADING, -CLUSTERDOWN)? A slot that is on its
  * way to another node is none of that. */
 bool survey_is_outage(const lk_reply *reply, char *why, size_t size);
+/* Does the node that has the partition refuse what a login does (-OOM, -MISCONF, -NOREPLICAS)? It may answer all that is read. A member of
+ * a key that never exists would be changed, so nothing is. */
+bool survey_refuses_writes(query *p, const char *prefix, unsigned partition, char *why, size_t size);
 
 /* Which node has the partition; NODES_MOST: none. */
 unsigned survey_owner(const survey *s, int64_t partition);

@@ -80,6 +80,16 @@ bool survey_is_outage(const lk_reply *reply, char *why, size_t size)
     return reply->type == LK_REPLY_ERROR && lk_error_status(reply, why, size) == LATCHKEY_UNAVAILABLE && !away;
 }
 
+bool survey_refuses_writes(query *p, const char *prefix, unsigned partition, char *why, size_t size)
+{
+    char key[LK_KEY_SIZE];
+    lk_key_partition(key, prefix, partition, "!");
+    lk_reply *reply = QUERY(p, "ZADD", key, "XX", "0", "-");
+    bool refuses = reply && reply->type == LK_REPLY_ERROR && survey_is_outage(reply, why, size);
+    lk_reply_free(reply);
+    return refuses;
+}
+
 static bool failed(survey_node *n, const char *why)
 {
     n->answers = false;

@@ -264,6 +264,22 @@ def nearly_full():
         yield server, {}
 
 
+@wrong('writes', 'error')
+def too_few_replicas():
+    with Server() as server, kit.App(server.config()) as app:
+        app.create(7)
+        server.cli('CONFIG', 'SET', 'min-replicas-to-write', '1')
+        yield server, {}
+
+
+@wrong('writes', 'error')
+def quite_full():
+    with Server() as server, kit.App(server.config()) as app:
+        app.create(7)
+        server.cli('CONFIG', 'SET', 'maxmemory', '1')
+        yield server, {}
+
+
 @wrong('acl-missing', 'error')
 def a_right_is_missing():
     with Server() as server:

@@ -102,6 +102,19 @@ class Insight(kit.Case):
             self.check(run('status', config=redis.url()), NO, 'latchkey doctor', 'Not all is well')
             self.assertFalse(run('status', '--json', config=redis.url()).value['healthy'])
 
+    def test_status_where_writes_are_refused(self):
+        """All that is read goes on, but no user can log in."""
+        with Redis() as redis, App(redis.url()) as app:
+            app.create(7)
+            for setting, value, why in ('min-replicas-to-write', '1', '-NOREPLICAS'), ('maxmemory', '1', '-OOM'):
+                redis.cli('CONFIG', 'SET', setting, value)
+                self.check(run('status', config=redis.url()), NO, 'Writes       REFUSED by 1 node, ', why, 'Not all is well.')
+                said = self.check(run('status', '--json', config=redis.url()), NO).value
+                self.assertIn(why, said['writes_refused'])
+                self.assertEqual([False, 0], [said['healthy'], said['errors']])
+                redis.cli('CONFIG', 'SET', setting, '0')
+            self.assertIsNone(self.check(run('status', '--json', config=redis.url()), DONE).value['writes_refused'])
+
     def test_a_warning_is_not_well(self):
         with Redis('--appendonly', 'no') as redis, App(redis.url()):
             said = self.check(run('status', config=redis.url()), DONE, '1 warning', 'run latchkey doctor')

@@ -79,8 +79,23 @@ static void look_at_memory(doctor *d, const char *info)
         "CONFIG SET maxmemory %.0f, or look for what fills it: redis-cli --bigkeys", atof(used) * 2);
 }
 
+static void look_at_writes(doctor *d)
+{
+    char why[160];
+    unsigned p = 0;
+    while (d->nodes && p < (unsigned)d->app->config.partitions && nodes_of(d->nodes, p) != d->app) p++;
+    if (p == (unsigned)d->app->config.partitions) return;
+    if (!survey_refuses_writes(d->app, d->app->config.prefix, p, why, sizeof why)) return;
+    doctor_fix(doctor_find(d, LATCHKEY_LOG_ERROR, "writes", "A",
+                           "refused: %s. Logins are UNAVAILABLE, and revocations may be PENDING; sessions that are "
+                           "there can be read",
+                           why),
+               "what the text says");
+}
+
 void doctor_settings(doctor *d)
 {
+    look_at_writes(d);
     lk_finding findings[LK_FINDINGS_MAX];
     lk_reply *info = QUERY(d->admin, "INFO");
     if (!info || info->type != LK_REPLY_STRING) {

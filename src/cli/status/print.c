@@ -119,6 +119,9 @@ bool status_print(const state *s)
     bool printed = print_servers(s);
     print_settings(s);
     print_counts(s);
+    if (s->refusing)
+        cli_say(stdout, "Writes       REFUSED by %u node%s, so logins are UNAVAILABLE there. %s\n", s->refusing,
+                s->refusing == 1 ? "" : "s", s->refusal);
     if (s->unheard[0]) cli_say(stdout, "Instances    not heard: %s\n", s->unheard);
     else cli_say(stdout, "Instances    %zu heard%s\n", s->h.count, s->unleased ? "; NOT ALL HAVE A LEASE" : "");
     printed = printed && (!s->h.count || print_instances(s));
@@ -174,6 +177,7 @@ void status_print_json(const state *s)
     json_uint(&j, "peak", most_sessions(s));
     json_uint(&j, "revocations", s->revocations);
     json_uint(&j, "unleased", s->unleased);
+    json_text(&j, "writes_refused", s->refusing ? s->refusal : NULL);
     json_text(&j, "unheard", s->unheard[0] ? s->unheard : NULL);
     json_instances(&j, s);
     json_close(&j, '}');

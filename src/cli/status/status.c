@@ -68,9 +68,23 @@ static void add_nodes(state *s)
     }
 }
 
+/* Where logins are UNAVAILABLE, although all that is read goes on. */
+static void ask_for_writes(state *s)
+{
+    const survey *v = &s->s;
+    unsigned all = (unsigned)v->config.partitions;
+    for (unsigned i = 0, p; i < v->count; i++) {
+        char why[160];
+        for (p = 0; p < all && survey_owner(v, p) != i; p++) continue;
+        if (p == all || !v->node[i].answers) continue;
+        if (!survey_refuses_writes(v->nodes->node[i], v->config.prefix, p, why, sizeof why) || s->refusing++) continue;
+        snprintf(s->refusal, sizeof s->refusal, "%s: %s", v->node[i].at, why);
+    }
+}
+
 bool status_healthy(const state *s)
 {
-    return !s->errors && !s->unleased && !s->unheard[0] && !s->s.silent && survey_covered(&s->s);
+    return !s->errors && !s->refusing && !s->unleased && !s->unheard[0] && !s->s.silent && survey_covered(&s->s);
 }
 
 static const char *refused_right(const survey *s)
@@ -92,6 +106,7 @@ static int inspect(const cli *c, state *s, subscriber *w)
     if (exit) return cli_fail(c, exit, "%s", s->unheard);
     count_leases(s);
     add_nodes(s);
+    ask_for_writes(s);
     if (c->json) status_print_json(s);
     else if (!status_print(s)) return cli_fail(c, CLI_FAILED, "no memory");
     return away ? away : status_healthy(s) ? CLI_DONE : CLI_NO;
@@ -130,7 +145,8 @@ const cli_command cli_status_of = {
         "\n"
         "Exit 0: no guarantee is broken. Exit 1: a setting breaks one (run latchkey doctor), a node does not serve, "
         "or\n"
-        "an instance has no lease. Exit 3: no node serves. The Redis user needs +psubscribe (in a cluster "
+        "refuses writes, or an instance has no lease. Exit 3: no node serves. The Redis user needs +psubscribe (in a "
+        "cluster "
         "+ssubscribe)\n"
         "beside the rights of an instance; src/redis/acl.txt has such a user.",
     .run = run_status,

@@ -11,6 +11,8 @@ typedef struct state {
     /* of all nodes together: */
     uint64_t sessions, peak, revocations;
     size_t errors, warnings, notices; /* findings about their settings */
+    unsigned refusing;                /* nodes that refuse writes, and */
+    char refusal[280];                /* why the first of them does */
     size_t unleased;                  /* instances whose lease has lapsed, or that have none, at any node */
     char unheard[256];                /* why no instance could be listened to; or "" */
 } state;
