@@ -327,7 +327,7 @@ piece_address() {
     which=$(printf '%s\n' servers nginx | choose 2)
     targets=all
     if [ -z "$long" ] && [ -n "$built" ]; then
-        targets="latchkey latchkey_cli latchkey_cli_app latchkey_clock_shift inject_faults api_constants latchkey_options $(sanitized "$build/gcc" | programs)"
+        targets="latchkey latchkey_cli latchkey_cli_app latchkey_clock_shift inject_faults api_constants api_unload latchkey_options $(sanitized "$build/gcc" | programs)"
         case $which in *servers*) targets="$targets examples/all" ;; esac
         case $which in *nginx*) targets="$targets ngx_http_latchkey_module" ;; esac
     fi
@@ -443,7 +443,7 @@ take_what_is_left() { while piece=$(take) && [ -n "$piece" ]; do "piece_$piece";
 built=
 case $only in text | sanitizers | bindings) ;; *)
     targets=all
-    [ -z "$quick" ] || targets='latchkey latchkey_core tests/unit/all api_constants latchkey_options' # what it runs
+    [ -z "$quick" ] || targets='latchkey latchkey_core tests/unit/all api_constants api_unload latchkey_options' # what it runs
     compile gcc "$targets" -DCMAKE_C_COMPILER=gcc -DLATCHKEY_EXAMPLES=ON -DLATCHKEY_BENCH=ON -DLATCHKEY_NGINX=ON \
         -DCMAKE_EXPORT_COMPILE_COMMANDS=ON && built=yes || :
     # Without a warm ccache it takes two minutes on two quiet cores.

@@ -225,6 +225,21 @@ def fork():
     asyncio.run(asyncio.wait_for(closed_in_a_child(), 60))
     assert here.validate(token).user_id == 10 and here.revoke(token) is True
     assert here.stats()["reconnects"] == reconnects
+    with open_short() as lk:
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                with redis_stopped():
+                    raises(latchkey.Unavailable, lk.validate, token)
+                    raises(latchkey.Unavailable, lk.create, 10)
+                    raises(latchkey.Unavailable, lk.stats)
+                    raises(latchkey.Unavailable, lk.revoke_selector, 10, token[:20])
+                wait_until("it can be opened", lambda: lk.validate(token) is None)
+                code = 0
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 @point(11, "close with answers outstanding")

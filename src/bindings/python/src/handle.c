@@ -172,12 +172,13 @@ static bool reopen(lk_py_handle *self, struct lk_py_opened *old)
     return current(self) != NULL;
 }
 
-bool lk_py_leave(lk_py_handle *self, struct lk_py_opened *opened, int status, char why[LK_PY_LINE])
+bool lk_py_leave(lk_py_handle *self, struct lk_py_opened *opened, int *status, char why[LK_PY_LINE])
 {
     why[0] = 0;
-    if (status < 0) latchkey_error_text(opened->lk, why, LK_PY_LINE);
-    bool forked = status == LATCHKEY_FORKED;
+    if (*status < 0) latchkey_error_text(opened->lk, why, LK_PY_LINE);
+    bool forked = *status == LATCHKEY_FORKED;
     bool again = forked && reopen(self, opened);
+    if (forked && !again) *status = LK_PY_NO_HANDLE;
     if (!forked) {
         pthread_mutex_lock(&opened->lock);
         if (--opened->calls == 0) pthread_cond_broadcast(&opened->idle);

@@ -82,7 +82,7 @@ uint64_t lk_py_record_version(PyObject *record, const char *name);
 
 /* handle.c */
 struct lk_py_opened *lk_py_enter(lk_py_handle *self); /* NULL, with an error set: closed, or it cannot be opened here */
-bool lk_py_leave(lk_py_handle *self, struct lk_py_opened *opened, int status, char why[LK_PY_LINE]); /* false: again */
+bool lk_py_leave(lk_py_handle *self, struct lk_py_opened *opened, int *status, char why[LK_PY_LINE]); /* false: again */
 void lk_py_release(struct lk_py_opened *opened);
 bool lk_py_handle_methods(void); /* before the type is made */
 void lk_py_read_log(lk_py_handle *self);
@@ -101,7 +101,7 @@ void lk_py_read_log(lk_py_handle *self);
         Py_BEGIN_ALLOW_THREADS;                                                                                        \
         (status) = (CALL);                                                                                             \
         Py_END_ALLOW_THREADS;                                                                                          \
-        if (lk_py_leave(self, opened_, status, why)) break;                                                            \
+        if (lk_py_leave(self, opened_, &(status), why)) break;                                                         \
     } while (1)
 
 /* verbs.c */
