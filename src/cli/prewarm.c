@@ -66,7 +66,8 @@ static void print_prewarm(const cli *c, const warming *w, const latchkey_stats *
         cli_say(stdout, "L1 holds no more than l1_capacity: %" PRIu64 ".\n", stats->l1_capacity);
     else if (w->loaded < w->count)
         cli_say(stdout,
-                "There are no more that are alive, or that this L1 could take (some share a place when it is full).\n");
+                "There are no more that are alive and can be read here, or that this L1 could take (some share a place "
+                "when it is full).\n");
     cli_say(stdout, "No instance that runs is warmer now: each has an L1 of its own.\n");
 }
 
