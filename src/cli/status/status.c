@@ -143,11 +143,8 @@ const cli_command cli_status_of = {
         "says\n"
         "why. Nothing is written.\n"
         "\n"
-        "Exit 0: no guarantee is broken. Exit 1: a setting breaks one (run latchkey doctor), a node does not serve, "
-        "or\n"
-        "refuses writes, or an instance has no lease. Exit 3: no node serves. The Redis user needs +psubscribe (in a "
-        "cluster "
-        "+ssubscribe)\n"
-        "beside the rights of an instance; src/redis/acl.txt has such a user.",
+        "Exit 0: no guarantee is broken. Exit 1: a setting breaks one (run latchkey doctor), a node does not serve or\n"
+        "refuses writes, or an instance has no lease. Exit 3: no node serves. The Redis user needs +psubscribe (in a\n"
+        "cluster +ssubscribe) beside the rights of an instance; src/redis/acl.txt has such a user.",
     .run = run_status,
 };
