@@ -25,6 +25,7 @@ typedef struct user_known { /* whose sessions were all ended, lately */
 typedef struct imported { /* a session that moved in */
     char selector[LATCHKEY_SELECTOR_LENGTH];
     uint64_t life;   /* 0: this place is free */
+    bool ended;      /* by a script */
     int64_t once_us; /* it has its name, or was ended: so it is not made again; NEVER: neither */
 } imported;
 
@@ -66,7 +67,7 @@ known *truth_place(const known *but);
 known *truth_heir(const known *s); /* the token that its session has now; NULL: not known */
 
 /* truth_keys.c, for the others: */
-void keys_not_again(const known *s); /* no import makes it any more */
+void keys_not_again(const known *s, bool ended); /* no import makes it any more */
 
 /* truth_life.c, for truth.c: */
 void life_moved(uint64_t user, const char *key, int server); /* a generation was written */

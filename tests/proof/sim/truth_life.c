@@ -260,7 +260,7 @@ void truth_imported(const asking *a, int status, uint64_t user, const char *fore
     {
         if (status || !s->life || s->user != user || *s->token) continue;
         snprintf(s->token, sizeof s->token, "%s", foreign);
-        keys_not_again(s);
+        keys_not_again(s, false);
     }
 }
 

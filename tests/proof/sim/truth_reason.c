@@ -86,7 +86,7 @@ static bool has_reason(const known *s, const char *script)
 {
     /* What had expired when it was ended is there again by a clock that was set back, though no data were lost. */
     if (!strcmp(script, "reassert")) return s->set_back || s->end_asked || s->idled || truth_swept(s->user);
-    if (was_exchanged(s)) return true;
+    if (was_exchanged(s) || s->again) return true; /* what it was when it moved in first may still be to be ended */
     /* A call of create that had no answer in time ends what it may have made. */
     if (!strcmp(script, "revoke")) return s->end_asked || !*s->token;
     if (!strcmp(script, "revoke_user")) return truth_swept(s->user);
