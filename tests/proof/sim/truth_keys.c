@@ -227,6 +227,7 @@ static void made(int server, const char *key)
     bool import = !strcmp(command.script, "import");
     known *before = import ? truth_find(selector_in(key)) : NULL;
     bool again = import && server_is_acting(server) && moved_in(selector_in(key));
+    int64_t until_us = before ? before->until_us : 0, absolute_us = before ? before->absolute_us : 0;
     if (before) *before = (known){0}; /* the server lost the session, and that it moved in: it begins anew */
     if (!import && strcmp(command.script, "create")) {
         fail("D: %s made the session %s", *command.script ? command.script : "a plain command", key);
@@ -235,6 +236,9 @@ static void made(int server, const char *key)
     if (server_is_acting(server)) left_ran(selector_in(key), false, import);
     known *s = make(server, key);
     if (s) s->imported = import, s->again = again;
+    /* Another server may have it still, as it was, until then. */
+    if (s && until_us > s->until_us) s->until_us = until_us;
+    if (s && absolute_us > s->absolute_us) s->absolute_us = absolute_us;
     if (s && import && in.lost_us) s->set_back = true; /* a session of that name may have been lost */
     if (s && server_is_acting(server) && !import) judge_limits(s);
 }
