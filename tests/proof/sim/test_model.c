@@ -195,6 +195,9 @@ static void both_words(const word *words, size_t count)
 
 /* ------------------------------------------------------------------------------------------ random commands -- */
 
+/* How long a key is to live. Hardly two are equal: GT and LT would depend on which of the two clocks was a moment later. */
+static long long life_ms(void) { return draw(9) ? 60000 + 40000 * (long long)draw(4) + (long long)draw(20000) : 300; }
+
 /* What a word of a template stands for; anything else stands for itself. */
 static void fill_in(const char *what, char out[WORD_ROOM])
 {
@@ -217,8 +220,8 @@ static void fill_in(const char *what, char out[WORD_ROOM])
     case 'n': snprintf(out, WORD_ROOM, "%d", (int)draw(9) - 4); break;
     case 'c': snprintf(out, WORD_ROOM, "%s", scores[draw(sizeof scores / sizeof *scores)]); break;
     case 'b': snprintf(out, WORD_ROOM, "%s", bounds[draw(sizeof bounds / sizeof *bounds)]); break;
-    case 't': snprintf(out, WORD_ROOM, "%d", draw(9) ? 60000 + 40000 * (int)draw(4) : 300); break;
-    case 'T': snprintf(out, WORD_ROOM, "%lld", (long long)ms + (draw(9) ? 60000 + 40000 * (int)draw(4) : 300)); break;
+    case 't': snprintf(out, WORD_ROOM, "%lld", life_ms()); break;
+    case 'T': snprintf(out, WORD_ROOM, "%lld", (long long)ms + life_ms()); break;
     case 'P': snprintf(out, WORD_ROOM, "%lld", (long long)ms - 5000); break; /* in the past */
     case 'i': snprintf(out, WORD_ROOM, "%lld-%d", (long long)(draw(9) ? ++ids : ids), (int)draw(2)); break;
     case 'I': snprintf(out, WORD_ROOM, "%s%d", draw(4) ? "" : "(", (int)draw((uint64_t)ids + 3)); break;
