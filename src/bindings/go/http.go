@@ -100,7 +100,11 @@ func (m *middleware) serve(next http.Handler, w http.ResponseWriter, r *http.Req
 	case err == nil:
 		// The answer to a WebSocket's handshake is written to the connection itself: a cookie would reach nobody.
 		if session.entry.Renew() && !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
-			m.renew(w, r, session)
+			if fresh := m.renew(r, session); fresh != "" {
+				c := &carrier{w, m.make(fresh).String(), false}
+				w = c.like(w)
+				defer c.carry() // also where the handler writes nothing, or panics and what is around this answers
+			}
 		}
 		r = r.WithContext(context.WithValue(r.Context(), key{}, session))
 	case !errors.Is(err, ErrNoSession):
@@ -128,13 +132,80 @@ func (m *middleware) find(ctx context.Context, tokens []string) (*found, error) 
 	return nil, ErrNoSession
 }
 
-func (m *middleware) renew(w http.ResponseWriter, r *http.Request, session *found) {
+// renew gives the new token; "" where there is none.
+func (m *middleware) renew(r *http.Request, session *found) string {
 	fresh, ok, err := m.lk.Rotate(r.Context(), session.token, m.grace)
 	if err != nil || !ok { // another request has it; or Redis is away, and the old token goes on
-		return
+		return ""
 	}
 	session.token = fresh
-	http.SetCookie(w, m.make(fresh))
+	return fresh
+}
+
+// carrier sets the cookie of a renewed token when the header is written, not before: a handler may set a cookie over those that are
+// there (http.TimeoutHandler does), or clear the header. No cache may keep such an answer: it would give the token to others.
+type carrier struct {
+	http.ResponseWriter
+	cookie string
+	done   bool
+}
+
+func (c *carrier) carry() {
+	if c.done || c.cookie == "" { // "": the application's function made a cookie that is none
+		return
+	}
+	c.done = true
+	header := c.Header()
+	// Of two cookies of one name the last counts: that of a login or a logout of the application.
+	header["Set-Cookie"] = append([]string{c.cookie}, header["Set-Cookie"]...)
+	header.Set("Cache-Control", "no-store")
+}
+
+func (c *carrier) WriteHeader(status int) {
+	if status >= 200 { // below, another header follows
+		c.carry()
+	}
+	c.ResponseWriter.WriteHeader(status)
+}
+
+func (c *carrier) Write(body []byte) (int, error) {
+	c.carry()
+	return c.ResponseWriter.Write(body)
+}
+
+// Unwrap is for http.ResponseController.
+func (c *carrier) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+
+type flusher struct {
+	*carrier
+	under http.Flusher
+}
+
+func (f flusher) Flush() {
+	f.carry()
+	f.under.Flush()
+}
+
+// like gives a writer that can do what w can.
+func (c *carrier) like(w http.ResponseWriter) http.ResponseWriter {
+	under, ok := w.(http.Flusher)
+	if !ok {
+		return c
+	}
+	f := flusher{c, under}
+	switch w := w.(type) {
+	case http.Hijacker:
+		return struct {
+			flusher
+			http.Hijacker
+		}{f, w}
+	case http.Pusher:
+		return struct {
+			flusher
+			http.Pusher
+		}{f, w}
+	}
+	return f
 }
 
 func refuse(w http.ResponseWriter, status int) {

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"latchkey"
 )
@@ -55,6 +56,8 @@ func TestHTTP(t *testing.T) {
 	point(t, 24, "http")
 	lk := open(t, url(patient, "renew_ms=10000"))
 	old, failing := create(t, lk, latchkey.Draft{UserID: 13}), create(t, lk, latchkey.Draft{UserID: 14})
+	over, panics := create(t, lk, latchkey.Draft{UserID: 15}), create(t, lk, latchkey.Draft{UserID: 16})
+	streaming := create(t, lk, latchkey.Draft{UserID: 17})
 	e, err := lk.Validate(ctx, old)
 	check(t, err == nil && !e.Renew(), "a new token: %v", err)
 
@@ -113,4 +116,52 @@ func TestHTTP(t *testing.T) {
 	check(t, status == 503 && len(cookies) == 2 && cookies[1].Value == "a-login", "%d, %v", status, cookies)
 	_, err = lk.Validate(ctx, cookies[0].Value)
 	check(t, err == nil, "renewed where it fails: %v", err)
+
+	// A handler that sets its cookie over those that are there, as http.TimeoutHandler does, and lets caches keep its answer.
+	inner := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Panic") != "" {
+			panic("a fault of the application")
+		}
+		http.SetCookie(w, &http.Cookie{Name: "lang", Value: "en"})
+		w.Header().Set("Cache-Control", "public, max-age=60")
+	})
+	behind := lk.Middleware("sid")(http.TimeoutHandler(inner, time.Minute, ""))
+	answer := func(token string) *http.Response {
+		recorder, request := httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)
+		request.Header.Set("Cookie", "sid="+token)
+		behind.ServeHTTP(recorder, request)
+		return recorder.Result()
+	}
+	until(t, "the token is old", isOld(over))
+	response := answer(over)
+	cookies = response.Cookies()
+	check(t, len(cookies) == 2 && cookies[0].Name == "sid" && cookies[1].Name == "lang", "%v", response.Header)
+	check(t, response.Header.Get("Cache-Control") == "no-store", "%v", response.Header)
+	response = answer(cookies[0].Value)
+	check(t, len(response.Cookies()) == 1 && response.Header.Get("Cache-Control") != "no-store", "none is due: %v", response.Header)
+
+	// A handler that panics, and something around the middleware that answers.
+	until(t, "the token is old", isOld(panics))
+	recorder, request := httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)
+	request.Header.Set("Cookie", "sid="+panics)
+	request.Header.Set("X-Panic", "1")
+	func() {
+		defer func() { check(t, recover() != nil, "it does not panic") }()
+		behind.ServeHTTP(recorder, request)
+	}()
+	recorder.WriteHeader(http.StatusInternalServerError)
+	cookies = recorder.Result().Cookies()
+	check(t, len(cookies) == 1 && cookies[0].Name == "sid", "%v", cookies)
+
+	// What a writer can do it can where a token is renewed, too.
+	able := httptest.NewServer(lk.Middleware("sid")(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, flushes := w.(http.Flusher)
+		_, hijacks := w.(http.Hijacker)
+		w.Header().Set("X-User", fmt.Sprint(flushes, hijacks))
+		w.(http.Flusher).Flush()
+	})))
+	t.Cleanup(able.Close)
+	until(t, "the token is old", isOld(streaming))
+	status, cookies, user = ask(t, able, "sid="+streaming)
+	check(t, status == 200 && len(cookies) == 1 && user == "true true", "%d, %v, %s", status, cookies, user)
 }
