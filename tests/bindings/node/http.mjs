@@ -171,7 +171,10 @@ point(24, 'http: Express, Fastify, node:http', async (t) => {
       setHeader: (res) => res.setHeader('Set-Cookie', 'own=1'),
       object: (res) => res.writeHead(200, { 'Set-Cookie': ['own=1'] }),
       list: (res) => res.writeHead(200, 'OK', ['X-A', 'set-cookie', 'Set-Cookie', 'own=1']),
-      nothing: (res) => res.removeHeader('set-cookie')
+      nothing: (res) => res.removeHeader('set-cookie'),
+      cached: (res) => { res.setHeader('Cache-Control', 'public, max-age=60'); res.setHeader('Set-Cookie', 'own=1') },
+      cachedObject: (res) => res.writeHead(200, { 'Cache-Control': 'public, max-age=60', 'Set-Cookie': 'own=1' }),
+      cachedList: (res) => res.writeHead(200, ['Cache-Control', 'public, max-age=60', 'Set-Cookie', 'own=1'])
     }
     const server = http.createServer(async (req, res) => {
       await auth.login(req, res, { userId: 1n })
@@ -181,8 +184,26 @@ point(24, 'http: Express, Fastify, node:http', async (t) => {
     await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
     t.after(() => end(server))
     for (const how of Object.keys(own)) {
-      const { status, cookies } = await ask(server.address().port, `/${how}`)
+      const { status, headers } = await fetch(`http://127.0.0.1:${server.address().port}/${how}`)
+      const cookies = headers.getSetCookie()
+      assert.equal(headers.get('cache-control'), 'no-store', how) // a cache would give the token to others
       assert.deepEqual([status, cookies.slice(1)], [200, how === 'nothing' ? [] : ['own=1']], how)
+      assert.match(cookies[0], /^sid=[A-Za-z0-9_-]{43};/, how)
+    }
+  })
+  await t.test('Fastify: an application that lets caches keep its answer, or writes to reply.raw', async (t) => {
+    const lk = await handle(t)
+    const auth = session(lk)
+    const app = fastify()
+    app.addHook('onRequest', (req, reply) => auth.login(req, reply, { userId: 1n }))
+    app.get('/cached', async (req, reply) => reply.headers({ 'Cache-Control': 'public, max-age=60', 'Set-Cookie': 'own=1' }).send({}))
+    app.get('/raw', (req, reply) => { reply.raw.writeHead(200, { 'Set-Cookie': 'own=1' }).end('{}') })
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    t.after(() => end(app.server))
+    for (const how of ['cached', 'raw']) {
+      const { status, headers } = await fetch(`http://127.0.0.1:${app.server.address().port}/${how}`)
+      const cookies = headers.getSetCookie()
+      assert.deepEqual([status, headers.get('cache-control'), cookies.slice(1)], [200, 'no-store', ['own=1']], how)
       assert.match(cookies[0], /^sid=[A-Za-z0-9_-]{43};/, how)
     }
   })

@@ -38,30 +38,35 @@ const isWebSocket = (request) => request.headers.upgrade?.toLowerCase() === 'web
 const isReply = (response) => response.raw !== undefined && typeof response.send === 'function' && response.request !== undefined
 
 const isSetCookie = (name) => typeof name === 'string' && name.toLowerCase() === 'set-cookie'
+const isCacheControl = (name) => typeof name === 'string' && name.toLowerCase() === 'cache-control'
 const guarded = new WeakMap() // of each response: our cookies
 
 // An application that sets a cookie of its own by setHeader or writeHead takes out those that are there already. So they are looked for
-// when the headers are written; what is missing then stands before those of the application, for the last of one name counts.
+// when the headers are written; what is missing then stands before those of the application, for the last of one name counts. No cache
+// may keep such an answer, whatever the application says of it: it would give the token to others.
 function guard(response, ours) {
   const { writeHead } = response
   const whole = (theirs) => [...ours.filter((each) => !theirs.includes(each)), ...theirs]
   response.writeHead = function (...args) {
     this.setHeader('set-cookie', whole([].concat(this.getHeader('set-cookie') ?? [])))
+    this.setHeader('cache-control', 'no-store')
     const at = args.findIndex((arg) => typeof arg === 'object' && arg !== null)
     const headers = args[at]
     if (Array.isArray(headers)) { // name, value, name, value
-      const theirs = headers.filter((value, i) => isSetCookie(headers[i - 1]) && i % 2 === 1).flat()
-      if (theirs.length) args[at] = [...headers.filter((value, i) => !isSetCookie(headers[i - i % 2])), 'set-cookie', whole(theirs)]
+      const named = (is) => (value, i) => is(headers[i - i % 2])
+      const theirs = headers.filter((value, i) => named(isSetCookie)(value, i) && i % 2 === 1).flat()
+      const rest = headers.filter((value, i) => !named(isSetCookie)(value, i) && !named(isCacheControl)(value, i))
+      args[at] = [...rest, 'cache-control', 'no-store', ...(theirs.length ? ['set-cookie', whole(theirs)] : [])]
     } else if (headers) {
-      const name = Object.keys(headers).find(isSetCookie)
-      if (name) args[at] = { ...headers, [name]: whole([].concat(headers[name])) }
+      const rest = Object.entries(headers).filter(([name]) => !isCacheControl(name))
+      args[at] = Object.fromEntries(rest.map(([name, value]) => [name, isSetCookie(name) ? whole([].concat(value)) : value]))
     }
     return writeHead.apply(this, args)
   }
 }
 
 function addCookie(response, value) {
-  if (isReply(response)) return void response.header('set-cookie', value)
+  if (isReply(response)) response = response.raw // what is set on a reply is not sent by a route that writes to reply.raw
   const ours = guarded.get(response) ?? []
   ours.push(value)
   if (!guarded.has(response)) {
