@@ -225,6 +225,9 @@ def renewed(path, me, client):
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda _: Client(path, old).get(me), range(4)))
     assert [answer.body for answer in answers] == ["12"] * 4
+    for answer in answers:  # the application says "public": a cache would give the token to others
+        caching = answer.headers.get_all("Cache-Control")
+        assert any("no-store" in line for line in caching) == bool(answer.set_cookies), (caching, answer.set_cookies)
     lines = [line for answer in answers for line in answer.set_cookies]
     assert len(lines) == 1 and "httponly" in lines[0].lower(), lines
     new = re.match(r"session=([^;]*)", lines[0])[1]
@@ -243,6 +246,13 @@ def renewed_where_it_fails(path, what, client):
     """An HTTPException answers, and has the new token."""
     old = client.cookie
     client.get(what, 404)
+    assert client.cookie not in (None, old) and client.get("/me").body == "12"
+
+
+def renewed_where_it_raises(path, what, client):
+    """The application raises, and what is around the middleware answers 500: the client has the new token."""
+    old = client.cookie
+    client.get(what, 500)
     assert client.cookie not in (None, old) and client.get("/me").body == "12"
 
 
@@ -346,12 +356,13 @@ def asgi():
     grow_old(path, me="/behind")
     grow_old(path, me="/lost", then=renewed_where_it_fails)
     grow_old(path, me="/behind/login", then=renewed_beside_a_login)
+    grow_old(path, me="/behind/fails", then=renewed_where_it_raises)
     grow_old(path, me="/socket", then=not_by_a_websocket)
 
 
 @point(24, "a token that has grown old is renewed")
 def renewals():
-    assert len(aging) == 10
+    assert len(aging) == 11
     for then, path, what, client, began in aging:
         time.sleep(max(0, 10.1 - (time.monotonic() - began)))  # time itself is what is asked for: the handles have renew_ms=10000
         then(path, what, client)

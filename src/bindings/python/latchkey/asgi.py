@@ -71,18 +71,29 @@ class Middleware:
             new = await renewed(self.lk, scope, token, entry)
             if new:
                 scope["latchkey.token"] = new
-                send = self._with_cookie(send, new)
+                return await self._with_cookie(scope, receive, send, new)
         await self.app(scope, receive, send)
 
-    def _with_cookie(self, send: _Send, token: str) -> _Send:
-        header = (b"set-cookie", _web.cookie(self.cookie, token, **self.attributes).encode())
+    async def _with_cookie(self, scope: _Scope, receive: _Receive, send: _Send, token: str) -> None:
+        # No cache may keep the answer, whatever the application says of it: it would give the token to others.
+        ours = [(b"set-cookie", _web.cookie(self.cookie, token, **self.attributes).encode()), (b"cache-control", b"no-store")]
+        started = False
 
         async def with_cookie(message: _Scope) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 # Of two cookies of one name the last counts: that of a login or a logout of the application.
-                message = {**message, "headers": [header, *message.get("headers", ())]}
+                theirs = [pair for pair in message.get("headers", ()) if pair[0].lower() != b"cache-control"]
+                message = {**message, "headers": [*ours, *theirs]}
             await send(message)
-        return with_cookie
+        try:
+            await self.app(scope, receive, with_cookie)
+        except Exception:
+            if not started:  # what is around this, as Starlette's answer of 500, would not send the cookie
+                await with_cookie({"type": "http.response.start", "status": 500, "headers": [(b"content-type", b"text/plain")]})
+                await send({"type": "http.response.body", "body": b"Internal Server Error"})
+            raise
 
     @staticmethod
     async def _refuse(scope: _Scope, receive: _Receive, send: _Send, status: int) -> None:

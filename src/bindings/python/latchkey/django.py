@@ -318,9 +318,11 @@ class SessionMiddleware(middleware.SessionMiddleware):
                 response = super().process_response(request, response)
             except latchkey.Unavailable:
                 response = Unanswered()
-        # Whatever answers: without it nobody has the key, and the one before is over.
-        if getattr(session, "made", False) and session.session_key and settings.SESSION_COOKIE_NAME not in response.cookies:
-            self._set_cookie(response, session, session.session_key)
+        if getattr(session, "made", False) and session.session_key:
+            response["Cache-Control"] = "private, no-store"  # a cache would give the key to others; Django's own looks for "private"
+            # Whatever answers: without it nobody has the key, and the one before is over.
+            if settings.SESSION_COOKIE_NAME not in response.cookies:
+                self._set_cookie(response, session, session.session_key)
         return response
 
     @staticmethod

@@ -53,7 +53,7 @@ class Auth:
         except HTTPException as error:
             lines = [line for line in response.headers.getlist("set-cookie") if line.startswith(self.cookie + "=")]
             if lines:
-                error.headers = {"set-cookie": lines[-1], **(error.headers or {})}
+                error.headers = {"set-cookie": lines[-1], "cache-control": "no-store", **(error.headers or {})}
             raise
 
     async def _find(self, connection: HTTPConnection, response: Response) -> latchkey.Entry | None:
@@ -90,6 +90,7 @@ class Auth:
 
     def _set(self, response: Response, token: str) -> None:
         response.headers.append("set-cookie", _web.cookie(self.cookie, token, **self.attributes))
+        response.headers.append("cache-control", "no-store")  # of several lines the strictest holds
 
     @staticmethod
     def _unavailable() -> HTTPException:

@@ -189,4 +189,5 @@ class Sessions(SessionInterface):
         if session._token is None:
             response.delete_cookie(name, **where)
         else:
+            response.headers["Cache-Control"] = "no-store"  # a cache would give the token to others
             response.set_cookie(name, session._token, expires=self.get_expiration_time(app, session), **where)

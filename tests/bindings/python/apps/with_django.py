@@ -52,7 +52,9 @@ def log_in(request):
 
 
 def me(request):
-    return HttpResponse(str(request.user.pk)) if request.user.is_authenticated else HttpResponse("no", status=401)
+    if not request.user.is_authenticated:
+        return HttpResponse("no", status=401)
+    return HttpResponse(str(request.user.pk), headers={"Cache-Control": "public, max-age=60"})
 
 
 def log_out(request):

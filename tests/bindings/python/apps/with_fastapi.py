@@ -4,6 +4,7 @@ import asyncio
 
 from fastapi import Depends, FastAPI, HTTPException, Request, Response, WebSocket
 from fastapi.responses import PlainTextResponse
+from starlette.middleware.errors import ServerErrorMiddleware
 
 import latchkey
 import latchkey.asgi
@@ -23,6 +24,7 @@ async def login(user: int, response: Response):
 
 @api.get("/me", response_class=PlainTextResponse)
 async def me(response: Response, entry: latchkey.Entry = Depends(auth)):
+    response.headers.append("Cache-Control", "public, max-age=60")
     return str(entry.user_id)
 
 
@@ -66,7 +68,9 @@ async def tasks():
 
 async def behind(scope, receive, send):
     text = str(scope["latchkey"] and scope["latchkey"].user_id).encode()
-    headers = [(b"content-type", b"text/plain")]
+    headers = [(b"content-type", b"text/plain"), (b"cache-control", b"public, max-age=60")]
+    if scope["path"] == "/behind/fails":
+        raise KeyError
     if scope["path"] == "/behind/login":
         headers.append((b"set-cookie", b"session=a-login"))
     await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -74,13 +78,14 @@ async def behind(scope, receive, send):
 
 
 def required(scope):
-    return {"/behind": True, "/behind/login": True, "/behind/maybe": False}.get(scope["path"])
+    return {"/behind": True, "/behind/login": True, "/behind/fails": True, "/behind/maybe": False}.get(scope["path"])
 
 
 middleware = latchkey.asgi.Middleware(behind, lk, cookie="session", required=required, secure=False)
+around = ServerErrorMiddleware(middleware)
 
 
 async def app(scope, receive, send):
     if scope["type"] == "http" and scope["path"].startswith("/behind"):
-        return await middleware(scope, receive, send)
+        return await around(scope, receive, send)
     await api(scope, receive, send)

@@ -28,7 +28,7 @@ def login():
 
 @app.get("/me")
 def me():
-    return str(session.entry.user_id) if session.entry else ("no", 401)
+    return (str(session.entry.user_id), {"Cache-Control": "public, max-age=60"}) if session.entry else ("no", 401)
 
 
 @app.route("/socket", websocket=True)

@@ -25,6 +25,7 @@ impl Service<Request<()>> for App {
         let user = request.extensions().get::<Entry>().map_or("nobody".into(), |entry| entry.user_id().to_string());
         assert_eq!(request.extensions().get::<Token>().is_some(), user != "nobody");
         let mut response = Response::new(user);
+        response.headers_mut().insert("cache-control", "public, max-age=60".parse().unwrap());
         if request.headers().contains_key("x-login") {
             *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
             response.headers_mut().insert("set-cookie", "sid=a-login".parse().unwrap());
@@ -47,7 +48,9 @@ fn send(service: &SessionService<App>, cookie: &str, mut request: http::request:
     let request = request.body(()).unwrap();
     Box::pin(async move {
         let response = service.call(request).await.unwrap();
-        let cookies = response.headers().get_all("set-cookie").iter().map(|value| value.to_str().unwrap().to_owned()).collect();
+        let cookies: Vec<_> = response.headers().get_all("set-cookie").iter().map(|value| value.to_str().unwrap().to_owned()).collect();
+        // The application says "public": a cache would give the token to others.
+        assert!(cookies.is_empty() || response.headers()["cache-control"] == "no-store");
         (response.status(), cookies, response.into_body())
     })
 }

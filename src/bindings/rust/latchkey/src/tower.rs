@@ -139,6 +139,8 @@ where
                 // Of two cookies of one name the last counts: that of a login or a logout of the application.
                 let theirs: Vec<_> = response.headers().get_all(SET_COOKIE).iter().cloned().collect();
                 response.headers_mut().insert(SET_COOKIE, cookie);
+                // Whatever the application says: a cache would give the token to others.
+                response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
                 for each in theirs {
                     response.headers_mut().append(SET_COOKIE, each);
                 }
