@@ -48,7 +48,8 @@ fn send(service: &SessionService<App>, cookie: &str, mut request: http::request:
     let request = request.body(()).unwrap();
     Box::pin(async move {
         let response = service.call(request).await.unwrap();
-        let cookies: Vec<_> = response.headers().get_all("set-cookie").iter().map(|value| value.to_str().unwrap().to_owned()).collect();
+        let cookies: Vec<_> =
+            response.headers().get_all("set-cookie").iter().map(|value| value.to_str().unwrap().to_owned()).collect();
         // The application says "public": a cache would give the token to others.
         assert!(cookies.is_empty() || response.headers()["cache-control"] == "no-store");
         (response.status(), cookies, response.into_body())
