@@ -765,8 +765,9 @@ struct latchkey {
             for (volatile char *text = result.token; text < result.token + LATCHKEY_TOKEN_SIZE; text = text + 1)
                 *text = 0;
         }
-        /* Closes what is the library's, and answers what is owed. If a callback does it, the answers behind that callback's were taken
-     * already: the sessions whose tokens are among them are ended, or they would count as their users'. */
+        /* Closes what is the library's, and answers what is owed. If a callback does it, the answers behind that
+         * callback's were taken already: the sessions whose tokens are among them are ended, or they would count as
+         * their users'. */
         void end()
         {
             for (; rest_ != end_; wipe(*rest_++)) {
@@ -788,8 +789,8 @@ struct latchkey {
 
         std::shared_ptr<handle::state> state_;
         latchkey_queue *raw_ = nullptr;
-        /* In the tags of requests whose answer holds the one token of its session: a new session's, or that of an exchange which ends
-     * the old token at once. */
+        /* In the tags of requests whose answer holds the one token of its session: a new session's, or that of an
+         * exchange which ends the old token at once. */
         static constexpr std::uint64_t makes = std::uint64_t(1) << 63;
         std::uint64_t tag_ = 0;
         latchkey_result *rest_ = nullptr, *end_ = nullptr; /* what ready() has taken, and not given yet */

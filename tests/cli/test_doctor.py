@@ -264,20 +264,21 @@ def nearly_full():
         yield server, {}
 
 
-@wrong('writes', 'error')
-def too_few_replicas():
+def with_setting(name, value):
     with Server() as server, kit.App(server.config()) as app:
         app.create(7)
-        server.cli('CONFIG', 'SET', 'min-replicas-to-write', '1')
+        server.cli('CONFIG', 'SET', name, value)
         yield server, {}
+
+
+@wrong('writes', 'error')
+def too_few_replicas():
+    yield from with_setting('min-replicas-to-write', '1')
 
 
 @wrong('writes', 'error')
 def quite_full():
-    with Server() as server, kit.App(server.config()) as app:
-        app.create(7)
-        server.cli('CONFIG', 'SET', 'maxmemory', '1')
-        yield server, {}
+    yield from with_setting('maxmemory', '1')
 
 
 @wrong('acl-missing', 'error')
