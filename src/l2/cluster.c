@@ -99,7 +99,7 @@ static void wait_for_sign(lk_cluster *c)
     struct pollfd poll_fd[2] = {{.fd = c->stop_fd, .events = POLLIN}, {.fd = c->topology->sign_fd, .events = POLLIN}};
     int64_t wait_ms = c->next_ms - lk_now_ms();
     uint64_t times;
-    if (wait_ms <= 0 || poll(poll_fd, 2, (int)wait_ms) <= 0 || !poll_fd[1].revents) return;
+    if (wait_ms <= 0 || !lk_poll(poll_fd, 2, wait_ms) || !poll_fd[1].revents) return;
     ssize_t got = read(c->topology->sign_fd, &times, sizeof times);
     (void)got; /* nothing to read: another look finds no sign */
 }

@@ -216,8 +216,10 @@ static void wait_for_events(lk_node *node, struct pollfd poll_fd[POLLED])
     poll_fd[WAKE] = (struct pollfd){.fd = node->wake_fd, .events = POLLIN};
     nfds_t count = SENTINELS;
     if (node->sentinels) count += lk_sentinels_poll(node->sentinels, poll_fd + SENTINELS, lk_now_ms());
-    int64_t wait = nap_ms(node, lk_now_ms());
-    if (poll(poll_fd, count, wait > 0 ? (int)wait : 0) < 0) memset(poll_fd, 0, sizeof *poll_fd * POLLED);
+    if (!lk_poll(poll_fd, count, nap_ms(node, lk_now_ms()))) {
+        snprintf(error, sizeof error, "the link cannot wait for its connections (poll: %s)", lk_errno_text(errno));
+        lk_node_trouble(node, LATCHKEY_UNAVAILABLE, error);
+    }
     uint64_t times;
     if (poll_fd[WAKE].revents && read(node->wake_fd, &times, sizeof times) < 0 && errno != EAGAIN &&
         errno != EINTR) /* the next poll reports it again */

@@ -73,6 +73,28 @@ static int none_for_an_event_loop(void)
     return 0;
 }
 
+/* As sandboxes have it: what is open stays open, and poll refuses. */
+static int no_poll(void)
+{
+    latchkey *own = NULL;
+    latchkey_entry entry;
+    latchkey_stats stats;
+    struct rlimit limit, none = {0};
+    if (latchkey_open(config, &own, NULL, 0)) return 1;
+    if (getrlimit(RLIMIT_NOFILE, &limit)) return 2;
+    none.rlim_max = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &none)) return 3;
+    do {
+        usleep(10000);
+        if (latchkey_stats_read(own, &stats, sizeof stats)) return 4;
+    } while (!strstr(stats.last_error, "cannot wait for its connections (poll: Invalid argument)"));
+    while (latchkey_validate(own, token, LATCHKEY_TOKEN_LENGTH, &entry) != LATCHKEY_UNAVAILABLE) usleep(10000);
+    if (setrlimit(RLIMIT_NOFILE, &limit)) return 5;
+    while (latchkey_validate(own, token, LATCHKEY_TOKEN_LENGTH, &entry)) usleep(10000);
+    latchkey_close(own);
+    return 0;
+}
+
 static int no_thread(void)
 {
     char error[256] = "";
@@ -93,6 +115,7 @@ static void test_descriptors_and_threads_are_no_memory(void **state)
     make_session(handle_open(server, ""), 1, token);
     assert_int_equal(apart(too_few_descriptors), 0);
     assert_int_equal(apart(none_for_an_event_loop), 0);
+    assert_int_equal(apart(no_poll), 0);
     assert_int_equal(apart(no_thread), 0);
 }
 
