@@ -12,7 +12,7 @@ export GOPROXY=off GOFLAGS=-mod=mod
 export LATCHKEY_POINTS="$LATCHKEY_WORK/points"
 : >"$LATCHKEY_POINTS"
 mkdir -p "$tests"
-cp "$here"/*.go "$here/go.mod" "$tests/"
+cp -R "$here"/*.go "$here/go.mod" "$here/browsed" "$tests/"
 cd "$tests"
 go mod edit -replace "latchkey=$module"
 (cd "$module" && test -z "$(gofmt -l .)" && go vet ./...)
@@ -24,6 +24,10 @@ go vet ./...
 GODEBUG=cgocheck=2 LATCHKEY_SANITIZED=1 go test -race -count=1 .
 MALLOC_ARENA_MAX=1 go test -count=1 -run Memory .
 LATCHKEY_SANITIZED=1 go test -asan -count=1 -run 'Memory|Close|Fields' .
+
+# Browsers, proxies and faults at random, in front of the middleware.
+go build -race -o browsed/browsed ./browsed
+LATCHKEY_BROWSED="$tests/browsed" python3 -B "$root/tests/http/browsers.py" --seconds "${LATCHKEY_BROWSERS_S:-5}" go
 
 # The README: its first block is the body of a program.
 mkdir -p readme

@@ -26,3 +26,6 @@ for test in "$here"/test_*.py; do
     # -X dev: warnings of what was never awaited or closed, and checks of the allocators.
     "$python" -B -X dev -W error "$test"
 done
+
+# Browsers, proxies and faults at random, in front of each middleware.
+"$python" -B "$root/tests/http/browsers.py" --seconds "${LATCHKEY_BROWSERS_S:-5}" asgi
