@@ -23,8 +23,8 @@ from browser import PATIENCE_S, Answer, Jar, Wire
 from kinds import KINDS
 from machines import Application, Clock, Redis, wait_for
 
-STALENESS_S, RENEW_S, GRACE_S = 0.5, 10, 300
-OPTIONS = (f"staleness_ms={STALENESS_S * 1000:.0f}&deadline_ms=400&renew_ms={RENEW_S * 1000}"
+STALENESS_S, DEADLINE_S, RENEW_S, GRACE_S = 0.5, 0.5, 10, 300
+OPTIONS = (f"staleness_ms={STALENESS_S * 1000:.0f}&deadline_ms={DEADLINE_S * 1000:.0f}&renew_ms={RENEW_S * 1000}"
            "&idle_ms=86400000&lifetime_ms=864000000&l1_capacity=1000")
 # What an application does in /page, in the words of X-Do, and what is answered then. More words go with each: `stream` (in pieces),
 # `slow`, `cookie` (sets another), `public` (lets caches keep it), `own` (sets the session's cookie to X-Value), `drop` (deletes it),
@@ -90,10 +90,12 @@ class Visit:
             self.headers.append(("Cookie", "; ".join(f"{name}={value}" for name, value in pairs)))
         self.began, self.began_wall, self.life = time.monotonic(), world.clock.now(), (app.number, app.lives)
         self.upgrade = any(name == "Upgrade" for name, _ in extra)
-        self.answer = self.ended_wall = None
+        self.answer = self.ended_wall = self.troubled = None
 
     def finish(self, world, answer):
         self.answer, self.ended_wall = answer, world.clock.now()
+        # What was asked of Redis may have been done there without an answer.
+        self.troubled = world.trouble or time.monotonic() > self.began + DEADLINE_S
         return self
 
     def __str__(self):
@@ -121,6 +123,7 @@ class World:
         self.browsers = [Browser(number) for number in range(4)]
         self.excused = collections.Counter()     # by user: sessions whose token may have been lost
         self.users = 0
+        self.trouble = False                     # with Redis
 
     def note(self, text):
         self.lines.append(text)
@@ -233,7 +236,7 @@ class World:
             session.lost_at = None
             session.add(given, self.clock.now())
             self.sessions[given] = session
-        elif answer.status == 503 and not own or self.kind.loses & set(visit.do):
+        elif visit.troubled or self.kind.loses & set(visit.do):
             self.lost(visit)
         for token, session in found:
             if session.admits(token, visit) is None and token in session.exchanged or session.lost_at:
@@ -447,6 +450,7 @@ class World:
 
     def step_redis_stands_still(self):
         self.note("Redis stands still")
+        self.trouble = True
         self.redis.send(signal.SIGSTOP)
         for _ in range(self.random.choice((1, 3, 6))):
             self.random.choice((self.step_page, self.step_page, self.step_login, self.step_logout, self.step_at_once, self.step_end))()
@@ -455,6 +459,7 @@ class World:
 
     def step_redis_is_killed(self):
         self.note("Redis is killed")
+        self.trouble = True
         visits = [self.visit(self.somebody(), do=["slow"]) for _ in range(2)]
         self.together(visits, self.redis.end)
         for _ in range(self.random.choice((0, 2))):
@@ -469,6 +474,7 @@ class World:
 
     def recovered(self):
         self.note("Redis is there")
+        self.trouble = False
         for app in self.apps:
             wait_for("a login succeeds again", lambda app=app: self.look(self.send(self.visit(
                 Browser(-4), "POST", "/login?user=999999", app=app))).answer.status == 200)
