@@ -216,6 +216,9 @@ class Export:
         say(f'{self.written} sessions written')
         if self.options.longest_ms:
             say(f'their idle time is {self.options.longest_ms // 1000} s, the longest that one has left; --idle sets another')
+        if self.options.ageless:
+            say('some cookies have no maxAge: if the old store extended these sessions at each use, as it usually does, they'
+                ' now end all the same when their keys would have; --rolling lets them go on')
         if self.nobodys:
             say(f'{self.nobodys} have no {self.options.user}: they are not logged in')
         if self.roleless:
@@ -257,6 +260,7 @@ def arguments():
     options.prefix = store.prefix if options.prefix is None else options.prefix
     options.user = options.user or store.user
     options.longest_ms = 0
+    options.ageless = False  # connect-redis: a cookie has no maxAge
     return options, store
 
 

@@ -96,6 +96,7 @@ class ConnectRedis(Store):
             return {'idle_ms': idle_ms}
         if options.rolling:
             return super().times(value, ttl_ms, options) if idle_ms is None else {'idle_ms': idle_ms}
+        options.ageless |= idle_ms is None
         return {'idle_ms': ttl_ms if idle_ms is None else idle_ms, 'expires_at_ms': now_ms() + ttl_ms}
 
 

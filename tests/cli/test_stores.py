@@ -415,7 +415,10 @@ class ConnectRedis(StoreCase):
         (line,) = found.values()
         self.assertEqual(60_000, line['idle_ms'])
         self.sess(b'a-session-without-age', {'userId': 1}, 5000)
-        found, _ = self.export('connect-redis', '--rolling')
+        _, said = self.export('connect-redis')
+        self.assertIn('some cookies have no maxAge', said)
+        found, said = self.export('connect-redis', '--rolling')
+        self.assertNotIn('maxAge', said)
         self.assertEqual(5, found['a-session-of-somebody']['idle_ms'])
         self.assertAlmostEqual(HOUR_MS, found['a-session-without-age']['idle_ms'], delta=600_000)  # what is left of it
         self.assertEqual([False] * 2, ['expires_at_ms' in line for line in found.values()])
