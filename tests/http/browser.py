@@ -114,7 +114,7 @@ class Wire:
     def send(self, method, path, headers, body=b"", length=None):
         lines = [f"{method} {path} HTTP/1.1", "Host: localhost", *(f"{name}: {value}" for name, value in headers)]
         if body or length:
-            lines.append(f"Content-Length: {len(body) if length is None else length}")
+            lines += ["Content-Type: text/plain", f"Content-Length: {len(body) if length is None else length}"]
         self.socket.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
 
     def receive(self, method):

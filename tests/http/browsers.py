@@ -30,7 +30,7 @@ OPTIONS = (f"staleness_ms={STALENESS_S * 1000:.0f}&deadline_ms={DEADLINE_S * 100
 # `slow`, `cookie` (sets another), `public` (lets caches keep it), `own` (sets the session's cookie to X-Value), `drop` (deletes it),
 # `wrapped` (something of the framework that buffers answers), `cut` (ends the connection in the middle of the body).
 STATUSES = {"200": 200, "204": 204, "304": 304, "302": 302, "404": 404, "503": 503, "handled": 418, "raise": 500}
-WORDS = ["stream", "slow", "cookie", "public", "own", "drop", "wrapped", "cut"]
+WORDS = ["stream", "slow", "cookie", "public", "own", "drop", "wrapped", "wrapped", "cut"]
 EXTRA = [("Range", "bytes=0-3"), ("If-None-Match", '"a"'), ("Accept-Encoding", "gzip"), ("X-Forwarded-For", "10.0.0.1"),
          ("Cache-Control", "max-age=0"), ("Origin", "http://elsewhere.example"), ("Access-Control-Request-Method", "POST")]
 
@@ -84,8 +84,9 @@ class Visit:
     def __init__(self, world, browser, app, method, path, do=(), value=None, extra=()):
         self.browser, self.app, self.method, self.path, self.do, self.value = browser, app, method, path, do, value
         self.headers = [("X-Do", ",".join(do))] * bool(do) + [("X-Value", value)] * bool(value) + list(extra)
-        pairs = browser.jar.sent(path.partition("?")[0], world.clock.now())
-        self.sent = [value.strip('"') for name, value in pairs if name == world.kind.cookie]
+        self.route = path.partition("?")[0]
+        pairs = browser.jar.sent(self.route, world.clock.now())
+        self.sent = [world.kind.token(value.strip('"')) for name, value in pairs if name == world.kind.cookie]
         if pairs:
             self.headers.append(("Cookie", "; ".join(f"{name}={value}" for name, value in pairs)))
         self.began, self.began_wall, self.life = time.monotonic(), world.clock.now(), (app.number, app.lives)
@@ -101,7 +102,7 @@ class Visit:
     def __str__(self):
         answer = self.answer
         said = "no answer" if answer is None or answer.status is None else \
-            f"{answer.status} {dict(answer.headers)} {answer.body[:80]!r}{'' if answer.complete else ' cut'}"
+            f"{answer.status} {answer.headers.items()} {answer.body[:80]!r}{'' if answer.complete else ' cut'}"
         return f"{self.method} {self.path} {self.headers} at {self.app.number}: {said}"
 
 
@@ -119,7 +120,7 @@ class World:
         self.clock = Clock(directory)
         self.redis = Redis(directory, self.clock)
         self.apps = [Application(number, kind, directory, f"unix://{self.redis.socket}?{OPTIONS}", self.clock) for number in (0, 1)]
-        self.sessions = {}                       # by token
+        self.sessions, self.cookie_of = {}, {}   # by token
         self.browsers = [Browser(number) for number in range(4)]
         self.excused = collections.Counter()     # by user: sessions whose token may have been lost
         self.users = 0
@@ -162,36 +163,42 @@ class World:
         if answer.status is None:
             return self.lost(visit)
         tokens = answer.cookies(self.kind.cookie)
-        self.look_at_the_cookies(visit, tokens)
+        given = self.look_at_the_cookies(visit, tokens)
         for line in answer.all("Set-Cookie"):
-            visit.browser.jar.store(line, visit.path.partition("?")[0], self.clock.now())
-        route = visit.path.partition("?")[0]
-        if route == "/login":
-            self.look_at_a_login(visit, tokens)
-        elif route == "/logout":
-            self.look_at_a_logout(visit, tokens)
-        else:
-            self.look_at_a_page(visit, tokens)
+            visit.browser.jar.store(line, visit.route, self.clock.now())
+        if visit.route == "/page":
+            self.look_at_a_page(visit)
+        fresh = given.pop() if visit.route == "/login" and given and (answer.headers.get("X-App") or self.kind.hasty) else None
+        for token in given:
+            self.look_at_a_renewal(visit, token)
+        if not given and (visit.troubled or (self.kind.loses | {"own", "drop"}) & set(visit.do)):
+            self.lost(visit)
+        if visit.route == "/login":
+            self.look_at_a_login(visit, fresh)
+        elif visit.route == "/logout":
+            self.look_at_a_logout(visit)
         return visit
 
     def look_at_the_cookies(self, visit, tokens):
         answer = visit.answer
         ours = answer.headers.get("X-App") is None
-        if ours and answer.status in (400, 401, 503):
-            judge(not tokens, "An answer that is no yes leaves the cookie alone.", visit)
-            judge(answer.status != 503 or not answer.shared_caches_may_keep_it(), "503 is no-store.", visit)
-        given = [cookie for cookie in tokens if cookie.value and cookie.value != visit.value]
-        judge(len(given) <= 1, "An answer carries one token.", visit)
+        if ours and answer.status in (400, 401, 503) and not (answer.status == 401 and self.kind.takes_back):
+            judge(not tokens or self.kind.hasty and visit.route == "/login", "An answer that is no yes leaves the cookie alone.", visit)
+        given = [cookie for cookie in tokens if cookie.value.strip('"') and cookie.value != visit.value]
+        judge(len(given) <= (1 if visit.route == "/page" else 2), "An answer carries one token.", visit)
+        repeated = [self.cookie_of.get(token) for token in visit.sent]  # Django sends the cookie again where the data has changed
         for cookie in given:
             said = {f"{key}={value}" if value else key for key, value in cookie.attributes.items()}
             judge({each.lower() for each in said} >= {each.lower() for each in self.kind.attributes},
                   "The cookie has the attributes that were configured, and is HttpOnly.", visit)
             judge(not answer.shared_caches_may_keep_it(), "An answer with a token is no-store: no cache may give it to others.", visit)
-            judge(cookie.value not in self.sessions, "A token is handed out once.", visit)
+            judge(cookie.value in repeated or self.kind.token(cookie.value) not in self.sessions, "A token is handed out once.", visit)
             judge(not visit.upgrade or self.kind.sockets_renew, "The handshake of a WebSocket exchanges no token.", visit)
+            self.cookie_of[self.kind.token(cookie.value)] = cookie.value
         if tokens and {"own", "drop"} & set(visit.do):
             judge(tokens[-1].value == (visit.value if "own" in visit.do else ""),
                   "If the application itself sends a cookie of that name, that one comes last.", visit)
+        return [self.kind.token(cookie.value) for cookie in given if cookie.value not in repeated]
 
     def may_be(self, visit):
         """The sessions that may be the request's, and whether there may be none."""
@@ -205,7 +212,7 @@ class World:
                 return found, False
         return found, True
 
-    def look_at_a_page(self, visit, tokens):
+    def look_at_a_page(self, visit):
         answer, (found, none) = visit.answer, self.may_be(visit)
         own = answer.headers.get("X-App") is not None
         user = answer.headers.get("X-User")
@@ -217,53 +224,49 @@ class World:
         if own:
             judge(found, "A: only OK admits; after a logout or a revocation no cookie that the browser had is admitted.", visit)
             judge(user in {str(session.user) for _, session in found}, "E: a session is never another user's.", visit)
+            wanted = next((STATUSES[word] for word in visit.do if word in STATUSES), 200)
+            judge(visit.upgrade or answer.status == wanted, "The application's answer is passed on.", visit)
         elif answer.status == 401 or answer.status == 403 and visit.upgrade:  # ASGI has no 401 for a WebSocket
             judge(none, "A browser that has a token and whose session nobody ended is answered, never with 401.",
                   f"{visit}\n  {[vars(session) for _, session in found]}")
         elif answer.status != 503:
             judge(answer.status == 500 and {"raise", "cut"} & set(visit.do), "No answer that the application did not ask for.", visit)
             judge(found, "A: only OK admits.", visit)
-        if own and not visit.upgrade:
-            wanted = next((STATUSES[word] for word in visit.do if word in STATUSES), 200)
-            judge(answer.status in (wanted, 503), "The application's answer is passed on.", visit)
-        given = next((cookie.value for cookie in tokens if cookie.value and cookie.value != visit.value), None)
-        held = [pair for pair in found if user is None or str(pair[1].user) == user]
-        if given:
-            judge(held, "A token belongs to a session.", visit)
-            self.counts["renewed"] += 1
-            token, session = held[-1]  # the first that is alive, if none before it is
-            session.exchanged[token] = visit.began_wall
-            session.lost_at = None
-            session.add(given, self.clock.now())
-            self.sessions[given] = session
-        elif visit.troubled or self.kind.loses & set(visit.do):
-            self.lost(visit)
         for token, session in found:
-            if session.admits(token, visit) is None and token in session.exchanged or session.lost_at:
-                if visit.ended_wall > min(filter(None, (session.exchanged.get(token), session.lost_at))) + GRACE_S:
-                    session.end_began = session.end_began or visit.began  # used after its grace
+            since = min(filter(None, (session.exchanged.get(token), session.lost_at)), default=visit.ended_wall)
+            if visit.ended_wall > since + GRACE_S:
+                session.end_began = session.end_began or visit.began  # used after its grace
 
-    def look_at_a_login(self, visit, tokens):
-        answer = visit.answer
-        given = next((cookie.value for cookie in reversed(tokens) if cookie.value), None)
+    def look_at_a_renewal(self, visit, given):
+        self.counts["renewed"] += 1
+        user = visit.answer.headers.get("X-User")
+        held = [(token, session) for token, session in self.may_be(visit)[0] if user in (None, str(session.user))]
+        judge(held, "A token that is renewed is one of a session.", visit)
+        token, session = held[-1]  # the first that is alive, if none before it is
+        session.exchanged[token], session.lost_at = visit.began_wall, None
+        session.add(given, self.clock.now())
+        self.sessions[given] = session
+
+    def look_at_a_login(self, visit, given):
         user = int(visit.path.partition("user=")[2])
-        if answer.headers.get("X-App") is None:
-            judge(answer.status == 503, "A login is answered with a token or with 503.", visit)
+        if visit.answer.headers.get("X-App") is None:
+            judge(visit.answer.status == 503, "A login is answered with a token or with 503.", visit)
             self.excused[user] += 1
         else:
             judge(given, "The cookie of a login is sent with every answer to its request.", visit)
-            session = Session(user)
+        if given:
+            session = self.sessions[given] = Session(user)
             session.add(given, self.clock.now())
-            self.sessions[given] = session
+            session.forgotten = visit.answer.status == 503
         if self.kind.login_ends:
-            self.ending(visit, self.sent(visit))
+            self.ending(visit, self.sent(visit), visit.answer.status == 200 and not visit.troubled)
 
-    def look_at_a_logout(self, visit, tokens):
-        answer = visit.answer
-        confirmed = answer.headers.get("X-App") is not None and answer.status == 200
-        judge(confirmed or answer.status in (401, 503), "A logout is answered with 200, or with 503 while it is pending.", visit)
+    def look_at_a_logout(self, visit):
+        status = visit.answer.status
+        confirmed = visit.answer.headers.get("X-App") is not None and status == 200
+        judge(confirmed or status in (401, 503), "A logout is answered with 200, or with 503 while it is pending.", visit)
         judge(not confirmed or not visit.browser.jar.value(self.kind.cookie), "A logout takes the cookie back.", visit)
-        if answer.status != 401:
+        if status != 401:
             self.ending(visit, self.sent(visit), confirmed)
 
     def sent(self, visit):
@@ -277,10 +280,10 @@ class World:
                 session.enders.add(visit.life)
 
     def lost(self, visit):
-        """The answer did not come, or none could be had: what it would have said is not known."""
-        if visit.path.startswith("/login"):
+        """The answer did not come, or Redis' to the application: what it would have said is not known."""
+        if visit.route == "/login" and visit.answer.status is None:
             self.excused[int(visit.path.partition("user=")[2])] += 1
-        if visit.path.startswith("/logout") or visit.path.startswith("/login") and self.kind.login_ends:
+        if visit.route == "/logout" or visit.route == "/login" and self.kind.login_ends:
             self.ending(visit, self.sent(visit))
         for session in self.sent(visit):
             if session.due(self.clock.now()) and self.kind.renews:
@@ -310,6 +313,10 @@ class World:
         do += random_.sample(WORDS, random_.choice((0, 0, 1, 1, 2, 3)))
         return [word for word in do if word not in ("own", "drop") or not {"raise", "handled"} & set(do)]
 
+    def held(self, browser):
+        """The session whose token it was given last."""
+        return self.sessions.get(self.kind.token(browser.jar.value(self.kind.cookie) or ""))
+
     def somebody(self):
         return self.random.choice(self.browsers)
 
@@ -319,7 +326,7 @@ class World:
             self.log_in_as_somebody_new(browser)
         if "own" in do:  # a session that the application makes itself: another login of this user
             do.remove("own")
-            session = self.sessions.get(browser.jar.value(self.kind.cookie))
+            session = self.held(browser)
             if session and "drop" not in do:
                 other = Browser(-1)
                 self.login(other, session.user)
@@ -335,7 +342,7 @@ class World:
 
     def step_login(self):
         browser = self.somebody()
-        session = self.sessions.get(browser.jar.value(self.kind.cookie))
+        session = self.held(browser)
         if session and self.random.random() < 0.3:
             return self.login(browser, session.user)
         return self.log_in_as_somebody_new(browser)
@@ -354,17 +361,16 @@ class World:
         if not self.sessions:
             return
         browser = Browser(-2)
-        name, token = self.kind.cookie, self.random.choice(list(self.sessions))
-        browser.jar.store(f'{name}={token}; Path=/', "/", 0)
+        browser.jar.store(f"{self.kind.cookie}={self.cookie_of[self.random.choice(list(self.sessions))]}; Path=/", "/", 0)
         for _ in range(2):
             self.ask(browser)
 
     def step_more_cookies(self):
         """Something else under the cookie's name, for another path or quoted, or more than a browser should have."""
         browser, name = self.somebody(), self.kind.cookie
-        dead = [token for token, session in self.sessions.items() if session.ended] or ["A" * 43]
+        dead = [self.cookie_of[token] for token, session in self.sessions.items() if session.ended] or ["A" * 43]
         value = self.random.choice((self.random.choice(dead), '"' + self.random.choice(dead) + '"', "junk", "", "%00", "a b"))
-        path = self.random.choice(("/page", "/page", "/logout", "/nowhere"))
+        path = self.random.choice(("/page", "/page", "/logout", "/nowhere") if self.kind.several else ("/nowhere",))
         browser.jar.store(f"{name}={value}; Path={path}; Max-Age={self.random.choice((1, 15, 100000))}", "/", self.clock.now())
         browser.jar.store("theme=dark; Path=/", "/", self.clock.now())
         self.step_page(browser)
@@ -447,6 +453,9 @@ class World:
         seconds = self.random.choice((3, 9, 12, 12, 12, 30, GRACE_S + 20))
         self.note(f"{seconds} s pass")
         self.clock.advance(seconds)
+        time.sleep(STALENESS_S / 2)  # in most cases they notice
+        for _ in range(4):
+            self.step_page()
 
     def step_redis_stands_still(self):
         self.note("Redis stands still")
@@ -487,7 +496,7 @@ class World:
         app.start()
 
     STEPS = {step_page: 30, step_login: 8, step_logout: 3, step_old: 4, step_more_cookies: 4, step_at_once: 8, step_pipelined: 3,
-             step_kept_alive: 4, step_hung_up: 4, step_socket: 4, step_end: 1, step_time: 8, step_redis_stands_still: 1,
+             step_kept_alive: 4, step_hung_up: 4, step_socket: 4, step_end: 1, step_time: 12, step_redis_stands_still: 1,
              step_redis_is_killed: 0.5, step_application_ends: 0.5, audit: 4}
 
     def run(self, steps):

@@ -11,6 +11,7 @@ Each has the same routes, behind its middleware:
 """
 import dataclasses
 import os
+import re
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BINDINGS = f"{HERE}/../bindings"
@@ -29,6 +30,14 @@ class Kind:
     loses: frozenset = frozenset()  # what an application may do so that a renewed token is lost, as documented
     sockets_renew: bool = False  # what answers a WebSocket's handshake sends the cookie
     renews: bool = True
+    hasty: bool = False          # a login sends the cookie also where Redis did not take the session
+    takes_back: bool = False     # a "no" deletes the cookie
+    several: bool = True         # of several cookies of one name each is tried
+    written: str = "(.*)"        # what a cookie holds, and the token in it
+
+    def token(self, value):
+        found = re.fullmatch(self.written, value)
+        return found[1] if found else value
 
 
 def python(name, *server, **more):
@@ -39,7 +48,18 @@ def uvicorn(name, **more):
     return python(name, "uvicorn", "--port", "{port}", "--log-level", "warning", f"browsed_{name}:app", **more)
 
 
+def gunicorn(name, **more):
+    return python(name, "gunicorn", "--bind", "127.0.0.1:{port}", "--threads", "6", "--timeout", "0", "--log-level", "warning", "--graceful-timeout", "5",
+                  "--worker-tmp-dir", "{dir}", f"browsed_{name}:app", login_ends=True, **more)
+
+
+def node(name, **more):
+    return Kind(name, ["node", "browsed.mjs", name], os.environ.get("LATCHKEY_BROWSED", "."), login_ends=True, **more)
+
+
 KINDS = {kind.name: kind for kind in (
-    uvicorn("asgi"),
+    uvicorn("asgi"), uvicorn("fastapi", loses=frozenset(("raise",))), gunicorn("flask"), gunicorn("django", takes_back=True),
     Kind("go", ["./browsed"], os.environ.get("LATCHKEY_BROWSED", "."), attributes=("path=/", "samesite=Lax", "httponly", "secure")),
+    node("express"), node("fastify"), node("node"),
+    node("store", cookie="connect.sid", renews=False, several=False, hasty=True, written=r"s%3A([\w-]{43})\..*"),
 )}

@@ -46,6 +46,9 @@ check "http" alone node --test-reporter=spec http.mjs
 # One arena of malloc: with many, each thread that comes and goes may leave its pieces in another.
 check "memory, and workers" alone env MALLOC_ARENA_MAX=1 LATCHKEY_POINT="23 memory" node --expose-gc memory.mjs
 
+# Browsers, proxies and faults at random, in front of each middleware.
+check "browsers" alone env LATCHKEY_BROWSED="$app" python3 -B "$root/tests/http/browsers.py" --seconds "${LATCHKEY_BROWSERS_S:-5}" express fastify node store
+
 # The README: its first block is run as it stands, but for where Redis is; the second is a server.
 sed "s|redis://127.0.0.1:6379|unix://$LATCHKEY_REDIS_SOCKET|" "$root/src/bindings/node/README.md" |
     awk '/^```js/ { n++; inside = 1; next } /^```/ { inside = 0 } inside { print > ("readme" n ".mjs") }'

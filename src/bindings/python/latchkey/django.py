@@ -309,7 +309,8 @@ class SessionMiddleware(middleware.SessionMiddleware):
             response = Unanswered()
         if not isinstance(response, Unanswered):
             entry = getattr(session, "_entry", None)
-            if response.status_code < 500 and entry is not None and entry.renew and not session.modified:
+            is_websocket = request.META.get("HTTP_UPGRADE", "").lower() == "websocket"  # what answers that may send no cookie
+            if response.status_code < 500 and entry is not None and entry.renew and not session.modified and not is_websocket:
                 with contextlib.suppress(latchkey.Unavailable):  # the old token goes on, and the next request tries again
                     new = handle().rotate(session.session_key, grace_ms=_web.GRACE_MS)
                     if new:
@@ -318,11 +319,11 @@ class SessionMiddleware(middleware.SessionMiddleware):
                 response = super().process_response(request, response)
             except latchkey.Unavailable:
                 response = Unanswered()
-        if getattr(session, "made", False) and session.session_key:
+        # Whatever answers: without it nobody has the key, and the one before is over.
+        if getattr(session, "made", False) and session.session_key and settings.SESSION_COOKIE_NAME not in response.cookies:
+            self._set_cookie(response, session, session.session_key)
+        if settings.SESSION_COOKIE_NAME in response.cookies and response.cookies[settings.SESSION_COOKIE_NAME].value:
             response["Cache-Control"] = "private, no-store"  # a cache would give the key to others; Django's own looks for "private"
-            # Whatever answers: without it nobody has the key, and the one before is over.
-            if settings.SESSION_COOKIE_NAME not in response.cookies:
-                self._set_cookie(response, session, session.session_key)
         return response
 
     @staticmethod

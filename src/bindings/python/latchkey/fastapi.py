@@ -19,7 +19,7 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from fastapi import HTTPException, Response
+from fastapi import HTTPException, Response, WebSocketException
 from starlette.requests import HTTPConnection
 
 import latchkey
@@ -36,6 +36,8 @@ class Auth:
     async def __call__(self, connection: HTTPConnection, response: Response) -> AsyncIterator[latchkey.Entry]:
         entry = await self._find(connection, response)
         if entry is None:
+            if connection.scope["type"] == "websocket":  # of an HTTPException this would be 500
+                raise WebSocketException(1008)
             raise HTTPException(401, "There is no such session. Log in.")
         with self._carrying(response):
             yield entry
@@ -60,6 +62,8 @@ class Auth:
         try:
             token, entry = await find(self.lk, connection.scope, self.cookie)
         except latchkey.Unavailable:
+            if connection.scope["type"] == "websocket":
+                raise WebSocketException(1013) from None
             raise self._unavailable() from None
         if entry is not None:
             new = await renewed(self.lk, connection.scope, token, entry)

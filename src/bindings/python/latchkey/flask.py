@@ -184,6 +184,8 @@ class Sessions(SessionInterface):
         if not session.changed:
             return
         name = self.get_cookie_name(app)
+        theirs = response.headers.getlist("Set-Cookie")  # of two cookies of one name the last counts: the application's own
+        response.headers.remove("Set-Cookie")
         where: dict[str, Any] = {"domain": self.get_cookie_domain(app), "path": self.get_cookie_path(app),
                  "secure": self.get_cookie_secure(app), "samesite": self.get_cookie_samesite(app) or "Lax", "httponly": True}
         if session._token is None:
@@ -191,3 +193,5 @@ class Sessions(SessionInterface):
         else:
             response.headers["Cache-Control"] = "no-store"  # a cache would give the token to others
             response.set_cookie(name, session._token, expires=self.get_expiration_time(app, session), **where)
+        for line in theirs:
+            response.headers.add("Set-Cookie", line)

@@ -57,6 +57,9 @@ func page(w http.ResponseWriter, r *http.Request) {
 	if strings.Contains(do, "stream") || strings.Contains(do, "cut") {
 		pieces = 3
 	}
+	if flusher, ok := w.(http.Flusher); ok && pieces > 1 {
+		flusher.Flush()
+	}
 	for i := 0; i < pieces && status != 204 && status != 304; i++ {
 		_, _ = io.WriteString(w, user)
 		if flusher, ok := w.(http.Flusher); ok && pieces > 1 {
