@@ -182,23 +182,22 @@ class World:
     def look_at_the_cookies(self, visit, tokens):
         answer = visit.answer
         ours = answer.headers.get("X-App") is None
-        if ours and answer.status in (400, 401, 503) and not (answer.status == 401 and self.kind.takes_back):
+        if ours and answer.status in (400, 401, 503) and not (answer.status == 401 and self.kind.is_django):
             judge(not tokens or self.kind.hasty and visit.route == "/login", "An answer that is no yes leaves the cookie alone.", visit)
         given = [cookie for cookie in tokens if cookie.value.strip('"') and cookie.value != visit.value]
         judge(len(given) <= (1 if visit.route == "/page" else 2), "An answer carries one token.", visit)
-        repeated = [self.cookie_of.get(token) for token in visit.sent]  # Django sends the cookie again where the data has changed
         for cookie in given:
             said = {f"{key}={value}" if value else key for key, value in cookie.attributes.items()}
             judge({each.lower() for each in said} >= {each.lower() for each in self.kind.attributes},
                   "The cookie has the attributes that were configured, and is HttpOnly.", visit)
             judge(not answer.shared_caches_may_keep_it(), "An answer with a token is no-store: no cache may give it to others.", visit)
-            judge(cookie.value in repeated or self.kind.token(cookie.value) not in self.sessions, "A token is handed out once.", visit)
+            judge(self.kind.token(cookie.value) not in self.sessions, "A token is handed out once.", visit)
             judge(not visit.upgrade or self.kind.sockets_renew, "The handshake of a WebSocket exchanges no token.", visit)
             self.cookie_of[self.kind.token(cookie.value)] = cookie.value
-        if tokens and {"own", "drop"} & set(visit.do):
+        if tokens and not ours and {"own", "drop"} & set(visit.do):
             judge(tokens[-1].value == (visit.value if "own" in visit.do else ""),
                   "If the application itself sends a cookie of that name, that one comes last.", visit)
-        return [self.kind.token(cookie.value) for cookie in given if cookie.value not in repeated]
+        return [self.kind.token(cookie.value) for cookie in given]
 
     def may_be(self, visit):
         """The sessions that may be the request's, and whether there may be none."""
@@ -226,7 +225,7 @@ class World:
             judge(user in {str(session.user) for _, session in found}, "E: a session is never another user's.", visit)
             wanted = next((STATUSES[word] for word in visit.do if word in STATUSES), 200)
             judge(visit.upgrade or answer.status == wanted, "The application's answer is passed on.", visit)
-        elif answer.status == 401 or answer.status == 403 and visit.upgrade:  # ASGI has no 401 for a WebSocket
+        elif answer.status in (400, 401) or answer.status == 403 and visit.upgrade:  # ASGI has no 401 for a WebSocket
             judge(none, "A browser that has a token and whose session nobody ended is answered, never with 401.",
                   f"{visit}\n  {[vars(session) for _, session in found]}")
         elif answer.status != 503:
@@ -249,16 +248,18 @@ class World:
 
     def look_at_a_login(self, visit, given):
         user = int(visit.path.partition("user=")[2])
+        # Django goes on with a session of the same user.
+        kept = given is None and visit.answer.status == 200 and user in {session.user for _, session in self.may_be(visit)[0]}
         if visit.answer.headers.get("X-App") is None:
             judge(visit.answer.status == 503, "A login is answered with a token or with 503.", visit)
             self.excused[user] += 1
         else:
-            judge(given, "The cookie of a login is sent with every answer to its request.", visit)
+            judge(given or kept and self.kind.is_django, "The cookie of a login is sent with every answer to its request.", visit)
         if given:
             session = self.sessions[given] = Session(user)
             session.add(given, self.clock.now())
             session.forgotten = visit.answer.status == 503
-        if self.kind.login_ends:
+        if self.kind.login_ends and not kept:
             self.ending(visit, self.sent(visit), visit.answer.status == 200 and not visit.troubled)
 
     def look_at_a_logout(self, visit):

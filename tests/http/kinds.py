@@ -31,7 +31,7 @@ class Kind:
     sockets_renew: bool = False  # what answers a WebSocket's handshake sends the cookie
     renews: bool = True
     hasty: bool = False          # a login sends the cookie also where Redis did not take the session
-    takes_back: bool = False     # a "no" deletes the cookie
+    is_django: bool = False      # a "no" deletes the cookie; a login goes on with a session of the same user
     several: bool = True         # of several cookies of one name each is tried
     written: str = "(.*)"        # what a cookie holds, and the token in it
 
@@ -57,9 +57,13 @@ def node(name, **more):
     return Kind(name, ["node", "browsed.mjs", name], os.environ.get("LATCHKEY_BROWSED", "."), login_ends=True, **more)
 
 
+def program(name, **more):
+    return Kind(name, ["./browsed"], os.environ.get("LATCHKEY_BROWSED", "."), attributes=("path=/", "samesite=Lax", "httponly", "secure"), **more)
+
+
 KINDS = {kind.name: kind for kind in (
-    uvicorn("asgi"), uvicorn("fastapi", loses=frozenset(("raise",))), gunicorn("flask"), gunicorn("django", takes_back=True),
-    Kind("go", ["./browsed"], os.environ.get("LATCHKEY_BROWSED", "."), attributes=("path=/", "samesite=Lax", "httponly", "secure")),
+    uvicorn("asgi"), uvicorn("fastapi", loses=frozenset(("raise",))), gunicorn("flask"), gunicorn("django", is_django=True),
+    program("go"), program("rust", sockets_renew=True),
     node("express"), node("fastify"), node("node"),
     node("store", cookie="connect.sid", renews=False, several=False, hasty=True, written=r"s%3A([\w-]{43})\..*"),
 )}

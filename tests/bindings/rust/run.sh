@@ -40,6 +40,9 @@ said=$("$dir/target/debug/readme")
 [ "$said" = "$(printf '42 member\nNone')" ] || { echo "it says: $said" >&2; exit 1; }
 echo "ok 25 the README" >>"$LATCHKEY_POINTS"
 
+# Browsers, proxies and faults at random, in front of the layer.
+LATCHKEY_BROWSED="$dir/target/debug" python3 -B "$root/tests/http/browsers.py" --seconds "${LATCHKEY_BROWSERS_S:-5}" rust
+
 # In place of AddressSanitizer, which needs another Rust than Debian's.
 tests=$(ls -t "$dir"/target/debug/deps/conformance-* | grep -v '\.d$' | head -n 1)
 ROUNDS=2 valgrind --quiet --error-exitcode=1 "$tests" --test-threads=1 --exact memory fields close \

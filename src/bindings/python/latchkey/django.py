@@ -10,6 +10,7 @@ answered from memory. All other data is one field, read when it is used. A sessi
 again. `latchkey.django.handle()` is the handle.
 """
 import contextlib
+import copy
 import hashlib
 import sys
 import threading
@@ -103,6 +104,7 @@ class SessionStore(SessionBase):
     _session_key: str | None
     others: Sequence[str] = ()  # what else the browser sent under the cookie's name
     made = False                # the key was made in this request
+    gone = False                # the session ended elsewhere in this request: what is changed from then on is not kept
     unanswered = False          # another middleware failed for want of an answer
 
     def __init__(self, session_key: str | None = None) -> None:
@@ -155,7 +157,9 @@ class SessionStore(SessionBase):
         self._data = self._new_data()
         entry, data = self._data.load(self.session_key)
         if entry is None or data is None:
-            self._session_key = None
+            self.gone = getattr(self, "_entry", None) is not None
+            if not self.gone:
+                self._session_key = None
             self._data = None
             return {}
         self._expiry = data.get(_EXPIRY)
@@ -194,7 +198,10 @@ class SessionStore(SessionBase):
     def cycle_key(self) -> None:
         with contextlib.suppress(latchkey.Unavailable):  # pending: they are denied here already
             _web.end_all(self.others, handle().revoke)
-        data, old = self._session, self.session_key
+        data = self._session
+        if self.gone:
+            self._session_key = None
+        old = self.session_key
         if old is None:
             return  # there will be a key when it is saved
         self.modified = True
@@ -315,10 +322,17 @@ class SessionMiddleware(middleware.SessionMiddleware):
                     new = handle().rotate(session.session_key, grace_ms=_web.GRACE_MS)
                     if new:
                         session._use(new)
+            own = copy.copy(response.cookies.get(settings.SESSION_COOKIE_NAME))
             try:
                 response = super().process_response(request, response)
             except latchkey.Unavailable:
                 response = Unanswered()
+            # Django sends the key with every change. It ends no later for that, and a request beside this one may have exchanged it.
+            sent = response.cookies.get(settings.SESSION_COOKIE_NAME)
+            if sent is not None and sent.value and (own or not session.made):
+                del response.cookies[settings.SESSION_COOKIE_NAME]
+            if own:
+                response.cookies[settings.SESSION_COOKIE_NAME] = own
         # Whatever answers: without it nobody has the key, and the one before is over.
         if getattr(session, "made", False) and session.session_key and settings.SESSION_COOKIE_NAME not in response.cookies:
             self._set_cookie(response, session, session.session_key)
