@@ -342,7 +342,7 @@ piece_address() {
         inject 8 tests "tests: AddressSanitizer, UndefinedBehaviorSanitizer" "$build/address" "$@"
     fi
     case $which in *servers*) step "the HTTP servers under load, AddressSanitizer" sh tests/package/examples.sh "$build/address" --servers || : ;; esac
-    case $which in *nginx*) step "nginx: the module, AddressSanitizer" sh tests/nginx/run.sh "$build/address" access config content faults status || : ;; esac
+    case $which in *nginx*) step "nginx: the module, AddressSanitizer" sh tests/nginx/run.sh "$build/address" access browsers config content faults status || : ;; esac
 }
 
 piece_thread() {

@@ -12,9 +12,11 @@ Each has the same routes, behind its middleware:
 import dataclasses
 import os
 import re
+import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BINDINGS = f"{HERE}/../bindings"
+BUILD = os.environ.get("LATCHKEY_BUILD", ".")  # of the library, for the servers in C and the module for nginx
 PYTHON = os.environ.get("PYTHON", "/usr/bin/python3")  # Debian's: it has Debian's Django, Flask and FastAPI
 
 
@@ -35,6 +37,13 @@ class Kind:
     several: bool = True         # of several cookies of one name each is tried
     written: str = "(.*)"        # what a cookie holds, and the token in it
 
+    page: str = "/page"
+    does: bool = True            # it does what X-Do says
+    adapt: object = None         # makes the headers X-App and X-User of an answer
+    ends: str = "/end"           # None: it cannot end the sessions of others
+    ends_here: bool = True       # with the handle that checks them; False: with another one
+    ends_for_all: bool = True    # it can end everybody's
+
     def token(self, value):
         found = re.fullmatch(self.written, value)
         return found[1] if found else value
@@ -42,6 +51,19 @@ class Kind:
 
 def python(name, *server, **more):
     return Kind(name, [PYTHON, "-B", "-m", *server], f"{BINDINGS}/python/apps", {"PYTHONDONTWRITEBYTECODE": "1"}, **more)
+
+
+def example(name):
+    def adapt(answer):
+        """It says in JSON whose page it is."""
+        if answer.status == 200:
+            answer.headers["X-App"] = "1"
+            user = re.match(rb'{"user":"?(\d+)', answer.body)
+            if user:
+                answer.headers["X-User"] = user[1].decode()
+    return Kind(name, [f"{BUILD}/examples/latchkey-server-{name}", "--port", "{port}", "--redis", "{url}", "--insecure-cookie"],
+                environment={"ASAN_OPTIONS": "verify_asan_link_order=0"},  # the clock is loaded before it
+                page="/whoami", sockets_renew=True, does=False, adapt=adapt, ends=None)
 
 
 def uvicorn(name, **more):
@@ -63,6 +85,9 @@ def program(name, **more):
 
 KINDS = {kind.name: kind for kind in (
     uvicorn("asgi"), uvicorn("fastapi", loses=frozenset(("raise",))), gunicorn("flask"), gunicorn("django", is_django=True),
+    Kind("nginx", [sys.executable, "-B", f"{HERE}/../nginx/browsed_nginx.py", "{port}", "{url}", "{dir}"], sockets_renew=True, ends_here=False, ends_for_all=False,
+         attributes=("path=/", "samesite=Lax", "httponly", "secure")),
+    example("threaded"), example("evented"),
     program("go"), program("rust", sockets_renew=True),
     node("express"), node("fastify"), node("node"),
     node("store", cookie="connect.sid", renews=False, several=False, hasty=True, written=r"s%3A([\w-]{43})\..*"),
