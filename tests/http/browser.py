@@ -33,7 +33,7 @@ class Jar:
     """The cookies of one browser that visits one host."""
 
     def __init__(self):
-        self.kept = {}  # (name, path): (value, number, end)
+        self.kept = {}  # (name, domain, path): (value, number, end); no domain: of this host alone
         self.numbers = itertools.count()
 
     def store(self, line, path, now):
@@ -41,7 +41,7 @@ class Jar:
         where = cookie.attributes.get("path", "")
         if not where.startswith("/"):
             where = path[:path.rfind("/")] or "/"
-        key, end = (cookie.name, where), cookie.ends_at(now)
+        key, end = (cookie.name, cookie.attributes.get("domain", ""), where), cookie.ends_at(now)
         before = self.kept.pop(key, None)
         if end is None or end > now:  # one that is replaced keeps its place
             self.kept[key] = (cookie.value, before[1] if before else next(self.numbers), end)
@@ -49,14 +49,15 @@ class Jar:
     def sent(self, path, now):
         """[(name, value)] for a request: of longer paths first, then of older ones."""
         found = []
-        for (name, where), (value, number, end) in self.kept.items():
+        for (name, _, where), (value, number, end) in self.kept.items():
             fits = path == where or path.startswith(where if where.endswith("/") else where + "/")
             if fits and (end is None or end > now):
                 found.append((-len(where), number, name, value))
         return [each[2:] for each in sorted(found)]
 
-    def value(self, name, path="/"):
-        return self.kept.get((name, path), (None,))[0]
+    def value(self, name):
+        """Of the cookie that an application sets."""
+        return self.kept.get((name, "", "/"), (None,))[0]
 
 
 class Answer:

@@ -204,14 +204,17 @@ class World:
 
     def may_be(self, visit):
         """The sessions that may be the request's, and whether there may be none."""
-        found = []
+        found, late = [], set()
         for token in visit.sent:
             session = self.sessions.get(token)
             admits = session.admits(token, visit) if session else False
+            if session in late and admits:
+                admits = None  # an older token of it, that was tried before, is past its grace: that ended it
             if admits is not False:
                 found.append((token, session))
             if admits:
                 return found, False
+            late.add(session)
         return found, True
 
     def look_at_a_page(self, visit):
@@ -379,6 +382,10 @@ class World:
         path = self.random.choice((self.kind.page, self.kind.page, "/logout", "/nowhere") if self.kind.several else ("/nowhere",))
         browser.jar.store(f"{name}={value}; Path={path}; Max-Age={self.random.choice((1, 15, 100000))}", "/", self.clock.now())
         browser.jar.store("theme=dark; Path=/", "/", self.clock.now())
+        if self.kind.several and self.random.random() < 0.5:  # another session, in a cookie of the whole domain
+            other = Browser(-5)
+            if self.log_in_as_somebody_new(other).answer.status == 200:
+                browser.jar.store(f"{name}={other.jar.value(name)}; Domain=localhost; Path=/", "/", self.clock.now())
         self.step_page(browser)
 
     def step_at_once(self):
