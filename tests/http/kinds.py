@@ -88,7 +88,7 @@ KINDS = {kind.name: kind for kind in (
     Kind("nginx", [sys.executable, "-B", f"{HERE}/../nginx/browsed_nginx.py", "{port}", "{url}", "{dir}"], sockets_renew=True, ends_here=False, ends_for_all=False,
          attributes=("path=/", "samesite=Lax", "httponly", "secure")),
     example("threaded"), example("evented"),
-    program("go"), program("rust", sockets_renew=True),
+    program("go", login_ends=True), program("rust", sockets_renew=True),
     node("express"), node("fastify"), node("node"),
     node("store", cookie="connect.sid", renews=False, several=False, hasty=True, written=r"s%3A([\w-]{43})\..*"),
 )}

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -24,8 +26,8 @@ type middleware struct {
 // Optional lets requests without a session through; FromContext then says false.
 func Optional(m *middleware) { m.optional = true }
 
-// WithCookie makes the cookies that are sent when a token is renewed. Without it they are HttpOnly, Secure and SameSite=Lax, with
-// Path=/.
+// WithCookie makes the cookies that are sent: at a login, when a token is renewed, and, without a value, at a logout. Without it they
+// are HttpOnly, Secure and SameSite=Lax, with Path=/.
 func WithCookie(make func(token string) *http.Cookie) MiddlewareOption {
 	return func(m *middleware) { m.make = make }
 }
@@ -44,20 +46,22 @@ type key struct{}
 
 // FromContext gives the entry of the request's session.
 func FromContext(ctx context.Context) (Entry, bool) {
-	found, ok := ctx.Value(key{}).(*found)
-	if !ok {
-		return Entry{}, false
+	if v := visitOf(ctx); v != nil {
+		if now := v.now.Load(); now != nil {
+			return now.entry, true
+		}
 	}
-	return found.entry, true
+	return Entry{}, false
 }
 
-// TokenFromContext gives the token of the request's session, for Revoke and the like.
+// TokenFromContext gives the token of the request's session, for the handle's other functions.
 func TokenFromContext(ctx context.Context) (string, bool) {
-	found, ok := ctx.Value(key{}).(*found)
-	if !ok {
-		return "", false
+	if v := visitOf(ctx); v != nil {
+		if now := v.now.Load(); now != nil {
+			return now.token, true
+		}
 	}
-	return found.token, true
+	return "", false
 }
 
 type found struct {
@@ -65,8 +69,103 @@ type found struct {
 	token string
 }
 
-// String keeps the token out of texts: a context prints its values.
-func (f *found) String() string { return f.entry.String() }
+// visit is a request behind the middleware.
+type visit struct {
+	m     *middleware
+	given []string              // the tokens that it came with
+	now   atomic.Pointer[found] // nil: it has no session
+}
+
+// String keeps the tokens out of texts: a context prints its values.
+func (v *visit) String() string { return "a request behind latchkey's middleware" }
+
+func visitOf(ctx context.Context) *visit {
+	v, _ := ctx.Value(key{}).(*visit)
+	return v
+}
+
+// Login makes a session, sends its cookie, and ends the sessions of all cookies of the name that the request came with: otherwise
+// another of them would be in use from then on. If Redis does not confirm that end, the login succeeds all the same: this process denies
+// those sessions already. The errors are those of Create and Validate.
+//
+// The request must have come through Middleware (with Optional, so that one without a session does). Call it before the answer is
+// begun. It sets Cache-Control: no-store, which must stay: a cache would give the token to others.
+func Login(w http.ResponseWriter, r *http.Request, draft Draft) (Entry, error) {
+	v := visitOf(r.Context())
+	if v == nil {
+		return Entry{}, badArgument("Login needs Middleware around it")
+	}
+	token, err := v.m.lk.Create(r.Context(), draft)
+	if err != nil {
+		return Entry{}, err
+	}
+	send(w, v.m.make(token))
+	entry, err := v.m.lk.Validate(r.Context(), token)
+	_ = v.end()
+	if err != nil {
+		v.now.Store(nil)
+		return Entry{}, err
+	}
+	v.now.Store(&found{entry, token})
+	return entry, nil
+}
+
+// Logout ends the sessions of all cookies of the name that the request came with, and takes the cookie back. If one of them is not
+// confirmed to have ended (ErrPending: this process denies it, and Redis is asked again), it leaves the cookie, so that the user can
+// try again: answer 503. If there was no session it is no error.
+//
+// The request must have come through Middleware (with Optional, so that one without a session does). Call it before the answer is
+// begun.
+func Logout(w http.ResponseWriter, r *http.Request) error {
+	v := visitOf(r.Context())
+	if v == nil {
+		return badArgument("Logout needs Middleware around it")
+	}
+	if err := v.end(); err != nil {
+		return err
+	}
+	v.now.Store(nil)
+	if cookie := v.m.make(""); cookie != nil {
+		gone := *cookie
+		gone.Value, gone.Expires, gone.MaxAge = "", time.Time{}, -1
+		send(w, &gone)
+	}
+	return nil
+}
+
+func send(w http.ResponseWriter, cookie *http.Cookie) {
+	http.SetCookie(w, cookie)
+	w.Header().Set("Cache-Control", "no-store")
+}
+
+// end ends all sessions of the request, also if the client does not wait for the answer. The error is one of those that failed.
+func (v *visit) end() error {
+	tokens := map[string]bool{}
+	for _, token := range v.given {
+		tokens[token] = true
+	}
+	if now := v.now.Load(); now != nil {
+		tokens[now.token] = true // of a renewal, or an earlier login
+	}
+	var all sync.WaitGroup
+	failed := make(chan error, len(tokens))
+	for token := range tokens {
+		all.Add(1)
+		go func(token string) {
+			defer all.Done()
+			if err := v.m.lk.Revoke(context.Background(), token); err != nil && !errors.Is(err, ErrNoSession) {
+				failed <- err
+			}
+		}(token)
+	}
+	all.Wait()
+	select {
+	case err := <-failed:
+		return err
+	default:
+		return nil
+	}
+}
 
 const cookiesMax = 8 // of one name, in one request
 
@@ -96,6 +195,7 @@ func (m *middleware) serve(next http.Handler, w http.ResponseWriter, r *http.Req
 		return
 	}
 	session, err := m.find(r.Context(), tokens)
+	v := &visit{m: m, given: tokens}
 	switch {
 	case err == nil:
 		// The answer to a WebSocket's handshake is written to the connection itself: a cookie would reach nobody.
@@ -106,7 +206,7 @@ func (m *middleware) serve(next http.Handler, w http.ResponseWriter, r *http.Req
 				defer c.carry() // also where the handler writes nothing, or panics and what is around this answers
 			}
 		}
-		r = r.WithContext(context.WithValue(r.Context(), key{}, session))
+		v.now.Store(session)
 	case !errors.Is(err, ErrNoSession):
 		refuse(w, http.StatusServiceUnavailable)
 		return
@@ -114,7 +214,7 @@ func (m *middleware) serve(next http.Handler, w http.ResponseWriter, r *http.Req
 		refuse(w, http.StatusUnauthorized)
 		return
 	}
-	next.ServeHTTP(w, r)
+	next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), key{}, v)))
 }
 
 // find tries each cookie: a browser sends every one that fits, and their order says nothing about which one is alive. Where one gets

@@ -3,10 +3,13 @@
 package bindings
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -164,4 +167,146 @@ func TestHTTP(t *testing.T) {
 	until(t, "the token is old", isOld(streaming))
 	status, cookies, user = ask(t, able, "sid="+streaming)
 	check(t, status == 200 && len(cookies) == 1 && user == "true true", "%d, %v, %s", status, cookies, user)
+}
+
+// app logs in and out, as the README does, with cookies of its own. It calls made when one is made.
+func app(lk *latchkey.Latchkey, made func()) http.Handler {
+	cookie := latchkey.WithCookie(func(token string) *http.Cookie {
+		made()
+		return &http.Cookie{Name: "sid", Value: token, Path: "/app", Domain: "example.org", MaxAge: 60, HttpOnly: true}
+	})
+	answer := func(w http.ResponseWriter, r *http.Request, err error) {
+		if e, ok := latchkey.FromContext(r.Context()); ok {
+			w.Header().Set("X-User", fmt.Sprint(e.UserID))
+		}
+		if err != nil {
+			w.Header().Set("X-Pending", fmt.Sprint(errors.Is(err, latchkey.ErrPending)))
+		}
+		if err != nil || r.Header.Get("X-Fail") != "" {
+			http.Error(w, "something else that it needs", http.StatusServiceUnavailable)
+		}
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { answer(w, r, nil) })
+	mux.HandleFunc("/logout", func(w http.ResponseWriter, r *http.Request) { answer(w, r, latchkey.Logout(w, r)) })
+	mux.HandleFunc("/login", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "public, max-age=60")
+		entry, err := latchkey.Login(w, r, latchkey.Draft{UserID: 99})
+		if err == nil && entry.UserID != 99 {
+			w.WriteHeader(http.StatusTeapot)
+		}
+		answer(w, r, err)
+		if r.Header.Get("X-Out") != "" {
+			answer(w, r, latchkey.Logout(w, r))
+		}
+	})
+	return lk.Middleware("sid", latchkey.Optional, cookie)(mux)
+}
+
+// Of several sessions that a browser sends none goes on after a logout, nor after a login.
+func TestHTTPLogin(t *testing.T) {
+	point(t, 24, "http: login and logout")
+	lk := open(t, "unix://"+socket+"?staleness_ms=60000&deadline_ms=1000")
+	there := handle(t)
+	made := func() {}
+	handler := app(lk, func() { made() })
+	visit := func(path, cookies string, headers ...string) *http.Response {
+		request := httptest.NewRequest("GET", path, nil)
+		request.Header.Set("Cookie", cookies)
+		for _, header := range headers {
+			request.Header.Set(header, "1")
+		}
+		recorder := httptest.NewRecorder()
+		handler.ServeHTTP(recorder, request)
+		return recorder.Result()
+	}
+	ended := func(tokens ...string) {
+		t.Helper()
+		for _, token := range tokens {
+			_, err := lk.Validate(ctx, token)
+			check(t, errors.Is(err, latchkey.ErrNoSession), "it goes on here: %v", err)
+			until(t, "it ends there", func() bool { _, err := there.Validate(ctx, token); return errors.Is(err, latchkey.ErrNoSession) })
+		}
+	}
+	const attributes = "Path=/app; Domain=example.org; Max-Age=60; HttpOnly"
+	// sent gives the token of an answer's only cookie.
+	sent := func(response *http.Response) string {
+		t.Helper()
+		cookies := response.Header["Set-Cookie"]
+		check(t, len(cookies) == 1 && response.Header.Get("Cache-Control") == "no-store", "%v", response.Header)
+		token, rest, _ := strings.Cut(strings.TrimPrefix(cookies[0], "sid="), "; ")
+		check(t, len(token) == 43 && rest == attributes, "%v", cookies)
+		return token
+	}
+	gone := []string{"sid=; " + strings.Replace(attributes, "60", "0", 1)}
+	two := func() (string, string, string) {
+		t.Helper()
+		a, b := create(t, lk, latchkey.Draft{UserID: 1}), create(t, lk, latchkey.Draft{UserID: 2})
+		return a, b, "sid=" + a + "; other=1; sid=" + b
+	}
+
+	a, b, both := two()
+	response := visit("/", both)
+	check(t, response.Header.Get("X-User") == "1", "the first counts: %v", response.Header)
+	response = visit("/logout", both)
+	check(t, response.StatusCode == 200 && response.Header.Get("X-User") == "", "%v", response)
+	check(t, reflect.DeepEqual(response.Header["Set-Cookie"], gone), "%v", response.Header)
+	check(t, response.Header.Get("Cache-Control") == "no-store", "%v", response.Header)
+	ended(a, b)
+	response = visit("/logout", both)
+	check(t, response.StatusCode == 200 && reflect.DeepEqual(response.Header["Set-Cookie"], gone), "there is none: %v", response)
+
+	a, b, both = two()
+	response = visit("/login", both)
+	check(t, response.StatusCode == 200 && response.Header.Get("X-User") == "99", "%v", response)
+	token := sent(response)
+	ended(a, b)
+	e, err := there.Validate(ctx, token)
+	check(t, err == nil && e.UserID == 99, "%v, %v", e, err)
+	response = visit("/login", both, "X-Fail")
+	check(t, response.StatusCode == 503, "%v", response)
+	_, err = lk.Validate(ctx, sent(response))
+	check(t, err == nil, "the application answers 503 after the login: %v", err)
+	response = visit("/login", "", "X-Out")
+	cookies := response.Cookies()
+	check(t, len(cookies) == 2 && cookies[1].Value == "", "a login and a logout: %v", response.Header)
+	ended(cookies[0].Value)
+
+	// Redis stands still: a login does nothing, and a logout is denied here. Both leave the cookies.
+	a, b, both = two()
+	for _, path := range []string{"/login", "/logout"} {
+		stopped(t, func() {
+			response = visit(path, both)
+			if response.StatusCode != 503 || len(response.Cookies()) != 0 || response.Header.Get("X-Pending") != fmt.Sprint(path == "/logout") {
+				t.Errorf("%s while Redis stands still: %v", path, response)
+			}
+		})
+		recovered(t, lk)
+	}
+	ended(a, b)
+
+	// Redis stands still once the new session is there: the login succeeds all the same, and the others are denied here.
+	a, b, both = two()
+	func() {
+		defer signal(t, syscall.SIGCONT)
+		made = func() { signal(t, syscall.SIGSTOP) }
+		response = visit("/login", both)
+		made = func() {}
+		token = sent(response)
+		check(t, response.StatusCode == 200, "the ends are pending: %v", response)
+		for _, each := range []string{a, b} {
+			_, err = lk.Validate(ctx, each)
+			check(t, errors.Is(err, latchkey.ErrNoSession), "it goes on: %v", err)
+		}
+	}()
+	recovered(t, lk)
+	e, err = lk.Validate(ctx, token)
+	check(t, err == nil && e.UserID == 99, "%v, %v", e, err)
+	ended(a, b)
+
+	w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)
+	_, err = latchkey.Login(w, r, latchkey.Draft{UserID: 1})
+	check(t, errors.Is(err, latchkey.ErrArgument), "without the middleware: %v", err)
+	err = latchkey.Logout(w, r)
+	check(t, errors.Is(err, latchkey.ErrArgument), "without the middleware: %v", err)
 }

@@ -77,11 +77,17 @@ func create(t *testing.T, lk *latchkey.Latchkey, draft latchkey.Draft) string {
 // stopped runs body while Redis stands still.
 func stopped(t *testing.T, body func()) {
 	t.Helper()
+	signal(t, syscall.SIGSTOP)
+	defer signal(t, syscall.SIGCONT)
+	body()
+}
+
+// signal sends Redis one.
+func signal(t *testing.T, which syscall.Signal) {
+	t.Helper()
 	pid, err := strconv.Atoi(os.Getenv("LATCHKEY_REDIS_PID"))
 	must(t, err)
-	must(t, syscall.Kill(pid, syscall.SIGSTOP))
-	defer syscall.Kill(pid, syscall.SIGCONT)
-	body()
+	must(t, syscall.Kill(pid, which))
 }
 
 // until waits for as long as the slowest machine may take.

@@ -114,36 +114,25 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	done := func(w http.ResponseWriter, err error, cookie *http.Cookie) {
-		w.Header().Set("Cache-Control", "no-store")
+	done := func(w http.ResponseWriter, err error) {
 		if err != nil {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return
 		}
 		w.Header().Set("X-App", "1")
-		if cookie != nil {
-			http.SetCookie(w, cookie)
-		}
 	}
 	ctx := context.Background()
 	mux := http.NewServeMux()
 	mux.Handle("/page", recovering(lk.Middleware("sid")(wrapped(http.HandlerFunc(page)))))
-	mux.HandleFunc("/login", func(w http.ResponseWriter, r *http.Request) {
+	session := lk.Middleware("sid", latchkey.Optional)
+	mux.Handle("/login", session(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		user, _ := strconv.ParseUint(r.URL.Query().Get("user"), 10, 64)
-		token, err := lk.Create(ctx, latchkey.Draft{UserID: user, Role: "member"})
-		done(w, err, latchkey.Cookie("sid", token))
-	})
-	mux.HandleFunc("/logout", func(w http.ResponseWriter, r *http.Request) {
-		var failed error
-		for _, each := range r.Cookies() {
-			if each.Name == "sid" {
-				if err := lk.Revoke(ctx, each.Value); err != nil && err != latchkey.ErrNoSession {
-					failed = err
-				}
-			}
-		}
-		done(w, failed, &http.Cookie{Name: "sid", Path: "/", MaxAge: -1})
-	})
+		_, err := latchkey.Login(w, r, latchkey.Draft{UserID: user, Role: "member"})
+		done(w, err)
+	})))
+	mux.Handle("/logout", session(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		done(w, latchkey.Logout(w, r))
+	})))
 	mux.HandleFunc("/end", func(w http.ResponseWriter, r *http.Request) {
 		user, err := strconv.ParseUint(r.URL.Query().Get("user"), 10, 64)
 		if err != nil {
@@ -151,7 +140,7 @@ func main() {
 		} else {
 			_, err = lk.RevokeUser(ctx, user, "")
 		}
-		done(w, err, nil)
+		done(w, err)
 	})
 	mux.HandleFunc("/ready", func(http.ResponseWriter, *http.Request) {})
 	fmt.Fprintln(os.Stderr, http.ListenAndServe("127.0.0.1:"+os.Getenv("PORT"), mux))
