@@ -407,7 +407,7 @@ piece_valkey() {
         --build "$build/gcc/tests/faults" --out "$build/valkey/faults" $rows || :
 }
 piece_examples() { step "examples" sh tests/package/examples.sh "$build/gcc" || :; }
-piece_nginx() { step "nginx: the module's README, other proxies, Lua" sh tests/nginx/run.sh "$build/gcc" readme lua many || :; }
+piece_nginx() { step "nginx: the module's README, other proxies, Lua" sh tests/nginx/run.sh "$build/gcc" browsers readme lua many || :; }
 # In a short one, rings that fill for the first time show: 1.1 MB, and no more in the next minute.
 piece_soak() {
     [ -z "$(printf '%s\n' soak '' | choose 2)" ] || step "soak, $soak s" "$build/gcc/tests/soak/latchkey-soak" --seconds "$soak" $([ -n "$long" ] || echo --slack-kb 2048) || :

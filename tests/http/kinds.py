@@ -18,6 +18,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 BINDINGS = f"{HERE}/../bindings"
 BUILD = os.environ.get("LATCHKEY_BUILD", ".")  # of the library, for the servers in C and the module for nginx
 PYTHON = os.environ.get("PYTHON", "/usr/bin/python3")  # Debian's: it has Debian's Django, Flask and FastAPI
+SECURE = ("path=/", "samesite=Lax", "httponly", "secure")
 
 
 @dataclasses.dataclass
@@ -66,6 +67,11 @@ def example(name):
                 page="/whoami", sockets_renew=True, does=False, adapt=adapt, ends=None)
 
 
+def nginx(name, *more):
+    return Kind(name, [sys.executable, "-B", f"{HERE}/../nginx/browsed_nginx.py", "{port}", "{url}", "{dir}", *more], sockets_renew=True,
+                ends_here=False, ends_for_all=False, attributes=SECURE)
+
+
 def uvicorn(name, **more):
     return python(name, "uvicorn", "--port", "{port}", "--log-level", "warning", f"browsed_{name}:app", **more)
 
@@ -80,13 +86,12 @@ def node(name, **more):
 
 
 def program(name, **more):
-    return Kind(name, ["./browsed"], os.environ.get("LATCHKEY_BROWSED", "."), attributes=("path=/", "samesite=Lax", "httponly", "secure"), **more)
+    return Kind(name, ["./browsed"], os.environ.get("LATCHKEY_BROWSED", "."), attributes=SECURE, **more)
 
 
 KINDS = {kind.name: kind for kind in (
     uvicorn("asgi"), uvicorn("fastapi", loses=frozenset(("raise",))), gunicorn("flask"), gunicorn("django", is_django=True),
-    Kind("nginx", [sys.executable, "-B", f"{HERE}/../nginx/browsed_nginx.py", "{port}", "{url}", "{dir}"], sockets_renew=True, ends_here=False, ends_for_all=False,
-         attributes=("path=/", "samesite=Lax", "httponly", "secure")),
+    nginx("nginx"), nginx("lua", "lua"),
     example("threaded"), example("evented"),
     program("go", login_ends=True), program("rust", sockets_renew=True),
     node("express"), node("fastify"), node("node"),

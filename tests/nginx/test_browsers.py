@@ -4,7 +4,8 @@ import os
 import subprocess
 import sys
 
-from nginx_kit import BUILD, ROOT
+from nginx_kit import ASAN, BUILD, ROOT
 
+KINDS = ['nginx'] if ASAN else ['nginx', 'lua']  # LuaJIT cannot load a library that was built with AddressSanitizer
 sys.exit(subprocess.call([sys.executable, '-B', f'{ROOT}/tests/http/browsers.py', '--seconds', os.environ.get('LATCHKEY_BROWSERS_S', '5'),
-                          'nginx'], env={**os.environ, 'LATCHKEY_BUILD': BUILD}))
+                          *KINDS], env={**os.environ, 'LATCHKEY_BUILD': BUILD}))
