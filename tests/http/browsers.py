@@ -54,6 +54,7 @@ class Session:
         self.born = None         # when the newest was made, at the latest
         self.exchanged = {}      # by token: when it was, at the earliest
         self.lost_at = None      # since then it may have a token that is lost, with an answer or between application and Redis
+        self.unread = False      # an answer to its newest token was not read, and the application may still be at it
         self.end_began = None    # somebody tried to end it
         self.ended = None        # that was confirmed
         self.cut_off = False     # by an end of all, which leaves its data until they expire
@@ -62,7 +63,7 @@ class Session:
 
     def add(self, token, now):
         self.tokens.append(token)
-        self.born = now
+        self.born, self.unread = now, False
 
     def due(self, now):
         """It may be exchanged by now. (Two seconds early, and one of ours.)"""
@@ -299,10 +300,14 @@ class World:
         if visit.route == "/logout" or visit.route == "/login" and self.kind.login_ends:
             self.ending(visit, self.sent(visit))
         for session in self.sent(visit):
-            if session.due(self.clock.now()) and self.kind.renews:
-                session.lost_at = session.lost_at or visit.began_wall
-                self.excused[session.user] += 1
+            session.unread = True
+            self.may_be_exchanged(session, visit.began_wall)
         return visit
+
+    def may_be_exchanged(self, session, since):
+        if self.kind.renews and session.due(self.clock.now()):
+            session.lost_at = session.lost_at or since
+            self.excused[session.user] += 1
 
     def audit(self):
         """Every session in Redis is one whose newest token a browser was given, or whose answer was lost on the way."""
@@ -477,7 +482,10 @@ class World:
     def step_time(self):
         seconds = self.random.choice((3, 9, 12, 12, 12, 30, GRACE_S + 20))
         self.note(f"{seconds} s pass")
+        before = self.clock.now()
         self.clock.advance(seconds)
+        for session in {each for each in self.sessions.values() if each.unread}:
+            self.may_be_exchanged(session, before)
         time.sleep(STALENESS_S / 2)  # in most cases they notice
         for _ in range(4):
             self.step_page()
