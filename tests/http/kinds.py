@@ -93,7 +93,7 @@ KINDS = {kind.name: kind for kind in (
     uvicorn("asgi"), uvicorn("fastapi", loses=frozenset(("raise",))), gunicorn("flask"), gunicorn("django", is_django=True),
     nginx("nginx"), nginx("lua", "lua"),
     example("threaded"), example("evented"),
-    program("go", login_ends=True), program("rust", sockets_renew=True),
+    program("go", login_ends=True), program("rust", login_ends=True, sockets_renew=True),
     node("express"), node("fastify"), node("node"),
     node("store", cookie="connect.sid", renews=False, several=False, hasty=True, written=r"s%3A([\w-]{43})\..*"),
 )}

@@ -2,8 +2,8 @@
 //! The layer for tower. A service is called as a server would call it; no server is needed.
 use bindings::*;
 use http::{Request, Response, StatusCode};
-use latchkey::tower::{SessionLayer, SessionService, Token};
-use latchkey::{Draft, Entry};
+use latchkey::tower::{Session, SessionLayer, SessionService, Token};
+use latchkey::{Draft, Entry, Error, Kind, Latchkey};
 use std::convert::Infallible;
 use std::future::{ready, Future, Ready};
 use std::pin::Pin;
@@ -40,7 +40,11 @@ fn ask(service: &SessionService<App>, cookie: &str) -> Answer {
     send(service, cookie, Request::builder())
 }
 
-fn send(service: &SessionService<App>, cookie: &str, mut request: http::request::Builder) -> Answer {
+fn send<S>(service: &SessionService<S>, cookie: &str, mut request: http::request::Builder) -> Answer
+where
+    S: Service<Request<()>, Response = Response<String>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
     let mut service = service.clone();
     if !cookie.is_empty() {
         request = request.header("cookie", cookie);
@@ -113,4 +117,127 @@ fn http() {
     });
     passed(13, "renewal");
     passed(24, "http");
+}
+
+/// Logs in and out.
+#[derive(Clone)]
+struct Doors;
+impl Service<Request<()>> for Doors {
+    type Response = Response<String>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+    fn call(&mut self, request: Request<()>) -> Self::Future {
+        let session = request.extensions().get::<Session>().unwrap().clone();
+        assert_eq!(format!("{session:?}"), "Session");
+        Box::pin(async move {
+            let words = request.uri().path().trim_start_matches('/').split('-');
+            let (mut said, mut code) = (vec![], 200);
+            for word in words {
+                let answer: Result<String, Error> = match word {
+                    "login" => session.login(&Draft::of(99)).await.map(|entry| entry.user_id().to_string()),
+                    "stopped" => {
+                        let session = session.clone();
+                        let login = async move { session.login(&Draft::of(99)).await };
+                        Stops { inner: Box::pin(login), polls: 0 }.await.map(|entry| entry.user_id().to_string())
+                    }
+                    "logout" => session.logout().await.map(|ended| ended.to_string()),
+                    _ => Ok(request.extensions().get::<Entry>().map_or("nobody".into(), |entry| entry.user_id().to_string())),
+                };
+                said.push(answer.unwrap_or_else(|error| {
+                    code = 503;
+                    format!("{:?}", error.kind())
+                }));
+            }
+            if request.headers().contains_key("x-fail") {
+                code = 503;
+            }
+            let answer = Response::builder().status(code).header("cache-control", "public, max-age=60");
+            Ok(answer.body(said.join(" ")).unwrap())
+        })
+    }
+}
+
+/// Stops Redis once the first thing that the future waits for is there: of a login the new session.
+struct Stops<T> {
+    inner: Pin<Box<dyn Future<Output = T> + Send>>,
+    polls: u32,
+}
+impl<T> Future for Stops<T> {
+    type Output = T;
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        self.polls += 1;
+        if self.polls == 2 {
+            std::mem::forget(Stopped::now());
+        }
+        self.inner.as_mut().poll(context)
+    }
+}
+
+/// Of several sessions that a browser sends none goes on after a logout, nor after a login.
+#[test]
+fn login() {
+    const ATTRIBUTES: &str = "; Path=/app; Domain=example.org; HttpOnly";
+    let lk = Latchkey::open(&format!("unix://{}?staleness_ms=60000&deadline_ms=1000", env("LATCHKEY_REDIS_SOCKET"))).unwrap();
+    let there = handle();
+    let gone = vec![format!("sid={ATTRIBUTES}; Max-Age=0")];
+    let ended = |tokens: &[String]| {
+        for token in tokens {
+            assert!(lk.validate(token).unwrap().is_none(), "it goes on here");
+            until("it ends there", || there.validate(token).unwrap().is_none());
+        }
+    };
+    let sent = |cookies: &[String]| {
+        assert_eq!((cookies.len(), &cookies[0][..4], &cookies[0][47..]), (1, "sid=", ATTRIBUTES));
+        cookies[0][4..47].to_owned()
+    };
+    let two = || {
+        let tokens = [create(&lk, 1), create(&lk, 2)];
+        (format!("sid={}; other=1; sid={}", tokens[0], tokens[1]), tokens)
+    };
+    block_on(async {
+        let service = SessionLayer::new(lk.aio().unwrap(), "sid").optional().attributes(ATTRIBUTES).layer(Doors);
+        let visit = |path: &str, cookie: &str| send(&service, cookie, Request::builder().uri(path));
+
+        let (both, tokens) = two();
+        assert_eq!(visit("/who", &both).await, (StatusCode::OK, vec![], "1".into())); // the first counts
+        assert_eq!(visit("/logout", &both).await, (StatusCode::OK, gone.clone(), "true".into()));
+        ended(&tokens);
+        assert_eq!(visit("/logout", &both).await, (StatusCode::OK, gone.clone(), "false".into()));
+
+        let (both, tokens) = two();
+        let (status, cookies, said) = visit("/login", &both).await;
+        assert_eq!((status, &*said), (StatusCode::OK, "99"));
+        ended(&tokens);
+        assert_eq!(there.validate(sent(&cookies)).unwrap().unwrap().user_id(), 99);
+        let (status, cookies, _) = send(&service, &both, Request::builder().uri("/login").header("x-fail", "1")).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(lk.validate(sent(&cookies)).unwrap().is_some());
+        // The session of a login ends with a logout that follows in the same request.
+        assert_eq!(visit("/login-logout", "").await, (StatusCode::OK, gone.clone(), "99 true".into()));
+        assert!(lk.sessions(99, None).unwrap().len() == 2);
+
+        // Redis stands still: a login does nothing, and a logout is denied here. Both leave the cookies.
+        let (both, tokens) = two();
+        for (path, kind) in [("/login", Kind::Unavailable), ("/logout", Kind::Pending)] {
+            let stopped = Stopped::now();
+            assert_eq!(visit(path, &both).await, (StatusCode::SERVICE_UNAVAILABLE, vec![], format!("{kind:?}")));
+            drop(stopped);
+            recovered(&lk);
+        }
+        ended(&tokens);
+
+        // Redis stands still once the new session is there: the login succeeds all the same, and the others are denied here.
+        let (both, tokens) = two();
+        let (status, cookies, said) = visit("/stopped", &both).await;
+        let denied = tokens.iter().all(|token| matches!(lk.validate(token), Ok(None)));
+        unsafe { libc::kill(env("LATCHKEY_REDIS_PID").parse().unwrap(), libc::SIGCONT) };
+        assert_eq!((status, &*said, denied), (StatusCode::OK, "99", true));
+        recovered(&lk);
+        assert!(lk.validate(sent(&cookies)).unwrap().is_some());
+        ended(&tokens);
+    });
+    passed(24, "http: login and logout");
 }

@@ -317,6 +317,21 @@ impl Aio {
         Ok(self.ask(receiver).await?.is_some())
     }
 
+    /// Asks at once for the end of all of them, also if the future is dropped. The first error, or whether there was one to end.
+    #[cfg(feature = "tower")]
+    pub(crate) fn revoke_all(&self, tokens: Vec<String>) -> impl Future<Output = Result<bool>> + '_ {
+        let end = |token: String| self.submit(|request| about(request, sys::LATCHKEY_REVOKE, token.as_bytes()));
+        let asked: Vec<_> = tokens.into_iter().map(end).collect();
+        async move {
+            let mut ended = Ok(false);
+            for each in asked {
+                let answer = self.ask(each).await;
+                ended = ended.and_then(|before| Ok(answer?.is_some() || before));
+            }
+            ended
+        }
+    }
+
     /// See [`Latchkey::touch`].
     pub async fn touch(&self, token: impl AsRef<[u8]>) -> Result<bool> {
         let receiver = self.submit(|request| about(request, sys::LATCHKEY_TOUCH, token.as_ref()));

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 //! A layer for HTTP services. It reads the cookie and puts the [`Entry`] into the request's extensions. Without a session it answers
 //! 401. Where no answer can be had it answers 503, and leaves the cookie alone. A token that wants to be renewed is exchanged, and
-//! the new one is sent.
+//! the new one is sent. [`Session`] logs in and out.
 use crate::aio::Aio;
-use crate::{Entry, Error, Rotated};
+use crate::{Draft, Entry, Error, Rotated};
 use http::header::{HeaderValue, CACHE_CONTROL, COOKIE, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderMap, Request, Response, StatusCode};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tower_layer::Layer;
@@ -25,6 +25,71 @@ pub struct Token(pub String);
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token")
+    }
+}
+
+/// The request's session, among its extensions: it logs in and out. The layer's answer to the request has the cookie.
+#[derive(Clone)]
+pub struct Session(Arc<Visit>);
+
+struct Visit {
+    config: Arc<Config>,
+    given: Vec<String>, // the tokens that the request came with
+    now: Mutex<Now>,
+}
+
+#[derive(Default)]
+struct Now {
+    token: Option<String>,
+    cookie: Option<HeaderValue>, // to be sent
+}
+
+impl Session {
+    /// Makes a session, sends its cookie with whatever answers the request, and ends the sessions of all cookies of the name that the
+    /// request came with: otherwise another of them would be in use from then on. If Redis does not confirm that end, the login
+    /// succeeds all the same: this process denies those sessions already.
+    pub async fn login(&self, draft: &Draft) -> Result<Entry, Error> {
+        let lk = &self.0.config.lk;
+        let token = lk.create(draft).await?;
+        let ended = lk.revoke_all(self.tokens());
+        self.0.send(&token, "")?;
+        let entry = lk.validate(&token).await;
+        self.0.now.lock().unwrap().token = Some(token);
+        let _ = ended.await;
+        entry?.ok_or_else(|| Error::unavailable("another process has ended the new session"))
+    }
+
+    /// Ends the sessions of all cookies of the name that the request came with, and takes the cookie back. False: there was none.
+    /// If one of them is not confirmed to have ended (`Kind::Pending`: this process denies it, and Redis is asked again), it leaves the
+    /// cookie, so that the user can try again: answer 503.
+    pub async fn logout(&self) -> Result<bool, Error> {
+        let ended = self.0.config.lk.revoke_all(self.tokens()).await?;
+        self.0.now.lock().unwrap().token = None;
+        self.0.send("", "; Max-Age=0")?;
+        Ok(ended)
+    }
+
+    /// Those that it came with, and the one of a renewal or an earlier login.
+    fn tokens(&self) -> Vec<String> {
+        let mut tokens: Vec<_> = self.0.given.iter().chain(&self.0.now.lock().unwrap().token).cloned().collect();
+        tokens.sort_unstable();
+        tokens.dedup();
+        tokens
+    }
+}
+
+impl Visit {
+    fn send(&self, token: &str, more: &str) -> Result<(), Error> {
+        let cookie = HeaderValue::from_str(&format!("{}={token}{}{more}", self.config.cookie, self.config.attributes));
+        self.now.lock().unwrap().cookie = Some(cookie.map_err(|_| Error::argument("the cookie cannot stand in a header"))?);
+        Ok(())
+    }
+}
+
+/// It does not show the tokens.
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Session")
     }
 }
 
@@ -118,25 +183,29 @@ where
                 Some(tokens) => tokens,
                 None => return Ok(refuse(StatusCode::BAD_REQUEST)),
             };
-            let (entry, mut token) = match find(&config.lk, tokens).await {
-                Ok(Some(found)) => found,
-                Ok(None) if config.optional => return inner.call(request).await,
-                Ok(None) => return Ok(refuse(StatusCode::UNAUTHORIZED)),
+            let found = match find(&config.lk, &tokens).await {
+                Ok(None) if !config.optional => return Ok(refuse(StatusCode::UNAUTHORIZED)),
+                Ok(found) => found,
                 Err(_) => return Ok(refuse(StatusCode::SERVICE_UNAVAILABLE)),
             };
-            let mut renewed = None;
-            if entry.renew() {
-                // Where it fails the old token goes on, and the next request tries again.
-                if let Ok(Some(Rotated::To(fresh))) = config.lk.rotate(&token, config.grace).await {
-                    renewed = HeaderValue::from_str(&format!("{}={fresh}{}", config.cookie, config.attributes)).ok();
-                    token = fresh;
+            let visit = Arc::new(Visit { config, given: tokens, now: Mutex::default() });
+            if let Some((entry, mut token)) = found {
+                if entry.renew() {
+                    // Where it fails the old token goes on, and the next request tries again.
+                    if let Ok(Some(Rotated::To(fresh))) = visit.config.lk.rotate(&token, visit.config.grace).await {
+                        let _ = visit.send(&fresh, "");
+                        token = fresh;
+                    }
                 }
+                visit.now.lock().unwrap().token = Some(token.clone());
+                request.extensions_mut().insert(entry);
+                request.extensions_mut().insert(Token(token));
             }
-            request.extensions_mut().insert(entry);
-            request.extensions_mut().insert(Token(token));
+            request.extensions_mut().insert(Session(visit.clone()));
             let mut response = inner.call(request).await?;
-            if let Some(cookie) = renewed {
-                // Of two cookies of one name the last counts: that of a login or a logout of the application.
+            let cookie = visit.now.lock().unwrap().cookie.take();
+            if let Some(cookie) = cookie {
+                // Of two cookies of one name the last counts: one that the application itself sends.
                 let theirs: Vec<_> = response.headers().get_all(SET_COOKIE).iter().cloned().collect();
                 response.headers_mut().insert(SET_COOKIE, cookie);
                 // Whatever the application says: a cache would give the token to others.
@@ -164,10 +233,10 @@ fn cookies(headers: &HeaderMap, name: &str) -> Option<Vec<String>> {
 }
 
 /// Where one gets no answer the others are not tried: they may be another user's.
-async fn find(lk: &Aio, tokens: Vec<String>) -> Result<Option<(Entry, String)>, Error> {
+async fn find(lk: &Aio, tokens: &[String]) -> Result<Option<(Entry, String)>, Error> {
     for token in tokens {
-        if let Some(entry) = lk.validate(&token).await? {
-            return Ok(Some((entry, token)));
+        if let Some(entry) = lk.validate(token).await? {
+            return Ok(Some((entry, token.clone())));
         }
     }
     Ok(None)

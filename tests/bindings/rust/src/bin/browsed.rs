@@ -4,7 +4,7 @@
 use bindings::env;
 use http::{HeaderMap, Request, Response, StatusCode};
 use latchkey::aio::Aio;
-use latchkey::tower::{SessionLayer, SessionService};
+use latchkey::tower::{Session, SessionLayer};
 use latchkey::{Draft, Entry, Latchkey};
 use std::convert::Infallible;
 use std::future::Future;
@@ -35,7 +35,12 @@ impl Service<Request<()>> for Page {
         Poll::Ready(Ok(()))
     }
     fn call(&mut self, request: Request<()>) -> Self::Future {
-        Box::pin(async move { Ok(page(request).await) })
+        Box::pin(async move {
+            Ok(match request.uri().path() {
+                "/page" => page(request).await,
+                _ => door(request).await.unwrap_or_else(|_| status(503)),
+            })
+        })
     }
 }
 
@@ -80,29 +85,28 @@ fn status(code: u16) -> Response<Body> {
     Response::builder().status(code).body(Body::default()).unwrap()
 }
 
-async fn other(lk: &Aio, request: &Request<()>) -> std::result::Result<Response<Body>, latchkey::Error> {
-    let user = request.uri().query().and_then(|query| query.strip_prefix("user=")).and_then(|user| user.parse().ok());
-    let mut answer = Response::builder().header("x-app", "1").header("cache-control", "no-store");
+fn user(request: &Request<()>) -> Option<u64> {
+    request.uri().query().and_then(|query| query.strip_prefix("user=")).and_then(|user| user.parse().ok())
+}
+
+async fn door(request: Request<()>) -> std::result::Result<Response<Body>, latchkey::Error> {
+    let session = request.extensions().get::<Session>().unwrap().clone();
     match request.uri().path() {
-        "/login" => {
-            let token = lk.create(&Draft { role: "member".into(), ..Draft::of(user.unwrap()) }).await?;
-            answer = answer.header("set-cookie", format!("sid={token}; Path=/; HttpOnly; Secure; SameSite=Lax"));
-        }
-        "/logout" => {
-            for pair in header(request.headers(), "cookie").split("; ") {
-                if let Some(token) = pair.strip_prefix("sid=") {
-                    lk.revoke(token.trim_matches('"')).await?;
-                }
-            }
-            answer = answer.header("set-cookie", "sid=; Path=/; Max-Age=0");
-        }
-        "/end" => match user {
+        "/login" => drop(session.login(&Draft { role: "member".into(), ..Draft::of(user(&request).unwrap()) }).await?),
+        _ => drop(session.logout().await?),
+    }
+    Ok(Response::builder().header("x-app", "1").body(Body::default()).unwrap())
+}
+
+async fn other(lk: &Aio, request: &Request<()>) -> std::result::Result<Response<Body>, latchkey::Error> {
+    match request.uri().path() {
+        "/end" => match user(request) {
             Some(user) => drop(lk.revoke_user(user, None).await?),
             None => lk.blocking().revoke_everyone()?,
         },
         _ => {}
     }
-    Ok(answer.body(Body::default()).unwrap())
+    Ok(Response::builder().header("x-app", "1").header("cache-control", "no-store").body(Body::default()).unwrap())
 }
 
 /// None: the client has gone.
@@ -155,14 +159,15 @@ fn write(stream: &mut TcpStream, head: bool, response: Response<Body>) -> Result
     Ok(true)
 }
 
-fn serve(runtime: &Handle, lk: &Aio, mut service: SessionService<Page>, mut stream: TcpStream) -> Result<()> {
+fn serve(runtime: &Handle, lk: &Aio, layer: SessionLayer, mut stream: TcpStream) -> Result<()> {
+    let (mut service, mut doors) = (layer.layer(Page), layer.optional().layer(Page));
     let mut reader = BufReader::new(stream.try_clone()?);
     while let Some(request) = read(&mut reader)? {
         let head = request.method() == "HEAD";
-        let response = if request.uri().path() == "/page" {
-            runtime.block_on(service.call(request)).unwrap()
-        } else {
-            runtime.block_on(other(lk, &request)).unwrap_or_else(|_| status(503))
+        let response = match request.uri().path() {
+            "/page" => runtime.block_on(service.call(request)).unwrap(),
+            "/login" | "/logout" => runtime.block_on(doors.call(request)).unwrap(),
+            _ => runtime.block_on(other(lk, &request)).unwrap_or_else(|_| status(503)),
         };
         if !write(&mut stream, head, response)? {
             break;
@@ -188,7 +193,7 @@ fn main() {
     let handle = runtime.handle().clone();
     std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
     for stream in listener.incoming() {
-        let (handle, lk, service) = (handle.clone(), lk.clone(), SessionLayer::new(lk.clone(), "sid").layer(Page));
-        std::thread::spawn(move || serve(&handle, &lk, service, stream.unwrap()));
+        let (handle, lk) = (handle.clone(), lk.clone());
+        std::thread::spawn(move || serve(&handle, &lk, SessionLayer::new(lk.clone(), "sid"), stream.unwrap()));
     }
 }
