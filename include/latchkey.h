@@ -479,7 +479,6 @@ LATCHKEY_API int latchkey_validate(latchkey *lk, const char *token, size_t token
  * session that was revoked anywhere more than max_age_ms (plus 10 ms) before the call started is not admitted, whatever
  * staleness_ms is.
  * As always, an answer of Redis counts only under the lease: that a server is no longer the primary is noticed within staleness_ms.
- * So is a latchkey_revoke_everyone of another instance whose message is late or lost: it deletes no session, and only stores a time.
  * While Redis is away the status is UNAVAILABLE, also if grace_ms is set. This call costs a round trip to Redis where
  * latchkey_validate needs none.
  * Returns  as latchkey_validate; BAD_ARGUMENT also for a max_age_ms below 0.

@@ -192,7 +192,7 @@ static int read_asked(latchkey *lk, moving *m)
     const lk_span time = lk_word("TIME"), get[2] = {lk_word("GET"), lk_word(key)};
     const lk_call calls[2] = {{&time, 1}, {get, 2}};
     lk_reply *replies[2];
-    int status = lk_l2_pipeline(&lk->l2, p, calls, 2, m->deadline_ms, replies, NULL);
+    int status = lk_l2_pipeline(&lk->l2, p, calls, 2, 2, m->deadline_ms, replies, NULL);
     if (status) return status;
     status = take_number_and_time(lk, p, m, replies[1], replies[0]);
     lk_reply_free(replies[0]);

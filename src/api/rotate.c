@@ -79,7 +79,7 @@ static int prepare_exchange(latchkey *lk, const lk_token *old, const lk_token *m
     lk_key_session(key, lk->config.prefix, old->partition, old->text);
     lk_session_ask(&read, key, calls);
     lk_count(&lk->counters, LK_L2_READS, 1);
-    int status = lk_l2_pipeline(&lk->l2, old->partition, calls, 2, deadline_ms, reply, NULL);
+    int status = lk_l2_pipeline(&lk->l2, old->partition, calls, 2, 2, deadline_ms, reply, NULL);
     if (status) return status;
     status = lk_session_judge(lk, node, old->partition, old->text, old, reply[0], reply[1], asked_us, &judged);
     if (!status && judged.record.sealed && !judged.record.grace_until_ms) {

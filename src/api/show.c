@@ -18,7 +18,7 @@ static int read_activity(latchkey *lk, unsigned partition, const char *selector,
     lk_reply *score;
     lk_key_partition(index, lk->config.prefix, partition, "a");
     const lk_span words[3] = {lk_word("ZSCORE"), lk_word(index), lk_word(selector)};
-    int status = lk_l2_pipeline(&lk->l2, partition, &(lk_call){words, 3}, 1, deadline_ms, &score, NULL);
+    int status = lk_l2_pipeline(&lk->l2, partition, &(lk_call){words, 3}, 1, 1, deadline_ms, &score, NULL);
     if (status) return status;
     /* Otherwise the index was lost; the next use makes it anew. */
     if (score->type == LK_REPLY_STRING && score->size && strspn(score->text, "0123456789") == score->size)

@@ -1,5 +1,6 @@
 /* latchkey_user_generation: a number that changes whenever all sessions of a user are ended. */
 #include "session/ended.h"
+#include "session/judge.h"
 #include "session/visit.h"
 #include "base/argument.h"
 #include "session/vouched_read.h"
@@ -18,17 +19,6 @@ static int take_count(latchkey *lk, lk_node *node, const lk_reply *reply, uint64
         strspn(reply->text, "0123456789") != reply->size)
         return lk_l2_corrupt(&lk->l2, node, "a user's generation in Redis is not a number: something else wrote it");
     *count = strtoull(reply->text, NULL, 10);
-    return LATCHKEY_OK;
-}
-
-static int take_known_cutoff(latchkey *lk, lk_node *node, const lk_reply *reply, int64_t *cutoff_ms)
-{
-    if (reply->type == LK_REPLY_ERROR) return lk_l2_refused(&lk->l2, node, reply);
-    if (reply->type == LK_REPLY_NIL) return LATCHKEY_OK;
-    if (reply->type != LK_REPLY_STRING || !lk_cutoff_parse(reply->text, reply->size, cutoff_ms))
-        return lk_l2_corrupt(&lk->l2, node,
-                             "a partition's cut-off in Redis is not a time: latchkey_revoke_everyone replaces it, and "
-                             "ends all sessions");
     return LATCHKEY_OK;
 }
 
@@ -59,7 +49,7 @@ static int ask_generation(latchkey *lk, void *context, lk_vouch *vouch, int64_t 
     int status = lk_vouch_ask(lk, g->partition, vouch, calls, 2, deadline_ms, replies);
     if (status) return status;
     status = take_count(lk, node, replies[0], &count);
-    if (!status) status = take_known_cutoff(lk, node, replies[1], &cutoff_ms);
+    if (!status) status = lk_session_cutoff(lk, node, replies[1], &cutoff_ms);
     *g->generation = generation_of(count, cutoff_ms);
     for (int i = 0; i < 2; i++) lk_reply_free(replies[i]);
     return status;

@@ -10,6 +10,7 @@
  *   ticket, denied?, is an equal miss reading?  --yes: join it-->  its answer
  *      | no
  *   HGET v, PTTL in one round trip on a pooled connection --> judge --> fill L1 if the ticket is still good --> complete
+ *   (fresh: joins none, and reads the cut-off too)
  *      |
  *   does the server that answered have the lease, and had it when it was asked?   (lk_lease_covers; waits for a beat)
  *      | no answer, Redis lost, and grace_ms
@@ -29,30 +30,36 @@
 typedef struct asking {
     const lk_token *token;
     latchkey_entry *entry;
-    int64_t oldest_ms; /* a read that began earlier is not joined */
-    int64_t until_us;  /* until when the session may be admitted, on what Redis said */
+    bool fresh;
+    int64_t until_us; /* until when the session may be admitted, on what Redis said */
 } asking;
 
 static int lead(latchkey *lk, asking *a, lk_vouch *vouch, int64_t deadline_ms)
 {
     lk_question_words words;
-    lk_reply *replies[LK_QUESTION_CALLS];
-    lk_question_ask(lk, a->token, vouch, &words);
-    int status = lk_vouch_ask(lk, a->token->partition, vouch, words.calls, LK_QUESTION_CALLS, deadline_ms, replies);
+    lk_reply *replies[LK_QUESTION_CALLS] = {NULL};
+    uint64_t server = 0;
+    lk_question_ask(lk, a->token, vouch, a->fresh, &words);
+    int status = lk_l2_pipeline(&lk->l2, a->token->partition, words.calls, LK_QUESTION_FIRM,
+                                lk_question_calls(a->fresh), deadline_ms, replies, &server);
     int64_t over_ms = 0;
+    if (!status) lk_vouch_answered(lk, a->token->partition, vouch, server);
     if (!status) status = lk_question_take(lk, a->token, vouch, replies, a->entry, &a->until_us, &over_ms);
     if (over_ms) status = lk_session_reused(lk, a->token, deadline_ms, &a->until_us);
     lk_histogram_add(&lk->counters.l2_read_us, (uint64_t)(lk_now_us() - vouch->asked_us));
     return status;
 }
 
-/* Redis' answer, to this caller or to an equal one with the same ticket. */
+/* Redis' answer, to this caller or to an equal one with the same ticket. A fresh question is shared with none: a plain
+ * one does not read the cut-off, and one that began earlier may have been answered before this call. */
 static int ask_or_join(latchkey *lk, void *context, lk_vouch *vouch, int64_t deadline_ms)
 {
     asking *a = context;
     int status = LATCHKEY_UNAVAILABLE;
     lk_flight *flight;
-    switch (lk_singleflight_join(lk->singleflight, a->token->text, vouch->ticket, a->oldest_ms, deadline_ms, &flight,
+    if (a->fresh) return lead(lk, a, vouch, deadline_ms);
+    int64_t oldest_ms = lk_now_ms() - lk->config.staleness_ms;
+    switch (lk_singleflight_join(lk->singleflight, a->token->text, vouch->ticket, oldest_ms, deadline_ms, &flight,
                                  &status, a->entry, &a->until_us, &vouch->server)) {
     case LK_FLIGHT_DONE: lk_count(&lk->counters, LK_JOINED, 1); break;
     case LK_FLIGHT_LATE: return LATCHKEY_UNAVAILABLE;
@@ -71,11 +78,9 @@ static int last_look(latchkey *lk, void *context, const lk_vouch *vouch, int sai
     return said;
 }
 
-static int from_l2(latchkey *lk, const lk_token *token, int64_t max_age_ms, int64_t deadline_ms, latchkey_entry *entry)
+static int from_l2(latchkey *lk, const lk_token *token, bool fresh, int64_t deadline_ms, latchkey_entry *entry)
 {
-    /* With an age of 0 no read is joined: one that began in this millisecond may have been answered before this call. */
-    int64_t oldest_ms = max_age_ms ? lk_now_ms() - max_age_ms : INT64_MAX;
-    asking a = {.token = token, .entry = entry, .oldest_ms = oldest_ms};
+    asking a = {.token = token, .entry = entry, .fresh = fresh};
     const lk_vouched_read read = {
         .partition = token->partition, .token = token, .ask = ask_or_join, .keep = last_look, .context = &a};
     return lk_read_vouched(lk, &read, deadline_ms);
@@ -105,7 +110,7 @@ static __attribute__((noinline)) int miss(latchkey *lk, const char *token, size_
     status = lk_hit_known(lk, &parsed, entry);
     if (status == LATCHKEY_AGAIN) {
         lk_count(&lk->counters, LK_L1_MISSES, 1);
-        status = from_l2(lk, &parsed, lk->config.staleness_ms, visit.deadline_ms, entry);
+        status = from_l2(lk, &parsed, false, visit.deadline_ms, entry);
         if (status == LATCHKEY_UNAVAILABLE && lk_validate_stale(lk, &parsed, entry)) status = LATCHKEY_OK;
     }
     return lk_hit_give(&parsed, status, entry);
@@ -139,7 +144,7 @@ int latchkey_validate_fresh(latchkey *lk, const char *token, size_t token_len, i
     if (status == LATCHKEY_AGAIN) status = lk_hit_dead(lk, parsed.text);
     if (status == LATCHKEY_AGAIN) {
         lk_count(&lk->counters, LK_L1_MISSES, 1);
-        status = from_l2(lk, &parsed, max_age_ms, visit.deadline_ms, entry);
+        status = from_l2(lk, &parsed, lk_question_fresh(lk, max_age_ms), visit.deadline_ms, entry);
     }
     return lk_hit_give(&parsed, status, entry);
 }

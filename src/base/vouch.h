@@ -12,6 +12,8 @@ typedef struct lk_vouch {
     int64_t asked_us;     /* when Redis was asked: durations in the answer count from here (guarantee H) */
     uint64_t server;      /* set afterwards: the server that answered, if it had the lease when it was asked; else 0 */
     bool mixed;           /* set afterwards: the answers did not all come from that server */
+    /* set afterwards: the answer counts only under a lease whose beat was sent later than this. 0: under any */
+    int64_t since_ms;
 } lk_vouch;
 
 #endif

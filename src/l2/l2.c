@@ -40,14 +40,14 @@ int lk_l2_corrupt(const lk_l2 *l2, lk_node *node, const char *text)
 
 /* --------------------------------------------------------------------------------------------- elsewhere -- */
 
-bool lk_l2_elsewhere(lk_l2 *l2, lk_node *node, unsigned partition, lk_reply *const *replies, size_t count,
+bool lk_l2_elsewhere(lk_l2 *l2, lk_node *node, unsigned partition, lk_reply *const *replies, size_t firm, size_t count,
                      char text[LK_L2_TEXT])
 {
     char what[112], at[112] = "a node";
     lk_host host;
     const lk_reply *said = NULL;
     for (size_t i = 0; i < count && l2->config->cluster && !said; i++)
-        if (lk_error_is_elsewhere(replies[i])) said = replies[i];
+        if (lk_error_is_elsewhere(replies[i]) && (i < firm || !lk_error_is_ask(replies[i]))) said = replies[i];
     if (!said) return false;
     lk_error_status(said, what, sizeof what);
     if (lk_node_host(node, &host)) lk_host_text(&host, at, sizeof at);
@@ -57,10 +57,10 @@ bool lk_l2_elsewhere(lk_l2 *l2, lk_node *node, unsigned partition, lk_reply *con
     return true;
 }
 
-bool lk_l2_moved(lk_l2 *l2, lk_node *node, unsigned partition, lk_reply *const *replies, size_t count)
+bool lk_l2_moved(lk_l2 *l2, lk_node *node, unsigned partition, lk_reply *const *replies, size_t firm, size_t count)
 {
     char text[LK_L2_TEXT];
-    return lk_l2_elsewhere(l2, node, partition, replies, count, text);
+    return lk_l2_elsewhere(l2, node, partition, replies, firm, count, text);
 }
 
 bool lk_l2_await_change(lk_l2 *l2, int64_t until_ms)
@@ -99,7 +99,7 @@ int lk_l2_at(lk_l2 *l2, lk_node *node, const lk_call *calls, size_t count, int64
                      replies, incarnation);
 }
 
-int lk_l2_pipeline(lk_l2 *l2, unsigned partition, const lk_call *calls, size_t count, int64_t deadline_ms,
+int lk_l2_pipeline(lk_l2 *l2, unsigned partition, const lk_call *calls, size_t firm, size_t count, int64_t deadline_ms,
                    lk_reply **replies, uint64_t *incarnation)
 {
     char text[LK_L2_TEXT] = "";
@@ -108,7 +108,7 @@ int lk_l2_pipeline(lk_l2 *l2, unsigned partition, const lk_call *calls, size_t c
         int status = lk_l2_at(l2, node, calls, count, deadline_ms, replies, incarnation);
         if (status && has_moved(l2, node, partition, status, deadline_ms)) continue;
         if (status && *text) return lk_reason(status, "%s", text); /* its time went by with that */
-        if (status || !lk_l2_elsewhere(l2, node, partition, replies, count, text)) return status;
+        if (status || !lk_l2_elsewhere(l2, node, partition, replies, firm, count, text)) return status;
         for (size_t i = 0; i < count; i++) lk_reply_free(replies[i]);
         if (!lk_l2_await_change(l2, deadline_ms)) return lk_l2_unavailable(l2, node, LATCHKEY_UNAVAILABLE, text);
     }
@@ -149,7 +149,7 @@ static int ask_owner(spread *s, size_t first)
     int status = lk_l2_at(s->l2, node, calls, count, s->deadline_ms, replies, &incarnation);
     if (status && !has_moved(s->l2, node, s->partitions[first], status, s->deadline_ms)) return status;
     for (size_t i = 0; i < count; i++) {
-        bool moved = status || lk_l2_elsewhere(s->l2, node, s->partitions[of[i]], &replies[i], 1, s->text);
+        bool moved = status || lk_l2_elsewhere(s->l2, node, s->partitions[of[i]], &replies[i], 1, 1, s->text);
         if (moved && !status) lk_reply_free(replies[i]);
         if (moved) s->node = node;
         else s->replies[of[i]] = replies[i];

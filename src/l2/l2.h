@@ -29,8 +29,9 @@ void lk_l2_last_trouble(lk_l2 *l2, char *text, size_t size); /* the newest one o
 
 /* Pipelined calls that only read, of one partition, on one connection. OK: every reply is there, and the caller frees
  * it; an error of Redis is a reply, too. *incarnation (may be NULL) names the server that answered. Else UNAVAILABLE or
- * NO_MEMORY, and no reply. If a connection breaks, it asks once more. */
-int lk_l2_pipeline(lk_l2 *l2, unsigned partition, const lk_call *calls, size_t count, int64_t deadline_ms,
+ * NO_MEMORY, and no reply. If a connection breaks, it asks once more. ASK is a reply to calls behind the first `firm`
+ * ones: the caller can do without that key. */
+int lk_l2_pipeline(lk_l2 *l2, unsigned partition, const lk_call *calls, size_t firm, size_t count, int64_t deadline_ms,
                    lk_reply **replies, uint64_t *incarnation);
 
 /* The same for calls of several partitions: call i is of partition i, and server i answered it. Each node is asked in
@@ -44,8 +45,8 @@ int lk_l2_at(lk_l2 *l2, lk_node *node, const lk_call *calls, size_t count, int64
              uint64_t *incarnation);
 
 /* With a cluster: does one of these replies say that another node has the partition, or may have it soon? Then the
- * topology has been told, and it is the node's newest trouble. */
-bool lk_l2_moved(lk_l2 *l2, lk_node *node, unsigned partition, lk_reply *const *replies, size_t count);
+ * topology has been told, and it is the node's newest trouble. `firm` as above. */
+bool lk_l2_moved(lk_l2 *l2, lk_node *node, unsigned partition, lk_reply *const *replies, size_t firm, size_t count);
 /* Waits for a moment, or until the owner of a partition has changed, or until_ms. False: it is that late already. */
 bool lk_l2_await_change(lk_l2 *l2, int64_t until_ms);
 

@@ -13,7 +13,7 @@ int lk_l2_unavailable(const lk_l2 *l2, lk_node *node, int status, const char *te
 int lk_l2_ask(lk_l2 *l2, lk_node *node, const lk_ask *ask, lk_reply **replies, uint64_t *incarnation);
 
 /* As lk_l2_moved; `text` says which partition, which node and what. */
-bool lk_l2_elsewhere(lk_l2 *l2, lk_node *node, unsigned partition, lk_reply *const *replies, size_t count,
+bool lk_l2_elsewhere(lk_l2 *l2, lk_node *node, unsigned partition, lk_reply *const *replies, size_t firm, size_t count,
                      char text[LK_L2_TEXT]);
 
 #endif

@@ -132,7 +132,7 @@ static int run_followed(lk_l2 *l2, script_run *run, enum lk_script_id id, lk_spa
         if (status == LATCHKEY_UNAVAILABLE && *text)
             return lk_reason(status, "%s", text); /* its time went by with that */
         if (status != LATCHKEY_OK && status != LK_OUTCOME_NOT_DURABLE) return status;
-        if (!lk_l2_elsewhere(l2, run->node, run->partition, reply, 1, text)) return status;
+        if (!lk_l2_elsewhere(l2, run->node, run->partition, reply, 1, 1, text)) return status;
         lk_reply_free(*reply);
         *reply = NULL;
         if (!lk_l2_await_change(l2, run->deadline_ms))
@@ -189,7 +189,7 @@ int lk_l2_scripts(lk_l2 *l2, enum lk_script_id id, const unsigned *partitions, s
     int status = run_scripts(l2, &run, calls, count, replies);
     *incarnation = run.source.incarnation;
     for (size_t i = 0; i < count && (status == LATCHKEY_OK || status == LK_OUTCOME_NOT_DURABLE); i++) {
-        bool not_run = lk_l2_moved(l2, run.node, partitions[i], &replies[i], 1);
+        bool not_run = lk_l2_moved(l2, run.node, partitions[i], &replies[i], 1, 1);
         if (!not_run && !(l2->config->cluster && is_unknown(replies[i]))) continue;
         lk_reply_free(replies[i]);
         replies[i] = NULL;

@@ -81,7 +81,7 @@ int lk_lease_covers_now(const lk_book *book, unsigned partition, uint64_t incarn
 }
 
 /* The same for a beat that was sent after since_ms. */
-static int covers_since(const lk_book *book, unsigned partition, uint64_t incarnation, int64_t since_ms)
+int lk_lease_covers_since_now(const lk_book *book, unsigned partition, uint64_t incarnation, int64_t since_ms)
 {
     int64_t until_ms = atomic_load_explicit(&book->leases->of[partition].until_ms, memory_order_acquire);
     bool later = until_ms - book->config->staleness_ms > since_ms;
@@ -112,7 +112,7 @@ int lk_lease_covers(lk_book *book, unsigned partition, uint64_t incarnation, int
 int lk_lease_covers_since(lk_book *book, unsigned partition, uint64_t incarnation, int64_t since_ms,
                           int64_t deadline_ms)
 {
-    int status = covers_since(book, partition, incarnation, since_ms), late = 0;
+    int status = lk_lease_covers_since_now(book, partition, incarnation, since_ms), late = 0;
     while (status == LATCHKEY_UNAVAILABLE && !late) {
         lk_lock_take(&book->lock);
         uint64_t seen = book->news;
@@ -122,10 +122,11 @@ int lk_lease_covers_since(lk_book *book, unsigned partition, uint64_t incarnatio
         /* Checked again under the lock that the news comes under. It may have come meanwhile. It may also be from a
          * beat that was out when this one was asked for, and is too old, or be of another partition: then another one
          * has to be asked for, of the owner of that moment. */
-        if (book->news == seen && covers_since(book, partition, incarnation, since_ms) == LATCHKEY_UNAVAILABLE)
+        if (book->news == seen &&
+            lk_lease_covers_since_now(book, partition, incarnation, since_ms) == LATCHKEY_UNAVAILABLE)
             late = lk_lock_wait_until(&book->lock, &book->changed, deadline_ms);
         lk_lock_give(&book->lock);
-        status = covers_since(book, partition, incarnation, since_ms);
+        status = lk_lease_covers_since_now(book, partition, incarnation, since_ms);
     }
     if (status == LK_OUTCOME_OTHER_SERVER) lk_lease_suspect(book, partition, incarnation);
     lk_node *node = lk_book_owner(book, partition);
@@ -163,6 +164,8 @@ void lk_node_suspect(lk_node *node, uint64_t incarnation)
     if (atomic_exchange_explicit(&node->suspect, incarnation, memory_order_acq_rel) != incarnation)
         lk_raise(node->wake_fd);
 }
+
+void lk_lease_renew(lk_book *book, unsigned partition) { want_beat(lk_book_owner(book, partition)); }
 
 void lk_lease_await(lk_book *book, unsigned partition, int event_fd)
 {

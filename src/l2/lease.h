@@ -81,7 +81,11 @@ bool lk_lease_moves(lk_book *book, unsigned partition, uint64_t incarnation, int
 /* lk_lease_covers without waiting: UNAVAILABLE means not yet. lk_lease_await is for that case: it asks for a beat, and
  * the eventfd is raised once when there is news (bells.h). */
 int lk_lease_covers_now(const lk_book *book, unsigned partition, uint64_t incarnation);
+int lk_lease_covers_since_now(const lk_book *book, unsigned partition, uint64_t incarnation, int64_t since_ms);
 void lk_lease_await(lk_book *book, unsigned partition, int event_fd);
+
+/* There is news that this handle has not heard: a beat brings it now. May be called from any thread. */
+void lk_lease_renew(lk_book *book, unsigned partition);
 
 /* An answer came from this server, which may not be the one that has the lease. If no link has met it, the owner's link
  * soon connects anew and says so, and older connections are not used again. May be called from any thread; cheap if

@@ -181,8 +181,7 @@ static bool is_of_another_type(const lk_reply *reply)
  * script. So if the cut-off is known as of that number, it has not changed. */
 static bool is_as_counted(const lk_link_part *part, const lk_reply *reply)
 {
-    bool asks = reply->type == LK_REPLY_ERROR && strncmp(reply->text, "ASK ", 4) == 0;
-    return asks && part->sequence.counted < part->cutoff_below;
+    return lk_error_is_ask(reply) && part->sequence.counted < part->cutoff_below;
 }
 
 void lk_link_take_beat_part(lk_link *link, const lk_reply *reply, int64_t now_ms)

@@ -143,6 +143,8 @@ bool lk_error_is_elsewhere(const lk_reply *reply)
     return false;
 }
 
+bool lk_error_is_ask(const lk_reply *reply) { return reply->type == LK_REPLY_ERROR && names_error(reply, "ASK "); }
+
 int lk_error_status(const lk_reply *reply, char *text, size_t text_size)
 {
     char refusal[64];

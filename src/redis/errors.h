@@ -18,4 +18,7 @@ int lk_known_error(const lk_reply *reply, char *text, size_t text_size);
  * READONLY and MASTERDOWN of a node that is a replica now? It did nothing then, and the cluster is asked again. */
 bool lk_error_is_elsewhere(const lk_reply *reply);
 
+/* ASK alone: the node has the slot, which moves, and not this key: it has moved already, or there is none. */
+bool lk_error_is_ask(const lk_reply *reply);
+
 #endif

@@ -228,6 +228,7 @@ static void join_or_queue(latchkey *lk, lk_async *a, lk_async_slot *p, int64_t n
         p->next = equal->joined;
         if (equal->begun_us < p->begun_us) equal->begun_us = p->begun_us;
         equal->joined = lk_async_index(a, p);
+        equal->fresh |= p->fresh; /* it was not asked yet, or it is */
         return;
     }
     lk_async_remember(a, p);
@@ -264,6 +265,7 @@ int lk_async_submit(latchkey *lk, lk_async *a, const lk_token *token, const lk_f
         p->unresolved = foreign != NULL;
         if (foreign) p->foreign = *foreign;
         p->max_age_ms = max_age_ms;
+        p->fresh = lk_question_fresh(lk, max_age_ms);
         p->deadline_ms = now_ms + lk->config.deadline_ms;
         p->begun_us = lk_now_us();
         p->not_before_ms = 0;

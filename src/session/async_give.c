@@ -26,7 +26,7 @@ static int await_lease(latchkey *lk, lk_async *a, lk_async_slot *p)
     a->desk.shared = true;
     lk_lease_await(lk->book, p->token.partition, a->desk.bell_fd);
     lk_async_desk_wake_at(&a->desk, p->deadline_ms);
-    return lk_lease_covers_now(lk->book, p->token.partition, p->vouch.server);
+    return lk_lease_covers_since_now(lk->book, p->token.partition, p->vouch.server, p->vouch.since_ms);
 }
 
 /* What may be answered now: a status, or LK_OUTCOME_NOT_YET. */
@@ -40,7 +40,7 @@ static int settle_slot(latchkey *lk, lk_async *a, lk_async_slot *p, int64_t now_
         if (ask_once_more(a, p, now_ms, lk->config.deadline_ms)) return LK_OUTCOME_NOT_YET;
     }
     if (p->status < 0 || p->as_is) return p->status;
-    int vouched = lk_lease_covers_now(lk->book, p->token.partition, p->vouch.server);
+    int vouched = lk_lease_covers_since_now(lk->book, p->token.partition, p->vouch.server, p->vouch.since_ms);
     if (vouched == LATCHKEY_UNAVAILABLE && now_ms < p->deadline_ms) vouched = await_lease(lk, a, p);
     p->waits = vouched == LATCHKEY_UNAVAILABLE && now_ms < p->deadline_ms;
     if (p->waits) return LK_OUTCOME_NOT_YET;

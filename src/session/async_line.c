@@ -163,8 +163,9 @@ static void ask_session(latchkey *lk, lk_async *a, lk_async_line *line, lk_async
         lk_async_answer(a, p, LATCHKEY_NOT_FOUND, lk_pending_holds(lk->pending, &p->token));
         return;
     }
-    lk_question_ask(lk, &p->token, &p->vouch, &words);
-    send_slot(a, line, p, words.calls, LK_QUESTION_CALLS);
+    p->replies[LK_QUESTION_CUTOFF] = NULL;
+    lk_question_ask(lk, &p->token, &p->vouch, p->fresh, &words);
+    send_slot(a, line, p, words.calls, lk_question_calls(p->fresh));
 }
 
 /* A server may close a connection on which nothing is asked: that is found out first, so no question is lost by it. */
@@ -237,7 +238,7 @@ static bool comes_too_early(latchkey *lk, lk_async *a, lk_async_line *line, lk_a
 {
     if (!lk->config.cluster) return false;
     unsigned partition = p->token.partition;
-    bool moved = lk_l2_moved(&lk->l2, line->node, partition, p->replies, p->got);
+    bool moved = lk_l2_moved(&lk->l2, line->node, partition, p->replies, LK_QUESTION_FIRM, p->got);
     if (!moved) lk_vouch_answered(lk, partition, &p->vouch, line->conn.hello.incarnation);
     if (!moved && p->vouch.server) return false;
     p->asks--;

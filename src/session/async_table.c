@@ -71,11 +71,11 @@ void lk_async_free(lk_async *a, lk_async_slot *p)
     lk_async_move(a, p, LK_ASYNC_FREE);
 }
 
-/* An equal one that was asked with the same ticket, or that has not been asked yet. */
 lk_async_slot *lk_async_find_equal(lk_async *a, const lk_async_slot *p, uint64_t ticket, int64_t oldest_us)
 {
     for (lk_async_slot *q = lk_async_at(a, *bucket_of_slot(a, p)); q; q = lk_async_at(a, q->same)) {
-        if (q->state == LK_ASYNC_ASKED && (q->vouch.ticket != ticket || q->vouch.asked_us < oldest_us)) continue;
+        bool older = q->vouch.ticket != ticket || q->vouch.asked_us < oldest_us;
+        if (q->state == LK_ASYNC_ASKED && (older || (p->fresh && !q->fresh))) continue;
         if (lk_equal(q->token.text, p->token.text, LATCHKEY_TOKEN_LENGTH)) return q;
     }
     return NULL;

@@ -38,6 +38,7 @@ typedef struct lk_async_slot {
     bool unresolved; /* `token` is the stand-in of */
     lk_foreign foreign;
     uint8_t line; /* ASKED: on which */
+    bool fresh;   /* its question reads the cut-off too (read.h): it is fresh, or one that joined it is */
     unsigned asks;
     /* QUEUED: its partition is moving, or its server is being met: it is not asked before then */
     int64_t not_before_ms;
@@ -95,7 +96,10 @@ static inline lk_async_slot *lk_async_first(lk_async *a, enum lk_async_state sta
     return lk_async_at(a, a->of[state].first);
 }
 
-static inline unsigned lk_async_calls(const lk_async_slot *p) { return p->unresolved ? 1 : LK_QUESTION_CALLS; }
+static inline unsigned lk_async_calls(const lk_async_slot *p)
+{
+    return p->unresolved ? 1 : lk_question_calls(p->fresh);
+}
 
 void lk_async_move(lk_async *async, lk_async_slot *slot, enum lk_async_state state);
 void lk_async_free(lk_async *async, lk_async_slot *slot); /* wipes the token */
@@ -103,7 +107,8 @@ void lk_async_free(lk_async *async, lk_async_slot *slot); /* wipes the token */
 void lk_async_remember(lk_async *async, lk_async_slot *slot); /* puts it into the hash, while QUEUED or ASKED */
 void lk_async_forget(lk_async *async, lk_async_slot *slot);
 
-/* An equal one that was asked with the same ticket and not before oldest_us, or that has not been asked yet. */
+/* An equal one that was asked with the same ticket, not before oldest_us, and for a fresh one as a fresh one; or that has
+ * not been asked yet. */
 lk_async_slot *lk_async_find_equal(lk_async *async, const lk_async_slot *slot, uint64_t ticket, int64_t oldest_us);
 uint32_t lk_async_bucket(const lk_async *async, const char *token); /* for the test of the hash */
 

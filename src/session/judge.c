@@ -6,15 +6,27 @@
 
 #include <string.h>
 
+static int no_cutoff(const latchkey *lk, lk_node *node)
+{
+    return lk_l2_corrupt(&lk->l2, node,
+                         "a partition's cut-off in Redis is not a time: latchkey_revoke_everyone replaces it, and ends "
+                         "all sessions");
+}
+
+int lk_session_cutoff(latchkey *lk, lk_node *node, const lk_reply *cutoff, int64_t *ms)
+{
+    *ms = 0;
+    if (cutoff->type == LK_REPLY_ERROR) return lk_l2_refused(&lk->l2, node, cutoff);
+    if (cutoff->type == LK_REPLY_NIL) return LATCHKEY_OK;
+    bool good = cutoff->type == LK_REPLY_STRING && lk_cutoff_parse(cutoff->text, cutoff->size, ms);
+    return good ? LATCHKEY_OK : no_cutoff(lk, node);
+}
+
 static int judge_cutoff(const latchkey *lk, unsigned partition, const latchkey_entry *entry)
 {
     lk_node *node = lk_l2_owner(&lk->l2, partition);
     int status = lk_cutoffs_judge(lk->l2.topology.book.cutoffs, partition, entry->created_at_ms);
-    if (status == LATCHKEY_CORRUPT)
-        return lk_l2_corrupt(&lk->l2, node,
-                             "a partition's cut-off in Redis is not a time: latchkey_revoke_everyone replaces it, and "
-                             "ends all sessions");
-    return status;
+    return status == LATCHKEY_CORRUPT ? no_cutoff(lk, node) : status;
 }
 
 int lk_session_late(const latchkey *lk, unsigned partition, const latchkey_entry *entry, int64_t until_us)

@@ -17,6 +17,9 @@ int lk_session_record(latchkey *lk, lk_node *node, const char *selector, const l
 int lk_session_judge(latchkey *lk, lk_node *node, unsigned partition, const char *selector, const lk_token *token,
                      const lk_reply *value, const lk_reply *pttl, int64_t asked_us, lk_judged *judged);
 
+/* `cutoff` is the reply to GET of the partition's cut-off; *ms is 0 if there is none. OK; CORRUPT; UNAVAILABLE. */
+int lk_session_cutoff(latchkey *lk, lk_node *node, const lk_reply *cutoff, int64_t *ms);
+
 /* The last check before an answer of Redis is given, after the lease was read. OK; or what has become true meanwhile,
  * because the process was paused or the answer was slow (guarantee H): EXPIRED; UNAVAILABLE, since the session may have
  * been used meanwhile; NOT_FOUND or CORRUPT, by the cut-off that the lease's beat brought (cutoff.h). */

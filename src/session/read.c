@@ -5,6 +5,7 @@
 #include "session/lifetime.h"
 #include "session/refresh.h"
 #include "session/server_time.h"
+#include "redis/errors.h"
 
 #include <string.h>
 
@@ -34,21 +35,45 @@ void lk_session_fill(latchkey *lk, const lk_token *token, const lk_vouch *vouch,
                              now + 2 * lk_session_patience(lk, judged->times.idle_ms));
 }
 
-void lk_question_ask(latchkey *lk, const lk_token *token, const lk_vouch *vouch, lk_question_words *words)
+void lk_question_ask(latchkey *lk, const lk_token *token, const lk_vouch *vouch, bool fresh, lk_question_words *words)
 {
     (void)vouch; /* it was taken before this */
     lk_key_session(words->key, lk->config.prefix, token->partition, token->text);
     lk_session_ask(&words->read, words->key, words->calls);
+    if (fresh) {
+        lk_key_partition(words->cutoff_key, lk->config.prefix, token->partition, "e");
+        words->cutoff[0] = lk_word("GET");
+        words->cutoff[1] = lk_word(words->cutoff_key);
+        words->calls[LK_QUESTION_CUTOFF] = (lk_call){words->cutoff, 2};
+    }
     lk_count(&lk->counters, LK_L2_READS, 1);
 }
 
-int lk_question_take(latchkey *lk, const lk_token *token, const lk_vouch *vouch, lk_reply *replies[LK_QUESTION_CALLS],
+/* What was judged by the cut-off that is known is judged by the one that was read, too. If that is later, only the link
+ * may note it, and a beat does that now. If this thread stored it first, a beat would find nothing new, and might store a
+ * lease before this thread has emptied L1. */
+static int judge_fresh(latchkey *lk, lk_node *node, unsigned partition, const lk_reply *cutoff, lk_vouch *vouch,
+                       lk_judged *judged)
+{
+    int64_t ms;
+    bool asks = lk->config.cluster && lk_error_is_ask(cutoff);
+    if (asks) vouch->since_ms = vouch->asked_us / 1000;
+    if (asks) return LATCHKEY_OK;
+    int status = lk_session_cutoff(lk, node, cutoff, &ms);
+    if (status) return status;
+    if (ms > lk_cutoffs_known(lk->book->cutoffs, partition)) lk_lease_renew(lk->book, partition);
+    return ms && judged->record.entry.created_at_ms <= ms ? LATCHKEY_NOT_FOUND : LATCHKEY_OK;
+}
+
+int lk_question_take(latchkey *lk, const lk_token *token, lk_vouch *vouch, lk_reply *replies[LK_QUESTION_CALLS],
                      latchkey_entry *entry, int64_t *until_us, int64_t *over_ms)
 {
     lk_judged judged;
     lk_node *node = lk_l2_owner(&lk->l2, token->partition);
     int status = lk_session_judge(lk, node, token->partition, token->text, token, replies[0], replies[1],
                                   vouch->asked_us, &judged);
+    if (!status && replies[LK_QUESTION_CUTOFF])
+        status = judge_fresh(lk, node, token->partition, replies[LK_QUESTION_CUTOFF], vouch, &judged);
     for (int i = 0; i < LK_QUESTION_CALLS; i++) lk_reply_free(replies[i]);
     *over_ms = status && judged.reused ? judged.record.grace_until_ms : 0;
     if (*over_ms) *entry = judged.record.entry; /* in case it is still good for a moment */
@@ -61,7 +86,7 @@ int lk_question_take(latchkey *lk, const lk_token *token, const lk_vouch *vouch,
     return LATCHKEY_OK;
 }
 
-int lk_question_answer(latchkey *lk, const lk_token *token, const lk_vouch *vouch, lk_reply *replies[LK_QUESTION_CALLS],
+int lk_question_answer(latchkey *lk, const lk_token *token, lk_vouch *vouch, lk_reply *replies[LK_QUESTION_CALLS],
                        int64_t begun_us, latchkey_entry *entry, int64_t *until_us)
 {
     int64_t over_ms, begun_ms = lk_server_now_ms(lk, token->partition, begun_us);

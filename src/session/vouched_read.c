@@ -49,7 +49,7 @@ int lk_vouch_ask(latchkey *lk, unsigned partition, lk_vouch *vouch, const lk_cal
                  int64_t deadline_ms, lk_reply **replies)
 {
     uint64_t incarnation = 0;
-    int status = lk_l2_pipeline(&lk->l2, partition, calls, count, deadline_ms, replies, &incarnation);
+    int status = lk_l2_pipeline(&lk->l2, partition, calls, count, count, deadline_ms, replies, &incarnation);
     if (!status) lk_vouch_answered(lk, partition, vouch, incarnation);
     return status;
 }
@@ -100,7 +100,7 @@ int lk_read_vouched(latchkey *lk, const lk_vouched_read *read, int64_t deadline_
         if (!begin_read(lk, read, &vouch)) return denial(lk, read, &vouch, deadline_ms);
         int said = read->ask(lk, read->context, &vouch, deadline_ms);
         if (said < 0) return said;
-        status = lk_lease_covers(lk->book, read->partition, vouch.server, deadline_ms);
+        status = lk_lease_covers_since(lk->book, read->partition, vouch.server, vouch.since_ms, deadline_ms);
         /* If the session was ended while it was asked for, it is remembered by now: the answer may be from before that,
          * or from a data set that was replaced by an older one. */
         if (!status && !said && denied(lk, read)) status = LATCHKEY_NOT_FOUND;

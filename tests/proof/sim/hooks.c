@@ -64,11 +64,14 @@ static unsigned find_question(const lk_vouch *question)
     return i;
 }
 
-void __real_lk_question_ask(latchkey *lk, const lk_token *token, const lk_vouch *question, lk_question_words *words);
-void __wrap_lk_question_ask(latchkey *lk, const lk_token *token, const lk_vouch *question, lk_question_words *words);
-void __wrap_lk_question_ask(latchkey *lk, const lk_token *token, const lk_vouch *question, lk_question_words *words)
+void __real_lk_question_ask(latchkey *lk, const lk_token *token, const lk_vouch *question, bool fresh,
+                            lk_question_words *words);
+void __wrap_lk_question_ask(latchkey *lk, const lk_token *token, const lk_vouch *question, bool fresh,
+                            lk_question_words *words);
+void __wrap_lk_question_ask(latchkey *lk, const lk_token *token, const lk_vouch *question, bool fresh,
+                            lk_question_words *words)
 {
-    __real_lk_question_ask(lk, token, question, words);
+    __real_lk_question_ask(lk, token, question, fresh, words);
     unsigned i = find_question(question);
     if (i < QUESTIONS_MAX) questions_of[task_machine()->index][i].question = NULL; /* that place asked before */
     i = questions_next++ % QUESTIONS_MAX; /* the oldest, which is not answered any more */
@@ -76,13 +79,13 @@ void __wrap_lk_question_ask(latchkey *lk, const lk_token *token, const lk_vouch 
     questions_of[task_machine()->index][i].asked_step = ++w.step;
 }
 
-int __real_lk_question_answer(latchkey *lk, const lk_token *token, const lk_vouch *question,
+int __real_lk_question_answer(latchkey *lk, const lk_token *token, lk_vouch *question,
                               lk_reply *replies[LK_QUESTION_CALLS], int64_t begun_us, latchkey_entry *entry,
                               int64_t *until_us);
-int __wrap_lk_question_answer(latchkey *lk, const lk_token *token, const lk_vouch *question,
+int __wrap_lk_question_answer(latchkey *lk, const lk_token *token, lk_vouch *question,
                               lk_reply *replies[LK_QUESTION_CALLS], int64_t begun_us, latchkey_entry *entry,
                               int64_t *until_us);
-int __wrap_lk_question_answer(latchkey *lk, const lk_token *token, const lk_vouch *question,
+int __wrap_lk_question_answer(latchkey *lk, const lk_token *token, lk_vouch *question,
                               lk_reply *replies[LK_QUESTION_CALLS], int64_t begun_us, latchkey_entry *entry,
                               int64_t *until_us)
 {

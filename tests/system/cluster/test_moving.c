@@ -238,6 +238,55 @@ static void test_submitted_misses_wait(void **state)
     assert_int_equal(answers[0].entry.user_id, USER);
 }
 
+/* ------------------------------------------------------------------------------------------------- fresh -- */
+
+static int fresh(latchkey *lk, const char *token)
+{
+    latchkey_entry entry;
+    return latchkey_validate_fresh(lk, token, LENGTH, 0, &entry);
+}
+
+static int fresh_later(latchkey *lk, const char *token)
+{
+    latchkey_answer answer = {.status = 99};
+    assert_status(lk, LATCHKEY_OK, latchkey_submit_fresh(lk, token, LENGTH, 0, 1));
+    struct pollfd p = {.fd = latchkey_fd(lk), .events = POLLIN};
+    while (!latchkey_reap(lk, &answer, 1)) assert_int_equal(poll(&p, 1, CHECK_PATIENCE_MS), 1);
+    return answer.status;
+}
+
+/* A fresh validation reads the partition's cut-off. Where there is none, the node of a slot that moves says so with ASK, and
+ * a beat has to tell. Beats are rare here. */
+static void test_C_fresh_validations_go_on(void **state)
+{
+    (void)state;
+    static const char options[] = "staleness_ms=60000&deadline_ms=10000";
+    int (*const ask[2])(latchkey * lk, const char *token) = {fresh, fresh_later};
+    for (int i = 0; i < 2; i++) {
+        char token[LATCHKEY_TOKEN_SIZE];
+        latchkey *lk = cluster_open(nodes, options), *maker = cluster_open(nodes, options);
+        latchkey_entry entry;
+        make_session(maker, USER, token);
+        assert_status(lk, LATCHKEY_OK, latchkey_validate(lk, token, LENGTH, &entry));
+        assert_status(lk, LATCHKEY_OK, ask[i](lk, token));
+        journey j = journey_of(lk);
+        set_out(&j);
+        uint64_t beats = stats_of(lk).beats;
+        assert_status(lk, LATCHKEY_OK, ask[i](lk, token));
+        assert_true(stats_of(lk).beats > beats);
+        arrive(&j);
+        assert_status(lk, LATCHKEY_OK, ask[i](lk, token));
+        /* As a latchkey_revoke_everyone whose message is lost. */
+        redis_do(nodes->node[j.to], "SET lk:{%u}:e %lld", token_partition(token), (long long)entry.created_at_ms);
+        j = journey_of(lk);
+        set_out(&j);
+        assert_status(lk, LATCHKEY_NOT_FOUND, ask[i](lk, token));
+        arrive(&j);
+        handle_close_all(NULL);
+        clean_nodes(NULL);
+    }
+}
+
 /* ---------------------------------------------------------------------------------------------- writers -- */
 
 /* Nothing is written while the slot moves; what was revoked meanwhile is done when it has moved. `given_up`: it stays. */
@@ -389,15 +438,11 @@ static void test_C_an_OK_is_for_good(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_NODES(test_hits_go_on_and_misses_wait),
-        ON_NODES(test_hits_go_on_for_long),
-        ON_NODES(test_a_moved_slot_is_served_at_once),
-        ON_NODES(test_moved_slots_are_served_under_load),
-        ON_NODES(test_submitted_misses_wait),
-        ON_NODES(test_BC_writes_wait_for_the_end),
-        ON_NODES(test_BC_a_move_is_given_up),
-        ON_NODES(test_BC_everyone_while_it_moves),
-        ON_NODES(test_C_an_OK_is_for_good),
+        ON_NODES(test_hits_go_on_and_misses_wait),     ON_NODES(test_hits_go_on_for_long),
+        ON_NODES(test_a_moved_slot_is_served_at_once), ON_NODES(test_moved_slots_are_served_under_load),
+        ON_NODES(test_submitted_misses_wait),          ON_NODES(test_C_fresh_validations_go_on),
+        ON_NODES(test_BC_writes_wait_for_the_end),     ON_NODES(test_BC_a_move_is_given_up),
+        ON_NODES(test_BC_everyone_while_it_moves),     ON_NODES(test_C_an_OK_is_for_good),
     };
     return cmocka_run_group_tests(tests, start_nodes, end_nodes);
 }
