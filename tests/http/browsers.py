@@ -36,6 +36,9 @@ EXTRA = [("Range", "bytes=0-3"), ("If-None-Match", '"a"'), ("Accept-Encoding", "
          ("Cache-Control", "max-age=0"), ("Origin", "http://elsewhere.example"), ("Access-Control-Request-Method", "POST")]
 
 
+STEPS_LEAST = 40  # of a world that begins in time, before it ends for want of time
+
+
 class Broken(AssertionError):
     """A sentence of the documents that does not hold."""
 
@@ -58,7 +61,7 @@ class Session:
         self.end_began = None    # somebody tried to end it
         self.ended = None        # that was confirmed
         self.cut_off = False     # by an end of all, which leaves its data until they expire
-        self.enders = set()      # the lives of processes that have confirmed it
+        self.enders = {}         # by the life of a process: since when it denies it
         self.forgotten = False   # Redis has lost its data since
 
     def add(self, token, now):
@@ -71,8 +74,7 @@ class Session:
 
     def admits(self, token, visit):
         """True: it must; False: it must not; None: it may."""
-        if self.ended is not None and (visit.began > self.ended + STALENESS_S or
-                                       visit.life in self.enders and visit.began > self.ended):
+        if visit.began > self.enders.get(visit.life, visit.began) or self.ended is not None and visit.began > self.ended + STALENESS_S:
             return False
         if self.end_began is not None or self.forgotten:
             return None
@@ -291,7 +293,8 @@ class World:
             session.end_began = session.end_began or visit.began
             if confirmed:
                 session.ended = session.ended or time.monotonic()
-                session.enders |= {visit.life} if here else set()
+            if here and (confirmed or visit.answer.status == 202):  # pending: this process denies it already
+                session.enders.setdefault(visit.life, time.monotonic())
 
     def lost(self, visit):
         """The answer did not come, or Redis' to the application: what it would have said is not known."""
@@ -532,11 +535,13 @@ class World:
              step_kept_alive: 4, step_hung_up: 4, step_socket: 4, step_end: 1, step_time: 12, step_redis_stands_still: 1,
              step_redis_is_killed: 0.5, step_application_ends: 0.5, audit: 4}
 
-    def run(self, steps):
+    def run(self, steps, until):
         self.redis.start()
         for app in self.apps:
             app.start()
         for self.done in range(steps):
+            if self.done >= STEPS_LEAST and time.monotonic() > until:
+                break
             self.random.choices(list(self.STEPS), list(self.STEPS.values()))[0](self)
             for app in self.apps:
                 judge(app.alive(), "The process is alive.", app.said()[-2000:])
@@ -553,12 +558,12 @@ class World:
                 machine.end()
 
 
-def live(kind, seed, steps, verbose=False):
+def live(kind, seed, steps, until, verbose):
     """One world: what was answered how often. Raises what it died of."""
     directory = tempfile.mkdtemp(prefix="latchkey-browsers-")
     world = World(KINDS[kind], seed, directory, verbose)
     try:
-        world.run(steps)
+        world.run(steps, until)
         return world.counts
     except BaseException:
         print(f"{kind}: the world of --seed {seed} --steps {steps} ended in step {world.done}. The last of it:", *world.lines, sep="\n  ")
@@ -576,22 +581,23 @@ def main():
     parser.add_argument("--seed", type=int, help="of the first world; otherwise any")
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--runs", type=int, default=1)
-    parser.add_argument("--seconds", type=float, help="begin worlds for so long, in place of --runs")
+    parser.add_argument("--seconds", type=float, help="for so long, in place of --runs")
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()
     for kind in options.kinds:
         seed = random.randrange(10**9) if options.seed is None else options.seed
-        counts, runs, until = collections.Counter(), 0, time.monotonic() + (options.seconds or 0)
-        while runs < options.runs or time.monotonic() < until:
+        counts, runs = collections.Counter(), 0
+        until = time.monotonic() + options.seconds if options.seconds else float("inf")
+        while time.monotonic() < until if options.seconds else runs < options.runs:
             try:
-                counts += live(kind, seed + runs, options.steps, options.verbose)
+                counts += live(kind, seed + runs, options.steps, until, options.verbose)
             except Exception as error:  # pylint: disable=broad-except # what it is, is printed
                 if not isinstance(error, Broken):
                     traceback.print_exc()
                 sys.stdout.flush()
                 sys.exit(f"{kind}: --seed {seed + runs}: {error}")
             runs += 1
-        if not counts["renewed"] and KINDS[kind].renews or not counts["/login 200"]:
+        if sum(counts.values()) > 1000 and not counts["renewed"] and KINDS[kind].renews or not counts["/login 200"]:
             sys.exit(f"{kind}: nobody was ever admitted: {counts}")
         print(f"{kind}: {runs} worlds from --seed {seed} on: {dict(sorted(counts.items()))}", flush=True)
 

@@ -37,7 +37,6 @@ class Kind:
     is_django: bool = False      # a "no" deletes the cookie; a login goes on with a session of the same user
     several: bool = True         # of several cookies of one name each is tried
     written: str = "(.*)"        # what a cookie holds, and the token in it
-
     page: str = "/page"
     does: bool = True            # it does what X-Do says
     adapt: object = None         # makes the headers X-App and X-User of an answer
