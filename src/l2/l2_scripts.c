@@ -4,6 +4,7 @@
 #include "base/reason.h"
 #include "l2/l2_parts.h"
 #include "redis/errors.h"
+#include "redis/keys.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -45,28 +46,33 @@ typedef struct script_run {
     lk_source source;
 } script_run;
 
-/* Sends scripts and, on the same connection, WAIT for the replicas: so WAIT is about what the scripts wrote. */
+/* Sends scripts and, on the same connection, WAIT for the replicas: so WAIT is about what the scripts wrote. A script that
+ * finds its work done writes nothing, and who did it may not be durable yet. From Redis 7.2 and Valkey 8 on, WAIT asks only for
+ * what its own connection wrote: so a count is moved first (link_numbers.c). Redis refuses that at maxmemory. */
 static int send_scripts(lk_l2 *l2, script_run *run, const lk_call *scripts, size_t count, lk_reply **replies)
 {
     lk_node *node = run->node = lk_l2_owner(l2, run->partition);
     int64_t deadline_ms = run->deadline_ms;
-    lk_call calls[LK_L2_TOGETHER + 1];
-    lk_reply *all[LK_L2_TOGETHER + 1];
+    lk_call calls[LK_L2_TOGETHER + 2];
+    lk_reply *all[LK_L2_TOGETHER + 2];
     bool waits = l2->config->durability != 0;
     memcpy(calls, scripts, count * sizeof *calls);
     run->source.meetings = lk_leases_meetings(l2->topology.book.leases, run->partition);
-    char replicas[24], wait_ms[24];
+    char replicas[24], wait_ms[24], moved[LK_KEY_SIZE];
     int64_t left_ms = deadline_ms - lk_now_ms();
     snprintf(replicas, sizeof replicas, "%lld", (long long)l2->config->durability);
     /* Redis checks WAIT's time every 100 ms, and the answer must be here in time. 0 would mean for ever. */
     left_ms = left_ms > 240 ? left_ms - 120 : left_ms / 2;
     snprintf(wait_ms, sizeof wait_ms, "%lld", (long long)(left_ms > 1 ? left_ms : 1));
     bool sent = false;
-    const lk_span wait[3] = {lk_word("WAIT"), lk_word(replicas), lk_word(wait_ms)};
-    calls[count] = (lk_call){wait, 3};
+    lk_key_partition(moved, l2->config->prefix, run->partition, "w");
+    const lk_span incr[2] = {lk_word("INCR"), lk_word(moved)},
+                  wait[3] = {lk_word("WAIT"), lk_word(replicas), lk_word(wait_ms)};
+    calls[count] = (lk_call){incr, 2};
+    calls[count + 1] = (lk_call){wait, 3};
     int status = lk_l2_ask(l2, node,
                            &(lk_ask){.calls = calls,
-                                     .count = count + waits,
+                                     .count = count + 2 * waits,
                                      .deadline_ms = deadline_ms,
                                      .alone = waits,
                                      .bound = run->leased,
@@ -77,8 +83,9 @@ static int send_scripts(lk_l2 *l2, script_run *run, const lk_call *scripts, size
     if (status) return status;
     memcpy(replies, all, count * sizeof *all);
     if (!waits) return LATCHKEY_OK;
-    if (any_ran(replies, count)) status = not_durable(l2, node, all[count]);
+    if (any_ran(replies, count)) status = not_durable(l2, node, all[count + 1]);
     lk_reply_free(all[count]);
+    lk_reply_free(all[count + 1]);
     return status;
 }
 

@@ -140,13 +140,14 @@ void lk_link_take_numbers(lk_link *link, const lk_reply *reply, int64_t now_ms)
 
 /* Numbers do not go back where only logins were lost. L1 would go on admitting sessions that Redis does not have, and that a
  * call for all of a user's sessions does not find. So after a session was made or put into L1, the next beat moves a count. In
- * a data set from before that, the count is lower than an instance has read it. */
+ * a data set from before that, the count is lower than an instance has read it. In a cluster with durability it is what WAIT asks
+ * for (l2_scripts.c): messages go another way there. */
 bool lk_link_send_witness(lk_link *link)
 {
     char key[LK_KEY_SIZE];
     uint64_t uses = lk_counted(link->counters, LK_FILLS) + lk_counted(link->counters, LK_L2_WRITES);
     lk_key_partition(key, link->config->prefix, link->partitions.at[0], "w");
-    link->beat.moves = uses != link->witnessed;
+    link->beat.moves = uses != link->witnessed || (link->config->cluster && link->config->durability);
     link->witnessed = uses;
     if (link->beat.idle && !link->beat.moves && !(link->quiet % 2)) return true;
     link->beat.answers++;

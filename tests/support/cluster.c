@@ -35,9 +35,10 @@ static int look(cluster *c, int node, signed char owner[CLUSTER_SLOTS])
 
 static int says(redis *at, const char *line)
 {
-    char text[2048];
-    redis_text(at, text, sizeof text, "CLUSTER INFO");
-    return strstr(text, line) != NULL;
+    redisReply *reply = redis_command(at, "CLUSTER INFO"); /* an error: it is loading */
+    int found = strstr(reply->str, line) != NULL;
+    freeReplyObject(reply);
+    return found;
 }
 
 /* The epochs of the owners, as this node sees them. Who does not know that of an owner may still take an older word on who

@@ -32,7 +32,8 @@ typedef struct session { /* a connection, as the server sees it; its place is th
     char channel[CHANNELS_MAX][CHANNEL_ROOM];
     bool sharded[CHANNELS_MAX];
     int channels;
-    uint64_t position; /* of the log, behind this connection's last command */
+    uint64_t
+        position; /* of the log, behind what this connection wrote last: from Redis 7.2 on, WAIT asks for no more */
     uint64_t wait, wait_position;
     long wait_replicas;
     int64_t wait_until_us;
@@ -145,10 +146,11 @@ static void log_trim(server *s)
     s->first = keep;
 }
 
-/* What a replica or the disk does not run only moves the offset. */
+/* What a replica or the disk does not run only moves the offset. Nodes of a cluster pass messages on by their bus. */
 static void log_command(server *s, int database, const word *words, size_t count)
 {
     bool message = !strcmp(words[0].text, "PUBLISH") || !strcmp(words[0].text, "SPUBLISH");
+    if (message && shards_there()) return;
     bool followed = (s->disk[0] != NULL || in.count > 1) && !message;
     log_append(s, database, words, followed ? count : 0);
     if (s->logged >= 128) log_trim(s);
@@ -288,7 +290,7 @@ static long replicas_at(server *s, uint64_t position)
         server *r = &in.server[i];
         if (r->primary || !r->up || r->master != (int)(s - in.server)) continue;
         catch_up(r);
-        count += r->at >= position && r->cut_until <= w.now_us;
+        count += r->at >= position; /* one that is cut off counts with what it said last */
     }
     return count;
 }
@@ -436,6 +438,7 @@ static void run_on_data(server *s, session *of, wire *c, const word *words, size
 static void run_command(server *s, session *c, wire *on, const word *words, size_t count, buffer *out)
 {
     const char *no = refusal(s, words[0]);
+    uint64_t end = log_end(s);
     if (is(words[0], "ASKING")) fail("the library follows ASK");
     if (!no && shards_there()) no = shards_refusal((int)(s - in.server), words, count);
     if (no) buffer_print(out, "-%s\r\n", no);
@@ -451,7 +454,7 @@ static void run_command(server *s, session *c, wire *on, const word *words, size
         c->database = atoi(words[1].text);
         buffer_print(out, "+OK\r\n");
     } else run_on_data(s, c, on, words, count, out);
-    c->position = log_end(s);
+    if (log_end(s) != end) c->position = log_end(s);
     if (!acts(s) && s->primary) on->client->astray_us = w.now_us;
 }
 

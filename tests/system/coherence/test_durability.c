@@ -119,6 +119,30 @@ static void test_B_revoke_is_PENDING_until_the_replica_has_it(void **state)
     assert_status(lk, LATCHKEY_OK, create_one(lk, 2, other));
 }
 
+static int delete_field(latchkey *lk, const char *token, const char *name)
+{
+    latchkey_field field = {name, NULL, 0};
+    return latchkey_set_fields(lk, token, LATCHKEY_TOKEN_LENGTH, &field, 1);
+}
+
+/* The second call finds its work done, and writes nothing. From Redis 7.2 and Valkey 8 on, WAIT asks only for what its own
+ * connection wrote. */
+static void test_what_another_connection_wrote_is_waited_for(void **state)
+{
+    (void)state;
+    char token[LATCHKEY_TOKEN_SIZE], key[128];
+    latchkey *one = handle_open(primary, "durability=1&deadline_ms=2000&staleness_ms=60000");
+    latchkey *other = handle_open(primary, "durability=1&deadline_ms=2000&staleness_ms=60000");
+    assert_status(one, LATCHKEY_OK, create_one(one, 1, token));
+    assert_status(other, LATCHKEY_OK, set_field(other, token, "note", "kept"));
+    redis_freeze(replica);
+    assert_status(one, LATCHKEY_UNAVAILABLE, delete_field(one, token, "note"));
+    assert_status(other, LATCHKEY_UNAVAILABLE, delete_field(other, token, "note"));
+    redis_thaw(replica);
+    wait_for(delete_field(other, token, "note") == LATCHKEY_OK);
+    assert_int_equal(redis_integer(replica, "HEXISTS %s note", session_key(replica, token, key)), 0);
+}
+
 /* A session that was made but not handed out is ended again, here and on the replica. */
 static void test_orphans_are_ended(void **state)
 {
@@ -200,6 +224,7 @@ int main(void)
         PAIR(test_what_is_OK_is_held_by_the_replica),
         PAIR(test_G_writes_have_their_turn),
         PAIR(test_B_revoke_is_PENDING_until_the_replica_has_it),
+        PAIR(test_what_another_connection_wrote_is_waited_for),
         PAIR(test_orphans_are_ended),
         PAIR(test_what_is_PENDING_is_announced_once_or_twice),
         PAIR(test_C_no_replica_no_lease),

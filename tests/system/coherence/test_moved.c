@@ -52,6 +52,7 @@ static void break_callers(stage *s)
 
 static void move(stage *s)
 {
+    redis_do(s->old, "PUBLISH up.to here"); /* from Redis 7.2 on, WAIT asks for what its own connection sent */
     redis_do(s->old, "WAIT 1 10000");
     redis_do(s->new, "REPLICAOF NO ONE");
     proxy_aim(s->wire, s->new->port);
