@@ -164,6 +164,14 @@ point(24, 'http: Express, Fastify, node:http', async (t) => {
     assert.equal((await ask(port, '/')).status, 401)
     assert.equal((await ask(port, '/', { cookie: `sid=${await lk.create({ userId: 1n })}` })).body.userId, '1')
   })
+  await t.test('a cookie that no browser takes', async (t) => {
+    const lk = await handle(t)
+    const refused = [
+      { cookie: '__Host-sid', domain: 'example.org' }, { cookie: '__Host-sid', secure: false }, { cookie: '__host-sid', path: '/app' },
+      { cookie: '__Secure-sid', secure: false }]
+    for (const options of refused) assert.throws(() => session(lk, options), { code: 'BAD_ARGUMENT', message: /browsers take it only with secure/ })
+    for (const options of [{ cookie: '__Host-sid', path: '/' }, { cookie: '__Secure-sid', path: '/app', domain: 'example.org' }]) session(lk, options)
+  })
   await t.test('an application that sets another cookie by itself', async (t) => {
     const lk = await handle(t)
     const auth = session(lk)

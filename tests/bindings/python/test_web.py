@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 
 import latchkey
 from support import REDIS_PID, SHORT, URL, WORK, point, redis_stopped, run, wait_until
@@ -338,6 +339,47 @@ def flask():
 def django():
     with Server("django", "--workers", "2", "--threads", "4", "--preload") as path:
         rules(path)
+
+
+@point(24, "a cookie that no browser takes is refused")
+def refused_cookies():
+    with warnings.catch_warnings():  # the frameworks' own
+        warnings.simplefilter("ignore")
+        from django.conf import settings
+        settings.configure(SESSION_ENGINE="latchkey.django", LATCHKEY=URL)
+        from django.core.exceptions import ImproperlyConfigured
+        from flask import Flask
+        import latchkey.asgi
+        import latchkey.django
+        import latchkey.fastapi
+        import latchkey.flask
+    here = latchkey.open(URL)
+
+    def of_flask(name, secure=True, path="/", domain=None):
+        app = Flask("refused")
+        latchkey.flask.Sessions(app, here)
+        app.config.update(SESSION_COOKIE_NAME=name, SESSION_COOKIE_SECURE=secure, SESSION_COOKIE_PATH=path, SESSION_COOKIE_DOMAIN=domain)
+        with app.test_request_context():
+            pass
+
+    def of_django(name, secure=True, path="/", domain=None):
+        settings.SESSION_COOKIE_NAME, settings.SESSION_COOKIE_SECURE = name, secure
+        settings.SESSION_COOKIE_PATH, settings.SESSION_COOKIE_DOMAIN = path, domain
+        latchkey.django.SessionMiddleware(lambda request: None)
+
+    for make in (lambda name, **rest: latchkey.asgi.Middleware(None, here, name, **rest),
+                 lambda name, **rest: latchkey.fastapi.Auth(here, name, **rest), of_flask, of_django):
+        for name, attributes in (("__Host-sid", {"domain": "example.org"}), ("__Host-sid", {"secure": False}),
+                                 ("__host-sid", {"path": "/app"}), ("__Secure-sid", {"secure": False})):
+            try:
+                make(name, **attributes)
+            except (ValueError, ImproperlyConfigured) as error:
+                assert "browsers take it only with Secure" in str(error), error
+            else:
+                raise AssertionError((make, name, attributes))
+        make("__Host-sid")
+        make("__Secure-sid", path="/app", domain="example.org")
+    here.close()
 
 
 @point(24, "FastAPI's dependency and the ASGI middleware under uvicorn")

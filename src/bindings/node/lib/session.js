@@ -24,6 +24,10 @@ function cookiesOf(header, name) {
 }
 
 function cookieWriter({ cookie, path = '/', domain, secure = true, sameSite = 'Lax', maxAge }) {
+  if (/^__Host-/i.test(cookie) && (!secure || path !== '/' || domain)) {
+    throw badArgument(`the cookie is named "${cookie}": browsers take it only with secure, with path "/" and without a domain`)
+  }
+  if (/^__Secure-/i.test(cookie) && !secure) throw badArgument(`the cookie is named "${cookie}": browsers take it only with secure`)
   const rest = `; Path=${path}${domain ? `; Domain=${domain}` : ''}; HttpOnly${secure ? '; Secure' : ''}; SameSite=${sameSite}`
   return {
     value: (token) => `${cookie}=${token}${rest}${maxAge === undefined ? '' : `; Max-Age=${maxAge}`}`,

@@ -34,6 +34,15 @@ def cookies(header: str | None, name: str) -> Sequence[str]:
     return found if len(found) <= _COOKIES_MAX else ()
 
 
+def check_name(name: str, *, secure: bool = True, path: str = "/", domain: str | None = None, **_: Any) -> None:
+    """Raises ValueError for a cookie that no browser takes."""
+    lower = name.lower()
+    if lower.startswith("__host-") and (not secure or path != "/" or domain):
+        raise ValueError(f'the cookie is named "{name}": browsers take it only with Secure, with Path=/ and without Domain')
+    if lower.startswith("__secure-") and not secure:
+        raise ValueError(f'the cookie is named "{name}": browsers take it only with Secure')
+
+
 def cookie(name: str, token: str, *, secure: bool = True, samesite: str = "Lax", path: str = "/", domain: str | None = None,
            max_age: int | None = None) -> str:
     """A Set-Cookie header. HttpOnly always: no script has any use for a token."""

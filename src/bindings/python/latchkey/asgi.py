@@ -52,6 +52,7 @@ class Middleware:
     def __init__(self, app: _App, lk: latchkey.Latchkey, cookie: str = "sid",
                  required: bool | Callable[[_Scope], bool | None] = True, **attributes: Any) -> None:
         """attributes of a renewed cookie: secure=True, samesite="Lax", path="/", domain, max_age."""
+        _web.check_name(cookie, **attributes)
         self.app, self.lk, self.cookie, self.required, self.attributes = app, lk, cookie, required, attributes
 
     async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:

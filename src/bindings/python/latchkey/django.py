@@ -294,6 +294,14 @@ class SessionMiddleware(middleware.SessionMiddleware):
     """Django's, and: no answer of Redis is 503 with the cookie left alone; a token that has grown old is renewed; of several cookies
     of one name the first that is a session counts."""
 
+    def __init__(self, get_response: Any) -> None:
+        try:
+            _web.check_name(settings.SESSION_COOKIE_NAME, secure=settings.SESSION_COOKIE_SECURE, path=settings.SESSION_COOKIE_PATH,
+                            domain=settings.SESSION_COOKIE_DOMAIN)
+        except ValueError as error:
+            raise ImproperlyConfigured(str(error)) from None
+        super().__init__(get_response)
+
     def process_request(self, request: HttpRequest) -> HttpResponse | None:
         tokens = _web.cookies(request.META.get("HTTP_COOKIE"), settings.SESSION_COOKIE_NAME)
         if len(tokens) > 1:

@@ -31,6 +31,7 @@ from .asgi import find, renewed, tokens
 class Auth:
     def __init__(self, lk: latchkey.Latchkey, cookie: str = "sid", **attributes: Any) -> None:
         """attributes of the cookie: secure=True, samesite="Lax", path="/", domain, max_age."""
+        _web.check_name(cookie, **attributes)
         self.lk, self.cookie, self.attributes = lk, cookie, attributes
 
     async def __call__(self, connection: HTTPConnection, response: Response) -> AsyncIterator[latchkey.Entry]:

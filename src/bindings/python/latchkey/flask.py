@@ -165,7 +165,10 @@ class Sessions(SessionInterface):
         app.register_error_handler(latchkey.Unavailable, unavailable)
 
     def open_session(self, app: Flask, request: Request) -> Session:
-        session = Session(self.lk, _web.cookies(request.environ.get("HTTP_COOKIE"), self.get_cookie_name(app)))
+        name = self.get_cookie_name(app)
+        # Not in init_app: the application may be configured after it.
+        _web.check_name(name, secure=self.get_cookie_secure(app), path=self.get_cookie_path(app), domain=self.get_cookie_domain(app))
+        session = Session(self.lk, _web.cookies(request.environ.get("HTTP_COOKIE"), name))
         if request.environ.get("HTTP_UPGRADE", "").lower() == "websocket":
             session.renews = False
         return session
