@@ -88,8 +88,8 @@ static bool configured_number(const judge *j, const char *name, int64_t *value)
 
 /* ---------------------------------------------------------------------------------------------- subjects -- */
 
-/* Eviction takes keys that have an expiry: sessions, and the indexes of users and of activity. Keys without an expiry
- * are the counters and logs of revocations, the generations, and the number of partitions. */
+/* Eviction takes keys that have an expiry: sessions, the indexes of users and of activity, and the generations. Keys without
+ * an expiry are the counters and logs of revocations, cut-offs, and the number of partitions. */
 static void judge_eviction(judge *j)
 {
     char policy[32];
@@ -105,11 +105,11 @@ static void judge_eviction(judge *j)
     else
         find(j, LATCHKEY_LOG_ERROR, "maxmemory-policy",
              "%s, with maxmemory %" PRId64 ": a full Redis deletes live sessions, so users are logged "
-             "out (A), and forgets which sessions a user has, so limits count too few%s. Set maxmemory-policy "
-             "noeviction, and maxmemory to what the sessions need",
+             "out (A), and forgets which sessions a user has, so latchkey_revoke_user leaves some alive (C) and limits "
+             "count too few%s. Set maxmemory-policy noeviction, and maxmemory to what the sessions need",
              policy, bytes,
-             all ? "; and it deletes the counters by which a lost revocation is found (C), the users' generations, and "
-                   "the number of partitions"
+             all ? "; and it deletes the counters by which a lost revocation is found, cut-offs, and the number of "
+                   "partitions"
                  : "");
 }
 
