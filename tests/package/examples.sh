@@ -94,7 +94,7 @@ done
 echo "--- what the servers answer where a request is not the usual one"
 python3 -B "$root/tests/http/answers.py" "$build"
 echo "--- browsers, proxies and faults at random"
-LATCHKEY_BUILD="$build" python3 -B "$root/tests/http/browsers.py" --seconds "${LATCHKEY_BROWSERS_S:-5}" threaded evented
+LATCHKEY_BUILD="$build" python3 -B "$root/tests/http/browsers.py" --seconds "${LATCHKEY_BROWSERS_S:-8}" threaded evented
 echo "--- the servers under load"
 python3 "$root/tests/http/load.py" "$build" --seconds 1
 [ -z "$servers_alone" ] || exit 0

@@ -27,7 +27,7 @@ LATCHKEY_SANITIZED=1 go test -asan -count=1 -run 'Memory|Close|Fields' .
 
 # Browsers, proxies and faults at random, in front of the middleware.
 go build -race -o browsed/browsed ./browsed
-LATCHKEY_BROWSED="$tests/browsed" python3 -B "$root/tests/http/browsers.py" --seconds "${LATCHKEY_BROWSERS_S:-5}" go
+LATCHKEY_BROWSED="$tests/browsed" python3 -B "$root/tests/http/browsers.py" --seconds "${LATCHKEY_BROWSERS_S:-8}" go
 
 # The README: its first block is the body of a program.
 mkdir -p readme

@@ -47,7 +47,7 @@ check "http" alone node --test-reporter=spec http.mjs
 check "memory, and workers" alone env MALLOC_ARENA_MAX=1 LATCHKEY_POINT="23 memory" node --expose-gc memory.mjs
 
 # Browsers, proxies and faults at random, in front of each middleware.
-check "browsers" alone env LATCHKEY_BROWSED="$app" python3 -B "$root/tests/http/browsers.py" --seconds "${LATCHKEY_BROWSERS_S:-5}" express fastify node store
+check "browsers" alone env LATCHKEY_BROWSED="$app" python3 -B "$root/tests/http/browsers.py" --seconds "${LATCHKEY_BROWSERS_S:-8}" express fastify node store
 
 # The README: its first block is run as it stands, but for where Redis is; the second is a server.
 sed "s|redis://127.0.0.1:6379|unix://$LATCHKEY_REDIS_SOCKET|" "$root/src/bindings/node/README.md" |

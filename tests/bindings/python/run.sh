@@ -28,4 +28,4 @@ for test in "$here"/test_*.py; do
 done
 
 # Browsers, proxies and faults at random, in front of each middleware.
-"$python" -B "$root/tests/http/browsers.py" --seconds "${LATCHKEY_BROWSERS_S:-5}" asgi fastapi flask django
+"$python" -B "$root/tests/http/browsers.py" --seconds "${LATCHKEY_BROWSERS_S:-8}" asgi fastapi flask django

@@ -41,7 +41,7 @@ said=$("$dir/target/debug/readme")
 echo "ok 25 the README" >>"$LATCHKEY_POINTS"
 
 # Browsers, proxies and faults at random, in front of the layer.
-LATCHKEY_BROWSED="$dir/target/debug" python3 -B "$root/tests/http/browsers.py" --seconds "${LATCHKEY_BROWSERS_S:-5}" rust
+LATCHKEY_BROWSED="$dir/target/debug" python3 -B "$root/tests/http/browsers.py" --seconds "${LATCHKEY_BROWSERS_S:-8}" rust
 
 # In place of AddressSanitizer, which needs another Rust than Debian's.
 tests=$(ls -t "$dir"/target/debug/deps/conformance-* | grep -v '\.d$' | head -n 1)
