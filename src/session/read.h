@@ -36,9 +36,9 @@ static inline bool lk_question_fresh(const latchkey *lk, int64_t max_age_ms)
 /* `vouch` was taken before: see vouched_read.h. */
 void lk_question_ask(latchkey *lk, const lk_token *token, const lk_vouch *vouch, bool fresh, lk_question_words *words);
 
-/* Takes the replies (NULL: it was not asked for); the vouch knows by now which server answered. OK, with the entry and until when it may be given;
- * else as lk_session_judge. A request that began at begun_us with an old token, in its grace, is UNAVAILABLE after the grace: that
- * is no reuse. */
+/* Takes the replies (NULL: it was not asked for); the vouch knows by now which server answered. OK, with the entry and
+ * until when it may be given; else as lk_session_judge. A request that began at begun_us with an old token, in its grace,
+ * is UNAVAILABLE after the grace: that is no reuse. */
 int lk_question_answer(latchkey *lk, const lk_token *token, lk_vouch *vouch, lk_reply *replies[LK_QUESTION_CALLS],
                        int64_t begun_us, latchkey_entry *entry, int64_t *until_us);
 /* The same for a caller that can wait. *over_ms is not 0: the token was used after its grace, which ended then

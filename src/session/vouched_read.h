@@ -27,8 +27,8 @@ lk_vouch lk_vouch_partition(latchkey *lk, unsigned partition);
 /* An answer came from that server. */
 void lk_vouch_answered(latchkey *lk, unsigned partition, lk_vouch *vouch, uint64_t incarnation);
 
-/* Asks in the calling thread: as lk_l2_pipeline, with all of them firm, and the vouch then knows which server answered. If one vouch is used
- * for several questions, all answers must come from that server, or none counts. */
+/* Asks in the calling thread: as lk_l2_pipeline, all of them firm, and the vouch then knows which server answered. If one
+ * vouch is used for several questions, all answers must come from that server, or none counts. */
 int lk_vouch_ask(latchkey *lk, unsigned partition, lk_vouch *vouch, const lk_call *calls, size_t count,
                  int64_t deadline_ms, lk_reply **replies);
 
