@@ -42,6 +42,15 @@ int __wrap_lk_lease_covers(lk_book *book, unsigned partition, uint64_t incarnati
     return world.covers[world.covered++];
 }
 
+int __wrap_lk_lease_covers_since(lk_book *book, unsigned partition, uint64_t incarnation, int64_t since_ms,
+                                 int64_t deadline_ms);
+int __wrap_lk_lease_covers_since(lk_book *book, unsigned partition, uint64_t incarnation, int64_t since_ms,
+                                 int64_t deadline_ms)
+{
+    assert_int_equal(since_ms, 0);
+    return __wrap_lk_lease_covers(book, partition, incarnation, deadline_ms);
+}
+
 int64_t __wrap_lk_node_last_trouble(lk_node *node, char *text, size_t size);
 int64_t __wrap_lk_node_last_trouble(lk_node *node, char *text, size_t size)
 {
