@@ -16,6 +16,7 @@ static void *ngx_http_latchkey_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_latchkey_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
 static ngx_int_t ngx_http_latchkey_init(ngx_conf_t *cf);
+static ngx_int_t ngx_http_latchkey_init_filter(ngx_conf_t *cf);
 static ngx_int_t ngx_http_latchkey_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ngx_http_latchkey_init_process(ngx_cycle_t *cycle);
 static void ngx_http_latchkey_exit_process(ngx_cycle_t *cycle);
@@ -136,19 +137,59 @@ ngx_module_t  ngx_http_latchkey_module = {
 };
 
 
-/* What nginx looks for in a dynamic module. Without an order it is the last of all: its preaccess handler runs first. */
+static ngx_http_module_t  ngx_http_latchkey_filter_module_ctx = {
+    NULL,                                  /* preconfiguration */
+    ngx_http_latchkey_init_filter,         /* postconfiguration */
+
+    NULL,                                  /* create main configuration */
+    NULL,                                  /* init main configuration */
+
+    NULL,                                  /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    NULL,                                  /* create location configuration */
+    NULL                                   /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_http_latchkey_filter_module = {
+    NGX_MODULE_V1,
+    &ngx_http_latchkey_filter_module_ctx,  /* module context */
+    NULL,                                  /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    NULL,                                  /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    NULL,                                  /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+/*
+ * What nginx looks for in a dynamic module. The first has no order, so it is
+ * the last of all: its preaccess handler runs first. The filter stands before
+ * the module of "expires" and "add_header", so it runs after that one: what
+ * they say of caches does not stay beside "no-store".
+ */
 
 ngx_module_t  *ngx_modules[] = {
     &ngx_http_latchkey_module,
+    &ngx_http_latchkey_filter_module,
     NULL
 };
 
 char  *ngx_module_names[] = {
     (char *) "ngx_http_latchkey_module",
+    (char *) "ngx_http_latchkey_filter_module",
     NULL
 };
 
 char  *ngx_module_order[] = {
+    (char *) "ngx_http_latchkey_filter_module",
+    (char *) "ngx_http_headers_filter_module",
     NULL
 };
 
@@ -395,6 +436,13 @@ ngx_http_latchkey_init(ngx_conf_t *cf)
 
     h[0] = ngx_http_latchkey_access;
 
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_latchkey_init_filter(ngx_conf_t *cf)
+{
     ngx_http_next_header_filter = ngx_http_top_header_filter;
     ngx_http_top_header_filter = ngx_http_latchkey_header_filter;
 

@@ -39,6 +39,8 @@ class Content(WithNginx):
         location = /logout-then { latchkey_logout any redirect=/bye; error_page 303 /page; }
         location = /logout-closed { latchkey_logout; deny all; }
         location /renew { latchkey_renew on; proxy_pass http://unix:{dir}/back:/; }
+        location = /renew-kept { latchkey_renew on; add_header Cache-Control "public, max-age=60"; proxy_pass http://unix:{dir}/back:/; }
+        location = /renew-file { latchkey_renew on; expires max; alias {dir}/nginx.conf; }
         location /renewing { latchkey_renew on; proxy_pass http://unix:{dir}/back:/;
                              location = /renewing/auth { latchkey_answer; } }
         location = /renew-host { latchkey_renew on grace=10s; latchkey_cookie __Host-id; latchkey_token $cookie_sid;
@@ -50,7 +52,7 @@ class Content(WithNginx):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.old = [cls.app.create(77) for _ in range(8)] # by the time they are needed they are old enough to be renewed
+        cls.old = [cls.app.create(77) for _ in range(10)] # by the time they are needed they are old enough to be renewed
 
     def told(self, answer):
         return {name[11:]: value for name, value in answer.headers.items() if name.startswith('X-Latchkey-')}
@@ -152,6 +154,10 @@ class Content(WithNginx):
         answer = self.nginx.get('/renewing/auth', f'sid={self.old[6]}')
         self.assertEqual((answer.status, self.told(answer)['Renew'], answer.headers['Set-Cookie']), (204, '1', None))
         self.renewed(self.old[6], '/renewing')
+
+    def test_what_nginx_itself_says_of_caches_gives_way(self):
+        for token, path in ((self.old[8], '/renew-kept'), (self.old[9], '/renew-file')):
+            self.assertEqual(self.renewed(token, path).headers.get_all('Cache-Control'), ['no-store'], path)
 
     def test_of_many_that_renew_at_once_one_does(self):
         self.renewed(self.old[4], '/renew')
