@@ -145,12 +145,6 @@ bool app_draft(uint64_t user, login_draft *l)
     return true;
 }
 
-int app_login(latchkey *lk, uint64_t user, char token[LATCHKEY_TOKEN_SIZE])
-{
-    login_draft l;
-    return app_draft(user, &l) ? latchkey_create(lk, &l.draft, token) : LATCHKEY_NO_MEMORY;
-}
-
 bool app_final(int status) { return status <= 0; }
 
 /* The most that can be said: of a token that was once good, rather than that it never was (MALFORMED). */
@@ -191,6 +185,16 @@ int app_logout(latchkey *lk, const cookies *c)
     for (size_t i = 0; i < c->count; i++)
         answer = app_ended(answer, latchkey_revoke(lk, c->at[i].token, c->at[i].length));
     return answer;
+}
+
+/* What was in this browser before ends, or it would be in use from then on where its cookie comes first. If an end is PENDING, it is
+ * denied here already. */
+int app_login(latchkey *lk, uint64_t user, const cookies *before, char token[LATCHKEY_TOKEN_SIZE])
+{
+    login_draft l;
+    int status = app_draft(user, &l) ? latchkey_create(lk, &l.draft, token) : LATCHKEY_NO_MEMORY;
+    if (status == LATCHKEY_OK) app_logout(lk, before);
+    return status;
 }
 
 bool app_old(int status, const latchkey_entry *entry)

@@ -44,8 +44,9 @@ typedef struct login_draft {
 } login_draft;
 bool app_draft(uint64_t user, login_draft *l);
 
-/* Makes a session of such a draft. Blocks, as latchkey_create does; a real login checks a password here, too. */
-int app_login(latchkey *lk, uint64_t user, char token[LATCHKEY_TOKEN_SIZE]);
+/* Makes a session of such a draft, and ends those of the cookies that came with the login. Blocks, as latchkey_create and latchkey_revoke
+ * do; a real login checks a password here, too. */
+int app_login(latchkey *lk, uint64_t user, const cookies *before, char token[LATCHKEY_TOKEN_SIZE]);
 
 /* Tries the cookies until one is not refused, and says in *which it was, *hit: from memory alone. Where all are refused, it
  * returns the answer to give for them together. Blocks, as latchkey_validate does. */

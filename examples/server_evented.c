@@ -150,14 +150,32 @@ static int submit(server *s, uint64_t tag, int kind, const cookie *of, const lat
 
 static const char busy[] = "too many requests wait for Redis";
 
-/* False: `r` is the answer. */
-static bool read_cookies(struct evhttp_request *request, cookies *c, reply *r)
+static void take_cookies(struct evhttp_request *request, cookies *c)
 {
     cookies_begin(c);
     struct evkeyval *header;
     TAILQ_FOREACH(header, evhttp_request_get_input_headers(request), next)
     if (evutil_ascii_strcasecmp(header->key, "Cookie") == 0) cookies_add(c, header->value);
+}
+
+/* False: `r` is the answer. */
+static bool read_cookies(struct evhttp_request *request, cookies *c, reply *r)
+{
+    take_cookies(request, c);
     return reply_cookies(r, c);
+}
+
+/* The tag of an end that no request waits for; but stopping does. No place has it. */
+static const uint64_t ends = UINT64_MAX;
+
+/* After a login: what was in this browser before ends, or it would be in use from then on where its cookie comes first. From
+ * submit on it is denied here. */
+static void end_others(server *s, struct evhttp_request *request)
+{
+    cookies before;
+    take_cookies(request, &before);
+    for (size_t i = 0; i < before.count; i++)
+        if (submit(s, ends, LATCHKEY_REVOKE, &before.at[i], NULL) == LATCHKEY_OK) s->taken++;
 }
 
 /* What is known of the session is the answer, unless its token is to be exchanged first. Where there is no room for that, a
@@ -227,7 +245,10 @@ static bool answered(server *s, waiting *who, const latchkey_result *result, rep
 {
     switch (who->what) {
     case WHOAMI: return validated(s, who, result, r);
-    case LOGIN: reply_login(r, result->status, who->user, result->token, s->insecure_cookie); break;
+    case LOGIN:
+        if (result->status == LATCHKEY_OK) end_others(s, who->request);
+        reply_login(r, result->status, who->user, result->token, s->insecure_cookie);
+        break;
     case LOGOUT: reply_logout(r, who->status, s->insecure_cookie); break;
     case RENEW:
         reply_whoami(r, who->status, &who->entry, who->hit, who->took_us);
@@ -239,6 +260,7 @@ static bool answered(server *s, waiting *who, const latchkey_result *result, rep
 static void result_came(server *s, const latchkey_result *result)
 {
     waiting *at = find_place(s, result->tag);
+    if (result->tag == ends) s->taken--;
     if (!at) return;
     if (at->what == LOGOUT) {
         at->status = app_ended(at->status, result->status);
@@ -279,8 +301,14 @@ static bool read_user(struct evhttp_request *request, uint64_t *user)
 static bool log_in(server *s, struct evhttp_request *request, reply *r)
 {
     login_draft l;
+    cookies before;
     uint64_t tag;
     waiting who = {.request = request, .what = LOGIN};
+    take_cookies(request, &before);
+    if (before.too_many) {
+        reply_cookies(r, &before);
+        return true;
+    }
     if (!read_user(request, &who.user)) {
         reply_no_user(r);
         return true;

@@ -40,11 +40,16 @@ static enum MHD_Result take_header(void *context, enum MHD_ValueKind kind, const
     return MHD_YES;
 }
 
-/* False: `r` is the answer. */
-static bool read_cookies(struct MHD_Connection *connection, cookies *c, reply *r)
+static void take_cookies(struct MHD_Connection *connection, cookies *c)
 {
     cookies_begin(c);
     MHD_get_connection_values(connection, MHD_HEADER_KIND, take_header, c);
+}
+
+/* False: `r` is the answer. */
+static bool read_cookies(struct MHD_Connection *connection, cookies *c, reply *r)
+{
+    take_cookies(connection, c);
     return reply_cookies(r, c);
 }
 
@@ -52,9 +57,12 @@ static bool read_cookies(struct MHD_Connection *connection, cookies *c, reply *r
 static void login(const server *s, struct MHD_Connection *connection, reply *r)
 {
     uint64_t user;
+    cookies before;
     char token[LATCHKEY_TOKEN_SIZE];
-    if (app_user(MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, "user"), &user))
-        reply_login(r, app_login(s->lk, user, token), user, token, s->insecure_cookie);
+    take_cookies(connection, &before);
+    if (before.too_many) reply_cookies(r, &before);
+    else if (app_user(MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, "user"), &user))
+        reply_login(r, app_login(s->lk, user, &before, token), user, token, s->insecure_cookie);
     else reply_no_user(r);
 }
 

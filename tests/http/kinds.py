@@ -63,7 +63,7 @@ def example(name):
                 answer.headers["X-User"] = user[1].decode()
     return Kind(name, [f"{BUILD}/examples/latchkey-server-{name}", "--port", "{port}", "--redis", "{url}", "--insecure-cookie"],
                 environment={"ASAN_OPTIONS": "verify_asan_link_order=0"},  # the clock is loaded before it
-                page="/whoami", sockets_renew=True, does=False, adapt=adapt, ends=None)
+                page="/whoami", login_ends=True, sockets_renew=True, does=False, adapt=adapt, ends=None)
 
 
 def nginx(name, *more):
