@@ -213,6 +213,8 @@ class RealStores(StoreCase):
             file.write(done.stdout)
         said = kit.run('import', '--json', '--end', path, config=self.config)
         self.check(said, DONE)
+        for line in map(json.loads, done.stdout.splitlines()[:-1]):  # as long as in Django, whatever idle_ms is here
+            self.assertTrue(80000_000 < line['idle_ms'] <= 86400_000, line)
         self.assertEqual((COUNT - 1, COUNT - 1), (said.value['lines'], said.value['moved']))
 
     def test_flask(self):

@@ -23,14 +23,14 @@ void screen_enter(void)
         raw.c_cc[VSUSP] = _POSIX_VDISABLE; /* a stopped program would leave the terminal like this */
         tcsetattr(STDIN_FILENO, TCSANOW, &raw);
     }
-    fputs("\033[?1049h\033[?25l", stdout); /* a separate screen, without a cursor */
+    fputs("\033[?1049h\033[?25l\033[?7l", stdout); /* a separate screen, no cursor; long lines are cut */
 }
 
 void screen_leave(void)
 {
     if (!on_screen) return;
     on_screen = false;
-    fputs("\033[?25h\033[?1049l", stdout);
+    fputs("\033[?7h\033[?25h\033[?1049l", stdout);
     fflush(stdout);
     if (keys_changed) tcsetattr(STDIN_FILENO, TCSANOW, &before);
     keys_changed = false;

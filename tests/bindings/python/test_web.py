@@ -329,6 +329,28 @@ def django_data():
         wait_until("it answers again", lambda: client.ask("GET", "/me?look=1").body == "12")
 
 
+@point(24, "Django: imported sessions, beside other requests and with another serializer")
+def django_imported():
+    url, name = URL + "&foreign_until_ms=4102444800000", "abcdefghijklmnopqrstuvwxyz012345"
+    for serializer in ("JSON", "Pickle"):
+        os.environ["SERIALIZER"] = serializer
+        with Server("django", "--workers", "1", "--threads", "4", url=url) as path, latchkey.open(url) as here:
+            client = Client(path)
+            client.post("/login?user=41")
+            login = {"_auth_user_id": "41", "_auth_user_backend": "django.contrib.auth.backends.ModelBackend",
+                     "_auth_user_hash": here.validate(client.cookie).permissions_hash.hex()}
+            token = serializer + name
+            assert here.import_session(token, 41, fields={"django": json.dumps({**login, "cart": "eggs"}).encode()}) is True
+            client = Client(path, token)
+            client.post("/data?more=1")
+            # A page's other requests still have the token of before.
+            assert client.cookie == token and here.validate(token).flags & 0x8000 and Client(path, token).get("/me").body == "41"
+            assert json.loads(client.get("/data").body) == {"cart": "eggs", "more": "1"}
+            client = Client(path, token)
+            client.post("/logout")
+            assert here.validate(token) is None
+
+
 @point(24, "Flask under gunicorn, two processes that were forked with the handle open")
 def flask():
     with Server("flask", "--workers", "2", "--threads", "4", "--preload") as path:

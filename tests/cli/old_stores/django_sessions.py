@@ -31,7 +31,7 @@ if ENGINE == 'database':
 for number in range(COUNT):
     session = SessionStore() if ENGINE == 'cache' else DatabaseStore()
     if number != 3:
-        session['_auth_user_id'] = str(1 + number)
+        session['_auth_user_id'] = 'ada@example.org' if ENGINE == 'database' and number == 4 else str(1 + number)
     session['_auth_user_hash'] = 'f' * 64
     session['role'] = 'member' if number % 2 else 'admin'
     session['cart'] = {'eggs': 2, 'note': 'J\u00f6rg ' * 50}

@@ -22,6 +22,7 @@ from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_K
 from django.contrib.sessions import middleware
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
 from django.contrib.sessions.exceptions import SessionInterrupted
+from django.contrib.sessions.serializers import JSONSerializer
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import got_request_exception
 from django.http import HttpRequest, HttpResponse
@@ -106,6 +107,7 @@ class SessionStore(SessionBase):
     made = False                # the key was made in this request
     gone = False                # the session ended elsewhere in this request: what is changed from then on is not kept
     unanswered = False          # another middleware failed for want of an answer
+    _user_in_data: Any = None   # an imported session has its login there
 
     def __init__(self, session_key: str | None = None) -> None:
         super().__init__(session_key)
@@ -151,7 +153,16 @@ class SessionStore(SessionBase):
     # ------------------------------------------------------------------------------------------ what Redis has --
     def _new_data(self) -> _web.Data:
         serializer = self.serializer()
-        return _web.Data(handle(), _FIELD, serializer.loads, serializer.dumps)
+
+        def loads(raw: bytes) -> Any:
+            try:
+                return serializer.loads(raw)
+            except Exception:  # pylint: disable=broad-except
+                if not raw.startswith(b"{"):
+                    raise
+                return JSONSerializer().loads(raw)  # an imported session is JSON, whatever SESSION_SERIALIZER is
+
+        return _web.Data(handle(), _FIELD, loads, serializer.dumps)
 
     def load(self) -> dict[str, Any]:
         self._data = self._new_data()
@@ -163,6 +174,7 @@ class SessionStore(SessionBase):
             self._data = None
             return {}
         self._expiry = data.get(_EXPIRY)
+        self._user_in_data = data.get(SESSION_KEY)
         data.update(_login_of(entry))
         return data
 
@@ -240,7 +252,9 @@ class SessionStore(SessionBase):
     def _update(self, data: dict[str, Any], kept: _web.Data) -> None:
         draft, rest = _draft(data)
         entry = kept.entry(self.session_key)
-        same = _same_login(entry, draft)
+        imported = ("flags" in draft and not entry.flags & _LOGGED_IN and entry.user_id == draft["user"]
+                    and self._user_in_data == data[SESSION_KEY])
+        same = imported or _same_login(entry, draft)
         if not same or self._cycled or data.get(_EXPIRY) != getattr(self, "_expiry", data.get(_EXPIRY)):
             # Another user, another key or another expiry is another session. The one before ends.
             old = self.session_key
@@ -256,7 +270,12 @@ class SessionStore(SessionBase):
                 self._drop(old)
                 raise _web.Ended
             return
-        if entry.permissions_hash != draft.get("permissions_hash", entry.permissions_hash):
+        if imported:  # the same session goes on, for requests beside this one have its token: the login moves into the entry
+            if not handle().set_access(self.session_key, permissions_hash=draft["permissions_hash"], flags=draft["flags"],
+                                       flags_mask=0xffff):
+                raise _web.Ended
+            self.__dict__.pop("_entry", None)
+        elif entry.permissions_hash != draft.get("permissions_hash", entry.permissions_hash):
             if not handle().set_access(self.session_key, permissions_hash=draft["permissions_hash"], authenticated=True):
                 raise _web.Ended
             self.__dict__.pop("_entry", None)

@@ -14,6 +14,7 @@ settings.configure(
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": os.path.join(os.environ["LATCHKEY_WORK"], "users.db"),
                            "OPTIONS": {"timeout": 30}}},
     PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"], DEFAULT_AUTO_FIELD="django.db.models.AutoField",
+    SESSION_SERIALIZER=f"django.contrib.sessions.serializers.{os.environ.get('SERIALIZER', 'JSON')}Serializer",
     DEFAULT_HASHING_ALGORITHM="sha256", SESSION_ENGINE="latchkey.django", SESSION_COOKIE_NAME="session",
     LATCHKEY=os.environ["LATCHKEY_URL"])
 django.setup()
