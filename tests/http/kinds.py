@@ -89,7 +89,7 @@ def program(name, **more):
 
 
 KINDS = {kind.name: kind for kind in (
-    uvicorn("asgi"), uvicorn("fastapi", loses=frozenset(("raise",))), gunicorn("flask"), gunicorn("django", is_django=True),
+    uvicorn("asgi"), uvicorn("fastapi", login_ends=True, loses=frozenset(("raise",))), gunicorn("flask"), gunicorn("django", is_django=True),
     nginx("nginx"), nginx("lua", "lua"),
     example("threaded"), example("evented"),
     program("go", login_ends=True), program("rust", login_ends=True, sockets_renew=True),

@@ -7,7 +7,7 @@
     async def me(entry: latchkey.Entry = Depends(auth)): ...
 
     @app.post("/login")
-    async def login(response: Response): await auth.login(response, 42, role="member")
+    async def login(request: Request, response: Response): await auth.login(response, 42, role="member", request=request)
 
 No session is 401, no answer is 503. `Depends(auth.optional)` gives None where there is no session. A token that has grown old is
 renewed on the response that FastAPI makes; an application that returns responses of its own uses latchkey.asgi.Middleware. Where
@@ -72,26 +72,34 @@ class Auth:
                 self._set(response, new)
         return entry
 
-    async def login(self, response: Response, user: int | str | bytes, role: str = "", **draft: Any) -> str:
-        """Makes a session, and puts its token into the cookie of the response."""
+    async def login(self, response: Response, user: int | str | bytes, role: str = "", *,
+                    request: HTTPConnection | None = None, **draft: Any) -> str:
+        """Makes a session, and puts its token into the cookie of the response. With `request`, every session that the browser sent
+        under the cookie's name ends: otherwise one that comes first stays in use."""
         try:
             token = await self.lk.aio.create(user, role, **draft)
         except latchkey.Unavailable:
             raise self._unavailable() from None
         self._set(response, token)
+        if request is not None:
+            with contextlib.suppress(latchkey.Unavailable):  # pending: they are denied here already
+                await self._end_all(request)
         return token
 
     async def logout(self, connection: HTTPConnection, response: Response) -> None:
         """Ends every session that the browser sent under the cookie's name. 503: they end, but Redis did not confirm it yet; the cookie stays, and the client may try again."""
         try:
-            ends = [self.lk.aio.revoke(token) for token in set(tokens(connection.scope, self.cookie))]
-            for answer in await asyncio.gather(*ends, return_exceptions=True):
-                if isinstance(answer, BaseException):
-                    raise answer
+            await self._end_all(connection)
         except latchkey.Unavailable:
             raise self._unavailable() from None
         ended: dict[str, Any] = {**self.attributes, "max_age": 0}
         response.headers.append("set-cookie", _web.cookie(self.cookie, "", **ended))
+
+    async def _end_all(self, connection: HTTPConnection) -> None:
+        ends = [self.lk.aio.revoke(token) for token in set(tokens(connection.scope, self.cookie))]
+        for answer in await asyncio.gather(*ends, return_exceptions=True):
+            if isinstance(answer, BaseException):
+                raise answer
 
     def _set(self, response: Response, token: str) -> None:
         response.headers.append("set-cookie", _web.cookie(self.cookie, token, **self.attributes))

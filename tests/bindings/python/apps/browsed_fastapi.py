@@ -39,8 +39,8 @@ async def socket(websocket: WebSocket, entry: latchkey.Entry = Depends(auth)):
 
 
 @app.post("/login")
-async def login(user: int, response: Response):
-    await auth.login(response, user, role="member")
+async def login(user: int, request: Request, response: Response):
+    await auth.login(response, user, role="member", request=request)
     response.headers["X-App"] = "1"
 
 

@@ -17,8 +17,8 @@ api = FastAPI()
 
 
 @api.post("/login")
-async def login(user: int, response: Response):
-    await auth.login(response, user, role="member")
+async def login(user: int, request: Request, response: Response):
+    await auth.login(response, user, role="member", request=request)
     return "welcome"
 
 
