@@ -273,8 +273,26 @@ func (c *carrier) Write(body []byte) (int, error) {
 	return c.ResponseWriter.Write(body)
 }
 
-// Unwrap is for http.ResponseController.
+// Unwrap is for http.ResponseController (Go 1.20).
 func (c *carrier) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+
+// FlushError is for http.ResponseController, too. It would ask what this writer wraps, past this one, and the header would be gone.
+func (c *carrier) FlushError() error {
+	c.carry()
+	for w := c.ResponseWriter; ; {
+		switch under := w.(type) {
+		case interface{ FlushError() error }:
+			return under.FlushError()
+		case http.Flusher:
+			under.Flush()
+			return nil
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = under.Unwrap()
+		default:
+			return http.ErrNotSupported
+		}
+	}
+}
 
 type flusher struct {
 	*carrier

@@ -60,7 +60,7 @@ func TestHTTP(t *testing.T) {
 	lk := open(t, url(patient, "renew_ms=10000"))
 	old, failing := create(t, lk, latchkey.Draft{UserID: 13}), create(t, lk, latchkey.Draft{UserID: 14})
 	over, panics := create(t, lk, latchkey.Draft{UserID: 15}), create(t, lk, latchkey.Draft{UserID: 16})
-	streaming := create(t, lk, latchkey.Draft{UserID: 17})
+	streaming, wrapped := create(t, lk, latchkey.Draft{UserID: 17}), create(t, lk, latchkey.Draft{UserID: 18})
 	e, err := lk.Validate(ctx, old)
 	check(t, err == nil && !e.Renew(), "a new token: %v", err)
 
@@ -167,6 +167,39 @@ func TestHTTP(t *testing.T) {
 	until(t, "the token is old", isOld(streaming))
 	status, cookies, user = ask(t, able, "sid="+streaming)
 	check(t, status == 200 && len(cookies) == 1 && user == "true true", "%d, %v, %s", status, cookies, user)
+
+	// A writer of the application that only http.ResponseController flushes.
+	session := lk.Middleware("sid")(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := flush(w); err != nil {
+			w.WriteHeader(http.StatusTeapot)
+		}
+	}))
+	flushed := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { session.ServeHTTP(wrapper{w}, r) }))
+	t.Cleanup(flushed.Close)
+	until(t, "the token is old", isOld(wrapped))
+	status, cookies, _ = ask(t, flushed, "sid="+wrapped)
+	check(t, status == 200 && len(cookies) == 1, "%d, %v", status, cookies)
+}
+
+type wrapper struct{ http.ResponseWriter }
+
+func (w wrapper) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// flush does what http.ResponseController does, which Go 1.19 does not have.
+func flush(w http.ResponseWriter) error {
+	for {
+		switch under := w.(type) {
+		case interface{ FlushError() error }:
+			return under.FlushError()
+		case http.Flusher:
+			under.Flush()
+			return nil
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = under.Unwrap()
+		default:
+			return http.ErrNotSupported
+		}
+	}
 }
 
 // app logs in and out, as the README does, with cookies of its own. It calls made when one is made.

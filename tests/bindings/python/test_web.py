@@ -319,6 +319,11 @@ def django_data():
         aging.append((renewed_for_as_long, path, (expiry, "/me", age), client, time.monotonic()))
     with Server("django", "--workers", "1", "--threads", "4") as path:
         keeps_its_cookie(path, [(f"/password?keep=1&fail={status}", status) for status in (503, 500)])
+        for call in ("aflush", "acycle_key"):
+            with latchkey.open(URL) as here:
+                tokens = [here.create(1), here.create(2)]
+                Client(path).post(f"/async?call={call}", cookie="; ".join(f"session={token}" for token in tokens))
+                wait_until("the sessions of all cookies have ended", lambda: not any(here.validate(token) for token in tokens))
         client = Client(path)
         client.post("/login?user=12")
         with latchkey.open(URL) as here:

@@ -4,6 +4,7 @@ import os
 import threading
 
 import django
+from asgiref.sync import async_to_sync
 from django.conf import settings
 
 settings.configure(
@@ -63,6 +64,12 @@ def log_out(request):
     return HttpResponse("bye")
 
 
+def by_async(request):
+    """What Django's own alogin and alogout call, from 5.1 on."""
+    async_to_sync(getattr(request.session, request.GET["call"]))()
+    return HttpResponse()
+
+
 def change_password(request):
     if "password" in request.GET:
         request.user.set_password(request.GET["password"])
@@ -103,7 +110,7 @@ def stats(request):
 
 
 urlpatterns = [path("login", log_in), path("me", me), path("logout", log_out), path("data", data), path("gate", gate),
-               path("stats", stats), path("password", change_password)]
+               path("stats", stats), path("password", change_password), path("async", by_async)]
 app = get_wsgi_application()
 
 if __name__ == "__main__":
