@@ -90,6 +90,10 @@ fn http() {
         }
         let (status, _, user) = ask(&optional, &format!("sid={NEVER}")).await;
         assert_eq!((status.as_u16(), &*user), (200, "nobody"));
+        // The session of a layer around it, which reads another cookie, is not this one's.
+        let within = SessionLayer::new(lk.aio().unwrap(), "outer").layer(optional.clone());
+        let (status, _, user) = send(&within, &format!("outer={token}"), Request::builder()).await;
+        assert_eq!((status.as_u16(), &*user), (200, "nobody"));
 
         let mine = short.create(&Draft::of(25)).unwrap();
         let pid: i32 = env("LATCHKEY_REDIS_PID").parse().unwrap();

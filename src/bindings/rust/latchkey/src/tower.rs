@@ -188,6 +188,9 @@ where
                 Ok(found) => found,
                 Err(_) => return Ok(refuse(StatusCode::SERVICE_UNAVAILABLE)),
             };
+            // Those of a layer around this one, which reads another cookie.
+            request.extensions_mut().remove::<Entry>();
+            request.extensions_mut().remove::<Token>();
             let visit = Arc::new(Visit { config, given: tokens, now: Mutex::default() });
             if let Some((entry, mut token)) = found {
                 if entry.renew() {
