@@ -48,7 +48,8 @@ typedef struct script_run {
 
 /* Sends scripts and, on the same connection, WAIT for the replicas: so WAIT is about what the scripts wrote. A script that
  * finds its work done writes nothing, and who did it may not be durable yet. From Redis 7.2 and Valkey 8 on, WAIT asks only for
- * what its own connection wrote: so a count is moved first (link_numbers.c). Redis refuses that at maxmemory. */
+ * what its own connection wrote: so a message that no connection listens to goes first. In a cluster replicas get messages another way,
+ * so a count is moved there (link_numbers.c); Redis refuses that at maxmemory. */
 static int send_scripts(lk_l2 *l2, script_run *run, const lk_call *scripts, size_t count, lk_reply **replies)
 {
     lk_node *node = run->node = lk_l2_owner(l2, run->partition);
@@ -66,9 +67,9 @@ static int send_scripts(lk_l2 *l2, script_run *run, const lk_call *scripts, size
     snprintf(wait_ms, sizeof wait_ms, "%lld", (long long)(left_ms > 1 ? left_ms : 1));
     bool sent = false;
     lk_key_partition(moved, l2->config->prefix, run->partition, "w");
-    const lk_span incr[2] = {lk_word("INCR"), lk_word(moved)},
+    const lk_span write[3] = {lk_word(l2->config->cluster ? "INCR" : "PUBLISH"), lk_word(moved), lk_word("")},
                   wait[3] = {lk_word("WAIT"), lk_word(replicas), lk_word(wait_ms)};
-    calls[count] = (lk_call){incr, 2};
+    calls[count] = (lk_call){write, l2->config->cluster ? 2 : 3};
     calls[count + 1] = (lk_call){wait, 3};
     int status = lk_l2_ask(l2, node,
                            &(lk_ask){.calls = calls,

@@ -25,7 +25,7 @@ MUTANTS = [
     Mutant('lease-ignored', 'L1 answers whatever became of the lease', 'src/session/hit.h',
            'now < lease_until', '1'),
     Mutant('answers-unvouched', 'an answer of Redis is given whosever lease there is', 'src/l2/lease.c',
-           'int status = covers_since(book, partition, incarnation, since_ms), late = 0;', 'int status = LATCHKEY_OK, late = 0;'),
+           'int status = lk_lease_covers_since_now(book, partition, incarnation, since_ms), late = 0;', 'int status = LATCHKEY_OK, late = 0;'),
     Mutant('not-reasserted', 'a server that forgot revocations is not told of them', 'src/l2/link_tell.c',
            'if (link->fresh) list_assertions(link, lk_link_those(link, is_fresh), now_ms);', ''),
     Mutant('message-ignored', 'a revocation that was heard, or read in the log, purges nothing', 'src/l2/link_replay.c',

@@ -136,8 +136,10 @@ static void test_what_another_connection_wrote_is_waited_for(void **state)
     assert_status(one, LATCHKEY_OK, create_one(one, 1, token));
     assert_status(other, LATCHKEY_OK, set_field(other, token, "note", "kept"));
     redis_freeze(replica);
+    redis_do(primary, "CONFIG SET maxmemory 1"); /* a count could not be moved */
     assert_status(one, LATCHKEY_UNAVAILABLE, delete_field(one, token, "note"));
     assert_status(other, LATCHKEY_UNAVAILABLE, delete_field(other, token, "note"));
+    redis_do(primary, "CONFIG SET maxmemory 0");
     redis_thaw(replica);
     wait_for(delete_field(other, token, "note") == LATCHKEY_OK);
     assert_int_equal(redis_integer(replica, "HEXISTS %s note", session_key(replica, token, key)), 0);
