@@ -149,7 +149,7 @@ mutant refused_place l1/negative_cache.c "the bucket says who is dead, not the t
 mutant settle_ticket session/async_give.c "what was purged while it lay unread is given" \
     's/bool purged = [^;]*;/bool purged = false;/'
 mutant settle_lease session/async_give.c "what was submitted is given without a lease" \
-    's/int vouched = lk_lease_covers_now\([^;]*;/int vouched = LATCHKEY_OK;/'
+    's/int vouched = lk_lease_covers_since_now\([^;]*;/int vouched = LATCHKEY_OK;/'
 mutant settle_late session/async_give.c "what expired while it lay unread is given" \
     's/int status = lk_session_late\(lk, p->token.partition, &p->entry, p->until_us\);/int status = LATCHKEY_OK;/'
 mutant given_twice session/async_give.c "what was given stays to be given" \
@@ -239,7 +239,7 @@ mutant anothers_lease l2/lease.c "a beat of one node renews the leases of all pa
 mutant unsure l2/link_beat.c "a beat gives a lease to a partition whose slot is elsewhere, or moves" \
     's/return !link->part\[p\]\.unsure && /return /' --with dense --with cluster
 mutant counted l2/link_cluster.c "in a slot that moves, a lease is given though a cut-off was counted that is not known" \
-    's/return asks && part->sequence.counted < part->cutoff_below;/(void)part;\n    return asks;/' --with dense --with cluster
+    's/return (lk_error_is_ask\(reply\)) && part->sequence.counted < part->cutoff_below;/(void)part;\n    return \1;/' --with dense --with cluster
 mutant unsure_kept l2/link_beat.c "a partition whose slot moved once, or was to, gets no lease any more" \
     's/link->part\[link->partitions.at\[i\]\].unsure = false;/;/' --with dense --with cluster
 mutant moved_untold l2/link_tell.c "a new owner of a partition is not told of revocations" \
