@@ -357,7 +357,10 @@ def hang_up(stage, server, sessions):
     for i in range(HANG_UPS):
         if i == HANG_UPS // 2:
             stage.redis.process.send_signal(signal.SIGSTOP)
-        ask_and_go(server, sessions[i % len(sessions)], "GET /whoami" if i % 4 else "POST /login?user=1")
+        if i % 4:
+            ask_and_go(server, sessions[i % len(sessions)], "GET /whoami")
+        else:
+            ask_and_go(server, (1, "sid=none"), "POST /login?user=1")  # a login ends the session of its cookie
     stage.redis.process.send_signal(signal.SIGCONT)
 
 
