@@ -243,6 +243,7 @@ ngx_http_latchkey_send(ngx_http_request_t *r, ngx_uint_t status)
     r->headers_out.status = status;
     r->headers_out.content_length_n = 0;
     r->header_only = 1;
+    r->disable_not_modified = 1; /* If-Match and its like are about a page */
 
     return ngx_http_send_header(r);
 }

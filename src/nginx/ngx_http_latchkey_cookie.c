@@ -14,8 +14,9 @@ static ngx_uint_t ngx_http_latchkey_cookie_line(ngx_str_t *line,
     ngx_str_t *name, ngx_str_t *tokens, ngx_uint_t n);
 static ngx_uint_t ngx_http_latchkey_has_attribute(ngx_str_t *attributes,
     char *attribute);
-static ngx_uint_t ngx_http_latchkey_is_set(ngx_http_request_t *r,
+static ngx_uint_t ngx_http_latchkey_is_named(ngx_table_elt_t *h,
     ngx_str_t *cookie);
+static void ngx_http_latchkey_swap(ngx_str_t *one, ngx_str_t *other);
 
 
 /* A browser sends every cookie that fits, so there may be several of one name. */
@@ -125,22 +126,22 @@ ngx_http_latchkey_set_cookie(ngx_http_latchkey_ctx_t *ctx, u_char *token)
 
 
 /*
- * Not where the application sets this cookie in the same response: it has
- * logged in or out. And no cache may keep the response: it would hand the
- * token to others.
+ * Of several cookies of one name the last counts: one that the application
+ * sets itself, for it has logged in or out. Both are sent, since its may be for
+ * another path. And no cache may keep the response: it would hand the token to
+ * others.
  */
 
 ngx_int_t
 ngx_http_latchkey_send_cookie(ngx_http_request_t *r,
     ngx_http_latchkey_ctx_t *ctx)
 {
+    ngx_str_t         cookie;
     ngx_uint_t        i;
     ngx_list_part_t  *part;
     ngx_table_elt_t  *h;
 
-    if (ngx_http_latchkey_is_set(r, &ctx->set_cookie)) {
-        return NGX_OK;
-    }
+    cookie = ctx->set_cookie;
 
     part = &r->headers_out.headers.part;
     h = part->elts;
@@ -164,6 +165,9 @@ ngx_http_latchkey_send_cookie(ngx_http_request_t *r,
                == 0)
         {
             h[i].hash = 0;
+
+        } else if (ngx_http_latchkey_is_named(&h[i], &ctx->set_cookie)) {
+            ngx_http_latchkey_swap(&h[i].value, &cookie);
         }
     }
 
@@ -181,50 +185,38 @@ ngx_http_latchkey_send_cookie(ngx_http_request_t *r,
     }
 
     ngx_str_set(&h->key, "Set-Cookie");
-    h->value = ctx->set_cookie;
+    h->value = cookie;
 
     return NGX_OK;
 }
 
 
-/* Does the response set a cookie of the same name already? */
+/* Does this header set a cookie of the same name? */
 
 static ngx_uint_t
-ngx_http_latchkey_is_set(ngx_http_request_t *r, ngx_str_t *cookie)
+ngx_http_latchkey_is_named(ngx_table_elt_t *h, ngx_str_t *cookie)
 {
-    size_t            len;
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
+    size_t  len;
 
     len = (u_char *) ngx_strchr(cookie->data, '=') - cookie->data + 1;
 
-    part = &r->headers_out.headers.part;
-    h = part->elts;
+    return h->hash
+           && h->key.len == sizeof("Set-Cookie") - 1
+           && ngx_strncasecmp(h->key.data, (u_char *) "Set-Cookie", h->key.len)
+              == 0
+           && h->value.len >= len
+           && ngx_memcmp(h->value.data, cookie->data, len) == 0;
+}
 
-    for (i = 0; /* void */ ; i++) {
 
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                return 0;
-            }
+static void
+ngx_http_latchkey_swap(ngx_str_t *one, ngx_str_t *other)
+{
+    ngx_str_t  kept;
 
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (h[i].hash
-            && h[i].key.len == sizeof("Set-Cookie") - 1
-            && ngx_strncasecmp(h[i].key.data, (u_char *) "Set-Cookie",
-                               h[i].key.len)
-               == 0
-            && h[i].value.len >= len
-            && ngx_memcmp(h[i].value.data, cookie->data, len) == 0)
-        {
-            return 1;
-        }
-    }
+    kept = *one;
+    *one = *other;
+    *other = kept;
 }
 
 

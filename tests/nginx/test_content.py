@@ -18,6 +18,7 @@ class Content(WithNginx):
     server {
         listen unix:{dir}/back;
         location /login { add_header Set-Cookie "sid=fromback"; add_header Set-Cookie "other=1"; return 200 "in"; }
+        location /clean { add_header Set-Cookie "sid=; Path=/old; Max-Age=0"; return 200 "in"; }
         location /out { add_header X-Accel-Redirect /logout-then; return 200; }
         location / { add_header Cache-Control "public, max-age=60"; return 200 "user=[$http_x_latchkey_user]"; }
     }
@@ -27,6 +28,7 @@ class Content(WithNginx):
         location / { return 200 "never asked"; }
         location /page { proxy_pass http://unix:{dir}/back:; }
         location = /auth { latchkey_answer; latchkey_require $latchkey_role user admin; error_page 401 = /page; }
+        location = /auth-200 { latchkey_answer 200; }
         location = /maybe { latchkey_optional on; latchkey_answer; }
         location = /sub { latchkey off; auth_request /auth; proxy_pass http://unix:{dir}/back:; }
         location = /two-stores { auth_request /auth-other; proxy_pass http://unix:{dir}/back:; }
@@ -52,7 +54,7 @@ class Content(WithNginx):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.old = [cls.app.create(77) for _ in range(10)] # by the time they are needed they are old enough to be renewed
+        cls.old = [cls.app.create(77) for _ in range(11)] # by the time they are needed they are old enough to be renewed
 
     def told(self, answer):
         return {name[11:]: value for name, value in answer.headers.items() if name.startswith('X-Latchkey-')}
@@ -80,6 +82,13 @@ class Content(WithNginx):
             self.assertEqual(len(self.told(answer)), 13)
             if status != 403:
                 self.assertEqual(self.told(answer)['User'], '')
+
+    def test_what_a_client_asks_of_a_page_is_not_asked_of_the_answer(self):
+        """Some proxies pass all headers of the client on."""
+        _, token = self.login()
+        for header in (('If-Match', '"x"'), ('If-Unmodified-Since', 'Mon, 01 Jan 2001 00:00:00 GMT'), ('If-None-Match', '*')):
+            answer = self.nginx.get('/auth-200', f'sid={token}', headers=[header], timeout=20)
+            self.assertEqual((answer.status, answer.text), (200, ''), header)
 
     def test_answer_to_nginx_itself(self):
         _, token = self.login(role=b'user')
@@ -143,10 +152,14 @@ class Content(WithNginx):
         self.assertEqual((answer.status, answer.text), (200, 'other'))
         self.assertRegex(answer.headers['Set-Cookie'], f'^__Host-id=[A-Za-z0-9_-]{{43}}; {ATTRIBUTES}$')
 
-    def test_what_the_application_sets_stays(self):
+    def test_what_the_application_sets_comes_last(self):
         self.renewed(self.old[2], '/renew') # so it is time
-        cookies = self.nginx.get('/renew/login', f'sid={self.old[3]}').headers.get_all('Set-Cookie')
-        self.assertEqual(cookies, ['sid=fromback', 'other=1'])
+        ours = f'^sid=[A-Za-z0-9_-]{{43}}; {ATTRIBUTES}$'
+        for token, path, theirs in ((self.old[3], '/renew/login', ['other=1', 'sid=fromback']),
+                                    (self.old[10], '/renew/clean', ['sid=; Path=/old; Max-Age=0'])):
+            first, *others = self.renewed(token, path).headers.get_all('Set-Cookie')
+            self.assertRegex(first, ours, path)
+            self.assertEqual(others, theirs)
 
     def test_an_answer_to_another_proxy_does_not_inherit_renewals(self):
         """That proxy passes no cookie on: nobody would have the new token."""
