@@ -392,7 +392,7 @@ piece_hiredis() {
         system_fields system_submit || :
 }
 piece_valkey() {
-    valkey='life|fields|sections|users|access|changes|rotation|everyone|replay|incarnation|limits|keys|foreign|seal|events|servers|scripts|map|moving'
+    valkey='life|durability|fields|sections|users|access|changes|rotation|everyone|replay|incarnation|limits|keys|foreign|seal|events|servers|scripts|map|moving'
     rows='--row cluster-numbers --row cluster-failover'
     [ -z "$long" ] || {
         valkey="$valkey|starter|shards|nodes|owners|asking|storm|lost_node|clocks|addresses|sentinel"

@@ -111,11 +111,33 @@ static void test_BC_a_replica_takes_over(void **state)
     cluster_end(c);
 }
 
+/* No lease of a primary whose replica may lack what it wrote. Nobody calls: what the beat itself writes is what the replica is asked
+ * for, with Redis 7.2, Valkey 8 and newer. */
+static void test_C_a_replica_that_stands_still_gives_no_lease(void **state)
+{
+    (void)state;
+    cluster *c = cluster_start(&(cluster_plan){.primaries = 1, .replicas = 1});
+    char token[LATCHKEY_TOKEN_SIZE];
+    latchkey *lk = cluster_open(c, "durability=1&staleness_ms=1000");
+    make_session(lk, 1, token);
+    warm(lk, token);
+    uint64_t beats = stats_of(lk).beats;
+    wait_for(stats_of(lk).beats >= beats + 3); /* those that follow a use write in any case */
+    cluster_freeze(c, 1);
+    wait_for(try_validate(lk, token) == LATCHKEY_AGAIN);
+    wait_for(strstr(stats_of(lk).last_error, "durability=1") != NULL);
+    cluster_thaw(c, 1);
+    wait_for(validate(lk, token) == LATCHKEY_OK && try_validate(lk, token) == LATCHKEY_OK);
+    handle_close_all(NULL);
+    cluster_end(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_a_stopped_node_stops_only_its_own, handle_close_all),
         cmocka_unit_test_teardown(test_BC_a_replica_takes_over, handle_close_all),
+        cmocka_unit_test_teardown(test_C_a_replica_that_stands_still_gives_no_lease, handle_close_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
