@@ -19,7 +19,7 @@ int lk_hit_judge(latchkey *lk, const char *token, lk_l1_found *found, int64_t le
         found->due_ms = lk_l1_end(&times);
     }
     if (now >= found->due_ms) {
-        /* its absolute expiry never moves, so EXPIRED can be answered without asking */
+        /* The absolute expiry never moves, so EXPIRED can be answered without asking; see final_for. */
         int64_t server_now = lk_server_now_ms(lk, lk_token_partition(token), now * 1000);
         if (!server_now || entry->expires_at_ms > server_now) return LATCHKEY_AGAIN;
         lk_count(&lk->counters, LK_L1_HITS, 1);
@@ -64,12 +64,20 @@ static bool redis_lost(const latchkey *lk, const lk_token *token)
     return lk->config.grace_ms && !lk_node_connected(lk_l2_owner(&lk->l2, token->partition));
 }
 
+/* An import that was interrupted leaves a session that no token leads to, and prewarming may put it into L1. If the import
+ * is made again after that session's end, the session is a new one, of the same token: L1's EXPIRED is not final. */
+static int final_for(const lk_token *token, int status)
+{
+    return status == LATCHKEY_EXPIRED && token->foreign ? LATCHKEY_AGAIN : status;
+}
+
 /* Call it after L1 was asked for the token as it came. What else is known without Redis: of a foreign token, by the
  * token that it stands for. AGAIN: nothing. */
 int lk_hit_known(latchkey *lk, const lk_token *token, latchkey_entry *entry)
 {
     lk_l1_found found;
-    int status = token->foreign ? lk_hit(lk, token->text, LATCHKEY_TOKEN_LENGTH, entry, &found) : (int)LATCHKEY_AGAIN;
+    int status = LATCHKEY_AGAIN;
+    if (token->foreign) status = final_for(token, lk_hit(lk, token->text, LATCHKEY_TOKEN_LENGTH, entry, &found));
     if (status == LATCHKEY_AGAIN) status = lk_hit_dead(lk, token->text);
     if (status == LATCHKEY_AGAIN && redis_lost(lk, token) && lk_validate_stale(lk, token, entry)) status = LATCHKEY_OK;
     return status;
@@ -93,7 +101,7 @@ int lk_hit_fresh(latchkey *lk, const lk_token *token, int64_t max_age_ms, latchk
     if (lk_hit_stands(&found, lease_until, now)) lk_count(&lk->counters, LK_L1_HITS, 1);
     else status = lk_hit_judge(lk, token->text, &found, lease_until, now, entry);
     *until_us = found.due_ms * 1000;
-    return status;
+    return final_for(token, status);
 }
 
 int lk_validate_local(latchkey *lk, const lk_token *token, int64_t max_age_ms, latchkey_entry *entry, int64_t *until_us)
@@ -101,7 +109,7 @@ int lk_validate_local(latchkey *lk, const lk_token *token, int64_t max_age_ms, l
     lk_l1_found found;
     bool fresh = max_age_ms < lk->config.staleness_ms;
     int status = fresh ? lk_hit_fresh(lk, token, max_age_ms, entry, until_us)
-                       : lk_hit(lk, token->text, LATCHKEY_TOKEN_LENGTH, entry, &found);
+                       : final_for(token, lk_hit(lk, token->text, LATCHKEY_TOKEN_LENGTH, entry, &found));
     if (status == LATCHKEY_OK && !fresh) *until_us = found.due_ms * 1000;
     if (status == LATCHKEY_AGAIN) status = lk_hit_dead(lk, token->text);
     if (status == LATCHKEY_AGAIN && redis_lost(lk, token)) return LATCHKEY_UNAVAILABLE;

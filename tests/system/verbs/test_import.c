@@ -237,6 +237,49 @@ static void test_an_interrupted_one_is_completed(void **state)
     assert_int_equal(sessions_of(lk, FOREIGN_USER), 1);
 }
 
+static void import_half(latchkey *lk, unsigned number, int64_t lifetime_ms)
+{
+    char key[128];
+    const latchkey_draft draft = {.size = sizeof draft, .user_id = FOREIGN_USER, .lifetime_ms = lifetime_ms};
+    assert_status(lk, LATCHKEY_OK, move(lk, number, &draft, 0, 0));
+    redis_do(server, "DEL %s", only_key(server, "lk:*:i:*", key));
+}
+
+static latchkey_answer reap_one(latchkey *lk)
+{
+    latchkey_answer answer = {.status = 99};
+    wait_for(latchkey_reap(lk, &answer, 1));
+    return answer;
+}
+
+/* Another instance has the half of it in L1, by prewarming. That half is past its end when the import is made again. */
+static void test_A_an_interrupted_one_is_made_again_after_its_end(void **state)
+{
+    (void)state;
+    enum { VERBS = 4 };
+    latchkey *lk = handle_open(server, TAKEN), *other;
+    foreign_text tokens[VERBS];
+    latchkey_entry e;
+    size_t loaded = 0;
+    for (int64_t lifetime_ms = 500; loaded < VERBS;
+         lifetime_ms *= 2) { /* on a slow machine they end before they are loaded */
+        other = handle_open(server, TAKEN);
+        for (unsigned i = 0; i < VERBS; i++) import_half(lk, i, lifetime_ms);
+        assert_status(other, LATCHKEY_OK, latchkey_prewarm(other, VERBS, &loaded));
+        wait_for(redis_count_keys(server, "lk:*:s:*") == 0);
+    }
+    latchkey *last = handle_open(server, TAKEN);
+    for (unsigned i = 0; i < VERBS; i++) assert_status(last, LATCHKEY_OK, import_one(last, foreign_of(i, tokens[i])));
+    wait_for(f_try(other, tokens[0]) == LATCHKEY_AGAIN);
+    assert_status(other, LATCHKEY_OK, f_validate(other, tokens[0], &e));
+    assert_status(other, LATCHKEY_OK, f_try(other, tokens[0]));
+    assert_status(other, LATCHKEY_OK, latchkey_validate_fresh(other, tokens[1], strlen(tokens[1]), 60000, &e));
+    assert_status(other, LATCHKEY_OK, latchkey_submit(other, tokens[2], strlen(tokens[2]), 7));
+    assert_int_equal(reap_one(other).status, LATCHKEY_OK);
+    assert_status(other, LATCHKEY_OK, latchkey_submit_fresh(other, tokens[3], strlen(tokens[3]), 60000, 7));
+    assert_int_equal(reap_one(other).status, LATCHKEY_OK);
+}
+
 /* The wire is cut or held at any place: UNAVAILABLE, and then the same call, until it is in. Each of them exactly once. The first
  * try alone has little time, and alone is cut off: a slow machine would not get beyond a second one that is. */
 static void test_a_bad_wire_makes_no_second_one(void **state)
@@ -490,6 +533,7 @@ int main(void)
         TEST(test_D_what_has_ended_is_not_brought_back),
         TEST(test_D_nor_after_its_own_time),
         TEST(test_an_interrupted_one_is_completed),
+        TEST(test_A_an_interrupted_one_is_made_again_after_its_end),
         TEST(test_a_bad_wire_makes_no_second_one),
         TEST(test_D_what_has_ended_is_not_made_by_a_script_that_comes_late),
         TEST(test_D_nor_what_has_idled_out),
