@@ -8,6 +8,7 @@
 #include "unit.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -84,8 +85,9 @@ static void write_on(torn *t, unsigned index)
 static void read_on(torn *t, unsigned index)
 {
     unit_random r = unit_random_new(index);
-    uint64_t hits = 0, mixed = 0;
-    for (uint64_t i = 0; i < t->reads; i++) {
+    uint64_t hits = 0, mixed = 0, i = 0;
+    /* A writer that is made to wait may leave nothing there, or everything, for long. */
+    for (; i < t->reads || hits <= t->reads / 100 || hits == i; i++) {
         unsigned which = (unsigned)unit_below(&r, TOKENS);
         l1_got found;
         if (!l1_get(l1, token[which], &found)) continue;
@@ -93,7 +95,7 @@ static void read_on(torn *t, unsigned index)
         mixed += !whole(which, &found);
     }
     t->hits += hits;
-    t->misses += t->reads - hits;
+    t->misses += i - hits;
     t->mixed += mixed;
     t->reading--;
 }
@@ -114,7 +116,6 @@ static void run_torn(size_t capacity, bool emptied, uint64_t reads)
                   (unsigned long long)t.misses, WRITERS);
     assert_true(t.mixed == 0);
     assert_true(t.too_many == 0);
-    assert_true(t.hits > reads / 100 && t.misses > 0);
     assert_true(stats.entries <= capacity);
     lk_l1_close(l1);
 }
@@ -190,7 +191,7 @@ typedef struct moving {
     char token[RESIDENTS + PASSERS][LATCHKEY_TOKEN_SIZE];
     uint64_t reads;
     atomic_uint reading;
-    atomic_ullong missed, mixed;
+    atomic_ullong moves, missed, gone, mixed;
 } moving;
 
 static bool put_number(const moving *m, unsigned which, uint64_t number)
@@ -201,31 +202,55 @@ static bool put_number(const moving *m, unsigned which, uint64_t number)
                      lk_l1_until(deadline_of(which, number)), 1, &e) == LK_L1_STORED;
 }
 
+static bool find_resident(moving *m, unsigned which, bool quickly)
+{
+    lk_l1_found at;
+    l1_got found;
+    bool there =
+        quickly ? l1_get(l1, m->token[which], &found) : lk_l1_get_slowly(l1, m->token[which], &at, &found.entry);
+    if (!quickly) found.deadline_ms = at.due_ms;
+    if (there) m->mixed += !whole(which, &found);
+    return there;
+}
+
+/* It was not found: was it just being moved? The writer is let finish first, however long it is made to wait. */
+static bool was_moved(moving *m, unsigned which)
+{
+    for (unsigned look = 0; look < 10; look++) {
+        uint64_t moves = m->moves;
+        while (m->moves < moves + 2) sched_yield();
+        if (find_resident(m, which, true)) return true;
+    }
+    return false;
+}
+
+static void move_on(moving *m)
+{
+    for (unsigned i = 0; atomic_load(&m->reading); i++) {
+        /* Who comes was away, so that its place is another's by now. */
+        lk_l1_purge(l1, m->token[RESIDENTS + i % PASSERS]);
+        put_number(m, RESIDENTS + (unsigned)((i + PRESENT) % PASSERS), i);
+        m->moves++;
+    }
+}
+
 static void move_or_read(void *shared, unsigned index)
 {
     moving *m = shared;
     unit_random r = unit_random_new(200 + index);
-    uint64_t evicted = 0;
-    for (unsigned i = 0; index == 0 && atomic_load(&m->reading); i++) {
-        /* Who comes was away, so that its place is another's by now. */
-        lk_l1_purge(l1, m->token[RESIDENTS + i % PASSERS]);
-        put_number(m, RESIDENTS + (unsigned)((i + PRESENT) % PASSERS), i);
+    if (index == 0) {
+        move_on(m);
+        return;
     }
-    for (uint64_t i = 0; index > 0 && i < m->reads; i++) {
+    for (uint64_t i = 0; i < m->reads; i++) {
         unsigned which = (unsigned)unit_below(&r, RESIDENTS);
-        lk_l1_found at;
-        l1_got found;
-        /* The quick look hardly ever meets a move: so the slow one is asked as well. */
-        bool there =
-            i % 4 == 0 ? l1_get(l1, m->token[which], &found) : lk_l1_get_slowly(l1, m->token[which], &at, &found.entry);
-        if (i % 4) found.deadline_ms = at.due_ms;
-        if (there) m->mixed += !whole(which, &found);
-        else if (lk_l1_read_stats(l1).evictions > evicted) { /* all its homes' ways led nowhere: hardly ever */
-            evicted = lk_l1_read_stats(l1).evictions;
+        if (find_resident(m, which, i % 4 == 0)) continue; /* the quick look hardly ever meets a move */
+        if (was_moved(m, which)) m->missed++;
+        else { /* all its homes' ways led nowhere, so it was evicted: hardly ever */ m->gone++;
             while (!put_number(m, which, i)) continue; /* a purge beside it voids the ticket */
-        } else m->missed++;
+        }
     }
-    if (index > 0) m->reading--;
+    m->reading--;
 }
 
 static void test_what_is_moved_is_found(void **state)
@@ -243,9 +268,11 @@ static void test_what_is_moved_is_found(void **state)
     }
     unit_threads(1 + READERS, move_or_read, m);
     assert_true(m->mixed == 0);
-    print_message("%llu of %llu reads missed\n", (unsigned long long)m->missed,
-                  (unsigned long long)(READERS * m->reads));
-    assert_true(m->missed <= m->reads / 100); /* one that is lost for good would be twice that */
+    uint64_t evictions = lk_l1_read_stats(l1).evictions;
+    print_message("%llu of %llu reads missed; %llu found none, of %llu evicted\n", (unsigned long long)m->missed,
+                  (unsigned long long)(READERS * m->reads), (unsigned long long)m->gone, (unsigned long long)evictions);
+    assert_true(m->missed <= m->reads / 100);
+    assert_true(m->gone <= READERS * evictions); /* each of them may look for it before it is back */
     lk_l1_close(l1);
     free(m);
 }
