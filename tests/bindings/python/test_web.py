@@ -356,6 +356,25 @@ def django_imported():
             assert here.validate(token) is None
 
 
+@point(24, "Django: SESSION_SERIALIZER changes, from pickle to JSON and back, as an upgrade to Django 5 asks for")
+def django_other_serializer():
+    clients = {}
+    for serializer in ("Pickle", "JSON", "Pickle"):
+        os.environ["SERIALIZER"] = serializer
+        with Server("django", "--workers", "1") as path:
+            for before, client in clients.items():
+                client.path = path
+                assert client.get("/me").body == "43"  # the login is in the entry
+                assert json.loads(client.get("/data").body) == ({} if before == "Pickle" and serializer == "JSON" else {"cart": before})
+                client.post("/data?cart=" + before)
+                assert json.loads(client.get("/data").body) == {"cart": before}
+                client.post("/login?user=43")  # one who logs in again is not locked out
+            if serializer not in clients:
+                clients[serializer] = client = Client(path)
+                client.post("/login?user=43")
+                client.post("/data?cart=" + serializer)
+
+
 @point(24, "Flask under gunicorn, two processes that were forked with the handle open")
 def flask():
     with Server("flask", "--workers", "2", "--threads", "4", "--preload") as path:

@@ -12,6 +12,7 @@ again. `latchkey.django.handle()` is the handle.
 import contextlib
 import copy
 import hashlib
+import logging
 import sys
 import threading
 from collections.abc import Sequence
@@ -37,6 +38,7 @@ _EXPIRY = "_session_expiry"
 _TEN_YEARS_MS = 315360000000  # the longest that a session may have
 _LOGIN_KEYS = frozenset((SESSION_KEY, BACKEND_SESSION_KEY, HASH_SESSION_KEY))
 _LOGGED_IN = 0x8000  # of the entry's flags: its user, permissions_hash and the other 15 bits are Django's login
+_log = logging.getLogger("latchkey")
 _lock = threading.Lock()
 _opened: latchkey.Latchkey | None = None
 
@@ -158,10 +160,13 @@ class SessionStore(SessionBase):
         def loads(raw: bytes) -> Any:
             try:
                 return serializer.loads(raw)
-            except Exception:  # pylint: disable=broad-except
-                if not raw.startswith(b"{"):
-                    raise
-                return JSONSerializer().loads(raw)  # an imported session is JSON, whatever SESSION_SERIALIZER is
+            except Exception as error:  # pylint: disable=broad-except
+                with contextlib.suppress(ValueError):
+                    return JSONSerializer().loads(raw)  # an imported session is JSON, whatever SESSION_SERIALIZER is
+                # As Django's SessionBase.decode does it. An error would come back with each request, also with a login.
+                _log.warning("the data of a session cannot be read by SESSION_SERIALIZER (%s): it is taken for empty",
+                             type(error).__name__)
+                return {}
 
         return _web.Data(handle(), _FIELD, loads, serializer.dumps)
 
